@@ -1,0 +1,100 @@
+/**
+ * How a model's tensors lie in one flat vector of f32 values, and how that vector is cut into chunks.
+ *
+ * Tensors of the same parameter group lie together (weights, then biases and norms, then buffers), each
+ * group in the model's own order, so that no chunk spans two groups. Boundaries depend on the tensors
+ * and `chunkValues` only: every process that knows both computes the same layout.
+ */
+import { assert } from "../assert.js";
+import { sha256Hex } from "./sha256.js";
+
+/** "weight" and "plain" tensors have gradients; weight decay may differ between them. "buffer" ones have none. */
+export type ParameterGroup = "weight" | "plain" | "buffer";
+
+/** A named tensor of a model. */
+export interface TensorSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly group: ParameterGroup;
+}
+
+/** A tensor and its place in the flat vector, in values. */
+export interface PlacedTensor extends TensorSpec {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** A run of consecutive values of one group; the unit of placement, transfer and replication. */
+export interface Chunk {
+  readonly index: number;
+  /** Ring key: `<tensor>.<offset in the tensor>` of the first value, without the offset for a tensor of one value. */
+  readonly key: string;
+  readonly offset: number;
+  readonly length: number;
+  readonly group: ParameterGroup;
+}
+
+/** The whole flat vector. */
+export interface Layout {
+  /** In the model's own order. */
+  readonly tensors: readonly PlacedTensor[];
+  readonly chunks: readonly Chunk[];
+  /** Length of the flat vector. */
+  readonly values: number;
+  /** Equal for equal tensors and chunk size; compared when a worker says it is ready. */
+  readonly fingerprint: string;
+}
+
+/** The most values a chunk may hold: 1 MiB of f32. */
+export const chunkValuesMax = 262144;
+
+const groupOrder: readonly ParameterGroup[] = ["weight", "plain", "buffer"];
+
+/** Lays tensors out and cuts the vector into chunks of at most `chunkValues` values. */
+export function layOut(tensors: readonly TensorSpec[], chunkValues: number): Layout {
+  assert(chunkValues >= 1 && chunkValues <= chunkValuesMax, "chunk size in range", { chunkValues });
+  const offsets = new Map<string, number>();
+  const chunks: Chunk[] = [];
+  let end = 0;
+  for (const group of groupOrder) {
+    const members = tensors.filter((tensor) => tensor.group === group);
+    const start = end;
+    for (const tensor of members) {
+      assert(!offsets.has(tensor.name), "tensor names are unique", { name: tensor.name });
+      offsets.set(tensor.name, end);
+      end += valueCount(tensor.shape);
+    }
+    for (let offset = start; offset < end; offset += chunkValues) {
+      const length = Math.min(chunkValues, end - offset);
+      const key = chunkKey(members, offsets, offset);
+      chunks.push({ index: chunks.length, key, offset, length, group });
+    }
+  }
+  const placed = tensors.map((tensor) => ({
+    ...tensor,
+    offset: offsets.get(tensor.name) as number,
+    length: valueCount(tensor.shape),
+  }));
+  const description = placed.map((t) => `${t.name}:${t.shape.join("x")}:${t.group}`).join(",");
+  const fingerprint = sha256Hex(`${description}/${chunkValues}`).slice(0, 16);
+  return { tensors: placed, chunks, values: end, fingerprint };
+}
+
+/** Number of values in a tensor of this shape; a scalar has one. */
+export function valueCount(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
+function chunkKey(
+  members: readonly TensorSpec[],
+  offsets: ReadonlyMap<string, number>,
+  offset: number,
+): string {
+  for (const tensor of members) {
+    const within = offset - (offsets.get(tensor.name) as number);
+    const length = valueCount(tensor.shape);
+    if (within >= 0 && within < length)
+      return length === 1 ? tensor.name : `${tensor.name}.${within}`;
+  }
+  throw new Error(`assertion failed: no tensor holds value ${offset}`);
+}

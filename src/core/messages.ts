@@ -1,0 +1,286 @@
+/**
+ * What the roles say to each other. Two kinds of talk:
+ *
+ * - session messages between a member (server or worker) and the coordinator: small, typed, in order,
+ *   over one registration and one long-lived stream a member;
+ * - chunk messages between a worker (or the coordinator, when it loads and saves state) and a server:
+ *   a flat header and a payload of raw little-endian values, at most one chunk long.
+ *
+ * Every transport carries exactly these. Wire formats live in `wire`, promises in ARCHITECTURE.md.
+ */
+import type { TensorSpec } from "./layout.js";
+import type { RunSpec } from "./run-spec.js";
+import type { View } from "./view.js";
+
+/** Raised when messages change meaning; both sides of a registration must have the same. */
+export const protocolVersion = 1;
+
+/** The roles that register with a coordinator. */
+export type MemberRole = "server" | "worker";
+
+/** First word of a process to the coordinator. */
+export interface RegisterRequest {
+  readonly protocol: number;
+  readonly role: MemberRole;
+  /** A rank (worker) or index (server) asked for, or null for the lowest free one. */
+  readonly rank: number | null;
+  /** Set when a process comes back after a broken link: the incarnation it was given. */
+  readonly incarnation: number | null;
+  readonly pid: number;
+  readonly host: string;
+  /** Where a server listens, as others reach it; "" for workers. */
+  readonly address: string;
+}
+
+/** The coordinator's answer. `incarnation` names this life of the process in everything it says later. */
+export type RegisterReply =
+  | {
+      readonly accepted: true;
+      readonly rank: number;
+      readonly incarnation: number;
+      readonly heartbeatIntervalMs: number;
+      readonly leaseMs: number;
+    }
+  | {
+      readonly accepted: false;
+      readonly code: "refused" | "protocol" | "usage";
+      readonly reason: string;
+    };
+
+/** A part of an epoch's examples dealt to one worker, with the steps to take on it. */
+export interface Piece {
+  /** Grows with every piece dealt in a run. */
+  readonly id: number;
+  readonly epoch: number;
+  /** Positions in the epoch's permutation: [start, end). May be empty. */
+  readonly start: number;
+  readonly end: number;
+  /** Steps to take: [firstStep, lastStep). Steps beyond the examples push n = 0. */
+  readonly firstStep: number;
+  readonly lastStep: number;
+}
+
+/** Half-open range of positions. */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What a server counted; summed or maximised over servers by the coordinator. */
+export interface ServerStatistics {
+  /** Smallest and largest version over the chunks owned; both 0 where none is owned. */
+  readonly versionMin: number;
+  readonly versionMax: number;
+  readonly chunks: number;
+  /** Pushes whole: the most that any one chunk has accepted. */
+  readonly pushes: number;
+  /** Chunk updates, the seconds they took, and of these the longest. */
+  readonly updates: number;
+  readonly updateSeconds: number;
+  /** Over accepted asynchronous chunk pushes. */
+  readonly stalenessSum: number;
+  readonly stalenessCount: number;
+  readonly stalenessMax: number;
+  readonly rejected: number;
+  readonly duplicates: number;
+  readonly tornSteps: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Last learning rate applied. */
+  readonly lr: number;
+}
+
+/** What a worker counted since it was given its incarnation. */
+export interface WorkerStatistics {
+  /** Steps completed: its clock. */
+  readonly clock: number;
+  readonly examples: number;
+  readonly lossSum: number;
+  readonly lossCount: number;
+  readonly computeSeconds: number;
+  readonly waitSeconds: number;
+}
+
+/** Member to coordinator, over the session. */
+export type MemberMessage =
+  | {
+      readonly type: "heartbeat";
+      /** Grows by one each time; the coordinator's answer repeats it. */
+      readonly sequence: number;
+      /** What the member is doing, as a word or a sentence of reason. */
+      readonly activity: string;
+      readonly server: ServerStatistics | null;
+      readonly worker: WorkerStatistics | null;
+    }
+  /** The job has been prepared: model built, data found. Servers send no tensors. */
+  | { readonly type: "ready"; readonly run: string; readonly tensors: readonly TensorSpec[] }
+  | {
+      readonly type: "viewAck";
+      readonly view: number;
+      /** Highest step that any chunk of this server has sealed (BSP), -1 if none. */
+      readonly sealedStep: number;
+      /** Lowest clock over chunks and workers of the view, joiners aside (SSP, ASP); 0 if it owns nothing. */
+      readonly clockMin: number;
+    }
+  | {
+      readonly type: "pieceDone";
+      readonly piece: number;
+      readonly examples: number;
+      readonly skipped: number;
+      readonly lossSum: number;
+      readonly seconds: number;
+    }
+  | {
+      readonly type: "evaluated";
+      readonly evaluation: number;
+      readonly range: Range;
+      readonly correct: number;
+      readonly lossSum: number;
+    }
+  /** Answer to `pause`: the step in which the worker is, or will be next; it does not go past it unasked. */
+  | { readonly type: "pausing"; readonly pause: number; readonly step: number }
+  /** The worker rests with no push outstanding. */
+  | {
+      readonly type: "paused";
+      readonly pause: number;
+      readonly position: number;
+      readonly step: number;
+    }
+  | { readonly type: "diverged"; readonly step: number; readonly what: string }
+  /** The member can't go on; the code is an exit code's name. */
+  | { readonly type: "failed"; readonly code: string; readonly reason: string }
+  | {
+      readonly type: "leave";
+      readonly reason: string;
+      readonly server: ServerStatistics | null;
+      readonly worker: WorkerStatistics | null;
+    };
+
+/** Coordinator to member, over the session. */
+export type CoordinatorMessage =
+  | { readonly type: "heartbeatAck"; readonly sequence: number }
+  | { readonly type: "job"; readonly spec: RunSpec }
+  | { readonly type: "view"; readonly view: View }
+  | { readonly type: "work"; readonly piece: Piece }
+  | { readonly type: "evaluate"; readonly evaluation: number; readonly range: Range }
+  | { readonly type: "pause"; readonly pause: number }
+  /** Go on up to and including this step, then rest and say `paused`. */
+  | { readonly type: "pauseAt"; readonly pause: number; readonly step: number }
+  | { readonly type: "resume"; readonly pause: number }
+  /** Results of an evaluation, so that every worker can report the cluster's accuracy. */
+  | {
+      readonly type: "evaluation";
+      readonly epoch: number;
+      readonly final: boolean;
+      readonly accuracyPercent: number;
+      readonly loss: number;
+    }
+  /** The job is over; the member answers `leave` with its statistics, and rests if `stay`. */
+  | {
+      readonly type: "stop";
+      readonly reason: string;
+      readonly outcome: "done" | "failed" | "interrupted";
+      readonly stay: boolean;
+    };
+
+/** What a chunk message is. The order is the wire value. */
+export const chunkKinds = [
+  "hello",
+  "welcome",
+  "refusal",
+  "push",
+  "pull",
+  "reply",
+  "load",
+  "loaded",
+  "save",
+  "saved",
+] as const;
+/** One of the kinds. */
+export type ChunkKind = (typeof chunkKinds)[number];
+
+/** What became of a push. The order is the wire value. */
+export const pushOutcomes = [
+  "none",
+  "applied",
+  "duplicate",
+  "rejected",
+  "dropped",
+  "refused",
+  "nonfinite",
+] as const;
+/** One of the outcomes. */
+export type PushOutcome = (typeof pushOutcomes)[number];
+
+/** Which values of a chunk a payload holds. The order is the wire value. */
+export const chunkParts = ["weights", "state1", "state2"] as const;
+/** One of the parts. */
+export type ChunkPart = (typeof chunkParts)[number];
+
+/**
+ * Header of a chunk message; which fields count depends on `kind`, the others are 0 or "".
+ *
+ * - hello (opens a channel; payload empty): run, generation, rank, incarnation; welcome / refusal answer it (detail: reason)
+ * - push: every tag, payload = gradient in `codec`; `version` is the base version; `wantsReply` asks for the new chunk
+ * - pull: chunk; answered by reply with step -1
+ * - reply: chunk, step, outcome, version, staleness, detail = reason; payload = weights unless refused, nonfinite or !wantsReply
+ * - load: chunk, part, version, payload = values, detail = ChunkMarks as JSON with the weights; loaded answers each
+ * - save: chunk; answered by one saved message a part
+ */
+export interface ChunkHeader {
+  readonly kind: ChunkKind;
+  readonly run: string;
+  readonly generation: number;
+  /** The worker's rank; -1 for the coordinator. */
+  readonly rank: number;
+  readonly incarnation: number;
+  readonly phase: number;
+  readonly step: number;
+  readonly chunk: number;
+  readonly version: number;
+  readonly fence: number;
+  readonly examples: number;
+  /** Wire id of the codec; 0 is raw f32. */
+  readonly codec: number;
+  readonly part: ChunkPart;
+  readonly outcome: PushOutcome;
+  readonly staleness: number;
+  readonly wantsReply: boolean;
+  readonly detail: string;
+}
+
+/** A header with every field at rest; spread it and set what counts. */
+export const emptyHeader: ChunkHeader = {
+  kind: "hello",
+  run: "",
+  generation: 0,
+  rank: -1,
+  incarnation: 0,
+  phase: 0,
+  step: -1,
+  chunk: 0,
+  version: 0,
+  fence: 0,
+  examples: 0,
+  codec: 0,
+  part: "weights",
+  outcome: "none",
+  staleness: 0,
+  wantsReply: false,
+  detail: "",
+};
+
+/** What a chunk's log position consists of besides values: kept in checkpoints, loaded with the weights. */
+export interface ChunkMarks {
+  readonly version: number;
+  /** Examples applied: the work that schedules follow. */
+  readonly examples: number;
+  /** The last BSP step sealed, -1 if none. */
+  readonly sealedStep: number;
+  /** Per rank: incarnation and last step applied. */
+  readonly applied: readonly {
+    readonly rank: number;
+    readonly incarnation: number;
+    readonly step: number;
+  }[];
+}

@@ -1,0 +1,89 @@
+/**
+ * What a run is: every choice that changes what is computed or promised, as plain data. The command
+ * line resolves it, the coordinator hands it to each member, the manifest of a checkpoint keeps it.
+ * Nothing here says where a process runs or what it prints.
+ */
+
+/** How tightly workers keep pace. */
+export type Protocol =
+  | { readonly mode: "bsp" }
+  | { readonly mode: "ssp"; readonly staleness: number }
+  | { readonly mode: "asp"; readonly staleness: StalenessRule };
+
+/**
+ * What ASP does with a stale push. With staleness t: `scale` multiplies the gradient by
+ * max(floor, 1 / (1 + scale * t)); `reject` refuses it when t > max.
+ */
+export interface StalenessRule {
+  readonly rule: "none" | "scale" | "reject" | "scale+reject";
+  readonly scale: number;
+  readonly floor: number;
+  readonly max: number;
+}
+
+/** How gradients of one step become one: mean over examples, or the plain sum of the workers' means. */
+export type Reduce = "mean" | "sum";
+
+/** The optimizer that servers apply. `weightDecay` acts on the "weight" group, `weightDecayPlain` on biases and norms. */
+export interface UpdateRuleSpec {
+  readonly name: "sgd" | "momentum" | "nesterov" | "adam" | "adamw";
+  readonly momentum: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  readonly weightDecayPlain: number;
+}
+
+/** Learning rate as a function of work (examples applied), after Sync-Switch's rule that schedules follow work. */
+export interface ScheduleSpec {
+  readonly name: "constant" | "step" | "cosine" | "onecycle";
+  /** The base learning rate; the peak for onecycle. */
+  readonly lr: number;
+  /** Share of the whole work during which the rate rises linearly from 0. */
+  readonly warmup: number;
+  /** For `step`: shares of the whole work at which the rate is multiplied by `gamma`. */
+  readonly milestones: readonly number[];
+  readonly gamma: number;
+  /** The whole work of the run in examples. */
+  readonly totalExamples: number;
+}
+
+/** A cadence in global steps or epochs, e.g. 5it or 1e. */
+export interface Cadence {
+  readonly unit: "step" | "epoch";
+  readonly count: number;
+}
+
+/** One training run. */
+export interface RunSpec {
+  readonly run: string;
+  readonly name: string;
+  readonly seed: number;
+  readonly model: string;
+  readonly data: string;
+  /** Examples used, after --train-limit and --test-limit. */
+  readonly trainExamples: number;
+  readonly testExamples: number;
+  readonly workersMin: number;
+  readonly workersMax: number;
+  readonly servers: number;
+  readonly protocol: Protocol;
+  readonly reduce: Reduce;
+  readonly updateRule: UpdateRuleSpec;
+  readonly schedule: ScheduleSpec;
+  readonly lrScaling: "none" | "linear";
+  readonly epochs: number;
+  /** Global steps at most; null when the epochs alone end the run. */
+  readonly maxSteps: number | null;
+  readonly batchSize: number;
+  readonly chunkValues: number;
+  readonly virtualNodes: number;
+  /** Bounded-load factor, or null for the plain ring. */
+  readonly loadBound: number | null;
+  readonly evaluateEvery: Cadence | null;
+  readonly checkpointEvery: Cadence | null;
+  readonly engine: "auto" | "onednn" | "reference";
+  /** Compute threads of one worker process; derived from the configured -w, never from live membership. */
+  readonly threads: number;
+}

@@ -1,0 +1,55 @@
+/**
+ * A view: a numbered, immutable statement of who is a member and which server holds which chunk.
+ * Servers hear of a view before workers do; whoever holds a newer one refuses what an older one implies.
+ */
+
+/** A server in a view. */
+export interface ViewServer {
+  readonly index: number;
+  readonly incarnation: number;
+  readonly address: string;
+}
+
+/** A worker in a view. */
+export interface ViewWorker {
+  readonly rank: number;
+  readonly incarnation: number;
+  /** First step for which barriers count this worker, and the clock it starts with. */
+  readonly fromStep: number;
+}
+
+/** The view itself. Its id is (term, number); views of a lower term are refused. */
+export interface View {
+  readonly run: string;
+  readonly term: number;
+  readonly number: number;
+  readonly generation: number;
+  readonly phase: number;
+  /** In ascending index. */
+  readonly servers: readonly ViewServer[];
+  /** In ascending rank. */
+  readonly workers: readonly ViewWorker[];
+  /** Per chunk the index of its primary. */
+  readonly primaries: readonly number[];
+  /** Per chunk the number of the view that last changed its replica set. */
+  readonly fences: readonly number[];
+}
+
+/** True when `left` supersedes `right`. */
+export function supersedes(left: View, right: View): boolean {
+  return left.term !== right.term ? left.term > right.term : left.number > right.number;
+}
+
+/** The worker of this rank, if the view has one. */
+export function workerOfRank(view: View, rank: number): ViewWorker | undefined {
+  return view.workers.find((worker) => worker.rank === rank);
+}
+
+/** The chunks whose primary is the server of this index, ascending. */
+export function chunksOfServer(view: View, index: number): number[] {
+  const chunks: number[] = [];
+  view.primaries.forEach((primary, chunk) => {
+    if (primary === index) chunks.push(chunk);
+  });
+  return chunks;
+}

@@ -1,0 +1,79 @@
+/**
+ * The one error class of Paceline. An operating failure (network, file, flag, peer) is a
+ * `PacelineError` with a closed code; a bug is an assertion (see assert.ts); an expected outcome is a
+ * returned value. Foreign errors are translated in one file per edge and kept as `cause`.
+ */
+
+/** Every code with one sentence of meaning, the exit code it ends a process with, and whether a retry may help. */
+export const errorCodes = {
+  usage: {
+    exitCode: 2,
+    retryable: false,
+    meaning: "a flag, file or value given by the user is wrong",
+  },
+  cluster_not_formed: { exitCode: 3, retryable: false, meaning: "too few members came in time" },
+  too_few_workers: {
+    exitCode: 4,
+    retryable: false,
+    meaning: "fewer workers are left than the minimum",
+  },
+  diverged: { exitCode: 5, retryable: false, meaning: "loss or gradient is not finite" },
+  checkpoint: {
+    exitCode: 6,
+    retryable: false,
+    meaning: "a checkpoint is missing, corrupt or of another model",
+  },
+  data: { exitCode: 7, retryable: false, meaning: "data is missing or corrupt" },
+  unavailable: {
+    exitCode: 1,
+    retryable: true,
+    meaning: "a peer can't be reached or the connection broke",
+  },
+  timeout: { exitCode: 1, retryable: true, meaning: "a peer did not answer in time" },
+  refused: { exitCode: 1, retryable: false, meaning: "a peer answered and said no" },
+  protocol: { exitCode: 1, retryable: false, meaning: "a peer sent what the protocol forbids" },
+  storage: { exitCode: 1, retryable: false, meaning: "a file can't be read or written" },
+  member_lost: {
+    exitCode: 1,
+    retryable: false,
+    meaning: "a member that the run can't do without is gone",
+  },
+  internal: { exitCode: 1, retryable: false, meaning: "a fault in Paceline itself" },
+} as const;
+
+/** One of the closed set of codes. */
+export type ErrorCode = keyof typeof errorCodes;
+
+/** An operating failure. `message` is one sentence with the value and the remedy. */
+export class PacelineError extends Error {
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; details?: Record<string, unknown> } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "PacelineError";
+    this.code = code;
+    this.details = options.details ?? {};
+  }
+
+  /** True when trying the same thing again may succeed. */
+  get retryable(): boolean {
+    return errorCodes[this.code].retryable;
+  }
+
+  /** The process exit code that this failure ends a command with. */
+  get exitCode(): number {
+    return errorCodes[this.code].exitCode;
+  }
+}
+
+/** Wraps anything thrown into a PacelineError; what already is one passes through. */
+export function toPacelineError(thrown: unknown, code: ErrorCode = "internal"): PacelineError {
+  if (thrown instanceof PacelineError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new PacelineError(code, message, { cause: thrown });
+}

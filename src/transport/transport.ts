@@ -1,0 +1,105 @@
+/**
+ * The one interface through which roles reach each other. A session carries typed messages between a
+ * member and the coordinator; a data channel carries chunk messages to and from a server. The receiver
+ * of a chunk message supplies the memory that its payload is written to, so that a transport able to do
+ * so reads a socket straight into the arena.
+ *
+ * Implementations: memory (tests, simulation, one process), gRPC (the public contract). Every wait ends
+ * by the time-out given; every failure reaches `onClose` once, as a PacelineError with code
+ * "unavailable" (the connection broke), "timeout", "refused" or "protocol".
+ */
+import type {
+  ChunkHeader,
+  CoordinatorMessage,
+  MemberMessage,
+  RegisterReply,
+  RegisterRequest,
+} from "../core/messages.js";
+import type { PacelineError } from "../errors.js";
+
+/** Receives chunk messages. The two calls for one message come together, in order of arrival. */
+export interface ChunkReceiver {
+  /**
+   * Where the payload shall go: memory of exactly `payloadBytes`, or null to have it thrown away.
+   * Called for each message, also when the payload is empty.
+   */
+  onHeader(header: ChunkHeader, payloadBytes: number): Uint8Array | null;
+  /** The message is whole; `destination` is what onHeader returned. */
+  onChunk(header: ChunkHeader, destination: Uint8Array | null): void;
+  /** The channel is gone; nothing follows. */
+  onClose(error: PacelineError): void;
+}
+
+/** One direction-less stream of chunk messages. */
+export interface ChunkChannel {
+  /** Address or name of the other side, for messages to people. */
+  readonly peer: string;
+  /** `payload` must not change until `sent` is called; it is called exactly once, also when the channel closes. */
+  send(header: ChunkHeader, payload: Uint8Array | null, sent?: () => void): void;
+  /** Ends the channel after what was sent; calling it again does nothing. */
+  close(): void;
+}
+
+/** Decides on an incoming data channel after its hello: who receives from it. */
+export type ChunkAcceptor = (channel: ChunkChannel) => ChunkReceiver;
+
+/** Receives session messages on the coordinator's side. */
+export interface MemberReceiver {
+  onMessage(message: MemberMessage): void;
+  onClose(error: PacelineError): void;
+}
+
+/** Receives session messages on the member's side. */
+export interface CoordinatorReceiver {
+  onMessage(message: CoordinatorMessage): void;
+  onClose(error: PacelineError): void;
+}
+
+/** One member's session. */
+export interface SessionChannel<Message> {
+  readonly peer: string;
+  send(message: Message): void;
+  close(): void;
+}
+
+/** Who a session stream belongs to. */
+export interface MemberIdentity {
+  readonly role: "server" | "worker";
+  readonly rank: number;
+  readonly incarnation: number;
+}
+
+/** What a coordinator offers to the network. */
+export interface CoordinatorService {
+  register(request: RegisterRequest, peer: string): RegisterReply;
+  /** Throws a PacelineError with code "refused" when the identity is not, or no longer, a member's. */
+  open(identity: MemberIdentity, channel: SessionChannel<CoordinatorMessage>): MemberReceiver;
+  /** A JSON document: the present snapshot, for `paceline status` and the admin service. */
+  status(): unknown;
+  /** A run spec submitted to a serving coordinator, as YAML text; returns the run's name or throws. */
+  submit(configText: string): string;
+}
+
+/** Something that listens. */
+export interface Listener {
+  /** host:port really bound. */
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+/** A way to listen and to reach others. `address` is host:port. */
+export interface Transport {
+  serveCoordinator(address: string, service: CoordinatorService): Promise<Listener>;
+  serveChunks(address: string, accept: ChunkAcceptor): Promise<Listener>;
+  register(address: string, request: RegisterRequest): Promise<RegisterReply>;
+  openSession(
+    address: string,
+    identity: MemberIdentity,
+    receiver: CoordinatorReceiver,
+  ): SessionChannel<MemberMessage>;
+  openChunks(address: string, receiver: ChunkReceiver): ChunkChannel;
+  status(address: string): Promise<unknown>;
+  submit(address: string, configText: string): Promise<string>;
+  /** Ends every connection this transport opened. */
+  close(): Promise<void>;
+}
