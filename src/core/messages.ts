@@ -101,6 +101,17 @@ export interface WorkerStatistics {
   readonly waitSeconds: number;
 }
 
+/**
+ * How far a removed worker had come on one server: the lowest and highest step, over the chunks, that was
+ * applied or is held and will be; -1 for none. Steps past the lowest are torn, steps up to the highest used.
+ */
+export interface Departure {
+  readonly rank: number;
+  readonly incarnation: number;
+  readonly stepMin: number;
+  readonly stepMax: number;
+}
+
 /** Member to coordinator, over the session. */
 export type MemberMessage =
   | {
@@ -121,6 +132,8 @@ export type MemberMessage =
       readonly sealedStep: number;
       /** Lowest clock over chunks and workers of the view, joiners aside (SSP, ASP); 0 if it owns nothing. */
       readonly clockMin: number;
+      /** Workers that this view removed, and how far each had come on this server's chunks. */
+      readonly departed: readonly Departure[];
     }
   | {
       readonly type: "pieceDone";
