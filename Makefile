@@ -1,0 +1,57 @@
+# Everything a contributor types. `make help` lists the targets.
+NODE := node
+TSC := node_modules/.bin/tsc
+BIOME := node_modules/.bin/biome
+PACELINE := $(NODE) dist/cli/main.js
+# A marker that npm writes when it has installed what package-lock.json says.
+INSTALLED := node_modules/.package-lock.json
+
+.DEFAULT_GOAL := help
+.PHONY: help node install build lint proto docs test demo clean
+
+help:
+	@echo "make test     install, lint, check generated files, build, run every test"
+	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
+	@echo "make build    compile src/ to dist/ and test/ to dist-test/"
+	@echo "make lint     biome over src/, test/ and bench/"
+	@echo "make proto    generate src/wire/generated-*.ts from proto/"
+	@echo "make docs     generate docs/config.md and docs/errors.md"
+	@echo "make bench-NAME   one benchmark, e.g. make bench-push-pull"
+	@echo "make clean    remove what was built"
+
+node:
+	@$(NODE) scripts/check-node.mjs
+
+$(INSTALLED): package.json package-lock.json | node
+	npm ci
+	@touch $(INSTALLED)
+
+install: node $(INSTALLED)
+
+build: install
+	@$(NODE) scripts/prune-build.mjs
+	$(TSC) -p tsconfig.json
+	$(TSC) -p tsconfig.test.json
+
+lint: install
+	$(BIOME) check --error-on-warnings
+
+proto: install
+	$(NODE) scripts/generate-proto.mjs
+
+docs: build
+	$(PACELINE) config docs --write docs
+
+test: lint build
+	$(NODE) scripts/generate-proto.mjs --check
+	$(NODE) scripts/run-tests.mjs
+
+demo: build
+	$(PACELINE) train configs/demo-bsp.yaml
+	$(PACELINE) train configs/demo-asp.yaml
+
+bench-%: build
+	$(PACELINE) bench $*
+
+clean:
+	rm -rf dist dist-test .build coverage
