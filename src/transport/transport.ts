@@ -36,7 +36,10 @@ export interface ChunkChannel {
   readonly peer: string;
   /** `payload` must not change until `sent` is called; it is called exactly once, also when the channel closes. */
   send(header: ChunkHeader, payload: Uint8Array | null, sent?: () => void): void;
-  /** Ends the channel after what was sent; calling it again does nothing. */
+  /**
+   * Ends the channel after what was sent; the receiver on this side hears nothing more, not even
+   * `onClose`. Calling it again does nothing.
+   */
   close(): void;
 }
 

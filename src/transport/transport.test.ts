@@ -1,0 +1,511 @@
+/** The contract of every Transport, run against each implementation. */
+import assert from "node:assert/strict";
+import { afterEach, describe, test } from "node:test";
+import type {
+  ChunkHeader,
+  CoordinatorMessage,
+  MemberMessage,
+  RegisterReply,
+  RegisterRequest,
+} from "../core/messages.js";
+import { emptyHeader } from "../core/messages.js";
+import { PacelineError } from "../errors.js";
+import { Random } from "../random.js";
+import { MemoryNetwork } from "./memory.js";
+import type {
+  ChunkAcceptor,
+  ChunkChannel,
+  CoordinatorService,
+  Listener,
+  MemberIdentity,
+  SessionChannel,
+  Transport,
+} from "./transport.js";
+
+interface Kind {
+  readonly name: string;
+  readonly listenAddress: string;
+  readonly deadAddress: string;
+  create(): { server: Transport; client: Transport };
+}
+
+const kinds: readonly Kind[] = [
+  {
+    name: "memory",
+    listenAddress: "here",
+    deadAddress: "nobody",
+    create: () => {
+      const network = new MemoryNetwork();
+      return {
+        server: network.createTransport("server"),
+        client: network.createTransport("client"),
+      };
+    },
+  },
+];
+
+const request: RegisterRequest = {
+  protocol: 1,
+  role: "worker",
+  rank: null,
+  incarnation: null,
+  pid: 7,
+  host: "rider",
+  address: "",
+};
+const identity: MemberIdentity = { role: "worker", rank: 2, incarnation: 41 };
+const accepted: RegisterReply = {
+  accepted: true,
+  rank: 2,
+  incarnation: 41,
+  heartbeatIntervalMs: 500,
+  leaseMs: 3000,
+};
+
+/** Waits until a condition holds; fails with what was waited for after ten seconds. */
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!condition()) {
+    assert.ok(Date.now() < deadline, `waited 10 s for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+/** A receiver that keeps everything it is told. */
+class Inbox {
+  readonly chunks: { header: ChunkHeader; bytes: Uint8Array | null }[] = [];
+  readonly errors: PacelineError[] = [];
+  destination: (payloadBytes: number) => Uint8Array | null = (bytes) => new Uint8Array(bytes);
+
+  onHeader(_header: ChunkHeader, payloadBytes: number): Uint8Array | null {
+    return this.destination(payloadBytes);
+  }
+
+  onChunk(header: ChunkHeader, bytes: Uint8Array | null): void {
+    this.chunks.push({ header, bytes });
+  }
+
+  onClose(error: PacelineError): void {
+    this.errors.push(error);
+  }
+}
+
+/** A receiver of session messages that keeps everything it is told. */
+class Mail<Message> {
+  readonly messages: Message[] = [];
+  readonly errors: PacelineError[] = [];
+  onMessage(message: Message): void {
+    this.messages.push(message);
+  }
+  onClose(error: PacelineError): void {
+    this.errors.push(error);
+  }
+}
+
+class Coordinator implements CoordinatorService {
+  readonly requests: RegisterRequest[] = [];
+  readonly sessions: {
+    identity: MemberIdentity;
+    channel: SessionChannel<CoordinatorMessage>;
+    mail: Mail<MemberMessage>;
+  }[] = [];
+  reply: RegisterReply = accepted;
+  refuseSessions: PacelineError | null = null;
+
+  register(asked: RegisterRequest): RegisterReply {
+    this.requests.push(asked);
+    return this.reply;
+  }
+
+  open(who: MemberIdentity, channel: SessionChannel<CoordinatorMessage>): Mail<MemberMessage> {
+    if (this.refuseSessions !== null) throw this.refuseSessions;
+    const mail = new Mail<MemberMessage>();
+    this.sessions.push({ identity: who, channel, mail });
+    return mail;
+  }
+
+  status(): unknown {
+    return { members: [{ rank: 2, waiting: "for worker 3: step 118 of 121" }], step: 12 };
+  }
+
+  submit(configText: string): string {
+    if (configText === "")
+      throw new PacelineError("usage", "the configuration is empty; give YAML");
+    return `run-of-${configText.length}-letters`;
+  }
+}
+
+const hello: ChunkHeader = {
+  ...emptyHeader,
+  kind: "hello",
+  run: "run-1",
+  rank: 2,
+  incarnation: 41,
+};
+const push = (step: number): ChunkHeader => ({ ...hello, kind: "push", step, chunk: 3 });
+
+for (const kind of kinds) {
+  describe(`${kind.name} transport`, () => {
+    let closers: (() => Promise<void>)[] = [];
+    afterEach(async () => {
+      for (const close of closers.reverse()) await close();
+      closers = [];
+    });
+
+    function pair(): { server: Transport; client: Transport } {
+      const made = kind.create();
+      closers.push(
+        () => made.server.close(),
+        () => made.client.close(),
+      );
+      return made;
+    }
+
+    async function coordinate(): Promise<{
+      coordinator: Coordinator;
+      client: Transport;
+      address: string;
+      listener: Listener;
+    }> {
+      const { server, client } = pair();
+      const coordinator = new Coordinator();
+      const listener = await server.serveCoordinator(kind.listenAddress, coordinator);
+      closers.push(() => listener.close());
+      return { coordinator, client, address: listener.address, listener };
+    }
+
+    /** A server that keeps what comes and a client connected to it whose hello has arrived. */
+    async function connect(greet?: (channel: ChunkChannel) => void): Promise<{
+      near: Inbox;
+      far: Inbox;
+      nearChannel: ChunkChannel;
+      farChannel: ChunkChannel;
+      client: Transport;
+      listener: Listener;
+    }> {
+      const { server, client } = pair();
+      const near = new Inbox();
+      const far = new Inbox();
+      const channels: ChunkChannel[] = [];
+      const accept: ChunkAcceptor = (channel) => {
+        channels.push(channel);
+        greet?.(channel);
+        return far;
+      };
+      const listener = await server.serveChunks(kind.listenAddress, accept);
+      closers.push(() => listener.close());
+      const nearChannel = client.openChunks(listener.address, near);
+      nearChannel.send(hello, null);
+      await until("hello", () => far.chunks.length === 1 || far.errors.length > 0);
+      return { near, far, nearChannel, farChannel: channels[0]!, client, listener };
+    }
+
+    test("a registration arrives whole and its acceptance returns whole", async () => {
+      const { coordinator, client, address } = await coordinate();
+      assert.deepEqual(await client.register(address, request), accepted);
+      const again = {
+        ...request,
+        rank: 0,
+        incarnation: 9,
+        role: "server",
+        address: "b:1",
+      } as const;
+      await client.register(address, again);
+      assert.deepEqual(coordinator.requests, [request, again]);
+    });
+
+    test("a refused registration is a reply with its reason", async () => {
+      const { coordinator, client, address } = await coordinate();
+      coordinator.reply = { accepted: false, code: "protocol", reason: "protocol 2, not 1" };
+      assert.deepEqual(await client.register(address, request), coordinator.reply);
+    });
+
+    test("registering where nobody listens is unavailable and names the address", async () => {
+      const { client } = pair();
+      await assert.rejects(client.register(kind.deadAddress, request), {
+        code: "unavailable",
+        message: new RegExp(kind.deadAddress),
+      });
+    });
+
+    test("session messages go both ways in order under the member's identity", async () => {
+      const { coordinator, client, address } = await coordinate();
+      const mail = new Mail<CoordinatorMessage>();
+      const session = client.openSession(address, identity, mail);
+      const heartbeats = Array.from({ length: 50 }, (_, sequence): MemberMessage => {
+        return { type: "heartbeat", sequence, activity: "riding", server: null, worker: null };
+      });
+      for (const heartbeat of heartbeats) session.send(heartbeat);
+      await until("heartbeats", () => coordinator.sessions[0]?.mail.messages.length === 50);
+      const opened = coordinator.sessions[0]!;
+      assert.deepEqual(opened.identity, identity);
+      assert.deepEqual(opened.mail.messages, heartbeats);
+      for (let sequence = 0; sequence < 50; sequence++)
+        opened.channel.send({ type: "heartbeatAck", sequence });
+      await until("answers", () => mail.messages.length === 50);
+      assert.deepEqual(
+        mail.messages.map((m) => (m.type === "heartbeatAck" ? m.sequence : -1)),
+        Array.from({ length: 50 }, (_, index) => index),
+      );
+    });
+
+    test("a refused session closes with the coordinator's reason", async () => {
+      const { coordinator, client, address } = await coordinate();
+      coordinator.refuseSessions = new PacelineError(
+        "refused",
+        "worker 2 was lost; register again",
+      );
+      const mail = new Mail<CoordinatorMessage>();
+      client.openSession(address, identity, mail);
+      await until("refusal", () => mail.errors.length > 0);
+      assert.equal(mail.errors[0]!.code, "refused");
+      assert.match(mail.errors[0]!.message, /worker 2 was lost; register again/);
+    });
+
+    test("a leave sent before close still arrives, then the coordinator hears the end once", async () => {
+      const { coordinator, client, address } = await coordinate();
+      const mail = new Mail<CoordinatorMessage>();
+      const session = client.openSession(address, identity, mail);
+      session.send({ type: "leave", reason: "done", server: null, worker: null });
+      session.close();
+      session.close();
+      await until("end", () => coordinator.sessions[0]?.mail.errors.length === 1);
+      assert.equal(coordinator.sessions[0]!.mail.messages[0]!.type, "leave");
+      assert.equal(coordinator.sessions[0]!.mail.errors[0]!.code, "unavailable");
+      assert.equal(mail.errors.length, 0, "who closes hears nothing more");
+    });
+
+    test("the coordinator closing a session is heard once, after what it sent", async () => {
+      const { coordinator, client, address } = await coordinate();
+      const mail = new Mail<CoordinatorMessage>();
+      client.openSession(address, identity, mail);
+      await until("session", () => coordinator.sessions.length === 1);
+      const { channel, mail: memberMail } = coordinator.sessions[0]!;
+      channel.send({ type: "stop", reason: "done", outcome: "done", stay: false });
+      channel.close();
+      await until("close", () => mail.errors.length > 0);
+      assert.equal(mail.messages[0]!.type, "stop");
+      assert.equal(mail.errors[0]!.code, "unavailable");
+      assert.deepEqual(memberMail.errors, []);
+    });
+
+    test("status and submit carry documents; a bad one keeps its code and sentence", async () => {
+      const { coordinator, client, address } = await coordinate();
+      assert.deepEqual(await client.status(address), coordinator.status());
+      assert.equal(await client.submit(address, "epochs: 3"), "run-of-9-letters");
+      await assert.rejects(client.submit(address, ""), {
+        code: "usage",
+        message: /configuration is empty; give YAML/,
+      });
+    });
+
+    test("two sessions and a re-opened one under the same identity live side by side", async () => {
+      const { coordinator, client, address } = await coordinate();
+      const first = client.openSession(address, identity, new Mail<CoordinatorMessage>());
+      client.openSession(address, { ...identity, rank: 3 }, new Mail<CoordinatorMessage>());
+      await until("two sessions", () => coordinator.sessions.length === 2);
+      first.close();
+      await until("end", () => coordinator.sessions.some((s) => s.mail.errors.length === 1));
+      client.openSession(address, identity, new Mail<CoordinatorMessage>());
+      await until("third session", () => coordinator.sessions.length === 3);
+      assert.deepEqual(coordinator.sessions[2]!.identity, identity);
+    });
+
+    test("chunks arrive in order in the memory that the receiver supplies", async () => {
+      const { far, nearChannel } = await connect();
+      const arena = new Uint8Array(4000);
+      let used = 0;
+      far.destination = (bytes) => {
+        used += bytes;
+        return arena.subarray(used - bytes, used);
+      };
+      const random = new Random(5, "order");
+      const sentBytes: number[] = [];
+      for (let step = 0; step < 40; step++) {
+        const payload = Uint8Array.from({ length: random.below(100) }, () => random.below(256));
+        sentBytes.push(...payload);
+        nearChannel.send(push(step), payload);
+      }
+      await until("pushes", () => far.chunks.length === 41);
+      assert.deepEqual(
+        far.chunks.slice(1).map(({ header }) => header),
+        Array.from({ length: 40 }, (_, step) => push(step)),
+      );
+      assert.deepEqual([...arena.subarray(0, used)], sentBytes);
+      assert.equal(far.chunks[1]!.bytes!.buffer, arena.buffer);
+    });
+
+    test("a receiver that wants no payload has it thrown away and still hears the message", async () => {
+      const { far, nearChannel } = await connect();
+      far.destination = () => null;
+      nearChannel.send(push(1), new Uint8Array(500));
+      nearChannel.send(push(2), null);
+      await until("pushes", () => far.chunks.length === 3);
+      assert.deepEqual(far.chunks.map(({ bytes }) => bytes?.length ?? null).slice(1), [null, null]);
+    });
+
+    test("a server answers over the channel it was given", async () => {
+      const { near, farChannel } = await connect((channel) =>
+        channel.send({ ...emptyHeader, kind: "welcome" }, null),
+      );
+      farChannel.send(
+        { ...emptyHeader, kind: "reply", step: 4, outcome: "applied" },
+        new Uint8Array([1, 2]),
+      );
+      await until("reply", () => near.chunks.length === 2);
+      assert.deepEqual(
+        near.chunks.map(({ header }) => header.kind),
+        ["welcome", "reply"],
+      );
+      assert.deepEqual([...near.chunks[1]!.bytes!], [1, 2]);
+    });
+
+    test("sent is called once a message, and never from inside send", async () => {
+      const { far, nearChannel } = await connect();
+      const calls = new Array<number>(20).fill(0);
+      let inside = false;
+      for (let index = 0; index < calls.length; index++) {
+        inside = true;
+        nearChannel.send(push(index), new Uint8Array(1000), () => {
+          assert.equal(inside, false);
+          calls[index] = (calls[index] ?? 0) + 1;
+        });
+        inside = false;
+      }
+      await until("sent", () => calls.every((count) => count > 0) && far.chunks.length === 21);
+      assert.deepEqual(new Set(calls), new Set([1]));
+    });
+
+    test("memory may be overwritten after sent, the receiver has the old values", async () => {
+      const { far, nearChannel } = await connect();
+      const payload = new Uint8Array(100_000).fill(1);
+      nearChannel.send(push(1), payload, () => payload.fill(2));
+      await until("push", () => far.chunks.length === 2);
+      assert.ok(far.chunks[1]!.bytes!.every((value) => value === 1));
+    });
+
+    test("sent is also called when the channel is gone", async () => {
+      const { near, far, farChannel, nearChannel } = await connect();
+      farChannel.close();
+      await until("close", () => near.errors.length === 1);
+      let calls = 0;
+      nearChannel.send(push(1), new Uint8Array(10), () => calls++);
+      await until("sent", () => calls === 1);
+      assert.equal(near.errors[0]!.code, "unavailable");
+      assert.equal(far.errors.length, 0, "who closes hears nothing more");
+    });
+
+    test("what was sent before close arrives, then the other side hears the end once", async () => {
+      const { near, far, nearChannel } = await connect();
+      let calls = 0;
+      for (let step = 0; step < 5; step++)
+        nearChannel.send(push(step), new Uint8Array(300_000), () => calls++);
+      nearChannel.close();
+      nearChannel.close();
+      await until("end", () => far.errors.length === 1);
+      assert.equal(far.chunks.length, 6);
+      assert.equal(calls, 5);
+      assert.deepEqual(near.errors, []);
+    });
+
+    test("a stream whose first message is not hello is refused with the reason", async () => {
+      const { server, client } = pair();
+      let acceptedCount = 0;
+      const listener = await server.serveChunks(kind.listenAddress, () => {
+        acceptedCount += 1;
+        return new Inbox();
+      });
+      closers.push(() => listener.close());
+      const near = new Inbox();
+      client.openChunks(listener.address, near).send(push(1), new Uint8Array(8));
+      await until("refusal", () => near.errors.length === 1);
+      assert.equal(near.errors[0]!.code, "protocol");
+      assert.match(near.errors[0]!.message, /first message .* must be hello, .* sent push/);
+      assert.equal(acceptedCount, 0);
+    });
+
+    test("an acceptor that throws refuses the channel with its sentence", async () => {
+      const { server, client } = pair();
+      const listener = await server.serveChunks(kind.listenAddress, () => {
+        throw new PacelineError("refused", "generation 3 is over; take the view again");
+      });
+      closers.push(() => listener.close());
+      const near = new Inbox();
+      client.openChunks(listener.address, near).send(hello, null);
+      await until("refusal", () => near.errors.length === 1);
+      assert.equal(near.errors[0]!.code, "refused");
+      assert.match(near.errors[0]!.message, /generation 3 is over; take the view again/);
+    });
+
+    test("opening chunks where nobody listens closes as unavailable and names the address", async () => {
+      const { client } = pair();
+      const near = new Inbox();
+      let calls = 0;
+      const channel = client.openChunks(kind.deadAddress, near);
+      channel.send(hello, new Uint8Array(4), () => calls++);
+      await until("close", () => near.errors.length === 1 && calls === 1);
+      assert.equal(near.errors[0]!.code, "unavailable");
+      assert.match(near.errors[0]!.message, new RegExp(kind.deadAddress));
+    });
+
+    test("a listener that closes ends its channels, and one opened again is reached anew", async () => {
+      const { server, client } = pair();
+      const far = new Inbox();
+      const first = await server.serveChunks(kind.listenAddress, () => far);
+      const near = new Inbox();
+      client.openChunks(first.address, near).send(hello, null);
+      await until("hello", () => far.chunks.length === 1);
+      await first.close();
+      await until("both ends", () => near.errors.length === 1 && far.errors.length === 1);
+      assert.equal(near.errors[0]!.code, "unavailable");
+      const second = await server.serveChunks(first.address, () => far);
+      closers.push(() => second.close());
+      client.openChunks(second.address, near).send(hello, null);
+      await until("hello again", () => far.chunks.length === 2);
+    });
+
+    test("listening twice at one address is a usage error that names it", async () => {
+      const { server, client } = pair();
+      const listener = await server.serveChunks(kind.listenAddress, () => new Inbox());
+      closers.push(() => listener.close());
+      await assert.rejects(
+        client.serveChunks(listener.address, () => new Inbox()),
+        { code: "usage", message: /in use; choose another/ },
+      );
+    });
+
+    test("asking a parameter server for registration says that it is no coordinator", async () => {
+      const { client, listener } = await connect();
+      await assert.rejects(client.register(listener.address, request), {
+        code: "protocol",
+        message: /is not a coordinator; check the address/,
+      });
+    });
+
+    test("closing the transport ends what it opened", async () => {
+      const { near, far, client } = await connect();
+      await client.close();
+      await until("end", () => far.errors.length === 1);
+      assert.equal(near.errors.length, 0);
+    });
+
+    test("44.9 MB in 1 MiB chunks pass whole and in order", async () => {
+      const { far, nearChannel } = await connect();
+      const chunk = 1048576;
+      const total = 44_880_528;
+      const gradient = new Uint32Array(total / 4).map((_, index) => Math.imul(index, 2654435761));
+      const bytes = new Uint8Array(gradient.buffer);
+      const arena = new Uint8Array(total);
+      far.destination = () => null;
+      far.onHeader = (header, payloadBytes) =>
+        arena.subarray(header.chunk * chunk, header.chunk * chunk + payloadBytes);
+      const count = Math.ceil(total / chunk);
+      for (let index = 0; index < count; index++) {
+        const payload = bytes.subarray(index * chunk, Math.min(total, (index + 1) * chunk));
+        nearChannel.send({ ...push(1), chunk: index }, payload);
+      }
+      await until("all chunks", () => far.chunks.length === count + 1);
+      assert.equal(Buffer.compare(arena, bytes), 0);
+    });
+  });
+}
