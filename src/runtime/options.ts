@@ -34,7 +34,6 @@ export interface ClusterOptions {
   readonly advertise: string | null;
   readonly insecure: boolean;
   readonly rank: number | null;
-  readonly threads: number | null;
   readonly serve: boolean;
   readonly startTimeoutMs: number;
   readonly ioTimeoutMs: number;

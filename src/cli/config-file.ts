@@ -1,0 +1,176 @@
+/**
+ * The config file: YAML with an option's name and value in each line, at the top or under its group's
+ * name. What `config print` writes can be read again, and so can a run's config.yaml.
+ */
+import { readFileSync } from "node:fs";
+import { parseDocument, stringify } from "yaml";
+import { PacelineError } from "../errors.js";
+import { type CommandName, type OptionGroup, optionGroups } from "./option-row.js";
+import { keyOfName, keysOf, type OptionKey, optionKeys, optionNames, rowOf } from "./options.js";
+import { hasEffect, type Origin, type Resolution, type Written } from "./resolve.js";
+import { didYouMean } from "./suggest.js";
+
+/** The largest config file that is read. */
+const configBytesMax = 1_000_000;
+
+/** Reads the config file at a path. */
+export function readConfigFile(path: string): Written {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code ?? "unknown";
+    const sentence = `the config file ${path} can't be read (${reason}); give the path of a YAML file`;
+    throw new PacelineError("usage", sentence, { cause });
+  }
+  return readConfigText(text, path);
+}
+
+/** Reads the text of a config file; `path` names it in refusals. */
+export function readConfigText(text: string, path: string): Written {
+  if (text.length > configBytesMax)
+    throw usage(
+      `${path} has ${text.length} characters; a config file has at most ${configBytesMax}`,
+    );
+  const document = parseDocument(text);
+  const [problem] = document.errors;
+  if (problem !== undefined) {
+    const line = problem.linePos?.[0].line ?? 1;
+    throw usage(`${path} is not YAML at line ${line} (${problem.code}); mend that line`);
+  }
+  const content: unknown = document.toJS({ maxAliasCount: 100 });
+  const values = new Map<OptionKey, string>();
+  if (content === null) return values;
+  if (!isMapping(content)) throw usage(`${path} is no mapping; write lines such as "workers: 4"`);
+  for (const [name, value] of Object.entries(content)) {
+    const group = optionGroups.find((known) => known === name);
+    if (group === undefined) readValue(name, value, null, path, values);
+    else if (isMapping(value))
+      for (const [inner, one] of Object.entries(value)) readValue(inner, one, group, path, values);
+    else if (value !== null)
+      throw usage(`${name}: ${show(value)} in ${path} is a group; write its options under it`);
+  }
+  return values;
+}
+
+/** Reads one NAME=VALUE or GROUP.NAME=VALUE of --set. */
+export function readAssignments(assignments: readonly string[]): Written {
+  const values = new Map<OptionKey, string>();
+  for (const assignment of assignments) {
+    const [, path, text] = /^([^=]+)=(.*)$/s.exec(assignment) ?? [];
+    if (path === undefined)
+      throw usage(`--set ${assignment} has no "="; write it as --set training.lr=0.05`);
+    const dot = path.indexOf(".");
+    const group = dot < 0 ? null : demandGroup(path.slice(0, dot), assignment);
+    readValue(path.slice(dot + 1), text ?? "", group, `--set ${assignment}`, values);
+  }
+  return values;
+}
+
+function demandGroup(name: string, assignment: string): OptionGroup {
+  const group = optionGroups.find((known) => known === name);
+  if (group !== undefined) return group;
+  const hint = didYouMean(name, optionGroups);
+  throw usage(
+    `"${name}" in --set ${assignment} is no group${hint}; write one of ${optionGroups.join(", ")}`,
+  );
+}
+
+function readValue(
+  name: string,
+  value: unknown,
+  group: OptionGroup | null,
+  place: string,
+  values: Map<OptionKey, string>,
+): void {
+  const key = keyOfName(name);
+  if (key === undefined) {
+    const hint = didYouMean(name, group === null ? [...optionNames, ...optionGroups] : optionNames);
+    throw usage(`"${name}" in ${place} is no option${hint}; see paceline config schema`);
+  }
+  const row = rowOf(key);
+  if (group !== null && row.group !== group)
+    throw usage(`"${name}" in ${place} belongs under ${row.group}, not ${group}; move it`);
+  if (values.has(key) && !place.startsWith("--set"))
+    throw usage(`"${name}" stands twice in ${place}; keep one of the two`);
+  const several = Array.isArray(value) && row.type.separator !== undefined;
+  if (several) values.set(key, value.map(String).join(row.type.separator));
+  else if (value === null) values.set(key, "none");
+  else if (typeof value === "object")
+    throw usage(`"${name}" in ${place} is a list or mapping; write ${row.type.wanted}`);
+  else values.set(key, String(value));
+}
+
+/** The resolved options of a command as YAML, by group, each with its origin as a comment if asked for. */
+export function printConfig(
+  command: CommandName,
+  { options, origins }: Resolution,
+  withOrigins: boolean,
+): string {
+  const lines: string[] = [];
+  const keys = keysOf(command).filter((key) => hasEffect(key, options));
+  for (const group of optionGroups) {
+    const members = keys.filter((key) => rowOf(key).group === group);
+    if (members.length > 0) lines.push(`${group}:`);
+    for (const key of members) {
+      const line = `  ${rowOf(key).name}: ${yamlScalar(key, options[key])}`;
+      lines.push(withOrigins ? `${line.padEnd(40)} # ${showOrigin(origins[key])}` : line);
+    }
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+/** An origin in words: "default", "flag --workers", "environment PACELINE_WORKERS", "file run.yaml". */
+export function showOrigin({ kind, place }: Origin): string {
+  if (kind === "default" || kind === "fast") return place;
+  return kind === "set" ? place : `${kind} ${place}`;
+}
+
+function yamlScalar(key: OptionKey, value: unknown): string {
+  if (typeof value === "number" || typeof value === "boolean") {
+    const printed = rowOf(key).type.print(value);
+    return stringify(printed === String(value) ? value : printed).trimEnd();
+  }
+  const printed = rowOf(key).type.print(value);
+  return stringify(
+    /^\d+$/.test(printed) && key === "workers" ? Number(printed) : printed,
+  ).trimEnd();
+}
+
+/** The JSON schema of the config file. */
+export function configSchema(): Record<string, unknown> {
+  const property = (key: OptionKey) => {
+    const row = rowOf(key);
+    return { ...row.type.schema, description: row.sentence, default: row.type.print(row.default) };
+  };
+  const properties: Record<string, unknown> = {};
+  for (const group of optionGroups) {
+    const members = optionKeys.filter((key) => rowOf(key).group === group);
+    const entries = members.map((key) => [rowOf(key).name, property(key)]);
+    properties[group] = {
+      type: ["object", "null"],
+      properties: Object.fromEntries(entries),
+      additionalProperties: false,
+    };
+    for (const [name, schema] of entries) properties[name as string] = schema;
+  }
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title: "Paceline run",
+    type: "object",
+    properties,
+    additionalProperties: false,
+  };
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function show(value: unknown): string {
+  return JSON.stringify(value) ?? String(value);
+}
+
+function usage(sentence: string): PacelineError {
+  return new PacelineError("usage", sentence);
+}

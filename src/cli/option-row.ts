@@ -1,0 +1,78 @@
+/**
+ * The form of one row of the options table: everything that help, validation, environment names, the
+ * config file's schema and docs/config.md say about an option.
+ */
+import type { ResolvedOptions } from "../runtime/options.js";
+import type { ValueType } from "./option-values.js";
+
+/** Commands that take options of the table. */
+export type CommandName =
+  | "train"
+  | "baseline"
+  | "coordinator"
+  | "server"
+  | "worker"
+  | "submit"
+  | "status"
+  | "ring"
+  | "doctor";
+
+/** The table's groups, in the order in which help and the documents show them. */
+export const optionGroups = [
+  "cluster",
+  "pace",
+  "training",
+  "input",
+  "keeping",
+  "showing",
+  "trying",
+] as const;
+/** One of the groups. */
+export type OptionGroup = (typeof optionGroups)[number];
+
+/** Another environment name that an option is read from, by all its commands unless some are named. */
+export interface EnvironmentAlias {
+  readonly name: string;
+  readonly commands?: readonly CommandName[];
+  /** The name that holds the port where the value is a host alone. */
+  readonly portFrom?: string;
+}
+
+/** Says that an option means something only while another has one of these values. */
+export interface OnlyWith {
+  readonly key: keyof ResolvedOptions;
+  readonly values: readonly string[];
+}
+
+/** One row of the table. */
+export interface OptionRow<T> {
+  /** As on the command line, without the dashes; the config file and --set use the same name. */
+  readonly name: string;
+  readonly short?: string;
+  readonly type: ValueType<T>;
+  readonly default: T;
+  /** Where a command's default is another. */
+  readonly defaults?: Readonly<Partial<Record<CommandName, T>>>;
+  /** The default under --fast. */
+  readonly fast?: T;
+  /** What the documents say of the default where the value itself says too little. */
+  readonly defaultText?: string;
+  readonly unit?: string;
+  readonly sentence: string;
+  readonly group: OptionGroup;
+  readonly commands: readonly CommandName[];
+  readonly aliases?: readonly EnvironmentAlias[];
+  readonly onlyWith?: OnlyWith;
+}
+
+/** A row for each field of some of the options. */
+export type OptionRows<Fields> = { readonly [Key in keyof Fields]-?: OptionRow<Fields[Key]> };
+
+/** Commands that define a run, cluster included. */
+export const runCommands = ["train", "coordinator", "submit"] as const;
+
+/** Commands that define what is trained. */
+export const trainingCommands = ["train", "baseline", "coordinator", "submit"] as const;
+
+/** Commands that take part in a run. */
+export const partCommands = ["train", "coordinator", "server", "worker"] as const;

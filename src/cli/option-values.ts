@@ -1,0 +1,245 @@
+/**
+ * What a value of an option may look like: from text to value and back, with the words that a refusal
+ * and the documents use. Flags, the environment, --set and the config file all arrive as text, so a
+ * value means the same wherever it is written.
+ */
+import type { Cadence } from "../core/run-spec.js";
+import type { Injection, WorkerRange } from "../runtime/options.js";
+import { alternatives } from "./suggest.js";
+
+/** A parsed value, or what is wrong with the text ("is below 1"). */
+export type Parsed<T> = { readonly value: T } | { readonly problem: string };
+
+/** How one kind of value is read, shown and described. */
+export interface ValueType<T> {
+  /** What help shows for the value; "" for a switch. */
+  readonly placeholder: string;
+  /** What may be written, to follow "write ". */
+  readonly wanted: string;
+  parse(text: string): Parsed<T>;
+  print(value: T): string;
+  /** JSON schema of the value in a config file. */
+  readonly schema: Readonly<Record<string, unknown>>;
+  /** The words that are accepted, where there is a closed set of them. */
+  readonly choices?: readonly string[];
+  /** Between several values in one text; such an option may be given more than once. */
+  readonly separator?: string;
+}
+
+/** A whole number between two bounds, both included. */
+export function whole(min: number, max: number, placeholder = "count"): ValueType<number> {
+  return {
+    placeholder,
+    wanted: `a whole number from ${min} to ${max}`,
+    parse(text) {
+      if (!/^[+-]?\d+$/.test(text)) return { problem: "is not a whole number" };
+      return within(Number(text), min, max);
+    },
+    print: String,
+    schema: { type: "integer", minimum: min, maximum: max },
+  };
+}
+
+/** A number between two bounds, both included. */
+export function real(min: number, max: number, placeholder = "number"): ValueType<number> {
+  return {
+    placeholder,
+    wanted: max === Number.MAX_VALUE ? `a number from ${min} up` : `a number from ${min} to ${max}`,
+    parse(text) {
+      const value = Number(text);
+      if (text.trim() === "" || !Number.isFinite(value)) return { problem: "is not a number" };
+      return within(value, min, max);
+    },
+    print: String,
+    schema: { type: "number", minimum: min, maximum: max },
+  };
+}
+
+/** A share of something: 0.05 or 5%. */
+export const share: ValueType<number> = {
+  placeholder: "share",
+  wanted: "a share such as 0.05 or 5%",
+  parse(text) {
+    const percent = text.endsWith("%");
+    const value = Number(percent ? text.slice(0, -1) : text);
+    if (!/\d/.test(text) || !Number.isFinite(value)) return { problem: "is not a share" };
+    return within(percent ? value / 100 : value, 0, 1);
+  },
+  print: String,
+  schema: { type: ["number", "string"] },
+};
+
+/** Any text but the empty one. */
+export function text(placeholder: string, wanted: string): ValueType<string> {
+  return {
+    placeholder,
+    wanted,
+    parse: (value) => (value === "" ? { problem: "is empty" } : { value }),
+    print: (value) => value,
+    schema: { type: "string", minLength: 1 },
+  };
+}
+
+/** Yes or no. */
+export const toggle: ValueType<boolean> = {
+  placeholder: "",
+  wanted: "true or false",
+  parse(word) {
+    if (/^(true|yes|on|1)$/i.test(word)) return { value: true };
+    if (/^(false|no|off|0)$/i.test(word)) return { value: false };
+    return { problem: "is neither true nor false" };
+  },
+  print: String,
+  schema: { type: "boolean" },
+};
+
+/** One of some words; `aliases` maps other words to them. */
+export function choice<const T extends string>(
+  words: readonly T[],
+  aliases: Readonly<Record<string, T>> = {},
+): ValueType<T> {
+  return {
+    placeholder: words.join("|"),
+    wanted: alternatives(words),
+    parse(word) {
+      const found = words.find((known) => known === word) ?? aliases[word];
+      return found === undefined ? { problem: "is unknown" } : { value: found };
+    },
+    print: (word) => word,
+    schema: { enum: [...words, ...Object.keys(aliases)] },
+    choices: words,
+  };
+}
+
+const durationUnits = [
+  ["h", 3_600_000],
+  ["m", 60_000],
+  ["s", 1000],
+  ["ms", 1],
+] as const;
+
+/** A length of time such as 250ms, 30s, 5m or 1h; the value is in milliseconds. */
+export function duration(minMs: number, maxMs: number): ValueType<number> {
+  return {
+    placeholder: "time",
+    wanted: `a time from ${printDuration(minMs)} to ${printDuration(maxMs)}, such as 250ms or 30s`,
+    parse(text) {
+      const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
+      if (digits === undefined) return { problem: "is not a time" };
+      const factor = durationUnits.find(([name]) => name === unit)![1];
+      return within(Number(digits) * factor, minMs, maxMs, printDuration);
+    },
+    print: printDuration,
+    schema: { type: "string", pattern: "^\\d+(\\.\\d+)?(ms|s|m|h)$" },
+  };
+}
+
+/** 1500 as "1500ms", 30000 as "30s". */
+export function printDuration(milliseconds: number): string {
+  const [name, factor] = durationUnits.find(([, size]) => milliseconds % size === 0) ?? ["ms", 1];
+  return milliseconds === 0 ? "0s" : `${milliseconds / factor}${name}`;
+}
+
+/** Every so many global steps or epochs: 5it, 1e. */
+export const cadence: ValueType<Cadence> = {
+  placeholder: "cadence",
+  wanted: "a count of steps such as 5it, or of epochs such as 1e",
+  parse(text) {
+    const [, digits, unit] = /^(\d+)(it|e)$/.exec(text) ?? [];
+    if (digits === undefined) return { problem: "is not a cadence" };
+    if (Number(digits) < 1) return { problem: "is below 1" };
+    return { value: { unit: unit === "e" ? "epoch" : "step", count: Number(digits) } };
+  },
+  print: ({ unit, count }) => `${count}${unit === "epoch" ? "e" : "it"}`,
+  schema: { type: "string", pattern: "^\\d+(it|e)$" },
+};
+
+/** Of any type, or the word "none" for null. */
+export function optional<T>(type: ValueType<T>): ValueType<T | null> {
+  return {
+    ...type,
+    wanted: `${type.wanted}, or none`,
+    parse: (text) => (text === "none" ? { value: null } : type.parse(text)),
+    print: (value) => (value === null ? "none" : type.print(value)),
+    schema: { anyOf: [type.schema, { enum: ["none", null] }] },
+  };
+}
+
+/** Several of one type; in one text they stand apart by the separator. */
+export function listOf<T>(type: ValueType<T>, separator: "," | ";"): ValueType<readonly T[]> {
+  return {
+    placeholder: separator === "," ? `${type.placeholder},...` : type.placeholder,
+    wanted: separator === "," ? `${type.wanted}, several with commas` : type.wanted,
+    separator,
+    parse(text) {
+      const values: T[] = [];
+      for (const part of text.split(separator).filter((one) => one.trim() !== "")) {
+        const parsed = type.parse(part.trim());
+        if ("problem" in parsed) return parsed;
+        values.push(parsed.value);
+      }
+      return { value: values };
+    },
+    print: (values) => values.map((value) => type.print(value)).join(separator),
+    schema: { anyOf: [type.schema, { type: "array", items: type.schema }] },
+  };
+}
+
+/** The most workers of one run. */
+export const workersMax = 1024;
+
+/** 4 for one to four workers, 2:8 for at least two and at most eight. */
+export const workerRange: ValueType<WorkerRange> = {
+  placeholder: "count",
+  wanted: `a whole number from 1 to ${workersMax}, or two such as 2:8`,
+  parse(text) {
+    const [, first, second] = /^(\d+)(?::(\d+))?$/.exec(text) ?? [];
+    if (first === undefined) return { problem: "is not a count of workers" };
+    const max = Number(second ?? first);
+    const min = second === undefined ? Math.min(1, max) : Number(first);
+    if (max > workersMax) return { problem: `is above ${workersMax}` };
+    if (min < 1) return { problem: "is below 1" };
+    if (min > max) return { problem: "has its minimum above its maximum" };
+    return { value: { min, max } };
+  },
+  print: ({ min, max }) => (min === 1 ? String(max) : `${min}:${max}`),
+  schema: { type: ["integer", "string"] },
+};
+
+/** host:port; an IPv6 host stands in brackets. */
+export const address: ValueType<string> = {
+  placeholder: "host:port",
+  wanted: "host:port, such as 127.0.0.1:8000",
+  parse(text) {
+    const [, host, port] = /^(\[[0-9a-fA-F:.%]+\]|[^:\s[\]/]+):(\d+)$/.exec(text) ?? [];
+    if (host === undefined) return { problem: "is not host:port" };
+    if (Number(port) < 1 || Number(port) > 65535) return { problem: "has no port of 1 to 65535" };
+    return { value: text };
+  },
+  print: (value) => value,
+  schema: { type: "string", pattern: ":\\d+$" },
+};
+
+/** kill:worker=2,at=50: kill the worker of rank 2 at step 50. */
+export const injection: ValueType<Injection> = {
+  placeholder: "fault",
+  wanted: "a fault such as kill:worker=2,at=50 or kill:server=1,at=50",
+  parse(text) {
+    const [, role, rank, at] = /^kill:(worker|server)=(\d+),at=(\d+)$/.exec(text) ?? [];
+    if (role !== "worker" && role !== "server") return { problem: "is not a fault" };
+    return { value: { kind: "kill", role, rank: Number(rank), at: Number(at) } };
+  },
+  print: ({ kind, role, rank, at }) => `${kind}:${role}=${rank},at=${at}`,
+  schema: { type: "string", pattern: "^kill:(worker|server)=\\d+,at=\\d+$" },
+};
+
+function within(
+  value: number,
+  min: number,
+  max: number,
+  print: (bound: number) => string = String,
+): Parsed<number> {
+  if (value < min) return { problem: `is below ${print(min)}` };
+  if (value > max) return { problem: `is above ${print(max)}` };
+  return { value };
+}

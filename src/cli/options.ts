@@ -1,0 +1,93 @@
+/**
+ * The one table of options, and the only place that reads the environment. Help, validation,
+ * environment names, the config file, its schema and docs/config.md all come from these rows.
+ */
+import type { ResolvedOptions } from "../runtime/options.js";
+import type { CommandName, OptionRow, OptionRows } from "./option-row.js";
+import { clusterRows, paceRows } from "./options-cluster.js";
+import { keepingRows, showingRows } from "./options-showing.js";
+import { inputRows, trainingRows } from "./options-training.js";
+
+/** Every row, by the field of ResolvedOptions that it fills. */
+export const optionRows: OptionRows<ResolvedOptions> = {
+  ...clusterRows,
+  ...paceRows,
+  ...trainingRows,
+  ...inputRows,
+  ...keepingRows,
+  ...showingRows,
+};
+
+/** A field of ResolvedOptions. */
+export type OptionKey = keyof ResolvedOptions;
+
+/** Every key, in the order of the table. */
+export const optionKeys = Object.keys(optionRows) as readonly OptionKey[];
+
+const keysByName = new Map(optionKeys.map((key) => [optionRows[key].name, key]));
+
+/** Every name as written after the dashes. */
+export const optionNames: readonly string[] = [...keysByName.keys()];
+
+/** The row of a key, with the type of its value forgotten. */
+export function rowOf(key: OptionKey): OptionRow<unknown> {
+  return optionRows[key] as OptionRow<unknown>;
+}
+
+/** The key of a name as written after the dashes. */
+export function keyOfName(name: string): OptionKey | undefined {
+  return keysByName.get(name);
+}
+
+/** The keys that a command takes, in the order of the table. */
+export function keysOf(command: CommandName): OptionKey[] {
+  return optionKeys.filter((key) => optionRows[key].commands.includes(command));
+}
+
+/** The environment's own name of an option: PACELINE_BATCH_SIZE for batch-size. */
+export function environmentName(key: OptionKey): string {
+  return `PACELINE_${optionRows[key].name.toUpperCase().replaceAll("-", "_")}`;
+}
+
+/** Names and values as the process got them. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads the environment of this process. */
+export function readEnvironment(): Environment {
+  return process.env;
+}
+
+/** A value of the environment and the name that it stood under. */
+export interface EnvironmentValue {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** What the environment says of an option to a command; its own name comes before its aliases. */
+export function environmentValue(
+  key: OptionKey,
+  command: CommandName,
+  environment: Environment,
+): EnvironmentValue | null {
+  const read = (name: string) => environment[name] || null;
+  const own = environmentName(key);
+  const text = read(own);
+  if (text !== null) return { name: own, text };
+  for (const alias of optionRows[key].aliases ?? []) {
+    if (alias.commands !== undefined && !alias.commands.includes(command)) continue;
+    const found = read(alias.name);
+    if (found === null) continue;
+    const withPort = alias.portFrom !== undefined && !/:\d+$/.test(found);
+    const port = withPort ? `:${read(alias.portFrom as string) ?? defaultPort}` : "";
+    return { name: alias.name, text: `${found}${port}` };
+  }
+  return null;
+}
+
+/** The port of a coordinator whose address names none. */
+export const defaultPort = 8000;
+
+/** Whether output may be coloured: NO_COLOR and CI say no, as does anything but a terminal. */
+export function colorWelcome(environment: Environment, isTerminal: boolean): boolean {
+  return isTerminal && !environment.NO_COLOR && !environment.CI;
+}

@@ -1,0 +1,160 @@
+/**
+ * From what was written to what holds: flag > --set > environment > config file > --fast > default.
+ * Every value keeps its origin, so that a refusal can name the place to mend and `config print` can
+ * show where a value came from.
+ */
+import { PacelineError } from "../errors.js";
+import type { ResolvedOptions } from "../runtime/options.js";
+import type { CommandName } from "./option-row.js";
+import {
+  type Environment,
+  environmentName,
+  environmentValue,
+  keysOf,
+  type OptionKey,
+  optionKeys,
+  rowOf,
+} from "./options.js";
+import { didYouMean } from "./suggest.js";
+
+/** Where a value may come from; the later wins over the earlier. */
+export const originKinds = ["default", "fast", "file", "environment", "set", "flag"] as const;
+
+/** Where a value came from. */
+export interface Origin {
+  readonly kind: (typeof originKinds)[number];
+  /** The name that it was written under, such as --workers, PACELINE_WORKERS or run.yaml. */
+  readonly place: string;
+}
+
+/** Values as they were written, by option. */
+export type Written = ReadonlyMap<OptionKey, string>;
+
+/** Everything that was said to a command. */
+export interface Given {
+  readonly flags?: Written;
+  readonly set?: Written;
+  readonly environment?: Environment;
+  readonly file?: { readonly path: string; readonly values: Written };
+}
+
+/** Values with their origins. */
+export interface Resolution {
+  readonly options: ResolvedOptions;
+  readonly origins: Readonly<Record<OptionKey, Origin>>;
+}
+
+interface Found {
+  readonly text: string;
+  readonly origin: Origin;
+  /** The value as the user wrote it, for refusals. */
+  readonly shown: string;
+}
+
+/** Resolves every option; those that the command does not take have their defaults. */
+export function resolve(command: CommandName, given: Given): Resolution {
+  const options: Record<string, unknown> = {};
+  const origins: Record<string, Origin> = {};
+  const taken = new Set(keysOf(command));
+  const isFast = taken.has("fast") && resolveOne("fast", command, given, false).value === true;
+  for (const key of optionKeys) {
+    const { value, origin } = taken.has(key)
+      ? resolveOne(key, command, given, isFast)
+      : { value: rowOf(key).default, origin: defaultOrigin };
+    options[key] = value;
+    origins[key] = origin;
+  }
+  const resolution = { options, origins } as unknown as Resolution;
+  for (const key of taken) demandEffect(key, resolution);
+  return resolution;
+}
+
+const defaultOrigin: Origin = { kind: "default", place: "default" };
+
+function resolveOne(
+  key: OptionKey,
+  command: CommandName,
+  given: Given,
+  isFast: boolean,
+): { value: unknown; origin: Origin } {
+  const row = rowOf(key);
+  const found = findText(key, command, given);
+  if (found === null) {
+    if (isFast && row.fast !== undefined)
+      return { value: row.fast, origin: { kind: "fast", place: "--fast" } };
+    const forCommand = row.defaults?.[command];
+    return { value: forCommand ?? row.default, origin: defaultOrigin };
+  }
+  const parsed = row.type.parse(found.text);
+  if ("problem" in parsed) {
+    const hint = didYouMean(found.text, row.type.choices ?? []);
+    const sentence = `${found.shown} ${parsed.problem}${hint}; write ${row.type.wanted}`;
+    throw new PacelineError("usage", sentence, {
+      details: { option: row.name, found: found.text },
+    });
+  }
+  return { value: parsed.value, origin: found.origin };
+}
+
+function findText(key: OptionKey, command: CommandName, given: Given): Found | null {
+  const { name } = rowOf(key);
+  const shownText = (text: string) => (text === "" ? '""' : text);
+  const flag = given.flags?.get(key);
+  if (flag !== undefined) {
+    const shown = `--${name} ${shownText(flag)}`;
+    return { text: flag, origin: { kind: "flag", place: `--${name}` }, shown };
+  }
+  const set = given.set?.get(key);
+  if (set !== undefined) {
+    const shown = `--set ${name}=${set}`;
+    return { text: set, origin: { kind: "set", place: `--set ${name}` }, shown };
+  }
+  const environment = environmentValue(key, command, given.environment ?? {});
+  if (environment !== null) {
+    const shown = `${environment.name}=${environment.text}`;
+    const origin = { kind: "environment", place: environment.name } as const;
+    return { text: environment.text, origin, shown };
+  }
+  const file = given.file?.values.get(key);
+  if (file === undefined) return null;
+  const path = given.file?.path ?? "";
+  const shown = `${name}: ${shownText(file)} in ${path}`;
+  return { text: file, origin: { kind: "file", place: path }, shown };
+}
+
+/** True when the option means something beside the other values. */
+export function hasEffect(key: OptionKey, options: ResolvedOptions): boolean {
+  const { onlyWith } = rowOf(key);
+  if (onlyWith === undefined) return true;
+  const satisfied = onlyWith.values.includes(String(options[onlyWith.key]));
+  return satisfied && hasEffect(onlyWith.key, options);
+}
+
+/**
+ * Refuses an option that would be ignored. One that a config file sets beside a mode that a flag has
+ * overridden is let be: the weaker origin yields.
+ */
+function demandEffect(key: OptionKey, { options, origins }: Resolution): void {
+  const row = rowOf(key);
+  const strength = (origin: Origin) => originKinds.indexOf(origin.kind);
+  if (row.onlyWith === undefined || strength(origins[key]) < originKinds.indexOf("file")) return;
+  if (hasEffect(key, options)) return;
+  const { key: other, values } = row.onlyWith;
+  if (strength(origins[key]) < strength(origins[other])) return;
+  const wanted = values.map((value) => `--${rowOf(other).name} ${value}`).join(" or ");
+  const present = `--${rowOf(other).name} ${rowOf(other).type.print(options[other])}`;
+  const place = origins[key].place;
+  const remedy = `leave it out or set ${wanted}`;
+  const sentence = `${place} has no effect with ${present}; ${remedy}`;
+  throw new PacelineError("usage", sentence, { details: { option: row.name } });
+}
+
+/** Names in the environment that look like a mistyped option, with what they may have meant. */
+export function doubtfulEnvironment(environment: Environment): string[] {
+  const known = optionKeys.map(environmentName);
+  return Object.keys(environment)
+    .filter((name) => name.startsWith("PACELINE_") && !known.includes(name))
+    .map((name) => ({ name, hint: didYouMean(name, known) }))
+    .filter(({ hint }) => hint !== "")
+    .map(({ name, hint }) => `${name} is no option${hint}`);
+}
