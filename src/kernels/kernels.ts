@@ -1,0 +1,57 @@
+/**
+ * The few operations on values that a server performs, over one arena. Positions are offsets in values.
+ *
+ * Every implementation gives the same bits: each f32 operation is rounded on its own, in the order that
+ * the twin (twin.ts) writes down; no fused multiply-add, no reassociation.
+ */
+import type { UpdateScalars } from "./update-rule.js";
+
+/** How the gradients of one step become one: mean over examples, or the plain sum. */
+export type FoldReduce = "mean" | "sum";
+
+/** One contribution to a fold. */
+export interface FoldInput {
+  /** Where its gradient lies. */
+  readonly offset: number;
+  /** Examples it stands for; a contribution of 0 examples is left out. */
+  readonly examples: number;
+}
+
+/** Where the vectors of one update lie, each `length` values long. */
+export interface UpdateSlots {
+  readonly weightsIn: number;
+  /** May equal weightsIn, or be another slot while a write still refers to weightsIn. */
+  readonly weightsOut: number;
+  /** Read only. */
+  readonly gradient: number;
+  /** Updated in place; null where the rule keeps no such part. */
+  readonly state1: number | null;
+  /** Updated in place; null where the rule keeps no such part. */
+  readonly state2: number | null;
+  readonly length: number;
+}
+
+/** One implementation, bound to its arena. */
+export interface Kernels {
+  /** For manifests and reports. */
+  readonly name: string;
+
+  /**
+   * Folds gradients, given in ascending rank, into `out`: the mean is the sum of fround(n_r * g_r), each
+   * addition rounded, times fround(1 / sum of n_r); the sum leaves both factors out. Without examples
+   * the result is zero. `out` may be the first input's slot, no other's.
+   */
+  fold(out: number, inputs: readonly FoldInput[], length: number, reduce: FoldReduce): void;
+
+  /** Applies a gradient with an update rule. Slots other than the two of weights must differ. */
+  update(scalars: UpdateScalars, slots: UpdateSlots): void;
+
+  /** False when any value is an infinity or not a number. */
+  finite(offset: number, length: number): boolean;
+
+  /** Copies values between slots that don't overlap. */
+  copy(from: number, to: number, length: number): void;
+
+  /** Sets every value. */
+  fill(offset: number, length: number, value: number): void;
+}

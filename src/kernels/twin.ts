@@ -1,0 +1,198 @@
+/**
+ * The kernels as the obvious loops in TypeScript: the definition of every bit, the oracle for faster
+ * implementations and the fallback where those can't run.
+ *
+ * Every f32 operation is written as `fround` of an f64 operation on f32 operands. For +, -, *, / and sqrt
+ * that equals the f32 operation, since 53 bits are at least 2 * 24 + 2 (Figueroa 1995), denormals
+ * included. A value stored into the arena is rounded by the store.
+ *
+ * Invariant: no result depends on where slots lie, nor on whether weights are written in place.
+ */
+import { assert, unreachable } from "../assert.js";
+import type { Arena } from "./arena.js";
+import type { FoldInput, FoldReduce, Kernels, UpdateSlots } from "./kernels.js";
+import { statePartCount, type UpdateScalars } from "./update-rule.js";
+
+const fround = Math.fround;
+
+/** The plain kernels over one arena. */
+export function createTwinKernels(arena: Arena): Kernels {
+  const viewOf = (offset: number | null, length: number) => {
+    assert(offset !== null, "the update rule's state has a slot");
+    return arena.view(offset, length);
+  };
+  return {
+    name: "twin",
+    fold(out, inputs, length, reduce) {
+      inputs.forEach((input, index) => {
+        assert(index === 0 || input.offset !== out, "a fold writes over its first input only");
+      });
+      const vectors = inputs
+        .filter((input) => input.examples > 0)
+        .map((input) => ({ examples: input.examples, values: arena.view(input.offset, length) }));
+      assert(
+        inputs[0]?.offset !== out || vectors.length === 0 || inputs[0].examples > 0,
+        "a fold in place starts with a contribution that counts",
+      );
+      fold(arena.view(out, length), vectors, reduce);
+    },
+    update(scalars, slots) {
+      checkSlots(scalars, slots);
+      const { length } = slots;
+      const from = arena.view(slots.weightsIn, length);
+      const to = arena.view(slots.weightsOut, length);
+      const gradient = arena.view(slots.gradient, length);
+      switch (scalars.name) {
+        case "sgd":
+          return sgd(scalars, from, to, gradient);
+        case "momentum":
+          return momentum(scalars, from, to, gradient, viewOf(slots.state1, length));
+        case "nesterov":
+          return nesterov(scalars, from, to, gradient, viewOf(slots.state1, length));
+        case "adam":
+        case "adamw": {
+          const first = viewOf(slots.state1, length);
+          return adam(scalars, from, to, gradient, first, viewOf(slots.state2, length));
+        }
+        default:
+          return unreachable(scalars.name);
+      }
+    },
+    finite(offset, length) {
+      return finite(arena.view(offset, length));
+    },
+    copy(from, to, length) {
+      arena.view(to, length).set(arena.view(from, length));
+    },
+    fill(offset, length, value) {
+      arena.view(offset, length).fill(value);
+    },
+  };
+}
+
+interface Contribution {
+  readonly examples: FoldInput["examples"];
+  readonly values: Float32Array;
+}
+
+function fold(out: Float32Array, inputs: readonly Contribution[], reduce: FoldReduce): void {
+  const first = inputs[0];
+  if (first === undefined) {
+    out.fill(0);
+    return;
+  }
+  const mean = reduce === "mean";
+  let examples = 0;
+  for (const input of inputs) {
+    const factor = mean ? fround(input.examples) : 1;
+    if (input === first) scaleInto(out, input.values, factor);
+    else addScaled(out, input.values, factor);
+    examples += input.examples;
+  }
+  if (mean) scaleInto(out, out, fround(1 / examples));
+}
+
+/** out = factor * x. */
+function scaleInto(out: Float32Array, x: Float32Array, factor: number): void {
+  for (let index = 0; index < out.length; index++) out[index] = factor * x[index]!;
+}
+
+/** out = out + factor * x. */
+function addScaled(out: Float32Array, x: Float32Array, factor: number): void {
+  for (let index = 0; index < out.length; index++) {
+    out[index] = out[index]! + fround(factor * x[index]!);
+  }
+}
+
+/** w <- w - lr * (s * g + d * w), per value; s is the scale, d the weight decay. */
+function sgd(scalars: UpdateScalars, from: Float32Array, to: Float32Array, g: Float32Array): void {
+  const { lr, scale, weightDecay } = scalars;
+  for (let index = 0; index < to.length; index++) {
+    const w = from[index]!;
+    const step = fround(fround(scale * g[index]!) + fround(weightDecay * w));
+    to[index] = w - fround(lr * step);
+  }
+}
+
+/** b <- mu * b + (s * g + d * w); w <- w - lr * b. With b = 0 the first b is the gradient, as in PyTorch. */
+function momentum(
+  scalars: UpdateScalars,
+  from: Float32Array,
+  to: Float32Array,
+  g: Float32Array,
+  buffer: Float32Array,
+): void {
+  const { lr, scale, weightDecay, momentum } = scalars;
+  for (let index = 0; index < to.length; index++) {
+    const w = from[index]!;
+    const step = fround(fround(scale * g[index]!) + fround(weightDecay * w));
+    const b = fround(fround(momentum * buffer[index]!) + step);
+    buffer[index] = b;
+    to[index] = w - fround(lr * b);
+  }
+}
+
+/** b as in momentum; w <- w - lr * ((s * g + d * w) + mu * b), Nesterov's form in PyTorch. */
+function nesterov(
+  scalars: UpdateScalars,
+  from: Float32Array,
+  to: Float32Array,
+  g: Float32Array,
+  buffer: Float32Array,
+): void {
+  const { lr, scale, weightDecay, momentum } = scalars;
+  for (let index = 0; index < to.length; index++) {
+    const w = from[index]!;
+    const step = fround(fround(scale * g[index]!) + fround(weightDecay * w));
+    const b = fround(fround(momentum * buffer[index]!) + step);
+    buffer[index] = b;
+    to[index] = w - fround(lr * fround(step + fround(momentum * b)));
+  }
+}
+
+/**
+ * Kingma and Ba 2015, algorithm 1, with PyTorch's placing of epsilon; adamw shrinks the weight first
+ * (Loshchilov and Hutter 2019, algorithm 2), adam adds d * w to the gradient.
+ * m <- b1 * m + (1 - b1) * u; v <- b2 * v + (1 - b2) * u * u;
+ * w <- w - (lr / (1 - b1^t)) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon).
+ */
+function adam(
+  scalars: UpdateScalars,
+  from: Float32Array,
+  to: Float32Array,
+  g: Float32Array,
+  first: Float32Array,
+  second: Float32Array,
+): void {
+  const { scale, weightDecay, shrink, beta1, rest1, beta2, rest2 } = scalars;
+  const { epsilon, stepSize, rootCorrection } = scalars;
+  for (let index = 0; index < to.length; index++) {
+    const w = fround(shrink * from[index]!);
+    const u = fround(fround(scale * g[index]!) + fround(weightDecay * w));
+    const m = fround(fround(beta1 * first[index]!) + fround(rest1 * u));
+    const v = fround(fround(beta2 * second[index]!) + fround(fround(rest2 * u) * u));
+    first[index] = m;
+    second[index] = v;
+    const root = fround(fround(fround(Math.sqrt(v)) * rootCorrection) + epsilon);
+    to[index] = w - fround(stepSize * fround(m / root));
+  }
+}
+
+/** An f32 is finite unless all its exponent bits are set. */
+function finite(values: Float32Array): boolean {
+  const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
+  for (let index = 0; index < bits.length; index++) {
+    if ((bits[index]! & 0x7f800000) === 0x7f800000) return false;
+  }
+  return true;
+}
+
+function checkSlots(scalars: UpdateScalars, slots: UpdateSlots): void {
+  const parts = statePartCount(scalars);
+  const offsets: (number | null)[] = [slots.weightsOut, slots.gradient];
+  if (parts >= 1) offsets.push(slots.state1);
+  if (parts >= 2) offsets.push(slots.state2);
+  assert(!offsets.includes(null), "the update rule's state has slots", { ...slots });
+  assert(new Set(offsets).size === offsets.length, "an update's slots differ", { ...slots });
+  assert(slots.weightsIn !== slots.gradient, "weights and gradient differ", { ...slots });
+}

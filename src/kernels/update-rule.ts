@@ -1,0 +1,96 @@
+/**
+ * What the optimizers need besides vectors: their names, how much state they keep per value, and the
+ * scalars of one update.
+ *
+ * Whoever decides an update computes these scalars once, in f64, and rounds each to f32; replicas are
+ * sent the results as bits. So no two machines can disagree about a power or a division.
+ */
+import { assert, unreachable } from "../assert.js";
+
+/** Optimizer and its constants, as PyTorch names them. `weightDecay` acts on weights, `weightDecayPlain` on biases and norms. */
+export interface UpdateRule {
+  readonly name: "sgd" | "momentum" | "nesterov" | "adam" | "adamw";
+  readonly momentum: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  readonly weightDecayPlain: number;
+}
+
+/** What differs from update to update. */
+export interface UpdateMoment {
+  /** Learning rate. */
+  readonly lr: number;
+  /** Multiplies the gradient: 1, or less for a stale push. */
+  readonly scale: number;
+  /** The parameter group, which selects the weight decay. */
+  readonly group: "weight" | "plain";
+  /** Updates of this chunk including this one: 1 for the first. Adam's t. */
+  readonly updateCount: number;
+}
+
+/** The scalars of one update; every number is an f32 value. */
+export interface UpdateScalars {
+  readonly name: UpdateRule["name"];
+  readonly lr: number;
+  readonly scale: number;
+  /** Added to the gradient times the weight; 0 for adamw. */
+  readonly weightDecay: number;
+  /** Multiplies the weight before an adamw update: 1 - lr * decay; 1 for the others. */
+  readonly shrink: number;
+  readonly momentum: number;
+  readonly beta1: number;
+  /** 1 - beta1. */
+  readonly rest1: number;
+  readonly beta2: number;
+  /** 1 - beta2. */
+  readonly rest2: number;
+  readonly epsilon: number;
+  /** lr / (1 - beta1^t). */
+  readonly stepSize: number;
+  /** 1 / sqrt(1 - beta2^t). */
+  readonly rootCorrection: number;
+}
+
+/** State parts that a rule keeps, each as long as the weights and zero before the first update. */
+export function statePartCount(rule: Pick<UpdateRule, "name">): 0 | 1 | 2 {
+  switch (rule.name) {
+    case "sgd":
+      return 0;
+    case "momentum":
+    case "nesterov":
+      return 1;
+    case "adam":
+    case "adamw":
+      return 2;
+    default:
+      return unreachable(rule.name);
+  }
+}
+
+/** Computes the scalars of one update. */
+export function updateScalars(rule: UpdateRule, moment: UpdateMoment): UpdateScalars {
+  const { updateCount } = moment;
+  assert(Number.isInteger(updateCount) && updateCount >= 1, "updates count from 1", {
+    updateCount,
+  });
+  const lr = Math.fround(moment.lr);
+  const decay = moment.group === "weight" ? rule.weightDecay : rule.weightDecayPlain;
+  const decoupled = rule.name === "adamw";
+  return {
+    name: rule.name,
+    lr,
+    scale: Math.fround(moment.scale),
+    weightDecay: decoupled ? 0 : Math.fround(decay),
+    shrink: decoupled ? Math.fround(1 - lr * decay) : 1,
+    momentum: Math.fround(rule.momentum),
+    beta1: Math.fround(rule.beta1),
+    rest1: Math.fround(1 - rule.beta1),
+    beta2: Math.fround(rule.beta2),
+    rest2: Math.fround(1 - rule.beta2),
+    epsilon: Math.fround(rule.epsilon),
+    stepSize: Math.fround(lr / (1 - rule.beta1 ** updateCount)),
+    rootCorrection: Math.fround(1 / Math.sqrt(1 - rule.beta2 ** updateCount)),
+  };
+}
