@@ -1,0 +1,57 @@
+/**
+ * The fully connected layer in plain loops: y [N, J] = x [N, K] W^T + b, with W [J, K] and b [J].
+ *
+ * Gradients, with dy [N, J]: dW [J, K] = dy^T x, db [J] = sum of dy over the examples,
+ * dx [N, K] = dy W. All products are matrix.ts's; x is always the side whose zeros are left out.
+ * Errors: each value is rounded to f32 once.
+ */
+import type { LayerOf } from "../nn/layers.js";
+import { multiply, Panel, rowMajor, transposed } from "./matrix.js";
+import type { LayerKernel, Site } from "./reference-kernel.js";
+
+/** The kernel of a linear node. */
+export function linearKernel(site: Site<LayerOf<"linear">>): LayerKernel {
+  const inputs = site.inputValues[0] as number;
+  const outputs = site.outputValues;
+  const panel = new Panel(Math.max(inputs, outputs, site.batchMax));
+  const zeros = new Float32Array(Math.max(inputs, outputs));
+  const bias = site.parameters.bias ?? zeros;
+  const biasGradient = site.gradients.bias;
+  const x = rowMajor(site.inputs[0] as Float32Array, inputs);
+  const w = rowMajor(site.parameters.weight as Float32Array, inputs);
+  const y = rowMajor(site.output, outputs);
+  const dy = rowMajor(site.outputGradient, outputs);
+  const dw = rowMajor(site.gradients.weight as Float32Array, inputs);
+  const wTransposed = transposed(w);
+  const xTransposed = transposed(x);
+  const dwTransposed = transposed(dw);
+  const inputGradient = site.inputGradients[0];
+  const dx = inputGradient && rowMajor(inputGradient, inputs);
+  const sums = new Float64Array(outputs);
+
+  return {
+    forward(n) {
+      multiply(panel, x, wTransposed, bias, y, n, outputs, inputs);
+    },
+
+    backwardTensors(n) {
+      multiply(panel, xTransposed, dy, zeros, dwTransposed, inputs, outputs, n);
+      if (biasGradient) sumRows(dy.values, n, sums, biasGradient);
+    },
+
+    backwardInputs(n) {
+      if (dx) multiply(panel, dy, w, zeros, dx, n, inputs, outputs);
+    },
+  };
+}
+
+/** out[column] = sum over n rows, in their order. `sums` is scratch of out's length. */
+function sumRows(rows: Float32Array, n: number, sums: Float64Array, out: Float32Array): void {
+  sums.fill(0);
+  for (let row = 0, at = 0; row < n; row++) {
+    for (let column = 0; column < sums.length; column++, at++) {
+      sums[column] = (sums[column] as number) + (rows[at] as number);
+    }
+  }
+  out.set(sums);
+}

@@ -1,0 +1,64 @@
+/**
+ * What computes a model: the `Engine` interface. The rest of Paceline hands an engine a model as a
+ * graph and memory for parameters and gradients, and gets an executor that runs one batch at a
+ * time.
+ *
+ * The memory belongs to the caller and may be shared with other threads. An executor reads
+ * `parameters` only inside `step` and `evaluate`, and writes `gradients` only inside `step`; how it
+ * keeps activations, and in which layout, is its own affair.
+ *
+ * Invariant: equal parameters, batch and seed give equal bits, every time, on one machine.
+ */
+import type { ModelGraph } from "./model.js";
+
+/** Where a tensor lies in the flat vectors, in values. */
+export type Placement = (tensor: string) => { readonly offset: number; readonly length: number };
+
+/** Memory that an executor works on. Both vectors are f32 of equal length. */
+export interface EngineMemory {
+  readonly parameters: Float32Array;
+  readonly gradients: Float32Array;
+  readonly placement: Placement;
+  /** The most examples a batch will have; buffers are made for as many. */
+  readonly batchMax: number;
+}
+
+/** Examples: x [n, ...inputShape] and y [n], labels; what longer arrays hold beyond is ignored. */
+export interface Batch {
+  readonly x: Float32Array;
+  readonly y: Int32Array;
+  readonly n: number;
+}
+
+/** What a batch came to. `lossSum` is the sum, not the mean, of the loss over the examples. */
+export interface Outcome {
+  readonly lossSum: number;
+  readonly correct: number;
+  readonly examples: number;
+}
+
+/** Name of the step's random stream, for instance (seed, rank, step); a layer adds its own name. */
+export type StepSeed = readonly (number | string)[];
+
+/** A model bound to memory. */
+export interface Executor {
+  /**
+   * Forward and backward over one batch: writes the gradient of the batch's mean loss at each
+   * tensor's place (zeros for a batch of none; for a buffer, the batch's statistic) and calls
+   * `onGradient` with a tensor's name as soon as its gradient is final: once per tensor, in reverse
+   * of `graph.tensors`. A loss that is not finite is returned, not thrown.
+   * @throws PacelineError `data` for a label that is no class of the model.
+   */
+  step(batch: Batch, seed: StepSeed, onGradient: (tensor: string) => void): Outcome;
+  /** Forward only, dropout off; touches no gradient. Throws as `step` does. */
+  evaluate(batch: Batch): Outcome;
+  /** Gives up native resources; nothing may be called afterwards. */
+  close(): void;
+}
+
+/** A way to compute models. */
+export interface Engine {
+  readonly name: string;
+  /** Binds a model to memory, allocating everything that a step needs. */
+  bind(graph: ModelGraph, memory: EngineMemory): Executor;
+}
