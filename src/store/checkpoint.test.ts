@@ -1,0 +1,361 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { type Layout, layOut, type TensorSpec } from "../core/layout.js";
+import type { ChunkMarks } from "../core/messages.js";
+import type { RunSpec } from "../core/run-spec.js";
+import { PacelineError } from "../errors.js";
+import {
+  assertSameModel,
+  type CheckpointContent,
+  readCheckpoint,
+  writeCheckpoint,
+} from "./checkpoint.js";
+import { latestCheckpoint, listCheckpoints } from "./checkpoint-folder.js";
+import { fileError } from "./file-errors.js";
+import { aroundFiles, diskFiles, type Files } from "./files.js";
+import { readAllTensors } from "./safetensors.js";
+
+const tensors: readonly TensorSpec[] = [
+  { name: "fc1.weight", shape: [3, 4], group: "weight" },
+  { name: "fc1.bias", shape: [3], group: "plain" },
+  { name: "fc2.weight", shape: [2, 3], group: "weight" },
+  { name: "scale", shape: [], group: "plain" },
+  { name: "bn.running_mean", shape: [3], group: "buffer" },
+];
+
+const spec: RunSpec = {
+  run: "run-7",
+  name: "trial",
+  seed: 42,
+  model: "mlp",
+  data: "mnist",
+  trainExamples: 60000,
+  testExamples: 10000,
+  workersMin: 1,
+  workersMax: 4,
+  servers: 2,
+  protocol: { mode: "asp", staleness: { rule: "scale+reject", scale: 0.1, floor: 0.1, max: 5 } },
+  reduce: "mean",
+  updateRule: {
+    name: "adam",
+    momentum: 0.9,
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+    weightDecay: 5e-4,
+    weightDecayPlain: 0,
+  },
+  schedule: {
+    name: "step",
+    lr: 0.1,
+    warmup: 0.05,
+    milestones: [0.5, 0.75],
+    gamma: 0.1,
+    totalExamples: 180000,
+  },
+  lrScaling: "none",
+  epochs: 3,
+  maxSteps: null,
+  batchSize: 128,
+  chunkValues: 5,
+  virtualNodes: 100,
+  loadBound: 1.25,
+  evaluateEvery: { unit: "epoch", count: 1 },
+  checkpointEvery: null,
+  engine: "reference",
+  threads: 1,
+};
+
+let run = "";
+
+beforeEach(async () => {
+  run = await mkdtemp(join(tmpdir(), "paceline-checkpoint-"));
+});
+
+afterEach(async () => {
+  await rm(run, { recursive: true, force: true });
+});
+
+function contentAt(globalStep: number, mark: number, stateParts = 2): CheckpointContent {
+  const layout = layOut(tensors, spec.chunkValues);
+  const vector = (start: number): Float32Array =>
+    Float32Array.from({ length: layout.values }, (_, index) => start + mark + index / 3);
+  const chunks: ChunkMarks[] = layout.chunks.map(({ index }) => ({
+    version: globalStep + index,
+    examples: globalStep * 128,
+    sealedStep: index - 1,
+    applied: [{ rank: 0, incarnation: 3, step: globalStep }],
+  }));
+  const weights = vector(0);
+  weights.set([Number.NaN, -0, Number.POSITIVE_INFINITY, 1e-45]);
+  const state = [vector(100), vector(200)].slice(0, stateParts);
+  const cursor = { epoch: 1, cuts: [[0, 15000]], note: "position é", mark };
+  const machine = { node: "v20", cores: 2 };
+  const created = "2024-05-06T07:08:09.000Z";
+  const examples = globalStep * 128;
+  return {
+    facts: { created, spec, globalStep, examples, chunks, cursor, machine },
+    layout,
+    weights,
+    state,
+  };
+}
+
+function bits(vector: Float32Array): Buffer {
+  return Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength);
+}
+
+async function assertHolds(path: string, content: CheckpointContent): Promise<void> {
+  const { manifest, weights, state } = await readCheckpoint(path);
+  assert.deepEqual(bits(weights), bits(content.weights));
+  assert.deepEqual(state.map(bits), content.state.map(bits));
+  const { created, globalStep, examples, chunks, cursor, machine } = content.facts;
+  const kept = manifest;
+  assert.deepEqual(
+    { created: kept.created, globalStep: kept.globalStep, examples: kept.examples },
+    { created, globalStep, examples },
+  );
+  assert.deepEqual(kept.spec, spec);
+  assert.deepEqual([kept.chunks, kept.cursor, kept.machine], [chunks, cursor, machine]);
+  assert.equal(kept.seed, 42);
+  const { fingerprint, values } = content.layout;
+  const layout = { fingerprint, chunkValues: 5, values, tensors: content.layout.tensors };
+  assert.deepEqual(kept.layout, layout);
+}
+
+function isCheckpointError(thrown: unknown): boolean {
+  return thrown instanceof PacelineError && thrown.code === "checkpoint";
+}
+
+test("a checkpoint comes back bit for bit, with none, one or two state vectors", async () => {
+  for (const parts of [0, 1, 2]) {
+    const content = contentAt(10 + parts, 0.5, parts);
+    const path = await writeCheckpoint(run, content);
+    assert.equal(path, join(run, "checkpoints", `step-${10 + parts}`));
+    await assertHolds(path, content);
+    assert.deepEqual((await readdir(path)).sort(), [
+      "manifest.json",
+      "model.safetensors",
+      "optimizer.safetensors",
+    ]);
+  }
+});
+
+test("tensors lie in the files under the model's names and in its shapes", async () => {
+  const content = contentAt(3, 0);
+  const path = await writeCheckpoint(run, content);
+  const read = async (name: string) => {
+    const file = await diskFiles.openFile(join(path, name));
+    const found = await readAllTensors(file, name);
+    await file.close();
+    return found;
+  };
+  const model = await read("model.safetensors");
+  assert.deepEqual(
+    [...model].map(([name, { shape }]) => ({ name, shape })),
+    tensors.map(({ name, shape }) => ({ name, shape })),
+  );
+  const { offset, length } = content.layout.tensors[2]!;
+  const expected = content.weights.slice(offset, offset + length);
+  assert.deepEqual(model.get("fc2.weight")?.values, expected);
+  const optimizer = await read("optimizer.safetensors");
+  assert.deepEqual(
+    [...optimizer.keys()],
+    ["state1.", "state2."].flatMap((prefix) => tensors.map(({ name }) => `${prefix}${name}`)),
+  );
+  const second = content.state[1]!.slice(offset, offset + length);
+  assert.deepEqual(optimizer.get("state2.fc2.weight")?.values, second);
+});
+
+test("files are durable before the folder is renamed, and the name after", async () => {
+  const verbs: string[] = [];
+  const files = aroundFiles(diskFiles, (verb, path, action) => {
+    if (verb !== "write" && verb !== "list") verbs.push(`${verb} ${path.slice(run.length)}`);
+    return action();
+  });
+  await writeCheckpoint(run, contentAt(4, 0), files);
+  const aside = "/checkpoints/.tmp-step-4";
+  const durable = ["model.safetensors", "optimizer.safetensors", "manifest.json"].flatMap((name) =>
+    ["create", "sync", "close"].map((verb) => `${verb} ${aside}/${name}`),
+  );
+  assert.deepEqual(verbs, [
+    "make the folder /checkpoints",
+    `make the folder ${aside}`,
+    ...durable,
+    `sync the folder ${aside}`,
+    "rename a file to /checkpoints/step-4",
+    "sync the folder /checkpoints",
+  ]);
+});
+
+/** Fails the verb of the given number; `crash` lets nothing be done from there on. */
+function failingAt(number: number, crash: boolean): { files: Files; reached: () => boolean } {
+  let verbs = 0;
+  const files = aroundFiles(diskFiles, async (verb, path, action) => {
+    const mine = verbs++;
+    if (mine !== number && !(crash && mine > number)) return action();
+    // A close lets go of the descriptor even when it reports a failure.
+    if (verb === "close") await action();
+    throw fileError(Object.assign(new Error("no space"), { code: "ENOSPC" }), verb, path);
+  });
+  return { files, reached: () => verbs > number };
+}
+
+for (const crash of [false, true]) {
+  for (const replacing of [false, true]) {
+    const how = crash ? "a crash at" : "a failure of";
+    const which = replacing ? "replacing a checkpoint of the same step" : "adding a checkpoint";
+    test(`${how} any verb while ${which} leaves whole checkpoints only`, async () => {
+      const before = contentAt(1, 10);
+      const after = contentAt(replacing ? 1 : 2, 20);
+      let failures = 0;
+      for (let number = 0; ; number++) {
+        await rm(run, { recursive: true, force: true });
+        await writeCheckpoint(run, before);
+        const { files, reached } = failingAt(number, crash);
+        const error = await writeCheckpoint(run, after, files).then(
+          () => null,
+          (thrown: unknown) => thrown,
+        );
+        if (!reached()) break;
+        if (error !== null) {
+          failures += 1;
+          assert.ok(error instanceof PacelineError && error.code === "storage", String(error));
+          assert.match(error.message, /the disk is full: free some space/);
+        }
+        const found = await listCheckpoints(run);
+        assert.equal(found[0]?.step, 1);
+        for (const { path, step } of found) {
+          const cursor = (await readCheckpoint(path)).manifest.cursor as { mark: number };
+          const content = cursor.mark === 10 ? before : after;
+          assert.equal(step, content.facts.globalStep);
+          await assertHolds(path, content);
+        }
+        if (!replacing) await assertHolds(found[0]!.path, before);
+        const names = await readdir(join(run, "checkpoints"));
+        if (!crash) assert.ok(!names.some((name) => name.startsWith(".tmp-")), names.join());
+        await writeCheckpoint(run, contentAt(9, 30));
+        const cleared = (await readdir(join(run, "checkpoints"))).sort();
+        assert.deepEqual(cleared, [...found.map(({ step }) => `step-${step}`), "step-9"]);
+      }
+      assert.ok(failures > 15, `${failures} verbs failed`);
+    });
+  }
+}
+
+test("a byte changed anywhere in any file is found", async () => {
+  const path = await writeCheckpoint(run, contentAt(5, 0));
+  let tried = 0;
+  for (const name of await readdir(path)) {
+    const whole = await readFile(join(path, name));
+    for (let position = 0; position < whole.length; position++) {
+      const bit = 1 << (position % 8);
+      const files = flipping(name, position, bit);
+      await assert.rejects(readCheckpoint(path, files), (thrown) => {
+        assert.ok(isCheckpointError(thrown), `${name} ${position}: ${thrown}`);
+        return true;
+      });
+      tried += 1;
+    }
+  }
+  assert.ok(tried > 3000, `${tried} positions`);
+});
+
+function flipping(name: string, position: number, bit: number): Files {
+  return {
+    ...diskFiles,
+    openFile: async (path) => {
+      const file = await diskFiles.openFile(path);
+      if (!path.endsWith(name)) return file;
+      return {
+        ...file,
+        read: async (into, at) => {
+          await file.read(into, at);
+          if (position >= at && position < at + into.length) into[position - at]! ^= bit;
+        },
+      };
+    },
+  };
+}
+
+test("a file cut short, lengthened or missing is found and named", async () => {
+  const path = await writeCheckpoint(run, contentAt(5, 0));
+  for (const name of await readdir(path)) {
+    const file = join(path, name);
+    const whole = await readFile(file);
+    for (const length of [0, 7, 68, 69, whole.length - 1]) {
+      await truncate(file, length);
+      await assert.rejects(readCheckpoint(path), isCheckpointError, `${name} cut to ${length}`);
+      await writeFile(file, whole);
+    }
+    await writeFile(file, Buffer.concat([whole, Buffer.from(" ")]));
+    await assert.rejects(readCheckpoint(path), isCheckpointError);
+    await rm(file);
+    await assert.rejects(readCheckpoint(path), (thrown) => {
+      assert.ok(isCheckpointError(thrown));
+      assert.ok((thrown as Error).message.startsWith(`${file} is missing; choose another`));
+      return true;
+    });
+    await writeFile(file, whole);
+  }
+  await readCheckpoint(path);
+});
+
+test("a checkpoint of another model is refused with the first tensor that differs", () => {
+  const manifest = (layout: Layout) => ({
+    format: 1 as const,
+    created: "",
+    globalStep: 8,
+    examples: 0,
+    seed: 1,
+    spec,
+    layout: { ...layout, chunkValues: 5 },
+    stateParts: 0,
+    files: {
+      "model.safetensors": { bytes: 0, sha256: "" },
+      "optimizer.safetensors": { bytes: 0, sha256: "" },
+    },
+    machine: {},
+    cursor: null,
+    chunks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
+  });
+  const kept = manifest(layOut(tensors, 5));
+  assertSameModel(kept, spec, layOut(tensors, 5));
+  const wider = tensors.map((tensor, at) => (at === 2 ? { ...tensor, shape: [7, 3] } : tensor));
+  const cases: [ours: readonly TensorSpec[], message: RegExp][] = [
+    [wider, /tensor 2 is "fc2.weight" \[2, 3\] \(weight\) there and "fc2.weight" \[7, 3\]/],
+    [tensors.slice(0, 4), /tensor 4 is "bn.running_mean" \[3\] \(buffer\) there and absent here/],
+    [[...tensors].reverse(), /tensor 0 is "fc1.weight" .* there and "bn.running_mean"/],
+  ];
+  for (const [ours, message] of cases) {
+    assert.throws(
+      () => assertSameModel(kept, spec, layOut(ours, 5)),
+      (thrown) => {
+        assert.ok(isCheckpointError(thrown));
+        assert.match((thrown as Error).message, message);
+        return true;
+      },
+    );
+  }
+  assert.throws(
+    () => assertSameModel(kept, { ...spec, model: "logistic" }, layOut(tensors, 5)),
+    /step 8 is of model "mlp", this run trains "logistic": the tensors are alike/,
+  );
+  assert.throws(
+    () => assertSameModel(kept, { ...spec, chunkValues: 6 }, layOut(tensors, 6)),
+    /chunks of 5 values, this run's have 6; give --chunk-values 5/,
+  );
+});
+
+test("the latest checkpoint is the one of the highest step, not of the longest name", async () => {
+  assert.equal(await latestCheckpoint(run), null);
+  for (const step of [9, 100, 20]) await writeCheckpoint(run, contentAt(step, 0));
+  assert.equal((await latestCheckpoint(run))?.step, 100);
+  assert.deepEqual(
+    (await listCheckpoints(run)).map(({ step }) => step),
+    [9, 20, 100],
+  );
+});

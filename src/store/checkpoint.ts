@@ -1,0 +1,319 @@
+/**
+ * Writes and reads one checkpoint: a folder `step-N` with the weights and the optimizer's state as
+ * safetensors under the model's own tensor names, and a manifest. It is written aside, made durable
+ * and renamed, so that a crash at any moment leaves the earlier checkpoints and no half one.
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { assert } from "../assert.js";
+import type { Layout, PlacedTensor } from "../core/layout.js";
+import type { ChunkMarks } from "../core/messages.js";
+import type { RunSpec } from "../core/run-spec.js";
+import { PacelineError } from "../errors.js";
+import { checkpointsFolder, clearUnfinished, readManifest } from "./checkpoint-folder.js";
+import { isMissing } from "./file-errors.js";
+import { diskFiles, type Files, type ReadableFile } from "./files.js";
+import {
+  type CheckpointManifest,
+  checkpointFormat,
+  encodeManifest,
+  type JsonValue,
+} from "./manifest.js";
+import { readSafetensors, type TensorToWrite, writeSafetensors } from "./safetensors.js";
+import { corrupt, quoted } from "./safetensors-header.js";
+
+/** What the caller knows of the moment that is kept; the rest of the manifest follows from it. */
+export interface CheckpointFacts {
+  readonly created: string;
+  readonly spec: RunSpec;
+  readonly globalStep: number;
+  readonly examples: number;
+  readonly chunks: readonly ChunkMarks[];
+  readonly cursor: JsonValue;
+  readonly machine: Readonly<Record<string, JsonValue>>;
+}
+
+/** All that a checkpoint is made of. */
+export interface CheckpointContent {
+  readonly facts: CheckpointFacts;
+  readonly layout: Layout;
+  /** The flat vector. It and the states are read while they are written and must stay as they are. */
+  readonly weights: Float32Array;
+  /** The update rule's state vectors, each as long as the weights; none for plain SGD. */
+  readonly state: readonly Float32Array[];
+}
+
+/** A checkpoint in memory. */
+export interface StoredCheckpoint {
+  readonly manifest: CheckpointManifest;
+  readonly weights: Float32Array;
+  readonly state: readonly Float32Array[];
+}
+
+type FileFacts = { bytes: number; sha256: string };
+
+/**
+ * Writes `<runDirectory>/checkpoints/step-<globalStep>` and answers with its path; one of the same
+ * step is replaced. On failure a `storage` error, with the earlier checkpoints as they were.
+ */
+export async function writeCheckpoint(
+  runDirectory: string,
+  content: CheckpointContent,
+  files: Files = diskFiles,
+): Promise<string> {
+  const { facts, layout, weights, state } = content;
+  assert(facts.chunks.length === layout.chunks.length, "marks for every chunk");
+  for (const vector of [weights, ...state]) {
+    assert(vector.length === layout.values, "vectors as long as the layout", {
+      values: vector.length,
+    });
+  }
+  const folder = checkpointsFolder(runDirectory);
+  const aside = join(folder, `.tmp-step-${facts.globalStep}`);
+  await files.makeFolder(folder);
+  await clearUnfinished(runDirectory, files);
+  try {
+    await files.makeFolder(aside);
+    const model = await writeTensors(files, join(aside, "model.safetensors"), {
+      tensors: tensorsOf(layout, weights, ""),
+      metadata: { format: "pt" },
+    });
+    const optimizer = await writeTensors(files, join(aside, "optimizer.safetensors"), {
+      tensors: state.flatMap((vector, part) => tensorsOf(layout, vector, statePrefix(part))),
+      metadata: {},
+    });
+    const manifest = manifestOf(content, {
+      "model.safetensors": model,
+      "optimizer.safetensors": optimizer,
+    });
+    await writeDurably(files, join(aside, "manifest.json"), (write) =>
+      write(Buffer.from(encodeManifest(manifest))),
+    );
+    await files.syncFolder(aside);
+    return await moveIntoPlace(files, folder, aside, `step-${facts.globalStep}`);
+  } catch (thrown) {
+    await files.remove(aside).catch(() => undefined);
+    throw thrown;
+  }
+}
+
+/** Reads a checkpoint's folder, checking every byte; a `checkpoint` error says what is wrong with it. */
+export async function readCheckpoint(
+  path: string,
+  files: Files = diskFiles,
+): Promise<StoredCheckpoint> {
+  try {
+    const manifest = await readManifest(path, files);
+    const { tensors } = manifest.layout;
+    const parts = Array.from({ length: manifest.stateParts }, (_, part) => statePrefix(part));
+    const [weights] = await readVectors(files, path, "model.safetensors", manifest, [""]);
+    const state = await readVectors(files, path, "optimizer.safetensors", manifest, parts);
+    assert(weights !== undefined, "one vector for one prefix", { tensors: tensors.length });
+    return { manifest, weights, state };
+  } catch (thrown) {
+    if (!isMissing(thrown)) throw thrown;
+    const file = String((thrown as PacelineError).details.path);
+    const remedy = "choose another checkpoint with --resume PATH";
+    throw new PacelineError("checkpoint", `${file} is missing; ${remedy}`, { cause: thrown });
+  }
+}
+
+/**
+ * Refuses, with a `checkpoint` error, a checkpoint of another model than this run's, naming the first
+ * tensor that differs; and one cut into other chunks, to which its marks would not fit.
+ */
+export function assertSameModel(manifest: CheckpointManifest, spec: RunSpec, layout: Layout): void {
+  const difference = firstDifference(manifest.layout.tensors, layout.tensors);
+  const step = `checkpoint of step ${manifest.globalStep}`;
+  const trained = quoted(manifest.spec.model);
+  if (difference !== null || manifest.spec.model !== spec.model) {
+    const what = difference ?? "the tensors are alike";
+    throw new PacelineError(
+      "checkpoint",
+      `the ${step} is of model ${trained}, this run trains ${quoted(spec.model)}: ${what}; ` +
+        "give the --model it was made with or another checkpoint",
+    );
+  }
+  const { chunkValues, fingerprint } = manifest.layout;
+  if (fingerprint !== layout.fingerprint || manifest.chunks.length !== layout.chunks.length) {
+    throw new PacelineError(
+      "checkpoint",
+      `the ${step} is cut into chunks of ${chunkValues} values, this run's have ` +
+        `${spec.chunkValues}; give --chunk-values ${chunkValues}`,
+    );
+  }
+}
+
+/** The state vectors are numbered from 1 in tensor names, as the chunk parts are. */
+function statePrefix(part: number): string {
+  return `state${part + 1}.`;
+}
+
+function tensorsOf(layout: Layout, vector: Float32Array, prefix: string): TensorToWrite[] {
+  return layout.tensors.map(({ name, shape, offset, length }) => ({
+    name: `${prefix}${name}`,
+    shape,
+    values: vector.subarray(offset, offset + length),
+  }));
+}
+
+function manifestOf(
+  { facts, layout, state }: CheckpointContent,
+  files: CheckpointManifest["files"],
+): CheckpointManifest {
+  const { created, spec, globalStep, examples, chunks, cursor, machine } = facts;
+  const { fingerprint, values, tensors } = layout;
+  return {
+    format: checkpointFormat,
+    created,
+    globalStep,
+    examples,
+    seed: spec.seed,
+    spec,
+    layout: { fingerprint, chunkValues: spec.chunkValues, values, tensors },
+    stateParts: state.length,
+    files,
+    machine,
+    cursor,
+    chunks,
+  };
+}
+
+async function writeTensors(
+  files: Files,
+  path: string,
+  content: { tensors: readonly TensorToWrite[]; metadata: Record<string, string> },
+): Promise<FileFacts> {
+  return writeDurably(files, path, (write) =>
+    writeSafetensors(write, content.tensors, content.metadata),
+  );
+}
+
+async function writeDurably(
+  files: Files,
+  path: string,
+  produce: (write: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
+): Promise<FileFacts> {
+  const hash = createHash("sha256");
+  let written = 0;
+  const file = await files.create(path);
+  try {
+    await produce(async (bytes) => {
+      hash.update(bytes);
+      written += bytes.byteLength;
+      await file.write(bytes);
+    });
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  return { bytes: written, sha256: hash.digest("hex") };
+}
+
+async function moveIntoPlace(
+  files: Files,
+  folder: string,
+  aside: string,
+  name: string,
+): Promise<string> {
+  const path = join(folder, name);
+  const old = join(folder, `.old-${name}`);
+  const replaces = (await files.list(path)) !== null;
+  // A folder can't be renamed onto a full one; `.old-step-N` counts as step N until this is done.
+  if (replaces) await files.rename(path, old);
+  try {
+    await files.rename(aside, path);
+  } catch (thrown) {
+    if (replaces) await files.rename(old, path).catch(() => undefined);
+    throw thrown;
+  }
+  await files.syncFolder(folder);
+  if (replaces) await files.remove(old).catch(() => undefined);
+  return path;
+}
+
+/** Reads one file into as many vectors as there are prefixes; every tensor must be there once. */
+async function readVectors(
+  files: Files,
+  folder: string,
+  name: keyof CheckpointManifest["files"],
+  manifest: CheckpointManifest,
+  prefixes: readonly string[],
+): Promise<Float32Array[]> {
+  const path = join(folder, name);
+  const { values, tensors } = manifest.layout;
+  const promised = manifest.files[name];
+  const file = await files.openFile(path);
+  try {
+    if (file.bytes !== promised.bytes) {
+      throw corrupt(path, `it has ${file.bytes} bytes and ${promised.bytes} were written`);
+    }
+    if (values * 4 * prefixes.length > file.bytes) {
+      throw corrupt(path, `it is too short for ${values} values`);
+    }
+    const vectors = prefixes.map(() => new Float32Array(values));
+    const places = new Map<string, { tensor: PlacedTensor; vector: Float32Array }>();
+    for (const [part, prefix] of prefixes.entries()) {
+      for (const tensor of tensors) {
+        places.set(`${prefix}${tensor.name}`, { tensor, vector: vectors[part]! });
+      }
+    }
+    const { source, digest } = hashed(file);
+    await readSafetensors(source, path, (stored) => {
+      const place = places.get(stored.name);
+      places.delete(stored.name);
+      const shape = place?.tensor.shape.join("x");
+      if (place === undefined || stored.kind !== "F32" || stored.shape.join("x") !== shape) {
+        throw corrupt(path, `tensor ${quoted(stored.name)} is not what the manifest says`);
+      }
+      const { buffer } = place.vector;
+      return new Uint8Array(buffer, place.tensor.offset * 4, stored.bytes);
+    });
+    const lacking = places.keys().next();
+    if (!lacking.done) throw corrupt(path, `tensor ${quoted(lacking.value)} is missing`);
+    if (digest() !== promised.sha256)
+      throw corrupt(path, "its SHA-256 differs from the manifest's");
+    return vectors;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Hashes what is read; reads must follow each other from the first byte to the last. */
+function hashed(file: ReadableFile): { source: ReadableFile; digest: () => string } {
+  const hash = createHash("sha256");
+  let end = 0;
+  const source: ReadableFile = {
+    bytes: file.bytes,
+    read: async (into, position) => {
+      assert(position === end, "reads follow each other", { position, end });
+      await file.read(into, position);
+      hash.update(into);
+      end += into.byteLength;
+    },
+    close: () => file.close(),
+  };
+  return {
+    source,
+    digest: () => {
+      assert(end === file.bytes, "the whole file was hashed", { end, bytes: file.bytes });
+      return hash.digest("hex");
+    },
+  };
+}
+
+function firstDifference(
+  kept: readonly PlacedTensor[],
+  ours: readonly PlacedTensor[],
+): string | null {
+  for (let index = 0; index < Math.max(kept.length, ours.length); index++) {
+    const [there, here] = [describe(kept[index]), describe(ours[index])];
+    if (there !== here) return `its tensor ${index} is ${there} there and ${here} here`;
+  }
+  return null;
+}
+
+function describe(tensor: PlacedTensor | undefined): string {
+  if (tensor === undefined) return "absent";
+  return `${quoted(tensor.name)} [${tensor.shape.join(", ")}] (${tensor.group})`;
+}

@@ -1,0 +1,232 @@
+/**
+ * The few verbs the store needs of a disk, and the real disk behind them. A test puts its faults
+ * between the two with `aroundFiles`, so every failing write can be tried without a failing disk.
+ */
+import { constants } from "node:fs";
+import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { type ErrorCode, PacelineError } from "../errors.js";
+import { fileError } from "./file-errors.js";
+
+/** A file opened for writing; writes land one after the other. */
+export interface WritableFile {
+  /** Resolves when all bytes are with the operating system; they must stay as they are until then. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Makes what was written durable. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A file opened for reading. */
+export interface ReadableFile {
+  /** Size when it was opened. */
+  readonly bytes: number;
+  /** Fills `into` from `position`; an error if the file ends before. */
+  read(into: Uint8Array, position: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A disk. Every failure is a PacelineError with code `storage`. */
+export interface Files {
+  /** Makes a folder and its parents; one that exists is fine. */
+  makeFolder(path: string): Promise<void>;
+  /** Makes a folder whose parent exists; false if something of that name exists. */
+  claimFolder(path: string): Promise<boolean>;
+  /** Names in a folder, sorted; null if there is no such folder. */
+  list(path: string): Promise<string[] | null>;
+  rename(from: string, to: string): Promise<void>;
+  /** Removes a file or a whole folder; one that does not exist is fine. */
+  remove(path: string): Promise<void>;
+  /** Makes the names in a folder durable. */
+  syncFolder(path: string): Promise<void>;
+  /** Opens for writing, empty at first. */
+  create(path: string): Promise<WritableFile>;
+  /** Opens for writing behind the first `bytes` bytes, which are kept; the rest is cut off. */
+  append(path: string, bytes: number): Promise<WritableFile>;
+  openFile(path: string): Promise<ReadableFile>;
+}
+
+/** Wraps every verb, those of opened files included, in `around(verb, path, action)`. */
+export function aroundFiles(
+  files: Files,
+  around: <T>(verb: string, path: string, action: () => Promise<T>) => Promise<T>,
+): Files {
+  const writable = (path: string, file: WritableFile): WritableFile => ({
+    write: (bytes) => around("write", path, () => file.write(bytes)),
+    sync: () => around("sync", path, () => file.sync()),
+    close: () => around("close", path, () => file.close()),
+  });
+  const readable = (path: string, file: ReadableFile): ReadableFile => ({
+    bytes: file.bytes,
+    read: (into, position) => around("read", path, () => file.read(into, position)),
+    close: () => around("close", path, () => file.close()),
+  });
+  return {
+    makeFolder: (path) => around("make the folder", path, () => files.makeFolder(path)),
+    claimFolder: (path) => around("make the folder", path, () => files.claimFolder(path)),
+    list: (path) => around("list", path, () => files.list(path)),
+    rename: (from, to) => around("rename a file to", to, () => files.rename(from, to)),
+    remove: (path) => around("remove", path, () => files.remove(path)),
+    syncFolder: (path) => around("sync the folder", path, () => files.syncFolder(path)),
+    create: async (path) => writable(path, await around("create", path, () => files.create(path))),
+    append: async (path, bytes) =>
+      writable(path, await around("append to", path, () => files.append(path, bytes))),
+    openFile: async (path) =>
+      readable(path, await around("open", path, () => files.openFile(path))),
+  };
+}
+
+/** The real disk. */
+export const diskFiles: Files = aroundFiles(
+  {
+    makeFolder: async (path) => {
+      await mkdir(path, { recursive: true });
+    },
+    claimFolder: async (path) => {
+      try {
+        await mkdir(path);
+        return true;
+      } catch (thrown) {
+        if (isErrno(thrown, "EEXIST")) return false;
+        throw thrown;
+      }
+    },
+    list: async (path) => {
+      try {
+        return (await readdir(path)).sort();
+      } catch (thrown) {
+        if (isErrno(thrown, "ENOENT") || isErrno(thrown, "ENOTDIR")) return null;
+        throw thrown;
+      }
+    },
+    rename,
+    remove: (path) => rm(path, { recursive: true, force: true }),
+    syncFolder,
+    create: async (path) => writableFile(await open(path, "w")),
+    append: openForAppending,
+    openFile: openForReading,
+  },
+  async (verb, path, action) => {
+    try {
+      return await action();
+    } catch (thrown) {
+      throw fileError(thrown, verb, path);
+    }
+  },
+);
+
+/** Replaces a small text file so that a reader or a crash meets the old text or the new, never half. */
+export async function writeTextAtomically(files: Files, path: string, text: string): Promise<void> {
+  const aside = join(dirname(path), `.${basename(path)}.tmp`);
+  try {
+    const file = await files.create(aside);
+    try {
+      await file.write(Buffer.from(text));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await files.rename(aside, path);
+  } catch (thrown) {
+    await files.remove(aside).catch(() => undefined);
+    throw thrown;
+  }
+  await files.syncFolder(dirname(path));
+}
+
+/**
+ * The whole of a file that must not be larger than `bytesMax`, which is known before anything is
+ * allocated; one that is larger is an error of the code given.
+ */
+export async function readWhole(
+  files: Files,
+  path: string,
+  bytesMax: number,
+  code: ErrorCode = "storage",
+): Promise<Buffer> {
+  const file = await files.openFile(path);
+  try {
+    if (file.bytes > bytesMax) {
+      const sizes = `${file.bytes} bytes, ${bytesMax} are allowed`;
+      throw new PacelineError(code, `${path} is too large (${sizes}): check the path`);
+    }
+    const content = Buffer.alloc(file.bytes);
+    await file.read(content, 0);
+    return content;
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  // Windows can't open a folder for this; its renames are in the journal.
+  if (process.platform === "win32") return;
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function openForAppending(path: string, bytes: number): Promise<WritableFile> {
+  const handle = await open(path, constants.O_RDWR | constants.O_CREAT);
+  try {
+    await handle.truncate(bytes);
+    return writableFile(handle, bytes);
+  } catch (thrown) {
+    await handle.close();
+    throw thrown;
+  }
+}
+
+function writableFile(handle: FileHandle, start = 0): WritableFile {
+  let position = start;
+  return {
+    write: async (bytes) => {
+      let done = 0;
+      while (done < bytes.byteLength) {
+        const left = bytes.byteLength - done;
+        const { bytesWritten } = await handle.write(bytes, done, left, position);
+        done += bytesWritten;
+        position += bytesWritten;
+      }
+    },
+    sync: () => handle.sync(),
+    close: () => handle.close(),
+  };
+}
+
+async function openForReading(path: string): Promise<ReadableFile> {
+  const handle = await open(path, "r");
+  try {
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw Object.assign(new Error("not a file"), { code: "EISDIR" });
+    return { bytes: stat.size, read: readExactly(handle, path), close: () => handle.close() };
+  } catch (thrown) {
+    await handle.close();
+    throw thrown;
+  }
+}
+
+function readExactly(handle: FileHandle, path: string): ReadableFile["read"] {
+  return async (into, position) => {
+    let done = 0;
+    while (done < into.byteLength) {
+      const left = into.byteLength - done;
+      const { bytesRead } = await handle.read(into, done, left, position + done);
+      if (bytesRead === 0) {
+        const place = `byte ${position + done}`;
+        throw new PacelineError(
+          "storage",
+          `${path} ended at ${place} while it was read: try again`,
+        );
+      }
+      done += bytesRead;
+    }
+  };
+}
+
+function isErrno(thrown: unknown, code: string): boolean {
+  return (thrown as { code?: unknown } | null)?.code === code;
+}

@@ -1,0 +1,222 @@
+/**
+ * `manifest.json` of a checkpoint: everything but the values. Its last line holds the SHA-256 of all
+ * bytes before it, and it holds the SHA-256 of the other files, so any changed byte is found.
+ */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { assert } from "../assert.js";
+import type { Layout } from "../core/layout.js";
+import type { ChunkMarks } from "../core/messages.js";
+import type { RunSpec } from "../core/run-spec.js";
+import { PacelineError } from "../errors.js";
+import { corrupt, quoted } from "./safetensors-header.js";
+
+/** Raised when a manifest changes meaning. */
+export const checkpointFormat = 1;
+/** The largest manifest that is read. */
+export const manifestBytesMax = 256 * 1024 * 1024;
+
+/** A quoted SHA-256, a line break, a brace, a line break. */
+const trailerBytes = 69;
+
+const count = z.int().nonnegative();
+const positive = z.int().positive();
+const share = z.number().min(0).max(1);
+const cadence = z.object({ unit: z.enum(["step", "epoch"]), count: positive }).nullable();
+
+const protocol = z.discriminatedUnion("mode", [
+  z.object({ mode: z.literal("bsp") }),
+  z.object({ mode: z.literal("ssp"), staleness: count }),
+  z.object({
+    mode: z.literal("asp"),
+    staleness: z.object({
+      rule: z.enum(["none", "scale", "reject", "scale+reject"]),
+      scale: z.number(),
+      floor: z.number(),
+      max: z.number(),
+    }),
+  }),
+]);
+
+// Loose: a field of a later run spec is kept, not cut off.
+const runSpec = z.looseObject({
+  run: z.string(),
+  name: z.string(),
+  seed: z.number(),
+  model: z.string(),
+  data: z.string(),
+  trainExamples: count,
+  testExamples: count,
+  workersMin: positive,
+  workersMax: positive,
+  servers: positive,
+  protocol,
+  reduce: z.enum(["mean", "sum"]),
+  updateRule: z.object({
+    name: z.enum(["sgd", "momentum", "nesterov", "adam", "adamw"]),
+    momentum: z.number(),
+    beta1: z.number(),
+    beta2: z.number(),
+    epsilon: z.number(),
+    weightDecay: z.number(),
+    weightDecayPlain: z.number(),
+  }),
+  schedule: z.object({
+    name: z.enum(["constant", "step", "cosine", "onecycle"]),
+    lr: z.number(),
+    warmup: share,
+    milestones: z.array(share),
+    gamma: z.number(),
+    totalExamples: z.number().nonnegative(),
+  }),
+  lrScaling: z.enum(["none", "linear"]),
+  epochs: count,
+  maxSteps: count.nullable(),
+  batchSize: positive,
+  chunkValues: positive,
+  virtualNodes: positive,
+  loadBound: z.number().positive().nullable(),
+  evaluateEvery: cadence,
+  checkpointEvery: cadence,
+  engine: z.enum(["auto", "onednn", "reference"]),
+  threads: positive,
+});
+
+const placedTensor = z.object({
+  name: z.string(),
+  shape: z.array(count),
+  group: z.enum(["weight", "plain", "buffer"]),
+  offset: count,
+  length: count,
+});
+
+const chunkMarks = z.object({
+  version: count,
+  examples: count,
+  sealedStep: z.int().min(-1),
+  applied: z.array(z.object({ rank: count, incarnation: count, step: z.int().min(-1) })),
+});
+
+const fileFacts = z.object({ bytes: count, sha256: z.string().length(64) });
+
+const manifestSchema = z.object({
+  format: z.literal(checkpointFormat),
+  created: z.string(),
+  globalStep: count,
+  examples: count,
+  seed: z.number(),
+  spec: runSpec,
+  layout: z.object({
+    fingerprint: z.string(),
+    chunkValues: positive,
+    values: count,
+    tensors: z.array(placedTensor),
+  }),
+  stateParts: z.int().min(0).max(8),
+  files: z.object({ "model.safetensors": fileFacts, "optimizer.safetensors": fileFacts }),
+  machine: z.record(z.string(), z.json()),
+  cursor: z.json(),
+  chunks: z.array(chunkMarks),
+});
+
+/** A JSON value: what it holds is the business of whoever made it. */
+export type JsonValue = z.infer<ReturnType<typeof z.json>>;
+
+/** Everything a checkpoint knows besides the values. */
+export interface CheckpointManifest {
+  readonly format: typeof checkpointFormat;
+  /** ISO 8601. */
+  readonly created: string;
+  readonly globalStep: number;
+  /** Examples applied. */
+  readonly examples: number;
+  /** All that is needed of the random streams: they are named by the seed and keep no state. */
+  readonly seed: number;
+  readonly spec: RunSpec;
+  readonly layout: Pick<Layout, "fingerprint" | "values" | "tensors"> & {
+    readonly chunkValues: number;
+  };
+  /** How many state vectors `optimizer.safetensors` holds. */
+  readonly stateParts: number;
+  readonly files: Readonly<
+    Record<"model.safetensors" | "optimizer.safetensors", { bytes: number; sha256: string }>
+  >;
+  /** What "same bits" depends on: engine, library versions, instruction set, threads. */
+  readonly machine: Readonly<Record<string, JsonValue>>;
+  /** Where the work stands, as the coordinator's machine describes it. */
+  readonly cursor: JsonValue;
+  /** Per chunk. */
+  readonly chunks: readonly ChunkMarks[];
+}
+
+/** The text of manifest.json, a field a line. A number that JSON can't hold in a manifest is a bug. */
+export function encodeManifest(manifest: CheckpointManifest): string {
+  const finite = (key: string, value: unknown): unknown => {
+    assert(typeof value !== "number" || Number.isFinite(value), "numbers are finite", { key });
+    return value;
+  };
+  const fields = Object.entries(manifest).map(
+    ([name, value]) => ` "${name}": ${JSON.stringify(value, finite)}`,
+  );
+  const head = `{\n${fields.join(",\n")},\n "sha256": `;
+  if (head.length > manifestBytesMax - trailerBytes) {
+    throw new PacelineError(
+      "storage",
+      `the manifest of step ${manifest.globalStep} takes ${head.length} bytes and ` +
+        `${manifestBytesMax} are allowed: raise --chunk-values ${manifest.spec.chunkValues}`,
+    );
+  }
+  return `${head}"${sha256(head)}"\n}\n`;
+}
+
+/** Checks and parses manifest.json; a `checkpoint` error if a byte is not as it was written. */
+export function decodeManifest(bytes: Uint8Array, path: string): CheckpointManifest {
+  const headBytes = bytes.subarray(0, Math.max(0, bytes.length - trailerBytes));
+  const trailer = Buffer.from(bytes.subarray(headBytes.length)).toString("latin1");
+  const tail = /^"([0-9a-f]{64})"\n}\n$/.exec(trailer);
+  if (tail === null) throw corrupt(path, "it does not end with its checksum");
+  if (tail[1] !== sha256(headBytes)) throw corrupt(path, "its checksum does not match its content");
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(`${Buffer.from(headBytes).toString("utf8")}""}`);
+  } catch {
+    throw corrupt(path, "it is not JSON");
+  }
+  const format = (parsed as { format?: unknown } | null)?.format;
+  if (typeof format === "number" && format > checkpointFormat) {
+    throw new PacelineError(
+      "checkpoint",
+      `${path} has format ${format} and this Paceline reads ${checkpointFormat}: update Paceline`,
+    );
+  }
+  const checked = manifestSchema.safeParse(parsed);
+  if (!checked.success) {
+    const issue = checked.error.issues[0]!;
+    throw corrupt(path, `${issue.path.join(".") || "manifest"}: ${issue.message}`);
+  }
+  const manifest: CheckpointManifest = checked.data;
+  checkPlaces(manifest, path);
+  return manifest;
+}
+
+/** Tensors must tile the flat vector, or reading would write outside it or leave values unset. */
+function checkPlaces({ layout }: CheckpointManifest, path: string): void {
+  const byOffset = [...layout.tensors].sort((a, b) => a.offset - b.offset || a.length - b.length);
+  const names = new Set<string>();
+  let end = 0;
+  for (const { name, shape, offset, length } of byOffset) {
+    const values = shape.reduce((product, extent) => product * extent, 1);
+    if (offset !== end || length !== values || names.has(name)) {
+      throw corrupt(path, `tensor ${quoted(name)} has no proper place in the flat vector`);
+    }
+    names.add(name);
+    end += length;
+  }
+  if (end !== layout.values) {
+    throw corrupt(path, `its tensors hold ${end} values and ${layout.values} are claimed`);
+  }
+}
+
+function sha256(content: string | Uint8Array): string {
+  return createHash("sha256").update(content).digest("hex");
+}
