@@ -1,7 +1,8 @@
 /**
- * The files of a data set on disk: found in the user's data folder, else in the cache folder, else fetched
- * from the first source that delivers them. What is fetched is verified by MD5 before it takes its
- * name, so a reader sees a whole, right file or none, also when several processes fetch at once.
+ * The files of a data set on disk: found in the user's data folder, else in the cache folder, else
+ * fetched from the first source that delivers them. What is fetched is verified by MD5 before it
+ * takes its name, so a reader sees a whole, right file or none, also when several processes fetch
+ * at once.
  */
 import { createHash } from "node:crypto";
 import { access, mkdir, mkdtemp, open, readdir, rename, rm, stat } from "node:fs/promises";
@@ -152,7 +153,8 @@ async function fetchMissing(
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
-  const names = wanted.map(({ name }) => name).join(", ");
+  const whole = wanted.length === archive.files.length;
+  const names = whole ? archive.folder : wanted.map(({ name }) => name).join(", ");
   const told = failures.length > 0 ? ` (${failures.join("; ")})` : "";
   const remedy = `put the files in <data-dir>/${archive.folder} and give --data-dir`;
   throw new PacelineError("data", `no source gave ${names}${told}; ${remedy}`, {

@@ -1,6 +1,6 @@
 /**
- * The data sets by name. A data set is an archive of files, what an input value and a label are made of,
- * and the limits that the user set; several data sets may share an archive.
+ * The data sets by name. A data set is an archive of files, what an input value and a label are
+ * made of, and the limits that the user set; several data sets may share an archive.
  */
 import { PacelineError } from "../errors.js";
 import { type ArchiveOptions, ensureArchive, locateArchive } from "./archive.js";
@@ -69,8 +69,9 @@ export async function prepareDataset(name: string, options: ArchiveOptions): Pro
 }
 
 /**
- * Loads a data set, fetching it first when it is in neither folder. Throws "usage" for an unknown name
- * or a limit below 1, "data" for missing or broken files, "storage" for a cache folder that fails.
+ * Loads a data set, fetching it first when it is in neither folder. Throws "usage" for an unknown
+ * name or a limit below 1, "data" for missing or broken files, "storage" for a cache folder that
+ * fails.
  */
 export async function loadDataset(name: string, options: DatasetOptions): Promise<Dataset> {
   const definition = definitionOf(name);
@@ -91,8 +92,8 @@ export async function loadDataset(name: string, options: DatasetOptions): Promis
 }
 
 /**
- * How many examples `loadDataset` would give, without reading pixels or fetching: from the files that
- * are there, else the official counts.
+ * How many examples `loadDataset` would give, without reading pixels or fetching: from the files
+ * that are there, else the official counts.
  */
 export async function splitSizes(
   name: string,

@@ -1,7 +1,8 @@
 /**
- * Reads the IDX files of MNIST and its kin, strictly: two zero bytes, the value type (8 is unsigned
- * byte), the number of dimensions, each dimension as a big-endian uint32, then the values and nothing
- * more. Whatever does not fit is a "data" error with the path, the value found and the remedy.
+ * Reads the IDX files of MNIST and its kin, strictly: two zero bytes, the value type (8 is
+ * unsigned byte), the number of dimensions, each dimension as a big-endian uint32, then the values
+ * and nothing more. Whatever does not fit is a "data" error with the path, the value found and the
+ * remedy.
  * Format: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
  */
 import { readFile } from "node:fs/promises";

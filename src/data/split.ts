@@ -5,13 +5,15 @@ import { assert } from "../assert.js";
 export interface Split {
   readonly count: number;
   /**
-   * Writes the examples `indices[from]` to `indices[to - 1]`: inputs into `x`, shape (to - from, C, H, W),
-   * normalised, and labels into `y`. Memory beyond the batch is left as it is.
+   * Writes the examples `indices[from]` to `indices[to - 1]`: inputs into `x`, shape (to - from,
+   * C, H, W), normalised, and labels into `y`. Memory beyond the batch is left as it is.
    */
   fill(indices: ArrayLike<number>, from: number, to: number, x: Float32Array, y: Int32Array): void;
 }
 
-/** What turns a pixel byte into an input value: (pixel / 255 - mean) / std, one of each a channel. */
+/**
+ * What turns a pixel byte into an input value: (pixel / 255 - mean) / std, one of each a channel.
+ */
 export interface Normalisation {
   readonly mean: readonly number[];
   readonly std: readonly number[];

@@ -1,7 +1,7 @@
 /**
- * Reads the regular files of a tar archive held in memory, as npm packs its packages: 512-byte headers
- * (POSIX ustar) with an octal size and a checksum, contents padded to 512 bytes. Other entries (folders,
- * links, extended headers) are passed over.
+ * Reads the regular files of a tar archive held in memory, as npm packs its packages: 512-byte
+ * headers (POSIX ustar) with an octal size and a checksum, contents padded to 512 bytes. Other
+ * entries (folders, links, extended headers) are passed over.
  */
 import { PacelineError } from "../errors.js";
 

@@ -1,10 +1,10 @@
 /**
- * How bytes travel through the shaping proxy. Each direction is one link that all connections share.
- * Bytes handed to a link occupy it for bytes / rate (a token bucket of depth zero, kept as the time at
- * which the link is free), then travel for the delay; many may be under way, so delay alone costs no
- * bandwidth. A parcel never arrives early, and late by a timer's granularity of about 1 ms.
- * What a connection holds is bounded by what the link can carry during the delay, so back-pressure
- * reaches the sender as on a real path.
+ * How bytes travel through the shaping proxy. Each direction is one link that all connections
+ * share. Bytes handed to a link occupy it for bytes / rate (a token bucket of depth zero, kept as
+ * the time at which the link is free), then travel for the delay; many may be under way, so delay
+ * alone costs no bandwidth. A parcel never arrives early, and late by a timer's granularity of
+ * about 1 ms. What a connection holds is bounded by what the link can carry during the delay, so
+ * back-pressure reaches the sender as on a real path.
  */
 import type { Socket } from "node:net";
 import { PacelineError } from "../errors.js";
@@ -56,8 +56,8 @@ export class ShapedNetwork {
 
   setBandwidth(bytesPerSecond: number | null): void {
     if (bytesPerSecond !== null && !(bytesPerSecond >= 1 && Number.isFinite(bytesPerSecond))) {
-      const message = `bandwidth ${bytesPerSecond} bytes/s is out of range; give 1 or more, or null`;
-      throw new PacelineError("usage", message);
+      const found = `bandwidth ${bytesPerSecond} bytes/s is out of range`;
+      throw new PacelineError("usage", `${found}; give 1 or more, or null`);
     }
     this.bytesPerSecond = bytesPerSecond;
   }
@@ -81,7 +81,10 @@ export class ShapedLink {
 
   constructor(readonly network: ShapedNetwork) {}
 
-  /** Takes a count of bytes and says when the last of them is at the far end, by the network's clock. */
+  /**
+   * Takes a count of bytes and says when the last of them is at the far end, by the network's
+   * clock.
+   */
   arrivalMs(bytes: number): number {
     const { bytesPerSecond, delayMs } = this.network;
     const nowMs = this.network.nowMs();

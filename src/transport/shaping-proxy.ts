@@ -1,6 +1,7 @@
 /**
- * A TCP proxy on loopback that stands in for a network: it adds delay, limits bandwidth, holds bytes
- * back and breaks connections. Tests and benchmarks share it; shaping-link.ts says how bytes travel.
+ * A TCP proxy on loopback that stands in for a network: it adds delay, limits bandwidth, holds
+ * bytes back and breaks connections. Tests and benchmarks share it; shaping-link.ts says how bytes
+ * travel.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { PacelineError } from "../errors.js";
