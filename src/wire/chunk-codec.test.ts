@@ -1,11 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import type { ChunkHeader } from "../core/messages.js";
 import { chunkKinds, chunkParts, emptyHeader, pushOutcomes } from "../core/messages.js";
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
 import { decodeChunk, encodeChunk } from "./chunk-codec.js";
+import {
+  ChunkKindSchema,
+  ChunkPartSchema,
+  ChunkSchema,
+  PushOutcomeSchema,
+} from "./generated-parameter-server.js";
 import { chunkMessageBytesMax, detailBytesMax, payloadBytesMax, runBytesMax } from "./limits.js";
 
 const uint32 = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 4294967295 }));
@@ -46,6 +53,65 @@ test("a chunk message decodes to what was encoded", () => {
     }),
     { seed: 1, numRuns: 500 },
   );
+});
+
+function toGenerated(header: ChunkHeader, payload: Uint8Array): Uint8Array {
+  return toBinary(
+    ChunkSchema,
+    create(ChunkSchema, {
+      ...header,
+      kind: chunkKinds.indexOf(header.kind),
+      part: chunkParts.indexOf(header.part),
+      outcome: pushOutcomes.indexOf(header.outcome),
+      incarnation: BigInt(header.incarnation),
+      step: BigInt(header.step),
+      version: BigInt(header.version),
+      fence: BigInt(header.fence),
+      examples: BigInt(header.examples),
+      staleness: BigInt(header.staleness),
+      payload,
+    }),
+  );
+}
+
+test("hand-written and generated codec write the same bytes and read each other's", () => {
+  fc.assert(
+    fc.property(headers, payloads, (header, payload) => {
+      const generated = toGenerated(header, payload);
+      const written = encodeChunk(header, payload);
+      assert.deepEqual(new Uint8Array(written), new Uint8Array(generated));
+      const decoded = decodeChunk(Buffer.from(generated));
+      assert.deepEqual(decoded.header, header);
+      const { $typeName, ...read } = fromBinary(ChunkSchema, written);
+      assert.equal($typeName, "paceline.v1.Chunk");
+      assert.deepEqual(new Uint8Array(read.payload), payload);
+      assert.equal(Number(read.step), header.step);
+      assert.equal(read.rank, header.rank);
+      assert.equal(read.detail, header.detail);
+      assert.equal(chunkKinds[read.kind], header.kind);
+      assert.equal(read.wantsReply, header.wantsReply);
+      assert.equal(Number(read.examples), header.examples);
+    }),
+    { seed: 6, numRuns: 500 },
+  );
+});
+
+test("fields in any order decode alike, and of a repeated one the last counts", () => {
+  const first = encodeChunk({ ...emptyHeader, step: 3, kind: "push" }, new Uint8Array([1]));
+  const second = encodeChunk({ ...emptyHeader, step: 5, kind: "push" }, new Uint8Array([2, 3]));
+  const { header, payload } = decodeChunk(Buffer.concat([first, second]));
+  assert.equal(header.step, 5);
+  assert.deepEqual([...payload], [2, 3]);
+});
+
+test("the words of core and of the public contract stand in the same order", () => {
+  const named = (names: readonly string[], prefix: string): string[] =>
+    names.map((name) => `${prefix}_${name.toUpperCase()}`);
+  const declared = (schema: { values: readonly { name: string; number: number }[] }): string[] =>
+    schema.values.map(({ name }) => name);
+  assert.deepEqual(declared(ChunkKindSchema), named(chunkKinds, "CHUNK_KIND"));
+  assert.deepEqual(declared(ChunkPartSchema), named(chunkParts, "CHUNK_PART"));
+  assert.deepEqual(declared(PushOutcomeSchema), named(pushOutcomes, "PUSH_OUTCOME"));
 });
 
 test("the largest payload and strings fit the named limit of a message", () => {

@@ -73,7 +73,7 @@ interface NumberRule {
   readonly max: number;
 }
 
-const numberRules: readonly NumberRule[] = [
+const tagRules: readonly NumberRule[] = [
   { name: "generation", signed: false, max: uint32Max },
   { name: "rank", signed: true, max: sint32Max },
   { name: "incarnation", signed: false, max: safeMax },
@@ -84,8 +84,9 @@ const numberRules: readonly NumberRule[] = [
   { name: "fence", signed: false, max: safeMax },
   { name: "examples", signed: false, max: safeMax },
   { name: "codec", signed: false, max: uint32Max },
-  { name: "staleness", signed: false, max: safeMax },
 ];
+const stalenessRule: NumberRule = { name: "staleness", signed: false, max: safeMax };
+const numberRules = [...tagRules, stalenessRule];
 const ruleOfField = new Map(numberRules.map((rule) => [fields[rule.name] as number, rule]));
 
 const words: Readonly<Record<Words, readonly string[]>> = {
@@ -113,9 +114,10 @@ export function encodeChunk(header: ChunkHeader, payload: Uint8Array | null): Bu
   const buffer = Buffer.allocUnsafe(encodedBytes(header, runBytes, detailBytes, payloadBytes));
   let offset = writeWord(buffer, "kind", header.kind, 0);
   offset = writeText(buffer, fields.run, header.run, runBytes, offset);
-  for (const rule of numberRules) offset = writeNumber(buffer, rule, header[rule.name], offset);
+  for (const rule of tagRules) offset = writeNumber(buffer, rule, header[rule.name], offset);
   offset = writeWord(buffer, "part", header.part, offset);
   offset = writeWord(buffer, "outcome", header.outcome, offset);
+  offset = writeNumber(buffer, stalenessRule, header.staleness, offset);
   if (header.wantsReply) {
     offset = writeVarint(buffer, fields.wantsReply * 8 + wireTypeVarint, offset);
     buffer[offset++] = 1;

@@ -24,7 +24,9 @@ export const documentBytesMax = 4194304;
 export const membersMax = 4096;
 /** The most chunks that a view may place. */
 export const chunksMax = 2097152;
-/** The most tensors of a model, dimensions of a tensor, and milestones of a schedule. */
+/** The most chunks that one pull call may ask for. */
+export const pullChunksMax = 65536;
+/** The most tensors of a model. */
 export const tensorsMax = 65536;
 /** The most dimensions of one tensor. */
 export const dimensionsMax = 16;
