@@ -245,7 +245,7 @@ const fileSchema = z.looseObject({
     .looseObject({ per_worker_metrics: z.array(workerSchema).optional() })
     .nullish(),
   raw_worker_metrics: z.array(workerSchema).nullish(),
-  paceline: z.unknown(),
+  paceline: z.unknown().optional(),
 });
 
 /**
