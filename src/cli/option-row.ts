@@ -30,6 +30,9 @@ export const optionGroups = [
 /** One of the groups. */
 export type OptionGroup = (typeof optionGroups)[number];
 
+/** Names and values as a process gets them. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 /** Another environment name that an option is read from, by all its commands unless some are named. */
 export interface EnvironmentAlias {
   readonly name: string;
@@ -53,6 +56,8 @@ export interface OptionRow<T> {
   readonly default: T;
   /** Where a command's default is another. */
   readonly defaults?: Readonly<Partial<Record<CommandName, T>>>;
+  /** Works the default out where it depends on the user's environment. */
+  readonly defaultFrom?: (environment: Environment) => T;
   /** The default under --fast. */
   readonly fast?: T;
   /** What the documents say of the default where the value itself says too little. */

@@ -155,10 +155,13 @@ export const cadence: ValueType<Cadence> = {
 };
 
 /** Of any type, or the word "none" for null. */
-export function optional<T>(type: ValueType<T>): ValueType<T | null> {
+export function optional<T>(
+  type: ValueType<T>,
+  wanted = `${type.wanted}, or none`,
+): ValueType<T | null> {
   return {
     ...type,
-    wanted: `${type.wanted}, or none`,
+    wanted,
     parse: (text) => (text === "none" ? { value: null } : type.parse(text)),
     print: (value) => (value === null ? "none" : type.print(value)),
     schema: { anyOf: [type.schema, { enum: ["none", null] }] },

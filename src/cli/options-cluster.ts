@@ -68,7 +68,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: "127.0.0.1",
     sentence: "address to listen on; others than loopback need --insecure",
     group,
-    commands: ["coordinator", "server"],
+    commands: ["coordinator", "server", "doctor"],
   },
   port: {
     name: "port",

@@ -1,8 +1,14 @@
 /** The rows of the groups "training" and "input". */
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { datasetNames } from "../data/dataset.js";
+import { modelList } from "../nn/models.js";
 import type { InputOptions, TrainingOptions } from "../runtime/options.js";
-import { type OptionRows, runCommands, trainingCommands } from "./option-row.js";
+import { type Environment, type OptionRows, runCommands, trainingCommands } from "./option-row.js";
 import { cadence, choice, listOf, optional, real, share, text, whole } from "./option-values.js";
+import { alternatives } from "./suggest.js";
 
+const modelNames = modelList.map(({ name }) => name);
 const group = "training";
 const commands = trainingCommands;
 const onlyAdam = { key: "optimizer", values: ["adam", "adamw"] } as const;
@@ -11,7 +17,7 @@ const onlyAdam = { key: "optimizer", values: ["adam", "adamw"] } as const;
 export const trainingRows: OptionRows<TrainingOptions> = {
   model: {
     name: "model",
-    type: optional(text("name", "the name of a model, such as mlp")),
+    type: optional(choice(modelNames), alternatives(modelNames)),
     default: null,
     sentence: "model to train",
     group,
@@ -20,7 +26,7 @@ export const trainingRows: OptionRows<TrainingOptions> = {
   },
   data: {
     name: "data",
-    type: optional(text("name", "the name of a data set, such as mnist")),
+    type: optional(choice(datasetNames), alternatives(datasetNames)),
     default: null,
     sentence: "data set to train on",
     group,
@@ -216,6 +222,16 @@ export const inputRows: OptionRows<InputOptions> = {
     group: "input",
     commands: ["train", "baseline", "coordinator", "worker", "doctor"],
   },
+  cacheDir: {
+    name: "cache-dir",
+    type: text("folder", "the path of a folder"),
+    default: "",
+    defaultFrom: cacheFolder,
+    defaultText: "`paceline` in the user's cache folder",
+    sentence: "where data sets that had to be fetched are kept",
+    group: "input",
+    commands: ["train", "baseline", "coordinator", "worker", "doctor"],
+  },
   feed: {
     name: "feed",
     type: choice(["static"]),
@@ -245,3 +261,11 @@ export const inputRows: OptionRows<InputOptions> = {
     commands,
   },
 };
+
+function cacheFolder(environment: Environment): string {
+  const { XDG_CACHE_HOME: cache, LOCALAPPDATA: local } = environment;
+  if (cache) return join(cache, "paceline");
+  if (process.platform === "win32") return join(local ?? homedir(), "paceline", "cache");
+  if (process.platform === "darwin") return join(homedir(), "Library", "Caches", "paceline");
+  return join(homedir(), ".cache", "paceline");
+}

@@ -3,7 +3,7 @@
  * environment names, the config file, its schema and docs/config.md all come from these rows.
  */
 import type { ResolvedOptions } from "../runtime/options.js";
-import type { CommandName, OptionRow, OptionRows } from "./option-row.js";
+import type { CommandName, Environment, OptionRow, OptionRows } from "./option-row.js";
 import { clusterRows, paceRows } from "./options-cluster.js";
 import { keepingRows, showingRows } from "./options-showing.js";
 import { inputRows, trainingRows } from "./options-training.js";
@@ -48,9 +48,6 @@ export function keysOf(command: CommandName): OptionKey[] {
 export function environmentName(key: OptionKey): string {
   return `PACELINE_${optionRows[key].name.toUpperCase().replaceAll("-", "_")}`;
 }
-
-/** Names and values as the process got them. */
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Reads the environment of this process. */
 export function readEnvironment(): Environment {

@@ -5,9 +5,8 @@
  */
 import { PacelineError } from "../errors.js";
 import type { ResolvedOptions } from "../runtime/options.js";
-import type { CommandName } from "./option-row.js";
+import type { CommandName, Environment } from "./option-row.js";
 import {
-  type Environment,
   environmentName,
   environmentValue,
   keysOf,
@@ -60,13 +59,18 @@ export function resolve(command: CommandName, given: Given): Resolution {
   for (const key of optionKeys) {
     const { value, origin } = taken.has(key)
       ? resolveOne(key, command, given, isFast)
-      : { value: rowOf(key).default, origin: defaultOrigin };
+      : { value: defaultOf(key, given), origin: defaultOrigin };
     options[key] = value;
     origins[key] = origin;
   }
   const resolution = { options, origins } as unknown as Resolution;
   for (const key of taken) demandEffect(key, resolution);
   return resolution;
+}
+
+function defaultOf(key: OptionKey, { environment }: Given): unknown {
+  const row = rowOf(key);
+  return row.defaultFrom?.(environment ?? {}) ?? row.default;
 }
 
 const defaultOrigin: Origin = { kind: "default", place: "default" };
@@ -82,8 +86,8 @@ function resolveOne(
   if (found === null) {
     if (isFast && row.fast !== undefined)
       return { value: row.fast, origin: { kind: "fast", place: "--fast" } };
-    const forCommand = row.defaults?.[command];
-    return { value: forCommand ?? row.default, origin: defaultOrigin };
+    const value = row.defaults?.[command] ?? defaultOf(key, given);
+    return { value, origin: defaultOrigin };
   }
   const parsed = row.type.parse(found.text);
   if ("problem" in parsed) {

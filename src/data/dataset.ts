@@ -68,6 +68,11 @@ export async function prepareDataset(name: string, options: ArchiveOptions): Pro
   await ensureArchive(definitionOf(name).archive, options);
 }
 
+/** Whether the files are in one of the folders, so that nothing has to be fetched. */
+export async function datasetIsHere(name: string, options: ArchiveOptions): Promise<boolean> {
+  return (await locateArchive(definitionOf(name).archive, options)) !== null;
+}
+
 /**
  * Loads a data set, fetching it first when it is in neither folder. Throws "usage" for an unknown
  * name or a limit below 1, "data" for missing or broken files, "storage" for a cache folder that

@@ -86,6 +86,8 @@ export interface TrainingOptions {
 /** Where examples come from. */
 export interface InputOptions {
   readonly dataDir: string | null;
+  /** Where fetched data sets are kept. */
+  readonly cacheDir: string;
   readonly feed: "static";
   readonly trainLimit: number | null;
   readonly testLimit: number | null;

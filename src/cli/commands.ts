@@ -1,0 +1,206 @@
+/** Every command: its words, its options, and what it runs, loaded only when it is called. */
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { PacelineError } from "../errors.js";
+import type { CommandIo, ResolvedOptions } from "../runtime/options.js";
+import type { CommandName } from "./option-row.js";
+import type { Resolution } from "./resolve.js";
+
+/** What a command is called with. */
+export interface Call {
+  readonly words: readonly string[];
+  /** Flags as commander read them, for those that are not in the options table. */
+  readonly flags: Readonly<Record<string, unknown>>;
+  readonly resolution: Resolution;
+  readonly options: ResolvedOptions;
+  readonly io: CommandIo;
+}
+
+/** One command. */
+export interface CommandPlan {
+  readonly name: string;
+  readonly sentence: string;
+  /** Whose rows of the options table it takes. */
+  readonly options: CommandName;
+  /** Positional words, in commander's notation. */
+  readonly arguments?: readonly string[];
+  /** Its last word is a config file, and it takes --set. */
+  readonly config?: boolean;
+  readonly extra?: readonly { readonly flags: string; readonly sentence: string }[];
+  /** Prints its resolved options once at the start. */
+  readonly tellsOptions?: boolean;
+  readonly examples: readonly string[];
+  /** What must have been said before it can start. */
+  readonly needs?: "model and data" | "a coordinator";
+  /** Resolves to the exit code. */
+  run(call: Call): Promise<number>;
+}
+
+const runFile = { arguments: ["[run.yaml]"], config: true, tellsOptions: true } as const;
+
+/** All of them, in the order in which help shows them. */
+export const commandPlans: readonly CommandPlan[] = [
+  {
+    name: "train",
+    sentence: "train here: coordinator, servers and workers in one command",
+    options: "train",
+    ...runFile,
+    needs: "model and data",
+    examples: [
+      "paceline train --model mlp --data mnist -w 4 -s 2",
+      "paceline train --model mlp --data mnist --mode asp --epochs 5",
+      "paceline train run.yaml --set training.lr=0.05 --dry-run",
+    ],
+    async run({ options, io }) {
+      if (options.dryRun) return (await import("../runtime/dry-run.js")).dryRun(options, io);
+      return (await import("../runtime/train.js")).train(options, io);
+    },
+  },
+  {
+    name: "baseline",
+    sentence: "the same training in one process, without servers",
+    options: "baseline",
+    ...runFile,
+    needs: "model and data",
+    examples: ["paceline baseline --model mlp --data mnist --as-workers 4"],
+    async run({ options, io }) {
+      return (await import("../runtime/baseline.js")).baseline(options, io);
+    },
+  },
+  {
+    name: "coordinator",
+    sentence: "one role: says who belongs and deals out the work",
+    options: "coordinator",
+    ...runFile,
+    needs: "model and data",
+    examples: [
+      "paceline coordinator --model mlp --data mnist -w 2 -s 1",
+      "paceline coordinator --serve",
+    ],
+    async run({ options, io }) {
+      return (await import("../runtime/roles.js")).runCoordinator(options, io);
+    },
+  },
+  {
+    name: "server",
+    sentence: "one role: holds a part of the parameters",
+    options: "server",
+    needs: "a coordinator",
+    tellsOptions: true,
+    examples: ["paceline server --coordinator 127.0.0.1:8000"],
+    async run({ options, io }) {
+      return (await import("../runtime/roles.js")).runServer(options, io);
+    },
+  },
+  {
+    name: "worker",
+    sentence: "one role: computes gradients",
+    options: "worker",
+    needs: "a coordinator",
+    tellsOptions: true,
+    examples: ["paceline worker --coordinator 127.0.0.1:8000"],
+    async run({ options, io }) {
+      return (await import("../runtime/roles.js")).runWorker(options, io);
+    },
+  },
+  {
+    name: "submit",
+    sentence: "give a serving coordinator a job",
+    options: "submit",
+    needs: "a coordinator",
+    arguments: ["[run.yaml]"],
+    config: true,
+    examples: ["paceline submit run.yaml --coordinator 127.0.0.1:8000"],
+    async run({ options, io }) {
+      return (await import("../runtime/submit.js")).submit(options, io);
+    },
+  },
+  {
+    name: "status",
+    sentence: "what a coordinator is doing",
+    options: "status",
+    needs: "a coordinator",
+    examples: ["paceline status --coordinator 127.0.0.1:8000"],
+    async run({ options, io }) {
+      return (await import("../runtime/status.js")).status(options, io);
+    },
+  },
+  {
+    name: "ring",
+    sentence: "where each chunk goes, load per server, what moves",
+    options: "ring",
+    extra: [{ flags: "--remove <server>", sentence: "show what moves when this server leaves" }],
+    examples: ["paceline ring -s 5 --chunk-values 1 --load-bound none --remove server4"],
+    async run({ options, flags, io }) {
+      const removed = (flags.remove as string | undefined) ?? null;
+      const { ringReport, printRing } = await import("./ring-command.js");
+      const report = ringReport(options, removed);
+      io.stdout.write(options.json ? `${JSON.stringify(report)}\n` : printRing(report, removed));
+      return 0;
+    },
+  },
+  {
+    name: "config",
+    sentence: "print: every value and its origin; schema: of the config file; docs: of both",
+    options: "train",
+    arguments: ["<print|schema|docs>", "[run.yaml]"],
+    config: true,
+    extra: [{ flags: "--write <folder>", sentence: "with docs: write the files there" }],
+    examples: ["paceline config print run.yaml", "paceline config schema > paceline.schema.json"],
+    async run(call) {
+      return (await import("./documents.js")).configCommand(call);
+    },
+  },
+  {
+    name: "doctor",
+    sentence: "whether this machine has what a run needs",
+    options: "doctor",
+    examples: ["paceline doctor", "paceline doctor --json"],
+    async run({ options, io }) {
+      return (await import("./doctor.js")).doctor(options, io);
+    },
+  },
+];
+
+/** The version of this package. */
+export function version(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);
+  const manifest = readFileSync(join(folder, "package.json"), "utf8");
+  return (JSON.parse(manifest) as { version: string }).version;
+}
+
+/**
+ * What to type instead, where the command can't start with what was said; null when it can.
+ * @throws PacelineError `usage` when it is the coordinator's address that is missing.
+ */
+export function nextSteps({ name, needs }: CommandPlan, options: ResolvedOptions): string | null {
+  const { model, data, serve, coordinator } = options;
+  if (needs === "a coordinator" && coordinator === null) {
+    const example = `paceline ${name} --coordinator 127.0.0.1:8000`;
+    const sentence = `paceline ${name} needs to know where the coordinator listens`;
+    throw new PacelineError("usage", `${sentence}; write ${example}`);
+  }
+  const needsWork = (needs === "model and data" && !serve) || name === "submit";
+  if (!needsWork || (model !== null && data !== null)) return null;
+  const missing = [model === null ? "--model" : "", data === null ? "--data" : ""];
+  const named = missing.filter((flag) => flag !== "").join(" and ");
+  const base = `paceline ${name}${needs === "a coordinator" ? ` --coordinator ${coordinator}` : ""}`;
+  const chosen = `${base} --model ${model ?? "mlp"} --data ${data ?? dataFor(model)}`;
+  const width = chosen.length + 9;
+  return [
+    `paceline ${name} needs ${named}. For instance:`,
+    "",
+    `  ${chosen}`,
+    `  ${`${chosen} --fast`.padEnd(width)} a small run, done in seconds`,
+    `  ${`${base} run.yaml`.padEnd(width)} with model and data in the file`,
+    "",
+    `paceline ${name} --help lists every option, paceline doctor looks at this machine.`,
+    "",
+  ].join("\n");
+}
+
+function dataFor(model: string | null): string {
+  return model === "logistic" ? "mnist-parity" : "mnist";
+}

@@ -1,0 +1,191 @@
+/** Everything that is written out from the options table: help, `paceline config`, docs/. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { errorCodes, PacelineError } from "../errors.js";
+import type { Call, CommandPlan } from "./commands.js";
+import { configSchema, printConfig, showOrigin } from "./config-file.js";
+import { type CommandName, type OptionGroup, optionGroups } from "./option-row.js";
+import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "./options.js";
+import type { Resolution } from "./resolve.js";
+import { didYouMean } from "./suggest.js";
+
+/** What `paceline` says when it is called bare, or with --help. */
+export function programHelp(plans: readonly CommandPlan[]): string {
+  const commands = plans.map(({ name, sentence }) => `  ${name.padEnd(14)}${sentence}`);
+  return [
+    "paceline: train a neural network with many workers around a parameter server",
+    "",
+    "Start here:",
+    "  paceline doctor                                      look at this machine",
+    "  paceline train --model mlp --data mnist --fast       a small run, done in seconds",
+    "  paceline train --model mlp --data mnist -w 4 -s 2    four workers, two servers",
+    "",
+    "Commands:",
+    ...commands,
+    "",
+    "paceline COMMAND --help lists the options of a command, paceline --version the version.",
+    "",
+  ].join("\n");
+}
+
+/** The help of one command, its options by group. */
+export function commandHelp(plan: CommandPlan): string {
+  const words = (plan.arguments ?? []).map((word) => ` ${word}`).join("");
+  const lines = [`paceline ${plan.name}${words} [options]`, "", plan.sentence];
+  for (const group of optionGroups) {
+    const members = keysOf(plan.options).filter((key) => rowOf(key).group === group);
+    if (members.length > 0) lines.push("", group);
+    for (const key of members) lines.push(...optionHelp(key, plan.options));
+  }
+  const extra = (plan.extra ?? []).map(({ flags, sentence }) => helpLine(flags, sentence));
+  if (plan.config)
+    extra.push(helpLine("--set <a.b=c>", "set any option, e.g. training.lr=0.05; may be repeated"));
+  if (extra.length > 0) lines.push("", "other", ...extra.flat());
+  lines.push("", "Examples:", ...plan.examples.map((example) => `  ${example}`), "");
+  return lines.join("\n");
+}
+
+function optionHelp(key: OptionKey, command: CommandName): string[] {
+  const row = rowOf(key);
+  const short = row.short === undefined ? "    " : `-${row.short}, `;
+  const dashes = row.default === true ? `--no-${row.name}` : `--${row.name}`;
+  const value = row.type.placeholder === "" ? "" : ` <${row.type.placeholder}>`;
+  const sentence = row.default === true ? `do not ${row.sentence}` : row.sentence;
+  const given = row.defaults?.[command] ?? row.default;
+  const isQuiet = row.type.placeholder === "" || given === null || row.type.print(given) === "";
+  const text = isQuiet ? row.defaultText?.replaceAll("`", "") : row.type.print(given);
+  return helpLine(`${short}${dashes}${value}`, text ? `${sentence} (default: ${text})` : sentence);
+}
+
+function helpLine(flags: string, sentence: string): string[] {
+  const column = 38;
+  if (flags.length + 4 > column) return [`  ${flags}`, `${" ".repeat(column)}${sentence}`];
+  return [`  ${flags}`.padEnd(column) + sentence];
+}
+
+/** `paceline config print | schema | docs`. */
+export async function configCommand({ words, flags, options, resolution, io }: Call) {
+  switch (words[0]) {
+    case "print":
+      io.stdout.write(
+        options.json ? printJson(resolution) : printConfig("train", resolution, true),
+      );
+      return 0;
+    case "schema":
+      io.stdout.write(`${JSON.stringify(configSchema(), null, 2)}\n`);
+      return 0;
+    case "docs":
+      writeDocuments(flags.write as string | undefined, (text) => io.stdout.write(text));
+      return 0;
+    default: {
+      const known = ["print", "schema", "docs"];
+      const hint = didYouMean(words[0] ?? "", known);
+      const sentence = `paceline config has no part ${words[0]}${hint}; write print, schema or docs`;
+      throw new PacelineError("usage", sentence);
+    }
+  }
+}
+
+function printJson({ options, origins }: Resolution): string {
+  const entries = keysOf("train").map((key) => {
+    const value = rowOf(key).type.print(options[key]);
+    const plain = typeof options[key] === "number" || typeof options[key] === "boolean";
+    const shown = plain && String(options[key]) === value ? options[key] : value;
+    return [rowOf(key).name, { value: shown, origin: showOrigin(origins[key]) }];
+  });
+  return `${JSON.stringify(Object.fromEntries(entries))}\n`;
+}
+
+/** The generated documents by file name. */
+export const documents: Readonly<Record<string, () => string>> = {
+  "config.md": configDocument,
+  "errors.md": errorsDocument,
+};
+
+function writeDocuments(folder: string | undefined, print: (text: string) => void): void {
+  for (const [name, write] of Object.entries(documents)) {
+    if (folder === undefined) {
+      print(write());
+      continue;
+    }
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, name), write());
+  }
+}
+
+const groupSentences: Readonly<Record<OptionGroup, string>> = {
+  cluster: "Who belongs and how members reach each other.",
+  pace: "How tightly workers keep pace.",
+  training: "What is trained and how.",
+  input: "Where examples come from.",
+  keeping: "What stays after a run.",
+  showing: "What is seen.",
+  trying: "For trying things out.",
+};
+
+function configDocument(): string {
+  const lines = [
+    "# Configuration",
+    "",
+    "This page is generated from the options table by `make docs`.",
+    "",
+    "Each option can be given as a flag (`--batch-size 128`), with `--set training.batch-size=128`, in the",
+    "environment (`PACELINE_BATCH_SIZE=128`) or in a YAML file (`batch-size: 128`, at the top or under its",
+    "group's name). A flag wins over `--set`, then come the environment, the file, `--fast` and the default.",
+    "`paceline config print` shows every value and where it came from, `paceline config schema` prints a",
+    "JSON schema of the file. A switch is turned off with `--no-` before its name.",
+  ];
+  for (const group of optionGroups) {
+    lines.push("", `## ${group}`, "", groupSentences[group], "");
+    lines.push("| option | value | default | commands | environment | meaning |");
+    lines.push("|---|---|---|---|---|---|");
+    for (const key of optionKeys) if (rowOf(key).group === group) lines.push(documentRow(key));
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function documentRow(key: OptionKey): string {
+  const row = rowOf(key);
+  const inTable = (text: string) => text.replaceAll("|", "\\|");
+  const flag = `${row.short === undefined ? "" : `-${row.short}, `}--${row.name}`;
+  const printed = row.default === null ? "none" : row.type.print(row.default);
+  const others = Object.entries(row.defaults ?? {}).map(
+    ([command, value]) => `, ${row.type.print(value)} for ${command}`,
+  );
+  const fast = row.fast === undefined ? "" : `, ${row.type.print(row.fast)} with --fast`;
+  const standard = row.defaultText ?? `${printed}${others.join("")}${fast}`;
+  const names = [environmentName(key), ...(row.aliases ?? []).map(aliasText)].join(", ");
+  const only =
+    row.onlyWith === undefined
+      ? ""
+      : `; only with --${rowOf(row.onlyWith.key).name} ${row.onlyWith.values.join(" or ")}`;
+  const unit = row.unit === undefined ? "" : ` (${row.unit})`;
+  const cells = [`\`${flag}\``, row.type.wanted + unit, standard, row.commands.join(", "), names];
+  return `| ${[...cells, row.sentence + only].map(inTable).join(" | ")} |`;
+}
+
+function aliasText({ name, commands }: { name: string; commands?: readonly string[] }): string {
+  return commands === undefined ? name : `${name} (${commands.join(", ")})`;
+}
+
+function errorsDocument(): string {
+  const lines = [
+    "# Errors and exit codes",
+    "",
+    "This page is generated from `src/errors.ts` by `make docs`.",
+    "",
+    "Every failure is one sentence on standard error that says what was wrong, with the value, and how to",
+    'mend it. With `--json` standard output also gets `{"error":{"code":...,"message":...}}`.',
+    "",
+    "| code | exit code | a retry may help | meaning |",
+    "|---|---|---|---|",
+  ];
+  for (const [code, { exitCode, retryable, meaning }] of Object.entries(errorCodes))
+    lines.push(`| \`${code}\` | ${exitCode} | ${retryable ? "yes" : "no"} | ${meaning} |`);
+  lines.push(
+    "",
+    "Exit code 0 means done. 130 (interrupt) and 143 (termination) mean that a signal stopped the run after",
+    "a checkpoint was written; `--resume auto` goes on from there.",
+  );
+  return `${lines.join("\n")}\n`;
+}

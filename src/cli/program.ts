@@ -1,0 +1,187 @@
+/**
+ * The command line itself: commander takes the words apart, the options table gives them meaning, and
+ * whatever goes wrong ends as one sentence on standard error with the exit code of its kind.
+ */
+import { Command, CommanderError, Option } from "commander";
+import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
+import type { CommandIo, TextSink } from "../runtime/options.js";
+import { type Call, type CommandPlan, commandPlans, nextSteps, version } from "./commands.js";
+import { printConfig, readAssignments, readConfigFile, readConfigText } from "./config-file.js";
+import { commandHelp, programHelp } from "./documents.js";
+import type { CommandName, Environment } from "./option-row.js";
+import { colorWelcome, keysOf, type OptionKey, rowOf } from "./options.js";
+import { doubtfulEnvironment, type Resolution, resolve, type Written } from "./resolve.js";
+import { didYouMean } from "./suggest.js";
+
+/** The process around a command line. */
+export interface ProgramHost {
+  readonly stdout: TextSink;
+  readonly stderr: TextSink;
+  readonly environment: Environment;
+  readonly isTerminal: boolean;
+}
+
+/** Runs one command line (without node and script) and gives the exit code. */
+export async function runProgram(argv: readonly string[], host: ProgramHost): Promise<number> {
+  const outcome = { exitCode: 0 };
+  const program = buildProgram(host, outcome);
+  try {
+    if (argv.length === 0) host.stdout.write(programHelp(commandPlans));
+    else await program.parseAsync(argv as string[], { from: "user" });
+    return outcome.exitCode;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
+    const error =
+      thrown instanceof CommanderError ? misread(thrown, argv) : toPacelineError(thrown);
+    report(error, argv.includes("--json"), host);
+    return error.exitCode;
+  }
+}
+
+function buildProgram(host: ProgramHost, outcome: { exitCode: number }): Command {
+  const program = quiet(new Command("paceline"), host).version(version());
+  program.configureHelp({ formatHelp: () => programHelp(commandPlans) });
+  for (const plan of commandPlans) {
+    const command = quiet(new Command(plan.name), host).description(plan.sentence);
+    command.configureHelp({ formatHelp: () => commandHelp(plan) });
+    for (const argument of plan.arguments ?? []) command.argument(argument);
+    command.allowExcessArguments(false);
+    for (const key of keysOf(plan.options)) addOption(command, key);
+    if (plan.config) command.addOption(severalTimes(new Option("--set <a.b=c>")));
+    for (const extra of plan.extra ?? []) command.option(extra.flags, extra.sentence);
+    command.action(async (...given: unknown[]) => {
+      const words = given.slice(0, -2).filter((word) => typeof word === "string");
+      outcome.exitCode = await perform(plan, words as string[], command.opts(), host);
+    });
+    program.addCommand(command);
+  }
+  return program;
+}
+
+function quiet(command: Command, host: ProgramHost): Command {
+  return command
+    .exitOverride()
+    .helpCommand(false)
+    .configureOutput({ writeOut: (text) => void host.stdout.write(text), writeErr: () => {} });
+}
+
+function addOption(command: Command, key: OptionKey): void {
+  const { name, short, type } = rowOf(key);
+  const dashes = short === undefined ? `--${name}` : `-${short}, --${name}`;
+  if (type.placeholder === "") {
+    command.addOption(new Option(dashes)).addOption(new Option(`--no-${name}`));
+  } else {
+    const option = new Option(`${dashes} <value>`);
+    command.addOption(type.separator === ";" ? severalTimes(option, ";") : option);
+  }
+}
+
+/** Lets an option be given again; its texts are joined by the separator, or listed. */
+function severalTimes(option: Option, separator?: string): Option {
+  if (separator === undefined)
+    return option.argParser((text: string, before: string[] = []) => [...before, text]);
+  return option.argParser((text: string, before?: string) =>
+    before === undefined ? text : `${before}${separator}${text}`,
+  );
+}
+
+async function perform(
+  plan: CommandPlan,
+  words: readonly string[],
+  flags: Readonly<Record<string, unknown>>,
+  host: ProgramHost,
+): Promise<number> {
+  const path = plan.config ? words.at(plan.arguments!.length - 1) : undefined;
+  const resolution = resolve(plan.options, {
+    flags: writtenFlags(plan.options, flags),
+    set: readAssignments((flags.set as string[] | undefined) ?? []),
+    environment: host.environment,
+    ...(path === undefined ? {} : { file: { path, values: readConfigFile(path) } }),
+  });
+  for (const doubt of doubtfulEnvironment(host.environment)) host.stderr.write(`${doubt}\n`);
+  const steps = nextSteps(plan, resolution.options);
+  if (steps !== null) {
+    host.stderr.write(steps);
+    return errorCodes.usage.exitCode;
+  }
+  if (plan.tellsOptions && !resolution.options.quiet) tellOptions(plan, resolution, host);
+  const io: CommandIo = {
+    stdout: host.stdout,
+    stderr: host.stderr,
+    color: colorWelcome(host.environment, host.isTerminal),
+    isTerminal: host.isTerminal && !host.environment.CI,
+    configText: printConfig(plan.options, resolution, false),
+    readConfig: (text) => {
+      const values = readConfigText(text, "the submitted run");
+      return resolve("train", { file: { path: "the submitted run", values } }).options;
+    },
+  };
+  const call: Call = { words, flags, resolution, options: resolution.options, io };
+  return plan.run(call);
+}
+
+function writtenFlags(command: CommandName, flags: Readonly<Record<string, unknown>>): Written {
+  const written = new Map<OptionKey, string>();
+  for (const key of keysOf(command)) {
+    const attribute = new Option(`--${rowOf(key).name}`).attributeName();
+    const value = flags[attribute];
+    if (value !== undefined) written.set(key, String(value));
+  }
+  return written;
+}
+
+/** One line a process: what was not left to its default, and where it was said. */
+function tellOptions(plan: CommandPlan, { options, origins }: Resolution, host: ProgramHost): void {
+  const told = keysOf(plan.options)
+    .filter((key) => origins[key].kind !== "default")
+    .map((key) => {
+      const { name, type } = rowOf(key);
+      return `${name}=${type.print(options[key])} (${origins[key].place})`;
+    });
+  const rest = told.length === 0 ? "all at their defaults" : told.join(", ");
+  host.stderr.write(`paceline ${plan.name} ${version()}: ${rest}\n`);
+}
+
+/** Commander's complaints in our words. */
+function misread(error: CommanderError, argv: readonly string[]): PacelineError {
+  const plan = commandPlans.find(({ name }) => name === argv[0]);
+  const [, quoted = ""] = /'([^']*)'/.exec(error.message) ?? [];
+  const help = plan === undefined ? "paceline --help" : `paceline ${plan.name} --help`;
+  const usage = (sentence: string) => new PacelineError("usage", sentence, { cause: error });
+  switch (error.code) {
+    case "commander.unknownOption": {
+      const flag = quoted.replace(/=.*$/s, "");
+      const known = plan === undefined ? [] : keysOf(plan.options).map((key) => rowOf(key).name);
+      const hint = didYouMean(flag.replace(/^-+/, ""), known, "--");
+      const command = plan === undefined ? "paceline" : `paceline ${plan.name}`;
+      return usage(`${command} has no option ${flag}${hint}; see ${help}`);
+    }
+    case "commander.unknownCommand": {
+      const hint = didYouMean(
+        quoted,
+        commandPlans.map(({ name }) => name),
+      );
+      return usage(`paceline has no command ${quoted}${hint}; see paceline --help`);
+    }
+    case "commander.optionMissingArgument": {
+      const [, name = ""] = /--([a-z0-9-]+)/.exec(quoted) ?? [];
+      const key = plan && keysOf(plan.options).find((known) => rowOf(known).name === name);
+      const wanted = key === undefined ? "one" : rowOf(key).type.wanted;
+      return usage(`--${name} has no value; write ${wanted}`);
+    }
+    case "commander.excessArguments":
+      return usage(`paceline ${argv[0]} takes fewer words than it was given; see ${help}`);
+    default:
+      return usage(`${error.message.replace(/^error: /, "")}; see ${help}`);
+  }
+}
+
+function report(error: PacelineError, asJson: boolean, host: ProgramHost): void {
+  const named = error.message.startsWith("paceline ") ? "" : "paceline: ";
+  host.stderr.write(`${named}${error.message}\n`);
+  if (error.code === "internal" && error.cause instanceof Error)
+    host.stderr.write(`${error.cause.stack}\n`);
+  if (!asJson) return;
+  const { code, message, exitCode, details } = error;
+  host.stdout.write(`${JSON.stringify({ error: { code, message, exitCode, details } })}\n`);
+}

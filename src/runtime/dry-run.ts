@@ -1,0 +1,84 @@
+/** `--dry-run`: what a run would do, worked out from its options without starting or fetching anything. */
+import { availableParallelism } from "node:os";
+import { layOut } from "../core/layout.js";
+import { placeChunks, ringName } from "../core/placement.js";
+import type { RunSpec } from "../core/run-spec.js";
+import { describeDataset, splitSizes } from "../data/dataset.js";
+import { buildModel } from "../nn/models.js";
+import type { CommandIo, ResolvedOptions } from "./options.js";
+import { runSpecFrom } from "./run-spec.js";
+
+/** What `paceline train --dry-run --json` prints. */
+export interface DryRun {
+  readonly spec: RunSpec;
+  readonly parameters: number;
+  readonly chunks: number;
+  /** Values per server. */
+  readonly loads: Readonly<Record<string, number>>;
+  /** Of the longest slice, with every worker there. */
+  readonly stepsPerEpoch: number;
+  /** Updates of each chunk in the whole run: steps in BSP, pushes in the other modes. */
+  readonly updates: number;
+  readonly cores: number;
+}
+
+/** Prints the plan; exit code 0. */
+export async function dryRun(options: ResolvedOptions, io: CommandIo): Promise<number> {
+  const plan = await planRun(options, availableParallelism());
+  io.stdout.write(options.json ? `${JSON.stringify(plan)}\n` : printPlan(plan));
+  return 0;
+}
+
+/** Works the plan out. */
+export async function planRun(options: ResolvedOptions, cores: number): Promise<DryRun> {
+  const { dataDir, cacheDir, trainLimit, testLimit } = options;
+  const name = options.name ?? "dry-run";
+  const sizes = await splitSizes(options.data ?? "", { dataDir, cacheDir, trainLimit, testLimit });
+  const spec = runSpecFrom(options, {
+    run: name,
+    name,
+    trainExamples: sizes.train,
+    testExamples: sizes.test,
+    cores,
+  });
+  const { classes, inputShape } = describeDataset(spec.data);
+  const layout = layOut(buildModel(spec.model, { classes, inputShape }).tensors, spec.chunkValues);
+  const { loads } = placeChunks({
+    chunks: layout.chunks,
+    servers: Array.from({ length: spec.servers }, (_, index) => index),
+    virtualNodes: spec.virtualNodes,
+    loadBound: spec.loadBound,
+  });
+  const slice = Math.ceil(spec.trainExamples / spec.workersMax);
+  const stepsPerEpoch = Math.ceil(slice / spec.batchSize);
+  const pushes = spec.protocol.mode === "bsp" ? 1 : spec.workersMax;
+  const updates = spec.epochs * stepsPerEpoch * pushes;
+  return {
+    spec,
+    parameters: layout.values,
+    chunks: layout.chunks.length,
+    loads: Object.fromEntries([...loads].map(([index, { values }]) => [ringName(index), values])),
+    stepsPerEpoch,
+    updates: Math.min(updates, spec.maxSteps ?? updates),
+    cores,
+  };
+}
+
+function printPlan(plan: DryRun): string {
+  const { spec, loads } = plan;
+  const { workersMin: min, workersMax: max } = spec;
+  const loadTexts = Object.entries(loads).map(([server, values]) => `${server} ${values}`);
+  const lines = [
+    `model      ${spec.model}, ${plan.parameters} values in ${plan.chunks} chunks`,
+    `data       ${spec.data}, ${spec.trainExamples} training and ${spec.testExamples} test examples`,
+    `workers    ${max}, the run goes on with as few as ${min}; batch ${spec.batchSize} each`,
+    `servers    ${spec.servers}: ${loadTexts.join(", ")} values`,
+    `pace       ${spec.protocol.mode}`,
+    `training   ${spec.epochs} epochs of ${plan.stepsPerEpoch} steps, ${plan.updates} updates`,
+    `rule       ${spec.updateRule.name}, learning rate ${spec.schedule.lr} (${spec.schedule.name})`,
+  ];
+  if (max > plan.cores)
+    lines.push(`cores      ${plan.cores}, fewer than workers: expect no speed-up from them`);
+  lines.push("Nothing was started; leave out --dry-run to train.");
+  return `${lines.join("\n")}\n`;
+}

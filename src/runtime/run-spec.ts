@@ -1,0 +1,133 @@
+/**
+ * From options to the run spec that every member computes from, with the checks that need the size of
+ * the data. Nothing is read here: the same options and facts give the same spec.
+ */
+import type { Protocol, RunSpec, UpdateRuleSpec } from "../core/run-spec.js";
+import { PacelineError } from "../errors.js";
+import type { ResolvedOptions } from "./options.js";
+
+/** What a run spec needs besides options. */
+export interface RunFacts {
+  /** Identity of the run in everything that members say. */
+  readonly run: string;
+  /** Name of its folder. */
+  readonly name: string;
+  /** Examples of each split, after --train-limit and --test-limit. */
+  readonly trainExamples: number;
+  readonly testExamples: number;
+  /** Processors of the machine; a worker process computes with its part of them. */
+  readonly cores: number;
+}
+
+/**
+ * The run spec of resolved options.
+ * @throws PacelineError `usage` where the options don't go together with the data.
+ */
+export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec {
+  const { model, data, workers } = options;
+  if (model === null) throw usage("a run needs --model, such as --model mlp");
+  if (data === null) throw usage("a run needs --data, such as --data mnist");
+  demandExamples(options, facts);
+  demandInjectable(options);
+  return {
+    run: facts.run,
+    name: facts.name,
+    seed: options.seed,
+    model,
+    data,
+    trainExamples: facts.trainExamples,
+    testExamples: facts.testExamples,
+    workersMin: workers.min,
+    workersMax: workers.max,
+    servers: options.servers,
+    protocol: protocolOf(options),
+    reduce: options.reduce,
+    updateRule: updateRuleOf(options),
+    schedule: {
+      name: options.lrSchedule,
+      lr: options.lr,
+      warmup: options.lrWarmup,
+      milestones: options.lrSchedule === "step" ? demandAscending(options.lrMilestones) : [],
+      gamma: options.lrGamma,
+      totalExamples: wholeWork(options, facts.trainExamples),
+    },
+    lrScaling: options.lrScaling,
+    epochs: options.epochs,
+    maxSteps: options.maxSteps,
+    batchSize: options.batchSize,
+    chunkValues: options.chunkValues,
+    virtualNodes: options.virtualNodes,
+    loadBound: options.loadBound,
+    evaluateEvery: options.evalEvery,
+    checkpointEvery: options.checkpointEvery,
+    engine: options.engine,
+    threads: Math.max(1, Math.floor(facts.cores / workers.max)),
+  };
+}
+
+function protocolOf(options: ResolvedOptions): Protocol {
+  switch (options.mode) {
+    case "bsp":
+      return { mode: "bsp" };
+    case "ssp":
+      return { mode: "ssp", staleness: options.staleness };
+    case "asp": {
+      const { stalenessRule: rule, stalenessScale: scale, stalenessFloor: floor } = options;
+      return { mode: "asp", staleness: { rule, scale, floor, max: options.stalenessMax } };
+    }
+  }
+}
+
+function updateRuleOf(options: ResolvedOptions): UpdateRuleSpec {
+  const { optimizer, momentum, beta1, beta2, epsilon, weightDecay } = options;
+  const keepsVelocity = optimizer === "momentum" || optimizer === "nesterov";
+  return {
+    name: optimizer,
+    momentum: keepsVelocity ? momentum : 0,
+    beta1,
+    beta2,
+    epsilon,
+    weightDecay,
+    weightDecayPlain: options.weightDecayPlain ?? weightDecay,
+  };
+}
+
+/** Examples of the whole run: a BSP step takes every worker's batch, a push of the others one. */
+function wholeWork(options: ResolvedOptions, trainExamples: number): number {
+  const byEpochs = options.epochs * trainExamples;
+  if (options.maxSteps === null) return byEpochs;
+  const batches = options.mode === "bsp" ? options.workers.max : 1;
+  return Math.min(byEpochs, options.maxSteps * batches * options.batchSize);
+}
+
+function demandExamples({ workers, batchSize }: ResolvedOptions, facts: RunFacts): void {
+  const slice = Math.floor(facts.trainExamples / workers.max);
+  if (slice < 1) {
+    const sentence = `${facts.trainExamples} training examples are too few for ${workers.max} workers`;
+    throw usage(`${sentence}; lower --workers or raise --train-limit`);
+  }
+  if (batchSize > slice) {
+    const examples = `${facts.trainExamples} training examples over ${workers.max} workers`;
+    const sentence = `--batch-size ${batchSize} is larger than a worker's slice of ${slice}`;
+    throw usage(`${sentence} (${examples}); write ${slice} or less, or lower --workers`);
+  }
+}
+
+function demandInjectable({ inject, servers, workers }: ResolvedOptions): void {
+  for (const { kind, role, rank, at } of inject) {
+    const count = role === "worker" ? workers.max : servers;
+    if (rank < count) continue;
+    const sentence = `--inject ${kind}:${role}=${rank},at=${at} names no ${role}`;
+    throw usage(`${sentence}; there are ${count}, from 0 to ${count - 1}`);
+  }
+}
+
+function demandAscending(milestones: readonly number[]): readonly number[] {
+  const ascending = milestones.every((one, index) => index === 0 || one > milestones[index - 1]!);
+  if (ascending) return milestones;
+  throw usage(`--lr-milestones ${milestones.join(",")} do not ascend; sort them`);
+}
+
+function usage(sentence: string): PacelineError {
+  return new PacelineError("usage", sentence);
+}

@@ -1,0 +1,8 @@
+/** `paceline submit`. */
+import { PacelineError } from "../errors.js";
+import type { CommandIo, ResolvedOptions } from "./options.js";
+
+/** Runs the command; resolves to the exit code. */
+export async function submit(_options: ResolvedOptions, _io: CommandIo): Promise<number> {
+  throw new PacelineError("internal", "paceline submit is not part of this build");
+}
