@@ -1,0 +1,159 @@
+/**
+ * One chunk as its primary sees it: what has been applied (marks), what is held for a BSP step, and who
+ * waits for an answer. Values are elsewhere; a held gradient is the name of a slot.
+ *
+ * Invariant: a push is applied at most once. A worker's pushes to a chunk come in ascending step, so one
+ * mark per rank, (incarnation, step), tells whether a push has been seen.
+ */
+import type { ChunkMarks, PushOutcome } from "./messages.js";
+import type { ChunkProgress } from "./policy.js";
+import type { ViewWorker } from "./view.js";
+
+/** A gradient held whole, waiting for its step to be sealed. */
+export interface Contribution {
+  readonly rank: number;
+  readonly incarnation: number;
+  readonly examples: number;
+  /** Slot of the gradient; -1 when it has no examples. */
+  readonly slot: number;
+}
+
+/** Someone who has asked for the chunk and shall have it when the protocol allows. */
+export interface Waiter {
+  readonly rank: number;
+  readonly incarnation: number;
+  readonly channel: number;
+  /** The step that the asker wants to start with the chunk. */
+  readonly startStep: number;
+  /** The step whose push this answers, -1 for a pull. */
+  readonly pushedStep: number;
+  readonly outcome: PushOutcome;
+  readonly staleness: number;
+  readonly wantsWeights: boolean;
+  readonly detail: string;
+}
+
+interface Mark {
+  readonly incarnation: number;
+  readonly step: number;
+}
+
+/** The chunk's log position and everything pending on it. */
+export class ChunkState implements ChunkProgress {
+  readonly index: number;
+  loaded = false;
+  version = 0;
+  /** Examples applied: the work that schedules follow. */
+  examples = 0;
+  sealedStep = -1;
+  /** Pushes with examples that were applied. */
+  pushes = 0;
+  waiters: Waiter[] = [];
+  readonly #applied = new Map<number, Mark>();
+  readonly #held = new Map<number, Map<number, Contribution>>();
+
+  constructor(index: number) {
+    this.index = index;
+  }
+
+  /** True when this worker's push of this step has been applied, rejected or dropped already. */
+  seen(rank: number, incarnation: number, step: number): boolean {
+    const mark = this.#applied.get(rank);
+    return mark !== undefined && mark.incarnation === incarnation && step <= mark.step;
+  }
+
+  /** Records that a push needs never be looked at again. */
+  mark(rank: number, incarnation: number, step: number): void {
+    this.#applied.set(rank, { incarnation, step });
+  }
+
+  clockOf(worker: ViewWorker): number {
+    const mark = this.#applied.get(worker.rank);
+    if (mark === undefined || mark.incarnation !== worker.incarnation) return worker.fromStep;
+    return Math.max(worker.fromStep, mark.step + 1);
+  }
+
+  /** Clocks of the workers that have been heard of here; joiners have none yet. */
+  clocksOf(workers: readonly ViewWorker[]): number[] {
+    return workers
+      .filter((worker) => this.#applied.get(worker.rank)?.incarnation === worker.incarnation)
+      .map((worker) => this.clockOf(worker));
+  }
+
+  holds(rank: number, step: number): boolean {
+    return this.#held.get(step)?.has(rank) ?? false;
+  }
+
+  /** The contribution of a rank to a step, if held. */
+  heldBy(rank: number, step: number): Contribution | undefined {
+    return this.#held.get(step)?.get(rank);
+  }
+
+  /** Keeps a contribution until its step is sealed. */
+  hold(step: number, contribution: Contribution): void {
+    let ofStep = this.#held.get(step);
+    if (ofStep === undefined) {
+      ofStep = new Map();
+      this.#held.set(step, ofStep);
+    }
+    ofStep.set(contribution.rank, contribution);
+  }
+
+  /** Takes out a step's contributions in ascending rank. */
+  take(step: number): Contribution[] {
+    const ofStep = this.#held.get(step);
+    this.#held.delete(step);
+    return ofStep === undefined ? [] : [...ofStep.values()].sort((a, b) => a.rank - b.rank);
+  }
+
+  /** How far a worker has come here: the last step applied or held, -1 if none. */
+  reached(rank: number, incarnation: number): number {
+    const mark = this.#applied.get(rank);
+    let last = mark !== undefined && mark.incarnation === incarnation ? mark.step : -1;
+    for (const [step, ofStep] of this.#held) {
+      if (ofStep.get(rank)?.incarnation === incarnation) last = Math.max(last, step);
+    }
+    return last;
+  }
+
+  /** Adds a waiter; one that asks the same again replaces its earlier self. */
+  await(waiter: Waiter): void {
+    this.waiters = this.waiters.filter(
+      (other) => other.rank !== waiter.rank || other.pushedStep < 0 !== waiter.pushedStep < 0,
+    );
+    this.waiters.push(waiter);
+  }
+
+  /** The part of the state that is kept with the values. */
+  marks(): ChunkMarks {
+    const applied = [...this.#applied.entries()]
+      .map(([rank, mark]) => ({ rank, incarnation: mark.incarnation, step: mark.step }))
+      .sort((a, b) => a.rank - b.rank);
+    return {
+      version: this.version,
+      examples: this.examples,
+      sealedStep: this.sealedStep,
+      applied,
+    };
+  }
+
+  /** Takes over marks that were kept with the values. */
+  restore(marks: ChunkMarks): void {
+    this.version = marks.version;
+    this.examples = marks.examples;
+    this.sealedStep = marks.sealedStep;
+    this.#applied.clear();
+    for (const { rank, incarnation, step } of marks.applied) this.mark(rank, incarnation, step);
+  }
+
+  /** Every slot held, given up; for the end of a job. */
+  drain(): number[] {
+    const slots: number[] = [];
+    for (const ofStep of this.#held.values()) {
+      for (const { slot } of ofStep.values()) if (slot >= 0) slots.push(slot);
+    }
+    this.#held.clear();
+    this.waiters = [];
+    return slots;
+  }
+}

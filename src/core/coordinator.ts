@@ -1,0 +1,606 @@
+/**
+ * The coordinator's machine: who has registered, what run is on, how it ends. What happens between "all are
+ * ready" and "nothing is left to do" is training.ts.
+ *
+ * Phases: idle -> forming (members come) -> preparing (they build model and data) -> training -> stopping (they
+ * say goodbye) -> idle. Losing a server ends the run, since its chunks have one replica; losing workers ends it
+ * when fewer than the minimum are left and none is coming back.
+ */
+import type { ErrorCode } from "../errors.js";
+import type { TensorSpec } from "./layout.js";
+import type {
+  CoordinatorMessage,
+  MemberMessage,
+  MemberRole,
+  RegisterReply,
+  RegisterRequest,
+  ServerStatistics,
+} from "./messages.js";
+import { type Member, membersMax, Roster, type RosterConfig } from "./roster.js";
+import type { CoordinatorSnapshot, RunEvent, RunOutcome, RunResult } from "./run-events.js";
+import type { RunSpec } from "./run-spec.js";
+import { Training } from "./training.js";
+import type { Job, SaveRequest } from "./training-job.js";
+import type { View } from "./view.js";
+
+/** A member by role, rank and life. */
+export interface MemberName {
+  readonly role: MemberRole;
+  readonly rank: number;
+  readonly incarnation: number;
+}
+
+/** What a coordinator can be told. */
+export type CoordinatorEvent =
+  | { readonly type: "submit"; readonly job: Job }
+  | { readonly type: "register"; readonly request: RegisterRequest }
+  | { readonly type: "opened" | "closed"; readonly member: MemberName }
+  | { readonly type: "message"; readonly member: MemberName; readonly message: MemberMessage }
+  /** A supervisor saw the process end. */
+  | {
+      readonly type: "exited";
+      readonly role: MemberRole;
+      readonly rank: number;
+      readonly reason: string;
+      readonly restarts: boolean;
+    }
+  | { readonly type: "loaded" }
+  | { readonly type: "saved"; readonly step: number; readonly problem: string | null }
+  | { readonly type: "fail"; readonly code: ErrorCode; readonly reason: string }
+  | { readonly type: "interrupt"; readonly reason: string }
+  | { readonly type: "tick" };
+
+/** What the host has to do, in order. */
+export type CoordinatorEffect =
+  | { readonly type: "registered"; readonly reply: RegisterReply }
+  | {
+      readonly type: "send";
+      readonly role: MemberRole;
+      readonly rank: number;
+      readonly message: CoordinatorMessage;
+    }
+  /** End this member's session. */
+  | { readonly type: "drop"; readonly member: MemberName }
+  /** Give every server of the view its chunks: fresh or from the checkpoint resumed. */
+  | { readonly type: "load"; readonly view: View; readonly job: Job }
+  | { readonly type: "save"; readonly request: SaveRequest; readonly job: Job }
+  | { readonly type: "event"; readonly event: RunEvent }
+  | { readonly type: "ended"; readonly result: RunResult };
+
+/** Times of a coordinator. */
+export interface CoordinatorConfig extends RosterConfig {
+  readonly term: number;
+  /** How long members may take to come and to prepare. */
+  readonly startTimeoutMs: number;
+  /** How long a goodbye may take. */
+  readonly stopTimeoutMs: number;
+  /** Stay for further runs when one is over. */
+  readonly serve: boolean;
+}
+
+interface Ending {
+  readonly outcome: RunOutcome;
+  readonly code: ErrorCode | null;
+  readonly reason: string;
+}
+
+type Phase =
+  | { readonly name: "idle" }
+  | { readonly name: "forming"; readonly sinceMs: number }
+  | { readonly name: "preparing"; readonly sinceMs: number; readonly members: Set<Member> }
+  | { readonly name: "training" }
+  | {
+      readonly name: "stopping";
+      readonly sinceMs: number;
+      readonly awaited: Set<Member>;
+      readonly ending: Ending;
+    };
+
+/** The machine. */
+export class Coordinator {
+  readonly #config: CoordinatorConfig;
+  readonly #roster: Roster;
+  #phase: Phase = { name: "idle" };
+  #job: Job | null = null;
+  #training: Training | null = null;
+  #startedMs = 0;
+  /** Since when too few workers are left. */
+  #shortSinceMs: number | null = null;
+  /** Ranks whose process a supervisor is starting again. */
+  readonly #restarting = new Set<number>();
+  /** Last counts of members, also of those that are gone. */
+  #serverCounts: Record<number, ServerStatistics> = {};
+  #workerCounts: RunResult["workers"] = {};
+  #effects: CoordinatorEffect[] = [];
+  #nowMs = 0;
+
+  constructor(config: CoordinatorConfig) {
+    this.#config = config;
+    this.#roster = new Roster(config);
+  }
+
+  /** Eats one event; the effects are to be performed in order. */
+  step(event: CoordinatorEvent, nowMs: number): CoordinatorEffect[] {
+    this.#effects = [];
+    this.#nowMs = nowMs;
+    switch (event.type) {
+      case "submit":
+        this.#onSubmit(event.job);
+        break;
+      case "register":
+        this.#onRegister(event.request);
+        break;
+      case "opened":
+        this.#onOpened(event.member);
+        break;
+      case "closed":
+        this.#onClosed(event.member);
+        break;
+      case "message":
+        this.#onMessage(event.member, event.message);
+        break;
+      case "exited":
+        this.#onExited(event);
+        break;
+      case "loaded":
+        this.#training?.onLoaded(nowMs);
+        break;
+      case "saved":
+        this.#training?.onSaved(event.step, event.problem, nowMs);
+        break;
+      case "fail":
+        this.#end({ outcome: "failed", code: event.code, reason: event.reason });
+        break;
+      case "interrupt":
+        this.#onInterrupt(event.reason);
+        break;
+      case "tick":
+        break;
+      default:
+        event satisfies never;
+    }
+    this.#advance();
+    return this.#effects;
+  }
+
+  /** True while this life of a process is a member. */
+  knows(name: MemberName): boolean {
+    return this.#roster.find(name.role, name.rank, name.incarnation) !== undefined;
+  }
+
+  /** The run that is on, or null. */
+  get spec(): RunSpec | null {
+    return this.#job?.spec ?? null;
+  }
+
+  /** The present picture. */
+  snapshot(nowMs: number): CoordinatorSnapshot {
+    const spec = this.#job?.spec ?? null;
+    const training = this.#training;
+    return {
+      run: spec?.run ?? null,
+      name: spec?.name ?? null,
+      phase: this.#phase.name,
+      activity: this.#activity(),
+      epoch: training?.epoch ?? 0,
+      epochs: spec?.epochs ?? 0,
+      globalSteps: training?.globalSteps() ?? 0,
+      examples: this.#examples(),
+      totalExamples: spec?.schedule.totalExamples ?? 0,
+      members: this.#roster.snapshot(
+        nowMs,
+        ({ role, rank, incarnation }) =>
+          role === "server" || (training?.isActive(rank, incarnation) ?? false),
+      ),
+      evaluations: training?.evaluations ?? [],
+    };
+  }
+
+  #activity(): string {
+    const spec = this.#job?.spec;
+    switch (this.#phase.name) {
+      case "idle":
+        return "waiting for a run";
+      case "forming":
+        return `waiting for members: ${this.#countsOf(spec ?? null)}`;
+      case "preparing": {
+        const names = [...this.#phase.members]
+          .filter((member) => member.readyFor !== spec?.run)
+          .map(nameOf);
+        return `waiting for ${names.join(", ")} to prepare`;
+      }
+      case "training":
+        return this.#training?.activity() ?? "";
+      default:
+        return `stopping: ${this.#phase.ending.reason}`;
+    }
+  }
+
+  #countsOf(spec: RunSpec | null): string {
+    const servers = this.#roster.all("server").length;
+    const workers = this.#roster.all("worker").length;
+    if (spec === null) return `${servers} servers and ${workers} workers`;
+    return `${servers} of ${spec.servers} servers and ${workers} of ${spec.workersMax} workers have come`;
+  }
+
+  /** Examples gone through: the closed account, or what the workers' heartbeats say where that is more. */
+  #examples(): number {
+    const told = Object.values(this.#workerCounts).reduce((sum, w) => sum + w.examples, 0);
+    return Math.max(this.#training?.ledger.examples() ?? 0, told);
+  }
+
+  #onSubmit(job: Job): void {
+    if (this.#phase.name !== "idle") return;
+    this.#job = job;
+    this.#training = null;
+    this.#serverCounts = {};
+    this.#workerCounts = {};
+    this.#shortSinceMs = null;
+    this.#roster.passIncarnation(job.resume?.incarnations ?? 0);
+    this.#phase = { name: "forming", sinceMs: this.#nowMs };
+    for (const member of [...this.#roster.all("server"), ...this.#roster.all("worker")]) {
+      this.#giveJob(member);
+    }
+  }
+
+  #onRegister(request: RegisterRequest): void {
+    const spec = this.#config.serve ? null : this.#spec();
+    const limits = {
+      server: spec?.servers ?? membersMax,
+      worker: spec?.workersMax ?? membersMax,
+    };
+    const { reply, member, replaced } = this.#roster.register(request, limits, this.#nowMs);
+    if (replaced !== null) this.#lose(replaced, "a new process took its rank");
+    this.#effects.push({ type: "registered", reply });
+    if (member === null) return;
+    this.#restarting.delete(member.role === "worker" ? member.rank : -1);
+    const { role, rank, incarnation, pid, host } = member;
+    const name = role === "worker" ? "Worker" : "Server";
+    const text = `${name} ${rank} registered with ID ${rank} (pid ${pid} on ${host})`;
+    this.#emit({ kind: "registered", role, rank, incarnation, text });
+  }
+
+  #onOpened(name: MemberName): void {
+    const member = this.#roster.find(name.role, name.rank, name.incarnation);
+    if (member === undefined) return;
+    const first = !member.connected && member.activity === "registered";
+    member.connected = true;
+    member.detector.reopened(this.#nowMs);
+    if (first) this.#giveJob(member);
+  }
+
+  #giveJob(member: Member): void {
+    const spec = this.#spec();
+    if (spec === null || !member.connected || this.#phase.name === "stopping") return;
+    if (member.role === "worker" && member.rank >= spec.workersMax) return;
+    if (member.role === "server" && member.rank >= spec.servers) return;
+    member.activity = "preparing";
+    this.#send(member, { type: "job", spec });
+  }
+
+  #onClosed(name: MemberName): void {
+    const member = this.#roster.find(name.role, name.rank, name.incarnation);
+    if (member === undefined) return;
+    member.connected = false;
+    member.detector.closed(this.#nowMs);
+  }
+
+  #onMessage(name: MemberName, message: MemberMessage): void {
+    const member = this.#roster.find(name.role, name.rank, name.incarnation);
+    if (member === undefined) {
+      this.#effects.push({ type: "drop", member: name });
+      return;
+    }
+    member.detector.heard(this.#nowMs);
+    switch (message.type) {
+      case "heartbeat":
+        member.activity = message.activity;
+        this.#keepCounts(member, message);
+        this.#send(member, { type: "heartbeatAck", sequence: message.sequence });
+        break;
+      case "ready":
+        this.#onReady(member, message.run, message.tensors);
+        break;
+      case "diverged":
+        this.#end({
+          outcome: "failed",
+          code: "diverged",
+          reason: `${message.what} at step ${message.step} on worker ${member.rank}: lower --lr, or look at the data`,
+        });
+        break;
+      case "failed":
+        this.#onFailed(member, message.code as ErrorCode, message.reason);
+        break;
+      case "leave":
+        this.#onLeave(member, message);
+        break;
+      default:
+        this.#training?.onMessage(member, message, this.#nowMs);
+    }
+  }
+
+  #keepCounts(member: Member, counts: Pick<Member, "server" | "worker">): void {
+    member.server = counts.server;
+    member.worker = counts.worker;
+    if (counts.server !== null) {
+      this.#serverCounts = { ...this.#serverCounts, [member.rank]: counts.server };
+    }
+    if (counts.worker !== null) {
+      this.#workerCounts = { ...this.#workerCounts, [member.rank]: counts.worker };
+    }
+  }
+
+  #onReady(member: Member, run: string, tensors: readonly TensorSpec[]): void {
+    const job = this.#job;
+    if (job === null || run !== job.spec.run) return;
+    const difference =
+      member.role === "worker" ? firstDifference(job.layout.tensors, tensors) : null;
+    if (difference !== null) {
+      const reason = `${nameOf(member)}'s model is not the run's ${job.spec.model}: ${difference}; run the same version of Paceline with the same model on both`;
+      this.#emit({ kind: "warning", text: reason });
+      this.#send(member, { type: "stop", reason, outcome: "failed", stay: false });
+      this.#roster.remove(member, this.#nowMs);
+      return;
+    }
+    member.readyFor = run;
+    member.activity = "ready";
+    if (member.role === "worker") this.#training?.onReady(member, this.#nowMs);
+  }
+
+  /** A member can't go on: before training that is the user's to mend, later it is a loss like any other. */
+  #onFailed(member: Member, code: ErrorCode, reason: string): void {
+    const text = `${nameOf(member)}: ${reason}`;
+    if (this.#training === null) this.#end({ outcome: "failed", code, reason: text });
+    else this.#lose(member, text);
+  }
+
+  #onLeave(member: Member, message: MemberMessage & { type: "leave" }): void {
+    this.#keepCounts(member, message);
+    if (this.#phase.name === "stopping") {
+      this.#phase.awaited.delete(member);
+      member.readyFor = "";
+      member.activity = "registered";
+      if (!this.#config.serve) this.#roster.remove(member, this.#nowMs);
+      return;
+    }
+    this.#lose(member, `left: ${message.reason}`);
+  }
+
+  #onExited(event: CoordinatorEvent & { type: "exited" }): void {
+    if (event.role === "worker") {
+      if (event.restarts) this.#restarting.add(event.rank);
+      else this.#restarting.delete(event.rank);
+    }
+    const member = this.#roster.get(event.role, event.rank);
+    if (member !== undefined) this.#lose(member, event.reason);
+  }
+
+  #lose(member: Member, reason: string): void {
+    const { role, rank, incarnation } = member;
+    this.#roster.remove(member, this.#nowMs);
+    this.#effects.push({ type: "drop", member: { role, rank, incarnation } });
+    if (this.#phase.name === "stopping") {
+      this.#phase.awaited.delete(member);
+      return;
+    }
+    const running = this.#training !== null;
+    if (role === "server") {
+      this.#emit({ kind: "lost", role, rank, incarnation, text: `${nameOf(member)} ${reason}` });
+      if (!running && this.#phase.name !== "preparing") return;
+      if (rank >= (this.#spec()?.servers ?? 0)) return;
+      this.#end({
+        outcome: "failed",
+        code: "member_lost",
+        reason: `${nameOf(member)} (pid ${member.pid} on ${member.host}) is lost: ${reason}; its chunks had no other replica, go on from the last checkpoint with --resume auto`,
+      });
+      return;
+    }
+    if (this.#phase.name === "preparing") this.#phase.members.delete(member);
+    const counted = this.#training?.onWorkerLost(member, this.#nowMs) ?? false;
+    const left = this.#training?.activeRanks().length ?? 0;
+    const step = member.worker?.clock ?? 0;
+    const rest = counted
+      ? `: lost at step ${step}, going on with ${left} worker${left === 1 ? "" : "s"}`
+      : "";
+    const text = `${nameOf(member)} ${reason}${rest}`;
+    this.#emit({ kind: "lost", role, rank, incarnation, text });
+  }
+
+  #onInterrupt(reason: string): void {
+    if (this.#training?.running === true && this.#phase.name === "training") {
+      this.#emit({ kind: "info", text: `${reason}: writing a checkpoint` });
+      this.#training.interrupt(this.#nowMs);
+    } else {
+      this.#end({ outcome: "interrupted", code: null, reason });
+    }
+  }
+
+  #advance(): void {
+    for (const { member, reason } of this.#roster.dead(this.#nowMs)) this.#lose(member, reason);
+    switch (this.#phase.name) {
+      case "idle":
+        break;
+      case "forming":
+        this.#advanceForming(this.#phase.sinceMs);
+        break;
+      case "preparing":
+        this.#advancePreparing(this.#phase);
+        break;
+      case "training":
+        this.#training?.advance(this.#nowMs);
+        this.#advanceTraining();
+        break;
+      case "stopping":
+        this.#advanceStopping(this.#phase);
+        break;
+      default:
+        this.#phase satisfies never;
+    }
+  }
+
+  #advanceForming(sinceMs: number): void {
+    const spec = this.#spec();
+    if (spec === null) return;
+    const servers = this.#connected("server").slice(0, spec.servers);
+    const workers = this.#connected("worker").slice(0, spec.workersMax);
+    const late = this.#nowMs - sinceMs >= this.#config.startTimeoutMs;
+    const enough = servers.length >= spec.servers && workers.length >= spec.workersMin;
+    if (enough && (workers.length >= spec.workersMax || late)) {
+      const members = new Set([...servers, ...workers]);
+      this.#phase = { name: "preparing", sinceMs: this.#nowMs, members };
+      this.#advancePreparing(this.#phase);
+    } else if (late) {
+      const waited = (this.#config.startTimeoutMs / 1000).toFixed(0);
+      this.#end({
+        outcome: "failed",
+        code: "cluster_not_formed",
+        reason: `after ${waited} s ${this.#countsOf(spec)}: start the others, or raise --start-timeout`,
+      });
+    }
+  }
+
+  #advancePreparing(phase: Phase & { name: "preparing" }): void {
+    const job = this.#job;
+    if (job === null) return;
+    const members = [...phase.members];
+    const missing = members.filter((member) => member.readyFor !== job.spec.run);
+    const workers = members.filter((member) => member.role === "worker");
+    if (workers.length < job.spec.workersMin) {
+      this.#phase = { name: "forming", sinceMs: phase.sinceMs };
+      return;
+    }
+    if (missing.length === 0) {
+      this.#startTraining(job, members);
+    } else if (this.#nowMs - phase.sinceMs >= this.#config.startTimeoutMs) {
+      this.#end({
+        outcome: "failed",
+        code: "cluster_not_formed",
+        reason: `${missing.map(nameOf).join(", ")} did not get ready in time: look at its log, or raise --start-timeout`,
+      });
+    }
+  }
+
+  #startTraining(job: Job, members: readonly Member[]): void {
+    this.#phase = { name: "training" };
+    this.#startedMs = this.#nowMs;
+    const servers = members.filter((member) => member.role === "server");
+    const workers = members.filter((member) => member.role === "worker");
+    this.#training = new Training(job, { servers, workers }, this.#config.term, {
+      toWorker: (rank, message) => this.#sendTo("worker", rank, message),
+      toServer: (rank, message) => this.#sendTo("server", rank, message),
+      emit: (event) => this.#emit(event),
+      load: (view) => this.#effects.push({ type: "load", view, job }),
+      save: (request) => this.#effects.push({ type: "save", request, job }),
+      serverStatistics: () => Object.values(this.#serverCounts),
+      incarnations: () => this.#roster.incarnations,
+    });
+    this.#training.advance(this.#nowMs);
+  }
+
+  #advanceTraining(): void {
+    const training = this.#training;
+    const spec = this.#spec();
+    if (training === null || spec === null) return;
+    if (training.finished) {
+      const { interrupted } = training;
+      const reason = interrupted ? "interrupted" : "training is done";
+      this.#end({ outcome: interrupted ? "interrupted" : "done", code: null, reason });
+      return;
+    }
+    const left = training.activeRanks().length;
+    if (left >= spec.workersMin) {
+      this.#shortSinceMs = null;
+      return;
+    }
+    this.#shortSinceMs ??= this.#nowMs;
+    const waitedMs = this.#nowMs - this.#shortSinceMs;
+    if (this.#restarting.size > 0 && waitedMs < this.#config.startTimeoutMs) return;
+    if (waitedMs < this.#config.rankGraceMs) return;
+    this.#end({
+      outcome: "failed",
+      code: "too_few_workers",
+      reason: `${left} worker${left === 1 ? " is" : "s are"} left and at least ${spec.workersMin} must be: go on from the last checkpoint with --resume auto, or lower the minimum of --workers`,
+    });
+  }
+
+  #end(ending: Ending): void {
+    if (this.#phase.name === "stopping" || this.#phase.name === "idle") return;
+    const awaited = new Set<Member>();
+    const stay = this.#config.serve;
+    for (const member of [...this.#connected("server"), ...this.#connected("worker")]) {
+      const { outcome, reason } = ending;
+      this.#send(member, { type: "stop", reason, outcome, stay });
+      if (member.readyFor !== "" || member.activity !== "registered") awaited.add(member);
+    }
+    this.#phase = { name: "stopping", sinceMs: this.#nowMs, awaited, ending };
+  }
+
+  #advanceStopping(phase: Phase & { name: "stopping" }): void {
+    const late = this.#nowMs - phase.sinceMs >= this.#config.stopTimeoutMs;
+    if (phase.awaited.size > 0 && !late) return;
+    const result = this.#result(phase);
+    const text = `run ${result.outcome}: ${result.reason}`;
+    this.#emit({ kind: "ended", outcome: result.outcome, text });
+    this.#effects.push({ type: "ended", result });
+    this.#phase = { name: "idle" };
+    this.#job = null;
+    this.#training = null;
+  }
+
+  #result(phase: Phase & { name: "stopping" }): RunResult {
+    const training = this.#training;
+    const epochs = training?.ledger.closed ?? [];
+    const seconds = training?.ledger.elapsedSeconds(phase.sinceMs) ?? 0;
+    return {
+      ...phase.ending,
+      trainingSeconds: this.#startedMs === 0 ? 0 : seconds,
+      globalSteps: training?.globalSteps() ?? 0,
+      tornSteps: training?.tornSteps ?? 0,
+      skippedExamples: epochs.reduce((sum, epoch) => sum + epoch.skipped, 0),
+      epochs,
+      evaluations: training?.evaluations ?? [],
+      servers: this.#serverCounts,
+      workers: this.#workerCounts,
+    };
+  }
+
+  #connected(role: MemberRole): Member[] {
+    return this.#roster.all(role).filter((member) => member.connected);
+  }
+
+  #spec(): RunSpec | null {
+    return this.#job?.spec ?? null;
+  }
+
+  #sendTo(role: MemberRole, rank: number, message: CoordinatorMessage): void {
+    this.#effects.push({ type: "send", role, rank, message });
+  }
+
+  #send(member: Member, message: CoordinatorMessage): void {
+    this.#sendTo(member.role, member.rank, message);
+  }
+
+  #emit(event: RunEvent): void {
+    this.#effects.push({ type: "event", event });
+  }
+}
+
+function nameOf(member: { role: MemberRole; rank: number }): string {
+  return `${member.role}-${member.rank}`;
+}
+
+function firstDifference(
+  expected: readonly TensorSpec[],
+  found: readonly TensorSpec[],
+): string | null {
+  for (let index = 0; index < Math.max(expected.length, found.length); index++) {
+    const left = expected[index];
+    const right = found[index];
+    if (left === undefined) return `it has ${right!.name}, which the run's has not`;
+    if (right === undefined) return `it lacks ${left.name}`;
+    const wanted = `${left.name} ${left.shape.join("x")}`;
+    const had = `${right.name} ${right.shape.join("x")}`;
+    if (wanted !== had) return `it has ${had} where the run's has ${wanted}`;
+  }
+  return null;
+}

@@ -1,0 +1,72 @@
+/**
+ * Bringing every worker to rest between two steps without anybody being left at a barrier. Asked to pause, each
+ * worker says which step it is in and goes no further unasked; the highest of these is where all stop, since
+ * whoever is in it may need the others' pushes to get out. Without barriers (ASP) each stops where it is.
+ *
+ * States: asking (who is in which step?) -> gathering (all run to the same step) -> quiet.
+ */
+
+/** Why the workers are brought to rest. */
+export type PauseReason = "checkpoint" | "interrupt";
+
+/** One pause under way. */
+export class Pause {
+  readonly id: number;
+  readonly reason: PauseReason;
+  readonly #barriers: boolean;
+  readonly #steps = new Map<number, number | null>();
+  readonly #resting = new Set<number>();
+  #limit: number | null = null;
+
+  constructor(id: number, reason: PauseReason, barriers: boolean, ranks: readonly number[]) {
+    this.id = id;
+    this.reason = reason;
+    this.#barriers = barriers;
+    for (const rank of ranks) this.#steps.set(rank, null);
+  }
+
+  /** True when this worker is one of those brought to rest. */
+  concerns(rank: number): boolean {
+    return this.#steps.has(rank);
+  }
+
+  /** A worker says in which step it is; the limits to tell once all have. */
+  answered(rank: number, step: number): { rank: number; step: number }[] {
+    if (!this.#steps.has(rank)) return [];
+    this.#steps.set(rank, step);
+    return this.#limitsIfComplete();
+  }
+
+  /** A worker rests before this step; it counts once the worker is past the common limit. */
+  rested(rank: number, nextStep: number): void {
+    if (!this.#steps.has(rank)) return;
+    if (this.#barriers && this.#limit !== null && nextStep <= this.#limit) return;
+    this.#resting.add(rank);
+  }
+
+  /** A worker is gone; the limits to tell if it was the last one missing. */
+  lost(rank: number): { rank: number; step: number }[] {
+    if (!this.#steps.delete(rank)) return [];
+    this.#resting.delete(rank);
+    return this.#limitsIfComplete();
+  }
+
+  /** True when everybody rests. */
+  get quiet(): boolean {
+    return this.#limit !== null && [...this.#steps.keys()].every((rank) => this.#resting.has(rank));
+  }
+
+  #limitsIfComplete(): { rank: number; step: number }[] {
+    if (this.#limit !== null) return [];
+    let highest = -1;
+    for (const step of this.#steps.values()) {
+      if (step === null) return [];
+      highest = Math.max(highest, step);
+    }
+    this.#limit = highest;
+    return [...this.#steps].map(([rank, step]) => {
+      this.#resting.delete(rank);
+      return { rank, step: this.#barriers ? highest : step! };
+    });
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * What the coordinator lets the world know while a run goes on: for the log, events.jsonl, the progress
+ * display and the dashboard. Each event has one sentence that a person can read; the fields beside it are
+ * for programs.
+ */
+import type { MemberRole, ServerStatistics, WorkerStatistics } from "./messages.js";
+
+/** Something that happened. */
+export type RunEvent =
+  | {
+      readonly kind: "registered" | "lost" | "left";
+      readonly role: MemberRole;
+      readonly rank: number;
+      readonly incarnation: number;
+      readonly text: string;
+    }
+  | {
+      readonly kind: "view";
+      readonly number: number;
+      readonly workers: readonly number[];
+      readonly servers: readonly number[];
+      readonly text: string;
+    }
+  | { readonly kind: "started" | "warning" | "info"; readonly text: string }
+  | ({ readonly kind: "epoch"; readonly text: string } & EpochRecord)
+  | ({ readonly kind: "evaluation"; readonly text: string } & EvaluationRecord)
+  | { readonly kind: "checkpoint"; readonly step: number; readonly text: string }
+  | { readonly kind: "ended"; readonly outcome: RunOutcome; readonly text: string };
+
+/** How a run ended. */
+export type RunOutcome = "done" | "failed" | "interrupted";
+
+/** One epoch, as the workers went through it. */
+export interface EpochRecord {
+  readonly epoch: number;
+  /** From the first piece dealt to the last finished, evaluations aside. */
+  readonly seconds: number;
+  readonly examples: number;
+  readonly skipped: number;
+  /** Mean loss over the examples trained on. */
+  readonly trainLoss: number;
+  /** Per rank: seconds spent in steps. */
+  readonly workerSeconds: Readonly<Record<number, number>>;
+}
+
+/** One evaluation on the whole test set. */
+export interface EvaluationRecord {
+  readonly epoch: number;
+  readonly step: number;
+  readonly final: boolean;
+  readonly accuracyPercent: number;
+  readonly loss: number;
+  readonly examples: number;
+  /** Seconds since training began. */
+  readonly atSeconds: number;
+}
+
+/** Everything that is known of a run when it has ended. */
+export interface RunResult {
+  readonly outcome: RunOutcome;
+  /** A code of errors.ts, or null when the run is done. */
+  readonly code: string | null;
+  readonly reason: string;
+  readonly trainingSeconds: number;
+  readonly globalSteps: number;
+  readonly tornSteps: number;
+  readonly skippedExamples: number;
+  readonly epochs: readonly EpochRecord[];
+  readonly evaluations: readonly EvaluationRecord[];
+  readonly servers: Readonly<Record<number, ServerStatistics>>;
+  readonly workers: Readonly<Record<number, WorkerStatistics>>;
+}
+
+/** What a member looks like from the coordinator, for status, cluster.json and the display. */
+export interface MemberSnapshot {
+  readonly role: MemberRole;
+  readonly rank: number;
+  readonly incarnation: number;
+  readonly pid: number;
+  readonly host: string;
+  readonly address: string;
+  readonly state: "alive" | "suspect" | "dead";
+  /** A sentence about its liveness. */
+  readonly reason: string;
+  readonly activity: string;
+  readonly inView: boolean;
+  readonly server: ServerStatistics | null;
+  readonly worker: WorkerStatistics | null;
+}
+
+/** The coordinator's present picture. */
+export interface CoordinatorSnapshot {
+  readonly run: string | null;
+  readonly name: string | null;
+  readonly phase: string;
+  /** One sentence: what the coordinator waits for. */
+  readonly activity: string;
+  readonly epoch: number;
+  readonly epochs: number;
+  readonly globalSteps: number;
+  readonly examples: number;
+  readonly totalExamples: number;
+  readonly members: readonly MemberSnapshot[];
+  readonly evaluations: readonly EvaluationRecord[];
+}

@@ -1,0 +1,559 @@
+/**
+ * A server's machine. It eats pushes, pulls, views and loads, and answers with effects: apply these slots
+ * to that chunk, reply, release. It never sees a tensor value.
+ *
+ * The idea: every answer that carries weights is a request to start a step, and the protocol says when a
+ * step may start. So barriers, bounded staleness and asynchrony are one list of waiters per chunk, looked
+ * at again after each push and each view; a view that removes a worker can only release waiters.
+ *
+ * Invariants: a push is applied at most once per chunk (marks); a step is folded in ascending rank; what a
+ * reply carries has been applied; a push that is refused leaves no trace.
+ */
+import { assert } from "../assert.js";
+import { ChunkState, type Waiter } from "./chunk-state.js";
+import type { Layout, ParameterGroup } from "./layout.js";
+import {
+  type ChunkHeader,
+  type ChunkMarks,
+  type ChunkPart,
+  type Departure,
+  emptyHeader,
+  type PushOutcome,
+  type ServerStatistics,
+} from "./messages.js";
+import { mayStart, missingFrom } from "./policy.js";
+import type { Reduce, RunSpec } from "./run-spec.js";
+import { learningRate } from "./schedule.js";
+import { judgeStaleness } from "./staleness.js";
+import { chunksOfServer, supersedes, type View, workerOfRank } from "./view.js";
+
+/** What a shard can be told. `channel` names where an answer goes; slots name memory of the host. */
+export type ShardEvent =
+  | { readonly type: "view"; readonly view: View }
+  | {
+      readonly type: "push";
+      readonly header: ChunkHeader;
+      /** Slot with the decoded gradient; -1 for an empty one. */
+      readonly slot: number;
+      /** False when a value of the gradient is NaN or infinite. */
+      readonly finite: boolean;
+      readonly channel: number;
+    }
+  | { readonly type: "pull"; readonly header: ChunkHeader; readonly channel: number }
+  | {
+      readonly type: "load";
+      readonly chunk: number;
+      readonly part: ChunkPart;
+      readonly slot: number;
+      /** With the weights part; null otherwise. */
+      readonly marks: ChunkMarks | null;
+      readonly channel: number;
+    }
+  | { readonly type: "save"; readonly chunk: number; readonly channel: number };
+
+/** A gradient that takes part in an apply. */
+export interface AppliedGradient {
+  readonly slot: number;
+  readonly examples: number;
+}
+
+/** What the host has to do, in order. */
+export type ShardEffect =
+  | {
+      readonly type: "apply";
+      readonly chunk: number;
+      readonly group: ParameterGroup;
+      /** In ascending rank. */
+      readonly gradients: readonly AppliedGradient[];
+      readonly reduce: Reduce;
+      readonly lr: number;
+      readonly scale: number;
+      /** This is the chunk's n-th update, counted from 1 (bias correction). */
+      readonly updateCount: number;
+    }
+  | { readonly type: "release"; readonly slot: number }
+  | {
+      readonly type: "install";
+      readonly chunk: number;
+      readonly part: ChunkPart;
+      readonly slot: number;
+    }
+  | {
+      readonly type: "reply";
+      readonly channel: number;
+      readonly header: ChunkHeader;
+      /** Send the chunk's present weights as payload. */
+      readonly withWeights: boolean;
+    }
+  /** Send every part of the chunk; `header` is the same for each but for `part`. */
+  | { readonly type: "sendParts"; readonly channel: number; readonly header: ChunkHeader }
+  | {
+      readonly type: "viewAck";
+      readonly view: number;
+      readonly sealedStep: number;
+      readonly clockMin: number;
+      readonly departed: readonly Departure[];
+    }
+  | { readonly type: "log"; readonly level: "info" | "warn"; readonly text: string };
+
+/** Who this shard is and what run it serves. */
+export interface ShardConfig {
+  readonly index: number;
+  readonly spec: RunSpec;
+  readonly layout: Layout;
+}
+
+/** The machine. */
+export class Shard {
+  readonly #spec: RunSpec;
+  readonly #layout: Layout;
+  readonly #index: number;
+  readonly #chunks = new Map<number, ChunkState>();
+  #view: View | null = null;
+  /** Pushes and pulls that imply a view which has not come yet. */
+  #early: ShardEvent[] = [];
+  #effects: ShardEffect[] = [];
+  #stalenessSum = 0;
+  #stalenessCount = 0;
+  #stalenessMax = 0;
+  #rejected = 0;
+  #duplicates = 0;
+  #updates = 0;
+  #lr = 0;
+
+  constructor(config: ShardConfig) {
+    this.#index = config.index;
+    this.#spec = config.spec;
+    this.#layout = config.layout;
+  }
+
+  /** Eats one event; the effects are to be performed in order. */
+  step(event: ShardEvent, _nowMs: number): ShardEffect[] {
+    this.#effects = [];
+    this.#dispatch(event);
+    return this.#effects;
+  }
+
+  /** Why a chunk message can't be taken in at all, before memory is given to it; null when it can. */
+  objection(header: ChunkHeader, payloadBytes: number): string | null {
+    const chunk = this.#layout.chunks[header.chunk];
+    if (chunk === undefined) {
+      return `chunk ${header.chunk} does not exist: the model has ${this.#layout.chunks.length}`;
+    }
+    if (header.run !== this.#spec.run) return `run ${header.run} is not served here`;
+    const expected = chunk.length * 4;
+    const empty = header.kind === "push" ? header.examples === 0 : header.kind !== "load";
+    if (payloadBytes !== (empty ? 0 : expected)) {
+      return `${header.kind} of chunk ${header.chunk} has ${payloadBytes} bytes instead of ${empty ? 0 : expected}`;
+    }
+    if (header.kind === "push" && (header.step < 0 || header.examples < 0)) {
+      return `push has step ${header.step} and ${header.examples} examples`;
+    }
+    return null;
+  }
+
+  /** One sentence: what this server waits for. */
+  activity(): string {
+    if (this.#view === null) return "waiting for a view";
+    for (const state of this.#chunks.values()) {
+      if (!state.loaded) return `chunk ${state.index} is not loaded`;
+      for (const waiter of state.waiters) {
+        const verdict = mayStart(this.#spec.protocol, this.#view, state, waiter.startStep);
+        if (!verdict.allowed) return verdict.reason;
+      }
+    }
+    return "serving";
+  }
+
+  /** Slots still held; the host frees them when the job ends. */
+  drain(): number[] {
+    const slots = this.#early.flatMap((event) =>
+      event.type === "push" && event.slot >= 0 ? [event.slot] : [],
+    );
+    this.#early = [];
+    for (const state of this.#chunks.values()) slots.push(...state.drain());
+    return slots;
+  }
+
+  /** Counts; times and bytes are the host's to add. */
+  statistics(): ServerStatistics {
+    const states = [...this.#chunks.values()];
+    const versions = states.map((state) => state.version);
+    return {
+      versionMin: versions.length === 0 ? 0 : Math.min(...versions),
+      versionMax: Math.max(0, ...versions),
+      chunks: states.length,
+      pushes: Math.max(0, ...states.map((state) => state.pushes)),
+      updates: this.#updates,
+      updateSeconds: 0,
+      stalenessSum: this.#stalenessSum,
+      stalenessCount: this.#stalenessCount,
+      stalenessMax: this.#stalenessMax,
+      rejected: this.#rejected,
+      duplicates: this.#duplicates,
+      tornSteps: 0,
+      bytesIn: 0,
+      bytesOut: 0,
+      lr: this.#lr,
+    };
+  }
+
+  #dispatch(event: ShardEvent): void {
+    switch (event.type) {
+      case "view":
+        this.#onView(event.view);
+        break;
+      case "push":
+        this.#onPush(event);
+        break;
+      case "pull":
+        this.#onPull(event);
+        break;
+      case "load":
+        this.#onLoad(event);
+        break;
+      case "save":
+        this.#onSave(event);
+        break;
+      default:
+        event satisfies never;
+    }
+  }
+
+  #onView(view: View): void {
+    const previous = this.#view;
+    if (previous !== null && !supersedes(view, previous)) {
+      this.#log("warn", `view ${view.number} is not after view ${previous.number}: ignored`);
+      return;
+    }
+    this.#view = view;
+    const owned = new Set(chunksOfServer(view, this.#index));
+    for (const index of owned) {
+      if (!this.#chunks.has(index)) this.#chunks.set(index, new ChunkState(index));
+    }
+    const departed = this.#departures(previous, view);
+    for (const state of this.#chunks.values()) {
+      state.waiters = state.waiters.filter(
+        (waiter) =>
+          waiter.rank < 0 || workerOfRank(view, waiter.rank)?.incarnation === waiter.incarnation,
+      );
+      this.#advance(state, view);
+    }
+    const states = [...this.#chunks.values()];
+    const clocks = states.flatMap((state) => state.clocksOf(view.workers));
+    this.#effects.push({
+      type: "viewAck",
+      view: view.number,
+      sealedStep: Math.max(-1, ...states.map((state) => state.sealedStep)),
+      clockMin: clocks.length === 0 ? 0 : Math.min(...clocks),
+      departed,
+    });
+    const early = this.#early;
+    this.#early = [];
+    for (const event of early) this.#dispatch(event);
+  }
+
+  #departures(previous: View | null, view: View): Departure[] {
+    const states = [...this.#chunks.values()];
+    if (previous === null || states.length === 0) return [];
+    return previous.workers
+      .filter((worker) => workerOfRank(view, worker.rank)?.incarnation !== worker.incarnation)
+      .map(({ rank, incarnation, fromStep }) => {
+        const steps = states.map((state) =>
+          Math.max(fromStep - 1, state.reached(rank, incarnation)),
+        );
+        return { rank, incarnation, stepMin: Math.min(...steps), stepMax: Math.max(...steps) };
+      });
+  }
+
+  #onPush(event: ShardEvent & { type: "push" }): void {
+    const { header, slot, channel } = event;
+    const { rank, incarnation, step } = header;
+    const view = this.#view;
+    const state = this.#chunks.get(header.chunk);
+    const objection = this.#membershipObjection(header);
+    if (objection === "early") {
+      this.#early.push(event);
+      return;
+    }
+    if (view === null || state === undefined || objection !== null) {
+      this.#release(slot);
+      this.#refuse(header, channel, objection ?? `chunk ${header.chunk} is not held here`);
+      return;
+    }
+    if (state.seen(rank, incarnation, step)) {
+      this.#release(slot);
+      this.#duplicates++;
+      this.#answer(state, view, waiterFor(header, channel, "duplicate", 0, "seen before"));
+      return;
+    }
+    if (!event.finite) {
+      this.#release(slot);
+      const detail = `gradient of chunk ${header.chunk} from worker ${rank} at step ${step} is not finite`;
+      this.#reply(channel, header, "nonfinite", state.version, detail);
+      return;
+    }
+    if (this.#spec.protocol.mode === "bsp") this.#hold(event, state, view);
+    else this.#applyOnArrival(event, state, view);
+  }
+
+  #hold(event: ShardEvent & { type: "push" }, state: ChunkState, view: View): void {
+    const { header, slot, channel } = event;
+    const { rank, incarnation, step, examples } = header;
+    if (step <= state.sealedStep) {
+      this.#release(slot);
+      state.mark(rank, incarnation, step);
+      const detail = `step ${step} was sealed without it`;
+      this.#answer(state, view, waiterFor(header, channel, "dropped", 0, detail));
+      return;
+    }
+    const earlier = state.heldBy(rank, step);
+    if (earlier !== undefined) {
+      this.#duplicates++;
+      this.#release(slot);
+    } else {
+      state.hold(step, { rank, incarnation, examples, slot });
+    }
+    state.await(waiterFor(header, channel, "applied", 0, ""));
+    this.#advance(state, view);
+  }
+
+  /** Seals every BSP step that is complete, then answers whoever may go on. */
+  #advance(state: ChunkState, view: View): void {
+    while (this.#spec.protocol.mode === "bsp" && this.#sealNext(state, view));
+    const waiting = state.waiters;
+    state.waiters = [];
+    for (const waiter of waiting) this.#answer(state, view, waiter);
+  }
+
+  #sealNext(state: ChunkState, view: View): boolean {
+    const step = state.sealedStep + 1;
+    if (!state.loaded || view.workers.length === 0) return false;
+    if (missingFrom(view, state, step).length > 0) return false;
+    const contributions = state.take(step);
+    const gradients = contributions.filter(({ examples }) => examples > 0);
+    this.#apply(state, gradients, 1);
+    state.pushes += gradients.length;
+    for (const { rank, incarnation, slot } of contributions) {
+      state.mark(rank, incarnation, step);
+      this.#release(slot);
+    }
+    state.sealedStep = step;
+    return true;
+  }
+
+  #applyOnArrival(event: ShardEvent & { type: "push" }, state: ChunkState, view: View): void {
+    const { header, slot, channel } = event;
+    const { rank, incarnation, step, examples } = header;
+    const staleness = Math.max(0, state.version - header.version);
+    const protocol = this.#spec.protocol;
+    const verdict =
+      protocol.mode === "asp" && examples > 0
+        ? judgeStaleness(protocol.staleness, staleness)
+        : { accept: true, scale: 1, reason: "" };
+    state.mark(rank, incarnation, step);
+    if (!verdict.accept) this.#rejected++;
+    if (verdict.accept && examples > 0) {
+      this.#stalenessSum += staleness;
+      this.#stalenessCount++;
+      this.#stalenessMax = Math.max(this.#stalenessMax, staleness);
+      state.pushes++;
+      this.#apply(state, [{ slot, examples }], verdict.scale);
+    }
+    this.#release(slot);
+    const outcome = verdict.accept ? "applied" : "rejected";
+    state.await(waiterFor(header, channel, outcome, staleness, verdict.reason));
+    this.#advance(state, view);
+  }
+
+  #apply(state: ChunkState, gradients: readonly AppliedGradient[], scale: number): void {
+    if (gradients.length === 0) return;
+    this.#lr = this.#learningRate(state);
+    state.version++;
+    this.#updates++;
+    this.#effects.push({
+      type: "apply",
+      chunk: state.index,
+      group: this.#layout.chunks[state.index]!.group,
+      gradients: gradients.map(({ slot, examples }) => ({ slot, examples })),
+      reduce: this.#spec.reduce,
+      lr: this.#lr,
+      scale,
+      updateCount: state.version,
+    });
+    for (const { examples } of gradients) state.examples += examples;
+  }
+
+  #learningRate(state: ChunkState): number {
+    const lr = learningRate(this.#spec.schedule, state.examples);
+    if (this.#spec.lrScaling === "none" || this.#view === null) return lr;
+    return (lr * this.#view.workers.length) / this.#spec.workersMax;
+  }
+
+  /** Answers at once if the protocol lets the asker start its step, else lets it wait. */
+  #answer(state: ChunkState, view: View, waiter: Waiter): void {
+    const verdict = mayStart(this.#spec.protocol, view, state, waiter.startStep);
+    if (!state.loaded || !verdict.allowed) {
+      state.await(waiter);
+      return;
+    }
+    this.#effects.push({
+      type: "reply",
+      channel: waiter.channel,
+      header: {
+        ...emptyHeader,
+        kind: "reply",
+        run: this.#spec.run,
+        generation: view.generation,
+        rank: waiter.rank,
+        incarnation: waiter.incarnation,
+        phase: view.phase,
+        step: waiter.pushedStep,
+        chunk: state.index,
+        version: state.version,
+        fence: view.fences[state.index]!,
+        outcome: waiter.outcome,
+        staleness: waiter.staleness,
+        detail: waiter.detail,
+      },
+      withWeights: waiter.wantsWeights,
+    });
+  }
+
+  #onPull(event: ShardEvent & { type: "pull" }): void {
+    const { header, channel } = event;
+    const view = this.#view;
+    const state = this.#chunks.get(header.chunk);
+    const objection = header.rank < 0 ? null : this.#membershipObjection(header);
+    if (objection === "early") {
+      this.#early.push(event);
+      return;
+    }
+    if (view === null || state === undefined || objection !== null) {
+      this.#refuse(header, channel, objection ?? `chunk ${header.chunk} is not held here`);
+      return;
+    }
+    this.#answer(state, view, {
+      rank: header.rank,
+      incarnation: header.incarnation,
+      channel,
+      startStep: header.step,
+      pushedStep: -1,
+      outcome: "none",
+      staleness: 0,
+      wantsWeights: true,
+      detail: "",
+    });
+  }
+
+  #onLoad(event: ShardEvent & { type: "load" }): void {
+    const state = this.#chunks.get(event.chunk);
+    const header = { ...emptyHeader, run: this.#spec.run, chunk: event.chunk, part: event.part };
+    if (state === undefined) {
+      this.#release(event.slot);
+      this.#refuse(header, event.channel, `chunk ${event.chunk} is not held here`);
+      return;
+    }
+    this.#effects.push({
+      type: "install",
+      chunk: event.chunk,
+      part: event.part,
+      slot: event.slot,
+    });
+    if (event.part === "weights") {
+      if (event.marks !== null) state.restore(event.marks);
+      state.loaded = true;
+    }
+    this.#effects.push({
+      type: "reply",
+      channel: event.channel,
+      header: { ...header, kind: "loaded" },
+      withWeights: false,
+    });
+    if (state.loaded && this.#view !== null) this.#advance(state, this.#view);
+  }
+
+  #onSave(event: ShardEvent & { type: "save" }): void {
+    const state = this.#chunks.get(event.chunk);
+    const header = { ...emptyHeader, run: this.#spec.run, chunk: event.chunk };
+    if (state === undefined || !state.loaded) {
+      this.#refuse(header, event.channel, `chunk ${event.chunk} is not held here`);
+      return;
+    }
+    this.#effects.push({
+      type: "sendParts",
+      channel: event.channel,
+      header: {
+        ...header,
+        kind: "saved",
+        version: state.version,
+        detail: JSON.stringify(state.marks()),
+      },
+    });
+  }
+
+  /** Why the sender's tags don't fit the view held; "early" when a view that is yet to come may fit. */
+  #membershipObjection(header: ChunkHeader): string | null {
+    const view = this.#view;
+    if (view === null || header.fence > view.number) return "early";
+    if (header.generation !== view.generation) {
+      return `generation ${header.generation} has been rolled back: this is generation ${view.generation}`;
+    }
+    const fence = view.fences[header.chunk] ?? 0;
+    if (header.fence < fence) {
+      return `view ${header.fence} is out of date for chunk ${header.chunk}: its replicas changed in view ${fence}`;
+    }
+    const worker = workerOfRank(view, header.rank);
+    if (worker === undefined || worker.incarnation !== header.incarnation) {
+      return `worker ${header.rank} of incarnation ${header.incarnation} is not in view ${view.number}`;
+    }
+    if (header.kind === "push" && header.step < worker.fromStep) {
+      return `step ${header.step} is before worker ${header.rank}'s first step ${worker.fromStep}`;
+    }
+    return null;
+  }
+
+  #refuse(header: ChunkHeader, channel: number, detail: string): void {
+    this.#reply(channel, header, "refused", this.#view?.number ?? 0, detail);
+  }
+
+  #reply(
+    channel: number,
+    header: ChunkHeader,
+    outcome: PushOutcome,
+    version: number,
+    detail: string,
+  ): void {
+    const answer = { ...header, kind: "reply", outcome, version, detail, examples: 0 } as const;
+    this.#effects.push({ type: "reply", channel, header: answer, withWeights: false });
+  }
+
+  #release(slot: number): void {
+    if (slot >= 0) this.#effects.push({ type: "release", slot });
+  }
+
+  #log(level: "info" | "warn", text: string): void {
+    assert(text !== "", "a log line says something");
+    this.#effects.push({ type: "log", level, text });
+  }
+}
+
+function waiterFor(
+  header: ChunkHeader,
+  channel: number,
+  outcome: PushOutcome,
+  staleness: number,
+  detail: string,
+): Waiter {
+  return {
+    rank: header.rank,
+    incarnation: header.incarnation,
+    channel,
+    startStep: header.step + 1,
+    pushedStep: header.step,
+    outcome,
+    staleness,
+    wantsWeights: header.wantsReply,
+    detail,
+  };
+}
