@@ -58,7 +58,8 @@ export function buildModel(name: string, options: ModelOptions = {}): ModelGraph
   if (!Number.isSafeInteger(classes) || classes < 2) {
     throw new PacelineError("usage", `a model needs at least 2 classes, not ${classes}`);
   }
-  if (!Number.isSafeInteger(valuesIn(inputShape)) || inputShape.some((extent) => extent < 1)) {
+  const extents = [...inputShape, valuesIn(inputShape)];
+  if (!extents.every((extent) => Number.isSafeInteger(extent) && extent >= 1)) {
     throw new PacelineError(
       "usage",
       `[${inputShape}] is not the shape of an example; give whole numbers of at least 1`,

@@ -114,7 +114,7 @@ def update_rules():
 
 
 def network_case(name, inputs, layers, loss, y, x, steps=0, lr=0.0):
-    """Loss, logits and every gradient of one batch; then, if asked, `steps` plain SGD steps on it."""
+    """Loss and every gradient of one batch; then, if asked, `steps` plain SGD steps on it."""
     modules = []
     for layer in layers:
         modules.append(nn.Linear(*layer["linear"]) if "linear" in layer else nn.ReLU())
@@ -128,18 +128,18 @@ def network_case(name, inputs, layers, loss, y, x, steps=0, lr=0.0):
     def forward():
         logits = model(x)
         if loss == "cross-entropy":
-            return logits, nn.functional.cross_entropy(logits, labels)
+            return nn.functional.cross_entropy(logits, labels)
         target = labels.to(torch.float32)
-        return logits, nn.functional.binary_cross_entropy_with_logits(logits[:, 0], target)
+        return nn.functional.binary_cross_entropy_with_logits(logits[:, 0], target)
 
-    logits, value = forward()
+    value = forward()
     value.backward()
     gradients = {key: numbers(part.grad) for key, part in model.named_parameters()}
     losses = []
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     for _ in range(steps):
         optimizer.zero_grad()
-        step_loss = forward()[1]
+        step_loss = forward()
         step_loss.backward()
         optimizer.step()
         losses.append(numbers(step_loss.detach()))
@@ -151,7 +151,6 @@ def network_case(name, inputs, layers, loss, y, x, steps=0, lr=0.0):
         "x": numbers(x),
         "y": y,
         "parameters": start,
-        "logits": numbers(logits.detach()),
         "meanLoss": numbers(value.detach()),
         "gradients": gradients,
         "lr": lr,
@@ -193,7 +192,7 @@ def networks():
         "networks.json",
         {
             "format": "cases: { name, inputs, layers: of nn.Sequential (linear: [inputs, outputs], or relu), "
-            "loss, x: n x inputs, y: n labels, parameters: by torch's name (index.weight), logits, "
+            "loss, x: n x inputs, y: n labels, parameters: by torch's name (index.weight), "
             "meanLoss, gradients: of the mean loss, lr, lossesOfSteps and parametersAfterSteps: "
             "of plain SGD on the same batch }; f32 of torch",
             "cases": cases,

@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { Batch } from "../nn/engine.js";
+import type { Layer } from "../nn/layers.js";
+import { GraphBuilder, inputId, type ModelGraph } from "../nn/model.js";
+import { Random } from "../random.js";
+import { referenceEngine } from "./reference.js";
+import { bindStandalone } from "./standalone.js";
+
+/** Half the width of a central difference, before the moved values are rounded to f32. */
+const halfWidth = 2 ** -7;
+/** Of the largest gradient of the tensor: what f32 activations and the difference's own error allow. */
+const relativeTolerance = 1e-3;
+
+function randomBatch(graph: ModelGraph, n: number): Batch {
+  const random = new Random("batch", graph.name);
+  const values = graph.inputShape.reduce((product, extent) => product * extent, 1);
+  return {
+    x: Float32Array.from({ length: n * values }, () => random.normal()),
+    y: Int32Array.from({ length: n }, () => random.below(graph.classes)),
+    n,
+  };
+}
+
+/** Compares every gradient of a step with the central difference of the step's own loss. */
+function checkGradients(graph: ModelGraph, n = 5): void {
+  const model = bindStandalone(referenceEngine, graph, 11, n);
+  const batch = randomBatch(graph, n);
+  const seed = ["gradients"];
+  const meanLoss = () => model.executor.step(batch, seed, () => {}).lossSum / n;
+  meanLoss();
+  const analytic = model.gradients.slice();
+  for (const { name } of graph.tensors) {
+    const place = model.tensor(model.parameters, name);
+    const gradient = model.tensor(analytic, name);
+    const largest = gradient.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    assert.ok(largest > 1e-3, `${name} has a gradient`);
+    for (let index = 0; index < place.length; index++) {
+      const kept = place[index] as number;
+      place[index] = kept + halfWidth;
+      const above = place[index] as number;
+      const lossAbove = meanLoss();
+      place[index] = kept - halfWidth;
+      const width = above - (place[index] as number);
+      const numeric = (lossAbove - meanLoss()) / width;
+      place[index] = kept;
+      const difference = Math.abs(numeric - (gradient[index] as number));
+      assert.ok(
+        difference <= relativeTolerance * largest,
+        `${name}[${index}]: ${gradient[index]} by the step, ${numeric} by differences`,
+      );
+    }
+  }
+}
+
+function sequence(name: string, layers: readonly Layer[], shape: readonly number[] = [6]) {
+  const builder = new GraphBuilder(name, shape);
+  const named = layers.map((layer, index) => [`layer${index}`, layer] as const);
+  return { builder, output: builder.chain(inputId, named) };
+}
+
+const linear = (outputs: number): Layer => ({ kind: "linear", outputs });
+
+describe("gradients agree with central differences within 1e-3 of the largest", () => {
+  test("linear under cross-entropy", () => {
+    const { builder, output } = sequence("linear", [linear(4)]);
+    checkGradients(builder.finish(output, "cross-entropy"));
+  });
+
+  test("linear without bias", () => {
+    const { builder, output } = sequence("unbiased", [
+      { kind: "linear", outputs: 3, bias: false },
+      linear(4),
+    ]);
+    checkGradients(builder.finish(output, "cross-entropy"));
+  });
+
+  test("linear under binary cross-entropy", () => {
+    const { builder, output } = sequence("binary", [linear(3), linear(1)]);
+    checkGradients(builder.finish(output, "bce-with-logits"));
+  });
+
+  test("relu between linears", () => {
+    const { builder, output } = sequence("relu", [linear(9), { kind: "relu" }, linear(3)]);
+    checkGradients(builder.finish(output, "cross-entropy"));
+  });
+
+  test("flatten first and in the middle", () => {
+    const layers: Layer[] = [{ kind: "flatten" }, linear(5), { kind: "flatten" }, linear(3)];
+    const { builder, output } = sequence("flatten", layers, [2, 3]);
+    checkGradients(builder.finish(output, "cross-entropy"));
+  });
+
+  test("dropout under one step's mask", () => {
+    const layers: Layer[] = [linear(12), { kind: "dropout", rate: 0.4 }, linear(3)];
+    const { builder, output } = sequence("dropout", layers);
+    checkGradients(builder.finish(output, "cross-entropy"));
+  });
+
+  test("add with two branches, and one node feeding three others", () => {
+    const builder = new GraphBuilder("residual", [6]);
+    const stem = builder.add("stem", linear(5), [inputId]);
+    const left = builder.add("left", linear(5), [stem]);
+    const right = builder.add("right", linear(5), [stem]);
+    const branches = builder.add("branches", { kind: "add" }, [left, right]);
+    const sum = builder.add("sum", { kind: "add" }, [branches, stem]);
+    const twice = builder.add("twice", { kind: "add" }, [sum, sum]);
+    const output = builder.add("head", linear(3), [twice]);
+    checkGradients(builder.finish(output, "cross-entropy"));
+  });
+});

@@ -1,0 +1,232 @@
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { PacelineError } from "../errors.js";
+import type { Batch } from "../nn/engine.js";
+import type { Layer } from "../nn/layers.js";
+import type { LossName } from "../nn/losses.js";
+import { GraphBuilder, inputId, type ModelGraph } from "../nn/model.js";
+import { buildModel } from "../nn/models.js";
+import { Random } from "../random.js";
+import { referenceEngine } from "./reference.js";
+import { bindStandalone, type StandaloneModel } from "./standalone.js";
+
+/** One case of test/golden/networks.json; its `format` says what the fields mean. */
+interface GoldenCase {
+  readonly name: string;
+  readonly inputs: number;
+  readonly layers: readonly { readonly linear?: readonly [number, number] }[];
+  readonly loss: LossName;
+  readonly x: readonly (readonly number[])[];
+  readonly y: readonly number[];
+  readonly parameters: Readonly<Record<string, Nested>>;
+  readonly meanLoss: number;
+  readonly gradients: Readonly<Record<string, Nested>>;
+  readonly lr: number;
+  readonly lossesOfSteps: readonly number[];
+  readonly parametersAfterSteps: Readonly<Record<string, Nested>>;
+}
+type Nested = readonly number[] | readonly (readonly number[])[];
+
+function readGolden(): readonly GoldenCase[] {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);
+  return JSON.parse(readFileSync(join(folder, "test/golden/networks.json"), "utf8")).cases;
+}
+
+/** Within 1e-6 of the largest expected magnitude: torch's own f32 sums round in another order. */
+function assertClose(actual: ArrayLike<number>, expected: readonly number[], what: string): void {
+  assert.equal(actual.length, expected.length, what);
+  const largest = Math.max(...expected.map(Math.abs));
+  expected.forEach((value, index) => {
+    const found = actual[index] as number;
+    const within = Math.abs(found - value) <= 1e-6 * largest;
+    assert.ok(within, `${what}[${index}]: ${found}, torch has ${value}`);
+  });
+}
+
+function bindGolden(golden: GoldenCase): { model: StandaloneModel; batch: Batch } {
+  const builder = new GraphBuilder(golden.name, [golden.inputs]);
+  const layers = golden.layers.map(({ linear }, index): [string, Layer] => [
+    String(index),
+    linear ? { kind: "linear", outputs: linear[1] } : { kind: "relu" },
+  ]);
+  const graph = builder.finish(builder.chain(inputId, layers), golden.loss);
+  const n = golden.y.length;
+  const model = bindStandalone(referenceEngine, graph, 0, n);
+  for (const [name, values] of Object.entries(golden.parameters)) {
+    model.tensor(model.parameters, name).set(values.flat());
+  }
+  const batch = { x: Float32Array.from(golden.x.flat()), y: Int32Array.from(golden.y), n };
+  return { model, batch };
+}
+
+describe("the reference engine agrees with PyTorch within 1e-6", () => {
+  for (const golden of readGolden()) {
+    test(golden.name, () => {
+      const { model, batch } = bindGolden(golden);
+      const { lossSum } = model.executor.step(batch, [], () => {});
+      assertClose([lossSum / batch.n], [golden.meanLoss], "mean loss");
+      for (const [name, values] of Object.entries(golden.gradients)) {
+        assertClose(model.tensor(model.gradients, name), values.flat(), name);
+      }
+      for (const expected of golden.lossesOfSteps) {
+        const outcome = model.executor.step(batch, [], () => {});
+        assertClose([outcome.lossSum / batch.n], [expected], "loss of a step");
+        model.parameters.forEach((value, index) => {
+          model.parameters[index] = value - golden.lr * (model.gradients[index] as number);
+        });
+      }
+      for (const [name, values] of Object.entries(golden.parametersAfterSteps)) {
+        assertClose(model.tensor(model.parameters, name), values.flat(), name);
+      }
+    });
+  }
+});
+
+function imagesFor(graph: ModelGraph, n: number): Batch {
+  const random = new Random("images");
+  return {
+    x: Float32Array.from({ length: n * 784 }, () => Math.max(0, random.float() - 0.5)),
+    y: Int32Array.from({ length: n }, () => random.below(graph.classes)),
+    n,
+  };
+}
+
+function withDropout(rate: number): ModelGraph {
+  const builder = new GraphBuilder("dropout", [1, 28, 28]);
+  const output = builder.chain(inputId, [
+    ["flatten", { kind: "flatten" }],
+    ["fc1", { kind: "linear", outputs: 33 }],
+    ["dropout", { kind: "dropout", rate }],
+    ["fc2", { kind: "linear", outputs: 10 }],
+  ]);
+  return builder.finish(output, "cross-entropy");
+}
+
+describe("a step", () => {
+  test("gives the same bits for the same seed, and others for another", () => {
+    const run = (rank: number) => {
+      const model = bindStandalone(referenceEngine, withDropout(0.5), 3, 19);
+      const batch = imagesFor(model.graph, 19);
+      for (let step = 0; step < 3; step++) {
+        model.executor.step(batch, [3, rank, step], () => {});
+        model.parameters.forEach((value, index) => {
+          model.parameters[index] = value - 0.1 * (model.gradients[index] as number);
+        });
+      }
+      return model.parameters;
+    };
+    assert.deepEqual(run(0), run(0));
+    assert.notDeepEqual(run(0), run(1));
+  });
+
+  test("reports each gradient once, last layers first, when it is final", () => {
+    const model = bindStandalone(referenceEngine, buildModel("mlp"), 1, 8);
+    const batch = imagesFor(model.graph, 8);
+    const seen: [string, Float32Array][] = [];
+    model.gradients.fill(Number.NaN);
+    model.executor.step(batch, [1], (name) => {
+      seen.push([name, model.tensor(model.gradients, name).slice()]);
+    });
+    assert.deepEqual(
+      seen.map(([name]) => name),
+      ["fc2.bias", "fc2.weight", "fc1.bias", "fc1.weight"],
+    );
+    for (const [name, values] of seen) {
+      assert.ok(values.every(Number.isFinite), `${name} is whole`);
+      assert.deepEqual(values, model.tensor(model.gradients, name), name);
+    }
+  });
+
+  test("takes fewer examples than it has room for, without a trace of the batch before", () => {
+    const model = bindStandalone(referenceEngine, buildModel("mlp"), 1, 9);
+    const whole = imagesFor(model.graph, 9);
+    model.executor.step(whole, [1], () => {});
+    const after = model.executor.step({ ...whole, n: 3 }, [1], () => {});
+    const alone = bindStandalone(referenceEngine, buildModel("mlp"), 1, 3);
+    assert.deepEqual(
+      alone.executor.step({ ...whole, n: 3 }, [1], () => {}),
+      after,
+    );
+    assert.deepEqual(model.gradients, alone.gradients);
+  });
+
+  test("without examples gives zero gradients and still reports them", () => {
+    const model = bindStandalone(referenceEngine, buildModel("mlp"), 1, 4);
+    model.gradients.fill(Number.NaN);
+    let reported = 0;
+    const empty = { x: new Float32Array(0), y: new Int32Array(0), n: 0 };
+    const outcome = model.executor.step(empty, [1], () => reported++);
+    assert.deepEqual(outcome, { lossSum: 0, correct: 0, examples: 0 });
+    assert.equal(reported, 4);
+    assert.ok(model.gradients.every((value) => value === 0));
+  });
+
+  test("shows a parameter that is not a number in the loss", () => {
+    const model = bindStandalone(referenceEngine, buildModel("mlp"), 1, 4);
+    model.tensor(model.parameters, "fc1.weight").fill(Number.NaN);
+    const outcome = model.executor.step(imagesFor(model.graph, 4), [1], () => {});
+    assert.ok(Number.isNaN(outcome.lossSum));
+    assert.equal(outcome.correct, 0);
+  });
+
+  for (const label of [-1, 10]) {
+    test(`refuses label ${label} of ten classes as bad data`, () => {
+      const model = bindStandalone(referenceEngine, buildModel("mlp"), 1, 2);
+      const batch = { ...imagesFor(model.graph, 2), y: Int32Array.of(0, label) };
+      assert.throws(
+        () => model.executor.step(batch, [1], () => {}),
+        (error: PacelineError) => error.code === "data" && error.message.includes(`${label}`),
+      );
+    });
+  }
+
+  test("learns: forty steps on one batch bring nearly every example home", () => {
+    const model = bindStandalone(referenceEngine, buildModel("mlp"), 5, 32);
+    const batch = imagesFor(model.graph, 32);
+    const before = model.executor.evaluate(batch);
+    for (let step = 0; step < 40; step++) {
+      model.executor.step(batch, [5, 0, step], () => {});
+      model.parameters.forEach((value, index) => {
+        model.parameters[index] = value - 0.2 * (model.gradients[index] as number);
+      });
+    }
+    const after = model.executor.evaluate(batch);
+    assert.ok(before.correct < 12, `${before.correct} of 32 right at the start`);
+    assert.ok(after.correct >= 28, `${after.correct} of 32 right at the end`);
+    assert.ok(after.lossSum < before.lossSum / 2);
+  });
+});
+
+describe("evaluate", () => {
+  test("leaves dropout off and gradients alone", () => {
+    const dropping = bindStandalone(referenceEngine, withDropout(0.5), 7, 16);
+    const keeping = bindStandalone(referenceEngine, withDropout(0), 7, 16);
+    const batch = imagesFor(dropping.graph, 16);
+    dropping.gradients.fill(5);
+    assert.deepEqual(dropping.executor.evaluate(batch), keeping.executor.evaluate(batch));
+    assert.ok(dropping.gradients.every((value) => value === 5));
+    const trained = dropping.executor.step(batch, [7], () => {});
+    assert.notEqual(trained.lossSum, keeping.executor.evaluate(batch).lossSum);
+  });
+
+  test("calls every image odd under logistic's start", () => {
+    const model = bindStandalone(referenceEngine, buildModel("logistic"), 42, 100);
+    const batch = imagesFor(model.graph, 100);
+    const odd = batch.y.reduce((sum, label) => sum + label, 0);
+    assert.equal(model.executor.evaluate(batch).correct, odd);
+    assert.ok(odd > 20 && odd < 80, `${odd} of 100 are odd`);
+  });
+
+  test("takes the first class among equals", () => {
+    const model = bindStandalone(referenceEngine, buildModel("mlp"), 1, 10);
+    model.parameters.fill(0);
+    const y = Int32Array.from({ length: 10 }, (_, index) => index);
+    const outcome = model.executor.evaluate({ ...imagesFor(model.graph, 10), y });
+    assert.equal(outcome.correct, 1);
+    assert.ok(Math.abs(outcome.lossSum - 10 * Math.log(10)) < 1e-12);
+  });
+});
