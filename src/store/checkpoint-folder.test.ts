@@ -120,6 +120,10 @@ test("a checkpoint being replaced counts until the other is in place", async () 
   const old = join(root, "a", "checkpoints", ".old-step-7");
   await rename(path, old);
   assert.deepEqual(await listCheckpoints(join(root, "a")), [{ path: old, step: 7 }]);
+  const whole = await keep("b", 7, 0);
+  await rename(whole, path);
+  assert.deepEqual(await listCheckpoints(join(root, "a")), [{ path, step: 7 }]);
+  await rm(path, { recursive: true });
   await keep("a", 8, 0);
   const names = await readdir(join(root, "a", "checkpoints"));
   assert.deepEqual(names.sort(), ["step-7", "step-8"]);

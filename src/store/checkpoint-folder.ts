@@ -24,7 +24,7 @@ export interface ResumePoint extends CheckpointEntry {
 }
 
 const folderName = "checkpoints";
-const stepName = /^(\.old-)?step-(\d{1,15})$/;
+const stepName = /^(?:\.old-)?step-(\d{1,15})$/;
 
 /** The folder that holds a run's checkpoints. */
 export function checkpointsFolder(runDirectory: string): string {
@@ -41,8 +41,8 @@ export async function listCheckpoints(
   for (const name of (await files.list(folder)) ?? []) {
     const match = stepName.exec(name);
     if (match === null) continue;
-    const step = Number(match[2]);
-    if (match[1] !== undefined && entries.has(step)) continue;
+    const step = Number(match[1]);
+    // Names are sorted, so step-N comes after .old-step-N and takes its place.
     entries.set(step, { path: join(folder, name), step });
   }
   return [...entries.values()].sort((left, right) => left.step - right.step);

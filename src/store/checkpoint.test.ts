@@ -236,7 +236,10 @@ for (const crash of [false, true]) {
         }
         if (!replacing) await assertHolds(found[0]!.path, before);
         const names = await readdir(join(run, "checkpoints"));
-        if (!crash) assert.ok(!names.some((name) => name.startsWith(".tmp-")), names.join());
+        if (!crash) {
+          assert.ok(!names.some((name) => name.startsWith(".tmp-")), names.join());
+          assert.ok(names.includes("step-1"), "a checkpoint set aside gets its name back");
+        }
         await writeCheckpoint(run, contentAt(9, 30));
         const cleared = (await readdir(join(run, "checkpoints"))).sort();
         assert.deepEqual(cleared, [...found.map(({ step }) => `step-${step}`), "step-9"]);
