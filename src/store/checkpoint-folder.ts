@@ -1,8 +1,8 @@
 /**
  * The folder `checkpoints/` of a run: which checkpoints it holds, which to remove, which one a user
- * means. A checkpoint is there under its name or not at all: names beginning with a dot are unfinished
- * or on their way out, and never listed, save `.old-step-N` while `step-N` is missing: that is the
- * moment in which a checkpoint is being replaced by another of the same step.
+ * means. A checkpoint is there under its name or not at all: names beginning with a dot are
+ * unfinished or on their way out, and never listed, save `.old-step-N` while `step-N` is missing:
+ * that is the moment in which a checkpoint is being replaced by another of the same step.
  */
 import { basename, dirname, join, resolve } from "node:path";
 import { PacelineError } from "../errors.js";
@@ -56,7 +56,10 @@ export async function latestCheckpoint(
   return (await listCheckpoints(runDirectory, files)).at(-1) ?? null;
 }
 
-/** Removes all checkpoints but the `keep` (at least 1) of the highest steps; answers with those removed. */
+/**
+ * Removes all checkpoints but the `keep` (at least 1) of the highest steps; answers with those
+ * removed.
+ */
 export async function pruneCheckpoints(
   runDirectory: string,
   keep: number,
@@ -74,7 +77,9 @@ export async function pruneCheckpoints(
   return removed;
 }
 
-/** Removes what a crash left behind, and gives a checkpoint that was being replaced its name back. */
+/**
+ * Removes what a crash left behind, and gives a checkpoint that was being replaced its name back.
+ */
 export async function clearUnfinished(runDirectory: string, files: Files): Promise<void> {
   const folder = checkpointsFolder(runDirectory);
   const names = (await files.list(folder)) ?? [];
@@ -101,8 +106,9 @@ export async function readManifest(
 
 /**
  * The checkpoint that `--resume` means: `auto` the most recently written one of all runs under
- * `runRoot` (of one `model`, if given), passing over those whose manifest can't be read; else a run's
- * name, a run's folder, or a checkpoint's folder. A `checkpoint` error says what there is instead.
+ * `runRoot` (of one `model`, if given), passing over those whose manifest can't be read; else a
+ * run's name, a run's folder, or a checkpoint's folder. A `checkpoint` error says what there is
+ * instead.
  */
 export async function resolveResume(
   request: { readonly wanted: string; readonly runRoot: string; readonly model?: string },

@@ -37,7 +37,9 @@ export interface CheckpointFacts {
 export interface CheckpointContent {
   readonly facts: CheckpointFacts;
   readonly layout: Layout;
-  /** The flat vector. It and the states are read while they are written and must stay as they are. */
+  /**
+   * The flat vector. It and the states are read while they are written and must stay as they are.
+   */
   readonly weights: Float32Array;
   /** The update rule's state vectors, each as long as the weights; none for plain SGD. */
   readonly state: readonly Float32Array[];
@@ -97,7 +99,10 @@ export async function writeCheckpoint(
   }
 }
 
-/** Reads a checkpoint's folder, checking every byte; a `checkpoint` error says what is wrong with it. */
+/**
+ * Reads a checkpoint's folder, checking every byte; a `checkpoint` error says what is wrong with
+ * it.
+ */
 export async function readCheckpoint(
   path: string,
   files: Files = diskFiles,
@@ -119,8 +124,8 @@ export async function readCheckpoint(
 }
 
 /**
- * Refuses, with a `checkpoint` error, a checkpoint of another model than this run's, naming the first
- * tensor that differs; and one cut into other chunks, to which its marks would not fit.
+ * Refuses, with a `checkpoint` error, a checkpoint of another model than this run's, naming the
+ * first tensor that differs; and one cut into other chunks, to which its marks would not fit.
  */
 export function assertSameModel(manifest: CheckpointManifest, spec: RunSpec, layout: Layout): void {
   const difference = firstDifference(manifest.layout.tensors, layout.tensors);

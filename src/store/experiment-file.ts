@@ -1,13 +1,16 @@
 /**
- * The experiment file and the METRICS_JSON lines of published parameter-server experiments, field by
- * field in their order, so that tools that read those read Paceline's runs too. What that format lacks
- * stands in the field `paceline`.
+ * The experiment file and the METRICS_JSON lines of published parameter-server experiments, field
+ * by field in their order, so that tools that read those read Paceline's runs too. What that format
+ * lacks stands in the field `paceline`.
  */
 import { z } from "zod";
 import { PacelineError } from "../errors.js";
 import { diskFiles, type Files, readWhole } from "./files.js";
 
-/** What a server says at the end: one line per run, whatever the number of servers. Times in seconds. */
+/**
+ * What a server says at the end: one line per run, whatever the number of servers. Times in
+ * seconds.
+ */
 export interface ServerFinalMetrics {
   readonly type: "SERVER_FINAL_METRICS";
   readonly mode: string;
@@ -249,8 +252,9 @@ const fileSchema = z.looseObject({
 });
 
 /**
- * Reads an experiment file of any origin. The workers' own numbers count, and the aggregate is computed
- * from them anew; `server_metrics` may be null or absent. A file of another form is a `usage` error.
+ * Reads an experiment file of any origin. The workers' own numbers count, and the aggregate is
+ * computed from them anew; `server_metrics` may be null or absent. A file of another form is a
+ * `usage` error.
  */
 export async function readExperimentFile(
   path: string,

@@ -89,7 +89,7 @@ test("a file beyond the limit is refused with the code asked for", async () => {
   });
 });
 
-test("whichever verb fails, an atomic write leaves the old text or the new and nothing else", async () => {
+test("whichever verb fails, an atomic write leaves the old text or the new", async () => {
   const path = join(folder, "state.json");
   for (let failing = 0; ; failing++) {
     await writeFile(path, "old");

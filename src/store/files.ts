@@ -10,7 +10,9 @@ import { fileError } from "./file-errors.js";
 
 /** A file opened for writing; writes land one after the other. */
 export interface WritableFile {
-  /** Resolves when all bytes are with the operating system; they must stay as they are until then. */
+  /**
+   * Resolves when all bytes are with the operating system; they must stay as they are until then.
+   */
   write(bytes: Uint8Array): Promise<void>;
   /** Makes what was written durable. */
   sync(): Promise<void>;
@@ -115,7 +117,9 @@ export const diskFiles: Files = aroundFiles(
   },
 );
 
-/** Replaces a small text file so that a reader or a crash meets the old text or the new, never half. */
+/**
+ * Replaces a small text file so that a reader or a crash meets the old text or the new, never half.
+ */
 export async function writeTextAtomically(files: Files, path: string, text: string): Promise<void> {
   const aside = join(dirname(path), `.${basename(path)}.tmp`);
   try {

@@ -90,7 +90,7 @@ test("a missing file has no lines, a line of garbage is named by its number", as
   });
 });
 
-test("a failed write is told by flush and by close, and later lines are not kept in memory", async () => {
+test("a failed write is told by flush and by close", async () => {
   const files = aroundFiles(diskFiles, async (verb, where, action) => {
     if (verb !== "write") return action();
     throw fileError(Object.assign(new Error("full"), { code: "ENOSPC" }), verb, where);

@@ -13,7 +13,10 @@ export const lineBytesMax = 16 * 1024 * 1024;
 const pieceBytes = 64 * 1024;
 const lineBreak = 10;
 
-/** Appends lines to a file. The first failure is kept, told by `flush` and `close`, and ends the writing. */
+/**
+ * Appends lines to a file. The first failure is kept, told by `flush` and `close`, and ends the
+ * writing.
+ */
 export class JsonLinesWriter {
   readonly #file: WritableFile;
   #pending: string[] = [];

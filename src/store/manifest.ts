@@ -1,6 +1,6 @@
 /**
- * `manifest.json` of a checkpoint: everything but the values. Its last line holds the SHA-256 of all
- * bytes before it, and it holds the SHA-256 of the other files, so any changed byte is found.
+ * `manifest.json` of a checkpoint: everything but the values. Its last line holds the SHA-256 of
+ * all bytes before it, and it holds the SHA-256 of the other files, so any changed byte is found.
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
@@ -149,7 +149,9 @@ export interface CheckpointManifest {
   readonly chunks: readonly ChunkMarks[];
 }
 
-/** The text of manifest.json, a field a line. A number that JSON can't hold in a manifest is a bug. */
+/**
+ * The text of manifest.json, a field a line. A number that JSON can't hold in a manifest is a bug.
+ */
 export function encodeManifest(manifest: CheckpointManifest): string {
   const finite = (key: string, value: unknown): unknown => {
     assert(typeof value !== "number" || Number.isFinite(value), "numbers are finite", { key });

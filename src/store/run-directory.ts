@@ -1,6 +1,6 @@
 /**
- * The folder of one run, `runs/<name>/`: its resolved configuration, who takes part, what happened, what
- * was measured, the result, and the processes' logs. No run ever writes into another's folder.
+ * The folder of one run, `runs/<name>/`: its resolved configuration, who takes part, what happened,
+ * what was measured, the result, and the processes' logs. No run ever writes into another's folder.
  */
 import { join } from "node:path";
 import { PacelineError } from "../errors.js";
@@ -114,7 +114,10 @@ export class RunDirectory {
     return join(this.path, "logs", `${role}-${id}.log`);
   }
 
-  /** Resolves when all that was handed over is with the operating system; the first failure is thrown. */
+  /**
+   * Resolves when all that was handed over is with the operating system; the first failure is
+   * thrown.
+   */
   async flush(): Promise<void> {
     await this.#lines.events.flush();
     await this.#lines.metrics.flush();
@@ -148,8 +151,8 @@ function checkName(name: string): void {
   if (name.length <= nameMax && namePattern.test(name)) return;
   throw new PacelineError(
     "usage",
-    `--name ${JSON.stringify(name.slice(0, nameMax))}: a run's name has at most ${nameMax} letters, ` +
-      "digits, dots, dashes and underlines and begins with none of dot and dash; choose such a name",
+    `--name ${JSON.stringify(name.slice(0, nameMax))}: a run's name has at most ${nameMax} ` +
+      "letters, digits, dots, dashes and underlines, no dot or dash first; choose such a name",
   );
 }
 

@@ -1,7 +1,8 @@
 /**
- * The header of a safetensors file: JSON that says where each tensor lies. It may come from anywhere,
- * so nothing in it is believed: depth, count, keys, shapes and offsets are checked, and the offsets
- * must tile the data without hole or overlap, so that what a reader allocates is bounded by the file.
+ * The header of a safetensors file: JSON that says where each tensor lies. It may come from
+ * anywhere, so nothing in it is believed: depth, count, keys, shapes and offsets are checked, and
+ * the offsets must tile the data without hole or overlap, so that what a reader allocates is
+ * bounded by the file.
  */
 import { PacelineError } from "../errors.js";
 
@@ -127,7 +128,9 @@ function stringEnd(text: string, at: number): number {
   return text.length;
 }
 
-/** The string's value if a colon follows, else null. Equal keys may be spelt with different escapes. */
+/**
+ * The string's value if a colon follows, else null. Equal keys may be spelt with different escapes.
+ */
 function keyAt(text: string, at: number, end: number): string | null {
   let next = end + 1;
   while (next < text.length && " \t\r\n".includes(text[next]!)) next++;

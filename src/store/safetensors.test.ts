@@ -209,7 +209,7 @@ test("a header of the longest length but one byte more is refused unread", async
   await assert.rejects(readAllTensors(source, "long"), isCheckpointError);
 });
 
-test("hostile headers are refused or read, and never ask for more memory than the file has", async () => {
+test("hostile headers never ask for more memory than the file has", async () => {
   const number = fc.oneof(fc.integer({ min: -2, max: 20 }), fc.double(), fc.maxSafeInteger());
   const list = fc.array(number, { maxLength: 4 });
   const entry = fc.oneof(

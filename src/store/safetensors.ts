@@ -1,8 +1,8 @@
 /**
  * Reads and writes safetensors files (format: github.com/huggingface/safetensors): 8 bytes of
- * little-endian header length, a JSON header padded with spaces to a multiple of 8, then the tensors'
- * raw little-endian values back to back. Values go from and to the caller's memory without a copy of
- * the whole.
+ * little-endian header length, a JSON header padded with spaces to a multiple of 8, then the
+ * tensors' raw little-endian values back to back. Values go from and to the caller's memory without
+ * a copy of the whole.
  */
 import { assert } from "../assert.js";
 import type { ReadableFile } from "./files.js";
@@ -76,8 +76,8 @@ export async function readSafetensorsIndex(
 
 /**
  * Reads every tensor, in the order of the file, into the memory that `destinationOf` supplies
- * (exactly `tensor.bytes` long). It is asked for all of them before the first value is read, and may
- * refuse by throwing.
+ * (exactly `tensor.bytes` long). It is asked for all of them before the first value is read, and
+ * may refuse by throwing.
  */
 export async function readSafetensors(
   file: ReadableFile,
