@@ -26,12 +26,14 @@ export interface Codec {
   /** The most bytes that `encode` writes for this many values. */
   bytesMax(values: number): number;
 
-  /** Writes `values` at the start of `bytes` (at least bytesMax long) and returns the bytes used. */
+  /**
+   * Writes `values` at the start of `bytes` (at least bytesMax long) and returns the bytes used.
+   */
   encode(values: Float32Array, bytes: Uint8Array): number;
 
   /**
-   * Fills `values` from exactly the bytes that `encode` used. Throws "protocol" when the bytes can't
-   * be an encoding of values.length values; `values` may then be partly written.
+   * Fills `values` from exactly the bytes that `encode` used. Throws "protocol" when the bytes
+   * can't be an encoding of values.length values; `values` may then be partly written.
    */
   decode(bytes: Uint8Array, values: Float32Array): void;
 }

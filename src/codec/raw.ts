@@ -1,9 +1,10 @@
 /**
  * Codec 0: the values as they are, four little-endian bytes of IEEE 754 each, in order.
  *
- * Exact for every bit pattern, so it is what everybody understands and what biases, norms and saved
- * state always use. Size: 4 bytes a value. Both verbs are one copy of memory: Paceline runs only where
- * numbers are little-endian, as WebAssembly's memory always is, and says so when it loads elsewhere.
+ * Exact for every bit pattern, so it is what everybody understands and what biases, norms and
+ * saved state always use. Size: 4 bytes a value. Both verbs are one copy of memory: Paceline runs
+ * only where numbers are little-endian, as WebAssembly's memory always is, and says so when it
+ * loads elsewhere.
  */
 import { PacelineError } from "../errors.js";
 import type { Codec } from "./codec.js";

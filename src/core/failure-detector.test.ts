@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FailureDetector } from "./failure-detector.js";
 
-/** Looks every 100 ms from `fromMs` to `toMs`; returns when the state first was what is asked for. */
+/**
+ * Looks every 100 ms from `fromMs` to `toMs`; returns when the state first was what is asked for.
+ */
 function walk(
   detector: FailureDetector,
   fromMs: number,
@@ -60,7 +62,7 @@ test("a link cut for two seconds costs nothing", () => {
   assert.equal(walk(detector, 3100, 20_000, "dead"), 6000);
 });
 
-test("a closed member that doesn't come back is dead at the end of its grace, not of its lease", () => {
+test("a closed member is dead at the end of its grace, not of its lease", () => {
   const detector = new FailureDetector(0);
   detector.closed(200);
   detector.closed(1000);

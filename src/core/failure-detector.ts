@@ -1,16 +1,17 @@
 /**
- * Says whether one member is alive, suspect or dead, from three things: when it was last heard, whether
- * its connection is closed, and whether the observer itself was awake.
+ * Says whether one member is alive, suspect or dead, from three things: when it was last heard,
+ * whether its connection is closed, and whether the observer itself was awake.
  *
- * Think of a night watchman and a lamp that blinks once a second. A lamp dark for longer than the lease
- * is out. A lamp whose wire is seen to break is given a short grace to be mended, whatever the lease
- * says: a link cut for less than that costs nothing. And a watchman who dozed off must not wake up and
- * call every lamp dead because *he* saw nothing: he looks again for a fresh share of the lease first,
- * though not for ever, in case he keeps dozing.
+ * Think of a night watchman and a lamp that blinks once a second. A lamp dark for longer than the
+ * lease is out. A lamp whose wire is seen to break is given a short grace to be mended, whatever
+ * the lease says: a link cut for less than that costs nothing. And a watchman who dozed off must
+ * not wake up and call every lamp dead because *he* saw nothing: he looks again for a fresh share
+ * of the lease first, though not for ever, in case he keeps dozing.
  *
- * Invariant: dead is said only after the member had `leaseMs` of silence (or `closedGraceMs` without a
- * connection) of which the observer was awake for the last part. Ask at least as often as
- * `nextDeadlineMs` says, else the asking itself looks like a doze. One detector serves one incarnation.
+ * Invariant: dead is said only after the member had `leaseMs` of silence (or `closedGraceMs`
+ * without a connection) of which the observer was awake for the last part. Ask at least as often
+ * as `nextDeadlineMs` says, else the asking itself looks like a doze. One detector serves one
+ * incarnation.
  */
 
 /** The limits, all in milliseconds. */
@@ -109,7 +110,9 @@ export class FailureDetector {
     return { state: suspect ? "suspect" : "alive", reason };
   }
 
-  /** The latest time at which to ask for the next verdict: the deadline, or sooner to stay awake. */
+  /**
+   * The latest time at which to ask for the next verdict: the deadline, or sooner to stay awake.
+   */
   nextDeadlineMs(nowMs: number): number {
     return Math.min(Math.max(this.#deadlineMs(), nowMs), nowMs + this.#limits.pauseMs / 2);
   }

@@ -1,14 +1,14 @@
 /**
- * Which server is the primary of which chunk: the ring's answer, with bounded load (Mirrokni, Thorup,
- * Zadimoghaddam 2018). A server has room for max(ceil(factor * values / servers), largest chunk) values;
- * chunks are placed in index order, and one that finds its owner full goes on along the ring to the next
- * server with room. Without a bound the ring alone decides, and adding or removing a server moves only
- * what that server gains or loses.
+ * Which server is the primary of which chunk: the ring's answer, with bounded load (Mirrokni,
+ * Thorup, Zadimoghaddam 2018). A server has room for max(ceil(factor * values / servers), largest
+ * chunk) values; chunks are placed in index order, and one that finds its owner full goes on
+ * along the ring to the next server with room. Without a bound the ring alone decides, and adding
+ * or removing a server moves only what that server gains or loses.
  *
- * Invariant: the result depends on the set of servers, the chunks and the two numbers only. Few large
- * chunks may fit nowhere (three of 10 values on two servers with room for 19 each); such a chunk goes to
- * the least loaded server, first along the ring among equals, so that no load ever exceeds
- * max(capacity, values / servers + largest chunk).
+ * Invariant: the result depends on the set of servers, the chunks and the two numbers only. Few
+ * large chunks may fit nowhere (three of 10 values on two servers with room for 19 each); such a
+ * chunk goes to the least loaded server, first along the ring among equals, so that no load ever
+ * exceeds max(capacity, values / servers + largest chunk).
  */
 import { assert } from "../assert.js";
 import { buildRing, nodesFrom, type Ring } from "./ring.js";

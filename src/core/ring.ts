@@ -1,18 +1,21 @@
 /**
  * A consistent-hashing ring (Karger et al. 1997) with virtual nodes.
  *
- * Picture a clock face: each node stands at many places on it, and a key belongs to the first node met
- * going on from the key's own place. A node that leaves hands its keys to whoever stands next; nobody
- * else's keys move. The place of a key is the SHA-256 of its name, that of a node the SHA-256 of its
- * name with the replica's index in decimal behind it.
+ * Picture a clock face: each node stands at many places on it, and a key belongs to the first
+ * node met going on from the key's own place. A node that leaves hands its keys to whoever stands
+ * next; nobody else's keys move. The place of a key is the SHA-256 of its name, that of a node
+ * the SHA-256 of its name with the replica's index in decimal behind it.
  *
- * Invariant: positions ascend; where two nodes share one (`server1` with replica 11 and `server11` with
- * replica 1 do), the name that sorts first owns it, so the order in which nodes are given never counts.
+ * Invariant: positions ascend; where two nodes share one (`server1` with replica 11 and
+ * `server11` with replica 1 do), the name that sorts first owns it, so the order in which nodes
+ * are given never counts.
  */
 import { assert } from "../assert.js";
 import { sha256Hex } from "./sha256.js";
 
-/** One place on the ring: 64 hexadecimal digits, compared as text, and the node that stands there. */
+/**
+ * One place on the ring: 64 hexadecimal digits, compared as text, and the node that stands there.
+ */
 export interface RingPosition {
   readonly position: string;
   readonly node: string;
@@ -49,7 +52,10 @@ export function ownerOf(ring: Ring, key: string): string {
   throw new Error("assertion failed: a ring without nodes owns nothing");
 }
 
-/** Every node once, in the order in which the ring meets them going on from the key; the owner is first. */
+/**
+ * Every node once, in the order in which the ring meets them going on from the key; the owner is
+ * first.
+ */
 export function* nodesFrom(ring: Ring, key: string): Generator<string> {
   const { positions } = ring;
   const start = firstGreater(positions, sha256Hex(key));
@@ -62,7 +68,9 @@ export function* nodesFrom(ring: Ring, key: string): Generator<string> {
   }
 }
 
-/** Index of the first position strictly greater than the key's; positions.length means wrap to 0. */
+/**
+ * Index of the first position strictly greater than the key's; positions.length means wrap to 0.
+ */
 function firstGreater(positions: readonly RingPosition[], position: string): number {
   let low = 0;
   let high = positions.length;

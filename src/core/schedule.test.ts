@@ -100,7 +100,7 @@ test("each schedule has the values that its formula gives", () => {
   }
 });
 
-test("Sync-Switch's milestones fall at half and three quarters of its 64,000 batches of 128", () => {
+test("Sync-Switch's milestones fall at half and three quarters of its work", () => {
   const spec: ScheduleSpec = {
     ...base,
     name: "step",

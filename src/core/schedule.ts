@@ -1,15 +1,18 @@
 /**
- * Learning rate as a function of work: the examples applied so far, as a share p of the run's whole
- * work. Following work instead of raw steps keeps a schedule's meaning when the pace changes, since a
- * BSP step consumes every worker's batch and an ASP step one (Sync-Switch, arXiv 2104.08364, section 4).
+ * Learning rate as a function of work: the examples applied so far, as a share p of the run's
+ * whole work. Following work instead of raw steps keeps a schedule's meaning when the pace
+ * changes, since a BSP step consumes every worker's batch and an ASP step one (Sync-Switch, arXiv
+ * 2104.08364, section 4).
  *
- * Invariant: pure; the same work gives the same rate in every process. Past the whole work the rate
- * stays at its end value. Results are f64; whoever applies one rounds it to f32 once.
+ * Invariant: pure; the same work gives the same rate in every process. Past the whole work the
+ * rate stays at its end value. Results are f64; whoever applies one rounds it to f32 once.
  */
 import { assert, unreachable } from "../assert.js";
 import type { ScheduleSpec } from "./run-spec.js";
 
-/** Share of the work in which onecycle rises where the spec's warm-up is 0 (PyTorch's pct_start). */
+/**
+ * Share of the work in which onecycle rises where the spec's warm-up is 0 (PyTorch's pct_start).
+ */
 export const onecycleRiseShare = 0.3;
 /** onecycle starts at its peak divided by this (PyTorch's div_factor). */
 export const onecycleStartDivisor = 25;
@@ -17,17 +20,18 @@ export const onecycleStartDivisor = 25;
 export const onecycleEndDivisor = 1e4;
 
 /**
- * The rate to apply to an update made when `examplesApplied` examples have been applied before it.
+ * The rate to apply to an update made when `examplesApplied` examples have been applied before
+ * it.
  *
  * - constant: lr.
  * - step: lr * gamma^k, k = milestones at or before p (He et al. 2016, section 4.2).
- * - cosine: lr * (1 + cos(pi * q)) / 2, q = p rescaled to the part after the warm-up (Loshchilov and
- *   Hutter 2017, equation 5, one period, minimum 0).
- * - onecycle: cosine from lr / 25 up to lr at the share `warmup` (0.3 where that is 0), then cosine
- *   down to lr / 250,000 (Smith and Topin 2018, in PyTorch's form).
+ * - cosine: lr * (1 + cos(pi * q)) / 2, q = p rescaled to the part after the warm-up (Loshchilov
+ *   and Hutter 2017, equation 5, one period, minimum 0).
+ * - onecycle: cosine from lr / 25 up to lr at the share `warmup` (0.3 where that is 0), then
+ *   cosine down to lr / 250,000 (Smith and Topin 2018, in PyTorch's form).
  *
- * The first three are multiplied by p / warmup during the warm-up (Goyal et al. 2017, section 2.2,
- * starting from 0). A run whose whole work is 0 is at its end.
+ * The first three are multiplied by p / warmup during the warm-up (Goyal et al. 2017, section
+ * 2.2, starting from 0). A run whose whole work is 0 is at its end.
  */
 export function learningRate(spec: ScheduleSpec, examplesApplied: number): number {
   assert(examplesApplied >= 0, "work is not negative", { examplesApplied });

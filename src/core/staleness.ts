@@ -1,10 +1,11 @@
 /**
- * The rule by which ASP treats a stale push. A push computed on version v that arrives when the chunk is
- * at version v + t has staleness t: it answers a question asked t updates ago. It may count in full,
- * count for less, or be refused; the worker then goes on with the fresh weights it is sent.
+ * The rule by which ASP treats a stale push. A push computed on version v that arrives when the
+ * chunk is at version v + t has staleness t: it answers a question asked t updates ago. It may
+ * count in full, count for less, or be refused; the worker then goes on with the fresh weights it
+ * is sent.
  *
- * Scaling is max(floor, 1 / (1 + a * t)) after the staleness-aware rate of Zhang et al. 2016 (arXiv
- * 1511.05950, equation 6, softened by a and bounded from below).
+ * Scaling is max(floor, 1 / (1 + a * t)) after the staleness-aware rate of Zhang et al. 2016
+ * (arXiv 1511.05950, equation 6, softened by a and bounded from below).
  *
  * Invariant: the scale is an f32 number in (0, 1], so that the bits applied are the bits logged.
  */

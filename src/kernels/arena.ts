@@ -1,16 +1,16 @@
 /**
  * All tensor values of a process: one memory, cut into slots that are named by their offset.
  *
- * The memory is a shared WebAssembly memory. Its whole address range is reserved at the start and pages
- * join it as slots need them, so that it is never moved: every view made earlier stays valid while a
- * socket reads into it, other threads see the same bytes, and SIMD kernels address it by the offsets
- * that the plain ones use. (A growable SharedArrayBuffer does the first two, but no WASM module can
- * address it; an unshared memory detaches its views when it grows.)
+ * The memory is a shared WebAssembly memory. Its whole address range is reserved at the start and
+ * pages join it as slots need them, so that it is never moved: every view made earlier stays
+ * valid while a socket reads into it, other threads see the same bytes, and SIMD kernels address
+ * it by the offsets that the plain ones use. (A growable SharedArrayBuffer does the first two,
+ * but no WASM module can address it; an unshared memory detaches its views when it grows.)
  *
  * Slots are handed out first-fit from the lowest offset, which keeps the pages ever touched few.
  *
- * Invariant: live slots never overlap, start on 64 bytes (a cache line, and any SIMD width), and hold
- * whatever was there before: whoever allocates also fills.
+ * Invariant: live slots never overlap, start on 64 bytes (a cache line, and any SIMD width), and
+ * hold whatever was there before: whoever allocates also fills.
  */
 import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";
@@ -86,7 +86,10 @@ export class Arena {
     this.#bytes = new Uint8Array(this.memory.buffer);
   }
 
-  /** Every value so far. Read it anew after an allocation: a view taken before stays valid but may be shorter. */
+  /**
+   * Every value so far. Read it anew after an allocation: a view taken before stays valid but may
+   * be shorter.
+   */
   get values(): Float32Array {
     return this.#values;
   }

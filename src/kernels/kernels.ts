@@ -1,8 +1,9 @@
 /**
- * The few operations on values that a server performs, over one arena. Positions are offsets in values.
+ * The few operations on values that a server performs, over one arena. Positions are offsets in
+ * values.
  *
- * Every implementation gives the same bits: each f32 operation is rounded on its own, in the order that
- * the twin (twin.ts) writes down; no fused multiply-add, no reassociation.
+ * Every implementation gives the same bits: each f32 operation is rounded on its own, in the
+ * order that the twin (twin.ts) writes down; no fused multiply-add, no reassociation.
  */
 import type { UpdateScalars } from "./update-rule.js";
 
@@ -37,9 +38,9 @@ export interface Kernels {
   readonly name: string;
 
   /**
-   * Folds gradients, given in ascending rank, into `out`: the mean is the sum of fround(n_r * g_r), each
-   * addition rounded, times fround(1 / sum of n_r); the sum leaves both factors out. Without examples
-   * the result is zero. `out` may be the first input's slot, no other's.
+   * Folds gradients, given in ascending rank, into `out`: the mean is the sum of fround(n_r *
+   * g_r), each addition rounded, times fround(1 / sum of n_r); the sum leaves both factors out.
+   * Without examples the result is zero. `out` may be the first input's slot, no other's.
    */
   fold(out: number, inputs: readonly FoldInput[], length: number, reduce: FoldReduce): void;
 

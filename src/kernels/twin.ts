@@ -1,10 +1,10 @@
 /**
- * The kernels as the obvious loops in TypeScript: the definition of every bit, the oracle for faster
- * implementations and the fallback where those can't run.
+ * The kernels as the obvious loops in TypeScript: the definition of every bit, the oracle for
+ * faster implementations and the fallback where those can't run.
  *
- * Every f32 operation is written as `fround` of an f64 operation on f32 operands. For +, -, *, / and sqrt
- * that equals the f32 operation, since 53 bits are at least 2 * 24 + 2 (Figueroa 1995), denormals
- * included. A value stored into the arena is rounded by the store.
+ * Every f32 operation is written as `fround` of an f64 operation on f32 operands. For +, -, *, /
+ * and sqrt that equals the f32 operation, since 53 bits are at least 2 * 24 + 2 (Figueroa 1995),
+ * denormals included. A value stored into the arena is rounded by the store.
  *
  * Invariant: no result depends on where slots lie, nor on whether weights are written in place.
  */
@@ -114,7 +114,10 @@ function sgd(scalars: UpdateScalars, from: Float32Array, to: Float32Array, g: Fl
   }
 }
 
-/** b <- mu * b + (s * g + d * w); w <- w - lr * b. With b = 0 the first b is the gradient, as in PyTorch. */
+/**
+ * b <- mu * b + (s * g + d * w); w <- w - lr * b. With b = 0 the first b is the gradient, as in
+ * PyTorch.
+ */
 function momentum(
   scalars: UpdateScalars,
   from: Float32Array,
@@ -151,10 +154,10 @@ function nesterov(
 }
 
 /**
- * Kingma and Ba 2015, algorithm 1, with PyTorch's placing of epsilon; adamw shrinks the weight first
- * (Loshchilov and Hutter 2019, algorithm 2), adam adds d * w to the gradient.
- * m <- b1 * m + (1 - b1) * u; v <- b2 * v + (1 - b2) * u * u;
- * w <- w - (lr / (1 - b1^t)) * m / (sqrt(v) / sqrt(1 - b2^t) + epsilon).
+ * Kingma and Ba 2015, algorithm 1, with PyTorch's placing of epsilon; adamw shrinks the weight
+ * first (Loshchilov and Hutter 2019, algorithm 2), adam adds d * w to the gradient. m <- b1 * m +
+ * (1 - b1) * u; v <- b2 * v + (1 - b2) * u * u; w <- w - ((lr / (1 - b1^t)) * m) / (sqrt(v) /
+ * sqrt(1 - b2^t) + epsilon).
  */
 function adam(
   scalars: UpdateScalars,
@@ -174,7 +177,7 @@ function adam(
     first[index] = m;
     second[index] = v;
     const root = fround(fround(fround(Math.sqrt(v)) * rootCorrection) + epsilon);
-    to[index] = w - fround(stepSize * fround(m / root));
+    to[index] = w - fround(fround(stepSize * m) / root);
   }
 }
 

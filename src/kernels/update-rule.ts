@@ -1,13 +1,16 @@
 /**
- * What the optimizers need besides vectors: their names, how much state they keep per value, and the
- * scalars of one update.
+ * What the optimizers need besides vectors: their names, how much state they keep per value, and
+ * the scalars of one update.
  *
- * Whoever decides an update computes these scalars once, in f64, and rounds each to f32; replicas are
- * sent the results as bits. So no two machines can disagree about a power or a division.
+ * Whoever decides an update computes these scalars once, in f64, and rounds each to f32; replicas
+ * are sent the results as bits. So no two machines can disagree about a power or a division.
  */
 import { assert, unreachable } from "../assert.js";
 
-/** Optimizer and its constants, as PyTorch names them. `weightDecay` acts on weights, `weightDecayPlain` on biases and norms. */
+/**
+ * Optimizer and its constants, as PyTorch names them. `weightDecay` acts on weights,
+ * `weightDecayPlain` on biases and norms.
+ */
 export interface UpdateRule {
   readonly name: "sgd" | "momentum" | "nesterov" | "adam" | "adamw";
   readonly momentum: number;
