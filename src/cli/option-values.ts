@@ -98,11 +98,12 @@ export function choice<const T extends string>(
   words: readonly T[],
   aliases: Readonly<Record<string, T>> = {},
 ): ValueType<T> {
+  const aliasOf = (word: string) => (Object.hasOwn(aliases, word) ? aliases[word] : undefined);
   return {
     placeholder: words.join("|"),
     wanted: alternatives(words),
     parse(word) {
-      const found = words.find((known) => known === word) ?? aliases[word];
+      const found = words.find((known) => known === word) ?? aliasOf(word);
       return found === undefined ? { problem: "is unknown" } : { value: found };
     },
     print: (word) => word,

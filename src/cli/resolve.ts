@@ -155,10 +155,12 @@ function demandEffect(key: OptionKey, { options, origins }: Resolution): void {
 
 /** Names in the environment that look like a mistyped option, with what they may have meant. */
 export function doubtfulEnvironment(environment: Environment): string[] {
+  const prefix = "PACELINE_";
   const known = optionKeys.map(environmentName);
+  const suffixes = known.map((name) => name.slice(prefix.length));
   return Object.keys(environment)
-    .filter((name) => name.startsWith("PACELINE_") && !known.includes(name))
-    .map((name) => ({ name, hint: didYouMean(name, known) }))
+    .filter((name) => name.startsWith(prefix) && !known.includes(name))
+    .map((name) => ({ name, hint: didYouMean(name.slice(prefix.length), suffixes, prefix) }))
     .filter(({ hint }) => hint !== "")
     .map(({ name, hint }) => `${name} is no option${hint}`);
 }

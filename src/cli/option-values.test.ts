@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import {
+  address,
+  cadence,
+  choice,
+  duration,
+  injection,
+  listOf,
+  optional,
+  real,
+  share,
+  toggle,
+  type ValueType,
+  whole,
+  workerRange,
+} from "./option-values.js";
+
+const mode = choice(["bsp", "asp"], { sync: "bsp" });
+const seconds = duration(100, 3_600_000);
+
+const read: readonly (readonly [ValueType<never>, string, unknown])[] = [
+  [whole(1, 9), "7", 7],
+  [real(0, 1), "1e-3", 0.001],
+  [share, "0.05", 0.05],
+  [share, "5%", 0.05],
+  [toggle, "yes", true],
+  [toggle, "0", false],
+  [mode, "asp", "asp"],
+  [mode, "sync", "bsp"],
+  [seconds, "250ms", 250],
+  [seconds, "1.5s", 1500],
+  [seconds, "1h", 3_600_000],
+  [cadence, "5it", { unit: "step", count: 5 }],
+  [cadence, "1e", { unit: "epoch", count: 1 }],
+  [optional(cadence), "none", null],
+  [listOf(share, ","), "50%, 0.75", [0.5, 0.75]],
+  [listOf(share, ","), "", []],
+  [workerRange, "4", { min: 1, max: 4 }],
+  [workerRange, "2:8", { min: 2, max: 8 }],
+  [workerRange, "1024", { min: 1, max: 1024 }],
+  [address, "[::1]:8000", "[::1]:8000"],
+  [injection, "kill:worker=2,at=50", { kind: "kill", role: "worker", rank: 2, at: 50 }],
+  [injection, "kill:server=0,at=1", { kind: "kill", role: "server", rank: 0, at: 1 }],
+] as never;
+
+const refused: readonly (readonly [ValueType<unknown>, string, string])[] = [
+  [whole(1, 9), "0", "is below 1"],
+  [whole(1, 9), "10", "is above 9"],
+  [whole(1, 9), "2.5", "is not a whole number"],
+  [whole(1, 9), "", "is not a whole number"],
+  [real(0, 1), "Infinity", "is not a number"],
+  [real(0, 1), " ", "is not a number"],
+  [share, "%", "is not a share"],
+  [share, "101%", "is above 1"],
+  [toggle, "maybe", "is neither true nor false"],
+  [mode, "bps", "is unknown"],
+  [mode, "toString", "is unknown"],
+  [seconds, "30", "is not a time"],
+  [seconds, "99ms", "is below 100ms"],
+  [seconds, "2h", "is above 1h"],
+  [cadence, "5", "is not a cadence"],
+  [cadence, "0e", "is below 1"],
+  [listOf(share, ","), "0.5,x", "is not a share"],
+  [workerRange, "0", "is below 1"],
+  [workerRange, "0:4", "is below 1"],
+  [workerRange, "1025", "is above 1024"],
+  [workerRange, "8:2", "has its minimum above its maximum"],
+  [workerRange, "four", "is not a count of workers"],
+  [address, "here", "is not host:port"],
+  [address, "here:70000", "has no port of 1 to 65535"],
+  [injection, "kill:coordinator=0,at=1", "is not a fault"],
+];
+
+describe("option values", () => {
+  for (const [type, text, value] of read) {
+    test(`"${text}" is read as ${JSON.stringify(value)}`, () => {
+      assert.deepEqual(type.parse(text), { value });
+    });
+    test(`${JSON.stringify(value)} is printed as what reads the same`, () => {
+      assert.deepEqual(type.parse(type.print(value as never)), { value });
+    });
+  }
+  for (const [type, text, problem] of refused) {
+    test(`"${text}" ${problem}`, () => {
+      assert.deepEqual(type.parse(text), { problem });
+    });
+  }
+  test("any duration in range is printed as what reads the same", () => {
+    const property = fc.property(fc.integer({ min: 100, max: 3_600_000 }), (milliseconds) => {
+      assert.deepEqual(seconds.parse(seconds.print(milliseconds)), { value: milliseconds });
+    });
+    fc.assert(property, { seed: 1 });
+  });
+});

@@ -1,0 +1,166 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { type ProgramHost, runProgram } from "./program.js";
+
+interface Outcome {
+  readonly exitCode: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function call(line: string, environment: ProgramHost["environment"] = {}): Promise<Outcome> {
+  const texts = { out: "", err: "" };
+  const host: ProgramHost = {
+    stdout: { write: (text) => (texts.out += text) },
+    stderr: { write: (text) => (texts.err += text) },
+    environment,
+    isTerminal: false,
+  };
+  const exitCode = await runProgram(line.split(" ").filter(Boolean), host);
+  return { exitCode, ...texts };
+}
+
+describe("a wrong command line ends with one sentence and exit code 2", () => {
+  const wrong: readonly (readonly [string, string])[] = [
+    ["trian", "paceline has no command trian (did you mean train?); see paceline --help"],
+    [
+      "train --wrokers 3",
+      "paceline train has no option --wrokers (did you mean --workers?); see paceline train --help",
+    ],
+    ["train --replicas=2", "paceline train has no option --replicas; see paceline train --help"],
+    ["train --port", "paceline: --port has no value; write a whole number from 0 to 65535"],
+    [
+      "train a.yaml b.yaml",
+      "paceline train takes fewer words than it was given; see paceline train --help",
+    ],
+    [
+      "train -w 1025",
+      "paceline: --workers 1025 is above 1024; write a whole number from 1 to 1024, or two such as 2:8",
+    ],
+    [
+      "server",
+      "paceline server needs to know where the coordinator listens; " +
+        "write paceline server --coordinator 127.0.0.1:8000",
+    ],
+    [
+      "train --model mlp --data mnist --dry-run -b 20000 --cache-dir none-here",
+      "paceline: --batch-size 20000 is larger than a worker's slice of 15000 " +
+        "(60000 training examples over 4 workers); write 15000 or less, or lower --workers",
+    ],
+    [
+      "ring --remove sever4",
+      "paceline: --remove sever4 names no server (did you mean server4?); " +
+        "write one of server0 to server4",
+    ],
+    [
+      "config prnt",
+      "paceline config has no part prnt (did you mean print?); write print, schema or docs",
+    ],
+  ];
+  for (const [line, sentence] of wrong) {
+    test(`paceline ${line}`, async () => {
+      const { exitCode, out, err } = await call(line);
+      assert.deepEqual(
+        { exitCode, out, last: err.trimEnd().split("\n").at(-1) },
+        {
+          exitCode: 2,
+          out: "",
+          last: sentence,
+        },
+      );
+    });
+  }
+  test("with --json it is an object on standard output too", async () => {
+    const { exitCode, out } = await call("train --mode bps --json");
+    const { error } = JSON.parse(out) as { error: Record<string, unknown> };
+    assert.equal(exitCode, 2);
+    assert.equal(error.code, "usage");
+    assert.equal(error.exitCode, 2);
+    assert.match(String(error.message), /--mode bps is unknown/);
+  });
+});
+
+describe("bare commands say what to do next", () => {
+  test("paceline", async () => {
+    const { exitCode, out } = await call("");
+    assert.equal(exitCode, 0);
+    assert.match(out, /paceline train --model mlp --data mnist --fast/);
+  });
+  test("paceline train", async () => {
+    const { exitCode, out, err } = await call("train");
+    assert.equal(exitCode, 2);
+    assert.equal(out, "");
+    assert.match(
+      err,
+      /^paceline train needs --model and --data\. For instance:\n\n {2}paceline tr/,
+    );
+  });
+  test("paceline train with a model suggests the data that fits it", async () => {
+    const { err } = await call("train --model logistic");
+    assert.match(err, /needs --data\. .*\n\n {2}paceline train --model logistic --data mnist-par/);
+  });
+});
+
+describe("commands", () => {
+  const folder = mkdtempSync(join(tmpdir(), "paceline-program-"));
+  after(() => rmSync(folder, { recursive: true }));
+
+  test("--version and --help end with 0", async () => {
+    const { exitCode, out } = await call("--version");
+    assert.equal(exitCode, 0);
+    assert.match(out, /^\d+\.\d+\.\d+\n$/);
+    assert.match((await call("--help")).out, /Commands:/);
+    const help = await call("server --help");
+    assert.equal(help.exitCode, 0);
+    assert.match(help.out, /--advertise <host:port>/);
+    assert.doesNotMatch(help.out, /--epochs/);
+  });
+  test("flags, --set, the environment and a file meet in config print", async () => {
+    const path = join(folder, "run.yaml");
+    writeFileSync(path, "epochs: 9\nlr: 0.5\nworkers: 8\nmode: ssp\nprogress: true\n");
+    const line = `config print ${path} -e 2 --set lr=0.25 --set seed=5 --no-progress --json`;
+    const { exitCode, out } = await call(line, { WORLD_SIZE: "6" });
+    const values = JSON.parse(out) as Record<string, { value: unknown; origin: string }>;
+    assert.equal(exitCode, 0);
+    assert.deepEqual(values.epochs, { value: 2, origin: "flag --epochs" });
+    assert.deepEqual(values.lr, { value: 0.25, origin: "--set lr" });
+    assert.deepEqual(values.seed, { value: 5, origin: "--set seed" });
+    assert.deepEqual(values.workers, { value: "6", origin: "environment WORLD_SIZE" });
+    assert.deepEqual(values.mode, { value: "ssp", origin: `file ${path}` });
+    assert.deepEqual(values.progress, { value: false, origin: "flag --progress" });
+  });
+  test("--inject may be given more than once", async () => {
+    const line = "config print --inject kill:worker=2,at=50 --inject kill:server=1,at=9";
+    const { out } = await call(line);
+    assert.match(out, /inject: kill:worker=2,at=50;kill:server=1,at=9/);
+  });
+  test("ring prints loads and moves as JSON", async () => {
+    const line = "ring -s 5 --chunk-values 1 --load-bound none --remove server4 --json";
+    const { out } = await call(line);
+    const { loads, moved } = JSON.parse(out) as Record<string, unknown>;
+    assert.deepEqual(loads, {
+      server0: 160,
+      server1: 155,
+      server2: 143,
+      server3: 173,
+      server4: 154,
+    });
+    assert.deepEqual(moved, { server0: 24, server1: 43, server2: 48, server3: 39 });
+  });
+  test("a dry run shows the plan and tells its options once", async () => {
+    const line = "train --model mlp --data mnist -s 2 --chunk-values 4096 --dry-run";
+    const { exitCode, out, err } = await call(`${line} --cache-dir ${join(folder, "cache")}`);
+    assert.equal(exitCode, 0);
+    assert.match(out, /mlp, 101770 values in 26 chunks/);
+    assert.match(out, /3 epochs of 235 steps, 705 updates/);
+    assert.match(out, /Nothing was started/);
+    assert.match(err, /^paceline train \S+: servers=2 \(--servers\), .*\n$/);
+  });
+  test("a doubtful name in the environment is one line", async () => {
+    const { err } = await call("config print", { PACELINE_EPOCH: "3" });
+    assert.equal(err, "PACELINE_EPOCH is no option (did you mean PACELINE_EPOCHS?)\n");
+  });
+});

@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { CommandName } from "./option-row.js";
+import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "./options.js";
+import { doubtfulEnvironment, type Given, resolve } from "./resolve.js";
+
+const written = (entries: Partial<Record<OptionKey, string>>) =>
+  new Map(Object.entries(entries) as [OptionKey, string][]);
+const file = (entries: Partial<Record<OptionKey, string>>) => ({
+  path: "run.yaml",
+  values: written(entries),
+});
+
+describe("precedence", () => {
+  const layers: readonly (readonly [Given, number, string])[] = [
+    [{}, 3, "default"],
+    [{ flags: written({ fast: "true" }) }, 1, "--fast"],
+    [{ file: file({ epochs: "4", fast: "true" }) }, 4, "run.yaml"],
+    [{ environment: { PACELINE_EPOCHS: "5" }, file: file({ epochs: "4" }) }, 5, "PACELINE_EPOCHS"],
+    [{ set: written({ epochs: "6" }), environment: { PACELINE_EPOCHS: "5" } }, 6, "--set epochs"],
+    [{ flags: written({ epochs: "7" }), set: written({ epochs: "6" }) }, 7, "--epochs"],
+  ];
+  for (const [given, epochs, place] of layers) {
+    test(`epochs is ${epochs} by ${place}`, () => {
+      const { options, origins } = resolve("train", given);
+      assert.equal(options.epochs, epochs);
+      assert.equal(origins.epochs.place, place);
+    });
+  }
+});
+
+describe("environment", () => {
+  const aliases: readonly (readonly [CommandName, Record<string, string>, OptionKey, unknown])[] = [
+    ["train", { SERVER_MODE: "async" }, "mode", "asp"],
+    ["train", { SERVER_MODE: "sync" }, "mode", "bsp"],
+    ["coordinator", { TOTAL_WORKERS_EXPECTED: "8" }, "workers", { min: 1, max: 8 }],
+    ["coordinator", { WORLD_SIZE: "2" }, "workers", { min: 1, max: 2 }],
+    ["coordinator", { SERVER_PORT: "9000" }, "port", 9000],
+    ["coordinator", { MASTER_PORT: "9001" }, "port", 9001],
+    ["server", { SERVER_PORT: "9000" }, "port", 0],
+    ["worker", { RANK: "3" }, "rank", 3],
+    ["server", { RANK: "3" }, "rank", null],
+    ["worker", { PARAMETER_SERVER_ADDRESS: "ps:7000" }, "coordinator", "ps:7000"],
+    ["worker", { PARAMETER_SERVER_ADDRESS: "ps" }, "coordinator", "ps:8000"],
+    ["worker", { PARAMETER_SERVER_ADDRESS: "ps", SERVER_PORT: "7001" }, "coordinator", "ps:7001"],
+    ["server", { MASTER_ADDR: "head", MASTER_PORT: "29500" }, "coordinator", "head:29500"],
+    ["status", { MASTER_ADDR: "head" }, "coordinator", "head:8000"],
+    ["train", { WORLD_SIZE: "2", PACELINE_WORKERS: "3" }, "workers", { min: 1, max: 3 }],
+    ["train", { PACELINE_WORKERS: "" }, "workers", { min: 1, max: 4 }],
+  ];
+  for (const [command, environment, key, value] of aliases) {
+    test(`${JSON.stringify(environment)} gives ${command} ${key} ${JSON.stringify(value)}`, () => {
+      assert.deepEqual(resolve(command, { environment }).options[key], value);
+    });
+  }
+  test("every option is read from its own name, with its own default", () => {
+    for (const key of optionKeys) {
+      const row = rowOf(key);
+      const command = row.commands[0]!;
+      const text = row.default === null || row.default === "" ? "" : row.type.print(row.default);
+      if (text === "" || row.onlyWith !== undefined) continue;
+      const resolution = resolve(command, { environment: { [environmentName(key)]: text } });
+      assert.deepEqual(resolution.options[key], row.default, key);
+      assert.equal(resolution.origins[key].place, environmentName(key));
+    }
+  });
+  test("a mistyped name is doubted, a foreign one is not", () => {
+    const environment = { PACELINE_WROKERS: "3", PACELINE_SERVICE_HOST: "10.0.0.1", PATH: "" };
+    assert.deepEqual(doubtfulEnvironment(environment), [
+      "PACELINE_WROKERS is no option (did you mean PACELINE_WORKERS?)",
+    ]);
+  });
+});
+
+describe("refusals name the place, the value and the remedy", () => {
+  const sentences: readonly (readonly [Given, string])[] = [
+    [
+      { flags: written({ workers: "0" }) },
+      "--workers 0 is below 1; write a whole number from 1 to 1024, or two such as 2:8",
+    ],
+    [
+      { environment: { SERVER_MODE: "bps" } },
+      "SERVER_MODE=bps is unknown (did you mean bsp?); write bsp, ssp or asp",
+    ],
+    [
+      { file: file({ model: "mpl" }) },
+      "model: mpl in run.yaml is unknown (did you mean mlp?); write mlp or logistic",
+    ],
+    [
+      { set: written({ data: "minst" }) },
+      "--set data=minst is unknown (did you mean mnist?); write mnist or mnist-parity",
+    ],
+    [
+      { flags: written({ name: "" }) },
+      '--name "" is empty; write a name that can be a folder\'s, or none',
+    ],
+    [
+      { flags: written({ staleness: "3" }) },
+      "--staleness has no effect with --mode bsp; leave it out or set --mode ssp",
+    ],
+    [
+      { flags: written({ stalenessMax: "3", mode: "asp", stalenessRule: "scale" }) },
+      "--staleness-max has no effect with --staleness-rule scale; " +
+        "leave it out or set --staleness-rule reject or --staleness-rule scale+reject",
+    ],
+  ];
+  for (const [given, sentence] of sentences) {
+    test(sentence, () => {
+      assert.throws(() => resolve("train", given), { code: "usage", message: sentence });
+    });
+  }
+  test("what a file says of a mode that a flag has overridden is let be", () => {
+    const given = { flags: written({ mode: "bsp" }), file: file({ mode: "ssp", staleness: "2" }) };
+    assert.equal(resolve("train", given).options.mode, "bsp");
+  });
+});
+
+describe("the table", () => {
+  test("names and short names of a command are unique", () => {
+    for (const command of ["train", "baseline", "coordinator", "server", "ring"] as const) {
+      const rows = keysOf(command).map(rowOf);
+      const names = rows.flatMap(({ name, short }) => (short === undefined ? name : [name, short]));
+      assert.equal(new Set(names).size, names.length, command);
+    }
+  });
+  test("every option has a sentence, a command and a default that its type can read", () => {
+    for (const key of optionKeys) {
+      const { sentence, commands, type, default: value, name } = rowOf(key);
+      assert.match(sentence, /^[a-z].*[^.]$/, name);
+      assert.ok(commands.length > 0, name);
+      if (value !== null && value !== "")
+        assert.deepEqual(type.parse(type.print(value)), { value }, name);
+    }
+  });
+  test("what can be switched off with none depends on an option that exists", () => {
+    for (const key of optionKeys) {
+      const only = rowOf(key).onlyWith;
+      if (only === undefined) continue;
+      const { choices } = rowOf(only.key).type;
+      for (const value of only.values) assert.ok(choices?.includes(value), `${key}: ${value}`);
+    }
+  });
+  test("--cache-dir follows XDG_CACHE_HOME", () => {
+    const { options } = resolve("train", { environment: { XDG_CACHE_HOME: "elsewhere" } });
+    assert.match(options.cacheDir, /^elsewhere.paceline$/);
+  });
+});
