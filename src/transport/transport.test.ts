@@ -11,6 +11,7 @@ import type {
 import { emptyHeader } from "../core/messages.js";
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
+import { createGrpcTransport } from "./grpc.js";
 import { MemoryNetwork } from "./memory.js";
 import type {
   ChunkAcceptor,
@@ -41,6 +42,15 @@ const kinds: readonly Kind[] = [
         client: network.createTransport("client"),
       };
     },
+  },
+  {
+    name: "gRPC",
+    listenAddress: "127.0.0.1:0",
+    deadAddress: "127.0.0.1:1",
+    create: () => ({
+      server: createGrpcTransport({ ioTimeoutMs: 5000 }),
+      client: createGrpcTransport({ ioTimeoutMs: 5000 }),
+    }),
   },
 ];
 
@@ -233,7 +243,8 @@ for (const kind of kinds) {
       const mail = new Mail<CoordinatorMessage>();
       const session = client.openSession(address, identity, mail);
       const heartbeats = Array.from({ length: 50 }, (_, sequence): MemberMessage => {
-        return { type: "heartbeat", sequence, activity: "riding", server: null, worker: null };
+        const activity = "riding";
+        return { type: "heartbeat", sequence, received: 0, activity, server: null, worker: null };
       });
       for (const heartbeat of heartbeats) session.send(heartbeat);
       await until("heartbeats", () => coordinator.sessions[0]?.mail.messages.length === 50);
@@ -241,7 +252,7 @@ for (const kind of kinds) {
       assert.deepEqual(opened.identity, identity);
       assert.deepEqual(opened.mail.messages, heartbeats);
       for (let sequence = 0; sequence < 50; sequence++)
-        opened.channel.send({ type: "heartbeatAck", sequence });
+        opened.channel.send({ type: "heartbeatAck", sequence, received: 1 });
       await until("answers", () => mail.messages.length === 50);
       assert.deepEqual(
         mail.messages.map((m) => (m.type === "heartbeatAck" ? m.sequence : -1)),

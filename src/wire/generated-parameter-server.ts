@@ -486,7 +486,8 @@ export const ParameterServer: GenService<{
   },
   /**
    * Both in one exchange; what Paceline's own workers use. The caller opens with a hello, which is answered by a
-   * welcome or a refusal; then pushes and pulls are answered by replies, not necessarily in order.
+   * welcome or a refusal; then pushes and pulls are answered by replies, not necessarily in order. The caller keeps
+   * its side open for as long as it expects replies: ending it ends the exchange.
    *
    * @generated from rpc paceline.v1.ParameterServer.PushPull
    */

@@ -91,6 +91,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
   heartbeat: shape<Said<"heartbeat">>({
     type: fc.constant("heartbeat"),
     sequence: whole,
+    received: whole,
     activity: words,
     ...statistics,
   }),
@@ -211,7 +212,11 @@ const view: fc.Arbitrary<View> = fc
 const coordinatorMessages: {
   [Type in CoordinatorMessage["type"]]: fc.Arbitrary<Told<Type>>;
 } = {
-  heartbeatAck: shape<Told<"heartbeatAck">>({ type: fc.constant("heartbeatAck"), sequence: whole }),
+  heartbeatAck: shape<Told<"heartbeatAck">>({
+    type: fc.constant("heartbeatAck"),
+    sequence: whole,
+    received: whole,
+  }),
   job: shape<Told<"job">>({ type: fc.constant("job"), spec }),
   view: shape<Told<"view">>({ type: fc.constant("view"), view }),
   work: shape<Told<"work">>({ type: fc.constant("work"), piece }),

@@ -149,6 +149,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
   open: identityCodec,
   heartbeat: record<Body<"heartbeat">, wire.Heartbeat>(schemas.HeartbeatSchema, {
     sequence: count,
+    received: count,
     activity: sentence,
     ...statistics,
   }),
@@ -195,6 +196,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
 const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
   heartbeatAck: record<Order<"heartbeatAck">, wire.HeartbeatAck>(schemas.HeartbeatAckSchema, {
     sequence: count,
+    received: count,
   }),
   job: record<Order<"job">, wire.Job>(schemas.JobSchema, { spec: runSpecCodec }),
   view: record<Order<"view">, wire.ViewMessage>(schemas.ViewMessageSchema, { view: viewCodec }),

@@ -1,0 +1,149 @@
+/**
+ * A listening gRPC server with what every one of ours has: receive windows wide enough for a network
+ * with delay, health checking, reflection, an end for connections that say nothing, and a close that
+ * lets what was sent go out first.
+ */
+import type { Http2Server, Settings } from "node:http2";
+import { createServer, type Socket } from "node:net";
+import { type DescFile, toBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import type { ServiceDefinition, UntypedServiceImplementation } from "@grpc/grpc-js";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { assert } from "../assert.js";
+import { PacelineError } from "../errors.js";
+import { file_paceline_v1_coordinator } from "../wire/generated-coordinator.js";
+import { file_paceline_v1_parameter_server } from "../wire/generated-parameter-server.js";
+import { file_paceline_v1_run } from "../wire/generated-run.js";
+import { fromListenError } from "./grpc-errors.js";
+import type { GrpcLimits } from "./grpc-methods.js";
+import {
+  frameBytesMax,
+  joinHostPort,
+  receiveWindowBytes,
+  serverOptions,
+  splitHostPort,
+} from "./grpc-methods.js";
+import type { GrpcStream } from "./grpc-stream.js";
+import type { Listener } from "./transport.js";
+
+/** What is served. */
+export interface Served {
+  readonly name: string;
+  readonly methods: ServiceDefinition;
+  readonly handlers: UntypedServiceImplementation;
+  /** Streams that are open. */
+  readonly streams: ReadonlySet<GrpcStream>;
+}
+
+/** How long connections may take to end once every stream has. */
+const lingerMs = 500;
+
+/** Listens at host:port and serves; throws "usage" when the address can't be had. */
+export async function listen(
+  address: string,
+  served: Served,
+  limits: GrpcLimits,
+): Promise<Listener> {
+  const { host, port } = splitHostPort(address);
+  if (host === "" || Number.isNaN(port) || port > 65535) {
+    throw new PacelineError("usage", `address "${address}" is not host:port; give both`);
+  }
+  const server = new Server(serverOptions(limits));
+  server.addService(served.methods, served.handlers);
+  await addHealthAndReflection(server, served);
+  const accept = raiseWindows(server);
+  const sockets = new Set<Socket>();
+  const listening = createServer({ noDelay: true }, (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    accept(socket);
+  });
+  await new Promise<void>((resolve, reject) => {
+    listening.once("error", (error) => {
+      server.forceShutdown();
+      reject(fromListenError(error, host, port));
+    });
+    listening.listen({ host, port }, resolve);
+  });
+  const bound = listening.address();
+  assert(bound !== null && typeof bound === "object", "a TCP listener has a port");
+  const boundAddress = joinHostPort(host, bound.port);
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    const freed = new Promise((resolve) => listening.close(resolve));
+    const error = new PacelineError("unavailable", `${boundAddress} stopped listening`);
+    const streams = [...served.streams];
+    for (const stream of streams) stream.shut(error);
+    await within(limits.ioTimeoutMs, Promise.all(streams.map(whenOver)));
+    await within(lingerMs, new Promise<void>((resolve) => server.tryShutdown(() => resolve())));
+    server.forceShutdown();
+    for (const socket of sockets) socket.destroy();
+    await freed;
+  };
+  return {
+    address: boundAddress,
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+/**
+ * Gives a server an entrance whose connections have wide receive windows. grpc-js reads its window
+ * option on clients only, so its HTTP/2 server is reached through two of its fields; the library is
+ * pinned exactly, and should they move, this says so instead of letting pushes crawl.
+ */
+function raiseWindows(server: Server): (socket: Socket) => void {
+  const inner = server as unknown as {
+    commonServerOptions?: { settings?: Settings };
+    http2Servers?: Map<Http2Server, unknown>;
+  };
+  assert(inner.commonServerOptions !== undefined, "grpc-js keeps its HTTP/2 options where it did");
+  inner.commonServerOptions.settings = {
+    ...inner.commonServerOptions.settings,
+    initialWindowSize: receiveWindowBytes,
+    maxFrameSize: frameBytesMax,
+  };
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const http2Server = inner.http2Servers?.keys().next().value;
+  assert(http2Server !== undefined, "grpc-js keeps its HTTP/2 servers where it did");
+  http2Server.on("session", (session) => session.setLocalWindowSize(receiveWindowBytes));
+  return (socket) => injector.injectConnection(socket);
+}
+
+/** Loaded when something is served, since clients need neither. */
+async function addHealthAndReflection(server: Server, served: Served): Promise<void> {
+  const [{ HealthImplementation }, { ReflectionService }] = await Promise.all([
+    import("grpc-health-check"),
+    import("@grpc/reflection"),
+  ]);
+  new HealthImplementation({ "": "SERVING", [served.name]: "SERVING" }).addToServer(server);
+  const files: readonly DescFile[] = [
+    file_paceline_v1_run,
+    file_paceline_v1_coordinator,
+    file_paceline_v1_parameter_server,
+  ];
+  const fileDescriptorProtos = files.map((file) =>
+    Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)),
+  );
+  const described = { [served.name]: { fileDescriptorProtos } };
+  new ReflectionService(
+    described as unknown as ConstructorParameters<typeof ReflectionService>[0],
+    { services: [served.name] },
+  ).addToServer(server);
+}
+
+function whenOver(stream: GrpcStream): Promise<void> {
+  return new Promise((resolve) => stream.whenOver(resolve));
+}
+
+/** Waits for a promise, but no longer than the limit. */
+async function within(limitMs: number, awaited: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise((resolve) => {
+    timer = setTimeout(resolve, limitMs);
+  });
+  await Promise.race([awaited, limit]);
+  clearTimeout(timer);
+}

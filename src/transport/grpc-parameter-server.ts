@@ -1,0 +1,50 @@
+/**
+ * A parameter server's gRPC service: PushPull is the data channel itself; Push and Pull, which exist
+ * for workers in other languages, are played on the same acceptor as small channels of their own.
+ */
+import type {
+  ServerDuplexStream,
+  ServerReadableStream,
+  ServerWritableStream,
+  sendUnaryData,
+} from "@grpc/grpc-js";
+import { decodeChunk } from "../wire/chunk-codec.js";
+import { acceptHello, deliverChunk } from "./chunk-delivery.js";
+import { chunkChannel } from "./grpc-client.js";
+import { listen } from "./grpc-listener.js";
+import type { GrpcLimits } from "./grpc-methods.js";
+import { parameterServerMethods, serviceNames } from "./grpc-methods.js";
+import { answerPull, answerPush } from "./grpc-one-way.js";
+import { serverStream } from "./grpc-server-stream.js";
+import type { GrpcStream } from "./grpc-stream.js";
+import type { ChunkAcceptor, Listener } from "./transport.js";
+
+/** Serves data channels at host:port. */
+export function serveChunks(
+  address: string,
+  accept: ChunkAcceptor,
+  limits: GrpcLimits,
+): Promise<Listener> {
+  const streams = new Set<GrpcStream>();
+  const handlers = {
+    pushPull: (call: ServerDuplexStream<Buffer, Buffer>) => {
+      const stream = serverStream(call, streams, limits, "hello", (first) => {
+        const { header, payload } = decodeChunk(first);
+        const receiver = acceptHello(accept, chunkChannel(stream), header);
+        const adopted = stream.adopt({
+          onBytes: (bytes) => {
+            const chunk = decodeChunk(bytes);
+            deliverChunk(receiver, chunk.header, chunk.payload);
+          },
+          onClose: (error) => receiver.onClose(error),
+        });
+        if (adopted) deliverChunk(receiver, header, payload);
+      });
+    },
+    push: (call: ServerReadableStream<Buffer, Buffer>, callback: sendUnaryData<Buffer>) =>
+      answerPush(call, callback, accept, streams, limits),
+    pull: (call: ServerWritableStream<Buffer, Buffer>) => answerPull(call, accept, streams),
+  };
+  const name = serviceNames.parameterServer;
+  return listen(address, { name, methods: parameterServerMethods, handlers, streams }, limits);
+}

@@ -1,0 +1,25 @@
+/**
+ * The gRPC transport: the public contract of proto/paceline/v1 over @grpc/grpc-js. Listeners live on
+ * their own; `close` ends the connections that this transport opened.
+ */
+import { GrpcClient } from "./grpc-client.js";
+import { serveCoordinator } from "./grpc-coordinator.js";
+import type { GrpcTransportOptions } from "./grpc-methods.js";
+import { serveChunks } from "./grpc-parameter-server.js";
+import type { Transport } from "./transport.js";
+
+/** Makes a transport; nothing is opened yet. */
+export function createGrpcTransport(options: GrpcTransportOptions = {}): Transport {
+  const limits = { ioTimeoutMs: options.ioTimeoutMs ?? 30_000 };
+  const client = new GrpcClient(limits);
+  return {
+    serveCoordinator: (address, service) => serveCoordinator(address, service, limits),
+    serveChunks: (address, accept) => serveChunks(address, accept, limits),
+    register: client.register,
+    status: client.status,
+    submit: client.submit,
+    openSession: (address, identity, receiver) => client.openSession(address, identity, receiver),
+    openChunks: (address, receiver) => client.openChunks(address, receiver),
+    close: () => client.close(),
+  };
+}
