@@ -9,7 +9,7 @@ import { bindStandalone } from "./standalone.js";
 
 /** Half the width of a central difference, before the moved values are rounded to f32. */
 const halfWidth = 2 ** -7;
-/** Of the largest gradient of the tensor: what f32 activations and the difference's own error allow. */
+/** Of the tensor's largest gradient: what f32 activations and the difference itself allow. */
 const relativeTolerance = 1e-3;
 
 function randomBatch(graph: ModelGraph, n: number): Batch {
