@@ -22,7 +22,7 @@ help:
 node:
 	@$(NODE) scripts/check-node.mjs
 
-$(INSTALLED): package.json package-lock.json | node
+$(INSTALLED): package-lock.json | node
 	npm ci
 	@touch $(INSTALLED)
 

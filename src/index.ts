@@ -1,0 +1,11 @@
+/**
+ * What an embedder gets: the errors, the description of a run, and the pure pieces that say where
+ * parameters lie and what a learning rate will be. Everything else is reached through the commands.
+ */
+
+export { type Chunk, type Layout, layOut, type TensorSpec } from "./core/layout.js";
+export { type Placement, type PlacementRequest, placeChunks } from "./core/placement.js";
+export type { Protocol, RunSpec, ScheduleSpec, UpdateRuleSpec } from "./core/run-spec.js";
+export { learningRate } from "./core/schedule.js";
+export { type ErrorCode, errorCodes, PacelineError } from "./errors.js";
+export { buildModel, modelList } from "./nn/models.js";

@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { ResolvedOptions } from "./options.js";
+import { type RunFacts, runSpecFrom } from "./run-spec.js";
+
+const options: ResolvedOptions = {
+  servers: 2,
+  workers: { min: 1, max: 4 },
+  maxRestarts: 3,
+  coordinator: null,
+  host: "127.0.0.1",
+  port: 0,
+  advertise: null,
+  insecure: false,
+  rank: null,
+  serve: false,
+  startTimeoutMs: 60_000,
+  ioTimeoutMs: 30_000,
+  leaseMs: 3000,
+  rankGraceMs: 30_000,
+  chunkValues: 4096,
+  virtualNodes: 100,
+  loadBound: 1.25,
+  mode: "bsp",
+  staleness: 3,
+  stalenessRule: "none",
+  stalenessScale: 0.1,
+  stalenessFloor: 0.1,
+  stalenessMax: 5,
+  reduce: "mean",
+  model: "mlp",
+  data: "mnist",
+  epochs: 3,
+  maxSteps: null,
+  batchSize: 64,
+  optimizer: "sgd",
+  lr: 0.1,
+  lrSchedule: "constant",
+  lrWarmup: 0,
+  lrMilestones: [0.5, 0.75],
+  lrGamma: 0.1,
+  lrScaling: "none",
+  momentum: 0.9,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0.01,
+  weightDecayPlain: null,
+  seed: 1,
+  engine: "auto",
+  evalEvery: { unit: "epoch", count: 1 },
+  asWorkers: 1,
+  dataDir: null,
+  cacheDir: "cache",
+  feed: "static",
+  trainLimit: null,
+  testLimit: null,
+  checkpointEvery: null,
+  keep: 3,
+  resume: null,
+  runDir: "runs",
+  name: null,
+  json: false,
+  quiet: false,
+  verbose: false,
+  progress: true,
+  logEvery: { unit: "epoch", count: 1 },
+  dryRun: false,
+  fast: false,
+  inject: [],
+};
+const facts: RunFacts = {
+  run: "r1",
+  name: "first",
+  trainExamples: 60_000,
+  testExamples: 10_000,
+  cores: 10,
+};
+const specWith = (changes: Partial<ResolvedOptions>, other: Partial<RunFacts> = {}) =>
+  runSpecFrom({ ...options, ...changes }, { ...facts, ...other });
+
+describe("a run spec", () => {
+  test("keeps what was chosen", () => {
+    const spec = specWith({});
+    assert.deepEqual(spec.protocol, { mode: "bsp" });
+    assert.equal(spec.run, "r1");
+    assert.equal(spec.workersMax, 4);
+    assert.equal(spec.threads, 2);
+    assert.equal(spec.schedule.totalExamples, 180_000);
+    assert.deepEqual(spec.schedule.milestones, []);
+  });
+  test("gives plain sgd no momentum and the plain group the same decay unless told", () => {
+    assert.equal(specWith({}).updateRule.momentum, 0);
+    assert.equal(specWith({ optimizer: "nesterov" }).updateRule.momentum, 0.9);
+    assert.equal(specWith({}).updateRule.weightDecayPlain, 0.01);
+    assert.equal(specWith({ weightDecayPlain: 0 }).updateRule.weightDecayPlain, 0);
+  });
+  test("carries the staleness of its protocol", () => {
+    assert.deepEqual(specWith({ mode: "ssp" }).protocol, { mode: "ssp", staleness: 3 });
+    const staleness = { rule: "reject", scale: 0.1, floor: 0.1, max: 5 };
+    assert.deepEqual(specWith({ mode: "asp", stalenessRule: "reject" }).protocol, {
+      mode: "asp",
+      staleness,
+    });
+  });
+  test("counts the work of --max-steps by the pace", () => {
+    const maxSteps = 100;
+    assert.equal(specWith({ maxSteps }).schedule.totalExamples, 100 * 4 * 64);
+    assert.equal(specWith({ maxSteps, mode: "asp" }).schedule.totalExamples, 100 * 64);
+    assert.equal(specWith({ maxSteps: 1_000_000 }).schedule.totalExamples, 180_000);
+  });
+  test("has at least one thread however many workers share the cores", () => {
+    assert.equal(specWith({ workers: { min: 1, max: 16 } }).threads, 1);
+  });
+
+  const refused: readonly (readonly [Partial<ResolvedOptions>, Partial<RunFacts>, string])[] = [
+    [{ model: null }, {}, "a run needs --model, such as --model mlp"],
+    [{ data: null }, {}, "a run needs --data, such as --data mnist"],
+    [
+      { batchSize: 65 },
+      { trainExamples: 256 },
+      "--batch-size 65 is larger than a worker's slice of 64 " +
+        "(256 training examples over 4 workers); write 64 or less, or lower --workers",
+    ],
+    [
+      {},
+      { trainExamples: 3 },
+      "3 training examples are too few for 4 workers; lower --workers or raise --train-limit",
+    ],
+    [
+      { inject: [{ kind: "kill", role: "server", rank: 2, at: 5 }] },
+      {},
+      "--inject kill:server=2,at=5 names no server; there are 2, from 0 to 1",
+    ],
+    [
+      { lrSchedule: "step", lrMilestones: [0.75, 0.5] },
+      {},
+      "--lr-milestones 0.75,0.5 do not ascend; sort them",
+    ],
+  ];
+  for (const [changes, other, message] of refused) {
+    test(message, () => {
+      assert.throws(() => specWith(changes, other), { code: "usage", message });
+    });
+  }
+  test("takes a batch as large as a slice", () => {
+    assert.equal(specWith({ batchSize: 64 }, { trainExamples: 256 }).batchSize, 64);
+  });
+});
