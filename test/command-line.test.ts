@@ -43,7 +43,9 @@ describe("the paceline command as a process", () => {
     assert.deepEqual(ended, {
       exitCode: 2,
       out: "",
-      err: "paceline train has no option --modle (did you mean --model?); see paceline train --help\n",
+      err:
+        "paceline train has no option --modle (did you mean --model?); " +
+        "see paceline train --help\n",
     });
   });
   test("ends quietly when its reader closes the pipe", async () => {

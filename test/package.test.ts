@@ -13,7 +13,8 @@ const read = (name: string): unknown =>
   JSON.parse(readFileSync(new URL(`../${name}`, import.meta.url), "utf8"));
 const { packages } = read("package-lock.json") as { packages: Record<string, LockedPackage> };
 
-// npm leaves out what a registry doesn't offer, and `npm ci` then refuses the file on every machine.
+// npm leaves out what a registry doesn't offer, and `npm ci` then refuses the file on every
+// machine.
 test("package-lock.json has the packages of every platform, so that npm ci accepts it", () => {
   const missing = Object.values(packages)
     .flatMap(({ optionalDependencies = {} }) => Object.keys(optionalDependencies))

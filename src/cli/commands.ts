@@ -186,7 +186,8 @@ export function nextSteps({ name, needs }: CommandPlan, options: ResolvedOptions
   if (!needsWork || (model !== null && data !== null)) return null;
   const missing = [model === null ? "--model" : "", data === null ? "--data" : ""];
   const named = missing.filter((flag) => flag !== "").join(" and ");
-  const base = `paceline ${name}${needs === "a coordinator" ? ` --coordinator ${coordinator}` : ""}`;
+  const place = needs === "a coordinator" ? ` --coordinator ${coordinator}` : "";
+  const base = `paceline ${name}${place}`;
   const chosen = `${base} --model ${model ?? "mlp"} --data ${data ?? dataFor(model)}`;
   const width = chosen.length + 9;
   return [

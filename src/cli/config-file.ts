@@ -1,6 +1,6 @@
 /**
- * The config file: YAML with an option's name and value in each line, at the top or under its group's
- * name. What `config print` writes can be read again, and so can a run's config.yaml.
+ * The config file: YAML with an option's name and value in each line, at the top or under its
+ * group's name. What `config print` writes can be read again, and so can a run's config.yaml.
  */
 import { readFileSync } from "node:fs";
 import { parseDocument, stringify } from "yaml";
@@ -20,8 +20,8 @@ export function readConfigFile(path: string): Written {
     text = readFileSync(path, "utf8");
   } catch (cause) {
     const reason = (cause as NodeJS.ErrnoException).code ?? "unknown";
-    const sentence = `the config file ${path} can't be read (${reason}); give the path of a YAML file`;
-    throw new PacelineError("usage", sentence, { cause });
+    const sentence = `the config file ${path} can't be read (${reason})`;
+    throw new PacelineError("usage", `${sentence}; give the path of a YAML file`, { cause });
   }
   return readConfigText(text, path);
 }
@@ -101,7 +101,10 @@ function readValue(
   else values.set(key, String(value));
 }
 
-/** The resolved options of a command as YAML, by group, each with its origin as a comment if asked for. */
+/**
+ * The resolved options of a command as YAML, by group, each with its origin as a comment if asked
+ * for.
+ */
 export function printConfig(
   command: CommandName,
   { options, origins }: Resolution,
@@ -120,7 +123,9 @@ export function printConfig(
   return `${lines.join("\n")}\n`;
 }
 
-/** An origin in words: "default", "flag --workers", "environment PACELINE_WORKERS", "file run.yaml". */
+/**
+ * An origin in words: "default", "flag --workers", "environment PACELINE_WORKERS", "file run.yaml".
+ */
 export function showOrigin({ kind, place }: Origin): string {
   if (kind === "default" || kind === "fast") return place;
   return kind === "set" ? place : `${kind} ${place}`;

@@ -1,6 +1,6 @@
 /**
- * The form of one row of the options table: everything that help, validation, environment names, the
- * config file's schema and docs/config.md say about an option.
+ * The form of one row of the options table: everything that help, validation, environment names,
+ * the config file's schema and docs/config.md say about an option.
  */
 import type { ResolvedOptions } from "../runtime/options.js";
 import type { ValueType } from "./option-values.js";
@@ -33,7 +33,9 @@ export type OptionGroup = (typeof optionGroups)[number];
 /** Names and values as a process gets them. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Another environment name that an option is read from, by all its commands unless some are named. */
+/**
+ * Another environment name that an option is read from, by all its commands unless some are named.
+ */
 export interface EnvironmentAlias {
   readonly name: string;
   readonly commands?: readonly CommandName[];

@@ -1,7 +1,7 @@
 /**
- * What a value of an option may look like: from text to value and back, with the words that a refusal
- * and the documents use. Flags, the environment, --set and the config file all arrive as text, so a
- * value means the same wherever it is written.
+ * What a value of an option may look like: from text to value and back, with the words that a
+ * refusal and the documents use. Flags, the environment, --set and the config file all arrive as
+ * text, so a value means the same wherever it is written.
  */
 import type { Cadence } from "../core/run-spec.js";
 import type { Injection, WorkerRange } from "../runtime/options.js";

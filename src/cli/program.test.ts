@@ -38,7 +38,8 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
     ],
     [
       "train -w 1025",
-      "paceline: --workers 1025 is above 1024; write a whole number from 1 to 1024, or two such as 2:8",
+      "paceline: --workers 1025 is above 1024; " +
+        "write a whole number from 1 to 1024, or two such as 2:8",
     ],
     [
       "server",

@@ -1,6 +1,6 @@
 /**
- * The command line itself: commander takes the words apart, the options table gives them meaning, and
- * whatever goes wrong ends as one sentence on standard error with the exit code of its kind.
+ * The command line itself: commander takes the words apart, the options table gives them meaning,
+ * and whatever goes wrong ends as one sentence on standard error with the exit code of its kind.
  */
 import { Command, CommanderError, Option } from "commander";
 import { errorCodes, PacelineError, toPacelineError } from "../errors.js";

@@ -135,8 +135,8 @@ export function hasEffect(key: OptionKey, options: ResolvedOptions): boolean {
 }
 
 /**
- * Refuses an option that would be ignored. One that a config file sets beside a mode that a flag has
- * overridden is let be: the weaker origin yields.
+ * Refuses an option that would be ignored. One that a config file sets beside a mode that a flag
+ * has overridden is let be: the weaker origin yields.
  */
 function demandEffect(key: OptionKey, { options, origins }: Resolution): void {
   const row = rowOf(key);

@@ -10,7 +10,8 @@ function ring(flags: Partial<Record<OptionKey, string>>, removed: string | null 
   return ringReport(resolve("ring", { flags: written }).options, removed);
 }
 
-// The published placement of 784 weights and one bias, each its own key, 100 virtual nodes a server.
+// The published placement of 784 weights and one bias, each its own key, 100 virtual nodes a
+// server.
 describe("the plain ring over 785 scalar keys", () => {
   for (const [servers, loads] of [
     ["2", [391, 394]],

@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { alternatives, didYouMean, editDistance, nearest } from "./suggest.js";
 
-const known = ["workers", "servers", "momentum", "lr", "checkpoint-every"];
+const known = ["workers", "servers", "momentum", "mode", "model", "lr", "checkpoint-every"];
 
 for (const [written, meant] of [
   ["wrokers", "workers"],
   ["server", "servers"],
   ["Momentun", "momentum"],
   ["l", "lr"],
+  ["modle", "model"],
   ["checkpoint", "checkpoint-every"],
   ["zebra", null],
   ["", null],

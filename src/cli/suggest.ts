@@ -6,7 +6,9 @@ export function nearest(written: string, known: readonly string[]): string | nul
   let best: string | null = null;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {
-    const distance = editDistance(word, candidate.toLowerCase());
+    // Among equals the word of the same length is the likelier one.
+    const other = candidate.length === word.length ? 0 : 0.5;
+    const distance = editDistance(word, candidate.toLowerCase()) + other;
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;

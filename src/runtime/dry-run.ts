@@ -1,4 +1,7 @@
-/** `--dry-run`: what a run would do, worked out from its options without starting or fetching anything. */
+/**
+ * `--dry-run`: what a run would do, worked out from its options without starting or fetching
+ * anything.
+ */
 import { availableParallelism } from "node:os";
 import { layOut } from "../core/layout.js";
 import { placeChunks, ringName } from "../core/placement.js";
@@ -66,11 +69,12 @@ export async function planRun(options: ResolvedOptions, cores: number): Promise<
 
 function printPlan(plan: DryRun): string {
   const { spec, loads } = plan;
+  const examples = `${spec.trainExamples} training and ${spec.testExamples} test examples`;
   const { workersMin: min, workersMax: max } = spec;
   const loadTexts = Object.entries(loads).map(([server, values]) => `${server} ${values}`);
   const lines = [
     `model      ${spec.model}, ${plan.parameters} values in ${plan.chunks} chunks`,
-    `data       ${spec.data}, ${spec.trainExamples} training and ${spec.testExamples} test examples`,
+    `data       ${spec.data}, ${examples}`,
     `workers    ${max}, the run goes on with as few as ${min}; batch ${spec.batchSize} each`,
     `servers    ${spec.servers}: ${loadTexts.join(", ")} values`,
     `pace       ${spec.protocol.mode}`,

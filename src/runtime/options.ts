@@ -1,7 +1,7 @@
 /**
  * What a command is told: every option with its value, and the little of the terminal it may touch.
- * The table in src/cli/options.ts has one row for each field, the compiler checks that none is missing.
- * Durations are in milliseconds, shares between 0 and 1, null stands for "not set".
+ * The table in src/cli/options.ts has one row for each field, the compiler checks that none is
+ * missing. Durations are in milliseconds, shares between 0 and 1, null stands for "not set".
  */
 import type { Cadence, StalenessRule, UpdateRuleSpec } from "../core/run-spec.js";
 
@@ -11,7 +11,10 @@ export interface WorkerRange {
   readonly max: number;
 }
 
-/** A fault that a run brings upon itself: the process is killed when it, or the run, reaches the step. */
+/**
+ * A fault that a run brings upon itself: the process is killed when it, or the run, reaches the
+ * step.
+ */
 export interface Injection {
   readonly kind: "kill";
   readonly role: "server" | "worker";

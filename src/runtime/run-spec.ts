@@ -1,6 +1,6 @@
 /**
- * From options to the run spec that every member computes from, with the checks that need the size of
- * the data. Nothing is read here: the same options and facts give the same spec.
+ * From options to the run spec that every member computes from, with the checks that need the size
+ * of the data. Nothing is read here: the same options and facts give the same spec.
  */
 import type { Protocol, RunSpec, UpdateRuleSpec } from "../core/run-spec.js";
 import { PacelineError } from "../errors.js";
@@ -103,8 +103,8 @@ function wholeWork(options: ResolvedOptions, trainExamples: number): number {
 function demandExamples({ workers, batchSize }: ResolvedOptions, facts: RunFacts): void {
   const slice = Math.floor(facts.trainExamples / workers.max);
   if (slice < 1) {
-    const sentence = `${facts.trainExamples} training examples are too few for ${workers.max} workers`;
-    throw usage(`${sentence}; lower --workers or raise --train-limit`);
+    const sentence = `${facts.trainExamples} training examples are too few`;
+    throw usage(`${sentence} for ${workers.max} workers; lower --workers or raise --train-limit`);
   }
   if (batchSize > slice) {
     const examples = `${facts.trainExamples} training examples over ${workers.max} workers`;
