@@ -16,7 +16,7 @@ help:
 	@echo "make lint     biome over src/, test/ and bench/"
 	@echo "make proto    generate src/wire/generated-*.ts from proto/"
 	@echo "make docs     generate docs/config.md and docs/errors.md"
-	@echo "make bench-NAME   one benchmark, e.g. make bench-push-pull"
+	@echo "make bench-NAME   one benchmark, bench/NAME.mjs"
 	@echo "make clean    remove what was built"
 
 node:
@@ -51,7 +51,7 @@ demo: build
 	$(PACELINE) train configs/demo-asp.yaml
 
 bench-%: build
-	$(PACELINE) bench $*
+	$(NODE) bench/$*.mjs
 
 clean:
 	rm -rf dist dist-test .build coverage
