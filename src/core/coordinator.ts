@@ -296,7 +296,6 @@ export class Coordinator {
       case "heartbeat":
         member.activity = message.activity;
         this.#keepCounts(member, message);
-        this.#send(member, { type: "heartbeatAck", sequence: message.sequence });
         break;
       case "ready":
         this.#onReady(member, message.run, message.tensors);

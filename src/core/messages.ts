@@ -118,6 +118,8 @@ export type MemberMessage =
       readonly type: "heartbeat";
       /** Grows by one each time; the coordinator's answer repeats it. */
       readonly sequence: number;
+      /** Coordinator messages received in this incarnation, heartbeat answers aside; later ones are sent again. */
+      readonly received: number;
       /** What the member is doing, as a word or a sentence of reason. */
       readonly activity: string;
       readonly server: ServerStatistics | null;
@@ -171,7 +173,12 @@ export type MemberMessage =
 
 /** Coordinator to member, over the session. */
 export type CoordinatorMessage =
-  | { readonly type: "heartbeatAck"; readonly sequence: number }
+  | {
+      readonly type: "heartbeatAck";
+      readonly sequence: number;
+      /** Member messages received in this incarnation, heartbeats aside; later ones are sent again. */
+      readonly received: number;
+    }
   | { readonly type: "job"; readonly spec: RunSpec }
   | { readonly type: "view"; readonly view: View }
   | { readonly type: "work"; readonly piece: Piece }

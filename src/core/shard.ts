@@ -65,7 +65,8 @@ export type ShardEffect =
       readonly group: ParameterGroup;
       /** In ascending rank. */
       readonly gradients: readonly AppliedGradient[];
-      readonly reduce: Reduce;
+      /** How the gradients become one; null for a single one that is applied as it is. */
+      readonly reduce: Reduce | null;
       readonly lr: number;
       readonly scale: number;
       /** This is the chunk's n-th update, counted from 1 (bias correction). */
@@ -332,7 +333,7 @@ export class Shard {
     if (missingFrom(view, state, step).length > 0) return false;
     const contributions = state.take(step);
     const gradients = contributions.filter(({ examples }) => examples > 0);
-    this.#apply(state, gradients, 1);
+    this.#apply(state, gradients, this.#spec.reduce, 1);
     state.pushes += gradients.length;
     for (const { rank, incarnation, slot } of contributions) {
       state.mark(rank, incarnation, step);
@@ -358,7 +359,7 @@ export class Shard {
       this.#stalenessCount++;
       this.#stalenessMax = Math.max(this.#stalenessMax, staleness);
       state.pushes++;
-      this.#apply(state, [{ slot, examples }], verdict.scale);
+      this.#apply(state, [{ slot, examples }], null, verdict.scale);
     }
     this.#release(slot);
     const outcome = verdict.accept ? "applied" : "rejected";
@@ -366,7 +367,12 @@ export class Shard {
     this.#advance(state, view);
   }
 
-  #apply(state: ChunkState, gradients: readonly AppliedGradient[], scale: number): void {
+  #apply(
+    state: ChunkState,
+    gradients: readonly AppliedGradient[],
+    reduce: Reduce | null,
+    scale: number,
+  ): void {
     if (gradients.length === 0) return;
     this.#lr = this.#learningRate(state);
     state.version++;
@@ -376,7 +382,7 @@ export class Shard {
       chunk: state.index,
       group: this.#layout.chunks[state.index]!.group,
       gradients: gradients.map(({ slot, examples }) => ({ slot, examples })),
-      reduce: this.#spec.reduce,
+      reduce,
       lr: this.#lr,
       scale,
       updateCount: state.version,
