@@ -1,0 +1,48 @@
+/**
+ * What a worker's host asks of whatever computes. In production that is a thread of its own, so that messages
+ * flow while it works; in tests it may be a function. Parameters and gradients lie in memory that both see.
+ *
+ * Invariant: between `compute` and its `computed`, the host writes to no chunk of `parameters` whose gradient has
+ * not been said to be ready, and the computing side writes to no gradient that it has said to be ready.
+ */
+import type { Layout } from "../core/layout.js";
+import type { Range } from "../core/messages.js";
+import type { RunSpec } from "../core/run-spec.js";
+
+/** What a job looks like once it is prepared. */
+export interface PreparedJob {
+  readonly layout: Layout;
+  /** The flat vector of f32 values that replies are written to. */
+  readonly parameters: Float32Array;
+  /** The flat vector of f32 values that pushes are read from. */
+  readonly gradients: Float32Array;
+}
+
+/** What the computing side says. */
+export interface ComputeListener {
+  /** The gradient of this chunk is final for this step. */
+  onChunkReady(step: number, chunk: number): void;
+  /** Every chunk of the step has been said to be ready, unless the sum of losses is not finite. */
+  onComputed(step: number, lossSum: number): void;
+  onEvaluated(correct: number, lossSum: number): void;
+  /** It can't go on. */
+  onFailed(error: unknown): void;
+}
+
+/** One step to compute: examples at these positions of the epoch's permutation. */
+export interface ComputeRequest {
+  readonly step: number;
+  readonly epoch: number;
+  readonly range: Range;
+}
+
+/** The computing side. One request is under way at a time. */
+export interface ComputePort {
+  /** Builds the model, finds the data; rejects with a PacelineError (data, usage). `rank` seeds dropout. */
+  prepare(spec: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedJob>;
+  compute(request: ComputeRequest): void;
+  /** Test examples [start, end), in the test set's own order. */
+  evaluate(range: Range): void;
+  /** Gives everything up; the listener hears no more. */
+  close(): Promise<void>;
+}
