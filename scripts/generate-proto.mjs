@@ -1,6 +1,7 @@
 /**
- * Generates src/wire/generated-*.ts from proto/, offline, with buf and protoc-gen-es from node_modules.
- * `--check` writes nothing and exits 1 when the committed files differ from what would be generated.
+ * Generates src/wire/generated-*.ts from proto/, offline, with buf and protoc-gen-es from
+ * node_modules. `--check` writes nothing and exits 1 when the committed files differ from what would
+ * be generated.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -29,7 +30,8 @@ function generate() {
       env: { ...process.env, PATH: `${binaries}${delimiter}${process.env.PATH}` },
     });
     if (ran.error !== undefined || ran.status !== 0) {
-      throw new Error(`buf generate failed; run npm ci and mend proto/: ${ran.error ?? ran.stderr}`);
+      const reason = ran.error ?? ran.stderr;
+      throw new Error(`buf generate failed; run npm ci and mend proto/: ${reason}`);
     }
     const folder = join(out, "paceline", "v1");
     return new Map(
@@ -67,7 +69,8 @@ if (process.argv.includes("--check")) {
   );
   const names = [...different.map(([name]) => name), ...stale];
   if (names.length > 0) {
-    console.error(`src/wire/${names.join(", ")} differ from proto/; run node scripts/generate-proto.mjs`);
+    const files = names.map((name) => `src/wire/${name}`).join(", ");
+    console.error(`${files} differ from proto/; run node scripts/generate-proto.mjs`);
     process.exit(1);
   }
 } else {

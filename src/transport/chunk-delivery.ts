@@ -1,14 +1,17 @@
 /**
- * What every transport does with a chunk message that has come: asks the receiver for memory, fills it,
- * and says that the message is whole; and what it does before there is a receiver: a data channel opens
- * with `hello`, whatever else comes first ends it.
+ * What every transport does with a chunk message that has come: asks the receiver for memory, fills
+ * it, and says that the message is whole; and what it does before there is a receiver: a data
+ * channel opens with `hello`, whatever else comes first ends it.
  */
 import { assert } from "../assert.js";
 import type { ChunkHeader } from "../core/messages.js";
 import { PacelineError } from "../errors.js";
 import type { ChunkAcceptor, ChunkChannel, ChunkReceiver } from "./transport.js";
 
-/** Hands one message to its receiver; the payload is copied into the memory that the receiver supplies. */
+/**
+ * Hands one message to its receiver; the payload is copied into the memory that the receiver
+ * supplies.
+ */
 export function deliverChunk(
   receiver: ChunkReceiver,
   header: ChunkHeader,
@@ -26,7 +29,10 @@ export function deliverChunk(
   receiver.onChunk(header, destination);
 }
 
-/** Calls the acceptor when a channel's first message is its hello; throws "protocol" when it is another. */
+/**
+ * Calls the acceptor when a channel's first message is its hello; throws "protocol" when it is
+ * another.
+ */
 export function acceptHello(
   accept: ChunkAcceptor,
   channel: ChunkChannel,

@@ -1,6 +1,6 @@
 /**
- * The calling side of the gRPC transport. Each stream has a connection of its own, opened with it and
- * closed with it: a broken one leaves no back-off behind that would delay the next.
+ * The calling side of the gRPC transport. Each stream has a connection of its own, opened with it
+ * and closed with it: a broken one leaves no back-off behind that would delay the next.
  */
 import type { ClientDuplexStream, MethodDefinition } from "@grpc/grpc-js";
 import { Client, credentials } from "@grpc/grpc-js";
@@ -170,7 +170,7 @@ export function chunkChannel(stream: GrpcStream): ChunkChannel {
   return {
     peer: stream.peer,
     send: (header: ChunkHeader, payload: Uint8Array | null, sent?: () => void) =>
-      stream.send(() => encodeChunk(header, payload), sent),
+      stream.send((allocate) => encodeChunk(header, payload, allocate), sent),
     close: () => stream.close(),
   };
 }

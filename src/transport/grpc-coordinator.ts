@@ -1,4 +1,7 @@
-/** The coordinator's gRPC service: calls and session streams on one side, a CoordinatorService on the other. */
+/**
+ * The coordinator's gRPC service: calls and session streams on one side, a CoordinatorService on
+ * the other.
+ */
 import type { ServerDuplexStream, ServerUnaryCall, sendUnaryData } from "@grpc/grpc-js";
 import type { CoordinatorMessage } from "../core/messages.js";
 import { PacelineError } from "../errors.js";
@@ -18,10 +21,9 @@ import {
   type SessionOpening,
 } from "../wire/session-codec.js";
 import { toStatus } from "./grpc-errors.js";
-import { listen } from "./grpc-listener.js";
+import { listen, serverStream } from "./grpc-listener.js";
 import type { GrpcLimits } from "./grpc-methods.js";
 import { coordinatorMethods, serviceNames } from "./grpc-methods.js";
-import { serverStream } from "./grpc-server-stream.js";
 import { crash, type GrpcStream } from "./grpc-stream.js";
 import type { CoordinatorService, Listener, MemberReceiver, SessionChannel } from "./transport.js";
 
@@ -76,8 +78,8 @@ function openSession(
 ): void {
   const opening = decodeMemberMessage(first);
   if (opening.type !== "open") {
-    const said = `the first message of a session must be open, but ${stream.peer} sent ${opening.type}`;
-    throw new PacelineError("protocol", said);
+    const said = `but ${stream.peer} sent ${opening.type}`;
+    throw new PacelineError("protocol", `the first message of a session must be open, ${said}`);
   }
   const { type: _, ...identity } = opening;
   const channel: SessionChannel<CoordinatorMessage> = {

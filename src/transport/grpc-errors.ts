@@ -15,7 +15,7 @@ import { errorCodes, PacelineError } from "../errors.js";
 export const codeTrailer = "paceline-code";
 
 const brokenConnection =
-  /ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|ENETRESET|EHOSTUNREACH|RST_STREAM|socket hang up|session/i;
+  /ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|ENETRESET|EHOSTUNREACH|RST_STREAM|hang up|session/i;
 
 const statusOfCode: Partial<Record<ErrorCode, grpcStatus>> = {
   usage: grpcStatus.INVALID_ARGUMENT,
@@ -50,7 +50,10 @@ export function toStatus(
   };
 }
 
-/** What a call's final status means for the caller; `connected` tells whether the other side had answered. */
+/**
+ * What a call's final status means for the caller; `connected` tells whether the other side had
+ * answered.
+ */
 export function fromStatus(
   status: Pick<StatusObject, "code" | "details" | "metadata">,
   address: string,
@@ -109,11 +112,12 @@ export function fromListenError(
     return new PacelineError("usage", message, cause);
   }
   if (error.code === "EACCES") {
-    const message = `port ${port} on ${host} needs rights that this user lacks; choose one above 1023 with --port`;
-    return new PacelineError("usage", message, cause);
+    const remedy = "choose one above 1023 with --port";
+    return new PacelineError("usage", `port ${port} on ${host} is not allowed; ${remedy}`, cause);
   }
-  const message = `can't listen on ${host}, port ${port} (${error.message}); choose an address of this computer with --host`;
-  return new PacelineError("usage", message, cause);
+  const reason = `can't listen on ${host}, port ${port} (${error.message})`;
+  const remedy = "choose an address of this computer with --host";
+  return new PacelineError("usage", `${reason}; ${remedy}`, cause);
 }
 
 function sentence(code: ErrorCode, address: string, details: string, connected: boolean): string {

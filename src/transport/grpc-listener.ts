@@ -1,20 +1,24 @@
 /**
- * A listening gRPC server with what every one of ours has: receive windows wide enough for a network
- * with delay, health checking, reflection, an end for connections that say nothing, and a close that
- * lets what was sent go out first.
+ * A listening gRPC server with what every one of ours has: receive windows wide enough for a
+ * network with delay, health checking, reflection, an end for connections that say nothing, and a
+ * close that lets what was sent go out first.
  */
 import type { Http2Server, Settings } from "node:http2";
 import { createServer, type Socket } from "node:net";
 import { type DescFile, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import type { ServiceDefinition, UntypedServiceImplementation } from "@grpc/grpc-js";
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import type {
+  ServerDuplexStream,
+  ServiceDefinition,
+  UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
 import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";
 import { file_paceline_v1_coordinator } from "../wire/generated-coordinator.js";
 import { file_paceline_v1_parameter_server } from "../wire/generated-parameter-server.js";
 import { file_paceline_v1_run } from "../wire/generated-run.js";
-import { fromListenError } from "./grpc-errors.js";
+import { fromListenError, silent, toStatus } from "./grpc-errors.js";
 import type { GrpcLimits } from "./grpc-methods.js";
 import {
   frameBytesMax,
@@ -23,7 +27,7 @@ import {
   serverOptions,
   splitHostPort,
 } from "./grpc-methods.js";
-import type { GrpcStream } from "./grpc-stream.js";
+import { GrpcStream } from "./grpc-stream.js";
 import type { Listener } from "./transport.js";
 
 /** What is served. */
@@ -87,6 +91,41 @@ export async function listen(
       return closing;
     },
   };
+}
+
+/**
+ * Wraps a call. `open` gets the first message, from which it decides who receives from the stream;
+ * a peer that sends none within the time-out is told so and let go.
+ */
+export function serverStream(
+  call: ServerDuplexStream<Buffer, Buffer>,
+  streams: Set<GrpcStream>,
+  limits: GrpcLimits,
+  firstMessage: string,
+  open: (first: Buffer) => void,
+): GrpcStream {
+  const { ioTimeoutMs } = limits;
+  const waiting = { onBytes: open, onClose: () => {} };
+  const abort = (error: Parameters<typeof toStatus>[0]): void => {
+    call.emit("error", toStatus(error));
+  };
+  const stream = new GrpcStream(call.getPeer(), call, waiting, abort);
+  const opening = setTimeout(() => {
+    stream.fail(silent(stream.peer, firstMessage, ioTimeoutMs));
+  }, ioTimeoutMs);
+  streams.add(stream);
+  stream.whenOver(() => {
+    clearTimeout(opening);
+    streams.delete(stream);
+  });
+  call.sendMetadata(new Metadata());
+  call.on("data", (bytes: Buffer) => {
+    clearTimeout(opening);
+    stream.arrived(bytes);
+  });
+  call.on("end", () => stream.remoteEnded());
+  call.on("cancelled", () => stream.remoteBroke());
+  return stream;
 }
 
 /**

@@ -1,7 +1,7 @@
 /**
- * The paths of the public contract's methods and the options of every gRPC channel and server. Bytes
- * pass through grpc-js untouched: messages are encoded and decoded by `wire` before and after, so that
- * what is wrong with them is told by one translator and not by the library.
+ * The paths of the public contract's methods and the options of every gRPC channel and server.
+ * Bytes pass through grpc-js untouched: messages are encoded and decoded by `wire` before and
+ * after, so that what is wrong with them is told by one translator and not by the library.
  */
 import type { ChannelOptions, MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
 import { chunkMessageBytesMax, sessionMessageBytesMax } from "../wire/limits.js";
@@ -83,7 +83,9 @@ function commonOptions({ ioTimeoutMs }: GrpcLimits): ChannelOptions {
   };
 }
 
-/** Options of a client's channel: its own connection, no proxy, no hidden retries, short back-off. */
+/**
+ * Options of a client's channel: its own connection, no proxy, no hidden retries, short back-off.
+ */
 export function clientOptions(limits: GrpcLimits): ChannelOptions {
   return {
     ...commonOptions(limits),

@@ -1,10 +1,10 @@
 /**
- * The Push and Pull calls as small channels on the acceptor that also serves PushPull, so that a host
- * knows one kind of channel only. Push counts what became of each push; Pull asks for each chunk.
+ * The Push and Pull calls as small channels on the acceptor that also serves PushPull, so that a
+ * host knows one kind of channel only. Push counts what became of each push; Pull asks for each
+ * chunk.
  */
 import type { ServerReadableStream, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";
 import type { ChunkHeader } from "../core/messages.js";
-import { emptyHeader } from "../core/messages.js";
 import { PacelineError } from "../errors.js";
 import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
 import type { PullRequest, PushSummary } from "../wire/service-codec.js";
@@ -15,7 +15,10 @@ import type { GrpcLimits } from "./grpc-methods.js";
 import { GrpcStream } from "./grpc-stream.js";
 import type { ChunkAcceptor, ChunkChannel, ChunkReceiver } from "./transport.js";
 
-/** Plays a Push call: the first chunk is a hello, the others pushes; the summary comes when all are decided on. */
+/**
+ * Plays a Push call: the first chunk is a hello, the others pushes; the summary comes when all are
+ * decided on.
+ */
 export function answerPush(
   call: ServerReadableStream<Buffer, Buffer>,
   callback: sendUnaryData<Buffer>,
@@ -52,8 +55,8 @@ export function answerPush(
       if (!stream.adopt({ onBytes, onClose: onClose.bind(receiver) })) return;
     } else if (header.kind === "push") outstanding += 1;
     else {
-      const said = `after the hello a Push call carries pushes only, but ${peer} sent ${header.kind}`;
-      throw new PacelineError("protocol", said);
+      const said = `but ${peer} sent ${header.kind}`;
+      throw new PacelineError("protocol", `a Push call carries a hello and pushes, ${said}`);
     }
     deliverChunk(receiver, { ...header, wantsReply: false }, payload);
   };
@@ -75,7 +78,9 @@ export function answerPush(
   call.on("cancelled", () => stream.remoteBroke());
 }
 
-/** Plays a Pull call: says hello for the caller, pulls each chunk, and ends after the last reply. */
+/**
+ * Plays a Pull call: says hello for the caller, pulls each chunk, and ends after the last reply.
+ */
 export function answerPull(
   call: ServerWritableStream<Buffer, Buffer>,
   accept: ChunkAcceptor,
@@ -87,7 +92,7 @@ export function answerPull(
     () => stream,
     (header, payload, sent) => {
       left -= 1;
-      stream.send(() => encodeChunk(header, payload), sent);
+      stream.send((allocate) => encodeChunk(header, payload, allocate), sent);
       if (left === 0) stream.shut(closedBy(peer));
     },
   );
@@ -112,7 +117,10 @@ export function answerPull(
   stream.arrived(call.request);
 }
 
-/** The channel that the host sees: replies go to `replied`, a refusal or an early close ends the call. */
+/**
+ * The channel that the host sees: replies go to `replied`, a refusal or an early close ends the
+ * call.
+ */
 function oneWayChannel(
   stream: () => GrpcStream,
   replied: (header: ChunkHeader, payload: Uint8Array | null, sent?: () => void) => void,
@@ -135,7 +143,9 @@ function oneWayChannel(
 
 function pullHeader(request: PullRequest, kind: "hello" | "pull", chunk: number): ChunkHeader {
   const { run, generation, rank, incarnation, fence } = request;
-  return { ...emptyHeader, kind, run, generation, rank, incarnation, fence, chunk };
+  const blank = { phase: 0, version: 0, examples: 0, codec: 0, staleness: 0, detail: "" };
+  const words = { part: "weights", outcome: "none", wantsReply: true, step: -1 } as const;
+  return { ...blank, ...words, kind, run, generation, rank, incarnation, fence, chunk };
 }
 
 function keep(stream: GrpcStream, streams: Set<GrpcStream>): void {

@@ -1,6 +1,7 @@
 /**
- * A parameter server's gRPC service: PushPull is the data channel itself; Push and Pull, which exist
- * for workers in other languages, are played on the same acceptor as small channels of their own.
+ * A parameter server's gRPC service: PushPull is the data channel itself; Push and Pull, which
+ * exist for workers in other languages, are played on the same acceptor as small channels of their
+ * own.
  */
 import type {
   ServerDuplexStream,
@@ -11,11 +12,10 @@ import type {
 import { decodeChunk } from "../wire/chunk-codec.js";
 import { acceptHello, deliverChunk } from "./chunk-delivery.js";
 import { chunkChannel } from "./grpc-client.js";
-import { listen } from "./grpc-listener.js";
+import { listen, serverStream } from "./grpc-listener.js";
 import type { GrpcLimits } from "./grpc-methods.js";
 import { parameterServerMethods, serviceNames } from "./grpc-methods.js";
 import { answerPull, answerPush } from "./grpc-one-way.js";
-import { serverStream } from "./grpc-server-stream.js";
 import type { GrpcStream } from "./grpc-stream.js";
 import type { ChunkAcceptor, Listener } from "./transport.js";
 

@@ -3,11 +3,12 @@
  * encoded only when the stream takes it, so that a slow peer costs a queue of references and not of
  * copies. Used by both sides, for chunks and for session messages.
  *
- * States: open; closing (this side has closed: nothing is delivered any more, what was sent still goes
- * out, then the stream ends); over (nothing happens any more). `sent` of every message is called once,
- * at the latest when the stream is over.
+ * States: open; closing (this side has closed: nothing is delivered any more, what was sent still
+ * goes out, then the stream ends); over (nothing happens any more). `sent` of every message is
+ * called once, at the latest when the stream is over.
  */
 import { PacelineError } from "../errors.js";
+import { payloadBytesMax } from "../wire/limits.js";
 import { brokenWith, closedBy } from "./grpc-errors.js";
 
 /** The part of grpc-js's client and server streams that is used here. */
@@ -22,13 +23,22 @@ export interface StreamReceiver {
   onClose(error: PacelineError): void;
 }
 
+/**
+ * Encodes a message into memory from `allocate`, which is used again once the library has copied
+ * it.
+ */
+export type Encode = (allocate: (bytes: number) => Buffer) => Buffer;
+
 interface Outgoing {
-  readonly encode: () => Buffer;
+  readonly encode: Encode;
   readonly sent: (() => void) | undefined;
 }
 
 /** Messages encoded and given to the stream, but not taken by it yet. */
 const writesInFlightMax = 2;
+/** Smaller messages come from Node's pool, larger ones than a chunk with its tags are rare. */
+const scratchBytesMin = 65536;
+const scratchBytes = payloadBytesMax + 4096;
 
 /** A stream; the two sides feed it the events of their kind of call. */
 export class GrpcStream {
@@ -39,6 +49,7 @@ export class GrpcStream {
   readonly #abort: (error: PacelineError) => void;
   readonly #queue: Outgoing[] = [];
   readonly #overListeners: (() => void)[] = [];
+  readonly #scratch: Buffer[] = [];
   #writesInFlight = 0;
   #closing = false;
   #ended = false;
@@ -68,8 +79,11 @@ export class GrpcStream {
     return true;
   }
 
-  /** Sends a message after those before it; it is encoded when its turn comes, then `sent` is called. */
-  send(encode: () => Buffer, sent?: () => void): void {
+  /**
+   * Sends a message after those before it; it is encoded when its turn comes, then `sent` is
+   * called.
+   */
+  send(encode: Encode, sent?: () => void): void {
     if (this.#over || this.#closing) {
       if (sent !== undefined) setImmediate(sent);
       return;
@@ -143,11 +157,17 @@ export class GrpcStream {
     while (!this.#over && this.#writesInFlight < writesInFlightMax) {
       const outgoing = this.#queue.shift();
       if (outgoing === undefined) break;
-      const bytes = outgoing.encode();
+      let scratch: Buffer | undefined;
+      const bytes = outgoing.encode((length) => {
+        if (length < scratchBytesMin || length > scratchBytes) return Buffer.allocUnsafe(length);
+        scratch = this.#scratch.pop() ?? Buffer.allocUnsafeSlow(scratchBytes);
+        return scratch.subarray(0, length);
+      });
       if (outgoing.sent !== undefined) setImmediate(outgoing.sent);
       this.#writesInFlight += 1;
       this.#call.write(bytes, () => {
         this.#writesInFlight -= 1;
+        if (scratch !== undefined) this.#scratch.push(scratch);
         this.#pump();
       });
     }

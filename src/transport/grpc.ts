@@ -1,6 +1,6 @@
 /**
- * The gRPC transport: the public contract of proto/paceline/v1 over @grpc/grpc-js. Listeners live on
- * their own; `close` ends the connections that this transport opened.
+ * The gRPC transport: the public contract of proto/paceline/v1 over @grpc/grpc-js. Listeners live
+ * on their own; `close` ends the connections that this transport opened.
  */
 import { GrpcClient } from "./grpc-client.js";
 import { serveCoordinator } from "./grpc-coordinator.js";

@@ -1,8 +1,8 @@
 /**
- * The Transport inside one process: for tests, simulation and runs that need no network. Addresses are
- * names. Deliveries are ordered and asynchronous, by default each in its own turn of the event loop (in
- * microtasks an endless exchange of messages would keep timers from firing); a simulator passes its own
- * scheduler. Links can be cut by name, as a cable is.
+ * The Transport inside one process: for tests, simulation and runs that need no network. Addresses
+ * are names. Deliveries are ordered and asynchronous, by default each in its own turn of the event
+ * loop (in microtasks an endless exchange of messages would keep timers from firing); a simulator
+ * passes its own scheduler. Links can be cut by name, as a cable is.
  */
 import type { ChunkHeader, CoordinatorMessage, MemberMessage } from "../core/messages.js";
 import { PacelineError, toPacelineError } from "../errors.js";
@@ -53,13 +53,18 @@ export class MemoryNetwork {
     this.later = options.schedule ?? ((task) => void setImmediate(task));
   }
 
-  /** A transport of the named process; `cut` knows it by this name and by the addresses it serves. */
+  /**
+   * A transport of the named process; `cut` knows it by this name and by the addresses it serves.
+   */
   createTransport(name = `process-${this.#transports}`): Transport {
     this.#transports += 1;
     return new MemoryTransport(this, name);
   }
 
-  /** Breaks every connection between two processes (names or addresses) and refuses others until `restore`. */
+  /**
+   * Breaks every connection between two processes (names or addresses) and refuses others until
+   * `restore`.
+   */
   cut(left: string, right: string): void {
     this.#cuts.add(this.#pair(left, right));
     const error = new PacelineError("unavailable", `the link of ${left} and ${right} is cut`);

@@ -1,27 +1,24 @@
 /** The contract of every Transport, run against each implementation. */
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
-import type {
-  ChunkHeader,
-  CoordinatorMessage,
-  MemberMessage,
-  RegisterReply,
-  RegisterRequest,
-} from "../core/messages.js";
+import type { CoordinatorMessage, MemberMessage } from "../core/messages.js";
 import { emptyHeader } from "../core/messages.js";
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
 import { createGrpcTransport } from "./grpc.js";
 import { MemoryNetwork } from "./memory.js";
-import type {
-  ChunkAcceptor,
-  ChunkChannel,
-  CoordinatorService,
-  Listener,
-  MemberIdentity,
-  SessionChannel,
-  Transport,
-} from "./transport.js";
+import {
+  accepted,
+  Coordinator,
+  hello,
+  Inbox,
+  identity,
+  Mail,
+  push,
+  request,
+  until,
+} from "./recording.test.js";
+import type { ChunkAcceptor, ChunkChannel, Listener, Transport } from "./transport.js";
 
 interface Kind {
   readonly name: string;
@@ -53,106 +50,6 @@ const kinds: readonly Kind[] = [
     }),
   },
 ];
-
-const request: RegisterRequest = {
-  protocol: 1,
-  role: "worker",
-  rank: null,
-  incarnation: null,
-  pid: 7,
-  host: "rider",
-  address: "",
-};
-const identity: MemberIdentity = { role: "worker", rank: 2, incarnation: 41 };
-const accepted: RegisterReply = {
-  accepted: true,
-  rank: 2,
-  incarnation: 41,
-  heartbeatIntervalMs: 500,
-  leaseMs: 3000,
-};
-
-/** Waits until a condition holds; fails with what was waited for after ten seconds. */
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!condition()) {
-    assert.ok(Date.now() < deadline, `waited 10 s for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
-
-/** A receiver that keeps everything it is told. */
-class Inbox {
-  readonly chunks: { header: ChunkHeader; bytes: Uint8Array | null }[] = [];
-  readonly errors: PacelineError[] = [];
-  destination: (payloadBytes: number) => Uint8Array | null = (bytes) => new Uint8Array(bytes);
-
-  onHeader(_header: ChunkHeader, payloadBytes: number): Uint8Array | null {
-    return this.destination(payloadBytes);
-  }
-
-  onChunk(header: ChunkHeader, bytes: Uint8Array | null): void {
-    this.chunks.push({ header, bytes });
-  }
-
-  onClose(error: PacelineError): void {
-    this.errors.push(error);
-  }
-}
-
-/** A receiver of session messages that keeps everything it is told. */
-class Mail<Message> {
-  readonly messages: Message[] = [];
-  readonly errors: PacelineError[] = [];
-  onMessage(message: Message): void {
-    this.messages.push(message);
-  }
-  onClose(error: PacelineError): void {
-    this.errors.push(error);
-  }
-}
-
-class Coordinator implements CoordinatorService {
-  readonly requests: RegisterRequest[] = [];
-  readonly sessions: {
-    identity: MemberIdentity;
-    channel: SessionChannel<CoordinatorMessage>;
-    mail: Mail<MemberMessage>;
-  }[] = [];
-  reply: RegisterReply = accepted;
-  refuseSessions: PacelineError | null = null;
-
-  register(asked: RegisterRequest): RegisterReply {
-    this.requests.push(asked);
-    return this.reply;
-  }
-
-  open(who: MemberIdentity, channel: SessionChannel<CoordinatorMessage>): Mail<MemberMessage> {
-    if (this.refuseSessions !== null) throw this.refuseSessions;
-    const mail = new Mail<MemberMessage>();
-    this.sessions.push({ identity: who, channel, mail });
-    return mail;
-  }
-
-  status(): unknown {
-    return { members: [{ rank: 2, waiting: "for worker 3: step 118 of 121" }], step: 12 };
-  }
-
-  submit(configText: string): string {
-    if (configText === "")
-      throw new PacelineError("usage", "the configuration is empty; give YAML");
-    return `run-of-${configText.length}-letters`;
-  }
-}
-
-const hello: ChunkHeader = {
-  ...emptyHeader,
-  kind: "hello",
-  run: "run-1",
-  rank: 2,
-  incarnation: 41,
-};
-const push = (step: number): ChunkHeader => ({ ...hello, kind: "push", step, chunk: 3 });
 
 for (const kind of kinds) {
   describe(`${kind.name} transport`, () => {
@@ -273,7 +170,7 @@ for (const kind of kinds) {
       assert.match(mail.errors[0]!.message, /worker 2 was lost; register again/);
     });
 
-    test("a leave sent before close still arrives, then the coordinator hears the end once", async () => {
+    test("a leave sent before close arrives, then the coordinator hears the end once", async () => {
       const { coordinator, client, address } = await coordinate();
       const mail = new Mail<CoordinatorMessage>();
       const session = client.openSession(address, identity, mail);
@@ -346,7 +243,7 @@ for (const kind of kinds) {
       assert.equal(far.chunks[1]!.bytes!.buffer, arena.buffer);
     });
 
-    test("a receiver that wants no payload has it thrown away and still hears the message", async () => {
+    test("a payload that the receiver does not want is thrown away, not the message", async () => {
       const { far, nearChannel } = await connect();
       far.destination = () => null;
       nearChannel.send(push(1), new Uint8Array(500));
@@ -448,7 +345,7 @@ for (const kind of kinds) {
       assert.match(near.errors[0]!.message, /generation 3 is over; take the view again/);
     });
 
-    test("opening chunks where nobody listens closes as unavailable and names the address", async () => {
+    test("opening chunks where nobody listens is unavailable and names the address", async () => {
       const { client } = pair();
       const near = new Inbox();
       let calls = 0;
@@ -459,7 +356,7 @@ for (const kind of kinds) {
       assert.match(near.errors[0]!.message, new RegExp(kind.deadAddress));
     });
 
-    test("a listener that closes ends its channels, and one opened again is reached anew", async () => {
+    test("a listener that closes ends its channels, and its successor is reached", async () => {
       const { server, client } = pair();
       const far = new Inbox();
       const first = await server.serveChunks(kind.listenAddress, () => far);

@@ -1,11 +1,11 @@
 /**
- * The one interface through which roles reach each other. A session carries typed messages between a
- * member and the coordinator; a data channel carries chunk messages to and from a server. The receiver
- * of a chunk message supplies the memory that its payload is written to, so that a transport able to do
- * so reads a socket straight into the arena.
+ * The one interface through which roles reach each other. A session carries typed messages between
+ * a member and the coordinator; a data channel carries chunk messages to and from a server. The
+ * receiver of a chunk message supplies the memory that its payload is written to, so that a
+ * transport able to do so reads a socket straight into the arena.
  *
- * Implementations: memory (tests, simulation, one process), gRPC (the public contract). Every wait ends
- * by the time-out given; every failure reaches `onClose` once, as a PacelineError with code
+ * Implementations: memory (tests, simulation, one process), gRPC (the public contract). Every wait
+ * ends by the time-out given; every failure reaches `onClose` once, as a PacelineError with code
  * "unavailable" (the connection broke), "timeout", "refused" or "protocol".
  */
 import type {
@@ -34,7 +34,10 @@ export interface ChunkReceiver {
 export interface ChunkChannel {
   /** Address or name of the other side, for messages to people. */
   readonly peer: string;
-  /** `payload` must not change until `sent` is called; it is called exactly once, also when the channel closes. */
+  /**
+   * `payload` must not change until `sent` is called; it is called exactly once, also when the
+   * channel closes.
+   */
   send(header: ChunkHeader, payload: Uint8Array | null, sent?: () => void): void;
   /**
    * Ends the channel after what was sent; the receiver on this side hears nothing more, not even
@@ -62,6 +65,7 @@ export interface CoordinatorReceiver {
 export interface SessionChannel<Message> {
   readonly peer: string;
   send(message: Message): void;
+  /** As a chunk channel's. */
   close(): void;
 }
 
@@ -75,11 +79,15 @@ export interface MemberIdentity {
 /** What a coordinator offers to the network. */
 export interface CoordinatorService {
   register(request: RegisterRequest, peer: string): RegisterReply;
-  /** Throws a PacelineError with code "refused" when the identity is not, or no longer, a member's. */
+  /**
+   * Throws a PacelineError with code "refused" when the identity is not, or no longer, a member's.
+   */
   open(identity: MemberIdentity, channel: SessionChannel<CoordinatorMessage>): MemberReceiver;
   /** A JSON document: the present snapshot, for `paceline status` and the admin service. */
   status(): unknown;
-  /** A run spec submitted to a serving coordinator, as YAML text; returns the run's name or throws. */
+  /**
+   * A run spec submitted to a serving coordinator, as YAML text; returns the run's name or throws.
+   */
   submit(configText: string): string;
 }
 

@@ -1,19 +1,19 @@
 /**
- * Chunk messages <-> bytes, by hand: the one message whose size matters. The layout is that of `Chunk`
- * in proto/paceline/v1/parameter_server.proto, so that any protobuf library reads and writes it too.
- * A message is encoded into one Buffer of exactly its size with the payload last, and decoded into a
- * header and a view of the payload, which is never copied here.
+ * Chunk messages <-> bytes, by hand: the one message whose size matters. The layout is that of
+ * `Chunk` in proto/paceline/v1/parameter_server.proto, so that any protobuf library reads and
+ * writes it too. A message is encoded into one Buffer of exactly its size with the payload last,
+ * and decoded into a header and a view of the payload, which is never copied here.
  *
- * Invariants: fields at their protobuf default (0, false, "") are left out; what the generated codec
- * writes decodes to the same header and the other way round; whatever bytes come, decoding throws
- * nothing but a PacelineError of code "protocol" and allocates no more than the strings it accepted.
+ * Invariants: fields at their protobuf default (0, false, "") are left out; what the generated
+ * codec writes decodes to the same header and the other way round; whatever bytes come, decoding
+ * throws nothing but a PacelineError of code "protocol" and allocates no more than the strings it
+ * accepted.
  *
  * Source: Protocol Buffers, "Encoding".
  */
 import { isUtf8 } from "node:buffer";
 import { assert } from "../assert.js";
-import type { ChunkHeader } from "../core/messages.js";
-import { chunkKinds, chunkParts, pushOutcomes } from "../core/messages.js";
+import type { ChunkHeader, ChunkKind, ChunkPart, PushOutcome } from "../core/messages.js";
 import { PacelineError } from "../errors.js";
 import { detailBytesMax, payloadBytesMax, runBytesMax } from "./limits.js";
 import { MessageReader, unzigzag, varintBytes, writeVarint, zigzag } from "./varint.js";
@@ -89,10 +89,36 @@ const stalenessRule: NumberRule = { name: "staleness", signed: false, max: safeM
 const numberRules = [...tagRules, stalenessRule];
 const ruleOfField = new Map(numberRules.map((rule) => [fields[rule.name] as number, rule]));
 
+/**
+ * Wire values; the compiler sees that none is missing, a test that core lists them in this order.
+ */
+const kindValues: Readonly<Record<ChunkKind, number>> = {
+  hello: 0,
+  welcome: 1,
+  refusal: 2,
+  push: 3,
+  pull: 4,
+  reply: 5,
+  load: 6,
+  loaded: 7,
+  save: 8,
+  saved: 9,
+};
+const partValues: Readonly<Record<ChunkPart, number>> = { weights: 0, state1: 1, state2: 2 };
+const outcomeValues: Readonly<Record<PushOutcome, number>> = {
+  none: 0,
+  applied: 1,
+  duplicate: 2,
+  rejected: 3,
+  dropped: 4,
+  refused: 5,
+  nonfinite: 6,
+};
+
 const words: Readonly<Record<Words, readonly string[]>> = {
-  kind: chunkKinds,
-  part: chunkParts,
-  outcome: pushOutcomes,
+  kind: Object.keys(kindValues),
+  part: Object.keys(partValues),
+  outcome: Object.keys(outcomeValues),
 };
 const wordOfField = new Map<number, Words>([
   [fields.kind, "kind"],
@@ -102,16 +128,22 @@ const wordOfField = new Map<number, Words>([
 
 /**
  * Encodes a message into one Buffer of its exact size.
- * @param payload raw little-endian values, at most 1 MiB; null and empty are the same on the wire. It is copied.
+ * @param payload raw little-endian values, at most 1 MiB; null and empty are the same on the
+ *   wire. It is copied.
+ * @param allocate gives the Buffer, so that a sender may use the same memory again.
  */
-export function encodeChunk(header: ChunkHeader, payload: Uint8Array | null): Buffer {
+export function encodeChunk(
+  header: ChunkHeader,
+  payload: Uint8Array | null,
+  allocate: (bytes: number) => Buffer = Buffer.allocUnsafe,
+): Buffer {
   const payloadBytes = payload?.length ?? 0;
   assert(payloadBytes <= payloadBytesMax, "payload of a chunk fits 1 MiB", { payloadBytes });
   const runBytes = Buffer.byteLength(header.run);
   const detailBytes = Buffer.byteLength(header.detail);
   assert(runBytes <= runBytesMax, "run id within its limit", { runBytes });
   assert(detailBytes <= detailBytesMax, "detail within its limit", { detailBytes });
-  const buffer = Buffer.allocUnsafe(encodedBytes(header, runBytes, detailBytes, payloadBytes));
+  const buffer = allocate(encodedBytes(header, runBytes, detailBytes, payloadBytes));
   let offset = writeWord(buffer, "kind", header.kind, 0);
   offset = writeText(buffer, fields.run, header.run, runBytes, offset);
   for (const rule of tagRules) offset = writeNumber(buffer, rule, header[rule.name], offset);
@@ -133,7 +165,9 @@ export function encodeChunk(header: ChunkHeader, payload: Uint8Array | null): Bu
   return buffer;
 }
 
-/** Decodes a message; throws a PacelineError of code "protocol" for whatever the protocol forbids. */
+/**
+ * Decodes a message; throws a PacelineError of code "protocol" for whatever the protocol forbids.
+ */
 export function decodeChunk(bytes: Buffer): DecodedChunk {
   const header: { -readonly [Name in keyof ChunkHeader]: ChunkHeader[Name] } = { ...wireDefaults };
   let payload: Uint8Array = noBytes;
@@ -166,7 +200,7 @@ export function decodeChunk(bytes: Buffer): DecodedChunk {
 const noBytes = new Uint8Array(0);
 
 const wireDefaults: ChunkHeader = {
-  kind: chunkKinds[0],
+  kind: "hello",
   run: "",
   generation: 0,
   rank: 0,
@@ -178,8 +212,8 @@ const wireDefaults: ChunkHeader = {
   fence: 0,
   examples: 0,
   codec: 0,
-  part: chunkParts[0],
-  outcome: pushOutcomes[0],
+  part: "weights",
+  outcome: "none",
   staleness: 0,
   wantsReply: false,
   detail: "",
@@ -242,8 +276,8 @@ function writeText(
 function readText(bytes: Buffer, reader: MessageReader, name: string, bytesMax: number): string {
   const length = reader.length();
   if (length > bytesMax) {
-    const message = `${name} of a chunk message has ${length} bytes, at most ${bytesMax} are allowed`;
-    throw new PacelineError("protocol", message);
+    const has = `${name} of a chunk message has ${length} bytes`;
+    throw new PacelineError("protocol", `${has}, at most ${bytesMax} are allowed`);
   }
   const start = reader.offset;
   reader.offset += length;
@@ -256,10 +290,8 @@ function readText(bytes: Buffer, reader: MessageReader, name: string, bytesMax: 
 function readPayload(bytes: Buffer, reader: MessageReader): Uint8Array {
   const length = reader.length();
   if (length > payloadBytesMax) {
-    throw new PacelineError(
-      "protocol",
-      `a chunk message carries ${length} bytes, at most ${payloadBytesMax} are allowed; send it as several chunks`,
-    );
+    const remedy = `at most ${payloadBytesMax} are allowed; send it as several chunks`;
+    throw new PacelineError("protocol", `a chunk message carries ${length} bytes, ${remedy}`);
   }
   const start = reader.offset;
   reader.offset += length;

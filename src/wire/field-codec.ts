@@ -1,11 +1,11 @@
 /**
- * Small pieces from which codecs between core's plain objects and the generated protobuf messages are
- * put together: a whole number, a text, a word of a closed list, a list, a record.
+ * Small pieces from which codecs between core's plain objects and the generated protobuf messages
+ * are put together: a whole number, a text, a word of a closed list, a list, a record.
  *
- * A record is declared as one table of fields, from which both directions follow, so that a field can't
- * be encoded and forgotten in decoding; the compiler demands an entry for each field of the core type.
- * Decoding validates: every number has a range, every text and list a limit, every word is known.
- * What is wrong is told as a PacelineError of code "protocol" that names the field.
+ * A record is declared as one table of fields, from which both directions follow, so that a field
+ * can't be encoded and forgotten in decoding; the compiler demands an entry for each field of the
+ * core type. Decoding validates: every number has a range, every text and list a limit, every word
+ * is known. What is wrong is told as a PacelineError of code "protocol" that names the field.
  */
 import type { DescMessage, Message, MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
@@ -138,8 +138,8 @@ export type FieldTable<Core, Wire> = {
 };
 
 /**
- * A message field by field. `check` returns what is wrong with the whole, or null; a message that is
- * absent is refused.
+ * A message field by field. `check` returns what is wrong with the whole, or null; a message that
+ * is absent is refused.
  */
 export function record<Core extends object, Wire extends Message>(
   schema: GenMessage<Wire>,

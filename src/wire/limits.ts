@@ -1,16 +1,22 @@
 /**
- * Limits on everything that comes from the network. Each is generous for what Paceline itself sends and
- * small enough that a hostile peer can't make a process allocate or loop without bound. What goes past
- * one is answered with a PacelineError of code "protocol"; the messages name the limit.
+ * Limits on everything that comes from the network. Each is generous for what Paceline itself sends
+ * and small enough that a hostile peer can't make a process allocate or loop without bound. What
+ * goes past one is answered with a PacelineError of code "protocol"; the messages name the limit.
  */
 
 /** The most bytes of a chunk's payload: 262,144 f32 values. */
 export const payloadBytesMax = 1048576;
 /** The most bytes of a run's id. */
 export const runBytesMax = 256;
-/** The most bytes of a chunk's `detail`: the marks of a chunk for 1,024 workers as JSON fit four times. */
+/**
+ * The most bytes of a chunk's `detail`: the marks of a chunk for 1,024 workers as JSON fit four
+ * times.
+ */
 export const detailBytesMax = 262144;
-/** The most bytes that a chunk message may take: payload, both strings and the other fields with their tags. */
+/**
+ * The most bytes that a chunk message may take: payload, both strings and the other fields with
+ * their tags.
+ */
 export const chunkMessageBytesMax = payloadBytesMax + detailBytesMax + runBytesMax + 256;
 /** The most bytes of any session message. */
 export const sessionMessageBytesMax = 16777216;

@@ -1,11 +1,10 @@
 /**
  * Run specs and views <-> the generated messages of proto/paceline/v1/run.proto.
  *
- * Beside the ranges of single fields it is checked that a view agrees with itself: its members are in
- * ascending order, and each chunk's primary is a server of the view.
+ * Beside the ranges of single fields it is checked that a view agrees with itself: its members are
+ * in ascending order, and each chunk's primary is a server of the view.
  */
 import { create } from "@bufbuild/protobuf";
-import { chunkValuesMax } from "../core/layout.js";
 import type {
   Cadence,
   Protocol,
@@ -20,7 +19,14 @@ import type { RecordCodec } from "./field-codec.js";
 import { finite, list, optional, record, small, text, whole, word } from "./field-codec.js";
 import type * as wire from "./generated-run.js";
 import * as schemas from "./generated-run.js";
-import { chunksMax, membersMax, milestonesMax, nameBytesMax, runBytesMax } from "./limits.js";
+import {
+  chunksMax,
+  membersMax,
+  milestonesMax,
+  nameBytesMax,
+  payloadBytesMax,
+  runBytesMax,
+} from "./limits.js";
 
 const name = text(nameBytesMax);
 const memberCount = small(1, membersMax);
@@ -85,7 +91,7 @@ const cadence = record<Cadence, wire.Cadence>(schemas.CadenceSchema, {
   count: whole(1),
 });
 
-/** Run specs. */
+/** Run specs as the coordinator hands them out. */
 export const runSpecCodec = record<RunSpec, wire.RunSpec>(
   schemas.RunSpecSchema,
   {
@@ -107,7 +113,7 @@ export const runSpecCodec = record<RunSpec, wire.RunSpec>(
     epochs: whole(),
     maxSteps: optional(whole()),
     batchSize: small(1),
-    chunkValues: small(1, chunkValuesMax),
+    chunkValues: small(1, payloadBytesMax / 4),
     virtualNodes: small(1),
     loadBound: optional(finite),
     evaluateEvery: optional(cadence),
@@ -133,7 +139,7 @@ const viewWorker = record<ViewWorker, wire.ViewWorker>(schemas.ViewWorkerSchema,
   fromStep: whole(),
 });
 
-/** Views. */
+/** Views, which must agree with themselves. */
 export const viewCodec = record<View, wire.View>(
   schemas.ViewSchema,
   {

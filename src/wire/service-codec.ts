@@ -1,6 +1,6 @@
 /**
- * The unary calls' requests and replies <-> bytes: registration, leave, status, submit, and what the
- * push and pull calls of a parameter server take and return beside chunks.
+ * The unary calls' requests and replies <-> bytes: registration, leave, status, submit, and what
+ * the push and pull calls of a parameter server take and return beside chunks.
  *
  * Invariant: as in session-codec.ts, decoding validates and throws only "protocol" errors.
  */

@@ -1,6 +1,7 @@
 /**
  * Session messages <-> bytes: what members and the coordinator say to each other, as the generated
- * messages of proto/paceline/v1/coordinator.proto. One table a message; both directions follow from it.
+ * messages of proto/paceline/v1/coordinator.proto. One table a message; both directions follow from
+ * it.
  *
  * Invariant: what is decoded has passed every range, limit and closed list; whatever bytes come,
  * decoding throws nothing but a PacelineError of code "protocol".
@@ -133,7 +134,7 @@ const departure = record<Departure, wire.Departure>(schemas.DepartureSchema, {
   stepMax: step,
 });
 
-/** Identities. */
+/** Whose session it is. */
 export const identityCodec = record<SessionOpening, wire.MemberIdentity>(
   schemas.MemberIdentitySchema,
   { role: word("server", "worker"), rank, incarnation: count },
@@ -261,8 +262,8 @@ export function decodeMessage<Wire extends Message>(
   bytes: Uint8Array,
 ): Wire {
   if (bytes.length > sessionMessageBytesMax) {
-    const message = `a message has ${bytes.length} bytes, at most ${sessionMessageBytesMax} are allowed`;
-    throw new PacelineError("protocol", message);
+    const allowed = `at most ${sessionMessageBytesMax} are allowed`;
+    throw new PacelineError("protocol", `a message has ${bytes.length} bytes, ${allowed}`);
   }
   try {
     return fromBinary(schema, bytes) as Wire;
