@@ -1,18 +1,220 @@
-/** `paceline coordinator`, `paceline server` and `paceline worker`. */
-import { PacelineError } from "../errors.js";
+/** `paceline coordinator`, `paceline server` and `paceline worker`: one role a process. */
+import { hostname } from "node:os";
+import type { CoordinatorMessage, MemberRole, RegisterRequest } from "../core/messages.js";
+import { emptyHeader, protocolVersion } from "../core/messages.js";
+import { type ErrorCode, errorCodes, PacelineError } from "../errors.js";
+import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
+import { ServerHost } from "../host/server-host.js";
+import { WorkerHost } from "../host/worker-host.js";
+import { arenaValuesMax } from "../kernels/arena.js";
+import { metricsLine } from "../store/experiment-file.js";
+import { createGrpcTransport } from "../transport/grpc.js";
+import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
+import { createComputeThread } from "./compute-thread.js";
+import { CoordinatorProcess, demandLoopback, signalExitCode } from "./coordinator-process.js";
+import { layoutOf } from "./initial-state.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
+import { processClock } from "./process-clock.js";
+import { onSignals } from "./signals.js";
+import { exitWithParent } from "./supervised.js";
+import { workerMetrics } from "./worker-metrics.js";
 
-/** Runs the role until its end; resolves to the exit code. */
-export async function runCoordinator(_options: ResolvedOptions, _io: CommandIo): Promise<number> {
-  throw new PacelineError("internal", "paceline coordinator is not part of this build");
+/** Coordinates one run, or with --serve one after the other; resolves to the exit code. */
+export async function runCoordinator(options: ResolvedOptions, io: CommandIo): Promise<number> {
+  const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
+  const coordinator = new CoordinatorProcess({
+    options,
+    io,
+    transport,
+    serve: options.serve,
+    rankGraceMs: options.rankGraceMs,
+  });
+  const release = onSignals((signal) => {
+    if (!coordinator.interrupt(signal)) process.exit(signalExitCode(signal));
+  });
+  try {
+    const address = await coordinator.listen();
+    io.stderr.write(`coordinator listens on ${address}\n`);
+    if (options.serve) return await coordinator.serve();
+    return await coordinator.carryOut(options, io.configText);
+  } finally {
+    release();
+    await coordinator.close();
+  }
 }
 
-/** Runs the role until its end; resolves to the exit code. */
-export async function runServer(_options: ResolvedOptions, _io: CommandIo): Promise<number> {
-  throw new PacelineError("internal", "paceline server is not part of this build");
+/** Holds a shard for a coordinator's runs; resolves to the exit code. */
+export async function runServer(options: ResolvedOptions, io: CommandIo): Promise<number> {
+  exitWithParent();
+  demandLoopback(options);
+  const log = logger(io, "server");
+  const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
+  let host: ServerHost | null = null;
+  const listener = await transport.serveChunks(`${options.host}:${options.port}`, (channel) => {
+    return host === null ? refuseAll(channel) : host.accept(channel);
+  });
+  try {
+    const address = options.advertise ?? listener.address;
+    log(`server listens on ${listener.address}`);
+    const request = requestOf("server", options, address);
+    return await new Promise<number>((resolve, reject) => {
+      void takePart(transport, options, request, log, (rank) => {
+        host = new ServerHost({
+          clock: processClock,
+          index: rank,
+          arenaValues: arenaValuesMax,
+          layoutOf,
+          onStop: (message) => !message.stay && resolve(exitCodeOf(message)),
+          log,
+        });
+        return { host, lost: reject, ended: resolve };
+      }).catch(reject);
+    });
+  } finally {
+    (host as ServerHost | null)?.close();
+    await listener.close();
+    await transport.close();
+  }
 }
 
-/** Runs the role until its end; resolves to the exit code. */
-export async function runWorker(_options: ResolvedOptions, _io: CommandIo): Promise<number> {
-  throw new PacelineError("internal", "paceline worker is not part of this build");
+/** Trains for a coordinator's runs; resolves to the exit code. */
+export async function runWorker(options: ResolvedOptions, io: CommandIo): Promise<number> {
+  exitWithParent();
+  const log = logger(io, "worker");
+  const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
+  let host: WorkerHost | null = null;
+  const live = async (rank: number | null): Promise<number> => {
+    await host?.close();
+    const request = { ...requestOf("worker", options, ""), rank };
+    return new Promise<number>((resolve, reject) => {
+      void takePart(transport, options, request, log, (given, incarnation) => {
+        const own = new WorkerHost({
+          transport,
+          clock: processClock,
+          rank: given,
+          incarnation,
+          compute: createComputeThread({
+            dataDir: options.dataDir,
+            cacheDir: options.cacheDir,
+            log,
+          }),
+          onFinish: (end) => {
+            const metrics = workerMetrics(given, end);
+            if (end.outcome === "done" && metrics !== null) {
+              io.stdout.write(`${metricsLine(metrics)}\n`);
+            }
+            if (!end.stay) resolve(exitCodeOf(end));
+          },
+          log,
+        });
+        host = own;
+        const lost = (error: PacelineError) => {
+          if (error.code !== "refused") return reject(error);
+          log(`${error.message}; registering again`);
+          live(given).then(resolve, reject);
+        };
+        return { host: own, lost, ended: resolve };
+      }).catch(reject);
+    });
+  };
+  try {
+    return await live(options.rank);
+  } finally {
+    await (host as WorkerHost | null)?.close();
+    await transport.close();
+  }
+}
+
+interface Participant {
+  readonly host: ServerHost | WorkerHost;
+  lost(error: PacelineError): void;
+  ended(exitCode: number): void;
+}
+
+/** Registers and keeps a session for the participant that `make` creates. */
+async function takePart(
+  transport: Transport,
+  options: ResolvedOptions,
+  request: RegisterRequest,
+  log: (text: string) => void,
+  make: (rank: number, incarnation: number) => Participant,
+): Promise<void> {
+  const { role } = request;
+  if (options.coordinator === null) {
+    throw new PacelineError("usage", `a ${role} needs --coordinator, such as 127.0.0.1:8000`);
+  }
+  const config: SessionConfig = {
+    coordinator: options.coordinator,
+    startTimeoutMs: options.startTimeoutMs,
+    ioTimeoutMs: options.ioTimeoutMs,
+  };
+  const reply = await register(transport, processClock, config, request, log);
+  const { rank, incarnation } = reply;
+  log(`${role === "worker" ? "Worker" : "Server"} ${rank} registered with ID ${rank}`);
+  const participant = make(rank, incarnation);
+  const { host } = participant;
+  const over = { done: false };
+  const session: MemberSession = new MemberSession(
+    {
+      transport,
+      clock: processClock,
+      config,
+      handler: {
+        onMessage: (message) => {
+          host.onMessage(message);
+          if (message.type === "stop" && !message.stay) void leave();
+        },
+        heartbeat: () => host.heartbeat(),
+        onLost: (error) => {
+          release();
+          if (!over.done) participant.lost(error);
+        },
+        log,
+      },
+    },
+    { role, rank, incarnation },
+    reply.heartbeatIntervalMs,
+  );
+  host.attach(session);
+  const leave = async () => {
+    over.done = true;
+    await session.drain(2000);
+    session.close();
+    release();
+  };
+  const release = onSignals((signal) => {
+    if (over.done) process.exit(signalExitCode(signal));
+    over.done = true;
+    log(`${signal}: leaving`);
+    const { server, worker } = host.heartbeat();
+    session.send({ type: "leave", reason: signal, server, worker });
+    void leave().then(() => participant.ended(signalExitCode(signal)));
+  });
+}
+
+function requestOf(role: MemberRole, options: ResolvedOptions, address: string): RegisterRequest {
+  const { rank } = options;
+  const { pid } = process;
+  const host = hostname();
+  return { protocol: protocolVersion, role, rank, incarnation: null, pid, host, address };
+}
+
+/** A member ends well when its run did, or when the run's failure is not its own. */
+function exitCodeOf(end: Pick<CoordinatorMessage & { type: "stop" }, "outcome">): number {
+  const code: ErrorCode = "member_lost";
+  return end.outcome === "failed" ? errorCodes[code].exitCode : 0;
+}
+
+function logger(io: CommandIo, role: string): (text: string) => void {
+  return (text) => void io.stderr.write(`${new Date().toISOString()} ${role}: ${text}\n`);
+}
+
+/** A server that has no rank yet serves no run: whoever asks is told to come again. */
+function refuseAll(channel: ChunkChannel): ChunkReceiver {
+  const detail = "this server is not registered yet";
+  return {
+    onHeader: () => null,
+    onChunk: () => channel.send({ ...emptyHeader, kind: "refusal", detail }, null),
+    onClose: () => {},
+  };
 }

@@ -1,8 +1,129 @@
-/** `paceline train`. */
+/**
+ * `paceline train`: coordinator, servers and workers on this machine. This process coordinates and supervises; the
+ * members are its children and end with it.
+ */
+import { availableParallelism } from "node:os";
+import type { MemberRole } from "../core/messages.js";
+import { prepareDataset } from "../data/dataset.js";
 import { PacelineError } from "../errors.js";
-import type { CommandIo, ResolvedOptions } from "./options.js";
+import { createGrpcTransport } from "../transport/grpc.js";
+import { CoordinatorProcess, signalExitCode } from "./coordinator-process.js";
+import { dryRun } from "./dry-run.js";
+import type { CommandIo, Injection, ResolvedOptions } from "./options.js";
+import type { PreparedRun } from "./run-preparation.js";
+import { onSignals } from "./signals.js";
+import { type MemberExit, Supervisor } from "./supervisor.js";
 
 /** Runs the command; resolves to the exit code. */
-export async function train(_options: ResolvedOptions, _io: CommandIo): Promise<number> {
-  throw new PacelineError("internal", "paceline train is not part of this build");
+export async function train(options: ResolvedOptions, io: CommandIo): Promise<number> {
+  if (options.dryRun) return dryRun(options, io);
+  const { dataDir, cacheDir } = options;
+  const log = (line: string) => void (options.quiet || io.stderr.write(`${line}\n`));
+  await prepareDataset(options.data ?? "", { dataDir, cacheDir, log });
+  const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
+  const here = { ...options, host: "127.0.0.1" };
+  const coordinator = new CoordinatorProcess({
+    options: here,
+    io,
+    transport,
+    serve: false,
+    rankGraceMs: 0,
+  });
+  let members: Members | null = null;
+  const release = onSignals((signal) => {
+    if (coordinator.interrupt(signal)) return;
+    members?.killAll();
+    process.exit(signalExitCode(signal));
+  });
+  try {
+    const address = await coordinator.listen();
+    return await coordinator.carryOut(here, io.configText, (prepared) => {
+      members = new Members(here, io, address, coordinator, prepared);
+    });
+  } finally {
+    await (members as Members | null)?.stop();
+    release();
+    await coordinator.close();
+  }
+}
+
+/** The children: servers and workers of one run. */
+class Members {
+  readonly #supervisor: Supervisor;
+  readonly #coordinator: CoordinatorProcess;
+  readonly #injections: Injection[];
+  readonly #watch: NodeJS.Timeout;
+
+  constructor(
+    options: ResolvedOptions,
+    io: CommandIo,
+    address: string,
+    coordinator: CoordinatorProcess,
+    prepared: PreparedRun,
+  ) {
+    this.#coordinator = coordinator;
+    this.#injections = [...options.inject];
+    const processes = options.servers + options.workers.max;
+    this.#supervisor = new Supervisor({
+      entry: process.argv[1]!,
+      argumentsOf: (role, rank) => memberArguments(role, rank, options, address),
+      environment: io.environment,
+      threads: Math.max(1, Math.floor(availableParallelism() / processes)),
+      logPath: (role, rank) => prepared.directory.logPath(role, rank),
+      maxRestarts: options.maxRestarts,
+      onExit: (exit) => this.#onExit(exit),
+    });
+    for (let index = 0; index < options.servers; index++) this.#supervisor.start("server", index);
+    for (let rank = 0; rank < options.workers.max; rank++) this.#supervisor.start("worker", rank);
+    this.#watch = setInterval(() => this.#inject(), 20);
+  }
+
+  killAll(): void {
+    this.#supervisor.killAll();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#watch);
+    await this.#supervisor.stop();
+  }
+
+  #onExit(exit: MemberExit): void {
+    const how = exit.signal === null ? `exit code ${exit.code}` : exit.signal;
+    const again = exit.restarts ? ", is started again" : "";
+    this.#coordinator.host.tell({
+      type: "exited",
+      role: exit.role,
+      rank: exit.rank,
+      reason: `(pid ${exit.pid}) ended with ${how}${again}`,
+      restarts: exit.restarts,
+    });
+  }
+
+  /** Kills members whose moment has come. */
+  #inject(): void {
+    if (this.#injections.length === 0) return;
+    const { members, phase } = this.#coordinator.host.snapshot();
+    if (phase !== "training") return;
+    const step = Math.max(0, ...members.map((member) => member.worker?.clock ?? 0));
+    for (const injection of [...this.#injections]) {
+      if (step < injection.at) continue;
+      this.#injections.splice(this.#injections.indexOf(injection), 1);
+      this.#supervisor.kill(injection.role, injection.rank);
+    }
+  }
+}
+
+function memberArguments(
+  role: MemberRole,
+  rank: number,
+  options: ResolvedOptions,
+  address: string,
+): string[] {
+  const shared = ["--coordinator", address, "--rank", `${rank}`];
+  const times = [`--io-timeout=${options.ioTimeoutMs}ms`];
+  if (role === "server") return ["server", ...shared, ...times, "--port", "0"];
+  if (options.cacheDir === "") throw new PacelineError("usage", "--cache-dir is empty");
+  const data = ["--cache-dir", options.cacheDir];
+  if (options.dataDir !== null) data.push("--data-dir", options.dataDir);
+  return ["worker", ...shared, ...times, ...data];
 }

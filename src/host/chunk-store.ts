@@ -1,0 +1,147 @@
+/**
+ * The values of the chunks that a server holds: weights and optimizer state in the arena's slots, changed by
+ * the kernels alone.
+ *
+ * Invariant: a slot that an unfinished write refers to is never modified. An update of such weights writes to
+ * another slot, and the old one is freed when the last write has ended (copy on write).
+ */
+import { assert } from "../assert.js";
+import type { Layout } from "../core/layout.js";
+import { type ChunkPart, chunkParts } from "../core/messages.js";
+import type { UpdateRuleSpec } from "../core/run-spec.js";
+import type { ShardEffect } from "../core/shard.js";
+import type { Arena } from "../kernels/arena.js";
+import type { Kernels } from "../kernels/kernels.js";
+import { statePartCount, updateScalars } from "../kernels/update-rule.js";
+
+interface ChunkSlots {
+  weights: number;
+  /** As many as the update rule keeps. */
+  readonly states: number[];
+}
+
+/** The memory of one job. */
+export class ChunkStore {
+  readonly #arena: Arena;
+  readonly #kernels: Kernels;
+  readonly #layout: Layout;
+  readonly #rule: UpdateRuleSpec;
+  readonly #chunks = new Map<number, ChunkSlots>();
+  /** Unfinished writes by slot. */
+  readonly #writes = new Map<number, number>();
+  /** Slots to free when their last write has ended. */
+  readonly #retired = new Set<number>();
+
+  constructor(parts: { arena: Arena; kernels: Kernels; layout: Layout; rule: UpdateRuleSpec }) {
+    this.#arena = parts.arena;
+    this.#kernels = parts.kernels;
+    this.#layout = parts.layout;
+    this.#rule = parts.rule;
+  }
+
+  /** A slot as long as a chunk, for what is about to arrive. */
+  allocate(chunk: number): { readonly slot: number; readonly bytes: Uint8Array } {
+    const length = this.#lengthOf(chunk);
+    const slot = this.#arena.allocate(length);
+    return { slot, bytes: this.#arena.byteView(slot, length) };
+  }
+
+  /** False when a value in the slot is not finite. */
+  finite(slot: number, chunk: number): boolean {
+    return this.#kernels.finite(slot, this.#lengthOf(chunk));
+  }
+
+  /** Gives a slot up. */
+  free(slot: number): void {
+    if ((this.#writes.get(slot) ?? 0) > 0) this.#retired.add(slot);
+    else this.#arena.free(slot);
+  }
+
+  /** Makes a slot's values the chunk's weights or a part of its state. State that is not installed is zero. */
+  install(chunk: number, part: ChunkPart, slot: number): void {
+    const slots = this.#slotsOf(chunk);
+    const index = chunkParts.indexOf(part) - 1;
+    if (index < 0) {
+      if (slots.weights >= 0) this.free(slots.weights);
+      slots.weights = slot;
+      return;
+    }
+    const old = slots.states[index];
+    if (old === undefined) {
+      this.free(slot);
+      return;
+    }
+    this.free(old);
+    slots.states[index] = slot;
+  }
+
+  /** Folds and applies gradients. Slots of gradients are scratch memory afterwards. */
+  apply(effect: ShardEffect & { readonly type: "apply" }): void {
+    const { chunk, gradients, reduce, lr, scale, updateCount, group } = effect;
+    const slots = this.#slotsOf(chunk);
+    const length = this.#lengthOf(chunk);
+    const gradient = gradients[0]!.slot;
+    assert(slots.weights >= 0 && group !== "buffer", "weights are loaded", { chunk });
+    if (reduce !== null) {
+      const inputs = gradients.map(({ slot, examples }) => ({ offset: slot, examples }));
+      this.#kernels.fold(gradient, inputs, length, reduce);
+    }
+    const shared = (this.#writes.get(slots.weights) ?? 0) > 0;
+    const target = shared ? this.#arena.allocate(length) : slots.weights;
+    const moment = { lr, scale, group, updateCount };
+    this.#kernels.update(updateScalars(this.#rule, moment), {
+      weightsIn: slots.weights,
+      weightsOut: target,
+      gradient,
+      state1: slots.states[0] ?? null,
+      state2: slots.states[1] ?? null,
+      length,
+    });
+    if (!shared) return;
+    this.free(slots.weights);
+    slots.weights = target;
+  }
+
+  /** Lends a part's bytes to a write; `done` must be called when it has ended. */
+  lend(chunk: number, part: ChunkPart): { readonly bytes: Uint8Array; readonly done: () => void } {
+    const slots = this.#slotsOf(chunk);
+    const slot = part === "weights" ? slots.weights : slots.states[chunkParts.indexOf(part) - 1];
+    assert(slot !== undefined && slot >= 0, "the part is there", { chunk, part });
+    this.#writes.set(slot, (this.#writes.get(slot) ?? 0) + 1);
+    const done = () => this.#endWrite(slot);
+    return { bytes: this.#arena.byteView(slot, this.#lengthOf(chunk)), done };
+  }
+
+  /** The parts that each chunk has. */
+  parts(): readonly ChunkPart[] {
+    return chunkParts.slice(0, 1 + statePartCount(this.#rule));
+  }
+
+  #endWrite(slot: number): void {
+    const left = this.#writes.get(slot)! - 1;
+    if (left > 0) {
+      this.#writes.set(slot, left);
+      return;
+    }
+    this.#writes.delete(slot);
+    if (this.#retired.delete(slot)) this.#arena.free(slot);
+  }
+
+  #slotsOf(chunk: number): ChunkSlots {
+    const known = this.#chunks.get(chunk);
+    if (known !== undefined) return known;
+    const length = this.#lengthOf(chunk);
+    const states = Array.from({ length: statePartCount(this.#rule) }, () => {
+      const slot = this.#arena.allocate(length);
+      this.#kernels.fill(slot, length, 0);
+      return slot;
+    });
+    const slots = { weights: -1, states };
+    this.#chunks.set(chunk, slots);
+    return slots;
+  }
+
+  #lengthOf(chunk: number): number {
+    return this.#layout.chunks[chunk]!.length;
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * The coordinator: performs the coordinator machine's effects. It is what the transport serves: registrations
+ * are answered on the spot, each member's messages are kept until they are known to have arrived.
+ */
+import {
+  Coordinator,
+  type CoordinatorConfig,
+  type CoordinatorEffect,
+  type CoordinatorEvent,
+  type MemberName,
+} from "../core/coordinator.js";
+import type {
+  CoordinatorMessage,
+  MemberMessage,
+  RegisterReply,
+  RegisterRequest,
+} from "../core/messages.js";
+import type { CoordinatorSnapshot, RunEvent, RunResult } from "../core/run-events.js";
+import type { Job, SaveRequest } from "../core/training-job.js";
+import { PacelineError, toPacelineError } from "../errors.js";
+import { statePartCount } from "../kernels/update-rule.js";
+import type {
+  CoordinatorService,
+  MemberIdentity,
+  MemberReceiver,
+  SessionChannel,
+} from "../transport/transport.js";
+import { every, type Timer } from "./clock.js";
+import { Mailbox } from "./mailbox.js";
+import { loadState, type ModelState, saveState, type TransferParts } from "./state-transfer.js";
+
+/** What a coordinator needs around it. */
+export interface CoordinatorHostParts extends TransferParts {
+  readonly config: CoordinatorConfig;
+  /** What training starts from: fresh, or from the checkpoint that the job resumes. */
+  initialState(job: Job): Promise<ModelState>;
+  /** Writes a checkpoint; resolves to the step it is of. */
+  saveCheckpoint(request: SaveRequest, job: Job, state: ModelState): Promise<number>;
+  onEvent(event: RunEvent): void;
+  onEnded(result: RunResult): void;
+  /** Takes a submitted run's configuration; returns its name or throws. */
+  submit(configText: string): string;
+}
+
+interface Line {
+  readonly mailbox: Mailbox<CoordinatorMessage>;
+  channel: SessionChannel<CoordinatorMessage> | null;
+  /** True once the member has said, on this stream, what it has received. */
+  agreed: boolean;
+  received: number;
+}
+
+const tickIntervalMs = 100;
+
+/** The host. */
+export class CoordinatorHost implements CoordinatorService {
+  readonly #parts: CoordinatorHostParts;
+  readonly #machine: Coordinator;
+  readonly #lines = new Map<string, Line>();
+  /** Incarnation by role and rank, to address the machine's messages. */
+  readonly #present = new Map<string, MemberName>();
+  readonly #tick: Timer;
+  #reply: RegisterReply | null = null;
+
+  constructor(parts: CoordinatorHostParts) {
+    this.#parts = parts;
+    this.#machine = new Coordinator(parts.config);
+    this.#tick = every(parts.clock, tickIntervalMs, () => this.tell({ type: "tick" }));
+  }
+
+  /** Gives the machine an event and does what it says. */
+  tell(event: CoordinatorEvent): void {
+    for (const effect of this.#machine.step(event, this.#parts.clock.nowMs())) {
+      this.#perform(effect);
+    }
+  }
+
+  /** The present picture. */
+  snapshot(): CoordinatorSnapshot {
+    return this.#machine.snapshot(this.#parts.clock.nowMs());
+  }
+
+  /** Stops the clock and ends every session. */
+  close(): void {
+    this.#tick.cancel();
+    for (const line of this.#lines.values()) line.channel?.close();
+    this.#lines.clear();
+  }
+
+  register(request: RegisterRequest): RegisterReply {
+    this.#reply = null;
+    this.tell({ type: "register", request });
+    const reply = this.#reply as RegisterReply | null;
+    if (reply === null) throw new PacelineError("internal", "a registration was not answered");
+    if (reply.accepted) {
+      const { rank, incarnation } = reply;
+      const member = { role: request.role, rank, incarnation };
+      this.#present.set(placeOf(member), member);
+      this.#lines.set(keyOf(member), {
+        mailbox: new Mailbox(),
+        channel: null,
+        agreed: false,
+        received: 0,
+      });
+    }
+    return reply;
+  }
+
+  open(identity: MemberIdentity, channel: SessionChannel<CoordinatorMessage>): MemberReceiver {
+    const line = this.#lines.get(keyOf(identity));
+    if (line === undefined || !this.#machine.knows(identity)) {
+      throw new PacelineError(
+        "refused",
+        `${identity.role}-${identity.rank} of incarnation ${identity.incarnation} is no member (any more): it was lost, or belongs to another run`,
+      );
+    }
+    line.channel?.close();
+    line.channel = channel;
+    line.agreed = false;
+    this.tell({ type: "opened", member: identity });
+    return {
+      onMessage: (message) => {
+        if (line.channel === channel) this.#onMessage(identity, line, message);
+      },
+      onClose: () => {
+        if (line.channel !== channel) return;
+        line.channel = null;
+        line.agreed = false;
+        this.tell({ type: "closed", member: identity });
+      },
+    };
+  }
+
+  status(): unknown {
+    return this.snapshot();
+  }
+
+  submit(configText: string): string {
+    return this.#parts.submit(configText);
+  }
+
+  #onMessage(member: MemberName, line: Line, message: MemberMessage): void {
+    if (message.type === "heartbeat") {
+      line.mailbox.acknowledge(message.received);
+      const { sequence } = message;
+      line.channel?.send({ type: "heartbeatAck", sequence, received: line.received });
+      if (!line.agreed) {
+        line.agreed = true;
+        for (const kept of line.mailbox.unacknowledged()) line.channel?.send(kept);
+      }
+    } else {
+      line.received++;
+    }
+    this.tell({ type: "message", member, message });
+  }
+
+  #perform(effect: CoordinatorEffect): void {
+    switch (effect.type) {
+      case "registered":
+        this.#reply = effect.reply;
+        break;
+      case "send": {
+        const member = this.#present.get(placeOf(effect));
+        const line = member === undefined ? undefined : this.#lines.get(keyOf(member));
+        line?.mailbox.add(effect.message);
+        if (line?.agreed === true) line.channel?.send(effect.message);
+        break;
+      }
+      case "drop":
+        this.#lines.get(keyOf(effect.member))?.channel?.close();
+        this.#lines.delete(keyOf(effect.member));
+        break;
+      case "load":
+        void this.#load(effect.view, effect.job);
+        break;
+      case "save":
+        void this.#save(effect.request, effect.job);
+        break;
+      case "event":
+        this.#parts.onEvent(effect.event);
+        break;
+      case "ended":
+        this.#parts.onEnded(effect.result);
+        break;
+      default:
+        effect satisfies never;
+    }
+  }
+
+  async #load(view: SaveRequest["view"], job: Job): Promise<void> {
+    try {
+      const state = await this.#parts.initialState(job);
+      await loadState(this.#parts, view, state, job.layout);
+      this.tell({ type: "loaded" });
+    } catch (thrown) {
+      const { code, message } = toPacelineError(thrown);
+      this.tell({ type: "fail", code, reason: message });
+    }
+  }
+
+  async #save(request: SaveRequest, job: Job): Promise<void> {
+    let step = request.step;
+    let problem: string | null = null;
+    try {
+      const parts = statePartCount(job.spec.updateRule);
+      const state = await saveState(this.#parts, request.view, job.layout, parts);
+      step = await this.#parts.saveCheckpoint(request, job, state);
+    } catch (thrown) {
+      problem = toPacelineError(thrown).message;
+    }
+    this.tell({ type: "saved", step, problem });
+  }
+}
+
+function placeOf({ role, rank }: { role: string; rank: number }): string {
+  return `${role}-${rank}`;
+}
+
+function keyOf({ role, rank, incarnation }: MemberName): string {
+  return `${role}-${rank}-${incarnation}`;
+}

@@ -1,0 +1,197 @@
+/**
+ * A member's side of its session with the coordinator: registers, with more and more patience between tries;
+ * sends heartbeats; opens the stream again when the link breaks and has both sides say again what the other
+ * has not heard.
+ *
+ * States: registering -> open <-> reopening -> over. The identity stays the same through every link that is
+ * restored; when the coordinator no longer knows it, the handler is told that it was expelled.
+ */
+import type {
+  CoordinatorMessage,
+  MemberMessage,
+  RegisterReply,
+  RegisterRequest,
+} from "../core/messages.js";
+import { PacelineError, toPacelineError } from "../errors.js";
+import type { MemberIdentity, SessionChannel, Transport } from "../transport/transport.js";
+import { type Clock, every, type Timer } from "./clock.js";
+import { Mailbox } from "./mailbox.js";
+
+/** A heartbeat without what the session adds. */
+export type HeartbeatBody = Pick<
+  MemberMessage & { readonly type: "heartbeat" },
+  "activity" | "server" | "worker"
+>;
+
+/** What the session tells its member. */
+export interface SessionHandler {
+  onMessage(message: CoordinatorMessage): void;
+  heartbeat(): HeartbeatBody;
+  /** The session can't go on: "refused" when the coordinator has given this member up. */
+  onLost(error: PacelineError): void;
+  log(text: string): void;
+}
+
+/** Where and how long to try. */
+export interface SessionConfig {
+  readonly coordinator: string;
+  /** How long registration is tried. */
+  readonly startTimeoutMs: number;
+  /** How long a broken link is repaired. */
+  readonly ioTimeoutMs: number;
+}
+
+/** Waits between tries to register: 1, 2, 4, then 8 s. */
+const registerDelaysMs = [1000, 2000, 4000, 8000];
+const reopenDelayMs = 150;
+
+/** Registers, trying again while the coordinator can't be reached; rejects when it says no. */
+export async function register(
+  transport: Transport,
+  clock: Clock,
+  config: SessionConfig,
+  request: RegisterRequest,
+  log: (text: string) => void,
+): Promise<RegisterReply & { accepted: true }> {
+  const deadlineMs = clock.nowMs() + config.startTimeoutMs;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const reply = await transport.register(config.coordinator, request);
+      if (reply.accepted) return reply;
+      throw new PacelineError(reply.code, `the coordinator said no: ${reply.reason}`);
+    } catch (thrown) {
+      const error = toPacelineError(thrown);
+      const delayMs = registerDelaysMs[Math.min(attempt, registerDelaysMs.length - 1)]!;
+      if (!error.retryable || clock.nowMs() + delayMs > deadlineMs) throw error;
+      log(`${error.message}; trying again in ${delayMs / 1000} s`);
+      await new Promise<void>((resolve) => clock.after(delayMs, resolve));
+    }
+  }
+}
+
+/** An open session. */
+export class MemberSession {
+  readonly identity: MemberIdentity;
+  readonly #transport: Transport;
+  readonly #clock: Clock;
+  readonly #config: SessionConfig;
+  readonly #handler: SessionHandler;
+  readonly #mailbox = new Mailbox<MemberMessage>();
+  readonly #beat: Timer;
+  #channel: SessionChannel<MemberMessage> | null = null;
+  #retry: Timer | null = null;
+  /** True once the coordinator has said, on this stream, what it has received. */
+  #agreed = false;
+  #sequence = 0;
+  #received = 0;
+  #lastHeardMs: number;
+  #over = false;
+
+  constructor(
+    parts: { transport: Transport; clock: Clock; config: SessionConfig; handler: SessionHandler },
+    identity: MemberIdentity,
+    heartbeatIntervalMs: number,
+  ) {
+    this.identity = identity;
+    this.#transport = parts.transport;
+    this.#clock = parts.clock;
+    this.#config = parts.config;
+    this.#handler = parts.handler;
+    this.#lastHeardMs = parts.clock.nowMs();
+    this.#beat = every(parts.clock, heartbeatIntervalMs, () => this.#heartbeat());
+    this.#open();
+  }
+
+  /** Says something to the coordinator, once, in order, whatever the link does. */
+  send(message: MemberMessage): void {
+    if (this.#over) return;
+    this.#mailbox.add(message);
+    if (this.#agreed) this.#channel?.send(message);
+  }
+
+  /** Resolves when the coordinator has everything that was said, or after a while. */
+  async drain(limitMs: number): Promise<void> {
+    const deadlineMs = this.#clock.nowMs() + limitMs;
+    while (this.#mailbox.unacknowledged().length > 0 && !this.#over) {
+      if (this.#clock.nowMs() >= deadlineMs) return;
+      this.#heartbeat();
+      await new Promise<void>((resolve) => this.#clock.after(20, resolve));
+    }
+  }
+
+  /** Ends the session. */
+  close(): void {
+    this.#over = true;
+    this.#beat.cancel();
+    this.#retry?.cancel();
+    this.#channel?.close();
+    this.#channel = null;
+  }
+
+  #open(): void {
+    if (this.#over) return;
+    this.#agreed = false;
+    const channel = this.#transport.openSession(this.#config.coordinator, this.identity, {
+      onMessage: (message) => {
+        if (this.#channel === channel) this.#onMessage(message);
+      },
+      onClose: (error) => {
+        if (this.#channel === channel) this.#onClose(error);
+      },
+    });
+    this.#channel = channel;
+    this.#heartbeat();
+  }
+
+  #heartbeat(): void {
+    if (this.#channel === null || this.#over) return;
+    const sequence = ++this.#sequence;
+    const received = this.#received;
+    const body = this.#handler.heartbeat();
+    this.#channel.send({ type: "heartbeat", sequence, received, ...body });
+    this.#watchSilence();
+  }
+
+  /** A link that is open and says nothing is as good as broken. */
+  #watchSilence(): void {
+    const silentMs = this.#clock.nowMs() - this.#lastHeardMs;
+    if (silentMs < this.#config.ioTimeoutMs) return;
+    this.#give(
+      new PacelineError(
+        "timeout",
+        `the coordinator at ${this.#config.coordinator} has been silent for ${(silentMs / 1000).toFixed(0)} s`,
+      ),
+    );
+  }
+
+  #onMessage(message: CoordinatorMessage): void {
+    this.#lastHeardMs = this.#clock.nowMs();
+    if (message.type === "heartbeatAck") {
+      this.#mailbox.acknowledge(message.received);
+      if (this.#agreed) return;
+      this.#agreed = true;
+      for (const kept of this.#mailbox.unacknowledged()) this.#channel?.send(kept);
+      return;
+    }
+    this.#received++;
+    this.#handler.onMessage(message);
+  }
+
+  #onClose(error: PacelineError): void {
+    this.#channel = null;
+    this.#agreed = false;
+    if (this.#over) return;
+    const silentMs = this.#clock.nowMs() - this.#lastHeardMs;
+    if (!error.retryable || silentMs >= this.#config.ioTimeoutMs) {
+      this.#give(error);
+      return;
+    }
+    this.#retry = this.#clock.after(reopenDelayMs, () => this.#open());
+  }
+
+  #give(error: PacelineError): void {
+    if (this.#over) return;
+    this.close();
+    this.#handler.onLost(error);
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * A server: performs the shard machine's effects with an arena, kernels and channels. It takes chunk messages
+ * in, hands the machine their headers and the names of their slots, and does what it says, in order.
+ *
+ * A reply goes to the channel that its push came by; if that is gone, to nobody: the worker asks again.
+ */
+import type { Layout } from "../core/layout.js";
+import {
+  type ChunkHeader,
+  type ChunkMarks,
+  type CoordinatorMessage,
+  emptyHeader,
+  type ServerStatistics,
+} from "../core/messages.js";
+import type { RunSpec } from "../core/run-spec.js";
+import { Shard, type ShardEffect, type ShardEvent } from "../core/shard.js";
+import { PacelineError, toPacelineError } from "../errors.js";
+import { Arena } from "../kernels/arena.js";
+import { createTwinKernels } from "../kernels/twin.js";
+import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
+import { ChunkStore } from "./chunk-store.js";
+import type { Clock } from "./clock.js";
+import type { HeartbeatBody, MemberSession } from "./member-session.js";
+
+/** What a server needs around it. */
+export interface ServerHostParts {
+  readonly clock: Clock;
+  readonly index: number;
+  /** Values that the arena may hold at most. */
+  readonly arenaValues: number;
+  layoutOf(spec: RunSpec): Layout;
+  /** The coordinator has ended the job. */
+  onStop(message: CoordinatorMessage & { type: "stop" }): void;
+  log(text: string): void;
+}
+
+interface Job {
+  readonly spec: RunSpec;
+  readonly shard: Shard;
+  readonly store: ChunkStore;
+}
+
+interface Arriving {
+  readonly slot: number;
+  readonly objection: string | null;
+}
+
+/** The host. */
+export class ServerHost {
+  readonly #parts: ServerHostParts;
+  readonly #channels = new Map<number, ChunkChannel>();
+  #session: MemberSession | null = null;
+  #job: Job | null = null;
+  #nextChannel = 1;
+  #updateMs = 0;
+  #bytesIn = 0;
+  #bytesOut = 0;
+
+  constructor(parts: ServerHostParts) {
+    this.#parts = parts;
+  }
+
+  /** The session to answer by; set before the first message. */
+  attach(session: MemberSession): void {
+    this.#session = session;
+  }
+
+  /** What the session sends each interval. */
+  heartbeat(): HeartbeatBody {
+    const activity = this.#job?.shard.activity() ?? "idle";
+    return { activity, server: this.#statistics(), worker: null };
+  }
+
+  /** The coordinator has said something. */
+  onMessage(message: CoordinatorMessage): void {
+    switch (message.type) {
+      case "job":
+        this.#begin(message.spec);
+        break;
+      case "view":
+        if (this.#job?.spec.run === message.view.run)
+          this.#step({ type: "view", view: message.view });
+        break;
+      case "stop":
+        this.#stop(message);
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** Takes an incoming channel. */
+  accept(channel: ChunkChannel): ChunkReceiver {
+    const id = this.#nextChannel++;
+    this.#channels.set(id, channel);
+    let arriving: Arriving = { slot: -1, objection: null };
+    return {
+      onHeader: (header, payloadBytes) => {
+        const [next, destination] = this.#prepare(header, payloadBytes);
+        arriving = next;
+        return destination;
+      },
+      onChunk: (header) => this.#onChunk(id, header, arriving),
+      onClose: () => {
+        this.#channels.delete(id);
+      },
+    };
+  }
+
+  /** Ends every channel and gives the job's memory up. */
+  close(): void {
+    for (const channel of this.#channels.values()) channel.close();
+    this.#channels.clear();
+    this.#job = null;
+  }
+
+  #begin(spec: RunSpec): void {
+    if (this.#job?.spec.run === spec.run) return;
+    try {
+      const layout = this.#parts.layoutOf(spec);
+      const arena = new Arena(this.#parts.arenaValues);
+      const kernels = createTwinKernels(arena);
+      const store = new ChunkStore({ arena, kernels, layout, rule: spec.updateRule });
+      const shard = new Shard({ index: this.#parts.index, spec, layout });
+      this.#job = { spec, shard, store };
+      this.#updateMs = 0;
+      this.#bytesIn = 0;
+      this.#bytesOut = 0;
+      this.#session?.send({ type: "ready", run: spec.run, tensors: [] });
+    } catch (thrown) {
+      const { code, message } = toPacelineError(thrown);
+      this.#session?.send({ type: "failed", code, reason: message });
+    }
+  }
+
+  #stop(message: CoordinatorMessage & { type: "stop" }): void {
+    const server = this.#statistics();
+    this.#session?.send({ type: "leave", reason: message.reason, server, worker: null });
+    this.close();
+    this.#parts.onStop(message);
+  }
+
+  #statistics(): ServerStatistics | null {
+    if (this.#job === null) return null;
+    return {
+      ...this.#job.shard.statistics(),
+      updateSeconds: this.#updateMs / 1000,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+    };
+  }
+
+  /** Finds out whether a message can be taken in, and memory for its payload. */
+  #prepare(header: ChunkHeader, payloadBytes: number): [Arriving, Uint8Array | null] {
+    const carries = header.kind === "push" || header.kind === "load";
+    if (this.#job === null || header.kind === "hello") return [{ slot: -1, objection: null }, null];
+    const objection = this.#objection(this.#job, header, payloadBytes);
+    if (objection !== null || !carries || payloadBytes === 0) {
+      return [{ slot: -1, objection }, null];
+    }
+    const { slot, bytes } = this.#job.store.allocate(header.chunk);
+    if (header.kind === "push") this.#bytesIn += payloadBytes;
+    return [{ slot, objection: null }, bytes];
+  }
+
+  #objection(job: Job, header: ChunkHeader, payloadBytes: number): string | null {
+    if (header.codec !== 0) return `codec ${header.codec} is not known here: send raw values (0)`;
+    return job.shard.objection(header, payloadBytes);
+  }
+
+  #onChunk(channel: number, header: ChunkHeader, { slot, objection }: Arriving): void {
+    if (header.kind === "hello") {
+      this.#greet(channel, header);
+      return;
+    }
+    const job = this.#job;
+    if (job === null || objection !== null) {
+      const detail = objection ?? "this server has no job";
+      this.#send(channel, { ...header, kind: "reply", outcome: "refused", examples: 0, detail });
+      return;
+    }
+    switch (header.kind) {
+      case "push": {
+        const finite = slot < 0 || job.store.finite(slot, header.chunk);
+        this.#step({ type: "push", header, slot, finite, channel });
+        break;
+      }
+      case "pull":
+        this.#step({ type: "pull", header, channel });
+        break;
+      case "load": {
+        const marks = header.part === "weights" ? parseMarks(header.detail) : null;
+        this.#step({ type: "load", chunk: header.chunk, part: header.part, slot, marks, channel });
+        break;
+      }
+      case "save":
+        this.#step({ type: "save", chunk: header.chunk, channel });
+        break;
+      default: {
+        const detail = `a server is not sent ${header.kind} messages`;
+        this.#send(channel, { ...header, kind: "reply", outcome: "refused", detail });
+      }
+    }
+  }
+
+  #greet(channel: number, header: ChunkHeader): void {
+    const run = this.#job?.spec.run ?? "";
+    const fits = this.#job !== null && header.run === run;
+    const detail = fits
+      ? ""
+      : `run ${header.run} is not served here${run === "" ? "" : `: ${run} is`}`;
+    this.#send(channel, { ...emptyHeader, kind: fits ? "welcome" : "refusal", run, detail });
+  }
+
+  #step(event: ShardEvent): void {
+    const job = this.#job;
+    if (job === null) return;
+    for (const effect of job.shard.step(event, this.#parts.clock.nowMs())) {
+      this.#perform(job, effect);
+    }
+  }
+
+  #perform(job: Job, effect: ShardEffect): void {
+    switch (effect.type) {
+      case "apply": {
+        const startedMs = this.#parts.clock.nowMs();
+        job.store.apply(effect);
+        this.#updateMs += this.#parts.clock.nowMs() - startedMs;
+        break;
+      }
+      case "release":
+        job.store.free(effect.slot);
+        break;
+      case "install":
+        job.store.install(effect.chunk, effect.part, effect.slot);
+        break;
+      case "reply":
+        if (effect.withWeights) this.#sendPart(job, effect.channel, effect.header);
+        else this.#send(effect.channel, effect.header);
+        break;
+      case "sendParts":
+        for (const part of job.store.parts()) {
+          this.#sendPart(job, effect.channel, { ...effect.header, part });
+        }
+        break;
+      case "viewAck":
+        this.#session?.send(effect);
+        break;
+      case "log":
+        this.#parts.log(effect.text);
+        break;
+      default:
+        effect satisfies never;
+    }
+  }
+
+  #send(channel: number, header: ChunkHeader): void {
+    this.#channels.get(channel)?.send(header, null);
+  }
+
+  #sendPart(job: Job, channel: number, header: ChunkHeader): void {
+    const open = this.#channels.get(channel);
+    if (open === undefined) return;
+    const { bytes, done } = job.store.lend(header.chunk, header.part);
+    this.#bytesOut += bytes.length;
+    open.send(header, bytes, done);
+  }
+}
+
+function parseMarks(text: string): ChunkMarks {
+  try {
+    const marks = JSON.parse(text) as ChunkMarks;
+    const whole = [marks.version, marks.examples, marks.sealedStep].every(Number.isInteger);
+    if (whole && Array.isArray(marks.applied)) return marks;
+  } catch (cause) {
+    throw new PacelineError("protocol", `marks are not JSON: ${text.slice(0, 80)}`, { cause });
+  }
+  throw new PacelineError("protocol", `marks lack a number: ${text.slice(0, 80)}`);
+}

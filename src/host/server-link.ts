@@ -1,0 +1,120 @@
+/**
+ * A worker's or the coordinator's line to one server: opens a channel, says hello, and when the channel breaks
+ * opens another until it is told to stop. What was on its way is not known to have arrived: whoever uses the
+ * link asks again when `onOpen` is called.
+ */
+import { type ChunkHeader, emptyHeader } from "../core/messages.js";
+import type { PacelineError } from "../errors.js";
+import type { ChunkChannel, Transport } from "../transport/transport.js";
+import type { Clock, Timer } from "./clock.js";
+
+/** Who speaks over the link. */
+export interface LinkIdentity {
+  readonly run: string;
+  readonly rank: number;
+  readonly incarnation: number;
+}
+
+/** What the link tells its user. */
+export interface LinkListener {
+  /** The server has welcomed us, for the first time or again. */
+  onOpen(): void;
+  /** Memory for a message's payload, or null to throw it away. */
+  onHeader(header: ChunkHeader, payloadBytes: number): Uint8Array | null;
+  onChunk(header: ChunkHeader, destination: Uint8Array | null): void;
+  /** The channel broke, or the server does not serve this run; another try follows. */
+  onTrouble(reason: string): void;
+}
+
+const reconnectDelayMs = 100;
+
+/** The line. */
+export class ServerLink {
+  readonly address: string;
+  readonly #transport: Transport;
+  readonly #clock: Clock;
+  readonly #identity: LinkIdentity;
+  readonly #listener: LinkListener;
+  #channel: ChunkChannel | null = null;
+  #welcome = false;
+  #retry: Timer | null = null;
+  #closed = false;
+
+  constructor(
+    parts: { transport: Transport; clock: Clock },
+    address: string,
+    identity: LinkIdentity,
+    listener: LinkListener,
+  ) {
+    this.address = address;
+    this.#transport = parts.transport;
+    this.#clock = parts.clock;
+    this.#identity = identity;
+    this.#listener = listener;
+    this.#open();
+  }
+
+  /** True when what is sent goes out. */
+  get isOpen(): boolean {
+    return this.#welcome;
+  }
+
+  /** Sends if the link is open; otherwise nothing, as `onOpen` will have it asked for again. */
+  send(header: ChunkHeader, payload: Uint8Array | null): void {
+    if (this.#welcome) this.#channel?.send(header, payload);
+  }
+
+  /** Ends the link for good. */
+  close(): void {
+    this.#closed = true;
+    this.#welcome = false;
+    this.#retry?.cancel();
+    this.#channel?.close();
+    this.#channel = null;
+  }
+
+  #open(): void {
+    if (this.#closed) return;
+    this.#welcome = false;
+    const channel = this.#transport.openChunks(this.address, {
+      onHeader: (header, payloadBytes) =>
+        this.#channel === channel ? this.#listener.onHeader(header, payloadBytes) : null,
+      onChunk: (header, destination) => {
+        if (this.#channel === channel) this.#onChunk(header, destination);
+      },
+      onClose: (error) => {
+        if (this.#channel === channel) this.#onClose(error);
+      },
+    });
+    this.#channel = channel;
+    const { run, rank, incarnation } = this.#identity;
+    channel.send({ ...emptyHeader, kind: "hello", run, rank, incarnation }, null);
+  }
+
+  #onChunk(header: ChunkHeader, destination: Uint8Array | null): void {
+    if (header.kind === "welcome") {
+      this.#welcome = true;
+      this.#listener.onOpen();
+      return;
+    }
+    if (header.kind === "refusal") {
+      this.#channel?.close();
+      this.#channel = null;
+      this.#tryAgain(header.detail);
+      return;
+    }
+    this.#listener.onChunk(header, destination);
+  }
+
+  #onClose(error: PacelineError): void {
+    this.#channel = null;
+    this.#tryAgain(error.message);
+  }
+
+  #tryAgain(reason: string): void {
+    if (this.#closed) return;
+    this.#welcome = false;
+    this.#listener.onTrouble(`server at ${this.address}: ${reason}`);
+    this.#retry = this.#clock.after(reconnectDelayMs, () => this.#open());
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Moves a model's whole state between the coordinator and the servers: loads what training starts from, and
+ * collects what a checkpoint keeps. Both go chunk by chunk over one channel to each server.
+ */
+import type { Layout } from "../core/layout.js";
+import {
+  type ChunkHeader,
+  type ChunkMarks,
+  type ChunkPart,
+  chunkParts,
+  emptyHeader,
+} from "../core/messages.js";
+import { chunksOfServer, type View, type ViewServer } from "../core/view.js";
+import { PacelineError } from "../errors.js";
+import type { Transport } from "../transport/transport.js";
+import type { Clock } from "./clock.js";
+import { ServerLink } from "./server-link.js";
+
+/** Everything that servers hold of a model. Flat vectors of f32 values, in the layout's order. */
+export interface ModelState {
+  readonly weights: Float32Array;
+  /** As many as the update rule keeps. */
+  readonly state: readonly Float32Array[];
+  /** By chunk. */
+  readonly marks: readonly ChunkMarks[];
+}
+
+/** What a transfer needs. */
+export interface TransferParts {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  /** Silence of a server after which the transfer has failed. */
+  readonly ioTimeoutMs: number;
+}
+
+/** Gives every server of the view its chunks. */
+export async function loadState(
+  parts: TransferParts,
+  view: View,
+  state: ModelState,
+  layout: Layout,
+): Promise<void> {
+  await Promise.all(
+    view.servers.map((server) =>
+      talk(parts, view, server, {
+        say: (chunk, send) => {
+          const { offset, length } = layout.chunks[chunk]!;
+          const marks = state.marks[chunk]!;
+          const header = { ...emptyHeader, kind: "load", run: view.run, chunk } as const;
+          state.state.forEach((vector, index) => {
+            const part = chunkParts[index + 1]!;
+            send({ ...header, part }, bytesOf(vector, offset, length));
+          });
+          const detail = JSON.stringify(marks);
+          const weights = bytesOf(state.weights, offset, length);
+          send({ ...header, version: marks.version, detail }, weights);
+        },
+        destination: () => null,
+        answersPerChunk: 1 + state.state.length,
+        take: () => {},
+      }),
+    ),
+  );
+}
+
+/** Collects the chunks of every server. The caller makes sure that nothing is being applied. */
+export async function saveState(
+  parts: TransferParts,
+  view: View,
+  layout: Layout,
+  stateParts: number,
+): Promise<ModelState> {
+  const vectors = chunkParts.slice(0, 1 + stateParts).map(() => new Float32Array(layout.values));
+  const marks: ChunkMarks[] = [];
+  const vectorOf = (part: ChunkPart) => vectors[chunkParts.indexOf(part)];
+  await Promise.all(
+    view.servers.map((server) =>
+      talk(parts, view, server, {
+        say: (chunk, send) => send({ ...emptyHeader, kind: "save", run: view.run, chunk }, null),
+        destination: (header, payloadBytes) => {
+          const chunk = layout.chunks[header.chunk];
+          const vector = vectorOf(header.part);
+          if (chunk === undefined || payloadBytes !== chunk.length * 4) return null;
+          return vector === undefined ? null : bytesOf(vector, chunk.offset, chunk.length);
+        },
+        answersPerChunk: 1 + stateParts,
+        take: (header) => {
+          if (header.part === "weights") marks[header.chunk] = JSON.parse(header.detail);
+        },
+      }),
+    ),
+  );
+  return { weights: vectors[0]!, state: vectors.slice(1), marks };
+}
+
+interface Dialogue {
+  /** Says what is to be said of one chunk. */
+  say(chunk: number, send: (header: ChunkHeader, payload: Uint8Array | null) => void): void;
+  destination(header: ChunkHeader, payloadBytes: number): Uint8Array | null;
+  readonly answersPerChunk: number;
+  take(header: ChunkHeader): void;
+}
+
+/** Chunks whose answers are awaited at one time. */
+const chunksInFlight = 16;
+
+/** Says something of each chunk that the server holds, and waits for all answers. */
+function talk(
+  parts: TransferParts,
+  view: View,
+  server: ViewServer,
+  dialogue: Dialogue,
+): Promise<void> {
+  const chunks = chunksOfServer(view, server.index);
+  if (chunks.length === 0) return Promise.resolve();
+  const identity = { run: view.run, rank: -1, incarnation: 0 };
+  return new Promise((resolve, reject) => {
+    let next = 0;
+    let answers = 0;
+    let heardMs = parts.clock.nowMs();
+    const end = (error: PacelineError | null) => {
+      watch.cancel();
+      link.close();
+      if (error === null) resolve();
+      else reject(error);
+    };
+    const sayMore = () => {
+      const done = Math.floor(answers / dialogue.answersPerChunk);
+      while (next < chunks.length && next < done + chunksInFlight) {
+        dialogue.say(chunks[next++]!, (header, payload) => link.send(header, payload));
+      }
+    };
+    const link = new ServerLink(parts, server.address, identity, {
+      onOpen: () => {
+        next = 0;
+        answers = 0;
+        sayMore();
+      },
+      onHeader: (header, payloadBytes) => dialogue.destination(header, payloadBytes),
+      onChunk: (header) => {
+        heardMs = parts.clock.nowMs();
+        if (header.kind === "reply") {
+          end(new PacelineError("refused", `server-${server.index} refused: ${header.detail}`));
+          return;
+        }
+        dialogue.take(header);
+        answers++;
+        if (answers === chunks.length * dialogue.answersPerChunk) end(null);
+        else sayMore();
+      },
+      onTrouble: () => {},
+    });
+    let watch = parts.clock.after(1000, look);
+    function look(): void {
+      const silentMs = parts.clock.nowMs() - heardMs;
+      if (silentMs >= parts.ioTimeoutMs) {
+        const silence = `${(silentMs / 1000).toFixed(0)} s`;
+        const name = `server-${server.index} at ${server.address}`;
+        end(new PacelineError("timeout", `${name} has not answered for ${silence}`));
+        return;
+      }
+      watch = parts.clock.after(1000, look);
+    }
+  });
+}
+
+function bytesOf(vector: Float32Array, offset: number, length: number): Uint8Array {
+  return new Uint8Array(vector.buffer, vector.byteOffset + offset * 4, length * 4);
+}

@@ -1,0 +1,196 @@
+/**
+ * A worker: performs the worker machine's effects with links to the servers, a session with the coordinator and
+ * something that computes. Replies are read straight into the parameters; pushes go out straight from the
+ * gradients.
+ */
+import type { ChunkHeader, CoordinatorMessage } from "../core/messages.js";
+import type { RunSpec } from "../core/run-spec.js";
+import { Worker, type WorkerEffect, type WorkerEvent, type WorkerRecord } from "../core/worker.js";
+import { toPacelineError } from "../errors.js";
+import type { Transport } from "../transport/transport.js";
+import type { Clock } from "./clock.js";
+import type { ComputeListener, ComputePort, PreparedJob } from "./compute-port.js";
+import type { HeartbeatBody, MemberSession } from "./member-session.js";
+import { ServerLink } from "./server-link.js";
+
+/** The end of a job, as the role sees it. */
+export interface WorkerEnd {
+  readonly outcome: "done" | "failed" | "interrupted";
+  readonly reason: string;
+  /** Another job may follow. */
+  readonly stay: boolean;
+  readonly spec: RunSpec | null;
+  readonly record: WorkerRecord;
+  /** From the first view on. */
+  readonly trainingSeconds: number;
+}
+
+/** What a worker needs around it. */
+export interface WorkerHostParts {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly rank: number;
+  readonly incarnation: number;
+  readonly compute: ComputePort;
+  onFinish(end: WorkerEnd): void;
+  log(text: string): void;
+}
+
+/** The host of one incarnation. */
+export class WorkerHost {
+  readonly #parts: WorkerHostParts;
+  readonly #machine: Worker;
+  readonly #links = new Map<number, ServerLink>();
+  readonly #troubles = new Set<number>();
+  #session: MemberSession | null = null;
+  #job: PreparedJob | null = null;
+  #spec: RunSpec | null = null;
+  #startedMs: number | null = null;
+  #closed = false;
+
+  constructor(parts: WorkerHostParts) {
+    this.#parts = parts;
+    this.#machine = new Worker({ rank: parts.rank, incarnation: parts.incarnation });
+  }
+
+  /** The session to speak by; set before the first message. */
+  attach(session: MemberSession): void {
+    this.#session = session;
+  }
+
+  /** What the session sends each interval. */
+  heartbeat(): HeartbeatBody {
+    const worker = this.#machine.statistics();
+    return { activity: this.#machine.activity(), server: null, worker };
+  }
+
+  /** The coordinator has said something. */
+  onMessage(message: CoordinatorMessage): void {
+    this.#step({ type: "message", message });
+  }
+
+  /** Gives everything up. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
+    await this.#parts.compute.close();
+  }
+
+  #step(event: WorkerEvent): void {
+    if (this.#closed) return;
+    for (const effect of this.#machine.step(event, this.#parts.clock.nowMs())) {
+      this.#perform(effect);
+    }
+  }
+
+  #perform(effect: WorkerEffect): void {
+    switch (effect.type) {
+      case "tell":
+        this.#session?.send(effect.message);
+        break;
+      case "prepare":
+        this.#spec = effect.spec;
+        this.#startedMs = null;
+        void this.#prepare(effect);
+        break;
+      case "connect":
+        this.#startedMs ??= this.#parts.clock.nowMs();
+        for (const server of effect.servers) this.#connect(server.index, server.address);
+        break;
+      case "pull":
+        this.#links.get(effect.server)?.send(effect.header, null);
+        break;
+      case "push":
+        this.#links.get(effect.server)?.send(effect.header, this.#gradientOf(effect.header));
+        break;
+      case "compute":
+        this.#parts.compute.compute(effect);
+        break;
+      case "evaluate":
+        this.#parts.compute.evaluate(effect.range);
+        break;
+      case "log":
+        this.#parts.log(effect.text);
+        break;
+      case "finish":
+        this.#finish(effect);
+        break;
+      default:
+        effect satisfies never;
+    }
+  }
+
+  #finish({ outcome, reason, stay }: WorkerEffect & { readonly type: "finish" }): void {
+    for (const link of this.#links.values()) link.close();
+    this.#links.clear();
+    const nowMs = this.#parts.clock.nowMs();
+    const trainingSeconds = (nowMs - (this.#startedMs ?? nowMs)) / 1000;
+    const record = this.#machine.record();
+    this.#parts.onFinish({ outcome, reason, stay, spec: this.#spec, record, trainingSeconds });
+  }
+
+  async #prepare({ spec }: WorkerEffect & { readonly type: "prepare" }): Promise<void> {
+    const listener: ComputeListener = {
+      onChunkReady: (step, chunk) => this.#step({ type: "chunkReady", step, chunk }),
+      onComputed: (step, lossSum) => this.#step({ type: "computed", step, lossSum }),
+      onEvaluated: (correct, lossSum) => this.#step({ type: "evaluated", correct, lossSum }),
+      onFailed: (error) => this.#fail(error),
+    };
+    try {
+      const job = await this.#parts.compute.prepare(spec, this.#parts.rank, listener);
+      if (this.#spec?.run !== spec.run || this.#closed) return;
+      this.#job = job;
+      this.#step({ type: "prepared", layout: job.layout });
+    } catch (thrown) {
+      this.#fail(thrown);
+    }
+  }
+
+  #fail(thrown: unknown): void {
+    if (this.#closed) return;
+    const { code, message } = toPacelineError(thrown);
+    this.#parts.log(message);
+    this.#session?.send({ type: "failed", code, reason: message });
+  }
+
+  #connect(server: number, address: string): void {
+    const present = this.#links.get(server);
+    if (present?.address === address) return;
+    present?.close();
+    const { rank, incarnation } = this.#parts;
+    const identity = { run: this.#spec?.run ?? "", rank, incarnation };
+    const link = new ServerLink(this.#parts, address, identity, {
+      onOpen: () => {
+        if (this.#troubles.delete(server)) this.#parts.log(`server ${server} is back`);
+        this.#step({ type: "channelOpen", server });
+      },
+      onHeader: (header, payloadBytes) => this.#destination(header, payloadBytes),
+      onChunk: (header) => this.#step({ type: "reply", header }),
+      onTrouble: (reason) => {
+        if (this.#troubles.has(server)) return;
+        this.#troubles.add(server);
+        this.#parts.log(reason);
+      },
+    });
+    this.#links.set(server, link);
+  }
+
+  #gradientOf(header: ChunkHeader): Uint8Array | null {
+    return header.examples === 0 ? null : this.#bytesOf("gradients", header.chunk);
+  }
+
+  /** The parameters' memory for weights that are wanted; null for all else. */
+  #destination(header: ChunkHeader, payloadBytes: number): Uint8Array | null {
+    const chunk = this.#job?.layout.chunks[header.chunk];
+    if (chunk === undefined || payloadBytes !== chunk.length * 4) return null;
+    return this.#machine.wants(header) ? this.#bytesOf("parameters", header.chunk) : null;
+  }
+
+  #bytesOf(vector: "parameters" | "gradients", index: number): Uint8Array | null {
+    const chunk = this.#job?.layout.chunks[index];
+    if (this.#job === null || chunk === undefined) return null;
+    const { buffer, byteOffset } = this.#job[vector];
+    return new Uint8Array(buffer, byteOffset + chunk.offset * 4, chunk.length * 4);
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * The process that coordinates: listens, takes a run (or, serving, one after the other), keeps its checkpoints and
+ * reports. `paceline coordinator` is this alone; `paceline train` is this with the members as its children.
+ */
+import { hostname } from "node:os";
+import type { RunResult } from "../core/run-events.js";
+import type { Job, SaveRequest } from "../core/training-job.js";
+import { PacelineError, toPacelineError } from "../errors.js";
+import { every } from "../host/clock.js";
+import { CoordinatorHost } from "../host/coordinator-host.js";
+import type { ModelState } from "../host/state-transfer.js";
+import { writeCheckpoint } from "../store/checkpoint.js";
+import { pruneCheckpoints } from "../store/checkpoint-folder.js";
+import type { JsonValue } from "../store/manifest.js";
+import type { Listener, Transport } from "../transport/transport.js";
+import { describeMachine } from "./benchmark.js";
+import type { CommandIo, ResolvedOptions } from "./options.js";
+import { processClock } from "./process-clock.js";
+import { type PreparedRun, prepareRun } from "./run-preparation.js";
+import { RunReport } from "./run-report.js";
+
+/** What differs between `coordinator` and `train`. */
+export interface CoordinatorProcessParts {
+  readonly options: ResolvedOptions;
+  readonly io: CommandIo;
+  readonly transport: Transport;
+  /** Stay when a run is over. */
+  readonly serve: boolean;
+  /** How long a lost worker may be waited for when too few are left. */
+  readonly rankGraceMs: number;
+}
+
+interface CurrentRun {
+  readonly prepared: PreparedRun;
+  readonly report: RunReport;
+  readonly ended: (exitCode: number) => void;
+}
+
+const snapshotIntervalMs = 250;
+
+/** The process's coordinator. */
+export class CoordinatorProcess {
+  readonly #parts: CoordinatorProcessParts;
+  readonly #host: CoordinatorHost;
+  #listener: Listener | null = null;
+  #current: CurrentRun | null = null;
+  #signal: NodeJS.Signals | null = null;
+  readonly #queue: { options: ResolvedOptions; configText: string; name: string }[] = [];
+  #wake: (() => void) | null = null;
+  #submitted = 0;
+
+  constructor(parts: CoordinatorProcessParts) {
+    this.#parts = parts;
+    const { options, transport, serve, rankGraceMs } = parts;
+    const { leaseMs, ioTimeoutMs, startTimeoutMs } = options;
+    this.#host = new CoordinatorHost({
+      transport,
+      clock: processClock,
+      ioTimeoutMs,
+      config: {
+        term: 1,
+        heartbeatIntervalMs: Math.min(250, leaseMs / 8),
+        leaseMs,
+        closedGraceMs: (leaseMs * 5) / 6,
+        rankGraceMs,
+        startTimeoutMs,
+        stopTimeoutMs: Math.min(5000, ioTimeoutMs),
+        serve,
+      },
+      initialState: async () => this.#run().prepared.state,
+      saveCheckpoint: (request, job, state) => this.#saveCheckpoint(request, job, state),
+      onEvent: (event) => this.#current?.report.onEvent(event),
+      onEnded: (result) => void this.#onEnded(result),
+      submit: (configText) => this.#submit(configText),
+    });
+  }
+
+  /** The coordinator, for whoever supervises members. */
+  get host(): CoordinatorHost {
+    return this.#host;
+  }
+
+  /** The run that is on. */
+  get directory(): PreparedRun["directory"] {
+    return this.#run().prepared.directory;
+  }
+
+  /** Begins to listen; resolves to host:port. */
+  async listen(): Promise<string> {
+    const { options, transport } = this.#parts;
+    demandLoopback(options);
+    this.#listener = await transport.serveCoordinator(
+      `${options.host}:${options.port}`,
+      this.#host,
+    );
+    return this.#listener.address;
+  }
+
+  /** Carries one run out; resolves to its exit code. `begun` is called when members may come. */
+  async carryOut(
+    options: ResolvedOptions,
+    configText: string,
+    begun: (prepared: PreparedRun) => void = () => {},
+  ): Promise<number> {
+    const prepared = await prepareRun(options, configText);
+    const { spec } = prepared.job;
+    const address = this.#listener?.address ?? "";
+    const report = new RunReport({
+      spec,
+      options,
+      io: this.#parts.io,
+      directory: prepared.directory,
+      clock: processClock,
+      isoTime: () => new Date().toISOString(),
+      machine: describeMachine(),
+      coordinator: { pid: process.pid, host: hostname(), address },
+    });
+    const snapshots = every(processClock, snapshotIntervalMs, () =>
+      report.onSnapshot(this.#host.snapshot()),
+    );
+    try {
+      return await new Promise<number>((resolve) => {
+        this.#current = { prepared, report, ended: resolve };
+        this.#host.tell({ type: "submit", job: prepared.job });
+        begun(prepared);
+      });
+    } finally {
+      snapshots.cancel();
+      this.#current = null;
+      await prepared.directory.close();
+    }
+  }
+
+  /** Takes submitted runs one after the other until a signal comes. */
+  async serve(): Promise<number> {
+    for (;;) {
+      const next = this.#queue.shift();
+      if (next !== undefined) {
+        try {
+          await this.carryOut({ ...next.options, name: next.name }, next.configText);
+        } catch (thrown) {
+          const { message } = toPacelineError(thrown);
+          this.#parts.io.stderr.write(`run ${next.name} could not begin: ${message}\n`);
+        }
+      }
+      if (this.#signal !== null) return signalExitCode(this.#signal);
+      if (next === undefined) await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
+  /** A signal came: the run is saved and ended; true if it was the first. */
+  interrupt(signal: NodeJS.Signals): boolean {
+    const first = this.#signal === null;
+    this.#signal = signal;
+    this.#host.tell({ type: "interrupt", reason: signal });
+    this.#wake?.();
+    return first;
+  }
+
+  /** Stops listening and ends every session. */
+  async close(): Promise<void> {
+    this.#host.close();
+    await this.#listener?.close();
+    await this.#parts.transport.close();
+  }
+
+  #submit(configText: string): string {
+    const options = this.#parts.io.readConfig(configText);
+    if (!this.#parts.serve) {
+      throw new PacelineError("usage", "this coordinator has its run: start one with --serve");
+    }
+    const number = ++this.#submitted;
+    const name = options.name ?? `submitted-${process.pid}-${number}`;
+    const own = this.#parts.options;
+    const { runDir, dataDir, cacheDir, ioTimeoutMs, leaseMs, startTimeoutMs } = own;
+    const merged = { ...options, runDir, dataDir, cacheDir, ioTimeoutMs, leaseMs, startTimeoutMs };
+    this.#queue.push({ options: merged, configText, name });
+    this.#wake?.();
+    return name;
+  }
+
+  async #saveCheckpoint(request: SaveRequest, job: Job, state: ModelState): Promise<number> {
+    const { directory } = this.#run().prepared;
+    const { mode } = job.spec.protocol;
+    const applied = Math.min(...state.marks.map((marks) => marks.version));
+    const globalStep = mode === "bsp" ? request.step : applied;
+    await writeCheckpoint(directory.path, {
+      facts: {
+        created: new Date().toISOString(),
+        spec: job.spec,
+        globalStep,
+        examples: Math.min(...state.marks.map((marks) => marks.examples)),
+        chunks: state.marks,
+        cursor: JSON.parse(JSON.stringify(request.snapshot)) as JsonValue,
+        machine: JSON.parse(JSON.stringify(describeMachine())) as Record<string, JsonValue>,
+      },
+      layout: job.layout,
+      weights: state.weights,
+      state: state.state,
+    });
+    await pruneCheckpoints(directory.path, this.#parts.options.keep);
+    return globalStep;
+  }
+
+  async #onEnded(result: RunResult): Promise<void> {
+    const current = this.#current;
+    if (current === null) return;
+    current.report.onSnapshot(this.#host.snapshot());
+    const exitCode = await current.report.finish(result, this.#signal);
+    current.ended(exitCode);
+  }
+
+  #run(): CurrentRun {
+    if (this.#current === null) throw new PacelineError("internal", "there is no run");
+    return this.#current;
+  }
+}
+
+/** Addresses beyond loopback are only listened on when the user says that this is meant. */
+export function demandLoopback(options: ResolvedOptions): void {
+  const { host, insecure } = options;
+  const loopback = host === "localhost" || host === "::1" || host.startsWith("127.");
+  if (loopback || insecure) return;
+  throw new PacelineError(
+    "usage",
+    `--host ${host} is not a loopback address and there is no encryption: give --insecure if everyone on that network may be trusted`,
+  );
+}
+
+/** 130 for SIGINT, 143 for SIGTERM. */
+export function signalExitCode(signal: NodeJS.Signals): number {
+  return signal === "SIGTERM" ? 143 : 130;
+}

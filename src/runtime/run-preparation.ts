@@ -1,0 +1,107 @@
+/**
+ * From options to a run that can be handed to a coordinator: the spec, the layout, the folder, and the state to
+ * start from, which is fresh or a checkpoint's. Everything that can be wrong with what the user asked for is
+ * found here, before a member is told anything.
+ */
+import { randomBytes } from "node:crypto";
+import { availableParallelism } from "node:os";
+import { basename, dirname, resolve } from "node:path";
+import type { RunSpec } from "../core/run-spec.js";
+import type { Job, TrainingSnapshot } from "../core/training-job.js";
+import { splitSizes } from "../data/dataset.js";
+import { PacelineError } from "../errors.js";
+import type { ModelState } from "../host/state-transfer.js";
+import { assertSameModel, readCheckpoint, type StoredCheckpoint } from "../store/checkpoint.js";
+import { resolveResume } from "../store/checkpoint-folder.js";
+import { openRunDirectory, type RunDirectory, runStem } from "../store/run-directory.js";
+import { initialState, layoutOf } from "./initial-state.js";
+import type { ResolvedOptions } from "./options.js";
+import { runSpecFrom } from "./run-spec.js";
+
+/** A run, ready to begin. */
+export interface PreparedRun {
+  readonly job: Job;
+  readonly state: ModelState;
+  readonly directory: RunDirectory;
+}
+
+/** Prepares the run that the options describe, and makes its folder. */
+export async function prepareRun(
+  options: ResolvedOptions,
+  configText: string,
+): Promise<PreparedRun> {
+  const { dataDir, cacheDir, trainLimit, testLimit } = options;
+  const sizes = await splitSizes(options.data ?? "", { dataDir, cacheDir, trainLimit, testLimit });
+  const facts = {
+    trainExamples: sizes.train,
+    testExamples: sizes.test,
+    cores: availableParallelism(),
+  };
+  const draft = runSpecFrom(options, { ...facts, run: "draft", name: options.name ?? "draft" });
+  const layout = layoutOf(draft);
+  const resumed = await findCheckpoint(options, draft);
+  if (resumed !== null) assertResumable(resumed.checkpoint, draft, layout);
+  const directory = await openRunDirectory({
+    root: resumed?.root ?? options.runDir,
+    name: options.name ?? resumed?.name ?? null,
+    stem: runStem({ model: draft.model, mode: options.mode, workers: options.workers.max }),
+    resuming: resumed !== null,
+    configText,
+  });
+  const { name } = directory;
+  const spec = { ...draft, name, run: `${name}-${randomBytes(4).toString("hex")}` };
+  const resume = (resumed?.checkpoint.manifest.cursor ?? null) as TrainingSnapshot | null;
+  const checkpoint = resumed?.checkpoint;
+  const state =
+    checkpoint === undefined
+      ? initialState(spec, layout)
+      : {
+          weights: checkpoint.weights,
+          state: checkpoint.state,
+          marks: checkpoint.manifest.chunks,
+        };
+  return { job: { spec, layout, resume }, state, directory };
+}
+
+interface Resumed {
+  readonly checkpoint: StoredCheckpoint;
+  /** The run to go on in, or null to begin another one from the checkpoint. */
+  readonly name: string | null;
+  readonly root: string | null;
+}
+
+async function findCheckpoint(options: ResolvedOptions, spec: RunSpec): Promise<Resumed | null> {
+  if (options.resume === null) return null;
+  const { model } = spec;
+  const point = await resolveResume({ wanted: options.resume, runRoot: options.runDir, model });
+  const checkpoint = await readCheckpoint(point.path);
+  if (point.runDirectory === null || options.name !== null) {
+    return { checkpoint, name: null, root: null };
+  }
+  const path = resolve(point.runDirectory);
+  return { checkpoint, name: basename(path), root: dirname(path) };
+}
+
+/** What a checkpoint fixes: the model, the update rule, and everything that its data cursor counts in. */
+function assertResumable(
+  { manifest }: StoredCheckpoint,
+  spec: RunSpec,
+  layout: Job["layout"],
+): void {
+  assertSameModel(manifest, spec, layout);
+  const before = manifest.spec;
+  const fixed: readonly [string, unknown, unknown][] = [
+    ["--optimizer", before.updateRule.name, spec.updateRule.name],
+    ["--data", before.data, spec.data],
+    ["--train-limit", before.trainExamples, spec.trainExamples],
+    ["--seed", before.seed, spec.seed],
+    ["--batch-size", before.batchSize, spec.batchSize],
+  ];
+  for (const [flag, was, is] of fixed) {
+    if (was === is) continue;
+    throw new PacelineError(
+      "checkpoint",
+      `the checkpoint was written with ${flag} ${was} and this run has ${is}: give it the same`,
+    );
+  }
+}
