@@ -33,9 +33,10 @@ describe("doctor", () => {
     let out = "";
     const sink = { write: (text: string) => (out += text) };
     const io = { stdout: sink, stderr: sink, color: false, isTerminal: false };
+    const process = { environment: {}, version: "0" };
     const options = optionsFor({ port: String(port), json: "true" });
     const readConfig = () => options;
-    const exitCode = await doctor(options, { ...io, configText: "", readConfig });
+    const exitCode = await doctor(options, { ...io, ...process, configText: "", readConfig });
     server.close();
     const { ok, findings } = JSON.parse(out) as Awaited<{ ok: boolean; findings: object[] }>;
     assert.equal(exitCode, 1);

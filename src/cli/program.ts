@@ -109,7 +109,9 @@ async function perform(
     stdout: host.stdout,
     stderr: host.stderr,
     color: colorWelcome(host.environment, host.isTerminal),
-    isTerminal: host.isTerminal && !host.environment.CI,
+    isTerminal: host.isTerminal && !host.environment.CI && host.environment.TERM !== "dumb",
+    environment: host.environment,
+    version: version(),
     configText: printConfig(plan.options, resolution, false),
     readConfig: (text) => {
       const values = readConfigText(text, "the submitted run");

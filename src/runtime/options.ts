@@ -130,6 +130,9 @@ export interface ResolvedOptions
 /** Somewhere to write text. */
 export interface TextSink {
   write(text: string): unknown;
+  /** The size of a terminal, in characters. */
+  readonly columns?: number;
+  readonly rows?: number;
 }
 
 /** What a command gets besides its options. */
@@ -140,6 +143,10 @@ export interface CommandIo {
   readonly color: boolean;
   /** Standard error is a terminal that a progress line may redraw. */
   readonly isTerminal: boolean;
+  /** What child processes inherit; options have been read from it already. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Paceline's version. */
+  readonly version: string;
   /** The resolved options as the YAML text of a run's config.yaml. */
   readonly configText: string;
   /** Resolves the YAML text of a submitted run; throws a PacelineError with code "usage". */
