@@ -165,10 +165,24 @@ describe("a step", () => {
     assert.ok(model.gradients.every((value) => value === 0));
   });
 
-  test("shows a parameter that is not a number in the loss", () => {
+  test("takes no further notice of a tensor's value once it has reported its gradient", () => {
+    const batch = imagesFor(buildModel("mlp"), 8);
+    const steps = [true, false].map((overwrites) => {
+      const model = bindStandalone(referenceEngine, buildModel("mlp"), 1, 8);
+      model.executor.step(batch, [1], (name) => {
+        if (overwrites) model.tensor(model.parameters, name).fill(7);
+      });
+      return model.gradients;
+    });
+    assert.deepEqual(steps[0], steps[1]);
+  });
+
+  test("shows a parameter that is not a number in the loss, and reports no gradient", () => {
     const model = bindStandalone(referenceEngine, buildModel("mlp"), 1, 4);
     model.tensor(model.parameters, "fc1.weight").fill(Number.NaN);
-    const outcome = model.executor.step(imagesFor(model.graph, 4), [1], () => {});
+    const outcome = model.executor.step(imagesFor(model.graph, 4), [1], (name) => {
+      assert.fail(`${name} was reported`);
+    });
     assert.ok(Number.isNaN(outcome.lossSum));
     assert.equal(outcome.correct, 0);
   });

@@ -73,11 +73,13 @@ class ReferenceExecutor implements Executor {
 
   step(batch: Batch, seed: StepSeed, onGradient: (tensor: string) => void): Outcome {
     const outcome = this.#forward(batch, seed);
+    if (!Number.isFinite(outcome.lossSum)) return outcome;
     for (let index = this.#nodes.length - 1; index >= 0; index--) {
       const { kernel, tensors, additions } = this.#nodes[index] as BoundNode;
       kernel.backwardTensors?.(batch.n);
-      for (const tensor of tensors) onGradient(tensor);
       kernel.backwardInputs(batch.n);
+      // Not earlier: the gradient of the inputs is computed from the tensors' values.
+      for (const tensor of tensors) onGradient(tensor);
       for (const { from, to, values } of additions) addInto(to, from, batch.n * values);
     }
     return outcome;

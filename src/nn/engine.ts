@@ -45,8 +45,10 @@ export interface Executor {
   /**
    * Forward and backward over one batch: writes the gradient of the batch's mean loss at each
    * tensor's place (zeros for a batch of none; for a buffer, the batch's statistic) and calls
-   * `onGradient` with a tensor's name as soon as its gradient is final: once per tensor, in reverse
-   * of `graph.tensors`. A loss that is not finite is returned, not thrown.
+   * `onGradient` with a tensor's name as soon as its gradient is final and its value is needed no
+   * more in this step, so that whoever hears it may overwrite both: once per tensor, in reverse of
+   * `graph.tensors`. A loss that is not finite is returned, not thrown; the step then ends without
+   * a gradient, and `onGradient` is not called.
    * @throws PacelineError `data` for a label that is no class of the model.
    */
   step(batch: Batch, seed: StepSeed, onGradient: (tensor: string) => void): Outcome;
