@@ -1,8 +1,21 @@
-/** `paceline submit`. */
-import { PacelineError } from "../errors.js";
+/** `paceline submit`: gives a serving coordinator a run and prints the run's name. */
+import { createGrpcTransport } from "../transport/grpc.js";
+import type { Transport } from "../transport/transport.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
+import { coordinatorAddress } from "./status.js";
 
 /** Runs the command; resolves to the exit code. */
-export async function submit(_options: ResolvedOptions, _io: CommandIo): Promise<number> {
-  throw new PacelineError("internal", "paceline submit is not part of this build");
+export async function submit(
+  options: Pick<ResolvedOptions, "coordinator" | "ioTimeoutMs" | "json">,
+  io: Pick<CommandIo, "stdout" | "configText">,
+  transport: Transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs }),
+): Promise<number> {
+  const address = coordinatorAddress(options);
+  try {
+    const run = await transport.submit(address, io.configText);
+    io.stdout.write(`${options.json ? JSON.stringify({ run }) : run}\n`);
+    return 0;
+  } finally {
+    await transport.close();
+  }
 }

@@ -61,7 +61,7 @@ export class RunTally {
 
   /** Takes the members' latest counts. */
   observe(snapshot: CoordinatorSnapshot, nowMs: number): void {
-    if (snapshot.phase !== "training") return;
+    if (snapshot.phase !== "training" && snapshot.phase !== "stopping") return;
     for (const { role, rank, incarnation, server, worker } of snapshot.members) {
       if (role === "worker" && worker !== null) this.#take(rank, incarnation, worker);
       if (role === "server" && server !== null) this.#servers.set(rank, server);
@@ -105,14 +105,10 @@ export class RunTally {
     this.#lastRow = sums;
     this.#lastRowStep = snapshot.globalSteps;
     const seconds = (sums.ms - last.ms) / 1000;
-    const workers = [...this.#workers]
-      .sort(([left], [right]) => left - right)
-      .map(([rank, { latest, before }]) => ({
-        rank,
-        clock: latest.clock,
-        computeSeconds: before.computeSeconds + latest.computeSeconds,
-        waitSeconds: before.waitSeconds + latest.waitSeconds,
-      }));
+    const workers = [...this.totals()].map(([rank, total]) => {
+      const { clock, computeSeconds, waitSeconds } = total;
+      return { rank, clock, computeSeconds, waitSeconds };
+    });
     return {
       kind: "step",
       time,
@@ -130,19 +126,24 @@ export class RunTally {
     };
   }
 
-  /** Each rank's counts over all its lives, once the run has ended with these last counts. */
-  totals(last: RunResult["workers"]): ReadonlyMap<number, WorkerStatistics> {
-    const totals = new Map<number, WorkerStatistics>();
-    for (const [rank, { latest, before }] of this.#workers) totals.set(rank, plus(before, latest));
-    for (const [key, statistics] of Object.entries(last)) {
+  /** Takes the last counts that the members said goodbye with. */
+  end({ workers, servers }: Pick<RunResult, "workers" | "servers">): void {
+    for (const [key, statistics] of Object.entries(workers)) {
       const rank = Number(key);
       const lives = this.#workers.get(rank);
-      if (lives === undefined) totals.set(rank, statistics);
-      else if (statistics.examples >= lives.latest.examples) {
-        totals.set(rank, plus(lives.before, statistics));
-      } else totals.set(rank, plus(plus(lives.before, lives.latest), statistics));
+      // Fewer examples than were seen are those of a life that no snapshot has shown.
+      const isSameLife = lives !== undefined && statistics.examples >= lives.latest.examples;
+      this.#take(rank, isSameLife ? lives.incarnation : Number.POSITIVE_INFINITY, statistics);
     }
-    return totals;
+    for (const [key, statistics] of Object.entries(servers)) {
+      this.#servers.set(Number(key), statistics);
+    }
+  }
+
+  /** Each rank's counts over all its lives. */
+  totals(): ReadonlyMap<number, WorkerStatistics> {
+    const lives = [...this.#workers].sort(([left], [right]) => left - right);
+    return new Map(lives.map(([rank, { before, latest }]) => [rank, plus(before, latest)]));
   }
 
   #take(rank: number, incarnation: number, latest: WorkerStatistics): void {
