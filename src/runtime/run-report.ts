@@ -84,8 +84,8 @@ export class RunReport {
     const inFiles = "epoch" in event ? { ...event, epoch: event.epoch + 1 } : event;
     directory.event({ time: isoTime(), ...inFiles });
     if (event.kind === "epoch" || event.kind === "evaluation") {
-      const { text, ...numbers } = inFiles;
-      directory.metric({ ...numbers, time: isoTime() });
+      const { text, kind, ...numbers } = inFiles;
+      directory.metric({ kind, time: isoTime(), ...numbers });
     }
     this.#tell(event);
   }

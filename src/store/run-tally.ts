@@ -54,6 +54,8 @@ export class RunTally {
   readonly #servers = new Map<number, ServerStatistics>();
   /** Examples of lives of the run before this process. */
   #examplesBefore = 0;
+  /** The whole work: a life that redoes what was lost counts no further. */
+  #examplesMax = 0;
   #beganMs: number | null = null;
   #lastRow: Sums | null = null;
   #lastRowStep = 0;
@@ -67,9 +69,10 @@ export class RunTally {
       if (role === "server" && server !== null) this.#servers.set(rank, server);
     }
     const sums = this.#sums(nowMs);
-    this.#examplesBefore = Math.max(this.#examplesBefore, snapshot.examples - sums.examples);
+    this.#examplesMax = snapshot.totalExamples;
     if (this.#beganMs === null) {
       this.#beganMs = nowMs;
+      this.#examplesBefore = Math.max(0, snapshot.examples - sums.examples);
       this.#lastRow = { ...emptySums, ms: nowMs };
       this.#lastRowStep = sums.examples === 0 ? snapshot.globalSteps : 0;
     }
@@ -81,7 +84,7 @@ export class RunTally {
 
   /** Examples gone through since the run began, in lives of the run before this one too. */
   get examples(): number {
-    return this.#examplesBefore + this.#sums(0).examples;
+    return Math.min(this.#examplesMax, this.#examplesBefore + this.#sums(0).examples);
   }
 
   /** Examples a second over the last ten seconds; null before there is something to tell. */
