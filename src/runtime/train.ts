@@ -47,6 +47,9 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
   }
 }
 
+/** Phases of the coordinator in which a worker that died is wanted again. */
+const runningPhases: ReadonlySet<string> = new Set(["forming", "preparing", "training"]);
+
 /** The children: servers and workers of one run. */
 class Members {
   readonly #supervisor: Supervisor;
@@ -71,6 +74,7 @@ class Members {
       threads: Math.max(1, Math.floor(availableParallelism() / processes)),
       logPath: (role, rank) => prepared.directory.logPath(role, rank),
       maxRestarts: options.maxRestarts,
+      mayRestart: () => runningPhases.has(coordinator.host.snapshot().phase),
       onExit: (exit) => this.#onExit(exit),
     });
     for (let index = 0; index < options.servers; index++) this.#supervisor.start("server", index);
@@ -88,15 +92,11 @@ class Members {
   }
 
   #onExit(exit: MemberExit): void {
-    const how = exit.signal === null ? `exit code ${exit.code}` : exit.signal;
-    const again = exit.restarts ? ", is started again" : "";
-    this.#coordinator.host.tell({
-      type: "exited",
-      role: exit.role,
-      rank: exit.rank,
-      reason: `(pid ${exit.pid}) ended with ${how}${again}`,
-      restarts: exit.restarts,
-    });
+    const { role, rank, pid, restarts } = exit;
+    const how = exit.signal ?? `exit code ${exit.code}`;
+    const why = exit.injected ? ", as injected" : restarts ? ", is started again" : "";
+    const reason = exit.problem ?? `(pid ${pid}) ended with ${how}${why}`;
+    this.#coordinator.host.tell({ type: "exited", role, rank, reason, restarts });
   }
 
   /** Kills members whose moment has come. */
