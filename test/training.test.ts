@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { readExperimentFile } from "../dist/store/experiment-file.js";
+import { makePlace, metricsOf } from "./run-paceline.js";
+
+const serverFields = [
+  "type",
+  "mode",
+  "total_workers",
+  "total_training_time_seconds",
+  "global_steps_completed",
+  "total_parameter_updates",
+  "gradients_processed",
+  "average_update_time_seconds",
+  "updates_per_second",
+  "learning_rate",
+];
+const asyncFields = ["async_updates", "average_gradient_staleness", "max_staleness_observed"];
+const workerFields = [
+  "type",
+  "worker_id",
+  "total_workers",
+  "total_training_time_seconds",
+  "average_epoch_time_seconds",
+  "epoch_times_seconds",
+  "final_test_accuracy_percent",
+  "all_accuracies_percent",
+  "local_steps_completed",
+  "batch_size",
+  "learning_rate",
+  "num_epochs",
+];
+
+const logistic = ["--model", "logistic", "--data", "mnist-parity", "--chunk-values", "200"];
+
+test("four workers and two servers train in step, tell what they did and are gone", async (context) => {
+  const place = await makePlace(context);
+  const words = ["--model", "mlp", "--data", "mnist", "--batch-size", "16", "--epochs", "3"];
+  const command = place.start(["train", ...words, "-w", "4", "-s", "2", "--name", "in-step"]);
+  const { exitCode, out, err } = await command.end();
+  assert.equal(exitCode, 0, command.told());
+  assert.deepEqual(await place.leftovers(), []);
+
+  const metrics = metricsOf(out);
+  const servers = metrics.filter(({ type }) => type === "SERVER_FINAL_METRICS");
+  const workers = metrics.filter(({ type }) => type === "WORKER_FINAL_METRICS");
+  assert.equal(metrics.length, 5);
+  assert.deepEqual(servers.map(Object.keys), [serverFields]);
+  assert.deepEqual(workers.map(Object.keys), Array(4).fill(workerFields));
+  const steps = (3 * 512) / 4 / 16;
+  const [server] = servers;
+  assert.equal(server!.mode, "sync");
+  assert.equal(server!.global_steps_completed, steps);
+  assert.equal(server!.total_parameter_updates, steps);
+  assert.equal(server!.gradients_processed, 4 * steps);
+  assert.deepEqual(workers.map(({ worker_id: id }) => id).sort(), [0, 1, 2, 3]);
+  for (const worker of workers) {
+    assert.equal(worker.local_steps_completed, steps);
+    assert.equal((worker.epoch_times_seconds as number[]).length, 3);
+    assert.equal((worker.all_accuracies_percent as number[]).length, 3);
+  }
+
+  const file = place.path("runs", "in-step", "result.json");
+  const result = await readExperimentFile(file);
+  assert.deepEqual(result.server_metrics, server);
+  assert.equal(result.worker_metrics_aggregated.num_workers, 4);
+  assert.equal(result.worker_metrics_aggregated.total_local_steps, 4 * steps);
+  const accuracy = result.worker_metrics_aggregated.final_test_accuracy_percent!;
+  assert.ok(accuracy > 80, `${accuracy} %`);
+
+  const logs = await place.logs("in-step");
+  const everything = `${err}${out}${logs}`;
+  for (const rank of [0, 1, 2, 3]) {
+    assert.match(everything, new RegExp(`Worker ${rank} registered with ID ${rank}`));
+    assert.match(everything, new RegExp(`Worker ${rank} completed training!`));
+  }
+  for (const epoch of [1, 2, 3]) {
+    assert.match(everything, new RegExp(`Epoch ${epoch}/3 completed`));
+  }
+  assert.match(everything, new RegExp(`Final test accuracy: ${accuracy.toFixed(2)}%`));
+  assert.match(everything, /PARAMETER SERVER FINAL STATISTICS/);
+});
+
+test("--json ends with the content of result.json alone", async (context) => {
+  const place = await makePlace(context, { train: 128 });
+  const words = ["-w", "2", "--batch-size", "16", "--epochs", "1", "--name", "machine", "--json"];
+  const { exitCode, out } = await place.run(["train", ...logistic, ...words]);
+  assert.equal(exitCode, 0);
+  const last = out.trimEnd().split("\n").at(-1)!;
+  assert.deepEqual(JSON.parse(last), await place.result("machine"));
+});
+
+test("SSP keeps its bound and ends with the staleness it saw", async (context) => {
+  const place = await makePlace(context);
+  const words = ["--mode", "ssp", "--staleness", "2", "-w", "3", "-s", "2", "--batch-size", "8"];
+  const command = place.start(["train", ...logistic, ...words, "--epochs", "4", "--name", "ssp"]);
+  const { exitCode, out } = await command.end();
+  assert.equal(exitCode, 0, command.told());
+  const [server] = metricsOf(out).filter(({ type }) => type === "SERVER_FINAL_METRICS");
+  assert.deepEqual(Object.keys(server!), [...serverFields, ...asyncFields]);
+  assert.equal(server!.mode, "ssp");
+  const average = server!.average_gradient_staleness as number;
+  const most = server!.max_staleness_observed as number;
+  assert.ok(average > 0 && average <= most, `${average} of ${most}`);
+  // While one worker takes a step, each of the two others may at most apply the steps that lie
+  // between two ahead of it and two behind it, both ends counted.
+  assert.ok(most <= 2 * 5, `${most}`);
+});
+
+test("ASP counts staleness, and the reject rule counts what it refused", async (context) => {
+  const place = await makePlace(context);
+  const rule = ["--staleness-rule", "reject", "--staleness-max", "0"];
+  const words = ["--mode", "asp", ...rule, "-w", "4", "-s", "2", "--batch-size", "8"];
+  const command = place.start(["train", ...logistic, ...words, "--epochs", "4", "--name", "asp"]);
+  const { exitCode, out } = await command.end();
+  assert.equal(exitCode, 0, command.told());
+  const metrics = metricsOf(out);
+  const [server] = metrics.filter(({ type }) => type === "SERVER_FINAL_METRICS");
+  assert.deepEqual(Object.keys(server!), [...serverFields, ...asyncFields]);
+  assert.equal(server!.mode, "async");
+  assert.equal(server!.max_staleness_observed, 0);
+  const steps = metrics.reduce((sum, one) => sum + Number(one.local_steps_completed ?? 0), 0);
+  assert.ok(Number(server!.async_updates) < steps, `${server!.async_updates} of ${steps}`);
+  const { paceline } = await place.result("asp");
+  assert.ok(Number(paceline.staleness.rejected) > 0, JSON.stringify(paceline));
+});
