@@ -4,8 +4,8 @@ import type { CoordinatorSnapshot, MemberSnapshot } from "../core/run-events.js"
 import { Random } from "../random.js";
 import { clockTime, LiveRegion, printable, progressLines } from "./progress.js";
 
-const escape = "\u001b";
-const pieces = new RegExp(`${escape}\\[\\d*[A-Z]|.`, "gsu");
+const escapeCharacter = "\u001b";
+const pieces = new RegExp(`${escapeCharacter}\\[\\d*[A-Z]|.`, "gsu");
 
 /** A terminal that knows as much as the region uses: wrapping, carriage return, up, erase below. */
 class Terminal {
@@ -109,7 +109,9 @@ describe("the live region", () => {
     live.show(["x".repeat(35), "short"]);
     terminal.columns = 10;
     let last = "";
-    terminal.write = (text: string) => void (last = text);
+    terminal.write = (text: string) => {
+      last = text;
+    };
     live.close();
     assert.equal(last, "\r\u001b[4A\u001b[J");
   });
