@@ -1,8 +1,170 @@
-/** `paceline baseline`. */
-import { PacelineError } from "../errors.js";
+/**
+ * `paceline baseline`: the model, data and update rule of `paceline train` in one process without servers. With
+ * `--as-workers N` it ends in the weights of a BSP run with N workers, bit for bit.
+ */
+import { hostname } from "node:os";
+import type { CoordinatorSnapshot, RunResult } from "../core/run-events.js";
+import type { RunSpec } from "../core/run-spec.js";
+import { loadDataset, prepareDataset } from "../data/dataset.js";
+import { createEngine } from "../engine/engines.js";
+import { writeCheckpoint } from "../store/checkpoint.js";
+import type { JsonValue } from "../store/manifest.js";
+import { type BaselineProgress, type BaselineResult, runBaseline } from "./baseline-training.js";
+import { describeMachine } from "./benchmark.js";
+import { signalExitCode } from "./coordinator-process.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
+import { processClock } from "./process-clock.js";
+import { type PreparedRun, prepareRun } from "./run-preparation.js";
+import { RunReport } from "./run-report.js";
+import { onSignals } from "./signals.js";
+
+/** How often the report is fed and signals are heard. */
+const breathIntervalMs = 100;
 
 /** Runs the command; resolves to the exit code. */
-export async function baseline(_options: ResolvedOptions, _io: CommandIo): Promise<number> {
-  throw new PacelineError("internal", "paceline baseline is not part of this build");
+export async function baseline(options: ResolvedOptions, io: CommandIo): Promise<number> {
+  const log = (line: string) => void (options.quiet || io.stderr.write(`${line}\n`));
+  const { dataDir, cacheDir } = options;
+  await prepareDataset(options.data ?? "", { dataDir, cacheDir, log });
+  const prepared = await prepareRun(asBsp(options), io.configText, "baseline");
+  try {
+    return await train(prepared, options, io, log);
+  } finally {
+    await prepared.directory.close();
+  }
+}
+
+/** The options of the BSP run that this is the like of. */
+function asBsp(options: ResolvedOptions): ResolvedOptions {
+  const workers = { min: options.asWorkers, max: options.asWorkers };
+  return { ...options, mode: "bsp", workers, servers: 1, inject: [], resume: null };
+}
+
+async function train(
+  { job: { spec, layout }, directory }: PreparedRun,
+  options: ResolvedOptions,
+  io: CommandIo,
+  log: (line: string) => void,
+): Promise<number> {
+  const { dataDir, cacheDir } = options;
+  const { data, trainExamples: trainLimit, testExamples: testLimit } = spec;
+  const dataset = await loadDataset(data, { dataDir, cacheDir, trainLimit, testLimit, log });
+  const { engine, reason } = createEngine(spec.engine);
+  log(reason);
+  const report = reportOn(spec, directory, options, io);
+  let signal: NodeJS.Signals | null = null;
+  const release = onSignals((given) => {
+    if (signal !== null) process.exit(signalExitCode(given));
+    signal = given;
+    log(`${given}: a checkpoint is written after this step; again to stop at once`);
+  });
+  let lastBreathMs = Number.NEGATIVE_INFINITY;
+  const breathe = async (progress: BaselineProgress) => {
+    const nowMs = processClock.nowMs();
+    if (nowMs - lastBreathMs < breathIntervalMs) return false;
+    lastBreathMs = nowMs;
+    report.onSnapshot(snapshotOf(spec, progress));
+    await new Promise((resolve) => setImmediate(resolve));
+    return signal !== null;
+  };
+  try {
+    const { nowMs } = processClock;
+    const hooks = { onEvent: report.onEvent.bind(report), afterStep: breathe };
+    const result = await runBaseline(spec, { dataset, engine, nowMs }, hooks);
+    report.onSnapshot(snapshotOf(spec, result));
+    if (result.failure === null) {
+      const path = await keep(result, { spec, layout }, directory.path);
+      log(`checkpoint of step ${result.globalSteps} in ${path}`);
+    }
+    return await report.finish(resultOf(result), signal);
+  } finally {
+    release();
+    report.close();
+  }
+}
+
+function reportOn(
+  spec: RunSpec,
+  directory: PreparedRun["directory"],
+  options: ResolvedOptions,
+  io: CommandIo,
+): RunReport {
+  return new RunReport({
+    spec,
+    options,
+    io,
+    directory,
+    clock: processClock,
+    isoTime: () => new Date().toISOString(),
+    machine: describeMachine(),
+    coordinator: { pid: process.pid, host: hostname(), address: "" },
+  });
+}
+
+async function keep(
+  result: BaselineResult,
+  { spec, layout }: Pick<PreparedRun["job"], "spec" | "layout">,
+  path: string,
+): Promise<string> {
+  const { globalSteps: globalStep, examples, marks: chunks, weights, state, snapshot } = result;
+  const facts = {
+    created: new Date().toISOString(),
+    spec,
+    globalStep,
+    examples,
+    chunks,
+    cursor: JSON.parse(JSON.stringify(snapshot)) as JsonValue,
+    machine: JSON.parse(JSON.stringify(describeMachine())) as Record<string, JsonValue>,
+  };
+  return writeCheckpoint(path, { facts, layout, weights, state });
+}
+
+/** The picture that a coordinator would give, with this process as every worker. */
+function snapshotOf(spec: RunSpec, progress: BaselineProgress): CoordinatorSnapshot {
+  const { epoch, globalSteps, examples, evaluations, workers } = progress;
+  return {
+    run: spec.run,
+    name: spec.name,
+    phase: "training",
+    activity: `training in one process: step ${globalSteps}`,
+    epoch,
+    epochs: spec.epochs,
+    globalSteps,
+    examples,
+    totalExamples: spec.schedule.totalExamples,
+    members: workers.map((worker, rank) => ({
+      role: "worker",
+      rank,
+      incarnation: 1,
+      pid: process.pid,
+      // Without a host, as ranks that take turns in one process share no cores.
+      host: "",
+      address: "",
+      state: "alive",
+      reason: "a part of this process",
+      activity: "",
+      inView: true,
+      server: null,
+      worker,
+    })),
+    evaluations,
+  };
+}
+
+function resultOf(result: BaselineResult): RunResult {
+  const { outcome, failure, globalSteps, epochs, evaluations, trainingSeconds } = result;
+  const whole = `${globalSteps} steps in one process`;
+  return {
+    outcome,
+    code: failure?.code ?? null,
+    reason: failure?.message ?? (outcome === "done" ? whole : `interrupted after ${whole}`),
+    trainingSeconds,
+    globalSteps,
+    tornSteps: 0,
+    skippedExamples: 0,
+    epochs,
+    evaluations,
+    servers: { 0: result.server },
+    workers: { ...result.workers },
+  };
 }

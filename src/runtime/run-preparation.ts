@@ -25,10 +25,14 @@ export interface PreparedRun {
   readonly directory: RunDirectory;
 }
 
-/** Prepares the run that the options describe, and makes its folder. */
+/**
+ * Prepares the run that the options describe, and makes its folder.
+ * @param kind stands in a made-up name for how the run keeps pace.
+ */
 export async function prepareRun(
   options: ResolvedOptions,
   configText: string,
+  kind: string = options.mode,
 ): Promise<PreparedRun> {
   const { dataDir, cacheDir, trainLimit, testLimit } = options;
   const sizes = await splitSizes(options.data ?? "", { dataDir, cacheDir, trainLimit, testLimit });
@@ -44,7 +48,7 @@ export async function prepareRun(
   const directory = await openRunDirectory({
     root: resumed?.root ?? options.runDir,
     name: options.name ?? resumed?.name ?? null,
-    stem: runStem({ model: draft.model, mode: options.mode, workers: options.workers.max }),
+    stem: runStem({ model: draft.model, mode: kind, workers: options.workers.max }),
     resuming: resumed !== null,
     configText,
   });
