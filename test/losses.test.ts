@@ -1,0 +1,114 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { makePlace, metricsOf, type Place, until } from "./run-paceline.js";
+
+const logistic = ["train", "--model", "logistic", "--data", "mnist-parity", "-s", "2"];
+const pace = ["--batch-size", "4", "--eval-every", "none"];
+
+/** Kills a member of the run and returns its pid. */
+async function killMember(place: Place, run: string, role: "server" | "worker", id: number) {
+  const { pid } = await place.member(run, role, id);
+  process.kill(pid, "SIGKILL");
+  return pid;
+}
+
+test("a worker killed in mid-epoch is one line, its successor takes its rank, the run ends well", async (context) => {
+  const place = await makePlace(context, { train: 2048 });
+  const words = [...pace, "-w", "4", "--epochs", "4", "--name", "run"];
+  const command = place.start([...logistic, ...words]);
+  await place.step("run", 10);
+  const pid = await killMember(place, "run", "worker", 2);
+  const line = await command.waitFor(
+    /^worker-2 .*: lost at step (\d+), going on with 3 workers.*$/m,
+    3000,
+  );
+  const before = await place.step("run", 0);
+  const goesOn = () =>
+    place.snapshot("run").then((now) => now!.globalSteps > before.globalSteps + 2);
+  await until("progress after the loss", goesOn, 3000);
+  const successor = await place.member("run", "worker", 2, pid);
+  const { exitCode, err, out } = await command.end();
+  assert.equal(exitCode, 0, command.told());
+  assert.equal([...err.matchAll(/^worker-2 .*lost.*$/gm)].length, 1, line[0]);
+  assert.notEqual(successor.pid, pid);
+  const events = await place.events("run");
+  const lives = events.filter(({ kind, rank }) => kind === "registered" && rank === 2);
+  assert.equal(lives.filter(({ role }) => role === "worker").length, 2);
+  const takesPart = events.filter(({ text }) => /^worker-2 takes part from step \d+/.test(text));
+  assert.equal(takesPart.length, 1);
+  assert.equal(metricsOf(out).length, 5);
+  const { paceline } = await place.result("run");
+  const [first] = paceline.epochs;
+  assert.equal(first!.examples + first!.skipped, 2048);
+  assert.deepEqual(await place.leftovers(), []);
+});
+
+test("with all workers but one killed and none restarted, the last one ends the run", async (context) => {
+  const place = await makePlace(context, { train: 1024 });
+  const words = [...pace, "-w", "4", "--epochs", "2", "--max-restarts", "0", "--name", "run"];
+  const command = place.start([...logistic, ...words]);
+  await place.step("run", 5);
+  for (const rank of [1, 2, 3]) await killMember(place, "run", "worker", rank);
+  const { exitCode, err } = await command.end();
+  assert.equal(exitCode, 0, command.told());
+  assert.match(err, /^worker-\d .*: lost at step \d+, going on with 1 worker$/m);
+  const { paceline } = await place.result("run");
+  assert.ok(paceline.skippedExamples > 0);
+  assert.match(err, new RegExp(`${paceline.skippedExamples} (examples )?.*skipped`));
+  const [first, second] = paceline.epochs;
+  assert.equal(first!.examples + first!.skipped, 1024);
+  assert.deepEqual([second!.examples, second!.skipped], [1024, 0]);
+  assert.deepEqual(await place.leftovers(), []);
+});
+
+test("with fewer workers than the minimum the run ends with 4 and says what to do", async (context) => {
+  const place = await makePlace(context);
+  const words = [...pace, "-w", "2:2", "--epochs", "200", "--max-restarts", "0", "--name", "run"];
+  const command = place.start([...logistic, ...words]);
+  await place.step("run", 5);
+  await killMember(place, "run", "worker", 1);
+  const { exitCode, err } = await command.end();
+  assert.equal(exitCode, 4, command.told());
+  assert.match(err, /1 worker is left and at least 2 must be: .*--resume auto/);
+  assert.deepEqual(await place.leftovers(), []);
+});
+
+test("a lost server ends the run with 1 and its name", async (context) => {
+  const place = await makePlace(context);
+  const words = [...pace, "-w", "2", "--epochs", "200", "--name", "run"];
+  const command = place.start([...logistic, ...words]);
+  await place.step("run", 5);
+  const pid = await killMember(place, "run", "server", 1);
+  const { exitCode, err } = await command.end();
+  assert.equal(exitCode, 1, command.told());
+  assert.match(err, new RegExp(`server-1 \\(pid ${pid} .*is lost: .*--resume auto`));
+  assert.equal((await place.result("run")).paceline.exitCode, 1);
+  assert.deepEqual(await place.leftovers(), []);
+});
+
+test("a second Ctrl-C stops at once, also when a worker hangs", async (context) => {
+  const place = await makePlace(context);
+  const words = [...pace, "-w", "2", "--epochs", "200", "--lease", "1h", "--name", "run"];
+  const command = place.start([...logistic, ...words]);
+  await place.step("run", 5);
+  const { pid } = await place.member("run", "worker", 0);
+  process.kill(pid, "SIGSTOP");
+  command.kill("SIGINT");
+  await command.waitFor(/SIGINT: writing a checkpoint/);
+  command.kill("SIGINT");
+  const { exitCode } = await command.end(3000);
+  assert.equal(exitCode, 130, command.told());
+  await until("no process left", async () => (await place.leftovers()).length === 0, 3000);
+  assert.deepEqual(await place.checkpoints("run"), []);
+});
+
+test("members end with the process that supervises them, however that ends", async (context) => {
+  const place = await makePlace(context);
+  const words = [...pace, "-w", "2", "--epochs", "200", "--name", "run"];
+  const command = place.start([...logistic, ...words]);
+  await place.step("run", 5);
+  assert.equal((await place.leftovers()).length, 5);
+  command.kill("SIGKILL");
+  assert.equal((await command.end()).signal, "SIGKILL");
+  await until("no process left", async () => (await place.leftovers()).length === 0, 5000);
+});
