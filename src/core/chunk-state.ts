@@ -5,6 +5,7 @@
  * Invariant: a push is applied at most once. A worker's pushes to a chunk come in ascending step, so one
  * mark per rank, (incarnation, step), tells whether a push has been seen.
  */
+import { assert } from "../assert.js";
 import type { ChunkMarks, PushOutcome } from "./messages.js";
 import type { ChunkProgress } from "./policy.js";
 import type { ViewWorker } from "./view.js";
@@ -50,7 +51,8 @@ export class ChunkState implements ChunkProgress {
   pushes = 0;
   waiters: Waiter[] = [];
   readonly #applied = new Map<number, Mark>();
-  readonly #held = new Map<number, Map<number, Contribution>>();
+  /** Contributions to the open step, by incarnation: a rank may have had two lives within one step. */
+  readonly #held = new Map<number, Contribution>();
 
   constructor(index: number) {
     this.index = index;
@@ -80,40 +82,42 @@ export class ChunkState implements ChunkProgress {
       .map((worker) => this.clockOf(worker));
   }
 
-  holds(rank: number, step: number): boolean {
-    return this.#held.get(step)?.has(rank) ?? false;
+  /** The step that is being gathered: the one after the last that was sealed. */
+  get openStep(): number {
+    return this.sealedStep + 1;
   }
 
-  /** The contribution of a rank to a step, if held. */
-  heldBy(rank: number, step: number): Contribution | undefined {
-    return this.#held.get(step)?.get(rank);
+  holds({ incarnation }: { readonly incarnation: number }): boolean {
+    return this.#held.has(incarnation);
   }
 
-  /** Keeps a contribution until its step is sealed. */
-  hold(step: number, contribution: Contribution): void {
-    let ofStep = this.#held.get(step);
-    if (ofStep === undefined) {
-      ofStep = new Map();
-      this.#held.set(step, ofStep);
-    }
-    ofStep.set(contribution.rank, contribution);
+  /** True while anybody's contribution to the open step is held. */
+  get holdsAny(): boolean {
+    return this.#held.size > 0;
   }
 
-  /** Takes out a step's contributions in ascending rank. */
-  take(step: number): Contribution[] {
-    const ofStep = this.#held.get(step);
-    this.#held.delete(step);
-    return ofStep === undefined ? [] : [...ofStep.values()].sort((a, b) => a.rank - b.rank);
+  /** Keeps a contribution until the open step is sealed. */
+  hold(contribution: Contribution): void {
+    assert(!this.#held.has(contribution.incarnation), "one contribution a step", { contribution });
+    this.#held.set(contribution.incarnation, contribution);
+  }
+
+  /** Seals the open step: its contributions in ascending rank, two lives of one rank in their order. */
+  seal(): Contribution[] {
+    const contributions = [...this.#held.values()].sort(
+      (a, b) => a.rank - b.rank || a.incarnation - b.incarnation,
+    );
+    this.#held.clear();
+    for (const { rank, incarnation } of contributions) this.mark(rank, incarnation, this.openStep);
+    this.sealedStep++;
+    return contributions;
   }
 
   /** How far a worker has come here: the last step applied or held, -1 if none. */
   reached(rank: number, incarnation: number): number {
     const mark = this.#applied.get(rank);
-    let last = mark !== undefined && mark.incarnation === incarnation ? mark.step : -1;
-    for (const [step, ofStep] of this.#held) {
-      if (ofStep.get(rank)?.incarnation === incarnation) last = Math.max(last, step);
-    }
-    return last;
+    if (this.#held.has(incarnation)) return this.openStep;
+    return mark !== undefined && mark.incarnation === incarnation ? mark.step : -1;
   }
 
   /** Adds a waiter; one that asks the same again replaces its earlier self. */
@@ -148,10 +152,7 @@ export class ChunkState implements ChunkProgress {
 
   /** Every slot held, given up; for the end of a job. */
   drain(): number[] {
-    const slots: number[] = [];
-    for (const ofStep of this.#held.values()) {
-      for (const { slot } of ofStep.values()) if (slot >= 0) slots.push(slot);
-    }
+    const slots = [...this.#held.values()].map(({ slot }) => slot).filter((slot) => slot >= 0);
     this.#held.clear();
     this.waiters = [];
     return slots;

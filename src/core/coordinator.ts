@@ -484,15 +484,19 @@ export class Coordinator {
     this.#startedMs = this.#nowMs;
     const servers = members.filter((member) => member.role === "server");
     const workers = members.filter((member) => member.role === "worker");
-    this.#training = new Training(job, { servers, workers }, this.#config.term, {
-      toWorker: (rank, message) => this.#sendTo("worker", rank, message),
-      toServer: (rank, message) => this.#sendTo("server", rank, message),
-      emit: (event) => this.#emit(event),
-      load: (view) => this.#effects.push({ type: "load", view, job }),
-      save: (request) => this.#effects.push({ type: "save", request, job }),
-      serverStatistics: () => Object.values(this.#serverCounts),
-      incarnations: () => this.#roster.incarnations,
-    });
+    this.#training = new Training(
+      job,
+      { term: this.#config.term, servers, workers },
+      {
+        toWorker: (rank, message) => this.#sendTo("worker", rank, message),
+        toServer: (rank, message) => this.#sendTo("server", rank, message),
+        emit: (event) => this.#emit(event),
+        load: (view) => this.#effects.push({ type: "load", view, job }),
+        save: (request) => this.#effects.push({ type: "save", request, job }),
+        serverStatistics: () => Object.values(this.#serverCounts),
+        incarnations: () => this.#roster.incarnations,
+      },
+    );
     this.#training.advance(this.#nowMs);
   }
 
@@ -501,9 +505,12 @@ export class Coordinator {
     const spec = this.#spec();
     if (training === null || spec === null) return;
     if (training.finished) {
-      const { interrupted } = training;
-      const reason = interrupted ? "interrupted" : "training is done";
-      this.#end({ outcome: interrupted ? "interrupted" : "done", code: null, reason });
+      const { interruption } = training;
+      const unsaved = interruption?.problem ?? null;
+      const interrupted = unsaved === null ? "interrupted" : `interrupted, not saved: ${unsaved}`;
+      const outcome = interruption === null ? "done" : "interrupted";
+      const reason = interruption === null ? "training is done" : interrupted;
+      this.#end({ outcome, code: null, reason });
       return;
     }
     const left = training.activeRanks().length;

@@ -47,7 +47,9 @@ export class Cursor {
   /** Steps with examples dealt in asynchronous modes; bounds `maxSteps` there. */
   #pushesDealt = 0;
   /** Per rank the first step that its present life has not been dealt. */
-  readonly #stepOf = new Map<number, number>();
+  readonly #steps = new Map<number, number>();
+  /** Per rank the share of which it last finished a piece. */
+  readonly #finished = new Map<number, Share>();
 
   constructor(spec: RunSpec, snapshot?: CursorSnapshot) {
     this.#spec = spec;
@@ -65,21 +67,14 @@ export class Cursor {
     return this.#cuts.at(-1) ?? null;
   }
 
-  /** The cut of an epoch, while it is kept. */
-  cutOf(epoch: number): Cut | undefined {
-    return this.#cuts.find((cut) => cut.epoch === epoch);
-  }
-
-  /** Cuts the next epoch for these ranks (ascending); null when the run has no more work. */
-  cutNext(ranks: readonly number[]): Cut | null {
-    assert(ranks.length > 0, "an epoch is cut for someone");
+  /** Cuts the next epoch for these ranks (ascending). */
+  cutNext(ranks: readonly number[]): Cut {
+    assert(ranks.length > 0 && !this.done, "an epoch is cut for someone", { ranks });
     const previous = this.latest;
     const epoch = previous === null ? 0 : previous.epoch + 1;
     const firstStep = previous === null ? 0 : previous.lastStep;
-    if (epoch >= this.#spec.epochs) return null;
     const ranges = equalRanges(this.#spec.trainExamples, ranks.length);
     const steps = this.#stepsOf(ranges, firstStep);
-    if (Math.max(...steps) <= 0) return null;
     const lastStep = firstStep + Math.max(...steps);
     const batch = this.#spec.batchSize;
     const shares = ranges.map((range, index) => ({
@@ -115,11 +110,10 @@ export class Cursor {
 
   /** True when no further epoch can be cut. */
   get done(): boolean {
-    const { epochs, maxSteps, protocol } = this.#spec;
+    const { epochs, maxSteps, protocol, trainExamples } = this.#spec;
     const cut = this.latest;
-    if (cut === null) return false;
-    if (cut.epoch + 1 >= epochs) return true;
-    const used = protocol.mode === "bsp" ? cut.lastStep : this.#pushesDealt;
+    if ((cut?.epoch ?? -1) + 1 >= epochs || trainExamples === 0) return true;
+    const used = protocol.mode === "bsp" ? (cut?.lastStep ?? 0) : this.#pushesDealt;
     return maxSteps !== null && used >= maxSteps;
   }
 
@@ -137,7 +131,7 @@ export class Cursor {
     const share = cut.shares.find((candidate) => candidate.rank === rank);
     if (share === undefined || share.piece !== null || this.#used(cut, share)) return null;
     const { batchSize, protocol } = this.#spec;
-    const firstStep = Math.max(share.nextStep, this.#stepOf.get(rank) ?? 0);
+    const firstStep = Math.max(share.nextStep, this.stepOf(rank));
     const lastStep =
       protocol.mode === "asp"
         ? firstStep + Math.ceil((share.end - share.next) / batchSize)
@@ -156,42 +150,64 @@ export class Cursor {
     return piece;
   }
 
-  /** A worker has finished its piece; returns its share, or null if the piece is not (or no longer) its. */
-  finish(rank: number, pieceId: number): { cut: Cut; share: Share; piece: Piece } | null {
+  /**
+   * A worker has finished its piece, but for the last `skipped` positions if it was brought to rest; returns the
+   * epoch, or null if the piece is not (or no longer) its.
+   */
+  finish(rank: number, pieceId: number, skipped: number): number | null {
     for (const cut of this.#cuts) {
       const share = cut.shares.find((candidate) => candidate.rank === rank);
       if (share?.piece?.id !== pieceId) continue;
-      const piece = share.piece;
-      share.next = piece.end;
-      share.nextStep = piece.lastStep;
+      const { end, lastStep } = share.piece;
+      share.next = Math.max(share.next, end - Math.max(0, skipped));
+      share.nextStep = lastStep;
       share.piece = null;
-      this.#stepOf.set(rank, piece.lastStep);
-      return { cut, share, piece };
+      this.#steps.set(rank, lastStep);
+      this.#finished.set(rank, share);
+      return cut.epoch;
     }
     return null;
   }
 
-  /** The worker stands inside its piece, between steps; the checkpoint keeps that. */
-  reached(rank: number, position: number, nextStep: number): void {
-    const share = this.shareOut(rank);
-    if (share === undefined || position < 0) return;
-    share.next = position;
+  /** The worker that has just finished its piece rests before this step, maybe sooner than the piece says. */
+  restsBefore(rank: number, nextStep: number): void {
+    const share = this.#finished.get(rank);
+    if (share === undefined || share.piece !== null || nextStep > share.nextStep) return;
     share.nextStep = nextStep;
+    this.#steps.set(rank, nextStep);
   }
 
-  /** A worker was lost after this step (-1: none, by the servers' account); its piece comes back to its share. */
-  lose(rank: number, lastStep: number): void {
-    const share = this.shareOut(rank);
-    if (share?.piece == null) return;
-    const taken = Math.max(0, lastStep + 1 - share.piece.firstStep);
-    share.next = Math.min(share.piece.end, share.piece.start + taken * this.#spec.batchSize);
-    share.nextStep = share.piece.firstStep + taken;
-    share.piece = null;
+  /** Everybody stands before this step, also those who were not there for the last ones. */
+  standBefore(step: number): void {
+    for (const share of this.latest?.shares ?? []) share.nextStep = Math.max(share.nextStep, step);
+  }
+
+  /**
+   * A worker was lost after this step (-1: none, by the servers' account); its piece comes back to its share.
+   * Returns how many examples of the piece were used.
+   */
+  lose(rank: number, lastStep: number): { epoch: number; examples: number } | null {
+    for (const cut of this.#cuts) {
+      const share = cut.shares.find((candidate) => candidate.rank === rank);
+      if (share?.piece == null) continue;
+      const { start, end, firstStep } = share.piece;
+      const taken = Math.max(0, lastStep + 1 - firstStep);
+      share.next = Math.min(end, start + taken * this.#spec.batchSize);
+      share.nextStep = firstStep + taken;
+      share.piece = null;
+      return { epoch: cut.epoch, examples: share.next - start };
+    }
+    return null;
   }
 
   /** A worker's life begins with this step: steps missed are gone, its examples are not. */
   begin(rank: number, fromStep: number): void {
-    this.#stepOf.set(rank, fromStep);
+    this.#steps.set(rank, fromStep);
+  }
+
+  /** The first step that a rank's present life has not been dealt. */
+  stepOf(rank: number): number {
+    return this.#steps.get(rank) ?? 0;
   }
 
   /** The share of which this rank has a piece out. */
@@ -211,7 +227,7 @@ export class Cursor {
   #used(cut: Cut, share: Share): boolean {
     if (share.piece !== null) return false;
     if (this.#spec.protocol.mode === "asp") return share.next >= share.end;
-    return Math.max(share.nextStep, this.#stepOf.get(share.rank) ?? 0) >= cut.lastStep;
+    return Math.max(share.nextStep, this.stepOf(share.rank)) >= cut.lastStep;
   }
 
   /** Examples of a cut that nobody used. */

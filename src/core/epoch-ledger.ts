@@ -44,8 +44,8 @@ export class EpochLedger {
 
   /** An epoch's first work is about to be dealt. */
   openEpoch(epoch: number, nowMs: number): void {
-    const fresh = { epoch, seconds: 0, examples: 0, lossSum: 0, workerSeconds: {} };
-    this.#open.set(epoch, { ...fresh, startedMs: nowMs });
+    const fresh = { epoch, seconds: 0, examples: 0, lostExamples: 0, lossSum: 0 };
+    this.#open.set(epoch, { ...fresh, workerSeconds: {}, startedMs: nowMs });
   }
 
   /** All clocks stand still. */
@@ -71,14 +71,23 @@ export class EpochLedger {
     open.workerSeconds[rank] = (open.workerSeconds[rank] ?? 0) + piece.seconds;
   }
 
+  /** A lost worker had used this many examples of the piece it did not finish; their loss is not known. */
+  addLost(epoch: number, examples: number): void {
+    const open = this.#open.get(epoch);
+    if (open === undefined) return;
+    open.examples += examples;
+    open.lostExamples += examples;
+  }
+
   /** Closes an epoch; null if it is closed already. */
   closeEpoch(epoch: number, skipped: number, nowMs: number): EpochRecord | null {
     const open = this.#open.get(epoch);
     if (open === undefined) return null;
     stop(open, nowMs);
     this.#open.delete(epoch);
-    const { seconds, examples, lossSum, workerSeconds } = open;
-    const trainLoss = examples === 0 ? 0 : lossSum / examples;
+    const { seconds, examples, lostExamples, lossSum, workerSeconds } = open;
+    const told = examples - lostExamples;
+    const trainLoss = told === 0 ? 0 : lossSum / told;
     const record = { epoch, seconds, examples, skipped, trainLoss, workerSeconds };
     this.#closed.push(record);
     return record;
@@ -94,9 +103,9 @@ export class EpochLedger {
   snapshot(nowMs: number): Pick<TrainingSnapshot, "epochs" | "openEpochs" | "seconds"> {
     const openEpochs = [...this.#open.values()].map((open) => {
       const runningMs = open.startedMs === null ? 0 : nowMs - open.startedMs;
-      const { epoch, examples, lossSum, workerSeconds } = open;
+      const { epoch, examples, lostExamples, lossSum, workerSeconds } = open;
       const seconds = open.seconds + runningMs / 1000;
-      return { epoch, seconds, examples, lossSum, workerSeconds };
+      return { epoch, seconds, examples, lostExamples, lossSum, workerSeconds };
     });
     return { epochs: this.#closed, openEpochs, seconds: this.elapsedSeconds(nowMs) };
   }

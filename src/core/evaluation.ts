@@ -6,6 +6,8 @@
 import { equalRanges } from "./cursor.js";
 import type { Range } from "./messages.js";
 
+const nobody = -1;
+
 interface Part {
   readonly range: Range;
   rank: number;
@@ -49,19 +51,27 @@ export class Evaluation {
     part.result = { correct, lossSum };
   }
 
-  /** A worker is gone: its open ranges go to these others in turn; the new assignments are returned. */
-  reassign(lost: number, others: readonly number[]): { rank: number; range: Range }[] {
-    const open = this.#parts.filter(({ rank, result }) => rank === lost && result === null);
-    if (others.length === 0) return [];
+  /** A worker is gone: its open ranges are nobody's until they are given away. */
+  orphan(lost: number): void {
+    for (const part of this.#parts) {
+      if (part.rank === lost && part.result === null) part.rank = nobody;
+    }
+  }
+
+  /** Gives open ranges that are nobody's to these ranks in turn; the new assignments are returned. */
+  giveAway(ranks: readonly number[]): { rank: number; range: Range }[] {
+    const open = this.#parts.filter(({ rank, result }) => rank === nobody && result === null);
+    if (ranks.length === 0) return [];
     open.forEach((part, index) => {
-      part.rank = others[index % others.length]!;
+      part.rank = ranks[index % ranks.length]!;
     });
     return open.map(({ rank, range }) => ({ rank, range }));
   }
 
   /** Ranks whose results are missing. */
   missing(): number[] {
-    return this.#parts.filter(({ result }) => result === null).map(({ rank }) => rank);
+    const open = this.#parts.filter(({ rank, result }) => rank !== nobody && result === null);
+    return open.map(({ rank }) => rank);
   }
 
   /** Accuracy and mean loss once every range is in, else null. */

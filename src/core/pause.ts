@@ -18,11 +18,13 @@ export class Pause {
   readonly #resting = new Set<number>();
   #limit: number | null = null;
 
+  /** `barriers` says whether a worker may need the others' pushes to get out of its step. */
   constructor(id: number, reason: PauseReason, barriers: boolean, ranks: readonly number[]) {
     this.id = id;
     this.reason = reason;
     this.#barriers = barriers;
     for (const rank of ranks) this.#steps.set(rank, null);
+    if (ranks.length === 0) this.#limit = -1;
   }
 
   /** True when this worker is one of those brought to rest. */
@@ -37,11 +39,9 @@ export class Pause {
     return this.#limitsIfComplete();
   }
 
-  /** A worker rests before this step; it counts once the worker is past the common limit. */
-  rested(rank: number, nextStep: number): void {
-    if (!this.#steps.has(rank)) return;
-    if (this.#barriers && this.#limit !== null && nextStep <= this.#limit) return;
-    this.#resting.add(rank);
+  /** A worker that has been told its limit rests. */
+  rested(rank: number): void {
+    if (this.#limit !== null && this.#steps.has(rank)) this.#resting.add(rank);
   }
 
   /** A worker is gone; the limits to tell if it was the last one missing. */
@@ -49,6 +49,11 @@ export class Pause {
     if (!this.#steps.delete(rank)) return [];
     this.#resting.delete(rank);
     return this.#limitsIfComplete();
+  }
+
+  /** The last step of those who share one; -1 until it is known. */
+  get limit(): number {
+    return this.#limit ?? -1;
   }
 
   /** True when everybody rests. */
@@ -64,9 +69,9 @@ export class Pause {
       highest = Math.max(highest, step);
     }
     this.#limit = highest;
-    return [...this.#steps].map(([rank, step]) => {
-      this.#resting.delete(rank);
-      return { rank, step: this.#barriers ? highest : step! };
-    });
+    return [...this.#steps].map(([rank, step]) => ({
+      rank,
+      step: this.#barriers ? highest : step!,
+    }));
   }
 }

@@ -23,8 +23,8 @@ export interface ChunkProgress {
   readonly sealedStep: number;
   /** Steps that this worker has completed on this chunk. */
   clockOf(worker: ViewWorker): number;
-  /** True when the worker's gradient for this step is held whole. */
-  holds(rank: number, step: number): boolean;
+  /** True when the worker's gradient for the step after the last sealed one is held whole. */
+  holds(worker: ViewWorker): boolean;
 }
 
 const granted: Decision = { allowed: true, reason: "" };
@@ -42,7 +42,7 @@ export function mayStart(
     case "bsp": {
       if (progress.sealedStep >= step - 1) return granted;
       const next = progress.sealedStep + 1;
-      const missing = missingFrom(view, progress, next).map((worker) => worker.rank);
+      const missing = missingFrom(view, progress).map((worker) => worker.rank);
       const whom = missing.length === 0 ? "an earlier step" : `worker ${missing.join(", ")}`;
       return { allowed: false, reason: `waiting for ${whom}: sealed ${next} of ${step} steps` };
     }
@@ -59,11 +59,10 @@ export function mayStart(
   }
 }
 
-/** The workers of the view that BSP's step still lacks. */
-export function missingFrom(view: View, progress: ChunkProgress, step: number): ViewWorker[] {
-  return view.workers.filter(
-    (worker) => worker.fromStep <= step && !progress.holds(worker.rank, step),
-  );
+/** The workers of the view that BSP's next step still lacks. */
+export function missingFrom(view: View, progress: ChunkProgress): ViewWorker[] {
+  const step = progress.sealedStep + 1;
+  return view.workers.filter((worker) => worker.fromStep <= step && !progress.holds(worker));
 }
 
 /** The lowest clock over the view's workers on this chunk. */

@@ -97,6 +97,8 @@ export type ShardEffect =
     }
   | { readonly type: "log"; readonly level: "info" | "warn"; readonly text: string };
 
+type EarlyEvent = ShardEvent & { readonly type: "push" | "pull" };
+
 /** Who this shard is and what run it serves. */
 export interface ShardConfig {
   readonly index: number;
@@ -112,7 +114,7 @@ export class Shard {
   readonly #chunks = new Map<number, ChunkState>();
   #view: View | null = null;
   /** Pushes and pulls that imply a view which has not come yet. */
-  #early: ShardEvent[] = [];
+  #early: EarlyEvent[] = [];
   #effects: ShardEffect[] = [];
   #stalenessSum = 0;
   #stalenessCount = 0;
@@ -249,6 +251,30 @@ export class Shard {
       clockMin: clocks.length === 0 ? 0 : Math.min(...clocks),
       departed,
     });
+    this.#takeEarly();
+  }
+
+  /** Keeps what a view or a load that is yet to come may allow; an asker that asks again takes its own place. */
+  #keepEarly(event: EarlyEvent, slot: number): void {
+    const { kind, chunk, incarnation } = event.header;
+    const same = this.#early.findIndex(
+      ({ header }) =>
+        header.kind === kind && header.chunk === chunk && header.incarnation === incarnation,
+    );
+    if (same >= 0) {
+      const [replaced] = this.#early.splice(same, 1);
+      if (replaced?.type === "push") this.#release(replaced.slot);
+    }
+    const places = 2 * this.#spec.workersMax * this.#layout.chunks.length;
+    if (this.#early.length < places) {
+      this.#early.push(event);
+      return;
+    }
+    this.#release(slot);
+    this.#refuse(event.header, event.channel, `${places} messages already wait for a view here`);
+  }
+
+  #takeEarly(): void {
     const early = this.#early;
     this.#early = [];
     for (const event of early) this.#dispatch(event);
@@ -273,8 +299,8 @@ export class Shard {
     const view = this.#view;
     const state = this.#chunks.get(header.chunk);
     const objection = this.#membershipObjection(header);
-    if (objection === "early") {
-      this.#early.push(event);
+    if (objection === "early" || (objection === null && state?.loaded === false)) {
+      this.#keepEarly(event, slot);
       return;
     }
     if (view === null || state === undefined || objection !== null) {
@@ -308,12 +334,17 @@ export class Shard {
       this.#answer(state, view, waiterFor(header, channel, "dropped", 0, detail));
       return;
     }
-    const earlier = state.heldBy(rank, step);
-    if (earlier !== undefined) {
+    if (step > state.openStep) {
+      this.#release(slot);
+      const detail = `step ${step} is not open on chunk ${state.index}: step ${state.openStep} is`;
+      this.#refuse(header, channel, detail);
+      return;
+    }
+    if (state.holds(header)) {
       this.#duplicates++;
       this.#release(slot);
     } else {
-      state.hold(step, { rank, incarnation, examples, slot });
+      state.hold({ rank, incarnation, examples, slot });
     }
     state.await(waiterFor(header, channel, "applied", 0, ""));
     this.#advance(state, view);
@@ -327,19 +358,15 @@ export class Shard {
     for (const waiter of waiting) this.#answer(state, view, waiter);
   }
 
+  /** With no worker in the view, what is held is sealed and then nothing more. */
   #sealNext(state: ChunkState, view: View): boolean {
-    const step = state.sealedStep + 1;
-    if (!state.loaded || view.workers.length === 0) return false;
-    if (missingFrom(view, state, step).length > 0) return false;
-    const contributions = state.take(step);
+    if (!state.loaded || (view.workers.length === 0 && !state.holdsAny)) return false;
+    if (missingFrom(view, state).length > 0) return false;
+    const contributions = state.seal();
     const gradients = contributions.filter(({ examples }) => examples > 0);
     this.#apply(state, gradients, this.#spec.reduce, 1);
     state.pushes += gradients.length;
-    for (const { rank, incarnation, slot } of contributions) {
-      state.mark(rank, incarnation, step);
-      this.#release(slot);
-    }
-    state.sealedStep = step;
+    for (const { slot } of contributions) this.#release(slot);
     return true;
   }
 
@@ -432,7 +459,7 @@ export class Shard {
     const state = this.#chunks.get(header.chunk);
     const objection = header.rank < 0 ? null : this.#membershipObjection(header);
     if (objection === "early") {
-      this.#early.push(event);
+      this.#keepEarly(event, -1);
       return;
     }
     if (view === null || state === undefined || objection !== null) {
@@ -476,7 +503,9 @@ export class Shard {
       header: { ...header, kind: "loaded" },
       withWeights: false,
     });
-    if (state.loaded && this.#view !== null) this.#advance(state, this.#view);
+    if (!state.loaded || this.#view === null) return;
+    this.#advance(state, this.#view);
+    this.#takeEarly();
   }
 
   #onSave(event: ShardEvent & { type: "save" }): void {

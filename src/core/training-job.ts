@@ -34,6 +34,8 @@ export interface OpenEpoch {
   readonly epoch: number;
   seconds: number;
   examples: number;
+  /** Of these, examples whose loss is not known, as their worker was lost. */
+  lostExamples: number;
   lossSum: number;
   readonly workerSeconds: Record<number, number>;
 }

@@ -56,14 +56,11 @@ export class ViewRounds {
   readonly #base: ViewBase;
   readonly #protocol: Protocol;
   readonly #workers = new Map<number, ViewWorker>();
-  /** Per rank: how far past the last sealed step a joiner must start. */
-  readonly #gaps = new Map<number, number>();
   readonly #confirmed = new Set<number>();
   readonly #firstNumber: number;
   #changed = true;
   #number = 0;
   #round: Round | null = null;
-  #margin = 2;
   #standing: View | null = null;
 
   constructor(base: ViewBase, protocol: Protocol, firstNumber: number) {
@@ -98,14 +95,9 @@ export class ViewRounds {
     return this.#confirmed.has(rank);
   }
 
-  /**
-   * Asks for a worker to be let in from this step or later. In BSP `gap` says how far past the last sealed step
-   * that must be: 2 in the middle of work, as an earlier life of the same rank may have a push held for the step
-   * after it; 1 where everybody rests.
-   */
-  admit(worker: ViewWorker, gap: 1 | 2): void {
+  /** Asks for a worker to be let in, from its `fromStep` or, where that has passed, later. */
+  admit(worker: ViewWorker): void {
     this.#workers.set(worker.rank, worker);
-    this.#gaps.set(worker.rank, gap);
     this.#confirmed.delete(worker.rank);
     this.#changed = true;
   }
@@ -151,19 +143,14 @@ export class ViewRounds {
     const joiners = round.view.workers.filter((worker) => !this.#confirmed.has(worker.rank));
     let late = false;
     for (const joiner of joiners) {
-      const earliest = this.#earliestStep(joiner, sealedStep, clockMin);
-      if (joiner.fromStep >= earliest) continue;
+      if (!this.#isLate(joiner, sealedStep, clockMin)) continue;
       late = true;
-      const present = this.#workers.get(joiner.rank);
-      if (present?.incarnation !== joiner.incarnation) continue;
-      this.#workers.set(joiner.rank, { ...joiner, fromStep: this.#laterStep(earliest) });
+      if (this.#workers.get(joiner.rank)?.incarnation !== joiner.incarnation) continue;
+      const fromStep = this.#laterStep(joiner, sealedStep, clockMin);
+      this.#workers.set(joiner.rank, { ...joiner, fromStep });
       this.#changed = true;
     }
-    if (late) {
-      this.#margin = Math.min(1024, this.#margin * 2);
-      return { departed, stands: false, joined: [] };
-    }
-    this.#margin = 2;
+    if (late) return { departed, stands: false, joined: [] };
     this.#standing = round.view;
     const joined: number[] = [];
     for (const { rank, incarnation } of joiners) {
@@ -174,26 +161,29 @@ export class ViewRounds {
     return { departed, stands: true, joined };
   }
 
-  /** The first step with which this joiner may come in, given what the servers have answered. */
-  #earliestStep(joiner: ViewWorker, sealedStep: number, clockMin: number): number {
-    if (this.#standing === null) return joiner.fromStep;
+  /** Has a barrier passed this joiner's first step on some server? */
+  #isLate(joiner: ViewWorker, sealedStep: number, clockMin: number): boolean {
+    if (this.#standing === null) return false;
     switch (this.#protocol.mode) {
       case "bsp":
-        return sealedStep + this.#gaps.get(joiner.rank)!;
-      case "ssp": {
-        const tooFarBehind = clockMin - joiner.fromStep > this.#protocol.staleness + 1;
-        return tooFarBehind ? clockMin : joiner.fromStep;
-      }
+        return joiner.fromStep <= sealedStep;
+      case "ssp":
+        return joiner.fromStep < clockMin;
       case "asp":
-        return joiner.fromStep;
+        return false;
       default:
         return unreachable(this.#protocol);
     }
   }
 
-  /** In BSP sealing goes on during a round, so a second try must aim further. */
-  #laterStep(earliest: number): number {
-    return this.#protocol.mode === "bsp" ? earliest + this.#margin : earliest;
+  /**
+   * A first step that the next round can't find late, as the joiner holds the others back from the step with which
+   * it was first put to the servers. In SSP(s) a worker can complete the step that it is in, and one that lies at
+   * most s ahead of that first step.
+   */
+  #laterStep(joiner: ViewWorker, sealedStep: number, clockMin: number): number {
+    if (this.#protocol.mode !== "ssp") return sealedStep + 1;
+    return Math.max(clockMin + 1, joiner.fromStep + this.#protocol.staleness + 1);
   }
 }
 

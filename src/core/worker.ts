@@ -87,6 +87,14 @@ interface Work {
   seconds: number;
 }
 
+/** An order to rest. The worker goes no further than `limit`, and says that it rests once that is settled. */
+interface PauseOrder {
+  readonly id: number;
+  readonly limit: number;
+  readonly settled: boolean;
+  told: boolean;
+}
+
 /** What a worker measured of the run, for its final metrics. */
 export interface WorkerRecord {
   readonly epochSeconds: readonly number[];
@@ -106,7 +114,7 @@ export class Worker {
   #nextStep = 0;
   #work: Work | null = null;
   #evaluations: { evaluation: number; range: Range }[] = [];
-  #pause: { id: number; limit: number; told: boolean } | null = null;
+  #pause: PauseOrder | null = null;
   #lastEpoch = -1;
   #epochSeconds: number[] = [];
   #accuracies: number[] = [];
@@ -226,8 +234,7 @@ export class Worker {
         break;
       case "pauseAt":
         if (this.#pause?.id !== message.pause) break;
-        this.#pause.limit = message.step;
-        this.#pause.told = false;
+        this.#pause = { id: message.pause, limit: message.step, settled: true, told: false };
         break;
       case "resume":
         if (this.#pause?.id === message.pause) this.#pause = null;
@@ -302,9 +309,12 @@ export class Worker {
     this.#lastEpoch = piece.epoch;
   }
 
+  /** A worker that still pulls is in no step, and needs nobody to get out of one. */
   #onPause(id: number): void {
-    const step = this.#state.name === "stepping" ? this.#state.step : this.#nextStep - 1;
-    this.#pause = { id, limit: step, told: false };
+    let step = this.#nextStep - 1;
+    if (this.#state.name === "stepping") step = this.#state.step;
+    if (this.#state.name === "pulling" || this.#state.name === "awaiting") step = -1;
+    this.#pause = { id, limit: step, settled: false, told: false };
     this.#tell({ type: "pausing", pause: id, step });
   }
 
@@ -333,7 +343,7 @@ export class Worker {
 
   #onReply(header: ChunkHeader, nowMs: number): void {
     if (header.outcome === "refused") {
-      this.#log(`a server refused chunk ${header.chunk}: ${header.detail}`);
+      this.#onRefused(header);
       return;
     }
     if (!this.wants(header)) return;
@@ -352,6 +362,17 @@ export class Worker {
     state.outstanding.delete(header.chunk);
     state.missing.delete(header.chunk);
     if (state.computed && state.missing.size === 0) this.#finishStep(state, nowMs);
+  }
+
+  /** A refusal by a later view is mended by that view, when it comes; any other is not. */
+  #onRefused(header: ChunkHeader): void {
+    this.#log(`a server refused chunk ${header.chunk}: ${header.detail}`);
+    const own = header.run === this.#spec?.run && header.incarnation === this.#incarnation;
+    const present = this.#state.name === "stepping" && header.step === this.#state.step;
+    if (!own || (!present && this.#state.name !== "pulling")) return;
+    if (header.version > (this.#view?.number ?? 0)) return;
+    const reason = `a server refused chunk ${header.chunk} at step ${header.step}: ${header.detail}`;
+    this.#tell({ type: "failed", code: "refused", reason });
   }
 
   #finishStep(state: Stepping, nowMs: number): void {
@@ -391,6 +412,7 @@ export class Worker {
 
   /** Starts whatever is due, if the worker rests. */
   #proceed(nowMs: number): void {
+    if (this.#state.name === "pulling" && this.#mustRest()) this.#tellPaused();
     while (this.#state.name === "resting") {
       const evaluation = this.#evaluations.shift();
       if (evaluation !== undefined) {
@@ -403,13 +425,17 @@ export class Worker {
         this.#finishPiece(work);
         continue;
       }
-      if (this.#pause !== null && this.#nextStep > this.#pause.limit) {
-        this.#tellPaused(this.#pause);
+      if (this.#mustRest()) {
+        this.#tellPaused();
         return;
       }
       if (work === null) return;
       this.#startStep(work, nowMs);
     }
+  }
+
+  #mustRest(): boolean {
+    return this.#pause !== null && this.#nextStep > this.#pause.limit;
   }
 
   /** A piece is done when its steps are taken or, where nobody waits for empty pushes, its examples used. */
@@ -432,10 +458,13 @@ export class Worker {
     });
   }
 
-  #tellPaused(pause: { id: number; told: boolean }): void {
-    if (pause.told) return;
+  /** Rests where it was told to; the piece it is in ends there, and what is left of it is dealt again. */
+  #tellPaused(): void {
+    const pause = this.#pause;
+    if (pause === null || !pause.settled || pause.told) return;
     pause.told = true;
     const position = this.#work?.position ?? -1;
+    if (this.#work !== null) this.#finishPiece(this.#work);
     this.#tell({ type: "paused", pause: pause.id, position, step: this.#nextStep });
   }
 
