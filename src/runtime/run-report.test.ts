@@ -1,253 +1,19 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { ServerStatistics, WorkerStatistics } from "../core/messages.js";
-import type {
-  CoordinatorSnapshot,
-  EpochRecord,
-  EvaluationRecord,
-  MemberSnapshot,
-  RunEvent,
-  RunResult,
-} from "../core/run-events.js";
-import type { RunSpec } from "../core/run-spec.js";
+import type { RunResult } from "../core/run-events.js";
 import { PacelineError } from "../errors.js";
-import type { ClusterMember } from "../store/run-directory.js";
-import { RunReport, type RunReportSetup } from "./run-report.js";
-
-const spec: RunSpec = {
-  run: "trial-1",
-  name: "trial",
-  seed: 1,
-  model: "mlp",
-  data: "mnist",
-  trainExamples: 200,
-  testExamples: 100,
-  workersMin: 1,
-  workersMax: 2,
-  servers: 1,
-  protocol: { mode: "bsp" },
-  reduce: "mean",
-  updateRule: {
-    name: "sgd",
-    momentum: 0,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    weightDecayPlain: 0,
-  },
-  schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 400 },
-  lrScaling: "none",
-  epochs: 2,
-  maxSteps: null,
-  batchSize: 10,
-  chunkValues: 262144,
-  virtualNodes: 100,
-  loadBound: 1.25,
-  evaluateEvery: { unit: "epoch", count: 1 },
-  checkpointEvery: null,
-  engine: "reference",
-  threads: 1,
-};
-
-const quietly = {
-  json: false,
-  quiet: false,
-  verbose: false,
-  progress: true,
-  logEvery: { unit: "epoch", count: 1 },
-} as const;
-
-const startMs = Date.UTC(2026, 0, 1);
-
-interface Trial {
-  readonly report: RunReport;
-  readonly clock: { ms: number };
-  /** Lines. */
-  readonly out: () => string[];
-  readonly err: () => string[];
-  readonly errText: () => string;
-  readonly events: object[];
-  readonly metrics: object[];
-  readonly clusters: (readonly ClusterMember[])[];
-  readonly results: unknown[];
-}
-
-interface Changes {
-  readonly spec?: Partial<RunSpec>;
-  readonly options?: Partial<RunReportSetup["options"]>;
-  readonly io?: Partial<RunReportSetup["io"]>;
-  readonly cores?: number;
-  readonly writeResult?: () => Promise<void>;
-}
-
-function begin(changes: Changes = {}): Trial {
-  const texts = { out: "", err: "" };
-  const clock = { ms: 0 };
-  const kept = {
-    events: [] as object[],
-    metrics: [] as object[],
-    clusters: [] as (readonly ClusterMember[])[],
-    results: [] as unknown[],
-  };
-  const report = new RunReport({
-    spec: { ...spec, ...changes.spec },
-    options: { ...quietly, ...changes.options },
-    io: {
-      stdout: { write: (text) => (texts.out += text) },
-      stderr: { write: (text) => (texts.err += text), columns: 80, rows: 24 },
-      color: false,
-      isTerminal: false,
-      version: "1.2.3",
-      ...changes.io,
-    },
-    directory: {
-      path: "runs/trial",
-      name: "trial",
-      event: (line) => kept.events.push(line),
-      metric: (line) => kept.metrics.push(line),
-      writeCluster: async (members) => void kept.clusters.push(members),
-      writeResult: changes.writeResult ?? (async (result) => void kept.results.push(result)),
-    },
-    clock: { nowMs: () => clock.ms },
-    isoTime: () => new Date(startMs + clock.ms).toISOString(),
-    machine: {
-      cpu: "fast",
-      cores: changes.cores ?? 2,
-      memoryBytes: 1,
-      node: "v20.0.0",
-      platform: "linux x64",
-    },
-    coordinator: { pid: 1, host: "box", address: "127.0.0.1:8000" },
-  });
-  const lines = (text: string) => text.split("\n").slice(0, -1);
-  const out = () => lines(texts.out);
-  return { report, clock, out, err: () => lines(texts.err), errText: () => texts.err, ...kept };
-}
-
-const at = (ms: number) => new Date(startMs + ms).toISOString();
-
-const noServerCounts: ServerStatistics = {
-  versionMin: 0,
-  versionMax: 0,
-  chunks: 1,
-  pushes: 40,
-  updates: 20,
-  updateSeconds: 0.04,
-  stalenessSum: 0,
-  stalenessCount: 0,
-  stalenessMax: 0,
-  rejected: 0,
-  duplicates: 0,
-  tornSteps: 0,
-  bytesIn: 0,
-  bytesOut: 0,
-  lr: 0.1,
-};
-
-function steps(count: number): WorkerStatistics {
-  const examples = 10 * count;
-  const losses = { lossSum: 2 * examples, lossCount: examples };
-  return { clock: count, examples, ...losses, computeSeconds: count, waitSeconds: count / 2 };
-}
-
-function member(
-  role: "server" | "worker",
-  rank: number,
-  changes: Partial<MemberSnapshot> = {},
-): MemberSnapshot {
-  return {
-    role,
-    rank,
-    incarnation: 1,
-    pid: 10 + rank,
-    host: "box",
-    address: role === "server" ? "127.0.0.1:9000" : "",
-    state: "alive",
-    reason: "last heard 0.1 s ago, lease 3.0 s",
-    activity: `computing step ${rank}`,
-    inView: true,
-    server: role === "server" ? noServerCounts : null,
-    worker: role === "worker" ? steps(0) : null,
-    ...changes,
-  };
-}
-
-function picture(
-  members: readonly MemberSnapshot[],
-  changes: Partial<CoordinatorSnapshot> = {},
-): CoordinatorSnapshot {
-  return {
-    run: "trial-1",
-    name: "trial",
-    phase: "training",
-    activity: "epoch 1 of 2",
-    epoch: 0,
-    epochs: 2,
-    globalSteps: 0,
-    examples: 0,
-    totalExamples: 400,
-    members,
-    evaluations: [],
-    ...changes,
-  };
-}
-
-function epoch(number: number, changes: Partial<EpochRecord> = {}) {
-  const record: EpochRecord = {
-    epoch: number,
-    seconds: 2,
-    examples: 200,
-    skipped: 0,
-    trainLoss: 0.3123,
-    workerSeconds: { 0: 2, 1: 1.5 },
-    ...changes,
-  };
-  return { kind: "epoch", text: `Epoch ${number + 1}/2 completed`, ...record } as const;
-}
-
-function evaluation(number: number, changes: Partial<EvaluationRecord> = {}) {
-  const record: EvaluationRecord = {
-    epoch: number,
-    step: 10 * (number + 1),
-    final: number === 1,
-    accuracyPercent: 95 + number,
-    loss: 0.25,
-    examples: 100,
-    atSeconds: 2 * (number + 1),
-    ...changes,
-  };
-  const { accuracyPercent, step } = record;
-  const text = `test accuracy ${accuracyPercent.toFixed(2)}% and loss 0.2500 at step ${step}`;
-  return { kind: "evaluation", text, ...record } as const;
-}
-
-const registered = (rank: number): RunEvent => {
-  const text = `Worker ${rank} registered with ID ${rank} (pid ${10 + rank} on box)`;
-  return { kind: "registered", role: "worker", rank, incarnation: 1, text };
-};
-
-const lost: RunEvent = {
-  kind: "lost",
-  role: "worker",
-  rank: 1,
-  incarnation: 1,
-  text: "worker-1 silent for 3.0 s: lost at step 12, going on with 1 worker",
-};
-
-const done: RunResult = {
-  outcome: "done",
-  code: null,
-  reason: "training is done",
-  trainingSeconds: 4,
-  globalSteps: 20,
-  tornSteps: 0,
-  skippedExamples: 0,
-  epochs: [epoch(0), epoch(1)],
-  evaluations: [evaluation(0), evaluation(1)],
-  servers: { 0: noServerCounts },
-  workers: { 0: steps(20), 1: steps(20) },
-};
+import {
+  begin,
+  done,
+  epoch,
+  evaluation,
+  lost,
+  member,
+  picture,
+  registered,
+  steps,
+  type Trial,
+} from "./run-report-trial.js";
 
 const rule = "=".repeat(60);
 const statistics = [
@@ -313,7 +79,7 @@ const told = [
 ];
 
 describe("without a terminal", () => {
-  test("a run is a line an epoch on standard error and its results on standard output", async () => {
+  test("standard error has a line an epoch, standard output the results", async () => {
     const trial = begin();
     tellAll(trial);
     assert.equal(await trial.report.finish(done), 0);
@@ -323,7 +89,7 @@ describe("without a terminal", () => {
     assert.equal(trial.results.length, 1);
   });
 
-  test("with --json standard output has METRICS_JSON and, last, result.json's content", async () => {
+  test("with --json standard output has METRICS_JSON and, last, the result", async () => {
     const trial = begin({ options: { json: true } });
     tellAll(trial);
     await trial.report.finish(done);
@@ -450,103 +216,6 @@ describe("on a terminal", () => {
     trial.report.onEvent(epoch(0));
     trial.report.onEvent(evaluation(0));
     assert.match(trial.errText(), /^Epoch 1\/2 completed: .*\n$/);
-  });
-});
-
-describe("files", () => {
-  test("events.jsonl has every event with its time, epochs counted from 1", () => {
-    const trial = begin();
-    trial.clock.ms = 1500;
-    trial.report.onEvent(lost);
-    trial.report.onEvent(epoch(0));
-    const { kind, text, epoch: _, ...record } = epoch(0);
-    assert.deepEqual(trial.events, [
-      { time: at(1500), ...lost },
-      { time: at(1500), kind, text, epoch: 1, ...record },
-    ]);
-    assert.deepEqual(trial.metrics, [{ kind, time: at(1500), epoch: 1, ...record }]);
-  });
-
-  test("cluster.json is rewritten when somebody has come or gone, and only then", () => {
-    const trial = begin();
-    const all = [member("server", 0), member("worker", 0)];
-    trial.report.onSnapshot(picture([]));
-    trial.report.onSnapshot(picture(all));
-    trial.report.onSnapshot(picture([all[0]!, member("worker", 0, { activity: "resting" })]));
-    trial.report.onSnapshot(picture([all[0]!, member("worker", 0, { pid: 99 })]));
-    const coordinator = { role: "coordinator", id: 0, pid: 1, host: "box" };
-    const self = { ...coordinator, address: "127.0.0.1:8000" };
-    const server = { role: "server", id: 0, pid: 10, host: "box", address: "127.0.0.1:9000" };
-    const worker = { role: "worker", id: 0, pid: 10, host: "box", address: "" };
-    assert.deepEqual(trial.clusters, [
-      [self],
-      [self, server, worker],
-      [self, server, { ...worker, pid: 99 }],
-    ]);
-  });
-
-  test("metrics.jsonl has a row, and standard error a line, every so many steps", () => {
-    const trial = begin({ options: { logEvery: { unit: "step", count: 10 } } });
-    const { report, clock } = trial;
-    const snapshot = (globalSteps: number) =>
-      report.onSnapshot(
-        picture([member("worker", 0, { worker: steps(globalSteps) })], { globalSteps }),
-      );
-    for (const step of [0, 4, 9, 12, 19, 40, 41]) {
-      clock.ms = 100 * step;
-      snapshot(step);
-    }
-    assert.deepEqual(trial.err(), [
-      "step 12: loss 2.0000, 100 examples/s",
-      "step 40: loss 2.0000, 100 examples/s",
-    ]);
-    assert.deepEqual(trial.metrics, [
-      {
-        kind: "step",
-        time: at(1200),
-        seconds: 1.2,
-        step: 12,
-        epoch: 1,
-        examples: 120,
-        loss: 2,
-        examplesPerSecond: 100,
-        workers: [{ rank: 0, clock: 12, computeSeconds: 12, waitSeconds: 6 }],
-        staleness: null,
-      },
-      {
-        kind: "step",
-        time: at(4000),
-        seconds: 4,
-        step: 40,
-        epoch: 1,
-        examples: 400,
-        loss: 2,
-        examplesPerSecond: 100,
-        workers: [{ rank: 0, clock: 40, computeSeconds: 40, waitSeconds: 20 }],
-        staleness: null,
-      },
-    ]);
-  });
-
-  test("by epochs there is a row for each, the last one from what members said in leaving", async () => {
-    const trial = begin();
-    const { report, clock } = trial;
-    report.onSnapshot(picture([member("worker", 0)]));
-    clock.ms = 1000;
-    report.onEvent(epoch(0));
-    report.onSnapshot(picture([member("worker", 0, { worker: steps(10) })], { globalSteps: 10 }));
-    clock.ms = 2000;
-    report.onEvent(epoch(1));
-    report.onSnapshot(picture([], { phase: "idle" }));
-    await report.finish({ ...done, workers: { 0: steps(20) } });
-    const rows = trial.metrics.filter((row) => "step" in row && "workers" in row);
-    assert.deepEqual(
-      rows.map((row) => ["step", "examples", "seconds"].map((key) => row[key as keyof object])),
-      [
-        [10, 100, 1],
-        [20, 200, 2],
-      ],
-    );
   });
 });
 

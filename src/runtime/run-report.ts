@@ -1,7 +1,7 @@
 /**
- * All that the world sees of one run: lines and a live region on standard error, results on standard
- * output, and in the run's folder cluster.json, events.jsonl, metrics.jsonl and result.json. It is
- * fed by the process that coordinates and decides nothing.
+ * All that the world sees of one run: lines and a live region on standard error, results on
+ * standard output, and in the run's folder cluster.json, events.jsonl, metrics.jsonl and
+ * result.json. It is fed by the process that coordinates and decides nothing.
  */
 import type {
   CoordinatorSnapshot,

@@ -127,7 +127,7 @@ test("a worker that came again adds to what its rank had done", () => {
   assert.deepEqual(again, { ...steps(5), clock: 2 });
 });
 
-test("the last words of a life that was seen replace its counts, those of another are added", () => {
+test("last words of a life that was seen replace its counts, others are added", () => {
   const tally = new RunTally();
   tally.observe(picture([worker(0, 3), worker(1, 3)]), 0);
   tally.end({ workers: { 0: steps(6), 1: steps(1), 2: steps(2) }, servers: {} });
