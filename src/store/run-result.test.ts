@@ -166,6 +166,12 @@ test("each worker that took part has a line, with steps that end with each epoch
   );
 });
 
+test("steps of an epoch that is not over are counted too", () => {
+  const workerCounts = new Map([[0, counts(2 * 1000 + 5 * 64)]]);
+  const [worker] = of({ outcome: "interrupted" }, { workerCounts }).raw_worker_metrics;
+  assert.equal(worker?.local_steps_completed, 2 * 16 + 5);
+});
+
 test("epochs before a worker came count 0 seconds, those after it went are left out", () => {
   const epochs = [epoch(0, { 0: 4 }), epoch(1, { 0: 4, 1: 2 }), epoch(2, { 0: 4 })];
   const workers = of({ epochs }).raw_worker_metrics;

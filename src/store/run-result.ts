@@ -137,7 +137,7 @@ function workerMetrics({ spec, result, workerCounts }: RunFacts): WorkerFinalMet
         trainingSeconds: result.trainingSeconds,
         epochSeconds,
         accuraciesPercent,
-        steps: stepsFor(examples, epochSeconds.filter((one) => one > 0).length, spec.batchSize),
+        steps: stepsFor(rank, examples, result, spec.batchSize),
         batchSize: spec.batchSize,
         lr: spec.schedule.lr,
         epochs: spec.epochs,
@@ -151,10 +151,20 @@ function secondsOf(rank: number, { epochs }: RunResult): number[] {
   return seconds.slice(0, seconds.findLastIndex((one) => one > 0) + 1);
 }
 
-/** Steps with examples: an epoch's last batch may be a part of one. */
-function stepsFor(examples: number, epochs: number, batchSize: number): number {
-  const parts = Math.max(1, epochs);
-  return parts * Math.ceil(examples / parts / batchSize);
+/**
+ * Steps with examples. Each epoch's last batch may be a part of one, so the examples are counted out
+ * over the epochs that the worker was in, an equal share of each; what is left was taken since.
+ */
+function stepsFor(rank: number, examples: number, result: RunResult, batchSize: number): number {
+  let left = examples;
+  let steps = 0;
+  for (const { examples: all, workerSeconds } of result.epochs) {
+    if (!(rank in workerSeconds)) continue;
+    const share = Math.min(left, Math.ceil(all / Object.keys(workerSeconds).length));
+    steps += Math.ceil(share / batchSize);
+    left -= share;
+  }
+  return steps + Math.ceil(left / batchSize);
 }
 
 /** The last evaluation of each epoch that is over, and the final one. */
