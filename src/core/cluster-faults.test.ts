@@ -10,7 +10,7 @@ import { positionsUsed } from "./model-values.test.js";
 import type { Protocol, RunSpec, StalenessRule } from "./run-spec.js";
 
 const rule: StalenessRule = { rule: "scale+reject", scale: 0.1, floor: 0.1, max: 4 };
-const protocols: readonly Protocol[] = [
+export const protocols: readonly Protocol[] = [
   { mode: "bsp" },
   { mode: "ssp", staleness: 0 },
   { mode: "ssp", staleness: 2 },
@@ -22,7 +22,11 @@ function nameOf(protocol: Protocol): string {
 }
 
 /** A run with choices that follow from the seed. */
-function planOf(seed: number, protocol: Protocol, extra: Partial<RunSpec> = {}): ClusterPlan {
+export function planOf(
+  seed: number,
+  protocol: Protocol,
+  extra: Partial<RunSpec> = {},
+): ClusterPlan {
   const random = new Random("cluster plan", seed);
   const cadence = () => {
     const unit = random.below(2) === 0 ? "step" : "epoch";
@@ -44,7 +48,7 @@ function planOf(seed: number, protocol: Protocol, extra: Partial<RunSpec> = {}):
 }
 
 /** Troubles at random times until `untilMs`; the first worker is spared unless `all`. */
-function trouble(cluster: ModelCluster, counts: Record<string, number>, all: boolean): void {
+export function trouble(cluster: ModelCluster, counts: Record<string, number>, all: boolean): void {
   const { network } = cluster;
   const random = new Random("trouble", cluster.plan.seed);
   const strike = () => {
@@ -99,8 +103,7 @@ function inContext(seed: number, check: () => void): void {
   }
 }
 
-const runs = 60;
-
+const runs = 400;
 for (const protocol of protocols) {
   test(`${nameOf(protocol)} ends, and uses no example twice, without trouble`, () => {
     for (let seed = 0; seed < runs; seed++) {

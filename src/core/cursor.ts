@@ -119,11 +119,13 @@ export class Cursor {
 
   /** The earliest cut in which this rank has something left and nothing out. */
   openCut(rank: number): Cut | null {
-    for (const cut of this.#cuts) {
-      const share = cut.shares.find((candidate) => candidate.rank === rank);
-      if (share !== undefined && !this.#used(cut, share)) return cut;
-    }
-    return null;
+    return this.#cuts.find((cut) => this.isOpen(cut, rank)) ?? null;
+  }
+
+  /** True when this rank has steps left in the cut. */
+  isOpen(cut: Cut, rank: number): boolean {
+    const share = cut.shares.find((candidate) => candidate.rank === rank);
+    return share !== undefined && !this.#used(cut, share);
   }
 
   /** Deals a rank the next piece of its share in a cut, ending at `untilStep` at the latest; null when there is none. */

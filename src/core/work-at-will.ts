@@ -44,11 +44,13 @@ export class WorkAtWill implements WorkDealer {
       this.#admit(() => true);
       return;
     }
-    if (!this.#finishing) {
-      this.#dealTo(active, active);
-      this.#admit((rank) => cursor.openCut(rank) !== null);
+    if (this.#finishing) {
+      this.#finish(cursor.latest);
+      return;
     }
-    this.#closeEpochs(new Set(active));
+    this.#dealTo(active, active);
+    this.#admit((rank) => this.#hasWork(rank));
+    this.#closeEpochs(new Set(floor.activeRanks()));
   }
 
   #dealTo(ranks: readonly number[], active: readonly number[]): void {
@@ -75,13 +77,25 @@ export class WorkAtWill implements WorkDealer {
     if (views.busy) return;
     for (const [rank, incarnation] of ready) {
       if (views.worker(rank) !== undefined || !allowed(rank)) continue;
-      views.admit({ rank, incarnation, fromStep: this.#slowestStep() });
+      views.admit({ rank, incarnation, fromStep: this.#firstStep(rank) });
     }
   }
 
-  #slowestStep(): number {
-    const steps = this.#floor.cursor.latest?.shares.map((share) => share.nextStep) ?? [];
-    return steps.length === 0 ? 0 : Math.min(...steps);
+  /** In SSP a worker without a share of the latest epoch would hold up those who have one. */
+  #hasWork(rank: number): boolean {
+    const { cursor, spec } = this.#floor;
+    if (spec.protocol.mode === "asp") return cursor.openCut(rank) !== null;
+    return cursor.latest !== null && cursor.isOpen(cursor.latest, rank);
+  }
+
+  /** A worker comes back where its share stands; one that is new to the epoch comes in beside the slowest. */
+  #firstStep(rank: number): number {
+    const { cursor } = this.#floor;
+    const cut = cursor.openCut(rank) ?? cursor.latest;
+    const shares = cut?.shares ?? [];
+    const own = shares.find((share) => share.rank === rank);
+    if (own !== undefined) return own.nextStep;
+    return shares.length === 0 ? 0 : Math.min(...shares.map((share) => share.nextStep));
   }
 
   #closeEpochs(alive: ReadonlySet<number>): void {
