@@ -152,7 +152,7 @@ function secondsOf(rank: number, { epochs }: RunResult): number[] {
 }
 
 /**
- * Steps with examples. Each epoch's last batch may be a part of one, so the examples are counted out
+ * Steps with examples. An epoch's last batch may be a part of one, so the examples are counted out
  * over the epochs that the worker was in, an equal share of each; what is left was taken since.
  */
 function stepsFor(rank: number, examples: number, result: RunResult, batchSize: number): number {
