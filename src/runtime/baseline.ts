@@ -97,6 +97,7 @@ function reportOn(
     clock: processClock,
     isoTime: () => new Date().toISOString(),
     machine: describeMachine(),
+    speaksForWorkers: true,
     coordinator: { pid: process.pid, host: hostname(), address: "" },
   });
 }

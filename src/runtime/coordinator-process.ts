@@ -28,6 +28,8 @@ export interface CoordinatorProcessParts {
   readonly serve: boolean;
   /** How long a lost worker may be waited for when too few are left. */
   readonly rankGraceMs: number;
+  /** Print what workers print, as their output goes to log files. */
+  readonly speaksForWorkers: boolean;
 }
 
 interface CurrentRun {
@@ -113,6 +115,7 @@ export class CoordinatorProcess {
       clock: processClock,
       isoTime: () => new Date().toISOString(),
       machine: describeMachine(),
+      speaksForWorkers: this.#parts.speaksForWorkers,
       coordinator: { pid: process.pid, host: hostname(), address },
     });
     const snapshots = every(processClock, snapshotIntervalMs, () =>
@@ -125,6 +128,7 @@ export class CoordinatorProcess {
         begun(prepared);
       });
     } finally {
+      report.close();
       snapshots.cancel();
       this.#current = null;
       await prepared.directory.close();

@@ -28,6 +28,7 @@ export async function runCoordinator(options: ResolvedOptions, io: CommandIo): P
     transport,
     serve: options.serve,
     rankGraceMs: options.rankGraceMs,
+    speaksForWorkers: false,
   });
   const release = onSignals((signal) => {
     if (!coordinator.interrupt(signal)) process.exit(signalExitCode(signal));

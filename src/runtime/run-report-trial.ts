@@ -123,6 +123,7 @@ export function begin(changes: Changes = {}): Trial {
       platform: "linux x64",
     },
     coordinator: { pid: 1, host: "box", address: "127.0.0.1:8000" },
+    speaksForWorkers: true,
   });
   const lines = (text: string) => text.split("\n").slice(0, -1);
   const out = () => lines(texts.out);

@@ -42,6 +42,8 @@ export interface RunReportSetup {
   /** The machine of this process; more local workers than its cores are remarked upon. */
   readonly machine: Machine;
   readonly coordinator: Pick<ClusterMember, "pid" | "host" | "address">;
+  /** Print the workers' metrics too: where their own output goes elsewhere, nobody else does. */
+  readonly speaksForWorkers: boolean;
 }
 
 /** An epoch that is over and may yet be given its accuracy. */
@@ -259,7 +261,7 @@ export class RunReport {
     if (final !== undefined) print(`Final test accuracy: ${final.accuracyPercent.toFixed(2)}%`);
     for (const line of serverStatistics(server)) print(line);
     io.stdout.write(`${metricsLine(server)}\n`);
-    for (const worker of experiment.raw_worker_metrics) {
+    for (const worker of this.#setup.speaksForWorkers ? experiment.raw_worker_metrics : []) {
       io.stdout.write(`${metricsLine(worker)}\n`);
     }
     const row = {

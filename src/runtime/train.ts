@@ -28,6 +28,7 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
     transport,
     serve: false,
     rankGraceMs: 0,
+    speaksForWorkers: true,
   });
   let members: Members | null = null;
   const release = onSignals((signal) => {
