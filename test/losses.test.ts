@@ -16,7 +16,10 @@ test("a worker killed in mid-epoch is one line, its successor takes its rank, th
   const place = await makePlace(context, { train: 2048 });
   const words = [...pace, "-w", "4", "--epochs", "4", "--name", "run"];
   const command = place.start([...logistic, ...words]);
-  await place.step("run", 10);
+  await place.step("run", 5);
+  const startedMs = performance.now();
+  await place.step("run", 15);
+  const tenStepsMs = performance.now() - startedMs;
   const pid = await killMember(place, "run", "worker", 2);
   const line = await command.waitFor(
     /^worker-2 .*: lost at step (\d+), going on with 3 workers.*$/m,
@@ -25,7 +28,7 @@ test("a worker killed in mid-epoch is one line, its successor takes its rank, th
   const before = await place.step("run", 0);
   const goesOn = () =>
     place.snapshot("run").then((now) => now!.globalSteps > before.globalSteps + 2);
-  await until("progress after the loss", goesOn, 3000);
+  await until("progress after the loss", goesOn, 3000 + tenStepsMs);
   const successor = await place.member("run", "worker", 2, pid);
   const { exitCode, err, out } = await command.end();
   assert.equal(exitCode, 0, command.told());
@@ -54,7 +57,7 @@ test("with all workers but one killed and none restarted, the last one ends the 
   assert.match(err, /^worker-\d .*: lost at step \d+, going on with 1 worker$/m);
   const { paceline } = await place.result("run");
   assert.ok(paceline.skippedExamples > 0);
-  assert.match(err, new RegExp(`${paceline.skippedExamples} (examples )?.*skipped`));
+  assert.match(err, new RegExp(`${paceline.skippedExamples} examples skipped`));
   const [first, second] = paceline.epochs;
   assert.equal(first!.examples + first!.skipped, 1024);
   assert.deepEqual([second!.examples, second!.skipped], [1024, 0]);

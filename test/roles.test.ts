@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { test } from "node:test";
+import { freePort, makePlace, metricsOf, type Place, type RunningCommand } from "./run-paceline.js";
+
+const work = [
+  ...["--model", "logistic", "--data", "mnist-parity", "--batch-size", "8"],
+  ...["--eval-every", "none"],
+];
+
+/** Starts a coordinator on any port and answers with where it listens. */
+async function startCoordinator(
+  place: Place,
+  words: readonly string[],
+): Promise<{ coordinator: RunningCommand; address: string }> {
+  const coordinator = place.start(["coordinator", "--port", "0", ...words]);
+  const [, address] = await coordinator.waitFor(/coordinator listens on (\S+:\d+)/);
+  return { coordinator, address: address! };
+}
+
+async function endWell(...commands: readonly RunningCommand[]): Promise<void> {
+  for (const command of commands) assert.equal((await command.end()).exitCode, 0, command.told());
+}
+
+test("roles come in any order, the coordinator last, and keep the ranks they ask for", async (context) => {
+  const place = await makePlace(context);
+  const port = await freePort();
+  const reach = ["--coordinator", `127.0.0.1:${port}`];
+  const second = place.start(["worker", ...reach, "--rank", "1"]);
+  const first = place.start(["worker", ...reach]);
+  const server = place.start(["server", ...reach]);
+  await second.waitFor(/trying again in 1 s/);
+  const words = [...work, "-w", "2", "-s", "1", "--epochs", "1", "--name", "run"];
+  const coordinator = place.start(["coordinator", "--port", `${port}`, ...words]);
+  await endWell(coordinator, server, first, second);
+  assert.match(second.err, /Worker 1 registered with ID 1/);
+  assert.match(first.err, /Worker 0 registered with ID 0/);
+  assert.match(second.err, /Worker 1 completed training!/);
+  for (const [rank, { out }] of [first, second].entries()) {
+    const metrics = metricsOf(out);
+    assert.deepEqual(
+      metrics.map(({ type, worker_id: id }) => [type, id]),
+      [["WORKER_FINAL_METRICS", rank]],
+    );
+  }
+  assert.equal(metricsOf(coordinator.out).length, 3);
+  assert.equal((await place.result("run")).raw_worker_metrics.length, 2);
+  assert.deepEqual(await place.leftovers(), []);
+});
+
+test("a rank that is taken is refused with who has it", async (context) => {
+  const place = await makePlace(context);
+  const words = [...work, "-w", "2", "-s", "1", "--name", "run"];
+  const { address } = await startCoordinator(place, words);
+  const holder = place.start(["worker", "--coordinator", address, "--rank", "1"]);
+  await holder.waitFor(/registered with ID 1/);
+  const late = await place.run(["worker", "--coordinator", address, "--rank", "1"]);
+  assert.equal(late.exitCode, 1);
+  assert.match(
+    late.err,
+    new RegExp(`rank 1 is taken by worker-1 \\(pid ${holder.pid} on .*--rank`),
+  );
+  const beyond = await place.run(["worker", "--coordinator", address, "--rank", "2"]);
+  assert.equal(beyond.exitCode, 2);
+  assert.match(beyond.err, /rank 2 is out of range: this run takes workers 0 to 1/);
+});
+
+test("SIGTERM lets a worker leave cleanly, and a server and a coordinator end", async (context) => {
+  const place = await makePlace(context);
+  const words = [...work, "-w", "1:2", "-s", "1", "--epochs", "200", "--name", "run"];
+  const { coordinator, address } = await startCoordinator(place, words);
+  const reach = ["--coordinator", address];
+  const server = place.start(["server", ...reach]);
+  const workers = [place.start(["worker", ...reach]), place.start(["worker", ...reach])];
+  await place.step("run", 5);
+  workers[0]!.kill("SIGTERM");
+  assert.equal((await workers[0]!.end(10_000)).exitCode, 143, workers[0]!.told());
+  const line = /^worker-\d left: SIGTERM: lost at step \d+, going on with 1 worker$/m;
+  await coordinator.waitFor(line, 10_000);
+  coordinator.kill("SIGTERM");
+  assert.equal((await coordinator.end(20_000)).exitCode, 143, coordinator.told());
+  assert.equal((await place.checkpoints("run")).length, 1);
+  await endWell(server, workers[1]!);
+  assert.deepEqual(await place.leftovers(), []);
+});
+
+test("a serving coordinator takes one run after the other with the same members", async (context) => {
+  const place = await makePlace(context);
+  const { coordinator, address } = await startCoordinator(place, ["--serve"]);
+  const reach = ["--coordinator", address];
+  const members = [
+    place.start(["server", ...reach]),
+    place.start(["worker", ...reach]),
+    place.start(["worker", ...reach]),
+  ];
+  const idle = await place.run(["status", ...reach]);
+  assert.equal(idle.exitCode, 0, idle.err);
+  assert.match(idle.out, /run +none/);
+  const results = [];
+  for (const mode of ["bsp", "asp"]) {
+    const lines = ["model: logistic", "data: mnist-parity", "workers: 2", "servers: 1"];
+    await writeFile(
+      place.path("run.yaml"),
+      [...lines, "batch-size: 8", "epochs: 2", `mode: ${mode}`, `name: ${mode}-job`, ""].join("\n"),
+    );
+    const { exitCode, out, err } = await place.run(["submit", "run.yaml", ...reach]);
+    assert.deepEqual({ exitCode, out }, { exitCode: 0, out: `${mode}-job\n` }, err);
+    results.push(mode);
+  }
+  for (const mode of results) {
+    await coordinator.waitFor(new RegExp(`result in runs/${mode}-job/result.json`));
+    assert.equal((await place.result(`${mode}-job`)).paceline.outcome, "done");
+  }
+  const { exitCode, out } = await place.run(["status", ...reach, "--json"]);
+  assert.equal(exitCode, 0);
+  const { phase, members: listed } = JSON.parse(out);
+  assert.equal(phase, "idle");
+  assert.equal(listed.length, 3);
+  for (const member of members) assert.equal(member.isOver, false, member.told());
+  await endServing(coordinator, members);
+  assert.deepEqual(await place.leftovers(), []);
+});
+
+test("a serving coordinator says no to a bad run and takes the next", async (context) => {
+  const place = await makePlace(context);
+  const { coordinator, address } = await startCoordinator(place, ["--serve"]);
+  const reach = ["--coordinator", address];
+  const members = [place.start(["server", ...reach]), place.start(["worker", ...reach])];
+  const submit = ["submit", ...reach, ...work, "-s", "1", "--epochs", "1", "-w", "1"];
+  const large = await place.run([...submit, "--name", "large", "--batch-size", "100000"]);
+  await coordinator.waitFor(/run large could not begin: --batch-size 100000 is larger/);
+  assert.equal(large.exitCode, 0);
+  const good = await place.run([...submit, "--name", "good"]);
+  assert.equal(good.exitCode, 0, good.err);
+  await coordinator.waitFor(/result in runs\/good\/result.json/);
+  await endServing(coordinator, members);
+});
+
+/** A serving coordinator ends on a signal; its members are then ended one by one. */
+async function endServing(
+  coordinator: RunningCommand,
+  members: readonly RunningCommand[],
+): Promise<void> {
+  for (const member of members) member.kill("SIGTERM");
+  for (const member of members) assert.equal((await member.end()).exitCode, 143, member.told());
+  coordinator.kill("SIGTERM");
+  assert.equal((await coordinator.end()).exitCode, 143, coordinator.told());
+}

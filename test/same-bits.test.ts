@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { makePlace, type Place } from "./run-paceline.js";
+
+const work = [
+  ...["--model", "mlp", "--data", "mnist", "--batch-size", "8", "--epochs", "2"],
+  ...["--optimizer", "momentum", "--lr", "0.05", "--lr-schedule", "cosine"],
+  ...["--eval-every", "none"],
+];
+const train = ["train", "--chunk-values", "20000"];
+
+/** Trains with these words and answers with the hash of the weights. */
+async function bitsOf(place: Place, name: string, words: readonly string[]): Promise<string> {
+  const command = place.start([...words, ...work, "--name", name]);
+  const { exitCode } = await command.end();
+  assert.equal(exitCode, 0, command.told());
+  return place.weights(name);
+}
+
+test("BSP ends in the same bits again, with 1, 2 and 3 servers, and as the baseline", async (context) => {
+  const place = await makePlace(context, { train: 250 });
+  const oracle = await bitsOf(place, "baseline", ["baseline", "--as-workers", "4"]);
+  for (const [name, servers] of [
+    ["one", "1"],
+    ["two", "2"],
+    ["again", "2"],
+    ["three", "3"],
+  ] as const) {
+    const bits = await bitsOf(place, name, [...train, "-w", "4", "-s", servers]);
+    assert.equal(bits, oracle, `${name}: ${servers} servers`);
+  }
+});
+
+test("Ctrl-C writes a checkpoint and ends with 130, and --resume auto ends in the same bits", async (context) => {
+  const place = await makePlace(context, { train: 600 });
+  const words = [...train, "-w", "3", "-s", "2"];
+  const whole = await bitsOf(place, "whole", words);
+  const command = place.start([...words, ...work, "--name", "stopped"]);
+  await place.step("stopped", 8);
+  command.kill("SIGINT");
+  const { exitCode, err } = await command.end();
+  assert.equal(exitCode, 130, command.told());
+  assert.match(err, /--resume/);
+  const [kept] = await place.checkpoints("stopped");
+  const step = Number(kept!.replace("step-", ""));
+  assert.ok(step >= 8 && step < (2 * 600) / 3 / 8, kept);
+  assert.deepEqual(await place.leftovers(), []);
+  const resumed = place.start([...words, ...work, "--resume", "auto"]);
+  assert.equal((await resumed.end()).exitCode, 0, resumed.told());
+  assert.equal(await place.weights("stopped"), whole);
+  const { paceline } = await place.result("stopped");
+  assert.deepEqual(
+    paceline.epochs.map(({ examples }) => examples),
+    [600, 600],
+  );
+});
