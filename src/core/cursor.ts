@@ -28,7 +28,7 @@ export interface Share {
 export interface Cut {
   readonly epoch: number;
   readonly firstStep: number;
-  readonly lastStep: number;
+  lastStep: number;
   readonly shares: Share[];
 }
 
@@ -177,6 +177,16 @@ export class Cursor {
     if (share === undefined || share.piece !== null || nextStep > share.nextStep) return;
     share.nextStep = nextStep;
     this.#steps.set(rank, nextStep);
+  }
+
+  /** Nobody is there for the rest of the latest cut: it ends before the first step that nobody took. */
+  endEarly(): number {
+    const cut = this.latest;
+    if (cut === null) return 0;
+    const taken = Math.max(cut.firstStep, ...cut.shares.map(({ nextStep }) => nextStep));
+    cut.lastStep = Math.min(cut.lastStep, taken);
+    this.standBefore(cut.lastStep);
+    return cut.lastStep;
   }
 
   /** Everybody stands before this step, also those who were not there for the last ones. */

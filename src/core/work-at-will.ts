@@ -41,11 +41,11 @@ export class WorkAtWill implements WorkDealer {
       return;
     }
     if (active.length === 0) {
-      this.#admit(() => true);
+      this.#startAgain();
       return;
     }
     if (this.#finishing) {
-      this.#finish(cursor.latest);
+      this.#closeEpochs(new Set(active));
       return;
     }
     this.#dealTo(active, active);
@@ -81,6 +81,19 @@ export class WorkAtWill implements WorkDealer {
     }
   }
 
+  /** With nobody left, those who have work of this epoch go on with it; without any, it is over. */
+  #startAgain(): void {
+    const { ready, cursor, views } = this.#floor;
+    if (ready.size === 0 || views.busy) return;
+    const ranks = [...ready.keys()].sort((a, b) => a - b);
+    if (!this.#finishing && !ranks.some((rank) => this.#hasWork(rank))) {
+      cursor.endEarly();
+      if (cursor.done) this.#finishing = true;
+      else this.#floor.cut(ranks);
+    }
+    this.#admit((rank) => this.#finishing || this.#hasWork(rank));
+  }
+
   /** In SSP a worker without a share of the latest epoch would hold up those who have one. */
   #hasWork(rank: number): boolean {
     const { cursor, spec } = this.#floor;
@@ -109,7 +122,8 @@ export class WorkAtWill implements WorkDealer {
       cursor.forgetBefore(cut.epoch + 1);
     }
     const { latest } = cursor;
-    if (cursor.done && (latest === null || cursor.exhausted(latest, alive))) {
+    const over = latest === null || cursor.exhausted(latest, alive);
+    if (this.#finishing || (cursor.done && over)) {
       this.#finishing = true;
       this.#finish(latest);
       return;

@@ -41,7 +41,7 @@ export class WorkInStep implements WorkDealer {
     const active = this.#floor.activeRanks();
     const cut = cursor.latest;
     if (active.length === 0) {
-      this.#admit(() => true);
+      this.#startAgain(cut);
       return;
     }
     if (cut !== null) for (const rank of active) this.#floor.deal(cut, rank, this.#boundary);
@@ -88,12 +88,21 @@ export class WorkInStep implements WorkDealer {
     for (const rank of active) floor.deal(next, rank, this.#boundary);
   }
 
-  #admitReturning(cut: Cut): void {
-    const left = new Set<number>();
-    for (const share of cut.shares) {
-      if (share.piece === null && share.next < share.end) left.add(share.rank);
+  /** With nobody left, those who have examples of this epoch go on with it; without any, it is over. */
+  #startAgain(cut: Cut | null): void {
+    const { ready, cursor } = this.#floor;
+    if (ready.size === 0) return;
+    const over = cut === null || this.#boundary >= cut.lastStep;
+    if (!over && [...ready.keys()].some((rank) => hasExamples(cut, rank))) {
+      this.#admitReturning(cut);
+      return;
     }
-    this.#admit((rank) => left.has(rank));
+    if (!over) this.#boundary = cursor.endEarly();
+    this.#admit(() => true);
+  }
+
+  #admitReturning(cut: Cut): void {
+    this.#admit((rank) => hasExamples(cut, rank));
   }
 
   #admit(allowed: (rank: number) => boolean): void {
@@ -105,6 +114,11 @@ export class WorkInStep implements WorkDealer {
       views.admit({ rank, incarnation, fromStep });
     }
   }
+}
+
+function hasExamples(cut: Cut, rank: number): boolean {
+  const share = cut.shares.find((candidate) => candidate.rank === rank);
+  return share !== undefined && share.piece === null && share.next < share.end;
 }
 
 function nextMultiple(cadence: Cadence | null, step: number): number {
