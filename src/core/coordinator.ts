@@ -7,14 +7,15 @@
  * when fewer than the minimum are left and none is coming back.
  */
 import type { ErrorCode } from "../errors.js";
+import { hasPlace, judgeFormation, judgeShortage, Returning } from "./formation.js";
 import type { TensorSpec } from "./layout.js";
+import { MemberCounts } from "./member-counts.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
   MemberRole,
   RegisterReply,
   RegisterRequest,
-  ServerStatistics,
 } from "./messages.js";
 import { type Member, membersMax, Roster, type RosterConfig } from "./roster.js";
 import type { CoordinatorSnapshot, RunEvent, RunOutcome, RunResult } from "./run-events.js";
@@ -44,9 +45,20 @@ export type CoordinatorEvent =
       readonly reason: string;
       readonly restarts: boolean;
     }
-  | { readonly type: "loaded" }
-  | { readonly type: "saved"; readonly step: number; readonly problem: string | null }
-  | { readonly type: "fail"; readonly code: ErrorCode; readonly reason: string }
+  /** Answers to `load` and `save`. Where `run` is given and is not the run that is on, the answer is late. */
+  | { readonly type: "loaded"; readonly run?: string }
+  | {
+      readonly type: "saved";
+      readonly step: number;
+      readonly problem: string | null;
+      readonly run?: string;
+    }
+  | {
+      readonly type: "fail";
+      readonly code: ErrorCode;
+      readonly reason: string;
+      readonly run?: string;
+    }
   | { readonly type: "interrupt"; readonly reason: string }
   | { readonly type: "tick" };
 
@@ -103,14 +115,10 @@ export class Coordinator {
   #phase: Phase = { name: "idle" };
   #job: Job | null = null;
   #training: Training | null = null;
-  #startedMs = 0;
   /** Since when too few workers are left. */
   #shortSinceMs: number | null = null;
-  /** Ranks whose process a supervisor is starting again. */
-  readonly #restarting = new Set<number>();
-  /** Last counts of members, also of those that are gone. */
-  #serverCounts: Record<number, ServerStatistics> = {};
-  #workerCounts: RunResult["workers"] = {};
+  readonly #returning = new Returning();
+  #counts = new MemberCounts();
   #effects: CoordinatorEffect[] = [];
   #nowMs = 0;
 
@@ -143,12 +151,13 @@ export class Coordinator {
         this.#onExited(event);
         break;
       case "loaded":
-        this.#training?.onLoaded(nowMs);
+        if (this.#isOn(event.run)) this.#training?.onLoaded(nowMs);
         break;
       case "saved":
-        this.#training?.onSaved(event.step, event.problem, nowMs);
+        if (this.#isOn(event.run)) this.#training?.onSaved(event.step, event.problem, nowMs);
         break;
       case "fail":
+        if (!this.#isOn(event.run)) break;
         this.#end({ outcome: "failed", code: event.code, reason: event.reason });
         break;
       case "interrupt":
@@ -196,13 +205,21 @@ export class Coordinator {
     };
   }
 
+  #isOn(run: string | undefined): boolean {
+    return run === undefined || run === this.#job?.spec.run;
+  }
+
   #activity(): string {
     const spec = this.#job?.spec;
     switch (this.#phase.name) {
       case "idle":
         return "waiting for a run";
-      case "forming":
-        return `waiting for members: ${this.#countsOf(spec ?? null)}`;
+      case "forming": {
+        if (spec === undefined) return "";
+        const formation = judgeFormation(spec, this.#roster.everybody(), false);
+        const reason = formation.verdict === "complete" ? "all have come" : formation.reason;
+        return `waiting for members: ${reason}`;
+      }
       case "preparing": {
         const names = [...this.#phase.members]
           .filter((member) => member.readyFor !== spec?.run)
@@ -216,16 +233,9 @@ export class Coordinator {
     }
   }
 
-  #countsOf(spec: RunSpec | null): string {
-    const servers = this.#roster.all("server").length;
-    const workers = this.#roster.all("worker").length;
-    if (spec === null) return `${servers} servers and ${workers} workers`;
-    return `${servers} of ${spec.servers} servers and ${workers} of ${spec.workersMax} workers have come`;
-  }
-
   /** Examples gone through: the closed account, or what the workers' heartbeats say where that is more. */
   #examples(): number {
-    const told = Object.values(this.#workerCounts).reduce((sum, w) => sum + w.examples, 0);
+    const told = Object.values(this.#counts.workers).reduce((sum, w) => sum + w.examples, 0);
     return Math.max(this.#training?.ledger.examples() ?? 0, told);
   }
 
@@ -233,14 +243,11 @@ export class Coordinator {
     if (this.#phase.name !== "idle") return;
     this.#job = job;
     this.#training = null;
-    this.#serverCounts = {};
-    this.#workerCounts = {};
+    this.#counts = new MemberCounts();
     this.#shortSinceMs = null;
     this.#roster.passIncarnation(job.resume?.incarnations ?? 0);
     this.#phase = { name: "forming", sinceMs: this.#nowMs };
-    for (const member of [...this.#roster.all("server"), ...this.#roster.all("worker")]) {
-      this.#giveJob(member);
-    }
+    for (const member of this.#roster.everybody()) this.#giveJob(member);
   }
 
   #onRegister(request: RegisterRequest): void {
@@ -253,7 +260,7 @@ export class Coordinator {
     if (replaced !== null) this.#lose(replaced, "a new process took its rank");
     this.#effects.push({ type: "registered", reply });
     if (member === null) return;
-    this.#restarting.delete(member.role === "worker" ? member.rank : -1);
+    if (member.role === "worker") this.#returning.settle(member.rank);
     const { role, rank, incarnation, pid, host } = member;
     const name = role === "worker" ? "Worker" : "Server";
     const text = `${name} ${rank} registered with ID ${rank} (pid ${pid} on ${host})`;
@@ -263,17 +270,18 @@ export class Coordinator {
   #onOpened(name: MemberName): void {
     const member = this.#roster.find(name.role, name.rank, name.incarnation);
     if (member === undefined) return;
-    const first = !member.connected && member.activity === "registered";
     member.connected = true;
+    member.opened = true;
     member.detector.reopened(this.#nowMs);
-    if (first) this.#giveJob(member);
+    this.#giveJob(member);
   }
 
+  /** Tells a member of the run, once; a member whose link is cut hears of it when it is back. */
   #giveJob(member: Member): void {
     const spec = this.#spec();
-    if (spec === null || !member.connected || this.#phase.name === "stopping") return;
-    if (member.role === "worker" && member.rank >= spec.workersMax) return;
-    if (member.role === "server" && member.rank >= spec.servers) return;
+    if (spec === null || !member.opened || member.toldOf === spec.run) return;
+    if (this.#phase.name === "stopping" || !hasPlace(spec, member)) return;
+    member.toldOf = spec.run;
     member.activity = "preparing";
     this.#send(member, { type: "job", spec });
   }
@@ -321,12 +329,7 @@ export class Coordinator {
   #keepCounts(member: Member, counts: Pick<Member, "server" | "worker">): void {
     member.server = counts.server;
     member.worker = counts.worker;
-    if (counts.server !== null) {
-      this.#serverCounts = { ...this.#serverCounts, [member.rank]: counts.server };
-    }
-    if (counts.worker !== null) {
-      this.#workerCounts = { ...this.#workerCounts, [member.rank]: counts.worker };
-    }
+    if (this.#job !== null) this.#counts.keep(member, counts);
   }
 
   #onReady(member: Member, run: string, tensors: readonly TensorSpec[]): void {
@@ -338,7 +341,7 @@ export class Coordinator {
       const reason = `${nameOf(member)}'s model is not the run's ${job.spec.model}: ${difference}; run the same version of Paceline with the same model on both`;
       this.#emit({ kind: "warning", text: reason });
       this.#send(member, { type: "stop", reason, outcome: "failed", stay: false });
-      this.#roster.remove(member, this.#nowMs);
+      this.#forget(member);
       return;
     }
     member.readyFor = run;
@@ -355,58 +358,76 @@ export class Coordinator {
 
   #onLeave(member: Member, message: MemberMessage & { type: "leave" }): void {
     this.#keepCounts(member, message);
-    if (this.#phase.name === "stopping") {
-      this.#phase.awaited.delete(member);
-      member.readyFor = "";
-      member.activity = "registered";
-      if (!this.#config.serve) this.#roster.remove(member, this.#nowMs);
+    if (this.#phase.name !== "stopping") {
+      this.#lose(member, `left: ${message.reason}`);
       return;
     }
-    this.#lose(member, `left: ${message.reason}`);
+    this.#phase.awaited.delete(member);
+    member.readyFor = "";
+    if (!this.#config.serve) this.#roster.remove(member, this.#nowMs);
   }
 
   #onExited(event: CoordinatorEvent & { type: "exited" }): void {
-    if (event.role === "worker") {
-      if (event.restarts) this.#restarting.add(event.rank);
-      else this.#restarting.delete(event.rank);
+    const { role, rank, reason, restarts } = event;
+    const member = this.#roster.get(role, rank);
+    if (member !== undefined) this.#lose(member, reason);
+    if (role === "worker") {
+      if (restarts) this.#returning.expect(rank, this.#nowMs + this.#config.startTimeoutMs);
+      else this.#returning.settle(rank);
+    } else if (!restarts && this.#phase.name === "forming") {
+      this.#endWithout({ role, rank }, "", reason);
     }
-    const member = this.#roster.get(event.role, event.rank);
-    if (member !== undefined) this.#lose(member, event.reason);
+  }
+
+  /** Takes a member that is gone, or not wanted, out of everything. */
+  #forget(member: Member): void {
+    this.#roster.remove(member, this.#nowMs);
+    if (this.#phase.name === "stopping") this.#phase.awaited.delete(member);
+    if (this.#phase.name === "preparing") this.#phase.members.delete(member);
   }
 
   #lose(member: Member, reason: string): void {
     const { role, rank, incarnation } = member;
-    this.#roster.remove(member, this.#nowMs);
+    this.#forget(member);
     this.#effects.push({ type: "drop", member: { role, rank, incarnation } });
-    if (this.#phase.name === "stopping") {
-      this.#phase.awaited.delete(member);
-      return;
+    if (this.#phase.name === "stopping") return;
+    let text = `${nameOf(member)} ${reason}`;
+    if (role === "worker") {
+      this.#returning.expect(rank, this.#nowMs + this.#config.rankGraceMs);
+      if (this.#training?.onWorkerLost(member, this.#nowMs) === true) {
+        const left = this.#training.activeRanks().length;
+        const step = member.worker?.clock ?? 0;
+        text += `: lost at step ${step}, going on with ${left} worker${left === 1 ? "" : "s"}`;
+      }
     }
-    const running = this.#training !== null;
-    if (role === "server") {
-      this.#emit({ kind: "lost", role, rank, incarnation, text: `${nameOf(member)} ${reason}` });
-      if (!running && this.#phase.name !== "preparing") return;
-      if (rank >= (this.#spec()?.servers ?? 0)) return;
-      this.#end({
-        outcome: "failed",
-        code: "member_lost",
-        reason: `${nameOf(member)} (pid ${member.pid} on ${member.host}) is lost: ${reason}; its chunks had no other replica, go on from the last checkpoint with --resume auto`,
-      });
-      return;
-    }
-    if (this.#phase.name === "preparing") this.#phase.members.delete(member);
-    const counted = this.#training?.onWorkerLost(member, this.#nowMs) ?? false;
-    const left = this.#training?.activeRanks().length ?? 0;
-    const step = member.worker?.clock ?? 0;
-    const rest = counted
-      ? `: lost at step ${step}, going on with ${left} worker${left === 1 ? "" : "s"}`
-      : "";
-    const text = `${nameOf(member)} ${reason}${rest}`;
     this.#emit({ kind: "lost", role, rank, incarnation, text });
+    const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
+    if (role === "server" && !forming && member.toldOf === this.spec?.run) {
+      this.#endWithout(member, ` (pid ${member.pid} on ${member.host})`, reason);
+    }
   }
 
+  /** A server is gone, and what it held or was to hold with it. */
+  #endWithout(
+    server: { readonly role: MemberRole; readonly rank: number },
+    process: string,
+    reason: string,
+  ): void {
+    const remedy =
+      this.#training === null
+        ? "look at its log and start it again"
+        : "its chunks had no other replica, go on from the last checkpoint with --resume auto";
+    const text = `${nameOf(server)}${process} is lost: ${reason}; ${remedy}`;
+    this.#end({ outcome: "failed", code: "member_lost", reason: text });
+  }
+
+  /** Without a run that trains there is nothing to save; without any run the members may go home. */
   #onInterrupt(reason: string): void {
-    if (this.#training?.running === true && this.#phase.name === "training") {
+    if (this.#phase.name === "idle") {
+      for (const member of this.#roster.everybody()) {
+        this.#send(member, { type: "stop", reason, outcome: "interrupted", stay: false });
+      }
+    } else if (this.#training?.running === true && this.#phase.name === "training") {
       this.#emit({ kind: "info", text: `${reason}: writing a checkpoint` });
       this.#training.interrupt(this.#nowMs);
     } else {
@@ -440,21 +461,25 @@ export class Coordinator {
   #advanceForming(sinceMs: number): void {
     const spec = this.#spec();
     if (spec === null) return;
-    const servers = this.#connected("server").slice(0, spec.servers);
-    const workers = this.#connected("worker").slice(0, spec.workersMax);
     const late = this.#nowMs - sinceMs >= this.#config.startTimeoutMs;
-    const enough = servers.length >= spec.servers && workers.length >= spec.workersMin;
-    if (enough && (workers.length >= spec.workersMax || late)) {
-      const members = new Set([...servers, ...workers]);
-      this.#phase = { name: "preparing", sinceMs: this.#nowMs, members };
-      this.#advancePreparing(this.#phase);
-    } else if (late) {
-      const waited = (this.#config.startTimeoutMs / 1000).toFixed(0);
-      this.#end({
-        outcome: "failed",
-        code: "cluster_not_formed",
-        reason: `after ${waited} s ${this.#countsOf(spec)}: start the others, or raise --start-timeout`,
-      });
+    const formation = judgeFormation(spec, this.#roster.everybody(), late);
+    switch (formation.verdict) {
+      case "complete": {
+        const members = new Set(formation.members);
+        this.#phase = { name: "preparing", sinceMs: this.#nowMs, members };
+        this.#advancePreparing(this.#phase);
+        break;
+      }
+      case "failed": {
+        const waited = `after ${(this.#config.startTimeoutMs / 1000).toFixed(0)} s`;
+        const reason = `${waited} ${formation.reason}: start the others, or raise --start-timeout`;
+        this.#end({ outcome: "failed", code: "cluster_not_formed", reason });
+        break;
+      }
+      case "waiting":
+        break;
+      default:
+        formation satisfies never;
     }
   }
 
@@ -469,7 +494,7 @@ export class Coordinator {
       return;
     }
     if (missing.length === 0) {
-      this.#startTraining(job, members);
+      this.#startTraining(job);
     } else if (this.#nowMs - phase.sinceMs >= this.#config.startTimeoutMs) {
       this.#end({
         outcome: "failed",
@@ -479,9 +504,12 @@ export class Coordinator {
     }
   }
 
-  #startTraining(job: Job, members: readonly Member[]): void {
+  /** Whoever got ready takes part, also those who came while the others prepared. */
+  #startTraining(job: Job): void {
     this.#phase = { name: "training" };
-    this.#startedMs = this.#nowMs;
+    const members = this.#roster
+      .everybody()
+      .filter((member) => member.readyFor === job.spec.run && hasPlace(job.spec, member));
     const servers = members.filter((member) => member.role === "server");
     const workers = members.filter((member) => member.role === "worker");
     this.#training = new Training(
@@ -493,7 +521,7 @@ export class Coordinator {
         emit: (event) => this.#emit(event),
         load: (view) => this.#effects.push({ type: "load", view, job }),
         save: (request) => this.#effects.push({ type: "save", request, job }),
-        serverStatistics: () => Object.values(this.#serverCounts),
+        serverStatistics: () => Object.values(this.#counts.servers),
         incarnations: () => this.#roster.incarnations,
       },
     );
@@ -513,37 +541,33 @@ export class Coordinator {
       this.#end({ outcome, code: null, reason });
       return;
     }
-    const left = training.activeRanks().length;
-    if (left >= spec.workersMin) {
+    const active = training.activeRanks().length;
+    if (active >= spec.workersMin) {
       this.#shortSinceMs = null;
       return;
     }
     this.#shortSinceMs ??= this.#nowMs;
-    const waitedMs = this.#nowMs - this.#shortSinceMs;
-    if (this.#restarting.size > 0 && waitedMs < this.#config.startTimeoutMs) return;
-    if (waitedMs < this.#config.rankGraceMs) return;
-    this.#end({
-      outcome: "failed",
-      code: "too_few_workers",
-      reason: `${left} worker${left === 1 ? " is" : "s are"} left and at least ${spec.workersMin} must be: go on from the last checkpoint with --resume auto, or lower the minimum of --workers`,
-    });
+    const preparing = this.#roster.all("worker").length - active;
+    const patient = this.#nowMs - this.#shortSinceMs < this.#config.startTimeoutMs;
+    const coming = (patient ? preparing : 0) + this.#returning.count(this.#nowMs);
+    const reason = judgeShortage(spec, active, coming);
+    if (reason !== null) this.#end({ outcome: "failed", code: "too_few_workers", reason });
   }
 
+  /** Ends the run that is on: everybody is told, also who is cut off for the moment, and has a while to answer. */
   #end(ending: Ending): void {
     if (this.#phase.name === "stopping" || this.#phase.name === "idle") return;
-    const awaited = new Set<Member>();
+    const awaited = new Set(this.#roster.everybody().filter(({ opened }) => opened));
+    const { outcome, reason } = ending;
     const stay = this.#config.serve;
-    for (const member of [...this.#connected("server"), ...this.#connected("worker")]) {
-      const { outcome, reason } = ending;
-      this.#send(member, { type: "stop", reason, outcome, stay });
-      if (member.readyFor !== "" || member.activity !== "registered") awaited.add(member);
-    }
+    for (const member of awaited) this.#send(member, { type: "stop", reason, outcome, stay });
     this.#phase = { name: "stopping", sinceMs: this.#nowMs, awaited, ending };
   }
 
   #advanceStopping(phase: Phase & { name: "stopping" }): void {
     const late = this.#nowMs - phase.sinceMs >= this.#config.stopTimeoutMs;
     if (phase.awaited.size > 0 && !late) return;
+    for (const member of [...phase.awaited]) this.#lose(member, "said no goodbye");
     const result = this.#result(phase);
     const text = `run ${result.outcome}: ${result.reason}`;
     this.#emit({ kind: "ended", outcome: result.outcome, text });
@@ -556,22 +580,17 @@ export class Coordinator {
   #result(phase: Phase & { name: "stopping" }): RunResult {
     const training = this.#training;
     const epochs = training?.ledger.closed ?? [];
-    const seconds = training?.ledger.elapsedSeconds(phase.sinceMs) ?? 0;
     return {
       ...phase.ending,
-      trainingSeconds: this.#startedMs === 0 ? 0 : seconds,
+      trainingSeconds: training?.ledger.elapsedSeconds(phase.sinceMs) ?? 0,
       globalSteps: training?.globalSteps() ?? 0,
       tornSteps: training?.tornSteps ?? 0,
       skippedExamples: epochs.reduce((sum, epoch) => sum + epoch.skipped, 0),
       epochs,
       evaluations: training?.evaluations ?? [],
-      servers: this.#serverCounts,
-      workers: this.#workerCounts,
+      servers: this.#counts.servers,
+      workers: this.#counts.workers,
     };
-  }
-
-  #connected(role: MemberRole): Member[] {
-    return this.#roster.all(role).filter((member) => member.connected);
   }
 
   #spec(): RunSpec | null {

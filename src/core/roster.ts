@@ -35,6 +35,10 @@ export interface Member {
   readonly detector: FailureDetector;
   /** True while its session stream is open. */
   connected: boolean;
+  /** True once its session stream has been open. */
+  opened: boolean;
+  /** The run it was last told of, "" if none. */
+  toldOf: string;
   /** The run it has prepared for, "" if none. */
   readyFor: string;
   activity: string;
@@ -80,6 +84,8 @@ export class Roster {
       address: request.address,
       detector,
       connected: false,
+      opened: false,
+      toldOf: "",
       readyFor: "",
       activity: "registered",
       server: null,
@@ -115,6 +121,11 @@ export class Roster {
       .sort((left, right) => left.rank - right.rank);
   }
 
+  /** All live members: servers, then workers, each in ascending rank. */
+  everybody(): Member[] {
+    return [...this.all("server"), ...this.all("worker")];
+  }
+
   /** Takes a member off; its rank stays kept for the rank grace. */
   remove(member: Member, nowMs: number): void {
     const key = keyOf(member.role, member.rank);
@@ -145,7 +156,7 @@ export class Roster {
 
   /** Every member as others may see it. */
   snapshot(nowMs: number, inView: (member: Member) => boolean): MemberSnapshot[] {
-    return [...this.all("server"), ...this.all("worker")].map((member) => {
+    return this.everybody().map((member) => {
       const { state, reason } = member.detector.verdict(nowMs);
       const { role, rank, incarnation, pid, host, address, activity, server, worker } = member;
       return {

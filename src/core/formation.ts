@@ -1,0 +1,65 @@
+/**
+ * Two questions of numbers, each answered with a sentence: may a run start with the members that have come, and
+ * may it go on with the workers that are left.
+ *
+ * A run waits for its full number of workers, and when the time to start is over takes what has come, if that is
+ * enough. While it goes on below its minimum it counts on those who may come back: lost ones for a grace, ones
+ * that a supervisor starts again for as long as a start may take.
+ */
+import type { Member } from "./roster.js";
+import type { RunSpec } from "./run-spec.js";
+
+/** Who takes part, or why nobody does yet. */
+export type Formation =
+  | { readonly verdict: "complete"; readonly members: readonly Member[] }
+  | { readonly verdict: "waiting" | "failed"; readonly reason: string };
+
+/** True when the run has a place for this rank. */
+export function hasPlace(spec: RunSpec, { role, rank }: Pick<Member, "role" | "rank">): boolean {
+  return rank < (role === "server" ? spec.servers : spec.workersMax);
+}
+
+/** May the run start? `late` says that the time to start is over. */
+export function judgeFormation(
+  spec: RunSpec,
+  members: readonly Member[],
+  late: boolean,
+): Formation {
+  const fitting = members.filter((member) => member.connected && hasPlace(spec, member));
+  const servers = fitting.filter(({ role }) => role === "server").length;
+  const workers = fitting.length - servers;
+  const enough = servers >= spec.servers && workers >= spec.workersMin;
+  if (enough && (late || workers >= spec.workersMax)) {
+    return { verdict: "complete", members: fitting };
+  }
+  const come = `${servers} of ${spec.servers} servers and ${workers} of ${spec.workersMax} workers have come`;
+  return { verdict: late ? "failed" : "waiting", reason: come };
+}
+
+/** Ranks of workers that may come back, each until a time. */
+export class Returning {
+  readonly #untilMs = new Map<number, number>();
+
+  /** A worker is gone and may be back before this time. */
+  expect(rank: number, untilMs: number): void {
+    this.#untilMs.set(rank, untilMs);
+  }
+
+  /** The rank has a process again, or never will. */
+  settle(rank: number): void {
+    this.#untilMs.delete(rank);
+  }
+
+  /** How many may still come. */
+  count(nowMs: number): number {
+    return [...this.#untilMs.values()].filter((untilMs) => nowMs < untilMs).length;
+  }
+}
+
+/** Why a run can't go on; null when it can. `coming` counts workers that prepare themselves or may come back. */
+export function judgeShortage(spec: RunSpec, active: number, coming: number): string | null {
+  if (active >= spec.workersMin || active + coming >= spec.workersMin) return null;
+  const left = `${active} worker${active === 1 ? " is" : "s are"} left`;
+  const remedy = "go on from the last checkpoint with --resume auto, or lower the minimum of";
+  return `${left} and at least ${spec.workersMin} must be: ${remedy} --workers`;
+}
