@@ -10,7 +10,7 @@ import { positionsUsed } from "./model-values.test.js";
 import type { Protocol, RunSpec, StalenessRule } from "./run-spec.js";
 
 const rule: StalenessRule = { rule: "scale+reject", scale: 0.1, floor: 0.1, max: 4 };
-export const protocols: readonly Protocol[] = [
+const protocols: readonly Protocol[] = [
   { mode: "bsp" },
   { mode: "ssp", staleness: 0 },
   { mode: "ssp", staleness: 2 },
@@ -22,11 +22,7 @@ function nameOf(protocol: Protocol): string {
 }
 
 /** A run with choices that follow from the seed. */
-export function planOf(
-  seed: number,
-  protocol: Protocol,
-  extra: Partial<RunSpec> = {},
-): ClusterPlan {
+function planOf(seed: number, protocol: Protocol, extra: Partial<RunSpec> = {}): ClusterPlan {
   const random = new Random("cluster plan", seed);
   const cadence = () => {
     const unit = random.below(2) === 0 ? "step" : "epoch";
@@ -48,7 +44,7 @@ export function planOf(
 }
 
 /** Troubles at random times until `untilMs`; the first worker is spared unless `all`. */
-export function trouble(cluster: ModelCluster, counts: Record<string, number>, all: boolean): void {
+function trouble(cluster: ModelCluster, counts: Record<string, number>, all: boolean): void {
   const { network } = cluster;
   const random = new Random("trouble", cluster.plan.seed);
   const strike = () => {
@@ -103,7 +99,7 @@ function inContext(seed: number, check: () => void): void {
   }
 }
 
-const runs = 400;
+const runs = 100;
 for (const protocol of protocols) {
   test(`${nameOf(protocol)} ends, and uses no example twice, without trouble`, () => {
     for (let seed = 0; seed < runs; seed++) {
