@@ -4,7 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import type { MemberRole } from "../core/messages.js";
-import { prepareDataset } from "../data/dataset.js";
+import { loadDataset } from "../data/dataset.js";
 import { PacelineError } from "../errors.js";
 import { createGrpcTransport } from "../transport/grpc.js";
 import { CoordinatorProcess, signalExitCode } from "./coordinator-process.js";
@@ -19,7 +19,8 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
   if (options.dryRun) return dryRun(options, io);
   const { dataDir, cacheDir } = options;
   const log = (line: string) => void (options.quiet || io.stderr.write(`${line}\n`));
-  await prepareDataset(options.data ?? "", { dataDir, cacheDir, log });
+  // Read whole: what is wrong with a file is told before there is a process or a folder.
+  await loadDataset(options.data ?? "", { dataDir, cacheDir, log });
   const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
   const here = { ...options, host: "127.0.0.1" };
   const coordinator = new CoordinatorProcess({

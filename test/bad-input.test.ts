@@ -1,0 +1,222 @@
+import assert from "node:assert/strict";
+import { open, rm, truncate, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect, createServer, type Server } from "node:net";
+import { type TestContext, test } from "node:test";
+import { protocolVersion, type RegisterRequest } from "../dist/core/messages.js";
+import { createGrpcTransport } from "../dist/transport/grpc.js";
+import { freePort, makePlace, type Place, until } from "./run-paceline.js";
+
+const logistic = ["--model", "logistic", "--data", "mnist-parity", "--eval-every", "none"];
+
+/** The command fails with this code and sentence, soon, and leaves neither process nor file. */
+async function fails(
+  place: Place,
+  words: readonly string[],
+  exitCode: number,
+  pattern: RegExp,
+): Promise<void> {
+  const command = place.start(words);
+  const ended = await command.end(30_000);
+  assert.equal(ended.exitCode, exitCode, command.told());
+  const sentence = ended.err.trimEnd().split("\n").at(-1)!;
+  assert.match(sentence, pattern);
+  assert.doesNotMatch(ended.err, /^ {4}at /m, "no stack trace");
+  assert.equal(ended.out, "");
+  assert.deepEqual(await place.leftovers(), [], words.join(" "));
+  assert.deepEqual(
+    (await place.files()).filter((name) => /tmp|checkpoints/.test(name)),
+    [],
+  );
+}
+
+test("what can be seen to be wrong at once is refused with 2 before anything is made", async (context) => {
+  const place = await makePlace(context);
+  const table: readonly [string, RegExp][] = [
+    ["train --model resnet --data mnist", /--model.*resnet.*mlp.*logistic/],
+    ["train --model mlp --data mnits", /--data.*mnits.*mnist/],
+    ["train --model mlp --data mnist --mode sometimes", /--mode.*sometimes.*bsp/],
+    ["train --model mlp --data mnist --epoch 3", /no option --epoch \(did you mean --epochs\?\)/],
+    ["train --model mlp --data mnist -w 0", /--workers.*0.*1.*1024/],
+    ["train --model mlp --data mnist -w 1025", /--workers.*1025.*1024/],
+    ["train --model mlp --data mnist -w 8:2", /--workers.*8:2/],
+    ["train --model mlp --data mnist -s 257", /--servers.*257.*256/],
+    ["train --model mlp --data mnist --batch-size 129", /--batch-size 129.*slice of 128.*write/],
+    ["train --model mlp --data mnist --lr fast", /--lr.*fast/],
+    ["train --model mlp --data mnist --name ../up", /--name.*\.\.\/up/],
+    ["train --model logistic --data mnist", /logistic.*mnist/],
+    ["train nowhere.yaml", /nowhere\.yaml/],
+    ["train --model mlp --data mnist --resume nowhere", /nowhere/],
+    ["coordinator --model mlp --data mnist --host 0.0.0.0", /--host 0\.0\.0\.0.*--insecure/],
+    ["worker", /--coordinator 127\.0\.0\.1:8000/],
+    ["server --coordinator here", /--coordinator.*here.*host:port/],
+    ["wrok", /no command wrok; see paceline --help/],
+  ];
+  for (const [words, pattern] of table) {
+    const exitCode = words.includes("--resume") ? 6 : 2;
+    await fails(place, words.split(" "), exitCode, pattern);
+    assert.deepEqual(await place.files(), [], words);
+  }
+});
+
+test("data that is cut short, garbled or incomplete ends with 7 and the file's name", async (context) => {
+  const place = await makePlace(context);
+  const images = place.path("data", "mnist", "train-images-idx3-ubyte");
+  const words = ["train", ...logistic, "--name", "run"];
+  await truncate(images, 10_000);
+  await fails(place, words, 7, /train-images-idx3-ubyte.*10000|train-images-idx3-ubyte.*bytes/);
+  const file = await open(images, "r+");
+  await file.write(Buffer.from("not an IDX file"), 0, 15, 0);
+  await file.close();
+  await fails(place, words, 7, /train-images-idx3-ubyte/);
+  await writeFile(`${images}.gz`, "no gzip");
+  await rm(images);
+  await fails(place, words, 7, /train-images-idx3-ubyte\.gz/);
+  await rm(`${images}.gz`);
+  await fails(place, words, 7, /lacks train-images-idx3-ubyte/);
+  assert.deepEqual(await place.files(), []);
+});
+
+test("a checkpoint that is broken or of another model ends with 6", async (context) => {
+  const place = await makePlace(context);
+  const words = ["-w", "1", "--epochs", "1"];
+  const made = await place.run(["train", ...logistic, ...words, "--name", "made"]);
+  assert.equal(made.exitCode, 0, made.err);
+  const again = ["train", ...logistic, ...words, "--resume", "made"];
+  const [last] = await place.checkpoints("made");
+  const folder = place.path("runs", "made", "checkpoints", last!);
+  const before = await place.files();
+  const refused = async (command: readonly string[], pattern: RegExp) => {
+    const ended = await place.run(command);
+    assert.equal(ended.exitCode, 6, ended.err);
+    assert.match(ended.err, pattern);
+    assert.deepEqual(await place.files(), before);
+  };
+  const mlp = ["train", "--model", "mlp", "--data", "mnist", ...words, "--resume", "made"];
+  await refused(mlp, /logistic.*mlp|mlp.*logistic/);
+  await refused([...again, "--batch-size", "32"], /--batch-size 64 .*32/);
+  await truncate(`${folder}/model.safetensors`, 100);
+  await refused(again, /model\.safetensors/);
+});
+
+/** A listener that never says a word; it goes when the test is over. */
+async function silentListener(context: TestContext): Promise<{ server: Server; port: number }> {
+  const server = createServer((socket) => socket.on("error", () => {}));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  context.after(() => server.close());
+  return { server, port: (server.address() as AddressInfo).port };
+}
+
+test("a port in use is named with the remedy", async (context) => {
+  const place = await makePlace(context);
+  const { port } = await silentListener(context);
+  const pattern = new RegExp(`port ${port} on 127\\.0\\.0\\.1 is in use.*--port`);
+  const words = [...logistic, "--port", `${port}`, "--name", "run"];
+  await fails(place, ["train", ...words], 2, pattern);
+  await fails(place, ["coordinator", ...words], 2, pattern);
+  const server = ["server", "--coordinator", "127.0.0.1:1", "--port", `${port}`];
+  await fails(place, server, 2, pattern);
+});
+
+test("a coordinator that is not there, or says nothing, is given up within the time-out", async (context) => {
+  const place = await makePlace(context);
+  const nobody = `127.0.0.1:${await freePort()}`;
+  const { port } = await silentListener(context);
+  for (const address of [nobody, `127.0.0.1:${port}`]) {
+    const reach = ["--coordinator", address, "--io-timeout", "1s"];
+    const pattern = new RegExp(address);
+    for (const role of ["worker", "server"]) {
+      const startedMs = performance.now();
+      await fails(place, [role, ...reach, "--start-timeout", "2s"], 1, pattern);
+      assert.ok(performance.now() - startedMs < 15_000);
+    }
+    await fails(place, ["status", ...reach], 1, pattern);
+    await fails(place, ["submit", ...logistic, ...reach], 1, pattern);
+  }
+});
+
+test("a cluster that does not form ends with 3, saying who is missing", async (context) => {
+  const place = await makePlace(context);
+  const words = [...logistic, "-w", "2", "-s", "1", "--name", "run", "--start-timeout", "1s"];
+  const ended = await place.run(["coordinator", "--port", "0", ...words]);
+  assert.equal(ended.exitCode, 3, ended.err);
+  const counts = /0 of 1 servers and 0 of 2 workers have come: .*--start-timeout/;
+  assert.match(ended.err, counts);
+});
+
+test("a loss that is not finite ends with 5, naming step and worker", async (context) => {
+  const place = await makePlace(context);
+  const words = ["--model", "mlp", "--data", "mnist", "--lr", "1e6", "--name", "run"];
+  const command = place.start(["train", ...words, "-w", "2", "-s", "2", "--batch-size", "8"]);
+  const ended = await command.end();
+  assert.equal(ended.exitCode, 5, command.told());
+  assert.match(ended.err, /at step \d+ on worker \d: lower --lr/);
+  assert.equal((await place.result("run")).paceline.exitCode, 5);
+  assert.deepEqual(await place.checkpoints("run"), []);
+  assert.deepEqual(await place.leftovers(), []);
+});
+
+test("strangers, old versions and other models do not disturb a run", async (context) => {
+  const place = await makePlace(context);
+  const words = [...logistic, "-w", "2", "-s", "1", "--epochs", "1", "--name", "run"];
+  const coordinator = place.start(["coordinator", "--port", "0", ...words, "--lease", "1s"]);
+  const [, address] = await coordinator.waitFor(/coordinator listens on (\S+:\d+)/);
+  const transport = createGrpcTransport({ ioTimeoutMs: 5000 });
+  context.after(() => transport.close());
+  const port = Number(address!.split(":")[1]);
+  for (const word of ["", "GET / HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage"]) {
+    const socket = connect(port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.write(word);
+    context.after(() => socket.destroy());
+  }
+  const request: RegisterRequest = {
+    protocol: protocolVersion,
+    role: "worker",
+    rank: null,
+    incarnation: null,
+    pid: process.pid,
+    host: "elsewhere",
+    address: "",
+  };
+  const old = await transport.register(address!, { ...request, protocol: protocolVersion + 1 });
+  assert.ok(!old.accepted);
+  assert.equal(old.code, "protocol");
+  assert.match(old.reason, /speaks protocol 2, the coordinator 1: run the same version/);
+
+  const mute = await transport.register(address!, { ...request, rank: 0 });
+  assert.ok(mute.accepted);
+  await coordinator.waitFor(/^worker-0 .*(silent|never|no word|lost)/m, 10_000);
+
+  const other = await transport.register(address!, { ...request, rank: 1 });
+  assert.ok(other.accepted);
+  const { incarnation, rank } = other;
+  const stops: string[] = [];
+  const session = transport.openSession(
+    address!,
+    { role: "worker", rank, incarnation },
+    {
+      onMessage(message) {
+        if (message.type === "stop") stops.push(message.reason);
+        if (message.type !== "job") return;
+        const tensors = [{ name: "fc_weights", shape: [3], group: "weight" }] as const;
+        session.send({ type: "ready", run: message.spec.run, tensors });
+      },
+      onClose() {},
+    },
+  );
+  const body = { activity: "", server: null, worker: null };
+  session.send({ type: "heartbeat", sequence: 1, received: 0, ...body });
+  await until("the coordinator stops the other model", () => stops.length > 0, 10_000);
+  assert.match(stops[0]!, /worker-1's model is not the run's logistic: .*fc_weights.*same version/);
+  session.close();
+
+  const reach = ["--coordinator", address!];
+  const members = [
+    place.start(["server", ...reach]),
+    place.start(["worker", ...reach]),
+    place.start(["worker", ...reach]),
+  ];
+  for (const command of [coordinator, ...members]) {
+    assert.equal((await command.end()).exitCode, 0, command.told());
+  }
+});
