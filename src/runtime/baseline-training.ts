@@ -174,7 +174,6 @@ class BaselineTraining {
     if (this.#isDue(null)) this.#evaluate(false);
     while (!this.#cursor.done) {
       const cut = this.#cursor.cutNext(this.#ranks);
-      assert(cut !== null, "there is an epoch to cut", { epoch: this.#epoch });
       this.#epoch = cut.epoch;
       this.#ledger.openEpoch(cut.epoch, this.#parts.nowMs());
       if (await this.#trainEpoch(cut)) return "interrupted";

@@ -5,7 +5,7 @@
 import { hostname } from "node:os";
 import type { CoordinatorSnapshot, RunResult } from "../core/run-events.js";
 import type { RunSpec } from "../core/run-spec.js";
-import { loadDataset, prepareDataset } from "../data/dataset.js";
+import { type Dataset, loadDataset } from "../data/dataset.js";
 import { createEngine } from "../engine/engines.js";
 import { writeCheckpoint } from "../store/checkpoint.js";
 import type { JsonValue } from "../store/manifest.js";
@@ -24,11 +24,13 @@ const breathIntervalMs = 100;
 /** Runs the command; resolves to the exit code. */
 export async function baseline(options: ResolvedOptions, io: CommandIo): Promise<number> {
   const log = (line: string) => void (options.quiet || io.stderr.write(`${line}\n`));
-  const { dataDir, cacheDir } = options;
-  await prepareDataset(options.data ?? "", { dataDir, cacheDir, log });
+  // Before the run's folder is made: broken data leaves no trace.
+  const { data, dataDir, cacheDir, trainLimit, testLimit } = options;
+  const place = { dataDir, cacheDir, trainLimit, testLimit, log };
+  const dataset = await loadDataset(data ?? "", place);
   const prepared = await prepareRun(asBsp(options), io.configText, "baseline");
   try {
-    return await train(prepared, options, io, log);
+    return await train(prepared, dataset, options, io, log);
   } finally {
     await prepared.directory.close();
   }
@@ -42,13 +44,11 @@ function asBsp(options: ResolvedOptions): ResolvedOptions {
 
 async function train(
   { job: { spec, layout }, directory }: PreparedRun,
+  dataset: Dataset,
   options: ResolvedOptions,
   io: CommandIo,
   log: (line: string) => void,
 ): Promise<number> {
-  const { dataDir, cacheDir } = options;
-  const { data, trainExamples: trainLimit, testExamples: testLimit } = spec;
-  const dataset = await loadDataset(data, { dataDir, cacheDir, trainLimit, testLimit, log });
   const { engine, reason } = createEngine(spec.engine);
   log(reason);
   const report = reportOn(spec, directory, options, io);
