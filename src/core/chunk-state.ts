@@ -1,9 +1,9 @@
 /**
- * One chunk as its primary sees it: what has been applied (marks), what is held for a BSP step, and who
- * waits for an answer. Values are elsewhere; a held gradient is the name of a slot.
+ * One chunk as its primary sees it: what has been applied (marks), what is held for a BSP step, and
+ * who waits for an answer. Values are elsewhere; a held gradient is the name of a slot.
  *
- * Invariant: a push is applied at most once. A worker's pushes to a chunk come in ascending step, so one
- * mark per rank, (incarnation, step), tells whether a push has been seen.
+ * Invariant: a push is applied at most once. A worker's pushes to a chunk come in ascending step,
+ * so one mark per rank, (incarnation, step), tells whether a push has been seen.
  */
 import { assert } from "../assert.js";
 import type { ChunkMarks, PushOutcome } from "./messages.js";
@@ -51,7 +51,9 @@ export class ChunkState implements ChunkProgress {
   pushes = 0;
   waiters: Waiter[] = [];
   readonly #applied = new Map<number, Mark>();
-  /** Contributions to the open step, by incarnation: a rank may have had two lives within one step. */
+  /**
+   * Contributions to the open step, by incarnation: a rank may have had two lives within one step.
+   */
   readonly #held = new Map<number, Contribution>();
 
   constructor(index: number) {
@@ -102,7 +104,9 @@ export class ChunkState implements ChunkProgress {
     this.#held.set(contribution.incarnation, contribution);
   }
 
-  /** Seals the open step: its contributions in ascending rank, two lives of one rank in their order. */
+  /**
+   * Seals the open step: its contributions in ascending rank, two lives of one rank in their order.
+   */
   seal(): Contribution[] {
     const contributions = [...this.#held.values()].sort(
       (a, b) => a.rank - b.rank || a.incarnation - b.incarnation,

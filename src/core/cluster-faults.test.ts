@@ -1,6 +1,6 @@
 /**
- * Clusters in trouble, over random schedules: processes die and come back, links are cut, members come
- * late. Whatever happens, the run ends, and no example is applied twice to any chunk.
+ * Clusters in trouble, over random schedules: processes die and come back, links are cut, members
+ * come late. Whatever happens, the run ends, and no example is applied twice to any chunk.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";

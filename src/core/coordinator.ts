@@ -1,14 +1,15 @@
 /**
- * The coordinator's machine: who has registered, what run is on, how it ends. What happens between "all are
- * ready" and "nothing is left to do" is training.ts.
+ * The coordinator's machine: who has registered, what run is on, how it ends. What happens between
+ * "all are ready" and "nothing is left to do" is training.ts.
  *
- * Phases: idle -> forming (members come) -> preparing (they build model and data) -> training -> stopping (they
- * say goodbye) -> idle. Losing a server ends the run, since its chunks have one replica; losing workers ends it
- * when fewer than the minimum are left and none is coming back.
+ * Phases: idle -> forming (members come) -> preparing (they build model and data) -> training ->
+ * stopping (they say goodbye) -> idle. Losing a server ends the run, since its chunks have one
+ * replica; losing workers ends it when fewer than the minimum are left and none is coming back.
  */
 import type { ErrorCode } from "../errors.js";
-import { hasPlace, judgeFormation, judgeShortage, Returning } from "./formation.js";
-import type { TensorSpec } from "./layout.js";
+import { pictureOf } from "./coordinator-picture.js";
+import { hasPlace, judgeFormation, Returning, Shortage } from "./formation.js";
+import { type TensorSpec, tensorDifference } from "./layout.js";
 import { MemberCounts } from "./member-counts.js";
 import type {
   CoordinatorMessage,
@@ -17,8 +18,9 @@ import type {
   RegisterReply,
   RegisterRequest,
 } from "./messages.js";
-import { type Member, membersMax, Roster, type RosterConfig } from "./roster.js";
-import type { CoordinatorSnapshot, RunEvent, RunOutcome, RunResult } from "./run-events.js";
+import { type Member, membersMax, nameOf, Roster, type RosterConfig } from "./roster.js";
+import { type Ending, endingOf, resultOf } from "./run-ending.js";
+import type { CoordinatorSnapshot, RunEvent, RunResult } from "./run-events.js";
 import type { RunSpec } from "./run-spec.js";
 import { Training } from "./training.js";
 import type { Job, SaveRequest } from "./training-job.js";
@@ -45,7 +47,10 @@ export type CoordinatorEvent =
       readonly reason: string;
       readonly restarts: boolean;
     }
-  /** Answers to `load` and `save`. Where `run` is given and is not the run that is on, the answer is late. */
+  /**
+   * Answers to `load` and `save`. Where `run` is given and is not the run that is on, the answer is
+   * late.
+   */
   | { readonly type: "loaded"; readonly run?: string }
   | {
       readonly type: "saved";
@@ -90,12 +95,6 @@ export interface CoordinatorConfig extends RosterConfig {
   readonly serve: boolean;
 }
 
-interface Ending {
-  readonly outcome: RunOutcome;
-  readonly code: ErrorCode | null;
-  readonly reason: string;
-}
-
 type Phase =
   | { readonly name: "idle" }
   | { readonly name: "forming"; readonly sinceMs: number }
@@ -115,8 +114,7 @@ export class Coordinator {
   #phase: Phase = { name: "idle" };
   #job: Job | null = null;
   #training: Training | null = null;
-  /** Since when too few workers are left. */
-  #shortSinceMs: number | null = null;
+  #shortage = new Shortage();
   readonly #returning = new Returning();
   #counts = new MemberCounts();
   #effects: CoordinatorEffect[] = [];
@@ -184,25 +182,11 @@ export class Coordinator {
 
   /** The present picture. */
   snapshot(nowMs: number): CoordinatorSnapshot {
-    const spec = this.#job?.spec ?? null;
-    const training = this.#training;
-    return {
-      run: spec?.run ?? null,
-      name: spec?.name ?? null,
-      phase: this.#phase.name,
-      activity: this.#activity(),
-      epoch: training?.epoch ?? 0,
-      epochs: spec?.epochs ?? 0,
-      globalSteps: training?.globalSteps() ?? 0,
-      examples: this.#examples(),
-      totalExamples: spec?.schedule.totalExamples ?? 0,
-      members: this.#roster.snapshot(
-        nowMs,
-        ({ role, rank, incarnation }) =>
-          role === "server" || (training?.isActive(rank, incarnation) ?? false),
-      ),
-      evaluations: training?.evaluations ?? [],
-    };
+    return pictureOf(
+      { job: this.#job, training: this.#training, roster: this.#roster, counts: this.#counts },
+      { name: this.#phase.name, activity: this.#activity() },
+      nowMs,
+    );
   }
 
   #isOn(run: string | undefined): boolean {
@@ -233,18 +217,12 @@ export class Coordinator {
     }
   }
 
-  /** Examples gone through: the closed account, or what the workers' heartbeats say where that is more. */
-  #examples(): number {
-    const told = Object.values(this.#counts.workers).reduce((sum, w) => sum + w.examples, 0);
-    return Math.max(this.#training?.ledger.examples() ?? 0, told);
-  }
-
   #onSubmit(job: Job): void {
     if (this.#phase.name !== "idle") return;
     this.#job = job;
     this.#training = null;
     this.#counts = new MemberCounts();
-    this.#shortSinceMs = null;
+    this.#shortage = new Shortage();
     this.#roster.passIncarnation(job.resume?.incarnations ?? 0);
     this.#phase = { name: "forming", sinceMs: this.#nowMs };
     for (const member of this.#roster.everybody()) this.#giveJob(member);
@@ -335,8 +313,8 @@ export class Coordinator {
   #onReady(member: Member, run: string, tensors: readonly TensorSpec[]): void {
     const job = this.#job;
     if (job === null || run !== job.spec.run) return;
-    const difference =
-      member.role === "worker" ? firstDifference(job.layout.tensors, tensors) : null;
+    const expected = job.layout.tensors;
+    const difference = member.role === "worker" ? tensorDifference(expected, tensors) : null;
     if (difference !== null) {
       const reason = `${nameOf(member)}'s model is not the run's ${job.spec.model}: ${difference}; run the same version of Paceline with the same model on both`;
       this.#emit({ kind: "warning", text: reason });
@@ -349,7 +327,10 @@ export class Coordinator {
     if (member.role === "worker") this.#training?.onReady(member, this.#nowMs);
   }
 
-  /** A member can't go on: before training that is the user's to mend, later it is a loss like any other. */
+  /**
+   * A member can't go on: before training that is the user's to mend, later it is a loss like any
+   * other.
+   */
   #onFailed(member: Member, code: ErrorCode, reason: string): void {
     const text = `${nameOf(member)}: ${reason}`;
     if (this.#training === null) this.#end({ outcome: "failed", code, reason: text });
@@ -410,18 +391,20 @@ export class Coordinator {
   /** A server is gone, and what it held or was to hold with it. */
   #endWithout(
     server: { readonly role: MemberRole; readonly rank: number },
-    process: string,
+    whereabouts: string,
     reason: string,
   ): void {
     const remedy =
       this.#training === null
         ? "look at its log and start it again"
         : "its chunks had no other replica, go on from the last checkpoint with --resume auto";
-    const text = `${nameOf(server)}${process} is lost: ${reason}; ${remedy}`;
+    const text = `${nameOf(server)}${whereabouts} is lost: ${reason}; ${remedy}`;
     this.#end({ outcome: "failed", code: "member_lost", reason: text });
   }
 
-  /** Without a run that trains there is nothing to save; without any run the members may go home. */
+  /**
+   * Without a run that trains there is nothing to save; without any run the members may go home.
+   */
   #onInterrupt(reason: string): void {
     if (this.#phase.name === "idle") {
       for (const member of this.#roster.everybody()) {
@@ -533,28 +516,21 @@ export class Coordinator {
     const spec = this.#spec();
     if (training === null || spec === null) return;
     if (training.finished) {
-      const { interruption } = training;
-      const unsaved = interruption?.problem ?? null;
-      const interrupted = unsaved === null ? "interrupted" : `interrupted, not saved: ${unsaved}`;
-      const outcome = interruption === null ? "done" : "interrupted";
-      const reason = interruption === null ? "training is done" : interrupted;
-      this.#end({ outcome, code: null, reason });
+      this.#end(endingOf(training));
       return;
     }
     const active = training.activeRanks().length;
-    if (active >= spec.workersMin) {
-      this.#shortSinceMs = null;
-      return;
-    }
-    this.#shortSinceMs ??= this.#nowMs;
     const preparing = this.#roster.all("worker").length - active;
-    const patient = this.#nowMs - this.#shortSinceMs < this.#config.startTimeoutMs;
-    const coming = (patient ? preparing : 0) + this.#returning.count(this.#nowMs);
-    const reason = judgeShortage(spec, active, coming);
+    const workers = { active, preparing, returning: this.#returning };
+    const { startTimeoutMs } = this.#config;
+    const reason = this.#shortage.judge(spec, workers, startTimeoutMs, this.#nowMs);
     if (reason !== null) this.#end({ outcome: "failed", code: "too_few_workers", reason });
   }
 
-  /** Ends the run that is on: everybody is told, also who is cut off for the moment, and has a while to answer. */
+  /**
+   * Ends the run that is on: everybody is told, also who is cut off for the moment, and has a while
+   * to answer.
+   */
   #end(ending: Ending): void {
     if (this.#phase.name === "stopping" || this.#phase.name === "idle") return;
     const awaited = new Set(this.#roster.everybody().filter(({ opened }) => opened));
@@ -568,29 +544,13 @@ export class Coordinator {
     const late = this.#nowMs - phase.sinceMs >= this.#config.stopTimeoutMs;
     if (phase.awaited.size > 0 && !late) return;
     for (const member of [...phase.awaited]) this.#lose(member, "said no goodbye");
-    const result = this.#result(phase);
+    const result = resultOf(phase.ending, this.#training, this.#counts, phase.sinceMs);
     const text = `run ${result.outcome}: ${result.reason}`;
     this.#emit({ kind: "ended", outcome: result.outcome, text });
     this.#effects.push({ type: "ended", result });
     this.#phase = { name: "idle" };
     this.#job = null;
     this.#training = null;
-  }
-
-  #result(phase: Phase & { name: "stopping" }): RunResult {
-    const training = this.#training;
-    const epochs = training?.ledger.closed ?? [];
-    return {
-      ...phase.ending,
-      trainingSeconds: training?.ledger.elapsedSeconds(phase.sinceMs) ?? 0,
-      globalSteps: training?.globalSteps() ?? 0,
-      tornSteps: training?.tornSteps ?? 0,
-      skippedExamples: epochs.reduce((sum, epoch) => sum + epoch.skipped, 0),
-      epochs,
-      evaluations: training?.evaluations ?? [],
-      servers: this.#counts.servers,
-      workers: this.#counts.workers,
-    };
   }
 
   #spec(): RunSpec | null {
@@ -608,24 +568,4 @@ export class Coordinator {
   #emit(event: RunEvent): void {
     this.#effects.push({ type: "event", event });
   }
-}
-
-function nameOf(member: { role: MemberRole; rank: number }): string {
-  return `${member.role}-${member.rank}`;
-}
-
-function firstDifference(
-  expected: readonly TensorSpec[],
-  found: readonly TensorSpec[],
-): string | null {
-  for (let index = 0; index < Math.max(expected.length, found.length); index++) {
-    const left = expected[index];
-    const right = found[index];
-    if (left === undefined) return `it has ${right!.name}, which the run's has not`;
-    if (right === undefined) return `it lacks ${left.name}`;
-    const wanted = `${left.name} ${left.shape.join("x")}`;
-    const had = `${right.name} ${right.shape.join("x")}`;
-    if (wanted !== had) return `it has ${had} where the run's has ${wanted}`;
-  }
-  return null;
 }

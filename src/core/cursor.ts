@@ -1,19 +1,24 @@
 /**
- * Which examples each worker takes, and when: the coordinator's account of the work under `--feed static`.
+ * Which examples each worker takes, and when: the coordinator's account of the work under `--feed
+ * static`.
  *
- * An epoch is cut once into one range of positions per rank. In BSP and SSP steps are global, so the epoch
- * also spans a fixed interval of steps, as many as its longest range needs; whoever has used its range up
- * pushes empty gradients to the end. A cut is dealt in pieces; in BSP a piece also ends where a step
- * boundary is asked for, so that evaluations and checkpoints find everybody between steps.
+ * An epoch is cut once into one range of positions per rank. In BSP and SSP steps are global, so
+ * the epoch also spans a fixed interval of steps, as many as its longest range needs; whoever has
+ * used its range up pushes empty gradients to the end. A cut is dealt in pieces; in BSP a piece
+ * also ends where a step boundary is asked for, so that evaluations and checkpoints find everybody
+ * between steps.
  *
- * Invariant: a position is dealt to one life of one worker at a time, and what a lost worker had used by the
- * servers' account is never dealt again.
+ * Invariant: a position is dealt to one life of one worker at a time, and what a lost worker had
+ * used by the servers' account is never dealt again.
  */
 import { assert } from "../assert.js";
 import type { Piece, Range } from "./messages.js";
 import type { RunSpec } from "./run-spec.js";
 
-/** One rank's share of an epoch. `next` is the first position not used, `nextStep` the first step not taken. */
+/**
+ * One rank's share of an epoch. `next` is the first position not used, `nextStep` the first step
+ * not taken.
+ */
 export interface Share {
   readonly rank: number;
   readonly start: number;
@@ -128,7 +133,10 @@ export class Cursor {
     return share !== undefined && !this.#used(cut, share);
   }
 
-  /** Deals a rank the next piece of its share in a cut, ending at `untilStep` at the latest; null when there is none. */
+  /**
+   * Deals a rank the next piece of its share in a cut, ending at `untilStep` at the latest; null
+   * when there is none.
+   */
   deal(cut: Cut, rank: number, untilStep: number): Piece | null {
     const share = cut.shares.find((candidate) => candidate.rank === rank);
     if (share === undefined || share.piece !== null || this.#used(cut, share)) return null;
@@ -153,8 +161,8 @@ export class Cursor {
   }
 
   /**
-   * A worker has finished its piece, but for the last `skipped` positions if it was brought to rest; returns the
-   * epoch, or null if the piece is not (or no longer) its.
+   * A worker has finished its piece, but for the last `skipped` positions if it was brought to
+   * rest; returns the epoch, or null if the piece is not (or no longer) its.
    */
   finish(rank: number, pieceId: number, skipped: number): number | null {
     for (const cut of this.#cuts) {
@@ -171,7 +179,10 @@ export class Cursor {
     return null;
   }
 
-  /** The worker that has just finished its piece rests before this step, maybe sooner than the piece says. */
+  /**
+   * The worker that has just finished its piece rests before this step, maybe sooner than the piece
+   * says.
+   */
   restsBefore(rank: number, nextStep: number): void {
     const share = this.#finished.get(rank);
     if (share === undefined || share.piece !== null || nextStep > share.nextStep) return;
@@ -179,7 +190,9 @@ export class Cursor {
     this.#steps.set(rank, nextStep);
   }
 
-  /** Nobody is there for the rest of the latest cut: it ends before the first step that nobody took. */
+  /**
+   * Nobody is there for the rest of the latest cut: it ends before the first step that nobody took.
+   */
   endEarly(): number {
     const cut = this.latest;
     if (cut === null) return 0;
@@ -195,8 +208,8 @@ export class Cursor {
   }
 
   /**
-   * A worker was lost after this step (-1: none, by the servers' account); its piece comes back to its share.
-   * Returns how many examples of the piece were used.
+   * A worker was lost after this step (-1: none, by the servers' account); its piece comes back to
+   * its share. Returns how many examples of the piece were used.
    */
   lose(rank: number, lastStep: number): { epoch: number; examples: number } | null {
     for (const cut of this.#cuts) {
@@ -268,7 +281,10 @@ export class Cursor {
   }
 }
 
-/** Cuts `count` positions into contiguous ranges whose lengths differ by at most one, the longer first. */
+/**
+ * Cuts `count` positions into contiguous ranges whose lengths differ by at most one, the longer
+ * first.
+ */
 export function equalRanges(count: number, parts: number): Range[] {
   const ranges: Range[] = [];
   let start = 0;

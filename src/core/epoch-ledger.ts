@@ -1,6 +1,6 @@
 /**
- * The account of epochs: seconds, examples, loss, and each worker's own time. An epoch's clock stands still
- * while everybody waits for an evaluation or a checkpoint.
+ * The account of epochs: seconds, examples, loss, and each worker's own time. An epoch's clock
+ * stands still while everybody waits for an evaluation or a checkpoint.
  */
 import type { EpochRecord } from "./run-events.js";
 import type { OpenEpoch, TrainingSnapshot } from "./training-job.js";
@@ -71,7 +71,10 @@ export class EpochLedger {
     open.workerSeconds[rank] = (open.workerSeconds[rank] ?? 0) + piece.seconds;
   }
 
-  /** A lost worker had used this many examples of the piece it did not finish; their loss is not known. */
+  /**
+   * A lost worker had used this many examples of the piece it did not finish; their loss is not
+   * known.
+   */
   addLost(epoch: number, examples: number): void {
     const open = this.#open.get(epoch);
     if (open === undefined) return;

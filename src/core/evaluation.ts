@@ -1,7 +1,7 @@
 /**
- * One evaluation on the whole test set, shared among the workers. Each takes a contiguous range; the range
- * of a worker that is lost is given to another. The sums are added in order of the ranges, so that equal
- * shares give equal bits.
+ * One evaluation on the whole test set, shared among the workers. Each takes a contiguous range;
+ * the range of a worker that is lost is given to another. The sums are added in order of the
+ * ranges, so that equal shares give equal bits.
  */
 import { equalRanges } from "./cursor.js";
 import type { Range } from "./messages.js";
@@ -58,7 +58,9 @@ export class Evaluation {
     }
   }
 
-  /** Gives open ranges that are nobody's to these ranks in turn; the new assignments are returned. */
+  /**
+   * Gives open ranges that are nobody's to these ranks in turn; the new assignments are returned.
+   */
   giveAway(ranks: readonly number[]): { rank: number; range: Range }[] {
     const open = this.#parts.filter(({ rank, result }) => rank === nobody && result === null);
     if (ranks.length === 0) return [];

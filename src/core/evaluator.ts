@@ -1,6 +1,7 @@
 /**
- * The evaluations of a run: one at a time, each shared among the workers, with a record of every one that ended.
- * A worker that is lost leaves its part to those who are there, or to the next who comes.
+ * The evaluations of a run: one at a time, each shared among the workers, with a record of every
+ * one that ended. A worker that is lost leaves its part to those who are there, or to the next who
+ * comes.
  *
  * Invariant: every record covers the whole test set once.
  */

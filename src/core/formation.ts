@@ -1,10 +1,10 @@
 /**
- * Two questions of numbers, each answered with a sentence: may a run start with the members that have come, and
- * may it go on with the workers that are left.
+ * Two questions of numbers, each answered with a sentence: may a run start with the members that
+ * have come, and may it go on with the workers that are left.
  *
- * A run waits for its full number of workers, and when the time to start is over takes what has come, if that is
- * enough. While it goes on below its minimum it counts on those who may come back: lost ones for a grace, ones
- * that a supervisor starts again for as long as a start may take.
+ * A run waits for its full number of workers, and when the time to start is over takes what has
+ * come, if that is enough. While it goes on below its minimum it counts on those who may come back:
+ * lost ones for a grace, ones that a supervisor starts again for as long as a start may take.
  */
 import type { Member } from "./roster.js";
 import type { RunSpec } from "./run-spec.js";
@@ -56,10 +56,31 @@ export class Returning {
   }
 }
 
-/** Why a run can't go on; null when it can. `coming` counts workers that prepare themselves or may come back. */
-export function judgeShortage(spec: RunSpec, active: number, coming: number): string | null {
-  if (active >= spec.workersMin || active + coming >= spec.workersMin) return null;
-  const left = `${active} worker${active === 1 ? " is" : "s are"} left`;
-  const remedy = "go on from the last checkpoint with --resume auto, or lower the minimum of";
-  return `${left} and at least ${spec.workersMin} must be: ${remedy} --workers`;
+/** Watches whether enough workers are left. */
+export class Shortage {
+  #sinceMs: number | null = null;
+
+  /**
+   * Why the run can't go on; null when it can. `active` workers take part, `preparing` ones are
+   * about to, if they are within `patienceMs`, and `returning` ones may come back.
+   */
+  judge(
+    spec: RunSpec,
+    workers: { active: number; preparing: number; returning: Returning },
+    patienceMs: number,
+    nowMs: number,
+  ): string | null {
+    const { active, preparing, returning } = workers;
+    if (active >= spec.workersMin) {
+      this.#sinceMs = null;
+      return null;
+    }
+    this.#sinceMs ??= nowMs;
+    const patient = nowMs - this.#sinceMs < patienceMs;
+    const coming = (patient ? preparing : 0) + returning.count(nowMs);
+    if (active + coming >= spec.workersMin) return null;
+    const left = `${active} worker${active === 1 ? " is" : "s are"} left`;
+    const remedy = "go on from the last checkpoint with --resume auto, or lower the minimum of";
+    return `${left} and at least ${spec.workersMin} must be: ${remedy} --workers`;
+  }
 }

@@ -1,14 +1,18 @@
 /**
- * How a model's tensors lie in one flat vector of f32 values, and how that vector is cut into chunks.
+ * How a model's tensors lie in one flat vector of f32 values, and how that vector is cut into
+ * chunks.
  *
- * Tensors of the same parameter group lie together (weights, then biases and norms, then buffers), each
- * group in the model's own order, so that no chunk spans two groups. Boundaries depend on the tensors
- * and `chunkValues` only: every process that knows both computes the same layout.
+ * Tensors of the same parameter group lie together (weights, then biases and norms, then buffers),
+ * each group in the model's own order, so that no chunk spans two groups. Boundaries depend on the
+ * tensors and `chunkValues` only: every process that knows both computes the same layout.
  */
 import { assert } from "../assert.js";
 import { sha256Hex } from "./sha256.js";
 
-/** "weight" and "plain" tensors have gradients; weight decay may differ between them. "buffer" ones have none. */
+/**
+ * "weight" and "plain" tensors have gradients; weight decay may differ between them. "buffer" ones
+ * have none.
+ */
 export type ParameterGroup = "weight" | "plain" | "buffer";
 
 /** A named tensor of a model. */
@@ -27,7 +31,10 @@ export interface PlacedTensor extends TensorSpec {
 /** A run of consecutive values of one group; the unit of placement, transfer and replication. */
 export interface Chunk {
   readonly index: number;
-  /** Ring key: `<tensor>.<offset in the tensor>` of the first value, without the offset for a tensor of one value. */
+  /**
+   * Ring key: `<tensor>.<offset in the tensor>` of the first value, without the offset for a tensor
+   * of one value.
+   */
   readonly key: string;
   readonly offset: number;
   readonly length: number;
@@ -97,4 +104,24 @@ function chunkKey(
       return length === 1 ? tensor.name : `${tensor.name}.${within}`;
   }
   throw new Error(`assertion failed: no tensor holds value ${offset}`);
+}
+
+/**
+ * The first difference between two models' tensors, as what is said of the one found; null if there
+ * is none.
+ */
+export function tensorDifference(
+  expected: readonly TensorSpec[],
+  found: readonly TensorSpec[],
+): string | null {
+  for (let index = 0; index < Math.max(expected.length, found.length); index++) {
+    const left = expected[index];
+    const right = found[index];
+    if (left === undefined) return `it has ${right!.name}, which the run's has not`;
+    if (right === undefined) return `it lacks ${left.name}`;
+    const wanted = `${left.name} ${left.shape.join("x")} (${left.group})`;
+    const had = `${right.name} ${right.shape.join("x")} (${right.group})`;
+    if (wanted !== had) return `it has ${had} where the run's has ${wanted}`;
+  }
+  return null;
 }

@@ -1,6 +1,6 @@
 /**
- * What members counted, also those that are gone. A worker's counts begin anew with each life of its rank, so
- * those of lives that ended are added up; a server's are of its one life in a run.
+ * What members counted, also those that are gone. A worker's counts begin anew with each life of
+ * its rank, so those of lives that ended are added up; a server's are of its one life in a run.
  *
  * Invariant: what a rank has counted never shrinks while a run is on.
  */

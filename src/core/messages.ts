@@ -1,10 +1,10 @@
 /**
  * What the roles say to each other. Two kinds of talk:
  *
- * - session messages between a member (server or worker) and the coordinator: small, typed, in order,
- *   over one registration and one long-lived stream a member;
- * - chunk messages between a worker (or the coordinator, when it loads and saves state) and a server:
- *   a flat header and a payload of raw little-endian values, at most one chunk long.
+ * - session messages between a member (server or worker) and the coordinator: small, typed, in
+ *   order, over one registration and one long-lived stream a member;
+ * - chunk messages between a worker (or the coordinator, when it loads and saves state) and a
+ *   server: a flat header and a payload of raw little-endian values, at most one chunk long.
  *
  * Every transport carries exactly these. Wire formats live in `wire`, promises in ARCHITECTURE.md.
  */
@@ -32,7 +32,10 @@ export interface RegisterRequest {
   readonly address: string;
 }
 
-/** The coordinator's answer. `incarnation` names this life of the process in everything it says later. */
+/**
+ * The coordinator's answer. `incarnation` names this life of the process in everything it says
+ * later.
+ */
 export type RegisterReply =
   | {
       readonly accepted: true;
@@ -102,8 +105,9 @@ export interface WorkerStatistics {
 }
 
 /**
- * How far a removed worker had come on one server: the lowest and highest step, over the chunks, that was
- * applied or is held and will be; -1 for none. Steps past the lowest are torn, steps up to the highest used.
+ * How far a removed worker had come on one server: the lowest and highest step, over the chunks,
+ * that was applied or is held and will be; -1 for none. Steps past the lowest are torn, steps up to
+ * the highest used.
  */
 export interface Departure {
   readonly rank: number;
@@ -118,7 +122,10 @@ export type MemberMessage =
       readonly type: "heartbeat";
       /** Grows by one each time; the coordinator's answer repeats it. */
       readonly sequence: number;
-      /** Coordinator messages received in this incarnation, heartbeat answers aside; later ones are sent again. */
+      /**
+       * Coordinator messages received in this incarnation, heartbeat answers aside; later ones are
+       * sent again.
+       */
       readonly received: number;
       /** What the member is doing, as a word or a sentence of reason. */
       readonly activity: string;
@@ -132,7 +139,10 @@ export type MemberMessage =
       readonly view: number;
       /** Highest step that any chunk of this server has sealed (BSP), -1 if none. */
       readonly sealedStep: number;
-      /** Lowest clock over chunks and workers of the view, joiners aside (SSP, ASP); 0 if it owns nothing. */
+      /**
+       * Lowest clock over chunks and workers of the view, joiners aside (SSP, ASP); 0 if it owns
+       * nothing.
+       */
       readonly clockMin: number;
       /** Workers that this view removed, and how far each had come on this server's chunks. */
       readonly departed: readonly Departure[];
@@ -152,7 +162,10 @@ export type MemberMessage =
       readonly correct: number;
       readonly lossSum: number;
     }
-  /** Answer to `pause`: the step in which the worker is, or will be next; it does not go past it unasked. */
+  /**
+   * Answer to `pause`: the step in which the worker is, or will be next; it does not go past it
+   * unasked.
+   */
   | { readonly type: "pausing"; readonly pause: number; readonly step: number }
   /** The worker rests with no push outstanding. */
   | {
@@ -176,7 +189,9 @@ export type CoordinatorMessage =
   | {
       readonly type: "heartbeatAck";
       readonly sequence: number;
-      /** Member messages received in this incarnation, heartbeats aside; later ones are sent again. */
+      /**
+       * Member messages received in this incarnation, heartbeats aside; later ones are sent again.
+       */
       readonly received: number;
     }
   | { readonly type: "job"; readonly spec: RunSpec }
@@ -240,11 +255,15 @@ export type ChunkPart = (typeof chunkParts)[number];
 /**
  * Header of a chunk message; which fields count depends on `kind`, the others are 0 or "".
  *
- * - hello (opens a channel; payload empty): run, generation, rank, incarnation; welcome / refusal answer it (detail: reason)
- * - push: every tag, payload = gradient in `codec`; `version` is the base version; `wantsReply` asks for the new chunk
+ * - hello (opens a channel; payload empty): run, generation, rank, incarnation; welcome / refusal
+ *   answer it (detail: reason)
+ * - push: every tag, payload = gradient in `codec`; `version` is the base version; `wantsReply`
+ *   asks for the new chunk
  * - pull: chunk; answered by reply with step -1
- * - reply: chunk, step, outcome, version, staleness, detail = reason; payload = weights unless refused, nonfinite or !wantsReply
- * - load: chunk, part, version, payload = values, detail = ChunkMarks as JSON with the weights; loaded answers each
+ * - reply: chunk, step, outcome, version, staleness, detail = reason; payload = weights unless
+ *   refused, nonfinite or !wantsReply
+ * - load: chunk, part, version, payload = values, detail = ChunkMarks as JSON with the weights;
+ *   loaded answers each
  * - save: chunk; answered by one saved message a part
  */
 export interface ChunkHeader {
@@ -290,7 +309,10 @@ export const emptyHeader: ChunkHeader = {
   detail: "",
 };
 
-/** What a chunk's log position consists of besides values: kept in checkpoints, loaded with the weights. */
+/**
+ * What a chunk's log position consists of besides values: kept in checkpoints, loaded with the
+ * weights.
+ */
 export interface ChunkMarks {
   readonly version: number;
   /** Examples applied: the work that schedules follow. */

@@ -1,7 +1,8 @@
 /**
- * A cluster in one thread under virtual time: the real coordinator, shards and workers, with a network,
- * processes and values that are models. A seed decides every delay. Sessions are reliable and in order
- * for one incarnation, as the host makes them; chunk messages are lost when their channel breaks.
+ * A cluster in one thread under virtual time: the real coordinator, shards and workers, with a
+ * network, processes and values that are models. A seed decides every delay. Sessions are reliable
+ * and in order for one incarnation, as the host makes them; chunk messages are lost when their
+ * channel breaks.
  */
 import assert from "node:assert/strict";
 import {
@@ -52,7 +53,9 @@ export interface ClusterPlan {
   readonly loadFails?: boolean;
 }
 
-/** How a process ends: its connection closes, nothing is heard any more, or a supervisor sees it. */
+/**
+ * How a process ends: its connection closes, nothing is heard any more, or a supervisor sees it.
+ */
 export type Death = "closed" | "silent" | "restarted" | "exited";
 
 const fresh: ChunkMarks = { version: 0, examples: 0, sealedStep: -1, applied: [] };

@@ -1,6 +1,6 @@
 /**
- * The processes of a model cluster: a server is a shard with values that are lists, a worker is a worker
- * machine whose computing takes a random time. Each checks what its machine must never do.
+ * The processes of a model cluster: a server is a shard with values that are lists, a worker is a
+ * worker machine whose computing takes a random time. Each checks what its machine must never do.
  */
 import assert from "node:assert/strict";
 import { type Layout, layOut } from "./layout.js";

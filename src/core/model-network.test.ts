@@ -1,6 +1,6 @@
 /**
- * Time and wires of a model cluster: a queue of things to happen in virtual milliseconds, and deliveries
- * whose delay is chance but which keep their order between each two ends.
+ * Time and wires of a model cluster: a queue of things to happen in virtual milliseconds, and
+ * deliveries whose delay is chance but which keep their order between each two ends.
  */
 import { Random } from "../random.js";
 
@@ -34,7 +34,10 @@ export class ModelNetwork {
     this.#push({ atMs: this.nowMs + delayMs, order: this.#order++, action });
   }
 
-  /** Has something happen after a random delay, but not before what was sent earlier over the same wire. */
+  /**
+   * Has something happen after a random delay, but not before what was sent earlier over the same
+   * wire.
+   */
   deliver(wire: string, action: () => void): void {
     const atMs = Math.max(
       this.#lastMs.get(wire) ?? 0,

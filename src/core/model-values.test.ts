@@ -1,7 +1,7 @@
 /**
- * What a model cluster has in place of tensors: a chunk's value is the list of everything that was ever
- * applied to it, and a gradient names its examples and the weights that it was computed on. Two runs end
- * in the same digests only if they did the same arithmetic in the same order.
+ * What a model cluster has in place of tensors: a chunk's value is the list of everything that was
+ * ever applied to it, and a gradient names its examples and the weights that it was computed on.
+ * Two runs end in the same digests only if they did the same arithmetic in the same order.
  */
 import assert from "node:assert/strict";
 

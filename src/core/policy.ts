@@ -1,11 +1,11 @@
 /**
- * What a protocol demands of one chunk, as two pure questions with a reason each:
- * may a worker have this chunk to start its next step with (`mayStart`), and which workers does a BSP step
- * still wait for (`missingFrom`).
+ * What a protocol demands of one chunk, as two pure questions with a reason each: may a worker have
+ * this chunk to start its next step with (`mayStart`), and which workers does a BSP step still wait
+ * for (`missingFrom`).
  *
- * BSP (bulk synchronous, Valiant 1990): step k may start when step k-1 is sealed.
- * SSP(s) (Ho et al., NeurIPS 2013): a worker at clock c may start step c only if c - min(clock) <= s.
- * ASP: always.
+ * BSP (bulk synchronous, Valiant 1990): step k may start when step k-1 is sealed. SSP(s) (Ho et
+ * al., NeurIPS 2013): a worker at clock c may start step c only if c - min(clock) <= s. ASP:
+ * always.
  */
 import { unreachable } from "../assert.js";
 import type { Protocol } from "./run-spec.js";

@@ -1,9 +1,10 @@
 /**
- * Who has registered with the coordinator: ranks, incarnations, liveness. A rank belongs to one live
- * process at a time; a dead worker's rank is kept for whoever asks for it by number during the rank grace,
- * and is otherwise given to the lowest asker.
+ * Who has registered with the coordinator: ranks, incarnations, liveness. A rank belongs to one
+ * live process at a time; a dead worker's rank is kept for whoever asks for it by number during the
+ * rank grace, and is otherwise given to the lowest asker.
  *
- * Invariant: an incarnation is given once and never again; what a dead incarnation says is not heard.
+ * Invariant: an incarnation is given once and never again; what a dead incarnation says is not
+ * heard.
  */
 import { FailureDetector } from "./failure-detector.js";
 import {
@@ -44,6 +45,11 @@ export interface Member {
   activity: string;
   server: ServerStatistics | null;
   worker: WorkerStatistics | null;
+}
+
+/** What a member is called in sentences. */
+export function nameOf(member: { readonly role: MemberRole; readonly rank: number }): string {
+  return `${member.role}-${member.rank}`;
 }
 
 /** The largest number of workers or servers in one cluster. */

@@ -1,7 +1,7 @@
 /**
- * What the coordinator lets the world know while a run goes on: for the log, events.jsonl, the progress
- * display and the dashboard. Each event has one sentence that a person can read; the fields beside it are
- * for programs.
+ * What the coordinator lets the world know while a run goes on: for the log, events.jsonl, the
+ * progress display and the dashboard. Each event has one sentence that a person can read; the
+ * fields beside it are for programs.
  */
 import type { MemberRole, ServerStatistics, WorkerStatistics } from "./messages.js";
 

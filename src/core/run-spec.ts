@@ -21,10 +21,15 @@ export interface StalenessRule {
   readonly max: number;
 }
 
-/** How gradients of one step become one: mean over examples, or the plain sum of the workers' means. */
+/**
+ * How gradients of one step become one: mean over examples, or the plain sum of the workers' means.
+ */
 export type Reduce = "mean" | "sum";
 
-/** The optimizer that servers apply. `weightDecay` acts on the "weight" group, `weightDecayPlain` on biases and norms. */
+/**
+ * The optimizer that servers apply. `weightDecay` acts on the "weight" group, `weightDecayPlain` on
+ * biases and norms.
+ */
 export interface UpdateRuleSpec {
   readonly name: "sgd" | "momentum" | "nesterov" | "adam" | "adamw";
   readonly momentum: number;
@@ -35,7 +40,10 @@ export interface UpdateRuleSpec {
   readonly weightDecayPlain: number;
 }
 
-/** Learning rate as a function of work (examples applied), after Sync-Switch's rule that schedules follow work. */
+/**
+ * Learning rate as a function of work (examples applied), after Sync-Switch's rule that schedules
+ * follow work.
+ */
 export interface ScheduleSpec {
   readonly name: "constant" | "step" | "cosine" | "onecycle";
   /** The base learning rate; the peak for onecycle. */
@@ -84,6 +92,9 @@ export interface RunSpec {
   readonly evaluateEvery: Cadence | null;
   readonly checkpointEvery: Cadence | null;
   readonly engine: "auto" | "onednn" | "reference";
-  /** Compute threads of one worker process; derived from the configured -w, never from live membership. */
+  /**
+   * Compute threads of one worker process; derived from the configured -w, never from live
+   * membership.
+   */
   readonly threads: number;
 }

@@ -1,6 +1,7 @@
 /**
- * SHA-256 (FIPS 180-4) of a text's UTF-8 bytes, in plain TypeScript: the ring's positions must be the
- * same in every process and under simulation, and core reaches no platform module. Not for secrets.
+ * SHA-256 (FIPS 180-4) of a text's UTF-8 bytes, in plain TypeScript: the ring's positions must be
+ * the same in every process and under simulation, and core reaches no platform module. Not for
+ * secrets.
  */
 
 const roundConstants = fractionalRoots(64, Math.cbrt);

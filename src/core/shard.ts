@@ -1,16 +1,18 @@
 /**
- * A server's machine. It eats pushes, pulls, views and loads, and answers with effects: apply these slots
- * to that chunk, reply, release. It never sees a tensor value.
+ * A server's machine. It eats pushes, pulls, views and loads, and answers with effects: apply these
+ * slots to that chunk, reply, release. It never sees a tensor value.
  *
- * The idea: every answer that carries weights is a request to start a step, and the protocol says when a
- * step may start. So barriers, bounded staleness and asynchrony are one list of waiters per chunk, looked
- * at again after each push and each view; a view that removes a worker can only release waiters.
+ * The idea: every answer that carries weights is a request to start a step, and the protocol says
+ * when a step may start. So barriers, bounded staleness and asynchrony are one list of waiters per
+ * chunk, looked at again after each push and each view; a view that removes a worker can only
+ * release waiters.
  *
- * Invariants: a push is applied at most once per chunk (marks); a step is folded in ascending rank; what a
- * reply carries has been applied; a push that is refused leaves no trace.
+ * Invariants: a push is applied at most once per chunk (marks); a step is folded in ascending rank;
+ * what a reply carries has been applied; a push that is refused leaves no trace.
  */
 import { assert } from "../assert.js";
 import { ChunkState, type Waiter } from "./chunk-state.js";
+import { EarlyMessages } from "./early-messages.js";
 import type { Layout, ParameterGroup } from "./layout.js";
 import {
   type ChunkHeader,
@@ -24,10 +26,13 @@ import {
 import { mayStart, missingFrom } from "./policy.js";
 import type { Reduce, RunSpec } from "./run-spec.js";
 import { learningRate } from "./schedule.js";
+import { shapeObjection, viewObjection } from "./shard-objections.js";
 import { judgeStaleness } from "./staleness.js";
 import { chunksOfServer, supersedes, type View, workerOfRank } from "./view.js";
 
-/** What a shard can be told. `channel` names where an answer goes; slots name memory of the host. */
+/**
+ * What a shard can be told. `channel` names where an answer goes; slots name memory of the host.
+ */
 export type ShardEvent =
   | { readonly type: "view"; readonly view: View }
   | {
@@ -114,7 +119,7 @@ export class Shard {
   readonly #chunks = new Map<number, ChunkState>();
   #view: View | null = null;
   /** Pushes and pulls that imply a view which has not come yet. */
-  #early: EarlyEvent[] = [];
+  readonly #early: EarlyMessages<EarlyEvent>;
   #effects: ShardEffect[] = [];
   #stalenessSum = 0;
   #stalenessCount = 0;
@@ -128,6 +133,7 @@ export class Shard {
     this.#index = config.index;
     this.#spec = config.spec;
     this.#layout = config.layout;
+    this.#early = new EarlyMessages(2 * config.spec.workersMax * config.layout.chunks.length);
   }
 
   /** Eats one event; the effects are to be performed in order. */
@@ -137,22 +143,11 @@ export class Shard {
     return this.#effects;
   }
 
-  /** Why a chunk message can't be taken in at all, before memory is given to it; null when it can. */
+  /**
+   * Why a chunk message can't be taken in at all, before memory is given to it; null when it can.
+   */
   objection(header: ChunkHeader, payloadBytes: number): string | null {
-    const chunk = this.#layout.chunks[header.chunk];
-    if (chunk === undefined) {
-      return `chunk ${header.chunk} does not exist: the model has ${this.#layout.chunks.length}`;
-    }
-    if (header.run !== this.#spec.run) return `run ${header.run} is not served here`;
-    const expected = chunk.length * 4;
-    const empty = header.kind === "push" ? header.examples === 0 : header.kind !== "load";
-    if (payloadBytes !== (empty ? 0 : expected)) {
-      return `${header.kind} of chunk ${header.chunk} has ${payloadBytes} bytes instead of ${empty ? 0 : expected}`;
-    }
-    if (header.kind === "push" && (header.step < 0 || header.examples < 0)) {
-      return `push has step ${header.step} and ${header.examples} examples`;
-    }
-    return null;
+    return shapeObjection(this.#spec, this.#layout, header, payloadBytes);
   }
 
   /** One sentence: what this server waits for. */
@@ -170,10 +165,9 @@ export class Shard {
 
   /** Slots still held; the host frees them when the job ends. */
   drain(): number[] {
-    const slots = this.#early.flatMap((event) =>
-      event.type === "push" && event.slot >= 0 ? [event.slot] : [],
-    );
-    this.#early = [];
+    const slots = this.#early
+      .take()
+      .flatMap((event) => (event.type === "push" && event.slot >= 0 ? [event.slot] : []));
     for (const state of this.#chunks.values()) slots.push(...state.drain());
     return slots;
   }
@@ -254,30 +248,18 @@ export class Shard {
     this.#takeEarly();
   }
 
-  /** Keeps what a view or a load that is yet to come may allow; an asker that asks again takes its own place. */
-  #keepEarly(event: EarlyEvent, slot: number): void {
-    const { kind, chunk, incarnation } = event.header;
-    const same = this.#early.findIndex(
-      ({ header }) =>
-        header.kind === kind && header.chunk === chunk && header.incarnation === incarnation,
-    );
-    if (same >= 0) {
-      const [replaced] = this.#early.splice(same, 1);
-      if (replaced?.type === "push") this.#release(replaced.slot);
-    }
-    const places = 2 * this.#spec.workersMax * this.#layout.chunks.length;
-    if (this.#early.length < places) {
-      this.#early.push(event);
-      return;
-    }
-    this.#release(slot);
-    this.#refuse(event.header, event.channel, `${places} messages already wait for a view here`);
+  /** Keeps what a view or a load that is yet to come may allow. */
+  #keepEarly(event: EarlyEvent): void {
+    const { kept, replaced } = this.#early.keep(event);
+    if (replaced?.type === "push") this.#release(replaced.slot);
+    if (kept) return;
+    if (event.type === "push") this.#release(event.slot);
+    const detail = `${this.#early.places} messages already wait for a view here`;
+    this.#refuse(event.header, event.channel, detail);
   }
 
   #takeEarly(): void {
-    const early = this.#early;
-    this.#early = [];
-    for (const event of early) this.#dispatch(event);
+    for (const event of this.#early.take()) this.#dispatch(event);
   }
 
   #departures(previous: View | null, view: View): Departure[] {
@@ -298,9 +280,9 @@ export class Shard {
     const { rank, incarnation, step } = header;
     const view = this.#view;
     const state = this.#chunks.get(header.chunk);
-    const objection = this.#membershipObjection(header);
+    const objection = viewObjection(this.#view, header);
     if (objection === "early" || (objection === null && state?.loaded === false)) {
-      this.#keepEarly(event, slot);
+      this.#keepEarly(event);
       return;
     }
     if (view === null || state === undefined || objection !== null) {
@@ -457,9 +439,9 @@ export class Shard {
     const { header, channel } = event;
     const view = this.#view;
     const state = this.#chunks.get(header.chunk);
-    const objection = header.rank < 0 ? null : this.#membershipObjection(header);
+    const objection = header.rank < 0 ? null : viewObjection(this.#view, header);
     if (objection === "early") {
-      this.#keepEarly(event, -1);
+      this.#keepEarly(event);
       return;
     }
     if (view === null || state === undefined || objection !== null) {
@@ -525,27 +507,6 @@ export class Shard {
         detail: JSON.stringify(state.marks()),
       },
     });
-  }
-
-  /** Why the sender's tags don't fit the view held; "early" when a view that is yet to come may fit. */
-  #membershipObjection(header: ChunkHeader): string | null {
-    const view = this.#view;
-    if (view === null || header.fence > view.number) return "early";
-    if (header.generation !== view.generation) {
-      return `generation ${header.generation} has been rolled back: this is generation ${view.generation}`;
-    }
-    const fence = view.fences[header.chunk] ?? 0;
-    if (header.fence < fence) {
-      return `view ${header.fence} is out of date for chunk ${header.chunk}: its replicas changed in view ${fence}`;
-    }
-    const worker = workerOfRank(view, header.rank);
-    if (worker === undefined || worker.incarnation !== header.incarnation) {
-      return `worker ${header.rank} of incarnation ${header.incarnation} is not in view ${view.number}`;
-    }
-    if (header.kind === "push" && header.step < worker.fromStep) {
-      return `step ${header.step} is before worker ${header.rank}'s first step ${worker.fromStep}`;
-    }
-    return null;
   }
 
   #refuse(header: ChunkHeader, channel: number, detail: string): void {

@@ -1,6 +1,6 @@
 /**
- * What a run starts from and what a checkpoint keeps of the coordinator: plain data, so that a run that is
- * resumed differs from one that never stopped in nothing but time.
+ * What a run starts from and what a checkpoint keeps of the coordinator: plain data, so that a run
+ * that is resumed differs from one that never stopped in nothing but time.
  */
 import type { CursorSnapshot } from "./cursor.js";
 import type { Layout } from "./layout.js";

@@ -1,12 +1,13 @@
 /**
- * The part of the coordinator that runs from "all members are ready" to "nothing is left to do": it makes the views,
- * has the work dealt, evaluated and saved, and lets workers go and come.
+ * The part of the coordinator that runs from "all members are ready" to "nothing is left to do": it
+ * makes the views, has the work dealt, evaluated and saved, and lets workers go and come.
  *
- * The idea: work is dealt in pieces, and everything that needs a quiet moment happens between pieces or, where
- * workers have no common boundary, in a pause (pause.ts). How work is dealt depends on the protocol:
- * work-in-step.ts and work-at-will.ts.
+ * The idea: work is dealt in pieces, and everything that needs a quiet moment happens between
+ * pieces or, where workers have no common boundary, in a pause (pause.ts). How work is dealt
+ * depends on the protocol: work-in-step.ts and work-at-will.ts.
  *
- * Invariant: what is saved is a state in which no push is outstanding and no view is being agreed on.
+ * Invariant: what is saved is a state in which no push is outstanding and no view is being agreed
+ * on.
  */
 import { Cursor, type Cut } from "./cursor.js";
 import { EpochLedger } from "./epoch-ledger.js";
@@ -101,7 +102,9 @@ export class Training implements WorkFloor {
     return this.#stage === "finished";
   }
 
-  /** Not null when an interrupt ended it; `problem` says why there is no checkpoint to go on from. */
+  /**
+   * Not null when an interrupt ended it; `problem` says why there is no checkpoint to go on from.
+   */
   get interruption(): { readonly problem: string | null } | null {
     return this.#interruption;
   }
@@ -328,7 +331,10 @@ export class Training implements WorkFloor {
     }
   }
 
-  /** Workers that have come in by this step, or those that come in first: others may wait for work of these. */
+  /**
+   * Workers that have come in by this step, or those that come in first: others may wait for work
+   * of these.
+   */
   #evaluators(reachedStep: number): number[] {
     const confirmed = this.views.workers().filter(({ rank }) => this.views.isConfirmed(rank));
     const first = Math.min(...confirmed.map(({ fromStep }) => fromStep));

@@ -1,11 +1,11 @@
 /**
- * How views come about. Changes are gathered; a round gives the next view to every server; when all have
- * acknowledged it, what they say is weighed: a joiner may start only with a step that no chunk has sealed
- * (BSP) and not behind the slowest clock (SSP). If it can't, a further view gives it a later first step. Only a
- * view that stands is for the workers.
+ * How views come about. Changes are gathered; a round gives the next view to every server; when all
+ * have acknowledged it, what they say is weighed: a joiner may start only with a step that no chunk
+ * has sealed (BSP) and not behind the slowest clock (SSP). If it can't, a further view gives it a
+ * later first step. Only a view that stands is for the workers.
  *
- * Invariants: one round at a time; views reach servers before workers; a joiner that is told of its view is
- * ahead of every barrier.
+ * Invariants: one round at a time; views reach servers before workers; a joiner that is told of its
+ * view is ahead of every barrier.
  */
 import { unreachable } from "../assert.js";
 import type { Departure } from "./messages.js";
@@ -110,7 +110,9 @@ export class ViewRounds {
     return true;
   }
 
-  /** Begins a round if something has changed and none is under way: the view to give to the servers. */
+  /**
+   * Begins a round if something has changed and none is under way: the view to give to the servers.
+   */
   begin(): View | null {
     if (!this.#changed || this.#round !== null) return null;
     this.#changed = false;
@@ -177,9 +179,9 @@ export class ViewRounds {
   }
 
   /**
-   * A first step that the next round can't find late, as the joiner holds the others back from the step with which
-   * it was first put to the servers. In SSP(s) a worker can complete the step that it is in, and one that lies at
-   * most s ahead of that first step.
+   * A first step that the next round can't find late, as the joiner holds the others back from the
+   * step with which it was first put to the servers. In SSP(s) a worker can complete the step that
+   * it is in, and one that lies at most s ahead of that first step.
    */
   #laterStep(joiner: ViewWorker, sealedStep: number, clockMin: number): number {
     if (this.#protocol.mode !== "ssp") return sealedStep + 1;

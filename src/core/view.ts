@@ -1,6 +1,7 @@
 /**
  * A view: a numbered, immutable statement of who is a member and which server holds which chunk.
- * Servers hear of a view before workers do; whoever holds a newer one refuses what an older one implies.
+ * Servers hear of a view before workers do; whoever holds a newer one refuses what an older one
+ * implies.
  */
 
 /** A server in a view. */

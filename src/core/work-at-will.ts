@@ -1,10 +1,11 @@
 /**
- * Dealing work where nobody waits at an epoch's end (SSP, ASP). Each worker takes its share of an epoch in one
- * piece; the first that has used its share up has the next epoch cut, for everybody who is ready. Evaluations are
- * done by each worker between two steps, while the others go on; a checkpoint brings all to rest first.
+ * Dealing work where nobody waits at an epoch's end (SSP, ASP). Each worker takes its share of an
+ * epoch in one piece; the first that has used its share up has the next epoch cut, for everybody
+ * who is ready. Evaluations are done by each worker between two steps, while the others go on; a
+ * checkpoint brings all to rest first.
  *
- * Invariant: once the last epoch is used up by those who are there, nothing is dealt any more, so that the final
- * evaluation sees the final model.
+ * Invariant: once the last epoch is used up by those who are there, nothing is dealt any more, so
+ * that the final evaluation sees the final model.
  */
 import type { Cut } from "./cursor.js";
 import type { Cadence } from "./run-spec.js";
@@ -62,7 +63,10 @@ export class WorkAtWill implements WorkDealer {
     }
   }
 
-  /** Cuts the next epoch when this worker has nothing left of the present one, or was never in it and it is over. */
+  /**
+   * Cuts the next epoch when this worker has nothing left of the present one, or was never in it
+   * and it is over.
+   */
   #cutIfFirst(rank: number, active: readonly number[]): Cut | null {
     const { cursor, ready } = this.#floor;
     const { latest } = cursor;
@@ -101,7 +105,10 @@ export class WorkAtWill implements WorkDealer {
     return cursor.latest !== null && cursor.isOpen(cursor.latest, rank);
   }
 
-  /** A worker comes back where its share stands; one that is new to the epoch comes in beside the slowest. */
+  /**
+   * A worker comes back where its share stands; one that is new to the epoch comes in beside the
+   * slowest.
+   */
   #firstStep(rank: number): number {
     const { cursor } = this.#floor;
     const cut = cursor.openCut(rank) ?? cursor.latest;

@@ -1,7 +1,7 @@
 /**
- * What those who deal the work may look at and do: the account of the work, the views, the evaluations, and the
- * few verbs of training. Two of them deal: work-in-step.ts where everybody keeps one step (BSP), and
- * work-at-will.ts where nobody waits at an epoch's end (SSP, ASP).
+ * What those who deal the work may look at and do: the account of the work, the views, the
+ * evaluations, and the few verbs of training. Two of them deal: work-in-step.ts where everybody
+ * keeps one step (BSP), and work-at-will.ts where nobody waits at an epoch's end (SSP, ASP).
  */
 import { unreachable } from "../assert.js";
 import type { Cursor, Cut } from "./cursor.js";
@@ -40,8 +40,8 @@ export interface WorkFloor {
 /** A way of dealing work. */
 export interface WorkDealer {
   /**
-   * Does whatever is due. In a pause only those are dealt work who need it to get past the pause's limit, -1
-   * while that is not known; null where there is no pause.
+   * Does whatever is due. In a pause only those are dealt work who need it to get past the pause's
+   * limit, -1 while that is not known; null where there is no pause.
    */
   advance(pauseLimit: number | null): void;
   /** True while everybody may be brought to rest: nobody waits for work that others depend on. */
@@ -50,7 +50,10 @@ export interface WorkDealer {
   restingStep(limit: number): number;
 }
 
-/** Is something due at this step, or at the end of the epoch with this number (from 1; null inside an epoch)? */
+/**
+ * Is something due at this step, or at the end of the epoch with this number (from 1; null inside
+ * an epoch)?
+ */
 export function isDue(cadence: Cadence | null, step: number, epochNumber: number | null): boolean {
   if (cadence === null) return false;
   switch (cadence.unit) {

@@ -1,10 +1,10 @@
 /**
- * Dealing work where everybody keeps one step (BSP). Work is dealt in segments that end where an evaluation, a
- * checkpoint or the epoch is due. When no piece is out, everybody stands before the same step: what is due there
- * is done, one thing after the other, and the next segment is dealt.
+ * Dealing work where everybody keeps one step (BSP). Work is dealt in segments that end where an
+ * evaluation, a checkpoint or the epoch is due. When no piece is out, everybody stands before the
+ * same step: what is due there is done, one thing after the other, and the next segment is dealt.
  *
- * In the middle of a segment only a worker whose share has examples left comes back; whoever else is ready waits
- * for the next epoch, which is cut for all. With nobody left, anybody may come.
+ * In the middle of a segment only a worker whose share has examples left comes back; whoever else
+ * is ready waits for the next epoch, which is cut for all. With nobody left, anybody may come.
  *
  * Invariant: nothing is evaluated or saved while a piece is out or a view is being agreed on.
  */
@@ -88,7 +88,9 @@ export class WorkInStep implements WorkDealer {
     for (const rank of active) floor.deal(next, rank, this.#boundary);
   }
 
-  /** With nobody left, those who have examples of this epoch go on with it; without any, it is over. */
+  /**
+   * With nobody left, those who have examples of this epoch go on with it; without any, it is over.
+   */
   #startAgain(cut: Cut | null): void {
     const { ready, cursor } = this.#floor;
     if (ready.size === 0) return;

@@ -1,12 +1,14 @@
 /**
- * A worker's machine. It takes pieces of work from the coordinator, has each step computed, pushes every
- * chunk's gradient to the chunk's primary as soon as it is final, and goes on when all chunks have come back.
+ * A worker's machine. It takes pieces of work from the coordinator, has each step computed, pushes
+ * every chunk's gradient to the chunk's primary as soon as it is final, and goes on when all chunks
+ * have come back.
  *
- * States: idle -> preparing -> awaiting (a view that has this incarnation) -> pulling (all chunks) -> resting
- * (between steps) <-> stepping | evaluating; `stop` leads back to idle from any of them.
+ * States: idle -> preparing -> awaiting (a view that has this incarnation) -> pulling (all chunks)
+ * -> resting (between steps) <-> stepping | evaluating; `stop` leads back to idle from any of them.
  *
- * Invariants: one step is in flight at a time; a push stays outstanding, and is sent again as it was, until it is
- * answered; a worker that was asked to pause does not start a step past the one it was given.
+ * Invariants: one step is in flight at a time; a push stays outstanding, and is sent again as it
+ * was, until it is answered; a worker that was asked to pause does not start a step past the one it
+ * was given.
  */
 import { assert } from "../assert.js";
 import type { Layout } from "./layout.js";
@@ -21,6 +23,7 @@ import {
 } from "./messages.js";
 import type { RunSpec } from "./run-spec.js";
 import { supersedes, type View, type ViewServer, workerOfRank } from "./view.js";
+import { WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 
 /** What a worker can be told. */
 export type WorkerEvent =
@@ -87,7 +90,10 @@ interface Work {
   seconds: number;
 }
 
-/** An order to rest. The worker goes no further than `limit`, and says that it rests once that is settled. */
+/**
+ * An order to rest. The worker goes no further than `limit`, and says that it rests once that is
+ * settled.
+ */
 interface PauseOrder {
   readonly id: number;
   readonly limit: number;
@@ -96,11 +102,7 @@ interface PauseOrder {
 }
 
 /** What a worker measured of the run, for its final metrics. */
-export interface WorkerRecord {
-  readonly epochSeconds: readonly number[];
-  readonly accuraciesPercent: readonly number[];
-  readonly steps: number;
-}
+export type WorkerRecord = WorkerAccountRecord;
 
 /** The machine. */
 export class Worker {
@@ -116,14 +118,7 @@ export class Worker {
   #evaluations: { evaluation: number; range: Range }[] = [];
   #pause: PauseOrder | null = null;
   #lastEpoch = -1;
-  #epochSeconds: number[] = [];
-  #accuracies: number[] = [];
-  #steps = 0;
-  #examples = 0;
-  #lossSum = 0;
-  #lossCount = 0;
-  #computeMs = 0;
-  #waitMs = 0;
+  #account = new WorkerAccount();
   #effects: WorkerEffect[] = [];
 
   constructor(identity: { rank: number; incarnation: number }) {
@@ -194,23 +189,12 @@ export class Worker {
 
   /** Counts since this incarnation began. */
   statistics(): WorkerStatistics {
-    return {
-      clock: this.#nextStep,
-      examples: this.#examples,
-      lossSum: this.#lossSum,
-      lossCount: this.#lossCount,
-      computeSeconds: this.#computeMs / 1000,
-      waitSeconds: this.#waitMs / 1000,
-    };
+    return this.#account.statistics(this.#nextStep);
   }
 
   /** What the final metrics are made of. */
   record(): WorkerRecord {
-    return {
-      epochSeconds: this.#epochSeconds.map((seconds) => seconds ?? 0),
-      accuraciesPercent: this.#accuracies,
-      steps: this.#steps,
-    };
+    return this.#account.record();
   }
 
   #onMessage(message: CoordinatorMessage, nowMs: number): void {
@@ -240,7 +224,7 @@ export class Worker {
         if (this.#pause?.id === message.pause) this.#pause = null;
         break;
       case "evaluation":
-        this.#accuracies.push(message.accuracyPercent);
+        this.#account.evaluated(message.accuracyPercent);
         break;
       case "stop":
         this.#onStop(message, nowMs);
@@ -259,14 +243,7 @@ export class Worker {
     this.#pause = null;
     this.#nextStep = 0;
     this.#lastEpoch = -1;
-    this.#epochSeconds = [];
-    this.#accuracies = [];
-    this.#steps = 0;
-    this.#examples = 0;
-    this.#lossSum = 0;
-    this.#lossCount = 0;
-    this.#computeMs = 0;
-    this.#waitMs = 0;
+    this.#account = new WorkerAccount();
     this.#state = { name: "preparing" };
     this.#effects.push({ type: "prepare", spec });
   }
@@ -334,10 +311,8 @@ export class Worker {
     }
     state.computed = true;
     state.computedAtMs = nowMs;
-    this.#computeMs += nowMs - state.startedAtMs;
+    this.#account.computed(state.examples, lossSum, nowMs - state.startedAtMs);
     this.#work.lossSum += lossSum;
-    this.#lossSum += lossSum;
-    this.#lossCount += state.examples;
     if (state.missing.size === 0) this.#finishStep(state, nowMs);
   }
 
@@ -378,12 +353,10 @@ export class Worker {
   #finishStep(state: Stepping, nowMs: number): void {
     const work = this.#work;
     assert(work !== null, "a step belongs to a piece", { step: state.step });
-    this.#waitMs += nowMs - state.computedAtMs;
+    this.#account.stepped(state.examples, nowMs - state.computedAtMs);
     work.seconds += (nowMs - state.startedAtMs) / 1000;
     work.position += state.examples;
     work.examples += state.examples;
-    this.#examples += state.examples;
-    if (state.examples > 0) this.#steps++;
     this.#nextStep = state.step + 1;
     this.#state = { name: "resting" };
   }
@@ -398,7 +371,7 @@ export class Worker {
   #onStop(message: CoordinatorMessage & { type: "stop" }, _nowMs: number): void {
     if (message.outcome === "done" && this.#spec !== null) {
       if (this.#lastEpoch >= 0) this.#logEpoch(this.#lastEpoch);
-      const last = this.#accuracies.at(-1);
+      const last = this.#account.lastAccuracyPercent;
       if (last !== undefined) this.#log(`Final test accuracy: ${last.toFixed(2)}%`);
       this.#log(`Worker ${this.#rank} completed training!`);
     }
@@ -438,7 +411,10 @@ export class Worker {
     return this.#pause !== null && this.#nextStep > this.#pause.limit;
   }
 
-  /** A piece is done when its steps are taken or, where nobody waits for empty pushes, its examples used. */
+  /**
+   * A piece is done when its steps are taken or, where nobody waits for empty pushes, its examples
+   * used.
+   */
   #exhausted(work: Work): boolean {
     if (this.#nextStep >= work.piece.lastStep) return true;
     return this.#spec?.protocol.mode === "asp" && work.position >= work.piece.end;
@@ -447,7 +423,7 @@ export class Worker {
   #finishPiece(work: Work): void {
     const { piece, position, examples, lossSum, seconds } = work;
     this.#work = null;
-    this.#epochSeconds[piece.epoch] = (this.#epochSeconds[piece.epoch] ?? 0) + seconds;
+    this.#account.spent(piece.epoch, seconds);
     this.#tell({
       type: "pieceDone",
       piece: piece.id,
@@ -458,7 +434,10 @@ export class Worker {
     });
   }
 
-  /** Rests where it was told to; the piece it is in ends there, and what is left of it is dealt again. */
+  /**
+   * Rests where it was told to; the piece it is in ends there, and what is left of it is dealt
+   * again.
+   */
   #tellPaused(): void {
     const pause = this.#pause;
     if (pause === null || !pause.settled || pause.told) return;

@@ -1,0 +1,74 @@
+/**
+ * What a worker counts of a run while it steps: for heartbeats (statistics) and for its final
+ * metrics (record). Times are in milliseconds here and in seconds outside.
+ */
+import type { WorkerStatistics } from "./messages.js";
+
+/** What a worker measured of the run, for its final metrics. */
+export interface WorkerAccountRecord {
+  readonly epochSeconds: readonly number[];
+  readonly accuraciesPercent: readonly number[];
+  readonly steps: number;
+}
+
+/** The account of one run. */
+export class WorkerAccount {
+  readonly #epochSeconds: number[] = [];
+  readonly #accuraciesPercent: number[] = [];
+  #steps = 0;
+  #examples = 0;
+  #lossSum = 0;
+  #lossCount = 0;
+  #computeMs = 0;
+  #waitMs = 0;
+
+  /** The last accuracy that was told; undefined before the first. */
+  get lastAccuracyPercent(): number | undefined {
+    return this.#accuraciesPercent.at(-1);
+  }
+
+  /** A step's gradients are done. */
+  computed(examples: number, lossSum: number, durationMs: number): void {
+    this.#lossSum += lossSum;
+    this.#lossCount += examples;
+    this.#computeMs += durationMs;
+  }
+
+  /** A step's chunks are all back, after a wait. */
+  stepped(examples: number, waitMs: number): void {
+    this.#examples += examples;
+    this.#waitMs += waitMs;
+    if (examples > 0) this.#steps++;
+  }
+
+  /** A piece of an epoch is done. */
+  spent(epoch: number, seconds: number): void {
+    this.#epochSeconds[epoch] = (this.#epochSeconds[epoch] ?? 0) + seconds;
+  }
+
+  /** The cluster's model was evaluated. */
+  evaluated(accuracyPercent: number): void {
+    this.#accuraciesPercent.push(accuracyPercent);
+  }
+
+  /** Counts for heartbeats; `clock` is the number of steps completed. */
+  statistics(clock: number): WorkerStatistics {
+    return {
+      clock,
+      examples: this.#examples,
+      lossSum: this.#lossSum,
+      lossCount: this.#lossCount,
+      computeSeconds: this.#computeMs / 1000,
+      waitSeconds: this.#waitMs / 1000,
+    };
+  }
+
+  /** What the final metrics are made of; an epoch that it took no part in has 0 seconds. */
+  record(): WorkerAccountRecord {
+    return {
+      epochSeconds: Array.from(this.#epochSeconds, (seconds) => seconds ?? 0),
+      accuraciesPercent: [...this.#accuraciesPercent],
+      steps: this.#steps,
+    };
+  }
+}
