@@ -112,7 +112,7 @@ function tensorsOf(weights: Float32Array): Map<string, Float32Array> {
 
 describe("training in one process", () => {
   for (const reduce of ["mean", "sum"] as const) {
-    test(`folds the ranks' gradients by ${reduce} to the bits of the written-out loop`, async () => {
+    test(`folds gradients by ${reduce} to the bits of the written-out loop`, async () => {
       const { weights, globalSteps, outcome } = await run({ reduce });
       assert.deepEqual([outcome, globalSteps], ["done", 6]);
       assert.deepEqual(tensorsOf(weights), writtenOut(reduce));
@@ -229,7 +229,7 @@ describe("training in one process", () => {
     assert.deepEqual(result.weights, stepped.weights);
   });
 
-  test("fails as diverged where the loss is no number, with the weights before that step", async () => {
+  test("fails where the loss is no number, with the weights before that step", async () => {
     const schedule = { ...spec.schedule, lr: 1e30 };
     const result = await run({ schedule });
     assert.equal(result.outcome, "failed");

@@ -1,9 +1,9 @@
 /**
- * Training in one process, without servers, messages or threads: what distribution must beat, and with
- * several ranks the oracle of BSP. A step computes the gradient of each rank's batch, one after the
- * other, folds them in ascending rank and applies the result chunk by chunk, with the cursor, the
- * kernels and the scalars that the cluster uses; so the weights have the bits of a BSP run with as many
- * workers, whatever its servers.
+ * Training in one process, without servers, messages or threads: what distribution must beat, and
+ * with several ranks the oracle of BSP. A step computes the gradient of each rank's batch, one
+ * after the other, folds them in ascending rank and applies the result chunk by chunk, with the
+ * cursor, the kernels and the scalars that the cluster uses; so the weights have the bits of a BSP
+ * run with as many workers, whatever its servers.
  */
 import { assert } from "../assert.js";
 import { Cursor, type Cut, type Share } from "../core/cursor.js";
@@ -56,7 +56,10 @@ export interface BaselineProgress {
 /** What training came to. */
 export interface BaselineResult extends BaselineProgress, ModelState {
   readonly outcome: RunOutcome;
-  /** With outcome "failed": what diverged, at which step, on which rank. Weights are those before that step. */
+  /**
+   * With outcome "failed": what diverged, at which step, on which rank. Weights are those before
+   * that step.
+   */
   readonly failure: PacelineError | null;
   readonly epochs: readonly EpochRecord[];
   /** For a checkpoint. */
@@ -65,8 +68,8 @@ export interface BaselineResult extends BaselineProgress, ModelState {
 }
 
 /**
- * Trains as `spec.workersMax` workers would in BSP, whatever the spec's protocol, and in as many steps.
- * A loss or gradient that is not finite ends it as "failed".
+ * Trains as `spec.workersMax` workers would in BSP, whatever the spec's protocol, and in as many
+ * steps. A loss or gradient that is not finite ends it as "failed".
  * @throws PacelineError `data` when the data set is not the spec's.
  */
 export async function runBaseline(

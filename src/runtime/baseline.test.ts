@@ -39,7 +39,7 @@ async function runOf(name: string) {
   return { path, result: JSON.parse(await readFile(join(path, "result.json"), "utf8")) };
 }
 
-test("baseline learns, tells each epoch, and leaves result and checkpoint in a run folder", async () => {
+test("baseline learns, tells each epoch, and leaves a result and a checkpoint", async () => {
   const words = [...mlp, ...place, "--as-workers", "2", "-b", "20", "-e", "2", "--lr", "0.2"];
   const { exitCode, out, err } = await call(...words);
   assert.equal(exitCode, 0);
@@ -61,7 +61,7 @@ test("baseline learns, tells each epoch, and leaves result and checkpoint in a r
   assert.equal(kept.weights.length, 101_770);
 });
 
-test("baseline --json ends with what result.json holds, and honours limits and cadences", async () => {
+test("baseline --json ends with result.json's content and honours limits", async () => {
   const logistic = ["baseline", "--model", "logistic", "--data", "mnist-parity"];
   const limits = ["--train-limit", "90", "--test-limit", "40", "-e", "1", "-b", "10"];
   const cadence = ["--max-steps", "7", "--eval-every", "3it"];

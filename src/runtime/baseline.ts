@@ -1,6 +1,6 @@
 /**
- * `paceline baseline`: the model, data and update rule of `paceline train` in one process without servers. With
- * `--as-workers N` it ends in the weights of a BSP run with N workers, bit for bit.
+ * `paceline baseline`: the model, data and update rule of `paceline train` in one process without
+ * servers. With `--as-workers N` it ends in the weights of a BSP run with N workers, bit for bit.
  */
 import { hostname } from "node:os";
 import type { CoordinatorSnapshot, RunResult } from "../core/run-events.js";

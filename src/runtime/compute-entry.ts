@@ -1,6 +1,6 @@
 /**
- * The compute thread's own side: takes one request after the other, computes, and reports. Values never
- * travel in messages; both sides see the same parameters and gradients.
+ * The compute thread's own side: takes one request after the other, computes, and reports. Values
+ * never travel in messages; both sides see the same parameters and gradients.
  */
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { assert } from "../assert.js";

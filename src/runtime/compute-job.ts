@@ -1,7 +1,7 @@
 /**
- * What one worker computes in one run, without a thread or a message: gradients of batches taken from
- * the epoch's permutation, and sums over test examples. The compute thread and the baseline share it,
- * so that both compute the same bits.
+ * What one worker computes in one run, without a thread or a message: gradients of batches taken
+ * from the epoch's permutation, and sums over test examples. The compute thread and the baseline
+ * share it, so that both compute the same bits.
  *
  * Parameters and gradients are flat vectors in the run's layout and belong to the caller.
  */
@@ -16,7 +16,10 @@ import type { Engine, Executor } from "../nn/engine.js";
 import { valuesIn } from "../nn/layer-kind.js";
 import { layoutOf, modelOf } from "./initial-state.js";
 
-/** The most test examples computed at once; a constant, so that a range's sums have the same bits everywhere. */
+/**
+ * The most test examples computed at once; a constant, so that a range's sums have the same bits
+ * everywhere.
+ */
 export const evaluationBatchExamples = 128;
 
 /** What a job is made of. */

@@ -256,8 +256,9 @@ describe("a compute thread that can't go on", () => {
   });
 
   test("lets the process end once it is closed, even in the middle of a step", () => {
+    const { href } = new URL("./compute-thread.js", import.meta.url);
     const program = `
-      import { createComputeThread } from ${JSON.stringify(new URL("./compute-thread.js", import.meta.url).href)};
+      import { createComputeThread } from ${JSON.stringify(href)};
       const place = { dataDir: ${JSON.stringify(dataDir)}, cacheDir: null };
       const port = createComputeThread({ ...place, log() {} });
       const listener = { onChunkReady() {}, onComputed() {}, onEvaluated() {}, onFailed() {} };

@@ -1,7 +1,7 @@
 /**
- * A ComputePort whose work is done by a thread of its own, so that messages flow while it computes. The
- * thread is started by the first `prepare` and lives until `close`; parameters and gradients lie in
- * memory that both threads see.
+ * A ComputePort whose work is done by a thread of its own, so that messages flow while it computes.
+ * The thread is started by the first `prepare` and lives until `close`; parameters and gradients
+ * lie in memory that both threads see.
  */
 import { Worker } from "node:worker_threads";
 import type { Range } from "../core/messages.js";

@@ -23,7 +23,10 @@ export function layoutOf(spec: Pick<RunSpec, "model" | "data" | "chunkValues">):
   return layOut(modelOf(spec).tensors, spec.chunkValues);
 }
 
-/** Weights drawn from the run's seed, state of zeros, and marks of chunks that nothing was applied to. */
+/**
+ * Weights drawn from the run's seed, state of zeros, and marks of chunks that nothing was applied
+ * to.
+ */
 export function initialState(spec: RunSpec, layout: Layout): ModelState {
   const places = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
   const placement = (name: string) => places.get(name)!;
