@@ -45,7 +45,7 @@ test("every schedule and every number of servers ends in the same weights", () =
 const seeds = Array.from({ length: 40 }, (_, index) => index);
 
 for (const unit of ["step", "epoch"] as const) {
-  test(`evaluations and checkpoints come at exactly the steps that a cadence in ${unit}s asks for`, () => {
+  test(`evaluations and checkpoints come exactly where a cadence in ${unit}s asks for them`, () => {
     for (const seed of seeds) {
       const every = 1 + (seed % 4);
       const cadence = { unit, count: every } as const;
@@ -78,7 +78,7 @@ test("a run is never longer than the steps it may take", () => {
   }
 });
 
-test("a run that is interrupted and gone on with ends in the weights of one that never stopped", () => {
+test("a run that was interrupted ends in the weights of one that never stopped", () => {
   const spec = {
     epochs: 3,
     trainExamples: 101,

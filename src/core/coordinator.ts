@@ -7,8 +7,9 @@
  * replica; losing workers ends it when fewer than the minimum are left and none is coming back.
  */
 import type { ErrorCode } from "../errors.js";
+import { activityIn, type Phase } from "./coordinator-phase.js";
 import { pictureOf } from "./coordinator-picture.js";
-import { hasPlace, judgeFormation, Returning, Shortage } from "./formation.js";
+import { hasPlace, judgeFormation, judgePreparation, Returning, Shortage } from "./formation.js";
 import { type TensorSpec, tensorDifference } from "./layout.js";
 import { MemberCounts } from "./member-counts.js";
 import type {
@@ -19,7 +20,7 @@ import type {
   RegisterRequest,
 } from "./messages.js";
 import { type Member, membersMax, nameOf, Roster, type RosterConfig } from "./roster.js";
-import { type Ending, endingOf, resultOf } from "./run-ending.js";
+import { type Ending, endingDiverged, endingOf, endingWithout, resultOf } from "./run-ending.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "./run-events.js";
 import type { RunSpec } from "./run-spec.js";
 import { Training } from "./training.js";
@@ -94,18 +95,6 @@ export interface CoordinatorConfig extends RosterConfig {
   /** Stay for further runs when one is over. */
   readonly serve: boolean;
 }
-
-type Phase =
-  | { readonly name: "idle" }
-  | { readonly name: "forming"; readonly sinceMs: number }
-  | { readonly name: "preparing"; readonly sinceMs: number; readonly members: Set<Member> }
-  | { readonly name: "training" }
-  | {
-      readonly name: "stopping";
-      readonly sinceMs: number;
-      readonly awaited: Set<Member>;
-      readonly ending: Ending;
-    };
 
 /** The machine. */
 export class Coordinator {
@@ -184,37 +173,16 @@ export class Coordinator {
   snapshot(nowMs: number): CoordinatorSnapshot {
     return pictureOf(
       { job: this.#job, training: this.#training, roster: this.#roster, counts: this.#counts },
-      { name: this.#phase.name, activity: this.#activity() },
+      {
+        name: this.#phase.name,
+        activity: activityIn(this.#phase, this.spec, this.#training, this.#roster.everybody()),
+      },
       nowMs,
     );
   }
 
   #isOn(run: string | undefined): boolean {
     return run === undefined || run === this.#job?.spec.run;
-  }
-
-  #activity(): string {
-    const spec = this.#job?.spec;
-    switch (this.#phase.name) {
-      case "idle":
-        return "waiting for a run";
-      case "forming": {
-        if (spec === undefined) return "";
-        const formation = judgeFormation(spec, this.#roster.everybody(), false);
-        const reason = formation.verdict === "complete" ? "all have come" : formation.reason;
-        return `waiting for members: ${reason}`;
-      }
-      case "preparing": {
-        const names = [...this.#phase.members]
-          .filter((member) => member.readyFor !== spec?.run)
-          .map(nameOf);
-        return `waiting for ${names.join(", ")} to prepare`;
-      }
-      case "training":
-        return this.#training?.activity() ?? "";
-      default:
-        return `stopping: ${this.#phase.ending.reason}`;
-    }
   }
 
   #onSubmit(job: Job): void {
@@ -229,7 +197,7 @@ export class Coordinator {
   }
 
   #onRegister(request: RegisterRequest): void {
-    const spec = this.#config.serve ? null : this.#spec();
+    const spec = this.#config.serve ? null : this.spec;
     const limits = {
       server: spec?.servers ?? membersMax,
       worker: spec?.workersMax ?? membersMax,
@@ -256,7 +224,7 @@ export class Coordinator {
 
   /** Tells a member of the run, once; a member whose link is cut hears of it when it is back. */
   #giveJob(member: Member): void {
-    const spec = this.#spec();
+    const spec = this.spec;
     if (spec === null || !member.opened || member.toldOf === spec.run) return;
     if (this.#phase.name === "stopping" || !hasPlace(spec, member)) return;
     member.toldOf = spec.run;
@@ -287,11 +255,7 @@ export class Coordinator {
         this.#onReady(member, message.run, message.tensors);
         break;
       case "diverged":
-        this.#end({
-          outcome: "failed",
-          code: "diverged",
-          reason: `${message.what} at step ${message.step} on worker ${member.rank}: lower --lr, or look at the data`,
-        });
+        this.#end(endingDiverged(member.rank, message.step, message.what));
         break;
       case "failed":
         this.#onFailed(member, message.code as ErrorCode, message.reason);
@@ -316,7 +280,9 @@ export class Coordinator {
     const expected = job.layout.tensors;
     const difference = member.role === "worker" ? tensorDifference(expected, tensors) : null;
     if (difference !== null) {
-      const reason = `${nameOf(member)}'s model is not the run's ${job.spec.model}: ${difference}; run the same version of Paceline with the same model on both`;
+      const other = `${nameOf(member)}'s model is not the run's ${job.spec.model}`;
+      const remedy = "run the same version of Paceline with the same model on both";
+      const reason = `${other}: ${difference}; ${remedy}`;
       this.#emit({ kind: "warning", text: reason });
       this.#send(member, { type: "stop", reason, outcome: "failed", stay: false });
       this.#forget(member);
@@ -334,7 +300,7 @@ export class Coordinator {
   #onFailed(member: Member, code: ErrorCode, reason: string): void {
     const text = `${nameOf(member)}: ${reason}`;
     if (this.#training === null) this.#end({ outcome: "failed", code, reason: text });
-    else this.#lose(member, text);
+    else this.#lose(member, `failed: ${reason}`);
   }
 
   #onLeave(member: Member, message: MemberMessage & { type: "leave" }): void {
@@ -356,7 +322,7 @@ export class Coordinator {
       if (restarts) this.#returning.expect(rank, this.#nowMs + this.#config.startTimeoutMs);
       else this.#returning.settle(rank);
     } else if (!restarts && this.#phase.name === "forming") {
-      this.#endWithout({ role, rank }, "", reason);
+      this.#end(endingWithout({ role, rank }, reason, false));
     }
   }
 
@@ -384,22 +350,8 @@ export class Coordinator {
     this.#emit({ kind: "lost", role, rank, incarnation, text });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
     if (role === "server" && !forming && member.toldOf === this.spec?.run) {
-      this.#endWithout(member, ` (pid ${member.pid} on ${member.host})`, reason);
+      this.#end(endingWithout(member, reason, this.#training !== null));
     }
-  }
-
-  /** A server is gone, and what it held or was to hold with it. */
-  #endWithout(
-    server: { readonly role: MemberRole; readonly rank: number },
-    whereabouts: string,
-    reason: string,
-  ): void {
-    const remedy =
-      this.#training === null
-        ? "look at its log and start it again"
-        : "its chunks had no other replica, go on from the last checkpoint with --resume auto";
-    const text = `${nameOf(server)}${whereabouts} is lost: ${reason}; ${remedy}`;
-    this.#end({ outcome: "failed", code: "member_lost", reason: text });
   }
 
   /**
@@ -442,7 +394,7 @@ export class Coordinator {
   }
 
   #advanceForming(sinceMs: number): void {
-    const spec = this.#spec();
+    const spec = this.spec;
     if (spec === null) return;
     const late = this.#nowMs - sinceMs >= this.#config.startTimeoutMs;
     const formation = judgeFormation(spec, this.#roster.everybody(), late);
@@ -453,12 +405,9 @@ export class Coordinator {
         this.#advancePreparing(this.#phase);
         break;
       }
-      case "failed": {
-        const waited = `after ${(this.#config.startTimeoutMs / 1000).toFixed(0)} s`;
-        const reason = `${waited} ${formation.reason}: start the others, or raise --start-timeout`;
-        this.#end({ outcome: "failed", code: "cluster_not_formed", reason });
+      case "failed":
+        this.#endUnformed(formation.reason);
         break;
-      }
       case "waiting":
         break;
       default:
@@ -469,22 +418,27 @@ export class Coordinator {
   #advancePreparing(phase: Phase & { name: "preparing" }): void {
     const job = this.#job;
     if (job === null) return;
-    const members = [...phase.members];
-    const missing = members.filter((member) => member.readyFor !== job.spec.run);
-    const workers = members.filter((member) => member.role === "worker");
-    if (workers.length < job.spec.workersMin) {
-      this.#phase = { name: "forming", sinceMs: phase.sinceMs };
-      return;
+    const late = this.#nowMs - phase.sinceMs >= this.#config.startTimeoutMs;
+    const preparation = judgePreparation(job.spec, [...phase.members], late);
+    switch (preparation.verdict) {
+      case "complete":
+        this.#startTraining(job);
+        break;
+      case "short":
+        this.#phase = { name: "forming", sinceMs: phase.sinceMs };
+        break;
+      case "failed":
+        this.#endUnformed(preparation.reason);
+        break;
+      case "waiting":
+        break;
+      default:
+        preparation.verdict satisfies never;
     }
-    if (missing.length === 0) {
-      this.#startTraining(job);
-    } else if (this.#nowMs - phase.sinceMs >= this.#config.startTimeoutMs) {
-      this.#end({
-        outcome: "failed",
-        code: "cluster_not_formed",
-        reason: `${missing.map(nameOf).join(", ")} did not get ready in time: look at its log, or raise --start-timeout`,
-      });
-    }
+  }
+
+  #endUnformed(reason: string): void {
+    this.#end({ outcome: "failed", code: "cluster_not_formed", reason });
   }
 
   /** Whoever got ready takes part, also those who came while the others prepared. */
@@ -513,7 +467,7 @@ export class Coordinator {
 
   #advanceTraining(): void {
     const training = this.#training;
-    const spec = this.#spec();
+    const spec = this.spec;
     if (training === null || spec === null) return;
     if (training.finished) {
       this.#end(endingOf(training));
@@ -551,10 +505,6 @@ export class Coordinator {
     this.#phase = { name: "idle" };
     this.#job = null;
     this.#training = null;
-  }
-
-  #spec(): RunSpec | null {
-    return this.#job?.spec ?? null;
   }
 
   #sendTo(role: MemberRole, rank: number, message: CoordinatorMessage): void {

@@ -6,13 +6,19 @@
  * come, if that is enough. While it goes on below its minimum it counts on those who may come back:
  * lost ones for a grace, ones that a supervisor starts again for as long as a start may take.
  */
-import type { Member } from "./roster.js";
+import { type Member, nameOf } from "./roster.js";
 import type { RunSpec } from "./run-spec.js";
 
 /** Who takes part, or why nobody does yet. */
 export type Formation =
-  | { readonly verdict: "complete"; readonly members: readonly Member[] }
+  | { readonly verdict: "complete"; readonly members: readonly Member[]; readonly reason: string }
   | { readonly verdict: "waiting" | "failed"; readonly reason: string };
+
+/** How those who prepare themselves get on; "short" when too few workers are left. */
+export interface Preparation {
+  readonly verdict: "complete" | "short" | "waiting" | "failed";
+  readonly reason: string;
+}
 
 /** True when the run has a place for this rank. */
 export function hasPlace(spec: RunSpec, { role, rank }: Pick<Member, "role" | "rank">): boolean {
@@ -28,12 +34,33 @@ export function judgeFormation(
   const fitting = members.filter((member) => member.connected && hasPlace(spec, member));
   const servers = fitting.filter(({ role }) => role === "server").length;
   const workers = fitting.length - servers;
+  const ofServers = `${servers} of ${spec.servers} servers`;
+  const reason = `${ofServers} and ${workers} of ${spec.workersMax} workers have come`;
   const enough = servers >= spec.servers && workers >= spec.workersMin;
   if (enough && (late || workers >= spec.workersMax)) {
-    return { verdict: "complete", members: fitting };
+    return { verdict: "complete", members: fitting, reason };
   }
-  const come = `${servers} of ${spec.servers} servers and ${workers} of ${spec.workersMax} workers have come`;
-  return { verdict: late ? "failed" : "waiting", reason: come };
+  if (!late) return { verdict: "waiting", reason };
+  const remedy = "start the others, or raise --start-timeout";
+  return { verdict: "failed", reason: `the time to start is over and ${reason}: ${remedy}` };
+}
+
+/** Are those who were chosen ready? `late` says that the time to prepare is over. */
+export function judgePreparation(
+  spec: RunSpec,
+  members: readonly Member[],
+  late: boolean,
+): Preparation {
+  const workers = members.filter(({ role }) => role === "worker").length;
+  if (workers < spec.workersMin) {
+    return { verdict: "short", reason: `${workers} of ${spec.workersMin} workers are left` };
+  }
+  const missing = members.filter(({ readyFor }) => readyFor !== spec.run).map(nameOf);
+  if (missing.length === 0) return { verdict: "complete", reason: "all are ready" };
+  const names = missing.join(", ");
+  if (!late) return { verdict: "waiting", reason: `${names} prepare` };
+  const remedy = "look at the log, or raise --start-timeout";
+  return { verdict: "failed", reason: `${names} did not get ready in time: ${remedy}` };
 }
 
 /** Ranks of workers that may come back, each until a time. */

@@ -51,7 +51,9 @@ export function mayStart(
       if (slowest === undefined || step - slowest.clock <= protocol.staleness) return granted;
       return {
         allowed: false,
-        reason: `waiting for worker ${slowest.rank}: step ${slowest.clock} of ${step}, at most ${protocol.staleness} behind`,
+        reason:
+          `waiting for worker ${slowest.rank}: ` +
+          `step ${slowest.clock} of ${step}, at most ${protocol.staleness} behind`,
       };
     }
     default:

@@ -190,7 +190,9 @@ export class Roster {
     if (request.protocol !== protocolVersion) {
       return {
         code: "protocol",
-        reason: `this ${request.role} speaks protocol ${request.protocol}, the coordinator ${protocolVersion}: run the same version of Paceline on both`,
+        reason:
+          `this ${request.role} speaks protocol ${request.protocol}, the coordinator ` +
+          `${protocolVersion}: run the same version of Paceline on both`,
       };
     }
     const limit = limits[request.role];
@@ -210,7 +212,9 @@ export class Roster {
     const { reason } = holder.detector.verdict(nowMs);
     return {
       code: "refused",
-      reason: `rank ${rank} is taken by ${role}-${rank} (pid ${holder.pid} on ${holder.host}, ${reason}): choose another --rank or leave it out`,
+      reason:
+        `rank ${rank} is taken by ${role}-${rank} (pid ${holder.pid} on ${holder.host}, ` +
+        `${reason}): choose another --rank or leave it out`,
     };
   }
 

@@ -5,6 +5,7 @@
  */
 import type { ErrorCode } from "../errors.js";
 import type { MemberCounts } from "./member-counts.js";
+import { type Member, nameOf } from "./roster.js";
 import type { RunOutcome, RunResult } from "./run-events.js";
 import type { Training } from "./training.js";
 
@@ -23,6 +24,28 @@ export function endingOf(training: Training): Ending {
   const { problem } = interruption;
   const reason = problem === null ? "interrupted" : `interrupted, not saved: ${problem}`;
   return { outcome: "interrupted", code: null, reason };
+}
+
+/** The verdict where a server is gone, and what it held or was to hold with it. */
+export function endingWithout(
+  server: Pick<Member, "role" | "rank"> & Partial<Pick<Member, "pid" | "host">>,
+  reason: string,
+  training: boolean,
+): Ending {
+  const { pid, host } = server;
+  const whereabouts = pid === undefined ? "" : ` (pid ${pid} on ${host})`;
+  const remedy = training
+    ? "its chunks had no other replica, go on from the last checkpoint with --resume auto"
+    : "look at its log and start it again";
+  const text = `${nameOf(server)}${whereabouts} is lost: ${reason}; ${remedy}`;
+  return { outcome: "failed", code: "member_lost", reason: text };
+}
+
+/** The verdict where a loss or a gradient is not finite. */
+export function endingDiverged(rank: number, step: number, what: string): Ending {
+  const where = `at step ${step} on worker ${rank}`;
+  const reason = `${what} ${where}: lower --lr, or look at the data`;
+  return { outcome: "failed", code: "diverged", reason };
 }
 
 /** The result of a run whose verdict fell at `endedMs`; `training` is null when it never began. */

@@ -26,6 +26,8 @@ import {
 import { mayStart, missingFrom } from "./policy.js";
 import type { Reduce, RunSpec } from "./run-spec.js";
 import { learningRate } from "./schedule.js";
+import { answerTo, departuresOf, replyTo, waiterFor, waiterForPull } from "./shard-answers.js";
+import { ShardCounts } from "./shard-counts.js";
 import { shapeObjection, viewObjection } from "./shard-objections.js";
 import { judgeStaleness } from "./staleness.js";
 import { chunksOfServer, supersedes, type View, workerOfRank } from "./view.js";
@@ -121,13 +123,7 @@ export class Shard {
   /** Pushes and pulls that imply a view which has not come yet. */
   readonly #early: EarlyMessages<EarlyEvent>;
   #effects: ShardEffect[] = [];
-  #stalenessSum = 0;
-  #stalenessCount = 0;
-  #stalenessMax = 0;
-  #rejected = 0;
-  #duplicates = 0;
-  #updates = 0;
-  #lr = 0;
+  readonly #counts = new ShardCounts();
 
   constructor(config: ShardConfig) {
     this.#index = config.index;
@@ -174,25 +170,7 @@ export class Shard {
 
   /** Counts; times and bytes are the host's to add. */
   statistics(): ServerStatistics {
-    const states = [...this.#chunks.values()];
-    const versions = states.map((state) => state.version);
-    return {
-      versionMin: versions.length === 0 ? 0 : Math.min(...versions),
-      versionMax: Math.max(0, ...versions),
-      chunks: states.length,
-      pushes: Math.max(0, ...states.map((state) => state.pushes)),
-      updates: this.#updates,
-      updateSeconds: 0,
-      stalenessSum: this.#stalenessSum,
-      stalenessCount: this.#stalenessCount,
-      stalenessMax: this.#stalenessMax,
-      rejected: this.#rejected,
-      duplicates: this.#duplicates,
-      tornSteps: 0,
-      bytesIn: 0,
-      bytesOut: 0,
-      lr: this.#lr,
-    };
+    return this.#counts.statistics([...this.#chunks.values()]);
   }
 
   #dispatch(event: ShardEvent): void {
@@ -228,23 +206,16 @@ export class Shard {
     for (const index of owned) {
       if (!this.#chunks.has(index)) this.#chunks.set(index, new ChunkState(index));
     }
-    const departed = this.#departures(previous, view);
-    for (const state of this.#chunks.values()) {
+    const states = [...this.#chunks.values()];
+    const departed = departuresOf(previous, view, states);
+    for (const state of states) {
       state.waiters = state.waiters.filter(
         (waiter) =>
           waiter.rank < 0 || workerOfRank(view, waiter.rank)?.incarnation === waiter.incarnation,
       );
       this.#advance(state, view);
     }
-    const states = [...this.#chunks.values()];
-    const clocks = states.flatMap((state) => state.clocksOf(view.workers));
-    this.#effects.push({
-      type: "viewAck",
-      view: view.number,
-      sealedStep: Math.max(-1, ...states.map((state) => state.sealedStep)),
-      clockMin: clocks.length === 0 ? 0 : Math.min(...clocks),
-      departed,
-    });
+    this.#effects.push(answerTo(view, states, departed));
     this.#takeEarly();
   }
 
@@ -260,19 +231,6 @@ export class Shard {
 
   #takeEarly(): void {
     for (const event of this.#early.take()) this.#dispatch(event);
-  }
-
-  #departures(previous: View | null, view: View): Departure[] {
-    const states = [...this.#chunks.values()];
-    if (previous === null || states.length === 0) return [];
-    return previous.workers
-      .filter((worker) => workerOfRank(view, worker.rank)?.incarnation !== worker.incarnation)
-      .map(({ rank, incarnation, fromStep }) => {
-        const steps = states.map((state) =>
-          Math.max(fromStep - 1, state.reached(rank, incarnation)),
-        );
-        return { rank, incarnation, stepMin: Math.min(...steps), stepMax: Math.max(...steps) };
-      });
   }
 
   #onPush(event: ShardEvent & { type: "push" }): void {
@@ -292,13 +250,15 @@ export class Shard {
     }
     if (state.seen(rank, incarnation, step)) {
       this.#release(slot);
-      this.#duplicates++;
-      this.#answer(state, view, waiterFor(header, channel, "duplicate", 0, "seen before"));
+      this.#counts.duplicates++;
+      const about = { outcome: "duplicate", staleness: 0, detail: "seen before" } as const;
+      this.#answer(state, view, waiterFor(header, channel, about));
       return;
     }
     if (!event.finite) {
       this.#release(slot);
-      const detail = `gradient of chunk ${header.chunk} from worker ${rank} at step ${step} is not finite`;
+      const whose = `from worker ${rank} at step ${step}`;
+      const detail = `gradient of chunk ${header.chunk} ${whose} is not finite`;
       this.#reply(channel, header, "nonfinite", state.version, detail);
       return;
     }
@@ -313,7 +273,8 @@ export class Shard {
       this.#release(slot);
       state.mark(rank, incarnation, step);
       const detail = `step ${step} was sealed without it`;
-      this.#answer(state, view, waiterFor(header, channel, "dropped", 0, detail));
+      const about = { outcome: "dropped", staleness: 0, detail } as const;
+      this.#answer(state, view, waiterFor(header, channel, about));
       return;
     }
     if (step > state.openStep) {
@@ -323,12 +284,13 @@ export class Shard {
       return;
     }
     if (state.holds(header)) {
-      this.#duplicates++;
+      this.#counts.duplicates++;
       this.#release(slot);
     } else {
       state.hold({ rank, incarnation, examples, slot });
     }
-    state.await(waiterFor(header, channel, "applied", 0, ""));
+    const about = { outcome: "applied", staleness: 0, detail: "" } as const;
+    state.await(waiterFor(header, channel, about));
     this.#advance(state, view);
   }
 
@@ -362,17 +324,16 @@ export class Shard {
         ? judgeStaleness(protocol.staleness, staleness)
         : { accept: true, scale: 1, reason: "" };
     state.mark(rank, incarnation, step);
-    if (!verdict.accept) this.#rejected++;
+    if (!verdict.accept) this.#counts.rejected++;
     if (verdict.accept && examples > 0) {
-      this.#stalenessSum += staleness;
-      this.#stalenessCount++;
-      this.#stalenessMax = Math.max(this.#stalenessMax, staleness);
+      this.#counts.accepted(staleness);
       state.pushes++;
       this.#apply(state, [{ slot, examples }], null, verdict.scale);
     }
     this.#release(slot);
     const outcome = verdict.accept ? "applied" : "rejected";
-    state.await(waiterFor(header, channel, outcome, staleness, verdict.reason));
+    const about = { outcome, staleness, detail: verdict.reason } as const;
+    state.await(waiterFor(header, channel, about));
     this.#advance(state, view);
   }
 
@@ -383,16 +344,16 @@ export class Shard {
     scale: number,
   ): void {
     if (gradients.length === 0) return;
-    this.#lr = this.#learningRate(state);
+    const lr = this.#learningRate(state);
+    this.#counts.updated(lr);
     state.version++;
-    this.#updates++;
     this.#effects.push({
       type: "apply",
       chunk: state.index,
       group: this.#layout.chunks[state.index]!.group,
       gradients: gradients.map(({ slot, examples }) => ({ slot, examples })),
       reduce,
-      lr: this.#lr,
+      lr,
       scale,
       updateCount: state.version,
     });
@@ -415,22 +376,7 @@ export class Shard {
     this.#effects.push({
       type: "reply",
       channel: waiter.channel,
-      header: {
-        ...emptyHeader,
-        kind: "reply",
-        run: this.#spec.run,
-        generation: view.generation,
-        rank: waiter.rank,
-        incarnation: waiter.incarnation,
-        phase: view.phase,
-        step: waiter.pushedStep,
-        chunk: state.index,
-        version: state.version,
-        fence: view.fences[state.index]!,
-        outcome: waiter.outcome,
-        staleness: waiter.staleness,
-        detail: waiter.detail,
-      },
+      header: replyTo(waiter, view, state),
       withWeights: waiter.wantsWeights,
     });
   }
@@ -448,17 +394,7 @@ export class Shard {
       this.#refuse(header, channel, objection ?? `chunk ${header.chunk} is not held here`);
       return;
     }
-    this.#answer(state, view, {
-      rank: header.rank,
-      incarnation: header.incarnation,
-      channel,
-      startStep: header.step,
-      pushedStep: -1,
-      outcome: "none",
-      staleness: 0,
-      wantsWeights: true,
-      detail: "",
-    });
+    this.#answer(state, view, waiterForPull(header, channel));
   }
 
   #onLoad(event: ShardEvent & { type: "load" }): void {
@@ -532,24 +468,4 @@ export class Shard {
     assert(text !== "", "a log line says something");
     this.#effects.push({ type: "log", level, text });
   }
-}
-
-function waiterFor(
-  header: ChunkHeader,
-  channel: number,
-  outcome: PushOutcome,
-  staleness: number,
-  detail: string,
-): Waiter {
-  return {
-    rank: header.rank,
-    incarnation: header.incarnation,
-    channel,
-    startStep: header.step + 1,
-    pushedStep: header.step,
-    outcome,
-    staleness,
-    wantsWeights: header.wantsReply,
-    detail,
-  };
 }

@@ -24,6 +24,13 @@ import {
 import type { RunSpec } from "./run-spec.js";
 import { supersedes, type View, type ViewServer, workerOfRank } from "./view.js";
 import { WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
+import {
+  activityOf,
+  type PauseOrder,
+  type Stepping,
+  type Work,
+  type WorkerState,
+} from "./worker-state.js";
 
 /** What a worker can be told. */
 export type WorkerEvent =
@@ -63,44 +70,6 @@ export type WorkerEffect =
       readonly stay: boolean;
     };
 
-interface Stepping {
-  readonly name: "stepping";
-  readonly step: number;
-  readonly examples: number;
-  /** Pushed and not answered. */
-  readonly outstanding: Set<number>;
-  /** Not answered yet, pushed or not. */
-  readonly missing: Set<number>;
-  computed: boolean;
-  computedAtMs: number;
-  readonly startedAtMs: number;
-}
-
-type State =
-  | { readonly name: "idle" | "preparing" | "awaiting" | "resting" }
-  | { readonly name: "pulling"; readonly missing: Set<number> }
-  | Stepping
-  | { readonly name: "evaluating"; readonly evaluation: number; readonly range: Range };
-
-interface Work {
-  readonly piece: Piece;
-  position: number;
-  lossSum: number;
-  examples: number;
-  seconds: number;
-}
-
-/**
- * An order to rest. The worker goes no further than `limit`, and says that it rests once that is
- * settled.
- */
-interface PauseOrder {
-  readonly id: number;
-  readonly limit: number;
-  readonly settled: boolean;
-  told: boolean;
-}
-
 /** What a worker measured of the run, for its final metrics. */
 export type WorkerRecord = WorkerAccountRecord;
 
@@ -108,7 +77,7 @@ export type WorkerRecord = WorkerAccountRecord;
 export class Worker {
   readonly #rank: number;
   readonly #incarnation: number;
-  #state: State = { name: "idle" };
+  #state: WorkerState = { name: "idle" };
   #spec: RunSpec | null = null;
   #layout: Layout | null = null;
   #view: View | null = null;
@@ -170,21 +139,8 @@ export class Worker {
 
   /** One sentence: what this worker is doing. */
   activity(): string {
-    switch (this.#state.name) {
-      case "stepping": {
-        const { step, computed, missing } = this.#state;
-        if (!computed) return `computing step ${step}`;
-        return `step ${step}: waiting for ${missing.size} of ${this.#versions.length} chunks`;
-      }
-      case "pulling":
-        return `pulling: ${this.#state.missing.size} of ${this.#versions.length} chunks to come`;
-      case "evaluating":
-        return `evaluating test examples ${this.#state.range.start} to ${this.#state.range.end}`;
-      case "resting":
-        return this.#pause === null ? "waiting for work" : `paused before step ${this.#nextStep}`;
-      default:
-        return this.#state.name;
-    }
+    const paused = this.#pause !== null;
+    return activityOf(this.#state, this.#versions.length, this.#nextStep, paused);
   }
 
   /** Counts since this incarnation began. */
@@ -346,7 +302,8 @@ export class Worker {
     const present = this.#state.name === "stepping" && header.step === this.#state.step;
     if (!own || (!present && this.#state.name !== "pulling")) return;
     if (header.version > (this.#view?.number ?? 0)) return;
-    const reason = `a server refused chunk ${header.chunk} at step ${header.step}: ${header.detail}`;
+    const what = `chunk ${header.chunk} at step ${header.step}`;
+    const reason = `a server refused ${what}: ${header.detail}`;
     this.#tell({ type: "failed", code: "refused", reason });
   }
 

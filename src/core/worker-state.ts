@@ -1,0 +1,74 @@
+/**
+ * The states of a worker, each with the fields that are valid in it.
+ *
+ * - idle: no job. A job leads to preparing.
+ * - preparing: model and data are being made. Done -> awaiting.
+ * - awaiting: for a view that has this incarnation -> pulling.
+ * - pulling: every chunk is asked for. All there -> resting.
+ * - resting: between steps -> stepping, or evaluating; each leads back.
+ */
+import type { Piece, Range } from "./messages.js";
+
+/** A step under way. */
+export interface Stepping {
+  readonly name: "stepping";
+  readonly step: number;
+  readonly examples: number;
+  /** Pushed and not answered. */
+  readonly outstanding: Set<number>;
+  /** Not answered yet, pushed or not. */
+  readonly missing: Set<number>;
+  computed: boolean;
+  computedAtMs: number;
+  readonly startedAtMs: number;
+}
+
+/** Where a worker stands. */
+export type WorkerState =
+  | { readonly name: "idle" | "preparing" | "awaiting" | "resting" }
+  | { readonly name: "pulling"; readonly missing: Set<number> }
+  | Stepping
+  | { readonly name: "evaluating"; readonly evaluation: number; readonly range: Range };
+
+/** The piece of work that it is on. */
+export interface Work {
+  readonly piece: Piece;
+  position: number;
+  lossSum: number;
+  examples: number;
+  seconds: number;
+}
+
+/** An order to rest: to go no further than `limit`, and to say so once that is settled. */
+export interface PauseOrder {
+  readonly id: number;
+  readonly limit: number;
+  readonly settled: boolean;
+  told: boolean;
+}
+
+/**
+ * One sentence: what a worker does. `chunks` is how many there are; `paused` says that it was
+ * ordered to rest.
+ */
+export function activityOf(
+  state: WorkerState,
+  chunks: number,
+  nextStep: number,
+  paused: boolean,
+): string {
+  switch (state.name) {
+    case "stepping": {
+      if (!state.computed) return `computing step ${state.step}`;
+      return `step ${state.step}: waiting for ${state.missing.size} of ${chunks} chunks`;
+    }
+    case "pulling":
+      return `pulling: ${state.missing.size} of ${chunks} chunks to come`;
+    case "evaluating":
+      return `evaluating test examples ${state.range.start} to ${state.range.end}`;
+    case "resting":
+      return paused ? `paused before step ${nextStep}` : "waiting for work";
+    default:
+      return state.name;
+  }
+}
