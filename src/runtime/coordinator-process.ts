@@ -61,8 +61,9 @@ export class CoordinatorProcess {
       ioTimeoutMs,
       config: {
         term: 1,
-        heartbeatIntervalMs: Math.min(250, leaseMs / 8),
-        leaseMs,
+        // Members are told these in whole milliseconds.
+        heartbeatIntervalMs: Math.floor(Math.min(250, leaseMs / 8)),
+        leaseMs: Math.round(leaseMs),
         closedGraceMs: (leaseMs * 5) / 6,
         rankGraceMs,
         startTimeoutMs,

@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { type Call, type CommandPlan, commandPlans } from "../dist/cli/commands.js";
+import { runProgram } from "../dist/cli/program.js";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const pages = [
+  ...readdirSync(root).filter((name) => name.endsWith(".md")),
+  ...readdirSync(join(root, "docs"), { recursive: true })
+    .map((name) => join("docs", String(name)))
+    .filter((name) => name.endsWith(".md")),
+];
+
+interface Shown {
+  readonly place: string;
+  readonly words: readonly string[];
+}
+
+/** Commands in blocks and in inline code, by either name; a line that ends in \ goes on. */
+function commandsOf(place: string, text: string): Shown[] {
+  const whole = text.replace(/\s*\\\n\s*/g, " ");
+  const command =
+    /(?:^|`|\$ )(?:paceline|node dist\/cli\/main\.js) ([^`\n]+?)(?:`|\s{2,}.*|\s+#.*|$)/gm;
+  return [...whole.matchAll(command)].map(([, line]) => {
+    // What follows a pipe or a redirection is the shell's; a word in capitals stands for a value.
+    const own = line!.split(/\s[|>&]/)[0]!.trim();
+    return { place, words: own.split(/\s+/) };
+  });
+}
+
+const shown: Shown[] = [
+  ...pages.flatMap((page) => commandsOf(page, readFileSync(join(root, page), "utf8"))),
+  ...commandPlans.flatMap(({ name, examples }) =>
+    examples.flatMap((example) => commandsOf(`the help of ${name}`, example)),
+  ),
+];
+
+describe("commands that documents and help show", () => {
+  const calls: { plan: string; call: Call }[] = [];
+  before(() => {
+    process.chdir(root);
+    for (const plan of commandPlans as (CommandPlan & { run: CommandPlan["run"] })[]) {
+      plan.run = async (call) => {
+        calls.push({ plan: plan.name, call });
+        return 0;
+      };
+    }
+  });
+
+  test("there are some of every role", () => {
+    const names = new Set(shown.map(({ words }) => words[0]));
+    for (const name of ["train", "baseline", "coordinator", "server", "worker", "status"]) {
+      assert.ok(names.has(name), name);
+    }
+  });
+  for (const { place, words } of shown) {
+    if (words[0]!.startsWith("-")) continue;
+    test(`${place}: paceline ${words.join(" ")}`, async () => {
+      let told = "";
+      const sink = { write: (text: string) => (told += text) };
+      const own = words.map((word) => (word === "run.yaml" ? "configs/demo-bsp.yaml" : word));
+      const before = calls.length;
+      const host = { stdout: sink, stderr: sink, environment: {}, isTerminal: false };
+      assert.equal(await runProgram(own, host), 0, told);
+      const isHelp = own.includes("--help");
+      assert.equal(calls.length, isHelp ? before : before + 1, told);
+      if (!isHelp) assert.equal(calls.at(-1)!.plan, own[0]);
+    });
+  }
+});
+
+describe("make targets that documents show", () => {
+  const makefile = readFileSync(join(root, "Makefile"), "utf8");
+  for (const page of pages) {
+    test(`${page} shows only targets that the Makefile has`, () => {
+      const text = readFileSync(join(root, page), "utf8");
+      for (const [, target] of text.matchAll(/(?:^|`)make ([a-z][a-z-]*)(?:`|\s{2,}|$)/gm)) {
+        const isThere = new RegExp(`^${target}:`, "m").test(makefile);
+        assert.ok(isThere || target!.startsWith("bench-"), `make ${target}`);
+      }
+    });
+  }
+});
