@@ -7,10 +7,11 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node install build lint proto docs test demo clean
+.PHONY: help node install build lint proto docs test test-long demo clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
+	@echo "make test-long   a thousand losses; two computers in network namespaces (Linux, root)"
 	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
 	@echo "make build    compile src/ to dist/ and test/ to dist-test/"
 	@echo "make lint     biome over src/, test/ and bench/"
@@ -45,6 +46,9 @@ docs: build
 test: lint build
 	$(NODE) scripts/generate-proto.mjs --check
 	$(NODE) scripts/run-tests.mjs
+
+test-long: build
+	$(NODE) --test --test-concurrency=1 dist-test/*.long.js
 
 demo: build
 	$(PACELINE) train configs/demo-bsp.yaml

@@ -75,9 +75,16 @@ export class RunningCommand {
   readonly #child: ChildProcess;
   #over = false;
 
-  constructor(words: readonly string[], folder: string, environment: NodeJS.ProcessEnv) {
+  /** `through` is a program, with its first arguments, that starts the command. */
+  constructor(
+    words: readonly string[],
+    folder: string,
+    environment: NodeJS.ProcessEnv,
+    through: readonly string[],
+  ) {
     this.words = words;
-    const child = spawn(process.execPath, [mainPath, ...words], {
+    const [program, ...rest] = [...through, process.execPath, mainPath, ...words];
+    const child = spawn(program!, rest, {
       cwd: folder,
       env: environment,
       stdio: ["ignore", "pipe", "pipe"],
@@ -149,14 +156,18 @@ export class Place {
   }
 
   /** Starts a command here. The environment has nothing of the caller's but the search path. */
-  start(words: readonly string[], environment: NodeJS.ProcessEnv = {}): RunningCommand {
+  start(
+    words: readonly string[],
+    environment: NodeJS.ProcessEnv = {},
+    through: readonly string[] = [],
+  ): RunningCommand {
     const own = {
       PATH: process.env.PATH,
       HOME: this.folder,
       PACELINE_DATA_DIR: join(this.folder, "data"),
       ...environment,
     };
-    const command = new RunningCommand(words, this.folder, own);
+    const command = new RunningCommand(words, this.folder, own, through);
     this.#started.push(command);
     return command;
   }
