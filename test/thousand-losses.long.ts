@@ -55,7 +55,7 @@ async function joinAndGo(address: string, number: number): Promise<void> {
   assert.ok(reply.accepted, JSON.stringify(reply));
   const { rank, incarnation } = reply;
   let inView = false;
-  let lost = "";
+  let lost = false;
   const onMessage = (message: CoordinatorMessage) => {
     if (message.type === "job") {
       const { tensors } = layoutOf(message.spec);
@@ -72,15 +72,17 @@ async function joinAndGo(address: string, number: number): Promise<void> {
       handler: {
         onMessage,
         heartbeat: () => ({ activity: "", server: null, worker: null }),
-        onLost: (error) => (lost = error.message),
+        onLost: () => (lost = true),
         log: () => {},
       },
     },
     { role: "worker", rank, incarnation },
     reply.heartbeatIntervalMs,
   );
-  await until(`worker ${rank} of life ${incarnation} in a view ${lost}`, () => inView, 30_000);
-  if (number % 3 === 0) {
+  // On a busy machine one may be taken for lost before it takes part: that is a loss like the others.
+  const name = `worker ${rank} of life ${incarnation}`;
+  await until(`${name} in a view, or lost`, () => inView || lost, 30_000);
+  if (!lost && number % 3 === 0) {
     session.send({ type: "leave", reason: "goodbye", server: null, worker: null });
     await session.drain(5000);
   }
