@@ -9,8 +9,16 @@
 import type { ErrorCode } from "../errors.js";
 import { activityIn, type Phase } from "./coordinator-phase.js";
 import { pictureOf } from "./coordinator-picture.js";
-import { hasPlace, judgeFormation, judgePreparation, Returning, Shortage } from "./formation.js";
-import { type TensorSpec, tensorDifference } from "./layout.js";
+import {
+  hasPlace,
+  judgeFormation,
+  judgePreparation,
+  modelObjection,
+  placesOf,
+  Returning,
+  Shortage,
+} from "./formation.js";
+import type { TensorSpec } from "./layout.js";
 import { MemberCounts } from "./member-counts.js";
 import type {
   CoordinatorMessage,
@@ -19,7 +27,14 @@ import type {
   RegisterReply,
   RegisterRequest,
 } from "./messages.js";
-import { type Member, membersMax, nameOf, Roster, type RosterConfig } from "./roster.js";
+import {
+  lossOf,
+  type Member,
+  nameOf,
+  Roster,
+  type RosterConfig,
+  registrationOf,
+} from "./roster.js";
 import { type Ending, endingDiverged, endingOf, endingWithout, resultOf } from "./run-ending.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "./run-events.js";
 import type { RunSpec } from "./run-spec.js";
@@ -144,8 +159,7 @@ export class Coordinator {
         if (this.#isOn(event.run)) this.#training?.onSaved(event.step, event.problem, nowMs);
         break;
       case "fail":
-        if (!this.#isOn(event.run)) break;
-        this.#end({ outcome: "failed", code: event.code, reason: event.reason });
+        if (this.#isOn(event.run)) this.#fail(event.code, event.reason);
         break;
       case "interrupt":
         this.#onInterrupt(event.reason);
@@ -197,19 +211,14 @@ export class Coordinator {
   }
 
   #onRegister(request: RegisterRequest): void {
-    const spec = this.#config.serve ? null : this.spec;
-    const limits = {
-      server: spec?.servers ?? membersMax,
-      worker: spec?.workersMax ?? membersMax,
-    };
+    const limits = placesOf(this.#config.serve ? null : this.spec);
     const { reply, member, replaced } = this.#roster.register(request, limits, this.#nowMs);
     if (replaced !== null) this.#lose(replaced, "a new process took its rank");
     this.#effects.push({ type: "registered", reply });
     if (member === null) return;
     if (member.role === "worker") this.#returning.settle(member.rank);
-    const { role, rank, incarnation, pid, host } = member;
-    const name = role === "worker" ? "Worker" : "Server";
-    const text = `${name} ${rank} registered with ID ${rank} (pid ${pid} on ${host})`;
+    const { role, rank, incarnation } = member;
+    const text = registrationOf(member);
     this.#emit({ kind: "registered", role, rank, incarnation, text });
   }
 
@@ -277,12 +286,8 @@ export class Coordinator {
   #onReady(member: Member, run: string, tensors: readonly TensorSpec[]): void {
     const job = this.#job;
     if (job === null || run !== job.spec.run) return;
-    const expected = job.layout.tensors;
-    const difference = member.role === "worker" ? tensorDifference(expected, tensors) : null;
-    if (difference !== null) {
-      const other = `${nameOf(member)}'s model is not the run's ${job.spec.model}`;
-      const remedy = "run the same version of Paceline with the same model on both";
-      const reason = `${other}: ${difference}; ${remedy}`;
+    const reason = modelObjection(job, member, tensors);
+    if (reason !== null) {
       this.#emit({ kind: "warning", text: reason });
       this.#send(member, { type: "stop", reason, outcome: "failed", stay: false });
       this.#forget(member);
@@ -298,8 +303,7 @@ export class Coordinator {
    * other.
    */
   #onFailed(member: Member, code: ErrorCode, reason: string): void {
-    const text = `${nameOf(member)}: ${reason}`;
-    if (this.#training === null) this.#end({ outcome: "failed", code, reason: text });
+    if (this.#training === null) this.#fail(code, `${nameOf(member)}: ${reason}`);
     else this.#lose(member, `failed: ${reason}`);
   }
 
@@ -338,14 +342,11 @@ export class Coordinator {
     this.#forget(member);
     this.#effects.push({ type: "drop", member: { role, rank, incarnation } });
     if (this.#phase.name === "stopping") return;
-    let text = `${nameOf(member)} ${reason}`;
+    const counted = role === "worker" && this.#training?.onWorkerLost(member, this.#nowMs);
+    const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
+    const text = lossOf(member, reason, left);
     if (role === "worker") {
       this.#returning.expect(rank, this.#nowMs + this.#config.rankGraceMs);
-      if (this.#training?.onWorkerLost(member, this.#nowMs) === true) {
-        const left = this.#training.activeRanks().length;
-        const step = member.worker?.clock ?? 0;
-        text += `: lost at step ${step}, going on with ${left} worker${left === 1 ? "" : "s"}`;
-      }
     }
     this.#emit({ kind: "lost", role, rank, incarnation, text });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
@@ -398,47 +399,25 @@ export class Coordinator {
     if (spec === null) return;
     const late = this.#nowMs - sinceMs >= this.#config.startTimeoutMs;
     const formation = judgeFormation(spec, this.#roster.everybody(), late);
-    switch (formation.verdict) {
-      case "complete": {
-        const members = new Set(formation.members);
-        this.#phase = { name: "preparing", sinceMs: this.#nowMs, members };
-        this.#advancePreparing(this.#phase);
-        break;
-      }
-      case "failed":
-        this.#endUnformed(formation.reason);
-        break;
-      case "waiting":
-        break;
-      default:
-        formation satisfies never;
-    }
+    if (formation.verdict === "failed") this.#fail("cluster_not_formed", formation.reason);
+    if (formation.verdict !== "complete") return;
+    const members = new Set(formation.members);
+    this.#phase = { name: "preparing", sinceMs: this.#nowMs, members };
+    this.#advancePreparing(this.#phase);
   }
 
   #advancePreparing(phase: Phase & { name: "preparing" }): void {
     const job = this.#job;
     if (job === null) return;
     const late = this.#nowMs - phase.sinceMs >= this.#config.startTimeoutMs;
-    const preparation = judgePreparation(job.spec, [...phase.members], late);
-    switch (preparation.verdict) {
-      case "complete":
-        this.#startTraining(job);
-        break;
-      case "short":
-        this.#phase = { name: "forming", sinceMs: phase.sinceMs };
-        break;
-      case "failed":
-        this.#endUnformed(preparation.reason);
-        break;
-      case "waiting":
-        break;
-      default:
-        preparation.verdict satisfies never;
-    }
+    const { verdict, reason } = judgePreparation(job.spec, [...phase.members], late);
+    if (verdict === "complete") this.#startTraining(job);
+    if (verdict === "short") this.#phase = { name: "forming", sinceMs: phase.sinceMs };
+    if (verdict === "failed") this.#fail("cluster_not_formed", reason);
   }
 
-  #endUnformed(reason: string): void {
-    this.#end({ outcome: "failed", code: "cluster_not_formed", reason });
+  #fail(code: ErrorCode, reason: string): void {
+    this.#end({ outcome: "failed", code, reason });
   }
 
   /** Whoever got ready takes part, also those who came while the others prepared. */
@@ -478,7 +457,7 @@ export class Coordinator {
     const workers = { active, preparing, returning: this.#returning };
     const { startTimeoutMs } = this.#config;
     const reason = this.#shortage.judge(spec, workers, startTimeoutMs, this.#nowMs);
-    if (reason !== null) this.#end({ outcome: "failed", code: "too_few_workers", reason });
+    if (reason !== null) this.#fail("too_few_workers", reason);
   }
 
   /**

@@ -6,8 +6,11 @@
  * come, if that is enough. While it goes on below its minimum it counts on those who may come back:
  * lost ones for a grace, ones that a supervisor starts again for as long as a start may take.
  */
-import { type Member, nameOf } from "./roster.js";
+import { type TensorSpec, tensorDifference } from "./layout.js";
+import type { MemberRole } from "./messages.js";
+import { type Member, membersMax, nameOf } from "./roster.js";
 import type { RunSpec } from "./run-spec.js";
+import type { Job } from "./training-job.js";
 
 /** Who takes part, or why nobody does yet. */
 export type Formation =
@@ -23,6 +26,25 @@ export interface Preparation {
 /** True when the run has a place for this rank. */
 export function hasPlace(spec: RunSpec, { role, rank }: Pick<Member, "role" | "rank">): boolean {
   return rank < (role === "server" ? spec.servers : spec.workersMax);
+}
+
+/** How many ranks of each role are given out; without a run as many as a cluster may have. */
+export function placesOf(spec: RunSpec | null): Readonly<Record<MemberRole, number>> {
+  return { server: spec?.servers ?? membersMax, worker: spec?.workersMax ?? membersMax };
+}
+
+/** Why a worker whose model has these tensors can't take part; null when it can. */
+export function modelObjection(
+  job: Job,
+  member: Member,
+  tensors: readonly TensorSpec[],
+): string | null {
+  if (member.role === "server") return null;
+  const difference = tensorDifference(job.layout.tensors, tensors);
+  if (difference === null) return null;
+  const other = `${nameOf(member)}'s model is not the run's ${job.spec.model}`;
+  const remedy = "run the same version of Paceline with the same model on both";
+  return `${other}: ${difference}; ${remedy}`;
 }
 
 /** May the run start? `late` says that the time to start is over. */

@@ -23,6 +23,7 @@ import type {
 import { type Channel, type ModelMember, ModelServer, ModelWorker } from "./model-members.test.js";
 import { ModelNetwork } from "./model-network.test.js";
 import { initialValue, type ModelGradient, type ModelValue } from "./model-values.test.js";
+import { nameOf } from "./roster.js";
 import type { RunEvent, RunResult } from "./run-events.js";
 import type { RunSpec } from "./run-spec.js";
 import type { Job, SaveRequest, TrainingSnapshot } from "./training-job.js";
@@ -69,6 +70,9 @@ export class ModelCluster {
   readonly layout: Layout;
   readonly events: RunEvent[] = [];
   readonly checkpoints: ModelCheckpoint[] = [];
+  /** Told of every message over a session, heartbeats aside. */
+  onTalk: (from: string, to: string, message: MemberMessage | CoordinatorMessage) => void =
+    () => {};
   /** Reasons for which a server refused something of a worker that is still a member. */
   readonly refusals: string[] = [];
   readonly results: RunResult[] = [];
@@ -234,6 +238,7 @@ export class ModelCluster {
   /** From a member to the coordinator. */
   say(member: ModelMember, message: MemberMessage): void {
     this.#over(member, `${member.role}${member.incarnation}>`, () => {
+      if (message.type !== "heartbeat") this.onTalk(nameOf(member), "coordinator", message);
       this.tell({ type: "message", member, message });
     });
   }
@@ -368,6 +373,7 @@ export class ModelCluster {
         candidate.role === role && candidate.rank === rank && this.coordinator.knows(candidate),
     );
     if (member === undefined) return;
+    this.onTalk("coordinator", nameOf(member), message);
     this.#over(member, `${role}${member.incarnation}<`, () => {
       if (member.alive) member.receiveMessage(message);
     });

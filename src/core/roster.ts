@@ -52,6 +52,22 @@ export function nameOf(member: { readonly role: MemberRole; readonly rank: numbe
   return `${member.role}-${member.rank}`;
 }
 
+/** The sentence that people look for when a member has come. */
+export function registrationOf({ role, rank, pid, host }: Member): string {
+  const name = role === "worker" ? "Worker" : "Server";
+  return `${name} ${rank} registered with ID ${rank} (pid ${pid} on ${host})`;
+}
+
+/**
+ * The sentence on a lost member; `left` workers go on without it, null where it was not counted on.
+ */
+export function lossOf(member: Member, reason: string, left: number | null): string {
+  const text = `${nameOf(member)} ${reason}`;
+  if (left === null) return text;
+  const workers = `${left} worker${left === 1 ? "" : "s"}`;
+  return `${text}: lost at step ${member.worker?.clock ?? 0}, going on with ${workers}`;
+}
+
 /** The largest number of workers or servers in one cluster. */
 export const membersMax = 1024;
 
