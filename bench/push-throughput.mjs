@@ -20,7 +20,7 @@ const { values: flags } = parseArgs({
 });
 const load = (path) => import(pathToFileURL(resolve(join(flags.dist, path))).href);
 const { createGrpcTransport } = await load("transport/grpc.js");
-const { emptyHeader } = await load("core/messages.js");
+const { emptyHeader } = await load("contract/messages.js");
 
 const gradientBytes = 44_880_528;
 const chunkBytes = 1_048_576;

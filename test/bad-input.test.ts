@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { open, rm, truncate, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { type TestContext, test } from "node:test";
-import { protocolVersion, type RegisterRequest } from "../dist/core/messages.js";
+import { protocolVersion, type RegisterRequest } from "../dist/contract/messages.js";
 import { createGrpcTransport } from "../dist/transport/grpc.js";
 import { freePort, makePlace, type Place, until } from "./run-paceline.js";
 

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
-import type { CoordinatorSnapshot } from "../dist/core/run-events.js";
+import type { CoordinatorSnapshot } from "../dist/contract/run-events.js";
 import { type SampleOptions, writeSampleMnist } from "../dist/data/sample-files.js";
 import type { ExperimentFile } from "../dist/store/experiment-file.js";
 import type { PacelineResult } from "../dist/store/run-result.js";

@@ -10,10 +10,10 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { runProgram } from "../dist/cli/program.js";
-import { type CoordinatorMessage, protocolVersion } from "../dist/core/messages.js";
+import { layoutOf } from "../dist/compute/initial-state.js";
+import { type CoordinatorMessage, protocolVersion } from "../dist/contract/messages.js";
 import { MemberSession } from "../dist/host/member-session.js";
-import { layoutOf } from "../dist/runtime/initial-state.js";
-import { processClock } from "../dist/runtime/process-clock.js";
+import { processClock } from "../dist/process/process-clock.js";
 import { createGrpcTransport } from "../dist/transport/grpc.js";
 import { makePlace, until } from "./run-paceline.js";
 

@@ -3,7 +3,7 @@
  * refusal and the documents use. Flags, the environment, --set and the config file all arrive as
  * text, so a value means the same wherever it is written.
  */
-import type { Cadence } from "../core/run-spec.js";
+import type { Cadence } from "../contract/run-spec.js";
 import type { Injection, WorkerRange } from "../runtime/options.js";
 import { alternatives } from "./suggest.js";
 

@@ -1,5 +1,5 @@
 /** The rows of the groups "cluster" and "pace". */
-import { chunkValuesMax } from "../core/layout.js";
+import { chunkValuesMax } from "../contract/layout.js";
 import type { ClusterOptions, PaceOptions } from "../runtime/options.js";
 import { type OptionRows, partCommands, runCommands } from "./option-row.js";
 import {

@@ -1,6 +1,6 @@
 /** `paceline ring`: where each chunk of a model goes, the load of each server, and what moves. */
-import { layOut } from "../core/layout.js";
-import { movesBetween, type Placement, placeChunks, ringName } from "../core/placement.js";
+import { layOut } from "../contract/layout.js";
+import { movesBetween, type Placement, placeChunks, ringName } from "../contract/placement.js";
 import { PacelineError } from "../errors.js";
 import { buildModel } from "../nn/models.js";
 import type { ResolvedOptions } from "../runtime/options.js";

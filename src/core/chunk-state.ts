@@ -6,9 +6,9 @@
  * so one mark per rank, (incarnation, step), tells whether a push has been seen.
  */
 import { assert } from "../assert.js";
-import type { ChunkMarks, PushOutcome } from "./messages.js";
+import type { ChunkMarks, PushOutcome } from "../contract/messages.js";
+import type { ViewWorker } from "../contract/view.js";
 import type { ChunkProgress } from "./policy.js";
-import type { ViewWorker } from "./view.js";
 
 /** A gradient held whole, waiting for its step to be sealed. */
 export interface Contribution {

@@ -4,7 +4,7 @@
  * comes. Whoever asks again takes its own place, and the places are counted, so that nobody can
  * fill a server with promises.
  */
-import type { ChunkHeader } from "./messages.js";
+import type { ChunkHeader } from "../contract/messages.js";
 
 interface Early {
   readonly type: "push" | "pull";

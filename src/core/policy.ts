@@ -8,8 +8,8 @@
  * always.
  */
 import { unreachable } from "../assert.js";
-import type { Protocol } from "./run-spec.js";
-import type { View, ViewWorker } from "./view.js";
+import type { Protocol } from "../contract/run-spec.js";
+import type { View, ViewWorker } from "../contract/view.js";
 
 /** A verdict and the sentence, with numbers, that led to it. */
 export interface Decision {

@@ -2,9 +2,15 @@
  * What a server says: the headers of its replies, and its answer to a view, put together from what
  * its chunks hold.
  */
+
+import {
+  type ChunkHeader,
+  type Departure,
+  emptyHeader,
+  type MemberMessage,
+} from "../contract/messages.js";
+import { type View, workerOfRank } from "../contract/view.js";
 import type { ChunkState, Waiter } from "./chunk-state.js";
-import { type ChunkHeader, type Departure, emptyHeader, type MemberMessage } from "./messages.js";
-import { type View, workerOfRank } from "./view.js";
 
 /** Whoever sent a push asks for the chunk to start the next step with. */
 export function waiterFor(

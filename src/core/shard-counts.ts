@@ -2,8 +2,9 @@
  * What a shard counts while it applies: updates, staleness and the pushes that it did not apply.
  * Times and bytes are the host's to add.
  */
+
+import type { ServerStatistics } from "../contract/messages.js";
 import type { ChunkState } from "./chunk-state.js";
-import type { ServerStatistics } from "./messages.js";
 
 /** The counts of one job. */
 export class ShardCounts {

@@ -3,10 +3,10 @@
  * the view), each with a sentence that holds the numbers. What comes from the network is judged
  * here before anything else looks at it.
  */
-import type { Layout } from "./layout.js";
-import type { ChunkHeader } from "./messages.js";
-import type { RunSpec } from "./run-spec.js";
-import { type View, workerOfRank } from "./view.js";
+import type { Layout } from "../contract/layout.js";
+import type { ChunkHeader } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
+import { type View, workerOfRank } from "../contract/view.js";
 
 /** Why a message can't be taken in at all, before memory is given to it; null when it can. */
 export function shapeObjection(

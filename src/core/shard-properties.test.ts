@@ -5,13 +5,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { layOut } from "../contract/layout.js";
+import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
+import type { Protocol, RunSpec, StalenessRule } from "../contract/run-spec.js";
+import { judgeStaleness } from "../contract/staleness.js";
+import type { View } from "../contract/view.js";
 import { Random } from "../random.js";
-import { layOut } from "./layout.js";
-import { type ChunkHeader, emptyHeader } from "./messages.js";
-import type { Protocol, RunSpec, StalenessRule } from "./run-spec.js";
 import { Shard, type ShardEffect, type ShardEvent } from "./shard.js";
-import { judgeStaleness } from "./staleness.js";
-import type { View } from "./view.js";
 
 interface Plan {
   readonly seed: number;

@@ -11,9 +11,7 @@
  * what a reply carries has been applied; a push that is refused leaves no trace.
  */
 import { assert } from "../assert.js";
-import { ChunkState, type Waiter } from "./chunk-state.js";
-import { EarlyMessages } from "./early-messages.js";
-import type { Layout, ParameterGroup } from "./layout.js";
+import type { Layout, ParameterGroup } from "../contract/layout.js";
 import {
   type ChunkHeader,
   type ChunkMarks,
@@ -22,15 +20,17 @@ import {
   emptyHeader,
   type PushOutcome,
   type ServerStatistics,
-} from "./messages.js";
+} from "../contract/messages.js";
+import type { Reduce, RunSpec } from "../contract/run-spec.js";
+import { learningRate } from "../contract/schedule.js";
+import { judgeStaleness } from "../contract/staleness.js";
+import { chunksOfServer, supersedes, type View, workerOfRank } from "../contract/view.js";
+import { ChunkState, type Waiter } from "./chunk-state.js";
+import { EarlyMessages } from "./early-messages.js";
 import { mayStart, missingFrom } from "./policy.js";
-import type { Reduce, RunSpec } from "./run-spec.js";
-import { learningRate } from "./schedule.js";
 import { answerTo, departuresOf, replyTo, waiterFor, waiterForPull } from "./shard-answers.js";
 import { ShardCounts } from "./shard-counts.js";
 import { shapeObjection, viewObjection } from "./shard-objections.js";
-import { judgeStaleness } from "./staleness.js";
-import { chunksOfServer, supersedes, type View, workerOfRank } from "./view.js";
 
 /**
  * What a shard can be told. `channel` names where an answer goes; slots name memory of the host.

@@ -8,9 +8,9 @@
  * view is ahead of every barrier.
  */
 import { unreachable } from "../assert.js";
-import type { Departure } from "./messages.js";
-import type { Protocol } from "./run-spec.js";
-import type { View, ViewServer, ViewWorker } from "./view.js";
+import type { Departure } from "../contract/messages.js";
+import type { Protocol } from "../contract/run-spec.js";
+import type { View, ViewServer, ViewWorker } from "../contract/view.js";
 
 /** One server's answer to a view. */
 export interface ViewAnswer {

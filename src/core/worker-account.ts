@@ -2,7 +2,7 @@
  * What a worker counts of a run while it steps: for heartbeats (statistics) and for its final
  * metrics (record). Times are in milliseconds here and in seconds outside.
  */
-import type { WorkerStatistics } from "./messages.js";
+import type { WorkerStatistics } from "../contract/messages.js";
 
 /** What a worker measured of the run, for its final metrics. */
 export interface WorkerAccountRecord {

@@ -7,7 +7,7 @@
  * - pulling: every chunk is asked for. All there -> resting.
  * - resting: between steps -> stepping, or evaluating; each leads back.
  */
-import type { Piece, Range } from "./messages.js";
+import type { Piece, Range } from "../contract/messages.js";
 
 /** A step under way. */
 export interface Stepping {

@@ -11,7 +11,7 @@
  * was given.
  */
 import { assert } from "../assert.js";
-import type { Layout } from "./layout.js";
+import type { Layout } from "../contract/layout.js";
 import {
   type ChunkHeader,
   type CoordinatorMessage,
@@ -20,9 +20,9 @@ import {
   type Piece,
   type Range,
   type WorkerStatistics,
-} from "./messages.js";
-import type { RunSpec } from "./run-spec.js";
-import { supersedes, type View, type ViewServer, workerOfRank } from "./view.js";
+} from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
+import { supersedes, type View, type ViewServer, workerOfRank } from "../contract/view.js";
 import { WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import {
   activityOf,

@@ -6,9 +6,9 @@
  * another slot, and the old one is freed when the last write has ended (copy on write).
  */
 import { assert } from "../assert.js";
-import type { Layout } from "../core/layout.js";
-import { type ChunkPart, chunkParts } from "../core/messages.js";
-import type { UpdateRuleSpec } from "../core/run-spec.js";
+import type { Layout } from "../contract/layout.js";
+import { type ChunkPart, chunkParts } from "../contract/messages.js";
+import type { UpdateRuleSpec } from "../contract/run-spec.js";
 import type { ShardEffect } from "../core/shard.js";
 import type { Arena } from "../kernels/arena.js";
 import type { Kernels } from "../kernels/kernels.js";

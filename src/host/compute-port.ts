@@ -5,9 +5,9 @@
  * Invariant: between `compute` and its `computed`, the host writes to no chunk of `parameters` whose gradient has
  * not been said to be ready, and the computing side writes to no gradient that it has said to be ready.
  */
-import type { Layout } from "../core/layout.js";
-import type { Range } from "../core/messages.js";
-import type { RunSpec } from "../core/run-spec.js";
+import type { Layout } from "../contract/layout.js";
+import type { Range } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
 
 /** What a job looks like once it is prepared. */
 export interface PreparedJob {

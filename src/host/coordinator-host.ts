@@ -2,21 +2,21 @@
  * The coordinator: performs the coordinator machine's effects. It is what the transport serves: registrations
  * are answered on the spot, each member's messages are kept until they are known to have arrived.
  */
+
+import type {
+  CoordinatorMessage,
+  MemberMessage,
+  RegisterReply,
+  RegisterRequest,
+} from "../contract/messages.js";
+import type { CoordinatorSnapshot, RunEvent, RunResult } from "../contract/run-events.js";
 import {
   Coordinator,
   type CoordinatorConfig,
   type CoordinatorEffect,
   type CoordinatorEvent,
   type MemberName,
-} from "../core/coordinator.js";
-import type {
-  CoordinatorMessage,
-  MemberMessage,
-  RegisterReply,
-  RegisterRequest,
-} from "../core/messages.js";
-import type { CoordinatorSnapshot, RunEvent, RunResult } from "../core/run-events.js";
-import type { Job, SaveRequest } from "../core/training-job.js";
+} from "../coordinator/coordinator.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { statePartCount } from "../kernels/update-rule.js";
 import type {
@@ -25,6 +25,7 @@ import type {
   MemberReceiver,
   SessionChannel,
 } from "../transport/transport.js";
+import type { Job, SaveRequest } from "../work/training-job.js";
 import { every, type Timer } from "./clock.js";
 import { Mailbox } from "./mailbox.js";
 import { loadState, type ModelState, saveState, type TransferParts } from "./state-transfer.js";

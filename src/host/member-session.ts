@@ -11,7 +11,7 @@ import type {
   MemberMessage,
   RegisterReply,
   RegisterRequest,
-} from "../core/messages.js";
+} from "../contract/messages.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import type { MemberIdentity, SessionChannel, Transport } from "../transport/transport.js";
 import { type Clock, every, type Timer } from "./clock.js";

@@ -4,15 +4,15 @@
  *
  * A reply goes to the channel that its push came by; if that is gone, to nobody: the worker asks again.
  */
-import type { Layout } from "../core/layout.js";
+import type { Layout } from "../contract/layout.js";
 import {
   type ChunkHeader,
   type ChunkMarks,
   type CoordinatorMessage,
   emptyHeader,
   type ServerStatistics,
-} from "../core/messages.js";
-import type { RunSpec } from "../core/run-spec.js";
+} from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import { Shard, type ShardEffect, type ShardEvent } from "../core/shard.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { Arena } from "../kernels/arena.js";

@@ -3,7 +3,7 @@
  * opens another until it is told to stop. What was on its way is not known to have arrived: whoever uses the
  * link asks again when `onOpen` is called.
  */
-import { type ChunkHeader, emptyHeader } from "../core/messages.js";
+import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
 import type { PacelineError } from "../errors.js";
 import type { ChunkChannel, Transport } from "../transport/transport.js";
 import type { Clock, Timer } from "./clock.js";

@@ -2,15 +2,15 @@
  * Moves a model's whole state between the coordinator and the servers: loads what training starts from, and
  * collects what a checkpoint keeps. Both go chunk by chunk over one channel to each server.
  */
-import type { Layout } from "../core/layout.js";
+import type { Layout } from "../contract/layout.js";
 import {
   type ChunkHeader,
   type ChunkMarks,
   type ChunkPart,
   chunkParts,
   emptyHeader,
-} from "../core/messages.js";
-import { chunksOfServer, type View, type ViewServer } from "../core/view.js";
+} from "../contract/messages.js";
+import { chunksOfServer, type View, type ViewServer } from "../contract/view.js";
 import { PacelineError } from "../errors.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { performance } from "node:perf_hooks";
 import { test } from "node:test";
-import { type Layout, layOut } from "../core/layout.js";
-import { protocolVersion, type Range } from "../core/messages.js";
-import type { RunEvent, RunResult } from "../core/run-events.js";
-import type { Protocol, RunSpec } from "../core/run-spec.js";
-import type { Job, TrainingSnapshot } from "../core/training-job.js";
+import { type Layout, layOut } from "../contract/layout.js";
+import { protocolVersion, type Range } from "../contract/messages.js";
+import type { RunEvent, RunResult } from "../contract/run-events.js";
+import type { Protocol, RunSpec } from "../contract/run-spec.js";
 import { MemoryNetwork } from "../transport/memory.js";
 import type { Transport } from "../transport/transport.js";
+import type { Job, TrainingSnapshot } from "../work/training-job.js";
 import type { Clock } from "./clock.js";
 import type { ComputeListener, ComputePort, ComputeRequest, PreparedJob } from "./compute-port.js";
 import { CoordinatorHost } from "./coordinator-host.js";

@@ -3,8 +3,8 @@
  * something that computes. Replies are read straight into the parameters; pushes go out straight from the
  * gradients.
  */
-import type { ChunkHeader, CoordinatorMessage } from "../core/messages.js";
-import type { RunSpec } from "../core/run-spec.js";
+import type { ChunkHeader, CoordinatorMessage } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import { Worker, type WorkerEffect, type WorkerEvent, type WorkerRecord } from "../core/worker.js";
 import { toPacelineError } from "../errors.js";
 import type { Transport } from "../transport/transport.js";

@@ -3,20 +3,24 @@
  * servers. With `--as-workers N` it ends in the weights of a BSP run with N workers, bit for bit.
  */
 import { hostname } from "node:os";
-import type { CoordinatorSnapshot, RunResult } from "../core/run-events.js";
-import type { RunSpec } from "../core/run-spec.js";
+import {
+  type BaselineProgress,
+  type BaselineResult,
+  runBaseline,
+} from "../compute/baseline-training.js";
+import type { CoordinatorSnapshot, RunResult } from "../contract/run-events.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import { type Dataset, loadDataset } from "../data/dataset.js";
 import { createEngine } from "../engine/engines.js";
+import { processClock } from "../process/process-clock.js";
+import { onSignals } from "../process/signals.js";
+import { describeMachine } from "../report/benchmark.js";
+import { RunReport } from "../report/run-report.js";
 import { writeCheckpoint } from "../store/checkpoint.js";
 import type { JsonValue } from "../store/manifest.js";
-import { type BaselineProgress, type BaselineResult, runBaseline } from "./baseline-training.js";
-import { describeMachine } from "./benchmark.js";
 import { signalExitCode } from "./coordinator-process.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
-import { processClock } from "./process-clock.js";
 import { type PreparedRun, prepareRun } from "./run-preparation.js";
-import { RunReport } from "./run-report.js";
-import { onSignals } from "./signals.js";
 
 /** How often the report is fed and signals are heard. */
 const breathIntervalMs = 100;

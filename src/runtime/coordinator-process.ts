@@ -3,21 +3,21 @@
  * reports. `paceline coordinator` is this alone; `paceline train` is this with the members as its children.
  */
 import { hostname } from "node:os";
-import type { RunResult } from "../core/run-events.js";
-import type { Job, SaveRequest } from "../core/training-job.js";
+import type { RunResult } from "../contract/run-events.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { every } from "../host/clock.js";
 import { CoordinatorHost } from "../host/coordinator-host.js";
 import type { ModelState } from "../host/state-transfer.js";
+import { processClock } from "../process/process-clock.js";
+import { describeMachine } from "../report/benchmark.js";
+import { RunReport } from "../report/run-report.js";
 import { writeCheckpoint } from "../store/checkpoint.js";
 import { pruneCheckpoints } from "../store/checkpoint-folder.js";
 import type { JsonValue } from "../store/manifest.js";
 import type { Listener, Transport } from "../transport/transport.js";
-import { describeMachine } from "./benchmark.js";
+import type { Job, SaveRequest } from "../work/training-job.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
-import { processClock } from "./process-clock.js";
 import { type PreparedRun, prepareRun } from "./run-preparation.js";
-import { RunReport } from "./run-report.js";
 
 /** What differs between `coordinator` and `train`. */
 export interface CoordinatorProcessParts {

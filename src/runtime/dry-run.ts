@@ -3,9 +3,9 @@
  * anything.
  */
 import { availableParallelism } from "node:os";
-import { layOut } from "../core/layout.js";
-import { placeChunks, ringName } from "../core/placement.js";
-import type { RunSpec } from "../core/run-spec.js";
+import { layOut } from "../contract/layout.js";
+import { placeChunks, ringName } from "../contract/placement.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import { describeDataset, splitSizes } from "../data/dataset.js";
 import { buildModel } from "../nn/models.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";

@@ -3,7 +3,7 @@
  * The table in src/cli/options.ts has one row for each field, the compiler checks that none is
  * missing. Durations are in milliseconds, shares between 0 and 1, null stands for "not set".
  */
-import type { Cadence, StalenessRule, UpdateRuleSpec } from "../core/run-spec.js";
+import type { Cadence, StalenessRule, UpdateRuleSpec } from "../contract/run-spec.js";
 
 /** How many workers a run waits for (max) and how few it goes on with (min). */
 export interface WorkerRange {

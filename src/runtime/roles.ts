@@ -1,22 +1,22 @@
 /** `paceline coordinator`, `paceline server` and `paceline worker`: one role a process. */
 import { hostname } from "node:os";
-import type { CoordinatorMessage, MemberRole, RegisterRequest } from "../core/messages.js";
-import { emptyHeader, protocolVersion } from "../core/messages.js";
+import { createComputeThread } from "../compute/compute-thread.js";
+import { layoutOf } from "../compute/initial-state.js";
+import type { CoordinatorMessage, MemberRole, RegisterRequest } from "../contract/messages.js";
+import { emptyHeader, protocolVersion } from "../contract/messages.js";
 import { type ErrorCode, errorCodes, PacelineError } from "../errors.js";
 import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
 import { ServerHost } from "../host/server-host.js";
 import { WorkerHost } from "../host/worker-host.js";
 import { arenaValuesMax } from "../kernels/arena.js";
+import { processClock } from "../process/process-clock.js";
+import { onSignals } from "../process/signals.js";
+import { exitWithParent } from "../process/supervised.js";
 import { metricsLine } from "../store/experiment-file.js";
 import { createGrpcTransport } from "../transport/grpc.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
-import { createComputeThread } from "./compute-thread.js";
 import { CoordinatorProcess, demandLoopback, signalExitCode } from "./coordinator-process.js";
-import { layoutOf } from "./initial-state.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
-import { processClock } from "./process-clock.js";
-import { onSignals } from "./signals.js";
-import { exitWithParent } from "./supervised.js";
 import { workerMetrics } from "./worker-metrics.js";
 
 /** Coordinates one run, or with --serve one after the other; resolves to the exit code. */

@@ -6,15 +6,15 @@
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
-import type { RunSpec } from "../core/run-spec.js";
-import type { Job, TrainingSnapshot } from "../core/training-job.js";
+import { initialState, layoutOf } from "../compute/initial-state.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import { splitSizes } from "../data/dataset.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
 import { assertSameModel, readCheckpoint, type StoredCheckpoint } from "../store/checkpoint.js";
 import { resolveResume } from "../store/checkpoint-folder.js";
 import { openRunDirectory, type RunDirectory, runStem } from "../store/run-directory.js";
-import { initialState, layoutOf } from "./initial-state.js";
+import type { Job, TrainingSnapshot } from "../work/training-job.js";
 import type { ResolvedOptions } from "./options.js";
 import { runSpecFrom } from "./run-spec.js";
 

@@ -2,7 +2,7 @@
  * From options to the run spec that every member computes from, with the checks that need the size
  * of the data. Nothing is read here: the same options and facts give the same spec.
  */
-import type { Protocol, RunSpec, UpdateRuleSpec } from "../core/run-spec.js";
+import type { Protocol, RunSpec, UpdateRuleSpec } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import type { ResolvedOptions } from "./options.js";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import { describe, test } from "node:test";
-import type { CoordinatorSnapshot } from "../core/run-events.js";
+import type { CoordinatorSnapshot } from "../contract/run-events.js";
 import { PacelineError } from "../errors.js";
 import { createGrpcTransport } from "../transport/grpc.js";
 import { MemoryNetwork } from "../transport/memory.js";

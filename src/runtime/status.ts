@@ -1,11 +1,11 @@
 /** `paceline status`: what a coordinator is doing, as a table or as the JSON it sent. */
 import { z } from "zod";
-import type { CoordinatorSnapshot } from "../core/run-events.js";
+import type { CoordinatorSnapshot } from "../contract/run-events.js";
 import { PacelineError } from "../errors.js";
+import { printable } from "../report/progress.js";
 import { createGrpcTransport } from "../transport/grpc.js";
 import type { Transport } from "../transport/transport.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
-import { printable } from "./progress.js";
 
 /** What the command reads and writes. */
 export interface AdminCall {

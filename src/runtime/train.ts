@@ -3,16 +3,16 @@
  * members are its children and end with it.
  */
 import { availableParallelism } from "node:os";
-import type { MemberRole } from "../core/messages.js";
+import type { MemberRole } from "../contract/messages.js";
 import { loadDataset } from "../data/dataset.js";
 import { PacelineError } from "../errors.js";
+import { onSignals } from "../process/signals.js";
+import { type MemberExit, Supervisor } from "../process/supervisor.js";
 import { createGrpcTransport } from "../transport/grpc.js";
 import { CoordinatorProcess, signalExitCode } from "./coordinator-process.js";
 import { dryRun } from "./dry-run.js";
 import type { CommandIo, Injection, ResolvedOptions } from "./options.js";
 import type { PreparedRun } from "./run-preparation.js";
-import { onSignals } from "./signals.js";
-import { type MemberExit, Supervisor } from "./supervisor.js";
 
 /** Runs the command; resolves to the exit code. */
 export async function train(options: ResolvedOptions, io: CommandIo): Promise<number> {

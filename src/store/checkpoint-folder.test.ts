@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import { layOut } from "../core/layout.js";
-import type { RunSpec } from "../core/run-spec.js";
+import { layOut } from "../contract/layout.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import { writeCheckpoint } from "./checkpoint.js";
 import { listCheckpoints, pruneCheckpoints, resolveResume } from "./checkpoint-folder.js";

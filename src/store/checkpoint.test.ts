@@ -3,9 +3,9 @@ import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import { type Layout, layOut, type TensorSpec } from "../core/layout.js";
-import type { ChunkMarks } from "../core/messages.js";
-import type { RunSpec } from "../core/run-spec.js";
+import { type Layout, layOut, type TensorSpec } from "../contract/layout.js";
+import type { ChunkMarks } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import {
   assertSameModel,

@@ -6,9 +6,9 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { assert } from "../assert.js";
-import type { Layout, PlacedTensor } from "../core/layout.js";
-import type { ChunkMarks } from "../core/messages.js";
-import type { RunSpec } from "../core/run-spec.js";
+import type { Layout, PlacedTensor } from "../contract/layout.js";
+import type { ChunkMarks } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import { checkpointsFolder, clearUnfinished, readManifest } from "./checkpoint-folder.js";
 import { isMissing } from "./file-errors.js";

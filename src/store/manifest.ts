@@ -5,9 +5,9 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { assert } from "../assert.js";
-import type { Layout } from "../core/layout.js";
-import type { ChunkMarks } from "../core/messages.js";
-import type { RunSpec } from "../core/run-spec.js";
+import type { Layout } from "../contract/layout.js";
+import type { ChunkMarks } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import { corrupt, quoted } from "./safetensors-header.js";
 

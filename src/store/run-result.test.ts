@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ServerStatistics, WorkerStatistics } from "../core/messages.js";
-import type { EpochRecord, EvaluationRecord, RunResult } from "../core/run-events.js";
-import type { Protocol, RunSpec } from "../core/run-spec.js";
+import type { ServerStatistics, WorkerStatistics } from "../contract/messages.js";
+import type { EpochRecord, EvaluationRecord, RunResult } from "../contract/run-events.js";
+import type { Protocol, RunSpec } from "../contract/run-spec.js";
 import { type RunFacts, runExperiment } from "./run-result.js";
 
 const spec: RunSpec = {

@@ -3,9 +3,9 @@
  * published form, and the object `paceline` with what that form has no place for. Epochs count from
  * 1 in everything that is written.
  */
-import type { ServerStatistics, WorkerStatistics } from "../core/messages.js";
-import type { EvaluationRecord, RunOutcome, RunResult } from "../core/run-events.js";
-import type { RunSpec } from "../core/run-spec.js";
+import type { ServerStatistics, WorkerStatistics } from "../contract/messages.js";
+import type { EvaluationRecord, RunOutcome, RunResult } from "../contract/run-events.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import {
   type ExperimentFile,
   experimentFile,

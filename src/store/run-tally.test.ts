@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ServerStatistics, WorkerStatistics } from "../core/messages.js";
-import type { CoordinatorSnapshot, MemberSnapshot } from "../core/run-events.js";
+import type { ServerStatistics, WorkerStatistics } from "../contract/messages.js";
+import type { CoordinatorSnapshot, MemberSnapshot } from "../contract/run-events.js";
 import { RunTally } from "./run-tally.js";
 
 const noCounts: WorkerStatistics = {

@@ -2,8 +2,8 @@
  * Running sums of what the members of a run report of themselves. A worker that is started again
  * counts from zero; here the counts of all its lives are added, so that no sum ever falls.
  */
-import type { ServerStatistics, WorkerStatistics } from "../core/messages.js";
-import type { CoordinatorSnapshot, RunResult } from "../core/run-events.js";
+import type { ServerStatistics, WorkerStatistics } from "../contract/messages.js";
+import type { CoordinatorSnapshot, RunResult } from "../contract/run-events.js";
 
 /** One line of metrics.jsonl about the steps since the line before. */
 export interface StepRow {

@@ -4,7 +4,7 @@
  */
 import type { ClientDuplexStream, MethodDefinition } from "@grpc/grpc-js";
 import { Client, credentials } from "@grpc/grpc-js";
-import type { ChunkHeader, MemberMessage } from "../core/messages.js";
+import type { ChunkHeader, MemberMessage } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
 import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
 import {

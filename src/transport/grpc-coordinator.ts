@@ -3,7 +3,7 @@
  * the other.
  */
 import type { ServerDuplexStream, ServerUnaryCall, sendUnaryData } from "@grpc/grpc-js";
-import type { CoordinatorMessage } from "../core/messages.js";
+import type { CoordinatorMessage } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
 import {
   leaveReplyBytes,

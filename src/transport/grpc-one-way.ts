@@ -4,7 +4,7 @@
  * chunk.
  */
 import type { ServerReadableStream, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";
-import type { ChunkHeader } from "../core/messages.js";
+import type { ChunkHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
 import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
 import type { PullRequest, PushSummary } from "../wire/service-codec.js";

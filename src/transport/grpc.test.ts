@@ -4,7 +4,7 @@ import { fork } from "node:child_process";
 import { connect, createServer } from "node:net";
 import { afterEach, test } from "node:test";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
-import { emptyHeader } from "../core/messages.js";
+import { emptyHeader } from "../contract/messages.js";
 import type { PacelineError } from "../errors.js";
 import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
 import { leaveRequestBytes, pullRequestBytes, pushSummaryBytes } from "../wire/service-codec.js";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { emptyHeader } from "../core/messages.js";
+import { emptyHeader } from "../contract/messages.js";
 import type { PacelineError } from "../errors.js";
 import { MemoryNetwork } from "./memory.js";
 import type { ChunkReceiver } from "./transport.js";

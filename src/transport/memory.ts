@@ -4,7 +4,7 @@
  * loop (in microtasks an endless exchange of messages would keep timers from firing); a simulator
  * passes its own scheduler. Links can be cut by name, as a cable is.
  */
-import type { ChunkHeader, CoordinatorMessage, MemberMessage } from "../core/messages.js";
+import type { ChunkHeader, CoordinatorMessage, MemberMessage } from "../contract/messages.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { acceptHello, deliverChunk } from "./chunk-delivery.js";
 import type { EndReceiver, LinkEnd, Schedule } from "./memory-link.js";

@@ -9,8 +9,8 @@ import type {
   MemberMessage,
   RegisterReply,
   RegisterRequest,
-} from "../core/messages.js";
-import { emptyHeader } from "../core/messages.js";
+} from "../contract/messages.js";
+import { emptyHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
 import type { CoordinatorService, MemberIdentity, SessionChannel } from "./transport.js";
 

@@ -1,8 +1,8 @@
 /** The contract of every Transport, run against each implementation. */
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
-import type { CoordinatorMessage, MemberMessage } from "../core/messages.js";
-import { emptyHeader } from "../core/messages.js";
+import type { CoordinatorMessage, MemberMessage } from "../contract/messages.js";
+import { emptyHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
 import { createGrpcTransport } from "./grpc.js";

@@ -14,7 +14,7 @@ import type {
   MemberMessage,
   RegisterReply,
   RegisterRequest,
-} from "../core/messages.js";
+} from "../contract/messages.js";
 import type { PacelineError } from "../errors.js";
 
 /** Receives chunk messages. The two calls for one message come together, in order of arrival. */

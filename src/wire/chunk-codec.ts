@@ -13,7 +13,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { assert } from "../assert.js";
-import type { ChunkHeader, ChunkKind, ChunkPart, PushOutcome } from "../core/messages.js";
+import type { ChunkHeader, ChunkKind, ChunkPart, PushOutcome } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
 import { detailBytesMax, payloadBytesMax, runBytesMax } from "./limits.js";
 import { MessageReader, unzigzag, varintBytes, writeVarint, zigzag } from "./varint.js";

@@ -12,8 +12,8 @@ import type {
   ScheduleSpec,
   StalenessRule,
   UpdateRuleSpec,
-} from "../core/run-spec.js";
-import type { View, ViewServer, ViewWorker } from "../core/view.js";
+} from "../contract/run-spec.js";
+import type { View, ViewServer, ViewWorker } from "../contract/view.js";
 import { PacelineError } from "../errors.js";
 import type { RecordCodec } from "./field-codec.js";
 import { finite, list, optional, record, small, text, whole, word } from "./field-codec.js";

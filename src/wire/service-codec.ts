@@ -5,7 +5,7 @@
  * Invariant: as in session-codec.ts, decoding validates and throws only "protocol" errors.
  */
 import { create } from "@bufbuild/protobuf";
-import type { RegisterReply, RegisterRequest } from "../core/messages.js";
+import type { RegisterReply, RegisterRequest } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
 import type { RecordCodec } from "./field-codec.js";
 import { list, optional, record, small, text, whole, word } from "./field-codec.js";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
-import type { TensorSpec } from "../core/layout.js";
+import type { TensorSpec } from "../contract/layout.js";
 import type {
   CoordinatorMessage,
   Departure,
@@ -13,9 +13,9 @@ import type {
   RegisterRequest,
   ServerStatistics,
   WorkerStatistics,
-} from "../core/messages.js";
-import type { Cadence, Protocol, RunSpec } from "../core/run-spec.js";
-import type { View } from "../core/view.js";
+} from "../contract/messages.js";
+import type { Cadence, Protocol, RunSpec } from "../contract/run-spec.js";
+import type { View } from "../contract/view.js";
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
 import { CoordinatorMessageSchema, MemberMessageSchema } from "./generated-coordinator.js";

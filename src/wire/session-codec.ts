@@ -9,7 +9,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
-import type { TensorSpec } from "../core/layout.js";
+import type { TensorSpec } from "../contract/layout.js";
 import type {
   CoordinatorMessage,
   Departure,
@@ -19,7 +19,7 @@ import type {
   Range,
   ServerStatistics,
   WorkerStatistics,
-} from "../core/messages.js";
+} from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
 import type { RecordCodec } from "./field-codec.js";
 import {

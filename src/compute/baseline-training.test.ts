@@ -1,0 +1,244 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { RunSpec } from "../contract/run-spec.js";
+import { type Dataset, loadDataset } from "../data/dataset.js";
+import { epochPermutation } from "../data/partition.js";
+import { writeSampleMnist } from "../data/sample-files.js";
+import { referenceEngine } from "../engine/reference.js";
+import { bindStandalone } from "../engine/standalone.js";
+import { buildModel } from "../nn/models.js";
+import { equalRanges } from "../work/cursor.js";
+import { type BaselineHooks, type BaselineProgress, runBaseline } from "./baseline-training.js";
+import { layoutOf } from "./initial-state.js";
+
+let folder = "";
+let dataset: Dataset;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "paceline-baseline-"));
+  await writeSampleMnist(folder, { train: 50, test: 30, seed: 5 });
+  dataset = await loadDataset("mnist", { dataDir: folder });
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+const sgd = {
+  name: "sgd",
+  momentum: 0,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0,
+  weightDecayPlain: 0,
+} as const;
+
+/** Three workers have 17, 17 and 16 of 50 examples: steps of 8, 8, 1 and 8, 8, 0. */
+const spec: RunSpec = {
+  run: "r",
+  name: "r",
+  seed: 3,
+  model: "mlp",
+  data: "mnist",
+  trainExamples: 50,
+  testExamples: 30,
+  workersMin: 3,
+  workersMax: 3,
+  servers: 1,
+  protocol: { mode: "bsp" },
+  reduce: "mean",
+  updateRule: sgd,
+  schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 100 },
+  lrScaling: "none",
+  epochs: 2,
+  maxSteps: null,
+  batchSize: 8,
+  chunkValues: 262_144,
+  virtualNodes: 100,
+  loadBound: 1.25,
+  evaluateEvery: null,
+  checkpointEvery: null,
+  engine: "reference",
+  threads: 1,
+};
+
+function run(change: Partial<RunSpec> = {}, hooks: BaselineHooks = {}) {
+  let nowMs = 0;
+  const parts = { dataset, engine: referenceEngine, nowMs: () => nowMs++ };
+  return runBaseline({ ...spec, ...change }, parts, hooks);
+}
+
+/** Two epochs of plain SGD, written out on a model with a memory of its own. */
+function writtenOut(reduce: "mean" | "sum"): Map<string, Float32Array> {
+  const graph = buildModel("mlp");
+  const model = bindStandalone(referenceEngine, graph, 3, 8);
+  const { parameters, gradients, executor } = model;
+  const { fround } = Math;
+  const x = new Float32Array(8 * 784);
+  const y = new Int32Array(8);
+  for (const epoch of [0, 1]) {
+    const order = epochPermutation(50, 3, epoch);
+    for (const done of [0, 8, 16]) {
+      const sum = new Float32Array(parameters.length);
+      let examples = 0;
+      for (const { start, end } of equalRanges(50, 3)) {
+        const from = Math.min(end, start + done);
+        const to = Math.min(end, from + 8);
+        if (to === from) continue;
+        dataset.train.fill(order, from, to, x, y);
+        executor.step({ x, y, n: to - from }, [], () => {});
+        const factor = reduce === "mean" ? to - from : 1;
+        gradients.forEach((value, index) => {
+          const term = fround(factor * value);
+          sum[index] = examples === 0 ? term : fround(sum[index]! + term);
+        });
+        examples += to - from;
+      }
+      const share = reduce === "mean" ? fround(1 / examples) : 1;
+      sum.forEach((value, index) => {
+        parameters[index] = parameters[index]! - fround(fround(0.1) * fround(value * share));
+      });
+    }
+  }
+  return new Map(graph.tensors.map(({ name }) => [name, model.tensor(parameters, name)]));
+}
+
+function tensorsOf(weights: Float32Array): Map<string, Float32Array> {
+  const { tensors } = layoutOf(spec);
+  return new Map(
+    tensors.map(({ name, offset, length }) => [name, weights.subarray(offset, offset + length)]),
+  );
+}
+
+describe("training in one process", () => {
+  for (const reduce of ["mean", "sum"] as const) {
+    test(`folds gradients by ${reduce} to the bits of the written-out loop`, async () => {
+      const { weights, globalSteps, outcome } = await run({ reduce });
+      assert.deepEqual([outcome, globalSteps], ["done", 6]);
+      assert.deepEqual(tensorsOf(weights), writtenOut(reduce));
+    });
+  }
+
+  test("gives the same bits again and under other chunk sizes, with any rule's state", async () => {
+    for (const name of ["momentum", "adamw"] as const) {
+      const updateRule = { ...sgd, name, momentum: 0.9, weightDecay: 0.01 };
+      const first = await run({ updateRule });
+      for (const chunkValues of [262_144, 1000]) {
+        const { weights, state } = await run({ updateRule, chunkValues });
+        assert.deepEqual(weights, first.weights);
+        assert.deepEqual(state, first.state);
+      }
+      assert.equal(first.state.length, name === "adamw" ? 2 : 1);
+    }
+  });
+
+  test("makes one micro-batch a step for one worker, whatever the protocol", async () => {
+    const alone = {
+      workersMin: 1,
+      workersMax: 1,
+      protocol: { mode: "ssp", staleness: 1 },
+    } as const;
+    const { globalSteps, server, workers, examples } = await run(alone);
+    assert.deepEqual([globalSteps, server.pushes, examples], [14, 14, 100]);
+    assert.equal(workers.length, 1);
+  });
+
+  test("follows the schedule by the examples applied before each step", async () => {
+    const rates: number[] = [];
+    const schedule = { ...spec.schedule, name: "step", milestones: [0.45], gamma: 0.5 } as const;
+    const afterStep = async ({ server }: BaselineProgress) => {
+      rates.push(server.lr);
+      return false;
+    };
+    await run({ schedule }, { afterStep });
+    // Steps take 24, 24 and 2 examples of 100.
+    assert.deepEqual(rates, [0.1, 0.1, 0.05, 0.05, 0.05, 0.05]);
+  });
+
+  test("evaluates at the start, at multiples of the step cadence and once at the end", async () => {
+    const seen: unknown[] = [];
+    const hooks = { onEvent: ({ kind }: { kind: string }) => void seen.push(kind) };
+    const result = await run({ evaluateEvery: { unit: "step", count: 2 } }, hooks);
+    const { evaluations } = result;
+    assert.deepEqual(
+      evaluations.map(({ step, final }) => [step, final]),
+      [0, 2, 4, 6].map((step) => [step, step === 6]),
+    );
+    const kinds = ["evaluation", "evaluation", "epoch", "evaluation", "epoch", "evaluation"];
+    assert.deepEqual(seen, kinds);
+    const last = evaluations.at(-1)!;
+    assert.equal(last.examples, 30);
+    assert.ok(last.loss < evaluations[0]!.loss);
+  });
+
+  test("evaluates after each epoch, and only at the end without a cadence", async () => {
+    const each = await run({ evaluateEvery: { unit: "epoch", count: 1 } });
+    assert.deepEqual(
+      each.evaluations.map(({ step, epoch, final }) => [step, epoch, final]),
+      [
+        [3, 0, false],
+        [6, 1, true],
+      ],
+    );
+    assert.deepEqual(each.evaluations.at(-1)!.loss, (await run()).evaluations[0]!.loss);
+  });
+
+  test("accounts for every example of every epoch", async () => {
+    const { epochs, marks, workers, examples } = await run();
+    assert.deepEqual(
+      epochs.map((epoch) => [epoch.epoch, epoch.examples, epoch.skipped]),
+      [
+        [0, 50, 0],
+        [1, 50, 0],
+      ],
+    );
+    assert.ok(epochs[1]!.trainLoss < epochs[0]!.trainLoss);
+    assert.deepEqual(Object.keys(epochs[0]!.workerSeconds), ["0", "1", "2"]);
+    assert.deepEqual(
+      workers.map((worker) => worker.examples),
+      [34, 34, 32],
+    );
+    const mark = { version: 6, examples: 100, sealedStep: 5, applied: [] };
+    assert.deepEqual([examples, marks[0]], [100, mark]);
+  });
+
+  test("ends after the most steps, with the state of the first of them", async () => {
+    const { outcome, globalSteps, evaluations } = await run({ maxSteps: 4 });
+    assert.deepEqual([outcome, globalSteps], ["done", 4]);
+    assert.deepEqual([evaluations[0]!.step, evaluations[0]!.final], [4, true]);
+  });
+
+  test("stops after a step when it is asked to, and says where it stands", async () => {
+    const afterStep = async ({ globalSteps }: BaselineProgress) => globalSteps === 5;
+    const result = await run({}, { afterStep });
+    assert.equal(result.outcome, "interrupted");
+    const { shares } = result.snapshot.cursor.cuts.at(-1)!;
+    assert.deepEqual(
+      shares.map(({ next, nextStep }) => [next, nextStep]),
+      [
+        [16, 5],
+        [33, 5],
+        [50, 5],
+      ],
+    );
+    assert.deepEqual(
+      result.snapshot.openEpochs.map(({ epoch, examples }) => [epoch, examples]),
+      [[1, 48]],
+    );
+    const stepped = await run({ maxSteps: 5 });
+    assert.deepEqual(result.weights, stepped.weights);
+  });
+
+  test("fails where the loss is no number, with the weights before that step", async () => {
+    const schedule = { ...spec.schedule, lr: 1e30 };
+    const result = await run({ schedule });
+    assert.equal(result.outcome, "failed");
+    assert.equal(result.failure?.code, "diverged");
+    assert.deepEqual(result.failure?.details, { step: result.globalSteps, rank: 0 });
+    const sentence = new RegExp(`at step ${result.globalSteps} on worker 0: lower --lr`);
+    assert.match(result.failure?.message ?? "", sentence);
+    assert.ok(result.globalSteps >= 1 && result.globalSteps < 6);
+    const before = await run({ schedule, maxSteps: result.globalSteps });
+    assert.deepEqual(result.weights, before.weights);
+  });
+});

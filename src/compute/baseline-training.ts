@@ -1,0 +1,397 @@
+/**
+ * Training in one process, without servers, messages or threads: what distribution must beat, and
+ * with several ranks the oracle of BSP. A step computes the gradient of each rank's batch, one
+ * after the other, folds them in ascending rank and applies the result chunk by chunk, with the
+ * cursor, the kernels and the scalars that the cluster uses; so the weights have the bits of a BSP
+ * run with as many workers, whatever its servers.
+ */
+import { assert } from "../assert.js";
+import type { Layout } from "../contract/layout.js";
+import type {
+  ChunkMarks,
+  Range,
+  ServerStatistics,
+  WorkerStatistics,
+} from "../contract/messages.js";
+import type {
+  EpochRecord,
+  EvaluationRecord,
+  RunEvent,
+  RunOutcome,
+} from "../contract/run-events.js";
+import type { RunSpec } from "../contract/run-spec.js";
+import { learningRate } from "../contract/schedule.js";
+import type { Dataset } from "../data/dataset.js";
+import { PacelineError } from "../errors.js";
+import type { ModelState } from "../host/state-transfer.js";
+import { Arena, slotAlignmentValues } from "../kernels/arena.js";
+import type { Kernels } from "../kernels/kernels.js";
+import { createTwinKernels } from "../kernels/twin.js";
+import { updateScalars } from "../kernels/update-rule.js";
+import type { Engine } from "../nn/engine.js";
+import { Cursor, type Cut, type Share } from "../work/cursor.js";
+import { EpochLedger } from "../work/epoch-ledger.js";
+import { Evaluation } from "../work/evaluation.js";
+import type { TrainingSnapshot } from "../work/training-job.js";
+import { ComputeJob } from "./compute-job.js";
+import { initialState, layoutOf } from "./initial-state.js";
+
+/** What the loop needs besides the spec. */
+export interface BaselineParts {
+  readonly dataset: Dataset;
+  readonly engine: Engine;
+  nowMs(): number;
+}
+
+/** Where the loop lets others in. */
+export interface BaselineHooks {
+  onEvent?(event: RunEvent & { readonly kind: "epoch" | "evaluation" }): void;
+  /** After each step; true ends the training there. */
+  afterStep?(progress: BaselineProgress): Promise<boolean>;
+}
+
+/** How far it has come. */
+export interface BaselineProgress {
+  readonly epoch: number;
+  /** Steps taken. */
+  readonly globalSteps: number;
+  readonly examples: number;
+  readonly evaluations: readonly EvaluationRecord[];
+  /** As a server would have counted that holds everything. */
+  readonly server: ServerStatistics;
+  /** By rank. */
+  readonly workers: readonly WorkerStatistics[];
+}
+
+/** What training came to. */
+export interface BaselineResult extends BaselineProgress, ModelState {
+  readonly outcome: RunOutcome;
+  /**
+   * With outcome "failed": what diverged, at which step, on which rank. Weights are those before
+   * that step.
+   */
+  readonly failure: PacelineError | null;
+  readonly epochs: readonly EpochRecord[];
+  /** For a checkpoint. */
+  readonly snapshot: TrainingSnapshot;
+  readonly trainingSeconds: number;
+}
+
+/**
+ * Trains as `spec.workersMax` workers would in BSP, whatever the spec's protocol, and in as many
+ * steps. A loss or gradient that is not finite ends it as "failed".
+ * @throws PacelineError `data` when the data set is not the spec's.
+ */
+export async function runBaseline(
+  spec: RunSpec,
+  parts: BaselineParts,
+  hooks: BaselineHooks = {},
+): Promise<BaselineResult> {
+  const training = new BaselineTraining({ ...spec, protocol: { mode: "bsp" } }, parts, hooks);
+  try {
+    return await training.run();
+  } finally {
+    training.close();
+  }
+}
+
+/** Offsets of whole flat vectors in the arena. */
+interface Vectors {
+  readonly weights: number;
+  readonly states: readonly number[];
+  /** Where the engine writes. */
+  readonly gradient: number;
+  /** By rank; for one rank it is the engine's own. */
+  readonly held: readonly number[];
+}
+
+interface Counts {
+  clock: number;
+  examples: number;
+  lossSum: number;
+  computeSeconds: number;
+}
+
+class BaselineTraining {
+  readonly #spec: RunSpec;
+  readonly #parts: BaselineParts;
+  readonly #hooks: BaselineHooks;
+  readonly #layout: Layout;
+  readonly #arena: Arena;
+  readonly #kernels: Kernels;
+  readonly #vectors: Vectors;
+  readonly #job: ComputeJob;
+  readonly #cursor: Cursor;
+  readonly #ledger = new EpochLedger(null);
+  readonly #ranks: readonly number[];
+  readonly #counts: Counts[];
+  readonly #evaluations: EvaluationRecord[] = [];
+  #epoch = 0;
+  #steps = 0;
+  #examples = 0;
+  #pushes = 0;
+  #updateSeconds = 0;
+  #lr = 0;
+
+  constructor(spec: RunSpec, parts: BaselineParts, hooks: BaselineHooks) {
+    this.#spec = spec;
+    this.#parts = parts;
+    this.#hooks = hooks;
+    this.#layout = layoutOf(spec);
+    this.#cursor = new Cursor(spec);
+    this.#ranks = Array.from({ length: spec.workersMax }, (_, rank) => rank);
+    this.#counts = this.#ranks.map(() => ({
+      clock: 0,
+      examples: 0,
+      lossSum: 0,
+      computeSeconds: 0,
+    }));
+    const start = initialState(spec, this.#layout);
+    const { values } = this.#layout;
+    const vectorCount = 2 + start.state.length + this.#ranks.length;
+    this.#arena = new Arena(vectorCount * (values + slotAlignmentValues));
+    this.#kernels = createTwinKernels(this.#arena);
+    const gradient = this.#arena.allocate(values);
+    this.#vectors = {
+      weights: this.#place(start.weights),
+      states: start.state.map((part) => this.#place(part)),
+      gradient,
+      held: this.#ranks.map((_, __, { length }) =>
+        length === 1 ? gradient : this.#arena.allocate(values),
+      ),
+    };
+    this.#job = new ComputeJob({
+      spec,
+      dataset: parts.dataset,
+      engine: parts.engine,
+      parameters: this.#arena.view(this.#vectors.weights, values),
+      gradients: this.#arena.view(gradient, values),
+    });
+  }
+
+  async run(): Promise<BaselineResult> {
+    try {
+      return this.#result(await this.#train(), null);
+    } catch (thrown) {
+      if (!(thrown instanceof PacelineError) || thrown.code !== "diverged") throw thrown;
+      return this.#result("failed", thrown);
+    }
+  }
+
+  close(): void {
+    this.#job.close();
+  }
+
+  async #train(): Promise<RunOutcome> {
+    this.#ledger.begin(this.#parts.nowMs());
+    if (this.#isDue(null)) this.#evaluate(false);
+    while (!this.#cursor.done) {
+      const cut = this.#cursor.cutNext(this.#ranks);
+      this.#epoch = cut.epoch;
+      this.#ledger.openEpoch(cut.epoch, this.#parts.nowMs());
+      if (await this.#trainEpoch(cut)) return "interrupted";
+      const skipped = this.#cursor.skipped(cut);
+      const record = this.#ledger.closeEpoch(cut.epoch, skipped, this.#parts.nowMs());
+      assert(record !== null, "an epoch ends once", { epoch: cut.epoch });
+      const text = `Epoch ${cut.epoch + 1}/${this.#spec.epochs} completed`;
+      this.#hooks.onEvent?.({ kind: "epoch", text, ...record });
+      const final = this.#cursor.done;
+      if (final || this.#isDue(cut.epoch + 1)) this.#evaluate(final);
+    }
+    return "done";
+  }
+
+  /** Takes the epoch's steps; true when it was asked to stop within. */
+  async #trainEpoch(cut: Cut): Promise<boolean> {
+    const before = this.#counts.map((counts) => ({ ...counts }));
+    let stopped = false;
+    while (this.#steps < cut.lastStep && !stopped) {
+      this.#step(cut);
+      stopped = (await this.#hooks.afterStep?.(this.#progress())) ?? false;
+      if (!stopped && this.#steps < cut.lastStep && this.#isDue(null)) this.#evaluate(false);
+    }
+    for (const share of cut.shares) {
+      share.next = this.#rangeOf(share, cut).start;
+      share.nextStep = this.#steps;
+      const counts = this.#counts[share.rank]!;
+      const { examples, lossSum, computeSeconds } = before[share.rank]!;
+      this.#ledger.addPiece(cut.epoch, share.rank, {
+        examples: counts.examples - examples,
+        lossSum: counts.lossSum - lossSum,
+        seconds: counts.computeSeconds - computeSeconds,
+      });
+    }
+    return stopped;
+  }
+
+  #step(cut: Cut): void {
+    const contributions = cut.shares
+      .map((share) => ({ rank: share.rank, range: this.#rangeOf(share, cut) }))
+      .filter(({ range }) => range.end > range.start)
+      .map(({ rank, range }) => {
+        this.#computeGradient(rank, cut.epoch, range);
+        return { offset: this.#vectors.held[rank]!, examples: range.end - range.start };
+      });
+    const startedMs = this.#parts.nowMs();
+    this.#lr = this.#learningRate();
+    for (const { offset, length, group } of this.#layout.chunks) {
+      assert(group !== "buffer", "the model keeps no buffers");
+      const inputs = contributions.map((one) => ({ ...one, offset: one.offset + offset }));
+      const gradient = inputs[0]!.offset;
+      this.#kernels.fold(gradient, inputs, length, this.#spec.reduce);
+      const moment = { lr: this.#lr, scale: 1, group, updateCount: this.#steps + 1 };
+      const [state1, state2] = this.#vectors.states.map((state) => state + offset);
+      this.#kernels.update(updateScalars(this.#spec.updateRule, moment), {
+        weightsIn: this.#vectors.weights + offset,
+        weightsOut: this.#vectors.weights + offset,
+        gradient,
+        state1: state1 ?? null,
+        state2: state2 ?? null,
+        length,
+      });
+    }
+    this.#updateSeconds += (this.#parts.nowMs() - startedMs) / 1000;
+    this.#pushes += contributions.length;
+    this.#examples += contributions.reduce((sum, { examples }) => sum + examples, 0);
+    this.#steps++;
+    for (const counts of this.#counts) counts.clock = this.#steps;
+  }
+
+  /** Leaves the gradient of a rank's batch in its slot. */
+  #computeGradient(rank: number, epoch: number, range: Range): void {
+    const step = this.#steps;
+    const { gradient, held } = this.#vectors;
+    const startedMs = this.#parts.nowMs();
+    const lossSum = this.#job.compute({ step, epoch, range }, rank, () => {});
+    if (!Number.isFinite(lossSum)) throw this.#diverged(`loss is ${lossSum}`, rank);
+    const broken = this.#layout.chunks.find(
+      ({ offset, length }) => !this.#kernels.finite(gradient + offset, length),
+    );
+    if (broken !== undefined) {
+      throw this.#diverged(`gradient of chunk ${broken.index} is not finite`, rank);
+    }
+    if (held[rank] !== gradient) this.#kernels.copy(gradient, held[rank]!, this.#layout.values);
+    const counts = this.#counts[rank]!;
+    counts.lossSum += lossSum;
+    counts.examples += range.end - range.start;
+    counts.computeSeconds += (this.#parts.nowMs() - startedMs) / 1000;
+  }
+
+  /** A rank's batch of the present step: positions of the epoch's permutation, maybe none. */
+  #rangeOf({ start: first, end }: Share, { firstStep }: Cut): Range {
+    const { batchSize } = this.#spec;
+    const start = Math.min(end, first + (this.#steps - firstStep) * batchSize);
+    return { start, end: Math.min(end, start + batchSize) };
+  }
+
+  #learningRate(): number {
+    const lr = learningRate(this.#spec.schedule, this.#examples);
+    if (this.#spec.lrScaling === "none") return lr;
+    return (lr * this.#ranks.length) / this.#spec.workersMax;
+  }
+
+  /** Is an evaluation due here, inside an epoch (null) or at the end of the one of this number? */
+  #isDue(epochNumber: number | null): boolean {
+    const every = this.#spec.evaluateEvery;
+    if (every === null) return false;
+    if (every.unit === "step") return this.#steps % every.count === 0;
+    return epochNumber !== null && epochNumber % every.count === 0;
+  }
+
+  /** The whole test set in the shares that the workers would take. */
+  #evaluate(final: boolean): void {
+    this.#ledger.interrupt(this.#parts.nowMs());
+    const about = { id: 0, epoch: this.#epoch, step: this.#steps, final };
+    const { testExamples } = this.#spec;
+    const evaluation = new Evaluation({ ...about, testExamples, ranks: this.#ranks });
+    for (const { range } of evaluation.assignments()) {
+      const { correct, lossSum } = this.#job.evaluate(range);
+      evaluation.report(range, correct, lossSum);
+    }
+    const outcome = evaluation.outcome();
+    assert(outcome !== null, "every share is evaluated");
+    const nowMs = this.#parts.nowMs();
+    this.#ledger.resume(nowMs);
+    const { epoch, step } = about;
+    const atSeconds = this.#ledger.elapsedSeconds(nowMs);
+    const record: EvaluationRecord = { epoch, step, final, ...outcome, atSeconds };
+    this.#evaluations.push(record);
+    const sums = `${outcome.accuracyPercent.toFixed(2)}% and loss ${outcome.loss.toFixed(4)}`;
+    const text = `test accuracy ${sums} at step ${step}`;
+    this.#hooks.onEvent?.({ kind: "evaluation", text, ...record });
+  }
+
+  #progress(): BaselineProgress {
+    return {
+      epoch: this.#epoch,
+      globalSteps: this.#steps,
+      examples: this.#examples,
+      evaluations: this.#evaluations,
+      server: this.#serverStatistics(),
+      workers: this.#counts.map((counts) => ({
+        ...counts,
+        lossCount: counts.examples,
+        waitSeconds: 0,
+      })),
+    };
+  }
+
+  #serverStatistics(): ServerStatistics {
+    const chunks = this.#layout.chunks.length;
+    return {
+      versionMin: this.#steps,
+      versionMax: this.#steps,
+      chunks,
+      pushes: this.#pushes,
+      updates: chunks * this.#steps,
+      updateSeconds: this.#updateSeconds,
+      stalenessSum: 0,
+      stalenessCount: 0,
+      stalenessMax: 0,
+      rejected: 0,
+      duplicates: 0,
+      tornSteps: 0,
+      bytesIn: 0,
+      bytesOut: 0,
+      lr: this.#lr,
+    };
+  }
+
+  #result(outcome: RunOutcome, failure: PacelineError | null): BaselineResult {
+    const { values, chunks } = this.#layout;
+    const nowMs = this.#parts.nowMs();
+    const marks: ChunkMarks = {
+      version: this.#steps,
+      examples: this.#examples,
+      sealedStep: this.#steps - 1,
+      applied: [],
+    };
+    const evaluations = this.#evaluations;
+    const counted = { evaluations, viewNumber: 0, incarnations: 0, tornSteps: 0 };
+    const ledger = this.#ledger.snapshot(nowMs);
+    return {
+      ...this.#progress(),
+      outcome,
+      failure,
+      weights: this.#arena.view(this.#vectors.weights, values).slice(),
+      state: this.#vectors.states.map((offset) => this.#arena.view(offset, values).slice()),
+      marks: chunks.map(() => marks),
+      epochs: this.#ledger.closed,
+      snapshot: { ...counted, ...ledger, cursor: this.#cursor.snapshot() },
+      trainingSeconds: this.#ledger.elapsedSeconds(nowMs),
+    };
+  }
+
+  #place(values: Float32Array): number {
+    const offset = this.#arena.allocate(values.length);
+    this.#arena.view(offset, values.length).set(values);
+    return offset;
+  }
+
+  #diverged(what: string, rank: number): PacelineError {
+    const where = `at step ${this.#steps} on worker ${rank}`;
+    return new PacelineError("diverged", `${what} ${where}: lower --lr, or look at the data`, {
+      details: { step: this.#steps, rank },
+    });
+  }
+}

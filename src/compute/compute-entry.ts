@@ -1,0 +1,126 @@
+/**
+ * The compute thread's own side: takes one request after the other, computes, and reports. Values
+ * never travel in messages; both sides see the same parameters and gradients.
+ */
+import { type MessagePort, parentPort } from "node:worker_threads";
+import { assert } from "../assert.js";
+import type { Range } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
+import { type Dataset, loadDataset } from "../data/dataset.js";
+import { createEngine } from "../engine/engines.js";
+import { type ErrorCode, toPacelineError } from "../errors.js";
+import type { ComputeRequest } from "../host/compute-port.js";
+import { ComputeJob } from "./compute-job.js";
+
+/** Where data sets lie. */
+export interface DataPlace {
+  readonly dataDir: string | null;
+  readonly cacheDir: string | null;
+}
+
+/** What the thread is asked. `job` counts the calls of `prepare`; reports carry it back. */
+export type ThreadRequest =
+  | {
+      readonly type: "prepare";
+      readonly job: number;
+      readonly spec: RunSpec;
+      readonly rank: number;
+      readonly place: DataPlace;
+      readonly parameters: SharedArrayBuffer;
+      readonly gradients: SharedArrayBuffer;
+    }
+  | ({ readonly type: "compute"; readonly job: number } & ComputeRequest)
+  | { readonly type: "evaluate"; readonly job: number; readonly range: Range };
+
+/** What the thread says. */
+export type ThreadReport = { readonly job: number } & (
+  | { readonly type: "log"; readonly text: string }
+  | { readonly type: "prepared" }
+  | { readonly type: "ready"; readonly step: number; readonly chunks: readonly number[] }
+  | { readonly type: "computed"; readonly step: number; readonly lossSum: number }
+  | { readonly type: "evaluated"; readonly correct: number; readonly lossSum: number }
+  | {
+      readonly type: "failed";
+      readonly code: ErrorCode;
+      readonly message: string;
+      /** Where it was thrown. */
+      readonly stack: string | null;
+    }
+);
+
+class ComputeThreadSide {
+  readonly #port: MessagePort;
+  #job: { readonly compute: ComputeJob; readonly rank: number } | null = null;
+  #data: { readonly key: string; readonly dataset: Dataset } | null = null;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+  }
+
+  async handle(request: ThreadRequest): Promise<void> {
+    const { job } = request;
+    try {
+      if (request.type === "prepare") await this.#prepare(request);
+      else this.#perform(request);
+    } catch (thrown) {
+      const { code, message } = toPacelineError(thrown);
+      const stack = (thrown instanceof Error ? thrown.stack : null) ?? null;
+      this.#report({ job, type: "failed", code, message, stack });
+    }
+  }
+
+  async #prepare(request: ThreadRequest & { readonly type: "prepare" }): Promise<void> {
+    const { job, spec, rank, place } = request;
+    this.#job?.compute.close();
+    this.#job = null;
+    const { engine, reason } = createEngine(spec.engine);
+    this.#report({ job, type: "log", text: reason });
+    const dataset = await this.#datasetOf(spec, place, (text) => {
+      this.#report({ job, type: "log", text });
+    });
+    const parameters = new Float32Array(request.parameters);
+    const gradients = new Float32Array(request.gradients);
+    const compute = new ComputeJob({ spec, dataset, engine, parameters, gradients });
+    this.#job = { compute, rank };
+    this.#report({ job, type: "prepared" });
+  }
+
+  /** A data set stays in memory for the next job on it. */
+  async #datasetOf(spec: RunSpec, place: DataPlace, log: (text: string) => void): Promise<Dataset> {
+    const { data, trainExamples: trainLimit, testExamples: testLimit } = spec;
+    const key = `${data}/${trainLimit}/${testLimit}`;
+    if (this.#data?.key !== key) {
+      this.#data = null;
+      const dataset = await loadDataset(data, { ...place, trainLimit, testLimit, log });
+      this.#data = { key, dataset };
+    }
+    return this.#data.dataset;
+  }
+
+  #perform(request: Exclude<ThreadRequest, { readonly type: "prepare" }>): void {
+    const { job } = request;
+    assert(this.#job !== null, "a job is prepared before it is computed", { job });
+    const { compute, rank } = this.#job;
+    if (request.type === "evaluate") {
+      this.#report({ job, type: "evaluated", ...compute.evaluate(request.range) });
+      return;
+    }
+    const { step } = request;
+    const lossSum = compute.compute(request, rank, (chunks) => {
+      this.#report({ job, type: "ready", step, chunks });
+    });
+    this.#report({ job, type: "computed", step, lossSum });
+  }
+
+  #report(report: ThreadReport): void {
+    this.#port.postMessage(report);
+  }
+}
+
+if (parentPort !== null) {
+  const side = new ComputeThreadSide(parentPort);
+  let last: Promise<void> = Promise.resolve();
+  parentPort.on("message", (request: ThreadRequest) => {
+    last = last.then(() => side.handle(request));
+  });
+}

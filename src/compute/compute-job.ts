@@ -1,0 +1,158 @@
+/**
+ * What one worker computes in one run, without a thread or a message: gradients of batches taken
+ * from the epoch's permutation, and sums over test examples. The compute thread and the baseline
+ * share it, so that both compute the same bits.
+ *
+ * Parameters and gradients are flat vectors in the run's layout and belong to the caller.
+ */
+import type { Layout } from "../contract/layout.js";
+import type { Range } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
+import type { Dataset } from "../data/dataset.js";
+import { epochPermutation } from "../data/partition.js";
+import { PacelineError } from "../errors.js";
+import type { ComputeRequest } from "../host/compute-port.js";
+import type { Engine, Executor } from "../nn/engine.js";
+import { valuesIn } from "../nn/layer-kind.js";
+import { layoutOf, modelOf } from "./initial-state.js";
+
+/**
+ * The most test examples computed at once; a constant, so that a range's sums have the same bits
+ * everywhere.
+ */
+export const evaluationBatchExamples = 128;
+
+/** What a job is made of. */
+export interface ComputeJobParts {
+  readonly spec: RunSpec;
+  readonly dataset: Dataset;
+  readonly engine: Engine;
+  readonly parameters: Float32Array;
+  readonly gradients: Float32Array;
+}
+
+/** A model bound to memory and data. */
+export class ComputeJob {
+  readonly #spec: RunSpec;
+  readonly #dataset: Dataset;
+  readonly #executor: Executor;
+  readonly #readiness: ChunkReadiness;
+  readonly #x: Float32Array;
+  readonly #y: Int32Array;
+  readonly #testOrder: Uint32Array;
+  #order: { readonly epoch: number; readonly examples: Uint32Array } | null = null;
+
+  /** @throws PacelineError `data` when the data set is smaller than the run's. */
+  constructor({ spec, dataset, engine, parameters, gradients }: ComputeJobParts) {
+    demandCounts(spec, dataset);
+    const graph = modelOf(spec);
+    const layout = layoutOf(spec);
+    const places = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
+    const batchMax = Math.max(spec.batchSize, evaluationBatchExamples);
+    const placement = (name: string) => places.get(name)!;
+    this.#spec = spec;
+    this.#dataset = dataset;
+    this.#executor = engine.bind(graph, { parameters, gradients, placement, batchMax });
+    this.#readiness = new ChunkReadiness(layout);
+    this.#x = new Float32Array(batchMax * valuesIn(graph.inputShape));
+    this.#y = new Int32Array(batchMax);
+    this.#testOrder = Uint32Array.from({ length: spec.testExamples }, (_, index) => index);
+  }
+
+  /**
+   * Writes the gradient of one batch and says which chunks are final, as they become so; none where
+   * the sum of losses, which is returned, is not finite.
+   * @param rank names, with seed and step, the random stream of dropout.
+   */
+  compute(
+    { step, epoch, range }: ComputeRequest,
+    rank: number,
+    onReady: (chunks: readonly number[]) => void,
+  ): number {
+    this.#readiness.begin();
+    const batch = this.#fill(this.#dataset.train, this.#orderOf(epoch), range);
+    const { lossSum } = this.#executor.step(
+      batch,
+      ["dropout", this.#spec.seed, rank, step],
+      (tensor) => {
+        const chunks = this.#readiness.finish(tensor);
+        if (chunks.length > 0) onReady(chunks);
+      },
+    );
+    return lossSum;
+  }
+
+  /** Sums over test examples [start, end), in the test set's own order. */
+  evaluate({ start, end }: Range): { correct: number; lossSum: number } {
+    let correct = 0;
+    let lossSum = 0;
+    for (let from = start; from < end; from += evaluationBatchExamples) {
+      const range = { start: from, end: Math.min(end, from + evaluationBatchExamples) };
+      const outcome = this.#executor.evaluate(
+        this.#fill(this.#dataset.test, this.#testOrder, range),
+      );
+      correct += outcome.correct;
+      lossSum += outcome.lossSum;
+    }
+    return { correct, lossSum };
+  }
+
+  /** Gives up the engine's resources. */
+  close(): void {
+    this.#executor.close();
+  }
+
+  #fill(split: Dataset["train"], order: Uint32Array, { start, end }: Range) {
+    split.fill(order, start, end, this.#x, this.#y);
+    return { x: this.#x, y: this.#y, n: end - start };
+  }
+
+  #orderOf(epoch: number): Uint32Array {
+    if (this.#order?.epoch !== epoch) {
+      const { trainExamples, seed } = this.#spec;
+      this.#order = { epoch, examples: epochPermutation(trainExamples, seed, epoch) };
+    }
+    return this.#order.examples;
+  }
+}
+
+/** Which chunks are final once a tensor's gradient is: those of whose tensors none is missing. */
+export class ChunkReadiness {
+  readonly #chunksOf = new Map<string, readonly number[]>();
+  readonly #tensorCounts: readonly number[];
+  #missing: number[] = [];
+
+  constructor(layout: Layout) {
+    const counts = layout.chunks.map(() => 0);
+    for (const { name, offset, length } of layout.tensors) {
+      const chunks = layout.chunks
+        .filter((chunk) => chunk.offset < offset + length && offset < chunk.offset + chunk.length)
+        .map((chunk) => chunk.index);
+      for (const chunk of chunks) counts[chunk]!++;
+      this.#chunksOf.set(name, chunks);
+    }
+    this.#tensorCounts = counts;
+  }
+
+  /** A step begins: nothing is final. */
+  begin(): void {
+    this.#missing = [...this.#tensorCounts];
+  }
+
+  /** A tensor's gradient is final; returns the chunks that thereby are. */
+  finish(tensor: string): number[] {
+    return this.#chunksOf.get(tensor)!.filter((chunk) => --this.#missing[chunk]! === 0);
+  }
+}
+
+function demandCounts(spec: RunSpec, { train, test }: Dataset): void {
+  const counts = [
+    ["training", train.count, spec.trainExamples],
+    ["test", test.count, spec.testExamples],
+  ] as const;
+  for (const [split, found, wanted] of counts) {
+    if (found === wanted) continue;
+    const here = `${spec.data} has ${found} ${split} examples here and the run counts on ${wanted}`;
+    throw new PacelineError("data", `${here}: give every member the same files`);
+  }
+}

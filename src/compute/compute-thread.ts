@@ -1,0 +1,158 @@
+/**
+ * A ComputePort whose work is done by a thread of its own, so that messages flow while it computes.
+ * The thread is started by the first `prepare` and lives until `close`; parameters and gradients
+ * lie in memory that both threads see.
+ */
+import { Worker } from "node:worker_threads";
+import type { Range } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
+import { PacelineError, toPacelineError } from "../errors.js";
+import type {
+  ComputeListener,
+  ComputePort,
+  ComputeRequest,
+  PreparedJob,
+} from "../host/compute-port.js";
+import type { DataPlace, ThreadReport, ThreadRequest } from "./compute-entry.js";
+import { layoutOf } from "./initial-state.js";
+
+/** What the thread has to know besides the run. */
+export interface ComputeThreadOptions extends DataPlace {
+  /** Takes one line: which engine computes and why, how fetching goes on. */
+  log(text: string): void;
+  /** The thread's program, for tests. */
+  readonly entry?: URL;
+}
+
+/** A thread that computes; nothing is started before `prepare`. */
+export function createComputeThread(options: ComputeThreadOptions): ComputePort {
+  return new ComputeThread(options);
+}
+
+interface Job {
+  readonly id: number;
+  readonly listener: ComputeListener;
+  /** Ends `prepare`; the last does nothing once it has ended. */
+  readonly resolve: () => void;
+  readonly reject: (error: PacelineError) => void;
+  prepared: boolean;
+}
+
+class ComputeThread implements ComputePort {
+  readonly #options: ComputeThreadOptions;
+  #thread: Worker | null = null;
+  #job: Job | null = null;
+  #jobs = 0;
+  #closed = false;
+
+  constructor(options: ComputeThreadOptions) {
+    this.#options = options;
+  }
+
+  async prepare(spec: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedJob> {
+    if (this.#closed) throw givenUp();
+    this.#job?.reject(givenUp());
+    const layout = layoutOf(spec);
+    const { dataDir, cacheDir } = this.#options;
+    const place = { dataDir, cacheDir };
+    const parameters = new SharedArrayBuffer(layout.values * 4);
+    const gradients = new SharedArrayBuffer(layout.values * 4);
+    await new Promise<void>((resolve, reject) => {
+      const job = { id: ++this.#jobs, listener, resolve, reject, prepared: false };
+      this.#job = job;
+      this.#ask({ type: "prepare", job: job.id, spec, rank, place, parameters, gradients });
+    });
+    return {
+      layout,
+      parameters: new Float32Array(parameters),
+      gradients: new Float32Array(gradients),
+    };
+  }
+
+  compute({ step, epoch, range }: ComputeRequest): void {
+    this.#ask({ type: "compute", job: this.#jobs, step, epoch, range });
+  }
+
+  evaluate(range: Range): void {
+    this.#ask({ type: "evaluate", job: this.#jobs, range });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#job?.reject(givenUp());
+    this.#job = null;
+    const thread = this.#thread;
+    this.#thread = null;
+    await thread?.terminate();
+  }
+
+  #ask(request: ThreadRequest): void {
+    if (this.#closed) return;
+    this.#thread ??= this.#start();
+    this.#thread.postMessage(request);
+  }
+
+  #start(): Worker {
+    const entry = this.#options.entry ?? new URL("./compute-entry.js", import.meta.url);
+    // Flags of the process, such as --input-type, may forbid a thread that starts from a file.
+    const thread = new Worker(entry, { name: "compute", execArgv: [] });
+    const end = (error: PacelineError) => {
+      if (this.#thread !== thread) return;
+      this.#thread = null;
+      this.#fail(error);
+    };
+    thread.on("message", (report: ThreadReport) => {
+      if (this.#thread === thread && report.job === this.#job?.id)
+        this.#onReport(report, this.#job);
+    });
+    thread.on("error", (cause) => end(toPacelineError(cause)));
+    thread.on("exit", (exitCode) => {
+      const sentence = `the compute thread ended by itself with exit code ${exitCode}`;
+      end(new PacelineError("internal", `${sentence}; start the worker again`));
+    });
+    return thread;
+  }
+
+  #onReport(report: ThreadReport, job: Job): void {
+    const { listener } = job;
+    switch (report.type) {
+      case "log":
+        this.#options.log(report.text);
+        break;
+      case "prepared":
+        job.prepared = true;
+        job.resolve();
+        break;
+      case "ready":
+        for (const chunk of report.chunks) {
+          if (this.#job !== job) return;
+          listener.onChunkReady(report.step, chunk);
+        }
+        break;
+      case "computed":
+        listener.onComputed(report.step, report.lossSum);
+        break;
+      case "evaluated":
+        listener.onEvaluated(report.correct, report.lossSum);
+        break;
+      case "failed": {
+        const cause = report.stack ?? undefined;
+        this.#fail(new PacelineError(report.code, report.message, { cause }));
+        break;
+      }
+      default:
+        report satisfies never;
+    }
+  }
+
+  #fail(error: PacelineError): void {
+    const job = this.#job;
+    if (job === null) return;
+    if (job.prepared) job.listener.onFailed(error);
+    else job.reject(error);
+  }
+}
+
+function givenUp(): PacelineError {
+  return new PacelineError("unavailable", "computing was given up before it was prepared");
+}

@@ -1,0 +1,43 @@
+/** What a run spec says of its model: the graph, the layout of its values, and how they start. */
+import { type Layout, layOut } from "../contract/layout.js";
+import type { ChunkMarks } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
+import { describeDataset } from "../data/dataset.js";
+import type { ModelState } from "../host/state-transfer.js";
+import { statePartCount } from "../kernels/update-rule.js";
+import { initialParameters } from "../nn/initialise.js";
+import type { ModelGraph } from "../nn/model.js";
+import { buildModel } from "../nn/models.js";
+
+/**
+ * The graph of the run's model, fitted to its data set.
+ * @throws PacelineError `usage` for an unknown model or data set, or two that don't go together.
+ */
+export function modelOf(spec: Pick<RunSpec, "model" | "data">): ModelGraph {
+  const { classes, inputShape } = describeDataset(spec.data);
+  return buildModel(spec.model, { classes, inputShape });
+}
+
+/** The layout of the run's parameters; every process that knows the spec finds the same. */
+export function layoutOf(spec: Pick<RunSpec, "model" | "data" | "chunkValues">): Layout {
+  return layOut(modelOf(spec).tensors, spec.chunkValues);
+}
+
+/**
+ * Weights drawn from the run's seed, state of zeros, and marks of chunks that nothing was applied
+ * to.
+ */
+export function initialState(spec: RunSpec, layout: Layout): ModelState {
+  const places = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
+  const placement = (name: string) => places.get(name)!;
+  return {
+    weights: initialParameters(modelOf(spec), spec.seed, placement, layout.values),
+    state: Array.from(
+      { length: statePartCount(spec.updateRule) },
+      () => new Float32Array(layout.values),
+    ),
+    marks: layout.chunks.map(
+      (): ChunkMarks => ({ version: 0, examples: 0, sealedStep: -1, applied: [] }),
+    ),
+  };
+}

@@ -1,0 +1,303 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { RunResult } from "../contract/run-events.js";
+import { PacelineError } from "../errors.js";
+import {
+  begin,
+  done,
+  epoch,
+  evaluation,
+  lost,
+  member,
+  picture,
+  registered,
+  steps,
+  type Trial,
+} from "./run-report-trial.js";
+
+const rule = "=".repeat(60);
+const statistics = [
+  rule,
+  "PARAMETER SERVER FINAL STATISTICS",
+  rule,
+  "Mode:                    sync",
+  "Total workers:           2",
+  "Total training time:     4.00 s",
+  "Global steps completed:  20",
+  "Total parameter updates: 20",
+  "Gradients processed:     40",
+  "Average update time:     2.000 ms",
+  "Updates per second:      5.00",
+  "Learning rate:           0.1",
+  rule,
+];
+const metricsLines = [
+  'METRICS_JSON: {"type":"SERVER_FINAL_METRICS","mode":"sync","total_workers":2,' +
+    '"total_training_time_seconds":4,"global_steps_completed":20,"total_parameter_updates":20,' +
+    '"gradients_processed":40,"average_update_time_seconds":0.002,"updates_per_second":5,' +
+    '"learning_rate":0.1}',
+  'METRICS_JSON: {"type":"WORKER_FINAL_METRICS","worker_id":0,"total_workers":2,' +
+    '"total_training_time_seconds":4,"average_epoch_time_seconds":2,"epoch_times_seconds":[2,2],' +
+    '"final_test_accuracy_percent":96,"all_accuracies_percent":[95,96],' +
+    '"local_steps_completed":20,"batch_size":10,"learning_rate":0.1,"num_epochs":2}',
+  'METRICS_JSON: {"type":"WORKER_FINAL_METRICS","worker_id":1,"total_workers":2,' +
+    '"total_training_time_seconds":4,"average_epoch_time_seconds":1.5,' +
+    '"epoch_times_seconds":[1.5,1.5],"final_test_accuracy_percent":96,' +
+    '"all_accuracies_percent":[95,96],"local_steps_completed":20,"batch_size":10,' +
+    '"learning_rate":0.1,"num_epochs":2}',
+];
+const summary = [
+  "Experiment            Mode    Workers    Time(s)   Epoch(s)  Accuracy(%)",
+  "--------------------  ------  -------  ---------  ---------  -----------",
+  "trial                 sync          2        4.0       1.75        96.00",
+];
+
+/** A run without trouble, as the coordinator tells it. */
+function tellAll({ report, clock }: Trial): void {
+  for (const rank of [0, 1]) report.onEvent(registered(rank));
+  report.onEvent({ kind: "view", number: 1, workers: [0, 1], servers: [0], text: "view 1: all" });
+  report.onEvent({ kind: "started", text: "training starts with 2 workers and 1 server" });
+  report.onSnapshot(picture([member("server", 0), member("worker", 0), member("worker", 1)]));
+  clock.ms = 2000;
+  report.onEvent(epoch(0));
+  report.onEvent(evaluation(0));
+  clock.ms = 4000;
+  report.onEvent(epoch(1));
+  report.onEvent(evaluation(1));
+  report.onEvent({ kind: "ended", outcome: "done", text: "run done: training is done" });
+}
+
+const told = [
+  "Worker 0 registered with ID 0 (pid 10 on box)",
+  "Worker 1 registered with ID 1 (pid 11 on box)",
+  "training starts with 2 workers and 1 server",
+  "Epoch 1/2 completed: 2.00 s, loss 0.3123, accuracy 95.00%, 100 examples/s, 2 workers",
+  "Epoch 2/2 completed: 2.00 s, loss 0.3123, accuracy 96.00%, 100 examples/s, 2 workers",
+  "Worker 0 completed training!",
+  "Worker 1 completed training!",
+  "result in runs/trial/result.json",
+];
+
+describe("without a terminal", () => {
+  test("standard error has a line an epoch, standard output the results", async () => {
+    const trial = begin();
+    tellAll(trial);
+    assert.equal(await trial.report.finish(done), 0);
+    assert.deepEqual(trial.err(), told);
+    const accuracy = "Final test accuracy: 96.00%";
+    assert.deepEqual(trial.out(), [accuracy, ...statistics, ...metricsLines, ...summary]);
+    assert.equal(trial.results.length, 1);
+  });
+
+  test("with --json standard output has METRICS_JSON and, last, the result", async () => {
+    const trial = begin({ options: { json: true } });
+    tellAll(trial);
+    await trial.report.finish(done);
+    assert.deepEqual(trial.out().slice(0, -1), metricsLines);
+    assert.deepEqual(JSON.parse(trial.out().at(-1) ?? ""), trial.results[0]);
+    assert.ok(trial.err().includes("PARAMETER SERVER FINAL STATISTICS"));
+    assert.ok(trial.err().includes("Final test accuracy: 96.00%"));
+  });
+
+  test("told to be quiet it says what went wrong, and the results", async () => {
+    const trial = begin({ options: { quiet: true }, io: { isTerminal: true } });
+    tellAll(trial);
+    trial.report.onEvent({ kind: "warning", text: "the link is slow" });
+    trial.report.onEvent(lost);
+    await trial.report.finish(done);
+    assert.deepEqual(trial.err(), ["warning: the link is slow", lost.text]);
+    assert.equal(trial.out()[0], "Final test accuracy: 96.00%");
+  });
+
+  test("told to be verbose it tells of views and of every evaluation", async () => {
+    const trial = begin({ options: { verbose: true } });
+    tellAll(trial);
+    const said = trial.err();
+    assert.ok(said.includes("view 1: all"));
+    assert.ok(said.includes("test accuracy 95.00% and loss 0.2500 at step 10"));
+    assert.ok(said.includes("run done: training is done"));
+  });
+
+  test("trouble is yellow where colours are welcome", () => {
+    const trial = begin({ io: { color: true } });
+    trial.report.onEvent({ ...lost, text: "worker-1 \u001b[2J is lost" });
+    assert.deepEqual(trial.err(), ["\u001b[33mworker-1  [2J is lost\u001b[39m"]);
+  });
+});
+
+describe("an epoch's line", () => {
+  const lines = (trial: Trial) =>
+    trial.err().map((line) => line.replace(/: .*?(accuracy [\d.]+%|examples).*/, " $1"));
+
+  test("waits for its accuracy, and not for one that is not to come", () => {
+    const trial = begin({ spec: { epochs: 4, evaluateEvery: { unit: "epoch", count: 2 } } });
+    trial.report.onEvent(epoch(0));
+    assert.deepEqual(lines(trial), ["Epoch 1/4 completed examples"]);
+    trial.report.onEvent(epoch(1));
+    assert.equal(lines(trial).length, 1);
+    trial.report.onEvent(evaluation(1, { final: false }));
+    assert.deepEqual(lines(trial).slice(1), ["Epoch 2/4 completed accuracy 96.00%"]);
+  });
+
+  test("keeps its place when a later epoch ends or is evaluated first", async () => {
+    const trial = begin({ spec: { epochs: 5 } });
+    for (const number of [0, 1, 2]) trial.report.onEvent(epoch(number));
+    assert.deepEqual(lines(trial), []);
+    trial.report.onEvent(evaluation(1, { final: false }));
+    const both = ["Epoch 1/5 completed examples", "Epoch 2/5 completed accuracy 96.00%"];
+    assert.deepEqual(lines(trial), both);
+    await trial.report.finish({ ...done, outcome: "interrupted" });
+    assert.deepEqual(lines(trial).slice(0, 3), [...both, "Epoch 3/5 completed examples"]);
+  });
+
+  test("of the last epoch waits for the final evaluation", () => {
+    const trial = begin({ spec: { evaluateEvery: { unit: "step", count: 5 } } });
+    trial.report.onEvent(epoch(0));
+    trial.report.onEvent(epoch(1));
+    const early = evaluation(1, { final: false, step: 15 });
+    trial.report.onEvent(early);
+    assert.deepEqual(trial.err().slice(1), [early.text]);
+    trial.report.onEvent(evaluation(1));
+    assert.deepEqual(lines(trial).slice(2), ["Epoch 2/2 completed accuracy 96.00%"]);
+  });
+
+  test("names the examples that were skipped", () => {
+    const trial = begin({ spec: { evaluateEvery: null, epochs: 3 } });
+    trial.report.onEvent(epoch(0, { skipped: 37, workerSeconds: { 0: 1 } }));
+    assert.match(trial.err()[0] ?? "", /, 1 worker, 37 examples skipped$/);
+  });
+});
+
+describe("on a terminal", () => {
+  const visible = (text: string) => text.replaceAll("\u001b", "ESC");
+
+  test("epochs are rows of a table above the live region", async () => {
+    const trial = begin({ io: { isTerminal: true } });
+    const { report, clock } = trial;
+    report.onSnapshot(picture([member("worker", 0)], { activity: "epoch 1 of 2" }));
+    const first = "[------------------------]   0%  epoch 1/2\nworker-0   computing step 0";
+    assert.equal(trial.errText(), first);
+    clock.ms = 1000;
+    report.onEvent(epoch(0, { skipped: 5 }));
+    report.onEvent(evaluation(0));
+    const rest = trial.errText().slice(first.length);
+    assert.deepEqual(visible(rest).split("\n"), [
+      "\rESC[1AESC[JEpoch        Time(s)       Loss  Accuracy(%)  Examples/s  Workers",
+      "[------------------------]   0%  epoch 1/2",
+      "worker-0   computing step 0\rESC[1AESC[J" +
+        "---------  ---------  ---------  -----------  ----------  -------",
+      "1/2             2.00     0.3123        95.00         100        2",
+      "epoch 1: 5 examples skipped",
+      "",
+    ]);
+  });
+
+  test("the region tells how far the run is, and is gone at the end", async () => {
+    const trial = begin({ io: { isTerminal: true } });
+    const { report, clock } = trial;
+    report.onSnapshot(picture([member("worker", 0)]));
+    clock.ms = 1000;
+    const before = trial.errText().length;
+    report.onSnapshot(picture([member("worker", 0, { worker: steps(10) })]));
+    assert.equal(
+      visible(trial.errText().slice(before)),
+      "\rESC[1AESC[J[######------------------]  25%  epoch 1/2  100 examples/s  ETA 0:03\n" +
+        "worker-0   computing step 0",
+    );
+    const drawn = trial.errText().length;
+    await report.finish({ ...done, evaluations: [] });
+    assert.ok(visible(trial.errText().slice(drawn)).startsWith("\rESC[1AESC[JWorker 0 completed"));
+  });
+
+  test("there is no region with --no-progress", () => {
+    const trial = begin({ io: { isTerminal: true }, options: { progress: false } });
+    trial.report.onSnapshot(picture([member("worker", 0)]));
+    assert.equal(trial.errText(), "");
+    trial.report.onEvent(epoch(0));
+    trial.report.onEvent(evaluation(0));
+    assert.match(trial.errText(), /^Epoch 1\/2 completed: .*\n$/);
+  });
+});
+
+describe("what is worth a sentence", () => {
+  const remark = (workers: readonly string[], cores: number, phase = "preparing") => {
+    const trial = begin({ cores });
+    const members = workers.map((host, rank) => member("worker", rank, { host }));
+    for (let turn = 0; turn < 2; turn++) trial.report.onSnapshot(picture(members, { phase }));
+    return trial.err();
+  };
+
+  test("more workers than cores on this machine make nothing faster", () => {
+    const box = "box";
+    assert.deepEqual(remark([box, box, box, box], 2), [
+      "4 workers share 2 cores here: expect no speed-up over 2 workers",
+    ]);
+    assert.deepEqual(remark([box, box], 1, "training"), [
+      "2 workers share 1 core here: expect no speed-up over 1 worker",
+    ]);
+    assert.deepEqual(remark([box, box], 2), []);
+    assert.deepEqual(remark([box, "other", "third"], 2), []);
+    assert.deepEqual(remark([box, box, box], 2, "forming"), []);
+  });
+
+  test("a worker that was lost has not completed training", async () => {
+    const trial = begin();
+    for (const rank of [0, 1]) trial.report.onEvent(registered(rank));
+    trial.report.onEvent(lost);
+    await trial.report.finish(done);
+    const completed = trial.err().filter((line) => line.endsWith("completed training!"));
+    assert.deepEqual(completed, ["Worker 0 completed training!"]);
+  });
+
+  test("an interrupted run says how to go on, where there is a checkpoint", async () => {
+    const interrupted: RunResult = { ...done, outcome: "interrupted", reason: "SIGINT" };
+    const trial = begin();
+    trial.report.onEvent({ kind: "checkpoint", step: 5, text: "checkpoint of step 5 written" });
+    assert.equal(await trial.report.finish(interrupted, "SIGINT"), 130);
+    assert.ok(trial.err().includes("go on with --resume trial"));
+    assert.ok(!trial.err().some((line) => line.includes("completed training")));
+    const without = begin();
+    await without.report.finish(interrupted, "SIGINT");
+    assert.ok(!without.err().some((line) => line.includes("--resume")));
+  });
+});
+
+describe("the exit code", () => {
+  const codeOf = (changes: Partial<RunResult>, signal: NodeJS.Signals | null = null) =>
+    begin().report.finish({ ...done, ...changes }, signal);
+
+  test("is that of the failure, of the signal, or 0", async () => {
+    const failed = (code: string | null) => codeOf({ outcome: "failed", code });
+    assert.equal(await codeOf({}), 0);
+    assert.equal(await codeOf({}, "SIGINT"), 0);
+    assert.equal(await failed("too_few_workers"), 4);
+    assert.equal(await failed("diverged"), 5);
+    assert.equal(await failed("cluster_not_formed"), 3);
+    assert.equal(await failed("constructor"), 1);
+    assert.equal(await failed(null), 1);
+    assert.equal(await codeOf({ outcome: "interrupted" }, "SIGINT"), 130);
+    assert.equal(await codeOf({ outcome: "interrupted" }, "SIGTERM"), 143);
+  });
+
+  test("is 1 when the result can't be written, which is said after all was printed", async () => {
+    const full = async () => {
+      throw new PacelineError("storage", "can't write result.json: the disk is full");
+    };
+    const trial = begin({ writeResult: full });
+    assert.equal(await trial.report.finish(done), 1);
+    assert.equal(trial.err().at(-1), "can't write result.json: the disk is full");
+    assert.ok(trial.out().includes("PARAMETER SERVER FINAL STATISTICS"));
+    const failed = begin({ writeResult: full });
+    assert.equal(await failed.report.finish({ ...done, outcome: "failed", code: "diverged" }), 5);
+  });
+
+  test("of a run that never began comes with its reason and without statistics", async () => {
+    const reason = "after 60 s 1 of 1 servers and 0 of 2 workers have come";
+    const never = { trainingSeconds: 0, globalSteps: 0, epochs: [], evaluations: [], workers: {} };
+    const trial = begin();
+    const failed = { outcome: "failed", code: "cluster_not_formed", reason } as const;
+    assert.equal(await trial.report.finish({ ...done, ...never, ...failed }), 3);
+    assert.deepEqual(trial.out(), []);
+    assert.deepEqual(trial.err(), [reason, "result in runs/trial/result.json"]);
+  });
+});
