@@ -1,10 +1,13 @@
 /**
  * The one error class of Paceline. An operating failure (network, file, flag, peer) is a
- * `PacelineError` with a closed code; a bug is an assertion (see assert.ts); an expected outcome is a
- * returned value. Foreign errors are translated in one file per edge and kept as `cause`.
+ * `PacelineError` with a closed code; a bug is an assertion (see assert.ts); an expected outcome is
+ * a returned value. Foreign errors are translated in one file per edge and kept as `cause`.
  */
 
-/** Every code with one sentence of meaning, the exit code it ends a process with, and whether a retry may help. */
+/**
+ * Every code with one sentence of meaning, the exit code it ends a process with, and whether a
+ * retry may help.
+ */
 export const errorCodes = {
   usage: {
     exitCode: 2,

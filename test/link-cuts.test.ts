@@ -17,7 +17,10 @@ async function proxyTo(context: TestContext, target: string) {
   return proxy;
 }
 
-/** Two servers and two workers; worker 1 reaches the coordinator, and both reach server 1, by a proxy. */
+/**
+ * Two servers and two workers; worker 1 reaches the coordinator, and both reach server 1, by a
+ * proxy.
+ */
 async function startCluster(context: TestContext, place: Place, name: string) {
   const coordinator = place.start(["coordinator", "--port", "0", ...work, "--name", name]);
   const [, address] = await coordinator.waitFor(/coordinator listens on (\S+:\d+)/);

@@ -1,7 +1,7 @@
 /**
- * Runs the paceline command as real processes, each test in a folder of its own: starts commands there, waits for
- * what they do with a limit, finds their members through cluster.json, and in the end leaves neither processes nor
- * files behind.
+ * Runs the paceline command as real processes, each test in a folder of its own: starts commands
+ * there, waits for what they do with a limit, finds their members through cluster.json, and in the
+ * end leaves neither processes nor files behind.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";

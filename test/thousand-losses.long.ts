@@ -1,8 +1,8 @@
 /**
- * A thousand workers join a run over real gRPC and are lost again, by a goodbye, a cut or silence. The coordinator
- * runs in this process, so that its descriptors and its heap can be counted before and after; the server and one
- * worker that goes on training all the while are processes of their own.
- * `make test-long` runs it; it takes a minute or two.
+ * A thousand workers join a run over real gRPC and are lost again, by a goodbye, a cut or silence.
+ * The coordinator runs in this process, so that its descriptors and its heap can be counted before
+ * and after; the server and one worker that goes on training all the while are processes of their
+ * own. `make test-long` runs it; it takes a minute or two.
  */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -79,7 +79,8 @@ async function joinAndGo(address: string, number: number): Promise<void> {
     { role: "worker", rank, incarnation },
     reply.heartbeatIntervalMs,
   );
-  // On a busy machine one may be taken for lost before it takes part: that is a loss like the others.
+  // On a busy machine one may be taken for lost before it takes part: that is a loss like the
+  // others.
   const name = `worker ${rank} of life ${incarnation}`;
   await until(`${name} in a view, or lost`, () => inView || lost, 30_000);
   if (!lost && number % 3 === 0) {

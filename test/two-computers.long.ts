@@ -1,6 +1,7 @@
 /**
- * Does what docs/operating/two-computers.md says, literally: the commands of its two blocks run in two network
- * namespaces with a cable between them. Linux, as root, with iproute2; `make test-long` runs it.
+ * Does what docs/operating/two-computers.md says, literally: the commands of its two blocks run in
+ * two network namespaces with a cable between them. Linux, as root, with iproute2; `make test-long`
+ * runs it.
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";

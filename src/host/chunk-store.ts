@@ -1,9 +1,9 @@
 /**
- * The values of the chunks that a server holds: weights and optimizer state in the arena's slots, changed by
- * the kernels alone.
+ * The values of the chunks that a server holds: weights and optimizer state in the arena's slots,
+ * changed by the kernels alone.
  *
- * Invariant: a slot that an unfinished write refers to is never modified. An update of such weights writes to
- * another slot, and the old one is freed when the last write has ended (copy on write).
+ * Invariant: a slot that an unfinished write refers to is never modified. An update of such weights
+ * writes to another slot, and the old one is freed when the last write has ended (copy on write).
  */
 import { assert } from "../assert.js";
 import type { Layout } from "../contract/layout.js";
@@ -57,7 +57,10 @@ export class ChunkStore {
     else this.#arena.free(slot);
   }
 
-  /** Makes a slot's values the chunk's weights or a part of its state. State that is not installed is zero. */
+  /**
+   * Makes a slot's values the chunk's weights or a part of its state. State that is not installed
+   * is zero.
+   */
   install(chunk: number, part: ChunkPart, slot: number): void {
     const slots = this.#slotsOf(chunk);
     const index = chunkParts.indexOf(part) - 1;

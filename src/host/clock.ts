@@ -1,6 +1,6 @@
 /**
- * Time as hosts see it: monotonic milliseconds and one-shot timers. Production uses the process's clock, tests
- * and the simulator their own.
+ * Time as hosts see it: monotonic milliseconds and one-shot timers. Production uses the process's
+ * clock, tests and the simulator their own.
  */
 
 /** A timer that has been set. */

@@ -1,9 +1,11 @@
 /**
- * What a worker's host asks of whatever computes. In production that is a thread of its own, so that messages
- * flow while it works; in tests it may be a function. Parameters and gradients lie in memory that both see.
+ * What a worker's host asks of whatever computes. In production that is a thread of its own, so
+ * that messages flow while it works; in tests it may be a function. Parameters and gradients lie in
+ * memory that both see.
  *
- * Invariant: between `compute` and its `computed`, the host writes to no chunk of `parameters` whose gradient has
- * not been said to be ready, and the computing side writes to no gradient that it has said to be ready.
+ * Invariant: between `compute` and its `computed`, the host writes to no chunk of `parameters`
+ * whose gradient has not been said to be ready, and the computing side writes to no gradient that
+ * it has said to be ready.
  */
 import type { Layout } from "../contract/layout.js";
 import type { Range } from "../contract/messages.js";
@@ -38,7 +40,10 @@ export interface ComputeRequest {
 
 /** The computing side. One request is under way at a time. */
 export interface ComputePort {
-  /** Builds the model, finds the data; rejects with a PacelineError (data, usage). `rank` seeds dropout. */
+  /**
+   * Builds the model, finds the data; rejects with a PacelineError (data, usage). `rank` seeds
+   * dropout.
+   */
   prepare(spec: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedJob>;
   compute(request: ComputeRequest): void;
   /** Test examples [start, end), in the test set's own order. */

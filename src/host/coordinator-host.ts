@@ -1,6 +1,7 @@
 /**
- * The coordinator: performs the coordinator machine's effects. It is what the transport serves: registrations
- * are answered on the spot, each member's messages are kept until they are known to have arrived.
+ * The coordinator: performs the coordinator machine's effects. It is what the transport serves:
+ * registrations are answered on the spot, each member's messages are kept until they are known to
+ * have arrived.
  */
 
 import type {

@@ -1,7 +1,7 @@
 /**
- * What one side of a session has said and the other may not have heard. Streams deliver in order while they
- * last, so a count of messages received is all that the two sides tell each other; after a broken link the rest is
- * sent again.
+ * What one side of a session has said and the other may not have heard. Streams deliver in order
+ * while they last, so a count of messages received is all that the two sides tell each other; after
+ * a broken link the rest is sent again.
  */
 import { assert } from "../assert.js";
 

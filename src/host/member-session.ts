@@ -1,10 +1,11 @@
 /**
- * A member's side of its session with the coordinator: registers, with more and more patience between tries;
- * sends heartbeats; opens the stream again when the link breaks and has both sides say again what the other
- * has not heard.
+ * A member's side of its session with the coordinator: registers, with more and more patience
+ * between tries; sends heartbeats; opens the stream again when the link breaks and has both sides
+ * say again what the other has not heard.
  *
- * States: registering -> open <-> reopening -> over. The identity stays the same through every link that is
- * restored; when the coordinator no longer knows it, the handler is told that it was expelled.
+ * States: registering -> open <-> reopening -> over. The identity stays the same through every link
+ * that is restored; when the coordinator no longer knows it, the handler is told that it was
+ * expelled.
  */
 import type {
   CoordinatorMessage,

@@ -1,8 +1,10 @@
 /**
- * A server: performs the shard machine's effects with an arena, kernels and channels. It takes chunk messages
- * in, hands the machine their headers and the names of their slots, and does what it says, in order.
+ * A server: performs the shard machine's effects with an arena, kernels and channels. It takes
+ * chunk messages in, hands the machine their headers and the names of their slots, and does what it
+ * says, in order.
  *
- * A reply goes to the channel that its push came by; if that is gone, to nobody: the worker asks again.
+ * A reply goes to the channel that its push came by; if that is gone, to nobody: the worker asks
+ * again.
  */
 import type { Layout } from "../contract/layout.js";
 import {

@@ -1,7 +1,7 @@
 /**
- * A worker's or the coordinator's line to one server: opens a channel, says hello, and when the channel breaks
- * opens another until it is told to stop. What was on its way is not known to have arrived: whoever uses the
- * link asks again when `onOpen` is called.
+ * A worker's or the coordinator's line to one server: opens a channel, says hello, and when the
+ * channel breaks opens another until it is told to stop. What was on its way is not known to have
+ * arrived: whoever uses the link asks again when `onOpen` is called.
  */
 import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
 import type { PacelineError } from "../errors.js";

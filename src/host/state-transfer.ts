@@ -1,6 +1,7 @@
 /**
- * Moves a model's whole state between the coordinator and the servers: loads what training starts from, and
- * collects what a checkpoint keeps. Both go chunk by chunk over one channel to each server.
+ * Moves a model's whole state between the coordinator and the servers: loads what training starts
+ * from, and collects what a checkpoint keeps. Both go chunk by chunk over one channel to each
+ * server.
  */
 import type { Layout } from "../contract/layout.js";
 import {

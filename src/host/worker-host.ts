@@ -1,7 +1,7 @@
 /**
- * A worker: performs the worker machine's effects with links to the servers, a session with the coordinator and
- * something that computes. Replies are read straight into the parameters; pushes go out straight from the
- * gradients.
+ * A worker: performs the worker machine's effects with links to the servers, a session with the
+ * coordinator and something that computes. Replies are read straight into the parameters; pushes go
+ * out straight from the gradients.
  */
 import type { ChunkHeader, CoordinatorMessage } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";

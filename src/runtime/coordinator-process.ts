@@ -1,6 +1,7 @@
 /**
- * The process that coordinates: listens, takes a run (or, serving, one after the other), keeps its checkpoints and
- * reports. `paceline coordinator` is this alone; `paceline train` is this with the members as its children.
+ * The process that coordinates: listens, takes a run (or, serving, one after the other), keeps its
+ * checkpoints and reports. `paceline coordinator` is this alone; `paceline train` is this with the
+ * members as its children.
  */
 import { hostname } from "node:os";
 import type { RunResult } from "../contract/run-events.js";

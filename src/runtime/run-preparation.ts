@@ -1,7 +1,7 @@
 /**
- * From options to a run that can be handed to a coordinator: the spec, the layout, the folder, and the state to
- * start from, which is fresh or a checkpoint's. Everything that can be wrong with what the user asked for is
- * found here, before a member is told anything.
+ * From options to a run that can be handed to a coordinator: the spec, the layout, the folder, and
+ * the state to start from, which is fresh or a checkpoint's. Everything that can be wrong with what
+ * the user asked for is found here, before a member is told anything.
  */
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
@@ -86,7 +86,10 @@ async function findCheckpoint(options: ResolvedOptions, spec: RunSpec): Promise<
   return { checkpoint, name: basename(path), root: dirname(path) };
 }
 
-/** What a checkpoint fixes: the model, the update rule, and everything that its data cursor counts in. */
+/**
+ * What a checkpoint fixes: the model, the update rule, and everything that its data cursor counts
+ * in.
+ */
 function assertResumable(
   { manifest }: StoredCheckpoint,
   spec: RunSpec,

@@ -1,6 +1,6 @@
 /**
- * `paceline train`: coordinator, servers and workers on this machine. This process coordinates and supervises; the
- * members are its children and end with it.
+ * `paceline train`: coordinator, servers and workers on this machine. This process coordinates and
+ * supervises; the members are its children and end with it.
  */
 import { availableParallelism } from "node:os";
 import type { MemberRole } from "../contract/messages.js";
