@@ -94,6 +94,26 @@ test("with all workers killed and started again the run goes on", () => {
   }
 });
 
+for (const protocol of [
+  { mode: "bsp" },
+  { mode: "ssp", staleness: 1 },
+  { mode: "asp", staleness: { rule: "none", scale: 0, floor: 0, max: 0 } },
+] as const) {
+  test(`a stranger to the epoch takes over when all of its ${protocol.mode} workers are gone`, () => {
+    for (const seed of seeds) {
+      const choices = { protocol, trainExamples: 200, epochs: 2 };
+      const cluster = clusterOf(seed, choices).start(2);
+      cluster.run(1, () => training(cluster));
+      for (const rank of [0, 1]) cluster.kill(cluster.worker(rank)!, "closed");
+      for (const rank of [2, 3]) cluster.startMember("worker", rank);
+      const { outcome, epochs, reason } = cluster.run().result;
+      assert.equal(outcome, "done", reason);
+      assert.equal(epochs[1]!.skipped, 0);
+      assert.deepEqual(cluster.refusals, []);
+    }
+  });
+}
+
 test("below its minimum a run waits for who may come back, and ends without", () => {
   const cluster = clusterOf(1, { workersMin: 3, epochs: 40 }).start();
   cluster.run(1, () => training(cluster));

@@ -302,8 +302,11 @@ export class Training implements WorkFloor {
     this.#giveView(view);
   }
 
+  /** By now a rank may have a process that is not the one in the view. */
   #giveView(view: View): void {
-    for (const { rank } of view.workers) this.#toWorker(rank, { type: "view", view });
+    for (const { rank, incarnation } of view.workers) {
+      if (this.isActive(rank, incarnation)) this.#toWorker(rank, { type: "view", view });
+    }
   }
 
   /** Where whoever has no share of the latest cut comes in. */

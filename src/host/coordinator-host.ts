@@ -113,7 +113,8 @@ export class CoordinatorHost implements CoordinatorService {
     if (line === undefined || !this.#machine.knows(identity)) {
       throw new PacelineError(
         "refused",
-        `${identity.role}-${identity.rank} of incarnation ${identity.incarnation} is no member (any more): it was lost, or belongs to another run`,
+        `${identity.role}-${identity.rank} of incarnation ${identity.incarnation} ` +
+          `is no member (any more): it was lost, or belongs to another run`,
       );
     }
     line.channel?.close();

@@ -160,7 +160,8 @@ export class MemberSession {
     this.#give(
       new PacelineError(
         "timeout",
-        `the coordinator at ${this.#config.coordinator} has been silent for ${(silentMs / 1000).toFixed(0)} s`,
+        `the coordinator at ${this.#config.coordinator} has ` +
+          `been silent for ${(silentMs / 1000).toFixed(0)} s`,
       ),
     );
   }

@@ -229,7 +229,8 @@ export function demandLoopback(options: ResolvedOptions): void {
   if (loopback || insecure) return;
   throw new PacelineError(
     "usage",
-    `--host ${host} is not a loopback address and there is no encryption: give --insecure if everyone on that network may be trusted`,
+    `--host ${host} is not a loopback address and there is no encryption: ` +
+      `give --insecure if everyone on that network may be trusted`,
   );
 }
 
