@@ -29,7 +29,7 @@ async function fails(
   );
 }
 
-test("what can be seen to be wrong at once is refused with 2 before anything is made", async (context) => {
+test("what is plainly wrong is refused with 2 before anything is made", async (context) => {
   const place = await makePlace(context);
   const table: readonly [string, RegExp][] = [
     ["train --model resnet --data mnist", /--model.*resnet.*mlp.*logistic/],
@@ -58,7 +58,7 @@ test("what can be seen to be wrong at once is refused with 2 before anything is 
   }
 });
 
-test("data that is cut short, garbled or incomplete ends with 7 and the file's name", async (context) => {
+test("cut, garbled or incomplete data ends with 7 and the file's name", async (context) => {
   const place = await makePlace(context);
   const images = place.path("data", "mnist", "train-images-idx3-ubyte");
   const words = ["train", ...logistic, "--name", "run"];
@@ -117,7 +117,7 @@ test("a port in use is named with the remedy", async (context) => {
   await fails(place, server, 2, pattern);
 });
 
-test("a coordinator that is not there, or says nothing, is given up within the time-out", async (context) => {
+test("a coordinator that is absent or mute is given up within the time-out", async (context) => {
   const place = await makePlace(context);
   const nobody = `127.0.0.1:${await freePort()}`;
   const { port } = await silentListener(context);

@@ -12,7 +12,7 @@ async function killMember(place: Place, run: string, role: "server" | "worker", 
   return pid;
 }
 
-test("a worker killed in mid-epoch is one line, its successor takes its rank, the run ends well", async (context) => {
+test("a worker killed in mid-epoch is one line and is replaced", async (context) => {
   const place = await makePlace(context, { train: 2048 });
   const words = [...pace, "-w", "4", "--epochs", "4", "--name", "run"];
   const command = place.start([...logistic, ...words]);
@@ -46,7 +46,7 @@ test("a worker killed in mid-epoch is one line, its successor takes its rank, th
   assert.deepEqual(await place.leftovers(), []);
 });
 
-test("with all workers but one killed and none restarted, the last one ends the run", async (context) => {
+test("with all but one killed and none restarted, the last one ends the run", async (context) => {
   const place = await makePlace(context, { train: 1024 });
   const words = [...pace, "-w", "4", "--epochs", "2", "--max-restarts", "0", "--name", "run"];
   const command = place.start([...logistic, ...words]);
@@ -64,7 +64,7 @@ test("with all workers but one killed and none restarted, the last one ends the 
   assert.deepEqual(await place.leftovers(), []);
 });
 
-test("with fewer workers than the minimum the run ends with 4 and says what to do", async (context) => {
+test("below the minimum of workers the run ends with 4 and says what to do", async (context) => {
   const place = await makePlace(context);
   const words = [...pace, "-w", "2:2", "--epochs", "200", "--max-restarts", "0", "--name", "run"];
   const command = place.start([...logistic, ...words]);

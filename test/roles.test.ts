@@ -22,7 +22,7 @@ async function endWell(...commands: readonly RunningCommand[]): Promise<void> {
   for (const command of commands) assert.equal((await command.end()).exitCode, 0, command.told());
 }
 
-test("roles come in any order, the coordinator last, and keep the ranks they ask for", async (context) => {
+test("roles come in any order and keep the ranks they ask for", async (context) => {
   const place = await makePlace(context);
   const port = await freePort();
   const reach = ["--coordinator", `127.0.0.1:${port}`];
@@ -84,7 +84,7 @@ test("SIGTERM lets a worker leave cleanly, and a server and a coordinator end", 
   assert.deepEqual(await place.leftovers(), []);
 });
 
-test("a serving coordinator takes one run after the other with the same members", async (context) => {
+test("a serving coordinator takes run after run with the same members", async (context) => {
   const place = await makePlace(context);
   const { coordinator, address } = await startCoordinator(place, ["--serve"]);
   const reach = ["--coordinator", address];

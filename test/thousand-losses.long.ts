@@ -91,7 +91,7 @@ async function joinAndGo(address: string, number: number): Promise<void> {
   await transport.close();
 }
 
-test("a thousand joins and losses leave descriptors and memory where they were", async (context) => {
+test("a thousand joins and losses leave descriptors and memory alone", async (context) => {
   const place = await makePlace(context);
   process.chdir(place.folder);
   let told = "";

@@ -33,7 +33,7 @@ const workerFields = [
 
 const logistic = ["--model", "logistic", "--data", "mnist-parity", "--chunk-values", "200"];
 
-test("four workers and two servers train in step, tell what they did and are gone", async (context) => {
+test("four workers and two servers train in step, tell it and are gone", async (context) => {
   const place = await makePlace(context);
   const words = ["--model", "mlp", "--data", "mnist", "--batch-size", "16", "--epochs", "3"];
   const command = place.start(["train", ...words, "-w", "4", "-s", "2", "--name", "in-step"]);

@@ -129,12 +129,12 @@ function configDocument(): string {
     "",
     "This page is generated from the options table by `make docs`.",
     "",
-    "Each option can be given as a flag (`--batch-size 128`), with `--set training.batch-size=128`,",
-    "in the environment (`PACELINE_BATCH_SIZE=128`) or in a YAML file (`batch-size: 128`, at the top",
-    "or under its group's name). A flag wins over `--set`, then come the environment, the file,",
-    "`--fast` and the default. `paceline config print` shows every value and where it came from,",
-    "`paceline config schema` prints a JSON schema of the file. A switch is turned off with `--no-`",
-    "before its name.",
+    "Each option can be given as a flag (`--batch-size 128`), with",
+    "`--set training.batch-size=128`, in the environment (`PACELINE_BATCH_SIZE=128`) or in a YAML",
+    "file (`batch-size: 128`, at the top or under its group's name). A flag wins over `--set`,",
+    "then come the environment, the file, `--fast` and the default. `paceline config print` shows",
+    "every value and where it came from, `paceline config schema` prints a JSON schema of the file.",
+    "A switch is turned off with `--no-` before its name.",
   ];
   for (const group of optionGroups) {
     lines.push("", `## ${group}`, "", groupSentences[group], "");
@@ -176,8 +176,8 @@ function errorsDocument(): string {
     "This page is generated from `src/errors.ts` by `make docs`.",
     "",
     "Every failure is one sentence on standard error that says what was wrong, with the value, and",
-    'how to mend it. With `--json` standard output also gets `{"error":{"code":...}}`, with `message`,',
-    "`exitCode` and `details`.",
+    'how to mend it. With `--json` standard output also gets `{"error":{"code":...}}`, with',
+    "`message`, `exitCode` and `details`.",
     "",
     "| code | exit code | a retry may help | meaning |",
     "|---|---|---|---|",
@@ -186,8 +186,8 @@ function errorsDocument(): string {
     lines.push(`| \`${code}\` | ${exitCode} | ${retryable ? "yes" : "no"} | ${meaning} |`);
   lines.push(
     "",
-    "Exit code 0 means done. 130 (interrupt) and 143 (termination) mean that a signal stopped the run",
-    "after a checkpoint was written; `--resume auto` goes on from there.",
+    "Exit code 0 means done. 130 (interrupt) and 143 (termination) mean that a signal ended the",
+    "run after a checkpoint was written; `--resume auto` goes on from there.",
   );
   return `${lines.join("\n")}\n`;
 }

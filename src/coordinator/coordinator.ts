@@ -35,6 +35,7 @@ import { MemberCounts } from "./member-counts.js";
 import {
   lossOf,
   type Member,
+  type MemberName,
   nameOf,
   Roster,
   type RosterConfig,
@@ -42,13 +43,6 @@ import {
 } from "./roster.js";
 import { type Ending, endingDiverged, endingOf, endingWithout, resultOf } from "./run-ending.js";
 import { Training } from "./training.js";
-
-/** A member by role, rank and life. */
-export interface MemberName {
-  readonly role: MemberRole;
-  readonly rank: number;
-  readonly incarnation: number;
-}
 
 /** What a coordinator can be told. */
 export type CoordinatorEvent =
@@ -346,9 +340,7 @@ export class Coordinator {
     const counted = role === "worker" && this.#training?.onWorkerLost(member, this.#nowMs);
     const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
     const text = lossOf(member, reason, left);
-    if (role === "worker") {
-      this.#returning.expect(rank, this.#nowMs + this.#config.rankGraceMs);
-    }
+    if (role === "worker") this.#returning.expect(rank, this.#nowMs + this.#config.rankGraceMs);
     this.#emit({ kind: "lost", role, rank, incarnation, text });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
     if (role === "server" && !forming && member.toldOf === this.spec?.run) {

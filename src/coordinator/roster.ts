@@ -26,6 +26,13 @@ export interface RosterConfig {
   readonly rankGraceMs: number;
 }
 
+/** A member by role, rank and life. */
+export interface MemberName {
+  readonly role: MemberRole;
+  readonly rank: number;
+  readonly incarnation: number;
+}
+
 /** A registered process. */
 export interface Member {
   readonly role: MemberRole;

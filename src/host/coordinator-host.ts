@@ -16,8 +16,8 @@ import {
   type CoordinatorConfig,
   type CoordinatorEffect,
   type CoordinatorEvent,
-  type MemberName,
 } from "../coordinator/coordinator.js";
+import type { MemberName } from "../coordinator/roster.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { statePartCount } from "../kernels/update-rule.js";
 import type {

@@ -35,7 +35,7 @@ function oneCase(
   return { ...scripted("case", values), unit: "ms", better, peers };
 }
 
-test("Paceline and its peers are measured in turns, set up before and torn down after", async () => {
+test("peers are measured in turns, set up before and torn down after", async () => {
   const notes: string[] = [];
   const ours = scripted("A", [1, 1, 1], notes);
   const peers = [scripted("B", [1, 1, 1], notes), scripted("C", [1, 1, 1], notes)];

@@ -92,7 +92,6 @@ export class WorkAtWill implements WorkDealer {
     if (ready.size === 0 || views.busy) return;
     const ranks = [...ready.keys()].sort((a, b) => a - b);
     if (!this.#finishing && !ranks.some((rank) => this.#hasWork(rank))) {
-      cursor.endEarly();
       if (cursor.done) this.#finishing = true;
       else this.#floor.cut(ranks);
     }
