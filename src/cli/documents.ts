@@ -129,12 +129,12 @@ function configDocument(): string {
     "",
     "This page is generated from the options table by `make docs`.",
     "",
-    "Each option can be given as a flag (`--batch-size 128`), with",
-    "`--set training.batch-size=128`, in the environment (`PACELINE_BATCH_SIZE=128`) or in a YAML",
-    "file (`batch-size: 128`, at the top or under its group's name). A flag wins over `--set`,",
-    "then come the environment, the file, `--fast` and the default. `paceline config print` shows",
-    "every value and where it came from, `paceline config schema` prints a JSON schema of the file.",
-    "A switch is turned off with `--no-` before its name.",
+    "Each option can be given as a flag (`--batch-size 128`), with `--set",
+    "training.batch-size=128`, in the environment (`PACELINE_BATCH_SIZE=128`) or in a YAML file",
+    "(`batch-size: 128`, at the top or under its group's name). A flag wins over `--set`, then",
+    "come the environment, the file, `--fast` and the default. `paceline config print` shows",
+    "every value and where it came from, `paceline config schema` prints a JSON schema of the",
+    "file. A switch is turned off with `--no-` before its name.",
   ];
   for (const group of optionGroups) {
     lines.push("", `## ${group}`, "", groupSentences[group], "");
