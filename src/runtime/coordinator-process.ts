@@ -27,8 +27,6 @@ export interface CoordinatorProcessParts {
   readonly transport: Transport;
   /** Stay when a run is over. */
   readonly serve: boolean;
-  /** How long a lost worker may be waited for when too few are left. */
-  readonly rankGraceMs: number;
   /** Print what workers print, as their output goes to log files. */
   readonly speaksForWorkers: boolean;
 }
@@ -54,8 +52,8 @@ export class CoordinatorProcess {
 
   constructor(parts: CoordinatorProcessParts) {
     this.#parts = parts;
-    const { options, transport, serve, rankGraceMs } = parts;
-    const { leaseMs, ioTimeoutMs, startTimeoutMs } = options;
+    const { options, transport, serve } = parts;
+    const { leaseMs, ioTimeoutMs, startTimeoutMs, rankGraceMs } = options;
     this.#host = new CoordinatorHost({
       transport,
       clock: processClock,

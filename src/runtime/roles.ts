@@ -27,7 +27,6 @@ export async function runCoordinator(options: ResolvedOptions, io: CommandIo): P
     io,
     transport,
     serve: options.serve,
-    rankGraceMs: options.rankGraceMs,
     speaksForWorkers: false,
   });
   const release = onSignals((signal) => {

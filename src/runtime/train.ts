@@ -28,7 +28,6 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
     io,
     transport,
     serve: false,
-    rankGraceMs: 0,
     speaksForWorkers: true,
   });
   let members: Members | null = null;
