@@ -194,10 +194,10 @@ export class CoordinatorHost implements CoordinatorService {
     try {
       const state = await this.#parts.initialState(job);
       await loadState(this.#parts, view, state, job.layout);
-      this.tell({ type: "loaded" });
+      this.tell({ type: "loaded", run: job.spec.run });
     } catch (thrown) {
       const { code, message } = toPacelineError(thrown);
-      this.tell({ type: "fail", code, reason: message });
+      this.tell({ type: "fail", run: job.spec.run, code, reason: message });
     }
   }
 
@@ -211,7 +211,7 @@ export class CoordinatorHost implements CoordinatorService {
     } catch (thrown) {
       problem = toPacelineError(thrown).message;
     }
-    this.tell({ type: "saved", step, problem });
+    this.tell({ type: "saved", run: job.spec.run, step, problem });
   }
 }
 

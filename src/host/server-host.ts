@@ -178,7 +178,7 @@ export class ServerHost {
     const job = this.#job;
     if (job === null || objection !== null) {
       const detail = objection ?? "this server has no job";
-      this.#send(channel, { ...header, kind: "reply", outcome: "refused", examples: 0, detail });
+      this.#refuse(channel, header, detail);
       return;
     }
     switch (header.kind) {
@@ -200,9 +200,15 @@ export class ServerHost {
         break;
       default: {
         const detail = `a server is not sent ${header.kind} messages`;
-        this.#send(channel, { ...header, kind: "reply", outcome: "refused", detail });
+        this.#refuse(channel, header, detail);
       }
     }
+  }
+
+  /** A refusal's version is the number of the view that it stands on: here none. */
+  #refuse(channel: number, header: ChunkHeader, detail: string): void {
+    const answer = { ...header, kind: "reply", outcome: "refused", detail } as const;
+    this.#send(channel, { ...answer, version: 0, examples: 0 });
   }
 
   #greet(channel: number, header: ChunkHeader): void {
