@@ -101,7 +101,7 @@ export class Roster {
     if (refusal !== null) {
       return { reply: { accepted: false, ...refusal }, member: null, replaced: null };
     }
-    const rank = request.rank ?? this.#lowestFree(request.role, nowMs);
+    const rank = request.rank ?? this.#lowestFree(request.role, limits[request.role], nowMs);
     const replaced = this.get(request.role, rank) ?? null;
     const { leaseMs, closedGraceMs } = this.#config;
     const detector = new FailureDetector(nowMs, { leaseMs, closedGraceMs, pauseMs: 1000 });
@@ -228,7 +228,7 @@ export class Roster {
       };
     }
     if (rank === null) {
-      if (this.#lowestFree(role, nowMs) < limit) return null;
+      if (this.#lowestFree(role, limit, nowMs) < limit) return null;
       return { code: "refused", reason: `this run has its ${limit} ${role}s already` };
     }
     const holder = this.get(role, rank);
@@ -242,16 +242,17 @@ export class Roster {
     };
   }
 
-  #lowestFree(role: MemberRole, nowMs: number): number {
+  /** The lowest rank without a claim; else the lowest that is kept for a lost one; else `limit`. */
+  #lowestFree(role: MemberRole, limit: number, nowMs: number): number {
     let firstKept: number | null = null;
-    for (let rank = 0; rank <= membersMax; rank++) {
+    for (let rank = 0; rank < limit; rank++) {
       const key = keyOf(role, rank);
       if (this.#members.has(key)) continue;
       const vacatedMs = this.#vacatedMs.get(key);
       if (vacatedMs === undefined || nowMs - vacatedMs >= this.#config.rankGraceMs) return rank;
       firstKept ??= rank;
     }
-    return firstKept ?? membersMax;
+    return firstKept ?? limit;
   }
 }
 
