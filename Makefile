@@ -51,8 +51,7 @@ test-long: build
 	$(NODE) --test --test-concurrency=1 dist-test/*.long.js
 
 demo: build
-	$(PACELINE) train configs/demo-bsp.yaml
-	$(PACELINE) train configs/demo-asp.yaml
+	$(NODE) scripts/demo.mjs
 
 bench-%: build
 	$(NODE) bench/$*.mjs
