@@ -47,6 +47,7 @@ test("what is plainly wrong is refused with 2 before anything is made", async (c
     ["train nowhere.yaml", /nowhere\.yaml/],
     ["train --model mlp --data mnist --resume nowhere", /nowhere/],
     ["coordinator --model mlp --data mnist --host 0.0.0.0", /--host 0\.0\.0\.0.*--insecure/],
+    ["server --coordinator 127.0.0.1:1 --host 0.0.0.0 --insecure", /0\.0\.0\.0.*--advertise/],
     ["worker", /--coordinator 127\.0\.0\.1:8000/],
     ["server --coordinator here", /--coordinator.*here.*host:port/],
     ["wrok", /no command wrok; see paceline --help/],

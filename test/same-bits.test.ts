@@ -18,7 +18,7 @@ async function bitsOf(place: Place, name: string, words: readonly string[]): Pro
 }
 
 test("BSP has the same bits again, with 1, 2, 3 servers, as the baseline", async (context) => {
-  const place = await makePlace(context, { train: 250 });
+  const place = await makePlace(context, { train: 160 });
   const oracle = await bitsOf(place, "baseline", ["baseline", "--as-workers", "4"]);
   for (const [name, servers] of [
     ["one", "1"],
@@ -32,7 +32,7 @@ test("BSP has the same bits again, with 1, 2, 3 servers, as the baseline", async
 });
 
 test("Ctrl-C ends with 130, and --resume auto ends in the same bits", async (context) => {
-  const place = await makePlace(context, { train: 600 });
+  const place = await makePlace(context, { train: 480 });
   const words = [...train, "-w", "3", "-s", "2"];
   const whole = await bitsOf(place, "whole", words);
   const command = place.start([...words, ...work, "--name", "stopped"]);
@@ -43,7 +43,7 @@ test("Ctrl-C ends with 130, and --resume auto ends in the same bits", async (con
   assert.match(err, /--resume/);
   const [kept] = await place.checkpoints("stopped");
   const step = Number(kept!.replace("step-", ""));
-  assert.ok(step >= 8 && step < (2 * 600) / 3 / 8, kept);
+  assert.ok(step >= 8 && step < (2 * 480) / 3 / 8, kept);
   assert.deepEqual(await place.leftovers(), []);
   const resumed = place.start([...words, ...work, "--resume", "auto"]);
   assert.equal((await resumed.end()).exitCode, 0, resumed.told());
@@ -51,6 +51,6 @@ test("Ctrl-C ends with 130, and --resume auto ends in the same bits", async (con
   const { paceline } = await place.result("stopped");
   assert.deepEqual(
     paceline.epochs.map(({ examples }) => examples),
-    [600, 600],
+    [480, 480],
   );
 });

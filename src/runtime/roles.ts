@@ -47,6 +47,7 @@ export async function runCoordinator(options: ResolvedOptions, io: CommandIo): P
 export async function runServer(options: ResolvedOptions, io: CommandIo): Promise<number> {
   exitWithParent();
   demandLoopback(options);
+  demandReachable(options);
   const log = logger(io, "server");
   const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
   let host: ServerHost | null = null;
@@ -190,6 +191,16 @@ async function takePart(
     session.send({ type: "leave", reason: signal, server, worker });
     void leave().then(() => participant.ended(signalExitCode(signal)));
   });
+}
+
+/** A server that listens on every address has none by which others could call it. */
+function demandReachable({ host, port, advertise }: ResolvedOptions): void {
+  if (advertise !== null || !["0.0.0.0", "::", "[::]"].includes(host)) return;
+  throw new PacelineError(
+    "usage",
+    `--host ${host} is every address of this machine, but others have to call one: ` +
+      `say which with --advertise ADDRESS:${port === 0 ? "PORT and give --port" : port}`,
+  );
 }
 
 function requestOf(role: MemberRole, options: ResolvedOptions, address: string): RegisterRequest {
