@@ -71,7 +71,7 @@ export function registrationOf({ role, rank, pid, host }: Member): string {
  */
 export function lossOf(member: Member, reason: string, left: number | null): string {
   const text = `${nameOf(member)} ${reason}`;
-  if (left === null) return text;
+  if (left === null) return reason.startsWith("left") ? text : `${text}: lost`;
   const workers = `${left} worker${left === 1 ? "" : "s"}`;
   return `${text}: lost at step ${member.worker?.clock ?? 0}, going on with ${workers}`;
 }
