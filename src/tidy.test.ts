@@ -17,7 +17,7 @@ const roomFilesMax = 15;
 const freeForAll = ["assert", "errors", "random"];
 const topFiles = [...freeForAll, "index", "tidy.test"];
 const entries = ["src/index.ts", "src/cli/main.ts"];
-const pureRooms = ["contract", "core", "work", "coordinator"];
+const pureRooms = ["contract", "core", "dealing", "coordinator"];
 const roomsWithHeaders = [...pureRooms, "codec", "wire", "nn", "engine"];
 const forbiddenNames = ["util", "utils", "helper", "helpers", "type", "types", "manager", "common"];
 const impureNames = ["process", "performance", "setTimeout", "setInterval", "setImmediate"];
@@ -421,7 +421,7 @@ describe("each rule refuses what it is there for", () => {
     ["src/core/a.ts", `${top}const t = Date.now();`, "core reaches Date.now"],
     ["src/core/a.ts", `${top}const t = new Date();`, "core reaches new Date()"],
     ["src/core/a.ts", `${top}const t = Math.random();`, "core reaches Math.random"],
-    ["src/work/a.ts", `${top}const t = Date.now();`, "work reaches Date.now"],
+    ["src/dealing/a.ts", `${top}const t = Date.now();`, "dealing reaches Date.now"],
     ["src/core/a.ts", `${top}setTimeout(() => {}, 1);`, "core reaches setTimeout"],
     ["src/core/a.ts", `${top}process.exit(1);`, "core reaches process"],
     ["src/core/a.ts", "const a = 1;", "opens with 0 lines of comment"],

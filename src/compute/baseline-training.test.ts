@@ -7,10 +7,10 @@ import type { RunSpec } from "../contract/run-spec.js";
 import { type Dataset, loadDataset } from "../data/dataset.js";
 import { epochPermutation } from "../data/partition.js";
 import { writeSampleMnist } from "../data/sample-files.js";
+import { equalRanges } from "../dealing/cursor.js";
 import { referenceEngine } from "../engine/reference.js";
 import { bindStandalone } from "../engine/standalone.js";
 import { buildModel } from "../nn/models.js";
-import { equalRanges } from "../work/cursor.js";
 import { type BaselineHooks, type BaselineProgress, runBaseline } from "./baseline-training.js";
 import { layoutOf } from "./initial-state.js";
 

@@ -22,6 +22,10 @@ import type {
 import type { RunSpec } from "../contract/run-spec.js";
 import { learningRate } from "../contract/schedule.js";
 import type { Dataset } from "../data/dataset.js";
+import { Cursor, type Cut, type Share } from "../dealing/cursor.js";
+import { EpochLedger } from "../dealing/epoch-ledger.js";
+import { Evaluation } from "../dealing/evaluation.js";
+import type { TrainingSnapshot } from "../dealing/training-job.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
 import { Arena, slotAlignmentValues } from "../kernels/arena.js";
@@ -29,10 +33,6 @@ import type { Kernels } from "../kernels/kernels.js";
 import { createTwinKernels } from "../kernels/twin.js";
 import { updateScalars } from "../kernels/update-rule.js";
 import type { Engine } from "../nn/engine.js";
-import { Cursor, type Cut, type Share } from "../work/cursor.js";
-import { EpochLedger } from "../work/epoch-ledger.js";
-import { Evaluation } from "../work/evaluation.js";
-import type { TrainingSnapshot } from "../work/training-job.js";
 import { ComputeJob } from "./compute-job.js";
 import { initialState, layoutOf } from "./initial-state.js";
 

@@ -4,7 +4,7 @@
  */
 
 import type { CoordinatorSnapshot } from "../contract/run-events.js";
-import type { Job } from "../work/training-job.js";
+import type { Job } from "../dealing/training-job.js";
 import type { MemberCounts } from "./member-counts.js";
 import type { Roster } from "./roster.js";
 import type { Training } from "./training.js";

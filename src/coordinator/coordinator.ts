@@ -18,8 +18,8 @@ import type {
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import type { View } from "../contract/view.js";
+import type { Job, SaveRequest } from "../dealing/training-job.js";
 import type { ErrorCode } from "../errors.js";
-import type { Job, SaveRequest } from "../work/training-job.js";
 import { activityIn, type Phase } from "./coordinator-phase.js";
 import { pictureOf } from "./coordinator-picture.js";
 import {

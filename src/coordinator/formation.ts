@@ -9,7 +9,7 @@
 import { type TensorSpec, tensorDifference } from "../contract/layout.js";
 import type { MemberRole } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import type { Job } from "../work/training-job.js";
+import type { Job } from "../dealing/training-job.js";
 import { type Member, membersMax, nameOf } from "./roster.js";
 
 /** Who takes part, or why nobody does yet. */

@@ -17,7 +17,7 @@ import type {
 import type { RunEvent, RunResult } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { chunksOfServer, type View } from "../contract/view.js";
-import type { Job, SaveRequest, TrainingSnapshot } from "../work/training-job.js";
+import type { Job, SaveRequest, TrainingSnapshot } from "../dealing/training-job.js";
 import {
   Coordinator,
   type CoordinatorConfig,

@@ -16,14 +16,14 @@ import type { EvaluationRecord, RunEvent } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import type { View } from "../contract/view.js";
 import { type RoundOutcome, ViewRounds } from "../core/view-rounds.js";
-import { Cursor, type Cut } from "../work/cursor.js";
-import { EpochLedger } from "../work/epoch-ledger.js";
-import { Evaluator } from "../work/evaluator.js";
-import { Pause, type PauseReason } from "../work/pause.js";
-import type { Job, SaveRequest, TrainingSnapshot } from "../work/training-job.js";
-import { WorkAtWill } from "../work/work-at-will.js";
-import type { WorkDealer, WorkFloor } from "../work/work-floor.js";
-import { WorkInStep } from "../work/work-in-step.js";
+import { Cursor, type Cut } from "../dealing/cursor.js";
+import { EpochLedger } from "../dealing/epoch-ledger.js";
+import { Evaluator } from "../dealing/evaluator.js";
+import { Pause, type PauseReason } from "../dealing/pause.js";
+import type { Job, SaveRequest, TrainingSnapshot } from "../dealing/training-job.js";
+import { WorkAtWill } from "../dealing/work-at-will.js";
+import type { WorkDealer, WorkFloor } from "../dealing/work-floor.js";
+import { WorkInStep } from "../dealing/work-in-step.js";
 import type { Member } from "./roster.js";
 
 /** What training asks of the coordinator around it. */

@@ -18,6 +18,7 @@ import {
   type CoordinatorEvent,
 } from "../coordinator/coordinator.js";
 import type { MemberName } from "../coordinator/roster.js";
+import type { Job, SaveRequest } from "../dealing/training-job.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { statePartCount } from "../kernels/update-rule.js";
 import type {
@@ -26,7 +27,6 @@ import type {
   MemberReceiver,
   SessionChannel,
 } from "../transport/transport.js";
-import type { Job, SaveRequest } from "../work/training-job.js";
 import { every, type Timer } from "./clock.js";
 import { Mailbox } from "./mailbox.js";
 import { loadState, type ModelState, saveState, type TransferParts } from "./state-transfer.js";

@@ -5,6 +5,7 @@
  */
 import { hostname } from "node:os";
 import type { RunResult } from "../contract/run-events.js";
+import type { Job, SaveRequest } from "../dealing/training-job.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { every } from "../host/clock.js";
 import { CoordinatorHost } from "../host/coordinator-host.js";
@@ -16,7 +17,6 @@ import { writeCheckpoint } from "../store/checkpoint.js";
 import { pruneCheckpoints } from "../store/checkpoint-folder.js";
 import type { JsonValue } from "../store/manifest.js";
 import type { Listener, Transport } from "../transport/transport.js";
-import type { Job, SaveRequest } from "../work/training-job.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
 import { type PreparedRun, prepareRun } from "./run-preparation.js";
 

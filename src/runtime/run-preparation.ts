@@ -9,12 +9,12 @@ import { basename, dirname, resolve } from "node:path";
 import { initialState, layoutOf } from "../compute/initial-state.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { splitSizes } from "../data/dataset.js";
+import type { Job, TrainingSnapshot } from "../dealing/training-job.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
 import { assertSameModel, readCheckpoint, type StoredCheckpoint } from "../store/checkpoint.js";
 import { resolveResume } from "../store/checkpoint-folder.js";
 import { openRunDirectory, type RunDirectory, runStem } from "../store/run-directory.js";
-import type { Job, TrainingSnapshot } from "../work/training-job.js";
 import type { ResolvedOptions } from "./options.js";
 import { runSpecFrom } from "./run-spec.js";
 
