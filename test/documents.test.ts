@@ -4,7 +4,7 @@ import { dirname, join, relative } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { commandPlans } from "../dist/cli/commands.js";
-import { keysOf, rowOf } from "../dist/cli/options.js";
+import { keysOf, rowOf } from "../dist/options/options.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const pages = [

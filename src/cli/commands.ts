@@ -3,9 +3,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PacelineError } from "../errors.js";
+import type { CommandName } from "../options/option-row.js";
+import type { Resolution } from "../options/resolve.js";
 import type { CommandIo, ResolvedOptions } from "../runtime/options.js";
-import type { CommandName } from "./option-row.js";
-import type { Resolution } from "./resolve.js";
 
 /** What a command is called with. */
 export interface Call {

@@ -4,9 +4,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import type { OptionKey } from "../options/options.js";
+import { resolve } from "../options/resolve.js";
 import { doctor, examine } from "./doctor.js";
-import type { OptionKey } from "./options.js";
-import { resolve } from "./resolve.js";
 
 describe("doctor", () => {
   const folder = mkdtempSync(join(tmpdir(), "paceline-doctor-"));

@@ -3,9 +3,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { keysOf, optionNames, rowOf } from "../options/options.js";
 import { commandPlans } from "./commands.js";
 import { commandHelp, documents } from "./documents.js";
-import { keysOf, optionNames, rowOf } from "./options.js";
 
 function docsFolder(): string {
   let folder = dirname(fileURLToPath(import.meta.url));

@@ -2,12 +2,12 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errorCodes, PacelineError } from "../errors.js";
+import { configSchema, printConfig, showOrigin } from "../options/config-file.js";
+import { type CommandName, type OptionGroup, optionGroups } from "../options/option-row.js";
+import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "../options/options.js";
+import type { Resolution } from "../options/resolve.js";
+import { didYouMean } from "../options/suggest.js";
 import type { Call, CommandPlan } from "./commands.js";
-import { configSchema, printConfig, showOrigin } from "./config-file.js";
-import { type CommandName, type OptionGroup, optionGroups } from "./option-row.js";
-import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "./options.js";
-import type { Resolution } from "./resolve.js";
-import { didYouMean } from "./suggest.js";
 
 /** What `paceline` says when it is called bare, or with --help. */
 export function programHelp(plans: readonly CommandPlan[]): string {

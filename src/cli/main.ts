@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The entry of the `paceline` command. */
-import { readEnvironment } from "./options.js";
+import { readEnvironment } from "../options/options.js";
 import { runProgram } from "./program.js";
 
 // A reader that has seen enough (head, less) closes the pipe; that is no failure.

@@ -4,14 +4,19 @@
  */
 import { Command, CommanderError, Option } from "commander";
 import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
+import {
+  printConfig,
+  readAssignments,
+  readConfigFile,
+  readConfigText,
+} from "../options/config-file.js";
+import type { CommandName, Environment } from "../options/option-row.js";
+import { colorWelcome, keysOf, type OptionKey, rowOf } from "../options/options.js";
+import { doubtfulEnvironment, type Resolution, resolve, type Written } from "../options/resolve.js";
+import { didYouMean } from "../options/suggest.js";
 import type { CommandIo, TextSink } from "../runtime/options.js";
 import { type Call, type CommandPlan, commandPlans, nextSteps, version } from "./commands.js";
-import { printConfig, readAssignments, readConfigFile, readConfigText } from "./config-file.js";
 import { commandHelp, programHelp } from "./documents.js";
-import type { CommandName, Environment } from "./option-row.js";
-import { colorWelcome, keysOf, type OptionKey, rowOf } from "./options.js";
-import { doubtfulEnvironment, type Resolution, resolve, type Written } from "./resolve.js";
-import { didYouMean } from "./suggest.js";
 
 /** The process around a command line. */
 export interface ProgramHost {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { OptionKey } from "./options.js";
-import { resolve } from "./resolve.js";
+import type { OptionKey } from "../options/options.js";
+import { resolve } from "../options/resolve.js";
 import { printRing, ringReport } from "./ring-command.js";
 
 function ring(flags: Partial<Record<OptionKey, string>>, removed: string | null = null) {

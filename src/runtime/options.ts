@@ -1,6 +1,6 @@
 /**
  * What a command is told: every option with its value, and the little of the terminal it may touch.
- * The table in src/cli/options.ts has one row for each field, the compiler checks that none is
+ * The table in src/options/options.ts has one row for each field, the compiler checks that none is
  * missing. Durations are in milliseconds, shares between 0 and 1, null stands for "not set".
  */
 import type { Cadence, StalenessRule, UpdateRuleSpec } from "../contract/run-spec.js";
