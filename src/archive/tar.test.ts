@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { encodeTar } from "./sample-files.js";
+import { encodeTar } from "./sample-tar.js";
 import { readTar } from "./tar.js";
 
 const files = [

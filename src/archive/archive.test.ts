@@ -10,7 +10,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { ensureArchive, type FileArchive } from "./archive.js";
-import { encodeTar } from "./sample-files.js";
+import { encodeTar } from "./sample-tar.js";
 import { installedPackageSource, npmSource, type Source, webSource } from "./sources.js";
 
 const contents = new Map([

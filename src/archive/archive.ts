@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { access, mkdir, mkdtemp, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { PacelineError } from "../errors.js";
-import { dataError, messageOf, readUnpacked } from "./idx.js";
+import { dataError, messageOf, readUnpacked } from "./file-content.js";
 import type { DeliveredFile, Source, WantedFile } from "./sources.js";
 
 /** A scratch folder that nobody has touched for this long belongs to a process that died. */

@@ -10,7 +10,7 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { PacelineError } from "../errors.js";
-import { messageOf } from "./idx.js";
+import { messageOf } from "./file-content.js";
 import { readTar } from "./tar.js";
 
 const unpack = promisify(gunzip);
