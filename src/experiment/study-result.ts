@@ -41,6 +41,9 @@ export interface StepTimes {
   readonly waitSeconds: number;
 }
 
+/** A choice that a run was made with. */
+export type Setting = string | number | boolean | null;
+
 /** A run's result. */
 export interface StudyResult {
   /** `experiment_name`, such as sync_4workers. */
@@ -55,6 +58,10 @@ export interface StudyResult {
   readonly model: string | null;
   readonly data: string | null;
   readonly seed: number | null;
+  /** How it ended; null where the file does not tell. */
+  readonly outcome: "done" | "failed" | "interrupted" | null;
+  /** Its other choices as far as told, by path: batchSize, epochs, schedule.lr, reduce, ... */
+  readonly settings: Readonly<Record<string, Setting>>;
   /** Made under a virtual clock: its times are modelled. */
   readonly simulated: boolean;
   /** Its processes outnumbered the machine's cores; null where the file does not tell. */
