@@ -13,6 +13,7 @@ import {
   readExperimentForm,
   type WorkerForm,
 } from "./experiment-form.js";
+import { isRunFolder } from "./run-folders.js";
 import type {
   Setting,
   StepTimes,
@@ -82,11 +83,6 @@ export async function readStudyResults(
   }
   results.sort((left, right) => left.name.localeCompare(right.name, "en", { numeric: true }));
   return { results, problems };
-}
-
-/** A run's folder is known by what every run writes before it trains. */
-export function isRunFolder(names: readonly string[]): boolean {
-  return names.includes(resultFile) || names.includes("events.jsonl");
 }
 
 async function demandExperiment(path: string, files: Files): Promise<string> {

@@ -1,0 +1,225 @@
+/**
+ * Run folders as things on the disk: which there are, whether somebody still writes into one, how
+ * large it is, and its removal. Nothing outside the folder of runs is ever touched, and a link is
+ * never followed.
+ */
+import { lstat, readdir, readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { basename, join } from "node:path";
+import { z } from "zod";
+import { PacelineError } from "../errors.js";
+import { fileError } from "../store/file-errors.js";
+import { diskFiles, readWhole } from "../store/files.js";
+
+/** How a run stands. */
+export type RunState = "done" | "failed" | "interrupted" | "running" | "unknown";
+
+/** A state with the sentence that says why. */
+export interface JudgedState {
+  readonly state: RunState;
+  readonly reason: string;
+}
+
+/** A run that was, or would be, removed. */
+export interface RemovedRun {
+  readonly name: string;
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** Writes this recent, in a run whose state is unknown, may be those of a run elsewhere. */
+const quietMs = 60_000;
+const clusterBytesMax = 4 * 1024 * 1024;
+/** Linux counts the start of a process in these, whatever the kernel's own ticks. */
+const ticksPerSecond = 100;
+/** Start times are known to the second only. */
+const startTimeToleranceMs = 2_000;
+
+const clusterForm = z.looseObject({
+  members: z.array(
+    z.looseObject({
+      role: z.string(),
+      id: z.number(),
+      pid: z.int().positive(),
+      host: z.string(),
+    }),
+  ),
+});
+
+/** True where the names are those of a run's folder: of what every run writes at its start. */
+export function isRunFolder(names: readonly string[]): boolean {
+  return names.includes("result.json") || names.includes("events.jsonl");
+}
+
+/** Names of the run folders in a folder, sorted; none where there is no such folder. */
+export async function runNames(runDir: string): Promise<string[]> {
+  const names: string[] = [];
+  for (const name of (await diskFiles.list(runDir)) ?? []) {
+    if (!name.startsWith(".") && (await holdsRun(join(runDir, name)))) names.push(name);
+  }
+  return names;
+}
+
+/**
+ * Whether a run goes on: one of its processes lives on this machine, and no result was written since
+ * they began. Else it is what its result says it is (`outcome`, null where there is none).
+ */
+export async function judgeRun(
+  path: string,
+  outcome: "done" | "failed" | "interrupted" | null,
+): Promise<JudgedState> {
+  const clusterMs = await changedMs(join(path, "cluster.json"));
+  const resultMs = await changedMs(join(path, "result.json"));
+  const configMs = await changedMs(join(path, "config.yaml"));
+  const hasEnded = resultMs !== null && resultMs >= Math.max(clusterMs ?? 0, configMs ?? 0);
+  const members = clusterMs === null ? [] : await clusterMembers(join(path, "cluster.json"));
+  if (!hasEnded) {
+    for (const { role, id, pid, host } of members) {
+      if (host !== hostname() || !(await isAlive(pid, clusterMs!))) continue;
+      return { state: "running", reason: `its ${role}-${id} lives as process ${pid}` };
+    }
+  }
+  if (outcome !== null) return { state: outcome, reason: "as its result.json says" };
+  if (resultMs !== null) return { state: "unknown", reason: "its result.json tells no outcome" };
+  const coordinator = members.find(({ role }) => role === "coordinator");
+  if (coordinator === undefined) {
+    return { state: "unknown", reason: "it has no result.json and no coordinator is known" };
+  }
+  const { pid, host } = coordinator;
+  if (host !== hostname()) {
+    return { state: "unknown", reason: `its coordinator was process ${pid} on ${host}` };
+  }
+  return { state: "failed", reason: `its coordinator, process ${pid}, died without a result` };
+}
+
+/** Bytes of all files of a folder; links count as themselves. */
+export async function folderBytes(path: string): Promise<number> {
+  let bytes = 0;
+  for (const entry of await readdir(path, { withFileTypes: true })) {
+    const inside = join(path, entry.name);
+    bytes += entry.isDirectory() ? await folderBytes(inside) : (await lstat(inside)).size;
+  }
+  return bytes;
+}
+
+/**
+ * Removes runs by their exact names. All are looked at before the first is removed: one that is not
+ * there, is no run's folder, or may be running is a `usage` error, and then none is removed. With
+ * `isTrial` nothing is removed at all.
+ */
+export async function removeRuns(
+  runDir: string,
+  names: readonly string[],
+  isTrial: boolean,
+): Promise<RemovedRun[]> {
+  const runs: RemovedRun[] = [];
+  for (const name of new Set(names)) {
+    const path = await removable(runDir, name);
+    runs.push({ name, path, bytes: await folderBytes(path) });
+  }
+  // A folder leaves the list at once: one that a crash left half removed would look like a run.
+  for (const { name, path } of isTrial ? [] : runs) {
+    const aside = join(runDir, `.removed-${name}`);
+    await diskFiles.remove(aside);
+    await diskFiles.rename(path, aside);
+    await diskFiles.remove(aside);
+  }
+  return runs;
+}
+
+async function removable(runDir: string, name: string): Promise<string> {
+  const path = join(runDir, name);
+  if (name.startsWith(".") || /[\\/\0]/.test(name) || basename(path) !== name) {
+    const what = `${JSON.stringify(name)} is no run's name`;
+    throw usage(`${what}; write names as paceline runs ls shows them, without a path`);
+  }
+  const kept = await lstat(path).catch((thrown: unknown) => {
+    throw fileError(thrown, "look at", path);
+  });
+  if (kept.isSymbolicLink()) {
+    throw usage(`${path} is a link and stays; remove it, and what it points to, by hand`);
+  }
+  if (!(await holdsRun(path))) {
+    throw usage(`${path} is no run's folder and stays; remove it by hand`);
+  }
+  // Whatever the result says: what counts here is whether somebody still writes.
+  const { state, reason } = await judgeRun(path, null);
+  if (state === "running") {
+    throw usage(`${name} is running (${reason}) and stays; stop it first`);
+  }
+  const sinceMs = Date.now() - (await lastWriteMs(path));
+  const hasResult = (await changedMs(join(path, "result.json"))) !== null;
+  if (state === "unknown" && !hasResult && sinceMs < quietMs) {
+    const ago = `${Math.max(0, Math.round(sinceMs / 1000))} s ago`;
+    throw usage(
+      `${name} was written to ${ago} and may be running (${reason}); stop it, ` +
+        `or try again in a minute`,
+    );
+  }
+  return path;
+}
+
+async function holdsRun(path: string): Promise<boolean> {
+  const entry = await lstat(path);
+  return entry.isDirectory() && isRunFolder((await diskFiles.list(path)) ?? []);
+}
+
+async function clusterMembers(path: string) {
+  const text = (await readWhole(diskFiles, path, clusterBytesMax)).toString("utf8");
+  try {
+    return clusterForm.parse(JSON.parse(text)).members;
+  } catch (cause) {
+    throw new PacelineError("storage", `${path} lists no members: it is broken`, { cause });
+  }
+}
+
+/**
+ * Whether a process lives that was there when its pid was written down; a pid is given again, so
+ * one that began later is another.
+ */
+async function isAlive(pid: number, writtenMs: number): Promise<boolean> {
+  try {
+    process.kill(pid, 0);
+  } catch (thrown) {
+    // Somebody else's process lives as well.
+    if ((thrown as NodeJS.ErrnoException).code !== "EPERM") return false;
+  }
+  const startMs = await startTimeMs(pid);
+  return startMs === null || startMs <= writtenMs + startTimeToleranceMs;
+}
+
+/** When a process began; null where the platform does not tell. */
+async function startTimeMs(pid: number): Promise<number | null> {
+  try {
+    const line = await readFile(`/proc/${pid}/stat`, "utf8");
+    // The name before the last bracket may hold spaces; the 22nd field is the 20th behind it.
+    const ticks = Number(line.slice(line.lastIndexOf(")") + 2).split(" ")[19]);
+    const [, boot] = /^btime (\d+)$/m.exec(await readFile("/proc/stat", "utf8")) ?? [];
+    const startMs = (Number(boot) + ticks / ticksPerSecond) * 1000;
+    return Number.isFinite(startMs) ? startMs : null;
+  } catch {
+    return null;
+  }
+}
+
+async function lastWriteMs(path: string): Promise<number> {
+  const files = ["events.jsonl", "metrics.jsonl", "cluster.json", "config.yaml"];
+  const times = await Promise.all(files.map((name) => changedMs(join(path, name))));
+  return Math.max(0, ...times.filter((ms) => ms !== null));
+}
+
+/** When a file's content last changed; null where there is none. */
+async function changedMs(path: string): Promise<number | null> {
+  return lstat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    (thrown: unknown) => {
+      const error = fileError(thrown, "look at", path);
+      if (error.details.errno === "ENOENT") return null;
+      throw error;
+    },
+  );
+}
+
+function usage(sentence: string): PacelineError {
+  return new PacelineError("usage", sentence);
+}
