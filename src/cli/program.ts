@@ -55,7 +55,8 @@ function buildProgram(host: ProgramHost, outcome: { exitCode: number }): Command
     if (plan.config) command.addOption(severalTimes(new Option("--set <a.b=c>")));
     for (const extra of plan.extra ?? []) command.option(extra.flags, extra.sentence);
     command.action(async (...given: unknown[]) => {
-      const words = given.slice(0, -2).filter((word) => typeof word === "string");
+      // A word that may be given several times comes as a list.
+      const words = given.slice(0, -2).flat().filter((word) => typeof word === "string");
       outcome.exitCode = await perform(plan, words as string[], command.opts(), host);
     });
     program.addCommand(command);
