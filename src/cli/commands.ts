@@ -6,6 +6,7 @@ import { PacelineError } from "../errors.js";
 import type { CommandName } from "../options/option-row.js";
 import type { Resolution } from "../options/resolve.js";
 import type { CommandIo, ResolvedOptions } from "../runtime/options.js";
+import { runsPlan } from "./command-runs.js";
 
 /** What a command is called with. */
 export interface Call {
@@ -152,6 +153,7 @@ export const commandPlans: readonly CommandPlan[] = [
       return (await import("./documents.js")).configCommand(call);
     },
   },
+  runsPlan,
   {
     name: "doctor",
     sentence: "whether this machine has what a run needs",

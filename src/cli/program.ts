@@ -56,7 +56,10 @@ function buildProgram(host: ProgramHost, outcome: { exitCode: number }): Command
     for (const extra of plan.extra ?? []) command.option(extra.flags, extra.sentence);
     command.action(async (...given: unknown[]) => {
       // A word that may be given several times comes as a list.
-      const words = given.slice(0, -2).flat().filter((word) => typeof word === "string");
+      const words = given
+        .slice(0, -2)
+        .flat()
+        .filter((word) => typeof word === "string");
       outcome.exitCode = await perform(plan, words as string[], command.opts(), host);
     });
     program.addCommand(command);

@@ -15,7 +15,9 @@ export type CommandName =
   | "submit"
   | "status"
   | "ring"
-  | "doctor";
+  | "experiments"
+  | "doctor"
+  | "runs";
 
 /** The table's groups, in the order in which help and the documents show them. */
 export const optionGroups = [

@@ -13,6 +13,7 @@ const everywhere: readonly CommandName[] = [
   "status",
   "ring",
   "doctor",
+  "runs",
 ];
 const running: readonly CommandName[] = ["train", "baseline", "coordinator", "server", "worker"];
 
@@ -49,7 +50,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
     default: "runs",
     sentence: "folder in which each run gets a folder of its name",
     group: "keeping",
-    commands: ["train", "baseline", "coordinator", "doctor"],
+    commands: ["train", "baseline", "coordinator", "doctor", "runs"],
   },
   name: {
     name: "name",
