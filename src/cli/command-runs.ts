@@ -1,6 +1,6 @@
 /** `paceline runs`: what became of the runs in the folder of runs. */
 import { lstat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { PacelineError } from "../errors.js";
 import { alternatives, didYouMean } from "../options/suggest.js";
 import { printable } from "../report/progress.js";
@@ -114,8 +114,9 @@ async function remove(names: readonly string[], { options, flags, io }: Call): P
   const isTrial = flags.dryRun === true;
   const there = await runNames(options.runDir);
   for (const name of names) {
-    if (there.includes(name) || (await exists(join(options.runDir, name)))) continue;
-    throw unknownRun(name, options.runDir, there);
+    // What is there, or is no name at all, is for removeRuns to look at.
+    if (basename(name) !== name || (await exists(join(options.runDir, name)))) continue;
+    throw unknownRun(name, options.runDir, there, "see paceline runs ls");
   }
   const removed = await removeRuns(options.runDir, names, isTrial);
   const verb = isTrial ? "would remove" : "removed";
@@ -148,13 +149,12 @@ async function findRun(word: string, runDir: string): Promise<string> {
   const names = await runNames(runDir);
   if (names.includes(word)) return join(runDir, word);
   if (await exists(word)) return word;
-  throw unknownRun(word, runDir, names);
+  throw unknownRun(word, runDir, names, "see paceline runs ls, or give a path");
 }
 
-function unknownRun(word: string, runDir: string, names: readonly string[]): PacelineError {
+function unknownRun(word: string, runDir: string, names: readonly string[], remedy: string) {
   const hint = didYouMean(word, names);
-  const rest =
-    names.length === 0 ? "it holds none; check --run-dir" : "see paceline runs ls, or give a path";
+  const rest = names.length === 0 ? "it holds none; check --run-dir" : remedy;
   return usage(`no run ${JSON.stringify(word)} in ${runDir}${hint}; ${rest}`);
 }
 

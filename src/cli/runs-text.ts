@@ -53,14 +53,13 @@ export function listTable(records: readonly RunRecord[]): string[] {
 export function describeRun(record: RunRecord, details: RunDetails): string[] {
   const { options, checkpoints, remarks } = details;
   const settings = Object.entries(record.result?.settings ?? {});
+  const set = options.map(({ name, value, default: usual }) => [name, value, usual]);
   // A file by itself has no config.yaml; then what the file tells is all there is.
-  const choices =
-    options.length > 0 || record.form?.paceline
-      ? options.map(({ name, value, default: usual }) => [name, value, usual])
-      : settings.map(([path, value]) => [path, String(value), ""]);
+  const told = settings.map(([path, value]) => [path, settingText(value)]);
   return [
     ...factLines(record),
-    ...section("Options that were set", ["Option", "Value", "Default"], choices),
+    ...section("Options that were set", ["Option", "Value", "Default"], set),
+    ...(set.length > 0 ? [] : section("Settings", ["Setting", "Value"], told)),
     ...epochLines(record),
     ...section(
       "Evaluations",
@@ -153,15 +152,15 @@ export function comparisonText(comparison: Comparison): string[] {
   const first = labels[0]!;
   const rows = against.map(({ speedup, epochSpeedup, accuracyDifference }, index) => [
     labels[index + 1]!,
-    speedup === null ? "-" : `${speedup.toFixed(2)}x`,
-    epochSpeedup === null ? "-" : `${epochSpeedup.toFixed(2)}x`,
+    timesText(speedup),
+    timesText(epochSpeedup),
     accuracyDifference === null ? "-" : signed(accuracyDifference),
   ]);
   const titles = ["Experiment", "Speed-up", "By epoch", "Accuracy (points)"];
   lines.push(...section(`Against ${first}`, titles, rows));
   if (common !== null) {
     const times = common.seconds.map((seconds, index) => [labels[index]!, fixed(seconds, 2)]);
-    const title = `Time to ${fixed(common.accuracyPercent, 2)} %, which all that tell came to`;
+    const title = `Time to ${fixed(common.accuracyPercent, 2)} %, the highest that all evaluated runs reached`;
     lines.push(...section(title, ["Experiment", "Time(s)"], times));
   }
   return [...lines, ...remarks.flatMap((remark) => ["", printable(remark)])];
@@ -172,8 +171,9 @@ export function optionsSet(path: string, environment: Environment): OptionSet[] 
   if (!existsSync(path)) return [];
   try {
     const written = [...readConfigFile(path)].map(([key, value]) => {
-      const { name, type, default: usual, defaultFrom } = rowOf(key);
-      return { name, value, default: type.print(defaultFrom?.(environment) ?? usual) };
+      const { name, type, default: everywhere, defaults, defaultFrom } = rowOf(key);
+      const usual = defaults?.train ?? defaultFrom?.(environment) ?? everywhere;
+      return { name, value, default: type.print(usual) };
     });
     return written.filter((option) => option.value !== option.default);
   } catch (thrown) {
@@ -253,6 +253,11 @@ function fixed(value: number | null, digits: number): string {
   return value === null ? "-" : value.toFixed(digits);
 }
 
+function timesText(value: number | null): string {
+  if (value === null) return "-";
+  return `${value < 0.1 ? Number(value.toPrecision(2)) : value.toFixed(2)}x`;
+}
+
 function signed(value: number): string {
   return `${value < 0 ? "" : "+"}${value.toFixed(2)}`;
 }
@@ -263,7 +268,7 @@ function textOf(value: number | null): string | null {
 
 function settingText(value: Setting | undefined): string {
   if (value === undefined) return "-";
-  return value === null ? "none" : String(value);
+  return value === null || value === "" ? "none" : String(value);
 }
 
 function minute(time: string | null): string {

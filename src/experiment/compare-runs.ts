@@ -81,9 +81,16 @@ const ownFields = ["model", "data", "servers", "seed", "simulated"] as const;
 function differencesOf(runs: readonly StudyResult[]): Difference[] {
   const fields = ownFields
     .map((option) => ({ option, values: runs.map((run) => run[option] ?? undefined) }))
-    .filter(({ values }) => values.some((value) => value !== values[0]));
-  const settings = differingSettings(runs).map(({ path, values }) => ({ option: path, values }));
+    .filter(({ values }) => areUnlike(values));
+  const settings = differingSettings(runs)
+    .map(({ path, values }) => ({ option: path, values }))
+    .filter(({ values }) => areUnlike(values));
   return [...fields, ...settings];
+}
+
+/** What one file tells and another does not is no difference. */
+function areUnlike(values: readonly (Setting | undefined)[]): boolean {
+  return new Set(values.filter((value) => value !== undefined)).size > 1;
 }
 
 /** The highest accuracy that each of them reached at some evaluation, and when it first did. */

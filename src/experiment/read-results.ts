@@ -245,12 +245,13 @@ function trainLossOf(epoch: NonNullable<PacelineForm["epochs"]>[number] | undefi
 }
 
 /**
- * Where a file does not tell the work at an evaluation: all epochs up to one that it ends, which is
- * so when evaluations are due at epochs' ends.
+ * Where a file does not tell the work at an evaluation, it is all epochs up to the one that it ends:
+ * so it is in BSP, where everybody stands still then, if evaluations are due at epochs' ends.
  */
 function evaluationsOf(paceline: PacelineForm): StudyEvaluation[] {
   const cadence = paceline.spec?.evaluateEvery as { unit?: unknown } | null | undefined;
-  const atEnds = cadence?.unit === "epoch" && paceline.outcome === "done";
+  const atEnds =
+    cadence?.unit === "epoch" && paceline.outcome === "done" && paceline.protocol === "bsp";
   const examplesUpTo = (epoch: number): number | null => {
     const until = (paceline.epochs ?? []).filter((one) => one.epoch <= epoch);
     const counts = until.map((one) => one.examples ?? null);
@@ -274,6 +275,8 @@ function stepTimesOf(paceline: PacelineForm | null): StepTimes | null {
 
 /** What a run is named by, and what a result has a field of its own for. */
 const toldElsewhere = [
+  // It follows from trainExamples and epochs.
+  "schedule.totalExamples",
   "run",
   "name",
   "seed",
@@ -290,12 +293,19 @@ function settingsOfSpec(spec: Readonly<Record<string, unknown>>): Record<string,
     if (toldElsewhere.includes(path)) return;
     if (path === "workersMin" && value === spec.workersMax) return;
     if (Array.isArray(value)) settings[path] = value.map(String).join(",");
+    else if (isCadence(value)) settings[path] = `${value.count} ${value.unit}`;
     else if (typeof value === "object" && value !== null) {
       for (const [key, inner] of Object.entries(value)) collect(inner, `${path}.${key}`);
     } else if (value !== undefined) settings[path] = value as Setting;
   };
   for (const [key, value] of Object.entries(spec)) collect(value, key);
   return settings;
+}
+
+/** How often something is done: 1 epoch, 5 step. */
+function isCadence(value: unknown): value is { unit: string; count: number } {
+  if (typeof value !== "object" || value === null) return false;
+  return Object.keys(value).sort().join() === "count,unit";
 }
 
 /** What the workers' metrics tell of the run's choices, under the names that Paceline has. */

@@ -272,7 +272,7 @@ const metricForm = z.discriminatedUnion("kind", [
 /** What metrics.jsonl has so far. A run that went on from a checkpoint says some things again. */
 async function readProgress(path: string): Promise<Progress> {
   const epochs = new Map<number, StudyEpoch>();
-  const evaluations = new Map<number, StudyEvaluation>();
+  const evaluations = new Map<string, StudyEvaluation>();
   const tests = new Map<number, { accuracyPercent: number; loss: number }>();
   let seconds: number | null = null;
   for await (const line of readJsonLines(join(path, "metrics.jsonl"))) {
@@ -283,7 +283,13 @@ async function readProgress(path: string): Promise<Progress> {
       const { step, accuracyPercent, loss, atSeconds } = data;
       seconds = atSeconds;
       const examples = data.trainedExamples ?? null;
-      evaluations.set(step, { seconds: atSeconds, step, examples, accuracyPercent, loss });
+      evaluations.set(`${data.epoch}/${step}`, {
+        seconds: atSeconds,
+        step,
+        examples,
+        accuracyPercent,
+        loss,
+      });
       tests.set(data.epoch, { accuracyPercent, loss });
     } else {
       const times = Object.values(data.workerSeconds ?? {});
@@ -299,7 +305,9 @@ async function readProgress(path: string): Promise<Progress> {
       });
     }
   }
-  const told = [...evaluations.values()].sort((left, right) => left.step - right.step);
+  const told = [...evaluations.values()].sort(
+    (left, right) => left.step - right.step || left.seconds - right.seconds,
+  );
   return {
     epochs: [...epochs.values()]
       .sort((left, right) => left.epoch - right.epoch)
