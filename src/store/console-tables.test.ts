@@ -40,6 +40,15 @@ test("a long name widens its column for all rows", () => {
   assert.equal(lines[2]!.indexOf("sync"), lines[3]!.indexOf("sync"));
 });
 
+test("a row for several runs shows how far they lie apart", () => {
+  const deviations = { seconds: 1.24, epochSeconds: null, accuracyPercent: 0.315 };
+  const [, , line] = summaryTable([{ experiment: "sync_4workers", ...row, deviations }]);
+  assert.equal(
+    line,
+    "sync_4workers         sync          4  83.3 +- 1.2      25.50  97.12 +- 0.32",
+  );
+});
+
 test("a summary of nothing is its heading", () => {
   assert.equal(summaryTable([]).length, 2);
 });

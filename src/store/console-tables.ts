@@ -9,6 +9,12 @@ export interface SummaryRow {
   readonly seconds: number | null;
   readonly epochSeconds: number | null;
   readonly accuracyPercent: number | null;
+  /** Standard deviations, where the row stands for several runs. */
+  readonly deviations?: {
+    readonly seconds: number | null;
+    readonly epochSeconds: number | null;
+    readonly accuracyPercent: number | null;
+  };
 }
 
 /** A row of the epoch table. `loss` is the mean over the epoch's training examples. */
@@ -52,9 +58,9 @@ export function summaryTable(rows: readonly SummaryRow[]): string[] {
     row.experiment,
     row.mode,
     String(row.workers),
-    fixed(row.seconds, 1),
-    fixed(row.epochSeconds, 2),
-    fixed(row.accuracyPercent, 2),
+    withDeviation(row.seconds, row.deviations?.seconds, 1),
+    withDeviation(row.epochSeconds, row.deviations?.epochSeconds, 2),
+    withDeviation(row.accuracyPercent, row.deviations?.accuracyPercent, 2),
   ]);
   const columns = summaryColumns.map((column, index) => ({
     ...column,
@@ -122,6 +128,11 @@ function line(columns: readonly Column[], cells: readonly string[]): string {
     return column.left ? cell.padEnd(column.width) : cell.padStart(column.width);
   });
   return padded.join("  ").trimEnd();
+}
+
+function withDeviation(value: number | null, deviation: number | null | undefined, digits: number) {
+  const plain = fixed(value, digits);
+  return value === null || deviation == null ? plain : `${plain} +- ${fixed(deviation, digits)}`;
 }
 
 function fixed(value: number | null, digits: number): string {
