@@ -6,6 +6,7 @@ import { PacelineError } from "../errors.js";
 import type { CommandName } from "../options/option-row.js";
 import type { Resolution } from "../options/resolve.js";
 import type { CommandIo, ResolvedOptions } from "../runtime/options.js";
+import { experimentsPlan } from "./command-experiments.js";
 import { runsPlan } from "./command-runs.js";
 
 /** What a command is called with. */
@@ -153,6 +154,7 @@ export const commandPlans: readonly CommandPlan[] = [
       return (await import("./documents.js")).configCommand(call);
     },
   },
+  experimentsPlan,
   runsPlan,
   {
     name: "doctor",

@@ -12,6 +12,7 @@ const everywhere: readonly CommandName[] = [
   "submit",
   "status",
   "ring",
+  "experiments",
   "doctor",
   "runs",
 ];
@@ -113,7 +114,7 @@ export const showingRows: OptionRows<ShowingOptions> = {
     default: false,
     sentence: "show what would run, and start nothing",
     group: "trying",
-    commands: ["train"],
+    commands: ["train", "experiments"],
   },
   fast: {
     name: "fast",

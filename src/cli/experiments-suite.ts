@@ -1,0 +1,296 @@
+/**
+ * `paceline experiments run | status | report matrix.yaml`: what a suite needs of the options
+ * table, of signals and of the terminal is put together here; the suite itself is in the room
+ * `experiment`.
+ */
+import { availableParallelism } from "node:os";
+import { stringify } from "yaml";
+import { PacelineError } from "../errors.js";
+import { type Cell, type CellFacts, expandMatrix } from "../experiment/cells.js";
+import {
+  type OptionTexts,
+  type Priority,
+  priorities,
+  type RunOptions,
+  readMatrixFile,
+} from "../experiment/matrix.js";
+import { durationText } from "../experiment/suite-plan.js";
+import { reportGroups, reportPage, summaryRows } from "../experiment/suite-report.js";
+import { type PlannedCell, planSuite, SuiteRun } from "../experiment/suite-run.js";
+import { SuiteFolder } from "../experiment/suite-state.js";
+import { statusLines, statusOf } from "../experiment/suite-status.js";
+import { readConfigText } from "../options/config-file.js";
+import type { Environment } from "../options/option-row.js";
+import {
+  environmentName,
+  environmentValue,
+  keyOfName,
+  keysOf,
+  type OptionKey,
+  rowOf,
+} from "../options/options.js";
+import { resolve } from "../options/resolve.js";
+import { didYouMean } from "../options/suggest.js";
+import { onSignals } from "../process/signals.js";
+import { summaryTable } from "../store/console-tables.js";
+import { diskFiles, writeTextAtomically } from "../store/files.js";
+import type { Call } from "./commands.js";
+
+interface Suite {
+  readonly path: string;
+  readonly question: string | null;
+  readonly cells: readonly Cell[];
+  readonly folder: SuiteFolder;
+  readonly least: Priority | null;
+  readonly retryFailed: boolean;
+  readonly files: typeof diskFiles;
+}
+
+/** Runs the command; resolves to the exit code. */
+export async function experimentsCommand(call: Call): Promise<number> {
+  const { words, flags, io } = call;
+  const [part = "", path = ""] = words;
+  const parts = { run: runSuite, status: showStatus, report: writeReport };
+  if (!(part in parts)) {
+    const hint = didYouMean(part, Object.keys(parts));
+    const sentence = `paceline experiments has no part ${part}${hint}`;
+    throw new PacelineError("usage", `${sentence}; write run, status or report`);
+  }
+  const options = new TableOfRuns(io.environment);
+  const file = await readMatrixFile(path, options);
+  const { cells, warnings } = expandMatrix(file, options);
+  for (const warning of warnings) io.stderr.write(`warning: ${warning}\n`);
+  const suite: Suite = {
+    path,
+    question: file.question,
+    cells,
+    folder: new SuiteFolder((flags.resultsDir as string | undefined) ?? file.resultsDir),
+    least: priorityOf(flags.priority as string | undefined),
+    retryFailed: flags.retryFailed === true,
+    files: diskFiles,
+  };
+  return parts[part as keyof typeof parts](suite, call);
+}
+
+function priorityOf(text: string | undefined): Priority | null {
+  if (text === undefined) return null;
+  const found = priorities.find((one) => one === text);
+  if (found !== undefined) return found;
+  const hint = didYouMean(text, priorities);
+  const sentence = `--priority ${text} is none of ${priorities.join(", ")}${hint}`;
+  throw new PacelineError("usage", `${sentence}; write one of them`);
+}
+
+async function runSuite(suite: Suite, call: Call): Promise<number> {
+  const { io, options } = call;
+  if (options.dryRun) return showPlan(suite, call);
+  const log = (line: string) => void io.stderr.write(`${line}\n`);
+  const run = new SuiteRun({
+    ...suite,
+    matrixPath: suite.path,
+    entry: process.argv[1] as string,
+    environment: inherited(io.environment),
+    cores: availableParallelism(),
+    log,
+    clock: { nowMs: () => performance.now(), isoTime: () => new Date().toISOString() },
+  });
+  const release = onSignals((signal) => run.interrupt(signal));
+  try {
+    const { failed, signal } = await run.run();
+    if (options.json) await showStatus(suite, call);
+    if (signal !== null) return signal === "SIGTERM" ? 143 : 130;
+    if (failed.length > 0) log(`not done: ${failed.join(", ")}`);
+    else log(`all done; next: paceline experiments report ${commandTail(suite, call)}`);
+    return failed.length === 0 ? 0 : 1;
+  } finally {
+    release();
+  }
+}
+
+async function showPlan(suite: Suite, { io, options }: Call): Promise<number> {
+  const planned = await planSuite(suite);
+  if (options.json) {
+    const cells = planned.map(({ cell, decision: { kind, reason } }) => ({
+      name: cell.name,
+      priority: cell.priority,
+      action: kind,
+      reason,
+      options: Object.fromEntries(cell.values),
+    }));
+    io.stdout.write(`${JSON.stringify({ cells })}\n`);
+    return 0;
+  }
+  const width = Math.max(...planned.map(({ cell }) => cell.name.length));
+  for (const [index, { cell, decision }] of planned.entries()) {
+    const told = `${String(index + 1).padStart(String(planned.length).length)}. `;
+    const { kind, reason } = decision;
+    const action = kind === "leave" || kind === "skip" ? "skip" : kind;
+    const why = reason === "waiting" ? "" : ` (${reason})`;
+    io.stdout.write(
+      `${told}${cell.name.padEnd(width)}  ${cell.priority.padEnd(8)}  ${action}${why}\n`,
+    );
+  }
+  return 0;
+}
+
+async function showStatus(suite: Suite, { io, options }: Call): Promise<number> {
+  const planned = await planSuite({ ...suite, retryFailed: false });
+  const status = statusOf(planned, { cores: availableParallelism(), nowMs: Date.now() });
+  if (options.json) {
+    const place = { matrix: suite.path, resultsDir: suite.folder.path };
+    io.stdout.write(`${JSON.stringify({ ...place, ...status })}\n`);
+  } else io.stdout.write(`${statusLines(status).join("\n")}\n`);
+  return 0;
+}
+
+async function writeReport(suite: Suite, call: Call): Promise<number> {
+  const { io, options } = call;
+  const planned = await planSuite({ ...suite, retryFailed: false });
+  const cores = availableParallelism();
+  const groups = reportGroups(planned, cores);
+  const charts = groups.length === 0 ? [] : await chartsOf(suite);
+  const tail = commandTail(suite, call);
+  const page = reportPage({
+    title: `Experiments of ${suite.path}`,
+    question: suite.question,
+    commands: [`paceline experiments run ${tail}`, `paceline experiments report ${tail}`],
+    planned,
+    cores,
+    charts,
+  });
+  await diskFiles.makeFolder(suite.folder.path);
+  await writeTextAtomically(diskFiles, suite.folder.reportPath, page);
+  const asJson = { matrix: suite.path, report: suite.folder.reportPath, groups };
+  if (options.json) io.stdout.write(`${JSON.stringify(asJson)}\n`);
+  else io.stdout.write(`${summaryTable(summaryRows(groups)).join("\n")}\n`);
+  for (const line of remarks(
+    planned,
+    groups.some(({ crowded }) => crowded),
+  ))
+    io.stderr.write(`${line}\n`);
+  io.stderr.write(`report in ${suite.folder.reportPath}\n`);
+  return 0;
+}
+
+function remarks(planned: readonly PlannedCell[], someCrowded: boolean): string[] {
+  const missing = planned.filter(({ decision }) => decision.kind !== "skip");
+  const seconds = planned.reduce((sum, { disk }) => sum + (disk.record?.seconds ?? 0), 0);
+  return [
+    ...(someCrowded ? ["* more worker and server processes than cores: its times say little"] : []),
+    ...(missing.length > 0 ? [`not done: ${missing.map(({ cell }) => cell.name).join(", ")}`] : []),
+    `${durationText(seconds)} of running`,
+  ];
+}
+
+/** Names of the pictures in charts/, those on a light ground where there are both. */
+async function chartsOf({ folder }: Suite): Promise<string[]> {
+  const names = (await diskFiles.list(folder.chartsPath)) ?? [];
+  return names.filter((name) => name.endsWith(".png") && !/[-_.]dark\.png$/.test(name));
+}
+
+/** The matrix, and what was said beside it. */
+function commandTail({ path, folder, least }: Suite, { flags }: Call): string {
+  const priority = least === null ? "" : ` --priority ${least}`;
+  return `${path}${priority}${flags.resultsDir === undefined ? "" : ` --results-dir ${folder.path}`}`;
+}
+
+/** Options that the suite itself gives to a run, or that show a run to a person. */
+const ownOfSuite: readonly OptionKey[] = [
+  "name",
+  "runDir",
+  "resume",
+  "dryRun",
+  "json",
+  "quiet",
+  "verbose",
+  "progress",
+];
+/** Options that say where things lie; processes read them from the environment as ever. */
+const places: readonly OptionKey[] = ["dataDir", "cacheDir"];
+/** Options that may change without making another experiment of a cell. */
+const idleGroups: readonly string[] = ["keeping", "showing"];
+const idleOptions: readonly OptionKey[] = ["cacheDir", "port", "host"];
+
+/** The options of `paceline train`, as a matrix reads them. */
+class TableOfRuns implements RunOptions {
+  readonly fromEnvironment: RunOptions["fromEnvironment"];
+  readonly #environment: Environment;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+    const values: [string, { text: string; variable: string; isPlace: boolean }][] = [];
+    for (const key of keysOf("train")) {
+      const found = environmentValue(key, "train", environment);
+      if (found === null || ownOfSuite.includes(key)) continue;
+      const { name: variable } = found;
+      const text = canonical(key, found.text, "the environment");
+      values.push([rowOf(key).name, { text, variable, isPlace: places.includes(key) }]);
+    }
+    this.fromEnvironment = new Map(values);
+  }
+
+  read(name: string, value: unknown, place: string): OptionTexts {
+    const written = readConfigText(stringify({ [name]: value }), place);
+    return new Map(
+      [...written].map(([key, text]) => {
+        const row = rowOf(key);
+        if (ownOfSuite.includes(key))
+          throw usage(`"${row.name}" in ${place} is given by the suite itself; leave it out`);
+        if (!row.commands.includes("train"))
+          throw usage(`"${row.name}" in ${place} is no option of paceline train; leave it out`);
+        return [row.name, canonical(key, text, place)];
+      }),
+    );
+  }
+
+  resolve(values: OptionTexts, place: string): CellFacts {
+    const written = new Map([...values].map(([name, text]) => [keyOfName(name)!, text]));
+    const file = { path: place, values: written };
+    const { options } = resolve("train", { file, environment: inherited(this.#environment) });
+    const { mode, workers, servers, seed, model, data, epochs, maxSteps, batchSize } = options;
+    return {
+      ...{ mode, servers, seed, model, data, epochs, maxSteps, batchSize },
+      workers: workers.max,
+      workersMin: workers.min,
+      trainLimit: options.trainLimit,
+      print: (name) => {
+        const key = keyOfName(name)!;
+        return rowOf(key).type.print(options[key]);
+      },
+    };
+  }
+
+  matters(name: string): boolean {
+    const key = keyOfName(name)!;
+    return !idleGroups.includes(rowOf(key).group) && !idleOptions.includes(key);
+  }
+
+  didYouMean(written: string, known: readonly string[]): string {
+    return didYouMean(written, known);
+  }
+}
+
+/** A value as its type prints it; "none" stands for an empty list. */
+function canonical(key: OptionKey, text: string, place: string): string {
+  const { name, type } = rowOf(key);
+  const parsed = type.parse(type.separator !== undefined && text === "none" ? "" : text);
+  if (!("problem" in parsed)) return type.print(parsed.value);
+  const hint = didYouMean(text, type.choices ?? []);
+  const sentence = `${name}: ${text === "" ? '""' : text} in ${place} ${parsed.problem}${hint}`;
+  throw usage(`${sentence}; write ${type.wanted}`);
+}
+
+/** The environment without what would give an option to a run: the matrix alone does that. */
+function inherited(environment: Environment): Environment {
+  const kept = { ...environment };
+  for (const key of keysOf("train")) {
+    if (places.includes(key)) continue;
+    for (const { name } of [{ name: environmentName(key) }, ...(rowOf(key).aliases ?? [])])
+      delete kept[name];
+  }
+  return kept;
+}
+
+function usage(sentence: string): PacelineError {
+  return new PacelineError("usage", sentence);
+}

@@ -1,0 +1,268 @@
+/**
+ * The file of a suite of experiments: what all cells have in common, the axes whose product the
+ * cells are, and the exceptions. Read here into checked values; `cells.ts` makes the cells of it.
+ * Whatever is wrong with it is one `usage` error that names file, line, key, value and remedy.
+ */
+import { readFile } from "node:fs/promises";
+import { type Document, isScalar, LineCounter, parseDocument } from "yaml";
+import { z } from "zod";
+import { PacelineError } from "../errors.js";
+import type { CellFacts } from "./cells.js";
+
+/** How much a cell matters, the most first. */
+export const priorities = ["high", "medium", "optional"] as const;
+
+/** One of the priorities. */
+export type Priority = (typeof priorities)[number];
+
+/** Values of options by name, each as its type prints it. */
+export type OptionTexts = ReadonlyMap<string, string>;
+
+/** What a suite needs to know of the options of a run; supplied by whoever has their table. */
+export interface RunOptions {
+  /** Reads one line of a file of options: `name` is an option's, or a group's with its options. */
+  read(name: string, value: unknown, place: string): OptionTexts;
+  /** Resolves the options of one cell, or says what can't be. */
+  resolve(values: OptionTexts, place: string): CellFacts;
+  /** Options that the environment gives; the matrix may not give them too. */
+  readonly fromEnvironment: ReadonlyMap<string, FromEnvironment>;
+  /** True when the option can change what a run measures. */
+  matters(name: string): boolean;
+  /** " (did you mean X?)", or nothing where nothing is near. */
+  didYouMean(written: string, known: readonly string[]): string;
+}
+
+/** An option that the environment gives. */
+export interface FromEnvironment {
+  readonly text: string;
+  readonly variable: string;
+  /** It says where something lies on this machine: no part of the experiment. */
+  readonly isPlace: boolean;
+}
+
+/** Options with the values that a cell must have one of. */
+export type Match = ReadonlyMap<string, readonly string[]>;
+
+/** A part of the file with the place that messages name. */
+export interface Placed<T> {
+  readonly place: string;
+  readonly value: T;
+}
+
+/** The file, checked value by value. */
+export interface MatrixFile {
+  readonly path: string;
+  readonly question: string | null;
+  readonly resultsDir: string;
+  readonly repeats: number;
+  readonly base: OptionTexts;
+  readonly axes: ReadonlyMap<string, readonly string[]>;
+  readonly when: readonly Placed<{ readonly match: Match; readonly set: OptionTexts }>[];
+  readonly include: readonly Placed<OptionTexts>[];
+  readonly exclude: readonly Placed<Match>[];
+  readonly priority: readonly Placed<{ readonly match: Match; readonly priority: Priority }>[];
+}
+
+const matrixCharactersMax = 1_000_000;
+
+const mapping = z.record(z.string(), z.unknown());
+const schema = z.strictObject({
+  question: z.string().nullish(),
+  "results-dir": z.string().min(1).nullish(),
+  repeats: z.int().min(1).max(1000).nullish(),
+  base: mapping.nullish(),
+  axes: z.record(z.string(), z.array(z.unknown()).min(1)).nullish(),
+  when: z.array(z.strictObject({ match: mapping, set: mapping })).nullish(),
+  include: z.array(mapping).nullish(),
+  exclude: z.array(mapping).nullish(),
+  priority: z.array(z.strictObject({ match: mapping, priority: z.enum(priorities) })).nullish(),
+});
+
+const wanted: Readonly<Record<string, string>> = {
+  question: "write a sentence",
+  "results-dir": "write the path of a folder",
+  repeats: "write a whole number from 1 to 1000",
+  base: "write lines such as lr: 0.1",
+  axes: "write lines such as workers: [1, 2, 4]",
+  when: "write items such as {match: {mode: asp}, set: {lr: 0.5}}",
+  include: "write items such as {mode: bsp, workers: 8}",
+  exclude: "write items such as {mode: asp, workers: 1}",
+  priority: `write items such as {match: {workers: 4}, priority: high}, of ${priorities.join(", ")}`,
+};
+
+/** Reads the file at a path. */
+export async function readMatrixFile(path: string, options: RunOptions): Promise<MatrixFile> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code ?? "unknown";
+    const sentence = `the matrix ${path} can't be read (${reason})`;
+    throw new PacelineError("usage", `${sentence}; give the path of a YAML file`, { cause });
+  }
+  return readMatrixText(text, path, options);
+}
+
+/** Reads the text of a matrix; `path` names it in refusals. */
+export function readMatrixText(text: string, path: string, options: RunOptions): MatrixFile {
+  if (text.length > matrixCharactersMax)
+    throw usage(`${path} has ${text.length} characters; ${matrixCharactersMax} are allowed`);
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const [problem] = document.errors;
+  if (problem !== undefined) {
+    const line = problem.linePos?.[0].line ?? 1;
+    throw usage(`${path} is not YAML at line ${line} (${problem.code}); mend that line`);
+  }
+  const content: unknown = document.toJS({ maxAliasCount: 100 });
+  if (typeof content !== "object" || content === null || Array.isArray(content))
+    throw usage(`${path} is no mapping; write base: and axes: with options under them`);
+  const place = (keys: readonly PropertyKey[]) => placeOf(document, lines, path, keys);
+  const checked = schema.safeParse(content);
+  if (!checked.success) throw refusal(checked.error.issues[0]!, content, place, options);
+  const reader = new Reader(options, place);
+  const { question, repeats, axes, when, include, exclude, priority } = checked.data;
+  return {
+    path,
+    question: question ?? null,
+    resultsDir: checked.data["results-dir"] ?? "experiment_results",
+    repeats: repeats ?? 1,
+    base: reader.texts(checked.data.base ?? {}, ["base"]),
+    axes: reader.axes(axes ?? {}),
+    when: (when ?? []).map(({ match, set }, index) => ({
+      place: place(["when", index]),
+      value: {
+        match: reader.match(match, ["when", index, "match"]),
+        set: reader.texts(set, ["when", index, "set"]),
+      },
+    })),
+    include: (include ?? []).map((one, index) => ({
+      place: place(["include", index]),
+      value: reader.texts(one, ["include", index]),
+    })),
+    exclude: (exclude ?? []).map((one, index) => ({
+      place: place(["exclude", index]),
+      value: reader.match(one, ["exclude", index]),
+    })),
+    priority: (priority ?? []).map((one, index) => ({
+      place: place(["priority", index]),
+      value: {
+        match: reader.match(one.match, ["priority", index, "match"]),
+        priority: one.priority,
+      },
+    })),
+  };
+}
+
+type Keys = readonly (string | number)[];
+
+/** Reads options of the file through the table, each under its own place. */
+class Reader {
+  readonly #options: RunOptions;
+  readonly #place: (keys: Keys) => string;
+
+  constructor(options: RunOptions, place: (keys: Keys) => string) {
+    this.#options = options;
+    this.#place = place;
+  }
+
+  texts(given: Readonly<Record<string, unknown>>, keys: Keys): OptionTexts {
+    const texts = new Map<string, string>();
+    for (const [name, value] of Object.entries(given)) {
+      const place = this.#place([...keys, name]);
+      for (const [option, text] of this.#options.read(name, value, place)) {
+        if (texts.has(option)) throw usage(`"${option}" stands twice in ${place}; keep one`);
+        texts.set(option, text);
+      }
+    }
+    return texts;
+  }
+
+  axes(given: Readonly<Record<string, readonly unknown[]>>): Map<string, string[]> {
+    return new Map(
+      Object.entries(given).map(([name, values]) => {
+        const texts = values.map((value, index) => this.#one(name, value, ["axes", name, index]));
+        const twice = texts.find((text, index) => texts.indexOf(text) < index);
+        if (twice === undefined) return [name, texts];
+        throw usage(`${twice} stands twice in ${this.#place(["axes", name])}; keep one`);
+      }),
+    );
+  }
+
+  match(given: Readonly<Record<string, unknown>>, keys: Keys): Match {
+    return new Map(
+      Object.entries(given).map(([name, value]) => {
+        const values = Array.isArray(value) ? value : [value];
+        return [name, values.map((one) => this.#one(name, one, [...keys, name]))];
+      }),
+    );
+  }
+
+  #one(name: string, value: unknown, keys: Keys): string {
+    const place = this.#place(keys);
+    const text = this.#options.read(name, value, place).get(name);
+    if (text !== undefined) return text;
+    throw usage(`"${name}" in ${place} is a group; write the name of an option`);
+  }
+}
+
+/** "matrix.yaml line 4, axes.workers". */
+function placeOf(
+  document: Document,
+  lines: LineCounter,
+  path: string,
+  keys: readonly PropertyKey[],
+): string {
+  const told = keys.map((key) => (typeof key === "number" ? String(key + 1) : String(key)));
+  for (let length = keys.length; length > 0; length--) {
+    const start = startOf(document, keys.slice(0, length));
+    if (start !== null) return `${path} line ${lines.linePos(start).line}, ${told.join(".")}`;
+  }
+  return told.length === 0 ? path : `${path}, ${told.join(".")}`;
+}
+
+/** Where a part of the file begins; of an entry of a mapping, where its key does. */
+function startOf(document: Document, keys: readonly PropertyKey[]): number | null {
+  const parent: unknown = keys.length === 1 ? document.contents : document.getIn(keys.slice(0, -1));
+  const items = (parent as { items?: readonly unknown[] } | null)?.items ?? [];
+  for (const item of items) {
+    const key = (item as { key?: unknown }).key;
+    if (isScalar(key) && String(key.value) === String(keys.at(-1))) return key.range?.[0] ?? null;
+  }
+  const node = document.getIn(keys, true) as { range?: readonly number[] | null } | undefined;
+  return node?.range?.[0] ?? null;
+}
+
+function refusal(
+  issue: z.core.$ZodIssue,
+  content: object,
+  place: (keys: readonly PropertyKey[]) => string,
+  options: RunOptions,
+): PacelineError {
+  const top = String(issue.path[0] ?? "");
+  if (issue.code === "unrecognized_keys") {
+    const [key = ""] = issue.keys;
+    const known = knownKeys(top);
+    const where = place([...issue.path, key]);
+    const hint = options.didYouMean(key, known);
+    return usage(`"${key}" in ${where} is no part of a matrix${hint}; it has ${known.join(", ")}`);
+  }
+  const found = issue.path.reduce<unknown>(
+    (part, key) => (part as Record<PropertyKey, unknown> | null | undefined)?.[key],
+    content,
+  );
+  const shown = found === undefined ? "nothing" : JSON.stringify(found);
+  const problem = issue.code === "too_small" && shown === "[]" ? "has no value" : "does not fit";
+  const remedy = wanted[top] ?? "see docs/experiments";
+  return usage(`${shown} in ${place(issue.path)} ${problem}; ${remedy}`);
+}
+
+function knownKeys(top: string): string[] {
+  if (top === "when") return ["match", "set"];
+  if (top === "priority") return ["match", "priority"];
+  return Object.keys(schema.shape);
+}
+
+function usage(sentence: string): PacelineError {
+  return new PacelineError("usage", sentence);
+}
