@@ -4,9 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { RunSpec } from "../contract/run-spec.js";
-import { type Dataset, loadDataset } from "../data/dataset.js";
+import { sampleSpec } from "../contract/samples.js";
+import { loadDataset } from "../data/dataset.js";
 import { epochPermutation } from "../data/partition.js";
+import { InputPipeline } from "../data/pipeline.js";
 import { writeSampleMnist } from "../data/sample-files.js";
+import type { Dataset } from "../data/split.js";
 import { equalRanges } from "../dealing/cursor.js";
 import { referenceEngine } from "../engine/reference.js";
 import { bindStandalone } from "../engine/standalone.js";
@@ -23,43 +26,17 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-const sgd = {
-  name: "sgd",
-  momentum: 0,
-  beta1: 0.9,
-  beta2: 0.999,
-  epsilon: 1e-8,
-  weightDecay: 0,
-  weightDecayPlain: 0,
-} as const;
-
 /** Three workers have 17, 17 and 16 of 50 examples: steps of 8, 8, 1 and 8, 8, 0. */
 const spec: RunSpec = {
-  run: "r",
-  name: "r",
-  seed: 3,
-  model: "mlp",
-  data: "mnist",
+  ...sampleSpec,
   trainExamples: 50,
   testExamples: 30,
   workersMin: 3,
   workersMax: 3,
-  servers: 1,
-  protocol: { mode: "bsp" },
-  reduce: "mean",
-  updateRule: sgd,
   schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 100 },
-  lrScaling: "none",
   epochs: 2,
-  maxSteps: null,
   batchSize: 8,
   chunkValues: 262_144,
-  virtualNodes: 100,
-  loadBound: 1.25,
-  evaluateEvery: null,
-  checkpointEvery: null,
-  engine: "reference",
-  threads: 1,
 };
 
 function run(change: Partial<RunSpec> = {}, hooks: BaselineHooks = {}) {
@@ -76,6 +53,8 @@ function writtenOut(reduce: "mean" | "sum"): Map<string, Float32Array> {
   const { fround } = Math;
   const x = new Float32Array(8 * 784);
   const y = new Int32Array(8);
+  const pixels = new Uint8Array(8 * 784);
+  const pipeline = new InputPipeline(spec.input);
   for (const epoch of [0, 1]) {
     const order = epochPermutation(50, 3, epoch);
     for (const done of [0, 8, 16]) {
@@ -85,7 +64,8 @@ function writtenOut(reduce: "mean" | "sum"): Map<string, Float32Array> {
         const from = Math.min(end, start + done);
         const to = Math.min(end, from + 8);
         if (to === from) continue;
-        dataset.train.fill(order, from, to, x, y);
+        dataset.train.read(order, from, to, pixels, y);
+        pipeline.fill(pixels, to - from, x, null);
         executor.step({ x, y, n: to - from }, [], () => {});
         const factor = reduce === "mean" ? to - from : 1;
         gradients.forEach((value, index) => {
@@ -121,7 +101,7 @@ describe("training in one process", () => {
 
   test("gives the same bits again and under other chunk sizes, with any rule's state", async () => {
     for (const name of ["momentum", "adamw"] as const) {
-      const updateRule = { ...sgd, name, momentum: 0.9, weightDecay: 0.01 };
+      const updateRule = { ...spec.updateRule, name, momentum: 0.9, weightDecay: 0.01 };
       const first = await run({ updateRule });
       for (const chunkValues of [262_144, 1000]) {
         const { weights, state } = await run({ updateRule, chunkValues });

@@ -6,7 +6,7 @@
  * run with as many workers, whatever its servers.
  */
 import { assert } from "../assert.js";
-import type { Layout } from "../contract/layout.js";
+import { type Layout, reduceOf } from "../contract/layout.js";
 import type {
   ChunkMarks,
   Range,
@@ -21,7 +21,7 @@ import type {
 } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { learningRate } from "../contract/schedule.js";
-import type { Dataset } from "../data/dataset.js";
+import type { Dataset } from "../data/split.js";
 import { Cursor, type Cut, type Share } from "../dealing/cursor.js";
 import { EpochLedger } from "../dealing/epoch-ledger.js";
 import { Evaluation } from "../dealing/evaluation.js";
@@ -107,8 +107,11 @@ interface Vectors {
 
 interface Counts {
   clock: number;
+  steps: number;
   examples: number;
   lossSum: number;
+  correct: number;
+  inputSeconds: number;
   computeSeconds: number;
 }
 
@@ -142,8 +145,11 @@ class BaselineTraining {
     this.#ranks = Array.from({ length: spec.workersMax }, (_, rank) => rank);
     this.#counts = this.#ranks.map(() => ({
       clock: 0,
+      steps: 0,
       examples: 0,
       lossSum: 0,
+      correct: 0,
+      inputSeconds: 0,
       computeSeconds: 0,
     }));
     const start = initialState(spec, this.#layout);
@@ -166,6 +172,7 @@ class BaselineTraining {
       engine: parts.engine,
       parameters: this.#arena.view(this.#vectors.weights, values),
       gradients: this.#arena.view(gradient, values),
+      nowMs: parts.nowMs,
     });
   }
 
@@ -214,11 +221,12 @@ class BaselineTraining {
       share.next = this.#rangeOf(share, cut).start;
       share.nextStep = this.#steps;
       const counts = this.#counts[share.rank]!;
-      const { examples, lossSum, computeSeconds } = before[share.rank]!;
+      const { examples, lossSum, correct, inputSeconds, computeSeconds } = before[share.rank]!;
       this.#ledger.addPiece(cut.epoch, share.rank, {
         examples: counts.examples - examples,
         lossSum: counts.lossSum - lossSum,
-        seconds: counts.computeSeconds - computeSeconds,
+        correct: counts.correct - correct,
+        seconds: counts.inputSeconds + counts.computeSeconds - inputSeconds - computeSeconds,
       });
     }
     return stopped;
@@ -235,10 +243,9 @@ class BaselineTraining {
     const startedMs = this.#parts.nowMs();
     this.#lr = this.#learningRate();
     for (const { offset, length, group } of this.#layout.chunks) {
-      assert(group !== "buffer", "the model keeps no buffers");
       const inputs = contributions.map((one) => ({ ...one, offset: one.offset + offset }));
       const gradient = inputs[0]!.offset;
-      this.#kernels.fold(gradient, inputs, length, this.#spec.reduce);
+      this.#kernels.fold(gradient, inputs, length, reduceOf(group, this.#spec.reduce));
       const moment = { lr: this.#lr, scale: 1, group, updateCount: this.#steps + 1 };
       const [state1, state2] = this.#vectors.states.map((state) => state + offset);
       this.#kernels.update(updateScalars(this.#spec.updateRule, moment), {
@@ -262,7 +269,8 @@ class BaselineTraining {
     const step = this.#steps;
     const { gradient, held } = this.#vectors;
     const startedMs = this.#parts.nowMs();
-    const lossSum = this.#job.compute({ step, epoch, range }, rank, () => {});
+    const outcome = this.#job.compute({ step, epoch, range }, rank, () => {});
+    const { lossSum, correct, inputSeconds } = outcome;
     if (!Number.isFinite(lossSum)) throw this.#diverged(`loss is ${lossSum}`, rank);
     const broken = this.#layout.chunks.find(
       ({ offset, length }) => !this.#kernels.finite(gradient + offset, length),
@@ -272,9 +280,12 @@ class BaselineTraining {
     }
     if (held[rank] !== gradient) this.#kernels.copy(gradient, held[rank]!, this.#layout.values);
     const counts = this.#counts[rank]!;
+    counts.steps++;
     counts.lossSum += lossSum;
+    counts.correct += correct;
     counts.examples += range.end - range.start;
-    counts.computeSeconds += (this.#parts.nowMs() - startedMs) / 1000;
+    counts.inputSeconds += inputSeconds;
+    counts.computeSeconds += (this.#parts.nowMs() - startedMs) / 1000 - inputSeconds;
   }
 
   /** A rank's batch of the present step: positions of the epoch's permutation, maybe none. */
@@ -314,7 +325,8 @@ class BaselineTraining {
     this.#ledger.resume(nowMs);
     const { epoch, step } = about;
     const atSeconds = this.#ledger.elapsedSeconds(nowMs);
-    const record: EvaluationRecord = { epoch, step, final, ...outcome, atSeconds };
+    const moment = { atSeconds, trainedExamples: this.#examples };
+    const record: EvaluationRecord = { epoch, step, final, ...outcome, ...moment };
     this.#evaluations.push(record);
     const sums = `${outcome.accuracyPercent.toFixed(2)}% and loss ${outcome.loss.toFixed(4)}`;
     const text = `test accuracy ${sums} at step ${step}`;
@@ -348,6 +360,7 @@ class BaselineTraining {
       stalenessSum: 0,
       stalenessCount: 0,
       stalenessMax: 0,
+      stalenessCounts: [],
       rejected: 0,
       duplicates: 0,
       tornSteps: 0,

@@ -6,11 +6,12 @@ import { type MessagePort, parentPort } from "node:worker_threads";
 import { assert } from "../assert.js";
 import type { Range } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { type Dataset, loadDataset } from "../data/dataset.js";
+import { loadDataset } from "../data/dataset.js";
+import type { Dataset } from "../data/split.js";
 import { createEngine } from "../engine/engines.js";
 import { type ErrorCode, toPacelineError } from "../errors.js";
 import type { ComputeRequest } from "../host/compute-port.js";
-import { ComputeJob } from "./compute-job.js";
+import { ComputeJob, type JobOutcome } from "./compute-job.js";
 
 /** Where data sets lie. */
 export interface DataPlace {
@@ -37,7 +38,7 @@ export type ThreadReport = { readonly job: number } & (
   | { readonly type: "log"; readonly text: string }
   | { readonly type: "prepared" }
   | { readonly type: "ready"; readonly step: number; readonly chunks: readonly number[] }
-  | { readonly type: "computed"; readonly step: number; readonly lossSum: number }
+  | { readonly type: "computed"; readonly step: number; readonly outcome: JobOutcome }
   | { readonly type: "evaluated"; readonly correct: number; readonly lossSum: number }
   | {
       readonly type: "failed";
@@ -80,7 +81,14 @@ class ComputeThreadSide {
     });
     const parameters = new Float32Array(request.parameters);
     const gradients = new Float32Array(request.gradients);
-    const compute = new ComputeJob({ spec, dataset, engine, parameters, gradients });
+    const compute = new ComputeJob({
+      spec,
+      dataset,
+      engine,
+      parameters,
+      gradients,
+      nowMs: () => performance.now(),
+    });
     this.#job = { compute, rank };
     this.#report({ job, type: "prepared" });
   }
@@ -106,10 +114,10 @@ class ComputeThreadSide {
       return;
     }
     const { step } = request;
-    const lossSum = compute.compute(request, rank, (chunks) => {
+    const outcome = compute.compute(request, rank, (chunks) => {
       this.#report({ job, type: "ready", step, chunks });
     });
-    this.#report({ job, type: "computed", step, lossSum });
+    this.#report({ job, type: "computed", step, outcome });
   }
 
   #report(report: ThreadReport): void {

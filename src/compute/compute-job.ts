@@ -8,12 +8,13 @@
 import type { Layout } from "../contract/layout.js";
 import type { Range } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import type { Dataset } from "../data/dataset.js";
 import { epochPermutation } from "../data/partition.js";
+import { InputPipeline } from "../data/pipeline.js";
+import type { Dataset, Split } from "../data/split.js";
 import { PacelineError } from "../errors.js";
 import type { ComputeRequest } from "../host/compute-port.js";
-import type { Engine, Executor } from "../nn/engine.js";
-import { valuesIn } from "../nn/layer-kind.js";
+import type { Batch, Engine, Executor } from "../nn/engine.js";
+import { Random } from "../random.js";
 import { layoutOf, modelOf } from "./initial-state.js";
 
 /**
@@ -29,21 +30,37 @@ export interface ComputeJobParts {
   readonly engine: Engine;
   readonly parameters: Float32Array;
   readonly gradients: Float32Array;
+  /** For measuring; never part of a result. */
+  nowMs(): number;
+}
+
+/** What computing a step came to. */
+export interface JobOutcome {
+  /** The sum, not the mean, of the loss over the examples. */
+  readonly lossSum: number;
+  readonly correct: number;
+  /** Seconds spent on getting and preparing the examples. */
+  readonly inputSeconds: number;
 }
 
 /** A model bound to memory and data. */
 export class ComputeJob {
   readonly #spec: RunSpec;
   readonly #dataset: Dataset;
+  readonly #pipeline: InputPipeline;
+  readonly #nowMs: () => number;
   readonly #executor: Executor;
   readonly #readiness: ChunkReadiness;
+  /** Bytes of a batch, its values and its labels. */
+  readonly #pixels: Uint8Array;
   readonly #x: Float32Array;
   readonly #y: Int32Array;
   readonly #testOrder: Uint32Array;
   #order: { readonly epoch: number; readonly examples: Uint32Array } | null = null;
 
   /** @throws PacelineError `data` when the data set is smaller than the run's. */
-  constructor({ spec, dataset, engine, parameters, gradients }: ComputeJobParts) {
+  constructor(parts: ComputeJobParts) {
+    const { spec, dataset, engine, parameters, gradients } = parts;
     demandCounts(spec, dataset);
     const graph = modelOf(spec);
     const layout = layoutOf(spec);
@@ -54,32 +71,36 @@ export class ComputeJob {
     this.#dataset = dataset;
     this.#executor = engine.bind(graph, { parameters, gradients, placement, batchMax });
     this.#readiness = new ChunkReadiness(layout);
-    this.#x = new Float32Array(batchMax * valuesIn(graph.inputShape));
+    this.#pipeline = new InputPipeline(spec.input);
+    this.#nowMs = parts.nowMs;
+    this.#pixels = new Uint8Array(batchMax * this.#pipeline.valueCount);
+    this.#x = new Float32Array(batchMax * this.#pipeline.valueCount);
     this.#y = new Int32Array(batchMax);
     this.#testOrder = Uint32Array.from({ length: spec.testExamples }, (_, index) => index);
   }
 
   /**
    * Writes the gradient of one batch and says which chunks are final, as they become so; none where
-   * the sum of losses, which is returned, is not finite.
-   * @param rank names, with seed and step, the random stream of dropout.
+   * the sum of losses is not finite.
+   * @param rank names, with seed and step, the random streams of dropout and augmentation.
    */
   compute(
     { step, epoch, range }: ComputeRequest,
     rank: number,
     onReady: (chunks: readonly number[]) => void,
-  ): number {
+  ): JobOutcome {
     this.#readiness.begin();
-    const batch = this.#fill(this.#dataset.train, this.#orderOf(epoch), range);
-    const { lossSum } = this.#executor.step(
-      batch,
-      ["dropout", this.#spec.seed, rank, step],
-      (tensor) => {
-        const chunks = this.#readiness.finish(tensor);
-        if (chunks.length > 0) onReady(chunks);
-      },
-    );
-    return lossSum;
+    const { seed } = this.#spec;
+    const startedMs = this.#nowMs();
+    const random = new Random("augment", seed, rank, epoch, step);
+    const batch = this.#fill(this.#dataset.train, this.#orderOf(epoch), range, random);
+    const inputSeconds = (this.#nowMs() - startedMs) / 1000;
+    const stepSeed = ["dropout", seed, rank, step];
+    const { lossSum, correct } = this.#executor.step(batch, stepSeed, (tensor) => {
+      const chunks = this.#readiness.finish(tensor);
+      if (chunks.length > 0) onReady(chunks);
+    });
+    return { lossSum, correct, inputSeconds };
   }
 
   /** Sums over test examples [start, end), in the test set's own order. */
@@ -88,9 +109,8 @@ export class ComputeJob {
     let lossSum = 0;
     for (let from = start; from < end; from += evaluationBatchExamples) {
       const range = { start: from, end: Math.min(end, from + evaluationBatchExamples) };
-      const outcome = this.#executor.evaluate(
-        this.#fill(this.#dataset.test, this.#testOrder, range),
-      );
+      const batch = this.#fill(this.#dataset.test, this.#testOrder, range, null);
+      const outcome = this.#executor.evaluate(batch);
       correct += outcome.correct;
       lossSum += outcome.lossSum;
     }
@@ -102,9 +122,11 @@ export class ComputeJob {
     this.#executor.close();
   }
 
-  #fill(split: Dataset["train"], order: Uint32Array, { start, end }: Range) {
-    split.fill(order, start, end, this.#x, this.#y);
-    return { x: this.#x, y: this.#y, n: end - start };
+  #fill(split: Split, order: Uint32Array, { start, end }: Range, random: Random | null): Batch {
+    const n = end - start;
+    split.read(order, start, end, this.#pixels, this.#y);
+    this.#pipeline.fill(this.#pixels, n, this.#x, random);
+    return { x: this.#x, y: this.#y, n };
   }
 
   #orderOf(epoch: number): Uint32Array {

@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Range } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
+import { sampleSpec } from "../contract/samples.js";
+import type { StepOutcome } from "../core/worker-account.js";
 import { loadDataset } from "../data/dataset.js";
 import { writeSampleMnist } from "../data/sample-files.js";
 import { equalRanges } from "../dealing/cursor.js";
@@ -26,39 +28,8 @@ before(async () => {
 after(() => rm(folder, { recursive: true, force: true }));
 
 const spec: RunSpec = {
-  run: "r",
-  name: "r",
-  seed: 3,
-  model: "mlp",
-  data: "mnist",
-  trainExamples: 200,
-  testExamples: 150,
-  workersMin: 1,
-  workersMax: 1,
-  servers: 1,
-  protocol: { mode: "bsp" },
-  reduce: "mean",
-  updateRule: {
-    name: "sgd",
-    momentum: 0,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    weightDecayPlain: 0,
-  },
+  ...sampleSpec,
   schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 200 },
-  lrScaling: "none",
-  epochs: 1,
-  maxSteps: null,
-  batchSize: 16,
-  chunkValues: 30_000,
-  virtualNodes: 100,
-  loadBound: 1.25,
-  evaluateEvery: null,
-  checkpointEvery: null,
-  engine: "reference",
-  threads: 1,
 };
 
 /** What the port says, one promise at a time. */
@@ -69,7 +40,8 @@ class Ear {
 
   readonly listener = {
     onChunkReady: (_step: number, chunk: number) => void this.ready.push(chunk),
-    onComputed: (step: number, lossSum: number) => this.#said({ step, lossSum }),
+    onComputed: (step: number, { lossSum, correct }: StepOutcome) =>
+      this.#said({ step, lossSum, correct }),
     onEvaluated: (correct: number, lossSum: number) => this.#said({ correct, lossSum }),
     onFailed: (error: unknown) => this.#failed(error),
   };
@@ -119,6 +91,7 @@ async function direct(own: RunSpec) {
     engine: referenceEngine,
     parameters,
     gradients,
+    nowMs: () => 0,
   });
   return { job, gradients };
 }
@@ -131,11 +104,9 @@ describe("a compute thread", () => {
     await withThread(spec, async ({ port, ear, job, log }) => {
       assert.ok(job.gradients.buffer instanceof SharedArrayBuffer);
       for (const [step, epoch] of [0, 0, 1].entries()) {
-        const { lossSum } = await ear.after(() => port.compute({ step, epoch, range }));
-        assert.equal(
-          lossSum,
-          same.job.compute({ step, epoch, range }, 0, () => {}),
-        );
+        const { lossSum, correct } = await ear.after(() => port.compute({ step, epoch, range }));
+        const expected = same.job.compute({ step, epoch, range }, 0, () => {});
+        assert.deepEqual([lossSum, correct], [expected.lossSum, expected.correct]);
         assert.deepEqual(job.gradients, same.gradients);
       }
       assert.match(log.join("\n"), /engine reference/);
@@ -179,7 +150,8 @@ describe("a compute thread", () => {
     const [first, second] = [new Ear(), new Ear()];
     await port.prepare(spec, 0, first.listener);
     port.compute({ step: 0, epoch: 0, range });
-    const other = { ...spec, model: "logistic", data: "mnist-parity", chunkValues: 100 };
+    const parity = { data: "mnist-parity", input: { ...spec.input, classes: 2 } };
+    const other = { ...spec, ...parity, model: "logistic", chunkValues: 100 };
     const job = await port.prepare(other, 1, second.listener);
     assert.equal(job.layout.values, 785);
     const said = await second.after(() => port.compute({ step: 1, epoch: 0, range }));

@@ -130,7 +130,7 @@ class ComputeThread implements ComputePort {
         }
         break;
       case "computed":
-        listener.onComputed(report.step, report.lossSum);
+        listener.onComputed(report.step, report.outcome);
         break;
       case "evaluated":
         listener.onEvaluated(report.correct, report.lossSum);

@@ -2,7 +2,6 @@
 import { type Layout, layOut } from "../contract/layout.js";
 import type { ChunkMarks } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { describeDataset } from "../data/dataset.js";
 import type { ModelState } from "../host/state-transfer.js";
 import { statePartCount } from "../kernels/update-rule.js";
 import { initialParameters } from "../nn/initialise.js";
@@ -11,15 +10,14 @@ import { buildModel } from "../nn/models.js";
 
 /**
  * The graph of the run's model, fitted to its data set.
- * @throws PacelineError `usage` for an unknown model or data set, or two that don't go together.
+ * @throws PacelineError `usage` for an unknown model, or one and a data set that don't go together.
  */
-export function modelOf(spec: Pick<RunSpec, "model" | "data">): ModelGraph {
-  const { classes, inputShape } = describeDataset(spec.data);
-  return buildModel(spec.model, { classes, inputShape });
+export function modelOf({ model, input }: Pick<RunSpec, "model" | "input">): ModelGraph {
+  return buildModel(model, { classes: input.classes, inputShape: input.shape });
 }
 
 /** The layout of the run's parameters; every process that knows the spec finds the same. */
-export function layoutOf(spec: Pick<RunSpec, "model" | "data" | "chunkValues">): Layout {
+export function layoutOf(spec: Pick<RunSpec, "model" | "input" | "chunkValues">): Layout {
   return layOut(modelOf(spec).tensors, spec.chunkValues);
 }
 

@@ -2,18 +2,29 @@
  * How a model's tensors lie in one flat vector of f32 values, and how that vector is cut into
  * chunks.
  *
- * Tensors of the same parameter group lie together (weights, then biases and norms, then buffers),
+ * Tensors of the same parameter group lie together (weights, then biases and norms, then buffers, then
+ * counters),
  * each group in the model's own order, so that no chunk spans two groups. Boundaries depend on the
  * tensors and `chunkValues` only: every process that knows both computes the same layout.
  */
 import { assert } from "../assert.js";
+import type { Reduce } from "./run-spec.js";
 import { sha256Hex } from "./sha256.js";
 
 /**
- * "weight" and "plain" tensors have gradients; weight decay may differ between them. "buffer" ones
- * have none.
+ * The groups, in the order in which they lie in the flat vector. "weight" and "plain" tensors have
+ * gradients; weight decay may differ between them. A "buffer" is a moving mean of what batches
+ * measure (BatchNorm's running statistics), a "counter" a whole number that each update raises by
+ * one (num_batches_tracked).
  */
-export type ParameterGroup = "weight" | "plain" | "buffer";
+export const parameterGroups = ["weight", "plain", "buffer", "counter"] as const;
+/** One of the groups. */
+export type ParameterGroup = (typeof parameterGroups)[number];
+
+/** How a group's contributions become one: those of batches' statistics are always a mean. */
+export function reduceOf(group: ParameterGroup, reduce: Reduce): Reduce {
+  return group === "buffer" || group === "counter" ? "mean" : reduce;
+}
 
 /** A named tensor of a model. */
 export interface TensorSpec {
@@ -55,15 +66,13 @@ export interface Layout {
 /** The most values a chunk may hold: 1 MiB of f32. */
 export const chunkValuesMax = 262144;
 
-const groupOrder: readonly ParameterGroup[] = ["weight", "plain", "buffer"];
-
 /** Lays tensors out and cuts the vector into chunks of at most `chunkValues` values. */
 export function layOut(tensors: readonly TensorSpec[], chunkValues: number): Layout {
   assert(chunkValues >= 1 && chunkValues <= chunkValuesMax, "chunk size in range", { chunkValues });
   const offsets = new Map<string, number>();
   const chunks: Chunk[] = [];
   let end = 0;
-  for (const group of groupOrder) {
+  for (const group of parameterGroups) {
     const members = tensors.filter((tensor) => tensor.group === group);
     const start = end;
     for (const tensor of members) {

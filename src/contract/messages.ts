@@ -84,6 +84,8 @@ export interface ServerStatistics {
   readonly stalenessSum: number;
   readonly stalenessCount: number;
   readonly stalenessMax: number;
+  /** By staleness: index s counts those of staleness s, the last also those above. */
+  readonly stalenessCounts: readonly number[];
   readonly rejected: number;
   readonly duplicates: number;
   readonly tornSteps: number;
@@ -97,10 +99,19 @@ export interface ServerStatistics {
 export interface WorkerStatistics {
   /** Steps completed: its clock. */
   readonly clock: number;
+  /** Of these, steps with examples. */
+  readonly steps: number;
   readonly examples: number;
   readonly lossSum: number;
+  /** Examples that lossSum and correct are over. */
   readonly lossCount: number;
+  /** Examples whose label the model gave before it learned from them. */
+  readonly correct: number;
+  /** Getting and preparing examples. */
+  readonly inputSeconds: number;
+  /** Forward and backward. */
   readonly computeSeconds: number;
+  /** From the end of the backward pass until every new chunk was there. */
   readonly waitSeconds: number;
 }
 
@@ -153,6 +164,7 @@ export type MemberMessage =
       readonly examples: number;
       readonly skipped: number;
       readonly lossSum: number;
+      readonly correct: number;
       readonly seconds: number;
     }
   | {

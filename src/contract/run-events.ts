@@ -39,6 +39,8 @@ export interface EpochRecord {
   readonly skipped: number;
   /** Mean loss over the examples trained on. */
   readonly trainLoss: number;
+  /** Percent of them whose label the model gave before it learned from them. */
+  readonly trainAccuracyPercent: number;
   /** Per rank: seconds spent in steps. */
   readonly workerSeconds: Readonly<Record<number, number>>;
 }
@@ -53,6 +55,8 @@ export interface EvaluationRecord {
   readonly examples: number;
   /** Seconds since training began. */
   readonly atSeconds: number;
+  /** Work done by then: training examples gone through. */
+  readonly trainedExamples: number;
 }
 
 /** Everything that is known of a run when it has ended. */

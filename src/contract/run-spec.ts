@@ -38,7 +38,43 @@ export interface UpdateRuleSpec {
   readonly epsilon: number;
   readonly weightDecay: number;
   readonly weightDecayPlain: number;
+  /** Share of the batch's statistic in a buffer's next value: b <- (1 - m) b + m * statistic. */
+  readonly bufferMomentum: number;
 }
+
+/**
+ * What every process must know of the data set without having its files: the model is fitted to
+ * it, and bytes become input values by it.
+ */
+export interface InputSpec {
+  readonly classes: number;
+  /** (C, H, W) of one example. */
+  readonly shape: readonly [number, number, number];
+  /** An input value is (byte / 255 - mean) / std, one of each a channel. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  /** Examples shuffled as a block, as they lie together in a file; 0: all are shuffled as one. */
+  readonly blockExamples: number;
+  readonly augment: AugmentSpec;
+}
+
+/** What is done to a training example before it is computed with. */
+export interface AugmentSpec {
+  /** Pixels of zeros around a picture before a random crop of its own size; 0 for no crop. */
+  readonly cropPadding: number;
+  /** Mirror left and right in half the cases. */
+  readonly flip: boolean;
+  /** Bring each picture to mean 0 and deviation 1, instead of by mean and std. */
+  readonly standardise: boolean;
+}
+
+/**
+ * How examples reach workers: each has the files and takes a range of every epoch, or takes batch
+ * by batch what it is dealt, or has no files and is sent each batch it is dealt.
+ */
+export const feeds = ["static", "leased", "central"] as const;
+/** One of the ways. */
+export type Feed = (typeof feeds)[number];
 
 /**
  * Learning rate as a function of work (examples applied), after Sync-Switch's rule that schedules
@@ -73,6 +109,8 @@ export interface RunSpec {
   /** Examples used, after --train-limit and --test-limit. */
   readonly trainExamples: number;
   readonly testExamples: number;
+  readonly input: InputSpec;
+  readonly feed: Feed;
   readonly workersMin: number;
   readonly workersMax: number;
   readonly servers: number;

@@ -56,9 +56,12 @@ function sum(past: WorkerStatistics | undefined, last: WorkerStatistics): Worker
   if (past === undefined) return last;
   return {
     clock: last.clock,
+    steps: past.steps + last.steps,
     examples: past.examples + last.examples,
     lossSum: past.lossSum + last.lossSum,
     lossCount: past.lossCount + last.lossCount,
+    correct: past.correct + last.correct,
+    inputSeconds: past.inputSeconds + last.inputSeconds,
     computeSeconds: past.computeSeconds + last.computeSeconds,
     waitSeconds: past.waitSeconds + last.waitSeconds,
   };

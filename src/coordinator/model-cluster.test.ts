@@ -16,6 +16,7 @@ import type {
 } from "../contract/messages.js";
 import type { RunEvent, RunResult } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
+import { sampleSpec } from "../contract/samples.js";
 import { chunksOfServer, type View } from "../contract/view.js";
 import type { Job, SaveRequest, TrainingSnapshot } from "../dealing/training-job.js";
 import {
@@ -444,34 +445,19 @@ export function specOf(extra: Partial<RunSpec> = {}): RunSpec {
   const rates = { lr: 0.1, warmup: 0, milestones: [], gamma: 0.1 };
   const { epochs = 2, trainExamples = 96 } = extra;
   const totalExamples = epochs * trainExamples;
-  const decay = { weightDecay: 0, weightDecayPlain: 0 };
-  const adam = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
   return {
-    run: "r",
+    ...sampleSpec,
     name: "a run",
     seed: 1,
-    model: "mlp",
-    data: "mnist",
     trainExamples,
     testExamples: 31,
-    workersMin: 1,
     workersMax: 4,
     servers: 2,
-    protocol: { mode: "bsp" },
-    reduce: "mean",
-    updateRule: { name: "sgd", momentum: 0, ...adam, ...decay },
     schedule: { name: "cosine", ...rates, totalExamples },
-    lrScaling: "none",
     epochs,
-    maxSteps: null,
     batchSize: 4,
     chunkValues: 1,
     virtualNodes: 20,
-    loadBound: 1.25,
-    evaluateEvery: null,
-    checkpointEvery: null,
-    engine: "reference",
-    threads: 1,
     ...extra,
   };
 }

@@ -318,7 +318,8 @@ export class ModelWorker implements ModelMember {
       const chunk = chunks.shift();
       if (chunk === undefined) {
         const lossSum = nan ? Number.NaN : range.end - range.start;
-        this.step({ type: "computed", step, lossSum });
+        const outcome = { lossSum, correct: 0, inputSeconds: 0 };
+        this.step({ type: "computed", step, outcome });
         return;
       }
       this.step({ type: "chunkReady", step, chunk });

@@ -351,7 +351,10 @@ export class Training implements WorkFloor {
     for (const { rank, evaluation, range } of open) {
       this.#toWorker(rank, { type: "evaluate", evaluation, range });
     }
-    const record = this.evaluator.conclude(() => this.#ledger.elapsedSeconds(this.#nowMs));
+    const record = this.evaluator.conclude(() => ({
+      atSeconds: this.#ledger.elapsedSeconds(this.#nowMs),
+      trainedExamples: this.#trainedExamples(),
+    }));
     if (record === null) return;
     this.#ledger.resume(this.#nowMs);
     const { epoch, step, final, accuracyPercent, loss } = record;
@@ -361,6 +364,14 @@ export class Training implements WorkFloor {
     const accuracy = `test accuracy ${accuracyPercent.toFixed(2)}%`;
     const text = `${accuracy} and loss ${loss.toFixed(4)} at step ${step}`;
     this.#port.emit({ kind: "evaluation", text, ...record });
+  }
+
+  /** Where nobody keeps step, pieces are long: there the pushes tell more of the work. */
+  #trainedExamples(): number {
+    const { protocol, batchSize, trainExamples, epochs } = this.spec;
+    const told = this.#ledger.examples();
+    if (protocol.mode === "bsp") return told;
+    return Math.max(told, Math.min(epochs * trainExamples, this.globalSteps() * batchSize));
   }
 
   recordEpoch(cut: Cut): boolean {

@@ -6,6 +6,9 @@
 import type { ServerStatistics } from "../contract/messages.js";
 import type { ChunkState } from "./chunk-state.js";
 
+/** The lengths of staleness that are counted apart, the last with all above. */
+const stalenessPlaces = 128;
+
 /** The counts of one job. */
 export class ShardCounts {
   rejected = 0;
@@ -15,6 +18,7 @@ export class ShardCounts {
   #stalenessSum = 0;
   #stalenessCount = 0;
   #stalenessMax = 0;
+  #stalenessCounts: number[] = [];
 
   /** A chunk was updated at this learning rate. */
   updated(lr: number): void {
@@ -27,6 +31,9 @@ export class ShardCounts {
     this.#stalenessSum += staleness;
     this.#stalenessCount++;
     this.#stalenessMax = Math.max(this.#stalenessMax, staleness);
+    const place = Math.min(staleness, stalenessPlaces - 1);
+    while (this.#stalenessCounts.length <= place) this.#stalenessCounts.push(0);
+    this.#stalenessCounts[place]!++;
   }
 
   /** The counts, with those of the chunks held. */
@@ -42,6 +49,7 @@ export class ShardCounts {
       stalenessSum: this.#stalenessSum,
       stalenessCount: this.#stalenessCount,
       stalenessMax: this.#stalenessMax,
+      stalenessCounts: [...this.#stalenessCounts],
       rejected: this.rejected,
       duplicates: this.duplicates,
       tornSteps: 0,

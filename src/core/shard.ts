@@ -11,7 +11,7 @@
  * what a reply carries has been applied; a push that is refused leaves no trace.
  */
 import { assert } from "../assert.js";
-import type { Layout, ParameterGroup } from "../contract/layout.js";
+import { type Layout, type ParameterGroup, reduceOf } from "../contract/layout.js";
 import {
   type ChunkHeader,
   type ChunkMarks,
@@ -308,7 +308,7 @@ export class Shard {
     if (missingFrom(view, state).length > 0) return false;
     const contributions = state.seal();
     const gradients = contributions.filter(({ examples }) => examples > 0);
-    this.#apply(state, gradients, this.#spec.reduce, 1);
+    this.#apply(state, gradients, reduceOf(this.#groupOf(state), this.#spec.reduce), 1);
     state.pushes += gradients.length;
     for (const { slot } of contributions) this.#release(slot);
     return true;
@@ -350,7 +350,7 @@ export class Shard {
     this.#effects.push({
       type: "apply",
       chunk: state.index,
-      group: this.#layout.chunks[state.index]!.group,
+      group: this.#groupOf(state),
       gradients: gradients.map(({ slot, examples }) => ({ slot, examples })),
       reduce,
       lr,
@@ -358,6 +358,10 @@ export class Shard {
       updateCount: state.version,
     });
     for (const { examples } of gradients) state.examples += examples;
+  }
+
+  #groupOf({ index }: ChunkState): ParameterGroup {
+    return this.#layout.chunks[index]!.group;
   }
 
   #learningRate(state: ChunkState): number {

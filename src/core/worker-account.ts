@@ -4,6 +4,15 @@
  */
 import type { WorkerStatistics } from "../contract/messages.js";
 
+/** What computing a step came to. */
+export interface StepOutcome {
+  /** The sum, not the mean, of the loss over the examples. */
+  readonly lossSum: number;
+  readonly correct: number;
+  /** Of the time it took, that of getting and preparing the examples. */
+  readonly inputSeconds: number;
+}
+
 /** What a worker measured of the run, for its final metrics. */
 export interface WorkerAccountRecord {
   readonly epochSeconds: readonly number[];
@@ -19,6 +28,8 @@ export class WorkerAccount {
   #examples = 0;
   #lossSum = 0;
   #lossCount = 0;
+  #correct = 0;
+  #inputMs = 0;
   #computeMs = 0;
   #waitMs = 0;
 
@@ -28,10 +39,13 @@ export class WorkerAccount {
   }
 
   /** A step's gradients are done. */
-  computed(examples: number, lossSum: number, durationMs: number): void {
-    this.#lossSum += lossSum;
+  computed(examples: number, outcome: StepOutcome, durationMs: number): void {
+    this.#lossSum += outcome.lossSum;
     this.#lossCount += examples;
-    this.#computeMs += durationMs;
+    this.#correct += outcome.correct;
+    const inputMs = Math.min(durationMs, 1000 * outcome.inputSeconds);
+    this.#inputMs += inputMs;
+    this.#computeMs += durationMs - inputMs;
   }
 
   /** A step's chunks are all back, after a wait. */
@@ -55,9 +69,12 @@ export class WorkerAccount {
   statistics(clock: number): WorkerStatistics {
     return {
       clock,
+      steps: this.#steps,
       examples: this.#examples,
       lossSum: this.#lossSum,
       lossCount: this.#lossCount,
+      correct: this.#correct,
+      inputSeconds: this.#inputMs / 1000,
       computeSeconds: this.#computeMs / 1000,
       waitSeconds: this.#waitMs / 1000,
     };

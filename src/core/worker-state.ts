@@ -35,6 +35,7 @@ export interface Work {
   readonly piece: Piece;
   position: number;
   lossSum: number;
+  correct: number;
   examples: number;
   seconds: number;
 }

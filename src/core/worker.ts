@@ -23,7 +23,7 @@ import {
 } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { supersedes, type View, type ViewServer, workerOfRank } from "../contract/view.js";
-import { WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
+import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import {
   activityOf,
   type PauseOrder,
@@ -38,7 +38,7 @@ export type WorkerEvent =
   /** The model is built and the data found. */
   | { readonly type: "prepared"; readonly layout: Layout }
   | { readonly type: "chunkReady"; readonly step: number; readonly chunk: number }
-  | { readonly type: "computed"; readonly step: number; readonly lossSum: number }
+  | { readonly type: "computed"; readonly step: number; readonly outcome: StepOutcome }
   | { readonly type: "evaluated"; readonly correct: number; readonly lossSum: number }
   /** A reply whose weights, if any, lie in place already. */
   | { readonly type: "reply"; readonly header: ChunkHeader }
@@ -109,7 +109,7 @@ export class Worker {
         this.#onChunkReady(event.step, event.chunk);
         break;
       case "computed":
-        this.#onComputed(event.step, event.lossSum, nowMs);
+        this.#onComputed(event.step, event.outcome, nowMs);
         break;
       case "evaluated":
         this.#onEvaluated(event.correct, event.lossSum);
@@ -236,7 +236,7 @@ export class Worker {
       this.#log(`piece ${piece.id} came before piece ${this.#work.piece.id} was done: ignored`);
       return;
     }
-    this.#work = { piece, position: piece.start, lossSum: 0, examples: 0, seconds: 0 };
+    this.#work = { piece, position: piece.start, lossSum: 0, correct: 0, examples: 0, seconds: 0 };
     this.#nextStep = Math.max(this.#nextStep, piece.firstStep);
     if (this.#lastEpoch >= 0 && piece.epoch > this.#lastEpoch) this.#logEpoch(this.#lastEpoch);
     this.#lastEpoch = piece.epoch;
@@ -258,17 +258,18 @@ export class Worker {
     this.#push(chunk, state);
   }
 
-  #onComputed(step: number, lossSum: number, nowMs: number): void {
+  #onComputed(step: number, outcome: StepOutcome, nowMs: number): void {
     const state = this.#state;
     if (state.name !== "stepping" || state.step !== step || this.#work === null) return;
-    if (!Number.isFinite(lossSum)) {
-      this.#tell({ type: "diverged", step, what: `loss is ${lossSum}` });
+    if (!Number.isFinite(outcome.lossSum)) {
+      this.#tell({ type: "diverged", step, what: `loss is ${outcome.lossSum}` });
       return;
     }
     state.computed = true;
     state.computedAtMs = nowMs;
-    this.#account.computed(state.examples, lossSum, nowMs - state.startedAtMs);
-    this.#work.lossSum += lossSum;
+    this.#account.computed(state.examples, outcome, nowMs - state.startedAtMs);
+    this.#work.lossSum += outcome.lossSum;
+    this.#work.correct += outcome.correct;
     if (state.missing.size === 0) this.#finishStep(state, nowMs);
   }
 
@@ -378,7 +379,7 @@ export class Worker {
   }
 
   #finishPiece(work: Work): void {
-    const { piece, position, examples, lossSum, seconds } = work;
+    const { piece, position, examples, lossSum, correct, seconds } = work;
     this.#work = null;
     this.#account.spent(piece.epoch, seconds);
     this.#tell({
@@ -387,6 +388,7 @@ export class Worker {
       examples,
       skipped: piece.end - position,
       lossSum,
+      correct,
       seconds,
     });
   }

@@ -2,20 +2,29 @@
  * The data sets by name. A data set is an archive of files, what an input value and a label are
  * made of, and the limits that the user set; several data sets may share an archive.
  */
-import { type ArchiveOptions, ensureArchive, locateArchive } from "../archive/archive.js";
-import { PacelineError } from "../errors.js";
-import { countIdxSplit, type IdxArchive, mnistArchive, readIdxSplit } from "./mnist.js";
-import { MemorySplit, type Normalisation } from "./split.js";
 
-/** Training and test examples with what a model must know of them. */
-export interface Dataset {
-  readonly name: string;
+import {
+  type ArchiveOptions,
+  ensureArchive,
+  type FileArchive,
+  type FilePaths,
+  locateArchive,
+} from "../archive/archive.js";
+import { PacelineError } from "../errors.js";
+import { countIdxSplit, mnistArchive, readIdxSplit } from "./mnist.js";
+import { type Dataset, MemorySplit } from "./split.js";
+
+/** What every process of a run must know of its data set, whether it has the files or not. */
+export interface DatasetFacts {
   /** Labels are 0 to classes - 1. */
   readonly classes: number;
   /** (C, H, W) of one example. */
-  readonly inputShape: readonly [number, number, number];
-  readonly train: MemorySplit;
-  readonly test: MemorySplit;
+  readonly shape: readonly [number, number, number];
+  /** An input value is (byte / 255 - mean) / std, one of each a channel. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  /** Examples that lie together and are shuffled as a block; 0 where all are shuffled as one. */
+  readonly blockExamples: number;
 }
 
 /** How many examples to take from the front of each split; all when left out. */
@@ -27,45 +36,69 @@ export interface SplitLimits {
 /** Where the files are, and how much of them to take. */
 export interface DatasetOptions extends ArchiveOptions, SplitLimits {}
 
-interface Definition {
-  readonly archive: IdxArchive;
-  readonly classes: number;
-  readonly inputShape: readonly [number, number, number];
-  readonly normalisation: Normalisation;
-  /** The label of an example, from the label in the file. */
-  readonly labelOf: (stored: number) => number;
+/** Examples as they are stored: pixels of shape (count, C, H, W), and labels as the model's. */
+export interface StoredExamples {
+  readonly pixels: Uint8Array;
+  readonly labels: Uint8Array;
 }
 
-/**
- * Pixels / 255, neither centred nor scaled: a background that stays zero costs the engine nothing.
- */
-const plainPixels: Normalisation = { mean: [0], std: [1] };
+type SplitName = "train" | "test";
+
+interface Definition extends DatasetFacts {
+  readonly archive: FileArchive;
+  read(paths: FilePaths, split: SplitName): Promise<StoredExamples>;
+  /** Examples of a split without reading pixels; the official count where there are no files. */
+  count(paths: FilePaths | null, split: SplitName): Promise<number>;
+}
+
+/** @param labelOf the label of an example, from the label in the file. */
+function mnist(classes: number, labelOf: (stored: number) => number): Definition {
+  return {
+    archive: mnistArchive,
+    classes,
+    shape: [1, 28, 28],
+    // Neither centred nor scaled: a background that stays zero costs the engine nothing.
+    mean: [0],
+    std: [1],
+    blockExamples: 0,
+    async read(paths, split) {
+      const { pixels, labels } = await readIdxSplit(mnistArchive, paths, mnistArchive[split]);
+      return { pixels, labels: labels.map(labelOf) };
+    },
+    count: (paths, split) => countIdxSplit(mnistArchive, paths, mnistArchive[split]),
+  };
+}
 
 const definitions: Readonly<Record<string, Definition>> = {
-  mnist: {
-    archive: mnistArchive,
-    classes: 10,
-    inputShape: [1, 28, 28],
-    normalisation: plainPixels,
-    labelOf: (stored) => stored,
-  },
+  mnist: mnist(10, (stored) => stored),
   // Even or odd.
-  "mnist-parity": {
-    archive: mnistArchive,
-    classes: 2,
-    inputShape: [1, 28, 28],
-    normalisation: plainPixels,
-    labelOf: (stored) => stored % 2,
-  },
+  "mnist-parity": mnist(2, (stored) => stored % 2),
 };
 
 /** The names that `loadDataset` knows. */
 export const datasetNames: readonly string[] = Object.keys(definitions);
 
-/** Facts of a data set that need no files. Throws "usage" for an unknown name. */
-export function describeDataset(name: string): Pick<Dataset, "name" | "classes" | "inputShape"> {
-  const { classes, inputShape } = definitionOf(name);
-  return { name, classes, inputShape };
+/**
+ * Facts of a data set and how many examples `loadDataset` would give, without reading pixels or
+ * fetching: from the files that are there, else the official numbers. Throws as `loadDataset` does.
+ */
+export async function inspectDataset(
+  name: string,
+  options: DatasetOptions,
+): Promise<DatasetFacts & { readonly train: number; readonly test: number }> {
+  const definition = definitionOf(name);
+  checkLimits(options);
+  const { archive, classes, shape, mean, std, blockExamples } = definition;
+  const paths = await locateArchive(archive, options);
+  return {
+    classes,
+    shape,
+    mean,
+    std,
+    blockExamples,
+    train: limited(await definition.count(paths, "train"), options.trainLimit),
+    test: limited(await definition.count(paths, "test"), options.testLimit),
+  };
 }
 
 /** Sees to it that the files are on this machine, so that members need not fetch them each. */
@@ -86,36 +119,17 @@ export async function datasetIsHere(name: string, options: ArchiveOptions): Prom
 export async function loadDataset(name: string, options: DatasetOptions): Promise<Dataset> {
   const definition = definitionOf(name);
   checkLimits(options);
-  const { archive, classes, inputShape } = definition;
-  const paths = await ensureArchive(archive, options);
-  const load = async (split: "train" | "test", limit: number | null | undefined) => {
-    const stored = await readIdxSplit(archive, paths, archive[split]);
+  const paths = await ensureArchive(definition.archive, options);
+  const valueCount = definition.shape.reduce((product, extent) => product * extent, 1);
+  const load = async (split: SplitName, limit: number | null | undefined) => {
+    const stored = await definition.read(paths, split);
     const count = limited(stored.labels.length, limit);
-    const valueCount = inputShape[0] * inputShape[1] * inputShape[2];
     const pixels = stored.pixels.subarray(0, count * valueCount);
-    const labels = stored.labels.slice(0, count).map(definition.labelOf);
-    return new MemorySplit(pixels, labels, inputShape, definition.normalisation);
+    return new MemorySplit(pixels, stored.labels.slice(0, count), valueCount);
   };
   const train = await load("train", options.trainLimit);
   const test = await load("test", options.testLimit);
-  return { name, classes, inputShape, train, test };
-}
-
-/**
- * How many examples `loadDataset` would give, without reading pixels or fetching: from the files
- * that are there, else the official counts.
- */
-export async function splitSizes(
-  name: string,
-  options: DatasetOptions,
-): Promise<{ train: number; test: number }> {
-  const { archive } = definitionOf(name);
-  checkLimits(options);
-  const paths = await locateArchive(archive, options);
-  return {
-    train: limited(await countIdxSplit(archive, paths, archive.train), options.trainLimit),
-    test: limited(await countIdxSplit(archive, paths, archive.test), options.testLimit),
-  };
+  return { name, train, test };
 }
 
 function definitionOf(name: string): Definition {

@@ -10,6 +10,14 @@ interface Timed extends OpenEpoch {
   startedMs: number | null;
 }
 
+/** What a worker tells of a piece that is done. */
+export interface PieceCounts {
+  readonly examples: number;
+  readonly lossSum: number;
+  readonly correct: number;
+  readonly seconds: number;
+}
+
 /** The account. */
 export class EpochLedger {
   readonly #open = new Map<number, Timed>();
@@ -44,7 +52,7 @@ export class EpochLedger {
 
   /** An epoch's first work is about to be dealt. */
   openEpoch(epoch: number, nowMs: number): void {
-    const fresh = { epoch, seconds: 0, examples: 0, lostExamples: 0, lossSum: 0 };
+    const fresh = { epoch, seconds: 0, examples: 0, lostExamples: 0, lossSum: 0, correct: 0 };
     this.#open.set(epoch, { ...fresh, workerSeconds: {}, startedMs: nowMs });
   }
 
@@ -59,15 +67,12 @@ export class EpochLedger {
   }
 
   /** A worker has finished a piece. */
-  addPiece(
-    epoch: number,
-    rank: number,
-    piece: { readonly examples: number; readonly lossSum: number; readonly seconds: number },
-  ): void {
+  addPiece(epoch: number, rank: number, piece: PieceCounts): void {
     const open = this.#open.get(epoch);
     if (open === undefined) return;
     open.examples += piece.examples;
     open.lossSum += piece.lossSum;
+    open.correct += piece.correct;
     open.workerSeconds[rank] = (open.workerSeconds[rank] ?? 0) + piece.seconds;
   }
 
@@ -88,10 +93,12 @@ export class EpochLedger {
     if (open === undefined) return null;
     stop(open, nowMs);
     this.#open.delete(epoch);
-    const { seconds, examples, lostExamples, lossSum, workerSeconds } = open;
+    const { seconds, examples, lostExamples, lossSum, correct, workerSeconds } = open;
     const told = examples - lostExamples;
     const trainLoss = told === 0 ? 0 : lossSum / told;
-    const record = { epoch, seconds, examples, skipped, trainLoss, workerSeconds };
+    const trainAccuracyPercent = told === 0 ? 0 : (100 * correct) / told;
+    const means = { trainLoss, trainAccuracyPercent };
+    const record = { epoch, seconds, examples, skipped, ...means, workerSeconds };
     this.#closed.push(record);
     return record;
   }
@@ -106,9 +113,9 @@ export class EpochLedger {
   snapshot(nowMs: number): Pick<TrainingSnapshot, "epochs" | "openEpochs" | "seconds"> {
     const openEpochs = [...this.#open.values()].map((open) => {
       const runningMs = open.startedMs === null ? 0 : nowMs - open.startedMs;
-      const { epoch, examples, lostExamples, lossSum, workerSeconds } = open;
+      const { epoch, examples, lostExamples, lossSum, correct, workerSeconds } = open;
       const seconds = open.seconds + runningMs / 1000;
-      return { epoch, seconds, examples, lostExamples, lossSum, workerSeconds };
+      return { epoch, seconds, examples, lostExamples, lossSum, correct, workerSeconds };
     });
     return { epochs: this.#closed, openEpochs, seconds: this.elapsedSeconds(nowMs) };
   }

@@ -17,6 +17,9 @@ export interface EvaluationOrder {
   readonly range: Range;
 }
 
+/** When an evaluation ended, in time and in work. */
+export type EvaluationMoment = Pick<EvaluationRecord, "atSeconds" | "trainedExamples">;
+
 /** The evaluations. */
 export class Evaluator {
   readonly #testExamples: number;
@@ -95,12 +98,12 @@ export class Evaluator {
   }
 
   /** Ends the present one if every result is in: its record. */
-  conclude(atSeconds: () => number): EvaluationRecord | null {
+  conclude(moment: () => EvaluationMoment): EvaluationRecord | null {
     const outcome = this.#present?.outcome() ?? null;
     if (this.#present === null || outcome === null) return null;
     const { epoch, step, final } = this.#present;
     this.#present = null;
-    const record = { epoch, step, final, ...outcome, atSeconds: atSeconds() };
+    const record = { epoch, step, final, ...outcome, ...moment() };
     this.#records.push(record);
     return record;
   }

@@ -38,6 +38,7 @@ export interface OpenEpoch {
   /** Of these, examples whose loss is not known, as their worker was lost. */
   lostExamples: number;
   lossSum: number;
+  correct: number;
   readonly workerSeconds: Record<number, number>;
 }
 

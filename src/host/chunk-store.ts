@@ -84,7 +84,7 @@ export class ChunkStore {
     const slots = this.#slotsOf(chunk);
     const length = this.#lengthOf(chunk);
     const gradient = gradients[0]!.slot;
-    assert(slots.weights >= 0 && group !== "buffer", "weights are loaded", { chunk });
+    assert(slots.weights >= 0, "weights are loaded", { chunk });
     if (reduce !== null) {
       const inputs = gradients.map(({ slot, examples }) => ({ offset: slot, examples }));
       this.#kernels.fold(gradient, inputs, length, reduce);

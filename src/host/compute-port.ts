@@ -10,6 +10,7 @@
 import type { Layout } from "../contract/layout.js";
 import type { Range } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
+import type { StepOutcome } from "../core/worker-account.js";
 
 /** What a job looks like once it is prepared. */
 export interface PreparedJob {
@@ -25,7 +26,7 @@ export interface ComputeListener {
   /** The gradient of this chunk is final for this step. */
   onChunkReady(step: number, chunk: number): void;
   /** Every chunk of the step has been said to be ready, unless the sum of losses is not finite. */
-  onComputed(step: number, lossSum: number): void;
+  onComputed(step: number, outcome: StepOutcome): void;
   onEvaluated(correct: number, lossSum: number): void;
   /** It can't go on. */
   onFailed(error: unknown): void;

@@ -6,6 +6,7 @@ import { type Layout, layOut } from "../contract/layout.js";
 import { protocolVersion, type Range } from "../contract/messages.js";
 import type { RunEvent, RunResult } from "../contract/run-events.js";
 import type { Protocol, RunSpec } from "../contract/run-spec.js";
+import { sampleSpec } from "../contract/samples.js";
 import type { Job, TrainingSnapshot } from "../dealing/training-job.js";
 import { MemoryNetwork } from "../transport/memory.js";
 import type { Transport } from "../transport/transport.js";
@@ -60,7 +61,8 @@ class ToyCompute implements ComputePort {
       for (const chunk of [...layout.chunks].reverse()) {
         this.#listener?.onChunkReady(step, chunk.index);
       }
-      this.#listener?.onComputed(step, range.end - range.start);
+      const lossSum = range.end - range.start;
+      this.#listener?.onComputed(step, { lossSum, correct: 0, inputSeconds: 0 });
     });
   }
 
@@ -75,6 +77,7 @@ class ToyCompute implements ComputePort {
 
 function specOf(protocol: Protocol, changes: Partial<RunSpec> = {}): RunSpec {
   return {
+    ...sampleSpec,
     run: "toy",
     name: "toy",
     seed: 1,
@@ -82,20 +85,10 @@ function specOf(protocol: Protocol, changes: Partial<RunSpec> = {}): RunSpec {
     data: "toy",
     trainExamples: 103,
     testExamples: 20,
-    workersMin: 1,
     workersMax: 3,
     servers: 2,
     protocol,
-    reduce: "mean",
-    updateRule: {
-      name: "momentum",
-      momentum: 0.9,
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: 0,
-      weightDecayPlain: 0,
-    },
+    updateRule: { ...sampleSpec.updateRule, name: "momentum", momentum: 0.9 },
     schedule: {
       name: "constant",
       lr: 0.1,
@@ -104,17 +97,11 @@ function specOf(protocol: Protocol, changes: Partial<RunSpec> = {}): RunSpec {
       gamma: 0.1,
       totalExamples: 309,
     },
-    lrScaling: "none",
     epochs: 3,
-    maxSteps: null,
     batchSize: 8,
     chunkValues: 4,
-    virtualNodes: 100,
     loadBound: null,
     evaluateEvery: { unit: "epoch", count: 1 },
-    checkpointEvery: null,
-    engine: "reference",
-    threads: 1,
     ...changes,
   };
 }

@@ -133,7 +133,7 @@ export class WorkerHost {
   async #prepare({ spec }: WorkerEffect & { readonly type: "prepare" }): Promise<void> {
     const listener: ComputeListener = {
       onChunkReady: (step, chunk) => this.#step({ type: "chunkReady", step, chunk }),
-      onComputed: (step, lossSum) => this.#step({ type: "computed", step, lossSum }),
+      onComputed: (step, outcome) => this.#step({ type: "computed", step, outcome }),
       onEvaluated: (correct, lossSum) => this.#step({ type: "evaluated", correct, lossSum }),
       onFailed: (error) => this.#fail(error),
     };

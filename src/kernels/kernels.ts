@@ -44,7 +44,10 @@ export interface Kernels {
    */
   fold(out: number, inputs: readonly FoldInput[], length: number, reduce: FoldReduce): void;
 
-  /** Applies a gradient with an update rule. Slots other than the two of weights must differ. */
+  /**
+   * Applies a gradient with an update rule, or a batch's statistic to a buffer. Slots other
+   * than the two of weights must differ.
+   */
   update(scalars: UpdateScalars, slots: UpdateSlots): void;
 
   /** False when any value is an infinity or not a number. */

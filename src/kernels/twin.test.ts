@@ -18,6 +18,7 @@ const defaults: UpdateRule = {
   epsilon: 1e-8,
   weightDecay: 0,
   weightDecayPlain: 0,
+  bufferMomentum: 0.1,
 };
 
 interface Golden {

@@ -43,6 +43,10 @@ export function createTwinKernels(arena: Arena): Kernels {
       const to = arena.view(slots.weightsOut, length);
       const gradient = arena.view(slots.gradient, length);
       switch (scalars.name) {
+        case "blend":
+          return blend(scalars, from, to, gradient);
+        case "count":
+          return count(from, to);
         case "sgd":
           return sgd(scalars, from, to, gradient);
         case "momentum":
@@ -179,6 +183,23 @@ function adam(
     const root = fround(fround(fround(Math.sqrt(v)) * rootCorrection) + epsilon);
     to[index] = w - fround(fround(stepSize * m) / root);
   }
+}
+
+/** b <- (1 - m) * b + m * s, with the batch's statistic s where a gradient would be. */
+function blend(
+  { beta1, rest1 }: UpdateScalars,
+  from: Float32Array,
+  to: Float32Array,
+  statistic: Float32Array,
+): void {
+  for (let index = 0; index < to.length; index++) {
+    to[index] = fround(beta1 * from[index]!) + fround(rest1 * statistic[index]!);
+  }
+}
+
+/** c <- c + 1, exact up to 2^24. */
+function count(from: Float32Array, to: Float32Array): void {
+  for (let index = 0; index < to.length; index++) to[index] = from[index]! + 1;
 }
 
 /** An f32 is finite unless all its exponent bits are set. */

@@ -10,6 +10,7 @@ const rule: UpdateRule = {
   epsilon: 1e-8,
   weightDecay: 5e-4,
   weightDecayPlain: 0,
+  bufferMomentum: 0.1,
 };
 const moment = { lr: 0.1, scale: 1, group: "weight", updateCount: 1 } as const;
 

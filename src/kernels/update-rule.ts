@@ -19,7 +19,12 @@ export interface UpdateRule {
   readonly epsilon: number;
   readonly weightDecay: number;
   readonly weightDecayPlain: number;
+  /** Share of the batch's statistic in a buffer's next value. */
+  readonly bufferMomentum: number;
 }
+
+/** Everything that an update can be. */
+export type UpdateName = UpdateRule["name"] | "blend" | "count";
 
 /** What differs from update to update. */
 export interface UpdateMoment {
@@ -27,15 +32,19 @@ export interface UpdateMoment {
   readonly lr: number;
   /** Multiplies the gradient: 1, or less for a stale push. */
   readonly scale: number;
-  /** The parameter group, which selects the weight decay. */
-  readonly group: "weight" | "plain";
+  /**
+   * The parameter group: it selects the weight decay, and buffers and counters are not the
+   * optimizer's. PyTorch's BatchNorm moves a buffer so: b <- (1 - m) b + m * statistic.
+   */
+  readonly group: "weight" | "plain" | "buffer" | "counter";
   /** Updates of this chunk including this one: 1 for the first. Adam's t. */
   readonly updateCount: number;
 }
 
 /** The scalars of one update; every number is an f32 value. */
 export interface UpdateScalars {
-  readonly name: UpdateRule["name"];
+  /** The optimizer; `blend` for a buffer, `count` for a counter. */
+  readonly name: UpdateName;
   readonly lr: number;
   readonly scale: number;
   /** Added to the gradient times the weight; 0 for adamw. */
@@ -43,6 +52,7 @@ export interface UpdateScalars {
   /** Multiplies the weight before an adamw update: 1 - lr * decay; 1 for the others. */
   readonly shrink: number;
   readonly momentum: number;
+  /** What stays of the first moment, or of a buffer. */
   readonly beta1: number;
   /** 1 - beta1. */
   readonly rest1: number;
@@ -57,9 +67,11 @@ export interface UpdateScalars {
 }
 
 /** State parts that a rule keeps, each as long as the weights and zero before the first update. */
-export function statePartCount(rule: Pick<UpdateRule, "name">): 0 | 1 | 2 {
+export function statePartCount(rule: { readonly name: UpdateName }): 0 | 1 | 2 {
   switch (rule.name) {
     case "sgd":
+    case "blend":
+    case "count":
       return 0;
     case "momentum":
     case "nesterov":
@@ -78,6 +90,12 @@ export function updateScalars(rule: UpdateRule, moment: UpdateMoment): UpdateSca
   assert(Number.isInteger(updateCount) && updateCount >= 1, "updates count from 1", {
     updateCount,
   });
+  if (moment.group === "counter") return { ...bufferScalars, name: "count" };
+  if (moment.group === "buffer") {
+    const kept = 1 - rule.bufferMomentum;
+    const rest1 = Math.fround(rule.bufferMomentum);
+    return { ...bufferScalars, name: "blend", beta1: Math.fround(kept), rest1 };
+  }
   const lr = Math.fround(moment.lr);
   const decay = moment.group === "weight" ? rule.weightDecay : rule.weightDecayPlain;
   const decoupled = rule.name === "adamw";
@@ -97,3 +115,19 @@ export function updateScalars(rule: UpdateRule, moment: UpdateMoment): UpdateSca
     rootCorrection: Math.fround(1 / Math.sqrt(1 - rule.beta2 ** updateCount)),
   };
 }
+
+/** What no optimizer touches: neither rate nor decay. */
+const bufferScalars: Omit<UpdateScalars, "name"> = {
+  lr: 0,
+  scale: 1,
+  weightDecay: 0,
+  shrink: 1,
+  momentum: 0,
+  beta1: 0,
+  rest1: 0,
+  beta2: 0,
+  rest2: 0,
+  epsilon: 0,
+  stepSize: 0,
+  rootCorrection: 0,
+};

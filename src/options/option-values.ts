@@ -3,7 +3,7 @@
  * refusal and the documents use. Flags, the environment, --set and the config file all arrive as
  * text, so a value means the same wherever it is written.
  */
-import type { Cadence } from "../contract/run-spec.js";
+import type { AugmentSpec, Cadence } from "../contract/run-spec.js";
 import type { Injection, WorkerRange } from "../runtime/options.js";
 import { alternatives } from "./suggest.js";
 
@@ -91,6 +91,33 @@ export const toggle: ValueType<boolean> = {
   },
   print: String,
   schema: { type: "boolean" },
+};
+
+/** What is done to training examples: none, or some of crop, flip and standardise. */
+export const augmentation: ValueType<AugmentSpec> = {
+  placeholder: "crop,flip,...",
+  wanted: "none, or some of crop (or crop:4, its padding in pixels), flip and standardise",
+  parse(text) {
+    const augment = { cropPadding: 0, flip: false, standardise: false };
+    const words = text.split(",").map((word) => word.trim());
+    for (const word of words) {
+      const crop = /^crop(?::(\d{1,3}))?$/.exec(word);
+      if (crop !== null) augment.cropPadding = Number(crop[1] ?? 4);
+      else if (word === "flip") augment.flip = true;
+      else if (word === "standardise") augment.standardise = true;
+      else if (word !== "none" || words.length > 1) return { problem: "is unknown" };
+    }
+    return { value: augment };
+  },
+  print({ cropPadding, flip, standardise }) {
+    const words = [
+      ...(cropPadding > 0 ? [`crop:${cropPadding}`] : []),
+      ...(flip ? ["flip"] : []),
+      ...(standardise ? ["standardise"] : []),
+    ];
+    return words.length === 0 ? "none" : words.join(",");
+  },
+  schema: { type: "string", minLength: 1 },
 };
 
 /** One of some words; `aliases` maps other words to them. */

@@ -5,7 +5,17 @@ import { datasetNames } from "../data/dataset.js";
 import { modelList } from "../nn/models.js";
 import type { InputOptions, TrainingOptions } from "../runtime/options.js";
 import { type Environment, type OptionRows, runCommands, trainingCommands } from "./option-row.js";
-import { cadence, choice, listOf, optional, real, share, text, whole } from "./option-values.js";
+import {
+  augmentation,
+  cadence,
+  choice,
+  listOf,
+  optional,
+  real,
+  share,
+  text,
+  whole,
+} from "./option-values.js";
 import { alternatives } from "./suggest.js";
 
 const modelNames = modelList.map(({ name }) => name);
@@ -176,6 +186,14 @@ export const trainingRows: OptionRows<TrainingOptions> = {
     group,
     commands,
   },
+  bufferMomentum: {
+    name: "batch-norm-momentum",
+    type: real(0, 1),
+    default: 0.1,
+    sentence: "share of the batch's mean and variance in BatchNorm's running ones",
+    group,
+    commands,
+  },
   seed: {
     name: "seed",
     type: whole(0, 4_294_967_295, "number"),
@@ -239,6 +257,15 @@ export const inputRows: OptionRows<InputOptions> = {
     sentence: "how examples reach workers: one range for each worker and epoch",
     group: "input",
     commands: runCommands,
+  },
+  augment: {
+    name: "augment",
+    type: augmentation,
+    default: { cropPadding: 0, flip: false, standardise: false },
+    defaultText: "none",
+    sentence: "change training examples at random (crop, flip), or bring each to mean 0",
+    group: "input",
+    commands,
   },
   trainLimit: {
     name: "train-limit",

@@ -12,43 +12,22 @@ import type {
   RunResult,
 } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
+import { idleServer, idleWorker, sampleSpec } from "../contract/samples.js";
 import type { ClusterMember } from "../store/run-directory.js";
 import { RunReport, type RunReportSetup } from "./run-report.js";
 
 const spec: RunSpec = {
+  ...sampleSpec,
   run: "trial-1",
   name: "trial",
   seed: 1,
-  model: "mlp",
-  data: "mnist",
-  trainExamples: 200,
   testExamples: 100,
-  workersMin: 1,
   workersMax: 2,
-  servers: 1,
-  protocol: { mode: "bsp" },
-  reduce: "mean",
-  updateRule: {
-    name: "sgd",
-    momentum: 0,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    weightDecayPlain: 0,
-  },
   schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 400 },
-  lrScaling: "none",
   epochs: 2,
-  maxSteps: null,
   batchSize: 10,
   chunkValues: 262144,
-  virtualNodes: 100,
-  loadBound: 1.25,
   evaluateEvery: { unit: "epoch", count: 1 },
-  checkpointEvery: null,
-  engine: "reference",
-  threads: 1,
 };
 
 const quietly = {
@@ -134,20 +113,11 @@ export function begin(changes: Changes = {}): Trial {
 export const at = (ms: number) => new Date(startMs + ms).toISOString();
 
 const noServerCounts: ServerStatistics = {
-  versionMin: 0,
-  versionMax: 0,
+  ...idleServer,
   chunks: 1,
   pushes: 40,
   updates: 20,
   updateSeconds: 0.04,
-  stalenessSum: 0,
-  stalenessCount: 0,
-  stalenessMax: 0,
-  rejected: 0,
-  duplicates: 0,
-  tornSteps: 0,
-  bytesIn: 0,
-  bytesOut: 0,
   lr: 0.1,
 };
 
@@ -155,7 +125,8 @@ const noServerCounts: ServerStatistics = {
 export function steps(count: number): WorkerStatistics {
   const examples = 10 * count;
   const losses = { lossSum: 2 * examples, lossCount: examples };
-  return { clock: count, examples, ...losses, computeSeconds: count, waitSeconds: count / 2 };
+  const times = { inputSeconds: count / 4, computeSeconds: count, waitSeconds: count / 2 };
+  return { ...idleWorker, clock: count, steps: count, examples, ...losses, ...times };
 }
 
 /** A member that is well. */
@@ -210,6 +181,7 @@ export function epoch(number: number, changes: Partial<EpochRecord> = {}) {
     examples: 200,
     skipped: 0,
     trainLoss: 0.3123,
+    trainAccuracyPercent: 88,
     workerSeconds: { 0: 2, 1: 1.5 },
     ...changes,
   };
@@ -226,6 +198,7 @@ export function evaluation(number: number, changes: Partial<EvaluationRecord> = 
     loss: 0.25,
     examples: 100,
     atSeconds: 2 * (number + 1),
+    trainedExamples: 200 * (number + 1),
     ...changes,
   };
   const { accuracyPercent, step } = record;

@@ -10,7 +10,8 @@ import {
 } from "../compute/baseline-training.js";
 import type { CoordinatorSnapshot, RunResult } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { type Dataset, loadDataset } from "../data/dataset.js";
+import { loadDataset } from "../data/dataset.js";
+import type { Dataset } from "../data/split.js";
 import { createEngine } from "../engine/engines.js";
 import { processClock } from "../process/process-clock.js";
 import { onSignals } from "../process/signals.js";

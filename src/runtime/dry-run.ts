@@ -3,11 +3,10 @@
  * anything.
  */
 import { availableParallelism } from "node:os";
-import { layOut } from "../contract/layout.js";
+import { layoutOf } from "../compute/initial-state.js";
 import { placeChunks, ringName } from "../contract/placement.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { describeDataset, splitSizes } from "../data/dataset.js";
-import { buildModel } from "../nn/models.js";
+import { inspectDataset } from "../data/dataset.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
 import { runSpecFrom } from "./run-spec.js";
 
@@ -36,16 +35,17 @@ export async function dryRun(options: ResolvedOptions, io: CommandIo): Promise<n
 export async function planRun(options: ResolvedOptions, cores: number): Promise<DryRun> {
   const { dataDir, cacheDir, trainLimit, testLimit } = options;
   const name = options.name ?? "dry-run";
-  const sizes = await splitSizes(options.data ?? "", { dataDir, cacheDir, trainLimit, testLimit });
+  const place = { dataDir, cacheDir, trainLimit, testLimit };
+  const { train, test, ...input } = await inspectDataset(options.data ?? "", place);
   const spec = runSpecFrom(options, {
     run: name,
     name,
-    trainExamples: sizes.train,
-    testExamples: sizes.test,
+    trainExamples: train,
+    testExamples: test,
+    input,
     cores,
   });
-  const { classes, inputShape } = describeDataset(spec.data);
-  const layout = layOut(buildModel(spec.model, { classes, inputShape }).tensors, spec.chunkValues);
+  const layout = layoutOf(spec);
   const { loads } = placeChunks({
     chunks: layout.chunks,
     servers: Array.from({ length: spec.servers }, (_, index) => index),

@@ -3,7 +3,7 @@
  * The table in src/options/options.ts has one row for each field, the compiler checks that none is
  * missing. Durations are in milliseconds, shares between 0 and 1, null stands for "not set".
  */
-import type { Cadence, StalenessRule, UpdateRuleSpec } from "../contract/run-spec.js";
+import type { AugmentSpec, Cadence, StalenessRule, UpdateRuleSpec } from "../contract/run-spec.js";
 
 /** How many workers a run waits for (max) and how few it goes on with (min). */
 export interface WorkerRange {
@@ -79,6 +79,7 @@ export interface TrainingOptions {
   readonly weightDecay: number;
   /** For biases and norms; null takes weightDecay. */
   readonly weightDecayPlain: number | null;
+  readonly bufferMomentum: number;
   readonly seed: number;
   readonly engine: "auto" | "reference";
   readonly evalEvery: Cadence | null;
@@ -92,6 +93,7 @@ export interface InputOptions {
   /** Where fetched data sets are kept. */
   readonly cacheDir: string;
   readonly feed: "static";
+  readonly augment: AugmentSpec;
   readonly trainLimit: number | null;
   readonly testLimit: number | null;
 }

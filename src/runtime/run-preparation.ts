@@ -8,7 +8,7 @@ import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
 import { initialState, layoutOf } from "../compute/initial-state.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { splitSizes } from "../data/dataset.js";
+import { inspectDataset } from "../data/dataset.js";
 import type { Job, TrainingSnapshot } from "../dealing/training-job.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
@@ -35,10 +35,12 @@ export async function prepareRun(
   kind: string = options.mode,
 ): Promise<PreparedRun> {
   const { dataDir, cacheDir, trainLimit, testLimit } = options;
-  const sizes = await splitSizes(options.data ?? "", { dataDir, cacheDir, trainLimit, testLimit });
+  const place = { dataDir, cacheDir, trainLimit, testLimit };
+  const { train, test, ...input } = await inspectDataset(options.data ?? "", place);
   const facts = {
-    trainExamples: sizes.train,
-    testExamples: sizes.test,
+    trainExamples: train,
+    testExamples: test,
+    input,
     cores: availableParallelism(),
   };
   const draft = runSpecFrom(options, { ...facts, run: "draft", name: options.name ?? "draft" });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { sampleInput } from "../contract/samples.js";
 import type { ResolvedOptions } from "./options.js";
 import { type RunFacts, runSpecFrom } from "./run-spec.js";
 
@@ -46,6 +47,7 @@ const options: ResolvedOptions = {
   epsilon: 1e-8,
   weightDecay: 0.01,
   weightDecayPlain: null,
+  bufferMomentum: 0.1,
   seed: 1,
   engine: "auto",
   evalEvery: { unit: "epoch", count: 1 },
@@ -53,6 +55,7 @@ const options: ResolvedOptions = {
   dataDir: null,
   cacheDir: "cache",
   feed: "static",
+  augment: { cropPadding: 0, flip: false, standardise: false },
   trainLimit: null,
   testLimit: null,
   checkpointEvery: null,
@@ -74,6 +77,7 @@ const facts: RunFacts = {
   name: "first",
   trainExamples: 60_000,
   testExamples: 10_000,
+  input: sampleInput,
   cores: 10,
 };
 const specWith = (changes: Partial<ResolvedOptions>, other: Partial<RunFacts> = {}) =>

@@ -2,7 +2,13 @@
  * From options to the run spec that every member computes from, with the checks that need the size
  * of the data. Nothing is read here: the same options and facts give the same spec.
  */
-import type { Protocol, RunSpec, UpdateRuleSpec } from "../contract/run-spec.js";
+import type {
+  AugmentSpec,
+  InputSpec,
+  Protocol,
+  RunSpec,
+  UpdateRuleSpec,
+} from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import type { ResolvedOptions } from "./options.js";
 
@@ -15,6 +21,7 @@ export interface RunFacts {
   /** Examples of each split, after --train-limit and --test-limit. */
   readonly trainExamples: number;
   readonly testExamples: number;
+  readonly input: Omit<InputSpec, "augment">;
   /** Processors of the machine; a worker process computes with its part of them. */
   readonly cores: number;
 }
@@ -37,6 +44,8 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
     data,
     trainExamples: facts.trainExamples,
     testExamples: facts.testExamples,
+    input: { ...facts.input, augment: demandAugmentable(options, facts) },
+    feed: options.feed,
     workersMin: workers.min,
     workersMax: workers.max,
     servers: options.servers,
@@ -89,6 +98,7 @@ function updateRuleOf(options: ResolvedOptions): UpdateRuleSpec {
     epsilon,
     weightDecay,
     weightDecayPlain: options.weightDecayPlain ?? weightDecay,
+    bufferMomentum: options.bufferMomentum,
   };
 }
 
@@ -120,6 +130,14 @@ function demandInjectable({ inject, servers, workers }: ResolvedOptions): void {
     const sentence = `--inject ${kind}:${role}=${rank},at=${at} names no ${role}`;
     throw usage(`${sentence}; there are ${count}, from 0 to ${count - 1}`);
   }
+}
+
+function demandAugmentable({ augment }: ResolvedOptions, { input }: RunFacts): AugmentSpec {
+  const [, height, width] = input.shape;
+  const side = Math.min(height, width);
+  if (augment.cropPadding < side) return augment;
+  const crop = `--augment crop:${augment.cropPadding}`;
+  throw usage(`${crop} pads pictures of ${height} x ${width} pixels by more than they have`);
 }
 
 function demandAscending(milestones: readonly number[]): readonly number[] {

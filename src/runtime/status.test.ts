@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import { describe, test } from "node:test";
 import type { CoordinatorSnapshot } from "../contract/run-events.js";
+import { idleWorker } from "../contract/samples.js";
 import { PacelineError } from "../errors.js";
 import { createGrpcTransport } from "../transport/grpc.js";
 import { MemoryNetwork } from "../transport/memory.js";
@@ -48,14 +49,7 @@ const snapshot: CoordinatorSnapshot = {
       activity: "computing\u001b[2J step 118",
       inView: true,
       server: null,
-      worker: {
-        clock: 118,
-        examples: 0,
-        lossSum: 0,
-        lossCount: 0,
-        computeSeconds: 0,
-        waitSeconds: 0,
-      },
+      worker: { ...idleWorker, clock: 118 },
     },
   ],
   evaluations: [
@@ -67,6 +61,7 @@ const snapshot: CoordinatorSnapshot = {
       loss: 0.30001,
       examples: 100,
       atSeconds: 9,
+      trainedExamples: 600,
     },
   ],
 };

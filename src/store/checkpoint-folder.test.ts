@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { layOut } from "../contract/layout.js";
 import type { RunSpec } from "../contract/run-spec.js";
+import { sampleSpec } from "../contract/samples.js";
 import { PacelineError } from "../errors.js";
 import { writeCheckpoint } from "./checkpoint.js";
 import { listCheckpoints, pruneCheckpoints, resolveResume } from "./checkpoint-folder.js";
@@ -23,27 +24,13 @@ afterEach(async () => {
 
 function specOf(model: string): RunSpec {
   return {
-    run: "r",
+    ...sampleSpec,
     name: "n",
     seed: 1,
     model,
-    data: "mnist",
     trainExamples: 10,
     testExamples: 10,
-    workersMin: 1,
-    workersMax: 1,
-    servers: 1,
-    protocol: { mode: "bsp" },
-    reduce: "mean",
-    updateRule: {
-      name: "sgd",
-      momentum: 0,
-      beta1: 0,
-      beta2: 0,
-      epsilon: 0,
-      weightDecay: 0,
-      weightDecayPlain: 0,
-    },
+    updateRule: { ...sampleSpec.updateRule, beta1: 0, beta2: 0, epsilon: 0 },
     schedule: {
       name: "constant",
       lr: 0.1,
@@ -52,17 +39,11 @@ function specOf(model: string): RunSpec {
       gamma: 1,
       totalExamples: 10,
     },
-    lrScaling: "none",
-    epochs: 1,
-    maxSteps: null,
     batchSize: 1,
     chunkValues: 4,
     virtualNodes: 1,
     loadBound: null,
-    evaluateEvery: null,
-    checkpointEvery: null,
     engine: "auto",
-    threads: 1,
   };
 }
 

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { type Layout, layOut, type TensorSpec } from "../contract/layout.js";
 import type { ChunkMarks } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
+import { sampleSpec } from "../contract/samples.js";
 import { PacelineError } from "../errors.js";
 import {
   assertSameModel,
@@ -16,6 +17,7 @@ import {
 import { latestCheckpoint, listCheckpoints } from "./checkpoint-folder.js";
 import { fileError } from "./file-errors.js";
 import { aroundFiles, diskFiles, type Files } from "./files.js";
+import { checkpointFormat } from "./manifest.js";
 import { readAllTensors } from "./safetensors.js";
 
 const tensors: readonly TensorSpec[] = [
@@ -27,27 +29,16 @@ const tensors: readonly TensorSpec[] = [
 ];
 
 const spec: RunSpec = {
+  ...sampleSpec,
   run: "run-7",
   name: "trial",
   seed: 42,
-  model: "mlp",
-  data: "mnist",
   trainExamples: 60000,
   testExamples: 10000,
-  workersMin: 1,
   workersMax: 4,
   servers: 2,
   protocol: { mode: "asp", staleness: { rule: "scale+reject", scale: 0.1, floor: 0.1, max: 5 } },
-  reduce: "mean",
-  updateRule: {
-    name: "adam",
-    momentum: 0.9,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 5e-4,
-    weightDecayPlain: 0,
-  },
+  updateRule: { ...sampleSpec.updateRule, name: "adam", momentum: 0.9, weightDecay: 5e-4 },
   schedule: {
     name: "step",
     lr: 0.1,
@@ -56,17 +47,10 @@ const spec: RunSpec = {
     gamma: 0.1,
     totalExamples: 180000,
   },
-  lrScaling: "none",
   epochs: 3,
-  maxSteps: null,
   batchSize: 128,
   chunkValues: 5,
-  virtualNodes: 100,
-  loadBound: 1.25,
   evaluateEvery: { unit: "epoch", count: 1 },
-  checkpointEvery: null,
-  engine: "reference",
-  threads: 1,
 };
 
 let run = "";
@@ -312,7 +296,7 @@ test("a file cut short, lengthened or missing is found and named", async () => {
 
 test("a checkpoint of another model is refused with the first tensor that differs", () => {
   const manifest = (layout: Layout) => ({
-    format: 1 as const,
+    format: checkpointFormat,
     created: "",
     globalStep: 8,
     examples: 0,

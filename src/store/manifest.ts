@@ -5,14 +5,14 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { assert } from "../assert.js";
-import type { Layout } from "../contract/layout.js";
+import { type Layout, parameterGroups } from "../contract/layout.js";
 import type { ChunkMarks } from "../contract/messages.js";
-import type { RunSpec } from "../contract/run-spec.js";
+import { feeds, type RunSpec } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import { corrupt, quoted } from "./safetensors-header.js";
 
 /** Raised when a manifest changes meaning. */
-export const checkpointFormat = 1;
+export const checkpointFormat = 2;
 /** The largest manifest that is read. */
 export const manifestBytesMax = 256 * 1024 * 1024;
 
@@ -47,6 +47,15 @@ const runSpec = z.looseObject({
   data: z.string(),
   trainExamples: count,
   testExamples: count,
+  input: z.object({
+    classes: positive,
+    shape: z.tuple([positive, positive, positive]),
+    mean: z.array(z.number()),
+    std: z.array(z.number()),
+    blockExamples: count,
+    augment: z.object({ cropPadding: count, flip: z.boolean(), standardise: z.boolean() }),
+  }),
+  feed: z.enum(feeds),
   workersMin: positive,
   workersMax: positive,
   servers: positive,
@@ -60,6 +69,7 @@ const runSpec = z.looseObject({
     epsilon: z.number(),
     weightDecay: z.number(),
     weightDecayPlain: z.number(),
+    bufferMomentum: z.number(),
   }),
   schedule: z.object({
     name: z.enum(["constant", "step", "cosine", "onecycle"]),
@@ -85,7 +95,7 @@ const runSpec = z.looseObject({
 const placedTensor = z.object({
   name: z.string(),
   shape: z.array(count),
-  group: z.enum(["weight", "plain", "buffer"]),
+  group: z.enum(parameterGroups),
   offset: count,
   length: count,
 });

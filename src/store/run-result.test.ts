@@ -3,57 +3,33 @@ import { test } from "node:test";
 import type { ServerStatistics, WorkerStatistics } from "../contract/messages.js";
 import type { EpochRecord, EvaluationRecord, RunResult } from "../contract/run-events.js";
 import type { Protocol, RunSpec } from "../contract/run-spec.js";
+import { idleServer, idleWorker, sampleSpec } from "../contract/samples.js";
 import { type RunFacts, runExperiment } from "./run-result.js";
 
 const spec: RunSpec = {
+  ...sampleSpec,
   run: "trial-1",
   name: "trial",
   seed: 7,
-  model: "mlp",
-  data: "mnist",
   trainExamples: 2000,
   testExamples: 100,
-  workersMin: 1,
   workersMax: 2,
   servers: 2,
-  protocol: { mode: "bsp" },
-  reduce: "mean",
-  updateRule: {
-    name: "sgd",
-    momentum: 0,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    weightDecayPlain: 0,
-  },
   schedule: { name: "cosine", lr: 0.1, warmup: 0, milestones: [], gamma: 0.1, totalExamples: 4000 },
-  lrScaling: "none",
   epochs: 2,
-  maxSteps: null,
   batchSize: 64,
   chunkValues: 262144,
-  virtualNodes: 100,
-  loadBound: 1.25,
   evaluateEvery: { unit: "epoch", count: 1 },
-  checkpointEvery: null,
-  engine: "reference",
-  threads: 1,
 };
 
 const server: ServerStatistics = {
+  ...idleServer,
   versionMin: 32,
   versionMax: 32,
   chunks: 3,
   pushes: 64,
   updates: 96,
   updateSeconds: 0.96,
-  stalenessSum: 0,
-  stalenessCount: 0,
-  stalenessMax: 0,
-  rejected: 0,
-  duplicates: 0,
-  tornSteps: 0,
   bytesIn: 1000,
   bytesOut: 2000,
   lr: 0.01,
@@ -61,11 +37,13 @@ const server: ServerStatistics = {
 
 const evaluation = (epoch: number, step: number, final = false): EvaluationRecord => {
   const accuracyPercent = 90 + step / 16;
-  return { epoch, step, final, accuracyPercent, loss: 0.5, examples: 100, atSeconds: step / 4 };
+  const moment = { atSeconds: step / 4, trainedExamples: 125 * step };
+  return { epoch, step, final, accuracyPercent, loss: 0.5, examples: 100, ...moment };
 };
 
 const epoch = (number: number, workerSeconds: EpochRecord["workerSeconds"]): EpochRecord => {
-  return { epoch: number, seconds: 4, examples: 2000, skipped: 3, trainLoss: 0.75, workerSeconds };
+  const counts = { seconds: 4, examples: 2000, skipped: 3, workerSeconds };
+  return { epoch: number, ...counts, trainLoss: 0.75, trainAccuracyPercent: 80 };
 };
 
 const result: RunResult = {
@@ -83,7 +61,7 @@ const result: RunResult = {
 };
 
 const counts = (examples: number): WorkerStatistics => {
-  return { clock: 0, examples, lossSum: 0, lossCount: 0, computeSeconds: 0, waitSeconds: 0 };
+  return { ...idleWorker, examples };
 };
 
 const facts: RunFacts = {

@@ -2,34 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ServerStatistics, WorkerStatistics } from "../contract/messages.js";
 import type { CoordinatorSnapshot, MemberSnapshot } from "../contract/run-events.js";
+import { idleServer, idleWorker } from "../contract/samples.js";
 import { RunTally } from "./run-tally.js";
 
-const noCounts: WorkerStatistics = {
-  clock: 0,
-  examples: 0,
-  lossSum: 0,
-  lossCount: 0,
-  computeSeconds: 0,
-  waitSeconds: 0,
-};
-
-const noServerCounts: ServerStatistics = {
-  versionMin: 0,
-  versionMax: 0,
-  chunks: 1,
-  pushes: 0,
-  updates: 0,
-  updateSeconds: 0,
-  stalenessSum: 0,
-  stalenessCount: 0,
-  stalenessMax: 0,
-  rejected: 0,
-  duplicates: 0,
-  tornSteps: 0,
-  bytesIn: 0,
-  bytesOut: 0,
-  lr: 0.1,
-};
+const noServerCounts: ServerStatistics = { ...idleServer, chunks: 1, lr: 0.1 };
 
 /** Counts of a worker that took this many steps on 10 examples each, with a loss of 2. */
 function steps(count: number): WorkerStatistics {
@@ -37,7 +13,7 @@ function steps(count: number): WorkerStatistics {
   const computeSeconds = count / 4;
   const waitSeconds = count / 8;
   const losses = { lossSum: 2 * examples, lossCount: examples };
-  return { clock: count, examples, ...losses, computeSeconds, waitSeconds };
+  return { ...idleWorker, clock: count, examples, ...losses, computeSeconds, waitSeconds };
 }
 
 type Told = Pick<MemberSnapshot, "role" | "rank"> & Partial<MemberSnapshot>;
@@ -177,7 +153,7 @@ test("a resumed run begins with the examples it had, and never passes the whole"
 
 test("a multiple is passed once, wherever a row falls", () => {
   const tally = new RunTally();
-  tally.observe(picture([{ role: "worker", rank: 0, worker: noCounts }], { globalSteps: 40 }), 0);
+  tally.observe(picture([{ role: "worker", rank: 0, worker: idleWorker }], { globalSteps: 40 }), 0);
   const passes = [44, 49, 50, 53, 61, 69, 95].map((step) => {
     const passed = tally.passed(10, step);
     if (passed) tally.row(picture([], { globalSteps: step }), "", step);

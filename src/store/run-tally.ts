@@ -188,9 +188,12 @@ const emptySums: Sums = {
 
 const emptyWorker: WorkerStatistics = {
   clock: 0,
+  steps: 0,
   examples: 0,
   lossSum: 0,
   lossCount: 0,
+  correct: 0,
+  inputSeconds: 0,
   computeSeconds: 0,
   waitSeconds: 0,
 };
@@ -198,9 +201,12 @@ const emptyWorker: WorkerStatistics = {
 function plus(before: WorkerStatistics, latest: WorkerStatistics): WorkerStatistics {
   return {
     clock: latest.clock,
+    steps: before.steps + latest.steps,
     examples: before.examples + latest.examples,
     lossSum: before.lossSum + latest.lossSum,
     lossCount: before.lossCount + latest.lossCount,
+    correct: before.correct + latest.correct,
+    inputSeconds: before.inputSeconds + latest.inputSeconds,
     computeSeconds: before.computeSeconds + latest.computeSeconds,
     waitSeconds: before.waitSeconds + latest.waitSeconds,
   };

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/run.proto.
  */
 export const file_paceline_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIr0FCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKBISDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIjCgZyZWR1Y2UYDCABKA4yEy5wYWNlbGluZS52MS5SZWR1Y2USLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSKgoKbHJfc2NhbGluZxgPIAEoDjIWLnBhY2VsaW5lLnYxLkxyU2NhbGluZxIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEiMKBmVuZ2luZRgYIAEoDjITLnBhY2VsaW5lLnYxLkVuZ2luZRIPCgd0aHJlYWRzGBkgASgNQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmQidQoIUHJvdG9jb2wSHwoDYnNwGAEgASgLMhAucGFjZWxpbmUudjEuQnNwSAASHwoDc3NwGAIgASgLMhAucGFjZWxpbmUudjEuU3NwSAASHwoDYXNwGAMgASgLMhAucGFjZWxpbmUudjEuQXNwSABCBgoEbW9kZSIFCgNCc3AiGAoDU3NwEhEKCXN0YWxlbmVzcxgBIAEoBCI0CgNBc3ASLQoJc3RhbGVuZXNzGAEgASgLMhoucGFjZWxpbmUudjEuU3RhbGVuZXNzUnVsZSJoCg1TdGFsZW5lc3NSdWxlEiwKBHJ1bGUYASABKA4yHi5wYWNlbGluZS52MS5TdGFsZW5lc3NSdWxlTmFtZRINCgVzY2FsZRgCIAEoARINCgVmbG9vchgDIAEoARILCgNtYXgYBCABKAEiqgEKClVwZGF0ZVJ1bGUSKQoEbmFtZRgBIAEoDjIbLnBhY2VsaW5lLnYxLlVwZGF0ZVJ1bGVOYW1lEhAKCG1vbWVudHVtGAIgASgBEg0KBWJldGExGAMgASgBEg0KBWJldGEyGAQgASgBEg8KB2Vwc2lsb24YBSABKAESFAoMd2VpZ2h0X2RlY2F5GAYgASgBEhoKEndlaWdodF9kZWNheV9wbGFpbhgHIAEoASKKAQoIU2NoZWR1bGUSJwoEbmFtZRgBIAEoDjIZLnBhY2VsaW5lLnYxLlNjaGVkdWxlTmFtZRIKCgJschgCIAEoARIOCgZ3YXJtdXAYAyABKAESEgoKbWlsZXN0b25lcxgEIAMoARINCgVnYW1tYRgFIAEoARIWCg50b3RhbF9leGFtcGxlcxgGIAEoBCJACgdDYWRlbmNlEiYKBHVuaXQYASABKA4yGC5wYWNlbGluZS52MS5DYWRlbmNlVW5pdBINCgVjb3VudBgCIAEoBCLLAQoEVmlldxILCgNydW4YASABKAkSDAoEdGVybRgCIAEoBBIOCgZudW1iZXIYAyABKAQSEgoKZ2VuZXJhdGlvbhgEIAEoDRINCgVwaGFzZRgFIAEoDRIoCgdzZXJ2ZXJzGAYgAygLMhcucGFjZWxpbmUudjEuVmlld1NlcnZlchIoCgd3b3JrZXJzGAcgAygLMhcucGFjZWxpbmUudjEuVmlld1dvcmtlchIRCglwcmltYXJpZXMYCCADKA0SDgoGZmVuY2VzGAkgAygEIkEKClZpZXdTZXJ2ZXISDQoFaW5kZXgYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHYWRkcmVzcxgDIAEoCSJCCgpWaWV3V29ya2VyEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEQoJZnJvbV9zdGVwGAMgASgEKkEKBlJlZHVjZRIWChJSRURVQ0VfVU5TUEVDSUZJRUQQABIPCgtSRURVQ0VfTUVBThABEg4KClJFRFVDRV9TVU0QAipTCglMclNjYWxpbmcSGgoWTFJfU0NBTElOR19VTlNQRUNJRklFRBAAEhMKD0xSX1NDQUxJTkdfTk9ORRABEhUKEUxSX1NDQUxJTkdfTElORUFSEAIqWgoGRW5naW5lEhYKEkVOR0lORV9VTlNQRUNJRklFRBAAEg8KC0VOR0lORV9BVVRPEAESEQoNRU5HSU5FX09ORUROThACEhQKEEVOR0lORV9SRUZFUkVOQ0UQAyq7AQoRU3RhbGVuZXNzUnVsZU5hbWUSIwofU1RBTEVORVNTX1JVTEVfTkFNRV9VTlNQRUNJRklFRBAAEhwKGFNUQUxFTkVTU19SVUxFX05BTUVfTk9ORRABEh0KGVNUQUxFTkVTU19SVUxFX05BTUVfU0NBTEUQAhIeChpTVEFMRU5FU1NfUlVMRV9OQU1FX1JFSkVDVBADEiQKIFNUQUxFTkVTU19SVUxFX05BTUVfU0NBTEVfUkVKRUNUEAQqwQEKDlVwZGF0ZVJ1bGVOYW1lEiAKHFVQREFURV9SVUxFX05BTUVfVU5TUEVDSUZJRUQQABIYChRVUERBVEVfUlVMRV9OQU1FX1NHRBABEh0KGVVQREFURV9SVUxFX05BTUVfTU9NRU5UVU0QAhIdChlVUERBVEVfUlVMRV9OQU1FX05FU1RFUk9WEAMSGQoVVVBEQVRFX1JVTEVfTkFNRV9BREFNEAQSGgoWVVBEQVRFX1JVTEVfTkFNRV9BREFNVxAFKpcBCgxTY2hlZHVsZU5hbWUSHQoZU0NIRURVTEVfTkFNRV9VTlNQRUNJRklFRBAAEhoKFlNDSEVEVUxFX05BTUVfQ09OU1RBTlQQARIWChJTQ0hFRFVMRV9OQU1FX1NURVAQAhIYChRTQ0hFRFVMRV9OQU1FX0NPU0lORRADEhoKFlNDSEVEVUxFX05BTUVfT05FQ1lDTEUQBCpaCgtDYWRlbmNlVW5pdBIcChhDQURFTkNFX1VOSVRfVU5TUEVDSUZJRUQQABIVChFDQURFTkNFX1VOSVRfU1RFUBABEhYKEkNBREVOQ0VfVU5JVF9FUE9DSBACYgZwcm90bzM");
+  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIoUGCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKBISDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIjCgZyZWR1Y2UYDCABKA4yEy5wYWNlbGluZS52MS5SZWR1Y2USLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSKgoKbHJfc2NhbGluZxgPIAEoDjIWLnBhY2VsaW5lLnYxLkxyU2NhbGluZxIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEiMKBmVuZ2luZRgYIAEoDjITLnBhY2VsaW5lLnYxLkVuZ2luZRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEh8KBGZlZWQYGyABKA4yES5wYWNlbGluZS52MS5GZWVkQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmQihQEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50IkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgidQoIUHJvdG9jb2wSHwoDYnNwGAEgASgLMhAucGFjZWxpbmUudjEuQnNwSAASHwoDc3NwGAIgASgLMhAucGFjZWxpbmUudjEuU3NwSAASHwoDYXNwGAMgASgLMhAucGFjZWxpbmUudjEuQXNwSABCBgoEbW9kZSIFCgNCc3AiGAoDU3NwEhEKCXN0YWxlbmVzcxgBIAEoBCI0CgNBc3ASLQoJc3RhbGVuZXNzGAEgASgLMhoucGFjZWxpbmUudjEuU3RhbGVuZXNzUnVsZSJoCg1TdGFsZW5lc3NSdWxlEiwKBHJ1bGUYASABKA4yHi5wYWNlbGluZS52MS5TdGFsZW5lc3NSdWxlTmFtZRINCgVzY2FsZRgCIAEoARINCgVmbG9vchgDIAEoARILCgNtYXgYBCABKAEiwwEKClVwZGF0ZVJ1bGUSKQoEbmFtZRgBIAEoDjIbLnBhY2VsaW5lLnYxLlVwZGF0ZVJ1bGVOYW1lEhAKCG1vbWVudHVtGAIgASgBEg0KBWJldGExGAMgASgBEg0KBWJldGEyGAQgASgBEg8KB2Vwc2lsb24YBSABKAESFAoMd2VpZ2h0X2RlY2F5GAYgASgBEhoKEndlaWdodF9kZWNheV9wbGFpbhgHIAEoARIXCg9idWZmZXJfbW9tZW50dW0YCCABKAEiigEKCFNjaGVkdWxlEicKBG5hbWUYASABKA4yGS5wYWNlbGluZS52MS5TY2hlZHVsZU5hbWUSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiQAoHQ2FkZW5jZRImCgR1bml0GAEgASgOMhgucGFjZWxpbmUudjEuQ2FkZW5jZVVuaXQSDQoFY291bnQYAiABKAQiywEKBFZpZXcSCwoDcnVuGAEgASgJEgwKBHRlcm0YAiABKAQSDgoGbnVtYmVyGAMgASgEEhIKCmdlbmVyYXRpb24YBCABKA0SDQoFcGhhc2UYBSABKA0SKAoHc2VydmVycxgGIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdTZXJ2ZXISKAoHd29ya2VycxgHIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXISEQoJcHJpbWFyaWVzGAggAygNEg4KBmZlbmNlcxgJIAMoBCJBCgpWaWV3U2VydmVyEg0KBWluZGV4GAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB2FkZHJlc3MYAyABKAkiQgoKVmlld1dvcmtlchIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhEKCWZyb21fc3RlcBgDIAEoBCpQCgRGZWVkEhQKEEZFRURfVU5TUEVDSUZJRUQQABIPCgtGRUVEX1NUQVRJQxABEg8KC0ZFRURfTEVBU0VEEAISEAoMRkVFRF9DRU5UUkFMEAMqQQoGUmVkdWNlEhYKElJFRFVDRV9VTlNQRUNJRklFRBAAEg8KC1JFRFVDRV9NRUFOEAESDgoKUkVEVUNFX1NVTRACKlMKCUxyU2NhbGluZxIaChZMUl9TQ0FMSU5HX1VOU1BFQ0lGSUVEEAASEwoPTFJfU0NBTElOR19OT05FEAESFQoRTFJfU0NBTElOR19MSU5FQVIQAipaCgZFbmdpbmUSFgoSRU5HSU5FX1VOU1BFQ0lGSUVEEAASDwoLRU5HSU5FX0FVVE8QARIRCg1FTkdJTkVfT05FRE5OEAISFAoQRU5HSU5FX1JFRkVSRU5DRRADKrsBChFTdGFsZW5lc3NSdWxlTmFtZRIjCh9TVEFMRU5FU1NfUlVMRV9OQU1FX1VOU1BFQ0lGSUVEEAASHAoYU1RBTEVORVNTX1JVTEVfTkFNRV9OT05FEAESHQoZU1RBTEVORVNTX1JVTEVfTkFNRV9TQ0FMRRACEh4KGlNUQUxFTkVTU19SVUxFX05BTUVfUkVKRUNUEAMSJAogU1RBTEVORVNTX1JVTEVfTkFNRV9TQ0FMRV9SRUpFQ1QQBCrBAQoOVXBkYXRlUnVsZU5hbWUSIAocVVBEQVRFX1JVTEVfTkFNRV9VTlNQRUNJRklFRBAAEhgKFFVQREFURV9SVUxFX05BTUVfU0dEEAESHQoZVVBEQVRFX1JVTEVfTkFNRV9NT01FTlRVTRACEh0KGVVQREFURV9SVUxFX05BTUVfTkVTVEVST1YQAxIZChVVUERBVEVfUlVMRV9OQU1FX0FEQU0QBBIaChZVUERBVEVfUlVMRV9OQU1FX0FEQU1XEAUqlwEKDFNjaGVkdWxlTmFtZRIdChlTQ0hFRFVMRV9OQU1FX1VOU1BFQ0lGSUVEEAASGgoWU0NIRURVTEVfTkFNRV9DT05TVEFOVBABEhYKElNDSEVEVUxFX05BTUVfU1RFUBACEhgKFFNDSEVEVUxFX05BTUVfQ09TSU5FEAMSGgoWU0NIRURVTEVfTkFNRV9PTkVDWUNMRRAEKloKC0NhZGVuY2VVbml0EhwKGENBREVOQ0VfVU5JVF9VTlNQRUNJRklFRBAAEhUKEUNBREVOQ0VfVU5JVF9TVEVQEAESFgoSQ0FERU5DRV9VTklUX0VQT0NIEAJiBnByb3RvMw");
 
 /**
  * One training run: every choice that changes what is computed or promised.
@@ -194,6 +194,20 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
    * @generated from field: uint32 threads = 25;
    */
   threads: number;
+
+  /**
+   * What must be known of the data set without its files.
+   *
+   * @generated from field: paceline.v1.InputSpec input = 26;
+   */
+  input?: InputSpec;
+
+  /**
+   * How examples reach workers.
+   *
+   * @generated from field: paceline.v1.Feed feed = 27;
+   */
+  feed: Feed;
 };
 
 /**
@@ -202,6 +216,97 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
  */
 export const RunSpecSchema: GenMessage<RunSpec> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 0);
+
+/**
+ * What must be known of a data set without its files.
+ *
+ * @generated from message paceline.v1.InputSpec
+ */
+export type InputSpec = Message<"paceline.v1.InputSpec"> & {
+  /**
+   * Labels are 0 to classes - 1.
+   *
+   * @generated from field: uint32 classes = 1;
+   */
+  classes: number;
+
+  /**
+   * Channels, height and width of one example.
+   *
+   * @generated from field: repeated uint32 shape = 2;
+   */
+  shape: number[];
+
+  /**
+   * An input value is (byte / 255 - mean) / std, with one of each a channel.
+   *
+   * @generated from field: repeated double mean = 3;
+   */
+  mean: number[];
+
+  /**
+   * See mean.
+   *
+   * @generated from field: repeated double std = 4;
+   */
+  std: number[];
+
+  /**
+   * Examples shuffled as a block; 0 when all are shuffled as one.
+   *
+   * @generated from field: uint32 block_examples = 5;
+   */
+  blockExamples: number;
+
+  /**
+   * What is done to a training example.
+   *
+   * @generated from field: paceline.v1.Augment augment = 6;
+   */
+  augment?: Augment;
+};
+
+/**
+ * Describes the message paceline.v1.InputSpec.
+ * Use `create(InputSpecSchema)` to create a new message.
+ */
+export const InputSpecSchema: GenMessage<InputSpec> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_run, 1);
+
+/**
+ * What is done to a training example before it is computed with.
+ *
+ * @generated from message paceline.v1.Augment
+ */
+export type Augment = Message<"paceline.v1.Augment"> & {
+  /**
+   * Pixels of zeros around a picture before a random crop of its own size; 0 for no crop.
+   *
+   * @generated from field: uint32 crop_padding = 1;
+   */
+  cropPadding: number;
+
+  /**
+   * Mirror left and right in half the cases.
+   *
+   * @generated from field: bool flip = 2;
+   */
+  flip: boolean;
+
+  /**
+   * Bring each picture to mean 0 and deviation 1, instead of by mean and std.
+   *
+   * @generated from field: bool standardise = 3;
+   */
+  standardise: boolean;
+};
+
+/**
+ * Describes the message paceline.v1.Augment.
+ * Use `create(AugmentSchema)` to create a new message.
+ */
+export const AugmentSchema: GenMessage<Augment> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_run, 2);
 
 /**
  * How tightly workers keep pace.
@@ -246,7 +351,7 @@ export type Protocol = Message<"paceline.v1.Protocol"> & {
  * Use `create(ProtocolSchema)` to create a new message.
  */
 export const ProtocolSchema: GenMessage<Protocol> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 1);
+  messageDesc(file_paceline_v1_run, 3);
 
 /**
  * Synchronous: every step is the gradients of all workers.
@@ -261,7 +366,7 @@ export type Bsp = Message<"paceline.v1.Bsp"> & {
  * Use `create(BspSchema)` to create a new message.
  */
 export const BspSchema: GenMessage<Bsp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 2);
+  messageDesc(file_paceline_v1_run, 4);
 
 /**
  * A worker may start a step only if it is at most so many steps ahead of the slowest.
@@ -282,7 +387,7 @@ export type Ssp = Message<"paceline.v1.Ssp"> & {
  * Use `create(SspSchema)` to create a new message.
  */
 export const SspSchema: GenMessage<Ssp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 3);
+  messageDesc(file_paceline_v1_run, 5);
 
 /**
  * Every push is applied on arrival.
@@ -303,7 +408,7 @@ export type Asp = Message<"paceline.v1.Asp"> & {
  * Use `create(AspSchema)` to create a new message.
  */
 export const AspSchema: GenMessage<Asp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 4);
+  messageDesc(file_paceline_v1_run, 6);
 
 /**
  * What ASP does with a push of staleness t.
@@ -345,7 +450,7 @@ export type StalenessRule = Message<"paceline.v1.StalenessRule"> & {
  * Use `create(StalenessRuleSchema)` to create a new message.
  */
 export const StalenessRuleSchema: GenMessage<StalenessRule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 5);
+  messageDesc(file_paceline_v1_run, 7);
 
 /**
  * The optimizer that servers apply.
@@ -401,6 +506,13 @@ export type UpdateRule = Message<"paceline.v1.UpdateRule"> & {
    * @generated from field: double weight_decay_plain = 7;
    */
   weightDecayPlain: number;
+
+  /**
+   * Share of the batch's statistic in a buffer's next value.
+   *
+   * @generated from field: double buffer_momentum = 8;
+   */
+  bufferMomentum: number;
 };
 
 /**
@@ -408,7 +520,7 @@ export type UpdateRule = Message<"paceline.v1.UpdateRule"> & {
  * Use `create(UpdateRuleSchema)` to create a new message.
  */
 export const UpdateRuleSchema: GenMessage<UpdateRule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 6);
+  messageDesc(file_paceline_v1_run, 8);
 
 /**
  * The learning rate as a function of the work done, in examples applied.
@@ -464,7 +576,7 @@ export type Schedule = Message<"paceline.v1.Schedule"> & {
  * Use `create(ScheduleSchema)` to create a new message.
  */
 export const ScheduleSchema: GenMessage<Schedule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 7);
+  messageDesc(file_paceline_v1_run, 9);
 
 /**
  * How often something happens.
@@ -492,7 +604,7 @@ export type Cadence = Message<"paceline.v1.Cadence"> & {
  * Use `create(CadenceSchema)` to create a new message.
  */
 export const CadenceSchema: GenMessage<Cadence> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 8);
+  messageDesc(file_paceline_v1_run, 10);
 
 /**
  * A numbered, immutable statement of who is a member and which server holds which chunk.
@@ -569,7 +681,7 @@ export type View = Message<"paceline.v1.View"> & {
  * Use `create(ViewSchema)` to create a new message.
  */
 export const ViewSchema: GenMessage<View> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 9);
+  messageDesc(file_paceline_v1_run, 11);
 
 /**
  * A server in a view.
@@ -604,7 +716,7 @@ export type ViewServer = Message<"paceline.v1.ViewServer"> & {
  * Use `create(ViewServerSchema)` to create a new message.
  */
 export const ViewServerSchema: GenMessage<ViewServer> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 10);
+  messageDesc(file_paceline_v1_run, 12);
 
 /**
  * A worker in a view.
@@ -639,7 +751,48 @@ export type ViewWorker = Message<"paceline.v1.ViewWorker"> & {
  * Use `create(ViewWorkerSchema)` to create a new message.
  */
 export const ViewWorkerSchema: GenMessage<ViewWorker> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 11);
+  messageDesc(file_paceline_v1_run, 13);
+
+/**
+ * How examples reach workers.
+ *
+ * @generated from enum paceline.v1.Feed
+ */
+export enum Feed {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: FEED_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Each has the files and takes one range of every epoch.
+   *
+   * @generated from enum value: FEED_STATIC = 1;
+   */
+  STATIC = 1,
+
+  /**
+   * Each has the files and takes the batches it is dealt.
+   *
+   * @generated from enum value: FEED_LEASED = 2;
+   */
+  LEASED = 2,
+
+  /**
+   * None has files; each is sent the batches it is dealt.
+   *
+   * @generated from enum value: FEED_CENTRAL = 3;
+   */
+  CENTRAL = 3,
+}
+
+/**
+ * Describes the enum paceline.v1.Feed.
+ */
+export const FeedSchema: GenEnum<Feed> = /*@__PURE__*/
+  enumDesc(file_paceline_v1_run, 0);
 
 /**
  * How gradients of one step become one.
@@ -673,7 +826,7 @@ export enum Reduce {
  * Describes the enum paceline.v1.Reduce.
  */
 export const ReduceSchema: GenEnum<Reduce> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 0);
+  enumDesc(file_paceline_v1_run, 1);
 
 /**
  * Whether the learning rate changes with the number of workers.
@@ -707,7 +860,7 @@ export enum LrScaling {
  * Describes the enum paceline.v1.LrScaling.
  */
 export const LrScalingSchema: GenEnum<LrScaling> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 1);
+  enumDesc(file_paceline_v1_run, 2);
 
 /**
  * What computes forward and backward on a worker.
@@ -748,7 +901,7 @@ export enum Engine {
  * Describes the enum paceline.v1.Engine.
  */
 export const EngineSchema: GenEnum<Engine> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 2);
+  enumDesc(file_paceline_v1_run, 3);
 
 /**
  * The staleness rules.
@@ -796,7 +949,7 @@ export enum StalenessRuleName {
  * Describes the enum paceline.v1.StalenessRuleName.
  */
 export const StalenessRuleNameSchema: GenEnum<StalenessRuleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 3);
+  enumDesc(file_paceline_v1_run, 4);
 
 /**
  * The optimizers.
@@ -851,7 +1004,7 @@ export enum UpdateRuleName {
  * Describes the enum paceline.v1.UpdateRuleName.
  */
 export const UpdateRuleNameSchema: GenEnum<UpdateRuleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 4);
+  enumDesc(file_paceline_v1_run, 5);
 
 /**
  * The schedules.
@@ -899,7 +1052,7 @@ export enum ScheduleName {
  * Describes the enum paceline.v1.ScheduleName.
  */
 export const ScheduleNameSchema: GenEnum<ScheduleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 5);
+  enumDesc(file_paceline_v1_run, 6);
 
 /**
  * What a cadence counts.
@@ -933,5 +1086,5 @@ export enum CadenceUnit {
  * Describes the enum paceline.v1.CadenceUnit.
  */
 export const CadenceUnitSchema: GenEnum<CadenceUnit> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 6);
+  enumDesc(file_paceline_v1_run, 7);
 

@@ -36,5 +36,9 @@ export const pullChunksMax = 65536;
 export const tensorsMax = 65536;
 /** The most dimensions of one tensor. */
 export const dimensionsMax = 16;
+/** The most lengths of staleness that a server counts apart. */
+export const stalenessCountsMax = 1024;
+/** The most channels of an example. */
+export const channelsMax = 1024;
 /** The most milestones of a learning-rate schedule. */
 export const milestonesMax = 1024;

@@ -5,21 +5,25 @@
  * in ascending order, and each chunk's primary is a server of the view.
  */
 import { create } from "@bufbuild/protobuf";
-import type {
-  Cadence,
-  Protocol,
-  RunSpec,
-  ScheduleSpec,
-  StalenessRule,
-  UpdateRuleSpec,
+import {
+  type AugmentSpec,
+  type Cadence,
+  feeds,
+  type InputSpec,
+  type Protocol,
+  type RunSpec,
+  type ScheduleSpec,
+  type StalenessRule,
+  type UpdateRuleSpec,
 } from "../contract/run-spec.js";
 import type { View, ViewServer, ViewWorker } from "../contract/view.js";
 import { PacelineError } from "../errors.js";
-import type { RecordCodec } from "./field-codec.js";
-import { finite, list, optional, record, small, text, whole, word } from "./field-codec.js";
+import type { FieldCodec, RecordCodec } from "./field-codec.js";
+import { finite, flag, list, optional, record, small, text, whole, word } from "./field-codec.js";
 import type * as wire from "./generated-run.js";
 import * as schemas from "./generated-run.js";
 import {
+  channelsMax,
   chunksMax,
   membersMax,
   milestonesMax,
@@ -75,6 +79,7 @@ const updateRule = record<UpdateRuleSpec, wire.UpdateRule>(schemas.UpdateRuleSch
   epsilon: finite,
   weightDecay: finite,
   weightDecayPlain: finite,
+  bufferMomentum: finite,
 });
 
 const schedule = record<ScheduleSpec, wire.Schedule>(schemas.ScheduleSchema, {
@@ -91,6 +96,38 @@ const cadence = record<Cadence, wire.Cadence>(schemas.CadenceSchema, {
   count: whole(1),
 });
 
+const augment = record<AugmentSpec, wire.Augment>(schemas.AugmentSchema, {
+  cropPadding: small(),
+  flip: flag,
+  standardise: flag,
+});
+
+const exampleShape: FieldCodec<InputSpec["shape"], number[]> = {
+  toWire: (shape) => [...shape],
+  fromWire: (extents, path) => {
+    const [channels, height, width] = list(small(1), 3).fromWire(extents, path);
+    if (channels !== undefined && height !== undefined && width !== undefined)
+      return [channels, height, width];
+    throw new PacelineError("protocol", `${path} has ${extents.length} extents, not 3`);
+  },
+};
+
+const input = record<InputSpec, wire.InputSpec>(
+  schemas.InputSpecSchema,
+  {
+    classes: small(2),
+    shape: exampleShape,
+    mean: list(finite, channelsMax),
+    std: list(finite, channelsMax),
+    blockExamples: small(),
+    augment,
+  },
+  ({ shape, mean, std }) =>
+    mean.length === shape[0] && std.length === shape[0]
+      ? null
+      : `${mean.length} means and ${std.length} deviations are not those of ${shape[0]} channels`,
+);
+
 /** Run specs as the coordinator hands them out. */
 export const runSpecCodec = record<RunSpec, wire.RunSpec>(
   schemas.RunSpecSchema,
@@ -102,6 +139,8 @@ export const runSpecCodec = record<RunSpec, wire.RunSpec>(
     data: name,
     trainExamples: whole(),
     testExamples: whole(),
+    input,
+    feed: word(...feeds),
     workersMin: memberCount,
     workersMax: memberCount,
     servers: memberCount,

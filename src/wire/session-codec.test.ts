@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
-import type { TensorSpec } from "../contract/layout.js";
+import { parameterGroups, type TensorSpec } from "../contract/layout.js";
 import type {
   CoordinatorMessage,
   Departure,
@@ -14,7 +14,7 @@ import type {
   ServerStatistics,
   WorkerStatistics,
 } from "../contract/messages.js";
-import type { Cadence, Protocol, RunSpec } from "../contract/run-spec.js";
+import { type Cadence, feeds, type Protocol, type RunSpec } from "../contract/run-spec.js";
 import type { View } from "../contract/view.js";
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
@@ -59,6 +59,7 @@ const server = shape<ServerStatistics>({
   stalenessSum: whole,
   stalenessCount: whole,
   stalenessMax: whole,
+  stalenessCounts: fc.array(whole, { maxLength: 8 }),
   rejected: whole,
   duplicates: whole,
   tornSteps: whole,
@@ -68,9 +69,12 @@ const server = shape<ServerStatistics>({
 });
 const worker = shape<WorkerStatistics>({
   clock: whole,
+  steps: whole,
   examples: whole,
   lossSum: measured,
   lossCount: whole,
+  correct: whole,
+  inputSeconds: measured,
   computeSeconds: measured,
   waitSeconds: measured,
 });
@@ -78,7 +82,7 @@ const statistics = { server: fc.option(server), worker: fc.option(worker) };
 const tensor = shape<TensorSpec>({
   name: words,
   shape: fc.array(small, { maxLength: 5 }),
-  group: fc.constantFrom("weight", "plain", "buffer"),
+  group: fc.constantFrom(...parameterGroups),
 });
 const departure = shape<Departure>({
   rank: small,
@@ -113,6 +117,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     examples: whole,
     skipped: whole,
     lossSum: measured,
+    correct: whole,
     seconds: measured,
   }),
   evaluated: shape<Said<"evaluated">>({
@@ -156,6 +161,19 @@ const spec = shape<RunSpec>({
   data: words,
   trainExamples: whole,
   testExamples: whole,
+  input: shape<RunSpec["input"]>({
+    classes: fc.integer({ min: 2, max: 1000 }),
+    shape: fc.tuple(fc.constant(2), members, members),
+    mean: fc.tuple(finite, finite),
+    std: fc.tuple(finite, finite),
+    blockExamples: small,
+    augment: shape<RunSpec["input"]["augment"]>({
+      cropPadding: small,
+      flip: fc.boolean(),
+      standardise: fc.boolean(),
+    }),
+  }),
+  feed: fc.constantFrom(...feeds),
   workersMin: fc.constant(1),
   workersMax: members,
   servers: members,
@@ -169,6 +187,7 @@ const spec = shape<RunSpec>({
     epsilon: finite,
     weightDecay: finite,
     weightDecayPlain: finite,
+    bufferMomentum: finite,
   }),
   schedule: shape<RunSpec["schedule"]>({
     name: fc.constantFrom("constant", "step", "cosine", "onecycle"),

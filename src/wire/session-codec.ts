@@ -9,7 +9,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
-import type { TensorSpec } from "../contract/layout.js";
+import { parameterGroups, type TensorSpec } from "../contract/layout.js";
 import type {
   CoordinatorMessage,
   Departure,
@@ -43,6 +43,7 @@ import {
   runBytesMax,
   sentenceBytesMax,
   sessionMessageBytesMax,
+  stalenessCountsMax,
   tensorsMax,
 } from "./limits.js";
 import { runSpecCodec, viewCodec } from "./run-codec.js";
@@ -84,6 +85,7 @@ const serverStatistics = record<ServerStatistics, wire.ServerStatistics>(
     stalenessSum: count,
     stalenessCount: count,
     stalenessMax: count,
+    stalenessCounts: list(count, stalenessCountsMax),
     rejected: count,
     duplicates: count,
     tornSteps: count,
@@ -97,9 +99,12 @@ const workerStatistics = record<WorkerStatistics, wire.WorkerStatistics>(
   schemas.WorkerStatisticsSchema,
   {
     clock: count,
+    steps: count,
     examples: count,
     lossSum: measured,
     lossCount: count,
+    correct: count,
+    inputSeconds: measured,
     computeSeconds: measured,
     waitSeconds: measured,
   },
@@ -124,7 +129,7 @@ const piece = record<Piece, wire.Piece>(
 const tensor = record<TensorSpec, wire.TensorSpec>(schemas.TensorSpecSchema, {
   name: text(nameBytesMax),
   shape: list(small(), dimensionsMax),
-  group: word("weight", "plain", "buffer"),
+  group: word(...parameterGroups),
 });
 
 const departure = record<Departure, wire.Departure>(schemas.DepartureSchema, {
@@ -169,6 +174,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     examples: count,
     skipped: count,
     lossSum: measured,
+    correct: count,
     seconds: measured,
   }),
   evaluated: record<Body<"evaluated">, wire.Evaluated>(schemas.EvaluatedSchema, {

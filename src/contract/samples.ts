@@ -1,0 +1,88 @@
+/**
+ * A run and counts to begin tests and trials from, so that each names only what it is about.
+ */
+import type { ServerStatistics, WorkerStatistics } from "./messages.js";
+import type { InputSpec, RunSpec } from "./run-spec.js";
+
+/** MNIST: ten classes of 28 x 28 grey pixels, scaled to [0, 1]. */
+export const sampleInput: InputSpec = {
+  classes: 10,
+  shape: [1, 28, 28],
+  mean: [0],
+  std: [1],
+  blockExamples: 0,
+  augment: { cropPadding: 0, flip: false, standardise: false },
+};
+
+/** One epoch of plain SGD over 200 examples, by one worker through one server. */
+export const sampleSpec: RunSpec = {
+  run: "r",
+  name: "r",
+  seed: 3,
+  model: "mlp",
+  data: "mnist",
+  trainExamples: 200,
+  testExamples: 150,
+  input: sampleInput,
+  feed: "static",
+  workersMin: 1,
+  workersMax: 1,
+  servers: 1,
+  protocol: { mode: "bsp" },
+  reduce: "mean",
+  updateRule: {
+    name: "sgd",
+    momentum: 0,
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+    weightDecay: 0,
+    weightDecayPlain: 0,
+    bufferMomentum: 0.1,
+  },
+  schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 200 },
+  lrScaling: "none",
+  epochs: 1,
+  maxSteps: null,
+  batchSize: 16,
+  chunkValues: 30_000,
+  virtualNodes: 100,
+  loadBound: 1.25,
+  evaluateEvery: null,
+  checkpointEvery: null,
+  engine: "reference",
+  threads: 1,
+};
+
+/** The counts of a server that has done nothing. */
+export const idleServer: ServerStatistics = {
+  versionMin: 0,
+  versionMax: 0,
+  chunks: 0,
+  pushes: 0,
+  updates: 0,
+  updateSeconds: 0,
+  stalenessSum: 0,
+  stalenessCount: 0,
+  stalenessMax: 0,
+  stalenessCounts: [],
+  rejected: 0,
+  duplicates: 0,
+  tornSteps: 0,
+  bytesIn: 0,
+  bytesOut: 0,
+  lr: 0,
+};
+
+/** The counts of a worker that has done nothing. */
+export const idleWorker: WorkerStatistics = {
+  clock: 0,
+  steps: 0,
+  examples: 0,
+  lossSum: 0,
+  lossCount: 0,
+  correct: 0,
+  inputSeconds: 0,
+  computeSeconds: 0,
+  waitSeconds: 0,
+};
