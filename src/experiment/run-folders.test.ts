@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { folderBytes, judgeRun, removeRuns, runNames } from "./run-folders.js";
+
+const root = mkdtempSync(join(tmpdir(), "paceline-folders-"));
+after(() => rmSync(root, { recursive: true }));
+
+let rootCount = 0;
+const hourAgo = new Date(Date.now() - 3_600_000);
+
+/** A folder of runs, each with the files given. */
+function runDir(runs: Readonly<Record<string, Readonly<Record<string, string>>>>): string {
+  rootCount += 1;
+  const path = join(root, `runs-${rootCount}`);
+  mkdirSync(path);
+  for (const [run, files] of Object.entries(runs)) {
+    for (const [name, text] of Object.entries(files)) {
+      mkdirSync(join(path, run, name, ".."), { recursive: true });
+      writeFileSync(join(path, run, name), text);
+    }
+  }
+  return path;
+}
+
+function cluster(pid: number, host = hostname()): string {
+  const member = { role: "coordinator", id: 0, pid, host, address: "" };
+  return JSON.stringify({ members: [member] });
+}
+
+/** The pid of a process that has ended. */
+function deadPid(): number {
+  return spawnSync(process.execPath, ["-e", ""]).pid;
+}
+
+const ended = { "events.jsonl": "{}\n", "result.json": "{}" };
+
+describe("a run", () => {
+  test("is running while a process of its lives here", async () => {
+    const path = join(runDir({ a: { "cluster.json": cluster(process.pid) } }), "a");
+    const { state, reason } = await judgeRun(path, null);
+    assert.equal(state, "running");
+    assert.equal(reason, `its coordinator-0 lives as process ${process.pid}`);
+  });
+  test("that went on after a result is running again", async () => {
+    const path = join(runDir({ a: { ...ended, "cluster.json": cluster(process.pid) } }), "a");
+    utimesSync(join(path, "result.json"), hourAgo, hourAgo);
+    assert.equal((await judgeRun(path, "interrupted")).state, "running");
+  });
+  test("has ended once its result is written, though its coordinator serves on", async () => {
+    const files = { "cluster.json": cluster(process.pid), ...ended };
+    assert.equal((await judgeRun(join(runDir({ a: files }), "a"), "done")).state, "done");
+  });
+  test("whose coordinator died without a result has failed", async () => {
+    const pid = deadPid();
+    const path = join(runDir({ a: { "cluster.json": cluster(pid) } }), "a");
+    const reason = `its coordinator, process ${pid}, died without a result`;
+    assert.deepEqual(await judgeRun(path, null), { state: "failed", reason });
+  });
+  test("is not taken for running because its pid was given to a later process", async () => {
+    const path = join(runDir({ a: { "cluster.json": cluster(process.pid) } }), "a");
+    utimesSync(join(path, "cluster.json"), hourAgo, hourAgo);
+    const expected = existsSync("/proc/self/stat") ? "failed" : "running";
+    assert.equal((await judgeRun(path, null)).state, expected);
+  });
+  test("is unknown where its processes are elsewhere", async () => {
+    const path = join(runDir({ a: { "cluster.json": cluster(process.pid, "far-away") } }), "a");
+    const { state, reason } = await judgeRun(path, null);
+    assert.equal(state, "unknown");
+    assert.match(reason, /on far-away$/);
+  });
+  test("is unknown before anybody has come", async () => {
+    const path = join(runDir({ a: { "events.jsonl": "" } }), "a");
+    assert.equal((await judgeRun(path, null)).state, "unknown");
+  });
+  test("with a cluster.json of another form is an error with its path", async () => {
+    const path = join(runDir({ a: { "cluster.json": '{"members":[{"pid":"x"}]}' } }), "a");
+    await assert.rejects(judgeRun(path, null), /cluster\.json lists no members: it is broken/);
+  });
+});
+
+test("names are those of folders that hold runs, and of no link", async () => {
+  const path = runDir({ b: ended, a: ended, other: { "x.txt": "" }, ".hidden": ended });
+  symlinkSync(join(path, "a"), join(path, "link"));
+  writeFileSync(join(path, "file"), "");
+  assert.deepEqual(await runNames(path), ["a", "b"]);
+  assert.deepEqual(await runNames(join(path, "nowhere")), []);
+});
+
+test("a folder's bytes are those of all its files", async () => {
+  const path = runDir({ a: { "one.txt": "12345", "checkpoints/step-1/w.bin": "123" } });
+  assert.equal(await folderBytes(path), 8);
+});
+
+describe("removing", () => {
+  test("removes what is named and nothing else", async () => {
+    const path = runDir({ a: ended, b: ended, c: ended });
+    const removed = await removeRuns(path, ["a", "c", "a"], false);
+    assert.deepEqual(
+      removed.map(({ name, bytes }) => [name, bytes]),
+      [
+        ["a", 5],
+        ["c", 5],
+      ],
+    );
+    assert.deepEqual(readdirSync(path), ["b"]);
+  });
+  test("on trial says what would go and removes nothing", async () => {
+    const path = runDir({ a: ended });
+    assert.equal((await removeRuns(path, ["a"], true))[0]!.bytes, 5);
+    assert.deepEqual(readdirSync(path), ["a"]);
+  });
+  test("takes a link inside a run for a link", async () => {
+    const path = runDir({ a: ended, kept: { "weights.bin": "precious" } });
+    symlinkSync(join(path, "kept"), join(path, "a", "checkpoints"));
+    await removeRuns(path, ["a"], false);
+    assert.equal(readFileSync(join(path, "kept", "weights.bin"), "utf8"), "precious");
+  });
+
+  const refused: readonly (readonly [string, RegExp])[] = [
+    ["../outside", /"\.\.\/outside" is no run's name; write names as paceline runs ls/],
+    ["..", /"\.\." is no run's name/],
+    [".", /"\." is no run's name/],
+    ["", /"" is no run's name/],
+    ["good/", /"good\/" is no run's name/],
+    ["good/checkpoints", /is no run's name/],
+    ["link", /link is a link and stays; remove it, and what it points to, by hand/],
+    ["stranger", /stranger is no run's folder and stays; remove it by hand/],
+    ["file", /file is no run's folder/],
+    ["running", /running is running \(its coordinator-0 lives as process \d+\) and stays; stop it/],
+    ["fresh", /fresh was written to \d+ s ago and may be running .*try again in a minute/],
+    ["nowhere", /nowhere: there is no such file or folder/],
+  ];
+  for (const [name, message] of refused) {
+    test(`refuses ${JSON.stringify(name)}, and then removes none of the others`, async () => {
+      const path = runDir({
+        good: ended,
+        stranger: { "thesis.txt": "" },
+        running: { "events.jsonl": "", "cluster.json": cluster(process.pid) },
+        fresh: { "events.jsonl": "" },
+      });
+      mkdirSync(join(path, "..", "outside"), { recursive: true });
+      writeFileSync(join(path, "..", "outside", "events.jsonl"), "");
+      symlinkSync(join(path, "good"), join(path, "link"));
+      writeFileSync(join(path, "file"), "");
+      const before = readdirSync(path);
+      await assert.rejects(removeRuns(path, ["good", name], false), message);
+      assert.deepEqual(readdirSync(path), before);
+      assert.ok(existsSync(join(path, "..", "outside", "events.jsonl")));
+    });
+  }
+
+  test("takes a run of unknown state that nobody has written to for long", async () => {
+    const path = runDir({ old: { "events.jsonl": "" } });
+    utimesSync(join(path, "old", "events.jsonl"), hourAgo, hourAgo);
+    await removeRuns(path, ["old"], false);
+    assert.deepEqual(readdirSync(path), []);
+  });
+});
