@@ -212,7 +212,7 @@ const idleGroups: readonly string[] = ["keeping", "showing"];
 const idleOptions: readonly OptionKey[] = ["cacheDir", "port", "host"];
 
 /** The options of `paceline train`, as a matrix reads them. */
-class TableOfRuns implements RunOptions {
+export class TableOfRuns implements RunOptions {
   readonly fromEnvironment: RunOptions["fromEnvironment"];
   readonly #environment: Environment;
 
@@ -223,7 +223,7 @@ class TableOfRuns implements RunOptions {
       const found = environmentValue(key, "train", environment);
       if (found === null || ownOfSuite.includes(key)) continue;
       const { name: variable } = found;
-      const text = canonical(key, found.text, "the environment");
+      const text = canonical(key, found.text, `the environment (${variable})`);
       values.push([rowOf(key).name, { text, variable, isPlace: places.includes(key) }]);
     }
     this.fromEnvironment = new Map(values);
@@ -246,7 +246,7 @@ class TableOfRuns implements RunOptions {
   resolve(values: OptionTexts, place: string): CellFacts {
     const written = new Map([...values].map(([name, text]) => [keyOfName(name)!, text]));
     const file = { path: place, values: written };
-    const { options } = resolve("train", { file, environment: inherited(this.#environment) });
+    const options = resolvedOptions(file, inherited(this.#environment));
     const { mode, workers, servers, seed, model, data, epochs, maxSteps, batchSize } = options;
     return {
       ...{ mode, servers, seed, model, data, epochs, maxSteps, batchSize },
@@ -267,6 +267,20 @@ class TableOfRuns implements RunOptions {
 
   didYouMean(written: string, known: readonly string[]): string {
     return didYouMean(written, known);
+  }
+}
+
+/** Resolves a cell; of an option without effect it says how some cells alone can have it. */
+function resolvedOptions(
+  file: { readonly path: string; readonly values: ReadonlyMap<OptionKey, string> },
+  environment: Environment,
+) {
+  try {
+    return resolve("train", { file, environment }).options;
+  } catch (thrown) {
+    if (!(thrown instanceof PacelineError) || !thrown.message.startsWith(file.path)) throw thrown;
+    const remedy = "or give it to some cells by a rule under when:";
+    throw usage(`${thrown.details.option} in ${thrown.message}, ${remedy}`);
   }
 }
 

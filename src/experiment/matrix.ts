@@ -119,7 +119,11 @@ export function readMatrixText(text: string, path: string, options: RunOptions):
     throw usage(`${path} is no mapping; write base: and axes: with options under them`);
   const place = (keys: readonly PropertyKey[]) => placeOf(document, lines, path, keys);
   const checked = schema.safeParse(content);
-  if (!checked.success) throw refusal(checked.error.issues[0]!, content, place, options);
+  if (!checked.success) {
+    const { issues } = checked.error;
+    const issue = issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0]!;
+    throw refusal(issue, content, place, options);
+  }
   const reader = new Reader(options, place);
   const { question, repeats, axes, when, include, exclude, priority } = checked.data;
   return {

@@ -178,7 +178,8 @@ export function durationText(seconds: number): string {
   const whole = Math.round(seconds);
   if (whole < 100) return `${seconds < 10 ? seconds.toFixed(1) : whole} s`;
   if (whole < 5400) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`;
+  const minutes = Math.round(whole / 60);
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 function mean(values: readonly number[]): number | null {

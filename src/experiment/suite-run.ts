@@ -237,7 +237,7 @@ export class SuiteRun {
     const { folder } = this.#setup;
     if (exit.code === 0) return this.#collect(cell, record);
     if (exit.code === 130 || exit.code === 143 || exit.signal !== null) {
-      const error = exit.signal === null ? "saved and stopped" : `ended by ${exit.signal}`;
+      const error = exit.signal === null ? "stopped by a signal" : `ended by ${exit.signal}`;
       return { ...record, state: "interrupted", error };
     }
     const told = await reasonOfRun(folder.runPath(cell.name), this.#files);

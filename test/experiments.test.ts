@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { test } from "node:test";
+import { readStudyResults } from "../dist/experiment/read-results.js";
+import { makePlace, type Place, until } from "./run-paceline.js";
+
+const matrix = (epochs: number) => `
+question: Does a small suite hold together?
+base: {model: logistic, data: mnist-parity, epochs: 1, batch-size: 16, servers: 1, lease: 1s}
+include:
+  - {workers: 1}
+  - {workers: 2, inject: "kill:server=0,at=3", epochs: 400}
+  - {workers: 3, mode: async, batch-size: 4, epochs: ${epochs}}
+priority:
+  - {match: {workers: 2}, priority: high}
+  - {match: {workers: 3}, priority: optional}
+`;
+
+const plain = "sync_1workers_injectnone_epochs1_batch-size16";
+const failing = "sync_2workers_injectkill-server-0-at-3_epochs400_batch-size16";
+const long = (epochs: number) => `async_3workers_injectnone_epochs${epochs}_batch-size4`;
+
+async function stateOf(place: Place, cell: string) {
+  const text = await readFile(place.path("experiment_results", "suite.json"), "utf8");
+  return JSON.parse(text).cells[cell];
+}
+
+test("a suite runs, is interrupted, goes on, and reports; a failing cell stops no other", async (context) => {
+  const place = await makePlace(context);
+  const epochs = 30;
+  const slow = long(epochs);
+  await writeFile(place.path("matrix.yaml"), matrix(epochs));
+  const words = ["experiments", "run", "matrix.yaml"];
+
+  const dry = await place.run([...words, "--dry-run", "--json"]);
+  assert.equal(dry.exitCode, 0, dry.err);
+  const names = JSON.parse(dry.out).cells.map(({ name }: { name: string }) => name);
+  assert.deepEqual(names, [failing, plain, slow]);
+
+  const first = place.start(words);
+  const log = place.path("experiment_results", "cells", `${slow}.log`);
+  await until("two epochs of the long cell", async () => {
+    const text = await readFile(log, "utf8").catch(() => "");
+    return /Epoch 2\//.test(text) || first.isOver;
+  });
+  first.kill("SIGINT");
+  const interrupted = await first.end();
+  assert.equal(interrupted.exitCode, 130, first.told());
+  assert.match(interrupted.err, new RegExp(`\\[1/3\\] ${failing}: failed: exit code 1: .*server`));
+  assert.match(interrupted.err, new RegExp(`\\[2/3\\] ${plain}: done in .* of the test set`));
+  assert.match(interrupted.err, new RegExp(`\\[3/3\\] ${slow}: interrupted`));
+  assert.deepEqual(await place.leftovers(), []);
+  const { state, lastLines } = await stateOf(place, failing);
+  assert.equal(state, "failed");
+  assert.ok(lastLines.length > 0);
+
+  const status = await place.run(["experiments", "status", "matrix.yaml", "--json"]);
+  const told = JSON.parse(status.out).cells.map((cell: { state: string }) => cell.state);
+  assert.deepEqual(told, ["failed", "done", "interrupted"], status.out);
+
+  const second = await place.run(words);
+  assert.equal(second.exitCode, 1, second.err);
+  assert.match(second.err, new RegExp(`${failing}: failed: .*; --retry-failed runs it again`));
+  assert.match(second.err, new RegExp(`${plain}: finished; skipped`));
+  assert.match(second.err, new RegExp(`${slow}: half-finished: goes on from step \\d+`));
+  assert.equal((await stateOf(place, slow)).resumed, true);
+
+  const { results, problems } = await readStudyResults(place.path("experiment_results"));
+  assert.deepEqual(problems, []);
+  assert.deepEqual(
+    results.map(({ name, workers, outcome, epochs }) => [name, workers, outcome, epochs.length]),
+    [
+      [slow, 3, "done", epochs],
+      [plain, 1, "done", 1],
+    ],
+  );
+
+  const report = await place.run(["experiments", "report", "matrix.yaml"]);
+  assert.equal(report.exitCode, 0, report.err);
+  assert.match(report.out, /^Experiment +Mode +Workers +Time\(s\) +Epoch\(s\) +Accuracy\(%\)$/m);
+  const page = await readFile(place.path("experiment_results", "report.md"), "utf8");
+  assert.match(page, /\*\*Question\.\*\* Does a small suite hold together\?/);
+  assert.match(page, new RegExp(`${failing} failed: exit code 1`));
+  assert.match(page, new RegExp(`${slow} went on from a checkpoint`));
+});
+
+test("a matrix that is wrong is refused before anything runs", async (context) => {
+  const place = await makePlace(context);
+  const text = "base: {model: logistic, data: mnist-parity}\naxes:\n  wrokers: [1]\n";
+  await writeFile(place.path("matrix.yaml"), text);
+  const { exitCode, err } = await place.run(["experiments", "run", "matrix.yaml"]);
+  assert.equal(exitCode, 2);
+  assert.match(err, /^paceline: "wrokers" in matrix\.yaml line 3, .* \(did you mean workers\?\)/);
+});
