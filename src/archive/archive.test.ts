@@ -169,7 +169,7 @@ test("a folder of the name that the official archive unpacks to is found as well
   );
 });
 
-test("a data folder at a URL is fetched into the cache, from nowhere else, and only once", async () => {
+test("a data folder at a URL is fetched into the cache, once, from nowhere else", async () => {
   const packed = contents.get("two") as Buffer;
   const server = await startSampleServer([
     ["base/set/one", contents.get("one") as Buffer],

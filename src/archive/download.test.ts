@@ -33,6 +33,8 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+const moduleAt = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
+
 const fetchBig = (limits = {}) =>
   fetchFiles({
     label: "set",
@@ -141,8 +143,8 @@ test("a process that was killed leaves a part that the next fetch goes on with",
   server.site.stalls = true;
   const job = { label: "set", folder, wanted, remedy: "" };
   const program = `
-    const { fetchFiles } = await import(${JSON.stringify(new URL("./fetch-files.js", import.meta.url).href)});
-    const { placeSource } = await import(${JSON.stringify(new URL("./sources.js", import.meta.url).href)});
+    const { fetchFiles } = await import(${moduleAt("./fetch-files.js")});
+    const { placeSource } = await import(${moduleAt("./sources.js")});
     const sources = [placeSource(${JSON.stringify(server.url)}, "set")];
     await fetchFiles({ ...${JSON.stringify(job)}, sources, log() {} });
   `;

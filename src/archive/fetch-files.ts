@@ -1,7 +1,8 @@
 /**
  * Gets files from the first sources that deliver them. Each is written aside, checked, made durable
  * and renamed, so a reader sees a whole, right file or none, also when several processes fetch at
- * once. A source that lies, breaks or lacks a file is named, and the next one is asked for the rest.
+ * once. A source that lies, breaks or lacks a file is named, and the next one is asked for what is
+ * missing.
  */
 import { createHash } from "node:crypto";
 import { mkdir, open, rename, rm } from "node:fs/promises";

@@ -51,7 +51,7 @@ test("user and password are sent as a header and shown to nobody", async () => {
   assert.equal(headers.authorization, `Basic ${Buffer.from("ann:se cret").toString("base64")}`);
 });
 
-test("a body that the server packed for the journey tells no size and can't be gone on with", async () => {
+test("a body packed for the journey tells no size and can't be gone on with", async () => {
   const host = await serve((_request, response) => {
     response.writeHead(200, { "content-encoding": "gzip", etag: '"a"' }).end(gzipSync("hello"));
   });

@@ -26,7 +26,7 @@ async function readAll(archive: Uint8Array, pieceBytes: number) {
 }
 
 for (const pieceBytes of [1, 511, 512, 700, 1 << 20]) {
-  test(`an archive in pieces of ${pieceBytes} gives its regular files with whole paths`, async () => {
+  test(`in pieces of ${pieceBytes} an archive gives its files with whole paths`, async () => {
     const folder = { path: "package/", bytes: new Uint8Array(0), kind: "5" };
     const archive = encodeTar([folder, ...files]);
     assert.deepEqual(

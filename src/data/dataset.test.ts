@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { PacelineError } from "../errors.js";
+import { classNames } from "./class-names.js";
 import { datasetNames, inspectDataset, loadDataset } from "./dataset.js";
-import { encodeIdx, writeSampleMnist } from "./sample-files.js";
+import { encodeIdx, writeSampleCifar, writeSampleMnist } from "./sample-files.js";
 import type { Split } from "./split.js";
 
 let folder = "";
@@ -68,8 +69,9 @@ test("sizes are the official ones where there are no files", async () => {
 });
 
 test("an unknown name and a limit of 0 are usage errors that say what is allowed", async () => {
-  assert.deepEqual(datasetNames, ["mnist", "mnist-parity"]);
-  const unknown = { code: "usage", message: /"mnits" is unknown; .* mnist, mnist-parity/ };
+  const names = ["mnist", "mnist-parity", "fashion-mnist", "cifar10", "cifar100"];
+  assert.deepEqual(datasetNames, [...names, "cifar100-coarse"]);
+  const unknown = { code: "usage", message: /"mnits" is unknown; .* mnist, mnist-parity, fa/ };
   await assert.rejects(inspectDataset("mnits", { dataDir }), unknown);
   await assert.rejects(inspectDataset("constructor", { dataDir }), { code: "usage" });
   await assert.rejects(loadDataset("mnits", { dataDir }), unknown);
@@ -136,4 +138,35 @@ test("sample files follow from their seed and teach a nearest-mean classifier", 
     if (distances.indexOf(Math.min(...distances)) === tests.labels[example]) right++;
   }
   assert.ok(right >= 95, `${right} of 100 right`);
+});
+
+test("every data set has a name for each class", async () => {
+  for (const name of datasetNames) {
+    const { classes } = await inspectDataset(name, {});
+    assert.equal(new Set(classNames(name)).size, classes, name);
+  }
+  assert.deepEqual([classNames("cifar10")[3], classNames("cifar100")[99]], ["cat", "worm"]);
+  assert.equal(classNames("cifar100-coarse")[0], "aquatic_mammals");
+  assert.throws(() => classNames("mnits"), { code: "usage", message: /choose one of mnist, / });
+});
+
+test("CIFAR-100 is one archive with two kinds of labels", async () => {
+  const place = join(folder, "cifar");
+  await writeSampleCifar(place, { kind: "cifar100", train: 30, test: 20, seed: 1 });
+  const options = { dataDir: place, trainLimit: 25 };
+  const [fine, coarse] = await Promise.all(
+    ["cifar100", "cifar100-coarse"].map(async (name) => {
+      const { classes, shape, train } = await inspectDataset(name, options);
+      assert.deepEqual([shape, train], [[3, 32, 32], 25]);
+      const { labels, pixels } = everything((await loadDataset(name, options)).train, 3072);
+      assert.ok(labels.every((label) => label < classes));
+      return { classes, labels: [...labels], pixels };
+    }),
+  );
+  assert.deepEqual([fine?.classes, coarse?.classes], [100, 20]);
+  assert.deepEqual(fine?.pixels, coarse?.pixels);
+  assert.deepEqual(
+    coarse?.labels,
+    fine?.labels.map((label) => Math.floor(label / 5)),
+  );
 });

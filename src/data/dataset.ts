@@ -11,7 +11,16 @@ import {
   locateArchive,
 } from "../archive/archive.js";
 import { PacelineError } from "../errors.js";
-import { countIdxSplit, mnistArchive, readIdxSplit } from "./mnist.js";
+import {
+  type CifarArchive,
+  cifar10Archive,
+  cifar100Archive,
+  cifarShape,
+  countCifar,
+  readCifar,
+} from "./cifar.js";
+import { fashionMnistArchive } from "./fashion.js";
+import { countIdxSplit, type IdxArchive, mnistArchive, readIdxSplit } from "./mnist.js";
 import { type Dataset, MemorySplit } from "./split.js";
 
 /** What every process of a run must know of its data set, whether it has the files or not. */
@@ -52,27 +61,56 @@ interface Definition extends DatasetFacts {
 }
 
 /** @param labelOf the label of an example, from the label in the file. */
-function mnist(classes: number, labelOf: (stored: number) => number): Definition {
+function idx(
+  archive: IdxArchive,
+  classes: number,
+  labelOf: (stored: number) => number = (stored) => stored,
+): Definition {
   return {
-    archive: mnistArchive,
+    archive,
     classes,
-    shape: [1, 28, 28],
+    shape: [1, archive.height, archive.width],
     // Neither centred nor scaled: a background that stays zero costs the engine nothing.
     mean: [0],
     std: [1],
     blockExamples: 0,
     async read(paths, split) {
-      const { pixels, labels } = await readIdxSplit(mnistArchive, paths, mnistArchive[split]);
+      const { pixels, labels } = await readIdxSplit(archive, paths, archive[split]);
       return { pixels, labels: labels.map(labelOf) };
     },
-    count: (paths, split) => countIdxSplit(mnistArchive, paths, mnistArchive[split]),
+    count: (paths, split) => countIdxSplit(archive, paths, archive[split]),
   };
 }
 
+/** @param label which of the label bytes of a record. */
+function cifar(
+  archive: CifarArchive,
+  label: number,
+  normalised: Pick<DatasetFacts, "mean" | "std">,
+): Definition {
+  return {
+    archive,
+    classes: archive.labels[label]?.classes as number,
+    shape: cifarShape,
+    ...normalised,
+    blockExamples: 0,
+    read: (paths, split) => readCifar(archive, paths, archive[split], label),
+    count: (paths, split) => countCifar(archive, paths, archive[split]),
+  };
+}
+
+const cifar10Colours = { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] };
+const cifar100Colours = { mean: [0.5071, 0.4867, 0.4408], std: [0.2675, 0.2565, 0.2761] };
+
 const definitions: Readonly<Record<string, Definition>> = {
-  mnist: mnist(10, (stored) => stored),
+  mnist: idx(mnistArchive, 10),
   // Even or odd.
-  "mnist-parity": mnist(2, (stored) => stored % 2),
+  "mnist-parity": idx(mnistArchive, 2, (stored) => stored % 2),
+  "fashion-mnist": idx(fashionMnistArchive, 10),
+  cifar10: cifar(cifar10Archive, 0, cifar10Colours),
+  // The fine labels.
+  cifar100: cifar(cifar100Archive, 1, cifar100Colours),
+  "cifar100-coarse": cifar(cifar100Archive, 0, cifar100Colours),
 };
 
 /** The names that `loadDataset` knows. */
@@ -104,6 +142,11 @@ export async function inspectDataset(
 /** Sees to it that the files are on this machine, so that members need not fetch them each. */
 export async function prepareDataset(name: string, options: ArchiveOptions): Promise<void> {
   await ensureArchive(definitionOf(name).archive, options);
+}
+
+/** The files that a data set is made of. Throws "usage" for an unknown name. */
+export function archiveOf(name: string): FileArchive {
+  return definitionOf(name).archive;
 }
 
 /** Whether the files are in one of the folders, so that nothing has to be fetched. */

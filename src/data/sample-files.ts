@@ -1,13 +1,21 @@
 /**
- * Writes small, valid files in MNIST's format for tests and trials without the real data. Each
- * class is a few soft blobs at seeded places; an image is its class's picture moved by up to a
- * pixel, dimmed and speckled. A linear model learns both the digit and its parity from a few
- * hundred of them.
+ * Writes small, valid files in the formats of MNIST and CIFAR for tests and trials without the real
+ * data. Of MNIST each class is a few soft blobs at seeded places; an image is its class's picture
+ * moved by up to a pixel, dimmed and speckled, so that a linear model learns both the digit and its
+ * parity from a few hundred. Of CIFAR each class is a hue with stripes of one direction.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { assert } from "../assert.js";
 import { Random } from "../random.js";
+import {
+  type CifarArchive,
+  type CifarLabel,
+  cifar10Archive,
+  cifar100Archive,
+  cifarShape,
+} from "./cifar.js";
 import { mnistArchive } from "./mnist.js";
 
 const classes = 10;
@@ -50,6 +58,30 @@ export async function writeSampleMnist(folder: string, options: SampleOptions): 
   }
 }
 
+/** Writes CIFAR's record files to `<folder>/cifar10/` or `<folder>/cifar100/`. */
+export async function writeSampleCifar(
+  folder: string,
+  options: SampleOptions & { readonly kind: "cifar10" | "cifar100" },
+): Promise<void> {
+  const { kind, seed, packed } = options;
+  const archive = kind === "cifar10" ? cifar10Archive : cifar100Archive;
+  const target = join(folder, archive.folder);
+  await mkdir(target, { recursive: true });
+  for (const split of ["train", "test"] as const) {
+    const random = new Random(seed, `sample-${kind}`, split);
+    const names = archive[split];
+    const count = options[split];
+    assert(count >= names.length, "an example for each file", { count, files: names.length });
+    for (const [index, name] of names.entries()) {
+      const share = Math.floor((count + index) / names.length);
+      const records = Array.from({ length: share }, () => cifarRecord(archive, random));
+      const bytes = Buffer.concat(records);
+      if (packed === true) await writeFile(join(target, `${name}.gz`), gzipSync(bytes));
+      else await writeFile(join(target, name), bytes);
+    }
+  }
+}
+
 /** The bytes of an IDX file of unsigned bytes with these dimensions. */
 export function encodeIdx(dimensions: readonly number[], values: Uint8Array): Uint8Array {
   const header = new DataView(new ArrayBuffer(4 + 4 * dimensions.length));
@@ -86,4 +118,33 @@ function drawImage(image: Uint8Array, picture: Float32Array, width: number, rand
     const value = brightness * (picture[index + shift] ?? 0) + random.below(speckle);
     image[index] = Math.min(255, Math.floor(value));
   }
+}
+
+/**
+ * A record of a random class: its hue in the mean of the colours, which anything learns, and its
+ * stripes at a random phase, which a convolution does.
+ */
+function cifarRecord({ labels }: CifarArchive, random: Random): Uint8Array {
+  const { classes } = labels[labels.length - 1] as CifarLabel;
+  const label = random.below(classes);
+  const [channels, height, width] = cifarShape;
+  const record = new Uint8Array(labels.length + channels * height * width);
+  // A superclass is a run of classes, which is not the official grouping.
+  for (const [place, { classes: own }] of labels.entries()) {
+    record[place] = Math.floor((label * own) / classes);
+  }
+  const phase = 2 * Math.PI * random.float();
+  const angle = (Math.PI * (label % 5)) / 5;
+  const frequency = label % 2 === 0 ? 0.5 : 1.1;
+  for (let index = labels.length; index < record.length; index++) {
+    const place = index - labels.length;
+    const channel = Math.floor(place / (height * width));
+    const row = Math.floor(place / width) % height;
+    const column = place % width;
+    const hue = Math.cos(2 * Math.PI * (label / classes + channel / channels));
+    const along = Math.cos(angle) * column + Math.sin(angle) * row;
+    const stripes = Math.sin(frequency * along + phase);
+    record[index] = Math.floor(110 + 40 * hue + 40 * stripes + random.below(speckle));
+  }
+  return record;
 }
