@@ -160,7 +160,8 @@ export function comparisonText(comparison: Comparison): string[] {
   lines.push(...section(`Against ${first}`, titles, rows));
   if (common !== null) {
     const times = common.seconds.map((seconds, index) => [labels[index]!, fixed(seconds, 2)]);
-    const title = `Time to ${fixed(common.accuracyPercent, 2)} %, the highest that all evaluated runs reached`;
+    const level = `${fixed(common.accuracyPercent, 2)} %`;
+    const title = `Time to ${level}, the highest that all evaluated runs reached`;
     lines.push(...section(title, ["Experiment", "Time(s)"], times));
   }
   return [...lines, ...remarks.flatMap((remark) => ["", printable(remark)])];

@@ -61,7 +61,7 @@ test("differences are those that two files tell", () => {
   ]);
 });
 
-test("the common accuracy is the highest that all evaluated runs reached, at its first time", () => {
+test("the common accuracy is the highest that all evaluated runs reached, with its times", () => {
   const { common } = compareResults([
     result("a", { evaluations: evaluations([1, 50], [2, 80], [3, 79], [4, 85]) }),
     result("b", { evaluations: evaluations([2, 60], [4, 79], [6, 78]) }),

@@ -52,7 +52,7 @@ describe("mean and spread", () => {
   const near = (left: number, right: number, scale: number) =>
     assert.ok(Math.abs(left - right) <= 1e-9 * Math.max(1, scale), `${left} and ${right}`);
 
-  test("are those of the formula over pairs: the variance is the mean square distance over 2", () => {
+  test("are those over pairs: the variance is half the mean square distance", () => {
     fc.assert(
       fc.property(values, (numbers) => {
         const { mean, std, n } = spreadOf(numbers)!;

@@ -44,7 +44,7 @@ export interface StudyGroup
   readonly epochs: readonly GroupEpoch[];
 }
 
-/** Mean and sample standard deviation; null and undefined are left out, null when nothing is left. */
+/** Mean and sample standard deviation of what is known; null when nothing is. */
 export function spreadOf(values: readonly (number | null | undefined)[]): Spread | null {
   const known = values.filter((value) => value !== null && value !== undefined);
   const n = known.length;

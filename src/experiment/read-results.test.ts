@@ -89,7 +89,7 @@ async function refusal(content: unknown, name?: string): Promise<string> {
 }
 
 describe("a file of the original form", () => {
-  test("tells times of the longest worker, means of the others, and nothing it does not hold", async () => {
+  test("tells the longest time, means over workers, and nothing it does not hold", async () => {
     const path = file(original());
     assert.deepEqual(await readStudyResult(path), {
       name: "async_2workers",
@@ -200,7 +200,7 @@ describe("a file that is wrong is refused with what is wrong", () => {
     [
       "its mode told twice",
       original({ experiment_name: "sync_2workers" }),
-      /contradicts itself about its mode: server_metrics.mode says async and the name sync_2workers sync; mend/,
+      /contradicts itself about its mode: server_metrics.mode says async and the name sync_2w/,
     ],
     [
       "its workers told twice",
@@ -371,7 +371,7 @@ describe("a result of Paceline's own", () => {
 });
 
 describe("a folder of results", () => {
-  test("gives those that can be read, by name, and names the others with what is wrong", async () => {
+  test("gives those that can be read, by name, and tells what is wrong with others", async () => {
     const named = (name: string) => original({ experiment_name: name, server_metrics: null });
     const ten = [worker(0, { total_workers: 10 })];
     const path = folder({

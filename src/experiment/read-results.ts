@@ -245,8 +245,8 @@ function trainLossOf(epoch: NonNullable<PacelineForm["epochs"]>[number] | undefi
 }
 
 /**
- * Where a file does not tell the work at an evaluation, it is all epochs up to the one that it ends:
- * so it is in BSP, where everybody stands still then, if evaluations are due at epochs' ends.
+ * Where a file does not tell the work at an evaluation, it is all epochs up to the one that it
+ * ends: so it is in BSP, where everybody stands still then, if evaluations are due at epochs' ends.
  */
 function evaluationsOf(paceline: PacelineForm): StudyEvaluation[] {
   const cadence = paceline.spec?.evaluateEvery as { unit?: unknown } | null | undefined;

@@ -61,8 +61,8 @@ export async function runNames(runDir: string): Promise<string[]> {
 }
 
 /**
- * Whether a run goes on: one of its processes lives on this machine, and no result was written since
- * they began. Else it is what its result says it is (`outcome`, null where there is none).
+ * Whether a run goes on: one of its processes lives on this machine, and no result was written
+ * since they began. Else it is what its result says it is (`outcome`, null where there is none).
  */
 export async function judgeRun(
   path: string,

@@ -1,7 +1,7 @@
 /**
- * Runs as their folders tell them, whether they ended, go on or were killed: result.json where there
- * is one, else what config.yaml, metrics.jsonl and cluster.json hold. A folder with something broken
- * in it is listed with its problem, and hides no other.
+ * Runs as their folders tell them, whether they ended, go on or were killed: result.json where
+ * there is one, else what config.yaml, metrics.jsonl and cluster.json hold. A folder with something
+ * broken in it is listed with its problem, and hides no other.
  */
 import { basename, join } from "node:path";
 import { parse } from "yaml";
