@@ -52,8 +52,9 @@ const aggregateForm = z.looseObject({
 const evaluationForm = z.looseObject({
   step: z.int().nonnegative(),
   epoch: z.int().positive().nullish(),
-  accuracy: z.number().min(0).max(100),
-  loss: z.number(),
+  // Null where it was not finite, which JSON can't hold.
+  accuracy: percent,
+  loss,
   seconds: z.number().nonnegative(),
   examples: amount,
   final: z.boolean().nullish(),

@@ -364,6 +364,31 @@ describe("a result of Paceline's own", () => {
     );
   });
 
+  test("whose model diverged is read without the evaluations that came to nothing", async () => {
+    const content = await trialResult();
+    const evaluations = content.paceline.evaluations as { loss: number | null }[];
+    evaluations[1]!.loss = null;
+    const { evaluations: told, epochs } = await readStudyResult(file(content));
+    assert.deepEqual(
+      told.map(({ step }) => step),
+      [10],
+    );
+    assert.deepEqual([epochs[1]!.testAccuracyPercent, epochs[1]!.testLoss], [96, null]);
+  });
+
+  test("of a run that never trained has no times and no accuracy", async () => {
+    const trial = begin();
+    const never = { outcome: "failed", code: "cluster_not_formed", reason: "nobody came" } as const;
+    const nothing = { trainingSeconds: 0, globalSteps: 0, epochs: [], evaluations: [] };
+    await trial.report.finish({ ...done, ...never, ...nothing });
+    const result = await readStudyResult(file(trial.results[0]));
+    const { outcome, mode, workers, seconds, epochSeconds, accuracyPercent, epochs } = result;
+    assert.deepEqual(
+      [outcome, mode, workers, seconds, epochSeconds, accuracyPercent, epochs],
+      ["failed", "sync", 2, null, null, null, []],
+    );
+  });
+
   test("of a run whose name tells another mode than it had is refused", async () => {
     const content = await trialResult({ spec: { name: "async_2workers" } });
     await assert.rejects(readStudyResult(file(content)), /about its mode: .*sync.* async_2workers/);

@@ -258,13 +258,13 @@ function evaluationsOf(paceline: PacelineForm): StudyEvaluation[] {
     if (until.length !== epoch || counts.includes(null)) return null;
     return counts.reduce((sum: number, one) => sum + one!, 0);
   };
-  return (paceline.evaluations ?? []).map(({ seconds, step, examples, accuracy, loss, epoch }) => ({
-    seconds,
-    step,
-    examples: examples ?? (atEnds && epoch ? examplesUpTo(epoch) : null),
-    accuracyPercent: accuracy,
-    loss,
-  }));
+  return (paceline.evaluations ?? []).flatMap((evaluation) => {
+    const { seconds, step, examples, accuracy, loss, epoch } = evaluation;
+    // A model that diverged has no loss, and its accuracy is chance.
+    if (accuracy == null || loss == null) return [];
+    const work = examples ?? (atEnds && epoch ? examplesUpTo(epoch) : null);
+    return { seconds, step, examples: work, accuracyPercent: accuracy, loss };
+  });
 }
 
 function stepTimesOf(paceline: PacelineForm | null): StepTimes | null {
