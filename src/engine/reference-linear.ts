@@ -6,41 +6,42 @@
  * Errors: each value is rounded to f32 once.
  */
 import type { LayerOf } from "../nn/layers.js";
-import { multiply, Panel, rowMajor, transposed } from "./matrix.js";
+import { fromZero, multiply, rowMajor, type Start, transposed } from "./matrix.js";
 import type { LayerKernel, Site } from "./reference-kernel.js";
 
 /** The kernel of a linear node. */
 export function linearKernel(site: Site<LayerOf<"linear">>): LayerKernel {
+  const { workspace, batchMax } = site;
   const inputs = site.inputValues[0] as number;
   const outputs = site.outputValues;
-  const panel = new Panel(Math.max(inputs, outputs, site.batchMax));
-  const zeros = new Float32Array(Math.max(inputs, outputs));
-  const bias = site.parameters.bias ?? zeros;
+  const { bias } = site.parameters;
+  const start: Start = bias ? { values: bias, rowStride: 0, columnStride: 1 } : fromZero;
   const biasGradient = site.gradients.bias;
-  const x = rowMajor(site.inputs[0] as Float32Array, inputs);
-  const w = rowMajor(site.parameters.weight as Float32Array, inputs);
-  const y = rowMajor(site.output, outputs);
-  const dy = rowMajor(site.outputGradient, outputs);
-  const dw = rowMajor(site.gradients.weight as Float32Array, inputs);
+  const x = rowMajor(site.inputs[0] as Float32Array, batchMax, inputs);
+  const w = rowMajor(site.parameters.weight as Float32Array, outputs, inputs);
+  const y = rowMajor(site.output, batchMax, outputs);
+  const dy = { ...y, values: site.outputGradient };
+  const dw = { ...w, values: site.gradients.weight as Float32Array };
   const wTransposed = transposed(w);
   const xTransposed = transposed(x);
   const dwTransposed = transposed(dw);
   const inputGradient = site.inputGradients[0];
-  const dx = inputGradient && rowMajor(inputGradient, inputs);
+  const dx = inputGradient && { ...x, values: inputGradient };
   const sums = new Float64Array(outputs);
+  workspace.panel.reserve(Math.max(inputs, outputs, batchMax));
 
   return {
     forward(n) {
-      multiply(panel, x, wTransposed, bias, y, n, outputs, inputs);
+      multiply(workspace.panel, x, wTransposed, start, y, n, outputs, inputs);
     },
 
     backwardTensors(n) {
-      multiply(panel, xTransposed, dy, zeros, dwTransposed, inputs, outputs, n);
+      multiply(workspace.panel, xTransposed, dy, fromZero, dwTransposed, inputs, outputs, n);
       if (biasGradient) sumRows(dy.values, n, sums, biasGradient);
     },
 
     backwardInputs(n) {
-      if (dx) multiply(panel, dy, w, zeros, dx, n, inputs, outputs);
+      if (dx) multiply(workspace.panel, dy, w, fromZero, dx, n, inputs, outputs);
     },
   };
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { Workspace } from "./reference-kernel.js";
 import { dropoutKernel, reluKernel } from "./reference-parameterless.js";
 
 function site<L>(layer: L, input: Float32Array, name = "node") {
@@ -7,6 +8,9 @@ function site<L>(layer: L, input: Float32Array, name = "node") {
     layer,
     name,
     batchMax: 1,
+    workspace: new Workspace(),
+    inputShapes: [[input.length]],
+    outputShape: [input.length],
     inputValues: [input.length],
     outputValues: input.length,
     inputs: [input],

@@ -1,90 +1,12 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import type { PacelineError } from "../errors.js";
 import type { Batch } from "../nn/engine.js";
-import type { Layer } from "../nn/layers.js";
-import type { LossName } from "../nn/losses.js";
 import { GraphBuilder, inputId, type ModelGraph } from "../nn/model.js";
 import { buildModel } from "../nn/models.js";
 import { Random } from "../random.js";
 import { referenceEngine } from "./reference.js";
-import { bindStandalone, type StandaloneModel } from "./standalone.js";
-
-/** One case of test/golden/networks.json; its `format` says what the fields mean. */
-interface GoldenCase {
-  readonly name: string;
-  readonly inputs: number;
-  readonly layers: readonly { readonly linear?: readonly [number, number] }[];
-  readonly loss: LossName;
-  readonly x: readonly (readonly number[])[];
-  readonly y: readonly number[];
-  readonly parameters: Readonly<Record<string, Nested>>;
-  readonly meanLoss: number;
-  readonly gradients: Readonly<Record<string, Nested>>;
-  readonly lr: number;
-  readonly lossesOfSteps: readonly number[];
-  readonly parametersAfterSteps: Readonly<Record<string, Nested>>;
-}
-type Nested = readonly number[] | readonly (readonly number[])[];
-
-function readGolden(): readonly GoldenCase[] {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);
-  return JSON.parse(readFileSync(join(folder, "test/golden/networks.json"), "utf8")).cases;
-}
-
-/** Within 1e-6 of the largest expected magnitude: torch's own f32 sums round in another order. */
-function assertClose(actual: ArrayLike<number>, expected: readonly number[], what: string): void {
-  assert.equal(actual.length, expected.length, what);
-  const largest = Math.max(...expected.map(Math.abs));
-  expected.forEach((value, index) => {
-    const found = actual[index] as number;
-    const within = Math.abs(found - value) <= 1e-6 * largest;
-    assert.ok(within, `${what}[${index}]: ${found}, torch has ${value}`);
-  });
-}
-
-function bindGolden(golden: GoldenCase): { model: StandaloneModel; batch: Batch } {
-  const builder = new GraphBuilder(golden.name, [golden.inputs]);
-  const layers = golden.layers.map(({ linear }, index): [string, Layer] => [
-    String(index),
-    linear ? { kind: "linear", outputs: linear[1] } : { kind: "relu" },
-  ]);
-  const graph = builder.finish(builder.chain(inputId, layers), golden.loss);
-  const n = golden.y.length;
-  const model = bindStandalone(referenceEngine, graph, 0, n);
-  for (const [name, values] of Object.entries(golden.parameters)) {
-    model.tensor(model.parameters, name).set(values.flat());
-  }
-  const batch = { x: Float32Array.from(golden.x.flat()), y: Int32Array.from(golden.y), n };
-  return { model, batch };
-}
-
-describe("the reference engine agrees with PyTorch within 1e-6", () => {
-  for (const golden of readGolden()) {
-    test(golden.name, () => {
-      const { model, batch } = bindGolden(golden);
-      const { lossSum } = model.executor.step(batch, [], () => {});
-      assertClose([lossSum / batch.n], [golden.meanLoss], "mean loss");
-      for (const [name, values] of Object.entries(golden.gradients)) {
-        assertClose(model.tensor(model.gradients, name), values.flat(), name);
-      }
-      for (const expected of golden.lossesOfSteps) {
-        const outcome = model.executor.step(batch, [], () => {});
-        assertClose([outcome.lossSum / batch.n], [expected], "loss of a step");
-        model.parameters.forEach((value, index) => {
-          model.parameters[index] = value - golden.lr * (model.gradients[index] as number);
-        });
-      }
-      for (const [name, values] of Object.entries(golden.parametersAfterSteps)) {
-        assertClose(model.tensor(model.parameters, name), values.flat(), name);
-      }
-    });
-  }
-});
+import { bindStandalone } from "./standalone.js";
 
 function imagesFor(graph: ModelGraph, n: number): Batch {
   const random = new Random("images");

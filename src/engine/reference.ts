@@ -13,14 +13,17 @@
  */
 import { assert } from "../assert.js";
 import type { Batch, Engine, EngineMemory, Executor, Outcome, StepSeed } from "../nn/engine.js";
-import { valuesIn } from "../nn/layer-kind.js";
+import { type Shape, valuesIn } from "../nn/layer-kind.js";
 import type { Layer, LayerOf } from "../nn/layers.js";
 import { checkLabels } from "../nn/losses.js";
 import { type GraphNode, inputId, type ModelGraph } from "../nn/model.js";
-import type { KernelFactory, LayerKernel } from "./reference-kernel.js";
+import { batchNormKernel } from "./reference-batch-norm.js";
+import { conv2dKernel } from "./reference-conv2d.js";
+import { type KernelFactory, type LayerKernel, Workspace } from "./reference-kernel.js";
 import { linearKernel } from "./reference-linear.js";
 import { lossKernels } from "./reference-losses.js";
 import { addKernel, dropoutKernel, flattenKernel, reluKernel } from "./reference-parameterless.js";
+import { avgPoolKernel, globalAvgPoolKernel, maxPoolKernel } from "./reference-pools.js";
 
 const kernels: { readonly [Kind in Layer["kind"]]: KernelFactory<LayerOf<Kind>> } = {
   linear: linearKernel,
@@ -28,6 +31,11 @@ const kernels: { readonly [Kind in Layer["kind"]]: KernelFactory<LayerOf<Kind>> 
   flatten: flattenKernel,
   dropout: dropoutKernel,
   add: addKernel,
+  conv2d: conv2dKernel,
+  "batch-norm": batchNormKernel,
+  "max-pool": maxPoolKernel,
+  "avg-pool": avgPoolKernel,
+  "global-avg-pool": globalAvgPoolKernel,
 };
 
 /** The engine of plain loops. */
@@ -48,7 +56,10 @@ interface BoundNode {
 class ReferenceExecutor implements Executor {
   readonly #graph: ModelGraph;
   readonly #memory: EngineMemory;
-  readonly #inputValues: number;
+  readonly #workspace = new Workspace();
+  /** By node id: shapes and values of one example. */
+  readonly #shapes: readonly Shape[];
+  readonly #sizes: readonly number[];
   /** By node id. */
   readonly #activations: readonly Float32Array[];
   readonly #gradients: readonly Float32Array[];
@@ -58,16 +69,17 @@ class ReferenceExecutor implements Executor {
     const { batchMax } = memory;
     assert(batchMax >= 1, "a batch may have examples", { batchMax });
     const trained = trainedBelow(graph);
-    const sizes = [graph.inputShape, ...graph.nodes.map((node) => node.shape)].map(valuesIn);
     this.#graph = graph;
     this.#memory = memory;
-    this.#inputValues = sizes[inputId] as number;
+    this.#shapes = [graph.inputShape, ...graph.nodes.map((node) => node.shape)];
+    const sizes = this.#shapes.map(valuesIn);
+    this.#sizes = sizes;
     this.#activations = sizes.map((size) => new Float32Array(batchMax * size));
     this.#gradients = sizes.map((size, id) => new Float32Array(trained[id] ? batchMax * size : 0));
     const written = new Set<number>();
     this.#nodes = graph.nodes
       .toReversed()
-      .map((node) => this.#bindNode(node, sizes, trained, written))
+      .map((node) => this.#bindNode(node, trained, written))
       .reverse();
   }
 
@@ -85,8 +97,14 @@ class ReferenceExecutor implements Executor {
     return outcome;
   }
 
-  evaluate(batch: Batch): Outcome {
-    return this.#forward(batch, undefined);
+  evaluate(batch: Batch, logits?: Float32Array): Outcome {
+    const values = batch.n * (this.#sizes[this.#graph.output] as number);
+    const room = logits?.length ?? values;
+    assert(room >= values, "there is room for the logits", { room, values });
+    const outcome = this.#forward(batch, undefined);
+    const computed = this.#activations[this.#graph.output] as Float32Array;
+    logits?.set(computed.subarray(0, values));
+    return outcome;
   }
 
   close(): void {}
@@ -94,7 +112,7 @@ class ReferenceExecutor implements Executor {
   #forward(batch: Batch, seed: StepSeed | undefined): Outcome {
     const { n, x, y } = batch;
     const graph = this.#graph;
-    const values = n * this.#inputValues;
+    const values = n * (this.#sizes[inputId] as number);
     assert(n >= 0 && n <= this.#memory.batchMax, "batch fits the buffers", { n });
     assert(x.length >= values && y.length >= n, "batch has its examples", { n, x: x.length });
     checkLabels(y, n, graph.classes);
@@ -102,17 +120,13 @@ class ReferenceExecutor implements Executor {
     for (const { kernel } of this.#nodes) kernel.forward(n, seed);
     const logits = this.#activations[graph.output] as Float32Array;
     const gradient = seed === undefined ? undefined : this.#gradients[graph.output];
-    const width = logits.length / this.#memory.batchMax;
+    const width = this.#sizes[graph.output] as number;
     const { lossSum, correct } = lossKernels[graph.loss](n, width, logits, y, gradient);
     return { lossSum, correct, examples: n };
   }
 
-  #bindNode(
-    node: GraphNode,
-    sizes: readonly number[],
-    trained: readonly boolean[],
-    written: Set<number>,
-  ): BoundNode {
+  #bindNode(node: GraphNode, trained: readonly boolean[], written: Set<number>): BoundNode {
+    const sizes = this.#sizes;
     const additions: { from: Float32Array; to: Float32Array; values: number }[] = [];
     const inputGradients = node.inputs.map((input) => {
       if (!trained[input]) return undefined;
@@ -130,6 +144,9 @@ class ReferenceExecutor implements Executor {
       layer: node.layer,
       name: node.name,
       batchMax: this.#memory.batchMax,
+      workspace: this.#workspace,
+      inputShapes: node.inputs.map((input) => this.#shapes[input] as Shape),
+      outputShape: node.shape,
       inputValues: node.inputs.map((input) => sizes[input] as number),
       outputValues: sizes[node.id] as number,
       inputs: node.inputs.map((input) => this.#activations[input] as Float32Array),

@@ -44,16 +44,27 @@ export type StepSeed = readonly (number | string)[];
 export interface Executor {
   /**
    * Forward and backward over one batch: writes the gradient of the batch's mean loss at each
-   * tensor's place (zeros for a batch of none; for a buffer, the batch's statistic) and calls
-   * `onGradient` with a tensor's name as soon as its gradient is final and its value is needed no
-   * more in this step, so that whoever hears it may overwrite both: once per tensor, in reverse of
-   * `graph.tensors`. A loss that is not finite is returned, not thrown; the step then ends without
+   * tensor's place and calls `onGradient` with a tensor's name as soon as its gradient is final and
+   * its value is needed no more in this step, so that whoever hears it may overwrite both: once per
+   * tensor, buffers and counters included, in reverse of `graph.tensors`. A batch of none writes
+   * zeros everywhere. A loss that is not finite is returned, not thrown; the step then ends without
    * a gradient, and `onGradient` is not called.
+   *
+   * What is no parameter has no gradient but a statistic. At a buffer's place stands what the batch
+   * measured: its mean, or its unbiased variance count / (count - 1) * variance; a channel's only
+   * value has variance 0, so that it stays finite. At a counter's place stands 1. The step itself
+   * normalises with the biased variance, and neither reads nor changes running statistics: whoever
+   * keeps them applies b <- (1 - m) b + m * statistic.
    * @throws PacelineError `data` for a label that is no class of the model.
    */
   step(batch: Batch, seed: StepSeed, onGradient: (tensor: string) => void): Outcome;
-  /** Forward only, dropout off; touches no gradient. Throws as `step` does. */
-  evaluate(batch: Batch): Outcome;
+  /**
+   * Forward only, dropout off, normalised with the running statistics; touches no gradient. Throws
+   * as `step` does.
+   * @param logits where the logits [n, classes] are copied to, if given (one per example under
+   * bce-with-logits); what lies beyond stays as it was.
+   */
+  evaluate(batch: Batch, logits?: Float32Array): Outcome;
   /** Gives up native resources; nothing may be called afterwards. */
   close(): void;
 }

@@ -26,6 +26,9 @@ export const unitUniform: Initialiser = { kind: "uniform", low: 0, high: 1 };
 /** Every value zero. */
 export const zeros: Initialiser = { kind: "constant", value: 0 };
 
+/** Every value one. */
+export const ones: Initialiser = { kind: "constant", value: 1 };
+
 /** PyTorch's default for weight and bias of a layer with `fanIn` inputs per output. */
 export function torchUniform(fanIn: number): Initialiser {
   const bound = 1 / Math.sqrt(fanIn);
@@ -38,9 +41,9 @@ export function heUniform(fanIn: number): Initialiser {
   return { kind: "uniform", low: -bound, high: bound };
 }
 
-/** He's normal start for layers under ReLU: variance 2 / fanIn. */
-export function heNormal(fanIn: number): Initialiser {
-  return { kind: "normal", deviation: Math.sqrt(2 / fanIn) };
+/** He's normal start for layers under ReLU: variance 2 / fan, the fan in or the fan out. */
+export function heNormal(fan: number): Initialiser {
+  return { kind: "normal", deviation: Math.sqrt(2 / fan) };
 }
 
 /**

@@ -13,8 +13,12 @@ import type { Initialiser } from "./initialise.js";
 /** Extents of one example's values, slowest first, without the batch. */
 export type Shape = readonly number[];
 
-/** "weight" and "plain" are trained, with and without weight decay; a "buffer" is only kept. */
-export type TensorGroup = "weight" | "plain" | "buffer";
+/**
+ * "weight" and "plain" are trained, with and without weight decay. What a step measures goes into
+ * the others: a "buffer" follows the batches' statistics, a "counter" counts updates. A counter is
+ * one value, kept as an f32.
+ */
+export type TensorGroup = "weight" | "plain" | "buffer" | "counter";
 
 /** A tensor that a layer owns; `role` is its name inside the layer, such as `weight`. */
 export interface LayerTensor {

@@ -123,9 +123,9 @@ export class GraphBuilder {
   }
 }
 
-/** Number of trained values of a model; buffers don't count. */
+/** Number of trained values of a model; buffers and counters don't count. */
 export function trainableValues(graph: ModelGraph): number {
   return graph.tensors
-    .filter((tensor) => tensor.group !== "buffer")
+    .filter(({ group }) => group === "weight" || group === "plain")
     .reduce((sum, tensor) => sum + valuesIn(tensor.shape), 0);
 }

@@ -7,7 +7,9 @@
  */
 import { PacelineError } from "../errors.js";
 import { type Shape, valuesIn } from "./layer-kind.js";
+import type { Layer } from "./layers.js";
 import { GraphBuilder, inputId, type ModelGraph } from "./model.js";
+import { buildResnet, type ResnetPlan, resnetPlans } from "./resnets.js";
 
 /** What a model has to fit; a model has defaults for both. */
 export interface ModelOptions {
@@ -17,27 +19,52 @@ export interface ModelOptions {
   readonly inputShape?: Shape;
 }
 
+/** The options with the model's defaults filled in. */
+type Fit = Required<ModelOptions>;
+
 interface ModelEntry {
   readonly sentence: string;
-  readonly classes: number;
-  readonly inputShape: Shape;
-  build(inputShape: Shape, classes: number): ModelGraph;
+  /** What the model fits if nothing else is asked for. */
+  readonly fit: Fit;
+  /** Fewest rows and columns of the pictures [C, H, W] it takes; absent where any shape will do. */
+  readonly pictureExtentMin?: number;
+  build(fit: Fit): ModelGraph;
 }
+
+const digits: Fit = { classes: 10, inputShape: [1, 28, 28] };
+const smallPictures: Fit = { classes: 10, inputShape: [3, 32, 32] };
 
 const models: Readonly<Record<string, ModelEntry>> = {
   mlp: {
     sentence: "two fully connected layers with 128 units between, ReLU, cross-entropy",
-    classes: 10,
-    inputShape: [1, 28, 28],
+    fit: digits,
     build: buildMlp,
   },
   logistic: {
     sentence: "logistic regression: one logit, binary cross-entropy, uniform [0, 1) start",
-    classes: 2,
-    inputShape: [1, 28, 28],
+    fit: { ...digits, classes: 2 },
     build: buildLogistic,
   },
+  cnn6: {
+    sentence:
+      "six convolutions with batch normalisation, three pools, three fully connected layers",
+    fit: smallPictures,
+    pictureExtentMin: 8,
+    build: buildCnn6,
+  },
+  ...Object.fromEntries(Object.entries(resnetPlans).map(resnetEntry)),
 };
+
+function resnetEntry([name, plan]: [name: string, plan: ResnetPlan]): [string, ModelEntry] {
+  const { block, stages } = plan;
+  const entry: ModelEntry = {
+    sentence: `residual network for small pictures: stages of ${stages.join("-")} ${block} blocks`,
+    fit: smallPictures,
+    pictureExtentMin: 1,
+    build: ({ inputShape, classes }) => buildResnet(name, plan, inputShape, classes),
+  };
+  return [name, entry];
+}
 
 /** Names of the known models, each with a sentence on what it is. */
 export const modelList: readonly { readonly name: string; readonly sentence: string }[] =
@@ -53,8 +80,8 @@ export function buildModel(name: string, options: ModelOptions = {}): ModelGraph
     const known = modelList.map((model) => model.name).join(", ");
     throw new PacelineError("usage", `there is no model "${name}"; choose one of ${known}`);
   }
-  const classes = options.classes ?? entry.classes;
-  const inputShape = options.inputShape ?? entry.inputShape;
+  const fit = { ...entry.fit, ...options };
+  const { classes, inputShape } = fit;
   if (!Number.isSafeInteger(classes) || classes < 2) {
     throw new PacelineError("usage", `a model needs at least 2 classes, not ${classes}`);
   }
@@ -65,10 +92,22 @@ export function buildModel(name: string, options: ModelOptions = {}): ModelGraph
       `[${inputShape}] is not the shape of an example; give whole numbers of at least 1`,
     );
   }
-  return entry.build(inputShape, classes);
+  if (entry.pictureExtentMin !== undefined) demandPicture(name, inputShape, entry.pictureExtentMin);
+  return entry.build(fit);
 }
 
-function buildMlp(inputShape: Shape, classes: number): ModelGraph {
+function demandPicture(name: string, inputShape: Shape, extentMin: number): void {
+  const [, rows = 0, columns = 0] = inputShape;
+  if (inputShape.length === 3 && rows >= extentMin && columns >= extentMin) return;
+  throw new PacelineError(
+    "usage",
+    `model ${name} takes pictures [channels, rows, columns] of at least ` +
+      `${extentMin} x ${extentMin}, not examples of [${inputShape}]; ` +
+      "choose larger pictures, or --model mlp, which takes any shape",
+  );
+}
+
+function buildMlp({ inputShape, classes }: Fit): ModelGraph {
   const builder = new GraphBuilder("mlp", inputShape);
   const output = builder.chain(inputId, [
     ["flatten", { kind: "flatten" }],
@@ -79,7 +118,7 @@ function buildMlp(inputShape: Shape, classes: number): ModelGraph {
   return builder.finish(output, "cross-entropy");
 }
 
-function buildLogistic(inputShape: Shape, classes: number): ModelGraph {
+function buildLogistic({ inputShape, classes }: Fit): ModelGraph {
   if (classes !== 2) {
     throw new PacelineError(
       "usage",
@@ -92,4 +131,31 @@ function buildLogistic(inputShape: Shape, classes: number): ModelGraph {
   const names = { weight: "fc_weights", bias: "fc_bias" };
   const layer = { kind: "linear", outputs: 1, start: "unit-uniform" } as const;
   return builder.finish(builder.add("fc", layer, [flat], names), "bce-with-logits");
+}
+
+/** The batch-dealing system's network: two 3x3 convolutions, then a pool, three times over. */
+function buildCnn6({ inputShape, classes }: Fit): ModelGraph {
+  const builder = new GraphBuilder("cnn6", inputShape);
+  const convolutions = [32, 32, 64, 64, 128, 128].flatMap((outputs, index) => {
+    const number = index + 1;
+    const layers: [string, Layer][] = [
+      [`conv${number}`, { kind: "conv2d", outputs, kernel: 3, padding: 1 }],
+      [`bn${number}`, { kind: "batch-norm" }],
+      [`relu${number}`, { kind: "relu" }],
+    ];
+    if (number % 2 === 0) layers.push([`pool${number / 2}`, { kind: "max-pool", kernel: 2 }]);
+    return layers;
+  });
+  const output = builder.chain(inputId, [
+    ...convolutions,
+    ["avgpool", { kind: "global-avg-pool" }],
+    ["fc1", { kind: "linear", outputs: 64 }],
+    ["relu7", { kind: "relu" }],
+    ["dropout1", { kind: "dropout", rate: 0.5 }],
+    ["fc2", { kind: "linear", outputs: 32 }],
+    ["relu8", { kind: "relu" }],
+    ["dropout2", { kind: "dropout", rate: 0.5 }],
+    ["fc3", { kind: "linear", outputs: classes }],
+  ]);
+  return builder.finish(output, "cross-entropy");
 }

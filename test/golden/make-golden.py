@@ -6,6 +6,7 @@ Every number is an f32 written with nine significant digits, which names it exac
 Run again, the script writes the same bytes.
 """
 
+import copy
 import json
 from pathlib import Path
 
@@ -200,5 +201,180 @@ def networks():
     )
 
 
+def flat(tensor):
+    """A tensor's values in one list, row-major."""
+    return numbers(tensor.detach().to(torch.float32).reshape(-1))
+
+
+def module_of(layer, shape):
+    """The torch module of one layer of a graph, for an example of the given shape."""
+    kind = layer["kind"]
+    window = {key: layer[key] for key in ("stride", "padding") if key in layer}
+    if kind == "conv2d":
+        return nn.Conv2d(
+            shape[0], layer["outputs"], layer["kernel"], **window,
+            groups=layer.get("groups", 1), bias=layer.get("bias", True),
+        )
+    if kind == "batch-norm":
+        return nn.BatchNorm2d(shape[0])
+    if kind == "max-pool":
+        return nn.MaxPool2d(layer["kernel"], **window)
+    if kind == "avg-pool":
+        return nn.AvgPool2d(layer["kernel"], **window)
+    if kind == "global-avg-pool":
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    if kind == "linear":
+        return nn.Linear(shape[0], layer["outputs"])
+    return {"relu": nn.ReLU, "flatten": nn.Flatten}[kind]()
+
+
+class Graph(nn.Module):
+    """Layers by name, each fed by earlier ones; "input" is the batch, "add" sums its two inputs."""
+
+    def __init__(self, nodes, shape):
+        super().__init__()
+        self.nodes = nodes
+        shapes = {"input": torch.zeros(2, *shape)}
+        for node in nodes:
+            name, fed_by = node["name"], [shapes[one] for one in node["from"]]
+            if node["layer"]["kind"] == "add":
+                shapes[name] = fed_by[0] + fed_by[1]
+                continue
+            module = module_of(node["layer"], fed_by[0].shape[1:])
+            self.add_module(name, module)
+            with torch.no_grad():
+                shapes[name] = copy.deepcopy(module)(fed_by[0])
+
+    def forward(self, x):
+        values = {"input": x}
+        for node in self.nodes:
+            fed_by = [values[one] for one in node["from"]]
+            is_sum = node["layer"]["kind"] == "add"
+            values[node["name"]] = (
+                fed_by[0] + fed_by[1] if is_sum else getattr(self, node["name"])(fed_by[0])
+            )
+        return values[self.nodes[-1]["name"]]
+
+
+def graph_case(name, shape, nodes, n, steps, lr):
+    """Gradients of one batch, plain SGD steps on it, then the logits of the trained model; in f64,
+    since the f32 sums of torch would be further from the truth than what they are to check."""
+    generator = torch.Generator().manual_seed(len(name))
+    model = Graph(nodes, shape)
+    for key, parameter in model.named_parameters():
+        spread = torch.randn(parameter.shape, generator=generator)
+        is_scale = key.startswith("bn") and key.endswith("weight")
+        parameter.data = 1 + 0.3 * spread if is_scale else 0.4 * spread
+    start = {key: flat(value) for key, value in model.state_dict().items()}
+    x = (torch.randn(n, *shape, generator=generator) + 0.5).double()
+    model.double()
+    labels = torch.arange(n) * 2 % nodes[-1]["layer"]["outputs"]
+
+    def losses_of(graph, count):
+        losses, optimizer = [], torch.optim.SGD(graph.parameters(), lr=lr)
+        for _ in range(count):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(graph(x), labels)
+            loss.backward()
+            optimizer.step()
+            losses.append(numbers(loss.detach()))
+        return losses
+
+    once = copy.deepcopy(model)
+    losses_of(once, 1)
+    losses = losses_of(model, steps)
+    model.eval()
+    return {
+        "name": name,
+        "shape": shape,
+        "nodes": nodes,
+        "x": flat(x),
+        "y": labels.tolist(),
+        "tensors": start,
+        "gradients": {key: flat(part.grad) for key, part in once.named_parameters()},
+        "lr": lr,
+        "lossesOfSteps": losses,
+        "tensorsAfterSteps": {key: flat(value) for key, value in model.state_dict().items()},
+        "logits": flat(model(x)),
+    }
+
+
+def chain(*layers):
+    """Nodes that each follow the one before; the first is fed by the input."""
+    names = ["input"] + [name for name, _ in layers]
+    return [
+        {"name": name, "from": [names[index]], "layer": layer}
+        for index, (name, layer) in enumerate(layers)
+    ]
+
+
+def convolutions():
+    relu, norm, mean = {"kind": "relu"}, {"kind": "batch-norm"}, {"kind": "global-avg-pool"}
+
+    def conv(outputs, kernel, **options):
+        return {"kind": "conv2d", "outputs": outputs, "kernel": kernel, **options}
+
+    head = ("fc", {"kind": "linear", "outputs": 3})
+    block = chain(
+        ("conv1", conv(4, 3, padding=1, bias=False)), ("bn1", norm), ("relu", relu),
+        ("conv2", conv(6, 3, stride=2, padding=1, bias=False)), ("bn2", norm),
+    )
+    block += [
+        {"name": "down", "from": ["relu"], "layer": conv(6, 1, stride=2, bias=False)},
+        {"name": "bn3", "from": ["down"], "layer": norm},
+        {"name": "sum", "from": ["bn2", "bn3"], "layer": {"kind": "add"}},
+        {"name": "relu2", "from": ["sum"], "layer": relu},
+        {"name": "mean", "from": ["relu2"], "layer": mean},
+        {"name": "fc", "from": ["mean"], "layer": head[1]},
+    ]
+    cases = [
+        graph_case(
+            "unequal kernel, stride and padding; overlapping max pool with padding", [2, 9, 7],
+            chain(
+                ("conv1", conv(5, [3, 2], stride=[2, 1], padding=[1, 0])), ("relu", relu),
+                ("pool", {"kind": "max-pool", "kernel": 3, "stride": 2, "padding": 1}),
+                ("flat", {"kind": "flatten"}), head,
+            ),
+            3, 3, 0.05,
+        ),
+        graph_case(
+            "groups and depthwise; mean pool that counts its padding", [4, 8, 7],
+            chain(
+                ("conv1", conv(6, 3, padding=1, groups=2, bias=False)), ("relu", relu),
+                ("pool", {"kind": "avg-pool", "kernel": 3, "stride": 2, "padding": 1}),
+                ("conv2", conv(6, 3, stride=3, padding=2, groups=6)), ("mean", mean), head,
+            ),
+            4, 3, 0.05,
+        ),
+        graph_case(
+            "normalised twice, pooled", [3, 6, 6],
+            chain(
+                ("conv1", conv(4, 3, padding=1)), ("bn1", norm), ("relu", relu),
+                ("pool", {"kind": "max-pool", "kernel": 2}),
+                ("conv2", conv(5, 2)), ("bn2", norm), ("relu2", relu), ("mean", mean), head,
+            ),
+            6, 4, 0.05,
+        ),
+        graph_case("residual block with a projection", [3, 7, 5], block, 5, 4, 0.05),
+        graph_case(
+            "a batch of one under normalisation", [2, 5, 4],
+            chain(("conv1", conv(3, 3)), ("bn1", norm), ("relu", relu), ("mean", mean), head),
+            1, 2, 0.1,
+        ),
+    ]
+    write(
+        "convolutions.json",
+        {
+            "format": "cases: { name, shape: of one example, nodes: { name, from: names of nodes or "
+            "input, layer }, the last one the logits under cross-entropy, x: n examples, y: n labels, "
+            "tensors: by torch's name, gradients: of the mean loss over the batch in training mode, lr, "
+            "lossesOfSteps and tensorsAfterSteps: of plain SGD on the same batch, logits: of the "
+            "trained model in evaluation mode }; tensors flat; f64 of torch rounded to f32",
+            "cases": cases,
+        },
+    )
+
+
 update_rules()
 networks()
+convolutions()
