@@ -2,10 +2,10 @@
  * How a model's tensors lie in one flat vector of f32 values, and how that vector is cut into
  * chunks.
  *
- * Tensors of the same parameter group lie together (weights, then biases and norms, then buffers, then
- * counters),
- * each group in the model's own order, so that no chunk spans two groups. Boundaries depend on the
- * tensors and `chunkValues` only: every process that knows both computes the same layout.
+ * Tensors of the same parameter group lie together (weights, then biases and norms, then buffers,
+ * then counters), each group in the model's own order, so that no chunk spans two groups.
+ * Boundaries depend on the tensors and `chunkValues` only: every process that knows both computes
+ * the same layout.
  */
 import { assert } from "../assert.js";
 import type { Reduce } from "./run-spec.js";

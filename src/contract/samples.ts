@@ -1,5 +1,8 @@
 /**
- * A run and counts to begin tests and trials from, so that each names only what it is about.
+ * A run and counts to begin tests and trials from: each spreads what it needs and names only what
+ * it is about, so that a field that is added to a contract is added here once.
+ *
+ * Invariant: the run is valid and small enough to be trained within a second.
  */
 import type { ServerStatistics, WorkerStatistics } from "./messages.js";
 import type { InputSpec, RunSpec } from "./run-spec.js";

@@ -83,12 +83,12 @@ describe("refusals name the place, the value and the remedy", () => {
       "SERVER_MODE=bps is unknown (did you mean bsp?); write bsp, ssp or asp",
     ],
     [
-      { file: file({ model: "mpl" }) },
-      "model: mpl in run.yaml is unknown (did you mean mlp?); write mlp or logistic",
+      { file: file({ engine: "atuo" }) },
+      "engine: atuo in run.yaml is unknown (did you mean auto?); write auto or reference",
     ],
     [
-      { set: written({ data: "minst" }) },
-      "--set data=minst is unknown (did you mean mnist?); write mnist or mnist-parity",
+      { set: written({ reduce: "men" }) },
+      "--set reduce=men is unknown (did you mean mean?); write mean or sum",
     ],
     [
       { flags: written({ name: "" }) },

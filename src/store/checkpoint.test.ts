@@ -296,7 +296,7 @@ test("a file cut short, lengthened or missing is found and named", async () => {
 
 test("a checkpoint of another model is refused with the first tensor that differs", () => {
   const manifest = (layout: Layout) => ({
-    format: checkpointFormat,
+    format: checkpointFormat as typeof checkpointFormat,
     created: "",
     globalStep: 8,
     examples: 0,

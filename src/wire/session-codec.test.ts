@@ -19,6 +19,7 @@ import type { View } from "../contract/view.js";
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
 import { CoordinatorMessageSchema, MemberMessageSchema } from "./generated-coordinator.js";
+import { Feed } from "./generated-run.js";
 import { registerReplyBytes, registerRequestBytes } from "./service-codec.js";
 import {
   decodeCoordinatorMessage,
@@ -370,7 +371,8 @@ test("a run spec without a protocol is refused by the name of the field", () => 
       CoordinatorMessageSchema,
       create(CoordinatorMessageSchema, { body: { case: "job", value: { spec: value } } }),
     );
-  const start = { workersMin: 1, workersMax: 1, servers: 1 };
+  const input = { classes: 2, shape: [1, 2, 2], mean: [0], std: [1], augment: {} };
+  const start = { workersMin: 1, workersMax: 1, servers: 1, input, feed: Feed.STATIC };
   assert.throws(() => decodeCoordinatorMessage(encode(start)), {
     code: "protocol",
     message: /spec\.protocol is missing/,
