@@ -101,6 +101,8 @@ export async function verifyFile(path: string, file: OfficialFile): Promise<stri
 export interface ArchiveInspection {
   /** Where its files are, or would be kept; null without a folder to keep them in. */
   readonly folder: string | null;
+  /** They are the user's own, not in the cache. */
+  readonly isOwn: boolean;
   /** One of each official file. */
   readonly files: readonly InspectedFile[];
 }
@@ -128,7 +130,7 @@ export async function inspectArchive(
     const path: string | null = paths.get(name) ?? null;
     return { name, path, bytes: path === null ? 0 : (await stat(path)).size };
   });
-  return { folder, files: await Promise.all(files) };
+  return { folder, isOwn, files: await Promise.all(files) };
 }
 
 async function locateOwn(

@@ -17,7 +17,8 @@ export type CommandName =
   | "ring"
   | "experiments"
   | "doctor"
-  | "runs";
+  | "runs"
+  | "data";
 
 /** The table's groups, in the order in which help and the documents show them. */
 export const optionGroups = [

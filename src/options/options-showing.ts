@@ -15,6 +15,7 @@ const everywhere: readonly CommandName[] = [
   "experiments",
   "doctor",
   "runs",
+  "data",
 ];
 const running: readonly CommandName[] = ["train", "baseline", "coordinator", "server", "worker"];
 
@@ -81,7 +82,7 @@ export const showingRows: OptionRows<ShowingOptions> = {
     default: false,
     sentence: "say only what went wrong and the result",
     group: "showing",
-    commands: running,
+    commands: [...running, "data"],
   },
   verbose: {
     name: "verbose",

@@ -233,12 +233,12 @@ export const trainingRows: OptionRows<TrainingOptions> = {
 export const inputRows: OptionRows<InputOptions> = {
   dataDir: {
     name: "data-dir",
-    type: optional(text("folder", "the path of a folder")),
+    type: optional(text("place", "the path of a folder, an https:// or an s3:// URL")),
     default: null,
     defaultText: "the cache folder",
     sentence: "where data sets lie, each in a folder of its name",
     group: "input",
-    commands: ["train", "baseline", "coordinator", "worker", "doctor"],
+    commands: ["train", "baseline", "coordinator", "worker", "doctor", "data"],
   },
   cacheDir: {
     name: "cache-dir",
@@ -248,7 +248,7 @@ export const inputRows: OptionRows<InputOptions> = {
     defaultText: "`paceline` in the user's cache folder",
     sentence: "where data sets that had to be fetched are kept",
     group: "input",
-    commands: ["train", "baseline", "coordinator", "worker", "doctor"],
+    commands: ["train", "baseline", "coordinator", "worker", "doctor", "data"],
   },
   feed: {
     name: "feed",
