@@ -3,11 +3,11 @@ import { test } from "node:test";
 import {
   type BenchmarkCase,
   type BenchmarkReport,
-  describeMachine,
   formatBenchmark,
   median,
   runBenchmark,
 } from "./benchmark.js";
+import { describeMachine } from "./machine.js";
 
 /** A contender that gives these values in turn and notes each call. */
 function scripted(name: string, values: readonly number[], notes: string[] = []) {

@@ -4,9 +4,9 @@
  * turns warm up and do not count; what is reported is the median. A ratio above 1 is always better
  * for Paceline.
  */
-import { availableParallelism, cpus, totalmem } from "node:os";
 import { assert } from "../assert.js";
 import { toPacelineError } from "../errors.js";
+import { describeMachine, type Machine } from "./machine.js";
 
 /** What a contender does: `run` is one measurement, in the case's unit. */
 export interface Contender {
@@ -44,15 +44,6 @@ export interface BenchmarkOptions {
   readonly log?: (line: string) => void;
 }
 
-/** The machine a benchmark ran on. */
-export interface Machine {
-  readonly cpu: string;
-  readonly cores: number;
-  readonly memoryBytes: number;
-  readonly node: string;
-  readonly platform: string;
-}
-
 /** A measured case; one row for each peer that was measured, else one without. */
 export interface BenchmarkRow {
   readonly name: string;
@@ -82,17 +73,6 @@ export async function runBenchmark(
   const rows: BenchmarkRow[] = [];
   for (const one of cases) rows.push(...(await runCase(one, options)));
   return { bench, machine: describeMachine(), rows };
-}
-
-/** The machine this process runs on; cores are those that it may use. */
-export function describeMachine(): Machine {
-  return {
-    cpu: cpus()[0]?.model.trim() ?? "unknown",
-    cores: availableParallelism(),
-    memoryBytes: totalmem(),
-    node: process.version,
-    platform: `${process.platform} ${process.arch}`,
-  };
 }
 
 /** The middle value, or the mean of the two middle ones. */

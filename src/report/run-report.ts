@@ -24,7 +24,7 @@ import { type ExperimentFile, metricsLine, modeWord } from "../store/experiment-
 import type { ClusterMember, RunDirectory } from "../store/run-directory.js";
 import { runExperiment } from "../store/run-result.js";
 import { RunTally, type StepRow } from "../store/run-tally.js";
-import type { Machine } from "./benchmark.js";
+import { type Machine, sourceCommit } from "./machine.js";
 import { LiveRegion, printable, progressLines, terminalSize } from "./progress.js";
 
 /** What a report is about and where it goes. */
@@ -128,6 +128,7 @@ export class RunReport {
       exitCode,
       workerCounts: this.#tally.totals(),
       version: io.version,
+      commit: sourceCommit(),
       machine,
       nodeVersion: machine.node,
       startedAt: this.#startedAt,

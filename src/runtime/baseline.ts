@@ -15,7 +15,7 @@ import type { Dataset } from "../data/split.js";
 import { createEngine } from "../engine/engines.js";
 import { processClock } from "../process/process-clock.js";
 import { onSignals } from "../process/signals.js";
-import { describeMachine } from "../report/benchmark.js";
+import { describeMachine } from "../report/machine.js";
 import { RunReport } from "../report/run-report.js";
 import { writeCheckpoint } from "../store/checkpoint.js";
 import type { JsonValue } from "../store/manifest.js";

@@ -11,7 +11,7 @@ import { every } from "../host/clock.js";
 import { CoordinatorHost } from "../host/coordinator-host.js";
 import type { ModelState } from "../host/state-transfer.js";
 import { processClock } from "../process/process-clock.js";
-import { describeMachine } from "../report/benchmark.js";
+import { describeMachine } from "../report/machine.js";
 import { RunReport } from "../report/run-report.js";
 import { writeCheckpoint } from "../store/checkpoint.js";
 import { pruneCheckpoints } from "../store/checkpoint-folder.js";

@@ -61,7 +61,8 @@ const result: RunResult = {
 };
 
 const counts = (examples: number): WorkerStatistics => {
-  return { ...idleWorker, examples };
+  const times = { inputSeconds: 1, computeSeconds: 6, waitSeconds: 3 };
+  return { ...idleWorker, ...times, examples, steps: Math.ceil(examples / 64) };
 };
 
 const facts: RunFacts = {
@@ -73,6 +74,7 @@ const facts: RunFacts = {
     [1, counts(2000)],
   ]),
   version: "1.2.3",
+  commit: "abc",
   machine: { cpu: "fast" },
   nodeVersion: "v20.0.0",
   startedAt: "2026-01-01T00:00:00.000Z",
@@ -104,18 +106,21 @@ test("asynchronous modes tell staleness over all servers", () => {
     [{ mode: "ssp", staleness: 3 }, "ssp"],
   ];
   for (const [protocol, mode] of protocols) {
-    const stale = { stalenessSum: 30, stalenessCount: 10, stalenessMax: 4, rejected: 2 };
-    const servers = { 0: { ...server, ...stale }, 1: { ...server, stalenessCount: 5 } };
+    const sums = { stalenessSum: 30, stalenessCount: 10, stalenessMax: 4, rejected: 2 };
+    const stale = { ...sums, stalenessCounts: [1, 0, 2] };
+    const other = { ...server, stalenessCount: 5, stalenessCounts: [4, 1] };
+    const servers = { 0: { ...server, ...stale }, 1: other };
     const { server_metrics, paceline } = of({ servers }, { spec: { ...spec, protocol } });
     assert.equal(server_metrics?.mode, mode);
     assert.equal(server_metrics?.async_updates, 64);
     assert.equal(server_metrics?.average_gradient_staleness, 2);
     assert.equal(server_metrics?.max_staleness_observed, 4);
-    assert.deepEqual(paceline.staleness, { average: 2, max: 4, rejected: 2 });
+    const counts = [5, 1, 2];
+    assert.deepEqual(paceline.staleness, { average: 2, max: 4, rejected: 2, counts });
   }
 });
 
-test("each worker that took part has a line, with steps that end with each epoch", () => {
+test("each worker that took part has a line, with the steps that it took", () => {
   assert.deepEqual(runExperiment(facts).raw_worker_metrics[1], {
     type: "WORKER_FINAL_METRICS",
     worker_id: 1,
@@ -144,12 +149,6 @@ test("each worker that took part has a line, with steps that end with each epoch
   );
 });
 
-test("steps of an epoch that is not over are counted too", () => {
-  const workerCounts = new Map([[0, counts(2 * 1000 + 5 * 64)]]);
-  const [worker] = of({ outcome: "interrupted" }, { workerCounts }).raw_worker_metrics;
-  assert.equal(worker?.local_steps_completed, 2 * 16 + 5);
-});
-
 test("epochs before a worker came count 0 seconds, those after it went are left out", () => {
   const epochs = [epoch(0, { 0: 4 }), epoch(1, { 0: 4, 1: 2 }), epoch(2, { 0: 4 })];
   const workers = of({ epochs }).raw_worker_metrics;
@@ -176,9 +175,16 @@ test("of several evaluations in an epoch the last one is its accuracy", () => {
 test("what the published form lacks stands in the object paceline, epochs from 1", () => {
   const { machine, node, spec: kept, ...rest } = runExperiment(facts).paceline;
   assert.deepEqual([machine, node, kept], [{ cpu: "fast" }, "v20.0.0", spec]);
-  const epochs = { seconds: 4, trainLoss: 0.75, examples: 2000, skipped: 3 };
+  const epochs = {
+    seconds: 4,
+    trainLoss: 0.75,
+    trainAccuracy: 80,
+    examples: 2000,
+    skipped: 3,
+  };
   assert.deepEqual(rest, {
     version: "1.2.3",
+    commit: "abc",
     protocol: "bsp",
     model: "mlp",
     data: "mnist",
@@ -193,8 +199,8 @@ test("what the published form lacks stands in the object paceline, epochs from 1
     trainingSeconds: 8,
     globalSteps: 32,
     evaluations: [
-      { step: 16, epoch: 1, accuracy: 91, loss: 0.5, seconds: 4, final: false },
-      { step: 32, epoch: 2, accuracy: 92, loss: 0.5, seconds: 8, final: true },
+      { step: 16, epoch: 1, accuracy: 91, loss: 0.5, seconds: 4, examples: 2000, final: false },
+      { step: 32, epoch: 2, accuracy: 92, loss: 0.5, seconds: 8, examples: 4000, final: true },
     ],
     epochs: [
       { epoch: 1, ...epochs },
@@ -202,7 +208,9 @@ test("what the published form lacks stands in the object paceline, epochs from 1
     ],
     tornSteps: 1,
     skippedExamples: 6,
-    staleness: { average: 0, max: 0, rejected: 0 },
+    staleness: { average: 0, max: 0, rejected: 0, counts: [] },
+    stepTimes: { inputSeconds: 2 / 64, computeSeconds: 12 / 64, waitSeconds: 6 / 64 },
+    simulated: false,
     bytesIn: 2000,
     bytesOut: 4000,
   });

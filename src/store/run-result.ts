@@ -24,6 +24,8 @@ export interface RunFacts {
   readonly workerCounts: ReadonlyMap<number, WorkerStatistics>;
   /** Paceline's version. */
   readonly version: string;
+  /** The commit that it was built from; null where that is not known. */
+  readonly commit: string | null;
   /** What the coordinator's process ran on. */
   readonly machine: object;
   readonly nodeVersion: string;
@@ -35,6 +37,7 @@ export interface RunFacts {
 /** The object `paceline` of result.json. */
 export interface PacelineResult {
   readonly version: string;
+  readonly commit: string | null;
   /** How the workers kept pace: bsp, ssp, asp. */
   readonly protocol: string;
   readonly model: string;
@@ -57,12 +60,16 @@ export interface PacelineResult {
     readonly loss: number;
     /** Since training began. */
     readonly seconds: number;
+    /** Training examples gone through by then. */
+    readonly examples: number;
     readonly final: boolean;
   }[];
   readonly epochs: readonly {
     readonly epoch: number;
     readonly seconds: number;
     readonly trainLoss: number;
+    /** Percent of the examples whose label the model gave before it learned from them. */
+    readonly trainAccuracy: number;
     readonly examples: number;
     readonly skipped: number;
   }[];
@@ -73,7 +80,17 @@ export interface PacelineResult {
     readonly average: number;
     readonly max: number;
     readonly rejected: number;
+    /** By staleness: index s counts those of staleness s, the last also those above. */
+    readonly counts: readonly number[];
   };
+  /** Means over the steps with examples of all workers; null where there was none. */
+  readonly stepTimes: {
+    readonly inputSeconds: number;
+    readonly computeSeconds: number;
+    readonly waitSeconds: number;
+  } | null;
+  /** True where times are those of a virtual clock. */
+  readonly simulated: boolean;
   /** Of all servers together. */
   readonly bytesIn: number;
   readonly bytesOut: number;
@@ -128,43 +145,25 @@ function workerMetrics({ spec, result, workerCounts }: RunFacts): WorkerFinalMet
   const accuraciesPercent = epochEndAccuracies(result);
   return [...ranks]
     .sort((left, right) => left - right)
-    .map((rank) => {
-      const epochSeconds = secondsOf(rank, result);
-      const examples = workerCounts.get(rank)?.examples ?? 0;
-      return workerFinalMetrics({
+    .map((rank) =>
+      workerFinalMetrics({
         rank,
         workers: spec.workersMax,
         trainingSeconds: result.trainingSeconds,
-        epochSeconds,
+        epochSeconds: secondsOf(rank, result),
         accuraciesPercent,
-        steps: stepsFor(rank, examples, result, spec.batchSize),
+        steps: workerCounts.get(rank)?.steps ?? 0,
         batchSize: spec.batchSize,
         lr: spec.schedule.lr,
         epochs: spec.epochs,
-      });
-    });
+      }),
+    );
 }
 
 /** An epoch before a worker came has 0 seconds of it; those after it went are left out. */
 function secondsOf(rank: number, { epochs }: RunResult): number[] {
   const seconds = epochs.map(({ workerSeconds }) => workerSeconds[rank] ?? 0);
   return seconds.slice(0, seconds.findLastIndex((one) => one > 0) + 1);
-}
-
-/**
- * Steps with examples. An epoch's last batch may be a part of one, so the examples are counted out
- * over the epochs that the worker was in, an equal share of each; what is left was taken since.
- */
-function stepsFor(rank: number, examples: number, result: RunResult, batchSize: number): number {
-  let left = examples;
-  let steps = 0;
-  for (const { examples: all, workerSeconds } of result.epochs) {
-    if (!(rank in workerSeconds)) continue;
-    const share = Math.min(left, Math.ceil(all / Object.keys(workerSeconds).length));
-    steps += Math.ceil(share / batchSize);
-    left -= share;
-  }
-  return steps + Math.ceil(left / batchSize);
 }
 
 /** The last evaluation of each epoch that is over, and the final one. */
@@ -183,6 +182,7 @@ function pacelineResult(facts: RunFacts): PacelineResult {
   const { stalenessSum, stalenessCount, stalenessMax } = staleness(servers);
   return {
     version: facts.version,
+    commit: facts.commit,
     protocol: spec.protocol.mode,
     model: spec.model,
     data: spec.data,
@@ -197,21 +197,23 @@ function pacelineResult(facts: RunFacts): PacelineResult {
     trainingSeconds: result.trainingSeconds,
     globalSteps: result.globalSteps,
     evaluations: result.evaluations.map(
-      ({ step, epoch, accuracyPercent, loss, atSeconds, final }) => ({
+      ({ step, epoch, accuracyPercent, loss, atSeconds, trainedExamples, final }) => ({
         step,
         epoch: epoch + 1,
         accuracy: accuracyPercent,
         loss,
         seconds: atSeconds,
+        examples: trainedExamples,
         final,
       }),
     ),
-    epochs: result.epochs.map(({ epoch, seconds, trainLoss, examples, skipped }) => ({
-      epoch: epoch + 1,
-      seconds,
-      trainLoss,
-      examples,
-      skipped,
+    epochs: result.epochs.map((record) => ({
+      epoch: record.epoch + 1,
+      seconds: record.seconds,
+      trainLoss: record.trainLoss,
+      trainAccuracy: record.trainAccuracyPercent,
+      examples: record.examples,
+      skipped: record.skipped,
     })),
     tornSteps: result.tornSteps,
     skippedExamples: result.skippedExamples,
@@ -219,7 +221,10 @@ function pacelineResult(facts: RunFacts): PacelineResult {
       average: stalenessCount === 0 ? 0 : stalenessSum / stalenessCount,
       max: stalenessMax,
       rejected: sum(servers, ({ rejected }) => rejected),
+      counts: countsOver(servers.map((server) => server.stalenessCounts)),
     },
+    stepTimes: stepTimes([...facts.workerCounts.values()]),
+    simulated: false,
     bytesIn: sum(servers, ({ bytesIn }) => bytesIn),
     bytesOut: sum(servers, ({ bytesOut }) => bytesOut),
     machine: facts.machine,
@@ -233,6 +238,22 @@ function staleness(servers: readonly ServerStatistics[]) {
     stalenessSum: sum(servers, (server) => server.stalenessSum),
     stalenessCount: sum(servers, (server) => server.stalenessCount),
     stalenessMax: Math.max(0, ...servers.map((server) => server.stalenessMax)),
+  };
+}
+
+/** Adds histograms place by place; the shorter ones are zero where they end. */
+function countsOver(histograms: readonly (readonly number[])[]): number[] {
+  const places = Math.max(0, ...histograms.map((counts) => counts.length));
+  return Array.from({ length: places }, (_, place) => sum(histograms, (one) => one[place] ?? 0));
+}
+
+function stepTimes(workers: readonly WorkerStatistics[]): PacelineResult["stepTimes"] {
+  const steps = sum(workers, (worker) => worker.steps);
+  if (steps === 0) return null;
+  return {
+    inputSeconds: sum(workers, (worker) => worker.inputSeconds) / steps,
+    computeSeconds: sum(workers, (worker) => worker.computeSeconds) / steps,
+    waitSeconds: sum(workers, (worker) => worker.waitSeconds) / steps,
   };
 }
 

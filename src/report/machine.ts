@@ -1,0 +1,48 @@
+/** What a result was made on and made by: the machine, and the commit of Paceline. */
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The machine a benchmark ran on. */
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly node: string;
+  readonly platform: string;
+}
+
+/** The machine this process runs on; cores are those that it may use. */
+export function describeMachine(): Machine {
+  return {
+    cpu: cpus()[0]?.model.trim() ?? "unknown",
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+  };
+}
+
+/**
+ * The commit that Paceline runs from, where its folder is a git checkout; else null. What git says
+ * of a checkout that is not clean ends in "-dirty".
+ */
+export function sourceCommit(): string | null {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder)
+    folder = dirname(folder);
+  if (!existsSync(join(folder, ".git"))) return null;
+  const words = ["-C", folder, "describe", "--always", "--dirty", "--abbrev=40"];
+  try {
+    const answer = execFileSync("git", [...words, "--exclude=*"], {
+      encoding: "utf8",
+      timeout: 2000,
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    return answer.trim() || null;
+  } catch {
+    return null;
+  }
+}
