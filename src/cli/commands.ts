@@ -6,6 +6,7 @@ import { PacelineError } from "../errors.js";
 import type { CommandName } from "../options/option-row.js";
 import type { Resolution } from "../options/resolve.js";
 import type { CommandIo, ResolvedOptions } from "../runtime/options.js";
+import { chartsPlan } from "./command-charts.js";
 import { dataPlan } from "./command-data.js";
 import { experimentsPlan } from "./command-experiments.js";
 import { runsPlan } from "./command-runs.js";
@@ -157,6 +158,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   experimentsPlan,
   runsPlan,
+  chartsPlan,
   dataPlan,
   {
     name: "doctor",

@@ -18,6 +18,7 @@ export type CommandName =
   | "experiments"
   | "doctor"
   | "runs"
+  | "charts"
   | "data";
 
 /** The table's groups, in the order in which help and the documents show them. */

@@ -15,6 +15,7 @@ const everywhere: readonly CommandName[] = [
   "experiments",
   "doctor",
   "runs",
+  "charts",
   "data",
 ];
 const running: readonly CommandName[] = ["train", "baseline", "coordinator", "server", "worker"];
@@ -52,7 +53,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
     default: "runs",
     sentence: "folder in which each run gets a folder of its name",
     group: "keeping",
-    commands: ["train", "baseline", "coordinator", "doctor", "runs"],
+    commands: ["train", "baseline", "coordinator", "doctor", "runs", "charts"],
   },
   name: {
     name: "name",
@@ -82,7 +83,7 @@ export const showingRows: OptionRows<ShowingOptions> = {
     default: false,
     sentence: "say only what went wrong and the result",
     group: "showing",
-    commands: [...running, "data"],
+    commands: [...running, "data", "charts"],
   },
   verbose: {
     name: "verbose",
