@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import jpeg from "jpeg-js";
+import { PNG } from "pngjs";
+import { asShape, readPicture } from "./picture.js";
+
+let folder = "";
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "paceline-picture-"));
+});
+
+after(() => rm(folder, { recursive: true, force: true }));
+
+async function kept(name: string, bytes: Uint8Array): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, bytes);
+  return path;
+}
+
+/** Red, green and blue of pixel i are 40 i, 40 i + 1, 40 i + 2. Width 3, height 2. */
+function colours(opacity: number): number[] {
+  return Array.from({ length: 6 }, (_, i) => [40 * i, 40 * i + 1, 40 * i + 2, opacity]).flat();
+}
+
+function png(colorType: 0 | 2 | 4 | 6, bitDepth: 8 | 16 = 8): Buffer {
+  const image = new PNG({ width: 3, height: 2 });
+  const values = colours(colorType > 2 ? 9 : 255);
+  const deep = Uint16Array.from(values, (value) => 257 * value);
+  image.data = bitDepth === 8 ? Buffer.from(values) : Buffer.from(deep.buffer);
+  return PNG.sync.write(image, { colorType, bitDepth });
+}
+
+const planes = [0, 1, 2].flatMap((channel) => [0, 40, 80, 120, 160, 200].map((v) => v + channel));
+
+test("a colour PNG gives its channels as planes and leaves opacity out", async () => {
+  for (const type of [2, 6] as const) {
+    const { pixels, shape } = await readPicture(await kept(`${type}.png`, png(type)));
+    assert.deepEqual(shape, [3, 2, 3]);
+    assert.deepEqual([...pixels], planes, `colour type ${type}`);
+  }
+});
+
+test("a grey PNG gives one channel, whatever its opacity", async () => {
+  for (const type of [0, 4] as const) {
+    const { pixels, shape } = await readPicture(await kept(`grey-${type}.png`, png(type)));
+    assert.deepEqual(shape, [1, 2, 3], `colour type ${type}`);
+    assert.equal(pixels.length, 6);
+    for (let i = 1; i < 6; i++) assert.ok(pixels[i]! > pixels[i - 1]!, "brighter and brighter");
+  }
+});
+
+test("values of 16 bits are brought to 8", async () => {
+  const { pixels } = await readPicture(await kept("deep.png", png(2, 16)));
+  assert.deepEqual([...pixels], planes);
+});
+
+/** 3 x 2 pixels of middle grey: all coefficients zero, each table with one code of one bit. */
+const greyJpeg = Buffer.concat([
+  Buffer.from("ffd8ffdb004300", "hex"),
+  Buffer.alloc(64, 1),
+  Buffer.from("ffc0000b080002000301011100", "hex"),
+  Buffer.from(`ffc4001400${"01".padEnd(32, "0")}00`, "hex"),
+  Buffer.from(`ffc4001410${"01".padEnd(32, "0")}00`, "hex"),
+  Buffer.from("ffda0008010100003f003fffd9", "hex"),
+]);
+
+test("a JPEG is read by its content, not by its name, grey and in colour", async () => {
+  const image = { width: 8, height: 16, data: Buffer.alloc(8 * 16 * 4, 200) };
+  const path = await kept("named.png", jpeg.encode(image, 100).data);
+  const coloured = await readPicture(path);
+  assert.deepEqual(coloured.shape, [3, 16, 8]);
+  assert.ok(coloured.pixels.every((value) => Math.abs(value - 200) <= 2));
+  const grey = await readPicture(await kept("grey.jpg", greyJpeg));
+  assert.deepEqual(grey.shape, [1, 2, 3]);
+  assert.deepEqual([...grey.pixels], Array(6).fill(128));
+});
+
+test("grey becomes colour by repetition and colour becomes grey by its brightness", () => {
+  const grey = { pixels: Uint8Array.of(0, 7, 255), shape: [1, 1, 3] } as const;
+  assert.deepEqual([...asShape(grey, [3, 1, 3], "p").pixels], [0, 7, 255, 0, 7, 255, 0, 7, 255]);
+  assert.equal(asShape(grey, [1, 1, 3], "p"), grey);
+  const back = asShape(asShape(grey, [3, 1, 3], "p"), [1, 1, 3], "p");
+  assert.deepEqual([...back.pixels], [0, 7, 255]);
+  const hues = {
+    pixels: Uint8Array.of(255, 0, 0, 0, 255, 0, 0, 0, 255),
+    shape: [3, 1, 3],
+  } as const;
+  assert.deepEqual([...asShape(hues, [1, 1, 3], "p").pixels], [76, 150, 29]);
+});
+
+test("a picture of another size is refused with both sizes", () => {
+  const picture = { pixels: new Uint8Array(6), shape: [1, 2, 3] } as const;
+  const message = "cat.png has 3 x 2 pixels (width x height) where 28 x 28 are expected";
+  assert.throws(() => asShape(picture, [1, 28, 28], "cat.png"), {
+    code: "data",
+    message: `${message}; resize it first`,
+  });
+});
+
+const whole = png(2);
+const photo = jpeg.encode({ width: 16, height: 16, data: Buffer.alloc(1024, 90) }, 90).data;
+const wide = Buffer.from(whole);
+wide.writeUInt32BE(1_000_000, 16);
+wide.writeUInt32BE(1_000_000, 20);
+const flipped = Buffer.from(whole);
+flipped[flipped.length - 20]! ^= 0xff;
+
+const refusals: readonly [string, Uint8Array, RegExp][] = [
+  ["empty.png", Buffer.alloc(0), /empty\.png is empty; convert it/],
+  ["text.png", Buffer.from("hello"), /text\.png is no PNG or JPEG \(it begins with 68656c6c\)/],
+  ["head.png", whole.subarray(0, 20), /head\.png is a broken PNG \(its head is cut off\)/],
+  ["half.png", whole.subarray(0, whole.length - 30), /half\.png is a broken PNG/],
+  ["end.png", whole.subarray(0, whole.length - 12), /end\.png is a broken PNG/],
+  ["flipped.png", flipped, /flipped\.png is a broken PNG/],
+  ["huge.png", wide, /huge\.png has 1000000 x 1000000 pixels where 1 to 67108864 are allowed/],
+  ["head.jpg", photo.subarray(0, 40), /head\.jpg is a broken JPEG \(its head is cut off\)/],
+  ["half.jpg", photo.subarray(0, photo.length - 20), /half\.jpg is a broken JPEG/],
+];
+
+test("what is no picture, broken or huge is refused with its path and the remedy", async () => {
+  for (const [name, bytes, message] of refusals) {
+    await assert.rejects(readPicture(await kept(name, bytes)), { code: "data", message }, name);
+  }
+  const absent = readPicture(join(folder, "absent.png"));
+  await assert.rejects(absent, { code: "data", message: /absent\.png can't be read \(ENOENT/ });
+});
