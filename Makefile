@@ -7,12 +7,13 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node install build lint proto docs test test-long demo clean
+.PHONY: help node install build lint proto docs test test-long demo experiments-quick clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
 	@echo "make test-long   a thousand losses; two computers in network namespaces (Linux, root)"
 	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
+	@echo "make experiments-quick   six short runs in two modes, their charts and a report"
 	@echo "make build    compile src/ to dist/ and test/ to dist-test/"
 	@echo "make lint     biome over src/, test/ and bench/"
 	@echo "make proto    generate src/wire/generated-*.ts from proto/"
@@ -52,6 +53,11 @@ test-long: build
 
 demo: build
 	$(NODE) scripts/demo.mjs
+
+# Finished runs are skipped; remove experiment_results/quick to begin afresh.
+experiments-quick: build
+	$(PACELINE) experiments run configs/experiments-quick.yaml
+	$(PACELINE) experiments report configs/experiments-quick.yaml
 
 bench-%: build
 	$(NODE) bench/$*.mjs

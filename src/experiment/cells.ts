@@ -203,8 +203,8 @@ function refuseEnvironment(file: MatrixFile, options: RunOptions): void {
   ]);
   for (const [name, { text, variable }] of options.fromEnvironment) {
     if (!named.has(name)) continue;
-    const sentence = `${variable}=${text} in the environment would override ${name} of ${file.path}`;
-    throw usage(`${sentence}; unset it`);
+    const sentence = `${variable}=${text} in the environment would override ${name}`;
+    throw usage(`${sentence} of ${file.path}; unset it`);
   }
   for (const { value, place } of file.when) {
     const axis = [...value.set.keys()].find((name) => file.axes.has(name));

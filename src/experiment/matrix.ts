@@ -87,7 +87,7 @@ const wanted: Readonly<Record<string, string>> = {
   when: "write items such as {match: {mode: asp}, set: {lr: 0.5}}",
   include: "write items such as {mode: bsp, workers: 8}",
   exclude: "write items such as {mode: asp, workers: 1}",
-  priority: `write items such as {match: {workers: 4}, priority: high}, of ${priorities.join(", ")}`,
+  priority: "write items such as {match: {workers: 4}, priority: high}, of high, medium, optional",
 };
 
 /** Reads the file at a path. */

@@ -37,6 +37,8 @@ export interface ReportFacts {
   readonly cores: number;
   /** Names of the pictures in charts/. */
   readonly charts: readonly string[];
+  /** Further notes, each a sentence. */
+  readonly remarks: readonly string[];
 }
 
 /** Groups the finished cells, in the matrix's order. */
@@ -54,7 +56,9 @@ export function reportGroups(planned: readonly PlannedCell[], cores: number): Re
       mode: modeWord(cell.facts.mode),
       workers: cell.facts.workers,
       setting: settingOf(cell),
-      crowded: isCrowded(cell.facts, cores),
+      crowded: members.some(({ disk, cell: { facts } }) => {
+        return disk.study?.crowded ?? isCrowded(facts, cores);
+      }),
       runs: members.length,
       seconds: spreadOf(studies.map((study) => study?.seconds)),
       epochSeconds: spreadOf(studies.map((study) => study?.epochSeconds)),
@@ -90,6 +94,7 @@ export function reportPage(facts: ReportFacts): string {
     facts.question === null ? [] : [`**Question.** ${facts.question.trim()}`],
     ["```", ...facts.commands, "```"],
     [circumstances(facts.planned)],
+    [choices(facts.planned.map(({ cell }) => cell))],
     answer(groups),
     resultSection(groups),
     scalingSection(groups),
@@ -128,6 +133,27 @@ function circumstances(planned: readonly PlannedCell[]): string {
   const runs = `${finished.length} of ${planned.length} runs done`;
   const on = machines.size === 0 ? "" : ` **Machine.** ${[...machines].join("; ")}.`;
   return `**Time.** ${(seconds / 60).toFixed(1)} minutes, ${runs}.${on}`;
+}
+
+/** What all cells have in common, and what each mode has of its own beside it. */
+function choices(cells: readonly Cell[]): string {
+  const first = cells[0]!;
+  const hidden = new Set(["mode", "workers", "seed", ...first.varying]);
+  const names = [...new Set(cells.flatMap(({ values }) => [...values.keys()]))];
+  const told = names.filter((name) => !hidden.has(name));
+  const same = (name: string, some: readonly Cell[]) =>
+    some.every(({ facts }) => facts.print(name) === some[0]!.facts.print(name));
+  const texts = (some: readonly Cell[], wanted: readonly string[]) =>
+    wanted.map((name) => `${name} ${some[0]!.facts.print(name) || "none"}`).join(", ");
+  const common = told.filter((name) => same(name, cells));
+  const modes = [...new Set(cells.map(({ facts }) => facts.mode))].flatMap((mode) => {
+    const some = cells.filter(({ facts }) => facts.mode === mode);
+    const own = told.filter(
+      (name) => !common.includes(name) && some[0]!.values.has(name) && same(name, some),
+    );
+    return own.length === 0 ? [] : [`${modeWord(mode)}: ${texts(some, own)}`];
+  });
+  return `**Options.** ${[texts(cells, common), ...modes].filter((one) => one !== "").join("; ")}.`;
 }
 
 interface Pair {
@@ -175,7 +201,8 @@ function difference(left: ReportGroup, right: ReportGroup): number | null {
 
 function percents(left: ReportGroup, right: ReportGroup): string {
   if (left.accuracyPercent === null || right.accuracyPercent === null) return "";
-  return ` (${spreadText(right.accuracyPercent, 2)} % against ${spreadText(left.accuracyPercent, 2)} %)`;
+  const [first, second] = [right, left].map((group) => spreadText(group.accuracyPercent, 2));
+  return ` (${first} % against ${second} %)`;
 }
 
 function resultSection(groups: readonly ReportGroup[]): string[] {
@@ -262,12 +289,15 @@ function chartSection(charts: readonly string[]): string[] {
   return ["## Charts", "", pictures.join("\n\n")];
 }
 
-function noteSection({ planned, cores }: ReportFacts, groups: readonly ReportGroup[]): string[] {
-  const notes: string[] = [];
+function noteSection(facts: ReportFacts, groups: readonly ReportGroup[]): string[] {
+  const { planned, cores, remarks } = facts;
+  const notes: string[] = [...remarks];
+  const told = planned.map(({ disk }) => disk.machine?.cores).find((one) => one !== undefined);
   if (groups.some(({ crowded }) => crowded))
     notes.push(
-      `Marked \\*: more worker and server processes than the ${count(cores, "core")} of this ` +
-        "machine. They take turns, so their times do not tell how the system scales.",
+      `Marked \\*: more worker and server processes than the ` +
+        `${count(Number(told ?? cores), "core")} ` +
+        "of the machine. They take turns, so their times do not tell how the system scales.",
     );
   if (pairsOf(groups).some(({ left, right }) => left.runs === 1 || right.runs === 1))
     notes.push(

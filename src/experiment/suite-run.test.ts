@@ -148,7 +148,7 @@ describe("a suite", () => {
     assert.match(lines[3]!, /^\[3\/3\] sync_3workers: started/);
   });
 
-  test("goes on after a cell that fails, and leaves it alone until it is to be run again", async () => {
+  test("goes on after a cell that fails, and leaves that alone until told otherwise", async () => {
     const first = begin([2, 1]);
     assert.deepEqual(await first.suite.run(), { failed: ["sync_1workers"], signal: null });
     assert.equal(existsSync(path("sync_1workers.json")), false);

@@ -59,7 +59,7 @@ export function statusOf(
       seconds: spent,
       accuracyPercent: state === "done" ? (disk.study?.accuracyPercent ?? null) : null,
       remainingSeconds: whole === null ? null : Math.max(0, whole - (spent ?? 0)),
-      crowded: isCrowded(cell.facts, cores),
+      crowded: disk.study?.crowded ?? isCrowded(cell.facts, cores),
       note: noteOf(one, state),
     };
   });
