@@ -4,8 +4,9 @@
  * `experiment`.
  */
 import { availableParallelism } from "node:os";
+import { basename } from "node:path";
 import { stringify } from "yaml";
-import { PacelineError } from "../errors.js";
+import { PacelineError, toPacelineError } from "../errors.js";
 import { type Cell, type CellFacts, expandMatrix } from "../experiment/cells.js";
 import {
   type OptionTexts,
@@ -148,7 +149,7 @@ async function writeReport(suite: Suite, call: Call): Promise<number> {
   const planned = await planSuite({ ...suite, retryFailed: false });
   const cores = availableParallelism();
   const groups = reportGroups(planned, cores);
-  const charts = groups.length === 0 ? [] : await chartsOf(suite);
+  const { names: charts, problem } = await drawnCharts(suite, planned);
   const tail = commandTail(suite, call);
   const page = reportPage({
     title: `Experiments of ${suite.path}`,
@@ -157,6 +158,7 @@ async function writeReport(suite: Suite, call: Call): Promise<number> {
     planned,
     cores,
     charts,
+    remarks: problem === null ? [] : [`No charts are drawn: ${problem}.`],
   });
   await diskFiles.makeFolder(suite.folder.path);
   await writeTextAtomically(diskFiles, suite.folder.reportPath, page);
@@ -182,16 +184,36 @@ function remarks(planned: readonly PlannedCell[], someCrowded: boolean): string[
   ];
 }
 
-/** Names of the pictures in charts/, those on a light ground where there are both. */
-async function chartsOf({ folder }: Suite): Promise<string[]> {
-  const names = (await diskFiles.list(folder.chartsPath)) ?? [];
-  return names.filter((name) => name.endsWith(".png") && !/[-_.]dark\.png$/.test(name));
+interface Charts {
+  /** Names of the pictures for light pages. */
+  readonly names: readonly string[];
+  /** Why there are none. */
+  readonly problem: string | null;
+}
+
+/** Draws the finished cells. What can't be in one chart is no reason not to report. */
+async function drawnCharts({ folder }: Suite, planned: readonly PlannedCell[]): Promise<Charts> {
+  const results = planned.flatMap(({ decision, disk }) =>
+    decision.kind === "skip" && disk.study !== null ? [disk.study] : [],
+  );
+  if (results.length === 0) return { names: [], problem: null };
+  const { drawCharts } = await import("../chart/draw-charts.js");
+  try {
+    const { files } = await drawCharts({ results, outputDir: folder.chartsPath, files: diskFiles });
+    const names = files.map((path) => basename(path));
+    return { names: names.filter((name) => /(?<!-dark)\.png$/.test(name)), problem: null };
+  } catch (thrown) {
+    const error = toPacelineError(thrown);
+    if (error.code !== "usage") throw error;
+    return { names: [], problem: error.message };
+  }
 }
 
 /** The matrix, and what was said beside it. */
 function commandTail({ path, folder, least }: Suite, { flags }: Call): string {
   const priority = least === null ? "" : ` --priority ${least}`;
-  return `${path}${priority}${flags.resultsDir === undefined ? "" : ` --results-dir ${folder.path}`}`;
+  const place = flags.resultsDir === undefined ? "" : ` --results-dir ${folder.path}`;
+  return `${path}${priority}${place}`;
 }
 
 /** Options that the suite itself gives to a run, or that show a run to a person. */
