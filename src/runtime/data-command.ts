@@ -136,16 +136,15 @@ async function listed(name: string, options: DataOptions): Promise<ListedDataset
 async function verifiedSet(name: string, options: DataOptions): Promise<VerifiedDataset> {
   const archive = archiveOf(name);
   const inspection = await inspectArchive(archive, options);
-  const { folder } = inspection;
-  const isCached = folder?.startsWith(options.cacheDir) === true;
+  const { folder, isOwn } = inspection;
   const command = `paceline data fetch ${name}`;
   const files: VerifiedFile[] = [];
   for (const [index, official] of archive.files.entries()) {
     const path = inspection.files[index]?.path ?? null;
     const fault = path === null ? `${official.name} is missing` : await faultOf(path, official);
-    const remedy = isCached
-      ? `${command} gets it again`
-      : `replace it, or remove it all for ${command}`;
+    const remedy = isOwn
+      ? `replace it, or remove all files and let ${command} get them`
+      : `${command} gets it again`;
     const problem = fault === null ? null : `${fault}; ${remedy}`;
     files.push({ name: official.name, path, expectedMd5: official.md5, problem });
   }
