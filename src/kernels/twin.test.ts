@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import fc from "fast-check";
 import { Random } from "../random.js";
 import { Arena } from "./arena.js";
@@ -284,4 +284,43 @@ test("an update whose slots coincide or are missing is a bug", () => {
   assert.throws(() => kernels.update(scalars, { ...slots, state1: null }), /has slots/);
   assert.throws(() => kernels.update(scalars, { ...slots, state1: 16 }), /differ/);
   assert.throws(() => kernels.update(scalars, { ...slots, gradient: 0, state1: 32 }), /differ/);
+});
+
+describe("what no optimizer touches", () => {
+  const start = [0, 1, -2.5, 3e-4, 16_777_214];
+  const one = (group: "buffer" | "counter", gradient: readonly number[], inPlace: boolean) => {
+    const arena = new Arena(1 << 16);
+    const kernels = createTwinKernels(arena);
+    const take = () => arena.allocate(start.length);
+    const [weightsIn, slot] = [take(), take()];
+    arena.view(weightsIn, start.length).set(start);
+    arena.view(slot, start.length).set(gradient);
+    const weightsOut = inPlace ? weightsIn : take();
+    const rule = { ...defaults, name: "adamw", weightDecay: 1, bufferMomentum: 0.1 } as const;
+    const scalars = updateScalars(rule, { lr: 0.5, scale: 0.25, group, updateCount: 7 });
+    const states = { state1: null, state2: null };
+    const vectors = { weightsIn, weightsOut, gradient: slot, ...states };
+    kernels.update(scalars, { ...vectors, length: start.length });
+    return [...arena.view(weightsOut, start.length)];
+  };
+
+  for (const inPlace of [true, false]) {
+    const where = inPlace ? "in place" : "into another slot";
+    test(`a buffer moves towards the statistic by its momentum, ${where}`, () => {
+      const statistic = [1, 1, 0.3, 7, 0];
+      const expected = start.map((value, index) => {
+        const kept = fround(fround(0.9) * fround(value));
+        return fround(kept + fround(fround(0.1) * fround(statistic[index]!)));
+      });
+      assert.deepEqual(one("buffer", statistic, inPlace), expected);
+    });
+
+    test(`a counter grows by one, whatever was pushed, ${where}`, () => {
+      const grown = one("counter", [1, 2, 3, 0, -9], inPlace);
+      assert.deepEqual(
+        grown,
+        start.map((value) => fround(fround(value) + 1)),
+      );
+    });
+  }
 });
