@@ -52,7 +52,7 @@ function readGolden<Case>(file: string): readonly Case[] {
   return JSON.parse(readFileSync(join(folder, "test/golden", file), "utf8")).cases;
 }
 
-/** Within 1e-6 of the largest expected magnitude: f32 activations, and torch's sums if it has f32. */
+/** Within 1e-6 of the largest expected magnitude: activations are f32, and some of torch is too. */
 function assertClose(
   actual: ArrayLike<number>,
   expected: readonly number[],

@@ -165,4 +165,96 @@ describe("evaluate", () => {
     assert.equal(outcome.correct, 1);
     assert.ok(Math.abs(outcome.lossSum - 10 * Math.log(10)) < 1e-12);
   });
+
+  test("copies the logits where it is asked to, and nothing beyond", () => {
+    const model = bindStandalone(referenceEngine, buildModel("mlp"), 3, 8);
+    const batch = { ...imagesFor(model.graph, 8), n: 5 };
+    const logits = new Float32Array(60).fill(9);
+    const outcome = model.executor.evaluate(batch, logits);
+    const best = Array.from({ length: 5 }, (_, example) => {
+      const row = [...logits.subarray(10 * example, 10 * example + 10)];
+      return row.indexOf(Math.max(...row));
+    });
+    assert.equal(
+      best.filter((label, example) => label === batch.y[example]).length,
+      outcome.correct,
+    );
+    assert.ok(logits.subarray(0, 50).every((value) => value !== 9));
+    assert.ok(logits.subarray(50).every((value) => value === 9));
+    assert.deepEqual(model.executor.evaluate(batch), outcome);
+  });
+
+  test("refuses to copy logits into too little room", () => {
+    const model = bindStandalone(referenceEngine, buildModel("logistic"), 3, 8);
+    const batch = imagesFor(model.graph, 8);
+    assert.throws(() => model.executor.evaluate(batch, new Float32Array(7)), /room for the logits/);
+    model.executor.evaluate(batch, new Float32Array(8));
+  });
+});
+
+describe("cnn6", () => {
+  const graph = buildModel("cnn6", { inputShape: [1, 12, 9], classes: 3 });
+  const random = new Random("pictures");
+  const batch: Batch = {
+    x: Float32Array.from({ length: 6 * 108 }, () => random.normal()),
+    y: Int32Array.of(0, 1, 2, 0, 1, 2),
+    n: 6,
+  };
+
+  test("reports every tensor once, in reverse, when it is final", () => {
+    const model = bindStandalone(referenceEngine, graph, 2, 6);
+    const seen: string[] = [];
+    const kept = new Map<string, Float32Array>();
+    model.gradients.fill(Number.NaN);
+    model.executor.step(batch, [2], (name) => {
+      seen.push(name);
+      kept.set(name, model.tensor(model.gradients, name).slice());
+    });
+    assert.deepEqual(seen, graph.tensors.map(({ name }) => name).reverse());
+    for (const [name, values] of kept) {
+      assert.ok(values.every(Number.isFinite), `${name} is whole`);
+      assert.deepEqual(values, model.tensor(model.gradients, name), name);
+    }
+  });
+
+  test("takes no notice of a tensor's value once it has reported its gradient", () => {
+    const steps = [true, false].map((overwrites) => {
+      const model = bindStandalone(referenceEngine, graph, 2, 6);
+      model.executor.step(batch, [2], (name) => {
+        if (overwrites) model.tensor(model.parameters, name).fill(7);
+      });
+      return model.gradients;
+    });
+    assert.deepEqual(steps[0], steps[1]);
+  });
+
+  test("gives a batch the same bits in larger buffers, after another batch", () => {
+    const gradientsIn = (batchMax: number) => {
+      const model = bindStandalone(referenceEngine, graph, 2, batchMax);
+      if (batchMax > 6) model.executor.step({ ...batch, n: 6 }, [1], () => {});
+      model.executor.step({ ...batch, n: 4 }, [2], () => {});
+      return model.gradients;
+    };
+    assert.deepEqual(gradientsIn(4), gradientsIn(9));
+  });
+
+  test("drops nothing in evaluation, and learns six pictures by heart", () => {
+    const model = bindStandalone(referenceEngine, graph, 2, 6);
+    const logits = [new Float32Array(18), new Float32Array(18)];
+    for (let step = 0; step < 60; step++) {
+      model.executor.step(batch, [2, step], () => {});
+      for (const { name, group } of graph.tensors) {
+        const gradient = model.tensor(model.gradients, name);
+        const values = model.tensor(model.parameters, name);
+        values.forEach((value, index) => {
+          const given = gradient[index] as number;
+          if (group === "buffer") values[index] = 0.9 * value + 0.1 * given;
+          else values[index] = value - 0.05 * given;
+        });
+      }
+    }
+    for (const place of logits) model.executor.evaluate(batch, place);
+    assert.deepEqual(logits[0], logits[1]);
+    assert.equal(model.executor.evaluate(batch).correct, 6);
+  });
 });

@@ -91,10 +91,40 @@ describe("a graph", () => {
       (builder) => builder.add("dropout", { kind: "dropout", rate: 1 }, [inputId]),
       /rate in \[0, 1\)/,
     ],
+    [
+      "a convolution over what is no picture",
+      (builder) => builder.add("conv", { kind: "conv2d", outputs: 2, kernel: 1 }, [inputId]),
+      /slides over pictures/,
+    ],
+    [
+      "a normalisation of what is no picture",
+      (builder) => builder.add("bn", { kind: "batch-norm" }, [inputId]),
+      /batch-norm takes pictures/,
+    ],
+    [
+      "a global pool of what is no picture",
+      (builder) => builder.add("mean", { kind: "global-avg-pool" }, [inputId]),
+      /global-avg-pool takes pictures/,
+    ],
   ];
   for (const [title, build, message] of faults) {
     test(`refuses ${title}`, () => {
       assert.throws(() => build(new GraphBuilder("faulty", [2, 3])), message);
+    });
+  }
+
+  const pictureFaults: [title: string, layer: Layer, message: RegExp][] = [
+    ["a window beyond its picture", { kind: "conv2d", outputs: 2, kernel: 6 }, /window fits/],
+    ["half a stride", { kind: "max-pool", kernel: 2, stride: 0.5 }, /whole numbers/],
+    ["a negative padding", { kind: "avg-pool", kernel: 2, padding: -1 }, /whole numbers/],
+    ["groups that don't divide", { kind: "conv2d", outputs: 4, kernel: 1, groups: 4 }, /divide/],
+    ["a pool of padding alone", { kind: "max-pool", kernel: 2, padding: 2 }, /half its kernel/],
+    ["an epsilon of zero", { kind: "batch-norm", epsilon: 0 }, /above zero/],
+  ];
+  for (const [title, layer, message] of pictureFaults) {
+    test(`refuses ${title}`, () => {
+      const builder = new GraphBuilder("faulty", [6, 5, 5]);
+      assert.throws(() => builder.add("layer", layer, [inputId]), message);
     });
   }
 });

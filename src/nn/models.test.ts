@@ -36,6 +36,79 @@ describe("the models", () => {
     assert.equal(trainableValues(graph), 128 * 3073 + 100 * 129);
   });
 
+  test("cnn6 has 298,570 trained values under the names of a PyTorch module", () => {
+    const graph = buildModel("cnn6");
+    assert.equal(trainableValues(graph), 298_570);
+    const convolutions = [1, 2, 3, 4, 5, 6].flatMap((number) => [
+      `conv${number}.weight`,
+      `conv${number}.bias`,
+      `bn${number}.weight`,
+      `bn${number}.bias`,
+      `bn${number}.running_mean`,
+      `bn${number}.running_var`,
+      `bn${number}.num_batches_tracked`,
+    ]);
+    const heads = [1, 2, 3].flatMap((number) => [`fc${number}.weight`, `fc${number}.bias`]);
+    assert.deepEqual(
+      graph.tensors.map(({ name }) => name),
+      [...convolutions, ...heads],
+    );
+  });
+
+  test("cnn6 pools three times and drops half after each hidden fully connected layer", () => {
+    const { nodes } = buildModel("cnn6");
+    assert.deepEqual(
+      nodes.filter(({ layer }) => layer.kind === "max-pool").map(({ shape }) => shape),
+      [
+        [32, 16, 16],
+        [64, 8, 8],
+        [128, 4, 4],
+      ],
+    );
+    assert.deepEqual(
+      nodes.slice(-8).map(({ layer }) => layer.kind),
+      [
+        "global-avg-pool",
+        ...["linear", "relu", "dropout"],
+        ...["linear", "relu", "dropout"],
+        "linear",
+      ],
+    );
+  });
+
+  const fits: [inputShape: number[], classes: number, trained: number][] = [
+    [[1, 28, 28], 10, 298_570 - 2 * 9 * 32],
+    [[3, 32, 32], 100, 298_570 + 33 * 90],
+    [[3, 8, 8], 2, 298_570 - 33 * 8],
+  ];
+  for (const [inputShape, classes, trained] of fits) {
+    test(`cnn6 fits [${inputShape}] and ${classes} classes`, () => {
+      assert.equal(trainableValues(buildModel("cnn6", { inputShape, classes })), trained);
+    });
+  }
+
+  test("normalisation keeps buffers and a counter that no weight decay touches", () => {
+    const { tensors } = buildModel("cnn6");
+    assert.deepEqual(
+      tensors.filter(({ name }) => name.startsWith("bn3")).map((tensor) => Object.values(tensor)),
+      [
+        ["bn3.weight", [64], "plain", { kind: "constant", value: 1 }],
+        ["bn3.bias", [64], "plain", { kind: "constant", value: 0 }],
+        ["bn3.running_mean", [64], "buffer", { kind: "constant", value: 0 }],
+        ["bn3.running_var", [64], "buffer", { kind: "constant", value: 1 }],
+        ["bn3.num_batches_tracked", [], "counter", { kind: "constant", value: 0 }],
+      ],
+    );
+  });
+
+  test("convolutions start within PyTorch's bound, the bias too", () => {
+    const { tensors } = buildModel("cnn6");
+    const bound = 1 / Math.sqrt(32 * 9);
+    for (const { name, initial } of tensors.filter(({ name }) => name.startsWith("conv2"))) {
+      assert.deepEqual(initial, { kind: "uniform", low: -bound, high: bound }, name);
+    }
+  });
+
   for (const { name } of modelList) {
     test(`${name} survives the way into another thread`, () => {
       const graph = buildModel(name);
@@ -44,10 +117,17 @@ describe("the models", () => {
   }
 
   const refused: [name: string, options: object, message: RegExp][] = [
-    ["resnet", {}, /no model "resnet"; choose one of mlp, logistic/],
+    ["resnet", {}, /no model "resnet"; choose one of mlp, logistic, cnn6, resnet18/],
     ["constructor", {}, /no model "constructor"/],
     ["logistic", { classes: 10 }, /data set has 10; use --data mnist-parity/],
     ["mlp", { classes: 1 }, /at least 2 classes, not 1/],
+    [
+      "cnn6",
+      { inputShape: [3, 7, 32] },
+      /cnn6 takes pictures .* of at least 8 x 8, not examples of \[3,7,32\]; .*--model mlp/,
+    ],
+    ["cnn6", { inputShape: [784] }, /cnn6 takes pictures .* not examples of \[784\]/],
+    ["resnet20", { inputShape: [28, 28] }, /resnet20 takes pictures .* not examples of \[28,28\]/],
     ["mlp", { inputShape: [1, 0, 28] }, /\[1,0,28\] is not the shape of an example/],
     ["mlp", { inputShape: [1.5, 2] }, /\[1.5,2\] is not the shape of an example/],
   ];
