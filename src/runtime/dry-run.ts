@@ -3,17 +3,21 @@
  * anything.
  */
 import { availableParallelism } from "node:os";
-import { layoutOf } from "../compute/initial-state.js";
+import { layoutOf, modelOf } from "../compute/initial-state.js";
 import { placeChunks, ringName } from "../contract/placement.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { inspectDataset } from "../data/dataset.js";
+import { trainableValues } from "../nn/model.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
 import { runSpecFrom } from "./run-spec.js";
 
 /** What `paceline train --dry-run --json` prints. */
 export interface DryRun {
   readonly spec: RunSpec;
+  /** Trained values. */
   readonly parameters: number;
+  /** Values that are kept and not trained, such as running statistics. */
+  readonly buffers: number;
   readonly chunks: number;
   /** Values per server. */
   readonly loads: Readonly<Record<string, number>>;
@@ -46,6 +50,7 @@ export async function planRun(options: ResolvedOptions, cores: number): Promise<
     cores,
   });
   const layout = layoutOf(spec);
+  const parameters = trainableValues(modelOf(spec));
   const { loads } = placeChunks({
     chunks: layout.chunks,
     servers: Array.from({ length: spec.servers }, (_, index) => index),
@@ -58,7 +63,8 @@ export async function planRun(options: ResolvedOptions, cores: number): Promise<
   const updates = spec.epochs * stepsPerEpoch * pushes;
   return {
     spec,
-    parameters: layout.values,
+    parameters,
+    buffers: layout.values - parameters,
     chunks: layout.chunks.length,
     loads: Object.fromEntries([...loads].map(([index, { values }]) => [ringName(index), values])),
     stepsPerEpoch,
@@ -72,8 +78,10 @@ function printPlan(plan: DryRun): string {
   const examples = `${spec.trainExamples} training and ${spec.testExamples} test examples`;
   const { workersMin: min, workersMax: max } = spec;
   const loadTexts = Object.entries(loads).map(([server, values]) => `${server} ${values}`);
+  const kept = plan.buffers === 0 ? "" : ` and ${plan.buffers} running`;
+  const values = `${plan.parameters} trained${kept} values`;
   const lines = [
-    `model      ${spec.model}, ${plan.parameters} values in ${plan.chunks} chunks`,
+    `model      ${spec.model}, ${values} in ${plan.chunks} chunks`,
     `data       ${spec.data}, ${examples}`,
     `workers    ${max}, the run goes on with as few as ${min}; batch ${spec.batchSize} each`,
     `servers    ${spec.servers}: ${loadTexts.join(", ")} values`,
