@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -351,6 +351,9 @@ test("remains of a fetch that died are cleared away, those of a living one are n
   await mkdir(fresh);
   const yesterday = Date.now() / 1000 - 86_400;
   await utimes(old, yesterday, yesterday);
+  const host = hostname().replace(/[^A-Za-z0-9.]/g, ".");
+  const earlierLife = join(folder, `.fetching-${host}-${process.pid}-1000000-x`);
+  await mkdir(earlierLife);
   const { base } = await serve();
   await ensureArchive(archiveOf(webSource(base)), { cacheDir });
   assert.deepEqual((await readdir(folder)).sort(), [".fetching-fresh", "one", "two"]);

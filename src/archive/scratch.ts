@@ -18,6 +18,10 @@ const folderPrefix = ".fetching-";
 const poolName = ".parts";
 const partSuffix = ".part";
 const host = hostname().replace(/[^A-Za-z0-9.]/g, ".");
+/** When this process began; another one of its number, before a restart, began at another time. */
+const startSeconds = Math.round(Date.now() / 1000 - process.uptime());
+const clockSlackSeconds = 2;
+const owner = `${host}-${process.pid}-${startSeconds}`;
 
 /** The working folder of one fetch. */
 export class Scratch {
@@ -39,7 +43,7 @@ export class Scratch {
       for (const name of await readdir(folder)) {
         if (await isAbandoned(folder, name)) await clear(join(folder, name), pool);
       }
-      const path = await mkdtemp(join(folder, `${folderPrefix}${host}-${process.pid}-`));
+      const path = await mkdtemp(join(folder, `${folderPrefix}${owner}-`));
       return new Scratch(path, pool);
     } catch (cause) {
       const remedy = "choose a writable cache folder or give --data-dir";
@@ -62,7 +66,8 @@ export class Scratch {
   /** Parts are of no more use, since everything is here. */
   async dropParts(): Promise<void> {
     for (const part of this.#parts.splice(0)) await part.remove();
-    await rm(this.#pool, { recursive: true, force: true });
+    // Another fetch may be putting a part there, which is then the one to keep.
+    await rm(this.#pool, { recursive: true, force: true }).catch(() => {});
   }
 
   /** Saves parts that are worth going on with and removes everything else. */
@@ -82,13 +87,14 @@ async function clear(folder: string, pool: string): Promise<void> {
     await mkdir(pool, { recursive: true });
     await rename(join(folder, name), join(pool, name)).catch(() => {});
   }
-  await rm(folder, { recursive: true, force: true });
+  // Others may be clearing the same folder; what stays is cleared by the next fetch.
+  await rm(folder, { recursive: true, force: true }).catch(() => {});
 }
 
 async function isAbandoned(folder: string, name: string): Promise<boolean> {
   if (!name.startsWith(folderPrefix)) return false;
-  const [, itsHost, pid] = /^\.fetching-(.*)-(\d+)-[^-]*$/.exec(name) ?? [];
-  if (itsHost === host && !isAlive(Number(pid))) return true;
+  const [, itsHost, pid, start] = /^\.fetching-(.*)-(\d+)-(\d+)-[^-]*$/.exec(name) ?? [];
+  if (itsHost === host && !isAlive(Number(pid), Number(start))) return true;
   const path = join(folder, name);
   const entries = await readdir(path, { recursive: true }).catch(() => []);
   const times = await Promise.all(
@@ -100,7 +106,8 @@ async function isAbandoned(folder: string, name: string): Promise<boolean> {
   return Date.now() - Math.max(...times) >= idleAgeMs;
 }
 
-function isAlive(pid: number): boolean {
+function isAlive(pid: number, itsStartSeconds: number): boolean {
+  if (pid === process.pid) return Math.abs(itsStartSeconds - startSeconds) <= clockSlackSeconds;
   try {
     process.kill(pid, 0);
     return true;

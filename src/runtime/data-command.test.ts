@@ -53,13 +53,13 @@ const verifying =
   (options, io) =>
     verifyData(names, options, io);
 
-test("ls shows what is here with its own numbers, and the rest with the official ones", async () => {
+test("ls shows what is here with its own numbers, the rest with the official ones", async () => {
   const { exitCode, out } = await call(listData);
   assert.equal(exitCode, 0);
   const [titles, ...rows] = out.trimEnd().split("\n");
   assert.match(titles as string, /^Name +Train +Test +Classes +Shape +Size +Where$/);
   assert.match(rows[0] as string, /^mnist +40 +20 +10 +1 x 28 x 28 +0\.0 MB +.*data.mnist$/);
-  assert.match(rows[3] as string, /^cifar10 +50000 +10000 +10 +3 x 32 x 32 +184\.4 MB +not here$/);
+  assert.match(rows[3] as string, /^cifar10 +50000 +10000 +10 +3 x 32 x 32 +184\.4 MB +not here/);
   assert.match(rows[5] as string, /^cifar100-coarse +30 +12 +20 .*data.cifar100$/);
   const { out: json } = await call(listData, { json: true });
   const sets = JSON.parse(json) as ListedDataset[];
