@@ -3,8 +3,8 @@ import { lstat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { PacelineError } from "../errors.js";
 import type { StudyResult } from "../experiment/study-result.js";
-import { alternatives, didYouMean } from "../options/suggest.js";
 import { printable } from "../report/progress.js";
+import { alternatives, didYouMean } from "../suggest.js";
 import type { Call, CommandPlan } from "./commands.js";
 
 const resultsDirDefault = "experiment_results";

@@ -1,6 +1,6 @@
 /** `paceline data`: the built-in data sets, listed, fetched and verified. */
 import { PacelineError } from "../errors.js";
-import { alternatives, didYouMean } from "../options/suggest.js";
+import { alternatives, didYouMean } from "../suggest.js";
 import type { CommandPlan } from "./commands.js";
 
 const verbs = ["ls", "fetch", "verify"] as const;

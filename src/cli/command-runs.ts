@@ -2,8 +2,8 @@
 import { lstat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { PacelineError } from "../errors.js";
-import { alternatives, didYouMean } from "../options/suggest.js";
 import { printable } from "../report/progress.js";
+import { alternatives, didYouMean } from "../suggest.js";
 import type { Call, CommandPlan } from "./commands.js";
 
 const verbs = { ls: list, show, compare, rm: remove, export: exportCsv };

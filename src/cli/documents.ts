@@ -6,7 +6,7 @@ import { configSchema, printConfig, showOrigin } from "../options/config-file.js
 import { type CommandName, type OptionGroup, optionGroups } from "../options/option-row.js";
 import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "../options/options.js";
 import type { Resolution } from "../options/resolve.js";
-import { didYouMean } from "../options/suggest.js";
+import { didYouMean } from "../suggest.js";
 import type { Call, CommandPlan } from "./commands.js";
 
 /** What `paceline` says when it is called bare, or with --help. */

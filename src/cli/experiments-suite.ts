@@ -31,10 +31,10 @@ import {
   rowOf,
 } from "../options/options.js";
 import { resolve } from "../options/resolve.js";
-import { didYouMean } from "../options/suggest.js";
 import { onSignals } from "../process/signals.js";
 import { summaryTable } from "../store/console-tables.js";
 import { diskFiles, writeTextAtomically } from "../store/files.js";
+import { didYouMean } from "../suggest.js";
 import type { Call } from "./commands.js";
 
 interface Suite {

@@ -13,8 +13,8 @@ import {
 import type { CommandName, Environment } from "../options/option-row.js";
 import { colorWelcome, keysOf, type OptionKey, rowOf } from "../options/options.js";
 import { doubtfulEnvironment, type Resolution, resolve, type Written } from "../options/resolve.js";
-import { didYouMean } from "../options/suggest.js";
 import type { CommandIo, TextSink } from "../runtime/options.js";
+import { didYouMean } from "../suggest.js";
 import { type Call, type CommandPlan, commandPlans, nextSteps, version } from "./commands.js";
 import { commandHelp, programHelp } from "./documents.js";
 

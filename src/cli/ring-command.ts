@@ -3,8 +3,8 @@ import { layOut } from "../contract/layout.js";
 import { movesBetween, type Placement, placeChunks, ringName } from "../contract/placement.js";
 import { PacelineError } from "../errors.js";
 import { buildModel } from "../nn/models.js";
-import { didYouMean } from "../options/suggest.js";
 import type { ResolvedOptions } from "../runtime/options.js";
+import { didYouMean } from "../suggest.js";
 
 /** What `paceline ring --json` prints; loads and moves are counted in values. */
 export interface RingReport {

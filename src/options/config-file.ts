@@ -5,10 +5,10 @@
 import { readFileSync } from "node:fs";
 import { parseDocument, stringify } from "yaml";
 import { PacelineError } from "../errors.js";
+import { didYouMean } from "../suggest.js";
 import { type CommandName, type OptionGroup, optionGroups } from "./option-row.js";
 import { keyOfName, keysOf, type OptionKey, optionKeys, optionNames, rowOf } from "./options.js";
 import { hasEffect, type Origin, type Resolution, type Written } from "./resolve.js";
-import { didYouMean } from "./suggest.js";
 
 /** The largest config file that is read. */
 const configBytesMax = 1_000_000;

@@ -5,7 +5,7 @@
  */
 import type { AugmentSpec, Cadence } from "../contract/run-spec.js";
 import type { Injection, WorkerRange } from "../runtime/options.js";
-import { alternatives } from "./suggest.js";
+import { alternatives } from "../suggest.js";
 
 /** A parsed value, or what is wrong with the text ("is below 1"). */
 export type Parsed<T> = { readonly value: T } | { readonly problem: string };

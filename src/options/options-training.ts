@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { datasetNames } from "../data/dataset.js";
 import { modelList } from "../nn/models.js";
 import type { InputOptions, TrainingOptions } from "../runtime/options.js";
+import { alternatives } from "../suggest.js";
 import { type Environment, type OptionRows, runCommands, trainingCommands } from "./option-row.js";
 import {
   augmentation,
@@ -16,7 +17,6 @@ import {
   text,
   whole,
 } from "./option-values.js";
-import { alternatives } from "./suggest.js";
 
 const modelNames = modelList.map(({ name }) => name);
 const group = "training";

@@ -5,6 +5,7 @@
  */
 import { PacelineError } from "../errors.js";
 import type { ResolvedOptions } from "../runtime/options.js";
+import { didYouMean } from "../suggest.js";
 import type { CommandName, Environment } from "./option-row.js";
 import {
   environmentName,
@@ -14,7 +15,6 @@ import {
   optionKeys,
   rowOf,
 } from "./options.js";
-import { didYouMean } from "./suggest.js";
 
 /** Where a value may come from; the later wins over the earlier. */
 export const originKinds = ["default", "fast", "file", "environment", "set", "flag"] as const;
