@@ -32,7 +32,7 @@ test("package-lock.json names no registry's host", () => {
 
 test("every version in package.json is exact", () => {
   const manifest = read("package.json") as Record<string, Record<string, string>>;
-  for (const kind of ["dependencies", "devDependencies"]) {
+  for (const kind of ["dependencies", "optionalDependencies", "devDependencies"]) {
     for (const [name, version] of Object.entries(manifest[kind] ?? {}))
       assert.match(version, /^\d+\.\d+\.\d+$/, name);
   }
