@@ -8,7 +8,7 @@
 import type { Layout } from "../contract/layout.js";
 import type { Range } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { epochPermutation } from "../data/partition.js";
+import { type EpochOrder, epochOrder } from "../data/partition.js";
 import { InputPipeline } from "../data/pipeline.js";
 import type { Dataset, Split } from "../data/split.js";
 import { PacelineError } from "../errors.js";
@@ -55,8 +55,8 @@ export class ComputeJob {
   readonly #pixels: Uint8Array;
   readonly #x: Float32Array;
   readonly #y: Int32Array;
-  readonly #testOrder: Uint32Array;
-  #order: { readonly epoch: number; readonly examples: Uint32Array } | null = null;
+  readonly #testOrder: EpochOrder;
+  #order: { readonly epoch: number; readonly examples: EpochOrder } | null = null;
 
   /** @throws PacelineError `data` when the data set is smaller than the run's. */
   constructor(parts: ComputeJobParts) {
@@ -76,7 +76,9 @@ export class ComputeJob {
     this.#pixels = new Uint8Array(batchMax * this.#pipeline.valueCount);
     this.#x = new Float32Array(batchMax * this.#pipeline.valueCount);
     this.#y = new Int32Array(batchMax);
-    this.#testOrder = Uint32Array.from({ length: spec.testExamples }, (_, index) => index);
+    this.#testOrder = {
+      indices: (start, end) => Uint32Array.from({ length: end - start }, (_, at) => start + at),
+    };
   }
 
   /**
@@ -122,17 +124,18 @@ export class ComputeJob {
     this.#executor.close();
   }
 
-  #fill(split: Split, order: Uint32Array, { start, end }: Range, random: Random | null): Batch {
+  #fill(split: Split, order: EpochOrder, { start, end }: Range, random: Random | null): Batch {
     const n = end - start;
-    split.read(order, start, end, this.#pixels, this.#y);
+    split.read(order.indices(start, end), 0, n, this.#pixels, this.#y);
     this.#pipeline.fill(this.#pixels, n, this.#x, random);
     return { x: this.#x, y: this.#y, n };
   }
 
-  #orderOf(epoch: number): Uint32Array {
+  #orderOf(epoch: number): EpochOrder {
     if (this.#order?.epoch !== epoch) {
-      const { trainExamples, seed } = this.#spec;
-      this.#order = { epoch, examples: epochPermutation(trainExamples, seed, epoch) };
+      const { trainExamples: count, seed, input } = this.#spec;
+      const { blockExamples } = input;
+      this.#order = { epoch, examples: epochOrder({ count, blockExamples, seed, epoch }) };
     }
     return this.#order.examples;
   }
