@@ -84,6 +84,36 @@ test("a suite is interrupted and goes on; a failing cell stops no other", async 
   assert.match(page, new RegExp(`${slow} went on from a checkpoint`));
 });
 
+test("a cell that outlives its suite is seen, and gone on with later", async (context) => {
+  const place = await makePlace(context);
+  const cell = "async_2workers";
+  const options = "model: logistic, data: mnist-parity, epochs: 60, batch-size: 4";
+  const text = `base: {${options}}\naxes: {workers: [2], mode: [async]}\n`;
+  await writeFile(place.path("matrix.yaml"), text);
+  const words = ["experiments", "run", "matrix.yaml"];
+  const suite = place.start(words);
+  const log = place.path("experiment_results", "cells", `${cell}.log`);
+  const told = () => readFile(log, "utf8").catch(() => "");
+  await until("an epoch", async () => /Epoch 1\//.test(await told()) || suite.isOver);
+  const second = await place.run(words);
+  assert.equal(second.exitCode, 2, second.err);
+  assert.match(second.err, /process \d+ runs a suite in experiment_results; wait for its end/);
+
+  suite.kill("SIGKILL");
+  await suite.end();
+  const status = await place.run(["experiments", "status", "matrix.yaml"]);
+  assert.match(status.out, new RegExp(`^${cell} .*running .*process \\d+$`, "m"));
+  const third = await place.run(words);
+  assert.equal(third.exitCode, 2, third.err);
+  assert.match(third.err, new RegExp(`${cell} can't be run: process \\d+ still trains it`));
+
+  process.kill((await stateOf(place, cell)).pid, "SIGINT");
+  await until("the end of everything", async () => (await place.leftovers()).length === 0);
+  const last = await place.run(words);
+  assert.equal(last.exitCode, 0, last.err);
+  assert.match(last.err, new RegExp(`${cell}: half-finished: goes on from step \\d+`));
+});
+
 test("a matrix that is wrong is refused before anything runs", async (context) => {
   const place = await makePlace(context);
   const text = "base: {model: logistic, data: mnist-parity}\naxes:\n  wrokers: [1]\n";

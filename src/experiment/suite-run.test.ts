@@ -222,6 +222,15 @@ describe("a suite", () => {
     assert.equal(existsSync(path("sync_1workers.json")), false);
   });
 
+  test("refuses to write over the results of another matrix", async () => {
+    await begin([1]).suite.run();
+    await assert.rejects(begin([1.5], { matrixPath: "other.yaml" }).suite.run(), {
+      code: "usage",
+      message: /sync_1workers\.json is a result of m\.yaml; choose another --results-dir/,
+    });
+    assert.deepEqual((await begin([1], { matrixPath: "other.yaml" }).suite.run()).failed, []);
+  });
+
   test("refuses a damaged suite.json with the remedy", async () => {
     mkdirSync(path(), { recursive: true });
     writeFileSync(path("suite.json"), '{"matrix":"m.yaml","pid":null,"cells":{"a":{}}}');

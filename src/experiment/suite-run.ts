@@ -3,6 +3,7 @@
  * that cells never share the machine. What is finished is skipped, what is half-finished goes on
  * from its checkpoint, and a cell that fails stops no other.
  */
+import { basename } from "node:path";
 import { stringify } from "yaml";
 import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
 import { readExperimentFile } from "../store/experiment-file.js";
@@ -111,6 +112,7 @@ export class SuiteRun {
       const { cell, decision } = blocked;
       throw new PacelineError("usage", `${cell.name} can't be run: ${decision.reason}`);
     }
+    this.#refuseOtherSuite(planned);
     await this.#files.makeFolder(folder.cellsPath);
     await this.#files.makeFolder(folder.runsPath);
     await this.#keep({ matrix: matrixPath, pid: process.pid });
@@ -137,6 +139,19 @@ export class SuiteRun {
     const { path } = this.#setup.folder;
     const sentence = `process ${pid} runs a suite in ${path}`;
     throw new PacelineError("usage", `${sentence}; wait for its end, or end it`);
+  }
+
+  /** Two matrices in one folder would write over each other's results. */
+  #refuseOtherSuite(planned: readonly PlannedCell[]): void {
+    const { matrix } = this.#state;
+    const { folder, matrixPath } = this.#setup;
+    if (matrix === "" || basename(matrix) === basename(matrixPath)) return;
+    const lost = planned.find(
+      ({ decision, disk }) => decision.kind === "begin" && disk.result.kind === "file",
+    );
+    if (lost === undefined) return;
+    const sentence = `${folder.resultPath(lost.cell.name)} is a result of ${matrix}`;
+    throw new PacelineError("usage", `${sentence}; choose another --results-dir, or remove it`);
   }
 
   /** Does what was decided; false when the cell is not done. */
