@@ -17,6 +17,8 @@ import { ComputeJob, type JobOutcome } from "./compute-job.js";
 export interface DataPlace {
   readonly dataDir: string | null;
   readonly cacheDir: string | null;
+  /** The examples that stand in for the test set when it is "train"; the test set else. */
+  readonly evaluateOn?: "train" | "test";
 }
 
 /** What the thread is asked. `job` counts the calls of `prepare`; reports carry it back. */
@@ -99,8 +101,9 @@ class ComputeThreadSide {
     const key = `${data}/${trainLimit}/${testLimit}`;
     if (this.#data?.key !== key) {
       this.#data = null;
-      const dataset = await loadDataset(data, { ...place, trainLimit, testLimit, log });
-      this.#data = { key, dataset };
+      const loaded = await loadDataset(data, { ...place, trainLimit, testLimit, log });
+      const test = place.evaluateOn === "train" ? loaded.train : loaded.test;
+      this.#data = { key, dataset: { ...loaded, test } };
     }
     return this.#data.dataset;
   }

@@ -53,8 +53,8 @@ class ComputeThread implements ComputePort {
     if (this.#closed) throw givenUp();
     this.#job?.reject(givenUp());
     const layout = layoutOf(spec);
-    const { dataDir, cacheDir } = this.#options;
-    const place = { dataDir, cacheDir };
+    const { dataDir, cacheDir, evaluateOn = "test" } = this.#options;
+    const place = { dataDir, cacheDir, evaluateOn };
     const parameters = new SharedArrayBuffer(layout.values * 4);
     const gradients = new SharedArrayBuffer(layout.values * 4);
     await new Promise<void>((resolve, reject) => {
