@@ -146,7 +146,7 @@ test("--resume auto takes the one written last, of the model if one is given", a
   assert.equal((await resolveResume({ ...auto, model: "mlp" })).step, 900);
   await assert.rejects(
     resolveResume({ ...auto, model: "resnet" }),
-    checkpointError(/no checkpoint of model resnet to resume; runs with one: a \(step 900\), b/),
+    checkpointError(/no checkpoint of model resnet; runs with one: a \(step 900\), b/),
   );
 });
 
@@ -164,7 +164,7 @@ test("a --resume that finds nothing says what there is", async () => {
   const ask = (wanted: string) => resolveResume({ wanted, runRoot: root });
   await assert.rejects(
     ask("auto"),
-    checkpointError(/no checkpoint to resume; no run in .* has one: train with --checkpoint-every/),
+    checkpointError(/no checkpoint; no run in .* has one: train with --checkpoint-every/),
   );
   await keep("a", 5, 0);
   await mkdir(join(root, "bare"));

@@ -105,21 +105,26 @@ export async function readManifest(
 }
 
 /**
- * The checkpoint that `--resume` means: `auto` the most recently written one of all runs under
- * `runRoot` (of one `model`, if given), passing over those whose manifest can't be read; else a
- * run's name, a run's folder, or a checkpoint's folder. A `checkpoint` error says what there is
- * instead.
+ * The checkpoint that `--resume`, or another `flag`, means: `auto` the most recently written one of
+ * all runs under `runRoot` (of one `model`, if given), passing over those whose manifest can't be
+ * read; else a run's name, a run's folder, or a checkpoint's folder. A `checkpoint` error says what
+ * there is instead.
  */
 export async function resolveResume(
-  request: { readonly wanted: string; readonly runRoot: string; readonly model?: string },
+  request: {
+    readonly wanted: string;
+    readonly runRoot: string;
+    readonly model?: string;
+    readonly flag?: string;
+  },
   files: Files = diskFiles,
 ): Promise<ResumePoint> {
-  const { wanted, runRoot } = request;
+  const { wanted, runRoot, flag = "--resume" } = request;
   if (wanted === "auto") {
     const newest = await newestCheckpoint(runRoot, request.model ?? null, files);
     if (newest !== null) return newest;
     const which = request.model === undefined ? "" : ` of model ${request.model}`;
-    throw missing(`there is no checkpoint${which} to resume`, await offered(runRoot, files));
+    throw missing(`there is no checkpoint${which}`, await offered(runRoot, files));
   }
   const isName = !/[\\/]/.test(wanted) && wanted !== "." && wanted !== "..";
   for (const run of isName ? [join(runRoot, wanted), wanted] : [wanted]) {
@@ -131,7 +136,7 @@ export async function resolveResume(
       throw missing(`${run} holds no complete checkpoint`, await offered(runRoot, files));
     }
   }
-  const what = `--resume ${wanted} is neither a run in ${runRoot} nor a folder`;
+  const what = `${flag} ${wanted} is neither a run in ${runRoot} nor a folder`;
   throw missing(what, await offered(runRoot, files));
 }
 

@@ -118,7 +118,7 @@ export async function readCheckpoint(
   } catch (thrown) {
     if (!isMissing(thrown)) throw thrown;
     const file = String((thrown as PacelineError).details.path);
-    const remedy = "choose another checkpoint with --resume PATH";
+    const remedy = "choose another checkpoint";
     throw new PacelineError("checkpoint", `${file} is missing; ${remedy}`, { cause: thrown });
   }
 }

@@ -60,11 +60,9 @@ export function parseHeader(header: Uint8Array, dataBytes: number, path: string)
 
 /** The error for a file that is not what it should be. */
 export function corrupt(path: string, what: string): PacelineError {
-  return new PacelineError(
-    "checkpoint",
-    `${path} is corrupt: ${what}; choose another checkpoint with --resume PATH`,
-    { details: { path } },
-  );
+  return new PacelineError("checkpoint", `${path} is corrupt: ${what}; choose another checkpoint`, {
+    details: { path },
+  });
 }
 
 /** A name from a file as it may stand in a message. */
