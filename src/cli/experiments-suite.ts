@@ -286,10 +286,6 @@ export class TableOfRuns implements RunOptions {
     const key = keyOfName(name)!;
     return !idleGroups.includes(rowOf(key).group) && !idleOptions.includes(key);
   }
-
-  didYouMean(written: string, known: readonly string[]): string {
-    return didYouMean(written, known);
-  }
 }
 
 /** Resolves a cell; of an option without effect it says how some cells alone can have it. */

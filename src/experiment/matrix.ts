@@ -7,6 +7,7 @@ import { readFile } from "node:fs/promises";
 import { type Document, isScalar, LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { PacelineError } from "../errors.js";
+import { didYouMean } from "../suggest.js";
 import type { CellFacts } from "./cells.js";
 
 /** How much a cell matters, the most first. */
@@ -28,8 +29,6 @@ export interface RunOptions {
   readonly fromEnvironment: ReadonlyMap<string, FromEnvironment>;
   /** True when the option can change what a run measures. */
   matters(name: string): boolean;
-  /** " (did you mean X?)", or nothing where nothing is near. */
-  didYouMean(written: string, known: readonly string[]): string;
 }
 
 /** An option that the environment gives. */
@@ -122,7 +121,7 @@ export function readMatrixText(text: string, path: string, options: RunOptions):
   if (!checked.success) {
     const { issues } = checked.error;
     const issue = issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0]!;
-    throw refusal(issue, content, place, options);
+    throw refusal(issue, content, place);
   }
   const reader = new Reader(options, place);
   const { question, repeats, axes, when, include, exclude, priority } = checked.data;
@@ -241,14 +240,13 @@ function refusal(
   issue: z.core.$ZodIssue,
   content: object,
   place: (keys: readonly PropertyKey[]) => string,
-  options: RunOptions,
 ): PacelineError {
   const top = String(issue.path[0] ?? "");
   if (issue.code === "unrecognized_keys") {
     const [key = ""] = issue.keys;
     const known = knownKeys(top);
     const where = place([...issue.path, key]);
-    const hint = options.didYouMean(key, known);
+    const hint = didYouMean(key, known);
     return usage(`"${key}" in ${where} is no part of a matrix${hint}; it has ${known.join(", ")}`);
   }
   const found = issue.path.reduce<unknown>(
