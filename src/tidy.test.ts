@@ -392,7 +392,7 @@ describe("our own sources", () => {
 
   test("ARCHITECTURE.md's table names the rooms", () => {
     assert.deepEqual(rooms.get("contract"), new Map());
-    assert.equal(rooms.get("store")?.get("contract"), "types");
+    assert.equal(rooms.get("experiment")?.get("contract"), "types");
     assert.ok(rooms.size >= 12, `${rooms.size} rooms`);
   });
   test("every file keeps every rule", () => {

@@ -36,7 +36,7 @@ async function trained(place: Place, name: string, words: readonly string[]): Pr
   };
 }
 
-test("running statistics are merged to the same bits by any servers and the baseline", async (context) => {
+test("any servers and the baseline merge statistics to the same bits", async (context) => {
   const place = await makePlace(context, { train: 32, test: 16 });
   const oracle = await trained(place, "oracle", ["baseline", "--as-workers", "2"]);
   assert.deepEqual([...(await oracle.tensor("bn1.num_batches_tracked"))], [4]);

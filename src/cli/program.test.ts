@@ -155,7 +155,7 @@ describe("commands", () => {
     const line = "train --model mlp --data mnist -s 2 --chunk-values 4096 --dry-run";
     const { exitCode, out, err } = await call(`${line} --cache-dir ${join(folder, "cache")}`);
     assert.equal(exitCode, 0);
-    assert.match(out, /mlp, 101770 values in 26 chunks/);
+    assert.match(out, /mlp, 101770 trained values in 26 chunks/);
     assert.match(out, /3 epochs of 235 steps, 705 updates/);
     assert.match(out, /Nothing was started/);
     assert.match(err, /^paceline train \S+: servers=2 \(--servers\), .*\n$/);
