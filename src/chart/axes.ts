@@ -3,6 +3,8 @@
  * placed by the same numbers. An axis starts at zero unless its numbers would then be one line,
  * and whoever asks for such an axis says so in its title.
  */
+import { textWidth } from "./font-metrics.js";
+import { textSizes } from "./theme.js";
 
 /** How values become pixels. */
 export interface Axis {
@@ -12,8 +14,9 @@ export interface Axis {
   readonly ticks: readonly { readonly value: number; readonly text: string }[];
 }
 
-/** Words of ticks need this share of a logarithmic axis. */
-const closestTicks = 0.13;
+/** The narrowest plot that a logarithmic axis gets, and the room between words below it. */
+const plotWidthMin = 215;
+const wordGapPx = 7;
 
 /** A linear axis from zero (or from below the smallest value, if that is negative). */
 export function axisFromZero(title: string, values: readonly number[]): Axis {
@@ -81,12 +84,14 @@ export function logAxis(
 /** Leaves out the words of ticks that stand too close to one that has them, never of the last. */
 function spaced(ticks: readonly number[], text: (value: number) => string): Axis["ticks"] {
   const [first, last] = [ticks[0]!, ticks.at(-1)!];
-  const distance = (from: number, to: number) => Math.log(to / from) / Math.log(last / first);
-  let named = Number.NaN;
+  const place = (value: number) =>
+    first === last ? 0 : (plotWidthMin * Math.log(value / first)) / Math.log(last / first);
+  const half = (value: number) => (textWidth(text(value), textSizes.axis) + wordGapPx) / 2;
+  const collide = (from: number, to: number) => place(to) - place(from) < half(from) + half(to);
+  let named: number | null = null;
   return ticks.map((value) => {
-    const isNear = distance(named, value) < closestTicks;
-    const isLastsNeighbour = value !== last && distance(value, last) < closestTicks;
-    if (isNear || isLastsNeighbour) return { value, text: "" };
+    const isNear = named !== null && collide(named, value);
+    if (value !== last && (isNear || collide(value, last))) return { value, text: "" };
     named = value;
     return { value, text: text(value) };
   });
@@ -160,6 +165,6 @@ function niceStep(value: number, factors: readonly number[]): number {
 /** Digits behind the point that tell multiples of a step apart. */
 function digitsOf(step: number): number {
   let digits = 0;
-  while (digits < 9 && Math.abs(step - Number(step.toFixed(digits))) > 1e-6 * step) digits += 1;
+  while (digits < 12 && Math.abs(step - Number(step.toFixed(digits))) > 1e-6 * step) digits += 1;
   return digits;
 }
