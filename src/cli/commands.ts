@@ -8,6 +8,7 @@ import type { Resolution } from "../options/resolve.js";
 import type { CommandIo, ResolvedOptions } from "../runtime/options.js";
 import { chartsPlan } from "./command-charts.js";
 import { dataPlan } from "./command-data.js";
+import { evalPlan, predictPlan } from "./command-eval.js";
 import { experimentsPlan } from "./command-experiments.js";
 import { runsPlan } from "./command-runs.js";
 
@@ -160,6 +161,8 @@ export const commandPlans: readonly CommandPlan[] = [
   runsPlan,
   chartsPlan,
   dataPlan,
+  evalPlan,
+  predictPlan,
   {
     name: "doctor",
     sentence: "whether this machine has what a run needs",

@@ -92,6 +92,31 @@ export async function judgeRun(
   return { state: "failed", reason: `its coordinator, process ${pid}, died without a result` };
 }
 
+/**
+ * Why a run is over, in words; null while it goes on, as far as this machine can tell: a run that
+ * is resumed is not over by its earlier result, nor is one by the death of an earlier coordinator.
+ */
+export async function endOfRun(path: string): Promise<string | null> {
+  const startedMs = (await changedMs(join(path, "config.yaml"))) ?? 0;
+  // Before the result is looked for: a coordinator that writes one and ends has not died.
+  const lost = await lostCoordinator(path, startedMs);
+  const resultMs = await changedMs(join(path, "result.json"));
+  if (resultMs !== null && resultMs >= startedMs) return "its result is written";
+  return lost === null ? null : `its coordinator, process ${lost}, died without a result`;
+}
+
+async function lostCoordinator(path: string, startedMs: number): Promise<number | null> {
+  const cluster = join(path, "cluster.json");
+  const clusterMs = await changedMs(cluster);
+  if (clusterMs === null || clusterMs < startedMs) return null;
+  const members = await clusterMembers(cluster);
+  const coordinator = members.find(({ role, host }) => {
+    return role === "coordinator" && host === hostname();
+  });
+  if (coordinator === undefined || (await isAlive(coordinator.pid, clusterMs))) return null;
+  return coordinator.pid;
+}
+
 /** Bytes of all files of a folder; links count as themselves. */
 export async function folderBytes(path: string): Promise<number> {
   let bytes = 0;

@@ -19,7 +19,9 @@ export type CommandName =
   | "doctor"
   | "runs"
   | "charts"
-  | "data";
+  | "data"
+  | "eval"
+  | "predict";
 
 /** The table's groups, in the order in which help and the documents show them. */
 export const optionGroups = [

@@ -123,9 +123,9 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     name: "start-timeout",
     type: duration(1000, 24 * hourMs),
     default: 60_000,
-    sentence: "how long to wait for the cluster to form",
+    sentence: "how long to wait for the cluster to form; with eval --wait, for the run",
     group,
-    commands: partCommands,
+    commands: [...partCommands, "eval"],
   },
   ioTimeoutMs: {
     name: "io-timeout",

@@ -17,6 +17,8 @@ const everywhere: readonly CommandName[] = [
   "runs",
   "charts",
   "data",
+  "eval",
+  "predict",
 ];
 const running: readonly CommandName[] = ["train", "baseline", "coordinator", "server", "worker"];
 
@@ -53,7 +55,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
     default: "runs",
     sentence: "folder in which each run gets a folder of its name",
     group: "keeping",
-    commands: ["train", "baseline", "coordinator", "doctor", "runs", "charts"],
+    commands: ["train", "baseline", "coordinator", "doctor", "runs", "charts", "eval", "predict"],
   },
   name: {
     name: "name",
@@ -83,7 +85,7 @@ export const showingRows: OptionRows<ShowingOptions> = {
     default: false,
     sentence: "say only what went wrong and the result",
     group: "showing",
-    commands: [...running, "data", "charts"],
+    commands: [...running, "data", "charts", "eval", "predict"],
   },
   verbose: {
     name: "verbose",

@@ -5,7 +5,13 @@ import { datasetNames } from "../data/dataset.js";
 import { modelList } from "../nn/models.js";
 import type { InputOptions, TrainingOptions } from "../runtime/options.js";
 import { alternatives } from "../suggest.js";
-import { type Environment, type OptionRows, runCommands, trainingCommands } from "./option-row.js";
+import {
+  type CommandName,
+  type Environment,
+  type OptionRows,
+  runCommands,
+  trainingCommands,
+} from "./option-row.js";
 import {
   augmentation,
   cadence,
@@ -21,6 +27,16 @@ import {
 const modelNames = modelList.map(({ name }) => name);
 const group = "training";
 const commands = trainingCommands;
+/** Commands that read data sets. */
+const readers: readonly CommandName[] = [
+  "train",
+  "baseline",
+  "coordinator",
+  "worker",
+  "doctor",
+  "data",
+  "eval",
+];
 const onlyAdam = { key: "optimizer", values: ["adam", "adamw"] } as const;
 
 /** What is trained and how. */
@@ -38,9 +54,9 @@ export const trainingRows: OptionRows<TrainingOptions> = {
     name: "data",
     type: optional(choice(datasetNames), alternatives(datasetNames)),
     default: null,
-    sentence: "data set to train on",
+    sentence: "data set to train on; with eval, to score on instead of the run's",
     group,
-    commands: [...commands, "doctor"],
+    commands: [...commands, "doctor", "eval"],
     defaults: { doctor: "mnist" },
   },
   epochs: {
@@ -208,7 +224,7 @@ export const trainingRows: OptionRows<TrainingOptions> = {
     default: "auto",
     sentence: "what computes forward and backward; auto takes the fastest there is",
     group,
-    commands,
+    commands: [...commands, "eval", "predict"],
   },
   evalEvery: {
     name: "eval-every",
@@ -238,7 +254,7 @@ export const inputRows: OptionRows<InputOptions> = {
     defaultText: "the cache folder",
     sentence: "where data sets lie, each in a folder of its name",
     group: "input",
-    commands: ["train", "baseline", "coordinator", "worker", "doctor", "data"],
+    commands: readers,
   },
   cacheDir: {
     name: "cache-dir",
@@ -248,7 +264,7 @@ export const inputRows: OptionRows<InputOptions> = {
     defaultText: "`paceline` in the user's cache folder",
     sentence: "where data sets that had to be fetched are kept",
     group: "input",
-    commands: ["train", "baseline", "coordinator", "worker", "doctor", "data"],
+    commands: readers,
   },
   feed: {
     name: "feed",
@@ -275,7 +291,7 @@ export const inputRows: OptionRows<InputOptions> = {
     unit: "examples",
     sentence: "use only the first so many training examples",
     group: "input",
-    commands,
+    commands: [...commands, "eval"],
   },
   testLimit: {
     name: "test-limit",
@@ -285,7 +301,7 @@ export const inputRows: OptionRows<InputOptions> = {
     unit: "examples",
     sentence: "use only the first so many test examples",
     group: "input",
-    commands,
+    commands: [...commands, "eval"],
   },
 };
 

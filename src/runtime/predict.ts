@@ -1,0 +1,85 @@
+/**
+ * `paceline predict`: what a checkpoint's model sees in pictures. A picture becomes input values as
+ * the run's examples did, without the random changes of training.
+ */
+import { classProbabilities } from "../compute/stored-model.js";
+import { classNames } from "../data/class-names.js";
+import { asShape, readPicture } from "../data/picture.js";
+import { createEngine } from "../engine/engines.js";
+import { PacelineError } from "../errors.js";
+import { printable } from "../report/progress.js";
+import { checkpointOf } from "./evaluate.js";
+import type { CommandIo, ResolvedOptions } from "./options.js";
+
+/** What the command is asked. */
+export interface PredictRequest {
+  /** A checkpoint's path, a run's folder or name, or auto. */
+  readonly checkpoint: string;
+  readonly pictures: readonly string[];
+  /** How many of the likeliest classes to show. */
+  readonly top: number;
+  /** Null leaves it to the checkpoint's run. */
+  readonly engine: ResolvedOptions["engine"] | null;
+}
+
+/** A class and how likely it is. */
+export interface LikelyClass {
+  readonly label: number;
+  readonly name: string;
+  readonly probability: number;
+}
+
+/** A picture as `paceline predict --json` tells it. */
+export interface PredictedPicture {
+  readonly path: string;
+  /** The likeliest first; of equals the one of the lower label, as evaluation counts. */
+  readonly classes: readonly LikelyClass[];
+}
+
+/** Runs the command; resolves to the exit code. Nothing is printed unless all can be read. */
+export async function predict(
+  { checkpoint: wanted, pictures: paths, top, engine: choice }: PredictRequest,
+  options: Pick<ResolvedOptions, "runDir" | "json" | "quiet">,
+  io: Pick<CommandIo, "stdout" | "stderr">,
+): Promise<number> {
+  const { manifest, weights } = await checkpointOf(wanted, options.runDir);
+  const { spec } = manifest;
+  const pictures: Uint8Array[] = [];
+  for (const path of paths) {
+    pictures.push(asShape(await readPicture(path), spec.input.shape, path).pixels);
+  }
+  const { engine, reason } = createEngine(choice ?? spec.engine);
+  if (!options.quiet) {
+    const at = `step ${manifest.globalStep} of run ${printable(spec.name)}`;
+    io.stderr.write(`${spec.model} for ${printable(spec.data)}, ${at}\n${reason}\n`);
+  }
+  const names = namesOf(spec.data, spec.input.classes);
+  const all = classProbabilities(spec, weights, engine, pictures);
+  const predicted = all.map((probabilities, index): PredictedPicture => {
+    const ranked = Array.from(probabilities, (probability, label): LikelyClass => {
+      return { label, name: names[label]!, probability };
+    }).sort((left, right) => right.probability - left.probability);
+    return { path: paths[index]!, classes: ranked.slice(0, top) };
+  });
+  io.stdout.write(options.json ? `${JSON.stringify(predicted)}\n` : predicted.map(lines).join(""));
+  return 0;
+}
+
+/** Names of the classes; their labels where the data set has no names. */
+function namesOf(data: string, classes: number): readonly string[] {
+  try {
+    const names = classNames(data);
+    if (names.length === classes) return names;
+  } catch (thrown) {
+    if (!(thrown instanceof PacelineError)) throw thrown;
+  }
+  return Array.from({ length: classes }, (_, label) => String(label));
+}
+
+function lines({ path, classes }: PredictedPicture): string {
+  const rows = classes.map(({ name, probability }) => {
+    const percent = (100 * probability).toFixed(2);
+    return `${percent.padStart(8)}%  ${printable(name)}`;
+  });
+  return [printable(path), ...rows].map((line) => `${line}\n`).join("");
+}
