@@ -3,6 +3,8 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { gzipSync } from "node:zlib";
 import { httpStore } from "./http-store.js";
 import type { OpenedFile } from "./remote-store.js";
@@ -114,4 +116,17 @@ test("a part that nobody asked for is refused", async () => {
 
 test("what is no URL is a usage error", () => {
   assert.throws(() => httpStore("http://"), { code: "usage", message: /write https:/ });
+});
+
+test("a body that is read late is whole, though its response was collected meanwhile", async () => {
+  const host = await serve((_request, response) => void response.end(Buffer.alloc(300_000, "x")));
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const opened = await httpStore(`http://${host}`).open(ask("a"));
+  // What finalizers do is seen after a turn of the event loop.
+  for (let turn = 0; turn < 5; turn++) {
+    collect();
+    await new Promise(setImmediate);
+  }
+  assert.equal((await text(opened as OpenedFile)).length, 300_000);
 });

@@ -87,17 +87,18 @@ function read(response: Response, request: OpenRequest): OpenedFile | null | "st
   if (!response.ok || body === null) {
     throw unavailable(`${path} answered ${status} ${statusText}`.trimEnd());
   }
-  const content = pieces(body, path);
   if (status === 206) {
     const continues = Number(range?.[1] ?? Number.NaN) === from && from > 0;
     const hasChanged = validator !== null && current !== null && current !== validator;
     if (!continues || hasChanged) return "start over";
+    const content = piecesOf(body, path);
     return { offset: from, totalBytes: total, validator: current ?? validator, content };
   }
   // A body that was packed for the journey is unpacked by `fetch`, so its length says nothing.
   const isPlain = !headers.has("content-encoding");
   const length = headers.get("content-length");
   const totalBytes = isPlain && length !== null ? Number(length) : null;
+  const content = piecesOf(body, path);
   return { offset: 0, totalBytes, validator: isPlain ? current : null, content };
 }
 
@@ -105,6 +106,15 @@ function read(response: Response, request: OpenRequest): OpenedFile | null | "st
 function strongValidator(headers: Headers): string | null {
   const tag = headers.get("etag");
   return tag !== null && !tag.startsWith("W/") ? tag : headers.get("last-modified");
+}
+
+/**
+ * Takes hold of the body at once: one that nobody reads is ended, as if it were whole, when its
+ * response is collected as garbage.
+ */
+function piecesOf(body: AsyncIterable<Uint8Array>, path: string): AsyncIterable<Uint8Array> {
+  const iterator = body[Symbol.asyncIterator]();
+  return pieces({ [Symbol.asyncIterator]: () => iterator }, path);
 }
 
 async function* pieces(
