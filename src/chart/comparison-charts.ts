@@ -198,8 +198,11 @@ function longestEpochs(
 }
 
 /** All modes over worker counts; null, with the reason told, where there is only one count. */
-export function scalingAnalysis({ groups, subtitle }: Study, note: Note): Picture | null {
+export function scalingAnalysis(study: Study, note: Note): Picture | null {
   const name = "scaling_analysis";
+  const { subtitle } = study;
+  // A baseline has no workers to have more of.
+  const groups = study.groups.filter(({ mode }) => mode !== "baseline");
   const counts = [...new Set(groups.map(({ workers }) => workers))].sort((a, b) => a - b);
   if (counts.length < 2) {
     const what =

@@ -13,7 +13,7 @@ import type { Picture } from "./picture.js";
 import { renderPng, renderSvg } from "./render.js";
 import { ringLoadBalance } from "./ring-chart.js";
 import { stalenessHistogram, stepTimeSplit } from "./step-charts.js";
-import { type NamedGroup, type Note, type Study, studyOf } from "./study.js";
+import { type Note, type Study, studyOf } from "./study.js";
 import { type ThemeName, themes } from "./theme.js";
 import { accuracyVsTime, accuracyVsWork, runSheet, trainingCurves } from "./training-charts.js";
 
@@ -106,13 +106,12 @@ export function picturesOf(
 
 /** The sheet of each baseline, or of the only experiment there is. */
 function sheetsOf(study: Study, note: Note): (Picture | null)[] {
-  const isBaseline = ({ mode, label }: NamedGroup) =>
-    mode === "baseline" || /^baseline/i.test(label);
-  const baselines = study.groups.length === 1 ? study.groups : study.groups.filter(isBaseline);
+  const named = study.groups.filter(({ mode }) => mode === "baseline");
+  const baselines = study.groups.length === 1 ? study.groups : named;
   if (baselines.length === 0) note("baseline is not drawn: no result is of a baseline");
   return baselines.map((group) => {
     const name = baselines.length === 1 ? "baseline" : `baseline_${fileName(group.label)}`;
-    return runSheet(study, group, name, note);
+    return runSheet(group, name, note);
   });
 }
 

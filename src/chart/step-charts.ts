@@ -14,10 +14,20 @@ import {
 } from "./study.js";
 import { stepParts } from "./theme.js";
 
+/** Paceline tells so many lengths of staleness apart; a shorter list ends with its largest. */
+const countedPlaces = 128;
+/** Bars of one histogram; the last holds what lies past it. */
+const shownPlaces = 33;
+
 /** Shares of pushes by staleness, a panel for each experiment. */
-export function stalenessHistogram({ groups, subtitle }: Study, note: Note): Picture | null {
+export function stalenessHistogram(study: Study, note: Note): Picture | null {
   const name = "staleness_histogram";
-  const told = groups.filter(({ results }) => results.some(hasCounts));
+  const { subtitle } = study;
+  const groups = study.groups.filter(({ mode }) => mode !== "baseline");
+  // Workers in step are counted nowhere: a list without a count is one of zeros.
+  const told = groups.filter(({ results }) =>
+    results.some(({ stalenessCounts }) => stalenessCounts !== null),
+  );
   const stale = told.filter(({ results }) => results.some((result) => lastOf([result]) > 0));
   if (stale.length === 0) {
     const none = "no file counts its pushes by staleness";
@@ -38,15 +48,15 @@ export function stalenessHistogram({ groups, subtitle }: Study, note: Note): Pic
   const panels = sheets.map(
     ({ group, shares }): ColumnPanel => ({
       kind: "columns",
-      title: `${inTitle(group.label)}: mean ${meanText(group)}`,
+      title: sheets.length === 1 ? "" : `${inTitle(group.label)}: mean ${meanText(group)}`,
       heightPx: sheets.length > 2 ? 130 : 240,
       shape: "bar",
       xTitle: "staleness (versions)",
       y,
       columns: Array.from({ length: longest }, (_, staleness) => {
-        const share = shares[staleness] ?? { mean: 0, std: null, isLast: false };
+        const share = shares[staleness] ?? { mean: 0, std: null, isOpen: false };
         const { mode, simulated } = group;
-        const label = `${staleness}${share.isLast ? "+" : ""}`;
+        const label = `${staleness}${share.isOpen ? "+" : ""}`;
         return { label, mode, value: share.mean, std: share.std, texts: [], simulated };
       }),
     }),
@@ -73,7 +83,7 @@ function hasCounts({ stalenessCounts }: StudyResult): boolean {
   return stalenessCounts?.some((count) => count > 0) ?? false;
 }
 
-/** The largest staleness that was counted; the last count of a full list stands for more, too. */
+/** The largest staleness that was counted. */
 function lastOf(results: readonly StudyResult[]): number {
   return Math.max(
     0,
@@ -81,22 +91,37 @@ function lastOf(results: readonly StudyResult[]): number {
   );
 }
 
-function sharesOf({ results }: NamedGroup) {
-  const counted = results.filter(hasCounts);
-  const last = lastOf(counted);
+interface Share {
+  readonly mean: number;
+  readonly std: number | null;
+  /** It counts all above, too. */
+  readonly isOpen: boolean;
+}
+
+function sharesOf({ results }: NamedGroup): Share[] {
+  const counted = results.filter(hasCounts).map(({ stalenessCounts }) => folded(stalenessCounts!));
+  const last = Math.max(...counted.map((counts) => counts.findLastIndex((count) => count > 0)));
+  const isCut = results.some((result) => isOpen(result) || lastOf([result]) >= shownPlaces);
   return Array.from({ length: last + 1 }, (_, staleness) => {
-    const shares = counted.map(({ stalenessCounts }) => {
-      const sum = stalenessCounts!.reduce((total, count) => total + count, 0);
-      return (100 * (stalenessCounts![staleness] ?? 0)) / sum;
+    const shares = counted.map((counts) => {
+      const sum = counts.reduce((total, count) => total + count, 0);
+      return (100 * (counts[staleness] ?? 0)) / sum;
     });
     const { mean, std } = spreadOf(shares)!;
-    return { mean, std, isLast: isOpen(counted, staleness) };
+    return { mean, std, isOpen: isCut && staleness === last };
   });
 }
 
-/** Whether a staleness is the last of a list, which counts those above, too. */
-function isOpen(results: readonly StudyResult[], staleness: number): boolean {
-  return results.some(({ stalenessCounts }) => stalenessCounts!.length === staleness + 1);
+/** What lies past the last bar is in it. */
+function folded(counts: readonly number[]): number[] {
+  const shown = counts.slice(0, shownPlaces);
+  for (const count of counts.slice(shownPlaces)) shown[shownPlaces - 1]! += count;
+  return shown;
+}
+
+/** Whether the counts end where no more were told apart, so that the last stands for more. */
+function isOpen({ stalenessCounts }: StudyResult): boolean {
+  return stalenessCounts?.length === countedPlaces && stalenessCounts.at(-1)! > 0;
 }
 
 function meanStaleness({ results }: NamedGroup): number {
@@ -108,12 +133,14 @@ function meanStaleness({ results }: NamedGroup): number {
 }
 
 function meanText(group: NamedGroup): string {
-  const open = isOpen(group.results.filter(hasCounts), lastOf(group.results));
+  const open = group.results.some(isOpen);
   return `${open ? "at least " : ""}${threeDigits(meanStaleness(group))}`;
 }
 
 function stalenessTitle(groups: readonly NamedGroup[]): string {
-  if (groups.length === 1) return `Staleness of the pushes of ${inTitle(groups[0]!.label)}`;
+  const [first] = groups;
+  if (groups.length === 1)
+    return `Staleness of the pushes of ${inTitle(first!.label)}: mean ${meanText(first!)}`;
   const means = groups.map((group) => ({ label: group.label, mean: meanStaleness(group) }));
   const most = means.reduce((left, right) => (right.mean > left.mean ? right : left));
   const mean = threeDigits(most.mean);

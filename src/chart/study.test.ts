@@ -67,6 +67,62 @@ describe("what charts are made of", () => {
   });
 });
 
+describe("a baseline", () => {
+  const baseline = sampleResult("sync", 1, { name: "mlp-baseline-1w-001", bytesIn: 0 });
+  const results = [baseline, ...sampleSuite(["sync", "async"], [1, 2], 1)];
+  test("is no sync run with one worker, though its file says so", () => {
+    const { groups } = study(results);
+    assert.deepEqual(
+      groups.map(({ series }) => series),
+      ["baseline", "sync", "sync", "async", "async"],
+    );
+    const pictures = picturesOf({ results }, () => {});
+    const lines = (name: string) =>
+      pictures
+        .find((picture) => picture.name === name)!
+        .panels.flatMap((panel) => (panel.kind === "lines" ? panel.lines : []))
+        .map(({ label }) => label);
+    assert.ok(!lines("scaling_analysis").includes("baseline"));
+    assert.ok(lines("accuracy_vs_time").includes("mlp-baseline-1w-001"));
+  });
+  test("has its sheet, without a word of servers", () => {
+    const sheet = picturesOf({ results }, () => {}).find(({ name }) => name === "baseline");
+    assert.match(sheet!.title, /^mlp-baseline-1w-001: /);
+    assert.doesNotMatch(sheet!.subtitle, /server/);
+  });
+  test("is not what only has the word in its name", () => {
+    const { groups } = study([sampleResult("sync", 2, { name: "sync_2workers_baseline" })]);
+    assert.equal(groups[0]!.mode, "sync");
+  });
+});
+
+describe("staleness that ends before it is counted", () => {
+  const histogramOf = (counts: readonly number[]) => {
+    const results = [sampleResult("async", 2, { stalenessCounts: counts })];
+    const picture = picturesOf({ results }, () => {}).find(
+      ({ name }) => name === "staleness_histogram",
+    );
+    const [panel] = picture!.panels;
+    const columns = panel!.kind === "columns" ? panel!.columns : [];
+    return { title: picture!.title, columns };
+  };
+  const cases: readonly (readonly [string, readonly number[], string, number, RegExp])[] = [
+    ["a short list ends with its largest", [3, 0, 1], "2", 25, /mean 0\.500$/],
+    ["a full list stands for more", [...new Array(127).fill(1), 1], "32+", 75, /at least 63\.5$/],
+    ["a long tail is one bar", [50, ...new Array(49).fill(0), 50], "32+", 50, /mean 25\.0$/],
+  ];
+  for (const [name, counts, label, share, title] of cases) {
+    test(name, () => {
+      const histogram = histogramOf(counts);
+      const last = histogram.columns.at(-1)!;
+      assert.deepEqual([last.label, last.value], [label, share]);
+      assert.match(histogram.title, title);
+      const sum = histogram.columns.reduce((total, { value }) => total + value, 0);
+      assert.ok(Math.abs(sum - 100) < 1e-9, `${sum}`);
+    });
+  }
+});
+
 describe("numbers that are none", () => {
   const broken = sampleResult("sync", 2, {
     seconds: Number.NaN,

@@ -118,7 +118,9 @@ function cleaned(result: StudyResult, note: Note): StudyResult {
   const clean = {
     ...result,
     name: plainText(result.name),
-    mode: plainText(result.mode),
+    ...(isBaseline(result)
+      ? { mode: "baseline", servers: null }
+      : { mode: plainText(result.mode) }),
     model: result.model === null ? null : plainText(result.model),
     data: result.data === null ? null : plainText(result.data),
     seconds: known(result.seconds),
@@ -143,6 +145,15 @@ function cleaned(result: StudyResult, note: Note): StudyResult {
   };
   if (lost > 0) note(`${result.name}: ${lost} of its values are not finite and are not drawn`);
   return clean;
+}
+
+/**
+ * A run in one process, without servers. Its file has the protocol of the run that it is the like
+ * of, so that only its name and the bytes that no server received tell it from that one.
+ */
+function isBaseline({ name, mode, bytesIn }: StudyResult): boolean {
+  if (mode === "baseline") return true;
+  return /(^|[-_])baseline([-_]|$)/i.test(name) && (bytesIn === null || bytesIn === 0);
 }
 
 /** Signs that no font shows would make the picture unreadable for whoever draws it. */
@@ -189,7 +200,8 @@ const sharedSettings: readonly (readonly [path: string, text: (value: unknown) =
   ["epochs", (value) => (value === 1 ? "1 epoch" : `${value} epochs`)],
 ];
 
-function subtitleOf(results: readonly StudyResult[]): string {
+/** Model, data set and the settings that all of these share. */
+export function subtitleOf(results: readonly StudyResult[]): string {
   const told = (what: "model" | "data") => results.find((result) => result[what])?.[what] ?? null;
   const [model, data] = [told("model"), told("data")];
   const parts = [model !== null && data !== null ? `${model} on ${data}` : (model ?? data ?? "")];
@@ -199,7 +211,8 @@ function subtitleOf(results: readonly StudyResult[]): string {
     if (value !== undefined && value !== null && !differing.has(path))
       parts.push(plainText(text(value)));
   }
-  const servers = [...new Set(results.map((result) => result.servers))];
+  const served = results.filter(({ mode }) => mode !== "baseline");
+  const servers = [...new Set(served.map((result) => result.servers))];
   if (servers.length === 1 && servers[0] !== null)
     parts.push(servers[0] === 1 ? "1 server" : `${servers[0]} servers`);
   return parts.filter((part) => part !== "").join(" · ");

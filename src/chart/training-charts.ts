@@ -20,6 +20,7 @@ import {
   type Note,
   pointOf,
   type Study,
+  subtitleOf,
 } from "./study.js";
 
 const sheetHeightPx = 210;
@@ -39,12 +40,7 @@ const dashes: readonly (readonly number[])[] = [
 ];
 
 /** The sheet of one run (or of its repeats): loss, accuracies, epoch times, accuracy over time. */
-export function runSheet(
-  study: Study,
-  group: NamedGroup,
-  name: string,
-  note: Note,
-): Picture | null {
+export function runSheet(group: NamedGroup, name: string, note: Note): Picture | null {
   const panels = [
     lossPanel(group),
     accuracyPanel(group),
@@ -66,7 +62,7 @@ export function runSheet(
   return {
     name,
     title: `${inTitle(group.label)}${crowdedMark(group)}${reached}`,
-    subtitle: study.subtitle,
+    subtitle: subtitleOf(group.results),
     columns: 2,
     panels: drawn,
     captions: captionsFor([group], true),
