@@ -14,7 +14,14 @@ import { equalRanges } from "../dealing/cursor.js";
 import { referenceEngine } from "../engine/reference.js";
 import { bindStandalone } from "../engine/standalone.js";
 import { buildModel } from "../nn/models.js";
-import { type BaselineHooks, type BaselineProgress, runBaseline } from "./baseline-training.js";
+import {
+  assertBaselineStart,
+  type BaselineHooks,
+  type BaselineProgress,
+  type BaselineResult,
+  type BaselineStart,
+  runBaseline,
+} from "./baseline-training.js";
 import { layoutOf } from "./initial-state.js";
 
 let folder = "";
@@ -39,10 +46,15 @@ const spec: RunSpec = {
   chunkValues: 262_144,
 };
 
-function run(change: Partial<RunSpec> = {}, hooks: BaselineHooks = {}) {
+function run(change: Partial<RunSpec> = {}, hooks: BaselineHooks = {}, start?: BaselineStart) {
   let nowMs = 0;
   const parts = { dataset, engine: referenceEngine, nowMs: () => nowMs++ };
-  return runBaseline({ ...spec, ...change }, parts, hooks);
+  return runBaseline({ ...spec, ...change }, start ? { ...parts, start } : parts, hooks);
+}
+
+/** What a checkpoint keeps of a result. */
+function startFrom({ weights, state, marks, snapshot }: BaselineResult): BaselineStart {
+  return { state: { weights, state, marks }, resume: JSON.parse(JSON.stringify(snapshot)) };
 }
 
 /** Two epochs of plain SGD, written out on a model with a memory of its own. */
@@ -220,5 +232,84 @@ describe("training in one process", () => {
     assert.ok(result.globalSteps >= 1 && result.globalSteps < 6);
     const before = await run({ schedule, maxSteps: result.globalSteps });
     assert.deepEqual(result.weights, before.weights);
+  });
+});
+
+describe("training in one process that goes on from a checkpoint", () => {
+  const change: Partial<RunSpec> = {
+    updateRule: { ...spec.updateRule, name: "adamw", weightDecay: 0.01 },
+    input: { ...spec.input, augment: { cropPadding: 2, flip: true, standardise: false } },
+    schedule: { ...spec.schedule, name: "cosine" },
+    evaluateEvery: { unit: "step", count: 2 },
+  };
+  const stopAt = (step: number) => ({
+    afterStep: async ({ globalSteps }: BaselineProgress) => globalSteps === step,
+  });
+
+  // Steps 3 and 6 are the ends of the epochs; 2 and 4 are evaluated after the stop.
+  for (const step of [1, 2, 3, 4, 5, 6]) {
+    test(`stopped after step ${step} it ends in the bits and account of one life`, async () => {
+      const whole = await run(change);
+      const stopped = await run(change, stopAt(step));
+      assert.deepEqual([stopped.outcome, stopped.globalSteps], ["interrupted", step]);
+      const resumed = await run(change, {}, startFrom(stopped));
+      assert.equal(resumed.outcome, "done");
+      assert.deepEqual(resumed.weights, whole.weights);
+      assert.deepEqual(resumed.state, whole.state);
+      assert.deepEqual(resumed.marks, whole.marks);
+      const timeless = ({ evaluations }: BaselineResult) =>
+        evaluations.map(({ atSeconds, ...rest }) => rest);
+      assert.deepEqual(timeless(resumed), timeless(whole));
+      const accounts = ({ epochs }: BaselineResult) =>
+        epochs.map(({ epoch, examples, skipped }) => ({ epoch, examples, skipped }));
+      assert.deepEqual(accounts(resumed), accounts(whole));
+      resumed.epochs.forEach(({ trainLoss, trainAccuracyPercent }, index) => {
+        assert.ok(Math.abs(trainLoss - whole.epochs[index]!.trainLoss) < 1e-12);
+        assert.equal(trainAccuracyPercent, whole.epochs[index]!.trainAccuracyPercent);
+      });
+      // Counts of work are those of its own life.
+      assert.equal(resumed.server.updates, (6 - step) * resumed.server.chunks);
+    });
+  }
+
+  test("more epochs go on from the end of the first ones", async () => {
+    const schedule = { ...spec.schedule, totalExamples: 150 };
+    const whole = await run({ ...change, schedule, epochs: 3 });
+    const first = await run({ ...change, schedule, epochs: 2 });
+    const resumed = await run({ ...change, schedule, epochs: 3 }, {}, startFrom(first));
+    assert.deepEqual(resumed.weights, whole.weights);
+    assert.deepEqual(resumed.epochs.length, 3);
+  });
+
+  test("nothing is left to do after the last step", async () => {
+    const whole = await run(change);
+    const again = await run(change, {}, startFrom(whole));
+    assert.deepEqual(again.weights, whole.weights);
+    assert.deepEqual(again.evaluations, whole.evaluations);
+  });
+
+  test("another number of workers is refused within an epoch, not between two", async () => {
+    const within = startFrom(await run(change, stopAt(2)));
+    const other = { ...change, workersMin: 2, workersMax: 2 };
+    await assert.rejects(run(other, {}, within), {
+      code: "checkpoint",
+      message: /stands within an epoch of 3 workers and this run has 2: give --as-workers 3$/,
+    });
+    const between = startFrom(await run({ ...change, epochs: 1 }));
+    const { outcome, globalSteps } = await run({ ...other, epochs: 2 }, {}, between);
+    // Two workers have 25 examples each, 4 steps of 8.
+    assert.deepEqual([outcome, globalSteps], ["done", 3 + 4]);
+  });
+
+  test("a checkpoint whose chunks did not take every step together is refused", async () => {
+    const { state, resume } = startFrom(await run(change, stopAt(2)));
+    const [mark] = state.marks;
+    const apart = [mark!, { ...mark!, version: mark!.version + 1 }];
+    for (const marks of [apart, [{ ...mark!, sealedStep: -1 }]]) {
+      assert.throws(() => assertBaselineStart({ state: { ...state, marks }, resume }, 3), {
+        code: "checkpoint",
+        message: /did not keep step \(ssp or asp\): .*paceline train --resume/,
+      });
+    }
   });
 });

@@ -40,7 +40,16 @@ import { initialState, layoutOf } from "./initial-state.js";
 export interface BaselineParts {
   readonly dataset: Dataset;
   readonly engine: Engine;
+  /** What to go on from; a fresh start when left out. */
+  readonly start?: BaselineStart;
   nowMs(): number;
+}
+
+/** A checkpoint's content. */
+export interface BaselineStart {
+  readonly state: ModelState;
+  /** Null for a state that nothing was trained on. */
+  readonly resume: TrainingSnapshot | null;
 }
 
 /** Where the loop lets others in. */
@@ -80,7 +89,8 @@ export interface BaselineResult extends BaselineProgress, ModelState {
 /**
  * Trains as `spec.workersMax` workers would in BSP, whatever the spec's protocol, and in as many
  * steps. A loss or gradient that is not finite ends it as "failed".
- * @throws PacelineError `data` when the data set is not the spec's.
+ * @throws PacelineError `data` when the data set is not the spec's, `checkpoint` for a start that
+ *   was not trained in step, or stands within an epoch of another number of workers.
  */
 export async function runBaseline(
   spec: RunSpec,
@@ -125,13 +135,17 @@ class BaselineTraining {
   readonly #vectors: Vectors;
   readonly #job: ComputeJob;
   readonly #cursor: Cursor;
-  readonly #ledger = new EpochLedger(null);
+  readonly #ledger: EpochLedger;
   readonly #ranks: readonly number[];
   readonly #counts: Counts[];
-  readonly #evaluations: EvaluationRecord[] = [];
+  readonly #evaluations: EvaluationRecord[];
+  /** The epoch that the start stands in, until it is gone on with. */
+  #openCut: Cut | null = null;
   #epoch = 0;
-  #steps = 0;
-  #examples = 0;
+  /** Steps that the start has taken. */
+  readonly #stepsBefore: number;
+  #steps: number;
+  #examples: number;
   #pushes = 0;
   #updateSeconds = 0;
   #lr = 0;
@@ -141,7 +155,10 @@ class BaselineTraining {
     this.#parts = parts;
     this.#hooks = hooks;
     this.#layout = layoutOf(spec);
-    this.#cursor = new Cursor(spec);
+    const resume = parts.start?.resume ?? null;
+    this.#cursor = new Cursor(spec, resume?.cursor);
+    this.#ledger = new EpochLedger(resume);
+    this.#evaluations = [...(resume?.evaluations ?? [])];
     this.#ranks = Array.from({ length: spec.workersMax }, (_, rank) => rank);
     this.#counts = this.#ranks.map(() => ({
       clock: 0,
@@ -152,7 +169,14 @@ class BaselineTraining {
       inputSeconds: 0,
       computeSeconds: 0,
     }));
-    const start = initialState(spec, this.#layout);
+    const start = parts.start?.state ?? initialState(spec, this.#layout);
+    assertBaselineStart({ state: start, resume }, spec.workersMax);
+    const { version, examples } = start.marks[0]!;
+    this.#stepsBefore = version;
+    this.#steps = version;
+    this.#examples = examples;
+    this.#epoch = this.#cursor.latest?.epoch ?? 0;
+    this.#openCut = resume === null || openEpochOf(resume) === null ? null : this.#cursor.latest;
     const { values } = this.#layout;
     const vectorCount = 2 + start.state.length + this.#ranks.length;
     this.#arena = new Arena(vectorCount * (values + slotAlignmentValues));
@@ -191,11 +215,13 @@ class BaselineTraining {
 
   async #train(): Promise<RunOutcome> {
     this.#ledger.begin(this.#parts.nowMs());
-    if (this.#isDue(null)) this.#evaluate(false);
-    while (!this.#cursor.done) {
-      const cut = this.#cursor.cutNext(this.#ranks);
-      this.#epoch = cut.epoch;
-      this.#ledger.openEpoch(cut.epoch, this.#parts.nowMs());
+    // An epoch whose steps are all taken is closed before it is evaluated.
+    const isWithin = this.#openCut === null || this.#steps < this.#openCut.lastStep;
+    const isDone = this.#evaluations.some(({ step }) => step === this.#steps);
+    if (isWithin && !isDone && this.#isDue(null)) this.#evaluate(false);
+    while (this.#openCut !== null || !this.#cursor.done) {
+      const cut = this.#openCut ?? this.#cutNext();
+      this.#openCut = null;
       if (await this.#trainEpoch(cut)) return "interrupted";
       const skipped = this.#cursor.skipped(cut);
       const record = this.#ledger.closeEpoch(cut.epoch, skipped, this.#parts.nowMs());
@@ -206,6 +232,13 @@ class BaselineTraining {
       if (final || this.#isDue(cut.epoch + 1)) this.#evaluate(final);
     }
     return "done";
+  }
+
+  #cutNext(): Cut {
+    const cut = this.#cursor.cutNext(this.#ranks);
+    this.#epoch = cut.epoch;
+    this.#ledger.openEpoch(cut.epoch, this.#parts.nowMs());
+    return cut;
   }
 
   /** Takes the epoch's steps; true when it was asked to stop within. */
@@ -355,7 +388,7 @@ class BaselineTraining {
       versionMax: this.#steps,
       chunks,
       pushes: this.#pushes,
-      updates: chunks * this.#steps,
+      updates: chunks * (this.#steps - this.#stepsBefore),
       updateSeconds: this.#updateSeconds,
       stalenessSum: 0,
       stalenessCount: 0,
@@ -407,4 +440,33 @@ class BaselineTraining {
       details: { step: this.#steps, rank },
     });
   }
+}
+
+/**
+ * Refuses a start that this loop can't go on from: chunks that have not all taken every step, or an
+ * epoch cut for another number of workers.
+ * @throws PacelineError `checkpoint`.
+ */
+export function assertBaselineStart({ state, resume }: BaselineStart, workers: number): void {
+  const { version, examples } = state.marks[0]!;
+  const inStep = state.marks.every((mark) => {
+    const isAlike = mark.version === version && mark.examples === examples;
+    return isAlike && mark.sealedStep === version - 1;
+  });
+  if (!inStep) {
+    const sentence = "the checkpoint is of a run whose workers did not keep step (ssp or asp)";
+    const remedy = "go on with it by paceline train --resume, or choose one of --mode bsp";
+    throw new PacelineError("checkpoint", `${sentence}: ${remedy}`);
+  }
+  const cut = resume === null ? null : openEpochOf(resume);
+  if (cut === null || cut.shares.length === workers) return;
+  const sentence = `the checkpoint stands within an epoch of ${cut.shares.length} workers`;
+  const remedy = `give --as-workers ${cut.shares.length}`;
+  throw new PacelineError("checkpoint", `${sentence} and this run has ${workers}: ${remedy}`);
+}
+
+/** The epoch that a checkpoint stands in, or null between two. */
+function openEpochOf({ cursor, openEpochs }: TrainingSnapshot): Cut | null {
+  const latest = cursor.cuts.at(-1) ?? null;
+  return openEpochs.some(({ epoch }) => epoch === latest?.epoch) ? latest : null;
 }

@@ -157,7 +157,7 @@ export function classProbabilities(
   }
 }
 
-/** Of one example: softmax in double precision, less the largest logit so that no term overflows. */
+/** Of one example: softmax in double precision, less the largest logit: no term overflows. */
 function probabilities(logits: Float32Array): Float64Array {
   if (!logits.every(Number.isFinite)) {
     const sentence = `the model gives ${logits.find((value) => !Number.isFinite(value))} here`;

@@ -47,7 +47,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
     default: null,
     sentence: "go on from a checkpoint: auto, the name of a run, or a path",
     group: "keeping",
-    commands: runCommands,
+    commands: trainingCommands,
   },
   runDir: {
     name: "run-dir",
@@ -118,7 +118,7 @@ export const showingRows: OptionRows<ShowingOptions> = {
     default: false,
     sentence: "show what would run, and start nothing",
     group: "trying",
-    commands: ["train", "experiments"],
+    commands: ["train", "baseline", "experiments"],
   },
   fast: {
     name: "fast",

@@ -117,4 +117,52 @@ test("a baseline that is interrupted keeps a checkpoint of where it stands", asy
   const path = join(folder, "runs", "stopped", "checkpoints", `step-${step}`);
   const { manifest } = await readCheckpoint(path);
   assert.equal(manifest.chunks[0]!.version, Number(step));
+  assert.match(err, /go on with --resume stopped/);
+});
+
+test("a baseline that is resumed ends in the weights of one that was not stopped", async () => {
+  const choices = [...place, "--as-workers", "2", "-b", "20", "--optimizer", "momentum"];
+  const train = (...words: string[]) => call(...mlp, ...choices, ...words);
+  await train("--name", "whole", "-e", "3");
+  await train("--name", "parts", "-e", "1");
+  const { exitCode, err } = await train("--resume", "parts", "-e", "3");
+  assert.equal(exitCode, 0, err);
+  assert.match(err, /Epoch 2\/3 completed/);
+  assert.doesNotMatch(err, /Epoch 1\/3 completed/);
+  const [whole, parts] = await Promise.all(
+    ["whole", "parts"].map((name) =>
+      readCheckpoint(join(folder, "runs", name, "checkpoints", "step-30")),
+    ),
+  );
+  assert.deepEqual(parts!.weights, whole!.weights);
+  assert.deepEqual(parts!.state, whole!.state);
+  const { result } = await runOf("parts");
+  assert.equal(result.paceline.epochs.length, 3);
+  assert.equal(result.paceline.globalSteps, 30);
+});
+
+test("a baseline refuses a checkpoint it can't go on from and leaves the run be", async () => {
+  const choices = [...place, "--as-workers", "2", "-b", "20", "-e", "1"];
+  await call(...mlp, ...choices, "--name", "kept");
+  const config = await readFile(join(folder, "runs", "kept", "config.yaml"), "utf8");
+  const again = await call(...mlp, ...choices, "--resume", "kept", "--seed", "2");
+  assert.equal(again.exitCode, 6);
+  assert.match(again.err, /written with --seed 1 and this run has 2/);
+  const lost = await call(...mlp, ...choices, "--resume", "lost");
+  assert.equal(lost.exitCode, 6);
+  assert.match(lost.err, /--resume lost is neither a run in .*kept \(step 10\)/);
+  assert.equal(await readFile(join(folder, "runs", "kept", "config.yaml"), "utf8"), config);
+});
+
+test("baseline --dry-run tells one process's plan and starts nothing", async () => {
+  const runs = join(folder, "dry");
+  const words = [...mlp, ...place.slice(0, 2), "--run-dir", runs, "--as-workers", "4", "-b", "20"];
+  const { exitCode, out } = await call(...words, "--dry-run");
+  assert.equal(exitCode, 0);
+  assert.match(out, /^step {7}4 batches of 20, one process$/m);
+  assert.match(out, /^training {3}3 epochs of 5 steps, 15 updates$/m);
+  assert.doesNotMatch(out, /servers|workers/);
+  const { out: json } = await call(...words, "--dry-run", "--json");
+  assert.equal(JSON.parse(json).spec.workersMax, 4);
+  await assert.rejects(readdir(runs), { code: "ENOENT" });
 });

@@ -4,6 +4,7 @@
  */
 import { hostname } from "node:os";
 import {
+  assertBaselineStart,
   type BaselineProgress,
   type BaselineResult,
   runBaseline,
@@ -20,6 +21,7 @@ import { RunReport } from "../report/run-report.js";
 import { writeCheckpoint } from "../store/checkpoint.js";
 import type { JsonValue } from "../store/manifest.js";
 import { signalExitCode } from "./coordinator-process.js";
+import { dryRun } from "./dry-run.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
 import { type PreparedRun, prepareRun } from "./run-preparation.js";
 
@@ -28,12 +30,15 @@ const breathIntervalMs = 100;
 
 /** Runs the command; resolves to the exit code. */
 export async function baseline(options: ResolvedOptions, io: CommandIo): Promise<number> {
+  if (options.dryRun) return dryRun(asBsp(options), io, "baseline");
   const log = (line: string) => void (options.quiet || io.stderr.write(`${line}\n`));
   // Before the run's folder is made: broken data leaves no trace.
   const { data, dataDir, cacheDir, trainLimit, testLimit } = options;
   const place = { dataDir, cacheDir, trainLimit, testLimit, log };
   const dataset = await loadDataset(data ?? "", place);
-  const prepared = await prepareRun(asBsp(options), io.configText, "baseline");
+  const prepared = await prepareRun(asBsp(options), io.configText, "baseline", (start) =>
+    assertBaselineStart(start, options.asWorkers),
+  );
   try {
     return await train(prepared, dataset, options, io, log);
   } finally {
@@ -44,11 +49,11 @@ export async function baseline(options: ResolvedOptions, io: CommandIo): Promise
 /** The options of the BSP run that this is the like of. */
 function asBsp(options: ResolvedOptions): ResolvedOptions {
   const workers = { min: options.asWorkers, max: options.asWorkers };
-  return { ...options, mode: "bsp", workers, servers: 1, inject: [], resume: null };
+  return { ...options, mode: "bsp", workers, servers: 1, inject: [] };
 }
 
 async function train(
-  { job: { spec, layout }, directory }: PreparedRun,
+  { job: { spec, layout, resume }, state, directory }: PreparedRun,
   dataset: Dataset,
   options: ResolvedOptions,
   io: CommandIo,
@@ -75,11 +80,13 @@ async function train(
   try {
     const { nowMs } = processClock;
     const hooks = { onEvent: report.onEvent.bind(report), afterStep: breathe };
-    const result = await runBaseline(spec, { dataset, engine, nowMs }, hooks);
+    const start = { state, resume };
+    const result = await runBaseline(spec, { dataset, engine, start, nowMs }, hooks);
     report.onSnapshot(snapshotOf(spec, result));
     if (result.failure === null) {
       const path = await keep(result, { spec, layout }, directory.path);
-      log(`checkpoint of step ${result.globalSteps} in ${path}`);
+      const text = `checkpoint of step ${result.globalSteps} in ${path}`;
+      report.onEvent({ kind: "checkpoint", step: result.globalSteps, text });
     }
     return await report.finish(resultOf(result), signal);
   } finally {

@@ -11,7 +11,7 @@ import { trainableValues } from "../nn/model.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
 import { runSpecFrom } from "./run-spec.js";
 
-/** What `paceline train --dry-run --json` prints. */
+/** What `paceline train --dry-run --json` prints; a baseline is a server and its workers in one. */
 export interface DryRun {
   readonly spec: RunSpec;
   /** Trained values. */
@@ -29,9 +29,13 @@ export interface DryRun {
 }
 
 /** Prints the plan; exit code 0. */
-export async function dryRun(options: ResolvedOptions, io: CommandIo): Promise<number> {
+export async function dryRun(
+  options: ResolvedOptions,
+  io: CommandIo,
+  command: "train" | "baseline" = "train",
+): Promise<number> {
   const plan = await planRun(options, availableParallelism());
-  io.stdout.write(options.json ? `${JSON.stringify(plan)}\n` : printPlan(plan));
+  io.stdout.write(options.json ? `${JSON.stringify(plan)}\n` : printPlan(plan, command));
   return 0;
 }
 
@@ -73,23 +77,29 @@ export async function planRun(options: ResolvedOptions, cores: number): Promise<
   };
 }
 
-function printPlan(plan: DryRun): string {
+function printPlan(plan: DryRun, command: "train" | "baseline"): string {
   const { spec, loads } = plan;
   const examples = `${spec.trainExamples} training and ${spec.testExamples} test examples`;
   const { workersMin: min, workersMax: max } = spec;
   const loadTexts = Object.entries(loads).map(([server, values]) => `${server} ${values}`);
   const kept = plan.buffers === 0 ? "" : ` and ${plan.buffers} running`;
   const values = `${plan.parameters} trained${kept} values`;
-  const lines = [
-    `model      ${spec.model}, ${values} in ${plan.chunks} chunks`,
-    `data       ${spec.data}, ${examples}`,
+  const ofCluster = [
     `workers    ${max}, the run goes on with as few as ${min}; batch ${spec.batchSize} each`,
     `servers    ${spec.servers}: ${loadTexts.join(", ")} values`,
     `pace       ${spec.protocol.mode}`,
+  ];
+  const batches = max === 1 ? "a batch" : `${max} batches`;
+  const lines = [
+    `model      ${spec.model}, ${values} in ${plan.chunks} chunks`,
+    `data       ${spec.data}, ${examples}`,
+    ...(command === "train"
+      ? ofCluster
+      : [`step       ${batches} of ${spec.batchSize}, one process`]),
     `training   ${spec.epochs} epochs of ${plan.stepsPerEpoch} steps, ${plan.updates} updates`,
     `rule       ${spec.updateRule.name}, learning rate ${spec.schedule.lr} (${spec.schedule.name})`,
   ];
-  if (max > plan.cores)
+  if (max > plan.cores && command === "train")
     lines.push(`cores      ${plan.cores}, fewer than workers: expect no speed-up from them`);
   lines.push("Nothing was started; leave out --dry-run to train.");
   return `${lines.join("\n")}\n`;

@@ -28,11 +28,13 @@ export interface PreparedRun {
 /**
  * Prepares the run that the options describe, and makes its folder.
  * @param kind stands in a made-up name for how the run keeps pace.
+ * @param demandStart refuses, by throwing, a state that the run can't go on from.
  */
 export async function prepareRun(
   options: ResolvedOptions,
   configText: string,
   kind: string = options.mode,
+  demandStart: (start: Pick<PreparedRun, "state"> & Pick<Job, "resume">) => void = () => {},
 ): Promise<PreparedRun> {
   const { dataDir, cacheDir, trainLimit, testLimit } = options;
   const place = { dataDir, cacheDir, trainLimit, testLimit };
@@ -47,6 +49,9 @@ export async function prepareRun(
   const layout = layoutOf(draft);
   const resumed = await findCheckpoint(options, draft);
   if (resumed !== null) assertResumable(resumed.checkpoint, draft, layout);
+  const resume = (resumed?.checkpoint.manifest.cursor ?? null) as TrainingSnapshot | null;
+  const state = resumed === null ? initialState(draft, layout) : stateOf(resumed.checkpoint);
+  demandStart({ state, resume });
   const directory = await openRunDirectory({
     root: resumed?.root ?? options.runDir,
     name: options.name ?? resumed?.name ?? null,
@@ -56,17 +61,11 @@ export async function prepareRun(
   });
   const { name } = directory;
   const spec = { ...draft, name, run: `${name}-${randomBytes(4).toString("hex")}` };
-  const resume = (resumed?.checkpoint.manifest.cursor ?? null) as TrainingSnapshot | null;
-  const checkpoint = resumed?.checkpoint;
-  const state =
-    checkpoint === undefined
-      ? initialState(spec, layout)
-      : {
-          weights: checkpoint.weights,
-          state: checkpoint.state,
-          marks: checkpoint.manifest.chunks,
-        };
   return { job: { spec, layout, resume }, state, directory };
+}
+
+function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {
+  return { weights, state, marks: manifest.chunks };
 }
 
 interface Resumed {
