@@ -35,7 +35,7 @@ describe("documents", () => {
           const { name: long, short } = rowOf(key);
           return [`--${long}`, `--no-${long}`, ...(short === undefined ? [] : [`-${short}`])];
         });
-        const extra = (plan.extra ?? []).map(({ flags }) => flags.split(" ")[0]);
+        const extra = (plan.extra ?? []).flatMap(({ flags }) => flags.match(/--?[a-z-]+/g) ?? []);
         for (const word of words.filter((one) => /^--?[a-z]/.test(one))) {
           const flag = word.replace(/=.*$/, "");
           const isKnown = [...known, ...extra, "--set", "--help"].includes(flag);

@@ -141,7 +141,7 @@ describe("what can't be drawn is refused, and leaves nothing", () => {
     [
       "results of two data sets",
       { results: [...oneRun, otherData] },
-      /different data sets can't be compared: .*sync_1workers.json is of mnist, other.json of cifar10/,
+      /different data sets can't be .*sync_1workers.json is of mnist, other.json of cifar10/,
     ],
     ["results of two models", { results: [...oneRun, otherModel] }, /different models .* cnn6/],
     [
@@ -169,7 +169,7 @@ describe("what can't be drawn is refused, and leaves nothing", () => {
     await assert.rejects(draw({ results: oneRun, outputDir }), { code: "storage", message });
   });
   for (const verb of ["create", "write", "rename a file to"]) {
-    test(`a disk that fails at "${verb}": the picture before it stays, no half one does`, async () => {
+    test(`a disk that fails at "${verb}" leaves the picture before and no half one`, async () => {
       const outputDir = newFolder();
       let count = 0;
       const full = aroundFiles(diskFiles, async (what, path, action) => {

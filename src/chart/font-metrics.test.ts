@@ -37,7 +37,7 @@ describe("widths of text", () => {
   ] as const) {
     test(`"${text}" is drawn as wide as it is measured`, () => {
       const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="2000" height="100">
-        <text x="10" y="50" font-size="40" font-weight="${weight}">${text.replace("&", "")}</text></svg>`;
+        <text x="10" y="50" font-size="40" font-weight="${weight}">${text}</text></svg>`;
       const drawn = new Resvg(svg, { font }).innerBBox()!.width;
       const measured = textWidth(text, 40, weight === "bold");
       // Kerning and the letters' own side bearings are what differs.

@@ -48,10 +48,10 @@ export function stalenessHistogram(study: Study, note: Note): Picture | null {
   const panels = sheets.map(
     ({ group, shares }): ColumnPanel => ({
       kind: "columns",
-      title: sheets.length === 1 ? "" : `${inTitle(group.label)}: mean ${meanText(group)}`,
+      title: sheets.length === 1 ? "" : inTitle(group.label),
       heightPx: sheets.length > 2 ? 130 : 240,
       shape: "bar",
-      xTitle: "staleness (versions)",
+      xTitle: `staleness, mean ${meanText(group)}`,
       y,
       columns: Array.from({ length: longest }, (_, staleness) => {
         const share = shares[staleness] ?? { mean: 0, std: null, isOpen: false };
@@ -64,7 +64,7 @@ export function stalenessHistogram(study: Study, note: Note): Picture | null {
   const zero = told.filter((group) => !stale.includes(group)).map(({ label }) => label);
   const captions = captionsFor(stale, false);
   captions.push(
-    "Staleness: versions of a chunk between what a push was computed on and its arrival.",
+    "Staleness: versions of a chunk between the one that a push was computed on and its arrival.",
   );
   if (zero.length > 0)
     captions.push(`Not shown, as every push had staleness 0: ${zero.join(", ")}.`);

@@ -126,7 +126,8 @@ const sample = (x: number) =>
   `<svg width="200" height="60"><g transform="translate(10,20)"><g transform="translate(0,0)">
   <text transform="translate(0,10)" font-size="10px">width</text></g>
   <text text-anchor="end" transform="translate(${x},10)" font-size="10px">a &amp; b</text>
-  <text transform="translate(100,30) rotate(-90) translate(0,-2)" font-size="10px">up</text></g></svg>`;
+  <text transform="translate(100,30) rotate(-90) translate(0,-2)" font-size="10px">up</text>
+  </g></svg>`;
 
 test("boxes follow groups, anchors and turned text", () => {
   const [width, both, up] = textBoxes(sample(90)) as [TextBox, TextBox, TextBox];

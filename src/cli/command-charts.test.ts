@@ -155,6 +155,11 @@ describe("paceline charts refuses", () => {
     ["a folder of broken files", ["--results-dir", broken], /no results in .*: .* is not JSON/],
     ["a folder that is not there", ["--results-dir", join(root, "no")], /there is no folder .*no;/],
     ["a run that is not there", ["nowhere", "--run-dir", empty], /no run or file nowhere; give/],
+    [
+      "a misspelt flag of its own",
+      ["--result-dir", folder],
+      /no option --result-dir \(did you mean --results-dir\?\)/,
+    ],
     ["a misspelt theme", ["--theme", "drak"], /--theme drak is unknown \(did you mean dark\?\)/],
     ["a format that there is not", ["--format", "png,pdf"], /--format pdf is unknown/],
     ["no format", ["--format", ","], /--format names nothing/],

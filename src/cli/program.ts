@@ -162,7 +162,9 @@ function misread(error: CommanderError, argv: readonly string[]): PacelineError 
   switch (error.code) {
     case "commander.unknownOption": {
       const flag = quoted.replace(/=.*$/s, "");
-      const known = plan === undefined ? [] : keysOf(plan.options).map((key) => rowOf(key).name);
+      const own = plan?.extra?.flatMap(({ flags }) => flags.match(/(?<=--)[a-z-]+/g) ?? []) ?? [];
+      const rows = plan === undefined ? [] : keysOf(plan.options).map((key) => rowOf(key).name);
+      const known = [...rows, ...own];
       const hint = didYouMean(flag.replace(/^-+/, ""), known, "--");
       const command = plan === undefined ? "paceline" : `paceline ${plan.name}`;
       return usage(`${command} has no option ${flag}${hint}; see ${help}`);
