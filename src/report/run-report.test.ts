@@ -71,8 +71,10 @@ const told = [
   "Worker 0 registered with ID 0 (pid 10 on box)",
   "Worker 1 registered with ID 1 (pid 11 on box)",
   "training starts with 2 workers and 1 server",
-  "Epoch 1/2 completed: 2.00 s, loss 0.3123, accuracy 95.00%, 100 examples/s, 2 workers",
-  "Epoch 2/2 completed: 2.00 s, loss 0.3123, accuracy 96.00%, 100 examples/s, 2 workers",
+  "Epoch 1/2 completed: 2.00 s, loss 0.3123, train accuracy 88.00%, accuracy 95.00%, " +
+    "100 examples/s, 2 workers",
+  "Epoch 2/2 completed: 2.00 s, loss 0.3123, train accuracy 88.00%, accuracy 96.00%, " +
+    "100 examples/s, 2 workers",
   "Worker 0 completed training!",
   "Worker 1 completed training!",
   "result in runs/trial/result.json",
@@ -127,7 +129,7 @@ describe("without a terminal", () => {
 
 describe("an epoch's line", () => {
   const lines = (trial: Trial) =>
-    trial.err().map((line) => line.replace(/: .*?(accuracy [\d.]+%|examples).*/, " $1"));
+    trial.err().map((line) => line.replace(/: .*?((?<!train )accuracy [\d.]+%|examples).*/, " $1"));
 
   test("waits for its accuracy, and not for one that is not to come", () => {
     const trial = begin({ spec: { epochs: 4, evaluateEvery: { unit: "epoch", count: 2 } } });
@@ -182,11 +184,11 @@ describe("on a terminal", () => {
     report.onEvent(evaluation(0));
     const rest = trial.errText().slice(first.length);
     assert.deepEqual(visible(rest).split("\n"), [
-      "\rESC[1AESC[JEpoch        Time(s)       Loss  Accuracy(%)  Examples/s  Workers",
+      "\rESC[1AESC[JEpoch        Time(s)       Loss  Train(%)  Accuracy(%)  Examples/s  Workers",
       "[------------------------]   0%  epoch 1/2",
       "worker-0   computing step 0\rESC[1AESC[J" +
-        "---------  ---------  ---------  -----------  ----------  -------",
-      "1/2             2.00     0.3123        95.00         100        2",
+        "---------  ---------  ---------  --------  -----------  ----------  -------",
+      "1/2             2.00     0.3123     88.00        95.00         100        2",
       "epoch 1: 5 examples skipped",
       "",
     ]);

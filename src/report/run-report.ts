@@ -221,12 +221,13 @@ export class RunReport {
   #tellEpoch(record: EpochRecord, accuracyPercent: number | null): void {
     const { spec, options } = this.#setup;
     if (options.quiet) return;
-    const { seconds, examples, skipped, trainLoss } = record;
+    const { seconds, examples, skipped, trainLoss, trainAccuracyPercent } = record;
     const row = {
       epoch: record.epoch + 1,
       epochs: spec.epochs,
       seconds,
       loss: examples === 0 ? null : trainLoss,
+      trainAccuracyPercent: examples === 0 ? null : trainAccuracyPercent,
       accuracyPercent,
       examplesPerSecond: seconds > 0 ? examples / seconds : null,
       workers: Object.keys(record.workerSeconds).length,
@@ -340,6 +341,8 @@ function exitCodeOf({ outcome, code }: RunResult, signal: NodeJS.Signals | null)
 function epochSentence(row: Parameters<typeof epochTableRow>[0], skipped: number): string {
   const parts = [`${row.seconds.toFixed(2)} s`];
   if (row.loss !== null) parts.push(`loss ${row.loss.toFixed(4)}`);
+  const { trainAccuracyPercent: trained } = row;
+  if (trained !== null) parts.push(`train accuracy ${trained.toFixed(2)}%`);
   if (row.accuracyPercent !== null) parts.push(`accuracy ${row.accuracyPercent.toFixed(2)}%`);
   if (row.examplesPerSecond !== null) parts.push(`${row.examplesPerSecond.toFixed(0)} examples/s`);
   parts.push(`${row.workers} worker${row.workers === 1 ? "" : "s"}`);

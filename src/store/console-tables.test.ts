@@ -55,8 +55,9 @@ test("a summary of nothing is its heading", () => {
 
 test("epoch rows stand under their heading", () => {
   const epoch = { epoch: 1, epochs: 3, seconds: 12.345, loss: 0.31234, workers: 4 };
-  const known = { accuracyPercent: 94.5, examplesPerSecond: 4862.4 };
-  const unknown = { accuracyPercent: null, examplesPerSecond: Number.NaN, loss: null };
+  const known = { trainAccuracyPercent: 91.254, accuracyPercent: 94.5, examplesPerSecond: 4862.4 };
+  const nothing = { trainAccuracyPercent: null, accuracyPercent: null, loss: null };
+  const unknown = { ...nothing, examplesPerSecond: Number.NaN };
   assert.deepEqual(
     [
       ...epochTableHeading(),
@@ -64,10 +65,10 @@ test("epoch rows stand under their heading", () => {
       epochTableRow({ ...epoch, ...unknown, epoch: 10, epochs: 100 }),
     ],
     [
-      "Epoch        Time(s)       Loss  Accuracy(%)  Examples/s  Workers",
-      "---------  ---------  ---------  -----------  ----------  -------",
-      "1/3            12.35     0.3123        94.50        4862        4",
-      "10/100         12.35          -            -           -        4",
+      "Epoch        Time(s)       Loss  Train(%)  Accuracy(%)  Examples/s  Workers",
+      "---------  ---------  ---------  --------  -----------  ----------  -------",
+      "1/3            12.35     0.3123     91.25        94.50        4862        4",
+      "10/100         12.35          -         -            -           -        4",
     ],
   );
 });

@@ -17,12 +17,16 @@ export interface SummaryRow {
   };
 }
 
-/** A row of the epoch table. `loss` is the mean over the epoch's training examples. */
+/**
+ * A row of the epoch table. `loss` and `trainAccuracyPercent` are means over the epoch's training
+ * examples, taken before the model learned from each; `accuracyPercent` is of the test set.
+ */
 export interface EpochRow {
   readonly epoch: number;
   readonly epochs: number;
   readonly seconds: number;
   readonly loss: number | null;
+  readonly trainAccuracyPercent: number | null;
   readonly accuracyPercent: number | null;
   readonly examplesPerSecond: number | null;
   readonly workers: number;
@@ -47,6 +51,7 @@ const epochColumns: readonly Column[] = [
   { title: "Epoch", width: 9, left: true },
   { title: "Time(s)", width: 9 },
   { title: "Loss", width: 9 },
+  { title: "Train(%)", width: 8 },
   { title: "Accuracy(%)", width: 11 },
   { title: "Examples/s", width: 10 },
   { title: "Workers", width: 7 },
@@ -80,6 +85,7 @@ export function epochTableRow(row: EpochRow): string {
     `${row.epoch}/${row.epochs}`,
     fixed(row.seconds, 2),
     fixed(row.loss, 4),
+    fixed(row.trainAccuracyPercent, 2),
     fixed(row.accuracyPercent, 2),
     fixed(row.examplesPerSecond, 0),
     String(row.workers),
