@@ -71,7 +71,10 @@ test("sizes are the official ones where there are no files", async () => {
 test("an unknown name and a limit of 0 are usage errors that say what is allowed", async () => {
   const names = ["mnist", "mnist-parity", "fashion-mnist", "cifar10", "cifar100"];
   assert.deepEqual(datasetNames, [...names, "cifar100-coarse"]);
-  const unknown = { code: "usage", message: /"mnits" is unknown; .* mnist, mnist-parity, fa/ };
+  const unknown = {
+    code: "usage",
+    message: /"mnits" is unknown \(did.*\); .* mnist, mnist-parity, fa/,
+  };
   await assert.rejects(inspectDataset("mnits", { dataDir }), unknown);
   await assert.rejects(inspectDataset("constructor", { dataDir }), { code: "usage" });
   await assert.rejects(loadDataset("mnits", { dataDir }), unknown);

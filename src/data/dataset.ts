@@ -19,8 +19,10 @@ import {
   countCifar,
   readCifar,
 } from "./cifar.js";
+import { classNames } from "./class-names.js";
 import { fashionMnistArchive } from "./fashion.js";
 import { countIdxSplit, type IdxArchive, mnistArchive, readIdxSplit } from "./mnist.js";
+import { findOwn, inspectOwn, loadOwn, type OwnPlace, ownClassNames } from "./own-dataset.js";
 import { type Dataset, MemorySplit } from "./split.js";
 
 /** What every process of a run must know of its data set, whether it has the files or not. */
@@ -113,7 +115,7 @@ const definitions: Readonly<Record<string, Definition>> = {
   "cifar100-coarse": cifar(cifar100Archive, 0, cifar100Colours),
 };
 
-/** The names that `loadDataset` knows. */
+/** The names of the built-in data sets; any other is that of a folder of one's own. */
 export const datasetNames: readonly string[] = Object.keys(definitions);
 
 /**
@@ -124,8 +126,9 @@ export async function inspectDataset(
   name: string,
   options: DatasetOptions,
 ): Promise<DatasetFacts & { readonly train: number; readonly test: number }> {
-  const definition = definitionOf(name);
   checkLimits(options);
+  if (!isBuiltIn(name)) return inspectOwn(await findOwn(name, options, datasetNames), options);
+  const definition = definitionOf(name);
   const { archive, classes, shape, mean, std, blockExamples } = definition;
   const paths = await locateArchive(archive, options);
   return {
@@ -141,16 +144,33 @@ export async function inspectDataset(
 
 /** Sees to it that the files are on this machine, so that members need not fetch them each. */
 export async function prepareDataset(name: string, options: ArchiveOptions): Promise<void> {
-  await ensureArchive(definitionOf(name).archive, options);
+  if (!isBuiltIn(name)) await findOwn(name, options, datasetNames);
+  else await ensureArchive(definitionOf(name).archive, options);
 }
 
-/** The files that a data set is made of. Throws "usage" for an unknown name. */
+/** Whether this is the name of a built-in data set. */
+export function isBuiltIn(name: string): boolean {
+  return Object.hasOwn(definitions, name);
+}
+
+/** What the labels 0, 1, ... stand for; null for a set of one's own that is not here. */
+export async function classNamesOf(
+  name: string,
+  place: OwnPlace,
+): Promise<readonly string[] | null> {
+  if (isBuiltIn(name)) return classNames(name);
+  const own = await findOwn(name, place, datasetNames).catch(() => null);
+  return own === null ? null : ownClassNames(own);
+}
+
+/** The files of a built-in data set. Throws "usage" for an unknown name. */
 export function archiveOf(name: string): FileArchive {
   return definitionOf(name).archive;
 }
 
 /** Whether the files are in one of the folders, so that nothing has to be fetched. */
 export async function datasetIsHere(name: string, options: ArchiveOptions): Promise<boolean> {
+  if (!isBuiltIn(name)) return (await findOwn(name, options, datasetNames)) !== null;
   return (await locateArchive(definitionOf(name).archive, options)) !== null;
 }
 
@@ -160,10 +180,15 @@ export async function datasetIsHere(name: string, options: ArchiveOptions): Prom
  * fails.
  */
 export async function loadDataset(name: string, options: DatasetOptions): Promise<Dataset> {
-  const definition = definitionOf(name);
   checkLimits(options);
+  if (!isBuiltIn(name)) {
+    const own = await findOwn(name, options, datasetNames);
+    return loadOwn(own, options, options.log ?? (() => {}));
+  }
+  const definition = definitionOf(name);
+  const { classes, shape } = definition;
   const paths = await ensureArchive(definition.archive, options);
-  const valueCount = definition.shape.reduce((product, extent) => product * extent, 1);
+  const valueCount = shape[0] * shape[1] * shape[2];
   const load = async (split: SplitName, limit: number | null | undefined) => {
     const stored = await definition.read(paths, split);
     const count = limited(stored.labels.length, limit);
@@ -172,11 +197,11 @@ export async function loadDataset(name: string, options: DatasetOptions): Promis
   };
   const train = await load("train", options.trainLimit);
   const test = await load("test", options.testLimit);
-  return { name, train, test };
+  return { name, classes, shape, train, test };
 }
 
 function definitionOf(name: string): Definition {
-  const definition = Object.hasOwn(definitions, name) ? definitions[name] : undefined;
+  const definition = isBuiltIn(name) ? definitions[name] : undefined;
   if (definition !== undefined) return definition;
   const message = `data set "${name}" is unknown; choose one of ${datasetNames.join(", ")}`;
   throw new PacelineError("usage", message);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import jpeg from "jpeg-js";
 import { PNG } from "pngjs";
-import { asShape, readPicture } from "./picture.js";
+import { asShape, readPicture, readPictureShape } from "./picture.js";
 
 let folder = "";
 
@@ -99,6 +99,32 @@ test("a picture of another size is refused with both sizes", () => {
     code: "data",
     message: `${message}; resize it first`,
   });
+});
+
+test("the head alone tells the shape, also behind a large preview", async () => {
+  const photo = { width: 8, height: 16, data: Buffer.alloc(512, 200) };
+  const bytes = jpeg.encode(photo, 90).data;
+  const parts = Array.from({ length: 2 }, () => {
+    const part = Buffer.alloc(2 + 65_535);
+    part.writeUInt32BE(0xffe1ffff);
+    return part;
+  });
+  const behind = Buffer.concat([bytes.subarray(0, 2), ...parts, bytes.subarray(2)]);
+  const files = { "a.png": png(0), "b.png": png(6), "c.jpg": greyJpeg, "d.jpg": behind };
+  const shapes = [];
+  for (const [name, content] of Object.entries(files)) {
+    const path = await kept(name, content);
+    shapes.push(await readPictureShape(path));
+    assert.deepEqual(shapes.at(-1), (await readPicture(path)).shape);
+  }
+  assert.deepEqual(shapes, [
+    [1, 2, 3],
+    [3, 2, 3],
+    [1, 2, 3],
+    [3, 16, 8],
+  ]);
+  const text = readPictureShape(await kept("e.png", Buffer.alloc(70_000, 65)));
+  await assert.rejects(text, { code: "data", message: /e\.png is no PNG or JPEG/ });
 });
 
 const whole = png(2);

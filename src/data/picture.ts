@@ -3,12 +3,15 @@
  * their names. Grey files have one channel, all others three; opacity is left out. Nothing is ever
  * resized: which pixels a model sees is its owner's choice.
  */
-import { readFile, stat } from "node:fs/promises";
+import { open, readFile, stat } from "node:fs/promises";
 import { dataError, messageOf } from "../archive/file-content.js";
+import { PacelineError } from "../errors.js";
 
 /** A larger file is refused before it is read, more pixels before they are unpacked. */
 const fileBytesMax = 64 << 20;
 const pixelCountMax = 64 << 20;
+/** The head is nearly always within these bytes. */
+const headBytes = 1 << 16;
 
 /** (C, H, W) of pixels. */
 export type PictureShape = readonly [number, number, number];
@@ -30,27 +33,20 @@ interface Head {
 /** Reads a picture. Throws "data" for a file that can't be read, is none, is broken or is huge. */
 export async function readPicture(path: string): Promise<Picture> {
   const bytes = await readWhole(path);
-  const isPng = bytes.length >= 4 && bytes.readUInt32BE(0) === 0x89504e47;
-  const isJpeg = bytes.length >= 3 && bytes.readUIntBE(0, 3) === 0xffd8ff;
-  if (!isPng && !isJpeg) {
-    const start = bytes.subarray(0, 4).toString("hex");
-    const found = bytes.length === 0 ? "is empty" : `is no PNG or JPEG (it begins with ${start})`;
-    throw dataError(path, `${found}; convert it, or move it elsewhere`);
-  }
-  const head = isPng ? pngHead(bytes) : jpegHead(bytes);
-  if (head === null) throw broken(path, isPng, "its head is cut off");
-  const pixelCount = head.width * head.height;
-  if (pixelCount === 0 || pixelCount > pixelCountMax) {
-    const size = `has ${head.width} x ${head.height} pixels`;
-    throw dataError(path, `${size} where 1 to ${pixelCountMax} are allowed; make it smaller`);
-  }
+  const head = headOf(bytes, path);
   try {
-    const colours = isPng ? await decodePng(bytes) : await decodeJpeg(bytes);
-    if (colours.length !== 4 * pixelCount) throw new Error("pixels are missing");
+    const colours = isPng(bytes) ? await decodePng(bytes) : await decodeJpeg(bytes);
+    if (colours.length !== 4 * head.width * head.height) throw new Error("pixels are missing");
     return planes(colours, head);
   } catch (cause) {
-    throw broken(path, isPng, messageOf(cause), cause);
+    throw broken(path, bytes, messageOf(cause), cause);
   }
+}
+
+/** The shape that `readPicture` would give, from the head of the file alone. Throws likewise. */
+export async function readPictureShape(path: string): Promise<PictureShape> {
+  const { isGrey, width, height } = await readHead(path);
+  return [isGrey ? 1 : 3, height, width];
 }
 
 /**
@@ -84,15 +80,62 @@ export function asShape(picture: Picture, shape: PictureShape, path: string): Pi
   return { pixels: grey, shape };
 }
 
+async function readHead(path: string): Promise<Head> {
+  const start = Buffer.alloc(headBytes);
+  let bytesRead = 0;
+  try {
+    const handle = await open(path);
+    try {
+      ({ bytesRead } = await handle.read(start, 0, headBytes, 0));
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
+  try {
+    return headOf(start.subarray(0, bytesRead), path);
+  } catch (thrown) {
+    if (bytesRead < headBytes || !(thrown instanceof PacelineError)) throw thrown;
+    // A picture may carry another, small one, or a profile of colours, before its own head.
+    return headOf(await readWhole(path), path);
+  }
+}
+
+/** Throws "data" unless the bytes begin as a picture of an acceptable size does. */
+function headOf(bytes: Buffer, path: string): Head {
+  const isJpeg = bytes.length >= 3 && bytes.readUIntBE(0, 3) === 0xffd8ff;
+  if (!isPng(bytes) && !isJpeg) {
+    const start = bytes.subarray(0, 4).toString("hex");
+    const found = bytes.length === 0 ? "is empty" : `is no PNG or JPEG (it begins with ${start})`;
+    throw dataError(path, `${found}; convert it, or move it elsewhere`);
+  }
+  const head = isJpeg ? jpegHead(bytes) : pngHead(bytes);
+  if (head === null) throw broken(path, bytes, "its head is cut off");
+  const { width, height } = head;
+  const pixelCount = width * height;
+  if (pixelCount > 0 && pixelCount <= pixelCountMax) return head;
+  const size = `has ${width} x ${height} pixels`;
+  throw dataError(path, `${size} where 1 to ${pixelCountMax} are allowed; make it smaller`);
+}
+
 async function readWhole(path: string): Promise<Buffer> {
   try {
     const { size } = await stat(path);
     if (size <= fileBytesMax) return await readFile(path);
   } catch (cause) {
-    const remedy = "check that it exists and may be read";
-    throw dataError(path, `can't be read (${messageOf(cause)}); ${remedy}`, cause);
+    throw unreadable(path, cause);
   }
   throw dataError(path, `is larger than ${fileBytesMax} bytes; make the picture smaller`);
+}
+
+function isPng(bytes: Buffer): boolean {
+  return bytes.length >= 4 && bytes.readUInt32BE(0) === 0x89504e47;
+}
+
+function unreadable(path: string, cause: unknown) {
+  const remedy = "check that it exists and may be read";
+  return dataError(path, `can't be read (${messageOf(cause)}); ${remedy}`, cause);
 }
 
 async function decodePng(bytes: Buffer): Promise<Uint8Array> {
@@ -141,7 +184,7 @@ function jpegHead(bytes: Buffer): Head | null {
   return null;
 }
 
-function broken(path: string, isPng: boolean, reason: string, cause?: unknown) {
-  const kind = isPng ? "PNG" : "JPEG";
+function broken(path: string, bytes: Buffer, reason: string, cause?: unknown) {
+  const kind = isPng(bytes) ? "PNG" : "JPEG";
   return dataError(path, `is a broken ${kind} (${reason}); replace it or take it away`, cause);
 }

@@ -2,7 +2,8 @@
  * Writes small, valid files in the formats of MNIST and CIFAR for tests and trials without the real
  * data. Of MNIST each class is a few soft blobs at seeded places; an image is its class's picture
  * moved by up to a pixel, dimmed and speckled, so that a linear model learns both the digit and its
- * parity from a few hundred. Of CIFAR each class is a hue with stripes of one direction.
+ * parity from a few hundred. Of CIFAR each class is a hue with stripes of one direction. In a
+ * folder of pictures each class is a bright bar at a height of its own.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -78,6 +79,35 @@ export async function writeSampleCifar(
       const bytes = Buffer.concat(records);
       if (packed === true) await writeFile(join(target, `${name}.gz`), gzipSync(bytes));
       else await writeFile(join(target, name), bytes);
+    }
+  }
+}
+
+/** Writes a folder of grey PNG files, 12 x 12, to `<folder>/<name>/{train,test}/<class>/`. */
+export async function writeSamplePictures(
+  folder: string,
+  name: string,
+  { train, test, seed }: SampleOptions,
+): Promise<void> {
+  const { PNG } = await import("pngjs");
+  const names = ["bottom", "middle", "top"];
+  const side = 12;
+  for (const [split, count] of Object.entries({ train, test })) {
+    const random = new Random(seed, "sample-pictures", split);
+    for (let index = 0; index < count; index++) {
+      const label = index % names.length;
+      const target = join(folder, name, split, names[label] as string);
+      await mkdir(target, { recursive: true });
+      const image = new PNG({ width: side, height: side });
+      const first = 1 + 4 * (names.length - 1 - label);
+      for (let at = 0; at < side * side; at++) {
+        const row = Math.floor(at / side);
+        const base = row >= first && row < first + 2 ? 180 : 20;
+        image.data.fill(base + random.below(60), 4 * at, 4 * at + 3);
+        image.data[4 * at + 3] = 255;
+      }
+      const bytes = PNG.sync.write(image, { colorType: 0 });
+      await writeFile(join(target, `${String(index).padStart(4, "0")}.png`), bytes);
     }
   }
 }

@@ -25,8 +25,14 @@ export interface Split {
 /** Training and test examples. */
 export interface Dataset {
   readonly name: string;
+  /** Labels are 0 to classes - 1. */
+  readonly classes: number;
+  /** (C, H, W) of one example. */
+  readonly shape: readonly [number, number, number];
   readonly train: Split;
   readonly test: Split;
+  /** Closes files that are open; reading opens them again. */
+  close?(): void;
 }
 
 /** A split whose pixels are all in memory. */

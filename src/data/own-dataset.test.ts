@@ -1,0 +1,150 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { ShardWriter } from "../shards/shard-writer.js";
+import {
+  classNamesOf,
+  datasetIsHere,
+  datasetNames,
+  inspectDataset,
+  loadDataset,
+  prepareDataset,
+} from "./dataset.js";
+import { findOwn, listOwn, verifyOwn } from "./own-dataset.js";
+import { writeSampleMnist, writeSamplePictures } from "./sample-files.js";
+
+let dataDir = "";
+let cacheDir = "";
+
+before(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), "paceline-own-"));
+  cacheDir = await mkdtemp(join(tmpdir(), "paceline-own-cache-"));
+  await writeSamplePictures(dataDir, "bars", { train: 30, test: 9, seed: 1 });
+  await writeSampleMnist(dataDir, { train: 20, test: 10, seed: 1 });
+  await mkdir(join(dataDir, "notes"));
+  await writeShards("flags");
+});
+
+after(async () => {
+  await rm(dataDir, { recursive: true, force: true });
+  await rm(cacheDir, { recursive: true, force: true });
+});
+
+async function writeShards(name: string): Promise<string> {
+  const facts = { classNames: ["red", "blue"], shape: [3, 2, 2] as const, shardExamples: 8 };
+  const folder = join(cacheDir, name);
+  const writer = await ShardWriter.begin(folder, facts);
+  for (let i = 0; i < 20; i++) await writer.add("train", i % 2, new Uint8Array(12).fill(i));
+  for (let i = 0; i < 10; i++) await writer.add("test", i % 2, new Uint8Array(12).fill(i));
+  await writer.finish({ mean: [0.1, 0.2, 0.3], std: [0.4, 0.5, 0.6] });
+  return folder;
+}
+
+test("a folder of pictures is a data set by its name", async () => {
+  const facts = await inspectDataset("bars", { dataDir, cacheDir, trainLimit: 12 });
+  const { mean, std, ...rest } = facts;
+  assert.deepEqual(rest, { classes: 3, shape: [1, 12, 12], blockExamples: 0, train: 12, test: 9 });
+  assert.ok(mean[0]! > 0.2 && mean[0]! < 0.4 && std[0]! > 0.1, `${mean} ${std}`);
+  const { train, test: tests, ...set } = await loadDataset("bars", { dataDir, trainLimit: 12 });
+  assert.deepEqual(set, { name: "bars", classes: 3, shape: [1, 12, 12] });
+  assert.deepEqual([train.count, tests.count], [12, 9]);
+  assert.deepEqual(await classNamesOf("bars", { dataDir }), ["bottom", "middle", "top"]);
+  const again = await inspectDataset("bars", { dataDir, trainLimit: 12 });
+  assert.deepEqual([again.mean, again.std], [mean, std]);
+});
+
+test("a sharded folder is one too, in the cache folder as well", async () => {
+  const options = { dataDir, cacheDir, trainLimit: 11 };
+  assert.deepEqual(await inspectDataset("flags", options), {
+    classes: 2,
+    shape: [3, 2, 2],
+    mean: [0.1, 0.2, 0.3],
+    std: [0.4, 0.5, 0.6],
+    blockExamples: 8,
+    train: 11,
+    test: 10,
+  });
+  const { train, test: tests, close, ...set } = await loadDataset("flags", options);
+  assert.deepEqual(set, { name: "flags", classes: 2, shape: [3, 2, 2] });
+  assert.deepEqual([train.count, tests.count], [11, 10]);
+  const pixels = new Uint8Array(12);
+  train.read([9], 0, 1, pixels, new Int32Array(1));
+  assert.equal(pixels[11], 9);
+  close?.();
+  train.read([10], 0, 1, pixels, new Int32Array(1));
+  assert.equal(pixels[11], 10);
+  close?.();
+  assert.deepEqual(await classNamesOf("flags", { cacheDir }), ["red", "blue"]);
+});
+
+test("own sets are listed with their kind; built-in ones and other folders are not", async () => {
+  const sets = await listOwn({ dataDir, cacheDir }, datasetNames);
+  assert.deepEqual(
+    sets.map(({ name, kind }) => [name, kind]),
+    [
+      ["bars", "pictures"],
+      ["flags", "shards"],
+    ],
+  );
+  assert.deepEqual(await listOwn({ dataDir: "https://example.org/data" }, datasetNames), []);
+});
+
+test("an unknown name is told with what is near, what there is and where to put it", async () => {
+  await assert.rejects(inspectDataset("bras", { dataDir, cacheDir }), (error: Error) => {
+    assert.match(error.message, /"bras" is unknown \(did you mean bars\?\); choose one of mnist, /);
+    const places = `put your own in ${join(dataDir, "bras")} or ${join(cacheDir, "bras")}`;
+    assert.ok(error.message.endsWith(`bars, flags, or ${places}`), error.message);
+    return true;
+  });
+  const near = { code: "usage", message: /\(did you mean mnist\?\).*put your own in <data-dir>/ };
+  await assert.rejects(loadDataset("mnits", {}), near);
+  await assert.rejects(prepareDataset("mnits", { dataDir }), { code: "usage" });
+  await assert.rejects(datasetIsHere("mnits", { dataDir }), { code: "usage" });
+  assert.equal(await classNamesOf("mnits", { dataDir }), null);
+});
+
+test("a name that leaves the folder is unknown, whatever lies there", async () => {
+  for (const name of ["../bars", "/bars", "..", "", ".hidden", "a/b"]) {
+    const options = { dataDir: join(dataDir, "mnist"), cacheDir };
+    await assert.rejects(inspectDataset(name, options), { code: "usage" }, name);
+  }
+});
+
+test("a folder that is no data set says what it lacks", async () => {
+  const message = /notes holds neither dataset\.json nor a folder train; put pictures there as/;
+  await assert.rejects(inspectDataset("notes", { dataDir }), { code: "data", message });
+});
+
+test("own sets that are here are said to be", async () => {
+  assert.equal(await datasetIsHere("bars", { dataDir }), true);
+  await prepareDataset("flags", { cacheDir });
+});
+
+test("verifying checks every picture and every shard", async () => {
+  await writeSamplePictures(dataDir, "worn", { train: 12, test: 6, seed: 1 });
+  const broken = join(dataDir, "worn", "train", "top", "0002.png");
+  await truncate(broken, 60);
+  const pictures = await verifyOwn(await findOwn("worn", { dataDir }, datasetNames));
+  assert.equal(pictures.fileCount, 18);
+  assert.equal(pictures.problems.length, 1);
+  assert.match(pictures.problems[0]!, /0002\.png is a broken PNG/);
+  assert.deepEqual(
+    (await verifyOwn(await findOwn("bars", { dataDir }, datasetNames))).problems,
+    [],
+  );
+
+  const folder = await writeShards("torn");
+  const own = await findOwn("torn", { cacheDir }, datasetNames);
+  assert.deepEqual((await verifyOwn(own)).problems, []);
+  const path = join(folder, "train-00001.bin");
+  const bytes = await readFile(path);
+  bytes[5]! ^= 255;
+  await writeFile(path, bytes);
+  const shards = await verifyOwn(own);
+  assert.equal(shards.bytes, 30 * 14);
+  assert.match(shards.problems.join(), /^[^,]*train-00001\.bin has SHA-256 \w+, not \w+; copy/);
+  await writeFile(join(folder, "dataset.json"), "{}");
+  assert.match((await verifyOwn(own)).problems.join(), /dataset\.json is none of a sharded set/);
+});

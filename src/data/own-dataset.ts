@@ -1,0 +1,186 @@
+/**
+ * Data sets of one's own: a folder of the set's name in the data folder, or in the cache folder,
+ * that is sharded (it has `dataset.json`) or holds pictures by class (it has `train/`). What every
+ * process must know of a set follows from the folder alone.
+ */
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { dataError } from "../archive/file-content.js";
+import { isRemote } from "../archive/remote-store.js";
+import { PacelineError, toPacelineError } from "../errors.js";
+import { indexName, readShardIndex, verifyShards } from "../shards/shard-index.js";
+import { openShards } from "../shards/sliced-split.js";
+import { didYouMean } from "../suggest.js";
+import type { DatasetFacts, SplitLimits } from "./dataset.js";
+import { loadPictures, measurePictures, scanPictures } from "./image-folder.js";
+import { readPicture } from "./picture.js";
+import { type Dataset, MemorySplit } from "./split.js";
+
+/** A set of one's own that was found. */
+export interface OwnDataset {
+  readonly name: string;
+  readonly kind: "shards" | "pictures";
+  readonly folder: string;
+}
+
+/** The folders to look in. */
+export interface OwnPlace {
+  readonly dataDir?: string | null | undefined;
+  readonly cacheDir?: string | null | undefined;
+}
+
+/** Facts and counts, as `inspectDataset` tells them. */
+export type OwnFacts = DatasetFacts & { readonly train: number; readonly test: number };
+
+/** What a data set's name looks like; it is the name of a folder. */
+export const ownName = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+
+/**
+ * Finds the set of this name.
+ * @param builtIn the names that need no folder.
+ * @throws PacelineError `usage` where there is no such set, `data` where its folder is none.
+ */
+export async function findOwn(
+  name: string,
+  place: OwnPlace,
+  builtIn: readonly string[],
+): Promise<OwnDataset> {
+  const roots = rootsOf(place);
+  for (const root of ownName.test(name) ? roots : []) {
+    const folder = join(root, name);
+    const kind = await kindOf(folder);
+    if (kind !== null) return { name, kind, folder };
+    if (await isFolder(folder)) {
+      const missing = `holds neither ${indexName} nor a folder train`;
+      throw dataError(folder, `${missing}; put pictures there as train/CLASS/ and test/CLASS/`);
+    }
+  }
+  const own = (await listOwn(place, builtIn)).map((set) => set.name);
+  const hint = didYouMean(name, [...builtIn, ...own]);
+  const places = roots.map((root) => join(root, ownName.test(name) ? name : "NAME"));
+  const where = places.length > 0 ? places.join(" or ") : "<data-dir>/NAME and give --data-dir";
+  const remedy = `choose one of ${[...builtIn, ...own].join(", ")}, or put your own in ${where}`;
+  throw new PacelineError("usage", `data set "${name}" is unknown${hint}; ${remedy}`);
+}
+
+/** The sets of one's own in both folders, by name. */
+export async function listOwn(
+  place: OwnPlace,
+  builtIn: readonly string[],
+): Promise<readonly OwnDataset[]> {
+  const found = new Map<string, OwnDataset>();
+  for (const root of rootsOf(place)) {
+    for (const name of await readdir(root).catch(() => [])) {
+      if (found.has(name) || builtIn.includes(name) || !ownName.test(name)) continue;
+      const folder = join(root, name);
+      const kind = await kindOf(folder);
+      if (kind !== null) found.set(name, { name, kind, folder });
+    }
+  }
+  return [...found.values()].sort((left, right) => (left.name < right.name ? -1 : 1));
+}
+
+/** Facts of a set and how many examples `loadOwn` would give. */
+export async function inspectOwn(own: OwnDataset, limits: SplitLimits): Promise<OwnFacts> {
+  if (own.kind === "shards") {
+    const { classes, shape, mean, std, train, test } = await readShardIndex(own.folder);
+    const blockExamples = train.shardExamples;
+    const counts = limitedCounts(train.examples, test.examples, limits);
+    return { classes, shape, mean, std, blockExamples, ...counts };
+  }
+  const pictures = await scanPictures(own.folder);
+  const { classNames, shape } = pictures;
+  const counts = limitedCounts(pictures.train.length, pictures.test.length, limits);
+  const used = pictures.train.slice(0, counts.train);
+  const normalisation = await measurePictures(pictures, used);
+  return { classes: classNames.length, shape, ...normalisation, blockExamples: 0, ...counts };
+}
+
+/** Opens a sharded set, or reads the pictures into memory. */
+export async function loadOwn(
+  own: OwnDataset,
+  limits: SplitLimits,
+  log: (line: string) => void,
+): Promise<Dataset> {
+  const { name, folder } = own;
+  if (own.kind === "shards") {
+    const index = await readShardIndex(folder);
+    const { train, test, files } = openShards(folder, index);
+    return {
+      name,
+      classes: index.classes,
+      shape: index.shape,
+      train: train.limitedTo(limits.trainLimit ?? train.count),
+      test: test.limitedTo(limits.testLimit ?? test.count),
+      close: () => files.close(),
+    };
+  }
+  const pictures = await scanPictures(folder);
+  const { classNames, shape } = pictures;
+  const counts = limitedCounts(pictures.train.length, pictures.test.length, limits);
+  const load = async (split: "train" | "test") => {
+    const { pixels, labels } = await loadPictures(pictures, split, counts[split], log);
+    return new MemorySplit(pixels, labels, shape[0] * shape[1] * shape[2]);
+  };
+  const [train, test] = [await load("train"), await load("test")];
+  return { name, classes: classNames.length, shape, train, test };
+}
+
+/** What the labels 0, 1, ... of a set stand for. */
+export async function ownClassNames({ kind, folder }: OwnDataset): Promise<readonly string[]> {
+  return (kind === "shards" ? await readShardIndex(folder) : await scanPictures(folder)).classNames;
+}
+
+/** What `verifyOwn` found. */
+export interface OwnVerification extends OwnDataset {
+  readonly fileCount: number;
+  readonly bytes: number;
+  /** What is wrong, each with the path and the remedy. */
+  readonly problems: readonly string[];
+}
+
+/** Checks every byte of a set: the sums of shards, each picture by decoding it. */
+export async function verifyOwn(own: OwnDataset): Promise<OwnVerification> {
+  const problems: string[] = [];
+  let paths: readonly string[] = [];
+  try {
+    if (own.kind === "shards") {
+      const verdicts = await verifyShards(own.folder);
+      problems.push(...verdicts.flatMap(({ problem }) => problem ?? []));
+      paths = verdicts.map(({ path }) => path);
+    } else {
+      const { train, test } = await scanPictures(own.folder);
+      paths = [...train, ...test].map(({ path }) => path);
+      for (const path of paths) {
+        await readPicture(path).catch((thrown) => problems.push(toPacelineError(thrown).message));
+      }
+    }
+  } catch (thrown) {
+    problems.push(toPacelineError(thrown).message);
+  }
+  let bytes = 0;
+  for (const path of paths) bytes += (await stat(path).catch(() => null))?.size ?? 0;
+  return { ...own, fileCount: paths.length, bytes, problems };
+}
+
+function limitedCounts(train: number, test: number, limits: SplitLimits) {
+  return {
+    train: Math.min(train, limits.trainLimit ?? train),
+    test: Math.min(test, limits.testLimit ?? test),
+  };
+}
+
+function rootsOf({ dataDir, cacheDir }: OwnPlace): string[] {
+  return [dataDir, cacheDir].filter(
+    (root) => root != null && root !== "" && !isRemote(root),
+  ) as string[];
+}
+
+async function kindOf(folder: string): Promise<OwnDataset["kind"] | null> {
+  if ((await stat(join(folder, indexName)).catch(() => null)) !== null) return "shards";
+  return (await isFolder(join(folder, "train"))) ? "pictures" : null;
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null))?.isDirectory() ?? false;
+}
