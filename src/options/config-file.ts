@@ -2,7 +2,9 @@
  * The config file: YAML with an option's name and value in each line, at the top or under its
  * group's name. What `config print` writes can be read again, and so can a run's config.yaml.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseDocument, stringify } from "yaml";
 import { PacelineError } from "../errors.js";
 import { didYouMean } from "../suggest.js";
@@ -13,17 +15,34 @@ import { hasEffect, type Origin, type Resolution, type Written } from "./resolve
 /** The largest config file that is read. */
 const configBytesMax = 1_000_000;
 
-/** Reads the config file at a path. */
+/**
+ * Reads the config file at a path, or, where there is none and the path is a bare name, the one of
+ * that name that ships with Paceline.
+ */
 export function readConfigFile(path: string): Written {
-  let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    return readConfigText(readFileSync(path, "utf8"), path);
   } catch (cause) {
+    if (cause instanceof PacelineError) throw cause;
     const reason = (cause as NodeJS.ErrnoException).code ?? "unknown";
+    const shipped = shippedConfigs();
+    const own = reason === "ENOENT" ? shipped.get(path) : undefined;
+    if (own !== undefined) return readConfigText(readFileSync(own, "utf8"), own);
     const sentence = `the config file ${path} can't be read (${reason})`;
-    throw new PacelineError("usage", `${sentence}; give the path of a YAML file`, { cause });
+    const names = [...shipped.keys()].join(", ");
+    const hint = path.includes("/") ? "" : `, or one of the names that ship: ${names}`;
+    throw new PacelineError("usage", `${sentence}; give the path of a YAML file${hint}`, { cause });
   }
-  return readConfigText(text, path);
+}
+
+/** The paths of the run configurations that ship with Paceline, by name. */
+export function shippedConfigs(): ReadonlyMap<string, string> {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);
+  const names = readdirSync(join(folder, "configs"))
+    .filter((name) => /^[a-z0-9-]+\.yaml$/.test(name) && !name.startsWith("experiments-"))
+    .sort();
+  return new Map(names.map((name) => [name.replace(".yaml", ""), join(folder, "configs", name)]));
 }
 
 /** Reads the text of a config file; `path` names it in refusals. */
