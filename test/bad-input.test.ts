@@ -33,7 +33,11 @@ test("what is plainly wrong is refused with 2 before anything is made", async (c
   const place = await makePlace(context);
   const table: readonly [string, RegExp][] = [
     ["train --model resnet --data mnist", /--model.*resnet.*mlp.*logistic/],
-    ["train --model mlp --data mnits", /--data.*mnits.*mnist/],
+    [
+      "train --model mlp --data mnits",
+      /"mnits" is unknown \(did you mean mnist\?\).*mnist-parity.*put your own in/,
+    ],
+    ["train --model mlp --data ../mnist", /--data \.\.\/mnist is no plain name/],
     ["train --model mlp --data mnist --mode sometimes", /--mode.*sometimes.*bsp/],
     ["train --model mlp --data mnist --epoch 3", /no option --epoch \(did you mean --epochs\?\)/],
     ["train --model mlp --data mnist -w 0", /--workers.*0.*1.*1024/],

@@ -100,6 +100,7 @@ class ComputeThreadSide {
     const { data, trainExamples: trainLimit, testExamples: testLimit } = spec;
     const key = `${data}/${trainLimit}/${testLimit}`;
     if (this.#data?.key !== key) {
+      this.#data?.dataset.close?.();
       this.#data = null;
       const loaded = await loadDataset(data, { ...place, trainLimit, testLimit, log });
       const test = place.evaluateOn === "train" ? loaded.train : loaded.test;

@@ -58,10 +58,10 @@ export class ComputeJob {
   readonly #testOrder: EpochOrder;
   #order: { readonly epoch: number; readonly examples: EpochOrder } | null = null;
 
-  /** @throws PacelineError `data` when the data set is smaller than the run's. */
+  /** @throws PacelineError `data` when the data set here is another than the run's. */
   constructor(parts: ComputeJobParts) {
     const { spec, dataset, engine, parameters, gradients } = parts;
-    demandCounts(spec, dataset);
+    demandSameData(spec, dataset);
     const graph = modelOf(spec);
     const layout = layoutOf(spec);
     const places = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
@@ -170,14 +170,17 @@ export class ChunkReadiness {
   }
 }
 
-function demandCounts(spec: RunSpec, { train, test }: Dataset): void {
-  const counts = [
-    ["training", train.count, spec.trainExamples],
-    ["test", test.count, spec.testExamples],
+function demandSameData(spec: RunSpec, { train, test, classes, shape }: Dataset): void {
+  const { input } = spec;
+  const facts = [
+    ["training examples", train.count, spec.trainExamples],
+    ["test examples", test.count, spec.testExamples],
+    ["classes", classes, input.classes],
+    ["channels, rows and columns", shape.join(" x "), input.shape.join(" x ")],
   ] as const;
-  for (const [split, found, wanted] of counts) {
+  for (const [what, found, wanted] of facts) {
     if (found === wanted) continue;
-    const here = `${spec.data} has ${found} ${split} examples here and the run counts on ${wanted}`;
+    const here = `${spec.data} has ${found} ${what} here and the run counts on ${wanted}`;
     throw new PacelineError("data", `${here}: give every member the same files`);
   }
 }

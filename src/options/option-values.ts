@@ -80,6 +80,20 @@ export function text(placeholder: string, wanted: string): ValueType<string> {
   };
 }
 
+/** A name that a folder may have; `known` are those that need none. */
+export function folderName(known: readonly string[], other: string): ValueType<string> {
+  return {
+    placeholder: "name",
+    wanted: `${known.join(", ")}, or ${other}`,
+    parse(name) {
+      if (/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) return { value: name };
+      return { problem: "is no plain name" };
+    },
+    print: (name) => name,
+    schema: { type: "string", pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$", examples: known },
+  };
+}
+
 /** Yes or no. */
 export const toggle: ValueType<boolean> = {
   placeholder: "",

@@ -16,6 +16,7 @@ import {
   augmentation,
   cadence,
   choice,
+  folderName,
   listOf,
   optional,
   real,
@@ -52,7 +53,7 @@ export const trainingRows: OptionRows<TrainingOptions> = {
   },
   data: {
     name: "data",
-    type: optional(choice(datasetNames), alternatives(datasetNames)),
+    type: optional(folderName(datasetNames, "the name of a folder of one's own")),
     default: null,
     sentence: "data set to train on; with eval, to score on instead of the run's",
     group,
