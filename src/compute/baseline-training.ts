@@ -22,7 +22,7 @@ import type {
 import type { RunSpec } from "../contract/run-spec.js";
 import { learningRate } from "../contract/schedule.js";
 import type { Dataset } from "../data/split.js";
-import { Cursor, type Cut, type Share } from "../dealing/cursor.js";
+import { Cursor, type CursorSnapshot, type Cut, type Share } from "../dealing/cursor.js";
 import { EpochLedger } from "../dealing/epoch-ledger.js";
 import { Evaluation } from "../dealing/evaluation.js";
 import type { TrainingSnapshot } from "../dealing/training-job.js";
@@ -82,7 +82,7 @@ export interface BaselineResult extends BaselineProgress, ModelState {
   readonly failure: PacelineError | null;
   readonly epochs: readonly EpochRecord[];
   /** For a checkpoint. */
-  readonly snapshot: TrainingSnapshot;
+  readonly snapshot: TrainingSnapshot & { readonly cursor: CursorSnapshot };
   readonly trainingSeconds: number;
 }
 
@@ -467,6 +467,6 @@ export function assertBaselineStart({ state, resume }: BaselineStart, workers: n
 
 /** The epoch that a checkpoint stands in, or null between two. */
 function openEpochOf({ cursor, openEpochs }: TrainingSnapshot): Cut | null {
-  const latest = cursor.cuts.at(-1) ?? null;
+  const latest = "cuts" in cursor ? (cursor.cuts.at(-1) ?? null) : null;
   return openEpochs.some(({ epoch }) => epoch === latest?.epoch) ? latest : null;
 }

@@ -167,6 +167,8 @@ export type MemberMessage =
       readonly correct: number;
       readonly seconds: number;
     }
+  /** The examples sent for a piece are not what the run spec says; its step was not begun. */
+  | { readonly type: "pieceRefused"; readonly piece: number; readonly reason: string }
   | {
       readonly type: "evaluated";
       readonly evaluation: number;

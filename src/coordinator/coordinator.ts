@@ -428,6 +428,7 @@ export class Coordinator {
         toWorker: (rank, message) => this.#sendTo("worker", rank, message),
         toServer: (rank, message) => this.#sendTo("server", rank, message),
         emit: (event) => this.#emit(event),
+        fail: (code, reason) => this.#fail(code, reason),
         load: (view) => this.#effects.push({ type: "load", view, job }),
         save: (request) => this.#effects.push({ type: "save", request, job }),
         serverStatistics: () => Object.values(this.#counts.servers),

@@ -12,6 +12,7 @@ import type {
   CoordinatorMessage,
   MemberMessage,
   MemberRole,
+  Range,
   RegisterReply,
 } from "../contract/messages.js";
 import type { RunEvent, RunResult } from "../contract/run-events.js";
@@ -53,6 +54,10 @@ export interface ClusterPlan {
   /** A worker that is expelled starts again. */
   readonly returns?: boolean;
   readonly loadFails?: boolean;
+  /** This worker takes so many times as long for each step. */
+  readonly slow?: { readonly rank: number; readonly factor: number };
+  /** Why a worker refuses what it was sent for a step; null where it takes it. */
+  readonly refuses?: (rank: number, epoch: number, range: Range) => string | null;
 }
 
 /**

@@ -307,9 +307,15 @@ export class ModelWorker implements ModelMember {
   #compute({ step, epoch, range }: WorkerEffect & { readonly type: "compute" }): void {
     this.#noteStart(step);
     const { rank } = this;
+    const { computeMs: ownMs = 30, diverges, slow, refuses } = this.#cluster.plan;
+    const computeMs = slow?.rank === rank ? ownMs * slow.factor : ownMs;
+    const reason = refuses?.(rank, epoch, range) ?? null;
+    if (reason !== null) {
+      this.#later(1, 5, () => this.step({ type: "refused", step, reason }));
+      return;
+    }
     const base = digestOf(this.#weights.map(({ digest }) => digest).join());
     this.#gradient = { rank, step, epoch, ...range, base };
-    const { computeMs = 30, diverges } = this.#cluster.plan;
     const nan = diverges?.rank === rank && diverges.step === step;
     const run = this.run;
     const chunks = this.#layout.chunks.map(({ index }) => index).reverse();

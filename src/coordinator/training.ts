@@ -4,26 +4,29 @@
  *
  * The idea: work is dealt in pieces, and everything that needs a quiet moment happens between
  * pieces or, where workers have no common boundary, in a pause (pause.ts). How work is dealt
- * depends on the protocol: work-in-step.ts and work-at-will.ts.
+ * depends on feed and protocol: see work-floor.ts.
  *
  * Invariant: what is saved is a state in which no push is outstanding and no view is being agreed
  * on.
  */
 
-import type { CoordinatorMessage, MemberMessage, ServerStatistics } from "../contract/messages.js";
-import { placeChunks } from "../contract/placement.js";
+import type {
+  CoordinatorMessage,
+  MemberMessage,
+  Piece,
+  ServerStatistics,
+} from "../contract/messages.js";
 import type { EvaluationRecord, RunEvent } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import type { View } from "../contract/view.js";
-import { type RoundOutcome, ViewRounds } from "../core/view-rounds.js";
-import { Cursor, type Cut } from "../dealing/cursor.js";
+import type { RoundOutcome, ViewRounds } from "../core/view-rounds.js";
 import { EpochLedger } from "../dealing/epoch-ledger.js";
 import { Evaluator } from "../dealing/evaluator.js";
 import { Pause, type PauseReason } from "../dealing/pause.js";
 import type { Job, SaveRequest, TrainingSnapshot } from "../dealing/training-job.js";
-import { WorkAtWill } from "../dealing/work-at-will.js";
-import type { WorkDealer, WorkFloor } from "../dealing/work-floor.js";
-import { WorkInStep } from "../dealing/work-in-step.js";
+import type { WorkAccount, WorkDealer, WorkFloor } from "../dealing/work-floor.js";
+import type { ErrorCode } from "../errors.js";
+import { viewsOf, wayOfDealing } from "./choices.js";
 import type { Member } from "./roster.js";
 
 /** What training asks of the coordinator around it. */
@@ -31,6 +34,8 @@ export interface TrainingPort {
   toWorker(rank: number, message: CoordinatorMessage): void;
   toServer(index: number, message: CoordinatorMessage): void;
   emit(event: RunEvent): void;
+  /** The run can't go on. */
+  fail(code: ErrorCode, reason: string): void;
   load(view: View): void;
   save(request: SaveRequest): void;
   /** The servers' latest counts. */
@@ -46,10 +51,12 @@ export interface TrainingMembers {
   readonly workers: readonly Member[];
 }
 
+/** A batch that was refused so often ends the run. */
+const refusalsMax = 3;
+
 /** The machine's part for one run. */
 export class Training implements WorkFloor {
   readonly spec: RunSpec;
-  readonly cursor: Cursor;
   readonly views: ViewRounds;
   readonly evaluator: Evaluator;
   readonly ready = new Map<number, number>();
@@ -57,6 +64,7 @@ export class Training implements WorkFloor {
   finalSaved = false;
   readonly #port: TrainingPort;
   readonly #ledger: EpochLedger;
+  readonly #account: WorkAccount;
   readonly #dealer: WorkDealer;
   readonly #serverCount: number;
   #stage: "placing" | "loading" | "training" | "finished" = "placing";
@@ -70,32 +78,21 @@ export class Training implements WorkFloor {
   #nowMs = 0;
 
   constructor(job: Job, { term, servers, workers }: TrainingMembers, port: TrainingPort) {
-    const { spec, resume, layout } = job;
+    const { spec, resume } = job;
     this.spec = spec;
     this.#port = port;
     this.#serverCount = servers.length;
-    this.cursor = new Cursor(spec, resume?.cursor);
+    const { account, dealer } = wayOfDealing(this, resume?.cursor);
+    this.#account = account;
+    this.#dealer = dealer;
     this.#ledger = new EpochLedger(resume);
     this.evaluator = new Evaluator(spec.testExamples, resume?.evaluations ?? []);
     this.#tornSteps = resume?.tornSteps ?? 0;
-    const { primaries } = placeChunks({
-      chunks: layout.chunks,
-      servers: servers.map(({ rank }) => rank),
-      virtualNodes: spec.virtualNodes,
-      loadBound: spec.loadBound,
-    });
-    const viewServers = servers.map(({ rank, incarnation, address }) => {
-      return { index: rank, incarnation, address };
-    });
-    const base = { run: spec.run, term, generation: 0, phase: 0, servers: viewServers, primaries };
-    this.views = new ViewRounds(base, spec.protocol, (resume?.viewNumber ?? 0) + 1);
-    const { latest } = this.cursor;
+    this.views = viewsOf(job, term, servers);
     for (const { rank, incarnation } of workers) {
       this.ready.set(rank, incarnation);
-      const share = latest?.shares.find((candidate) => candidate.rank === rank);
-      this.views.admit({ rank, incarnation, fromStep: share?.nextStep ?? this.#firstStep() });
+      this.views.admit({ rank, incarnation, fromStep: account.firstStepOf(rank) });
     }
-    this.#dealer = spec.protocol.mode === "bsp" ? new WorkInStep(this) : new WorkAtWill(this);
   }
 
   /** True when every piece is done, evaluated and saved. */
@@ -117,7 +114,7 @@ export class Training implements WorkFloor {
 
   /** The epoch being worked on, counted from 0. */
   get epoch(): number {
-    return this.cursor.latest?.epoch ?? 0;
+    return this.#account.epoch;
   }
 
   /** One sentence: what training waits for. */
@@ -233,10 +230,13 @@ export class Training implements WorkFloor {
         break;
       }
       case "pieceDone": {
-        const epoch = this.cursor.finish(rank, message.piece, message.skipped);
+        const epoch = this.#account.finish(rank, message.piece, message.skipped);
         if (epoch !== null) this.#ledger.addPiece(epoch, rank, message);
         break;
       }
+      case "pieceRefused":
+        this.#onRefused(rank, message.piece, message.reason);
+        break;
       case "evaluated":
         this.evaluator.report(message);
         break;
@@ -249,7 +249,7 @@ export class Training implements WorkFloor {
       case "paused":
         if (this.#pause?.id !== message.pause) break;
         this.#pause.rested(rank);
-        if (message.position >= 0) this.cursor.restsBefore(rank, message.step);
+        if (message.position >= 0) this.#account.restsBefore(rank, message.step);
         break;
       default:
         break;
@@ -282,14 +282,14 @@ export class Training implements WorkFloor {
   #onRound(outcome: RoundOutcome): void {
     for (const departed of outcome.departed) {
       this.#tornSteps += departed.tornSteps;
-      const used = this.cursor.lose(departed.rank, departed.lastStep);
+      const used = this.#account.lose(departed.rank, departed.lastStep);
       if (used !== null) this.#ledger.addLost(used.epoch, used.examples);
     }
     const view = this.views.standing;
     if (!outcome.stands || view === null) return;
     for (const rank of outcome.joined) {
       const fromStep = this.views.worker(rank)?.fromStep ?? 0;
-      this.cursor.begin(rank, fromStep);
+      this.#account.begin(rank, fromStep);
       if (this.#stage === "training") {
         this.#port.emit({ kind: "info", text: `worker-${rank} takes part from step ${fromStep}` });
       }
@@ -309,21 +309,30 @@ export class Training implements WorkFloor {
     }
   }
 
-  /** Where whoever has no share of the latest cut comes in. */
-  #firstStep(): number {
-    return this.cursor.latest?.lastStep ?? 0;
+  #onRefused(rank: number, pieceId: number, reason: string): void {
+    const refused = this.#account.refuse(rank, pieceId);
+    if (refused === null) return;
+    const { epoch, range, refusals } = refused;
+    const examples = `examples ${range.start} to ${range.end} of epoch ${epoch + 1}`;
+    const text = `worker-${rank} refused ${examples}: ${reason}`;
+    if (refusals < refusalsMax) {
+      this.#port.emit({ kind: "warning", text: `${text}; they are dealt again` });
+    } else {
+      this.#stage = "finished";
+      this.#port.fail("data", `${text}; that was time ${refusals}, look at the data set`);
+    }
   }
 
-  cut(ranks: readonly number[]): Cut {
-    const cut = this.cursor.cutNext(ranks);
-    this.#ledger.openEpoch(cut.epoch, this.#nowMs);
-    return cut;
+  openEpoch(epoch: number): void {
+    this.#ledger.openEpoch(epoch, this.#nowMs);
   }
 
-  deal(cut: Cut, rank: number, untilStep: number): void {
-    if (!this.views.isConfirmed(rank)) return;
-    const piece = this.cursor.deal(cut, rank, untilStep);
-    if (piece !== null) this.#toWorker(rank, { type: "work", piece });
+  give(rank: number, piece: Piece, leftBy: number | null): void {
+    this.#toWorker(rank, { type: "work", piece });
+    if (leftBy === null) return;
+    const examples = `examples ${piece.start} to ${piece.end} of epoch ${piece.epoch + 1}`;
+    const text = `${examples}, left by worker-${leftBy}, are dealt again to worker-${rank}`;
+    this.#port.emit({ kind: "info", text });
   }
 
   evaluate(about: { epoch: number; step: number; final: boolean }, reachedStep: number): void {
@@ -374,10 +383,10 @@ export class Training implements WorkFloor {
     return Math.max(told, Math.min(epochs * trainExamples, this.globalSteps() * batchSize));
   }
 
-  recordEpoch(cut: Cut): boolean {
-    const record = this.#ledger.closeEpoch(cut.epoch, this.cursor.skipped(cut), this.#nowMs);
+  recordEpoch(epoch: number, skipped: number): boolean {
+    const record = this.#ledger.closeEpoch(epoch, skipped, this.#nowMs);
     if (record === null) return false;
-    const text = `Epoch ${cut.epoch + 1}/${this.spec.epochs} completed`;
+    const text = `Epoch ${epoch + 1}/${this.spec.epochs} completed`;
     this.#port.emit({ kind: "epoch", text, ...record });
     return true;
   }
@@ -419,7 +428,7 @@ export class Training implements WorkFloor {
     if (view === null) return;
     this.#saving = why;
     this.#ledger.interrupt(this.#nowMs);
-    if (this.spec.protocol.mode === "bsp") this.cursor.standBefore(step);
+    if (this.spec.protocol.mode === "bsp") this.#account.standBefore(step);
     this.#port.save({ view, step, why, snapshot: this.snapshot() });
   }
 
@@ -430,7 +439,7 @@ export class Training implements WorkFloor {
   /** What a checkpoint keeps of the coordinator. */
   snapshot(): TrainingSnapshot {
     return {
-      cursor: this.cursor.snapshot(),
+      cursor: this.#account.snapshot(),
       evaluations: this.evaluator.records,
       ...this.#ledger.snapshot(this.#nowMs),
       viewNumber: this.views.standing?.number ?? 0,

@@ -3,7 +3,7 @@
  * the coordinator lets the world know and what is said over the sessions.
  */
 import type { CoordinatorMessage, MemberMessage } from "../contract/messages.js";
-import type { Protocol } from "../contract/run-spec.js";
+import type { Protocol, RunSpec } from "../contract/run-spec.js";
 import { type Death, ModelCluster, specOf } from "./model-cluster.test.js";
 
 /** A cluster of one server whose every delay follows from a seed. */
@@ -52,6 +52,7 @@ export class ClusterScene {
     const protocols: Record<string, Protocol> = { bsp: { mode: "bsp" } };
     const spec = specOf({
       protocol: protocols[values.mode!]!,
+      feed: (values.feed ?? "static") as RunSpec["feed"],
       workersMax: Number(values.workers),
       servers: 1,
       trainExamples: Number(values.examples),
@@ -104,6 +105,8 @@ function textOf(message: MemberMessage | CoordinatorMessage): string | null {
     }
     case "pieceDone":
       return `pieceDone: ${message.examples} examples, ${message.skipped} left`;
+    case "pieceRefused":
+      return `pieceRefused: ${message.reason}`;
     case "evaluate":
       return `evaluate: ${message.range.start} to ${message.range.end}`;
     case "pausing":

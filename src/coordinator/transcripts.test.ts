@@ -44,7 +44,7 @@ for (const name of readdirSync(folder).filter((file) => file.endsWith(".txt"))) 
 
 test("there is a transcript of each protocol, of a lost worker and of an interrupt", () => {
   const names = readdirSync(folder);
-  for (const about of ["bsp", "ssp", "asp", "lost", "interrupt"]) {
+  for (const about of ["bsp", "ssp", "asp", "lost", "interrupt", "batch"]) {
     assert.ok(
       names.some((name) => name.includes(about)),
       about,

@@ -7,7 +7,7 @@
  * - pulling: every chunk is asked for. All there -> resting.
  * - resting: between steps -> stepping, or evaluating; each leads back.
  */
-import type { Piece, Range } from "../contract/messages.js";
+import type { MemberMessage, Piece, Range } from "../contract/messages.js";
 
 /** A step under way. */
 export interface Stepping {
@@ -38,6 +38,18 @@ export interface Work {
   correct: number;
   examples: number;
   seconds: number;
+}
+
+/** A piece that has just come. */
+export function workOn(piece: Piece): Work {
+  return { piece, position: piece.start, lossSum: 0, correct: 0, examples: 0, seconds: 0 };
+}
+
+/** What is told of a piece that ends where the work has come. */
+export function pieceDoneOf(work: Work): MemberMessage {
+  const { piece, position, examples, lossSum, correct, seconds } = work;
+  const skipped = piece.end - position;
+  return { type: "pieceDone", piece: piece.id, examples, skipped, lossSum, correct, seconds };
 }
 
 /** An order to rest: to go no further than `limit`, and to say so once that is settled. */

@@ -12,24 +12,26 @@
  */
 import { assert } from "../assert.js";
 import type { Layout } from "../contract/layout.js";
-import {
-  type ChunkHeader,
-  type CoordinatorMessage,
-  emptyHeader,
-  type MemberMessage,
-  type Piece,
-  type Range,
-  type WorkerStatistics,
+import type {
+  ChunkHeader,
+  CoordinatorMessage,
+  MemberMessage,
+  Piece,
+  Range,
+  WorkerStatistics,
 } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { supersedes, type View, type ViewServer, workerOfRank } from "../contract/view.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
+import { pullHeader, pushHeader, type WorkerIdentity } from "./worker-headers.js";
 import {
   activityOf,
   type PauseOrder,
+  pieceDoneOf,
   type Stepping,
   type Work,
   type WorkerState,
+  workOn,
 } from "./worker-state.js";
 
 /** What a worker can be told. */
@@ -39,6 +41,8 @@ export type WorkerEvent =
   | { readonly type: "prepared"; readonly layout: Layout }
   | { readonly type: "chunkReady"; readonly step: number; readonly chunk: number }
   | { readonly type: "computed"; readonly step: number; readonly outcome: StepOutcome }
+  /** The examples of a step are not what the run spec says; nothing was computed. */
+  | { readonly type: "refused"; readonly step: number; readonly reason: string }
   | { readonly type: "evaluated"; readonly correct: number; readonly lossSum: number }
   /** A reply whose weights, if any, lie in place already. */
   | { readonly type: "reply"; readonly header: ChunkHeader }
@@ -75,8 +79,7 @@ export type WorkerRecord = WorkerAccountRecord;
 
 /** The machine. */
 export class Worker {
-  readonly #rank: number;
-  readonly #incarnation: number;
+  readonly #identity: WorkerIdentity;
   #state: WorkerState = { name: "idle" };
   #spec: RunSpec | null = null;
   #layout: Layout | null = null;
@@ -90,9 +93,8 @@ export class Worker {
   #account = new WorkerAccount();
   #effects: WorkerEffect[] = [];
 
-  constructor(identity: { rank: number; incarnation: number }) {
-    this.#rank = identity.rank;
-    this.#incarnation = identity.incarnation;
+  constructor(identity: WorkerIdentity) {
+    this.#identity = identity;
   }
 
   /** Eats one event; the effects are to be performed in order. */
@@ -110,6 +112,9 @@ export class Worker {
         break;
       case "computed":
         this.#onComputed(event.step, event.outcome, nowMs);
+        break;
+      case "refused":
+        this.#onExamplesRefused(event.step, event.reason);
         break;
       case "evaluated":
         this.#onEvaluated(event.correct, event.lossSum);
@@ -129,7 +134,8 @@ export class Worker {
 
   /** True when the weights that a reply carries are still wanted; the host throws others away. */
   wants(header: ChunkHeader): boolean {
-    if (header.run !== this.#spec?.run || header.incarnation !== this.#incarnation) return false;
+    if (header.run !== this.#spec?.run || header.incarnation !== this.#identity.incarnation)
+      return false;
     if (this.#state.name === "pulling") {
       return header.step === -1 && this.#state.missing.has(header.chunk);
     }
@@ -219,8 +225,8 @@ export class Worker {
     if (this.#view !== null && !supersedes(view, this.#view)) return;
     this.#view = view;
     this.#effects.push({ type: "connect", view, servers: view.servers });
-    const self = workerOfRank(view, this.#rank);
-    if (self === undefined || self.incarnation !== this.#incarnation) return;
+    const self = workerOfRank(view, this.#identity.rank);
+    if (self === undefined || self.incarnation !== this.#identity.incarnation) return;
     if (this.#state.name === "awaiting") {
       this.#nextStep = self.fromStep;
       const all = layout.chunks.map((chunk) => chunk.index);
@@ -236,10 +242,10 @@ export class Worker {
       this.#log(`piece ${piece.id} came before piece ${this.#work.piece.id} was done: ignored`);
       return;
     }
-    this.#work = { piece, position: piece.start, lossSum: 0, correct: 0, examples: 0, seconds: 0 };
+    this.#work = workOn(piece);
     this.#nextStep = Math.max(this.#nextStep, piece.firstStep);
     if (this.#lastEpoch >= 0 && piece.epoch > this.#lastEpoch) this.#logEpoch(this.#lastEpoch);
-    this.#lastEpoch = piece.epoch;
+    this.#lastEpoch = Math.max(this.#lastEpoch, piece.epoch);
   }
 
   /** A worker that still pulls is in no step, and needs nobody to get out of one. */
@@ -273,6 +279,17 @@ export class Worker {
     if (state.missing.size === 0) this.#finishStep(state, nowMs);
   }
 
+  /** The step is still to be taken: with another piece, which the coordinator deals. */
+  #onExamplesRefused(step: number, reason: string): void {
+    if (this.#state.name !== "stepping" || this.#state.step !== step) return;
+    const work = this.#work;
+    assert(work !== null, "a step belongs to a piece", { step });
+    this.#work = null;
+    this.#state = { name: "resting" };
+    this.#log(`examples ${work.piece.start} to ${work.piece.end} are refused: ${reason}`);
+    this.#tell({ type: "pieceRefused", piece: work.piece.id, reason });
+  }
+
   #onReply(header: ChunkHeader, nowMs: number): void {
     if (header.outcome === "refused") {
       this.#onRefused(header);
@@ -299,7 +316,7 @@ export class Worker {
   /** A refusal by a later view is mended by that view, when it comes; any other is not. */
   #onRefused(header: ChunkHeader): void {
     this.#log(`a server refused chunk ${header.chunk}: ${header.detail}`);
-    const own = header.run === this.#spec?.run && header.incarnation === this.#incarnation;
+    const own = header.run === this.#spec?.run && header.incarnation === this.#identity.incarnation;
     const present = this.#state.name === "stepping" && header.step === this.#state.step;
     if (!own || (!present && this.#state.name !== "pulling")) return;
     if (header.version > (this.#view?.number ?? 0)) return;
@@ -331,7 +348,7 @@ export class Worker {
       if (this.#lastEpoch >= 0) this.#logEpoch(this.#lastEpoch);
       const last = this.#account.lastAccuracyPercent;
       if (last !== undefined) this.#log(`Final test accuracy: ${last.toFixed(2)}%`);
-      this.#log(`Worker ${this.#rank} completed training!`);
+      this.#log(`Worker ${this.#identity.rank} completed training!`);
     }
     const worker = this.statistics();
     this.#tell({ type: "leave", reason: message.reason, server: null, worker });
@@ -379,18 +396,9 @@ export class Worker {
   }
 
   #finishPiece(work: Work): void {
-    const { piece, position, examples, lossSum, correct, seconds } = work;
     this.#work = null;
-    this.#account.spent(piece.epoch, seconds);
-    this.#tell({
-      type: "pieceDone",
-      piece: piece.id,
-      examples,
-      skipped: piece.end - position,
-      lossSum,
-      correct,
-      seconds,
-    });
+    this.#account.spent(work.piece.epoch, work.seconds);
+    this.#tell(pieceDoneOf(work));
   }
 
   /**
@@ -451,35 +459,20 @@ export class Worker {
   }
 
   #pull(chunk: number): void {
-    const header = { ...this.#tags(chunk), kind: "pull", step: this.#nextStep } as const;
+    const header = pullHeader(this.#identity, this.#viewIn(), { step: this.#nextStep, chunk });
     this.#effects.push({ type: "pull", server: this.#primaryOf(chunk), header });
   }
 
-  #push(chunk: number, state: Stepping): void {
-    const header = {
-      ...this.#tags(chunk),
-      kind: "push",
-      step: state.step,
-      version: this.#versions[chunk]!,
-      examples: state.examples,
-      wantsReply: true,
-    } as const;
+  #push(chunk: number, { step, examples }: Stepping): void {
+    const version = this.#versions[chunk]!;
+    const about = { step, chunk, version, examples };
+    const header = pushHeader(this.#identity, this.#viewIn(), about);
     this.#effects.push({ type: "push", server: this.#primaryOf(chunk), header });
   }
 
-  #tags(chunk: number): ChunkHeader {
-    const view = this.#view;
-    assert(view !== null && this.#spec !== null, "a push belongs to a view");
-    return {
-      ...emptyHeader,
-      run: this.#spec.run,
-      generation: view.generation,
-      rank: this.#rank,
-      incarnation: this.#incarnation,
-      phase: view.phase,
-      chunk,
-      fence: view.number,
-    };
+  #viewIn(): View {
+    assert(this.#view !== null, "a push belongs to a view");
+    return this.#view;
   }
 
   #primaryOf(chunk: number): number {

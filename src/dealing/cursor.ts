@@ -14,6 +14,7 @@
 import { assert } from "../assert.js";
 import type { Piece, Range } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
+import type { WorkAccount, WorkSnapshot } from "./work-floor.js";
 
 /**
  * One rank's share of an epoch. `next` is the first position not used, `nextStep` the first step
@@ -45,7 +46,7 @@ export interface CursorSnapshot {
 }
 
 /** The account. */
-export class Cursor {
+export class Cursor implements WorkAccount {
   readonly #spec: RunSpec;
   #cuts: Cut[] = [];
   #pieces = 0;
@@ -56,9 +57,10 @@ export class Cursor {
   /** Per rank the share of which it last finished a piece. */
   readonly #finished = new Map<number, Share>();
 
-  constructor(spec: RunSpec, snapshot?: CursorSnapshot) {
+  constructor(spec: RunSpec, snapshot?: WorkSnapshot) {
     this.#spec = spec;
     if (snapshot === undefined) return;
+    assert("cuts" in snapshot, "an account of ranges is of ranges");
     this.#cuts = snapshot.cuts.map((cut) => ({
       ...cut,
       shares: cut.shares.map((share) => ({ ...share, piece: null })),
@@ -70,6 +72,17 @@ export class Cursor {
   /** The latest cut, or null before the first. */
   get latest(): Cut | null {
     return this.#cuts.at(-1) ?? null;
+  }
+
+  get epoch(): number {
+    return this.latest?.epoch ?? 0;
+  }
+
+  /** Whoever has no share of the latest cut comes in where that ends. */
+  firstStepOf(rank: number): number {
+    const cut = this.latest;
+    const share = cut?.shares.find((candidate) => candidate.rank === rank);
+    return share?.nextStep ?? cut?.lastStep ?? 0;
   }
 
   /** Cuts the next epoch for these ranks (ascending). */
@@ -160,10 +173,6 @@ export class Cursor {
     return piece;
   }
 
-  /**
-   * A worker has finished its piece, but for the last `skipped` positions if it was brought to
-   * rest; returns the epoch, or null if the piece is not (or no longer) its.
-   */
   finish(rank: number, pieceId: number, skipped: number): number | null {
     for (const cut of this.#cuts) {
       const share = cut.shares.find((candidate) => candidate.rank === rank);
@@ -179,10 +188,6 @@ export class Cursor {
     return null;
   }
 
-  /**
-   * The worker that has just finished its piece rests before this step, maybe sooner than the piece
-   * says.
-   */
   restsBefore(rank: number, nextStep: number): void {
     const share = this.#finished.get(rank);
     if (share === undefined || share.piece !== null || nextStep > share.nextStep) return;
@@ -207,10 +212,12 @@ export class Cursor {
     for (const share of this.latest?.shares ?? []) share.nextStep = Math.max(share.nextStep, step);
   }
 
-  /**
-   * A worker was lost after this step (-1: none, by the servers' account); its piece comes back to
-   * its share. Returns how many examples of the piece were used.
-   */
+  /** Never: whoever takes ranges reads its own files, and can't go on where they are broken. */
+  refuse(): null {
+    return null;
+  }
+
+  /** The piece comes back to its share. */
   lose(rank: number, lastStep: number): { epoch: number; examples: number } | null {
     for (const cut of this.#cuts) {
       const share = cut.shares.find((candidate) => candidate.rank === rank);

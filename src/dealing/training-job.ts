@@ -7,7 +7,7 @@ import type { Layout } from "../contract/layout.js";
 import type { EpochRecord, EvaluationRecord } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import type { View } from "../contract/view.js";
-import type { CursorSnapshot } from "./cursor.js";
+import type { WorkSnapshot } from "./work-floor.js";
 
 /** A run to be carried out. */
 export interface Job {
@@ -19,7 +19,7 @@ export interface Job {
 
 /** The coordinator's part of a checkpoint. */
 export interface TrainingSnapshot {
-  readonly cursor: CursorSnapshot;
+  readonly cursor: WorkSnapshot;
   readonly evaluations: readonly EvaluationRecord[];
   readonly epochs: readonly EpochRecord[];
   readonly openEpochs: readonly OpenEpoch[];

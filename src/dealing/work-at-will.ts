@@ -7,22 +7,24 @@
  * Invariant: once the last epoch is used up by those who are there, nothing is dealt any more, so
  * that the final evaluation sees the final model.
  */
-
-import type { Cadence } from "../contract/run-spec.js";
-import type { Cut } from "./cursor.js";
-import { isDue, type WorkDealer, type WorkFloor } from "./work-floor.js";
+import type { Cursor, Cut } from "./cursor.js";
+import { RangeDesk } from "./range-desk.js";
+import { DueAtWill } from "./what-is-due.js";
+import type { WorkDealer, WorkFloor } from "./work-floor.js";
 
 /** The dealer. */
 export class WorkAtWill implements WorkDealer {
   readonly #floor: WorkFloor;
-  /** An epoch whose evaluation is due and waits for another to end. */
-  #evaluationDue: number | null = null;
-  /** The last step at which checkpoints in steps were looked at as due. */
-  #checkpointStep: number | null = null;
+  readonly #cursor: Cursor;
+  readonly #desk: RangeDesk;
+  readonly #due: DueAtWill;
   #finishing = false;
 
-  constructor(floor: WorkFloor) {
+  constructor(floor: WorkFloor, cursor: Cursor) {
     this.#floor = floor;
+    this.#cursor = cursor;
+    this.#desk = new RangeDesk(floor, cursor);
+    this.#due = new DueAtWill(floor);
   }
 
   get pausable(): boolean {
@@ -36,7 +38,7 @@ export class WorkAtWill implements WorkDealer {
   advance(pauseLimit: number | null): void {
     const floor = this.#floor;
     const active = floor.activeRanks();
-    const { cursor } = floor;
+    const cursor = this.#cursor;
     if (pauseLimit !== null) {
       const behind = active.filter((rank) => cursor.stepOf(rank) <= pauseLimit);
       if (floor.spec.protocol.mode === "ssp") this.#dealTo(behind, active);
@@ -56,11 +58,12 @@ export class WorkAtWill implements WorkDealer {
   }
 
   #dealTo(ranks: readonly number[], active: readonly number[]): void {
-    const { views, cursor } = this.#floor;
+    const { views } = this.#floor;
+    const cursor = this.#cursor;
     for (const rank of ranks) {
       if (!views.isConfirmed(rank) || cursor.shareOut(rank) !== undefined) continue;
       const cut = cursor.openCut(rank) ?? this.#cutIfFirst(rank, active);
-      if (cut !== null) this.#floor.deal(cut, rank, cut.lastStep);
+      if (cut !== null) this.#desk.deal(cut, rank, cut.lastStep);
     }
   }
 
@@ -69,12 +72,13 @@ export class WorkAtWill implements WorkDealer {
    * and it is over.
    */
   #cutIfFirst(rank: number, active: readonly number[]): Cut | null {
-    const { cursor, ready } = this.#floor;
+    const { ready } = this.#floor;
+    const cursor = this.#cursor;
     const { latest } = cursor;
     if (cursor.done) return null;
     const owned = latest === null || latest.shares.some((share) => share.rank === rank);
     if (!owned && !cursor.exhausted(latest, new Set(active))) return null;
-    return this.#floor.cut([...new Set([...active, ...ready.keys()])].sort((a, b) => a - b));
+    return this.#desk.cut([...new Set([...active, ...ready.keys()])].sort((a, b) => a - b));
   }
 
   #admit(allowed: (rank: number) => boolean): void {
@@ -88,19 +92,20 @@ export class WorkAtWill implements WorkDealer {
 
   /** With nobody left, those who have work of this epoch go on with it; without any, it is over. */
   #startAgain(): void {
-    const { ready, cursor, views } = this.#floor;
+    const { ready, views } = this.#floor;
     if (ready.size === 0 || views.busy) return;
     const ranks = [...ready.keys()].sort((a, b) => a - b);
     if (!this.#finishing && !ranks.some((rank) => this.#hasWork(rank))) {
-      if (cursor.done) this.#finishing = true;
-      else this.#floor.cut(ranks);
+      if (this.#cursor.done) this.#finishing = true;
+      else this.#desk.cut(ranks);
     }
     this.#admit((rank) => this.#finishing || this.#hasWork(rank));
   }
 
   /** In SSP a worker without a share of the latest epoch would hold up those who have one. */
   #hasWork(rank: number): boolean {
-    const { cursor, spec } = this.#floor;
+    const { spec } = this.#floor;
+    const cursor = this.#cursor;
     if (spec.protocol.mode === "asp") return cursor.openCut(rank) !== null;
     return cursor.latest !== null && cursor.isOpen(cursor.latest, rank);
   }
@@ -110,7 +115,7 @@ export class WorkAtWill implements WorkDealer {
    * slowest.
    */
   #firstStep(rank: number): number {
-    const { cursor } = this.#floor;
+    const cursor = this.#cursor;
     const cut = cursor.openCut(rank) ?? cursor.latest;
     const shares = cut?.shares ?? [];
     const own = shares.find((share) => share.rank === rank);
@@ -119,60 +124,19 @@ export class WorkAtWill implements WorkDealer {
   }
 
   #closeEpochs(alive: ReadonlySet<number>): void {
-    const { cursor, spec } = this.#floor;
+    const cursor = this.#cursor;
     for (const cut of cursor.openEpochs()) {
       if (!cursor.exhausted(cut, alive)) break;
-      const first = this.#floor.recordEpoch(cut);
+      const first = this.#desk.close(cut);
       if (cursor.done && cut === cursor.latest) break;
-      if (first && isDue(spec.evaluateEvery, -1, cut.epoch + 1)) this.#evaluationDue = cut.epoch;
-      if (first && isDue(spec.checkpointEvery, -1, cut.epoch + 1)) this.#floor.pauseForCheckpoint();
+      if (first) this.#due.epochEnded(cut.epoch);
       cursor.forgetBefore(cut.epoch + 1);
     }
     const { latest } = cursor;
     const over = latest === null || cursor.exhausted(latest, alive);
-    if (this.#finishing || (cursor.done && over)) {
-      this.#finishing = true;
-      this.#finish(latest);
-      return;
-    }
-    this.#evaluateIfDue();
-    this.#saveIfDue();
+    this.#finishing ||= cursor.done && over;
+    const reachedStep = latest?.lastStep ?? 0;
+    if (this.#finishing) this.#due.finish(cursor.epoch, reachedStep);
+    else this.#due.look(cursor.epoch, reachedStep);
   }
-
-  /** Everybody rests, and the final evaluation sees the final model. */
-  #finish(latest: Cut | null): void {
-    const { evaluator, finalSaved } = this.#floor;
-    if (evaluator.busy) return;
-    const step = this.#floor.globalSteps();
-    const epoch = latest?.epoch ?? 0;
-    const about = { epoch, step, final: true };
-    if (!evaluator.hasFinal) this.#floor.evaluate(about, latest?.lastStep ?? 0);
-    else if (!finalSaved) this.#floor.save("final", step);
-    else this.#floor.finish();
-  }
-
-  #evaluateIfDue(): void {
-    const { evaluator, cursor, spec } = this.#floor;
-    const step = this.#floor.globalSteps();
-    const epoch = cursor.latest?.epoch ?? 0;
-    if (passed(spec.evaluateEvery, evaluator.lastStep, step)) this.#evaluationDue ??= epoch;
-    if (evaluator.busy || this.#evaluationDue === null) return;
-    const about = { epoch: this.#evaluationDue, step, final: false };
-    this.#evaluationDue = null;
-    this.#floor.evaluate(about, cursor.latest?.lastStep ?? 0);
-  }
-
-  #saveIfDue(): void {
-    const step = this.#floor.globalSteps();
-    this.#checkpointStep ??= step;
-    if (!passed(this.#floor.spec.checkpointEvery, this.#checkpointStep, step)) return;
-    this.#checkpointStep = step;
-    this.#floor.pauseForCheckpoint();
-  }
-}
-
-/** Has a multiple of a cadence in steps been passed since the last time? */
-function passed(cadence: Cadence | null, last: number | null, step: number): boolean {
-  if (cadence?.unit !== "step") return false;
-  return last === null || Math.floor(step / cadence.count) > Math.floor(last / cadence.count);
 }

@@ -10,18 +10,24 @@
  */
 import { assert } from "../assert.js";
 import type { Cadence } from "../contract/run-spec.js";
-import type { Cut } from "./cursor.js";
-import { isDue, type WorkDealer, type WorkFloor } from "./work-floor.js";
+import type { Cursor, Cut } from "./cursor.js";
+import { RangeDesk } from "./range-desk.js";
+import { settleDue } from "./what-is-due.js";
+import type { WorkDealer, WorkFloor } from "./work-floor.js";
 
 /** The dealer. */
 export class WorkInStep implements WorkDealer {
   readonly #floor: WorkFloor;
+  readonly #cursor: Cursor;
+  readonly #desk: RangeDesk;
   /** Where the pieces out end, and everybody stands once none is out. */
   #boundary: number;
 
-  constructor(floor: WorkFloor) {
+  constructor(floor: WorkFloor, cursor: Cursor) {
     this.#floor = floor;
-    const steps = floor.cursor.latest?.shares.map(({ nextStep }) => nextStep) ?? [0];
+    this.#cursor = cursor;
+    this.#desk = new RangeDesk(floor, cursor);
+    const steps = cursor.latest?.shares.map(({ nextStep }) => nextStep) ?? [0];
     this.#boundary = Math.min(...steps);
   }
 
@@ -31,12 +37,13 @@ export class WorkInStep implements WorkDealer {
 
   restingStep(limit: number): number {
     if (limit >= 0) return limit + 1;
-    const steps = this.#floor.cursor.latest?.shares.map(({ nextStep }) => nextStep) ?? [];
+    const steps = this.#cursor.latest?.shares.map(({ nextStep }) => nextStep) ?? [];
     return Math.max(0, ...steps);
   }
 
   advance(pauseLimit: number | null): void {
-    const { views, cursor, evaluator } = this.#floor;
+    const { views, evaluator } = this.#floor;
+    const cursor = this.#cursor;
     if (pauseLimit !== null || views.busy) return;
     const active = this.#floor.activeRanks();
     const cut = cursor.latest;
@@ -44,7 +51,7 @@ export class WorkInStep implements WorkDealer {
       this.#startAgain(cut);
       return;
     }
-    if (cut !== null) for (const rank of active) this.#floor.deal(cut, rank, this.#boundary);
+    if (cut !== null) for (const rank of active) this.#desk.deal(cut, rank, this.#boundary);
     if (active.some((rank) => cursor.shareOut(rank) !== undefined)) {
       assert(cut !== null, "a piece is of a cut");
       this.#admitReturning(cut);
@@ -55,51 +62,38 @@ export class WorkInStep implements WorkDealer {
 
   #atBoundary(cut: Cut | null, active: readonly number[]): void {
     const floor = this.#floor;
+    const cursor = this.#cursor;
     const step = this.#boundary;
     const over = cut === null || step >= cut.lastStep;
-    const final = over && floor.cursor.done;
     const epoch = cut?.epoch ?? 0;
+    cursor.standBefore(step);
+    if (over && cut !== null) this.#desk.close(cut);
     const epochNumber = over && cut !== null ? epoch + 1 : null;
-    floor.cursor.standBefore(step);
-    if (over && cut !== null) floor.recordEpoch(cut);
-    const evaluationDue = final || isDue(floor.spec.evaluateEvery, step, epochNumber);
-    if (evaluationDue && !floor.evaluator.has(step, final)) {
-      floor.evaluate({ epoch, step, final }, step);
-      return;
-    }
-    const saveDue = step > 0 && isDue(floor.spec.checkpointEvery, step, epochNumber);
-    if (final ? !floor.finalSaved : saveDue && floor.savedStep !== step) {
-      floor.save(final ? "final" : "checkpoint", step);
-      return;
-    }
-    if (final) {
-      floor.finish();
-      return;
-    }
+    if (settleDue(floor, { step, epoch, epochNumber, final: over && cursor.done })) return;
     if (over) this.#admit(() => true);
     else this.#admitReturning(cut);
     if (floor.views.busy) return;
-    const next = over ? floor.cut(active) : cut;
+    const next = over ? this.#desk.cut(active) : cut;
     this.#boundary = Math.min(
       next.lastStep,
       nextMultiple(floor.spec.evaluateEvery, step),
       nextMultiple(floor.spec.checkpointEvery, step),
     );
-    for (const rank of active) floor.deal(next, rank, this.#boundary);
+    for (const rank of active) this.#desk.deal(next, rank, this.#boundary);
   }
 
   /**
    * With nobody left, those who have examples of this epoch go on with it; without any, it is over.
    */
   #startAgain(cut: Cut | null): void {
-    const { ready, cursor } = this.#floor;
+    const { ready } = this.#floor;
     if (ready.size === 0) return;
     const over = cut === null || this.#boundary >= cut.lastStep;
     if (!over && [...ready.keys()].some((rank) => hasExamples(cut, rank))) {
       this.#admitReturning(cut);
       return;
     }
-    if (!over) this.#boundary = cursor.endEarly();
+    if (!over) this.#boundary = this.#cursor.endEarly();
     this.#admit(() => true);
   }
 
@@ -108,10 +102,10 @@ export class WorkInStep implements WorkDealer {
   }
 
   #admit(allowed: (rank: number) => boolean): void {
-    const { views, ready, cursor } = this.#floor;
+    const { views, ready } = this.#floor;
     for (const [rank, incarnation] of ready) {
       if (views.worker(rank) !== undefined || !allowed(rank)) continue;
-      const share = cursor.latest?.shares.find((candidate) => candidate.rank === rank);
+      const share = this.#cursor.latest?.shares.find((candidate) => candidate.rank === rank);
       const fromStep = share?.nextStep ?? this.#boundary;
       views.admit({ rank, incarnation, fromStep });
     }

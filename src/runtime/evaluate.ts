@@ -138,8 +138,10 @@ export function scorerFor(
 
 /** Which epoch, from 1, a checkpoint was written in. */
 export function epochOf({ cursor }: CheckpointManifest): number {
-  const snapshot = cursor as unknown as TrainingSnapshot | null;
-  return (snapshot?.cursor.cuts.at(-1)?.epoch ?? 0) + 1;
+  const work = (cursor as unknown as TrainingSnapshot | null)?.cursor;
+  if (work === undefined) return 1;
+  const latest = "cuts" in work ? work.cuts.at(-1) : work.pools.at(-1);
+  return (latest?.epoch ?? 0) + 1;
 }
 
 /** A score as programs get it. */

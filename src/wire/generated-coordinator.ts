@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/coordinator.proto.
  */
 export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEivAEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJQgcKBV9yYW5rQg4KDF9pbmNhcm5hdGlvbiJxCg1SZWdpc3RlclJlcGx5Ei0KCnJlZ2lzdGVyZWQYASABKAsyFy5wYWNlbGluZS52MS5SZWdpc3RlcmVkSAASJwoHcmVmdXNlZBgCIAEoCzIULnBhY2VsaW5lLnYxLlJlZnVzZWRIAEIICgZyZXN1bHQiYAoKUmVnaXN0ZXJlZBIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEh0KFWhlYXJ0YmVhdF9pbnRlcnZhbF9tcxgDIAEoDRIQCghsZWFzZV9tcxgEIAEoDSJBCgdSZWZ1c2VkEiYKBGNvZGUYASABKA4yGC5wYWNlbGluZS52MS5SZWZ1c2FsQ29kZRIOCgZyZWFzb24YAiABKAkiWgoOTWVtYmVySWRlbnRpdHkSJQoEcm9sZRgBIAEoDjIXLnBhY2VsaW5lLnYxLk1lbWJlclJvbGUSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBCLiAwoNTWVtYmVyTWVzc2FnZRIrCgRvcGVuGAEgASgLMhsucGFjZWxpbmUudjEuTWVtYmVySWRlbnRpdHlIABIrCgloZWFydGJlYXQYAiABKAsyFi5wYWNlbGluZS52MS5IZWFydGJlYXRIABIjCgVyZWFkeRgDIAEoCzISLnBhY2VsaW5lLnYxLlJlYWR5SAASKAoIdmlld19hY2sYBCABKAsyFC5wYWNlbGluZS52MS5WaWV3QWNrSAASLAoKcGllY2VfZG9uZRgFIAEoCzIWLnBhY2VsaW5lLnYxLlBpZWNlRG9uZUgAEisKCWV2YWx1YXRlZBgGIAEoCzIWLnBhY2VsaW5lLnYxLkV2YWx1YXRlZEgAEicKB3BhdXNpbmcYByABKAsyFC5wYWNlbGluZS52MS5QYXVzaW5nSAASJQoGcGF1c2VkGAggASgLMhMucGFjZWxpbmUudjEuUGF1c2VkSAASKQoIZGl2ZXJnZWQYCSABKAsyFS5wYWNlbGluZS52MS5EaXZlcmdlZEgAEiUKBmZhaWxlZBgKIAEoCzITLnBhY2VsaW5lLnYxLkZhaWxlZEgAEiMKBWxlYXZlGAsgASgLMhIucGFjZWxpbmUudjEuTGVhdmVIAEIGCgRib2R5IrEDChJDb29yZGluYXRvck1lc3NhZ2USMgoNaGVhcnRiZWF0X2FjaxgBIAEoCzIZLnBhY2VsaW5lLnYxLkhlYXJ0YmVhdEFja0gAEh8KA2pvYhgCIAEoCzIQLnBhY2VsaW5lLnYxLkpvYkgAEigKBHZpZXcYAyABKAsyGC5wYWNlbGluZS52MS5WaWV3TWVzc2FnZUgAEiEKBHdvcmsYBCABKAsyES5wYWNlbGluZS52MS5Xb3JrSAASKQoIZXZhbHVhdGUYBSABKAsyFS5wYWNlbGluZS52MS5FdmFsdWF0ZUgAEiMKBXBhdXNlGAYgASgLMhIucGFjZWxpbmUudjEuUGF1c2VIABIoCghwYXVzZV9hdBgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNlQXRIABIlCgZyZXN1bWUYCCABKAsyEy5wYWNlbGluZS52MS5SZXN1bWVIABItCgpldmFsdWF0aW9uGAkgASgLMhcucGFjZWxpbmUudjEuRXZhbHVhdGlvbkgAEiEKBHN0b3AYCiABKAsyES5wYWNlbGluZS52MS5TdG9wSABCBgoEYm9keSKfAQoJSGVhcnRiZWF0EhAKCHNlcXVlbmNlGAEgASgEEhAKCHJlY2VpdmVkGAIgASgEEhAKCGFjdGl2aXR5GAMgASgJEi0KBnNlcnZlchgEIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAUgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyLRAgoQU2VydmVyU3RhdGlzdGljcxITCgt2ZXJzaW9uX21pbhgBIAEoBBITCgt2ZXJzaW9uX21heBgCIAEoBBIOCgZjaHVua3MYAyABKAQSDgoGcHVzaGVzGAQgASgEEg8KB3VwZGF0ZXMYBSABKAQSFgoOdXBkYXRlX3NlY29uZHMYBiABKAESFQoNc3RhbGVuZXNzX3N1bRgHIAEoBBIXCg9zdGFsZW5lc3NfY291bnQYCCABKAQSFQoNc3RhbGVuZXNzX21heBgJIAEoBBIQCghyZWplY3RlZBgKIAEoBBISCgpkdXBsaWNhdGVzGAsgASgEEhIKCnRvcm5fc3RlcHMYDCABKAQSEAoIYnl0ZXNfaW4YDSABKAQSEQoJYnl0ZXNfb3V0GA4gASgEEgoKAmxyGA8gASgBEhgKEHN0YWxlbmVzc19jb3VudHMYECADKAQivwEKEFdvcmtlclN0YXRpc3RpY3MSDQoFY2xvY2sYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSEAoIbG9zc19zdW0YAyABKAESEgoKbG9zc19jb3VudBgEIAEoBBIXCg9jb21wdXRlX3NlY29uZHMYBSABKAESFAoMd2FpdF9zZWNvbmRzGAYgASgBEg0KBXN0ZXBzGAcgASgEEg8KB2NvcnJlY3QYCCABKAQSFQoNaW5wdXRfc2Vjb25kcxgJIAEoASI+CgVSZWFkeRILCgNydW4YASABKAkSKAoHdGVuc29ycxgCIAMoCzIXLnBhY2VsaW5lLnYxLlRlbnNvclNwZWMiVQoKVGVuc29yU3BlYxIMCgRuYW1lGAEgASgJEg0KBXNoYXBlGAIgAygNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiaQoHVmlld0FjaxIMCgR2aWV3GAEgASgEEhMKC3NlYWxlZF9zdGVwGAIgASgSEhEKCWNsb2NrX21pbhgDIAEoBBIoCghkZXBhcnRlZBgEIAMoCzIWLnBhY2VsaW5lLnYxLkRlcGFydHVyZSJSCglEZXBhcnR1cmUSDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIQCghzdGVwX21pbhgDIAEoEhIQCghzdGVwX21heBgEIAEoEiJxCglQaWVjZURvbmUSDQoFcGllY2UYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSDwoHc2tpcHBlZBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIPCgdzZWNvbmRzGAUgASgBEg8KB2NvcnJlY3QYBiABKAQiIwoFUmFuZ2USDQoFc3RhcnQYASABKAQSCwoDZW5kGAIgASgEImUKCUV2YWx1YXRlZBISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2USDwoHY29ycmVjdBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoASImCgdQYXVzaW5nEg0KBXBhdXNlGAEgASgEEgwKBHN0ZXAYAiABKBIiNwoGUGF1c2VkEg0KBXBhdXNlGAEgASgEEhAKCHBvc2l0aW9uGAIgASgEEgwKBHN0ZXAYAyABKBIiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIjIKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBCIpCgNKb2ISIgoEc3BlYxgBIAEoCzIULnBhY2VsaW5lLnYxLlJ1blNwZWMiLgoLVmlld01lc3NhZ2USHwoEdmlldxgBIAEoCzIRLnBhY2VsaW5lLnYxLlZpZXciKQoEV29yaxIhCgVwaWVjZRgBIAEoCzISLnBhY2VsaW5lLnYxLlBpZWNlImUKBVBpZWNlEgoKAmlkGAEgASgEEg0KBWVwb2NoGAIgASgEEg0KBXN0YXJ0GAMgASgEEgsKA2VuZBgEIAEoBBISCgpmaXJzdF9zdGVwGAUgASgEEhEKCWxhc3Rfc3RlcBgGIAEoBCJBCghFdmFsdWF0ZRISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2UiFgoFUGF1c2USDQoFcGF1c2UYASABKAQiJgoHUGF1c2VBdBINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIhcKBlJlc3VtZRINCgVwYXVzZRgBIAEoBCJSCgpFdmFsdWF0aW9uEg0KBWVwb2NoGAEgASgEEg0KBWZpbmFsGAIgASgIEhgKEGFjY3VyYWN5X3BlcmNlbnQYAyABKAESDAoEbG9zcxgEIAEoASJLCgRTdG9wEg4KBnJlYXNvbhgBIAEoCRIlCgdvdXRjb21lGAIgASgOMhQucGFjZWxpbmUudjEuT3V0Y29tZRIMCgRzdGF5GAMgASgIIl4KDExlYXZlUmVxdWVzdBIrCgZtZW1iZXIYASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eRIhCgVsZWF2ZRgCIAEoCzISLnBhY2VsaW5lLnYxLkxlYXZlIgwKCkxlYXZlUmVwbHkiDwoNU3RhdHVzUmVxdWVzdCIbCgtTdGF0dXNSZXBseRIMCgRqc29uGAEgASgJIh8KDVN1Ym1pdFJlcXVlc3QSDgoGY29uZmlnGAEgASgJIhoKC1N1Ym1pdFJlcGx5EgsKA3J1bhgBIAEoCSpZCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfU0VSVkVSEAESFgoSTUVNQkVSX1JPTEVfV09SS0VSEAIqeAoLUmVmdXNhbENvZGUSHAoYUkVGVVNBTF9DT0RFX1VOU1BFQ0lGSUVEEAASGAoUUkVGVVNBTF9DT0RFX1JFRlVTRUQQARIZChVSRUZVU0FMX0NPREVfUFJPVE9DT0wQAhIWChJSRUZVU0FMX0NPREVfVVNBR0UQAyqhAQoOUGFyYW1ldGVyR3JvdXASHwobUEFSQU1FVEVSX0dST1VQX1VOU1BFQ0lGSUVEEAASGgoWUEFSQU1FVEVSX0dST1VQX1dFSUdIVBABEhkKFVBBUkFNRVRFUl9HUk9VUF9QTEFJThACEhoKFlBBUkFNRVRFUl9HUk9VUF9CVUZGRVIQAxIbChdQQVJBTUVURVJfR1JPVVBfQ09VTlRFUhAEKmEKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhAKDE9VVENPTUVfRE9ORRABEhIKDk9VVENPTUVfRkFJTEVEEAISFwoTT1VUQ09NRV9JTlRFUlJVUFRFRBADMt4CCgtDb29yZGluYXRvchJECghSZWdpc3RlchIcLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVxdWVzdBoaLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVwbHkSTAoJSGVhcnRiZWF0EhoucGFjZWxpbmUudjEuTWVtYmVyTWVzc2FnZRofLnBhY2VsaW5lLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESOwoFTGVhdmUSGS5wYWNlbGluZS52MS5MZWF2ZVJlcXVlc3QaFy5wYWNlbGluZS52MS5MZWF2ZVJlcGx5Ej4KBlN0YXR1cxIaLnBhY2VsaW5lLnYxLlN0YXR1c1JlcXVlc3QaGC5wYWNlbGluZS52MS5TdGF0dXNSZXBseRI+CgZTdWJtaXQSGi5wYWNlbGluZS52MS5TdWJtaXRSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3VibWl0UmVwbHliBnByb3RvMw", [file_paceline_v1_run]);
+  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEivAEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJQgcKBV9yYW5rQg4KDF9pbmNhcm5hdGlvbiJxCg1SZWdpc3RlclJlcGx5Ei0KCnJlZ2lzdGVyZWQYASABKAsyFy5wYWNlbGluZS52MS5SZWdpc3RlcmVkSAASJwoHcmVmdXNlZBgCIAEoCzIULnBhY2VsaW5lLnYxLlJlZnVzZWRIAEIICgZyZXN1bHQiYAoKUmVnaXN0ZXJlZBIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEh0KFWhlYXJ0YmVhdF9pbnRlcnZhbF9tcxgDIAEoDRIQCghsZWFzZV9tcxgEIAEoDSJBCgdSZWZ1c2VkEiYKBGNvZGUYASABKA4yGC5wYWNlbGluZS52MS5SZWZ1c2FsQ29kZRIOCgZyZWFzb24YAiABKAkiWgoOTWVtYmVySWRlbnRpdHkSJQoEcm9sZRgBIAEoDjIXLnBhY2VsaW5lLnYxLk1lbWJlclJvbGUSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBCKWBAoNTWVtYmVyTWVzc2FnZRIrCgRvcGVuGAEgASgLMhsucGFjZWxpbmUudjEuTWVtYmVySWRlbnRpdHlIABIrCgloZWFydGJlYXQYAiABKAsyFi5wYWNlbGluZS52MS5IZWFydGJlYXRIABIjCgVyZWFkeRgDIAEoCzISLnBhY2VsaW5lLnYxLlJlYWR5SAASKAoIdmlld19hY2sYBCABKAsyFC5wYWNlbGluZS52MS5WaWV3QWNrSAASLAoKcGllY2VfZG9uZRgFIAEoCzIWLnBhY2VsaW5lLnYxLlBpZWNlRG9uZUgAEisKCWV2YWx1YXRlZBgGIAEoCzIWLnBhY2VsaW5lLnYxLkV2YWx1YXRlZEgAEicKB3BhdXNpbmcYByABKAsyFC5wYWNlbGluZS52MS5QYXVzaW5nSAASJQoGcGF1c2VkGAggASgLMhMucGFjZWxpbmUudjEuUGF1c2VkSAASKQoIZGl2ZXJnZWQYCSABKAsyFS5wYWNlbGluZS52MS5EaXZlcmdlZEgAEiUKBmZhaWxlZBgKIAEoCzITLnBhY2VsaW5lLnYxLkZhaWxlZEgAEiMKBWxlYXZlGAsgASgLMhIucGFjZWxpbmUudjEuTGVhdmVIABIyCg1waWVjZV9yZWZ1c2VkGAwgASgLMhkucGFjZWxpbmUudjEuUGllY2VSZWZ1c2VkSABCBgoEYm9keSKxAwoSQ29vcmRpbmF0b3JNZXNzYWdlEjIKDWhlYXJ0YmVhdF9hY2sYASABKAsyGS5wYWNlbGluZS52MS5IZWFydGJlYXRBY2tIABIfCgNqb2IYAiABKAsyEC5wYWNlbGluZS52MS5Kb2JIABIoCgR2aWV3GAMgASgLMhgucGFjZWxpbmUudjEuVmlld01lc3NhZ2VIABIhCgR3b3JrGAQgASgLMhEucGFjZWxpbmUudjEuV29ya0gAEikKCGV2YWx1YXRlGAUgASgLMhUucGFjZWxpbmUudjEuRXZhbHVhdGVIABIjCgVwYXVzZRgGIAEoCzISLnBhY2VsaW5lLnYxLlBhdXNlSAASKAoIcGF1c2VfYXQYByABKAsyFC5wYWNlbGluZS52MS5QYXVzZUF0SAASJQoGcmVzdW1lGAggASgLMhMucGFjZWxpbmUudjEuUmVzdW1lSAASLQoKZXZhbHVhdGlvbhgJIAEoCzIXLnBhY2VsaW5lLnYxLkV2YWx1YXRpb25IABIhCgRzdG9wGAogASgLMhEucGFjZWxpbmUudjEuU3RvcEgAQgYKBGJvZHkinwEKCUhlYXJ0YmVhdBIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIQCghhY3Rpdml0eRgDIAEoCRItCgZzZXJ2ZXIYBCABKAsyHS5wYWNlbGluZS52MS5TZXJ2ZXJTdGF0aXN0aWNzEi0KBndvcmtlchgFIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3Mi0QIKEFNlcnZlclN0YXRpc3RpY3MSEwoLdmVyc2lvbl9taW4YASABKAQSEwoLdmVyc2lvbl9tYXgYAiABKAQSDgoGY2h1bmtzGAMgASgEEg4KBnB1c2hlcxgEIAEoBBIPCgd1cGRhdGVzGAUgASgEEhYKDnVwZGF0ZV9zZWNvbmRzGAYgASgBEhUKDXN0YWxlbmVzc19zdW0YByABKAQSFwoPc3RhbGVuZXNzX2NvdW50GAggASgEEhUKDXN0YWxlbmVzc19tYXgYCSABKAQSEAoIcmVqZWN0ZWQYCiABKAQSEgoKZHVwbGljYXRlcxgLIAEoBBISCgp0b3JuX3N0ZXBzGAwgASgEEhAKCGJ5dGVzX2luGA0gASgEEhEKCWJ5dGVzX291dBgOIAEoBBIKCgJschgPIAEoARIYChBzdGFsZW5lc3NfY291bnRzGBAgAygEIr8BChBXb3JrZXJTdGF0aXN0aWNzEg0KBWNsb2NrGAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEhAKCGxvc3Nfc3VtGAMgASgBEhIKCmxvc3NfY291bnQYBCABKAQSFwoPY29tcHV0ZV9zZWNvbmRzGAUgASgBEhQKDHdhaXRfc2Vjb25kcxgGIAEoARINCgVzdGVwcxgHIAEoBBIPCgdjb3JyZWN0GAggASgEEhUKDWlucHV0X3NlY29uZHMYCSABKAEiPgoFUmVhZHkSCwoDcnVuGAEgASgJEigKB3RlbnNvcnMYAiADKAsyFy5wYWNlbGluZS52MS5UZW5zb3JTcGVjIlUKClRlbnNvclNwZWMSDAoEbmFtZRgBIAEoCRINCgVzaGFwZRgCIAMoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwImkKB1ZpZXdBY2sSDAoEdmlldxgBIAEoBBITCgtzZWFsZWRfc3RlcBgCIAEoEhIRCgljbG9ja19taW4YAyABKAQSKAoIZGVwYXJ0ZWQYBCADKAsyFi5wYWNlbGluZS52MS5EZXBhcnR1cmUiUgoJRGVwYXJ0dXJlEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEAoIc3RlcF9taW4YAyABKBISEAoIc3RlcF9tYXgYBCABKBIicQoJUGllY2VEb25lEg0KBXBpZWNlGAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEg8KB3NraXBwZWQYAyABKAQSEAoIbG9zc19zdW0YBCABKAESDwoHc2Vjb25kcxgFIAEoARIPCgdjb3JyZWN0GAYgASgEIi0KDFBpZWNlUmVmdXNlZBINCgVwaWVjZRgBIAEoBBIOCgZyZWFzb24YAiABKAkiIwoFUmFuZ2USDQoFc3RhcnQYASABKAQSCwoDZW5kGAIgASgEImUKCUV2YWx1YXRlZBISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2USDwoHY29ycmVjdBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoASImCgdQYXVzaW5nEg0KBXBhdXNlGAEgASgEEgwKBHN0ZXAYAiABKBIiNwoGUGF1c2VkEg0KBXBhdXNlGAEgASgEEhAKCHBvc2l0aW9uGAIgASgEEgwKBHN0ZXAYAyABKBIiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIjIKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBCIpCgNKb2ISIgoEc3BlYxgBIAEoCzIULnBhY2VsaW5lLnYxLlJ1blNwZWMiLgoLVmlld01lc3NhZ2USHwoEdmlldxgBIAEoCzIRLnBhY2VsaW5lLnYxLlZpZXciKQoEV29yaxIhCgVwaWVjZRgBIAEoCzISLnBhY2VsaW5lLnYxLlBpZWNlImUKBVBpZWNlEgoKAmlkGAEgASgEEg0KBWVwb2NoGAIgASgEEg0KBXN0YXJ0GAMgASgEEgsKA2VuZBgEIAEoBBISCgpmaXJzdF9zdGVwGAUgASgEEhEKCWxhc3Rfc3RlcBgGIAEoBCJBCghFdmFsdWF0ZRISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2UiFgoFUGF1c2USDQoFcGF1c2UYASABKAQiJgoHUGF1c2VBdBINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIhcKBlJlc3VtZRINCgVwYXVzZRgBIAEoBCJSCgpFdmFsdWF0aW9uEg0KBWVwb2NoGAEgASgEEg0KBWZpbmFsGAIgASgIEhgKEGFjY3VyYWN5X3BlcmNlbnQYAyABKAESDAoEbG9zcxgEIAEoASJLCgRTdG9wEg4KBnJlYXNvbhgBIAEoCRIlCgdvdXRjb21lGAIgASgOMhQucGFjZWxpbmUudjEuT3V0Y29tZRIMCgRzdGF5GAMgASgIIl4KDExlYXZlUmVxdWVzdBIrCgZtZW1iZXIYASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eRIhCgVsZWF2ZRgCIAEoCzISLnBhY2VsaW5lLnYxLkxlYXZlIgwKCkxlYXZlUmVwbHkiDwoNU3RhdHVzUmVxdWVzdCIbCgtTdGF0dXNSZXBseRIMCgRqc29uGAEgASgJIh8KDVN1Ym1pdFJlcXVlc3QSDgoGY29uZmlnGAEgASgJIhoKC1N1Ym1pdFJlcGx5EgsKA3J1bhgBIAEoCSJwChNSZWFkRXhhbXBsZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCRIhCgVzcGxpdBgCIAEoDjISLnBhY2VsaW5lLnYxLlNwbGl0Eg0KBWVwb2NoGAMgASgEEg0KBXN0YXJ0GAQgASgEEgsKA2VuZBgFIAEoBCJ1Cg1FeGFtcGxlc0Jsb2NrEg0KBWNvdW50GAEgASgNEg0KBXNoYXBlGAIgAygNEiYKBHR5cGUYAyABKA4yGC5wYWNlbGluZS52MS5FeGFtcGxlVHlwZRIOCgZsYWJlbHMYBCADKA0SDgoGdmFsdWVzGAUgASgMKlkKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9TRVJWRVIQARIWChJNRU1CRVJfUk9MRV9XT1JLRVIQAip4CgtSZWZ1c2FsQ29kZRIcChhSRUZVU0FMX0NPREVfVU5TUEVDSUZJRUQQABIYChRSRUZVU0FMX0NPREVfUkVGVVNFRBABEhkKFVJFRlVTQUxfQ09ERV9QUk9UT0NPTBACEhYKElJFRlVTQUxfQ09ERV9VU0FHRRADKqEBCg5QYXJhbWV0ZXJHcm91cBIfChtQQVJBTUVURVJfR1JPVVBfVU5TUEVDSUZJRUQQABIaChZQQVJBTUVURVJfR1JPVVBfV0VJR0hUEAESGQoVUEFSQU1FVEVSX0dST1VQX1BMQUlOEAISGgoWUEFSQU1FVEVSX0dST1VQX0JVRkZFUhADEhsKF1BBUkFNRVRFUl9HUk9VUF9DT1VOVEVSEAQqYQoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASEAoMT1VUQ09NRV9ET05FEAESEgoOT1VUQ09NRV9GQUlMRUQQAhIXChNPVVRDT01FX0lOVEVSUlVQVEVEEAMqPwoFU3BsaXQSFQoRU1BMSVRfVU5TUEVDSUZJRUQQABIPCgtTUExJVF9UUkFJThABEg4KClNQTElUX1RFU1QQAipACgtFeGFtcGxlVHlwZRIcChhFWEFNUExFX1RZUEVfVU5TUEVDSUZJRUQQABITCg9FWEFNUExFX1RZUEVfVTgQATKuAwoLQ29vcmRpbmF0b3ISRAoIUmVnaXN0ZXISHC5wYWNlbGluZS52MS5SZWdpc3RlclJlcXVlc3QaGi5wYWNlbGluZS52MS5SZWdpc3RlclJlcGx5EkwKCUhlYXJ0YmVhdBIaLnBhY2VsaW5lLnYxLk1lbWJlck1lc3NhZ2UaHy5wYWNlbGluZS52MS5Db29yZGluYXRvck1lc3NhZ2UoATABEjsKBUxlYXZlEhkucGFjZWxpbmUudjEuTGVhdmVSZXF1ZXN0GhcucGFjZWxpbmUudjEuTGVhdmVSZXBseRI+CgZTdGF0dXMSGi5wYWNlbGluZS52MS5TdGF0dXNSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3RhdHVzUmVwbHkSPgoGU3VibWl0EhoucGFjZWxpbmUudjEuU3VibWl0UmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcGx5Ek4KDFJlYWRFeGFtcGxlcxIgLnBhY2VsaW5lLnYxLlJlYWRFeGFtcGxlc1JlcXVlc3QaGi5wYWNlbGluZS52MS5FeGFtcGxlc0Jsb2NrMAFiBnByb3RvMw", [file_paceline_v1_run]);
 
 /**
  * First word of a process to the coordinator.
@@ -323,6 +323,14 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
      */
     value: Leave;
     case: "leave";
+  } | {
+    /**
+     * A worker will not compute with the examples it was sent.
+     *
+     * @generated from field: paceline.v1.PieceRefused piece_refused = 12;
+     */
+    value: PieceRefused;
+    case: "pieceRefused";
   } | { case: undefined; value?: undefined };
 };
 
@@ -890,6 +898,34 @@ export const PieceDoneSchema: GenMessage<PieceDone> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 14);
 
 /**
+ * The examples sent for a piece are not what the run says; its step was not begun.
+ *
+ * @generated from message paceline.v1.PieceRefused
+ */
+export type PieceRefused = Message<"paceline.v1.PieceRefused"> & {
+  /**
+   * The piece's id.
+   *
+   * @generated from field: uint64 piece = 1;
+   */
+  piece: bigint;
+
+  /**
+   * What is wrong with them, in words.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message paceline.v1.PieceRefused.
+ * Use `create(PieceRefusedSchema)` to create a new message.
+ */
+export const PieceRefusedSchema: GenMessage<PieceRefused> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 15);
+
+/**
  * Half-open range of positions.
  *
  * @generated from message paceline.v1.Range
@@ -915,7 +951,7 @@ export type Range = Message<"paceline.v1.Range"> & {
  * Use `create(RangeSchema)` to create a new message.
  */
 export const RangeSchema: GenMessage<Range> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 15);
+  messageDesc(file_paceline_v1_coordinator, 16);
 
 /**
  * A worker has evaluated a range of test examples.
@@ -957,7 +993,7 @@ export type Evaluated = Message<"paceline.v1.Evaluated"> & {
  * Use `create(EvaluatedSchema)` to create a new message.
  */
 export const EvaluatedSchema: GenMessage<Evaluated> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 16);
+  messageDesc(file_paceline_v1_coordinator, 17);
 
 /**
  * Answer to pause.
@@ -985,7 +1021,7 @@ export type Pausing = Message<"paceline.v1.Pausing"> & {
  * Use `create(PausingSchema)` to create a new message.
  */
 export const PausingSchema: GenMessage<Pausing> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 17);
+  messageDesc(file_paceline_v1_coordinator, 18);
 
 /**
  * The worker rests.
@@ -1020,7 +1056,7 @@ export type Paused = Message<"paceline.v1.Paused"> & {
  * Use `create(PausedSchema)` to create a new message.
  */
 export const PausedSchema: GenMessage<Paused> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 18);
+  messageDesc(file_paceline_v1_coordinator, 19);
 
 /**
  * Loss or gradient is not finite.
@@ -1048,7 +1084,7 @@ export type Diverged = Message<"paceline.v1.Diverged"> & {
  * Use `create(DivergedSchema)` to create a new message.
  */
 export const DivergedSchema: GenMessage<Diverged> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 19);
+  messageDesc(file_paceline_v1_coordinator, 20);
 
 /**
  * The member can't go on.
@@ -1076,7 +1112,7 @@ export type Failed = Message<"paceline.v1.Failed"> & {
  * Use `create(FailedSchema)` to create a new message.
  */
 export const FailedSchema: GenMessage<Failed> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 20);
+  messageDesc(file_paceline_v1_coordinator, 21);
 
 /**
  * The member goes.
@@ -1111,7 +1147,7 @@ export type Leave = Message<"paceline.v1.Leave"> & {
  * Use `create(LeaveSchema)` to create a new message.
  */
 export const LeaveSchema: GenMessage<Leave> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 21);
+  messageDesc(file_paceline_v1_coordinator, 22);
 
 /**
  * Answers a heartbeat.
@@ -1139,7 +1175,7 @@ export type HeartbeatAck = Message<"paceline.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 22);
+  messageDesc(file_paceline_v1_coordinator, 23);
 
 /**
  * Prepare this run.
@@ -1160,7 +1196,7 @@ export type Job = Message<"paceline.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 23);
+  messageDesc(file_paceline_v1_coordinator, 24);
 
 /**
  * The present view.
@@ -1181,7 +1217,7 @@ export type ViewMessage = Message<"paceline.v1.ViewMessage"> & {
  * Use `create(ViewMessageSchema)` to create a new message.
  */
 export const ViewMessageSchema: GenMessage<ViewMessage> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 24);
+  messageDesc(file_paceline_v1_coordinator, 25);
 
 /**
  * Take these steps.
@@ -1202,7 +1238,7 @@ export type Work = Message<"paceline.v1.Work"> & {
  * Use `create(WorkSchema)` to create a new message.
  */
 export const WorkSchema: GenMessage<Work> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 25);
+  messageDesc(file_paceline_v1_coordinator, 26);
 
 /**
  * A part of an epoch's examples with the steps to take on it.
@@ -1258,7 +1294,7 @@ export type Piece = Message<"paceline.v1.Piece"> & {
  * Use `create(PieceSchema)` to create a new message.
  */
 export const PieceSchema: GenMessage<Piece> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 26);
+  messageDesc(file_paceline_v1_coordinator, 27);
 
 /**
  * Evaluate these test examples.
@@ -1286,7 +1322,7 @@ export type Evaluate = Message<"paceline.v1.Evaluate"> & {
  * Use `create(EvaluateSchema)` to create a new message.
  */
 export const EvaluateSchema: GenMessage<Evaluate> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 27);
+  messageDesc(file_paceline_v1_coordinator, 28);
 
 /**
  * Say where you are and go no further.
@@ -1307,7 +1343,7 @@ export type Pause = Message<"paceline.v1.Pause"> & {
  * Use `create(PauseSchema)` to create a new message.
  */
 export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 28);
+  messageDesc(file_paceline_v1_coordinator, 29);
 
 /**
  * Go on up to and including a step, then rest and say paused.
@@ -1335,7 +1371,7 @@ export type PauseAt = Message<"paceline.v1.PauseAt"> & {
  * Use `create(PauseAtSchema)` to create a new message.
  */
 export const PauseAtSchema: GenMessage<PauseAt> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 29);
+  messageDesc(file_paceline_v1_coordinator, 30);
 
 /**
  * Go on.
@@ -1356,7 +1392,7 @@ export type Resume = Message<"paceline.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 30);
+  messageDesc(file_paceline_v1_coordinator, 31);
 
 /**
  * Results of an evaluation.
@@ -1398,7 +1434,7 @@ export type Evaluation = Message<"paceline.v1.Evaluation"> & {
  * Use `create(EvaluationSchema)` to create a new message.
  */
 export const EvaluationSchema: GenMessage<Evaluation> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 31);
+  messageDesc(file_paceline_v1_coordinator, 32);
 
 /**
  * The job is over; the member answers leave with its statistics.
@@ -1433,7 +1469,7 @@ export type Stop = Message<"paceline.v1.Stop"> & {
  * Use `create(StopSchema)` to create a new message.
  */
 export const StopSchema: GenMessage<Stop> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 32);
+  messageDesc(file_paceline_v1_coordinator, 33);
 
 /**
  * A member goes.
@@ -1461,7 +1497,7 @@ export type LeaveRequest = Message<"paceline.v1.LeaveRequest"> & {
  * Use `create(LeaveRequestSchema)` to create a new message.
  */
 export const LeaveRequestSchema: GenMessage<LeaveRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 33);
+  messageDesc(file_paceline_v1_coordinator, 34);
 
 /**
  * It was heard.
@@ -1476,7 +1512,7 @@ export type LeaveReply = Message<"paceline.v1.LeaveReply"> & {
  * Use `create(LeaveReplySchema)` to create a new message.
  */
 export const LeaveReplySchema: GenMessage<LeaveReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 34);
+  messageDesc(file_paceline_v1_coordinator, 35);
 
 /**
  * Asks for the snapshot.
@@ -1491,7 +1527,7 @@ export type StatusRequest = Message<"paceline.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 35);
+  messageDesc(file_paceline_v1_coordinator, 36);
 
 /**
  * The present snapshot.
@@ -1512,7 +1548,7 @@ export type StatusReply = Message<"paceline.v1.StatusReply"> & {
  * Use `create(StatusReplySchema)` to create a new message.
  */
 export const StatusReplySchema: GenMessage<StatusReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 36);
+  messageDesc(file_paceline_v1_coordinator, 37);
 
 /**
  * A run for a serving coordinator.
@@ -1533,7 +1569,7 @@ export type SubmitRequest = Message<"paceline.v1.SubmitRequest"> & {
  * Use `create(SubmitRequestSchema)` to create a new message.
  */
 export const SubmitRequestSchema: GenMessage<SubmitRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 37);
+  messageDesc(file_paceline_v1_coordinator, 38);
 
 /**
  * The run was taken.
@@ -1554,7 +1590,105 @@ export type SubmitReply = Message<"paceline.v1.SubmitReply"> & {
  * Use `create(SubmitReplySchema)` to create a new message.
  */
 export const SubmitReplySchema: GenMessage<SubmitReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 38);
+  messageDesc(file_paceline_v1_coordinator, 39);
+
+/**
+ * Asks for examples.
+ *
+ * @generated from message paceline.v1.ReadExamplesRequest
+ */
+export type ReadExamplesRequest = Message<"paceline.v1.ReadExamplesRequest"> & {
+  /**
+   * Id of the run.
+   *
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * Which part of the data set.
+   *
+   * @generated from field: paceline.v1.Split split = 2;
+   */
+  split: Split;
+
+  /**
+   * The epoch; 0 for the test split.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * First position in the epoch's permutation, or in the test split.
+   *
+   * @generated from field: uint64 start = 4;
+   */
+  start: bigint;
+
+  /**
+   * Position behind the last.
+   *
+   * @generated from field: uint64 end = 5;
+   */
+  end: bigint;
+};
+
+/**
+ * Describes the message paceline.v1.ReadExamplesRequest.
+ * Use `create(ReadExamplesRequestSchema)` to create a new message.
+ */
+export const ReadExamplesRequestSchema: GenMessage<ReadExamplesRequest> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 40);
+
+/**
+ * A part of an answer, which is the labels and the values of its blocks, one after the other.
+ *
+ * @generated from message paceline.v1.ExamplesBlock
+ */
+export type ExamplesBlock = Message<"paceline.v1.ExamplesBlock"> & {
+  /**
+   * Examples of the whole answer; the same in each block, as the next two.
+   *
+   * @generated from field: uint32 count = 1;
+   */
+  count: number;
+
+  /**
+   * Extents of one example: channels, height, width.
+   *
+   * @generated from field: repeated uint32 shape = 2;
+   */
+  shape: number[];
+
+  /**
+   * What its values are.
+   *
+   * @generated from field: paceline.v1.ExampleType type = 3;
+   */
+  type: ExampleType;
+
+  /**
+   * Labels that follow those of the blocks before.
+   *
+   * @generated from field: repeated uint32 labels = 4;
+   */
+  labels: number[];
+
+  /**
+   * Values, an example after the other, that follow those of the blocks before; at most 1 MiB less the labels.
+   *
+   * @generated from field: bytes values = 5;
+   */
+  values: Uint8Array;
+};
+
+/**
+ * Describes the message paceline.v1.ExamplesBlock.
+ * Use `create(ExamplesBlockSchema)` to create a new message.
+ */
+export const ExamplesBlockSchema: GenMessage<ExamplesBlock> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 41);
 
 /**
  * The roles that register.
@@ -1721,6 +1855,67 @@ export const OutcomeSchema: GenEnum<Outcome> = /*@__PURE__*/
   enumDesc(file_paceline_v1_coordinator, 3);
 
 /**
+ * The two parts of a data set.
+ *
+ * @generated from enum paceline.v1.Split
+ */
+export enum Split {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: SPLIT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Examples to learn from, in the order of an epoch.
+   *
+   * @generated from enum value: SPLIT_TRAIN = 1;
+   */
+  TRAIN = 1,
+
+  /**
+   * Examples to evaluate on, in their own order.
+   *
+   * @generated from enum value: SPLIT_TEST = 2;
+   */
+  TEST = 2,
+}
+
+/**
+ * Describes the enum paceline.v1.Split.
+ */
+export const SplitSchema: GenEnum<Split> = /*@__PURE__*/
+  enumDesc(file_paceline_v1_coordinator, 4);
+
+/**
+ * What the values of an example are.
+ *
+ * @generated from enum paceline.v1.ExampleType
+ */
+export enum ExampleType {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: EXAMPLE_TYPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Bytes as stored, before any normalisation.
+   *
+   * @generated from enum value: EXAMPLE_TYPE_U8 = 1;
+   */
+  U8 = 1,
+}
+
+/**
+ * Describes the enum paceline.v1.ExampleType.
+ */
+export const ExampleTypeSchema: GenEnum<ExampleType> = /*@__PURE__*/
+  enumDesc(file_paceline_v1_coordinator, 5);
+
+/**
  * Served by the coordinator.
  *
  * @generated from service paceline.v1.Coordinator
@@ -1777,6 +1972,17 @@ export const Coordinator: GenService<{
     methodKind: "unary";
     input: typeof SubmitRequestSchema;
     output: typeof SubmitReplySchema;
+  },
+  /**
+   * The examples of a piece or of a part of an evaluation, for workers that have no files, in blocks of at most
+   * 1 MiB. Asking again gives the same again.
+   *
+   * @generated from rpc paceline.v1.Coordinator.ReadExamples
+   */
+  readExamples: {
+    methodKind: "server_streaming";
+    input: typeof ReadExamplesRequestSchema;
+    output: typeof ExamplesBlockSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_paceline_v1_coordinator, 0);

@@ -121,6 +121,11 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     correct: whole,
     seconds: measured,
   }),
+  pieceRefused: shape<Said<"pieceRefused">>({
+    type: fc.constant("pieceRefused"),
+    piece: whole,
+    reason: words,
+  }),
   evaluated: shape<Said<"evaluated">>({
     type: fc.constant("evaluated"),
     evaluation: whole,

@@ -198,6 +198,10 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     reason: sentence,
   }),
   leave: leaveCodec,
+  pieceRefused: record<Body<"pieceRefused">, wire.PieceRefused>(schemas.PieceRefusedSchema, {
+    piece: count,
+    reason: sentence,
+  }),
 });
 
 const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({

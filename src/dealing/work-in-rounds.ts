@@ -1,0 +1,92 @@
+/**
+ * Dealing batches where everybody keeps one step (BSP). Work is dealt in rounds of one step: the
+ * workers in ascending rank take the next batches of the pool, one each; when the pool has fewer
+ * batches than there are workers, the others take the step without examples. Between two rounds
+ * everybody stands before the same step: what is due there is done, and whoever is ready comes in.
+ *
+ * The batch of a worker that was lost in a round is dealt in the next, so an epoch may end a round
+ * later; which positions a rank takes in a step follows from the workers that are there and nothing
+ * else.
+ *
+ * Invariant: nothing is evaluated or saved while a piece is out or a view is being agreed on.
+ */
+import type { BatchPool } from "./batch-pool.js";
+import { settleDue } from "./what-is-due.js";
+import type { WorkDealer, WorkFloor } from "./work-floor.js";
+
+/** The dealer. */
+export class WorkInRounds implements WorkDealer {
+  readonly #floor: WorkFloor;
+  readonly #pool: BatchPool;
+
+  constructor(floor: WorkFloor, pool: BatchPool) {
+    this.#floor = floor;
+    this.#pool = pool;
+  }
+
+  get pausable(): boolean {
+    return !this.#floor.views.busy;
+  }
+
+  restingStep(limit: number): number {
+    return limit >= 0 ? limit + 1 : this.#pool.firstStepOf();
+  }
+
+  advance(pauseLimit: number | null): void {
+    const { views, evaluator } = this.#floor;
+    if (pauseLimit !== null || views.busy) return;
+    const active = this.#floor.activeRanks();
+    if (active.length === 0) {
+      this.#admitReady(this.#pool.firstStepOf());
+      return;
+    }
+    const [piece] = active.flatMap((rank) => this.#pool.pieceOut(rank) ?? []);
+    if (piece !== undefined) this.#fillRound(active, piece.firstStep);
+    else if (!evaluator.busy) this.#betweenRounds(active);
+  }
+
+  /** Whoever refused its batch takes the step of the others without one. */
+  #fillRound(active: readonly number[], step: number): void {
+    for (const rank of active) {
+      if (this.#pool.pieceOut(rank) !== undefined || this.#pool.stepOf(rank) > step) continue;
+      this.#floor.give(rank, this.#pool.dealEmpty(rank, step), null);
+    }
+  }
+
+  #betweenRounds(active: readonly number[]): void {
+    const pool = this.#pool;
+    const { maxSteps } = this.#floor.spec;
+    const step = pool.firstStepOf();
+    pool.standBefore(step);
+    const spent = maxSteps !== null && step >= maxSteps;
+    if (spent) pool.drop();
+    const { epoch, usedUp } = pool;
+    const begun = pool.openEpochs().length > 0;
+    if (usedUp && begun) this.#floor.recordEpoch(epoch, 0);
+    const epochNumber = usedUp && begun ? epoch + 1 : null;
+    const final = usedUp && (spent || !pool.canOpen);
+    if (settleDue(this.#floor, { step, epoch, epochNumber, final })) return;
+    this.#admitReady(step);
+    if (this.#floor.views.busy) return;
+    if (usedUp) {
+      this.#floor.openEpoch(pool.open());
+      pool.forgetBefore(pool.epoch);
+    }
+    this.#dealRound(active, step);
+  }
+
+  #dealRound(active: readonly number[], step: number): void {
+    for (const rank of active) {
+      const dealt = this.#pool.deal(rank, step, active);
+      const piece = dealt?.piece ?? this.#pool.dealEmpty(rank, step);
+      this.#floor.give(rank, piece, dealt?.leftBy ?? null);
+    }
+  }
+
+  #admitReady(fromStep: number): void {
+    const { views, ready } = this.#floor;
+    for (const [rank, incarnation] of ready) {
+      if (views.worker(rank) === undefined) views.admit({ rank, incarnation, fromStep });
+    }
+  }
+}
