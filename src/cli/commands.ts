@@ -7,6 +7,7 @@ import type { CommandName } from "../options/option-row.js";
 import type { Resolution } from "../options/resolve.js";
 import type { CommandIo, ResolvedOptions } from "../runtime/options.js";
 import { chartsPlan } from "./command-charts.js";
+import { ckptPlan } from "./command-ckpt.js";
 import { dataPlan } from "./command-data.js";
 import { evalPlan, predictPlan } from "./command-eval.js";
 import { experimentsPlan } from "./command-experiments.js";
@@ -160,6 +161,7 @@ export const commandPlans: readonly CommandPlan[] = [
   experimentsPlan,
   runsPlan,
   chartsPlan,
+  ckptPlan,
   dataPlan,
   evalPlan,
   predictPlan,

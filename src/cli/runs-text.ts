@@ -222,7 +222,8 @@ function stepText(times: { inputSeconds: number; computeSeconds: number; waitSec
   return `${ms(inputSeconds)} input, ${ms(computeSeconds)} compute, ${ms(waitSeconds)} wait`;
 }
 
-function section(
+/** A table under its title, indented, with an empty line before; nothing where it has no rows. */
+export function section(
   title: string,
   titles: readonly string[],
   rows: readonly (readonly string[])[],
@@ -232,7 +233,7 @@ function section(
 }
 
 /** Columns of which every cell is a number or a dash stand to the right. */
-function table(titles: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function table(titles: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const cells = rows.map((row) => row.map(printable));
   const isNumeric = titles.map((_, column) =>
     cells.every((row) => /^(?:[-+]?[\d.]+[x%]?|-|\d+\/(?:\d+|-))$/.test(row[column]!)),
@@ -272,7 +273,8 @@ function settingText(value: Setting | undefined): string {
   return value === null || value === "" ? "none" : String(value);
 }
 
-function minute(time: string | null): string {
+/** A time in UTC to the minute; a dash where it is none. */
+export function minute(time: string | null): string {
   const ms = Date.parse(time ?? "");
   return Number.isNaN(ms) ? "-" : new Date(ms).toISOString().slice(0, 16).replace("T", " ");
 }

@@ -20,6 +20,7 @@ export type CommandName =
   | "runs"
   | "charts"
   | "data"
+  | "ckpt"
   | "eval"
   | "predict";
 

@@ -17,6 +17,7 @@ const everywhere: readonly CommandName[] = [
   "runs",
   "charts",
   "data",
+  "ckpt",
   "eval",
   "predict",
 ];
@@ -55,7 +56,17 @@ export const keepingRows: OptionRows<KeepingOptions> = {
     default: "runs",
     sentence: "folder in which each run gets a folder of its name",
     group: "keeping",
-    commands: ["train", "baseline", "coordinator", "doctor", "runs", "charts", "eval", "predict"],
+    commands: [
+      "train",
+      "baseline",
+      "coordinator",
+      "doctor",
+      "runs",
+      "charts",
+      "ckpt",
+      "eval",
+      "predict",
+    ],
   },
   name: {
     name: "name",

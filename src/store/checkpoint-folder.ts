@@ -174,7 +174,8 @@ async function pointAt(path: string, files: Files): Promise<ResumePoint> {
   return { path, step: globalStep, runDirectory, skipped: [] };
 }
 
-async function runsUnder(runRoot: string, files: Files): Promise<string[]> {
+/** The folders of runs under a folder that have room for checkpoints, by name. */
+export async function runsUnder(runRoot: string, files: Files = diskFiles): Promise<string[]> {
   const runs: string[] = [];
   for (const name of (await files.list(runRoot)) ?? []) {
     const run = join(runRoot, name);

@@ -107,14 +107,37 @@ export async function readCheckpoint(
   path: string,
   files: Files = diskFiles,
 ): Promise<StoredCheckpoint> {
+  const manifest = await orMissing(readManifest(path, files));
+  const weights = await readWeights(path, manifest, files);
+  return { manifest, weights, state: await readState(path, manifest, files) };
+}
+
+/** Reads the weights alone, checking every byte of their file as `readCheckpoint` does. */
+export async function readWeights(
+  path: string,
+  manifest: CheckpointManifest,
+  files: Files = diskFiles,
+): Promise<Float32Array> {
+  const name = "model.safetensors";
+  const [weights] = await orMissing(readVectors(files, path, name, manifest, [""]));
+  assert(weights !== undefined, "one vector for one prefix", { path });
+  return weights;
+}
+
+/** Reads the update rule's state vectors, checking every byte of their file. */
+export async function readState(
+  path: string,
+  manifest: CheckpointManifest,
+  files: Files = diskFiles,
+): Promise<Float32Array[]> {
+  const parts = Array.from({ length: manifest.stateParts }, (_, part) => statePrefix(part));
+  return orMissing(readVectors(files, path, "optimizer.safetensors", manifest, parts));
+}
+
+/** A file that is not there is the checkpoint's fault, not the disk's. */
+export async function orMissing<T>(reading: Promise<T>): Promise<T> {
   try {
-    const manifest = await readManifest(path, files);
-    const { tensors } = manifest.layout;
-    const parts = Array.from({ length: manifest.stateParts }, (_, part) => statePrefix(part));
-    const [weights] = await readVectors(files, path, "model.safetensors", manifest, [""]);
-    const state = await readVectors(files, path, "optimizer.safetensors", manifest, parts);
-    assert(weights !== undefined, "one vector for one prefix", { tensors: tensors.length });
-    return { manifest, weights, state };
+    return await reading;
   } catch (thrown) {
     if (!isMissing(thrown)) throw thrown;
     const file = String((thrown as PacelineError).details.path);
@@ -267,17 +290,21 @@ async function readVectors(
     await readSafetensors(source, path, (stored) => {
       const place = places.get(stored.name);
       places.delete(stored.name);
-      const shape = place?.tensor.shape.join("x");
-      if (place === undefined || stored.kind !== "F32" || stored.shape.join("x") !== shape) {
-        throw corrupt(path, `tensor ${quoted(stored.name)} is not what the manifest says`);
+      const found = `${stored.kind} [${stored.shape.join(", ")}]`;
+      const wanted = place && `F32 [${place.tensor.shape.join(", ")}]`;
+      if (place === undefined || found !== wanted) {
+        const said = `the manifest says ${wanted ?? "there is none of that name"}`;
+        throw corrupt(path, `tensor ${quoted(stored.name)} is ${found} and ${said}`);
       }
       const { buffer } = place.vector;
       return new Uint8Array(buffer, place.tensor.offset * 4, stored.bytes);
     });
     const lacking = places.keys().next();
     if (!lacking.done) throw corrupt(path, `tensor ${quoted(lacking.value)} is missing`);
-    if (digest() !== promised.sha256)
-      throw corrupt(path, "its SHA-256 differs from the manifest's");
+    const sum = digest();
+    if (sum !== promised.sha256) {
+      throw corrupt(path, `its SHA-256 is ${sum} and the manifest says ${promised.sha256}`);
+    }
     return vectors;
   } finally {
     await file.close();

@@ -19,11 +19,17 @@ import {
 /** Values of a tensor: F32 or I64. */
 export type TensorValues = Float32Array | BigInt64Array;
 
+/** Values of 16 bits, as their bits; they are written for other programs, never read back. */
+export interface HalfValues {
+  readonly kind: "F16" | "BF16";
+  readonly bits: Uint16Array;
+}
+
 /** A tensor to write; its values are read while they are written and must stay as they are. */
 export interface TensorToWrite {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly values: TensorValues;
+  readonly values: TensorValues | HalfValues;
 }
 
 /** Bytes handed on at a time: small enough that hashing one does not hold up the event loop. */
@@ -32,21 +38,21 @@ const pieceBytes = 1024 * 1024;
 assert(new Uint8Array(Float32Array.of(1).buffer)[3] === 0x3f, "the machine is little-endian");
 
 /**
- * Writes tensors through `write`, at most 1 MiB a call, in the order given, but I64 before F32 so
- * that every tensor is aligned to its own values.
+ * Writes tensors through `write`, at most 1 MiB a call, in the order given, but I64 before F32
+ * and these before 16 bits, so that every tensor is aligned to its own values.
  */
 export async function writeSafetensors(
   write: (bytes: Uint8Array) => Promise<void>,
   tensors: readonly TensorToWrite[],
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const ordered = [
-    ...tensors.filter((tensor) => kindOf(tensor.values) === "I64"),
-    ...tensors.filter((tensor) => kindOf(tensor.values) === "F32"),
-  ];
+  const ordered = [8, 4, 2].flatMap((size) =>
+    tensors.filter(({ values }) => arrayOf(values).BYTES_PER_ELEMENT === size),
+  );
   await write(encodeHeader(ordered, metadata));
   for (const { values } of ordered) {
-    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    const { buffer, byteOffset, byteLength } = arrayOf(values);
+    const bytes = new Uint8Array(buffer, byteOffset, byteLength);
     for (let start = 0; start < bytes.length; start += pieceBytes) {
       await write(bytes.subarray(start, start + pieceBytes));
     }
@@ -123,8 +129,9 @@ function encodeHeader(
     assert(!names.has(name), "tensor names are unique", { name });
     names.add(name);
     const count = shape.reduce((product, extent) => product * extent, 1);
-    assert(count === values.length, "shape matches the values", { name, shape });
-    const end = start + values.byteLength;
+    const array = arrayOf(values);
+    assert(count === array.length, "shape matches the values", { name, shape });
+    const end = start + array.byteLength;
     const place = { dtype: kindOf(values), shape, data_offsets: [start, end] };
     fields.push(`${JSON.stringify(name)}:${JSON.stringify(place)}`);
     start = end;
@@ -138,6 +145,11 @@ function encodeHeader(
   return encoded;
 }
 
-function kindOf(values: TensorValues): DataKind {
+function kindOf(values: TensorToWrite["values"]): DataKind | HalfValues["kind"] {
+  if ("kind" in values) return values.kind;
   return values instanceof Float32Array ? "F32" : "I64";
+}
+
+function arrayOf(values: TensorToWrite["values"]): TensorValues | Uint16Array {
+  return "kind" in values ? values.bits : values;
 }
