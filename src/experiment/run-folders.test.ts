@@ -14,7 +14,7 @@ import {
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { folderBytes, judgeRun, removeRuns, runNames } from "./run-folders.js";
+import { endOfRun, folderBytes, judgeRun, removeRuns, runNames } from "./run-folders.js";
 
 const root = mkdtempSync(join(tmpdir(), "paceline-folders-"));
 after(() => rmSync(root, { recursive: true }));
@@ -90,6 +90,57 @@ describe("a run", () => {
     const path = join(runDir({ a: { "cluster.json": '{"members":[{"pid":"x"}]}' } }), "a");
     await assert.rejects(judgeRun(path, null), /cluster\.json lists no members: it is broken/);
   });
+});
+
+describe("a run is over", () => {
+  const cases: readonly (readonly [string, Readonly<Record<string, string>>, string[], RegExp])[] =
+    [
+      ["when its result is there", { "config.yaml": "", ...ended }, [], /^its result is written$/],
+      [
+        "though its coordinator serves on",
+        { "config.yaml": "", "cluster.json": cluster(process.pid), ...ended },
+        [],
+        /^its result is written$/,
+      ],
+      [
+        "when its coordinator has died without a result",
+        { "config.yaml": "", "cluster.json": cluster(deadPid()) },
+        [],
+        /^its coordinator, process \d+, died without a result$/,
+      ],
+      [
+        "when its coordinator has died after it was resumed",
+        { "config.yaml": "", "cluster.json": cluster(deadPid()), ...ended },
+        ["result.json"],
+        /^its coordinator, process \d+, died without a result$/,
+      ],
+      ["not while it begins", { "config.yaml": "", "events.jsonl": "" }, [], /^goes on$/],
+      [
+        "not while its coordinator lives",
+        { "config.yaml": "", "cluster.json": cluster(process.pid) },
+        [],
+        /^goes on$/,
+      ],
+      [
+        "not by what was before it was resumed",
+        { "config.yaml": "", "cluster.json": cluster(deadPid()), ...ended },
+        ["cluster.json", "result.json"],
+        /^goes on$/,
+      ],
+      [
+        "not by the pid of another machine",
+        { "config.yaml": "", "cluster.json": cluster(deadPid(), "far-away") },
+        [],
+        /^goes on$/,
+      ],
+    ];
+  for (const [what, files, old, expected] of cases) {
+    test(what, async () => {
+      const path = join(runDir({ a: files }), "a");
+      for (const name of old) utimesSync(join(path, name), hourAgo, hourAgo);
+      assert.match((await endOfRun(path)) ?? "goes on", expected);
+    });
+  }
 });
 
 test("names are those of folders that hold runs, and of no link", async () => {
