@@ -12,7 +12,7 @@ import {
   loadDataset,
   prepareDataset,
 } from "./dataset.js";
-import { findOwn, listOwn, verifyOwn } from "./own-dataset.js";
+import { describeOwn, findOwn, listOwn, verifyOwn } from "./own-dataset.js";
 import { writeSampleMnist, writeSamplePictures } from "./sample-files.js";
 
 let dataDir = "";
@@ -122,29 +122,51 @@ test("own sets that are here are said to be", async () => {
   await prepareDataset("flags", { cacheDir });
 });
 
-test("verifying checks every picture and every shard", async () => {
-  await writeSamplePictures(dataDir, "worn", { train: 12, test: 6, seed: 1 });
-  const broken = join(dataDir, "worn", "train", "top", "0002.png");
-  await truncate(broken, 60);
-  const pictures = await verifyOwn(await findOwn("worn", { dataDir }, datasetNames));
-  assert.equal(pictures.fileCount, 18);
-  assert.equal(pictures.problems.length, 1);
-  assert.match(pictures.problems[0]!, /0002\.png is a broken PNG/);
-  assert.deepEqual(
-    (await verifyOwn(await findOwn("bars", { dataDir }, datasetNames))).problems,
-    [],
-  );
+async function problemsOf(name: string): Promise<readonly string[]> {
+  const own = await findOwn(name, { dataDir, cacheDir }, datasetNames);
+  const { files, problem } = await verifyOwn(own);
+  return [problem, ...files.map((file) => file.problem)].filter((one) => one !== null);
+}
 
+test("sets are described without looking at pixels", async () => {
+  const [bars, flags] = await listOwn({ dataDir, cacheDir }, datasetNames);
+  const { bytes, ...rest } = await describeOwn(bars!);
+  assert.deepEqual(rest, { ...bars, classes: 3, shape: [1, 12, 12], train: 30, test: 9 });
+  assert.ok(bytes > 39 * 100, `${bytes}`);
+  const { train, test: tests, bytes: flagBytes } = await describeOwn(flags!);
+  assert.deepEqual([train, tests, flagBytes], [20, 10, 30 * 14]);
+});
+
+test("verifying checks every picture and goes on behind a broken one", async () => {
+  await writeSamplePictures(dataDir, "worn", { train: 12, test: 6, seed: 1 });
+  for (const name of ["0002.png", "0005.png"]) {
+    await truncate(join(dataDir, "worn", "train", "top", name), 60);
+  }
+  const worn = await findOwn("worn", { dataDir }, datasetNames);
+  const { files, problem } = await verifyOwn(worn);
+  assert.deepEqual([files.length, problem], [18, null]);
+  assert.equal(files[0]!.name, join("test", "bottom", "0000.png"));
+  const problems = await problemsOf("worn");
+  assert.equal(problems.length, 2);
+  assert.match(problems[0]!, /0002\.png is a broken PNG/);
+  assert.deepEqual(await problemsOf("bars"), []);
+  await rm(join(dataDir, "worn", "test", "top"), { recursive: true });
+  await mkdir(join(dataDir, "worn", "test", "top"));
+  assert.match((await problemsOf("worn")).join(), /top has no pictures/);
+});
+
+test("verifying checks the sum of every shard", async () => {
   const folder = await writeShards("torn");
-  const own = await findOwn("torn", { cacheDir }, datasetNames);
-  assert.deepEqual((await verifyOwn(own)).problems, []);
+  assert.deepEqual(await problemsOf("torn"), []);
   const path = join(folder, "train-00001.bin");
   const bytes = await readFile(path);
   bytes[5]! ^= 255;
   await writeFile(path, bytes);
-  const shards = await verifyOwn(own);
-  assert.equal(shards.bytes, 30 * 14);
-  assert.match(shards.problems.join(), /^[^,]*train-00001\.bin has SHA-256 \w+, not \w+; copy/);
+  const own = await findOwn("torn", { cacheDir }, datasetNames);
+  assert.equal((await verifyOwn(own)).bytes, 30 * 14);
+  const [problem, ...others] = await problemsOf("torn");
+  assert.match(problem!, /train-00001\.bin has SHA-256 \w+, not \w+; copy it again/);
+  assert.deepEqual(others, []);
   await writeFile(join(folder, "dataset.json"), "{}");
-  assert.match((await verifyOwn(own)).problems.join(), /dataset\.json is none of a sharded set/);
+  assert.match((await problemsOf("torn")).join(), /dataset\.json is none of a sharded set/);
 });

@@ -4,7 +4,7 @@
  * process must know of a set follows from the folder alone.
  */
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { dataError } from "../archive/file-content.js";
 import { isRemote } from "../archive/remote-store.js";
 import { PacelineError, toPacelineError } from "../errors.js";
@@ -131,36 +131,77 @@ export async function ownClassNames({ kind, folder }: OwnDataset): Promise<reado
   return (kind === "shards" ? await readShardIndex(folder) : await scanPictures(folder)).classNames;
 }
 
+/** What names and heads tell of a set, without looking at its pixels. */
+export interface OwnDescription extends OwnDataset {
+  readonly classes: number;
+  readonly shape: readonly [number, number, number];
+  readonly train: number;
+  readonly test: number;
+  /** Size of its files. */
+  readonly bytes: number;
+}
+
+/** Describes a set; throws "data" where it is broken. */
+export async function describeOwn(own: OwnDataset): Promise<OwnDescription> {
+  if (own.kind === "shards") {
+    const { classes, shape, train, test } = await readShardIndex(own.folder);
+    const bytes = [...train.shards, ...test.shards].reduce((sum, shard) => sum + shard.bytes, 0);
+    return { ...own, classes, shape, train: train.examples, test: test.examples, bytes };
+  }
+  const { classNames, shape, train, test } = await scanPictures(own.folder);
+  const bytes = await bytesOf([...train, ...test].map(({ path }) => path));
+  const counts = { train: train.length, test: test.length };
+  return { ...own, classes: classNames.length, shape, ...counts, bytes };
+}
+
 /** What `verifyOwn` found. */
 export interface OwnVerification extends OwnDataset {
-  readonly fileCount: number;
   readonly bytes: number;
-  /** What is wrong, each with the path and the remedy. */
-  readonly problems: readonly string[];
+  readonly files: readonly OwnFile[];
+  /** What is wrong with the set as a whole; null when nothing is. */
+  readonly problem: string | null;
+}
+
+/** One of its files; `problem` has the path and the remedy, or is null. */
+export interface OwnFile {
+  /** Below the set's folder. */
+  readonly name: string;
+  readonly path: string;
+  readonly problem: string | null;
 }
 
 /** Checks every byte of a set: the sums of shards, each picture by decoding it. */
 export async function verifyOwn(own: OwnDataset): Promise<OwnVerification> {
-  const problems: string[] = [];
-  let paths: readonly string[] = [];
   try {
-    if (own.kind === "shards") {
-      const verdicts = await verifyShards(own.folder);
-      problems.push(...verdicts.flatMap(({ problem }) => problem ?? []));
-      paths = verdicts.map(({ path }) => path);
-    } else {
-      const { train, test } = await scanPictures(own.folder);
-      paths = [...train, ...test].map(({ path }) => path);
-      for (const path of paths) {
-        await readPicture(path).catch((thrown) => problems.push(toPacelineError(thrown).message));
-      }
-    }
+    const files = own.kind === "shards" ? await verifiedShards(own) : await verifiedPictures(own);
+    return { ...own, bytes: await bytesOf(files.map(({ path }) => path)), files, problem: null };
   } catch (thrown) {
-    problems.push(toPacelineError(thrown).message);
+    return { ...own, bytes: 0, files: [], problem: toPacelineError(thrown).message };
   }
+}
+
+async function verifiedShards({ folder }: OwnDataset): Promise<OwnFile[]> {
+  const verdicts = await verifyShards(folder);
+  return verdicts.map(({ file, path, problem }) => ({ name: file, path, problem }));
+}
+
+async function verifiedPictures({ folder }: OwnDataset): Promise<OwnFile[]> {
+  const { train, test } = await scanPictures(folder);
+  const files: OwnFile[] = [];
+  for (const { path } of [...train, ...test]) {
+    const problem = await readPicture(path).then(
+      () => null,
+      (thrown) => toPacelineError(thrown).message,
+    );
+    files.push({ name: relative(folder, path), path, problem });
+  }
+  return files.sort((left, right) => (left.name < right.name ? -1 : 1));
+}
+
+async function bytesOf(paths: readonly string[]): Promise<number> {
   let bytes = 0;
   for (const path of paths) bytes += (await stat(path).catch(() => null))?.size ?? 0;
-  return { ...own, fileCount: paths.length, bytes, problems };
+  return bytes;
 }
 
 function limitedCounts(train: number, test: number, limits: SplitLimits) {

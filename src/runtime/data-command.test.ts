@@ -5,11 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { startSampleServer } from "../archive/sample-server.js";
-import { writeSampleCifar, writeSampleMnist } from "../data/sample-files.js";
+import { writeSampleCifar, writeSampleMnist, writeSamplePictures } from "../data/sample-files.js";
 import {
   fetchData,
   type ListedDataset,
   listData,
+  packData,
   type VerifiedDataset,
   verifyData,
 } from "./data-command.js";
@@ -169,4 +170,49 @@ test("verify finds the official files right", needsReal, async () => {
   const { exitCode, out } = await call(verifying("cifar10"), { dataDir: realDir });
   assert.equal(exitCode, 0);
   assert.match(out, /^cifar10: right, 6 files \(184\.4 MB\) in /);
+});
+
+test("sets of one's own are packed, listed, verified, and found by fetch", async () => {
+  const own = join(folder, "own");
+  await writeSamplePictures(own, "bars", { train: 30, test: 6, seed: 5 });
+  const out = join(own, "bars-packed");
+  const packing: typeof listData = (options, io) =>
+    packData("bars", { out, shardExamples: 8 }, options, io);
+  const packed = await call(packing, { dataDir: own });
+  assert.equal(packed.out, `${out}\n`);
+  assert.equal(packed.err, "bars: 36 examples in 5 shards\n");
+  await assert.rejects(call(packing, { dataDir: own }), {
+    code: "usage",
+    message: /exists already/,
+  });
+
+  await mkdir(join(own, "torn", "train"), { recursive: true });
+  const sets = JSON.parse((await call(listData, { dataDir: own, json: true })).out);
+  const [bars, shards, torn] = (sets as ListedDataset[]).slice(-3);
+  const facts = { train: 30, test: 6, classes: 3, shape: [1, 12, 12], problem: null };
+  assert.deepEqual(bars, { name: "bars", ...facts, path: join(own, "bars"), bytes: bars!.bytes });
+  assert.deepEqual(shards, { name: "bars-packed", ...facts, path: out, bytes: 36 * 146 });
+  assert.match(torn!.problem!, /torn.train has 0 classes where 2 or more are needed/);
+  const { out: text } = await call(listData, { dataDir: own });
+  assert.match(text, /^torn +\? +\? +\? +\? +\? +.*torn.train has 0 classes/m);
+
+  const fetched = await call(fetching("bars-packed", "bars"), { dataDir: own });
+  assert.equal(fetched.out, `${out}\n${join(own, "bars")}\n`);
+
+  await truncate(join(own, "bars", "test", "top", "0002.png"), 60);
+  const verified = await call(verifying(), { dataDir: own });
+  assert.equal(verified.exitCode, 7);
+  assert.match(verified.out, /^bars: BROKEN in .*bars\n {2}.*0002\.png is a broken PNG/m);
+  assert.match(verified.out, /^bars-packed: right, 5 files \(0\.0 MB\) in .*bars-packed$/m);
+  assert.match(verified.out, /^torn: BROKEN/m);
+  const named = await call(verifying("bars-packed"), { dataDir: own, json: true });
+  assert.equal(named.exitCode, 0);
+  const [verdict] = JSON.parse(named.out) as VerifiedDataset[];
+  assert.deepEqual(verdict!.files[0], {
+    name: "train-00000.bin",
+    path: join(out, "train-00000.bin"),
+    expectedMd5: null,
+    problem: null,
+  });
+  await assert.rejects(call(verifying("brs"), { dataDir: own }), { code: "usage" });
 });

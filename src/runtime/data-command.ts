@@ -1,4 +1,4 @@
-/** `paceline data`: which data sets there are, where they are here, getting and verifying them. */
+/** `paceline data`: which data sets there are, where they are here; get, verify and pack them. */
 import {
   type ArchiveInspection,
   ensureArchive,
@@ -6,8 +6,12 @@ import {
   verifyFile,
 } from "../archive/archive.js";
 import { inMegabytes } from "../archive/download.js";
-import { archiveOf, datasetNames, inspectDataset } from "../data/dataset.js";
+import { archiveOf, datasetNames, inspectDataset, isBuiltIn } from "../data/dataset.js";
+import { describeOwn, findOwn, listOwn, type OwnDataset, verifyOwn } from "../data/own-dataset.js";
+import { packDataset } from "../data/pack-dataset.js";
 import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
+import { onSignals } from "../process/signals.js";
+import { signalExitCode } from "./coordinator-process.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
 
 /** What the command reads of the options. */
@@ -45,15 +49,17 @@ export interface VerifiedFile {
   readonly name: string;
   /** Null when the file is not here. */
   readonly path: string | null;
-  readonly expectedMd5: string;
+  /** Null for files of one's own, which have other sums or none. */
+  readonly expectedMd5: string | null;
   /** What is wrong and what to do; null when nothing is. */
   readonly problem: string | null;
 }
 
-/** Lists every data set. */
+/** Lists every data set, the built-in ones and one's own. */
 export async function listData(options: DataOptions, io: DataIo): Promise<number> {
   const sets: ListedDataset[] = [];
   for (const name of datasetNames) sets.push(await listed(name, options));
+  for (const own of await listOwn(options, datasetNames)) sets.push(await listedOwn(own));
   if (options.json) {
     io.stdout.write(`${JSON.stringify(sets)}\n`);
     return 0;
@@ -61,7 +67,8 @@ export async function listData(options: DataOptions, io: DataIo): Promise<number
   const rows = sets.map(({ name, train, test, classes, shape, bytes, path, problem }) => {
     const place = problem ?? path ?? "not here";
     const numbers = [train, test, classes, shape.join(" x "), inMegabytes(bytes)].map(String);
-    return [name, ...numbers, place];
+    const isKnown = classes > 0;
+    return [name, ...numbers.map((text) => (isKnown ? text : "?")), place];
   });
   const titles = ["Name", "Train", "Test", "Classes", "Shape", "Size", "Where"];
   io.stdout.write(table([titles, ...rows]));
@@ -76,9 +83,19 @@ export async function fetchData(
 ): Promise<number> {
   if (names.length === 0) throw nameless("fetch");
   const log = options.quiet ? () => {} : (line: string) => void io.stderr.write(`${line}\n`);
-  for (const name of names) archiveOf(name);
+  const own = new Map<string, OwnDataset>();
+  for (const name of names) {
+    if (!isBuiltIn(name)) own.set(name, await findOwn(name, options, datasetNames));
+  }
   const fetched: { name: string; path: string; bytes: number }[] = [];
   for (const name of names) {
+    const here = own.get(name);
+    if (here !== undefined) {
+      const { folder, bytes } = await describeOwn(here);
+      fetched.push({ name, path: folder, bytes });
+      if (!options.json) io.stdout.write(`${folder}\n`);
+      continue;
+    }
     await ensureArchive(archiveOf(name), { ...options, log });
     const found = await inspectArchive(archiveOf(name), options);
     const path = found.folder as string;
@@ -96,8 +113,12 @@ export async function verifyData(
   io: DataIo,
 ): Promise<number> {
   const sets: VerifiedDataset[] = [];
-  for (const name of names.length > 0 ? names : datasetNames) {
-    const verified = await verifiedSet(name, options);
+  const own = names.length > 0 ? [] : await listOwn(options, datasetNames);
+  const chosen = names.length > 0 ? names : [...datasetNames, ...own.map(({ name }) => name)];
+  for (const name of chosen) {
+    const verified = isBuiltIn(name)
+      ? await verifiedSet(name, options)
+      : await verifiedOwn(await findOwn(name, options, datasetNames));
     if (names.length > 0 || verified.state !== "not here") sets.push(verified);
   }
   if (options.json) io.stdout.write(`${JSON.stringify(sets)}\n`);
@@ -106,6 +127,46 @@ export async function verifyData(
     io.stderr.write("no data set is here; paceline data fetch NAME gets one\n");
   }
   return sets.every(({ state }) => state === "right") ? 0 : errorCodes.data.exitCode;
+}
+
+/** Writes a data set in its sharded form and prints its folder. */
+export async function packData(
+  name: string,
+  target: { readonly out: string; readonly shardExamples: number | null },
+  options: DataOptions,
+  io: DataIo,
+): Promise<number> {
+  const log = options.quiet ? () => {} : (line: string) => void io.stderr.write(`${line}\n`);
+  const stop = new AbortController();
+  const release = onSignals((signal) => stop.abort(signal));
+  try {
+    const { dataDir, cacheDir } = options;
+    const given = { dataDir, cacheDir, log, ...target, signal: stop.signal };
+    const { train, test } = await packDataset(name, given);
+    const shards = train.shards.length + test.shards.length;
+    const examples = train.examples + test.examples;
+    log(`${name}: ${examples} examples in ${shards} shards`);
+    const told = { name, path: target.out, shards, train: train.examples, test: test.examples };
+    io.stdout.write(options.json ? `${JSON.stringify(told)}\n` : `${target.out}\n`);
+    return 0;
+  } catch (thrown) {
+    if (!stop.signal.aborted) throw thrown;
+    log(toPacelineError(thrown).message);
+    return signalExitCode(stop.signal.reason as NodeJS.Signals);
+  } finally {
+    release();
+  }
+}
+
+async function listedOwn(own: OwnDataset): Promise<ListedDataset> {
+  const { name, folder } = own;
+  try {
+    const { train, test, classes, shape, bytes } = await describeOwn(own);
+    return { name, train, test, classes, shape, path: folder, bytes, problem: null };
+  } catch (thrown) {
+    const problem = toPacelineError(thrown).message;
+    return { name, train: 0, test: 0, classes: 0, shape: [], path: null, bytes: 0, problem };
+  }
 }
 
 async function listed(name: string, options: DataOptions): Promise<ListedDataset> {
@@ -152,6 +213,14 @@ async function verifiedSet(name: string, options: DataOptions): Promise<Verified
   const isRight = files.every(({ problem }) => problem === null);
   const state = isRight ? "right" : isAbsent ? "not here" : "broken";
   return { name, folder: isAbsent ? null : folder, state, bytes: bytesOf(inspection), files };
+}
+
+async function verifiedOwn(own: OwnDataset): Promise<VerifiedDataset> {
+  const { name, folder, bytes, files: found, problem } = await verifyOwn(own);
+  const files = found.map((file) => ({ ...file, expectedMd5: null }));
+  if (problem !== null) files.push({ name: ".", path: folder, expectedMd5: null, problem });
+  const state = files.every((file) => file.problem === null) ? "right" : "broken";
+  return { name, folder, state, bytes, files };
 }
 
 function verdictLines({ name, folder, state, bytes, files }: VerifiedDataset): string {

@@ -17,10 +17,11 @@ import type { PreparedRun } from "./run-preparation.js";
 /** Runs the command; resolves to the exit code. */
 export async function train(options: ResolvedOptions, io: CommandIo): Promise<number> {
   if (options.dryRun) return dryRun(options, io);
-  const { dataDir, cacheDir } = options;
+  const { dataDir, cacheDir, trainLimit, testLimit } = options;
   const log = (line: string) => void (options.quiet || io.stderr.write(`${line}\n`));
   // Read whole: what is wrong with a file is told before there is a process or a folder.
-  await loadDataset(options.data ?? "", { dataDir, cacheDir, log });
+  const place = { dataDir, cacheDir, trainLimit, testLimit, log };
+  (await loadDataset(options.data ?? "", place)).close?.();
   const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
   const here = { ...options, host: "127.0.0.1" };
   const coordinator = new CoordinatorProcess({
