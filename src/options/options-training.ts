@@ -37,6 +37,7 @@ const readers: readonly CommandName[] = [
   "doctor",
   "data",
   "eval",
+  "predict",
 ];
 const onlyAdam = { key: "optimizer", values: ["adam", "adamw"] } as const;
 

@@ -6,7 +6,7 @@ import { after, before, describe, test } from "node:test";
 import { PNG } from "pngjs";
 import { runProgram } from "../cli/program.js";
 import { loadDataset } from "../data/dataset.js";
-import { writeSampleCifar, writeSampleMnist } from "../data/sample-files.js";
+import { writeSampleCifar, writeSampleMnist, writeSamplePictures } from "../data/sample-files.js";
 
 const testExamples = 60;
 let folder = "";
@@ -141,13 +141,13 @@ describe("paceline eval --ckpt", () => {
     const halved = await copyOf("halved");
     await truncate(join(halved, "manifest.json"), 900);
     const lacking = await copyOf("lacking");
-    await rm(join(lacking, "optimizer.safetensors"));
+    await rm(join(lacking, "model.safetensors"));
     const cases: [string, RegExp][] = [
       ["lost", /--ckpt lost is neither a run in .*kept \(step 10\)/],
       [dataDir, /holds no complete checkpoint/],
-      [flipped, /model\.safetensors is corrupt: its SHA-256 differs/],
+      [flipped, /model\.safetensors is corrupt: its SHA-256 is/],
       [halved, /manifest\.json is corrupt/],
-      [lacking, /optimizer\.safetensors is missing; choose another checkpoint/],
+      [lacking, /model\.safetensors is missing; choose another checkpoint/],
     ];
     for (const [wanted, message] of cases) {
       const { exitCode, out, err } = await evaluate("--ckpt", wanted);
@@ -195,8 +195,7 @@ describe("paceline predict", () => {
     await writeFile(path, PNG.sync.write(png));
   }
 
-  const predict = (...words: string[]) =>
-    call("predict", "--run-dir", join(folder, "runs"), "--ckpt", "kept", ...words);
+  const predict = (...words: string[]) => call("predict", ...place, "--ckpt", "kept", ...words);
 
   test("finds in every test picture the class that evaluation counted", async () => {
     const paths = Array.from(labels, (_, index) => picturePath(index));
@@ -227,6 +226,21 @@ describe("paceline predict", () => {
     assert.equal(classes[0].name, String(classes[0].label));
     const { out: all } = await predict("--json", "--top", "99", picturePath(0));
     assert.equal(JSON.parse(all)[0].classes.length, 10);
+  });
+
+  test("names the classes of a data set of one's own while it is here", async () => {
+    await writeSamplePictures(dataDir, "bars", { train: 60, test: 30, seed: 5 });
+    const run = ["--model", "mlp", "--data", "bars", "-b", "10", "-e", "4", "--name", "own"];
+    assert.equal((await call("baseline", ...run, ...place)).exitCode, 0);
+    const picture = join(dataDir, "bars", "test", "middle", "0001.png");
+    const ask = ["predict", ...place, "--ckpt", "own", "--top", "1", "--json", picture];
+    const [here] = JSON.parse((await call(...ask)).out);
+    assert.deepEqual([here.classes[0].name, here.classes[0].label], ["middle", 1]);
+    const elsewhere = ["--data-dir", join(folder, "elsewhere"), "--cache-dir", folder];
+    const [gone] = JSON.parse((await call(...ask, ...elsewhere)).out);
+    assert.deepEqual([gone.classes[0].name, gone.classes[0].label], ["1", 1]);
+    const { exitCode, err } = await evaluate("--ckpt", "own", ...elsewhere);
+    assert.equal(exitCode, 7, err);
   });
 
   const refused: [string, string[], number, RegExp][] = [

@@ -5,13 +5,14 @@
  */
 import { layoutOf } from "../compute/initial-state.js";
 import { ModelScorer, type Score } from "../compute/stored-model.js";
+import type { Layout } from "../contract/layout.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { inspectDataset } from "../data/dataset.js";
 import type { TrainingSnapshot } from "../dealing/training-job.js";
 import { PacelineError } from "../errors.js";
 import { printable } from "../report/progress.js";
-import { readCheckpoint, type StoredCheckpoint } from "../store/checkpoint.js";
-import { resolveResume } from "../store/checkpoint-folder.js";
+import { orMissing, readWeights, type StoredCheckpoint } from "../store/checkpoint.js";
+import { readManifest, resolveResume } from "../store/checkpoint-folder.js";
 import type { CheckpointManifest } from "../store/manifest.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
 
@@ -23,6 +24,9 @@ export interface EvaluationChoice {
   /** "run": as many as the run itself used; null: all there are. */
   readonly limit: number | null | "run";
 }
+
+/** What of a checkpoint its model is made of. */
+export type StoredModel = Pick<StoredCheckpoint, "manifest" | "weights">;
 
 /** What the command reads of the options. */
 export type EvaluateOptions = Pick<
@@ -57,30 +61,33 @@ export async function evaluate(
  * The checkpoint at a path, the latest of a run's folder, or of a run's name; `auto` is the newest.
  * @throws PacelineError `checkpoint` where there is none, or none that can be read or built here.
  */
-export async function checkpointOf(wanted: string, runDir: string): Promise<StoredCheckpoint> {
+export async function checkpointOf(wanted: string, runDir: string): Promise<StoredModel> {
   const { path } = await resolveResume({ wanted, runRoot: runDir, flag: "--ckpt" });
   return readModel(path);
 }
 
 /**
- * The checkpoint at a path, whose model is one that can be built here.
+ * The model of the checkpoint at a path, which is one that can be built here.
  * @throws PacelineError `checkpoint` otherwise.
  */
-export async function readModel(path: string): Promise<StoredCheckpoint> {
-  const checkpoint = await readCheckpoint(path);
-  const { spec, layout } = checkpoint.manifest;
-  const fingerprint = (() => {
-    try {
-      return layoutOf(spec).fingerprint;
-    } catch (cause) {
-      if (!(cause instanceof PacelineError)) throw cause;
-      const sentence = `${path} is of a model that can't be built here: ${cause.message}`;
-      throw new PacelineError("checkpoint", sentence, { cause });
-    }
-  })();
-  if (fingerprint === layout.fingerprint) return checkpoint;
-  const sentence = `${path} holds other tensors than model ${spec.model} has here`;
-  throw new PacelineError("checkpoint", `${sentence}: use the version of Paceline that wrote it`);
+export async function readModel(path: string): Promise<StoredModel> {
+  const manifest = await orMissing(readManifest(path));
+  const { spec, layout } = manifest;
+  if (builtHere(path, spec).fingerprint !== layout.fingerprint) {
+    const sentence = `${path} holds other tensors than model ${spec.model} has here`;
+    throw new PacelineError("checkpoint", `${sentence}: use the version of Paceline that wrote it`);
+  }
+  return { manifest, weights: await readWeights(path, manifest) };
+}
+
+function builtHere(path: string, spec: RunSpec): Layout {
+  try {
+    return layoutOf(spec);
+  } catch (cause) {
+    if (!(cause instanceof PacelineError)) throw cause;
+    const sentence = `${path} is of a model that can't be built here: ${cause.message}`;
+    throw new PacelineError("checkpoint", sentence, { cause });
+  }
 }
 
 /**
@@ -95,7 +102,10 @@ export async function evaluationSpec(
 ): Promise<RunSpec> {
   const own = data === null || data === spec.data;
   const name = data ?? spec.data;
-  const found = await inspectDataset(name, { dataDir, cacheDir });
+  const found = await inspectDataset(name, { dataDir, cacheDir }).catch((thrown: unknown) => {
+    const isGone = own && thrown instanceof PacelineError && thrown.code === "usage";
+    throw isGone ? new PacelineError("data", thrown.message, { cause: thrown }) : thrown;
+  });
   const sizes = (one: Pick<RunSpec["input"], "classes" | "shape">) =>
     `${one.classes} classes of ${one.shape.join(" x ")} values`;
   if (sizes(found) !== sizes(spec.input)) {

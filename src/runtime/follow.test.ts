@@ -117,7 +117,7 @@ describe("following a run", () => {
     assert.equal(best!.accuracy_percent, Math.max(...accuracies));
   });
 
-  test("does not score again what an earlier follower scored, but names the best of all", async () => {
+  test("scores nothing that an earlier follower scored, and names the best of all", async () => {
     const first = await followed([() => keep(10), () => keep(20)]);
     const again = await followed([() => keep(30)]);
     assert.deepEqual(told(again.lines.slice(0, -1)), ["evaluation 30"]);

@@ -3,10 +3,9 @@
  * the run's examples did, without the random changes of training.
  */
 import { classProbabilities } from "../compute/stored-model.js";
-import { classNames } from "../data/class-names.js";
+import { classNamesOf } from "../data/dataset.js";
 import { asShape, readPicture } from "../data/picture.js";
 import { createEngine } from "../engine/engines.js";
-import { PacelineError } from "../errors.js";
 import { printable } from "../report/progress.js";
 import { checkpointOf } from "./evaluate.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
@@ -39,7 +38,7 @@ export interface PredictedPicture {
 /** Runs the command; resolves to the exit code. Nothing is printed unless all can be read. */
 export async function predict(
   { checkpoint: wanted, pictures: paths, top, engine: choice }: PredictRequest,
-  options: Pick<ResolvedOptions, "runDir" | "json" | "quiet">,
+  options: Pick<ResolvedOptions, "dataDir" | "cacheDir" | "runDir" | "json" | "quiet">,
   io: Pick<CommandIo, "stdout" | "stderr">,
 ): Promise<number> {
   const { manifest, weights } = await checkpointOf(wanted, options.runDir);
@@ -53,27 +52,19 @@ export async function predict(
     const at = `step ${manifest.globalStep} of run ${printable(spec.name)}`;
     io.stderr.write(`${spec.model} for ${printable(spec.data)}, ${at}\n${reason}\n`);
   }
-  const names = namesOf(spec.data, spec.input.classes);
+  const known = await classNamesOf(spec.data, options);
+  // Of a set that is not here, or another by now, only the labels are known.
+  const isKnown = known !== null && known.length === spec.input.classes;
+  const nameOf = (label: number) => (isKnown ? known[label]! : String(label));
   const all = classProbabilities(spec, weights, engine, pictures);
   const predicted = all.map((probabilities, index): PredictedPicture => {
     const ranked = Array.from(probabilities, (probability, label): LikelyClass => {
-      return { label, name: names[label]!, probability };
+      return { label, name: nameOf(label), probability };
     }).sort((left, right) => right.probability - left.probability);
     return { path: paths[index]!, classes: ranked.slice(0, top) };
   });
   io.stdout.write(options.json ? `${JSON.stringify(predicted)}\n` : predicted.map(lines).join(""));
   return 0;
-}
-
-/** Names of the classes; their labels where the data set has no names. */
-function namesOf(data: string, classes: number): readonly string[] {
-  try {
-    const names = classNames(data);
-    if (names.length === classes) return names;
-  } catch (thrown) {
-    if (!(thrown instanceof PacelineError)) throw thrown;
-  }
-  return Array.from({ length: classes }, (_, label) => String(label));
 }
 
 function lines({ path, classes }: PredictedPicture): string {
