@@ -144,22 +144,41 @@ function factTexts({ min, mean, max, norm, nonFinite }: ValueFacts): string[] {
   );
 }
 
-/** A row for each value in JSON, with the names that lead to it; long lists are counted only. */
+/**
+ * A row for each value in JSON, with the names that lead to it, and for each flat object in a list;
+ * long lists are counted only.
+ */
 function leaves(value: JsonValue): [name: string, text: string][] {
   const found: [string, string][] = [];
-  const visit = (name: string, part: JsonValue): void => {
+  const visit = (name: string, part: JsonValue, isListed: boolean): void => {
     if (part === null || typeof part !== "object") {
-      found.push([name, part === null ? "none" : String(part)]);
+      found.push([name, scalarText(part)]);
     } else if (Array.isArray(part) && part.length > listMax) {
       found.push([name, `${part.length} entries`]);
-    } else if (Array.isArray(part) && part.every((one) => typeof one !== "object")) {
-      found.push([name, part.join(", ") || "none"]);
+    } else if (Array.isArray(part) && part.every(isScalar)) {
+      found.push([name, part.map(scalarText).join(", ") || "none"]);
+    } else if (isListed && Object.values(part).every(isScalar)) {
+      const fields = Object.entries(part).map(([key, one]) => `${key} ${scalarText(one)}`);
+      found.push([name, fields.join(", ")]);
     } else {
-      for (const [key, inner] of Object.entries(part)) visit(name ? `${name}.${key}` : key, inner);
+      for (const [key, inner] of Object.entries(part)) {
+        visit(name ? `${name}.${key}` : key, inner, Array.isArray(part));
+      }
     }
   };
-  visit("", value);
+  visit("", value, false);
   if (found.length <= leavesMax) return found;
   const rest: [string, string] = ["...", `${found.length - leavesMax} more; --json has them all`];
   return [...found.slice(0, leavesMax), rest];
+}
+
+function isScalar(value: JsonValue): boolean {
+  return value === null || typeof value !== "object";
+}
+
+function scalarText(value: JsonValue): string {
+  const text = value === null ? "none" : String(value);
+  // Options are short as they were written; what was measured is not.
+  const isLong = typeof value === "number" && !Number.isInteger(value) && text.length > 12;
+  return isLong ? String(Number(value.toPrecision(6))) : text;
 }

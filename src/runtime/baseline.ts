@@ -84,7 +84,7 @@ async function train(
     const result = await runBaseline(spec, { dataset, engine, start, nowMs }, hooks);
     report.onSnapshot(snapshotOf(spec, result));
     if (result.failure === null) {
-      const path = await keep(result, { spec, layout }, directory.path);
+      const path = await keep(result, { spec, layout }, directory.path, io.version);
       const text = `checkpoint of step ${result.globalSteps} in ${path}`;
       report.onEvent({ kind: "checkpoint", step: result.globalSteps, text });
     }
@@ -118,6 +118,7 @@ async function keep(
   result: BaselineResult,
   { spec, layout }: Pick<PreparedRun["job"], "spec" | "layout">,
   path: string,
+  version: string,
 ): Promise<string> {
   const { globalSteps: globalStep, examples, marks: chunks, weights, state, snapshot } = result;
   const facts = {
@@ -127,7 +128,7 @@ async function keep(
     examples,
     chunks,
     cursor: JSON.parse(JSON.stringify(snapshot)) as JsonValue,
-    machine: JSON.parse(JSON.stringify(describeMachine())) as Record<string, JsonValue>,
+    machine: { paceline: version, ...describeMachine() },
   };
   return writeCheckpoint(path, { facts, layout, weights, state });
 }

@@ -196,7 +196,7 @@ export class CoordinatorProcess {
         examples: Math.min(...state.marks.map((marks) => marks.examples)),
         chunks: state.marks,
         cursor: JSON.parse(JSON.stringify(request.snapshot)) as JsonValue,
-        machine: JSON.parse(JSON.stringify(describeMachine())) as Record<string, JsonValue>,
+        machine: { paceline: this.#parts.io.version, ...describeMachine() },
       },
       layout: job.layout,
       weights: state.weights,
