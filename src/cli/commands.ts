@@ -69,7 +69,11 @@ export const commandPlans: readonly CommandPlan[] = [
     options: "baseline",
     ...runFile,
     needs: "model and data",
-    examples: ["paceline baseline --model mlp --data mnist --as-workers 4"],
+    examples: [
+      "paceline baseline --model mlp --data mnist --as-workers 4",
+      "paceline baseline configs/baseline.yaml --dry-run",
+      "paceline baseline run.yaml --resume auto",
+    ],
     async run({ options, io }) {
       return (await import("../runtime/baseline.js")).baseline(options, io);
     },
