@@ -86,3 +86,21 @@ test("Ctrl-C ends a follower and not its run; it goes on where it stopped", asyn
   assert.deepEqual(steps, ascending);
   assert.deepEqual(all.slice(0, before.length), before);
 });
+
+test("a baseline goes on from a checkpoint of servers to the bits they end in", async (context) => {
+  const place = await makePlace(context);
+  const rule = ["--optimizer", "momentum", "--lr", "0.1", "--epochs", "2"];
+  const cadence = ["--checkpoint-every", "10it", "--keep", "100"];
+  const words = [...mlp, ...quick, "-w", "2", ...rule, ...cadence, "--name", "served"];
+  const served = await place.run(["train", ...words]);
+  assert.equal(served.exitCode, 0, served.err);
+  const start = place.path("runs", "served", "checkpoints", "step-10");
+  const from = ["--resume", start, "--chunk-values", "30000"];
+  const alone = ["baseline", ...mlp, ...rule, ...from, "--as-workers", "2"];
+  const { exitCode, err } = await place.run([...alone, "--name", "alone"]);
+  assert.equal(exitCode, 0, err);
+  assert.equal(await place.weights("alone"), await place.weights("served"));
+  const apart = await place.run([...alone, "--as-workers", "3", "--name", "apart"]);
+  assert.equal(apart.exitCode, 6, apart.err);
+  assert.match(apart.err, /within an epoch of 2 workers and this run has 3: give --as-workers 2/);
+});

@@ -1,7 +1,7 @@
 /** The rows of the groups "cluster" and "pace". */
 import { chunkValuesMax } from "../contract/layout.js";
 import type { ClusterOptions, PaceOptions } from "../runtime/options.js";
-import { type OptionRows, partCommands, runCommands } from "./option-row.js";
+import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
 import {
   address,
   choice,
@@ -158,7 +158,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     unit: "f32 values",
     sentence: "most values in a chunk, the unit of placement and transfer",
     group,
-    commands: [...runCommands, "ring"],
+    commands: [...trainingCommands, "ring"],
   },
   virtualNodes: {
     name: "vnodes",
