@@ -167,6 +167,18 @@ describe("a compute thread that can't go on", () => {
     ["an unknown model", { model: "mpl" }, "usage", /"mpl"/],
     ["an engine that is not there", { engine: "onednn" }, "usage", /--engine reference/],
     ["too few examples", { trainExamples: 300 }, "data", /200 training examples .* on 300: give/],
+    [
+      "data of other classes",
+      { input: { ...spec.input, classes: 7 } },
+      "data",
+      /10 classes here and the run counts on 7: give every member the same files/,
+    ],
+    [
+      "data of another shape",
+      { input: { ...spec.input, shape: [1, 20, 28] } },
+      "data",
+      /1 x 28 x 28 channels, rows and columns here .* on 1 x 20 x 28: give/,
+    ],
   ];
   for (const [title, change, code, message] of failing) {
     test(`refuses ${title} with code and message`, async () => {
