@@ -11,7 +11,7 @@ INSTALLED := node_modules/.package-lock.json
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
-	@echo "make test-long   a thousand losses; two computers in network namespaces (Linux, root)"
+	@echo "make test-long   a thousand losses; a set larger than memory; two computers (Linux, root)"
 	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
 	@echo "make experiments-quick   six short runs in two modes, their charts and a report"
 	@echo "make build    compile src/ to dist/ and test/ to dist-test/"
