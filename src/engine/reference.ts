@@ -15,13 +15,13 @@ import { assert } from "../assert.js";
 import type { Batch, Engine, EngineMemory, Executor, Outcome, StepSeed } from "../nn/engine.js";
 import { type Shape, valuesIn } from "../nn/layer-kind.js";
 import type { Layer, LayerOf } from "../nn/layers.js";
+import { lossKernels } from "../nn/loss-sums.js";
 import { checkLabels } from "../nn/losses.js";
 import { type GraphNode, inputId, type ModelGraph } from "../nn/model.js";
 import { batchNormKernel } from "./reference-batch-norm.js";
 import { conv2dKernel } from "./reference-conv2d.js";
 import { type KernelFactory, type LayerKernel, Workspace } from "./reference-kernel.js";
 import { linearKernel } from "./reference-linear.js";
-import { lossKernels } from "./reference-losses.js";
 import { addKernel, dropoutKernel, flattenKernel, reluKernel } from "./reference-parameterless.js";
 import { avgPoolKernel, globalAvgPoolKernel, maxPoolKernel } from "./reference-pools.js";
 
