@@ -220,7 +220,7 @@ describe("a picture tells the truth", () => {
       panel!.lines[0]!.points.map(({ simulated }) => simulated),
       [false, true, false],
     );
-    assert.match(captions.join(" "), /Hollow: simulated.* \* more processes than processor cores/);
+    assert.match(captions.join(" "), /Hollow: simulated.* \* more workers than processor cores/);
   });
   test("time of a file without evaluations is summed, and the caption says so", () => {
     const results = [publishedResult("sync", 4, 240), sampleResult("async", 4)];

@@ -30,6 +30,7 @@ export function sampleResult(
     seed,
     outcome: "done",
     settings: { batchSize: 128, "schedule.lr": 0.1, epochs: epochCount },
+    inOneProcess: null,
     simulated: false,
     crowded: workers > 2,
     seconds,

@@ -68,7 +68,7 @@ describe("what charts are made of", () => {
 });
 
 describe("a baseline", () => {
-  const baseline = sampleResult("sync", 1, { name: "mlp-baseline-1w-001", bytesIn: 0 });
+  const baseline = sampleResult("sync", 1, { name: "mlp-baseline-1w-001", inOneProcess: true });
   const results = [baseline, ...sampleSuite(["sync", "async"], [1, 2], 1)];
   test("is no sync run with one worker, though its file says so", () => {
     const { groups } = study(results);
@@ -91,7 +91,9 @@ describe("a baseline", () => {
     assert.doesNotMatch(sheet!.subtitle, /server/);
   });
   test("is not what only has the word in its name", () => {
-    const { groups } = study([sampleResult("sync", 2, { name: "sync_2workers_baseline" })]);
+    const { groups } = study([
+      sampleResult("sync", 2, { name: "sync_2workers_baseline", inOneProcess: false }),
+    ]);
     assert.equal(groups[0]!.mode, "sync");
   });
 });

@@ -64,13 +64,13 @@ export function captionsFor(groups: readonly NamedGroup[], hasTimes: boolean): s
     captions.push("Hollow: simulated; its times are modelled, not measured.");
   }
   if (hasTimes && groups.some(({ crowded }) => crowded)) {
-    const what = "more processes than processor cores";
+    const what = "more workers than processor cores";
     captions.push(`* ${what}: they took turns, so these times tell little about scaling.`);
   }
   return captions;
 }
 
-/** An asterisk where a group's processes outnumbered the cores. */
+/** An asterisk where a group's workers outnumbered the cores. */
 export function crowdedMark({ crowded }: Pick<StudyGroup, "crowded">): string {
   return crowded ? "*" : "";
 }
@@ -147,13 +147,10 @@ function cleaned(result: StudyResult, note: Note): StudyResult {
   return clean;
 }
 
-/**
- * A run in one process, without servers. Its file has the protocol of the run that it is the like
- * of, so that only its name and the bytes that no server received tell it from that one.
- */
-function isBaseline({ name, mode, bytesIn }: StudyResult): boolean {
-  if (mode === "baseline") return true;
-  return /(^|[-_])baseline([-_]|$)/i.test(name) && (bytesIn === null || bytesIn === 0);
+/** A run in one process; of a file that does not tell, its name does. */
+function isBaseline({ name, mode, inOneProcess }: StudyResult): boolean {
+  if (inOneProcess !== null) return inOneProcess;
+  return mode === "baseline" || /(^|[-_])baseline([-_]|$)/i.test(name);
 }
 
 /** Signs that no font shows would make the picture unreadable for whoever draws it. */

@@ -15,6 +15,7 @@ function result(name: string, changes: Partial<StudyResult> = {}): StudyResult {
     seed: 1,
     outcome: "done",
     settings: { batchSize: 32, "schedule.lr": 0.1 },
+    inOneProcess: null,
     simulated: false,
     crowded: null,
     seconds: 10,

@@ -103,6 +103,7 @@ const pacelineForm = z.looseObject({
   bytesIn: amount,
   bytesOut: amount,
   crowded: z.boolean().nullish(),
+  inOneProcess: z.boolean().nullish(),
   simulated: z.boolean().nullish(),
   spec: z.record(z.string(), z.unknown()).nullish(),
 });

@@ -29,6 +29,7 @@ function result(changes: Partial<StudyResult> = {}): StudyResult {
     seed: 1,
     outcome: "done",
     settings: { batchSize: 32, "schedule.lr": 0.1 },
+    inOneProcess: null,
     simulated: false,
     crowded: false,
     seconds: 10,

@@ -102,6 +102,7 @@ describe("a file of the original form", () => {
       seed: null,
       outcome: null,
       settings: { batchSize: 128, "schedule.lr": 0.1, epochs: 2 },
+      inOneProcess: null,
       simulated: false,
       crowded: null,
       seconds: 601,

@@ -108,6 +108,7 @@ export function studyResultOf(file: ExperimentForm, path: string): StudyResult {
     seed: paceline?.seed ?? null,
     outcome: paceline?.outcome ?? null,
     settings: paceline?.spec ? settingsOfSpec(paceline.spec) : settingsOfWorkers(workers),
+    inOneProcess: paceline?.inOneProcess ?? null,
     simulated: paceline?.simulated ?? false,
     crowded: paceline?.crowded ?? null,
     seconds:

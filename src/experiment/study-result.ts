@@ -62,9 +62,11 @@ export interface StudyResult {
   readonly outcome: "done" | "failed" | "interrupted" | null;
   /** Its other choices as far as told, by path: batchSize, epochs, schedule.lr, reduce, ... */
   readonly settings: Readonly<Record<string, Setting>>;
+  /** A baseline: one process computed for all workers; null where the file does not tell. */
+  readonly inOneProcess: boolean | null;
   /** Made under a virtual clock: its times are modelled. */
   readonly simulated: boolean;
-  /** Its processes outnumbered the machine's cores; null where the file does not tell. */
+  /** Its workers outnumbered the machine's cores; null where the file does not tell. */
   readonly crowded: boolean | null;
   /** Training time, the longest of the workers'. */
   readonly seconds: number | null;

@@ -108,9 +108,9 @@ export function orderCells(cells: readonly Cell[], least: Priority | null): Cell
   return wanted.sort((left, right) => rank(left) - rank(right));
 }
 
-/** True where a cell has more worker and server processes than there are cores. */
-export function isCrowded({ workers, servers }: CellFacts, cores: number): boolean {
-  return workers + servers > cores;
+/** True where a cell has more workers than there are cores: they take turns. */
+export function isCrowded({ workers }: Pick<CellFacts, "workers">, cores: number): boolean {
+  return workers > cores;
 }
 
 /** A finished cell, as estimates look at it. */

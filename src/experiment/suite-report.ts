@@ -295,7 +295,7 @@ function noteSection(facts: ReportFacts, groups: readonly ReportGroup[]): string
   const told = planned.map(({ disk }) => disk.machine?.cores).find((one) => one !== undefined);
   if (groups.some(({ crowded }) => crowded))
     notes.push(
-      `Marked \\*: more worker and server processes than the ` +
+      `Marked \\*: more workers than the ` +
         `${count(Number(told ?? cores), "core")} ` +
         "of the machine. They take turns, so their times do not tell how the system scales.",
     );

@@ -84,7 +84,7 @@ function begin(kinds: readonly number[], changes: Partial<SuiteSetup> = {}): Tri
     folder: new SuiteFolder(join(place, "results")),
     entry: join(place, "train.mjs"),
     environment: { PATH: process.env.PATH },
-    cores: 2,
+    cores: 1,
     least: null,
     retryFailed: false,
     log: (line) => lines.push(line),
@@ -133,7 +133,7 @@ describe("a suite", () => {
     assert.deepEqual(lines, [
       "[1/2] sync_1workers: started",
       "[1/2] sync_1workers: done in 2.0 s, 90.00 % of the test set; 1 cell left, about 2.0 s",
-      "[2/2] sync_2workers: started, takes about 2.0 s, more processes than cores",
+      "[2/2] sync_2workers: started, takes about 2.0 s, more workers than cores",
       "[2/2] sync_2workers: done in 2.0 s, 90.00 % of the test set",
     ]);
   });
@@ -251,7 +251,7 @@ test("the status tells states, times and what is left", async () => {
   await interruptAt("sync_3workers", [1, 2, 3, 1]);
   const { setup } = begin([1, 2, 3, 1]);
   const planned = await planSuite(setup);
-  const status = statusOf(planned, { cores: 2, nowMs: Date.parse("2026-01-01T00:00:09Z") });
+  const status = statusOf(planned, { cores: 1, nowMs: Date.parse("2026-01-01T00:00:09Z") });
   assert.deepEqual(
     status.cells.map(({ state, seconds, remainingSeconds }) => [state, seconds, remainingSeconds]),
     [
@@ -274,6 +274,6 @@ test("the status tells states, times and what is left", async () => {
     "sync_4workers *  waiting      medium          -            -  2.0 s",
     "",
     "1 done, 1 waiting, 1 interrupted, 1 failed; about 2.0 s left",
-    "* more worker and server processes than cores: its times say little",
+    "* more workers than cores: its times say little",
   ]);
 });

@@ -168,7 +168,7 @@ export class SuiteRun {
     }
     const seconds = estimateSeconds(cell.facts, this.#measured);
     const about = seconds === null ? "" : `, takes about ${durationText(seconds)}`;
-    const crowded = isCrowded(cell.facts, this.#setup.cores) ? ", more processes than cores" : "";
+    const crowded = isCrowded(cell.facts, this.#setup.cores) ? ", more workers than cores" : "";
     const why = reason === "waiting" ? "started" : reason;
     log(`${told}: ${why}${about}${crowded}`);
     const record =

@@ -20,7 +20,7 @@ export interface StatusRow {
   readonly accuracyPercent: number | null;
   /** What it will still take; null where that can't be judged, or nothing is left. */
   readonly remainingSeconds: number | null;
-  /** More worker and server processes than cores. */
+  /** More workers than cores. */
   readonly crowded: boolean;
   readonly note: string;
 }
@@ -124,7 +124,7 @@ export function statusLines(status: SuiteStatus): string[] {
   const lines = [line(titles), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)];
   lines.push("", `${told.join(", ")}${about}`);
   if (status.cells.some(({ crowded }) => crowded))
-    lines.push("* more worker and server processes than cores: its times say little");
+    lines.push("* more workers than cores: its times say little");
   return lines;
 }
 

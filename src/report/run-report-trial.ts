@@ -103,6 +103,7 @@ export function begin(changes: Changes = {}): Trial {
     },
     coordinator: { pid: 1, host: "box", address: "127.0.0.1:8000" },
     speaksForWorkers: true,
+    inOneProcess: false,
   });
   const lines = (text: string) => text.split("\n").slice(0, -1);
   const out = () => lines(texts.out);

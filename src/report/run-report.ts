@@ -44,6 +44,8 @@ export interface RunReportSetup {
   readonly coordinator: Pick<ClusterMember, "pid" | "host" | "address">;
   /** Print the workers' metrics too: where their own output goes elsewhere, nobody else does. */
   readonly speaksForWorkers: boolean;
+  /** This process computes for every worker. */
+  readonly inOneProcess: boolean;
 }
 
 /** An epoch that is over and may yet be given its accuracy. */
@@ -68,6 +70,8 @@ export class RunReport {
   #rowDue = false;
   #lastTraining: CoordinatorSnapshot | null = null;
   #remarkedOnCores = false;
+  /** Workers on this machine when the run began. */
+  #workersHere = 0;
   #hasCheckpoint = false;
   #hasEnded = false;
 
@@ -129,6 +133,8 @@ export class RunReport {
       workerCounts: this.#tally.totals(),
       version: io.version,
       commit: sourceCommit(),
+      inOneProcess: this.#setup.inOneProcess,
+      crowded: this.#workersHere > machine.cores,
       machine,
       nodeVersion: machine.node,
       startedAt: this.#startedAt,
@@ -300,6 +306,7 @@ export class RunReport {
     const here = members.filter(
       ({ role, host }) => role === "worker" && host === coordinator.host,
     ).length;
+    this.#workersHere = here;
     const { cores } = machine;
     if (here <= cores) return;
     const shared = `${here} workers share ${cores} core${cores === 1 ? "" : "s"} here`;

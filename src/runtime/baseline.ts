@@ -110,6 +110,7 @@ function reportOn(
     isoTime: () => new Date().toISOString(),
     machine: describeMachine(),
     speaksForWorkers: true,
+    inOneProcess: true,
     coordinator: { pid: process.pid, host: hostname(), address: "" },
   });
 }

@@ -26,6 +26,10 @@ export interface RunFacts {
   readonly version: string;
   /** The commit that it was built from; null where that is not known. */
   readonly commit: string | null;
+  /** One process computed for all workers. */
+  readonly inOneProcess: boolean;
+  /** More workers than cores ran on one machine. */
+  readonly crowded: boolean;
   /** What the coordinator's process ran on. */
   readonly machine: object;
   readonly nodeVersion: string;
@@ -89,6 +93,10 @@ export interface PacelineResult {
     readonly computeSeconds: number;
     readonly waitSeconds: number;
   } | null;
+  /** True for a baseline: one process computed for all workers. */
+  readonly inOneProcess: boolean;
+  /** True where more workers than cores ran on the coordinator's machine. */
+  readonly crowded: boolean;
   /** True where times are those of a virtual clock. */
   readonly simulated: boolean;
   /** Of all servers together. */
@@ -224,6 +232,8 @@ function pacelineResult(facts: RunFacts): PacelineResult {
       counts: countsOver(servers.map((server) => server.stalenessCounts)),
     },
     stepTimes: stepTimes([...facts.workerCounts.values()]),
+    inOneProcess: facts.inOneProcess,
+    crowded: facts.crowded,
     simulated: false,
     bytesIn: sum(servers, ({ bytesIn }) => bytesIn),
     bytesOut: sum(servers, ({ bytesOut }) => bytesOut),
