@@ -8,6 +8,7 @@ import {
   chunkValuesMax,
   type Layout,
   layOut,
+  parameterGroups,
   type TensorSpec,
   tensorDifference,
 } from "../contract/layout.js";
@@ -94,12 +95,14 @@ export function valueFault(
   { name, group }: Layout["tensors"][number],
   values: Float32Array,
 ): string | null {
-  for (const [index, value] of values.entries()) {
+  const whole = group === "counter";
+  // By index: an iterator would make an object for each of millions of values.
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index]!;
+    if (Number.isFinite(value) && !(whole && (value < 0 || !Number.isSafeInteger(value)))) continue;
     const place = `tensor ${quoted(name)} holds ${value} at value ${index} of ${values.length}`;
     if (!Number.isFinite(value)) return `${place}: the run had diverged`;
-    if (group === "counter" && !(Number.isSafeInteger(value) && value >= 0)) {
-      return `${place}, and a counter is a whole number of at least 0`;
-    }
+    return `${place}, and a counter is a whole number of at least 0`;
   }
   return null;
 }
@@ -138,21 +141,7 @@ function manifestFaults(
   if (step !== undefined && Number(step) !== globalStep) {
     fault(`its folder says step ${Number(step)} and its manifest ${globalStep}`);
   }
-  if (layout.chunkValues > chunkValuesMax) {
-    fault(`its chunks are of ${layout.chunkValues} values and at most ${chunkValuesMax} can be`);
-  } else {
-    const own = layOut(layout.tensors, layout.chunkValues);
-    if (own.fingerprint !== layout.fingerprint) {
-      fault(`its layout's fingerprint is ${quoted(layout.fingerprint)}, not ${own.fingerprint}`);
-    }
-    const astray = own.tensors.find(({ offset }, at) => offset !== layout.tensors[at]!.offset);
-    if (astray !== undefined) {
-      fault(`tensor ${quoted(astray.name)} does not lie at value ${astray.offset}`);
-    }
-    if (own.chunks.length !== manifest.chunks.length) {
-      fault(`it has marks of ${manifest.chunks.length} chunks, not of ${own.chunks.length}`);
-    }
-  }
+  for (const one of layoutFaults(manifest)) fault(one);
   const demands = demandsOrFault(spec, path, demandsOf);
   if (typeof demands === "string") return [...faults, demands];
   const difference = tensorDifference(demands.tensors, layout.tensors);
@@ -167,6 +156,27 @@ function manifestFaults(
     fault(`it holds ${manifest.stateParts} parts of state, and ${rule} has ${demands.stateParts}`);
   }
   return faults;
+}
+
+/** What the layout claims is counted before it is laid out, so that a lie makes nothing large. */
+function layoutFaults({ layout, chunks }: CheckpointManifest): string[] {
+  const { tensors, chunkValues, fingerprint } = layout;
+  if (chunkValues > chunkValuesMax) {
+    return [`its chunks are of ${chunkValues} values and at most ${chunkValuesMax} can be`];
+  }
+  const counts = parameterGroups.map((group) => {
+    const members = tensors.filter((tensor) => tensor.group === group);
+    return Math.ceil(members.reduce((sum, { length }) => sum + length, 0) / chunkValues);
+  });
+  const count = counts.reduce((sum, one) => sum + one, 0);
+  if (count !== chunks.length) return [`it has marks of ${chunks.length} chunks, not of ${count}`];
+  const own = layOut(tensors, chunkValues);
+  const astray = own.tensors.find(({ offset }, at) => offset !== tensors[at]!.offset);
+  if (astray !== undefined) {
+    return [`tensor ${quoted(astray.name)} does not lie at value ${astray.offset}`];
+  }
+  if (own.fingerprint === fingerprint) return [];
+  return [`its layout's fingerprint is ${quoted(fingerprint)}, not ${own.fingerprint}`];
 }
 
 function demandsOrFault(spec: RunSpec, path: string, demandsOf: DemandsOf): Demands | string {

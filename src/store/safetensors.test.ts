@@ -184,6 +184,17 @@ const lies: readonly [what: string, file: Buffer, message: RegExp][] = [
   ],
   ["data cut short", withHeader(`{"a":${f32("[2]", "[0,8]")}}`, 7), /take 8 bytes but 7 follow/],
   ["data left over", withHeader(`{"a":${f32("[2]", "[0,8]")}}`, 9), /take 8 bytes but 9 follow/],
+  [
+    "data beyond the end",
+    withHeader(`{"a":${f32("[250000000000]", "[0,1000000000000]")}}`, 8),
+    /take 1000000000000 bytes but 8 follow/,
+  ],
+  [
+    "an offset that is no exact number",
+    withHeader(`{"a":${f32("[1]", "[9007199254740992,9007199254740996]")}}`, 4),
+    /no data_offsets/,
+  ],
+  ["no kind of value", withHeader('{"a":{"shape":[1],"data_offsets":[0,4]}}', 4), /"undefined"/],
   ["metadata of numbers", withHeader('{"__metadata__":{"a":1}}', 0), /__metadata__ is not/],
 ];
 

@@ -1,0 +1,148 @@
+"""Loads models that Paceline exported into PyTorch modules of torchvision's form, strictly, and says
+what they compute:
+
+    python3 test/python/torch-logits.py logits MODEL CLASSES PICTURES FILE...
+    python3 test/python/torch-logits.py rounding EXACT ROUNDED
+
+PICTURES holds f32 values [n, 3, 32, 32] and nothing else. One JSON object goes to standard output;
+no file is written. The reader below knows the safetensors format by itself, so that it shares no
+code with what it checks.
+"""
+
+import json
+import struct
+import sys
+from pathlib import Path
+
+import numpy
+import torch
+from torch import nn
+
+torch.set_num_threads(1)
+
+
+def read_safetensors(path):
+    """Metadata, and tensors by name; a kind of value is kept as it is."""
+    content = Path(path).read_bytes()
+    (header_bytes,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + header_bytes])
+    data = content[8 + header_bytes :]
+    metadata = header.pop("__metadata__")
+    numpy_kinds = {"F32": "<f4", "I64": "<i8", "F16": "<f2", "BF16": "<i2"}
+    tensors = {}
+    for name, entry in header.items():
+        start, end = entry["data_offsets"]
+        values = numpy.frombuffer(data[start:end], numpy_kinds[entry["dtype"]])
+        tensor = torch.from_numpy(values.reshape(entry["shape"]).copy())
+        tensors[name] = tensor.view(torch.bfloat16) if entry["dtype"] == "BF16" else tensor
+    return metadata, tensors
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            projection = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = torch.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class ResNet18(nn.Module):
+    """torchvision's names and order, with the stem for small pictures: 3x3, stride 1, no pool."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        inputs = 64
+        for stage, outputs in enumerate([64, 128, 256, 512]):
+            blocks = [
+                BasicBlock(inputs, outputs, 1 if stage == 0 else 2),
+                BasicBlock(outputs, outputs, 1),
+            ]
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+            inputs = outputs
+        self.fc = nn.Linear(512, classes)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(x.mean((2, 3)))
+
+
+class Cnn6(nn.Module):
+    """Six convolutions with batch normalisation, a pool after every second, three linear layers."""
+
+    def __init__(self, classes):
+        super().__init__()
+        inputs = 3
+        for number, outputs in enumerate([32, 32, 64, 64, 128, 128], start=1):
+            setattr(self, f"conv{number}", nn.Conv2d(inputs, outputs, 3, padding=1))
+            setattr(self, f"bn{number}", nn.BatchNorm2d(outputs))
+            inputs = outputs
+        self.fc1 = nn.Linear(128, 64)
+        self.fc2 = nn.Linear(64, 32)
+        self.fc3 = nn.Linear(32, classes)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x):
+        for number in range(1, 7):
+            convolution = getattr(self, f"conv{number}")
+            x = torch.relu(getattr(self, f"bn{number}")(convolution(x)))
+            if number % 2 == 0:
+                x = nn.functional.max_pool2d(x, 2)
+        x = self.dropout(torch.relu(self.fc1(x.mean((2, 3)))))
+        return self.fc3(self.dropout(torch.relu(self.fc2(x))))
+
+
+def logits(model, classes, pictures, files):
+    """For each file its metadata, what differs from a fresh state_dict, counters and logits."""
+    x = torch.from_numpy(numpy.fromfile(pictures, "<f4").reshape(-1, 3, 32, 32))
+    answers = []
+    for file in files:
+        metadata, tensors = read_safetensors(file)
+        module = {"cnn6": Cnn6, "resnet18": ResNet18}[model](int(classes))
+        kinds = {name: value.dtype for name, value in module.state_dict().items()}
+        others = [name for name, value in tensors.items() if value.dtype != kinds.get(name)]
+        module.load_state_dict(tensors, strict=True)
+        module.eval()
+        with torch.no_grad():
+            values = module(x).tolist()
+        state = module.state_dict()
+        counters = sorted({int(state[n]) for n in state if n.endswith("num_batches_tracked")})
+        answers.append(
+            {"metadata": metadata, "otherKinds": others, "counters": counters, "logits": values}
+        )
+    return answers
+
+
+def rounding(exact, rounded):
+    """How many tensors have 16 bits, and which of them differ from PyTorch's own rounding."""
+    wanted, found = read_safetensors(exact)[1], read_safetensors(rounded)[1]
+    halves = [name for name, value in found.items() if value.element_size() == 2]
+    wrong = []
+    for name in wanted:
+        mine = wanted[name].to(found[name].dtype)
+        if mine.shape != found[name].shape or not torch.equal(mine, found[name]):
+            wrong.append(name)
+    return {"halves": len(halves), "wrong": wrong}
+
+
+if __name__ == "__main__":
+    verb, *words = sys.argv[1:]
+    if verb == "logits":
+        model_name, class_count, picture_file, *model_files = words
+        print(json.dumps(logits(model_name, class_count, picture_file, model_files)))
+    else:
+        print(json.dumps(rounding(*words)))
