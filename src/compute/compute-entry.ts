@@ -1,6 +1,7 @@
 /**
  * The compute thread's own side: takes one request after the other, computes, and reports. Values
- * never travel in messages; both sides see the same parameters and gradients.
+ * never travel in messages; both sides see the same parameters and gradients. Examples do where the
+ * thread has no files.
  */
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { assert } from "../assert.js";
@@ -12,6 +13,7 @@ import { createEngine } from "../engine/engines.js";
 import { type ErrorCode, toPacelineError } from "../errors.js";
 import type { ComputeRequest } from "../host/compute-port.js";
 import { ComputeJob, type JobOutcome } from "./compute-job.js";
+import type { SentBatch } from "./sent-examples.js";
 
 /** Where data sets lie. */
 export interface DataPlace {
@@ -32,8 +34,13 @@ export type ThreadRequest =
       readonly parameters: SharedArrayBuffer;
       readonly gradients: SharedArrayBuffer;
     }
-  | ({ readonly type: "compute"; readonly job: number } & ComputeRequest)
-  | { readonly type: "evaluate"; readonly job: number; readonly range: Range };
+  | ({ readonly type: "compute"; readonly job: number } & ComputeRequest & Sent)
+  | ({ readonly type: "evaluate"; readonly job: number; readonly range: Range } & Sent);
+
+/** The examples, where the thread has no files: of a range of one batch at most. */
+interface Sent {
+  readonly sent: SentBatch | null;
+}
 
 /** What the thread says. */
 export type ThreadReport = { readonly job: number } & (
@@ -78,9 +85,8 @@ class ComputeThreadSide {
     this.#job = null;
     const { engine, reason } = createEngine(spec.engine);
     this.#report({ job, type: "log", text: reason });
-    const dataset = await this.#datasetOf(spec, place, (text) => {
-      this.#report({ job, type: "log", text });
-    });
+    const log = (text: string) => this.#report({ job, type: "log", text });
+    const dataset = spec.feed === "central" ? null : await this.#datasetOf(spec, place, log);
     const parameters = new Float32Array(request.parameters);
     const gradients = new Float32Array(request.gradients);
     const compute = new ComputeJob({
@@ -114,13 +120,14 @@ class ComputeThreadSide {
     assert(this.#job !== null, "a job is prepared before it is computed", { job });
     const { compute, rank } = this.#job;
     if (request.type === "evaluate") {
-      this.#report({ job, type: "evaluated", ...compute.evaluate(request.range) });
+      this.#report({ job, type: "evaluated", ...compute.evaluate(request.range, request.sent) });
       return;
     }
     const { step } = request;
-    const outcome = compute.compute(request, rank, (chunks) => {
+    const onReady = (chunks: readonly number[]) => {
       this.#report({ job, type: "ready", step, chunks });
-    });
+    };
+    const outcome = compute.compute(request, rank, onReady, request.sent);
     this.#report({ job, type: "computed", step, outcome });
   }
 

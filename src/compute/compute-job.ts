@@ -5,28 +5,25 @@
  *
  * Parameters and gradients are flat vectors in the run's layout and belong to the caller.
  */
+import { assert } from "../assert.js";
+import { evaluationBatchExamples } from "../contract/examples.js";
 import type { Layout } from "../contract/layout.js";
 import type { Range } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { type EpochOrder, epochOrder } from "../data/partition.js";
 import { InputPipeline } from "../data/pipeline.js";
-import type { Dataset, Split } from "../data/split.js";
-import { PacelineError } from "../errors.js";
+import type { Dataset } from "../data/split.js";
 import type { ComputeRequest } from "../host/compute-port.js";
 import type { Batch, Engine, Executor } from "../nn/engine.js";
 import { Random } from "../random.js";
+import { type ExamplePlace, ExampleReader } from "./example-reader.js";
 import { layoutOf, modelOf } from "./initial-state.js";
-
-/**
- * The most test examples computed at once; a constant, so that a range's sums have the same bits
- * everywhere.
- */
-export const evaluationBatchExamples = 128;
+import type { SentBatch } from "./sent-examples.js";
 
 /** What a job is made of. */
 export interface ComputeJobParts {
   readonly spec: RunSpec;
-  readonly dataset: Dataset;
+  /** Null where every batch is sent. */
+  readonly dataset: Dataset | null;
   readonly engine: Engine;
   readonly parameters: Float32Array;
   readonly gradients: Float32Array;
@@ -46,7 +43,7 @@ export interface JobOutcome {
 /** A model bound to memory and data. */
 export class ComputeJob {
   readonly #spec: RunSpec;
-  readonly #dataset: Dataset;
+  readonly #reader: ExampleReader | null;
   readonly #pipeline: InputPipeline;
   readonly #nowMs: () => number;
   readonly #executor: Executor;
@@ -55,20 +52,17 @@ export class ComputeJob {
   readonly #pixels: Uint8Array;
   readonly #x: Float32Array;
   readonly #y: Int32Array;
-  readonly #testOrder: EpochOrder;
-  #order: { readonly epoch: number; readonly examples: EpochOrder } | null = null;
 
   /** @throws PacelineError `data` when the data set here is another than the run's. */
   constructor(parts: ComputeJobParts) {
     const { spec, dataset, engine, parameters, gradients } = parts;
-    demandSameData(spec, dataset);
+    this.#reader = dataset === null ? null : new ExampleReader(spec, dataset);
     const graph = modelOf(spec);
     const layout = layoutOf(spec);
     const places = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
     const batchMax = Math.max(spec.batchSize, evaluationBatchExamples);
     const placement = (name: string) => places.get(name)!;
     this.#spec = spec;
-    this.#dataset = dataset;
     this.#executor = engine.bind(graph, { parameters, gradients, placement, batchMax });
     this.#readiness = new ChunkReadiness(layout);
     this.#pipeline = new InputPipeline(spec.input);
@@ -76,26 +70,25 @@ export class ComputeJob {
     this.#pixels = new Uint8Array(batchMax * this.#pipeline.valueCount);
     this.#x = new Float32Array(batchMax * this.#pipeline.valueCount);
     this.#y = new Int32Array(batchMax);
-    this.#testOrder = {
-      indices: (start, end) => Uint32Array.from({ length: end - start }, (_, at) => start + at),
-    };
   }
 
   /**
    * Writes the gradient of one batch and says which chunks are final, as they become so; none where
    * the sum of losses is not finite.
    * @param rank names, with seed and step, the random streams of dropout and augmentation.
+   * @param sent the examples, where there are no files to read them from.
    */
   compute(
     { step, epoch, range }: ComputeRequest,
     rank: number,
     onReady: (chunks: readonly number[]) => void,
+    sent: SentBatch | null = null,
   ): JobOutcome {
     this.#readiness.begin();
     const { seed } = this.#spec;
     const startedMs = this.#nowMs();
     const random = new Random("augment", seed, rank, epoch, step);
-    const batch = this.#fill(this.#dataset.train, this.#orderOf(epoch), range, random);
+    const batch = this.#fill({ split: "train", epoch, ...range }, sent, random);
     const inputSeconds = (this.#nowMs() - startedMs) / 1000;
     const stepSeed = ["dropout", seed, rank, step];
     const { lossSum, correct } = this.#executor.step(batch, stepSeed, (tensor) => {
@@ -105,13 +98,19 @@ export class ComputeJob {
     return { lossSum, correct, inputSeconds };
   }
 
-  /** Sums over test examples [start, end), in the test set's own order. */
-  evaluate({ start, end }: Range): { correct: number; lossSum: number } {
+  /**
+   * Sums over test examples [start, end), in the test set's own order.
+   * @param sent the examples, at most one batch of them, where there are no files.
+   */
+  evaluate(
+    { start, end }: Range,
+    sent: SentBatch | null = null,
+  ): { correct: number; lossSum: number } {
     let correct = 0;
     let lossSum = 0;
     for (let from = start; from < end; from += evaluationBatchExamples) {
-      const range = { start: from, end: Math.min(end, from + evaluationBatchExamples) };
-      const batch = this.#fill(this.#dataset.test, this.#testOrder, range, null);
+      const to = Math.min(end, from + evaluationBatchExamples);
+      const batch = this.#fill({ split: "test", epoch: 0, start: from, end: to }, sent, null);
       const outcome = this.#executor.evaluate(batch);
       correct += outcome.correct;
       lossSum += outcome.lossSum;
@@ -124,20 +123,17 @@ export class ComputeJob {
     this.#executor.close();
   }
 
-  #fill(split: Split, order: EpochOrder, { start, end }: Range, random: Random | null): Batch {
-    const n = end - start;
-    split.read(order.indices(start, end), 0, n, this.#pixels, this.#y);
-    this.#pipeline.fill(this.#pixels, n, this.#x, random);
-    return { x: this.#x, y: this.#y, n };
-  }
-
-  #orderOf(epoch: number): EpochOrder {
-    if (this.#order?.epoch !== epoch) {
-      const { trainExamples: count, seed, input } = this.#spec;
-      const { blockExamples } = input;
-      this.#order = { epoch, examples: epochOrder({ count, blockExamples, seed, epoch }) };
+  #fill(place: ExamplePlace, sent: SentBatch | null, random: Random | null): Batch {
+    const n = place.end - place.start;
+    if (sent === null) {
+      assert(this.#reader !== null, "examples are read or sent", { ...place });
+      this.#reader.read(place, this.#pixels, this.#y);
+    } else {
+      assert(sent.labels.length === n, "a batch is sent whole", { ...place });
+      this.#y.set(sent.labels);
     }
-    return this.#order.examples;
+    this.#pipeline.fill(sent?.pixels ?? this.#pixels, n, this.#x, random);
+    return { x: this.#x, y: this.#y, n };
   }
 }
 
@@ -167,20 +163,5 @@ export class ChunkReadiness {
   /** A tensor's gradient is final; returns the chunks that thereby are. */
   finish(tensor: string): number[] {
     return this.#chunksOf.get(tensor)!.filter((chunk) => --this.#missing[chunk]! === 0);
-  }
-}
-
-function demandSameData(spec: RunSpec, { train, test, classes, shape }: Dataset): void {
-  const { input } = spec;
-  const facts = [
-    ["training examples", train.count, spec.trainExamples],
-    ["test examples", test.count, spec.testExamples],
-    ["classes", classes, input.classes],
-    ["channels, rows and columns", shape.join(" x "), input.shape.join(" x ")],
-  ] as const;
-  for (const [what, found, wanted] of facts) {
-    if (found === wanted) continue;
-    const here = `${spec.data} has ${found} ${what} here and the run counts on ${wanted}`;
-    throw new PacelineError("data", `${here}: give every member the same files`);
   }
 }

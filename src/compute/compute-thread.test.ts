@@ -42,6 +42,7 @@ class Ear {
     onChunkReady: (_step: number, chunk: number) => void this.ready.push(chunk),
     onComputed: (step: number, { lossSum, correct }: StepOutcome) =>
       this.#said({ step, lossSum, correct }),
+    onRefused: (step: number, reason: string) => this.#said({ step, reason }),
     onEvaluated: (correct: number, lossSum: number) => this.#said({ correct, lossSum }),
     onFailed: (error: unknown) => this.#failed(error),
   };

@@ -15,6 +15,7 @@ import type {
 } from "../host/compute-port.js";
 import type { DataPlace, ThreadReport, ThreadRequest } from "./compute-entry.js";
 import { layoutOf } from "./initial-state.js";
+import type { SentBatch } from "./sent-examples.js";
 
 /** What the thread has to know besides the run. */
 export interface ComputeThreadOptions extends DataPlace {
@@ -24,8 +25,17 @@ export interface ComputeThreadOptions extends DataPlace {
   readonly entry?: URL;
 }
 
+/**
+ * A ComputePort that can also be given the examples, of a range of one batch at most; their memory
+ * goes with them.
+ */
+export interface BatchComputePort extends ComputePort {
+  compute(request: ComputeRequest, sent?: SentBatch | null): void;
+  evaluate(range: Range, sent?: SentBatch | null): void;
+}
+
 /** A thread that computes; nothing is started before `prepare`. */
-export function createComputeThread(options: ComputeThreadOptions): ComputePort {
+export function createComputeThread(options: ComputeThreadOptions): BatchComputePort {
   return new ComputeThread(options);
 }
 
@@ -38,7 +48,7 @@ interface Job {
   prepared: boolean;
 }
 
-class ComputeThread implements ComputePort {
+class ComputeThread implements BatchComputePort {
   readonly #options: ComputeThreadOptions;
   #thread: Worker | null = null;
   #job: Job | null = null;
@@ -69,12 +79,12 @@ class ComputeThread implements ComputePort {
     };
   }
 
-  compute({ step, epoch, range }: ComputeRequest): void {
-    this.#ask({ type: "compute", job: this.#jobs, step, epoch, range });
+  compute({ step, epoch, range }: ComputeRequest, sent: SentBatch | null = null): void {
+    this.#ask({ type: "compute", job: this.#jobs, step, epoch, range, sent });
   }
 
-  evaluate(range: Range): void {
-    this.#ask({ type: "evaluate", job: this.#jobs, range });
+  evaluate(range: Range, sent: SentBatch | null = null): void {
+    this.#ask({ type: "evaluate", job: this.#jobs, range, sent });
   }
 
   async close(): Promise<void> {
@@ -89,7 +99,9 @@ class ComputeThread implements ComputePort {
   #ask(request: ThreadRequest): void {
     if (this.#closed) return;
     this.#thread ??= this.#start();
-    this.#thread.postMessage(request);
+    const sent = request.type === "prepare" ? null : request.sent;
+    const transferred = sent === null ? [] : [sent.pixels.buffer, sent.labels.buffer];
+    this.#thread.postMessage(request, transferred as ArrayBuffer[]);
   }
 
   #start(): Worker {

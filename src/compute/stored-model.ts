@@ -84,9 +84,11 @@ export class ModelScorer {
     if (this.#prepared?.key === key) return this.#prepared.job;
     this.#prepared = null;
     const never = () => assert(false, "nobody asked for a step");
-    const job = await this.#port.prepare(spec, 0, {
+    // Whoever scores has the files, however the run's workers came by their examples.
+    const job = await this.#port.prepare({ ...spec, feed: "static" }, 0, {
       onChunkReady: never,
       onComputed: never,
+      onRefused: never,
       onEvaluated: (correct, lossSum) => this.#waiting?.resolve({ correct, lossSum }),
       onFailed: (error) => this.#waiting?.reject(error),
     });

@@ -41,7 +41,7 @@ test("batches are dealt in the order of their positions, the last with what is l
   assert.equal(pool.stepOf(0), 2);
 });
 
-test("a lost worker's batch is used if any chunk used it, else it is dealt before all others", () => {
+test("a lost worker's batch is used if a chunk used it, else it is dealt before all others", () => {
   for (const [lastStep, examples, next] of [
     [4, 0, "0: 0 to 4 in step 6, left by 0"],
     [5, 4, "0: 4 to 8 in step 6"],

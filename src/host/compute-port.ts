@@ -27,6 +27,8 @@ export interface ComputeListener {
   onChunkReady(step: number, chunk: number): void;
   /** Every chunk of the step has been said to be ready, unless the sum of losses is not finite. */
   onComputed(step: number, outcome: StepOutcome): void;
+  /** The examples of this step are not what the run spec says; nothing was computed. */
+  onRefused(step: number, reason: string): void;
   onEvaluated(correct: number, lossSum: number): void;
   /** It can't go on. */
   onFailed(error: unknown): void;

@@ -4,6 +4,11 @@
  * have arrived.
  */
 
+import {
+  type Examples,
+  type ExamplesRequest,
+  evaluationBatchExamples,
+} from "../contract/examples.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
@@ -11,6 +16,7 @@ import type {
   RegisterRequest,
 } from "../contract/messages.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../contract/run-events.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import {
   Coordinator,
   type CoordinatorConfig,
@@ -42,6 +48,8 @@ export interface CoordinatorHostParts extends TransferParts {
   onEnded(result: RunResult): void;
   /** Takes a submitted run's configuration; returns its name or throws. */
   submit(configText: string): string;
+  /** Examples of the run that is on, whose feed is central; in memory of their own. */
+  readExamples(request: ExamplesRequest): Examples;
 }
 
 interface Line {
@@ -142,6 +150,19 @@ export class CoordinatorHost implements CoordinatorService {
     return this.#parts.submit(configText);
   }
 
+  /** A batch that can't be read ends the run: no worker could have it. */
+  readExamples(request: ExamplesRequest): Examples {
+    demandReadable(request, this.#machine.spec);
+    try {
+      return this.#parts.readExamples(request);
+    } catch (thrown) {
+      const error = toPacelineError(thrown);
+      const { code, message } = error;
+      if (code === "data") this.tell({ type: "fail", run: request.run, code, reason: message });
+      throw error;
+    }
+  }
+
   #onMessage(member: MemberName, line: Line, message: MemberMessage): void {
     if (message.type === "heartbeat") {
       line.mailbox.acknowledge(message.received);
@@ -213,6 +234,20 @@ export class CoordinatorHost implements CoordinatorService {
     }
     this.tell({ type: "saved", run: job.spec.run, step, problem });
   }
+}
+
+function demandReadable({ run, split, start, end }: ExamplesRequest, spec: RunSpec | null): void {
+  if (spec?.run !== run) throw new PacelineError("refused", `run ${run} is not on here`);
+  if (spec.feed !== "central") {
+    const remedy = "workers read their own files";
+    throw new PacelineError("refused", `run ${run} has --feed ${spec.feed}: ${remedy}`);
+  }
+  const count = split === "train" ? spec.trainExamples : spec.testExamples;
+  const most = Math.max(spec.batchSize, evaluationBatchExamples);
+  if (end <= count && end - start <= most) return;
+  const asked = `${split} examples ${start} to ${end}`;
+  const there = `there are ${count}, and at most ${most} are sent at once`;
+  throw new PacelineError("protocol", `${asked} are not to be had: ${there}`);
 }
 
 function placeOf({ role, rank }: { role: string; rank: number }): string {

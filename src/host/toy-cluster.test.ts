@@ -157,6 +157,7 @@ async function runToy(
       onEvent: (event) => events.push(event),
       onEnded: resolve,
       submit: () => "",
+      readExamples: () => assert.fail("nobody asks for examples"),
     });
     closing.push(() => coordinator.close());
     const start = async () => {

@@ -134,6 +134,7 @@ export class WorkerHost {
     const listener: ComputeListener = {
       onChunkReady: (step, chunk) => this.#step({ type: "chunkReady", step, chunk }),
       onComputed: (step, outcome) => this.#step({ type: "computed", step, outcome }),
+      onRefused: (step, reason) => this.#step({ type: "refused", step, reason }),
       onEvaluated: (correct, lossSum) => this.#step({ type: "evaluated", correct, lossSum }),
       onFailed: (error) => this.#fail(error),
     };

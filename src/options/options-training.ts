@@ -1,6 +1,7 @@
 /** The rows of the groups "training" and "input". */
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { feeds } from "../contract/run-spec.js";
 import { datasetNames } from "../data/dataset.js";
 import { modelList } from "../nn/models.js";
 import type { InputOptions, TrainingOptions } from "../runtime/options.js";
@@ -270,9 +271,11 @@ export const inputRows: OptionRows<InputOptions> = {
   },
   feed: {
     name: "feed",
-    type: choice(["static"]),
+    type: choice([...feeds]),
     default: "static",
-    sentence: "how examples reach workers: one range for each worker and epoch",
+    sentence:
+      "how examples reach workers: as a range each epoch (static), batch by batch (leased), " +
+      "or sent batch by batch to workers that need no files (central)",
     group: "input",
     commands: runCommands,
   },

@@ -4,7 +4,11 @@
  * members as its children.
  */
 import { hostname } from "node:os";
+import { ExampleReader } from "../compute/example-reader.js";
+import type { Examples, ExamplesRequest } from "../contract/examples.js";
 import type { RunResult } from "../contract/run-events.js";
+import { loadDataset } from "../data/dataset.js";
+import type { Dataset } from "../data/split.js";
 import type { Job, SaveRequest } from "../dealing/training-job.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { every } from "../host/clock.js";
@@ -33,6 +37,8 @@ export interface CoordinatorProcessParts {
 
 interface CurrentRun {
   readonly prepared: PreparedRun;
+  /** What is sent to workers that have no files; null where they have. */
+  readonly examples: ExampleReader | null;
   readonly report: RunReport;
   readonly ended: (exitCode: number) => void;
 }
@@ -74,6 +80,7 @@ export class CoordinatorProcess {
       onEvent: (event) => this.#current?.report.onEvent(event),
       onEnded: (result) => void this.#onEnded(result),
       submit: (configText) => this.#submit(configText),
+      readExamples: (request) => this.#readExamples(request),
     });
   }
 
@@ -104,8 +111,11 @@ export class CoordinatorProcess {
     configText: string,
     begun: (prepared: PreparedRun) => void = () => {},
   ): Promise<number> {
+    // What is wrong with a file is told before there is a folder.
+    const dataset = options.feed === "central" ? await this.#loadDataset(options) : null;
     const prepared = await prepareRun(options, configText);
     const { spec } = prepared.job;
+    const examples = dataset === null ? null : new ExampleReader(spec, dataset);
     const address = this.#listener?.address ?? "";
     const report = new RunReport({
       spec,
@@ -116,6 +126,7 @@ export class CoordinatorProcess {
       isoTime: () => new Date().toISOString(),
       machine: describeMachine(),
       speaksForWorkers: this.#parts.speaksForWorkers,
+      inOneProcess: false,
       coordinator: { pid: process.pid, host: hostname(), address },
     });
     const snapshots = every(processClock, snapshotIntervalMs, () =>
@@ -123,7 +134,7 @@ export class CoordinatorProcess {
     );
     try {
       return await new Promise<number>((resolve) => {
-        this.#current = { prepared, report, ended: resolve };
+        this.#current = { prepared, examples, report, ended: resolve };
         this.#host.tell({ type: "submit", job: prepared.job });
         begun(prepared);
       });
@@ -131,6 +142,7 @@ export class CoordinatorProcess {
       report.close();
       snapshots.cancel();
       this.#current = null;
+      dataset?.close?.();
       await prepared.directory.close();
     }
   }
@@ -181,6 +193,18 @@ export class CoordinatorProcess {
     this.#queue.push({ options: merged, configText, name });
     this.#wake?.();
     return name;
+  }
+
+  #loadDataset(options: ResolvedOptions): Promise<Dataset> {
+    const { dataDir, cacheDir, trainLimit, testLimit } = options;
+    const log = (line: string) => void (options.quiet || this.#parts.io.stderr.write(`${line}\n`));
+    return loadDataset(options.data ?? "", { dataDir, cacheDir, trainLimit, testLimit, log });
+  }
+
+  #readExamples(request: ExamplesRequest): Examples {
+    const { examples } = this.#run();
+    if (examples === null) throw new PacelineError("refused", "this run's workers have the files");
+    return examples.copy(request);
   }
 
   async #saveCheckpoint(request: SaveRequest, job: Job, state: ModelState): Promise<number> {

@@ -3,7 +3,13 @@
  * The table in src/options/options.ts has one row for each field, the compiler checks that none is
  * missing. Durations are in milliseconds, shares between 0 and 1, null stands for "not set".
  */
-import type { AugmentSpec, Cadence, StalenessRule, UpdateRuleSpec } from "../contract/run-spec.js";
+import type {
+  AugmentSpec,
+  Cadence,
+  Feed,
+  StalenessRule,
+  UpdateRuleSpec,
+} from "../contract/run-spec.js";
 
 /** How many workers a run waits for (max) and how few it goes on with (min). */
 export interface WorkerRange {
@@ -92,7 +98,7 @@ export interface InputOptions {
   readonly dataDir: string | null;
   /** Where fetched data sets are kept. */
   readonly cacheDir: string;
-  readonly feed: "static";
+  readonly feed: Feed;
   readonly augment: AugmentSpec;
   readonly trainLimit: number | null;
   readonly testLimit: number | null;

@@ -1,7 +1,9 @@
 /** `paceline coordinator`, `paceline server` and `paceline worker`: one role a process. */
 import { hostname } from "node:os";
+import { createCentralCompute } from "../compute/central-compute.js";
 import { createComputeThread } from "../compute/compute-thread.js";
 import { layoutOf } from "../compute/initial-state.js";
+import type { AskForExamples } from "../compute/sent-examples.js";
 import type { CoordinatorMessage, MemberRole, RegisterRequest } from "../contract/messages.js";
 import { emptyHeader, protocolVersion } from "../contract/messages.js";
 import { type ErrorCode, errorCodes, PacelineError } from "../errors.js";
@@ -83,6 +85,10 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
   exitWithParent();
   const log = logger(io, "worker");
   const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
+  const { dataDir, cacheDir, ioTimeoutMs } = options;
+  const ask: AskForExamples = (request, onBlock) =>
+    transport.readExamples(options.coordinator ?? "", request, onBlock);
+  const source = { ask, ioTimeoutMs };
   let host: WorkerHost | null = null;
   const live = async (rank: number | null): Promise<number> => {
     await host?.close();
@@ -94,11 +100,7 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
           clock: processClock,
           rank: given,
           incarnation,
-          compute: createComputeThread({
-            dataDir: options.dataDir,
-            cacheDir: options.cacheDir,
-            log,
-          }),
+          compute: createCentralCompute(createComputeThread({ dataDir, cacheDir, log }), source),
           onFinish: (end) => {
             const metrics = workerMetrics(given, end);
             if (end.outcome === "done" && metrics !== null) {

@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
 import { initialState, layoutOf } from "../compute/initial-state.js";
-import type { RunSpec } from "../contract/run-spec.js";
+import type { Feed, RunSpec } from "../contract/run-spec.js";
 import { inspectDataset } from "../data/dataset.js";
 import type { Job, TrainingSnapshot } from "../dealing/training-job.js";
 import { PacelineError } from "../errors.js";
@@ -103,6 +103,8 @@ function assertResumable(
     ["--data", before.data, spec.data],
     ["--train-limit", before.trainExamples, spec.trainExamples],
     ["--seed", before.seed, spec.seed],
+    // The other two deal alike, whoever reads the files.
+    ["--feed", ...alike(before.feed, spec.feed)],
     ["--batch-size", before.batchSize, spec.batchSize],
   ];
   for (const [flag, was, is] of fixed) {
@@ -112,4 +114,9 @@ function assertResumable(
       `the checkpoint was written with ${flag} ${was} and this run has ${is}: give it the same`,
     );
   }
+}
+
+/** Two feeds, the second as the first where both deal batches. */
+function alike(before: Feed, feed: Feed): readonly [Feed, Feed] {
+  return [before, before !== "static" && feed !== "static" ? before : feed];
 }

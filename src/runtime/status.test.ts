@@ -68,7 +68,8 @@ const snapshot: CoordinatorSnapshot = {
 
 function serviceWith(parts: Partial<CoordinatorService>): CoordinatorService {
   const unasked = () => assert.fail("nobody asked for this");
-  return { register: unasked, open: unasked, status: unasked, submit: unasked, ...parts };
+  const calls = { register: unasked, open: unasked, status: unasked, submit: unasked };
+  return { ...calls, readExamples: unasked, ...parts };
 }
 
 /** Serves in memory and runs the command; resolves to what it printed. */

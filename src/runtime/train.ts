@@ -21,7 +21,7 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
   const log = (line: string) => void (options.quiet || io.stderr.write(`${line}\n`));
   // Read whole: what is wrong with a file is told before there is a process or a folder.
   const place = { dataDir, cacheDir, trainLimit, testLimit, log };
-  (await loadDataset(options.data ?? "", place)).close?.();
+  if (options.feed !== "central") (await loadDataset(options.data ?? "", place)).close?.();
   const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
   const here = { ...options, host: "127.0.0.1" };
   const coordinator = new CoordinatorProcess({
@@ -125,6 +125,7 @@ function memberArguments(
   const times = [`--io-timeout=${options.ioTimeoutMs}ms`];
   if (role === "server") return ["server", ...shared, ...times, "--port", "0"];
   if (options.cacheDir === "") throw new PacelineError("usage", "--cache-dir is empty");
+  if (options.feed === "central") return ["worker", ...shared, ...times];
   const data = ["--cache-dir", options.cacheDir];
   if (options.dataDir !== null) data.push("--data-dir", options.dataDir);
   return ["worker", ...shared, ...times, ...data];

@@ -2,9 +2,15 @@
  * The coordinator's gRPC service: calls and session streams on one side, a CoordinatorService on
  * the other.
  */
-import type { ServerDuplexStream, ServerUnaryCall, sendUnaryData } from "@grpc/grpc-js";
+import type {
+  ServerDuplexStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+  sendUnaryData,
+} from "@grpc/grpc-js";
 import type { CoordinatorMessage } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
+import { blocksOf, examplesBlockBytes, examplesRequestBytes } from "../wire/examples-codec.js";
 import {
   leaveReplyBytes,
   leaveRequestBytes,
@@ -20,11 +26,11 @@ import {
   encodeCoordinatorMessage,
   type SessionOpening,
 } from "../wire/session-codec.js";
-import { toStatus } from "./grpc-errors.js";
+import { closedBy, toStatus } from "./grpc-errors.js";
 import { listen, serverStream } from "./grpc-listener.js";
 import type { GrpcLimits } from "./grpc-methods.js";
 import { coordinatorMethods, serviceNames } from "./grpc-methods.js";
-import { crash, type GrpcStream } from "./grpc-stream.js";
+import { crash, GrpcStream } from "./grpc-stream.js";
 import type { CoordinatorService, Listener, MemberReceiver, SessionChannel } from "./transport.js";
 
 type Unary = (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => void;
@@ -59,6 +65,8 @@ export function serveCoordinator(
       const run = service.submit(submitRequestBytes.decode(bytes).config);
       return submitReplyBytes.encode({ run });
     }),
+    readExamples: (call: ServerWritableStream<Buffer, Buffer>) =>
+      answerExamples(call, service, streams),
     heartbeat: (call: ServerDuplexStream<Buffer, Buffer>) => {
       const stream = serverStream(call, streams, limits, "member identity", (first) =>
         openSession(stream, service, sessions, first),
@@ -103,6 +111,29 @@ function openSession(
     },
     onClose: (error) => receiver.onClose(error),
   });
+}
+
+/** The answer goes out block by block, as the connection takes it. */
+function answerExamples(
+  call: ServerWritableStream<Buffer, Buffer>,
+  service: CoordinatorService,
+  streams: Set<GrpcStream>,
+): void {
+  const peer = call.getPeer();
+  const onBytes = (bytes: Buffer): void => {
+    for (const block of blocksOf(service.readExamples(examplesRequestBytes.decode(bytes)))) {
+      stream.send(() => examplesBlockBytes.encode(block));
+    }
+    stream.shut(closedBy(peer));
+  };
+  const stream = new GrpcStream(peer, call, { onBytes, onClose: () => {} }, (error) => {
+    call.emit("error", toStatus(error));
+  });
+  streams.add(stream);
+  stream.whenOver(() => streams.delete(stream));
+  call.on("cancelled", () => stream.remoteBroke());
+  call.on("finish", () => stream.remoteEnded());
+  stream.arrived(call.request);
 }
 
 function sessionKey({ role, rank, incarnation }: SessionOpening): string {

@@ -57,6 +57,7 @@ export const coordinatorMethods = {
   leave: method(serviceNames.coordinator, "Leave", false, false),
   status: method(serviceNames.coordinator, "Status", false, false),
   submit: method(serviceNames.coordinator, "Submit", false, false),
+  readExamples: method(serviceNames.coordinator, "ReadExamples", false, true),
 } satisfies ServiceDefinition;
 
 /** Methods of a parameter server. */

@@ -18,6 +18,7 @@ export function createGrpcTransport(options: GrpcTransportOptions = {}): Transpo
     register: client.register,
     status: client.status,
     submit: client.submit,
+    readExamples: client.readExamples,
     openSession: (address, identity, receiver) => client.openSession(address, identity, receiver),
     openChunks: (address, receiver) => client.openChunks(address, receiver),
     close: () => client.close(),

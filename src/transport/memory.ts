@@ -6,6 +6,7 @@
  */
 import type { ChunkHeader, CoordinatorMessage, MemberMessage } from "../contract/messages.js";
 import { PacelineError, toPacelineError } from "../errors.js";
+import { blocksOf } from "../wire/examples-codec.js";
 import { acceptHello, deliverChunk } from "./chunk-delivery.js";
 import type { EndReceiver, LinkEnd, Schedule } from "./memory-link.js";
 import { MemoryLink } from "./memory-link.js";
@@ -155,6 +156,11 @@ class MemoryTransport implements Transport {
 
   submit: Transport["submit"] = (address, configText) =>
     this.#ask(address, (service) => service.submit(configText));
+
+  readExamples: Transport["readExamples"] = (address, request, onBlock) =>
+    this.#ask(address, (service) => {
+      for (const block of blocksOf(service.readExamples(request))) onBlock(block);
+    });
 
   openSession(
     address: string,

@@ -3,6 +3,7 @@
  * told.
  */
 import assert from "node:assert/strict";
+import type { Examples, ExamplesRequest } from "../contract/examples.js";
 import type {
   ChunkHeader,
   CoordinatorMessage,
@@ -102,6 +103,17 @@ export class Coordinator implements CoordinatorService {
     if (configText === "")
       throw new PacelineError("usage", "the configuration is empty; give YAML");
     return `run-of-${configText.length}-letters`;
+  }
+
+  /** Examples of 3 x 64 x 64 bytes, each filled with its position. */
+  readExamples({ run, start, end }: ExamplesRequest): Examples {
+    if (run !== "run-1") throw new PacelineError("refused", `run ${run} is not on`);
+    const shape = [3, 64, 64];
+    const size = 3 * 64 * 64;
+    const values = new Uint8Array((end - start) * size);
+    const labels = Int32Array.from({ length: end - start }, (_, index) => start + index);
+    for (const [index, label] of labels.entries()) values.fill(label, index * size);
+    return { shape, dtype: "u8", labels, values };
   }
 }
 

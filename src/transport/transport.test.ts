@@ -1,6 +1,7 @@
 /** The contract of every Transport, run against each implementation. */
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
+import type { ExamplesBlock } from "../contract/examples.js";
 import type { CoordinatorMessage, MemberMessage } from "../contract/messages.js";
 import { emptyHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
@@ -106,6 +107,80 @@ for (const kind of kinds) {
       await until("hello", () => far.chunks.length === 1 || far.errors.length > 0);
       return { near, far, nearChannel, farChannel: channels[0]!, client, listener };
     }
+
+    const wanted = { run: "run-1", split: "train", epoch: 1, start: 5, end: 205 } as const;
+
+    test("examples arrive in order, in blocks of at most 1 MiB", async () => {
+      const { client, address } = await coordinate();
+      for (const end of [205, 5, 6]) {
+        const blocks: ExamplesBlock[] = [];
+        const keep = (block: ExamplesBlock) =>
+          void blocks.push({
+            ...block,
+            values: block.values.slice(),
+            labels: block.labels.slice(),
+          });
+        await client.readExamples(address, { ...wanted, end }, keep);
+        const count = end - 5;
+        assert.equal(blocks.length, end === 205 ? 3 : 1);
+        for (const { values, labels, ...facts } of blocks) {
+          assert.ok(values.length + 5 * labels.length <= 2 ** 20);
+          assert.deepEqual(facts, { count, shape: [3, 64, 64], dtype: "u8" });
+        }
+        const labels = blocks.flatMap((block) => [...block.labels]);
+        assert.deepEqual(
+          labels,
+          Array.from({ length: count }, (_, index) => 5 + index),
+        );
+        const values = Buffer.concat(blocks.map((block) => block.values));
+        assert.equal(values.length, count * 12288);
+        for (let at = 0; at < values.length; at += 4096) {
+          assert.equal(values[at], (5 + Math.floor(at / 12288)) % 256);
+        }
+      }
+    });
+
+    test("what a taker of examples throws ends the call, and the next one is whole", async () => {
+      const { client, address } = await coordinate();
+      let taken = 0;
+      const first = client.readExamples(address, wanted, () => {
+        taken++;
+        throw new PacelineError("data", "label 10 is none");
+      });
+      await assert.rejects(first, { code: "data", message: "label 10 is none" });
+      assert.equal(taken, 1);
+      await client.readExamples(address, wanted, () => taken++);
+      assert.equal(taken, 4);
+    });
+
+    test("examples of a run that is not on are refused with the reason", async () => {
+      const { client, address } = await coordinate();
+      const asked = client.readExamples(address, { ...wanted, run: "other" }, () => assert.fail());
+      await assert.rejects(asked, { code: "refused", message: /run other is not on/ });
+    });
+
+    test("examples can't be had where nobody listens", async () => {
+      const { client } = pair();
+      const asked = client.readExamples(kind.deadAddress, wanted, () => assert.fail());
+      await assert.rejects(asked, { code: "unavailable" });
+    });
+
+    test("examples can be had again once a coordinator that went away is back", async () => {
+      const { server, client } = pair();
+      const first = await server.serveCoordinator(kind.listenAddress, new Coordinator());
+      await client.readExamples(first.address, wanted, () => {});
+      await first.close();
+      const { address } = first;
+      await assert.rejects(
+        client.readExamples(address, wanted, () => {}),
+        { code: "unavailable" },
+      );
+      const second = await server.serveCoordinator(address, new Coordinator());
+      closers.push(() => second.close());
+      let taken = 0;
+      await client.readExamples(address, wanted, () => taken++);
+      assert.equal(taken, 3);
+    });
 
     test("a registration arrives whole and its acceptance returns whole", async () => {
       const { coordinator, client, address } = await coordinate();

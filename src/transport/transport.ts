@@ -8,6 +8,7 @@
  * ends by the time-out given; every failure reaches `onClose` once, as a PacelineError with code
  * "unavailable" (the connection broke), "timeout", "refused" or "protocol".
  */
+import type { Examples, ExamplesBlock, ExamplesRequest } from "../contract/examples.js";
 import type {
   ChunkHeader,
   CoordinatorMessage,
@@ -89,6 +90,11 @@ export interface CoordinatorService {
    * A run spec submitted to a serving coordinator, as YAML text; returns the run's name or throws.
    */
   submit(configText: string): string;
+  /**
+   * Examples for a worker without files, in memory that nobody writes to any more. Throws a
+   * PacelineError: "refused" where the run is not on or deals no examples.
+   */
+  readExamples(request: ExamplesRequest): Examples;
 }
 
 /** Something that listens. */
@@ -111,6 +117,15 @@ export interface Transport {
   openChunks(address: string, receiver: ChunkReceiver): ChunkChannel;
   status(address: string): Promise<unknown>;
   submit(address: string, configText: string): Promise<string>;
+  /**
+   * Gives each block of the coordinator's answer to `onBlock`, in order, then resolves. What
+   * `onBlock` throws ends the call and is what it rejects with.
+   */
+  readExamples(
+    address: string,
+    request: ExamplesRequest,
+    onBlock: (block: ExamplesBlock) => void,
+  ): Promise<void>;
   /** Ends every connection this transport opened. */
   close(): Promise<void>;
 }
