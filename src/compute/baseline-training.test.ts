@@ -16,10 +16,13 @@ import { bindStandalone } from "../engine/standalone.js";
 import { buildModel } from "../nn/models.js";
 import {
   assertBaselineStart,
+  type BaselineCheckpoint,
+  type BaselineStart,
+} from "./baseline-start.js";
+import {
   type BaselineHooks,
   type BaselineProgress,
   type BaselineResult,
-  type BaselineStart,
   runBaseline,
 } from "./baseline-training.js";
 import { layoutOf } from "./initial-state.js";
@@ -53,7 +56,7 @@ function run(change: Partial<RunSpec> = {}, hooks: BaselineHooks = {}, start?: B
 }
 
 /** What a checkpoint keeps of a result. */
-function startFrom({ weights, state, marks, snapshot }: BaselineResult): BaselineStart {
+function startFrom({ weights, state, marks, snapshot }: BaselineCheckpoint): BaselineStart {
   return { state: { weights, state, marks }, resume: JSON.parse(JSON.stringify(snapshot)) };
 }
 
@@ -272,6 +275,46 @@ describe("training in one process that goes on from a checkpoint", () => {
     });
   }
 
+  for (const count of [2, 3]) {
+    const every = { unit: "step", count } as const;
+    test(`every checkpoint of each ${count} steps ends in the bits of one life`, async () => {
+      const kept: BaselineCheckpoint[] = [];
+      const onCheckpoint = async (checkpoint: BaselineCheckpoint) => void kept.push(checkpoint);
+      const own = { ...change, checkpointEvery: every };
+      const whole = await run(own, { onCheckpoint });
+      assert.deepEqual(whole.weights, (await run(change)).weights);
+      // The last step's is the caller's, who has the result.
+      const steps = count === 2 ? [2, 4] : [3];
+      assert.deepEqual(
+        kept.map(({ globalSteps }) => globalSteps),
+        steps,
+      );
+      for (const checkpoint of kept) {
+        const resumed = await run(own, {}, startFrom(checkpoint));
+        assert.deepEqual(resumed.weights, whole.weights);
+        assert.deepEqual(
+          resumed.evaluations.map(({ step, final, loss }) => [step, final, loss]),
+          whole.evaluations.map(({ step, final, loss }) => [step, final, loss]),
+        );
+        assert.deepEqual(
+          resumed.epochs.map(({ examples }) => examples),
+          [50, 50],
+        );
+      }
+    });
+  }
+
+  test("checkpoints of each epoch are written between two, evaluations included", async () => {
+    const kept: BaselineCheckpoint[] = [];
+    const onCheckpoint = async (checkpoint: BaselineCheckpoint) => void kept.push(checkpoint);
+    const checkpointEvery = { unit: "epoch", count: 1 } as const;
+    await run({ ...change, checkpointEvery, evaluateEvery: checkpointEvery }, { onCheckpoint });
+    const told = kept.map(({ globalSteps, snapshot }) => {
+      return [globalSteps, snapshot.evaluations.length, snapshot.openEpochs.length];
+    });
+    assert.deepEqual(told, [[3, 1, 0]]);
+  });
+
   test("more epochs go on from the end of the first ones", async () => {
     const schedule = { ...spec.schedule, totalExamples: 150 };
     const whole = await run({ ...change, schedule, epochs: 3 });
@@ -299,6 +342,14 @@ describe("training in one process that goes on from a checkpoint", () => {
     const { outcome, globalSteps } = await run({ ...other, epochs: 2 }, {}, between);
     // Two workers have 25 examples each, 4 steps of 8.
     assert.deepEqual([outcome, globalSteps], ["done", 3 + 4]);
+  });
+
+  test("a checkpoint of batches dealt one by one is refused", async () => {
+    const { state, resume } = startFrom(await run(change, stopAt(2)));
+    const cursor = { pools: [], pieces: 2, nextStep: 2 };
+    const dealt = { state, resume: { ...resume!, cursor } };
+    const message = /dealt one by one \(leased or central\): .*paceline train --resume/;
+    await assert.rejects(run(change, {}, dealt), { code: "checkpoint", message });
   });
 
   test("a checkpoint whose chunks did not take every step together is refused", async () => {

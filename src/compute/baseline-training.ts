@@ -22,17 +22,21 @@ import type {
 import type { RunSpec } from "../contract/run-spec.js";
 import { learningRate } from "../contract/schedule.js";
 import type { Dataset } from "../data/split.js";
-import { Cursor, type CursorSnapshot, type Cut, type Share } from "../dealing/cursor.js";
+import { Cursor, type Cut, type Share } from "../dealing/cursor.js";
 import { EpochLedger } from "../dealing/epoch-ledger.js";
 import { Evaluation } from "../dealing/evaluation.js";
-import type { TrainingSnapshot } from "../dealing/training-job.js";
 import { PacelineError } from "../errors.js";
-import type { ModelState } from "../host/state-transfer.js";
 import { Arena, slotAlignmentValues } from "../kernels/arena.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { createTwinKernels } from "../kernels/twin.js";
 import { updateScalars } from "../kernels/update-rule.js";
 import type { Engine } from "../nn/engine.js";
+import {
+  assertBaselineStart,
+  type BaselineCheckpoint,
+  type BaselineStart,
+  openEpochOf,
+} from "./baseline-start.js";
 import { ComputeJob } from "./compute-job.js";
 import { initialState, layoutOf } from "./initial-state.js";
 
@@ -45,18 +49,13 @@ export interface BaselineParts {
   nowMs(): number;
 }
 
-/** A checkpoint's content. */
-export interface BaselineStart {
-  readonly state: ModelState;
-  /** Null for a state that nothing was trained on. */
-  readonly resume: TrainingSnapshot | null;
-}
-
 /** Where the loop lets others in. */
 export interface BaselineHooks {
   onEvent?(event: RunEvent & { readonly kind: "epoch" | "evaluation" }): void;
   /** After each step; true ends the training there. */
   afterStep?(progress: BaselineProgress): Promise<boolean>;
+  /** Where `spec.checkpointEvery` asks for one, except at the end. */
+  onCheckpoint?(checkpoint: BaselineCheckpoint): Promise<void>;
 }
 
 /** How far it has come. */
@@ -73,7 +72,7 @@ export interface BaselineProgress {
 }
 
 /** What training came to. */
-export interface BaselineResult extends BaselineProgress, ModelState {
+export interface BaselineResult extends BaselineProgress, BaselineCheckpoint {
   readonly outcome: RunOutcome;
   /**
    * With outcome "failed": what diverged, at which step, on which rank. Weights are those before
@@ -81,8 +80,6 @@ export interface BaselineResult extends BaselineProgress, ModelState {
    */
   readonly failure: PacelineError | null;
   readonly epochs: readonly EpochRecord[];
-  /** For a checkpoint. */
-  readonly snapshot: TrainingSnapshot & { readonly cursor: CursorSnapshot };
   readonly trainingSeconds: number;
 }
 
@@ -155,6 +152,7 @@ class BaselineTraining {
     this.#parts = parts;
     this.#hooks = hooks;
     this.#layout = layoutOf(spec);
+    if (parts.start !== undefined) assertBaselineStart(parts.start, spec.workersMax);
     const resume = parts.start?.resume ?? null;
     this.#cursor = new Cursor(spec, resume?.cursor);
     this.#ledger = new EpochLedger(resume);
@@ -170,7 +168,6 @@ class BaselineTraining {
       computeSeconds: 0,
     }));
     const start = parts.start?.state ?? initialState(spec, this.#layout);
-    assertBaselineStart({ state: start, resume }, spec.workersMax);
     const { version, examples } = start.marks[0]!;
     this.#stepsBefore = version;
     this.#steps = version;
@@ -218,7 +215,7 @@ class BaselineTraining {
     // An epoch whose steps are all taken is closed before it is evaluated.
     const isWithin = this.#openCut === null || this.#steps < this.#openCut.lastStep;
     const isDone = this.#evaluations.some(({ step }) => step === this.#steps);
-    if (isWithin && !isDone && this.#isDue(null)) this.#evaluate(false);
+    if (isWithin && !isDone && this.#isDue("evaluateEvery", null)) this.#evaluate(false);
     while (this.#openCut !== null || !this.#cursor.done) {
       const cut = this.#openCut ?? this.#cutNext();
       this.#openCut = null;
@@ -228,9 +225,12 @@ class BaselineTraining {
       assert(record !== null, "an epoch ends once", { epoch: cut.epoch });
       const text = `Epoch ${cut.epoch + 1}/${this.#spec.epochs} completed`;
       this.#hooks.onEvent?.({ kind: "epoch", text, ...record });
-      const final = this.#cursor.done;
-      if (final || this.#isDue(cut.epoch + 1)) this.#evaluate(final);
+      if (this.#cursor.done) break;
+      if (this.#isDue("evaluateEvery", cut.epoch + 1)) this.#evaluate(false);
+      if (this.#isDue("checkpointEvery", cut.epoch + 1)) await this.#keep();
     }
+    if (!this.#evaluations.some(({ step, final }) => final && step === this.#steps))
+      this.#evaluate(true);
     return "done";
   }
 
@@ -243,13 +243,28 @@ class BaselineTraining {
 
   /** Takes the epoch's steps; true when it was asked to stop within. */
   async #trainEpoch(cut: Cut): Promise<boolean> {
-    const before = this.#counts.map((counts) => ({ ...counts }));
+    let before = this.#copiedCounts();
     let stopped = false;
     while (this.#steps < cut.lastStep && !stopped) {
       this.#step(cut);
       stopped = (await this.#hooks.afterStep?.(this.#progress())) ?? false;
-      if (!stopped && this.#steps < cut.lastStep && this.#isDue(null)) this.#evaluate(false);
+      if (stopped || this.#steps === cut.lastStep) continue;
+      if (this.#isDue("evaluateEvery", null)) this.#evaluate(false);
+      if (!this.#isDue("checkpointEvery", null)) continue;
+      this.#settle(cut, before);
+      before = this.#copiedCounts();
+      await this.#keep();
     }
+    this.#settle(cut, before);
+    return stopped;
+  }
+
+  #copiedCounts(): Counts[] {
+    return this.#counts.map((counts) => ({ ...counts }));
+  }
+
+  /** Writes down how far each share has come, and what was counted since. */
+  #settle(cut: Cut, before: readonly Counts[]): void {
     for (const share of cut.shares) {
       share.next = this.#rangeOf(share, cut).start;
       share.nextStep = this.#steps;
@@ -262,7 +277,13 @@ class BaselineTraining {
         seconds: counts.inputSeconds + counts.computeSeconds - inputSeconds - computeSeconds,
       });
     }
-    return stopped;
+  }
+
+  async #keep(): Promise<void> {
+    if (this.#hooks.onCheckpoint === undefined) return;
+    this.#ledger.interrupt(this.#parts.nowMs());
+    await this.#hooks.onCheckpoint(this.#checkpoint());
+    this.#ledger.resume(this.#parts.nowMs());
   }
 
   #step(cut: Cut): void {
@@ -334,9 +355,9 @@ class BaselineTraining {
     return (lr * this.#ranks.length) / this.#spec.workersMax;
   }
 
-  /** Is an evaluation due here, inside an epoch (null) or at the end of the one of this number? */
-  #isDue(epochNumber: number | null): boolean {
-    const every = this.#spec.evaluateEvery;
+  /** Is it due here, inside an epoch (null) or at the end of the one of this number? */
+  #isDue(what: "evaluateEvery" | "checkpointEvery", epochNumber: number | null): boolean {
+    const every = this.#spec[what];
     if (every === null) return false;
     if (every.unit === "step") return this.#steps % every.count === 0;
     return epochNumber !== null && epochNumber % every.count === 0;
@@ -404,27 +425,33 @@ class BaselineTraining {
   }
 
   #result(outcome: RunOutcome, failure: PacelineError | null): BaselineResult {
-    const { values, chunks } = this.#layout;
-    const nowMs = this.#parts.nowMs();
-    const marks: ChunkMarks = {
-      version: this.#steps,
-      examples: this.#examples,
-      sealedStep: this.#steps - 1,
-      applied: [],
-    };
-    const evaluations = this.#evaluations;
-    const counted = { evaluations, viewNumber: 0, incarnations: 0, tornSteps: 0 };
-    const ledger = this.#ledger.snapshot(nowMs);
     return {
       ...this.#progress(),
+      ...this.#checkpoint(),
       outcome,
       failure,
+      epochs: this.#ledger.closed,
+      trainingSeconds: this.#ledger.elapsedSeconds(this.#parts.nowMs()),
+    };
+  }
+
+  #checkpoint(): BaselineCheckpoint {
+    const { values, chunks } = this.#layout;
+    const globalSteps = this.#steps;
+    const examples = this.#examples;
+    const sealedStep = globalSteps - 1;
+    const marks: ChunkMarks = { version: globalSteps, examples, sealedStep, applied: [] };
+    const evaluations = this.#evaluations;
+    const counted = { evaluations, viewNumber: 0, incarnations: 0, tornSteps: 0 };
+    const ledger = this.#ledger.snapshot(this.#parts.nowMs());
+    return {
+      globalSteps,
+      examples,
       weights: this.#arena.view(this.#vectors.weights, values).slice(),
       state: this.#vectors.states.map((offset) => this.#arena.view(offset, values).slice()),
       marks: chunks.map(() => marks),
-      epochs: this.#ledger.closed,
-      snapshot: { ...counted, ...ledger, cursor: this.#cursor.snapshot() },
-      trainingSeconds: this.#ledger.elapsedSeconds(nowMs),
+      // The account goes on; what was kept of it does not.
+      snapshot: structuredClone({ ...counted, ...ledger, cursor: this.#cursor.snapshot() }),
     };
   }
 
@@ -440,33 +467,4 @@ class BaselineTraining {
       details: { step: this.#steps, rank },
     });
   }
-}
-
-/**
- * Refuses a start that this loop can't go on from: chunks that have not all taken every step, or an
- * epoch cut for another number of workers.
- * @throws PacelineError `checkpoint`.
- */
-export function assertBaselineStart({ state, resume }: BaselineStart, workers: number): void {
-  const { version, examples } = state.marks[0]!;
-  const inStep = state.marks.every((mark) => {
-    const isAlike = mark.version === version && mark.examples === examples;
-    return isAlike && mark.sealedStep === version - 1;
-  });
-  if (!inStep) {
-    const sentence = "the checkpoint is of a run whose workers did not keep step (ssp or asp)";
-    const remedy = "go on with it by paceline train --resume, or choose one of --mode bsp";
-    throw new PacelineError("checkpoint", `${sentence}: ${remedy}`);
-  }
-  const cut = resume === null ? null : openEpochOf(resume);
-  if (cut === null || cut.shares.length === workers) return;
-  const sentence = `the checkpoint stands within an epoch of ${cut.shares.length} workers`;
-  const remedy = `give --as-workers ${cut.shares.length}`;
-  throw new PacelineError("checkpoint", `${sentence} and this run has ${workers}: ${remedy}`);
-}
-
-/** The epoch that a checkpoint stands in, or null between two. */
-function openEpochOf({ cursor, openEpochs }: TrainingSnapshot): Cut | null {
-  const latest = "cuts" in cursor ? (cursor.cuts.at(-1) ?? null) : null;
-  return openEpochs.some(({ epoch }) => epoch === latest?.epoch) ? latest : null;
 }

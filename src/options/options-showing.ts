@@ -1,6 +1,6 @@
 /** The rows of the groups "keeping", "showing" and "trying". */
 import type { KeepingOptions, ShowingOptions } from "../runtime/options.js";
-import { type CommandName, type OptionRows, runCommands, trainingCommands } from "./option-row.js";
+import { type CommandName, type OptionRows, trainingCommands } from "./option-row.js";
 import { cadence, injection, listOf, optional, text, toggle, whole } from "./option-values.js";
 
 const everywhere: readonly CommandName[] = [
@@ -31,7 +31,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
     default: null,
     sentence: "how often a checkpoint is written",
     group: "keeping",
-    commands: runCommands,
+    commands: trainingCommands,
   },
   keep: {
     name: "keep",
@@ -40,7 +40,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
     unit: "checkpoints",
     sentence: "how many of the latest checkpoints stay",
     group: "keeping",
-    commands: runCommands,
+    commands: trainingCommands,
   },
   resume: {
     name: "resume",

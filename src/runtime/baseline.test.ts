@@ -167,3 +167,22 @@ test("baseline --dry-run tells one process's plan and starts nothing", async () 
   assert.equal(JSON.parse(json).spec.workersMax, 4);
   await assert.rejects(readdir(runs), { code: "ENOENT" });
 });
+
+test("a baseline keeps the latest of its checkpoints, and each can be gone on with", async () => {
+  const choices = [...mlp, ...place, "-b", "20", "-e", "2", "--eval-every", "none"];
+  const cadence = ["--checkpoint-every", "8it", "--keep", "3"];
+  const { exitCode, err } = await call(...choices, ...cadence, "--name", "often");
+  assert.equal(exitCode, 0, err);
+  const checkpoints = join(folder, "runs", "often", "checkpoints");
+  // 40 steps; that of step 8 and of step 16 have gone.
+  assert.deepEqual((await readdir(checkpoints)).sort(), ["step-24", "step-32", "step-40"]);
+  assert.equal(err.match(/checkpoint of step \d+ in/g)?.length, 5);
+  const resume = ["--resume", join(checkpoints, "step-24"), "--name", "from-24"];
+  assert.equal((await call(...choices, ...resume)).exitCode, 0);
+  const [whole, rest] = await Promise.all(
+    ["often", "from-24"].map((name) =>
+      readCheckpoint(join(folder, "runs", name, "checkpoints", "step-40")),
+    ),
+  );
+  assert.deepEqual(rest!.weights, whole!.weights);
+});

@@ -3,8 +3,8 @@
  * servers. With `--as-workers N` it ends in the weights of a BSP run with N workers, bit for bit.
  */
 import { hostname } from "node:os";
+import { assertBaselineStart, type BaselineCheckpoint } from "../compute/baseline-start.js";
 import {
-  assertBaselineStart,
   type BaselineProgress,
   type BaselineResult,
   runBaseline,
@@ -19,6 +19,7 @@ import { onSignals } from "../process/signals.js";
 import { describeMachine } from "../report/machine.js";
 import { RunReport } from "../report/run-report.js";
 import { writeCheckpoint } from "../store/checkpoint.js";
+import { pruneCheckpoints } from "../store/checkpoint-folder.js";
 import type { JsonValue } from "../store/manifest.js";
 import { signalExitCode } from "./coordinator-process.js";
 import { dryRun } from "./dry-run.js";
@@ -79,15 +80,18 @@ async function train(
   };
   try {
     const { nowMs } = processClock;
-    const hooks = { onEvent: report.onEvent.bind(report), afterStep: breathe };
+    const write = async (checkpoint: BaselineCheckpoint) => {
+      const path = await keep(checkpoint, { spec, layout }, directory.path, io.version);
+      await pruneCheckpoints(directory.path, options.keep);
+      const step = checkpoint.globalSteps;
+      report.onEvent({ kind: "checkpoint", step, text: `checkpoint of step ${step} in ${path}` });
+    };
+    const onEvent = report.onEvent.bind(report);
+    const hooks = { onEvent, afterStep: breathe, onCheckpoint: write };
     const start = { state, resume };
     const result = await runBaseline(spec, { dataset, engine, start, nowMs }, hooks);
     report.onSnapshot(snapshotOf(spec, result));
-    if (result.failure === null) {
-      const path = await keep(result, { spec, layout }, directory.path, io.version);
-      const text = `checkpoint of step ${result.globalSteps} in ${path}`;
-      report.onEvent({ kind: "checkpoint", step: result.globalSteps, text });
-    }
+    if (result.failure === null) await write(result);
     return await report.finish(resultOf(result), signal);
   } finally {
     release();
@@ -116,12 +120,12 @@ function reportOn(
 }
 
 async function keep(
-  result: BaselineResult,
+  checkpoint: BaselineCheckpoint,
   { spec, layout }: Pick<PreparedRun["job"], "spec" | "layout">,
   path: string,
   version: string,
 ): Promise<string> {
-  const { globalSteps: globalStep, examples, marks: chunks, weights, state, snapshot } = result;
+  const { globalSteps: globalStep, examples, marks: chunks, snapshot } = checkpoint;
   const facts = {
     created: new Date().toISOString(),
     spec,
@@ -131,6 +135,7 @@ async function keep(
     cursor: JSON.parse(JSON.stringify(snapshot)) as JsonValue,
     machine: { paceline: version, ...describeMachine() },
   };
+  const { weights, state } = checkpoint;
   return writeCheckpoint(path, { facts, layout, weights, state });
 }
 
