@@ -22,7 +22,14 @@ import {
 import { classNames } from "./class-names.js";
 import { fashionMnistArchive } from "./fashion.js";
 import { countIdxSplit, type IdxArchive, mnistArchive, readIdxSplit } from "./mnist.js";
-import { findOwn, inspectOwn, loadOwn, type OwnPlace, ownClassNames } from "./own-dataset.js";
+import {
+  ensureOwn,
+  findOwn,
+  inspectOwn,
+  loadOwn,
+  type OwnPlace,
+  ownClassNames,
+} from "./own-dataset.js";
 import { type Dataset, MemorySplit } from "./split.js";
 
 /** What every process of a run must know of its data set, whether it has the files or not. */
@@ -144,7 +151,8 @@ export async function inspectDataset(
 
 /** Sees to it that the files are on this machine, so that members need not fetch them each. */
 export async function prepareDataset(name: string, options: ArchiveOptions): Promise<void> {
-  if (!isBuiltIn(name)) await findOwn(name, options, datasetNames);
+  const log = options.log ?? (() => {});
+  if (!isBuiltIn(name)) await ensureOwn(await findOwn(name, options, datasetNames), log);
   else await ensureArchive(definitionOf(name).archive, options);
 }
 
@@ -170,7 +178,7 @@ export function archiveOf(name: string): FileArchive {
 
 /** Whether the files are in one of the folders, so that nothing has to be fetched. */
 export async function datasetIsHere(name: string, options: ArchiveOptions): Promise<boolean> {
-  if (!isBuiltIn(name)) return (await findOwn(name, options, datasetNames)) !== null;
+  if (!isBuiltIn(name)) return (await findOwn(name, options, datasetNames)).kind !== "remote";
   return (await locateArchive(definitionOf(name).archive, options)) !== null;
 }
 

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { startSampleServer } from "../archive/sample-server.js";
 import { ShardWriter } from "../shards/shard-writer.js";
 import {
   classNamesOf,
@@ -169,4 +170,34 @@ test("verifying checks the sum of every shard", async () => {
   assert.deepEqual(others, []);
   await writeFile(join(folder, "dataset.json"), "{}");
   assert.match((await problemsOf("torn")).join(), /dataset\.json is none of a sharded set/);
+});
+
+test("a sharded set below a URL is fetched when it is loaded, not before", async () => {
+  const folder = await writeShards("afar");
+  const files = await readdir(folder);
+  const content = await Promise.all(
+    files.map(async (name) => [`sets/afar/${name}`, await readFile(join(folder, name))] as const),
+  );
+  const server = await startSampleServer(content);
+  const place = { dataDir: `${server.url}sets`, cacheDir: join(cacheDir, "empty") };
+  try {
+    const facts = await inspectDataset("afar", place);
+    assert.deepEqual([facts.train, facts.test, facts.blockExamples], [20, 10, 8]);
+    assert.equal(await datasetIsHere("afar", place), false);
+    assert.ok(server.requests.every(({ path }) => path.endsWith("dataset.json")));
+    const { train, close } = await loadDataset("afar", place);
+    const pixels = new Uint8Array(12);
+    train.read([17], 0, 1, pixels, new Int32Array(1));
+    assert.equal(pixels[0], 17);
+    close?.();
+    assert.equal(await datasetIsHere("afar", place), true);
+    server.requests.length = 0;
+    await prepareDataset("afar", place);
+    assert.deepEqual(server.requests, []);
+    const message =
+      /"afra" is unknown \(did you mean afar\?\).*sets: afra\/dataset\.json .*not there/;
+    await assert.rejects(inspectDataset("afra", place), { code: "usage", message });
+  } finally {
+    await server.close();
+  }
 });

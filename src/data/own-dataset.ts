@@ -1,14 +1,16 @@
 /**
  * Data sets of one's own: a folder of the set's name in the data folder, or in the cache folder,
- * that is sharded (it has `dataset.json`) or holds pictures by class (it has `train/`). What every
- * process must know of a set follows from the folder alone.
+ * that is sharded (it has `dataset.json`) or holds pictures by class (it has `train/`). Of a data
+ * folder that is a URL, sharded sets are fetched into the cache folder. What every process must
+ * know of a set follows from the folder alone.
  */
 import { readdir, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { dataError } from "../archive/file-content.js";
 import { isRemote } from "../archive/remote-store.js";
 import { PacelineError, toPacelineError } from "../errors.js";
-import { indexName, readShardIndex, verifyShards } from "../shards/shard-index.js";
+import { fetchShardIndex, fetchShards } from "../shards/fetch-shards.js";
+import { indexName, readShardIndex, type ShardIndex, verifyShards } from "../shards/shard-index.js";
 import { openShards } from "../shards/sliced-split.js";
 import { didYouMean } from "../suggest.js";
 import type { DatasetFacts, SplitLimits } from "./dataset.js";
@@ -19,11 +21,14 @@ import { type Dataset, MemorySplit } from "./split.js";
 /** A set of one's own that was found. */
 export interface OwnDataset {
   readonly name: string;
-  readonly kind: "shards" | "pictures";
+  readonly kind: "shards" | "pictures" | "remote";
+  /** Where it is; of a remote one, where it will be. */
   readonly folder: string;
+  /** The URL below which a remote one lies. */
+  readonly place?: string;
 }
 
-/** The folders to look in. */
+/** The folders to look in; the first may be a URL. */
 export interface OwnPlace {
   readonly dataDir?: string | null | undefined;
   readonly cacheDir?: string | null | undefined;
@@ -55,12 +60,28 @@ export async function findOwn(
       throw dataError(folder, `${missing}; put pictures there as train/CLASS/ and test/CLASS/`);
     }
   }
+  const { dataDir, cacheDir } = place;
+  let reason = "";
+  if (ownName.test(name) && cacheDir && dataDir && isRemote(dataDir)) {
+    const remote: OwnDataset = {
+      name,
+      kind: "remote",
+      folder: join(cacheDir, name),
+      place: dataDir,
+    };
+    try {
+      await fetchShardIndex(incoming(remote, () => {}));
+      return remote;
+    } catch (thrown) {
+      reason = `; ${toPacelineError(thrown).message}`;
+    }
+  }
   const own = (await listOwn(place, builtIn)).map((set) => set.name);
   const hint = didYouMean(name, [...builtIn, ...own]);
   const places = roots.map((root) => join(root, ownName.test(name) ? name : "NAME"));
   const where = places.length > 0 ? places.join(" or ") : "<data-dir>/NAME and give --data-dir";
   const remedy = `choose one of ${[...builtIn, ...own].join(", ")}, or put your own in ${where}`;
-  throw new PacelineError("usage", `data set "${name}" is unknown${hint}; ${remedy}`);
+  throw new PacelineError("usage", `data set "${name}" is unknown${hint}; ${remedy}${reason}`);
 }
 
 /** The sets of one's own in both folders, by name. */
@@ -82,8 +103,8 @@ export async function listOwn(
 
 /** Facts of a set and how many examples `loadOwn` would give. */
 export async function inspectOwn(own: OwnDataset, limits: SplitLimits): Promise<OwnFacts> {
-  if (own.kind === "shards") {
-    const { classes, shape, mean, std, train, test } = await readShardIndex(own.folder);
+  if (own.kind !== "pictures") {
+    const { classes, shape, mean, std, train, test } = await indexOf(own);
     const blockExamples = train.shardExamples;
     const counts = limitedCounts(train.examples, test.examples, limits);
     return { classes, shape, mean, std, blockExamples, ...counts };
@@ -103,7 +124,8 @@ export async function loadOwn(
   log: (line: string) => void,
 ): Promise<Dataset> {
   const { name, folder } = own;
-  if (own.kind === "shards") {
+  if (own.kind === "remote") await fetchShards(incoming(own, log));
+  if (own.kind !== "pictures") {
     const index = await readShardIndex(folder);
     const { train, test, files } = openShards(folder, index);
     return {
@@ -127,8 +149,17 @@ export async function loadOwn(
 }
 
 /** What the labels 0, 1, ... of a set stand for. */
-export async function ownClassNames({ kind, folder }: OwnDataset): Promise<readonly string[]> {
-  return (kind === "shards" ? await readShardIndex(folder) : await scanPictures(folder)).classNames;
+export async function ownClassNames(own: OwnDataset): Promise<readonly string[]> {
+  const isPictures = own.kind === "pictures";
+  return (isPictures ? await scanPictures(own.folder) : await indexOf(own)).classNames;
+}
+
+/** Sees to it that a set is on this machine. */
+export async function ensureOwn(own: OwnDataset, log: (line: string) => void): Promise<OwnDataset> {
+  if (own.kind !== "remote") return own;
+  await fetchShards(incoming(own, log));
+  const { name, folder } = own;
+  return { name, kind: "shards", folder };
 }
 
 /** What names and heads tell of a set, without looking at its pixels. */
@@ -143,8 +174,8 @@ export interface OwnDescription extends OwnDataset {
 
 /** Describes a set; throws "data" where it is broken. */
 export async function describeOwn(own: OwnDataset): Promise<OwnDescription> {
-  if (own.kind === "shards") {
-    const { classes, shape, train, test } = await readShardIndex(own.folder);
+  if (own.kind !== "pictures") {
+    const { classes, shape, train, test } = await indexOf(own);
     const bytes = [...train.shards, ...test.shards].reduce((sum, shard) => sum + shard.bytes, 0);
     return { ...own, classes, shape, train: train.examples, test: test.examples, bytes };
   }
@@ -173,7 +204,8 @@ export interface OwnFile {
 /** Checks every byte of a set: the sums of shards, each picture by decoding it. */
 export async function verifyOwn(own: OwnDataset): Promise<OwnVerification> {
   try {
-    const files = own.kind === "shards" ? await verifiedShards(own) : await verifiedPictures(own);
+    const isPictures = own.kind === "pictures";
+    const files = isPictures ? await verifiedPictures(own) : await verifiedShards(own);
     return { ...own, bytes: await bytesOf(files.map(({ path }) => path)), files, problem: null };
   } catch (thrown) {
     return { ...own, bytes: 0, files: [], problem: toPacelineError(thrown).message };
@@ -202,6 +234,16 @@ async function bytesOf(paths: readonly string[]): Promise<number> {
   let bytes = 0;
   for (const path of paths) bytes += (await stat(path).catch(() => null))?.size ?? 0;
   return bytes;
+}
+
+function indexOf(own: OwnDataset): Promise<ShardIndex> {
+  return own.kind === "remote"
+    ? fetchShardIndex(incoming(own, () => {}))
+    : readShardIndex(own.folder);
+}
+
+function incoming({ name, folder, place = "" }: OwnDataset, log: (line: string) => void) {
+  return { name, folder, place, log };
 }
 
 function limitedCounts(train: number, test: number, limits: SplitLimits) {

@@ -7,7 +7,14 @@ import {
 } from "../archive/archive.js";
 import { inMegabytes } from "../archive/download.js";
 import { archiveOf, datasetNames, inspectDataset, isBuiltIn } from "../data/dataset.js";
-import { describeOwn, findOwn, listOwn, type OwnDataset, verifyOwn } from "../data/own-dataset.js";
+import {
+  describeOwn,
+  ensureOwn,
+  findOwn,
+  listOwn,
+  type OwnDataset,
+  verifyOwn,
+} from "../data/own-dataset.js";
 import { packDataset } from "../data/pack-dataset.js";
 import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
 import { onSignals } from "../process/signals.js";
@@ -91,7 +98,7 @@ export async function fetchData(
   for (const name of names) {
     const here = own.get(name);
     if (here !== undefined) {
-      const { folder, bytes } = await describeOwn(here);
+      const { folder, bytes } = await describeOwn(await ensureOwn(here, log));
       fetched.push({ name, path: folder, bytes });
       if (!options.json) io.stdout.write(`${folder}\n`);
       continue;
@@ -216,6 +223,9 @@ async function verifiedSet(name: string, options: DataOptions): Promise<Verified
 }
 
 async function verifiedOwn(own: OwnDataset): Promise<VerifiedDataset> {
+  if (own.kind === "remote") {
+    return { name: own.name, folder: null, state: "not here", bytes: 0, files: [] };
+  }
   const { name, folder, bytes, files: found, problem } = await verifyOwn(own);
   const files = found.map((file) => ({ ...file, expectedMd5: null }));
   if (problem !== null) files.push({ name: ".", path: folder, expectedMd5: null, problem });

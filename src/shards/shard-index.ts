@@ -17,7 +17,9 @@ export const indexName = "dataset.json";
 /** Bytes of a record's label. */
 export const labelBytes = 2;
 
-const indexBytesMax = 64 << 20;
+/** No `dataset.json` is larger. */
+export const indexBytesMax = 64 << 20;
+
 const pieceBytes = 1 << 20;
 const remedy = "pack the set anew";
 
@@ -106,7 +108,8 @@ export async function verifyShards(folder: string): Promise<readonly ShardVerdic
   return verdicts;
 }
 
-async function readIndex(folder: string): Promise<ShardIndex> {
+/** Reads and checks `dataset.json` alone. Throws "data" likewise. */
+export async function readIndex(folder: string): Promise<ShardIndex> {
   const path = join(folder, indexName);
   let text: string;
   try {
