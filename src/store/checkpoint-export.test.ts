@@ -204,7 +204,7 @@ test("a file that is there is not replaced, least of all a checkpoint's own", as
   for (const taken of [own, path]) {
     await assert.rejects(exportCheckpoint({ path, out: taken, kind: "f32" }, demandsOf), {
       code: "usage",
-      message: `--out ${taken} exists, and an export replaces nothing; choose another name or remove it`,
+      message: new RegExp(`^--out ${taken} exists, and an export replaces nothing; choose another`),
     });
   }
   assert.deepEqual(await readFile(own), before);
