@@ -2,46 +2,15 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { chartsPlan } from "../command/charts.js";
+import { ckptPlan } from "../command/ckpt.js";
+import type { CommandPlan } from "../command/command-plan.js";
+import { dataPlan } from "../command/data.js";
+import { evalPlan, predictPlan } from "../command/eval.js";
+import { experimentsPlan } from "../command/experiments.js";
+import { runsPlan } from "../command/runs.js";
 import { PacelineError } from "../errors.js";
-import type { CommandName } from "../options/option-row.js";
-import type { Resolution } from "../options/resolve.js";
-import type { CommandIo, ResolvedOptions } from "../runtime/options.js";
-import { chartsPlan } from "./command-charts.js";
-import { ckptPlan } from "./command-ckpt.js";
-import { dataPlan } from "./command-data.js";
-import { evalPlan, predictPlan } from "./command-eval.js";
-import { experimentsPlan } from "./command-experiments.js";
-import { runsPlan } from "./command-runs.js";
-
-/** What a command is called with. */
-export interface Call {
-  readonly words: readonly string[];
-  /** Flags as commander read them, for those that are not in the options table. */
-  readonly flags: Readonly<Record<string, unknown>>;
-  readonly resolution: Resolution;
-  readonly options: ResolvedOptions;
-  readonly io: CommandIo;
-}
-
-/** One command. */
-export interface CommandPlan {
-  readonly name: string;
-  readonly sentence: string;
-  /** Whose rows of the options table it takes. */
-  readonly options: CommandName;
-  /** Positional words, in commander's notation. */
-  readonly arguments?: readonly string[];
-  /** Its last word is a config file, and it takes --set. */
-  readonly config?: boolean;
-  readonly extra?: readonly { readonly flags: string; readonly sentence: string }[];
-  /** Prints its resolved options once at the start. */
-  readonly tellsOptions?: boolean;
-  readonly examples: readonly string[];
-  /** What must have been said before it can start. */
-  readonly needs?: "model and data" | "a coordinator";
-  /** Resolves to the exit code. */
-  run(call: Call): Promise<number>;
-}
+import type { ResolvedOptions } from "../runtime/options.js";
 
 const runFile = { arguments: ["[run.yaml]"], config: true, tellsOptions: true } as const;
 
@@ -144,7 +113,7 @@ export const commandPlans: readonly CommandPlan[] = [
     examples: ["paceline ring -s 5 --chunk-values 1 --load-bound none --remove server4"],
     async run({ options, flags, io }) {
       const removed = (flags.remove as string | undefined) ?? null;
-      const { ringReport, printRing } = await import("./ring-command.js");
+      const { ringReport, printRing } = await import("../command/ring.js");
       const report = ringReport(options, removed);
       io.stdout.write(options.json ? `${JSON.stringify(report)}\n` : printRing(report, removed));
       return 0;
@@ -175,7 +144,7 @@ export const commandPlans: readonly CommandPlan[] = [
     options: "doctor",
     examples: ["paceline doctor", "paceline doctor --json"],
     async run({ options, io }) {
-      return (await import("./doctor.js")).doctor(options, io);
+      return (await import("../command/doctor.js")).doctor(options, io);
     },
   },
 ];

@@ -3,6 +3,7 @@
  * and whatever goes wrong ends as one sentence on standard error with the exit code of its kind.
  */
 import { Command, CommanderError, Option } from "commander";
+import type { Call, CommandPlan } from "../command/command-plan.js";
 import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
 import {
   printConfig,
@@ -15,7 +16,7 @@ import { colorWelcome, keysOf, type OptionKey, rowOf } from "../options/options.
 import { doubtfulEnvironment, type Resolution, resolve, type Written } from "../options/resolve.js";
 import type { CommandIo, TextSink } from "../runtime/options.js";
 import { didYouMean } from "../suggest.js";
-import { type Call, type CommandPlan, commandPlans, nextSteps, version } from "./commands.js";
+import { commandPlans, nextSteps, version } from "./commands.js";
 import { commandHelp, programHelp } from "./documents.js";
 
 /** The process around a command line. */

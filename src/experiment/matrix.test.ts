@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { TableOfRuns } from "../cli/experiments-suite.js";
+import { TableOfRuns } from "../command/experiments-suite.js";
 import { expandMatrix } from "./cells.js";
 import { readMatrixFile, readMatrixText } from "./matrix.js";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { TableOfRuns } from "../cli/experiments-suite.js";
+import { TableOfRuns } from "../command/experiments-suite.js";
 import { summaryTable } from "../store/console-tables.js";
 import { expandMatrix } from "./cells.js";
 import { readMatrixText } from "./matrix.js";

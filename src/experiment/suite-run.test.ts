@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { setTimeout as later } from "node:timers/promises";
-import { TableOfRuns } from "../cli/experiments-suite.js";
+import { TableOfRuns } from "../command/experiments-suite.js";
 import { expandMatrix } from "./cells.js";
 import { readMatrixText } from "./matrix.js";
 import { readStudyResult } from "./read-results.js";

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { runProgram } from "./program.js";
+import { runProgram } from "../cli/program.js";
 
 const root = mkdtempSync(join(tmpdir(), "paceline-command-charts-"));
 after(() => rmSync(root, { recursive: true }));

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { OptionKey } from "../options/options.js";
 import { resolve } from "../options/resolve.js";
-import { printRing, ringReport } from "./ring-command.js";
+import { printRing, ringReport } from "./ring.js";
 
 function ring(flags: Partial<Record<OptionKey, string>>, removed: string | null = null) {
   const scalar = { chunkValues: "1", loadBound: "none", ...flags };

@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { PacelineError } from "../errors.js";
 import { printable } from "../report/progress.js";
 import { alternatives, didYouMean } from "../suggest.js";
-import type { Call, CommandPlan } from "./commands.js";
+import type { Call, CommandPlan } from "./command-plan.js";
 
 const verbs = { ls: list, show, compare, rm: remove, export: exportCsv };
 /** Flags that mean something with one verb only. */

@@ -7,7 +7,7 @@ import type { OptionKey } from "../options/options.js";
 import type { EvaluationChoice } from "../runtime/evaluate.js";
 import type { FollowedRun } from "../runtime/follow.js";
 import { didYouMean } from "../suggest.js";
-import type { Call, CommandPlan } from "./commands.js";
+import type { Call, CommandPlan } from "./command-plan.js";
 
 const splits = ["test", "train"] as const;
 const topDefault = 5;

@@ -1,7 +1,7 @@
 /** `paceline data`: data sets, listed, fetched, verified and packed. */
 import { PacelineError } from "../errors.js";
 import { alternatives, didYouMean } from "../suggest.js";
-import type { CommandPlan } from "./commands.js";
+import type { CommandPlan } from "./command-plan.js";
 
 const verbs = ["ls", "fetch", "verify", "pack"] as const;
 const examplesMax = 2_000_000_000;

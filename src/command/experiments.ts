@@ -1,5 +1,5 @@
 /** `paceline experiments`: a matrix of runs, carried out, watched and reported. */
-import type { CommandPlan } from "./commands.js";
+import type { CommandPlan } from "./command-plan.js";
 
 /** The row of the table of commands. */
 export const experimentsPlan: CommandPlan = {

@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { runProgram } from "../cli/program.js";
 import { begin, done, epoch, evaluation, lost } from "../report/run-report-trial.js";
-import { runProgram } from "./program.js";
 
 const root = mkdtempSync(join(tmpdir(), "paceline-command-runs-"));
 after(() => rmSync(root, { recursive: true }));

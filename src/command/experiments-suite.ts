@@ -35,7 +35,7 @@ import { onSignals } from "../process/signals.js";
 import { summaryTable } from "../store/console-tables.js";
 import { diskFiles, writeTextAtomically } from "../store/files.js";
 import { didYouMean } from "../suggest.js";
-import type { Call } from "./commands.js";
+import type { Call } from "./command-plan.js";
 
 interface Suite {
   readonly path: string;

@@ -5,7 +5,7 @@ import { PacelineError } from "../errors.js";
 import type { StudyResult } from "../experiment/study-result.js";
 import { printable } from "../report/progress.js";
 import { alternatives, didYouMean } from "../suggest.js";
-import type { Call, CommandPlan } from "./commands.js";
+import type { Call, CommandPlan } from "./command-plan.js";
 
 const resultsDirDefault = "experiment_results";
 const serversMax = 256;

@@ -6,7 +6,7 @@ import { printable } from "../report/progress.js";
 import type { CheckedCheckpoint, DemandsOf } from "../store/checkpoint-check.js";
 import type { CheckpointEntry } from "../store/checkpoint-folder.js";
 import { alternatives, didYouMean } from "../suggest.js";
-import type { Call, CommandPlan } from "./commands.js";
+import type { Call, CommandPlan } from "./command-plan.js";
 
 const verbs = { ls: list, inspect, verify, export: exportModel };
 const exportExample = "paceline ckpt export mlp-bsp-4w-001 --out mlp.safetensors";

@@ -3,12 +3,12 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { runProgram } from "../cli/program.js";
 import { layOut } from "../contract/layout.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { sampleSpec } from "../contract/samples.js";
 import { buildModel } from "../nn/models.js";
 import { writeCheckpoint } from "../store/checkpoint.js";
-import { runProgram } from "./program.js";
 
 const root = mkdtempSync(join(tmpdir(), "paceline-command-ckpt-"));
 after(() => rmSync(root, { recursive: true }));
