@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { PacelineError } from "../errors.js";
+import { buildModel } from "../nn/models.js";
+import { openDnnl } from "../onednn/library.js";
 import { createEngine } from "./engines.js";
+
+const isHere = openDnnl().dnnl !== null;
 
 test("auto gives the reference engine and says that it is slower", () => {
   const { engine, reason } = createEngine("auto");
@@ -13,14 +17,36 @@ test("reference gives the reference engine", () => {
   assert.equal(createEngine("reference").engine.name, "reference");
 });
 
-for (const [choice, remedy] of [
-  ["onednn", /not part of this build; use --engine reference/],
-  ["gpu", /"gpu"; choose one of auto, onednn, reference/],
-] as const) {
-  test(`${choice} is refused as a usage error with the remedy`, () => {
-    assert.throws(
-      () => createEngine(choice),
-      (error: PacelineError) => error.code === "usage" && remedy.test(error.message),
-    );
+test("auto that may take oneDNN does so for convolutions, where the library is", () => {
+  const wish = { autoOneDnn: true, graph: buildModel("cnn6") };
+  const { engine, reason } = createEngine("auto", wish);
+  assert.equal(engine.name, isHere ? "onednn" : "reference");
+  assert.match(reason, isHere ? /engine onednn: oneDNN \d+\.\d+\.\d+ .* 1 thread$/ : /slower than/);
+});
+
+test("auto leaves a model without convolutions to the reference engine", () => {
+  const { engine, reason } = createEngine("auto", { autoOneDnn: true, graph: buildModel("mlp") });
+  assert.equal(engine.name, "reference");
+  assert.match(reason, /model mlp has no convolutions/);
+});
+
+test("onednn gives the library, or a usage error that says how to install it", () => {
+  const create = () => createEngine("onednn", { threads: 2 });
+  if (isHere) {
+    assert.equal(create().engine.name, "onednn");
+    assert.match(create().reason, /f32, 2 threads$/);
+    return;
+  }
+  assert.throws(create, {
+    code: "usage",
+    message: /not to be had: .*install .* --engine reference/,
   });
-}
+});
+
+test("an unknown engine is refused as a usage error with the remedy", () => {
+  assert.throws(
+    () => createEngine("gpu"),
+    (error: PacelineError) =>
+      error.code === "usage" && /"gpu"; choose one of auto, onednn, ref/.test(error.message),
+  );
+});

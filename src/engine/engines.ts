@@ -2,10 +2,15 @@
  * Which engine computes. The choice is the user's (`--engine`); `auto` takes the fastest there is
  * and says which one that was.
  *
+ * oneDNN pays where there are convolutions. Models without any are small enough for the reference
+ * engine, which needs no copies and no calls into a library.
+ *
  * Invariant: a wish that can't be met is an error, never another engine in silence.
  */
 import { PacelineError } from "../errors.js";
 import type { Engine } from "../nn/engine.js";
+import type { ModelGraph } from "../nn/model.js";
+import { createOneDnnEngine, type OneDnnOptions } from "../onednn/engine.js";
 import { referenceEngine } from "./reference.js";
 
 /** What the user may ask for. */
@@ -14,38 +19,69 @@ export const engineChoices = ["auto", "onednn", "reference"] as const;
 /** One of the choices. */
 export type EngineChoice = (typeof engineChoices)[number];
 
+/** What an engine is to be chosen for. */
+export interface EngineWish extends Partial<OneDnnOptions> {
+  /** The model to compute; without it `auto` takes it to have convolutions. */
+  readonly graph?: ModelGraph;
+  /** Whether `auto` may take oneDNN. */
+  readonly autoOneDnn?: boolean;
+}
+
 /** An engine and a sentence for the log on why it is this one. */
 export interface ChosenEngine {
   readonly engine: Engine;
   readonly reason: string;
+  /** What of the wish could not be met, if anything. */
+  readonly warning: string | null;
 }
+
+/** Whether `auto` takes oneDNN if nothing else is said. */
+const autoOneDnnDefault = false;
 
 /**
  * The engine for a choice.
+ * @param wish f32 and one thread if not given.
  * @throws PacelineError `usage` when the choice is unknown or not to be had.
  */
-export function createEngine(choice: string): ChosenEngine {
+export function createEngine(choice: string, wish: EngineWish = {}): ChosenEngine {
   switch (choice) {
     case "reference":
-      return {
-        engine: referenceEngine,
-        reason: "engine reference: plain TypeScript, as asked for",
-      };
+      return reference("as asked for");
     case "auto":
-      return {
-        engine: referenceEngine,
-        reason:
-          "engine reference: plain TypeScript, slower than oneDNN, which is not part of this build",
-      };
-    case "onednn":
+      return automatic(wish);
+    case "onednn": {
+      const chosen = createOneDnnEngine(optionsOf(wish));
+      if (chosen.engine !== null) return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
       throw new PacelineError(
         "usage",
-        "engine onednn is not part of this build; use --engine reference or --engine auto",
+        `engine onednn is not to be had: ${chosen.reason}; ` +
+          "or use --engine reference or --engine auto",
       );
+    }
     default:
       throw new PacelineError(
         "usage",
         `there is no engine "${choice}"; choose one of ${engineChoices.join(", ")}`,
       );
   }
+}
+
+function automatic(wish: EngineWish): ChosenEngine {
+  const { graph, autoOneDnn = autoOneDnnDefault } = wish;
+  if (!autoOneDnn) return reference("slower than oneDNN, which --engine onednn takes");
+  if (graph?.nodes.every(({ layer }) => layer.kind !== "conv2d")) {
+    return reference(`model ${graph.name} has no convolutions for oneDNN to speed up`);
+  }
+  const chosen = createOneDnnEngine(optionsOf(wish));
+  if (chosen.engine === null) return reference(`slower than oneDNN; ${chosen.reason}`);
+  return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
+}
+
+function reference(why: string): ChosenEngine {
+  const reason = `engine reference: plain TypeScript, ${why}`;
+  return { engine: referenceEngine, reason, warning: null };
+}
+
+function optionsOf({ dtype = "f32", threads = 1 }: EngineWish): OneDnnOptions {
+  return { dtype, threads };
 }

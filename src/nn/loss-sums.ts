@@ -1,6 +1,6 @@
 /**
- * The losses in plain loops, for every engine: one pass over the logits gives the loss, the count of
- * right predictions and, when training, the gradient of the mean loss.
+ * The losses in plain loops, for every engine: one pass over the logits gives the loss, the count
+ * of right predictions and, when training, the gradient of the mean loss.
  *
  * - cross-entropy over logits [N, classes]: d = (softmax - one-hot) / N, the softmax taken
  *   relative to the largest logit, so that no exponential overflows.

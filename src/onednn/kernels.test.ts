@@ -1,0 +1,272 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { referenceEngine } from "../engine/reference.js";
+import { bindStandalone } from "../engine/standalone.js";
+import type { Batch, Engine } from "../nn/engine.js";
+import type { Shape } from "../nn/layer-kind.js";
+import { valuesIn } from "../nn/layer-kind.js";
+import type { Layer } from "../nn/layers.js";
+import { GraphBuilder, inputId, type ModelGraph } from "../nn/model.js";
+import { Random } from "../random.js";
+import { createOneDnnEngine } from "./engine.js";
+import { openDnnl } from "./library.js";
+
+const opened = openDnnl();
+const skip = opened.dnnl === null && opened.reason;
+
+function engineOf(dtype: "f32" | "bf16"): Engine {
+  const { engine } = createOneDnnEngine({ dtype, threads: 2 });
+  assert.ok(engine !== null);
+  return engine;
+}
+
+type Chain = readonly (readonly [name: string, layer: Layer])[];
+
+/** A chain that ends in flat values, so that each is a logit and its gradient is a loss's. */
+function chain(shape: Shape, layers: Chain): ModelGraph {
+  const builder = new GraphBuilder("chain", shape);
+  let output = builder.chain(inputId, layers);
+  const [, last] = layers.at(-1) as Chain[number];
+  if (last.kind !== "linear" && last.kind !== "global-avg-pool") {
+    output = builder.add("flat", { kind: "flatten" }, [output]);
+  }
+  return builder.finish(output, "cross-entropy");
+}
+
+function batchOf(graph: ModelGraph, n: number, random: Random): Batch {
+  const x = Float32Array.from({ length: n * valuesIn(graph.inputShape) }, () => random.normal());
+  const y = Int32Array.from({ length: n }, () => random.below(graph.classes));
+  return { x, y, n };
+}
+
+function largestOf(values: Float32Array): number {
+  return values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+}
+
+/** What both engines make of one batch, twice over, so that stale memory would show. */
+function results(engine: Engine, graph: ModelGraph, batch: Batch) {
+  const model = bindStandalone(engine, graph, 3, batch.n);
+  for (const { name, group } of graph.tensors) {
+    const random = new Random(11, name);
+    const values = model.tensor(model.parameters, name);
+    const isDrawn = group === "plain" || group === "buffer";
+    if (isDrawn) values.set(values.map(() => 0.5 + random.float()));
+  }
+  const order: string[] = [];
+  model.executor.step(batch, ["seed"], () => {});
+  model.gradients.fill(Number.NaN);
+  const { lossSum } = model.executor.step(batch, ["seed"], (name) => order.push(name));
+  const logits = new Float32Array(batch.n * graph.classes);
+  const evaluated = model.executor.evaluate(batch, logits);
+  model.executor.close();
+  const tensors = Object.fromEntries(
+    graph.tensors.map(({ name }) => [name, model.tensor(model.gradients, name)]),
+  );
+  return { lossSum, order, logits, evaluated, tensors };
+}
+
+/** How far `found` is from `wanted`, as a part of `scale`. */
+type Distance = (found: Float32Array, wanted: Float32Array, scale: number) => number;
+
+const byLargest: Distance = (found, wanted, scale) =>
+  largestOf(wanted.map((value, at) => value - (found[at] as number))) / scale;
+
+/** Rounding to bf16 turns some ReLUs the other way, so single values may be far off. */
+const byMeanSquare: Distance = (found, wanted, scale) => {
+  const sum = wanted.reduce((total, value, at) => total + (value - (found[at] as number)) ** 2, 0);
+  return Math.sqrt(sum / wanted.length) / scale;
+};
+
+/** Compares with the reference engine, each tensor relative to the largest of its values. */
+function compare(
+  graph: ModelGraph,
+  n: number,
+  { dtype, distance, tolerance }: { dtype: "f32" | "bf16"; distance: Distance; tolerance: number },
+): void {
+  const batch = batchOf(graph, n, new Random(5, graph.nodes.length, n));
+  const expected = results(referenceEngine, graph, batch);
+  const actual = results(engineOf(dtype), graph, batch);
+  const demandClose = (what: string, found: Float32Array, wanted: Float32Array, scale: number) => {
+    const apart = distance(found, wanted, scale);
+    assert.ok(apart <= tolerance, `${what} is ${apart} apart, ${[found[0], wanted[0]]}`);
+  };
+  assert.deepEqual(actual.order, expected.order);
+  const losses = [actual.lossSum, expected.lossSum].map((sum) => Float32Array.of(sum));
+  demandClose("loss", losses[0]!, losses[1]!, expected.lossSum);
+  demandClose("logits", actual.logits, expected.logits, largestOf(expected.logits));
+  for (const [name, wanted] of Object.entries(expected.tensors)) {
+    // A bias below a normalisation has gradient zero, the rest of sums of its weight's size.
+    const weight = expected.tensors[name.replace(/bias$/, "weight")] as Float32Array;
+    const scale = Math.max(largestOf(wanted), largestOf(weight));
+    demandClose(name, actual.tensors[name] as Float32Array, wanted, scale);
+  }
+}
+
+const f32 = { dtype: "f32", distance: byLargest, tolerance: 1e-4 } as const;
+const bf16 = { dtype: "bf16", distance: byMeanSquare, tolerance: 0.03 } as const;
+
+const before: Chain[number] = ["before", { kind: "conv2d", outputs: 8, kernel: 1 }];
+
+function before1x1(outputs: number): Chain[number] {
+  return ["before", { kind: "conv2d", outputs, kernel: 1 }];
+}
+
+function randomConvolutions(count: number): [title: string, shape: Shape, Chain, n: number][] {
+  const random = new Random(19, "convolutions");
+  const between = (low: number, high: number) => low + random.below(high - low + 1);
+  return Array.from({ length: count }, () => {
+    const groups = random.below(3) === 0 ? between(2, 4) : 1;
+    const channels = groups * between(1, 11);
+    const outputs = groups * between(1, 11);
+    const kernel = [between(1, 5), between(1, 5)] as const;
+    const padding = [between(0, 2), between(0, 2)] as const;
+    const stride = [between(1, 3), between(1, 3)] as const;
+    const shape = [between(1, 4), between(5, 17), between(5, 17)];
+    const bias = random.below(2) === 0;
+    const n = between(1, 4);
+    const layer = { kind: "conv2d", outputs, kernel, padding, stride, groups, bias } as const;
+    const title =
+      `${n} x ${channels} x [${shape.slice(1)}] to ${outputs}, kernel ${kernel}, ` +
+      `stride ${stride}, padding ${padding}, groups ${groups}${bias ? ", bias" : ""}`;
+    return [title, shape, [before1x1(channels), ["conv", layer]], n];
+  });
+}
+
+const winograd: readonly (readonly [channels: number, outputs: number, size: number, n: number])[] =
+  [
+    [32, 32, 8, 2],
+    [64, 32, 7, 1],
+    [32, 48, 13, 3],
+    [64, 64, 4, 5],
+    [128, 64, 5, 1],
+  ];
+
+const others: readonly (readonly [title: string, shape: Shape, Chain, n: number])[] = [
+  ["linear", [37], [["fc", { kind: "linear", outputs: 5 }]], 3],
+  [
+    "linear layers with ReLU between, without bias",
+    [20],
+    [
+      ["fc1", { kind: "linear", outputs: 33, bias: false }],
+      ["relu", { kind: "relu" }],
+      ["fc2", { kind: "linear", outputs: 4 }],
+    ],
+    1,
+  ],
+  ["ReLU on pictures", [3, 7, 5], [before, ["relu", { kind: "relu" }]], 2],
+  ["batch normalisation of the input", [3, 7, 5], [["bn", { kind: "batch-norm" }]], 2],
+  ["batch normalisation", [2, 6, 9], [before, ["bn", { kind: "batch-norm" }]], 4],
+  [
+    "batch normalisation with ReLU and another epsilon",
+    [3, 5, 7],
+    [before, ["bn", { kind: "batch-norm", epsilon: 0.01 }], ["relu", { kind: "relu" }]],
+    3,
+  ],
+  [
+    "batch normalisation with ReLU on 20 channels, one example",
+    [3, 4, 4],
+    [before1x1(20), ["bn", { kind: "batch-norm" }], ["relu", { kind: "relu" }]],
+    1,
+  ],
+  ["max pool", [3, 9, 8], [before, ["pool", { kind: "max-pool", kernel: 2 }]], 2],
+  [
+    "max pool with overlap and padding",
+    [3, 9, 8],
+    [before1x1(19), ["pool", { kind: "max-pool", kernel: 3, stride: 2, padding: 1 }]],
+    2,
+  ],
+  [
+    "max pool of the input, below a convolution",
+    [3, 9, 8],
+    [["pool", { kind: "max-pool", kernel: [2, 3] }], before],
+    1,
+  ],
+  [
+    "mean pool with padding",
+    [3, 9, 8],
+    [before, ["pool", { kind: "avg-pool", kernel: [3, 2], stride: [2, 3], padding: 1 }]],
+    2,
+  ],
+  ["mean of planes", [3, 9, 7], [before1x1(21), ["pool", { kind: "global-avg-pool" }]], 3],
+  [
+    "dropout on flat values and on pictures",
+    [3, 5, 5],
+    [
+      before1x1(18),
+      ["drop1", { kind: "dropout", rate: 0.3 }],
+      ["conv", { kind: "conv2d", outputs: 4, kernel: 3 }],
+      ["flat1", { kind: "flatten" }],
+      ["drop2", { kind: "dropout", rate: 0.5 }],
+      ["fc", { kind: "linear", outputs: 6 }],
+    ],
+    2,
+  ],
+];
+
+/** A block as in residual networks, its shortcut straight or through a convolution. */
+function residual(channels: number, outputs: number, stride: number): ModelGraph {
+  const builder = new GraphBuilder("residual", [3, 8, 6]);
+  const convolution = (kernel: number, step: number, count: number): Layer => ({
+    kind: "conv2d",
+    outputs: count,
+    kernel,
+    stride: step,
+    padding: (kernel - 1) / 2,
+    bias: false,
+  });
+  const from = builder.chain(inputId, [
+    ["stem", convolution(3, 1, channels)],
+    ["stem-bn", { kind: "batch-norm" }],
+    ["stem-relu", { kind: "relu" }],
+  ]);
+  const branch = builder.chain(from, [
+    ["conv1", convolution(3, stride, outputs)],
+    ["bn1", { kind: "batch-norm" }],
+    ["relu1", { kind: "relu" }],
+    ["conv2", convolution(3, 1, outputs)],
+    ["bn2", { kind: "batch-norm" }],
+  ]);
+  const straight = channels === outputs && stride === 1;
+  const shortcut = straight ? from : builder.add("down", convolution(1, stride, outputs), [from]);
+  const sum = builder.add("add", { kind: "add" }, [branch, shortcut]);
+  const relu = builder.add("relu", { kind: "relu" }, [sum]);
+  const twice = builder.add("twice", { kind: "add" }, [relu, relu]);
+  return builder.finish(builder.add("flat", { kind: "flatten" }, [twice]), "cross-entropy");
+}
+
+describe("oneDNN agrees with the reference engine in f32 within 1e-4", { skip }, () => {
+  for (const [title, shape, layers, n] of randomConvolutions(24)) {
+    test(`convolution of ${title}`, () => compare(chain(shape, layers), n, f32));
+  }
+  for (const [channels, outputs, size, n] of winograd) {
+    test(`3x3 convolution of ${n} x ${channels} x ${size} x ${size} to ${outputs}`, () => {
+      const layer = { kind: "conv2d", outputs, kernel: 3, padding: 1 } as const;
+      compare(chain([3, size, size], [before1x1(channels), ["conv", layer]]), n, f32);
+    });
+  }
+  for (const [title, shape, layers, n] of others) {
+    test(title, () => compare(chain(shape, layers), n, f32));
+  }
+  for (const [channels, outputs, stride] of [
+    [16, 16, 1],
+    [7, 7, 1],
+    [16, 32, 2],
+  ] as const) {
+    test(`a residual block from ${channels} to ${outputs} channels, stride ${stride}`, () => {
+      compare(residual(channels, outputs, stride), 3, f32);
+    });
+  }
+});
+
+const lacksBf16 = !opened.dnnl?.hasBf16 && "the processor has no bf16 instructions";
+const bf16Tests = { skip: skip || lacksBf16 };
+
+describe("oneDNN agrees with the reference engine in bf16 within its rounding", bf16Tests, () => {
+  for (const [title, shape, layers, n] of randomConvolutions(8)) {
+    test(`convolution of ${title}`, () => compare(chain(shape, layers), n, bf16));
+  }
+  for (const [title, shape, layers, n] of others) {
+    test(title, () => compare(chain(shape, layers), n, bf16));
+  }
+  test("a residual block", () => compare(residual(16, 32, 2), 3, bf16));
+});
