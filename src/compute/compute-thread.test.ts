@@ -166,7 +166,7 @@ describe("a compute thread", () => {
 describe("a compute thread that can't go on", () => {
   const failing: [title: string, change: Partial<RunSpec>, code: string, message: RegExp][] = [
     ["an unknown model", { model: "mpl" }, "usage", /"mpl"/],
-    ["an engine that is not there", { engine: "onednn" }, "usage", /--engine reference/],
+    ["an unknown engine", { engine: "gpu" as "auto" }, "usage", /"gpu"; choose one of auto/],
     ["too few examples", { trainExamples: 300 }, "data", /200 training examples .* on 300: give/],
     [
       "data of other classes",
