@@ -1,30 +1,12 @@
 /** A whole cluster in one process over the memory transport, with a model that is a vector. */
 import assert from "node:assert/strict";
-import { performance } from "node:perf_hooks";
 import { test } from "node:test";
 import { type Layout, layOut } from "../contract/layout.js";
-import { protocolVersion, type Range } from "../contract/messages.js";
-import type { RunEvent, RunResult } from "../contract/run-events.js";
+import type { Range } from "../contract/messages.js";
 import type { Protocol, RunSpec } from "../contract/run-spec.js";
 import { sampleSpec } from "../contract/samples.js";
-import type { Job, TrainingSnapshot } from "../dealing/training-job.js";
-import { MemoryNetwork } from "../transport/memory.js";
-import type { Transport } from "../transport/transport.js";
-import type { Clock } from "./clock.js";
 import type { ComputeListener, ComputePort, ComputeRequest, PreparedJob } from "./compute-port.js";
-import { CoordinatorHost } from "./coordinator-host.js";
-import { MemberSession } from "./member-session.js";
-import { ServerHost } from "./server-host.js";
-import type { ModelState } from "./state-transfer.js";
-import { WorkerHost } from "./worker-host.js";
-
-const clock: Clock = {
-  nowMs: () => performance.now(),
-  after(delayMs, action) {
-    const timer = setTimeout(action, delayMs);
-    return { cancel: () => clearTimeout(timer) };
-  },
-};
+import { type Outcome, runInMemory, type Toy } from "./memory-cluster.test.js";
 
 const tensors = [
   { name: "w", shape: [5, 2], group: "weight" },
@@ -106,156 +88,14 @@ function specOf(protocol: Protocol, changes: Partial<RunSpec> = {}): RunSpec {
   };
 }
 
-interface Outcome {
-  readonly result: RunResult;
-  readonly weights: readonly number[];
-  readonly saved: { state: ModelState; snapshot: TrainingSnapshot };
-}
-
-interface Toy {
-  readonly network: MemoryNetwork;
-  readonly coordinator: CoordinatorHost;
-  readonly events: RunEvent[];
-}
-
-async function runToy(
+function runToy(
   spec: RunSpec,
   during: (toy: Toy) => void = () => {},
   from: Outcome["saved"] | null = null,
 ): Promise<Outcome> {
-  const network = new MemoryNetwork();
-  const events: RunEvent[] = [];
-  const closing: (() => unknown)[] = [];
-  let saved: Outcome["saved"] | null = null;
-  const layout = layoutOf(spec);
-  const fresh: ModelState = {
-    weights: new Float32Array(layout.values).fill(3),
-    state: [new Float32Array(layout.values)],
-    marks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
-  };
-  const result = await new Promise<RunResult>((resolve, reject) => {
-    const transport = network.createTransport("coordinator");
-    const coordinator = new CoordinatorHost({
-      transport,
-      clock,
-      ioTimeoutMs: 5000,
-      config: {
-        term: 1,
-        heartbeatIntervalMs: 20,
-        leaseMs: 1000,
-        closedGraceMs: 800,
-        rankGraceMs: 0,
-        startTimeoutMs: 5000,
-        stopTimeoutMs: 1000,
-        serve: false,
-      },
-      initialState: async () => from?.state ?? fresh,
-      saveCheckpoint: async (request, _job, state) => {
-        saved = { state, snapshot: JSON.parse(JSON.stringify(request.snapshot)) };
-        return request.step;
-      },
-      onEvent: (event) => events.push(event),
-      onEnded: resolve,
-      submit: () => "",
-      readExamples: () => assert.fail("nobody asks for examples"),
-    });
-    closing.push(() => coordinator.close());
-    const start = async () => {
-      await transport.serveCoordinator("coordinator", coordinator);
-      const job: Job = { spec, layout, resume: from?.snapshot ?? null };
-      coordinator.tell({ type: "submit", job });
-      for (let index = 0; index < spec.servers; index++) {
-        closing.push(await startServer(network, index));
-      }
-      for (let rank = 0; rank < spec.workersMax; rank++) {
-        closing.push(await startWorker(network, rank));
-      }
-      during({ network, coordinator, events });
-    };
-    start().catch(reject);
-  });
-  for (const close of closing) await close();
-  assert.ok(saved !== null, "the final state was saved");
-  const { state } = saved as Outcome["saved"];
-  return { result, weights: [...state.weights], saved };
-}
-
-async function startServer(network: MemoryNetwork, index: number): Promise<() => unknown> {
-  const address = `server-${index}`;
-  const transport = network.createTransport(address);
-  let host: ServerHost | null = null;
-  await transport.serveChunks(address, (channel) => host!.accept(channel));
-  const session = await join(transport, "server", index, address, () => {
-    host = new ServerHost({
-      clock,
-      index,
-      arenaValues: 1 << 16,
-      layoutOf,
-      onStop: () => {},
-      log: () => {},
-    });
-    return host;
-  });
-  return () => {
-    session.close();
-    host?.close();
-    return transport.close();
-  };
-}
-
-async function startWorker(network: MemoryNetwork, rank: number): Promise<() => unknown> {
-  const transport = network.createTransport(`worker-${rank}`);
-  let host: WorkerHost | null = null;
-  const session = await join(transport, "worker", rank, "", (incarnation) => {
-    const compute = new ToyCompute();
-    const onFinish = () => {};
-    const log = () => {};
-    host = new WorkerHost({ transport, clock, rank, incarnation, compute, onFinish, log });
-    return host;
-  });
-  return async () => {
-    session.close();
-    await host?.close();
-    await transport.close();
-  };
-}
-
-async function join(
-  transport: Transport,
-  role: "server" | "worker",
-  rank: number,
-  address: string,
-  make: (incarnation: number) => ServerHost | WorkerHost,
-): Promise<MemberSession> {
-  const reply = await transport.register("coordinator", {
-    protocol: protocolVersion,
-    role,
-    rank,
-    incarnation: null,
-    pid: 1,
-    host: "here",
-    address,
-  });
-  assert.ok(reply.accepted);
-  const { incarnation } = reply;
-  const host = make(incarnation);
-  const session = new MemberSession(
-    {
-      transport,
-      clock,
-      config: { coordinator: "coordinator", startTimeoutMs: 5000, ioTimeoutMs: 5000 },
-      handler: {
-        onMessage: (message) => host.onMessage(message),
-        heartbeat: () => host.heartbeat(),
-        onLost: () => {},
-        log: () => {},
-      },
-    },
-    { role, rank, incarnation },
-    reply.heartbeatIntervalMs,
-  );
-  host.attach(session);
-  return session;
+  const { values } = layoutOf(spec);
+  const fresh = { weights: new Float32Array(values).fill(3), state: [new Float32Array(values)] };
+  return runInMemory({ spec, layoutOf, fresh, compute: () => new ToyCompute(), during, from });
 }
 
 const asp: Protocol = {

@@ -1,7 +1,7 @@
 /**
  * The calling side of the gRPC transport. Each stream has a connection of its own, opened with it
- * and closed with it: a broken one leaves no back-off behind that would delay the next. Examples are
- * asked for over a connection that is kept.
+ * and closed with it: a broken one leaves no back-off behind that would delay the next. Examples
+ * are asked for over a connection that is kept.
  */
 import type { ClientDuplexStream, ClientReadableStream, MethodDefinition } from "@grpc/grpc-js";
 import { Client, credentials } from "@grpc/grpc-js";

@@ -1,0 +1,202 @@
+/**
+ * A whole cluster in one process: the real hosts over the memory transport, with whatever computes
+ * and whoever reads examples given by the test.
+ */
+import assert from "node:assert/strict";
+import { performance } from "node:perf_hooks";
+import type { Examples, ExamplesRequest } from "../contract/examples.js";
+import type { Layout } from "../contract/layout.js";
+import { protocolVersion } from "../contract/messages.js";
+import type { RunEvent, RunResult } from "../contract/run-events.js";
+import type { RunSpec } from "../contract/run-spec.js";
+import type { Job, TrainingSnapshot } from "../dealing/training-job.js";
+import { MemoryNetwork } from "../transport/memory.js";
+import type { Transport } from "../transport/transport.js";
+import type { Clock } from "./clock.js";
+import type { ComputePort } from "./compute-port.js";
+import { CoordinatorHost } from "./coordinator-host.js";
+import { MemberSession } from "./member-session.js";
+import { ServerHost } from "./server-host.js";
+import type { ModelState } from "./state-transfer.js";
+import { WorkerHost } from "./worker-host.js";
+
+const clock: Clock = {
+  nowMs: () => performance.now(),
+  after(delayMs, action) {
+    const timer = setTimeout(action, delayMs);
+    return { cancel: () => clearTimeout(timer) };
+  },
+};
+
+/** What a run came to. */
+export interface Outcome {
+  readonly result: RunResult;
+  readonly events: readonly RunEvent[];
+  readonly weights: readonly number[];
+  readonly saved: { state: ModelState; snapshot: TrainingSnapshot };
+}
+
+/** A cluster while it runs. */
+export interface Toy {
+  readonly network: MemoryNetwork;
+  readonly coordinator: CoordinatorHost;
+  readonly events: RunEvent[];
+}
+
+/** What a cluster is made of. */
+export interface ToyPlan {
+  readonly spec: RunSpec;
+  layoutOf(spec: RunSpec): Layout;
+  /** Weights and state of a fresh start. */
+  readonly fresh: Pick<ModelState, "weights" | "state">;
+  compute(transport: Transport): ComputePort;
+  readExamples?(request: ExamplesRequest): Examples;
+  during?(toy: Toy): void;
+  /** Where to go on from. */
+  readonly from?: Outcome["saved"] | null;
+}
+
+/** Carries a run out; fails if its final state is not saved, unless it failed itself. */
+export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
+  const { spec, layoutOf, during, from = null } = plan;
+  const network = new MemoryNetwork();
+  const events: RunEvent[] = [];
+  const closing: (() => unknown)[] = [];
+  let saved: Outcome["saved"] | null = null;
+  const layout = layoutOf(spec);
+  const fresh: ModelState = {
+    ...plan.fresh,
+    marks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
+  };
+  const result = await new Promise<RunResult>((resolve, reject) => {
+    const transport = network.createTransport("coordinator");
+    const coordinator = new CoordinatorHost({
+      transport,
+      clock,
+      ioTimeoutMs: 5000,
+      config: {
+        term: 1,
+        heartbeatIntervalMs: 20,
+        leaseMs: 1000,
+        closedGraceMs: 800,
+        rankGraceMs: 0,
+        startTimeoutMs: 5000,
+        stopTimeoutMs: 1000,
+        serve: false,
+      },
+      initialState: async () => from?.state ?? fresh,
+      saveCheckpoint: async (request, _job, state) => {
+        saved = { state, snapshot: JSON.parse(JSON.stringify(request.snapshot)) };
+        return request.step;
+      },
+      onEvent: (event) => events.push(event),
+      onEnded: resolve,
+      submit: () => "",
+      readExamples: plan.readExamples ?? (() => assert.fail("nobody asks for examples")),
+    });
+    closing.push(() => coordinator.close());
+    const start = async () => {
+      await transport.serveCoordinator("coordinator", coordinator);
+      const job: Job = { spec, layout, resume: from?.snapshot ?? null };
+      coordinator.tell({ type: "submit", job });
+      for (let index = 0; index < spec.servers; index++) {
+        closing.push(await startServer(network, index, layoutOf));
+      }
+      for (let rank = 0; rank < spec.workersMax; rank++) {
+        closing.push(await startWorker(network, rank, plan));
+      }
+      during?.({ network, coordinator, events });
+    };
+    start().catch(reject);
+  });
+  for (const close of closing) await close();
+  assert.ok(saved !== null || result.outcome === "failed", "the final state was saved");
+  const kept = saved ?? { state: fresh, snapshot: null as unknown as TrainingSnapshot };
+  return { result, events, weights: [...kept.state.weights], saved: kept };
+}
+
+async function startServer(
+  network: MemoryNetwork,
+  index: number,
+  layoutOf: ToyPlan["layoutOf"],
+): Promise<() => unknown> {
+  const address = `server-${index}`;
+  const transport = network.createTransport(address);
+  let host: ServerHost | null = null;
+  await transport.serveChunks(address, (channel) => host!.accept(channel));
+  const session = await join(transport, "server", index, address, () => {
+    host = new ServerHost({
+      clock,
+      index,
+      arenaValues: 1 << 22,
+      layoutOf,
+      onStop: () => {},
+      log: () => {},
+    });
+    return host;
+  });
+  return () => {
+    session.close();
+    host?.close();
+    return transport.close();
+  };
+}
+
+async function startWorker(
+  network: MemoryNetwork,
+  rank: number,
+  plan: ToyPlan,
+): Promise<() => unknown> {
+  const transport = network.createTransport(`worker-${rank}`);
+  let host: WorkerHost | null = null;
+  const session = await join(transport, "worker", rank, "", (incarnation) => {
+    const compute = plan.compute(transport);
+    const onFinish = () => {};
+    const log = () => {};
+    host = new WorkerHost({ transport, clock, rank, incarnation, compute, onFinish, log });
+    return host;
+  });
+  return async () => {
+    session.close();
+    await host?.close();
+    await transport.close();
+  };
+}
+
+async function join(
+  transport: Transport,
+  role: "server" | "worker",
+  rank: number,
+  address: string,
+  make: (incarnation: number) => ServerHost | WorkerHost,
+): Promise<MemberSession> {
+  const reply = await transport.register("coordinator", {
+    protocol: protocolVersion,
+    role,
+    rank,
+    incarnation: null,
+    pid: 1,
+    host: "here",
+    address,
+  });
+  assert.ok(reply.accepted);
+  const { incarnation } = reply;
+  const host = make(incarnation);
+  const session = new MemberSession(
+    {
+      transport,
+      clock,
+      config: { coordinator: "coordinator", startTimeoutMs: 5000, ioTimeoutMs: 5000 },
+      handler: {
+        onMessage: (message) => host.onMessage(message),
+        heartbeat: () => host.heartbeat(),
+        onLost: () => {},
+        log: () => {},
+      },
+    },
+    { role, rank, incarnation },
+    reply.heartbeatIntervalMs,
+  );
+  host.attach(session);
+  return session;
+}
