@@ -7,12 +7,13 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node install build lint proto docs test test-long demo experiments-quick clean
+.PHONY: help node install build lint proto docs test test-long demo show-cnn6 experiments-quick clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
 	@echo "make test-long   a thousand losses; a set larger than memory; two computers (Linux, root)"
 	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
+	@echo "make show-cnn6   train cnn6 on CIFAR-10 with batches dealt to workers without data"
 	@echo "make experiments-quick   six short runs in two modes, their charts and a report"
 	@echo "make build    compile src/ to dist/ and test/ to dist-test/"
 	@echo "make lint     biome over src/, test/ and bench/"
@@ -53,6 +54,10 @@ test-long: build
 
 demo: build
 	$(NODE) scripts/demo.mjs
+
+# CIFAR-10 is taken from PACELINE_DATA_DIR, or fetched.
+show-cnn6: build
+	$(NODE) scripts/show-cnn6.mjs
 
 # Finished runs are skipped; remove experiment_results/quick to begin afresh.
 experiments-quick: build
