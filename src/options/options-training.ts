@@ -274,8 +274,8 @@ export const inputRows: OptionRows<InputOptions> = {
     type: choice([...feeds]),
     default: "static",
     sentence:
-      "how examples reach workers: as a range each epoch (static), batch by batch (leased), " +
-      "or sent batch by batch to workers that need no files (central)",
+      "how examples reach workers: a range each epoch, batch by batch, or sent batch by batch " +
+      "to workers without files",
     group: "input",
     commands: runCommands,
   },
