@@ -6,6 +6,7 @@
  * run with as many workers, whatever its servers.
  */
 import { assert } from "../assert.js";
+import { idleServer, idleWorker } from "../contract/idle-counts.js";
 import { type Layout, reduceOf } from "../contract/layout.js";
 import type {
   ChunkMarks,
@@ -112,15 +113,8 @@ interface Vectors {
   readonly held: readonly number[];
 }
 
-interface Counts {
-  clock: number;
-  steps: number;
-  examples: number;
-  lossSum: number;
-  correct: number;
-  inputSeconds: number;
-  computeSeconds: number;
-}
+/** One rank's, while they grow. */
+type Counts = { -readonly [Field in keyof WorkerStatistics]: WorkerStatistics[Field] };
 
 class BaselineTraining {
   readonly #spec: RunSpec;
@@ -158,15 +152,7 @@ class BaselineTraining {
     this.#ledger = new EpochLedger(resume);
     this.#evaluations = [...(resume?.evaluations ?? [])];
     this.#ranks = Array.from({ length: spec.workersMax }, (_, rank) => rank);
-    this.#counts = this.#ranks.map(() => ({
-      clock: 0,
-      steps: 0,
-      examples: 0,
-      lossSum: 0,
-      correct: 0,
-      inputSeconds: 0,
-      computeSeconds: 0,
-    }));
+    this.#counts = this.#ranks.map(() => ({ ...idleWorker }));
     const start = parts.start?.state ?? initialState(spec, this.#layout);
     const { version, examples } = start.marks[0]!;
     this.#stepsBefore = version;
@@ -394,32 +380,20 @@ class BaselineTraining {
       examples: this.#examples,
       evaluations: this.#evaluations,
       server: this.#serverStatistics(),
-      workers: this.#counts.map((counts) => ({
-        ...counts,
-        lossCount: counts.examples,
-        waitSeconds: 0,
-      })),
+      workers: this.#counts.map((counts) => ({ ...counts, lossCount: counts.examples })),
     };
   }
 
   #serverStatistics(): ServerStatistics {
     const chunks = this.#layout.chunks.length;
     return {
+      ...idleServer,
       versionMin: this.#steps,
       versionMax: this.#steps,
       chunks,
       pushes: this.#pushes,
       updates: chunks * (this.#steps - this.#stepsBefore),
       updateSeconds: this.#updateSeconds,
-      stalenessSum: 0,
-      stalenessCount: 0,
-      stalenessMax: 0,
-      stalenessCounts: [],
-      rejected: 0,
-      duplicates: 0,
-      tornSteps: 0,
-      bytesIn: 0,
-      bytesOut: 0,
       lr: this.#lr,
     };
   }

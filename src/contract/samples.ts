@@ -1,10 +1,9 @@
 /**
- * A run and counts to begin tests and trials from: each spreads what it needs and names only what
- * it is about, so that a field that is added to a contract is added here once.
+ * A run to begin tests and trials from: each spreads what it needs and names only what it is about,
+ * so that a field that is added to the contract is added here once.
  *
  * Invariant: the run is valid and small enough to be trained within a second.
  */
-import type { ServerStatistics, WorkerStatistics } from "./messages.js";
 import type { InputSpec, RunSpec } from "./run-spec.js";
 
 /** MNIST: ten classes of 28 x 28 grey pixels, scaled to [0, 1]. */
@@ -55,37 +54,4 @@ export const sampleSpec: RunSpec = {
   checkpointEvery: null,
   engine: "reference",
   threads: 1,
-};
-
-/** The counts of a server that has done nothing. */
-export const idleServer: ServerStatistics = {
-  versionMin: 0,
-  versionMax: 0,
-  chunks: 0,
-  pushes: 0,
-  updates: 0,
-  updateSeconds: 0,
-  stalenessSum: 0,
-  stalenessCount: 0,
-  stalenessMax: 0,
-  stalenessCounts: [],
-  rejected: 0,
-  duplicates: 0,
-  tornSteps: 0,
-  bytesIn: 0,
-  bytesOut: 0,
-  lr: 0,
-};
-
-/** The counts of a worker that has done nothing. */
-export const idleWorker: WorkerStatistics = {
-  clock: 0,
-  steps: 0,
-  examples: 0,
-  lossSum: 0,
-  lossCount: 0,
-  correct: 0,
-  inputSeconds: 0,
-  computeSeconds: 0,
-  waitSeconds: 0,
 };

@@ -2,6 +2,8 @@
  * A run report on trial: fed by hand, with a clock walked by hand, everything it says kept. For the
  * tests of run-report.ts.
  */
+
+import { idleServer, idleWorker } from "../contract/idle-counts.js";
 import type { ServerStatistics, WorkerStatistics } from "../contract/messages.js";
 import type {
   CoordinatorSnapshot,
@@ -12,7 +14,7 @@ import type {
   RunResult,
 } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { idleServer, idleWorker, sampleSpec } from "../contract/samples.js";
+import { sampleSpec } from "../contract/samples.js";
 import type { ClusterMember } from "../store/run-directory.js";
 import { RunReport, type RunReportSetup } from "./run-report.js";
 

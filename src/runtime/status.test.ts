@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import { describe, test } from "node:test";
+import { idleWorker } from "../contract/idle-counts.js";
 import type { CoordinatorSnapshot } from "../contract/run-events.js";
-import { idleWorker } from "../contract/samples.js";
 import { PacelineError } from "../errors.js";
 import { createGrpcTransport } from "../transport/grpc.js";
 import { MemoryNetwork } from "../transport/memory.js";

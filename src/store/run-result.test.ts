@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { idleServer, idleWorker } from "../contract/idle-counts.js";
 import type { ServerStatistics, WorkerStatistics } from "../contract/messages.js";
 import type { EpochRecord, EvaluationRecord, RunResult } from "../contract/run-events.js";
 import type { Protocol, RunSpec } from "../contract/run-spec.js";
-import { idleServer, idleWorker, sampleSpec } from "../contract/samples.js";
+import { sampleSpec } from "../contract/samples.js";
 import { type RunFacts, runExperiment } from "./run-result.js";
 
 const spec: RunSpec = {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { idleServer, idleWorker } from "../contract/idle-counts.js";
 import type { ServerStatistics, WorkerStatistics } from "../contract/messages.js";
 import type { CoordinatorSnapshot, MemberSnapshot } from "../contract/run-events.js";
-import { idleServer, idleWorker } from "../contract/samples.js";
 import { RunTally } from "./run-tally.js";
 
 const noServerCounts: ServerStatistics = { ...idleServer, chunks: 1, lr: 0.1 };

@@ -2,6 +2,7 @@
  * Running sums of what the members of a run report of themselves. A worker that is started again
  * counts from zero; here the counts of all its lives are added, so that no sum ever falls.
  */
+import { idleWorker } from "../contract/idle-counts.js";
 import type { ServerStatistics, WorkerStatistics } from "../contract/messages.js";
 import type { CoordinatorSnapshot, RunResult } from "../contract/run-events.js";
 
@@ -152,7 +153,7 @@ export class RunTally {
   #take(rank: number, incarnation: number, latest: WorkerStatistics): void {
     const lives = this.#workers.get(rank);
     if (lives === undefined) {
-      this.#workers.set(rank, { incarnation, latest, before: emptyWorker });
+      this.#workers.set(rank, { incarnation, latest, before: idleWorker });
       return;
     }
     if (lives.incarnation !== incarnation) {
@@ -184,18 +185,6 @@ const emptySums: Sums = {
   lossCount: 0,
   stalenessSum: 0,
   stalenessCount: 0,
-};
-
-const emptyWorker: WorkerStatistics = {
-  clock: 0,
-  steps: 0,
-  examples: 0,
-  lossSum: 0,
-  lossCount: 0,
-  correct: 0,
-  inputSeconds: 0,
-  computeSeconds: 0,
-  waitSeconds: 0,
 };
 
 function plus(before: WorkerStatistics, latest: WorkerStatistics): WorkerStatistics {
