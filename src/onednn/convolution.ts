@@ -88,7 +88,9 @@ class Convolution {
     );
     const weights = this.#weights(data);
     this.#backwardWeights(gradient, source, forward);
-    this.#site.report();
+    // Weights that are no copy have to be used before the caller may overwrite them.
+    const isCopy = weights.region !== null;
+    if (isCopy) this.#site.report();
     const incoming = this.#in("gradient", gradient, data, Query.resultGradient);
     const outgoing = builder.cell(builder.layoutOf(data, Query.sourceGradient));
     const given = [
@@ -97,6 +99,7 @@ class Convolution {
       [Argument.sourceGradient, outgoing],
     ] as const;
     builder.execute("backward data", data, given, flopsOf(this.#place));
+    if (!isCopy) this.#site.report();
     return [{ cell: outgoing, owned: true }];
   }
 

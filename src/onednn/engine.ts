@@ -18,7 +18,7 @@ import type { GraphNode, ModelGraph } from "../nn/model.js";
 import { Arena } from "./arena.js";
 import { type Compiled, compile } from "./compile.js";
 import type { DataType, Dnnl } from "./dnnl.js";
-import { openDnnl } from "./library.js";
+import { type OpenedDnnl, openDnnl } from "./library.js";
 import type { OperationListener } from "./program.js";
 
 /** How to compute. */
@@ -40,9 +40,11 @@ const programsMax = 4;
  * The engine, or why it is not to be had. bf16 without its instructions becomes f32, with a
  * warning.
  */
-export function createOneDnnEngine({ dtype, threads }: OneDnnOptions): OneDnnChoice {
+export function createOneDnnEngine(
+  { dtype, threads }: OneDnnOptions,
+  opened: OpenedDnnl = openDnnl(),
+): OneDnnChoice {
   assert(Number.isSafeInteger(threads) && threads >= 1, "an engine has threads", { threads });
-  const opened = openDnnl();
   if (opened.dnnl === null) return { engine: null, reason: opened.reason };
   const { dnnl, name } = opened;
   const isBf16 = dtype === "bf16" && dnnl.hasBf16;

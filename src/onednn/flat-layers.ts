@@ -131,8 +131,13 @@ class Linear {
     const incoming = builder.converted(`to ${type}`, gradient, builder.plain(result, type));
     const weights = wanted[0] ? this.#weights() : null;
     this.#backwardWeights(incoming, source, forward);
-    report();
-    if (weights === null) return null;
+    if (weights === null) {
+      report();
+      return null;
+    }
+    // The caller may overwrite what is reported, so its own weights have to be used before.
+    const isCopy = weights.region !== null;
+    if (isCopy) report();
     const shape = {
       source: builder.plain(extents, "f32"),
       weights: weights.layout,
@@ -148,6 +153,7 @@ class Linear {
       [Argument.sourceGradient, target],
     ] as const;
     builder.execute("backward data", description, given, this.#flops);
+    if (!isCopy) report();
     return { cell: target, owned: true };
   }
 

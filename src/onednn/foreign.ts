@@ -42,6 +42,8 @@ export interface Foreign {
   addressOf(values: ArrayBufferView): bigint;
   /** The text that ends in a zero. */
   textAt(address: bigint): string;
+  /** Sets a variable of the process's environment, for libraries, where it has no value yet. */
+  setDefault(variable: string, value: string): void;
   /** A copy of the bytes. */
   bytesAt(address: bigint, count: number): Uint8Array;
 }
@@ -93,6 +95,11 @@ function bindKoffi(koffi: Koffi): Foreign {
       // Asking for the buffer moves a small array out of the garbage collector's reach.
       if (values.buffer.byteLength === 0) return 0n;
       return koffi.address(values);
+    },
+    setDefault(variable, value) {
+      if (process.platform === "win32") return;
+      const set = koffi.load(null).func("setenv", "int", ["str", "str", "int"]);
+      set(variable, value, 0);
     },
     textAt: (address) => koffi.decode.string(address),
     bytesAt: (address, count) => new Uint8Array(koffi.view(address, count)).slice(),

@@ -31,6 +31,12 @@ const remedy =
   "install oneDNN (Debian and Ubuntu: apt-get install libdnnl2 or libdnnl3; " +
   "macOS: brew install onednn)";
 
+/**
+ * How often GNU OpenMP looks again before a waiting thread sleeps. Its own 300,000 hold a core for
+ * milliseconds, which whoever else is on the machine pays for, and each step many times over.
+ */
+const spinCount = "10000";
+
 /** Threading runtime of a library, as its version tells it. */
 const openMp = 2;
 
@@ -40,14 +46,6 @@ let opened: OpenedDnnl | null = null;
 export function openDnnl(): OpenedDnnl {
   opened ??= searchDnnl(libraryNames);
   return opened;
-}
-
-/**
- * Opens the library in the calling thread, which has to be the main one, so that it stays when a
- * thread that computes ends. Does nothing where the library is not to be had.
- */
-export function preloadOneDnn(): void {
-  openDnnl();
 }
 
 /** Opens the first library of these names that can be used. */
@@ -62,6 +60,7 @@ export function searchDnnl(names: readonly string[]): OpenedDnnl {
       reason: `koffi, which calls it, can't be loaded (${why}); run npm install`,
     };
   }
+  foreign.setDefault("GOMP_SPINCOUNT", spinCount);
   const reasons: string[] = [];
   for (const name of names) {
     let library: ForeignLibrary;

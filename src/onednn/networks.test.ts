@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { referenceEngine } from "../engine/reference.js";
+import { bindStandalone } from "../engine/standalone.js";
+import type { Batch, Engine } from "../nn/engine.js";
+import { valuesIn } from "../nn/layer-kind.js";
+import type { ModelGraph } from "../nn/model.js";
+import { buildModel } from "../nn/models.js";
+import { buildResnet, type ResnetPlan } from "../nn/resnets.js";
+import { Random } from "../random.js";
+import { createOneDnnEngine } from "./engine.js";
+import { openDnnl } from "./library.js";
+
+const opened = openDnnl();
+const skip = opened.dnnl === null && opened.reason;
+
+const wide: ResnetPlan = { block: "basic", channels: 64, stages: [2, 2] };
+const bottlenecks: ResnetPlan = { block: "bottleneck", channels: 16, stages: [1, 2] };
+
+/** Deeper ones on small pictures amplify rounding beyond what a test can tell from a fault. */
+const networks: readonly (readonly [ModelGraph, n: number])[] = [
+  [buildModel("mlp"), 16],
+  [buildModel("logistic"), 16],
+  [buildModel("cnn6"), 4],
+  [buildModel("resnet20"), 3],
+  [buildResnet("resnet18's first half", wide, [3, 16, 16], 10), 2],
+  [buildResnet("bottlenecks", bottlenecks, [3, 16, 16], 10), 4],
+];
+
+describe("a whole step of a network agrees with the reference engine's", { skip }, () => {
+  for (const [graph, n] of networks) {
+    const { name, inputShape } = graph;
+    test(`${name} on ${n} x ${inputShape.join(" x ")}`, () => {
+      const random = new Random(23, name);
+      const batch: Batch = {
+        x: Float32Array.from({ length: n * valuesIn(inputShape) }, () => random.normal()),
+        y: Int32Array.from({ length: n }, () => random.below(graph.classes)),
+        n,
+      };
+      const { engine } = createOneDnnEngine({ dtype: "f32", threads: 2 });
+      assert.ok(engine !== null);
+      const run = (one: Engine): Ran => {
+        const model = bindStandalone(one, graph, 3, n);
+        const order: string[] = [];
+        const step = model.executor.step(batch, ["seed"], (tensor) => order.push(tensor));
+        const evaluated = model.executor.evaluate(batch);
+        model.executor.close();
+        return { model, order, step, evaluated };
+      };
+      const [wanted, found] = [run(referenceEngine), run(engine)];
+      assert.deepEqual(found.order, wanted.order);
+      for (const part of ["step", "evaluated"] as const) {
+        const distance = Math.abs(found[part].lossSum - wanted[part].lossSum);
+        assert.ok(distance <= 1e-4 * wanted[part].lossSum, `loss of ${part}: ${distance}`);
+        assert.equal(found[part].examples, n);
+      }
+      for (const { name: tensor, group } of graph.tensors) {
+        const of = ({ model }: Ran) => model.tensor(model.gradients, tensor);
+        const expected = of(wanted);
+        const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        // A convolution's bias below a normalisation has gradient zero, but for rounding.
+        const scale = group === "plain" ? Math.max(largest, 1e-4) : largest;
+        const difference = of(found).map((value, at) => value - (expected[at] as number));
+        const most = difference.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        assert.ok(most <= 1e-3 * scale, `${tensor}: ${most} of ${scale}`);
+      }
+    });
+  }
+});
+
+interface Ran {
+  readonly model: ReturnType<typeof bindStandalone>;
+  readonly order: readonly string[];
+  readonly step: { readonly lossSum: number; readonly examples: number };
+  readonly evaluated: { readonly lossSum: number; readonly examples: number };
+}
