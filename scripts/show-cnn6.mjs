@@ -30,9 +30,9 @@ console.log(`\nlost:        ${events.filter((text) => /: lost at step /.test(tex
 console.log(`dealt again: ${again.join("\n             ")}`);
 
 const { paceline } = JSON.parse(readFileSync(`runs/${name}/result.json`, "utf8"));
-const { accuracyPercent } = paceline.evaluations.at(-1);
+const { accuracy } = paceline.evaluations.at(-1);
 console.log(`skipped:     ${paceline.skippedExamples} examples`);
-console.log(`accuracy:    ${accuracyPercent.toFixed(1)}% of the first 1000 test pictures`);
+console.log(`accuracy:    ${accuracy.toFixed(1)}% of the first 1000 test pictures`);
 
 const [first, last] = [steps[0], steps.at(-1)];
 if (last.loss < first.loss && again.length > 0 && paceline.skippedExamples === 0) process.exit(0);
