@@ -178,7 +178,7 @@ function remarks(planned: readonly PlannedCell[], someCrowded: boolean): string[
   const missing = planned.filter(({ decision }) => decision.kind !== "skip");
   const seconds = planned.reduce((sum, { disk }) => sum + (disk.record?.seconds ?? 0), 0);
   return [
-    ...(someCrowded ? ["* more worker and server processes than cores: its times say little"] : []),
+    ...(someCrowded ? ["* more workers than cores: its times say little"] : []),
     ...(missing.length > 0 ? [`not done: ${missing.map(({ cell }) => cell.name).join(", ")}`] : []),
     `${durationText(seconds)} of running`,
   ];
