@@ -7,7 +7,7 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node install build lint proto docs test test-long demo show-cnn6 experiments-quick clean
+.PHONY: help node native install build lint proto docs test test-long demo show-cnn6 experiments-quick clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
@@ -39,20 +39,23 @@ build: install
 lint: install
 	$(BIOME) check --error-on-warnings
 
+native: node
+	@$(NODE) scripts/install-native.mjs
+
 proto: install
 	$(NODE) scripts/generate-proto.mjs
 
 docs: build
 	$(PACELINE) config docs --write docs
 
-test: lint build
+test: native lint build
 	$(NODE) scripts/generate-proto.mjs --check
 	$(NODE) scripts/run-tests.mjs
 
 test-long: build
 	$(NODE) --test --test-concurrency=1 dist-test/*.long.js
 
-demo: build
+demo: native build
 	$(NODE) scripts/demo.mjs
 
 # CIFAR-10 is taken from PACELINE_DATA_DIR, or fetched.

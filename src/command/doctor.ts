@@ -82,7 +82,10 @@ async function diskFinding(runDir: string): Promise<Finding> {
 }
 
 function engineFinding(): Finding {
-  return { name: "engine", state: "ok", text: createEngine("auto").reason };
+  const wish = { dtype: "bf16", threads: availableParallelism(), autoOneDnn: true } as const;
+  const { engine, reason, warning } = createEngine("auto", wish);
+  const text = warning === null ? reason : `${reason}; ${warning}`;
+  return { name: "engine", state: engine.name === "onednn" ? "ok" : "warning", text };
 }
 
 async function dataFinding(options: ResolvedOptions): Promise<Finding> {

@@ -9,10 +9,10 @@ import type { Range } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { loadDataset } from "../data/dataset.js";
 import type { Dataset } from "../data/split.js";
-import { createEngine } from "../engine/engines.js";
 import { type ErrorCode, toPacelineError } from "../errors.js";
 import type { ComputeRequest } from "../host/compute-port.js";
 import { ComputeJob, type JobOutcome } from "./compute-job.js";
+import { engineOf } from "./run-engine.js";
 import type { SentBatch } from "./sent-examples.js";
 
 /** Where data sets lie. */
@@ -45,7 +45,8 @@ interface Sent {
 /** What the thread says. */
 export type ThreadReport = { readonly job: number } & (
   | { readonly type: "log"; readonly text: string }
-  | { readonly type: "prepared" }
+  /** `engine` says what computes. */
+  | { readonly type: "prepared"; readonly engine: string }
   | { readonly type: "ready"; readonly step: number; readonly chunks: readonly number[] }
   | { readonly type: "computed"; readonly step: number; readonly outcome: JobOutcome }
   | { readonly type: "evaluated"; readonly correct: number; readonly lossSum: number }
@@ -83,7 +84,7 @@ class ComputeThreadSide {
     const { job, spec, rank, place } = request;
     this.#job?.compute.close();
     this.#job = null;
-    const { engine, reason } = createEngine(spec.engine);
+    const { engine, reason } = engineOf(spec);
     this.#report({ job, type: "log", text: reason });
     const log = (text: string) => this.#report({ job, type: "log", text });
     const dataset = spec.feed === "central" ? null : await this.#datasetOf(spec, place, log);
@@ -98,7 +99,7 @@ class ComputeThreadSide {
       nowMs: () => performance.now(),
     });
     this.#job = { compute, rank };
-    this.#report({ job, type: "prepared" });
+    this.#report({ job, type: "prepared", engine: reason });
   }
 
   /** A data set stays in memory for the next job on it. */

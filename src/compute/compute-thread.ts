@@ -15,6 +15,7 @@ import type {
 } from "../host/compute-port.js";
 import type { DataPlace, ThreadReport, ThreadRequest } from "./compute-entry.js";
 import { layoutOf } from "./initial-state.js";
+import { engineOf } from "./run-engine.js";
 import type { SentBatch } from "./sent-examples.js";
 
 /** What the thread has to know besides the run. */
@@ -43,7 +44,7 @@ interface Job {
   readonly id: number;
   readonly listener: ComputeListener;
   /** Ends `prepare`; the last does nothing once it has ended. */
-  readonly resolve: () => void;
+  readonly resolve: (engine: string) => void;
   readonly reject: (error: PacelineError) => void;
   prepared: boolean;
 }
@@ -62,12 +63,15 @@ class ComputeThread implements BatchComputePort {
   async prepare(spec: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedJob> {
     if (this.#closed) throw givenUp();
     this.#job?.reject(givenUp());
+    // Loaded here too, a native library outlives the thread that calls it: unloaded with the
+    // thread, it would be missing to its own threads.
+    engineOf(spec);
     const layout = layoutOf(spec);
     const { dataDir, cacheDir, evaluateOn = "test" } = this.#options;
     const place = { dataDir, cacheDir, evaluateOn };
     const parameters = new SharedArrayBuffer(layout.values * 4);
     const gradients = new SharedArrayBuffer(layout.values * 4);
-    await new Promise<void>((resolve, reject) => {
+    const engine = await new Promise<string>((resolve, reject) => {
       const job = { id: ++this.#jobs, listener, resolve, reject, prepared: false };
       this.#job = job;
       this.#ask({ type: "prepare", job: job.id, spec, rank, place, parameters, gradients });
@@ -76,6 +80,7 @@ class ComputeThread implements BatchComputePort {
       layout,
       parameters: new Float32Array(parameters),
       gradients: new Float32Array(gradients),
+      engine,
     };
   }
 
@@ -133,7 +138,7 @@ class ComputeThread implements BatchComputePort {
         break;
       case "prepared":
         job.prepared = true;
-        job.resolve();
+        job.resolve(report.engine);
         break;
       case "ready":
         for (const chunk of report.chunks) {

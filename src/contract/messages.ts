@@ -143,8 +143,15 @@ export type MemberMessage =
       readonly server: ServerStatistics | null;
       readonly worker: WorkerStatistics | null;
     }
-  /** The job has been prepared: model built, data found. Servers send no tensors. */
-  | { readonly type: "ready"; readonly run: string; readonly tensors: readonly TensorSpec[] }
+  /** The job has been prepared: model built, data found. */
+  | {
+      readonly type: "ready";
+      readonly run: string;
+      /** Of a worker's model; none of a server. */
+      readonly tensors: readonly TensorSpec[];
+      /** What a worker computes with, as bits depend on it; "" of a server. */
+      readonly engine: string;
+    }
   | {
       readonly type: "viewAck";
       readonly view: number;

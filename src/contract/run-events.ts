@@ -87,6 +87,8 @@ export interface MemberSnapshot {
   /** A sentence about its liveness. */
   readonly reason: string;
   readonly activity: string;
+  /** What a worker computes with; "" before it is ready, and of a server. */
+  readonly engine: string;
   readonly inView: boolean;
   readonly server: ServerStatistics | null;
   readonly worker: WorkerStatistics | null;

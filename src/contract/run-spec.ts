@@ -93,6 +93,14 @@ export interface ScheduleSpec {
   readonly totalExamples: number;
 }
 
+/**
+ * In what numbers forward and backward are computed; parameters and gradients travel in f32 all the
+ * same. Where a processor lacks the instructions, bf16 falls back to f32 and bf16! is refused.
+ */
+export const dtypes = ["f32", "bf16", "bf16!"] as const;
+/** One of them. */
+export type Dtype = (typeof dtypes)[number];
+
 /** A cadence in global steps or epochs, e.g. 5it or 1e. */
 export interface Cadence {
   readonly unit: "step" | "epoch";
@@ -130,6 +138,7 @@ export interface RunSpec {
   readonly evaluateEvery: Cadence | null;
   readonly checkpointEvery: Cadence | null;
   readonly engine: "auto" | "onednn" | "reference";
+  readonly dtype: Dtype;
   /**
    * Compute threads of one worker process; derived from the configured -w, never from live
    * membership.

@@ -53,5 +53,6 @@ export const sampleSpec: RunSpec = {
   evaluateEvery: null,
   checkpointEvery: null,
   engine: "reference",
+  dtype: "f32",
   threads: 1,
 };

@@ -7,7 +7,6 @@
  * replica; losing workers ends it when fewer than the minimum are left and none is coming back.
  */
 
-import type { TensorSpec } from "../contract/layout.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
@@ -256,7 +255,7 @@ export class Coordinator {
         this.#keepCounts(member, message);
         break;
       case "ready":
-        this.#onReady(member, message.run, message.tensors);
+        this.#onReady(member, message);
         break;
       case "diverged":
         this.#end(endingDiverged(member.rank, message.step, message.what));
@@ -278,7 +277,8 @@ export class Coordinator {
     if (this.#job !== null) this.#counts.keep(member, counts);
   }
 
-  #onReady(member: Member, run: string, tensors: readonly TensorSpec[]): void {
+  #onReady(member: Member, message: MemberMessage & { readonly type: "ready" }): void {
+    const { run, tensors, engine } = message;
     const job = this.#job;
     if (job === null || run !== job.spec.run) return;
     const reason = modelObjection(job, member, tensors);
@@ -289,6 +289,7 @@ export class Coordinator {
       return;
     }
     member.readyFor = run;
+    member.engine = engine;
     member.activity = "ready";
     if (member.role === "worker") this.#training?.onReady(member, this.#nowMs);
   }

@@ -95,7 +95,7 @@ export class ModelServer implements ModelMember {
       this.clocks.clear();
       const { layout } = this.#cluster;
       this.#shard = new Shard({ index: this.rank, spec: message.spec, layout });
-      this.#cluster.say(this, { type: "ready", run: message.spec.run, tensors: [] });
+      this.#cluster.say(this, { type: "ready", run: message.spec.run, tensors: [], engine: "" });
     }
     if (message.type === "view") {
       this.view = message.view;
@@ -261,7 +261,9 @@ export class ModelWorker implements ModelMember {
         this.run = effect.spec.run;
         this.#lastStarted = -1;
         this.#weights = this.#layout.chunks.map(() => initialValue);
-        this.#later(50, 200, () => this.step({ type: "prepared", layout: this.#layout }));
+        this.#later(50, 200, () =>
+          this.step({ type: "prepared", layout: this.#layout, engine: "model" }),
+        );
         break;
       case "connect":
         for (const { index } of effect.servers) this.#cluster.connect(this, index);

@@ -51,6 +51,8 @@ export interface Member {
   /** The run it has prepared for, "" if none. */
   readyFor: string;
   activity: string;
+  /** What it computes with, for the run it is ready for. */
+  engine: string;
   server: ServerStatistics | null;
   worker: WorkerStatistics | null;
 }
@@ -118,6 +120,7 @@ export class Roster {
       toldOf: "",
       readyFor: "",
       activity: "registered",
+      engine: "",
       server: null,
       worker: null,
     };
@@ -188,7 +191,8 @@ export class Roster {
   snapshot(nowMs: number, inView: (member: Member) => boolean): MemberSnapshot[] {
     return this.everybody().map((member) => {
       const { state, reason } = member.detector.verdict(nowMs);
-      const { role, rank, incarnation, pid, host, address, activity, server, worker } = member;
+      const { role, rank, incarnation, pid, host, address } = member;
+      const { activity, engine, server, worker } = member;
       return {
         role,
         rank,
@@ -199,6 +203,7 @@ export class Roster {
         state,
         reason,
         activity,
+        engine,
         inView: inView(member),
         server,
         worker,

@@ -38,7 +38,7 @@ import {
 export type WorkerEvent =
   | { readonly type: "message"; readonly message: CoordinatorMessage }
   /** The model is built and the data found. */
-  | { readonly type: "prepared"; readonly layout: Layout }
+  | { readonly type: "prepared"; readonly layout: Layout; readonly engine: string }
   | { readonly type: "chunkReady"; readonly step: number; readonly chunk: number }
   | { readonly type: "computed"; readonly step: number; readonly outcome: StepOutcome }
   /** The examples of a step are not what the run spec says; nothing was computed. */
@@ -105,7 +105,7 @@ export class Worker {
         this.#onMessage(event.message, nowMs);
         break;
       case "prepared":
-        this.#onPrepared(event.layout);
+        this.#onPrepared(event.layout, event.engine);
         break;
       case "chunkReady":
         this.#onChunkReady(event.step, event.chunk);
@@ -210,13 +210,13 @@ export class Worker {
     this.#effects.push({ type: "prepare", spec });
   }
 
-  #onPrepared(layout: Layout): void {
+  #onPrepared(layout: Layout, engine: string): void {
     if (this.#state.name !== "preparing" || this.#spec === null) return;
     this.#layout = layout;
     this.#versions = layout.chunks.map(() => 0);
     this.#state = { name: "awaiting" };
     const tensors = layout.tensors.map(({ name, shape, group }) => ({ name, shape, group }));
-    this.#tell({ type: "ready", run: this.#spec.run, tensors });
+    this.#tell({ type: "ready", run: this.#spec.run, tensors, engine });
   }
 
   #onView(view: View): void {

@@ -19,6 +19,8 @@ export interface PreparedJob {
   readonly parameters: Float32Array;
   /** The flat vector of f32 values that pushes are read from. */
   readonly gradients: Float32Array;
+  /** What computes: engine, version, instruction set, threads. */
+  readonly engine: string;
 }
 
 /** What the computing side says. */

@@ -128,7 +128,7 @@ export class ServerHost {
       this.#updateMs = 0;
       this.#bytesIn = 0;
       this.#bytesOut = 0;
-      this.#session?.send({ type: "ready", run: spec.run, tensors: [] });
+      this.#session?.send({ type: "ready", run: spec.run, tensors: [], engine: "" });
     } catch (thrown) {
       const { code, message } = toPacelineError(thrown);
       this.#session?.send({ type: "failed", code, reason: message });

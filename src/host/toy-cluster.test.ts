@@ -27,7 +27,7 @@ class ToyCompute implements ComputePort {
     this.#listener = listener;
     const parameters = new Float32Array(layout.values);
     const gradients = new Float32Array(layout.values);
-    this.#job = { layout, parameters, gradients };
+    this.#job = { layout, parameters, gradients, engine: "toy" };
     return this.#job;
   }
 

@@ -142,7 +142,7 @@ export class WorkerHost {
       const job = await this.#parts.compute.prepare(spec, this.#parts.rank, listener);
       if (this.#spec?.run !== spec.run || this.#closed) return;
       this.#job = job;
-      this.#step({ type: "prepared", layout: job.layout });
+      this.#step({ type: "prepared", layout: job.layout, engine: job.engine });
     } catch (thrown) {
       this.#fail(thrown);
     }

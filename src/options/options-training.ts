@@ -1,7 +1,7 @@
 /** The rows of the groups "training" and "input". */
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { feeds } from "../contract/run-spec.js";
+import { dtypes, feeds } from "../contract/run-spec.js";
 import { datasetNames } from "../data/dataset.js";
 import { modelList } from "../nn/models.js";
 import type { InputOptions, TrainingOptions } from "../runtime/options.js";
@@ -223,11 +223,19 @@ export const trainingRows: OptionRows<TrainingOptions> = {
   },
   engine: {
     name: "engine",
-    type: choice(["auto", "reference"]),
+    type: choice(["auto", "onednn", "reference"]),
     default: "auto",
     sentence: "what computes forward and backward; auto takes the fastest there is",
     group,
     commands: [...commands, "eval", "predict"],
+  },
+  dtype: {
+    name: "dtype",
+    type: choice(dtypes),
+    default: "f32",
+    sentence: "numbers of forward and backward; bf16! refuses a processor without bf16",
+    group,
+    commands,
   },
   evalEvery: {
     name: "eval-every",

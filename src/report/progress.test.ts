@@ -174,6 +174,7 @@ function worker(rank: number, changes: Partial<MemberSnapshot> = {}): MemberSnap
     state: "alive",
     reason: "last heard 0.1 s ago",
     activity: `computing step ${rank}`,
+    engine: "",
     inView: true,
     server: null,
     worker: null,

@@ -148,6 +148,7 @@ export function member(
     state: "alive",
     reason: "last heard 0.1 s ago, lease 3.0 s",
     activity: `computing step ${rank}`,
+    engine: "",
     inView: true,
     server: role === "server" ? noServerCounts : null,
     worker: role === "worker" ? steps(0) : null,

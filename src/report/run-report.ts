@@ -22,7 +22,7 @@ import {
 } from "../store/console-tables.js";
 import { type ExperimentFile, metricsLine, modeWord } from "../store/experiment-file.js";
 import type { ClusterMember, RunDirectory } from "../store/run-directory.js";
-import { runExperiment } from "../store/run-result.js";
+import { enginesOf, runExperiment } from "../store/run-result.js";
 import { RunTally, type StepRow } from "../store/run-tally.js";
 import { type Machine, sourceCommit } from "./machine.js";
 import { LiveRegion, printable, progressLines, terminalSize } from "./progress.js";
@@ -70,6 +70,8 @@ export class RunReport {
   #rowDue = false;
   #lastTraining: CoordinatorSnapshot | null = null;
   #remarkedOnCores = false;
+  /** What the workers have computed with. */
+  readonly #engines = new Set<string>();
   /** Workers on this machine when the run began. */
   #workersHere = 0;
   #hasCheckpoint = false;
@@ -102,6 +104,7 @@ export class RunReport {
     this.#keepCluster(snapshot);
     this.#tally.observe(snapshot, clock.nowMs());
     this.#remarkOnCores(snapshot);
+    this.#takeEngines(snapshot);
     if (snapshot.phase === "training") {
       this.#lastTraining = snapshot;
       for (const { role, rank } of snapshot.members) if (role === "worker") this.#present.add(rank);
@@ -135,6 +138,7 @@ export class RunReport {
       commit: sourceCommit(),
       inOneProcess: this.#setup.inOneProcess,
       crowded: this.#workersHere > machine.cores,
+      engines: [...this.#engines],
       machine,
       nodeVersion: machine.node,
       startedAt: this.#startedAt,
@@ -311,6 +315,16 @@ export class RunReport {
     if (here <= cores) return;
     const shared = `${here} workers share ${cores} core${cores === 1 ? "" : "s"} here`;
     this.#log(`${shared}: expect no speed-up over ${cores} worker${cores === 1 ? "" : "s"}`);
+  }
+
+  /** Bits depend on what computes: workers that compute unlike each other are told of once. */
+  #takeEngines(snapshot: CoordinatorSnapshot): void {
+    if (snapshot.phase !== "training") return;
+    const before = this.#engines.size;
+    for (const engine of enginesOf(snapshot)) this.#engines.add(engine);
+    if (before > 1 || this.#engines.size < 2) return;
+    const told = [...this.#engines].join(" and ");
+    this.#alarm(`workers compute with ${told}: another run may end in other bits`);
   }
 
   #writeRowIfDue(snapshot: CoordinatorSnapshot): void {

@@ -2,6 +2,7 @@
  * `paceline baseline`: the model, data and update rule of `paceline train` in one process without
  * servers. With `--as-workers N` it ends in the weights of a BSP run with N workers, bit for bit.
  */
+
 import { hostname } from "node:os";
 import { assertBaselineStart, type BaselineCheckpoint } from "../compute/baseline-start.js";
 import {
@@ -9,11 +10,11 @@ import {
   type BaselineResult,
   runBaseline,
 } from "../compute/baseline-training.js";
+import { engineOf } from "../compute/run-engine.js";
 import type { CoordinatorSnapshot, RunResult } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { loadDataset } from "../data/dataset.js";
 import type { Dataset } from "../data/split.js";
-import { createEngine } from "../engine/engines.js";
 import { processClock } from "../process/process-clock.js";
 import { onSignals } from "../process/signals.js";
 import { describeMachine } from "../report/machine.js";
@@ -60,7 +61,7 @@ async function train(
   io: CommandIo,
   log: (line: string) => void,
 ): Promise<number> {
-  const { engine, reason } = createEngine(spec.engine);
+  const { engine, reason } = engineOf(spec);
   log(reason);
   const report = reportOn(spec, directory, options, io);
   let signal: NodeJS.Signals | null = null;
@@ -74,14 +75,17 @@ async function train(
     const nowMs = processClock.nowMs();
     if (nowMs - lastBreathMs < breathIntervalMs) return false;
     lastBreathMs = nowMs;
-    report.onSnapshot(snapshotOf(spec, progress));
+    report.onSnapshot(snapshotOf(spec, reason, progress));
     await new Promise((resolve) => setImmediate(resolve));
     return signal !== null;
   };
   try {
     const { nowMs } = processClock;
     const write = async (checkpoint: BaselineCheckpoint) => {
-      const path = await keep(checkpoint, { spec, layout }, directory.path, io.version);
+      const path = await keep(checkpoint, { spec, layout }, directory.path, {
+        paceline: io.version,
+        engines: [reason],
+      });
       await pruneCheckpoints(directory.path, options.keep);
       const step = checkpoint.globalSteps;
       report.onEvent({ kind: "checkpoint", step, text: `checkpoint of step ${step} in ${path}` });
@@ -90,7 +94,7 @@ async function train(
     const hooks = { onEvent, afterStep: breathe, onCheckpoint: write };
     const start = { state, resume };
     const result = await runBaseline(spec, { dataset, engine, start, nowMs }, hooks);
-    report.onSnapshot(snapshotOf(spec, result));
+    report.onSnapshot(snapshotOf(spec, reason, result));
     if (result.failure === null) await write(result);
     return await report.finish(resultOf(result), signal);
   } finally {
@@ -123,7 +127,7 @@ async function keep(
   checkpoint: BaselineCheckpoint,
   { spec, layout }: Pick<PreparedRun["job"], "spec" | "layout">,
   path: string,
-  version: string,
+  made: { readonly paceline: string; readonly engines: string[] },
 ): Promise<string> {
   const { globalSteps: globalStep, examples, marks: chunks, snapshot } = checkpoint;
   const facts = {
@@ -133,14 +137,18 @@ async function keep(
     examples,
     chunks,
     cursor: JSON.parse(JSON.stringify(snapshot)) as JsonValue,
-    machine: { paceline: version, ...describeMachine() },
+    machine: { ...made, ...describeMachine() },
   };
   const { weights, state } = checkpoint;
   return writeCheckpoint(path, { facts, layout, weights, state });
 }
 
 /** The picture that a coordinator would give, with this process as every worker. */
-function snapshotOf(spec: RunSpec, progress: BaselineProgress): CoordinatorSnapshot {
+function snapshotOf(
+  spec: RunSpec,
+  engine: string,
+  progress: BaselineProgress,
+): CoordinatorSnapshot {
   const { epoch, globalSteps, examples, evaluations, workers } = progress;
   return {
     run: spec.run,
@@ -163,6 +171,7 @@ function snapshotOf(spec: RunSpec, progress: BaselineProgress): CoordinatorSnaps
       state: "alive",
       reason: "a part of this process",
       activity: "",
+      engine,
       inView: true,
       server: null,
       worker,

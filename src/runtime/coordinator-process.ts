@@ -20,6 +20,7 @@ import { RunReport } from "../report/run-report.js";
 import { writeCheckpoint } from "../store/checkpoint.js";
 import { pruneCheckpoints } from "../store/checkpoint-folder.js";
 import type { JsonValue } from "../store/manifest.js";
+import { enginesOf } from "../store/run-result.js";
 import type { Listener, Transport } from "../transport/transport.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
 import { type PreparedRun, prepareRun } from "./run-preparation.js";
@@ -220,7 +221,11 @@ export class CoordinatorProcess {
         examples: Math.min(...state.marks.map((marks) => marks.examples)),
         chunks: state.marks,
         cursor: JSON.parse(JSON.stringify(request.snapshot)) as JsonValue,
-        machine: { paceline: this.#parts.io.version, ...describeMachine() },
+        machine: {
+          paceline: this.#parts.io.version,
+          ...describeMachine(),
+          engines: enginesOf(this.#host.snapshot()),
+        },
       },
       layout: job.layout,
       weights: state.weights,

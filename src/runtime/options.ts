@@ -6,7 +6,9 @@
 import type {
   AugmentSpec,
   Cadence,
+  Dtype,
   Feed,
+  RunSpec,
   StalenessRule,
   UpdateRuleSpec,
 } from "../contract/run-spec.js";
@@ -87,7 +89,8 @@ export interface TrainingOptions {
   readonly weightDecayPlain: number | null;
   readonly bufferMomentum: number;
   readonly seed: number;
-  readonly engine: "auto" | "reference";
+  readonly engine: RunSpec["engine"];
+  readonly dtype: Dtype;
   readonly evalEvery: Cadence | null;
   /** Of `paceline baseline`: micro-batches folded as that many workers' gradients would be. */
   readonly asWorkers: number;

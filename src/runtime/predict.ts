@@ -2,10 +2,10 @@
  * `paceline predict`: what a checkpoint's model sees in pictures. A picture becomes input values as
  * the run's examples did, without the random changes of training.
  */
+import { engineOf } from "../compute/run-engine.js";
 import { classProbabilities } from "../compute/stored-model.js";
 import { classNamesOf } from "../data/dataset.js";
 import { asShape, readPicture } from "../data/picture.js";
-import { createEngine } from "../engine/engines.js";
 import { printable } from "../report/progress.js";
 import { checkpointOf } from "./evaluate.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
@@ -47,7 +47,7 @@ export async function predict(
   for (const path of paths) {
     pictures.push(asShape(await readPicture(path), spec.input.shape, path).pixels);
   }
-  const { engine, reason } = createEngine(choice ?? spec.engine);
+  const { engine, reason } = engineOf({ ...spec, engine: choice ?? spec.engine });
   if (!options.quiet) {
     const at = `step ${manifest.globalStep} of run ${printable(spec.name)}`;
     io.stderr.write(`${spec.model} for ${printable(spec.data)}, ${at}\n${reason}\n`);

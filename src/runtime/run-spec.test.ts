@@ -50,6 +50,7 @@ const options: ResolvedOptions = {
   bufferMomentum: 0.1,
   seed: 1,
   engine: "auto",
+  dtype: "f32",
   evalEvery: { unit: "epoch", count: 1 },
   asWorkers: 1,
   dataDir: null,

@@ -70,6 +70,7 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
     evaluateEvery: options.evalEvery,
     checkpointEvery: options.checkpointEvery,
     engine: options.engine,
+    dtype: options.dtype,
     threads: Math.max(1, Math.floor(facts.cores / workers.max)),
   };
 }

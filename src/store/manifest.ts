@@ -7,12 +7,12 @@ import { z } from "zod";
 import { assert } from "../assert.js";
 import { type Layout, parameterGroups } from "../contract/layout.js";
 import type { ChunkMarks } from "../contract/messages.js";
-import { feeds, type RunSpec } from "../contract/run-spec.js";
+import { dtypes, feeds, type RunSpec } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import { corrupt, quoted } from "./safetensors-header.js";
 
 /** Raised when a manifest changes meaning. */
-export const checkpointFormat = 2;
+export const checkpointFormat = 3;
 /** The largest manifest that is read. */
 export const manifestBytesMax = 256 * 1024 * 1024;
 
@@ -90,6 +90,7 @@ const runSpec = z.looseObject({
   checkpointEvery: cadence,
   engine: z.enum(["auto", "onednn", "reference"]),
   threads: positive,
+  dtype: z.enum(dtypes),
 });
 
 const placedTensor = z.object({

@@ -4,7 +4,12 @@
  * 1 in everything that is written.
  */
 import type { ServerStatistics, WorkerStatistics } from "../contract/messages.js";
-import type { EvaluationRecord, RunOutcome, RunResult } from "../contract/run-events.js";
+import type {
+  CoordinatorSnapshot,
+  EvaluationRecord,
+  RunOutcome,
+  RunResult,
+} from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import {
   type ExperimentFile,
@@ -30,6 +35,8 @@ export interface RunFacts {
   readonly inOneProcess: boolean;
   /** More workers than cores ran on one machine. */
   readonly crowded: boolean;
+  /** Everything that workers computed with. */
+  readonly engines: readonly string[];
   /** What the coordinator's process ran on. */
   readonly machine: object;
   readonly nodeVersion: string;
@@ -97,6 +104,8 @@ export interface PacelineResult {
   readonly inOneProcess: boolean;
   /** True where more workers than cores ran on the coordinator's machine. */
   readonly crowded: boolean;
+  /** What the workers computed with: engine, version, instruction set, numbers, threads. */
+  readonly engines: readonly string[];
   /** True where times are those of a virtual clock. */
   readonly simulated: boolean;
   /** Of all servers together. */
@@ -105,6 +114,11 @@ export interface PacelineResult {
   readonly machine: object;
   readonly node: string;
   readonly spec: RunSpec;
+}
+
+/** What the workers of a picture compute with, each engine once. */
+export function enginesOf({ members }: Pick<CoordinatorSnapshot, "members">): string[] {
+  return [...new Set(members.map(({ engine }) => engine).filter((engine) => engine !== ""))];
 }
 
 /** Builds the file. A run that never came to training has no server's and no workers' metrics. */
@@ -234,6 +248,7 @@ function pacelineResult(facts: RunFacts): PacelineResult {
     stepTimes: stepTimes([...facts.workerCounts.values()]),
     inOneProcess: facts.inOneProcess,
     crowded: facts.crowded,
+    engines: facts.engines,
     simulated: false,
     bytesIn: sum(servers, ({ bytesIn }) => bytesIn),
     bytesOut: sum(servers, ({ bytesOut }) => bytesOut),

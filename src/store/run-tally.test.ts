@@ -38,6 +38,7 @@ function picture(members: readonly Told[], changes: Partial<CoordinatorSnapshot>
       state: "alive",
       reason: "",
       activity: "",
+      engine: "",
       inView: true,
       server: null,
       worker: null,

@@ -8,6 +8,7 @@ import { create } from "@bufbuild/protobuf";
 import {
   type AugmentSpec,
   type Cadence,
+  dtypes,
   feeds,
   type InputSpec,
   type Protocol,
@@ -159,6 +160,7 @@ export const runSpecCodec = record<RunSpec, wire.RunSpec>(
     checkpointEvery: optional(cadence),
     engine: word("auto", "onednn", "reference"),
     threads: small(),
+    dtype: word(...dtypes),
   },
   (spec) => {
     const { workersMin, workersMax } = spec;

@@ -14,7 +14,7 @@ import type {
   ServerStatistics,
   WorkerStatistics,
 } from "../contract/messages.js";
-import { type Cadence, feeds, type Protocol, type RunSpec } from "../contract/run-spec.js";
+import { type Cadence, dtypes, feeds, type Protocol, type RunSpec } from "../contract/run-spec.js";
 import type { View } from "../contract/view.js";
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
@@ -104,6 +104,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     type: fc.constant("ready"),
     run: words,
     tensors: fc.array(tensor, { maxLength: 4 }),
+    engine: words,
   }),
   viewAck: shape<Said<"viewAck">>({
     type: fc.constant("viewAck"),
@@ -214,6 +215,7 @@ const spec = shape<RunSpec>({
   checkpointEvery: cadence,
   engine: fc.constantFrom("auto", "onednn", "reference"),
   threads: small,
+  dtype: fc.constantFrom(...dtypes),
 });
 const view: fc.Arbitrary<View> = fc
   .record({

@@ -162,6 +162,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
   ready: record<Body<"ready">, wire.Ready>(schemas.ReadySchema, {
     run: text(runBytesMax),
     tensors: list(tensor, tensorsMax),
+    engine: sentence,
   }),
   viewAck: record<Body<"viewAck">, wire.ViewAck>(schemas.ViewAckSchema, {
     view: count,
