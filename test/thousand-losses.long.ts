@@ -59,7 +59,7 @@ async function joinAndGo(address: string, number: number): Promise<void> {
   const onMessage = (message: CoordinatorMessage) => {
     if (message.type === "job") {
       const { tensors } = layoutOf(message.spec);
-      session.send({ type: "ready", run: message.spec.run, tensors });
+      session.send({ type: "ready", run: message.spec.run, tensors, engine: "" });
     }
     if (message.type !== "view") return;
     inView ||= message.view.workers.some((worker) => worker.incarnation === incarnation);
