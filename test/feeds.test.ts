@@ -60,7 +60,8 @@ for (const feed of ["leased", "central"]) {
 
   test(`${feed}: the batch of a stuck worker that is killed is dealt again`, async (context) => {
     const place = await makePlace(context, { train: 1026 });
-    const words = ["-w", "3", "-e", "1", "--max-restarts", "0", "--lease", "1h", "--name", "run"];
+    // Long enough for a worker to be stopped in it, however busy the machine is.
+    const words = ["-w", "3", "-e", "6", "--max-restarts", "0", "--lease", "1h", "--name", "run"];
     const command = place.start([...dealt(feed), ...words]);
     await place.step("run", 5);
     const { pid } = await place.member("run", "worker", 1);
@@ -74,7 +75,7 @@ for (const feed of ["leased", "central"]) {
     // Stuck in the middle of its pushes it would leave a torn step, and a batch that is used.
     assert.equal(again.length + paceline.tornSteps, 1, command.told());
     for (const text of again)
-      assert.match(text, /^examples \d+ to \d+ of epoch 1, left by worker-1/);
+      assert.match(text, /^examples \d+ to \d+ of epoch \d, left by worker-1/);
     assert.deepEqual(await place.leftovers(), []);
   });
 }
