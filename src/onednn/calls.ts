@@ -68,12 +68,13 @@ const nowhere = 0n;
 /** Bits of an instruction set that it has if another one contains it. */
 const avx512Bits = 0x27;
 const bf16Bits = 0xe7;
+const amxBits = 0x3e7;
 
 /** Both versions' names; the wider ones first. */
 const instructionSets: readonly (readonly [bits: number, name: string])[] = [
   [0xfef, "avx10_1_512_amx"],
   [0x1ef, "avx10_1_512"],
-  [0x3e7, "avx512_core_amx"],
+  [amxBits, "avx512_core_amx"],
   [bf16Bits, "avx512_core_bf16"],
   [0x67, "avx512_core_vnni"],
   [avx512Bits, "avx512_core"],
@@ -108,6 +109,7 @@ export abstract class Calls {
   readonly instructionSet: string;
   readonly hasAvx512: boolean;
   readonly hasBf16: boolean;
+  readonly hasAmx: boolean;
   protected readonly foreign: Foreign;
   protected readonly engine: bigint;
   /** Scratch memory is the caller's. */
@@ -132,6 +134,7 @@ export abstract class Calls {
     this.instructionSet = instructionSets.find(([wanted]) => has(wanted))?.[1] ?? "generic";
     this.hasAvx512 = has(avx512Bits);
     this.hasBf16 = has(bf16Bits);
+    this.hasAmx = has(amxBits);
     this.engine = this.made("dnnl_engine_create", cpuEngine, 0);
     this.#stream = this.made("dnnl_stream_create", this.engine, inOrderStream);
     this.attributes = this.made("dnnl_primitive_attr_create");

@@ -167,6 +167,15 @@ class Compiler {
   }
 
   compile(): Compiled {
+    try {
+      return this.#written();
+    } catch (thrown) {
+      this.#builder.discard();
+      throw thrown;
+    }
+  }
+
+  #written(): Compiled {
     const { graph, training } = this.#options;
     const builder = this.#builder;
     const frame = this.#frame;

@@ -4,16 +4,23 @@
  * backward pass that happens before the tensors are reported, since the caller may then overwrite
  * them. The gradient of the weights goes from blocks straight into the caller's vector.
  *
- * In bf16 source, weights and results are bf16, the gradients of weights and bias f32.
+ * In bf16 source, weights and results are bf16, the gradients of weights and bias f32; some shapes
+ * are faster in f32 even then (algorithms.ts), and give f32 results.
  *
  * Values that are not finite could vanish in a ReLU behind (max(NaN, 0) is 0 there); where no batch
  * normalisation would show them, the tensors are looked through.
  */
 import type { LayerOf } from "../nn/layers.js";
 import { slide } from "../nn/window.js";
-import { algorithmFor, type ConvolutionPlace, type Direction, flopsOf } from "./algorithms.js";
+import {
+  algorithmFor,
+  type ConvolutionPlace,
+  computeTypeFor,
+  type Direction,
+  flopsOf,
+} from "./algorithms.js";
 import type { Gradient, Passes, Site, Value } from "./compile.js";
-import { Argument, type ConvolutionShape, type Description, Query } from "./dnnl.js";
+import { Argument, type ConvolutionShape, type DataType, type Description, Query } from "./dnnl.js";
 import type { Cell, ProgramBuilder } from "./program.js";
 
 /** Operations of a convolution. */
@@ -32,6 +39,8 @@ class Convolution {
   };
   readonly #bias: Float32Array | undefined;
   readonly #source: Value;
+  /** What source, weights and result are computed in. */
+  readonly #type: DataType;
 
   constructor(site: Site<LayerOf<"conv2d">>) {
     const { layer, n, type } = site;
@@ -40,7 +49,9 @@ class Convolution {
     const grouped = [outputs / groups, channels / groups, ...sliding.kernel];
     this.#site = site;
     this.#builder = site.builder;
-    this.#place = { ...sliding, n, channels, outputs, groups, type };
+    const wished = { ...sliding, n, channels, outputs, groups, type };
+    this.#type = computeTypeFor(wished, site.builder.dnnl);
+    this.#place = { ...wished, type: this.#type };
     this.#extents = {
       source: [n, channels, ...sliding.input],
       weights: groups === 1 ? grouped : [groups, ...grouped],
@@ -51,7 +62,8 @@ class Convolution {
   }
 
   passes(): Passes {
-    const { training, type } = this.#site;
+    const { training } = this.#site;
+    const type = this.#type;
     const builder = this.#builder;
     const forward = this.#describe("forward", (shape) => builder.dnnl.convolution(training, shape));
     const source = this.#in("source", this.#source.cell, forward, Query.source);
@@ -134,7 +146,8 @@ class Convolution {
     describe: (shape: ConvolutionShape) => Description | null,
   ): Description {
     const builder = this.#builder;
-    const { type, note } = this.#site;
+    const { note } = this.#site;
+    const type = this.#type;
     const weightsType = direction === "backward-weights" ? "f32" : type;
     const { source, weights, result } = this.#extents;
     const shape = {

@@ -115,6 +115,8 @@ export interface Dnnl {
   readonly instructionSet: string;
   readonly hasAvx512: boolean;
   readonly hasBf16: boolean;
+  /** Whether there are matrix tiles, which multiply bf16 many times faster than f32. */
+  readonly hasAmx: boolean;
 
   /** Row-major. */
   plain(extents: Extents, type: DataType): Layout;

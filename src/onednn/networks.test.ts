@@ -27,6 +27,10 @@ const networks: readonly (readonly [ModelGraph, n: number])[] = [
   [buildResnet("bottlenecks", bottlenecks, [3, 16, 16], 10), 4],
 ];
 
+function largestOf(values: Float32Array): number {
+  return values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+}
+
 describe("a whole step of a network agrees with the reference engine's", { skip }, () => {
   for (const [graph, n] of networks) {
     const { name, inputShape } = graph;
@@ -54,14 +58,14 @@ describe("a whole step of a network agrees with the reference engine's", { skip 
         assert.ok(distance <= 1e-4 * wanted[part].lossSum, `loss of ${part}: ${distance}`);
         assert.equal(found[part].examples, n);
       }
-      for (const { name: tensor, group } of graph.tensors) {
-        const of = ({ model }: Ran) => model.tensor(model.gradients, tensor);
+      for (const { name: tensor } of graph.tensors) {
+        const of = ({ model }: Ran, name = tensor) => model.tensor(model.gradients, name);
         const expected = of(wanted);
-        const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-        // A convolution's bias below a normalisation has gradient zero, but for rounding.
-        const scale = group === "plain" ? Math.max(largest, 1e-4) : largest;
+        // A bias below a normalisation has gradient zero, the rest of sums of its weight's size.
+        const weight = of(wanted, tensor.replace(/\.bias$/, ".weight"));
+        const scale = Math.max(largestOf(expected), largestOf(weight));
         const difference = of(found).map((value, at) => value - (expected[at] as number));
-        const most = difference.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        const most = largestOf(difference);
         assert.ok(most <= 1e-3 * scale, `${tensor}: ${most} of ${scale}`);
       }
     });

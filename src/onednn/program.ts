@@ -197,6 +197,13 @@ export class ProgramBuilder {
     });
   }
 
+  /** Gives up what was made, where the list can't be completed. */
+  discard(): void {
+    for (const description of this.#descriptions) this.dnnl.destroyDescription(description);
+    const holdings = { cells: this.#cells, primitives: this.#primitives, layouts: this.#layouts };
+    new Program(this.dnnl, [], 0, holdings).close();
+  }
+
   #append(operation: Operation, touched: readonly Cell[]): void {
     const at = this.#operations.length;
     this.#operations.push(operation);
