@@ -2,14 +2,10 @@
  * Which engine computes. The choice is the user's (`--engine`); `auto` takes the fastest there is
  * and says which one that was.
  *
- * oneDNN pays where there are convolutions. Models without any are small enough for the reference
- * engine, which needs no copies and no calls into a library.
- *
  * Invariant: a wish that can't be met is an error, never another engine in silence.
  */
 import { PacelineError } from "../errors.js";
 import type { Engine } from "../nn/engine.js";
-import type { ModelGraph } from "../nn/model.js";
 import { createOneDnnEngine, type OneDnnOptions } from "../onednn/engine.js";
 import { referenceEngine } from "./reference.js";
 
@@ -21,8 +17,6 @@ export type EngineChoice = (typeof engineChoices)[number];
 
 /** What an engine is to be chosen for. */
 export interface EngineWish extends Partial<OneDnnOptions> {
-  /** The model to compute; without it `auto` takes it to have convolutions. */
-  readonly graph?: ModelGraph;
   /** Whether `auto` may take oneDNN. */
   readonly autoOneDnn?: boolean;
 }
@@ -67,11 +61,8 @@ export function createEngine(choice: string, wish: EngineWish = {}): ChosenEngin
 }
 
 function automatic(wish: EngineWish): ChosenEngine {
-  const { graph, autoOneDnn = autoOneDnnDefault } = wish;
+  const { autoOneDnn = autoOneDnnDefault } = wish;
   if (!autoOneDnn) return reference("slower than oneDNN, which --engine onednn takes");
-  if (graph?.nodes.every(({ layer }) => layer.kind !== "conv2d")) {
-    return reference(`model ${graph.name} has no convolutions for oneDNN to speed up`);
-  }
   const chosen = createOneDnnEngine(optionsOf(wish));
   if (chosen.engine === null) return reference(`slower than oneDNN; ${chosen.reason}`);
   return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
