@@ -4,6 +4,10 @@
  *
  *   node bench/engine-step.mjs [--model resnet18] [--batch 64] [--dtypes f32,bf16] [--threads 1,2]
  *     [--rounds 7] [--no-peer] [--channels-last] [--table] [--json] [--dist dist]
+ *   node bench/engine-step.mjs --algorithms [--batch 64] [--threads 2] [--dist dist]
+ *
+ * The second form prints what src/onednn/algorithms.ts was drawn from: GFLOP/s of 3x3 convolutions by
+ * direction and algorithm.
  */
 import { spawn } from "node:child_process";
 import { join, resolve } from "node:path";
@@ -22,6 +26,7 @@ const { values: flags } = parseArgs({
     "no-peer": { type: "boolean", default: false },
     "channels-last": { type: "boolean", default: false },
     table: { type: "boolean", default: false },
+    algorithms: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
     dist: { type: "string", default: "dist" },
   },
@@ -128,6 +133,43 @@ function printTable(table) {
   for (const [kind, { ms, flops }] of kinds) if (ms > total / 500) line(ms, flops, kind);
 }
 
+/** Channels in and out, and rows, of the shapes that are tried. */
+const shapes = [
+  [16, 16, 32],
+  [32, 32, 16],
+  [64, 64, 8],
+  [64, 64, 32],
+  [128, 128, 16],
+  [256, 256, 8],
+  [512, 512, 4],
+];
+
+async function printAlgorithms(threads) {
+  const { openDnnl } = await load("onednn/library.js");
+  const { measureConvolution, flopsOf } = await load("onednn/algorithms.js");
+  const { dnnl } = openDnnl();
+  dnnl.setThreads(threads);
+  for (const [channels, outputs, extent] of shapes) {
+    const size = [extent, extent];
+    const place = { n: batch, channels, outputs, groups: 1, input: size, output: size };
+    const window = { kernel: [3, 3], stride: [1, 1], padding: [1, 1] };
+    console.log(`${channels} to ${outputs} channels, ${extent} x ${extent}, batch ${batch}`);
+    for (const type of ["f32", "bf16"]) {
+      const whole = { ...place, ...window, type };
+      for (const row of measureConvolution(dnnl, whole, 10)) {
+        if (row.seconds === null) continue;
+        const speed = (flopsOf(whole) / row.seconds / 1e9).toFixed(0).padStart(6);
+        console.log(`  ${speed} GFLOP/s ${row.direction} ${type} ${row.algorithm}`);
+      }
+    }
+  }
+}
+
+if (flags.algorithms) {
+  await printAlgorithms(Number(flags.threads.split(",").at(-1)));
+  process.exit();
+}
+
 const found = [];
 for (const dtype of flags.dtypes.split(",")) {
   for (const threads of flags.threads.split(",").map(Number)) {
@@ -145,7 +187,7 @@ for (const dtype of flags.dtypes.split(",")) {
     console.log(`  ours ${one.rounds.map((speed) => speed.toFixed(0)).join(" ")}`);
     console.log(`  PyTorch ${one.peerRounds.map((speed) => speed.toFixed(0)).join(" ")}`);
     console.log(`  ${one.reason}; ${(one.arenaBytes / 1e6).toFixed(0)} MB of values`);
-    printTable(one.table);
+    if (flags.table) printTable(one.table);
   }
 }
 if (flags.json) console.log(JSON.stringify(found));

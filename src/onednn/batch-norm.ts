@@ -80,7 +80,8 @@ function backward(
     [Argument.mean, channels.mean],
     [Argument.variance, channels.variance],
     [Argument.scale, channels.scale],
-    [Argument.shift, channels.shift],
+    // Version 2 asks for what it has no use for; version 3 refuses it.
+    [Argument.shift, builder.dnnl.abi === 2 ? channels.shift : null],
     [Argument.workspace, workspace],
     [Argument.resultGradient, gradient.cell],
     [Argument.sourceGradient, target],

@@ -19,16 +19,19 @@ export type OpenedDnnl =
   | { readonly dnnl: Dnnl; readonly name: string }
   | { readonly dnnl: null; readonly reason: string };
 
+/** Debian names a library of version 3 by its minor version too. */
+const minors = Array.from({ length: 20 }, (_, index) => 19 - index);
+
 /** Names under which the library is looked for, the preferred version first. */
 export const libraryNames: readonly string[] =
   process.platform === "darwin"
     ? ["libdnnl.3.dylib", "/opt/homebrew/lib/libdnnl.3.dylib", "/usr/local/lib/libdnnl.3.dylib"]
     : process.platform === "win32"
       ? ["dnnl.dll"]
-      : ["libdnnl.so.2", "libdnnl.so.3"];
+      : ["libdnnl.so.2", "libdnnl.so.3", ...minors.map((minor) => `libdnnl.so.3.${minor}`)];
 
 const remedy =
-  "install oneDNN (Debian and Ubuntu: apt-get install libdnnl2 or libdnnl3; " +
+  "install oneDNN (Debian 12 and Ubuntu: apt-get install libdnnl2; Debian 13: libdnnl3.6; " +
   "macOS: brew install onednn)";
 
 /**
@@ -67,7 +70,9 @@ export function searchDnnl(names: readonly string[]): OpenedDnnl {
     try {
       library = foreign.open(name);
     } catch (error) {
-      reasons.push(`${name}: ${firstLine(error)}`);
+      // Of names that are not there only the first is worth a word.
+      const isMissing = /no such file|not found/i.test(firstLine(error));
+      if (!isMissing || reasons.length === 0) reasons.push(`${name}: ${firstLine(error)}`);
       continue;
     }
     try {
