@@ -36,6 +36,7 @@ const { createOneDnnEngine } = await load("onednn/engine.js");
 const { bindStandalone } = await load("engine/standalone.js");
 const { buildModel } = await load("nn/models.js");
 const { resnetPlans } = await load("nn/resnets.js");
+const { median } = await load("report/benchmark.js");
 const { Random } = await load("random.js");
 
 const batch = Number(flags.batch);
@@ -74,10 +75,6 @@ async function peer(dtype, threads) {
     return (await answer()).seconds;
   };
   return { version, steps, close: () => child.stdin.end() };
-}
-
-function median(values) {
-  return values.toSorted((left, right) => left - right)[Math.floor(values.length / 2)];
 }
 
 /** Both sides in turn; images per second of each round. */
