@@ -8,6 +8,8 @@ import { makePlace, type Place } from "./run-paceline.js";
 const work = [
   ...["--model", "cnn6", "--data", "mnist", "--batch-size", "8", "--epochs", "2"],
   ...["--optimizer", "momentum", "--lr", "0.02", "--weight-decay", "0.0005", "--seed", "5"],
+  // With oneDNN where it is installed.
+  ...["--engine", "auto"],
 ];
 
 interface Trained {
