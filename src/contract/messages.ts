@@ -192,6 +192,7 @@ export type MemberMessage =
   | {
       readonly type: "paused";
       readonly pause: number;
+      /** First position of its piece that it has not used; -1 where it had no piece. */
       readonly position: number;
       readonly step: number;
     }

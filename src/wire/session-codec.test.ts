@@ -138,7 +138,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
   paused: shape<Said<"paused">>({
     type: fc.constant("paused"),
     pause: whole,
-    position: whole,
+    position: step,
     step,
   }),
   diverged: shape<Said<"diverged">>({ type: fc.constant("diverged"), step, what: words }),

@@ -187,7 +187,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
   pausing: record<Body<"pausing">, wire.Pausing>(schemas.PausingSchema, { pause: count, step }),
   paused: record<Body<"paused">, wire.Paused>(schemas.PausedSchema, {
     pause: count,
-    position: count,
+    position: whole(-1),
     step,
   }),
   diverged: record<Body<"diverged">, wire.Diverged>(schemas.DivergedSchema, {
