@@ -13,6 +13,7 @@ import {
   pointer,
   sharedSignatures,
   stridesOf,
+  values,
 } from "./calls.js";
 import type {
   ConvolutionShape,
@@ -28,22 +29,14 @@ import type {
 } from "./dnnl.js";
 import type { Pointer, Signature } from "./foreign.js";
 
+const { types: dataTypes, anyTag, training, inference, backward } = values;
+const { algorithms, pools, reluFromResult, addition, givenStatistics } = values;
 /** sizeof(dnnl_memory_desc_t). */
 const layoutBytes = 696;
 /** The largest operation in use, dnnl_convolution_desc_t, has 5,976 bytes. */
 const operationBytes = 8192;
 
-const dataTypes: Readonly<Record<DataType, number>> = { bf16: 2, f32: 3 };
-const anyTag = 1;
-const training = 64;
-const inference = 96;
-const backward = 128;
-const algorithms = { direct: 1, winograd: 2 } as const;
-const pools = { max: 0x1ff, mean: 0x2ff } as const;
 const relu = 0x1f;
-const reluFromResult = 0x100;
-const addition = 0x1fff0;
-const givenStatistics = 0x1;
 const fusedRelu = 0x4;
 const scaleAndShift = 0x8 | 0x10;
 

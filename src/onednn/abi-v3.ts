@@ -13,6 +13,7 @@ import {
   pointer,
   sharedSignatures,
   stridesOf,
+  values,
 } from "./calls.js";
 import type {
   ConvolutionShape,
@@ -28,17 +29,9 @@ import type {
 } from "./dnnl.js";
 import type { Pointer, Signature } from "./foreign.js";
 
-const dataTypes: Readonly<Record<DataType, number>> = { bf16: 2, f32: 3 };
-const anyTag = 1;
-const training = 64;
-const inference = 96;
-const backward = 128;
-const algorithms = { direct: 1, winograd: 2 } as const;
-const pools = { max: 0x1ff, mean: 0x2ff } as const;
+const { types: dataTypes, anyTag, training, inference, backward } = values;
+const { algorithms, pools, reluFromResult, addition, givenStatistics } = values;
 const relu = 0x20;
-const reluFromResult = 0x100;
-const addition = 0x1fff0;
-const givenStatistics = 0x1;
 const fusedRelu = 0x8;
 const scaleAndShift = 0x2 | 0x4;
 

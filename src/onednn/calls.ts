@@ -11,8 +11,22 @@
  */
 import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";
-import type { Description, Layout, Memory, Primitive } from "./dnnl.js";
+import type { DataType, Description, Layout, Memory, Primitive } from "./dnnl.js";
 import type { Foreign, ForeignFunction, ForeignLibrary, Pointer, Signature } from "./foreign.js";
+
+/** Values of the interface's enumerations that versions 2 and 3 have in common. */
+export const values = {
+  types: { bf16: 2, f32: 3 } as Readonly<Record<DataType, number>>,
+  anyTag: 1,
+  training: 64,
+  inference: 96,
+  backward: 128,
+  algorithms: { direct: 1, winograd: 2 },
+  pools: { max: 0x1ff, mean: 0x2ff },
+  reluFromResult: 0x100,
+  addition: 0x1fff0,
+  givenStatistics: 0x1,
+} as const;
 
 /** Functions by symbol. */
 export type Functions = Readonly<Record<string, ForeignFunction>>;

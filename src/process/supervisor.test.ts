@@ -157,16 +157,6 @@ describe("a supervisor", () => {
     assert.equal(log("worker", 2).split("worker 2 fail").length - 1, 4);
   });
 
-  test("keeps the last lines of a log", async () => {
-    const { supervisor, exits } = begin("fail", { maxRestarts: 0 });
-    supervisor.start("worker", 0);
-    await until("the end", () => exits.length === 1);
-    const lines = [4, 5, 6, 7, 8].map((number) => `line ${number}`);
-    assert.deepEqual(supervisor.logTail("worker", 0), lines);
-    assert.deepEqual(supervisor.logTail("worker", 0, 1), ["line 8"]);
-    assert.deepEqual(supervisor.logTail("worker", 7), []);
-  });
-
   test("starts a worker again that somebody killed, under its rank", async () => {
     const { supervisor, exits, clock, log } = begin("stay");
     supervisor.start("worker", 3);

@@ -4,7 +4,7 @@
  * own, so that Ctrl-C reaches the parent alone, which has work to save before it ends them.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import type { MemberRole } from "../contract/messages.js";
 import { toPacelineError } from "../errors.js";
 import type { Clock, Timer } from "../host/clock.js";
@@ -62,8 +62,6 @@ interface Supervised {
 
 const firstBackoffMs = 250;
 const backoffMaxMs = 8000;
-const tailBytes = 16 * 1024;
-
 /** Starts members, watches them, ends them. */
 export class Supervisor {
   readonly #setup: SupervisorSetup;
@@ -124,11 +122,6 @@ export class Supervisor {
     this.#closing = true;
     this.#stopped ??= this.#stop();
     return this.#stopped;
-  }
-
-  /** The last lines of a member's log; none where there is no log. */
-  logTail(role: MemberRole, rank: number, lines = 5): string[] {
-    return tailOf(this.#setup.logPath(role, rank), lines);
   }
 
   async #stop(): Promise<void> {
@@ -214,23 +207,5 @@ function openLog(path: string): number {
     return openSync(path, "a");
   } catch (thrown) {
     throw fileError(thrown, "write", path);
-  }
-}
-
-function tailOf(path: string, lines: number): string[] {
-  let file: number;
-  try {
-    file = openSync(path, "r");
-  } catch {
-    return [];
-  }
-  try {
-    const { size } = fstatSync(file);
-    const piece = Buffer.alloc(Math.min(size, tailBytes));
-    readSync(file, piece, 0, piece.length, size - piece.length);
-    const text = piece.toString("utf8").trimEnd();
-    return text === "" ? [] : text.split("\n").slice(-lines);
-  } finally {
-    closeSync(file);
   }
 }
