@@ -19,7 +19,7 @@ const { values: flags } = parseArgs({
   },
 });
 const load = (path) => import(pathToFileURL(resolve(join(flags.dist, path))).href);
-const { createGrpcTransport } = await load("transport/grpc.js");
+const { createGrpcTransport } = await load("grpc/grpc-transport.js");
 const { emptyHeader } = await load("contract/messages.js");
 
 const gradientBytes = 44_880_528;

@@ -13,9 +13,9 @@ import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { CoordinatorSnapshot } from "../dist/contract/run-events.js";
 import { type SampleOptions, writeSampleMnist } from "../dist/data/sample-files.js";
+import { createGrpcTransport } from "../dist/grpc/grpc-transport.js";
 import type { ExperimentFile } from "../dist/store/experiment-file.js";
 import type { PacelineResult } from "../dist/store/run-result.js";
-import { createGrpcTransport } from "../dist/transport/grpc.js";
 
 /** The compiled entry of the command. */
 export const mainPath = join(

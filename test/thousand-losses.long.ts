@@ -12,9 +12,9 @@ import { runInNewContext } from "node:vm";
 import { runProgram } from "../dist/cli/program.js";
 import { layoutOf } from "../dist/compute/initial-state.js";
 import { type CoordinatorMessage, protocolVersion } from "../dist/contract/messages.js";
+import { createGrpcTransport } from "../dist/grpc/grpc-transport.js";
 import { MemberSession } from "../dist/host/member-session.js";
 import { processClock } from "../dist/process/process-clock.js";
-import { createGrpcTransport } from "../dist/transport/grpc.js";
 import { makePlace, until } from "./run-paceline.js";
 
 const losses = 1000;

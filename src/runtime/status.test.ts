@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { idleWorker } from "../contract/idle-counts.js";
 import type { CoordinatorSnapshot } from "../contract/run-events.js";
 import { PacelineError } from "../errors.js";
-import { createGrpcTransport } from "../transport/grpc.js";
+import { createGrpcTransport } from "../grpc/grpc-transport.js";
 import { MemoryNetwork } from "../transport/memory.js";
 import type { CoordinatorService, Transport } from "../transport/transport.js";
 import { status } from "./status.js";

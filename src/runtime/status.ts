@@ -2,8 +2,8 @@
 import { z } from "zod";
 import type { CoordinatorSnapshot } from "../contract/run-events.js";
 import { PacelineError } from "../errors.js";
+import { createGrpcTransport } from "../grpc/grpc-transport.js";
 import { printable } from "../report/progress.js";
-import { createGrpcTransport } from "../transport/grpc.js";
 import type { Transport } from "../transport/transport.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
 

@@ -1,5 +1,5 @@
 /** `paceline submit`: gives a serving coordinator a run and prints the run's name. */
-import { createGrpcTransport } from "../transport/grpc.js";
+import { createGrpcTransport } from "../grpc/grpc-transport.js";
 import type { Transport } from "../transport/transport.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
 import { coordinatorAddress } from "./status.js";

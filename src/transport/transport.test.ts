@@ -5,8 +5,8 @@ import type { ExamplesBlock } from "../contract/examples.js";
 import type { CoordinatorMessage, MemberMessage } from "../contract/messages.js";
 import { emptyHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
+import { createGrpcTransport } from "../grpc/grpc-transport.js";
 import { Random } from "../random.js";
-import { createGrpcTransport } from "./grpc.js";
 import { MemoryNetwork } from "./memory.js";
 import {
   accepted,

@@ -10,6 +10,12 @@ import type {
 } from "@grpc/grpc-js";
 import type { CoordinatorMessage } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
+import type {
+  CoordinatorService,
+  Listener,
+  MemberReceiver,
+  SessionChannel,
+} from "../transport/transport.js";
 import { blocksOf, examplesBlockBytes, examplesRequestBytes } from "../wire/examples-codec.js";
 import {
   leaveReplyBytes,
@@ -26,12 +32,11 @@ import {
   encodeCoordinatorMessage,
   type SessionOpening,
 } from "../wire/session-codec.js";
-import { closedBy, toStatus } from "./grpc-errors.js";
-import { listen, serverStream } from "./grpc-listener.js";
-import type { GrpcLimits } from "./grpc-methods.js";
-import { coordinatorMethods, serviceNames } from "./grpc-methods.js";
-import { crash, GrpcStream } from "./grpc-stream.js";
-import type { CoordinatorService, Listener, MemberReceiver, SessionChannel } from "./transport.js";
+import { listen, serverStream } from "./listener.js";
+import type { GrpcLimits } from "./methods.js";
+import { coordinatorMethods, serviceNames } from "./methods.js";
+import { closedBy, toStatus } from "./status-errors.js";
+import { crash, GrpcStream } from "./stream.js";
 
 type Unary = (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => void;
 

@@ -6,14 +6,14 @@
 import type { ServerReadableStream, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";
 import type { ChunkHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
+import { acceptHello, deliverChunk } from "../transport/chunk-delivery.js";
+import type { ChunkAcceptor, ChunkChannel, ChunkReceiver } from "../transport/transport.js";
 import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
 import type { PullRequest, PushSummary } from "../wire/service-codec.js";
 import { pullRequestBytes, pushSummaryBytes } from "../wire/service-codec.js";
-import { acceptHello, deliverChunk } from "./chunk-delivery.js";
-import { closedBy, silent, toStatus } from "./grpc-errors.js";
-import type { GrpcLimits } from "./grpc-methods.js";
-import { GrpcStream } from "./grpc-stream.js";
-import type { ChunkAcceptor, ChunkChannel, ChunkReceiver } from "./transport.js";
+import type { GrpcLimits } from "./methods.js";
+import { closedBy, silent, toStatus } from "./status-errors.js";
+import { GrpcStream } from "./stream.js";
 
 /**
  * Plays a Push call: the first chunk is a hello, the others pushes; the summary comes when all are

@@ -6,10 +6,6 @@ import { afterEach, test } from "node:test";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 import { emptyHeader } from "../contract/messages.js";
 import type { PacelineError } from "../errors.js";
-import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
-import { leaveRequestBytes, pullRequestBytes, pushSummaryBytes } from "../wire/service-codec.js";
-import { createGrpcTransport } from "./grpc.js";
-import { coordinatorMethods, parameterServerMethods } from "./grpc-methods.js";
 import {
   Coordinator,
   hello,
@@ -19,9 +15,13 @@ import {
   push,
   request,
   until,
-} from "./recording.test.js";
-import { startShapingProxy } from "./shaping-proxy.js";
-import type { ChunkAcceptor, ChunkChannel } from "./transport.js";
+} from "../transport/recording.test.js";
+import { startShapingProxy } from "../transport/shaping-proxy.js";
+import type { ChunkAcceptor, ChunkChannel } from "../transport/transport.js";
+import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
+import { leaveRequestBytes, pullRequestBytes, pushSummaryBytes } from "../wire/service-codec.js";
+import { createGrpcTransport } from "./grpc-transport.js";
+import { coordinatorMethods, parameterServerMethods } from "./methods.js";
 
 let closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -361,7 +361,7 @@ test("300 connections that come and go leave no descriptor behind", async () => 
 
 test("a process that used the transport and closed it exits by itself", async () => {
   const script = `
-    import { createGrpcTransport } from "${new URL("./grpc.js", import.meta.url).href}";
+    import { createGrpcTransport } from "${new URL("./grpc-transport.js", import.meta.url).href}";
     const transport = createGrpcTransport();
     const listener = await transport.serveChunks("127.0.0.1:0", () => ({
       onHeader: () => null, onChunk: () => heard(), onClose: () => {} }));

@@ -9,7 +9,7 @@
  */
 import { PacelineError } from "../errors.js";
 import { payloadBytesMax } from "../wire/limits.js";
-import { brokenWith, closedBy } from "./grpc-errors.js";
+import { brokenWith, closedBy } from "./status-errors.js";
 
 /** The part of grpc-js's client and server streams that is used here. */
 export interface StreamCall {

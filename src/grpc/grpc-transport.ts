@@ -2,11 +2,12 @@
  * The gRPC transport: the public contract of proto/paceline/v1 over @grpc/grpc-js. Listeners live
  * on their own; `close` ends the connections that this transport opened.
  */
-import { GrpcClient } from "./grpc-client.js";
-import { serveCoordinator } from "./grpc-coordinator.js";
-import type { GrpcTransportOptions } from "./grpc-methods.js";
-import { serveChunks } from "./grpc-parameter-server.js";
-import type { Transport } from "./transport.js";
+
+import type { Transport } from "../transport/transport.js";
+import { GrpcClient } from "./client.js";
+import { serveCoordinator } from "./coordinator-service.js";
+import type { GrpcTransportOptions } from "./methods.js";
+import { serveChunks } from "./parameter-server.js";
 
 /** Makes a transport; nothing is opened yet. */
 export function createGrpcTransport(options: GrpcTransportOptions = {}): Transport {

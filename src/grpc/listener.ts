@@ -15,20 +15,20 @@ import type {
 import { Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
 import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";
+import type { Listener } from "../transport/transport.js";
 import { file_paceline_v1_coordinator } from "../wire/generated-coordinator.js";
 import { file_paceline_v1_parameter_server } from "../wire/generated-parameter-server.js";
 import { file_paceline_v1_run } from "../wire/generated-run.js";
-import { fromListenError, silent, toStatus } from "./grpc-errors.js";
-import type { GrpcLimits } from "./grpc-methods.js";
+import type { GrpcLimits } from "./methods.js";
 import {
   frameBytesMax,
   joinHostPort,
   receiveWindowBytes,
   serverOptions,
   splitHostPort,
-} from "./grpc-methods.js";
-import { GrpcStream } from "./grpc-stream.js";
-import type { Listener } from "./transport.js";
+} from "./methods.js";
+import { fromListenError, silent, toStatus } from "./status-errors.js";
+import { GrpcStream } from "./stream.js";
 
 /** What is served. */
 export interface Served {

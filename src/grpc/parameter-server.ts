@@ -9,15 +9,15 @@ import type {
   ServerWritableStream,
   sendUnaryData,
 } from "@grpc/grpc-js";
+import { acceptHello, deliverChunk } from "../transport/chunk-delivery.js";
+import type { ChunkAcceptor, Listener } from "../transport/transport.js";
 import { decodeChunk } from "../wire/chunk-codec.js";
-import { acceptHello, deliverChunk } from "./chunk-delivery.js";
-import { chunkChannel } from "./grpc-client.js";
-import { listen, serverStream } from "./grpc-listener.js";
-import type { GrpcLimits } from "./grpc-methods.js";
-import { parameterServerMethods, serviceNames } from "./grpc-methods.js";
-import { answerPull, answerPush } from "./grpc-one-way.js";
-import type { GrpcStream } from "./grpc-stream.js";
-import type { ChunkAcceptor, Listener } from "./transport.js";
+import { chunkChannel } from "./client.js";
+import { listen, serverStream } from "./listener.js";
+import type { GrpcLimits } from "./methods.js";
+import { parameterServerMethods, serviceNames } from "./methods.js";
+import { answerPull, answerPush } from "./one-way.js";
+import type { GrpcStream } from "./stream.js";
 
 /** Serves data channels at host:port. */
 export function serveChunks(

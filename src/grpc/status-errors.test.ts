@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Metadata, status } from "@grpc/grpc-js";
 import { type ErrorCode, PacelineError } from "../errors.js";
-import { fromListenError, fromStatus, toStatus } from "./grpc-errors.js";
+import { fromListenError, fromStatus, toStatus } from "./status-errors.js";
 
 const foreign = (code: status, details: string, connected = true): PacelineError =>
   fromStatus({ code, details, metadata: new Metadata() }, "host:8000", "coordinator", connected);

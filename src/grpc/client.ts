@@ -7,6 +7,15 @@ import type { ClientDuplexStream, ClientReadableStream, MethodDefinition } from 
 import { Client, credentials } from "@grpc/grpc-js";
 import type { ChunkHeader, MemberMessage } from "../contract/messages.js";
 import { PacelineError, toPacelineError } from "../errors.js";
+import { deliverChunk } from "../transport/chunk-delivery.js";
+import type {
+  ChunkChannel,
+  ChunkReceiver,
+  CoordinatorReceiver,
+  MemberIdentity,
+  SessionChannel,
+  Transport,
+} from "../transport/transport.js";
 import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
 import { examplesBlockBytes, examplesRequestBytes } from "../wire/examples-codec.js";
 import {
@@ -18,20 +27,11 @@ import {
   submitRequestBytes,
 } from "../wire/service-codec.js";
 import { decodeCoordinatorMessage, encodeMemberMessage } from "../wire/session-codec.js";
-import { deliverChunk } from "./chunk-delivery.js";
-import { fromServiceError, fromStatus, silent } from "./grpc-errors.js";
-import type { GrpcLimits } from "./grpc-methods.js";
-import { clientOptions, coordinatorMethods, parameterServerMethods } from "./grpc-methods.js";
-import type { StreamReceiver } from "./grpc-stream.js";
-import { GrpcStream } from "./grpc-stream.js";
-import type {
-  ChunkChannel,
-  ChunkReceiver,
-  CoordinatorReceiver,
-  MemberIdentity,
-  SessionChannel,
-  Transport,
-} from "./transport.js";
+import type { GrpcLimits } from "./methods.js";
+import { clientOptions, coordinatorMethods, parameterServerMethods } from "./methods.js";
+import { fromServiceError, fromStatus, silent } from "./status-errors.js";
+import type { StreamReceiver } from "./stream.js";
+import { GrpcStream } from "./stream.js";
 
 /** Opens connections; `close` ends them all. */
 export class GrpcClient {
