@@ -1,6 +1,7 @@
 /** `paceline ckpt`: the checkpoints of runs, looked at, checked, handed to other programs. */
 import { lstat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { modelTitle } from "../contract/run-spec.js";
 import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
 import { printable } from "../report/progress.js";
 import type { CheckedCheckpoint, DemandsOf } from "../store/checkpoint-check.js";
@@ -187,7 +188,7 @@ function verdict({ path, manifest, problems }: CheckedCheckpoint): string[] {
     return [`broken  ${path}`, ...problems.map((problem) => `        ${problem}`)];
   }
   const { spec, layout } = manifest;
-  return [`sound   ${path}: ${spec.model}, ${layout.tensors.length} tensors`];
+  return [`sound   ${path}: ${modelTitle(spec)}, ${layout.tensors.length} tensors`];
 }
 
 function verdictForm({ path, manifest, problems }: CheckedCheckpoint) {
@@ -218,8 +219,9 @@ async function exportModel(paths: readonly string[], call: Call): Promise<number
 async function ownDemands(): Promise<DemandsOf> {
   const { buildModel } = await import("../nn/models.js");
   const { statePartCount } = await import("../kernels/update-rule.js");
-  return ({ model, input, updateRule }) => {
-    const { tensors } = buildModel(model, { classes: input.classes, inputShape: input.shape });
+  return ({ model, stem, input, updateRule }) => {
+    const { classes, shape: inputShape } = input;
+    const { tensors } = buildModel(model, { stem, classes, inputShape });
     return { tensors, stateParts: statePartCount(updateRule) };
   };
 }

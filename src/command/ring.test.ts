@@ -29,6 +29,17 @@ describe("the plain ring over 785 scalar keys", () => {
   });
 });
 
+test("a model's stem is laid out as its values are", () => {
+  const chunked = { chunkValues: "262144", model: "resnet18", servers: "1" } as const;
+  const small = ring(chunked).loads.server0!;
+  const large = ring({ ...chunked, stem: "imagenet" }).loads.server0!;
+  assert.equal(large - small, 64 * 3 * (49 - 9));
+  assert.throws(
+    () => ring({ ...chunked, model: "mlp", stem: "imagenet" }),
+    /--stem has no effect with --model mlp; leave it out or set --model resnet18 or /,
+  );
+});
+
 describe("bounded load", () => {
   test("keeps every server within the bound", () => {
     const { loads } = ring({ loadBound: "1.05" });

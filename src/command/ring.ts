@@ -2,7 +2,7 @@
 import { layOut } from "../contract/layout.js";
 import { movesBetween, type Placement, placeChunks, ringName } from "../contract/placement.js";
 import { PacelineError } from "../errors.js";
-import { buildModel } from "../nn/models.js";
+import { buildModel, stemmedModels } from "../nn/models.js";
 import type { ResolvedOptions } from "../runtime/options.js";
 import { didYouMean } from "../suggest.js";
 
@@ -19,7 +19,11 @@ export interface RingReport {
 
 /** Places a model's chunks, then again without the server of this name. */
 export function ringReport(options: ResolvedOptions, removed: string | null): RingReport {
-  const layout = layOut(buildModel(options.model ?? "logistic").tensors, options.chunkValues);
+  const { chunkValues } = options;
+  const model = options.model ?? "logistic";
+  // A config file may set the stem of a model that a flag has overridden.
+  const stem = stemmedModels.includes(model) ? options.stem : null;
+  const layout = layOut(buildModel(model, { stem }).tensors, chunkValues);
   const servers = Array.from({ length: options.servers }, (_, index) => index);
   const { virtualNodes, loadBound } = options;
   const place = (among: readonly number[]) =>

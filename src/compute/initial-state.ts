@@ -8,16 +8,19 @@ import { initialParameters } from "../nn/initialise.js";
 import type { ModelGraph } from "../nn/model.js";
 import { buildModel } from "../nn/models.js";
 
+/** What a model is built from. */
+export type ModelFacts = Pick<RunSpec, "model" | "stem" | "input">;
+
 /**
  * The graph of the run's model, fitted to its data set.
  * @throws PacelineError `usage` for an unknown model, or one and a data set that don't go together.
  */
-export function modelOf({ model, input }: Pick<RunSpec, "model" | "input">): ModelGraph {
-  return buildModel(model, { classes: input.classes, inputShape: input.shape });
+export function modelOf({ model, stem, input }: ModelFacts): ModelGraph {
+  return buildModel(model, { stem, classes: input.classes, inputShape: input.shape });
 }
 
 /** The layout of the run's parameters; every process that knows the spec finds the same. */
-export function layoutOf(spec: Pick<RunSpec, "model" | "input" | "chunkValues">): Layout {
+export function layoutOf(spec: ModelFacts & Pick<RunSpec, "chunkValues">): Layout {
   return layOut(modelOf(spec).tensors, spec.chunkValues);
 }
 

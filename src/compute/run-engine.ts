@@ -2,7 +2,7 @@
 import type { RunSpec } from "../contract/run-spec.js";
 import { type ChosenEngine, createEngine } from "../engine/engines.js";
 import { PacelineError } from "../errors.js";
-import { modelOf } from "./initial-state.js";
+import { type ModelFacts, modelOf } from "./initial-state.js";
 
 /**
  * The engine of a run and the sentence to log of it. Whatever library it needs is loaded by the
@@ -11,7 +11,7 @@ import { modelOf } from "./initial-state.js";
  *   and the machine can't compute in bf16.
  */
 export function engineOf(
-  spec: Pick<RunSpec, "model" | "input" | "engine" | "dtype" | "threads">,
+  spec: ModelFacts & Pick<RunSpec, "engine" | "dtype" | "threads">,
 ): Pick<ChosenEngine, "engine" | "reason"> {
   const { dtype, threads } = spec;
   const type = dtype === "f32" ? "f32" : "bf16";

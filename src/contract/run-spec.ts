@@ -101,10 +101,23 @@ export const dtypes = ["f32", "bf16", "bf16!"] as const;
 /** One of them. */
 export type Dtype = (typeof dtypes)[number];
 
+/**
+ * How a residual network begins: for small pictures by a 3x3 convolution that keeps their size, or
+ * for large ones by a 7x7 convolution and a pool, which leave a quarter of the rows and columns.
+ */
+export const stems = ["cifar", "imagenet"] as const;
+/** One of the beginnings. */
+export type Stem = (typeof stems)[number];
+
 /** A cadence in global steps or epochs, e.g. 5it or 1e. */
 export interface Cadence {
   readonly unit: "step" | "epoch";
   readonly count: number;
+}
+
+/** The model as people read it: its name, and its stem where it has a choice of them. */
+export function modelTitle({ model, stem }: Pick<RunSpec, "model" | "stem">): string {
+  return stem === null ? model : `${model} with the ${stem} stem`;
 }
 
 /** One training run. */
@@ -113,6 +126,8 @@ export interface RunSpec {
   readonly name: string;
   readonly seed: number;
   readonly model: string;
+  /** Null where the model begins in one way only. */
+  readonly stem: Stem | null;
   readonly data: string;
   /** Examples used, after --train-limit and --test-limit. */
   readonly trainExamples: number;

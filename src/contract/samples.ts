@@ -22,6 +22,7 @@ export const sampleSpec: RunSpec = {
   name: "r",
   seed: 3,
   model: "mlp",
+  stem: null,
   data: "mnist",
   trainExamples: 200,
   testExamples: 150,

@@ -120,6 +120,12 @@ describe("the models", () => {
     ["resnet", {}, /no model "resnet"; choose one of mlp, logistic, cnn6, resnet18/],
     ["constructor", {}, /no model "constructor"/],
     ["logistic", { classes: 10 }, /data set has 10; use --data mnist-parity/],
+    [
+      "resnet20",
+      { stem: "imagenet" },
+      /--stem imagenet is of no use to model resnet20, .*; leave it out, or choose --model/,
+    ],
+    ["mlp", { stem: "cifar" }, /--stem cifar is of no use to model mlp/],
     ["mlp", { classes: 1 }, /at least 2 classes, not 1/],
     [
       "cnn6",

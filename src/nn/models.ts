@@ -9,14 +9,16 @@ import { PacelineError } from "../errors.js";
 import { type Shape, valuesIn } from "./layer-kind.js";
 import type { Layer } from "./layers.js";
 import { GraphBuilder, inputId, type ModelGraph } from "./model.js";
-import { buildResnet, type ResnetPlan, resnetPlans } from "./resnets.js";
+import { buildResnet, type ResnetPlan, type ResnetStem, resnetPlans } from "./resnets.js";
 
-/** What a model has to fit; a model has defaults for both. */
+/** What a model has to fit; a model has defaults for all. */
 export interface ModelOptions {
   /** How many classes the data set tells apart. */
   readonly classes?: number;
   /** Shape of one example, for instance [1, 28, 28]. */
   readonly inputShape?: Shape;
+  /** How a residual network begins; null for the model's own beginning. */
+  readonly stem?: ResnetStem | null;
 }
 
 /** The options with the model's defaults filled in. */
@@ -28,11 +30,13 @@ interface ModelEntry {
   readonly fit: Fit;
   /** Fewest rows and columns of the pictures [C, H, W] it takes; absent where any shape will do. */
   readonly pictureExtentMin?: number;
+  /** Whether its beginning can be chosen. */
+  readonly hasStems?: boolean;
   build(fit: Fit): ModelGraph;
 }
 
-const digits: Fit = { classes: 10, inputShape: [1, 28, 28] };
-const smallPictures: Fit = { classes: 10, inputShape: [3, 32, 32] };
+const digits: Fit = { classes: 10, inputShape: [1, 28, 28], stem: null };
+const smallPictures: Fit = { classes: 10, inputShape: [3, 32, 32], stem: null };
 
 const models: Readonly<Record<string, ModelEntry>> = {
   mlp: {
@@ -56,12 +60,13 @@ const models: Readonly<Record<string, ModelEntry>> = {
 };
 
 function resnetEntry([name, plan]: [name: string, plan: ResnetPlan]): [string, ModelEntry] {
-  const { block, stages } = plan;
+  const { block, stages, hasStems } = plan;
   const entry: ModelEntry = {
-    sentence: `residual network for small pictures: stages of ${stages.join("-")} ${block} blocks`,
+    sentence: `residual network: stages of ${stages.join("-")} ${block} blocks`,
     fit: smallPictures,
     pictureExtentMin: 1,
-    build: ({ inputShape, classes }) => buildResnet(name, plan, inputShape, classes),
+    hasStems,
+    build: (fit) => buildResnet(name, plan, fit),
   };
   return [name, entry];
 }
@@ -69,6 +74,11 @@ function resnetEntry([name, plan]: [name: string, plan: ResnetPlan]): [string, M
 /** Names of the known models, each with a sentence on what it is. */
 export const modelList: readonly { readonly name: string; readonly sentence: string }[] =
   Object.entries(models).map(([name, { sentence }]) => ({ name, sentence }));
+
+/** Names of the models whose beginning can be chosen. */
+export const stemmedModels: readonly string[] = Object.keys(models).filter(
+  (name) => models[name]?.hasStems === true,
+);
 
 /**
  * The graph of a model.
@@ -92,8 +102,17 @@ export function buildModel(name: string, options: ModelOptions = {}): ModelGraph
       `[${inputShape}] is not the shape of an example; give whole numbers of at least 1`,
     );
   }
+  if (fit.stem !== null && entry.hasStems !== true) throw withoutStem(name, fit.stem);
   if (entry.pictureExtentMin !== undefined) demandPicture(name, inputShape, entry.pictureExtentMin);
   return entry.build(fit);
+}
+
+function withoutStem(name: string, stem: string): PacelineError {
+  return new PacelineError(
+    "usage",
+    `--stem ${stem} is of no use to model ${name}, which begins in one way only; ` +
+      `leave it out, or choose --model ${stemmedModels.join(", ")}`,
+  );
 }
 
 function demandPicture(name: string, inputShape: Shape, extentMin: number): void {

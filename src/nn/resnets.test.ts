@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { valuesIn } from "./layer-kind.js";
 import type { LayerOf } from "./layers.js";
 import { trainableValues } from "./model.js";
-import { buildModel } from "./models.js";
+import { buildModel, stemmedModels } from "./models.js";
 import { resnetPlans } from "./resnets.js";
 
 const buffers = ["running_mean", "running_var", "num_batches_tracked"];
@@ -37,7 +37,20 @@ function plainCount(n: number): number {
 const projections = 16 * 32 + 32 * 64 + 2 * (32 + 64);
 
 describe("residual networks", () => {
-  // torchvision's counts are of a 7x7 stem and 1000 classes; resnet18's is 11,689,512.
+  const published: [name: string, trained: number][] = [
+    ["resnet18", 11_689_512],
+    ["resnet34", 21_797_672],
+    ["resnet50", 25_557_032],
+  ];
+  for (const [name, trained] of published) {
+    test(`${name} with the imagenet stem has torchvision's ${trained} trained values`, () => {
+      const inputShape = [3, 224, 224];
+      const graph = buildModel(name, { classes: 1000, inputShape, stem: "imagenet" });
+      assert.equal(trainableValues(graph), trained);
+    });
+  }
+
+  // The small stem has as many values fewer.
   const stem = (49 - 9) * 3 * 64;
   const counts: [name: string, classes: number, trained: number][] = [
     ["resnet18", 100, 11_220_132],
@@ -89,6 +102,31 @@ describe("residual networks", () => {
     );
   });
 
+  test("the imagenet stem leaves a quarter of the rows and columns to the first stage", () => {
+    const graph = buildModel("resnet18", { inputShape: [3, 224, 224], stem: "imagenet" });
+    assert.deepEqual(
+      graph.nodes.slice(0, 4).map(({ name, shape }) => [name, ...shape]),
+      [
+        ["conv1", 64, 112, 112],
+        ["bn1", 64, 112, 112],
+        ["relu", 64, 112, 112],
+        ["maxpool", 64, 56, 56],
+      ],
+    );
+    assert.deepEqual(graph.nodes.find(({ name }) => name === "layer4.1.relu")?.shape, [512, 7, 7]);
+  });
+
+  test("both stems have the same tensors, in other shapes only of the first", () => {
+    for (const name of stemmedModels) {
+      const [small, large] = (["cifar", "imagenet"] as const).map((stem) =>
+        buildModel(name, { stem }).tensors.map(({ name, shape }) => [name, ...shape]),
+      );
+      assert.deepEqual(small![0], ["conv1.weight", 64, 3, 3, 3]);
+      assert.deepEqual(large![0], ["conv1.weight", 64, 3, 7, 7]);
+      assert.deepEqual(small!.slice(1), large!.slice(1));
+    }
+  });
+
   test("resnet50's stride is at the 3x3 convolution of a bottleneck", () => {
     const graph = buildModel("resnet50");
     const strides = ["conv1", "conv2", "conv3", "downsample.0"].map((part) => {
@@ -107,11 +145,14 @@ describe("residual networks", () => {
   });
 
   for (const name of Object.keys(resnetPlans)) {
-    test(`${name} fits one pixel, other channels and other classes`, () => {
-      const graph = buildModel(name, { inputShape: [1, 1, 1], classes: 7 });
-      assert.equal(graph.classes, 7);
-      assert.ok(graph.nodes.every(({ shape }) => valuesIn(shape) >= 1));
-      assert.deepEqual(structuredClone(graph), graph);
-    });
+    for (const stem of stemmedModels.includes(name) ? (["cifar", "imagenet"] as const) : [null]) {
+      const title = stem === null ? name : `${name} with the ${stem} stem`;
+      test(`${title} fits one pixel, other channels and other classes`, () => {
+        const graph = buildModel(name, { inputShape: [1, 1, 1], classes: 7, stem });
+        assert.equal(graph.classes, 7);
+        assert.ok(graph.nodes.every(({ shape }) => valuesIn(shape) >= 1));
+        assert.deepEqual(structuredClone(graph), graph);
+      });
+    }
   }
 });

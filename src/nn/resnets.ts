@@ -1,10 +1,11 @@
 /**
- * Residual networks (He et al. 2016, arXiv 1512.03385) for small pictures: a 3x3 stem of stride 1
- * without a pool, stages of blocks that halve the picture and widen the channels, global average
- * pool, one fully connected layer.
+ * Residual networks (He et al. 2016, arXiv 1512.03385): a stem, stages of blocks that halve the
+ * picture and widen the channels, global average pool, one fully connected layer.
  *
- * resnet18, 34 and 50 have the ImageNet form's four stages; resnet20, 32, 44 and 56 are section
- * 4.2's for CIFAR, 16-32-64 channels in 3 stages of n blocks. Where a block changes the shape its
+ * resnet18, 34 and 50 have the ImageNet form's four stages, and either stem: that of ImageNet, a
+ * 7x7 convolution of stride 2 and a pool of stride 2, or for small pictures a 3x3 convolution of
+ * stride 1 and no pool. resnet20, 32, 44 and 56 are section 4.2's for CIFAR, 16-32-64 channels in 3 stages
+ * of n blocks, with the small stem. Where a block changes the shape its
  * shortcut is a projection, a 1x1 convolution with batch normalisation, in both families (section
  * 4.2 itself pads with zeros, which has no parameters). A bottleneck's stride is at its 3x3
  * convolution, as in torchvision.
@@ -16,6 +17,18 @@ import type { Shape } from "./layer-kind.js";
 import type { Layer } from "./layers.js";
 import { GraphBuilder, inputId, type ModelGraph } from "./model.js";
 
+/** How a residual network begins. */
+export type ResnetStem = "cifar" | "imagenet";
+
+/** What a residual network has to fit. */
+export interface ResnetFit {
+  /** Pictures (C, H, W) of any size; either stem takes one pixel. */
+  readonly inputShape: Shape;
+  readonly classes: number;
+  /** Null for the plan's own, which is for small pictures. */
+  readonly stem: ResnetStem | null;
+}
+
 /** What tells residual networks apart. */
 export interface ResnetPlan {
   readonly block: "basic" | "bottleneck";
@@ -23,17 +36,19 @@ export interface ResnetPlan {
   readonly channels: number;
   /** Blocks of each stage. */
   readonly stages: readonly number[];
+  /** Whether the stem can be chosen; else it is that for small pictures. */
+  readonly hasStems: boolean;
 }
 
 /** The residual networks by name. */
 export const resnetPlans: Readonly<Record<string, ResnetPlan>> = {
-  resnet18: { block: "basic", channels: 64, stages: [2, 2, 2, 2] },
-  resnet34: { block: "basic", channels: 64, stages: [3, 4, 6, 3] },
-  resnet50: { block: "bottleneck", channels: 64, stages: [3, 4, 6, 3] },
-  resnet20: { block: "basic", channels: 16, stages: [3, 3, 3] },
-  resnet32: { block: "basic", channels: 16, stages: [5, 5, 5] },
-  resnet44: { block: "basic", channels: 16, stages: [7, 7, 7] },
-  resnet56: { block: "basic", channels: 16, stages: [9, 9, 9] },
+  resnet18: { block: "basic", channels: 64, stages: [2, 2, 2, 2], hasStems: true },
+  resnet34: { block: "basic", channels: 64, stages: [3, 4, 6, 3], hasStems: true },
+  resnet50: { block: "bottleneck", channels: 64, stages: [3, 4, 6, 3], hasStems: true },
+  resnet20: { block: "basic", channels: 16, stages: [3, 3, 3], hasStems: false },
+  resnet32: { block: "basic", channels: 16, stages: [5, 5, 5], hasStems: false },
+  resnet44: { block: "basic", channels: 16, stages: [7, 7, 7], hasStems: false },
+  resnet56: { block: "basic", channels: 16, stages: [9, 9, 9], hasStems: false },
 };
 
 /** A bottleneck's output has this many times the channels inside it. */
@@ -43,15 +58,10 @@ const bottleneckExpansion = 4;
 export function buildResnet(
   name: string,
   plan: ResnetPlan,
-  inputShape: Shape,
-  classes: number,
+  { inputShape, classes, stem }: ResnetFit,
 ): ModelGraph {
   const builder = new GraphBuilder(name, inputShape);
-  let from = builder.chain(inputId, [
-    ["conv1", convolution(plan.channels, 3)],
-    ["bn1", { kind: "batch-norm" }],
-    ["relu", { kind: "relu" }],
-  ]);
+  let from = builder.chain(inputId, stemLayers(plan.channels, stem ?? "cifar"));
   let width = plan.channels;
   plan.stages.forEach((blocks, stage) => {
     const inside = plan.channels * 2 ** stage;
@@ -71,6 +81,17 @@ export function buildResnet(
     ["fc", { kind: "linear", outputs: classes }],
   ]);
   return builder.finish(output, "cross-entropy");
+}
+
+function stemLayers(channels: number, stem: ResnetStem): [name: string, layer: Layer][] {
+  const isLarge = stem === "imagenet";
+  const layers: [string, Layer][] = [
+    ["conv1", isLarge ? convolution(channels, 7, 2) : convolution(channels, 3)],
+    ["bn1", { kind: "batch-norm" }],
+    ["relu", { kind: "relu" }],
+  ];
+  const pool = { kind: "max-pool", kernel: 3, stride: 2, padding: 1 } as const;
+  return isLarge ? [...layers, ["maxpool", pool]] : layers;
 }
 
 /** Convolutions with normalisation after each and ReLU between, plus the shortcut, then ReLU. */

@@ -6,7 +6,7 @@ import type { Batch, Engine } from "../nn/engine.js";
 import { valuesIn } from "../nn/layer-kind.js";
 import type { ModelGraph } from "../nn/model.js";
 import { buildModel } from "../nn/models.js";
-import { buildResnet, type ResnetPlan } from "../nn/resnets.js";
+import { buildResnet, type ResnetFit, type ResnetPlan } from "../nn/resnets.js";
 import { Random } from "../random.js";
 import { createOneDnnEngine } from "./engine.js";
 import { openDnnl } from "./library.js";
@@ -14,8 +14,10 @@ import { openDnnl } from "./library.js";
 const opened = openDnnl();
 const skip = opened.dnnl === null && opened.reason;
 
-const wide: ResnetPlan = { block: "basic", channels: 64, stages: [2, 2] };
-const bottlenecks: ResnetPlan = { block: "bottleneck", channels: 16, stages: [1, 2] };
+const wide: ResnetPlan = { block: "basic", channels: 64, stages: [2, 2], hasStems: true };
+const bottlenecks: ResnetPlan = { ...wide, block: "bottleneck", channels: 16, stages: [1, 2] };
+const small: ResnetFit = { inputShape: [3, 16, 16], classes: 10, stem: null };
+const large: ResnetFit = { inputShape: [3, 51, 45], classes: 10, stem: "imagenet" };
 
 /** Deeper ones on small pictures amplify rounding beyond what a test can tell from a fault. */
 const networks: readonly (readonly [ModelGraph, n: number])[] = [
@@ -23,8 +25,9 @@ const networks: readonly (readonly [ModelGraph, n: number])[] = [
   [buildModel("logistic"), 16],
   [buildModel("cnn6"), 4],
   [buildModel("resnet20"), 3],
-  [buildResnet("resnet18's first half", wide, [3, 16, 16], 10), 2],
-  [buildResnet("bottlenecks", bottlenecks, [3, 16, 16], 10), 4],
+  [buildResnet("resnet18's first half", wide, small), 2],
+  [buildResnet("both stages below a large stem", wide, large), 2],
+  [buildResnet("bottlenecks", bottlenecks, small), 4],
 ];
 
 function largestOf(values: Float32Array): number {

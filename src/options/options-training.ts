@@ -1,9 +1,9 @@
 /** The rows of the groups "training" and "input". */
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { dtypes, feeds } from "../contract/run-spec.js";
+import { dtypes, feeds, stems } from "../contract/run-spec.js";
 import { datasetNames } from "../data/dataset.js";
-import { modelList } from "../nn/models.js";
+import { modelList, stemmedModels } from "../nn/models.js";
 import type { InputOptions, TrainingOptions } from "../runtime/options.js";
 import { alternatives } from "../suggest.js";
 import {
@@ -52,6 +52,17 @@ export const trainingRows: OptionRows<TrainingOptions> = {
     group,
     commands: [...commands, "ring"],
     defaults: { ring: "logistic" },
+  },
+  stem: {
+    name: "stem",
+    type: choice(stems),
+    default: "cifar",
+    sentence:
+      "how resnet18, 34 and 50 begin: cifar keeps the size of small pictures, imagenet leaves " +
+      "a quarter of the rows and columns",
+    group,
+    commands: [...commands, "ring"],
+    onlyWith: { key: "model", values: stemmedModels },
   },
   data: {
     name: "data",

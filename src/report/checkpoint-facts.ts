@@ -1,6 +1,7 @@
 /** What a checkpoint is, for people and programs: its manifest, and what its values are like. */
 import { basename, dirname, resolve } from "node:path";
 import type { PlacedTensor } from "../contract/layout.js";
+import { modelTitle } from "../contract/run-spec.js";
 import { readState, readWeights } from "../store/checkpoint.js";
 import { type ValueFacts, valueFacts } from "../store/checkpoint-check.js";
 import { readManifest } from "../store/checkpoint-folder.js";
@@ -86,7 +87,7 @@ export function inspectionFacts(inspection: Inspection): [label: string, text: s
     ["step", String(inspection.globalStep)],
     ["examples", String(inspection.examples)],
     ["epoch", epoch === null ? "-" : epoch.toFixed(2)],
-    ["model", `${spec.model}: ${inspection.tensors.length} tensors, ${values} values`],
+    ["model", `${modelTitle(spec)}: ${inspection.tensors.length} tensors, ${values} values`],
     ["data", `${spec.data}: ${classes} classes, examples [${shape.join(", ")}]`],
     ["chunks", `${chunks.count} of at most ${layout.chunkValues} values`],
     ["versions", `${chunks.versionMin} to ${chunks.versionMax} updates of a chunk`],

@@ -5,7 +5,7 @@
 import { availableParallelism } from "node:os";
 import { layoutOf, modelOf } from "../compute/initial-state.js";
 import { placeChunks, ringName } from "../contract/placement.js";
-import type { RunSpec } from "../contract/run-spec.js";
+import { modelTitle, type RunSpec } from "../contract/run-spec.js";
 import { inspectDataset } from "../data/dataset.js";
 import { trainableValues } from "../nn/model.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
@@ -91,7 +91,7 @@ function printPlan(plan: DryRun, command: "train" | "baseline"): string {
   ];
   const batches = max === 1 ? "a batch" : `${max} batches`;
   const lines = [
-    `model      ${spec.model}, ${values} in ${plan.chunks} chunks`,
+    `model      ${modelTitle(spec)}, ${values} in ${plan.chunks} chunks`,
     `data       ${spec.data}, ${examples}`,
     ...(command === "train"
       ? ofCluster

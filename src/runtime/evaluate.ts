@@ -6,7 +6,7 @@
 import { layoutOf } from "../compute/initial-state.js";
 import { ModelScorer, type Score } from "../compute/stored-model.js";
 import type { Layout } from "../contract/layout.js";
-import type { RunSpec } from "../contract/run-spec.js";
+import { modelTitle, type RunSpec } from "../contract/run-spec.js";
 import { inspectDataset } from "../data/dataset.js";
 import type { TrainingSnapshot } from "../dealing/training-job.js";
 import { PacelineError } from "../errors.js";
@@ -47,7 +47,7 @@ export async function evaluate(
   const scorer = scorerFor(choice, options, io);
   try {
     const score = await scorer.score(spec, weights);
-    const model = `${spec.model} of run ${printable(manifest.spec.name)}`;
+    const model = `${modelTitle(spec)} of run ${printable(manifest.spec.name)}`;
     const at = `step ${manifest.globalStep}, epoch ${epochOf(manifest)} of ${spec.epochs}`;
     const text = `${model}, ${at}: ${scoreText(score, choice, spec)}`;
     io.stdout.write(`${options.json ? JSON.stringify(scoreForm(score)) : text}\n`);
@@ -74,7 +74,7 @@ export async function readModel(path: string): Promise<StoredModel> {
   const manifest = await orMissing(readManifest(path));
   const { spec, layout } = manifest;
   if (builtHere(path, spec).fingerprint !== layout.fingerprint) {
-    const sentence = `${path} holds other tensors than model ${spec.model} has here`;
+    const sentence = `${path} holds other tensors than model ${modelTitle(spec)} has here`;
     throw new PacelineError("checkpoint", `${sentence}: use the version of Paceline that wrote it`);
   }
   return { manifest, weights: await readWeights(path, manifest) };

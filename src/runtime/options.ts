@@ -10,6 +10,7 @@ import type {
   Feed,
   RunSpec,
   StalenessRule,
+  Stem,
   UpdateRuleSpec,
 } from "../contract/run-spec.js";
 
@@ -69,6 +70,7 @@ export interface PaceOptions {
 /** What is trained and how. */
 export interface TrainingOptions {
   readonly model: string | null;
+  readonly stem: Stem;
   readonly data: string | null;
   readonly epochs: number;
   readonly maxSteps: number | null;

@@ -4,6 +4,7 @@
  */
 import { engineOf } from "../compute/run-engine.js";
 import { classProbabilities } from "../compute/stored-model.js";
+import { modelTitle } from "../contract/run-spec.js";
 import { classNamesOf } from "../data/dataset.js";
 import { asShape, readPicture } from "../data/picture.js";
 import { printable } from "../report/progress.js";
@@ -50,7 +51,7 @@ export async function predict(
   const { engine, reason } = engineOf({ ...spec, engine: choice ?? spec.engine });
   if (!options.quiet) {
     const at = `step ${manifest.globalStep} of run ${printable(spec.name)}`;
-    io.stderr.write(`${spec.model} for ${printable(spec.data)}, ${at}\n${reason}\n`);
+    io.stderr.write(`${modelTitle(spec)} for ${printable(spec.data)}, ${at}\n${reason}\n`);
   }
   const known = await classNamesOf(spec.data, options);
   // Of a set that is not here, or another by now, only the labels are known.

@@ -30,6 +30,7 @@ const options: ResolvedOptions = {
   stalenessMax: 5,
   reduce: "mean",
   model: "mlp",
+  stem: "cifar",
   data: "mnist",
   epochs: 3,
   maxSteps: null,
@@ -113,6 +114,12 @@ describe("a run spec", () => {
     assert.equal(specWith({ maxSteps }).schedule.totalExamples, 100 * 4 * 64);
     assert.equal(specWith({ maxSteps, mode: "asp" }).schedule.totalExamples, 100 * 64);
     assert.equal(specWith({ maxSteps: 1_000_000 }).schedule.totalExamples, 180_000);
+  });
+  test("has a stem where the model has a choice of them", () => {
+    assert.equal(specWith({ stem: "imagenet" }).stem, null);
+    assert.equal(specWith({ model: "resnet32" }).stem, null);
+    assert.equal(specWith({ model: "resnet18" }).stem, "cifar");
+    assert.equal(specWith({ model: "resnet50", stem: "imagenet" }).stem, "imagenet");
   });
   test("has at least one thread however many workers share the cores", () => {
     assert.equal(specWith({ workers: { min: 1, max: 16 } }).threads, 1);

@@ -10,6 +10,7 @@ import type {
   UpdateRuleSpec,
 } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
+import { stemmedModels } from "../nn/models.js";
 import type { ResolvedOptions } from "./options.js";
 
 /** What a run spec needs besides options. */
@@ -41,6 +42,7 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
     name: facts.name,
     seed: options.seed,
     model,
+    stem: stemmedModels.includes(model) ? options.stem : null,
     data,
     trainExamples: facts.trainExamples,
     testExamples: facts.testExamples,

@@ -12,7 +12,7 @@ import {
   type TensorSpec,
   tensorDifference,
 } from "../contract/layout.js";
-import type { RunSpec } from "../contract/run-spec.js";
+import { modelTitle, type RunSpec } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import { orMissing, readState, readWeights } from "./checkpoint.js";
 import { readManifest } from "./checkpoint-folder.js";
@@ -147,7 +147,7 @@ function manifestFaults(
   const difference = tensorDifference(demands.tensors, layout.tensors);
   if (difference !== null) {
     faults.push(
-      `${path} is not of model ${quoted(spec.model)} as this Paceline builds it: ` +
+      `${path} is not of model ${quoted(modelTitle(spec))} as this Paceline builds it: ` +
         `${difference.replace("the run's", "the model")}; choose another checkpoint`,
     );
   }

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { assert } from "../assert.js";
 import type { Layout, PlacedTensor } from "../contract/layout.js";
 import type { ChunkMarks } from "../contract/messages.js";
-import type { RunSpec } from "../contract/run-spec.js";
+import { modelTitle, type RunSpec } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import { checkpointsFolder, clearUnfinished, readManifest } from "./checkpoint-folder.js";
 import { isMissing } from "./file-errors.js";
@@ -153,13 +153,13 @@ export async function orMissing<T>(reading: Promise<T>): Promise<T> {
 export function assertSameModel(manifest: CheckpointManifest, spec: RunSpec, layout: Layout): void {
   const difference = firstDifference(manifest.layout.tensors, layout.tensors);
   const step = `checkpoint of step ${manifest.globalStep}`;
-  const trained = quoted(manifest.spec.model);
+  const trained = quoted(modelTitle(manifest.spec));
   if (difference !== null || manifest.spec.model !== spec.model) {
     const what = difference ?? "the tensors are alike";
     throw new PacelineError(
       "checkpoint",
-      `the ${step} is of model ${trained}, this run trains ${quoted(spec.model)}: ${what}; ` +
-        "give the --model it was made with or another checkpoint",
+      `the ${step} is of model ${trained}, this run trains ${quoted(modelTitle(spec))}: ` +
+        `${what}; give the --model and --stem it was made with or another checkpoint`,
     );
   }
   const { chunkValues, fingerprint } = manifest.layout;

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { assert } from "../assert.js";
 import { type Layout, parameterGroups } from "../contract/layout.js";
 import type { ChunkMarks } from "../contract/messages.js";
-import { dtypes, feeds, type RunSpec } from "../contract/run-spec.js";
+import { dtypes, feeds, type RunSpec, stems } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import { corrupt, quoted } from "./safetensors-header.js";
 
@@ -44,6 +44,8 @@ const runSpec = z.looseObject({
   name: z.string(),
   seed: z.number(),
   model: z.string(),
+  // Absent where the checkpoint's writer knew but one beginning of each model.
+  stem: z.enum(stems).nullable().default(null),
   data: z.string(),
   trainExamples: count,
   testExamples: count,

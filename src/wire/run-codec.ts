@@ -15,6 +15,7 @@ import {
   type RunSpec,
   type ScheduleSpec,
   type StalenessRule,
+  stems,
   type UpdateRuleSpec,
 } from "../contract/run-spec.js";
 import type { View, ViewServer, ViewWorker } from "../contract/view.js";
@@ -137,6 +138,7 @@ export const runSpecCodec = record<RunSpec, wire.RunSpec>(
     name,
     seed: whole(Number.MIN_SAFE_INTEGER),
     model: name,
+    stem: optional(word(...stems)),
     data: name,
     trainExamples: whole(),
     testExamples: whole(),

@@ -14,7 +14,14 @@ import type {
   ServerStatistics,
   WorkerStatistics,
 } from "../contract/messages.js";
-import { type Cadence, dtypes, feeds, type Protocol, type RunSpec } from "../contract/run-spec.js";
+import {
+  type Cadence,
+  dtypes,
+  feeds,
+  type Protocol,
+  type RunSpec,
+  stems,
+} from "../contract/run-spec.js";
 import type { View } from "../contract/view.js";
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
@@ -165,6 +172,7 @@ const spec = shape<RunSpec>({
   name: words,
   seed: fc.maxSafeInteger(),
   model: words,
+  stem: fc.option(fc.constantFrom(...stems)),
   data: words,
   trainExamples: whole,
   testExamples: whole,
