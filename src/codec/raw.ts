@@ -7,7 +7,9 @@
  * loads elsewhere.
  */
 import { PacelineError } from "../errors.js";
+import type { Conversions } from "../kernels/conversions.js";
 import type { Codec } from "./codec.js";
+import { accumulateDense, demandBytes } from "./dense.js";
 
 const bytesPerValue = 4;
 
@@ -19,30 +21,24 @@ if (new Uint8Array(Uint32Array.of(1).buffer)[0] !== 1) {
 }
 
 /** Raw little-endian f32. */
-export const rawCodec: Codec = {
-  id: 0,
-  name: "raw",
-
-  bytesMax(values) {
-    return values * bytesPerValue;
-  },
-
-  encode(values, bytes) {
-    bytes.set(bytesOf(values));
-    return values.length * bytesPerValue;
-  },
-
-  decode(bytes, values) {
-    if (bytes.length !== values.length * bytesPerValue) {
-      throw new PacelineError(
-        "protocol",
-        `${bytes.length} bytes can't hold ${values.length} raw f32 values, which take ` +
-          `${values.length * bytesPerValue}; check that both sides have the same model`,
-      );
-    }
+export function rawCodec(conversions: Conversions): Codec {
+  const decode = (bytes: Uint8Array, values: Float32Array) => {
+    demandBytes("raw", bytes, values.length, values.length * bytesPerValue);
     bytesOf(values).set(bytes);
-  },
-};
+  };
+  return {
+    id: 0,
+    name: "raw",
+    wantsFeedback: false,
+    sizes: (values) => ({ min: values * bytesPerValue, max: values * bytesPerValue }),
+    encode(values, bytes) {
+      bytes.set(bytesOf(values));
+      return values.length * bytesPerValue;
+    },
+    decode,
+    accumulate: accumulateDense(conversions, decode),
+  };
+}
 
 function bytesOf(values: Float32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);

@@ -1,0 +1,62 @@
+/**
+ * What codecs that write every value have in common: their size says exactly how many values there
+ * are, what is not a number is refused, and adding an encoding to values is decoding it and adding
+ * each value, rounded.
+ *
+ * Invariant: a refusal comes before a value is changed.
+ */
+import { PacelineError } from "../errors.js";
+import type { Conversions } from "../kernels/conversions.js";
+import type { Codec, CodecName } from "./codec.js";
+
+/** Throws "protocol" unless there are exactly as many bytes as so many values take. */
+export function demandBytes(
+  name: CodecName,
+  bytes: Uint8Array,
+  values: number,
+  expected: number,
+): void {
+  if (bytes.length === expected) return;
+  throw new PacelineError(
+    "protocol",
+    `${bytes.length} bytes can't hold ${values} values as ${name}, which take ${expected}; ` +
+      "check that both sides have the same model",
+  );
+}
+
+/** `accumulate` by way of `decode`, into memory that is kept for the next time. */
+export function accumulateDense(
+  conversions: Conversions,
+  decode: Codec["decode"],
+): Codec["accumulate"] {
+  let scratch = new Float32Array(0);
+  return (bytes, values, sign) => {
+    if (scratch.length < values.length) scratch = new Float32Array(values.length);
+    const decoded = scratch.subarray(0, values.length);
+    decode(bytes, decoded);
+    if (sign === 1) conversions.add(values, decoded, values);
+    else conversions.subtract(values, decoded, values);
+  };
+}
+
+/** Throws "diverged" where a value is not a number. */
+export function demandNumbers(name: CodecName, values: Float32Array): void {
+  let sum = 0;
+  for (let index = 0; index < values.length; index++) {
+    if (Number.isNaN(values[index]!)) sum++;
+  }
+  if (sum > 0) refuse(name, values, Number.isNaN);
+}
+
+/** Throws "diverged" where a value is not a number or infinite. */
+export function demandFinite(name: CodecName, values: Float32Array): void {
+  // A product with zero is zero for finite values and not a number for others.
+  let sum = 0;
+  for (let index = 0; index < values.length; index++) sum += values[index]! * 0;
+  if (sum !== 0) refuse(name, values, (value) => !Number.isFinite(value));
+}
+
+function refuse(name: CodecName, values: Float32Array, wrong: (value: number) => boolean): never {
+  const index = values.findIndex(wrong);
+  throw new PacelineError("diverged", `value ${index} is ${values[index]}; ${name} can't hold it`);
+}

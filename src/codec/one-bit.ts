@@ -1,0 +1,80 @@
+/**
+ * Codec 6: the sign of each value, and for each block of 1,024 the mean magnitude.
+ *
+ * A value becomes plus or minus its block's scale, negative zero minus. Meant to be used with error
+ * feedback, without which it does not converge in general (Seide et al. 2014; Karimireddy et al.
+ * 2019).
+ *
+ * Bytes: the scales as f32, then one bit a value, the lowest bit of a byte first, 1 for negative;
+ * spare bits of the last byte are 0. Size: 1 bit a value, rounded up to a byte, and 4 bytes a block.
+ */
+import { PacelineError } from "../errors.js";
+import type { Conversions } from "../kernels/conversions.js";
+import type { Codec } from "./codec.js";
+import { accumulateDense, demandBytes, demandFinite } from "./dense.js";
+
+const blockValues = 1024;
+const blockBytes = blockValues / 8;
+const scaleBytes = 4;
+
+/** Signs with a scale for each block. */
+export function oneBitCodec(conversions: Conversions): Codec {
+  const decode = (bytes: Uint8Array, values: Float32Array) => {
+    demandBytes("onebit", bytes, values.length, bytesFor(values.length));
+    demandSpareBits(bytes, values.length);
+    const bitsAt = bitsAtOf(values.length);
+    eachBlock(values, (block, part) => {
+      const scale = scaleOf(bytes, block);
+      const start = bitsAt + block * blockBytes;
+      const bits = bytes.subarray(start, start + Math.ceil(part.length / 8));
+      conversions.unpackSigns(bits, scale, part);
+    });
+  };
+  return {
+    id: 6,
+    name: "onebit",
+    wantsFeedback: true,
+    sizes: (values) => ({ min: bytesFor(values), max: bytesFor(values) }),
+    encode(values, bytes) {
+      demandFinite("onebit", values);
+      const scales = new DataView(bytes.buffer, bytes.byteOffset, bitsAtOf(values.length));
+      eachBlock(values, (block, part) => {
+        const start = scales.byteLength + block * blockBytes;
+        const bits = bytes.subarray(start, start + Math.ceil(part.length / 8));
+        scales.setFloat32(block * scaleBytes, conversions.packSigns(part, bits), true);
+      });
+      return bytesFor(values.length);
+    },
+    decode,
+    accumulate: accumulateDense(conversions, decode),
+  };
+}
+
+function bitsAtOf(values: number): number {
+  return Math.ceil(values / blockValues) * scaleBytes;
+}
+
+function bytesFor(values: number): number {
+  return bitsAtOf(values) + Math.ceil(values / 8);
+}
+
+function eachBlock(values: Float32Array, visit: (block: number, part: Float32Array) => void): void {
+  for (let block = 0; block * blockValues < values.length; block++) {
+    visit(block, values.subarray(block * blockValues, (block + 1) * blockValues));
+  }
+}
+
+function scaleOf(bytes: Uint8Array, block: number): number {
+  const at = bytes.byteOffset + block * scaleBytes;
+  const scale = new DataView(bytes.buffer, at, scaleBytes).getFloat32(0, true);
+  if (scale >= 0 && scale < Number.POSITIVE_INFINITY) return scale;
+  const which = `block ${block} of a onebit encoding`;
+  throw new PacelineError("protocol", `${which} has the scale ${scale}: it is damaged`);
+}
+
+function demandSpareBits(bytes: Uint8Array, values: number): void {
+  if (values % 8 === 0) return;
+  const spare = bytes[bytes.length - 1]! >>> (values % 8);
+  if (spare === 0) return;
+  throw new PacelineError("protocol", "a onebit encoding has spare bits set: it is damaged");
+}
