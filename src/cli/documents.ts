@@ -118,6 +118,7 @@ const groupSentences: Readonly<Record<OptionGroup, string>> = {
   pace: "How tightly workers keep pace.",
   training: "What is trained and how.",
   input: "Where examples come from.",
+  wire: "What values are written as on their way.",
   keeping: "What stays after a run.",
   showing: "What is seen.",
   trying: "For trying things out.",

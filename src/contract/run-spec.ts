@@ -4,6 +4,8 @@
  * Nothing here says where a process runs or what it prints.
  */
 
+import type { CompressionSpec } from "./compression.js";
+
 /** How tightly workers keep pace. */
 export type Protocol =
   | { readonly mode: "bsp" }
@@ -147,6 +149,7 @@ export interface RunSpec {
   readonly maxSteps: number | null;
   readonly batchSize: number;
   readonly chunkValues: number;
+  readonly compression: CompressionSpec;
   readonly virtualNodes: number;
   /** Bounded-load factor, or null for the plain ring. */
   readonly loadBound: number | null;

@@ -4,6 +4,7 @@
  *
  * Invariant: the run is valid and small enough to be trained within a second.
  */
+import { uncompressed } from "./compression.js";
 import type { InputSpec, RunSpec } from "./run-spec.js";
 
 /** MNIST: ten classes of 28 x 28 grey pixels, scaled to [0, 1]. */
@@ -49,6 +50,7 @@ export const sampleSpec: RunSpec = {
   maxSteps: null,
   batchSize: 16,
   chunkValues: 30_000,
+  compression: uncompressed,
   virtualNodes: 100,
   loadBound: 1.25,
   evaluateEvery: null,

@@ -22,7 +22,8 @@ export type CommandName =
   | "data"
   | "ckpt"
   | "eval"
-  | "predict";
+  | "predict"
+  | "bench";
 
 /** The table's groups, in the order in which help and the documents show them. */
 export const optionGroups = [
@@ -30,6 +31,7 @@ export const optionGroups = [
   "pace",
   "training",
   "input",
+  "wire",
   "keeping",
   "showing",
   "trying",

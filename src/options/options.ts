@@ -7,6 +7,7 @@ import type { CommandName, Environment, OptionRow, OptionRows } from "./option-r
 import { clusterRows, paceRows } from "./options-cluster.js";
 import { keepingRows, showingRows } from "./options-showing.js";
 import { inputRows, trainingRows } from "./options-training.js";
+import { wireRows } from "./options-wire.js";
 
 /** Every row, by the field of ResolvedOptions that it fills. */
 export const optionRows: OptionRows<ResolvedOptions> = {
@@ -14,6 +15,7 @@ export const optionRows: OptionRows<ResolvedOptions> = {
   ...paceRows,
   ...trainingRows,
   ...inputRows,
+  ...wireRows,
   ...keepingRows,
   ...showingRows,
 };

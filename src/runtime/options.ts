@@ -3,6 +3,7 @@
  * The table in src/options/options.ts has one row for each field, the compiler checks that none is
  * missing. Durations are in milliseconds, shares between 0 and 1, null stands for "not set".
  */
+import type { Compression } from "../contract/compression.js";
 import type {
   AugmentSpec,
   Cadence,
@@ -109,6 +110,13 @@ export interface InputOptions {
   readonly testLimit: number | null;
 }
 
+/** What values are written as on their way. */
+export interface WireOptions {
+  readonly compress: Compression;
+  readonly compressPull: Compression;
+  readonly errorFeedback: boolean;
+}
+
 /** What stays after a run. */
 export interface KeepingOptions {
   readonly checkpointEvery: Cadence | null;
@@ -137,6 +145,7 @@ export interface ResolvedOptions
     PaceOptions,
     TrainingOptions,
     InputOptions,
+    WireOptions,
     KeepingOptions,
     ShowingOptions {}
 

@@ -67,6 +67,11 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
     maxSteps: options.maxSteps,
     batchSize: options.batchSize,
     chunkValues: options.chunkValues,
+    compression: {
+      push: options.compress,
+      pull: options.compressPull,
+      feedback: options.errorFeedback,
+    },
     virtualNodes: options.virtualNodes,
     loadBound: options.loadBound,
     evaluateEvery: options.evalEvery,

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { assert } from "../assert.js";
+import { pushCompressions, uncompressed } from "../contract/compression.js";
 import { type Layout, parameterGroups } from "../contract/layout.js";
 import type { ChunkMarks } from "../contract/messages.js";
 import { dtypes, feeds, type RunSpec, stems } from "../contract/run-spec.js";
@@ -23,6 +24,8 @@ const count = z.int().nonnegative();
 const positive = z.int().positive();
 const share = z.number().min(0).max(1);
 const cadence = z.object({ unit: z.enum(["step", "epoch"]), count: positive }).nullable();
+
+const compression = z.object({ codec: z.enum(pushCompressions), share });
 
 const protocol = z.discriminatedUnion("mode", [
   z.object({ mode: z.literal("bsp") }),
@@ -93,6 +96,9 @@ const runSpec = z.looseObject({
   engine: z.enum(["auto", "onednn", "reference"]),
   threads: positive,
   dtype: z.enum(dtypes),
+  compression: z
+    .object({ push: compression, pull: compression, feedback: z.boolean() })
+    .default(uncompressed),
 });
 
 const placedTensor = z.object({

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/run.proto.
  */
 export const file_paceline_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxItcGCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKBISDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIjCgZyZWR1Y2UYDCABKA4yEy5wYWNlbGluZS52MS5SZWR1Y2USLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSKgoKbHJfc2NhbGluZxgPIAEoDjIWLnBhY2VsaW5lLnYxLkxyU2NhbGluZxIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEiMKBmVuZ2luZRgYIAEoDjITLnBhY2VsaW5lLnYxLkVuZ2luZRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEh8KBGZlZWQYGyABKA4yES5wYWNlbGluZS52MS5GZWVkEiEKBWR0eXBlGBwgASgOMhIucGFjZWxpbmUudjEuRHR5cGUSJAoEc3RlbRgdIAEoDjIRLnBhY2VsaW5lLnYxLlN0ZW1IAogBAUIMCgpfbWF4X3N0ZXBzQg0KC19sb2FkX2JvdW5kQgcKBV9zdGVtIoUBCglJbnB1dFNwZWMSDwoHY2xhc3NlcxgBIAEoDRINCgVzaGFwZRgCIAMoDRIMCgRtZWFuGAMgAygBEgsKA3N0ZBgEIAMoARIWCg5ibG9ja19leGFtcGxlcxgFIAEoDRIlCgdhdWdtZW50GAYgASgLMhQucGFjZWxpbmUudjEuQXVnbWVudCJCCgdBdWdtZW50EhQKDGNyb3BfcGFkZGluZxgBIAEoDRIMCgRmbGlwGAIgASgIEhMKC3N0YW5kYXJkaXNlGAMgASgIInUKCFByb3RvY29sEh8KA2JzcBgBIAEoCzIQLnBhY2VsaW5lLnYxLkJzcEgAEh8KA3NzcBgCIAEoCzIQLnBhY2VsaW5lLnYxLlNzcEgAEh8KA2FzcBgDIAEoCzIQLnBhY2VsaW5lLnYxLkFzcEgAQgYKBG1vZGUiBQoDQnNwIhgKA1NzcBIRCglzdGFsZW5lc3MYASABKAQiNAoDQXNwEi0KCXN0YWxlbmVzcxgBIAEoCzIaLnBhY2VsaW5lLnYxLlN0YWxlbmVzc1J1bGUiaAoNU3RhbGVuZXNzUnVsZRIsCgRydWxlGAEgASgOMh4ucGFjZWxpbmUudjEuU3RhbGVuZXNzUnVsZU5hbWUSDQoFc2NhbGUYAiABKAESDQoFZmxvb3IYAyABKAESCwoDbWF4GAQgASgBIsMBCgpVcGRhdGVSdWxlEikKBG5hbWUYASABKA4yGy5wYWNlbGluZS52MS5VcGRhdGVSdWxlTmFtZRIQCghtb21lbnR1bRgCIAEoARINCgViZXRhMRgDIAEoARINCgViZXRhMhgEIAEoARIPCgdlcHNpbG9uGAUgASgBEhQKDHdlaWdodF9kZWNheRgGIAEoARIaChJ3ZWlnaHRfZGVjYXlfcGxhaW4YByABKAESFwoPYnVmZmVyX21vbWVudHVtGAggASgBIooBCghTY2hlZHVsZRInCgRuYW1lGAEgASgOMhkucGFjZWxpbmUudjEuU2NoZWR1bGVOYW1lEgoKAmxyGAIgASgBEg4KBndhcm11cBgDIAEoARISCgptaWxlc3RvbmVzGAQgAygBEg0KBWdhbW1hGAUgASgBEhYKDnRvdGFsX2V4YW1wbGVzGAYgASgEIkAKB0NhZGVuY2USJgoEdW5pdBgBIAEoDjIYLnBhY2VsaW5lLnYxLkNhZGVuY2VVbml0Eg0KBWNvdW50GAIgASgEIssBCgRWaWV3EgsKA3J1bhgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBm51bWJlchgDIAEoBBISCgpnZW5lcmF0aW9uGAQgASgNEg0KBXBoYXNlGAUgASgNEigKB3NlcnZlcnMYBiADKAsyFy5wYWNlbGluZS52MS5WaWV3U2VydmVyEigKB3dvcmtlcnMYByADKAsyFy5wYWNlbGluZS52MS5WaWV3V29ya2VyEhEKCXByaW1hcmllcxgIIAMoDRIOCgZmZW5jZXMYCSADKAQiQQoKVmlld1NlcnZlchINCgVpbmRleBgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgdhZGRyZXNzGAMgASgJIkIKClZpZXdXb3JrZXISDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIRCglmcm9tX3N0ZXAYAyABKAQqPwoEU3RlbRIUChBTVEVNX1VOU1BFQ0lGSUVEEAASDgoKU1RFTV9DSUZBUhABEhEKDVNURU1fSU1BR0VORVQQAipSCgVEdHlwZRIVChFEVFlQRV9VTlNQRUNJRklFRBAAEg0KCURUWVBFX0YzMhABEg4KCkRUWVBFX0JGMTYQAhITCg9EVFlQRV9CRjE2X09OTFkQAypQCgRGZWVkEhQKEEZFRURfVU5TUEVDSUZJRUQQABIPCgtGRUVEX1NUQVRJQxABEg8KC0ZFRURfTEVBU0VEEAISEAoMRkVFRF9DRU5UUkFMEAMqQQoGUmVkdWNlEhYKElJFRFVDRV9VTlNQRUNJRklFRBAAEg8KC1JFRFVDRV9NRUFOEAESDgoKUkVEVUNFX1NVTRACKlMKCUxyU2NhbGluZxIaChZMUl9TQ0FMSU5HX1VOU1BFQ0lGSUVEEAASEwoPTFJfU0NBTElOR19OT05FEAESFQoRTFJfU0NBTElOR19MSU5FQVIQAipaCgZFbmdpbmUSFgoSRU5HSU5FX1VOU1BFQ0lGSUVEEAASDwoLRU5HSU5FX0FVVE8QARIRCg1FTkdJTkVfT05FRE5OEAISFAoQRU5HSU5FX1JFRkVSRU5DRRADKrsBChFTdGFsZW5lc3NSdWxlTmFtZRIjCh9TVEFMRU5FU1NfUlVMRV9OQU1FX1VOU1BFQ0lGSUVEEAASHAoYU1RBTEVORVNTX1JVTEVfTkFNRV9OT05FEAESHQoZU1RBTEVORVNTX1JVTEVfTkFNRV9TQ0FMRRACEh4KGlNUQUxFTkVTU19SVUxFX05BTUVfUkVKRUNUEAMSJAogU1RBTEVORVNTX1JVTEVfTkFNRV9TQ0FMRV9SRUpFQ1QQBCrBAQoOVXBkYXRlUnVsZU5hbWUSIAocVVBEQVRFX1JVTEVfTkFNRV9VTlNQRUNJRklFRBAAEhgKFFVQREFURV9SVUxFX05BTUVfU0dEEAESHQoZVVBEQVRFX1JVTEVfTkFNRV9NT01FTlRVTRACEh0KGVVQREFURV9SVUxFX05BTUVfTkVTVEVST1YQAxIZChVVUERBVEVfUlVMRV9OQU1FX0FEQU0QBBIaChZVUERBVEVfUlVMRV9OQU1FX0FEQU1XEAUqlwEKDFNjaGVkdWxlTmFtZRIdChlTQ0hFRFVMRV9OQU1FX1VOU1BFQ0lGSUVEEAASGgoWU0NIRURVTEVfTkFNRV9DT05TVEFOVBABEhYKElNDSEVEVUxFX05BTUVfU1RFUBACEhgKFFNDSEVEVUxFX05BTUVfQ09TSU5FEAMSGgoWU0NIRURVTEVfTkFNRV9PTkVDWUNMRRAEKloKC0NhZGVuY2VVbml0EhwKGENBREVOQ0VfVU5JVF9VTlNQRUNJRklFRBAAEhUKEUNBREVOQ0VfVU5JVF9TVEVQEAESFgoSQ0FERU5DRV9VTklUX0VQT0NIEAJiBnByb3RvMw");
+  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIooHCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKBISDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIjCgZyZWR1Y2UYDCABKA4yEy5wYWNlbGluZS52MS5SZWR1Y2USLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSKgoKbHJfc2NhbGluZxgPIAEoDjIWLnBhY2VsaW5lLnYxLkxyU2NhbGluZxIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEiMKBmVuZ2luZRgYIAEoDjITLnBhY2VsaW5lLnYxLkVuZ2luZRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEh8KBGZlZWQYGyABKA4yES5wYWNlbGluZS52MS5GZWVkEiEKBWR0eXBlGBwgASgOMhIucGFjZWxpbmUudjEuRHR5cGUSJAoEc3RlbRgdIAEoDjIRLnBhY2VsaW5lLnYxLlN0ZW1IAogBARIxCgtjb21wcmVzc2lvbhgeIAEoCzIcLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uU3BlY0IMCgpfbWF4X3N0ZXBzQg0KC19sb2FkX2JvdW5kQgcKBV9zdGVtInMKD0NvbXByZXNzaW9uU3BlYxImCgRwdXNoGAEgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SJgoEcHVsbBgCIAEoCzIYLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uEhAKCGZlZWRiYWNrGAMgASgIIkUKC0NvbXByZXNzaW9uEicKBWNvZGVjGAEgASgOMhgucGFjZWxpbmUudjEuQ29kZWNDaG9pY2USDQoFc2hhcmUYAiABKAEihQEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50IkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgidQoIUHJvdG9jb2wSHwoDYnNwGAEgASgLMhAucGFjZWxpbmUudjEuQnNwSAASHwoDc3NwGAIgASgLMhAucGFjZWxpbmUudjEuU3NwSAASHwoDYXNwGAMgASgLMhAucGFjZWxpbmUudjEuQXNwSABCBgoEbW9kZSIFCgNCc3AiGAoDU3NwEhEKCXN0YWxlbmVzcxgBIAEoBCI0CgNBc3ASLQoJc3RhbGVuZXNzGAEgASgLMhoucGFjZWxpbmUudjEuU3RhbGVuZXNzUnVsZSJoCg1TdGFsZW5lc3NSdWxlEiwKBHJ1bGUYASABKA4yHi5wYWNlbGluZS52MS5TdGFsZW5lc3NSdWxlTmFtZRINCgVzY2FsZRgCIAEoARINCgVmbG9vchgDIAEoARILCgNtYXgYBCABKAEiwwEKClVwZGF0ZVJ1bGUSKQoEbmFtZRgBIAEoDjIbLnBhY2VsaW5lLnYxLlVwZGF0ZVJ1bGVOYW1lEhAKCG1vbWVudHVtGAIgASgBEg0KBWJldGExGAMgASgBEg0KBWJldGEyGAQgASgBEg8KB2Vwc2lsb24YBSABKAESFAoMd2VpZ2h0X2RlY2F5GAYgASgBEhoKEndlaWdodF9kZWNheV9wbGFpbhgHIAEoARIXCg9idWZmZXJfbW9tZW50dW0YCCABKAEiigEKCFNjaGVkdWxlEicKBG5hbWUYASABKA4yGS5wYWNlbGluZS52MS5TY2hlZHVsZU5hbWUSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiQAoHQ2FkZW5jZRImCgR1bml0GAEgASgOMhgucGFjZWxpbmUudjEuQ2FkZW5jZVVuaXQSDQoFY291bnQYAiABKAQiywEKBFZpZXcSCwoDcnVuGAEgASgJEgwKBHRlcm0YAiABKAQSDgoGbnVtYmVyGAMgASgEEhIKCmdlbmVyYXRpb24YBCABKA0SDQoFcGhhc2UYBSABKA0SKAoHc2VydmVycxgGIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdTZXJ2ZXISKAoHd29ya2VycxgHIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXISEQoJcHJpbWFyaWVzGAggAygNEg4KBmZlbmNlcxgJIAMoBCJBCgpWaWV3U2VydmVyEg0KBWluZGV4GAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB2FkZHJlc3MYAyABKAkiQgoKVmlld1dvcmtlchIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhEKCWZyb21fc3RlcBgDIAEoBCo/CgRTdGVtEhQKEFNURU1fVU5TUEVDSUZJRUQQABIOCgpTVEVNX0NJRkFSEAESEQoNU1RFTV9JTUFHRU5FVBACKugBCgtDb2RlY0Nob2ljZRIcChhDT0RFQ19DSE9JQ0VfVU5TUEVDSUZJRUQQABIVChFDT0RFQ19DSE9JQ0VfTk9ORRABEhUKEUNPREVDX0NIT0lDRV9GUDE2EAISFQoRQ09ERUNfQ0hPSUNFX0JGMTYQAxIVChFDT0RFQ19DSE9JQ0VfSU5UOBAEEhUKEUNPREVDX0NIT0lDRV9UT1BLEAUSGAoUQ09ERUNfQ0hPSUNFX1JBTkRPTUsQBhIXChNDT0RFQ19DSE9JQ0VfT05FQklUEAcSFQoRQ09ERUNfQ0hPSUNFX0FVVE8QCCpSCgVEdHlwZRIVChFEVFlQRV9VTlNQRUNJRklFRBAAEg0KCURUWVBFX0YzMhABEg4KCkRUWVBFX0JGMTYQAhITCg9EVFlQRV9CRjE2X09OTFkQAypQCgRGZWVkEhQKEEZFRURfVU5TUEVDSUZJRUQQABIPCgtGRUVEX1NUQVRJQxABEg8KC0ZFRURfTEVBU0VEEAISEAoMRkVFRF9DRU5UUkFMEAMqQQoGUmVkdWNlEhYKElJFRFVDRV9VTlNQRUNJRklFRBAAEg8KC1JFRFVDRV9NRUFOEAESDgoKUkVEVUNFX1NVTRACKlMKCUxyU2NhbGluZxIaChZMUl9TQ0FMSU5HX1VOU1BFQ0lGSUVEEAASEwoPTFJfU0NBTElOR19OT05FEAESFQoRTFJfU0NBTElOR19MSU5FQVIQAipaCgZFbmdpbmUSFgoSRU5HSU5FX1VOU1BFQ0lGSUVEEAASDwoLRU5HSU5FX0FVVE8QARIRCg1FTkdJTkVfT05FRE5OEAISFAoQRU5HSU5FX1JFRkVSRU5DRRADKrsBChFTdGFsZW5lc3NSdWxlTmFtZRIjCh9TVEFMRU5FU1NfUlVMRV9OQU1FX1VOU1BFQ0lGSUVEEAASHAoYU1RBTEVORVNTX1JVTEVfTkFNRV9OT05FEAESHQoZU1RBTEVORVNTX1JVTEVfTkFNRV9TQ0FMRRACEh4KGlNUQUxFTkVTU19SVUxFX05BTUVfUkVKRUNUEAMSJAogU1RBTEVORVNTX1JVTEVfTkFNRV9TQ0FMRV9SRUpFQ1QQBCrBAQoOVXBkYXRlUnVsZU5hbWUSIAocVVBEQVRFX1JVTEVfTkFNRV9VTlNQRUNJRklFRBAAEhgKFFVQREFURV9SVUxFX05BTUVfU0dEEAESHQoZVVBEQVRFX1JVTEVfTkFNRV9NT01FTlRVTRACEh0KGVVQREFURV9SVUxFX05BTUVfTkVTVEVST1YQAxIZChVVUERBVEVfUlVMRV9OQU1FX0FEQU0QBBIaChZVUERBVEVfUlVMRV9OQU1FX0FEQU1XEAUqlwEKDFNjaGVkdWxlTmFtZRIdChlTQ0hFRFVMRV9OQU1FX1VOU1BFQ0lGSUVEEAASGgoWU0NIRURVTEVfTkFNRV9DT05TVEFOVBABEhYKElNDSEVEVUxFX05BTUVfU1RFUBACEhgKFFNDSEVEVUxFX05BTUVfQ09TSU5FEAMSGgoWU0NIRURVTEVfTkFNRV9PTkVDWUNMRRAEKloKC0NhZGVuY2VVbml0EhwKGENBREVOQ0VfVU5JVF9VTlNQRUNJRklFRBAAEhUKEUNBREVOQ0VfVU5JVF9TVEVQEAESFgoSQ0FERU5DRV9VTklUX0VQT0NIEAJiBnByb3RvMw");
 
 /**
  * One training run: every choice that changes what is computed or promised.
@@ -222,6 +222,13 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
    * @generated from field: optional paceline.v1.Stem stem = 29;
    */
   stem?: Stem;
+
+  /**
+   * How pushes and pulls of weights are made shorter.
+   *
+   * @generated from field: paceline.v1.CompressionSpec compression = 30;
+   */
+  compression?: CompressionSpec;
 };
 
 /**
@@ -230,6 +237,69 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
  */
 export const RunSpecSchema: GenMessage<RunSpec> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 0);
+
+/**
+ * How pushes and pulls of weights are made shorter.
+ *
+ * @generated from message paceline.v1.CompressionSpec
+ */
+export type CompressionSpec = Message<"paceline.v1.CompressionSpec"> & {
+  /**
+   * What gradients are written as.
+   *
+   * @generated from field: paceline.v1.Compression push = 1;
+   */
+  push?: Compression;
+
+  /**
+   * What weights are written as: rounded, or their difference to what a worker received last.
+   *
+   * @generated from field: paceline.v1.Compression pull = 2;
+   */
+  pull?: Compression;
+
+  /**
+   * Whether what a push drops is added to the next one.
+   *
+   * @generated from field: bool feedback = 3;
+   */
+  feedback: boolean;
+};
+
+/**
+ * Describes the message paceline.v1.CompressionSpec.
+ * Use `create(CompressionSpecSchema)` to create a new message.
+ */
+export const CompressionSpecSchema: GenMessage<CompressionSpec> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_run, 1);
+
+/**
+ * One way of writing values.
+ *
+ * @generated from message paceline.v1.Compression
+ */
+export type Compression = Message<"paceline.v1.Compression"> & {
+  /**
+   * Which codec.
+   *
+   * @generated from field: paceline.v1.CodecChoice codec = 1;
+   */
+  codec: CodecChoice;
+
+  /**
+   * Share of the values that is kept; 1 where all are.
+   *
+   * @generated from field: double share = 2;
+   */
+  share: number;
+};
+
+/**
+ * Describes the message paceline.v1.Compression.
+ * Use `create(CompressionSchema)` to create a new message.
+ */
+export const CompressionSchema: GenMessage<Compression> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_run, 2);
 
 /**
  * What must be known of a data set without its files.
@@ -285,7 +355,7 @@ export type InputSpec = Message<"paceline.v1.InputSpec"> & {
  * Use `create(InputSpecSchema)` to create a new message.
  */
 export const InputSpecSchema: GenMessage<InputSpec> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 1);
+  messageDesc(file_paceline_v1_run, 3);
 
 /**
  * What is done to a training example before it is computed with.
@@ -320,7 +390,7 @@ export type Augment = Message<"paceline.v1.Augment"> & {
  * Use `create(AugmentSchema)` to create a new message.
  */
 export const AugmentSchema: GenMessage<Augment> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 2);
+  messageDesc(file_paceline_v1_run, 4);
 
 /**
  * How tightly workers keep pace.
@@ -365,7 +435,7 @@ export type Protocol = Message<"paceline.v1.Protocol"> & {
  * Use `create(ProtocolSchema)` to create a new message.
  */
 export const ProtocolSchema: GenMessage<Protocol> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 3);
+  messageDesc(file_paceline_v1_run, 5);
 
 /**
  * Synchronous: every step is the gradients of all workers.
@@ -380,7 +450,7 @@ export type Bsp = Message<"paceline.v1.Bsp"> & {
  * Use `create(BspSchema)` to create a new message.
  */
 export const BspSchema: GenMessage<Bsp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 4);
+  messageDesc(file_paceline_v1_run, 6);
 
 /**
  * A worker may start a step only if it is at most so many steps ahead of the slowest.
@@ -401,7 +471,7 @@ export type Ssp = Message<"paceline.v1.Ssp"> & {
  * Use `create(SspSchema)` to create a new message.
  */
 export const SspSchema: GenMessage<Ssp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 5);
+  messageDesc(file_paceline_v1_run, 7);
 
 /**
  * Every push is applied on arrival.
@@ -422,7 +492,7 @@ export type Asp = Message<"paceline.v1.Asp"> & {
  * Use `create(AspSchema)` to create a new message.
  */
 export const AspSchema: GenMessage<Asp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 6);
+  messageDesc(file_paceline_v1_run, 8);
 
 /**
  * What ASP does with a push of staleness t.
@@ -464,7 +534,7 @@ export type StalenessRule = Message<"paceline.v1.StalenessRule"> & {
  * Use `create(StalenessRuleSchema)` to create a new message.
  */
 export const StalenessRuleSchema: GenMessage<StalenessRule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 7);
+  messageDesc(file_paceline_v1_run, 9);
 
 /**
  * The optimizer that servers apply.
@@ -534,7 +604,7 @@ export type UpdateRule = Message<"paceline.v1.UpdateRule"> & {
  * Use `create(UpdateRuleSchema)` to create a new message.
  */
 export const UpdateRuleSchema: GenMessage<UpdateRule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 8);
+  messageDesc(file_paceline_v1_run, 10);
 
 /**
  * The learning rate as a function of the work done, in examples applied.
@@ -590,7 +660,7 @@ export type Schedule = Message<"paceline.v1.Schedule"> & {
  * Use `create(ScheduleSchema)` to create a new message.
  */
 export const ScheduleSchema: GenMessage<Schedule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 9);
+  messageDesc(file_paceline_v1_run, 11);
 
 /**
  * How often something happens.
@@ -618,7 +688,7 @@ export type Cadence = Message<"paceline.v1.Cadence"> & {
  * Use `create(CadenceSchema)` to create a new message.
  */
 export const CadenceSchema: GenMessage<Cadence> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 10);
+  messageDesc(file_paceline_v1_run, 12);
 
 /**
  * A numbered, immutable statement of who is a member and which server holds which chunk.
@@ -695,7 +765,7 @@ export type View = Message<"paceline.v1.View"> & {
  * Use `create(ViewSchema)` to create a new message.
  */
 export const ViewSchema: GenMessage<View> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 11);
+  messageDesc(file_paceline_v1_run, 13);
 
 /**
  * A server in a view.
@@ -730,7 +800,7 @@ export type ViewServer = Message<"paceline.v1.ViewServer"> & {
  * Use `create(ViewServerSchema)` to create a new message.
  */
 export const ViewServerSchema: GenMessage<ViewServer> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 12);
+  messageDesc(file_paceline_v1_run, 14);
 
 /**
  * A worker in a view.
@@ -765,7 +835,7 @@ export type ViewWorker = Message<"paceline.v1.ViewWorker"> & {
  * Use `create(ViewWorkerSchema)` to create a new message.
  */
 export const ViewWorkerSchema: GenMessage<ViewWorker> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 13);
+  messageDesc(file_paceline_v1_run, 15);
 
 /**
  * How a residual network begins.
@@ -800,6 +870,82 @@ export enum Stem {
  */
 export const StemSchema: GenEnum<Stem> = /*@__PURE__*/
   enumDesc(file_paceline_v1_run, 0);
+
+/**
+ * The codecs that a run may choose.
+ *
+ * @generated from enum paceline.v1.CodecChoice
+ */
+export enum CodecChoice {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: CODEC_CHOICE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * 32-bit floats as they are.
+   *
+   * @generated from enum value: CODEC_CHOICE_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * 16-bit floats.
+   *
+   * @generated from enum value: CODEC_CHOICE_FP16 = 2;
+   */
+  FP16 = 2,
+
+  /**
+   * The upper halves of 32-bit floats.
+   *
+   * @generated from enum value: CODEC_CHOICE_BF16 = 3;
+   */
+  BF16 = 3,
+
+  /**
+   * Bytes with a scale for each block; of pushes only.
+   *
+   * @generated from enum value: CODEC_CHOICE_INT8 = 4;
+   */
+  INT8 = 4,
+
+  /**
+   * The largest values.
+   *
+   * @generated from enum value: CODEC_CHOICE_TOPK = 5;
+   */
+  TOPK = 5,
+
+  /**
+   * Values at random places; of pushes only.
+   *
+   * @generated from enum value: CODEC_CHOICE_RANDOMK = 6;
+   */
+  RANDOMK = 6,
+
+  /**
+   * Signs with a scale for each block.
+   *
+   * @generated from enum value: CODEC_CHOICE_ONEBIT = 7;
+   */
+  ONEBIT = 7,
+
+  /**
+   * Whatever the worker measures to be fastest; of pushes only.
+   *
+   * @generated from enum value: CODEC_CHOICE_AUTO = 8;
+   */
+  AUTO = 8,
+}
+
+/**
+ * Describes the enum paceline.v1.CodecChoice.
+ */
+export const CodecChoiceSchema: GenEnum<CodecChoice> = /*@__PURE__*/
+  enumDesc(file_paceline_v1_run, 1);
 
 /**
  * In what numbers forward and backward are computed.
@@ -840,7 +986,7 @@ export enum Dtype {
  * Describes the enum paceline.v1.Dtype.
  */
 export const DtypeSchema: GenEnum<Dtype> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 1);
+  enumDesc(file_paceline_v1_run, 2);
 
 /**
  * How examples reach workers.
@@ -881,7 +1027,7 @@ export enum Feed {
  * Describes the enum paceline.v1.Feed.
  */
 export const FeedSchema: GenEnum<Feed> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 2);
+  enumDesc(file_paceline_v1_run, 3);
 
 /**
  * How gradients of one step become one.
@@ -915,7 +1061,7 @@ export enum Reduce {
  * Describes the enum paceline.v1.Reduce.
  */
 export const ReduceSchema: GenEnum<Reduce> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 3);
+  enumDesc(file_paceline_v1_run, 4);
 
 /**
  * Whether the learning rate changes with the number of workers.
@@ -949,7 +1095,7 @@ export enum LrScaling {
  * Describes the enum paceline.v1.LrScaling.
  */
 export const LrScalingSchema: GenEnum<LrScaling> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 4);
+  enumDesc(file_paceline_v1_run, 5);
 
 /**
  * What computes forward and backward on a worker.
@@ -990,7 +1136,7 @@ export enum Engine {
  * Describes the enum paceline.v1.Engine.
  */
 export const EngineSchema: GenEnum<Engine> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 5);
+  enumDesc(file_paceline_v1_run, 6);
 
 /**
  * The staleness rules.
@@ -1038,7 +1184,7 @@ export enum StalenessRuleName {
  * Describes the enum paceline.v1.StalenessRuleName.
  */
 export const StalenessRuleNameSchema: GenEnum<StalenessRuleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 6);
+  enumDesc(file_paceline_v1_run, 7);
 
 /**
  * The optimizers.
@@ -1093,7 +1239,7 @@ export enum UpdateRuleName {
  * Describes the enum paceline.v1.UpdateRuleName.
  */
 export const UpdateRuleNameSchema: GenEnum<UpdateRuleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 7);
+  enumDesc(file_paceline_v1_run, 8);
 
 /**
  * The schedules.
@@ -1141,7 +1287,7 @@ export enum ScheduleName {
  * Describes the enum paceline.v1.ScheduleName.
  */
 export const ScheduleNameSchema: GenEnum<ScheduleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 8);
+  enumDesc(file_paceline_v1_run, 9);
 
 /**
  * What a cadence counts.
@@ -1175,5 +1321,5 @@ export enum CadenceUnit {
  * Describes the enum paceline.v1.CadenceUnit.
  */
 export const CadenceUnitSchema: GenEnum<CadenceUnit> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 9);
+  enumDesc(file_paceline_v1_run, 10);
 

@@ -6,6 +6,12 @@
  */
 import { create } from "@bufbuild/protobuf";
 import {
+  type Compression,
+  type CompressionSpec,
+  compressionProblem,
+  pushCompressions,
+} from "../contract/compression.js";
+import {
   type AugmentSpec,
   type Cadence,
   dtypes,
@@ -130,6 +136,17 @@ const input = record<InputSpec, wire.InputSpec>(
       : `${mean.length} means and ${std.length} deviations are not those of ${shape[0]} channels`,
 );
 
+const oneWay = record<Compression, wire.Compression>(schemas.CompressionSchema, {
+  codec: word(...pushCompressions),
+  share: finite,
+});
+
+const compression = record<CompressionSpec, wire.CompressionSpec>(
+  schemas.CompressionSpecSchema,
+  { push: oneWay, pull: oneWay, feedback: flag },
+  compressionProblem,
+);
+
 /** Run specs as the coordinator hands them out. */
 export const runSpecCodec = record<RunSpec, wire.RunSpec>(
   schemas.RunSpecSchema,
@@ -163,6 +180,7 @@ export const runSpecCodec = record<RunSpec, wire.RunSpec>(
     engine: word("auto", "onednn", "reference"),
     threads: small(),
     dtype: word(...dtypes),
+    compression,
   },
   (spec) => {
     const { workersMin, workersMax } = spec;

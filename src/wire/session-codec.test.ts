@@ -2,6 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
+import {
+  type Compression,
+  type CompressionSpec,
+  pullCompressions,
+  pushCompressions,
+} from "../contract/compression.js";
 import { parameterGroups, type TensorSpec } from "../contract/layout.js";
 import type {
   CoordinatorMessage,
@@ -166,8 +172,18 @@ const protocols: fc.Arbitrary<Protocol> = fc.oneof(
 const cadence = fc.option(
   shape<Cadence>({ unit: fc.constantFrom("step", "epoch"), count: fc.nat().map((n) => n + 1) }),
 );
+const compressions = (names: readonly Compression["codec"][]) =>
+  shape<Compression>({
+    codec: fc.constantFrom(...names),
+    share: fc.constantFrom(0.001, 0.01, 0.25),
+  });
 const members = fc.integer({ min: 1, max: 1024 });
 const spec = shape<RunSpec>({
+  compression: shape<CompressionSpec>({
+    push: compressions(pushCompressions),
+    pull: compressions(pullCompressions),
+    feedback: fc.boolean(),
+  }),
   run: words,
   name: words,
   seed: fc.maxSafeInteger(),

@@ -1,0 +1,70 @@
+/** The rows of the group "wire", and how a compression is written. */
+import {
+  type Compression,
+  compressionTitle,
+  pullCompressions,
+  pushCompressions,
+  shareDefault,
+  sharedCodecs,
+  shareMax,
+} from "../contract/compression.js";
+import type { WireOptions } from "../runtime/options.js";
+import { alternatives } from "../suggest.js";
+import { type OptionRows, runCommands } from "./option-row.js";
+import { toggle, type ValueType } from "./option-values.js";
+
+const group = "wire";
+
+/** A codec by its name, with the share of the values that it keeps where it drops some. */
+function compression(names: readonly Compression["codec"][]): ValueType<Compression> {
+  const shown = names.map((name) =>
+    sharedCodecs.includes(name) ? `${name}:${shareDefault}` : name,
+  );
+  return {
+    placeholder: shown.join("|"),
+    wanted: alternatives(shown),
+    parse(text) {
+      const [, name, share, percent] = /^([a-z0-9]+)(?::([0-9.e-]+)(%?))?$/.exec(text) ?? [];
+      const codec = names.find((known) => known === name);
+      if (codec === undefined) return { problem: "is unknown" };
+      if (!sharedCodecs.includes(codec)) {
+        if (share !== undefined) return { problem: `has a share, and ${codec} keeps every value` };
+        return { value: { codec, share: 1 } };
+      }
+      const value = Number(share ?? shareDefault) / (percent === "%" ? 100 : 1);
+      if (!(value > 0)) return { problem: "has no share above 0" };
+      if (value > shareMax) return { problem: `has a share above ${shareMax}` };
+      return { value: { codec, share: value } };
+    },
+    print: compressionTitle,
+    schema: { type: "string", pattern: `^(${names.join("|")})(:[0-9.e-]+%?)?$` },
+  };
+}
+
+/** What values are written as on their way. */
+export const wireRows: OptionRows<WireOptions> = {
+  compress: {
+    name: "compress",
+    type: compression(pushCompressions),
+    default: { codec: "none", share: 1 },
+    sentence: "what gradients are pushed as; auto measures the link and the codecs and chooses",
+    group,
+    commands: runCommands,
+  },
+  compressPull: {
+    name: "compress-pull",
+    type: compression(pullCompressions),
+    default: { codec: "none", share: 1 },
+    sentence: "what weights are pulled as; topk and onebit send what changed",
+    group,
+    commands: runCommands,
+  },
+  errorFeedback: {
+    name: "error-feedback",
+    type: toggle,
+    default: true,
+    sentence: "add what a push by topk, randomk or onebit drops to the next one",
+    group,
+    commands: runCommands,
+  },
+};
