@@ -14,7 +14,6 @@ import type { Codec } from "./codec.js";
 import { accumulateDense, demandBytes, demandFinite } from "./dense.js";
 
 const blockValues = 1024;
-const blockBytes = blockValues / 8;
 const scaleBytes = 4;
 
 /** Signs with a scale for each block. */
@@ -23,12 +22,9 @@ export function oneBitCodec(conversions: Conversions): Codec {
     demandBytes("onebit", bytes, values.length, bytesFor(values.length));
     demandSpareBits(bytes, values.length);
     const bitsAt = bitsAtOf(values.length);
-    eachBlock(values, (block, part) => {
-      const scale = scaleOf(bytes, block);
-      const start = bitsAt + block * blockBytes;
-      const bits = bytes.subarray(start, start + Math.ceil(part.length / 8));
-      conversions.unpackSigns(bits, scale, part);
-    });
+    const scales = bytes.subarray(0, bitsAt);
+    demandScales(scales);
+    conversions.unpackSigns(scales, bytes.subarray(bitsAt), blockValues, values);
   };
   return {
     id: 6,
@@ -37,13 +33,11 @@ export function oneBitCodec(conversions: Conversions): Codec {
     sizes: (values) => ({ min: bytesFor(values), max: bytesFor(values) }),
     encode(values, bytes) {
       demandFinite("onebit", values);
-      const scales = new DataView(bytes.buffer, bytes.byteOffset, bitsAtOf(values.length));
-      eachBlock(values, (block, part) => {
-        const start = scales.byteLength + block * blockBytes;
-        const bits = bytes.subarray(start, start + Math.ceil(part.length / 8));
-        scales.setFloat32(block * scaleBytes, conversions.packSigns(part, bits), true);
-      });
-      return bytesFor(values.length);
+      const used = bytesFor(values.length);
+      const bitsAt = bitsAtOf(values.length);
+      const scales = bytes.subarray(0, bitsAt);
+      conversions.packSigns(values, blockValues, scales, bytes.subarray(bitsAt, used));
+      return used;
     },
     decode,
     accumulate: accumulateDense(conversions, decode),
@@ -58,18 +52,14 @@ function bytesFor(values: number): number {
   return bitsAtOf(values) + Math.ceil(values / 8);
 }
 
-function eachBlock(values: Float32Array, visit: (block: number, part: Float32Array) => void): void {
-  for (let block = 0; block * blockValues < values.length; block++) {
-    visit(block, values.subarray(block * blockValues, (block + 1) * blockValues));
+function demandScales(scales: Uint8Array): void {
+  const view = new DataView(scales.buffer, scales.byteOffset, scales.length);
+  for (let offset = 0; offset < scales.length; offset += scaleBytes) {
+    const scale = view.getFloat32(offset, true);
+    if (scale >= 0 && scale < Number.POSITIVE_INFINITY) continue;
+    const which = `block ${offset / scaleBytes} of a onebit encoding`;
+    throw new PacelineError("protocol", `${which} has the scale ${scale}: it is damaged`);
   }
-}
-
-function scaleOf(bytes: Uint8Array, block: number): number {
-  const at = bytes.byteOffset + block * scaleBytes;
-  const scale = new DataView(bytes.buffer, at, scaleBytes).getFloat32(0, true);
-  if (scale >= 0 && scale < Number.POSITIVE_INFINITY) return scale;
-  const which = `block ${block} of a onebit encoding`;
-  throw new PacelineError("protocol", `${which} has the scale ${scale}: it is damaged`);
 }
 
 function demandSpareBits(bytes: Uint8Array, values: number): void {

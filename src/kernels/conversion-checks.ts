@@ -16,23 +16,35 @@ export function checkBlocks(
   scales: Uint8Array,
   codes: Uint8Array,
 ): void {
-  assert(blockValues >= 16 && blockValues % 16 === 0, "a block is a multiple of 16 values", {
-    blockValues,
-  });
-  const blocks = Math.ceil(values.length / blockValues);
-  assert(scales.length === 4 * blocks && codes.length === values.length, "blocks fit", {
+  checkScales(values, blockValues, scales);
+  assert(codes.length === values.length, "there is one code a value", {
     values: values.length,
-    blockValues,
-    scaleBytes: scales.length,
     codes: codes.length,
   });
 }
 
-/** Signs take one bit a value. */
-export function checkSigns(values: Float32Array, bits: Uint8Array): void {
-  assert(bits.length === Math.ceil(values.length / 8), "one bit a value", {
+/** As checkBlocks, with one bit for each value. */
+export function checkSigns(
+  values: Float32Array,
+  blockValues: number,
+  scales: Uint8Array,
+  bits: Uint8Array,
+): void {
+  checkScales(values, blockValues, scales);
+  assert(bits.length === Math.ceil(values.length / 8), "there is one bit a value", {
     values: values.length,
     bytes: bits.length,
+  });
+}
+
+function checkScales(values: Float32Array, blockValues: number, scales: Uint8Array): void {
+  assert(blockValues >= 16 && blockValues % 16 === 0, "a block is a multiple of 16 values", {
+    blockValues,
+  });
+  assert(scales.length === 4 * Math.ceil(values.length / blockValues), "blocks have a scale each", {
+    values: values.length,
+    blockValues,
+    scaleBytes: scales.length,
   });
 }
 

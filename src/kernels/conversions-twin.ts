@@ -63,7 +63,7 @@ export const twinConversions: Conversions = {
 
   quantise(values, blockValues, seed, scales, codes) {
     checkBlocks(values, blockValues, scales, codes);
-    const view = new DataView(scales.buffer, scales.byteOffset, scales.byteLength);
+    const view = viewOf(scales);
     const key = mix(seed);
     for (let start = 0; start < values.length; start += blockValues) {
       const end = Math.min(values.length, start + blockValues);
@@ -77,7 +77,7 @@ export const twinConversions: Conversions = {
 
   dequantise(scales, codes, blockValues, values) {
     checkBlocks(values, blockValues, scales, codes);
-    const view = new DataView(scales.buffer, scales.byteOffset, scales.byteLength);
+    const view = viewOf(scales);
     for (let index = 0; index < values.length; index++) {
       const scale = view.getFloat32(Math.floor(index / blockValues) * 4, true);
       values[index] = scale * ((codes[index]! << 24) >> 24);
@@ -102,23 +102,25 @@ export const twinConversions: Conversions = {
     }
   },
 
-  packSigns(values, bits) {
-    checkSigns(values, bits);
+  packSigns(values, blockValues, scales, bits) {
+    checkSigns(values, blockValues, scales, bits);
+    const view = viewOf(scales);
     const words = bitsOf(values);
-    const sums = new Float64Array(8);
     bits.fill(0);
     for (let index = 0; index < values.length; index++) {
       bits[index >> 3] = bits[index >> 3]! | ((words[index]! >>> 31) << (index & 7));
-      sums[index & 7] = sums[index & 7]! + Math.abs(values[index]!);
     }
-    const [a, b, c, d, e, f, g, h] = sums as unknown as EightSums;
-    const sum = a + b + (c + d) + (e + f + (g + h));
-    return values.length === 0 ? 0 : fround(sum / values.length);
+    for (let start = 0; start < values.length; start += blockValues) {
+      const mean = meanMagnitude(values.subarray(start, start + blockValues));
+      view.setFloat32((start / blockValues) * 4, mean, true);
+    }
   },
 
-  unpackSigns(bits, scale, values) {
-    checkSigns(values, bits);
+  unpackSigns(scales, bits, blockValues, values) {
+    checkSigns(values, blockValues, scales, bits);
+    const view = viewOf(scales);
     for (let index = 0; index < values.length; index++) {
+      const scale = view.getFloat32(Math.floor(index / blockValues) * 4, true);
       values[index] = ((bits[index >> 3]! >>> (index & 7)) & 1) === 1 ? -scale : scale;
     }
   },
@@ -133,8 +135,25 @@ export const twinConversions: Conversions = {
     for (let index = 0; index < out.length; index++) out[index] = left[index]! - right[index]!;
   },
 
+  finite(values) {
+    return bitsOf(values).every((word) => (word & infinityBits) !== infinityBits);
+  },
+
   checksum: xxh32,
 };
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function meanMagnitude(values: Float32Array): number {
+  const sums = [0, 0, 0, 0, 0, 0, 0, 0] as EightSums;
+  for (let index = 0; index < values.length; index++) {
+    sums[index & 7] = sums[index & 7]! + Math.abs(values[index]!);
+  }
+  const [a, b, c, d, e, f, g, h] = sums;
+  return (a + b + (c + d) + (e + f + (g + h))) / values.length;
+}
 
 type EightSums = [number, number, number, number, number, number, number, number];
 

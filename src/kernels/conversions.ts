@@ -66,21 +66,30 @@ export interface Conversions {
   topK(values: Float32Array, k: number, indices: Uint32Array, picked: Float32Array): void;
 
   /**
-   * One bit a value, set where the sign is negative (-0 too): value i is bit i & 7 of byte i >> 3;
-   * bits past the last value are 0. Returns the scale, the mean of |x| rounded once: sums in f64
-   * of the values at indices equal modulo 8, in ascending order, then ((s0 + s1) + (s2 + s3)) +
-   * ((s4 + s5) + (s6 + s7)), divided by the count; 0 without values.
+   * One bit a value in `bits`, set where the sign is negative (-0 too), and for each block of
+   * `blockValues` (a multiple of 16) the mean of |x| as f32 in `scales`. Value i is bit i & 7 of
+   * byte i >> 3; bits past the last value are 0. The mean is rounded once: sums in f64 of the
+   * block's values at indices equal modulo 8, in ascending order, then ((s0 + s1) + (s2 + s3)) +
+   * ((s4 + s5) + (s6 + s7)), divided by their count.
    */
-  packSigns(values: Float32Array, bits: Uint8Array): number;
+  packSigns(values: Float32Array, blockValues: number, scales: Uint8Array, bits: Uint8Array): void;
 
   /** -scale where the bit is set, else scale. */
-  unpackSigns(bits: Uint8Array, scale: number, values: Float32Array): void;
+  unpackSigns(
+    scales: Uint8Array,
+    bits: Uint8Array,
+    blockValues: number,
+    values: Float32Array,
+  ): void;
 
   /** out = left + right; `out` may be either. */
   add(left: Float32Array, right: Float32Array, out: Float32Array): void;
 
   /** out = left - right; `out` may be either. */
   subtract(left: Float32Array, right: Float32Array, out: Float32Array): void;
+
+  /** False when any value is an infinity or not a number. */
+  finite(values: Float32Array): boolean;
 
   /** XXH32 (Collet, "xxHash fast digest algorithm"), an unsigned 32-bit number. */
   checksum(bytes: Uint8Array, seed: number): number;
