@@ -1,6 +1,6 @@
 // `make test-onednn3`: the tests of the oneDNN room and a short training with version 3 of the
-// library, in a Debian 13 root of its own (.build/trixie, made once). Where such a root can't be made
-// or entered, it says that version 3 is untested: that is no failure.
+// library, in a Debian 13 root of its own (.build/trixie, made once). Where such a root can't be
+// made or entered, it says that version 3 is untested: that is no failure.
 // Usage: node scripts/test-onednn3.mjs [folder of the build, dist if not given]
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";

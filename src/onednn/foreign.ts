@@ -10,9 +10,14 @@
  * threads of its own that kills the process, so each is opened once more, behind koffi's back, and
  * stays for the life of the process.
  *
+ * Linux maps a library that was cut off without complaint and kills the process that touches what
+ * is not there; so it is looked at first.
+ *
  * Invariant: nothing is called whose symbol was not found when the library was opened.
  */
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 
 /** Where something lies in memory; null is C's null pointer. */
 export type Pointer = bigint | ArrayBufferView | null;
@@ -36,7 +41,7 @@ export interface ForeignLibrary {
 
 /** What calls native functions. */
 export interface Foreign {
-  /** @throws Error with the loader's words when there is no such library. */
+  /** @throws Error with the loader's words when there is no such library, or it is cut off. */
   open(name: string): ForeignLibrary;
   /** Address of the first value; the array's memory never moves. */
   addressOf(values: ArrayBufferView): bigint;
@@ -82,6 +87,7 @@ export function openForeign(): Foreign {
 function bindKoffi(koffi: Koffi): Foreign {
   return {
     open(name) {
+      demandWhole(name);
       const library = koffi.load(name);
       keepOpen(koffi, name);
       return {
@@ -111,4 +117,71 @@ function keepOpen(koffi: Koffi, name: string): void {
   if (process.platform === "win32") return;
   const openNow = 2; // RTLD_NOW
   koffi.load(null).func("dlopen", "void *", ["str", "int"])(name, openNow);
+}
+
+/** Throws where the file that the loader would take for this name ends too soon. */
+function demandWhole(name: string): void {
+  if (process.platform !== "linux") return;
+  const path = name.includes("/") ? name : foldersOfLoader(name).find(existsSync);
+  if (path === undefined || !existsSync(path)) return;
+  const { bytes, bytesLoaded } = extentOf(path);
+  if (bytes >= bytesLoaded) return;
+  throw new Error(`${path} is cut off, with ${bytes} of ${bytesLoaded} bytes; install it again`);
+}
+
+/** Where the loader looks for a name, in its order. */
+function foldersOfLoader(name: string): string[] {
+  // The loader goes by the environment that the process began with.
+  const environment = textOf("/proc/self/environ").split("\0");
+  const given = environment.find((entry) => entry.startsWith("LD_LIBRARY_PATH="));
+  const folders = given?.slice(given.indexOf("=") + 1).split(/[:;]/) ?? [];
+  // The loader's cache holds paths as texts that end in a zero.
+  const cached = textOf("/etc/ld.so.cache").split("\0");
+  return [
+    ...folders.map((folder) => join(folder, name)),
+    ...cached.filter((path) => path.startsWith("/") && path.endsWith(`/${name}`)),
+    ...["/lib64", "/usr/lib64", "/lib", "/usr/lib"].map((folder) => join(folder, name)),
+  ];
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return "";
+  }
+}
+
+/** Type of an ELF segment that is mapped into memory. */
+const loadedSegment = 1;
+/** Bytes of one program header of a 64-bit ELF file. */
+const segmentBytes = 56;
+
+/** How long a file is and has to be; whether it is a library at all is the loader's business. */
+function extentOf(path: string): { readonly bytes: number; readonly bytesLoaded: number } {
+  const file = openSync(path, "r");
+  try {
+    const { size: bytes } = fstatSync(file);
+    const header = readAt(file, 0, 64);
+    const kind = header.subarray(0, 6).toString("latin1");
+    const isKnown = header.length === 64 && kind === "\x7fELF\x02\x01";
+    if (!isKnown || header.readUInt16LE(54) !== segmentBytes) return { bytes, bytesLoaded: 0 };
+    const start = Number(header.readBigUInt64LE(32));
+    const end = start + segmentBytes * header.readUInt16LE(56);
+    const table = readAt(file, start, end - start);
+    let bytesLoaded = end;
+    for (let at = 0; at + segmentBytes <= table.length; at += segmentBytes) {
+      if (table.readUInt32LE(at) !== loadedSegment) continue;
+      const [offset, length] = [table.readBigUInt64LE(at + 8), table.readBigUInt64LE(at + 32)];
+      bytesLoaded = Math.max(bytesLoaded, Number(offset + length));
+    }
+    return { bytes, bytesLoaded };
+  } finally {
+    closeSync(file);
+  }
+}
+
+function readAt(file: number, start: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  return bytes.subarray(0, readSync(file, bytes, 0, length, start));
 }

@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { describe, test } from "node:test";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import type { Foreign, ForeignFunction } from "./foreign.js";
 import { openDnnl, searchDnnl } from "./library.js";
 
 const opened = openDnnl();
@@ -10,6 +14,91 @@ test("a missing library is an outcome with the loader's words and the remedy", (
   const { dnnl, reason } = searchDnnl(["libdnnl.so.99"]) as { dnnl: null; reason: string };
   assert.equal(dnnl, null);
   assert.match(reason, /^libdnnl\.so\.99: .*; install oneDNN .*apt-get install libdnnl2/);
+});
+
+/** What calls a made-up library that has the symbols of a version but those that are lacking. */
+function madeUp(version: readonly number[] | null, lacking: readonly string[] = []): Foreign {
+  const told = new Uint8Array(32);
+  const words = new DataView(told.buffer);
+  for (const [index, part] of (version ?? []).entries()) words.setInt32(4 * index, part, true);
+  const find = (symbol: string): ForeignFunction => {
+    if (lacking.includes(symbol)) throw new Error(`Cannot find function '${symbol}'`);
+    return () => (version === null ? (null as unknown as bigint) : 4096n);
+  };
+  return {
+    open: () => ({ find }),
+    addressOf: () => 0n,
+    textAt: () => "",
+    setDefault() {},
+    bytesAt: (_, count) => told.slice(0, count),
+  };
+}
+
+const unusable: readonly (readonly [title: string, Foreign, reason: RegExp])[] = [
+  ["of a version that is not bound", madeUp([4, 1, 0]), /its version is 4\.1\.0, not 2 or 3/],
+  ["of the version before those bound", madeUp([1, 8, 3]), /its version is 1\.8\.3, not 2 or 3/],
+  ["that does not tell its version", madeUp(null), /it does not tell its version/],
+  [
+    "of version 2 that lacks a symbol",
+    madeUp([2, 7, 0], ["dnnl_primitive_execute"]),
+    /find function 'dnnl_primitive_execute'/,
+  ],
+  [
+    "of version 3 that lacks a symbol",
+    madeUp([3, 9, 9], ["dnnl_convolution_forward_primitive_desc_create"]),
+    /find function 'dnnl_convolution_forward_primitive_desc_create'/,
+  ],
+];
+for (const [title, foreign, reason] of unusable) {
+  test(`a library ${title} is passed over for its reason, and nothing of it is called`, () => {
+    const found = searchDnnl(["libdnnl.so.2"], () => foreign) as { reason: string };
+    assert.match(found.reason, reason);
+    assert.match(found.reason, /^libdnnl\.so\.2 can't be used: .*; install oneDNN/);
+  });
+}
+
+test("without koffi the reason is its, and the remedy an installation", () => {
+  const missing = () => {
+    throw new Error("Cannot find module 'koffi'");
+  };
+  const { reason } = searchDnnl(["libdnnl.so.2"], missing) as { reason: string };
+  assert.match(
+    reason,
+    /^koffi, .* can't be loaded \(Cannot find module 'koffi'\); run npm install/,
+  );
+});
+
+/** The C library that this process has mapped, where that can be read. */
+function mappedLibrary(): string | null {
+  const maps = existsSync("/proc/self/maps") ? readFileSync("/proc/self/maps", "utf8") : "";
+  return /\/\S+\/libc\.so\.6$/m.exec(maps)?.[0] ?? null;
+}
+
+const mapped = mappedLibrary();
+const unread = mapped === null && "only Linux with GNU's C library tells what is mapped";
+
+describe("a library's file that was cut off is passed over, not mapped", { skip: unread }, () => {
+  const folder = mkdtempSync(join(tmpdir(), "paceline-library-"));
+  after(() => rmSync(folder, { recursive: true }));
+  const whole = mapped === null ? Buffer.alloc(0) : readFileSync(mapped);
+  const lengths = [0, 5, 63, 64, 100, 4096, Math.floor(whole.length / 2)];
+  for (const length of lengths) {
+    test(`after ${length} of ${whole.length} bytes`, () => {
+      const path = join(folder, `cut-${length}.so`);
+      writeFileSync(path, whole.subarray(0, length));
+      // In a process of its own, which the fault would kill.
+      const module = new URL("library.js", import.meta.url).href;
+      const program = `
+        const { searchDnnl } = await import(${JSON.stringify(module)});
+        console.log(searchDnnl([${JSON.stringify(path)}, "libdnnl.so.99"]).reason);`;
+      const words = ["--input-type=module", "--eval", program];
+      const child = spawnSync(process.execPath, words, { timeout: 60_000, encoding: "utf8" });
+      assert.deepEqual([child.status, child.signal, child.stderr], [0, null, ""]);
+      const wanted = length < 64 ? /file too short/ : /is cut off, with \d+ of \d+ bytes/;
+      assert.match(child.stdout, wanted);
+      assert.match(child.stdout, /install oneDNN/);
+    });
+  }
 });
 
 describe("a library that is here", { skip }, () => {
@@ -70,7 +159,7 @@ describe("a library that is here", { skip }, () => {
       }
       console.log(losses.size);`;
     const words = ["--input-type=module", "--eval", program];
-    const child = spawnSync(process.execPath, words, { timeout: 60_000, encoding: "utf8" });
+    const child = spawnSync(process.execPath, words, { timeout: 240_000, encoding: "utf8" });
     assert.deepEqual(
       { ...child, stdout: child.stdout.trim() },
       { ...child, status: 0, signal: null, stderr: "", stdout: "1" },

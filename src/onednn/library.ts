@@ -52,10 +52,13 @@ export function openDnnl(): OpenedDnnl {
 }
 
 /** Opens the first library of these names that can be used. */
-export function searchDnnl(names: readonly string[]): OpenedDnnl {
+export function searchDnnl(
+  names: readonly string[],
+  callerOfNative: () => Foreign = openForeign,
+): OpenedDnnl {
   let foreign: Foreign;
   try {
-    foreign = openForeign();
+    foreign = callerOfNative();
   } catch (error) {
     const why = firstLine(error);
     return {
@@ -86,7 +89,9 @@ export function searchDnnl(names: readonly string[]): OpenedDnnl {
 
 function bind(foreign: Foreign, library: ForeignLibrary): Dnnl {
   const versionOf = library.find("dnnl_version", "p");
-  const { major, text, runtime } = readVersion(foreign, BigInt(versionOf()));
+  const told = versionOf() as ReturnType<typeof versionOf> | null;
+  if (told === null) throw new Error("it does not tell its version");
+  const { major, text, runtime } = readVersion(foreign, BigInt(told));
   if (major !== 2 && major !== 3) throw new Error(`its version is ${text}, not 2 or 3`);
   const functions = findAll(library, major === 2 ? signaturesV2 : signaturesV3);
   const parts: LibraryParts = {
