@@ -1,22 +1,23 @@
 /** Which engine computes a run, from what its spec wishes and what this machine has. */
 import type { RunSpec } from "../contract/run-spec.js";
-import { type ChosenEngine, createEngine } from "../engine/engines.js";
+import { type ChosenEngine, createEngine, type EngineWish } from "../engine/engines.js";
 import { PacelineError } from "../errors.js";
-import { type ModelFacts, modelOf } from "./initial-state.js";
 
 /**
  * The engine of a run and the sentence to log of it. Whatever library it needs is loaded by the
  * calling thread.
+ * @param opened the library, if it is not to be looked for.
  * @throws PacelineError `usage` when the wished engine is not to be had, or `bf16!` was wished for
  *   and the machine can't compute in bf16.
  */
 export function engineOf(
-  spec: ModelFacts & Pick<RunSpec, "engine" | "dtype" | "threads">,
+  { engine: choice, dtype, threads }: Pick<RunSpec, "engine" | "dtype" | "threads">,
+  { opened }: Pick<EngineWish, "opened"> = {},
 ): Pick<ChosenEngine, "engine" | "reason"> {
-  const { dtype, threads } = spec;
   const type = dtype === "f32" ? "f32" : "bf16";
-  const wish = { graph: modelOf(spec), dtype: type, threads, autoOneDnn: true } as const;
-  const { engine, reason, warning } = createEngine(spec.engine, wish);
+  const wish: EngineWish = { dtype: type, threads, autoOneDnn: true };
+  const found = createEngine(choice, opened === undefined ? wish : { ...wish, opened });
+  const { engine, reason, warning } = found;
   const lacking = type === "bf16" && engine.name !== "onednn" ? "it computes in f32" : warning;
   if (lacking === null) return { engine, reason };
   if (dtype === "bf16!") {

@@ -7,10 +7,12 @@
 import { PacelineError } from "../errors.js";
 import type { Engine } from "../nn/engine.js";
 import { createOneDnnEngine, type OneDnnOptions } from "../onednn/engine.js";
+import type { OpenedDnnl } from "../onednn/library.js";
 import { referenceEngine } from "./reference.js";
+import { syntheticEngine } from "./synthetic.js";
 
 /** What the user may ask for. */
-export const engineChoices = ["auto", "onednn", "reference"] as const;
+export const engineChoices = ["auto", "onednn", "reference", "synthetic"] as const;
 
 /** One of the choices. */
 export type EngineChoice = (typeof engineChoices)[number];
@@ -19,6 +21,8 @@ export type EngineChoice = (typeof engineChoices)[number];
 export interface EngineWish extends Partial<OneDnnOptions> {
   /** Whether `auto` may take oneDNN. */
   readonly autoOneDnn?: boolean;
+  /** The library, if it is not to be looked for. */
+  readonly opened?: OpenedDnnl;
 }
 
 /** An engine and a sentence for the log on why it is this one. */
@@ -41,10 +45,14 @@ export function createEngine(choice: string, wish: EngineWish = {}): ChosenEngin
   switch (choice) {
     case "reference":
       return reference("as asked for");
+    case "synthetic": {
+      const reason = "engine synthetic: computes nothing, for measuring what is around it";
+      return { engine: syntheticEngine, reason, warning: null };
+    }
     case "auto":
       return automatic(wish);
     case "onednn": {
-      const chosen = createOneDnnEngine(optionsOf(wish));
+      const chosen = createOneDnnEngine(optionsOf(wish), wish.opened);
       if (chosen.engine !== null) return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
       throw new PacelineError(
         "usage",
@@ -63,7 +71,7 @@ export function createEngine(choice: string, wish: EngineWish = {}): ChosenEngin
 function automatic(wish: EngineWish): ChosenEngine {
   const { autoOneDnn = autoOneDnnDefault } = wish;
   if (!autoOneDnn) return reference("slower than oneDNN, which --engine onednn takes");
-  const chosen = createOneDnnEngine(optionsOf(wish));
+  const chosen = createOneDnnEngine(optionsOf(wish), wish.opened);
   if (chosen.engine === null) return reference(`slower than oneDNN; ${chosen.reason}`);
   return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
 }
