@@ -81,7 +81,7 @@ export class CodecTable {
       halvesCodec(conversions, "bf16"),
       int8Codec(conversions),
       topKCodec(conversions),
-      randomKCodec(),
+      randomKCodec(conversions),
       oneBitCodec(conversions),
     ];
     codecNames.forEach((name, id) => {

@@ -40,20 +40,22 @@ export function accumulateDense(
 }
 
 /** Throws "diverged" where a value is not a number. */
-export function demandNumbers(name: CodecName, values: Float32Array): void {
-  let sum = 0;
-  for (let index = 0; index < values.length; index++) {
-    if (Number.isNaN(values[index]!)) sum++;
-  }
-  if (sum > 0) refuse(name, values, Number.isNaN);
+export function demandNumbers(
+  name: CodecName,
+  conversions: Conversions,
+  values: Float32Array,
+): void {
+  if (conversions.finite(values) || !values.some(Number.isNaN)) return;
+  refuse(name, values, Number.isNaN);
 }
 
 /** Throws "diverged" where a value is not a number or infinite. */
-export function demandFinite(name: CodecName, values: Float32Array): void {
-  // A product with zero is zero for finite values and not a number for others.
-  let sum = 0;
-  for (let index = 0; index < values.length; index++) sum += values[index]! * 0;
-  if (sum !== 0) refuse(name, values, (value) => !Number.isFinite(value));
+export function demandFinite(
+  name: CodecName,
+  conversions: Conversions,
+  values: Float32Array,
+): void {
+  if (!conversions.finite(values)) refuse(name, values, (value) => !Number.isFinite(value));
 }
 
 function refuse(name: CodecName, values: Float32Array, wrong: (value: number) => boolean): never {

@@ -28,7 +28,7 @@ export function halvesCodec(conversions: Conversions, name: "fp16" | "bf16"): Co
     wantsFeedback: false,
     sizes: (values) => ({ min: values * bytesPerValue, max: values * bytesPerValue }),
     encode(values, bytes) {
-      demandNumbers(name, values);
+      demandNumbers(name, conversions, values);
       const used = values.length * bytesPerValue;
       const target = bytes.subarray(0, used);
       if (name === "fp16") conversions.halvesFromFloats(values, target, "saturate");

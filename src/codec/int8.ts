@@ -35,7 +35,7 @@ export function int8Codec(conversions: Conversions): Codec {
     wantsFeedback: false,
     sizes: (values) => ({ min: bytesFor(values), max: bytesFor(values) }),
     encode(values, bytes, { seed }) {
-      demandFinite("int8", values);
+      demandFinite("int8", conversions, values);
       const used = bytesFor(values.length);
       const codesAt = used - values.length;
       const scales = bytes.subarray(0, codesAt);

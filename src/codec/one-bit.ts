@@ -32,7 +32,7 @@ export function oneBitCodec(conversions: Conversions): Codec {
     wantsFeedback: true,
     sizes: (values) => ({ min: bytesFor(values), max: bytesFor(values) }),
     encode(values, bytes) {
-      demandFinite("onebit", values);
+      demandFinite("onebit", conversions, values);
       const used = bytesFor(values.length);
       const bitsAt = bitsAtOf(values.length);
       const scales = bytes.subarray(0, bitsAt);

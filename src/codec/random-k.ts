@@ -9,19 +9,20 @@
  *
  * Bytes: count k as u32, seed as u32, k values as f32. Size: 8 + 4 k.
  */
+import type { Conversions } from "../kernels/conversions.js";
 import type { Codec } from "./codec.js";
 import { demandFinite } from "./dense.js";
 import { damaged, keptMax, keptOf, readKept, wordsOf } from "./sparse.js";
 
 /** Values at k random places. */
-export function randomKCodec(): Codec {
+export function randomKCodec(conversions: Conversions): Codec {
   return {
     id: 5,
     name: "randomk",
     wantsFeedback: true,
     sizes: (values) => ({ min: bytesFor(Math.min(1, values)), max: bytesFor(keptMax(values)) }),
     encode(values, bytes, { share, seed }) {
-      demandFinite("randomk", values);
+      demandFinite("randomk", conversions, values);
       const kept = keptOf(values.length, share);
       const words = new Uint32Array(2 + kept);
       words[0] = kept;

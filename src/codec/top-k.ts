@@ -25,7 +25,7 @@ export function topKCodec(conversions: Conversions): Codec {
     wantsFeedback: true,
     sizes: (values) => ({ min: bytesFor(Math.min(1, values)), max: bytesFor(keptMax(values)) }),
     encode(values, bytes, { share }) {
-      demandFinite("topk", values);
+      demandFinite("topk", conversions, values);
       const kept = keptOf(values.length, share);
       const words = new Uint32Array(1 + 2 * kept);
       words[0] = kept;

@@ -8,12 +8,19 @@ import type { ChunkHeader } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { type View, workerOfRank } from "../contract/view.js";
 
+/** How many bytes so many values may take, both bounds included. */
+export type PayloadSizes = (values: number) => { readonly min: number; readonly max: number };
+
+/** Values as they are. */
+export const rawSizes: PayloadSizes = (values) => ({ min: values * 4, max: values * 4 });
+
 /** Why a message can't be taken in at all, before memory is given to it; null when it can. */
 export function shapeObjection(
   spec: RunSpec,
   layout: Layout,
   header: ChunkHeader,
   payloadBytes: number,
+  sizes: PayloadSizes,
 ): string | null {
   const chunk = layout.chunks[header.chunk];
   if (chunk === undefined) {
@@ -21,9 +28,10 @@ export function shapeObjection(
   }
   if (header.run !== spec.run) return `run ${header.run} is not served here`;
   const empty = header.kind === "push" ? header.examples === 0 : header.kind !== "load";
-  const expected = empty ? 0 : chunk.length * 4;
-  if (payloadBytes !== expected) {
+  const { min, max } = empty ? rawSizes(0) : sizes(chunk.length);
+  if (payloadBytes < min || payloadBytes > max) {
     const what = `${header.kind} of chunk ${header.chunk}`;
+    const expected = min === max ? `${max}` : `${min} to ${max}`;
     return `${what} has ${payloadBytes} bytes instead of ${expected}`;
   }
   if (header.kind === "push" && (header.step < 0 || header.examples < 0)) {

@@ -30,7 +30,7 @@ import { EarlyMessages } from "./early-messages.js";
 import { mayStart, missingFrom } from "./policy.js";
 import { answerTo, departuresOf, replyTo, waiterFor, waiterForPull } from "./shard-answers.js";
 import { ShardCounts } from "./shard-counts.js";
-import { shapeObjection, viewObjection } from "./shard-objections.js";
+import { type PayloadSizes, rawSizes, shapeObjection, viewObjection } from "./shard-objections.js";
 
 /**
  * What a shard can be told. `channel` names where an answer goes; slots name memory of the host.
@@ -141,9 +141,14 @@ export class Shard {
 
   /**
    * Why a chunk message can't be taken in at all, before memory is given to it; null when it can.
+   * `sizes` are those of the way in which its values are written.
    */
-  objection(header: ChunkHeader, payloadBytes: number): string | null {
-    return shapeObjection(this.#spec, this.#layout, header, payloadBytes);
+  objection(
+    header: ChunkHeader,
+    payloadBytes: number,
+    sizes: PayloadSizes = rawSizes,
+  ): string | null {
+    return shapeObjection(this.#spec, this.#layout, header, payloadBytes, sizes);
   }
 
   /** One sentence: what this server waits for. */

@@ -46,6 +46,23 @@ export class ChunkStore {
     return { slot, bytes: this.#arena.byteView(slot, length) };
   }
 
+  /** Memory for so many bytes that are no values yet. */
+  allocateBytes(length: number): { readonly slot: number; readonly bytes: Uint8Array } {
+    const words = Math.ceil(length / 4);
+    const slot = this.#arena.allocate(Math.max(1, words));
+    return { slot, bytes: this.#arena.byteView(slot, words).subarray(0, length) };
+  }
+
+  /** The values of a slot as long as a chunk. */
+  valuesOf(slot: number, chunk: number): Float32Array {
+    return this.#arena.view(slot, this.#lengthOf(chunk));
+  }
+
+  /** The present weights, for reading. */
+  weightsOf(chunk: number): Float32Array {
+    return this.valuesOf(this.#slotsOf(chunk).weights, chunk);
+  }
+
   /** False when a value in the slot is not finite. */
   finite(slot: number, chunk: number): boolean {
     return this.#kernels.finite(slot, this.#lengthOf(chunk));

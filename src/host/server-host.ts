@@ -6,6 +6,8 @@
  * A reply goes to the channel that its push came by; if that is gone, to nobody: the worker asks
  * again.
  */
+import { ReplyEncoder } from "../compression/reply-encoder.js";
+import { RunCodecs } from "../compression/run-codecs.js";
 import type { Layout } from "../contract/layout.js";
 import {
   type ChunkHeader,
@@ -18,6 +20,7 @@ import type { RunSpec } from "../contract/run-spec.js";
 import { Shard, type ShardEffect, type ShardEvent } from "../core/shard.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { Arena } from "../kernels/arena.js";
+import { twinConversions } from "../kernels/conversions-twin.js";
 import { createTwinKernels } from "../kernels/twin.js";
 import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
 import { ChunkStore } from "./chunk-store.js";
@@ -40,12 +43,20 @@ interface Job {
   readonly spec: RunSpec;
   readonly shard: Shard;
   readonly store: ChunkStore;
+  readonly codecs: RunCodecs;
+  readonly replies: ReplyEncoder;
 }
 
+/** A message whose payload is on its way; null where there is nothing to be kept of it. */
 interface Arriving {
+  readonly job: Job | null;
+  /** Where the payload goes, -1 for nowhere: the values, or their encoding. */
   readonly slot: number;
+  readonly bytes: Uint8Array | null;
   readonly objection: string | null;
 }
+
+const nothing: Arriving = { job: null, slot: -1, bytes: null, objection: null };
 
 /** The host. */
 export class ServerHost {
@@ -80,8 +91,9 @@ export class ServerHost {
         this.#begin(message.spec);
         break;
       case "view":
-        if (this.#job?.spec.run === message.view.run)
-          this.#step({ type: "view", view: message.view });
+        if (this.#job?.spec.run !== message.view.run) break;
+        this.#job.replies.keepOnly(message.view);
+        this.#step({ type: "view", view: message.view });
         break;
       case "stop":
         this.#stop(message);
@@ -95,16 +107,21 @@ export class ServerHost {
   accept(channel: ChunkChannel): ChunkReceiver {
     const id = this.#nextChannel++;
     this.#channels.set(id, channel);
-    let arriving: Arriving = { slot: -1, objection: null };
+    let arriving = nothing;
     return {
       onHeader: (header, payloadBytes) => {
-        const [next, destination] = this.#prepare(header, payloadBytes);
-        arriving = next;
-        return destination;
+        arriving = this.#prepare(header, payloadBytes);
+        return arriving.bytes;
       },
-      onChunk: (header) => this.#onChunk(id, header, arriving),
+      onChunk: (header) => {
+        const arrived = arriving;
+        arriving = nothing;
+        this.#onChunk(id, header, arrived);
+      },
       onClose: () => {
         this.#channels.delete(id);
+        if (arriving.slot >= 0) arriving.job?.store.free(arriving.slot);
+        arriving = nothing;
       },
     };
   }
@@ -124,7 +141,15 @@ export class ServerHost {
       const kernels = createTwinKernels(arena);
       const store = new ChunkStore({ arena, kernels, layout, rule: spec.updateRule });
       const shard = new Shard({ index: this.#parts.index, spec, layout });
-      this.#job = { spec, shard, store };
+      const codecs = new RunCodecs(spec, layout, twinConversions);
+      const replies = new ReplyEncoder({
+        arena,
+        codecs,
+        workersMax: spec.workersMax,
+        lengthOf: (chunk) => layout.chunks[chunk]!.length,
+        weightsOf: (chunk) => store.weightsOf(chunk),
+      });
+      this.#job = { spec, shard, store, codecs, replies };
       this.#updateMs = 0;
       this.#bytesIn = 0;
       this.#bytesOut = 0;
@@ -153,40 +178,37 @@ export class ServerHost {
   }
 
   /** Finds out whether a message can be taken in, and memory for its payload. */
-  #prepare(header: ChunkHeader, payloadBytes: number): [Arriving, Uint8Array | null] {
+  #prepare(header: ChunkHeader, payloadBytes: number): Arriving {
+    const job = this.#job;
     const carries = header.kind === "push" || header.kind === "load";
-    if (this.#job === null || header.kind === "hello") return [{ slot: -1, objection: null }, null];
-    const objection = this.#objection(this.#job, header, payloadBytes);
-    if (objection !== null || !carries || payloadBytes === 0) {
-      return [{ slot: -1, objection }, null];
-    }
-    const { slot, bytes } = this.#job.store.allocate(header.chunk);
+    if (job === null || header.kind === "hello") return nothing;
+    const objection =
+      job.codecs.objection(header) ??
+      job.shard.objection(header, payloadBytes, (values) => job.codecs.sizesOf(header, values));
+    if (objection !== null || !carries || payloadBytes === 0) return { ...nothing, job, objection };
     if (header.kind === "push") this.#bytesIn += payloadBytes;
-    return [{ slot, objection: null }, bytes];
+    const { store } = job;
+    const { slot, bytes } =
+      header.codec === 0 ? store.allocate(header.chunk) : store.allocateBytes(payloadBytes);
+    return { job, slot, bytes, objection: null };
   }
 
-  #objection(job: Job, header: ChunkHeader, payloadBytes: number): string | null {
-    if (header.codec !== 0) return `codec ${header.codec} is not known here: send raw values (0)`;
-    return job.shard.objection(header, payloadBytes);
-  }
-
-  #onChunk(channel: number, header: ChunkHeader, { slot, objection }: Arriving): void {
+  #onChunk(channel: number, header: ChunkHeader, arrived: Arriving): void {
     if (header.kind === "hello") {
       this.#greet(channel, header);
       return;
     }
-    const job = this.#job;
-    if (job === null || objection !== null) {
+    const { job, objection, slot } = arrived;
+    if (job === null || job !== this.#job || objection !== null) {
+      if (slot >= 0) job?.store.free(slot);
       const detail = objection ?? "this server has no job";
       this.#refuse(channel, header, detail);
       return;
     }
     switch (header.kind) {
-      case "push": {
-        const finite = slot < 0 || job.store.finite(slot, header.chunk);
-        this.#step({ type: "push", header, slot, finite, channel });
+      case "push":
+        this.#onPush(channel, header, job, arrived);
         break;
-      }
       case "pull":
         this.#step({ type: "pull", header, channel });
         break;
@@ -202,6 +224,38 @@ export class ServerHost {
         const detail = `a server is not sent ${header.kind} messages`;
         this.#refuse(channel, header, detail);
       }
+    }
+  }
+
+  /** The machine hears of a push when its values lie in a slot of their own. */
+  #onPush(channel: number, header: ChunkHeader, job: Job, { slot, bytes }: Arriving): void {
+    let gradient = slot;
+    if (header.codec !== 0 && bytes !== null) {
+      try {
+        gradient = this.#decoded(job, header, bytes);
+      } catch (thrown) {
+        const { code, message } = toPacelineError(thrown);
+        if (code !== "protocol") throw thrown;
+        const whose = `push of chunk ${header.chunk} from worker ${header.rank}`;
+        this.#refuse(channel, header, `${whose} at step ${header.step}: ${message}`);
+        return;
+      } finally {
+        job.store.free(slot);
+      }
+    }
+    job.replies.heard(header);
+    const finite = gradient < 0 || job.store.finite(gradient, header.chunk);
+    this.#step({ type: "push", header, slot: gradient, finite, channel });
+  }
+
+  #decoded({ store, codecs }: Job, header: ChunkHeader, bytes: Uint8Array): number {
+    const { slot } = store.allocate(header.chunk);
+    try {
+      codecs.decode(header, bytes, store.valuesOf(slot, header.chunk));
+      return slot;
+    } catch (thrown) {
+      store.free(slot);
+      throw thrown;
     }
   }
 
@@ -243,7 +297,7 @@ export class ServerHost {
         job.store.install(effect.chunk, effect.part, effect.slot);
         break;
       case "reply":
-        if (effect.withWeights) this.#sendPart(job, effect.channel, effect.header);
+        if (effect.withWeights) this.#sendWeights(job, effect.channel, effect.header);
         else this.#send(effect.channel, effect.header);
         break;
       case "sendParts":
@@ -264,6 +318,18 @@ export class ServerHost {
 
   #send(channel: number, header: ChunkHeader): void {
     this.#channels.get(channel)?.send(header, null);
+  }
+
+  /** A worker that is gone will ask again; nothing is taken to have been sent to it. */
+  #sendWeights(job: Job, channel: number, header: ChunkHeader): void {
+    const open = this.#channels.get(channel);
+    const encoded = open === undefined ? null : job.replies.encode(header);
+    if (open === undefined || encoded === null) {
+      this.#sendPart(job, channel, header);
+      return;
+    }
+    this.#bytesOut += encoded.bytes.length;
+    open.send(encoded.header, encoded.bytes, encoded.done);
   }
 
   #sendPart(job: Job, channel: number, header: ChunkHeader): void {

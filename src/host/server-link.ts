@@ -59,9 +59,13 @@ export class ServerLink {
     return this.#welcome;
   }
 
-  /** Sends if the link is open; otherwise nothing, as `onOpen` will have it asked for again. */
-  send(header: ChunkHeader, payload: Uint8Array | null): void {
-    if (this.#welcome) this.#channel?.send(header, payload);
+  /**
+   * Sends if the link is open; otherwise nothing, as `onOpen` will have it asked for again. `sent`
+   * is called once, when the payload may change.
+   */
+  send(header: ChunkHeader, payload: Uint8Array | null, sent?: () => void): void {
+    if (this.#welcome && this.#channel !== null) this.#channel.send(header, payload, sent);
+    else sent?.();
   }
 
   /** Ends the link for good. */

@@ -3,10 +3,13 @@
  * coordinator and something that computes. Replies are read straight into the parameters; pushes go
  * out straight from the gradients.
  */
+import { PushEncoder } from "../compression/push-encoder.js";
+import { RunCodecs } from "../compression/run-codecs.js";
 import type { ChunkHeader, CoordinatorMessage } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { Worker, type WorkerEffect, type WorkerEvent, type WorkerRecord } from "../core/worker.js";
-import { toPacelineError } from "../errors.js";
+import { PacelineError, toPacelineError } from "../errors.js";
+import { twinConversions } from "../kernels/conversions-twin.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
 import type { ComputeListener, ComputePort, PreparedJob } from "./compute-port.js";
@@ -36,6 +39,12 @@ export interface WorkerHostParts {
   log(text: string): void;
 }
 
+/** A job that is prepared, with what its messages are written by. */
+interface Prepared extends PreparedJob {
+  readonly codecs: RunCodecs;
+  readonly pushes: PushEncoder;
+}
+
 /** The host of one incarnation. */
 export class WorkerHost {
   readonly #parts: WorkerHostParts;
@@ -43,7 +52,7 @@ export class WorkerHost {
   readonly #links = new Map<number, ServerLink>();
   readonly #troubles = new Set<number>();
   #session: MemberSession | null = null;
-  #job: PreparedJob | null = null;
+  #job: Prepared | null = null;
   #spec: RunSpec | null = null;
   #startedMs: number | null = null;
   #closed = false;
@@ -102,7 +111,7 @@ export class WorkerHost {
         this.#links.get(effect.server)?.send(effect.header, null);
         break;
       case "push":
-        this.#links.get(effect.server)?.send(effect.header, this.#gradientOf(effect.header));
+        this.#push(effect.server, effect.header);
         break;
       case "compute":
         this.#parts.compute.compute(effect);
@@ -141,7 +150,11 @@ export class WorkerHost {
     try {
       const job = await this.#parts.compute.prepare(spec, this.#parts.rank, listener);
       if (this.#spec?.run !== spec.run || this.#closed) return;
-      this.#job = job;
+      const { layout, gradients } = job;
+      const codecs = new RunCodecs(spec, layout, twinConversions);
+      const { rank, log } = this.#parts;
+      const pushes = new PushEncoder({ spec, layout, codecs, gradients, rank, log });
+      this.#job = { ...job, codecs, pushes };
       this.#step({ type: "prepared", layout: job.layout, engine: job.engine });
     } catch (thrown) {
       this.#fail(thrown);
@@ -167,7 +180,7 @@ export class WorkerHost {
         this.#step({ type: "channelOpen", server });
       },
       onHeader: (header, payloadBytes) => this.#destination(header, payloadBytes),
-      onChunk: (header) => this.#step({ type: "reply", header }),
+      onChunk: (header, destination) => this.#onReply(server, header, destination),
       onTrouble: (reason) => {
         if (this.#troubles.has(server)) return;
         this.#troubles.add(server);
@@ -177,21 +190,54 @@ export class WorkerHost {
     this.#links.set(server, link);
   }
 
-  #gradientOf(header: ChunkHeader): Uint8Array | null {
-    return header.examples === 0 ? null : this.#bytesOf("gradients", header.chunk);
+  #push(server: number, header: ChunkHeader): void {
+    const link = this.#links.get(server);
+    if (link === undefined || this.#job === null) return;
+    const message = this.#job.pushes.message(header);
+    link.send(message.header, message.payload, message.sent);
   }
 
-  /** The parameters' memory for weights that are wanted; null for all else. */
+  /**
+   * Memory for weights that are wanted: the parameters themselves, or for encoded ones memory of
+   * their own; null for all else.
+   */
   #destination(header: ChunkHeader, payloadBytes: number): Uint8Array | null {
-    const chunk = this.#job?.layout.chunks[header.chunk];
-    if (chunk === undefined || payloadBytes !== chunk.length * 4) return null;
-    return this.#machine.wants(header) ? this.#bytesOf("parameters", header.chunk) : null;
+    const job = this.#job;
+    const chunk = job?.layout.chunks[header.chunk];
+    if (job === null || chunk === undefined || !this.#machine.wants(header)) return null;
+    if (header.codec !== 0) {
+      if (job.codecs.objection(header) !== null) return null;
+      const { min, max } = job.codecs.sizesOf(header, chunk.length);
+      return payloadBytes < min || payloadBytes > max ? null : new Uint8Array(payloadBytes);
+    }
+    const { buffer, byteOffset } = job.parameters;
+    if (payloadBytes !== chunk.length * 4) return null;
+    return new Uint8Array(buffer, byteOffset + chunk.offset * 4, payloadBytes);
   }
 
-  #bytesOf(vector: "parameters" | "gradients", index: number): Uint8Array | null {
-    const chunk = this.#job?.layout.chunks[index];
-    if (this.#job === null || chunk === undefined) return null;
-    const { buffer, byteOffset } = this.#job[vector];
-    return new Uint8Array(buffer, byteOffset + chunk.offset * 4, chunk.length * 4);
+  /** Weights are in place before the machine hears of them, and are put there once. */
+  #onReply(server: number, header: ChunkHeader, destination: Uint8Array | null): void {
+    const job = this.#job;
+    if (job !== null && header.kind === "reply" && this.#machine.wants(header)) {
+      const carries = header.outcome !== "refused" && header.outcome !== "nonfinite";
+      const what = `server ${server} answered with chunk ${header.chunk}`;
+      if (carries && destination === null) {
+        const why = job.codecs.objection(header) ?? "its payload has not the chunk's length";
+        this.#fail(new PacelineError("protocol", `${what}: ${why}`));
+        return;
+      }
+      try {
+        if (destination !== null && header.codec !== 0) {
+          const { offset, length } = job.layout.chunks[header.chunk]!;
+          const weights = job.parameters.subarray(offset, offset + length);
+          job.codecs.receive(header, destination, weights);
+        }
+      } catch (thrown) {
+        const { code, message } = toPacelineError(thrown);
+        this.#fail(new PacelineError(code, `${what}: ${message}`));
+        return;
+      }
+    }
+    this.#step({ type: "reply", header });
   }
 }

@@ -1,0 +1,163 @@
+/**
+ * A worker's pushes as bytes. A chunk's gradient is encoded once, when it is ready; the bytes are
+ * kept until its next step and sent again as they are. Raw gradients are not copied at all.
+ *
+ * What topk, randomk and onebit drop is kept in a residual for each chunk, as long as the chunk, and
+ * added to its next gradient. Residuals live in this worker's memory only: a new life, or a run
+ * resumed from a checkpoint, starts with zeros and says so. A push that a server rejects as stale
+ * takes with it what its residual had added.
+ *
+ * Invariants: the same push is always the same bytes, whatever became of an earlier sending; the
+ * bytes depend on seed, rank, step, chunk and gradients only; memory that a transport still reads
+ * is not written to.
+ */
+import { ErrorFeedback } from "../codec/error-feedback.js";
+import { type Compression, compressionTitle } from "../contract/compression.js";
+import type { Layout } from "../contract/layout.js";
+import type { ChunkHeader } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
+import { Random } from "../random.js";
+import { type ChosenCodec, isDiverged, type RunCodecs } from "./run-codecs.js";
+
+/** What goes out for a push. */
+export interface PushMessage {
+  readonly header: ChunkHeader;
+  readonly payload: Uint8Array | null;
+  /** To be called when the transport is done with the payload. */
+  readonly sent: () => void;
+}
+
+interface Encoded {
+  readonly step: number;
+  readonly codec: number;
+  readonly memory: Uint8Array;
+  readonly used: number;
+  sendings: number;
+  retired: boolean;
+}
+
+/** Who encodes what. */
+export interface PushEncoderParts {
+  readonly spec: RunSpec;
+  readonly layout: Layout;
+  readonly codecs: RunCodecs;
+  /** The flat vector of f32 values. */
+  readonly gradients: Float32Array;
+  readonly rank: number;
+  log(text: string): void;
+}
+
+/** The pushes of one worker in one job. */
+export class PushEncoder {
+  readonly #parts: PushEncoderParts;
+  readonly #encoded = new Map<number, Encoded>();
+  readonly #residuals = new Map<number, Float32Array>();
+  /** Memory that is free to be written to, by chunk. */
+  readonly #spare = new Map<number, Uint8Array[]>();
+  #chosen: ChosenCodec | null = null;
+  #feedback: ErrorFeedback | null = null;
+
+  constructor(parts: PushEncoderParts) {
+    this.#parts = parts;
+    this.choose(parts.spec.compression.push);
+  }
+
+  /** Writes pushes in another way from the next gradient on. */
+  choose(compression: Compression): void {
+    const { spec, codecs, log } = this.#parts;
+    this.#chosen = codecs.chosen(compression);
+    this.#feedback = null;
+    this.#residuals.clear();
+    if (this.#chosen?.codec.wantsFeedback !== true) return;
+    const title = compressionTitle(compression);
+    if (!spec.compression.feedback) {
+      log(`pushes go as ${title} without error feedback: what is dropped is lost`);
+      return;
+    }
+    this.#feedback = new ErrorFeedback(this.#chosen.codec, codecs.conversions);
+    log(`pushes go as ${title} with error feedback: residuals start at zero`);
+  }
+
+  /** What to send for a push, for the first time or again. */
+  message(header: ChunkHeader): PushMessage {
+    const raw = { header, payload: null, sent: () => {} };
+    if (header.examples === 0) return raw;
+    const values = this.#gradientOf(header.chunk);
+    const encoded = this.#encodedOf(header, values);
+    if (encoded === null) return { ...raw, payload: bytesOf(values) };
+    encoded.sendings++;
+    return {
+      header: { ...header, codec: encoded.codec },
+      payload: encoded.memory.subarray(0, encoded.used),
+      sent: () => {
+        encoded.sendings--;
+        this.#recycle(header.chunk, encoded);
+      },
+    };
+  }
+
+  /** The bytes of a push; null where it goes as it is. */
+  #encodedOf(header: ChunkHeader, values: Float32Array): Encoded | null {
+    const { chunk, step } = header;
+    const kept = this.#encoded.get(chunk);
+    if (kept?.step === step) return kept;
+    if (kept !== undefined) {
+      kept.retired = true;
+      this.#encoded.delete(chunk);
+      this.#recycle(chunk, kept);
+    }
+    const chosen = this.#chosen;
+    if (chosen === null || !this.#parts.codecs.compresses(chunk)) return null;
+    const memory = this.#memoryFor(chunk, chosen.codec.sizes(values.length).max);
+    try {
+      const used = this.#encode(header, chosen, values, memory);
+      const { id } = chosen.codec;
+      const encoded = { step, codec: id, memory, used, sendings: 0, retired: false };
+      this.#encoded.set(chunk, encoded);
+      return encoded;
+    } catch (thrown) {
+      // Not finite: the server says so of the raw gradient, as it does without compression.
+      if (isDiverged(thrown)) return null;
+      throw thrown;
+    }
+  }
+
+  #encode(
+    { step, chunk }: ChunkHeader,
+    { codec, share }: ChosenCodec,
+    values: Float32Array,
+    memory: Uint8Array,
+  ): number {
+    const { spec, rank } = this.#parts;
+    const seed = new Random(spec.seed, "push", rank, step, chunk).uint32();
+    const settings = { share, seed };
+    if (this.#feedback === null) return codec.encode(values, memory, settings);
+    let residual = this.#residuals.get(chunk);
+    if (residual === undefined) {
+      residual = new Float32Array(values.length);
+      this.#residuals.set(chunk, residual);
+    }
+    return this.#feedback.encode(values, residual, memory, settings);
+  }
+
+  #memoryFor(chunk: number, bytes: number): Uint8Array {
+    const spare = this.#spare.get(chunk)?.pop();
+    return spare?.length === bytes ? spare : new Uint8Array(bytes);
+  }
+
+  #recycle(chunk: number, { memory, sendings, retired }: Encoded): void {
+    if (!retired || sendings > 0) return;
+    const spare = this.#spare.get(chunk) ?? [];
+    spare.push(memory);
+    this.#spare.set(chunk, spare);
+  }
+
+  #gradientOf(chunk: number): Float32Array {
+    const { offset, length } = this.#parts.layout.chunks[chunk]!;
+    return this.#parts.gradients.subarray(offset, offset + length);
+  }
+}
+
+function bytesOf(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
