@@ -8,6 +8,7 @@ import { Client, credentials } from "@grpc/grpc-js";
 import type { ChunkHeader, MemberMessage } from "../contract/messages.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { deliverChunk } from "../transport/chunk-delivery.js";
+import { silent } from "../transport/connection-errors.js";
 import type {
   ChunkChannel,
   ChunkReceiver,
@@ -29,7 +30,7 @@ import {
 import { decodeCoordinatorMessage, encodeMemberMessage } from "../wire/session-codec.js";
 import type { GrpcLimits } from "./methods.js";
 import { clientOptions, coordinatorMethods, parameterServerMethods } from "./methods.js";
-import { fromServiceError, fromStatus, silent } from "./status-errors.js";
+import { fromServiceError, fromStatus } from "./status-errors.js";
 import type { StreamReceiver } from "./stream.js";
 import { GrpcStream } from "./stream.js";
 

@@ -10,6 +10,7 @@ import type {
 } from "@grpc/grpc-js";
 import type { CoordinatorMessage } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
+import { closedBy } from "../transport/connection-errors.js";
 import type {
   CoordinatorService,
   Listener,
@@ -35,7 +36,7 @@ import {
 import { listen, serverStream } from "./listener.js";
 import type { GrpcLimits } from "./methods.js";
 import { coordinatorMethods, serviceNames } from "./methods.js";
-import { closedBy, toStatus } from "./status-errors.js";
+import { toStatus } from "./status-errors.js";
 import { crash, GrpcStream } from "./stream.js";
 
 type Unary = (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => void;

@@ -1,10 +1,10 @@
 /**
  * A listening gRPC server with what every one of ours has: receive windows wide enough for a
- * network with delay, health checking, reflection, an end for connections that say nothing, and a
- * close that lets what was sent go out first.
+ * network with delay, reading that never waits for writing, health checking, reflection, an end for
+ * connections that say nothing, and a close that lets what was sent go out first.
  */
 import type { Http2Server, Settings } from "node:http2";
-import { createServer, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { type DescFile, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type {
@@ -15,20 +15,18 @@ import type {
 import { Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
 import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";
+import { placeOf } from "../transport/addresses.js";
+import { bindSocket } from "../transport/bound-socket.js";
+import { silent } from "../transport/connection-errors.js";
 import type { Listener } from "../transport/transport.js";
 import { file_paceline_v1_coordinator } from "../wire/generated-coordinator.js";
 import { file_paceline_v1_parameter_server } from "../wire/generated-parameter-server.js";
 import { file_paceline_v1_run } from "../wire/generated-run.js";
 import type { GrpcLimits } from "./methods.js";
-import {
-  frameBytesMax,
-  joinHostPort,
-  receiveWindowBytes,
-  serverOptions,
-  splitHostPort,
-} from "./methods.js";
-import { fromListenError, silent, toStatus } from "./status-errors.js";
+import { frameBytesMax, receiveWindowBytes, serverOptions } from "./methods.js";
+import { toStatus } from "./status-errors.js";
 import { GrpcStream } from "./stream.js";
+import { unblockedSocket } from "./unblocked-socket.js";
 
 /** What is served. */
 export interface Served {
@@ -42,54 +40,76 @@ export interface Served {
 /** How long connections may take to end once every stream has. */
 const lingerMs = 500;
 
-/** Listens at host:port and serves; throws "usage" when the address can't be had. */
+/** Another protocol at the same address, which a connection's first bytes tell from HTTP/2. */
+export interface OtherProtocol {
+  isOpening(first: Buffer): boolean;
+  /** Takes a connection over, with what it has said so far. */
+  accept(socket: Socket, first: Buffer): void;
+  /** Ends what it has accepted, after what was sent; resolves when all has ended. */
+  shut(error: PacelineError): Promise<void>;
+}
+
+/** Listens and serves; throws "usage" when the address can't be had. */
 export async function listen(
   address: string,
   served: Served,
   limits: GrpcLimits,
+  other: OtherProtocol | null = null,
 ): Promise<Listener> {
-  const { host, port } = splitHostPort(address);
-  if (host === "" || Number.isNaN(port) || port > 65535) {
-    throw new PacelineError("usage", `address "${address}" is not host:port; give both`);
-  }
+  placeOf(address);
   const server = new Server(serverOptions(limits));
   server.addService(served.methods, served.handlers);
   await addHealthAndReflection(server, served);
   const accept = raiseWindows(server);
-  const sockets = new Set<Socket>();
-  const listening = createServer({ noDelay: true }, (socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-    accept(socket);
+  const acceptEither = other === null ? accept : sortConnections(accept, other, limits);
+  const bound = await bindSocket(address, acceptEither).catch((thrown) => {
+    server.forceShutdown();
+    throw thrown;
   });
-  await new Promise<void>((resolve, reject) => {
-    listening.once("error", (error) => {
-      server.forceShutdown();
-      reject(fromListenError(error, host, port));
-    });
-    listening.listen({ host, port }, resolve);
-  });
-  const bound = listening.address();
-  assert(bound !== null && typeof bound === "object", "a TCP listener has a port");
-  const boundAddress = joinHostPort(host, bound.port);
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
-    const freed = new Promise((resolve) => listening.close(resolve));
-    const error = new PacelineError("unavailable", `${boundAddress} stopped listening`);
+    const freed = bound.release();
+    const error = new PacelineError("unavailable", `${bound.address} stopped listening`);
     const streams = [...served.streams];
     for (const stream of streams) stream.shut(error);
-    await within(limits.ioTimeoutMs, Promise.all(streams.map(whenOver)));
+    const over = [...streams.map(whenOver), other?.shut(error)];
+    await within(limits.ioTimeoutMs, Promise.all(over));
     await within(lingerMs, new Promise<void>((resolve) => server.tryShutdown(() => resolve())));
     server.forceShutdown();
-    for (const socket of sockets) socket.destroy();
+    bound.destroyAll();
     await freed;
   };
   return {
-    address: boundAddress,
+    address: bound.address,
     close: () => {
       closing ??= close();
       return closing;
     },
+  };
+}
+
+/** Waits for each connection's first bytes and gives it to the protocol that they are of. */
+function sortConnections(
+  accept: (socket: Socket) => void,
+  other: OtherProtocol,
+  { ioTimeoutMs }: GrpcLimits,
+): (socket: Socket) => void {
+  return (socket) => {
+    const giveUp = (): void => void socket.destroy();
+    const silence = setTimeout(giveUp, ioTimeoutMs);
+    socket.once("error", giveUp);
+    socket.once("close", () => clearTimeout(silence));
+    socket.once("end", giveUp);
+    socket.once("readable", () => {
+      const first = socket.read() as Buffer | null;
+      if (first === null) return;
+      clearTimeout(silence);
+      socket.off("error", giveUp);
+      socket.off("end", giveUp);
+      if (other.isOpening(first)) return other.accept(socket, first);
+      socket.unshift(first);
+      accept(socket);
+    });
   };
 }
 
@@ -148,7 +168,7 @@ function raiseWindows(server: Server): (socket: Socket) => void {
   const http2Server = inner.http2Servers?.keys().next().value;
   assert(http2Server !== undefined, "grpc-js keeps its HTTP/2 servers where it did");
   http2Server.on("session", (session) => session.setLocalWindowSize(receiveWindowBytes));
-  return (socket) => injector.injectConnection(socket);
+  return (socket) => injector.injectConnection(unblockedSocket(socket));
 }
 
 /** Loaded when something is served, since clients need neither. */

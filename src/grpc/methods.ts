@@ -103,16 +103,3 @@ export function clientOptions(limits: GrpcLimits): ChannelOptions {
 export function serverOptions(limits: GrpcLimits): ChannelOptions {
   return { ...commonOptions(limits), "grpc.max_connection_idle_ms": limits.ioTimeoutMs };
 }
-
-/** Splits host:port; throws nothing, an unusable port comes out as NaN. */
-export function splitHostPort(address: string): { host: string; port: number } {
-  const colon = address.lastIndexOf(":");
-  const host = address.slice(0, Math.max(colon, 0)).replace(/^\[(.*)\]$/, "$1");
-  const portText = address.slice(colon + 1);
-  return { host, port: /^\d{1,5}$/.test(portText) ? Number(portText) : Number.NaN };
-}
-
-/** Joins them again; IPv6 addresses stand in brackets. */
-export function joinHostPort(host: string, port: number): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}

@@ -7,12 +7,13 @@ import type { ServerReadableStream, ServerWritableStream, sendUnaryData } from "
 import type { ChunkHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
 import { acceptHello, deliverChunk } from "../transport/chunk-delivery.js";
+import { closedBy, silent } from "../transport/connection-errors.js";
 import type { ChunkAcceptor, ChunkChannel, ChunkReceiver } from "../transport/transport.js";
 import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
 import type { PullRequest, PushSummary } from "../wire/service-codec.js";
 import { pullRequestBytes, pushSummaryBytes } from "../wire/service-codec.js";
 import type { GrpcLimits } from "./methods.js";
-import { closedBy, silent, toStatus } from "./status-errors.js";
+import { toStatus } from "./status-errors.js";
 import { GrpcStream } from "./stream.js";
 
 /**

@@ -13,17 +13,18 @@ import { acceptHello, deliverChunk } from "../transport/chunk-delivery.js";
 import type { ChunkAcceptor, Listener } from "../transport/transport.js";
 import { decodeChunk } from "../wire/chunk-codec.js";
 import { chunkChannel } from "./client.js";
-import { listen, serverStream } from "./listener.js";
+import { listen, type OtherProtocol, serverStream } from "./listener.js";
 import type { GrpcLimits } from "./methods.js";
 import { parameterServerMethods, serviceNames } from "./methods.js";
 import { answerPull, answerPush } from "./one-way.js";
 import type { GrpcStream } from "./stream.js";
 
-/** Serves data channels at host:port. */
+/** Serves data channels at an address, beside another protocol where one is given. */
 export function serveChunks(
   address: string,
   accept: ChunkAcceptor,
   limits: GrpcLimits,
+  other: OtherProtocol | null = null,
 ): Promise<Listener> {
   const streams = new Set<GrpcStream>();
   const handlers = {
@@ -46,5 +47,6 @@ export function serveChunks(
     pull: (call: ServerWritableStream<Buffer, Buffer>) => answerPull(call, accept, streams),
   };
   const name = serviceNames.parameterServer;
-  return listen(address, { name, methods: parameterServerMethods, handlers, streams }, limits);
+  const served = { name, methods: parameterServerMethods, handlers, streams };
+  return listen(address, served, limits, other);
 }

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Metadata, status } from "@grpc/grpc-js";
 import { type ErrorCode, PacelineError } from "../errors.js";
-import { fromListenError, fromStatus, toStatus } from "./status-errors.js";
+import { fromListenError } from "../transport/connection-errors.js";
+import { fromStatus, toStatus } from "./status-errors.js";
 
 const foreign = (code: status, details: string, connected = true): PacelineError =>
   fromStatus({ code, details, metadata: new Metadata() }, "host:8000", "coordinator", connected);

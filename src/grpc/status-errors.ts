@@ -1,6 +1,6 @@
 /**
- * The one place where gRPC's and the operating system's failures become PacelineErrors, and where
- * PacelineErrors become gRPC statuses. Between Paceline's own processes the code travels beside the
+ * The one place where gRPC's failures become PacelineErrors, and where PacelineErrors become gRPC
+ * statuses. Between Paceline's own processes the code travels beside the
  * status in a trailer, so that nothing is lost; from others the status alone decides.
  *
  * A broken connection has many names (ECONNRESET, ECONNABORTED, EPIPE, a reset HTTP/2 stream); they
@@ -10,6 +10,7 @@ import type { ServiceError, StatusObject } from "@grpc/grpc-js";
 import { status as grpcStatus, Metadata } from "@grpc/grpc-js";
 import type { ErrorCode } from "../errors.js";
 import { errorCodes, PacelineError } from "../errors.js";
+import { closedBy, unreachable } from "../transport/connection-errors.js";
 
 /** The trailer that carries a PacelineError's code. */
 export const codeTrailer = "paceline-code";
@@ -84,51 +85,13 @@ export function fromServiceError(
   return fromStatus(error, address, wanted, false);
 }
 
-/** The other side ended the stream in good order. */
-export function closedBy(peer: string): PacelineError {
-  return new PacelineError("unavailable", `${peer} closed the connection`);
-}
-
-/** The connection went away under a stream. */
-export function brokenWith(peer: string): PacelineError {
-  return new PacelineError("unavailable", `the connection to ${peer} broke`);
-}
-
-/** The other side did not say something in time. */
-export function silent(peer: string, what: string, limitMs: number): PacelineError {
-  const seconds = (limitMs / 1000).toFixed(1);
-  return new PacelineError("timeout", `${peer} sent no ${what} within ${seconds} s`);
-}
-
-/** Why an address can't be listened on. */
-export function fromListenError(
-  error: NodeJS.ErrnoException,
-  host: string,
-  port: number,
-): PacelineError {
-  const cause = { cause: error };
-  if (error.code === "EADDRINUSE") {
-    const message = `port ${port} on ${host} is in use; choose another with --port`;
-    return new PacelineError("usage", message, cause);
-  }
-  if (error.code === "EACCES") {
-    const remedy = "choose one above 1023 with --port";
-    return new PacelineError("usage", `port ${port} on ${host} is not allowed; ${remedy}`, cause);
-  }
-  const reason = `can't listen on ${host}, port ${port} (${error.message})`;
-  const remedy = "choose an address of this computer with --host";
-  return new PacelineError("usage", `${reason}; ${remedy}`, cause);
-}
-
 function sentence(code: ErrorCode, address: string, details: string, connected: boolean): string {
   const said = singleLine(details);
   if (code === "timeout") return `${address} did not answer in time; is it overloaded or cut off?`;
   if (code === "refused") return `${address} refused: ${said}`;
   if (code === "protocol") return `${address} answered what the protocol forbids: ${said}`;
   if (connected) return `the connection to ${address} broke (${said})`;
-  const reason = /E[A-Z]{4,}/.exec(said)?.[0];
-  const shown = reason === undefined ? "" : ` (${reason})`;
-  return `${address} can't be reached${shown}; is it running and is the address right?`;
+  return unreachable(address, /E[A-Z]{4,}/.exec(said)?.[0]).message;
 }
 
 function singleLine(text: string): string {

@@ -8,8 +8,8 @@
  * called once, at the latest when the stream is over.
  */
 import { PacelineError } from "../errors.js";
+import { brokenWith, closedBy } from "../transport/connection-errors.js";
 import { payloadBytesMax } from "../wire/limits.js";
-import { brokenWith, closedBy } from "./status-errors.js";
 
 /** The part of grpc-js's client and server streams that is used here. */
 export interface StreamCall {

@@ -5,9 +5,8 @@ import type { ExamplesBlock } from "../contract/examples.js";
 import type { CoordinatorMessage, MemberMessage } from "../contract/messages.js";
 import { emptyHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
-import { createGrpcTransport } from "../grpc/grpc-transport.js";
 import { Random } from "../random.js";
-import { MemoryNetwork } from "./memory.js";
+import { kinds } from "./kinds.test.js";
 import {
   accepted,
   Coordinator,
@@ -20,37 +19,6 @@ import {
   until,
 } from "./recording.test.js";
 import type { ChunkAcceptor, ChunkChannel, Listener, Transport } from "./transport.js";
-
-interface Kind {
-  readonly name: string;
-  readonly listenAddress: string;
-  readonly deadAddress: string;
-  create(): { server: Transport; client: Transport };
-}
-
-const kinds: readonly Kind[] = [
-  {
-    name: "memory",
-    listenAddress: "here",
-    deadAddress: "nobody",
-    create: () => {
-      const network = new MemoryNetwork();
-      return {
-        server: network.createTransport("server"),
-        client: network.createTransport("client"),
-      };
-    },
-  },
-  {
-    name: "gRPC",
-    listenAddress: "127.0.0.1:0",
-    deadAddress: "127.0.0.1:1",
-    create: () => ({
-      server: createGrpcTransport({ ioTimeoutMs: 5000 }),
-      client: createGrpcTransport({ ioTimeoutMs: 5000 }),
-    }),
-  },
-];
 
 for (const kind of kinds) {
   describe(`${kind.name} transport`, () => {
@@ -479,7 +447,6 @@ for (const kind of kinds) {
       const gradient = new Uint32Array(total / 4).map((_, index) => Math.imul(index, 2654435761));
       const bytes = new Uint8Array(gradient.buffer);
       const arena = new Uint8Array(total);
-      far.destination = () => null;
       far.onHeader = (header, payloadBytes) =>
         arena.subarray(header.chunk * chunk, header.chunk * chunk + payloadBytes);
       const count = Math.ceil(total / chunk);
@@ -489,6 +456,16 @@ for (const kind of kinds) {
       }
       await until("all chunks", () => far.chunks.length === count + 1);
       assert.equal(Buffer.compare(arena, bytes), 0);
+    });
+
+    test("64 MiB pass both ways at once: no side waits for the other to read first", async () => {
+      const { near, far, nearChannel, farChannel } = await connect();
+      const payload = new Uint8Array(1048576).fill(3);
+      for (let chunk = 0; chunk < 64; chunk++) {
+        nearChannel.send({ ...push(1), chunk }, payload);
+        farChannel.send({ ...push(1), chunk, kind: "reply" }, payload);
+      }
+      await until("both ways", () => near.chunks.length >= 64 && far.chunks.length === 65);
     });
   });
 }

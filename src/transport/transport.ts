@@ -4,9 +4,10 @@
  * receiver of a chunk message supplies the memory that its payload is written to, so that a
  * transport able to do so reads a socket straight into the arena.
  *
- * Implementations: memory (tests, simulation, one process), gRPC (the public contract). Every wait
- * ends by the time-out given; every failure reaches `onClose` once, as a PacelineError with code
- * "unavailable" (the connection broke), "timeout", "refused" or "protocol".
+ * Implementations: memory (tests, simulation, one process), gRPC (the public contract), frames
+ * (between Paceline's own processes). Every wait ends by the time-out given; every failure reaches
+ * `onClose` once, as a PacelineError with code "unavailable" (the connection broke), "timeout",
+ * "refused" or "protocol".
  */
 import type { Examples, ExamplesBlock, ExamplesRequest } from "../contract/examples.js";
 import type {
@@ -18,7 +19,11 @@ import type {
 } from "../contract/messages.js";
 import type { PacelineError } from "../errors.js";
 
-/** Receives chunk messages. The two calls for one message come together, in order of arrival. */
+/**
+ * Receives chunk messages, in order of arrival, two calls for each. Between the two, while the
+ * payload is read, other channels may be heard, and this one may end: then the second never comes,
+ * and the memory is not written to any more once `close` or `onClose` was called.
+ */
 export interface ChunkReceiver {
   /**
    * Where the payload shall go: memory of exactly `payloadBytes`, or null to have it thrown away.
@@ -104,7 +109,7 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** A way to listen and to reach others. `address` is host:port. */
+/** A way to listen and to reach others. `address` is host:port or another of addresses.ts. */
 export interface Transport {
   serveCoordinator(address: string, service: CoordinatorService): Promise<Listener>;
   serveChunks(address: string, accept: ChunkAcceptor): Promise<Listener>;

@@ -13,8 +13,20 @@
  */
 import { isUtf8 } from "node:buffer";
 import { assert } from "../assert.js";
-import type { ChunkHeader, ChunkKind, ChunkPart, PushOutcome } from "../contract/messages.js";
+import type { ChunkHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
+import {
+  checkedNumber,
+  demandSendable,
+  knownWord,
+  type NumberRule,
+  numberRules,
+  oversizedPayload,
+  oversizedText,
+  type WordField,
+  words,
+  wordValue,
+} from "./chunk-fields.js";
 import { detailBytesMax, payloadBytesMax, runBytesMax } from "./limits.js";
 import { MessageReader, unzigzag, varintBytes, writeVarint, zigzag } from "./varint.js";
 
@@ -24,27 +36,8 @@ export interface DecodedChunk {
   readonly payload: Uint8Array;
 }
 
-type NumberField =
-  | "generation"
-  | "rank"
-  | "incarnation"
-  | "phase"
-  | "step"
-  | "chunk"
-  | "version"
-  | "fence"
-  | "examples"
-  | "codec"
-  | "staleness";
-type Words = "kind" | "part" | "outcome";
-
 const wireTypeVarint = 0;
 const wireTypeBytes = 2;
-const uint32Max = 4294967295;
-const sint32Max = 2147483647;
-const safeMax = Number.MAX_SAFE_INTEGER;
-/** Half of what a number holds, so that the folded value still fits. */
-const signedMax = 4503599627370495;
 
 const fields = {
   kind: 1,
@@ -67,60 +60,11 @@ const fields = {
   payload: 18,
 } as const;
 
-interface NumberRule {
-  readonly name: NumberField;
-  readonly signed: boolean;
-  readonly max: number;
-}
-
-const tagRules: readonly NumberRule[] = [
-  { name: "generation", signed: false, max: uint32Max },
-  { name: "rank", signed: true, max: sint32Max },
-  { name: "incarnation", signed: false, max: safeMax },
-  { name: "phase", signed: false, max: uint32Max },
-  { name: "step", signed: true, max: signedMax },
-  { name: "chunk", signed: false, max: uint32Max },
-  { name: "version", signed: false, max: safeMax },
-  { name: "fence", signed: false, max: safeMax },
-  { name: "examples", signed: false, max: safeMax },
-  { name: "codec", signed: false, max: uint32Max },
-];
-const stalenessRule: NumberRule = { name: "staleness", signed: false, max: safeMax };
-const numberRules = [...tagRules, stalenessRule];
+const stalenessRule = numberRules.find(({ name }) => name === "staleness")!;
+const tagRules = numberRules.filter((rule) => rule !== stalenessRule);
 const ruleOfField = new Map(numberRules.map((rule) => [fields[rule.name] as number, rule]));
 
-/**
- * Wire values; the compiler sees that none is missing, a test that core lists them in this order.
- */
-const kindValues: Readonly<Record<ChunkKind, number>> = {
-  hello: 0,
-  welcome: 1,
-  refusal: 2,
-  push: 3,
-  pull: 4,
-  reply: 5,
-  load: 6,
-  loaded: 7,
-  save: 8,
-  saved: 9,
-};
-const partValues: Readonly<Record<ChunkPart, number>> = { weights: 0, state1: 1, state2: 2 };
-const outcomeValues: Readonly<Record<PushOutcome, number>> = {
-  none: 0,
-  applied: 1,
-  duplicate: 2,
-  rejected: 3,
-  dropped: 4,
-  refused: 5,
-  nonfinite: 6,
-};
-
-const words: Readonly<Record<Words, readonly string[]>> = {
-  kind: Object.keys(kindValues),
-  part: Object.keys(partValues),
-  outcome: Object.keys(outcomeValues),
-};
-const wordOfField = new Map<number, Words>([
+const wordOfField = new Map<number, WordField>([
   [fields.kind, "kind"],
   [fields.part, "part"],
   [fields.outcome, "outcome"],
@@ -137,12 +81,7 @@ export function encodeChunk(
   payload: Uint8Array | null,
   allocate: (bytes: number) => Buffer = Buffer.allocUnsafe,
 ): Buffer {
-  const payloadBytes = payload?.length ?? 0;
-  assert(payloadBytes <= payloadBytesMax, "payload of a chunk fits 1 MiB", { payloadBytes });
-  const runBytes = Buffer.byteLength(header.run);
-  const detailBytes = Buffer.byteLength(header.detail);
-  assert(runBytes <= runBytesMax, "run id within its limit", { runBytes });
-  assert(detailBytes <= detailBytesMax, "detail within its limit", { detailBytes });
+  const { runBytes, detailBytes, payloadBytes } = demandSendable(header, payload);
   const buffer = allocate(encodedBytes(header, runBytes, detailBytes, payloadBytes));
   let offset = writeWord(buffer, "kind", header.kind, 0);
   offset = writeText(buffer, fields.run, header.run, runBytes, offset);
@@ -188,7 +127,7 @@ export function decodeChunk(bytes: Buffer): DecodedChunk {
     const rule = ruleOfField.get(field);
     const word = wordOfField.get(field);
     if (wireType !== wireTypeVarint) reader.skip(wireType);
-    else if (rule !== undefined) header[rule.name] = checkedNumber(rule, reader.varint());
+    else if (rule !== undefined) header[rule.name] = readNumber(rule, reader.varint());
     else if (word !== undefined)
       Object.assign(header, { [word]: knownWord(word, reader.varint()) });
     else if (field === fields.wantsReply) header.wantsReply = reader.varint() !== 0;
@@ -228,10 +167,6 @@ function encodedBytes(
   let total = header.wantsReply ? varintBytes(fields.wantsReply * 8) + 1 : 0;
   for (const rule of numberRules) {
     const value = header[rule.name];
-    assert(Number.isSafeInteger(value) && Math.abs(value) <= rule.max, "header field in range", {
-      [rule.name]: value,
-    });
-    assert(rule.signed || value >= 0, "header field is not negative", { [rule.name]: value });
     const unsigned = rule.signed ? zigzag(value) : value;
     if (value !== 0) total += varintBytes(fields[rule.name] * 8) + varintBytes(unsigned);
   }
@@ -252,9 +187,8 @@ function writeNumber(buffer: Buffer, rule: NumberRule, value: number, offset: nu
   return writeVarint(buffer, rule.signed ? zigzag(value) : value, offset);
 }
 
-function writeWord(buffer: Buffer, name: Words, word: string, offset: number): number {
-  const value = words[name].indexOf(word);
-  assert(value >= 0, "header word is known", { [name]: word });
+function writeWord(buffer: Buffer, name: WordField, word: string, offset: number): number {
+  const value = wordValue(name, word);
   if (value === 0) return offset;
   offset = writeVarint(buffer, fields[name] * 8 + wireTypeVarint, offset);
   return writeVarint(buffer, value, offset);
@@ -273,12 +207,14 @@ function writeText(
   return offset + buffer.write(text, offset, bytes, "utf8");
 }
 
-function readText(bytes: Buffer, reader: MessageReader, name: string, bytesMax: number): string {
+function readText(
+  bytes: Buffer,
+  reader: MessageReader,
+  name: "run" | "detail",
+  bytesMax: number,
+): string {
   const length = reader.length();
-  if (length > bytesMax) {
-    const has = `${name} of a chunk message has ${length} bytes`;
-    throw new PacelineError("protocol", `${has}, at most ${bytesMax} are allowed`);
-  }
+  if (length > bytesMax) throw oversizedText(name, length);
   const start = reader.offset;
   reader.offset += length;
   if (!isUtf8(bytes.subarray(start, reader.offset))) {
@@ -289,26 +225,12 @@ function readText(bytes: Buffer, reader: MessageReader, name: string, bytesMax: 
 
 function readPayload(bytes: Buffer, reader: MessageReader): Uint8Array {
   const length = reader.length();
-  if (length > payloadBytesMax) {
-    const remedy = `at most ${payloadBytesMax} are allowed; send it as several chunks`;
-    throw new PacelineError("protocol", `a chunk message carries ${length} bytes, ${remedy}`);
-  }
+  if (length > payloadBytesMax) throw oversizedPayload(length);
   const start = reader.offset;
   reader.offset += length;
   return bytes.subarray(start, reader.offset);
 }
 
-function checkedNumber(rule: NumberRule, unsigned: number): number {
-  const value = rule.signed ? unzigzag(unsigned) : unsigned;
-  if (Math.abs(value) <= rule.max) return value;
-  throw new PacelineError(
-    "protocol",
-    `${rule.name} of a chunk message is ${value}, at most ${rule.max} is allowed`,
-  );
-}
-
-function knownWord(name: Words, value: number): string {
-  const word = words[name][value];
-  if (word !== undefined) return word;
-  throw new PacelineError("protocol", `${name} of a chunk message has the unknown value ${value}`);
+function readNumber(rule: NumberRule, unsigned: number): number {
+  return checkedNumber(rule, rule.signed ? unzigzag(unsigned) : unsigned);
 }
