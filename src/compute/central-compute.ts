@@ -3,6 +3,7 @@
  * evaluation, sent by the coordinator before they are computed with. Runs whose workers read their
  * own files pass through it untouched.
  */
+import { assert } from "../assert.js";
 import { evaluationBatchExamples } from "../contract/examples.js";
 import type { Range } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
@@ -42,6 +43,10 @@ class CentralCompute implements ComputePort {
   compute(request: ComputeRequest): void {
     if (this.#job === null) this.#port.compute(request);
     else void this.#job.compute(request);
+  }
+
+  arrived(chunk: number): void {
+    this.#port.arrived(chunk);
   }
 
   evaluate(range: Range): void {
@@ -93,7 +98,8 @@ class SentJob {
   }
 
   async compute(request: ComputeRequest): Promise<void> {
-    const { step, epoch, range } = request;
+    const { step, epoch, range, lacking } = request;
+    assert(lacking.length === 0, "a step on examples that are sent begins whole", { step });
     const startedMs = performance.now();
     try {
       const batch = await this.#examples.fetch({ split: "train", epoch, ...range });

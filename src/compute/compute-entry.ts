@@ -11,6 +11,7 @@ import { loadDataset } from "../data/dataset.js";
 import type { Dataset } from "../data/split.js";
 import { type ErrorCode, toPacelineError } from "../errors.js";
 import type { ComputeRequest } from "../host/compute-port.js";
+import { ArrivalGate, StepGivenUp } from "./arrival-gate.js";
 import { ComputeJob, type JobOutcome } from "./compute-job.js";
 import { engineOf } from "./run-engine.js";
 import type { SentBatch } from "./sent-examples.js";
@@ -33,8 +34,16 @@ export type ThreadRequest =
       readonly place: DataPlace;
       readonly parameters: SharedArrayBuffer;
       readonly gradients: SharedArrayBuffer;
+      /** Memory of the gate at which steps wait for parameters. */
+      readonly gate: SharedArrayBuffer;
+      /** Whether to tell what took from when to when. */
+      readonly traced: boolean;
     }
-  | ({ readonly type: "compute"; readonly job: number } & ComputeRequest & Sent)
+  | ({ readonly type: "compute"; readonly job: number; readonly askedMs: number } & Pick<
+      ComputeRequest,
+      "step" | "epoch" | "range" | "next"
+    > &
+      Sent)
   | ({ readonly type: "evaluate"; readonly job: number; readonly range: Range } & Sent);
 
 /** The examples, where the thread has no files: of a range of one batch at most. */
@@ -49,6 +58,7 @@ export type ThreadReport = { readonly job: number } & (
   | { readonly type: "prepared"; readonly engine: string }
   | { readonly type: "ready"; readonly step: number; readonly chunks: readonly number[] }
   | { readonly type: "computed"; readonly step: number; readonly outcome: JobOutcome }
+  | { readonly type: "spans"; readonly spans: readonly ThreadSpan[] }
   | { readonly type: "evaluated"; readonly correct: number; readonly lossSum: number }
   | {
       readonly type: "failed";
@@ -59,9 +69,30 @@ export type ThreadReport = { readonly job: number } & (
     }
 );
 
+/** Something that took from one moment to another, in milliseconds since 1970. */
+export interface ThreadSpan {
+  readonly name: string;
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+/** Milliseconds since 1970, as steady as the clock of a thread, and the same for all threads. */
+export function sharedNowMs(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+/** One job on this side. */
+interface ThreadJob {
+  readonly compute: ComputeJob;
+  readonly rank: number;
+  readonly gate: ArrivalGate;
+  /** What is yet to be told; nothing comes here unless the job is traced. */
+  readonly spans: ThreadSpan[];
+}
+
 class ComputeThreadSide {
   readonly #port: MessagePort;
-  #job: { readonly compute: ComputeJob; readonly rank: number } | null = null;
+  #job: ThreadJob | null = null;
   #data: { readonly key: string; readonly dataset: Dataset } | null = null;
 
   constructor(port: MessagePort) {
@@ -74,6 +105,7 @@ class ComputeThreadSide {
       if (request.type === "prepare") await this.#prepare(request);
       else this.#perform(request);
     } catch (thrown) {
+      if (thrown instanceof StepGivenUp) return;
       const { code, message } = toPacelineError(thrown);
       const stack = (thrown instanceof Error ? thrown.stack : null) ?? null;
       this.#report({ job, type: "failed", code, message, stack });
@@ -90,15 +122,19 @@ class ComputeThreadSide {
     const dataset = spec.feed === "central" ? null : await this.#datasetOf(spec, place, log);
     const parameters = new Float32Array(request.parameters);
     const gradients = new Float32Array(request.gradients);
+    const spans: ThreadSpan[] = [];
     const compute = new ComputeJob({
       spec,
       dataset,
       engine,
       parameters,
       gradients,
-      nowMs: () => performance.now(),
+      nowMs: sharedNowMs,
+      ...(request.traced && {
+        onSpan: (name, startMs, endMs) => void spans.push({ name, startMs, endMs }),
+      }),
     });
-    this.#job = { compute, rank };
+    this.#job = { compute, rank, gate: new ArrivalGate(request.gate), spans };
     this.#report({ job, type: "prepared", engine: reason });
   }
 
@@ -119,17 +155,19 @@ class ComputeThreadSide {
   #perform(request: Exclude<ThreadRequest, { readonly type: "prepare" }>): void {
     const { job } = request;
     assert(this.#job !== null, "a job is prepared before it is computed", { job });
-    const { compute, rank } = this.#job;
+    const { compute, rank, gate, spans } = this.#job;
     if (request.type === "evaluate") {
       this.#report({ job, type: "evaluated", ...compute.evaluate(request.range, request.sent) });
       return;
     }
-    const { step } = request;
+    const { step, sent, askedMs, next } = request;
     const onReady = (chunks: readonly number[]) => {
       this.#report({ job, type: "ready", step, chunks });
     };
-    const outcome = compute.compute(request, rank, onReady, request.sent);
+    const outcome = compute.compute(request, rank, onReady, { sent, gate, askedMs });
     this.#report({ job, type: "computed", step, outcome });
+    if (next !== null) compute.makeAhead(next, rank);
+    if (spans.length > 0) this.#report({ job, type: "spans", spans: spans.splice(0) });
   }
 
   #report(report: ThreadReport): void {

@@ -5,17 +5,15 @@
  *
  * Parameters and gradients are flat vectors in the run's layout and belong to the caller.
  */
-import { assert } from "../assert.js";
-import { evaluationBatchExamples } from "../contract/examples.js";
+import { evaluationBatchExamples, type StepRange } from "../contract/examples.js";
 import type { Layout } from "../contract/layout.js";
 import type { Range } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { InputPipeline } from "../data/pipeline.js";
 import type { Dataset } from "../data/split.js";
-import type { ComputeRequest } from "../host/compute-port.js";
-import type { Batch, Engine, Executor } from "../nn/engine.js";
-import { Random } from "../random.js";
-import { type ExamplePlace, ExampleReader } from "./example-reader.js";
+import type { Engine, Executor, StepCompanion } from "../nn/engine.js";
+import type { ArrivalGate } from "./arrival-gate.js";
+import { BatchMaker } from "./batch-maker.js";
+import { ExampleReader } from "./example-reader.js";
 import { layoutOf, modelOf } from "./initial-state.js";
 import type { SentBatch } from "./sent-examples.js";
 
@@ -28,35 +26,48 @@ export interface ComputeJobParts {
   readonly parameters: Float32Array;
   readonly gradients: Float32Array;
   /** For measuring; never part of a result. */
-  nowMs(): number;
+  readonly nowMs: () => number;
+  /** Hears what took from when to when. */
+  readonly onSpan?: SpanListener;
 }
+
+/** Hears that something of this name took from one moment to another. */
+export type SpanListener = (name: string, startMs: number, endMs: number) => void;
 
 /** What computing a step came to. */
 export interface JobOutcome {
   /** The sum, not the mean, of the loss over the examples. */
   readonly lossSum: number;
   readonly correct: number;
-  /** Seconds spent on getting and preparing the examples. */
+  /** Seconds that the step spent on getting and preparing the examples. */
   readonly inputSeconds: number;
+  /** Seconds that it waited for parameters. */
+  readonly waitSeconds: number;
+}
+
+/** What surrounds a step where others go on beside it. */
+export interface StepSurroundings {
+  /** The examples, where there are no files to read them from. */
+  readonly sent?: SentBatch | null;
+  /** Where to wait for parameters. */
+  readonly gate?: ArrivalGate;
+  /** When the step was asked for; when it was begun unless told. */
+  readonly askedMs?: number;
 }
 
 /** A model bound to memory and data. */
 export class ComputeJob {
   readonly #spec: RunSpec;
-  readonly #reader: ExampleReader | null;
-  readonly #pipeline: InputPipeline;
+  readonly #batches: BatchMaker;
   readonly #nowMs: () => number;
+  readonly #onSpan: SpanListener;
   readonly #executor: Executor;
-  readonly #readiness: ChunkReadiness;
-  /** Bytes of a batch, its values and its labels. */
-  readonly #pixels: Uint8Array;
-  readonly #x: Float32Array;
-  readonly #y: Int32Array;
+  readonly #chunks: ChunksOfTensors;
 
   /** @throws PacelineError `data` when the data set here is another than the run's. */
   constructor(parts: ComputeJobParts) {
-    const { spec, dataset, engine, parameters, gradients } = parts;
-    this.#reader = dataset === null ? null : new ExampleReader(spec, dataset);
+    const { spec, dataset, engine, parameters, gradients, nowMs } = parts;
+    const reader = dataset === null ? null : new ExampleReader(spec, dataset);
     const graph = modelOf(spec);
     const layout = layoutOf(spec);
     const places = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
@@ -64,38 +75,59 @@ export class ComputeJob {
     const placement = (name: string) => places.get(name)!;
     this.#spec = spec;
     this.#executor = engine.bind(graph, { parameters, gradients, placement, batchMax });
-    this.#readiness = new ChunkReadiness(layout);
-    this.#pipeline = new InputPipeline(spec.input);
-    this.#nowMs = parts.nowMs;
-    this.#pixels = new Uint8Array(batchMax * this.#pipeline.valueCount);
-    this.#x = new Float32Array(batchMax * this.#pipeline.valueCount);
-    this.#y = new Int32Array(batchMax);
+    this.#chunks = new ChunksOfTensors(layout);
+    this.#batches = new BatchMaker(spec, reader, batchMax, nowMs);
+    this.#nowMs = nowMs;
+    this.#onSpan = parts.onSpan ?? (() => {});
   }
 
   /**
    * Writes the gradient of one batch and says which chunks are final, as they become so; none where
    * the sum of losses is not finite.
    * @param rank names, with seed and step, the random streams of dropout and augmentation.
-   * @param sent the examples, where there are no files to read them from.
+   * @throws StepGivenUp when the gate was given up.
    */
   compute(
-    { step, epoch, range }: ComputeRequest,
+    about: StepRange,
     rank: number,
     onReady: (chunks: readonly number[]) => void,
-    sent: SentBatch | null = null,
+    { sent = null, gate, askedMs = this.#nowMs() }: StepSurroundings = {},
   ): JobOutcome {
-    this.#readiness.begin();
-    const { seed } = this.#spec;
+    this.#chunks.begin();
+    const made = this.#batches.ofStep(about, rank, sent);
+    const companion = new Companion(this.#chunks, gate, this.#nowMs, this.#onSpan);
+    const stepSeed = ["dropout", this.#spec.seed, rank, about.step];
     const startedMs = this.#nowMs();
-    const random = new Random("augment", seed, rank, epoch, step);
-    const batch = this.#fill({ split: "train", epoch, ...range }, sent, random);
-    const inputSeconds = (this.#nowMs() - startedMs) / 1000;
-    const stepSeed = ["dropout", seed, rank, step];
-    const { lossSum, correct } = this.#executor.step(batch, stepSeed, (tensor) => {
-      const chunks = this.#readiness.finish(tensor);
-      if (chunks.length > 0) onReady(chunks);
-    });
-    return { lossSum, correct, inputSeconds };
+    const { lossSum, correct } = this.#executor.step(
+      made.batch,
+      stepSeed,
+      (tensor) => {
+        const chunks = this.#chunks.finish(tensor);
+        if (chunks.length > 0) onReady(chunks);
+      },
+      companion,
+    );
+    const endedMs = this.#nowMs();
+    this.#onSpan(made.isAhead ? "input ahead" : "input", made.startedMs, made.endedMs);
+    this.#onSpan(`step ${about.step}`, startedMs, endedMs);
+    this.#onSpan("forward", startedMs, companion.turnedMs);
+    this.#onSpan("backward", companion.turnedMs, endedMs);
+    // What was made ahead while parameters were still awaited has cost the step nothing.
+    const hidden = made.isAhead && companion.waitedAtOnce;
+    const inputMs = hidden
+      ? 0
+      : made.endedMs - Math.max(made.startedMs, Math.min(askedMs, startedMs));
+    return {
+      lossSum,
+      correct,
+      inputSeconds: Math.max(0, inputMs) / 1000,
+      waitSeconds: companion.waitedMs / 1000,
+    };
+  }
+
+  /** Makes the batch of a step that is likely to be computed next. */
+  makeAhead(about: StepRange, rank: number): void {
+    this.#batches.makeAhead(about, rank);
   }
 
   /**
@@ -110,8 +142,7 @@ export class ComputeJob {
     let lossSum = 0;
     for (let from = start; from < end; from += evaluationBatchExamples) {
       const to = Math.min(end, from + evaluationBatchExamples);
-      const batch = this.#fill({ split: "test", epoch: 0, start: from, end: to }, sent, null);
-      const outcome = this.#executor.evaluate(batch);
+      const outcome = this.#executor.evaluate(this.#batches.ofTest(from, to, sent));
       correct += outcome.correct;
       lossSum += outcome.lossSum;
     }
@@ -122,23 +153,56 @@ export class ComputeJob {
   close(): void {
     this.#executor.close();
   }
+}
 
-  #fill(place: ExamplePlace, sent: SentBatch | null, random: Random | null): Batch {
-    const n = place.end - place.start;
-    if (sent === null) {
-      assert(this.#reader !== null, "examples are read or sent", { ...place });
-      this.#reader.read(place, this.#pixels, this.#y);
-    } else {
-      assert(sent.labels.length === n, "a batch is sent whole", { ...place });
-      this.#y.set(sent.labels);
+/** Goes along with a step: waits where it lacks parameters, and notes when it turned. */
+class Companion implements StepCompanion {
+  waitedMs = 0;
+  /** The step could not begin for want of parameters. */
+  waitedAtOnce = false;
+  turnedMs = 0;
+  readonly #chunks: ChunksOfTensors;
+  readonly #gate: ArrivalGate | undefined;
+  readonly #nowMs: () => number;
+  readonly #onSpan: SpanListener;
+  #begun = false;
+
+  constructor(
+    chunks: ChunksOfTensors,
+    gate: ArrivalGate | undefined,
+    nowMs: () => number,
+    onSpan: SpanListener,
+  ) {
+    this.#chunks = chunks;
+    this.#gate = gate;
+    this.#nowMs = nowMs;
+    this.#onSpan = onSpan;
+  }
+
+  beforeTensor(tensor: string): void {
+    if (this.#gate === undefined) return;
+    for (const chunk of this.#chunks.of(tensor)) {
+      if (this.#gate.isOpen(chunk)) continue;
+      this.waitedAtOnce ||= !this.#begun;
+      const startedMs = this.#nowMs();
+      this.#gate.await(chunk);
+      const endedMs = this.#nowMs();
+      this.waitedMs += endedMs - startedMs;
+      this.#onSpan(`wait for chunk ${chunk}`, startedMs, endedMs);
     }
-    this.#pipeline.fill(sent?.pixels ?? this.#pixels, n, this.#x, random);
-    return { x: this.#x, y: this.#y, n };
+    this.#begun = true;
+  }
+
+  onTurn(): void {
+    this.turnedMs = this.#nowMs();
   }
 }
 
-/** Which chunks are final once a tensor's gradient is: those of whose tensors none is missing. */
-export class ChunkReadiness {
+/**
+ * The chunks that each tensor lies in, and which of them are final once a tensor's gradient is:
+ * those of whose tensors none is missing.
+ */
+class ChunksOfTensors {
   readonly #chunksOf = new Map<string, readonly number[]>();
   readonly #tensorCounts: readonly number[];
   #missing: number[] = [];
@@ -155,6 +219,10 @@ export class ChunkReadiness {
     this.#tensorCounts = counts;
   }
 
+  of(tensor: string): readonly number[] {
+    return this.#chunksOf.get(tensor)!;
+  }
+
   /** A step begins: nothing is final. */
   begin(): void {
     this.#missing = [...this.#tensorCounts];
@@ -162,6 +230,6 @@ export class ChunkReadiness {
 
   /** A tensor's gradient is final; returns the chunks that thereby are. */
   finish(tensor: string): number[] {
-    return this.#chunksOf.get(tensor)!.filter((chunk) => --this.#missing[chunk]! === 0);
+    return this.of(tensor).filter((chunk) => --this.#missing[chunk]! === 0);
   }
 }

@@ -98,6 +98,8 @@ async function direct(own: RunSpec) {
 }
 
 const range: Range = { start: 32, end: 48 };
+/** A step that lacks nothing and that none follows. */
+const alone = { lacking: [], next: null } as const;
 
 describe("a compute thread", () => {
   test("computes the gradients that a direct call computes, in shared memory", async () => {
@@ -105,7 +107,9 @@ describe("a compute thread", () => {
     await withThread(spec, async ({ port, ear, job, log }) => {
       assert.ok(job.gradients.buffer instanceof SharedArrayBuffer);
       for (const [step, epoch] of [0, 0, 1].entries()) {
-        const { lossSum, correct } = await ear.after(() => port.compute({ step, epoch, range }));
+        const { lossSum, correct } = await ear.after(() =>
+          port.compute({ step, epoch, range, ...alone }),
+        );
         const expected = same.job.compute({ step, epoch, range }, 0, () => {});
         assert.deepEqual([lossSum, correct], [expected.lossSum, expected.correct]);
         assert.deepEqual(job.gradients, same.gradients);
@@ -116,7 +120,7 @@ describe("a compute thread", () => {
 
   test("says each chunk's gradient to be ready once, before the step is computed", async () => {
     await withThread(spec, async ({ port, ear, job }) => {
-      const { step } = await ear.after(() => port.compute({ step: 7, epoch: 0, range }));
+      const { step } = await ear.after(() => port.compute({ step: 7, epoch: 0, range, ...alone }));
       assert.equal(step, 7);
       const indices = job.layout.chunks.map((chunk) => chunk.index);
       assert.equal(indices.length, 5);
@@ -127,7 +131,9 @@ describe("a compute thread", () => {
   test("says no chunk to be ready when the loss is not finite", async () => {
     await withThread(spec, async ({ port, ear, job }) => {
       job.parameters.fill(Number.NaN);
-      const { lossSum } = await ear.after(() => port.compute({ step: 0, epoch: 0, range }));
+      const { lossSum } = await ear.after(() =>
+        port.compute({ step: 0, epoch: 0, range, ...alone }),
+      );
       assert.ok(Number.isNaN(lossSum));
       assert.deepEqual(ear.ready, []);
     });
@@ -150,12 +156,12 @@ describe("a compute thread", () => {
     const port = createComputeThread({ dataDir, cacheDir: null, log: () => {} });
     const [first, second] = [new Ear(), new Ear()];
     await port.prepare(spec, 0, first.listener);
-    port.compute({ step: 0, epoch: 0, range });
+    port.compute({ step: 0, epoch: 0, range, ...alone });
     const parity = { data: "mnist-parity", input: { ...spec.input, classes: 2 } };
     const other = { ...spec, ...parity, model: "logistic", chunkValues: 100 };
     const job = await port.prepare(other, 1, second.listener);
     assert.equal(job.layout.values, 785);
-    const said = await second.after(() => port.compute({ step: 1, epoch: 0, range }));
+    const said = await second.after(() => port.compute({ step: 1, epoch: 0, range, ...alone }));
     assert.equal(said.step, 1);
     assert.equal(second.ready.length, 9);
     assert.deepEqual(first.ready, []);
@@ -224,7 +230,7 @@ describe("a compute thread that can't go on", () => {
       const port = createComputeThread({ dataDir, cacheDir: null, log: () => {}, entry });
       const ear = new Ear();
       await port.prepare(spec, 0, ear.listener);
-      const step = ear.after(() => port.compute({ step: 0, epoch: 0, range }));
+      const step = ear.after(() => port.compute({ step: 0, epoch: 0, range, ...alone }));
       await assert.rejects(step, { message });
       await port.close();
     });
@@ -236,7 +242,7 @@ describe("a compute thread that can't go on", () => {
     const refused = assert.rejects(prepared, { code: "unavailable" });
     await port.close();
     await refused;
-    port.compute({ step: 0, epoch: 0, range });
+    port.compute({ step: 0, epoch: 0, range, ...alone });
     await assert.rejects(port.prepare(spec, 0, new Ear().listener), { code: "unavailable" });
   });
 
@@ -249,7 +255,8 @@ describe("a compute thread that can't go on", () => {
       const listener = { onChunkReady() {}, onComputed() {}, onEvaluated() {}, onFailed() {} };
       await port.prepare(${JSON.stringify(spec)}, 0, listener);
       for (let step = 0; step < 1000; step++) {
-        port.compute({ step, epoch: 0, range: { start: 0, end: 16 } });
+        const range = { start: 0, end: 16 };
+        port.compute({ step, epoch: 0, range, lacking: [], next: null });
       }
       await port.close();
     `;

@@ -13,7 +13,8 @@ import type {
   ComputeRequest,
   PreparedJob,
 } from "../host/compute-port.js";
-import type { DataPlace, ThreadReport, ThreadRequest } from "./compute-entry.js";
+import { ArrivalGate, gateMemory } from "./arrival-gate.js";
+import type { DataPlace, ThreadReport, ThreadRequest, ThreadSpan } from "./compute-entry.js";
 import { layoutOf } from "./initial-state.js";
 import { engineOf } from "./run-engine.js";
 import type { SentBatch } from "./sent-examples.js";
@@ -22,6 +23,8 @@ import type { SentBatch } from "./sent-examples.js";
 export interface ComputeThreadOptions extends DataPlace {
   /** Takes one line: which engine computes and why, how fetching goes on. */
   log(text: string): void;
+  /** Hears what the thread did, if told; times are milliseconds since 1970. */
+  onSpan?(span: ThreadSpan): void;
   /** The thread's program, for tests. */
   readonly entry?: URL;
 }
@@ -53,6 +56,7 @@ class ComputeThread implements BatchComputePort {
   readonly #options: ComputeThreadOptions;
   #thread: Worker | null = null;
   #job: Job | null = null;
+  #gate: ArrivalGate | null = null;
   #jobs = 0;
   #closed = false;
 
@@ -63,6 +67,7 @@ class ComputeThread implements BatchComputePort {
   async prepare(spec: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedJob> {
     if (this.#closed) throw givenUp();
     this.#job?.reject(givenUp());
+    this.#gate?.giveUp();
     // Loaded here too, a native library outlives the thread that calls it: unloaded with the
     // thread, it would be missing to its own threads.
     engineOf(spec);
@@ -71,10 +76,14 @@ class ComputeThread implements BatchComputePort {
     const place = { dataDir, cacheDir, evaluateOn };
     const parameters = new SharedArrayBuffer(layout.values * 4);
     const gradients = new SharedArrayBuffer(layout.values * 4);
+    const gate = gateMemory(layout.chunks.length);
+    this.#gate = new ArrivalGate(gate);
+    const traced = this.#options.onSpan !== undefined;
+    const vectors = { parameters, gradients, gate };
     const engine = await new Promise<string>((resolve, reject) => {
       const job = { id: ++this.#jobs, listener, resolve, reject, prepared: false };
       this.#job = job;
-      this.#ask({ type: "prepare", job: job.id, spec, rank, place, parameters, gradients });
+      this.#ask({ type: "prepare", job: job.id, spec, rank, place, ...vectors, traced });
     });
     return {
       layout,
@@ -84,8 +93,15 @@ class ComputeThread implements BatchComputePort {
     };
   }
 
-  compute({ step, epoch, range }: ComputeRequest, sent: SentBatch | null = null): void {
-    this.#ask({ type: "compute", job: this.#jobs, step, epoch, range, sent });
+  compute(request: ComputeRequest, sent: SentBatch | null = null): void {
+    const { step, epoch, range, lacking, next } = request;
+    const askedMs = performance.timeOrigin + performance.now();
+    this.#gate?.lack(lacking);
+    this.#ask({ type: "compute", job: this.#jobs, step, epoch, range, next, askedMs, sent });
+  }
+
+  arrived(chunk: number): void {
+    this.#gate?.arrive(chunk);
   }
 
   evaluate(range: Range, sent: SentBatch | null = null): void {
@@ -96,6 +112,7 @@ class ComputeThread implements BatchComputePort {
     this.#closed = true;
     this.#job?.reject(givenUp());
     this.#job = null;
+    this.#gate?.giveUp();
     const thread = this.#thread;
     this.#thread = null;
     await thread?.terminate();
@@ -148,6 +165,9 @@ class ComputeThread implements BatchComputePort {
         break;
       case "computed":
         listener.onComputed(report.step, report.outcome);
+        break;
+      case "spans":
+        for (const span of report.spans) this.#options.onSpan?.(span);
         break;
       case "evaluated":
         listener.onEvaluated(report.correct, report.lossSum);

@@ -22,6 +22,13 @@ export interface ExamplesRequest {
   readonly end: number;
 }
 
+/** One step's examples: positions of the epoch's permutation. */
+export interface StepRange {
+  readonly step: number;
+  readonly epoch: number;
+  readonly range: { readonly start: number; readonly end: number };
+}
+
 /** The examples, and what they are said to be. */
 export interface Examples {
   /** (C, H, W) of one. */

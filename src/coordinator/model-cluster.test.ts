@@ -84,6 +84,8 @@ export class ModelCluster {
   readonly results: RunResult[] = [];
   /** The longest lead, in steps, over the slowest worker of a view. */
   leadMax = 0;
+  /** Steps that were begun before all chunks of the step before had come back. */
+  begunAhead = 0;
   readonly members: ModelMember[] = [];
   readonly #channels = new Map<number, Channel>();
   #checkpoint: ModelCheckpoint | null;

@@ -15,7 +15,8 @@ import type {
 import type { RunSpec } from "../contract/run-spec.js";
 import type { View } from "../contract/view.js";
 import { Shard, type ShardEffect, type ShardEvent } from "../core/shard.js";
-import { Worker, type WorkerEffect, type WorkerEvent } from "../core/worker.js";
+import { Worker } from "../core/worker.js";
+import type { WorkerEffect, WorkerEvent } from "../core/worker-events.js";
 import type { ModelCluster } from "./model-cluster.test.js";
 import {
   digestOf,
@@ -216,6 +217,11 @@ export class ModelWorker implements ModelMember {
   #weights: ModelValue[] = [];
   #gradient: ModelGradient | null = null;
   #lastStarted = -1;
+  /** Chunks that the step under way lacks. */
+  #lacking = new Set<number>();
+  /** Chunks whose weights are being computed with: nobody may write to them. */
+  #used = new Set<number>();
+  #begin: () => void = () => {};
 
   constructor(cluster: ModelCluster, { rank, incarnation }: Identity, other: boolean) {
     this.#cluster = cluster;
@@ -243,7 +249,10 @@ export class ModelWorker implements ModelMember {
 
   /** A reply has come; `value` with the weights it carries. */
   receive(header: ChunkHeader, value: ModelValue | null): void {
-    if (value !== null && this.#machine.wants(header)) this.#weights[header.chunk] = value;
+    if (value !== null && this.#machine.wants(header)) {
+      assert.ok(!this.#used.has(header.chunk), "weights stay while they are computed with");
+      this.#weights[header.chunk] = value;
+    }
     this.step({ type: "reply", header });
   }
 
@@ -260,6 +269,8 @@ export class ModelWorker implements ModelMember {
       case "prepare":
         this.run = effect.spec.run;
         this.#lastStarted = -1;
+        this.#lacking = new Set();
+        this.#used = new Set();
         this.#weights = this.#layout.chunks.map(() => initialValue);
         this.#later(50, 200, () =>
           this.step({ type: "prepared", layout: this.#layout, engine: "model" }),
@@ -281,6 +292,11 @@ export class ModelWorker implements ModelMember {
       }
       case "compute":
         this.#compute(effect);
+        break;
+      case "arrived":
+        assert.ok(this.#lacking.delete(effect.chunk), "what arrives was lacking");
+        this.#used.add(effect.chunk);
+        if (this.#lacking.size === 0) this.#begin();
         break;
       case "evaluate":
         this.#evaluate(effect.range);
@@ -306,13 +322,24 @@ export class ModelWorker implements ModelMember {
     this.#cluster.noteStart(step);
   }
 
-  #compute({ step, epoch, range }: WorkerEffect & { readonly type: "compute" }): void {
+  /** A step that lacks chunks starts when the last of them has arrived. */
+  #compute(effect: WorkerEffect & { readonly type: "compute" }): void {
+    this.#lacking = new Set(effect.lacking);
+    const here = this.#layout.chunks.filter(({ index }) => !this.#lacking.has(index));
+    this.#used = new Set(here.map(({ index }) => index));
+    this.#begin = () => this.#start(effect);
+    if (this.#lacking.size === 0) this.#begin();
+    else this.#cluster.begunAhead++;
+  }
+
+  #start({ step, epoch, range }: WorkerEffect & { readonly type: "compute" }): void {
     this.#noteStart(step);
     const { rank } = this;
     const { computeMs: ownMs = 30, diverges, slow, refuses } = this.#cluster.plan;
     const computeMs = slow?.rank === rank ? ownMs * slow.factor : ownMs;
     const reason = refuses?.(rank, epoch, range) ?? null;
     if (reason !== null) {
+      this.#used = new Set();
       this.#later(1, 5, () => this.step({ type: "refused", step, reason }));
       return;
     }
@@ -326,10 +353,11 @@ export class ModelWorker implements ModelMember {
       const chunk = chunks.shift();
       if (chunk === undefined) {
         const lossSum = nan ? Number.NaN : range.end - range.start;
-        const outcome = { lossSum, correct: 0, inputSeconds: 0 };
+        const outcome = { lossSum, correct: 0, inputSeconds: 0, waitSeconds: 0 };
         this.step({ type: "computed", step, outcome });
         return;
       }
+      this.#used.delete(chunk);
       this.step({ type: "chunkReady", step, chunk });
       this.#later(0, computeMs / this.#layout.chunks.length, next);
     };

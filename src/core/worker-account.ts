@@ -11,6 +11,8 @@ export interface StepOutcome {
   readonly correct: number;
   /** Of the time it took, that of getting and preparing the examples. */
   readonly inputSeconds: number;
+  /** And that of waiting for parameters that had not come back from the servers. */
+  readonly waitSeconds: number;
 }
 
 /** What a worker measured of the run, for its final metrics. */
@@ -44,11 +46,13 @@ export class WorkerAccount {
     this.#lossCount += examples;
     this.#correct += outcome.correct;
     const inputMs = Math.min(durationMs, 1000 * outcome.inputSeconds);
+    const waitMs = Math.min(durationMs - inputMs, 1000 * outcome.waitSeconds);
     this.#inputMs += inputMs;
-    this.#computeMs += durationMs - inputMs;
+    this.#waitMs += waitMs;
+    this.#computeMs += durationMs - inputMs - waitMs;
   }
 
-  /** A step's chunks are all back, after a wait. */
+  /** A step's chunks are all back; `waitMs` is how long nothing was computed meanwhile. */
   stepped(examples: number, waitMs: number): void {
     this.#examples += examples;
     this.#waitMs += waitMs;

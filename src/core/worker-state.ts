@@ -6,7 +6,10 @@
  * - awaiting: for a view that has this incarnation -> pulling.
  * - pulling: every chunk is asked for. All there -> resting.
  * - resting: between steps -> stepping, or evaluating; each leads back.
+ * - stepping: a step is computed, its chunks come back. Once it is computed and while some of them
+ *   are on their way, the next step of the piece is begun: -> stepping, with the step `before`.
  */
+import type { StepRange } from "../contract/examples.js";
 import type { MemberMessage, Piece, Range } from "../contract/messages.js";
 
 /** A step under way. */
@@ -21,6 +24,10 @@ export interface Stepping {
   computed: boolean;
   computedAtMs: number;
   readonly startedAtMs: number;
+  /** When the next step was begun; null while it has not been. */
+  leftAtMs: number | null;
+  /** The step before, while some of its chunks are on their way; they can't be computed with. */
+  before: Stepping | null;
 }
 
 /** Where a worker stands. */
@@ -52,6 +59,28 @@ export function pieceDoneOf(work: Work): MemberMessage {
   return { type: "pieceDone", piece: piece.id, examples, skipped, lossSum, correct, seconds };
 }
 
+/**
+ * The step that takes the piece's examples from `start` on; null where the piece has no such step,
+ * or no examples for it.
+ */
+export function stepOf(
+  { piece }: Work,
+  step: number,
+  start: number,
+  batchSize: number,
+): StepRange | null {
+  if (step >= piece.lastStep || start >= piece.end) return null;
+  const range = { start, end: Math.min(start + batchSize, piece.end) };
+  return { step, epoch: piece.epoch, range };
+}
+
+/** The step of this number that is under way; null where none is. */
+export function inFlight(state: WorkerState, step: number): Stepping | null {
+  if (state.name !== "stepping") return null;
+  if (state.step === step) return state;
+  return state.before?.step === step ? state.before : null;
+}
+
 /** An order to rest: to go no further than `limit`, and to say so once that is settled. */
 export interface PauseOrder {
   readonly id: number;
@@ -72,7 +101,9 @@ export function activityOf(
 ): string {
   switch (state.name) {
     case "stepping": {
-      if (!state.computed) return `computing step ${state.step}`;
+      const late = state.before?.missing.size ?? 0;
+      const ahead = late === 0 ? "" : ` while ${late} of ${chunks} chunks are to come`;
+      if (!state.computed) return `computing step ${state.step}${ahead}`;
       return `step ${state.step}: waiting for ${state.missing.size} of ${chunks} chunks`;
     }
     case "pulling":

@@ -3,12 +3,18 @@
  * every chunk's gradient to the chunk's primary as soon as it is final, and goes on when all chunks
  * have come back.
  *
+ * Within a piece it does not wait for the last of them: once a step is computed the next one is
+ * handed over with the chunks that it lacks, and each is told of (`arrived`) when its answer, which
+ * is the permission to start the step with it, is there. What computes waits before the first layer
+ * that needs it, and says no gradient before all have arrived; so a step's pushes follow the
+ * answers to all pushes of the step before, and servers can't tell the difference.
+ *
  * States: idle -> preparing -> awaiting (a view that has this incarnation) -> pulling (all chunks)
  * -> resting (between steps) <-> stepping | evaluating; `stop` leads back to idle from any of them.
  *
- * Invariants: one step is in flight at a time; a push stays outstanding, and is sent again as it
- * was, until it is answered; a worker that was asked to pause does not start a step past the one it
- * was given.
+ * Invariants: pushes of one step are in flight at a time; a push stays outstanding, and is sent
+ * again as it was, until it is answered; a worker that was asked to pause does not start a step
+ * past the one it was given.
  */
 import { assert } from "../assert.js";
 import type { Layout } from "../contract/layout.js";
@@ -21,58 +27,21 @@ import type {
   WorkerStatistics,
 } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { supersedes, type View, type ViewServer, workerOfRank } from "../contract/view.js";
+import { supersedes, type View, workerOfRank } from "../contract/view.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
+import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
 import { pullHeader, pushHeader, type WorkerIdentity } from "./worker-headers.js";
 import {
   activityOf,
+  inFlight,
   type PauseOrder,
   pieceDoneOf,
   type Stepping,
+  stepOf,
   type Work,
   type WorkerState,
   workOn,
 } from "./worker-state.js";
-
-/** What a worker can be told. */
-export type WorkerEvent =
-  | { readonly type: "message"; readonly message: CoordinatorMessage }
-  /** The model is built and the data found. */
-  | { readonly type: "prepared"; readonly layout: Layout; readonly engine: string }
-  | { readonly type: "chunkReady"; readonly step: number; readonly chunk: number }
-  | { readonly type: "computed"; readonly step: number; readonly outcome: StepOutcome }
-  /** The examples of a step are not what the run spec says; nothing was computed. */
-  | { readonly type: "refused"; readonly step: number; readonly reason: string }
-  | { readonly type: "evaluated"; readonly correct: number; readonly lossSum: number }
-  /** A reply whose weights, if any, lie in place already. */
-  | { readonly type: "reply"; readonly header: ChunkHeader }
-  /** The channel to a server is open, for the first time or again. */
-  | { readonly type: "channelOpen"; readonly server: number };
-
-/** What the host has to do, in order. */
-export type WorkerEffect =
-  | { readonly type: "tell"; readonly message: MemberMessage }
-  | { readonly type: "prepare"; readonly spec: RunSpec }
-  /** Keep a channel to each of these servers and to no others. */
-  | { readonly type: "connect"; readonly view: View; readonly servers: readonly ViewServer[] }
-  | { readonly type: "pull"; readonly server: number; readonly header: ChunkHeader }
-  /** Send the header with the chunk's gradient, or with nothing when it has no examples. */
-  | { readonly type: "push"; readonly server: number; readonly header: ChunkHeader }
-  | {
-      readonly type: "compute";
-      readonly step: number;
-      readonly epoch: number;
-      readonly range: Range;
-    }
-  | { readonly type: "evaluate"; readonly range: Range }
-  | { readonly type: "log"; readonly text: string }
-  /** The job is over for this worker. */
-  | {
-      readonly type: "finish";
-      readonly outcome: "done" | "failed" | "interrupted";
-      readonly reason: string;
-      readonly stay: boolean;
-    };
 
 /** What a worker measured of the run, for its final metrics. */
 export type WorkerRecord = WorkerAccountRecord;
@@ -139,8 +108,7 @@ export class Worker {
     if (this.#state.name === "pulling") {
       return header.step === -1 && this.#state.missing.has(header.chunk);
     }
-    if (this.#state.name !== "stepping" || header.step !== this.#state.step) return false;
-    return this.#state.outstanding.has(header.chunk);
+    return inFlight(this.#state, header.step)?.outstanding.has(header.chunk) === true;
   }
 
   /** One sentence: what this worker is doing. */
@@ -164,7 +132,7 @@ export class Worker {
       case "heartbeatAck":
         break;
       case "job":
-        this.#begin(message.spec);
+        this.#takeJob(message.spec);
         break;
       case "view":
         this.#onView(message.view);
@@ -196,7 +164,7 @@ export class Worker {
     }
   }
 
-  #begin(spec: RunSpec): void {
+  #takeJob(spec: RunSpec): void {
     this.#spec = spec;
     this.#view = null;
     this.#layout = null;
@@ -260,6 +228,8 @@ export class Worker {
   #onChunkReady(step: number, chunk: number): void {
     const state = this.#state;
     if (state.name !== "stepping" || state.step !== step) return;
+    const lacking = state.before?.missing.size ?? 0;
+    assert(lacking === 0, "a gradient follows all parameters", { step, chunk, lacking });
     state.outstanding.add(chunk);
     this.#push(chunk, state);
   }
@@ -284,6 +254,7 @@ export class Worker {
     if (this.#state.name !== "stepping" || this.#state.step !== step) return;
     const work = this.#work;
     assert(work !== null, "a step belongs to a piece", { step });
+    assert(this.#state.before === null, "no step is begun on examples that are sent", { step });
     this.#work = null;
     this.#state = { name: "resting" };
     this.#log(`examples ${work.piece.start} to ${work.piece.end} are refused: ${reason}`);
@@ -307,17 +278,19 @@ export class Worker {
       if (state.missing.size === 0) this.#state = { name: "resting" };
       return;
     }
-    if (state.name !== "stepping") return;
-    state.outstanding.delete(header.chunk);
-    state.missing.delete(header.chunk);
-    if (state.computed && state.missing.size === 0) this.#finishStep(state, nowMs);
+    const answered = inFlight(state, header.step);
+    if (answered === null) return;
+    answered.outstanding.delete(header.chunk);
+    answered.missing.delete(header.chunk);
+    if (answered !== state) this.#effects.push({ type: "arrived", chunk: header.chunk });
+    if (answered.computed && answered.missing.size === 0) this.#finishStep(answered, nowMs);
   }
 
   /** A refusal by a later view is mended by that view, when it comes; any other is not. */
   #onRefused(header: ChunkHeader): void {
     this.#log(`a server refused chunk ${header.chunk}: ${header.detail}`);
     const own = header.run === this.#spec?.run && header.incarnation === this.#identity.incarnation;
-    const present = this.#state.name === "stepping" && header.step === this.#state.step;
+    const present = inFlight(this.#state, header.step) !== null;
     if (!own || (!present && this.#state.name !== "pulling")) return;
     if (header.version > (this.#view?.number ?? 0)) return;
     const what = `chunk ${header.chunk} at step ${header.step}`;
@@ -325,15 +298,18 @@ export class Worker {
     this.#tell({ type: "failed", code: "refused", reason });
   }
 
-  #finishStep(state: Stepping, nowMs: number): void {
+  /** All chunks are back. Where the next step was begun, this one's time ended with that. */
+  #finishStep(finished: Stepping, nowMs: number): void {
     const work = this.#work;
-    assert(work !== null, "a step belongs to a piece", { step: state.step });
-    this.#account.stepped(state.examples, nowMs - state.computedAtMs);
-    work.seconds += (nowMs - state.startedAtMs) / 1000;
-    work.position += state.examples;
-    work.examples += state.examples;
-    this.#nextStep = state.step + 1;
-    this.#state = { name: "resting" };
+    assert(work !== null, "a step belongs to a piece", { step: finished.step });
+    const endMs = finished.leftAtMs ?? nowMs;
+    this.#account.stepped(finished.examples, endMs - finished.computedAtMs);
+    work.seconds += (endMs - finished.startedAtMs) / 1000;
+    work.position += finished.examples;
+    work.examples += finished.examples;
+    this.#nextStep = finished.step + 1;
+    if (this.#state === finished) this.#state = { name: "resting" };
+    else if (this.#state.name === "stepping") this.#state.before = null;
   }
 
   #onEvaluated(correct: number, lossSum: number): void {
@@ -378,8 +354,27 @@ export class Worker {
         return;
       }
       if (work === null) return;
-      this.#startStep(work, nowMs);
+      this.#begin(work, { step: this.#nextStep, start: work.position, before: null }, nowMs);
     }
+    this.#startAhead(nowMs);
+  }
+
+  /**
+   * Begins the piece's next step while chunks of the one that has been computed are on their way.
+   * One without examples is left for when they are back, as its pushes would leave at once; and
+   * examples that are sent may be refused, with a piece that has to end there.
+   */
+  #startAhead(nowMs: number): void {
+    const [spec, work, state] = [this.#spec, this.#work, this.#state];
+    if (spec === null || work === null || spec.feed === "central") return;
+    if (state.name !== "stepping" || !state.computed || state.before !== null) return;
+    const step = state.step + 1;
+    const hasToRest = this.#pause !== null && step > this.#pause.limit;
+    if (hasToRest || this.#evaluations.length > 0) return;
+    const start = work.position + state.examples;
+    if (stepOf(work, step, start, spec.batchSize) === null) return;
+    state.leftAtMs = nowMs;
+    this.#begin(work, { step, start, before: state }, nowMs);
   }
 
   #mustRest(): boolean {
@@ -414,27 +409,33 @@ export class Worker {
     this.#tell({ type: "paused", pause: pause.id, position, step: this.#nextStep });
   }
 
-  #startStep(work: Work, nowMs: number): void {
+  #begin(
+    work: Work,
+    { step, start, before }: { step: number; start: number; before: Stepping | null },
+    nowMs: number,
+  ): void {
     const layout = this.#layout;
     const spec = this.#spec;
     assert(layout !== null && spec !== null, "prepared before stepping");
-    const step = this.#nextStep;
-    const end = Math.min(work.position + spec.batchSize, work.piece.end);
-    const examples = end - work.position;
+    const taken = stepOf(work, step, start, spec.batchSize);
+    const { end } = taken?.range ?? { end: start };
     const state: Stepping = {
       name: "stepping",
       step,
-      examples,
+      examples: end - start,
       outstanding: new Set(),
       missing: new Set(layout.chunks.map((chunk) => chunk.index)),
-      computed: examples === 0,
+      computed: taken === null,
       computedAtMs: nowMs,
       startedAtMs: nowMs,
+      leftAtMs: null,
+      before,
     };
     this.#state = state;
-    if (examples > 0) {
-      const range = { start: work.position, end };
-      this.#effects.push({ type: "compute", step, epoch: work.piece.epoch, range });
+    if (taken !== null) {
+      const lacking = [...(before?.missing ?? [])];
+      const next = stepOf(work, step + 1, end, spec.batchSize);
+      this.#effects.push({ type: "compute", ...taken, lacking, next });
       return;
     }
     for (const chunk of layout.chunks) {
@@ -451,9 +452,10 @@ export class Worker {
         if (view.primaries[chunk] === server) this.#pull(chunk);
       }
     }
-    if (this.#state.name === "stepping") {
-      for (const chunk of this.#state.outstanding) {
-        if (view.primaries[chunk] === server) this.#push(chunk, this.#state);
+    if (this.#state.name !== "stepping") return;
+    for (const step of [this.#state.before, this.#state]) {
+      for (const chunk of step?.outstanding ?? []) {
+        if (step !== null && view.primaries[chunk] === server) this.#push(chunk, step);
       }
     }
   }

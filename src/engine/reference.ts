@@ -12,7 +12,15 @@
  * writes, the others write aside and are added.
  */
 import { assert } from "../assert.js";
-import type { Batch, Engine, EngineMemory, Executor, Outcome, StepSeed } from "../nn/engine.js";
+import type {
+  Batch,
+  Engine,
+  EngineMemory,
+  Executor,
+  Outcome,
+  StepCompanion,
+  StepSeed,
+} from "../nn/engine.js";
 import { type Shape, valuesIn } from "../nn/layer-kind.js";
 import type { Layer, LayerOf } from "../nn/layers.js";
 import { lossKernels } from "../nn/loss-sums.js";
@@ -83,8 +91,14 @@ class ReferenceExecutor implements Executor {
       .reverse();
   }
 
-  step(batch: Batch, seed: StepSeed, onGradient: (tensor: string) => void): Outcome {
-    const outcome = this.#forward(batch, seed);
+  step(
+    batch: Batch,
+    seed: StepSeed,
+    onGradient: (tensor: string) => void,
+    companion?: StepCompanion,
+  ): Outcome {
+    const outcome = this.#forward(batch, seed, companion);
+    companion?.onTurn();
     if (!Number.isFinite(outcome.lossSum)) return outcome;
     for (let index = this.#nodes.length - 1; index >= 0; index--) {
       const { kernel, tensors, additions } = this.#nodes[index] as BoundNode;
@@ -109,7 +123,7 @@ class ReferenceExecutor implements Executor {
 
   close(): void {}
 
-  #forward(batch: Batch, seed: StepSeed | undefined): Outcome {
+  #forward(batch: Batch, seed: StepSeed | undefined, companion?: StepCompanion): Outcome {
     const { n, x, y } = batch;
     const graph = this.#graph;
     const values = n * (this.#sizes[inputId] as number);
@@ -117,7 +131,12 @@ class ReferenceExecutor implements Executor {
     assert(x.length >= values && y.length >= n, "batch has its examples", { n, x: x.length });
     checkLabels(y, n, graph.classes);
     (this.#activations[inputId] as Float32Array).set(x.subarray(0, values));
-    for (const { kernel } of this.#nodes) kernel.forward(n, seed);
+    for (const { kernel, tensors } of this.#nodes) {
+      if (companion !== undefined) {
+        for (const tensor of tensors.toReversed()) companion.beforeTensor(tensor);
+      }
+      kernel.forward(n, seed);
+    }
     const logits = this.#activations[graph.output] as Float32Array;
     const gradient = seed === undefined ? undefined : this.#gradients[graph.output];
     const width = this.#sizes[graph.output] as number;

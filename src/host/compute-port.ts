@@ -3,10 +3,13 @@
  * that messages flow while it works; in tests it may be a function. Parameters and gradients lie in
  * memory that both see.
  *
- * Invariant: between `compute` and its `computed`, the host writes to no chunk of `parameters`
- * whose gradient has not been said to be ready, and the computing side writes to no gradient that
- * it has said to be ready.
+ * Invariant: between `compute` and its `computed`, the host writes to those chunks of `parameters`
+ * only that the request lacks and that have not `arrived`, and to those whose gradient has been
+ * said to be ready. The computing side neither reads the parameters nor writes the gradient of a
+ * chunk that it lacks before it has `arrived`, says no gradient to be ready before all have, and
+ * writes to none that it has said to be ready.
  */
+import type { StepRange } from "../contract/examples.js";
 import type { Layout } from "../contract/layout.js";
 import type { Range } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
@@ -37,22 +40,25 @@ export interface ComputeListener {
 }
 
 /** One step to compute: examples at these positions of the epoch's permutation. */
-export interface ComputeRequest {
-  readonly step: number;
-  readonly epoch: number;
-  readonly range: Range;
+export interface ComputeRequest extends StepRange {
+  /** Chunks whose parameters are on their way. */
+  readonly lacking: readonly number[];
+  /** The step that will most likely follow, so that its examples may be made ready before. */
+  readonly next: StepRange | null;
 }
 
 /** The computing side. One request is under way at a time. */
 export interface ComputePort {
   /**
    * Builds the model, finds the data; rejects with a PacelineError (data, usage). `rank` seeds
-   * dropout.
+   * dropout. A step of an earlier job that waits for parameters is given up.
    */
   prepare(spec: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedJob>;
   compute(request: ComputeRequest): void;
+  /** The parameters of a chunk that the step under way lacked are in place. */
+  arrived(chunk: number): void;
   /** Test examples [start, end), in the test set's own order. */
   evaluate(range: Range): void;
-  /** Gives everything up; the listener hears no more. */
+  /** Gives everything up, also a step that waits for parameters; the listener hears no more. */
   close(): Promise<void>;
 }

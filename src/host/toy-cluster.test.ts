@@ -21,6 +21,8 @@ function layoutOf(spec: RunSpec): Layout {
 class ToyCompute implements ComputePort {
   #listener: ComputeListener | null = null;
   #job: PreparedJob | null = null;
+  #lacking = new Set<number>();
+  #begin: () => void = () => {};
 
   async prepare(spec: RunSpec, _rank: number, listener: ComputeListener): Promise<PreparedJob> {
     const layout = layoutOf(spec);
@@ -31,8 +33,9 @@ class ToyCompute implements ComputePort {
     return this.#job;
   }
 
-  compute({ step, epoch, range }: ComputeRequest): void {
-    setImmediate(() => {
+  compute({ step, epoch, range, lacking }: ComputeRequest): void {
+    this.#lacking = new Set(lacking);
+    this.#begin = () => {
       const { layout, parameters, gradients } = this.#job!;
       let target = 0;
       for (let index = range.start; index < range.end; index++) target += ((index + epoch) % 7) / 7;
@@ -44,8 +47,15 @@ class ToyCompute implements ComputePort {
         this.#listener?.onChunkReady(step, chunk.index);
       }
       const lossSum = range.end - range.start;
-      this.#listener?.onComputed(step, { lossSum, correct: 0, inputSeconds: 0 });
-    });
+      const outcome = { lossSum, correct: 0, inputSeconds: 0, waitSeconds: 0 };
+      this.#listener?.onComputed(step, outcome);
+    };
+    if (this.#lacking.size === 0) setImmediate(this.#begin);
+  }
+
+  arrived(chunk: number): void {
+    this.#lacking.delete(chunk);
+    if (this.#lacking.size === 0) setImmediate(this.#begin);
   }
 
   evaluate(range: Range): void {

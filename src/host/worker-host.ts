@@ -7,7 +7,8 @@ import { PushEncoder } from "../compression/push-encoder.js";
 import { RunCodecs } from "../compression/run-codecs.js";
 import type { ChunkHeader, CoordinatorMessage } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { Worker, type WorkerEffect, type WorkerEvent, type WorkerRecord } from "../core/worker.js";
+import { Worker, type WorkerRecord } from "../core/worker.js";
+import type { WorkerEffect, WorkerEvent } from "../core/worker-events.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { twinConversions } from "../kernels/conversions-twin.js";
 import type { Transport } from "../transport/transport.js";
@@ -115,6 +116,9 @@ export class WorkerHost {
         break;
       case "compute":
         this.#parts.compute.compute(effect);
+        break;
+      case "arrived":
+        this.#parts.compute.arrived(effect.chunk);
         break;
       case "evaluate":
         this.#parts.compute.evaluate(effect.range);

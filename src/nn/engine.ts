@@ -4,8 +4,9 @@
  * time.
  *
  * The memory belongs to the caller and may be shared with other threads. An executor reads
- * `parameters` only inside `step` and `evaluate`, and writes `gradients` only inside `step`; how it
- * keeps activations, and in which layout, is its own affair.
+ * `parameters` only inside `step` and `evaluate`, and writes `gradients` only inside `step`; it
+ * keeps no copy of a tensor from one step to the next. How it keeps activations, and in which
+ * layout, is its own affair.
  *
  * Invariant: equal parameters, batch and seed give equal bits, every time, on one machine.
  */
@@ -40,6 +41,19 @@ export interface Outcome {
 /** Name of the step's random stream, for instance (seed, rank, step); a layer adds its own name. */
 export type StepSeed = readonly (number | string)[];
 
+/** Who goes along with a step, and may hold it up. */
+export interface StepCompanion {
+  /**
+   * Called before the step first touches a tensor's value or the place of its gradient: once per
+   * tensor, buffers and counters included, in the order of `graph.tensors`, all before the
+   * backward pass. The step goes on when it returns, so a value may be put in place meanwhile; what
+   * it throws ends the step, and the executor can do no more than be closed.
+   */
+  beforeTensor(tensor: string): void;
+  /** The forward pass is done; a backward pass begins if the loss is finite. */
+  onTurn(): void;
+}
+
 /** A model bound to memory. */
 export interface Executor {
   /**
@@ -57,7 +71,12 @@ export interface Executor {
    * keeps them applies b <- (1 - m) b + m * statistic.
    * @throws PacelineError `data` for a label that is no class of the model.
    */
-  step(batch: Batch, seed: StepSeed, onGradient: (tensor: string) => void): Outcome;
+  step(
+    batch: Batch,
+    seed: StepSeed,
+    onGradient: (tensor: string) => void,
+    companion?: StepCompanion,
+  ): Outcome;
   /**
    * Forward only, dropout off, normalised with the running statistics; touches no gradient. Throws
    * as `step` does.

@@ -7,11 +7,12 @@
  * nothing. Where several nodes feed gradients into one, the first gives its own and the others are
  * added to it.
  *
- * Invariant: tensors are reported in reverse of `graph.tensors`, each after the last operation that
- * reads its value or writes its gradient.
+ * Invariant: tensors are asked for in the order of `graph.tensors`, each before the first operation
+ * that reads its value, and reported in reverse, each after the last one that reads its value or
+ * writes its gradient.
  */
 import { assert } from "../assert.js";
-import type { EngineMemory, StepSeed } from "../nn/engine.js";
+import type { EngineMemory, StepCompanion, StepSeed } from "../nn/engine.js";
 import { type Shape, valuesIn } from "../nn/layer-kind.js";
 import type { Layer, LayerOf } from "../nn/layers.js";
 import { type GraphNode, inputId, type ModelGraph } from "../nn/model.js";
@@ -33,6 +34,8 @@ export interface Frame {
   x: Float32Array;
   seed: StepSeed;
   onGradient: (tensor: string) => void;
+  /** Undefined where nobody goes along. */
+  companion: StepCompanion | undefined;
   /** Set by an operation that met values which are not finite and would be hidden. */
   broken: boolean;
 }
@@ -141,6 +144,7 @@ class Compiler {
     x: new Float32Array(0),
     seed: [],
     onGradient: () => {},
+    companion: undefined,
     broken: false,
   };
   readonly #notes = new Set<string>();
@@ -267,6 +271,7 @@ class Compiler {
     const source = node.inputs.length === 1 ? (node.inputs[0] as number) : -1;
     if (this.#isFused(node, source)) return passedOn(this.#values[source] as Value);
     const tensors = Object.values(node.tensors).reverse();
+    if (training && tensors.length > 0) this.#askFor(tensors.toReversed());
     const consumers = this.#consumers[node.id] as readonly GraphNode[];
     const sole = consumers.length === 1 ? (consumers[0] as GraphNode) : null;
     const factory = factories[node.layer.kind] as PassesFactory;
@@ -299,6 +304,14 @@ class Compiler {
         };
         this.#builder.call("report", [], report);
       },
+    });
+  }
+
+  #askFor(tensors: readonly string[]): void {
+    const frame = this.#frame;
+    this.#builder.call("ask for tensors", [], () => {
+      if (frame.companion === undefined) return;
+      for (const tensor of tensors) frame.companion.beforeTensor(tensor);
     });
   }
 

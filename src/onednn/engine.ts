@@ -10,7 +10,15 @@
  * what was chosen can be read (`describe`).
  */
 import { assert } from "../assert.js";
-import type { Batch, Engine, EngineMemory, Executor, Outcome, StepSeed } from "../nn/engine.js";
+import type {
+  Batch,
+  Engine,
+  EngineMemory,
+  Executor,
+  Outcome,
+  StepCompanion,
+  StepSeed,
+} from "../nn/engine.js";
 import { valuesIn } from "../nn/layer-kind.js";
 import { lossKernels } from "../nn/loss-sums.js";
 import { checkLabels } from "../nn/losses.js";
@@ -119,14 +127,21 @@ export class OneDnnExecutor implements Executor {
     return [...new Set([...this.#programs.values()].flatMap(({ notes }) => notes))].sort();
   }
 
-  step(batch: Batch, seed: StepSeed, onGradient: (tensor: string) => void): Outcome {
+  step(
+    batch: Batch,
+    seed: StepSeed,
+    onGradient: (tensor: string) => void,
+    companion?: StepCompanion,
+  ): Outcome {
     this.#demand(batch);
-    if (batch.n === 0) return this.#stepOfNone(onGradient);
+    if (batch.n === 0) return this.#stepOfNone(onGradient, companion);
     const compiled = this.#programFor(batch.n, true);
     const { program, frame, logitsGradient, forwardLength } = compiled;
     frame.seed = seed;
     frame.onGradient = onGradient;
+    frame.companion = companion;
     const outcome = this.#forward(compiled, batch, logitsGradient?.values);
+    companion?.onTurn();
     if (!Number.isFinite(outcome.lossSum)) return outcome;
     program.run(forwardLength, program.operations.length, this.listener);
     return outcome;
@@ -166,7 +181,9 @@ export class OneDnnExecutor implements Executor {
     return { lossSum, correct, examples: n };
   }
 
-  #stepOfNone(onGradient: (tensor: string) => void): Outcome {
+  #stepOfNone(onGradient: (tensor: string) => void, companion?: StepCompanion): Outcome {
+    for (const { name } of this.#graph.tensors) companion?.beforeTensor(name);
+    companion?.onTurn();
     for (const { name } of this.#graph.tensors.toReversed()) {
       const { offset, length } = this.#memory.placement(name);
       this.#memory.gradients.fill(0, offset, offset + length);
