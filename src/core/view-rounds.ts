@@ -141,7 +141,10 @@ export class ViewRounds {
     const answers = [...round.answers.values()];
     const departed = sumUp(answers);
     const sealedStep = Math.max(...answers.map((answer) => answer.sealedStep));
-    const clockMin = Math.max(...answers.map((answer) => answer.clockMin));
+    const clockMin = Math.max(
+      firstStepMin(round.view.workers.filter(({ rank }) => this.#confirmed.has(rank))),
+      ...answers.map((answer) => answer.clockMin),
+    );
     const joiners = round.view.workers.filter((worker) => !this.#confirmed.has(worker.rank));
     let late = false;
     for (const joiner of joiners) {
@@ -187,6 +190,14 @@ export class ViewRounds {
     if (this.#protocol.mode !== "ssp") return sealedStep + 1;
     return Math.max(clockMin + 1, joiner.fromStep + this.#protocol.staleness + 1);
   }
+}
+
+/**
+ * No worker's clock is below its first step, also while servers have not heard of it: then it may
+ * be in that step already.
+ */
+function firstStepMin(workers: readonly ViewWorker[]): number {
+  return workers.length === 0 ? 0 : Math.min(...workers.map(({ fromStep }) => fromStep));
 }
 
 function sumUp(answers: readonly ViewAnswer[]): Departed[] {
