@@ -1,0 +1,187 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { layOut } from "../contract/layout.js";
+import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
+import { sampleSpec } from "../contract/samples.js";
+import { Arena } from "../kernels/arena.js";
+import { twinConversions } from "../kernels/conversions-twin.js";
+import { type ChosenCodec, RunCodecs } from "./run-codecs.js";
+import { SentWeights } from "./sent-weights.js";
+
+const values = 40;
+const layout = layOut([{ name: "w", shape: [values], group: "weight" }], 1000);
+const workers = 3;
+
+interface Worker {
+  incarnation: number;
+  step: number;
+  version: number;
+  copy: Float32Array;
+  /** The weights are asked for, or the answer to a push is awaited. */
+  waiting: boolean;
+  /** Every push so far, for those that come late or twice. */
+  pushes: ChunkHeader[];
+}
+
+/** One chunk of a server, its workers, and whatever a network may do to their messages. */
+class Trial {
+  readonly arena = new Arena(1 << 20);
+  readonly weights = new Float32Array(values);
+  readonly chosen: ChosenCodec;
+  readonly sent: SentWeights;
+  readonly workers: Worker[] = [];
+  version = 0;
+  differences = 0;
+  readonly #done: (() => void)[] = [];
+
+  constructor(codec: "topk" | "onebit") {
+    const pull = { codec, share: 0.1 };
+    const spec: RunSpec = { ...sampleSpec, compression: { ...sampleSpec.compression, pull } };
+    const codecs = new RunCodecs(spec, layout, twinConversions);
+    this.chosen = codecs.chosen(pull)!;
+    this.sent = new SentWeights({
+      arena: this.arena,
+      codecs,
+      workersMax: workers,
+      lengthOf: () => values,
+      weightsOf: () => this.weights,
+    });
+    for (let rank = 0; rank < workers; rank++) this.workers.push(this.#born(rank));
+  }
+
+  #born(incarnation: number): Worker {
+    const copy = new Float32Array(values);
+    return { incarnation, step: -1, version: -1, copy, waiting: true, pushes: [] };
+  }
+
+  reborn(rank: number): void {
+    this.workers[rank] = this.#born(this.workers[rank]!.incarnation + workers);
+  }
+
+  update(seed: number): void {
+    this.version++;
+    this.weights.forEach((value, index) => {
+      this.weights[index] = value + Math.sin(seed + index * index);
+    });
+  }
+
+  /** The worker pushes its next step, if it has what it needs; the push arrives. */
+  push(rank: number): void {
+    const worker = this.workers[rank]!;
+    if (worker.waiting) return;
+    worker.step++;
+    worker.waiting = true;
+    const { incarnation, step, version } = worker;
+    worker.pushes.push({ ...emptyHeader, kind: "push", rank, incarnation, step, version });
+    this.sent.heard(worker.pushes.at(-1)!);
+  }
+
+  /** Some push arrives again. */
+  again(rank: number, which: number): void {
+    const { pushes } = this.workers[rank]!;
+    if (pushes.length > 0) this.sent.heard(pushes[which % pushes.length]!);
+  }
+
+  /** The server answers the pull, or the push of some step; the worker may never hear of it. */
+  answer(rank: number, back: number, arrives: boolean): void {
+    const worker = this.workers[rank]!;
+    const step = Math.max(-1, worker.step - back);
+    const { incarnation } = worker;
+    const header = { ...emptyHeader, rank, incarnation, step, version: this.version };
+    const reply = this.sent.reply(header, this.chosen);
+    if (reply !== null) this.#done.push(reply.done);
+    if (step !== worker.step || !worker.waiting) return;
+    if (reply !== null) {
+      this.#demandDifference(worker, reply.bytes);
+      this.differences++;
+    }
+    if (!arrives) return;
+    if (reply === null) worker.copy.set(this.weights);
+    else this.chosen.codec.accumulate(reply.bytes, worker.copy, 1);
+    worker.version = this.version;
+    worker.waiting = false;
+  }
+
+  /** What goes out is the difference to what the worker really has. */
+  #demandDifference(worker: Worker, bytes: Uint8Array): void {
+    const difference = this.weights.map((value, index) => value - worker.copy[index]!);
+    const expected = new Uint8Array(this.chosen.codec.sizes(values).max);
+    const settings = { share: this.chosen.share, seed: 0 };
+    const used = this.chosen.codec.encode(difference, expected, settings);
+    assert.deepEqual([...bytes], [...expected.subarray(0, used)]);
+  }
+
+  endWrites(): void {
+    for (const done of this.#done.splice(0)) done();
+  }
+}
+
+type Move = readonly [kind: string, rank: number, number: number];
+const rank = fc.nat({ max: workers - 1 });
+const moves = fc.array(
+  fc.oneof(
+    fc.tuple(fc.constant("push"), rank, fc.constant(0)),
+    fc.tuple(fc.constant("answer"), rank, fc.constant(0)),
+    fc.tuple(fc.constant("update"), rank, fc.nat({ max: 1000 })),
+    fc.tuple(fc.constantFrom("lost", "late", "again"), rank, fc.nat({ max: 3 })),
+    fc.tuple(fc.constantFrom("reborn", "written"), rank, fc.constant(0)),
+  ),
+  { maxLength: 120, size: "max" },
+);
+
+function play(trial: Trial, [kind, who, number]: Move): void {
+  if (kind === "push") trial.push(who);
+  if (kind === "answer") trial.answer(who, 0, true);
+  if (kind === "lost") trial.answer(who, 0, false);
+  if (kind === "late") trial.answer(who, 1 + number, false);
+  if (kind === "again") trial.again(who, number);
+  if (kind === "update") trial.update(number);
+  if (kind === "reborn") trial.reborn(who);
+  if (kind === "written") trial.endWrites();
+}
+
+for (const codec of ["topk", "onebit"] as const) {
+  test(`${codec}: a difference is to what the worker has, whatever is lost or comes twice`, () => {
+    let differences = 0;
+    fc.assert(
+      fc.property(moves, (list) => {
+        const trial = new Trial(codec);
+        for (const move of list) play(trial, move);
+        differences += trial.differences;
+        trial.endWrites();
+        trial.sent.keepOnly({
+          ...{ run: "r", term: 1, number: 9, generation: 0, phase: 0 },
+          ...{ servers: [], workers: [], primaries: [], fences: [] },
+        });
+        assert.equal(trial.arena.usage().slots, 0, "everything is given back");
+      }),
+      { seed: 3, numRuns: 300 },
+    );
+    assert.ok(differences > 600, `${differences} differences were looked at`);
+  });
+}
+
+test("workers in step share one copy, and what stands still is reached", () => {
+  const trial = new Trial("topk");
+  trial.update(1);
+  const everybody = [0, 1, 2];
+  for (const rank of everybody) trial.answer(rank, 0, true);
+  assert.equal(trial.arena.usage().slots, 1, "one copy for all");
+  trial.update(2);
+  for (let step = 0; step < 10; step++) {
+    for (const rank of everybody) trial.push(rank);
+    for (const rank of everybody) trial.answer(rank, 0, true);
+    trial.endWrites();
+    trial.version++;
+    const { slots } = trial.arena.usage();
+    assert.ok(slots <= 4, `${slots} slots: two copies, each with its bytes`);
+  }
+  assert.equal(trial.differences, 30);
+  for (const { copy } of trial.workers) {
+    copy.forEach((value, index) => {
+      assert.ok(Math.abs(value - trial.weights[index]!) < 1e-6, `${index}: ${value}`);
+    });
+  }
+});
