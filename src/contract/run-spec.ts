@@ -95,6 +95,11 @@ export interface ScheduleSpec {
   readonly totalExamples: number;
 }
 
+/** What may be asked to compute; `auto` is the fastest there is, `synthetic` computes nothing. */
+export const engines = ["auto", "onednn", "reference", "synthetic"] as const;
+/** One of them. */
+export type EngineChoice = (typeof engines)[number];
+
 /**
  * In what numbers forward and backward are computed; parameters and gradients travel in f32 all the
  * same. Where a processor lacks the instructions, bf16 falls back to f32 and bf16! is refused.
@@ -155,7 +160,7 @@ export interface RunSpec {
   readonly loadBound: number | null;
   readonly evaluateEvery: Cadence | null;
   readonly checkpointEvery: Cadence | null;
-  readonly engine: "auto" | "onednn" | "reference";
+  readonly engine: EngineChoice;
   readonly dtype: Dtype;
   /**
    * Compute threads of one worker process; derived from the configured -w, never from live

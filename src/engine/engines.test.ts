@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { engines } from "../contract/run-spec.js";
 import type { PacelineError } from "../errors.js";
 import { openDnnl } from "../onednn/library.js";
-import { createEngine } from "./engines.js";
+import { createEngine, engineChoices } from "./engines.js";
 
 const isHere = openDnnl().dnnl !== null;
 
@@ -41,4 +42,8 @@ test("an unknown engine is refused as a usage error with the remedy", () => {
     (error: PacelineError) =>
       error.code === "usage" && /"gpu"; choose one of auto, onednn, ref/.test(error.message),
   );
+});
+
+test("a run may ask for every engine that there is", () => {
+  assert.deepEqual(engines, engineChoices);
 });

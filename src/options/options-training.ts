@@ -1,7 +1,7 @@
 /** The rows of the groups "training" and "input". */
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { dtypes, feeds, stems } from "../contract/run-spec.js";
+import { dtypes, engines, feeds, stems } from "../contract/run-spec.js";
 import { datasetNames } from "../data/dataset.js";
 import { modelList, stemmedModels } from "../nn/models.js";
 import type { InputOptions, TrainingOptions } from "../runtime/options.js";
@@ -234,9 +234,10 @@ export const trainingRows: OptionRows<TrainingOptions> = {
   },
   engine: {
     name: "engine",
-    type: choice(["auto", "onednn", "reference"]),
+    type: choice(engines),
     default: "auto",
-    sentence: "what computes forward and backward; auto takes the fastest there is",
+    sentence:
+      "what computes forward and backward; auto takes the fastest there is, synthetic computes nothing",
     group,
     commands: [...commands, "eval", "predict"],
   },

@@ -8,7 +8,7 @@ import { assert } from "../assert.js";
 import { pushCompressions, uncompressed } from "../contract/compression.js";
 import { type Layout, parameterGroups } from "../contract/layout.js";
 import type { ChunkMarks } from "../contract/messages.js";
-import { dtypes, feeds, type RunSpec, stems } from "../contract/run-spec.js";
+import { dtypes, engines, feeds, type RunSpec, stems } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import { corrupt, quoted } from "./safetensors-header.js";
 
@@ -93,7 +93,7 @@ const runSpec = z.looseObject({
   loadBound: z.number().positive().nullable(),
   evaluateEvery: cadence,
   checkpointEvery: cadence,
-  engine: z.enum(["auto", "onednn", "reference"]),
+  engine: z.enum(engines),
   threads: positive,
   dtype: z.enum(dtypes),
   compression: z
