@@ -12,11 +12,13 @@ import { after, before, describe, type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { runProgram } from "../dist/cli/program.js";
 import { type Layout, layOut } from "../dist/contract/layout.js";
+import { modelTitle, stems } from "../dist/contract/run-spec.js";
 import { sampleInput, sampleSpec } from "../dist/contract/samples.js";
 import { referenceEngine } from "../dist/engine/reference.js";
 import { initialParameters } from "../dist/nn/initialise.js";
+import { valuesIn } from "../dist/nn/layer-kind.js";
 import type { ModelGraph } from "../dist/nn/model.js";
-import { buildModel } from "../dist/nn/models.js";
+import { buildModel, stemmedModels } from "../dist/nn/models.js";
 import { Random } from "../dist/random.js";
 import { writeCheckpoint } from "../dist/store/checkpoint.js";
 
@@ -90,7 +92,7 @@ function ownLogits(
   x: Float32Array,
 ): Float32Array {
   const places = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
-  const n = x.length / (3 * 32 * 32);
+  const n = x.length / valuesIn(graph.inputShape);
   const executor = referenceEngine.bind(graph, {
     parameters,
     gradients: new Float32Array(parameters.length),
@@ -105,12 +107,26 @@ function ownLogits(
 
 const reason = absence();
 const models = [
-  { model: "cnn6", classes: 10, data: "cifar10", pictures: 4 },
-  { model: "resnet18", classes: 100, data: "cifar100", pictures: 2 },
+  { model: "cnn6", stem: null, classes: 10, side: 32, data: "cifar10", pictures: 4 },
+  { model: "resnet18", stem: "cifar", classes: 100, side: 32, data: "cifar100", pictures: 2 },
+  { model: "resnet18", stem: "imagenet", classes: 10, side: 75, data: "own", pictures: 2 },
 ] as const;
 
-for (const { model, classes, data, pictures } of models) {
-  describe(`a checkpoint of ${model} in PyTorch`, () => {
+describe("the models have PyTorch's tensors in its order", () => {
+  for (const model of stemmedModels) {
+    for (const stem of stems) {
+      test(`${model} with the ${stem} stem`, (context: TestContext) => {
+        if (reason !== null) return context.skip(reason);
+        const { tensors } = buildModel(model, { stem, classes: 1000 });
+        const wanted = tensors.map(({ name, shape }) => [name, ...shape]);
+        assert.deepEqual(ask("tensors", model, stem, "1000"), wanted);
+      });
+    }
+  }
+});
+
+for (const { model, stem, classes, side, data, pictures } of models) {
+  describe(`a checkpoint of ${modelTitle({ model, stem })} in PyTorch`, () => {
     const folder = mkdtempSync(join(tmpdir(), "paceline-torch-"));
     const run = join(folder, "runs", "one");
     const path = join(run, "checkpoints", "step-7");
@@ -121,9 +137,9 @@ for (const { model, classes, data, pictures } of models) {
     let expected: Float32Array = new Float32Array(0);
     after(() => rmSync(folder, { recursive: true }));
     before(async () => {
-      const graph = buildModel(model, { classes, inputShape: [3, 32, 32] });
-      const input = { ...sampleInput, classes, shape: [3, 32, 32] as const };
-      const spec = { ...sampleSpec, model, data, input, chunkValues: 262_144 };
+      const graph = buildModel(model, { stem, classes, inputShape: [3, side, side] });
+      const input = { ...sampleInput, classes, shape: [3, side, side] as const };
+      const spec = { ...sampleSpec, model, stem, data, input, chunkValues: 262_144 };
       const layout = layOut(graph.tensors, spec.chunkValues);
       weights = someWeights(graph, layout, random);
       mkdirSync(run, { recursive: true });
@@ -146,7 +162,7 @@ for (const { model, classes, data, pictures } of models) {
         weights,
         state: [],
       });
-      const x = Float32Array.from({ length: pictures * 3 * 32 * 32 }, () => random.normal());
+      const x = Float32Array.from({ length: pictures * 3 * side * side }, () => random.normal());
       writeFileSync(pixels, x);
       expected = ownLogits(graph, layout, weights, x);
       await call("ckpt", "export", path, "--out", exact);
@@ -165,10 +181,11 @@ for (const { model, classes, data, pictures } of models) {
 
     test("loads strictly, in kinds too, and gives the same logits", (context: TestContext) => {
       if (reason !== null) return context.skip(reason);
-      const words = [model, String(classes), pixels];
+      const words = [model, stem ?? "none", String(classes), String(side), pixels];
       const own = join(path, "model.safetensors");
       const [exported, kept] = ask<Answer[]>("logits", ...words, exact, own);
-      assert.deepEqual(exported!.metadata, { format: "pt", model, data, step: "7" });
+      const ofStem = stem === null ? {} : { stem };
+      assert.deepEqual(exported!.metadata, { format: "pt", model, ...ofStem, data, step: "7" });
       assert.deepEqual(exported!.otherKinds, []);
       assert.deepEqual(exported!.counters, [batches]);
       demandOwnLogits(exported!, tolerance);

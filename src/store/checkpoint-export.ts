@@ -67,8 +67,9 @@ export async function exportCheckpoint(
     return { name: tensor.name, shape: tensor.shape, values: exported(tensor, values, kind) };
   });
   const { globalStep: step, spec } = manifest;
-  const { model, data } = spec;
-  const metadata = { format: "pt", model, data, step: String(step) };
+  const { model, stem, data } = spec;
+  const ofStem = stem === null ? {} : { stem };
+  const metadata = { format: "pt", model, ...ofStem, data, step: String(step) };
   const bytes = await writeWhole(out, files, (write) => writeSafetensors(write, tensors, metadata));
   return { path: out, bytes, tensors: tensors.length, model, data, step };
 }

@@ -17,7 +17,12 @@ import {
 import { latestCheckpoint, listCheckpoints } from "./checkpoint-folder.js";
 import { fileError } from "./file-errors.js";
 import { aroundFiles, diskFiles, type Files } from "./files.js";
-import { checkpointFormat } from "./manifest.js";
+import {
+  type CheckpointManifest,
+  checkpointFormat,
+  decodeManifest,
+  encodeManifest,
+} from "./manifest.js";
 import { readAllTensors } from "./safetensors.js";
 
 const tensors: readonly TensorSpec[] = [
@@ -294,9 +299,10 @@ test("a file cut short, lengthened or missing is found and named", async () => {
   await readCheckpoint(path);
 });
 
-test("a checkpoint of another model is refused with the first tensor that differs", () => {
-  const manifest = (layout: Layout) => ({
-    format: checkpointFormat as typeof checkpointFormat,
+function manifestOf(layout: Layout): CheckpointManifest {
+  const files = { bytes: 0, sha256: "0".repeat(64) };
+  return {
+    format: checkpointFormat,
     created: "",
     globalStep: 8,
     examples: 0,
@@ -304,15 +310,24 @@ test("a checkpoint of another model is refused with the first tensor that differ
     spec,
     layout: { ...layout, chunkValues: 5 },
     stateParts: 0,
-    files: {
-      "model.safetensors": { bytes: 0, sha256: "" },
-      "optimizer.safetensors": { bytes: 0, sha256: "" },
-    },
+    files: { "model.safetensors": files, "optimizer.safetensors": files },
     machine: {},
     cursor: null,
     chunks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
-  });
-  const kept = manifest(layOut(tensors, 5));
+  };
+}
+
+test("a checkpoint whose writer knew no stems is of its model's own", () => {
+  const { spec: whole, ...rest } = manifestOf(layOut(tensors, 5));
+  const { stem, ...older } = { ...whole, stem: "imagenet" as const };
+  const read = (spec: typeof whole) =>
+    decodeManifest(Buffer.from(encodeManifest({ ...rest, spec })), "manifest.json").spec;
+  assert.equal(read({ ...whole, stem }).stem, "imagenet");
+  assert.equal(read(older as typeof whole).stem, null);
+});
+
+test("a checkpoint of another model is refused with the first tensor that differs", () => {
+  const kept = manifestOf(layOut(tensors, 5));
   assertSameModel(kept, spec, layOut(tensors, 5));
   const wider = tensors.map((tensor, at) => (at === 2 ? { ...tensor, shape: [7, 3] } : tensor));
   const cases: [ours: readonly TensorSpec[], message: RegExp][] = [
@@ -330,6 +345,12 @@ test("a checkpoint of another model is refused with the first tensor that differ
       },
     );
   }
+  const small = { ...spec, model: "resnet18", stem: "cifar" } as const;
+  assert.throws(
+    () =>
+      assertSameModel({ ...kept, spec: small }, { ...small, stem: "imagenet" }, layOut(wider, 5)),
+    /"resnet18 with the cifar stem", this run trains "resnet18 with the imagenet .*--stem it was/,
+  );
   assert.throws(
     () => assertSameModel(kept, { ...spec, model: "logistic" }, layOut(tensors, 5)),
     /step 8 is of model "mlp", this run trains "logistic": the tensors are alike/,

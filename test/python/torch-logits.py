@@ -1,10 +1,11 @@
 """Loads models that Paceline exported into PyTorch modules of torchvision's form, strictly, and says
 what they compute:
 
-    python3 test/python/torch-logits.py logits MODEL CLASSES PICTURES FILE...
+    python3 test/python/torch-logits.py logits MODEL STEM CLASSES SIDE PICTURES FILE...
+    python3 test/python/torch-logits.py tensors MODEL STEM CLASSES
     python3 test/python/torch-logits.py rounding EXACT ROUNDED
 
-PICTURES holds f32 values [n, 3, 32, 32] and nothing else. One JSON object goes to standard output;
+PICTURES holds f32 values [n, 3, SIDE, SIDE] and nothing else. One JSON object goes to standard output;
 no file is written. The reader below knows the safetensors format by itself, so that it shares no
 code with what it checks.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy
 import torch
+from resnets import Resnet
 from torch import nn
 
 torch.set_num_threads(1)
@@ -36,49 +38,6 @@ def read_safetensors(path):
         tensor = torch.from_numpy(values.reshape(entry["shape"]).copy())
         tensors[name] = tensor.view(torch.bfloat16) if entry["dtype"] == "BF16" else tensor
     return metadata, tensors
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
-
-    def __init__(self, inputs, outputs, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.downsample = None
-        if stride != 1 or inputs != outputs:
-            projection = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(outputs))
-
-    def forward(self, x):
-        y = torch.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
-
-
-class ResNet18(nn.Module):
-    """torchvision's names and order, with the stem for small pictures: 3x3, stride 1, no pool."""
-
-    def __init__(self, classes):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        inputs = 64
-        for stage, outputs in enumerate([64, 128, 256, 512]):
-            blocks = [
-                BasicBlock(inputs, outputs, 1 if stage == 0 else 2),
-                BasicBlock(outputs, outputs, 1),
-            ]
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
-            inputs = outputs
-        self.fc = nn.Linear(512, classes)
-
-    def forward(self, x):
-        x = torch.relu(self.bn1(self.conv1(x)))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(x.mean((2, 3)))
 
 
 class Cnn6(nn.Module):
@@ -106,16 +65,29 @@ class Cnn6(nn.Module):
         return self.fc3(self.dropout(torch.relu(self.fc2(x))))
 
 
-def logits(model, classes, pictures, files):
+def module_of(model, stem, classes):
+    """The module of a model's name; cnn6 begins in one way only."""
+    if model == "cnn6":
+        return Cnn6(int(classes))
+    return Resnet(int(model[len("resnet") :]), int(classes), stem)
+
+
+def tensors(model, stem, classes):
+    """Name and shape of each tensor of a fresh state_dict."""
+    state = module_of(model, stem, classes).state_dict()
+    return [[name, *value.shape] for name, value in state.items()]
+
+
+def logits(model, stem, classes, side, pictures, *files):
     """For each file its metadata, what differs from a fresh state_dict, counters and logits."""
-    x = torch.from_numpy(numpy.fromfile(pictures, "<f4").reshape(-1, 3, 32, 32))
+    x = torch.from_numpy(numpy.fromfile(pictures, "<f4").reshape(-1, 3, int(side), int(side)))
     answers = []
     for file in files:
-        metadata, tensors = read_safetensors(file)
-        module = {"cnn6": Cnn6, "resnet18": ResNet18}[model](int(classes))
+        metadata, loaded = read_safetensors(file)
+        module = module_of(model, stem, classes)
         kinds = {name: value.dtype for name, value in module.state_dict().items()}
-        others = [name for name, value in tensors.items() if value.dtype != kinds.get(name)]
-        module.load_state_dict(tensors, strict=True)
+        others = [name for name, value in loaded.items() if value.dtype != kinds.get(name)]
+        module.load_state_dict(loaded, strict=True)
         module.eval()
         with torch.no_grad():
             values = module(x).tolist()
@@ -141,8 +113,4 @@ def rounding(exact, rounded):
 
 if __name__ == "__main__":
     verb, *words = sys.argv[1:]
-    if verb == "logits":
-        model_name, class_count, picture_file, *model_files = words
-        print(json.dumps(logits(model_name, class_count, picture_file, model_files)))
-    else:
-        print(json.dumps(rounding(*words)))
+    print(json.dumps({"logits": logits, "tensors": tensors, "rounding": rounding}[verb](*words)))
