@@ -1,0 +1,190 @@
+/** Every codec through a whole cluster over the memory transport. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Compression, type CompressionSpec, uncompressed } from "../contract/compression.js";
+import { type Layout, layOut } from "../contract/layout.js";
+import type { Range } from "../contract/messages.js";
+import type { Protocol, RunSpec } from "../contract/run-spec.js";
+import { sampleSpec } from "../contract/samples.js";
+import type { ComputeListener, ComputePort, ComputeRequest, PreparedJob } from "./compute-port.js";
+import { type Outcome, runInMemory, type Toy } from "./memory-cluster.test.js";
+
+const tensors = [
+  { name: "w", shape: [30, 4], group: "weight" },
+  { name: "b", shape: [3], group: "plain" },
+] as const;
+const layoutOf = (spec: RunSpec): Layout => layOut(tensors, spec.chunkValues);
+const targetOf = (index: number) => Math.sin(index) * 2;
+
+/** Pulls each parameter towards a number of its own, a little differently for each example. */
+class Attraction implements ComputePort {
+  #listener: ComputeListener | null = null;
+  #job: PreparedJob | null = null;
+  #lacking = new Set<number>();
+  #begin: () => void = () => {};
+
+  async prepare(spec: RunSpec, _rank: number, listener: ComputeListener): Promise<PreparedJob> {
+    const layout = layoutOf(spec);
+    const [parameters, gradients] = [layout.values, layout.values].map((n) => new Float32Array(n));
+    this.#listener = listener;
+    this.#job = { layout, parameters: parameters!, gradients: gradients!, engine: "toy" };
+    return this.#job;
+  }
+
+  compute({ step, range, lacking }: ComputeRequest): void {
+    this.#lacking = new Set(lacking);
+    this.#begin = () => {
+      const { layout, parameters, gradients } = this.#job!;
+      const noise = ((range.start % 5) - 2) / 50;
+      for (let index = 0; index < gradients.length; index++) {
+        gradients[index] = parameters[index]! - targetOf(index) + noise;
+      }
+      for (const { index } of layout.chunks) this.#listener?.onChunkReady(step, index);
+      const lossSum = range.end - range.start;
+      const outcome = { lossSum, correct: 0, inputSeconds: 0, waitSeconds: 0 };
+      this.#listener?.onComputed(step, outcome);
+    };
+    if (this.#lacking.size === 0) setImmediate(this.#begin);
+  }
+
+  arrived(chunk: number): void {
+    this.#lacking.delete(chunk);
+    if (this.#lacking.size === 0) setImmediate(this.#begin);
+  }
+
+  evaluate(range: Range): void {
+    setImmediate(() => this.#listener?.onEvaluated(range.end - range.start, 1));
+  }
+
+  async close(): Promise<void> {
+    this.#listener = null;
+  }
+}
+
+function specOf(compression: Partial<CompressionSpec>, changes: Partial<RunSpec> = {}): RunSpec {
+  return {
+    ...{ ...sampleSpec, run: "toy", name: "toy", model: "toy", data: "toy" },
+    ...{ trainExamples: 120, testExamples: 20, workersMax: 3, servers: 2 },
+    schedule: { ...sampleSpec.schedule, lr: 0.1, totalExamples: 4800 },
+    ...{ epochs: 40, batchSize: 8, chunkValues: 50, loadBound: null },
+    compression: { ...uncompressed, ...compression },
+    ...changes,
+  };
+}
+
+function run(
+  spec: RunSpec,
+  during: (toy: Toy) => void = () => {},
+  from: Outcome["saved"] | null = null,
+): Promise<Outcome> {
+  const fresh = { weights: new Float32Array(layoutOf(spec).values).fill(3), state: [] };
+  return runInMemory({ spec, layoutOf, fresh, compute: () => new Attraction(), during, from });
+}
+
+function furthest({ weights }: Outcome): number {
+  return Math.max(...weights.map((value, index) => Math.abs(value - targetOf(index))));
+}
+
+/** Interrupts a run when it has come to an epoch. */
+function interruptAt(epoch: number): (toy: Toy) => void {
+  return ({ coordinator }) => {
+    const timer = setInterval(() => {
+      if (coordinator.snapshot().epoch < epoch) return;
+      clearInterval(timer);
+      coordinator.tell({ type: "interrupt", reason: "SIGINT" });
+    }, 1);
+  };
+}
+
+const whole = { share: 1 } as const;
+const pushes: readonly Compression[] = [
+  { codec: "fp16", ...whole },
+  { codec: "bf16", ...whole },
+  { codec: "int8", ...whole },
+  { codec: "topk", share: 0.1 },
+  { codec: "randomk", share: 0.2 },
+  { codec: "onebit", ...whole },
+];
+const pulls: readonly Compression[] = [
+  { codec: "fp16", ...whole },
+  { codec: "bf16", ...whole },
+  { codec: "topk", share: 0.2 },
+  { codec: "onebit", ...whole },
+];
+const ways: readonly (readonly [name: string, Partial<CompressionSpec>])[] = [
+  ...pushes.map((push) => [`pushes as ${push.codec}`, { push }] as const),
+  ...pulls.map((pull) => [`pulls as ${pull.codec}`, { pull }] as const),
+  ["both ways by topk", { push: pushes[3]!, pull: pulls[2]! }],
+  ["both ways by onebit", { push: pushes[5]!, pull: pulls[3]! }],
+];
+
+for (const [name, compression] of ways) {
+  test(`${name}: training comes near, in the same bits with any servers and after cuts`, async () => {
+    const first = await run(specOf(compression));
+    assert.equal(first.result.outcome, "done", first.result.reason);
+    assert.ok(furthest(first) < 0.25, `${furthest(first)} from where it should be`);
+    assert.notDeepEqual(first.weights, (await plain).weights, "it was compressed at all");
+    for (const servers of [1, 3]) {
+      const other = await run(specOf(compression, { servers }));
+      assert.deepEqual(other.weights, first.weights, `${servers} servers`);
+    }
+    const cut = await run(specOf(compression), ({ network, coordinator }) => {
+      const timer = setInterval(() => {
+        if (coordinator.snapshot().epoch < 3) return;
+        clearInterval(timer);
+        network.cut("worker-1", "server-0");
+        network.cut("worker-2", "server-1");
+        setTimeout(() => network.restore("worker-1", "server-0"), 150);
+        setTimeout(() => network.restore("worker-2", "server-1"), 250);
+      }, 1);
+    });
+    assert.equal(cut.result.outcome, "done", cut.result.reason);
+    assert.deepEqual(cut.weights, first.weights, "links were cut");
+  });
+}
+
+const plain = run(specOf({}));
+
+test("biases are exact: what they become does not depend on how weights travel", async () => {
+  const compressed = await run(specOf({ push: pushes[3]!, pull: pulls[3]! }));
+  assert.deepEqual(compressed.weights.slice(-3), (await plain).weights.slice(-3));
+});
+
+test("a resumed run has the bits of one that was not where nothing is dropped", async () => {
+  const compression = { push: pushes[2]!, pull: pulls[0]! };
+  const spec = specOf(compression, { epochs: 60 });
+  const uncut = await run(spec);
+  const first = await run(spec, interruptAt(5));
+  assert.equal(first.result.outcome, "interrupted");
+  const second = await run({ ...spec, run: "toy-again" }, () => {}, first.saved);
+  assert.deepEqual(second.weights, uncut.weights);
+});
+
+test("a resumed run trains on where much is dropped, with residuals at zero", async () => {
+  const spec = specOf({ push: pushes[3]!, pull: pulls[2]! }, { epochs: 60 });
+  const first = await run(spec, interruptAt(5));
+  assert.equal(first.result.outcome, "interrupted");
+  const second = await run({ ...spec, run: "toy-again" }, () => {}, first.saved);
+  assert.equal(second.result.outcome, "done", second.result.reason);
+  assert.ok(furthest(second) < 0.25, `${furthest(second)}`);
+});
+
+test("every mode trains with both ways compressed", async () => {
+  const asp: Protocol = {
+    mode: "asp",
+    staleness: { rule: "scale", scale: 0.1, floor: 0.1, max: 5 },
+  };
+  for (const protocol of [{ mode: "ssp", staleness: 2 }, asp] as Protocol[]) {
+    for (const [push, pull] of [
+      [pushes[2]!, pulls[0]!],
+      [pushes[3]!, pulls[2]!],
+      [pushes[5]!, pulls[3]!],
+    ] as const) {
+      const spec = specOf({ push, pull }, { protocol, epochs: 60 });
+      const outcome = await run({ ...spec, schedule: { ...spec.schedule, lr: 0.05 } });
+      assert.equal(outcome.result.outcome, "done", outcome.result.reason);
+      const off = furthest(outcome);
+      assert.ok(off < 0.4, `${protocol.mode} ${push.codec} ${pull.codec}: ${off}`);
+    }
+  }
+});
