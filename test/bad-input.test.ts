@@ -182,6 +182,7 @@ test("strangers, old versions and other models do not disturb a run", async (con
     pid: process.pid,
     host: "elsewhere",
     address: "",
+    frames: null,
   };
   const old = await transport.register(address!, { ...request, protocol: protocolVersion + 1 });
   assert.ok(!old.accepted);

@@ -50,7 +50,7 @@ function useOf(serverPid: number): Use {
 async function joinAndGo(address: string, number: number): Promise<void> {
   const transport = createGrpcTransport({ ioTimeoutMs: 10_000 });
   const request = { protocol: protocolVersion, rank: null, incarnation: null, pid: number };
-  const who = { ...request, role: "worker", host: "here", address: "" } as const;
+  const who = { ...request, role: "worker", host: "here", address: "", frames: null } as const;
   const reply = await transport.register(address, who);
   assert.ok(reply.accepted, JSON.stringify(reply));
   const { rank, incarnation } = reply;

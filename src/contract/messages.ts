@@ -10,7 +10,7 @@
  */
 import type { TensorSpec } from "./layout.js";
 import type { RunSpec } from "./run-spec.js";
-import type { View } from "./view.js";
+import type { FrameAddresses, View } from "./view.js";
 
 /** Raised when messages change meaning; both sides of a registration must have the same. */
 export const protocolVersion = 1;
@@ -30,6 +30,8 @@ export interface RegisterRequest {
   readonly host: string;
   /** Where a server listens, as others reach it; "" for workers. */
   readonly address: string;
+  /** Where a server takes frames besides; null for workers and where it speaks gRPC only. */
+  readonly frames: FrameAddresses | null;
 }
 
 /**

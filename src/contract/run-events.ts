@@ -4,6 +4,7 @@
  * fields beside it are for programs.
  */
 import type { MemberRole, ServerStatistics, WorkerStatistics } from "./messages.js";
+import type { FrameAddresses } from "./view.js";
 
 /** Something that happened. */
 export type RunEvent =
@@ -83,6 +84,8 @@ export interface MemberSnapshot {
   readonly pid: number;
   readonly host: string;
   readonly address: string;
+  /** Where a server takes frames besides; null for workers and where it speaks gRPC only. */
+  readonly frames: FrameAddresses | null;
   readonly state: "alive" | "suspect" | "dead";
   /** A sentence about its liveness. */
   readonly reason: string;

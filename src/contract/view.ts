@@ -4,11 +4,23 @@
  * implies.
  */
 
+/** Where a server takes frames, which Paceline's own processes prefer to gRPC for chunks. */
+export interface FrameAddresses {
+  /** host:port; "" where there is none. */
+  readonly tcp: string;
+  /** Path of a Unix socket; "" where there is none. */
+  readonly unix: string;
+  /** Names its computer and that computer's present start: the Unix socket is there only. */
+  readonly machine: string;
+}
+
 /** A server in a view. */
 export interface ViewServer {
   readonly index: number;
   readonly incarnation: number;
   readonly address: string;
+  /** Null where it speaks gRPC only. */
+  readonly frames: FrameAddresses | null;
 }
 
 /** A worker in a view. */

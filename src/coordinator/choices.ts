@@ -28,8 +28,8 @@ export function viewsOf(
     virtualNodes: spec.virtualNodes,
     loadBound: spec.loadBound,
   });
-  const servers = members.map(({ rank, incarnation, address }) => {
-    return { index: rank, incarnation, address };
+  const servers = members.map(({ rank, incarnation, address, frames }) => {
+    return { index: rank, incarnation, address, frames };
   });
   const base = { run: spec.run, term, generation: 0, phase: 0, servers, primaries };
   return new ViewRounds(base, spec.protocol, (resume?.viewNumber ?? 0) + 1);

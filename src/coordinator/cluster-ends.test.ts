@@ -166,7 +166,10 @@ test("a cluster with its minimum starts when the time to start is over", () => {
 test("a member that registers and never opens a session is dropped after its lease", () => {
   const cluster = clusterOf(1, {}, { config: { leaseMs: 2000 } });
   const request = { protocol: 1, role: "worker", rank: null, incarnation: null } as const;
-  cluster.tell({ type: "register", request: { ...request, pid: 1, host: "h", address: "" } });
+  cluster.tell({
+    type: "register",
+    request: { ...request, pid: 1, host: "h", address: "", frames: null },
+  });
   const member = { role: "worker", rank: 0, incarnation: 1 } as const;
   assert.ok(cluster.coordinator.knows(member));
   cluster.run(1, () => cluster.nowMs > 2850);

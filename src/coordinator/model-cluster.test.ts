@@ -179,7 +179,8 @@ export class ModelCluster {
   startMember(role: MemberRole, rank: number | null, tries = 40, other = false): void {
     this.network.after(this.network.between(1, 300), () => {
       const address = role === "server" ? `server ${rank}` : "";
-      const request = { protocol: 1, role, rank, incarnation: null, pid: 7, host: "h", address };
+      const from = { pid: 7, host: "h", address, frames: null };
+      const request = { protocol: 1, role, rank, incarnation: null, ...from };
       this.#reply = null;
       this.tell({ type: "register", request });
       const reply = this.#reply as RegisterReply | null;

@@ -16,6 +16,7 @@ import {
   type WorkerStatistics,
 } from "../contract/messages.js";
 import type { MemberSnapshot } from "../contract/run-events.js";
+import type { FrameAddresses } from "../contract/view.js";
 import { FailureDetector } from "../core/failure-detector.js";
 
 /** Times and limits of membership. */
@@ -41,6 +42,7 @@ export interface Member {
   readonly pid: number;
   readonly host: string;
   readonly address: string;
+  readonly frames: FrameAddresses | null;
   readonly detector: FailureDetector;
   /** True while its session stream is open. */
   connected: boolean;
@@ -114,6 +116,7 @@ export class Roster {
       pid: request.pid,
       host: request.host,
       address: request.address,
+      frames: request.frames,
       detector,
       connected: false,
       opened: false,
@@ -191,7 +194,7 @@ export class Roster {
   snapshot(nowMs: number, inView: (member: Member) => boolean): MemberSnapshot[] {
     return this.everybody().map((member) => {
       const { state, reason } = member.detector.verdict(nowMs);
-      const { role, rank, incarnation, pid, host, address } = member;
+      const { role, rank, incarnation, pid, host, address, frames } = member;
       const { activity, engine, server, worker } = member;
       return {
         role,
@@ -200,6 +203,7 @@ export class Roster {
         pid,
         host,
         address,
+        frames,
         state,
         reason,
         activity,

@@ -58,7 +58,7 @@ export class ShardScene {
       number: ++this.#view,
       generation: 0,
       phase: 0,
-      servers: [{ index: 0, incarnation: 1, address: "" }],
+      servers: [{ index: 0, incarnation: 1, address: "", frames: null }],
       workers: workers.map((word) => {
         const [name, fromStep = "0"] = word.split("@");
         const [rank, life = "1"] = name!.split(".");

@@ -322,7 +322,9 @@ function viewOf(plan: Plan, number: number, ranks: readonly number[]): View {
     number,
     generation: 1,
     phase: 0,
-    servers: upTo(plan.servers).map((index) => ({ index, incarnation: index, address: "" })),
+    servers: upTo(plan.servers).map((index) => {
+      return { index, incarnation: index, address: "", frames: null };
+    }),
     workers: ranks.map((rank) => ({ rank, incarnation: 10 + rank, fromStep: 0 })),
     primaries: upTo(plan.chunks).map((chunk) => chunk % plan.servers),
     fences: Array(plan.chunks).fill(1),

@@ -178,6 +178,7 @@ async function join(
     pid: 1,
     host: "here",
     address,
+    frames: null,
   });
   assert.ok(reply.accepted);
   const { incarnation } = reply;

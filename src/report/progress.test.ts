@@ -171,6 +171,7 @@ function worker(rank: number, changes: Partial<MemberSnapshot> = {}): MemberSnap
     pid: 1,
     host: "box",
     address: "",
+    frames: null,
     state: "alive",
     reason: "last heard 0.1 s ago",
     activity: `computing step ${rank}`,

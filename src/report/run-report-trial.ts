@@ -145,6 +145,7 @@ export function member(
     pid: 10 + rank,
     host: "box",
     address: role === "server" ? "127.0.0.1:9000" : "",
+    frames: null,
     state: "alive",
     reason: "last heard 0.1 s ago, lease 3.0 s",
     activity: `computing step ${rank}`,

@@ -292,8 +292,11 @@ export class RunReport {
     const { coordinator, directory } = this.#setup;
     const all: ClusterMember[] = [
       { role: "coordinator", id: 0, ...coordinator },
-      ...members.map(({ role, rank, pid, host, address }) => {
-        return { role, id: rank, pid, host, address };
+      ...members.map(({ role, rank, pid, host, address, frames }) => {
+        const member = { role, id: rank, pid, host, address };
+        if (frames === null) return member;
+        const { tcp, unix } = frames;
+        return { ...member, frames: { tcp, unix } };
       }),
     ];
     const text = JSON.stringify(all);

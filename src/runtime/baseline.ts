@@ -168,6 +168,7 @@ function snapshotOf(
       // Without a host, as ranks that take turns in one process share no cores.
       host: "",
       address: "",
+      frames: null,
       state: "alive",
       reason: "a part of this process",
       activity: "",

@@ -19,6 +19,7 @@ import { metricsLine } from "../store/experiment-file.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
 import { CoordinatorProcess, demandLoopback, signalExitCode } from "./coordinator-process.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
+import { closeProcessTrace, computeSpansTo, openProcessTrace } from "./process-trace.js";
 import { workerMetrics } from "./worker-metrics.js";
 
 /** Coordinates one run, or with --serve one after the other; resolves to the exit code. */
@@ -52,6 +53,7 @@ export async function runServer(options: ResolvedOptions, io: CommandIo): Promis
   demandReachable(options);
   const log = logger(io, "server");
   const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
+  const trace = await openProcessTrace(options);
   let host: ServerHost | null = null;
   const listener = await transport.serveChunks(`${options.host}:${options.port}`, (channel) => {
     return host === null ? refuseAll(channel) : host.accept(channel);
@@ -68,6 +70,7 @@ export async function runServer(options: ResolvedOptions, io: CommandIo): Promis
           arenaValues: arenaValuesMax,
           layoutOf,
           onStop: (message) => !message.stay && resolve(exitCodeOf(message)),
+          trace,
           log,
         });
         return { host, lost: reject, ended: resolve };
@@ -75,6 +78,7 @@ export async function runServer(options: ResolvedOptions, io: CommandIo): Promis
     });
   } finally {
     (host as ServerHost | null)?.close();
+    await closeProcessTrace(trace, log);
     await listener.close();
     await transport.close();
   }
@@ -89,6 +93,8 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
   const ask: AskForExamples = (request, onBlock) =>
     transport.readExamples(options.coordinator ?? "", request, onBlock);
   const source = { ask, ioTimeoutMs };
+  const trace = await openProcessTrace(options);
+  const thread = { dataDir, cacheDir, log, ...computeSpansTo(trace) };
   let host: WorkerHost | null = null;
   const live = async (rank: number | null): Promise<number> => {
     await host?.close();
@@ -100,7 +106,8 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
           clock: processClock,
           rank: given,
           incarnation,
-          compute: createCentralCompute(createComputeThread({ dataDir, cacheDir, log }), source),
+          compute: createCentralCompute(createComputeThread(thread), source),
+          trace,
           onFinish: (end) => {
             const metrics = workerMetrics(given, end);
             if (end.outcome === "done" && metrics !== null) {
@@ -124,6 +131,7 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
     return await live(options.rank);
   } finally {
     await (host as WorkerHost | null)?.close();
+    await closeProcessTrace(trace, log);
     await transport.close();
   }
 }
@@ -209,7 +217,8 @@ function requestOf(role: MemberRole, options: ResolvedOptions, address: string):
   const { rank } = options;
   const { pid } = process;
   const host = hostname();
-  return { protocol: protocolVersion, role, rank, incarnation: null, pid, host, address };
+  const from = { pid, host, address, frames: null };
+  return { protocol: protocolVersion, role, rank, incarnation: null, ...from };
 }
 
 /** A member ends well when its run did, or when the run's failure is not its own. */

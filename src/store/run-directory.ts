@@ -16,6 +16,8 @@ export interface ClusterMember {
   readonly host: string;
   /** Where others reach it; "" for a worker, which nobody calls. */
   readonly address: string;
+  /** Where a server takes frames besides: host:port and a socket's path, "" where it does not. */
+  readonly frames?: { readonly tcp: string; readonly unix: string };
 }
 
 /** Which folder is asked for. */
@@ -88,8 +90,8 @@ export class RunDirectory {
 
   /** Replaces cluster.json. */
   writeCluster(members: readonly ClusterMember[]): Promise<void> {
-    const rows = members.map(({ role, id, pid, host, address }) =>
-      JSON.stringify({ role, id, pid, host, address }),
+    const rows = members.map(({ role, id, pid, host, address, frames }) =>
+      JSON.stringify({ role, id, pid, host, address, frames }),
     );
     return this.#replace("cluster.json", `{"members":[\n${rows.join(",\n")}\n]}\n`);
   }

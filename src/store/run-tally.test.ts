@@ -35,6 +35,7 @@ function picture(members: readonly Told[], changes: Partial<CoordinatorSnapshot>
       pid: 1,
       host: "box",
       address: "",
+      frames: null,
       state: "alive",
       reason: "",
       activity: "",

@@ -23,6 +23,7 @@ export const request: RegisterRequest = {
   pid: 7,
   host: "rider",
   address: "",
+  frames: null,
 };
 export const identity: MemberIdentity = { role: "worker", rank: 2, incarnation: 41 };
 export const accepted: RegisterReply = {

@@ -24,7 +24,7 @@ import {
   stems,
   type UpdateRuleSpec,
 } from "../contract/run-spec.js";
-import type { View, ViewServer, ViewWorker } from "../contract/view.js";
+import type { FrameAddresses, View, ViewServer, ViewWorker } from "../contract/view.js";
 import { PacelineError } from "../errors.js";
 import type { FieldCodec, RecordCodec } from "./field-codec.js";
 import { finite, flag, list, optional, record, small, text, whole, word } from "./field-codec.js";
@@ -188,10 +188,17 @@ export const runSpecCodec = record<RunSpec, wire.RunSpec>(
   },
 );
 
+/** Where a server takes frames. */
+export const frameAddressesCodec = record<FrameAddresses, wire.FrameAddresses>(
+  schemas.FrameAddressesSchema,
+  { tcp: name, unix: name, machine: name },
+);
+
 const viewServer = record<ViewServer, wire.ViewServer>(schemas.ViewServerSchema, {
   index: small(),
   incarnation: whole(),
   address: name,
+  frames: optional(frameAddressesCodec),
 });
 
 const viewWorker = record<ViewWorker, wire.ViewWorker>(schemas.ViewWorkerSchema, {

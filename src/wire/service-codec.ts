@@ -20,6 +20,7 @@ import {
   runBytesMax,
   sentenceBytesMax,
 } from "./limits.js";
+import { frameAddressesCodec } from "./run-codec.js";
 import type { SessionOpening } from "./session-codec.js";
 import { bytesCodec, identityCodec, leaveCodec } from "./session-codec.js";
 
@@ -97,6 +98,7 @@ export const registerRequestBytes = bytesCodec<RegisterRequest, wire.RegisterReq
     pid: small(),
     host: text(nameBytesMax),
     address: text(nameBytesMax),
+    frames: optional(frameAddressesCodec),
   }),
 );
 

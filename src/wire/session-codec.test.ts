@@ -253,7 +253,10 @@ const view: fc.Arbitrary<View> = fc
     const [term, number, generation, phase] = numbers;
     indices.sort((left, right) => left - right);
     ranks.sort((left, right) => left - right);
-    const servers = indices.map((index) => ({ index, incarnation: term, address: `a:${index}` }));
+    const servers = indices.map((index) => {
+      const frames = index % 2 === 0 ? null : { tcp: `a:${index}`, unix: run, machine: "box" };
+      return { index, incarnation: term, address: `a:${index}`, frames };
+    });
     const workers = ranks.map((rank) => ({ rank, incarnation: number, fromStep: generation }));
     const primaries = chunks.map(([pick]) => indices[pick % indices.length]!);
     const fences = chunks.map(([, fence]) => fence);
@@ -321,6 +324,9 @@ test("registrations and their replies decode to what was encoded", () => {
     pid: small,
     host: words,
     address: words,
+    frames: fc.option(
+      fc.record({ tcp: words, unix: words, machine: words }, { noNullPrototype: true }),
+    ),
   });
   const period = fc.integer({ min: 1, max: 100000 });
   const reply: fc.Arbitrary<RegisterReply> = fc.oneof(
