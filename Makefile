@@ -7,7 +7,7 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native install build lint proto docs test test-long test-onednn3 demo show-cnn6 experiments-quick clean
+.PHONY: help node native install build lint proto kernels docs test test-long test-onednn3 demo show-cnn6 experiments-quick clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
@@ -19,8 +19,9 @@ help:
 	@echo "make build    compile src/ to dist/ and test/ to dist-test/"
 	@echo "make lint     biome over src/, test/ and bench/"
 	@echo "make proto    generate src/wire/generated-*.ts from proto/"
+	@echo "make kernels  compile assembly/ to src/kernels/generated-kernels.ts"
 	@echo "make docs     generate docs/config.md and docs/errors.md"
-	@echo "make bench-NAME   one benchmark, bench/NAME.mjs"
+	@echo "make bench-NAME   one benchmark beside its peers: paceline bench NAME --peers"
 	@echo "make clean    remove what was built"
 
 node:
@@ -46,11 +47,15 @@ native: node
 proto: install
 	$(NODE) scripts/generate-proto.mjs
 
+kernels: install
+	$(NODE) scripts/generate-kernels.mjs
+
 docs: build
 	$(PACELINE) config docs --write docs
 
 test: native lint build
 	$(NODE) scripts/generate-proto.mjs --check
+	$(NODE) scripts/generate-kernels.mjs --check
 	$(NODE) scripts/run-tests.mjs
 
 test-long: build
@@ -72,7 +77,10 @@ experiments-quick: build
 	$(PACELINE) experiments report configs/experiments-quick.yaml
 
 bench-%: build
-	$(NODE) bench/$*.mjs
+	$(PACELINE) bench $* --peers
+
+bench-push-throughput: build
+	$(NODE) bench/push-throughput.mjs
 
 clean:
 	rm -rf dist dist-test .build coverage

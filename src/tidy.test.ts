@@ -365,7 +365,7 @@ function repositoryRoot(): string {
 function readSources(root: string): Source[] {
   const found: Source[] = [];
   const read = (path: string) => found.push(parse(path, readFileSync(join(root, path), "utf8")));
-  for (const folder of ["src", "test", "bench", "scripts", "configs", "docs", "proto"]) {
+  for (const folder of "src assembly test bench scripts configs docs proto".split(" ")) {
     if (!existsSync(join(root, folder))) continue;
     for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true })) {
       const path = relative(root, join(entry.parentPath ?? entry.path, entry.name));

@@ -28,8 +28,8 @@ import { EpochLedger } from "../dealing/epoch-ledger.js";
 import { Evaluation } from "../dealing/evaluation.js";
 import { PacelineError } from "../errors.js";
 import { Arena, slotAlignmentValues } from "../kernels/arena.js";
+import { createKernels, type KernelsChoice } from "../kernels/choice.js";
 import type { Kernels } from "../kernels/kernels.js";
-import { createTwinKernels } from "../kernels/twin.js";
 import { updateScalars } from "../kernels/update-rule.js";
 import type { Engine } from "../nn/engine.js";
 import {
@@ -47,6 +47,8 @@ export interface BaselineParts {
   readonly engine: Engine;
   /** What to go on from; a fresh start when left out. */
   readonly start?: BaselineStart;
+  /** Which kernels fold and apply; all have the same bits, and the fastest is taken if left out. */
+  readonly kernels?: KernelsChoice;
   nowMs(): number;
 }
 
@@ -163,7 +165,7 @@ class BaselineTraining {
     const { values } = this.#layout;
     const vectorCount = 2 + start.state.length + this.#ranks.length;
     this.#arena = new Arena(vectorCount * (values + slotAlignmentValues));
-    this.#kernels = createTwinKernels(this.#arena);
+    this.#kernels = createKernels(this.#arena, { choice: parts.kernels ?? "auto" });
     const gradient = this.#arena.allocate(values);
     this.#vectors = {
       weights: this.#place(start.weights),

@@ -20,12 +20,13 @@ import type { RunSpec } from "../contract/run-spec.js";
 import { Shard, type ShardEffect, type ShardEvent } from "../core/shard.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { Arena } from "../kernels/arena.js";
+import { createKernels, type KernelsChoice } from "../kernels/choice.js";
 import { twinConversions } from "../kernels/conversions-twin.js";
-import { createTwinKernels } from "../kernels/twin.js";
 import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
 import { ChunkStore } from "./chunk-store.js";
 import type { Clock } from "./clock.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
+import type { Trace } from "./trace.js";
 
 /** What a server needs around it. */
 export interface ServerHostParts {
@@ -33,9 +34,13 @@ export interface ServerHostParts {
   readonly index: number;
   /** Values that the arena may hold at most. */
   readonly arenaValues: number;
+  /** Which kernels fold and apply; all have the same bits, and the fastest is taken if left out. */
+  readonly kernels?: KernelsChoice;
   layoutOf(spec: RunSpec): Layout;
   /** The coordinator has ended the job. */
   onStop(message: CoordinatorMessage & { type: "stop" }): void;
+  /** Told of each update, if given. */
+  readonly trace?: Trace | null;
   log(text: string): void;
 }
 
@@ -138,7 +143,8 @@ export class ServerHost {
     try {
       const layout = this.#parts.layoutOf(spec);
       const arena = new Arena(this.#parts.arenaValues);
-      const kernels = createTwinKernels(arena);
+      const { kernels: choice = "auto", log } = this.#parts;
+      const kernels = createKernels(arena, { choice, log });
       const store = new ChunkStore({ arena, kernels, layout, rule: spec.updateRule });
       const shard = new Shard({ index: this.#parts.index, spec, layout });
       const codecs = new RunCodecs(spec, layout, twinConversions);
@@ -287,7 +293,9 @@ export class ServerHost {
       case "apply": {
         const startedMs = this.#parts.clock.nowMs();
         job.store.apply(effect);
-        this.#updateMs += this.#parts.clock.nowMs() - startedMs;
+        const endedMs = this.#parts.clock.nowMs();
+        this.#updateMs += endedMs - startedMs;
+        this.#parts.trace?.span("apply", `chunk ${effect.chunk}`, startedMs, endedMs);
         break;
       }
       case "release":

@@ -64,6 +64,8 @@ export class Arena {
   #end = 0;
   #used = 0;
   #usedMax = 0;
+  /** The buffer is another object each time the memory has grown; all are the same bytes. */
+  readonly #buffers = new WeakSet<ArrayBufferLike>();
   #values: Float32Array;
   #bytes: Uint8Array;
 
@@ -84,6 +86,7 @@ export class Arena {
     }
     this.#values = new Float32Array(this.memory.buffer);
     this.#bytes = new Uint8Array(this.memory.buffer);
+    this.#buffers.add(this.memory.buffer);
   }
 
   /**
@@ -148,6 +151,11 @@ export class Arena {
     }
   }
 
+  /** True when a view's buffer is this arena's memory, before or after it grew. */
+  owns(buffer: ArrayBufferLike): boolean {
+    return this.#buffers.has(buffer);
+  }
+
   /** True while the slot at this offset is held. */
   holds(offset: number): boolean {
     return this.#live.has(offset);
@@ -199,6 +207,7 @@ export class Arena {
     }
     this.#values = new Float32Array(this.memory.buffer);
     this.#bytes = new Uint8Array(this.memory.buffer);
+    this.#buffers.add(this.memory.buffer);
   }
 
   #full(size: number, cause?: unknown): PacelineError {

@@ -8,33 +8,25 @@
  *
  * Invariant: no result depends on where slots lie, nor on whether weights are written in place.
  */
-import { assert, unreachable } from "../assert.js";
+import { unreachable } from "../assert.js";
 import type { Arena } from "./arena.js";
-import type { FoldInput, FoldReduce, Kernels, UpdateSlots } from "./kernels.js";
-import { statePartCount, type UpdateScalars } from "./update-rule.js";
+import type { FoldInput, FoldReduce, Kernels } from "./kernels.js";
+import { checkSlots, countedInputs, stateSlot } from "./slot-rules.js";
+import type { UpdateScalars } from "./update-rule.js";
 
 const fround = Math.fround;
 
 /** The plain kernels over one arena. */
 export function createTwinKernels(arena: Arena): Kernels {
-  const viewOf = (offset: number | null, length: number) => {
-    assert(offset !== null, "the update rule's state has a slot");
-    return arena.view(offset, length);
-  };
+  const viewOf = (offset: number | null, length: number) => arena.view(stateSlot(offset), length);
   return {
     name: "twin",
     fold(out, inputs, length, reduce) {
-      inputs.forEach((input, index) => {
-        assert(index === 0 || input.offset !== out, "a fold writes over its first input only");
-      });
-      const vectors = inputs
-        .filter((input) => input.examples > 0)
-        .map((input) => ({ examples: input.examples, values: arena.view(input.offset, length) }));
-      assert(
-        inputs[0]?.offset !== out || vectors.length === 0 || inputs[0].examples > 0,
-        "a fold in place starts with a contribution that counts",
-      );
-      fold(arena.view(out, length), vectors, reduce);
+      const counted = countedInputs(out, inputs).map(({ offset, examples }) => ({
+        examples,
+        values: arena.view(offset, length),
+      }));
+      fold(arena.view(out, length), counted, reduce);
     },
     update(scalars, slots) {
       checkSlots(scalars, slots);
@@ -209,14 +201,4 @@ function finite(values: Float32Array): boolean {
     if ((bits[index]! & 0x7f800000) === 0x7f800000) return false;
   }
   return true;
-}
-
-function checkSlots(scalars: UpdateScalars, slots: UpdateSlots): void {
-  const parts = statePartCount(scalars);
-  const offsets: (number | null)[] = [slots.weightsOut, slots.gradient];
-  if (parts >= 1) offsets.push(slots.state1);
-  if (parts >= 2) offsets.push(slots.state2);
-  assert(!offsets.includes(null), "the update rule's state has slots", { ...slots });
-  assert(new Set(offsets).size === offsets.length, "an update's slots differ", { ...slots });
-  assert(slots.weightsIn !== slots.gradient, "weights and gradient differ", { ...slots });
 }
