@@ -16,6 +16,7 @@ import type { Clock } from "./clock.js";
 import type { ComputeListener, ComputePort, PreparedJob } from "./compute-port.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
 import { ServerLink } from "./server-link.js";
+import { PushTrace, type Trace } from "./trace.js";
 
 /** The end of a job, as the role sees it. */
 export interface WorkerEnd {
@@ -36,6 +37,8 @@ export interface WorkerHostParts {
   readonly rank: number;
   readonly incarnation: number;
   readonly compute: ComputePort;
+  /** Told of each push, if given. */
+  readonly trace?: Trace | null;
   onFinish(end: WorkerEnd): void;
   log(text: string): void;
 }
@@ -52,6 +55,7 @@ export class WorkerHost {
   readonly #machine: Worker;
   readonly #links = new Map<number, ServerLink>();
   readonly #troubles = new Set<number>();
+  readonly #pushTrace: PushTrace | null;
   #session: MemberSession | null = null;
   #job: Prepared | null = null;
   #spec: RunSpec | null = null;
@@ -61,6 +65,7 @@ export class WorkerHost {
   constructor(parts: WorkerHostParts) {
     this.#parts = parts;
     this.#machine = new Worker({ rank: parts.rank, incarnation: parts.incarnation });
+    this.#pushTrace = parts.trace ? new PushTrace(parts.trace, parts.clock) : null;
   }
 
   /** The session to speak by; set before the first message. */
@@ -197,8 +202,14 @@ export class WorkerHost {
   #push(server: number, header: ChunkHeader): void {
     const link = this.#links.get(server);
     if (link === undefined || this.#job === null) return;
+    const { chunk, step } = header;
+    this.#pushTrace?.ready(chunk, step);
     const message = this.#job.pushes.message(header);
-    link.send(message.header, message.payload, message.sent);
+    const traced = () => {
+      message.sent();
+      this.#pushTrace?.sent(chunk, step);
+    };
+    link.send(message.header, message.payload, this.#pushTrace === null ? message.sent : traced);
   }
 
   /**
@@ -242,6 +253,7 @@ export class WorkerHost {
         return;
       }
     }
+    this.#pushTrace?.answered(header.chunk, header.step);
     this.#step({ type: "reply", header });
   }
 }

@@ -20,6 +20,7 @@ const everywhere: readonly CommandName[] = [
   "ckpt",
   "eval",
   "predict",
+  "bench",
 ];
 const running: readonly CommandName[] = ["train", "baseline", "coordinator", "server", "worker"];
 
@@ -114,6 +115,22 @@ export const showingRows: OptionRows<ShowingOptions> = {
     sentence: "redraw a progress line on a terminal",
     group: "showing",
     commands: ["train", "baseline"],
+  },
+  trace: {
+    name: "trace",
+    type: toggle,
+    default: false,
+    sentence: "write trace.json, which chrome://tracing and ui.perfetto.dev show",
+    group: "showing",
+    commands: ["train"],
+  },
+  traceFile: {
+    name: "trace-file",
+    type: optional(text("file", "the path of a file")),
+    default: null,
+    sentence: "file for this process's own part of a trace",
+    group: "showing",
+    commands: ["server", "worker"],
   },
   logEvery: {
     name: "log-every",

@@ -133,6 +133,8 @@ export interface ShowingOptions {
   readonly quiet: boolean;
   readonly verbose: boolean;
   readonly progress: boolean;
+  readonly trace: boolean;
+  readonly traceFile: string | null;
   readonly logEvery: Cadence;
   readonly dryRun: boolean;
   readonly fast: boolean;

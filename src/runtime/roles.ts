@@ -15,11 +15,11 @@ import { arenaValuesMax } from "../kernels/arena.js";
 import { processClock } from "../process/process-clock.js";
 import { onSignals } from "../process/signals.js";
 import { exitWithParent } from "../process/supervised.js";
+import { closeProcessTrace, computeSpansTo, openProcessTrace } from "../report/process-trace.js";
 import { metricsLine } from "../store/experiment-file.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
 import { CoordinatorProcess, demandLoopback, signalExitCode } from "./coordinator-process.js";
 import type { CommandIo, ResolvedOptions } from "./options.js";
-import { closeProcessTrace, computeSpansTo, openProcessTrace } from "./process-trace.js";
 import { workerMetrics } from "./worker-metrics.js";
 
 /** Coordinates one run, or with --serve one after the other; resolves to the exit code. */

@@ -72,6 +72,8 @@ const options: ResolvedOptions = {
   quiet: false,
   verbose: false,
   progress: true,
+  trace: false,
+  traceFile: null,
   logEvery: { unit: "epoch", count: 1 },
   dryRun: false,
   fast: false,

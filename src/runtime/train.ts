@@ -9,6 +9,7 @@ import { PacelineError } from "../errors.js";
 import { createGrpcTransport } from "../grpc/grpc-transport.js";
 import { onSignals } from "../process/signals.js";
 import { type MemberExit, Supervisor } from "../process/supervisor.js";
+import { RunTrace } from "../report/process-trace.js";
 import { CoordinatorProcess, signalExitCode } from "./coordinator-process.js";
 import { dryRun } from "./dry-run.js";
 import type { CommandIo, Injection, ResolvedOptions } from "./options.js";
@@ -32,6 +33,7 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
     speaksForWorkers: true,
   });
   let members: Members | null = null;
+  let trace: RunTrace | null = null;
   const release = onSignals((signal) => {
     if (coordinator.interrupt(signal)) return;
     members?.killAll();
@@ -40,10 +42,12 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
   try {
     const address = await coordinator.listen();
     return await coordinator.carryOut(here, io.configText, (prepared) => {
-      members = new Members(here, io, address, coordinator, prepared);
+      if (options.trace) trace = new RunTrace(prepared.directory.path);
+      members = new Members(here, io, coordinator, { address, prepared, trace });
     });
   } finally {
     await (members as Members | null)?.stop();
+    await (trace as RunTrace | null)?.join((text) => io.stderr.write(`${text}\n`));
     release();
     await coordinator.close();
   }
@@ -51,6 +55,13 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
 
 /** Phases of the coordinator in which a worker that died is wanted again. */
 const runningPhases: ReadonlySet<string> = new Set(["forming", "preparing", "training"]);
+
+/** Where members find the run, and what they leave. */
+interface RunPlace {
+  readonly address: string;
+  readonly prepared: PreparedRun;
+  readonly trace: RunTrace | null;
+}
 
 /** The children: servers and workers of one run. */
 class Members {
@@ -62,16 +73,18 @@ class Members {
   constructor(
     options: ResolvedOptions,
     io: CommandIo,
-    address: string,
     coordinator: CoordinatorProcess,
-    prepared: PreparedRun,
+    { address, prepared, trace }: RunPlace,
   ) {
     this.#coordinator = coordinator;
     this.#injections = [...options.inject];
     const processes = options.servers + options.workers.max;
     this.#supervisor = new Supervisor({
       entry: process.argv[1]!,
-      argumentsOf: (role, rank) => memberArguments(role, rank, options, address),
+      argumentsOf: (role, rank) => [
+        ...memberArguments(role, rank, options, address),
+        ...(trace?.argumentsOf(role, rank) ?? []),
+      ],
       environment: io.environment,
       threads: Math.max(1, Math.floor(availableParallelism() / processes)),
       logPath: (role, rank) => prepared.directory.logPath(role, rank),
