@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { benchPlan } from "../command/bench.js";
 import { chartsPlan } from "../command/charts.js";
 import { ckptPlan } from "../command/ckpt.js";
 import type { CommandPlan } from "../command/command-plan.js";
@@ -138,6 +139,7 @@ export const commandPlans: readonly CommandPlan[] = [
   dataPlan,
   evalPlan,
   predictPlan,
+  benchPlan,
   {
     name: "doctor",
     sentence: "whether this machine has what a run needs",

@@ -6,7 +6,7 @@
  */
 import { assert } from "../assert.js";
 import { toPacelineError } from "../errors.js";
-import { describeMachine, type Machine } from "./machine.js";
+import { describeMachine, type Machine } from "../report/machine.js";
 
 /** What a contender does: `run` is one measurement, in the case's unit. */
 export interface Contender {

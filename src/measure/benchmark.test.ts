@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { describeMachine } from "../report/machine.js";
 import {
   type BenchmarkCase,
   type BenchmarkReport,
@@ -7,7 +8,6 @@ import {
   median,
   runBenchmark,
 } from "./benchmark.js";
-import { describeMachine } from "./machine.js";
 
 /** A contender that gives these values in turn and notes each call. */
 function scripted(name: string, values: readonly number[], notes: string[] = []) {

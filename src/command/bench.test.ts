@@ -1,0 +1,138 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { findTorch } from "../bench/torch-peer.js";
+import { runProgram } from "../cli/program.js";
+import { sharedOptions } from "../measure/bench-option.js";
+import { openDnnl } from "../onednn/library.js";
+
+async function call(...words: readonly string[]) {
+  const texts = { out: "", err: "" };
+  const exitCode = await runProgram(["bench", ...words], {
+    stdout: { write: (text) => (texts.out += text) },
+    stderr: { write: (text) => (texts.err += text) },
+    environment: {},
+    isTerminal: false,
+  });
+  return { exitCode, ...texts };
+}
+
+interface Row {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly peer?: string;
+  readonly ratio?: number;
+}
+
+const brief = ["--rounds", "1", "--turn", "5ms"];
+const tiny = ["--engine", "reference", "--model", "logistic", "-b", "2", ...brief];
+const isLinux = process.platform === "linux";
+const memoryRows = ["logistic/f32/b2/t1/peak-memory", "logistic/f32/b4/t1/peak-memory"];
+
+describe("paceline bench engine", () => {
+  test("--json prints one object of the documented form and nothing else", async () => {
+    const { exitCode, out, err } = await call("engine", ...tiny, "--json");
+    assert.equal(exitCode, 0);
+    assert.equal(out.trimEnd().split("\n").length, 1);
+    const report = JSON.parse(out) as { rows: readonly Row[] };
+    assert.deepEqual(Object.keys(report), ["bench", "machine", "rows"]);
+    assert.deepEqual(
+      report.rows.map(({ name, unit }) => [name, unit]),
+      [
+        ["logistic/f32/b2/t1", "images/s"],
+        ["logistic/f32/b2/t1/input", "ms"],
+        ["logistic/f32/b2/t1/input-share", "% of a step"],
+        ...(isLinux ? memoryRows.map((name) => [name, "MB"]) : []),
+      ],
+    );
+    for (const row of report.rows) {
+      assert.deepEqual(Object.keys(row), ["name", "value", "unit"]);
+      assert.ok(row.value > 0, row.name);
+    }
+    assert.match(err, /engine reference: .*: f32 on one thread, 2 examples a step\n/);
+    assert.match(err, /no bf16 rows: /);
+  });
+
+  test("with peers each row has PyTorch's value, or a line says how to install it", async () => {
+    const words = [...tiny, "--rows", "speed,memory", "--peers", "--json"];
+    const { exitCode, out, err } = await call("engine", ...words);
+    assert.equal(exitCode, 0);
+    const { rows } = JSON.parse(out) as { rows: readonly Row[] };
+    if ("problem" in findTorch(sharedOptions.python.default)) {
+      assert.match(err, /rows without peers: .*install Debian's python3-torch/);
+      assert.ok(rows.every(({ peer }) => peer === undefined));
+      return;
+    }
+    assert.equal(rows.length, isLinux ? 3 : 1);
+    for (const row of rows) {
+      assert.deepEqual(
+        Object.keys(row),
+        ["name", "value", "unit", "peer", "peerValue", "ratio"],
+        err,
+      );
+      assert.equal(row.peer, "pytorch");
+    }
+  });
+
+  for (const [what, python, why] of [
+    ["no such Python", "/no/such/python", /ENOENT/],
+    ["a Python without PyTorch", process.execPath, /there is no PyTorch with/],
+  ] as const) {
+    test(`${what} is a line, and the rows stand without peers`, async () => {
+      const words = [...tiny, "--rows", "speed", "--peers", "--python", python];
+      const { exitCode, out, err } = await call("engine", ...words);
+      assert.equal(exitCode, 0);
+      assert.match(err, why);
+      assert.match(err, /install Debian's python3-torch, or name a Python that has it/);
+      assert.match(out, /^engine: .*\nCase +Paceline +Unit\nlogistic\/f32\/b2\/t1 +\d/);
+    });
+  }
+
+  test("with oneDNN one model's table of layers follows, without it that is said", async () => {
+    const engine = openDnnl().dnnl === null ? "reference" : "onednn";
+    const small = ["--model", "resnet20", "-b", "1", "--threads", "1", ...brief];
+    const words = [...small, "--dtype", "f32", "--rows", "speed", "--table", "--engine", engine];
+    const { exitCode, out, err } = await call("engine", ...words);
+    assert.equal(exitCode, 0, err);
+    if (engine === "reference") {
+      assert.match(err, /no table: the reference engine does not tell/);
+      return;
+    }
+    assert.match(out, /\nlayer3\.2\.conv2 +64x8x8 to 64x8x8 +[a-z/]+( +\d+\.\d\d){4} +\d+ +\d/);
+    assert.match(out, /the ceiling is \d+\.\d images\/s, and the step has reached \d+ % of it\n$/);
+  });
+
+  test("a soak reads memory ten times and says whether it is flat", async () => {
+    const { exitCode, out, err } = await call("engine", ...tiny, "--soak", "40");
+    if (!isLinux) {
+      assert.equal(exitCode, 2);
+      assert.match(err, /which .* has not; run it on Linux/);
+      return;
+    }
+    assert.equal(exitCode, 0, err);
+    assert.equal([...out.matchAll(/^logistic\/f32\/b2\/t1\/soak\/\d+0% +\d/gm)].length, 10);
+    assert.match(out, /\/soak: 40 steps, (NOT )?flat: \d+\.\d MB at 20 %/);
+  });
+});
+
+describe("paceline bench refuses", () => {
+  const refused: [words: string, message: RegExp][] = [
+    ["engin", /there is no benchmark engin \(did you mean engine\?\); write engine/],
+    ["engine --dtype bf61", /--dtype bf61 is unknown \(did you mean bf16\?\); write f32 or bf16/],
+    ["engine --model resnet19", /--model resnet19 is unknown \(did you mean resnet18\?\)/],
+    ["engine --model resnet20 --stem imagenet", /--stem imagenet is of no use to model resnet20/],
+    ["engine --rounds 0", /--rounds 0 is below 1/],
+    ["engine --soak 3", /--soak 3 is below 10/],
+    ["engine --peer", /bench has no option --peer \(did you mean --peers\?\)/],
+    ["engine --engine reference --dtype bf16", /--dtype bf16 can't be computed here/],
+    ["", /missing required argument/],
+  ];
+  for (const [words, message] of refused) {
+    test(`${words || "nothing"} with exit code 2`, async () => {
+      const { exitCode, out, err } = await call(...words.split(" ").filter(Boolean));
+      assert.equal(exitCode, 2);
+      assert.equal(out, "");
+      assert.match(err, message);
+    });
+  }
+});
