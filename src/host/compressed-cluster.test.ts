@@ -76,9 +76,10 @@ function run(
   spec: RunSpec,
   during: (toy: Toy) => void = () => {},
   from: Outcome["saved"] | null = null,
+  log: (text: string) => void = () => {},
 ): Promise<Outcome> {
   const fresh = { weights: new Float32Array(layoutOf(spec).values).fill(3), state: [] };
-  return runInMemory({ spec, layoutOf, fresh, compute: () => new Attraction(), during, from });
+  return runInMemory({ spec, layoutOf, fresh, compute: () => new Attraction(), during, from, log });
 }
 
 function furthest({ weights }: Outcome): number {
@@ -187,4 +188,14 @@ test("every mode trains with both ways compressed", async () => {
       assert.ok(off < 0.4, `${protocol.mode} ${push.codec} ${pull.codec}: ${off}`);
     }
   }
+});
+
+test("auto measures, and within a process leaves values as they are", async () => {
+  const said: string[] = [];
+  const spec = specOf({ push: { codec: "auto", ...whole } });
+  const outcome = await run(spec, undefined, null, (text) => said.push(text));
+  assert.deepEqual(outcome.weights, (await plain).weights);
+  const choices = said.filter((text) => text.startsWith("--compress auto: a step takes"));
+  assert.equal(choices.length, 3, said.join("\n"));
+  for (const choice of choices) assert.match(choice, /pushes stay as they are/);
 });

@@ -54,6 +54,8 @@ export interface ToyPlan {
   during?(toy: Toy): void;
   /** Where to go on from. */
   readonly from?: Outcome["saved"] | null;
+  /** What workers say. */
+  log?(text: string): void;
 }
 
 /** Carries a run out; fails if its final state is not saved, unless it failed itself. */
@@ -152,7 +154,7 @@ async function startWorker(
   const session = await join(transport, "worker", rank, "", (incarnation) => {
     const compute = plan.compute(transport);
     const onFinish = () => {};
-    const log = () => {};
+    const log = (text: string) => plan.log?.(text);
     host = new WorkerHost({ transport, clock, rank, incarnation, compute, onFinish, log });
     return host;
   });

@@ -20,8 +20,7 @@ import type { RunSpec } from "../contract/run-spec.js";
 import { Shard, type ShardEffect, type ShardEvent } from "../core/shard.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { Arena } from "../kernels/arena.js";
-import { createKernels, type KernelsChoice } from "../kernels/choice.js";
-import { twinConversions } from "../kernels/conversions-twin.js";
+import { createConversions, createKernels, type KernelsChoice } from "../kernels/choice.js";
 import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
 import { ChunkStore } from "./chunk-store.js";
 import type { Clock } from "./clock.js";
@@ -147,7 +146,8 @@ export class ServerHost {
       const kernels = createKernels(arena, { choice, log });
       const store = new ChunkStore({ arena, kernels, layout, rule: spec.updateRule });
       const shard = new Shard({ index: this.#parts.index, spec, layout });
-      const codecs = new RunCodecs(spec, layout, twinConversions);
+      const conversions = createConversions(arena, { choice, log });
+      const codecs = new RunCodecs(spec, layout, conversions);
       const replies = new ReplyEncoder({
         arena,
         codecs,

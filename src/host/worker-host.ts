@@ -3,13 +3,16 @@
  * coordinator and something that computes. Replies are read straight into the parameters; pushes go
  * out straight from the gradients.
  */
+import { AutoCompression } from "../compression/auto-compression.js";
 import { PushEncoder } from "../compression/push-encoder.js";
 import { RunCodecs } from "../compression/run-codecs.js";
 import type { ChunkHeader, CoordinatorMessage } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
+import type { View, ViewServer } from "../contract/view.js";
 import { Worker, type WorkerRecord } from "../core/worker.js";
 import type { WorkerEffect, WorkerEvent } from "../core/worker-events.js";
 import { PacelineError, toPacelineError } from "../errors.js";
+import { createConversions } from "../kernels/choice.js";
 import { twinConversions } from "../kernels/conversions-twin.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
@@ -47,6 +50,8 @@ export interface WorkerHostParts {
 interface Prepared extends PreparedJob {
   readonly codecs: RunCodecs;
   readonly pushes: PushEncoder;
+  /** Measures and chooses, where the run leaves the codec to its workers. */
+  readonly auto: AutoCompression | null;
 }
 
 /** The host of one incarnation. */
@@ -58,6 +63,7 @@ export class WorkerHost {
   readonly #pushTrace: PushTrace | null;
   #session: MemberSession | null = null;
   #job: Prepared | null = null;
+  #view: View | null = null;
   #spec: RunSpec | null = null;
   #startedMs: number | null = null;
   #closed = false;
@@ -111,6 +117,7 @@ export class WorkerHost {
         break;
       case "connect":
         this.#startedMs ??= this.#parts.clock.nowMs();
+        this.#view = effect.view;
         for (const server of effect.servers) this.#connect(server.index, server.address);
         break;
       case "pull":
@@ -120,6 +127,7 @@ export class WorkerHost {
         this.#push(effect.server, effect.header);
         break;
       case "compute":
+        this.#job?.auto?.stepBegins();
         this.#parts.compute.compute(effect);
         break;
       case "arrived":
@@ -159,15 +167,32 @@ export class WorkerHost {
     try {
       const job = await this.#parts.compute.prepare(spec, this.#parts.rank, listener);
       if (this.#spec?.run !== spec.run || this.#closed) return;
-      const { layout, gradients } = job;
-      const codecs = new RunCodecs(spec, layout, twinConversions);
-      const { rank, log } = this.#parts;
-      const pushes = new PushEncoder({ spec, layout, codecs, gradients, rank, log });
-      this.#job = { ...job, codecs, pushes };
+      this.#job = this.#withCodecs(spec, job);
       this.#step({ type: "prepared", layout: job.layout, engine: job.engine });
     } catch (thrown) {
       this.#fail(thrown);
     }
+  }
+
+  #withCodecs(spec: RunSpec, job: PreparedJob): Prepared {
+    const { layout, gradients } = job;
+    const { rank, log, clock } = this.#parts;
+    const { push, pull } = spec.compression;
+    const isRaw = push.codec === "none" && pull.codec === "none";
+    const conversions = isRaw ? twinConversions : createConversions(null, { log });
+    const codecs = new RunCodecs(spec, layout, conversions);
+    const pushes = new PushEncoder({ spec, layout, codecs, gradients, rank, log });
+    if (push.codec !== "auto") return { ...job, codecs, pushes, auto: null };
+    const auto = new AutoCompression({
+      ...{ layout, codecs, gradients, log },
+      nowMs: () => clock.nowMs(),
+      pull: (header) => {
+        const server = this.#view?.primaries[header.chunk] ?? -1;
+        this.#links.get(server)?.send(header, null);
+      },
+      choose: (compression) => pushes.choose(compression),
+    });
+    return { ...job, codecs, pushes, auto };
   }
 
   #fail(thrown: unknown): void {
@@ -177,8 +202,15 @@ export class WorkerHost {
     this.#session?.send({ type: "failed", code, reason: message });
   }
 
-  #connect(server: number, address: string): void {
+  #connect(target: ViewServer): void {
+    const server = target.index;
     const present = this.#links.get(server);
+    let { address } = target;
+    try {
+      address = this.#parts.route?.(target) ?? address;
+    } catch (thrown) {
+      return this.#fail(thrown);
+    }
     if (present?.address === address) return;
     present?.close();
     const { rank, incarnation } = this.#parts;
@@ -205,6 +237,7 @@ export class WorkerHost {
     const { chunk, step } = header;
     this.#pushTrace?.ready(chunk, step);
     const message = this.#job.pushes.message(header);
+    this.#job.auto?.pushed(header);
     const traced = () => {
       message.sent();
       this.#pushTrace?.sent(chunk, step);
@@ -253,6 +286,7 @@ export class WorkerHost {
         return;
       }
     }
+    if (header.kind === "reply") job?.auto?.answered(header);
     this.#pushTrace?.answered(header.chunk, header.step);
     this.#step({ type: "reply", header });
   }

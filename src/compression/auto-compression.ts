@@ -1,0 +1,149 @@
+/**
+ * `--compress auto` at work: the first steps are pushed raw while a worker measures, then it
+ * chooses once, by itself, and says why.
+ *
+ * The link is measured by asking for the smallest and the largest chunk a few times while a step is
+ * computed: what the larger takes longer is its bytes' time, free of latency. Replies to these
+ * pulls carry a step of -1 and are thrown away. Codecs are measured on the gradients of the largest
+ * chunk. Which codec is taken depends on these times, so a run with `auto` has no bits to repeat.
+ */
+import { type Compression, uncompressed } from "../contract/compression.js";
+import type { Chunk, Layout } from "../contract/layout.js";
+import type { ChunkHeader } from "../contract/messages.js";
+import { chooseCompression, type PushCost } from "./choose-compression.js";
+import { autoCandidates, type RunCodecs } from "./run-codecs.js";
+
+/** What it needs around it. */
+export interface AutoCompressionParts {
+  readonly layout: Layout;
+  readonly codecs: RunCodecs;
+  /** The flat vector of f32 values. */
+  readonly gradients: Float32Array;
+  nowMs(): number;
+  /** Asks for a chunk; the header is that of a pull. */
+  pull(header: ChunkHeader): void;
+  choose(compression: Compression): void;
+  log(text: string): void;
+}
+
+const probes = 4;
+const stepsMeasured = 4;
+/** Steps without an answer after which a probe is sent again. */
+const patienceSteps = 20;
+
+/** The measurement of one worker in one job. */
+export class AutoCompression {
+  readonly #parts: AutoCompressionParts;
+  readonly #small: Chunk;
+  readonly #large: Chunk | undefined;
+  /** Tags of a push, from which those of a pull are made. */
+  #tags: ChunkHeader | null = null;
+  #stepMs: number[] = [];
+  #startedMs: number | null = null;
+  #asked: { readonly chunk: Chunk; readonly atMs: number; steps: number } | null = null;
+  readonly #answerMs = new Map<Chunk, number[]>();
+  readonly #answerBytes = new Map<Chunk, number>();
+  #costs: readonly PushCost[] | null = null;
+  #isOver = false;
+
+  constructor(parts: AutoCompressionParts) {
+    this.#parts = parts;
+    const byLength = [...parts.layout.chunks].sort((a, b) => a.length - b.length);
+    this.#small = byLength[0]!;
+    this.#large = byLength.filter(({ group }) => group === "weight").at(-1);
+    this.#isOver = this.#large === undefined;
+  }
+
+  /** A step begins. */
+  stepBegins(): void {
+    if (this.#isOver) return;
+    const nowMs = this.#parts.nowMs();
+    if (this.#startedMs !== null) this.#stepMs.push(nowMs - this.#startedMs);
+    this.#startedMs = nowMs;
+    if (this.#asked !== null && ++this.#asked.steps > patienceSteps) this.#asked = null;
+    if (this.#asked === null && this.#tags !== null) this.#askNext();
+    this.#decide();
+  }
+
+  /** A push goes out. */
+  pushed(header: ChunkHeader): void {
+    if (this.#isOver || header.examples === 0) return;
+    this.#tags ??= header;
+    // The first step warms everything up.
+    if (this.#costs !== null || this.#stepMs.length < 1) return;
+    if (header.chunk === this.#large?.index) this.#costs = this.#measureCodecs(this.#large);
+  }
+
+  /** A reply has come; those of other steps than -1 are not meant. */
+  answered(header: ChunkHeader): void {
+    const asked = this.#asked;
+    if (asked === null || header.step !== -1 || header.chunk !== asked.chunk.index) return;
+    const answers = this.#answerMs.get(asked.chunk) ?? [];
+    answers.push(this.#parts.nowMs() - asked.atMs);
+    this.#answerMs.set(asked.chunk, answers);
+    const { max } = this.#parts.codecs.sizesOf(header, asked.chunk.length);
+    this.#answerBytes.set(asked.chunk, max);
+    this.#asked = null;
+    this.#askNext();
+  }
+
+  #askNext(): void {
+    const next = [this.#small, this.#large!].find(
+      (chunk) => (this.#answerMs.get(chunk)?.length ?? 0) < probes,
+    );
+    if (next === undefined || this.#tags === null) return;
+    this.#asked = { chunk: next, atMs: this.#parts.nowMs(), steps: 0 };
+    const about = { chunk: next.index, step: 0, version: 0, examples: 0, codec: 0 };
+    this.#parts.pull({ ...this.#tags, ...about, kind: "pull", wantsReply: false });
+  }
+
+  /** What pushing all weights takes as each candidate. */
+  #measureCodecs(chunk: Chunk): PushCost[] | null {
+    const { gradients, codecs, layout } = this.#parts;
+    const values = gradients.subarray(chunk.offset, chunk.offset + chunk.length);
+    const total = layout.chunks
+      .filter(({ group }) => group === "weight")
+      .reduce((sum, { length }) => sum + length, 0);
+    if (!codecs.conversions.finite(values)) return null;
+    return autoCandidates.map((compression) => {
+      const { codec, share } = codecs.chosen(compression)!;
+      const bytes = new Uint8Array(codec.sizes(values.length).max);
+      const decoded = new Float32Array(values.length);
+      let leastMs = Number.POSITIVE_INFINITY;
+      let used = 0;
+      for (let turn = 0; turn < 3; turn++) {
+        const startedMs = this.#parts.nowMs();
+        used = codec.encode(values, bytes, { share, seed: turn });
+        codec.decode(bytes.subarray(0, used), decoded);
+        leastMs = Math.min(leastMs, this.#parts.nowMs() - startedMs);
+      }
+      const times = total / values.length;
+      return { compression, bytes: used * times, codecSeconds: (leastMs * times) / 1000 };
+    });
+  }
+
+  #decide(): void {
+    const small = this.#answerMs.get(this.#small) ?? [];
+    const large = this.#answerMs.get(this.#large!) ?? [];
+    const costs = this.#costs;
+    if (costs === null || this.#stepMs.length <= stepsMeasured) return;
+    if (large.length < probes || small.length < probes) return;
+    this.#isOver = true;
+    const weights = this.#parts.layout.chunks.filter(({ group }) => group === "weight");
+    const bytes = weights.reduce((sum, { length }) => sum + length * 4, 0);
+    const raw = { compression: uncompressed.push, bytes, codecSeconds: 0 };
+    const stepSeconds = Math.min(...this.#stepMs.slice(1)) / 1000;
+    const link = { bytesPerSecond: this.#bytesPerSecond(small, large), stepSeconds };
+    const { compression, reason } = chooseCompression(link, raw, costs);
+    this.#parts.log(reason);
+    if (compression.codec !== "none") this.#parts.choose(compression);
+  }
+
+  #bytesPerSecond(small: readonly number[], large: readonly number[]): number {
+    const isOne = this.#small === this.#large;
+    const milliseconds = Math.min(...large) - (isOne ? 0 : Math.min(...small));
+    const bytesOf = (chunk: Chunk) => this.#answerBytes.get(chunk) ?? 0;
+    const bytes = bytesOf(this.#large!) - (isOne ? 0 : bytesOf(this.#small));
+    return milliseconds > 0 ? (bytes * 1000) / milliseconds : Number.POSITIVE_INFINITY;
+  }
+}

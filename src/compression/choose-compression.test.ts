@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { layOut } from "../contract/layout.js";
+import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
+import { sampleSpec } from "../contract/samples.js";
+import { twinConversions } from "../kernels/conversions-twin.js";
+import { AutoCompression } from "./auto-compression.js";
+import { chooseCompression } from "./choose-compression.js";
+import { RunCodecs } from "./run-codecs.js";
+
+const none = { codec: "none", share: 1 } as const;
+const fp16 = { codec: "fp16", share: 1 } as const;
+const topk = { codec: "topk", share: 0.01 } as const;
+const megabyte = 1e6;
+
+test("the cheapest push is chosen where it saves a tenth of the step and 2 ms", () => {
+  const raw = { compression: none, bytes: 44 * megabyte, codecSeconds: 0 };
+  const others = [
+    { compression: fp16, bytes: 22 * megabyte, codecSeconds: 0.02 },
+    { compression: topk, bytes: 0.9 * megabyte, codecSeconds: 0.08 },
+  ];
+  const cases = [
+    [12.5, 4, "topk", /44\.0 MB costs 3520 ms as none, 1780 ms as fp16, 152 ms as topk:0\.01/],
+    [400, 0.2, "fp16", /a step takes 200 ms, the link carries 400 MB\/s/],
+    [1000, 0.5, "none", /nothing saves the 50 ms that make it worth it, pushes stay as they are/],
+    [Number.POSITIVE_INFINITY, 0.001, "none", /the link is as fast as memory/],
+  ] as const;
+  for (const [megabytesPerSecond, stepSeconds, codec, reason] of cases) {
+    const link = { bytesPerSecond: megabytesPerSecond * megabyte, stepSeconds };
+    const choice = chooseCompression(link, raw, others);
+    assert.equal(choice.compression.codec, codec, choice.reason);
+    assert.match(choice.reason, reason);
+  }
+});
+
+test("a small model keeps its bits though a codec would save a share of its short step", () => {
+  const raw = { compression: none, bytes: 30_000, codecSeconds: 0 };
+  const others = [{ compression: topk, bytes: 700, codecSeconds: 0.0001 }];
+  const choice = chooseCompression({ bytesPerSecond: 2e7, stepSeconds: 0.003 }, raw, others);
+  assert.equal(choice.compression.codec, "none", choice.reason);
+});
+
+const layout = layOut(
+  [
+    { name: "w", shape: [50_000], group: "weight" },
+    { name: "b", shape: [10], group: "plain" },
+  ],
+  20_000,
+);
+
+/** Steps of 40 ms over a link of so many bytes a second, with time walked by hand. */
+function measured(bytesPerSecond: number): { chosen: string[]; said: string[]; pulls: number } {
+  const gradients = Float32Array.from({ length: layout.values }, (_, index) => Math.cos(index));
+  const compression = { ...sampleSpec.compression, push: { codec: "auto", share: 1 } as const };
+  const outcome = { chosen: [] as string[], said: [] as string[], pulls: 0 };
+  let nowMs = 0;
+  let asked: ChunkHeader | null = null;
+  const auto = new AutoCompression({
+    layout,
+    codecs: new RunCodecs({ ...sampleSpec, compression }, layout, twinConversions),
+    gradients,
+    nowMs: () => nowMs,
+    pull: (header) => {
+      asked = header;
+      outcome.pulls++;
+    },
+    choose: ({ codec }) => void outcome.chosen.push(codec),
+    log: (text) => void outcome.said.push(text),
+  });
+  for (let step = 0; step < 20; step++) {
+    auto.stepBegins();
+    const beganMs = nowMs;
+    while (asked !== null) {
+      const { chunk, kind, run, step: of }: ChunkHeader = asked;
+      assert.deepEqual([kind, run, of], ["pull", "r", 0]);
+      asked = null;
+      nowMs += 0.5 + (layout.chunks[chunk]!.length * 4000) / bytesPerSecond;
+      auto.answered({ ...emptyHeader, kind: "reply", chunk, step: 12 });
+      auto.answered({ ...emptyHeader, kind: "reply", chunk, step: -1 });
+    }
+    nowMs = Math.max(nowMs, beganMs + 40);
+    for (const { index } of layout.chunks) {
+      auto.pushed({ ...emptyHeader, kind: "push", run: "r", chunk: index, step, examples: 8 });
+    }
+  }
+  return outcome;
+}
+
+test("a worker measures its link without latency and chooses once", () => {
+  const slow = measured(1e6);
+  assert.deepEqual(slow.chosen, ["topk"]);
+  assert.equal(slow.said.length, 1);
+  assert.match(
+    slow.said[0]!,
+    /the link carries 1\.00 MB\/s; pushing 0\.200 MB costs 200 ms as none/,
+  );
+  assert.equal(slow.pulls, 8);
+  const fast = measured(1e9);
+  assert.deepEqual(fast.chosen, []);
+  assert.match(fast.said[0]!, /pushes stay as they are/);
+});
