@@ -152,6 +152,42 @@ describe("a compute thread", () => {
     });
   });
 
+  test("waits for the parameters that a step lacks, and has then the gradients of the rest", async () => {
+    const same = await direct(spec);
+    await withThread(spec, async ({ port, ear, job }) => {
+      const whole = job.parameters.slice();
+      const lacking = job.layout.chunks.map(({ index }) => index);
+      job.parameters.fill(Number.NaN);
+      const next = { step: 1, epoch: 0, range: { start: 0, end: 16 } };
+      const said = ear.after(() => port.compute({ step: 0, epoch: 0, range, lacking, next }));
+      for (const { index, offset, length } of job.layout.chunks.toReversed()) {
+        job.parameters.set(whole.subarray(offset, offset + length), offset);
+        port.arrived(index);
+      }
+      const { lossSum } = await said;
+      assert.equal(lossSum, same.job.compute({ step: 0, epoch: 0, range }, 0, () => {}).lossSum);
+      assert.deepEqual(job.gradients, same.gradients);
+      await ear.after(() => port.compute({ ...next, ...alone }));
+      same.job.compute(next, 0, () => {});
+      assert.deepEqual(job.gradients, same.gradients);
+    });
+  });
+
+  test("is closed, and takes another run, while a step waits for parameters", async () => {
+    const port = createComputeThread({ dataDir, cacheDir: null, log: () => {} });
+    const [first, second] = [new Ear(), new Ear()];
+    await port.prepare(spec, 0, first.listener);
+    port.compute({ step: 0, epoch: 0, range, lacking: [0], next: null });
+    await port.prepare({ ...spec, run: "again" }, 0, second.listener);
+    assert.equal(
+      (await second.after(() => port.compute({ step: 1, epoch: 0, range, ...alone }))).step,
+      1,
+    );
+    port.compute({ step: 2, epoch: 0, range, lacking: [0], next: null });
+    await port.close();
+    assert.deepEqual(first.ready, []);
+  });
+
   test("takes another run after one, without a word of the first", async () => {
     const port = createComputeThread({ dataDir, cacheDir: null, log: () => {} });
     const [first, second] = [new Ear(), new Ear()];

@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Worker } from "node:worker_threads";
+import { ArrivalGate, gateMemory, StepGivenUp } from "./arrival-gate.js";
+
+/** Waits for a chunk in a thread; says when it begins to, and how that ended. */
+function waiterFor(memory: SharedArrayBuffer, chunk: number) {
+  const { href } = new URL("./arrival-gate.js", import.meta.url);
+  const program = `
+    import { parentPort, workerData } from "node:worker_threads";
+    const { ArrivalGate } = await import(${JSON.stringify(href)});
+    parentPort.postMessage("waits");
+    try {
+      new ArrivalGate(workerData.memory).await(workerData.chunk);
+      parentPort.postMessage("went on");
+    } catch (thrown) {
+      parentPort.postMessage(thrown.constructor.name);
+    }`;
+  const url = new URL(`data:text/javascript,${encodeURIComponent(program)}`);
+  const thread = new Worker(url, { workerData: { memory, chunk } });
+  const said: string[] = [];
+  let heard = () => {};
+  thread.on("message", (text: string) => {
+    said.push(text);
+    heard();
+  });
+  return async (count: number): Promise<string[]> => {
+    while (said.length < count) await new Promise<void>((resolve) => (heard = resolve));
+    return said;
+  };
+}
+
+test("a chunk that is not lacking holds nobody up", () => {
+  const gate = new ArrivalGate(gateMemory(2));
+  gate.lack([1]);
+  gate.await(0);
+  assert.equal(gate.isOpen(1), false);
+  gate.arrive(1);
+  gate.await(1);
+});
+
+test("whoever waits in another thread goes on when the chunk arrives", async () => {
+  const memory = gateMemory(2);
+  const gate = new ArrivalGate(memory);
+  gate.lack([0, 1]);
+  const heard = waiterFor(memory, 1);
+  await heard(1);
+  gate.arrive(0);
+  gate.arrive(1);
+  assert.deepEqual(await heard(2), ["waits", "went on"]);
+});
+
+test("whoever waits is thrown out when the gate is given up, and so is who comes later", async () => {
+  const memory = gateMemory(1);
+  const gate = new ArrivalGate(memory);
+  gate.lack([0]);
+  const heard = waiterFor(memory, 0);
+  await heard(1);
+  gate.giveUp();
+  assert.deepEqual(await heard(2), ["waits", "StepGivenUp"]);
+  gate.arrive(0);
+  gate.lack([0]);
+  assert.throws(() => gate.await(0), StepGivenUp);
+});
