@@ -6,7 +6,7 @@
  * 2019).
  *
  * Bytes: the scales as f32, then one bit a value, the lowest bit of a byte first, 1 for negative;
- * spare bits of the last byte are 0. Size: 1 bit a value, rounded up to a byte, and 4 bytes a block.
+ * spare bits of the last byte are 0. Size: 1 bit a value, up to whole bytes, and 4 bytes a block.
  */
 import { PacelineError } from "../errors.js";
 import type { Conversions } from "../kernels/conversions.js";

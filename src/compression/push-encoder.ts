@@ -2,8 +2,8 @@
  * A worker's pushes as bytes. A chunk's gradient is encoded once, when it is ready; the bytes are
  * kept until its next step and sent again as they are. Raw gradients are not copied at all.
  *
- * What topk, randomk and onebit drop is kept in a residual for each chunk, as long as the chunk, and
- * added to its next gradient. Residuals live in this worker's memory only: a new life, or a run
+ * What topk, randomk and onebit drop is kept in a residual of each chunk, as long as the chunk, to
+ * be added to its next gradient. Residuals live in this worker's memory only: a new life, or a run
  * resumed from a checkpoint, starts with zeros and says so. A push that a server rejects as stale
  * takes with it what its residual had added.
  *

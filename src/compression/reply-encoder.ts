@@ -1,5 +1,5 @@
 /**
- * A server's replies as bytes: weights rounded to 16 bits, or the difference to what the worker has.
+ * A server's replies as bytes: weights in 16 bits, or the difference to what the worker has.
  *
  * The server's own weights stay f32 whatever is sent of them: checkpoints have those, and a worker
  * computes, and evaluates, with what it received. Rounded weights are encoded once for all workers

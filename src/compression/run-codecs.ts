@@ -76,7 +76,8 @@ export class RunCodecs {
     }
     if (this.compresses(chunk)) return null;
     const group = this.#layout.chunks[chunk]?.group ?? "no";
-    return `chunk ${chunk} is of the group ${group}, which is never compressed: send raw, not ${name}`;
+    const which = `chunk ${chunk} is of the group ${group}`;
+    return `${which}, which is never compressed: send raw, not ${name}`;
   }
 
   /** How long the payload of a message may be that carries so many values. */

@@ -120,7 +120,7 @@ const ways: readonly (readonly [name: string, Partial<CompressionSpec>])[] = [
 ];
 
 for (const [name, compression] of ways) {
-  test(`${name}: training comes near, in the same bits with any servers and after cuts`, async () => {
+  test(`${name}: training comes near, in the same bits with any servers and cuts`, async () => {
     const first = await run(specOf(compression));
     assert.equal(first.result.outcome, "done", first.result.reason);
     assert.ok(furthest(first) < 0.25, `${furthest(first)} from where it should be`);

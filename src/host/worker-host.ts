@@ -36,6 +36,8 @@ export interface WorkerEnd {
 /** What a worker needs around it. */
 export interface WorkerHostParts {
   readonly transport: Transport;
+  /** Where a server takes chunks; its address if left out. */
+  readonly route?: (server: ViewServer) => string;
   readonly clock: Clock;
   readonly rank: number;
   readonly incarnation: number;
@@ -118,7 +120,7 @@ export class WorkerHost {
       case "connect":
         this.#startedMs ??= this.#parts.clock.nowMs();
         this.#view = effect.view;
-        for (const server of effect.servers) this.#connect(server.index, server.address);
+        for (const server of effect.servers) this.#connect(server);
         break;
       case "pull":
         this.#links.get(effect.server)?.send(effect.header, null);
@@ -209,7 +211,8 @@ export class WorkerHost {
     try {
       address = this.#parts.route?.(target) ?? address;
     } catch (thrown) {
-      return this.#fail(thrown);
+      this.#fail(thrown);
+      return;
     }
     if (present?.address === address) return;
     present?.close();
