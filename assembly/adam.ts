@@ -50,15 +50,24 @@ export function adam(
   const epsilons = f32x4.splat(epsilon);
   const steps = f32x4.splat(stepSize);
   const corrections = f32x4.splat(correction);
-  const bytes = <usize>length << 2;
-  for (let at: usize = 0; at < bytes; at += 16) {
-    const here = <i32>min<usize>(16, bytes - at);
-    const w = f32x4.mul(shrinks, loadUpTo(from + at, here));
-    const u = blended(scales, loadUpTo(gradient + at, here), decays, w);
-    const m = blended(beta1s, loadUpTo(first + at, here), rest1s, u);
-    const v = secondOf(beta2s, loadUpTo(second + at, here), rest2s, u);
-    storeUpTo(first + at, m, here);
-    storeUpTo(second + at, v, here);
-    storeUpTo(to + at, stepped(w, steps, m, v, corrections, epsilons), here);
+  const whole = <usize>(length & ~3) << 2;
+  const rest = (length & 3) << 2;
+  let at: usize = 0;
+  for (; at < whole; at += 16) {
+    const w = f32x4.mul(shrinks, v128.load(from + at));
+    const u = blended(scales, v128.load(gradient + at), decays, w);
+    const m = blended(beta1s, v128.load(first + at), rest1s, u);
+    const v = secondOf(beta2s, v128.load(second + at), rest2s, u);
+    v128.store(first + at, m);
+    v128.store(second + at, v);
+    v128.store(to + at, stepped(w, steps, m, v, corrections, epsilons));
   }
+  if (rest == 0) return;
+  const w = f32x4.mul(shrinks, loadUpTo(from + at, rest));
+  const u = blended(scales, loadUpTo(gradient + at, rest), decays, w);
+  const m = blended(beta1s, loadUpTo(first + at, rest), rest1s, u);
+  const v = secondOf(beta2s, loadUpTo(second + at, rest), rest2s, u);
+  storeUpTo(first + at, m, rest);
+  storeUpTo(second + at, v, rest);
+  storeUpTo(to + at, stepped(w, steps, m, v, corrections, epsilons), rest);
 }

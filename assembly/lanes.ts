@@ -1,6 +1,9 @@
 /**
  * Loads and stores of less than a vector, so that each formula is written once, over four lanes,
  * and serves the last values of a slot too. What lies beyond them is neither read nor written.
+ *
+ * Loops over whole vectors don't use them: a call in a loop, taken or not, has every constant of
+ * the loop read from memory again.
  */
 
 /** Up to 16 bytes as a vector; lanes past them are zero. A count of 0 or less loads nothing. */

@@ -40,14 +40,25 @@ function upperBits(words: v128): v128 {
 
 /** The largest magnitude as bits. */
 function largestOf(at: usize, length: i32): i32 {
+  const mask = i32x4.splat(0x7fffffff);
   let most = i32x4.splat(0);
-  for (; length > 0; length -= 4) {
-    const x = loadUpTo(at, length << 2);
-    most = i32x4.max_s(most, v128.and(x, i32x4.splat(0x7fffffff)));
-    at += 16;
+  let other = most;
+  for (; length >= 8; length -= 8) {
+    most = i32x4.max_s(most, v128.and(v128.load(at), mask));
+    other = i32x4.max_s(other, v128.and(v128.load(at, 16), mask));
+    at += 32;
   }
+  most = i32x4.max_s(most, v128.and(loadUpTo(at, length << 2), mask));
+  other = i32x4.max_s(other, v128.and(loadUpTo(at + 16, (length - 4) << 2), mask));
+  most = i32x4.max_s(most, other);
   const two = i32x4.max_s(most, i64x2.shuffle(most, most, 1, 0));
   return max<i32>(i32x4.extract_lane(two, 0), i32x4.extract_lane(two, 1));
+}
+
+@inline
+function narrowed(a: v128, b: v128, c: v128, d: v128): v128 {
+  const codes = i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
+  return i8x16.max_s(codes, i8x16.splat(-127));
 }
 
 /** The codes of a block that starts at value `start` of the whole. */
@@ -56,22 +67,28 @@ function codesOf(from: usize, length: i32, start: i32, key: i32, inverse: f32, t
   const step = i32x4.splat(golden * 4);
   const lanes = i32x4.mul(i32x4(0, 1, 2, 3), i32x4.splat(golden));
   let words = i32x4.add(lanes, i32x4.splat(key + golden * ((start >>> 3) << 2)));
-  for (; length > 0; length -= 16) {
-    const bytes = length << 2;
+  for (; length >= 16; length -= 16) {
     const first = mix(words);
     words = i32x4.add(words, step);
     const second = mix(words);
     words = i32x4.add(words, step);
-    const a = codeOf(loadUpTo(from, bytes), inverses, lowerBits(first));
-    const b = codeOf(loadUpTo(from + 16, bytes - 16), inverses, upperBits(first));
-    const c = codeOf(loadUpTo(from + 32, bytes - 32), inverses, lowerBits(second));
-    const d = codeOf(loadUpTo(from + 48, bytes - 48), inverses, upperBits(second));
-    const low = i16x8.narrow_i32x4_s(a, b);
-    const codes = i8x16.narrow_i16x8_s(low, i16x8.narrow_i32x4_s(c, d));
-    storeUpTo(to, i8x16.max_s(codes, i8x16.splat(-127)), length);
+    const a = codeOf(v128.load(from), inverses, lowerBits(first));
+    const b = codeOf(v128.load(from, 16), inverses, upperBits(first));
+    const c = codeOf(v128.load(from, 32), inverses, lowerBits(second));
+    const d = codeOf(v128.load(from, 48), inverses, upperBits(second));
+    v128.store(to, narrowed(a, b, c, d));
     from += 64;
     to += 16;
   }
+  if (length == 0) return;
+  const bytes = length << 2;
+  const first = mix(words);
+  const second = mix(i32x4.add(words, step));
+  const a = codeOf(loadUpTo(from, bytes), inverses, lowerBits(first));
+  const b = codeOf(loadUpTo(from + 16, bytes - 16), inverses, upperBits(first));
+  const c = codeOf(loadUpTo(from + 32, bytes - 32), inverses, lowerBits(second));
+  const d = codeOf(loadUpTo(from + 48, bytes - 48), inverses, upperBits(second));
+  storeUpTo(to, narrowed(a, b, c, d), length);
 }
 
 export function quantise(
@@ -103,21 +120,30 @@ function valueOf(codes: v128, scale: v128): v128 {
   return f32x4.mul(f32x4.convert_i32x4_s(codes), scale);
 }
 
+function valuesOf(from: usize, scale: v128, to: usize, length: i32): void {
+  for (; length >= 16; length -= 16) {
+    const low = v128.load_ext<i8>(from);
+    const high = v128.load_ext<i8>(from, 8);
+    v128.store(to, valueOf(i32x4.extend_low_i16x8_s(low), scale));
+    v128.store(to, valueOf(i32x4.extend_high_i16x8_s(low), scale), 16);
+    v128.store(to, valueOf(i32x4.extend_low_i16x8_s(high), scale), 32);
+    v128.store(to, valueOf(i32x4.extend_high_i16x8_s(high), scale), 48);
+    from += 16;
+    to += 64;
+  }
+  for (; length > 0; length -= 4) {
+    const codes = i16x8.extend_low_i8x16_s(loadUpTo(from, min<i32>(4, length)));
+    storeUpTo(to, valueOf(i32x4.extend_low_i16x8_s(codes), scale), length << 2);
+    from += 4;
+    to += 16;
+  }
+}
+
 export function dequantise(scales: usize, codes: usize, block: i32, to: usize, length: i32): void {
-  for (let start = 0; start < length; start += block) {
-    const scale = v128.load32_splat(scales);
+  for (; length > 0; length -= block) {
+    valuesOf(codes, v128.load32_splat(scales), to, min<i32>(block, length));
     scales += 4;
-    for (let left = min<i32>(block, length - start); left > 0; left -= 16) {
-      const bytes = loadUpTo(codes, left);
-      const low = i16x8.extend_low_i8x16_s(bytes);
-      const high = i16x8.extend_high_i8x16_s(bytes);
-      const size = left << 2;
-      storeUpTo(to, valueOf(i32x4.extend_low_i16x8_s(low), scale), size);
-      storeUpTo(to + 16, valueOf(i32x4.extend_high_i16x8_s(low), scale), size - 16);
-      storeUpTo(to + 32, valueOf(i32x4.extend_low_i16x8_s(high), scale), size - 32);
-      storeUpTo(to + 48, valueOf(i32x4.extend_high_i16x8_s(high), scale), size - 48);
-      codes += 16;
-      to += 64;
-    }
+    codes += block;
+    to += <usize>block << 2;
   }
 }

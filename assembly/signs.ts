@@ -20,9 +20,9 @@ function packBlock(from: usize, length: i32, to: usize): f64 {
   let s23 = s01;
   let s45 = s01;
   let s67 = s01;
-  for (; length > 0; length -= 8) {
-    const low = loadUpTo(from, length << 2);
-    const high = loadUpTo(from + 16, (length - 4) << 2);
+  for (; length >= 8; length -= 8) {
+    const low = v128.load(from);
+    const high = v128.load(from, 16);
     store<u8>(to, <u8>(i32x4.bitmask(low) | (i32x4.bitmask(high) << 4)));
     const lowSize = f32x4.abs(low);
     const highSize = f32x4.abs(high);
@@ -32,6 +32,17 @@ function packBlock(from: usize, length: i32, to: usize): f64 {
     s67 = f64x2.add(s67, upperPair(highSize));
     from += 32;
     to += 1;
+  }
+  if (length > 0) {
+    const low = loadUpTo(from, length << 2);
+    const high = loadUpTo(from + 16, (length - 4) << 2);
+    store<u8>(to, <u8>(i32x4.bitmask(low) | (i32x4.bitmask(high) << 4)));
+    const lowSize = f32x4.abs(low);
+    const highSize = f32x4.abs(high);
+    s01 = f64x2.add(s01, f64x2.promote_low_f32x4(lowSize));
+    s23 = f64x2.add(s23, upperPair(lowSize));
+    s45 = f64x2.add(s45, f64x2.promote_low_f32x4(highSize));
+    s67 = f64x2.add(s67, upperPair(highSize));
   }
   return total(s01) + total(s23) + (total(s45) + total(s67));
 }
@@ -46,19 +57,26 @@ export function packSigns(from: usize, length: i32, block: i32, scales: usize, b
   }
 }
 
+/** The sign bits of four values whose lanes' own bits are `lanes`. */
+@inline
+function signsOf(bits: v128, lanes: v128): v128 {
+  return v128.and(i32x4.eq(v128.and(bits, lanes), lanes), i32x4.splat(0x80000000));
+}
+
 function unpackBlock(from: usize, scales: v128, to: usize, length: i32): void {
   const lowBits = i32x4(1, 2, 4, 8);
   const highBits = i32x4(16, 32, 64, 128);
-  const sign = i32x4.splat(0x80000000);
-  for (; length > 0; length -= 8) {
+  for (; length >= 8; length -= 8) {
     const bits = i32x4.splat(load<u8>(from));
-    const low = i32x4.eq(v128.and(bits, lowBits), lowBits);
-    const high = i32x4.eq(v128.and(bits, highBits), highBits);
-    storeUpTo(to, v128.xor(scales, v128.and(low, sign)), length << 2);
-    storeUpTo(to + 16, v128.xor(scales, v128.and(high, sign)), (length - 4) << 2);
+    v128.store(to, v128.xor(scales, signsOf(bits, lowBits)));
+    v128.store(to, v128.xor(scales, signsOf(bits, highBits)), 16);
     from += 1;
     to += 32;
   }
+  if (length == 0) return;
+  const bits = i32x4.splat(load<u8>(from));
+  storeUpTo(to, v128.xor(scales, signsOf(bits, lowBits)), length << 2);
+  storeUpTo(to + 16, v128.xor(scales, signsOf(bits, highBits)), (length - 4) << 2);
 }
 
 export function unpackSigns(scales: usize, bits: usize, block: i32, to: usize, length: i32): void {

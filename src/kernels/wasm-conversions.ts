@@ -31,7 +31,7 @@ interface Operands {
 const valuesMax = 2 ** 29 - 1;
 const stagingValues = 2 ** 28;
 const slotBytes = 64;
-const topKScratch = 4096;
+const topKBins = 2048;
 
 /**
  * SIMD conversions, in place where views lie in `arena`; throws "usage" where the platform can't
@@ -46,7 +46,11 @@ export function createWasmConversions(arena: Arena | null): Conversions {
     topK(values, k, indices, picked) {
       checkSelection(values, k, indices, picked);
       if (k === 0) return;
-      const operands = { reads: [values], writes: [indices, picked], scratch: topKScratch };
+      const operands = {
+        reads: [values],
+        writes: [indices, picked],
+        scratch: topKBins + values.length,
+      };
       run(operands, (simd, [from, to, pickedTo, scratch]) =>
         simd.topK(from!, values.length, k, scratch!, to!, pickedTo!),
       );
