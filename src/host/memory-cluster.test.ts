@@ -18,6 +18,7 @@ import { CoordinatorHost } from "./coordinator-host.js";
 import { MemberSession } from "./member-session.js";
 import { ServerHost } from "./server-host.js";
 import type { ModelState } from "./state-transfer.js";
+import type { Trace } from "./trace.js";
 import { WorkerHost } from "./worker-host.js";
 
 const clock: Clock = {
@@ -49,7 +50,9 @@ export interface ToyPlan {
   layoutOf(spec: RunSpec): Layout;
   /** Weights and state of a fresh start. */
   readonly fresh: Pick<ModelState, "weights" | "state">;
-  compute(transport: Transport): ComputePort;
+  compute(transport: Transport, rank: number): ComputePort;
+  /** What a member tells its spans to. */
+  trace?(member: string): Trace | null;
   readExamples?(request: ExamplesRequest): Examples;
   during?(toy: Toy): void;
   /** Where to go on from. */
@@ -102,7 +105,7 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
       const job: Job = { spec, layout, resume: from?.snapshot ?? null };
       coordinator.tell({ type: "submit", job });
       for (let index = 0; index < spec.servers; index++) {
-        closing.push(await startServer(network, index, layoutOf));
+        closing.push(await startServer(network, index, plan));
       }
       for (let rank = 0; rank < spec.workersMax; rank++) {
         closing.push(await startWorker(network, rank, plan));
@@ -120,7 +123,7 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
 async function startServer(
   network: MemoryNetwork,
   index: number,
-  layoutOf: ToyPlan["layoutOf"],
+  plan: ToyPlan,
 ): Promise<() => unknown> {
   const address = `server-${index}`;
   const transport = network.createTransport(address);
@@ -131,7 +134,8 @@ async function startServer(
       clock,
       index,
       arenaValues: 1 << 22,
-      layoutOf,
+      layoutOf: plan.layoutOf,
+      trace: plan.trace?.(address) ?? null,
       onStop: () => {},
       log: () => {},
     });
@@ -152,10 +156,11 @@ async function startWorker(
   const transport = network.createTransport(`worker-${rank}`);
   let host: WorkerHost | null = null;
   const session = await join(transport, "worker", rank, "", (incarnation) => {
-    const compute = plan.compute(transport);
+    const compute = plan.compute(transport, rank);
+    const trace = plan.trace?.(`worker-${rank}`) ?? null;
     const onFinish = () => {};
     const log = (text: string) => plan.log?.(text);
-    host = new WorkerHost({ transport, clock, rank, incarnation, compute, onFinish, log });
+    host = new WorkerHost({ transport, clock, rank, incarnation, compute, trace, onFinish, log });
     return host;
   });
   return async () => {
