@@ -23,7 +23,7 @@ test("the synthetic engine makes a real engine's calls in a real engine's order"
   assert.deepEqual(calls, [...before, "turn", ...final]);
 });
 
-test("synthetic gradients are finite, not all alike, and the same in every step and process", () => {
+test("synthetic gradients are finite, not all alike, and the same in every step", () => {
   const bind = () => bindStandalone(syntheticEngine, graph, 1, 3);
   const one = bind();
   const other = bind();
