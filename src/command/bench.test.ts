@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { benches } from "../bench/benches.js";
 import { findTorch } from "../bench/torch-peer.js";
 import { runProgram } from "../cli/program.js";
 import { sharedOptions } from "../measure/bench-option.js";
@@ -113,6 +117,27 @@ describe("paceline bench engine", () => {
     assert.equal([...out.matchAll(/^logistic\/f32\/b2\/t1\/soak\/\d+0% +\d/gm)].length, 10);
     assert.match(out, /\/soak: 40 steps, (NOT )?flat: \d+\.\d MB at 20 %/);
   });
+});
+
+describe("docs/benchmarks.md", () => {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "ARCHITECTURE.md"))) folder = dirname(folder);
+  const page = readFileSync(join(folder, "docs", "benchmarks.md"), "utf8");
+
+  for (const { name, options } of benches) {
+    test(`tells every option of ${name}, and shows commands that it takes`, () => {
+      assert.match(page, new RegExp(`^## ${name}$`, "m"));
+      const known = new Set([...options.map((option) => option.name), "json"]);
+      for (const option of known) assert.ok(page.includes(`--${option}`), `--${option}`);
+      const commands = [...page.matchAll(new RegExp(`^paceline bench ${name}\\b(.*)$`, "gm"))];
+      assert.ok(commands.length > 0, "no command is shown");
+      for (const [command, words = ""] of commands) {
+        for (const [, flag = ""] of words.matchAll(/--([a-z-]+)/g)) {
+          assert.ok(known.has(flag), command);
+        }
+      }
+    });
+  }
 });
 
 describe("paceline bench refuses", () => {
