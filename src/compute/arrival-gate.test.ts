@@ -50,7 +50,7 @@ test("whoever waits in another thread goes on when the chunk arrives", async () 
   assert.deepEqual(await heard(2), ["waits", "went on"]);
 });
 
-test("whoever waits is thrown out when the gate is given up, and so is who comes later", async () => {
+test("whoever waits is thrown out when the gate is given up, and who comes later too", async () => {
   const memory = gateMemory(1);
   const gate = new ArrivalGate(memory);
   gate.lack([0]);

@@ -152,7 +152,7 @@ describe("a compute thread", () => {
     });
   });
 
-  test("waits for the parameters that a step lacks, and has then the gradients of the rest", async () => {
+  test("waits for parameters that a step lacks, and has then the same gradients", async () => {
     const same = await direct(spec);
     await withThread(spec, async ({ port, ear, job }) => {
       const whole = job.parameters.slice();

@@ -30,7 +30,8 @@ function batchFor(graph: ModelGraph, n: number): Batch {
 }
 
 for (const [name, engine] of engines) {
-  describe(`a step of ${name} whose parameters come late`, { skip: engine === null }, () => {
+  const skip = engine === null;
+  describe(`a step of ${name} whose parameters come late`, { skip }, () => {
     for (const [graph, n] of networks) {
       const names = graph.tensors.map((tensor) => tensor.name);
 
