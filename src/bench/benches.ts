@@ -1,7 +1,16 @@
 /** The benchmarks by name; a further one is an entry here. */
 import type { Bench } from "../measure/bench-option.js";
+import { pushPullBench } from "../trial/push-pull-bench.js";
+import { trainBench } from "../trial/train-bench.js";
 import { codecBench } from "./codec-bench.js";
 import { engineBench } from "./engine-bench.js";
+import { kernelsBench } from "./kernels-bench.js";
 
 /** Every benchmark, in the order in which help shows them. */
-export const benches: readonly Bench[] = [engineBench, codecBench];
+export const benches: readonly Bench[] = [
+  engineBench,
+  kernelsBench,
+  pushPullBench,
+  codecBench,
+  trainBench,
+];

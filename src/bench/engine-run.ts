@@ -13,6 +13,7 @@ import {
   type Peer,
   runBenchmark,
 } from "../measure/benchmark.js";
+import { tellTorch } from "../measure/torch.js";
 import { OneDnnExecutor } from "../onednn/engine.js";
 import { describeMachine } from "../report/machine.js";
 import { convolutionRows } from "./convolution-rows.js";
@@ -26,7 +27,7 @@ import {
 } from "./engine-subject.js";
 import { formatLayers, type LayerTable, LayerTally, millisecondsOf } from "./layer-table.js";
 import { peakMemoryCase, soak, tellsMemory } from "./resident-memory.js";
-import { findTorch, type TorchWish, torchProcess, torchSpeed } from "./torch-peer.js";
+import { type TorchWish, torchProcess, torchSpeed } from "./torch-peer.js";
 
 /** How long preparing batches is measured for in one turn. */
 const preparingMs = 50;
@@ -70,13 +71,6 @@ export async function runEngineBench(
 function withoutModels(subjects: readonly Subject[]): Subject[] {
   const [first] = subjects;
   return subjects.filter(({ model, stem }) => model === first?.model && stem === first.stem);
-}
-
-function tellTorch(python: string, log: (line: string) => void): boolean {
-  const torch = findTorch(python);
-  if ("problem" in torch) log(`rows without peers: ${torch.problem}`);
-  else log(`peer pytorch: PyTorch ${torch.version} of ${python}`);
-  return "version" in torch;
 }
 
 async function soakOf(subject: Subject, steps: number, log: (line: string) => void) {

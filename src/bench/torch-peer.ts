@@ -1,27 +1,10 @@
-/** PyTorch as a peer: whether it is there, and its training steps of the model that is measured. */
-import { spawnSync } from "node:child_process";
+/** PyTorch as a peer: its training steps of the model that is measured. */
 import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";
 import type { Peer } from "../measure/benchmark.js";
 import { LineProcess, peerScript } from "../measure/peer-process.js";
 import { type ModelGraph, trainableValues } from "../nn/model.js";
 import type { StepProcess } from "./resident-memory.js";
-
-/** PyTorch's version, or why there is none to measure. */
-export type FoundTorch = { readonly version: string } | { readonly problem: string };
-
-/** Asks a Python for its PyTorch. */
-export function findTorch(python: string): FoundTorch {
-  const { error, status, stdout, stderr } = spawnSync(
-    python,
-    ["-c", "import torch; print(torch.__version__)"],
-    { encoding: "utf8", timeout: 60_000 },
-  );
-  if (status === 0) return { version: stdout.trim() };
-  const why = error ? error.message : (stderr.trim().split("\n").at(-1) ?? "");
-  const remedy = "install Debian's python3-torch, or name a Python that has it with --python";
-  return { problem: `there is no PyTorch with ${python} (${why}): ${remedy}` };
-}
 
 /** What PyTorch's side is to compute. */
 export interface TorchWish {

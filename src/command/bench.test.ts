@@ -4,9 +4,9 @@ import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { benches } from "../bench/benches.js";
-import { findTorch } from "../bench/torch-peer.js";
 import { runProgram } from "../cli/program.js";
 import { sharedOptions } from "../measure/bench-option.js";
+import { findTorch } from "../measure/torch.js";
 import { openDnnl } from "../onednn/library.js";
 
 async function call(...words: readonly string[]) {

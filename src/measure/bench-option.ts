@@ -3,6 +3,7 @@
  * takes lists where a run takes one value, and what is set in the environment or a config file for
  * runs must not change what is measured. Their values are read and refused as the table's are.
  */
+import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";
 import { duration, listOf, text, toggle, type ValueType, whole } from "../options/option-values.js";
 import { didYouMean } from "../suggest.js";
@@ -73,16 +74,27 @@ export function benchOf<Values extends object>(bench: {
   };
 }
 
-/** The flags of all benchmarks for the command's help, each option once. */
+/**
+ * The flags of all benchmarks for the command's help. Options of one name are one flag, which each
+ * benchmark may read in its own way.
+ */
 export function benchFlags(
   benches: readonly Bench[],
 ): readonly { readonly flags: string; readonly sentence: string }[] {
   const options = [...new Set(benches.flatMap((bench) => bench.options))];
-  return options.map((option) => {
-    const takers = benches.filter((bench) => bench.options.includes(option));
-    const names = takers.map(({ name }) => name).join(", ");
-    const whose = takers.length === benches.length ? "" : `${names}: `;
-    return { flags: flagsOf(option), sentence: `${whose}${sentenceOf(option)}` };
+  const names = [...new Set(options.map(({ name }) => name))];
+  return names.map((name) => {
+    const alike = options.filter((option) => option.name === name);
+    const [flags, ...others] = new Set(
+      alike.map(({ short, type }) => [short, isSwitch(type)].join()),
+    );
+    assert(flags !== undefined && others.length === 0, "flags of one name are alike", { name });
+    const sentences = alike.map((option) => {
+      const takers = benches.filter((bench) => bench.options.includes(option));
+      const whose = takers.map((bench) => bench.name).join(", ");
+      return `${takers.length === benches.length ? "" : `${whose}: `}${sentenceOf(option)}`;
+    });
+    return { flags: flagsOf(alike[0]!), sentence: sentences.join("; ") };
   });
 }
 
@@ -144,14 +156,18 @@ export function severalOf<T>(type: ValueType<T>): ValueType<readonly T[]> {
   };
 }
 
+function isSwitch({ placeholder }: ValueType<unknown>): boolean {
+  return placeholder === "";
+}
+
 function flagsOf({ name, short, type }: BenchOption<unknown>): string {
   const dashes = short === undefined ? "" : `-${short}, `;
-  const placeholder = type.placeholder === "" ? "" : ` <${type.placeholder}>`;
+  const placeholder = isSwitch(type) ? "" : ` <${type.placeholder}>`;
   return `${dashes}--${name}${placeholder}`;
 }
 
 function sentenceOf({ sentence, type, default: value, defaultText }: BenchOption<unknown>): string {
-  const shown = defaultText ?? (type.placeholder === "" ? "" : type.print(value));
+  const shown = defaultText ?? (isSwitch(type) ? "" : type.print(value));
   return shown === "" ? sentence : `${sentence} (default: ${shown})`;
 }
 
