@@ -30,7 +30,7 @@ test("with peers SIMD stands beside memcpy and the twin, and the twin beside mem
 
 test("an implementation that doesn't exist is refused by name", async () => {
   await assert.rejects(
-    kernelsBench.measure({ ...brief, kernels: "wasn" }, task),
+    async () => kernelsBench.measure({ ...brief, kernels: "wasn" }, task),
     /--kernels wasn is unknown \(did you mean wasm\?\); write wasm or twin/,
   );
 });
