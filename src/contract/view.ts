@@ -4,6 +4,11 @@
  * implies.
  */
 
+/** What a process may be told to take for chunks: the best way there is, or this one only. */
+export const transportChoices = ["auto", "grpc", "tcp", "unix"] as const;
+/** One of them. */
+export type TransportChoice = (typeof transportChoices)[number];
+
 /** Where a server takes frames, which Paceline's own processes prefer to gRPC for chunks. */
 export interface FrameAddresses {
   /** host:port; "" where there is none. */

@@ -29,6 +29,8 @@ export interface ModelState {
 /** What a transfer needs. */
 export interface TransferParts {
   readonly transport: Transport;
+  /** Where a server takes chunks; its address if left out. */
+  readonly route?: (server: ViewServer) => string;
   readonly clock: Clock;
   /** Silence of a server after which the transfer has failed. */
   readonly ioTimeoutMs: number;
@@ -131,7 +133,8 @@ function talk(
         dialogue.say(chunks[next++]!, (header, payload) => link.send(header, payload));
       }
     };
-    const link = new ServerLink(parts, server.address, identity, {
+    const address = parts.route?.(server) ?? server.address;
+    const link = new ServerLink(parts, address, identity, {
       onOpen: () => {
         next = 0;
         answers = 0;

@@ -8,10 +8,11 @@ import {
   sharedCodecs,
   shareMax,
 } from "../contract/compression.js";
+import { transportChoices } from "../contract/view.js";
 import type { WireOptions } from "../runtime/options.js";
 import { alternatives } from "../suggest.js";
-import { type OptionRows, runCommands } from "./option-row.js";
-import { toggle, type ValueType } from "./option-values.js";
+import { type OptionRows, partCommands, runCommands } from "./option-row.js";
+import { choice, toggle, type ValueType } from "./option-values.js";
 
 const group = "wire";
 
@@ -41,8 +42,16 @@ function compression(names: readonly Compression["codec"][]): ValueType<Compress
   };
 }
 
-/** What values are written as on their way. */
+/** How values travel, and what they are written as on their way. */
 export const wireRows: OptionRows<WireOptions> = {
+  transport: {
+    name: "transport",
+    type: choice(transportChoices),
+    default: "auto",
+    sentence: "how chunks travel: the best way there is, or this one and no other",
+    group,
+    commands: partCommands,
+  },
   compress: {
     name: "compress",
     type: compression(pushCompressions),

@@ -14,6 +14,7 @@ import type {
   Stem,
   UpdateRuleSpec,
 } from "../contract/run-spec.js";
+import type { TransportChoice } from "../contract/view.js";
 
 /** How many workers a run waits for (max) and how few it goes on with (min). */
 export interface WorkerRange {
@@ -110,8 +111,9 @@ export interface InputOptions {
   readonly testLimit: number | null;
 }
 
-/** What values are written as on their way. */
+/** How values travel, and what they are written as on their way. */
 export interface WireOptions {
+  readonly transport: TransportChoice;
   readonly compress: Compression;
   readonly compressPull: Compression;
   readonly errorFeedback: boolean;

@@ -7,7 +7,9 @@ import type { AskForExamples } from "../compute/sent-examples.js";
 import type { CoordinatorMessage, MemberRole, RegisterRequest } from "../contract/messages.js";
 import { emptyHeader, protocolVersion } from "../contract/messages.js";
 import { type ErrorCode, errorCodes, PacelineError } from "../errors.js";
-import { createGrpcTransport } from "../grpc/grpc-transport.js";
+import { createMemberTransport } from "../frames/member-transport.js";
+import { createRouter } from "../frames/routes.js";
+import { serveChunksEverywhere } from "../frames/served-chunks.js";
 import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
 import { ServerHost } from "../host/server-host.js";
 import { WorkerHost } from "../host/worker-host.js";
@@ -24,7 +26,7 @@ import { workerMetrics } from "./worker-metrics.js";
 
 /** Coordinates one run, or with --serve one after the other; resolves to the exit code. */
 export async function runCoordinator(options: ResolvedOptions, io: CommandIo): Promise<number> {
-  const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
+  const transport = createMemberTransport({ ioTimeoutMs: options.ioTimeoutMs });
   const coordinator = new CoordinatorProcess({
     options,
     io,
@@ -52,16 +54,21 @@ export async function runServer(options: ResolvedOptions, io: CommandIo): Promis
   demandLoopback(options);
   demandReachable(options);
   const log = logger(io, "server");
-  const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
+  const transport = createMemberTransport({ ioTimeoutMs: options.ioTimeoutMs });
   const trace = await openProcessTrace(options);
   let host: ServerHost | null = null;
-  const listener = await transport.serveChunks(`${options.host}:${options.port}`, (channel) => {
-    return host === null ? refuseAll(channel) : host.accept(channel);
+  const served = await serveChunksEverywhere(transport, {
+    address: `${options.host}:${options.port}`,
+    advertise: options.advertise,
+    choice: options.transport,
+    accept: (channel) => (host === null ? refuseAll(channel) : host.accept(channel)),
+    log,
   });
   try {
-    const address = options.advertise ?? listener.address;
-    log(`server listens on ${listener.address}`);
-    const request = requestOf("server", options, address);
+    log(`server listens on ${served.bound}`);
+    if (served.frames?.unix) log(`and on the Unix socket ${served.frames.unix}`);
+    const { address, frames } = served;
+    const request = { ...requestOf("server", options), address, frames };
     return await new Promise<number>((resolve, reject) => {
       void takePart(transport, options, request, log, (rank) => {
         host = new ServerHost({
@@ -79,7 +86,7 @@ export async function runServer(options: ResolvedOptions, io: CommandIo): Promis
   } finally {
     (host as ServerHost | null)?.close();
     await closeProcessTrace(trace, log);
-    await listener.close();
+    await served.close();
     await transport.close();
   }
 }
@@ -88,21 +95,23 @@ export async function runServer(options: ResolvedOptions, io: CommandIo): Promis
 export async function runWorker(options: ResolvedOptions, io: CommandIo): Promise<number> {
   exitWithParent();
   const log = logger(io, "worker");
-  const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
+  const transport = createMemberTransport({ ioTimeoutMs: options.ioTimeoutMs });
   const { dataDir, cacheDir, ioTimeoutMs } = options;
   const ask: AskForExamples = (request, onBlock) =>
     transport.readExamples(options.coordinator ?? "", request, onBlock);
   const source = { ask, ioTimeoutMs };
+  const route = createRouter(options.transport, log);
   const trace = await openProcessTrace(options);
   const thread = { dataDir, cacheDir, log, ...computeSpansTo(trace) };
   let host: WorkerHost | null = null;
   const live = async (rank: number | null): Promise<number> => {
     await host?.close();
-    const request = { ...requestOf("worker", options, ""), rank };
+    const request = { ...requestOf("worker", options), rank };
     return new Promise<number>((resolve, reject) => {
       void takePart(transport, options, request, log, (given, incarnation) => {
         const own = new WorkerHost({
           transport,
+          route,
           clock: processClock,
           rank: given,
           incarnation,
@@ -213,11 +222,8 @@ function demandReachable({ host, port, advertise }: ResolvedOptions): void {
   );
 }
 
-function requestOf(role: MemberRole, options: ResolvedOptions, address: string): RegisterRequest {
-  const { rank } = options;
-  const { pid } = process;
-  const host = hostname();
-  const from = { pid, host, address, frames: null };
+function requestOf(role: MemberRole, { rank }: ResolvedOptions): RegisterRequest {
+  const from = { pid: process.pid, host: hostname(), address: "", frames: null };
   return { protocol: protocolVersion, role, rank, incarnation: null, ...from };
 }
 

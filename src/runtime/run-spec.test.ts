@@ -60,6 +60,7 @@ const options: ResolvedOptions = {
   augment: { cropPadding: 0, flip: false, standardise: false },
   trainLimit: null,
   testLimit: null,
+  transport: "auto",
   compress: { codec: "none", share: 1 },
   compressPull: { codec: "none", share: 1 },
   errorFeedback: true,

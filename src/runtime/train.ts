@@ -6,7 +6,7 @@ import { availableParallelism } from "node:os";
 import type { MemberRole } from "../contract/messages.js";
 import { loadDataset } from "../data/dataset.js";
 import { PacelineError } from "../errors.js";
-import { createGrpcTransport } from "../grpc/grpc-transport.js";
+import { createMemberTransport } from "../frames/member-transport.js";
 import { onSignals } from "../process/signals.js";
 import { type MemberExit, Supervisor } from "../process/supervisor.js";
 import { RunTrace } from "../report/process-trace.js";
@@ -23,7 +23,7 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
   // Read whole: what is wrong with a file is told before there is a process or a folder.
   const place = { dataDir, cacheDir, trainLimit, testLimit, log };
   if (options.feed !== "central") (await loadDataset(options.data ?? "", place)).close?.();
-  const transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs });
+  const transport = createMemberTransport({ ioTimeoutMs: options.ioTimeoutMs });
   const here = { ...options, host: "127.0.0.1" };
   const coordinator = new CoordinatorProcess({
     options: here,
@@ -135,11 +135,11 @@ function memberArguments(
   address: string,
 ): string[] {
   const shared = ["--coordinator", address, "--rank", `${rank}`];
-  const times = [`--io-timeout=${options.ioTimeoutMs}ms`];
-  if (role === "server") return ["server", ...shared, ...times, "--port", "0"];
+  const ways = [`--io-timeout=${options.ioTimeoutMs}ms`, `--transport=${options.transport}`];
+  if (role === "server") return ["server", ...shared, ...ways, "--port", "0"];
   if (options.cacheDir === "") throw new PacelineError("usage", "--cache-dir is empty");
-  if (options.feed === "central") return ["worker", ...shared, ...times];
+  if (options.feed === "central") return ["worker", ...shared, ...ways];
   const data = ["--cache-dir", options.cacheDir];
   if (options.dataDir !== null) data.push("--data-dir", options.dataDir);
-  return ["worker", ...shared, ...times, ...data];
+  return ["worker", ...shared, ...ways, ...data];
 }

@@ -7,6 +7,7 @@ import { chunkKinds, chunkParts, emptyHeader, pushOutcomes } from "../contract/m
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
 import { decodeChunk, encodeChunk } from "./chunk-codec.js";
+import { headers } from "./chunk-headers.test.js";
 import {
   ChunkKindSchema,
   ChunkPartSchema,
@@ -15,33 +16,6 @@ import {
 } from "./generated-parameter-server.js";
 import { chunkMessageBytesMax, detailBytesMax, payloadBytesMax, runBytesMax } from "./limits.js";
 
-const uint32 = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 4294967295 }));
-const count = fc.oneof(fc.nat({ max: 300 }), fc.maxSafeNat());
-const headers: fc.Arbitrary<ChunkHeader> = fc.record(
-  {
-    kind: fc.constantFrom(...chunkKinds),
-    run: fc.string({ unit: "binary", maxLength: 60 }),
-    generation: uint32,
-    rank: fc.integer({ min: -2147483647, max: 2147483647 }),
-    incarnation: count,
-    phase: uint32,
-    step: fc.oneof(
-      fc.integer({ min: -3, max: 300 }),
-      fc.integer({ min: -4503599627370495, max: 4503599627370495 }),
-    ),
-    chunk: uint32,
-    version: count,
-    fence: count,
-    examples: count,
-    codec: uint32,
-    part: fc.constantFrom(...chunkParts),
-    outcome: fc.constantFrom(...pushOutcomes),
-    staleness: count,
-    wantsReply: fc.boolean(),
-    detail: fc.string({ unit: "binary", maxLength: 60 }),
-  },
-  { noNullPrototype: true },
-);
 const payloads = fc.uint8Array({ maxLength: 300 });
 
 test("a chunk message decodes to what was encoded", () => {

@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, test } from "node:test";
+import type { TransportChoice } from "../contract/view.js";
+import { hello, Inbox, until } from "../transport/recording.test.js";
+import { createMemberTransport } from "./member-transport.js";
+import { machineName } from "./routes.js";
+import { serveChunksEverywhere } from "./served-chunks.js";
+
+let closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.reverse()) await close();
+  closers = [];
+});
+
+function makeFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "paceline-served-"));
+  closers.push(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+async function serve(
+  choice: TransportChoice,
+  socketFolder: string,
+  advertise: string | null = null,
+) {
+  const inbox = new Inbox();
+  const said: string[] = [];
+  const served = await serveChunksEverywhere(createMemberTransport({ ioTimeoutMs: 5000 }), {
+    address: "127.0.0.1:0",
+    advertise,
+    choice,
+    accept: () => inbox,
+    socketFolder,
+    log: (text) => void said.push(text),
+  });
+  closers.push(() => served.close());
+  return { ...served, inbox, said };
+}
+
+test("auto answers gRPC and frames at one port, and frames on a socket", async () => {
+  const folder = makeFolder();
+  const { address, frames, inbox } = await serve("auto", folder);
+  const unix = join(folder, `server-${process.pid}.sock`);
+  assert.deepEqual(frames, { tcp: address, unix, machine: machineName() });
+  const transport = createMemberTransport({ ioTimeoutMs: 5000 });
+  closers.push(() => transport.close());
+  for (const way of [address, `tcp:${address}`, `unix:${unix}`]) {
+    const before = inbox.chunks.length;
+    transport.openChunks(way, new Inbox()).send(hello, null);
+    await until(`hello by ${way}`, () => inbox.chunks.length === before + 1);
+  }
+});
+
+test("what is offered follows the choice, and an advertised address is not gone around", async () => {
+  const folder = makeFolder();
+  const unix = join(folder, `server-${process.pid}.sock`);
+  const proxy = "10.1.2.3:99";
+  for (const [choice, advertise, tcp, path] of [
+    ["tcp", null, "own", ""],
+    ["unix", null, "own", unix],
+    ["auto", proxy, proxy, ""],
+    ["unix", proxy, proxy, unix],
+  ] as const) {
+    const { bound, frames, close } = await serve(choice, folder, advertise);
+    const wanted = tcp === "own" ? bound : tcp;
+    assert.deepEqual([frames?.tcp, frames?.unix], [wanted, path], `${choice} ${advertise}`);
+    await close();
+  }
+  assert.equal((await serve("grpc", folder)).frames, null);
+});
+
+test("without a socket auto goes on and says why, unix by name does not", async () => {
+  const folder = join(makeFolder(), "y".repeat(100));
+  const missing = await serve("auto", folder);
+  assert.equal(missing.frames?.unix, "");
+  assert.match(missing.said.join(), /no Unix socket: /);
+  await assert.rejects(serve("unix", folder), /ENOENT/);
+});
+
+test("sockets of killed servers are removed, those of living ones and other files stay", async () => {
+  const folder = makeFolder();
+  const own = new URL("../transport/bound-socket.js", import.meta.url).href;
+  const script = `
+    import { bindSocket } from "${own}";
+    await bindSocket("unix:" + process.argv[1] + "/server-" + process.pid + ".sock", () => {});
+    process.send("listening");
+  `;
+  const url = `data:text/javascript,${encodeURIComponent(script)}`;
+  const execArgv = ["--input-type=module", "--eval", `await import(${JSON.stringify(url)})`];
+  const start = async () => {
+    const child = fork(folder, [], { execArgv });
+    closers.push(() => child.kill("SIGKILL"));
+    await once(child, "message");
+    return child;
+  };
+  const [killed, living] = [await start(), await start()];
+  killed.kill("SIGKILL");
+  await once(killed, "exit");
+  writeFileSync(join(folder, "notes"), "");
+  assert.ok(existsSync(join(folder, `server-${killed.pid}.sock`)));
+  await serve("auto", folder);
+  const left = [`server-${living.pid}.sock`, `server-${process.pid}.sock`, "notes"];
+  assert.deepEqual(readdirSync(folder).sort(), left.sort());
+});
