@@ -1,12 +1,14 @@
 /** `paceline bench engine`: its options; what measures is loaded when it is called. */
 import { type Stem, stems } from "../contract/run-spec.js";
-import { type EngineChoice, engineChoices } from "../engine/engines.js";
 import { benchOf, orFound, severalOf, sharedOptions } from "../measure/bench-option.js";
 import { modelList } from "../nn/models.js";
 import { choice, toggle, whole } from "../options/option-values.js";
 
 /** What may be measured of a model. */
 const parts = ["speed", "input", "memory", "algorithms"] as const;
+
+/** What may compute: the synthetic engine has no speed of its own. */
+const engines = ["auto", "onednn", "reference"] as const;
 
 /** What to measure, and how; null where the benchmark finds a value itself. */
 export interface EngineMeasures {
@@ -15,7 +17,7 @@ export interface EngineMeasures {
   readonly dtypes: readonly ("f32" | "bf16")[];
   readonly batchSize: number | null;
   readonly threads: readonly number[] | null;
-  readonly engine: EngineChoice;
+  readonly engine: (typeof engines)[number];
   readonly parts: readonly (typeof parts)[number][];
   readonly table: boolean;
   readonly soakSteps: number | null;
@@ -69,7 +71,7 @@ export const engineBench = benchOf<EngineMeasures>({
     },
     engine: {
       name: "engine",
-      type: choice(engineChoices),
+      type: choice(engines),
       default: "auto",
       sentence: "what computes; auto takes the fastest there is",
     },

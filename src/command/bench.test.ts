@@ -146,6 +146,7 @@ describe("paceline bench refuses", () => {
     ["engine --dtype bf61", /--dtype bf61 is unknown \(did you mean bf16\?\); write f32 or bf16/],
     ["engine --model resnet19", /--model resnet19 is unknown \(did you mean resnet18\?\)/],
     ["engine --model resnet20 --stem imagenet", /--stem imagenet is of no use to model resnet20/],
+    ["engine --engine synthetic", /--engine synthetic is unknown; write auto, onednn or reference/],
     ["engine --rounds 0", /--rounds 0 is below 1/],
     ["engine --soak 3", /--soak 3 is below 10/],
     ["engine --peer", /bench has no option --peer \(did you mean --peers\?\)/],
