@@ -59,6 +59,8 @@ export interface BaselineHooks {
   afterStep?(progress: BaselineProgress): Promise<boolean>;
   /** Where `spec.checkpointEvery` asks for one, except at the end. */
   onCheckpoint?(checkpoint: BaselineCheckpoint): Promise<void>;
+  /** What the engine chose that bits depend on, before the first step. */
+  onPrepared?(algorithms: readonly string[]): void;
 }
 
 /** How far it has come. */
@@ -187,6 +189,7 @@ class BaselineTraining {
 
   async run(): Promise<BaselineResult> {
     try {
+      this.#hooks.onPrepared?.(this.#job.prepare());
       return this.#result(await this.#train(), null);
     } catch (thrown) {
       if (!(thrown instanceof PacelineError) || thrown.code !== "diverged") throw thrown;

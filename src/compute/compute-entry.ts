@@ -22,6 +22,8 @@ export interface DataPlace {
   readonly cacheDir: string | null;
   /** The examples that stand in for the test set when it is "train"; the test set else. */
   readonly evaluateOn?: "train" | "test";
+  /** Nothing is trained: what only steps need is not made. */
+  readonly evaluatesOnly?: boolean;
 }
 
 /** What the thread is asked. `job` counts the calls of `prepare`; reports carry it back. */
@@ -54,8 +56,12 @@ interface Sent {
 /** What the thread says. */
 export type ThreadReport = { readonly job: number } & (
   | { readonly type: "log"; readonly text: string }
-  /** `engine` says what computes. */
-  | { readonly type: "prepared"; readonly engine: string }
+  /** What computes, and what it chose for whole batches. */
+  | {
+      readonly type: "prepared";
+      readonly engine: string;
+      readonly algorithms: readonly string[];
+    }
   | { readonly type: "ready"; readonly step: number; readonly chunks: readonly number[] }
   | { readonly type: "computed"; readonly step: number; readonly outcome: JobOutcome }
   | { readonly type: "spans"; readonly spans: readonly ThreadSpan[] }
@@ -135,7 +141,8 @@ class ComputeThreadSide {
       }),
     });
     this.#job = { compute, rank, gate: new ArrivalGate(request.gate), spans };
-    this.#report({ job, type: "prepared", engine: reason });
+    const algorithms = place.evaluatesOnly === true ? [] : compute.prepare();
+    this.#report({ job, type: "prepared", engine: reason, algorithms });
   }
 
   /** A data set stays in memory for the next job on it. */

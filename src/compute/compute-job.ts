@@ -125,6 +125,11 @@ export class ComputeJob {
     };
   }
 
+  /** Makes ready for whole batches, and says what the engine chose for them. */
+  prepare(): readonly string[] {
+    return this.#executor.prepare(this.#spec.batchSize);
+  }
+
   /** Makes the batch of a step that is likely to be computed next. */
   makeAhead(about: StepRange, rank: number): void {
     this.#batches.makeAhead(about, rank);

@@ -47,7 +47,7 @@ interface Job {
   readonly id: number;
   readonly listener: ComputeListener;
   /** Ends `prepare`; the last does nothing once it has ended. */
-  readonly resolve: (engine: string) => void;
+  readonly resolve: (made: Pick<PreparedJob, "engine" | "algorithms">) => void;
   readonly reject: (error: PacelineError) => void;
   prepared: boolean;
 }
@@ -72,15 +72,15 @@ class ComputeThread implements BatchComputePort {
     // thread, it would be missing to its own threads.
     engineOf(spec);
     const layout = layoutOf(spec);
-    const { dataDir, cacheDir, evaluateOn = "test" } = this.#options;
-    const place = { dataDir, cacheDir, evaluateOn };
+    const { dataDir, cacheDir, evaluateOn = "test", evaluatesOnly = false } = this.#options;
+    const place = { dataDir, cacheDir, evaluateOn, evaluatesOnly };
     const parameters = new SharedArrayBuffer(layout.values * 4);
     const gradients = new SharedArrayBuffer(layout.values * 4);
     const gate = gateMemory(layout.chunks.length);
     this.#gate = new ArrivalGate(gate);
     const traced = this.#options.onSpan !== undefined;
     const vectors = { parameters, gradients, gate };
-    const engine = await new Promise<string>((resolve, reject) => {
+    const made = await new Promise<Parameters<Job["resolve"]>[0]>((resolve, reject) => {
       const job = { id: ++this.#jobs, listener, resolve, reject, prepared: false };
       this.#job = job;
       this.#ask({ type: "prepare", job: job.id, spec, rank, place, ...vectors, traced });
@@ -89,7 +89,7 @@ class ComputeThread implements BatchComputePort {
       layout,
       parameters: new Float32Array(parameters),
       gradients: new Float32Array(gradients),
-      engine,
+      ...made,
     };
   }
 
@@ -155,7 +155,7 @@ class ComputeThread implements BatchComputePort {
         break;
       case "prepared":
         job.prepared = true;
-        job.resolve(report.engine);
+        job.resolve({ engine: report.engine, algorithms: report.algorithms });
         break;
       case "ready":
         for (const chunk of report.chunks) {

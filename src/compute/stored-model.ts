@@ -45,7 +45,7 @@ export class ModelScorer {
   #closed = false;
 
   constructor(options: ComputeThreadOptions) {
-    this.#port = createComputeThread(options);
+    this.#port = createComputeThread({ ...options, evaluatesOnly: true });
   }
 
   /**

@@ -153,6 +153,8 @@ export type MemberMessage =
       readonly tensors: readonly TensorSpec[];
       /** What a worker computes with, as bits depend on it; "" of a server. */
       readonly engine: string;
+      /** What the engine chose that bits depend on, a line for each distinct shape. */
+      readonly algorithms: readonly string[];
     }
   | {
       readonly type: "viewAck";

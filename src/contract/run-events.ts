@@ -110,5 +110,7 @@ export interface CoordinatorSnapshot {
   readonly examples: number;
   readonly totalExamples: number;
   readonly members: readonly MemberSnapshot[];
+  /** What the workers' engines chose that bits depend on, each line once. */
+  readonly algorithms: readonly string[];
   readonly evaluations: readonly EvaluationRecord[];
 }

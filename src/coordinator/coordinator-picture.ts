@@ -9,6 +9,9 @@ import type { MemberCounts } from "./member-counts.js";
 import type { Roster } from "./roster.js";
 import type { Training } from "./training.js";
 
+/** The most lines of what engines chose, so that a status stays small whatever members say. */
+const algorithmsMax = 1024;
+
 /** What the picture is of. */
 export interface PictureParts {
   readonly job: Job | null;
@@ -41,6 +44,13 @@ export function pictureOf(
       ({ role, rank, incarnation }) =>
         role === "server" || (training?.isActive(rank, incarnation) ?? false),
     ),
+    algorithms: algorithmsOf(roster),
     evaluations: training?.evaluations ?? [],
   };
+}
+
+/** Each line once; workers of one machine and one library all have the same. */
+function algorithmsOf(roster: Roster): string[] {
+  const lines = new Set(roster.everybody().flatMap(({ algorithms }) => algorithms));
+  return [...lines].sort().slice(0, algorithmsMax);
 }

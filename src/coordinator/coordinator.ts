@@ -278,7 +278,7 @@ export class Coordinator {
   }
 
   #onReady(member: Member, message: MemberMessage & { readonly type: "ready" }): void {
-    const { run, tensors, engine } = message;
+    const { run, tensors, engine, algorithms } = message;
     const job = this.#job;
     if (job === null || run !== job.spec.run) return;
     const reason = modelObjection(job, member, tensors);
@@ -290,6 +290,7 @@ export class Coordinator {
     }
     member.readyFor = run;
     member.engine = engine;
+    member.algorithms = algorithms;
     member.activity = "ready";
     if (member.role === "worker") this.#training?.onReady(member, this.#nowMs);
   }

@@ -96,7 +96,13 @@ export class ModelServer implements ModelMember {
       this.clocks.clear();
       const { layout } = this.#cluster;
       this.#shard = new Shard({ index: this.rank, spec: message.spec, layout });
-      this.#cluster.say(this, { type: "ready", run: message.spec.run, tensors: [], engine: "" });
+      this.#cluster.say(this, {
+        type: "ready",
+        run: message.spec.run,
+        tensors: [],
+        engine: "",
+        algorithms: [],
+      });
     }
     if (message.type === "view") {
       this.view = message.view;
@@ -273,7 +279,7 @@ export class ModelWorker implements ModelMember {
         this.#used = new Set();
         this.#weights = this.#layout.chunks.map(() => initialValue);
         this.#later(50, 200, () =>
-          this.step({ type: "prepared", layout: this.#layout, engine: "model" }),
+          this.step({ type: "prepared", layout: this.#layout, engine: "model", algorithms: [] }),
         );
         break;
       case "connect":

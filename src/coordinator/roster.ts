@@ -55,6 +55,8 @@ export interface Member {
   activity: string;
   /** What it computes with, for the run it is ready for. */
   engine: string;
+  /** What its engine chose, for the same run. */
+  algorithms: readonly string[];
   server: ServerStatistics | null;
   worker: WorkerStatistics | null;
 }
@@ -124,6 +126,7 @@ export class Roster {
       readyFor: "",
       activity: "registered",
       engine: "",
+      algorithms: [],
       server: null,
       worker: null,
     };

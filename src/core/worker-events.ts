@@ -18,7 +18,12 @@ import type { StepOutcome } from "./worker-account.js";
 export type WorkerEvent =
   | { readonly type: "message"; readonly message: CoordinatorMessage }
   /** The model is built and the data found. */
-  | { readonly type: "prepared"; readonly layout: Layout; readonly engine: string }
+  | {
+      readonly type: "prepared";
+      readonly layout: Layout;
+      readonly engine: string;
+      readonly algorithms: readonly string[];
+    }
   | { readonly type: "chunkReady"; readonly step: number; readonly chunk: number }
   | { readonly type: "computed"; readonly step: number; readonly outcome: StepOutcome }
   /** The examples of a step are not what the run spec says; nothing was computed. */

@@ -37,7 +37,7 @@ class Bench {
   /** To where a worker has its piece, and computes its first step. */
   begin(feed: "static" | "central" = "static"): WorkerEffect[] {
     this.give({ type: "message", message: { type: "job", spec: { ...spec, feed } } });
-    this.give({ type: "prepared", layout, engine: "toy" } as WorkerEvent);
+    this.give({ type: "prepared", layout, engine: "toy", algorithms: [] } as WorkerEvent);
     this.give({ type: "message", message: { type: "view", view } });
     for (const chunk of [0, 1, 2]) this.reply(-1, chunk);
     return this.give({ type: "message", message: { type: "work", piece } });

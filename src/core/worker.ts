@@ -74,7 +74,7 @@ export class Worker {
         this.#onMessage(event.message, nowMs);
         break;
       case "prepared":
-        this.#onPrepared(event.layout, event.engine);
+        this.#onPrepared(event);
         break;
       case "chunkReady":
         this.#onChunkReady(event.step, event.chunk);
@@ -178,13 +178,14 @@ export class Worker {
     this.#effects.push({ type: "prepare", spec });
   }
 
-  #onPrepared(layout: Layout, engine: string): void {
+  #onPrepared(event: WorkerEvent & { readonly type: "prepared" }): void {
+    const { layout, engine, algorithms } = event;
     if (this.#state.name !== "preparing" || this.#spec === null) return;
     this.#layout = layout;
     this.#versions = layout.chunks.map(() => 0);
     this.#state = { name: "awaiting" };
     const tensors = layout.tensors.map(({ name, shape, group }) => ({ name, shape, group }));
-    this.#tell({ type: "ready", run: this.#spec.run, tensors, engine });
+    this.#tell({ type: "ready", run: this.#spec.run, tensors, engine, algorithms });
   }
 
   #onView(view: View): void {

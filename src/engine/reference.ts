@@ -121,6 +121,10 @@ class ReferenceExecutor implements Executor {
     return outcome;
   }
 
+  prepare(): readonly string[] {
+    return [];
+  }
+
   close(): void {}
 
   #forward(batch: Batch, seed: StepSeed | undefined, companion?: StepCompanion): Outcome {

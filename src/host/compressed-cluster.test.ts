@@ -27,7 +27,13 @@ class Attraction implements ComputePort {
     const layout = layoutOf(spec);
     const [parameters, gradients] = [layout.values, layout.values].map((n) => new Float32Array(n));
     this.#listener = listener;
-    this.#job = { layout, parameters: parameters!, gradients: gradients!, engine: "toy" };
+    this.#job = {
+      layout,
+      parameters: parameters!,
+      gradients: gradients!,
+      engine: "toy",
+      algorithms: [],
+    };
     return this.#job;
   }
 

@@ -24,6 +24,8 @@ export interface PreparedJob {
   readonly gradients: Float32Array;
   /** What computes: engine, version, instruction set, threads. */
   readonly engine: string;
+  /** What it chose that bits depend on, a line for each distinct shape. */
+  readonly algorithms: readonly string[];
 }
 
 /** What the computing side says. */

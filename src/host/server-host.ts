@@ -159,7 +159,8 @@ export class ServerHost {
       this.#updateMs = 0;
       this.#bytesIn = 0;
       this.#bytesOut = 0;
-      this.#session?.send({ type: "ready", run: spec.run, tensors: [], engine: "" });
+      const nothing = { tensors: [], engine: "", algorithms: [] };
+      this.#session?.send({ type: "ready", run: spec.run, ...nothing });
     } catch (thrown) {
       const { code, message } = toPacelineError(thrown);
       this.#session?.send({ type: "failed", code, reason: message });

@@ -29,7 +29,7 @@ class ToyCompute implements ComputePort {
     this.#listener = listener;
     const parameters = new Float32Array(layout.values);
     const gradients = new Float32Array(layout.values);
-    this.#job = { layout, parameters, gradients, engine: "toy" };
+    this.#job = { layout, parameters, gradients, engine: "toy", algorithms: [] };
     return this.#job;
   }
 

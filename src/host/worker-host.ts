@@ -170,7 +170,8 @@ export class WorkerHost {
       const job = await this.#parts.compute.prepare(spec, this.#parts.rank, listener);
       if (this.#spec?.run !== spec.run || this.#closed) return;
       this.#job = this.#withCodecs(spec, job);
-      this.#step({ type: "prepared", layout: job.layout, engine: job.engine });
+      const { layout, engine, algorithms } = job;
+      this.#step({ type: "prepared", layout, engine, algorithms });
     } catch (thrown) {
       this.#fail(thrown);
     }

@@ -84,6 +84,12 @@ export interface Executor {
    * bce-with-logits); what lies beyond stays as it was.
    */
   evaluate(batch: Batch, logits?: Float32Array): Outcome;
+  /**
+   * Makes ready for steps on n examples, which would else be done in the first of them, and says
+   * what was chosen for them that bits depend on: a line for each distinct shape, none where there
+   * was no choice.
+   */
+  prepare(n: number): readonly string[];
   /** Gives up native resources; nothing may be called afterwards. */
   close(): void;
 }

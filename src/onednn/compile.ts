@@ -82,7 +82,7 @@ export interface Site<L extends Layer = Layer> {
   readonly parameters: Readonly<Record<string, Float32Array>>;
   readonly gradients: Readonly<Record<string, Float32Array>>;
   /** Takes a line on what was chosen. */
-  note(text: string): void;
+  note(shape: string, direction: string, implementation: string): void;
   /** Writes the report that the tensors' gradients are final. */
   report(): void;
 }
@@ -119,7 +119,7 @@ export interface Compiled {
   readonly logitsGradient: Cell | null;
   /** Number of operations before the loss. */
   readonly forwardLength: number;
-  /** What was chosen, one line for each distinct shape. */
+  /** What was chosen, one line for each distinct shape, in the order of their texts. */
   readonly notes: readonly string[];
 }
 
@@ -147,7 +147,8 @@ class Compiler {
     companion: undefined,
     broken: false,
   };
-  readonly #notes = new Set<string>();
+  /** Implementations by direction, by shape. */
+  readonly #notes = new Map<string, Map<string, string>>();
   /** By node id. */
   readonly #values: Value[] = [];
   readonly #passes: Passes[] = [];
@@ -202,7 +203,7 @@ class Compiler {
       builder.call("loss", [logits], () => {});
     }
     const program = builder.finish();
-    const notes = [...this.#notes];
+    const notes = [...this.#notes].map(([shape, chosen]) => `${shape}: ${inWords(chosen)}`).sort();
     return { program, frame, logits, logitsGradient, forwardLength, notes };
   }
 
@@ -297,7 +298,10 @@ class Compiler {
         consumers.every(({ layer }) => layer.kind === "batch-norm"),
       parameters: this.#tensorsOf(node, memory.parameters),
       gradients: this.#tensorsOf(node, memory.gradients),
-      note: (text) => this.#notes.add(text),
+      note: (shape, direction, implementation) => {
+        const chosen = this.#notes.get(shape) ?? new Map<string, string>();
+        this.#notes.set(shape, chosen.set(direction, implementation));
+      },
       report: () => {
         const report = () => {
           for (const tensor of tensors) frame.onGradient(tensor);
@@ -345,4 +349,11 @@ class Compiler {
 /** A node that adds nothing to its input. */
 function passedOn(result: Value): Passes {
   return { result, backward: (gradient) => [gradient] };
+}
+
+/** One implementation that serves every direction is said once. */
+function inWords(chosen: ReadonlyMap<string, string>): string {
+  const [first, ...others] = new Set(chosen.values());
+  if (first !== undefined && others.length === 0) return first;
+  return [...chosen].map((choice) => choice.join(" ")).join(", ");
 }

@@ -165,7 +165,7 @@ class Convolution {
     const found =
       describe({ ...shape, algorithm: wished }) ?? describe({ ...shape, algorithm: "direct" });
     const description = builder.described(`convolution (${direction})`, found);
-    note(`${this.#title()} ${direction}: ${builder.dnnl.implementationOf(description)}`);
+    note(this.#title(), direction, builder.dnnl.implementationOf(description));
     return description;
   }
 

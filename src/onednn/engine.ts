@@ -127,6 +127,11 @@ export class OneDnnExecutor implements Executor {
     return [...new Set([...this.#programs.values()].flatMap(({ notes }) => notes))].sort();
   }
 
+  prepare(n: number): readonly string[] {
+    assert(n >= 1 && n <= this.#memory.batchMax, "batch fits the buffers", { n });
+    return this.#programFor(n, true).notes;
+  }
+
   step(
     batch: Batch,
     seed: StepSeed,

@@ -194,6 +194,7 @@ const snapshot: CoordinatorSnapshot = {
   examples: 0,
   totalExamples: 400,
   members: [worker(0), worker(1)],
+  algorithms: [],
   evaluations: [],
 };
 const figures = { examples: 100, totalExamples: 400, examplesPerSecond: 4 };

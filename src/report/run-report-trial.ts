@@ -173,6 +173,7 @@ export function picture(
     examples: 0,
     totalExamples: 400,
     members,
+    algorithms: [],
     evaluations: [],
     ...changes,
   };

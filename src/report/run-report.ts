@@ -72,6 +72,7 @@ export class RunReport {
   #remarkedOnCores = false;
   /** What the workers have computed with. */
   readonly #engines = new Set<string>();
+  readonly #algorithms = new Set<string>();
   /** Workers on this machine when the run began. */
   #workersHere = 0;
   #hasCheckpoint = false;
@@ -139,6 +140,7 @@ export class RunReport {
       inOneProcess: this.#setup.inOneProcess,
       crowded: this.#workersHere > machine.cores,
       engines: [...this.#engines],
+      algorithms: [...this.#algorithms].sort(),
       machine,
       nodeVersion: machine.node,
       startedAt: this.#startedAt,
@@ -323,6 +325,7 @@ export class RunReport {
   /** Bits depend on what computes: workers that compute unlike each other are told of once. */
   #takeEngines(snapshot: CoordinatorSnapshot): void {
     if (snapshot.phase !== "training") return;
+    for (const line of snapshot.algorithms) this.#algorithms.add(line);
     const before = this.#engines.size;
     for (const engine of enginesOf(snapshot)) this.#engines.add(engine);
     if (before > 1 || this.#engines.size < 2) return;

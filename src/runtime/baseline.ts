@@ -70,12 +70,13 @@ async function train(
     signal = given;
     log(`${given}: a checkpoint is written after this step; again to stop at once`);
   });
+  let algorithms: readonly string[] = [];
   let lastBreathMs = Number.NEGATIVE_INFINITY;
   const breathe = async (progress: BaselineProgress) => {
     const nowMs = processClock.nowMs();
     if (nowMs - lastBreathMs < breathIntervalMs) return false;
     lastBreathMs = nowMs;
-    report.onSnapshot(snapshotOf(spec, reason, progress));
+    report.onSnapshot(snapshotOf(spec, { engine: reason, algorithms }, progress));
     await new Promise((resolve) => setImmediate(resolve));
     return signal !== null;
   };
@@ -85,16 +86,20 @@ async function train(
       const path = await keep(checkpoint, { spec, layout }, directory.path, {
         paceline: io.version,
         engines: [reason],
+        algorithms: [...algorithms],
       });
       await pruneCheckpoints(directory.path, options.keep);
       const step = checkpoint.globalSteps;
       report.onEvent({ kind: "checkpoint", step, text: `checkpoint of step ${step} in ${path}` });
     };
     const onEvent = report.onEvent.bind(report);
-    const hooks = { onEvent, afterStep: breathe, onCheckpoint: write };
+    const onPrepared = (chosen: readonly string[]) => {
+      algorithms = chosen;
+    };
+    const hooks = { onEvent, onPrepared, afterStep: breathe, onCheckpoint: write };
     const start = { state, resume };
     const result = await runBaseline(spec, { dataset, engine, start, nowMs }, hooks);
-    report.onSnapshot(snapshotOf(spec, reason, result));
+    report.onSnapshot(snapshotOf(spec, { engine: reason, algorithms }, result));
     if (result.failure === null) await write(result);
     return await report.finish(resultOf(result), signal);
   } finally {
@@ -127,7 +132,11 @@ async function keep(
   checkpoint: BaselineCheckpoint,
   { spec, layout }: Pick<PreparedRun["job"], "spec" | "layout">,
   path: string,
-  made: { readonly paceline: string; readonly engines: string[] },
+  made: {
+    readonly paceline: string;
+    readonly engines: string[];
+    readonly algorithms: string[];
+  },
 ): Promise<string> {
   const { globalSteps: globalStep, examples, marks: chunks, snapshot } = checkpoint;
   const facts = {
@@ -146,7 +155,7 @@ async function keep(
 /** The picture that a coordinator would give, with this process as every worker. */
 function snapshotOf(
   spec: RunSpec,
-  engine: string,
+  { engine, algorithms }: { readonly engine: string; readonly algorithms: readonly string[] },
   progress: BaselineProgress,
 ): CoordinatorSnapshot {
   const { epoch, globalSteps, examples, evaluations, workers } = progress;
@@ -177,6 +186,7 @@ function snapshotOf(
       server: null,
       worker,
     })),
+    algorithms,
     evaluations,
   };
 }

@@ -225,6 +225,7 @@ export class CoordinatorProcess {
           paceline: this.#parts.io.version,
           ...describeMachine(),
           engines: enginesOf(this.#host.snapshot()),
+          algorithms: [...this.#host.snapshot().algorithms],
         },
       },
       layout: job.layout,

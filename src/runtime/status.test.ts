@@ -56,6 +56,7 @@ const snapshot: CoordinatorSnapshot = {
       worker: { ...idleWorker, clock: 118 },
     },
   ],
+  algorithms: [],
   evaluations: [
     {
       epoch: 0,

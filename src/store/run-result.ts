@@ -37,6 +37,8 @@ export interface RunFacts {
   readonly crowded: boolean;
   /** Everything that workers computed with. */
   readonly engines: readonly string[];
+  /** What their engines chose, a line for each distinct shape. */
+  readonly algorithms: readonly string[];
   /** What the coordinator's process ran on. */
   readonly machine: object;
   readonly nodeVersion: string;
@@ -106,6 +108,8 @@ export interface PacelineResult {
   readonly crowded: boolean;
   /** What the workers computed with: engine, version, instruction set, numbers, threads. */
   readonly engines: readonly string[];
+  /** What their engines chose that bits depend on, a line for each distinct shape. */
+  readonly algorithms: readonly string[];
   /** True where times are those of a virtual clock. */
   readonly simulated: boolean;
   /** Of all servers together. */
@@ -249,6 +253,7 @@ function pacelineResult(facts: RunFacts): PacelineResult {
     inOneProcess: facts.inOneProcess,
     crowded: facts.crowded,
     engines: facts.engines,
+    algorithms: facts.algorithms,
     simulated: false,
     bytesIn: sum(servers, ({ bytesIn }) => bytesIn),
     bytesOut: sum(servers, ({ bytesOut }) => bytesOut),

@@ -34,6 +34,10 @@ export const chunksMax = 2097152;
 export const pullChunksMax = 65536;
 /** The most tensors of a model. */
 export const tensorsMax = 65536;
+/** The most lines of what a worker's engine chose. */
+export const algorithmsMax = 1024;
+/** The most bytes of one of them. */
+export const algorithmBytesMax = 512;
 /** The most dimensions of one tensor. */
 export const dimensionsMax = 16;
 /** The most lengths of staleness that a server counts apart. */

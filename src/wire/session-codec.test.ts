@@ -118,6 +118,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     run: words,
     tensors: fc.array(tensor, { maxLength: 4 }),
     engine: words,
+    algorithms: fc.array(words, { maxLength: 3 }),
   }),
   viewAck: shape<Said<"viewAck">>({
     type: fc.constant("viewAck"),

@@ -37,6 +37,8 @@ import {
 import type * as wire from "./generated-coordinator.js";
 import * as schemas from "./generated-coordinator.js";
 import {
+  algorithmBytesMax,
+  algorithmsMax,
   dimensionsMax,
   membersMax,
   nameBytesMax,
@@ -163,6 +165,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     run: text(runBytesMax),
     tensors: list(tensor, tensorsMax),
     engine: sentence,
+    algorithms: list(text(algorithmBytesMax), algorithmsMax),
   }),
   viewAck: record<Body<"viewAck">, wire.ViewAck>(schemas.ViewAckSchema, {
     view: count,
