@@ -46,6 +46,25 @@ export function sgd(
   storeUpTo(to + at, minusScaled(w, lrs, step), rest);
 }
 
+/** One vector of `momentum`. */
+@inline
+function momentumAt(
+  from: usize,
+  to: usize,
+  gradient: usize,
+  buffer: usize,
+  lrs: v128,
+  scales: v128,
+  decays: v128,
+  mus: v128,
+): void {
+  const w = v128.load(from);
+  const step = stepOf(w, v128.load(gradient), scales, decays);
+  const b = f32x4.add(f32x4.mul(mus, v128.load(buffer)), step);
+  v128.store(buffer, b);
+  v128.store(to, minusScaled(w, lrs, b));
+}
+
 export function momentum(
   from: usize,
   to: usize,
@@ -64,12 +83,14 @@ export function momentum(
   const whole = <usize>(length & ~3) << 2;
   const rest = (length & 3) << 2;
   let at: usize = 0;
-  for (; at < whole; at += 16) {
-    const w = v128.load(from + at);
-    const step = stepOf(w, v128.load(gradient + at), scales, decays);
-    const b = f32x4.add(f32x4.mul(mus, v128.load(buffer + at)), step);
-    v128.store(buffer + at, b);
-    v128.store(to + at, minusScaled(w, lrs, b));
+  for (; at + 32 <= whole; at += 32) {
+    momentumAt(from + at, to + at, gradient + at, buffer + at, lrs, scales, decays, mus);
+    const next = at + 16;
+    momentumAt(from + next, to + next, gradient + next, buffer + next, lrs, scales, decays, mus);
+  }
+  if (at < whole) {
+    momentumAt(from + at, to + at, gradient + at, buffer + at, lrs, scales, decays, mus);
+    at += 16;
   }
   if (rest == 0) return;
   const w = loadUpTo(from + at, rest);
@@ -77,6 +98,25 @@ export function momentum(
   const b = f32x4.add(f32x4.mul(mus, loadUpTo(buffer + at, rest)), step);
   storeUpTo(buffer + at, b, rest);
   storeUpTo(to + at, minusScaled(w, lrs, b), rest);
+}
+
+/** One vector of `nesterov`. */
+@inline
+function nesterovAt(
+  from: usize,
+  to: usize,
+  gradient: usize,
+  buffer: usize,
+  lrs: v128,
+  scales: v128,
+  decays: v128,
+  mus: v128,
+): void {
+  const w = v128.load(from);
+  const step = stepOf(w, v128.load(gradient), scales, decays);
+  const b = f32x4.add(f32x4.mul(mus, v128.load(buffer)), step);
+  v128.store(buffer, b);
+  v128.store(to, minusScaled(w, lrs, f32x4.add(step, f32x4.mul(mus, b))));
 }
 
 export function nesterov(
@@ -97,12 +137,14 @@ export function nesterov(
   const whole = <usize>(length & ~3) << 2;
   const rest = (length & 3) << 2;
   let at: usize = 0;
-  for (; at < whole; at += 16) {
-    const w = v128.load(from + at);
-    const step = stepOf(w, v128.load(gradient + at), scales, decays);
-    const b = f32x4.add(f32x4.mul(mus, v128.load(buffer + at)), step);
-    v128.store(buffer + at, b);
-    v128.store(to + at, minusScaled(w, lrs, f32x4.add(step, f32x4.mul(mus, b))));
+  for (; at + 32 <= whole; at += 32) {
+    nesterovAt(from + at, to + at, gradient + at, buffer + at, lrs, scales, decays, mus);
+    const next = at + 16;
+    nesterovAt(from + next, to + next, gradient + next, buffer + next, lrs, scales, decays, mus);
+  }
+  if (at < whole) {
+    nesterovAt(from + at, to + at, gradient + at, buffer + at, lrs, scales, decays, mus);
+    at += 16;
   }
   if (rest == 0) return;
   const w = loadUpTo(from + at, rest);
