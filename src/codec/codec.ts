@@ -12,6 +12,7 @@
 import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";
 import type { Conversions } from "../kernels/conversions.js";
+import { type Allocate, allocateAnywhere, reused } from "./dense.js";
 import { halvesCodec } from "./halves.js";
 import { int8Codec } from "./int8.js";
 import { oneBitCodec } from "./one-bit.js";
@@ -73,16 +74,20 @@ export interface Codec {
 export class CodecTable {
   readonly all: readonly Codec[];
 
-  /** @param conversions what the loops are done by. */
-  constructor(conversions: Conversions) {
+  /**
+   * @param conversions what the loops are done by.
+   * @param allocate gives memory, best where the conversions use it in place.
+   */
+  constructor(conversions: Conversions, allocate: Allocate = allocateAnywhere) {
+    const scratch = reused(allocate);
     this.all = [
-      rawCodec(conversions),
-      halvesCodec(conversions, "fp16"),
-      halvesCodec(conversions, "bf16"),
-      int8Codec(conversions),
+      rawCodec(conversions, scratch),
+      halvesCodec(conversions, scratch, "fp16"),
+      halvesCodec(conversions, scratch, "bf16"),
+      int8Codec(conversions, scratch),
       topKCodec(conversions),
       randomKCodec(conversions),
-      oneBitCodec(conversions),
+      oneBitCodec(conversions, scratch),
     ];
     codecNames.forEach((name, id) => {
       const codec = this.all[id];

@@ -24,15 +24,29 @@ export function demandBytes(
   );
 }
 
+/** Memory for so many values that lasts as long as whoever asks for it. */
+export type Allocate = (values: number) => Float32Array;
+
+/** Memory anywhere. */
+export const allocateAnywhere: Allocate = (values) => new Float32Array(values);
+
+/** One piece of memory that is given again and again, and grows where more is asked for. */
+export function reused(allocate: Allocate): Allocate {
+  let memory: Float32Array = new Float32Array(0);
+  return (values) => {
+    if (memory.length < values) memory = allocate(values);
+    return memory.subarray(0, values);
+  };
+}
+
 /** `accumulate` by way of `decode`, into memory that is kept for the next time. */
 export function accumulateDense(
   conversions: Conversions,
+  scratch: Allocate,
   decode: Codec["decode"],
 ): Codec["accumulate"] {
-  let scratch = new Float32Array(0);
   return (bytes, values, sign) => {
-    if (scratch.length < values.length) scratch = new Float32Array(values.length);
-    const decoded = scratch.subarray(0, values.length);
+    const decoded = scratch(values.length);
     decode(bytes, decoded);
     if (sign === 1) conversions.add(values, decoded, values);
     else conversions.subtract(values, decoded, values);

@@ -11,16 +11,19 @@
  */
 import type { Conversions } from "../kernels/conversions.js";
 import type { Codec, EncodeSettings } from "./codec.js";
+import { type Allocate, allocateAnywhere, reused } from "./dense.js";
 
 /** One codec with feedback; whoever uses it keeps a residual for each stream of gradients. */
 export class ErrorFeedback {
   readonly #codec: Codec;
   readonly #conversions: Conversions;
-  #scratch = new Float32Array(0);
+  readonly #scratch: Allocate;
 
-  constructor(codec: Codec, conversions: Conversions) {
+  /** @param allocate gives memory, best where the conversions use it in place. */
+  constructor(codec: Codec, conversions: Conversions, allocate: Allocate = allocateAnywhere) {
     this.#codec = codec;
     this.#conversions = conversions;
+    this.#scratch = reused(allocate);
   }
 
   /**
@@ -34,8 +37,7 @@ export class ErrorFeedback {
     bytes: Uint8Array,
     settings: EncodeSettings,
   ): number {
-    if (this.#scratch.length < values.length) this.#scratch = new Float32Array(values.length);
-    const sum = this.#scratch.subarray(0, values.length);
+    const sum = this.#scratch(values.length);
     this.#conversions.add(values, residual, sum);
     const used = this.#codec.encode(sum, bytes, settings);
     residual.set(sum);

@@ -11,12 +11,16 @@
  */
 import type { Conversions } from "../kernels/conversions.js";
 import type { Codec } from "./codec.js";
-import { accumulateDense, demandBytes, demandNumbers } from "./dense.js";
+import { type Allocate, accumulateDense, demandBytes, demandNumbers } from "./dense.js";
 
 const bytesPerValue = 2;
 
 /** fp16 or bf16. */
-export function halvesCodec(conversions: Conversions, name: "fp16" | "bf16"): Codec {
+export function halvesCodec(
+  conversions: Conversions,
+  scratch: Allocate,
+  name: "fp16" | "bf16",
+): Codec {
   const decode = (bytes: Uint8Array, values: Float32Array) => {
     demandBytes(name, bytes, values.length, values.length * bytesPerValue);
     if (name === "fp16") conversions.floatsFromHalves(bytes, values);
@@ -36,6 +40,6 @@ export function halvesCodec(conversions: Conversions, name: "fp16" | "bf16"): Co
       return used;
     },
     decode,
-    accumulate: accumulateDense(conversions, decode),
+    accumulate: accumulateDense(conversions, scratch, decode),
   };
 }

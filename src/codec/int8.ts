@@ -12,14 +12,14 @@
 import { PacelineError } from "../errors.js";
 import type { Conversions } from "../kernels/conversions.js";
 import type { Codec } from "./codec.js";
-import { accumulateDense, demandBytes, demandFinite } from "./dense.js";
+import { type Allocate, accumulateDense, demandBytes, demandFinite } from "./dense.js";
 
 const blockValues = 256;
 const scaleBytes = 4;
 const floatMax = 3.4028234663852886e38;
 
 /** Bytes with a scale for each block. */
-export function int8Codec(conversions: Conversions): Codec {
+export function int8Codec(conversions: Conversions, scratch: Allocate): Codec {
   const bytesFor = (values: number) => Math.ceil(values / blockValues) * scaleBytes + values;
   const decode = (bytes: Uint8Array, values: Float32Array) => {
     demandBytes("int8", bytes, values.length, bytesFor(values.length));
@@ -45,7 +45,7 @@ export function int8Codec(conversions: Conversions): Codec {
       return used;
     },
     decode,
-    accumulate: accumulateDense(conversions, decode),
+    accumulate: accumulateDense(conversions, scratch, decode),
   };
 }
 

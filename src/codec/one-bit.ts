@@ -11,13 +11,13 @@
 import { PacelineError } from "../errors.js";
 import type { Conversions } from "../kernels/conversions.js";
 import type { Codec } from "./codec.js";
-import { accumulateDense, demandBytes, demandFinite } from "./dense.js";
+import { type Allocate, accumulateDense, demandBytes, demandFinite } from "./dense.js";
 
 const blockValues = 1024;
 const scaleBytes = 4;
 
 /** Signs with a scale for each block. */
-export function oneBitCodec(conversions: Conversions): Codec {
+export function oneBitCodec(conversions: Conversions, scratch: Allocate): Codec {
   const decode = (bytes: Uint8Array, values: Float32Array) => {
     demandBytes("onebit", bytes, values.length, bytesFor(values.length));
     demandSpareBits(bytes, values.length);
@@ -40,7 +40,7 @@ export function oneBitCodec(conversions: Conversions): Codec {
       return used;
     },
     decode,
-    accumulate: accumulateDense(conversions, decode),
+    accumulate: accumulateDense(conversions, scratch, decode),
   };
 }
 

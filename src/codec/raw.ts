@@ -9,7 +9,7 @@
 import { PacelineError } from "../errors.js";
 import type { Conversions } from "../kernels/conversions.js";
 import type { Codec } from "./codec.js";
-import { accumulateDense, demandBytes } from "./dense.js";
+import { type Allocate, accumulateDense, demandBytes } from "./dense.js";
 
 const bytesPerValue = 4;
 
@@ -21,7 +21,7 @@ if (new Uint8Array(Uint32Array.of(1).buffer)[0] !== 1) {
 }
 
 /** Raw little-endian f32. */
-export function rawCodec(conversions: Conversions): Codec {
+export function rawCodec(conversions: Conversions, scratch: Allocate): Codec {
   const decode = (bytes: Uint8Array, values: Float32Array) => {
     demandBytes("raw", bytes, values.length, values.length * bytesPerValue);
     bytesOf(values).set(bytes);
@@ -36,7 +36,7 @@ export function rawCodec(conversions: Conversions): Codec {
       return values.length * bytesPerValue;
     },
     decode,
-    accumulate: accumulateDense(conversions, decode),
+    accumulate: accumulateDense(conversions, scratch, decode),
   };
 }
 

@@ -2,10 +2,11 @@
  * `--compress auto` at work: the first steps are pushed raw while a worker measures, then it
  * chooses once, by itself, and says why.
  *
- * The link is measured by asking for the smallest and the largest chunk a few times while a step is
- * computed: what the larger takes longer is its bytes' time, free of latency. Replies to these
- * pulls carry a step of -1 and are thrown away. Codecs are measured on the gradients of the largest
- * chunk. Which codec is taken depends on these times, so a run with `auto` has no bits to repeat.
+ * The link is measured by asking for the smallest and the largest chunk once in each step, while it
+ * is computed: what the larger takes longer is its bytes' time, free of latency. The best of several
+ * steps counts, since a busy computer makes a link seem slow and nothing makes it seem fast. Replies
+ * to these pulls carry a step of -1 and are thrown away. Codecs are measured on the gradients of the
+ * largest chunk. What is taken depends on these times, so a run with `auto` has no bits to repeat.
  */
 import { type Compression, uncompressed } from "../contract/compression.js";
 import type { Chunk, Layout } from "../contract/layout.js";
@@ -20,14 +21,17 @@ export interface AutoCompressionParts {
   /** The flat vector of f32 values. */
   readonly gradients: Float32Array;
   nowMs(): number;
+  /** Where the chunk's server is reached. */
+  addressOf(chunk: number): string;
   /** Asks for a chunk; the header is that of a pull. */
   pull(header: ChunkHeader): void;
   choose(compression: Compression): void;
   log(text: string): void;
 }
 
-const probes = 4;
-const stepsMeasured = 4;
+const probes = 10;
+/** A loopback address, or a socket in the file system. */
+const localAddress = /^(unix:|\/|(tcp:)?(127\.|localhost:|\[::1\]))/;
 /** Steps without an answer after which a probe is sent again. */
 const patienceSteps = 20;
 
@@ -61,8 +65,8 @@ export class AutoCompression {
     if (this.#startedMs !== null) this.#stepMs.push(nowMs - this.#startedMs);
     this.#startedMs = nowMs;
     if (this.#asked !== null && ++this.#asked.steps > patienceSteps) this.#asked = null;
-    if (this.#asked === null && this.#tags !== null) this.#askNext();
     this.#decide();
+    if (!this.#isOver && this.#asked === null) this.#ask(this.#small);
   }
 
   /** A push goes out. */
@@ -84,16 +88,13 @@ export class AutoCompression {
     const { max } = this.#parts.codecs.sizesOf(header, asked.chunk.length);
     this.#answerBytes.set(asked.chunk, max);
     this.#asked = null;
-    this.#askNext();
+    if (asked.chunk === this.#small && asked.chunk !== this.#large) this.#ask(this.#large!);
   }
 
-  #askNext(): void {
-    const next = [this.#small, this.#large!].find(
-      (chunk) => (this.#answerMs.get(chunk)?.length ?? 0) < probes,
-    );
-    if (next === undefined || this.#tags === null) return;
-    this.#asked = { chunk: next, atMs: this.#parts.nowMs(), steps: 0 };
-    const about = { chunk: next.index, step: 0, version: 0, examples: 0, codec: 0 };
+  #ask(chunk: Chunk): void {
+    if (this.#tags === null) return;
+    this.#asked = { chunk, atMs: this.#parts.nowMs(), steps: 0 };
+    const about = { chunk: chunk.index, step: 0, version: 0, examples: 0, codec: 0 };
     this.#parts.pull({ ...this.#tags, ...about, kind: "pull", wantsReply: false });
   }
 
@@ -126,14 +127,14 @@ export class AutoCompression {
     const small = this.#answerMs.get(this.#small) ?? [];
     const large = this.#answerMs.get(this.#large!) ?? [];
     const costs = this.#costs;
-    if (costs === null || this.#stepMs.length <= stepsMeasured) return;
-    if (large.length < probes || small.length < probes) return;
+    if (costs === null || large.length < probes) return;
     this.#isOver = true;
     const weights = this.#parts.layout.chunks.filter(({ group }) => group === "weight");
     const bytes = weights.reduce((sum, { length }) => sum + length * 4, 0);
     const raw = { compression: uncompressed.push, bytes, codecSeconds: 0 };
     const stepSeconds = Math.min(...this.#stepMs.slice(1)) / 1000;
-    const link = { bytesPerSecond: this.#bytesPerSecond(small, large), stepSeconds };
+    const isLocal = localAddress.test(this.#parts.addressOf(this.#large!.index));
+    const link = { bytesPerSecond: this.#bytesPerSecond(small, large), stepSeconds, isLocal };
     const { compression, reason } = chooseCompression(link, raw, costs);
     this.#parts.log(reason);
     if (compression.codec !== "none") this.#parts.choose(compression);

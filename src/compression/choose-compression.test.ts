@@ -26,7 +26,8 @@ test("the cheapest push is chosen where it saves a tenth of the step and 2 ms", 
     [Number.POSITIVE_INFINITY, 0.001, "none", /the link is as fast as memory/],
   ] as const;
   for (const [megabytesPerSecond, stepSeconds, codec, reason] of cases) {
-    const link = { bytesPerSecond: megabytesPerSecond * megabyte, stepSeconds };
+    const bytesPerSecond = megabytesPerSecond * megabyte;
+    const link = { bytesPerSecond, stepSeconds, isLocal: false };
     const choice = chooseCompression(link, raw, others);
     assert.equal(choice.compression.codec, codec, choice.reason);
     assert.match(choice.reason, reason);
@@ -36,8 +37,24 @@ test("the cheapest push is chosen where it saves a tenth of the step and 2 ms", 
 test("a small model keeps its bits though a codec would save a share of its short step", () => {
   const raw = { compression: none, bytes: 30_000, codecSeconds: 0 };
   const others = [{ compression: topk, bytes: 700, codecSeconds: 0.0001 }];
-  const choice = chooseCompression({ bytesPerSecond: 2e7, stepSeconds: 0.003 }, raw, others);
+  const choice = chooseCompression(
+    { bytesPerSecond: 2e7, stepSeconds: 0.003, isLocal: false },
+    raw,
+    others,
+  );
   assert.equal(choice.compression.codec, "none", choice.reason);
+});
+
+test("within one computer only what is as slow as a small network counts as a link", () => {
+  const raw = { compression: none, bytes: 400_000, codecSeconds: 0 };
+  const others = [{ compression: topk, bytes: 8000, codecSeconds: 0.0005 }];
+  const busy = { bytesPerSecond: 44e6, stepSeconds: 0.037 };
+  assert.equal(chooseCompression({ ...busy, isLocal: false }, raw, others).compression, topk);
+  const local = chooseCompression({ ...busy, isLocal: true }, raw, others);
+  assert.equal(local.compression, none);
+  assert.match(local.reason, /the servers are on this computer, where bytes wait for processors/);
+  const shaped = { ...busy, bytesPerSecond: 12.5e6, isLocal: true };
+  assert.equal(chooseCompression(shaped, raw, others).compression, topk);
 });
 
 const layout = layOut(
@@ -49,7 +66,10 @@ const layout = layOut(
 );
 
 /** Steps of 40 ms over a link of so many bytes a second, with time walked by hand. */
-function measured(bytesPerSecond: number): { chosen: string[]; said: string[]; pulls: number } {
+function measured(
+  bytesPerSecond: number,
+  address: string,
+): { chosen: string[]; said: string[]; pulls: number } {
   const gradients = Float32Array.from({ length: layout.values }, (_, index) => Math.cos(index));
   const compression = { ...sampleSpec.compression, push: { codec: "auto", share: 1 } as const };
   const outcome = { chosen: [] as string[], said: [] as string[], pulls: 0 };
@@ -60,6 +80,7 @@ function measured(bytesPerSecond: number): { chosen: string[]; said: string[]; p
     codecs: new RunCodecs({ ...sampleSpec, compression }, layout, twinConversions),
     gradients,
     nowMs: () => nowMs,
+    addressOf: () => address,
     pull: (header) => {
       asked = header;
       outcome.pulls++;
@@ -67,7 +88,7 @@ function measured(bytesPerSecond: number): { chosen: string[]; said: string[]; p
     choose: ({ codec }) => void outcome.chosen.push(codec),
     log: (text) => void outcome.said.push(text),
   });
-  for (let step = 0; step < 20; step++) {
+  for (let step = 0; step < 30; step++) {
     auto.stepBegins();
     const beganMs = nowMs;
     while (asked !== null) {
@@ -87,15 +108,19 @@ function measured(bytesPerSecond: number): { chosen: string[]; said: string[]; p
 }
 
 test("a worker measures its link without latency and chooses once", () => {
-  const slow = measured(1e6);
+  const slow = measured(1e6, "10.0.0.2:8000");
   assert.deepEqual(slow.chosen, ["topk"]);
   assert.equal(slow.said.length, 1);
   assert.match(
     slow.said[0]!,
     /the link carries 1\.00 MB\/s; pushing 0\.200 MB costs 200 ms as none/,
   );
-  assert.equal(slow.pulls, 8);
-  const fast = measured(1e9);
+  assert.equal(slow.pulls, 20);
+  const fast = measured(1e9, "10.0.0.2:8000");
   assert.deepEqual(fast.chosen, []);
   assert.match(fast.said[0]!, /pushes stay as they are/);
+  for (const address of ["127.0.0.1:80", "tcp:127.0.0.1:80", "unix:/tmp/a", "localhost:8"]) {
+    assert.deepEqual(measured(2.5e7, address).chosen, [], address);
+  }
+  assert.deepEqual(measured(2.5e6, "10.127.0.1:8000").chosen, ["topk"]);
 });

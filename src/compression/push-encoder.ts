@@ -64,7 +64,7 @@ export class PushEncoder {
 
   /** Writes pushes in another way from the next gradient on. */
   choose(compression: Compression): void {
-    const { spec, codecs, log } = this.#parts;
+    const { spec, layout, codecs, log } = this.#parts;
     this.#chosen = codecs.chosen(compression);
     this.#feedback = null;
     this.#residuals.clear();
@@ -74,7 +74,9 @@ export class PushEncoder {
       log(`pushes go as ${title} without error feedback: what is dropped is lost`);
       return;
     }
-    this.#feedback = new ErrorFeedback(this.#chosen.codec, codecs.conversions);
+    const longest = Math.max(...layout.chunks.map(({ length }) => length));
+    const memory = () => codecs.allocate(longest);
+    this.#feedback = new ErrorFeedback(this.#chosen.codec, codecs.conversions, memory);
     log(`pushes go as ${title} with error feedback: residuals start at zero`);
   }
 
@@ -134,7 +136,7 @@ export class PushEncoder {
     if (this.#feedback === null) return codec.encode(values, memory, settings);
     let residual = this.#residuals.get(chunk);
     if (residual === undefined) {
-      residual = new Float32Array(values.length);
+      residual = this.#parts.codecs.allocate(values.length).fill(0);
       this.#residuals.set(chunk, residual);
     }
     return this.#feedback.encode(values, residual, memory, settings);

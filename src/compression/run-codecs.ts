@@ -7,6 +7,7 @@
  * longer than that codec's bound.
  */
 import { type Codec, type CodecName, CodecTable, type SizeBounds } from "../codec/codec.js";
+import { type Allocate, allocateAnywhere } from "../codec/dense.js";
 import { type Compression, compressionTitle } from "../contract/compression.js";
 import type { Layout } from "../contract/layout.js";
 import type { ChunkHeader } from "../contract/messages.js";
@@ -30,14 +31,23 @@ export const autoCandidates: readonly Compression[] = [
 /** The codecs of one run. */
 export class RunCodecs {
   readonly conversions: Conversions;
+  /** Gives memory that lasts as long as the run, where the conversions use it in place. */
+  readonly allocate: Allocate;
   readonly #spec: RunSpec;
   readonly #layout: Layout;
   readonly #table: CodecTable;
 
-  constructor(spec: RunSpec, layout: Layout, conversions: Conversions) {
+  constructor(
+    spec: RunSpec,
+    layout: Layout,
+    conversions: Conversions,
+    allocate: Allocate = allocateAnywhere,
+  ) {
     this.#spec = spec;
     this.#layout = layout;
-    this.#table = new CodecTable(conversions);
+    const longest = Math.max(0, ...layout.chunks.map(({ length }) => length));
+    this.allocate = (values) => allocate(Math.max(values, 1)).subarray(0, values);
+    this.#table = new CodecTable(conversions, () => this.allocate(longest));
     this.conversions = conversions;
   }
 

@@ -147,7 +147,9 @@ export class ServerHost {
       const store = new ChunkStore({ arena, kernels, layout, rule: spec.updateRule });
       const shard = new Shard({ index: this.#parts.index, spec, layout });
       const conversions = createConversions(arena, { choice, log });
-      const codecs = new RunCodecs(spec, layout, conversions);
+      const codecs = new RunCodecs(spec, layout, conversions, (values) =>
+        arena.view(arena.allocate(values), values),
+      );
       const replies = new ReplyEncoder({
         arena,
         codecs,

@@ -12,6 +12,7 @@ import type { View, ViewServer } from "../contract/view.js";
 import { Worker, type WorkerRecord } from "../core/worker.js";
 import type { WorkerEffect, WorkerEvent } from "../core/worker-events.js";
 import { PacelineError, toPacelineError } from "../errors.js";
+import { Arena } from "../kernels/arena.js";
 import { createConversions } from "../kernels/choice.js";
 import { twinConversions } from "../kernels/conversions-twin.js";
 import type { Transport } from "../transport/transport.js";
@@ -182,20 +183,25 @@ export class WorkerHost {
     const { rank, log, clock } = this.#parts;
     const { push, pull } = spec.compression;
     const isRaw = push.codec === "none" && pull.codec === "none";
-    const conversions = isRaw ? twinConversions : createConversions(null, { log });
-    const codecs = new RunCodecs(spec, layout, conversions);
+    const arena = isRaw ? null : new Arena();
+    const conversions = isRaw ? twinConversions : createConversions(arena, { log });
+    const codecs = new RunCodecs(spec, layout, conversions, (values) =>
+      arena === null ? new Float32Array(values) : arena.view(arena.allocate(values), values),
+    );
     const pushes = new PushEncoder({ spec, layout, codecs, gradients, rank, log });
     if (push.codec !== "auto") return { ...job, codecs, pushes, auto: null };
     const auto = new AutoCompression({
       ...{ layout, codecs, gradients, log },
       nowMs: () => clock.nowMs(),
-      pull: (header) => {
-        const server = this.#view?.primaries[header.chunk] ?? -1;
-        this.#links.get(server)?.send(header, null);
-      },
+      addressOf: (chunk) => this.#primaryLink(chunk)?.address ?? "",
+      pull: (header) => this.#primaryLink(header.chunk)?.send(header, null),
       choose: (compression) => pushes.choose(compression),
     });
     return { ...job, codecs, pushes, auto };
+  }
+
+  #primaryLink(chunk: number): ServerLink | undefined {
+    return this.#links.get(this.#view?.primaries[chunk] ?? -1);
   }
 
   #fail(thrown: unknown): void {
