@@ -4,11 +4,11 @@
  *
  * resnet18, 34 and 50 have the ImageNet form's four stages, and either stem: that of ImageNet, a
  * 7x7 convolution of stride 2 and a pool of stride 2, or for small pictures a 3x3 convolution of
- * stride 1 and no pool. resnet20, 32, 44 and 56 are section 4.2's for CIFAR, 16-32-64 channels in 3 stages
- * of n blocks, with the small stem. Where a block changes the shape its
- * shortcut is a projection, a 1x1 convolution with batch normalisation, in both families (section
- * 4.2 itself pads with zeros, which has no parameters). A bottleneck's stride is at its 3x3
- * convolution, as in torchvision.
+ * stride 1 and no pool. resnet20, 32, 44 and 56 are section 4.2's for CIFAR, 16-32-64 channels in 3
+ * stages of n blocks, with the small stem. Where a block changes the shape its shortcut is a
+ * projection, a 1x1 convolution with batch normalisation, in both families (section 4.2 itself pads
+ * with zeros, which has no parameters). A bottleneck's stride is at its 3x3 convolution, as in
+ * torchvision.
  *
  * Invariant: tensors have torchvision's names in its order; convolutions have no bias and start
  * he-normal by fan out.
