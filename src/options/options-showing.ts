@@ -1,7 +1,16 @@
 /** The rows of the groups "keeping", "showing" and "trying". */
 import type { KeepingOptions, ShowingOptions } from "../runtime/options.js";
 import { type CommandName, type OptionRows, trainingCommands } from "./option-row.js";
-import { cadence, injection, listOf, optional, text, toggle, whole } from "./option-values.js";
+import {
+  cadence,
+  choice,
+  injection,
+  listOf,
+  optional,
+  text,
+  toggle,
+  whole,
+} from "./option-values.js";
 
 const everywhere: readonly CommandName[] = [
   "train",
@@ -155,6 +164,14 @@ export const showingRows: OptionRows<ShowingOptions> = {
     sentence: "a small run: fewer examples, one epoch, where these are not set",
     group: "trying",
     commands: trainingCommands,
+  },
+  kernels: {
+    name: "kernels",
+    type: choice(["auto", "wasm", "twin"]),
+    default: "auto",
+    sentence: "what folds and applies gradients: SIMD, or plain loops that have the same bits",
+    group: "trying",
+    commands: ["train", "baseline", "server"],
   },
   inject: {
     name: "inject",

@@ -98,7 +98,8 @@ async function train(
     };
     const hooks = { onEvent, onPrepared, afterStep: breathe, onCheckpoint: write };
     const start = { state, resume };
-    const result = await runBaseline(spec, { dataset, engine, start, nowMs }, hooks);
+    const { kernels } = options;
+    const result = await runBaseline(spec, { dataset, engine, start, kernels, nowMs }, hooks);
     report.onSnapshot(snapshotOf(spec, { engine: reason, algorithms }, result));
     if (result.failure === null) await write(result);
     return await report.finish(resultOf(result), signal);

@@ -15,6 +15,7 @@ import type {
   UpdateRuleSpec,
 } from "../contract/run-spec.js";
 import type { TransportChoice } from "../contract/view.js";
+import type { KernelsChoice } from "../kernels/choice.js";
 
 /** How many workers a run waits for (max) and how few it goes on with (min). */
 export interface WorkerRange {
@@ -140,6 +141,7 @@ export interface ShowingOptions {
   readonly logEvery: Cadence;
   readonly dryRun: boolean;
   readonly fast: boolean;
+  readonly kernels: KernelsChoice;
   readonly inject: readonly Injection[];
 }
 

@@ -75,6 +75,7 @@ export async function runServer(options: ResolvedOptions, io: CommandIo): Promis
           clock: processClock,
           index: rank,
           arenaValues: arenaValuesMax,
+          kernels: options.kernels,
           layoutOf,
           onStop: (message) => !message.stay && resolve(exitCodeOf(message)),
           trace,

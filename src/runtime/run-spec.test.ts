@@ -78,6 +78,7 @@ const options: ResolvedOptions = {
   logEvery: { unit: "epoch", count: 1 },
   dryRun: false,
   fast: false,
+  kernels: "auto",
   inject: [],
 };
 const facts: RunFacts = {

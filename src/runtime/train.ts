@@ -136,7 +136,9 @@ function memberArguments(
 ): string[] {
   const shared = ["--coordinator", address, "--rank", `${rank}`];
   const ways = [`--io-timeout=${options.ioTimeoutMs}ms`, `--transport=${options.transport}`];
-  if (role === "server") return ["server", ...shared, ...ways, "--port", "0"];
+  if (role === "server") {
+    return ["server", ...shared, ...ways, `--kernels=${options.kernels}`, "--port", "0"];
+  }
   if (options.cacheDir === "") throw new PacelineError("usage", "--cache-dir is empty");
   if (options.feed === "central") return ["worker", ...shared, ...ways];
   const data = ["--cache-dir", options.cacheDir];
