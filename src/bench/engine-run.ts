@@ -81,7 +81,7 @@ async function soakOf(subject: Subject, steps: number, log: (line: string) => vo
 
 /** Every configuration that this machine can compute; what it can't is said. */
 function subjectsOf(measures: EngineMeasures, log: (line: string) => void): Subject[] {
-  const chosen = createEngine(measures.engine, { autoOneDnn: true });
+  const chosen = createEngine(measures.engine);
   const engine = chosen.engine.name === "onednn" ? "onednn" : "reference";
   const batch = measures.batchSize ?? batchDefault[engine];
   const isReference = engine === "reference";

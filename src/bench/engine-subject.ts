@@ -59,7 +59,7 @@ export interface BoundSubject {
 export function bindSubject(subject: Subject): BoundSubject {
   const { batch, dtype, threads } = subject;
   const graph = graphOf(subject);
-  const { engine, reason } = createEngine(subject.engine, { dtype, threads, autoOneDnn: true });
+  const { engine, reason } = createEngine(subject.engine, { dtype, threads });
   const { executor } = bindStandalone(engine, graph, 1, batch);
   const random = new Random(1, "pictures");
   const x = Float32Array.from({ length: batch * valuesIn(graph.inputShape) }, () =>

@@ -82,7 +82,7 @@ async function diskFinding(runDir: string): Promise<Finding> {
 }
 
 function engineFinding(): Finding {
-  const wish = { dtype: "bf16", threads: availableParallelism(), autoOneDnn: true } as const;
+  const wish = { dtype: "bf16", threads: availableParallelism() } as const;
   const { engine, reason, warning } = createEngine("auto", wish);
   const text = warning === null ? reason : `${reason}; ${warning}`;
   return { name: "engine", state: engine.name === "onednn" ? "ok" : "warning", text };

@@ -15,7 +15,7 @@ export function engineOf(
   { opened }: Pick<EngineWish, "opened"> = {},
 ): Pick<ChosenEngine, "engine" | "reason"> {
   const type = dtype === "f32" ? "f32" : "bf16";
-  const wish: EngineWish = { dtype: type, threads, autoOneDnn: true };
+  const wish: EngineWish = { dtype: type, threads };
   const found = createEngine(choice, opened === undefined ? wish : { ...wish, opened });
   const { engine, reason, warning } = found;
   const lacking = type === "bf16" && engine.name !== "onednn" ? "it computes in f32" : warning;

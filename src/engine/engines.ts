@@ -19,8 +19,6 @@ export type EngineChoice = (typeof engineChoices)[number];
 
 /** What an engine is to be chosen for. */
 export interface EngineWish extends Partial<OneDnnOptions> {
-  /** Whether `auto` may take oneDNN. */
-  readonly autoOneDnn?: boolean;
   /** The library, if it is not to be looked for. */
   readonly opened?: OpenedDnnl;
 }
@@ -32,9 +30,6 @@ export interface ChosenEngine {
   /** What of the wish could not be met, if anything. */
   readonly warning: string | null;
 }
-
-/** Whether `auto` takes oneDNN if nothing else is said. */
-const autoOneDnnDefault = false;
 
 /**
  * The engine for a choice.
@@ -69,8 +64,6 @@ export function createEngine(choice: string, wish: EngineWish = {}): ChosenEngin
 }
 
 function automatic(wish: EngineWish): ChosenEngine {
-  const { autoOneDnn = autoOneDnnDefault } = wish;
-  if (!autoOneDnn) return reference("slower than oneDNN, which --engine onednn takes");
   const chosen = createOneDnnEngine(optionsOf(wish), wish.opened);
   if (chosen.engine === null) return reference(`slower than oneDNN; ${chosen.reason}`);
   return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
