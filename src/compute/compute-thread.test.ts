@@ -14,6 +14,7 @@ import { equalRanges } from "../dealing/cursor.js";
 import { referenceEngine } from "../engine/reference.js";
 import { PacelineError } from "../errors.js";
 import type { ComputePort, PreparedJob } from "../host/compute-port.js";
+import type { ThreadSpan } from "./compute-entry.js";
 import { ComputeJob } from "./compute-job.js";
 import { createComputeThread } from "./compute-thread.js";
 import { initialState, layoutOf } from "./initial-state.js";
@@ -171,6 +172,39 @@ describe("a compute thread", () => {
       same.job.compute(next, 0, () => {});
       assert.deepEqual(job.gradients, same.gradients);
     });
+  });
+
+  test("tells what a step consists of, and that its batch was made ahead", async () => {
+    const spans: ThreadSpan[] = [];
+    let told = () => {};
+    const onSpan = (span: ThreadSpan) => {
+      spans.push(span);
+      if (span.name === "step 1") told();
+    };
+    const port = createComputeThread({ dataDir, cacheDir: null, log: () => {}, onSpan });
+    const ear = new Ear();
+    await port.prepare(spec, 0, ear.listener);
+    const next = { step: 1, epoch: 0, range: { start: 0, end: 16 } };
+    await ear.after(() => port.compute({ step: 0, epoch: 0, range, lacking: [], next }));
+    const all = new Promise<void>((resolve) => {
+      told = resolve;
+    });
+    const second = ear.after(() => port.compute({ ...next, lacking: [0], next: null }));
+    port.arrived(0);
+    const { lossSum } = await second;
+    assert.ok(Number.isFinite(lossSum));
+    await all;
+    await port.close();
+    const names = spans.map(({ name }) => name).filter((name) => name !== "wait for chunk 0");
+    const parts = ["forward", "backward"];
+    assert.deepEqual(names, ["input", "step 0", ...parts, "input ahead", "step 1", ...parts]);
+    const find = (name: string, from = 0) => spans.slice(from).find((span) => span.name === name)!;
+    const [step, forward, backward] = [find("step 0"), find("forward"), find("backward")];
+    assert.equal(forward.startMs, step.startMs);
+    assert.equal(forward.endMs, backward.startMs);
+    assert.equal(backward.endMs, step.endMs);
+    const ahead = find("input ahead");
+    assert.ok(step.endMs <= ahead.startMs && ahead.endMs <= find("step 1").startMs);
   });
 
   test("is closed, and takes another run, while a step waits for parameters", async () => {

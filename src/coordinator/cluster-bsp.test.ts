@@ -30,6 +30,7 @@ test("every schedule and every number of servers ends in the same weights", () =
   const one = new ModelCluster(plan(0, { ...choices, servers: 1 })).start().run();
   assert.equal(one.result.outcome, "done", one.result.reason);
   assertAllUsed(one);
+  assert.ok(one.begunAhead > 0, "steps are begun before all chunks are back");
   for (let seed = 1; seed <= 40; seed++) {
     const servers = 1 + (seed % 3);
     const other = new ModelCluster(plan(seed, { ...choices, servers })).start().run();
