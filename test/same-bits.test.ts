@@ -31,6 +31,18 @@ test("BSP has the same bits again, with 1, 2, 3 servers, as the baseline", async
   }
 });
 
+test("plain kernels have the bits of SIMD ones, in the baseline and on servers", async (context) => {
+  const place = await makePlace(context, { train: 160 });
+  const baseline = ["baseline", "--as-workers", "2"];
+  const simd = await bitsOf(place, "simd", [...baseline, "--kernels", "wasm"]);
+  const plain = await bitsOf(place, "plain", [...baseline, "--kernels", "twin"]);
+  assert.equal(plain, simd);
+  for (const kernels of ["wasm", "twin"]) {
+    const words = [...train, "-w", "2", "-s", "2", "--kernels", kernels];
+    assert.equal(await bitsOf(place, `servers-${kernels}`, words), simd, kernels);
+  }
+});
+
 test("Ctrl-C ends with 130, and --resume auto ends in the same bits", async (context) => {
   const place = await makePlace(context, { train: 480 });
   const words = [...train, "-w", "3", "-s", "2"];
