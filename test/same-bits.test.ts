@@ -31,7 +31,7 @@ test("BSP has the same bits again, with 1, 2, 3 servers, as the baseline", async
   }
 });
 
-test("plain kernels have the bits of SIMD ones, in the baseline and on servers", async (context) => {
+test("plain kernels have the bits of SIMD ones, alone and on servers", async (context) => {
   const place = await makePlace(context, { train: 160 });
   const baseline = ["baseline", "--as-workers", "2"];
   const simd = await bitsOf(place, "simd", [...baseline, "--kernels", "wasm"]);
