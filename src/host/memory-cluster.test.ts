@@ -1,5 +1,6 @@
 /**
- * A whole cluster in one process: the real hosts over the memory transport, with whatever computes
+ * A whole cluster in one process: the real hosts, over the memory transport or, addresses being
+ * names, over any other, with whatever computes
  * and whoever reads examples given by the test.
  */
 import assert from "node:assert/strict";
@@ -50,6 +51,8 @@ export interface ToyPlan {
   layoutOf(spec: RunSpec): Layout;
   /** Weights and state of a fresh start. */
   readonly fresh: Pick<ModelState, "weights" | "state">;
+  /** The transport of a process, for which addresses are names; over memory if left out. */
+  transportOf?(name: string): Transport;
   compute(transport: Transport, rank: number): ComputePort;
   /** What a member tells its spans to. */
   trace?(member: string): Trace | null;
@@ -65,6 +68,7 @@ export interface ToyPlan {
 export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
   const { spec, layoutOf, during, from = null } = plan;
   const network = new MemoryNetwork();
+  const transportOf = plan.transportOf ?? ((name: string) => network.createTransport(name));
   const events: RunEvent[] = [];
   const closing: (() => unknown)[] = [];
   let saved: Outcome["saved"] | null = null;
@@ -74,7 +78,7 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
     marks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
   };
   const result = await new Promise<RunResult>((resolve, reject) => {
-    const transport = network.createTransport("coordinator");
+    const transport = transportOf("coordinator");
     const coordinator = new CoordinatorHost({
       transport,
       clock,
@@ -101,14 +105,15 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
     });
     closing.push(() => coordinator.close());
     const start = async () => {
-      await transport.serveCoordinator("coordinator", coordinator);
+      const listener = await transport.serveCoordinator("coordinator", coordinator);
+      closing.push(() => listener.close());
       const job: Job = { spec, layout, resume: from?.snapshot ?? null };
       coordinator.tell({ type: "submit", job });
       for (let index = 0; index < spec.servers; index++) {
-        closing.push(await startServer(network, index, plan));
+        closing.push(await startServer(transportOf(`server-${index}`), index, plan));
       }
       for (let rank = 0; rank < spec.workersMax; rank++) {
-        closing.push(await startWorker(network, rank, plan));
+        closing.push(await startWorker(transportOf(`worker-${rank}`), rank, plan));
       }
       during?.({ network, coordinator, events });
     };
@@ -121,14 +126,13 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
 }
 
 async function startServer(
-  network: MemoryNetwork,
+  transport: Transport,
   index: number,
   plan: ToyPlan,
 ): Promise<() => unknown> {
   const address = `server-${index}`;
-  const transport = network.createTransport(address);
   let host: ServerHost | null = null;
-  await transport.serveChunks(address, (channel) => host!.accept(channel));
+  const listener = await transport.serveChunks(address, (channel) => host!.accept(channel));
   const session = await join(transport, "server", index, address, () => {
     host = new ServerHost({
       clock,
@@ -144,16 +148,15 @@ async function startServer(
   return () => {
     session.close();
     host?.close();
-    return transport.close();
+    return Promise.all([listener.close(), transport.close()]);
   };
 }
 
 async function startWorker(
-  network: MemoryNetwork,
+  transport: Transport,
   rank: number,
   plan: ToyPlan,
 ): Promise<() => unknown> {
-  const transport = network.createTransport(`worker-${rank}`);
   let host: WorkerHost | null = null;
   const session = await join(transport, "worker", rank, "", (incarnation) => {
     const compute = plan.compute(transport, rank);

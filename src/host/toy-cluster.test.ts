@@ -1,12 +1,16 @@
 /** A whole cluster in one process over the memory transport, with a model that is a vector. */
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { type Layout, layOut } from "../contract/layout.js";
 import type { Range } from "../contract/messages.js";
 import type { Protocol, RunSpec } from "../contract/run-spec.js";
 import { sampleSpec } from "../contract/samples.js";
+import { namedTransports } from "../frames/named-transports.test.js";
 import type { ComputeListener, ComputePort, ComputeRequest, PreparedJob } from "./compute-port.js";
-import { type Outcome, runInMemory, type Toy } from "./memory-cluster.test.js";
+import { type Outcome, runInMemory, type Toy, type ToyPlan } from "./memory-cluster.test.js";
 
 const tensors = [
   { name: "w", shape: [5, 2], group: "weight" },
@@ -102,10 +106,12 @@ function runToy(
   spec: RunSpec,
   during: (toy: Toy) => void = () => {},
   from: Outcome["saved"] | null = null,
+  more: Pick<ToyPlan, "transportOf"> = {},
 ): Promise<Outcome> {
   const { values } = layoutOf(spec);
   const fresh = { weights: new Float32Array(values).fill(3), state: [new Float32Array(values)] };
-  return runInMemory({ spec, layoutOf, fresh, compute: () => new ToyCompute(), during, from });
+  const compute = () => new ToyCompute();
+  return runInMemory({ spec, layoutOf, fresh, compute, during, from, ...more });
 }
 
 const asp: Protocol = {
@@ -134,6 +140,19 @@ test("BSP ends in the same bits with one, two and three servers", async () => {
   }
   assert.deepEqual(runs[1], runs[0]);
   assert.deepEqual(runs[2], runs[0]);
+});
+
+test("BSP ends in the same bits over memory, gRPC, TCP and Unix sockets", async (context) => {
+  const spec = specOf({ mode: "bsp" }, { workersMax: 4 });
+  const oracle = await runToy(spec);
+  for (const way of ["grpc", "tcp", "unix"] as const) {
+    const folder = mkdtempSync(join(tmpdir(), "paceline-toy-"));
+    context.after(() => rmSync(folder, { recursive: true }));
+    const transportOf = namedTransports(way, folder);
+    const { result, weights } = await runToy(spec, () => {}, null, { transportOf });
+    assert.equal(result.outcome, "done", result.reason);
+    assert.deepEqual(weights, oracle.weights, way);
+  }
 });
 
 test("a run that is interrupted and resumed ends in the bits of one that was not", async () => {

@@ -11,6 +11,7 @@ import { loadDataset } from "../data/dataset.js";
 import type { Dataset } from "../data/split.js";
 import type { Job, SaveRequest } from "../dealing/training-job.js";
 import { PacelineError, toPacelineError } from "../errors.js";
+import { createRouter } from "../frames/routes.js";
 import { every } from "../host/clock.js";
 import { CoordinatorHost } from "../host/coordinator-host.js";
 import type { ModelState } from "../host/state-transfer.js";
@@ -63,6 +64,7 @@ export class CoordinatorProcess {
     const { leaseMs, ioTimeoutMs, startTimeoutMs, rankGraceMs } = options;
     this.#host = new CoordinatorHost({
       transport,
+      route: createRouter(options.transport),
       clock: processClock,
       ioTimeoutMs,
       config: {
