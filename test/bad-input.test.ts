@@ -205,7 +205,8 @@ test("strangers, old versions and other models do not disturb a run", async (con
         if (message.type === "stop") stops.push(message.reason);
         if (message.type !== "job") return;
         const tensors = [{ name: "fc_weights", shape: [3], group: "weight" }] as const;
-        session.send({ type: "ready", run: message.spec.run, tensors, engine: "" });
+        const { run } = message.spec;
+        session.send({ type: "ready", run, tensors, engine: "", algorithms: [] });
       },
       onClose() {},
     },

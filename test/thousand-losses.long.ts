@@ -58,8 +58,9 @@ async function joinAndGo(address: string, number: number): Promise<void> {
   let lost = false;
   const onMessage = (message: CoordinatorMessage) => {
     if (message.type === "job") {
+      const { run } = message.spec;
       const { tensors } = layoutOf(message.spec);
-      session.send({ type: "ready", run: message.spec.run, tensors, engine: "" });
+      session.send({ type: "ready", run, tensors, engine: "", algorithms: [] });
     }
     if (message.type !== "view") return;
     inView ||= message.view.workers.some((worker) => worker.incarnation === incarnation);
