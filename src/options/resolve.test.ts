@@ -84,7 +84,8 @@ describe("refusals name the place, the value and the remedy", () => {
     ],
     [
       { file: file({ engine: "atuo" }) },
-      "engine: atuo in run.yaml is unknown (did you mean auto?); write auto, onednn, reference or synthetic",
+      "engine: atuo in run.yaml is unknown (did you mean auto?); " +
+        "write auto, onednn, reference or synthetic",
     ],
     [
       { set: written({ reduce: "men" }) },
