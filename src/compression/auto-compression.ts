@@ -2,11 +2,12 @@
  * `--compress auto` at work: the first steps are pushed raw while a worker measures, then it
  * chooses once, by itself, and says why.
  *
- * The link is measured by asking for the smallest and the largest chunk once in each step, while it
- * is computed: what the larger takes longer is its bytes' time, free of latency. The best of several
- * steps counts, since a busy computer makes a link seem slow and nothing makes it seem fast. Replies
- * to these pulls carry a step of -1 and are thrown away. Codecs are measured on the gradients of the
- * largest chunk. What is taken depends on these times, so a run with `auto` has no bits to repeat.
+ * The link is measured by asking for the smallest and the largest chunk once in each step, while
+ * it is computed: what the larger takes longer is its bytes' time, free of latency. The best of
+ * several steps counts, since a busy computer makes a link seem slow and nothing makes it seem
+ * fast. Replies to these pulls carry a step of -1 and are thrown away. Codecs are measured on the
+ * gradients of the largest chunk. What is taken depends on these times, so a run with `auto` has no
+ * bits to repeat.
  */
 import { type Compression, uncompressed } from "../contract/compression.js";
 import type { Chunk, Layout } from "../contract/layout.js";

@@ -1,0 +1,137 @@
+/** What a server makes of encoded pushes that it should not take. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CodecTable } from "../codec/codec.js";
+import { uncompressed } from "../contract/compression.js";
+import { layOut } from "../contract/layout.js";
+import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
+import { sampleSpec } from "../contract/samples.js";
+import { PacelineError } from "../errors.js";
+import { twinConversions } from "../kernels/conversions-twin.js";
+import type { ChunkReceiver } from "../transport/transport.js";
+import { ServerHost } from "./server-host.js";
+
+const length = 40;
+const layout = layOut(
+  [
+    { name: "w", shape: [length], group: "weight" },
+    { name: "b", shape: [4], group: "plain" },
+  ],
+  1000,
+);
+const compression = { ...uncompressed, push: { codec: "topk", share: 0.1 } } as const;
+const spec = { ...sampleSpec, compression };
+const table = new CodecTable(twinConversions);
+
+interface Peer {
+  readonly receiver: ChunkReceiver;
+  readonly answers: ChunkHeader[];
+  send(header: Partial<ChunkHeader>, payload: Uint8Array): void;
+}
+
+/** A server with its two chunks loaded and one worker in its view. */
+function served(): { readonly host: ServerHost; peer(): Peer } {
+  const host = new ServerHost({
+    clock: { nowMs: () => 0, after: () => ({ cancel: () => {} }) },
+    ...{ index: 0, arenaValues: 30_000, kernels: "twin" as const },
+    layoutOf: () => layout,
+    onStop: () => {},
+    log: () => {},
+  });
+  const peer = (): Peer => {
+    const answers: ChunkHeader[] = [];
+    const receiver = host.accept({
+      peer: "peer",
+      send: (header, _payload, sent) => {
+        answers.push(header);
+        sent?.();
+      },
+      close: () => {},
+    });
+    const send = (about: Partial<ChunkHeader>, payload: Uint8Array) => {
+      const header = { ...emptyHeader, run: spec.run, ...about };
+      const destination = receiver.onHeader(header, payload.length);
+      destination?.set(payload);
+      receiver.onChunk(header, destination);
+    };
+    return { receiver, answers, send };
+  };
+  host.onMessage({ type: "job", spec });
+  host.onMessage({
+    type: "view",
+    view: {
+      ...{ run: spec.run, term: 1, number: 1, generation: 0, phase: 0 },
+      servers: [{ index: 0, incarnation: 1, address: "here", frames: null }],
+      workers: [{ rank: 0, incarnation: 5, fromStep: 0 }],
+      ...{ primaries: [0, 0], fences: [1, 1] },
+    },
+  });
+  const coordinator = peer();
+  for (const chunk of [0, 1]) {
+    const detail = JSON.stringify({ version: 0, examples: 0, sealedStep: -1, applied: [] });
+    const bytes = new Uint8Array(layout.chunks[chunk]!.length * 4);
+    coordinator.send({ kind: "load", chunk, detail }, bytes);
+  }
+  assert.deepEqual(
+    coordinator.answers.map(({ kind }) => kind),
+    ["loaded", "loaded"],
+  );
+  return { host, peer };
+}
+
+const push: Partial<ChunkHeader> = {
+  ...{ kind: "push", rank: 0, incarnation: 5, step: 0, chunk: 0, version: 0 },
+  ...{ fence: 1, examples: 8, wantsReply: true },
+};
+
+function encoded(name: "topk" | "fp16"): Uint8Array {
+  const bytes = new Uint8Array(table.named(name).sizes(length).max);
+  const values = Float32Array.from({ length }, (_, index) => index + 1);
+  const used = table.named(name).encode(values, bytes, { share: 0.1, seed: 0 });
+  return bytes.slice(0, used);
+}
+
+test("a push whose codec or bytes are wrong is refused with what is wrong", () => {
+  const { peer } = served();
+  const good = encoded("topk");
+  const truncated = good.slice(0, good.length - 4);
+  const descending = good.slice();
+  descending.copyWithin(4, 8, 12);
+  const unknown = { ...push, codec: 77 };
+  const topk = { ...push, codec: table.named("topk").id };
+  const cases: readonly (readonly [Partial<ChunkHeader>, Uint8Array, RegExp])[] = [
+    [unknown, good, /codec 77 is unknown here; known are 0 \(raw\)/],
+    [{ ...push, codec: 1 }, encoded("fp16"), /written as fp16, and this run has --compress topk/],
+    [{ ...topk, chunk: 1 }, good, /group plain, which is never compressed/],
+    [topk, new Uint8Array(8), /has 8 bytes instead of 12 to 84/],
+    [topk, new Uint8Array(2000), /has 2000 bytes instead of 12 to 84/],
+    [topk, truncated, /chunk 0 from worker 0 at step 0: topk encoding is damaged: it has 32 bytes/],
+    [topk, descending, /topk encoding is damaged: index \d+ comes after/],
+    [push, good, /has 36 bytes instead of 160/],
+  ];
+  for (const [header, payload, reason] of cases) {
+    const { send, answers } = peer();
+    send(header, payload);
+    assert.equal(answers.length, 1);
+    assert.equal(answers[0]!.outcome, "refused");
+    assert.match(answers[0]!.detail, reason);
+  }
+  const { send, answers } = peer();
+  send(topk, good);
+  assert.equal(answers[0]?.outcome, "applied");
+  assert.equal(answers[0]?.version, 1);
+});
+
+test("what a channel leaves half sent is given back, and a new channel goes on", () => {
+  const { host, peer } = served();
+  const topk = { ...emptyHeader, run: spec.run, ...push, codec: table.named("topk").id };
+  for (let time = 0; time < 2000; time++) {
+    const { receiver } = peer();
+    assert.equal(receiver.onHeader(topk, 84)?.length, 84);
+    receiver.onClose(new PacelineError("unavailable", "gone"));
+  }
+  const { send, answers } = peer();
+  send(topk, encoded("topk"));
+  assert.equal(answers[0]?.outcome, "applied");
+  host.close();
+});
