@@ -132,6 +132,42 @@ function randomConvolutions(count: number): [title: string, shape: Shape, Chain,
   });
 }
 
+/** Pools, normalisations and linear layers of random extents, with and without ReLU behind. */
+function randomLayers(count: number): [title: string, shape: Shape, Chain, n: number][] {
+  const random = new Random(29, "layers");
+  const between = (low: number, high: number) => low + random.below(high - low + 1);
+  const relu: Chain[number] = ["relu", { kind: "relu" }];
+  return Array.from({ length: count }, (_, index) => {
+    const channels = between(1, 37);
+    const shape = [between(1, 4), between(4, 15), between(4, 15)];
+    const n = index % 4 === 0 ? 1 : between(2, 5);
+    const kernel = [between(1, 4), between(1, 4)] as const;
+    const padding = kernel.map((extent) => between(0, Math.floor(extent / 2)));
+    const stride = [between(1, 3), between(1, 3)] as const;
+    const window = { kernel, stride, padding: [padding[0]!, padding[1]!] } as const;
+    const picked: readonly Chain[number][] = [
+      ["max", { kind: "max-pool", ...window }],
+      ["mean", { kind: "avg-pool", ...window }],
+      ["bn", { kind: "batch-norm" }],
+      ["fc", { kind: "linear", outputs: between(2, 41) }],
+    ];
+    const layer = picked[index % picked.length]!;
+    const tail = random.below(2) === 0 ? [layer, relu] : [layer];
+    const flat: Chain = layer[0] === "fc" ? [["flat1", { kind: "flatten" }]] : [];
+    const told = layer[0] === "max" || layer[0] === "mean" ? JSON.stringify(window) : "";
+    const title = `${n} x ${channels} x [${shape.slice(1)}], ${tail.map(([name]) => name)} ${told}`;
+    return [title, shape, [before1x1(channels), ...flat, ...tail], n];
+  });
+}
+
+/** As resnet18 begins for large pictures. */
+const largeStem: Chain = [
+  ["conv1", { kind: "conv2d", outputs: 24, kernel: 7, stride: 2, padding: 3, bias: false }],
+  ["bn1", { kind: "batch-norm" }],
+  ["relu", { kind: "relu" }],
+  ["maxpool", { kind: "max-pool", kernel: 3, stride: 2, padding: 1 }],
+];
+
 const winograd: readonly (readonly [channels: number, outputs: number, size: number, n: number])[] =
   [
     [32, 32, 8, 2],
@@ -187,6 +223,8 @@ const others: readonly (readonly [title: string, shape: Shape, Chain, n: number]
     [before, ["pool", { kind: "avg-pool", kernel: [3, 2], stride: [2, 3], padding: 1 }]],
     2,
   ],
+  ["the imagenet stem", [3, 35, 27], largeStem, 3],
+  ["the imagenet stem on one small picture", [3, 8, 9], largeStem, 1],
   ["mean of planes", [3, 9, 7], [before1x1(21), ["pool", { kind: "global-avg-pool" }]], 3],
   [
     "dropout on flat values and on pictures",
@@ -244,7 +282,7 @@ describe("oneDNN agrees with the reference engine in f32 within 1e-4", { skip },
       compare(chain([3, size, size], [before1x1(channels), ["conv", layer]]), n, f32);
     });
   }
-  for (const [title, shape, layers, n] of others) {
+  for (const [title, shape, layers, n] of [...others, ...randomLayers(24)]) {
     test(title, () => compare(chain(shape, layers), n, f32));
   }
   for (const [channels, outputs, stride] of [
@@ -265,7 +303,7 @@ describe("oneDNN agrees with the reference engine in bf16 within its rounding", 
   for (const [title, shape, layers, n] of randomConvolutions(8)) {
     test(`convolution of ${title}`, () => compare(chain(shape, layers), n, bf16));
   }
-  for (const [title, shape, layers, n] of others) {
+  for (const [title, shape, layers, n] of [...others, ...randomLayers(12)]) {
     test(title, () => compare(chain(shape, layers), n, bf16));
   }
   test("a residual block", () => compare(residual(16, 32, 2), 3, bf16));
