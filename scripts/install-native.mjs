@@ -1,11 +1,11 @@
 // Installs Debian's oneDNN where it is missing and this user may: everything works without it, on the
 // slower reference engine. Nothing that goes wrong here is an error.
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 
 const folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/local/lib"];
-const names = ["libdnnl.so.2", "libdnnl.so.3"];
-const isHere = folders.some((folder) => names.some((name) => existsSync(`${folder}/${name}`)));
+const isLibrary = (name) => /^libdnnl\.so\.[23]/.test(name);
+const isHere = folders.some((folder) => existsSync(folder) && readdirSync(folder).some(isLibrary));
 const isDebian = existsSync("/etc/debian_version") && existsSync("/usr/bin/apt-get");
 
 /** Runs apt-get quietly; true when it went well. */
@@ -16,10 +16,13 @@ function aptGet(...words) {
 }
 
 if (!isHere && isDebian && process.getuid?.() === 0) {
-  const install = () => aptGet("install", "-y", "--no-install-recommends", "libdnnl2");
+  // Debian 12 has the first, which is faster, and Debian 13 the second.
+  const packages = ["libdnnl2", "libdnnl3.6"];
+  const add = (name) => aptGet("install", "-y", "--no-install-recommends", name);
+  const install = () => packages.some(add);
   const went = install() || (aptGet("update") && install());
   const without = "oneDNN could not be installed: going on with the reference engine, slower";
-  console.log(went ? "installed libdnnl2, oneDNN for convolutions" : without);
+  console.log(went ? "installed oneDNN for convolutions" : without);
 } else if (!isHere) {
   console.log("no oneDNN here: the reference engine computes, slower; paceline doctor says more");
 }
