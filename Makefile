@@ -79,8 +79,5 @@ experiments-quick: build
 bench-%: build
 	$(PACELINE) bench $* --peers
 
-bench-push-throughput: build
-	$(NODE) bench/push-throughput.mjs
-
 clean:
 	rm -rf dist dist-test .build coverage

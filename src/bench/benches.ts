@@ -1,4 +1,5 @@
 /** The benchmarks by name; a further one is an entry here. */
+import { transportBench } from "../echo/transport-bench.js";
 import type { Bench } from "../measure/bench-option.js";
 import { pushPullBench } from "../trial/push-pull-bench.js";
 import { trainBench } from "../trial/train-bench.js";
@@ -10,6 +11,7 @@ import { kernelsBench } from "./kernels-bench.js";
 export const benches: readonly Bench[] = [
   engineBench,
   kernelsBench,
+  transportBench,
   pushPullBench,
   codecBench,
   trainBench,

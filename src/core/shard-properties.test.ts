@@ -316,15 +316,11 @@ function examplesOf(plan: Plan, rank: number, step: number): number {
 }
 
 function viewOf(plan: Plan, number: number, ranks: readonly number[]): View {
+  const numbers = { run: "r", term: 1, number, generation: 1, phase: 0 };
+  const where = { address: "", frames: null };
   return {
-    run: "r",
-    term: 1,
-    number,
-    generation: 1,
-    phase: 0,
-    servers: upTo(plan.servers).map((index) => {
-      return { index, incarnation: index, address: "", frames: null };
-    }),
+    ...numbers,
+    servers: upTo(plan.servers).map((index) => ({ index, incarnation: index, ...where })),
     workers: ranks.map((rank) => ({ rank, incarnation: 10 + rank, fromStep: 0 })),
     primaries: upTo(plan.chunks).map((chunk) => chunk % plan.servers),
     fences: Array(plan.chunks).fill(1),

@@ -62,7 +62,7 @@ function stream(sent: readonly Message[]): Buffer {
   return Buffer.concat(parts);
 }
 
-/** Gives the reader these bytes as a socket would: into its memory, as much at a time as it likes. */
+/** Gives the reader these bytes as a socket would: into its memory, so many at a time. */
 function pour(reader: FrameReader, bytes: Uint8Array, most: (room: number) => number): void {
   for (let offset = 0; offset < bytes.length; ) {
     const room = reader.next();

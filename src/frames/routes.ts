@@ -67,7 +67,7 @@ export function createRouter(
   };
 }
 
-/** Host name and, where the system tells, the id of its present start: no two computers share it. */
+/** Host name and, where the system tells, the id of its present start: this computer's alone. */
 export function machineName(): string {
   return `${hostname()} ${bootId()}`.trim();
 }

@@ -56,7 +56,7 @@ test("auto answers gRPC and frames at one port, and frames on a socket", async (
   }
 });
 
-test("what is offered follows the choice, and an advertised address is not gone around", async () => {
+test("what is offered follows the choice; an advertised address is not gone around", async () => {
   const folder = makeFolder();
   const unix = join(folder, `server-${process.pid}.sock`);
   const proxy = "10.1.2.3:99";
@@ -82,7 +82,7 @@ test("without a socket auto goes on and says why, unix by name does not", async 
   await assert.rejects(serve("unix", folder), /ENOENT/);
 });
 
-test("sockets of killed servers are removed, those of living ones and other files stay", async () => {
+test("sockets of killed servers are removed, those of living ones and all else stay", async () => {
   const folder = makeFolder();
   const own = new URL("../transport/bound-socket.js", import.meta.url).href;
   const script = `

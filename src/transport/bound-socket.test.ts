@@ -92,7 +92,7 @@ test("a file that is no socket is not removed", async () => {
   assert.equal(existsSync(path), true);
 });
 
-test("a path that is too long, or whose folder is missing, is refused with the remedy", async () => {
+test("a path too long, or in a folder that is missing, is refused with the remedy", async () => {
   const folder = makeFolder();
   const longest = join(folder, "x".repeat(socketPathBytesMax - folder.length - 1));
   await bind(longest);

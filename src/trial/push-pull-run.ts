@@ -1,49 +1,116 @@
 /**
  * What moving and applying takes: whole runs whose workers compute nothing (`--engine synthetic`),
  * beside a parameter server made with PyTorch's RPC, an all-reduce, and sockets that only echo the
- * bytes.
+ * bytes. With several counts of servers or workers a table says how pushes grow.
  */
+import { layOut } from "../contract/layout.js";
+import { echoPeer } from "../echo/echo-peer.js";
 import type { BenchResult, BenchTask } from "../measure/bench-option.js";
-import { type BenchmarkCase, type Peer, runBenchmark } from "../measure/benchmark.js";
+import { type BenchmarkCase, median, type Peer, runBenchmark } from "../measure/benchmark.js";
 import { tellTorch } from "../measure/torch.js";
-import { trainableValues } from "../nn/model.js";
 import { buildModel } from "../nn/models.js";
-import { echoPeer } from "./echo-peer.js";
-import { RunPlace } from "./measured-run.js";
-import type { PushPullMeasures } from "./push-pull-bench.js";
+import { demandLinkable, tellCeilings } from "./link-ceiling.js";
+import type { PushPullMeasures, PushPullTransport } from "./push-pull-bench.js";
+import { growthTable, type PushRate } from "./push-growth.js";
+import { fitOf, type RunWish, stepsFor, stepsOfMoving, valuesOf } from "./run-wish.js";
 import { allReducePeer, rpcPeer } from "./torch-distributed.js";
+import { caseOfRun, caseOfSame } from "./way-cases.js";
+import { isRaw, plainWay, type Way, wayTitle, waysOf } from "./ways.js";
 
-/** Measures each transport. */
+/** What is measured once. */
+interface Combination {
+  readonly transport: PushPullTransport;
+  readonly way: Way;
+  readonly servers: number;
+  readonly workers: number;
+}
+
+/** What all cases share. */
+interface Setting {
+  readonly measures: PushPullMeasures;
+  readonly chunks: number;
+  readonly hasTorch: boolean;
+  readonly rates: PushRate[];
+  readonly told: Set<string>;
+}
+
+/** Measures each transport, way and count of processes. */
 export async function runPushPullBench(
   measures: PushPullMeasures,
   task: BenchTask,
 ): Promise<BenchResult> {
-  const { peers, rounds, python } = measures;
-  const hasTorch = peers && tellTorch(python, task.log);
-  const cases = measures.transports.map((transport) => caseOf(measures, transport, hasTorch));
-  const options = { peers, turns: rounds, log: task.log };
-  return { report: await runBenchmark("push-pull", cases, options), appendix: [] };
+  const { rounds, python, links, model, servers, chunkValues } = measures;
+  demandLinkable(links, measures.transports ?? []);
+  const { length: chunks } = layOut(buildModel(model, fitOf(model)).tensors, chunkValues).chunks;
+  const most = Math.max(...servers);
+  if (most > chunks) {
+    const remedy = "write a smaller --chunk-values";
+    task.log(`${model} has ${chunks} chunks: some of ${most} servers hold none; ${remedy}`);
+  }
+  const hasTorch = measures.peers && tellTorch(python, task.log);
+  const ceilings = await tellCeilings(links, task.log);
+  const setting: Setting = { measures, chunks, hasTorch, rates: [], told: new Set() };
+  const cases = combinationsOf(measures).flatMap((one) => casesOf(setting, one));
+  const settings = { peers: true, turns: rounds, log: task.log };
+  const report = await runBenchmark("push-pull", cases, settings);
+  return { report, appendix: [...growthTable(setting.rates), ...ceilings, ...setting.told] };
 }
 
-function caseOf(
-  { model, workers, servers, steps, python }: PushPullMeasures,
-  transport: PushPullMeasures["transports"][number],
-  hasTorch: boolean,
-): BenchmarkCase {
-  const options = ["--engine", "synthetic", "--transport", transport];
-  const place = new RunPlace({ model, workers, servers, batch: 1, steps, options });
-  const graph = buildModel(model, { classes: 100 });
-  const values = trainableValues(graph);
-  const peers: Peer[] = [];
-  if (hasTorch) peers.push(rpcPeer(python, values), allReducePeer(python, graph, values));
-  if (transport !== "grpc") peers.push(echoPeer(transport, values * 4));
-  return {
-    name: `${model}/${transport}/s${servers}/w${workers}`,
+function combinationsOf(measures: PushPullMeasures): Combination[] {
+  return waysOf(measures).flatMap((way) => {
+    const standard = way.link === null ? (["unix", "tcp", "grpc"] as const) : (["tcp"] as const);
+    return (measures.transports ?? standard).flatMap((transport) =>
+      measures.servers.flatMap((servers) =>
+        measures.workers.map((workers) => ({ transport, way, servers, workers })),
+      ),
+    );
+  });
+}
+
+/** Milliseconds of a step, and in the same runs the pushes that a server takes in a second. */
+function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
+  const { measures, chunks, told } = setting;
+  const { transport, way, servers, workers } = combination;
+  const { model } = measures;
+  const exchange = { model, workers, servers, way };
+  const most = stepsOfMoving(exchange);
+  const raw = { ...exchange, way: { ...plainWay, link: way.link } };
+  const steps = measures.steps ?? stepsFor(exchange, most);
+  const rawSteps = measures.steps ?? stepsFor(raw, most);
+  const options = ["--engine", "synthetic", "--chunk-values", `${measures.chunkValues}`];
+  const wish: RunWish = { ...exchange, batch: 1, steps, transport, options };
+  const name = `${model}/${transport}/s${servers}/w${workers}${wayTitle(way)}`;
+  const perServer: number[] = [];
+  const measure = {
     unit: "ms",
     better: "lower",
-    peers,
-    setUp: () => place.setUp(),
-    run: async () => 1000 * (await place.run()).stepSeconds,
-    tearDown: () => place.tearDown(),
-  };
+    valueOf: ({ stepSeconds }: { stepSeconds: number }) => 1000 * stepSeconds,
+    heard: (times: { stepSeconds: number; choices: readonly string[] }) => {
+      perServer.push((workers * chunks) / times.stepSeconds / servers);
+      for (const choice of times.choices) told.add(`${name}: ${choice}`);
+    },
+  } as const;
+  const rate = { unit: "pushes/s a server", better: "higher" } as const;
+  const course = `${transport}${wayTitle(way)}`;
+  setting.rates.push({ course, servers, workers, perServer: () => median(perServer.slice(1)) });
+  return [
+    caseOfRun(name, wish, rawSteps, measure, peersOf(setting, combination)),
+    caseOfSame(`${name}/pushes`, rate, perServer),
+  ];
+}
+
+/** The others exchange the values of one worker with one place, as they are, over no link. */
+function peersOf({ measures, hasTorch }: Setting, combination: Combination): Peer[] {
+  const { transport, way, servers, workers } = combination;
+  const isPlain = way.link === null && isRaw(way);
+  if (!measures.peers || !isPlain || servers > 1 || workers > 1) return [];
+  const { model, python } = measures;
+  const values = valuesOf(model);
+  const peers: Peer[] = [];
+  if (hasTorch) {
+    const graph = buildModel(model, fitOf(model));
+    peers.push(rpcPeer(python, values), allReducePeer(python, graph, values));
+  }
+  if (transport !== "grpc") peers.push(echoPeer(transport, values * 4));
+  return peers;
 }

@@ -104,10 +104,8 @@ export function demandSendable(header: ChunkHeader, payload: Uint8Array | null):
   assert(detailBytes <= detailBytesMax, "detail within its limit", { detailBytes });
   for (const { name, signed, max } of numberRules) {
     const value = header[name];
-    assert(Number.isSafeInteger(value) && Math.abs(value) <= max, "header field in range", {
-      [name]: value,
-    });
-    assert(signed || value >= 0, "header field is not negative", { [name]: value });
+    const fits = Number.isSafeInteger(value) && value <= max && value >= (signed ? -max : 0);
+    if (!fits) assert(false, "header field in range", { [name]: value });
   }
   return { runBytes, detailBytes, payloadBytes };
 }
@@ -131,7 +129,7 @@ export function knownWord(name: WordField, value: number): string {
 /** The wire value of a word. */
 export function wordValue(name: WordField, word: string): number {
   const value = words[name].indexOf(word);
-  assert(value >= 0, "header word is known", { [name]: word });
+  if (value < 0) assert(false, "header word is known", { [name]: word });
   return value;
 }
 

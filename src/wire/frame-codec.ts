@@ -72,7 +72,11 @@ const placedRules = numberRules.map((rule) => {
   const [offset, width] = places[rule.name];
   return { rule, name: rule.name, offset, width };
 });
+const placed = Object.fromEntries(placedRules.map((one) => [one.name, one])) as Readonly<
+  Record<NumberField, (typeof placedRules)[number]>
+>;
 const signalValues: Readonly<Record<FrameSignal, number>> = { ping: 253, pong: 254, fault: 255 };
+const signalOf = new Map(frameSignals.map((signal) => [signalValues[signal], signal]));
 const flagWantsReply = 1;
 const flagRepeatsRun = 2;
 const twoTo32 = 4294967296;
@@ -129,34 +133,41 @@ export function encodeSignal(signal: FrameSignal, code = "", sentence = ""): Buf
 
 /** Reads and validates a head; throws "protocol" for whatever the layout forbids. */
 export function decodeFrameHead(bytes: Buffer): FrameHead {
-  const [kind, part, outcome, flags] = bytes as unknown as readonly number[];
+  const kind = bytes[0]!;
+  const flags = bytes[3]!;
   const runBytes = bytes.readUInt16LE(4);
   const payloadBytes = bytes.readUInt32LE(8);
   const detailBytes = bytes.readUInt32LE(12);
   if (runBytes > runBytesMax) throw oversizedText("run", runBytes);
   if (detailBytes > detailBytesMax) throw oversizedText("detail", detailBytes);
   if (payloadBytes > payloadBytesMax) throw oversizedPayload(payloadBytes);
-  const repeatsRun = (flags! & flagRepeatsRun) !== 0;
+  const repeatsRun = (flags & flagRepeatsRun) !== 0;
   const spare = bytes.readUInt16LE(6) + bytes.readUInt32LE(36);
-  if (flags! > (flagWantsReply | flagRepeatsRun) || spare > 0 || (repeatsRun && runBytes > 0)) {
+  if (flags > (flagWantsReply | flagRepeatsRun) || spare > 0 || (repeatsRun && runBytes > 0)) {
     throw new PacelineError("protocol", "a frame's head has bits that must be zero");
   }
-  const signal = frameSignals.find((name) => signalValues[name] === kind) ?? null;
+  const signal = signalOf.get(kind) ?? null;
   if (signal !== null && payloadBytes > 0) {
     throw new PacelineError("protocol", `a ${signal} frame carries ${payloadBytes} bytes, not 0`);
   }
-  const numbers = {} as Record<NumberField, number>;
-  for (const { rule, offset, width } of placedRules) {
-    numbers[rule.name] = checkedNumber(rule, read(bytes, offset, width));
-  }
   const header = {
-    ...numbers,
-    kind: signal === null ? knownWord("kind", kind!) : "hello",
-    part: knownWord("part", part!),
-    outcome: knownWord("outcome", outcome!),
+    kind: signal === null ? knownWord("kind", kind) : "hello",
     run: "",
+    generation: read(bytes, "generation"),
+    rank: read(bytes, "rank"),
+    incarnation: read(bytes, "incarnation"),
+    phase: read(bytes, "phase"),
+    step: read(bytes, "step"),
+    chunk: read(bytes, "chunk"),
+    version: read(bytes, "version"),
+    fence: read(bytes, "fence"),
+    examples: read(bytes, "examples"),
+    codec: read(bytes, "codec"),
+    part: knownWord("part", bytes[1]!),
+    outcome: knownWord("outcome", bytes[2]!),
+    staleness: read(bytes, "staleness"),
+    wantsReply: (flags & flagWantsReply) !== 0,
     detail: "",
-    wantsReply: (flags! & flagWantsReply) !== 0,
   } as ChunkHeader;
   return { signal, repeatsRun, header, runBytes, detailBytes, payloadBytes };
 }
@@ -195,8 +206,13 @@ function write(bytes: Buffer, offset: number, width: Width, value: number): void
   }
 }
 
+function read(bytes: Buffer, name: NumberField): number {
+  const { rule, offset, width } = placed[name];
+  return checkedNumber(rule, readWidth(bytes, offset, width));
+}
+
 /** A 64-bit number past 2^53 comes out inexact, and past every range. */
-function read(bytes: Buffer, offset: number, width: Width): number {
+function readWidth(bytes: Buffer, offset: number, width: Width): number {
   if (width === "u32") return bytes.readUInt32LE(offset);
   if (width === "i32") return bytes.readInt32LE(offset);
   const low = bytes.readUInt32LE(offset);
