@@ -42,6 +42,8 @@ export interface ListedMember {
   readonly id: number;
   readonly pid: number;
   readonly address: string;
+  /** Where a server takes frames besides. */
+  readonly frames?: { readonly tcp: string; readonly unix: string };
 }
 
 /** A line of events.jsonl. */

@@ -43,6 +43,24 @@ test("plain kernels have the bits of SIMD ones, alone and on servers", async (co
   }
 });
 
+test("BSP has the same bits over gRPC, TCP and Unix; logs say which it was", async (context) => {
+  const place = await makePlace(context, { train: 160 });
+  const oracle = await bitsOf(place, "baseline", ["baseline", "--as-workers", "2"]);
+  for (const [way, says, prefix] of [
+    ["grpc", /server 1: gRPC \(127\.0\.0\.1:\d+\)/, ""],
+    ["tcp", /server 1: frames over TCP, as asked for \(tcp:127\.0\.0\.1:\d+\)/, ""],
+    ["unix", /server 1: a Unix socket, on this computer \(unix:\/\S+\.sock\)/, "/"],
+  ] as const) {
+    const words = [...train, "-w", "2", "-s", "2", "--transport", way];
+    const running = bitsOf(place, way, words);
+    const { address, frames } = await place.member(way, "server", 1);
+    assert.equal(await running, oracle, way);
+    assert.match(await place.logs(way), says);
+    assert.equal(frames?.tcp, way === "grpc" ? undefined : address);
+    assert.equal(frames?.unix.slice(0, 1) ?? "", prefix);
+  }
+});
+
 test("Ctrl-C ends with 130, and --resume auto ends in the same bits", async (context) => {
   const place = await makePlace(context, { train: 480 });
   const words = [...train, "-w", "3", "-s", "2"];
