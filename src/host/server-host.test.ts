@@ -135,3 +135,64 @@ test("what a channel leaves half sent is given back, and a new channel goes on",
   assert.equal(answers[0]?.outcome, "applied");
   host.close();
 });
+
+test("marks that are none are refused, and what came with them is given back", () => {
+  const { host, peer } = served();
+  const whole = { version: 0, examples: 0, sealedStep: -1, applied: [] as unknown[] };
+  const mark = { rank: 0, incarnation: 1, step: 0 };
+  const wrong: readonly (readonly [string, RegExp])[] = [
+    ["", /marks of chunk 0 are no JSON/],
+    ["null", /marks of chunk 0/],
+    [JSON.stringify({ ...whole, version: -1 }), /version of chunk 0's marks is -1/],
+    [JSON.stringify({ ...whole, version: 1e300 }), /version of chunk 0's marks is 1e\+300/],
+    [JSON.stringify({ ...whole, sealedStep: 0.5 }), /sealedStep of chunk 0's marks is 0.5/],
+    [JSON.stringify({ ...whole, applied: 3 }), /marks of chunk 0/],
+    [JSON.stringify({ ...whole, applied: [null] }), /marks of chunk 0/],
+    [JSON.stringify({ ...whole, applied: [{ ...mark, step: "1" }] }), /step .* is 1/],
+  ];
+  // More than the memory of the server would hold, were it not given back.
+  for (let time = 0; time < 200; time++) {
+    for (const [detail, reason] of wrong) {
+      const { send, answers } = peer();
+      send({ kind: "load", chunk: 0, detail }, new Uint8Array(length * 4));
+      assert.equal(answers[0]?.outcome, "refused");
+      assert.match(answers[0]?.detail ?? "", reason);
+    }
+  }
+  const { send, answers } = peer();
+  send({ ...push, codec: table.named("topk").id }, encoded("topk"));
+  assert.equal(answers[0]?.outcome, "applied");
+  host.close();
+});
+
+test("a peer that asks for more than it takes is let go, and others are served", () => {
+  const { host, peer } = served();
+  let asked = 0;
+  const sents: (() => void)[] = [];
+  const deaf = host.accept({
+    peer: "deaf",
+    send: (_header, _payload, sent) => void (sent && sents.push(sent)),
+    close: () => {},
+  });
+  const pull = { ...emptyHeader, run: spec.run, kind: "pull", rank: -1, chunk: 0 } as const;
+  const ask = () => {
+    deaf.onHeader(pull, 0);
+    deaf.onChunk(pull, null);
+    asked++;
+  };
+  assert.throws(
+    () => {
+      while (asked < 1e5) ask();
+    },
+    { code: "protocol", message: /deaf has not taken \d+ answers .* and asks for more/ },
+  );
+  assert.ok(asked >= 4 * layout.chunks.length, `each chunk was asked for ${asked / 2} times`);
+  deaf.onClose(new PacelineError("protocol", "let go"));
+  for (const sent of sents.splice(0)) sent();
+  const { send, answers } = peer();
+  for (let time = 0; time < 1e4; time++) {
+    send({ kind: "pull", rank: -1, chunk: 0 }, new Uint8Array(0));
+  }
+  assert.equal(answers.length, 1e4, "who takes its answers may ask as often as it likes");
+  host.close();
+});

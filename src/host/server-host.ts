@@ -18,13 +18,15 @@ import {
 } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { Shard, type ShardEffect, type ShardEvent } from "../core/shard.js";
-import { PacelineError, toPacelineError } from "../errors.js";
+import { toPacelineError } from "../errors.js";
 import { Arena } from "../kernels/arena.js";
 import { createConversions, createKernels, type KernelsChoice } from "../kernels/choice.js";
 import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
+import { readMarks } from "./chunk-marks.js";
 import { ChunkStore } from "./chunk-store.js";
 import type { Clock } from "./clock.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
+import { ServedChannel } from "./served-channel.js";
 import type { Trace } from "./trace.js";
 
 /** What a server needs around it. */
@@ -45,6 +47,7 @@ export interface ServerHostParts {
 
 interface Job {
   readonly spec: RunSpec;
+  readonly layout: Layout;
   readonly shard: Shard;
   readonly store: ChunkStore;
   readonly codecs: RunCodecs;
@@ -65,7 +68,7 @@ const nothing: Arriving = { job: null, slot: -1, bytes: null, objection: null };
 /** The host. */
 export class ServerHost {
   readonly #parts: ServerHostParts;
-  readonly #channels = new Map<number, ChunkChannel>();
+  readonly #channels = new Map<number, ServedChannel>();
   #session: MemberSession | null = null;
   #job: Job | null = null;
   #nextChannel = 1;
@@ -110,10 +113,12 @@ export class ServerHost {
   /** Takes an incoming channel. */
   accept(channel: ChunkChannel): ChunkReceiver {
     const id = this.#nextChannel++;
-    this.#channels.set(id, channel);
+    const served = new ServedChannel(channel);
+    this.#channels.set(id, served);
     let arriving = nothing;
     return {
       onHeader: (header, payloadBytes) => {
+        if (this.#job !== null) served.demandRoom(this.#job.layout);
         arriving = this.#prepare(header, payloadBytes);
         return arriving.bytes;
       },
@@ -157,7 +162,7 @@ export class ServerHost {
         lengthOf: (chunk) => layout.chunks[chunk]!.length,
         weightsOf: (chunk) => store.weightsOf(chunk),
       });
-      this.#job = { spec, shard, store, codecs, replies };
+      this.#job = { spec, layout, shard, store, codecs, replies };
       this.#updateMs = 0;
       this.#bytesIn = 0;
       this.#bytesOut = 0;
@@ -221,11 +226,9 @@ export class ServerHost {
       case "pull":
         this.#step({ type: "pull", header, channel });
         break;
-      case "load": {
-        const marks = header.part === "weights" ? parseMarks(header.detail) : null;
-        this.#step({ type: "load", chunk: header.chunk, part: header.part, slot, marks, channel });
+      case "load":
+        this.#onLoad(channel, header, job, slot);
         break;
-      }
       case "save":
         this.#step({ type: "save", chunk: header.chunk, channel });
         break;
@@ -234,6 +237,19 @@ export class ServerHost {
         this.#refuse(channel, header, detail);
       }
     }
+  }
+
+  #onLoad(channel: number, header: ChunkHeader, { store }: Job, slot: number): void {
+    const { chunk, part, detail } = header;
+    let marks: ChunkMarks | null = null;
+    try {
+      if (part === "weights") marks = readMarks(detail, chunk);
+    } catch (thrown) {
+      store.free(slot);
+      this.#refuse(channel, header, toPacelineError(thrown).message);
+      return;
+    }
+    this.#step({ type: "load", chunk, part, slot, marks, channel });
   }
 
   /** The machine hears of a push when its values lie in a slot of their own. */
@@ -350,15 +366,4 @@ export class ServerHost {
     this.#bytesOut += bytes.length;
     open.send(header, bytes, done);
   }
-}
-
-function parseMarks(text: string): ChunkMarks {
-  try {
-    const marks = JSON.parse(text) as ChunkMarks;
-    const whole = [marks.version, marks.examples, marks.sealedStep].every(Number.isInteger);
-    if (whole && Array.isArray(marks.applied)) return marks;
-  } catch (cause) {
-    throw new PacelineError("protocol", `marks are not JSON: ${text.slice(0, 80)}`, { cause });
-  }
-  throw new PacelineError("protocol", `marks lack a number: ${text.slice(0, 80)}`);
 }

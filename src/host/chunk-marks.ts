@@ -1,0 +1,59 @@
+/**
+ * The marks of a chunk as they travel beside its weights: JSON in a message's detail. They come from
+ * the network, so each number is looked at before a machine takes it over.
+ */
+import type { ChunkMarks } from "../contract/messages.js";
+import { PacelineError } from "../errors.js";
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Reads marks; throws "protocol" with the field and its value where they are none. */
+export function readMarks(text: string, chunk: number): ChunkMarks {
+  const marks = fieldsOf(parsed(text, chunk), chunk, text);
+  const { applied } = marks;
+  if (!Array.isArray(applied)) throw noMarks(chunk, text);
+  return {
+    version: wholeNumber(marks, "version", 0, chunk),
+    examples: wholeNumber(marks, "examples", 0, chunk),
+    sealedStep: wholeNumber(marks, "sealedStep", -1, chunk),
+    applied: applied.map((one: unknown) => {
+      const mark = fieldsOf(one, chunk, text);
+      return {
+        rank: wholeNumber(mark, "rank", 0, chunk),
+        incarnation: wholeNumber(mark, "incarnation", 0, chunk),
+        step: wholeNumber(mark, "step", -1, chunk),
+      };
+    }),
+  };
+}
+
+function parsed(text: string, chunk: number): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const said = text.slice(0, 80);
+    throw new PacelineError("protocol", `marks of chunk ${chunk} are no JSON: ${said}`, { cause });
+  }
+}
+
+function fieldsOf(value: unknown, chunk: number, text: string): Fields {
+  if (typeof value === "object" && value !== null) return value as Fields;
+  throw noMarks(chunk, text);
+}
+
+function noMarks(chunk: number, text: string): PacelineError {
+  return new PacelineError(
+    "protocol",
+    `marks of chunk ${chunk} lack a field: ${text.slice(0, 80)}`,
+  );
+}
+
+function wholeNumber(fields: Fields, name: string, least: number, chunk: number): number {
+  const value = fields[name];
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= least) return value;
+  const expected = `a whole number from ${least} is needed`;
+  throw new PacelineError(
+    "protocol",
+    `${name} of chunk ${chunk}'s marks is ${String(value)}; ${expected}`,
+  );
+}
