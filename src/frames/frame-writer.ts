@@ -6,7 +6,7 @@
 import type { Socket } from "node:net";
 import type { ChunkHeader } from "../contract/messages.js";
 import type { PacelineError } from "../errors.js";
-import { encodeFrame, encodeSignal, type FrameSignal } from "../wire/frame-codec.js";
+import { encodeFrame, encodeSignal } from "../wire/frame-codec.js";
 
 interface Outgoing {
   readonly header: ChunkHeader;
@@ -24,12 +24,15 @@ const batchBytes = 262144;
 const batchMessagesMax = 64;
 /** While one is being written, the next stands ready. */
 const batchesInFlightMax = 2;
+/** As they are sent; who asks often is answered once for all that was asked meanwhile. */
+const signalBytes = { ping: encodeSignal("ping"), pong: encodeSignal("pong") } as const;
 
 /** Writes to one socket, once there is one. */
 export class FrameWriter {
   #socket: Socket | null = null;
   readonly #queue: (Outgoing | Buffer)[] = [];
   readonly #inFlight = new Set<Batch>();
+  readonly #waiting = new Set<"ping" | "pong">();
   #run = "";
   #scheduled = false;
   #ending: (() => void) | null = null;
@@ -53,9 +56,11 @@ export class FrameWriter {
     this.#schedule();
   }
 
-  /** Sends a signal after what is waiting. */
-  signal(signal: FrameSignal): void {
-    if (this.#ending === null) this.write(encodeSignal(signal));
+  /** Sends a signal after what is waiting, unless the same one waits already. */
+  signal(signal: "ping" | "pong"): void {
+    if (this.#ending !== null || this.#waiting.has(signal)) return;
+    this.#waiting.add(signal);
+    this.write(signalBytes[signal]);
   }
 
   /** Sends bytes after what is waiting. */
@@ -140,7 +145,11 @@ export class FrameWriter {
   }
 
   #partsOf(outgoing: Outgoing | Buffer): Uint8Array[] {
-    if (Buffer.isBuffer(outgoing)) return [outgoing];
+    if (Buffer.isBuffer(outgoing)) {
+      if (outgoing === signalBytes.ping) this.#waiting.delete("ping");
+      if (outgoing === signalBytes.pong) this.#waiting.delete("pong");
+      return [outgoing];
+    }
     const { header, payload } = outgoing;
     const head = encodeFrame(header, payload, this.#run);
     this.#run = header.run;
