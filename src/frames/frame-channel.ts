@@ -7,9 +7,9 @@
  * goes out, then the connection ends); over (nothing happens any more but the socket's own end).
  * `sent` of every message is called once, when the system has taken its bytes or never will.
  *
- * A peer must say its greeting, and a caller its hello, within the time-out; later a side that has
- * heard nothing for a third of it asks whether the other is there, and ends the connection when
- * nothing was heard for another third, or when the other has taken nothing for the whole of it.
+ * A peer must say its greeting, and a caller its hello, within the time-out. From then on a side
+ * that has heard nothing for a third of it asks whether the other is there, and ends the connection
+ * when nothing was heard for another third, or when the other has taken nothing for the whole of it.
  */
 import type { Socket } from "node:net";
 import { assert } from "../assert.js";
@@ -214,7 +214,7 @@ export class FrameChannel implements ChunkChannel {
     const seconds = `${(ioTimeoutMs / 1000).toFixed(1)} s`;
     if (this.#writer.waitingMs > ioTimeoutMs) {
       this.breakOff(new PacelineError("timeout", `${peer} took nothing for ${seconds}`));
-    } else if (!this.#greeted || this.#heard || this.#closing) {
+    } else if (this.#heard || !this.#greeted || this.#receiver === null) {
       this.#heard = false;
       this.#asked = false;
     } else if (this.#asked) {

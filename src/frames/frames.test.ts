@@ -9,7 +9,7 @@ import { createGrpcTransport } from "../grpc/grpc-transport.js";
 import { Coordinator, hello, Inbox, push, until } from "../transport/recording.test.js";
 import { startShapingProxy } from "../transport/shaping-proxy.js";
 import type { ChunkAcceptor, ChunkChannel } from "../transport/transport.js";
-import { encodeFrame, encodeGreeting, frameHeadBytes } from "../wire/frame-codec.js";
+import { encodeFrame, encodeGreeting, encodeSignal, frameHeadBytes } from "../wire/frame-codec.js";
 import { payloadBytesMax } from "../wire/limits.js";
 import { adopt } from "./frame-socket.js";
 import { createMemberTransport } from "./member-transport.js";
@@ -194,6 +194,9 @@ test("a peer that stops reading costs references, blocks nobody, and is ended", 
   const { socket } = say(address, helloFrame);
   await until("hello", () => inboxes[0]?.chunks.length === 1);
   socket.pause();
+  // It goes on talking, so that it is not its silence that is noticed.
+  const talk = setInterval(() => socket.write(encodeSignal("ping")), 50);
+  closers.push(() => clearInterval(talk));
   const payload = new Uint8Array(payloadBytesMax);
   const before = process.memoryUsage().rss;
   let sent = 0;
@@ -207,6 +210,7 @@ test("a peer that stops reading costs references, blocks nobody, and is ended", 
   assert.ok(grown < 60, `${Math.round(grown)} MiB for 300 messages of 1 MiB`);
   await until("its end", () => inboxes[0]!.errors.length === 1 && sent === 300);
   assert.equal(inboxes[0]!.errors[0]!.code, "timeout");
+  assert.match(inboxes[0]!.errors[0]!.message, /took nothing for 1\.5 s/);
   assert.deepEqual(near.errors, []);
 });
 
