@@ -77,6 +77,17 @@ test("what is sent again is the same bytes, though the gradient has changed by t
   }
 });
 
+test("a push that went raw goes raw again, and feeds no residual, whatever is chosen meanwhile", () => {
+  const { pushes } = encoderOf({ codec: "auto", share: 1 });
+  const first = pushes.message(push(0, 0));
+  pushes.choose({ codec: "topk", share: 0.1 });
+  const again = pushes.message(push(0, 0));
+  assert.equal(again.header.codec, 0);
+  assert.deepEqual(again.payload, first.payload);
+  const next = encoderOf({ codec: "topk", share: 0.1 }).pushes.message(push(0, 1));
+  assert.deepEqual(pushes.message(push(0, 1)).payload, next.payload);
+});
+
 test("memory that is still being sent is not written to; later it is used again", () => {
   const { pushes } = encoderOf({ codec: "fp16", share: 1 });
   const first = pushes.message(push(0, 0));

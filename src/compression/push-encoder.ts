@@ -51,6 +51,8 @@ export interface PushEncoderParts {
 export class PushEncoder {
   readonly #parts: PushEncoderParts;
   readonly #encoded = new Map<number, Encoded>();
+  /** The step whose push went raw, by chunk: sent again, it goes raw whatever was chosen since. */
+  readonly #rawSteps = new Map<number, number>();
   readonly #residuals = new Map<number, Float32Array>();
   /** Memory that is free to be written to, by chunk. */
   readonly #spare = new Map<number, Uint8Array[]>();
@@ -86,7 +88,10 @@ export class PushEncoder {
     if (header.examples === 0) return raw;
     const values = this.#gradientOf(header.chunk);
     const encoded = this.#encodedOf(header, values);
-    if (encoded === null) return { ...raw, payload: bytesOf(values) };
+    if (encoded === null) {
+      this.#rawSteps.set(header.chunk, header.step);
+      return { ...raw, payload: bytesOf(values) };
+    }
     encoded.sendings++;
     return {
       header: { ...header, codec: encoded.codec },
@@ -103,6 +108,7 @@ export class PushEncoder {
     const { chunk, step } = header;
     const kept = this.#encoded.get(chunk);
     if (kept?.step === step) return kept;
+    if (this.#rawSteps.get(chunk) === step) return null;
     if (kept !== undefined) {
       kept.retired = true;
       this.#encoded.delete(chunk);
