@@ -2,7 +2,11 @@
  * Everywhere that a server takes chunks: its port, which answers gRPC and frames, and a Unix socket
  * in a folder of the user's. A server that is called at an address other than its own, through a
  * proxy or a forwarded port, offers no socket unasked: who set that address wants it used.
+ *
+ * A socket's name is one that no other process has, in whichever file system: two containers of one
+ * computer may have the same host name and process numbers, and a folder /tmp each.
  */
+import { randomBytes } from "node:crypto";
 import { lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -70,7 +74,7 @@ async function serveSocket(
   try {
     const folder = socketFolder ?? ownFolder();
     await removeAbandoned(folder);
-    const path = join(folder, `server-${process.pid}.sock`);
+    const path = join(folder, `server-${process.pid}-${randomBytes(4).toString("hex")}.sock`);
     const listener = await transport.serveChunks(pathAddress(path), accept);
     return { path, listener };
   } catch (thrown) {
@@ -87,8 +91,10 @@ function ownFolder(): string {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    const message = `can't make the folder ${folder} for sockets; set TMPDIR to a folder of yours`;
-    throw new PacelineError("usage", message, { cause });
+    const { code = "unknown" } = cause as NodeJS.ErrnoException;
+    const message = `can't make the folder ${folder} for sockets (${code})`;
+    const remedy = "set TMPDIR to a folder of yours";
+    throw new PacelineError("usage", `${message}; ${remedy}`, { cause });
   }
   const found = lstatSync(folder);
   const own = user === undefined || (found.uid === user && (found.mode & 0o077) === 0);
@@ -103,7 +109,7 @@ function ownFolder(): string {
 /** Removes sockets of processes that were killed. */
 async function removeAbandoned(folder: string): Promise<void> {
   for (const name of readdirSync(folder)) {
-    const pid = Number(/^server-(\d+)\.sock$/.exec(name)?.[1] ?? process.pid);
+    const pid = Number(/^server-(\d+)-[0-9a-f]+\.sock$/.exec(name)?.[1] ?? process.pid);
     const path = join(folder, name);
     if (!isRunning(pid) && (await isAbandoned(path))) rmSync(path, { force: true });
   }
