@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -83,6 +83,17 @@ test("a process that exits takes its file with it", async () => {
   child.send("exit");
   await once(child, "exit");
   assert.equal(existsSync(path), false);
+});
+
+test("a process ends as well where its file can't be removed", async () => {
+  const path = join(makeFolder(), "s");
+  const child = await startListening(path);
+  rmSync(path);
+  mkdirSync(path);
+  child.send("exit");
+  const [exitCode] = await once(child, "exit");
+  assert.equal(exitCode, 0);
+  assert.equal(existsSync(path), true);
 });
 
 test("a file that is no socket is not removed", async () => {

@@ -41,7 +41,7 @@ export async function bindSocket(
   if (place.kind === "path") {
     const { path } = place;
     await listenOnPath(server, path);
-    const remove = (): void => rmSync(path, { force: true });
+    const remove = (): void => removeQuietly(path);
     process.once("exit", remove);
     const release = (): Promise<void> => {
       process.off("exit", remove);
@@ -78,6 +78,15 @@ async function listenOnPath(server: Server, path: string): Promise<void> {
     await listening(server, { path }).catch((again) => {
       throw fromPathError(again, path);
     });
+  }
+}
+
+/** What can't be removed any more is left to whoever finds it; a process that ends ends well. */
+function removeQuietly(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    return;
   }
 }
 
