@@ -1,10 +1,11 @@
 /** What a server makes of encoded pushes that it should not take. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CodecTable } from "../codec/codec.js";
+import { CodecTable, codecNames } from "../codec/codec.js";
 import { uncompressed } from "../contract/compression.js";
 import { layOut } from "../contract/layout.js";
 import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import { sampleSpec } from "../contract/samples.js";
 import { PacelineError } from "../errors.js";
 import { twinConversions } from "../kernels/conversions-twin.js";
@@ -19,8 +20,7 @@ const layout = layOut(
   ],
   1000,
 );
-const compression = { ...uncompressed, push: { codec: "topk", share: 0.1 } } as const;
-const spec = { ...sampleSpec, compression };
+const topkPushes = { ...uncompressed, push: { codec: "topk", share: 0.1 } } as const;
 const table = new CodecTable(twinConversions);
 
 interface Peer {
@@ -30,7 +30,11 @@ interface Peer {
 }
 
 /** A server with its two chunks loaded and one worker in its view. */
-function served(): { readonly host: ServerHost; peer(): Peer } {
+function served(compression: RunSpec["compression"] = topkPushes): {
+  readonly host: ServerHost;
+  peer(): Peer;
+} {
+  const spec = { ...sampleSpec, compression };
   const host = new ServerHost({
     clock: { nowMs: () => 0, after: () => ({ cancel: () => {} }) },
     ...{ index: 0, arenaValues: 30_000, kernels: "twin" as const },
@@ -60,7 +64,7 @@ function served(): { readonly host: ServerHost; peer(): Peer } {
   host.onMessage({
     type: "view",
     view: {
-      ...{ run: spec.run, term: 1, number: 1, generation: 0, phase: 0 },
+      ...{ run: sampleSpec.run, term: 1, number: 1, generation: 0, phase: 0 },
       servers: [{ index: 0, incarnation: 1, address: "here", frames: null }],
       workers: [{ rank: 0, incarnation: 5, fromStep: 0 }],
       ...{ primaries: [0, 0], fences: [1, 1] },
@@ -124,7 +128,7 @@ test("a push whose codec or bytes are wrong is refused with what is wrong", () =
 
 test("what a channel leaves half sent is given back, and a new channel goes on", () => {
   const { host, peer } = served();
-  const topk = { ...emptyHeader, run: spec.run, ...push, codec: table.named("topk").id };
+  const topk = { ...emptyHeader, run: sampleSpec.run, ...push, codec: table.named("topk").id };
   for (let time = 0; time < 2000; time++) {
     const { receiver } = peer();
     assert.equal(receiver.onHeader(topk, 84)?.length, 84);
@@ -174,7 +178,7 @@ test("a peer that asks for more than it takes is let go, and others are served",
     send: (_header, _payload, sent) => void (sent && sents.push(sent)),
     close: () => {},
   });
-  const pull = { ...emptyHeader, run: spec.run, kind: "pull", rank: -1, chunk: 0 } as const;
+  const pull = { ...emptyHeader, run: sampleSpec.run, kind: "pull", rank: -1, chunk: 0 } as const;
   const ask = () => {
     deaf.onHeader(pull, 0);
     deaf.onChunk(pull, null);
@@ -195,4 +199,30 @@ test("a peer that asks for more than it takes is let go, and others are served",
   }
   assert.equal(answers.length, 1e4, "who takes its answers may ask as often as it likes");
   host.close();
+});
+
+test("a push made by hand that holds a NaN leaves no trace, whatever it is written as", () => {
+  const notNumbers = { fp16: [0x00, 0x7e], bf16: [0xc0, 0x7f] } as const;
+  const float = [0x00, 0x00, 0xc0, 0x7f];
+  for (const name of codecNames) {
+    const codec = name === "raw" ? "none" : name;
+    const { host, peer } = served({ ...uncompressed, push: { codec, share: 0.1 } });
+    const bytes = new Uint8Array(table.named(name).sizes(length).max);
+    const values = Float32Array.from({ length }, (_, index) => index + 1);
+    const used = table.named(name).encode(values, bytes, { share: 0.1, seed: 0 });
+    const good = bytes.slice(0, used);
+    const bad = good.slice();
+    if (name === "fp16" || name === "bf16") bad.set(notNumbers[name]);
+    else if (name === "topk" || name === "randomk") bad.set(float, used - 4);
+    else bad.set(float);
+    const { send, answers } = peer();
+    const header = { ...push, codec: table.named(name).id };
+    send(header, bad);
+    send(header, good);
+    const [first, second] = answers;
+    assert.match(first!.outcome, /^(nonfinite|refused)$/, name);
+    assert.match(first!.detail, /is not finite|scale NaN/, name);
+    assert.deepEqual([second?.outcome, second?.version], ["applied", 1], name);
+    host.close();
+  }
 });
