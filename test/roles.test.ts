@@ -65,6 +65,19 @@ test("a rank that is taken is refused with who has it", async (context) => {
   assert.match(beyond.err, /rank 2 is out of range: this run takes workers 0 to 1/);
 });
 
+test("a transport by name that a server lacks ends the worker with the remedy", async (context) => {
+  const place = await makePlace(context);
+  const words = [...work, "-w", "1:2", "-s", "1", "--epochs", "1", "--name", "run"];
+  const { coordinator, address } = await startCoordinator(place, words);
+  const reach = ["--coordinator", address];
+  const server = place.start(["server", ...reach, "--transport", "tcp"]);
+  const other = place.start(["worker", ...reach]);
+  const picky = await place.run(["worker", ...reach, "--transport", "unix"]);
+  assert.equal(picky.exitCode, 2, picky.err);
+  assert.match(picky.err, /--transport unix: it has no Unix socket .*--transport tcp or auto/);
+  await endWell(coordinator, server, other);
+});
+
 test("SIGTERM lets a worker leave cleanly, and a server and a coordinator end", async (context) => {
   const place = await makePlace(context);
   const words = [...work, "-w", "1:2", "-s", "1", "--epochs", "200", "--name", "run"];

@@ -6,6 +6,7 @@ import { layoutOf } from "../compute/initial-state.js";
 import type { AskForExamples } from "../compute/sent-examples.js";
 import type { CoordinatorMessage, MemberRole, RegisterRequest } from "../contract/messages.js";
 import { emptyHeader, protocolVersion } from "../contract/messages.js";
+import type { ViewServer } from "../contract/view.js";
 import { type ErrorCode, errorCodes, PacelineError } from "../errors.js";
 import { createMemberTransport } from "../frames/member-transport.js";
 import { createRouter } from "../frames/routes.js";
@@ -112,7 +113,7 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
       void takePart(transport, options, request, log, (given, incarnation) => {
         const own = new WorkerHost({
           transport,
-          route,
+          route: orEnd(route, reject),
           clock: processClock,
           rank: given,
           incarnation,
@@ -144,6 +145,21 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
     await closeProcessTrace(trace, log);
     await transport.close();
   }
+}
+
+/** A way that was asked for and is not there ends the process: no other try would find it. */
+function orEnd(
+  route: (server: ViewServer) => string,
+  end: (thrown: unknown) => void,
+): (server: ViewServer) => string {
+  return (server) => {
+    try {
+      return route(server);
+    } catch (thrown) {
+      end(thrown);
+      throw thrown;
+    }
+  };
 }
 
 interface Participant {
