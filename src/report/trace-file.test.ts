@@ -55,6 +55,25 @@ describe("a process's trace", () => {
     assert.deepEqual([events.length, events.at(0)?.pid, events.at(-1)?.pid], [3004, 12, 13]);
   });
 
+  test("is gone on with behind a line that a killed process has torn", async () => {
+    const path = join(folder, "worker-0.json");
+    const first = await TraceFile.open(path, owner);
+    first.span("compute", "step 0", 0, 1);
+    await first.close();
+    await appendFile(path, '{"name":"step 1","ph":"X"');
+    const second = await TraceFile.open(path, { ...owner, pid: 13 });
+    second.span("compute", "step 2", 2, 3);
+    await second.close();
+    const steps = (await eventsOf(path)).filter(({ ph }) => ph === "X");
+    assert.deepEqual(
+      steps.map(({ name, pid }) => [name, pid]),
+      [
+        ["step 0", 12],
+        ["step 2", 13],
+      ],
+    );
+  });
+
   test("says when it could not be written, once it is closed", async () => {
     const files = aroundFiles(diskFiles, (verb, _path, action) => {
       if (verb === "write") throw new PacelineError("storage", "no room");

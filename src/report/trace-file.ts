@@ -55,7 +55,8 @@ export class TraceFile implements Trace {
   static async open(path: string, owner: TraceOwner, files: Files = diskFiles): Promise<TraceFile> {
     const bytes = await bytesOf(path, files);
     const trace = new TraceFile(await files.append(path, bytes), owner);
-    if (bytes === 0) trace.#pending.push("[\n");
+    // A line that the process before was killed in stays apart from those that follow.
+    trace.#pending.push(bytes === 0 ? "[\n" : "\n");
     trace.#add({ name: "process_name", ph: "M", tid: 0, args: { name: owner.name } });
     return trace;
   }
