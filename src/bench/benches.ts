@@ -6,6 +6,7 @@ import { trainBench } from "../trial/train-bench.js";
 import { codecBench } from "./codec-bench.js";
 import { engineBench } from "./engine-bench.js";
 import { kernelsBench } from "./kernels-bench.js";
+import { memoryBench } from "./memory-bench.js";
 
 /** Every benchmark, in the order in which help shows them. */
 export const benches: readonly Bench[] = [
@@ -15,4 +16,5 @@ export const benches: readonly Bench[] = [
   pushPullBench,
   codecBench,
   trainBench,
+  memoryBench,
 ];

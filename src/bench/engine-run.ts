@@ -13,6 +13,7 @@ import {
   type Peer,
   runBenchmark,
 } from "../measure/benchmark.js";
+import { tellsMemory } from "../measure/process-memory.js";
 import { tellTorch } from "../measure/torch.js";
 import { OneDnnExecutor } from "../onednn/engine.js";
 import { describeMachine } from "../report/machine.js";
@@ -26,7 +27,7 @@ import {
   subjectName,
 } from "./engine-subject.js";
 import { formatLayers, type LayerTable, LayerTally, millisecondsOf } from "./layer-table.js";
-import { peakMemoryCase, soak, tellsMemory } from "./resident-memory.js";
+import { peakMemoryCase, soak } from "./resident-memory.js";
 import { type TorchWish, torchProcess, torchSpeed } from "./torch-peer.js";
 
 /** How long preparing batches is measured for in one turn. */

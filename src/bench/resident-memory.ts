@@ -2,35 +2,17 @@
  * Resident memory of a process that trains, as Linux counts it in /proc. Each measurement starts a
  * process of its own, since a peak is of a whole life; PyTorch's side is read in the same way.
  */
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { assert } from "../assert.js";
 import type { BenchmarkCase, BenchmarkRow, Peer } from "../measure/benchmark.js";
 import { LineProcess } from "../measure/peer-process.js";
+import { judgeSoak, memoryOf, type ResidentMemory } from "../measure/process-memory.js";
 import { type Subject, subjectName } from "./engine-subject.js";
 
-/** Whether this system tells the resident memory of a process. */
-export const tellsMemory = process.platform === "linux";
-
-/** Bytes of a process: those in memory at this moment, and the most there ever were. */
-export interface ResidentMemory {
-  readonly currentBytes: number;
-  readonly peakBytes: number;
-}
-
-/** Reads the text of /proc/PID/status. */
-export function parseStatus(text: string): ResidentMemory {
-  const bytesOf = (name: string) => {
-    const [, kibibytes] = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text) ?? [];
-    assert(kibibytes !== undefined, "a status tells its memory", { name });
-    return Number(kibibytes) * 1024;
-  };
-  return { currentBytes: bytesOf("VmRSS"), peakBytes: bytesOf("VmHWM") };
-}
-
-function memoryOf({ pid }: LineProcess): ResidentMemory {
-  assert(pid !== undefined, "a process that has answered has an id", { pid });
-  return parseStatus(readFileSync(`/proc/${pid}/status`, "utf8"));
+function memoryOfProcess({ pid }: LineProcess): ResidentMemory {
+  const memory = pid === undefined ? null : memoryOf(pid);
+  assert(memory !== null, "a process that has answered runs", { pid });
+  return memory;
 }
 
 /** How to start a process that steps, and the first line it is told. */
@@ -44,6 +26,12 @@ export interface StepProcess {
 export function ownStepProcess(subject: Subject): StepProcess {
   const entry = fileURLToPath(new URL("./step-child.js", import.meta.url));
   return { command: process.execPath, words: [entry], wish: subject };
+}
+
+/** The most bytes that a process of this configuration ever holds, in so many steps. */
+export async function peakOfSteps(subject: Subject, steps: number): Promise<number> {
+  const { peakBytes } = await afterSteps(ownStepProcess(subject), [steps], (memory) => memory);
+  return peakBytes;
 }
 
 /** A row: megabytes at the peak of a process that takes so many steps. */
@@ -79,7 +67,7 @@ async function afterSteps<T>(
     let heard: T | undefined;
     for (const steps of portions) {
       await process.ask({ steps });
-      heard = hear(memoryOf(process));
+      heard = hear(memoryOfProcess(process));
     }
     return heard as T;
   } finally {
@@ -89,9 +77,6 @@ async function afterSteps<T>(
 
 /** Readings of a soak. */
 const soakReadings = 10;
-
-/** How much memory may grow between the second reading and the last and still be called flat. */
-const flat = { share: 0.02, bytes: 8e6 };
 
 /** What a soak showed. */
 export interface Soak {
@@ -122,25 +107,4 @@ export async function soak(
   });
   const { reason } = judgeSoak(readings);
   return { rows, verdict: `${name}: ${steps} steps, ${reason}` };
-}
-
-/**
- * Whether memory stays flat: the highest of the later readings against the second one, since the
- * first stretch still fills caches and the heap of the language.
- */
-export function judgeSoak(readings: readonly number[]): {
-  readonly isFlat: boolean;
-  readonly reason: string;
-} {
-  const settled = readings[1];
-  assert(settled !== undefined, "a soak has two readings", { readings });
-  const highest = Math.max(...readings.slice(1));
-  const room = Math.max(flat.share * settled, flat.bytes);
-  const isFlat = highest - settled <= room;
-  const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
-  const numbers =
-    `${megabytes(settled)} at 20 %, at most ${megabytes(highest)} after it, ` +
-    `${megabytes(readings.at(-1) as number)} at the end`;
-  const limit = `${megabytes(room)} more would still be flat`;
-  return { isFlat, reason: `${isFlat ? "flat" : "NOT flat"}: ${numbers} (${limit})` };
 }

@@ -35,10 +35,10 @@ export const benchPlan: CommandPlan = {
       );
     }
     const log = (line: string) => io.stderr.write(`${printable(line)}\n`);
-    const { report, appendix } = await bench.measure(flags, { isJson: options.json, log });
+    const { report, appendix, holds } = await bench.measure(flags, { isJson: options.json, log });
     const text = formatBenchmark(report, options.json ? "json" : "table");
     io.stdout.write(`${text}\n`);
     if (!options.json) for (const line of appendix) io.stdout.write(`${line}\n`);
-    return 0;
+    return holds === false ? 1 : 0;
   },
 };

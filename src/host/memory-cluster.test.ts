@@ -58,6 +58,8 @@ export interface ToyPlan {
   trace?(member: string): Trace | null;
   readExamples?(request: ExamplesRequest): Examples;
   during?(toy: Toy): void;
+  /** Called at each checkpoint, when nothing is applied; the run goes on when it is over. */
+  quiet?(step: number, servers: readonly ServerHost[]): Promise<void>;
   /** Where to go on from. */
   readonly from?: Outcome["saved"] | null;
   /** What workers say. */
@@ -71,6 +73,7 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
   const transportOf = plan.transportOf ?? ((name: string) => network.createTransport(name));
   const events: RunEvent[] = [];
   const closing: (() => unknown)[] = [];
+  const servers: ServerHost[] = [];
   let saved: Outcome["saved"] | null = null;
   const layout = layoutOf(spec);
   const fresh: ModelState = {
@@ -95,6 +98,7 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
       },
       initialState: async () => from?.state ?? fresh,
       saveCheckpoint: async (request, _job, state) => {
+        await plan.quiet?.(request.step, servers);
         saved = { state, snapshot: JSON.parse(JSON.stringify(request.snapshot)) };
         return request.step;
       },
@@ -110,7 +114,8 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
       const job: Job = { spec, layout, resume: from?.snapshot ?? null };
       coordinator.tell({ type: "submit", job });
       for (let index = 0; index < spec.servers; index++) {
-        closing.push(await startServer(transportOf(`server-${index}`), index, plan));
+        const own = transportOf(`server-${index}`);
+        closing.push(await startServer(own, index, plan, servers));
       }
       for (let rank = 0; rank < spec.workersMax; rank++) {
         closing.push(await startWorker(transportOf(`worker-${rank}`), rank, plan));
@@ -129,6 +134,7 @@ async function startServer(
   transport: Transport,
   index: number,
   plan: ToyPlan,
+  servers: ServerHost[],
 ): Promise<() => unknown> {
   const address = `server-${index}`;
   let host: ServerHost | null = null;
@@ -143,6 +149,7 @@ async function startServer(
       onStop: () => {},
       log: () => {},
     });
+    servers.push(host);
     return host;
   });
   return () => {

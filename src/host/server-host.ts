@@ -19,7 +19,7 @@ import {
 import type { RunSpec } from "../contract/run-spec.js";
 import { Shard, type ShardEffect, type ShardEvent } from "../core/shard.js";
 import { toPacelineError } from "../errors.js";
-import { Arena } from "../kernels/arena.js";
+import { Arena, type ArenaUsage } from "../kernels/arena.js";
 import { createConversions, createKernels, type KernelsChoice } from "../kernels/choice.js";
 import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
 import { readMarks } from "./chunk-marks.js";
@@ -47,6 +47,7 @@ export interface ServerHostParts {
 
 interface Job {
   readonly spec: RunSpec;
+  readonly arena: Arena;
   readonly layout: Layout;
   readonly shard: Shard;
   readonly store: ChunkStore;
@@ -89,6 +90,11 @@ export class ServerHost {
   heartbeat(): HeartbeatBody {
     const activity = this.#job?.shard.activity() ?? "idle";
     return { activity, server: this.#statistics(), worker: null };
+  }
+
+  /** What the job's arena holds; null without a job. */
+  memory(): ArenaUsage | null {
+    return this.#job?.arena.usage() ?? null;
   }
 
   /** The coordinator has said something. */
@@ -162,7 +168,7 @@ export class ServerHost {
         lengthOf: (chunk) => layout.chunks[chunk]!.length,
         weightsOf: (chunk) => store.weightsOf(chunk),
       });
-      this.#job = { spec, layout, shard, store, codecs, replies };
+      this.#job = { spec, arena, layout, shard, store, codecs, replies };
       this.#updateMs = 0;
       this.#bytesIn = 0;
       this.#bytesOut = 0;

@@ -38,6 +38,8 @@ export interface BenchResult {
   readonly report: BenchmarkReport;
   /** Lines that follow the table of rows, for people. */
   readonly appendix: readonly string[];
+  /** False where a limit was measured and exceeded: the command then fails. */
+  readonly holds?: boolean;
 }
 
 /** A benchmark, as the command sees it. */

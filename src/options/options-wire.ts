@@ -17,7 +17,7 @@ import { choice, toggle, type ValueType } from "./option-values.js";
 const group = "wire";
 
 /** A codec by its name, with the share of the values that it keeps where it drops some. */
-function compression(names: readonly Compression["codec"][]): ValueType<Compression> {
+export function compression(names: readonly Compression["codec"][]): ValueType<Compression> {
   const shown = names.map((name) =>
     sharedCodecs.includes(name) ? `${name}:${shareDefault}` : name,
   );

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { judgeSoak, parseStatus } from "./resident-memory.js";
+import { judgeSoak, parseStatus } from "./process-memory.js";
 
 test("a status tells memory in kibibytes", () => {
   const text = "Name:\tnode\nVmPeak:\t  9999 kB\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\n";

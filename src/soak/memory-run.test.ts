@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type MemoryLimits, mebibyte } from "./memory-limits.js";
+import { judgeMembers } from "./memory-run.js";
+import type { WatchedMember } from "./watched-run.js";
+
+const limits: MemoryLimits = {
+  server: 350 * mebibyte,
+  serverCheckpoint: 430 * mebibyte,
+  worker: 220 * mebibyte,
+  coordinator: 210 * mebibyte,
+};
+
+function member(
+  role: WatchedMember["role"],
+  id: number,
+  peaks: { readonly stepping: number; readonly peak: number },
+  last = peaks.peak,
+): WatchedMember {
+  const tenths = Array.from({ length: 10 }, (_, index) => (index < 9 ? peaks.stepping : last));
+  return {
+    ...{ role, id, steppingBytes: peaks.stepping * mebibyte, peakBytes: peaks.peak * mebibyte },
+    tenths: tenths.map((reading) => reading * mebibyte),
+  };
+}
+
+const within = { stepping: 200, peak: 204 };
+const coordinator = member("coordinator", 0, within);
+
+test("processes within their limits hold, each with the limit beside it", () => {
+  const members = [
+    coordinator,
+    member("server", 0, { stepping: 345, peak: 350 }),
+    member("worker", 0, within),
+    member("worker", 1, { stepping: 205, peak: 206 }),
+  ];
+  const judged = judgeMembers("m", members, limits);
+  assert.ok(judged.every(({ holds }) => holds));
+  assert.deepEqual(
+    judged.map(({ row: { name, value, peerValue } }) => [name, value, peerValue]),
+    [
+      ["m/server", 345, 350],
+      ["m/server-checkpoint", 350, 430],
+      ["m/worker", 206, 220],
+      ["m/coordinator", 204, 210],
+      ["m/server-later", 350, 345 + 8e6 / mebibyte],
+      ["m/worker-later", 204, 200 + 8e6 / mebibyte],
+    ],
+  );
+  assert.equal(judged[0]?.verdict, "m/server: holds: 345.0 MiB of at most 350.0 MiB");
+});
+
+test("the process that takes most, or grows most, is the one that counts", () => {
+  const members = [
+    coordinator,
+    member("server", 0, { stepping: 351, peak: 431 }),
+    member("worker", 0, within),
+    member("worker", 1, { stepping: 190, peak: 221 }),
+  ];
+  const judged = judgeMembers("m", members, limits);
+  assert.deepEqual(
+    judged.map(({ holds }) => holds),
+    [false, false, false, true, false, false],
+  );
+  assert.match(judged[2]!.verdict, /^m\/worker: DOES NOT HOLD: 221\.0 MiB of at most 220\.0 MiB$/);
+  assert.match(judged[5]!.verdict, /^m\/worker: NOT flat: /);
+});
+
+test("a process that was not there all the time is no measurement", () => {
+  const gone = { ...member("server", 0, within), tenths: [1, 2, 3] };
+  assert.throws(() => judgeMembers("m", [gone], limits), /m\/server was not there in every tenth/);
+});
