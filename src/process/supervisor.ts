@@ -60,6 +60,11 @@ interface Supervised {
   ended: (() => void) | null;
 }
 
+/**
+ * Buffers that chunks travel in die young, but are given back only when the space for young objects
+ * is full: 16 MiB of small objects unless told, by which time tens of MiB of buffers may wait.
+ */
+const nodeFlags = ["--max-semi-space-size=4"];
 const firstBackoffMs = 250;
 const backoffMaxMs = 8000;
 /** Starts members, watches them, ends them. */
@@ -148,7 +153,7 @@ export class Supervisor {
     const log = openLog(logPath(role, rank));
     try {
       // The log is the child's own descriptor: its last words stay even if this process is killed.
-      const child = spawn(process.execPath, [entry, ...argumentsOf(role, rank)], {
+      const child = spawn(process.execPath, [...nodeFlags, entry, ...argumentsOf(role, rank)], {
         stdio: ["ignore", log, log, "ipc"],
         env: { ...environment, OMP_NUM_THREADS: String(threads) },
         detached: process.platform !== "win32",

@@ -37,8 +37,16 @@ export interface CoordinatorProcessParts {
   readonly speaksForWorkers: boolean;
 }
 
-interface CurrentRun {
-  readonly prepared: PreparedRun;
+/** A run without the state that it starts from, which is forgotten once servers have it. */
+export type BegunRun = Omit<PreparedRun, "state">;
+
+/** What servers are to be given; null once it has been taken. */
+interface Start {
+  state: ModelState | null;
+}
+
+interface CurrentRun extends BegunRun {
+  readonly start: Start;
   /** What is sent to workers that have no files; null where they have. */
   readonly examples: ExampleReader | null;
   readonly report: RunReport;
@@ -78,7 +86,7 @@ export class CoordinatorProcess {
         stopTimeoutMs: Math.min(5000, ioTimeoutMs),
         serve,
       },
-      initialState: async () => this.#run().prepared.state,
+      initialState: async () => this.#takeState(),
       saveCheckpoint: (request, job, state) => this.#saveCheckpoint(request, job, state),
       onEvent: (event) => this.#current?.report.onEvent(event),
       onEnded: (result) => void this.#onEnded(result),
@@ -94,7 +102,7 @@ export class CoordinatorProcess {
 
   /** The run that is on. */
   get directory(): PreparedRun["directory"] {
-    return this.#run().prepared.directory;
+    return this.#run().directory;
   }
 
   /** Begins to listen; resolves to host:port. */
@@ -112,19 +120,20 @@ export class CoordinatorProcess {
   async carryOut(
     options: ResolvedOptions,
     configText: string,
-    begun: (prepared: PreparedRun) => void = () => {},
+    begun: (run: BegunRun) => void = () => {},
   ): Promise<number> {
     // What is wrong with a file is told before there is a folder.
     const dataset = options.feed === "central" ? await this.#loadDataset(options) : null;
-    const prepared = await prepareRun(options, configText);
-    const { spec } = prepared.job;
+    const { run, start } = await prepare(options, configText);
+    const { job, directory } = run;
+    const { spec } = job;
     const examples = dataset === null ? null : new ExampleReader(spec, dataset);
     const address = this.#listener?.address ?? "";
     const report = new RunReport({
       spec,
       options,
       io: this.#parts.io,
-      directory: prepared.directory,
+      directory,
       clock: processClock,
       isoTime: () => new Date().toISOString(),
       machine: describeMachine(),
@@ -137,16 +146,16 @@ export class CoordinatorProcess {
     );
     try {
       return await new Promise<number>((resolve) => {
-        this.#current = { prepared, examples, report, ended: resolve };
-        this.#host.tell({ type: "submit", job: prepared.job });
-        begun(prepared);
+        this.#current = { ...run, start, examples, report, ended: resolve };
+        this.#host.tell({ type: "submit", job });
+        begun(run);
       });
     } finally {
       report.close();
       snapshots.cancel();
       this.#current = null;
       dataset?.close?.();
-      await prepared.directory.close();
+      await directory.close();
     }
   }
 
@@ -211,7 +220,7 @@ export class CoordinatorProcess {
   }
 
   async #saveCheckpoint(request: SaveRequest, job: Job, state: ModelState): Promise<number> {
-    const { directory } = this.#run().prepared;
+    const { directory } = this.#run();
     const { mode } = job.spec.protocol;
     const applied = Math.min(...state.marks.map((marks) => marks.version));
     const globalStep = mode === "bsp" ? request.step : applied;
@@ -246,10 +255,27 @@ export class CoordinatorProcess {
     current.ended(exitCode);
   }
 
+  /** Twice the parameters with momentum, which nobody needs once servers have them. */
+  #takeState(): ModelState {
+    const { start } = this.#run();
+    const { state } = start;
+    if (state === null) throw new PacelineError("internal", "a run's state is loaded once");
+    start.state = null;
+    return state;
+  }
+
   #run(): CurrentRun {
     if (this.#current === null) throw new PacelineError("internal", "there is no run");
     return this.#current;
   }
+}
+
+async function prepare(
+  options: ResolvedOptions,
+  configText: string,
+): Promise<{ run: BegunRun; start: Start }> {
+  const { state, ...run } = await prepareRun(options, configText);
+  return { run, start: { state } };
 }
 
 /** Addresses beyond loopback are only listened on when the user says that this is meant. */

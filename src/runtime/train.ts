@@ -10,10 +10,9 @@ import { createMemberTransport } from "../frames/member-transport.js";
 import { onSignals } from "../process/signals.js";
 import { type MemberExit, Supervisor } from "../process/supervisor.js";
 import { RunTrace } from "../report/process-trace.js";
-import { CoordinatorProcess, signalExitCode } from "./coordinator-process.js";
+import { type BegunRun, CoordinatorProcess, signalExitCode } from "./coordinator-process.js";
 import { dryRun } from "./dry-run.js";
 import type { CommandIo, Injection, ResolvedOptions } from "./options.js";
-import type { PreparedRun } from "./run-preparation.js";
 
 /** Runs the command; resolves to the exit code. */
 export async function train(options: ResolvedOptions, io: CommandIo): Promise<number> {
@@ -41,9 +40,9 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
   });
   try {
     const address = await coordinator.listen();
-    return await coordinator.carryOut(here, io.configText, (prepared) => {
-      if (options.trace) trace = new RunTrace(prepared.directory.path);
-      members = new Members(here, io, coordinator, { address, prepared, trace });
+    return await coordinator.carryOut(here, io.configText, (run) => {
+      if (options.trace) trace = new RunTrace(run.directory.path);
+      members = new Members(here, io, coordinator, { address, run, trace });
     });
   } finally {
     await (members as Members | null)?.stop();
@@ -59,7 +58,7 @@ const runningPhases: ReadonlySet<string> = new Set(["forming", "preparing", "tra
 /** Where members find the run, and what they leave. */
 interface RunPlace {
   readonly address: string;
-  readonly prepared: PreparedRun;
+  readonly run: BegunRun;
   readonly trace: RunTrace | null;
 }
 
@@ -74,7 +73,7 @@ class Members {
     options: ResolvedOptions,
     io: CommandIo,
     coordinator: CoordinatorProcess,
-    { address, prepared, trace }: RunPlace,
+    { address, run, trace }: RunPlace,
   ) {
     this.#coordinator = coordinator;
     this.#injections = [...options.inject];
@@ -87,7 +86,7 @@ class Members {
       ],
       environment: io.environment,
       threads: Math.max(1, Math.floor(availableParallelism() / processes)),
-      logPath: (role, rank) => prepared.directory.logPath(role, rank),
+      logPath: (role, rank) => run.directory.logPath(role, rank),
       maxRestarts: options.maxRestarts,
       mayRestart: () => runningPhases.has(coordinator.host.snapshot().phase),
       onExit: (exit) => this.#onExit(exit),
