@@ -43,7 +43,7 @@ export async function loadState(
   state: ModelState,
   layout: Layout,
 ): Promise<void> {
-  await Promise.all(
+  await wholly(
     view.servers.map((server) =>
       talk(parts, view, server, {
         say: (chunk, send) => {
@@ -76,7 +76,7 @@ export async function saveState(
   const vectors = chunkParts.slice(0, 1 + stateParts).map(() => new Float32Array(layout.values));
   const marks: ChunkMarks[] = [];
   const vectorOf = (part: ChunkPart) => vectors[chunkParts.indexOf(part)];
-  await Promise.all(
+  await wholly(
     view.servers.map((server) =>
       talk(parts, view, server, {
         say: (chunk, send) => send({ ...emptyHeader, kind: "save", run: view.run, chunk }, null),
@@ -104,20 +104,32 @@ interface Dialogue {
   take(header: ChunkHeader): void;
 }
 
+/** A dialogue with one server that is going on. */
+interface Talk {
+  readonly ended: Promise<void>;
+  /** Gives it up, if it is still going on. */
+  stop(): void;
+}
+
+/** Waits for all; once one has failed the others are given up, as nothing waits for them. */
+async function wholly(talks: readonly Talk[]): Promise<void> {
+  try {
+    await Promise.all(talks.map(({ ended }) => ended));
+  } finally {
+    for (const { stop } of talks) stop();
+  }
+}
+
 /** Chunks whose answers are awaited at one time. */
 const chunksInFlight = 16;
 
 /** Says something of each chunk that the server holds, and waits for all answers. */
-function talk(
-  parts: TransferParts,
-  view: View,
-  server: ViewServer,
-  dialogue: Dialogue,
-): Promise<void> {
+function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Dialogue): Talk {
   const chunks = chunksOfServer(view, server.index);
-  if (chunks.length === 0) return Promise.resolve();
+  if (chunks.length === 0) return { ended: Promise.resolve(), stop: () => {} };
   const identity = { run: view.run, rank: -1, incarnation: 0 };
-  return new Promise((resolve, reject) => {
+  let stop = () => {};
+  const ended = new Promise<void>((resolve, reject) => {
     let next = 0;
     let answers = 0;
     let heardMs = parts.clock.nowMs();
@@ -155,6 +167,7 @@ function talk(
       onTrouble: () => {},
     });
     let watch = parts.clock.after(1000, look);
+    stop = () => end(null);
     function look(): void {
       const silentMs = parts.clock.nowMs() - heardMs;
       if (silentMs >= parts.ioTimeoutMs) {
@@ -166,6 +179,7 @@ function talk(
       watch = parts.clock.after(1000, look);
     }
   });
+  return { ended, stop: () => stop() };
 }
 
 function bytesOf(vector: Float32Array, offset: number, length: number): Uint8Array {
