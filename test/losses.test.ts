@@ -14,7 +14,7 @@ async function killMember(place: Place, run: string, role: "server" | "worker", 
 
 test("a worker killed in mid-epoch is one line and is replaced", async (context) => {
   const place = await makePlace(context, { train: 2048 });
-  const words = [...pace, "-w", "4", "--epochs", "4", "--name", "run"];
+  const words = [...pace, "-w", "4", "--epochs", "16", "--name", "run"];
   const command = place.start([...logistic, ...words]);
   await place.step("run", 5);
   const startedMs = performance.now();
