@@ -7,6 +7,7 @@ import type { MemberRole } from "../contract/messages.js";
 import { loadDataset } from "../data/dataset.js";
 import { PacelineError } from "../errors.js";
 import { createMemberTransport } from "../frames/member-transport.js";
+import { lastWordsIn } from "../process/last-words.js";
 import { onSignals } from "../process/signals.js";
 import { type MemberExit, Supervisor } from "../process/supervisor.js";
 import { RunTrace } from "../report/process-trace.js";
@@ -66,6 +67,7 @@ interface RunPlace {
 class Members {
   readonly #supervisor: Supervisor;
   readonly #coordinator: CoordinatorProcess;
+  readonly #logPath: (role: MemberRole, rank: number) => string;
   readonly #injections: Injection[];
   readonly #watch: NodeJS.Timeout;
 
@@ -76,6 +78,7 @@ class Members {
     { address, run, trace }: RunPlace,
   ) {
     this.#coordinator = coordinator;
+    this.#logPath = (role, rank) => run.directory.logPath(role, rank);
     this.#injections = [...options.inject];
     const processes = options.servers + options.workers.max;
     this.#supervisor = new Supervisor({
@@ -86,7 +89,7 @@ class Members {
       ],
       environment: io.environment,
       threads: Math.max(1, Math.floor(availableParallelism() / processes)),
-      logPath: (role, rank) => run.directory.logPath(role, rank),
+      logPath: this.#logPath,
       maxRestarts: options.maxRestarts,
       mayRestart: () => runningPhases.has(coordinator.host.snapshot().phase),
       onExit: (exit) => this.#onExit(exit),
@@ -108,8 +111,10 @@ class Members {
   #onExit(exit: MemberExit): void {
     const { role, rank, pid, restarts } = exit;
     const how = exit.signal ?? `exit code ${exit.code}`;
+    const said =
+      exit.signal === null && exit.code !== 0 ? lastWordsIn(this.#logPath(role, rank)) : "";
     const why = exit.injected ? ", as injected" : restarts ? ", is started again" : "";
-    const reason = exit.problem ?? `(pid ${pid}) ended with ${how}${why}`;
+    const reason = exit.problem ?? `(pid ${pid}) ended with ${how}${why}${said && `: ${said}`}`;
     this.#coordinator.host.tell({ type: "exited", role, rank, reason, restarts });
   }
 
