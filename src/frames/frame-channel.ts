@@ -8,8 +8,8 @@
  * `sent` of every message is called once, when the system has taken its bytes or never will.
  *
  * A peer must say its greeting, and a caller its hello, within the time-out. From then on a side
- * that has heard nothing for a third of it asks whether the other is there, and ends the connection
- * when nothing was heard for another third, or when the other has taken nothing for the whole of it.
+ * that has heard nothing for a third of it asks whether the other is there. It ends the connection
+ * when it hears nothing for another third, or when the other takes nothing for the whole of it.
  */
 import type { Socket } from "node:net";
 import { assert } from "../assert.js";

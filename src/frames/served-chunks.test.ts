@@ -47,7 +47,7 @@ function ownSocket(folder: string): RegExp {
   return new RegExp(`^${folder}/server-${process.pid}-[0-9a-f]{8}\\.sock$`);
 }
 
-test("no two sockets have one name, so that a path means one server in any file system", async () => {
+test("no two sockets have one name: a path means one server in any file system", async () => {
   const paths = new Set<string>();
   for (let life = 0; life < 20; life++) {
     const { frames, close } = await serve("unix", makeFolder());
