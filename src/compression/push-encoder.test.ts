@@ -77,7 +77,7 @@ test("what is sent again is the same bytes, though the gradient has changed by t
   }
 });
 
-test("a push that went raw goes raw again, and feeds no residual, whatever is chosen meanwhile", () => {
+test("a push that went raw goes raw again, and feeds no residual, whatever is chosen", () => {
   const { pushes } = encoderOf({ codec: "auto", share: 1 });
   const first = pushes.message(push(0, 0));
   pushes.choose({ codec: "topk", share: 0.1 });
