@@ -44,7 +44,7 @@ async function waysTo(place: Place, run: string): Promise<(() => Socket)[]> {
   return [() => connect(Number(port), "127.0.0.1"), () => connect(path)];
 }
 
-test("whatever strangers say to a server, others end in the bits of an undisturbed run", async (context) => {
+test("whatever strangers say, a run ends in the bits of an undisturbed one", async (context) => {
   const place = await makePlace(context, { train: 512 });
   const alone = await place.run([...logistic, ...pace, "--name", "alone"]);
   assert.equal(alone.exitCode, 0, alone.err);

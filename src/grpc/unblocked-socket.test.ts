@@ -17,7 +17,7 @@ async function connected(): Promise<{ near: Socket; far: Socket; close(): void }
 
 const piece = Buffer.alloc(65536);
 
-test("a peer that does not read has a limited number of bytes waiting, and gets all later", async () => {
+test("who does not read has a limited number of bytes waiting, and gets all later", async () => {
   const { near, far, close } = await connected();
   far.pause();
   const limit = 1048576;

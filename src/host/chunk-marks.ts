@@ -1,6 +1,6 @@
 /**
- * The marks of a chunk as they travel beside its weights: JSON in a message's detail. They come from
- * the network, so each number is looked at before a machine takes it over.
+ * The marks of a chunk as they travel beside its weights: JSON in a message's detail. They come
+ * from the network, so each number is looked at before a machine takes it over.
  */
 import type { ChunkMarks } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
