@@ -236,8 +236,7 @@ export const trainingRows: OptionRows<TrainingOptions> = {
     name: "engine",
     type: choice(engines),
     default: "auto",
-    sentence:
-      "what computes forward and backward; auto takes the fastest there is, synthetic computes nothing",
+    sentence: "what computes a step; auto takes the fastest there is, synthetic computes nothing",
     group,
     commands: [...commands, "eval", "predict"],
   },

@@ -1,8 +1,8 @@
 /**
  * That sending hides behind computing, read from a run's trace: gradients of late layers travel
  * while earlier layers are computed, and a step begins on the layers that have arrived. The run is
- * made so that it could not end otherwise: each worker waits, in the middle of a step, for what only
- * happens if the others are not held up.
+ * made so that it could not end otherwise: each worker waits, in the middle of a step, for what
+ * only happens if the others are not held up.
  */
 import assert from "node:assert/strict";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
