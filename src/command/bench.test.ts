@@ -151,6 +151,11 @@ describe("paceline bench refuses", () => {
     ["engine --soak 3", /--soak 3 is below 10/],
     ["engine --peer", /bench has no option --peer \(did you mean --peers\?\)/],
     ["engine --engine reference --dtype bf16", /--dtype bf16 can't be computed here/],
+    ["push-pull --link 100MB/s", /--link 100MB\/s is no link; write a link such as 100Mb\/s/],
+    ["push-pull --link 1Gb/s --transport tcp,unix", /--transport unix goes past --link 1Gb\/s/],
+    ["push-pull --servers 1,0", /--servers 1,0 has "0", which is below 1/],
+    ["train --compress none,fp16+int8", /has "fp16\+int8", which has a pull that is unknown/],
+    ["train --link 1Gb/s --transport unix", /--transport unix goes past --link 1Gb\/s/],
     ["", /missing required argument/],
   ];
   for (const [words, message] of refused) {

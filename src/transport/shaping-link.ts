@@ -15,6 +15,11 @@ export const unlimitedBytesPerSecond = 2e9;
 export const slackBytes = 512 * 1024;
 /** Time beyond the delay for which a link has room: timers come late by about this much. */
 const timerSlackMs = 4;
+/**
+ * As above where the bandwidth is limited: what the link could have carried while this process had
+ * to wait for a processor would else be lost to it.
+ */
+const processorSlackMs = 25;
 /** No connection holds more than this in one direction, however long the delay. */
 export const heldBytesCeiling = 256 * 1024 * 1024;
 /** A limited link hands its bytes on in pieces that occupy it for at most this long. */
@@ -65,7 +70,8 @@ export class ShapedNetwork {
   /** How much one connection may hold in one direction. */
   heldBytesMax(): number {
     const rate = this.bytesPerSecond ?? unlimitedBytesPerSecond;
-    const underWayBytes = Math.ceil((rate * (this.delayMs + timerSlackMs)) / 1000);
+    const slackMs = this.bytesPerSecond === null ? timerSlackMs : processorSlackMs;
+    const underWayBytes = Math.ceil((rate * (this.delayMs + slackMs)) / 1000);
     return Math.min(heldBytesCeiling, slackBytes + underWayBytes);
   }
 
@@ -97,6 +103,15 @@ export class ShapedLink {
   clear(): void {
     this.#freeAtMs = 0;
   }
+}
+
+/**
+ * Ends a connection at once, with a reset where that is possible: of a socket whose own half has
+ * been ended the system's handle would stay open, and be polled, for ever.
+ */
+export function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** What travels: bytes, the end of the stream, or a reset. */
@@ -167,7 +182,7 @@ export class ShapedLane {
 
   #handOn(content: Parcel["content"]): void {
     if (content === "end") this.sink.end();
-    else if (content === "reset") this.sink.resetAndDestroy();
+    else if (content === "reset") reset(this.sink);
     else this.sink.write(content, () => this.#handedOn(content.length));
   }
 

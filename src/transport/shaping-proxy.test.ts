@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, test } from "node:test";
 import { Random } from "../random.js";
-import { slackBytes, unlimitedBytesPerSecond } from "./shaping-link.js";
+import { reset, slackBytes, unlimitedBytesPerSecond } from "./shaping-link.js";
 import { type ShapingProxy, type ShapingProxyOptions, startShapingProxy } from "./shaping-proxy.js";
 
 const opened: { close(): unknown }[] = [];
@@ -265,6 +265,29 @@ test("a delay alone does not slow a bulk transfer to a crawl", async () => {
   const [plainMs, delayedMs] = [...bestMs.values()] as [number, number];
   // A window of 64 KiB, or one parcel a timer, would take 10 ms for each of 256 pieces.
   assert.ok(delayedMs < 4 * plainMs + 400, `${delayedMs} ms against ${plainMs} ms`);
+});
+
+test("a socket that is just ending its half leaves no handle when it is reset", async () => {
+  const socket = await connectTo(await listen((other) => other.resume()));
+  const handles = () => process.getActiveResourcesInfo().filter((one) => one === "TCPSocketWrap");
+  const before = handles().length;
+  socket.end();
+  await new Promise<void>((resolve) => process.nextTick(resolve));
+  reset(socket);
+  await once(socket, "close");
+  await until(() => handles().length < before, "the handle to be closed");
+});
+
+test("connections that come before there is a target wait for it", async () => {
+  const proxy = await startShapingProxy({});
+  opened.push(proxy);
+  const socket = await connectTo(proxy.address);
+  socket.write("x");
+  assert.equal(proxy.acceptedCount, 0);
+  proxy.aim(await listenEcho());
+  await once(socket, "data");
+  assert.equal(proxy.acceptedCount, 1);
+  assert.throws(() => proxy.aim("localhost"), { code: "usage" });
 });
 
 test("a malformed target or shape is refused with a sentence", async () => {

@@ -5,15 +5,15 @@
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { PacelineError } from "../errors.js";
-import { ShapedLane, ShapedLink, ShapedNetwork } from "./shaping-link.js";
+import { reset, ShapedLane, ShapedLink, ShapedNetwork } from "./shaping-link.js";
 
 /** What a cut does with connections that come before `restore`. */
 export type CutMode = "refuse" | "blackhole";
 
 /** Where to and how. */
 export interface ShapingProxyOptions {
-  /** host:port of the real listener; it need not be up yet. */
-  readonly target: string;
+  /** host:port of the real listener, which need not be up yet; left out until `aim` says it. */
+  readonly target?: string;
   /** One-way delay; 0 when left out. */
   readonly delayMs?: number;
   /** Bandwidth of each direction, shared by all connections; null or left out for no limit. */
@@ -43,22 +43,30 @@ export interface ShapingProxy {
   setDelay(delayMs: number): void;
   /** Changes the bandwidth for the bytes that come from here on. */
   setBandwidth(bytesPerSecond: number | null): void;
+  /** Says where connections go from here on; those that came before there was a target wait. */
+  aim(target: string): void;
   /** Resets every connection and stops listening. */
   close(): Promise<void>;
 }
 
 /** Starts a proxy on an ephemeral loopback port. Throws "usage" for a malformed target or shape. */
 export async function startShapingProxy(options: ShapingProxyOptions): Promise<ShapingProxy> {
-  const { host, port } = splitAddress(options.target);
+  const { target } = options;
+  const place = target === undefined ? null : splitAddress(target);
   const network = new ShapedNetwork();
   network.setDelay(options.delayMs ?? 0);
   network.setBandwidth(options.bytesPerSecond ?? null);
-  const proxy = new TcpShapingProxy(network, host, port);
+  const proxy = new TcpShapingProxy(network, place);
   await proxy.listen();
   return proxy;
 }
 
-function splitAddress(address: string): { host: string; port: number } {
+interface Place {
+  readonly host: string;
+  readonly port: number;
+}
+
+function splitAddress(address: string): Place {
   const colon = address.lastIndexOf(":");
   const host = address.slice(0, colon).replace(/^\[|\]$/g, "");
   const port = Number(address.slice(colon + 1));
@@ -81,14 +89,15 @@ class TcpShapingProxy implements ShapingProxy {
   readonly #connections = new Set<Connection>();
   readonly #waiting = new Set<Socket>();
   #cut: CutMode | null = null;
+  #target: Place | null;
   acceptedCount = 0;
   address = "";
 
   constructor(
     readonly network: ShapedNetwork,
-    readonly targetHost: string,
-    readonly targetPort: number,
+    target: Place | null,
   ) {
+    this.#target = target;
     this.#toTarget = new ShapedLink(network);
     this.#toClient = new ShapedLink(network);
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true });
@@ -132,8 +141,7 @@ class TcpShapingProxy implements ShapingProxy {
   restore(): void {
     this.#cut = null;
     this.network.restore();
-    for (const client of this.#waiting) this.#bridge(client);
-    this.#waiting.clear();
+    this.#bridgeWaiting();
     for (const connection of this.#connections) {
       for (const lane of connection.lanes) lane.deliver();
     }
@@ -147,19 +155,30 @@ class TcpShapingProxy implements ShapingProxy {
     this.network.setBandwidth(bytesPerSecond);
   }
 
+  aim(target: string): void {
+    this.#target = splitAddress(target);
+    if (this.#cut === null) this.#bridgeWaiting();
+  }
+
   close(): Promise<void> {
     this.#cut = "refuse";
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#resetAll();
-    for (const client of this.#waiting) client.resetAndDestroy();
+    for (const client of this.#waiting) reset(client);
     return closed;
   }
 
   #accept(client: Socket): void {
     client.on("error", () => client.destroy());
-    if (this.#cut === "refuse") client.resetAndDestroy();
-    else if (this.#cut === "blackhole") this.#hold(client);
-    else this.#bridge(client);
+    if (this.#cut === "refuse") reset(client);
+    else if (this.#cut === "blackhole" || this.#target === null) this.#hold(client);
+    else this.#bridge(client, this.#target);
+  }
+
+  #bridgeWaiting(): void {
+    if (this.#target === null) return;
+    for (const client of this.#waiting) this.#bridge(client, this.#target);
+    this.#waiting.clear();
   }
 
   #hold(client: Socket): void {
@@ -167,8 +186,7 @@ class TcpShapingProxy implements ShapingProxy {
     client.on("close", () => this.#waiting.delete(client));
   }
 
-  #bridge(client: Socket): void {
-    const { targetHost: host, targetPort: port } = this;
+  #bridge(client: Socket, { host, port }: Place): void {
     const target = connect({ host, port, allowHalfOpen: true, noDelay: true });
     target.on("error", () => target.destroy());
     const lanes = [
@@ -189,7 +207,7 @@ class TcpShapingProxy implements ShapingProxy {
   #resetAll(): void {
     for (const connection of this.#connections) {
       for (const lane of connection.lanes) lane.close();
-      for (const socket of connection.sockets) socket.resetAndDestroy();
+      for (const socket of connection.sockets) reset(socket);
     }
     this.#connections.clear();
     this.#toTarget.clear();

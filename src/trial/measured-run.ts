@@ -1,26 +1,18 @@
 /**
- * Whole runs as measurements: `paceline train` as a process, with its coordinator, servers and
- * workers, on generated pictures; read is what its result says of the epochs after the first.
+ * Whole runs as measurements: coordinator, servers and workers as processes, on generated pictures;
+ * read is what the run's result says of the epochs after the first. They are the children of
+ * `paceline train`, or of the benchmark where links lie between them.
  */
-import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { compressionTitle } from "../contract/compression.js";
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
 import { ShardWriter } from "../shards/shard-writer.js";
-
-/** What is trained; further options of `paceline train` go into `options`. */
-export interface RunWish {
-  readonly model: string;
-  readonly workers: number;
-  readonly servers: number;
-  /** Examples of one worker's step. */
-  readonly batch: number;
-  /** Steps of one worker in each epoch that counts; a first epoch as long warms up. */
-  readonly steps: number;
-  readonly options: readonly string[];
-}
+import { carryOutOverLink } from "./linked-run.js";
+import { RunProcess } from "./run-process.js";
+import { epochsOf, fitOf, linkSeconds, type RunWish } from "./run-wish.js";
 
 /** What a run took, in seconds, of its epochs after the first. */
 export interface RunTimes {
@@ -30,10 +22,10 @@ export interface RunTimes {
   readonly computeSeconds: number;
   /** As above: waiting for parameters. */
   readonly waitSeconds: number;
+  /** What workers said of a compression that they chose themselves. */
+  readonly choices: readonly string[];
 }
 
-/** Epochs that count. */
-const countedEpochs = 2;
 const dataName = "pictures";
 
 /** A place for runs: a folder with data, removed when all is measured. */
@@ -50,9 +42,7 @@ export class RunPlace {
   async setUp(): Promise<void> {
     this.#folder = await mkdtemp(join(tmpdir(), "paceline-bench-"));
     const { model, workers, batch, steps } = this.#wish;
-    const isFlat = ["logistic", "mlp"].includes(model);
-    const shape = isFlat ? ([1, 28, 28] as const) : ([3, 32, 32] as const);
-    const classes = isFlat ? 10 : 100;
+    const { classes, inputShape: shape } = fitOf(model);
     const classNames = Array.from({ length: classes }, (_, index) => `class ${index}`);
     const facts = { classNames, shape, shardExamples: null };
     const writer = await ShardWriter.begin(join(this.#folder, dataName), facts);
@@ -66,36 +56,58 @@ export class RunPlace {
     };
     await add("train", workers * batch * steps);
     await add("test", classes);
-    await writer.finish({ mean: shape[0] === 1 ? [0.5] : [0.5, 0.5, 0.5], std: stdOf(shape[0]) });
+    const ofChannels = (value: number) => Array.from({ length: shape[0] }, () => value);
+    await writer.finish({ mean: ofChannels(0.5), std: ofChannels(0.29) });
   }
 
   /** Runs once. */
   async run(): Promise<RunTimes> {
-    const { model, workers, servers, batch, options } = this.#wish;
     const runDir = join(this.#folder ?? "", "runs");
     const name = `turn-${++this.#runs}`;
-    const epochs = 1 + countedEpochs;
-    const words = [
-      ...["train", "--model", model, "--data", dataName, "--data-dir", this.#folder ?? ""],
-      ...["-w", `${workers}`, "-s", `${servers}`, "-b", `${batch}`, "--epochs", `${epochs}`],
-      ...["--optimizer", "momentum", "--lr", "0.01", "--quiet", "--no-progress"],
-      ...["--eval-every", `${epochs}e`, "--run-dir", runDir, "--name", name, ...options],
-    ];
-    await carryOut(words);
     const folder = join(runDir, name);
-    const times = timesOf(JSON.parse(await readFile(join(folder, "result.json"), "utf8")), epochs);
+    const said = await this.#carryOut(["--run-dir", runDir, "--name", name], folder);
+    const result = JSON.parse(await readFile(join(folder, "result.json"), "utf8"));
+    const times = timesOf(result, this.#wish.steps);
     await rm(folder, { recursive: true, force: true });
-    return { ...times, stepSeconds: times.stepSeconds / this.#wish.steps };
+    return { ...times, choices: choicesIn(said) };
   }
 
   /** Removes everything. */
   async tearDown(): Promise<void> {
     if (this.#folder !== null) await rm(this.#folder, { recursive: true, force: true });
   }
-}
 
-function stdOf(channels: number): number[] {
-  return Array.from({ length: channels }, () => 0.29);
+  /** Resolves to what each worker said. */
+  async #carryOut(words: readonly string[], folder: string): Promise<readonly string[]> {
+    const { workers, servers, transport, way } = this.#wish;
+    const whole = [...this.#words(), ...words];
+    const place = ["--data-dir", this.#folder ?? ""];
+    if (way.link !== null) {
+      const seconds = linkSeconds(this.#wish);
+      const patience = ["--io-timeout", `${Math.ceil(30 + 10 * seconds)}s`];
+      const start = ["--start-timeout", `${Math.ceil(60 + 4 * seconds)}s`];
+      const shared = ["--transport", transport, ...patience, ...start, "--quiet"];
+      const run = { link: way.link, servers, workers, shared };
+      return carryOutOverLink({ ...run, words: [...whole, ...place], ofWorkers: place });
+    }
+    const own = ["--transport", transport, "--quiet", "--no-progress"];
+    await new RunProcess(["train", ...whole, ...place, ...own]).end();
+    const logs = join(folder, "logs");
+    const ofWorkers = (await readdir(logs)).filter((log) => log.startsWith("worker-")).sort();
+    return Promise.all(ofWorkers.map((log) => readFile(join(logs, log), "utf8")));
+  }
+
+  #words(): string[] {
+    const { model, workers, servers, batch, way, options } = this.#wish;
+    const { push, pull } = way.compression;
+    return [
+      ...["--model", model, "--data", dataName, "--epochs", `${epochsOf.all}`],
+      ...["-w", `${workers}`, "-s", `${servers}`, "-b", `${batch}`],
+      ...["--optimizer", "momentum", "--lr", "0.01", "--eval-every", `${epochsOf.all}e`],
+      ...["--compress", compressionTitle(push), "--compress-pull", compressionTitle(pull)],
+      ...options,
+    ];
+  }
 }
 
 /** The parts of a result that are read. */
@@ -106,29 +118,26 @@ interface Result {
   };
 }
 
-/** `stepSeconds` is a whole epoch's here: of its slowest worker, the mean over epochs. */
-function timesOf({ raw_worker_metrics: workers, paceline }: Result, epochs: number): RunTimes {
+/** An epoch takes as long as its slowest worker. */
+function timesOf(
+  { raw_worker_metrics: workers, paceline }: Result,
+  steps: number,
+): Omit<RunTimes, "choices"> {
   const { computeSeconds, waitSeconds } = paceline.stepTimes;
   let seconds = 0;
-  for (let epoch = 1; epoch < epochs; epoch++) {
+  for (let epoch = epochsOf.warmUp; epoch < epochsOf.all; epoch++) {
     seconds += Math.max(
       ...workers.map((worker) => worker.epoch_times_seconds[epoch] ?? Number.NaN),
     );
   }
   if (!(seconds > 0)) throw new PacelineError("internal", "a measured run told no epoch times");
-  return { stepSeconds: seconds / countedEpochs, computeSeconds, waitSeconds };
+  const counted = epochsOf.all - epochsOf.warmUp;
+  return { stepSeconds: seconds / counted / steps, computeSeconds, waitSeconds };
 }
 
-async function carryOut(words: readonly string[]): Promise<void> {
-  const child = spawn(process.execPath, [process.argv[1] ?? "", ...words], {
-    stdio: ["ignore", "ignore", "pipe"],
+function choicesIn(said: readonly string[]): string[] {
+  return said.flatMap((text, rank) => {
+    const [, choice] = /--compress auto: (.*)/.exec(text) ?? [];
+    return choice === undefined ? [] : [`worker ${rank} chose: ${choice}`];
   });
-  let complaint = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    complaint = `${complaint}${text}`.slice(-2000);
-  });
-  const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
-  if (code === 0) return;
-  const last = complaint.trim().split("\n").at(-1) ?? "";
-  throw new PacelineError("internal", `a measured run ended with exit code ${code}: ${last}`);
 }

@@ -1,17 +1,24 @@
 /** `paceline bench push-pull`: its options; what measures is loaded when it is called. */
-import { benchOf, severalOf, sharedOptions } from "../measure/bench-option.js";
+import { chunkValuesMax } from "../contract/layout.js";
+import { benchOf, orFound, severalOf, sharedOptions } from "../measure/bench-option.js";
 import { modelList } from "../nn/models.js";
 import { choice, whole } from "../options/option-values.js";
+import { type WayLists, wayOptions } from "./ways.js";
 
 const transports = ["unix", "tcp", "grpc"] as const;
+/** One of the ways to a server. */
+export type PushPullTransport = (typeof transports)[number];
 
 /** What to measure. */
-export interface PushPullMeasures {
+export interface PushPullMeasures extends WayLists {
   readonly model: string;
-  readonly transports: readonly (typeof transports)[number][];
-  readonly servers: number;
-  readonly workers: number;
-  readonly steps: number;
+  /** Null for all there are, over a link TCP. */
+  readonly transports: readonly PushPullTransport[] | null;
+  readonly servers: readonly number[];
+  readonly workers: readonly number[];
+  /** Null for as many as take a second or two. */
+  readonly steps: number | null;
+  readonly chunkValues: number;
   readonly rounds: number;
   readonly peers: boolean;
   readonly python: string;
@@ -30,30 +37,39 @@ export const pushPullBench = benchOf<PushPullMeasures>({
     },
     transports: {
       name: "transport",
-      type: severalOf(choice(transports)),
-      default: transports,
+      type: orFound(severalOf(choice(transports))),
+      default: null,
+      defaultText: "unix,tcp,grpc; over a link tcp",
       sentence: "ways to measure",
     },
     servers: {
       name: "servers",
       short: "s",
-      type: whole(1, 64),
-      default: 1,
+      type: severalOf(whole(1, 64)),
+      default: [1],
       sentence: "servers that hold the parameters",
     },
     workers: {
       name: "workers",
       short: "w",
-      type: whole(1, 64),
-      default: 1,
+      type: severalOf(whole(1, 64)),
+      default: [1],
       sentence: "workers that push and pull",
     },
     steps: {
       name: "steps",
-      type: whole(2, 1_000_000),
-      default: 60,
+      type: orFound(whole(2, 1_000_000)),
+      default: null,
+      defaultText: "those of a second or two, over a slow link at least 2",
       sentence: "steps of each epoch of a run; two epochs count, one warms up",
     },
+    chunkValues: {
+      name: "chunk-values",
+      type: whole(1, chunkValuesMax),
+      default: chunkValuesMax,
+      sentence: "most values in a chunk",
+    },
+    ...wayOptions,
     ...sharedOptions,
   },
   async run(measures, task) {

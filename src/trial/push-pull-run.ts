@@ -10,12 +10,12 @@ import { type BenchmarkCase, median, type Peer, runBenchmark } from "../measure/
 import { tellTorch } from "../measure/torch.js";
 import { buildModel } from "../nn/models.js";
 import { demandLinkable, tellCeilings } from "./link-ceiling.js";
-import type { PushPullMeasures, PushPullTransport } from "./push-pull-bench.js";
 import { growthTable, type PushRate } from "./push-growth.js";
+import type { PushPullMeasures, PushPullTransport } from "./push-pull-bench.js";
 import { fitOf, type RunWish, stepsFor, stepsOfMoving, valuesOf } from "./run-wish.js";
 import { allReducePeer, rpcPeer } from "./torch-distributed.js";
-import { caseOfRun, caseOfSame } from "./way-cases.js";
-import { isRaw, plainWay, type Way, wayTitle, waysOf } from "./ways.js";
+import { caseOfRun, caseOfSame, warmUpTurnsOf } from "./way-cases.js";
+import { isRaw, plainWay, type Way, waysOf, wayTitle } from "./ways.js";
 
 /** What is measured once. */
 interface Combination {
@@ -49,9 +49,10 @@ export async function runPushPullBench(
   }
   const hasTorch = measures.peers && tellTorch(python, task.log);
   const ceilings = await tellCeilings(links, task.log);
+  const warmUpTurns = warmUpTurnsOf(measures);
   const setting: Setting = { measures, chunks, hasTorch, rates: [], told: new Set() };
   const cases = combinationsOf(measures).flatMap((one) => casesOf(setting, one));
-  const settings = { peers: true, turns: rounds, log: task.log };
+  const settings = { peers: true, turns: rounds, warmUpTurns, log: task.log };
   const report = await runBenchmark("push-pull", cases, settings);
   return { report, appendix: [...growthTable(setting.rates), ...ceilings, ...setting.told] };
 }
@@ -84,7 +85,7 @@ function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
   const measure = {
     unit: "ms",
     better: "lower",
-    valueOf: ({ stepSeconds }: { stepSeconds: number }) => 1000 * stepSeconds,
+    read: ({ stepSeconds }: { stepSeconds: number }) => 1000 * stepSeconds,
     heard: (times: { stepSeconds: number; choices: readonly string[] }) => {
       perServer.push((workers * chunks) / times.stepSeconds / servers);
       for (const choice of times.choices) told.add(`${name}: ${choice}`);
@@ -92,7 +93,12 @@ function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
   } as const;
   const rate = { unit: "pushes/s a server", better: "higher" } as const;
   const course = `${transport}${wayTitle(way)}`;
-  setting.rates.push({ course, servers, workers, perServer: () => median(perServer.slice(1)) });
+  setting.rates.push({
+    course,
+    servers,
+    workers,
+    perServer: () => median(perServer.slice(warmUpTurnsOf(measures))),
+  });
   return [
     caseOfRun(name, wish, rawSteps, measure, peersOf(setting, combination)),
     caseOfSame(`${name}/pushes`, rate, perServer),

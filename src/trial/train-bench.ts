@@ -1,16 +1,18 @@
 /** `paceline bench train`: its options; what measures is loaded when it is called. */
-import { benchOf, severalOf, sharedOptions } from "../measure/bench-option.js";
+import { benchOf, orFound, severalOf, sharedOptions } from "../measure/bench-option.js";
 import { modelList } from "../nn/models.js";
 import { choice, whole } from "../options/option-values.js";
+import { type WayLists, wayOptions } from "./ways.js";
 
 /** What to measure. */
-export interface TrainMeasures {
+export interface TrainMeasures extends WayLists {
   readonly model: string;
   readonly dtypes: readonly ("f32" | "bf16")[];
   readonly batch: number;
   readonly servers: number;
   readonly workers: number;
-  readonly steps: number;
+  /** Null for 5, or fewer over a slow link. */
+  readonly steps: number | null;
   readonly transport: string;
   readonly rounds: number;
   readonly peers: boolean;
@@ -57,8 +59,9 @@ export const trainBench = benchOf<TrainMeasures>({
     },
     steps: {
       name: "steps",
-      type: whole(1, 1_000_000),
-      default: 5,
+      type: orFound(whole(1, 1_000_000)),
+      default: null,
+      defaultText: "5, over a slow link at least 2, with auto at least 15",
       sentence: "steps of each epoch of a run; two epochs count, one warms up",
     },
     transport: {
@@ -67,6 +70,7 @@ export const trainBench = benchOf<TrainMeasures>({
       default: "auto",
       sentence: "how processes reach each other",
     },
+    ...wayOptions,
     ...sharedOptions,
   },
   async run(measures, task) {

@@ -1,61 +1,80 @@
 /** Whole runs in step, and what of a step a worker waits, beside DistributedDataParallel. */
 import { availableParallelism } from "node:os";
 import type { BenchResult, BenchTask } from "../measure/bench-option.js";
-import { type BenchmarkCase, runBenchmark } from "../measure/benchmark.js";
+import { type BenchmarkCase, type Peer, runBenchmark } from "../measure/benchmark.js";
 import { tellTorch } from "../measure/torch.js";
 import { buildModel } from "../nn/models.js";
-import { RunPlace } from "./measured-run.js";
+import { demandLinkable, tellCeilings } from "./link-ceiling.js";
+import { fitOf, stepsFor } from "./run-wish.js";
 import { ddpPeer } from "./torch-distributed.js";
 import type { TrainMeasures } from "./train-bench.js";
+import { caseOfRun, caseOfSame, warmUpTurnsOf } from "./way-cases.js";
+import { isRaw, plainWay, type Way, waysOf, wayTitle } from "./ways.js";
 
-/** Measures each type of numbers. */
+const stepsDefault = 5;
+
+/** Measures each type of numbers in each way. */
 export async function runTrainBench(
   measures: TrainMeasures,
   task: BenchTask,
 ): Promise<BenchResult> {
-  const { peers, rounds, python } = measures;
+  const { peers, rounds, python, links } = measures;
+  demandLinkable(links, [measures.transport]);
   const hasTorch = peers && tellTorch(python, task.log);
-  const cases = measures.dtypes.flatMap((dtype) => casesOf(measures, dtype, hasTorch));
-  const options = { peers, turns: rounds, log: task.log };
-  return { report: await runBenchmark("train", cases, options), appendix: [] };
+  const appendix = await tellCeilings(links, task.log);
+  const told = new Set<string>();
+  const warmUpTurns = warmUpTurnsOf(measures);
+  const cases = measures.dtypes.flatMap((dtype) =>
+    waysOf(measures).flatMap((way) => casesOf(measures, dtype, way, hasTorch, told)),
+  );
+  const settings = { peers: true, turns: rounds, warmUpTurns, log: task.log };
+  const report = await runBenchmark("train", cases, settings);
+  return { report, appendix: [...appendix, ...told] };
 }
 
 /** Images per second, and the share of waiting in the same runs. */
 function casesOf(
-  { model, workers, servers, batch, steps, transport, python }: TrainMeasures,
+  measures: TrainMeasures,
   dtype: "f32" | "bf16",
+  way: Way,
   hasTorch: boolean,
+  told: Set<string>,
 ): BenchmarkCase[] {
-  const options = ["--dtype", dtype, "--transport", transport];
-  const place = new RunPlace({ model, workers, servers, batch, steps, options });
-  const name = `${model}/${dtype}/b${batch}/w${workers}/s${servers}`;
-  const graph = buildModel(model, { classes: 100 });
+  const { model, workers, servers, batch, transport } = measures;
+  const exchange = { model, workers, servers, way };
+  const raw = { ...exchange, way: { ...plainWay, link: way.link } };
+  const steps = measures.steps ?? stepsFor(exchange, stepsDefault);
+  const rawSteps = measures.steps ?? stepsFor(raw, stepsDefault);
+  const wish = { ...exchange, batch, steps, transport, options: ["--dtype", dtype] };
+  const name = `${model}/${dtype}/b${batch}/w${workers}/s${servers}${wayTitle(way)}`;
+  const shares: number[] = [];
+  const measure = {
+    unit: "images/s",
+    better: "higher",
+    read: ({ stepSeconds }: { stepSeconds: number }) => (workers * batch) / stepSeconds,
+    heard: (times: { stepSeconds: number; waitSeconds: number; choices: readonly string[] }) => {
+      shares.push((100 * times.waitSeconds) / times.stepSeconds);
+      for (const choice of times.choices) told.add(`${name}: ${choice}`);
+    },
+  } as const;
+  const isPlain = way.link === null && isRaw(way);
+  const peers = hasTorch && isPlain ? torchPeers(measures, dtype, steps) : [];
+  const share = { unit: "% of a step", better: "lower" } as const;
+  return [
+    caseOfRun(name, wish, rawSteps, measure, peers),
+    caseOfSame(`${name}/wait-share`, share, shares),
+  ];
+}
+
+function torchPeers(
+  { model, workers, batch, python }: TrainMeasures,
+  dtype: "f32" | "bf16",
+  steps: number,
+): Peer[] {
+  const graph = buildModel(model, fitOf(model));
   const threads = Math.max(1, Math.floor(availableParallelism() / workers));
   const wish = { graph, batch, workers, threads };
   const f32 = () => ddpPeer("torch-ddp", python, { ...wish, dtype: "f32" }, steps);
   const bf16 = () => ddpPeer("torch-ddp-bf16", python, { ...wish, dtype: "bf16" }, steps);
-  const peers = dtype === "f32" ? [f32()] : [f32(), bf16()];
-  const shares: number[] = [];
-  let turn = 0;
-  return [
-    {
-      name,
-      unit: "images/s",
-      better: "higher",
-      peers: hasTorch ? peers : [],
-      setUp: () => place.setUp(),
-      async run() {
-        const { stepSeconds, waitSeconds } = await place.run();
-        shares.push((100 * waitSeconds) / stepSeconds);
-        return (workers * batch) / stepSeconds;
-      },
-      tearDown: () => place.tearDown(),
-    },
-    {
-      name: `${name}/wait-share`,
-      unit: "% of a step",
-      better: "lower",
-      run: () => shares[turn++]!,
-    },
-  ];
+  return dtype === "f32" ? [f32()] : [f32(), bf16()];
 }

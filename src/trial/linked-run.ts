@@ -1,0 +1,60 @@
+/**
+ * A run whose servers are reached over links: each server advertises the address of a shaping
+ * proxy, through which every chunk to or from it goes, those of the initial weights too.
+ *
+ * A server has one link in each direction, as with one network card, and all workers share it:
+ * where many push to one, its card is what they wait for, and it is what more servers are added
+ * for. Workers' own cards are taken to be free, so with more servers than workers the rows are
+ * better than such a network would be. The coordinator's sessions carry no values and go directly.
+ */
+import type { Link } from "../measure/link.js";
+import { type ShapingProxy, startShapingProxy } from "../transport/shaping-proxy.js";
+import { RunProcess } from "./run-process.js";
+
+/** What members are given that `paceline train` starts. */
+const memberFlags = ["--max-semi-space-size=4"];
+
+/** The commands of one run. */
+export interface LinkedRun {
+  readonly link: Link;
+  readonly servers: number;
+  readonly workers: number;
+  /** What the coordinator is told, from the model to the run's name. */
+  readonly words: readonly string[];
+  /** What every process is told. */
+  readonly shared: readonly string[];
+  /** What workers are told besides. */
+  readonly ofWorkers: readonly string[];
+}
+
+/** Carries a run out; resolves to what the workers said. */
+export async function carryOutOverLink(run: LinkedRun): Promise<readonly string[]> {
+  const processes: RunProcess[] = [];
+  const proxies: ShapingProxy[] = [];
+  const start = (...words: readonly string[]) => {
+    const started = new RunProcess([...words, ...run.shared], memberFlags);
+    processes.push(started);
+    return started;
+  };
+  try {
+    const coordinator = start("coordinator", "--port", "0", ...run.words);
+    const address = await coordinator.hear(/coordinator listens on (\S+:\d+)\n/);
+    const reach = ["--coordinator", address];
+    for (let rank = 0; rank < run.servers; rank++) {
+      const { bitsPerSecond, delayMs } = run.link;
+      const proxy = await startShapingProxy({ bytesPerSecond: bitsPerSecond / 8, delayMs });
+      proxies.push(proxy);
+      const advertised = ["--port", "0", "--advertise", proxy.address];
+      const server = start("server", ...reach, "--rank", `${rank}`, ...advertised);
+      proxy.aim(await server.hear(/server listens on (\S+:\d+)\n/));
+    }
+    const workers = Array.from({ length: run.workers }, (_, rank) =>
+      start("worker", ...reach, "--rank", `${rank}`, ...run.ofWorkers),
+    );
+    for (const one of processes) await one.end();
+    return workers.map(({ said }) => said);
+  } finally {
+    for (const one of processes) await one.kill();
+    for (const proxy of proxies) await proxy.close();
+  }
+}
