@@ -100,7 +100,9 @@ async function usages(
     },
   });
   assert.equal(result.outcome, "done", result.reason);
-  assert.ok(seen.length >= 10, `${seen.length} checkpoints`);
+  // Without barriers a fast machine passes several of them before it is asked to rest.
+  const least = spec.protocol.mode === "bsp" ? 10 : 1;
+  assert.ok(seen.length >= least, `${seen.length} checkpoints`);
   return seen;
 }
 
