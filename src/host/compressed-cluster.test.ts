@@ -3,11 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Compression, type CompressionSpec, uncompressed } from "../contract/compression.js";
 import { type Layout, layOut } from "../contract/layout.js";
-import type { Range } from "../contract/messages.js";
 import type { Protocol, RunSpec } from "../contract/run-spec.js";
 import { sampleSpec } from "../contract/samples.js";
-import type { ComputeListener, ComputePort, ComputeRequest, PreparedJob } from "./compute-port.js";
 import { type Outcome, runInMemory, type Toy } from "./memory-cluster.test.js";
+import { ToyCompute, type ToyGradients } from "./toy-compute.test.js";
 
 const tensors = [
   { name: "w", shape: [30, 4], group: "weight" },
@@ -17,55 +16,12 @@ const layoutOf = (spec: RunSpec): Layout => layOut(tensors, spec.chunkValues);
 const targetOf = (index: number) => Math.sin(index) * 2;
 
 /** Pulls each parameter towards a number of its own, a little differently for each example. */
-class Attraction implements ComputePort {
-  #listener: ComputeListener | null = null;
-  #job: PreparedJob | null = null;
-  #lacking = new Set<number>();
-  #begin: () => void = () => {};
-
-  async prepare(spec: RunSpec, _rank: number, listener: ComputeListener): Promise<PreparedJob> {
-    const layout = layoutOf(spec);
-    const [parameters, gradients] = [layout.values, layout.values].map((n) => new Float32Array(n));
-    this.#listener = listener;
-    this.#job = {
-      layout,
-      parameters: parameters!,
-      gradients: gradients!,
-      engine: "toy",
-      algorithms: [],
-    };
-    return this.#job;
+const attraction: ToyGradients = ({ range }, gradients, parameters) => {
+  const noise = ((range.start % 5) - 2) / 50;
+  for (let index = 0; index < gradients.length; index++) {
+    gradients[index] = parameters[index]! - targetOf(index) + noise;
   }
-
-  compute({ step, range, lacking }: ComputeRequest): void {
-    this.#lacking = new Set(lacking);
-    this.#begin = () => {
-      const { layout, parameters, gradients } = this.#job!;
-      const noise = ((range.start % 5) - 2) / 50;
-      for (let index = 0; index < gradients.length; index++) {
-        gradients[index] = parameters[index]! - targetOf(index) + noise;
-      }
-      for (const { index } of layout.chunks) this.#listener?.onChunkReady(step, index);
-      const lossSum = range.end - range.start;
-      const outcome = { lossSum, correct: 0, inputSeconds: 0, waitSeconds: 0 };
-      this.#listener?.onComputed(step, outcome);
-    };
-    if (this.#lacking.size === 0) setImmediate(this.#begin);
-  }
-
-  arrived(chunk: number): void {
-    this.#lacking.delete(chunk);
-    if (this.#lacking.size === 0) setImmediate(this.#begin);
-  }
-
-  evaluate(range: Range): void {
-    setImmediate(() => this.#listener?.onEvaluated(range.end - range.start, 1));
-  }
-
-  async close(): Promise<void> {
-    this.#listener = null;
-  }
-}
+};
 
 function specOf(compression: Partial<CompressionSpec>, changes: Partial<RunSpec> = {}): RunSpec {
   return {
@@ -85,7 +41,15 @@ function run(
   log: (text: string) => void = () => {},
 ): Promise<Outcome> {
   const fresh = { weights: new Float32Array(layoutOf(spec).values).fill(3), state: [] };
-  return runInMemory({ spec, layoutOf, fresh, compute: () => new Attraction(), during, from, log });
+  return runInMemory({
+    spec,
+    layoutOf,
+    fresh,
+    compute: () => new ToyCompute(layoutOf, attraction),
+    during,
+    from,
+    log,
+  });
 }
 
 function furthest({ weights }: Outcome): number {

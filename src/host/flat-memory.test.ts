@@ -12,8 +12,8 @@ import { sampleSpec } from "../contract/samples.js";
 import { namedTransports } from "../frames/named-transports.test.js";
 import { type ArenaUsage, slotAlignmentValues } from "../kernels/arena.js";
 import type { Transport } from "../transport/transport.js";
-import type { ComputeListener, ComputePort, ComputeRequest, PreparedJob } from "./compute-port.js";
 import { runInMemory } from "./memory-cluster.test.js";
+import { ToyCompute, type ToyGradients } from "./toy-compute.test.js";
 
 const tensors = [
   { name: "w", shape: [40, 10], group: "weight" },
@@ -22,46 +22,12 @@ const tensors = [
 const layout: Layout = layOut(tensors, 100);
 const workers = 3;
 
-/** Has its gradients at once: small, and different in each step. */
-class AtOnce implements ComputePort {
-  #listener: ComputeListener | null = null;
-  #gradients = new Float32Array(layout.values);
-  #lacking = new Set<number>();
-  #begin: () => void = () => {};
-
-  async prepare(_spec: RunSpec, _rank: number, listener: ComputeListener): Promise<PreparedJob> {
-    this.#listener = listener;
-    const gradients = this.#gradients;
-    const parameters = new Float32Array(layout.values);
-    return { layout, parameters, gradients, engine: "toy", algorithms: [] };
+/** Small, and different in each step. */
+const waves: ToyGradients = ({ step }, gradients) => {
+  for (let index = 0; index < gradients.length; index++) {
+    gradients[index] = Math.sin(index + step) / 100;
   }
-
-  compute({ step, lacking }: ComputeRequest): void {
-    this.#lacking = new Set(lacking);
-    this.#begin = () => {
-      for (let index = 0; index < this.#gradients.length; index++) {
-        this.#gradients[index] = Math.sin(index + step) / 100;
-      }
-      for (const { index } of layout.chunks) this.#listener?.onChunkReady(step, index);
-      const sums = { lossSum: 1, correct: 0, inputSeconds: 0, waitSeconds: 0 };
-      this.#listener?.onComputed(step, sums);
-    };
-    if (this.#lacking.size === 0) setImmediate(this.#begin);
-  }
-
-  arrived(chunk: number): void {
-    this.#lacking.delete(chunk);
-    if (this.#lacking.size === 0) setImmediate(this.#begin);
-  }
-
-  evaluate(): void {
-    setImmediate(() => this.#listener?.onEvaluated(0, 1));
-  }
-
-  async close(): Promise<void> {
-    this.#listener = null;
-  }
-}
+};
 
 function specOf(compression: Partial<CompressionSpec>, protocol: Protocol): RunSpec {
   const examples = workers * 300;
@@ -87,7 +53,7 @@ async function usages(
     spec,
     layoutOf: () => layout,
     fresh: { weights: new Float32Array(values).fill(1), state: [new Float32Array(values)] },
-    compute: () => new AtOnce(),
+    compute: () => new ToyCompute(() => layout, waves),
     ...(transportOf && { transportOf }),
     async quiet(_step, [server]) {
       const endMs = performance.now() + 5000;

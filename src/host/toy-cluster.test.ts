@@ -5,12 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type Layout, layOut } from "../contract/layout.js";
-import type { Range } from "../contract/messages.js";
 import type { Protocol, RunSpec } from "../contract/run-spec.js";
 import { sampleSpec } from "../contract/samples.js";
 import { namedTransports } from "../frames/named-transports.test.js";
-import type { ComputeListener, ComputePort, ComputeRequest, PreparedJob } from "./compute-port.js";
 import { type Outcome, runInMemory, type Toy, type ToyPlan } from "./memory-cluster.test.js";
+import { ToyCompute, type ToyGradients } from "./toy-compute.test.js";
 
 const tensors = [
   { name: "w", shape: [5, 2], group: "weight" },
@@ -22,54 +21,14 @@ function layoutOf(spec: RunSpec): Layout {
 }
 
 /** Pulls the parameters towards a number that each example has. */
-class ToyCompute implements ComputePort {
-  #listener: ComputeListener | null = null;
-  #job: PreparedJob | null = null;
-  #lacking = new Set<number>();
-  #begin: () => void = () => {};
-
-  async prepare(spec: RunSpec, _rank: number, listener: ComputeListener): Promise<PreparedJob> {
-    const layout = layoutOf(spec);
-    this.#listener = listener;
-    const parameters = new Float32Array(layout.values);
-    const gradients = new Float32Array(layout.values);
-    this.#job = { layout, parameters, gradients, engine: "toy", algorithms: [] };
-    return this.#job;
+const pull: ToyGradients = ({ epoch, range }, gradients, parameters) => {
+  let target = 0;
+  for (let index = range.start; index < range.end; index++) target += ((index + epoch) % 7) / 7;
+  target /= range.end - range.start;
+  for (let index = 0; index < gradients.length; index++) {
+    gradients[index] = parameters[index]! - target * (1 + index / 10);
   }
-
-  compute({ step, epoch, range, lacking }: ComputeRequest): void {
-    this.#lacking = new Set(lacking);
-    this.#begin = () => {
-      const { layout, parameters, gradients } = this.#job!;
-      let target = 0;
-      for (let index = range.start; index < range.end; index++) target += ((index + epoch) % 7) / 7;
-      target /= range.end - range.start;
-      for (let index = 0; index < gradients.length; index++) {
-        gradients[index] = parameters[index]! - target * (1 + index / 10);
-      }
-      for (const chunk of [...layout.chunks].reverse()) {
-        this.#listener?.onChunkReady(step, chunk.index);
-      }
-      const lossSum = range.end - range.start;
-      const outcome = { lossSum, correct: 0, inputSeconds: 0, waitSeconds: 0 };
-      this.#listener?.onComputed(step, outcome);
-    };
-    if (this.#lacking.size === 0) setImmediate(this.#begin);
-  }
-
-  arrived(chunk: number): void {
-    this.#lacking.delete(chunk);
-    if (this.#lacking.size === 0) setImmediate(this.#begin);
-  }
-
-  evaluate(range: Range): void {
-    setImmediate(() => this.#listener?.onEvaluated(range.end - range.start, 1));
-  }
-
-  async close(): Promise<void> {
-    this.#listener = null;
-  }
-}
+};
 
 function specOf(protocol: Protocol, changes: Partial<RunSpec> = {}): RunSpec {
   return {
@@ -110,7 +69,7 @@ function runToy(
 ): Promise<Outcome> {
   const { values } = layoutOf(spec);
   const fresh = { weights: new Float32Array(values).fill(3), state: [new Float32Array(values)] };
-  const compute = () => new ToyCompute();
+  const compute = () => new ToyCompute(layoutOf, pull);
   return runInMemory({ spec, layoutOf, fresh, compute, during, from, ...more });
 }
 
