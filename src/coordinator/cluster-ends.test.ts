@@ -41,6 +41,29 @@ test("a server that a supervisor saw end before it registered ends the run at on
   assert.match(cluster.result.reason, /server-0 is lost: ended with code 1; look at its log/);
 });
 
+for (const role of ["server", "worker"] as const) {
+  test(`a ${role} that ended saying what is wrong ends a run that has not begun, so`, () => {
+    const cluster = clusterOf(1);
+    cluster.submit(cluster.plan.spec);
+    const reason = "(pid 7) ended with exit code 2: --x 1 is wrong; write 2";
+    const ended = { role, rank: 1, reason, restarts: false } as const;
+    cluster.tell({ type: "exited", ...ended, code: "usage" });
+    cluster.run();
+    const { outcome, code, reason: told } = cluster.result;
+    assert.deepEqual([outcome, code, told], ["failed", "usage", `${role}-1 ${reason}`]);
+  });
+}
+
+test("a worker that ends so while others train is a loss like any other", () => {
+  const cluster = clusterOf(1).start();
+  cluster.run(1, () => training(cluster));
+  const worker = cluster.worker(3)!;
+  const ended = { role: "worker", rank: 3, reason: "ended with code 2", restarts: false } as const;
+  cluster.kill(worker, "closed");
+  cluster.tell({ type: "exited", ...ended, code: "usage" });
+  assert.equal(cluster.run().result.outcome, "done");
+});
+
 test("a server that nobody supervises may be started again while the cluster forms", () => {
   const cluster = clusterOf(1);
   cluster.submit(cluster.plan.spec);

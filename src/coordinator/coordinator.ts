@@ -40,7 +40,14 @@ import {
   type RosterConfig,
   registrationOf,
 } from "./roster.js";
-import { type Ending, endingDiverged, endingOf, endingWithout, resultOf } from "./run-ending.js";
+import {
+  type Ending,
+  endingDiverged,
+  endingOf,
+  endingWithout,
+  type ProcessEnd,
+  resultOf,
+} from "./run-ending.js";
 import { Training } from "./training.js";
 
 /** What a coordinator can be told. */
@@ -50,13 +57,7 @@ export type CoordinatorEvent =
   | { readonly type: "opened" | "closed"; readonly member: MemberName }
   | { readonly type: "message"; readonly member: MemberName; readonly message: MemberMessage }
   /** A supervisor saw the process end. */
-  | {
-      readonly type: "exited";
-      readonly role: MemberRole;
-      readonly rank: number;
-      readonly reason: string;
-      readonly restarts: boolean;
-    }
+  | ({ readonly type: "exited" } & ProcessEnd)
   /**
    * Answers to `load` and `save`. Where `run` is given and is not the run that is on, the answer is
    * late.
@@ -315,8 +316,11 @@ export class Coordinator {
     if (!this.#config.serve) this.#roster.remove(member, this.#nowMs);
   }
 
-  #onExited(event: CoordinatorEvent & { type: "exited" }): void {
-    const { role, rank, reason, restarts } = event;
+  #onExited({ role, rank, reason, restarts, code }: ProcessEnd): void {
+    const isUntrained = (this.#training?.globalSteps() ?? 0) === 0;
+    if (code != null && !restarts && isUntrained) {
+      this.#fail(code, `${nameOf({ role, rank })} ${reason}`);
+    }
     const member = this.#roster.get(role, rank);
     if (member !== undefined) this.#lose(member, reason);
     if (role === "worker") {

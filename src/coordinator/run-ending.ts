@@ -4,6 +4,7 @@
  * last counts.
  */
 
+import type { MemberRole } from "../contract/messages.js";
 import type { RunOutcome, RunResult } from "../contract/run-events.js";
 import type { ErrorCode } from "../errors.js";
 import type { MemberCounts } from "./member-counts.js";
@@ -16,6 +17,19 @@ export interface Ending {
   /** Null unless the run failed. */
   readonly code: ErrorCode | null;
   readonly reason: string;
+}
+
+/** How a supervisor saw the process of a member end. */
+export interface ProcessEnd {
+  readonly role: MemberRole;
+  readonly rank: number;
+  readonly reason: string;
+  readonly restarts: boolean;
+  /**
+   * What the process itself said is wrong, if it did: until a first step is taken that is the
+   * user's to mend and ends the run, later it is a loss like any other.
+   */
+  readonly code?: ErrorCode | null;
 }
 
 /** The verdict on training that has finished. */
