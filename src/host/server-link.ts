@@ -1,10 +1,11 @@
 /**
  * A worker's or the coordinator's line to one server: opens a channel, says hello, and when the
- * channel breaks opens another until it is told to stop. What was on its way is not known to have
- * arrived: whoever uses the link asks again when `onOpen` is called.
+ * channel breaks opens another until it is told to stop, each time asking where the server is to be
+ * reached: a way that was there may be gone. What was on its way is not known to have arrived:
+ * whoever uses the link asks again when `onOpen` is called.
  */
 import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
-import type { PacelineError } from "../errors.js";
+import { type PacelineError, toPacelineError } from "../errors.js";
 import type { ChunkChannel, Transport } from "../transport/transport.js";
 import type { Clock, Timer } from "./clock.js";
 
@@ -30,28 +31,36 @@ const reconnectDelayMs = 100;
 
 /** The line. */
 export class ServerLink {
-  readonly address: string;
+  readonly #find: () => string;
   readonly #transport: Transport;
   readonly #clock: Clock;
   readonly #identity: LinkIdentity;
   readonly #listener: LinkListener;
+  #address: string;
   #channel: ChunkChannel | null = null;
   #welcome = false;
   #retry: Timer | null = null;
   #closed = false;
 
+  /** Throws what `find` throws; later that is a trouble, after which it is asked again. */
   constructor(
     parts: { transport: Transport; clock: Clock },
-    address: string,
+    find: () => string,
     identity: LinkIdentity,
     listener: LinkListener,
   ) {
-    this.address = address;
+    this.#find = find;
+    this.#address = find();
     this.#transport = parts.transport;
     this.#clock = parts.clock;
     this.#identity = identity;
     this.#listener = listener;
     this.#open();
+  }
+
+  /** Where the server was last looked for. */
+  get address(): string {
+    return this.#address;
   }
 
   /** True when what is sent goes out. */
@@ -80,7 +89,7 @@ export class ServerLink {
   #open(): void {
     if (this.#closed) return;
     this.#welcome = false;
-    const channel = this.#transport.openChunks(this.address, {
+    const channel = this.#transport.openChunks(this.#address, {
       onHeader: (header, payloadBytes) =>
         this.#channel === channel ? this.#listener.onHeader(header, payloadBytes) : null,
       onChunk: (header, destination) => {
@@ -118,7 +127,18 @@ export class ServerLink {
   #tryAgain(reason: string): void {
     if (this.#closed) return;
     this.#welcome = false;
-    this.#listener.onTrouble(`server at ${this.address}: ${reason}`);
-    this.#retry = this.#clock.after(reconnectDelayMs, () => this.#open());
+    this.#listener.onTrouble(`server at ${this.#address}: ${reason}`);
+    this.#retry = this.#clock.after(reconnectDelayMs, () => this.#openAgain());
+  }
+
+  #openAgain(): void {
+    if (this.#closed) return;
+    try {
+      this.#address = this.#find();
+    } catch (thrown) {
+      this.#tryAgain(toPacelineError(thrown).message);
+      return;
+    }
+    this.#open();
   }
 }

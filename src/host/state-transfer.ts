@@ -145,8 +145,8 @@ function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Di
         dialogue.say(chunks[next++]!, (header, payload) => link.send(header, payload));
       }
     };
-    const address = parts.route?.(server) ?? server.address;
-    const link = new ServerLink(parts, address, identity, {
+    const find = () => parts.route?.(server) ?? server.address;
+    const link = new ServerLink(parts, find, identity, {
       onOpen: () => {
         next = 0;
         answers = 0;

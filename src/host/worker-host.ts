@@ -13,7 +13,7 @@ import { Worker, type WorkerRecord } from "../core/worker.js";
 import type { WorkerEffect, WorkerEvent } from "../core/worker-events.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { Arena } from "../kernels/arena.js";
-import { createConversions } from "../kernels/choice.js";
+import { createConversions, type KernelsChoice } from "../kernels/choice.js";
 import { twinConversions } from "../kernels/conversions-twin.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
@@ -43,6 +43,8 @@ export interface WorkerHostParts {
   readonly rank: number;
   readonly incarnation: number;
   readonly compute: ComputePort;
+  /** What codecs are written with; `auto` if left out. */
+  readonly kernels?: KernelsChoice;
   /** Told of each push, if given. */
   readonly trace?: Trace | null;
   onFinish(end: WorkerEnd): void;
@@ -180,11 +182,11 @@ export class WorkerHost {
 
   #withCodecs(spec: RunSpec, job: PreparedJob): Prepared {
     const { layout, gradients } = job;
-    const { rank, log, clock } = this.#parts;
+    const { rank, log, clock, kernels: choice = "auto" } = this.#parts;
     const { push, pull } = spec.compression;
     const isRaw = push.codec === "none" && pull.codec === "none";
     const arena = isRaw ? null : new Arena();
-    const conversions = isRaw ? twinConversions : createConversions(arena, { log });
+    const conversions = isRaw ? twinConversions : createConversions(arena, { choice, log });
     const codecs = new RunCodecs(spec, layout, conversions, (values) =>
       arena === null ? new Float32Array(values) : arena.view(arena.allocate(values), values),
     );
@@ -214,9 +216,10 @@ export class WorkerHost {
   #connect(target: ViewServer): void {
     const server = target.index;
     const present = this.#links.get(server);
-    let { address } = target;
+    const find = () => this.#parts.route?.(target) ?? target.address;
+    let address: string;
     try {
-      address = this.#parts.route?.(target) ?? address;
+      address = find();
     } catch (thrown) {
       this.#fail(thrown);
       return;
@@ -225,7 +228,7 @@ export class WorkerHost {
     present?.close();
     const { rank, incarnation } = this.#parts;
     const identity = { run: this.#spec?.run ?? "", rank, incarnation };
-    const link = new ServerLink(this.#parts, address, identity, {
+    const link = new ServerLink(this.#parts, find, identity, {
       onOpen: () => {
         if (this.#troubles.delete(server)) this.#parts.log(`server ${server} is back`);
         this.#step({ type: "channelOpen", server });
