@@ -1,7 +1,7 @@
 /**
- * The conversions as SIMD instructions. A module reaches one memory only, so views that all lie
- * in the arena are used where they are, and any others pass through slots of an arena that is kept
- * for staging: copied in, converted, copied out, which a chunk's size keeps in the cache.
+ * The conversions as SIMD instructions. A module reaches one memory only: views that lie in the
+ * arena are used where they are, and any others pass through slots of it, copied in, converted,
+ * copied out, which a chunk's size keeps in the cache.
  */
 import { assert } from "../assert.js";
 import { Arena } from "./arena.js";
@@ -30,15 +30,14 @@ interface Operands {
 /** Addresses in a module's functions are 32 bits, some of which are lost where values are bytes. */
 const valuesMax = 2 ** 29 - 1;
 const stagingValues = 2 ** 28;
-const slotBytes = 64;
 const topKBins = 2048;
 
 /**
- * SIMD conversions, in place where views lie in `arena`; throws "usage" where the platform can't
- * run them.
+ * SIMD conversions, in place where views lie in `arena`, or with one of their own; throws "usage"
+ * where the platform can't run them.
  */
 export function createWasmConversions(arena: Arena | null): Conversions {
-  const run = runner(arena);
+  const run = runner(arena ?? stagingArena());
   return {
     name: "wasm",
     ...halves(run),
@@ -151,70 +150,48 @@ function blocks(run: Runner): Blocks {
   };
 }
 
-function runner(arena: Arena | null): Runner {
-  const staging = stagingArea();
-  const inPlace = arena === null ? null : instantiateKernels(arena.memory);
-  return (operands, call) => {
-    const views = [...operands.reads, ...operands.writes];
-    for (const { length } of views)
-      assert(length <= valuesMax, "views can be addressed", { length });
-    if (arena === null || !views.every((view) => arena.owns(view.buffer))) {
-      staging.run(operands, call);
-      return;
-    }
-    const addresses = views.map((view) => view.byteOffset);
-    if (operands.scratch === undefined) return call(inPlace!, addresses);
-    const scratch = arena.allocate(operands.scratch);
+/**
+ * Calls a module over one arena. A view that lies elsewhere passes through a slot of its own; what
+ * is in the arena is used where it is.
+ */
+function runner(arena: Arena): Runner {
+  const simd = instantiateKernels(arena.memory);
+  return ({ reads, writes, scratch = 0 }, call) => {
+    const taken: number[] = [];
+    const slotOf = (values: number) => {
+      const slot = arena.allocate(Math.max(values, 1));
+      taken.push(slot);
+      return slot * 4;
+    };
+    const placeOf = (view: View) => {
+      assert(view.length <= valuesMax, "views can be addressed", { length: view.length });
+      return arena.owns(view.buffer) ? view.byteOffset : slotOf(Math.ceil(view.byteLength / 4));
+    };
     try {
-      call(inPlace!, [...addresses, scratch * 4]);
+      const from = reads.map(placeOf);
+      const to = writes.map(placeOf);
+      const own = scratch === 0 ? [] : [slotOf(scratch)];
+      reads.forEach((view, index) => {
+        if (!arena.owns(view.buffer)) arena.bytes.set(bytesOf(view), from[index]);
+      });
+      call(simd, [...from, ...to, ...own]);
+      writes.forEach((view, index) => {
+        if (arena.owns(view.buffer)) return;
+        const at = to[index]!;
+        bytesOf(view).set(arena.bytes.subarray(at, at + view.byteLength));
+      });
     } finally {
-      arena.free(scratch);
+      for (const slot of taken) arena.free(slot);
     }
   };
 }
 
-/** One slot that grows to what a call needs. */
-class StagingArea {
-  readonly #arena = new Arena(stagingValues);
-  readonly #simd = instantiateKernels(this.#arena.memory);
-  #slot = 0;
-  #bytes = 0;
+let staging: Arena | null = null;
 
-  run({ reads, writes, scratch = 0 }: Operands, call: Call): void {
-    const addresses: number[] = [];
-    let end = 0;
-    for (const view of [...reads, ...writes]) {
-      addresses.push(end);
-      end += Math.ceil(view.byteLength / slotBytes) * slotBytes;
-    }
-    const base = this.#reserve(end + scratch * 4);
-    const at = [...addresses, end].map((address) => base + address);
-    reads.forEach((view, index) => {
-      this.#arena.bytes.set(bytesOf(view), at[index]);
-    });
-    call(this.#simd, at);
-    writes.forEach((view, index) => {
-      const from = at[reads.length + index]!;
-      bytesOf(view).set(this.#arena.bytes.subarray(from, from + view.byteLength));
-    });
-  }
-
-  #reserve(bytes: number): number {
-    if (bytes > this.#bytes) {
-      if (this.#bytes > 0) this.#arena.free(this.#slot);
-      this.#bytes = 0;
-      this.#slot = this.#arena.allocate(Math.ceil(bytes / 4));
-      this.#bytes = bytes;
-    }
-    return this.#slot * 4;
-  }
-}
-
-let area: StagingArea | null = null;
-
-function stagingArea(): StagingArea {
-  area ??= new StagingArea();
-  return area;
+/** Where values pass through that have no arena. */
+function stagingArena(): Arena {
+  staging ??= new Arena(stagingValues);
+  return staging;
 }
 
 function bytesOf(view: View): Uint8Array {
