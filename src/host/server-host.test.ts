@@ -26,6 +26,7 @@ const table = new CodecTable(twinConversions);
 interface Peer {
   readonly receiver: ChunkReceiver;
   readonly answers: ChunkHeader[];
+  readonly ends: { readonly isClosed: boolean };
   send(header: Partial<ChunkHeader>, payload: Uint8Array): void;
 }
 
@@ -44,13 +45,17 @@ function served(compression: RunSpec["compression"] = topkPushes): {
   });
   const peer = (): Peer => {
     const answers: ChunkHeader[] = [];
+    const ends = { isClosed: false };
     const receiver = host.accept({
       peer: "peer",
       send: (header, _payload, sent) => {
+        assert.ok(!ends.isClosed, "nothing is sent over a closed channel");
         answers.push(header);
         sent?.();
       },
-      close: () => {},
+      close: () => {
+        ends.isClosed = true;
+      },
     });
     const send = (about: Partial<ChunkHeader>, payload: Uint8Array) => {
       const header = { ...emptyHeader, run: spec.run, ...about };
@@ -58,7 +63,7 @@ function served(compression: RunSpec["compression"] = topkPushes): {
       destination?.set(payload);
       receiver.onChunk(header, destination);
     };
-    return { receiver, answers, send };
+    return { receiver, answers, ends, send };
   };
   host.onMessage({ type: "job", spec });
   host.onMessage({
@@ -114,11 +119,17 @@ test("a push whose codec or bytes are wrong is refused with what is wrong", () =
     [push, good, /has 36 bytes instead of 160/],
   ];
   for (const [header, payload, reason] of cases) {
-    const { send, answers } = peer();
+    const { send, answers, ends } = peer();
     send(header, payload);
     assert.equal(answers.length, 1);
     assert.equal(answers[0]!.outcome, "refused");
     assert.match(answers[0]!.detail, reason);
+    const isCodec = /codec 77|written as fp16|never compressed/.test(answers[0]!.detail);
+    assert.equal(
+      ends.isClosed,
+      isCodec,
+      `who writes in a codec that can't be is let go: ${reason}`,
+    );
   }
   const { send, answers } = peer();
   send(topk, good);

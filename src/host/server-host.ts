@@ -223,6 +223,8 @@ export class ServerHost {
       if (slot >= 0) job?.store.free(slot);
       const detail = objection ?? "this server has no job";
       this.#refuse(channel, header, detail);
+      // Who writes what can't be read in this run would go on to do so.
+      if (job !== null && job.codecs.objection(header) !== null) this.#letGo(channel);
       return;
     }
     switch (header.kind) {
@@ -288,6 +290,12 @@ export class ServerHost {
       store.free(slot);
       throw thrown;
     }
+  }
+
+  /** Ends a channel after what was sent; nothing more is heard of it. */
+  #letGo(channel: number): void {
+    this.#channels.get(channel)?.close();
+    this.#channels.delete(channel);
   }
 
   /** A refusal's version is the number of the view that it stands on: here none. */
