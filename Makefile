@@ -7,7 +7,7 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native install build lint proto kernels docs test test-long soak test-onednn3 demo show-cnn6 experiments-quick clean
+.PHONY: help node native install build lint proto kernels docs test test-long soak bench-memory test-onednn3 demo show-cnn6 experiments-quick clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
@@ -80,6 +80,10 @@ show-cnn6: build
 experiments-quick: build
 	$(PACELINE) experiments run configs/experiments-quick.yaml
 	$(PACELINE) experiments report configs/experiments-quick.yaml
+
+# Its limits stand beside it anyway.
+bench-memory: build
+	$(PACELINE) bench memory
 
 bench-%: build
 	$(PACELINE) bench $* --peers

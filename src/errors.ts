@@ -47,6 +47,12 @@ export const errorCodes = {
 /** One of the closed set of codes. */
 export type ErrorCode = keyof typeof errorCodes;
 
+/** The code that alone ends a process with this exit code; null where several do, or none. */
+export function codeOfExit(exitCode: number | null): ErrorCode | null {
+  const codes = Object.entries(errorCodes).filter(([, { exitCode: own }]) => own === exitCode);
+  return codes.length === 1 ? (codes[0]![0] as ErrorCode) : null;
+}
+
 /** An operating failure. `message` is one sentence with the value and the remedy. */
 export class PacelineError extends Error {
   readonly code: ErrorCode;

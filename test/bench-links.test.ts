@@ -15,6 +15,9 @@ const tiny = ["--model", "logistic", "--rounds", "1", "--steps", "20"];
 /** Each run starts three processes and more; a busy computer takes a while for some of them. */
 const limitMs = 240_000;
 
+/** What would end every run that listened to it. */
+const hostile = { PACELINE_MODE: "nonsense", PACELINE_LEASE: "never", RANK: "7" };
+
 const commands: {
   what: string;
   words: readonly string[];
@@ -46,7 +49,7 @@ describe("paceline bench push-pull measures", () => {
     test(what, async (context) => {
       const place = await makePlace(context);
       const all = ["bench", "push-pull", ...words, "--transport", "tcp", ...tiny, "--json"];
-      const ended = await place.start(all).end(limitMs);
+      const ended = await place.start(all, hostile).end(limitMs);
       assert.equal(ended.exitCode, 0, ended.err);
       const report = JSON.parse(ended.out) as { rows: readonly Row[] };
       const names = report.rows.map(({ name, peer }) =>
@@ -62,7 +65,8 @@ describe("paceline bench push-pull measures", () => {
 test("paceline bench train measures over a link, and tells what auto chose", async (context) => {
   const place = await makePlace(context);
   const words = ["--dtype", "f32", "-b", "2", "-w", "1", "--compress", "auto", "--link", "20Mb/s"];
-  const ended = await place.start(["bench", "train", ...words, ...tiny]).end(limitMs);
+  const all = ["bench", "train", ...words, ...tiny];
+  const ended = await place.start(all, hostile).end(limitMs);
   assert.equal(ended.exitCode, 0, ended.err);
   const row = "logistic/f32/b2/w1/s1/20Mb/s/auto";
   assert.match(ended.out, new RegExp(`^${row} +\\d.*  images/s +uncompressed `, "m"));

@@ -10,6 +10,7 @@ export interface CodecMeasures {
   readonly values: number;
   readonly share: number;
   readonly kernels: KernelsChoice;
+  readonly peers: boolean;
   readonly rounds: number;
   readonly turnMs: number;
 }
@@ -37,6 +38,7 @@ export const codecBench = benchOf<CodecMeasures>({
       default: "auto",
       sentence: "what the loops are done by",
     },
+    peers: sharedOptions.peers,
     rounds: sharedOptions.rounds,
     turnMs: { ...sharedOptions.turnMs, default: 50 },
   },

@@ -33,6 +33,23 @@ test("each codec has its size, speeds and error, and none is said of raw", async
   assert.equal(found.has("raw/error"), false);
 });
 
+test("with peers SIMD stands beside memcpy and the twin, and the twin beside memcpy", async () => {
+  const brief = { values: "3000", rounds: "1", turn: "1ms", peers: true };
+  for (const kernels of ["wasm", "twin"]) {
+    const task = { isJson: true, log: () => {} };
+    const { report } = await codecBench.measure({ ...brief, kernels }, task);
+    for (const name of ["int8/encode", "topk/encode+feedback", "onebit/decode"]) {
+      const found = report.rows.filter((row) => row.name === name);
+      for (const { ratio } of found) assert.ok(ratio! > 0, name);
+      const wanted = kernels === "wasm" ? ["memcpy", "twin"] : ["memcpy"];
+      assert.deepEqual(
+        found.map(({ peer }) => peer),
+        wanted,
+      );
+    }
+  }
+});
+
 test("a share above a quarter is refused with the remedy", () => {
   const measure = () => codecBench.measure({ share: "0.5" }, { isJson: true, log: () => {} });
   assert.throws(measure, /--share 0.5 is above 0.25; write a number/);

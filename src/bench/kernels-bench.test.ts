@@ -12,8 +12,8 @@ test("every kernel has a rate above 0, and the momentum update its milliseconds"
     ["momentum SGD over 0.0 M values", "ms"],
   );
   const names = report.rows.slice(1).map(({ name }) => name);
-  for (const name of ["finite", "copy", "fold of 8", "adamw", "f32 to int8", "top 1 %", "checksum"])
-    assert.ok(names.includes(name), name);
+  const some = ["finite", "copy", "fold of 8", "adamw", "f32 to int8", "top 1 %", "checksum"];
+  for (const name of [...some, "buffers", "counters"]) assert.ok(names.includes(name), name);
   for (const row of report.rows) {
     assert.ok(row.value > 0, row.name);
     assert.equal(row.peer, undefined);

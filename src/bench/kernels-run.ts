@@ -8,7 +8,12 @@ import { Arena, slotAlignmentValues } from "../kernels/arena.js";
 import { createConversions, createKernels } from "../kernels/choice.js";
 import type { Conversions } from "../kernels/conversions.js";
 import type { Kernels, UpdateSlots } from "../kernels/kernels.js";
-import { statePartCount, type UpdateRule, updateScalars } from "../kernels/update-rule.js";
+import {
+  statePartCount,
+  type UpdateMoment,
+  type UpdateRule,
+  updateScalars,
+} from "../kernels/update-rule.js";
 import type { BenchResult, BenchTask } from "../measure/bench-option.js";
 import { type BenchmarkCase, type Peer, runBenchmark } from "../measure/benchmark.js";
 import { Random } from "../random.js";
@@ -146,7 +151,9 @@ class ModelWork {
       ),
       this.#work("fill", 1, ({ kernels }, at, length) => kernels.fill(third + at, length, 0.5)),
       ...[1, 2, 4, 8].map((count) => this.#fold(count)),
-      ...rules.map((rule) => this.#update(rule)),
+      ...rules.map((rule) => this.#update(rule, rule, "weight")),
+      this.#update("buffers", "sgd", "buffer"),
+      this.#update("counters", "sgd", "counter"),
     ];
   }
 
@@ -171,13 +178,14 @@ class ModelWork {
     });
   }
 
-  #update(name: UpdateRule["name"]): Work {
+  #update(title: string, name: UpdateRule["name"], group: UpdateMoment["group"]): Work {
     const parts = statePartCount({ name });
     const [weights, gradient, state1, state2] = this.#vectors as [number, number, number, number];
     // A small rate keeps the values what they are over any number of rounds.
-    const moment = { lr: 1e-6, scale: 1, group: "weight", updateCount: 1000 } as const;
+    const moment = { lr: 1e-6, scale: 1, group, updateCount: 1000 };
+    const passes = group === "counter" ? 2 : 3 + 2 * parts;
     const scalars = updateScalars({ ...constants, name }, moment);
-    return this.#work(name, 3 + 2 * parts, ({ kernels }, at, length) => {
+    return this.#work(title, passes, ({ kernels }, at, length) => {
       const slots: UpdateSlots = {
         weightsIn: weights + at,
         weightsOut: weights + at,

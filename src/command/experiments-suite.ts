@@ -23,12 +23,12 @@ import { statusLines, statusOf } from "../experiment/suite-status.js";
 import { readConfigText } from "../options/config-file.js";
 import type { Environment } from "../options/option-row.js";
 import {
-  environmentName,
   environmentValue,
   keyOfName,
   keysOf,
   type OptionKey,
   rowOf,
+  withoutOptions,
 } from "../options/options.js";
 import { resolve } from "../options/resolve.js";
 import { onSignals } from "../process/signals.js";
@@ -90,7 +90,7 @@ async function runSuite(suite: Suite, call: Call): Promise<number> {
     ...suite,
     matrixPath: suite.path,
     entry: process.argv[1] as string,
-    environment: inherited(io.environment),
+    environment: withoutOptions(io.environment, places),
     cores: availableParallelism(),
     log,
     clock: { nowMs: () => performance.now(), isoTime: () => new Date().toISOString() },
@@ -268,7 +268,7 @@ export class TableOfRuns implements RunOptions {
   resolve(values: OptionTexts, place: string): CellFacts {
     const written = new Map([...values].map(([name, text]) => [keyOfName(name)!, text]));
     const file = { path: place, values: written };
-    const options = resolvedOptions(file, inherited(this.#environment));
+    const options = resolvedOptions(file, withoutOptions(this.#environment, places));
     const { mode, workers, servers, seed, model, data, epochs, maxSteps, batchSize } = options;
     return {
       ...{ mode, servers, seed, model, data, epochs, maxSteps, batchSize },
@@ -310,17 +310,6 @@ function canonical(key: OptionKey, text: string, place: string): string {
   const hint = didYouMean(text, type.choices ?? []);
   const sentence = `${name}: ${text === "" ? '""' : text} in ${place} ${parsed.problem}${hint}`;
   throw usage(`${sentence}; write ${type.wanted}`);
-}
-
-/** The environment without what would give an option to a run: the matrix alone does that. */
-function inherited(environment: Environment): Environment {
-  const kept = { ...environment };
-  for (const key of keysOf("train")) {
-    if (places.includes(key)) continue;
-    for (const { name } of [{ name: environmentName(key) }, ...(rowOf(key).aliases ?? [])])
-      delete kept[name];
-  }
-  return kept;
 }
 
 function usage(sentence: string): PacelineError {

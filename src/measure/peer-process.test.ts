@@ -33,6 +33,24 @@ test("a command that is not there is told by its name", async () => {
   await missing.close();
 });
 
+test("a measured process hears of no option that this one's environment gives", async (context) => {
+  for (const [name, text] of Object.entries({ PACELINE_DTYPE: "bf16", WORLD_SIZE: "9" })) {
+    process.env[name] = text;
+    context.after(() => delete process.env[name]);
+  }
+  const names = `
+    const lines = require("node:readline").createInterface({ input: process.stdin });
+    lines.on("line", () => console.log(JSON.stringify({ names: Object.keys(process.env) })));`;
+  const measured = new LineProcess(process.execPath, ["-e", names]);
+  const { names: heard } = (await measured.ask({})) as { names: string[] };
+  await measured.close();
+  assert.ok(heard.includes("PATH"));
+  assert.deepEqual(
+    heard.filter((name) => name.startsWith("PACELINE_") || name === "WORLD_SIZE"),
+    [],
+  );
+});
+
 test("the peers' scripts are found from wherever the program lies", () => {
   assert.ok(existsSync(peerScript("torch_steps.py")));
 });

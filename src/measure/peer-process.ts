@@ -10,6 +10,7 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { PacelineError } from "../errors.js";
+import { measuredEnvironment } from "./measured-environment.js";
 
 /** A process that answers line by line. */
 export class LineProcess {
@@ -21,7 +22,10 @@ export class LineProcess {
 
   /** Starts it; whether that went well shows at the first question. */
   constructor(command: string, words: readonly string[]) {
-    this.#child = spawn(command, words, { stdio: ["pipe", "pipe", "pipe"] });
+    this.#child = spawn(command, words, {
+      stdio: ["pipe", "pipe", "pipe"],
+      env: measuredEnvironment(),
+    });
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
     this.#child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.#complaint = `${this.#complaint}${text}`.slice(-2000);

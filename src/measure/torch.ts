@@ -1,5 +1,6 @@
 /** Whether PyTorch is here to be measured beside Paceline. */
 import { spawnSync } from "node:child_process";
+import { measuredEnvironment } from "./measured-environment.js";
 
 /** PyTorch's version, or why there is none to measure. */
 export type FoundTorch = { readonly version: string } | { readonly problem: string };
@@ -9,7 +10,7 @@ export function findTorch(python: string): FoundTorch {
   const { error, status, stdout, stderr } = spawnSync(
     python,
     ["-c", "import torch; print(torch.__version__)"],
-    { encoding: "utf8", timeout: 60_000 },
+    { encoding: "utf8", timeout: 60_000, env: measuredEnvironment() },
   );
   if (status === 0) return { version: stdout.trim() };
   const why = error ? error.message : (stderr.trim().split("\n").at(-1) ?? "");

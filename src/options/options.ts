@@ -46,14 +46,32 @@ export function keysOf(command: CommandName): OptionKey[] {
   return optionKeys.filter((key) => optionRows[key].commands.includes(command));
 }
 
+const namePrefix = "PACELINE_";
+
 /** The environment's own name of an option: PACELINE_BATCH_SIZE for batch-size. */
 export function environmentName(key: OptionKey): string {
-  return `PACELINE_${optionRows[key].name.toUpperCase().replaceAll("-", "_")}`;
+  return `${namePrefix}${optionRows[key].name.toUpperCase().replaceAll("-", "_")}`;
 }
 
 /** Reads the environment of this process. */
 export function readEnvironment(): Environment {
   return process.env;
+}
+
+/** The environment without what gives an option to a command, but for those of `kept`. */
+export function withoutOptions(
+  environment: Environment,
+  kept: readonly OptionKey[] = [],
+): Environment {
+  const namesOf = (key: OptionKey) => [
+    environmentName(key),
+    ...(optionRows[key].aliases ?? []).map(({ name }) => name),
+  ];
+  const keptNames = new Set(kept.flatMap(namesOf));
+  const otherNames = new Set(optionKeys.flatMap(namesOf));
+  const isKept = (name: string) =>
+    keptNames.has(name) || !(otherNames.has(name) || name.startsWith(namePrefix));
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => isKept(name)));
 }
 
 /** A value of the environment and the name that it stood under. */

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { CommandName } from "./option-row.js";
-import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "./options.js";
+import {
+  environmentName,
+  keysOf,
+  type OptionKey,
+  optionKeys,
+  rowOf,
+  withoutOptions,
+} from "./options.js";
 import { doubtfulEnvironment, type Given, resolve } from "./resolve.js";
 
 const written = (entries: Partial<Record<OptionKey, string>>) =>
@@ -53,6 +60,14 @@ describe("environment", () => {
       assert.deepEqual(resolve(command, { environment }).options[key], value);
     });
   }
+  test("what gives options can be left out, but for some of them", () => {
+    const given = { PACELINE_DATA_DIR: "/data", PACELINE_LR: "1", PACELINE_LRR: "2", RANK: "3" };
+    const environment = { ...given, MASTER_PORT: "29500", PATH: "/bin", OMP_NUM_THREADS: "4" };
+    const bare = { PATH: "/bin", OMP_NUM_THREADS: "4" };
+    assert.deepEqual(withoutOptions(environment), bare);
+    const withData = withoutOptions(environment, ["dataDir"]);
+    assert.deepEqual(withData, { PACELINE_DATA_DIR: "/data", ...bare });
+  });
   test("every option is read from its own name, with its own default", () => {
     for (const key of optionKeys) {
       const row = rowOf(key);

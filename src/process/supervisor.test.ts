@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, describe, test } from "node:test";
 import { setTimeout as later } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import type { Clock } from "../host/clock.js";
+import { memberEnvironment, threadsOfEach } from "./member-process.js";
 import { exitWithParent } from "./supervised.js";
 import { type MemberExit, Supervisor, type SupervisorSetup } from "./supervisor.js";
 
@@ -23,8 +24,9 @@ writeFileSync(
    console.log(role, rank, what, process.env.OMP_NUM_THREADS, process.env.COLOUR ?? "-");
    if (what === "fail") {
      for (let line = 1; line <= 8; line++) console.error("line " + line);
-     process.exitCode = 3;
+     process.exitCode = 1;
    }
+   if (what.startsWith("exit")) process.exitCode = Number(what.slice(4));
    if (what === "deaf") process.on("SIGTERM", () => {});
    if (what === "stay" || what === "deaf") setInterval(() => {}, 1000);
    if (what !== "fail") console.log("ready");`,
@@ -147,15 +149,24 @@ describe("a supervisor", () => {
     assert.deepEqual(
       exits.map(({ rank, code, restarts }) => [rank, code, restarts]),
       [
-        [2, 3, true],
-        [2, 3, true],
-        [2, 3, true],
-        [2, 3, false],
+        [2, 1, true],
+        [2, 1, true],
+        [2, 1, true],
+        [2, 1, false],
       ],
     );
     assert.equal(new Set(exits.map(({ pid }) => pid)).size, 4);
     assert.equal(log("worker", 2).split("worker 2 fail").length - 1, 4);
   });
+
+  for (const code of [2, 6, 7]) {
+    test(`starts no worker again that ended with ${code}: it would say the same`, async () => {
+      const { supervisor, exits, clock } = begin(`exit${code}`);
+      supervisor.start("worker", 0);
+      await until("the end", () => exits.length === 1);
+      assert.deepEqual([exits[0]!.code, exits[0]!.restarts, clock.waiting], [code, false, 0]);
+    });
+  }
 
   test("starts a worker again that somebody killed, under its rank", async () => {
     const { supervisor, exits, clock, log } = begin("stay");
@@ -209,6 +220,14 @@ describe("a supervisor", () => {
     );
     assert.equal(clock.waiting, 0);
     assert.equal(log("worker", 0).split("worker 0 fail").length - 1, 1);
+  });
+
+  test("gives a member few heaps unless its environment says how many", async () => {
+    const heaps = (environment: Record<string, string>) =>
+      memberEnvironment(environment, 1).MALLOC_ARENA_MAX;
+    assert.deepEqual([heaps({}), heaps({ MALLOC_ARENA_MAX: "8" })], ["2", "8"]);
+    const cores = availableParallelism();
+    assert.deepEqual([threadsOfEach(1), threadsOfEach(cores + 1)], [cores, 1]);
   });
 
   test("says why a process could not be started", async () => {

@@ -6,9 +6,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import type { MemberRole } from "../contract/messages.js";
-import { toPacelineError } from "../errors.js";
+import { codeOfExit, toPacelineError } from "../errors.js";
 import type { Clock, Timer } from "../host/clock.js";
 import { fileError } from "../store/file-errors.js";
+import { memberEnvironment, memberFlags, type ProcessEnvironment } from "./member-process.js";
 import { processClock } from "./process-clock.js";
 
 /** How a member's process ended. */
@@ -33,11 +34,14 @@ export interface SupervisorSetup {
   readonly entry: string;
   /** What follows the script on a member's command line. */
   readonly argumentsOf: (role: MemberRole, rank: number) => readonly string[];
-  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly environment: ProcessEnvironment;
   /** Compute threads of each process. */
   readonly threads: number;
   readonly logPath: (role: MemberRole, rank: number) => string;
-  /** How often a rank's worker is started again. */
+  /**
+   * How often a rank's worker is started again; one whose exit code tells that the same would
+   * happen again is not.
+   */
   readonly maxRestarts: number;
   /** How long members may take to end when told to; 5 s unless told. */
   readonly stopLimitMs?: number;
@@ -60,18 +64,9 @@ interface Supervised {
   ended: (() => void) | null;
 }
 
-/**
- * Buffers that chunks travel in die young, but are given back only when the space for young objects
- * is full: 16 MiB of small objects unless told, by which time tens of MiB of buffers may wait.
- */
-const nodeFlags = ["--max-semi-space-size=4"];
-/**
- * The C library of Linux gives each thread that frees such buffers a heap of its own, of which
- * little is given back: a tenth more memory with gRPC, and slowly growing.
- */
-const memoryVariables = { MALLOC_ARENA_MAX: "2" };
 const firstBackoffMs = 250;
 const backoffMaxMs = 8000;
+
 /** Starts members, watches them, ends them. */
 export class Supervisor {
   readonly #setup: SupervisorSetup;
@@ -158,9 +153,9 @@ export class Supervisor {
     const log = openLog(logPath(role, rank));
     try {
       // The log is the child's own descriptor: its last words stay even if this process is killed.
-      const child = spawn(process.execPath, [...nodeFlags, entry, ...argumentsOf(role, rank)], {
+      const child = spawn(process.execPath, [...memberFlags, entry, ...argumentsOf(role, rank)], {
         stdio: ["ignore", log, log, "ipc"],
-        env: { ...memoryVariables, ...environment, OMP_NUM_THREADS: String(threads) },
+        env: memberEnvironment(environment, threads),
         detached: process.platform !== "win32",
         windowsHide: true,
       });
@@ -198,7 +193,8 @@ export class Supervisor {
     if (this.#closing) return;
     const { role, rank, injected } = member;
     const { maxRestarts, mayRestart, onExit } = this.#setup;
-    const wanted = role === "worker" && !injected && end.code !== 0;
+    const mayBeMended = end.code !== 0 && codeOfExit(end.code ?? null) === null;
+    const wanted = role === "worker" && !injected && mayBeMended;
     const restarts = wanted && member.restarts < maxRestarts && mayRestart?.() !== false;
     if (restarts) {
       const delayMs = Math.min(backoffMaxMs, firstBackoffMs * 2 ** member.restarts);

@@ -2,12 +2,12 @@
  * `paceline train`: coordinator, servers and workers on this machine. This process coordinates and
  * supervises; the members are its children and end with it.
  */
-import { availableParallelism } from "node:os";
 import type { MemberRole } from "../contract/messages.js";
 import { loadDataset } from "../data/dataset.js";
-import { PacelineError } from "../errors.js";
+import { codeOfExit, PacelineError } from "../errors.js";
 import { createMemberTransport } from "../frames/member-transport.js";
 import { lastWordsIn } from "../process/last-words.js";
+import { threadsOfEach } from "../process/member-process.js";
 import { onSignals } from "../process/signals.js";
 import { type MemberExit, Supervisor } from "../process/supervisor.js";
 import { RunTrace } from "../report/process-trace.js";
@@ -80,7 +80,6 @@ class Members {
     this.#coordinator = coordinator;
     this.#logPath = (role, rank) => run.directory.logPath(role, rank);
     this.#injections = [...options.inject];
-    const processes = options.servers + options.workers.max;
     this.#supervisor = new Supervisor({
       entry: process.argv[1]!,
       argumentsOf: (role, rank) => [
@@ -88,7 +87,7 @@ class Members {
         ...(trace?.argumentsOf(role, rank) ?? []),
       ],
       environment: io.environment,
-      threads: Math.max(1, Math.floor(availableParallelism() / processes)),
+      threads: threadsOfEach(options.servers + options.workers.max),
       logPath: this.#logPath,
       maxRestarts: options.maxRestarts,
       mayRestart: () => runningPhases.has(coordinator.host.snapshot().phase),
@@ -115,7 +114,8 @@ class Members {
       exit.signal === null && exit.code !== 0 ? lastWordsIn(this.#logPath(role, rank)) : "";
     const why = exit.injected ? ", as injected" : restarts ? ", is started again" : "";
     const reason = exit.problem ?? `(pid ${pid}) ended with ${how}${why}${said && `: ${said}`}`;
-    this.#coordinator.host.tell({ type: "exited", role, rank, reason, restarts });
+    const code = said === "" ? null : codeOfExit(exit.code);
+    this.#coordinator.host.tell({ type: "exited", role, rank, reason, restarts, code });
   }
 
   /** Kills members whose moment has come. */
@@ -139,10 +139,11 @@ function memberArguments(
   address: string,
 ): string[] {
   const shared = ["--coordinator", address, "--rank", `${rank}`];
-  const ways = [`--io-timeout=${options.ioTimeoutMs}ms`, `--transport=${options.transport}`];
-  if (role === "server") {
-    return ["server", ...shared, ...ways, `--kernels=${options.kernels}`, "--port", "0"];
-  }
+  const ways = [
+    ...[`--io-timeout=${options.ioTimeoutMs}ms`, `--transport=${options.transport}`],
+    `--kernels=${options.kernels}`,
+  ];
+  if (role === "server") return ["server", ...shared, ...ways, "--port", "0"];
   if (options.cacheDir === "") throw new PacelineError("usage", "--cache-dir is empty");
   if (options.feed === "central") return ["worker", ...shared, ...ways];
   const data = ["--cache-dir", options.cacheDir];

@@ -8,6 +8,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PacelineError } from "../errors.js";
+import { measuredEnvironment } from "../measure/measured-environment.js";
 import { memoryOf } from "../measure/process-memory.js";
 import { ShardWriter } from "../shards/shard-writer.js";
 
@@ -164,7 +165,10 @@ function start(folder: string, wish: WatchedWish): ChildProcess {
     ...options,
   ];
   const entry = process.argv[1] ?? "";
-  return spawn(process.execPath, [entry, ...words], { stdio: ["ignore", "ignore", "pipe"] });
+  return spawn(process.execPath, [entry, ...words], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: measuredEnvironment(),
+  });
 }
 
 async function ended(child: ChildProcess): Promise<void> {

@@ -11,9 +11,6 @@ import type { Link } from "../measure/link.js";
 import { type ShapingProxy, startShapingProxy } from "../transport/shaping-proxy.js";
 import { RunProcess } from "./run-process.js";
 
-/** What members are given that `paceline train` starts. */
-const memberFlags = ["--max-semi-space-size=4"];
-
 /** The commands of one run. */
 export interface LinkedRun {
   readonly link: Link;
@@ -31,13 +28,16 @@ export interface LinkedRun {
 export async function carryOutOverLink(run: LinkedRun): Promise<readonly string[]> {
   const processes: RunProcess[] = [];
   const proxies: ShapingProxy[] = [];
-  const start = (...words: readonly string[]) => {
-    const started = new RunProcess([...words, ...run.shared], memberFlags);
+  const keep = (started: RunProcess) => {
     processes.push(started);
     return started;
   };
+  const startMember = (...words: readonly string[]) =>
+    keep(new RunProcess([...words, ...run.shared], run.servers + run.workers));
   try {
-    const coordinator = start("coordinator", "--port", "0", ...run.words);
+    const coordinator = keep(
+      new RunProcess(["coordinator", "--port", "0", ...run.words, ...run.shared]),
+    );
     const address = await coordinator.hear(/coordinator listens on (\S+:\d+)\n/);
     const reach = ["--coordinator", address];
     for (let rank = 0; rank < run.servers; rank++) {
@@ -45,11 +45,11 @@ export async function carryOutOverLink(run: LinkedRun): Promise<readonly string[
       const proxy = await startShapingProxy({ bytesPerSecond: bitsPerSecond / 8, delayMs });
       proxies.push(proxy);
       const advertised = ["--port", "0", "--advertise", proxy.address];
-      const server = start("server", ...reach, "--rank", `${rank}`, ...advertised);
+      const server = startMember("server", ...reach, "--rank", `${rank}`, ...advertised);
       proxy.aim(await server.hear(/server listens on (\S+:\d+)\n/));
     }
     const workers = Array.from({ length: run.workers }, (_, rank) =>
-      start("worker", ...reach, "--rank", `${rank}`, ...run.ofWorkers),
+      startMember("worker", ...reach, "--rank", `${rank}`, ...run.ofWorkers),
     );
     for (const one of processes) await one.end();
     return workers.map(({ said }) => said);

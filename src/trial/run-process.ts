@@ -3,6 +3,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable } from "node:stream";
 import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";
+import { measuredEnvironment } from "../measure/measured-environment.js";
+import { memberEnvironment, memberFlags, threadsOfEach } from "../process/member-process.js";
 
 /** A process that runs one of the program's commands. */
 export class RunProcess {
@@ -13,13 +15,16 @@ export class RunProcess {
   #said = "";
 
   /**
-   * Starts it, with flags for Node before the program. It ends with this process if it is a server
-   * or a worker.
+   * Starts it; a server or a worker as `paceline train` would start one of so many processes, to
+   * end with this one.
    */
-  constructor(words: readonly string[], nodeFlags: readonly string[] = []) {
+  constructor(words: readonly string[], processes: number | null = null) {
     this.#words = words;
-    const child = spawn(process.execPath, [...nodeFlags, process.argv[1] ?? "", ...words], {
+    const measured = measuredEnvironment();
+    const flags = processes === null ? [] : memberFlags;
+    const child = spawn(process.execPath, [...flags, process.argv[1] ?? "", ...words], {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
+      env: processes === null ? measured : memberEnvironment(measured, threadsOfEach(processes)),
     });
     assert(child.stderr !== null, "standard error is a pipe");
     this.#child = child;

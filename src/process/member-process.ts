@@ -1,0 +1,31 @@
+/** What every process of a server or a worker is started with, whoever starts it. */
+import { availableParallelism } from "node:os";
+
+/** Names and values that a process gets. */
+export type ProcessEnvironment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Flags for Node. Buffers that chunks travel in die young, but are given back only when the space
+ * for young objects is full: 16 MiB of small objects unless told, by which time tens of MiB of
+ * buffers may wait.
+ */
+export const memberFlags: readonly string[] = ["--max-semi-space-size=4"];
+
+/**
+ * The C library of Linux gives each thread that frees such buffers a heap of its own, of which
+ * little is given back: a tenth more memory with gRPC, and slowly growing.
+ */
+const memoryVariables = { MALLOC_ARENA_MAX: "2" };
+
+/** The environment of a member that may compute on so many threads, from that of its parent. */
+export function memberEnvironment(
+  environment: ProcessEnvironment,
+  threads: number,
+): ProcessEnvironment {
+  return { ...memoryVariables, ...environment, OMP_NUM_THREADS: `${threads}` };
+}
+
+/** The threads that each of so many processes may compute on, where they share this machine. */
+export function threadsOfEach(processes: number): number {
+  return Math.max(1, Math.floor(availableParallelism() / processes));
+}
