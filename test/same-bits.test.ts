@@ -43,6 +43,19 @@ test("plain kernels have the bits of SIMD ones, alone and on servers", async (co
   }
 });
 
+test("codecs have the same bits with either kernels, on workers and servers", async (context) => {
+  const place = await makePlace(context, { train: 160 });
+  const words = [...train, "-w", "2", "-s", "2", "--compress", "int8", "--compress-pull", "onebit"];
+  const [simd, plain] = [
+    await bitsOf(place, "simd", [...words, "--kernels", "wasm"]),
+    await bitsOf(place, "plain", [...words, "--kernels", "twin"]),
+  ];
+  assert.equal(plain, simd);
+  const told = await place.logs("plain");
+  assert.match(told, /^paceline worker .*kernels=twin/m);
+  assert.match(told, /^paceline server .*kernels=twin/m);
+});
+
 test("BSP has the same bits over gRPC, TCP and Unix; logs say which it was", async (context) => {
   const place = await makePlace(context, { train: 160 });
   const oracle = await bitsOf(place, "baseline", ["baseline", "--as-workers", "2"]);

@@ -189,6 +189,10 @@ function errorsDocument(): string {
     "",
     "Exit code 0 means done. 130 (interrupt) and 143 (termination) mean that a signal ended the",
     "run after a checkpoint was written; `--resume auto` goes on from there.",
+    "",
+    "`paceline train` ends with the code of a member whose process says what is wrong (2, 5, 6",
+    "or 7) before a first step is taken, and with 1 or 4 where one that was needed is lost later.",
+    "A worker that ended so is not started again, as it would say the same.",
   );
   return `${lines.join("\n")}\n`;
 }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { TransportChoice, ViewServer } from "../contract/view.js";
-import { routeTo } from "./routes.js";
+import { PacelineError } from "../errors.js";
+import { routeTo, withPatience } from "./routes.js";
 
 const here = { machine: "box 1", canReach: (path: string) => path === "/run/s" };
 const frames = { tcp: "10.0.0.1:80", unix: "/run/s", machine: "box 1" };
@@ -43,3 +44,35 @@ for (const [choice, offered, message] of refused) {
     assert.throws(() => routeTo(server, choice, here), { code: "usage", message });
   });
 }
+
+test("who never had a way is ended at once, who had one after a while without", () => {
+  const missing = new Set<number>([1]);
+  const ended: number[] = [];
+  let nowMs = 1000;
+  const server = (index: number) => ({ index, incarnation: 1, address: `s${index}`, frames: null });
+  const route = withPatience(
+    ({ index, address: own }) => {
+      if (missing.has(index)) throw new PacelineError("usage", `no way to ${index}`);
+      return own;
+    },
+    { patienceMs: 50, nowMs: () => nowMs, end: () => void ended.push(nowMs) },
+  );
+  const fails = (index: number) => assert.throws(() => route(server(index)), { code: "usage" });
+  fails(1);
+  assert.deepEqual(ended, [1000]);
+
+  assert.equal(route(server(0)), "s0");
+  missing.add(0);
+  for (const atMs of [2000, 2049]) {
+    nowMs = atMs;
+    fails(0);
+  }
+  missing.delete(0);
+  assert.equal(route(server(0)), "s0");
+  missing.add(0);
+  for (const atMs of [2060, 2109, 2110]) {
+    nowMs = atMs;
+    fails(0);
+  }
+  assert.deepEqual(ended, [1000, 2110]);
+});

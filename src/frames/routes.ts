@@ -52,6 +52,39 @@ function objectionToSocket({ frames }: ViewServer, here: Surroundings): string |
   return null;
 }
 
+/** How long a way that was asked for by name is waited for, and who is told when it is too long. */
+export interface RoutePatience {
+  readonly patienceMs: number;
+  nowMs(): number;
+  end(thrown: unknown): void;
+}
+
+/**
+ * Ends whoever asks where a server has no way that may be taken: at once if it never had one, as no
+ * other try would find it; if it had, after a while, in which the run may end of itself.
+ */
+export function withPatience(
+  route: (server: ViewServer) => string,
+  { patienceMs, nowMs, end }: RoutePatience,
+): (server: ViewServer) => string {
+  /** Since when there is no way; null where there is one. */
+  const missingSinceMs = new Map<number, number | null>();
+  return (server) => {
+    const { index } = server;
+    try {
+      const address = route(server);
+      missingSinceMs.set(index, null);
+      return address;
+    } catch (thrown) {
+      const known = missingSinceMs.get(index);
+      const sinceMs = known === undefined ? Number.NEGATIVE_INFINITY : (known ?? nowMs());
+      missingSinceMs.set(index, sinceMs);
+      if (nowMs() - sinceMs >= patienceMs) end(thrown);
+      throw thrown;
+    }
+  };
+}
+
 /** Chooses for this process, and says of each server which way is taken when it is another. */
 export function createRouter(
   choice: TransportChoice,

@@ -6,9 +6,12 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, test } from "node:test";
 import type { TransportChoice } from "../contract/view.js";
+import { ServerLink } from "../host/server-link.js";
+import { processClock } from "../process/process-clock.js";
 import { hello, Inbox, until } from "../transport/recording.test.js";
+import type { ChunkChannel } from "../transport/transport.js";
 import { createMemberTransport } from "./member-transport.js";
-import { machineName } from "./routes.js";
+import { createRouter, machineName } from "./routes.js";
 import { serveChunksEverywhere } from "./served-chunks.js";
 
 let closers: (() => unknown)[] = [];
@@ -97,6 +100,44 @@ test("without a socket auto goes on and says why, unix by name does not", async 
   assert.equal(missing.frames?.unix, "");
   assert.match(missing.said.join(), /no Unix socket: /);
   await assert.rejects(serve("unix", folder), /ENOENT/);
+});
+
+test("where the socket's file is gone a broken link goes on over TCP to its server", async () => {
+  const channels: ChunkChannel[] = [];
+  const served = await serveChunksEverywhere(createMemberTransport({ ioTimeoutMs: 5000 }), {
+    ...{ address: "127.0.0.1:0", advertise: null, choice: "auto", socketFolder: makeFolder() },
+    accept: (channel) => {
+      channels.push(channel);
+      channel.send({ ...hello, kind: "welcome" }, null);
+      return new Inbox();
+    },
+    log: () => {},
+  });
+  closers.push(() => served.close());
+  const { address, frames } = served;
+  const server = { index: 0, incarnation: 1, address, frames };
+  const transport = createMemberTransport({ ioTimeoutMs: 5000 });
+  closers.push(() => transport.close());
+  const route = createRouter("auto");
+  const ways: string[] = [];
+  const link = new ServerLink(
+    { transport, clock: processClock },
+    () => route(server),
+    { run: "run-1", rank: 0, incarnation: 1 },
+    {
+      onOpen: () => void ways.push(link.address),
+      onHeader: () => null,
+      onChunk: () => {},
+      onTrouble: () => {},
+    },
+  );
+  closers.push(() => link.close());
+  const unix = `unix:${frames!.unix}`;
+  await until("a link over the socket", () => ways.length === 1);
+  rmSync(frames!.unix);
+  channels[0]!.close();
+  await until("a link over TCP", () => ways.length === 2);
+  assert.deepEqual(ways, [unix, `tcp:${address}`]);
 });
 
 test("sockets of killed servers are removed, those of living ones and all else stay", async () => {

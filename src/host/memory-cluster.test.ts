@@ -11,6 +11,7 @@ import { protocolVersion } from "../contract/messages.js";
 import type { RunEvent, RunResult } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import type { Job, TrainingSnapshot } from "../dealing/training-job.js";
+import type { KernelsChoice } from "../kernels/choice.js";
 import { MemoryNetwork } from "../transport/memory.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
@@ -62,6 +63,8 @@ export interface ToyPlan {
   quiet?(step: number, servers: readonly ServerHost[]): Promise<void>;
   /** Where to go on from. */
   readonly from?: Outcome["saved"] | null;
+  /** What workers write codecs with; `auto` if left out. */
+  readonly kernels?: KernelsChoice;
   /** What workers say. */
   log?(text: string): void;
 }
@@ -170,7 +173,9 @@ async function startWorker(
     const trace = plan.trace?.(`worker-${rank}`) ?? null;
     const onFinish = () => {};
     const log = (text: string) => plan.log?.(text);
-    host = new WorkerHost({ transport, clock, rank, incarnation, compute, trace, onFinish, log });
+    const kernels = plan.kernels ?? "auto";
+    const own = { transport, clock, rank, incarnation, compute, kernels };
+    host = new WorkerHost({ ...own, trace, onFinish, log });
     return host;
   });
   return async () => {

@@ -169,9 +169,9 @@ export const showingRows: OptionRows<ShowingOptions> = {
     name: "kernels",
     type: choice(["auto", "wasm", "twin"]),
     default: "auto",
-    sentence: "what folds and applies gradients: SIMD, or plain loops that have the same bits",
+    sentence: "what folds, applies and encodes values: SIMD, or plain loops of the same bits",
     group: "trying",
-    commands: ["train", "baseline", "server"],
+    commands: ["train", "baseline", "server", "worker"],
   },
   inject: {
     name: "inject",

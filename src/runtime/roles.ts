@@ -6,10 +6,9 @@ import { layoutOf } from "../compute/initial-state.js";
 import type { AskForExamples } from "../compute/sent-examples.js";
 import type { CoordinatorMessage, MemberRole, RegisterRequest } from "../contract/messages.js";
 import { emptyHeader, protocolVersion } from "../contract/messages.js";
-import type { ViewServer } from "../contract/view.js";
 import { type ErrorCode, errorCodes, PacelineError } from "../errors.js";
 import { createMemberTransport } from "../frames/member-transport.js";
-import { createRouter } from "../frames/routes.js";
+import { createRouter, withPatience } from "../frames/routes.js";
 import { serveChunksEverywhere } from "../frames/served-chunks.js";
 import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
 import { ServerHost } from "../host/server-host.js";
@@ -103,6 +102,7 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
     transport.readExamples(options.coordinator ?? "", request, onBlock);
   const source = { ask, ioTimeoutMs };
   const route = createRouter(options.transport, log);
+  const patience = { patienceMs: ioTimeoutMs, nowMs: () => processClock.nowMs() };
   const trace = await openProcessTrace(options);
   const thread = { dataDir, cacheDir, log, ...computeSpansTo(trace) };
   let host: WorkerHost | null = null;
@@ -113,11 +113,12 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
       void takePart(transport, options, request, log, (given, incarnation) => {
         const own = new WorkerHost({
           transport,
-          route: orEnd(route, reject),
+          route: withPatience(route, { ...patience, end: reject }),
           clock: processClock,
           rank: given,
           incarnation,
           compute: createCentralCompute(createComputeThread(thread), source),
+          kernels: options.kernels,
           trace,
           onFinish: (end) => {
             const metrics = workerMetrics(given, end);
@@ -145,21 +146,6 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
     await closeProcessTrace(trace, log);
     await transport.close();
   }
-}
-
-/** A way that was asked for and is not there ends the process: no other try would find it. */
-function orEnd(
-  route: (server: ViewServer) => string,
-  end: (thrown: unknown) => void,
-): (server: ViewServer) => string {
-  return (server) => {
-    try {
-      return route(server);
-    } catch (thrown) {
-      end(thrown);
-      throw thrown;
-    }
-  };
 }
 
 interface Participant {
