@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
+import { openDnnl } from "../dist/onednn/library.js";
+import type { TraceEvent } from "../dist/report/trace-file.js";
+import { readCheckpoint } from "../dist/store/checkpoint.js";
 import { readExperimentFile } from "../dist/store/experiment-file.js";
 import { makePlace, metricsOf } from "./run-paceline.js";
 
@@ -123,4 +127,50 @@ test("ASP counts staleness, and the reject rule counts what it refused", async (
   assert.ok(Number(server!.async_updates) < steps, `${server!.async_updates} of ${steps}`);
   const { paceline } = await place.result("asp");
   assert.ok(Number(paceline.staleness.rejected) > 0, JSON.stringify(paceline));
+});
+
+const library = openDnnl();
+const skip = library.dnnl === null && library.reason;
+
+test("a checkpoint tells what computed, and the kernels it took", { skip }, async (context) => {
+  const place = await makePlace(context, { train: 64 });
+  const words = ["--model", "cnn6", "--data", "mnist", "-b", "8", "--max-steps", "2", "-e", "1"];
+  const run = ["-w", "2", "--eval-every", "none", "--engine", "onednn", "--name", "told"];
+  const command = place.start(["train", ...words, ...run]);
+  assert.equal((await command.end()).exitCode, 0, command.told());
+  const [step] = await place.checkpoints("told");
+  const path = place.path("runs", "told", "checkpoints", step!);
+  const { manifest } = await readCheckpoint(path);
+  const told = JSON.stringify(manifest.machine);
+  assert.match(told, /oneDNN [23]\.\d+\.\d+ .*, f32, \d+ thread/);
+  assert.match(told, /"conv f32 8x1x28x28 to 32 kernel 3x3 stride 1x1: [^"]+"/);
+  assert.match(await place.logs("told"), /engine onednn: oneDNN/);
+});
+
+test("--trace leaves one file of every process's spans, as Chrome has them", async (context) => {
+  const place = await makePlace(context, { train: 64 });
+  const words = ["-w", "2", "-s", "2", "-b", "8", "-e", "1", "--eval-every", "none", "--trace"];
+  const command = place.start(["train", ...logistic, ...words, "--name", "traced"]);
+  assert.equal((await command.end()).exitCode, 0, command.told());
+  const text = await readFile(place.path("runs", "traced", "trace.json"), "utf8");
+  const { traceEvents: events } = JSON.parse(text) as { traceEvents: readonly TraceEvent[] };
+  const processes = events.filter(({ name }) => name === "process_name");
+  const names = processes.map(({ args }) => args!.name).sort();
+  assert.deepEqual(names, ["server-0", "server-1", "worker-0", "worker-1"]);
+  const spans = events.filter(({ ph }) => ph === "X");
+  for (const { name, pid } of processes.map(({ args, pid }) => ({ name: args!.name, pid }))) {
+    const own = spans.filter((span) => span.pid === pid);
+    const isWorker = name.startsWith("worker");
+    const wanted = isWorker ? [/^forward$/, /^backward$/, /^push of/] : [/^chunk/];
+    for (const one of wanted)
+      assert.ok(
+        own.some((span) => one.test(span.name)),
+        `${name} ${one}`,
+      );
+    for (const { ts, dur } of own) assert.ok(ts! >= 0 && dur! >= 0, name);
+  }
+  assert.deepEqual(
+    await readdir(place.path("runs", "traced")).then((all) => all.includes("trace")),
+    false,
+  );
 });

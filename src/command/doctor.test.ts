@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { openDnnl } from "../onednn/library.js";
 import type { OptionKey } from "../options/options.js";
 import { resolve } from "../options/resolve.js";
 import { doctor, examine } from "./doctor.js";
@@ -25,6 +26,14 @@ describe("doctor", () => {
     const data = findings.find(({ name }) => name === "data");
     assert.equal(data?.state, "warning");
     assert.match(data?.text ?? "", /^mnist is not in .*cache; the first run fetches it$/);
+  });
+  test("says which oneDNN computes with which instructions, or how to install it", async () => {
+    const findings = await examine(optionsFor({}));
+    const { state, text } = findings.find(({ name }) => name === "engine")!;
+    const found = /^engine onednn: oneDNN [23]\.\d+\.\d+ \(\S+\), [a-z0-9_]+, (bf16|f32), \d/;
+    const missing = /^engine reference: .*slower than oneDNN; .*install/;
+    assert.match(text, openDnnl().dnnl === null ? missing : found);
+    assert.equal(state, openDnnl().dnnl === null ? "warning" : "ok");
   });
   test("finds a port in use, and says so with exit code 1", async () => {
     const server = createServer().listen(0, "127.0.0.1");

@@ -170,12 +170,26 @@ const largeStem: Chain = [
 
 const winograd: readonly (readonly [channels: number, outputs: number, size: number, n: number])[] =
   [
-    [32, 32, 8, 2],
-    [64, 32, 7, 1],
+    [32, 32, 17, 2],
+    [64, 32, 23, 1],
     [32, 48, 13, 3],
-    [64, 64, 4, 5],
-    [128, 64, 5, 1],
+    [64, 64, 7, 9],
+    [128, 64, 22, 1],
   ];
+const hasWinograd = opened.dnnl?.abi === 2 && opened.dnnl.hasAvx512;
+
+/** One 3x3 convolution as residual networks are made of, and what is chosen for it. */
+function winogradChain(
+  [channels, outputs, size, n]: (typeof winograd)[number],
+  dtype: "f32" | "bf16",
+): { graph: ModelGraph; chosen: string } {
+  const layer = { kind: "conv2d", outputs, kernel: 3, padding: 1 } as const;
+  const graph = chain([3, size, size], [before1x1(channels), ["conv", layer]]);
+  const { executor } = bindStandalone(engineOf(dtype), graph, 3, n);
+  const lines = executor.prepare(n).filter((line) => line.includes("kernel 3x3"));
+  executor.close();
+  return { graph, chosen: lines.join() };
+}
 
 const others: readonly (readonly [title: string, shape: Shape, Chain, n: number])[] = [
   ["linear", [37], [["fc", { kind: "linear", outputs: 5 }]], 3],
@@ -276,10 +290,13 @@ describe("oneDNN agrees with the reference engine in f32 within 1e-4", { skip },
   for (const [title, shape, layers, n] of randomConvolutions(24)) {
     test(`convolution of ${title}`, () => compare(chain(shape, layers), n, f32));
   }
-  for (const [channels, outputs, size, n] of winograd) {
-    test(`3x3 convolution of ${n} x ${channels} x ${size} x ${size} to ${outputs}`, () => {
-      const layer = { kind: "conv2d", outputs, kernel: 3, padding: 1 } as const;
-      compare(chain([3, size, size], [before1x1(channels), ["conv", layer]]), n, f32);
+  for (const shape of winograd) {
+    const [channels, outputs, size, n] = shape;
+    const way = hasWinograd ? "Winograd" : "direct";
+    test(`${way} convolution of ${n} x ${channels} x ${size} x ${size} to ${outputs}`, () => {
+      const { graph, chosen } = winogradChain(shape, "f32");
+      assert.equal(/wino/.test(chosen), hasWinograd, chosen);
+      compare(graph, n, f32);
     });
   }
   for (const [title, shape, layers, n] of [...others, ...randomLayers(24)]) {
@@ -307,4 +324,10 @@ describe("oneDNN agrees with the reference engine in bf16 within its rounding", 
     test(title, () => compare(chain(shape, layers), n, bf16));
   }
   test("a residual block", () => compare(residual(16, 32, 2), 3, bf16));
+  test("a convolution that Winograd computes in f32 between values in bf16", () => {
+    const shape = [64, 64, 33, 2] as const;
+    const { graph, chosen } = winogradChain(shape, "bf16");
+    assert.equal(/wino/.test(chosen), hasWinograd && opened.dnnl?.hasAmx !== true, chosen);
+    compare(graph, 2, bf16);
+  });
 });
