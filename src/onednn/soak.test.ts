@@ -48,19 +48,4 @@ describe("a process that computes for long", { skip }, () => {
     assert.equal(equal, 1000);
     assert.ok(grownBytes < 4e6, `${grownBytes} bytes more than after 200 steps`);
   });
-
-  test("leaves nothing behind of models that were bound, stepped and closed", () => {
-    const output = run(`
-      let early = 0;
-      for (let life = 1; life <= 120; life++) {
-        const model = bind();
-        model.executor.step(batch, ["seed"], () => {});
-        model.executor.evaluate(batch);
-        model.executor.close();
-        if (life === 40) early = residentBytes();
-      }
-      console.log(residentBytes() - early);`);
-    // One life's native objects and memory take about two megabytes.
-    assert.ok(Number(output) < 8e6, `${output} bytes more than after 40 lives`);
-  });
 });
