@@ -72,6 +72,20 @@ describe("the files in configs/", () => {
     });
   });
 
+  test("ecs.yaml is the published distributed training, which pushed halves", async () => {
+    const { spec, parameters } = await planOf("train", "ecs.yaml");
+    assert.equal(parameters, 11_220_132);
+    const { model, stem, data, workersMax, servers, batchSize, epochs, compression } = spec;
+    assert.deepEqual([model, stem, data], ["resnet18", "cifar", "cifar100"]);
+    assert.deepEqual([workersMax, servers, batchSize, epochs], [4, 1, 128, 3]);
+    assert.deepEqual(spec.input.augment, { cropPadding: 4, flip: true, standardise: false });
+    const { name, momentum, weightDecay } = spec.updateRule;
+    assert.deepEqual([name, momentum, weightDecay], ["sgd", 0, 0]);
+    assert.equal(learningRate(spec.schedule, 149_999), 0.1);
+    const raw = { codec: "none", share: 1 };
+    assert.deepEqual([compression.push, compression.pull], [{ ...raw, codec: "fp16" }, raw]);
+  });
+
   const work = [
     ["sync-switch-1", "resnet32", 8, 64_000],
     ["sync-switch-2", "resnet50", 8, 128_000],
