@@ -303,3 +303,28 @@ describe("the exit code", () => {
     assert.deepEqual(trial.err(), [reason, "result in runs/trial/result.json"]);
   });
 });
+
+describe("what workers compute with", () => {
+  const here = "engine onednn: oneDNN 2.6.3 (libdnnl.so.2), avx2, f32, 1 thread";
+  const less = `${here}; bf16 needs instructions that this processor lacks; computing in f32`;
+  const seen = (trial: Trial, ...engines: readonly string[]) => {
+    const members = engines.map((engine, rank) => member("worker", rank, { engine }));
+    for (let look = 0; look < 2; look++) trial.report.onSnapshot(picture(members));
+    return trial.err().filter((line) => line.includes("compute with"));
+  };
+
+  test("is told once, and of unlike ones that bits depend on it", () => {
+    assert.deepEqual(seen(begin(), here, here), [`workers compute with ${here}`]);
+    assert.deepEqual(seen(begin({ options: { quiet: true } }), here), []);
+    const unlike = seen(begin(), here, less);
+    assert.equal(unlike.length, 2);
+    assert.match(unlike[1]!, /compute with .* and .*: another run may end in other bits$/);
+  });
+
+  test("is a warning where it is less than was asked for, also when told to be quiet", () => {
+    for (const quiet of [false, true]) {
+      const trial = begin({ spec: { dtype: "bf16" }, options: { quiet } });
+      assert.deepEqual(seen(trial, less), [`not in bf16: workers compute with ${less}`]);
+    }
+  });
+});

@@ -328,9 +328,20 @@ export class RunReport {
     for (const line of snapshot.algorithms) this.#algorithms.add(line);
     const before = this.#engines.size;
     for (const engine of enginesOf(snapshot)) this.#engines.add(engine);
+    if (before === 0) this.#tellEngine();
     if (before > 1 || this.#engines.size < 2) return;
     const told = [...this.#engines].join(" and ");
     this.#alarm(`workers compute with ${told}: another run may end in other bits`);
+  }
+
+  /** What computes; less than was asked for is said even when told to be quiet. */
+  #tellEngine(): void {
+    const [engine] = this.#engines;
+    const { inOneProcess, spec } = this.#setup;
+    if (engine === undefined || inOneProcess) return;
+    const told = `workers compute with ${engine}`;
+    if (spec.dtype !== "f32" && engine.endsWith("in f32")) this.#alarm(`not in bf16: ${told}`);
+    else this.#log(told);
   }
 
   #writeRowIfDue(snapshot: CoordinatorSnapshot): void {
