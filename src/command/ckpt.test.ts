@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { runProgram } from "../cli/program.js";
 import { layOut } from "../contract/layout.js";
+import type { Residuals } from "../contract/residuals.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { sampleSpec } from "../contract/samples.js";
 import { buildModel } from "../nn/models.js";
@@ -43,7 +44,12 @@ async function runDir(runs: Readonly<Record<string, readonly number[]>>): Promis
   return path;
 }
 
-async function writeSample(run: string, globalStep: number, created: string): Promise<void> {
+async function writeSample(
+  run: string,
+  globalStep: number,
+  created: string,
+  residuals: readonly Residuals[] = [],
+): Promise<void> {
   const graph = buildModel(spec.model, { classes: 2, inputShape: spec.input.shape });
   const layout = layOut(graph.tensors, spec.chunkValues);
   const examples = globalStep * 50;
@@ -58,6 +64,7 @@ async function writeSample(run: string, globalStep: number, created: string): Pr
     layout,
     weights: Float32Array.of(3, -4, 0, 0, 0.5),
     state: [new Float32Array(5).fill(1), new Float32Array(5)],
+    residuals,
   });
 }
 
@@ -309,4 +316,26 @@ describe("what is wrong with the words is said", () => {
       assert.match(told.err, message);
     });
   }
+});
+
+describe("residuals of workers", () => {
+  test("are listed, inspected and verified, and an export has none of them", async () => {
+    const runs = await runDir({});
+    const residuals = [{ rank: 0, values: Float32Array.of(0.5, 0, -0.5, 0) }];
+    await writeSample(join(runs, "one"), 4, "2026-01-02T03:04:05.000Z", residuals);
+    const { out } = await call("inspect", "one", "--run-dir", runs);
+    assert.match(out, /residuals-0\.safetensors \d+ B/);
+    assert.match(out, /^Residuals of pushes$/m);
+    assert.match(out, /^ +0 +-0\.5 +0 +0\.5 +0\.70711$/m);
+    assert.equal((await call("verify", "--run-dir", runs)).exitCode, 0);
+    const file = join(runs, "one.safetensors");
+    assert.equal((await call("export", "one", "--out", file, "--run-dir", runs)).exitCode, 0);
+    assert.doesNotMatch(readFileSync(file, "latin1"), /residual/);
+    spoil(join(folderOf(runs, "one", 4), "residuals-0.safetensors"), -1);
+    const broken = await call("verify", "--run-dir", runs);
+    assert.equal(broken.exitCode, 6);
+    assert.match(broken.out, /residuals-0\.safetensors is corrupt: its SHA-256 is/);
+    rmSync(join(folderOf(runs, "one", 4), "residuals-0.safetensors"));
+    assert.match((await call("ls", "--run-dir", runs)).err, /residuals-0\.safetensors is missing/);
+  });
 });

@@ -2,7 +2,7 @@
 import { basename, dirname, resolve } from "node:path";
 import type { PlacedTensor } from "../contract/layout.js";
 import { modelTitle } from "../contract/run-spec.js";
-import { readState, readWeights } from "../store/checkpoint.js";
+import { readResiduals, readState, readWeights } from "../store/checkpoint.js";
 import { type ValueFacts, valueFacts } from "../store/checkpoint-check.js";
 import { readManifest } from "../store/checkpoint-folder.js";
 import type { CheckpointManifest, JsonValue } from "../store/manifest.js";
@@ -24,6 +24,8 @@ export interface Inspection extends Omit<CheckpointManifest, "chunks" | "layout"
   /** The update rule's vectors, by what the rule calls them. */
   readonly state: readonly (ValueFacts & { readonly name: string })[];
   readonly tensors: readonly (ValueFacts & PlacedTensor)[];
+  /** What the pushes of each worker that has any had dropped. */
+  readonly residuals: readonly (ValueFacts & { readonly rank: number })[];
 }
 
 /** A table to show. */
@@ -43,6 +45,7 @@ export async function inspectCheckpoint(path: string): Promise<Inspection> {
   const { chunks, layout, ...rest } = manifest;
   const weights = await readWeights(path, manifest);
   const state = await readState(path, manifest);
+  const residuals = await readResiduals(path, manifest);
   const names = stateNames(manifest);
   // Not by spreading: there may be more chunks than a call takes arguments.
   const versions = chunks.map(({ version }) => version);
@@ -66,6 +69,7 @@ export async function inspectCheckpoint(path: string): Promise<Inspection> {
       ...tensor,
       ...valueFacts(weights.subarray(tensor.offset, tensor.offset + tensor.length)),
     })),
+    residuals: residuals.map(({ rank, values }) => ({ rank, ...valueFacts(values) })),
   };
 }
 
@@ -120,9 +124,18 @@ export function inspectionTables(inspection: Inspection): InspectionTable[] {
       titles: ["Part", ...facts],
       rows: inspection.state.map((part) => [part.name, ...factTexts(part)]),
     },
+    ...(inspection.residuals.length === 0 ? [] : [residualsTable(inspection)]),
     pairs("Position in the work", inspection.cursor),
     pairs("Written on", inspection.machine),
   ];
+}
+
+function residualsTable({ residuals }: Inspection): InspectionTable {
+  return {
+    title: "Residuals of pushes",
+    titles: ["Worker", "Min", "Mean", "Max", "Norm"],
+    rows: residuals.map((one) => [String(one.rank), ...factTexts(one)]),
+  };
 }
 
 /** The parts of the state in the update rule's own words. */

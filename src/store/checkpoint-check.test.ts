@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import fc from "fast-check";
 import { type Layout, layOut, type TensorSpec } from "../contract/layout.js";
+import type { Residuals } from "../contract/residuals.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import { sampleSpec } from "../contract/samples.js";
 import { PacelineError } from "../errors.js";
@@ -28,9 +29,18 @@ const spec: RunSpec = {
 };
 const layout = layOut(tensors, spec.chunkValues);
 const demandsOf: DemandsOf = () => ({ tensors, stateParts: 1 });
-const names = ["model.safetensors", "optimizer.safetensors", "manifest.json"] as const;
+const names = [
+  "model.safetensors",
+  "optimizer.safetensors",
+  "residuals-0.safetensors",
+  "manifest.json",
+] as const;
 
-async function writeSample(run: string, weights?: Float32Array): Promise<string> {
+async function writeSample(
+  run: string,
+  weights?: Float32Array,
+  residuals: readonly Residuals[] = [{ rank: 0, values: Float32Array.of(1, 2, 3, 4, 5, 6) }],
+): Promise<string> {
   const values = Float32Array.from({ length: layout.values }, (_, index) => index + 1);
   return writeCheckpoint(run, {
     facts: {
@@ -45,6 +55,7 @@ async function writeSample(run: string, weights?: Float32Array): Promise<string>
     layout,
     weights: weights ?? values,
     state: [new Float32Array(layout.values)],
+    residuals,
   });
 }
 
@@ -130,9 +141,10 @@ describe("bytes", () => {
       },
     };
     const problems = await problemsOf(path, files);
-    assert.equal(problems.length, 2);
+    assert.equal(problems.length, 3);
     assert.match(problems[0]!, /model\.safetensors is corrupt: it has \d+ bytes and \d+ were/);
     assert.match(problems[1]!, /optimizer\.safetensors is corrupt/);
+    assert.match(problems[2]!, /residuals-0\.safetensors is corrupt/);
   });
 });
 
@@ -159,6 +171,18 @@ describe("values", () => {
       assert.match(problems[0]!, /; choose an earlier checkpoint$/);
     });
   }
+
+  test("residuals that are not finite, or of nobody, are found and named", async () => {
+    const values = Float32Array.of(1, 2, 3, Infinity, 5, 6);
+    const residuals = [
+      { rank: 0, values },
+      { rank: 1, values: new Float32Array(6) },
+    ];
+    const problems = await problemsOf(await writeSample(run, undefined, residuals));
+    assert.equal(problems.length, 2, problems.join("\n"));
+    assert.match(problems[0]!, /holds residuals of worker 1, and its run had 1 worker; choose/);
+    assert.match(problems[1]!, /"conv.weight" holds Infinity at .* residuals of worker 0; choose/);
+  });
 
   test("are summed up with how many are not finite", () => {
     assert.deepEqual(valueFacts(Float32Array.of(3, -4, 1)), {

@@ -1,5 +1,5 @@
 /**
- * Looks at a checkpoint as a doubter would: every byte of its three files, whether the manifest
+ * Looks at a checkpoint as a doubter would: every byte of its files, whether the manifest
  * agrees with itself and with the model it names, and whether the values can be computed with. All
  * that is wrong is told, not the first fault alone; nothing is written.
  */
@@ -12,12 +12,13 @@ import {
   type TensorSpec,
   tensorDifference,
 } from "../contract/layout.js";
+import type { Residuals } from "../contract/residuals.js";
 import { modelTitle, type RunSpec } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
-import { orMissing, readState, readWeights } from "./checkpoint.js";
+import { orMissing, readResiduals, readState, readWeights } from "./checkpoint.js";
 import { readManifest } from "./checkpoint-folder.js";
 import { diskFiles, type Files } from "./files.js";
-import type { CheckpointManifest } from "./manifest.js";
+import { type CheckpointManifest, residualRanks } from "./manifest.js";
 import { quoted } from "./safetensors-header.js";
 
 /** What was found. */
@@ -74,6 +75,8 @@ export async function checkCheckpoint(
   for (const [part, vector] of (state ?? []).entries()) {
     problems.push(...valueFaults(vector, manifest, path, part));
   }
+  const residuals = await attempt(readResiduals(path, manifest, files));
+  for (const one of residuals ?? []) problems.push(...residualFaults(one, manifest, path));
   return { path, manifest, problems };
 }
 
@@ -142,6 +145,11 @@ function manifestFaults(
     fault(`its folder says step ${Number(step)} and its manifest ${globalStep}`);
   }
   for (const one of layoutFaults(manifest)) fault(one);
+  const stranger = residualRanks(manifest).find((rank) => rank >= spec.workersMax);
+  if (stranger !== undefined) {
+    const most = `${spec.workersMax} worker${spec.workersMax === 1 ? "" : "s"}`;
+    fault(`it holds residuals of worker ${stranger}, and its run had ${most}`);
+  }
   const demands = demandsOrFault(spec, path, demandsOf);
   if (typeof demands === "string") return [...faults, demands];
   const difference = tensorDifference(demands.tensors, layout.tensors);
@@ -202,5 +210,19 @@ function valueFaults(
     const fault = valueFault(rule, vector.subarray(offset, offset + length));
     if (fault === null) return [];
     return [`${path}: ${fault}${where}; choose an earlier checkpoint`];
+  });
+}
+
+function residualFaults(
+  { rank, values }: Residuals,
+  { layout }: CheckpointManifest,
+  path: string,
+): string[] {
+  return layout.tensors.flatMap((tensor) => {
+    if (tensor.group !== "weight") return [];
+    const { offset, length } = tensor;
+    const fault = valueFault(tensor, values.subarray(offset, offset + length));
+    if (fault === null) return [];
+    return [`${path}: ${fault} in the residuals of worker ${rank}; choose an earlier checkpoint`];
   });
 }

@@ -68,7 +68,13 @@ afterEach(async () => {
   await rm(run, { recursive: true, force: true });
 });
 
-function contentAt(globalStep: number, mark: number, stateParts = 2): CheckpointContent {
+/** `ranks` are those of workers whose pushes have dropped something. */
+function contentAt(
+  globalStep: number,
+  mark: number,
+  stateParts = 2,
+  ranks: readonly number[] = [],
+): CheckpointContent {
   const layout = layOut(tensors, spec.chunkValues);
   const vector = (start: number): Float32Array =>
     Float32Array.from({ length: layout.values }, (_, index) => start + mark + index / 3);
@@ -90,6 +96,7 @@ function contentAt(globalStep: number, mark: number, stateParts = 2): Checkpoint
     layout,
     weights,
     state,
+    residuals: ranks.map((rank) => ({ rank, values: vector(rank).subarray(0, 18) })),
   };
 }
 
@@ -98,9 +105,14 @@ function bits(vector: Float32Array): Buffer {
 }
 
 async function assertHolds(path: string, content: CheckpointContent): Promise<void> {
-  const { manifest, weights, state } = await readCheckpoint(path);
+  const { manifest, weights, state, residuals } = await readCheckpoint(path);
   assert.deepEqual(bits(weights), bits(content.weights));
   assert.deepEqual(state.map(bits), content.state.map(bits));
+  const given = content.residuals ?? [];
+  assert.deepEqual(
+    residuals.map(({ rank, values }) => [rank, bits(values)]),
+    given.map(({ rank, values }) => [rank, bits(values)]),
+  );
   const { created, globalStep, examples, chunks, cursor, machine } = content.facts;
   const kept = manifest;
   assert.deepEqual(
@@ -199,7 +211,7 @@ for (const crash of [false, true]) {
     const which = replacing ? "replacing a checkpoint of the same step" : "adding a checkpoint";
     test(`${how} any verb while ${which} leaves whole checkpoints only`, async () => {
       const before = contentAt(1, 10);
-      const after = contentAt(replacing ? 1 : 2, 20);
+      const after = contentAt(replacing ? 1 : 2, 20, 1, [3]);
       let failures = 0;
       for (let number = 0; ; number++) {
         await rm(run, { recursive: true, force: true });
@@ -239,7 +251,7 @@ for (const crash of [false, true]) {
 }
 
 test("a byte changed anywhere in any file is found", async () => {
-  const path = await writeCheckpoint(run, contentAt(5, 0));
+  const path = await writeCheckpoint(run, contentAt(5, 0, 2, [0, 12]));
   let tried = 0;
   for (const name of await readdir(path)) {
     const whole = await readFile(join(path, name));
@@ -277,7 +289,7 @@ function flipping(name: string, position: number, bit: number): Files {
 }
 
 test("a file cut short, lengthened or missing is found and named", async () => {
-  const path = await writeCheckpoint(run, contentAt(5, 0));
+  const path = await writeCheckpoint(run, contentAt(5, 0, 2, [1]));
   for (const name of await readdir(path)) {
     const file = join(path, name);
     const whole = await readFile(file);
@@ -297,6 +309,42 @@ test("a file cut short, lengthened or missing is found and named", async () => {
     await writeFile(file, whole);
   }
   await readCheckpoint(path);
+});
+
+test("residuals lie beside the rest, a file for each worker that has any", async () => {
+  const content = contentAt(6, 0, 1, [0, 12]);
+  const path = await writeCheckpoint(run, content);
+  await assertHolds(path, content);
+  const names = ["residuals-0.safetensors", "residuals-12.safetensors"];
+  assert.deepEqual((await readdir(path)).slice(-2).sort(), names);
+  const { manifest } = await readCheckpoint(path);
+  assert.deepEqual(Object.keys(manifest.files).slice(2), names);
+  const file = await diskFiles.openFile(join(path, names[1]!));
+  const stored = await readAllTensors(file, "residuals");
+  await file.close();
+  assert.deepEqual([...stored.keys()], ["residual.fc1.weight", "residual.fc2.weight"]);
+  const { offset, length } = content.layout.tensors[2]!;
+  const own = content.residuals![1]!.values.slice(offset, offset + length);
+  assert.deepEqual(stored.get("residual.fc2.weight")?.values, own);
+});
+
+test("a manifest that lists other files than a checkpoint's own is refused", () => {
+  const whole = manifestOf(layOut(tensors, 5));
+  const facts = whole.files["model.safetensors"];
+  const read = (name: string) => {
+    const files = { ...whole.files, [name]: facts };
+    return decodeManifest(Buffer.from(encodeManifest({ ...whole, files })), "m").files;
+  };
+  assert.deepEqual(Object.keys(read("residuals-7.safetensors")).length, 3);
+  for (const name of [
+    "../residuals-7.safetensors",
+    "residuals-07.safetensors",
+    "residuals-70000.safetensors",
+    "residuals--1.safetensors",
+    "more.safetensors",
+  ]) {
+    assert.throws(() => read(name), { code: "checkpoint", message: /is no file of a checkpoint/ });
+  }
 });
 
 function manifestOf(layout: Layout): CheckpointManifest {

@@ -1,6 +1,7 @@
 /**
- * Writes and reads one checkpoint: a folder `step-N` with the weights and the optimizer's state as
- * safetensors under the model's own tensor names, and a manifest. It is written aside, made durable
+ * Writes and reads one checkpoint: a folder `step-N` with the weights, the optimizer's state and
+ * the residuals of workers that have any, as safetensors under the model's own tensor names, and a
+ * manifest. It is written aside, made durable
  * and renamed, so that a crash at any moment leaves the earlier checkpoints and no half one.
  */
 import { createHash } from "node:crypto";
@@ -8,6 +9,7 @@ import { join } from "node:path";
 import { assert } from "../assert.js";
 import type { Layout, PlacedTensor } from "../contract/layout.js";
 import type { ChunkMarks } from "../contract/messages.js";
+import { type Residuals, weightValues } from "../contract/residuals.js";
 import { modelTitle, type RunSpec } from "../contract/run-spec.js";
 import { PacelineError } from "../errors.js";
 import { checkpointsFolder, clearUnfinished, readManifest } from "./checkpoint-folder.js";
@@ -17,7 +19,11 @@ import {
   type CheckpointManifest,
   checkpointFormat,
   encodeManifest,
+  type FileFacts,
   type JsonValue,
+  type ResidualsName,
+  residualRanks,
+  residualsNameOf,
 } from "./manifest.js";
 import { readSafetensors, type TensorToWrite, writeSafetensors } from "./safetensors.js";
 import { corrupt, quoted } from "./safetensors-header.js";
@@ -43,6 +49,8 @@ export interface CheckpointContent {
   readonly weights: Float32Array;
   /** The update rule's state vectors, each as long as the weights; none for plain SGD. */
   readonly state: readonly Float32Array[];
+  /** What workers' pushes had dropped; nobody's if left out. They too are read while written. */
+  readonly residuals?: readonly Residuals[];
 }
 
 /** A checkpoint in memory. */
@@ -50,9 +58,9 @@ export interface StoredCheckpoint {
   readonly manifest: CheckpointManifest;
   readonly weights: Float32Array;
   readonly state: readonly Float32Array[];
+  /** By ascending rank. */
+  readonly residuals: readonly Residuals[];
 }
-
-type FileFacts = { bytes: number; sha256: string };
 
 /**
  * Writes `<runDirectory>/checkpoints/step-<globalStep>` and answers with its path; one of the same
@@ -63,7 +71,7 @@ export async function writeCheckpoint(
   content: CheckpointContent,
   files: Files = diskFiles,
 ): Promise<string> {
-  const { facts, layout, weights, state } = content;
+  const { facts, layout, weights, state, residuals = [] } = content;
   assert(facts.chunks.length === layout.chunks.length, "marks for every chunk");
   for (const vector of [weights, ...state]) {
     assert(vector.length === layout.values, "vectors as long as the layout", {
@@ -84,10 +92,15 @@ export async function writeCheckpoint(
       tensors: state.flatMap((vector, part) => tensorsOf(layout, vector, statePrefix(part))),
       metadata: {},
     });
-    const manifest = manifestOf(content, {
-      "model.safetensors": model,
-      "optimizer.safetensors": optimizer,
-    });
+    const own = { "model.safetensors": model, "optimizer.safetensors": optimizer };
+    const kept: Record<ResidualsName, FileFacts> = {};
+    for (const { rank, values } of residuals) {
+      const name = residualsNameOf(rank);
+      assert(values.length === weightValues(layout), "residuals of all weights", { rank });
+      const tensors = tensorsOf(weightsOnly(layout), values, residualPrefix);
+      kept[name] = await writeTensors(files, join(aside, name), { tensors, metadata: {} });
+    }
+    const manifest = manifestOf(content, { ...own, ...kept });
     await writeDurably(files, join(aside, "manifest.json"), (write) =>
       write(Buffer.from(encodeManifest(manifest))),
     );
@@ -109,7 +122,8 @@ export async function readCheckpoint(
 ): Promise<StoredCheckpoint> {
   const manifest = await orMissing(readManifest(path, files));
   const weights = await readWeights(path, manifest, files);
-  return { manifest, weights, state: await readState(path, manifest, files) };
+  const state = await readState(path, manifest, files);
+  return { manifest, weights, state, residuals: await readResiduals(path, manifest, files) };
 }
 
 /** Reads the weights alone, checking every byte of their file as `readCheckpoint` does. */
@@ -132,6 +146,24 @@ export async function readState(
 ): Promise<Float32Array[]> {
   const parts = Array.from({ length: manifest.stateParts }, (_, part) => statePrefix(part));
   return orMissing(readVectors(files, path, "optimizer.safetensors", manifest, parts));
+}
+
+/** Reads what workers' pushes had dropped, checking every byte of these files. */
+export async function readResiduals(
+  path: string,
+  manifest: CheckpointManifest,
+  files: Files = diskFiles,
+): Promise<Residuals[]> {
+  const tensors = weightsOnly(manifest.layout);
+  const residuals: Residuals[] = [];
+  for (const rank of residualRanks(manifest)) {
+    const name = residualsNameOf(rank);
+    const reading = readVectors(files, path, name, manifest, [residualPrefix], tensors);
+    const [values] = await orMissing(reading);
+    assert(values !== undefined, "one vector for one prefix", { path });
+    residuals.push({ rank, values });
+  }
+  return residuals;
 }
 
 /** A file that is not there is the checkpoint's fault, not the disk's. */
@@ -177,8 +209,19 @@ function statePrefix(part: number): string {
   return `state${part + 1}.`;
 }
 
-function tensorsOf(layout: Layout, vector: Float32Array, prefix: string): TensorToWrite[] {
-  return layout.tensors.map(({ name, shape, offset, length }) => ({
+const residualPrefix = "residual.";
+
+/** The tensors that have residuals, which lie first in the flat vector. */
+function weightsOnly({ tensors }: Pick<Layout, "tensors">): Pick<Layout, "tensors"> {
+  return { tensors: tensors.filter(({ group }) => group === "weight") };
+}
+
+function tensorsOf(
+  { tensors }: Pick<Layout, "tensors">,
+  vector: Float32Array,
+  prefix: string,
+): TensorToWrite[] {
+  return tensors.map(({ name, shape, offset, length }) => ({
     name: `${prefix}${name}`,
     shape,
     values: vector.subarray(offset, offset + length),
@@ -260,16 +303,20 @@ async function moveIntoPlace(
   return path;
 }
 
-/** Reads one file into as many vectors as there are prefixes; every tensor must be there once. */
+/**
+ * Reads one file into as many vectors as there are prefixes, each as long as the flat vector up to
+ * the last of these tensors; every tensor must be there once.
+ */
 async function readVectors(
   files: Files,
   folder: string,
   name: keyof CheckpointManifest["files"],
   manifest: CheckpointManifest,
   prefixes: readonly string[],
+  { tensors }: Pick<Layout, "tensors"> = manifest.layout,
 ): Promise<Float32Array[]> {
   const path = join(folder, name);
-  const { values, tensors } = manifest.layout;
+  const values = tensors.reduce((end, { offset, length }) => Math.max(end, offset + length), 0);
   const promised = manifest.files[name];
   const file = await files.openFile(path);
   try {

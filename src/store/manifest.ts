@@ -118,6 +118,21 @@ const chunkMarks = z.object({
 
 const fileFacts = z.object({ bytes: count, sha256: z.string().length(64) });
 
+/** What is kept of one worker: its rank stands in the name. */
+export type ResidualsName = `residuals-${number}.safetensors`;
+const residualsName = /^residuals-(0|[1-9]\d{0,3})\.safetensors$/;
+
+// No other name is taken: what a manifest lists is looked for in the checkpoint's own folder.
+const files = z
+  .object({ "model.safetensors": fileFacts, "optimizer.safetensors": fileFacts })
+  .catchall(fileFacts)
+  .superRefine((named, context) => {
+    const own = ["model.safetensors", "optimizer.safetensors"];
+    const foreign = Object.keys(named).find((name) => !own.includes(name) && !isResiduals(name));
+    if (foreign === undefined) return;
+    context.addIssue({ code: "custom", message: `${quoted(foreign)} is no file of a checkpoint` });
+  });
+
 const manifestSchema = z.object({
   format: z.literal(checkpointFormat),
   created: z.string(),
@@ -132,7 +147,7 @@ const manifestSchema = z.object({
     tensors: z.array(placedTensor),
   }),
   stateParts: z.int().min(0).max(8),
-  files: z.object({ "model.safetensors": fileFacts, "optimizer.safetensors": fileFacts }),
+  files,
   machine: z.record(z.string(), z.json()),
   cursor: z.json(),
   chunks: z.array(chunkMarks),
@@ -140,6 +155,12 @@ const manifestSchema = z.object({
 
 /** A JSON value: what it holds is the business of whoever made it. */
 export type JsonValue = z.infer<ReturnType<typeof z.json>>;
+
+/** What is known of a file before it is read. */
+export interface FileFacts {
+  readonly bytes: number;
+  readonly sha256: string;
+}
 
 /** Everything a checkpoint knows besides the values. */
 export interface CheckpointManifest {
@@ -158,7 +179,7 @@ export interface CheckpointManifest {
   /** How many state vectors `optimizer.safetensors` holds. */
   readonly stateParts: number;
   readonly files: Readonly<
-    Record<"model.safetensors" | "optimizer.safetensors", { bytes: number; sha256: string }>
+    Record<"model.safetensors" | "optimizer.safetensors" | ResidualsName, FileFacts>
   >;
   /** What "same bits" depends on: engine, library versions, instruction set, threads. */
   readonly machine: Readonly<Record<string, JsonValue>>;
@@ -188,6 +209,17 @@ export function encodeManifest(manifest: CheckpointManifest): string {
     );
   }
   return `${head}"${sha256(head)}"\n}\n`;
+}
+
+/** Ranks of the workers whose residuals a checkpoint has, ascending. */
+export function residualRanks({ files }: Pick<CheckpointManifest, "files">): number[] {
+  const ranks = Object.keys(files).flatMap((name) => residualsName.exec(name)?.[1] ?? []);
+  return ranks.map(Number).sort((left, right) => left - right);
+}
+
+/** Where the residuals of a worker are kept. */
+export function residualsNameOf(rank: number): ResidualsName {
+  return `residuals-${rank}.safetensors`;
 }
 
 /** Checks and parses manifest.json; a `checkpoint` error if a byte is not as it was written. */
@@ -236,6 +268,10 @@ function checkPlaces({ layout }: CheckpointManifest, path: string): void {
   if (end !== layout.values) {
     throw corrupt(path, `its tensors hold ${end} values and ${layout.values} are claimed`);
   }
+}
+
+function isResiduals(name: string): boolean {
+  return residualsName.test(name);
 }
 
 function sha256(content: string | Uint8Array): string {
