@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import { CodecTable } from "../codec/codec.js";
-import type { Compression } from "../contract/compression.js";
+import { type Compression, feedbackCodecs, keepsResiduals } from "../contract/compression.js";
 import { layOut } from "../contract/layout.js";
 import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
 import type { RunSpec } from "../contract/run-spec.js";
@@ -25,13 +26,18 @@ function specWith(push: Compression, feedback = true): RunSpec {
   return { ...sampleSpec, compression: { push, pull, feedback } };
 }
 
-function encoderOf(push: Compression, rank = 0, feedback = true) {
+function encoderOf(
+  push: Compression,
+  rank = 0,
+  feedback = true,
+  inherited: ReadonlyMap<number, Float32Array> = new Map(),
+) {
   const spec = specWith(push, feedback);
   const said: string[] = [];
   const gradients = Float32Array.from({ length: layout.values }, (_, index) => Math.sin(index));
   const codecs = new RunCodecs(spec, layout, twinConversions);
   const log = (text: string) => void said.push(text);
-  const pushes = new PushEncoder({ spec, layout, codecs, gradients, rank, log });
+  const pushes = new PushEncoder({ spec, layout, codecs, gradients, rank, inherited, log });
   return { pushes, gradients, said, codecs };
 }
 
@@ -120,6 +126,91 @@ test("what a step drops comes with the next, unless that was turned off", () => 
     assert.equal(arrived, feedback ? whole.filter((value) => value !== 0).length : 6);
     if (feedback) assert.deepEqual(sum, whole);
   }
+});
+
+function copied(residuals: ReadonlyMap<number, Float32Array>): Map<number, Float32Array> {
+  return new Map([...residuals].map(([chunk, values]) => [chunk, values.slice()]));
+}
+
+test("whoever inherits residuals pushes what their owner would have", () => {
+  for (const codec of ["topk", "randomk", "onebit"] as const) {
+    const share = 0.1;
+    const unbroken = encoderOf({ codec, share });
+    for (let step = 0; step < 4; step++) {
+      for (const chunk of [0, 1]) unbroken.pushes.message(push(chunk, step));
+    }
+    const kept = copied(unbroken.pushes.residuals);
+    assert.deepEqual([...kept.keys()], [0, 1], "of weights only");
+    const heir = encoderOf({ codec, share }, 0, true, kept);
+    assert.match(heir.said.join(), /residuals of 2 chunks \(100 values\) .* go on$/);
+    const stranger = encoderOf({ codec, share });
+    for (let step = 4; step < 8; step++) {
+      const bytes = [unbroken, heir, stranger].map(({ pushes, gradients }) => {
+        for (const index of gradients.keys()) gradients[index] = Math.cos(index * step);
+        return [...pushes.message(push(1, step)).payload!];
+      });
+      assert.deepEqual(bytes[1], bytes[0], `${codec} step ${step}`);
+      assert.notDeepEqual(bytes[2], bytes[0], `${codec} without residuals`);
+    }
+  }
+});
+
+test("what is pushed and what is held add up to all gradients, across cuts and codecs", () => {
+  const codecs = fc.constantFrom<Compression["codec"][]>("topk", "randomk", "onebit");
+  const lives = fc.array(fc.tuple(codecs, fc.integer({ min: 1, max: 6 })), { minLength: 1 });
+  const small = fc.integer({ min: -50, max: 50 });
+  const seeds = fc.array(small, { minLength: 60, maxLength: 60 });
+  fc.assert(
+    fc.property(lives, seeds, (list, seed) => {
+      const whole = new Float64Array(60);
+      const pushed = new Float64Array(60);
+      let residuals = new Map<number, Float32Array>();
+      let step = 0;
+      for (const [codec, steps] of list) {
+        const { pushes, gradients } = encoderOf({ codec, share: 0.1 }, 0, true, residuals);
+        for (let last = step + steps; step < last; step++) {
+          seed.forEach((value, index) => {
+            gradients[index] = value * ((step % 3) - 1) + (index % 7);
+            whole[index]! += gradients[index]!;
+          });
+          const decoded = new Float32Array(60);
+          const { header, payload } = pushes.message(push(0, step));
+          table.ofId(header.codec).accumulate(payload!, decoded, 1);
+          for (const [index, value] of decoded.entries()) pushed[index]! += value;
+        }
+        residuals = copied(pushes.residuals);
+      }
+      const isExact = list.every(([codec]) => codec !== "onebit");
+      residuals.get(0)!.forEach((held, index) => {
+        const off = Math.abs(whole[index]! - pushed[index]! - held);
+        assert.ok(isExact ? off === 0 : off < 0.05, `value ${index} is ${off} off`);
+      });
+    }),
+    { seed: 5, numRuns: 200 },
+  );
+});
+
+test("residuals wait while auto measures, and go where nothing wants them", () => {
+  const held = () => new Map([[0, new Float32Array(60).fill(0.5)]]);
+  const auto = encoderOf({ codec: "auto", share: 1 }, 0, true, held());
+  assert.deepEqual([...auto.pushes.residuals], [...held()]);
+  auto.pushes.choose({ codec: "topk", share: 0.1 });
+  assert.deepEqual([...auto.pushes.residuals], [...held()]);
+  auto.pushes.choose({ codec: "fp16", share: 1 });
+  assert.equal(auto.pushes.residuals.size, 0);
+  const text = /residuals of 1 chunk \(60 values\) out of the checkpoint are dropped/;
+  assert.match(auto.said.at(-1)!, text);
+});
+
+test("the codecs that want feedback are those whose residuals a run keeps", () => {
+  const wanting = table.all.filter(({ wantsFeedback }) => wantsFeedback).map(({ name }) => name);
+  assert.deepEqual(wanting, feedbackCodecs);
+  const spec = (codec: Compression["codec"], feedback: boolean) =>
+    keepsResiduals(specWith({ codec, share: 0.1 }, feedback).compression);
+  for (const codec of [...wanting, "auto"] as Compression["codec"][]) {
+    assert.deepEqual([spec(codec, true), spec(codec, false)], [true, false]);
+  }
+  for (const codec of ["none", "bf16", "int8"] as const) assert.equal(spec(codec, true), false);
 });
 
 test("bytes depend on seed, rank, step and chunk", () => {

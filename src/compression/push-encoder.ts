@@ -3,9 +3,10 @@
  * kept until its next step and sent again as they are. Raw gradients are not copied at all.
  *
  * What topk, randomk and onebit drop is kept in a residual of each chunk, as long as the chunk, to
- * be added to its next gradient. Residuals live in this worker's memory only: a new life, or a run
- * resumed from a checkpoint, starts with zeros and says so. A push that a server rejects as stale
- * takes with it what its residual had added.
+ * be added to its next gradient, whichever of them writes it. Residuals live in this worker's
+ * memory, and at a checkpoint's cut in the checkpoint: a resumed run goes on with them; a life that
+ * begins amid a run starts with zeros and says so. A push that a server rejects as stale takes with
+ * it what its residual had added.
  *
  * Invariants: the same push is always the same bytes, whatever became of an earlier sending; the
  * bytes depend on seed, rank, step, chunk and gradients only; memory that a transport still reads
@@ -44,6 +45,8 @@ export interface PushEncoderParts {
   /** The flat vector of f32 values. */
   readonly gradients: Float32Array;
   readonly rank: number;
+  /** Residuals by chunk to go on with, which are the encoder's from then on; none if left out. */
+  readonly inherited?: ReadonlyMap<number, Float32Array>;
   log(text: string): void;
 }
 
@@ -53,7 +56,7 @@ export class PushEncoder {
   readonly #encoded = new Map<number, Encoded>();
   /** The step whose push went raw, by chunk: sent again, it goes raw whatever was chosen since. */
   readonly #rawSteps = new Map<number, number>();
-  readonly #residuals = new Map<number, Float32Array>();
+  readonly #residuals: Map<number, Float32Array>;
   /** Memory that is free to be written to, by chunk. */
   readonly #spare = new Map<number, Uint8Array[]>();
   #chosen: ChosenCodec | null = null;
@@ -61,7 +64,13 @@ export class PushEncoder {
 
   constructor(parts: PushEncoderParts) {
     this.#parts = parts;
+    this.#residuals = new Map(parts.inherited);
     this.choose(parts.spec.compression.push);
+  }
+
+  /** What pushes have dropped so far, by chunk; lent, and changed by the next push of a chunk. */
+  get residuals(): ReadonlyMap<number, Float32Array> {
+    return this.#residuals;
   }
 
   /** Writes pushes in another way from the next gradient on. */
@@ -69,17 +78,30 @@ export class PushEncoder {
     const { spec, layout, codecs, log } = this.#parts;
     this.#chosen = codecs.chosen(compression);
     this.#feedback = null;
-    this.#residuals.clear();
-    if (this.#chosen?.codec.wantsFeedback !== true) return;
+    // With auto they wait for what is chosen.
+    if (compression.codec === "auto") return;
     const title = compressionTitle(compression);
-    if (!spec.compression.feedback) {
+    const isLossy = this.#chosen?.codec.wantsFeedback === true;
+    if (isLossy && !spec.compression.feedback) {
       log(`pushes go as ${title} without error feedback: what is dropped is lost`);
+    }
+    if (!isLossy || !spec.compression.feedback) {
+      if (this.#residuals.size > 0) log(`residuals of ${this.#held()} are dropped`);
+      this.#residuals.clear();
       return;
     }
     const longest = Math.max(...layout.chunks.map(({ length }) => length));
     const memory = () => codecs.allocate(longest);
-    this.#feedback = new ErrorFeedback(this.#chosen.codec, codecs.conversions, memory);
-    log(`pushes go as ${title} with error feedback: residuals start at zero`);
+    this.#feedback = new ErrorFeedback(this.#chosen!.codec, codecs.conversions, memory);
+    const how = this.#residuals.size === 0 ? "start at zero" : `of ${this.#held()} go on`;
+    log(`pushes go as ${title} with error feedback: residuals ${how}`);
+  }
+
+  /** How much is held, in words. */
+  #held(): string {
+    const values = [...this.#residuals.values()].reduce((sum, { length }) => sum + length, 0);
+    const chunks = this.#residuals.size;
+    return `${chunks} chunk${chunks === 1 ? "" : "s"} (${values} values) out of the checkpoint`;
   }
 
   /** What to send for a push, for the first time or again. */

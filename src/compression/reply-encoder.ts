@@ -44,6 +44,11 @@ export class ReplyEncoder {
     if (this.#dropsValues(header.chunk)) this.#sent.heard(header);
   }
 
+  /** A pull has come. */
+  asked(header: ChunkHeader): void {
+    if (this.#dropsValues(header.chunk)) this.#sent.asked(header);
+  }
+
   /** A view has come. */
   keepOnly(view: View): void {
     this.#sent.keepOnly(view);

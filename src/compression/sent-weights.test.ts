@@ -21,8 +21,11 @@ interface Worker {
   copy: Float32Array;
   /** The weights are asked for, or the answer to a push is awaited. */
   waiting: boolean;
-  /** Every push so far, for those that come late or twice. */
+  /** Every push so far, and every pull, for those that come late or twice. */
   pushes: ChunkHeader[];
+  pulls: ChunkHeader[];
+  /** Whole weights are asked for. */
+  pulling: boolean;
 }
 
 /** One chunk of a server, its workers, and whatever a network may do to their messages. */
@@ -48,16 +51,32 @@ class Trial {
       lengthOf: () => values,
       weightsOf: () => this.weights,
     });
-    for (let rank = 0; rank < workers; rank++) this.workers.push(this.#born(rank));
+    for (let rank = 0; rank < workers; rank++) {
+      this.workers.push(this.#born(rank));
+      this.pull(rank);
+    }
   }
 
   #born(incarnation: number): Worker {
     const copy = new Float32Array(values);
-    return { incarnation, step: -1, version: -1, copy, waiting: true, pushes: [] };
+    const nothing = { pushes: [], pulls: [], pulling: false };
+    return { incarnation, step: -1, version: -1, copy, waiting: false, ...nothing };
   }
 
   reborn(rank: number): void {
     this.workers[rank] = this.#born(this.workers[rank]!.incarnation + workers);
+    this.pull(rank);
+  }
+
+  /** The worker, which has all it needs, asks for whole weights before its next step. */
+  pull(rank: number): void {
+    const worker = this.workers[rank]!;
+    if (worker.waiting) return;
+    worker.waiting = true;
+    worker.pulling = true;
+    const { incarnation, step } = worker;
+    worker.pulls.push({ ...emptyHeader, kind: "pull", rank, incarnation, step: step + 1 });
+    this.sent.asked(worker.pulls.at(-1)!);
   }
 
   update(seed: number): void {
@@ -73,6 +92,7 @@ class Trial {
     if (worker.waiting) return;
     worker.step++;
     worker.waiting = true;
+    worker.pulling = false;
     const { incarnation, step, version } = worker;
     worker.pushes.push({ ...emptyHeader, kind: "push", rank, incarnation, step, version });
     this.sent.heard(worker.pushes.at(-1)!);
@@ -84,15 +104,23 @@ class Trial {
     if (pushes.length > 0) this.sent.heard(pushes[which % pushes.length]!);
   }
 
+  /** Some pull arrives again. */
+  pulledAgain(rank: number, which: number): void {
+    const { pulls } = this.workers[rank]!;
+    this.sent.asked(pulls[which % pulls.length]!);
+  }
+
   /** The server answers the pull, or the push of some step; the worker may never hear of it. */
   answer(rank: number, back: number, arrives: boolean): void {
     const worker = this.workers[rank]!;
-    const step = Math.max(-1, worker.step - back);
+    const wanted = worker.pulling ? -1 : worker.step;
+    const step = back === 0 ? wanted : Math.max(-1, worker.step - back);
     const { incarnation } = worker;
     const header = { ...emptyHeader, rank, incarnation, step, version: this.version };
     const reply = this.sent.reply(header, this.chosen);
     if (reply !== null) this.#done.push(reply.done);
-    if (step !== worker.step || !worker.waiting) return;
+    if (step !== wanted || !worker.waiting) return;
+    if (worker.pulling) assert.equal(reply, null, "a pull is answered with whole weights");
     if (reply !== null) {
       this.#demandDifference(worker, reply.bytes);
       this.differences++;
@@ -125,8 +153,8 @@ const moves = fc.array(
     fc.tuple(fc.constant("push"), rank, fc.constant(0)),
     fc.tuple(fc.constant("answer"), rank, fc.constant(0)),
     fc.tuple(fc.constant("update"), rank, fc.nat({ max: 1000 })),
-    fc.tuple(fc.constantFrom("lost", "late", "again"), rank, fc.nat({ max: 3 })),
-    fc.tuple(fc.constantFrom("reborn", "written"), rank, fc.constant(0)),
+    fc.tuple(fc.constantFrom("lost", "late", "again", "pulled"), rank, fc.nat({ max: 3 })),
+    fc.tuple(fc.constantFrom("reborn", "written", "pull"), rank, fc.constant(0)),
   ),
   { maxLength: 120, size: "max" },
 );
@@ -137,6 +165,8 @@ function play(trial: Trial, [kind, who, number]: Move): void {
   if (kind === "lost") trial.answer(who, 0, false);
   if (kind === "late") trial.answer(who, 1 + number, false);
   if (kind === "again") trial.again(who, number);
+  if (kind === "pull") trial.pull(who);
+  if (kind === "pulled") trial.pulledAgain(who, number);
   if (kind === "update") trial.update(number);
   if (kind === "reborn") trial.reborn(who);
   if (kind === "written") trial.endWrites();
@@ -183,5 +213,39 @@ test("workers in step share one copy, and what stands still is reached", () => {
     copy.forEach((value, index) => {
       assert.ok(Math.abs(value - trial.weights[index]!) < 1e-6, `${index}: ${value}`);
     });
+  }
+});
+
+test("after a pull by all, what is sent is what a server that begins there would send", () => {
+  for (const codec of ["topk", "onebit"] as const) {
+    const everybody = [0, 1, 2];
+    const unbroken = new Trial(codec);
+    const take = (trial: Trial) => {
+      for (const rank of everybody) trial.answer(rank, 0, true);
+      trial.endWrites();
+    };
+    take(unbroken);
+    for (let step = 0; step < 5; step++) {
+      unbroken.update(step);
+      for (const rank of everybody) unbroken.push(rank);
+      take(unbroken);
+    }
+    assert.notDeepEqual(unbroken.workers[0]!.copy, unbroken.weights, "replies are differences");
+    for (const rank of everybody) unbroken.pull(rank);
+    const resumed = new Trial(codec);
+    resumed.version = unbroken.version;
+    resumed.weights.set(unbroken.weights);
+    for (const trial of [unbroken, resumed]) take(trial);
+    assert.equal(unbroken.arena.usage().slots, 1, "one copy for all");
+    for (let step = 5; step < 9; step++) {
+      for (const trial of [unbroken, resumed]) {
+        trial.update(step);
+        for (const rank of everybody) trial.push(rank);
+        take(trial);
+      }
+      for (const rank of everybody) {
+        assert.deepEqual(unbroken.workers[rank]!.copy, resumed.workers[rank]!.copy, codec);
+      }
+    }
   }
 });

@@ -11,9 +11,13 @@
  * reply that another one overtook, a push after a roll-back) the weights go whole and raw, and are
  * the base of what follows; a late copy of an earlier push is answered raw and changes nothing.
  *
- * Nothing of this is kept in checkpoints: a resumed run, or a new life of a worker, begins with raw
- * weights, which leave a residual of zero. Memory: one copy of the chunk for each state that a
- * worker may have; workers in step share theirs.
+ * A worker that pulls takes whole weights, which leave a residual of zero: at its beginning, and at
+ * every checkpoint's cut. So nothing of this is kept in checkpoints, and an unbroken run stands at
+ * a cut as one does that begins from there. A pull says which step it is to start: one for a step
+ * that has been pushed is late, is answered raw and changes nothing.
+ *
+ * Memory: one copy of the chunk for each state that a worker may have; workers in step share
+ * theirs.
  */
 import type { ChunkHeader } from "../contract/messages.js";
 import { type View, workerOfRank } from "../contract/view.js";
@@ -38,6 +42,8 @@ interface Receiver {
   readonly incarnation: number;
   /** The last step pushed; -1 before the first. */
   step: number;
+  /** True from a pull to the next push: what it will hold is what that pull is answered with. */
+  isPulling: boolean;
   /** What it has for certain. */
   held: Copy | null;
   /** What the last reply to that step made, or will make, of it. */
@@ -84,8 +90,21 @@ export class SentWeights {
     receiver.held = taken;
     receiver.sent = null;
     receiver.step = step;
+    receiver.isPulling = false;
     this.#release(chunk, held);
     if (taken === null) this.#release(chunk, sent);
+  }
+
+  /** A pull has come, to start a step with whole weights. */
+  asked({ rank, incarnation, step, chunk }: ChunkHeader): void {
+    const receiver = this.#receiverOf(chunk, rank, incarnation);
+    if (receiver === null || step <= receiver.step) return;
+    const { held, sent } = receiver;
+    receiver.held = null;
+    receiver.sent = null;
+    receiver.isPulling = true;
+    this.#release(chunk, held);
+    this.#release(chunk, sent);
   }
 
   /** Forgets what workers had that are not in the view. */
@@ -104,7 +123,8 @@ export class SentWeights {
   reply(header: ChunkHeader, chosen: ChosenCodec): SentDifference | null {
     const { chunk, rank, incarnation, step, version } = header;
     const receiver = this.#receiverOf(chunk, rank, incarnation);
-    if (receiver === null || step !== receiver.step) return null;
+    // A pull is answered with a step of -1.
+    if (receiver === null || step !== (receiver.isPulling ? -1 : receiver.step)) return null;
     const copy = this.#copyFor(chunk, receiver.held, version, chosen);
     copy.references++;
     this.#release(chunk, receiver.sent);
@@ -191,7 +211,7 @@ export class SentWeights {
     const present = known.receivers.get(rank);
     if (present?.incarnation === incarnation) return present;
     if (present !== undefined && present.incarnation > incarnation) return null;
-    const receiver: Receiver = { incarnation, step: -1, held: null, sent: null };
+    const receiver = { incarnation, step: -1, isPulling: true, held: null, sent: null };
     known.receivers.set(rank, receiver);
     this.#release(chunk, present?.held ?? null);
     this.#release(chunk, present?.sent ?? null);

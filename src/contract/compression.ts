@@ -44,6 +44,19 @@ export const uncompressed: CompressionSpec = {
   feedback: true,
 };
 
+/** Codecs that drop so much that it is kept and added to what comes next. */
+export const feedbackCodecs: readonly string[] = ["topk", "randomk", "onebit"];
+
+/** True where workers keep what their pushes drop; with `auto` they may come to it. */
+export function keepsResiduals({ push, feedback }: CompressionSpec): boolean {
+  return feedback && (push.codec === "auto" || feedbackCodecs.includes(push.codec));
+}
+
+/** True where replies are differences, so that what a worker has lags behind the servers. */
+export function pullsDifferences({ pull }: CompressionSpec): boolean {
+  return feedbackCodecs.includes(pull.codec);
+}
+
 /** Codecs that keep a share of the values, which is written behind their name. */
 export const sharedCodecs: readonly string[] = ["topk", "randomk"];
 /** The share where none is written. */

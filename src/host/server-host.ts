@@ -232,6 +232,7 @@ export class ServerHost {
         this.#onPush(channel, header, job, arrived);
         break;
       case "pull":
+        job.replies.asked(header);
         this.#step({ type: "pull", header, channel });
         break;
       case "load":
