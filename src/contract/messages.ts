@@ -200,6 +200,15 @@ export type MemberMessage =
       readonly position: number;
       readonly step: number;
     }
+  /** Answer to `cut`: the worker stands as one that begins from the checkpoint would. */
+  | {
+      readonly type: "cutTaken";
+      readonly cut: number;
+      /** Chunks whose residuals it has given; 0 where it has none. */
+      readonly residuals: number;
+      /** Why they could not be given; "" where they could. */
+      readonly problem: string;
+    }
   | { readonly type: "diverged"; readonly step: number; readonly what: string }
   /** The member can't go on; the code is an exit code's name. */
   | { readonly type: "failed"; readonly code: string; readonly reason: string }
@@ -220,7 +229,12 @@ export type CoordinatorMessage =
        */
       readonly received: number;
     }
-  | { readonly type: "job"; readonly spec: RunSpec }
+  | {
+      readonly type: "job";
+      readonly spec: RunSpec;
+      /** True where the checkpoint gone on from has residuals for this life of the worker. */
+      readonly residuals: boolean;
+    }
   | { readonly type: "view"; readonly view: View }
   | { readonly type: "work"; readonly piece: Piece }
   | { readonly type: "evaluate"; readonly evaluation: number; readonly range: Range }
@@ -228,6 +242,11 @@ export type CoordinatorMessage =
   /** Go on up to and including this step, then rest and say `paused`. */
   | { readonly type: "pauseAt"; readonly pause: number; readonly step: number }
   | { readonly type: "resume"; readonly pause: number }
+  /**
+   * A checkpoint is about to be written, and all rest: take whole weights where replies are
+   * differences, give residuals where there are any, then say `cutTaken`.
+   */
+  | { readonly type: "cut"; readonly cut: number }
   /** Results of an evaluation, so that every worker can report the cluster's accuracy. */
   | {
       readonly type: "evaluation";

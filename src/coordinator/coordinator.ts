@@ -11,14 +11,17 @@ import type {
   CoordinatorMessage,
   MemberMessage,
   MemberRole,
-  RegisterReply,
   RegisterRequest,
 } from "../contract/messages.js";
-import type { CoordinatorSnapshot, RunEvent, RunResult } from "../contract/run-events.js";
+import type { CoordinatorSnapshot, RunEvent } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import type { View } from "../contract/view.js";
-import type { Job, SaveRequest } from "../dealing/training-job.js";
+import type { Job } from "../dealing/training-job.js";
 import type { ErrorCode } from "../errors.js";
+import type {
+  CoordinatorConfig,
+  CoordinatorEffect,
+  CoordinatorEvent,
+} from "./coordinator-events.js";
 import { activityIn, type Phase } from "./coordinator-phase.js";
 import { pictureOf } from "./coordinator-picture.js";
 import {
@@ -31,15 +34,7 @@ import {
   Shortage,
 } from "./formation.js";
 import { MemberCounts } from "./member-counts.js";
-import {
-  lossOf,
-  type Member,
-  type MemberName,
-  nameOf,
-  Roster,
-  type RosterConfig,
-  registrationOf,
-} from "./roster.js";
+import { lossOf, type Member, type MemberName, nameOf, Roster, registrationOf } from "./roster.js";
 import {
   type Ending,
   endingDiverged,
@@ -49,62 +44,6 @@ import {
   resultOf,
 } from "./run-ending.js";
 import { Training } from "./training.js";
-
-/** What a coordinator can be told. */
-export type CoordinatorEvent =
-  | { readonly type: "submit"; readonly job: Job }
-  | { readonly type: "register"; readonly request: RegisterRequest }
-  | { readonly type: "opened" | "closed"; readonly member: MemberName }
-  | { readonly type: "message"; readonly member: MemberName; readonly message: MemberMessage }
-  /** A supervisor saw the process end. */
-  | ({ readonly type: "exited" } & ProcessEnd)
-  /**
-   * Answers to `load` and `save`. Where `run` is given and is not the run that is on, the answer is
-   * late.
-   */
-  | { readonly type: "loaded"; readonly run?: string }
-  | {
-      readonly type: "saved";
-      readonly step: number;
-      readonly problem: string | null;
-      readonly run?: string;
-    }
-  | {
-      readonly type: "fail";
-      readonly code: ErrorCode;
-      readonly reason: string;
-      readonly run?: string;
-    }
-  | { readonly type: "interrupt"; readonly reason: string }
-  | { readonly type: "tick" };
-
-/** What the host has to do, in order. */
-export type CoordinatorEffect =
-  | { readonly type: "registered"; readonly reply: RegisterReply }
-  | {
-      readonly type: "send";
-      readonly role: MemberRole;
-      readonly rank: number;
-      readonly message: CoordinatorMessage;
-    }
-  /** End this member's session. */
-  | { readonly type: "drop"; readonly member: MemberName }
-  /** Give every server of the view its chunks: fresh or from the checkpoint resumed. */
-  | { readonly type: "load"; readonly view: View; readonly job: Job }
-  | { readonly type: "save"; readonly request: SaveRequest; readonly job: Job }
-  | { readonly type: "event"; readonly event: RunEvent }
-  | { readonly type: "ended"; readonly result: RunResult };
-
-/** Times of a coordinator. */
-export interface CoordinatorConfig extends RosterConfig {
-  readonly term: number;
-  /** How long members may take to come and to prepare. */
-  readonly startTimeoutMs: number;
-  /** How long a goodbye may take. */
-  readonly stopTimeoutMs: number;
-  /** Stay for further runs when one is over. */
-  readonly serve: boolean;
-}
 
 /** The machine. */
 export class Coordinator {
@@ -116,6 +55,8 @@ export class Coordinator {
   #shortage = new Shortage();
   readonly #returning = new Returning();
   #counts = new MemberCounts();
+  /** Ranks whose residuals, in the checkpoint gone on from, no worker has taken over. */
+  #bequests = new Set<number>();
   #effects: CoordinatorEffect[] = [];
   #nowMs = 0;
 
@@ -178,6 +119,16 @@ export class Coordinator {
     return this.#job?.spec ?? null;
   }
 
+  /** The same with what it goes on from. */
+  get job(): Job | null {
+    return this.#job;
+  }
+
+  /** True while this life of a worker may give residuals for this cut. */
+  awaitsResiduals({ rank, incarnation }: Omit<MemberName, "role">, cut: number): boolean {
+    return this.#training?.awaitsResiduals(rank, incarnation, cut) === true;
+  }
+
   /** The present picture. */
   snapshot(nowMs: number): CoordinatorSnapshot {
     return pictureOf(
@@ -201,6 +152,7 @@ export class Coordinator {
     this.#counts = new MemberCounts();
     this.#shortage = new Shortage();
     this.#roster.passIncarnation(job.resume?.incarnations ?? 0);
+    this.#bequests = new Set(job.residuals);
     this.#phase = { name: "forming", sinceMs: this.#nowMs };
     for (const member of this.#roster.everybody()) this.#giveJob(member);
   }
@@ -233,7 +185,8 @@ export class Coordinator {
     if (this.#phase.name === "stopping" || !hasPlace(spec, member)) return;
     member.toldOf = spec.run;
     member.activity = "preparing";
-    this.#send(member, { type: "job", spec });
+    const residuals = member.role === "worker" && this.#bequests.has(member.rank);
+    this.#send(member, { type: "job", spec, residuals });
   }
 
   #onClosed(name: MemberName): void {
@@ -293,7 +246,9 @@ export class Coordinator {
     member.engine = engine;
     member.algorithms = algorithms;
     member.activity = "ready";
-    if (member.role === "worker") this.#training?.onReady(member, this.#nowMs);
+    if (member.role !== "worker" || this.#training === null) return;
+    this.#settleBequest(member.rank);
+    this.#training.onReady(member, this.#nowMs);
   }
 
   /**
@@ -441,7 +396,20 @@ export class Coordinator {
         incarnations: () => this.#roster.incarnations,
       },
     );
+    for (const { rank } of workers) this.#settleBequest(rank);
+    for (const rank of this.#bequests) {
+      if (rank < job.spec.workersMax) continue;
+      this.#settleBequest(rank);
+      const why = `this run has ${job.spec.workersMax} workers`;
+      const text = `residuals of worker ${rank} in the checkpoint are dropped: ${why}`;
+      this.#emit({ kind: "warning", text });
+    }
     this.#training.advance(this.#nowMs);
+  }
+
+  /** Later lives of this rank start at zero. */
+  #settleBequest(rank: number): void {
+    if (this.#bequests.delete(rank)) this.#effects.push({ type: "inherited", rank });
   }
 
   #advanceTraining(): void {

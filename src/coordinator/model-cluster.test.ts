@@ -20,12 +20,12 @@ import type { RunSpec } from "../contract/run-spec.js";
 import { sampleSpec } from "../contract/samples.js";
 import { chunksOfServer, type View } from "../contract/view.js";
 import type { Job, SaveRequest, TrainingSnapshot } from "../dealing/training-job.js";
-import {
-  Coordinator,
-  type CoordinatorConfig,
-  type CoordinatorEffect,
-  type CoordinatorEvent,
-} from "./coordinator.js";
+import { Coordinator } from "./coordinator.js";
+import type {
+  CoordinatorConfig,
+  CoordinatorEffect,
+  CoordinatorEvent,
+} from "./coordinator-events.js";
 import { type Channel, type ModelMember, ModelServer, ModelWorker } from "./model-members.test.js";
 import { ModelNetwork } from "./model-network.test.js";
 import { initialValue, type ModelGradient, type ModelValue } from "./model-values.test.js";
@@ -38,6 +38,7 @@ export interface ModelCheckpoint {
   readonly snapshot: TrainingSnapshot;
   readonly values: readonly ModelValue[];
   readonly marks: readonly ChunkMarks[];
+  readonly residuals: SaveRequest["residuals"];
 }
 
 /** What a model cluster is made of. */
@@ -56,6 +57,8 @@ export interface ClusterPlan {
   readonly loadFails?: boolean;
   /** This worker takes so many times as long for each step. */
   readonly slow?: { readonly rank: number; readonly factor: number };
+  /** Why a worker can't give its residuals at a cut; "" where it can. */
+  readonly withholds?: (rank: number) => string;
   /** Why a worker refuses what it was sent for a step; null where it takes it. */
   readonly refuses?: (rank: number, epoch: number, range: Range) => string | null;
 }
@@ -82,6 +85,8 @@ export class ModelCluster {
   /** Reasons for which a server refused something of a worker that is still a member. */
   readonly refusals: string[] = [];
   readonly results: RunResult[] = [];
+  /** Ranks whose residuals are with a worker that takes part. */
+  readonly inherited: number[] = [];
   /** The longest lead, in steps, over the slowest worker of a view. */
   leadMax = 0;
   /** Steps that were begun before all chunks of the step before had come back. */
@@ -131,8 +136,9 @@ export class ModelCluster {
 
   /** Hands a run in. */
   submit(spec: RunSpec): void {
-    const snapshot = this.#checkpoint?.snapshot ?? null;
-    this.tell({ type: "submit", job: { spec, layout: this.layout, resume: snapshot } });
+    const resume = this.#checkpoint?.snapshot ?? null;
+    const residuals = (this.#checkpoint?.residuals ?? []).map(({ rank }) => rank);
+    this.tell({ type: "submit", job: { spec, layout: this.layout, resume, residuals } });
   }
 
   /** Runs until `runs` runs are over, or until something holds. */
@@ -362,6 +368,9 @@ export class ModelCluster {
       case "load":
         this.#load(effect.view);
         break;
+      case "inherited":
+        this.inherited.push(effect.rank);
+        break;
       case "save":
         this.#save(effect.request, effect.job);
         break;
@@ -423,7 +432,8 @@ export class ModelCluster {
     const { step, why } = request;
     for (const worker of this.workers()) {
       if (!worker.alive || !this.coordinator.knows(worker)) continue;
-      assert.doesNotMatch(worker.activity(), /comput|step \d+: waiting/, "a save finds rest");
+      const unrest = /comput|step \d+: waiting|giving/;
+      assert.doesNotMatch(worker.activity(), unrest, "a save finds rest");
     }
     const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
     this.network.after(this.network.between(10, 100), () => {
@@ -440,7 +450,7 @@ export class ModelCluster {
           marks[chunk] = server.marksOf(chunk);
         }
       }
-      const checkpoint = { step, why, snapshot, values, marks };
+      const checkpoint = { step, why, snapshot, values, marks, residuals: request.residuals };
       this.#checkpoint = null;
       this.checkpoints.push(checkpoint);
       this.tell({ type: "saved", step, problem: null });

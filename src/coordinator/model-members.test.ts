@@ -215,6 +215,8 @@ export class ModelWorker implements ModelMember {
   run = "";
   /** True once it has been given a view. */
   joined = false;
+  /** True when it was told to go on with residuals. */
+  inherits = false;
   /** What it logged. */
   readonly lines: string[] = [];
   readonly #cluster: ModelCluster;
@@ -274,6 +276,7 @@ export class ModelWorker implements ModelMember {
         break;
       case "prepare":
         this.run = effect.spec.run;
+        this.inherits = effect.residuals;
         this.#lastStarted = -1;
         this.#lacking = new Set();
         this.#used = new Set();
@@ -307,6 +310,13 @@ export class ModelWorker implements ModelMember {
       case "evaluate":
         this.#evaluate(effect.range);
         break;
+      case "giveResiduals": {
+        const problem = this.#cluster.plan.withholds?.(this.rank) ?? "";
+        const chunks = problem === "" ? this.#layout.chunks.length : 0;
+        const given = { type: "residualsGiven", cut: effect.cut, chunks, problem } as const;
+        this.#later(20, 200, () => this.step(given));
+        break;
+      }
       case "log":
         this.lines.push(effect.text);
         break;

@@ -7,9 +7,10 @@
  * depends on feed and protocol: see work-floor.ts.
  *
  * Invariant: what is saved is a state in which no push is outstanding and no view is being agreed
- * on.
+ * on, and workers that keep state of their own stand at its cut (cut-round.ts).
  */
 
+import { keepsResiduals, pullsDifferences } from "../contract/compression.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
@@ -20,6 +21,7 @@ import type { EvaluationRecord, RunEvent } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import type { View } from "../contract/view.js";
 import type { RoundOutcome, ViewRounds } from "../core/view-rounds.js";
+import { CutRound } from "../dealing/cut-round.js";
 import { EpochLedger } from "../dealing/epoch-ledger.js";
 import { Evaluator } from "../dealing/evaluator.js";
 import { Pause, type PauseReason } from "../dealing/pause.js";
@@ -72,6 +74,9 @@ export class Training implements WorkFloor {
   #pauses = 0;
   #pauseWanted: PauseReason | null = null;
   #saving: SaveRequest["why"] | null = null;
+  /** What is saved once all stand at it; null from then on. */
+  #cut: CutRound | null = null;
+  #cuts = 0;
   /** How an interrupt ended it. */
   #interruption: { readonly problem: string | null } | null = null;
   #tornSteps = 0;
@@ -120,6 +125,9 @@ export class Training implements WorkFloor {
   /** One sentence: what training waits for. */
   activity(): string {
     if (this.#stage !== "training") return this.#stage;
+    if (this.#cut?.complete === false) {
+      return `a checkpoint waits for worker ${this.#cut.missing().join(", ")}`;
+    }
     if (this.#saving !== null) return "writing a checkpoint";
     if (this.#pause !== null) return "bringing workers to rest";
     if (this.evaluator.busy) {
@@ -207,6 +215,7 @@ export class Training implements WorkFloor {
     if (!this.isActive(rank, incarnation)) return false;
     this.views.remove(rank);
     this.evaluator.lost(rank);
+    this.#cut?.lost(rank);
     for (const limit of this.#pause?.lost(rank) ?? []) this.#pauseAt(limit.rank, limit.step);
     this.advance(nowMs);
     return true;
@@ -251,6 +260,9 @@ export class Training implements WorkFloor {
         this.#pause.rested(rank);
         if (message.position >= 0) this.#account.restsBefore(rank, message.step);
         break;
+      case "cutTaken":
+        if (this.#cut?.id === message.cut) this.#cut.taken(member, message);
+        break;
       default:
         break;
     }
@@ -261,6 +273,7 @@ export class Training implements WorkFloor {
   advance(nowMs: number): void {
     this.#nowMs = nowMs;
     this.#beginRound();
+    this.#saveAtCut();
     if (this.#stage !== "training" || this.#saving !== null) return;
     this.#recordEvaluation();
     this.#dealer.advance(this.#pause?.limit ?? null);
@@ -423,13 +436,36 @@ export class Training implements WorkFloor {
     this.#save(why, step);
   }
 
+  /** Has workers stand at the cut where they keep something, then everything written. */
   #save(why: SaveRequest["why"], step: number): void {
-    const view = this.views.standing;
-    if (view === null) return;
+    if (this.views.standing === null) return;
+    const { compression } = this.spec;
+    const isAlone = !keepsResiduals(compression) && !pullsDifferences(compression);
     this.#saving = why;
     this.#ledger.interrupt(this.#nowMs);
+    this.#cut = new CutRound(++this.#cuts, step, isAlone ? [] : this.views.workers());
+    const cut = this.#cuts;
+    for (const rank of this.#cut.missing()) this.#toWorker(rank, { type: "cut", cut });
+    this.#saveAtCut();
+  }
+
+  #saveAtCut(): void {
+    const cut = this.#cut;
+    const view = this.views.standing;
+    const [why, step] = [this.#saving, cut?.step ?? 0];
+    if (cut?.complete !== true || this.views.busy || view === null || why === null) return;
+    this.#cut = null;
     if (this.spec.protocol.mode === "bsp") this.#account.standBefore(step);
-    this.#port.save({ view, step, why, snapshot: this.snapshot() });
+    if (keepsResiduals(this.spec.compression)) {
+      for (const text of cut.warnings()) this.#port.emit({ kind: "warning", text });
+    }
+    const residuals = cut.given();
+    this.#port.save({ view, step, why, snapshot: this.snapshot(), residuals });
+  }
+
+  /** True while this life of a worker may give residuals for this cut. */
+  awaitsResiduals(rank: number, incarnation: number, cut: number): boolean {
+    return this.#cut?.id === cut && this.#cut.awaits(rank, incarnation);
   }
 
   finish(): void {

@@ -31,13 +31,21 @@ export type WorkerEvent =
   | { readonly type: "evaluated"; readonly correct: number; readonly lossSum: number }
   /** A reply whose weights, if any, lie in place already. */
   | { readonly type: "reply"; readonly header: ChunkHeader }
+  /** The coordinator has this worker's residuals, or can't have them: `problem` says why. */
+  | {
+      readonly type: "residualsGiven";
+      readonly cut: number;
+      readonly chunks: number;
+      readonly problem: string;
+    }
   /** The channel to a server is open, for the first time or again. */
   | { readonly type: "channelOpen"; readonly server: number };
 
 /** What the host has to do, in order. */
 export type WorkerEffect =
   | { readonly type: "tell"; readonly message: MemberMessage }
-  | { readonly type: "prepare"; readonly spec: RunSpec }
+  /** Build the model, find the data and, where there are some, read this worker's residuals. */
+  | { readonly type: "prepare"; readonly spec: RunSpec; readonly residuals: boolean }
   /** Keep a channel to each of these servers and to no others. */
   | { readonly type: "connect"; readonly view: View; readonly servers: readonly ViewServer[] }
   | { readonly type: "pull"; readonly server: number; readonly header: ChunkHeader }
@@ -53,6 +61,8 @@ export type WorkerEffect =
   /** The parameters of a chunk that the step under way lacked are in place. */
   | { readonly type: "arrived"; readonly chunk: number }
   | { readonly type: "evaluate"; readonly range: Range }
+  /** Give the coordinator what pushes have dropped so far; no push is made before the answer. */
+  | { readonly type: "giveResiduals"; readonly cut: number }
   | { readonly type: "log"; readonly text: string }
   /** The job is over for this worker. */
   | {

@@ -1,12 +1,14 @@
 /**
  * What a worker's pushes and pulls say of themselves: the tags by which a server knows run, view
- * and life, whatever became of the link in between.
+ * and life, whatever became of the link in between; and to whom they go.
  *
  * Invariant: the same view and the same step give the same header, so that a push which is sent
  * again is known as the one that was sent before.
  */
+import { assert } from "../assert.js";
 import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
 import type { View } from "../contract/view.js";
+import type { WorkerEffect } from "./worker-events.js";
 
 /** Whose life it is. */
 export interface WorkerIdentity {
@@ -23,18 +25,27 @@ export interface PushFacts {
   readonly examples: number;
 }
 
-/** The header of a push. */
-export function pushHeader(worker: WorkerIdentity, view: View, push: PushFacts): ChunkHeader {
-  return { ...tagsOf(worker, view), ...push, kind: "push", wantsReply: true };
+/** Has a gradient sent to the chunk's primary. */
+export function pushTo(worker: WorkerIdentity, view: View | null, push: PushFacts): WorkerEffect {
+  const { server, tags } = placeOf(worker, view, push.chunk);
+  return { type: "push", server, header: { ...tags, ...push, kind: "push", wantsReply: true } };
 }
 
-/** The header of a pull of a chunk to start a step with. */
-export function pullHeader(
+/** Asks the chunk's primary for its weights, to start a step with. */
+export function pullFrom(
   worker: WorkerIdentity,
-  view: View,
+  view: View | null,
   pull: Pick<PushFacts, "step" | "chunk">,
-): ChunkHeader {
-  return { ...tagsOf(worker, view), ...pull, kind: "pull" };
+): WorkerEffect {
+  const { server, tags } = placeOf(worker, view, pull.chunk);
+  return { type: "pull", server, header: { ...tags, ...pull, kind: "pull" } };
+}
+
+function placeOf(worker: WorkerIdentity, view: View | null, chunk: number) {
+  assert(view !== null, "pushes and pulls belong to a view", { chunk });
+  const server = view.primaries[chunk];
+  assert(server !== undefined, "every chunk has a primary", { chunk });
+  return { server, tags: tagsOf(worker, view) };
 }
 
 function tagsOf({ rank, incarnation }: WorkerIdentity, view: View): ChunkHeader {

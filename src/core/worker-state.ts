@@ -5,11 +5,14 @@
  * - preparing: model and data are being made. Done -> awaiting.
  * - awaiting: for a view that has this incarnation -> pulling.
  * - pulling: every chunk is asked for. All there -> resting.
- * - resting: between steps -> stepping, or evaluating; each leads back.
+ * - resting: between steps -> stepping, or evaluating, or at a checkpoint's cut pulling again and
+ *   giving; each leads back.
+ * - giving: the coordinator is given residuals.
  * - stepping: a step is computed, its chunks come back. Once it is computed and while some of them
  *   are on their way, the next step of the piece is begun: -> stepping, with the step `before`.
  */
 import type { StepRange } from "../contract/examples.js";
+import type { Layout } from "../contract/layout.js";
 import type { MemberMessage, Piece, Range } from "../contract/messages.js";
 
 /** A step under way. */
@@ -32,10 +35,27 @@ export interface Stepping {
 
 /** Where a worker stands. */
 export type WorkerState =
-  | { readonly name: "idle" | "preparing" | "awaiting" | "resting" }
+  | { readonly name: "idle" | "preparing" | "awaiting" | "resting" | "giving" }
   | { readonly name: "pulling"; readonly missing: Set<number> }
   | Stepping
   | { readonly name: "evaluating"; readonly evaluation: number; readonly range: Range };
+
+/** A step that begins with all chunks yet to be answered; `computed` where it has no examples. */
+export function stepBegun(
+  begun: Pick<Stepping, "step" | "examples" | "computed" | "before">,
+  { chunks }: Layout,
+  nowMs: number,
+): Stepping {
+  return {
+    name: "stepping",
+    ...begun,
+    outstanding: new Set(),
+    missing: new Set(chunks.map(({ index }) => index)),
+    computedAtMs: nowMs,
+    startedAtMs: nowMs,
+    leftAtMs: null,
+  };
+}
 
 /** The piece of work that it is on. */
 export interface Work {
@@ -50,6 +70,13 @@ export interface Work {
 /** A piece that has just come. */
 export function workOn(piece: Piece): Work {
   return { piece, position: piece.start, lossSum: 0, correct: 0, examples: 0, seconds: 0 };
+}
+
+/** A step of the piece is over. */
+export function creditStep(work: Work, { startedAtMs, examples }: Stepping, endMs: number): void {
+  work.seconds += (endMs - startedAtMs) / 1000;
+  work.position += examples;
+  work.examples += examples;
 }
 
 /** What is told of a piece that ends where the work has come. */
@@ -74,11 +101,28 @@ export function stepOf(
   return { step, epoch: piece.epoch, range };
 }
 
+/**
+ * A piece is done when its steps are taken or, where nobody waits for empty pushes, its examples
+ * used.
+ */
+export function isExhausted({ piece, position }: Work, nextStep: number, mode: string): boolean {
+  return nextStep >= piece.lastStep || (mode === "asp" && position >= piece.end);
+}
+
 /** The step of this number that is under way; null where none is. */
 export function inFlight(state: WorkerState, step: number): Stepping | null {
   if (state.name !== "stepping") return null;
   if (state.step === step) return state;
   return state.before?.step === step ? state.before : null;
+}
+
+/**
+ * The step in which a worker is, or was last: one that still pulls is in none (-1), and needs
+ * nobody to get out of it.
+ */
+export function stepIn(state: WorkerState, nextStep: number): number {
+  if (state.name === "pulling" || state.name === "awaiting") return -1;
+  return state.name === "stepping" ? state.step : nextStep - 1;
 }
 
 /** An order to rest: to go no further than `limit`, and to say so once that is settled. */
@@ -87,6 +131,13 @@ export interface PauseOrder {
   readonly limit: number;
   readonly settled: boolean;
   told: boolean;
+}
+
+/** An order to stand at a checkpoint's cut. */
+export interface CutOrder {
+  readonly id: number;
+  /** True once it has whole weights, or has asked for them. */
+  isWhole: boolean;
 }
 
 /**
@@ -112,6 +163,8 @@ export function activityOf(
       return `evaluating test examples ${state.range.start} to ${state.range.end}`;
     case "resting":
       return paused ? `paused before step ${nextStep}` : "waiting for work";
+    case "giving":
+      return `giving its residuals before step ${nextStep}`;
     default:
       return state.name;
   }

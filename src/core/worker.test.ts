@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
+import type { Compression } from "../contract/compression.js";
 import { layOut } from "../contract/layout.js";
 import { type ChunkHeader, emptyHeader, type Piece } from "../contract/messages.js";
+import type { RunSpec } from "../contract/run-spec.js";
 import { sampleSpec } from "../contract/samples.js";
 import type { View } from "../contract/view.js";
 import { Worker } from "./worker.js";
@@ -35,8 +37,9 @@ class Bench {
   }
 
   /** To where a worker has its piece, and computes its first step. */
-  begin(feed: "static" | "central" = "static"): WorkerEffect[] {
-    this.give({ type: "message", message: { type: "job", spec: { ...spec, feed } } });
+  begin(feed: RunSpec["feed"] = "static", compression = spec.compression): WorkerEffect[] {
+    const own = { ...spec, feed, compression };
+    this.give({ type: "message", message: { type: "job", spec: own, residuals: false } });
     this.give({ type: "prepared", layout, engine: "toy", algorithms: [] } as WorkerEvent);
     this.give({ type: "message", message: { type: "view", view } });
     for (const chunk of [0, 1, 2]) this.reply(-1, chunk);
@@ -185,5 +188,64 @@ describe("a worker whose chunks are on their way", () => {
     const effects = bench.give({ type: "message", message: stop });
     assert.equal(effects.at(-1)?.type, "finish");
     assert.deepEqual(bench.reply(0, 1), []);
+  });
+});
+
+describe("a worker at a checkpoint's cut", () => {
+  const cut = { type: "message", message: { type: "cut", cut: 4 } } as const;
+  const give = { type: "giveResiduals", cut: 4 };
+  const given = { type: "residualsGiven", cut: 4, chunks: 3, problem: "" } as const;
+  const taken = { type: "cutTaken", cut: 4, residuals: 3, problem: "" };
+  const differences = { codec: "topk", share: 0.1 } as const;
+
+  /** A worker that has taken every step of its piece. */
+  function rested(pull: Compression = spec.compression.pull): Bench {
+    const bench = new Bench();
+    bench.begin("static", { ...spec.compression, pull });
+    for (const step of [0, 1, 2]) {
+      bench.compute(step);
+      for (const chunk of [0, 1, 2]) bench.reply(step, chunk);
+    }
+    return bench;
+  }
+
+  test("gives its residuals, says so, and takes no step in between", () => {
+    const bench = rested();
+    assert.deepEqual(bench.give(cut), [give]);
+    assert.match(bench.machine.activity(), /^giving its residuals before step 3$/);
+    const next = { ...piece, id: 2, firstStep: 3, lastStep: 4 };
+    assert.deepEqual(bench.give({ type: "message", message: { type: "work", piece: next } }), []);
+    assert.deepEqual(bench.give({ ...given, cut: 3 }), []);
+    const [told, begun] = bench.give(given);
+    assert.deepEqual(told, { type: "tell", message: taken });
+    assert.equal(begun?.type, "compute");
+  });
+
+  test("takes whole weights first where replies are differences, for the step to come", () => {
+    const bench = rested(differences);
+    const pulls = bench.give(cut);
+    const steps = pulls.map((effect) => (effect.type === "pull" ? effect.header.step : null));
+    assert.deepEqual(steps, [3, 3, 3]);
+    bench.reply(-1, 0);
+    assert.equal(bench.give({ type: "channelOpen", server: 0 }).length, 2, "asked for again");
+    assert.deepEqual([...bench.reply(-1, 1), ...bench.reply(-1, 2)], [give]);
+    const [told] = bench.give({ ...given, chunks: 0, problem: "no way" });
+    const without = { ...taken, residuals: 0, problem: "no way" };
+    assert.deepEqual(told, { type: "tell", message: without });
+  });
+
+  test("finishes an evaluation before, and rests on when it is paused", () => {
+    const bench = rested(differences);
+    bench.give({ type: "message", message: { type: "pause", pause: 1 } });
+    const limit = { type: "pauseAt", pause: 1, step: 2 } as const;
+    const paused = { type: "paused", pause: 1, position: -1, step: 3 };
+    const [rests] = bench.give({ type: "message", message: limit });
+    assert.deepEqual(rests, { type: "tell", message: paused });
+    const range = { start: 0, end: 5 };
+    bench.give({ type: "message", message: { type: "evaluate", evaluation: 1, range } });
+    assert.deepEqual(bench.give(cut), []);
+    assert.equal(bench.give({ type: "evaluated", correct: 1, lossSum: 1 }).length, 4);
+    for (const chunk of [0, 1, 2]) bench.reply(-1, chunk);
+    assert.deepEqual(bench.give(given), [{ type: "tell", message: taken }]);
   });
 });

@@ -10,14 +10,16 @@
  * answers to all pushes of the step before, and servers can't tell the difference.
  *
  * States: idle -> preparing -> awaiting (a view that has this incarnation) -> pulling (all chunks)
- * -> resting (between steps) <-> stepping | evaluating; `stop` leads back to idle from any of them.
+ * -> resting (between steps) <-> stepping | evaluating; at a checkpoint's cut resting -> pulling ->
+ * giving (residuals) -> resting; `stop` leads back to idle from any of them.
  *
  * Invariants: pushes of one step are in flight at a time; a push stays outstanding, and is sent
  * again as it was, until it is answered; a worker that was asked to pause does not start a step
  * past the one it was given.
  */
 import { assert } from "../assert.js";
-import type { Layout } from "../contract/layout.js";
+import { pullsDifferences } from "../contract/compression.js";
+import type { Chunk, Layout } from "../contract/layout.js";
 import type {
   ChunkHeader,
   CoordinatorMessage,
@@ -30,13 +32,18 @@ import type { RunSpec } from "../contract/run-spec.js";
 import { supersedes, type View, workerOfRank } from "../contract/view.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
-import { pullHeader, pushHeader, type WorkerIdentity } from "./worker-headers.js";
+import { pullFrom, pushTo, type WorkerIdentity } from "./worker-headers.js";
 import {
   activityOf,
+  type CutOrder,
+  creditStep,
   inFlight,
+  isExhausted,
   type PauseOrder,
   pieceDoneOf,
   type Stepping,
+  stepBegun,
+  stepIn,
   stepOf,
   type Work,
   type WorkerState,
@@ -58,6 +65,7 @@ export class Worker {
   #work: Work | null = null;
   #evaluations: { evaluation: number; range: Range }[] = [];
   #pause: PauseOrder | null = null;
+  #cut: CutOrder | null = null;
   #lastEpoch = -1;
   #account = new WorkerAccount();
   #effects: WorkerEffect[] = [];
@@ -71,7 +79,7 @@ export class Worker {
     this.#effects = [];
     switch (event.type) {
       case "message":
-        this.#onMessage(event.message, nowMs);
+        this.#onMessage(event.message);
         break;
       case "prepared":
         this.#onPrepared(event);
@@ -90,6 +98,9 @@ export class Worker {
         break;
       case "reply":
         this.#onReply(event.header, nowMs);
+        break;
+      case "residualsGiven":
+        this.#onResidualsGiven(event);
         break;
       case "channelOpen":
         this.#resend(event.server);
@@ -127,12 +138,12 @@ export class Worker {
     return this.#account.record();
   }
 
-  #onMessage(message: CoordinatorMessage, nowMs: number): void {
+  #onMessage(message: CoordinatorMessage): void {
     switch (message.type) {
       case "heartbeatAck":
         break;
       case "job":
-        this.#takeJob(message.spec);
+        this.#takeJob(message.spec, message.residuals);
         break;
       case "view":
         this.#onView(message.view);
@@ -153,29 +164,33 @@ export class Worker {
       case "resume":
         if (this.#pause?.id === message.pause) this.#pause = null;
         break;
+      case "cut":
+        this.#cut = { id: message.cut, isWhole: false };
+        break;
       case "evaluation":
         this.#account.evaluated(message.accuracyPercent);
         break;
       case "stop":
-        this.#onStop(message, nowMs);
+        this.#onStop(message);
         break;
       default:
         message satisfies never;
     }
   }
 
-  #takeJob(spec: RunSpec): void {
+  #takeJob(spec: RunSpec, residuals: boolean): void {
     this.#spec = spec;
     this.#view = null;
     this.#layout = null;
     this.#work = null;
     this.#evaluations = [];
     this.#pause = null;
+    this.#cut = null;
     this.#nextStep = 0;
     this.#lastEpoch = -1;
     this.#account = new WorkerAccount();
     this.#state = { name: "preparing" };
-    this.#effects.push({ type: "prepare", spec });
+    this.#effects.push({ type: "prepare", spec, residuals });
   }
 
   #onPrepared(event: WorkerEvent & { readonly type: "prepared" }): void {
@@ -198,9 +213,7 @@ export class Worker {
     if (self === undefined || self.incarnation !== this.#identity.incarnation) return;
     if (this.#state.name === "awaiting") {
       this.#nextStep = self.fromStep;
-      const all = layout.chunks.map((chunk) => chunk.index);
-      this.#state = { name: "pulling", missing: new Set(all) };
-      for (const chunk of all) this.#pull(chunk);
+      this.#pullAll(layout.chunks);
       return;
     }
     for (const server of view.servers) this.#resend(server.index);
@@ -217,11 +230,8 @@ export class Worker {
     this.#lastEpoch = Math.max(this.#lastEpoch, piece.epoch);
   }
 
-  /** A worker that still pulls is in no step, and needs nobody to get out of one. */
   #onPause(id: number): void {
-    let step = this.#nextStep - 1;
-    if (this.#state.name === "stepping") step = this.#state.step;
-    if (this.#state.name === "pulling" || this.#state.name === "awaiting") step = -1;
+    const step = stepIn(this.#state, this.#nextStep);
     this.#pause = { id, limit: step, settled: false, told: false };
     this.#tell({ type: "pausing", pause: id, step });
   }
@@ -305,9 +315,7 @@ export class Worker {
     assert(work !== null, "a step belongs to a piece", { step: finished.step });
     const endMs = finished.leftAtMs ?? nowMs;
     this.#account.stepped(finished.examples, endMs - finished.computedAtMs);
-    work.seconds += (endMs - finished.startedAtMs) / 1000;
-    work.position += finished.examples;
-    work.examples += finished.examples;
+    creditStep(work, finished, endMs);
     this.#nextStep = finished.step + 1;
     if (this.#state === finished) this.#state = { name: "resting" };
     else if (this.#state.name === "stepping") this.#state.before = null;
@@ -320,19 +328,36 @@ export class Worker {
     this.#state = { name: "resting" };
   }
 
-  #onStop(message: CoordinatorMessage & { type: "stop" }, _nowMs: number): void {
-    if (message.outcome === "done" && this.#spec !== null) {
+  #onStop({ outcome, reason, stay }: CoordinatorMessage & { type: "stop" }): void {
+    if (outcome === "done" && this.#spec !== null) {
       if (this.#lastEpoch >= 0) this.#logEpoch(this.#lastEpoch);
       const last = this.#account.lastAccuracyPercent;
       if (last !== undefined) this.#log(`Final test accuracy: ${last.toFixed(2)}%`);
       this.#log(`Worker ${this.#identity.rank} completed training!`);
     }
-    const worker = this.statistics();
-    this.#tell({ type: "leave", reason: message.reason, server: null, worker });
-    const { outcome, reason, stay } = message;
+    this.#tell({ type: "leave", reason, server: null, worker: this.statistics() });
     this.#effects.push({ type: "finish", outcome, reason, stay });
     this.#state = { name: "idle" };
     this.#work = null;
+  }
+
+  /** Takes whole weights where replies are differences, then gives its residuals. */
+  #standAtCut(cut: CutOrder): void {
+    if (!cut.isWhole && pullsDifferences(this.#spec!.compression)) {
+      cut.isWhole = true;
+      this.#pullAll(this.#layout!.chunks.filter(({ group }) => group === "weight"));
+      return;
+    }
+    this.#state = { name: "giving" };
+    this.#effects.push({ type: "giveResiduals", cut: cut.id });
+  }
+
+  #onResidualsGiven(event: WorkerEvent & { readonly type: "residualsGiven" }): void {
+    const { cut, chunks: residuals, problem } = event;
+    if (this.#cut?.id !== cut || this.#state.name !== "giving") return;
+    this.#cut = null;
+    this.#state = { name: "resting" };
+    this.#tell({ type: "cutTaken", cut, residuals, problem });
   }
 
   /** Starts whatever is due, if the worker rests. */
@@ -346,8 +371,12 @@ export class Worker {
         return;
       }
       const work = this.#work;
-      if (work !== null && this.#exhausted(work)) {
+      if (work !== null && isExhausted(work, this.#nextStep, this.#spec!.protocol.mode)) {
         this.#finishPiece(work);
+        continue;
+      }
+      if (this.#cut !== null) {
+        this.#standAtCut(this.#cut);
         continue;
       }
       if (this.#mustRest()) {
@@ -382,15 +411,6 @@ export class Worker {
     return this.#pause !== null && this.#nextStep > this.#pause.limit;
   }
 
-  /**
-   * A piece is done when its steps are taken or, where nobody waits for empty pushes, its examples
-   * used.
-   */
-  #exhausted(work: Work): boolean {
-    if (this.#nextStep >= work.piece.lastStep) return true;
-    return this.#spec?.protocol.mode === "asp" && work.position >= work.piece.end;
-  }
-
   #finishPiece(work: Work): void {
     this.#work = null;
     this.#account.spent(work.piece.epoch, work.seconds);
@@ -420,18 +440,8 @@ export class Worker {
     assert(layout !== null && spec !== null, "prepared before stepping");
     const taken = stepOf(work, step, start, spec.batchSize);
     const { end } = taken?.range ?? { end: start };
-    const state: Stepping = {
-      name: "stepping",
-      step,
-      examples: end - start,
-      outstanding: new Set(),
-      missing: new Set(layout.chunks.map((chunk) => chunk.index)),
-      computed: taken === null,
-      computedAtMs: nowMs,
-      startedAtMs: nowMs,
-      leftAtMs: null,
-      before,
-    };
+    const begun = { step, examples: end - start, computed: taken === null, before };
+    const state = stepBegun(begun, layout, nowMs);
     this.#state = state;
     if (taken !== null) {
       const lacking = [...(before?.missing ?? [])];
@@ -462,26 +472,18 @@ export class Worker {
   }
 
   #pull(chunk: number): void {
-    const header = pullHeader(this.#identity, this.#viewIn(), { step: this.#nextStep, chunk });
-    this.#effects.push({ type: "pull", server: this.#primaryOf(chunk), header });
+    this.#effects.push(pullFrom(this.#identity, this.#view, { step: this.#nextStep, chunk }));
+  }
+
+  #pullAll(chunks: readonly Chunk[]): void {
+    const missing = new Set(chunks.map(({ index }) => index));
+    this.#state = missing.size === 0 ? { name: "resting" } : { name: "pulling", missing };
+    for (const chunk of missing) this.#pull(chunk);
   }
 
   #push(chunk: number, { step, examples }: Stepping): void {
-    const version = this.#versions[chunk]!;
-    const about = { step, chunk, version, examples };
-    const header = pushHeader(this.#identity, this.#viewIn(), about);
-    this.#effects.push({ type: "push", server: this.#primaryOf(chunk), header });
-  }
-
-  #viewIn(): View {
-    assert(this.#view !== null, "a push belongs to a view");
-    return this.#view;
-  }
-
-  #primaryOf(chunk: number): number {
-    const primary = this.#view?.primaries[chunk];
-    assert(primary !== undefined, "every chunk has a primary", { chunk });
-    return primary;
+    const about = { step, chunk, version: this.#versions[chunk]!, examples };
+    this.#effects.push(pushTo(this.#identity, this.#view, about));
   }
 
   #tell(message: MemberMessage): void {

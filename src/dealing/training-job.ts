@@ -7,6 +7,7 @@ import type { Layout } from "../contract/layout.js";
 import type { EpochRecord, EvaluationRecord } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
 import type { View } from "../contract/view.js";
+import type { GivenResiduals } from "./cut-round.js";
 import type { WorkSnapshot } from "./work-floor.js";
 
 /** A run to be carried out. */
@@ -15,6 +16,8 @@ export interface Job {
   readonly layout: Layout;
   /** Where to go on from, or null for a fresh start. */
   readonly resume: TrainingSnapshot | null;
+  /** Ranks whose residuals are in the checkpoint gone on from; nobody's if left out. */
+  readonly residuals?: readonly number[];
 }
 
 /** The coordinator's part of a checkpoint. */
@@ -48,4 +51,6 @@ export interface SaveRequest {
   readonly step: number;
   readonly why: "checkpoint" | "interrupt" | "final";
   readonly snapshot: TrainingSnapshot;
+  /** Whose residuals belong to it. */
+  readonly residuals: readonly GivenResiduals[];
 }

@@ -1,12 +1,12 @@
 /**
  * The calling side of the gRPC transport. Each stream has a connection of its own, opened with it
  * and closed with it: a broken one leaves no back-off behind that would delay the next. Examples
- * are asked for over a connection that is kept.
+ * and residuals travel over a connection that is kept.
  */
-import type { ClientDuplexStream, ClientReadableStream, MethodDefinition } from "@grpc/grpc-js";
+import type { ClientDuplexStream, MethodDefinition } from "@grpc/grpc-js";
 import { Client, credentials } from "@grpc/grpc-js";
 import type { ChunkHeader, MemberMessage } from "../contract/messages.js";
-import { PacelineError, toPacelineError } from "../errors.js";
+import { PacelineError } from "../errors.js";
 import { deliverChunk } from "../transport/chunk-delivery.js";
 import { silent } from "../transport/connection-errors.js";
 import type {
@@ -18,7 +18,12 @@ import type {
   Transport,
 } from "../transport/transport.js";
 import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
-import { examplesBlockBytes, examplesRequestBytes } from "../wire/examples-codec.js";
+import {
+  keepResidualBytes,
+  keptResidualBytes,
+  readResidualBytes,
+  residualBytes,
+} from "../wire/residual-codec.js";
 import {
   registerReplyBytes,
   registerRequestBytes,
@@ -28,6 +33,7 @@ import {
   submitRequestBytes,
 } from "../wire/service-codec.js";
 import { decodeCoordinatorMessage, encodeMemberMessage } from "../wire/session-codec.js";
+import { KeptCalls } from "./kept-calls.js";
 import type { GrpcLimits } from "./methods.js";
 import { clientOptions, coordinatorMethods, parameterServerMethods } from "./methods.js";
 import { fromServiceError, fromStatus } from "./status-errors.js";
@@ -38,11 +44,11 @@ import { GrpcStream } from "./stream.js";
 export class GrpcClient {
   readonly #limits: GrpcLimits;
   readonly #streams = new Set<GrpcStream>();
-  readonly #examples: ExamplesCaller;
+  readonly #calls: KeptCalls;
 
   constructor(limits: GrpcLimits) {
     this.#limits = limits;
-    this.#examples = new ExamplesCaller(limits);
+    this.#calls = new KeptCalls(limits);
   }
 
   register: Transport["register"] = async (address, request) => {
@@ -67,7 +73,20 @@ export class GrpcClient {
   };
 
   readExamples: Transport["readExamples"] = (address, request, onBlock) =>
-    this.#examples.readExamples(address, request, onBlock);
+    this.#calls.readExamples(address, request, onBlock);
+
+  keepResidual: Transport["keepResidual"] = async (address, piece) => {
+    const bytes = keepResidualBytes.encode(piece);
+    keptResidualBytes.decode(
+      await this.#calls.ask(address, coordinatorMethods.keepResidual, bytes),
+    );
+  };
+
+  readResidual: Transport["readResidual"] = async (address, place) => {
+    const bytes = readResidualBytes.encode(place);
+    const reply = await this.#calls.ask(address, coordinatorMethods.readResidual, bytes);
+    return residualBytes.decode(reply).values;
+  };
 
   openSession(
     address: string,
@@ -99,7 +118,7 @@ export class GrpcClient {
 
   /** Ends every stream after what was sent; what is not taken within the time-out is given up. */
   async close(): Promise<void> {
-    this.#examples.close();
+    this.#calls.close();
     await Promise.all(
       [...this.#streams].map((stream) => {
         stream.close();
@@ -171,74 +190,6 @@ export class GrpcClient {
 
   #connect(address: string): Client {
     return new Client(address, credentials.createInsecure(), clientOptions(this.#limits));
-  }
-}
-
-/**
- * Asks coordinators for examples. As a worker asks for a batch each step, a connection is kept from
- * one call to the next; after a failure another one is made.
- */
-class ExamplesCaller {
-  readonly #limits: GrpcLimits;
-  readonly #clients = new Map<string, Client>();
-  readonly #calls = new Set<ClientReadableStream<Buffer>>();
-
-  constructor(limits: GrpcLimits) {
-    this.#limits = limits;
-  }
-
-  readExamples: Transport["readExamples"] = (address, request, onBlock) => {
-    const { path, requestSerialize, responseDeserialize } = coordinatorMethods.readExamples;
-    const deadline = Date.now() + this.#limits.ioTimeoutMs;
-    const call = this.#client(address).makeServerStreamRequest<Buffer, Buffer>(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      examplesRequestBytes.encode(request),
-      { deadline },
-    );
-    this.#calls.add(call);
-    return new Promise<void>((resolve, reject) => {
-      let thrown: PacelineError | null = null;
-      let connected = false;
-      call.on("metadata", () => {
-        connected = true;
-      });
-      call.on("data", (bytes: Buffer) => {
-        if (thrown !== null) return;
-        try {
-          onBlock(examplesBlockBytes.decode(bytes));
-        } catch (cause) {
-          thrown = toPacelineError(cause);
-          call.cancel();
-        }
-      });
-      call.on("error", () => {});
-      call.on("status", (status) => {
-        this.#calls.delete(call);
-        if (thrown === null && status.code === 0) return resolve();
-        if (thrown === null) this.#forget(address);
-        reject(thrown ?? fromStatus(status, address, "coordinator", connected));
-      });
-    });
-  };
-
-  /** Ends every call and connection. */
-  close(): void {
-    for (const call of this.#calls) call.cancel();
-    for (const address of [...this.#clients.keys()]) this.#forget(address);
-  }
-
-  #client(address: string): Client {
-    let client = this.#clients.get(address);
-    client ??= new Client(address, credentials.createInsecure(), clientOptions(this.#limits));
-    this.#clients.set(address, client);
-    return client;
-  }
-
-  #forget(address: string): void {
-    this.#clients.get(address)?.close();
-    this.#clients.delete(address);
   }
 }
 

@@ -19,6 +19,12 @@ import type {
 } from "../transport/transport.js";
 import { blocksOf, examplesBlockBytes, examplesRequestBytes } from "../wire/examples-codec.js";
 import {
+  keepResidualBytes,
+  keptResidualBytes,
+  readResidualBytes,
+  residualBytes,
+} from "../wire/residual-codec.js";
+import {
   leaveReplyBytes,
   leaveRequestBytes,
   registerReplyBytes,
@@ -70,6 +76,14 @@ export function serveCoordinator(
     submit: unary((bytes) => {
       const run = service.submit(submitRequestBytes.decode(bytes).config);
       return submitReplyBytes.encode({ run });
+    }),
+    keepResidual: unary((bytes) => {
+      service.keepResidual(keepResidualBytes.decode(bytes));
+      return keptResidualBytes.encode({});
+    }),
+    readResidual: unary((bytes) => {
+      const values = service.readResidual(readResidualBytes.decode(bytes));
+      return residualBytes.encode({ values });
     }),
     readExamples: (call: ServerWritableStream<Buffer, Buffer>) =>
       answerExamples(call, service, streams),

@@ -20,6 +20,8 @@ export function createGrpcTransport(options: GrpcTransportOptions = {}): Transpo
     status: client.status,
     submit: client.submit,
     readExamples: client.readExamples,
+    keepResidual: client.keepResidual,
+    readResidual: client.readResidual,
     openSession: (address, identity, receiver) => client.openSession(address, identity, receiver),
     openChunks: (address, receiver) => client.openChunks(address, receiver),
     close: () => client.close(),

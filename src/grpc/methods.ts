@@ -58,6 +58,8 @@ export const coordinatorMethods = {
   status: method(serviceNames.coordinator, "Status", false, false),
   submit: method(serviceNames.coordinator, "Submit", false, false),
   readExamples: method(serviceNames.coordinator, "ReadExamples", false, true),
+  keepResidual: method(serviceNames.coordinator, "KeepResidual", false, false),
+  readResidual: method(serviceNames.coordinator, "ReadResidual", false, false),
 } satisfies ServiceDefinition;
 
 /** Methods of a parameter server. */

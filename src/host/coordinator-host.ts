@@ -15,14 +15,15 @@ import type {
   RegisterReply,
   RegisterRequest,
 } from "../contract/messages.js";
+import type { ResidualPiece, ResidualPlace, Residuals } from "../contract/residuals.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../contract/run-events.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import {
-  Coordinator,
-  type CoordinatorConfig,
-  type CoordinatorEffect,
-  type CoordinatorEvent,
-} from "../coordinator/coordinator.js";
+import { Coordinator } from "../coordinator/coordinator.js";
+import type {
+  CoordinatorConfig,
+  CoordinatorEffect,
+  CoordinatorEvent,
+} from "../coordinator/coordinator-events.js";
 import type { MemberName } from "../coordinator/roster.js";
 import type { Job, SaveRequest } from "../dealing/training-job.js";
 import { PacelineError, toPacelineError } from "../errors.js";
@@ -35,7 +36,14 @@ import type {
 } from "../transport/transport.js";
 import { every, type Timer } from "./clock.js";
 import { Mailbox } from "./mailbox.js";
+import { pieceOf, ResidualDesk } from "./residual-desk.js";
 import { loadState, type ModelState, saveState, type TransferParts } from "./state-transfer.js";
+
+/** All values that a checkpoint keeps. */
+export interface CheckpointState extends ModelState {
+  /** Of the workers that have any, by ascending rank. */
+  readonly residuals: readonly Residuals[];
+}
 
 /** What a coordinator needs around it. */
 export interface CoordinatorHostParts extends TransferParts {
@@ -43,7 +51,12 @@ export interface CoordinatorHostParts extends TransferParts {
   /** What training starts from: fresh, or from the checkpoint that the job resumes. */
   initialState(job: Job): Promise<ModelState>;
   /** Writes a checkpoint; resolves to the step it is of. */
-  saveCheckpoint(request: SaveRequest, job: Job, state: ModelState): Promise<number>;
+  saveCheckpoint(request: SaveRequest, job: Job, state: CheckpointState): Promise<number>;
+  /**
+   * By rank the residuals that the job goes on with, those of its checkpoint; what is taken over is
+   * taken out. None if left out.
+   */
+  inheritance?(): Map<number, Float32Array>;
   onEvent(event: RunEvent): void;
   onEnded(result: RunResult): void;
   /** Takes a submitted run's configuration; returns its name or throws. */
@@ -70,6 +83,7 @@ export class CoordinatorHost implements CoordinatorService {
   /** Incarnation by role and rank, to address the machine's messages. */
   readonly #present = new Map<string, MemberName>();
   readonly #tick: Timer;
+  readonly #desk = new ResidualDesk();
   #reply: RegisterReply | null = null;
 
   constructor(parts: CoordinatorHostParts) {
@@ -163,6 +177,31 @@ export class CoordinatorHost implements CoordinatorService {
     }
   }
 
+  keepResidual(piece: ResidualPiece): void {
+    const { layout } = this.#jobOf(piece);
+    if (!this.#machine.awaitsResiduals(piece, piece.cut)) {
+      const whose = `worker ${piece.rank} of incarnation ${piece.incarnation}`;
+      throw new PacelineError("refused", `cut ${piece.cut} does not wait for ${whose}`);
+    }
+    this.#desk.keep(piece, layout);
+  }
+
+  readResidual(place: ResidualPlace): Uint8Array {
+    const { layout } = this.#jobOf(place);
+    const values = this.#parts.inheritance?.().get(place.rank);
+    if (values !== undefined) return pieceOf(values, place, layout);
+    throw new PacelineError("refused", `there are no residuals left for worker ${place.rank}`);
+  }
+
+  /** The job that residuals belong to. */
+  #jobOf({ run, rank, incarnation }: ResidualPlace): Job {
+    const { job } = this.#machine;
+    if (job?.spec.run !== run) throw new PacelineError("refused", `run ${run} is not on here`);
+    if (this.#machine.knows({ role: "worker", rank, incarnation })) return job;
+    const whose = `worker-${rank} of incarnation ${incarnation}`;
+    throw new PacelineError("refused", `${whose} is no member (any more)`);
+  }
+
   #onMessage(member: MemberName, line: Line, message: MemberMessage): void {
     if (message.type === "heartbeat") {
       line.mailbox.acknowledge(message.received);
@@ -197,6 +236,9 @@ export class CoordinatorHost implements CoordinatorService {
       case "load":
         void this.#load(effect.view, effect.job);
         break;
+      case "inherited":
+        this.#parts.inheritance?.().delete(effect.rank);
+        break;
       case "save":
         void this.#save(effect.request, effect.job);
         break;
@@ -227,8 +269,9 @@ export class CoordinatorHost implements CoordinatorService {
     let problem: string | null = null;
     try {
       const parts = statePartCount(job.spec.updateRule);
+      const residuals = this.#desk.take(request.residuals);
       const state = await saveState(this.#parts, request.view, job.layout, parts);
-      step = await this.#parts.saveCheckpoint(request, job, state);
+      step = await this.#parts.saveCheckpoint(request, job, { ...state, residuals });
     } catch (thrown) {
       problem = toPacelineError(thrown).message;
     }

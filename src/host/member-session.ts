@@ -13,6 +13,7 @@ import type {
   RegisterReply,
   RegisterRequest,
 } from "../contract/messages.js";
+import type { ResidualPiece, ResidualPlace } from "../contract/residuals.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import type { MemberIdentity, SessionChannel, Transport } from "../transport/transport.js";
 import { type Clock, every, type Timer } from "./clock.js";
@@ -45,6 +46,8 @@ export interface SessionConfig {
 /** Waits between tries to register: 1, 2, 4, then 8 s. */
 const registerDelaysMs = [1000, 2000, 4000, 8000];
 const reopenDelayMs = 150;
+/** Between tries of a call that a broken link ended. */
+const askAgainDelayMs = 100;
 
 /** Registers, trying again while the coordinator can't be reached; rejects when it says no. */
 export async function register(
@@ -110,6 +113,20 @@ export class MemberSession {
     if (this.#agreed) this.#channel?.send(message);
   }
 
+  /** Gives the coordinator a chunk's residual, whatever the link does; rejects when it can't. */
+  keepResidual(piece: Omit<ResidualPiece, keyof MemberIdentity>): Promise<void> {
+    const { rank, incarnation } = this.identity;
+    const whole = { ...piece, rank, incarnation };
+    return this.#patiently((address) => this.#transport.keepResidual(address, whole));
+  }
+
+  /** Asks it for a chunk's residual in the checkpoint gone on from, in the same way. */
+  readResidual(place: Omit<ResidualPlace, keyof MemberIdentity>): Promise<Uint8Array> {
+    const { rank, incarnation } = this.identity;
+    const whole = { ...place, rank, incarnation };
+    return this.#patiently((address) => this.#transport.readResidual(address, whole));
+  }
+
   /** Resolves when the coordinator has everything that was said, or after a while. */
   async drain(limitMs: number): Promise<void> {
     const deadlineMs = this.#clock.nowMs() + limitMs;
@@ -127,6 +144,19 @@ export class MemberSession {
     this.#retry?.cancel();
     this.#channel?.close();
     this.#channel = null;
+  }
+
+  async #patiently<Answer>(ask: (address: string) => Promise<Answer>): Promise<Answer> {
+    const deadlineMs = this.#clock.nowMs() + this.#config.ioTimeoutMs;
+    for (;;) {
+      try {
+        return await ask(this.#config.coordinator);
+      } catch (thrown) {
+        const error = toPacelineError(thrown);
+        if (!error.retryable || this.#over || this.#clock.nowMs() >= deadlineMs) throw error;
+        await new Promise<void>((resolve) => this.#clock.after(askAgainDelayMs, resolve));
+      }
+    }
   }
 
   #open(): void {

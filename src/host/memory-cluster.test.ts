@@ -16,7 +16,7 @@ import { MemoryNetwork } from "../transport/memory.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
 import type { ComputePort } from "./compute-port.js";
-import { CoordinatorHost } from "./coordinator-host.js";
+import { type CheckpointState, CoordinatorHost } from "./coordinator-host.js";
 import { MemberSession } from "./member-session.js";
 import { ServerHost } from "./server-host.js";
 import type { ModelState } from "./state-transfer.js";
@@ -36,7 +36,16 @@ export interface Outcome {
   readonly result: RunResult;
   readonly events: readonly RunEvent[];
   readonly weights: readonly number[];
-  readonly saved: { state: ModelState; snapshot: TrainingSnapshot };
+  readonly saved: SavedRun;
+  /** Every checkpoint, the last of which is `saved`. */
+  readonly checkpoints: readonly SavedRun[];
+}
+
+/** What a checkpoint keeps. */
+export interface SavedRun {
+  readonly step: number;
+  readonly state: CheckpointState;
+  readonly snapshot: TrainingSnapshot;
 }
 
 /** A cluster while it runs. */
@@ -62,7 +71,7 @@ export interface ToyPlan {
   /** Called at each checkpoint, when nothing is applied; the run goes on when it is over. */
   quiet?(step: number, servers: readonly ServerHost[]): Promise<void>;
   /** Where to go on from. */
-  readonly from?: Outcome["saved"] | null;
+  readonly from?: SavedRun | null;
   /** What workers write codecs with; `auto` if left out. */
   readonly kernels?: KernelsChoice;
   /** What workers say. */
@@ -77,10 +86,12 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
   const events: RunEvent[] = [];
   const closing: (() => unknown)[] = [];
   const servers: ServerHost[] = [];
-  let saved: Outcome["saved"] | null = null;
+  const checkpoints: SavedRun[] = [];
   const layout = layoutOf(spec);
-  const fresh: ModelState = {
+  const residuals = new Map(from?.state.residuals.map(({ rank, values }) => [rank, values]));
+  const fresh: CheckpointState = {
     ...plan.fresh,
+    residuals: [],
     marks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
   };
   const result = await new Promise<RunResult>((resolve, reject) => {
@@ -102,9 +113,11 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
       initialState: async () => from?.state ?? fresh,
       saveCheckpoint: async (request, _job, state) => {
         await plan.quiet?.(request.step, servers);
-        saved = { state, snapshot: JSON.parse(JSON.stringify(request.snapshot)) };
-        return request.step;
+        const { step } = request;
+        checkpoints.push({ step, state, snapshot: JSON.parse(JSON.stringify(request.snapshot)) });
+        return step;
       },
+      inheritance: () => residuals,
       onEvent: (event) => events.push(event),
       onEnded: resolve,
       submit: () => "",
@@ -114,7 +127,8 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
     const start = async () => {
       const listener = await transport.serveCoordinator("coordinator", coordinator);
       closing.push(() => listener.close());
-      const job: Job = { spec, layout, resume: from?.snapshot ?? null };
+      const ranks = [...residuals.keys()];
+      const job: Job = { spec, layout, resume: from?.snapshot ?? null, residuals: ranks };
       coordinator.tell({ type: "submit", job });
       for (let index = 0; index < spec.servers; index++) {
         const own = transportOf(`server-${index}`);
@@ -128,9 +142,12 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
     start().catch(reject);
   });
   for (const close of closing) await close();
-  assert.ok(saved !== null || result.outcome === "failed", "the final state was saved");
-  const kept = saved ?? { state: fresh, snapshot: null as unknown as TrainingSnapshot };
-  return { result, events, weights: [...kept.state.weights], saved: kept };
+  const last = checkpoints.at(-1);
+  assert.ok(last !== undefined || result.outcome === "failed", "the final state was saved");
+  assert.equal(residuals.size, 0, "all residuals are taken over");
+  const nothing = { step: -1, state: fresh, snapshot: null as unknown as TrainingSnapshot };
+  const kept = last ?? nothing;
+  return { result, events, weights: [...kept.state.weights], saved: kept, checkpoints };
 }
 
 async function startServer(

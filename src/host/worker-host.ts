@@ -19,6 +19,7 @@ import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
 import type { ComputeListener, ComputePort, PreparedJob } from "./compute-port.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
+import { giveResiduals, inheritResiduals } from "./residual-courier.js";
 import { ServerLink } from "./server-link.js";
 import { PushTrace, type Trace } from "./trace.js";
 
@@ -141,6 +142,9 @@ export class WorkerHost {
       case "evaluate":
         this.#parts.compute.evaluate(effect.range);
         break;
+      case "giveResiduals":
+        void this.#giveResiduals(effect.cut);
+        break;
       case "log":
         this.#parts.log(effect.text);
         break;
@@ -161,7 +165,8 @@ export class WorkerHost {
     this.#parts.onFinish({ outcome, reason, stay, spec: this.#spec, record, trainingSeconds });
   }
 
-  async #prepare({ spec }: WorkerEffect & { readonly type: "prepare" }): Promise<void> {
+  async #prepare(effect: WorkerEffect & { readonly type: "prepare" }): Promise<void> {
+    const { spec } = effect;
     const listener: ComputeListener = {
       onChunkReady: (step, chunk) => this.#step({ type: "chunkReady", step, chunk }),
       onComputed: (step, outcome) => this.#step({ type: "computed", step, outcome }),
@@ -171,8 +176,9 @@ export class WorkerHost {
     };
     try {
       const job = await this.#parts.compute.prepare(spec, this.#parts.rank, listener);
+      const own = await this.#withCodecs(spec, job, effect.residuals);
       if (this.#spec?.run !== spec.run || this.#closed) return;
-      this.#job = this.#withCodecs(spec, job);
+      this.#job = own;
       const { layout, engine, algorithms } = job;
       this.#step({ type: "prepared", layout, engine, algorithms });
     } catch (thrown) {
@@ -180,17 +186,22 @@ export class WorkerHost {
     }
   }
 
-  #withCodecs(spec: RunSpec, job: PreparedJob): Prepared {
+  async #withCodecs(spec: RunSpec, job: PreparedJob, inherits: boolean): Promise<Prepared> {
     const { layout, gradients } = job;
-    const { rank, log, clock, kernels: choice = "auto" } = this.#parts;
+    const { rank, log, clock } = this.#parts;
     const { push, pull } = spec.compression;
     const isRaw = push.codec === "none" && pull.codec === "none";
     const arena = isRaw ? null : new Arena();
-    const conversions = isRaw ? twinConversions : createConversions(arena, { choice, log });
+    const conversions = isRaw ? twinConversions : createConversions(arena, { log });
     const codecs = new RunCodecs(spec, layout, conversions, (values) =>
       arena === null ? new Float32Array(values) : arena.view(arena.allocate(values), values),
     );
-    const pushes = new PushEncoder({ spec, layout, codecs, gradients, rank, log });
+    const { allocate } = codecs;
+    const session = this.#session;
+    const inherited = inherits
+      ? await inheritResiduals({ session, spec, layout, allocate, log })
+      : new Map<number, Float32Array>();
+    const pushes = new PushEncoder({ spec, layout, codecs, gradients, rank, inherited, log });
     if (push.codec !== "auto") return { ...job, codecs, pushes, auto: null };
     const auto = new AutoCompression({
       ...{ layout, codecs, gradients, log },
@@ -200,6 +211,14 @@ export class WorkerHost {
       choose: (compression) => pushes.choose(compression),
     });
     return { ...job, codecs, pushes, auto };
+  }
+
+  async #giveResiduals(cut: number): Promise<void> {
+    const [session, run] = [this.#session, this.#spec?.run];
+    if (session === null || run === undefined) return;
+    const residuals = this.#job?.pushes.residuals ?? new Map<number, Float32Array>();
+    const { chunks, problem } = await giveResiduals(session, { run, cut }, residuals);
+    this.#step({ type: "residualsGiven", cut, chunks, problem });
   }
 
   #primaryLink(chunk: number): ServerLink | undefined {

@@ -55,7 +55,7 @@ function asBsp(options: ResolvedOptions): ResolvedOptions {
 }
 
 async function train(
-  { job: { spec, layout, resume }, state, directory }: PreparedRun,
+  { job: { spec, layout, resume }, state, residuals, directory }: PreparedRun,
   dataset: Dataset,
   options: ResolvedOptions,
   io: CommandIo,
@@ -63,6 +63,9 @@ async function train(
 ): Promise<number> {
   const { engine, reason } = engineOf(spec);
   log(reason);
+  if (residuals.size > 0) {
+    log(`residuals of ${residuals.size} workers in the checkpoint are dropped: nothing is pushed`);
+  }
   const report = reportOn(spec, directory, options, io);
   let signal: NodeJS.Signals | null = null;
   const release = onSignals((given) => {

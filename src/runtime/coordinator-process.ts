@@ -13,7 +13,7 @@ import type { Job, SaveRequest } from "../dealing/training-job.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { createRouter } from "../frames/routes.js";
 import { every } from "../host/clock.js";
-import { CoordinatorHost } from "../host/coordinator-host.js";
+import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
 import type { ModelState } from "../host/state-transfer.js";
 import { processClock } from "../process/process-clock.js";
 import { describeMachine } from "../report/machine.js";
@@ -37,12 +37,15 @@ export interface CoordinatorProcessParts {
   readonly speaksForWorkers: boolean;
 }
 
-/** A run without the state that it starts from, which is forgotten once servers have it. */
-export type BegunRun = Omit<PreparedRun, "state">;
+/** A run without the values that it starts from, which are forgotten once members have them. */
+export type BegunRun = Omit<PreparedRun, "state" | "residuals">;
 
-/** What servers are to be given; null once it has been taken. */
+/** What members are to be given. */
 interface Start {
+  /** For servers; null once it has been taken. */
   state: ModelState | null;
+  /** For workers, by rank; each is taken out once its worker has it. */
+  readonly residuals: Map<number, Float32Array>;
 }
 
 interface CurrentRun extends BegunRun {
@@ -87,6 +90,7 @@ export class CoordinatorProcess {
         serve,
       },
       initialState: async () => this.#takeState(),
+      inheritance: () => this.#run().start.residuals,
       saveCheckpoint: (request, job, state) => this.#saveCheckpoint(request, job, state),
       onEvent: (event) => this.#current?.report.onEvent(event),
       onEnded: (result) => void this.#onEnded(result),
@@ -219,7 +223,7 @@ export class CoordinatorProcess {
     return examples.copy(request);
   }
 
-  async #saveCheckpoint(request: SaveRequest, job: Job, state: ModelState): Promise<number> {
+  async #saveCheckpoint(request: SaveRequest, job: Job, state: CheckpointState): Promise<number> {
     const { directory } = this.#run();
     const { mode } = job.spec.protocol;
     const applied = Math.min(...state.marks.map((marks) => marks.version));
@@ -242,6 +246,7 @@ export class CoordinatorProcess {
       layout: job.layout,
       weights: state.weights,
       state: state.state,
+      residuals: state.residuals,
     });
     await pruneCheckpoints(directory.path, this.#parts.options.keep);
     return globalStep;
@@ -274,8 +279,8 @@ async function prepare(
   options: ResolvedOptions,
   configText: string,
 ): Promise<{ run: BegunRun; start: Start }> {
-  const { state, ...run } = await prepareRun(options, configText);
-  return { run, start: { state } };
+  const { state, residuals, ...run } = await prepareRun(options, configText);
+  return { run, start: { state, residuals } };
 }
 
 /** Addresses beyond loopback are only listened on when the user says that this is meant. */

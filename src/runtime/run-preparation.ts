@@ -22,6 +22,8 @@ import { runSpecFrom } from "./run-spec.js";
 export interface PreparedRun {
   readonly job: Job;
   readonly state: ModelState;
+  /** By rank what pushes of workers had dropped; empty where it begins fresh. */
+  readonly residuals: Map<number, Float32Array>;
   readonly directory: RunDirectory;
 }
 
@@ -61,7 +63,11 @@ export async function prepareRun(
   });
   const { name } = directory;
   const spec = { ...draft, name, run: `${name}-${randomBytes(4).toString("hex")}` };
-  return { job: { spec, layout, resume }, state, directory };
+  const residuals = new Map(
+    resumed?.checkpoint.residuals.map(({ rank, values }) => [rank, values] as const),
+  );
+  const job = { spec, layout, resume, residuals: [...residuals.keys()] };
+  return { job, state, residuals, directory };
 }
 
 function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {

@@ -74,7 +74,8 @@ const snapshot: CoordinatorSnapshot = {
 function serviceWith(parts: Partial<CoordinatorService>): CoordinatorService {
   const unasked = () => assert.fail("nobody asked for this");
   const calls = { register: unasked, open: unasked, status: unasked, submit: unasked };
-  return { ...calls, readExamples: unasked, ...parts };
+  const values = { readExamples: unasked, keepResidual: unasked, readResidual: unasked };
+  return { ...calls, ...values, ...parts };
 }
 
 /** Serves in memory and runs the command; resolves to what it printed. */

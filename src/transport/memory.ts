@@ -162,6 +162,12 @@ class MemoryTransport implements Transport {
       for (const block of blocksOf(service.readExamples(request))) onBlock(block);
     });
 
+  keepResidual: Transport["keepResidual"] = (address, piece) =>
+    this.#ask(address, (service) => service.keepResidual(piece));
+
+  readResidual: Transport["readResidual"] = (address, place) =>
+    this.#ask(address, (service) => service.readResidual(place));
+
   openSession(
     address: string,
     identity: MemberIdentity,

@@ -12,6 +12,7 @@ import type {
   RegisterRequest,
 } from "../contract/messages.js";
 import { emptyHeader } from "../contract/messages.js";
+import type { ResidualPiece, ResidualPlace } from "../contract/residuals.js";
 import { PacelineError } from "../errors.js";
 import type { CoordinatorService, MemberIdentity, SessionChannel } from "./transport.js";
 
@@ -115,6 +116,20 @@ export class Coordinator implements CoordinatorService {
     const labels = Int32Array.from({ length: end - start }, (_, index) => start + index);
     for (const [index, label] of labels.entries()) values.fill(label, index * size);
     return { shape, dtype: "u8", labels, values };
+  }
+
+  /** Residuals by chunk. */
+  readonly residuals = new Map<number, Uint8Array>();
+
+  keepResidual({ cut, chunk, values }: ResidualPiece): void {
+    if (cut !== 3) throw new PacelineError("refused", `cut ${cut} is not being taken`);
+    this.residuals.set(chunk, values.slice());
+  }
+
+  readResidual({ chunk, rank }: ResidualPlace): Uint8Array {
+    const values = this.residuals.get(chunk);
+    if (values !== undefined) return values;
+    throw new PacelineError("refused", `there are no residuals of worker ${rank}`);
   }
 }
 

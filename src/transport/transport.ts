@@ -17,6 +17,7 @@ import type {
   RegisterReply,
   RegisterRequest,
 } from "../contract/messages.js";
+import type { ResidualPiece, ResidualPlace } from "../contract/residuals.js";
 import type { PacelineError } from "../errors.js";
 
 /**
@@ -100,6 +101,13 @@ export interface CoordinatorService {
    * PacelineError: "refused" where the run is not on or deals no examples.
    */
   readExamples(request: ExamplesRequest): Examples;
+  /**
+   * Keeps what a worker gives at a cut; its memory is the caller's. Throws a PacelineError:
+   * "refused" where no such cut is being taken, "protocol" where it is no chunk's residual.
+   */
+  keepResidual(piece: ResidualPiece): void;
+  /** A chunk's residual in the checkpoint gone on from. Throws as `keepResidual` does. */
+  readResidual(place: ResidualPlace): Uint8Array;
 }
 
 /** Something that listens. */
@@ -131,6 +139,10 @@ export interface Transport {
     request: ExamplesRequest,
     onBlock: (block: ExamplesBlock) => void,
   ): Promise<void>;
+  /** Gives the coordinator a chunk's residual; its memory must stay until this resolves. */
+  keepResidual(address: string, piece: ResidualPiece): Promise<void>;
+  /** Resolves to a chunk's residual in the checkpoint gone on from, to be read at once. */
+  readResidual(address: string, place: ResidualPlace): Promise<Uint8Array>;
   /** Ends every connection this transport opened. */
   close(): Promise<void>;
 }

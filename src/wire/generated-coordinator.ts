@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/coordinator.proto.
  */
 export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi6QEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzQgcKBV9yYW5rQg4KDF9pbmNhcm5hdGlvbiJxCg1SZWdpc3RlclJlcGx5Ei0KCnJlZ2lzdGVyZWQYASABKAsyFy5wYWNlbGluZS52MS5SZWdpc3RlcmVkSAASJwoHcmVmdXNlZBgCIAEoCzIULnBhY2VsaW5lLnYxLlJlZnVzZWRIAEIICgZyZXN1bHQiYAoKUmVnaXN0ZXJlZBIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEh0KFWhlYXJ0YmVhdF9pbnRlcnZhbF9tcxgDIAEoDRIQCghsZWFzZV9tcxgEIAEoDSJBCgdSZWZ1c2VkEiYKBGNvZGUYASABKA4yGC5wYWNlbGluZS52MS5SZWZ1c2FsQ29kZRIOCgZyZWFzb24YAiABKAkiWgoOTWVtYmVySWRlbnRpdHkSJQoEcm9sZRgBIAEoDjIXLnBhY2VsaW5lLnYxLk1lbWJlclJvbGUSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBCKWBAoNTWVtYmVyTWVzc2FnZRIrCgRvcGVuGAEgASgLMhsucGFjZWxpbmUudjEuTWVtYmVySWRlbnRpdHlIABIrCgloZWFydGJlYXQYAiABKAsyFi5wYWNlbGluZS52MS5IZWFydGJlYXRIABIjCgVyZWFkeRgDIAEoCzISLnBhY2VsaW5lLnYxLlJlYWR5SAASKAoIdmlld19hY2sYBCABKAsyFC5wYWNlbGluZS52MS5WaWV3QWNrSAASLAoKcGllY2VfZG9uZRgFIAEoCzIWLnBhY2VsaW5lLnYxLlBpZWNlRG9uZUgAEisKCWV2YWx1YXRlZBgGIAEoCzIWLnBhY2VsaW5lLnYxLkV2YWx1YXRlZEgAEicKB3BhdXNpbmcYByABKAsyFC5wYWNlbGluZS52MS5QYXVzaW5nSAASJQoGcGF1c2VkGAggASgLMhMucGFjZWxpbmUudjEuUGF1c2VkSAASKQoIZGl2ZXJnZWQYCSABKAsyFS5wYWNlbGluZS52MS5EaXZlcmdlZEgAEiUKBmZhaWxlZBgKIAEoCzITLnBhY2VsaW5lLnYxLkZhaWxlZEgAEiMKBWxlYXZlGAsgASgLMhIucGFjZWxpbmUudjEuTGVhdmVIABIyCg1waWVjZV9yZWZ1c2VkGAwgASgLMhkucGFjZWxpbmUudjEuUGllY2VSZWZ1c2VkSABCBgoEYm9keSKxAwoSQ29vcmRpbmF0b3JNZXNzYWdlEjIKDWhlYXJ0YmVhdF9hY2sYASABKAsyGS5wYWNlbGluZS52MS5IZWFydGJlYXRBY2tIABIfCgNqb2IYAiABKAsyEC5wYWNlbGluZS52MS5Kb2JIABIoCgR2aWV3GAMgASgLMhgucGFjZWxpbmUudjEuVmlld01lc3NhZ2VIABIhCgR3b3JrGAQgASgLMhEucGFjZWxpbmUudjEuV29ya0gAEikKCGV2YWx1YXRlGAUgASgLMhUucGFjZWxpbmUudjEuRXZhbHVhdGVIABIjCgVwYXVzZRgGIAEoCzISLnBhY2VsaW5lLnYxLlBhdXNlSAASKAoIcGF1c2VfYXQYByABKAsyFC5wYWNlbGluZS52MS5QYXVzZUF0SAASJQoGcmVzdW1lGAggASgLMhMucGFjZWxpbmUudjEuUmVzdW1lSAASLQoKZXZhbHVhdGlvbhgJIAEoCzIXLnBhY2VsaW5lLnYxLkV2YWx1YXRpb25IABIhCgRzdG9wGAogASgLMhEucGFjZWxpbmUudjEuU3RvcEgAQgYKBGJvZHkinwEKCUhlYXJ0YmVhdBIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIQCghhY3Rpdml0eRgDIAEoCRItCgZzZXJ2ZXIYBCABKAsyHS5wYWNlbGluZS52MS5TZXJ2ZXJTdGF0aXN0aWNzEi0KBndvcmtlchgFIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3Mi0QIKEFNlcnZlclN0YXRpc3RpY3MSEwoLdmVyc2lvbl9taW4YASABKAQSEwoLdmVyc2lvbl9tYXgYAiABKAQSDgoGY2h1bmtzGAMgASgEEg4KBnB1c2hlcxgEIAEoBBIPCgd1cGRhdGVzGAUgASgEEhYKDnVwZGF0ZV9zZWNvbmRzGAYgASgBEhUKDXN0YWxlbmVzc19zdW0YByABKAQSFwoPc3RhbGVuZXNzX2NvdW50GAggASgEEhUKDXN0YWxlbmVzc19tYXgYCSABKAQSEAoIcmVqZWN0ZWQYCiABKAQSEgoKZHVwbGljYXRlcxgLIAEoBBISCgp0b3JuX3N0ZXBzGAwgASgEEhAKCGJ5dGVzX2luGA0gASgEEhEKCWJ5dGVzX291dBgOIAEoBBIKCgJschgPIAEoARIYChBzdGFsZW5lc3NfY291bnRzGBAgAygEIr8BChBXb3JrZXJTdGF0aXN0aWNzEg0KBWNsb2NrGAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEhAKCGxvc3Nfc3VtGAMgASgBEhIKCmxvc3NfY291bnQYBCABKAQSFwoPY29tcHV0ZV9zZWNvbmRzGAUgASgBEhQKDHdhaXRfc2Vjb25kcxgGIAEoARINCgVzdGVwcxgHIAEoBBIPCgdjb3JyZWN0GAggASgEEhUKDWlucHV0X3NlY29uZHMYCSABKAEiYgoFUmVhZHkSCwoDcnVuGAEgASgJEigKB3RlbnNvcnMYAiADKAsyFy5wYWNlbGluZS52MS5UZW5zb3JTcGVjEg4KBmVuZ2luZRgDIAEoCRISCgphbGdvcml0aG1zGAQgAygJIlUKClRlbnNvclNwZWMSDAoEbmFtZRgBIAEoCRINCgVzaGFwZRgCIAMoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwImkKB1ZpZXdBY2sSDAoEdmlldxgBIAEoBBITCgtzZWFsZWRfc3RlcBgCIAEoEhIRCgljbG9ja19taW4YAyABKAQSKAoIZGVwYXJ0ZWQYBCADKAsyFi5wYWNlbGluZS52MS5EZXBhcnR1cmUiUgoJRGVwYXJ0dXJlEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEAoIc3RlcF9taW4YAyABKBISEAoIc3RlcF9tYXgYBCABKBIicQoJUGllY2VEb25lEg0KBXBpZWNlGAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEg8KB3NraXBwZWQYAyABKAQSEAoIbG9zc19zdW0YBCABKAESDwoHc2Vjb25kcxgFIAEoARIPCgdjb3JyZWN0GAYgASgEIi0KDFBpZWNlUmVmdXNlZBINCgVwaWVjZRgBIAEoBBIOCgZyZWFzb24YAiABKAkiIwoFUmFuZ2USDQoFc3RhcnQYASABKAQSCwoDZW5kGAIgASgEImUKCUV2YWx1YXRlZBISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2USDwoHY29ycmVjdBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoASImCgdQYXVzaW5nEg0KBXBhdXNlGAEgASgEEgwKBHN0ZXAYAiABKBIiNwoGUGF1c2VkEg0KBXBhdXNlGAEgASgEEhAKCHBvc2l0aW9uGAIgASgSEgwKBHN0ZXAYAyABKBIiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIjIKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBCIpCgNKb2ISIgoEc3BlYxgBIAEoCzIULnBhY2VsaW5lLnYxLlJ1blNwZWMiLgoLVmlld01lc3NhZ2USHwoEdmlldxgBIAEoCzIRLnBhY2VsaW5lLnYxLlZpZXciKQoEV29yaxIhCgVwaWVjZRgBIAEoCzISLnBhY2VsaW5lLnYxLlBpZWNlImUKBVBpZWNlEgoKAmlkGAEgASgEEg0KBWVwb2NoGAIgASgEEg0KBXN0YXJ0GAMgASgEEgsKA2VuZBgEIAEoBBISCgpmaXJzdF9zdGVwGAUgASgEEhEKCWxhc3Rfc3RlcBgGIAEoBCJBCghFdmFsdWF0ZRISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2UiFgoFUGF1c2USDQoFcGF1c2UYASABKAQiJgoHUGF1c2VBdBINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIhcKBlJlc3VtZRINCgVwYXVzZRgBIAEoBCJSCgpFdmFsdWF0aW9uEg0KBWVwb2NoGAEgASgEEg0KBWZpbmFsGAIgASgIEhgKEGFjY3VyYWN5X3BlcmNlbnQYAyABKAESDAoEbG9zcxgEIAEoASJLCgRTdG9wEg4KBnJlYXNvbhgBIAEoCRIlCgdvdXRjb21lGAIgASgOMhQucGFjZWxpbmUudjEuT3V0Y29tZRIMCgRzdGF5GAMgASgIIl4KDExlYXZlUmVxdWVzdBIrCgZtZW1iZXIYASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eRIhCgVsZWF2ZRgCIAEoCzISLnBhY2VsaW5lLnYxLkxlYXZlIgwKCkxlYXZlUmVwbHkiDwoNU3RhdHVzUmVxdWVzdCIbCgtTdGF0dXNSZXBseRIMCgRqc29uGAEgASgJIh8KDVN1Ym1pdFJlcXVlc3QSDgoGY29uZmlnGAEgASgJIhoKC1N1Ym1pdFJlcGx5EgsKA3J1bhgBIAEoCSJwChNSZWFkRXhhbXBsZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCRIhCgVzcGxpdBgCIAEoDjISLnBhY2VsaW5lLnYxLlNwbGl0Eg0KBWVwb2NoGAMgASgEEg0KBXN0YXJ0GAQgASgEEgsKA2VuZBgFIAEoBCJcCg1FeGFtcGxlc0Jsb2NrEg0KBWNvdW50GAEgASgNEg0KBXNoYXBlGAIgAygNEg0KBWR0eXBlGAMgASgJEg4KBmxhYmVscxgEIAMoDRIOCgZ2YWx1ZXMYBSABKAwqWQoKTWVtYmVyUm9sZRIbChdNRU1CRVJfUk9MRV9VTlNQRUNJRklFRBAAEhYKEk1FTUJFUl9ST0xFX1NFUlZFUhABEhYKEk1FTUJFUl9ST0xFX1dPUktFUhACKngKC1JlZnVzYWxDb2RlEhwKGFJFRlVTQUxfQ09ERV9VTlNQRUNJRklFRBAAEhgKFFJFRlVTQUxfQ09ERV9SRUZVU0VEEAESGQoVUkVGVVNBTF9DT0RFX1BST1RPQ09MEAISFgoSUkVGVVNBTF9DT0RFX1VTQUdFEAMqoQEKDlBhcmFtZXRlckdyb3VwEh8KG1BBUkFNRVRFUl9HUk9VUF9VTlNQRUNJRklFRBAAEhoKFlBBUkFNRVRFUl9HUk9VUF9XRUlHSFQQARIZChVQQVJBTUVURVJfR1JPVVBfUExBSU4QAhIaChZQQVJBTUVURVJfR1JPVVBfQlVGRkVSEAMSGwoXUEFSQU1FVEVSX0dST1VQX0NPVU5URVIQBCphCgdPdXRjb21lEhcKE09VVENPTUVfVU5TUEVDSUZJRUQQABIQCgxPVVRDT01FX0RPTkUQARISCg5PVVRDT01FX0ZBSUxFRBACEhcKE09VVENPTUVfSU5URVJSVVBURUQQAyo/CgVTcGxpdBIVChFTUExJVF9VTlNQRUNJRklFRBAAEg8KC1NQTElUX1RSQUlOEAESDgoKU1BMSVRfVEVTVBACMq4DCgtDb29yZGluYXRvchJECghSZWdpc3RlchIcLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVxdWVzdBoaLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVwbHkSTAoJSGVhcnRiZWF0EhoucGFjZWxpbmUudjEuTWVtYmVyTWVzc2FnZRofLnBhY2VsaW5lLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESOwoFTGVhdmUSGS5wYWNlbGluZS52MS5MZWF2ZVJlcXVlc3QaFy5wYWNlbGluZS52MS5MZWF2ZVJlcGx5Ej4KBlN0YXR1cxIaLnBhY2VsaW5lLnYxLlN0YXR1c1JlcXVlc3QaGC5wYWNlbGluZS52MS5TdGF0dXNSZXBseRI+CgZTdWJtaXQSGi5wYWNlbGluZS52MS5TdWJtaXRSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3VibWl0UmVwbHkSTgoMUmVhZEV4YW1wbGVzEiAucGFjZWxpbmUudjEuUmVhZEV4YW1wbGVzUmVxdWVzdBoaLnBhY2VsaW5lLnYxLkV4YW1wbGVzQmxvY2swAWIGcHJvdG8z", [file_paceline_v1_run]);
+  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi6QEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzQgcKBV9yYW5rQg4KDF9pbmNhcm5hdGlvbiJxCg1SZWdpc3RlclJlcGx5Ei0KCnJlZ2lzdGVyZWQYASABKAsyFy5wYWNlbGluZS52MS5SZWdpc3RlcmVkSAASJwoHcmVmdXNlZBgCIAEoCzIULnBhY2VsaW5lLnYxLlJlZnVzZWRIAEIICgZyZXN1bHQiYAoKUmVnaXN0ZXJlZBIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEh0KFWhlYXJ0YmVhdF9pbnRlcnZhbF9tcxgDIAEoDRIQCghsZWFzZV9tcxgEIAEoDSJBCgdSZWZ1c2VkEiYKBGNvZGUYASABKA4yGC5wYWNlbGluZS52MS5SZWZ1c2FsQ29kZRIOCgZyZWFzb24YAiABKAkiWgoOTWVtYmVySWRlbnRpdHkSJQoEcm9sZRgBIAEoDjIXLnBhY2VsaW5lLnYxLk1lbWJlclJvbGUSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBCLCBAoNTWVtYmVyTWVzc2FnZRIrCgRvcGVuGAEgASgLMhsucGFjZWxpbmUudjEuTWVtYmVySWRlbnRpdHlIABIrCgloZWFydGJlYXQYAiABKAsyFi5wYWNlbGluZS52MS5IZWFydGJlYXRIABIjCgVyZWFkeRgDIAEoCzISLnBhY2VsaW5lLnYxLlJlYWR5SAASKAoIdmlld19hY2sYBCABKAsyFC5wYWNlbGluZS52MS5WaWV3QWNrSAASLAoKcGllY2VfZG9uZRgFIAEoCzIWLnBhY2VsaW5lLnYxLlBpZWNlRG9uZUgAEisKCWV2YWx1YXRlZBgGIAEoCzIWLnBhY2VsaW5lLnYxLkV2YWx1YXRlZEgAEicKB3BhdXNpbmcYByABKAsyFC5wYWNlbGluZS52MS5QYXVzaW5nSAASJQoGcGF1c2VkGAggASgLMhMucGFjZWxpbmUudjEuUGF1c2VkSAASKQoIZGl2ZXJnZWQYCSABKAsyFS5wYWNlbGluZS52MS5EaXZlcmdlZEgAEiUKBmZhaWxlZBgKIAEoCzITLnBhY2VsaW5lLnYxLkZhaWxlZEgAEiMKBWxlYXZlGAsgASgLMhIucGFjZWxpbmUudjEuTGVhdmVIABIyCg1waWVjZV9yZWZ1c2VkGAwgASgLMhkucGFjZWxpbmUudjEuUGllY2VSZWZ1c2VkSAASKgoJY3V0X3Rha2VuGA0gASgLMhUucGFjZWxpbmUudjEuQ3V0VGFrZW5IAEIGCgRib2R5ItIDChJDb29yZGluYXRvck1lc3NhZ2USMgoNaGVhcnRiZWF0X2FjaxgBIAEoCzIZLnBhY2VsaW5lLnYxLkhlYXJ0YmVhdEFja0gAEh8KA2pvYhgCIAEoCzIQLnBhY2VsaW5lLnYxLkpvYkgAEigKBHZpZXcYAyABKAsyGC5wYWNlbGluZS52MS5WaWV3TWVzc2FnZUgAEiEKBHdvcmsYBCABKAsyES5wYWNlbGluZS52MS5Xb3JrSAASKQoIZXZhbHVhdGUYBSABKAsyFS5wYWNlbGluZS52MS5FdmFsdWF0ZUgAEiMKBXBhdXNlGAYgASgLMhIucGFjZWxpbmUudjEuUGF1c2VIABIoCghwYXVzZV9hdBgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNlQXRIABIlCgZyZXN1bWUYCCABKAsyEy5wYWNlbGluZS52MS5SZXN1bWVIABItCgpldmFsdWF0aW9uGAkgASgLMhcucGFjZWxpbmUudjEuRXZhbHVhdGlvbkgAEiEKBHN0b3AYCiABKAsyES5wYWNlbGluZS52MS5TdG9wSAASHwoDY3V0GAsgASgLMhAucGFjZWxpbmUudjEuQ3V0SABCBgoEYm9keSKfAQoJSGVhcnRiZWF0EhAKCHNlcXVlbmNlGAEgASgEEhAKCHJlY2VpdmVkGAIgASgEEhAKCGFjdGl2aXR5GAMgASgJEi0KBnNlcnZlchgEIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAUgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyLRAgoQU2VydmVyU3RhdGlzdGljcxITCgt2ZXJzaW9uX21pbhgBIAEoBBITCgt2ZXJzaW9uX21heBgCIAEoBBIOCgZjaHVua3MYAyABKAQSDgoGcHVzaGVzGAQgASgEEg8KB3VwZGF0ZXMYBSABKAQSFgoOdXBkYXRlX3NlY29uZHMYBiABKAESFQoNc3RhbGVuZXNzX3N1bRgHIAEoBBIXCg9zdGFsZW5lc3NfY291bnQYCCABKAQSFQoNc3RhbGVuZXNzX21heBgJIAEoBBIQCghyZWplY3RlZBgKIAEoBBISCgpkdXBsaWNhdGVzGAsgASgEEhIKCnRvcm5fc3RlcHMYDCABKAQSEAoIYnl0ZXNfaW4YDSABKAQSEQoJYnl0ZXNfb3V0GA4gASgEEgoKAmxyGA8gASgBEhgKEHN0YWxlbmVzc19jb3VudHMYECADKAQivwEKEFdvcmtlclN0YXRpc3RpY3MSDQoFY2xvY2sYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSEAoIbG9zc19zdW0YAyABKAESEgoKbG9zc19jb3VudBgEIAEoBBIXCg9jb21wdXRlX3NlY29uZHMYBSABKAESFAoMd2FpdF9zZWNvbmRzGAYgASgBEg0KBXN0ZXBzGAcgASgEEg8KB2NvcnJlY3QYCCABKAQSFQoNaW5wdXRfc2Vjb25kcxgJIAEoASJiCgVSZWFkeRILCgNydW4YASABKAkSKAoHdGVuc29ycxgCIAMoCzIXLnBhY2VsaW5lLnYxLlRlbnNvclNwZWMSDgoGZW5naW5lGAMgASgJEhIKCmFsZ29yaXRobXMYBCADKAkiVQoKVGVuc29yU3BlYxIMCgRuYW1lGAEgASgJEg0KBXNoYXBlGAIgAygNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiaQoHVmlld0FjaxIMCgR2aWV3GAEgASgEEhMKC3NlYWxlZF9zdGVwGAIgASgSEhEKCWNsb2NrX21pbhgDIAEoBBIoCghkZXBhcnRlZBgEIAMoCzIWLnBhY2VsaW5lLnYxLkRlcGFydHVyZSJSCglEZXBhcnR1cmUSDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIQCghzdGVwX21pbhgDIAEoEhIQCghzdGVwX21heBgEIAEoEiJxCglQaWVjZURvbmUSDQoFcGllY2UYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSDwoHc2tpcHBlZBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIPCgdzZWNvbmRzGAUgASgBEg8KB2NvcnJlY3QYBiABKAQiLQoMUGllY2VSZWZ1c2VkEg0KBXBpZWNlGAEgASgEEg4KBnJlYXNvbhgCIAEoCSIjCgVSYW5nZRINCgVzdGFydBgBIAEoBBILCgNlbmQYAiABKAQiZQoJRXZhbHVhdGVkEhIKCmV2YWx1YXRpb24YASABKAQSIQoFcmFuZ2UYAiABKAsyEi5wYWNlbGluZS52MS5SYW5nZRIPCgdjb3JyZWN0GAMgASgEEhAKCGxvc3Nfc3VtGAQgASgBIiYKB1BhdXNpbmcSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiI3CgZQYXVzZWQSDQoFcGF1c2UYASABKAQSEAoIcG9zaXRpb24YAiABKBISDAoEc3RlcBgDIAEoEiI7CghDdXRUYWtlbhILCgNjdXQYASABKAQSEQoJcmVzaWR1YWxzGAIgASgEEg8KB3Byb2JsZW0YAyABKAkiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIjIKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBCI8CgNKb2ISIgoEc3BlYxgBIAEoCzIULnBhY2VsaW5lLnYxLlJ1blNwZWMSEQoJcmVzaWR1YWxzGAIgASgIIi4KC1ZpZXdNZXNzYWdlEh8KBHZpZXcYASABKAsyES5wYWNlbGluZS52MS5WaWV3IikKBFdvcmsSIQoFcGllY2UYASABKAsyEi5wYWNlbGluZS52MS5QaWVjZSJlCgVQaWVjZRIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoBBINCgVzdGFydBgDIAEoBBILCgNlbmQYBCABKAQSEgoKZmlyc3Rfc3RlcBgFIAEoBBIRCglsYXN0X3N0ZXAYBiABKAQiQQoIRXZhbHVhdGUSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlIhYKBVBhdXNlEg0KBXBhdXNlGAEgASgEIiYKB1BhdXNlQXQSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiIXCgZSZXN1bWUSDQoFcGF1c2UYASABKAQiEgoDQ3V0EgsKA2N1dBgBIAEoBCJSCgpFdmFsdWF0aW9uEg0KBWVwb2NoGAEgASgEEg0KBWZpbmFsGAIgASgIEhgKEGFjY3VyYWN5X3BlcmNlbnQYAyABKAESDAoEbG9zcxgEIAEoASJLCgRTdG9wEg4KBnJlYXNvbhgBIAEoCRIlCgdvdXRjb21lGAIgASgOMhQucGFjZWxpbmUudjEuT3V0Y29tZRIMCgRzdGF5GAMgASgIIl4KDExlYXZlUmVxdWVzdBIrCgZtZW1iZXIYASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eRIhCgVsZWF2ZRgCIAEoCzISLnBhY2VsaW5lLnYxLkxlYXZlIgwKCkxlYXZlUmVwbHkiDwoNU3RhdHVzUmVxdWVzdCIbCgtTdGF0dXNSZXBseRIMCgRqc29uGAEgASgJIh8KDVN1Ym1pdFJlcXVlc3QSDgoGY29uZmlnGAEgASgJIhoKC1N1Ym1pdFJlcGx5EgsKA3J1bhgBIAEoCSJwChNSZWFkRXhhbXBsZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCRIhCgVzcGxpdBgCIAEoDjISLnBhY2VsaW5lLnYxLlNwbGl0Eg0KBWVwb2NoGAMgASgEEg0KBXN0YXJ0GAQgASgEEgsKA2VuZBgFIAEoBCJcCg1FeGFtcGxlc0Jsb2NrEg0KBWNvdW50GAEgASgNEg0KBXNoYXBlGAIgAygNEg0KBWR0eXBlGAMgASgJEg4KBmxhYmVscxgEIAMoDRIOCgZ2YWx1ZXMYBSABKAwicQoTS2VlcFJlc2lkdWFsUmVxdWVzdBILCgNydW4YASABKAkSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBBILCgNjdXQYBCABKAQSDQoFY2h1bmsYBSABKA0SDgoGdmFsdWVzGAYgASgMIhMKEUtlZXBSZXNpZHVhbFJlcGx5IlQKE1JlYWRSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDQoFY2h1bmsYBCABKA0iIwoRUmVhZFJlc2lkdWFsUmVwbHkSDgoGdmFsdWVzGAEgASgMKlkKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9TRVJWRVIQARIWChJNRU1CRVJfUk9MRV9XT1JLRVIQAip4CgtSZWZ1c2FsQ29kZRIcChhSRUZVU0FMX0NPREVfVU5TUEVDSUZJRUQQABIYChRSRUZVU0FMX0NPREVfUkVGVVNFRBABEhkKFVJFRlVTQUxfQ09ERV9QUk9UT0NPTBACEhYKElJFRlVTQUxfQ09ERV9VU0FHRRADKqEBCg5QYXJhbWV0ZXJHcm91cBIfChtQQVJBTUVURVJfR1JPVVBfVU5TUEVDSUZJRUQQABIaChZQQVJBTUVURVJfR1JPVVBfV0VJR0hUEAESGQoVUEFSQU1FVEVSX0dST1VQX1BMQUlOEAISGgoWUEFSQU1FVEVSX0dST1VQX0JVRkZFUhADEhsKF1BBUkFNRVRFUl9HUk9VUF9DT1VOVEVSEAQqYQoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASEAoMT1VUQ09NRV9ET05FEAESEgoOT1VUQ09NRV9GQUlMRUQQAhIXChNPVVRDT01FX0lOVEVSUlVQVEVEEAMqPwoFU3BsaXQSFQoRU1BMSVRfVU5TUEVDSUZJRUQQABIPCgtTUExJVF9UUkFJThABEg4KClNQTElUX1RFU1QQAjLSBAoLQ29vcmRpbmF0b3ISRAoIUmVnaXN0ZXISHC5wYWNlbGluZS52MS5SZWdpc3RlclJlcXVlc3QaGi5wYWNlbGluZS52MS5SZWdpc3RlclJlcGx5EkwKCUhlYXJ0YmVhdBIaLnBhY2VsaW5lLnYxLk1lbWJlck1lc3NhZ2UaHy5wYWNlbGluZS52MS5Db29yZGluYXRvck1lc3NhZ2UoATABEjsKBUxlYXZlEhkucGFjZWxpbmUudjEuTGVhdmVSZXF1ZXN0GhcucGFjZWxpbmUudjEuTGVhdmVSZXBseRI+CgZTdGF0dXMSGi5wYWNlbGluZS52MS5TdGF0dXNSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3RhdHVzUmVwbHkSPgoGU3VibWl0EhoucGFjZWxpbmUudjEuU3VibWl0UmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcGx5Ek4KDFJlYWRFeGFtcGxlcxIgLnBhY2VsaW5lLnYxLlJlYWRFeGFtcGxlc1JlcXVlc3QaGi5wYWNlbGluZS52MS5FeGFtcGxlc0Jsb2NrMAESUAoMS2VlcFJlc2lkdWFsEiAucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcGx5ElAKDFJlYWRSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXBseWIGcHJvdG8z", [file_paceline_v1_run]);
 
 /**
  * First word of a process to the coordinator.
@@ -338,6 +338,14 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
      */
     value: PieceRefused;
     case: "pieceRefused";
+  } | {
+    /**
+     * Answer to cut.
+     *
+     * @generated from field: paceline.v1.CutTaken cut_taken = 13;
+     */
+    value: CutTaken;
+    case: "cutTaken";
   } | { case: undefined; value?: undefined };
 };
 
@@ -439,6 +447,14 @@ export type CoordinatorMessage = Message<"paceline.v1.CoordinatorMessage"> & {
      */
     value: Stop;
     case: "stop";
+  } | {
+    /**
+     * A checkpoint is about to be written.
+     *
+     * @generated from field: paceline.v1.Cut cut = 11;
+     */
+    value: Cut;
+    case: "cut";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1081,6 +1097,41 @@ export const PausedSchema: GenMessage<Paused> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 19);
 
 /**
+ * The worker stands as one that begins from the checkpoint would.
+ *
+ * @generated from message paceline.v1.CutTaken
+ */
+export type CutTaken = Message<"paceline.v1.CutTaken"> & {
+  /**
+   * The cut's id.
+   *
+   * @generated from field: uint64 cut = 1;
+   */
+  cut: bigint;
+
+  /**
+   * Chunks whose residuals it has given; 0 where it has none.
+   *
+   * @generated from field: uint64 residuals = 2;
+   */
+  residuals: bigint;
+
+  /**
+   * Why they could not be given; "" where they could.
+   *
+   * @generated from field: string problem = 3;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message paceline.v1.CutTaken.
+ * Use `create(CutTakenSchema)` to create a new message.
+ */
+export const CutTakenSchema: GenMessage<CutTaken> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 20);
+
+/**
  * Loss or gradient is not finite.
  *
  * @generated from message paceline.v1.Diverged
@@ -1106,7 +1157,7 @@ export type Diverged = Message<"paceline.v1.Diverged"> & {
  * Use `create(DivergedSchema)` to create a new message.
  */
 export const DivergedSchema: GenMessage<Diverged> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 20);
+  messageDesc(file_paceline_v1_coordinator, 21);
 
 /**
  * The member can't go on.
@@ -1134,7 +1185,7 @@ export type Failed = Message<"paceline.v1.Failed"> & {
  * Use `create(FailedSchema)` to create a new message.
  */
 export const FailedSchema: GenMessage<Failed> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 21);
+  messageDesc(file_paceline_v1_coordinator, 22);
 
 /**
  * The member goes.
@@ -1169,7 +1220,7 @@ export type Leave = Message<"paceline.v1.Leave"> & {
  * Use `create(LeaveSchema)` to create a new message.
  */
 export const LeaveSchema: GenMessage<Leave> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 22);
+  messageDesc(file_paceline_v1_coordinator, 23);
 
 /**
  * Answers a heartbeat.
@@ -1197,7 +1248,7 @@ export type HeartbeatAck = Message<"paceline.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 23);
+  messageDesc(file_paceline_v1_coordinator, 24);
 
 /**
  * Prepare this run.
@@ -1211,6 +1262,13 @@ export type Job = Message<"paceline.v1.Job"> & {
    * @generated from field: paceline.v1.RunSpec spec = 1;
    */
   spec?: RunSpec;
+
+  /**
+   * Whether the checkpoint gone on from has residuals for this life of the worker.
+   *
+   * @generated from field: bool residuals = 2;
+   */
+  residuals: boolean;
 };
 
 /**
@@ -1218,7 +1276,7 @@ export type Job = Message<"paceline.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 24);
+  messageDesc(file_paceline_v1_coordinator, 25);
 
 /**
  * The present view.
@@ -1239,7 +1297,7 @@ export type ViewMessage = Message<"paceline.v1.ViewMessage"> & {
  * Use `create(ViewMessageSchema)` to create a new message.
  */
 export const ViewMessageSchema: GenMessage<ViewMessage> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 25);
+  messageDesc(file_paceline_v1_coordinator, 26);
 
 /**
  * Take these steps.
@@ -1260,7 +1318,7 @@ export type Work = Message<"paceline.v1.Work"> & {
  * Use `create(WorkSchema)` to create a new message.
  */
 export const WorkSchema: GenMessage<Work> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 26);
+  messageDesc(file_paceline_v1_coordinator, 27);
 
 /**
  * A part of an epoch's examples with the steps to take on it.
@@ -1316,7 +1374,7 @@ export type Piece = Message<"paceline.v1.Piece"> & {
  * Use `create(PieceSchema)` to create a new message.
  */
 export const PieceSchema: GenMessage<Piece> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 27);
+  messageDesc(file_paceline_v1_coordinator, 28);
 
 /**
  * Evaluate these test examples.
@@ -1344,7 +1402,7 @@ export type Evaluate = Message<"paceline.v1.Evaluate"> & {
  * Use `create(EvaluateSchema)` to create a new message.
  */
 export const EvaluateSchema: GenMessage<Evaluate> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 28);
+  messageDesc(file_paceline_v1_coordinator, 29);
 
 /**
  * Say where you are and go no further.
@@ -1365,7 +1423,7 @@ export type Pause = Message<"paceline.v1.Pause"> & {
  * Use `create(PauseSchema)` to create a new message.
  */
 export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 29);
+  messageDesc(file_paceline_v1_coordinator, 30);
 
 /**
  * Go on up to and including a step, then rest and say paused.
@@ -1393,7 +1451,7 @@ export type PauseAt = Message<"paceline.v1.PauseAt"> & {
  * Use `create(PauseAtSchema)` to create a new message.
  */
 export const PauseAtSchema: GenMessage<PauseAt> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 30);
+  messageDesc(file_paceline_v1_coordinator, 31);
 
 /**
  * Go on.
@@ -1414,7 +1472,29 @@ export type Resume = Message<"paceline.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 31);
+  messageDesc(file_paceline_v1_coordinator, 32);
+
+/**
+ * A checkpoint is about to be written, and all rest: pull all weights where replies are differences, give residuals
+ * by KeepResidual where there are any, then say cut_taken.
+ *
+ * @generated from message paceline.v1.Cut
+ */
+export type Cut = Message<"paceline.v1.Cut"> & {
+  /**
+   * The cut's id.
+   *
+   * @generated from field: uint64 cut = 1;
+   */
+  cut: bigint;
+};
+
+/**
+ * Describes the message paceline.v1.Cut.
+ * Use `create(CutSchema)` to create a new message.
+ */
+export const CutSchema: GenMessage<Cut> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 33);
 
 /**
  * Results of an evaluation.
@@ -1456,7 +1536,7 @@ export type Evaluation = Message<"paceline.v1.Evaluation"> & {
  * Use `create(EvaluationSchema)` to create a new message.
  */
 export const EvaluationSchema: GenMessage<Evaluation> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 32);
+  messageDesc(file_paceline_v1_coordinator, 34);
 
 /**
  * The job is over; the member answers leave with its statistics.
@@ -1491,7 +1571,7 @@ export type Stop = Message<"paceline.v1.Stop"> & {
  * Use `create(StopSchema)` to create a new message.
  */
 export const StopSchema: GenMessage<Stop> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 33);
+  messageDesc(file_paceline_v1_coordinator, 35);
 
 /**
  * A member goes.
@@ -1519,7 +1599,7 @@ export type LeaveRequest = Message<"paceline.v1.LeaveRequest"> & {
  * Use `create(LeaveRequestSchema)` to create a new message.
  */
 export const LeaveRequestSchema: GenMessage<LeaveRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 34);
+  messageDesc(file_paceline_v1_coordinator, 36);
 
 /**
  * It was heard.
@@ -1534,7 +1614,7 @@ export type LeaveReply = Message<"paceline.v1.LeaveReply"> & {
  * Use `create(LeaveReplySchema)` to create a new message.
  */
 export const LeaveReplySchema: GenMessage<LeaveReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 35);
+  messageDesc(file_paceline_v1_coordinator, 37);
 
 /**
  * Asks for the snapshot.
@@ -1549,7 +1629,7 @@ export type StatusRequest = Message<"paceline.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 36);
+  messageDesc(file_paceline_v1_coordinator, 38);
 
 /**
  * The present snapshot.
@@ -1570,7 +1650,7 @@ export type StatusReply = Message<"paceline.v1.StatusReply"> & {
  * Use `create(StatusReplySchema)` to create a new message.
  */
 export const StatusReplySchema: GenMessage<StatusReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 37);
+  messageDesc(file_paceline_v1_coordinator, 39);
 
 /**
  * A run for a serving coordinator.
@@ -1591,7 +1671,7 @@ export type SubmitRequest = Message<"paceline.v1.SubmitRequest"> & {
  * Use `create(SubmitRequestSchema)` to create a new message.
  */
 export const SubmitRequestSchema: GenMessage<SubmitRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 38);
+  messageDesc(file_paceline_v1_coordinator, 40);
 
 /**
  * The run was taken.
@@ -1612,7 +1692,7 @@ export type SubmitReply = Message<"paceline.v1.SubmitReply"> & {
  * Use `create(SubmitReplySchema)` to create a new message.
  */
 export const SubmitReplySchema: GenMessage<SubmitReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 39);
+  messageDesc(file_paceline_v1_coordinator, 41);
 
 /**
  * Asks for examples.
@@ -1661,7 +1741,7 @@ export type ReadExamplesRequest = Message<"paceline.v1.ReadExamplesRequest"> & {
  * Use `create(ReadExamplesRequestSchema)` to create a new message.
  */
 export const ReadExamplesRequestSchema: GenMessage<ReadExamplesRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 40);
+  messageDesc(file_paceline_v1_coordinator, 42);
 
 /**
  * A part of an answer, which is the labels and the values of its blocks, one after the other.
@@ -1710,7 +1790,141 @@ export type ExamplesBlock = Message<"paceline.v1.ExamplesBlock"> & {
  * Use `create(ExamplesBlockSchema)` to create a new message.
  */
 export const ExamplesBlockSchema: GenMessage<ExamplesBlock> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 41);
+  messageDesc(file_paceline_v1_coordinator, 43);
+
+/**
+ * Gives what pushes have dropped of a chunk so far.
+ *
+ * @generated from message paceline.v1.KeepResidualRequest
+ */
+export type KeepResidualRequest = Message<"paceline.v1.KeepResidualRequest"> & {
+  /**
+   * Id of the run.
+   *
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * The worker's rank.
+   *
+   * @generated from field: uint32 rank = 2;
+   */
+  rank: number;
+
+  /**
+   * The life of its process.
+   *
+   * @generated from field: uint64 incarnation = 3;
+   */
+  incarnation: bigint;
+
+  /**
+   * The cut's id.
+   *
+   * @generated from field: uint64 cut = 4;
+   */
+  cut: bigint;
+
+  /**
+   * The chunk, one of weights.
+   *
+   * @generated from field: uint32 chunk = 5;
+   */
+  chunk: number;
+
+  /**
+   * Its values as little-endian 32-bit floats; at most 1 MiB.
+   *
+   * @generated from field: bytes values = 6;
+   */
+  values: Uint8Array;
+};
+
+/**
+ * Describes the message paceline.v1.KeepResidualRequest.
+ * Use `create(KeepResidualRequestSchema)` to create a new message.
+ */
+export const KeepResidualRequestSchema: GenMessage<KeepResidualRequest> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 44);
+
+/**
+ * It is kept.
+ *
+ * @generated from message paceline.v1.KeepResidualReply
+ */
+export type KeepResidualReply = Message<"paceline.v1.KeepResidualReply"> & {
+};
+
+/**
+ * Describes the message paceline.v1.KeepResidualReply.
+ * Use `create(KeepResidualReplySchema)` to create a new message.
+ */
+export const KeepResidualReplySchema: GenMessage<KeepResidualReply> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 45);
+
+/**
+ * Asks for what pushes had dropped of a chunk.
+ *
+ * @generated from message paceline.v1.ReadResidualRequest
+ */
+export type ReadResidualRequest = Message<"paceline.v1.ReadResidualRequest"> & {
+  /**
+   * Id of the run.
+   *
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * The worker's rank.
+   *
+   * @generated from field: uint32 rank = 2;
+   */
+  rank: number;
+
+  /**
+   * The life of its process.
+   *
+   * @generated from field: uint64 incarnation = 3;
+   */
+  incarnation: bigint;
+
+  /**
+   * The chunk, one of weights.
+   *
+   * @generated from field: uint32 chunk = 4;
+   */
+  chunk: number;
+};
+
+/**
+ * Describes the message paceline.v1.ReadResidualRequest.
+ * Use `create(ReadResidualRequestSchema)` to create a new message.
+ */
+export const ReadResidualRequestSchema: GenMessage<ReadResidualRequest> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 46);
+
+/**
+ * What they had dropped.
+ *
+ * @generated from message paceline.v1.ReadResidualReply
+ */
+export type ReadResidualReply = Message<"paceline.v1.ReadResidualReply"> & {
+  /**
+   * The chunk's values as little-endian 32-bit floats; at most 1 MiB.
+   *
+   * @generated from field: bytes values = 1;
+   */
+  values: Uint8Array;
+};
+
+/**
+ * Describes the message paceline.v1.ReadResidualReply.
+ * Use `create(ReadResidualReplySchema)` to create a new message.
+ */
+export const ReadResidualReplySchema: GenMessage<ReadResidualReply> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 47);
 
 /**
  * The roles that register.
@@ -1978,6 +2192,27 @@ export const Coordinator: GenService<{
     methodKind: "server_streaming";
     input: typeof ReadExamplesRequestSchema;
     output: typeof ExamplesBlockSchema;
+  },
+  /**
+   * Takes what a worker's pushes have dropped of one chunk so far, between cut and cut_taken. Giving it again
+   * changes nothing.
+   *
+   * @generated from rpc paceline.v1.Coordinator.KeepResidual
+   */
+  keepResidual: {
+    methodKind: "unary";
+    input: typeof KeepResidualRequestSchema;
+    output: typeof KeepResidualReplySchema;
+  },
+  /**
+   * The same out of the checkpoint that a run goes on from, for workers whose job says that there are residuals.
+   *
+   * @generated from rpc paceline.v1.Coordinator.ReadResidual
+   */
+  readResidual: {
+    methodKind: "unary";
+    input: typeof ReadResidualRequestSchema;
+    output: typeof ReadResidualReplySchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_paceline_v1_coordinator, 0);

@@ -206,6 +206,11 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     piece: count,
     reason: sentence,
   }),
+  cutTaken: record<Body<"cutTaken">, wire.CutTaken>(schemas.CutTakenSchema, {
+    cut: count,
+    residuals: count,
+    problem: sentence,
+  }),
 });
 
 const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
@@ -213,7 +218,7 @@ const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
     sequence: count,
     received: count,
   }),
-  job: record<Order<"job">, wire.Job>(schemas.JobSchema, { spec: runSpecCodec }),
+  job: record<Order<"job">, wire.Job>(schemas.JobSchema, { spec: runSpecCodec, residuals: flag }),
   view: record<Order<"view">, wire.ViewMessage>(schemas.ViewMessageSchema, { view: viewCodec }),
   work: record<Order<"work">, wire.Work>(schemas.WorkSchema, { piece }),
   evaluate: record<Order<"evaluate">, wire.Evaluate>(schemas.EvaluateSchema, {
@@ -223,6 +228,7 @@ const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
   pause: record<Order<"pause">, wire.Pause>(schemas.PauseSchema, { pause: count }),
   pauseAt: record<Order<"pauseAt">, wire.PauseAt>(schemas.PauseAtSchema, { pause: count, step }),
   resume: record<Order<"resume">, wire.Resume>(schemas.ResumeSchema, { pause: count }),
+  cut: record<Order<"cut">, wire.Cut>(schemas.CutSchema, { cut: count }),
   evaluation: record<Order<"evaluation">, wire.Evaluation>(schemas.EvaluationSchema, {
     epoch: count,
     final: flag,

@@ -1,0 +1,78 @@
+/**
+ * A worker's way with residuals: gives them to the coordinator at a checkpoint's cut, and in a
+ * resumed run has its own sent. A chunk travels at a time and the next one when that has arrived,
+ * so that no second copy of them all is ever made.
+ */
+import { compressionTitle, keepsResiduals } from "../contract/compression.js";
+import type { Layout } from "../contract/layout.js";
+import { weightValues } from "../contract/residuals.js";
+import type { RunSpec } from "../contract/run-spec.js";
+import { PacelineError, toPacelineError } from "../errors.js";
+import type { MemberSession } from "./member-session.js";
+
+/** What came of giving: in how many pieces, and "" or why the coordinator can't have them. */
+export interface Giving {
+  readonly chunks: number;
+  readonly problem: string;
+}
+
+/** Gives residuals, by chunk, for this cut; nothing of it is thrown. */
+export async function giveResiduals(
+  session: MemberSession,
+  { run, cut }: { readonly run: string; readonly cut: number },
+  residuals: ReadonlyMap<number, Float32Array>,
+): Promise<Giving> {
+  try {
+    for (const [chunk, { buffer, byteOffset, byteLength }] of residuals) {
+      const values = new Uint8Array(buffer, byteOffset, byteLength);
+      await session.keepResidual({ run, cut, chunk, values });
+    }
+    return { chunks: residuals.size, problem: "" };
+  } catch (thrown) {
+    return { chunks: 0, problem: toPacelineError(thrown).message };
+  }
+}
+
+/** Where a worker's residuals come from, and what they are to lie in. */
+export interface InheritanceParts {
+  readonly session: MemberSession | null;
+  readonly spec: RunSpec;
+  readonly layout: Layout;
+  /** Memory for so many values, as long as the run. */
+  allocate(values: number): Float32Array;
+  log(text: string): void;
+}
+
+/**
+ * Has the worker's residuals sent, by chunk. None where the run keeps none, which is then said.
+ * @throws PacelineError where they can't be had.
+ */
+export async function inheritResiduals({
+  session,
+  spec,
+  layout,
+  allocate,
+  log,
+}: InheritanceParts): Promise<Map<number, Float32Array>> {
+  const inherited = new Map<number, Float32Array>();
+  const chunks = layout.chunks.filter(({ group }) => group === "weight");
+  if (!keepsResiduals(spec.compression)) {
+    const title = compressionTitle(spec.compression.push);
+    const way = spec.compression.feedback ? title : `${title} without error feedback`;
+    const held = `${chunks.length} chunks (${weightValues(layout)} values)`;
+    log(`residuals of ${held} in the checkpoint are dropped: pushes go as ${way}`);
+    return inherited;
+  }
+  for (const { index, length } of chunks) {
+    if (session === null) break;
+    const bytes = await session.readResidual({ run: spec.run, chunk: index });
+    if (bytes.length !== length * 4) {
+      const sizes = `${bytes.length} bytes instead of ${length * 4}`;
+      throw new PacelineError("protocol", `residual of chunk ${index} has ${sizes}`);
+    }
+    const values = allocate(length);
+    new Uint8Array(values.buffer, values.byteOffset, values.byteLength).set(bytes);
+    inherited.set(index, values);
+  }
+  return inherited;
+}
