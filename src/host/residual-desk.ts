@@ -48,14 +48,14 @@ export class ResidualDesk {
 
   /** Hands over what these workers gave, and forgets everything. */
   take(workers: readonly GivenResiduals[]): Residuals[] {
-    const taken = workers.map(({ rank, chunks }) => {
-      const given = this.#given.get(rank);
+    const present = new Map(this.#given);
+    this.#given.clear();
+    return workers.map(({ rank, chunks }) => {
+      const given = present.get(rank);
       if (given?.chunks.size === chunks) return { rank, values: given.values };
       const counts = `${given?.chunks.size ?? 0} of ${chunks} pieces`;
       throw new PacelineError("protocol", `residuals of worker ${rank}: ${counts} have come`);
     });
-    this.#given.clear();
-    return taken;
   }
 }
 
