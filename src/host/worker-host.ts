@@ -188,11 +188,11 @@ export class WorkerHost {
 
   async #withCodecs(spec: RunSpec, job: PreparedJob, inherits: boolean): Promise<Prepared> {
     const { layout, gradients } = job;
-    const { rank, log, clock } = this.#parts;
+    const { rank, log, clock, kernels: choice = "auto" } = this.#parts;
     const { push, pull } = spec.compression;
     const isRaw = push.codec === "none" && pull.codec === "none";
     const arena = isRaw ? null : new Arena();
-    const conversions = isRaw ? twinConversions : createConversions(arena, { log });
+    const conversions = isRaw ? twinConversions : createConversions(arena, { choice, log });
     const codecs = new RunCodecs(spec, layout, conversions, (values) =>
       arena === null ? new Float32Array(values) : arena.view(arena.allocate(values), values),
     );
