@@ -57,6 +57,7 @@ export async function runServer(options: ResolvedOptions, io: CommandIo): Promis
   const transport = createMemberTransport({ ioTimeoutMs: options.ioTimeoutMs });
   const trace = await openProcessTrace(options);
   let host: ServerHost | null = null;
+  let endSession = () => {};
   const served = await serveChunksEverywhere(transport, {
     address: `${options.host}:${options.port}`,
     advertise: options.advertise,
@@ -82,9 +83,12 @@ export async function runServer(options: ResolvedOptions, io: CommandIo): Promis
           log,
         });
         return { host, lost: reject, ended: resolve };
-      }).catch(reject);
+      }).then((close) => {
+        endSession = close;
+      }, reject);
     });
   } finally {
+    endSession();
     (host as ServerHost | null)?.close();
     await closeProcessTrace(trace, log);
     await served.close();
@@ -106,6 +110,7 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
   const trace = await openProcessTrace(options);
   const thread = { dataDir, cacheDir, log, ...computeSpansTo(trace) };
   let host: WorkerHost | null = null;
+  let endSession = () => {};
   const live = async (rank: number | null): Promise<number> => {
     await host?.close();
     const request = { ...requestOf("worker", options), rank };
@@ -136,12 +141,15 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
           live(given).then(resolve, reject);
         };
         return { host: own, lost, ended: resolve };
-      }).catch(reject);
+      }).then((close) => {
+        endSession = close;
+      }, reject);
     });
   };
   try {
     return await live(options.rank);
   } finally {
+    endSession();
     await (host as WorkerHost | null)?.close();
     await closeProcessTrace(trace, log);
     await transport.close();
@@ -154,14 +162,17 @@ interface Participant {
   ended(exitCode: number): void;
 }
 
-/** Registers and keeps a session for the participant that `make` creates. */
+/**
+ * Registers and keeps a session for the participant that `make` creates; resolves to what gives
+ * that up where it has not ended.
+ */
 async function takePart(
   transport: Transport,
   options: ResolvedOptions,
   request: RegisterRequest,
   log: (text: string) => void,
   make: (rank: number, incarnation: number) => Participant,
-): Promise<void> {
+): Promise<() => void> {
   const { role } = request;
   if (options.coordinator === null) {
     throw new PacelineError("usage", `a ${role} needs --coordinator, such as 127.0.0.1:8000`);
@@ -213,6 +224,13 @@ async function takePart(
     session.send({ type: "leave", reason: signal, server, worker });
     void leave().then(() => participant.ended(signalExitCode(signal)));
   });
+  return () => {
+    // A goodbye that is under way ends by itself.
+    if (over.done) return;
+    over.done = true;
+    session.close();
+    release();
+  };
 }
 
 /** A server that listens on every address has none by which others could call it. */
