@@ -8,9 +8,13 @@ import type { ModelGraph } from "../nn/model.js";
 /** Exchanges of one measurement; the middle one counts. */
 const exchangesPerTurn = 11;
 
-/** Milliseconds of a round trip to a parameter server over torch.distributed.rpc, plain SGD. */
+/**
+ * Milliseconds of a round trip to a parameter server over torch.distributed.rpc, plain SGD. Its
+ * processes poll without pause also while nothing is asked of them, so they live for a turn only.
+ */
 export function rpcPeer(python: string, values: number): Peer {
   return linePeer("torch-rpc", python, "torch_rpc.py", {
+    livesForTurn: true,
     first: async () => ({ values, threads: 1, port: await freePort() }),
     question: { rounds: exchangesPerTurn },
     value: ({ milliseconds }) => median(milliseconds as number[]),
@@ -51,22 +55,39 @@ interface Talk {
   first(): Promise<object>;
   /** What to measure, each turn. */
   readonly question: object;
+  /** Whether each turn has processes of its own, which answer once before it counts. */
+  readonly livesForTurn?: boolean;
   value(answer: Record<string, unknown>): number;
 }
 
 function linePeer(name: string, python: string, script: string, talk: Talk): Peer {
   let process: LineProcess | null = null;
+  const begin = async () => {
+    process = new LineProcess(python, [peerScript(script)]);
+    await process.ask(await talk.first());
+  };
+  const ask = async () => {
+    assert(process !== null, "a peer runs after it was set up", { name });
+    return talk.value(await process.ask(talk.question));
+  };
+  const end = async () => {
+    await process?.close();
+    process = null;
+  };
+  if (talk.livesForTurn !== true) return { name, setUp: begin, run: ask, tearDown: end };
   return {
     name,
-    async setUp() {
-      process = new LineProcess(python, [peerScript(script)]);
-      await process.ask(await talk.first());
-    },
+    async setUp() {},
     async run() {
-      assert(process !== null, "a peer runs after it was set up", { name });
-      return talk.value(await process.ask(talk.question));
+      await begin();
+      try {
+        await ask();
+        return await ask();
+      } finally {
+        await end();
+      }
     },
-    tearDown: async () => process?.close(),
+    tearDown: end,
   };
 }
 
