@@ -1,18 +1,12 @@
 /** Every codec through a whole cluster over the memory transport. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Compression, type CompressionSpec, uncompressed } from "../contract/compression.js";
-import { type Layout, layOut } from "../contract/layout.js";
+import type { Compression, CompressionSpec } from "../contract/compression.js";
 import type { Protocol, RunSpec } from "../contract/run-spec.js";
-import { sampleSpec } from "../contract/samples.js";
+import { interruptAt, layoutOf, specOf as specOfEpochs } from "./compressed-toys.test.js";
 import { type Outcome, runInMemory, type SavedRun, type Toy } from "./memory-cluster.test.js";
 import { ToyCompute, type ToyGradients } from "./toy-compute.test.js";
 
-const tensors = [
-  { name: "w", shape: [30, 4], group: "weight" },
-  { name: "b", shape: [3], group: "plain" },
-] as const;
-const layoutOf = (spec: RunSpec): Layout => layOut(tensors, spec.chunkValues);
 const targetOf = (index: number) => Math.sin(index) * 2;
 
 /** Pulls each parameter towards a number of its own, a little differently for each example. */
@@ -23,16 +17,8 @@ const attraction: ToyGradients = ({ range }, gradients, parameters) => {
   }
 };
 
-function specOf(compression: Partial<CompressionSpec>, changes: Partial<RunSpec> = {}): RunSpec {
-  return {
-    ...{ ...sampleSpec, run: "toy", name: "toy", model: "toy", data: "toy" },
-    ...{ trainExamples: 120, testExamples: 20, workersMax: 3, servers: 2 },
-    schedule: { ...sampleSpec.schedule, lr: 0.1, totalExamples: 4800 },
-    ...{ epochs: 40, batchSize: 8, chunkValues: 50, loadBound: null },
-    compression: { ...uncompressed, ...compression },
-    ...changes,
-  };
-}
+const specOf = (compression: Partial<CompressionSpec>, changes: Partial<RunSpec> = {}) =>
+  specOfEpochs(40, compression, changes);
 
 function run(
   spec: RunSpec,
@@ -54,17 +40,6 @@ function run(
 
 function furthest({ weights }: Outcome): number {
   return Math.max(...weights.map((value, index) => Math.abs(value - targetOf(index))));
-}
-
-/** Interrupts a run when it has come to an epoch. */
-function interruptAt(epoch: number): (toy: Toy) => void {
-  return ({ coordinator }) => {
-    const timer = setInterval(() => {
-      if (coordinator.snapshot().epoch < epoch) return;
-      clearInterval(timer);
-      coordinator.tell({ type: "interrupt", reason: "SIGINT" });
-    }, 1);
-  };
 }
 
 const whole = { share: 1 } as const;

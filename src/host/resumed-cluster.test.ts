@@ -4,18 +4,12 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Compression, type CompressionSpec, uncompressed } from "../contract/compression.js";
-import { layOut } from "../contract/layout.js";
+import type { Compression, CompressionSpec } from "../contract/compression.js";
 import type { RunSpec } from "../contract/run-spec.js";
-import { sampleSpec } from "../contract/samples.js";
+import { interruptAt, layoutOf, specOf as specOfEpochs } from "./compressed-toys.test.js";
 import { type Outcome, runInMemory, type SavedRun, type Toy } from "./memory-cluster.test.js";
 import { ToyCompute, type ToyGradients } from "./toy-compute.test.js";
 
-const tensors = [
-  { name: "w", shape: [30, 4], group: "weight" },
-  { name: "b", shape: [3], group: "plain" },
-] as const;
-const layoutOf = (spec: RunSpec) => layOut(tensors, spec.chunkValues);
 const weights = 120;
 
 const attraction: ToyGradients = ({ range, step }, gradients, parameters) => {
@@ -25,16 +19,8 @@ const attraction: ToyGradients = ({ range, step }, gradients, parameters) => {
   }
 };
 
-function specOf(compression: Partial<CompressionSpec>, changes: Partial<RunSpec> = {}): RunSpec {
-  return {
-    ...{ ...sampleSpec, run: "toy", name: "toy", model: "toy", data: "toy" },
-    ...{ trainExamples: 120, testExamples: 20, workersMax: 3, servers: 2 },
-    schedule: { ...sampleSpec.schedule, lr: 0.1, totalExamples: 2400 },
-    ...{ epochs: 20, batchSize: 8, chunkValues: 50, loadBound: null },
-    compression: { ...uncompressed, ...compression },
-    ...changes,
-  };
-}
+const specOf = (compression: Partial<CompressionSpec>, changes: Partial<RunSpec> = {}) =>
+  specOfEpochs(20, compression, changes);
 
 interface Around {
   readonly from?: SavedRun | null;
@@ -46,17 +32,6 @@ function run(spec: RunSpec, around: Around = {}): Promise<Outcome> {
   const fresh = { weights: new Float32Array(layoutOf(spec).values).fill(3), state: [] };
   const compute = () => new ToyCompute(layoutOf, attraction);
   return runInMemory({ spec, layoutOf, fresh, compute, ...around });
-}
-
-/** Interrupts a run when it has come to an epoch. */
-function interruptAt(epoch: number): (toy: Toy) => void {
-  return ({ coordinator }) => {
-    const timer = setInterval(() => {
-      if (coordinator.snapshot().epoch < epoch) return;
-      clearInterval(timer);
-      coordinator.tell({ type: "interrupt", reason: "SIGINT" });
-    }, 1);
-  };
 }
 
 async function interrupted(spec: RunSpec): Promise<Outcome> {
