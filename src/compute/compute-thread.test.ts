@@ -306,6 +306,25 @@ describe("a compute thread that can't go on", () => {
     });
   }
 
+  test("computes on its own number of threads, else on the run's", async () => {
+    const program = `import { parentPort } from "node:worker_threads";
+      parentPort.on("message", ({ job, spec }) => {
+        parentPort.postMessage({ type: "prepared", job, engine: spec.threads, algorithms: [] });
+      });`;
+    const entry = new URL(`data:text/javascript,${encodeURIComponent(program)}`);
+    for (const [threads, expected] of [
+      [5, 5],
+      [null, 2],
+      [undefined, 2],
+    ] as const) {
+      const own = threads === undefined ? {} : { threads };
+      const port = createComputeThread({ dataDir, cacheDir: null, log: () => {}, entry, ...own });
+      const { engine } = await port.prepare({ ...spec, threads: 2 }, 0, new Ear().listener);
+      assert.equal(engine, expected);
+      await port.close();
+    }
+  });
+
   test("ends a wait for prepare when it is closed, and asks nothing afterwards", async () => {
     const port = createComputeThread({ dataDir, cacheDir: null, log: () => {} });
     const prepared = port.prepare(spec, 0, new Ear().listener);

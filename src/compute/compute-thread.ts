@@ -21,6 +21,8 @@ import type { SentBatch } from "./sent-examples.js";
 
 /** What the thread has to know besides the run. */
 export interface ComputeThreadOptions extends DataPlace {
+  /** Threads to compute on, where the run's number is not to hold for this process. */
+  readonly threads?: number | null;
   /** Takes one line: which engine computes and why, how fetching goes on. */
   log(text: string): void;
   /** Hears what the thread did, if told; times are milliseconds since 1970. */
@@ -64,8 +66,9 @@ class ComputeThread implements BatchComputePort {
     this.#options = options;
   }
 
-  async prepare(spec: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedJob> {
+  async prepare(given: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedJob> {
     if (this.#closed) throw givenUp();
+    const spec = { ...given, threads: this.#options.threads ?? given.threads };
     this.#job?.reject(givenUp());
     this.#gate?.giveUp();
     // Loaded here too, a native library outlives the thread that calls it: unloaded with the

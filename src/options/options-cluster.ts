@@ -111,6 +111,17 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     commands: ["server", "worker"],
     aliases: [{ name: "RANK", commands: ["worker"] }],
   },
+  threads: {
+    name: "threads",
+    type: optional(whole(1, 1024)),
+    default: null,
+    defaultText:
+      "this machine's cores divided by the workers (at least 1); for `worker` what the run says",
+    unit: "threads",
+    sentence: "threads that each worker computes on; the bits of a result depend on them",
+    group,
+    commands: [...trainingCommands, "worker"],
+  },
   serve: {
     name: "serve",
     type: toggle,

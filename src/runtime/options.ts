@@ -49,6 +49,8 @@ export interface ClusterOptions {
   readonly advertise: string | null;
   readonly insecure: boolean;
   readonly rank: number | null;
+  /** Threads a worker computes on; null leaves it to the run. */
+  readonly threads: number | null;
   readonly serve: boolean;
   readonly startTimeoutMs: number;
   readonly ioTimeoutMs: number;

@@ -101,14 +101,14 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
   exitWithParent();
   const log = logger(io, "worker");
   const transport = createMemberTransport({ ioTimeoutMs: options.ioTimeoutMs });
-  const { dataDir, cacheDir, ioTimeoutMs } = options;
+  const { dataDir, cacheDir, ioTimeoutMs, threads } = options;
   const ask: AskForExamples = (request, onBlock) =>
     transport.readExamples(options.coordinator ?? "", request, onBlock);
   const source = { ask, ioTimeoutMs };
   const route = createRouter(options.transport, log);
   const patience = { patienceMs: ioTimeoutMs, nowMs: () => processClock.nowMs() };
   const trace = await openProcessTrace(options);
-  const thread = { dataDir, cacheDir, log, ...computeSpansTo(trace) };
+  const thread = { dataDir, cacheDir, threads, log, ...computeSpansTo(trace) };
   let host: WorkerHost | null = null;
   let endSession = () => {};
   const live = async (rank: number | null): Promise<number> => {

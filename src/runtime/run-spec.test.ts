@@ -14,6 +14,7 @@ const options: ResolvedOptions = {
   advertise: null,
   insecure: false,
   rank: null,
+  threads: null,
   serve: false,
   startTimeoutMs: 60_000,
   ioTimeoutMs: 30_000,
@@ -130,6 +131,7 @@ describe("a run spec", () => {
   });
   test("has at least one thread however many workers share the cores", () => {
     assert.equal(specWith({ workers: { min: 1, max: 16 } }).threads, 1);
+    assert.equal(specWith({ workers: { min: 1, max: 16 }, threads: 3 }).threads, 3);
   });
 
   const refused: readonly (readonly [Partial<ResolvedOptions>, Partial<RunFacts>, string])[] = [

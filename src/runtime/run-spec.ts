@@ -78,7 +78,7 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
     checkpointEvery: options.checkpointEvery,
     engine: options.engine,
     dtype: options.dtype,
-    threads: Math.max(1, Math.floor(facts.cores / workers.max)),
+    threads: options.threads ?? Math.max(1, Math.floor(facts.cores / workers.max)),
   };
 }
 
