@@ -36,6 +36,50 @@ export function memoryOf(pid: number): ResidentMemory | null {
   return text.includes("VmRSS") ? parseStatus(text) : null;
 }
 
+/** Resident bytes of a process by what they are for. */
+export interface MemoryUse {
+  /** The arena's memory for tensor values: what was ever needed at once stays resident. */
+  readonly valuesBytes: number;
+  /** Everything else. */
+  readonly otherBytes: number;
+}
+
+/** The address space that is reserved for an arena to grow into is at least so large. */
+const reservedBytesMin = 2 ** 30;
+const mapping = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) .*\n(?:[A-Z].*\n)*?Rss: +(\d+) kB$/gm;
+
+/**
+ * Reads the text of /proc/PID/smaps. Memory for values is what can be written to right below a
+ * large reservation that can't: how shared memory of WebAssembly grows in place.
+ */
+export function parseMappings(text: string): MemoryUse {
+  let [totalBytes, valuesBytes] = [0, 0];
+  let below = { end: "", mode: "", bytes: 0 };
+  for (const [, start, end, mode, kibibytes] of text.matchAll(mapping)) {
+    const bytes = Number(kibibytes) * 1024;
+    const size = Number.parseInt(end!, 16) - Number.parseInt(start!, 16);
+    const isReserved = mode!.startsWith("---") && size >= reservedBytesMin;
+    if (isReserved && below.end === start && below.mode.startsWith("rw")) {
+      valuesBytes += below.bytes;
+    }
+    totalBytes += bytes;
+    below = { end: end!, mode: mode!, bytes };
+  }
+  assert(totalBytes > 0, "mappings tell what is resident", { characters: text.length });
+  return { valuesBytes, otherBytes: totalBytes - valuesBytes };
+}
+
+/** What the memory of a process that runs is for; null once it has ended. Takes some 10 ms. */
+export function memoryUseOf(pid: number): MemoryUse | null {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/smaps`, "utf8");
+  } catch {
+    return null;
+  }
+  return text === "" ? null : parseMappings(text);
+}
+
 /** How much memory may grow between the second reading and the last and still be called flat. */
 const flat = { share: 0.02, bytes: 8e6 };
 

@@ -34,9 +34,14 @@ export interface MemoryLimits {
   readonly server: number;
   /** The same when a checkpoint is written. */
   readonly serverCheckpoint: number;
+  /** What of that are values. */
+  readonly serverValues: number;
   /** A worker: the engine, and twice the parameters. */
   readonly worker: number;
-  /** The coordinator, which holds a model only while it is loaded or saved. */
+  /**
+   * The coordinator, which holds a model only while it is loaded or saved, and until a checkpoint
+   * is written what each worker has kept.
+   */
   readonly coordinator: number;
 }
 
@@ -45,11 +50,13 @@ export function memoryLimits(size: RunSize): MemoryLimits {
   const { parameterBytes, workers, servers, engineBytes, keepsResiduals, keepsSent } = size;
   const part = parameterBytes / servers;
   const share = Math.min(parameterBytes, Math.max(loadBound * part, part + chunkBytes));
-  const server = programBytes + share * (2 + workers + (keepsSent ? 2 : 0));
+  const stepping = share * (2 + workers + (keepsSent ? 2 : 0));
+  const serverValues = stepping + 2 * share;
   return {
-    server,
-    serverCheckpoint: server + 2 * share,
+    server: programBytes + stepping,
+    serverCheckpoint: programBytes + serverValues,
+    serverValues,
     worker: engineBytes + parameterBytes * (2 + (keepsResiduals ? 1 : 0)),
-    coordinator: coordinatorBytes + 2 * parameterBytes,
+    coordinator: coordinatorBytes + parameterBytes * (2 + (keepsResiduals ? workers : 0)),
   };
 }

@@ -7,6 +7,7 @@ import type { WatchedMember } from "./watched-run.js";
 const limits: MemoryLimits = {
   server: 350 * mebibyte,
   serverCheckpoint: 430 * mebibyte,
+  serverValues: 330 * mebibyte,
   worker: 220 * mebibyte,
   coordinator: 210 * mebibyte,
 };
@@ -18,9 +19,12 @@ function member(
   last = peaks.peak,
 ): WatchedMember {
   const tenths = Array.from({ length: 10 }, (_, index) => (index < 9 ? peaks.stepping : last));
+  const values = role === "server" ? 150 : 0;
   return {
     ...{ role, id, steppingBytes: peaks.stepping * mebibyte, peakBytes: peaks.peak * mebibyte },
     tenths: tenths.map((reading) => reading * mebibyte),
+    valuesBytes: values * mebibyte,
+    otherTenths: tenths.map((reading) => (reading - values) * mebibyte),
   };
 }
 
@@ -41,9 +45,10 @@ test("processes within their limits hold, each with the limit beside it", () => 
     [
       ["m/server", 345, 350],
       ["m/server-checkpoint", 350, 430],
+      ["m/server-values", 150, 330],
       ["m/worker", 206, 220],
       ["m/coordinator", 204, 210],
-      ["m/server-later", 350, 345 + 8e6 / mebibyte],
+      ["m/server-later", 200, 195 + 8e6 / mebibyte],
       ["m/worker-later", 204, 200 + 8e6 / mebibyte],
     ],
   );
@@ -60,13 +65,31 @@ test("the process that takes most, or grows most, is the one that counts", () =>
   const judged = judgeMembers("m", members, limits);
   assert.deepEqual(
     judged.map(({ holds }) => holds),
-    [false, false, false, true, false, false],
+    [false, false, true, false, true, false, false],
   );
-  assert.match(judged[2]!.verdict, /^m\/worker: DOES NOT HOLD: 221\.0 MiB of at most 220\.0 MiB$/);
-  assert.match(judged[5]!.verdict, /^m\/worker: NOT flat: /);
+  assert.match(judged[3]!.verdict, /^m\/worker: DOES NOT HOLD: 221\.0 MiB of at most 220\.0 MiB$/);
+  assert.match(judged[6]!.verdict, /^m\/worker: NOT flat: /);
+});
+
+test("a server's values may come to lie in more memory, and nothing else of it", () => {
+  const server = member("server", 0, within);
+  const later = { ...server, tenths: server.tenths.map((bytes, at) => bytes + at * 10e6) };
+  const judged = judgeMembers("m", [coordinator, later, member("worker", 0, within)], limits);
+  assert.ok(judged.every(({ holds }) => holds));
+  const full = { ...later, valuesBytes: 331 * mebibyte };
+  const [, , values] = judgeMembers("m", [coordinator, full, member("worker", 0, within)], limits);
+  assert.match(values!.verdict, /^m\/server-values: DOES NOT HOLD: 331\.0 MiB of at most 330\.0/);
+  const leaking = { ...server, otherTenths: later.tenths };
+  const grown = judgeMembers("m", [coordinator, leaking, member("worker", 0, within)], limits);
+  assert.match(grown[5]!.verdict, /^m\/server: NOT flat: /);
 });
 
 test("a process that was not there all the time is no measurement", () => {
-  const gone = { ...member("server", 0, within), tenths: [1, 2, 3] };
-  assert.throws(() => judgeMembers("m", [gone], limits), /m\/server was not there in every tenth/);
+  const server = member("server", 0, within);
+  const holes = [1, 2];
+  holes[9] = 3;
+  for (const otherTenths of [[1, 2, 3], holes]) {
+    const gone = () => judgeMembers("m", [{ ...server, otherTenths }], limits);
+    assert.throws(gone, /m\/server was not there in every tenth/);
+  }
 });

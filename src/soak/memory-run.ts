@@ -112,9 +112,21 @@ export function judgeMembers(
   return [
     judgePeak(`${name}/server`, stepping, limits.server),
     judgePeak(`${name}/server-checkpoint`, peak("server"), limits.serverCheckpoint),
+    judgePeak(
+      `${name}/server-values`,
+      most("server", ({ valuesBytes }) => valuesBytes),
+      limits.serverValues,
+    ),
     judgePeak(`${name}/worker`, peak("worker"), limits.worker),
     judgePeak(`${name}/coordinator`, peak("coordinator"), limits.coordinator),
-    ...(["server", "worker"] as const).map((role) => judgeGrowth(`${name}/${role}`, of(role))),
+    judgeGrowth(
+      `${name}/server`,
+      of("server").map(({ otherTenths }) => otherTenths),
+    ),
+    judgeGrowth(
+      `${name}/worker`,
+      of("worker").map((member) => member.tenths),
+    ),
   ];
 }
 
@@ -129,11 +141,12 @@ function judgePeak(name: string, bytes: number, limit: number): Judged {
 }
 
 /** The process that grew most after the second tenth, with what would still be flat. */
-function judgeGrowth(name: string, members: readonly WatchedMember[]): Judged {
+function judgeGrowth(name: string, members: readonly (readonly number[])[]): Judged {
   const [worst] = members
-    .map(({ tenths: readings }) => ({ readings, highest: Math.max(...readings.slice(1)) }))
+    .map((readings) => ({ readings, highest: Math.max(...readings.slice(1)) }))
     .sort((a, b) => b.highest - b.readings[1]! - (a.highest - a.readings[1]!));
-  if (worst === undefined || worst.readings.length < tenths) {
+  // A tenth that nobody read is a hole, which a filter leaves out.
+  if (worst === undefined || worst.readings.filter(Number.isFinite).length < tenths) {
     throw new PacelineError("internal", `${name} was not there in every tenth of the run`);
   }
   const { readings, highest } = worst;

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PacelineError } from "../errors.js";
 import { measuredEnvironment } from "../measure/measured-environment.js";
-import { memoryOf } from "../measure/process-memory.js";
+import { memoryOf, memoryUseOf } from "../measure/process-memory.js";
 import { ShardWriter } from "../shards/shard-writer.js";
 
 /** What is run. */
@@ -37,12 +37,18 @@ export interface WatchedMember {
   peakBytes: number;
   /** The highest reading of each tenth. */
   readonly tenths: number[];
+  /** The most that a server's values ever took. */
+  valuesBytes: number;
+  /** The highest reading of each tenth of what a server holds besides values. */
+  readonly otherTenths: number[];
 }
 
 /** Epochs of a watched run, each a tenth of its steps. */
 export const tenths = 10;
 
 const pollIntervalMs = 50;
+/** What memory is for takes longer to read. */
+const useIntervalMs = 500;
 const dataName = "pictures";
 
 /** Runs once and tells what each process held. */
@@ -76,6 +82,7 @@ class Watch {
   readonly #members = new Map<string, WatchedMember>();
   #looking = false;
   #tenth = 0;
+  #useReadMs = Number.NEGATIVE_INFINITY;
 
   constructor(folder: string, { checkpoint }: WatchedWish, log: (line: string) => void) {
     this.#folder = folder;
@@ -95,7 +102,12 @@ class Watch {
       const events = await readFile(join(this.#folder, "events.jsonl"), "utf8");
       this.#advance(events.match(/"kind":"epoch"/g)?.length ?? 0);
       const { members } = JSON.parse(cluster) as Cluster;
-      for (const member of members) this.#read(member);
+      const readsUse = performance.now() - this.#useReadMs >= useIntervalMs;
+      if (readsUse) this.#useReadMs = performance.now();
+      for (const member of members) {
+        this.#read(member);
+        if (readsUse && member.role === "server") this.#readUse(member);
+      }
     } catch {
       // The run has no files yet, or is writing them.
     } finally {
@@ -109,8 +121,8 @@ class Watch {
     const { currentBytes, peakBytes } = memory;
     const key = `${role}-${id}`;
     const member = this.#members.get(key) ?? {
-      ...{ role, id, steppingBytes: 0, peakBytes: 0 },
-      tenths: [],
+      ...{ role, id, steppingBytes: 0, peakBytes: 0, valuesBytes: 0 },
+      ...{ tenths: [], otherTenths: [] },
     };
     this.#members.set(key, member);
     member.peakBytes = Math.max(member.peakBytes, peakBytes);
@@ -119,8 +131,20 @@ class Watch {
     member.tenths[this.#tenth] = Math.max(member.tenths[this.#tenth] ?? 0, currentBytes);
   }
 
+  #readUse({ role, id, pid }: Cluster["members"][number]): void {
+    const use = memoryUseOf(pid);
+    const member = this.#members.get(`${role}-${id}`);
+    if (use === null || member === undefined) return;
+    member.valuesBytes = Math.max(member.valuesBytes, use.valuesBytes);
+    if (this.#tenth >= tenths) return;
+    const { otherTenths: others } = member;
+    others[this.#tenth] = Math.max(others[this.#tenth] ?? 0, use.otherBytes);
+  }
+
   #advance(tenth: number): void {
     if (tenth === this.#tenth) return;
+    // Each tenth is read at least once.
+    this.#useReadMs = Number.NEGATIVE_INFINITY;
     const held = this.members().map(({ role, id, tenths: readings }) => {
       const reading = readings.at(-1) ?? 0;
       return `${role}-${id} ${(reading / 2 ** 20).toFixed(0)}`;
