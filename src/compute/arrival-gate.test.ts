@@ -3,21 +3,23 @@ import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { ArrivalGate, gateMemory, StepGivenUp } from "./arrival-gate.js";
 
-/** Waits for a chunk in a thread; says when it begins to, and how that ended. */
-function waiterFor(memory: SharedArrayBuffer, chunk: number) {
+/** Waits for chunks in a thread; says when it begins to, and how that ended. */
+function waiterFor(memory: SharedArrayBuffer, first: number, last = first) {
   const { href } = new URL("./arrival-gate.js", import.meta.url);
   const program = `
     import { parentPort, workerData } from "node:worker_threads";
     const { ArrivalGate } = await import(${JSON.stringify(href)});
     parentPort.postMessage("waits");
     try {
-      new ArrivalGate(workerData.memory).await(workerData.chunk);
+      const { memory, first, last } = workerData;
+      const gate = new ArrivalGate(memory);
+      for (let chunk = first; chunk <= last; chunk++) gate.await(chunk);
       parentPort.postMessage("went on");
     } catch (thrown) {
       parentPort.postMessage(thrown.constructor.name);
     }`;
   const url = new URL(`data:text/javascript,${encodeURIComponent(program)}`);
-  const thread = new Worker(url, { workerData: { memory, chunk } });
+  const thread = new Worker(url, { workerData: { memory, first, last } });
   const said: string[] = [];
   let heard = () => {};
   thread.on("message", (text: string) => {
@@ -47,6 +49,20 @@ test("whoever waits in another thread goes on when the chunk arrives", async () 
   await heard(1);
   gate.arrive(0);
   gate.arrive(1);
+  assert.deepEqual(await heard(2), ["waits", "went on"]);
+});
+
+test("no arrival is missed, whether the other sleeps, is about to or is elsewhere", async () => {
+  const count = 20_000;
+  const memory = gateMemory(count);
+  const gate = new ArrivalGate(memory);
+  gate.lack(Array.from({ length: count }, (_, chunk) => chunk));
+  const heard = waiterFor(memory, 0, count - 1);
+  await heard(1);
+  for (let chunk = 0; chunk < count; chunk++) {
+    gate.arrive(chunk);
+    if (chunk % 7 === 0) await new Promise<void>((resolve) => void setImmediate(resolve));
+  }
   assert.deepEqual(await heard(2), ["waits", "went on"]);
 });
 

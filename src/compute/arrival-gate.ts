@@ -10,8 +10,10 @@
 import { PacelineError } from "../errors.js";
 
 const open = 0;
-const awaited = 1;
+const lacking = 1;
 const givenUp = 2;
+/** Lacking, and somebody sleeps until it is there: waking is dear, and seldom needed. */
+const awaited = 3;
 
 /** A step was given up while it waited; nobody wants to hear of it. */
 export class StepGivenUp extends PacelineError {
@@ -35,11 +37,13 @@ export class ArrivalGate {
 
   /** The step that is asked for next lacks these chunks. */
   lack(chunks: readonly number[]): void {
-    for (const chunk of chunks) Atomics.compareExchange(this.#cells, chunk, open, awaited);
+    for (const chunk of chunks) Atomics.compareExchange(this.#cells, chunk, open, lacking);
   }
 
   /** A chunk is in place. */
   arrive(chunk: number): void {
+    const before = Atomics.compareExchange(this.#cells, chunk, lacking, open);
+    if (before !== awaited) return;
     Atomics.compareExchange(this.#cells, chunk, awaited, open);
     Atomics.notify(this.#cells, chunk);
   }
@@ -64,6 +68,9 @@ export class ArrivalGate {
    * @throws StepGivenUp once the gate is given up.
    */
   await(chunk: number): void {
-    while (!this.isOpen(chunk)) Atomics.wait(this.#cells, chunk, awaited);
+    while (!this.isOpen(chunk)) {
+      Atomics.compareExchange(this.#cells, chunk, lacking, awaited);
+      Atomics.wait(this.#cells, chunk, awaited);
+    }
   }
 }

@@ -1,7 +1,8 @@
 /**
  * The outgoing half of a connection: messages wait as references and go to the socket in batches,
- * as many as make one call to the system worth its while. A payload is handed over as it is, so it
- * must not change until `sent` is called, which happens when its batch has been written.
+ * as many as make one call to the system worth its while. A payload of more than a few kilobytes is
+ * handed over as it is, so it must not change until `sent` is called, which happens when its batch
+ * has been written.
  */
 import type { Socket } from "node:net";
 import type { ChunkHeader } from "../contract/messages.js";
@@ -22,6 +23,8 @@ interface Batch {
 /** A batch ends with the message that reaches this size, or is the last of so many. */
 const batchBytes = 262144;
 const batchMessagesMax = 64;
+/** What is no larger is copied together with its neighbours: each piece costs a write. */
+const smallBytesMax = 4096;
 /** While one is being written, the next stands ready. */
 const batchesInFlightMax = 2;
 /** As they are sent; who asks often is answered once for all that was asked meanwhile. */
@@ -137,9 +140,10 @@ export class FrameWriter {
       if (!Buffer.isBuffer(outgoing) && outgoing.sent !== undefined)
         batch.sents.push(outgoing.sent);
     }
-    const last = parts.pop()!;
+    const pieces = joinSmall(parts);
+    const last = pieces.pop()!;
     socket.cork();
-    for (const part of parts) socket.write(part);
+    for (const piece of pieces) socket.write(piece);
     socket.write(last, () => this.#written(batch));
     socket.uncork();
   }
@@ -162,6 +166,25 @@ export class FrameWriter {
     for (const sent of batch.sents) sent();
     this.#pump();
   }
+}
+
+/** The same bytes in fewer pieces; what is large stays where it is. */
+function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  let small: Uint8Array[] = [];
+  const join = () => {
+    if (small.length > 0) pieces.push(small.length === 1 ? small[0]! : Buffer.concat(small));
+    small = [];
+  };
+  for (const part of parts) {
+    if (part.length <= smallBytesMax) small.push(part);
+    else {
+      join();
+      pieces.push(part);
+    }
+  }
+  join();
+  return pieces;
 }
 
 function later(task: (() => void) | undefined): void {
