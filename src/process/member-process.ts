@@ -5,11 +5,14 @@ import { availableParallelism } from "node:os";
 export type ProcessEnvironment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Flags for Node. Buffers that chunks travel in die young, but are given back only when the space
- * for young objects is full: 16 MiB of small objects unless told, by which time tens of MiB of
- * buffers may wait.
+ * Flags for Node, of a member that exchanges chunks over this transport. Buffers that chunks travel
+ * in die young, but are given back only when the space for young objects is full: 16 MiB of small
+ * objects unless told, by which time tens of MiB of buffers may wait. gRPC allocates several times
+ * each chunk's bytes, frames next to nothing, and small messages are slower with less space.
  */
-export const memberFlags: readonly string[] = ["--max-semi-space-size=4"];
+export function memberFlags(transport: string): readonly string[] {
+  return [`--max-semi-space-size=${transport === "grpc" ? 1 : 4}`];
+}
 
 /**
  * The C library of Linux gives each thread that frees such buffers a heap of its own, of which

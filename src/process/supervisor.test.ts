@@ -7,7 +7,7 @@ import { after, afterEach, describe, test } from "node:test";
 import { setTimeout as later } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import type { Clock } from "../host/clock.js";
-import { memberEnvironment, threadsOfEach } from "./member-process.js";
+import { memberEnvironment, memberFlags, threadsOfEach } from "./member-process.js";
 import { exitWithParent } from "./supervised.js";
 import { type MemberExit, Supervisor, type SupervisorSetup } from "./supervisor.js";
 
@@ -29,6 +29,7 @@ writeFileSync(
    if (what.startsWith("exit")) process.exitCode = Number(what.slice(4));
    if (what === "deaf") process.on("SIGTERM", () => {});
    if (what === "stay" || what === "deaf") setInterval(() => {}, 1000);
+   if (what === "flags") console.log(process.execArgv.join(" "));
    if (what !== "fail") console.log("ready");`,
 );
 
@@ -99,6 +100,7 @@ function begin(what: string, changes: Partial<SupervisorSetup> = {}): Trial {
   const logPath = (role: string, rank: number) => join(folder, `${trial}-${role}-${rank}.log`);
   const supervisor = new Supervisor({
     entry,
+    flags: memberFlags("auto"),
     argumentsOf: (role, rank) => [role, String(rank), what],
     environment: { COLOUR: "green" },
     threads: 2,
@@ -230,6 +232,14 @@ describe("a supervisor", () => {
     assert.deepEqual([threadsOfEach(1), threadsOfEach(cores + 1)], [cores, 1]);
   });
 
+  test("gives a member Node's flags, and with gRPC less space for young objects", async () => {
+    assert.deepEqual(memberFlags("unix"), ["--max-semi-space-size=4"]);
+    const { supervisor, log } = begin("flags", { flags: memberFlags("grpc") });
+    supervisor.start("server", 0);
+    await until("the end", () => log("server", 0).includes("ready"));
+    assert.match(log("server", 0), /^--max-semi-space-size=1$/m);
+  });
+
   test("says why a process could not be started", async () => {
     const { supervisor } = begin("stay", { logPath: () => join(folder, "none", "a.log") });
     assert.throws(() => supervisor.start("worker", 0), {
@@ -298,7 +308,7 @@ describe("members whose parent is gone", () => {
        const supervisor = new Supervisor({
          entry: ${JSON.stringify(entry)},
          argumentsOf: (role, rank) => [role, String(rank), "stay"],
-         environment: {}, threads: 1, maxRestarts: 3, onExit: () => {},
+         flags: [], environment: {}, threads: 1, maxRestarts: 3, onExit: () => {},
          logPath: (role, rank) => ${JSON.stringify(logs)} + role + rank,
        });
        for (const rank of [0, 1]) supervisor.start("worker", rank);

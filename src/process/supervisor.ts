@@ -9,7 +9,7 @@ import type { MemberRole } from "../contract/messages.js";
 import { codeOfExit, toPacelineError } from "../errors.js";
 import type { Clock, Timer } from "../host/clock.js";
 import { fileError } from "../store/file-errors.js";
-import { memberEnvironment, memberFlags, type ProcessEnvironment } from "./member-process.js";
+import { memberEnvironment, type ProcessEnvironment } from "./member-process.js";
 import { processClock } from "./process-clock.js";
 
 /** How a member's process ended. */
@@ -32,6 +32,8 @@ export interface MemberExit {
 export interface SupervisorSetup {
   /** The script that every member runs. */
   readonly entry: string;
+  /** Flags for Node. */
+  readonly flags: readonly string[];
   /** What follows the script on a member's command line. */
   readonly argumentsOf: (role: MemberRole, rank: number) => readonly string[];
   readonly environment: ProcessEnvironment;
@@ -147,13 +149,13 @@ export class Supervisor {
 
   #spawn(member: Supervised): void {
     const { role, rank } = member;
-    const { entry, argumentsOf, environment, threads, logPath } = this.#setup;
+    const { entry, flags, argumentsOf, environment, threads, logPath } = this.#setup;
     member.pending = null;
     member.injected = false;
     const log = openLog(logPath(role, rank));
     try {
       // The log is the child's own descriptor: its last words stay even if this process is killed.
-      const child = spawn(process.execPath, [...memberFlags, entry, ...argumentsOf(role, rank)], {
+      const child = spawn(process.execPath, [...flags, entry, ...argumentsOf(role, rank)], {
         stdio: ["ignore", log, log, "ipc"],
         env: memberEnvironment(environment, threads),
         detached: process.platform !== "win32",

@@ -7,7 +7,7 @@ import { loadDataset } from "../data/dataset.js";
 import { codeOfExit, PacelineError } from "../errors.js";
 import { createMemberTransport } from "../frames/member-transport.js";
 import { lastWordsIn } from "../process/last-words.js";
-import { threadsOfEach } from "../process/member-process.js";
+import { memberFlags, threadsOfEach } from "../process/member-process.js";
 import { onSignals } from "../process/signals.js";
 import { type MemberExit, Supervisor } from "../process/supervisor.js";
 import { RunTrace } from "../report/process-trace.js";
@@ -82,6 +82,7 @@ class Members {
     this.#injections = [...options.inject];
     this.#supervisor = new Supervisor({
       entry: process.argv[1]!,
+      flags: memberFlags(options.transport),
       argumentsOf: (role, rank) => [
         ...memberArguments(role, rank, options, address),
         ...(trace?.argumentsOf(role, rank) ?? []),

@@ -16,6 +16,7 @@ export interface LinkedRun {
   readonly link: Link;
   readonly servers: number;
   readonly workers: number;
+  readonly transport: string;
   /** What the coordinator is told, from the model to the run's name. */
   readonly words: readonly string[];
   /** What every process is told. */
@@ -26,14 +27,15 @@ export interface LinkedRun {
 
 /** Carries a run out; resolves to what the workers said. */
 export async function carryOutOverLink(run: LinkedRun): Promise<readonly string[]> {
-  const processes: RunProcess[] = [];
+  const started: RunProcess[] = [];
   const proxies: ShapingProxy[] = [];
-  const keep = (started: RunProcess) => {
-    processes.push(started);
-    return started;
+  const keep = (one: RunProcess) => {
+    started.push(one);
+    return one;
   };
+  const processes = run.servers + run.workers;
   const startMember = (...words: readonly string[]) =>
-    keep(new RunProcess([...words, ...run.shared], run.servers + run.workers));
+    keep(new RunProcess([...words, ...run.shared], { processes, transport: run.transport }));
   try {
     const coordinator = keep(
       new RunProcess(["coordinator", "--port", "0", ...run.words, ...run.shared]),
@@ -51,10 +53,10 @@ export async function carryOutOverLink(run: LinkedRun): Promise<readonly string[
     const workers = Array.from({ length: run.workers }, (_, rank) =>
       startMember("worker", ...reach, "--rank", `${rank}`, ...run.ofWorkers),
     );
-    for (const one of processes) await one.end();
+    for (const one of started) await one.end();
     return workers.map(({ said }) => said);
   } finally {
-    for (const one of processes) await one.kill();
+    for (const one of started) await one.kill();
     for (const proxy of proxies) await proxy.close();
   }
 }

@@ -6,6 +6,12 @@ import { PacelineError } from "../errors.js";
 import { measuredEnvironment } from "../measure/measured-environment.js";
 import { memberEnvironment, memberFlags, threadsOfEach } from "../process/member-process.js";
 
+/** A server or a worker of so many processes on this machine. */
+export interface MemberOfMany {
+  readonly processes: number;
+  readonly transport: string;
+}
+
 /** A process that runs one of the program's commands. */
 export class RunProcess {
   readonly #words: readonly string[];
@@ -14,17 +20,15 @@ export class RunProcess {
   readonly #ended: Promise<string | null>;
   #said = "";
 
-  /**
-   * Starts it; a server or a worker as `paceline train` would start one of so many processes, to
-   * end with this one.
-   */
-  constructor(words: readonly string[], processes: number | null = null) {
+  /** Starts it; a server or a worker as `paceline train` would start it, to end with this one. */
+  constructor(words: readonly string[], member: MemberOfMany | null = null) {
     this.#words = words;
     const measured = measuredEnvironment();
-    const flags = processes === null ? [] : memberFlags;
+    const flags = member === null ? [] : memberFlags(member.transport);
     const child = spawn(process.execPath, [...flags, process.argv[1] ?? "", ...words], {
       stdio: ["ignore", "ignore", "pipe", "ipc"],
-      env: processes === null ? measured : memberEnvironment(measured, threadsOfEach(processes)),
+      env:
+        member === null ? measured : memberEnvironment(measured, threadsOfEach(member.processes)),
     });
     assert(child.stderr !== null, "standard error is a pipe");
     this.#child = child;
