@@ -161,13 +161,13 @@ function raiseWindows(server: Server): (socket: Socket) => void {
   assert(inner.commonServerOptions !== undefined, "grpc-js keeps its HTTP/2 options where it did");
   inner.commonServerOptions.settings = {
     ...inner.commonServerOptions.settings,
-    initialWindowSize: receiveWindowBytes.server,
+    initialWindowSize: receiveWindowBytes,
     maxFrameSize: frameBytesMax,
   };
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const http2Server = inner.http2Servers?.keys().next().value;
   assert(http2Server !== undefined, "grpc-js keeps its HTTP/2 servers where it did");
-  http2Server.on("session", (session) => session.setLocalWindowSize(receiveWindowBytes.server));
+  http2Server.on("session", (session) => session.setLocalWindowSize(receiveWindowBytes));
   return (socket) => injector.injectConnection(unblockedSocket(socket));
 }
 

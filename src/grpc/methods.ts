@@ -14,10 +14,9 @@ export const serviceNames = {
 
 /**
  * Bytes that a peer may send before it hears that some were read, per stream and per connection.
- * HTTP/2's default of 64 KiB would limit a push to that much a round trip. A worker has a model's
- * weights in memory twice and more; what waits to be read comes on top, for each server.
+ * HTTP/2's default of 64 KiB would limit a push to that much a round trip.
  */
-export const receiveWindowBytes = { server: 16777216, client: 4194304 } as const;
+export const receiveWindowBytes = 16777216;
 
 /** The largest piece that a server lets HTTP/2 cut a message into; the default is 16 KiB. */
 export const frameBytesMax = 262144;
@@ -83,6 +82,7 @@ function commonOptions({ ioTimeoutMs }: GrpcLimits): ChannelOptions {
     "grpc.max_receive_message_length": Math.max(sessionMessageBytesMax, chunkMessageBytesMax),
     "grpc.max_send_message_length": -1,
     "grpc.enable_channelz": 0,
+    "grpc-node.flow_control_window": receiveWindowBytes,
   };
 }
 
@@ -92,7 +92,6 @@ function commonOptions({ ioTimeoutMs }: GrpcLimits): ChannelOptions {
 export function clientOptions(limits: GrpcLimits): ChannelOptions {
   return {
     ...commonOptions(limits),
-    "grpc-node.flow_control_window": receiveWindowBytes.client,
     "grpc.use_local_subchannel_pool": 1,
     "grpc.enable_http_proxy": 0,
     "grpc.enable_retries": 0,

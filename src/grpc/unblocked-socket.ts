@@ -19,7 +19,7 @@ import { receiveWindowBytes } from "./methods.js";
  */
 export function unblockedSocket(
   socket: Socket,
-  waitingBytesMax: number = 2 * receiveWindowBytes.server,
+  waitingBytesMax: number = 2 * receiveWindowBytes,
 ): Duplex {
   return new UnblockedSocket(socket, waitingBytesMax);
 }

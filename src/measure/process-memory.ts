@@ -83,23 +83,29 @@ export function memoryUseOf(pid: number): MemoryUse | null {
 /** How much memory may grow between the second reading and the last and still be called flat. */
 const flat = { share: 0.02, bytes: 8e6 };
 
-/** Bytes that memory may grow beyond what it settled at. */
-export function roomToGrow(settledBytes: number): number {
-  return Math.max(flat.share * settledBytes, flat.bytes);
+/**
+ * Bytes that memory may grow beyond what it settled at.
+ * @param passingBytes held for moments and given back.
+ */
+export function roomToGrow(settledBytes: number, passingBytes = 0): number {
+  return passingBytes + Math.max(flat.share * settledBytes, flat.bytes);
 }
 
 /**
  * Whether memory stays flat: the highest of the later readings against the second one, since the
  * first stretch still fills caches and the heap of the language.
  */
-export function judgeSoak(readings: readonly number[]): {
+export function judgeSoak(
+  readings: readonly number[],
+  passingBytes = 0,
+): {
   readonly isFlat: boolean;
   readonly reason: string;
 } {
   const settled = readings[1];
   assert(settled !== undefined, "a soak has two readings", { readings });
   const highest = Math.max(...readings.slice(1));
-  const room = roomToGrow(settled);
+  const room = roomToGrow(settled, passingBytes);
   const isFlat = highest - settled <= room;
   const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
   const numbers =

@@ -9,6 +9,8 @@ const limits: MemoryLimits = {
   serverCheckpoint: 430 * mebibyte,
   serverValues: 330 * mebibyte,
   worker: 220 * mebibyte,
+  serverPassing: 0,
+  workerPassing: 0,
   coordinator: 210 * mebibyte,
 };
 
@@ -82,6 +84,15 @@ test("a server's values may come to lie in more memory, and nothing else of it",
   const leaking = { ...server, otherTenths: later.tenths };
   const grown = judgeMembers("m", [coordinator, leaking, member("worker", 0, within)], limits);
   assert.match(grown[5]!.verdict, /^m\/server: NOT flat: /);
+});
+
+test("what a worker holds for moments at a checkpoint is no growth", () => {
+  const [server, worker] = [member("server", 0, within), member("worker", 0, within, 218)];
+  const judge = (workerPassing: number) =>
+    judgeMembers("m", [coordinator, server, worker], { ...limits, workerPassing })[6]!;
+  assert.match(judge(0).verdict, /^m\/worker: NOT flat: /);
+  const { row, holds } = judge(48 * mebibyte);
+  assert.deepEqual([holds, row.peerValue], [true, 200 + 48 + 8e6 / mebibyte]);
 });
 
 test("a process that was not there all the time is no measurement", () => {

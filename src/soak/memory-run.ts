@@ -93,6 +93,7 @@ async function judgeRun(
     parameterBytes: 4 * allValues(buildModel(model, { classes, inputShape })),
     ...{ workers, servers, engineBytes },
     keepsResiduals: dropsValues(push),
+    overGrpc: transport === "grpc",
     keepsSent: dropsValues(pull),
   });
   return judgeMembers(name, members, limits);
@@ -122,10 +123,12 @@ export function judgeMembers(
     judgeGrowth(
       `${name}/server`,
       of("server").map(({ otherTenths }) => otherTenths),
+      limits.serverPassing,
     ),
     judgeGrowth(
       `${name}/worker`,
       of("worker").map((member) => member.tenths),
+      limits.workerPassing,
     ),
   ];
 }
@@ -141,7 +144,11 @@ function judgePeak(name: string, bytes: number, limit: number): Judged {
 }
 
 /** The process that grew most after the second tenth, with what would still be flat. */
-function judgeGrowth(name: string, members: readonly (readonly number[])[]): Judged {
+function judgeGrowth(
+  name: string,
+  members: readonly (readonly number[])[],
+  passingBytes: number,
+): Judged {
   const [worst] = members
     .map((readings) => ({ readings, highest: Math.max(...readings.slice(1)) }))
     .sort((a, b) => b.highest - b.readings[1]! - (a.highest - a.readings[1]!));
@@ -151,9 +158,9 @@ function judgeGrowth(name: string, members: readonly (readonly number[])[]): Jud
   }
   const { readings, highest } = worst;
   const settled = readings[1]!;
-  const { isFlat, reason } = judgeSoak(readings);
+  const { isFlat, reason } = judgeSoak(readings, passingBytes);
   return {
-    row: rowOf(`${name}-later`, highest, settled + roomToGrow(settled)),
+    row: rowOf(`${name}-later`, highest, settled + roomToGrow(settled, passingBytes)),
     verdict: `${name}: ${reason}`,
     holds: isFlat,
   };
