@@ -23,7 +23,7 @@ describe("the limits of a run", () => {
     ["with servers that share the parameters", { servers: 4 }, [175, 200, 220, 208]],
     ["with servers of less than a few chunks each", { servers: 40 }, [112, 116, 220, 208]],
     ["with values that are dropped and kept", { keepsResiduals: true }, [340, 420, 308, 416]],
-    ["over gRPC, with its buffers for each peer", { overGrpc: true }, [436, 516, 268, 208]],
+    ["over gRPC, with its buffers for each peer", { overGrpc: true }, [436, 516, 268, 256]],
     ["with differences, whose base is kept", { keepsSent: true }, [420, 500, 220, 208]],
   ];
   for (const [what, changes, expected] of cases) {

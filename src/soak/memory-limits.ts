@@ -75,6 +75,10 @@ export function memoryLimits(size: RunSize): MemoryLimits {
     worker:
       engineBytes + parameterBytes * (2 + (keepsResiduals ? 1 : 0)) + moving + ofGrpc(servers),
     workerPassing: passing + moving,
-    coordinator: coordinatorBytes + parameterBytes * (2 + (keepsResiduals ? workers : 0)) + moving,
+    coordinator:
+      coordinatorBytes +
+      parameterBytes * (2 + (keepsResiduals ? workers : 0)) +
+      moving +
+      ofGrpc(servers),
   };
 }
