@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { receiveWindowBytes } from "../grpc/methods.js";
 import { Arena } from "../kernels/arena.js";
 import { memoryUseOf, tellsMemory } from "../measure/process-memory.js";
+import { memoryLimits } from "../soak/memory-limits.js";
 
 const skip = !tellsMemory && "only Linux tells what memory is for";
 
@@ -19,4 +21,11 @@ test("an arena's memory counts as values as soon as it is written to", { skip },
 
 test("a process that is gone has no memory", { skip }, () => {
   assert.equal(memoryUseOf(2 ** 30), null);
+});
+
+test("gRPC's windows are those that the limits allow for", () => {
+  const size = { parameterBytes: 0, servers: 1, engineBytes: 0, overGrpc: true };
+  const limitWith = (workers: number) =>
+    memoryLimits({ ...size, workers, keepsResiduals: false, keepsSent: false }).server;
+  assert.equal(limitWith(3) - limitWith(2), receiveWindowBytes);
 });

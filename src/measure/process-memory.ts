@@ -26,12 +26,7 @@ export function parseStatus(text: string): ResidentMemory {
 
 /** The memory of a process that runs; null once it has ended. */
 export function memoryOf(pid: number): ResidentMemory | null {
-  let text: string;
-  try {
-    text = readFileSync(`/proc/${pid}/status`, "utf8");
-  } catch {
-    return null;
-  }
+  const text = told(pid, "status");
   // A process that has ended and was not yet waited for has no memory to tell of.
   return text.includes("VmRSS") ? parseStatus(text) : null;
 }
@@ -71,13 +66,17 @@ export function parseMappings(text: string): MemoryUse {
 
 /** What the memory of a process that runs is for; null once it has ended. Takes some 10 ms. */
 export function memoryUseOf(pid: number): MemoryUse | null {
-  let text: string;
-  try {
-    text = readFileSync(`/proc/${pid}/smaps`, "utf8");
-  } catch {
-    return null;
-  }
+  const text = told(pid, "smaps");
   return text === "" ? null : parseMappings(text);
+}
+
+/** What the system tells of a process; nothing once it has ended. */
+function told(pid: number, what: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${what}`, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 /** How much memory may grow between the second reading and the last and still be called flat. */

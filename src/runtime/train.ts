@@ -140,12 +140,14 @@ function memberArguments(
   address: string,
 ): string[] {
   const shared = ["--coordinator", address, "--rank", `${rank}`];
+  // Said even where it is the default: members see the environment too.
   const ways = [
     ...[`--io-timeout=${options.ioTimeoutMs}ms`, `--transport=${options.transport}`],
     `--kernels=${options.kernels}`,
   ];
   if (role === "server") return ["server", ...shared, ...ways, "--port", "0"];
   if (options.cacheDir === "") throw new PacelineError("usage", "--cache-dir is empty");
+  ways.push(`--threads=${options.threads ?? "none"}`);
   if (options.feed === "central") return ["worker", ...shared, ...ways];
   const data = ["--cache-dir", options.cacheDir];
   if (options.dataDir !== null) data.push("--data-dir", options.dataDir);

@@ -19,7 +19,7 @@ export interface LinkedRun {
   readonly transport: string;
   /** What the coordinator is told, from the model to the run's name. */
   readonly words: readonly string[];
-  /** What every process is told. */
+  /** What every process is told besides. */
   readonly shared: readonly string[];
   /** What workers are told besides. */
   readonly ofWorkers: readonly string[];
@@ -33,12 +33,14 @@ export async function carryOutOverLink(run: LinkedRun): Promise<readonly string[
     started.push(one);
     return one;
   };
-  const processes = run.servers + run.workers;
+  const { transport } = run;
+  const member = { processes: run.servers + run.workers, transport };
+  const shared = ["--transport", transport, ...run.shared];
   const startMember = (...words: readonly string[]) =>
-    keep(new RunProcess([...words, ...run.shared], { processes, transport: run.transport }));
+    keep(new RunProcess([...words, ...shared], member));
   try {
     const coordinator = keep(
-      new RunProcess(["coordinator", "--port", "0", ...run.words, ...run.shared]),
+      new RunProcess(["coordinator", "--port", "0", ...run.words, ...shared]),
     );
     const address = await coordinator.hear(/coordinator listens on (\S+:\d+)\n/);
     const reach = ["--coordinator", address];

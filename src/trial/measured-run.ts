@@ -86,7 +86,7 @@ export class RunPlace {
       const seconds = linkSeconds(this.#wish);
       const patience = ["--io-timeout", `${Math.ceil(30 + 10 * seconds)}s`];
       const start = ["--start-timeout", `${Math.ceil(60 + 4 * seconds)}s`];
-      const shared = ["--transport", transport, ...patience, ...start, "--quiet"];
+      const shared = [...patience, ...start, "--quiet"];
       const run = { link: way.link, servers, workers, transport, shared };
       return carryOutOverLink({ ...run, words: [...whole, ...place], ofWorkers: place });
     }
