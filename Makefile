@@ -19,7 +19,7 @@ help:
 	@echo "make experiments-quick   six short runs in two modes, their charts and a report"
 	@echo "make build    compile src/ to dist/ and test/ to dist-test/"
 	@echo "make lint     biome over src/, test/ and bench/"
-	@echo "make proto    generate src/wire/generated-*.ts from proto/"
+	@echo "make proto    generate src/transport/wire/generated-*.ts from proto/"
 	@echo "make kernels  compile assembly/ to src/kernels/generated-kernels.ts"
 	@echo "make docs     generate docs/config.md and docs/errors.md"
 	@echo "make bench-NAME   one benchmark beside its peers: paceline bench NAME --peers"

@@ -1,7 +1,7 @@
 // `make demo`: trains MNIST in step and then freely, and prints both results in one table.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { summaryTable } from "../dist/store/console-tables.js";
+import { summaryTable } from "../dist/store/runs/console-tables.js";
 
 const stamp = new Date().toISOString().replace(/[-:]|\..*/g, "");
 const rows = [];

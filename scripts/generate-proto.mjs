@@ -1,5 +1,5 @@
 /**
- * Generates src/wire/generated-*.ts from proto/, offline, with buf and protoc-gen-es from
+ * Generates src/transport/wire/generated-*.ts from proto/, offline, with buf and protoc-gen-es from
  * node_modules. `--check` writes nothing and exits 1 when the committed files differ from what would
  * be generated.
  */
@@ -10,7 +10,7 @@ import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const wire = join(root, "src", "wire");
+const wire = join(root, "src", "transport", "wire");
 const binaries = join(root, "node_modules", ".bin");
 
 /** Runs buf and returns the generated files by the names they are to have. */
@@ -69,7 +69,7 @@ if (process.argv.includes("--check")) {
   );
   const names = [...different.map(([name]) => name), ...stale];
   if (names.length > 0) {
-    const files = names.map((name) => `src/wire/${name}`).join(", ");
+    const files = names.map((name) => `src/transport/wire/${name}`).join(", ");
     console.error(`${files} differ from proto/; run node scripts/generate-proto.mjs`);
     process.exit(1);
   }

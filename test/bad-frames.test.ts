@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
-import { emptyHeader } from "../dist/contract/messages.js";
+import { emptyHeader } from "../dist/protocol/messages.js";
 import {
   encodeFrame,
   encodeGreeting,
   encodeSignal,
   frameHeadBytes,
-} from "../dist/wire/frame-codec.js";
+} from "../dist/transport/wire/frame-codec.js";
 import { makePlace, type Place, until } from "./run-paceline.js";
 
 const logistic = ["train", "--model", "logistic", "--data", "mnist-parity", "--eval-every", "none"];

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { open, rm, truncate, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { type TestContext, test } from "node:test";
-import { protocolVersion, type RegisterRequest } from "../dist/contract/messages.js";
-import { createGrpcTransport } from "../dist/grpc/grpc-transport.js";
+import { protocolVersion, type RegisterRequest } from "../dist/protocol/messages.js";
+import { createGrpcTransport } from "../dist/transport/grpc/grpc-transport.js";
 import { freePort, makePlace, type Place, until } from "./run-paceline.js";
 
 const logistic = ["--model", "logistic", "--data", "mnist-parity", "--eval-every", "none"];

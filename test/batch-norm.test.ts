@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { readCheckpoint } from "../dist/store/checkpoint.js";
+import { readCheckpoint } from "../dist/store/checkpoint/checkpoint.js";
 import { makePlace, type Place } from "./run-paceline.js";
 
 // A model with BatchNorm on 32 small pictures: 2 workers, 2 steps an epoch, 2 epochs.

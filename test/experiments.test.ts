@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
-import { readStudyResults } from "../dist/experiment/read-results.js";
+import { readStudyResults } from "../dist/study/read-results.js";
 import { makePlace, type Place, until } from "./run-paceline.js";
 
 const matrix = (epochs: number) => `

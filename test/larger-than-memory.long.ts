@@ -9,7 +9,7 @@ import { readdir, readFile, readlink } from "node:fs/promises";
 import { basename } from "node:path";
 import { test } from "node:test";
 import { epochOrder, workerRanges } from "../dist/data/partition.js";
-import { ShardWriter } from "../dist/shards/shard-writer.js";
+import { ShardWriter } from "../dist/data/shards/shard-writer.js";
 import { makePlace } from "./run-paceline.js";
 
 const trainExamples = 1_500_000;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdir, rename, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { writeSamplePictures } from "../dist/data/sample-files.js";
+import { writeSamplePictures } from "../dist/data/testing/sample-files.js";
 import { makePlace, type Place } from "./run-paceline.js";
 
 const mlp = ["--model", "mlp", "--batch-size", "10", "--epochs", "2", "--lr", "0.05"];

@@ -11,11 +11,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
-import type { CoordinatorSnapshot } from "../dist/contract/run-events.js";
-import { type SampleOptions, writeSampleMnist } from "../dist/data/sample-files.js";
-import { createGrpcTransport } from "../dist/grpc/grpc-transport.js";
-import type { ExperimentFile } from "../dist/store/experiment-file.js";
-import type { PacelineResult } from "../dist/store/run-result.js";
+import { type SampleOptions, writeSampleMnist } from "../dist/data/testing/sample-files.js";
+import type { CoordinatorSnapshot } from "../dist/protocol/run-events.js";
+import type { ExperimentFile } from "../dist/store/runs/experiment-file.js";
+import type { PacelineResult } from "../dist/store/runs/run-result.js";
+import { createGrpcTransport } from "../dist/transport/grpc/grpc-transport.js";
 
 /** The compiled entry of the command. */
 export const mainPath = join(

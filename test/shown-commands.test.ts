@@ -3,9 +3,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import type { Call, CommandPlan } from "../dist/cli/commands/command-plan.js";
 import { commandPlans } from "../dist/cli/commands.js";
 import { runProgram } from "../dist/cli/program.js";
-import type { Call, CommandPlan } from "../dist/command/command-plan.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const pages = [

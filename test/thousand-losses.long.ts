@@ -10,11 +10,11 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { runProgram } from "../dist/cli/program.js";
-import { layoutOf } from "../dist/compute/initial-state.js";
-import { type CoordinatorMessage, protocolVersion } from "../dist/contract/messages.js";
-import { createGrpcTransport } from "../dist/grpc/grpc-transport.js";
 import { MemberSession } from "../dist/host/member-session.js";
-import { processClock } from "../dist/process/process-clock.js";
+import { type CoordinatorMessage, protocolVersion } from "../dist/protocol/messages.js";
+import { layoutOf } from "../dist/runtime/compute/initial-state.js";
+import { processClock } from "../dist/runtime/process/process-clock.js";
+import { createGrpcTransport } from "../dist/transport/grpc/grpc-transport.js";
 import { makePlace, until } from "./run-paceline.js";
 
 const losses = 1000;

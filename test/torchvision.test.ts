@@ -11,16 +11,16 @@ import { dirname, join } from "node:path";
 import { after, before, describe, type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { runProgram } from "../dist/cli/program.js";
-import { type Layout, layOut } from "../dist/contract/layout.js";
-import { modelTitle, stems } from "../dist/contract/run-spec.js";
-import { sampleInput, sampleSpec } from "../dist/contract/samples.js";
-import { referenceEngine } from "../dist/engine/reference.js";
 import { initialParameters } from "../dist/nn/initialise.js";
 import { valuesIn } from "../dist/nn/layer-kind.js";
 import type { ModelGraph } from "../dist/nn/model.js";
 import { buildModel, stemmedModels } from "../dist/nn/models.js";
+import { referenceEngine } from "../dist/nn/reference/reference.js";
+import { type Layout, layOut } from "../dist/protocol/layout.js";
+import { modelTitle, stems } from "../dist/protocol/run-spec.js";
+import { sampleInput, sampleSpec } from "../dist/protocol/samples.js";
 import { Random } from "../dist/random.js";
-import { writeCheckpoint } from "../dist/store/checkpoint.js";
+import { writeCheckpoint } from "../dist/store/checkpoint/checkpoint.js";
 
 const python = "/usr/bin/python3";
 const script = join(

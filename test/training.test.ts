@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { openDnnl } from "../dist/onednn/library.js";
-import type { TraceEvent } from "../dist/report/trace-file.js";
-import { readCheckpoint } from "../dist/store/checkpoint.js";
-import { readExperimentFile } from "../dist/store/experiment-file.js";
+import { openDnnl } from "../dist/nn/onednn/library.js";
+import type { TraceEvent } from "../dist/runtime/trace/trace-file.js";
+import { readCheckpoint } from "../dist/store/checkpoint/checkpoint.js";
+import { readExperimentFile } from "../dist/store/runs/experiment-file.js";
 import { makePlace, metricsOf } from "./run-paceline.js";
 
 const serverFields = [

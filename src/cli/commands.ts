@@ -2,16 +2,16 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { benchPlan } from "../command/bench.js";
-import { chartsPlan } from "../command/charts.js";
-import { ckptPlan } from "../command/ckpt.js";
-import type { CommandPlan } from "../command/command-plan.js";
-import { dataPlan } from "../command/data.js";
-import { evalPlan, predictPlan } from "../command/eval.js";
-import { experimentsPlan } from "../command/experiments.js";
-import { runsPlan } from "../command/runs.js";
 import { PacelineError } from "../errors.js";
-import type { ResolvedOptions } from "../runtime/options.js";
+import type { ResolvedOptions } from "../options/resolved-options.js";
+import { benchPlan } from "./commands/bench.js";
+import { chartsPlan } from "./commands/charts.js";
+import { ckptPlan } from "./commands/ckpt.js";
+import type { CommandPlan } from "./commands/command-plan.js";
+import { dataPlan } from "./commands/data.js";
+import { evalPlan, predictPlan } from "./commands/eval.js";
+import { experimentsPlan } from "./commands/experiments.js";
+import { runsPlan } from "./commands/runs.js";
 
 const runFile = { arguments: ["[run.yaml]"], config: true, tellsOptions: true } as const;
 
@@ -29,8 +29,8 @@ export const commandPlans: readonly CommandPlan[] = [
       "paceline train run.yaml --set training.lr=0.05 --dry-run",
     ],
     async run({ options, io }) {
-      if (options.dryRun) return (await import("../runtime/dry-run.js")).dryRun(options, io);
-      return (await import("../runtime/train.js")).train(options, io);
+      if (options.dryRun) return (await import("./commands/dry-run.js")).dryRun(options, io);
+      return (await import("./commands/train.js")).train(options, io);
     },
   },
   {
@@ -45,7 +45,7 @@ export const commandPlans: readonly CommandPlan[] = [
       "paceline baseline run.yaml --resume auto",
     ],
     async run({ options, io }) {
-      return (await import("../runtime/baseline.js")).baseline(options, io);
+      return (await import("./commands/baseline.js")).baseline(options, io);
     },
   },
   {
@@ -93,7 +93,7 @@ export const commandPlans: readonly CommandPlan[] = [
     config: true,
     examples: ["paceline submit run.yaml --coordinator 127.0.0.1:8000"],
     async run({ options, io }) {
-      return (await import("../runtime/submit.js")).submit(options, io);
+      return (await import("./commands/submit.js")).submit(options, io);
     },
   },
   {
@@ -103,7 +103,7 @@ export const commandPlans: readonly CommandPlan[] = [
     needs: "a coordinator",
     examples: ["paceline status --coordinator 127.0.0.1:8000"],
     async run({ options, io }) {
-      return (await import("../runtime/status.js")).status(options, io);
+      return (await import("./commands/status.js")).status(options, io);
     },
   },
   {
@@ -114,7 +114,7 @@ export const commandPlans: readonly CommandPlan[] = [
     examples: ["paceline ring -s 5 --chunk-values 1 --load-bound none --remove server4"],
     async run({ options, flags, io }) {
       const removed = (flags.remove as string | undefined) ?? null;
-      const { ringReport, printRing } = await import("../command/ring.js");
+      const { ringReport, printRing } = await import("./commands/ring.js");
       const report = ringReport(options, removed);
       io.stdout.write(options.json ? `${JSON.stringify(report)}\n` : printRing(report, removed));
       return 0;
@@ -146,7 +146,7 @@ export const commandPlans: readonly CommandPlan[] = [
     options: "doctor",
     examples: ["paceline doctor", "paceline doctor --json"],
     async run({ options, io }) {
-      return (await import("../command/doctor.js")).doctor(options, io);
+      return (await import("./commands/doctor.js")).doctor(options, io);
     },
   },
 ];

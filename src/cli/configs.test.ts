@@ -3,10 +3,10 @@ import { existsSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { learningRate } from "../contract/schedule.js";
 import { readConfigFile } from "../options/config-file.js";
 import { resolve } from "../options/resolve.js";
-import type { DryRun } from "../runtime/dry-run.js";
+import { learningRate } from "../protocol/schedule.js";
+import type { DryRun } from "./commands/dry-run.js";
 import { runProgram } from "./program.js";
 
 function configsFolder(): string {

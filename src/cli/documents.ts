@@ -1,13 +1,13 @@
 /** Everything that is written out from the options table: help, `paceline config`, docs/. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Call, CommandPlan } from "../command/command-plan.js";
 import { errorCodes, PacelineError } from "../errors.js";
 import { configSchema, printConfig, showOrigin } from "../options/config-file.js";
 import { type CommandName, type OptionGroup, optionGroups } from "../options/option-row.js";
 import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "../options/options.js";
 import type { Resolution } from "../options/resolve.js";
 import { didYouMean } from "../suggest.js";
+import type { Call, CommandPlan } from "./commands/command-plan.js";
 
 /** What `paceline` says when it is called bare, or with --help. */
 export function programHelp(plans: readonly CommandPlan[]): string {

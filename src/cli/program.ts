@@ -3,7 +3,6 @@
  * and whatever goes wrong ends as one sentence on standard error with the exit code of its kind.
  */
 import { Command, CommanderError, Option } from "commander";
-import type { Call, CommandPlan } from "../command/command-plan.js";
 import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
 import {
   printConfig,
@@ -14,8 +13,9 @@ import {
 import type { CommandName, Environment } from "../options/option-row.js";
 import { colorWelcome, keysOf, type OptionKey, rowOf } from "../options/options.js";
 import { doubtfulEnvironment, type Resolution, resolve, type Written } from "../options/resolve.js";
-import type { CommandIo, TextSink } from "../runtime/options.js";
+import type { CommandIo, TextSink } from "../options/resolved-options.js";
 import { didYouMean } from "../suggest.js";
+import type { Call, CommandPlan } from "./commands/command-plan.js";
 import { commandPlans, nextSteps, version } from "./commands.js";
 import { commandHelp, programHelp } from "./documents.js";
 

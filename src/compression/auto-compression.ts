@@ -9,9 +9,9 @@
  * gradients of the largest chunk. What is taken depends on these times, so a run with `auto` has no
  * bits to repeat.
  */
-import { type Compression, uncompressed } from "../contract/compression.js";
-import type { Chunk, Layout } from "../contract/layout.js";
-import type { ChunkHeader } from "../contract/messages.js";
+import { type Compression, uncompressed } from "../protocol/compression.js";
+import type { Chunk, Layout } from "../protocol/layout.js";
+import type { ChunkHeader } from "../protocol/messages.js";
 import { chooseCompression, type PushCost } from "./choose-compression.js";
 import { autoCandidates, type RunCodecs } from "./run-codecs.js";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { layOut } from "../contract/layout.js";
-import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
-import { sampleSpec } from "../contract/samples.js";
 import { twinConversions } from "../kernels/conversions-twin.js";
+import { layOut } from "../protocol/layout.js";
+import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
+import { sampleSpec } from "../protocol/samples.js";
 import { AutoCompression } from "./auto-compression.js";
 import { chooseCompression } from "./choose-compression.js";
 import { RunCodecs } from "./run-codecs.js";

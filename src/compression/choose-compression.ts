@@ -9,7 +9,7 @@
  * which codecs would keep busier still: there only what is as slow as a small network (as behind a
  * shaping proxy) counts as a link.
  */
-import { type Compression, compressionTitle } from "../contract/compression.js";
+import { type Compression, compressionTitle } from "../protocol/compression.js";
 
 /** What was measured of the link and of the steps. */
 export interface LinkMeasure {

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { CodecTable } from "../codec/codec.js";
-import { type Compression, feedbackCodecs, keepsResiduals } from "../contract/compression.js";
-import { layOut } from "../contract/layout.js";
-import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
-import type { RunSpec } from "../contract/run-spec.js";
-import { sampleSpec } from "../contract/samples.js";
 import { twinConversions } from "../kernels/conversions-twin.js";
+import { type Compression, feedbackCodecs, keepsResiduals } from "../protocol/compression.js";
+import { layOut } from "../protocol/layout.js";
+import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+import { sampleSpec } from "../protocol/samples.js";
+import { CodecTable } from "./codecs/codec.js";
 import { PushEncoder } from "./push-encoder.js";
 import { RunCodecs } from "./run-codecs.js";
 

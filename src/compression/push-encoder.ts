@@ -12,12 +12,13 @@
  * bytes depend on seed, rank, step, chunk and gradients only; memory that a transport still reads
  * is not written to.
  */
-import { ErrorFeedback } from "../codec/error-feedback.js";
-import { type Compression, compressionTitle } from "../contract/compression.js";
-import type { Layout } from "../contract/layout.js";
-import type { ChunkHeader } from "../contract/messages.js";
-import type { RunSpec } from "../contract/run-spec.js";
+
+import { type Compression, compressionTitle } from "../protocol/compression.js";
+import type { Layout } from "../protocol/layout.js";
+import type { ChunkHeader } from "../protocol/messages.js";
+import type { RunSpec } from "../protocol/run-spec.js";
 import { Random } from "../random.js";
+import { ErrorFeedback } from "./codecs/error-feedback.js";
 import { type ChosenCodec, isDiverged, type RunCodecs } from "./run-codecs.js";
 
 /** What goes out for a push. */

@@ -7,8 +7,8 @@
  *
  * Invariant: what a transport still reads is not written to.
  */
-import type { ChunkHeader } from "../contract/messages.js";
-import type { View } from "../contract/view.js";
+import type { ChunkHeader } from "../protocol/messages.js";
+import type { View } from "../protocol/view.js";
 import { type ChosenCodec, isDiverged } from "./run-codecs.js";
 import { SentWeights, type SentWeightsParts } from "./sent-weights.js";
 

@@ -6,14 +6,15 @@
  * Invariant: a server takes in no payload whose codec the run spec doesn't name, nor one that is
  * longer than that codec's bound.
  */
-import { type Codec, type CodecName, CodecTable, type SizeBounds } from "../codec/codec.js";
-import { type Allocate, allocateAnywhere } from "../codec/dense.js";
-import { type Compression, compressionTitle } from "../contract/compression.js";
-import type { Layout } from "../contract/layout.js";
-import type { ChunkHeader } from "../contract/messages.js";
-import type { RunSpec } from "../contract/run-spec.js";
+
 import { PacelineError, toPacelineError } from "../errors.js";
 import type { Conversions } from "../kernels/conversions.js";
+import { type Compression, compressionTitle } from "../protocol/compression.js";
+import type { Layout } from "../protocol/layout.js";
+import type { ChunkHeader } from "../protocol/messages.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+import { type Codec, type CodecName, CodecTable, type SizeBounds } from "./codecs/codec.js";
+import { type Allocate, allocateAnywhere } from "./codecs/dense.js";
 
 /** A codec with the share of the values that it keeps. */
 export interface ChosenCodec {

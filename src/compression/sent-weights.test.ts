@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { layOut } from "../contract/layout.js";
-import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
-import type { RunSpec } from "../contract/run-spec.js";
-import { sampleSpec } from "../contract/samples.js";
 import { Arena } from "../kernels/arena.js";
 import { twinConversions } from "../kernels/conversions-twin.js";
+import { layOut } from "../protocol/layout.js";
+import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+import { sampleSpec } from "../protocol/samples.js";
 import { type ChosenCodec, RunCodecs } from "./run-codecs.js";
 import { SentWeights } from "./sent-weights.js";
 

@@ -19,9 +19,10 @@
  * Memory: one copy of the chunk for each state that a worker may have; workers in step share
  * theirs.
  */
-import type { ChunkHeader } from "../contract/messages.js";
-import { type View, workerOfRank } from "../contract/view.js";
+
 import type { Arena } from "../kernels/arena.js";
+import type { ChunkHeader } from "../protocol/messages.js";
+import { type View, workerOfRank } from "../protocol/view.js";
 import { type ChosenCodec, isDiverged, type RunCodecs } from "./run-codecs.js";
 
 /** A state that some worker's copy of a chunk has, or will have. */

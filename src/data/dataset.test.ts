@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { PacelineError } from "../errors.js";
-import { classNames } from "./class-names.js";
 import { datasetNames, inspectDataset, loadDataset } from "./dataset.js";
-import { encodeIdx, writeSampleCifar, writeSampleMnist } from "./sample-files.js";
+import { classNames } from "./formats/class-names.js";
 import type { Split } from "./split.js";
+import { encodeIdx, writeSampleCifar, writeSampleMnist } from "./testing/sample-files.js";
 
 let folder = "";
 let dataDir = "";

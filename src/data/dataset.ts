@@ -3,14 +3,14 @@
  * made of, and the limits that the user set; several data sets may share an archive.
  */
 
+import { PacelineError } from "../errors.js";
 import {
   type ArchiveOptions,
   ensureArchive,
   type FileArchive,
   type FilePaths,
   locateArchive,
-} from "../archive/archive.js";
-import { PacelineError } from "../errors.js";
+} from "./download/archive.js";
 import {
   type CifarArchive,
   cifar10Archive,
@@ -18,10 +18,10 @@ import {
   cifarShape,
   countCifar,
   readCifar,
-} from "./cifar.js";
-import { classNames } from "./class-names.js";
-import { fashionMnistArchive } from "./fashion.js";
-import { countIdxSplit, type IdxArchive, mnistArchive, readIdxSplit } from "./mnist.js";
+} from "./formats/cifar.js";
+import { classNames } from "./formats/class-names.js";
+import { fashionMnistArchive } from "./formats/fashion.js";
+import { countIdxSplit, type IdxArchive, mnistArchive, readIdxSplit } from "./formats/mnist.js";
 import {
   ensureOwn,
   findOwn,

@@ -3,8 +3,6 @@ import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { startSampleServer } from "../archive/sample-server.js";
-import { ShardWriter } from "../shards/shard-writer.js";
 import {
   classNamesOf,
   datasetIsHere,
@@ -14,7 +12,9 @@ import {
   prepareDataset,
 } from "./dataset.js";
 import { describeOwn, findOwn, listOwn, verifyOwn } from "./own-dataset.js";
-import { writeSampleMnist, writeSamplePictures } from "./sample-files.js";
+import { ShardWriter } from "./shards/shard-writer.js";
+import { writeSampleMnist, writeSamplePictures } from "./testing/sample-files.js";
+import { startSampleServer } from "./testing/sample-server.js";
 
 let dataDir = "";
 let cacheDir = "";

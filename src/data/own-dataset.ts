@@ -6,16 +6,16 @@
  */
 import { readdir, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { dataError } from "../archive/file-content.js";
-import { isRemote } from "../archive/remote-store.js";
 import { PacelineError, toPacelineError } from "../errors.js";
-import { fetchShardIndex, fetchShards } from "../shards/fetch-shards.js";
-import { indexName, readShardIndex, type ShardIndex, verifyShards } from "../shards/shard-index.js";
-import { openShards } from "../shards/sliced-split.js";
+import { dataError } from "../store/file-content.js";
+import { isRemote } from "../store/remote/remote-store.js";
 import { didYouMean } from "../suggest.js";
 import type { DatasetFacts, SplitLimits } from "./dataset.js";
-import { loadPictures, measurePictures, scanPictures } from "./image-folder.js";
-import { readPicture } from "./picture.js";
+import { loadPictures, measurePictures, scanPictures } from "./formats/image-folder.js";
+import { readPicture } from "./formats/picture.js";
+import { fetchShardIndex, fetchShards } from "./shards/fetch-shards.js";
+import { indexName, readShardIndex, type ShardIndex, verifyShards } from "./shards/shard-index.js";
+import { openShards } from "./shards/sliced-split.js";
 import { type Dataset, MemorySplit } from "./split.js";
 
 /** A set of one's own that was found. */

@@ -6,8 +6,8 @@ import { after, before, test } from "node:test";
 import { inspectDataset, loadDataset } from "./dataset.js";
 import { findOwn, verifyOwn } from "./own-dataset.js";
 import { packDataset } from "./pack-dataset.js";
-import { writeSampleCifar, writeSampleMnist, writeSamplePictures } from "./sample-files.js";
 import type { Split } from "./split.js";
+import { writeSampleCifar, writeSampleMnist, writeSamplePictures } from "./testing/sample-files.js";
 
 let dataDir = "";
 let out = "";

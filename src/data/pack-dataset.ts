@@ -3,8 +3,6 @@
  * one is in memory at a time, of shards a few pages; the built-in sets are read whole.
  */
 import { PacelineError } from "../errors.js";
-import type { ShardIndex, SplitName } from "../shards/shard-index.js";
-import { type Normalisation, type ShardedFacts, ShardWriter } from "../shards/shard-writer.js";
 import {
   classNamesOf,
   type DatasetOptions,
@@ -19,8 +17,10 @@ import {
   PixelTally,
   progressOf,
   scanPictures,
-} from "./image-folder.js";
+} from "./formats/image-folder.js";
 import { findOwn } from "./own-dataset.js";
+import type { ShardIndex, SplitName } from "./shards/shard-index.js";
+import { type Normalisation, type ShardedFacts, ShardWriter } from "./shards/shard-writer.js";
 import type { Dataset } from "./split.js";
 
 const batchExamples = 64;

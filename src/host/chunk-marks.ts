@@ -2,8 +2,9 @@
  * The marks of a chunk as they travel beside its weights: JSON in a message's detail. They come
  * from the network, so each number is looked at before a machine takes it over.
  */
-import type { ChunkMarks } from "../contract/messages.js";
+
 import { PacelineError } from "../errors.js";
+import type { ChunkMarks } from "../protocol/messages.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 

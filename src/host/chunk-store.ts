@@ -6,13 +6,13 @@
  * writes to another slot, and the old one is freed when the last write has ended (copy on write).
  */
 import { assert } from "../assert.js";
-import type { Layout } from "../contract/layout.js";
-import { type ChunkPart, chunkParts } from "../contract/messages.js";
-import type { UpdateRuleSpec } from "../contract/run-spec.js";
-import type { ShardEffect } from "../core/shard.js";
+import type { ShardEffect } from "../core/server/shard.js";
 import type { Arena } from "../kernels/arena.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { statePartCount, updateScalars } from "../kernels/update-rule.js";
+import type { Layout } from "../protocol/layout.js";
+import { type ChunkPart, chunkParts } from "../protocol/messages.js";
+import type { UpdateRuleSpec } from "../protocol/run-spec.js";
 
 interface ChunkSlots {
   weights: number;

@@ -1,11 +1,11 @@
 /** Every codec through a whole cluster over the memory transport. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Compression, CompressionSpec } from "../contract/compression.js";
-import type { Protocol, RunSpec } from "../contract/run-spec.js";
-import { interruptAt, layoutOf, specOf as specOfEpochs } from "./compressed-toys.test.js";
-import { type Outcome, runInMemory, type SavedRun, type Toy } from "./memory-cluster.test.js";
-import { ToyCompute, type ToyGradients } from "./toy-compute.test.js";
+import type { Compression, CompressionSpec } from "../protocol/compression.js";
+import type { Protocol, RunSpec } from "../protocol/run-spec.js";
+import { interruptAt, layoutOf, specOf as specOfEpochs } from "./testing/compressed-toys.js";
+import { type Outcome, runInMemory, type SavedRun, type Toy } from "./testing/memory-cluster.js";
+import { ToyCompute, type ToyGradients } from "./testing/toy-compute.js";
 
 const targetOf = (index: number) => Math.sin(index) * 2;
 

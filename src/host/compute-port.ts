@@ -9,11 +9,12 @@
  * chunk that it lacks before it has `arrived`, says no gradient to be ready before all have, and
  * writes to none that it has said to be ready.
  */
-import type { StepRange } from "../contract/examples.js";
-import type { Layout } from "../contract/layout.js";
-import type { Range } from "../contract/messages.js";
-import type { RunSpec } from "../contract/run-spec.js";
-import type { StepOutcome } from "../core/worker-account.js";
+
+import type { StepOutcome } from "../core/worker/worker-account.js";
+import type { StepRange } from "../protocol/examples.js";
+import type { Layout } from "../protocol/layout.js";
+import type { Range } from "../protocol/messages.js";
+import type { RunSpec } from "../protocol/run-spec.js";
 
 /** What a job looks like once it is prepared. */
 export interface PreparedJob {

@@ -4,30 +4,30 @@
  * have arrived.
  */
 
+import { Coordinator } from "../core/coordinator/coordinator.js";
+import type {
+  CoordinatorConfig,
+  CoordinatorEffect,
+  CoordinatorEvent,
+} from "../core/coordinator/coordinator-events.js";
+import type { MemberName } from "../core/coordinator/roster.js";
+import type { Job, SaveRequest } from "../core/work/training-job.js";
+import { PacelineError, toPacelineError } from "../errors.js";
+import { statePartCount } from "../kernels/update-rule.js";
 import {
   type Examples,
   type ExamplesRequest,
   evaluationBatchExamples,
-} from "../contract/examples.js";
+} from "../protocol/examples.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
   RegisterReply,
   RegisterRequest,
-} from "../contract/messages.js";
-import type { ResidualPiece, ResidualPlace, Residuals } from "../contract/residuals.js";
-import type { CoordinatorSnapshot, RunEvent, RunResult } from "../contract/run-events.js";
-import type { RunSpec } from "../contract/run-spec.js";
-import { Coordinator } from "../coordinator/coordinator.js";
-import type {
-  CoordinatorConfig,
-  CoordinatorEffect,
-  CoordinatorEvent,
-} from "../coordinator/coordinator-events.js";
-import type { MemberName } from "../coordinator/roster.js";
-import type { Job, SaveRequest } from "../dealing/training-job.js";
-import { PacelineError, toPacelineError } from "../errors.js";
-import { statePartCount } from "../kernels/update-rule.js";
+} from "../protocol/messages.js";
+import type { ResidualPiece, ResidualPlace, Residuals } from "../protocol/residuals.js";
+import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
+import type { RunSpec } from "../protocol/run-spec.js";
 import type {
   CoordinatorService,
   MemberIdentity,

@@ -5,15 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { type CompressionSpec, uncompressed } from "../contract/compression.js";
-import { type Layout, layOut } from "../contract/layout.js";
-import type { Protocol, RunSpec } from "../contract/run-spec.js";
-import { sampleSpec } from "../contract/samples.js";
-import { namedTransports } from "../frames/named-transports.test.js";
 import { type ArenaUsage, slotAlignmentValues } from "../kernels/arena.js";
+import { type CompressionSpec, uncompressed } from "../protocol/compression.js";
+import { type Layout, layOut } from "../protocol/layout.js";
+import type { Protocol, RunSpec } from "../protocol/run-spec.js";
+import { sampleSpec } from "../protocol/samples.js";
+import { namedTransports } from "../transport/testing/named-transports.js";
 import type { Transport } from "../transport/transport.js";
-import { runInMemory } from "./memory-cluster.test.js";
-import { ToyCompute, type ToyGradients } from "./toy-compute.test.js";
+import { runInMemory } from "./testing/memory-cluster.js";
+import { ToyCompute, type ToyGradients } from "./testing/toy-compute.js";
 
 const tensors = [
   { name: "w", shape: [40, 10], group: "weight" },

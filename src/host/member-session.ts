@@ -7,14 +7,15 @@
  * that is restored; when the coordinator no longer knows it, the handler is told that it was
  * expelled.
  */
+
+import { PacelineError, toPacelineError } from "../errors.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
   RegisterReply,
   RegisterRequest,
-} from "../contract/messages.js";
-import type { ResidualPiece, ResidualPlace } from "../contract/residuals.js";
-import { PacelineError, toPacelineError } from "../errors.js";
+} from "../protocol/messages.js";
+import type { ResidualPiece, ResidualPlace } from "../protocol/residuals.js";
 import type { MemberIdentity, SessionChannel, Transport } from "../transport/transport.js";
 import { type Clock, every, type Timer } from "./clock.js";
 import { Mailbox } from "./mailbox.js";

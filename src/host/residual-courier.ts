@@ -3,11 +3,12 @@
  * resumed run has its own sent. A chunk travels at a time and the next one when that has arrived,
  * so that no second copy of them all is ever made.
  */
-import { compressionTitle, keepsResiduals } from "../contract/compression.js";
-import type { Layout } from "../contract/layout.js";
-import { weightValues } from "../contract/residuals.js";
-import type { RunSpec } from "../contract/run-spec.js";
+
 import { PacelineError, toPacelineError } from "../errors.js";
+import { compressionTitle, keepsResiduals } from "../protocol/compression.js";
+import type { Layout } from "../protocol/layout.js";
+import { weightValues } from "../protocol/residuals.js";
+import type { RunSpec } from "../protocol/run-spec.js";
 import type { MemberSession } from "./member-session.js";
 
 /** What came of giving: in how many pieces, and "" or why the coordinator can't have them. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { layOut } from "../contract/layout.js";
-import type { ResidualPiece } from "../contract/residuals.js";
+import { layOut } from "../protocol/layout.js";
+import type { ResidualPiece } from "../protocol/residuals.js";
 import { pieceOf, ResidualDesk } from "./residual-desk.js";
 
 const layout = layOut(

@@ -7,15 +7,16 @@
  * Invariant: what a worker gave counts when it has said that it gave all; pieces of another cut, or
  * of another life of its rank, are never mixed with them.
  */
-import type { Chunk, Layout } from "../contract/layout.js";
+
+import type { GivenResiduals } from "../core/work/cut-round.js";
+import { PacelineError } from "../errors.js";
+import type { Chunk, Layout } from "../protocol/layout.js";
 import {
   type ResidualPiece,
   type ResidualPlace,
   type Residuals,
   weightValues,
-} from "../contract/residuals.js";
-import type { GivenResiduals } from "../dealing/cut-round.js";
-import { PacelineError } from "../errors.js";
+} from "../protocol/residuals.js";
 
 interface Given {
   readonly incarnation: number;

@@ -3,8 +3,9 @@
  * Weights that wait to be sent keep their memory, so a peer that asks and does not read would fill
  * the server with copies; past the limits it is let go instead, and asks again when it reads.
  */
-import { type ChunkHeader, chunkParts } from "../contract/messages.js";
+
 import { PacelineError } from "../errors.js";
+import { type ChunkHeader, chunkParts } from "../protocol/messages.js";
 import type { ChunkChannel } from "../transport/transport.js";
 
 /** Answers of any kind that may wait, beyond some for each chunk. */

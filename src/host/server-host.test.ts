@@ -1,14 +1,14 @@
 /** What a server makes of encoded pushes that it should not take. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CodecTable, codecNames } from "../codec/codec.js";
-import { uncompressed } from "../contract/compression.js";
-import { layOut } from "../contract/layout.js";
-import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
-import type { RunSpec } from "../contract/run-spec.js";
-import { sampleSpec } from "../contract/samples.js";
+import { CodecTable, codecNames } from "../compression/codecs/codec.js";
 import { PacelineError } from "../errors.js";
 import { twinConversions } from "../kernels/conversions-twin.js";
+import { uncompressed } from "../protocol/compression.js";
+import { layOut } from "../protocol/layout.js";
+import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+import { sampleSpec } from "../protocol/samples.js";
 import type { ChunkReceiver } from "../transport/transport.js";
 import { ServerHost } from "./server-host.js";
 

@@ -8,19 +8,19 @@
  */
 import { ReplyEncoder } from "../compression/reply-encoder.js";
 import { RunCodecs } from "../compression/run-codecs.js";
-import type { Layout } from "../contract/layout.js";
+import { Shard, type ShardEffect, type ShardEvent } from "../core/server/shard.js";
+import { toPacelineError } from "../errors.js";
+import { Arena, type ArenaUsage } from "../kernels/arena.js";
+import { createConversions, createKernels, type KernelsChoice } from "../kernels/choice.js";
+import type { Layout } from "../protocol/layout.js";
 import {
   type ChunkHeader,
   type ChunkMarks,
   type CoordinatorMessage,
   emptyHeader,
   type ServerStatistics,
-} from "../contract/messages.js";
-import type { RunSpec } from "../contract/run-spec.js";
-import { Shard, type ShardEffect, type ShardEvent } from "../core/shard.js";
-import { toPacelineError } from "../errors.js";
-import { Arena, type ArenaUsage } from "../kernels/arena.js";
-import { createConversions, createKernels, type KernelsChoice } from "../kernels/choice.js";
+} from "../protocol/messages.js";
+import type { RunSpec } from "../protocol/run-spec.js";
 import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
 import { readMarks } from "./chunk-marks.js";
 import { ChunkStore } from "./chunk-store.js";

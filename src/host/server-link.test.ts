@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { emptyHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
+import { emptyHeader } from "../protocol/messages.js";
 import type { ChunkReceiver, Transport } from "../transport/transport.js";
 import { ServerLink } from "./server-link.js";
 

@@ -4,8 +4,9 @@
  * reached: a way that was there may be gone. What was on its way is not known to have arrived:
  * whoever uses the link asks again when `onOpen` is called.
  */
-import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
+
 import { type PacelineError, toPacelineError } from "../errors.js";
+import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { ChunkChannel, Transport } from "../transport/transport.js";
 import type { Clock, Timer } from "./clock.js";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { layOut } from "../contract/layout.js";
-import { type ChunkHeader, emptyHeader } from "../contract/messages.js";
-import type { View } from "../contract/view.js";
 import { PacelineError } from "../errors.js";
+import { layOut } from "../protocol/layout.js";
+import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
+import type { View } from "../protocol/view.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
 import { loadState, type ModelState } from "./state-transfer.js";
 

@@ -3,16 +3,17 @@
  * from, and collects what a checkpoint keeps. Both go chunk by chunk over one channel to each
  * server.
  */
-import type { Layout } from "../contract/layout.js";
+
+import { PacelineError } from "../errors.js";
+import type { Layout } from "../protocol/layout.js";
 import {
   type ChunkHeader,
   type ChunkMarks,
   type ChunkPart,
   chunkParts,
   emptyHeader,
-} from "../contract/messages.js";
-import { chunksOfServer, type View, type ViewServer } from "../contract/view.js";
-import { PacelineError } from "../errors.js";
+} from "../protocol/messages.js";
+import { chunksOfServer, type View, type ViewServer } from "../protocol/view.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
 import { ServerLink } from "./server-link.js";

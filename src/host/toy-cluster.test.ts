@@ -4,12 +4,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type Layout, layOut } from "../contract/layout.js";
-import type { Protocol, RunSpec } from "../contract/run-spec.js";
-import { sampleSpec } from "../contract/samples.js";
-import { namedTransports } from "../frames/named-transports.test.js";
-import { type Outcome, runInMemory, type Toy, type ToyPlan } from "./memory-cluster.test.js";
-import { ToyCompute, type ToyGradients } from "./toy-compute.test.js";
+import { type Layout, layOut } from "../protocol/layout.js";
+import type { Protocol, RunSpec } from "../protocol/run-spec.js";
+import { sampleSpec } from "../protocol/samples.js";
+import { namedTransports } from "../transport/testing/named-transports.js";
+import { type Outcome, runInMemory, type Toy, type ToyPlan } from "./testing/memory-cluster.js";
+import { ToyCompute, type ToyGradients } from "./testing/toy-compute.js";
 
 const tensors = [
   { name: "w", shape: [5, 2], group: "weight" },

@@ -1,13 +1,13 @@
 /** Which kernels a worker's codecs are written with, where SIMD does not run. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { uncompressed } from "../contract/compression.js";
-import { type Layout, layOut } from "../contract/layout.js";
-import type { RunSpec } from "../contract/run-spec.js";
-import { sampleSpec } from "../contract/samples.js";
 import type { KernelsChoice } from "../kernels/choice.js";
-import { runInMemory } from "./memory-cluster.test.js";
-import { ToyCompute } from "./toy-compute.test.js";
+import { uncompressed } from "../protocol/compression.js";
+import { type Layout, layOut } from "../protocol/layout.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+import { sampleSpec } from "../protocol/samples.js";
+import { runInMemory } from "./testing/memory-cluster.js";
+import { ToyCompute } from "./testing/toy-compute.js";
 
 const tensors = [{ name: "w", shape: [30], group: "weight" }] as const;
 const layoutOf = (spec: RunSpec): Layout => layOut(tensors, spec.chunkValues);

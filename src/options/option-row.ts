@@ -2,8 +2,9 @@
  * The form of one row of the options table: everything that help, validation, environment names,
  * the config file's schema and docs/config.md say about an option.
  */
-import type { ResolvedOptions } from "../runtime/options.js";
+
 import type { ValueType } from "./option-values.js";
+import type { ResolvedOptions } from "./resolved-options.js";
 
 /** Commands that take options of the table. */
 export type CommandName =

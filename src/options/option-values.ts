@@ -3,9 +3,9 @@
  * refusal and the documents use. Flags, the environment, --set and the config file all arrive as
  * text, so a value means the same wherever it is written.
  */
-import type { AugmentSpec, Cadence } from "../contract/run-spec.js";
-import type { Injection, WorkerRange } from "../runtime/options.js";
+import type { AugmentSpec, Cadence } from "../protocol/run-spec.js";
 import { alternatives } from "../suggest.js";
+import type { Injection, WorkerRange } from "./resolved-options.js";
 
 /** A parsed value, or what is wrong with the text ("is below 1"). */
 export type Parsed<T> = { readonly value: T } | { readonly problem: string };

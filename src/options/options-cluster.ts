@@ -1,6 +1,5 @@
 /** The rows of the groups "cluster" and "pace". */
-import { chunkValuesMax } from "../contract/layout.js";
-import type { ClusterOptions, PaceOptions } from "../runtime/options.js";
+import { chunkValuesMax } from "../protocol/layout.js";
 import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
 import {
   address,
@@ -13,6 +12,7 @@ import {
   whole,
   workerRange,
 } from "./option-values.js";
+import type { ClusterOptions, PaceOptions } from "./resolved-options.js";
 
 const hourMs = 3_600_000;
 const group = "cluster";

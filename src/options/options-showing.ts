@@ -1,5 +1,5 @@
 /** The rows of the groups "keeping", "showing" and "trying". */
-import type { KeepingOptions, ShowingOptions } from "../runtime/options.js";
+
 import { type CommandName, type OptionRows, trainingCommands } from "./option-row.js";
 import {
   cadence,
@@ -11,6 +11,7 @@ import {
   toggle,
   whole,
 } from "./option-values.js";
+import type { KeepingOptions, ShowingOptions } from "./resolved-options.js";
 
 const everywhere: readonly CommandName[] = [
   "train",

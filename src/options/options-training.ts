@@ -1,10 +1,9 @@
 /** The rows of the groups "training" and "input". */
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { dtypes, engines, feeds, stems } from "../contract/run-spec.js";
 import { datasetNames } from "../data/dataset.js";
 import { modelList, stemmedModels } from "../nn/models.js";
-import type { InputOptions, TrainingOptions } from "../runtime/options.js";
+import { dtypes, engines, feeds, stems } from "../protocol/run-spec.js";
 import { alternatives } from "../suggest.js";
 import {
   type CommandName,
@@ -25,6 +24,7 @@ import {
   text,
   whole,
 } from "./option-values.js";
+import type { InputOptions, TrainingOptions } from "./resolved-options.js";
 
 const modelNames = modelList.map(({ name }) => name);
 const group = "training";

@@ -7,12 +7,12 @@ import {
   shareDefault,
   sharedCodecs,
   shareMax,
-} from "../contract/compression.js";
-import { transportChoices } from "../contract/view.js";
-import type { WireOptions } from "../runtime/options.js";
+} from "../protocol/compression.js";
+import { transportChoices } from "../protocol/view.js";
 import { alternatives } from "../suggest.js";
 import { type OptionRows, partCommands, runCommands } from "./option-row.js";
 import { choice, toggle, type ValueType } from "./option-values.js";
+import type { WireOptions } from "./resolved-options.js";
 
 const group = "wire";
 

@@ -2,12 +2,13 @@
  * The one table of options, and the only place that reads the environment. Help, validation,
  * environment names, the config file, its schema and docs/config.md all come from these rows.
  */
-import type { ResolvedOptions } from "../runtime/options.js";
+
 import type { CommandName, Environment, OptionRow, OptionRows } from "./option-row.js";
 import { clusterRows, paceRows } from "./options-cluster.js";
 import { keepingRows, showingRows } from "./options-showing.js";
 import { inputRows, trainingRows } from "./options-training.js";
 import { wireRows } from "./options-wire.js";
+import type { ResolvedOptions } from "./resolved-options.js";
 
 /** Every row, by the field of ResolvedOptions that it fills. */
 export const optionRows: OptionRows<ResolvedOptions> = {

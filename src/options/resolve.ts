@@ -4,7 +4,6 @@
  * show where a value came from.
  */
 import { PacelineError } from "../errors.js";
-import type { ResolvedOptions } from "../runtime/options.js";
 import { didYouMean } from "../suggest.js";
 import type { CommandName, Environment } from "./option-row.js";
 import {
@@ -15,6 +14,7 @@ import {
   optionKeys,
   rowOf,
 } from "./options.js";
+import type { ResolvedOptions } from "./resolved-options.js";
 
 /** Where a value may come from; the later wins over the earlier. */
 export const originKinds = ["default", "fast", "file", "environment", "set", "flag"] as const;

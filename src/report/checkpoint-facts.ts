@@ -1,11 +1,11 @@
 /** What a checkpoint is, for people and programs: its manifest, and what its values are like. */
 import { basename, dirname, resolve } from "node:path";
-import type { PlacedTensor } from "../contract/layout.js";
-import { modelTitle } from "../contract/run-spec.js";
-import { readResiduals, readState, readWeights } from "../store/checkpoint.js";
-import { type ValueFacts, valueFacts } from "../store/checkpoint-check.js";
-import { readManifest } from "../store/checkpoint-folder.js";
-import type { CheckpointManifest, JsonValue } from "../store/manifest.js";
+import type { PlacedTensor } from "../protocol/layout.js";
+import { modelTitle } from "../protocol/run-spec.js";
+import { readResiduals, readState, readWeights } from "../store/checkpoint/checkpoint.js";
+import { type ValueFacts, valueFacts } from "../store/checkpoint/checkpoint-check.js";
+import { readManifest } from "../store/checkpoint/checkpoint-folder.js";
+import type { CheckpointManifest, JsonValue } from "../store/checkpoint/manifest.js";
 
 /** A checkpoint as `inspect --json` gives it. */
 export interface Inspection extends Omit<CheckpointManifest, "chunks" | "layout"> {

@@ -10,17 +10,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { layOut } from "../contract/layout.js";
-import { sampleSpec } from "../contract/samples.js";
 import type {
   ComputeListener,
   ComputePort,
   ComputeRequest,
   PreparedJob,
 } from "../host/compute-port.js";
-import { runInMemory } from "../host/memory-cluster.test.js";
+import { runInMemory } from "../host/testing/memory-cluster.js";
 import type { Trace } from "../host/trace.js";
-import { joinTraces, type TraceEvent, TraceFile } from "./trace-file.js";
+import { layOut } from "../protocol/layout.js";
+import { sampleSpec } from "../protocol/samples.js";
+import { joinTraces, type TraceEvent, TraceFile } from "../runtime/trace/trace-file.js";
 
 const steps = 4;
 /** Three layers of a chunk each. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { CoordinatorSnapshot, MemberSnapshot } from "../contract/run-events.js";
+import type { CoordinatorSnapshot, MemberSnapshot } from "../protocol/run-events.js";
 import { Random } from "../random.js";
 import { clockTime, LiveRegion, printable, progressLines } from "./progress.js";
 

@@ -2,8 +2,9 @@
  * The live region at the bottom of a terminal: lines that are redrawn in place while ordinary lines
  * scroll past above them. Everything is one write, so that no half-drawn state is ever seen.
  */
-import type { CoordinatorSnapshot, MemberSnapshot } from "../contract/run-events.js";
-import type { TextSink } from "../runtime/options.js";
+
+import type { TextSink } from "../options/resolved-options.js";
+import type { CoordinatorSnapshot, MemberSnapshot } from "../protocol/run-events.js";
 
 /** Where a region is drawn. */
 export interface RegionSetup {

@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { at, begin, done, epoch, lost, member, picture, steps } from "./run-report-trial.js";
+import {
+  at,
+  begin,
+  done,
+  epoch,
+  lost,
+  member,
+  picture,
+  steps,
+} from "./testing/run-report-trial.js";
 
 test("events.jsonl has every event with its time, epochs counted from 1", () => {
   const trial = begin();

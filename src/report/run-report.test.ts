@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { RunResult } from "../contract/run-events.js";
 import { PacelineError } from "../errors.js";
+import type { RunResult } from "../protocol/run-events.js";
 import {
   begin,
   done,
@@ -13,7 +13,7 @@ import {
   registered,
   steps,
   type Trial,
-} from "./run-report-trial.js";
+} from "./testing/run-report-trial.js";
 
 const rule = "=".repeat(60);
 const statistics = [

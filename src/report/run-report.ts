@@ -3,28 +3,28 @@
  * standard output, and in the run's folder cluster.json, events.jsonl, metrics.jsonl and
  * result.json. It is fed by the process that coordinates and decides nothing.
  */
+
+import { type ErrorCode, errorCodes, toPacelineError } from "../errors.js";
+import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
 import type {
   CoordinatorSnapshot,
   EpochRecord,
   EvaluationRecord,
   RunEvent,
   RunResult,
-} from "../contract/run-events.js";
-import type { RunSpec } from "../contract/run-spec.js";
-import { type ErrorCode, errorCodes, toPacelineError } from "../errors.js";
-import type { Clock } from "../host/clock.js";
-import type { CommandIo, ResolvedOptions } from "../runtime/options.js";
+} from "../protocol/run-events.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+import { type Machine, sourceCommit } from "../runtime/process/machine.js";
 import {
   epochTableHeading,
   epochTableRow,
   serverStatistics,
   summaryTable,
-} from "../store/console-tables.js";
-import { type ExperimentFile, metricsLine, modeWord } from "../store/experiment-file.js";
-import type { ClusterMember, RunDirectory } from "../store/run-directory.js";
-import { enginesOf, runExperiment } from "../store/run-result.js";
-import { RunTally, type StepRow } from "../store/run-tally.js";
-import { type Machine, sourceCommit } from "./machine.js";
+} from "../store/runs/console-tables.js";
+import { type ExperimentFile, metricsLine, modeWord } from "../store/runs/experiment-file.js";
+import type { ClusterMember, RunDirectory } from "../store/runs/run-directory.js";
+import { enginesOf, runExperiment } from "../store/runs/run-result.js";
+import { RunTally, type StepRow } from "../store/runs/run-tally.js";
 import { LiveRegion, printable, progressLines, terminalSize } from "./progress.js";
 
 /** What a report is about and where it goes. */
@@ -36,7 +36,7 @@ export interface RunReportSetup {
     RunDirectory,
     "path" | "name" | "event" | "metric" | "writeCluster" | "writeResult"
   >;
-  readonly clock: Pick<Clock, "nowMs">;
+  readonly clock: { nowMs(): number };
   /** The time of day in ISO 8601. */
   readonly isoTime: () => string;
   /** The machine of this process; more local workers than its cores are remarked upon. */

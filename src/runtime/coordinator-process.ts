@@ -4,26 +4,26 @@
  * members as its children.
  */
 import { hostname } from "node:os";
-import { ExampleReader } from "../compute/example-reader.js";
-import type { Examples, ExamplesRequest } from "../contract/examples.js";
-import type { RunResult } from "../contract/run-events.js";
+import type { Job, SaveRequest } from "../core/work/training-job.js";
 import { loadDataset } from "../data/dataset.js";
 import type { Dataset } from "../data/split.js";
-import type { Job, SaveRequest } from "../dealing/training-job.js";
 import { PacelineError, toPacelineError } from "../errors.js";
-import { createRouter } from "../frames/routes.js";
 import { every } from "../host/clock.js";
 import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
 import type { ModelState } from "../host/state-transfer.js";
-import { processClock } from "../process/process-clock.js";
-import { describeMachine } from "../report/machine.js";
+import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
+import type { Examples, ExamplesRequest } from "../protocol/examples.js";
+import type { RunResult } from "../protocol/run-events.js";
 import { RunReport } from "../report/run-report.js";
-import { writeCheckpoint } from "../store/checkpoint.js";
-import { pruneCheckpoints } from "../store/checkpoint-folder.js";
-import type { JsonValue } from "../store/manifest.js";
-import { enginesOf } from "../store/run-result.js";
+import { writeCheckpoint } from "../store/checkpoint/checkpoint.js";
+import { pruneCheckpoints } from "../store/checkpoint/checkpoint-folder.js";
+import type { JsonValue } from "../store/checkpoint/manifest.js";
+import { enginesOf } from "../store/runs/run-result.js";
+import { createRouter } from "../transport/frames/routes.js";
 import type { Listener, Transport } from "../transport/transport.js";
-import type { CommandIo, ResolvedOptions } from "./options.js";
+import { ExampleReader } from "./compute/example-reader.js";
+import { describeMachine } from "./process/machine.js";
+import { processClock } from "./process/process-clock.js";
 import { type PreparedRun, prepareRun } from "./run-preparation.js";
 
 /** What differs between `coordinator` and `train`. */

@@ -1,27 +1,27 @@
 /** `paceline coordinator`, `paceline server` and `paceline worker`: one role a process. */
 import { hostname } from "node:os";
-import { createCentralCompute } from "../compute/central-compute.js";
-import { createComputeThread } from "../compute/compute-thread.js";
-import { layoutOf } from "../compute/initial-state.js";
-import type { AskForExamples } from "../compute/sent-examples.js";
-import type { CoordinatorMessage, MemberRole, RegisterRequest } from "../contract/messages.js";
-import { emptyHeader, protocolVersion } from "../contract/messages.js";
 import { type ErrorCode, errorCodes, PacelineError } from "../errors.js";
-import { createMemberTransport } from "../frames/member-transport.js";
-import { createRouter, withPatience } from "../frames/routes.js";
-import { serveChunksEverywhere } from "../frames/served-chunks.js";
 import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
 import { ServerHost } from "../host/server-host.js";
 import { WorkerHost } from "../host/worker-host.js";
 import { arenaValuesMax } from "../kernels/arena.js";
-import { processClock } from "../process/process-clock.js";
-import { onSignals } from "../process/signals.js";
-import { exitWithParent } from "../process/supervised.js";
-import { closeProcessTrace, computeSpansTo, openProcessTrace } from "../report/process-trace.js";
-import { metricsLine } from "../store/experiment-file.js";
+import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
+import type { CoordinatorMessage, MemberRole, RegisterRequest } from "../protocol/messages.js";
+import { emptyHeader, protocolVersion } from "../protocol/messages.js";
+import { metricsLine } from "../store/runs/experiment-file.js";
+import { createMemberTransport } from "../transport/frames/member-transport.js";
+import { createRouter, withPatience } from "../transport/frames/routes.js";
+import { serveChunksEverywhere } from "../transport/frames/served-chunks.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
+import { createCentralCompute } from "./compute/central-compute.js";
+import { createComputeThread } from "./compute/compute-thread.js";
+import { layoutOf } from "./compute/initial-state.js";
+import type { AskForExamples } from "./compute/sent-examples.js";
 import { CoordinatorProcess, demandLoopback, signalExitCode } from "./coordinator-process.js";
-import type { CommandIo, ResolvedOptions } from "./options.js";
+import { processClock } from "./process/process-clock.js";
+import { onSignals } from "./process/signals.js";
+import { exitWithParent } from "./process/supervised.js";
+import { closeProcessTrace, computeSpansTo, openProcessTrace } from "./trace/process-trace.js";
 import { workerMetrics } from "./worker-metrics.js";
 
 /** Coordinates one run, or with --serve one after the other; resolves to the exit code. */

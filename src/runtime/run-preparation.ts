@@ -6,16 +6,20 @@
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
-import { initialState, layoutOf } from "../compute/initial-state.js";
-import type { Feed, RunSpec } from "../contract/run-spec.js";
+import type { Job, TrainingSnapshot } from "../core/work/training-job.js";
 import { inspectDataset } from "../data/dataset.js";
-import type { Job, TrainingSnapshot } from "../dealing/training-job.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
-import { assertSameModel, readCheckpoint, type StoredCheckpoint } from "../store/checkpoint.js";
-import { resolveResume } from "../store/checkpoint-folder.js";
-import { openRunDirectory, type RunDirectory, runStem } from "../store/run-directory.js";
-import type { ResolvedOptions } from "./options.js";
+import type { ResolvedOptions } from "../options/resolved-options.js";
+import type { Feed, RunSpec } from "../protocol/run-spec.js";
+import {
+  assertSameModel,
+  readCheckpoint,
+  type StoredCheckpoint,
+} from "../store/checkpoint/checkpoint.js";
+import { resolveResume } from "../store/checkpoint/checkpoint-folder.js";
+import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
+import { initialState, layoutOf } from "./compute/initial-state.js";
 import { runSpecFrom } from "./run-spec.js";
 
 /** A run, ready to begin. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { sampleInput } from "../contract/samples.js";
-import type { ResolvedOptions } from "./options.js";
+import type { ResolvedOptions } from "../options/resolved-options.js";
+import { sampleInput } from "../protocol/samples.js";
 import { type RunFacts, runSpecFrom } from "./run-spec.js";
 
 const options: ResolvedOptions = {

@@ -2,16 +2,17 @@
  * From options to the run spec that every member computes from, with the checks that need the size
  * of the data. Nothing is read here: the same options and facts give the same spec.
  */
+
+import { PacelineError } from "../errors.js";
+import { stemmedModels } from "../nn/models.js";
+import type { ResolvedOptions } from "../options/resolved-options.js";
 import type {
   AugmentSpec,
   InputSpec,
   Protocol,
   RunSpec,
   UpdateRuleSpec,
-} from "../contract/run-spec.js";
-import { PacelineError } from "../errors.js";
-import { stemmedModels } from "../nn/models.js";
-import type { ResolvedOptions } from "./options.js";
+} from "../protocol/run-spec.js";
 
 /** What a run spec needs besides options. */
 export interface RunFacts {

@@ -1,6 +1,6 @@
 /** A worker's own final metrics, from what its machine recorded. */
 import type { WorkerEnd } from "../host/worker-host.js";
-import { workerFinalMetrics } from "../store/experiment-file.js";
+import { workerFinalMetrics } from "../store/runs/experiment-file.js";
 
 /** The object of a worker's METRICS_JSON line; null when it never had a run. */
 export function workerMetrics(

@@ -4,8 +4,8 @@
  * channel opens with `hello`, whatever else comes first ends it.
  */
 import { assert } from "../assert.js";
-import type { ChunkHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
+import type { ChunkHeader } from "../protocol/messages.js";
 import type { ChunkAcceptor, ChunkChannel, ChunkReceiver } from "./transport.js";
 
 /**

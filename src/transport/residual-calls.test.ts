@@ -1,8 +1,8 @@
 /** Residuals travel in calls of their own, over every transport. */
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
-import { kinds } from "./kinds.test.js";
-import { Coordinator } from "./recording.test.js";
+import { kinds } from "./testing/kinds.js";
+import { Coordinator } from "./testing/recording.js";
 
 const place = { run: "run-1", rank: 2, incarnation: 41, chunk: 7 } as const;
 

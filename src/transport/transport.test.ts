@@ -1,12 +1,12 @@
 /** The contract of every Transport, run against each implementation. */
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
-import type { ExamplesBlock } from "../contract/examples.js";
-import type { CoordinatorMessage, MemberMessage } from "../contract/messages.js";
-import { emptyHeader } from "../contract/messages.js";
 import { PacelineError } from "../errors.js";
+import type { ExamplesBlock } from "../protocol/examples.js";
+import type { CoordinatorMessage, MemberMessage } from "../protocol/messages.js";
+import { emptyHeader } from "../protocol/messages.js";
 import { Random } from "../random.js";
-import { kinds } from "./kinds.test.js";
+import { kinds } from "./testing/kinds.js";
 import {
   accepted,
   Coordinator,
@@ -17,7 +17,7 @@ import {
   push,
   request,
   until,
-} from "./recording.test.js";
+} from "./testing/recording.js";
 import type { ChunkAcceptor, ChunkChannel, Listener, Transport } from "./transport.js";
 
 for (const kind of kinds) {

@@ -9,16 +9,17 @@
  * `onClose` once, as a PacelineError with code "unavailable" (the connection broke), "timeout",
  * "refused" or "protocol".
  */
-import type { Examples, ExamplesBlock, ExamplesRequest } from "../contract/examples.js";
+
+import type { PacelineError } from "../errors.js";
+import type { Examples, ExamplesBlock, ExamplesRequest } from "../protocol/examples.js";
 import type {
   ChunkHeader,
   CoordinatorMessage,
   MemberMessage,
   RegisterReply,
   RegisterRequest,
-} from "../contract/messages.js";
-import type { ResidualPiece, ResidualPlace } from "../contract/residuals.js";
-import type { PacelineError } from "../errors.js";
+} from "../protocol/messages.js";
+import type { ResidualPiece, ResidualPlace } from "../protocol/residuals.js";
 
 /**
  * Receives chunk messages, in order of arrival, two calls for each. Between the two, while the

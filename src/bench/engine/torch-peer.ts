@@ -1,0 +1,48 @@
+/** PyTorch as a peer: its training steps of the model that is measured. */
+import { assert } from "../../assert.js";
+import { PacelineError } from "../../errors.js";
+import { type ModelGraph, trainableValues } from "../../nn/model.js";
+import type { Peer } from "../harness/benchmark.js";
+import { LineProcess, peerScript } from "../harness/peer-process.js";
+import type { StepProcess } from "./resident-memory.js";
+
+/** What PyTorch's side is to compute. */
+export interface TorchWish {
+  readonly graph: ModelGraph;
+  readonly batch: number;
+  readonly dtype: "f32" | "bf16";
+  readonly threads: number;
+  readonly memoryFormat: "contiguous" | "channels-last";
+}
+
+/** The process that steps; the model is handed over as its graph. */
+export function torchProcess(python: string, wish: TorchWish): StepProcess {
+  return { command: python, words: [peerScript("torch_steps.py")], wish };
+}
+
+/** Images per second of PyTorch's steps, as many at a time as take this long. */
+export function torchSpeed(name: string, python: string, wish: TorchWish, turnMs: number): Peer {
+  const { command, words } = torchProcess(python, wish);
+  let process: LineProcess | null = null;
+  let stepsPerTurn = 1;
+  const secondsOf = async (steps: number) => {
+    assert(process !== null, "a peer runs after it was set up", { name });
+    return Number((await process.ask({ steps })).seconds);
+  };
+  return {
+    name,
+    async setUp() {
+      process = new LineProcess(command, words);
+      const { trainedValues } = await process.ask(wish);
+      const expected = trainableValues(wish.graph);
+      if (trainedValues !== expected) {
+        const sentence = `its model has ${trainedValues} trained values, not ${expected}`;
+        throw new PacelineError("internal", sentence);
+      }
+      await secondsOf(1);
+      stepsPerTurn = Math.ceil(turnMs / 1000 / (await secondsOf(1)));
+    },
+    run: async () => (stepsPerTurn * wish.batch) / (await secondsOf(stepsPerTurn)),
+    tearDown: async () => process?.close(),
+  };
+}

@@ -1,0 +1,123 @@
+/**
+ * What moving and applying takes: whole runs whose workers compute nothing (`--engine synthetic`),
+ * beside a parameter server made with PyTorch's RPC, an all-reduce, and sockets that only echo the
+ * bytes. With several counts of servers or workers a table says how pushes grow.
+ */
+
+import { buildModel } from "../../nn/models.js";
+import { layOut } from "../../protocol/layout.js";
+import type { BenchResult, BenchTask } from "../harness/bench-option.js";
+import { type BenchmarkCase, median, type Peer, runBenchmark } from "../harness/benchmark.js";
+import { tellTorch } from "../harness/torch.js";
+import { echoPeer } from "../transport/echo-peer.js";
+import { demandLinkable, tellCeilings } from "./link-ceiling.js";
+import { growthTable, type PushRate } from "./push-growth.js";
+import type { PushPullMeasures, PushPullTransport } from "./push-pull-bench.js";
+import { fitOf, type RunWish, stepsFor, stepsOfMoving, valuesOf } from "./run-wish.js";
+import { allReducePeer, rpcPeer } from "./torch-distributed.js";
+import { caseOfRun, caseOfSame, warmUpTurnsOf } from "./way-cases.js";
+import { isRaw, plainWay, type Way, waysOf, wayTitle } from "./ways.js";
+
+/** What is measured once. */
+interface Combination {
+  readonly transport: PushPullTransport;
+  readonly way: Way;
+  readonly servers: number;
+  readonly workers: number;
+}
+
+/** What all cases share. */
+interface Setting {
+  readonly measures: PushPullMeasures;
+  readonly chunks: number;
+  readonly hasTorch: boolean;
+  readonly rates: PushRate[];
+  readonly told: Set<string>;
+}
+
+/** Measures each transport, way and count of processes. */
+export async function runPushPullBench(
+  measures: PushPullMeasures,
+  task: BenchTask,
+): Promise<BenchResult> {
+  const { rounds, python, links, model, servers, chunkValues } = measures;
+  demandLinkable(links, measures.transports ?? []);
+  const { length: chunks } = layOut(buildModel(model, fitOf(model)).tensors, chunkValues).chunks;
+  const most = Math.max(...servers);
+  if (most > chunks) {
+    const remedy = "write a smaller --chunk-values";
+    task.log(`${model} has ${chunks} chunks: some of ${most} servers hold none; ${remedy}`);
+  }
+  const hasTorch = measures.peers && tellTorch(python, task.log);
+  const ceilings = await tellCeilings(links, task.log);
+  const warmUpTurns = warmUpTurnsOf(measures);
+  const setting: Setting = { measures, chunks, hasTorch, rates: [], told: new Set() };
+  const cases = combinationsOf(measures).flatMap((one) => casesOf(setting, one));
+  const settings = { peers: true, turns: rounds, warmUpTurns, log: task.log };
+  const report = await runBenchmark("push-pull", cases, settings);
+  return { report, appendix: [...growthTable(setting.rates), ...ceilings, ...setting.told] };
+}
+
+function combinationsOf(measures: PushPullMeasures): Combination[] {
+  return waysOf(measures).flatMap((way) => {
+    const standard = way.link === null ? (["unix", "tcp", "grpc"] as const) : (["tcp"] as const);
+    return (measures.transports ?? standard).flatMap((transport) =>
+      measures.servers.flatMap((servers) =>
+        measures.workers.map((workers) => ({ transport, way, servers, workers })),
+      ),
+    );
+  });
+}
+
+/** Milliseconds of a step, and in the same runs the pushes that a server takes in a second. */
+function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
+  const { measures, chunks, told } = setting;
+  const { transport, way, servers, workers } = combination;
+  const { model } = measures;
+  const exchange = { model, workers, servers, way };
+  const most = stepsOfMoving(exchange);
+  const raw = { ...exchange, way: { ...plainWay, link: way.link } };
+  const steps = measures.steps ?? stepsFor(exchange, most);
+  const rawSteps = measures.steps ?? stepsFor(raw, most);
+  const options = ["--engine", "synthetic", "--chunk-values", `${measures.chunkValues}`];
+  const wish: RunWish = { ...exchange, batch: 1, steps, transport, options };
+  const name = `${model}/${transport}/s${servers}/w${workers}${wayTitle(way)}`;
+  const perServer: number[] = [];
+  const measure = {
+    unit: "ms",
+    better: "lower",
+    read: ({ stepSeconds }: { stepSeconds: number }) => 1000 * stepSeconds,
+    heard: (times: { stepSeconds: number; choices: readonly string[] }) => {
+      perServer.push((workers * chunks) / times.stepSeconds / servers);
+      for (const choice of times.choices) told.add(`${name}: ${choice}`);
+    },
+  } as const;
+  const rate = { unit: "pushes/s a server", better: "higher" } as const;
+  const course = `${transport}${wayTitle(way)}`;
+  setting.rates.push({
+    course,
+    servers,
+    workers,
+    perServer: () => median(perServer.slice(warmUpTurnsOf(measures))),
+  });
+  return [
+    caseOfRun(name, wish, rawSteps, measure, peersOf(setting, combination)),
+    caseOfSame(`${name}/pushes`, rate, perServer),
+  ];
+}
+
+/** The others exchange the values of one worker with one place, as they are, over no link. */
+function peersOf({ measures, hasTorch }: Setting, combination: Combination): Peer[] {
+  const { transport, way, servers, workers } = combination;
+  const isPlain = way.link === null && isRaw(way);
+  if (!measures.peers || !isPlain || servers > 1 || workers > 1) return [];
+  const { model, python } = measures;
+  const values = valuesOf(model);
+  const peers: Peer[] = [];
+  if (hasTorch) {
+    const graph = buildModel(model, fitOf(model));
+    peers.push(rpcPeer(python, values), allReducePeer(python, graph, values));
+  }
+  if (transport !== "grpc") peers.push(echoPeer(transport, values * 4));
+  return peers;
+}

@@ -1,0 +1,80 @@
+/** Whole runs in step, and what of a step a worker waits, beside DistributedDataParallel. */
+import { availableParallelism } from "node:os";
+import { buildModel } from "../../nn/models.js";
+import type { BenchResult, BenchTask } from "../harness/bench-option.js";
+import { type BenchmarkCase, type Peer, runBenchmark } from "../harness/benchmark.js";
+import { tellTorch } from "../harness/torch.js";
+import { demandLinkable, tellCeilings } from "./link-ceiling.js";
+import { fitOf, stepsFor } from "./run-wish.js";
+import { ddpPeer } from "./torch-distributed.js";
+import type { TrainMeasures } from "./train-bench.js";
+import { caseOfRun, caseOfSame, warmUpTurnsOf } from "./way-cases.js";
+import { isRaw, plainWay, type Way, waysOf, wayTitle } from "./ways.js";
+
+const stepsDefault = 5;
+
+/** Measures each type of numbers in each way. */
+export async function runTrainBench(
+  measures: TrainMeasures,
+  task: BenchTask,
+): Promise<BenchResult> {
+  const { peers, rounds, python, links } = measures;
+  demandLinkable(links, [measures.transport]);
+  const hasTorch = peers && tellTorch(python, task.log);
+  const appendix = await tellCeilings(links, task.log);
+  const told = new Set<string>();
+  const warmUpTurns = warmUpTurnsOf(measures);
+  const cases = measures.dtypes.flatMap((dtype) =>
+    waysOf(measures).flatMap((way) => casesOf(measures, dtype, way, hasTorch, told)),
+  );
+  const settings = { peers: true, turns: rounds, warmUpTurns, log: task.log };
+  const report = await runBenchmark("train", cases, settings);
+  return { report, appendix: [...appendix, ...told] };
+}
+
+/** Images per second, and the share of waiting in the same runs. */
+function casesOf(
+  measures: TrainMeasures,
+  dtype: "f32" | "bf16",
+  way: Way,
+  hasTorch: boolean,
+  told: Set<string>,
+): BenchmarkCase[] {
+  const { model, workers, servers, batch, transport } = measures;
+  const exchange = { model, workers, servers, way };
+  const raw = { ...exchange, way: { ...plainWay, link: way.link } };
+  const steps = measures.steps ?? stepsFor(exchange, stepsDefault);
+  const rawSteps = measures.steps ?? stepsFor(raw, stepsDefault);
+  const wish = { ...exchange, batch, steps, transport, options: ["--dtype", dtype] };
+  const name = `${model}/${dtype}/b${batch}/w${workers}/s${servers}${wayTitle(way)}`;
+  const shares: number[] = [];
+  const measure = {
+    unit: "images/s",
+    better: "higher",
+    read: ({ stepSeconds }: { stepSeconds: number }) => (workers * batch) / stepSeconds,
+    heard: (times: { stepSeconds: number; waitSeconds: number; choices: readonly string[] }) => {
+      shares.push((100 * times.waitSeconds) / times.stepSeconds);
+      for (const choice of times.choices) told.add(`${name}: ${choice}`);
+    },
+  } as const;
+  const isPlain = way.link === null && isRaw(way);
+  const peers = hasTorch && isPlain ? torchPeers(measures, dtype, steps) : [];
+  const share = { unit: "% of a step", better: "lower" } as const;
+  return [
+    caseOfRun(name, wish, rawSteps, measure, peers),
+    caseOfSame(`${name}/wait-share`, share, shares),
+  ];
+}
+
+function torchPeers(
+  { model, workers, batch, python }: TrainMeasures,
+  dtype: "f32" | "bf16",
+  steps: number,
+): Peer[] {
+  const graph = buildModel(model, fitOf(model));
+  const threads = Math.max(1, Math.floor(availableParallelism() / workers));
+  const wish = { graph, batch, workers, threads };
+  const f32 = () => ddpPeer("torch-ddp", python, { ...wish, dtype: "f32" }, steps);
+  const bf16 = () => ddpPeer("torch-ddp-bf16", python, { ...wish, dtype: "bf16" }, steps);
+  return dtype === "f32" ? [f32()] : [f32(), bf16()];
+}

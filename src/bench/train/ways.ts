@@ -1,0 +1,108 @@
+/** The ways in which the same run is measured: over which link, with which compression. */
+
+import { optional, type ValueType } from "../../options/option-values.js";
+import { compression } from "../../options/options-wire.js";
+import {
+  type Compression,
+  compressionTitle,
+  pullCompressions,
+  pushCompressions,
+  uncompressed,
+} from "../../protocol/compression.js";
+import { type BenchOption, severalOf } from "../harness/bench-option.js";
+import { type Link, linkTitle, linkType } from "../harness/link.js";
+
+/** What pushes and pulls are written as. */
+export interface CompressionPair {
+  readonly push: Compression;
+  readonly pull: Compression;
+}
+
+const none: CompressionPair = { push: uncompressed.push, pull: uncompressed.pull };
+const ofPush = compression(pushCompressions);
+const ofPull = compression(pullCompressions);
+
+/** PUSH+PULL, such as topk:0.01+topk:0.01; PUSH alone leaves the pulls as they are. */
+export const compressionPair: ValueType<CompressionPair> = {
+  placeholder: "push+pull",
+  wanted: `what pushes and pulls are written as, such as fp16+bf16 or topk:0.01+topk:0.01`,
+  parse(text) {
+    const [first = "", second, ...others] = text.split("+");
+    if (others.length > 0) return { problem: "has more than a push and a pull" };
+    const push = ofPush.parse(first);
+    if ("problem" in push) return { problem: `has a push that ${push.problem}` };
+    if (second === undefined) return { value: { ...none, push: push.value } };
+    const pull = ofPull.parse(second);
+    if ("problem" in pull) return { problem: `has a pull that ${pull.problem}` };
+    return { value: { push: push.value, pull: pull.value } };
+  },
+  print: pairTitle,
+  schema: { type: "string" },
+};
+
+/** One way. */
+export interface Way {
+  /** Null where processes reach each other directly. */
+  readonly link: Link | null;
+  readonly compression: CompressionPair;
+}
+
+/** Nothing between, nothing compressed. */
+export const plainWay: Way = { link: null, compression: none };
+
+/** Lists of ways, as options of a benchmark. */
+export interface WayLists {
+  readonly links: readonly (Link | null)[];
+  readonly compressions: readonly CompressionPair[];
+}
+
+/** The options of both lists. */
+export const wayOptions: { readonly [Key in keyof WayLists]: BenchOption<WayLists[Key]> } = {
+  links: {
+    name: "link",
+    type: severalOf(optional(linkType)),
+    default: [null],
+    sentence: "each server's network card, a proxy: 100Mb/s, or 1Gb/s/5ms with a delay, or none",
+  },
+  compressions: {
+    name: "compress",
+    type: severalOf(compressionPair),
+    default: [none],
+    sentence: "what pushes and pulls are written as; beside each that is not none stands none",
+  },
+};
+
+/** Every link with every compression. */
+export function waysOf({ links, compressions }: WayLists): Way[] {
+  return links.flatMap((link) => compressions.map((compression) => ({ link, compression })));
+}
+
+/** True where values travel as they are, both ways. */
+export function isRaw({ compression: { push, pull } }: Way): boolean {
+  return push.codec === "none" && pull.codec === "none";
+}
+
+/** What a row's name has of it: nothing for the plain way. */
+export function wayTitle(way: Way): string {
+  const link = way.link === null ? "" : `/${linkTitle(way.link)}`;
+  return isRaw(way) ? link : `${link}/${pairTitle(way.compression)}`;
+}
+
+/**
+ * The share of the values' bytes that the fuller direction carries, not less than it does; `auto`
+ * begins with all of them.
+ */
+export function bytesShare({ compression: { push, pull } }: Way): number {
+  return Math.max(...[push, pull].map(shareOf));
+}
+
+function shareOf({ codec, share }: Compression): number {
+  if (codec === "none" || codec === "auto") return 1;
+  if (codec === "fp16" || codec === "bf16") return 0.5;
+  return codec === "topk" || codec === "randomk" ? 2 * share : 0.25;
+}
+
+function pairTitle({ push, pull }: CompressionPair): string {
+  const pushes = compressionTitle(push);
+  return pull.codec === "none" ? pushes : `${pushes}+${compressionTitle(pull)}`;
+}

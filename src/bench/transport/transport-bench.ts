@@ -1,0 +1,56 @@
+/** `paceline bench transport`: its options; what measures is loaded when it is called. */
+
+import { choice, whole } from "../../options/option-values.js";
+import { benchOf, severalOf, sharedOptions } from "../harness/bench-option.js";
+
+const ways = ["memory", "unix", "tcp", "grpc"] as const;
+/** How chunks may travel. */
+export type Way = (typeof ways)[number];
+
+/** What to measure, and how. */
+export interface TransportMeasures {
+  readonly ways: readonly Way[];
+  readonly connections: readonly number[];
+  readonly bytes: number;
+  readonly delayMs: number;
+  readonly rounds: number;
+  readonly peers: boolean;
+}
+
+/** The benchmark of moving chunks, without a server's work. */
+export const transportBench = benchOf<TransportMeasures>({
+  name: "transport",
+  sentence: "chunks there and back by each transport, beside bare connections",
+  options: {
+    ways: {
+      name: "transport",
+      type: severalOf(choice(ways)),
+      default: ways,
+      sentence: "ways to measure",
+    },
+    connections: {
+      name: "connections",
+      type: severalOf(whole(1, 64)),
+      default: [1],
+      sentence: "connections that chunks are shared out to",
+    },
+    bytes: {
+      name: "bytes",
+      type: whole(4, 1_000_000_000, "bytes"),
+      default: 44_880_528,
+      defaultText: "44880528, resnet18 in f32",
+      sentence: "bytes that go each way, in chunks of 1 MiB",
+    },
+    delayMs: {
+      name: "delay",
+      type: whole(0, 1000, "milliseconds"),
+      default: 1,
+      sentence: "milliseconds that a network takes one way, in the rows with a delay; 0 for none",
+    },
+    rounds: sharedOptions.rounds,
+    peers: sharedOptions.peers,
+  },
+  async run(measures, task) {
+    return (await import("./transport-run.js")).runTransportBench(measures, task);
+  },
+});

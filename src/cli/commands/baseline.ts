@@ -1,0 +1,217 @@
+/**
+ * `paceline baseline`: the model, data and update rule of `paceline train` in one process without
+ * servers. With `--as-workers N` it ends in the weights of a BSP run with N workers, bit for bit.
+ */
+
+import { hostname } from "node:os";
+import { loadDataset } from "../../data/dataset.js";
+import type { Dataset } from "../../data/split.js";
+import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import type { CoordinatorSnapshot, RunResult } from "../../protocol/run-events.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import { RunReport } from "../../report/run-report.js";
+import {
+  assertBaselineStart,
+  type BaselineCheckpoint,
+} from "../../runtime/baseline/baseline-start.js";
+import {
+  type BaselineProgress,
+  type BaselineResult,
+  runBaseline,
+} from "../../runtime/baseline/baseline-training.js";
+import { engineOf } from "../../runtime/compute/run-engine.js";
+import { signalExitCode } from "../../runtime/coordinator-process.js";
+import { describeMachine } from "../../runtime/process/machine.js";
+import { processClock } from "../../runtime/process/process-clock.js";
+import { onSignals } from "../../runtime/process/signals.js";
+import { type PreparedRun, prepareRun } from "../../runtime/run-preparation.js";
+import { writeCheckpoint } from "../../store/checkpoint/checkpoint.js";
+import { pruneCheckpoints } from "../../store/checkpoint/checkpoint-folder.js";
+import type { JsonValue } from "../../store/checkpoint/manifest.js";
+import { dryRun } from "./dry-run.js";
+
+/** How often the report is fed and signals are heard. */
+const breathIntervalMs = 100;
+
+/** Runs the command; resolves to the exit code. */
+export async function baseline(options: ResolvedOptions, io: CommandIo): Promise<number> {
+  if (options.dryRun) return dryRun(asBsp(options), io, "baseline");
+  const log = (line: string) => void (options.quiet || io.stderr.write(`${line}\n`));
+  // Before the run's folder is made: broken data leaves no trace.
+  const { data, dataDir, cacheDir, trainLimit, testLimit } = options;
+  const place = { dataDir, cacheDir, trainLimit, testLimit, log };
+  const dataset = await loadDataset(data ?? "", place);
+  const prepared = await prepareRun(asBsp(options), io.configText, "baseline", (start) =>
+    assertBaselineStart(start, options.asWorkers),
+  );
+  try {
+    return await train(prepared, dataset, options, io, log);
+  } finally {
+    await prepared.directory.close();
+  }
+}
+
+/** The options of the BSP run that this is the like of. */
+function asBsp(options: ResolvedOptions): ResolvedOptions {
+  const workers = { min: options.asWorkers, max: options.asWorkers };
+  return { ...options, mode: "bsp", workers, servers: 1, inject: [] };
+}
+
+async function train(
+  { job: { spec, layout, resume }, state, residuals, directory }: PreparedRun,
+  dataset: Dataset,
+  options: ResolvedOptions,
+  io: CommandIo,
+  log: (line: string) => void,
+): Promise<number> {
+  const { engine, reason } = engineOf(spec);
+  log(reason);
+  if (residuals.size > 0) {
+    log(`residuals of ${residuals.size} workers in the checkpoint are dropped: nothing is pushed`);
+  }
+  const report = reportOn(spec, directory, options, io);
+  let signal: NodeJS.Signals | null = null;
+  const release = onSignals((given) => {
+    if (signal !== null) process.exit(signalExitCode(given));
+    signal = given;
+    log(`${given}: a checkpoint is written after this step; again to stop at once`);
+  });
+  let algorithms: readonly string[] = [];
+  let lastBreathMs = Number.NEGATIVE_INFINITY;
+  const breathe = async (progress: BaselineProgress) => {
+    const nowMs = processClock.nowMs();
+    if (nowMs - lastBreathMs < breathIntervalMs) return false;
+    lastBreathMs = nowMs;
+    report.onSnapshot(snapshotOf(spec, { engine: reason, algorithms }, progress));
+    await new Promise((resolve) => setImmediate(resolve));
+    return signal !== null;
+  };
+  try {
+    const { nowMs } = processClock;
+    const write = async (checkpoint: BaselineCheckpoint) => {
+      const path = await keep(checkpoint, { spec, layout }, directory.path, {
+        paceline: io.version,
+        engines: [reason],
+        algorithms: [...algorithms],
+      });
+      await pruneCheckpoints(directory.path, options.keep);
+      const step = checkpoint.globalSteps;
+      report.onEvent({ kind: "checkpoint", step, text: `checkpoint of step ${step} in ${path}` });
+    };
+    const onEvent = report.onEvent.bind(report);
+    const onPrepared = (chosen: readonly string[]) => {
+      algorithms = chosen;
+    };
+    const hooks = { onEvent, onPrepared, afterStep: breathe, onCheckpoint: write };
+    const start = { state, resume };
+    const { kernels } = options;
+    const result = await runBaseline(spec, { dataset, engine, start, kernels, nowMs }, hooks);
+    report.onSnapshot(snapshotOf(spec, { engine: reason, algorithms }, result));
+    if (result.failure === null) await write(result);
+    return await report.finish(resultOf(result), signal);
+  } finally {
+    release();
+    report.close();
+  }
+}
+
+function reportOn(
+  spec: RunSpec,
+  directory: PreparedRun["directory"],
+  options: ResolvedOptions,
+  io: CommandIo,
+): RunReport {
+  return new RunReport({
+    spec,
+    options,
+    io,
+    directory,
+    clock: processClock,
+    isoTime: () => new Date().toISOString(),
+    machine: describeMachine(),
+    speaksForWorkers: true,
+    inOneProcess: true,
+    coordinator: { pid: process.pid, host: hostname(), address: "" },
+  });
+}
+
+async function keep(
+  checkpoint: BaselineCheckpoint,
+  { spec, layout }: Pick<PreparedRun["job"], "spec" | "layout">,
+  path: string,
+  made: {
+    readonly paceline: string;
+    readonly engines: string[];
+    readonly algorithms: string[];
+  },
+): Promise<string> {
+  const { globalSteps: globalStep, examples, marks: chunks, snapshot } = checkpoint;
+  const facts = {
+    created: new Date().toISOString(),
+    spec,
+    globalStep,
+    examples,
+    chunks,
+    cursor: JSON.parse(JSON.stringify(snapshot)) as JsonValue,
+    machine: { ...made, ...describeMachine() },
+  };
+  const { weights, state } = checkpoint;
+  return writeCheckpoint(path, { facts, layout, weights, state });
+}
+
+/** The picture that a coordinator would give, with this process as every worker. */
+function snapshotOf(
+  spec: RunSpec,
+  { engine, algorithms }: { readonly engine: string; readonly algorithms: readonly string[] },
+  progress: BaselineProgress,
+): CoordinatorSnapshot {
+  const { epoch, globalSteps, examples, evaluations, workers } = progress;
+  return {
+    run: spec.run,
+    name: spec.name,
+    phase: "training",
+    activity: `training in one process: step ${globalSteps}`,
+    epoch,
+    epochs: spec.epochs,
+    globalSteps,
+    examples,
+    totalExamples: spec.schedule.totalExamples,
+    members: workers.map((worker, rank) => ({
+      role: "worker",
+      rank,
+      incarnation: 1,
+      pid: process.pid,
+      // Without a host, as ranks that take turns in one process share no cores.
+      host: "",
+      address: "",
+      frames: null,
+      state: "alive",
+      reason: "a part of this process",
+      activity: "",
+      engine,
+      inView: true,
+      server: null,
+      worker,
+    })),
+    algorithms,
+    evaluations,
+  };
+}
+
+function resultOf(result: BaselineResult): RunResult {
+  const { outcome, failure, globalSteps, epochs, evaluations, trainingSeconds } = result;
+  const whole = `${globalSteps} steps in one process`;
+  return {
+    outcome,
+    code: failure?.code ?? null,
+    reason: failure?.message ?? (outcome === "done" ? whole : `interrupted after ${whole}`),
+    trainingSeconds,
+    globalSteps,
+    tornSteps: 0,
+    skippedExamples: 0,
+    epochs,
+    evaluations,
+    servers: { 0: result.server },
+    workers: { ...result.workers },
+  };
+}

@@ -1,0 +1,44 @@
+/** `paceline bench`: how fast the parts of Paceline are, beside others that do the same. */
+
+import { benches } from "../../bench/benches.js";
+import { benchFlags } from "../../bench/harness/bench-option.js";
+import { formatBenchmark } from "../../bench/harness/benchmark.js";
+import { PacelineError } from "../../errors.js";
+import { printable } from "../../report/progress.js";
+import { alternatives, didYouMean } from "../../suggest.js";
+import type { CommandPlan } from "./command-plan.js";
+
+const names = benches.map(({ name }) => name);
+
+/** The command with its words. */
+export const benchPlan: CommandPlan = {
+  name: "bench",
+  sentence: "measure a part of Paceline, with --peers beside others that do the same",
+  options: "bench",
+  arguments: [`<${names.join("|")}>`],
+  extra: benchFlags(benches),
+  examples: [
+    "paceline bench engine --peers",
+    "paceline bench engine --model resnet18,resnet50 --stem imagenet --rows speed --peers",
+    "paceline bench engine --dtype f32 --table",
+    "paceline bench engine --dtype bf16 --soak 1000",
+    "paceline bench engine --json",
+  ],
+  async run({ words, flags, options, io }) {
+    const [word = ""] = words;
+    const bench = benches.find(({ name }) => name === word);
+    if (bench === undefined) {
+      const hint = didYouMean(word, names);
+      throw new PacelineError(
+        "usage",
+        `there is no benchmark ${word}${hint}; write ${alternatives(names)}`,
+      );
+    }
+    const log = (line: string) => io.stderr.write(`${printable(line)}\n`);
+    const { report, appendix, holds } = await bench.measure(flags, { isJson: options.json, log });
+    const text = formatBenchmark(report, options.json ? "json" : "table");
+    io.stdout.write(`${text}\n`);
+    if (!options.json) for (const line of appendix) io.stdout.write(`${line}\n`);
+    return holds === false ? 1 : 0;
+  },
+};

@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { openDnnl } from "../../nn/onednn/library.js";
+import type { OptionKey } from "../../options/options.js";
+import { resolve } from "../../options/resolve.js";
+import { doctor, examine } from "./doctor.js";
+
+describe("doctor", () => {
+  const folder = mkdtempSync(join(tmpdir(), "paceline-doctor-"));
+  after(() => rmSync(folder, { recursive: true }));
+  const optionsFor = (flags: Partial<Record<OptionKey, string>>) => {
+    const base = { cacheDir: join(folder, "cache"), runDir: join(folder, "a", "b"), port: "0" };
+    const written = new Map(Object.entries({ ...base, ...flags }) as [OptionKey, string][]);
+    return resolve("doctor", { flags: written }).options;
+  };
+
+  test("looks at everything that a run needs", async () => {
+    const findings = await examine(optionsFor({}));
+    const names = findings.map(({ name }) => name).join(" ");
+    assert.equal(names, "node platform cores memory disk engine data port");
+    assert.equal(findings.find(({ name }) => name === "node")?.state, "ok");
+    const data = findings.find(({ name }) => name === "data");
+    assert.equal(data?.state, "warning");
+    assert.match(data?.text ?? "", /^mnist is not in .*cache; the first run fetches it$/);
+  });
+  test("says which oneDNN computes with which instructions, or how to install it", async () => {
+    const findings = await examine(optionsFor({}));
+    const { state, text } = findings.find(({ name }) => name === "engine")!;
+    const found = /^engine onednn: oneDNN [23]\.\d+\.\d+ \(\S+\), [a-z0-9_]+, (bf16|f32), \d/;
+    const missing = /^engine reference: .*slower than oneDNN; .*install/;
+    assert.match(text, openDnnl().dnnl === null ? missing : found);
+    assert.equal(state, openDnnl().dnnl === null ? "warning" : "ok");
+  });
+  test("finds a port in use, and says so with exit code 1", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    await new Promise((done) => server.once("listening", done));
+    const { port } = server.address() as { port: number };
+    let out = "";
+    const sink = { write: (text: string) => (out += text) };
+    const io = { stdout: sink, stderr: sink, color: false, isTerminal: false };
+    const process = { environment: {}, version: "0" };
+    const options = optionsFor({ port: String(port), json: "true" });
+    const readConfig = () => options;
+    const exitCode = await doctor(options, { ...io, ...process, configText: "", readConfig });
+    server.close();
+    const { ok, findings } = JSON.parse(out) as Awaited<{ ok: boolean; findings: object[] }>;
+    assert.equal(exitCode, 1);
+    assert.equal(ok, false);
+    assert.deepEqual(findings.at(-1), {
+      name: "port",
+      state: "problem",
+      text: `127.0.0.1:${port} can't be used (EADDRINUSE); give another --port`,
+    });
+  });
+});

@@ -1,0 +1,121 @@
+/** `paceline doctor`: whether this machine has what a run needs. */
+import { existsSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { createServer } from "node:net";
+import { availableParallelism, freemem, totalmem } from "node:os";
+import { dirname, resolve } from "node:path";
+import { datasetIsHere } from "../../data/dataset.js";
+import { toPacelineError } from "../../errors.js";
+import { createEngine } from "../../nn/engines.js";
+import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+
+/** One thing looked at. A warning does not stop a run. */
+export interface Finding {
+  readonly name: string;
+  readonly state: "ok" | "warning" | "problem";
+  readonly text: string;
+}
+
+const gigabyte = 1024 ** 3;
+const nodeMajorMin = 20;
+
+/** Looks at everything and prints it; exit code 0 without problems, else 1. */
+export async function doctor(options: ResolvedOptions, io: CommandIo): Promise<number> {
+  const findings = await examine(options);
+  const ok = findings.every(({ state }) => state !== "problem");
+  if (options.json) {
+    io.stdout.write(`${JSON.stringify({ ok, findings })}\n`);
+  } else {
+    const marks = { ok: "ok     ", warning: "warning", problem: "PROBLEM" };
+    for (const { name, state, text } of findings)
+      io.stdout.write(`${marks[state]}  ${name.padEnd(10)} ${text}\n`);
+  }
+  return ok ? 0 : 1;
+}
+
+/** Everything that doctor looks at. */
+export async function examine(options: ResolvedOptions): Promise<Finding[]> {
+  return [
+    nodeFinding(process.versions.node),
+    { name: "platform", state: "ok", text: `${process.platform} ${process.arch}` },
+    coresFinding(availableParallelism()),
+    memoryFinding(freemem(), totalmem()),
+    await diskFinding(options.runDir),
+    engineFinding(),
+    await dataFinding(options),
+    await portFinding(options.host, options.port),
+  ];
+}
+
+function nodeFinding(version: string): Finding {
+  const isOld = Number(version.split(".")[0]) < nodeMajorMin;
+  const remedy = isOld ? `; install Node.js ${nodeMajorMin} or later` : "";
+  return { name: "node", state: isOld ? "problem" : "ok", text: `${version}${remedy}` };
+}
+
+function coresFinding(cores: number): Finding {
+  const few = cores < 2;
+  const text = few ? `${cores}; workers will take turns, expect no speed-up` : `${cores} cores`;
+  return { name: "cores", state: few ? "warning" : "ok", text };
+}
+
+function memoryFinding(free: number, total: number): Finding {
+  const text = `${inGigabytes(free)} free of ${inGigabytes(total)}`;
+  if (free >= gigabyte / 2) return { name: "memory", state: "ok", text };
+  return { name: "memory", state: "warning", text: `${text}; close something or lower --workers` };
+}
+
+async function diskFinding(runDir: string): Promise<Finding> {
+  let folder = resolve(runDir);
+  while (!existsSync(folder)) folder = dirname(folder);
+  try {
+    const { bavail, bsize } = await statfs(folder);
+    const free = bavail * bsize;
+    const text = `${inGigabytes(free)} free for ${runDir}`;
+    if (free >= gigabyte) return { name: "disk", state: "ok", text };
+    return { name: "disk", state: "warning", text: `${text}; clean up or give another --run-dir` };
+  } catch (thrown) {
+    const { message } = toPacelineError(thrown);
+    const text = `${runDir} can't be looked at (${message}); give another --run-dir`;
+    return { name: "disk", state: "problem", text };
+  }
+}
+
+function engineFinding(): Finding {
+  const wish = { dtype: "bf16", threads: availableParallelism() } as const;
+  const { engine, reason, warning } = createEngine("auto", wish);
+  const text = warning === null ? reason : `${reason}; ${warning}`;
+  return { name: "engine", state: engine.name === "onednn" ? "ok" : "warning", text };
+}
+
+async function dataFinding(options: ResolvedOptions): Promise<Finding> {
+  const data = options.data ?? "mnist";
+  const { dataDir, cacheDir } = options;
+  const place = dataDir === null ? cacheDir : `${dataDir} or ${cacheDir}`;
+  try {
+    const isHere = await datasetIsHere(data, { dataDir, cacheDir });
+    if (isHere) return { name: "data", state: "ok", text: `${data} is on this machine` };
+    const text = `${data} is not in ${place}; the first run fetches it`;
+    return { name: "data", state: "warning", text };
+  } catch (thrown) {
+    return { name: "data", state: "problem", text: toPacelineError(thrown).message };
+  }
+}
+
+/** Tries the port by listening on it for a moment. */
+function portFinding(host: string, port: number): Promise<Finding> {
+  return new Promise((done) => {
+    const server = createServer();
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const text = `${host}:${port} can't be used (${error.code}); give another --port`;
+      done({ name: "port", state: "problem", text });
+    });
+    server.listen({ host, port, exclusive: true }, () => {
+      server.close(() => done({ name: "port", state: "ok", text: `${host}:${port} is free` }));
+    });
+  });
+}
+
+function inGigabytes(bytes: number): string {
+  return `${(bytes / gigabyte).toFixed(1)} GiB`;
+}

@@ -1,0 +1,106 @@
+/**
+ * `--dry-run`: what a run would do, worked out from its options without starting or fetching
+ * anything.
+ */
+import { availableParallelism } from "node:os";
+import { inspectDataset } from "../../data/dataset.js";
+import { trainableValues } from "../../nn/model.js";
+import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import { placeChunks, ringName } from "../../protocol/placement.js";
+import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
+import { layoutOf, modelOf } from "../../runtime/compute/initial-state.js";
+import { runSpecFrom } from "../../runtime/run-spec.js";
+
+/** What `paceline train --dry-run --json` prints; a baseline is a server and its workers in one. */
+export interface DryRun {
+  readonly spec: RunSpec;
+  /** Trained values. */
+  readonly parameters: number;
+  /** Values that are kept and not trained, such as running statistics. */
+  readonly buffers: number;
+  readonly chunks: number;
+  /** Values per server. */
+  readonly loads: Readonly<Record<string, number>>;
+  /** Of the longest slice, with every worker there. */
+  readonly stepsPerEpoch: number;
+  /** Updates of each chunk in the whole run: steps in BSP, pushes in the other modes. */
+  readonly updates: number;
+  readonly cores: number;
+}
+
+/** Prints the plan; exit code 0. */
+export async function dryRun(
+  options: ResolvedOptions,
+  io: CommandIo,
+  command: "train" | "baseline" = "train",
+): Promise<number> {
+  const plan = await planRun(options, availableParallelism());
+  io.stdout.write(options.json ? `${JSON.stringify(plan)}\n` : printPlan(plan, command));
+  return 0;
+}
+
+/** Works the plan out. */
+export async function planRun(options: ResolvedOptions, cores: number): Promise<DryRun> {
+  const { dataDir, cacheDir, trainLimit, testLimit } = options;
+  const name = options.name ?? "dry-run";
+  const place = { dataDir, cacheDir, trainLimit, testLimit };
+  const { train, test, ...input } = await inspectDataset(options.data ?? "", place);
+  const spec = runSpecFrom(options, {
+    run: name,
+    name,
+    trainExamples: train,
+    testExamples: test,
+    input,
+    cores,
+  });
+  const layout = layoutOf(spec);
+  const parameters = trainableValues(modelOf(spec));
+  const { loads } = placeChunks({
+    chunks: layout.chunks,
+    servers: Array.from({ length: spec.servers }, (_, index) => index),
+    virtualNodes: spec.virtualNodes,
+    loadBound: spec.loadBound,
+  });
+  const slice = Math.ceil(spec.trainExamples / spec.workersMax);
+  const stepsPerEpoch = Math.ceil(slice / spec.batchSize);
+  const pushes = spec.protocol.mode === "bsp" ? 1 : spec.workersMax;
+  const updates = spec.epochs * stepsPerEpoch * pushes;
+  return {
+    spec,
+    parameters,
+    buffers: layout.values - parameters,
+    chunks: layout.chunks.length,
+    loads: Object.fromEntries([...loads].map(([index, { values }]) => [ringName(index), values])),
+    stepsPerEpoch,
+    updates: Math.min(updates, spec.maxSteps ?? updates),
+    cores,
+  };
+}
+
+function printPlan(plan: DryRun, command: "train" | "baseline"): string {
+  const { spec, loads } = plan;
+  const examples = `${spec.trainExamples} training and ${spec.testExamples} test examples`;
+  const { workersMin: min, workersMax: max } = spec;
+  const loadTexts = Object.entries(loads).map(([server, values]) => `${server} ${values}`);
+  const kept = plan.buffers === 0 ? "" : ` and ${plan.buffers} running`;
+  const values = `${plan.parameters} trained${kept} values`;
+  const ofCluster = [
+    `workers    ${max}, the run goes on with as few as ${min}; batch ${spec.batchSize} each`,
+    `servers    ${spec.servers}: ${loadTexts.join(", ")} values`,
+    `pace       ${spec.protocol.mode}`,
+  ];
+  const batches = max === 1 ? "a batch" : `${max} batches`;
+  const lines = [
+    `model      ${modelTitle(spec)}, ${values} in ${plan.chunks} chunks`,
+    `data       ${spec.data}, ${examples}`,
+    ...(command === "train"
+      ? ofCluster
+      : [`step       ${batches} of ${spec.batchSize}, one process`]),
+    `training   ${spec.epochs} epochs of ${plan.stepsPerEpoch} steps, ${plan.updates} updates`,
+    `rule       ${spec.updateRule.name}, learning rate ${spec.schedule.lr} (${spec.schedule.name})`,
+  ];
+  if (max > plan.cores && command === "train")
+    lines.push(`cores      ${plan.cores}, fewer than workers: expect no speed-up from them`);
+  lines.push("Nothing was started; leave out --dry-run to train.");
+  return `${lines.join("\n")}\n`;
+}

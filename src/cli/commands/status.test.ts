@@ -1,0 +1,216 @@
+import assert from "node:assert/strict";
+import { createServer, type Socket } from "node:net";
+import { describe, test } from "node:test";
+import { PacelineError } from "../../errors.js";
+import { idleWorker } from "../../protocol/idle-counts.js";
+import type { CoordinatorSnapshot } from "../../protocol/run-events.js";
+import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
+import { MemoryNetwork } from "../../transport/memory/memory.js";
+import type { CoordinatorService, Transport } from "../../transport/transport.js";
+import { status } from "./status.js";
+import { submit } from "./submit.js";
+
+const options = { coordinator: "127.0.0.1:8000", ioTimeoutMs: 30_000, json: false };
+
+const snapshot: CoordinatorSnapshot = {
+  run: "trial-1",
+  name: "trial",
+  phase: "training",
+  activity: "epoch 2 of 3",
+  epoch: 1,
+  epochs: 3,
+  globalSteps: 120,
+  examples: 90,
+  totalExamples: 200,
+  members: [
+    {
+      role: "server",
+      rank: 0,
+      incarnation: 1,
+      pid: 41,
+      host: "box",
+      address: "127.0.0.1:9000",
+      frames: null,
+      state: "alive",
+      reason: "last heard 0.1 s ago, lease 3.0 s",
+      activity: "serving",
+      engine: "",
+      inView: true,
+      server: null,
+      worker: null,
+    },
+    {
+      role: "worker",
+      rank: 10,
+      incarnation: 2,
+      pid: 4242,
+      host: "far-away",
+      address: "",
+      frames: null,
+      state: "suspect",
+      reason: "silent for 2.0 s, lease 3.0 s",
+      activity: "computing\u001b[2J step 118",
+      engine: "",
+      inView: true,
+      server: null,
+      worker: { ...idleWorker, clock: 118 },
+    },
+  ],
+  algorithms: [],
+  evaluations: [
+    {
+      epoch: 0,
+      step: 60,
+      final: false,
+      accuracyPercent: 91.125,
+      loss: 0.30001,
+      examples: 100,
+      atSeconds: 9,
+      trainedExamples: 600,
+    },
+  ],
+};
+
+function serviceWith(parts: Partial<CoordinatorService>): CoordinatorService {
+  const unasked = () => assert.fail("nobody asked for this");
+  const calls = { register: unasked, open: unasked, status: unasked, submit: unasked };
+  const values = { readExamples: unasked, keepResidual: unasked, readResidual: unasked };
+  return { ...calls, ...values, ...parts };
+}
+
+/** Serves in memory and runs the command; resolves to what it printed. */
+async function printed(
+  parts: Partial<CoordinatorService>,
+  command: (io: { stdout: { write(text: string): unknown } }, transport: Transport) => unknown,
+): Promise<string> {
+  const network = new MemoryNetwork();
+  await network
+    .createTransport("coordinator")
+    .serveCoordinator("127.0.0.1:8000", serviceWith(parts));
+  let text = "";
+  const stdout = { write: (piece: string) => (text += piece) };
+  assert.equal(await command({ stdout }, network.createTransport("user")), 0);
+  return text;
+}
+
+describe("paceline status", () => {
+  const shown = (told: unknown, json = false) =>
+    printed({ status: () => told }, (io, transport) => status({ ...options, json }, io, transport));
+
+  test("shows the run, its evaluations and what each member does", async () => {
+    assert.deepEqual((await shown(snapshot)).split("\n"), [
+      "coordinator 127.0.0.1:8000",
+      "run         trial",
+      "phase       training: epoch 2 of 3",
+      "progress    epoch 2 of 3, step 120, 90 of 200 examples (45.0%)",
+      "evaluated   step 60, epoch 1: accuracy 91.13%, loss 0.3000",
+      "",
+      "Member     Pid   Host      State    Step  Doing",
+      "server-0   41    box       alive    -     serving",
+      "worker-10  4242  far-away  suspect  118   silent for 2.0 s, lease 3.0 s",
+      "",
+    ]);
+  });
+
+  test("shows a coordinator that has nothing to do", async () => {
+    const idle = { phase: "idle", activity: "waiting for a run", members: [], evaluations: [] };
+    assert.deepEqual((await shown({ ...snapshot, run: null, name: null, ...idle })).split("\n"), [
+      "coordinator 127.0.0.1:8000",
+      "run         none",
+      "phase       idle: waiting for a run",
+      "members     none",
+      "",
+    ]);
+  });
+
+  test("prints with --json what it was sent, on one line", async () => {
+    const text = await shown({ ...snapshot, later: 1 }, true);
+    assert.deepEqual(JSON.parse(text), { ...snapshot, later: 1 });
+    assert.equal(text.indexOf("\n"), text.length - 1);
+  });
+
+  test("refuses a status of another form, naming the place", async () => {
+    for (const [told, place] of [
+      [null, "the whole"],
+      [{ ...snapshot, phase: 3 }, "phase"],
+      [{ ...snapshot, members: [{ role: "king" }] }, "members.0.role"],
+    ] as const) {
+      await assert.rejects(shown(told), (thrown) => {
+        assert.ok(thrown instanceof PacelineError && thrown.code === "protocol");
+        assert.ok(thrown.message.includes(`another form (${place}: `), thrown.message);
+        return true;
+      });
+    }
+  });
+
+  test("needs to be told where the coordinator is", async () => {
+    const io = { stdout: { write: () => assert.fail("printed") } };
+    const nowhere = { ...options, coordinator: null };
+    await assert.rejects(status(nowhere, io), { code: "usage", message: /Give --coordinator/ });
+  });
+});
+
+describe("paceline submit", () => {
+  const configText = "model: mlp\n";
+  const submitted = (json: boolean, parts: Partial<CoordinatorService>) =>
+    printed(parts, (io, transport) =>
+      submit({ ...options, json }, { ...io, configText }, transport),
+    );
+
+  test("sends the configuration and prints the run's name", async () => {
+    const taken: string[] = [];
+    const parts = { submit: (text: string) => `run-${taken.push(text)}` };
+    assert.equal(await submitted(false, parts), "run-1\n");
+    assert.equal(await submitted(true, parts), '{"run":"run-2"}\n');
+    assert.deepEqual(taken, [configText, configText]);
+  });
+
+  test("passes on why a coordinator takes no run", async () => {
+    const refusal = new PacelineError("refused", "this coordinator has its run");
+    const parts = {
+      submit: () => {
+        throw refusal;
+      },
+    };
+    await assert.rejects(submitted(false, parts), { code: "refused", message: /has its run/ });
+  });
+});
+
+describe("over the network", () => {
+  const io = { stdout: { write: () => assert.fail("printed") }, configText: "model: mlp\n" };
+
+  test("the snapshot comes through gRPC as it was", async () => {
+    const server = createGrpcTransport();
+    const service = serviceWith({ status: () => snapshot });
+    const listener = await server.serveCoordinator("127.0.0.1:0", service);
+    let text = "";
+    const stdout = { write: (piece: string) => (text += piece) };
+    await status({ ...options, coordinator: listener.address, json: true }, { stdout });
+    await listener.close();
+    await server.close();
+    assert.deepEqual(JSON.parse(text), snapshot);
+  });
+
+  test("a peer that says nothing is given up after the time-out, with a sentence", async () => {
+    const sockets = new Set<Socket>();
+    const silent = createServer((socket) => void sockets.add(socket)).listen(0, "127.0.0.1");
+    await new Promise((listening) => silent.once("listening", listening));
+    const { port } = silent.address() as { port: number };
+    const asked = { ...options, coordinator: `127.0.0.1:${port}`, ioTimeoutMs: 150 };
+    const expected = { code: "timeout", message: new RegExp(`^127.0.0.1:${port} did not answer`) };
+    await assert.rejects(status(asked, io), expected);
+    await assert.rejects(submit(asked, io), expected);
+    for (const socket of sockets) socket.destroy();
+    await new Promise((closed) => silent.close(closed));
+  });
+
+  test("where nobody listens the address is named", async () => {
+    const probe = createServer().listen(0, "127.0.0.1");
+    await new Promise((listening) => probe.once("listening", listening));
+    const { port } = probe.address() as { port: number };
+    await new Promise((closed) => probe.close(closed));
+    const asked = { ...options, coordinator: `127.0.0.1:${port}`, ioTimeoutMs: 5000 };
+    const message = new RegExp(`^127.0.0.1:${port} can't be reached`);
+    await assert.rejects(status(asked, io), { code: "unavailable", message });
+  });
+});

@@ -1,0 +1,124 @@
+/** `paceline status`: what a coordinator is doing, as a table or as the JSON it sent. */
+import { z } from "zod";
+import { PacelineError } from "../../errors.js";
+import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import type { CoordinatorSnapshot } from "../../protocol/run-events.js";
+import { printable } from "../../report/progress.js";
+import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
+import type { Transport } from "../../transport/transport.js";
+
+/** What the command reads and writes. */
+export interface AdminCall {
+  readonly options: Pick<ResolvedOptions, "coordinator" | "ioTimeoutMs" | "json">;
+  readonly io: Pick<CommandIo, "stdout">;
+}
+
+/** Runs the command; resolves to the exit code. */
+export async function status(
+  options: AdminCall["options"],
+  io: AdminCall["io"],
+  transport: Transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs }),
+): Promise<number> {
+  const address = coordinatorAddress(options);
+  try {
+    const told = await transport.status(address);
+    const snapshot = checked(told, address);
+    const text = options.json ? JSON.stringify(told) : statusLines(snapshot, address).join("\n");
+    io.stdout.write(`${text}\n`);
+    return 0;
+  } finally {
+    await transport.close();
+  }
+}
+
+/** The address given; `usage` where none is. */
+export function coordinatorAddress({ coordinator }: AdminCall["options"]): string {
+  if (coordinator !== null) return coordinator;
+  throw new PacelineError("usage", "where does the coordinator listen? Give --coordinator");
+}
+
+/** The snapshot for people. */
+export function statusLines(snapshot: CoordinatorSnapshot, address: string): string[] {
+  const { name, phase, activity, members, evaluations } = snapshot;
+  const lines = [
+    `coordinator ${address}`,
+    `run         ${name === null ? "none" : printable(name)}`,
+    `phase       ${printable(phase)}: ${printable(activity)}`,
+  ];
+  if (name !== null) {
+    const { epoch, epochs, globalSteps, examples, totalExamples } = snapshot;
+    const share = totalExamples === 0 ? 0 : (100 * examples) / totalExamples;
+    const done = `${examples} of ${totalExamples} examples (${share.toFixed(1)}%)`;
+    lines.push(`progress    epoch ${epoch + 1} of ${epochs}, step ${globalSteps}, ${done}`);
+  }
+  for (const { step, epoch, accuracyPercent, loss, final } of evaluations) {
+    const accuracy = `accuracy ${accuracyPercent.toFixed(2)}%, loss ${loss.toFixed(4)}`;
+    lines.push(
+      `evaluated   step ${step}, epoch ${epoch + 1}${final ? " (final)" : ""}: ${accuracy}`,
+    );
+  }
+  if (members.length === 0) return [...lines, "members     none"];
+  const rows = members.map((member) => [
+    `${member.role}-${member.rank}`,
+    `${member.pid}`,
+    printable(member.host),
+    member.state,
+    member.worker === null ? "-" : `${member.worker.clock}`,
+    printable(member.state === "alive" ? member.activity : member.reason),
+  ]);
+  return [...lines, "", ...table(["Member", "Pid", "Host", "State", "Step", "Doing"], rows)];
+}
+
+function table(titles: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = titles.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column]!.length)),
+  );
+  return [titles, ...rows].map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
+const evaluation = z.looseObject({
+  epoch: z.number(),
+  step: z.number(),
+  final: z.boolean(),
+  accuracyPercent: z.number(),
+  loss: z.number(),
+});
+
+const member = z.looseObject({
+  role: z.enum(["server", "worker"]),
+  rank: z.number(),
+  pid: z.number(),
+  host: z.string(),
+  state: z.enum(["alive", "suspect", "dead"]),
+  reason: z.string(),
+  activity: z.string(),
+  worker: z.looseObject({ clock: z.number() }).nullable(),
+});
+
+const snapshotSchema = z.looseObject({
+  name: z.string().nullable(),
+  phase: z.string(),
+  activity: z.string(),
+  epoch: z.number(),
+  epochs: z.number(),
+  globalSteps: z.number(),
+  examples: z.number(),
+  totalExamples: z.number(),
+  members: z.array(member),
+  evaluations: z.array(evaluation),
+});
+
+/** What is shown of a snapshot must be there; what is not is let be. */
+function checked(told: unknown, address: string): CoordinatorSnapshot {
+  const parsed = snapshotSchema.safeParse(told);
+  if (parsed.success) return parsed.data as unknown as CoordinatorSnapshot;
+  const issue = parsed.error.issues[0]!;
+  const where = issue.path.join(".") || "the whole";
+  const sentence = `${address} sent a status of another form (${where}: ${issue.message})`;
+  throw new PacelineError("protocol", `${sentence}; run the same version of Paceline on both`);
+}

@@ -1,0 +1,45 @@
+/**
+ * Codecs 1 and 2: each value in two bytes, little-endian, rounded to the nearest (ties to even).
+ *
+ * fp16 is IEEE 754 binary16: 11 significant bits, from 6e-8 to 65504. bf16 is the upper half of an
+ * f32: 8 significant bits and f32's whole range. A finite value beyond the range becomes the
+ * largest finite one, so that a single large gradient does not end a run; infinities stay what
+ * they are and what is not a number is refused.
+ *
+ * Size: 2 bytes a value. Whatever two bytes come, they decode to something; whether values are
+ * finite is asked of the decoded ones, as for raw.
+ */
+import type { Conversions } from "../../kernels/conversions.js";
+import type { Codec } from "./codec.js";
+import { type Allocate, accumulateDense, demandBytes, demandNumbers } from "./dense.js";
+
+const bytesPerValue = 2;
+
+/** fp16 or bf16. */
+export function halvesCodec(
+  conversions: Conversions,
+  scratch: Allocate,
+  name: "fp16" | "bf16",
+): Codec {
+  const decode = (bytes: Uint8Array, values: Float32Array) => {
+    demandBytes(name, bytes, values.length, values.length * bytesPerValue);
+    if (name === "fp16") conversions.floatsFromHalves(bytes, values);
+    else conversions.floatsFromBfloats(bytes, values);
+  };
+  return {
+    id: name === "fp16" ? 1 : 2,
+    name,
+    wantsFeedback: false,
+    sizes: (values) => ({ min: values * bytesPerValue, max: values * bytesPerValue }),
+    encode(values, bytes) {
+      demandNumbers(name, conversions, values);
+      const used = values.length * bytesPerValue;
+      const target = bytes.subarray(0, used);
+      if (name === "fp16") conversions.halvesFromFloats(values, target, "saturate");
+      else conversions.bfloatsFromFloats(values, target, "saturate");
+      return used;
+    },
+    decode,
+    accumulate: accumulateDense(conversions, scratch, decode),
+  };
+}

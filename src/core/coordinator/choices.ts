@@ -1,0 +1,53 @@
+/**
+ * What follows from a run's choices before it begins: who holds which chunk, which every view says;
+ * which account is kept of the work, and who deals it.
+ *
+ * Invariant: the same choices and the same members give the same, whoever coordinates.
+ */
+import { placeChunks } from "../../protocol/placement.js";
+import { BatchPool } from "../work/batch-pool.js";
+import { Cursor } from "../work/cursor.js";
+import type { Job } from "../work/training-job.js";
+import { WorkAtWill } from "../work/work-at-will.js";
+import { WorkFirstCome } from "../work/work-first-come.js";
+import type { WorkAccount, WorkDealer, WorkFloor, WorkSnapshot } from "../work/work-floor.js";
+import { WorkInRounds } from "../work/work-in-rounds.js";
+import { WorkInStep } from "../work/work-in-step.js";
+import type { Member } from "./roster.js";
+import { ViewRounds } from "./view-rounds.js";
+
+/** The views of a run, whose chunks are placed on these servers; no worker is in yet. */
+export function viewsOf(
+  { spec, layout, resume }: Job,
+  term: number,
+  members: readonly Member[],
+): ViewRounds {
+  const { primaries } = placeChunks({
+    chunks: layout.chunks,
+    servers: members.map(({ rank }) => rank),
+    virtualNodes: spec.virtualNodes,
+    loadBound: spec.loadBound,
+  });
+  const servers = members.map(({ rank, incarnation, address, frames }) => {
+    return { index: rank, incarnation, address, frames };
+  });
+  const base = { run: spec.run, term, generation: 0, phase: 0, servers, primaries };
+  return new ViewRounds(base, spec.protocol, (resume?.viewNumber ?? 0) + 1);
+}
+
+/** The account of the work and who deals it; `kept` is the account to go on with. */
+export function wayOfDealing(
+  floor: WorkFloor,
+  kept: WorkSnapshot | undefined,
+): { readonly account: WorkAccount; readonly dealer: WorkDealer } {
+  const { spec } = floor;
+  const inStep = spec.protocol.mode === "bsp";
+  if (spec.feed === "static") {
+    const account = new Cursor(spec, kept);
+    const dealer = inStep ? new WorkInStep(floor, account) : new WorkAtWill(floor, account);
+    return { account, dealer };
+  }
+  const account = new BatchPool(spec, kept);
+  const dealer = inStep ? new WorkInRounds(floor, account) : new WorkFirstCome(floor, account);
+  return { account, dealer };
+}

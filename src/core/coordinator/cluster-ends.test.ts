@@ -1,0 +1,302 @@
+/**
+ * How runs end, and what does not end them: each outcome with its code and a reason that names the
+ * culprit.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import { type ClusterPlan, type Death, ModelCluster, specOf } from "../testing/model-cluster.js";
+import { positionsUsed } from "../testing/model-values.js";
+
+const seeds = Array.from({ length: 20 }, (_, index) => index);
+
+function clusterOf(seed: number, spec: Partial<RunSpec> = {}, extra: Partial<ClusterPlan> = {}) {
+  return new ModelCluster({ seed, chunks: 4, spec: specOf({ epochs: 3, ...spec }), ...extra });
+}
+
+function training(cluster: ModelCluster): boolean {
+  return cluster.coordinator.snapshot(cluster.nowMs).globalSteps >= 2;
+}
+
+test("a lost server ends the run and is named", () => {
+  for (const seed of seeds) {
+    const death = (["closed", "silent", "exited"] as const)[seed % 3]!;
+    const cluster = clusterOf(seed).start();
+    cluster.run(1, () => training(cluster));
+    cluster.kill(cluster.servers().find(({ rank }) => rank === 1)!, death);
+    cluster.run();
+    const { outcome, code, reason } = cluster.result;
+    assert.deepEqual([outcome, code], ["failed", "member_lost"]);
+    assert.match(reason, /^server-1 \(pid 7 on h\) is lost: .*--resume auto/);
+  }
+});
+
+test("a server that a supervisor saw end before it registered ends the run at once", () => {
+  const cluster = clusterOf(1);
+  cluster.submit(cluster.plan.spec);
+  const ended = { role: "server", rank: 0, reason: "ended with code 1", restarts: false } as const;
+  cluster.tell({ type: "exited", ...ended });
+  cluster.run();
+  assert.equal(cluster.result.code, "member_lost");
+  assert.match(cluster.result.reason, /server-0 is lost: ended with code 1; look at its log/);
+});
+
+for (const role of ["server", "worker"] as const) {
+  test(`a ${role} that ended saying what is wrong ends a run that has not begun, so`, () => {
+    const cluster = clusterOf(1);
+    cluster.submit(cluster.plan.spec);
+    const reason = "(pid 7) ended with exit code 2: --x 1 is wrong; write 2";
+    const ended = { role, rank: 1, reason, restarts: false } as const;
+    cluster.tell({ type: "exited", ...ended, code: "usage" });
+    cluster.run();
+    const { outcome, code, reason: told } = cluster.result;
+    assert.deepEqual([outcome, code, told], ["failed", "usage", `${role}-1 ${reason}`]);
+  });
+}
+
+test("a worker that ends so while others train is a loss like any other", () => {
+  const cluster = clusterOf(1).start();
+  cluster.run(1, () => training(cluster));
+  const worker = cluster.worker(3)!;
+  const ended = { role: "worker", rank: 3, reason: "ended with code 2", restarts: false } as const;
+  cluster.kill(worker, "closed");
+  cluster.tell({ type: "exited", ...ended, code: "usage" });
+  assert.equal(cluster.run().result.outcome, "done");
+});
+
+test("a server that nobody supervises may be started again while the cluster forms", () => {
+  const cluster = clusterOf(1);
+  cluster.submit(cluster.plan.spec);
+  cluster.startMember("server", 0);
+  cluster.run(1, () => cluster.servers().some(({ spec }) => spec !== null));
+  cluster.kill(cluster.servers()[0]!, "closed");
+  for (const index of [0, 1]) cluster.startMember("server", index);
+  for (const rank of [0, 1, 2, 3]) cluster.startMember("worker", rank);
+  assert.equal(cluster.run().result.outcome, "done");
+});
+
+test("with all workers but one killed the run goes on to its end", () => {
+  for (const seed of seeds) {
+    for (const protocol of [{ mode: "bsp" }, { mode: "ssp", staleness: 1 }] as const) {
+      const death: Death = seed % 2 === 0 ? "closed" : "silent";
+      const cluster = clusterOf(seed, { protocol, trainExamples: 200 }).start();
+      cluster.run(1, () => training(cluster));
+      for (const rank of [0, 1, 3]) cluster.kill(cluster.worker(rank)!, death);
+      const { outcome, epochs } = cluster.run().result;
+      assert.equal(outcome, "done");
+      for (const { examples, skipped } of epochs) assert.equal(examples + skipped, 200);
+      assert.equal(epochs.at(-1)!.skipped, 0, "the last epoch is cut for those who are left");
+      assert.deepEqual(cluster.refusals, []);
+    }
+  }
+});
+
+test("the account of an epoch agrees with what the servers applied, whoever dies", () => {
+  for (const seed of seeds) {
+    const cluster = clusterOf(seed, { trainExamples: 200 }).start();
+    cluster.run(1, () => training(cluster));
+    for (const rank of [1, 2]) cluster.kill(cluster.worker(rank)!, "restarted");
+    const { epochs, tornSteps } = cluster.run().result;
+    for (const value of cluster.values()) {
+      const used = positionsUsed(value, 200);
+      for (const { epoch, examples, skipped } of epochs) {
+        const applied = used.get(epoch)!.reduce((sum, count) => sum + count, 0);
+        assert.equal(examples + skipped, 200);
+        assert.ok(applied <= examples && applied >= examples - 4 * tornSteps, `seed ${seed}`);
+      }
+    }
+  }
+});
+
+test("with all workers killed and started again the run goes on", () => {
+  for (const seed of seeds) {
+    const cluster = clusterOf(seed).start();
+    cluster.run(1, () => training(cluster));
+    for (const rank of [0, 1, 2, 3]) cluster.kill(cluster.worker(rank)!, "restarted");
+    assert.equal(cluster.run().result.outcome, "done");
+  }
+});
+
+for (const protocol of [
+  { mode: "bsp" },
+  { mode: "ssp", staleness: 1 },
+  { mode: "asp", staleness: { rule: "none", scale: 0, floor: 0, max: 0 } },
+] as const) {
+  test(`a stranger takes over when all of an epoch's ${protocol.mode} workers are gone`, () => {
+    for (const seed of seeds) {
+      const evaluateEvery = { unit: "step", count: 4 } as const;
+      const choices = { protocol, trainExamples: 200, epochs: 2, evaluateEvery };
+      const cluster = clusterOf(seed, choices).start(2);
+      cluster.run(1, () => training(cluster));
+      for (const rank of [0, 1]) cluster.kill(cluster.worker(rank)!, "closed");
+      for (const rank of [2, 3]) cluster.startMember("worker", rank);
+      const { outcome, epochs, reason } = cluster.run().result;
+      assert.equal(outcome, "done", reason);
+      assert.equal(epochs[1]!.skipped, 0);
+      assert.deepEqual(cluster.refusals, []);
+    }
+  });
+}
+
+test("below its minimum a run waits for who may come back, and ends without", () => {
+  const cluster = clusterOf(1, { workersMin: 3, epochs: 40 }).start();
+  cluster.run(1, () => training(cluster));
+  for (const rank of [0, 1]) cluster.kill(cluster.worker(rank)!, "closed");
+  const killedMs = cluster.nowMs;
+  cluster.run();
+  assert.equal(cluster.result.code, "too_few_workers");
+  assert.match(cluster.result.reason, /^2 workers are left and at least 3 must be: .*--workers$/);
+  assert.ok(cluster.nowMs - killedMs > 4000, "the rank grace was waited for");
+});
+
+test("below its minimum a run ends at once where a supervisor starts nobody again", () => {
+  const cluster = clusterOf(1, { workersMin: 4, epochs: 20 }).start();
+  cluster.run(1, () => training(cluster));
+  cluster.kill(cluster.worker(0)!, "exited");
+  const killedMs = cluster.nowMs;
+  cluster.run();
+  assert.equal(cluster.result.code, "too_few_workers");
+  assert.ok(cluster.nowMs - killedMs < 1000);
+});
+
+test("a loss that is not finite ends the run and names step and worker", () => {
+  const cluster = clusterOf(1, {}, { diverges: { rank: 2, step: 5 } })
+    .start()
+    .run();
+  assert.equal(cluster.result.code, "diverged");
+  assert.match(cluster.result.reason, /^loss is NaN at step 5 on worker 2: lower --lr/);
+});
+
+test("a cluster that does not form says who has come", () => {
+  const cluster = clusterOf(1, { workersMin: 2 });
+  cluster.submit(cluster.plan.spec);
+  cluster.startMember("server", 0);
+  cluster.startMember("worker", 0);
+  cluster.run();
+  assert.equal(cluster.result.code, "cluster_not_formed");
+  assert.match(
+    cluster.result.reason,
+    /^the time to start is over and 1 of 2 servers and 1 of 4 workers have come: /,
+  );
+});
+
+test("a cluster with its minimum starts when the time to start is over", () => {
+  const cluster = clusterOf(1, { workersMin: 2 }).start(2);
+  assert.equal(cluster.run().result.outcome, "done");
+  assert.deepEqual(Object.keys(cluster.result.workers), ["0", "1"]);
+});
+
+test("a member that registers and never opens a session is dropped after its lease", () => {
+  const cluster = clusterOf(1, {}, { config: { leaseMs: 2000 } });
+  const request = { protocol: 1, role: "worker", rank: null, incarnation: null } as const;
+  cluster.tell({
+    type: "register",
+    request: { ...request, pid: 1, host: "h", address: "", frames: null },
+  });
+  const member = { role: "worker", rank: 0, incarnation: 1 } as const;
+  assert.ok(cluster.coordinator.knows(member));
+  cluster.run(1, () => cluster.nowMs > 2850);
+  assert.ok(cluster.coordinator.knows(member));
+  cluster.run(1, () => cluster.nowMs > 3200);
+  assert.ok(!cluster.coordinator.knows(member));
+});
+
+test("a worker with other tensors is told so, and the others go on", () => {
+  const cluster = clusterOf(1, { workersMin: 2 });
+  cluster.submit(cluster.plan.spec);
+  for (const index of [0, 1]) cluster.startMember("server", index);
+  for (const rank of [0, 1, 3]) cluster.startMember("worker", rank);
+  cluster.startMember("worker", 2, 0, true);
+  assert.equal(cluster.run().result.outcome, "done");
+  const warning = cluster.events.find(({ kind }) => kind === "warning")!;
+  assert.match(warning.text, /^worker-2's model is not the run's mlp: it has w 5 .* where .* w 4 /);
+});
+
+test("weights that can't be loaded end the run", () => {
+  const cluster = clusterOf(1, {}, { loadFails: true }).start().run();
+  assert.deepEqual([cluster.result.outcome, cluster.result.code], ["failed", "timeout"]);
+});
+
+test("an interrupt before training ends the run with nothing to save", () => {
+  const cluster = clusterOf(1).start();
+  cluster.tell({ type: "interrupt", reason: "Ctrl-C" });
+  assert.equal(cluster.run().result.outcome, "interrupted");
+  assert.equal(cluster.checkpoints.length, 0);
+});
+
+for (const protocol of [
+  { mode: "bsp" },
+  { mode: "ssp", staleness: 1 },
+  { mode: "asp", staleness: { rule: "none", scale: 0, floor: 0, max: 0 } },
+] as const) {
+  test(`an interrupt of ${protocol.mode} saves a quiet state, also without workers`, () => {
+    for (const seed of seeds) {
+      const every = { unit: "step", count: 7 } as const;
+      const spec = { protocol, evaluateEvery: every, checkpointEvery: every };
+      const cluster = clusterOf(seed, spec).start();
+      cluster.run(1, () => training(cluster));
+      const deaths = seed % 3 === 0 ? [0, 1, 2, 3] : seed % 3 === 1 ? [seed % 4] : [];
+      for (const rank of deaths) cluster.kill(cluster.worker(rank)!, "closed");
+      const interrupt = () => cluster.tell({ type: "interrupt", reason: "Ctrl-C" });
+      cluster.network.after(50 * seed, interrupt);
+      cluster.run();
+      assert.equal(cluster.result.outcome, "interrupted", cluster.result.reason);
+      const resume = cluster.checkpoints.at(-1)!;
+      assert.equal(resume.why, "interrupt");
+      const rest = clusterOf(seed + 100, spec, { resume })
+        .start()
+        .run();
+      assert.equal(rest.result.outcome, "done");
+      for (const value of rest.values()) positionsUsed(value, 96);
+      for (const { examples, skipped } of rest.result.epochs) assert.equal(examples + skipped, 96);
+    }
+  });
+}
+
+test("a serving coordinator takes one run after the other with the same members", () => {
+  for (const seed of seeds) {
+    const cluster = clusterOf(seed, {}, { config: { serve: true } }).start();
+    cluster.run(1, () => training(cluster));
+    cluster.startMember("worker", null);
+    cluster.startMember("server", null);
+    cluster.run(1, () => cluster.members.length === 8);
+    cluster.run();
+    const members = cluster.members.filter(({ alive }) => alive).length;
+    const digest = cluster.values()[0]!.digest;
+    for (const run of ["second", "third"]) {
+      const before = cluster.results.length;
+      if (seed % 2 === 0) cluster.cut(cluster.worker(1)!, 400);
+      cluster.submit({ ...cluster.plan.spec, run });
+      cluster.run(before + 1);
+      assert.equal(cluster.result.outcome, "done");
+      assert.equal(cluster.values()[0]!.digest, digest);
+    }
+    assert.equal(cluster.members.filter(({ alive }) => alive).length, members);
+    assert.equal(members, 8);
+  }
+});
+
+test("a late answer for an earlier run is not taken for one of this run", () => {
+  const cluster = clusterOf(1, {}, { config: { serve: true } })
+    .start()
+    .run();
+  cluster.submit({ ...cluster.plan.spec, run: "second" });
+  cluster.tell({ type: "fail", code: "timeout", reason: "late", run: "r" });
+  cluster.tell({ type: "loaded", run: "r" });
+  cluster.run(2);
+  assert.equal(cluster.result.outcome, "done");
+});
+
+test("the counts at the end include those of workers that were lost", () => {
+  const cluster = clusterOf(1, { trainExamples: 200 }).start();
+  cluster.run(1, () => cluster.coordinator.snapshot(cluster.nowMs).globalSteps >= 6);
+  cluster.kill(cluster.worker(2)!, "restarted");
+  const { workers, servers, globalSteps } = cluster.run().result;
+  const lives = cluster.workers().filter(({ rank }) => rank === 2);
+  assert.equal(lives.length, 2);
+  const last = lives[1]!.heartbeat();
+  assert.ok(last.type === "heartbeat" && workers[2]!.examples > last.worker!.examples);
+  const versions = Object.values(servers).filter(({ chunks }) => chunks > 0);
+  assert.equal(globalSteps, Math.min(...versions.map(({ versionMin }) => versionMin)));
+  assert.ok(globalSteps > 30);
+});

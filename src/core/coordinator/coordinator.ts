@@ -1,0 +1,468 @@
+/**
+ * The coordinator's machine: who has registered, what run is on, how it ends. What happens between
+ * "all are ready" and "nothing is left to do" is training.ts.
+ *
+ * Phases: idle -> forming (members come) -> preparing (they build model and data) -> training ->
+ * stopping (they say goodbye) -> idle. Losing a server ends the run, since its chunks have one
+ * replica; losing workers ends it when fewer than the minimum are left and none is coming back.
+ */
+
+import type { ErrorCode } from "../../errors.js";
+import type {
+  CoordinatorMessage,
+  MemberMessage,
+  MemberRole,
+  RegisterRequest,
+} from "../../protocol/messages.js";
+import type { CoordinatorSnapshot, RunEvent } from "../../protocol/run-events.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { Job } from "../work/training-job.js";
+import type {
+  CoordinatorConfig,
+  CoordinatorEffect,
+  CoordinatorEvent,
+} from "./coordinator-events.js";
+import { activityIn, type Phase } from "./coordinator-phase.js";
+import { pictureOf } from "./coordinator-picture.js";
+import {
+  hasPlace,
+  judgeFormation,
+  judgePreparation,
+  modelObjection,
+  placesOf,
+  Returning,
+  Shortage,
+} from "./formation.js";
+import { MemberCounts } from "./member-counts.js";
+import { lossOf, type Member, type MemberName, nameOf, Roster, registrationOf } from "./roster.js";
+import {
+  type Ending,
+  endingDiverged,
+  endingOf,
+  endingWithout,
+  type ProcessEnd,
+  resultOf,
+} from "./run-ending.js";
+import { Training } from "./training.js";
+
+/** The machine. */
+export class Coordinator {
+  readonly #config: CoordinatorConfig;
+  readonly #roster: Roster;
+  #phase: Phase = { name: "idle" };
+  #job: Job | null = null;
+  #training: Training | null = null;
+  #shortage = new Shortage();
+  readonly #returning = new Returning();
+  #counts = new MemberCounts();
+  /** Ranks whose residuals, in the checkpoint gone on from, no worker has taken over. */
+  #bequests = new Set<number>();
+  #effects: CoordinatorEffect[] = [];
+  #nowMs = 0;
+
+  constructor(config: CoordinatorConfig) {
+    this.#config = config;
+    this.#roster = new Roster(config);
+  }
+
+  /** Eats one event; the effects are to be performed in order. */
+  step(event: CoordinatorEvent, nowMs: number): CoordinatorEffect[] {
+    this.#effects = [];
+    this.#nowMs = nowMs;
+    switch (event.type) {
+      case "submit":
+        this.#onSubmit(event.job);
+        break;
+      case "register":
+        this.#onRegister(event.request);
+        break;
+      case "opened":
+        this.#onOpened(event.member);
+        break;
+      case "closed":
+        this.#onClosed(event.member);
+        break;
+      case "message":
+        this.#onMessage(event.member, event.message);
+        break;
+      case "exited":
+        this.#onExited(event);
+        break;
+      case "loaded":
+        if (this.#isOn(event.run)) this.#training?.onLoaded(nowMs);
+        break;
+      case "saved":
+        if (this.#isOn(event.run)) this.#training?.onSaved(event.step, event.problem, nowMs);
+        break;
+      case "fail":
+        if (this.#isOn(event.run)) this.#fail(event.code, event.reason);
+        break;
+      case "interrupt":
+        this.#onInterrupt(event.reason);
+        break;
+      case "tick":
+        break;
+      default:
+        event satisfies never;
+    }
+    this.#advance();
+    return this.#effects;
+  }
+
+  /** True while this life of a process is a member. */
+  knows(name: MemberName): boolean {
+    return this.#roster.find(name.role, name.rank, name.incarnation) !== undefined;
+  }
+
+  /** The run that is on, or null. */
+  get spec(): RunSpec | null {
+    return this.#job?.spec ?? null;
+  }
+
+  /** The same with what it goes on from. */
+  get job(): Job | null {
+    return this.#job;
+  }
+
+  /** True while this life of a worker may give residuals for this cut. */
+  awaitsResiduals({ rank, incarnation }: Omit<MemberName, "role">, cut: number): boolean {
+    return this.#training?.awaitsResiduals(rank, incarnation, cut) === true;
+  }
+
+  /** The present picture. */
+  snapshot(nowMs: number): CoordinatorSnapshot {
+    return pictureOf(
+      { job: this.#job, training: this.#training, roster: this.#roster, counts: this.#counts },
+      {
+        name: this.#phase.name,
+        activity: activityIn(this.#phase, this.spec, this.#training, this.#roster.everybody()),
+      },
+      nowMs,
+    );
+  }
+
+  #isOn(run: string | undefined): boolean {
+    return run === undefined || run === this.#job?.spec.run;
+  }
+
+  #onSubmit(job: Job): void {
+    if (this.#phase.name !== "idle") return;
+    this.#job = job;
+    this.#training = null;
+    this.#counts = new MemberCounts();
+    this.#shortage = new Shortage();
+    this.#roster.passIncarnation(job.resume?.incarnations ?? 0);
+    this.#bequests = new Set(job.residuals);
+    this.#phase = { name: "forming", sinceMs: this.#nowMs };
+    for (const member of this.#roster.everybody()) this.#giveJob(member);
+  }
+
+  #onRegister(request: RegisterRequest): void {
+    const limits = placesOf(this.#config.serve ? null : this.spec);
+    const { reply, member, replaced } = this.#roster.register(request, limits, this.#nowMs);
+    if (replaced !== null) this.#lose(replaced, "a new process took its rank");
+    this.#effects.push({ type: "registered", reply });
+    if (member === null) return;
+    if (member.role === "worker") this.#returning.settle(member.rank);
+    const { role, rank, incarnation } = member;
+    const text = registrationOf(member);
+    this.#emit({ kind: "registered", role, rank, incarnation, text });
+  }
+
+  #onOpened(name: MemberName): void {
+    const member = this.#roster.find(name.role, name.rank, name.incarnation);
+    if (member === undefined) return;
+    member.connected = true;
+    member.opened = true;
+    member.detector.reopened(this.#nowMs);
+    this.#giveJob(member);
+  }
+
+  /** Tells a member of the run, once; a member whose link is cut hears of it when it is back. */
+  #giveJob(member: Member): void {
+    const spec = this.spec;
+    if (spec === null || !member.opened || member.toldOf === spec.run) return;
+    if (this.#phase.name === "stopping" || !hasPlace(spec, member)) return;
+    member.toldOf = spec.run;
+    member.activity = "preparing";
+    const residuals = member.role === "worker" && this.#bequests.has(member.rank);
+    this.#send(member, { type: "job", spec, residuals });
+  }
+
+  #onClosed(name: MemberName): void {
+    const member = this.#roster.find(name.role, name.rank, name.incarnation);
+    if (member === undefined) return;
+    member.connected = false;
+    member.detector.closed(this.#nowMs);
+  }
+
+  #onMessage(name: MemberName, message: MemberMessage): void {
+    const member = this.#roster.find(name.role, name.rank, name.incarnation);
+    if (member === undefined) {
+      this.#effects.push({ type: "drop", member: name });
+      return;
+    }
+    member.detector.heard(this.#nowMs);
+    switch (message.type) {
+      case "heartbeat":
+        member.activity = message.activity;
+        this.#keepCounts(member, message);
+        break;
+      case "ready":
+        this.#onReady(member, message);
+        break;
+      case "diverged":
+        this.#end(endingDiverged(member.rank, message.step, message.what));
+        break;
+      case "failed":
+        this.#onFailed(member, message.code as ErrorCode, message.reason);
+        break;
+      case "leave":
+        this.#onLeave(member, message);
+        break;
+      default:
+        this.#training?.onMessage(member, message, this.#nowMs);
+    }
+  }
+
+  #keepCounts(member: Member, counts: Pick<Member, "server" | "worker">): void {
+    member.server = counts.server;
+    member.worker = counts.worker;
+    if (this.#job !== null) this.#counts.keep(member, counts);
+  }
+
+  #onReady(member: Member, message: MemberMessage & { readonly type: "ready" }): void {
+    const { run, tensors, engine, algorithms } = message;
+    const job = this.#job;
+    if (job === null || run !== job.spec.run) return;
+    const reason = modelObjection(job, member, tensors);
+    if (reason !== null) {
+      this.#emit({ kind: "warning", text: reason });
+      this.#send(member, { type: "stop", reason, outcome: "failed", stay: false });
+      this.#forget(member);
+      return;
+    }
+    member.readyFor = run;
+    member.engine = engine;
+    member.algorithms = algorithms;
+    member.activity = "ready";
+    if (member.role !== "worker" || this.#training === null) return;
+    this.#settleBequest(member.rank);
+    this.#training.onReady(member, this.#nowMs);
+  }
+
+  /**
+   * A member can't go on: before training that is the user's to mend, later it is a loss like any
+   * other.
+   */
+  #onFailed(member: Member, code: ErrorCode, reason: string): void {
+    if (this.#training === null) this.#fail(code, `${nameOf(member)}: ${reason}`);
+    else this.#lose(member, `failed: ${reason}`);
+  }
+
+  #onLeave(member: Member, message: MemberMessage & { type: "leave" }): void {
+    this.#keepCounts(member, message);
+    if (this.#phase.name !== "stopping") {
+      this.#lose(member, `left: ${message.reason}`);
+      return;
+    }
+    this.#phase.awaited.delete(member);
+    member.readyFor = "";
+    if (!this.#config.serve) this.#roster.remove(member, this.#nowMs);
+  }
+
+  #onExited({ role, rank, reason, restarts, code }: ProcessEnd): void {
+    const isUntrained = (this.#training?.globalSteps() ?? 0) === 0;
+    if (code != null && !restarts && isUntrained) {
+      this.#fail(code, `${nameOf({ role, rank })} ${reason}`);
+    }
+    const member = this.#roster.get(role, rank);
+    if (member !== undefined) this.#lose(member, reason);
+    if (role === "worker") {
+      if (restarts) this.#returning.expect(rank, this.#nowMs + this.#config.startTimeoutMs);
+      else this.#returning.settle(rank);
+    } else if (!restarts && this.#phase.name === "forming") {
+      this.#end(endingWithout({ role, rank }, reason, false));
+    }
+  }
+
+  /** Takes a member that is gone, or not wanted, out of everything. */
+  #forget(member: Member): void {
+    this.#roster.remove(member, this.#nowMs);
+    if (this.#phase.name === "stopping") this.#phase.awaited.delete(member);
+    if (this.#phase.name === "preparing") this.#phase.members.delete(member);
+  }
+
+  #lose(member: Member, reason: string): void {
+    const { role, rank, incarnation } = member;
+    this.#forget(member);
+    this.#effects.push({ type: "drop", member: { role, rank, incarnation } });
+    if (this.#phase.name === "stopping") return;
+    const counted = role === "worker" && this.#training?.onWorkerLost(member, this.#nowMs);
+    const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
+    const text = lossOf(member, reason, left);
+    if (role === "worker") this.#returning.expect(rank, this.#nowMs + this.#config.rankGraceMs);
+    this.#emit({ kind: "lost", role, rank, incarnation, text });
+    const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
+    if (role === "server" && !forming && member.toldOf === this.spec?.run) {
+      this.#end(endingWithout(member, reason, this.#training !== null));
+    }
+  }
+
+  /**
+   * Without a run that trains there is nothing to save; without any run the members may go home.
+   */
+  #onInterrupt(reason: string): void {
+    if (this.#phase.name === "idle") {
+      for (const member of this.#roster.everybody()) {
+        this.#send(member, { type: "stop", reason, outcome: "interrupted", stay: false });
+      }
+    } else if (this.#training?.running === true && this.#phase.name === "training") {
+      this.#emit({ kind: "info", text: `${reason}: writing a checkpoint` });
+      this.#training.interrupt(this.#nowMs);
+    } else {
+      this.#end({ outcome: "interrupted", code: null, reason });
+    }
+  }
+
+  #advance(): void {
+    for (const { member, reason } of this.#roster.dead(this.#nowMs)) this.#lose(member, reason);
+    switch (this.#phase.name) {
+      case "idle":
+        break;
+      case "forming":
+        this.#advanceForming(this.#phase.sinceMs);
+        break;
+      case "preparing":
+        this.#advancePreparing(this.#phase);
+        break;
+      case "training":
+        this.#training?.advance(this.#nowMs);
+        this.#advanceTraining();
+        break;
+      case "stopping":
+        this.#advanceStopping(this.#phase);
+        break;
+      default:
+        this.#phase satisfies never;
+    }
+  }
+
+  #advanceForming(sinceMs: number): void {
+    const spec = this.spec;
+    if (spec === null) return;
+    const late = this.#nowMs - sinceMs >= this.#config.startTimeoutMs;
+    const formation = judgeFormation(spec, this.#roster.everybody(), late);
+    if (formation.verdict === "failed") this.#fail("cluster_not_formed", formation.reason);
+    if (formation.verdict !== "complete") return;
+    const members = new Set(formation.members);
+    this.#phase = { name: "preparing", sinceMs: this.#nowMs, members };
+    this.#advancePreparing(this.#phase);
+  }
+
+  #advancePreparing(phase: Phase & { name: "preparing" }): void {
+    const job = this.#job;
+    if (job === null) return;
+    const late = this.#nowMs - phase.sinceMs >= this.#config.startTimeoutMs;
+    const { verdict, reason } = judgePreparation(job.spec, [...phase.members], late);
+    if (verdict === "complete") this.#startTraining(job);
+    if (verdict === "short") this.#phase = { name: "forming", sinceMs: phase.sinceMs };
+    if (verdict === "failed") this.#fail("cluster_not_formed", reason);
+  }
+
+  #fail(code: ErrorCode, reason: string): void {
+    this.#end({ outcome: "failed", code, reason });
+  }
+
+  /** Whoever got ready takes part, also those who came while the others prepared. */
+  #startTraining(job: Job): void {
+    this.#phase = { name: "training" };
+    const members = this.#roster
+      .everybody()
+      .filter((member) => member.readyFor === job.spec.run && hasPlace(job.spec, member));
+    const servers = members.filter((member) => member.role === "server");
+    const workers = members.filter((member) => member.role === "worker");
+    this.#training = new Training(
+      job,
+      { term: this.#config.term, servers, workers },
+      {
+        toWorker: (rank, message) => this.#sendTo("worker", rank, message),
+        toServer: (rank, message) => this.#sendTo("server", rank, message),
+        emit: (event) => this.#emit(event),
+        fail: (code, reason) => this.#fail(code, reason),
+        load: (view) => this.#effects.push({ type: "load", view, job }),
+        save: (request) => this.#effects.push({ type: "save", request, job }),
+        serverStatistics: () => Object.values(this.#counts.servers),
+        incarnations: () => this.#roster.incarnations,
+      },
+    );
+    for (const { rank } of workers) this.#settleBequest(rank);
+    for (const rank of this.#bequests) {
+      if (rank < job.spec.workersMax) continue;
+      this.#settleBequest(rank);
+      const why = `this run has ${job.spec.workersMax} workers`;
+      const text = `residuals of worker ${rank} in the checkpoint are dropped: ${why}`;
+      this.#emit({ kind: "warning", text });
+    }
+    this.#training.advance(this.#nowMs);
+  }
+
+  /** Later lives of this rank start at zero. */
+  #settleBequest(rank: number): void {
+    if (this.#bequests.delete(rank)) this.#effects.push({ type: "inherited", rank });
+  }
+
+  #advanceTraining(): void {
+    const training = this.#training;
+    const spec = this.spec;
+    if (training === null || spec === null) return;
+    if (training.finished) {
+      this.#end(endingOf(training));
+      return;
+    }
+    const active = training.activeRanks().length;
+    const preparing = this.#roster.all("worker").length - active;
+    const workers = { active, preparing, returning: this.#returning };
+    const { startTimeoutMs } = this.#config;
+    const reason = this.#shortage.judge(spec, workers, startTimeoutMs, this.#nowMs);
+    if (reason !== null) this.#fail("too_few_workers", reason);
+  }
+
+  /**
+   * Ends the run that is on: everybody is told, also who is cut off for the moment, and has a while
+   * to answer.
+   */
+  #end(ending: Ending): void {
+    if (this.#phase.name === "stopping" || this.#phase.name === "idle") return;
+    const awaited = new Set(this.#roster.everybody().filter(({ opened }) => opened));
+    const { outcome, reason } = ending;
+    const stay = this.#config.serve;
+    for (const member of awaited) this.#send(member, { type: "stop", reason, outcome, stay });
+    this.#phase = { name: "stopping", sinceMs: this.#nowMs, awaited, ending };
+  }
+
+  #advanceStopping(phase: Phase & { name: "stopping" }): void {
+    const late = this.#nowMs - phase.sinceMs >= this.#config.stopTimeoutMs;
+    if (phase.awaited.size > 0 && !late) return;
+    for (const member of [...phase.awaited]) this.#lose(member, "said no goodbye");
+    const result = resultOf(phase.ending, this.#training, this.#counts, phase.sinceMs);
+    const text = `run ${result.outcome}: ${result.reason}`;
+    this.#emit({ kind: "ended", outcome: result.outcome, text });
+    this.#effects.push({ type: "ended", result });
+    this.#phase = { name: "idle" };
+    this.#job = null;
+    this.#training = null;
+  }
+
+  #sendTo(role: MemberRole, rank: number, message: CoordinatorMessage): void {
+    this.#effects.push({ type: "send", role, rank, message });
+  }
+
+  #send(member: Member, message: CoordinatorMessage): void {
+    this.#sendTo(member.role, member.rank, message);
+  }
+
+  #emit(event: RunEvent): void {
+    this.#effects.push({ type: "event", event });
+  }
+}

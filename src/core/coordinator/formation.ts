@@ -1,0 +1,135 @@
+/**
+ * Two questions of numbers, each answered with a sentence: may a run start with the members that
+ * have come, and may it go on with the workers that are left.
+ *
+ * A run waits for its full number of workers, and when the time to start is over takes what has
+ * come, if that is enough. While it goes on below its minimum it counts on those who may come back:
+ * lost ones for a grace, ones that a supervisor starts again for as long as a start may take.
+ */
+import { type TensorSpec, tensorDifference } from "../../protocol/layout.js";
+import type { MemberRole } from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { Job } from "../work/training-job.js";
+import { type Member, membersMax, nameOf } from "./roster.js";
+
+/** Who takes part, or why nobody does yet. */
+export type Formation =
+  | { readonly verdict: "complete"; readonly members: readonly Member[]; readonly reason: string }
+  | { readonly verdict: "waiting" | "failed"; readonly reason: string };
+
+/** How those who prepare themselves get on; "short" when too few workers are left. */
+export interface Preparation {
+  readonly verdict: "complete" | "short" | "waiting" | "failed";
+  readonly reason: string;
+}
+
+/** True when the run has a place for this rank. */
+export function hasPlace(spec: RunSpec, { role, rank }: Pick<Member, "role" | "rank">): boolean {
+  return rank < (role === "server" ? spec.servers : spec.workersMax);
+}
+
+/** How many ranks of each role are given out; without a run as many as a cluster may have. */
+export function placesOf(spec: RunSpec | null): Readonly<Record<MemberRole, number>> {
+  return { server: spec?.servers ?? membersMax, worker: spec?.workersMax ?? membersMax };
+}
+
+/** Why a worker whose model has these tensors can't take part; null when it can. */
+export function modelObjection(
+  job: Job,
+  member: Member,
+  tensors: readonly TensorSpec[],
+): string | null {
+  if (member.role === "server") return null;
+  const difference = tensorDifference(job.layout.tensors, tensors);
+  if (difference === null) return null;
+  const other = `${nameOf(member)}'s model is not the run's ${job.spec.model}`;
+  const remedy = "run the same version of Paceline with the same model on both";
+  return `${other}: ${difference}; ${remedy}`;
+}
+
+/** May the run start? `late` says that the time to start is over. */
+export function judgeFormation(
+  spec: RunSpec,
+  members: readonly Member[],
+  late: boolean,
+): Formation {
+  const fitting = members.filter((member) => member.connected && hasPlace(spec, member));
+  const servers = fitting.filter(({ role }) => role === "server").length;
+  const workers = fitting.length - servers;
+  const ofServers = `${servers} of ${spec.servers} servers`;
+  const reason = `${ofServers} and ${workers} of ${spec.workersMax} workers have come`;
+  const enough = servers >= spec.servers && workers >= spec.workersMin;
+  if (enough && (late || workers >= spec.workersMax)) {
+    return { verdict: "complete", members: fitting, reason };
+  }
+  if (!late) return { verdict: "waiting", reason };
+  const remedy = "start the others, or raise --start-timeout";
+  return { verdict: "failed", reason: `the time to start is over and ${reason}: ${remedy}` };
+}
+
+/** Are those who were chosen ready? `late` says that the time to prepare is over. */
+export function judgePreparation(
+  spec: RunSpec,
+  members: readonly Member[],
+  late: boolean,
+): Preparation {
+  const workers = members.filter(({ role }) => role === "worker").length;
+  if (workers < spec.workersMin) {
+    return { verdict: "short", reason: `${workers} of ${spec.workersMin} workers are left` };
+  }
+  const missing = members.filter(({ readyFor }) => readyFor !== spec.run).map(nameOf);
+  if (missing.length === 0) return { verdict: "complete", reason: "all are ready" };
+  const names = missing.join(", ");
+  if (!late) return { verdict: "waiting", reason: `${names} prepare` };
+  const remedy = "look at the log, or raise --start-timeout";
+  return { verdict: "failed", reason: `${names} did not get ready in time: ${remedy}` };
+}
+
+/** Ranks of workers that may come back, each until a time. */
+export class Returning {
+  readonly #untilMs = new Map<number, number>();
+
+  /** A worker is gone and may be back before this time. */
+  expect(rank: number, untilMs: number): void {
+    this.#untilMs.set(rank, untilMs);
+  }
+
+  /** The rank has a process again, or never will. */
+  settle(rank: number): void {
+    this.#untilMs.delete(rank);
+  }
+
+  /** How many may still come. */
+  count(nowMs: number): number {
+    return [...this.#untilMs.values()].filter((untilMs) => nowMs < untilMs).length;
+  }
+}
+
+/** Watches whether enough workers are left. */
+export class Shortage {
+  #sinceMs: number | null = null;
+
+  /**
+   * Why the run can't go on; null when it can. `active` workers take part, `preparing` ones are
+   * about to, if they are within `patienceMs`, and `returning` ones may come back.
+   */
+  judge(
+    spec: RunSpec,
+    workers: { active: number; preparing: number; returning: Returning },
+    patienceMs: number,
+    nowMs: number,
+  ): string | null {
+    const { active, preparing, returning } = workers;
+    if (active >= spec.workersMin) {
+      this.#sinceMs = null;
+      return null;
+    }
+    this.#sinceMs ??= nowMs;
+    const patient = nowMs - this.#sinceMs < patienceMs;
+    const coming = (patient ? preparing : 0) + returning.count(nowMs);
+    if (active + coming >= spec.workersMin) return null;
+    const left = `${active} worker${active === 1 ? " is" : "s are"} left`;
+    const remedy = "go on from the last checkpoint with --resume auto, or lower the minimum of";
+    return `${left} and at least ${spec.workersMin} must be: ${remedy} --workers`;
+  }
+}

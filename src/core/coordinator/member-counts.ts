@@ -1,0 +1,68 @@
+/**
+ * What members counted, also those that are gone. A worker's counts begin anew with each life of
+ * its rank, so those of lives that ended are added up; a server's are of its one life in a run.
+ *
+ * Invariant: what a rank has counted never shrinks while a run is on.
+ */
+import type { MemberRole, ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
+
+/** What a member says of itself. */
+export interface MemberCount {
+  readonly role: MemberRole;
+  readonly rank: number;
+  readonly incarnation: number;
+}
+
+interface LastCount {
+  readonly incarnation: number;
+  readonly counts: WorkerStatistics;
+}
+
+/** The counts of one run. */
+export class MemberCounts {
+  #servers: Record<number, ServerStatistics> = {};
+  readonly #present = new Map<number, LastCount>();
+  readonly #past = new Map<number, WorkerStatistics>();
+
+  /** Takes what a member says of itself; nothing where it has nothing to say. */
+  keep(
+    { rank, incarnation }: MemberCount,
+    counts: { readonly server: ServerStatistics | null; readonly worker: WorkerStatistics | null },
+  ): void {
+    if (counts.server !== null) this.#servers = { ...this.#servers, [rank]: counts.server };
+    if (counts.worker === null) return;
+    const last = this.#present.get(rank);
+    if (last !== undefined && last.incarnation !== incarnation) {
+      this.#past.set(rank, sum(this.#past.get(rank), last.counts));
+    }
+    this.#present.set(rank, { incarnation, counts: counts.worker });
+  }
+
+  /** By index. */
+  get servers(): Readonly<Record<number, ServerStatistics>> {
+    return this.#servers;
+  }
+
+  /** By rank, over all its lives; the clock is the last one's. */
+  get workers(): Readonly<Record<number, WorkerStatistics>> {
+    const entries = [...this.#present].map(
+      ([rank, { counts }]) => [rank, sum(this.#past.get(rank), counts)] as const,
+    );
+    return Object.fromEntries(entries);
+  }
+}
+
+function sum(past: WorkerStatistics | undefined, last: WorkerStatistics): WorkerStatistics {
+  if (past === undefined) return last;
+  return {
+    clock: last.clock,
+    steps: past.steps + last.steps,
+    examples: past.examples + last.examples,
+    lossSum: past.lossSum + last.lossSum,
+    lossCount: past.lossCount + last.lossCount,
+    correct: past.correct + last.correct,
+    inputSeconds: past.inputSeconds + last.inputSeconds,
+    computeSeconds: past.computeSeconds + last.computeSeconds,
+    waitSeconds: past.waitSeconds + last.waitSeconds,
+  };
+}

@@ -1,0 +1,273 @@
+/**
+ * Who has registered with the coordinator: ranks, incarnations, liveness. A rank belongs to one
+ * live process at a time; a dead worker's rank is kept for whoever asks for it by number during the
+ * rank grace, and is otherwise given to the lowest asker.
+ *
+ * Invariant: an incarnation is given once and never again; what a dead incarnation says is not
+ * heard.
+ */
+
+import {
+  type MemberRole,
+  protocolVersion,
+  type RegisterReply,
+  type RegisterRequest,
+  type ServerStatistics,
+  type WorkerStatistics,
+} from "../../protocol/messages.js";
+import type { MemberSnapshot } from "../../protocol/run-events.js";
+import type { FrameAddresses } from "../../protocol/view.js";
+import { FailureDetector } from "./failure-detector.js";
+
+/** Times and limits of membership. */
+export interface RosterConfig {
+  readonly heartbeatIntervalMs: number;
+  readonly leaseMs: number;
+  readonly closedGraceMs: number;
+  readonly rankGraceMs: number;
+}
+
+/** A member by role, rank and life. */
+export interface MemberName {
+  readonly role: MemberRole;
+  readonly rank: number;
+  readonly incarnation: number;
+}
+
+/** A registered process. */
+export interface Member {
+  readonly role: MemberRole;
+  readonly rank: number;
+  readonly incarnation: number;
+  readonly pid: number;
+  readonly host: string;
+  readonly address: string;
+  readonly frames: FrameAddresses | null;
+  readonly detector: FailureDetector;
+  /** True while its session stream is open. */
+  connected: boolean;
+  /** True once its session stream has been open. */
+  opened: boolean;
+  /** The run it was last told of, "" if none. */
+  toldOf: string;
+  /** The run it has prepared for, "" if none. */
+  readyFor: string;
+  activity: string;
+  /** What it computes with, for the run it is ready for. */
+  engine: string;
+  /** What its engine chose, for the same run. */
+  algorithms: readonly string[];
+  server: ServerStatistics | null;
+  worker: WorkerStatistics | null;
+}
+
+/** What a member is called in sentences. */
+export function nameOf(member: { readonly role: MemberRole; readonly rank: number }): string {
+  return `${member.role}-${member.rank}`;
+}
+
+/** The sentence that people look for when a member has come. */
+export function registrationOf({ role, rank, pid, host }: Member): string {
+  const name = role === "worker" ? "Worker" : "Server";
+  return `${name} ${rank} registered with ID ${rank} (pid ${pid} on ${host})`;
+}
+
+/**
+ * The sentence on a lost member; `left` workers go on without it, null where it was not counted on.
+ */
+export function lossOf(member: Member, reason: string, left: number | null): string {
+  const text = `${nameOf(member)} ${reason}`;
+  if (left === null) return reason.startsWith("left") ? text : `${text}: lost`;
+  const workers = `${left} worker${left === 1 ? "" : "s"}`;
+  return `${text}: lost at step ${member.worker?.clock ?? 0}, going on with ${workers}`;
+}
+
+/** The largest number of workers or servers in one cluster. */
+export const membersMax = 1024;
+
+/** The members, by role and rank. */
+export class Roster {
+  readonly #config: RosterConfig;
+  readonly #members = new Map<string, Member>();
+  /** When each rank lost its process. */
+  readonly #vacatedMs = new Map<string, number>();
+  #incarnations = 0;
+
+  constructor(config: RosterConfig) {
+    this.#config = config;
+  }
+
+  /** Answers a registration; `limits` are the ranks that the present run has room for. */
+  register(
+    request: RegisterRequest,
+    limits: Readonly<Record<MemberRole, number>>,
+    nowMs: number,
+  ): { reply: RegisterReply; member: Member | null; replaced: Member | null } {
+    const refusal = this.#refusal(request, limits, nowMs);
+    if (refusal !== null) {
+      return { reply: { accepted: false, ...refusal }, member: null, replaced: null };
+    }
+    const rank = request.rank ?? this.#lowestFree(request.role, limits[request.role], nowMs);
+    const replaced = this.get(request.role, rank) ?? null;
+    const { leaseMs, closedGraceMs } = this.#config;
+    const detector = new FailureDetector(nowMs, { leaseMs, closedGraceMs, pauseMs: 1000 });
+    const member: Member = {
+      role: request.role,
+      rank,
+      incarnation: ++this.#incarnations,
+      pid: request.pid,
+      host: request.host,
+      address: request.address,
+      frames: request.frames,
+      detector,
+      connected: false,
+      opened: false,
+      toldOf: "",
+      readyFor: "",
+      activity: "registered",
+      engine: "",
+      algorithms: [],
+      server: null,
+      worker: null,
+    };
+    this.#members.set(keyOf(request.role, rank), member);
+    this.#vacatedMs.delete(keyOf(request.role, rank));
+    const reply: RegisterReply = {
+      accepted: true,
+      rank,
+      incarnation: member.incarnation,
+      heartbeatIntervalMs: this.#config.heartbeatIntervalMs,
+      leaseMs: this.#config.leaseMs,
+    };
+    return { reply, member, replaced };
+  }
+
+  /** The live member of a rank, if any. */
+  get(role: MemberRole, rank: number): Member | undefined {
+    return this.#members.get(keyOf(role, rank));
+  }
+
+  /** The member if it is still this incarnation. */
+  find(role: MemberRole, rank: number, incarnation: number): Member | undefined {
+    const member = this.get(role, rank);
+    return member?.incarnation === incarnation ? member : undefined;
+  }
+
+  /** All live members of a role in ascending rank. */
+  all(role: MemberRole): Member[] {
+    return [...this.#members.values()]
+      .filter((member) => member.role === role)
+      .sort((left, right) => left.rank - right.rank);
+  }
+
+  /** All live members: servers, then workers, each in ascending rank. */
+  everybody(): Member[] {
+    return [...this.all("server"), ...this.all("worker")];
+  }
+
+  /** Takes a member off; its rank stays kept for the rank grace. */
+  remove(member: Member, nowMs: number): void {
+    const key = keyOf(member.role, member.rank);
+    if (this.#members.get(key) !== member) return;
+    this.#members.delete(key);
+    this.#vacatedMs.set(key, nowMs);
+  }
+
+  /** Makes sure that incarnations given from here on are above this one. */
+  passIncarnation(incarnation: number): void {
+    this.#incarnations = Math.max(this.#incarnations, incarnation);
+  }
+
+  /** The last incarnation given. */
+  get incarnations(): number {
+    return this.#incarnations;
+  }
+
+  /** Members found dead, with the reason. */
+  dead(nowMs: number): { member: Member; reason: string }[] {
+    const found: { member: Member; reason: string }[] = [];
+    for (const member of this.#members.values()) {
+      const verdict = member.detector.verdict(nowMs);
+      if (verdict.state === "dead") found.push({ member, reason: verdict.reason });
+    }
+    return found;
+  }
+
+  /** Every member as others may see it. */
+  snapshot(nowMs: number, inView: (member: Member) => boolean): MemberSnapshot[] {
+    return this.everybody().map((member) => {
+      const { state, reason } = member.detector.verdict(nowMs);
+      const { role, rank, incarnation, pid, host, address, frames } = member;
+      const { activity, engine, server, worker } = member;
+      return {
+        role,
+        rank,
+        incarnation,
+        pid,
+        host,
+        address,
+        frames,
+        state,
+        reason,
+        activity,
+        engine,
+        inView: inView(member),
+        server,
+        worker,
+      };
+    });
+  }
+
+  #refusal(
+    request: RegisterRequest,
+    limits: Readonly<Record<MemberRole, number>>,
+    nowMs: number,
+  ): { code: "refused" | "protocol" | "usage"; reason: string } | null {
+    if (request.protocol !== protocolVersion) {
+      return {
+        code: "protocol",
+        reason:
+          `this ${request.role} speaks protocol ${request.protocol}, the coordinator ` +
+          `${protocolVersion}: run the same version of Paceline on both`,
+      };
+    }
+    const limit = limits[request.role];
+    const { role, rank } = request;
+    if (rank !== null && (rank < 0 || rank >= limit)) {
+      return {
+        code: "usage",
+        reason: `rank ${rank} is out of range: this run takes ${role}s 0 to ${limit - 1}`,
+      };
+    }
+    if (rank === null) {
+      if (this.#lowestFree(role, limit, nowMs) < limit) return null;
+      return { code: "refused", reason: `this run has its ${limit} ${role}s already` };
+    }
+    const holder = this.get(role, rank);
+    if (holder === undefined || !holder.connected) return null;
+    const { reason } = holder.detector.verdict(nowMs);
+    return {
+      code: "refused",
+      reason:
+        `rank ${rank} is taken by ${role}-${rank} (pid ${holder.pid} on ${holder.host}, ` +
+        `${reason}): choose another --rank or leave it out`,
+    };
+  }
+
+  /** The lowest rank without a claim; else the lowest that is kept for a lost one; else `limit`. */
+  #lowestFree(role: MemberRole, limit: number, nowMs: number): number {
+    let firstKept: number | null = null;
+    for (let rank = 0; rank < limit; rank++) {
+      const key = keyOf(role, rank);
+      if (this.#members.has(key)) continue;
+      const vacatedMs = this.#vacatedMs.get(key);
+      if (vacatedMs === undefined || nowMs - vacatedMs >= this.#config.rankGraceMs) return rank;
+      firstKept ??= rank;
+    }
+    return firstKept ?? limit;
+  }
+}
+
+function keyOf(role: MemberRole, rank: number): string {
+  return `${role}-${rank}`;
+}

@@ -1,0 +1,85 @@
+/**
+ * How a run ends: the verdict, and the result made of it and of everything that was counted. The
+ * verdict falls before members say goodbye, the result is drawn up after, so that it holds their
+ * last counts.
+ */
+
+import type { ErrorCode } from "../../errors.js";
+import type { MemberRole } from "../../protocol/messages.js";
+import type { RunOutcome, RunResult } from "../../protocol/run-events.js";
+import type { MemberCounts } from "./member-counts.js";
+import { type Member, nameOf } from "./roster.js";
+import type { Training } from "./training.js";
+
+/** The verdict. */
+export interface Ending {
+  readonly outcome: RunOutcome;
+  /** Null unless the run failed. */
+  readonly code: ErrorCode | null;
+  readonly reason: string;
+}
+
+/** How a supervisor saw the process of a member end. */
+export interface ProcessEnd {
+  readonly role: MemberRole;
+  readonly rank: number;
+  readonly reason: string;
+  readonly restarts: boolean;
+  /**
+   * What the process itself said is wrong, if it did: until a first step is taken that is the
+   * user's to mend and ends the run, later it is a loss like any other.
+   */
+  readonly code?: ErrorCode | null;
+}
+
+/** The verdict on training that has finished. */
+export function endingOf(training: Training): Ending {
+  const { interruption } = training;
+  if (interruption === null) return { outcome: "done", code: null, reason: "training is done" };
+  const { problem } = interruption;
+  const reason = problem === null ? "interrupted" : `interrupted, not saved: ${problem}`;
+  return { outcome: "interrupted", code: null, reason };
+}
+
+/** The verdict where a server is gone, and what it held or was to hold with it. */
+export function endingWithout(
+  server: Pick<Member, "role" | "rank"> & Partial<Pick<Member, "pid" | "host">>,
+  reason: string,
+  training: boolean,
+): Ending {
+  const { pid, host } = server;
+  const whereabouts = pid === undefined ? "" : ` (pid ${pid} on ${host})`;
+  const remedy = training
+    ? "its chunks had no other replica, go on from the last checkpoint with --resume auto"
+    : "look at its log and start it again";
+  const text = `${nameOf(server)}${whereabouts} is lost: ${reason}; ${remedy}`;
+  return { outcome: "failed", code: "member_lost", reason: text };
+}
+
+/** The verdict where a loss or a gradient is not finite. */
+export function endingDiverged(rank: number, step: number, what: string): Ending {
+  const where = `at step ${step} on worker ${rank}`;
+  const reason = `${what} ${where}: lower --lr, or look at the data`;
+  return { outcome: "failed", code: "diverged", reason };
+}
+
+/** The result of a run whose verdict fell at `endedMs`; `training` is null when it never began. */
+export function resultOf(
+  ending: Ending,
+  training: Training | null,
+  counts: MemberCounts,
+  endedMs: number,
+): RunResult {
+  const epochs = training?.ledger.closed ?? [];
+  return {
+    ...ending,
+    trainingSeconds: training?.ledger.elapsedSeconds(endedMs) ?? 0,
+    globalSteps: training?.globalSteps() ?? 0,
+    tornSteps: training?.tornSteps ?? 0,
+    skippedExamples: epochs.reduce((sum, epoch) => sum + epoch.skipped, 0),
+    epochs,
+    evaluations: training?.evaluations ?? [],
+    servers: counts.servers,
+    workers: counts.workers,
+  };
+}

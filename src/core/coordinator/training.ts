@@ -1,0 +1,497 @@
+/**
+ * The part of the coordinator that runs from "all members are ready" to "nothing is left to do": it
+ * makes the views, has the work dealt, evaluated and saved, and lets workers go and come.
+ *
+ * The idea: work is dealt in pieces, and everything that needs a quiet moment happens between
+ * pieces or, where workers have no common boundary, in a pause (pause.ts). How work is dealt
+ * depends on feed and protocol: see work-floor.ts.
+ *
+ * Invariant: what is saved is a state in which no push is outstanding and no view is being agreed
+ * on, and workers that keep state of their own stand at its cut (cut-round.ts).
+ */
+
+import type { ErrorCode } from "../../errors.js";
+import { keepsResiduals, pullsDifferences } from "../../protocol/compression.js";
+import type {
+  CoordinatorMessage,
+  MemberMessage,
+  Piece,
+  ServerStatistics,
+} from "../../protocol/messages.js";
+import type { EvaluationRecord, RunEvent } from "../../protocol/run-events.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { View } from "../../protocol/view.js";
+import { CutRound } from "../work/cut-round.js";
+import { EpochLedger } from "../work/epoch-ledger.js";
+import { Evaluator } from "../work/evaluator.js";
+import { Pause, type PauseReason } from "../work/pause.js";
+import type { Job, SaveRequest, TrainingSnapshot } from "../work/training-job.js";
+import type { WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
+import { viewsOf, wayOfDealing } from "./choices.js";
+import type { Member } from "./roster.js";
+import type { RoundOutcome, ViewRounds } from "./view-rounds.js";
+
+/** What training asks of the coordinator around it. */
+export interface TrainingPort {
+  toWorker(rank: number, message: CoordinatorMessage): void;
+  toServer(index: number, message: CoordinatorMessage): void;
+  emit(event: RunEvent): void;
+  /** The run can't go on. */
+  fail(code: ErrorCode, reason: string): void;
+  load(view: View): void;
+  save(request: SaveRequest): void;
+  /** The servers' latest counts. */
+  serverStatistics(): ServerStatistics[];
+  /** The last incarnation given. */
+  incarnations(): number;
+}
+
+/** Who takes part from the beginning, and under which term. */
+export interface TrainingMembers {
+  readonly term: number;
+  readonly servers: readonly Member[];
+  readonly workers: readonly Member[];
+}
+
+/** A batch that was refused so often ends the run. */
+const refusalsMax = 3;
+
+/** The machine's part for one run. */
+export class Training implements WorkFloor {
+  readonly spec: RunSpec;
+  readonly views: ViewRounds;
+  readonly evaluator: Evaluator;
+  readonly ready = new Map<number, number>();
+  savedStep: number | null = null;
+  finalSaved = false;
+  readonly #port: TrainingPort;
+  readonly #ledger: EpochLedger;
+  readonly #account: WorkAccount;
+  readonly #dealer: WorkDealer;
+  readonly #serverCount: number;
+  #stage: "placing" | "loading" | "training" | "finished" = "placing";
+  #pause: Pause | null = null;
+  #pauses = 0;
+  #pauseWanted: PauseReason | null = null;
+  #saving: SaveRequest["why"] | null = null;
+  /** What is saved once all stand at it; null from then on. */
+  #cut: CutRound | null = null;
+  #cuts = 0;
+  /** How an interrupt ended it. */
+  #interruption: { readonly problem: string | null } | null = null;
+  #tornSteps = 0;
+  #nowMs = 0;
+
+  constructor(job: Job, { term, servers, workers }: TrainingMembers, port: TrainingPort) {
+    const { spec, resume } = job;
+    this.spec = spec;
+    this.#port = port;
+    this.#serverCount = servers.length;
+    const { account, dealer } = wayOfDealing(this, resume?.cursor);
+    this.#account = account;
+    this.#dealer = dealer;
+    this.#ledger = new EpochLedger(resume);
+    this.evaluator = new Evaluator(spec.testExamples, resume?.evaluations ?? []);
+    this.#tornSteps = resume?.tornSteps ?? 0;
+    this.views = viewsOf(job, term, servers);
+    for (const { rank, incarnation } of workers) {
+      this.ready.set(rank, incarnation);
+      this.views.admit({ rank, incarnation, fromStep: account.firstStepOf(rank) });
+    }
+  }
+
+  /** True when every piece is done, evaluated and saved. */
+  get finished(): boolean {
+    return this.#stage === "finished";
+  }
+
+  /**
+   * Not null when an interrupt ended it; `problem` says why there is no checkpoint to go on from.
+   */
+  get interruption(): { readonly problem: string | null } | null {
+    return this.#interruption;
+  }
+
+  /** True from the first view given to workers on. */
+  get running(): boolean {
+    return this.#stage === "training";
+  }
+
+  /** The epoch being worked on, counted from 0. */
+  get epoch(): number {
+    return this.#account.epoch;
+  }
+
+  /** One sentence: what training waits for. */
+  activity(): string {
+    if (this.#stage !== "training") return this.#stage;
+    if (this.#cut?.complete === false) {
+      return `a checkpoint waits for worker ${this.#cut.missing().join(", ")}`;
+    }
+    if (this.#saving !== null) return "writing a checkpoint";
+    if (this.#pause !== null) return "bringing workers to rest";
+    if (this.evaluator.busy) {
+      return `evaluating: waiting for worker ${this.evaluator.missing().join(", ")}`;
+    }
+    if (this.views.busy) return "waiting for servers to acknowledge a view";
+    return `epoch ${this.epoch + 1} of ${this.spec.epochs}`;
+  }
+
+  /** Evaluations so far. */
+  get evaluations(): readonly EvaluationRecord[] {
+    return this.evaluator.records;
+  }
+
+  /** The account of epochs. */
+  get ledger(): EpochLedger {
+    return this.#ledger;
+  }
+
+  /** Worker steps that only some chunks have applied. */
+  get tornSteps(): number {
+    return this.#tornSteps;
+  }
+
+  globalSteps(): number {
+    const statistics = this.#port.serverStatistics().filter((server) => server.chunks > 0);
+    if (statistics.length === 0) return 0;
+    return Math.min(...statistics.map((server) => server.versionMin));
+  }
+
+  activeRanks(): number[] {
+    return this.views.workers().map((worker) => worker.rank);
+  }
+
+  /** True when this worker, or server, is in the view to come. */
+  isActive(rank: number, incarnation: number): boolean {
+    return this.views.worker(rank)?.incarnation === incarnation;
+  }
+
+  /** The servers have their chunks. */
+  onLoaded(nowMs: number): void {
+    if (this.#stage !== "loading") return;
+    this.#stage = "training";
+    this.#ledger.begin(nowMs);
+    const view = this.views.standing;
+    if (view !== null) this.#giveView(view);
+    this.#port.emit({ kind: "started", text: `training starts with ${this.#headCount()}` });
+    this.advance(nowMs);
+  }
+
+  /** The checkpoint is written, or was not (`problem`). */
+  onSaved(step: number, problem: string | null, nowMs: number): void {
+    const why = this.#saving;
+    if (why === null) return;
+    this.#saving = null;
+    this.finalSaved ||= why === "final";
+    this.#ledger.resume(nowMs);
+    this.savedStep = step;
+    const text =
+      problem === null ? `checkpoint of step ${step} written` : `checkpoint failed: ${problem}`;
+    if (problem === null) this.#port.emit({ kind: "checkpoint", step, text });
+    else this.#port.emit({ kind: "warning", text });
+    const pause = this.#pause;
+    this.#pause = null;
+    if (why === "interrupt") {
+      this.#stage = "finished";
+      this.#interruption = { problem };
+    } else if (pause !== null) {
+      for (const rank of this.activeRanks()) {
+        this.#toWorker(rank, { type: "resume", pause: pause.id });
+      }
+    }
+    this.advance(nowMs);
+  }
+
+  /** A worker has prepared itself after training began. */
+  onReady(member: Member, nowMs: number): void {
+    this.ready.set(member.rank, member.incarnation);
+    this.advance(nowMs);
+  }
+
+  /** A worker is gone; true if it was counted on. */
+  onWorkerLost({ rank, incarnation }: Member, nowMs: number): boolean {
+    if (this.ready.get(rank) === incarnation) this.ready.delete(rank);
+    if (!this.isActive(rank, incarnation)) return false;
+    this.views.remove(rank);
+    this.evaluator.lost(rank);
+    this.#cut?.lost(rank);
+    for (const limit of this.#pause?.lost(rank) ?? []) this.#pauseAt(limit.rank, limit.step);
+    this.advance(nowMs);
+    return true;
+  }
+
+  /** Brings the workers to rest, saves, and finishes. */
+  interrupt(nowMs: number): void {
+    this.#pauseWanted = "interrupt";
+    this.advance(nowMs);
+  }
+
+  /** A message that concerns the run. */
+  onMessage(member: Member, message: MemberMessage, nowMs: number): void {
+    this.#nowMs = nowMs;
+    const { rank } = member;
+    switch (message.type) {
+      case "viewAck": {
+        const { view, sealedStep, clockMin, departed } = message;
+        const outcome = this.views.answer(rank, view, { sealedStep, clockMin, departed });
+        if (outcome !== null) this.#onRound(outcome);
+        break;
+      }
+      case "pieceDone": {
+        const epoch = this.#account.finish(rank, message.piece, message.skipped);
+        if (epoch !== null) this.#ledger.addPiece(epoch, rank, message);
+        break;
+      }
+      case "pieceRefused":
+        this.#onRefused(rank, message.piece, message.reason);
+        break;
+      case "evaluated":
+        this.evaluator.report(message);
+        break;
+      case "pausing":
+        if (this.#pause?.id !== message.pause) break;
+        for (const limit of this.#pause.answered(rank, message.step)) {
+          this.#pauseAt(limit.rank, limit.step);
+        }
+        break;
+      case "paused":
+        if (this.#pause?.id !== message.pause) break;
+        this.#pause.rested(rank);
+        if (message.position >= 0) this.#account.restsBefore(rank, message.step);
+        break;
+      case "cutTaken":
+        if (this.#cut?.id === message.cut) this.#cut.taken(member, message);
+        break;
+      default:
+        break;
+    }
+    this.advance(nowMs);
+  }
+
+  /** Does whatever is due. */
+  advance(nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#beginRound();
+    this.#saveAtCut();
+    if (this.#stage !== "training" || this.#saving !== null) return;
+    this.#recordEvaluation();
+    this.#dealer.advance(this.#pause?.limit ?? null);
+    this.#advancePause();
+    this.#beginRound();
+  }
+
+  #beginRound(): void {
+    if (this.#stage === "finished") return;
+    const view = this.views.begin();
+    if (view === null) return;
+    const workers = view.workers.map((worker) => worker.rank);
+    const servers = view.servers.map((server) => server.index);
+    const text = `view ${view.number}: ${this.#headCount()}`;
+    this.#port.emit({ kind: "view", number: view.number, workers, servers, text });
+    for (const server of view.servers) this.#port.toServer(server.index, { type: "view", view });
+  }
+
+  #onRound(outcome: RoundOutcome): void {
+    for (const departed of outcome.departed) {
+      this.#tornSteps += departed.tornSteps;
+      const used = this.#account.lose(departed.rank, departed.lastStep);
+      if (used !== null) this.#ledger.addLost(used.epoch, used.examples);
+    }
+    const view = this.views.standing;
+    if (!outcome.stands || view === null) return;
+    for (const rank of outcome.joined) {
+      const fromStep = this.views.worker(rank)?.fromStep ?? 0;
+      this.#account.begin(rank, fromStep);
+      if (this.#stage === "training") {
+        this.#port.emit({ kind: "info", text: `worker-${rank} takes part from step ${fromStep}` });
+      }
+    }
+    if (this.#stage === "placing") {
+      this.#stage = "loading";
+      this.#port.load(view);
+      return;
+    }
+    this.#giveView(view);
+  }
+
+  /** By now a rank may have a process that is not the one in the view. */
+  #giveView(view: View): void {
+    for (const { rank, incarnation } of view.workers) {
+      if (this.isActive(rank, incarnation)) this.#toWorker(rank, { type: "view", view });
+    }
+  }
+
+  #onRefused(rank: number, pieceId: number, reason: string): void {
+    const refused = this.#account.refuse(rank, pieceId);
+    if (refused === null) return;
+    const { epoch, range, refusals } = refused;
+    const examples = `examples ${range.start} to ${range.end} of epoch ${epoch + 1}`;
+    const text = `worker-${rank} refused ${examples}: ${reason}`;
+    if (refusals < refusalsMax) {
+      this.#port.emit({ kind: "warning", text: `${text}; they are dealt again` });
+    } else {
+      this.#stage = "finished";
+      this.#port.fail("data", `${text}; that was time ${refusals}, look at the data set`);
+    }
+  }
+
+  openEpoch(epoch: number): void {
+    this.#ledger.openEpoch(epoch, this.#nowMs);
+  }
+
+  give(rank: number, piece: Piece, leftBy: number | null): void {
+    this.#toWorker(rank, { type: "work", piece });
+    if (leftBy === null) return;
+    const examples = `examples ${piece.start} to ${piece.end} of epoch ${piece.epoch + 1}`;
+    const text = `${examples}, left by worker-${leftBy}, are dealt again to worker-${rank}`;
+    this.#port.emit({ kind: "info", text });
+  }
+
+  evaluate(about: { epoch: number; step: number; final: boolean }, reachedStep: number): void {
+    const ranks = this.#evaluators(reachedStep);
+    if (ranks.length === 0) return;
+    if (this.spec.protocol.mode === "bsp" || about.final) this.#ledger.interrupt(this.#nowMs);
+    for (const { rank, evaluation, range } of this.evaluator.begin(about, ranks)) {
+      this.#toWorker(rank, { type: "evaluate", evaluation, range });
+    }
+  }
+
+  /**
+   * Workers that have come in by this step, or those that come in first: others may wait for work
+   * of these.
+   */
+  #evaluators(reachedStep: number): number[] {
+    const confirmed = this.views.workers().filter(({ rank }) => this.views.isConfirmed(rank));
+    const first = Math.min(...confirmed.map(({ fromStep }) => fromStep));
+    const reached = Math.max(first, reachedStep);
+    return confirmed.filter(({ fromStep }) => fromStep <= reached).map(({ rank }) => rank);
+  }
+
+  #recordEvaluation(): void {
+    const open = this.evaluator.giveAway(this.#evaluators(-1));
+    for (const { rank, evaluation, range } of open) {
+      this.#toWorker(rank, { type: "evaluate", evaluation, range });
+    }
+    const record = this.evaluator.conclude(() => ({
+      atSeconds: this.#ledger.elapsedSeconds(this.#nowMs),
+      trainedExamples: this.#trainedExamples(),
+    }));
+    if (record === null) return;
+    this.#ledger.resume(this.#nowMs);
+    const { epoch, step, final, accuracyPercent, loss } = record;
+    for (const rank of this.activeRanks()) {
+      this.#toWorker(rank, { type: "evaluation", epoch, final, accuracyPercent, loss });
+    }
+    const accuracy = `test accuracy ${accuracyPercent.toFixed(2)}%`;
+    const text = `${accuracy} and loss ${loss.toFixed(4)} at step ${step}`;
+    this.#port.emit({ kind: "evaluation", text, ...record });
+  }
+
+  /** Where nobody keeps step, pieces are long: there the pushes tell more of the work. */
+  #trainedExamples(): number {
+    const { protocol, batchSize, trainExamples, epochs } = this.spec;
+    const told = this.#ledger.examples();
+    if (protocol.mode === "bsp") return told;
+    return Math.max(told, Math.min(epochs * trainExamples, this.globalSteps() * batchSize));
+  }
+
+  recordEpoch(epoch: number, skipped: number): boolean {
+    const record = this.#ledger.closeEpoch(epoch, skipped, this.#nowMs);
+    if (record === null) return false;
+    const text = `Epoch ${epoch + 1}/${this.spec.epochs} completed`;
+    this.#port.emit({ kind: "epoch", text, ...record });
+    return true;
+  }
+
+  pauseForCheckpoint(): void {
+    this.#pauseWanted ??= "checkpoint";
+  }
+
+  /** Begins a pause that is wanted, and saves once everybody rests. */
+  #advancePause(): void {
+    if (this.#stage !== "training" || this.#saving !== null) return;
+    if (this.#pause === null && this.#pauseWanted !== null) {
+      if (!this.#dealer.pausable || this.evaluator.busyWithFinal) return;
+      const ranks = this.activeRanks();
+      this.#pause = new Pause(
+        ++this.#pauses,
+        this.#pauseWanted,
+        this.spec.protocol.mode !== "asp",
+        ranks,
+      );
+      this.#pauseWanted = null;
+      for (const rank of ranks) this.#toWorker(rank, { type: "pause", pause: this.#pauses });
+    }
+    if (this.#pause?.quiet !== true || this.views.busy) return;
+    this.#save(this.#pause.reason, this.#dealer.restingStep(this.#pause.limit));
+  }
+
+  #pauseAt(rank: number, step: number): void {
+    if (this.#pause !== null)
+      this.#toWorker(rank, { type: "pauseAt", pause: this.#pause.id, step });
+  }
+
+  save(why: "checkpoint" | "final", step: number): void {
+    this.#save(why, step);
+  }
+
+  /** Has workers stand at the cut where they keep something, then everything written. */
+  #save(why: SaveRequest["why"], step: number): void {
+    if (this.views.standing === null) return;
+    const { compression } = this.spec;
+    const isAlone = !keepsResiduals(compression) && !pullsDifferences(compression);
+    this.#saving = why;
+    this.#ledger.interrupt(this.#nowMs);
+    this.#cut = new CutRound(++this.#cuts, step, isAlone ? [] : this.views.workers());
+    const cut = this.#cuts;
+    for (const rank of this.#cut.missing()) this.#toWorker(rank, { type: "cut", cut });
+    this.#saveAtCut();
+  }
+
+  #saveAtCut(): void {
+    const cut = this.#cut;
+    const view = this.views.standing;
+    const [why, step] = [this.#saving, cut?.step ?? 0];
+    if (cut?.complete !== true || this.views.busy || view === null || why === null) return;
+    this.#cut = null;
+    if (this.spec.protocol.mode === "bsp") this.#account.standBefore(step);
+    if (keepsResiduals(this.spec.compression)) {
+      for (const text of cut.warnings()) this.#port.emit({ kind: "warning", text });
+    }
+    const residuals = cut.given();
+    this.#port.save({ view, step, why, snapshot: this.snapshot(), residuals });
+  }
+
+  /** True while this life of a worker may give residuals for this cut. */
+  awaitsResiduals(rank: number, incarnation: number, cut: number): boolean {
+    return this.#cut?.id === cut && this.#cut.awaits(rank, incarnation);
+  }
+
+  finish(): void {
+    this.#stage = "finished";
+  }
+
+  /** What a checkpoint keeps of the coordinator. */
+  snapshot(): TrainingSnapshot {
+    return {
+      cursor: this.#account.snapshot(),
+      evaluations: this.evaluator.records,
+      ...this.#ledger.snapshot(this.#nowMs),
+      viewNumber: this.views.standing?.number ?? 0,
+      incarnations: this.#port.incarnations(),
+      tornSteps: this.#tornSteps,
+    };
+  }
+
+  #toWorker(rank: number, message: CoordinatorMessage): void {
+    this.#port.toWorker(rank, message);
+  }
+
+  #headCount(): string {
+    const workers = this.views.workers().length;
+    const servers = this.#serverCount;
+    const plural = (count: number) => (count === 1 ? "" : "s");
+    return `${workers} worker${plural(workers)} and ${servers} server${plural(servers)}`;
+  }
+}

@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { ViewWorker } from "../../protocol/view.js";
+import { type ViewAnswer, ViewRounds } from "./view-rounds.js";
+
+const base = {
+  run: "r",
+  term: 1,
+  generation: 0,
+  phase: 0,
+  servers: [{ index: 0, incarnation: 1, address: "server", frames: null }],
+  primaries: [0],
+};
+/** A server that has heard of no worker of the view. */
+const unheard: ViewAnswer = { sealedStep: -1, clockMin: 0, departed: [] };
+
+/** Carries a round out; the first step that the worker of this rank has in the view. */
+function roundOf(rounds: ViewRounds, rank: number, answer = unheard) {
+  const view = rounds.begin();
+  assert.ok(view !== null, "there is something to agree on");
+  const outcome = rounds.answer(0, view.number, answer);
+  return { stands: outcome?.stands, joined: outcome?.joined, next: rounds.worker(rank)?.fromStep };
+}
+
+describe("views under SSP(0)", () => {
+  const cases: readonly [title: string, present: number, joiner: number, from: number][] = [
+    ["behind a worker that may be in its first step already", 24, 23, 25],
+    ["beside it", 24, 24, 24],
+    ["before it", 24, 26, 26],
+  ];
+  for (const [title, present, joiner, from] of cases) {
+    test(`a joiner ${title} begins with step ${from}`, () => {
+      const rounds = new ViewRounds(base, { mode: "ssp", staleness: 0 }, 1);
+      const workerOf = (rank: number, fromStep: number): ViewWorker => {
+        return { rank, incarnation: 10 + rank, fromStep };
+      };
+      rounds.admit(workerOf(1, present));
+      assert.deepEqual(roundOf(rounds, 1), { stands: true, joined: [1], next: present });
+      rounds.admit(workerOf(0, joiner));
+      let round = roundOf(rounds, 0);
+      if (joiner < present) {
+        assert.deepEqual(round, { stands: false, joined: [], next: from });
+        round = roundOf(rounds, 0);
+      }
+      assert.deepEqual(round, { stands: true, joined: [0], next: from });
+    });
+  }
+});

@@ -1,0 +1,96 @@
+/**
+ * What a server says: the headers of its replies, and its answer to a view, put together from what
+ * its chunks hold.
+ */
+
+import {
+  type ChunkHeader,
+  type Departure,
+  emptyHeader,
+  type MemberMessage,
+} from "../../protocol/messages.js";
+import { type View, workerOfRank } from "../../protocol/view.js";
+import type { ChunkState, Waiter } from "./chunk-state.js";
+
+/** Whoever sent a push asks for the chunk to start the next step with. */
+export function waiterFor(
+  push: ChunkHeader,
+  channel: number,
+  about: Pick<Waiter, "outcome" | "staleness" | "detail">,
+): Waiter {
+  return {
+    rank: push.rank,
+    incarnation: push.incarnation,
+    channel,
+    startStep: push.step + 1,
+    pushedStep: push.step,
+    wantsWeights: push.wantsReply,
+    ...about,
+  };
+}
+
+/** Whoever sent a pull asks for the chunk to start that step with. */
+export function waiterForPull(pull: ChunkHeader, channel: number): Waiter {
+  return {
+    rank: pull.rank,
+    incarnation: pull.incarnation,
+    channel,
+    startStep: pull.step,
+    pushedStep: -1,
+    wantsWeights: true,
+    outcome: "none",
+    staleness: 0,
+    detail: "",
+  };
+}
+
+/** The header of the reply that gives a waiter its chunk. */
+export function replyTo(waiter: Waiter, view: View, state: ChunkState): ChunkHeader {
+  return {
+    ...emptyHeader,
+    kind: "reply",
+    run: view.run,
+    generation: view.generation,
+    rank: waiter.rank,
+    incarnation: waiter.incarnation,
+    phase: view.phase,
+    step: waiter.pushedStep,
+    chunk: state.index,
+    version: state.version,
+    fence: view.fences[state.index]!,
+    outcome: waiter.outcome,
+    staleness: waiter.staleness,
+    detail: waiter.detail,
+  };
+}
+
+/** How far those had come whom `view` has no more; asked before anything is sealed by it. */
+export function departuresOf(
+  previous: View | null,
+  view: View,
+  states: readonly ChunkState[],
+): Departure[] {
+  if (previous === null || states.length === 0) return [];
+  return previous.workers
+    .filter((worker) => workerOfRank(view, worker.rank)?.incarnation !== worker.incarnation)
+    .map(({ rank, incarnation, fromStep }) => {
+      const steps = states.map((state) => Math.max(fromStep - 1, state.reached(rank, incarnation)));
+      return { rank, incarnation, stepMin: Math.min(...steps), stepMax: Math.max(...steps) };
+    });
+}
+
+/** The answer to a view that has been put in force. */
+export function answerTo(
+  view: View,
+  states: readonly ChunkState[],
+  departed: readonly Departure[],
+): MemberMessage & { readonly type: "viewAck" } {
+  const clocks = states.flatMap((state) => state.clocksOf(view.workers));
+  return {
+    type: "viewAck",
+    view: view.number,
+    sealedStep: Math.max(-1, ...states.map((state) => state.sealedStep)),
+    clockMin: clocks.length === 0 ? 0 : Math.min(...clocks),
+    departed,
+  };
+}

@@ -1,0 +1,481 @@
+/**
+ * A cluster in one thread under virtual time: the real coordinator, shards and workers, with a
+ * network, processes and values that are models. A seed decides every delay. Sessions are reliable
+ * and in order for one incarnation, as the host makes them; chunk messages are lost when their
+ * channel breaks.
+ */
+import assert from "node:assert/strict";
+import { type Layout, layOut } from "../../protocol/layout.js";
+import type {
+  ChunkHeader,
+  ChunkMarks,
+  CoordinatorMessage,
+  MemberMessage,
+  MemberRole,
+  Range,
+  RegisterReply,
+} from "../../protocol/messages.js";
+import type { RunEvent, RunResult } from "../../protocol/run-events.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import { sampleSpec } from "../../protocol/samples.js";
+import { chunksOfServer, type View } from "../../protocol/view.js";
+import { Coordinator } from "../coordinator/coordinator.js";
+import type {
+  CoordinatorConfig,
+  CoordinatorEffect,
+  CoordinatorEvent,
+} from "../coordinator/coordinator-events.js";
+import { nameOf } from "../coordinator/roster.js";
+import type { Job, SaveRequest, TrainingSnapshot } from "../work/training-job.js";
+import { type Channel, type ModelMember, ModelServer, ModelWorker } from "./model-members.js";
+import { ModelNetwork } from "./model-network.js";
+import { initialValue, type ModelGradient, type ModelValue } from "./model-values.js";
+
+/** What a checkpoint holds. */
+export interface ModelCheckpoint {
+  readonly step: number;
+  readonly why: SaveRequest["why"];
+  readonly snapshot: TrainingSnapshot;
+  readonly values: readonly ModelValue[];
+  readonly marks: readonly ChunkMarks[];
+  readonly residuals: SaveRequest["residuals"];
+}
+
+/** What a model cluster is made of. */
+export interface ClusterPlan {
+  readonly seed: number;
+  readonly spec: RunSpec;
+  readonly chunks: number;
+  readonly delayMsMax?: number;
+  readonly computeMs?: number;
+  readonly resume?: ModelCheckpoint;
+  readonly config?: Partial<CoordinatorConfig>;
+  /** This worker's loss is NaN in this step. */
+  readonly diverges?: { readonly rank: number; readonly step: number };
+  /** A worker that is expelled starts again. */
+  readonly returns?: boolean;
+  readonly loadFails?: boolean;
+  /** This worker takes so many times as long for each step. */
+  readonly slow?: { readonly rank: number; readonly factor: number };
+  /** Why a worker can't give its residuals at a cut; "" where it can. */
+  readonly withholds?: (rank: number) => string;
+  /** Why a worker refuses what it was sent for a step; null where it takes it. */
+  readonly refuses?: (rank: number, epoch: number, range: Range) => string | null;
+}
+
+/**
+ * How a process ends: its connection closes, nothing is heard any more, or a supervisor sees it.
+ */
+export type Death = "closed" | "silent" | "restarted" | "exited";
+
+const fresh: ChunkMarks = { version: 0, examples: 0, sealedStep: -1, applied: [] };
+const limitMs = 900_000;
+
+/** The cluster. */
+export class ModelCluster {
+  readonly plan: ClusterPlan;
+  readonly network: ModelNetwork;
+  readonly coordinator: Coordinator;
+  readonly layout: Layout;
+  readonly events: RunEvent[] = [];
+  readonly checkpoints: ModelCheckpoint[] = [];
+  /** Told of every message over a session, heartbeats aside. */
+  onTalk: (from: string, to: string, message: MemberMessage | CoordinatorMessage) => void =
+    () => {};
+  /** Reasons for which a server refused something of a worker that is still a member. */
+  readonly refusals: string[] = [];
+  readonly results: RunResult[] = [];
+  /** Ranks whose residuals are with a worker that takes part. */
+  readonly inherited: number[] = [];
+  /** The longest lead, in steps, over the slowest worker of a view. */
+  leadMax = 0;
+  /** Steps that were begun before all chunks of the step before had come back. */
+  begunAhead = 0;
+  readonly members: ModelMember[] = [];
+  readonly #channels = new Map<number, Channel>();
+  #checkpoint: ModelCheckpoint | null;
+  #channelIds = 0;
+  #reply: RegisterReply | null = null;
+
+  constructor(plan: ClusterPlan) {
+    this.plan = plan;
+    this.network = new ModelNetwork(plan.seed, plan.delayMsMax ?? 20);
+    this.layout = layOut([{ name: "w", shape: [plan.chunks], group: "weight" }], 1);
+    this.#checkpoint = plan.resume ?? null;
+    this.coordinator = new Coordinator({
+      term: 1,
+      heartbeatIntervalMs: 250,
+      leaseMs: 3000,
+      closedGraceMs: 2500,
+      rankGraceMs: 4000,
+      startTimeoutMs: 10_000,
+      stopTimeoutMs: 3000,
+      serve: false,
+      ...plan.config,
+    });
+    this.#tick();
+  }
+
+  get nowMs(): number {
+    return this.network.nowMs;
+  }
+
+  /** The result of the last run. */
+  get result(): RunResult {
+    assert.ok(this.results.length > 0, "the run has ended");
+    return this.results.at(-1)!;
+  }
+
+  /** Hands a run in and starts as many processes as it takes. */
+  start(workers = this.plan.spec.workersMax): this {
+    this.submit(this.plan.spec);
+    for (let index = 0; index < this.plan.spec.servers; index++) this.startMember("server", index);
+    for (let rank = 0; rank < workers; rank++) this.startMember("worker", rank);
+    return this;
+  }
+
+  /** Hands a run in. */
+  submit(spec: RunSpec): void {
+    const resume = this.#checkpoint?.snapshot ?? null;
+    const residuals = (this.#checkpoint?.residuals ?? []).map(({ rank }) => rank);
+    this.tell({ type: "submit", job: { spec, layout: this.layout, resume, residuals } });
+  }
+
+  /** Runs until `runs` runs are over, or until something holds. */
+  run(runs = 1, until: () => boolean = () => false): this {
+    while (this.results.length < runs && !until()) {
+      assert.ok(this.network.move(), "something is yet to happen");
+      if (this.nowMs > limitMs) assert.fail(`it never ends: ${this.describe()}`);
+    }
+    return this;
+  }
+
+  /** Where everybody stands, for messages of failed tests. */
+  describe(): string {
+    const { phase, activity, globalSteps } = this.coordinator.snapshot(this.nowMs);
+    const members = this.members
+      .filter(({ alive }) => alive)
+      .map((member) => `${member.role}-${member.rank}/${member.incarnation}: ${member.activity()}`);
+    const where = `${phase}, ${activity}, global step ${globalSteps}`;
+    return `seed ${this.plan.seed}, ${this.nowMs.toFixed(0)} ms: ${where}\n${members.join("\n")}`;
+  }
+
+  /** The value of each chunk on its primary. */
+  values(): ModelValue[] {
+    return this.layout.chunks.map(({ index }) => {
+      const holder = this.servers().find((server) => server.values.has(index));
+      return holder?.values.get(index) ?? initialValue;
+    });
+  }
+
+  workers(): ModelWorker[] {
+    return this.members.filter((member): member is ModelWorker => member instanceof ModelWorker);
+  }
+
+  servers(): ModelServer[] {
+    return this.members.filter((member): member is ModelServer => member instanceof ModelServer);
+  }
+
+  /** The live worker of a rank. */
+  worker(rank: number): ModelWorker | undefined {
+    return this.workers().find((worker) => worker.alive && worker.rank === rank);
+  }
+
+  /** Starts a process, which registers and tries again while it is refused. */
+  startMember(role: MemberRole, rank: number | null, tries = 40, other = false): void {
+    this.network.after(this.network.between(1, 300), () => {
+      const address = role === "server" ? `server ${rank}` : "";
+      const from = { pid: 7, host: "h", address, frames: null };
+      const request = { protocol: 1, role, rank, incarnation: null, ...from };
+      this.#reply = null;
+      this.tell({ type: "register", request });
+      const reply = this.#reply as RegisterReply | null;
+      assert.ok(reply !== null, "a registration is answered");
+      if (!reply.accepted) {
+        if (tries > 0) this.network.after(400, () => this.startMember(role, rank, tries - 1));
+        return;
+      }
+      const identity = { rank: reply.rank, incarnation: reply.incarnation };
+      const member =
+        role === "server"
+          ? new ModelServer(this, identity)
+          : new ModelWorker(this, identity, other);
+      this.members.push(member);
+      this.network.after(this.network.between(1, 50), () => this.#open(member));
+    });
+  }
+
+  /** Ends a process in this way; one that a supervisor restarts comes again. */
+  kill(member: ModelMember, death: Death): void {
+    if (!member.alive) return;
+    member.alive = false;
+    const { role, rank } = member;
+    this.#breakAll(member);
+    if (death === "silent") return;
+    this.network.deliver(`${role}${member.incarnation}>`, () => {
+      if (death === "closed") this.tell({ type: "closed", member });
+      else {
+        const restarts = death === "restarted";
+        const reason = "ended with signal SIGKILL";
+        this.tell({ type: "exited", role, rank, reason, restarts });
+        if (restarts) this.startMember(role, rank);
+      }
+    });
+  }
+
+  /** Cuts a member's session and channels for this long; nothing said over the session is lost. */
+  cut(member: ModelMember, durationMs: number): void {
+    if (!member.alive || member.cut) return;
+    member.cut = true;
+    this.tell({ type: "closed", member });
+    this.#breakAll(member);
+    this.network.after(durationMs, () => {
+      member.cut = false;
+      if (!member.alive) return;
+      if (this.coordinator.knows(member)) this.tell({ type: "opened", member });
+      for (const late of member.backlog.splice(0)) late();
+    });
+  }
+
+  /** Breaks one worker's channel to one server; it opens again a little later. */
+  breakChannel(worker: ModelWorker, server: number): void {
+    const channel = worker.channels.get(server);
+    if (channel === undefined) return;
+    this.#channels.delete(channel.id);
+    worker.channels.delete(server);
+    this.connect(worker, server);
+  }
+
+  tell(event: CoordinatorEvent): void {
+    for (const effect of this.coordinator.step(event, this.nowMs)) this.#perform(effect);
+  }
+
+  /** From a member to the coordinator. */
+  say(member: ModelMember, message: MemberMessage): void {
+    this.#over(member, `${member.role}${member.incarnation}>`, () => {
+      if (message.type !== "heartbeat") this.onTalk(nameOf(member), "coordinator", message);
+      this.tell({ type: "message", member, message });
+    });
+  }
+
+  /** Opens a channel from a worker to a server, as soon as the server serves the run. */
+  connect(worker: ModelWorker, server: number): void {
+    if (worker.channels.has(server)) return;
+    const channel: Channel = { id: this.#channelIds++, worker, server, open: false };
+    worker.channels.set(server, channel);
+    this.#channels.set(channel.id, channel);
+    const attempt = () => {
+      if (!this.#channels.has(channel.id) || !worker.alive) return;
+      if (this.#serverOf(server)?.spec?.run !== worker.run || worker.cut) {
+        this.network.after(100, attempt);
+        return;
+      }
+      channel.open = true;
+      worker.step({ type: "channelOpen", server });
+    };
+    this.network.after(this.network.between(1, 30), attempt);
+  }
+
+  /** From a worker to a server. */
+  sendChunk(
+    worker: ModelWorker,
+    server: number,
+    header: ChunkHeader,
+    g: ModelGradient | null,
+  ): void {
+    const channel = worker.channels.get(server);
+    if (channel?.open !== true) return;
+    this.network.deliver(`channel${channel.id}>`, () => {
+      if (this.#channels.has(channel.id)) this.#serverOf(server)?.take(header, g, channel.id);
+    });
+  }
+
+  /** From a server to whoever holds the other end of the channel. */
+  answer(id: number, header: ChunkHeader, value: ModelValue | null): void {
+    const channel = this.#channels.get(id);
+    if (channel === undefined) return;
+    this.network.deliver(`channel${id}<`, () => {
+      if (!this.#channels.has(id) || !channel.worker.alive) return;
+      if (header.outcome === "refused" && this.coordinator.knows(channel.worker)) {
+        this.refusals.push(header.detail);
+      }
+      channel.worker.receive(header, value);
+    });
+  }
+
+  /** A worker starts a step: nobody whom a server counts may be too far behind. */
+  noteStart(step: number): void {
+    for (const server of this.servers()) {
+      if (!server.alive || server.view === null) continue;
+      for (const { rank, incarnation, fromStep } of server.view.workers) {
+        const worker = this.worker(rank);
+        if (worker?.incarnation !== incarnation || !worker.joined) continue;
+        for (const chunk of server.values.keys()) {
+          const clock = Math.max(fromStep, server.clocks.get(`${chunk}/${incarnation}`) ?? 0);
+          this.leadMax = Math.max(this.leadMax, step - clock);
+        }
+      }
+    }
+  }
+
+  #tick(): void {
+    this.tell({ type: "tick" });
+    this.network.after(100, () => this.#tick());
+  }
+
+  #open(member: ModelMember): void {
+    if (!member.alive || !this.coordinator.knows(member)) return;
+    this.tell({ type: "opened", member });
+    const beat = () => {
+      if (!member.alive) return;
+      if (!member.cut) this.say(member, member.heartbeat());
+      this.network.after(250, beat);
+    };
+    beat();
+  }
+
+  /** What crosses a cut link waits for its mending. */
+  #over(member: ModelMember, wire: string, action: () => void): void {
+    this.network.deliver(wire, () => {
+      if (member.cut) member.backlog.push(action);
+      else action();
+    });
+  }
+
+  #serverOf(index: number): ModelServer | undefined {
+    return this.servers().find((server) => server.alive && server.rank === index);
+  }
+
+  #breakAll(member: ModelMember): void {
+    for (const channel of [...this.#channels.values()]) {
+      const { worker, server } = channel;
+      if (worker === member) this.breakChannel(worker, server);
+      if (member.role === "server" && server === member.rank) this.breakChannel(worker, server);
+    }
+  }
+
+  #perform(effect: CoordinatorEffect): void {
+    switch (effect.type) {
+      case "registered":
+        this.#reply = effect.reply;
+        break;
+      case "send":
+        this.#send(effect.role, effect.rank, effect.message);
+        break;
+      case "drop":
+        this.#expel(effect.member);
+        break;
+      case "load":
+        this.#load(effect.view);
+        break;
+      case "inherited":
+        this.inherited.push(effect.rank);
+        break;
+      case "save":
+        this.#save(effect.request, effect.job);
+        break;
+      case "event":
+        this.events.push(effect.event);
+        break;
+      case "ended":
+        this.results.push(effect.result);
+        break;
+      default:
+        effect satisfies never;
+    }
+  }
+
+  #send(role: MemberRole, rank: number, message: CoordinatorMessage): void {
+    const member = this.members.find(
+      (candidate) =>
+        candidate.role === role && candidate.rank === rank && this.coordinator.knows(candidate),
+    );
+    if (member === undefined) return;
+    this.onTalk("coordinator", nameOf(member), message);
+    this.#over(member, `${role}${member.incarnation}<`, () => {
+      if (member.alive) member.receiveMessage(message);
+    });
+  }
+
+  #expel(name: { role: MemberRole; rank: number; incarnation: number }): void {
+    const member = this.members.find(
+      ({ role, incarnation }) => role === name.role && incarnation === name.incarnation,
+    );
+    if (member?.alive !== true) return;
+    this.kill(member, "silent");
+    if (this.plan.returns === true) this.startMember(name.role, name.rank);
+  }
+
+  #load(view: View): void {
+    const { loadFails } = this.plan;
+    let missing = this.layout.chunks.length;
+    for (const { index } of view.servers) {
+      const server = this.#serverOf(index);
+      if (server === undefined || loadFails === true) {
+        const reason = `server-${index} has not answered for 3 s`;
+        this.network.after(3000, () => this.tell({ type: "fail", code: "timeout", reason }));
+        return;
+      }
+      for (const chunk of chunksOfServer(view, index)) {
+        const value = this.#checkpoint?.values[chunk] ?? initialValue;
+        const marks = this.#checkpoint?.marks[chunk] ?? fresh;
+        this.network.deliver(`load${server.incarnation}`, () => {
+          if (server.alive) server.load(chunk, value, marks);
+          if (--missing === 0) this.tell({ type: "loaded" });
+        });
+      }
+    }
+  }
+
+  #save(request: SaveRequest, job: Job): void {
+    assert.equal(job.spec.run, this.coordinator.spec?.run);
+    const { step, why } = request;
+    for (const worker of this.workers()) {
+      if (!worker.alive || !this.coordinator.knows(worker)) continue;
+      const unrest = /comput|step \d+: waiting|giving/;
+      assert.doesNotMatch(worker.activity(), unrest, "a save finds rest");
+    }
+    const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
+    this.network.after(this.network.between(10, 100), () => {
+      const values: ModelValue[] = [];
+      const marks: ChunkMarks[] = [];
+      for (const { index } of request.view.servers) {
+        const server = this.#serverOf(index);
+        if (server === undefined) {
+          this.tell({ type: "saved", step, problem: `server-${index} has not answered` });
+          return;
+        }
+        for (const chunk of chunksOfServer(request.view, index)) {
+          values[chunk] = server.values.get(chunk)!;
+          marks[chunk] = server.marksOf(chunk);
+        }
+      }
+      const checkpoint = { step, why, snapshot, values, marks, residuals: request.residuals };
+      this.#checkpoint = null;
+      this.checkpoints.push(checkpoint);
+      this.tell({ type: "saved", step, problem: null });
+    });
+  }
+}
+
+/** A run's choices: small, and plain where a test does not say otherwise. */
+export function specOf(extra: Partial<RunSpec> = {}): RunSpec {
+  const rates = { lr: 0.1, warmup: 0, milestones: [], gamma: 0.1 };
+  const { epochs = 2, trainExamples = 96 } = extra;
+  const totalExamples = epochs * trainExamples;
+  return {
+    ...sampleSpec,
+    name: "a run",
+    seed: 1,
+    trainExamples,
+    testExamples: 31,
+    workersMax: 4,
+    servers: 2,
+    schedule: { name: "cosine", ...rates, totalExamples },
+    epochs,
+    batchSize: 4,
+    chunkValues: 1,
+    virtualNodes: 20,
+    ...extra,
+  };
+}

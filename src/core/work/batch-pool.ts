@@ -1,0 +1,262 @@
+/**
+ * The account of the work where batches are dealt one at a time, to whoever takes them: under
+ * `--feed leased` the worker reads its batch itself, under `--feed central` it is sent the
+ * examples.
+ *
+ * An epoch is a pool of batches, in the order of their positions. A piece is one batch and the one
+ * step to take on it, or an empty one for a worker that has to take a step all the same. What a
+ * lost worker had not used by the servers' account, what a worker refused, and what one was brought
+ * to rest before, returns to the pool and is dealt before what was never dealt.
+ *
+ * Invariant: a position is with one worker at a time and is used once; while an epoch has positions
+ * that were not used, it is not over.
+ */
+import { assert } from "../../assert.js";
+import type { Piece, Range } from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { RefusedPiece, WorkAccount, WorkSnapshot } from "./work-floor.js";
+
+/** Positions that came back, and who was lost with them or refused them; null where nobody did. */
+export interface LeftBatch extends Range {
+  readonly leftBy: number | null;
+}
+
+/** What is yet to be dealt of an epoch: what came back, and positions [next, end). */
+export interface EpochPool {
+  readonly epoch: number;
+  readonly next: number;
+  readonly end: number;
+  readonly left: readonly LeftBatch[];
+}
+
+/** The account in a form that a checkpoint keeps. */
+export interface PoolSnapshot {
+  readonly pools: readonly EpochPool[];
+  readonly pieces: number;
+  /** The step before which nobody stands any more. */
+  readonly nextStep: number;
+}
+
+/** A piece, and the rank that left its examples, if one did. */
+export interface DealtPiece {
+  readonly piece: Piece;
+  readonly leftBy: number | null;
+}
+
+interface OpenPool extends EpochPool {
+  next: number;
+  end: number;
+  left: LeftBatch[];
+}
+
+/** The account. */
+export class BatchPool implements WorkAccount {
+  readonly #spec: RunSpec;
+  #pools: OpenPool[] = [];
+  #pieces = 0;
+  #stand = 0;
+  /** Per rank the piece that is with it. */
+  readonly #out = new Map<number, Piece>();
+  /** Per rank the first step that it has not taken. */
+  readonly #steps = new Map<number, number>();
+  /** By epoch and first position: the ranks that refused it, one as often as it did. */
+  readonly #refusals = new Map<string, number[]>();
+
+  constructor(spec: RunSpec, snapshot?: WorkSnapshot) {
+    this.#spec = spec;
+    if (snapshot === undefined) return;
+    assert("pools" in snapshot, "an account of batches is of batches");
+    this.#pools = snapshot.pools.map((pool) => ({ ...pool, left: [...pool.left] }));
+    this.#pieces = snapshot.pieces;
+    this.#stand = snapshot.nextStep;
+  }
+
+  get epoch(): number {
+    return this.#pools.at(-1)?.epoch ?? 0;
+  }
+
+  /** Epochs whose batches are not all used, and the latest one, in their order. */
+  openEpochs(): number[] {
+    return this.#pools.map(({ epoch }) => epoch);
+  }
+
+  /** True when a further epoch may be opened. */
+  get canOpen(): boolean {
+    const { epochs, trainExamples } = this.#spec;
+    const opened = (this.#pools.at(-1)?.epoch ?? -1) + 1;
+    return opened < epochs && trainExamples > 0 && this.#batchesLeft() > 0;
+  }
+
+  /** Opens the next epoch and returns it. */
+  open(): number {
+    assert(this.canOpen, "an epoch is opened for some steps");
+    const { trainExamples, batchSize } = this.#spec;
+    const epoch = (this.#pools.at(-1)?.epoch ?? -1) + 1;
+    const end = Math.min(trainExamples, this.#batchesLeft() * batchSize);
+    this.#pools.push({ epoch, next: 0, end, left: [] });
+    return epoch;
+  }
+
+  /** Batches that `maxSteps` leaves to further epochs; where steps are global, it limits them. */
+  #batchesLeft(): number {
+    const { maxSteps, protocol, trainExamples, batchSize } = this.#spec;
+    if (maxSteps === null || protocol.mode === "bsp") return Number.POSITIVE_INFINITY;
+    const latest = this.#pools.at(-1);
+    if (latest === undefined) return maxSteps;
+    const before = latest.epoch * Math.ceil(trainExamples / batchSize);
+    return maxSteps - before - Math.ceil(latest.end / batchSize);
+  }
+
+  /** True when every position of this epoch is used, or will not be. */
+  isUsedUp(epoch: number): boolean {
+    const pool = this.#pools.find((candidate) => candidate.epoch === epoch);
+    const out = [...this.#out.values()].some((piece) => piece.epoch === epoch);
+    return pool === undefined || (pool.next >= pool.end && pool.left.length === 0 && !out);
+  }
+
+  /** True when no epoch that was opened has a position that is not used. */
+  get usedUp(): boolean {
+    return this.#pools.every(({ epoch }) => this.isUsedUp(epoch));
+  }
+
+  /** What has not been dealt, or came back, is not wanted any more: no step is left for it. */
+  drop(): void {
+    for (const pool of this.#pools) {
+      pool.end = Math.min(pool.end, pool.next);
+      pool.left = [];
+    }
+  }
+
+  /** Forgets epochs before this one. */
+  forgetBefore(epoch: number): void {
+    this.#pools = this.#pools.filter((pool) => pool.epoch >= epoch);
+  }
+
+  /**
+   * Deals a rank the next batch for this step; null when there is none for it. What it refused is
+   * for others while one of these ranks has not refused it.
+   */
+  deal(rank: number, step: number, ranks: readonly number[]): DealtPiece | null {
+    assert(!this.#out.has(rank), "one piece at a time", { rank });
+    const { batchSize } = this.#spec;
+    for (const pool of this.#pools) {
+      const index = pool.left.findIndex(({ start }) => this.#isFor(rank, pool, start, ranks));
+      const left = pool.left[index];
+      if (left !== undefined) {
+        const { leftBy, ...range } = left;
+        pool.left.splice(index, 1);
+        return { piece: this.#send(rank, pool.epoch, range, step), leftBy };
+      }
+      if (pool.next >= pool.end) continue;
+      const range = { start: pool.next, end: Math.min(pool.end, pool.next + batchSize) };
+      pool.next = range.end;
+      return { piece: this.#send(rank, pool.epoch, range, step), leftBy: null };
+    }
+    return null;
+  }
+
+  /** Deals a rank a step without examples. */
+  dealEmpty(rank: number, step: number): Piece {
+    assert(!this.#out.has(rank), "one piece at a time", { rank });
+    const end = this.#pools.at(-1)?.end ?? 0;
+    return this.#send(rank, this.epoch, { start: end, end }, step);
+  }
+
+  #send(rank: number, epoch: number, { start, end }: Range, step: number): Piece {
+    const id = this.#pieces++;
+    const piece = { id, epoch, start, end, firstStep: step, lastStep: step + 1 };
+    this.#out.set(rank, piece);
+    return piece;
+  }
+
+  #isFor(rank: number, { epoch }: EpochPool, start: number, ranks: readonly number[]): boolean {
+    const refusedBy = this.#refusals.get(`${epoch}/${start}`) ?? [];
+    return !refusedBy.includes(rank) || ranks.every((other) => refusedBy.includes(other));
+  }
+
+  /** The piece that is with a rank. */
+  pieceOut(rank: number): Piece | undefined {
+    return this.#out.get(rank);
+  }
+
+  /** The first step that a rank has not taken. */
+  stepOf(rank: number): number {
+    return this.#steps.get(rank) ?? this.#stand;
+  }
+
+  firstStepOf(): number {
+    return Math.max(this.#stand, ...this.#steps.values());
+  }
+
+  begin(rank: number, fromStep: number): void {
+    this.#steps.set(rank, fromStep);
+  }
+
+  finish(rank: number, pieceId: number, skipped: number): number | null {
+    const piece = this.#take(rank, pieceId);
+    if (piece === null) return null;
+    const used = Math.max(piece.start, piece.end - Math.max(0, skipped));
+    if (used < piece.end) this.#putBack(piece, { start: used, end: piece.end, leftBy: null });
+    if (used > piece.start || piece.start === piece.end) this.#steps.set(rank, piece.lastStep);
+    return piece.epoch;
+  }
+
+  restsBefore(rank: number, nextStep: number): void {
+    if (this.#out.has(rank) || nextStep >= this.stepOf(rank)) return;
+    this.#steps.set(rank, nextStep);
+  }
+
+  /** The worker stands before the same step, without a piece. */
+  refuse(rank: number, pieceId: number): RefusedPiece | null {
+    const piece = this.#take(rank, pieceId);
+    if (piece === null) return null;
+    const { epoch, start, end } = piece;
+    const key = `${epoch}/${start}`;
+    const refusedBy = [...(this.#refusals.get(key) ?? []), rank];
+    this.#refusals.set(key, refusedBy);
+    this.#putBack(piece, { start, end, leftBy: rank });
+    return { epoch, range: { start, end }, refusals: refusedBy.length };
+  }
+
+  lose(rank: number, lastStep: number): { epoch: number; examples: number } | null {
+    const piece = this.#out.get(rank);
+    if (piece === undefined) return null;
+    this.#out.delete(rank);
+    const { epoch, start, end } = piece;
+    const used = lastStep >= piece.firstStep;
+    if (used) this.#steps.set(rank, piece.lastStep);
+    else this.#putBack(piece, { start, end, leftBy: rank });
+    return { epoch, examples: used ? end - start : 0 };
+  }
+
+  standBefore(step: number): void {
+    this.#stand = Math.max(this.#stand, step);
+  }
+
+  #take(rank: number, pieceId: number): Piece | null {
+    const piece = this.#out.get(rank);
+    if (piece?.id !== pieceId) return null;
+    this.#out.delete(rank);
+    return piece;
+  }
+
+  #putBack({ epoch }: Piece, left: LeftBatch): void {
+    if (left.start >= left.end) return;
+    const pool = this.#pools.find((candidate) => candidate.epoch === epoch);
+    assert(pool !== undefined, "an epoch with a piece out is open", { epoch });
+    pool.left.push(left);
+    pool.left.sort((a, b) => a.start - b.start);
+  }
+
+  /** Pieces that are out, of which there are none where everybody rests, count as left. */
+  snapshot(): PoolSnapshot {
+    const pools = this.#pools.map(({ epoch, next, end, left }) => {
+      const out = [...this.#out.values()]
+        .filter((piece) => piece.epoch === epoch && piece.end > piece.start)
+        .map(({ start, end }) => ({ start, end, leftBy: null }));
+      const all = [...left, ...out].sort((a, b) => a.start - b.start);
+      return { epoch, next, end, left: all };
+    });
+    return { pools, pieces: this.#pieces, nextStep: this.firstStepOf() };
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * What a run starts from and what a checkpoint keeps of the coordinator: plain data, so that a run
+ * that is resumed differs from one that never stopped in nothing but time.
+ */
+
+import type { Layout } from "../../protocol/layout.js";
+import type { EpochRecord, EvaluationRecord } from "../../protocol/run-events.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { View } from "../../protocol/view.js";
+import type { GivenResiduals } from "./cut-round.js";
+import type { WorkSnapshot } from "./work-floor.js";
+
+/** A run to be carried out. */
+export interface Job {
+  readonly spec: RunSpec;
+  readonly layout: Layout;
+  /** Where to go on from, or null for a fresh start. */
+  readonly resume: TrainingSnapshot | null;
+  /** Ranks whose residuals are in the checkpoint gone on from; nobody's if left out. */
+  readonly residuals?: readonly number[];
+}
+
+/** The coordinator's part of a checkpoint. */
+export interface TrainingSnapshot {
+  readonly cursor: WorkSnapshot;
+  readonly evaluations: readonly EvaluationRecord[];
+  readonly epochs: readonly EpochRecord[];
+  readonly openEpochs: readonly OpenEpoch[];
+  /** Seconds trained so far. */
+  readonly seconds: number;
+  readonly viewNumber: number;
+  readonly incarnations: number;
+  readonly tornSteps: number;
+}
+
+/** Counts of an epoch that is not over. */
+export interface OpenEpoch {
+  readonly epoch: number;
+  seconds: number;
+  examples: number;
+  /** Of these, examples whose loss is not known, as their worker was lost. */
+  lostExamples: number;
+  lossSum: number;
+  correct: number;
+  readonly workerSeconds: Record<number, number>;
+}
+
+/** A wish to have the state of a quiet cluster written. */
+export interface SaveRequest {
+  readonly view: View;
+  readonly step: number;
+  readonly why: "checkpoint" | "interrupt" | "final";
+  readonly snapshot: TrainingSnapshot;
+  /** Whose residuals belong to it. */
+  readonly residuals: readonly GivenResiduals[];
+}

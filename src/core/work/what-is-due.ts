@@ -1,0 +1,115 @@
+/**
+ * Evaluations and checkpoints that fall due, and the end of a run: what every dealer does beside
+ * dealing. Where everybody stands before the same step, one thing after the other is done there
+ * (`settleDue`). Where nobody waits for the others, workers evaluate between two of their steps and
+ * a checkpoint brings all to rest (`DueAtWill`); cadences in steps then follow the steps, or
+ * pushes, that every chunk has applied.
+ *
+ * Invariant: an epoch or a step that was evaluated, or tried to be saved, is not again.
+ */
+import { unreachable } from "../../assert.js";
+import type { Cadence } from "../../protocol/run-spec.js";
+import type { WorkFloor } from "./work-floor.js";
+
+/** Where everybody stands. */
+export interface Boundary {
+  readonly step: number;
+  readonly epoch: number;
+  /** The number, from 1, of the epoch that ends here; null inside of one. */
+  readonly epochNumber: number | null;
+  /** No work is left. */
+  readonly final: boolean;
+}
+
+/** Has the next thing done that is due where everybody stands; false when work may go on. */
+export function settleDue(floor: WorkFloor, { step, epoch, epochNumber, final }: Boundary) {
+  const { spec, evaluator } = floor;
+  const evaluationDue = final || isDue(spec.evaluateEvery, step, epochNumber);
+  if (evaluationDue && !evaluator.has(step, final)) {
+    floor.evaluate({ epoch, step, final }, step);
+    return true;
+  }
+  const saveDue = step > 0 && isDue(spec.checkpointEvery, step, epochNumber);
+  if (final ? !floor.finalSaved : saveDue && floor.savedStep !== step) {
+    floor.save(final ? "final" : "checkpoint", step);
+    return true;
+  }
+  if (final) floor.finish();
+  return final;
+}
+
+/**
+ * Is something due at this step, or at the end of the epoch with this number (from 1; null inside
+ * an epoch)?
+ */
+export function isDue(cadence: Cadence | null, step: number, epochNumber: number | null): boolean {
+  if (cadence === null) return false;
+  switch (cadence.unit) {
+    case "step":
+      return step >= 0 && step % cadence.count === 0;
+    case "epoch":
+      return epochNumber !== null && epochNumber % cadence.count === 0;
+    default:
+      return unreachable(cadence.unit);
+  }
+}
+
+/** What is due where nobody keeps step with the others. */
+export class DueAtWill {
+  readonly #floor: WorkFloor;
+  /** An epoch whose evaluation is due and waits for another to end. */
+  #evaluationDue: number | null = null;
+  /** The last step at which checkpoints in steps were looked at as due. */
+  #checkpointStep: number | null = null;
+
+  constructor(floor: WorkFloor) {
+    this.#floor = floor;
+  }
+
+  /** An epoch that is not the last has ended. */
+  epochEnded(epoch: number): void {
+    const { spec } = this.#floor;
+    if (isDue(spec.evaluateEvery, -1, epoch + 1)) this.#evaluationDue = epoch;
+    if (isDue(spec.checkpointEvery, -1, epoch + 1)) this.#floor.pauseForCheckpoint();
+  }
+
+  /** In this epoch; evaluations are for workers that come in before `reachedStep`. */
+  look(epoch: number, reachedStep: number): void {
+    this.#evaluateIfDue(epoch, reachedStep);
+    this.#saveIfDue();
+  }
+
+  /** No work is left: everybody rests, and the final evaluation sees the final model. */
+  finish(epoch: number, reachedStep: number): void {
+    const { evaluator, finalSaved } = this.#floor;
+    if (evaluator.busy) return;
+    const step = this.#floor.globalSteps();
+    if (!evaluator.hasFinal) this.#floor.evaluate({ epoch, step, final: true }, reachedStep);
+    else if (!finalSaved) this.#floor.save("final", step);
+    else this.#floor.finish();
+  }
+
+  #evaluateIfDue(epoch: number, reachedStep: number): void {
+    const { evaluator, spec } = this.#floor;
+    const step = this.#floor.globalSteps();
+    if (passed(spec.evaluateEvery, evaluator.lastStep, step)) this.#evaluationDue ??= epoch;
+    if (evaluator.busy || this.#evaluationDue === null) return;
+    const about = { epoch: this.#evaluationDue, step, final: false };
+    this.#evaluationDue = null;
+    this.#floor.evaluate(about, reachedStep);
+  }
+
+  #saveIfDue(): void {
+    const step = this.#floor.globalSteps();
+    this.#checkpointStep ??= step;
+    if (!passed(this.#floor.spec.checkpointEvery, this.#checkpointStep, step)) return;
+    this.#checkpointStep = step;
+    this.#floor.pauseForCheckpoint();
+  }
+}
+
+/** Has a multiple of a cadence in steps been passed since the last time? */
+function passed(cadence: Cadence | null, last: number | null, step: number): boolean {
+  if (cadence?.unit !== "step") return false;
+  return last === null || Math.floor(step / cadence.count) > Math.floor(last / cadence.count);
+}

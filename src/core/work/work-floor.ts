@@ -1,0 +1,95 @@
+/**
+ * What those who deal the work stand on. Each way of dealing has an account, which knows what was
+ * dealt and used, and a dealer, which says who gets what and when; both are chosen by the run's
+ * feed and protocol. Static ranges are accounted for by cursor.ts and dealt by work-in-step.ts
+ * (BSP) and work-at-will.ts (SSP, ASP); a pool of batches by batch-pool.ts, work-in-rounds.ts and
+ * work-first-come.ts.
+ *
+ * Training (coordinator/training.ts) is the floor: it tells the account what workers and servers
+ * say, and does what the dealer asks for.
+ */
+import type { Piece, Range } from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { ViewRounds } from "../coordinator/view-rounds.js";
+import type { PoolSnapshot } from "./batch-pool.js";
+import type { CursorSnapshot } from "./cursor.js";
+import type { Evaluator } from "./evaluator.js";
+
+/** The account of the work in a form that a checkpoint keeps. */
+export type WorkSnapshot = CursorSnapshot | PoolSnapshot;
+
+/** A piece whose examples a worker would not compute with. */
+export interface RefusedPiece {
+  readonly epoch: number;
+  readonly range: Range;
+  /** How often these positions have been refused, this time included. */
+  readonly refusals: number;
+}
+
+/** What is known of the work, whoever deals it. */
+export interface WorkAccount {
+  /** The latest epoch begun, counted from 0; 0 before the first. */
+  readonly epoch: number;
+  /** The step with which this rank takes part when training begins, or begins again. */
+  firstStepOf(rank: number): number;
+  /** A worker's life begins with this step. */
+  begin(rank: number, fromStep: number): void;
+  /**
+   * A worker has finished its piece, but for the last `skipped` positions if it was brought to
+   * rest; returns the epoch, or null if the piece is not (or no longer) its.
+   */
+  finish(rank: number, pieceId: number, skipped: number): number | null;
+  /** The worker that has just finished its piece rests before this step, maybe a sooner one. */
+  restsBefore(rank: number, nextStep: number): void;
+  /** A worker will not compute its piece; null if that is not (or no longer) its. */
+  refuse(rank: number, pieceId: number): RefusedPiece | null;
+  /**
+   * A worker was lost after this step (-1: none, by the servers' account). Returns how many
+   * examples of the piece out with it were used; null if none was out.
+   */
+  lose(rank: number, lastStep: number): { epoch: number; examples: number } | null;
+  /** Everybody stands before this step. */
+  standBefore(step: number): void;
+  snapshot(): WorkSnapshot;
+}
+
+/** The floor on which work is dealt. */
+export interface WorkFloor {
+  readonly spec: RunSpec;
+  readonly views: ViewRounds;
+  readonly evaluator: Evaluator;
+  /** Ready to take part, by rank: the incarnation. */
+  readonly ready: ReadonlyMap<number, number>;
+  /** Ranks in the view to come, ascending. */
+  activeRanks(): number[];
+  /** Steps, or pushes, that every chunk has applied. */
+  globalSteps(): number;
+  /** The step of the last checkpoint tried; null before the first. */
+  readonly savedStep: number | null;
+  readonly finalSaved: boolean;
+  /** An epoch's first piece is about to be dealt. */
+  openEpoch(epoch: number): void;
+  /** Sends a rank its piece; `leftBy` is the rank that left these examples, if one did. */
+  give(rank: number, piece: Piece, leftBy: number | null): void;
+  /** Closes an epoch's account, with this many examples that nobody used; true the first time. */
+  recordEpoch(epoch: number, skipped: number): boolean;
+  /** Has the model evaluated by workers that get to see it before this step. */
+  evaluate(about: { epoch: number; step: number; final: boolean }, reachedStep: number): void;
+  save(why: "checkpoint" | "final", step: number): void;
+  /** Brings everybody to rest for a checkpoint. */
+  pauseForCheckpoint(): void;
+  finish(): void;
+}
+
+/** A way of dealing work. */
+export interface WorkDealer {
+  /**
+   * Does whatever is due. In a pause only those are dealt work who need it to get past the pause's
+   * limit, -1 while that is not known; null where there is no pause.
+   */
+  advance(pauseLimit: number | null): void;
+  /** True while everybody may be brought to rest: nobody waits for work that others depend on. */
+  readonly pausable: boolean;
+  /** The step before which everybody stands, once they rest after `limit` (-1: nobody is there). */
+  restingStep(limit: number): number;
+}

@@ -1,0 +1,123 @@
+/**
+ * Dealing work where everybody keeps one step (BSP). Work is dealt in segments that end where an
+ * evaluation, a checkpoint or the epoch is due. When no piece is out, everybody stands before the
+ * same step: what is due there is done, one thing after the other, and the next segment is dealt.
+ *
+ * In the middle of a segment only a worker whose share has examples left comes back; whoever else
+ * is ready waits for the next epoch, which is cut for all. With nobody left, anybody may come.
+ *
+ * Invariant: nothing is evaluated or saved while a piece is out or a view is being agreed on.
+ */
+import { assert } from "../../assert.js";
+import type { Cadence } from "../../protocol/run-spec.js";
+import type { Cursor, Cut } from "./cursor.js";
+import { RangeDesk } from "./range-desk.js";
+import { settleDue } from "./what-is-due.js";
+import type { WorkDealer, WorkFloor } from "./work-floor.js";
+
+/** The dealer. */
+export class WorkInStep implements WorkDealer {
+  readonly #floor: WorkFloor;
+  readonly #cursor: Cursor;
+  readonly #desk: RangeDesk;
+  /** Where the pieces out end, and everybody stands once none is out. */
+  #boundary: number;
+
+  constructor(floor: WorkFloor, cursor: Cursor) {
+    this.#floor = floor;
+    this.#cursor = cursor;
+    this.#desk = new RangeDesk(floor, cursor);
+    const steps = cursor.latest?.shares.map(({ nextStep }) => nextStep) ?? [0];
+    this.#boundary = Math.min(...steps);
+  }
+
+  get pausable(): boolean {
+    return !this.#floor.views.busy;
+  }
+
+  restingStep(limit: number): number {
+    if (limit >= 0) return limit + 1;
+    const steps = this.#cursor.latest?.shares.map(({ nextStep }) => nextStep) ?? [];
+    return Math.max(0, ...steps);
+  }
+
+  advance(pauseLimit: number | null): void {
+    const { views, evaluator } = this.#floor;
+    const cursor = this.#cursor;
+    if (pauseLimit !== null || views.busy) return;
+    const active = this.#floor.activeRanks();
+    const cut = cursor.latest;
+    if (active.length === 0) {
+      this.#startAgain(cut);
+      return;
+    }
+    if (cut !== null) for (const rank of active) this.#desk.deal(cut, rank, this.#boundary);
+    if (active.some((rank) => cursor.shareOut(rank) !== undefined)) {
+      assert(cut !== null, "a piece is of a cut");
+      this.#admitReturning(cut);
+      return;
+    }
+    if (!evaluator.busy) this.#atBoundary(cut, active);
+  }
+
+  #atBoundary(cut: Cut | null, active: readonly number[]): void {
+    const floor = this.#floor;
+    const cursor = this.#cursor;
+    const step = this.#boundary;
+    const over = cut === null || step >= cut.lastStep;
+    const epoch = cut?.epoch ?? 0;
+    cursor.standBefore(step);
+    if (over && cut !== null) this.#desk.close(cut);
+    const epochNumber = over && cut !== null ? epoch + 1 : null;
+    if (settleDue(floor, { step, epoch, epochNumber, final: over && cursor.done })) return;
+    if (over) this.#admit(() => true);
+    else this.#admitReturning(cut);
+    if (floor.views.busy) return;
+    const next = over ? this.#desk.cut(active) : cut;
+    this.#boundary = Math.min(
+      next.lastStep,
+      nextMultiple(floor.spec.evaluateEvery, step),
+      nextMultiple(floor.spec.checkpointEvery, step),
+    );
+    for (const rank of active) this.#desk.deal(next, rank, this.#boundary);
+  }
+
+  /**
+   * With nobody left, those who have examples of this epoch go on with it; without any, it is over.
+   */
+  #startAgain(cut: Cut | null): void {
+    const { ready } = this.#floor;
+    if (ready.size === 0) return;
+    const over = cut === null || this.#boundary >= cut.lastStep;
+    if (!over && [...ready.keys()].some((rank) => hasExamples(cut, rank))) {
+      this.#admitReturning(cut);
+      return;
+    }
+    if (!over) this.#boundary = this.#cursor.endEarly();
+    this.#admit(() => true);
+  }
+
+  #admitReturning(cut: Cut): void {
+    this.#admit((rank) => hasExamples(cut, rank));
+  }
+
+  #admit(allowed: (rank: number) => boolean): void {
+    const { views, ready } = this.#floor;
+    for (const [rank, incarnation] of ready) {
+      if (views.worker(rank) !== undefined || !allowed(rank)) continue;
+      const share = this.#cursor.latest?.shares.find((candidate) => candidate.rank === rank);
+      const fromStep = share?.nextStep ?? this.#boundary;
+      views.admit({ rank, incarnation, fromStep });
+    }
+  }
+}
+
+function hasExamples(cut: Cut, rank: number): boolean {
+  const share = cut.shares.find((candidate) => candidate.rank === rank);
+  return share !== undefined && share.piece === null && share.next < share.end;
+}
+
+function nextMultiple(cadence: Cadence | null, step: number): number {
+  if (cadence?.unit !== "step") return Number.POSITIVE_INFINITY;
+  return (Math.floor(step / cadence.count) + 1) * cadence.count;
+}

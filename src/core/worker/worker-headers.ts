@@ -1,0 +1,54 @@
+/**
+ * What a worker's pushes and pulls say of themselves: the tags by which a server knows run, view
+ * and life, whatever became of the link in between; and to whom they go.
+ *
+ * Invariant: the same view and the same step give the same header, so that a push which is sent
+ * again is known as the one that was sent before.
+ */
+import { assert } from "../../assert.js";
+import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
+import type { View } from "../../protocol/view.js";
+import type { WorkerEffect } from "./worker-events.js";
+
+/** Whose life it is. */
+export interface WorkerIdentity {
+  readonly rank: number;
+  readonly incarnation: number;
+}
+
+/** A push of one chunk's gradient. */
+export interface PushFacts {
+  readonly step: number;
+  readonly chunk: number;
+  /** Version of the weights that the gradient was computed with. */
+  readonly version: number;
+  readonly examples: number;
+}
+
+/** Has a gradient sent to the chunk's primary. */
+export function pushTo(worker: WorkerIdentity, view: View | null, push: PushFacts): WorkerEffect {
+  const { server, tags } = placeOf(worker, view, push.chunk);
+  return { type: "push", server, header: { ...tags, ...push, kind: "push", wantsReply: true } };
+}
+
+/** Asks the chunk's primary for its weights, to start a step with. */
+export function pullFrom(
+  worker: WorkerIdentity,
+  view: View | null,
+  pull: Pick<PushFacts, "step" | "chunk">,
+): WorkerEffect {
+  const { server, tags } = placeOf(worker, view, pull.chunk);
+  return { type: "pull", server, header: { ...tags, ...pull, kind: "pull" } };
+}
+
+function placeOf(worker: WorkerIdentity, view: View | null, chunk: number) {
+  assert(view !== null, "pushes and pulls belong to a view", { chunk });
+  const server = view.primaries[chunk];
+  assert(server !== undefined, "every chunk has a primary", { chunk });
+  return { server, tags: tagsOf(worker, view) };
+}
+
+function tagsOf({ rank, incarnation }: WorkerIdentity, view: View): ChunkHeader {
+  const { run, generation, phase, number: fence } = view;
+  return { ...emptyHeader, run, generation, rank, incarnation, phase, fence };
+}

@@ -1,0 +1,171 @@
+/**
+ * The states of a worker, each with the fields that are valid in it.
+ *
+ * - idle: no job. A job leads to preparing.
+ * - preparing: model and data are being made. Done -> awaiting.
+ * - awaiting: for a view that has this incarnation -> pulling.
+ * - pulling: every chunk is asked for. All there -> resting.
+ * - resting: between steps -> stepping, or evaluating, or at a checkpoint's cut pulling again and
+ *   giving; each leads back.
+ * - giving: the coordinator is given residuals.
+ * - stepping: a step is computed, its chunks come back. Once it is computed and while some of them
+ *   are on their way, the next step of the piece is begun: -> stepping, with the step `before`.
+ */
+import type { StepRange } from "../../protocol/examples.js";
+import type { Layout } from "../../protocol/layout.js";
+import type { MemberMessage, Piece, Range } from "../../protocol/messages.js";
+
+/** A step under way. */
+export interface Stepping {
+  readonly name: "stepping";
+  readonly step: number;
+  readonly examples: number;
+  /** Pushed and not answered. */
+  readonly outstanding: Set<number>;
+  /** Not answered yet, pushed or not. */
+  readonly missing: Set<number>;
+  computed: boolean;
+  computedAtMs: number;
+  readonly startedAtMs: number;
+  /** When the next step was begun; null while it has not been. */
+  leftAtMs: number | null;
+  /** The step before, while some of its chunks are on their way; they can't be computed with. */
+  before: Stepping | null;
+}
+
+/** Where a worker stands. */
+export type WorkerState =
+  | { readonly name: "idle" | "preparing" | "awaiting" | "resting" | "giving" }
+  | { readonly name: "pulling"; readonly missing: Set<number> }
+  | Stepping
+  | { readonly name: "evaluating"; readonly evaluation: number; readonly range: Range };
+
+/** A step that begins with all chunks yet to be answered; `computed` where it has no examples. */
+export function stepBegun(
+  begun: Pick<Stepping, "step" | "examples" | "computed" | "before">,
+  { chunks }: Layout,
+  nowMs: number,
+): Stepping {
+  return {
+    name: "stepping",
+    ...begun,
+    outstanding: new Set(),
+    missing: new Set(chunks.map(({ index }) => index)),
+    computedAtMs: nowMs,
+    startedAtMs: nowMs,
+    leftAtMs: null,
+  };
+}
+
+/** The piece of work that it is on. */
+export interface Work {
+  readonly piece: Piece;
+  position: number;
+  lossSum: number;
+  correct: number;
+  examples: number;
+  seconds: number;
+}
+
+/** A piece that has just come. */
+export function workOn(piece: Piece): Work {
+  return { piece, position: piece.start, lossSum: 0, correct: 0, examples: 0, seconds: 0 };
+}
+
+/** A step of the piece is over. */
+export function creditStep(work: Work, { startedAtMs, examples }: Stepping, endMs: number): void {
+  work.seconds += (endMs - startedAtMs) / 1000;
+  work.position += examples;
+  work.examples += examples;
+}
+
+/** What is told of a piece that ends where the work has come. */
+export function pieceDoneOf(work: Work): MemberMessage {
+  const { piece, position, examples, lossSum, correct, seconds } = work;
+  const skipped = piece.end - position;
+  return { type: "pieceDone", piece: piece.id, examples, skipped, lossSum, correct, seconds };
+}
+
+/**
+ * The step that takes the piece's examples from `start` on; null where the piece has no such step,
+ * or no examples for it.
+ */
+export function stepOf(
+  { piece }: Work,
+  step: number,
+  start: number,
+  batchSize: number,
+): StepRange | null {
+  if (step >= piece.lastStep || start >= piece.end) return null;
+  const range = { start, end: Math.min(start + batchSize, piece.end) };
+  return { step, epoch: piece.epoch, range };
+}
+
+/**
+ * A piece is done when its steps are taken or, where nobody waits for empty pushes, its examples
+ * used.
+ */
+export function isExhausted({ piece, position }: Work, nextStep: number, mode: string): boolean {
+  return nextStep >= piece.lastStep || (mode === "asp" && position >= piece.end);
+}
+
+/** The step of this number that is under way; null where none is. */
+export function inFlight(state: WorkerState, step: number): Stepping | null {
+  if (state.name !== "stepping") return null;
+  if (state.step === step) return state;
+  return state.before?.step === step ? state.before : null;
+}
+
+/**
+ * The step in which a worker is, or was last: one that still pulls is in none (-1), and needs
+ * nobody to get out of it.
+ */
+export function stepIn(state: WorkerState, nextStep: number): number {
+  if (state.name === "pulling" || state.name === "awaiting") return -1;
+  return state.name === "stepping" ? state.step : nextStep - 1;
+}
+
+/** An order to rest: to go no further than `limit`, and to say so once that is settled. */
+export interface PauseOrder {
+  readonly id: number;
+  readonly limit: number;
+  readonly settled: boolean;
+  told: boolean;
+}
+
+/** An order to stand at a checkpoint's cut. */
+export interface CutOrder {
+  readonly id: number;
+  /** True once it has whole weights, or has asked for them. */
+  isWhole: boolean;
+}
+
+/**
+ * One sentence: what a worker does. `chunks` is how many there are; `paused` says that it was
+ * ordered to rest.
+ */
+export function activityOf(
+  state: WorkerState,
+  chunks: number,
+  nextStep: number,
+  paused: boolean,
+): string {
+  switch (state.name) {
+    case "stepping": {
+      const late = state.before?.missing.size ?? 0;
+      const ahead = late === 0 ? "" : ` while ${late} of ${chunks} chunks are to come`;
+      if (!state.computed) return `computing step ${state.step}${ahead}`;
+      return `step ${state.step}: waiting for ${state.missing.size} of ${chunks} chunks`;
+    }
+    case "pulling":
+      return `pulling: ${state.missing.size} of ${chunks} chunks to come`;
+    case "evaluating":
+      return `evaluating test examples ${state.range.start} to ${state.range.end}`;
+    case "resting":
+      return paused ? `paused before step ${nextStep}` : "waiting for work";
+    case "giving":
+      return `giving its residuals before step ${nextStep}`;
+    default:
+      return state.name;
+  }
+}

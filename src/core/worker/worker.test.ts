@@ -1,0 +1,251 @@
+import assert from "node:assert/strict";
+import { beforeEach, describe, test } from "node:test";
+import type { Compression } from "../../protocol/compression.js";
+import { layOut } from "../../protocol/layout.js";
+import { type ChunkHeader, emptyHeader, type Piece } from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import { sampleSpec } from "../../protocol/samples.js";
+import type { View } from "../../protocol/view.js";
+import { Worker } from "./worker.js";
+import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
+
+const layout = layOut([{ name: "w", shape: [3], group: "weight" }], 1);
+const spec = { ...sampleSpec, run: "r", batchSize: 4 };
+const view: View = {
+  run: "r",
+  term: 1,
+  number: 1,
+  generation: 0,
+  phase: 0,
+  servers: [{ index: 0, incarnation: 1, address: "server", frames: null }],
+  workers: [{ rank: 0, incarnation: 7, fromStep: 0 }],
+  primaries: [0, 0, 0],
+  fences: [1, 1, 1],
+};
+const piece: Piece = { id: 1, epoch: 0, start: 0, end: 10, firstStep: 0, lastStep: 3 };
+const outcome = { lossSum: 1, correct: 0, inputSeconds: 0, waitSeconds: 0 };
+
+/** A machine whose effects are kept, in short. */
+class Bench {
+  readonly machine = new Worker({ rank: 0, incarnation: 7 });
+  nowMs = 0;
+  readonly #version = new Map<number, number>();
+
+  give(event: WorkerEvent): WorkerEffect[] {
+    this.nowMs += 10;
+    return this.machine.step(event, this.nowMs);
+  }
+
+  /** To where a worker has its piece, and computes its first step. */
+  begin(feed: RunSpec["feed"] = "static", compression = spec.compression): WorkerEffect[] {
+    const own = { ...spec, feed, compression };
+    this.give({ type: "message", message: { type: "job", spec: own, residuals: false } });
+    this.give({ type: "prepared", layout, engine: "toy", algorithms: [] } as WorkerEvent);
+    this.give({ type: "message", message: { type: "view", view } });
+    for (const chunk of [0, 1, 2]) this.reply(-1, chunk);
+    return this.give({ type: "message", message: { type: "work", piece } });
+  }
+
+  reply(step: number, chunk: number): WorkerEffect[] {
+    const version = (this.#version.get(chunk) ?? -1) + 1;
+    this.#version.set(chunk, version);
+    const tags = { run: "r", rank: 0, incarnation: 7, step, chunk, version };
+    const header: ChunkHeader = { ...emptyHeader, ...tags, kind: "reply", outcome: "applied" };
+    return this.give({ type: "reply", header });
+  }
+
+  /** Says the whole step to be computed; what that brings about last. */
+  compute(step: number): WorkerEffect[] {
+    for (const chunk of [2, 1, 0]) this.give({ type: "chunkReady", step, chunk });
+    return this.give({ type: "computed", step, outcome });
+  }
+}
+
+function computeOf(effects: readonly WorkerEffect[]) {
+  return effects.find((effect) => effect.type === "compute") ?? null;
+}
+
+describe("a worker whose chunks are on their way", () => {
+  let bench = new Bench();
+  beforeEach(() => {
+    bench = new Bench();
+  });
+
+  test("begins the next step of its piece with what it lacks, and names the one after", () => {
+    const first = computeOf(bench.begin());
+    assert.deepEqual(first?.lacking, []);
+    assert.deepEqual(first?.next, { step: 1, epoch: 0, range: { start: 4, end: 8 } });
+    bench.give({ type: "chunkReady", step: 0, chunk: 2 });
+    bench.reply(0, 2);
+    for (const chunk of [1, 0]) bench.give({ type: "chunkReady", step: 0, chunk });
+    const ahead = computeOf(bench.give({ type: "computed", step: 0, outcome }));
+    assert.deepEqual(ahead, {
+      type: "compute",
+      step: 1,
+      epoch: 0,
+      range: { start: 4, end: 8 },
+      lacking: [0, 1],
+      next: { step: 2, epoch: 0, range: { start: 8, end: 10 } },
+    });
+  });
+
+  test("tells of each chunk that arrives, once, and wants it until then", () => {
+    bench.begin();
+    bench.compute(0);
+    const header = { ...emptyHeader, run: "r", incarnation: 7, step: 0, chunk: 1 };
+    assert.equal(bench.machine.wants(header), true);
+    assert.deepEqual(bench.reply(0, 1), [{ type: "arrived", chunk: 1 }]);
+    assert.equal(bench.machine.wants(header), false);
+    assert.deepEqual(bench.reply(0, 1), []);
+    assert.equal(bench.machine.statistics().clock, 0);
+    for (const chunk of [0, 2]) bench.reply(0, chunk);
+    assert.equal(bench.machine.statistics().clock, 1);
+  });
+
+  test("pushes what it computed with the versions that arrived", () => {
+    bench.begin();
+    bench.compute(0);
+    for (const chunk of [0, 1, 2]) bench.reply(0, chunk);
+    const [push] = bench.give({ type: "chunkReady", step: 1, chunk: 2 });
+    assert.ok(push?.type === "push");
+    assert.deepEqual([push.header.step, push.header.version], [1, 1]);
+  });
+
+  test("sends again, over a link that was mended, the pushes of the step before", () => {
+    bench.begin();
+    bench.compute(0);
+    bench.reply(0, 1);
+    const again = bench.give({ type: "channelOpen", server: 0 });
+    const pushes = again.flatMap((effect) => (effect.type === "push" ? [effect.header] : []));
+    assert.deepEqual(
+      pushes.map(({ step, chunk, version }) => [step, chunk, version]),
+      [
+        [0, 2, 0],
+        [0, 0, 0],
+      ],
+    );
+  });
+
+  test("counts as waiting only what its computing waited", () => {
+    bench.begin();
+    bench.compute(0);
+    for (const chunk of [0, 1, 2]) bench.reply(0, chunk);
+    for (const chunk of [2, 1, 0]) bench.give({ type: "chunkReady", step: 1, chunk });
+    const waited = { ...outcome, waitSeconds: 0.02, inputSeconds: 0.01 };
+    bench.give({ type: "computed", step: 1, outcome: waited });
+    const { waitSeconds, inputSeconds, computeSeconds } = bench.machine.statistics();
+    assert.equal(waitSeconds, 0.02);
+    assert.equal(inputSeconds, 0.01);
+    // Both steps took 40 and 70 ms of the clock.
+    assert.ok(Math.abs(computeSeconds - 0.08) < 1e-9, `${computeSeconds}`);
+  });
+
+  test("says, asked to pause, that it is in the step it has begun, and goes no further", () => {
+    bench.begin();
+    bench.compute(0);
+    const [said] = bench.give({ type: "message", message: { type: "pause", pause: 1 } });
+    assert.deepEqual(said, { type: "tell", message: { type: "pausing", pause: 1, step: 1 } });
+    bench.give({ type: "message", message: { type: "pauseAt", pause: 1, step: 1 } });
+    for (const chunk of [0, 1, 2]) bench.reply(0, chunk);
+    assert.equal(computeOf(bench.compute(1)), null);
+    const told = [0, 1, 2].flatMap((chunk) => bench.reply(1, chunk));
+    const paused = { type: "paused", pause: 1, position: 8, step: 2 };
+    assert.deepEqual(told.at(-1), { type: "tell", message: paused });
+  });
+
+  test("evaluates between two steps first, with all chunks there", () => {
+    bench.begin();
+    const range = { start: 0, end: 5 };
+    bench.give({ type: "message", message: { type: "evaluate", evaluation: 1, range } });
+    assert.equal(computeOf(bench.compute(0)), null);
+    const effects = [0, 1, 2].flatMap((chunk) => bench.reply(0, chunk));
+    assert.deepEqual(effects, [{ type: "evaluate", range }]);
+  });
+
+  test("begins no step past its piece, and none on examples that are sent", () => {
+    bench.begin();
+    for (const step of [0, 1]) {
+      bench.compute(step);
+      for (const chunk of [0, 1, 2]) bench.reply(step, chunk);
+    }
+    assert.equal(computeOf(bench.compute(2)), null);
+    const central = new Bench();
+    central.begin("central");
+    assert.equal(computeOf(central.compute(0)), null);
+    const effects = [0, 1, 2].flatMap((chunk) => central.reply(0, chunk));
+    assert.deepEqual(computeOf(effects)?.lacking, []);
+  });
+
+  test("forgets both steps when it is stopped", () => {
+    bench.begin();
+    bench.compute(0);
+    const stop = {
+      type: "stop",
+      outcome: "failed",
+      reason: "server-0 is lost",
+      stay: true,
+    } as const;
+    const effects = bench.give({ type: "message", message: stop });
+    assert.equal(effects.at(-1)?.type, "finish");
+    assert.deepEqual(bench.reply(0, 1), []);
+  });
+});
+
+describe("a worker at a checkpoint's cut", () => {
+  const cut = { type: "message", message: { type: "cut", cut: 4 } } as const;
+  const give = { type: "giveResiduals", cut: 4 };
+  const given = { type: "residualsGiven", cut: 4, chunks: 3, problem: "" } as const;
+  const taken = { type: "cutTaken", cut: 4, residuals: 3, problem: "" };
+  const differences = { codec: "topk", share: 0.1 } as const;
+
+  /** A worker that has taken every step of its piece. */
+  function rested(pull: Compression = spec.compression.pull): Bench {
+    const bench = new Bench();
+    bench.begin("static", { ...spec.compression, pull });
+    for (const step of [0, 1, 2]) {
+      bench.compute(step);
+      for (const chunk of [0, 1, 2]) bench.reply(step, chunk);
+    }
+    return bench;
+  }
+
+  test("gives its residuals, says so, and takes no step in between", () => {
+    const bench = rested();
+    assert.deepEqual(bench.give(cut), [give]);
+    assert.match(bench.machine.activity(), /^giving its residuals before step 3$/);
+    const next = { ...piece, id: 2, firstStep: 3, lastStep: 4 };
+    assert.deepEqual(bench.give({ type: "message", message: { type: "work", piece: next } }), []);
+    assert.deepEqual(bench.give({ ...given, cut: 3 }), []);
+    const [told, begun] = bench.give(given);
+    assert.deepEqual(told, { type: "tell", message: taken });
+    assert.equal(begun?.type, "compute");
+  });
+
+  test("takes whole weights first where replies are differences, for the step to come", () => {
+    const bench = rested(differences);
+    const pulls = bench.give(cut);
+    const steps = pulls.map((effect) => (effect.type === "pull" ? effect.header.step : null));
+    assert.deepEqual(steps, [3, 3, 3]);
+    bench.reply(-1, 0);
+    assert.equal(bench.give({ type: "channelOpen", server: 0 }).length, 2, "asked for again");
+    assert.deepEqual([...bench.reply(-1, 1), ...bench.reply(-1, 2)], [give]);
+    const [told] = bench.give({ ...given, chunks: 0, problem: "no way" });
+    const without = { ...taken, residuals: 0, problem: "no way" };
+    assert.deepEqual(told, { type: "tell", message: without });
+  });
+
+  test("finishes an evaluation before, and rests on when it is paused", () => {
+    const bench = rested(differences);
+    bench.give({ type: "message", message: { type: "pause", pause: 1 } });
+    const limit = { type: "pauseAt", pause: 1, step: 2 } as const;
+    const paused = { type: "paused", pause: 1, position: -1, step: 3 };
+    const [rests] = bench.give({ type: "message", message: limit });
+    assert.deepEqual(rests, { type: "tell", message: paused });
+    const range = { start: 0, end: 5 };
+    bench.give({ type: "message", message: { type: "evaluate", evaluation: 1, range } });
+    assert.deepEqual(bench.give(cut), []);
+    assert.equal(bench.give({ type: "evaluated", correct: 1, lossSum: 1 }).length, 4);
+    for (const chunk of [0, 1, 2]) bench.reply(-1, chunk);
+    assert.deepEqual(bench.give(given), [{ type: "tell", message: taken }]);
+  });
+});

@@ -1,0 +1,500 @@
+/**
+ * A worker's machine. It takes pieces of work from the coordinator, has each step computed, pushes
+ * every chunk's gradient to the chunk's primary as soon as it is final, and goes on when all chunks
+ * have come back.
+ *
+ * Within a piece it does not wait for the last of them: once a step is computed the next one is
+ * handed over with the chunks that it lacks, and each is told of (`arrived`) when its answer, which
+ * is the permission to start the step with it, is there. What computes waits before the first layer
+ * that needs it, and says no gradient before all have arrived; so a step's pushes follow the
+ * answers to all pushes of the step before, and servers can't tell the difference.
+ *
+ * States: idle -> preparing -> awaiting (a view that has this incarnation) -> pulling (all chunks)
+ * -> resting (between steps) <-> stepping | evaluating; at a checkpoint's cut resting -> pulling ->
+ * giving (residuals) -> resting; `stop` leads back to idle from any of them.
+ *
+ * Invariants: pushes of one step are in flight at a time; a push stays outstanding, and is sent
+ * again as it was, until it is answered; a worker that was asked to pause does not start a step
+ * past the one it was given.
+ */
+import { assert } from "../../assert.js";
+import { pullsDifferences } from "../../protocol/compression.js";
+import type { Chunk, Layout } from "../../protocol/layout.js";
+import type {
+  ChunkHeader,
+  CoordinatorMessage,
+  MemberMessage,
+  Piece,
+  Range,
+  WorkerStatistics,
+} from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
+import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
+import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
+import { pullFrom, pushTo, type WorkerIdentity } from "./worker-headers.js";
+import {
+  activityOf,
+  type CutOrder,
+  creditStep,
+  inFlight,
+  isExhausted,
+  type PauseOrder,
+  pieceDoneOf,
+  type Stepping,
+  stepBegun,
+  stepIn,
+  stepOf,
+  type Work,
+  type WorkerState,
+  workOn,
+} from "./worker-state.js";
+
+/** What a worker measured of the run, for its final metrics. */
+export type WorkerRecord = WorkerAccountRecord;
+
+/** The machine. */
+export class Worker {
+  readonly #identity: WorkerIdentity;
+  #state: WorkerState = { name: "idle" };
+  #spec: RunSpec | null = null;
+  #layout: Layout | null = null;
+  #view: View | null = null;
+  #versions: number[] = [];
+  #nextStep = 0;
+  #work: Work | null = null;
+  #evaluations: { evaluation: number; range: Range }[] = [];
+  #pause: PauseOrder | null = null;
+  #cut: CutOrder | null = null;
+  #lastEpoch = -1;
+  #account = new WorkerAccount();
+  #effects: WorkerEffect[] = [];
+
+  constructor(identity: WorkerIdentity) {
+    this.#identity = identity;
+  }
+
+  /** Eats one event; the effects are to be performed in order. */
+  step(event: WorkerEvent, nowMs: number): WorkerEffect[] {
+    this.#effects = [];
+    switch (event.type) {
+      case "message":
+        this.#onMessage(event.message);
+        break;
+      case "prepared":
+        this.#onPrepared(event);
+        break;
+      case "chunkReady":
+        this.#onChunkReady(event.step, event.chunk);
+        break;
+      case "computed":
+        this.#onComputed(event.step, event.outcome, nowMs);
+        break;
+      case "refused":
+        this.#onExamplesRefused(event.step, event.reason);
+        break;
+      case "evaluated":
+        this.#onEvaluated(event.correct, event.lossSum);
+        break;
+      case "reply":
+        this.#onReply(event.header, nowMs);
+        break;
+      case "residualsGiven":
+        this.#onResidualsGiven(event);
+        break;
+      case "channelOpen":
+        this.#resend(event.server);
+        break;
+      default:
+        event satisfies never;
+    }
+    this.#proceed(nowMs);
+    return this.#effects;
+  }
+
+  /** True when the weights that a reply carries are still wanted; the host throws others away. */
+  wants(header: ChunkHeader): boolean {
+    if (header.run !== this.#spec?.run || header.incarnation !== this.#identity.incarnation)
+      return false;
+    if (this.#state.name === "pulling") {
+      return header.step === -1 && this.#state.missing.has(header.chunk);
+    }
+    return inFlight(this.#state, header.step)?.outstanding.has(header.chunk) === true;
+  }
+
+  /** One sentence: what this worker is doing. */
+  activity(): string {
+    const paused = this.#pause !== null;
+    return activityOf(this.#state, this.#versions.length, this.#nextStep, paused);
+  }
+
+  /** Counts since this incarnation began. */
+  statistics(): WorkerStatistics {
+    return this.#account.statistics(this.#nextStep);
+  }
+
+  /** What the final metrics are made of. */
+  record(): WorkerRecord {
+    return this.#account.record();
+  }
+
+  #onMessage(message: CoordinatorMessage): void {
+    switch (message.type) {
+      case "heartbeatAck":
+        break;
+      case "job":
+        this.#takeJob(message.spec, message.residuals);
+        break;
+      case "view":
+        this.#onView(message.view);
+        break;
+      case "work":
+        this.#onWork(message.piece);
+        break;
+      case "evaluate":
+        this.#evaluations.push({ evaluation: message.evaluation, range: message.range });
+        break;
+      case "pause":
+        this.#onPause(message.pause);
+        break;
+      case "pauseAt":
+        if (this.#pause?.id !== message.pause) break;
+        this.#pause = { id: message.pause, limit: message.step, settled: true, told: false };
+        break;
+      case "resume":
+        if (this.#pause?.id === message.pause) this.#pause = null;
+        break;
+      case "cut":
+        this.#cut = { id: message.cut, isWhole: false };
+        break;
+      case "evaluation":
+        this.#account.evaluated(message.accuracyPercent);
+        break;
+      case "stop":
+        this.#onStop(message);
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #takeJob(spec: RunSpec, residuals: boolean): void {
+    this.#spec = spec;
+    this.#view = null;
+    this.#layout = null;
+    this.#work = null;
+    this.#evaluations = [];
+    this.#pause = null;
+    this.#cut = null;
+    this.#nextStep = 0;
+    this.#lastEpoch = -1;
+    this.#account = new WorkerAccount();
+    this.#state = { name: "preparing" };
+    this.#effects.push({ type: "prepare", spec, residuals });
+  }
+
+  #onPrepared(event: WorkerEvent & { readonly type: "prepared" }): void {
+    const { layout, engine, algorithms } = event;
+    if (this.#state.name !== "preparing" || this.#spec === null) return;
+    this.#layout = layout;
+    this.#versions = layout.chunks.map(() => 0);
+    this.#state = { name: "awaiting" };
+    const tensors = layout.tensors.map(({ name, shape, group }) => ({ name, shape, group }));
+    this.#tell({ type: "ready", run: this.#spec.run, tensors, engine, algorithms });
+  }
+
+  #onView(view: View): void {
+    const layout = this.#layout;
+    if (layout === null || view.run !== this.#spec?.run) return;
+    if (this.#view !== null && !supersedes(view, this.#view)) return;
+    this.#view = view;
+    this.#effects.push({ type: "connect", view, servers: view.servers });
+    const self = workerOfRank(view, this.#identity.rank);
+    if (self === undefined || self.incarnation !== this.#identity.incarnation) return;
+    if (this.#state.name === "awaiting") {
+      this.#nextStep = self.fromStep;
+      this.#pullAll(layout.chunks);
+      return;
+    }
+    for (const server of view.servers) this.#resend(server.index);
+  }
+
+  #onWork(piece: Piece): void {
+    if (this.#work !== null) {
+      this.#log(`piece ${piece.id} came before piece ${this.#work.piece.id} was done: ignored`);
+      return;
+    }
+    this.#work = workOn(piece);
+    this.#nextStep = Math.max(this.#nextStep, piece.firstStep);
+    if (this.#lastEpoch >= 0 && piece.epoch > this.#lastEpoch) this.#logEpoch(this.#lastEpoch);
+    this.#lastEpoch = Math.max(this.#lastEpoch, piece.epoch);
+  }
+
+  #onPause(id: number): void {
+    const step = stepIn(this.#state, this.#nextStep);
+    this.#pause = { id, limit: step, settled: false, told: false };
+    this.#tell({ type: "pausing", pause: id, step });
+  }
+
+  #onChunkReady(step: number, chunk: number): void {
+    const state = this.#state;
+    if (state.name !== "stepping" || state.step !== step) return;
+    const lacking = state.before?.missing.size ?? 0;
+    assert(lacking === 0, "a gradient follows all parameters", { step, chunk, lacking });
+    state.outstanding.add(chunk);
+    this.#push(chunk, state);
+  }
+
+  #onComputed(step: number, outcome: StepOutcome, nowMs: number): void {
+    const state = this.#state;
+    if (state.name !== "stepping" || state.step !== step || this.#work === null) return;
+    if (!Number.isFinite(outcome.lossSum)) {
+      this.#tell({ type: "diverged", step, what: `loss is ${outcome.lossSum}` });
+      return;
+    }
+    state.computed = true;
+    state.computedAtMs = nowMs;
+    this.#account.computed(state.examples, outcome, nowMs - state.startedAtMs);
+    this.#work.lossSum += outcome.lossSum;
+    this.#work.correct += outcome.correct;
+    if (state.missing.size === 0) this.#finishStep(state, nowMs);
+  }
+
+  /** The step is still to be taken: with another piece, which the coordinator deals. */
+  #onExamplesRefused(step: number, reason: string): void {
+    if (this.#state.name !== "stepping" || this.#state.step !== step) return;
+    const work = this.#work;
+    assert(work !== null, "a step belongs to a piece", { step });
+    assert(this.#state.before === null, "no step is begun on examples that are sent", { step });
+    this.#work = null;
+    this.#state = { name: "resting" };
+    this.#log(`examples ${work.piece.start} to ${work.piece.end} are refused: ${reason}`);
+    this.#tell({ type: "pieceRefused", piece: work.piece.id, reason });
+  }
+
+  #onReply(header: ChunkHeader, nowMs: number): void {
+    if (header.outcome === "refused") {
+      this.#onRefused(header);
+      return;
+    }
+    if (!this.wants(header)) return;
+    if (header.outcome === "nonfinite") {
+      this.#tell({ type: "diverged", step: header.step, what: header.detail });
+      return;
+    }
+    this.#versions[header.chunk] = header.version;
+    const state = this.#state;
+    if (state.name === "pulling") {
+      state.missing.delete(header.chunk);
+      if (state.missing.size === 0) this.#state = { name: "resting" };
+      return;
+    }
+    const answered = inFlight(state, header.step);
+    if (answered === null) return;
+    answered.outstanding.delete(header.chunk);
+    answered.missing.delete(header.chunk);
+    if (answered !== state) this.#effects.push({ type: "arrived", chunk: header.chunk });
+    if (answered.computed && answered.missing.size === 0) this.#finishStep(answered, nowMs);
+  }
+
+  /** A refusal by a later view is mended by that view, when it comes; any other is not. */
+  #onRefused(header: ChunkHeader): void {
+    this.#log(`a server refused chunk ${header.chunk}: ${header.detail}`);
+    const own = header.run === this.#spec?.run && header.incarnation === this.#identity.incarnation;
+    const present = inFlight(this.#state, header.step) !== null;
+    if (!own || (!present && this.#state.name !== "pulling")) return;
+    if (header.version > (this.#view?.number ?? 0)) return;
+    const what = `chunk ${header.chunk} at step ${header.step}`;
+    const reason = `a server refused ${what}: ${header.detail}`;
+    this.#tell({ type: "failed", code: "refused", reason });
+  }
+
+  /** All chunks are back. Where the next step was begun, this one's time ended with that. */
+  #finishStep(finished: Stepping, nowMs: number): void {
+    const work = this.#work;
+    assert(work !== null, "a step belongs to a piece", { step: finished.step });
+    const endMs = finished.leftAtMs ?? nowMs;
+    this.#account.stepped(finished.examples, endMs - finished.computedAtMs);
+    creditStep(work, finished, endMs);
+    this.#nextStep = finished.step + 1;
+    if (this.#state === finished) this.#state = { name: "resting" };
+    else if (this.#state.name === "stepping") this.#state.before = null;
+  }
+
+  #onEvaluated(correct: number, lossSum: number): void {
+    if (this.#state.name !== "evaluating") return;
+    const { evaluation, range } = this.#state;
+    this.#tell({ type: "evaluated", evaluation, range, correct, lossSum });
+    this.#state = { name: "resting" };
+  }
+
+  #onStop({ outcome, reason, stay }: CoordinatorMessage & { type: "stop" }): void {
+    if (outcome === "done" && this.#spec !== null) {
+      if (this.#lastEpoch >= 0) this.#logEpoch(this.#lastEpoch);
+      const last = this.#account.lastAccuracyPercent;
+      if (last !== undefined) this.#log(`Final test accuracy: ${last.toFixed(2)}%`);
+      this.#log(`Worker ${this.#identity.rank} completed training!`);
+    }
+    this.#tell({ type: "leave", reason, server: null, worker: this.statistics() });
+    this.#effects.push({ type: "finish", outcome, reason, stay });
+    this.#state = { name: "idle" };
+    this.#work = null;
+  }
+
+  /** Takes whole weights where replies are differences, then gives its residuals. */
+  #standAtCut(cut: CutOrder): void {
+    if (!cut.isWhole && pullsDifferences(this.#spec!.compression)) {
+      cut.isWhole = true;
+      this.#pullAll(this.#layout!.chunks.filter(({ group }) => group === "weight"));
+      return;
+    }
+    this.#state = { name: "giving" };
+    this.#effects.push({ type: "giveResiduals", cut: cut.id });
+  }
+
+  #onResidualsGiven(event: WorkerEvent & { readonly type: "residualsGiven" }): void {
+    const { cut, chunks: residuals, problem } = event;
+    if (this.#cut?.id !== cut || this.#state.name !== "giving") return;
+    this.#cut = null;
+    this.#state = { name: "resting" };
+    this.#tell({ type: "cutTaken", cut, residuals, problem });
+  }
+
+  /** Starts whatever is due, if the worker rests. */
+  #proceed(nowMs: number): void {
+    if (this.#state.name === "pulling" && this.#mustRest()) this.#tellPaused();
+    while (this.#state.name === "resting") {
+      const evaluation = this.#evaluations.shift();
+      if (evaluation !== undefined) {
+        this.#state = { name: "evaluating", ...evaluation };
+        this.#effects.push({ type: "evaluate", range: evaluation.range });
+        return;
+      }
+      const work = this.#work;
+      if (work !== null && isExhausted(work, this.#nextStep, this.#spec!.protocol.mode)) {
+        this.#finishPiece(work);
+        continue;
+      }
+      if (this.#cut !== null) {
+        this.#standAtCut(this.#cut);
+        continue;
+      }
+      if (this.#mustRest()) {
+        this.#tellPaused();
+        return;
+      }
+      if (work === null) return;
+      this.#begin(work, { step: this.#nextStep, start: work.position, before: null }, nowMs);
+    }
+    this.#startAhead(nowMs);
+  }
+
+  /**
+   * Begins the piece's next step while chunks of the one that has been computed are on their way.
+   * One without examples is left for when they are back, as its pushes would leave at once; and
+   * examples that are sent may be refused, with a piece that has to end there.
+   */
+  #startAhead(nowMs: number): void {
+    const [spec, work, state] = [this.#spec, this.#work, this.#state];
+    if (spec === null || work === null || spec.feed === "central") return;
+    if (state.name !== "stepping" || !state.computed || state.before !== null) return;
+    const step = state.step + 1;
+    const hasToRest = this.#pause !== null && step > this.#pause.limit;
+    if (hasToRest || this.#evaluations.length > 0) return;
+    const start = work.position + state.examples;
+    if (stepOf(work, step, start, spec.batchSize) === null) return;
+    state.leftAtMs = nowMs;
+    this.#begin(work, { step, start, before: state }, nowMs);
+  }
+
+  #mustRest(): boolean {
+    return this.#pause !== null && this.#nextStep > this.#pause.limit;
+  }
+
+  #finishPiece(work: Work): void {
+    this.#work = null;
+    this.#account.spent(work.piece.epoch, work.seconds);
+    this.#tell(pieceDoneOf(work));
+  }
+
+  /**
+   * Rests where it was told to; the piece it is in ends there, and what is left of it is dealt
+   * again.
+   */
+  #tellPaused(): void {
+    const pause = this.#pause;
+    if (pause === null || !pause.settled || pause.told) return;
+    pause.told = true;
+    const position = this.#work?.position ?? -1;
+    if (this.#work !== null) this.#finishPiece(this.#work);
+    this.#tell({ type: "paused", pause: pause.id, position, step: this.#nextStep });
+  }
+
+  #begin(
+    work: Work,
+    { step, start, before }: { step: number; start: number; before: Stepping | null },
+    nowMs: number,
+  ): void {
+    const layout = this.#layout;
+    const spec = this.#spec;
+    assert(layout !== null && spec !== null, "prepared before stepping");
+    const taken = stepOf(work, step, start, spec.batchSize);
+    const { end } = taken?.range ?? { end: start };
+    const begun = { step, examples: end - start, computed: taken === null, before };
+    const state = stepBegun(begun, layout, nowMs);
+    this.#state = state;
+    if (taken !== null) {
+      const lacking = [...(before?.missing ?? [])];
+      const next = stepOf(work, step + 1, end, spec.batchSize);
+      this.#effects.push({ type: "compute", ...taken, lacking, next });
+      return;
+    }
+    for (const chunk of layout.chunks) {
+      state.outstanding.add(chunk.index);
+      this.#push(chunk.index, state);
+    }
+  }
+
+  #resend(server: number): void {
+    const view = this.#view;
+    if (view === null) return;
+    if (this.#state.name === "pulling") {
+      for (const chunk of this.#state.missing) {
+        if (view.primaries[chunk] === server) this.#pull(chunk);
+      }
+    }
+    if (this.#state.name !== "stepping") return;
+    for (const step of [this.#state.before, this.#state]) {
+      for (const chunk of step?.outstanding ?? []) {
+        if (step !== null && view.primaries[chunk] === server) this.#push(chunk, step);
+      }
+    }
+  }
+
+  #pull(chunk: number): void {
+    this.#effects.push(pullFrom(this.#identity, this.#view, { step: this.#nextStep, chunk }));
+  }
+
+  #pullAll(chunks: readonly Chunk[]): void {
+    const missing = new Set(chunks.map(({ index }) => index));
+    this.#state = missing.size === 0 ? { name: "resting" } : { name: "pulling", missing };
+    for (const chunk of missing) this.#pull(chunk);
+  }
+
+  #push(chunk: number, { step, examples }: Stepping): void {
+    const about = { step, chunk, version: this.#versions[chunk]!, examples };
+    this.#effects.push(pushTo(this.#identity, this.#view, about));
+  }
+
+  #tell(message: MemberMessage): void {
+    this.#effects.push({ type: "tell", message });
+  }
+
+  #log(text: string): void {
+    this.#effects.push({ type: "log", text });
+  }
+
+  #logEpoch(epoch: number): void {
+    this.#log(`Epoch ${epoch + 1}/${this.#spec?.epochs ?? 0} completed`);
+  }
+}

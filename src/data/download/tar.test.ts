@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { encodeTar } from "../testing/sample-tar.js";
+import { readTar } from "./tar.js";
+
+const files = [
+  { path: "package/empty", bytes: new Uint8Array(0) },
+  { path: "package/data/one", bytes: Uint8Array.from({ length: 512 }, (_, index) => index) },
+  { path: `${"deep/".repeat(20)}file`, bytes: Uint8Array.of(7) },
+];
+
+async function* inPieces(bytes: Uint8Array, pieceBytes: number): AsyncGenerator<Uint8Array> {
+  for (let from = 0; from < bytes.length; from += pieceBytes) {
+    yield bytes.subarray(from, from + pieceBytes);
+  }
+}
+
+async function readAll(archive: Uint8Array, pieceBytes: number) {
+  const read: { path: string; bytes: number[] }[] = [];
+  for await (const { path, content } of readTar(inPieces(archive, pieceBytes))) {
+    const bytes: number[] = [];
+    for await (const piece of content) bytes.push(...piece);
+    read.push({ path, bytes });
+  }
+  return read;
+}
+
+for (const pieceBytes of [1, 511, 512, 700, 1 << 20]) {
+  test(`in pieces of ${pieceBytes} an archive gives its files with whole paths`, async () => {
+    const folder = { path: "package/", bytes: new Uint8Array(0), kind: "5" };
+    const archive = encodeTar([folder, ...files]);
+    assert.deepEqual(
+      await readAll(archive, pieceBytes),
+      files.map(({ path, bytes }) => ({ path, bytes: [...bytes] })),
+    );
+  });
+}
+
+test("files whose content nobody reads, or only in part, are passed over", async () => {
+  const paths: string[] = [];
+  for await (const { path, content } of readTar(inPieces(encodeTar(files), 100))) {
+    paths.push(path);
+    if (path === "package/data/one") for await (const _ of content) break;
+  }
+  assert.deepEqual(
+    paths,
+    files.map(({ path }) => path),
+  );
+});
+
+const broken: { name: string; archive: Uint8Array; says: RegExp }[] = [
+  {
+    name: "cut inside a file",
+    archive: encodeTar(files).subarray(0, 512 + 512 + 100),
+    says: /ends inside package\/data\/one/,
+  },
+  {
+    name: "cut between two files",
+    archive: encodeTar(files).subarray(0, 512 + 512 + 512),
+    says: /ends at byte 1536 without its closing block/,
+  },
+  {
+    name: "with a damaged header",
+    archive: encodeTar(files).fill(0x41, 3, 4),
+    says: /checksum \d+ in its header at byte 0 where \d+ is right/,
+  },
+  { name: "of nothing", archive: new Uint8Array(0), says: /ends at byte 0/ },
+];
+
+for (const { name, archive, says } of broken) {
+  test(`an archive ${name} is refused`, async () => {
+    await assert.rejects(readAll(archive, 300), { code: "data", message: says });
+  });
+}

@@ -1,0 +1,190 @@
+/**
+ * A picture file as bytes of shape (C, H, W): PNG and JPEG, told apart by their first bytes, not by
+ * their names. Grey files have one channel, all others three; opacity is left out. Nothing is ever
+ * resized: which pixels a model sees is its owner's choice.
+ */
+import { open, readFile, stat } from "node:fs/promises";
+import { PacelineError } from "../../errors.js";
+import { dataError, messageOf } from "../../store/file-content.js";
+
+/** A larger file is refused before it is read, more pixels before they are unpacked. */
+const fileBytesMax = 64 << 20;
+const pixelCountMax = 64 << 20;
+/** The head is nearly always within these bytes. */
+const headBytes = 1 << 16;
+
+/** (C, H, W) of pixels. */
+export type PictureShape = readonly [number, number, number];
+
+/** One picture. */
+export interface Picture {
+  /** Shape (C, H, W), one byte each. */
+  readonly pixels: Uint8Array;
+  readonly shape: PictureShape;
+}
+
+/** Size and kind as the file's head tells them. */
+interface Head {
+  readonly width: number;
+  readonly height: number;
+  readonly isGrey: boolean;
+}
+
+/** Reads a picture. Throws "data" for a file that can't be read, is none, is broken or is huge. */
+export async function readPicture(path: string): Promise<Picture> {
+  const bytes = await readWhole(path);
+  const head = headOf(bytes, path);
+  try {
+    const colours = isPng(bytes) ? await decodePng(bytes) : await decodeJpeg(bytes);
+    if (colours.length !== 4 * head.width * head.height) throw new Error("pixels are missing");
+    return planes(colours, head);
+  } catch (cause) {
+    throw broken(path, bytes, messageOf(cause), cause);
+  }
+}
+
+/** The shape that `readPicture` would give, from the head of the file alone. Throws likewise. */
+export async function readPictureShape(path: string): Promise<PictureShape> {
+  const { isGrey, width, height } = await readHead(path);
+  return [isGrey ? 1 : 3, height, width];
+}
+
+/**
+ * The picture with the wanted channels: grey is repeated for colours; colours are weighed to grey
+ * as ITU-R BT.601 weighs them, 0.299 red, 0.587 green, 0.114 blue.
+ * @param path named in errors.
+ * @throws PacelineError `data` for another height or width.
+ */
+export function asShape(picture: Picture, shape: PictureShape, path: string): Picture {
+  const [channels, height, width] = shape;
+  if (picture.shape[1] !== height || picture.shape[2] !== width) {
+    const found = `has ${picture.shape[2]} x ${picture.shape[1]} pixels (width x height)`;
+    throw dataError(path, `${found} where ${width} x ${height} are expected; resize it first`);
+  }
+  if (picture.shape[0] === channels) return picture;
+  const { pixels } = picture;
+  if (channels === 3) {
+    const repeated = new Uint8Array(3 * pixels.length);
+    for (let channel = 0; channel < 3; channel++) repeated.set(pixels, channel * pixels.length);
+    return { pixels: repeated, shape };
+  }
+  if (channels !== 1) {
+    throw dataError(path, `has 1 or 3 channels where ${channels} are expected; pack the set anew`);
+  }
+  const plane = height * width;
+  const grey = new Uint8Array(plane);
+  for (let at = 0; at < plane; at++) {
+    const [red, green, blue] = [pixels[at]!, pixels[plane + at]!, pixels[2 * plane + at]!];
+    grey[at] = (299 * red + 587 * green + 114 * blue + 500) / 1000;
+  }
+  return { pixels: grey, shape };
+}
+
+async function readHead(path: string): Promise<Head> {
+  const start = Buffer.alloc(headBytes);
+  let bytesRead = 0;
+  try {
+    const handle = await open(path);
+    try {
+      ({ bytesRead } = await handle.read(start, 0, headBytes, 0));
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
+  try {
+    return headOf(start.subarray(0, bytesRead), path);
+  } catch (thrown) {
+    if (bytesRead < headBytes || !(thrown instanceof PacelineError)) throw thrown;
+    // A picture may carry another, small one, or a profile of colours, before its own head.
+    return headOf(await readWhole(path), path);
+  }
+}
+
+/** Throws "data" unless the bytes begin as a picture of an acceptable size does. */
+function headOf(bytes: Buffer, path: string): Head {
+  const isJpeg = bytes.length >= 3 && bytes.readUIntBE(0, 3) === 0xffd8ff;
+  if (!isPng(bytes) && !isJpeg) {
+    const start = bytes.subarray(0, 4).toString("hex");
+    const found = bytes.length === 0 ? "is empty" : `is no PNG or JPEG (it begins with ${start})`;
+    throw dataError(path, `${found}; convert it, or move it elsewhere`);
+  }
+  const head = isJpeg ? jpegHead(bytes) : pngHead(bytes);
+  if (head === null) throw broken(path, bytes, "its head is cut off");
+  const { width, height } = head;
+  const pixelCount = width * height;
+  if (pixelCount > 0 && pixelCount <= pixelCountMax) return head;
+  const size = `has ${width} x ${height} pixels`;
+  throw dataError(path, `${size} where 1 to ${pixelCountMax} are allowed; make it smaller`);
+}
+
+async function readWhole(path: string): Promise<Buffer> {
+  try {
+    const { size } = await stat(path);
+    if (size <= fileBytesMax) return await readFile(path);
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
+  throw dataError(path, `is larger than ${fileBytesMax} bytes; make the picture smaller`);
+}
+
+function isPng(bytes: Buffer): boolean {
+  return bytes.length >= 4 && bytes.readUInt32BE(0) === 0x89504e47;
+}
+
+function unreadable(path: string, cause: unknown) {
+  const remedy = "check that it exists and may be read";
+  return dataError(path, `can't be read (${messageOf(cause)}); ${remedy}`, cause);
+}
+
+async function decodePng(bytes: Buffer): Promise<Uint8Array> {
+  const { PNG } = await import("pngjs");
+  return PNG.sync.read(bytes).data;
+}
+
+async function decodeJpeg(bytes: Buffer): Promise<Uint8Array> {
+  const { default: jpeg } = await import("jpeg-js");
+  return jpeg.decode(bytes, { useTArray: true, tolerantDecoding: false }).data;
+}
+
+/** From red, green, blue, opacity of each pixel to one plane of each channel. */
+function planes(colours: Uint8Array, { width, height, isGrey }: Head): Picture {
+  const channels = isGrey ? 1 : 3;
+  const plane = width * height;
+  const pixels = new Uint8Array(channels * plane);
+  for (let channel = 0, at = 0; channel < channels; channel++) {
+    for (let from = channel; from < colours.length; from += 4) pixels[at++] = colours[from]!;
+  }
+  return { pixels, shape: [channels, height, width] };
+}
+
+/** Of the chunk IHDR, which comes first: width, height, depth, colour type (0 and 4 are grey). */
+function pngHead(bytes: Buffer): Head | null {
+  if (bytes.length < 33 || bytes.toString("latin1", 12, 16) !== "IHDR") return null;
+  const isGrey = bytes[25] === 0 || bytes[25] === 4;
+  return { width: bytes.readUInt32BE(16), height: bytes.readUInt32BE(20), isGrey };
+}
+
+/** Of the frame header, the first marker C0 to CF that is none of C4, C8 and CC. */
+function jpegHead(bytes: Buffer): Head | null {
+  for (let at = 2; at + 10 <= bytes.length && bytes[at] === 0xff; ) {
+    const marker = bytes[at + 1]!;
+    if (marker === 0xff) {
+      // A fill byte.
+      at++;
+      continue;
+    }
+    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+      const [height, width] = [bytes.readUInt16BE(at + 5), bytes.readUInt16BE(at + 7)];
+      return { width, height, isGrey: bytes[at + 9] === 1 };
+    }
+    at += 2 + bytes.readUInt16BE(at + 2);
+  }
+  return null;
+}
+
+function broken(path: string, bytes: Buffer, reason: string, cause?: unknown) {
+  const kind = isPng(bytes) ? "PNG" : "JPEG";
+  return dataError(path, `is a broken ${kind} (${reason}); replace it or take it away`, cause);
+}

@@ -1,0 +1,242 @@
+/**
+ * A whole cluster in one process: the real hosts, over the memory transport or, addresses being
+ * names, over any other, with whatever computes
+ * and whoever reads examples given by the test.
+ */
+import assert from "node:assert/strict";
+import { performance } from "node:perf_hooks";
+import type { Job, TrainingSnapshot } from "../../core/work/training-job.js";
+import type { KernelsChoice } from "../../kernels/choice.js";
+import type { Examples, ExamplesRequest } from "../../protocol/examples.js";
+import type { Layout } from "../../protocol/layout.js";
+import { protocolVersion } from "../../protocol/messages.js";
+import type { RunEvent, RunResult } from "../../protocol/run-events.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import { MemoryNetwork } from "../../transport/memory/memory.js";
+import type { Transport } from "../../transport/transport.js";
+import type { Clock } from "../clock.js";
+import type { ComputePort } from "../compute-port.js";
+import { type CheckpointState, CoordinatorHost } from "../coordinator-host.js";
+import { MemberSession } from "../member-session.js";
+import { ServerHost } from "../server-host.js";
+import type { ModelState } from "../state-transfer.js";
+import type { Trace } from "../trace.js";
+import { WorkerHost } from "../worker-host.js";
+
+const clock: Clock = {
+  nowMs: () => performance.now(),
+  after(delayMs, action) {
+    const timer = setTimeout(action, delayMs);
+    return { cancel: () => clearTimeout(timer) };
+  },
+};
+
+/** What a run came to. */
+export interface Outcome {
+  readonly result: RunResult;
+  readonly events: readonly RunEvent[];
+  readonly weights: readonly number[];
+  readonly saved: SavedRun;
+  /** Every checkpoint, the last of which is `saved`. */
+  readonly checkpoints: readonly SavedRun[];
+}
+
+/** What a checkpoint keeps. */
+export interface SavedRun {
+  readonly step: number;
+  readonly state: CheckpointState;
+  readonly snapshot: TrainingSnapshot;
+}
+
+/** A cluster while it runs. */
+export interface Toy {
+  readonly network: MemoryNetwork;
+  readonly coordinator: CoordinatorHost;
+  readonly events: RunEvent[];
+}
+
+/** What a cluster is made of. */
+export interface ToyPlan {
+  readonly spec: RunSpec;
+  layoutOf(spec: RunSpec): Layout;
+  /** Weights and state of a fresh start. */
+  readonly fresh: Pick<ModelState, "weights" | "state">;
+  /** The transport of a process, for which addresses are names; over memory if left out. */
+  transportOf?(name: string): Transport;
+  compute(transport: Transport, rank: number): ComputePort;
+  /** What a member tells its spans to. */
+  trace?(member: string): Trace | null;
+  readExamples?(request: ExamplesRequest): Examples;
+  during?(toy: Toy): void;
+  /** Called at each checkpoint, when nothing is applied; the run goes on when it is over. */
+  quiet?(step: number, servers: readonly ServerHost[]): Promise<void>;
+  /** Where to go on from. */
+  readonly from?: SavedRun | null;
+  /** What workers write codecs with; `auto` if left out. */
+  readonly kernels?: KernelsChoice;
+  /** What workers say. */
+  log?(text: string): void;
+}
+
+/** Carries a run out; fails if its final state is not saved, unless it failed itself. */
+export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
+  const { spec, layoutOf, during, from = null } = plan;
+  const network = new MemoryNetwork();
+  const transportOf = plan.transportOf ?? ((name: string) => network.createTransport(name));
+  const events: RunEvent[] = [];
+  const closing: (() => unknown)[] = [];
+  const servers: ServerHost[] = [];
+  const checkpoints: SavedRun[] = [];
+  const layout = layoutOf(spec);
+  const residuals = new Map(from?.state.residuals.map(({ rank, values }) => [rank, values]));
+  const fresh: CheckpointState = {
+    ...plan.fresh,
+    residuals: [],
+    marks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
+  };
+  const result = await new Promise<RunResult>((resolve, reject) => {
+    const transport = transportOf("coordinator");
+    const coordinator = new CoordinatorHost({
+      transport,
+      clock,
+      ioTimeoutMs: 5000,
+      config: {
+        term: 1,
+        heartbeatIntervalMs: 20,
+        leaseMs: 1000,
+        closedGraceMs: 800,
+        rankGraceMs: 0,
+        startTimeoutMs: 5000,
+        stopTimeoutMs: 1000,
+        serve: false,
+      },
+      initialState: async () => from?.state ?? fresh,
+      saveCheckpoint: async (request, _job, state) => {
+        await plan.quiet?.(request.step, servers);
+        const { step } = request;
+        checkpoints.push({ step, state, snapshot: JSON.parse(JSON.stringify(request.snapshot)) });
+        return step;
+      },
+      inheritance: () => residuals,
+      onEvent: (event) => events.push(event),
+      onEnded: resolve,
+      submit: () => "",
+      readExamples: plan.readExamples ?? (() => assert.fail("nobody asks for examples")),
+    });
+    closing.push(() => coordinator.close());
+    const start = async () => {
+      const listener = await transport.serveCoordinator("coordinator", coordinator);
+      closing.push(() => listener.close());
+      const ranks = [...residuals.keys()];
+      const job: Job = { spec, layout, resume: from?.snapshot ?? null, residuals: ranks };
+      coordinator.tell({ type: "submit", job });
+      for (let index = 0; index < spec.servers; index++) {
+        const own = transportOf(`server-${index}`);
+        closing.push(await startServer(own, index, plan, servers));
+      }
+      for (let rank = 0; rank < spec.workersMax; rank++) {
+        closing.push(await startWorker(transportOf(`worker-${rank}`), rank, plan));
+      }
+      during?.({ network, coordinator, events });
+    };
+    start().catch(reject);
+  });
+  for (const close of closing) await close();
+  const last = checkpoints.at(-1);
+  assert.ok(last !== undefined || result.outcome === "failed", "the final state was saved");
+  assert.equal(residuals.size, 0, "all residuals are taken over");
+  const nothing = { step: -1, state: fresh, snapshot: null as unknown as TrainingSnapshot };
+  const kept = last ?? nothing;
+  return { result, events, weights: [...kept.state.weights], saved: kept, checkpoints };
+}
+
+async function startServer(
+  transport: Transport,
+  index: number,
+  plan: ToyPlan,
+  servers: ServerHost[],
+): Promise<() => unknown> {
+  const address = `server-${index}`;
+  let host: ServerHost | null = null;
+  const listener = await transport.serveChunks(address, (channel) => host!.accept(channel));
+  const session = await join(transport, "server", index, address, () => {
+    host = new ServerHost({
+      clock,
+      index,
+      arenaValues: 1 << 22,
+      layoutOf: plan.layoutOf,
+      trace: plan.trace?.(address) ?? null,
+      onStop: () => {},
+      log: () => {},
+    });
+    servers.push(host);
+    return host;
+  });
+  return () => {
+    session.close();
+    host?.close();
+    return Promise.all([listener.close(), transport.close()]);
+  };
+}
+
+async function startWorker(
+  transport: Transport,
+  rank: number,
+  plan: ToyPlan,
+): Promise<() => unknown> {
+  let host: WorkerHost | null = null;
+  const session = await join(transport, "worker", rank, "", (incarnation) => {
+    const compute = plan.compute(transport, rank);
+    const trace = plan.trace?.(`worker-${rank}`) ?? null;
+    const onFinish = () => {};
+    const log = (text: string) => plan.log?.(text);
+    const kernels = plan.kernels ?? "auto";
+    const own = { transport, clock, rank, incarnation, compute, kernels };
+    host = new WorkerHost({ ...own, trace, onFinish, log });
+    return host;
+  });
+  return async () => {
+    session.close();
+    await host?.close();
+    await transport.close();
+  };
+}
+
+async function join(
+  transport: Transport,
+  role: "server" | "worker",
+  rank: number,
+  address: string,
+  make: (incarnation: number) => ServerHost | WorkerHost,
+): Promise<MemberSession> {
+  const reply = await transport.register("coordinator", {
+    protocol: protocolVersion,
+    role,
+    rank,
+    incarnation: null,
+    pid: 1,
+    host: "here",
+    address,
+    frames: null,
+  });
+  assert.ok(reply.accepted);
+  const { incarnation } = reply;
+  const host = make(incarnation);
+  const session = new MemberSession(
+    {
+      transport,
+      clock,
+      config: { coordinator: "coordinator", startTimeoutMs: 5000, ioTimeoutMs: 5000 },
+      handler: {
+        onMessage: (message) => host.onMessage(message),
+        heartbeat: () => host.heartbeat(),
+        onLost: () => {},
+        log: () => {},
+      },
+    },
+    { role, rank, incarnation },
+    reply.heartbeatIntervalMs,
+  );
+  host.attach(session);
+  return session;
+}

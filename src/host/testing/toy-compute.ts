@@ -1,0 +1,68 @@
+/** What clusters in one process compute with: a port whose gradients are a function. */
+import type { Layout } from "../../protocol/layout.js";
+import type { Range } from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { ComputeListener, ComputePort, ComputeRequest, PreparedJob } from "../compute-port.js";
+
+/** Writes a step's gradients. */
+export type ToyGradients = (
+  request: ComputeRequest,
+  gradients: Float32Array,
+  parameters: Float32Array,
+) => void;
+
+/**
+ * Computes at once when all parameters have come, last chunks first; every example is predicted
+ * right and costs 1.
+ */
+export class ToyCompute implements ComputePort {
+  readonly #layoutOf: (spec: RunSpec) => Layout;
+  readonly #write: ToyGradients;
+  #listener: ComputeListener | null = null;
+  #job: PreparedJob | null = null;
+  #lacking = new Set<number>();
+  #begin: () => void = () => {};
+
+  constructor(layoutOf: (spec: RunSpec) => Layout, write: ToyGradients) {
+    this.#layoutOf = layoutOf;
+    this.#write = write;
+  }
+
+  async prepare(spec: RunSpec, _rank: number, listener: ComputeListener): Promise<PreparedJob> {
+    const layout = this.#layoutOf(spec);
+    this.#listener = listener;
+    const parameters = new Float32Array(layout.values);
+    const gradients = new Float32Array(layout.values);
+    this.#job = { layout, parameters, gradients, engine: "toy", algorithms: [] };
+    return this.#job;
+  }
+
+  compute(request: ComputeRequest): void {
+    const { step, range } = request;
+    this.#lacking = new Set(request.lacking);
+    this.#begin = () => {
+      const { layout, parameters, gradients } = this.#job!;
+      this.#write(request, gradients, parameters);
+      for (const { index } of layout.chunks.toReversed()) {
+        this.#listener?.onChunkReady(step, index);
+      }
+      const lossSum = range.end - range.start;
+      const outcome = { lossSum, correct: 0, inputSeconds: 0, waitSeconds: 0 };
+      this.#listener?.onComputed(step, outcome);
+    };
+    if (this.#lacking.size === 0) setImmediate(this.#begin);
+  }
+
+  arrived(chunk: number): void {
+    this.#lacking.delete(chunk);
+    if (this.#lacking.size === 0) setImmediate(this.#begin);
+  }
+
+  evaluate(range: Range): void {
+    setImmediate(() => this.#listener?.onEvaluated(range.end - range.start, 1));
+  }
+
+  async close(): Promise<void> {
+    this.#listener = null;
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * Which engine computes. The choice is the user's (`--engine`); `auto` takes the fastest there is
+ * and says which one that was.
+ *
+ * Invariant: a wish that can't be met is an error, never another engine in silence.
+ */
+import { PacelineError } from "../errors.js";
+import type { Engine } from "./engine.js";
+import { createOneDnnEngine, type OneDnnOptions } from "./onednn/engine.js";
+import type { OpenedDnnl } from "./onednn/library.js";
+import { referenceEngine } from "./reference/reference.js";
+import { syntheticEngine } from "./synthetic.js";
+
+/** What the user may ask for. */
+export const engineChoices = ["auto", "onednn", "reference", "synthetic"] as const;
+
+/** One of the choices. */
+export type EngineChoice = (typeof engineChoices)[number];
+
+/** What an engine is to be chosen for. */
+export interface EngineWish extends Partial<OneDnnOptions> {
+  /** The library, if it is not to be looked for. */
+  readonly opened?: OpenedDnnl;
+}
+
+/** An engine and a sentence for the log on why it is this one. */
+export interface ChosenEngine {
+  readonly engine: Engine;
+  readonly reason: string;
+  /** What of the wish could not be met, if anything. */
+  readonly warning: string | null;
+}
+
+/**
+ * The engine for a choice.
+ * @param wish f32 and one thread if not given.
+ * @throws PacelineError `usage` when the choice is unknown or not to be had.
+ */
+export function createEngine(choice: string, wish: EngineWish = {}): ChosenEngine {
+  switch (choice) {
+    case "reference":
+      return reference("as asked for");
+    case "synthetic": {
+      const reason = "engine synthetic: computes nothing, for measuring what is around it";
+      return { engine: syntheticEngine, reason, warning: null };
+    }
+    case "auto":
+      return automatic(wish);
+    case "onednn": {
+      const chosen = createOneDnnEngine(optionsOf(wish), wish.opened);
+      if (chosen.engine !== null) return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
+      throw new PacelineError(
+        "usage",
+        `engine onednn is not to be had: ${chosen.reason}; ` +
+          "or use --engine reference or --engine auto",
+      );
+    }
+    default:
+      throw new PacelineError(
+        "usage",
+        `there is no engine "${choice}"; choose one of ${engineChoices.join(", ")}`,
+      );
+  }
+}
+
+function automatic(wish: EngineWish): ChosenEngine {
+  const chosen = createOneDnnEngine(optionsOf(wish), wish.opened);
+  if (chosen.engine === null) return reference(`slower than oneDNN; ${chosen.reason}`);
+  return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
+}
+
+function reference(why: string): ChosenEngine {
+  const reason = `engine reference: plain TypeScript, ${why}`;
+  return { engine: referenceEngine, reason, warning: null };
+}
+
+function optionsOf({ dtype = "f32", threads = 1 }: EngineWish): OneDnnOptions {
+  return { dtype, threads };
+}

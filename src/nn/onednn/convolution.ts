@@ -1,0 +1,220 @@
+/**
+ * The convolution. Weights are brought from the caller's row-major vector into the blocks that each
+ * direction wants right before they are used, so that these copies take no lasting memory; in the
+ * backward pass that happens before the tensors are reported, since the caller may then overwrite
+ * them. The gradient of the weights goes from blocks straight into the caller's vector.
+ *
+ * In bf16 source, weights and results are bf16, the gradients of weights and bias f32; some shapes
+ * are faster in f32 even then (algorithms.ts), and give f32 results.
+ *
+ * Values that are not finite could vanish in a ReLU behind (max(NaN, 0) is 0 there); where no batch
+ * normalisation would show them, the tensors are looked through.
+ */
+import type { LayerOf } from "../layers.js";
+import { slide } from "../window.js";
+import {
+  algorithmFor,
+  type ConvolutionPlace,
+  computeTypeFor,
+  type Direction,
+  flopsOf,
+} from "./algorithms.js";
+import type { Gradient, Passes, Site, Value } from "./compile.js";
+import { Argument, type ConvolutionShape, type DataType, type Description, Query } from "./dnnl.js";
+import type { Cell, ProgramBuilder } from "./program.js";
+
+/** Operations of a convolution. */
+export function conv2dPasses(site: Site<LayerOf<"conv2d">>): Passes {
+  return new Convolution(site).passes();
+}
+
+class Convolution {
+  readonly #site: Site<LayerOf<"conv2d">>;
+  readonly #builder: ProgramBuilder;
+  readonly #place: ConvolutionPlace;
+  readonly #extents: {
+    readonly source: readonly number[];
+    readonly weights: readonly number[];
+    readonly result: readonly number[];
+  };
+  readonly #bias: Float32Array | undefined;
+  readonly #source: Value;
+  /** What source, weights and result are computed in. */
+  readonly #type: DataType;
+
+  constructor(site: Site<LayerOf<"conv2d">>) {
+    const { layer, n, type } = site;
+    const { channels, ...sliding } = slide(layer, site.inputShapes[0], 1);
+    const { outputs, groups = 1 } = layer;
+    const grouped = [outputs / groups, channels / groups, ...sliding.kernel];
+    this.#site = site;
+    this.#builder = site.builder;
+    const wished = { ...sliding, n, channels, outputs, groups, type };
+    this.#type = computeTypeFor(wished, site.builder.dnnl);
+    this.#place = { ...wished, type: this.#type };
+    this.#extents = {
+      source: [n, channels, ...sliding.input],
+      weights: groups === 1 ? grouped : [groups, ...grouped],
+      result: [n, outputs, ...sliding.output],
+    };
+    this.#bias = site.parameters.bias;
+    this.#source = site.inputs[0] as Value;
+  }
+
+  passes(): Passes {
+    const { training } = this.#site;
+    const type = this.#type;
+    const builder = this.#builder;
+    const forward = this.#describe("forward", (shape) => builder.dnnl.convolution(training, shape));
+    const source = this.#in("source", this.#source.cell, forward, Query.source);
+    const weights = this.#weights(forward);
+    const bias = this.#bias ? this.#loadedBias(this.#bias) : null;
+    const result = builder.cell(builder.layoutOf(forward, Query.result));
+    this.#watch();
+    const given = [
+      [Argument.source, source],
+      [Argument.weights, weights],
+      [Argument.bias, bias],
+      [Argument.result, result],
+    ] as const;
+    builder.execute("forward", forward, given, flopsOf(this.#place));
+    return {
+      result: { cell: result, extents: this.#extents.result, type, spare: true },
+      backward: (gradient) => this.#backward(gradient, source, forward),
+    };
+  }
+
+  #backward(
+    { cell: gradient }: Gradient,
+    source: Cell,
+    forward: Description,
+  ): readonly (Gradient | null)[] {
+    const builder = this.#builder;
+    if (!this.#site.wanted[0]) {
+      this.#backwardWeights(gradient, source, forward);
+      this.#site.report();
+      return [null];
+    }
+    const data = this.#describe("backward-data", (shape) =>
+      builder.dnnl.convolutionBackwardData(shape, forward),
+    );
+    const weights = this.#weights(data);
+    this.#backwardWeights(gradient, source, forward);
+    // Weights that are no copy have to be used before the caller may overwrite them.
+    const isCopy = weights.region !== null;
+    if (isCopy) this.#site.report();
+    const incoming = this.#in("gradient", gradient, data, Query.resultGradient);
+    const outgoing = builder.cell(builder.layoutOf(data, Query.sourceGradient));
+    const given = [
+      [Argument.resultGradient, incoming],
+      [Argument.weights, weights],
+      [Argument.sourceGradient, outgoing],
+    ] as const;
+    builder.execute("backward data", data, given, flopsOf(this.#place));
+    if (!isCopy) this.#site.report();
+    return [{ cell: outgoing, owned: true }];
+  }
+
+  #backwardWeights(gradient: Cell, used: Cell, forward: Description): void {
+    const builder = this.#builder;
+    const backward = this.#describe("backward-weights", (shape) =>
+      builder.dnnl.convolutionBackwardWeights(shape, forward),
+    );
+    const source = this.#in("source", used, backward, Query.source);
+    const incoming = this.#in("gradient", gradient, backward, Query.resultGradient);
+    const flat = this.#flat(this.#site.gradients.weight as Float32Array);
+    const chosen = builder.layoutOf(backward, Query.weightsGradient);
+    const blocked = builder.dnnl.same(chosen, flat.layout) ? flat : builder.cell(chosen);
+    const { bias } = this.#site.gradients;
+    const biasGradient = bias ? builder.cell(builder.plain([bias.length], "f32")) : null;
+    const given = [
+      [Argument.source, source],
+      [Argument.resultGradient, incoming],
+      [Argument.weightsGradient, blocked],
+      [Argument.biasGradient, biasGradient],
+    ] as const;
+    builder.execute("backward weights", backward, given, flopsOf(this.#place));
+    if (blocked !== flat) builder.copy("weights' gradient from blocks", blocked, flat);
+    if (bias && biasGradient) {
+      builder.call("bias' gradient", [biasGradient], () => bias.set(biasGradient.values));
+    }
+  }
+
+  /** Describes a direction with the algorithm of the rule, direct where that one is missing. */
+  #describe(
+    direction: Direction,
+    describe: (shape: ConvolutionShape) => Description | null,
+  ): Description {
+    const builder = this.#builder;
+    const { note } = this.#site;
+    const type = this.#type;
+    const weightsType = direction === "backward-weights" ? "f32" : type;
+    const { source, weights, result } = this.#extents;
+    const shape = {
+      source: builder.any(source, type),
+      weights: builder.any(weights, weightsType),
+      bias:
+        this.#bias && direction !== "backward-data"
+          ? builder.plain([this.#bias.length], "f32")
+          : null,
+      result: builder.any(result, type),
+      stride: this.#place.stride,
+      padding: this.#place.padding,
+    };
+    const wished = algorithmFor(this.#place, direction, builder.dnnl);
+    const found =
+      describe({ ...shape, algorithm: wished }) ?? describe({ ...shape, algorithm: "direct" });
+    const description = builder.described(`convolution (${direction})`, found);
+    note(this.#title(), direction, builder.dnnl.implementationOf(description));
+    return description;
+  }
+
+  #title(): string {
+    const { n, channels, outputs, groups, input, kernel, stride, type } = this.#place;
+    const size = `${n}x${channels}x${input.join("x")} to ${outputs}`;
+    const rest = groups === 1 ? "" : ` groups ${groups}`;
+    return `conv ${type} ${size} kernel ${kernel.join("x")} stride ${stride.join("x")}${rest}`;
+  }
+
+  /** A cell in the layout that a description has chosen for it. */
+  #in(what: string, cell: Cell, description: Description, query: number): Cell {
+    const layout = this.#builder.layoutOf(description, query);
+    return this.#builder.converted(`${what} to blocks`, cell, layout);
+  }
+
+  #weights(description: Description): Cell {
+    const flat = this.#flat(this.#site.parameters.weight as Float32Array);
+    return this.#in("weights", flat, description, Query.weights);
+  }
+
+  #flat(values: Float32Array): Cell {
+    return this.#builder.fixed(values, this.#builder.plain(this.#extents.weights, "f32"));
+  }
+
+  #loadedBias(bias: Float32Array): Cell {
+    const cell = this.#builder.cell(this.#builder.plain([bias.length], "f32"));
+    this.#builder.call("bias", [cell], () => cell.values.set(bias));
+    return cell;
+  }
+
+  #watch(): void {
+    const { parameters, frame, isMeasured } = this.#site;
+    if (isMeasured) return;
+    const tensors = Object.values(parameters);
+    this.#builder.call("look for values that are not finite", [], () => {
+      if (!tensors.every(allFinite)) frame.broken = true;
+    });
+  }
+}
+
+/** Whether all values are finite; finite f32 values have a finite sum in f64. */
+export function allFinite(values: Float32Array): boolean {
+  let [even, odd] = [0, 0];
+  let index = 0;
+  for (; index + 1 < values.length; index += 2) {
+    even += values[index] as number;
+    odd += values[index + 1] as number;
+  }
+  if (index < values.length) even += values[index] as number;
+  return Number.isFinite(even + odd);
+}

@@ -1,0 +1,185 @@
+/**
+ * What a command is told: every option with its value, and the little of the terminal it may touch.
+ * The table in src/options/options.ts has one row for each field, the compiler checks that none is
+ * missing. Durations are in milliseconds, shares between 0 and 1, null stands for "not set".
+ */
+
+import type { KernelsChoice } from "../kernels/choice.js";
+import type { Compression } from "../protocol/compression.js";
+import type {
+  AugmentSpec,
+  Cadence,
+  Dtype,
+  Feed,
+  RunSpec,
+  StalenessRule,
+  Stem,
+  UpdateRuleSpec,
+} from "../protocol/run-spec.js";
+import type { TransportChoice } from "../protocol/view.js";
+
+/** How many workers a run waits for (max) and how few it goes on with (min). */
+export interface WorkerRange {
+  readonly min: number;
+  readonly max: number;
+}
+
+/**
+ * A fault that a run brings upon itself: the process is killed when it, or the run, reaches the
+ * step.
+ */
+export interface Injection {
+  readonly kind: "kill";
+  readonly role: "server" | "worker";
+  /** Rank of the worker or index of the server. */
+  readonly rank: number;
+  /** The global step at which the process is killed. */
+  readonly at: number;
+}
+
+/** Who belongs and how members reach each other. */
+export interface ClusterOptions {
+  readonly servers: number;
+  readonly workers: WorkerRange;
+  readonly maxRestarts: number;
+  /** host:port of the coordinator; null where the command starts its own. */
+  readonly coordinator: string | null;
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly advertise: string | null;
+  readonly insecure: boolean;
+  readonly rank: number | null;
+  /** Threads a worker computes on; null leaves it to the run. */
+  readonly threads: number | null;
+  readonly serve: boolean;
+  readonly startTimeoutMs: number;
+  readonly ioTimeoutMs: number;
+  readonly leaseMs: number;
+  readonly rankGraceMs: number;
+  readonly chunkValues: number;
+  readonly virtualNodes: number;
+  readonly loadBound: number | null;
+}
+
+/** How tightly workers keep pace. */
+export interface PaceOptions {
+  readonly mode: "bsp" | "ssp" | "asp";
+  readonly staleness: number;
+  readonly stalenessRule: StalenessRule["rule"];
+  readonly stalenessScale: number;
+  readonly stalenessFloor: number;
+  readonly stalenessMax: number;
+  readonly reduce: "mean" | "sum";
+}
+
+/** What is trained and how. */
+export interface TrainingOptions {
+  readonly model: string | null;
+  readonly stem: Stem;
+  readonly data: string | null;
+  readonly epochs: number;
+  readonly maxSteps: number | null;
+  readonly batchSize: number;
+  readonly optimizer: UpdateRuleSpec["name"];
+  readonly lr: number;
+  readonly lrSchedule: "constant" | "step" | "cosine" | "onecycle";
+  readonly lrWarmup: number;
+  readonly lrMilestones: readonly number[];
+  readonly lrGamma: number;
+  readonly lrScaling: "none" | "linear";
+  readonly momentum: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** For biases and norms; null takes weightDecay. */
+  readonly weightDecayPlain: number | null;
+  readonly bufferMomentum: number;
+  readonly seed: number;
+  readonly engine: RunSpec["engine"];
+  readonly dtype: Dtype;
+  readonly evalEvery: Cadence | null;
+  /** Of `paceline baseline`: micro-batches folded as that many workers' gradients would be. */
+  readonly asWorkers: number;
+}
+
+/** Where examples come from. */
+export interface InputOptions {
+  readonly dataDir: string | null;
+  /** Where fetched data sets are kept. */
+  readonly cacheDir: string;
+  readonly feed: Feed;
+  readonly augment: AugmentSpec;
+  readonly trainLimit: number | null;
+  readonly testLimit: number | null;
+}
+
+/** How values travel, and what they are written as on their way. */
+export interface WireOptions {
+  readonly transport: TransportChoice;
+  readonly compress: Compression;
+  readonly compressPull: Compression;
+  readonly errorFeedback: boolean;
+}
+
+/** What stays after a run. */
+export interface KeepingOptions {
+  readonly checkpointEvery: Cadence | null;
+  readonly keep: number;
+  /** "auto", the name of a run, or a path. */
+  readonly resume: string | null;
+  readonly runDir: string;
+  readonly name: string | null;
+}
+
+/** What the user sees, and what is only tried out. */
+export interface ShowingOptions {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly verbose: boolean;
+  readonly progress: boolean;
+  readonly trace: boolean;
+  readonly traceFile: string | null;
+  readonly logEvery: Cadence;
+  readonly dryRun: boolean;
+  readonly fast: boolean;
+  readonly kernels: KernelsChoice;
+  readonly inject: readonly Injection[];
+}
+
+/** Every option of every command; a command reads those that its help lists. */
+export interface ResolvedOptions
+  extends ClusterOptions,
+    PaceOptions,
+    TrainingOptions,
+    InputOptions,
+    WireOptions,
+    KeepingOptions,
+    ShowingOptions {}
+
+/** Somewhere to write text. */
+export interface TextSink {
+  write(text: string): unknown;
+  /** The size of a terminal, in characters. */
+  readonly columns?: number;
+  readonly rows?: number;
+}
+
+/** What a command gets besides its options. */
+export interface CommandIo {
+  readonly stdout: TextSink;
+  readonly stderr: TextSink;
+  /** Colours are welcome on standard error. */
+  readonly color: boolean;
+  /** Standard error is a terminal that a progress line may redraw. */
+  readonly isTerminal: boolean;
+  /** What child processes inherit; options have been read from it already. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Paceline's version. */
+  readonly version: string;
+  /** The resolved options as the YAML text of a run's config.yaml. */
+  readonly configText: string;
+  /** Resolves the YAML text of a submitted run; throws a PacelineError with code "usage". */
+  readonly readConfig: (configText: string) => ResolvedOptions;
+}

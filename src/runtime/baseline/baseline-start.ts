@@ -1,0 +1,56 @@
+/**
+ * What training in one process goes on from: a checkpoint of its own, or one of servers whose
+ * workers kept step.
+ */
+import type { CursorSnapshot, Cut } from "../../core/work/cursor.js";
+import type { TrainingSnapshot } from "../../core/work/training-job.js";
+import { PacelineError } from "../../errors.js";
+import type { ModelState } from "../../host/state-transfer.js";
+
+/** All that a checkpoint of it keeps. */
+export interface BaselineCheckpoint extends ModelState {
+  readonly globalSteps: number;
+  readonly examples: number;
+  readonly snapshot: TrainingSnapshot & { readonly cursor: CursorSnapshot };
+}
+
+/** A checkpoint's content. */
+export interface BaselineStart {
+  readonly state: ModelState;
+  /** Null for a state that nothing was trained on. */
+  readonly resume: TrainingSnapshot | null;
+}
+
+/**
+ * Refuses a start that this loop can't go on from: chunks that have not all taken every step, work
+ * that was not cut into ranges, or an epoch cut for another number of workers.
+ * @throws PacelineError `checkpoint`.
+ */
+export function assertBaselineStart({ state, resume }: BaselineStart, workers: number): void {
+  const { version, examples } = state.marks[0]!;
+  const inStep = state.marks.every((mark) => {
+    const isAlike = mark.version === version && mark.examples === examples;
+    return isAlike && mark.sealedStep === version - 1;
+  });
+  if (!inStep) {
+    const sentence = "the checkpoint is of a run whose workers did not keep step (ssp or asp)";
+    const remedy = "go on with it by paceline train --resume, or choose one of --mode bsp";
+    throw new PacelineError("checkpoint", `${sentence}: ${remedy}`);
+  }
+  if (resume !== null && !("cuts" in resume.cursor)) {
+    const sentence = "the checkpoint is of a run whose batches were dealt one by one";
+    const remedy = "go on with it by paceline train --resume, or choose one of --feed static";
+    throw new PacelineError("checkpoint", `${sentence} (leased or central): ${remedy}`);
+  }
+  const cut = resume === null ? null : openEpochOf(resume);
+  if (cut === null || cut.shares.length === workers) return;
+  const sentence = `the checkpoint stands within an epoch of ${cut.shares.length} workers`;
+  const remedy = `give --as-workers ${cut.shares.length}`;
+  throw new PacelineError("checkpoint", `${sentence} and this run has ${workers}: ${remedy}`);
+}
+
+/** The epoch that a checkpoint stands in, or null between two. */
+export function openEpochOf({ cursor, openEpochs }: TrainingSnapshot): Cut | null {
+  const latest = "cuts" in cursor ? (cursor.cuts.at(-1) ?? null) : null;
+  return openEpochs.some(({ epoch }) => epoch === latest?.epoch) ? latest : null;
+}

@@ -1,0 +1,449 @@
+/**
+ * Training in one process, without servers, messages or threads: what distribution must beat, and
+ * with several ranks the oracle of BSP. A step computes the gradient of each rank's batch, one
+ * after the other, folds them in ascending rank and applies the result chunk by chunk, with the
+ * cursor, the kernels and the scalars that the cluster uses; so the weights have the bits of a BSP
+ * run with as many workers, whatever its servers.
+ */
+import { assert } from "../../assert.js";
+import { Cursor, type Cut, type Share } from "../../core/work/cursor.js";
+import { EpochLedger } from "../../core/work/epoch-ledger.js";
+import { Evaluation } from "../../core/work/evaluation.js";
+import type { Dataset } from "../../data/split.js";
+import { PacelineError } from "../../errors.js";
+import { Arena, slotAlignmentValues } from "../../kernels/arena.js";
+import { createKernels, type KernelsChoice } from "../../kernels/choice.js";
+import type { Kernels } from "../../kernels/kernels.js";
+import { updateScalars } from "../../kernels/update-rule.js";
+import type { Engine } from "../../nn/engine.js";
+import { idleServer, idleWorker } from "../../protocol/idle-counts.js";
+import { type Layout, reduceOf } from "../../protocol/layout.js";
+import type {
+  ChunkMarks,
+  Range,
+  ServerStatistics,
+  WorkerStatistics,
+} from "../../protocol/messages.js";
+import type {
+  EpochRecord,
+  EvaluationRecord,
+  RunEvent,
+  RunOutcome,
+} from "../../protocol/run-events.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import { learningRate } from "../../protocol/schedule.js";
+import { ComputeJob } from "../compute/compute-job.js";
+import { initialState, layoutOf } from "../compute/initial-state.js";
+import {
+  assertBaselineStart,
+  type BaselineCheckpoint,
+  type BaselineStart,
+  openEpochOf,
+} from "./baseline-start.js";
+
+/** What the loop needs besides the spec. */
+export interface BaselineParts {
+  readonly dataset: Dataset;
+  readonly engine: Engine;
+  /** What to go on from; a fresh start when left out. */
+  readonly start?: BaselineStart;
+  /** Which kernels fold and apply; all have the same bits, and the fastest is taken if left out. */
+  readonly kernels?: KernelsChoice;
+  nowMs(): number;
+}
+
+/** Where the loop lets others in. */
+export interface BaselineHooks {
+  onEvent?(event: RunEvent & { readonly kind: "epoch" | "evaluation" }): void;
+  /** After each step; true ends the training there. */
+  afterStep?(progress: BaselineProgress): Promise<boolean>;
+  /** Where `spec.checkpointEvery` asks for one, except at the end. */
+  onCheckpoint?(checkpoint: BaselineCheckpoint): Promise<void>;
+  /** What the engine chose that bits depend on, before the first step. */
+  onPrepared?(algorithms: readonly string[]): void;
+}
+
+/** How far it has come. */
+export interface BaselineProgress {
+  readonly epoch: number;
+  /** Steps taken. */
+  readonly globalSteps: number;
+  readonly examples: number;
+  readonly evaluations: readonly EvaluationRecord[];
+  /** As a server would have counted that holds everything. */
+  readonly server: ServerStatistics;
+  /** By rank. */
+  readonly workers: readonly WorkerStatistics[];
+}
+
+/** What training came to. */
+export interface BaselineResult extends BaselineProgress, BaselineCheckpoint {
+  readonly outcome: RunOutcome;
+  /**
+   * With outcome "failed": what diverged, at which step, on which rank. Weights are those before
+   * that step.
+   */
+  readonly failure: PacelineError | null;
+  readonly epochs: readonly EpochRecord[];
+  readonly trainingSeconds: number;
+}
+
+/**
+ * Trains as `spec.workersMax` workers would in BSP, whatever the spec's protocol, and in as many
+ * steps. A loss or gradient that is not finite ends it as "failed".
+ * @throws PacelineError `data` when the data set is not the spec's, `checkpoint` for a start that
+ *   was not trained in step, or stands within an epoch of another number of workers.
+ */
+export async function runBaseline(
+  spec: RunSpec,
+  parts: BaselineParts,
+  hooks: BaselineHooks = {},
+): Promise<BaselineResult> {
+  const training = new BaselineTraining({ ...spec, protocol: { mode: "bsp" } }, parts, hooks);
+  try {
+    return await training.run();
+  } finally {
+    training.close();
+  }
+}
+
+/** Offsets of whole flat vectors in the arena. */
+interface Vectors {
+  readonly weights: number;
+  readonly states: readonly number[];
+  /** Where the engine writes. */
+  readonly gradient: number;
+  /** By rank; for one rank it is the engine's own. */
+  readonly held: readonly number[];
+}
+
+/** One rank's, while they grow. */
+type Counts = { -readonly [Field in keyof WorkerStatistics]: WorkerStatistics[Field] };
+
+class BaselineTraining {
+  readonly #spec: RunSpec;
+  readonly #parts: BaselineParts;
+  readonly #hooks: BaselineHooks;
+  readonly #layout: Layout;
+  readonly #arena: Arena;
+  readonly #kernels: Kernels;
+  readonly #vectors: Vectors;
+  readonly #job: ComputeJob;
+  readonly #cursor: Cursor;
+  readonly #ledger: EpochLedger;
+  readonly #ranks: readonly number[];
+  readonly #counts: Counts[];
+  readonly #evaluations: EvaluationRecord[];
+  /** The epoch that the start stands in, until it is gone on with. */
+  #openCut: Cut | null = null;
+  #epoch = 0;
+  /** Steps that the start has taken. */
+  readonly #stepsBefore: number;
+  #steps: number;
+  #examples: number;
+  #pushes = 0;
+  #updateSeconds = 0;
+  #lr = 0;
+
+  constructor(spec: RunSpec, parts: BaselineParts, hooks: BaselineHooks) {
+    this.#spec = spec;
+    this.#parts = parts;
+    this.#hooks = hooks;
+    this.#layout = layoutOf(spec);
+    if (parts.start !== undefined) assertBaselineStart(parts.start, spec.workersMax);
+    const resume = parts.start?.resume ?? null;
+    this.#cursor = new Cursor(spec, resume?.cursor);
+    this.#ledger = new EpochLedger(resume);
+    this.#evaluations = [...(resume?.evaluations ?? [])];
+    this.#ranks = Array.from({ length: spec.workersMax }, (_, rank) => rank);
+    this.#counts = this.#ranks.map(() => ({ ...idleWorker }));
+    const start = parts.start?.state ?? initialState(spec, this.#layout);
+    const { version, examples } = start.marks[0]!;
+    this.#stepsBefore = version;
+    this.#steps = version;
+    this.#examples = examples;
+    this.#epoch = this.#cursor.latest?.epoch ?? 0;
+    this.#openCut = resume === null || openEpochOf(resume) === null ? null : this.#cursor.latest;
+    const { values } = this.#layout;
+    const vectorCount = 2 + start.state.length + this.#ranks.length;
+    this.#arena = new Arena(vectorCount * (values + slotAlignmentValues));
+    this.#kernels = createKernels(this.#arena, { choice: parts.kernels ?? "auto" });
+    const gradient = this.#arena.allocate(values);
+    this.#vectors = {
+      weights: this.#place(start.weights),
+      states: start.state.map((part) => this.#place(part)),
+      gradient,
+      held: this.#ranks.map((_, __, { length }) =>
+        length === 1 ? gradient : this.#arena.allocate(values),
+      ),
+    };
+    this.#job = new ComputeJob({
+      spec,
+      dataset: parts.dataset,
+      engine: parts.engine,
+      parameters: this.#arena.view(this.#vectors.weights, values),
+      gradients: this.#arena.view(gradient, values),
+      nowMs: parts.nowMs,
+    });
+  }
+
+  async run(): Promise<BaselineResult> {
+    try {
+      this.#hooks.onPrepared?.(this.#job.prepare());
+      return this.#result(await this.#train(), null);
+    } catch (thrown) {
+      if (!(thrown instanceof PacelineError) || thrown.code !== "diverged") throw thrown;
+      return this.#result("failed", thrown);
+    }
+  }
+
+  close(): void {
+    this.#job.close();
+  }
+
+  async #train(): Promise<RunOutcome> {
+    this.#ledger.begin(this.#parts.nowMs());
+    // An epoch whose steps are all taken is closed before it is evaluated.
+    const isWithin = this.#openCut === null || this.#steps < this.#openCut.lastStep;
+    const isDone = this.#evaluations.some(({ step }) => step === this.#steps);
+    if (isWithin && !isDone && this.#isDue("evaluateEvery", null)) this.#evaluate(false);
+    while (this.#openCut !== null || !this.#cursor.done) {
+      const cut = this.#openCut ?? this.#cutNext();
+      this.#openCut = null;
+      if (await this.#trainEpoch(cut)) return "interrupted";
+      const skipped = this.#cursor.skipped(cut);
+      const record = this.#ledger.closeEpoch(cut.epoch, skipped, this.#parts.nowMs());
+      assert(record !== null, "an epoch ends once", { epoch: cut.epoch });
+      const text = `Epoch ${cut.epoch + 1}/${this.#spec.epochs} completed`;
+      this.#hooks.onEvent?.({ kind: "epoch", text, ...record });
+      if (this.#cursor.done) break;
+      if (this.#isDue("evaluateEvery", cut.epoch + 1)) this.#evaluate(false);
+      if (this.#isDue("checkpointEvery", cut.epoch + 1)) await this.#keep();
+    }
+    if (!this.#evaluations.some(({ step, final }) => final && step === this.#steps))
+      this.#evaluate(true);
+    return "done";
+  }
+
+  #cutNext(): Cut {
+    const cut = this.#cursor.cutNext(this.#ranks);
+    this.#epoch = cut.epoch;
+    this.#ledger.openEpoch(cut.epoch, this.#parts.nowMs());
+    return cut;
+  }
+
+  /** Takes the epoch's steps; true when it was asked to stop within. */
+  async #trainEpoch(cut: Cut): Promise<boolean> {
+    let before = this.#copiedCounts();
+    let stopped = false;
+    while (this.#steps < cut.lastStep && !stopped) {
+      this.#step(cut);
+      stopped = (await this.#hooks.afterStep?.(this.#progress())) ?? false;
+      if (stopped || this.#steps === cut.lastStep) continue;
+      if (this.#isDue("evaluateEvery", null)) this.#evaluate(false);
+      if (!this.#isDue("checkpointEvery", null)) continue;
+      this.#settle(cut, before);
+      before = this.#copiedCounts();
+      await this.#keep();
+    }
+    this.#settle(cut, before);
+    return stopped;
+  }
+
+  #copiedCounts(): Counts[] {
+    return this.#counts.map((counts) => ({ ...counts }));
+  }
+
+  /** Writes down how far each share has come, and what was counted since. */
+  #settle(cut: Cut, before: readonly Counts[]): void {
+    for (const share of cut.shares) {
+      share.next = this.#rangeOf(share, cut).start;
+      share.nextStep = this.#steps;
+      const counts = this.#counts[share.rank]!;
+      const { examples, lossSum, correct, inputSeconds, computeSeconds } = before[share.rank]!;
+      this.#ledger.addPiece(cut.epoch, share.rank, {
+        examples: counts.examples - examples,
+        lossSum: counts.lossSum - lossSum,
+        correct: counts.correct - correct,
+        seconds: counts.inputSeconds + counts.computeSeconds - inputSeconds - computeSeconds,
+      });
+    }
+  }
+
+  async #keep(): Promise<void> {
+    if (this.#hooks.onCheckpoint === undefined) return;
+    this.#ledger.interrupt(this.#parts.nowMs());
+    await this.#hooks.onCheckpoint(this.#checkpoint());
+    this.#ledger.resume(this.#parts.nowMs());
+  }
+
+  #step(cut: Cut): void {
+    const contributions = cut.shares
+      .map((share) => ({ rank: share.rank, range: this.#rangeOf(share, cut) }))
+      .filter(({ range }) => range.end > range.start)
+      .map(({ rank, range }) => {
+        this.#computeGradient(rank, cut.epoch, range);
+        return { offset: this.#vectors.held[rank]!, examples: range.end - range.start };
+      });
+    const startedMs = this.#parts.nowMs();
+    this.#lr = this.#learningRate();
+    for (const { offset, length, group } of this.#layout.chunks) {
+      const inputs = contributions.map((one) => ({ ...one, offset: one.offset + offset }));
+      const gradient = inputs[0]!.offset;
+      this.#kernels.fold(gradient, inputs, length, reduceOf(group, this.#spec.reduce));
+      const moment = { lr: this.#lr, scale: 1, group, updateCount: this.#steps + 1 };
+      const [state1, state2] = this.#vectors.states.map((state) => state + offset);
+      this.#kernels.update(updateScalars(this.#spec.updateRule, moment), {
+        weightsIn: this.#vectors.weights + offset,
+        weightsOut: this.#vectors.weights + offset,
+        gradient,
+        state1: state1 ?? null,
+        state2: state2 ?? null,
+        length,
+      });
+    }
+    this.#updateSeconds += (this.#parts.nowMs() - startedMs) / 1000;
+    this.#pushes += contributions.length;
+    this.#examples += contributions.reduce((sum, { examples }) => sum + examples, 0);
+    this.#steps++;
+    for (const counts of this.#counts) counts.clock = this.#steps;
+  }
+
+  /** Leaves the gradient of a rank's batch in its slot. */
+  #computeGradient(rank: number, epoch: number, range: Range): void {
+    const step = this.#steps;
+    const { gradient, held } = this.#vectors;
+    const startedMs = this.#parts.nowMs();
+    const outcome = this.#job.compute({ step, epoch, range }, rank, () => {});
+    const { lossSum, correct, inputSeconds } = outcome;
+    if (!Number.isFinite(lossSum)) throw this.#diverged(`loss is ${lossSum}`, rank);
+    const broken = this.#layout.chunks.find(
+      ({ offset, length }) => !this.#kernels.finite(gradient + offset, length),
+    );
+    if (broken !== undefined) {
+      throw this.#diverged(`gradient of chunk ${broken.index} is not finite`, rank);
+    }
+    if (held[rank] !== gradient) this.#kernels.copy(gradient, held[rank]!, this.#layout.values);
+    const counts = this.#counts[rank]!;
+    counts.steps++;
+    counts.lossSum += lossSum;
+    counts.correct += correct;
+    counts.examples += range.end - range.start;
+    counts.inputSeconds += inputSeconds;
+    counts.computeSeconds += (this.#parts.nowMs() - startedMs) / 1000 - inputSeconds;
+  }
+
+  /** A rank's batch of the present step: positions of the epoch's permutation, maybe none. */
+  #rangeOf({ start: first, end }: Share, { firstStep }: Cut): Range {
+    const { batchSize } = this.#spec;
+    const start = Math.min(end, first + (this.#steps - firstStep) * batchSize);
+    return { start, end: Math.min(end, start + batchSize) };
+  }
+
+  #learningRate(): number {
+    const lr = learningRate(this.#spec.schedule, this.#examples);
+    if (this.#spec.lrScaling === "none") return lr;
+    return (lr * this.#ranks.length) / this.#spec.workersMax;
+  }
+
+  /** Is it due here, inside an epoch (null) or at the end of the one of this number? */
+  #isDue(what: "evaluateEvery" | "checkpointEvery", epochNumber: number | null): boolean {
+    const every = this.#spec[what];
+    if (every === null) return false;
+    if (every.unit === "step") return this.#steps % every.count === 0;
+    return epochNumber !== null && epochNumber % every.count === 0;
+  }
+
+  /** The whole test set in the shares that the workers would take. */
+  #evaluate(final: boolean): void {
+    this.#ledger.interrupt(this.#parts.nowMs());
+    const about = { id: 0, epoch: this.#epoch, step: this.#steps, final };
+    const { testExamples } = this.#spec;
+    const evaluation = new Evaluation({ ...about, testExamples, ranks: this.#ranks });
+    for (const { range } of evaluation.assignments()) {
+      const { correct, lossSum } = this.#job.evaluate(range);
+      evaluation.report(range, correct, lossSum);
+    }
+    const outcome = evaluation.outcome();
+    assert(outcome !== null, "every share is evaluated");
+    const nowMs = this.#parts.nowMs();
+    this.#ledger.resume(nowMs);
+    const { epoch, step } = about;
+    const atSeconds = this.#ledger.elapsedSeconds(nowMs);
+    const moment = { atSeconds, trainedExamples: this.#examples };
+    const record: EvaluationRecord = { epoch, step, final, ...outcome, ...moment };
+    this.#evaluations.push(record);
+    const sums = `${outcome.accuracyPercent.toFixed(2)}% and loss ${outcome.loss.toFixed(4)}`;
+    const text = `test accuracy ${sums} at step ${step}`;
+    this.#hooks.onEvent?.({ kind: "evaluation", text, ...record });
+  }
+
+  #progress(): BaselineProgress {
+    return {
+      epoch: this.#epoch,
+      globalSteps: this.#steps,
+      examples: this.#examples,
+      evaluations: this.#evaluations,
+      server: this.#serverStatistics(),
+      workers: this.#counts.map((counts) => ({ ...counts, lossCount: counts.examples })),
+    };
+  }
+
+  #serverStatistics(): ServerStatistics {
+    const chunks = this.#layout.chunks.length;
+    return {
+      ...idleServer,
+      versionMin: this.#steps,
+      versionMax: this.#steps,
+      chunks,
+      pushes: this.#pushes,
+      updates: chunks * (this.#steps - this.#stepsBefore),
+      updateSeconds: this.#updateSeconds,
+      lr: this.#lr,
+    };
+  }
+
+  #result(outcome: RunOutcome, failure: PacelineError | null): BaselineResult {
+    return {
+      ...this.#progress(),
+      ...this.#checkpoint(),
+      outcome,
+      failure,
+      epochs: this.#ledger.closed,
+      trainingSeconds: this.#ledger.elapsedSeconds(this.#parts.nowMs()),
+    };
+  }
+
+  #checkpoint(): BaselineCheckpoint {
+    const { values, chunks } = this.#layout;
+    const globalSteps = this.#steps;
+    const examples = this.#examples;
+    const sealedStep = globalSteps - 1;
+    const marks: ChunkMarks = { version: globalSteps, examples, sealedStep, applied: [] };
+    const evaluations = this.#evaluations;
+    const counted = { evaluations, viewNumber: 0, incarnations: 0, tornSteps: 0 };
+    const ledger = this.#ledger.snapshot(this.#parts.nowMs());
+    return {
+      globalSteps,
+      examples,
+      weights: this.#arena.view(this.#vectors.weights, values).slice(),
+      state: this.#vectors.states.map((offset) => this.#arena.view(offset, values).slice()),
+      marks: chunks.map(() => marks),
+      // The account goes on; what was kept of it does not.
+      snapshot: structuredClone({ ...counted, ...ledger, cursor: this.#cursor.snapshot() }),
+    };
+  }
+
+  #place(values: Float32Array): number {
+    const offset = this.#arena.allocate(values.length);
+    this.#arena.view(offset, values.length).set(values);
+    return offset;
+  }
+
+  #diverged(what: string, rank: number): PacelineError {
+    const where = `at step ${this.#steps} on worker ${rank}`;
+    return new PacelineError("diverged", `${what} ${where}: lower --lr, or look at the data`, {
+      details: { step: this.#steps, rank },
+    });
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * What one worker computes in one run, without a thread or a message: gradients of batches taken
+ * from the epoch's permutation, and sums over test examples. The compute thread and the baseline
+ * share it, so that both compute the same bits.
+ *
+ * Parameters and gradients are flat vectors in the run's layout and belong to the caller.
+ */
+
+import type { Dataset } from "../../data/split.js";
+import type { Engine, Executor, StepCompanion } from "../../nn/engine.js";
+import { evaluationBatchExamples, type StepRange } from "../../protocol/examples.js";
+import type { Layout } from "../../protocol/layout.js";
+import type { Range } from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { ArrivalGate } from "./arrival-gate.js";
+import { BatchMaker } from "./batch-maker.js";
+import { ExampleReader } from "./example-reader.js";
+import { layoutOf, modelOf } from "./initial-state.js";
+import type { SentBatch } from "./sent-examples.js";
+
+/** What a job is made of. */
+export interface ComputeJobParts {
+  readonly spec: RunSpec;
+  /** Null where every batch is sent. */
+  readonly dataset: Dataset | null;
+  readonly engine: Engine;
+  readonly parameters: Float32Array;
+  readonly gradients: Float32Array;
+  /** For measuring; never part of a result. */
+  readonly nowMs: () => number;
+  /** Hears what took from when to when. */
+  readonly onSpan?: SpanListener;
+}
+
+/** Hears that something of this name took from one moment to another. */
+export type SpanListener = (name: string, startMs: number, endMs: number) => void;
+
+/** What computing a step came to. */
+export interface JobOutcome {
+  /** The sum, not the mean, of the loss over the examples. */
+  readonly lossSum: number;
+  readonly correct: number;
+  /** Seconds that the step spent on getting and preparing the examples. */
+  readonly inputSeconds: number;
+  /** Seconds that it waited for parameters. */
+  readonly waitSeconds: number;
+}
+
+/** What surrounds a step where others go on beside it. */
+export interface StepSurroundings {
+  /** The examples, where there are no files to read them from. */
+  readonly sent?: SentBatch | null;
+  /** Where to wait for parameters. */
+  readonly gate?: ArrivalGate;
+  /** When the step was asked for; when it was begun unless told. */
+  readonly askedMs?: number;
+}
+
+/** A model bound to memory and data. */
+export class ComputeJob {
+  readonly #spec: RunSpec;
+  readonly #batches: BatchMaker;
+  readonly #nowMs: () => number;
+  readonly #onSpan: SpanListener;
+  readonly #executor: Executor;
+  readonly #chunks: ChunksOfTensors;
+
+  /** @throws PacelineError `data` when the data set here is another than the run's. */
+  constructor(parts: ComputeJobParts) {
+    const { spec, dataset, engine, parameters, gradients, nowMs } = parts;
+    const reader = dataset === null ? null : new ExampleReader(spec, dataset);
+    const graph = modelOf(spec);
+    const layout = layoutOf(spec);
+    const places = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
+    const batchMax = Math.max(spec.batchSize, evaluationBatchExamples);
+    const placement = (name: string) => places.get(name)!;
+    this.#spec = spec;
+    this.#executor = engine.bind(graph, { parameters, gradients, placement, batchMax });
+    this.#chunks = new ChunksOfTensors(layout);
+    this.#batches = new BatchMaker(spec, reader, batchMax, nowMs);
+    this.#nowMs = nowMs;
+    this.#onSpan = parts.onSpan ?? (() => {});
+  }
+
+  /**
+   * Writes the gradient of one batch and says which chunks are final, as they become so; none where
+   * the sum of losses is not finite.
+   * @param rank names, with seed and step, the random streams of dropout and augmentation.
+   * @throws StepGivenUp when the gate was given up.
+   */
+  compute(
+    about: StepRange,
+    rank: number,
+    onReady: (chunks: readonly number[]) => void,
+    { sent = null, gate, askedMs = this.#nowMs() }: StepSurroundings = {},
+  ): JobOutcome {
+    this.#chunks.begin();
+    const made = this.#batches.ofStep(about, rank, sent);
+    const companion = new Companion(this.#chunks, gate, this.#nowMs, this.#onSpan);
+    const stepSeed = ["dropout", this.#spec.seed, rank, about.step];
+    const startedMs = this.#nowMs();
+    const { lossSum, correct } = this.#executor.step(
+      made.batch,
+      stepSeed,
+      (tensor) => {
+        const chunks = this.#chunks.finish(tensor);
+        if (chunks.length > 0) onReady(chunks);
+      },
+      companion,
+    );
+    const endedMs = this.#nowMs();
+    this.#onSpan(made.isAhead ? "input ahead" : "input", made.startedMs, made.endedMs);
+    this.#onSpan(`step ${about.step}`, startedMs, endedMs);
+    this.#onSpan("forward", startedMs, companion.turnedMs);
+    this.#onSpan("backward", companion.turnedMs, endedMs);
+    // What was made ahead while parameters were still awaited has cost the step nothing.
+    const hidden = made.isAhead && companion.waitedAtOnce;
+    const inputMs = hidden
+      ? 0
+      : made.endedMs - Math.max(made.startedMs, Math.min(askedMs, startedMs));
+    return {
+      lossSum,
+      correct,
+      inputSeconds: Math.max(0, inputMs) / 1000,
+      waitSeconds: companion.waitedMs / 1000,
+    };
+  }
+
+  /** Makes ready for whole batches, and says what the engine chose for them. */
+  prepare(): readonly string[] {
+    return this.#executor.prepare(this.#spec.batchSize);
+  }
+
+  /** Makes the batch of a step that is likely to be computed next. */
+  makeAhead(about: StepRange, rank: number): void {
+    this.#batches.makeAhead(about, rank);
+  }
+
+  /**
+   * Sums over test examples [start, end), in the test set's own order.
+   * @param sent the examples, at most one batch of them, where there are no files.
+   */
+  evaluate(
+    { start, end }: Range,
+    sent: SentBatch | null = null,
+  ): { correct: number; lossSum: number } {
+    let correct = 0;
+    let lossSum = 0;
+    for (let from = start; from < end; from += evaluationBatchExamples) {
+      const to = Math.min(end, from + evaluationBatchExamples);
+      const outcome = this.#executor.evaluate(this.#batches.ofTest(from, to, sent));
+      correct += outcome.correct;
+      lossSum += outcome.lossSum;
+    }
+    return { correct, lossSum };
+  }
+
+  /** Gives up the engine's resources. */
+  close(): void {
+    this.#executor.close();
+  }
+}
+
+/** Goes along with a step: waits where it lacks parameters, and notes when it turned. */
+class Companion implements StepCompanion {
+  waitedMs = 0;
+  /** The step could not begin for want of parameters. */
+  waitedAtOnce = false;
+  turnedMs = 0;
+  readonly #chunks: ChunksOfTensors;
+  readonly #gate: ArrivalGate | undefined;
+  readonly #nowMs: () => number;
+  readonly #onSpan: SpanListener;
+  #begun = false;
+
+  constructor(
+    chunks: ChunksOfTensors,
+    gate: ArrivalGate | undefined,
+    nowMs: () => number,
+    onSpan: SpanListener,
+  ) {
+    this.#chunks = chunks;
+    this.#gate = gate;
+    this.#nowMs = nowMs;
+    this.#onSpan = onSpan;
+  }
+
+  beforeTensor(tensor: string): void {
+    if (this.#gate === undefined) return;
+    for (const chunk of this.#chunks.of(tensor)) {
+      if (this.#gate.isOpen(chunk)) continue;
+      this.waitedAtOnce ||= !this.#begun;
+      const startedMs = this.#nowMs();
+      this.#gate.await(chunk);
+      const endedMs = this.#nowMs();
+      this.waitedMs += endedMs - startedMs;
+      this.#onSpan(`wait for chunk ${chunk}`, startedMs, endedMs);
+    }
+    this.#begun = true;
+  }
+
+  onTurn(): void {
+    this.turnedMs = this.#nowMs();
+  }
+}
+
+/**
+ * The chunks that each tensor lies in, and which of them are final once a tensor's gradient is:
+ * those of whose tensors none is missing.
+ */
+class ChunksOfTensors {
+  readonly #chunksOf = new Map<string, readonly number[]>();
+  readonly #tensorCounts: readonly number[];
+  #missing: number[] = [];
+
+  constructor(layout: Layout) {
+    const counts = layout.chunks.map(() => 0);
+    for (const { name, offset, length } of layout.tensors) {
+      const chunks = layout.chunks
+        .filter((chunk) => chunk.offset < offset + length && offset < chunk.offset + chunk.length)
+        .map((chunk) => chunk.index);
+      for (const chunk of chunks) counts[chunk]!++;
+      this.#chunksOf.set(name, chunks);
+    }
+    this.#tensorCounts = counts;
+  }
+
+  of(tensor: string): readonly number[] {
+    return this.#chunksOf.get(tensor)!;
+  }
+
+  /** A step begins: nothing is final. */
+  begin(): void {
+    this.#missing = [...this.#tensorCounts];
+  }
+
+  /** A tensor's gradient is final; returns the chunks that thereby are. */
+  finish(tensor: string): number[] {
+    return this.of(tensor).filter((chunk) => --this.#missing[chunk]! === 0);
+  }
+}

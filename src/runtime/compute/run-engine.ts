@@ -1,0 +1,29 @@
+/** Which engine computes a run, from what its spec wishes and what this machine has. */
+
+import { PacelineError } from "../../errors.js";
+import { type ChosenEngine, createEngine, type EngineWish } from "../../nn/engines.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+
+/**
+ * The engine of a run and the sentence to log of it. Whatever library it needs is loaded by the
+ * calling thread.
+ * @param opened the library, if it is not to be looked for.
+ * @throws PacelineError `usage` when the wished engine is not to be had, or `bf16!` was wished for
+ *   and the machine can't compute in bf16.
+ */
+export function engineOf(
+  { engine: choice, dtype, threads }: Pick<RunSpec, "engine" | "dtype" | "threads">,
+  { opened }: Pick<EngineWish, "opened"> = {},
+): Pick<ChosenEngine, "engine" | "reason"> {
+  const type = dtype === "f32" ? "f32" : "bf16";
+  const wish: EngineWish = { dtype: type, threads };
+  const found = createEngine(choice, opened === undefined ? wish : { ...wish, opened });
+  const { engine, reason, warning } = found;
+  const lacking = type === "bf16" && engine.name !== "onednn" ? "it computes in f32" : warning;
+  if (lacking === null) return { engine, reason };
+  if (dtype === "bf16!") {
+    const sentence = `--dtype bf16! can't be kept: ${reason}: ${lacking}`;
+    throw new PacelineError("usage", `${sentence}; write --dtype bf16 or f32, or install oneDNN`);
+  }
+  return { engine, reason: `${reason}; ${lacking}` };
+}

@@ -1,0 +1,202 @@
+/**
+ * The folder `checkpoints/` of a run: which checkpoints it holds, which to remove, which one a user
+ * means. A checkpoint is there under its name or not at all: names beginning with a dot are
+ * unfinished or on their way out, and never listed, save `.old-step-N` while `step-N` is missing:
+ * that is the moment in which a checkpoint is being replaced by another of the same step.
+ */
+import { basename, dirname, join, resolve } from "node:path";
+import { PacelineError } from "../../errors.js";
+import { diskFiles, type Files, readWhole } from "../files.js";
+import { type CheckpointManifest, decodeManifest, manifestBytesMax } from "./manifest.js";
+
+/** A checkpoint of a run. */
+export interface CheckpointEntry {
+  readonly path: string;
+  readonly step: number;
+}
+
+/** Where to go on from. */
+export interface ResumePoint extends CheckpointEntry {
+  /** The run the checkpoint belongs to; null where its folder lies outside a run. */
+  readonly runDirectory: string | null;
+  /** Newer checkpoints that were passed over, with the reason. */
+  readonly skipped: readonly { readonly path: string; readonly reason: string }[];
+}
+
+const folderName = "checkpoints";
+const stepName = /^(?:\.old-)?step-(\d{1,15})$/;
+
+/** The folder that holds a run's checkpoints. */
+export function checkpointsFolder(runDirectory: string): string {
+  return join(runDirectory, folderName);
+}
+
+/** The complete checkpoints of a run, by ascending step; empty if there are none. */
+export async function listCheckpoints(
+  runDirectory: string,
+  files: Files = diskFiles,
+): Promise<CheckpointEntry[]> {
+  const folder = checkpointsFolder(runDirectory);
+  const entries = new Map<number, CheckpointEntry>();
+  for (const name of (await files.list(folder)) ?? []) {
+    const match = stepName.exec(name);
+    if (match === null) continue;
+    const step = Number(match[1]);
+    // Names are sorted, so step-N comes after .old-step-N and takes its place.
+    entries.set(step, { path: join(folder, name), step });
+  }
+  return [...entries.values()].sort((left, right) => left.step - right.step);
+}
+
+/** The checkpoint of the highest step, or null. */
+export async function latestCheckpoint(
+  runDirectory: string,
+  files: Files = diskFiles,
+): Promise<CheckpointEntry | null> {
+  return (await listCheckpoints(runDirectory, files)).at(-1) ?? null;
+}
+
+/**
+ * Removes all checkpoints but the `keep` (at least 1) of the highest steps; answers with those
+ * removed.
+ */
+export async function pruneCheckpoints(
+  runDirectory: string,
+  keep: number,
+  files: Files = diskFiles,
+): Promise<CheckpointEntry[]> {
+  await clearUnfinished(runDirectory, files);
+  const entries = await listCheckpoints(runDirectory, files);
+  const removed = entries.slice(0, Math.max(0, entries.length - Math.max(1, keep)));
+  for (const { path, step } of removed) {
+    // A crash amid removing must not leave a half checkpoint under a name that is listed.
+    const aside = join(dirname(path), `.tmp-pruned-${step}`);
+    await files.rename(path, aside);
+    await files.remove(aside);
+  }
+  return removed;
+}
+
+/**
+ * Removes what a crash left behind, and gives a checkpoint that was being replaced its name back.
+ */
+export async function clearUnfinished(runDirectory: string, files: Files): Promise<void> {
+  const folder = checkpointsFolder(runDirectory);
+  const names = (await files.list(folder)) ?? [];
+  for (const name of names) {
+    const path = join(folder, name);
+    if (name.startsWith(".tmp-")) await files.remove(path);
+    else if (name.startsWith(".old-")) {
+      const proper = name.slice(".old-".length);
+      if (names.includes(proper)) await files.remove(path);
+      else await files.rename(path, join(folder, proper));
+    }
+  }
+}
+
+/** The manifest of a checkpoint, checked against its own checksum; the other files are not read. */
+export async function readManifest(
+  path: string,
+  files: Files = diskFiles,
+): Promise<CheckpointManifest> {
+  const manifest = join(path, "manifest.json");
+  const bytes = await readWhole(files, manifest, manifestBytesMax, "checkpoint");
+  return decodeManifest(bytes, manifest);
+}
+
+/**
+ * The checkpoint that `--resume`, or another `flag`, means: `auto` the most recently written one of
+ * all runs under `runRoot` (of one `model`, if given), passing over those whose manifest can't be
+ * read; else a run's name, a run's folder, or a checkpoint's folder. A `checkpoint` error says what
+ * there is instead.
+ */
+export async function resolveResume(
+  request: {
+    readonly wanted: string;
+    readonly runRoot: string;
+    readonly model?: string;
+    readonly flag?: string;
+  },
+  files: Files = diskFiles,
+): Promise<ResumePoint> {
+  const { wanted, runRoot, flag = "--resume" } = request;
+  if (wanted === "auto") {
+    const newest = await newestCheckpoint(runRoot, request.model ?? null, files);
+    if (newest !== null) return newest;
+    const which = request.model === undefined ? "" : ` of model ${request.model}`;
+    throw missing(`there is no checkpoint${which}`, await offered(runRoot, files));
+  }
+  const isName = !/[\\/]/.test(wanted) && wanted !== "." && wanted !== "..";
+  for (const run of isName ? [join(runRoot, wanted), wanted] : [wanted]) {
+    const latest = await latestCheckpoint(run, files);
+    if (latest !== null) return { ...latest, runDirectory: run, skipped: [] };
+    const inside = await files.list(run).catch(() => null);
+    if (inside?.includes("manifest.json")) return pointAt(run, files);
+    if (inside !== null) {
+      throw missing(`${run} holds no complete checkpoint`, await offered(runRoot, files));
+    }
+  }
+  const what = `${flag} ${wanted} is neither a run in ${runRoot} nor a folder`;
+  throw missing(what, await offered(runRoot, files));
+}
+
+/** The most recently written checkpoint of all runs under a folder, or null. */
+export async function newestCheckpoint(
+  runRoot: string,
+  model: string | null,
+  files: Files = diskFiles,
+): Promise<ResumePoint | null> {
+  const skipped: { path: string; reason: string }[] = [];
+  let newest: (CheckpointEntry & { runDirectory: string; created: string }) | null = null;
+  for (const runDirectory of await runsUnder(runRoot, files)) {
+    for (const entry of (await listCheckpoints(runDirectory, files)).reverse()) {
+      try {
+        const { created, spec } = await readManifest(entry.path, files);
+        const suits = model === null || spec.model === model;
+        if (suits && (newest === null || Date.parse(created) > Date.parse(newest.created))) {
+          newest = { ...entry, runDirectory, created };
+        }
+        break;
+      } catch (thrown) {
+        if (!(thrown instanceof PacelineError)) throw thrown;
+        skipped.push({ path: entry.path, reason: thrown.message });
+      }
+    }
+  }
+  if (newest === null) return null;
+  return { path: newest.path, step: newest.step, runDirectory: newest.runDirectory, skipped };
+}
+
+async function pointAt(path: string, files: Files): Promise<ResumePoint> {
+  const { globalStep } = await readManifest(path, files);
+  const parent = dirname(resolve(path));
+  const runDirectory = basename(parent) === folderName ? dirname(parent) : null;
+  return { path, step: globalStep, runDirectory, skipped: [] };
+}
+
+/** The folders of runs under a folder that have room for checkpoints, by name. */
+export async function runsUnder(runRoot: string, files: Files = diskFiles): Promise<string[]> {
+  const runs: string[] = [];
+  for (const name of (await files.list(runRoot)) ?? []) {
+    const run = join(runRoot, name);
+    const inside = name.startsWith(".") ? null : await files.list(run).catch(() => null);
+    if (inside?.includes(folderName)) runs.push(run);
+  }
+  return runs;
+}
+
+async function offered(runRoot: string, files: Files): Promise<string> {
+  const shown: string[] = [];
+  for (const run of await runsUnder(runRoot, files)) {
+    const latest = await latestCheckpoint(run, files);
+    if (latest !== null) shown.push(`${basename(run)} (step ${latest.step})`);
+  }
+  if (shown.length === 0)
+    return `no run in ${runRoot} has one: train with --checkpoint-every first`;
+  const more = shown.length > 8 ? `, and ${shown.length - 8} more` : "";
+  return `runs with one: ${shown.slice(0, 8).join(", ")}${more}`;
+}
+
+function missing(what: string, instead: string): PacelineError {
+  return new PacelineError("checkpoint", `${what}; ${instead}`);
+}

@@ -1,0 +1,313 @@
+/**
+ * The experiment file and the METRICS_JSON lines of published parameter-server experiments, field
+ * by field in their order, so that tools that read those read Paceline's runs too. What that format
+ * lacks stands in the field `paceline`.
+ */
+import { z } from "zod";
+import { PacelineError } from "../../errors.js";
+import { diskFiles, type Files, readWhole } from "../files.js";
+
+/**
+ * What a server says at the end: one line per run, whatever the number of servers. Times in
+ * seconds.
+ */
+export interface ServerFinalMetrics {
+  readonly type: "SERVER_FINAL_METRICS";
+  readonly mode: string;
+  readonly total_workers: number;
+  readonly total_training_time_seconds: number;
+  readonly global_steps_completed: number;
+  readonly total_parameter_updates: number;
+  /** Pushes, not chunks. */
+  readonly gradients_processed: number;
+  readonly average_update_time_seconds: number;
+  readonly updates_per_second: number;
+  readonly learning_rate: number;
+  /** This and the next two in every mode but sync. */
+  readonly async_updates?: number | undefined;
+  readonly average_gradient_staleness?: number | undefined;
+  readonly max_staleness_observed?: number | undefined;
+}
+
+/** What a worker says at the end. Null stands for what was never measured. */
+export interface WorkerFinalMetrics {
+  readonly type: "WORKER_FINAL_METRICS";
+  readonly worker_id: number;
+  readonly total_workers: number;
+  readonly total_training_time_seconds: number;
+  readonly average_epoch_time_seconds: number | null;
+  readonly epoch_times_seconds: readonly number[];
+  readonly final_test_accuracy_percent: number | null;
+  readonly all_accuracies_percent: readonly number[];
+  readonly local_steps_completed: number;
+  readonly batch_size: number;
+  readonly learning_rate: number;
+  readonly num_epochs: number;
+}
+
+/** Means, sums and extremes over workers; null where no worker has the number. */
+export interface AggregatedWorkerMetrics {
+  readonly num_workers: number;
+  /** The longest. */
+  readonly total_training_time_seconds: number | null;
+  readonly average_epoch_time_seconds: number | null;
+  readonly final_test_accuracy_percent: number | null;
+  readonly total_local_steps: number;
+  readonly per_worker_metrics: readonly WorkerFinalMetrics[];
+  readonly epoch_times_by_epoch: readonly {
+    readonly epoch: number;
+    readonly max_time: number;
+    readonly avg_time: number;
+    readonly min_time: number;
+  }[];
+  readonly accuracy_by_epoch: readonly {
+    readonly epoch: number;
+    readonly avg_accuracy: number;
+    readonly max_accuracy: number;
+    readonly min_accuracy: number;
+  }[];
+}
+
+/** The experiment file; a run's result.json. */
+export interface ExperimentFile {
+  readonly experiment_name: string;
+  readonly timestamp: string;
+  readonly server_metrics: ServerFinalMetrics | null;
+  readonly worker_metrics_aggregated: AggregatedWorkerMetrics;
+  readonly raw_worker_metrics: readonly WorkerFinalMetrics[];
+  readonly paceline?: unknown;
+}
+
+/** What a run counted, summed over its servers; the staleness counts are left out in BSP. */
+export interface ServerTotals {
+  /** The protocol's name: bsp, ssp, asp, ... */
+  readonly protocol: string;
+  readonly workers: number;
+  readonly trainingSeconds: number;
+  readonly globalSteps: number;
+  /** Updates of the whole parameter vector. */
+  readonly parameterUpdates: number;
+  readonly pushes: number;
+  /** Seconds spent in updates, all servers together. */
+  readonly updateSeconds: number;
+  readonly lr: number;
+  readonly asyncUpdates: number;
+  readonly stalenessSum: number;
+  readonly stalenessCount: number;
+  readonly stalenessMax: number;
+}
+
+/** What one worker counted; the lists hold one number per epoch and per evaluation. */
+export interface WorkerTotals {
+  readonly rank: number;
+  readonly workers: number;
+  readonly trainingSeconds: number;
+  readonly epochSeconds: readonly number[];
+  readonly accuraciesPercent: readonly number[];
+  readonly steps: number;
+  readonly batchSize: number;
+  readonly lr: number;
+  readonly epochs: number;
+}
+
+/** The format's word for a protocol: sync for BSP, async for ASP, else the protocol's own name. */
+export function modeWord(protocol: string): string {
+  if (protocol === "bsp") return "sync";
+  return protocol === "asp" ? "async" : protocol;
+}
+
+/** Builds a server's final metrics. */
+export function serverFinalMetrics(totals: ServerTotals): ServerFinalMetrics {
+  const mode = modeWord(totals.protocol);
+  const metrics: ServerFinalMetrics = {
+    type: "SERVER_FINAL_METRICS",
+    mode,
+    total_workers: totals.workers,
+    total_training_time_seconds: totals.trainingSeconds,
+    global_steps_completed: totals.globalSteps,
+    total_parameter_updates: totals.parameterUpdates,
+    gradients_processed: totals.pushes,
+    average_update_time_seconds: ratio(totals.updateSeconds, totals.parameterUpdates),
+    updates_per_second: ratio(totals.parameterUpdates, totals.trainingSeconds),
+    learning_rate: totals.lr,
+  };
+  if (mode === "sync") return metrics;
+  return {
+    ...metrics,
+    async_updates: totals.asyncUpdates,
+    average_gradient_staleness: ratio(totals.stalenessSum, totals.stalenessCount),
+    max_staleness_observed: totals.stalenessMax,
+  };
+}
+
+/** Builds a worker's final metrics. */
+export function workerFinalMetrics(totals: WorkerTotals): WorkerFinalMetrics {
+  return {
+    type: "WORKER_FINAL_METRICS",
+    worker_id: totals.rank,
+    total_workers: totals.workers,
+    total_training_time_seconds: totals.trainingSeconds,
+    average_epoch_time_seconds: mean(totals.epochSeconds),
+    epoch_times_seconds: totals.epochSeconds,
+    final_test_accuracy_percent: totals.accuraciesPercent.at(-1) ?? null,
+    all_accuracies_percent: totals.accuraciesPercent,
+    local_steps_completed: totals.steps,
+    batch_size: totals.batchSize,
+    learning_rate: totals.lr,
+    num_epochs: totals.epochs,
+  };
+}
+
+/** One line of standard output. */
+export function metricsLine(metrics: ServerFinalMetrics | WorkerFinalMetrics): string {
+  return `METRICS_JSON: ${JSON.stringify(metrics)}`;
+}
+
+/** Puts the whole file together; workers are listed by id. */
+export function experimentFile(parts: {
+  readonly name: string;
+  /** ISO 8601. */
+  readonly timestamp: string;
+  readonly server: ServerFinalMetrics | null;
+  readonly workers: readonly WorkerFinalMetrics[];
+  readonly paceline?: unknown;
+}): ExperimentFile {
+  const workers = [...parts.workers].sort((left, right) => left.worker_id - right.worker_id);
+  return {
+    experiment_name: parts.name,
+    timestamp: parts.timestamp,
+    server_metrics: parts.server,
+    worker_metrics_aggregated: aggregate(workers),
+    raw_worker_metrics: workers,
+    ...(parts.paceline === undefined ? {} : { paceline: parts.paceline }),
+  };
+}
+
+/** Aggregates over workers; an epoch's numbers are over the workers that have it. */
+export function aggregate(workers: readonly WorkerFinalMetrics[]): AggregatedWorkerMetrics {
+  const times = workers.map((worker) => worker.total_training_time_seconds);
+  return {
+    num_workers: workers.length,
+    total_training_time_seconds: workers.length === 0 ? null : Math.max(...times),
+    average_epoch_time_seconds: mean(workers.map((worker) => worker.average_epoch_time_seconds)),
+    final_test_accuracy_percent: mean(workers.map((worker) => worker.final_test_accuracy_percent)),
+    total_local_steps: workers.reduce((sum, worker) => sum + worker.local_steps_completed, 0),
+    per_worker_metrics: workers,
+    epoch_times_by_epoch: byEpoch(workers.map((worker) => worker.epoch_times_seconds)).map(
+      ({ epoch, max, avg, min }) => ({ epoch, max_time: max, avg_time: avg, min_time: min }),
+    ),
+    accuracy_by_epoch: byEpoch(workers.map((worker) => worker.all_accuracies_percent)).map(
+      ({ epoch, max, avg, min }) => ({
+        epoch,
+        avg_accuracy: avg,
+        max_accuracy: max,
+        min_accuracy: min,
+      }),
+    ),
+  };
+}
+
+const experimentBytesMax = 64 * 1024 * 1024;
+
+const serverSchema = z.looseObject({
+  type: z.literal("SERVER_FINAL_METRICS").default("SERVER_FINAL_METRICS"),
+  mode: z.string(),
+  total_workers: z.number(),
+  total_training_time_seconds: z.number(),
+  global_steps_completed: z.number(),
+  total_parameter_updates: z.number(),
+  gradients_processed: z.number(),
+  average_update_time_seconds: z.number(),
+  updates_per_second: z.number(),
+  learning_rate: z.number(),
+  async_updates: z.number().optional(),
+  average_gradient_staleness: z.number().optional(),
+  max_staleness_observed: z.number().optional(),
+});
+
+const workerSchema = z.looseObject({
+  type: z.literal("WORKER_FINAL_METRICS").default("WORKER_FINAL_METRICS"),
+  worker_id: z.number(),
+  total_workers: z.number(),
+  total_training_time_seconds: z.number(),
+  average_epoch_time_seconds: z.number().nullable().default(null),
+  epoch_times_seconds: z.array(z.number()).default([]),
+  final_test_accuracy_percent: z.number().nullable().default(null),
+  all_accuracies_percent: z.array(z.number()).default([]),
+  local_steps_completed: z.number(),
+  batch_size: z.number(),
+  learning_rate: z.number(),
+  num_epochs: z.number(),
+});
+
+const fileSchema = z.looseObject({
+  experiment_name: z.string(),
+  timestamp: z.string(),
+  server_metrics: serverSchema.nullish(),
+  worker_metrics_aggregated: z
+    .looseObject({ per_worker_metrics: z.array(workerSchema).optional() })
+    .nullish(),
+  raw_worker_metrics: z.array(workerSchema).nullish(),
+  paceline: z.unknown().optional(),
+});
+
+/**
+ * Reads an experiment file of any origin. The workers' own numbers count, and the aggregate is
+ * computed from them anew; `server_metrics` may be null or absent. A file of another form is a
+ * `usage` error.
+ */
+export async function readExperimentFile(
+  path: string,
+  files: Files = diskFiles,
+): Promise<ExperimentFile> {
+  const text = (await readWhole(files, path, experimentBytesMax, "usage")).toString("utf8");
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (thrown) {
+    throw new PacelineError("usage", `${path} is not JSON: give an experiment file`, {
+      cause: thrown,
+    });
+  }
+  const checked = fileSchema.safeParse(parsed);
+  if (!checked.success) {
+    const issue = checked.error.issues[0]!;
+    const where = issue.path.join(".") || "the whole";
+    const what = `${path} is not an experiment file: ${where}: ${issue.message}`;
+    throw new PacelineError("usage", `${what}; give a run's result.json`);
+  }
+  const { experiment_name, timestamp, server_metrics, paceline } = checked.data;
+  const workers =
+    checked.data.raw_worker_metrics ??
+    checked.data.worker_metrics_aggregated?.per_worker_metrics ??
+    [];
+  return experimentFile({
+    name: experiment_name,
+    timestamp,
+    server: server_metrics ?? null,
+    workers,
+    paceline,
+  });
+}
+
+function byEpoch(
+  lists: readonly (readonly number[])[],
+): { epoch: number; max: number; avg: number; min: number }[] {
+  const epochs = Math.max(0, ...lists.map((list) => list.length));
+  return Array.from({ length: epochs }, (_, index) => {
+    const values = lists.flatMap((list) => (index < list.length ? [list[index]!] : []));
+    const avg = mean(values) as number;
+    return { epoch: index + 1, max: Math.max(...values), avg, min: Math.min(...values) };
+  });
+}
+
+/** Null values are left out; null when none is left. */
+function mean(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  if (known.length === 0) return null;
+  return known.reduce((sum, value) => sum + value, 0) / known.length;
+}
+
+function ratio(dividend: number, divisor: number): number {
+  return divisor === 0 ? 0 : dividend / divisor;
+}

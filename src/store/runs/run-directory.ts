@@ -1,0 +1,174 @@
+/**
+ * The folder of one run, `runs/<name>/`: its resolved configuration, who takes part, what happened,
+ * what was measured, the result, and the processes' logs. No run ever writes into another's folder.
+ */
+import { join } from "node:path";
+import { PacelineError } from "../../errors.js";
+import { diskFiles, type Files, writeTextAtomically } from "../files.js";
+import { JsonLinesWriter } from "./json-lines.js";
+
+/** A process of the run, as cluster.json lists it. */
+export interface ClusterMember {
+  readonly role: "coordinator" | "server" | "worker";
+  /** Rank of a worker, index of a server, 0 for the coordinator. */
+  readonly id: number;
+  readonly pid: number;
+  readonly host: string;
+  /** Where others reach it; "" for a worker, which nobody calls. */
+  readonly address: string;
+  /** Where a server takes frames besides: host:port and a socket's path, "" where it does not. */
+  readonly frames?: { readonly tcp: string; readonly unix: string };
+}
+
+/** Which folder is asked for. */
+export interface RunDirectoryRequest {
+  /** The folder of all runs, e.g. `runs`. */
+  readonly root: string;
+  /** The user's name for the run; null for `<stem>-001`, or the next free number. */
+  readonly name: string | null;
+  /** What a made-up name begins with (see `runStem`). */
+  readonly stem: string;
+  /** True to go on in a folder that exists under `name`. */
+  readonly resuming: boolean;
+  /** The text of config.yaml. */
+  readonly configText: string;
+}
+
+const nameMax = 100;
+const namePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
+
+/** Beginning of a made-up name: `mlp-bsp-4w`. */
+export function runStem(run: { model: string; mode: string; workers: number }): string {
+  return `${run.model}-${run.mode}-${run.workers}w`;
+}
+
+/** Makes (or, resuming, opens) the folder. A name that is taken or unfit is a `usage` error. */
+export async function openRunDirectory(
+  request: RunDirectoryRequest,
+  files: Files = diskFiles,
+): Promise<RunDirectory> {
+  const { root, name, stem, resuming, configText } = request;
+  if (name !== null) checkName(name);
+  await files.makeFolder(root);
+  const chosen = name ?? (await claimNumbered(root, stem, files));
+  const path = join(root, chosen);
+  if (name !== null && !(await files.claimFolder(path)) && !resuming) {
+    throw new PacelineError(
+      "usage",
+      `--name ${name}: there is a run of that name in ${root}; choose another name or ` +
+        `go on with it by --resume ${name}`,
+    );
+  }
+  await files.makeFolder(join(path, "logs"));
+  await writeTextAtomically(files, join(path, "config.yaml"), configText);
+  const events = await JsonLinesWriter.open(join(path, "events.jsonl"), files);
+  const metrics = await JsonLinesWriter.open(join(path, "metrics.jsonl"), files);
+  await files.syncFolder(path);
+  return new RunDirectory(path, chosen, files, { events, metrics });
+}
+
+/** An open run folder. Writes are done in the order they are asked for. */
+export class RunDirectory {
+  readonly path: string;
+  readonly name: string;
+  readonly #files: Files;
+  readonly #lines: { readonly events: JsonLinesWriter; readonly metrics: JsonLinesWriter };
+  #lastWrite: Promise<void> = Promise.resolve();
+
+  /** Use `openRunDirectory`, which makes the folder. */
+  constructor(
+    path: string,
+    name: string,
+    files: Files,
+    lines: { events: JsonLinesWriter; metrics: JsonLinesWriter },
+  ) {
+    this.path = path;
+    this.name = name;
+    this.#files = files;
+    this.#lines = lines;
+  }
+
+  /** Replaces cluster.json. */
+  writeCluster(members: readonly ClusterMember[]): Promise<void> {
+    const rows = members.map(({ role, id, pid, host, address, frames }) =>
+      JSON.stringify({ role, id, pid, host, address, frames }),
+    );
+    return this.#replace("cluster.json", `{"members":[\n${rows.join(",\n")}\n]}\n`);
+  }
+
+  /** Replaces result.json. */
+  writeResult(result: object): Promise<void> {
+    return this.#replace("result.json", `${JSON.stringify(result, null, 2)}\n`);
+  }
+
+  /** Appends a line to events.jsonl: something that happened, with its reason. */
+  event(line: object): void {
+    this.#lines.events.append(line);
+  }
+
+  /** Appends a line to metrics.jsonl: a step's or an epoch's numbers. */
+  metric(line: object): void {
+    this.#lines.metrics.append(line);
+  }
+
+  /** The path of a process's log. */
+  logPath(role: ClusterMember["role"], id: number): string {
+    return join(this.path, "logs", `${role}-${id}.log`);
+  }
+
+  /**
+   * Resolves when all that was handed over is with the operating system; the first failure is
+   * thrown.
+   */
+  async flush(): Promise<void> {
+    await this.#lines.events.flush();
+    await this.#lines.metrics.flush();
+    await this.#lastWrite;
+  }
+
+  /** Flushes and closes everything; the first failure is thrown after all is closed. */
+  async close(): Promise<void> {
+    const outcomes = await Promise.allSettled([
+      this.#lines.events.close(),
+      this.#lines.metrics.close(),
+      this.#lastWrite,
+    ]);
+    const failed = outcomes.find((outcome) => outcome.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  #replace(name: string, text: string): Promise<void> {
+    const path = join(this.path, name);
+    const write = this.#lastWrite
+      .catch(() => undefined)
+      .then(() => writeTextAtomically(this.#files, path, text));
+    this.#lastWrite = write;
+    // Whoever asked is told; this only keeps a failure nobody waits for from ending the process.
+    write.catch(() => undefined);
+    return write;
+  }
+}
+
+function checkName(name: string): void {
+  if (name.length <= nameMax && namePattern.test(name)) return;
+  throw new PacelineError(
+    "usage",
+    `--name ${JSON.stringify(name.slice(0, nameMax))}: a run's name has at most ${nameMax} ` +
+      "letters, digits, dots, dashes and underlines, no dot or dash first; choose such a name",
+  );
+}
+
+async function claimNumbered(root: string, stem: string, files: Files): Promise<string> {
+  const base = stem.replace(/[^A-Za-z0-9._-]/g, "-").replace(/^[.-]+/, "") || "run";
+  let highest = 0;
+  for (const name of (await files.list(root)) ?? []) {
+    const number = name.startsWith(`${base}-`) ? name.slice(base.length + 1) : "";
+    if (/^\d{1,9}$/.test(number)) highest = Math.max(highest, Number(number));
+  }
+  // Another run may claim the same number in between: then the one after it is tried.
+  for (;;) {
+    highest += 1;
+    const name = `${base}-${String(highest).padStart(3, "0")}`;
+    if (await files.claimFolder(join(root, name))) return name;
+  }
+}

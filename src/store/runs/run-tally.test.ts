@@ -1,0 +1,166 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { idleServer, idleWorker } from "../../protocol/idle-counts.js";
+import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
+import type { CoordinatorSnapshot, MemberSnapshot } from "../../protocol/run-events.js";
+import { RunTally } from "./run-tally.js";
+
+const noServerCounts: ServerStatistics = { ...idleServer, chunks: 1, lr: 0.1 };
+
+/** Counts of a worker that took this many steps on 10 examples each, with a loss of 2. */
+function steps(count: number): WorkerStatistics {
+  const examples = 10 * count;
+  const computeSeconds = count / 4;
+  const waitSeconds = count / 8;
+  const losses = { lossSum: 2 * examples, lossCount: examples };
+  return { ...idleWorker, clock: count, examples, ...losses, computeSeconds, waitSeconds };
+}
+
+type Told = Pick<MemberSnapshot, "role" | "rank"> & Partial<MemberSnapshot>;
+
+function picture(members: readonly Told[], changes: Partial<CoordinatorSnapshot> = {}) {
+  const snapshot: CoordinatorSnapshot = {
+    run: "r",
+    name: "r",
+    phase: "training",
+    activity: "",
+    epoch: 0,
+    epochs: 2,
+    globalSteps: 0,
+    examples: 0,
+    totalExamples: 1000,
+    algorithms: [],
+    evaluations: [],
+    members: members.map((member) => ({
+      incarnation: 1,
+      pid: 1,
+      host: "box",
+      address: "",
+      frames: null,
+      state: "alive",
+      reason: "",
+      activity: "",
+      engine: "",
+      inView: true,
+      server: null,
+      worker: null,
+      ...member,
+    })),
+    ...changes,
+  };
+  return snapshot;
+}
+
+const worker = (rank: number, count: number, incarnation = 1): Told => {
+  return { role: "worker", rank, incarnation, worker: steps(count) };
+};
+
+test("a row tells of the time since the last one", () => {
+  const tally = new RunTally();
+  tally.observe(picture([worker(0, 0), worker(1, 0)]), 1000);
+  const first = picture([worker(1, 2), worker(0, 4)], { globalSteps: 2, epoch: 1 });
+  tally.observe(first, 3000);
+  assert.deepEqual(tally.row(first, "noon", 3000), {
+    kind: "step",
+    time: "noon",
+    seconds: 2,
+    step: 2,
+    epoch: 2,
+    examples: 60,
+    loss: 2,
+    examplesPerSecond: 30,
+    workers: [
+      { rank: 0, clock: 4, computeSeconds: 1, waitSeconds: 0.5 },
+      { rank: 1, clock: 2, computeSeconds: 0.5, waitSeconds: 0.25 },
+    ],
+    staleness: null,
+  });
+  const lower = { ...steps(8), lossSum: steps(4).lossSum + 40 };
+  const second = picture([{ ...worker(0, 8), worker: lower }, worker(1, 2)], { globalSteps: 5 });
+  tally.observe(second, 4000);
+  const row = tally.row(second, "one", 4000);
+  assert.deepEqual(
+    [row?.seconds, row?.examples, row?.loss, row?.examplesPerSecond],
+    [3, 100, 1, 40],
+  );
+  const third = tally.row(second, "two", 5000);
+  assert.deepEqual([third?.loss, third?.examplesPerSecond], [null, 0]);
+});
+
+test("no row comes before training", () => {
+  const tally = new RunTally();
+  const early = picture([worker(0, 1)], { phase: "preparing" });
+  tally.observe(early, 0);
+  assert.equal(tally.row(early, "", 0), null);
+  assert.equal(tally.examples, 0);
+});
+
+test("a worker that came again adds to what its rank had done", () => {
+  const tally = new RunTally();
+  tally.observe(picture([worker(0, 3), worker(1, 3)]), 0);
+  tally.observe(picture([worker(0, 4)]), 100);
+  tally.observe(picture([worker(0, 5), { role: "worker", rank: 1, incarnation: 7 }]), 200);
+  tally.observe(picture([worker(0, 5), worker(1, 2, 7)]), 300);
+  assert.equal(tally.examples, 100);
+  const again = tally.totals().get(1);
+  assert.deepEqual(again, { ...steps(5), clock: 2 });
+});
+
+test("last words of a life that was seen replace its counts, others are added", () => {
+  const tally = new RunTally();
+  tally.observe(picture([worker(0, 3), worker(1, 3)]), 0);
+  tally.end({ workers: { 0: steps(6), 1: steps(1), 2: steps(2) }, servers: {} });
+  const totals = [...tally.totals()].map(([rank, { examples, clock }]) => [rank, examples, clock]);
+  assert.deepEqual(totals, [
+    [0, 60, 6],
+    [1, 40, 1],
+    [2, 20, 2],
+  ]);
+});
+
+test("staleness is the mean over all servers since the last row", () => {
+  const tally = new RunTally();
+  const server = (rank: number, stalenessSum: number, stalenessCount: number): Told => {
+    return { role: "server", rank, server: { ...noServerCounts, stalenessSum, stalenessCount } };
+  };
+  const last = { stalenessSum: 22, stalenessCount: 8 };
+  const told = (...members: Told[]) => {
+    tally.observe(picture(members), 0);
+    return tally.row(picture(members), "", 0)?.staleness;
+  };
+  assert.equal(told(server(0, 0, 0), server(1, 0, 0)), null);
+  assert.equal(told(server(0, 6, 4), server(1, 2, 4)), 1);
+  assert.equal(told(server(0, 12, 6), server(1, 2, 4)), 3);
+  tally.end({ workers: {}, servers: { 0: { ...noServerCounts, ...last } } });
+  assert.equal(told(), 5);
+});
+
+test("the rate is that of the last ten seconds", () => {
+  const tally = new RunTally();
+  assert.equal(tally.examplesPerSecond, null);
+  for (let second = 0; second <= 20; second++) {
+    const count = second <= 10 ? second : 10 + 3 * (second - 10);
+    tally.observe(picture([worker(0, count)]), 1000 * second);
+  }
+  assert.equal(tally.examplesPerSecond, 30);
+});
+
+test("a resumed run begins with the examples it had, and never passes the whole", () => {
+  const tally = new RunTally();
+  tally.observe(picture([worker(0, 0)], { examples: 400, globalSteps: 40 }), 0);
+  tally.observe(picture([worker(0, 10)], { examples: 400 }), 1000);
+  assert.equal(tally.examples, 500);
+  tally.observe(picture([worker(0, 70)], { examples: 1000 }), 2000);
+  assert.equal(tally.examples, 1000);
+});
+
+test("a multiple is passed once, wherever a row falls", () => {
+  const tally = new RunTally();
+  tally.observe(picture([{ role: "worker", rank: 0, worker: idleWorker }], { globalSteps: 40 }), 0);
+  const passes = [44, 49, 50, 53, 61, 69, 95].map((step) => {
+    const passed = tally.passed(10, step);
+    if (passed) tally.row(picture([], { globalSteps: step }), "", step);
+    return passed;
+  });
+  assert.deepEqual(passes, [false, false, true, false, true, false, true]);
+});

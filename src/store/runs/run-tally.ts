@@ -1,0 +1,206 @@
+/**
+ * Running sums of what the members of a run report of themselves. A worker that is started again
+ * counts from zero; here the counts of all its lives are added, so that no sum ever falls.
+ */
+import { idleWorker } from "../../protocol/idle-counts.js";
+import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
+import type { CoordinatorSnapshot, RunResult } from "../../protocol/run-events.js";
+
+/** One line of metrics.jsonl about the steps since the line before. */
+export interface StepRow {
+  readonly kind: "step";
+  /** ISO 8601. */
+  readonly time: string;
+  /** Since training began in this process. */
+  readonly seconds: number;
+  readonly step: number;
+  /** Counted from 1. */
+  readonly epoch: number;
+  /** Examples gone through since the run began. */
+  readonly examples: number;
+  /** Mean training loss since the last row; null where no example was trained on. */
+  readonly loss: number | null;
+  readonly examplesPerSecond: number | null;
+  /** Sums since the process began, all lives of a rank together; `clock` is the present life's. */
+  readonly workers: readonly {
+    readonly rank: number;
+    readonly clock: number;
+    readonly computeSeconds: number;
+    readonly waitSeconds: number;
+  }[];
+  /** Mean staleness of the chunk pushes accepted since the last row; null where there is none. */
+  readonly staleness: number | null;
+}
+
+interface Lives {
+  incarnation: number;
+  latest: WorkerStatistics;
+  before: WorkerStatistics;
+}
+
+interface Sums {
+  readonly ms: number;
+  readonly examples: number;
+  readonly lossSum: number;
+  readonly lossCount: number;
+  readonly stalenessSum: number;
+  readonly stalenessCount: number;
+}
+
+const rateWindowMs = 10_000;
+
+/** The sums of one run in one process. */
+export class RunTally {
+  readonly #workers = new Map<number, Lives>();
+  readonly #servers = new Map<number, ServerStatistics>();
+  /** Examples of lives of the run before this process. */
+  #examplesBefore = 0;
+  /** The whole work: a life that redoes what was lost counts no further. */
+  #examplesMax = 0;
+  #beganMs: number | null = null;
+  #lastRow: Sums | null = null;
+  #lastRowStep = 0;
+  #recent: { ms: number; examples: number }[] = [];
+
+  /** Takes the members' latest counts. */
+  observe(snapshot: CoordinatorSnapshot, nowMs: number): void {
+    if (snapshot.phase !== "training" && snapshot.phase !== "stopping") return;
+    for (const { role, rank, incarnation, server, worker } of snapshot.members) {
+      if (role === "worker" && worker !== null) this.#take(rank, incarnation, worker);
+      if (role === "server" && server !== null) this.#servers.set(rank, server);
+    }
+    const sums = this.#sums(nowMs);
+    this.#examplesMax = snapshot.totalExamples;
+    if (this.#beganMs === null) {
+      this.#beganMs = nowMs;
+      this.#examplesBefore = Math.max(0, snapshot.examples - sums.examples);
+      this.#lastRow = { ...emptySums, ms: nowMs };
+      this.#lastRowStep = sums.examples === 0 ? snapshot.globalSteps : 0;
+    }
+    this.#recent.push({ ms: nowMs, examples: sums.examples });
+    while (this.#recent.length > 2 && nowMs - this.#recent[1]!.ms >= rateWindowMs) {
+      this.#recent.shift();
+    }
+  }
+
+  /** Examples gone through since the run began, in lives of the run before this one too. */
+  get examples(): number {
+    return Math.min(this.#examplesMax, this.#examplesBefore + this.#sums(0).examples);
+  }
+
+  /** Examples a second over the last ten seconds; null before there is something to tell. */
+  get examplesPerSecond(): number | null {
+    const first = this.#recent[0];
+    const last = this.#recent.at(-1);
+    if (first === undefined || last === undefined || last.ms === first.ms) return null;
+    return (1000 * (last.examples - first.examples)) / (last.ms - first.ms);
+  }
+
+  /** True when the steps have passed a multiple of `every` since the last row. */
+  passed(every: number, step: number): boolean {
+    return Math.floor(step / every) > Math.floor(this.#lastRowStep / every);
+  }
+
+  /** The row for the time since the last one; null before training has been observed. */
+  row(snapshot: CoordinatorSnapshot, time: string, nowMs: number): StepRow | null {
+    const last = this.#lastRow;
+    if (last === null || this.#beganMs === null) return null;
+    const sums = this.#sums(nowMs);
+    this.#lastRow = sums;
+    this.#lastRowStep = snapshot.globalSteps;
+    const seconds = (sums.ms - last.ms) / 1000;
+    const workers = [...this.totals()].map(([rank, total]) => {
+      const { clock, computeSeconds, waitSeconds } = total;
+      return { rank, clock, computeSeconds, waitSeconds };
+    });
+    return {
+      kind: "step",
+      time,
+      seconds: (nowMs - this.#beganMs) / 1000,
+      step: snapshot.globalSteps,
+      epoch: snapshot.epoch + 1,
+      examples: this.examples,
+      loss: ratio(sums.lossSum - last.lossSum, sums.lossCount - last.lossCount),
+      examplesPerSecond: ratio(sums.examples - last.examples, seconds),
+      workers,
+      staleness: ratio(
+        sums.stalenessSum - last.stalenessSum,
+        sums.stalenessCount - last.stalenessCount,
+      ),
+    };
+  }
+
+  /** Takes the last counts that the members said goodbye with. */
+  end({ workers, servers }: Pick<RunResult, "workers" | "servers">): void {
+    for (const [key, statistics] of Object.entries(workers)) {
+      const rank = Number(key);
+      const lives = this.#workers.get(rank);
+      // Fewer examples than were seen are those of a life that no snapshot has shown.
+      const isSameLife = lives !== undefined && statistics.examples >= lives.latest.examples;
+      this.#take(rank, isSameLife ? lives.incarnation : Number.POSITIVE_INFINITY, statistics);
+    }
+    for (const [key, statistics] of Object.entries(servers)) {
+      this.#servers.set(Number(key), statistics);
+    }
+  }
+
+  /** Each rank's counts over all its lives. */
+  totals(): ReadonlyMap<number, WorkerStatistics> {
+    const lives = [...this.#workers].sort(([left], [right]) => left - right);
+    return new Map(lives.map(([rank, { before, latest }]) => [rank, plus(before, latest)]));
+  }
+
+  #take(rank: number, incarnation: number, latest: WorkerStatistics): void {
+    const lives = this.#workers.get(rank);
+    if (lives === undefined) {
+      this.#workers.set(rank, { incarnation, latest, before: idleWorker });
+      return;
+    }
+    if (lives.incarnation !== incarnation) {
+      lives.before = plus(lives.before, lives.latest);
+      lives.incarnation = incarnation;
+    }
+    lives.latest = latest;
+  }
+
+  #sums(ms: number): Sums {
+    const sums = { ...emptySums, ms };
+    for (const { latest, before } of this.#workers.values()) {
+      sums.examples += before.examples + latest.examples;
+      sums.lossSum += before.lossSum + latest.lossSum;
+      sums.lossCount += before.lossCount + latest.lossCount;
+    }
+    for (const { stalenessSum, stalenessCount } of this.#servers.values()) {
+      sums.stalenessSum += stalenessSum;
+      sums.stalenessCount += stalenessCount;
+    }
+    return sums;
+  }
+}
+
+const emptySums: Sums = {
+  ms: 0,
+  examples: 0,
+  lossSum: 0,
+  lossCount: 0,
+  stalenessSum: 0,
+  stalenessCount: 0,
+};
+
+function plus(before: WorkerStatistics, latest: WorkerStatistics): WorkerStatistics {
+  return {
+    clock: latest.clock,
+    steps: before.steps + latest.steps,
+    examples: before.examples + latest.examples,
+    lossSum: before.lossSum + latest.lossSum,
+    lossCount: before.lossCount + latest.lossCount,
+    correct: before.correct + latest.correct,
+    inputSeconds: before.inputSeconds + latest.inputSeconds,
+    computeSeconds: before.computeSeconds + latest.computeSeconds,
+    waitSeconds: before.waitSeconds + latest.waitSeconds,
+  };
+}
+
+function ratio(dividend: number, divisor: number): number | null {
+  return divisor > 0 ? dividend / divisor : null;
+}

@@ -1,0 +1,151 @@
+/**
+ * Draws every chart that there is data for, in every theme and format asked for, and says which it
+ * could not draw and why.
+ */
+import { join } from "node:path";
+import { PacelineError } from "../../errors.js";
+import type { Files } from "../../store/files.js";
+import { demandComparable } from "../group-results.js";
+import type { StudyResult } from "../study-result.js";
+import { scalingAnalysis, syncVsAsync } from "./comparison-charts.js";
+import { composeSpec } from "./compose.js";
+import type { Picture } from "./picture.js";
+import { renderPng, renderSvg } from "./render.js";
+import { ringLoadBalance } from "./ring-chart.js";
+import { stalenessHistogram, stepTimeSplit } from "./step-charts.js";
+import { type Note, type Study, studyOf } from "./study.js";
+import { type ThemeName, themes } from "./theme.js";
+import { accuracyVsTime, accuracyVsWork, runSheet, trainingCurves } from "./training-charts.js";
+
+/** The formats of files. */
+export const chartFormats = ["png", "svg"] as const;
+/** One of the formats of files. */
+export type ChartFormat = (typeof chartFormats)[number];
+
+/** What to draw and where to. */
+export interface ChartRequest {
+  readonly results: readonly StudyResult[];
+  /** Made if it is not there. */
+  readonly outputDir: string;
+  readonly files: Files;
+  /** Both where left out. */
+  readonly themes?: readonly ThemeName[];
+  /** Both where left out. */
+  readonly formats?: readonly ChartFormat[];
+  /** Worker counts to compare sync and async at; all that have both where left out. */
+  readonly compareWorkers?: readonly number[];
+  /** Numbers of servers whose ring is drawn; none where left out. */
+  readonly ringServers?: readonly number[];
+  /** Told each file's path when it is written. */
+  readonly onFile?: (path: string) => void;
+}
+
+/** What came of it. */
+export interface DrawnCharts {
+  /** Paths, in the order in which they were written. */
+  readonly files: readonly string[];
+  /** What was not drawn, and why. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Draws the charts. `name.png` and `name.svg` are for light pages, `name-dark.*` for dark ones.
+ * @throws PacelineError `usage` for results of different data sets or models, or when there is
+ * nothing to draw; `storage` when a file can't be written.
+ */
+export async function drawCharts(request: ChartRequest): Promise<DrawnCharts> {
+  const { results, outputDir, files, onFile } = request;
+  demandComparable(results);
+  const notes: string[] = [];
+  const pictures = picturesOf(request, (text) => notes.push(text));
+  if (pictures.length === 0) {
+    const reasons = [...new Set(notes)].join("; ");
+    throw new PacelineError("usage", `there is nothing to draw: ${reasons || "no results given"}`);
+  }
+  const written: string[] = [];
+  const keep = async (name: string, bytes: Uint8Array) => {
+    const path = join(outputDir, name);
+    await writeWhole(files, path, bytes);
+    written.push(path);
+    onFile?.(path);
+  };
+  const formats = request.formats ?? chartFormats;
+  await atPlaceOfCharts(async () => {
+    await files.makeFolder(outputDir);
+    for (const picture of pictures) {
+      for (const themeName of request.themes ?? (["light", "dark"] as const)) {
+        const svg = await renderSvg(composeSpec(picture, themes[themeName]));
+        const stem = themeName === "light" ? picture.name : `${picture.name}-dark`;
+        if (formats.includes("svg")) await keep(`${stem}.svg`, Buffer.from(svg));
+        if (formats.includes("png")) await keep(`${stem}.png`, await renderPng(svg));
+      }
+    }
+  });
+  return { files: written, notes };
+}
+
+/** The pictures that there is data for; why others are missing is told to `note`. */
+export function picturesOf(
+  request: Pick<ChartRequest, "results" | "compareWorkers" | "ringServers">,
+  note: Note,
+): Picture[] {
+  const { results, compareWorkers, ringServers } = request;
+  const pictures: (Picture | null)[] = [];
+  if (results.length > 0) {
+    const study = studyOf(results, note);
+    pictures.push(...syncVsAsync(study, compareWorkers ?? null, note));
+    pictures.push(scalingAnalysis(study, note));
+    pictures.push(...sheetsOf(study, note));
+    if (study.groups.length > 1) pictures.push(trainingCurves(study, note));
+    pictures.push(accuracyVsTime(study, note), accuracyVsWork(study, note));
+    pictures.push(stalenessHistogram(study, note), stepTimeSplit(study, note));
+  }
+  if (ringServers !== undefined) pictures.push(ringLoadBalance(ringServers));
+  return pictures.filter((picture) => picture !== null);
+}
+
+/** The sheet of each baseline, or of the only experiment there is. */
+function sheetsOf(study: Study, note: Note): (Picture | null)[] {
+  const named = study.groups.filter(({ mode }) => mode === "baseline");
+  const baselines = study.groups.length === 1 ? study.groups : named;
+  if (baselines.length === 0) note("baseline is not drawn: no result is of a baseline");
+  return baselines.map((group) => {
+    const name = baselines.length === 1 ? "baseline" : `baseline_${fileName(group.label)}`;
+    return runSheet(group, name, note);
+  });
+}
+
+function fileName(text: string): string {
+  return text.replace(/[^A-Za-z0-9._-]+/g, "_");
+}
+
+/** Readers meet the old picture or the new one, never half. */
+async function writeWhole(files: Files, path: string, bytes: Uint8Array): Promise<void> {
+  const aside = `${path}.tmp`;
+  try {
+    const file = await files.create(aside);
+    try {
+      await file.write(bytes);
+    } finally {
+      await file.close();
+    }
+    await files.rename(aside, path);
+  } catch (thrown) {
+    await files.remove(aside).catch(() => undefined);
+    throw thrown;
+  }
+}
+
+/** Says of a failing disk what mends it here: another folder for charts, not one for runs. */
+async function atPlaceOfCharts(action: () => Promise<void>): Promise<void> {
+  try {
+    await action();
+  } catch (thrown) {
+    if (!(thrown instanceof PacelineError) || thrown.code !== "storage") throw thrown;
+    const isTaken = thrown.details.errno === "EEXIST";
+    const message = isTaken
+      ? `${thrown.details.path} is a file: charts go to a folder; choose another --output-dir`
+      : thrown.message.replaceAll("--run-dir", "--output-dir");
+    throw new PacelineError("storage", message, { cause: thrown, details: thrown.details });
+  }
+}

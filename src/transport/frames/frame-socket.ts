@@ -1,0 +1,55 @@
+/**
+ * Sockets that read into memory of the reader's choice. Node offers this (`onread`) for sockets
+ * that connect; for one that was accepted, its handle is given to a socket made so. Where Node
+ * keeps no handle in the usual place, bytes are copied instead.
+ */
+import { connect, Socket } from "node:net";
+import { placeOf } from "../addresses.js";
+
+/** Says where the next bytes go, and hears that they are there. */
+export interface SocketReader {
+  /** Memory, never empty. */
+  next(): Uint8Array;
+  filled(bytes: number): void;
+  /** Takes bytes that lie elsewhere. */
+  feed(bytes: Uint8Array): void;
+}
+
+/** Connects to an address; throws "usage" where it is none. */
+export function dial(address: string, reader: SocketReader): Socket {
+  const place = placeOf(address);
+  const { onread } = readingInto(reader);
+  const where = place.kind === "path" ? { path: place.path } : place;
+  return connect({ ...where, noDelay: true, allowHalfOpen: true, onread });
+}
+
+/**
+ * The socket to go on with in place of an accepted one that has been read from already: what it had
+ * read is in the caller's hands.
+ */
+export function adopt(accepted: Socket, reader: SocketReader): Socket {
+  const holder = accepted as unknown as { _handle?: object | null };
+  const handle = holder._handle;
+  if (typeof handle !== "object" || handle === null || !("useUserBuffer" in handle)) {
+    accepted.allowHalfOpen = true;
+    accepted.on("data", (bytes) => reader.feed(bytes));
+    return accepted;
+  }
+  holder._handle = null;
+  accepted.destroy();
+  const options = { handle, allowHalfOpen: true, ...readingInto(reader) };
+  const socket = new Socket(options as ConstructorParameters<typeof Socket>[0]);
+  socket.resume();
+  return socket;
+}
+
+function readingInto(reader: SocketReader) {
+  const onread = {
+    buffer: () => reader.next(),
+    callback: (bytes: number) => {
+      reader.filled(bytes);
+      return true;
+    },
+  };
+  return { onread };
+}

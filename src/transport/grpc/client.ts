@@ -1,0 +1,204 @@
+/**
+ * The calling side of the gRPC transport. Each stream has a connection of its own, opened with it
+ * and closed with it: a broken one leaves no back-off behind that would delay the next. Examples
+ * and residuals travel over a connection that is kept.
+ */
+import type { ClientDuplexStream, MethodDefinition } from "@grpc/grpc-js";
+import { Client, credentials } from "@grpc/grpc-js";
+import { PacelineError } from "../../errors.js";
+import type { ChunkHeader, MemberMessage } from "../../protocol/messages.js";
+import { deliverChunk } from "../chunk-delivery.js";
+import { silent } from "../connection-errors.js";
+import type {
+  ChunkChannel,
+  ChunkReceiver,
+  CoordinatorReceiver,
+  MemberIdentity,
+  SessionChannel,
+  Transport,
+} from "../transport.js";
+import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
+import {
+  keepResidualBytes,
+  keptResidualBytes,
+  readResidualBytes,
+  residualBytes,
+} from "../wire/residual-codec.js";
+import {
+  registerReplyBytes,
+  registerRequestBytes,
+  statusReplyBytes,
+  statusRequestBytes,
+  submitReplyBytes,
+  submitRequestBytes,
+} from "../wire/service-codec.js";
+import { decodeCoordinatorMessage, encodeMemberMessage } from "../wire/session-codec.js";
+import { KeptCalls } from "./kept-calls.js";
+import type { GrpcLimits } from "./methods.js";
+import { clientOptions, coordinatorMethods, parameterServerMethods } from "./methods.js";
+import { fromServiceError, fromStatus } from "./status-errors.js";
+import type { StreamReceiver } from "./stream.js";
+import { GrpcStream } from "./stream.js";
+
+/** Opens connections; `close` ends them all. */
+export class GrpcClient {
+  readonly #limits: GrpcLimits;
+  readonly #streams = new Set<GrpcStream>();
+  readonly #calls: KeptCalls;
+
+  constructor(limits: GrpcLimits) {
+    this.#limits = limits;
+    this.#calls = new KeptCalls(limits);
+  }
+
+  register: Transport["register"] = async (address, request) => {
+    const bytes = registerRequestBytes.encode(request);
+    return registerReplyBytes.decode(await this.#ask(address, coordinatorMethods.register, bytes));
+  };
+
+  status: Transport["status"] = async (address) => {
+    const bytes = statusRequestBytes.encode({});
+    const reply = await this.#ask(address, coordinatorMethods.status, bytes);
+    const { json } = statusReplyBytes.decode(reply);
+    try {
+      return JSON.parse(json) as unknown;
+    } catch (cause) {
+      throw new PacelineError("protocol", `${address} sent a status that is no JSON`, { cause });
+    }
+  };
+
+  submit: Transport["submit"] = async (address, configText) => {
+    const bytes = submitRequestBytes.encode({ config: configText });
+    return submitReplyBytes.decode(await this.#ask(address, coordinatorMethods.submit, bytes)).run;
+  };
+
+  readExamples: Transport["readExamples"] = (address, request, onBlock) =>
+    this.#calls.readExamples(address, request, onBlock);
+
+  keepResidual: Transport["keepResidual"] = async (address, piece) => {
+    const bytes = keepResidualBytes.encode(piece);
+    keptResidualBytes.decode(
+      await this.#calls.ask(address, coordinatorMethods.keepResidual, bytes),
+    );
+  };
+
+  readResidual: Transport["readResidual"] = async (address, place) => {
+    const bytes = readResidualBytes.encode(place);
+    const reply = await this.#calls.ask(address, coordinatorMethods.readResidual, bytes);
+    return residualBytes.decode(reply).values;
+  };
+
+  openSession(
+    address: string,
+    identity: MemberIdentity,
+    receiver: CoordinatorReceiver,
+  ): SessionChannel<MemberMessage> {
+    const stream = this.#open(address, "coordinator", coordinatorMethods.heartbeat, {
+      onBytes: (bytes) => receiver.onMessage(decodeCoordinatorMessage(bytes)),
+      onClose: (error) => receiver.onClose(error),
+    });
+    stream.send(() => encodeMemberMessage({ type: "open", ...identity }));
+    return {
+      peer: address,
+      send: (message) => stream.send(() => encodeMemberMessage(message)),
+      close: () => stream.close(),
+    };
+  }
+
+  openChunks(address: string, receiver: ChunkReceiver): ChunkChannel {
+    const stream = this.#open(address, "parameter server", parameterServerMethods.pushPull, {
+      onBytes: (bytes) => {
+        const { header, payload } = decodeChunk(bytes);
+        deliverChunk(receiver, header, payload);
+      },
+      onClose: (error) => receiver.onClose(error),
+    });
+    return chunkChannel(stream);
+  }
+
+  /** Ends every stream after what was sent; what is not taken within the time-out is given up. */
+  async close(): Promise<void> {
+    this.#calls.close();
+    await Promise.all(
+      [...this.#streams].map((stream) => {
+        stream.close();
+        return new Promise<void>((resolve) => {
+          const timer = setTimeout(() => stream.remoteBroke(), this.#limits.ioTimeoutMs);
+          stream.whenOver(() => {
+            clearTimeout(timer);
+            resolve();
+          });
+        });
+      }),
+    );
+  }
+
+  #ask(address: string, method: MethodDefinition<Buffer, Buffer>, bytes: Buffer): Promise<Buffer> {
+    const client = this.#connect(address);
+    const deadline = Date.now() + this.#limits.ioTimeoutMs;
+    return new Promise((resolve, reject) => {
+      client.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        bytes,
+        { deadline },
+        (error, reply) => {
+          client.close();
+          if (error !== null) reject(fromServiceError(error, address, "coordinator"));
+          else resolve(reply ?? Buffer.alloc(0));
+        },
+      );
+    });
+  }
+
+  #open(
+    address: string,
+    wanted: string,
+    method: MethodDefinition<Buffer, Buffer>,
+    receiver: StreamReceiver,
+  ): GrpcStream {
+    const client = this.#connect(address);
+    const call: ClientDuplexStream<Buffer, Buffer> = client.makeBidiStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+    );
+    const stream = new GrpcStream(address, call, receiver, () => call.cancel());
+    const { ioTimeoutMs } = this.#limits;
+    const opening = setTimeout(
+      () => stream.fail(silent(address, "answer", ioTimeoutMs)),
+      ioTimeoutMs,
+    );
+    let connected = false;
+    call.on("metadata", () => {
+      connected = true;
+      clearTimeout(opening);
+    });
+    call.on("data", (bytes: Buffer) => stream.arrived(bytes));
+    call.on("status", (status) => stream.finish(fromStatus(status, address, wanted, connected)));
+    call.on("error", () => {});
+    this.#streams.add(stream);
+    stream.whenOver(() => {
+      clearTimeout(opening);
+      this.#streams.delete(stream);
+      call.cancel();
+      client.close();
+    });
+    return stream;
+  }
+
+  #connect(address: string): Client {
+    return new Client(address, credentials.createInsecure(), clientOptions(this.#limits));
+  }
+}
+
+/** A stream of chunk messages as a channel. */
+export function chunkChannel(stream: GrpcStream): ChunkChannel {
+  return {
+    peer: stream.peer,
+    send: (header: ChunkHeader, payload: Uint8Array | null, sent?: () => void) =>
+      stream.send((allocate) => encodeChunk(header, payload, allocate), sent),
+    close: () => stream.close(),
+  };
+}

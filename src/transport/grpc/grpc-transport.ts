@@ -1,0 +1,29 @@
+/**
+ * The gRPC transport: the public contract of proto/paceline/v1 over @grpc/grpc-js. Listeners live
+ * on their own; `close` ends the connections that this transport opened.
+ */
+
+import type { Transport } from "../transport.js";
+import { GrpcClient } from "./client.js";
+import { serveCoordinator } from "./coordinator-service.js";
+import type { GrpcTransportOptions } from "./methods.js";
+import { serveChunks } from "./parameter-server.js";
+
+/** Makes a transport; nothing is opened yet. */
+export function createGrpcTransport(options: GrpcTransportOptions = {}): Transport {
+  const limits = { ioTimeoutMs: options.ioTimeoutMs ?? 30_000 };
+  const client = new GrpcClient(limits);
+  return {
+    serveCoordinator: (address, service) => serveCoordinator(address, service, limits),
+    serveChunks: (address, accept) => serveChunks(address, accept, limits),
+    register: client.register,
+    status: client.status,
+    submit: client.submit,
+    readExamples: client.readExamples,
+    keepResidual: client.keepResidual,
+    readResidual: client.readResidual,
+    openSession: (address, identity, receiver) => client.openSession(address, identity, receiver),
+    openChunks: (address, receiver) => client.openChunks(address, receiver),
+    close: () => client.close(),
+  };
+}

@@ -1,0 +1,208 @@
+/**
+ * A listening gRPC server with what every one of ours has: receive windows wide enough for a
+ * network with delay, reading that never waits for writing, health checking, reflection, an end for
+ * connections that say nothing, and a close that lets what was sent go out first.
+ */
+import type { Http2Server, Settings } from "node:http2";
+import type { Socket } from "node:net";
+import { type DescFile, toBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import type {
+  ServerDuplexStream,
+  ServiceDefinition,
+  UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
+import { assert } from "../../assert.js";
+import { PacelineError } from "../../errors.js";
+import { placeOf } from "../addresses.js";
+import { bindSocket } from "../bound-socket.js";
+import { silent } from "../connection-errors.js";
+import type { Listener } from "../transport.js";
+import { file_paceline_v1_coordinator } from "../wire/generated-coordinator.js";
+import { file_paceline_v1_parameter_server } from "../wire/generated-parameter-server.js";
+import { file_paceline_v1_run } from "../wire/generated-run.js";
+import type { GrpcLimits } from "./methods.js";
+import { frameBytesMax, receiveWindowBytes, serverOptions } from "./methods.js";
+import { toStatus } from "./status-errors.js";
+import { GrpcStream } from "./stream.js";
+import { unblockedSocket } from "./unblocked-socket.js";
+
+/** What is served. */
+export interface Served {
+  readonly name: string;
+  readonly methods: ServiceDefinition;
+  readonly handlers: UntypedServiceImplementation;
+  /** Streams that are open. */
+  readonly streams: ReadonlySet<GrpcStream>;
+}
+
+/** How long connections may take to end once every stream has. */
+const lingerMs = 500;
+
+/** Another protocol at the same address, which a connection's first bytes tell from HTTP/2. */
+export interface OtherProtocol {
+  isOpening(first: Buffer): boolean;
+  /** Takes a connection over, with what it has said so far. */
+  accept(socket: Socket, first: Buffer): void;
+  /** Ends what it has accepted, after what was sent; resolves when all has ended. */
+  shut(error: PacelineError): Promise<void>;
+}
+
+/** Listens and serves; throws "usage" when the address can't be had. */
+export async function listen(
+  address: string,
+  served: Served,
+  limits: GrpcLimits,
+  other: OtherProtocol | null = null,
+): Promise<Listener> {
+  placeOf(address);
+  const server = new Server(serverOptions(limits));
+  server.addService(served.methods, served.handlers);
+  await addHealthAndReflection(server, served);
+  const accept = raiseWindows(server);
+  const acceptEither = other === null ? accept : sortConnections(accept, other, limits);
+  const bound = await bindSocket(address, acceptEither).catch((thrown) => {
+    server.forceShutdown();
+    throw thrown;
+  });
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    const freed = bound.release();
+    const error = new PacelineError("unavailable", `${bound.address} stopped listening`);
+    const streams = [...served.streams];
+    for (const stream of streams) stream.shut(error);
+    const over = [...streams.map(whenOver), other?.shut(error)];
+    await within(limits.ioTimeoutMs, Promise.all(over));
+    await within(lingerMs, new Promise<void>((resolve) => server.tryShutdown(() => resolve())));
+    server.forceShutdown();
+    bound.destroyAll();
+    await freed;
+  };
+  return {
+    address: bound.address,
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+/** Waits for each connection's first bytes and gives it to the protocol that they are of. */
+function sortConnections(
+  accept: (socket: Socket) => void,
+  other: OtherProtocol,
+  { ioTimeoutMs }: GrpcLimits,
+): (socket: Socket) => void {
+  return (socket) => {
+    const giveUp = (): void => void socket.destroy();
+    const silence = setTimeout(giveUp, ioTimeoutMs);
+    socket.once("error", giveUp);
+    socket.once("close", () => clearTimeout(silence));
+    socket.once("end", giveUp);
+    socket.once("readable", () => {
+      const first = socket.read() as Buffer | null;
+      if (first === null) return;
+      clearTimeout(silence);
+      socket.off("error", giveUp);
+      socket.off("end", giveUp);
+      if (other.isOpening(first)) return other.accept(socket, first);
+      socket.unshift(first);
+      accept(socket);
+    });
+  };
+}
+
+/**
+ * Wraps a call. `open` gets the first message, from which it decides who receives from the stream;
+ * a peer that sends none within the time-out is told so and let go.
+ */
+export function serverStream(
+  call: ServerDuplexStream<Buffer, Buffer>,
+  streams: Set<GrpcStream>,
+  limits: GrpcLimits,
+  firstMessage: string,
+  open: (first: Buffer) => void,
+): GrpcStream {
+  const { ioTimeoutMs } = limits;
+  const waiting = { onBytes: open, onClose: () => {} };
+  const abort = (error: Parameters<typeof toStatus>[0]): void => {
+    call.emit("error", toStatus(error));
+  };
+  const stream = new GrpcStream(call.getPeer(), call, waiting, abort);
+  const opening = setTimeout(() => {
+    stream.fail(silent(stream.peer, firstMessage, ioTimeoutMs));
+  }, ioTimeoutMs);
+  streams.add(stream);
+  stream.whenOver(() => {
+    clearTimeout(opening);
+    streams.delete(stream);
+  });
+  call.sendMetadata(new Metadata());
+  call.on("data", (bytes: Buffer) => {
+    clearTimeout(opening);
+    stream.arrived(bytes);
+  });
+  call.on("end", () => stream.remoteEnded());
+  call.on("cancelled", () => stream.remoteBroke());
+  return stream;
+}
+
+/**
+ * Gives a server an entrance whose connections have wide receive windows. grpc-js reads its window
+ * option on clients only, so its HTTP/2 server is reached through two of its fields; the library is
+ * pinned exactly, and should they move, this says so instead of letting pushes crawl.
+ */
+function raiseWindows(server: Server): (socket: Socket) => void {
+  const inner = server as unknown as {
+    commonServerOptions?: { settings?: Settings };
+    http2Servers?: Map<Http2Server, unknown>;
+  };
+  assert(inner.commonServerOptions !== undefined, "grpc-js keeps its HTTP/2 options where it did");
+  inner.commonServerOptions.settings = {
+    ...inner.commonServerOptions.settings,
+    initialWindowSize: receiveWindowBytes,
+    maxFrameSize: frameBytesMax,
+  };
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const http2Server = inner.http2Servers?.keys().next().value;
+  assert(http2Server !== undefined, "grpc-js keeps its HTTP/2 servers where it did");
+  http2Server.on("session", (session) => session.setLocalWindowSize(receiveWindowBytes));
+  return (socket) => injector.injectConnection(unblockedSocket(socket));
+}
+
+/** Loaded when something is served, since clients need neither. */
+async function addHealthAndReflection(server: Server, served: Served): Promise<void> {
+  const [{ HealthImplementation }, { ReflectionService }] = await Promise.all([
+    import("grpc-health-check"),
+    import("@grpc/reflection"),
+  ]);
+  new HealthImplementation({ "": "SERVING", [served.name]: "SERVING" }).addToServer(server);
+  const files: readonly DescFile[] = [
+    file_paceline_v1_run,
+    file_paceline_v1_coordinator,
+    file_paceline_v1_parameter_server,
+  ];
+  const fileDescriptorProtos = files.map((file) =>
+    Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)),
+  );
+  const described = { [served.name]: { fileDescriptorProtos } };
+  new ReflectionService(
+    described as unknown as ConstructorParameters<typeof ReflectionService>[0],
+    { services: [served.name] },
+  ).addToServer(server);
+}
+
+function whenOver(stream: GrpcStream): Promise<void> {
+  return new Promise((resolve) => stream.whenOver(resolve));
+}
+
+/** Waits for a promise, but no longer than the limit. */
+async function within(limitMs: number, awaited: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise((resolve) => {
+    timer = setTimeout(resolve, limitMs);
+  });
+  await Promise.race([awaited, limit]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,450 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create, toBinary } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { PacelineError } from "../../errors.js";
+import {
+  type Compression,
+  type CompressionSpec,
+  pullCompressions,
+  pushCompressions,
+} from "../../protocol/compression.js";
+import { parameterGroups, type TensorSpec } from "../../protocol/layout.js";
+import type {
+  CoordinatorMessage,
+  Departure,
+  MemberMessage,
+  Piece,
+  Range,
+  RegisterReply,
+  RegisterRequest,
+  ServerStatistics,
+  WorkerStatistics,
+} from "../../protocol/messages.js";
+import {
+  type Cadence,
+  dtypes,
+  feeds,
+  type Protocol,
+  type RunSpec,
+  stems,
+} from "../../protocol/run-spec.js";
+import type { View } from "../../protocol/view.js";
+import { Random } from "../../random.js";
+import { CoordinatorMessageSchema, MemberMessageSchema } from "./generated-coordinator.js";
+import { Feed } from "./generated-run.js";
+import { registerReplyBytes, registerRequestBytes } from "./service-codec.js";
+import {
+  decodeCoordinatorMessage,
+  decodeMemberMessage,
+  encodeCoordinatorMessage,
+  encodeMemberMessage,
+} from "./session-codec.js";
+
+const whole = fc.oneof(fc.nat({ max: 200 }), fc.maxSafeNat());
+const small = fc.oneof(fc.nat({ max: 200 }), fc.integer({ min: 0, max: 4294967295 }));
+const step = fc.oneof(fc.constant(-1), whole);
+const finite = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
+const measured = fc.double().map((value) => value + 0);
+const words = fc.string({ unit: "binary", maxLength: 20 });
+
+/** An object of arbitraries with an ordinary prototype. */
+function shape<Value>(fields: { [Name in keyof Value]: fc.Arbitrary<Value[Name]> }) {
+  return fc.record(fields, { noNullPrototype: true }) as fc.Arbitrary<Value>;
+}
+type Said<Type extends MemberMessage["type"]> = Extract<MemberMessage, { type: Type }>;
+type Told<Type extends CoordinatorMessage["type"]> = Extract<CoordinatorMessage, { type: Type }>;
+
+const range: fc.Arbitrary<Range> = fc
+  .tuple(fc.nat(), fc.nat())
+  .map(([start, length]) => ({ start, end: start + length }));
+const piece: fc.Arbitrary<Piece> = fc
+  .tuple(whole, whole, range, range)
+  .map(([id, epoch, positions, steps]) => {
+    return { id, epoch, ...positions, firstStep: steps.start, lastStep: steps.end };
+  });
+const server = shape<ServerStatistics>({
+  versionMin: whole,
+  versionMax: whole,
+  chunks: whole,
+  pushes: whole,
+  updates: whole,
+  updateSeconds: measured,
+  stalenessSum: whole,
+  stalenessCount: whole,
+  stalenessMax: whole,
+  stalenessCounts: fc.array(whole, { maxLength: 8 }),
+  rejected: whole,
+  duplicates: whole,
+  tornSteps: whole,
+  bytesIn: whole,
+  bytesOut: whole,
+  lr: measured,
+});
+const worker = shape<WorkerStatistics>({
+  clock: whole,
+  steps: whole,
+  examples: whole,
+  lossSum: measured,
+  lossCount: whole,
+  correct: whole,
+  inputSeconds: measured,
+  computeSeconds: measured,
+  waitSeconds: measured,
+});
+const statistics = { server: fc.option(server), worker: fc.option(worker) };
+const tensor = shape<TensorSpec>({
+  name: words,
+  shape: fc.array(small, { maxLength: 5 }),
+  group: fc.constantFrom(...parameterGroups),
+});
+const departure = shape<Departure>({
+  rank: small,
+  incarnation: whole,
+  stepMin: step,
+  stepMax: step,
+});
+
+const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>> } = {
+  heartbeat: shape<Said<"heartbeat">>({
+    type: fc.constant("heartbeat"),
+    sequence: whole,
+    received: whole,
+    activity: words,
+    ...statistics,
+  }),
+  ready: shape<Said<"ready">>({
+    type: fc.constant("ready"),
+    run: words,
+    tensors: fc.array(tensor, { maxLength: 4 }),
+    engine: words,
+    algorithms: fc.array(words, { maxLength: 3 }),
+  }),
+  viewAck: shape<Said<"viewAck">>({
+    type: fc.constant("viewAck"),
+    view: whole,
+    sealedStep: step,
+    clockMin: whole,
+    departed: fc.array(departure, { maxLength: 3 }),
+  }),
+  pieceDone: shape<Said<"pieceDone">>({
+    type: fc.constant("pieceDone"),
+    piece: whole,
+    examples: whole,
+    skipped: whole,
+    lossSum: measured,
+    correct: whole,
+    seconds: measured,
+  }),
+  pieceRefused: shape<Said<"pieceRefused">>({
+    type: fc.constant("pieceRefused"),
+    piece: whole,
+    reason: words,
+  }),
+  evaluated: shape<Said<"evaluated">>({
+    type: fc.constant("evaluated"),
+    evaluation: whole,
+    range,
+    correct: whole,
+    lossSum: measured,
+  }),
+  pausing: shape<Said<"pausing">>({ type: fc.constant("pausing"), pause: whole, step }),
+  paused: shape<Said<"paused">>({
+    type: fc.constant("paused"),
+    pause: whole,
+    position: step,
+    step,
+  }),
+  cutTaken: shape<Said<"cutTaken">>({
+    type: fc.constant("cutTaken"),
+    cut: whole,
+    residuals: whole,
+    problem: words,
+  }),
+  diverged: shape<Said<"diverged">>({ type: fc.constant("diverged"), step, what: words }),
+  failed: shape<Said<"failed">>({ type: fc.constant("failed"), code: words, reason: words }),
+  leave: shape<Said<"leave">>({ type: fc.constant("leave"), reason: words, ...statistics }),
+};
+
+const protocols: fc.Arbitrary<Protocol> = fc.oneof(
+  fc.constant<Protocol>({ mode: "bsp" }),
+  whole.map((staleness): Protocol => ({ mode: "ssp", staleness })),
+  shape<Extract<Protocol, { mode: "asp" }>["staleness"]>({
+    rule: fc.constantFrom("none", "scale", "reject", "scale+reject"),
+    scale: finite,
+    floor: finite,
+    max: finite,
+  }).map((staleness): Protocol => ({ mode: "asp", staleness })),
+);
+const cadence = fc.option(
+  shape<Cadence>({ unit: fc.constantFrom("step", "epoch"), count: fc.nat().map((n) => n + 1) }),
+);
+const compressions = (names: readonly Compression["codec"][]) =>
+  shape<Compression>({
+    codec: fc.constantFrom(...names),
+    share: fc.constantFrom(0.001, 0.01, 0.25),
+  });
+const members = fc.integer({ min: 1, max: 1024 });
+const spec = shape<RunSpec>({
+  compression: shape<CompressionSpec>({
+    push: compressions(pushCompressions),
+    pull: compressions(pullCompressions),
+    feedback: fc.boolean(),
+  }),
+  run: words,
+  name: words,
+  seed: fc.maxSafeInteger(),
+  model: words,
+  stem: fc.option(fc.constantFrom(...stems)),
+  data: words,
+  trainExamples: whole,
+  testExamples: whole,
+  input: shape<RunSpec["input"]>({
+    classes: fc.integer({ min: 2, max: 1000 }),
+    shape: fc.tuple(fc.constant(2), members, members),
+    mean: fc.tuple(finite, finite),
+    std: fc.tuple(finite, finite),
+    blockExamples: small,
+    augment: shape<RunSpec["input"]["augment"]>({
+      cropPadding: small,
+      flip: fc.boolean(),
+      standardise: fc.boolean(),
+    }),
+  }),
+  feed: fc.constantFrom(...feeds),
+  workersMin: fc.constant(1),
+  workersMax: members,
+  servers: members,
+  protocol: protocols,
+  reduce: fc.constantFrom("mean", "sum"),
+  updateRule: shape<RunSpec["updateRule"]>({
+    name: fc.constantFrom("sgd", "momentum", "nesterov", "adam", "adamw"),
+    momentum: finite,
+    beta1: finite,
+    beta2: finite,
+    epsilon: finite,
+    weightDecay: finite,
+    weightDecayPlain: finite,
+    bufferMomentum: finite,
+  }),
+  schedule: shape<RunSpec["schedule"]>({
+    name: fc.constantFrom("constant", "step", "cosine", "onecycle"),
+    lr: finite,
+    warmup: finite,
+    milestones: fc.array(finite, { maxLength: 4 }),
+    gamma: finite,
+    totalExamples: whole,
+  }),
+  lrScaling: fc.constantFrom("none", "linear"),
+  epochs: whole,
+  maxSteps: fc.option(whole),
+  batchSize: members,
+  chunkValues: fc.integer({ min: 1, max: 262144 }),
+  virtualNodes: members,
+  loadBound: fc.option(finite),
+  evaluateEvery: cadence,
+  checkpointEvery: cadence,
+  engine: fc.constantFrom("auto", "onednn", "reference"),
+  threads: small,
+  dtype: fc.constantFrom(...dtypes),
+});
+const view: fc.Arbitrary<View> = fc
+  .record({
+    run: words,
+    numbers: fc.tuple(whole, whole, small, small),
+    indices: fc.uniqueArray(small, { minLength: 1, maxLength: 5 }),
+    ranks: fc.uniqueArray(small, { maxLength: 5 }),
+    chunks: fc.array(fc.tuple(fc.nat(), whole), { maxLength: 30 }),
+  })
+  .map(({ run, numbers, indices, ranks, chunks }): View => {
+    const [term, number, generation, phase] = numbers;
+    indices.sort((left, right) => left - right);
+    ranks.sort((left, right) => left - right);
+    const servers = indices.map((index) => {
+      const frames = index % 2 === 0 ? null : { tcp: `a:${index}`, unix: run, machine: "box" };
+      return { index, incarnation: term, address: `a:${index}`, frames };
+    });
+    const workers = ranks.map((rank) => ({ rank, incarnation: number, fromStep: generation }));
+    const primaries = chunks.map(([pick]) => indices[pick % indices.length]!);
+    const fences = chunks.map(([, fence]) => fence);
+    return { run, term, number, generation, phase, servers, workers, primaries, fences };
+  });
+
+const coordinatorMessages: {
+  [Type in CoordinatorMessage["type"]]: fc.Arbitrary<Told<Type>>;
+} = {
+  heartbeatAck: shape<Told<"heartbeatAck">>({
+    type: fc.constant("heartbeatAck"),
+    sequence: whole,
+    received: whole,
+  }),
+  job: shape<Told<"job">>({ type: fc.constant("job"), spec, residuals: fc.boolean() }),
+  view: shape<Told<"view">>({ type: fc.constant("view"), view }),
+  work: shape<Told<"work">>({ type: fc.constant("work"), piece }),
+  evaluate: shape<Told<"evaluate">>({ type: fc.constant("evaluate"), evaluation: whole, range }),
+  pause: shape<Told<"pause">>({ type: fc.constant("pause"), pause: whole }),
+  pauseAt: shape<Told<"pauseAt">>({ type: fc.constant("pauseAt"), pause: whole, step }),
+  resume: shape<Told<"resume">>({ type: fc.constant("resume"), pause: whole }),
+  cut: shape<Told<"cut">>({ type: fc.constant("cut"), cut: whole }),
+  evaluation: shape<Told<"evaluation">>({
+    type: fc.constant("evaluation"),
+    epoch: whole,
+    final: fc.boolean(),
+    accuracyPercent: measured,
+    loss: measured,
+  }),
+  stop: shape<Told<"stop">>({
+    type: fc.constant("stop"),
+    reason: words,
+    outcome: fc.constantFrom("done", "failed", "interrupted"),
+    stay: fc.boolean(),
+  }),
+};
+
+for (const [type, messages] of Object.entries(memberMessages)) {
+  test(`a member's ${type} decodes to what was encoded`, () => {
+    fc.assert(
+      fc.property(messages as fc.Arbitrary<MemberMessage>, (message) => {
+        assert.deepEqual(decodeMemberMessage(encodeMemberMessage(message)), message);
+      }),
+      { seed: 2 },
+    );
+  });
+}
+
+for (const [type, messages] of Object.entries(coordinatorMessages)) {
+  test(`a coordinator's ${type} decodes to what was encoded`, () => {
+    fc.assert(
+      fc.property(messages as fc.Arbitrary<CoordinatorMessage>, (message) => {
+        assert.deepEqual(decodeCoordinatorMessage(encodeCoordinatorMessage(message)), message);
+      }),
+      { seed: 3 },
+    );
+  });
+}
+
+test("registrations and their replies decode to what was encoded", () => {
+  const request = shape<RegisterRequest>({
+    protocol: small,
+    role: fc.constantFrom("server", "worker"),
+    rank: fc.option(small),
+    incarnation: fc.option(whole),
+    pid: small,
+    host: words,
+    address: words,
+    frames: fc.option(
+      fc.record({ tcp: words, unix: words, machine: words }, { noNullPrototype: true }),
+    ),
+  });
+  const period = fc.integer({ min: 1, max: 100000 });
+  const reply: fc.Arbitrary<RegisterReply> = fc.oneof(
+    shape<Extract<RegisterReply, { accepted: true }>>({
+      accepted: fc.constant(true),
+      rank: small,
+      incarnation: whole,
+      heartbeatIntervalMs: period,
+      leaseMs: period,
+    }),
+    shape<Extract<RegisterReply, { accepted: false }>>({
+      accepted: fc.constant(false),
+      code: fc.constantFrom("refused", "protocol", "usage"),
+      reason: words,
+    }),
+  );
+  fc.assert(
+    fc.property(request, reply, (asked, answered) => {
+      assert.deepEqual(registerRequestBytes.decode(registerRequestBytes.encode(asked)), asked);
+      assert.deepEqual(registerReplyBytes.decode(registerReplyBytes.encode(answered)), answered);
+    }),
+    { seed: 4 },
+  );
+});
+
+test("a message with nothing in it is refused", () => {
+  const empty = { code: "protocol", message: /says nothing known/ };
+  assert.throws(() => decodeMemberMessage(new Uint8Array(0)), empty);
+  assert.throws(() => decodeCoordinatorMessage(new Uint8Array(0)), empty);
+});
+
+test("a range that ends before it starts is refused with its numbers", () => {
+  const bytes = toBinary(
+    CoordinatorMessageSchema,
+    create(CoordinatorMessageSchema, {
+      body: { case: "evaluate", value: { evaluation: 1n, range: { start: 9n, end: 3n } } },
+    }),
+  );
+  assert.throws(() => decodeCoordinatorMessage(bytes), {
+    code: "protocol",
+    message: /range: 9 to 3 is no range/,
+  });
+});
+
+test("a view whose chunk lies with a server that is no member is refused", () => {
+  const bytes = toBinary(
+    CoordinatorMessageSchema,
+    create(CoordinatorMessageSchema, {
+      body: {
+        case: "view",
+        value: { view: { servers: [{ index: 0 }], primaries: [0, 3], fences: [1n, 1n] } },
+      },
+    }),
+  );
+  assert.throws(() => decodeCoordinatorMessage(bytes), {
+    code: "protocol",
+    message: /server 3 holds a chunk but is not a member/,
+  });
+});
+
+test("a number past 2^53 - 1 and an unknown word are refused by name", () => {
+  const late = toBinary(
+    MemberMessageSchema,
+    create(MemberMessageSchema, { body: { case: "paused", value: { pause: 2n ** 53n } } }),
+  );
+  assert.throws(() => decodeMemberMessage(late), { message: /paused\.pause is 9007199254740992/ });
+  const stranger = toBinary(
+    MemberMessageSchema,
+    create(MemberMessageSchema, { body: { case: "open", value: { role: 7 as number } } }),
+  );
+  assert.throws(() => decodeMemberMessage(stranger), {
+    message: /open\.role has the unknown value 7; it is one of server, worker/,
+  });
+});
+
+test("a run spec without a protocol is refused by the name of the field", () => {
+  const encode = (value: object): Uint8Array =>
+    toBinary(
+      CoordinatorMessageSchema,
+      create(CoordinatorMessageSchema, { body: { case: "job", value: { spec: value } } }),
+    );
+  const input = { classes: 2, shape: [1, 2, 2], mean: [0], std: [1], augment: {} };
+  const start = { workersMin: 1, workersMax: 1, servers: 1, input, feed: Feed.STATIC };
+  assert.throws(() => decodeCoordinatorMessage(encode(start)), {
+    code: "protocol",
+    message: /spec\.protocol is missing/,
+  });
+});
+
+test("garbage throws nothing but protocol errors", () => {
+  const random = new Random(8, "session garbage");
+  const samples = Object.values(coordinatorMessages)
+    .flatMap((messages) =>
+      fc.sample(messages as fc.Arbitrary<CoordinatorMessage>, { seed: 5, numRuns: 5 }),
+    )
+    .map(encodeCoordinatorMessage);
+  let refused = 0;
+  for (let round = 0; round < 5000; round++) {
+    const sample = Buffer.from(samples[random.below(samples.length)]!);
+    const bytes =
+      round % 2 === 0 ? Buffer.alloc(random.below(60)).map(() => random.below(256)) : sample;
+    if (bytes.length > 0) bytes[random.below(bytes.length)] = random.below(256);
+    for (const decode of [decodeCoordinatorMessage, decodeMemberMessage]) {
+      try {
+        decode(bytes.subarray(0, round % 3 === 0 ? random.below(bytes.length + 1) : bytes.length));
+      } catch (thrown) {
+        assert.ok(thrown instanceof PacelineError && thrown.code === "protocol", String(thrown));
+        refused += 1;
+      }
+    }
+  }
+  assert.ok(refused > 1000, `${refused} refused`);
+});

@@ -1,0 +1,304 @@
+/**
+ * Session messages <-> bytes: what members and the coordinator say to each other, as the generated
+ * messages of proto/paceline/v1/coordinator.proto. One table a message; both directions follow from
+ * it.
+ *
+ * Invariant: what is decoded has passed every range, limit and closed list; whatever bytes come,
+ * decoding throws nothing but a PacelineError of code "protocol".
+ */
+import type { Message } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { PacelineError } from "../../errors.js";
+import { parameterGroups, type TensorSpec } from "../../protocol/layout.js";
+import type {
+  CoordinatorMessage,
+  Departure,
+  MemberMessage,
+  MemberRole,
+  Piece,
+  Range,
+  ServerStatistics,
+  WorkerStatistics,
+} from "../../protocol/messages.js";
+import type { RecordCodec } from "./field-codec.js";
+import {
+  flag,
+  list,
+  measured,
+  optional,
+  record,
+  small,
+  text,
+  union,
+  whole,
+  word,
+} from "./field-codec.js";
+import type * as wire from "./generated-coordinator.js";
+import * as schemas from "./generated-coordinator.js";
+import {
+  algorithmBytesMax,
+  algorithmsMax,
+  dimensionsMax,
+  membersMax,
+  nameBytesMax,
+  runBytesMax,
+  sentenceBytesMax,
+  sessionMessageBytesMax,
+  stalenessCountsMax,
+  tensorsMax,
+} from "./limits.js";
+import { runSpecCodec, viewCodec } from "./run-codec.js";
+
+/** Whose session a stream is; the first message of it. */
+export interface SessionOpening {
+  readonly role: MemberRole;
+  readonly rank: number;
+  readonly incarnation: number;
+}
+
+/** A member's message, or the one that opens its session. */
+export type UpMessage = MemberMessage | ({ readonly type: "open" } & SessionOpening);
+
+type Body<Type extends MemberMessage["type"]> = Omit<
+  Extract<MemberMessage, { type: Type }>,
+  "type"
+>;
+type Order<Type extends CoordinatorMessage["type"]> = Omit<
+  Extract<CoordinatorMessage, { type: Type }>,
+  "type"
+>;
+
+const count = whole();
+/** Steps, of which -1 says that there was none. */
+const step = whole(-1);
+const rank = small();
+const sentence = text(sentenceBytesMax);
+
+const serverStatistics = record<ServerStatistics, wire.ServerStatistics>(
+  schemas.ServerStatisticsSchema,
+  {
+    versionMin: count,
+    versionMax: count,
+    chunks: count,
+    pushes: count,
+    updates: count,
+    updateSeconds: measured,
+    stalenessSum: count,
+    stalenessCount: count,
+    stalenessMax: count,
+    stalenessCounts: list(count, stalenessCountsMax),
+    rejected: count,
+    duplicates: count,
+    tornSteps: count,
+    bytesIn: count,
+    bytesOut: count,
+    lr: measured,
+  },
+);
+
+const workerStatistics = record<WorkerStatistics, wire.WorkerStatistics>(
+  schemas.WorkerStatisticsSchema,
+  {
+    clock: count,
+    steps: count,
+    examples: count,
+    lossSum: measured,
+    lossCount: count,
+    correct: count,
+    inputSeconds: measured,
+    computeSeconds: measured,
+    waitSeconds: measured,
+  },
+);
+const statistics = { server: optional(serverStatistics), worker: optional(workerStatistics) };
+
+const range = record<Range, wire.Range>(
+  schemas.RangeSchema,
+  { start: count, end: count },
+  ({ start, end }) => (start <= end ? null : `${start} to ${end} is no range`),
+);
+
+const piece = record<Piece, wire.Piece>(
+  schemas.PieceSchema,
+  { id: count, epoch: count, start: count, end: count, firstStep: count, lastStep: count },
+  ({ start, end, firstStep, lastStep }) => {
+    if (start > end) return `positions ${start} to ${end} are no range`;
+    return firstStep <= lastStep ? null : `steps ${firstStep} to ${lastStep} are no range`;
+  },
+);
+
+const tensor = record<TensorSpec, wire.TensorSpec>(schemas.TensorSpecSchema, {
+  name: text(nameBytesMax),
+  shape: list(small(), dimensionsMax),
+  group: word(...parameterGroups),
+});
+
+const departure = record<Departure, wire.Departure>(schemas.DepartureSchema, {
+  rank,
+  incarnation: count,
+  stepMin: step,
+  stepMax: step,
+});
+
+/** Whose session it is. */
+export const identityCodec = record<SessionOpening, wire.MemberIdentity>(
+  schemas.MemberIdentitySchema,
+  { role: word("server", "worker"), rank, incarnation: count },
+);
+
+/** What a member says when it goes. */
+export const leaveCodec = record<Body<"leave">, wire.Leave>(schemas.LeaveSchema, {
+  reason: sentence,
+  ...statistics,
+});
+
+const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
+  open: identityCodec,
+  heartbeat: record<Body<"heartbeat">, wire.Heartbeat>(schemas.HeartbeatSchema, {
+    sequence: count,
+    received: count,
+    activity: sentence,
+    ...statistics,
+  }),
+  ready: record<Body<"ready">, wire.Ready>(schemas.ReadySchema, {
+    run: text(runBytesMax),
+    tensors: list(tensor, tensorsMax),
+    engine: sentence,
+    algorithms: list(text(algorithmBytesMax), algorithmsMax),
+  }),
+  viewAck: record<Body<"viewAck">, wire.ViewAck>(schemas.ViewAckSchema, {
+    view: count,
+    sealedStep: step,
+    clockMin: count,
+    departed: list(departure, membersMax),
+  }),
+  pieceDone: record<Body<"pieceDone">, wire.PieceDone>(schemas.PieceDoneSchema, {
+    piece: count,
+    examples: count,
+    skipped: count,
+    lossSum: measured,
+    correct: count,
+    seconds: measured,
+  }),
+  evaluated: record<Body<"evaluated">, wire.Evaluated>(schemas.EvaluatedSchema, {
+    evaluation: count,
+    range,
+    correct: count,
+    lossSum: measured,
+  }),
+  pausing: record<Body<"pausing">, wire.Pausing>(schemas.PausingSchema, { pause: count, step }),
+  paused: record<Body<"paused">, wire.Paused>(schemas.PausedSchema, {
+    pause: count,
+    position: whole(-1),
+    step,
+  }),
+  diverged: record<Body<"diverged">, wire.Diverged>(schemas.DivergedSchema, {
+    step,
+    what: sentence,
+  }),
+  failed: record<Body<"failed">, wire.Failed>(schemas.FailedSchema, {
+    code: text(nameBytesMax),
+    reason: sentence,
+  }),
+  leave: leaveCodec,
+  pieceRefused: record<Body<"pieceRefused">, wire.PieceRefused>(schemas.PieceRefusedSchema, {
+    piece: count,
+    reason: sentence,
+  }),
+  cutTaken: record<Body<"cutTaken">, wire.CutTaken>(schemas.CutTakenSchema, {
+    cut: count,
+    residuals: count,
+    problem: sentence,
+  }),
+});
+
+const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
+  heartbeatAck: record<Order<"heartbeatAck">, wire.HeartbeatAck>(schemas.HeartbeatAckSchema, {
+    sequence: count,
+    received: count,
+  }),
+  job: record<Order<"job">, wire.Job>(schemas.JobSchema, { spec: runSpecCodec, residuals: flag }),
+  view: record<Order<"view">, wire.ViewMessage>(schemas.ViewMessageSchema, { view: viewCodec }),
+  work: record<Order<"work">, wire.Work>(schemas.WorkSchema, { piece }),
+  evaluate: record<Order<"evaluate">, wire.Evaluate>(schemas.EvaluateSchema, {
+    evaluation: count,
+    range,
+  }),
+  pause: record<Order<"pause">, wire.Pause>(schemas.PauseSchema, { pause: count }),
+  pauseAt: record<Order<"pauseAt">, wire.PauseAt>(schemas.PauseAtSchema, { pause: count, step }),
+  resume: record<Order<"resume">, wire.Resume>(schemas.ResumeSchema, { pause: count }),
+  cut: record<Order<"cut">, wire.Cut>(schemas.CutSchema, { cut: count }),
+  evaluation: record<Order<"evaluation">, wire.Evaluation>(schemas.EvaluationSchema, {
+    epoch: count,
+    final: flag,
+    accuracyPercent: measured,
+    loss: measured,
+  }),
+  stop: record<Order<"stop">, wire.Stop>(schemas.StopSchema, {
+    reason: sentence,
+    outcome: word("done", "failed", "interrupted"),
+    stay: flag,
+  }),
+});
+
+/** Encodes what a member says over its session. */
+export function encodeMemberMessage(message: UpMessage): Buffer {
+  const body = upBodies.toWire(message);
+  return encodeMessage(schemas.MemberMessageSchema, create(schemas.MemberMessageSchema, { body }));
+}
+
+/** Decodes and validates what a member says. */
+export function decodeMemberMessage(bytes: Uint8Array): UpMessage {
+  const { body } = decodeMessage(schemas.MemberMessageSchema, bytes);
+  return upBodies.fromWire(body, "member message");
+}
+
+/** Encodes what the coordinator says over a session. */
+export function encodeCoordinatorMessage(message: CoordinatorMessage): Buffer {
+  const body = downBodies.toWire(message);
+  const schema = schemas.CoordinatorMessageSchema;
+  return encodeMessage(schema, create(schema, { body }));
+}
+
+/** Decodes and validates what the coordinator says. */
+export function decodeCoordinatorMessage(bytes: Uint8Array): CoordinatorMessage {
+  const { body } = decodeMessage(schemas.CoordinatorMessageSchema, bytes);
+  return downBodies.fromWire(body, "coordinator message");
+}
+
+/** Encodes any generated message. */
+export function encodeMessage<Wire extends Message>(
+  schema: GenMessage<Wire>,
+  message: Wire,
+): Buffer {
+  const bytes = toBinary(schema, message);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Decodes any generated message; what can't be read is a "protocol" error. */
+export function decodeMessage<Wire extends Message>(
+  schema: GenMessage<Wire>,
+  bytes: Uint8Array,
+): Wire {
+  if (bytes.length > sessionMessageBytesMax) {
+    const allowed = `at most ${sessionMessageBytesMax} are allowed`;
+    throw new PacelineError("protocol", `a message has ${bytes.length} bytes, ${allowed}`);
+  }
+  try {
+    return fromBinary(schema, bytes) as Wire;
+  } catch (cause) {
+    throw new PacelineError("protocol", `a message is no ${schema.typeName}: ${cause}`, { cause });
+  }
+}
+
+/** A codec for bytes from one for a record. */
+export function bytesCodec<Core extends object, Wire extends Message>(
+  schema: GenMessage<Wire>,
+  codec: RecordCodec<Core, Wire>,
+): { encode(value: Core): Buffer; decode(bytes: Uint8Array): Core } {
+  return {
+    encode: (value) => encodeMessage(schema, codec.toWire(value)),
+    decode: (bytes) => codec.fromWire(decodeMessage(schema, bytes), schema.typeName),
+  };
+}

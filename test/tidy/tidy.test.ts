@@ -1,0 +1,47 @@
+/**
+ * Style as a test: reads our own sources and fails with file, line and remedy. The rooms, their
+ * wings and what each may import come from the table in ARCHITECTURE.md.
+ */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { arrowsUp, crowdedFolders, deadFiles, unusedPermissions } from "./plan.js";
+import { check } from "./rules.js";
+import { type Finding, readRooms, readSources, repositoryRoot } from "./sources.js";
+
+const root = repositoryRoot();
+const rooms = readRooms(readFileSync(join(root, "ARCHITECTURE.md"), "utf8"));
+const sources = readSources(root);
+const code = sources.filter(({ path }) => /\.(ts|mjs)$/.test(path));
+
+/** Arrows that stand until roles take plain settings and an observer. */
+const upward = ["runtime imports options", "runtime imports report", "report imports options"];
+
+function demandNone(findings: readonly Finding[]): void {
+  const lines = findings.map(({ path, line, message }) => `${path}:${line}: ${message}`);
+  if (lines.length > 0) assert.fail([`${lines.length} findings`, ...lines].join("\n"));
+}
+
+test("ARCHITECTURE.md's table names the rooms", () => {
+  assert.deepEqual(rooms.get("protocol"), { wings: [], imports: new Map() });
+  assert.equal(rooms.get("options")?.imports.get("kernels"), "types");
+  assert.ok(rooms.size >= 12, `${rooms.size} rooms`);
+});
+test("every file keeps every rule", () => {
+  demandNone(sources.flatMap((source) => check(source, rooms)));
+});
+test("no file is dead", () => {
+  demandNone(deadFiles(code));
+});
+test("no folder is crowded", () => {
+  demandNone(crowdedFolders(sources.map(({ path }) => path)));
+});
+test("every permission and every wing of the table is used", () => {
+  demandNone(unusedPermissions(code, rooms));
+});
+test("no import goes up the table", () => {
+  const findings = arrowsUp(rooms);
+  demandNone(findings.filter(({ message }) => !upward.some((arrow) => message.startsWith(arrow))));
+  assert.equal(findings.length, upward.length, "an arrow that is turned leaves the list");
+});
