@@ -213,7 +213,7 @@ test("strangers, old versions and other models do not disturb a run", async (con
     {
       onMessage(message) {
         if (message.type === "stop") stops.push(message.reason);
-        if (message.type !== "job") return;
+        if (message.type !== "prepare") return;
         const tensors = [{ name: "fc_weights", shape: [3], group: "weight" }] as const;
         const { run } = message.spec;
         session.send({ type: "ready", run, tensors, engine: "", algorithms: [] });

@@ -57,7 +57,7 @@ async function joinAndGo(address: string, number: number): Promise<void> {
   let inView = false;
   let lost = false;
   const onMessage = (message: CoordinatorMessage) => {
-    if (message.type === "job") {
+    if (message.type === "prepare") {
       const { run } = message.spec;
       const { tensors } = layoutOf(message.spec);
       session.send({ type: "ready", run, tensors, engine: "", algorithms: [] });

@@ -14,7 +14,7 @@ import {
 import {
   decodePictures,
   type LabelledPixels,
-  PixelTally,
+  PixelSums,
   progressOf,
   scanPictures,
 } from "./formats/image-folder.js";
@@ -88,17 +88,17 @@ async function pictureSource(folder: string, options: PackOptions): Promise<Sour
     train: train.slice(0, trainLimit ?? undefined),
     test: test.slice(0, testLimit ?? undefined),
   };
-  const tally = new PixelTally(shape);
+  const sums = new PixelSums(shape);
   return {
     facts: { classNames, shape },
     async *examples(split) {
       const progress = progressOf(folder, files[split].length, log);
       for await (const example of decodePictures(files[split], shape, progress)) {
-        if (split === "train") tally.add(example.pixels);
+        if (split === "train") sums.add(example.pixels);
         yield example;
       }
     },
-    normalisation: () => tally.normalisation(),
+    normalisation: () => sums.normalisation(),
   };
 }
 

@@ -17,7 +17,7 @@ import type { Range } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 
 /** What a job looks like once it is prepared. */
-export interface PreparedJob {
+export interface PreparedCompute {
   readonly layout: Layout;
   /** The flat vector of f32 values that replies are written to. */
   readonly parameters: Float32Array;
@@ -56,7 +56,7 @@ export interface ComputePort {
    * Builds the model, finds the data; rejects with a PacelineError (data, usage). `rank` seeds
    * dropout. A step of an earlier job that waits for parameters is given up.
    */
-  prepare(spec: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedJob>;
+  prepare(spec: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedCompute>;
   compute(request: ComputeRequest): void;
   /** The parameters of a chunk that the step under way lacked are in place. */
   arrived(chunk: number): void;

@@ -10,8 +10,7 @@ import type {
   CoordinatorEffect,
   CoordinatorEvent,
 } from "../core/coordinator/coordinator-events.js";
-import type { MemberName } from "../core/coordinator/roster.js";
-import type { Job, SaveRequest } from "../core/work/training-job.js";
+import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { statePartCount } from "../kernels/update-rule.js";
 import {
@@ -19,24 +18,20 @@ import {
   type ExamplesRequest,
   evaluationBatchExamples,
 } from "../protocol/examples.js";
+import type { MemberIdentity } from "../protocol/identity.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
   RegisterReply,
   RegisterRequest,
 } from "../protocol/messages.js";
-import type { ResidualPiece, ResidualPlace, Residuals } from "../protocol/residuals.js";
+import type { ResidualChunk, ResidualPlace, Residuals } from "../protocol/residuals.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import type {
-  CoordinatorService,
-  MemberIdentity,
-  MemberReceiver,
-  SessionChannel,
-} from "../transport/transport.js";
+import type { CoordinatorService, MemberReceiver, SessionChannel } from "../transport/transport.js";
 import { every, type Timer } from "./clock.js";
+import { GivenResidualStore, residualBytes } from "./given-residuals.js";
 import { Mailbox } from "./mailbox.js";
-import { pieceOf, ResidualDesk } from "./residual-desk.js";
 import { loadState, type ModelState, saveState, type TransferParts } from "./state-transfer.js";
 
 /** All values that a checkpoint keeps. */
@@ -48,13 +43,13 @@ export interface CheckpointState extends ModelState {
 /** What a coordinator needs around it. */
 export interface CoordinatorHostParts extends TransferParts {
   readonly config: CoordinatorConfig;
-  /** What training starts from: fresh, or from the checkpoint that the job resumes. */
-  initialState(job: Job): Promise<ModelState>;
+  /** What training starts from: fresh, or from the checkpoint that the setup resumes. */
+  initialState(setup: RunSetup): Promise<ModelState>;
   /** Writes a checkpoint; resolves to the step it is of. */
-  saveCheckpoint(request: SaveRequest, job: Job, state: CheckpointState): Promise<number>;
+  saveCheckpoint(request: SaveRequest, setup: RunSetup, state: CheckpointState): Promise<number>;
   /**
-   * By rank the residuals that the job goes on with, those of its checkpoint; what is taken over is
-   * taken out. None if left out.
+   * By rank the residuals that the setup goes on with, those of its checkpoint; what is taken over
+   * is taken out. None if left out.
    */
   inheritance?(): Map<number, Float32Array>;
   onEvent(event: RunEvent): void;
@@ -81,9 +76,9 @@ export class CoordinatorHost implements CoordinatorService {
   readonly #machine: Coordinator;
   readonly #lines = new Map<string, Line>();
   /** Incarnation by role and rank, to address the machine's messages. */
-  readonly #present = new Map<string, MemberName>();
+  readonly #present = new Map<string, MemberIdentity>();
   readonly #tick: Timer;
-  readonly #desk = new ResidualDesk();
+  readonly #given = new GivenResidualStore();
   #reply: RegisterReply | null = null;
 
   constructor(parts: CoordinatorHostParts) {
@@ -177,32 +172,32 @@ export class CoordinatorHost implements CoordinatorService {
     }
   }
 
-  keepResidual(piece: ResidualPiece): void {
-    const { layout } = this.#jobOf(piece);
-    if (!this.#machine.awaitsResiduals(piece, piece.cut)) {
-      const whose = `worker ${piece.rank} of incarnation ${piece.incarnation}`;
-      throw new PacelineError("refused", `cut ${piece.cut} does not wait for ${whose}`);
+  keepResidual(residual: ResidualChunk): void {
+    const { layout } = this.#setupOf(residual);
+    if (!this.#machine.awaitsResiduals(residual, residual.barrier)) {
+      const whose = `worker ${residual.rank} of incarnation ${residual.incarnation}`;
+      throw new PacelineError("refused", `barrier ${residual.barrier} does not wait for ${whose}`);
     }
-    this.#desk.keep(piece, layout);
+    this.#given.keep(residual, layout);
   }
 
   readResidual(place: ResidualPlace): Uint8Array {
-    const { layout } = this.#jobOf(place);
+    const { layout } = this.#setupOf(place);
     const values = this.#parts.inheritance?.().get(place.rank);
-    if (values !== undefined) return pieceOf(values, place, layout);
+    if (values !== undefined) return residualBytes(values, place, layout);
     throw new PacelineError("refused", `there are no residuals left for worker ${place.rank}`);
   }
 
-  /** The job that residuals belong to. */
-  #jobOf({ run, rank, incarnation }: ResidualPlace): Job {
-    const { job } = this.#machine;
-    if (job?.spec.run !== run) throw new PacelineError("refused", `run ${run} is not on here`);
-    if (this.#machine.knows({ role: "worker", rank, incarnation })) return job;
+  /** The setup that residuals belong to. */
+  #setupOf({ run, rank, incarnation }: ResidualPlace): RunSetup {
+    const { setup } = this.#machine;
+    if (setup?.spec.run !== run) throw new PacelineError("refused", `run ${run} is not on here`);
+    if (this.#machine.knows({ role: "worker", rank, incarnation })) return setup;
     const whose = `worker-${rank} of incarnation ${incarnation}`;
     throw new PacelineError("refused", `${whose} is no member (any more)`);
   }
 
-  #onMessage(member: MemberName, line: Line, message: MemberMessage): void {
+  #onMessage(member: MemberIdentity, line: Line, message: MemberMessage): void {
     if (message.type === "heartbeat") {
       line.mailbox.acknowledge(message.received);
       const { sequence } = message;
@@ -234,13 +229,13 @@ export class CoordinatorHost implements CoordinatorService {
         this.#lines.delete(keyOf(effect.member));
         break;
       case "load":
-        void this.#load(effect.view, effect.job);
+        void this.#load(effect.view, effect.setup);
         break;
       case "inherited":
         this.#parts.inheritance?.().delete(effect.rank);
         break;
       case "save":
-        void this.#save(effect.request, effect.job);
+        void this.#save(effect.request, effect.setup);
         break;
       case "event":
         this.#parts.onEvent(effect.event);
@@ -253,29 +248,29 @@ export class CoordinatorHost implements CoordinatorService {
     }
   }
 
-  async #load(view: SaveRequest["view"], job: Job): Promise<void> {
+  async #load(view: SaveRequest["view"], setup: RunSetup): Promise<void> {
     try {
-      const state = await this.#parts.initialState(job);
-      await loadState(this.#parts, view, state, job.layout);
-      this.tell({ type: "loaded", run: job.spec.run });
+      const state = await this.#parts.initialState(setup);
+      await loadState(this.#parts, view, state, setup.layout);
+      this.tell({ type: "loaded", run: setup.spec.run });
     } catch (thrown) {
       const { code, message } = toPacelineError(thrown);
-      this.tell({ type: "fail", run: job.spec.run, code, reason: message });
+      this.tell({ type: "fail", run: setup.spec.run, code, reason: message });
     }
   }
 
-  async #save(request: SaveRequest, job: Job): Promise<void> {
+  async #save(request: SaveRequest, setup: RunSetup): Promise<void> {
     let step = request.step;
     let problem: string | null = null;
     try {
-      const parts = statePartCount(job.spec.updateRule);
-      const residuals = this.#desk.take(request.residuals);
-      const state = await saveState(this.#parts, request.view, job.layout, parts);
-      step = await this.#parts.saveCheckpoint(request, job, { ...state, residuals });
+      const parts = statePartCount(setup.spec.updateRule);
+      const residuals = this.#given.take(request.residuals);
+      const state = await saveState(this.#parts, request.view, setup.layout, parts);
+      step = await this.#parts.saveCheckpoint(request, setup, { ...state, residuals });
     } catch (thrown) {
       problem = toPacelineError(thrown).message;
     }
-    this.tell({ type: "saved", run: job.spec.run, step, problem });
+    this.tell({ type: "saved", run: setup.spec.run, step, problem });
   }
 }
 
@@ -297,6 +292,6 @@ function placeOf({ role, rank }: { role: string; rank: number }): string {
   return `${role}-${rank}`;
 }
 
-function keyOf({ role, rank, incarnation }: MemberName): string {
+function keyOf({ role, rank, incarnation }: MemberIdentity): string {
   return `${role}-${rank}-${incarnation}`;
 }

@@ -9,14 +9,15 @@
  */
 
 import { PacelineError, toPacelineError } from "../errors.js";
+import type { MemberIdentity } from "../protocol/identity.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
   RegisterReply,
   RegisterRequest,
 } from "../protocol/messages.js";
-import type { ResidualPiece, ResidualPlace } from "../protocol/residuals.js";
-import type { MemberIdentity, SessionChannel, Transport } from "../transport/transport.js";
+import type { ResidualChunk, ResidualPlace } from "../protocol/residuals.js";
+import type { SessionChannel, Transport } from "../transport/transport.js";
 import { type Clock, every, type Timer } from "./clock.js";
 import { Mailbox } from "./mailbox.js";
 
@@ -115,9 +116,9 @@ export class MemberSession {
   }
 
   /** Gives the coordinator a chunk's residual, whatever the link does; rejects when it can't. */
-  keepResidual(piece: Omit<ResidualPiece, keyof MemberIdentity>): Promise<void> {
+  keepResidual(residual: Omit<ResidualChunk, keyof MemberIdentity>): Promise<void> {
     const { rank, incarnation } = this.identity;
-    const whole = { ...piece, rank, incarnation };
+    const whole = { ...residual, rank, incarnation };
     return this.#patiently((address) => this.#transport.keepResidual(address, whole));
   }
 

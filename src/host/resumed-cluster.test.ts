@@ -147,7 +147,7 @@ test("a rank that the checkpoint knows nothing of starts at zero and says so", a
   assert.equal(said.filter((text) => /residuals of 3 chunks/.test(text)).length, 2);
 });
 
-test("links that are cut at the cut cost time and not a bit", async () => {
+test("links that are cut at the barrier cost time and not a bit", async () => {
   const spec = specOf(
     { push: pushes[0]!, pull: pulls[1]! },
     { checkpointEvery: { unit: "step", count: 17 } },

@@ -65,7 +65,7 @@ function served(compression: RunSpec["compression"] = topkPushes): {
     };
     return { receiver, answers, ends, send };
   };
-  host.onMessage({ type: "job", spec, residuals: false });
+  host.onMessage({ type: "prepare", spec, residuals: false });
   host.onMessage({
     type: "view",
     view: {

@@ -45,7 +45,7 @@ export interface ServerHostParts {
   log(text: string): void;
 }
 
-interface Job {
+interface ServedRun {
   readonly spec: RunSpec;
   readonly arena: Arena;
   readonly layout: Layout;
@@ -57,7 +57,7 @@ interface Job {
 
 /** A message whose payload is on its way; null where there is nothing to be kept of it. */
 interface Arriving {
-  readonly job: Job | null;
+  readonly job: ServedRun | null;
   /** Where the payload goes, -1 for nowhere: the values, or their encoding. */
   readonly slot: number;
   readonly bytes: Uint8Array | null;
@@ -71,7 +71,7 @@ export class ServerHost {
   readonly #parts: ServerHostParts;
   readonly #channels = new Map<number, ServedChannel>();
   #session: MemberSession | null = null;
-  #job: Job | null = null;
+  #job: ServedRun | null = null;
   #nextChannel = 1;
   #updateMs = 0;
   #bytesIn = 0;
@@ -100,7 +100,7 @@ export class ServerHost {
   /** The coordinator has said something. */
   onMessage(message: CoordinatorMessage): void {
     switch (message.type) {
-      case "job":
+      case "prepare":
         this.#begin(message.spec);
         break;
       case "view":
@@ -248,7 +248,7 @@ export class ServerHost {
     }
   }
 
-  #onLoad(channel: number, header: ChunkHeader, { store }: Job, slot: number): void {
+  #onLoad(channel: number, header: ChunkHeader, { store }: ServedRun, slot: number): void {
     const { chunk, part, detail } = header;
     let marks: ChunkMarks | null = null;
     try {
@@ -262,7 +262,7 @@ export class ServerHost {
   }
 
   /** The machine hears of a push when its values lie in a slot of their own. */
-  #onPush(channel: number, header: ChunkHeader, job: Job, { slot, bytes }: Arriving): void {
+  #onPush(channel: number, header: ChunkHeader, job: ServedRun, { slot, bytes }: Arriving): void {
     let gradient = slot;
     if (header.codec !== 0 && bytes !== null) {
       try {
@@ -282,7 +282,7 @@ export class ServerHost {
     this.#step({ type: "push", header, slot: gradient, finite, channel });
   }
 
-  #decoded({ store, codecs }: Job, header: ChunkHeader, bytes: Uint8Array): number {
+  #decoded({ store, codecs }: ServedRun, header: ChunkHeader, bytes: Uint8Array): number {
     const { slot } = store.allocate(header.chunk);
     try {
       codecs.decode(header, bytes, store.valuesOf(slot, header.chunk));
@@ -322,7 +322,7 @@ export class ServerHost {
     }
   }
 
-  #perform(job: Job, effect: ShardEffect): void {
+  #perform(job: ServedRun, effect: ShardEffect): void {
     switch (effect.type) {
       case "apply": {
         const startedMs = this.#parts.clock.nowMs();
@@ -363,7 +363,7 @@ export class ServerHost {
   }
 
   /** A worker that is gone will ask again; nothing is taken to have been sent to it. */
-  #sendWeights(job: Job, channel: number, header: ChunkHeader): void {
+  #sendWeights(job: ServedRun, channel: number, header: ChunkHeader): void {
     const open = this.#channels.get(channel);
     const encoded = open === undefined ? null : job.replies.encode(header);
     if (open === undefined || encoded === null) {
@@ -374,7 +374,7 @@ export class ServerHost {
     open.send(encoded.header, encoded.bytes, encoded.done);
   }
 
-  #sendPart(job: Job, channel: number, header: ChunkHeader): void {
+  #sendPart(job: ServedRun, channel: number, header: ChunkHeader): void {
     const open = this.#channels.get(channel);
     if (open === undefined) return;
     const { bytes, done } = job.store.lend(header.chunk, header.part);

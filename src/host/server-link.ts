@@ -6,15 +6,14 @@
  */
 
 import { type PacelineError, toPacelineError } from "../errors.js";
+import type { WorkerIdentity } from "../protocol/identity.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { ChunkChannel, Transport } from "../transport/transport.js";
 import type { Clock, Timer } from "./clock.js";
 
 /** Who speaks over the link. */
-export interface LinkIdentity {
+export interface LinkIdentity extends WorkerIdentity {
   readonly run: string;
-  readonly rank: number;
-  readonly incarnation: number;
 }
 
 /** What the link tells its user. */

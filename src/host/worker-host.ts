@@ -17,9 +17,9 @@ import type { RunSpec } from "../protocol/run-spec.js";
 import type { View, ViewServer } from "../protocol/view.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
-import type { ComputeListener, ComputePort, PreparedJob } from "./compute-port.js";
+import type { ComputeListener, ComputePort, PreparedCompute } from "./compute-port.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
-import { giveResiduals, inheritResiduals } from "./residual-courier.js";
+import { giveResiduals, inheritResiduals } from "./residual-transfer.js";
 import { ServerLink } from "./server-link.js";
 import { PushTrace, type Trace } from "./trace.js";
 
@@ -53,7 +53,7 @@ export interface WorkerHostParts {
 }
 
 /** A job that is prepared, with what its messages are written by. */
-interface Prepared extends PreparedJob {
+interface Prepared extends PreparedCompute {
   readonly codecs: RunCodecs;
   readonly pushes: PushEncoder;
   /** Measures and chooses, where the run leaves the codec to its workers. */
@@ -143,7 +143,7 @@ export class WorkerHost {
         this.#parts.compute.evaluate(effect.range);
         break;
       case "giveResiduals":
-        void this.#giveResiduals(effect.cut);
+        void this.#giveResiduals(effect.barrier);
         break;
       case "log":
         this.#parts.log(effect.text);
@@ -186,7 +186,7 @@ export class WorkerHost {
     }
   }
 
-  async #withCodecs(spec: RunSpec, job: PreparedJob, inherits: boolean): Promise<Prepared> {
+  async #withCodecs(spec: RunSpec, job: PreparedCompute, inherits: boolean): Promise<Prepared> {
     const { layout, gradients } = job;
     const { rank, log, clock, kernels: choice = "auto" } = this.#parts;
     const { push, pull } = spec.compression;
@@ -213,12 +213,12 @@ export class WorkerHost {
     return { ...job, codecs, pushes, auto };
   }
 
-  async #giveResiduals(cut: number): Promise<void> {
+  async #giveResiduals(barrier: number): Promise<void> {
     const [session, run] = [this.#session, this.#spec?.run];
     if (session === null || run === undefined) return;
     const residuals = this.#job?.pushes.residuals ?? new Map<number, Float32Array>();
-    const { chunks, problem } = await giveResiduals(session, { run, cut }, residuals);
-    this.#step({ type: "residualsGiven", cut, chunks, problem });
+    const { chunks, problem } = await giveResiduals(session, { run, barrier }, residuals);
+    this.#step({ type: "residualsGiven", barrier, chunks, problem });
   }
 
   #primaryLink(chunk: number): ServerLink | undefined {

@@ -32,7 +32,7 @@ async function runPlainly(kernels: KernelsChoice) {
     const { result } = await runInMemory({
       ...{ spec, layoutOf, kernels },
       fresh: { weights: new Float32Array(30).fill(3), state: [] },
-      compute: () => new ToyCompute(layoutOf, (_piece, gradients) => void gradients.fill(1)),
+      compute: () => new ToyCompute(layoutOf, (_assignment, gradients) => void gradients.fill(1)),
       log: (text) => void said.push(text),
     });
     return { result, said: said.join("\n") };

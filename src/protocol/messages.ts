@@ -8,15 +8,13 @@
  *
  * Every transport carries exactly these. Wire formats live in `wire`, promises in ARCHITECTURE.md.
  */
+import type { MemberRole, WorkerIdentity } from "./identity.js";
 import type { TensorSpec } from "./layout.js";
 import type { RunSpec } from "./run-spec.js";
 import type { FrameAddresses, View } from "./view.js";
 
 /** Raised when messages change meaning; both sides of a registration must have the same. */
-export const protocolVersion = 1;
-
-/** The roles that register with a coordinator. */
-export type MemberRole = "server" | "worker";
+export const protocolVersion = 2;
 
 /** First word of a process to the coordinator. */
 export interface RegisterRequest {
@@ -53,8 +51,8 @@ export type RegisterReply =
     };
 
 /** A part of an epoch's examples dealt to one worker, with the steps to take on it. */
-export interface Piece {
-  /** Grows with every piece dealt in a run. */
+export interface Assignment {
+  /** Grows with every assignment dealt in a run. */
   readonly id: number;
   readonly epoch: number;
   /** Positions in the epoch's permutation: [start, end). May be empty. */
@@ -122,9 +120,7 @@ export interface WorkerStatistics {
  * that was applied or is held and will be; -1 for none. Steps past the lowest are torn, steps up to
  * the highest used.
  */
-export interface Departure {
-  readonly rank: number;
-  readonly incarnation: number;
+export interface Departure extends WorkerIdentity {
   readonly stepMin: number;
   readonly stepMax: number;
 }
@@ -145,7 +141,7 @@ export type MemberMessage =
       readonly server: ServerStatistics | null;
       readonly worker: WorkerStatistics | null;
     }
-  /** The job has been prepared: model built, data found. */
+  /** The run has been prepared: model built, data found. */
   | {
       readonly type: "ready";
       readonly run: string;
@@ -170,16 +166,16 @@ export type MemberMessage =
       readonly departed: readonly Departure[];
     }
   | {
-      readonly type: "pieceDone";
-      readonly piece: number;
+      readonly type: "assignmentDone";
+      readonly assignment: number;
       readonly examples: number;
       readonly skipped: number;
       readonly lossSum: number;
       readonly correct: number;
       readonly seconds: number;
     }
-  /** The examples sent for a piece are not what the run spec says; its step was not begun. */
-  | { readonly type: "pieceRefused"; readonly piece: number; readonly reason: string }
+  /** The examples sent for an assignment are not what the run spec says; its step was not begun. */
+  | { readonly type: "assignmentRefused"; readonly assignment: number; readonly reason: string }
   | {
       readonly type: "evaluated";
       readonly evaluation: number;
@@ -196,14 +192,14 @@ export type MemberMessage =
   | {
       readonly type: "paused";
       readonly pause: number;
-      /** First position of its piece that it has not used; -1 where it had no piece. */
+      /** First position of its assignment that it has not used; -1 where it had no assignment. */
       readonly position: number;
       readonly step: number;
     }
-  /** Answer to `cut`: the worker stands as one that begins from the checkpoint would. */
+  /** Answer to `barrier`: the worker stands as one that begins from the checkpoint would. */
   | {
-      readonly type: "cutTaken";
-      readonly cut: number;
+      readonly type: "barrierReached";
+      readonly barrier: number;
       /** Chunks whose residuals it has given; 0 where it has none. */
       readonly residuals: number;
       /** Why they could not be given; "" where they could. */
@@ -230,13 +226,13 @@ export type CoordinatorMessage =
       readonly received: number;
     }
   | {
-      readonly type: "job";
+      readonly type: "prepare";
       readonly spec: RunSpec;
       /** True where the checkpoint gone on from has residuals for this life of the worker. */
       readonly residuals: boolean;
     }
   | { readonly type: "view"; readonly view: View }
-  | { readonly type: "work"; readonly piece: Piece }
+  | { readonly type: "work"; readonly assignment: Assignment }
   | { readonly type: "evaluate"; readonly evaluation: number; readonly range: Range }
   | { readonly type: "pause"; readonly pause: number }
   /** Go on up to and including this step, then rest and say `paused`. */
@@ -244,9 +240,9 @@ export type CoordinatorMessage =
   | { readonly type: "resume"; readonly pause: number }
   /**
    * A checkpoint is about to be written, and all rest: take whole weights where replies are
-   * differences, give residuals where there are any, then say `cutTaken`.
+   * differences, give residuals where there are any, then say `barrierReached`.
    */
-  | { readonly type: "cut"; readonly cut: number }
+  | { readonly type: "barrier"; readonly barrier: number }
   /** Results of an evaluation, so that every worker can report the cluster's accuracy. */
   | {
       readonly type: "evaluation";
@@ -255,7 +251,7 @@ export type CoordinatorMessage =
       readonly accuracyPercent: number;
       readonly loss: number;
     }
-  /** The job is over; the member answers `leave` with its statistics, and rests if `stay`. */
+  /** The run is over; the member answers `leave` with its statistics, and rests if `stay`. */
   | {
       readonly type: "stop";
       readonly reason: string;
@@ -365,9 +361,5 @@ export interface ChunkMarks {
   /** The last BSP step sealed, -1 if none. */
   readonly sealedStep: number;
   /** Per rank: incarnation and last step applied. */
-  readonly applied: readonly {
-    readonly rank: number;
-    readonly incarnation: number;
-    readonly step: number;
-  }[];
+  readonly applied: readonly (WorkerIdentity & { readonly step: number })[];
 }

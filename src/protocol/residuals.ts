@@ -6,25 +6,24 @@
  *
  * Giving and reading are idempotent: doing either again after a broken link changes nothing.
  */
+import type { WorkerIdentity } from "./identity.js";
 import type { Layout } from "./layout.js";
 
 /** Whose residual, and which chunk's. */
-export interface ResidualPlace {
+export interface ResidualPlace extends WorkerIdentity {
   readonly run: string;
-  readonly rank: number;
-  readonly incarnation: number;
   readonly chunk: number;
 }
 
-/** One chunk's residual, given at a checkpoint's cut. */
-export interface ResidualPiece extends ResidualPlace {
-  /** Which cut, as the coordinator numbers them. */
-  readonly cut: number;
+/** One chunk's residual, given at a checkpoint's barrier. */
+export interface ResidualChunk extends ResidualPlace {
+  /** Which barrier, as the coordinator numbers them. */
+  readonly barrier: number;
   /** Little-endian f32 values, as many as the chunk has. */
   readonly values: Uint8Array;
 }
 
-/** All that one worker's pushes had dropped at a cut. */
+/** All that one worker's pushes had dropped at a barrier. */
 export interface Residuals {
   readonly rank: number;
   /** As long as all weights together. */

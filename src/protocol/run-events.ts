@@ -3,7 +3,8 @@
  * progress display and the dashboard. Each event has one sentence that a person can read; the
  * fields beside it are for programs.
  */
-import type { MemberRole, ServerStatistics, WorkerStatistics } from "./messages.js";
+import type { MemberIdentity, MemberRole } from "./identity.js";
+import type { ServerStatistics, WorkerStatistics } from "./messages.js";
 import type { FrameAddresses } from "./view.js";
 
 /** Something that happened. */
@@ -34,7 +35,7 @@ export type RunOutcome = "done" | "failed" | "interrupted";
 /** One epoch, as the workers went through it. */
 export interface EpochRecord {
   readonly epoch: number;
-  /** From the first piece dealt to the last finished, evaluations aside. */
+  /** From the first assignment dealt to the last finished, evaluations aside. */
   readonly seconds: number;
   readonly examples: number;
   readonly skipped: number;
@@ -77,10 +78,7 @@ export interface RunResult {
 }
 
 /** What a member looks like from the coordinator, for status, cluster.json and the display. */
-export interface MemberSnapshot {
-  readonly role: MemberRole;
-  readonly rank: number;
-  readonly incarnation: number;
+export interface MemberSnapshot extends MemberIdentity {
   readonly pid: number;
   readonly host: string;
   readonly address: string;

@@ -3,6 +3,7 @@
  * Servers hear of a view before workers do; whoever holds a newer one refuses what an older one
  * implies.
  */
+import type { WorkerIdentity } from "./identity.js";
 
 /** What a process may be told to take for chunks: the best way there is, or this one only. */
 export const transportChoices = ["auto", "grpc", "tcp", "unix"] as const;
@@ -29,9 +30,7 @@ export interface ViewServer {
 }
 
 /** A worker in a view. */
-export interface ViewWorker {
-  readonly rank: number;
-  readonly incarnation: number;
+export interface ViewWorker extends WorkerIdentity {
   /** First step for which barriers count this worker, and the clock it starts with. */
   readonly fromStep: number;
 }

@@ -14,7 +14,7 @@ import type {
   ComputeListener,
   ComputePort,
   ComputeRequest,
-  PreparedJob,
+  PreparedCompute,
 } from "../host/compute-port.js";
 import { runInMemory } from "../host/testing/memory-cluster.js";
 import type { Trace } from "../host/trace.js";
@@ -50,14 +50,18 @@ class LayeredCompute implements ComputePort {
   readonly #trace: Trace;
   readonly #lacking = new Set<number>();
   #listener: ComputeListener | null = null;
-  #job: PreparedJob | null = null;
+  #job: PreparedCompute | null = null;
 
   constructor(rank: number, trace: Trace) {
     this.#rank = rank;
     this.#trace = trace;
   }
 
-  async prepare(_spec: unknown, _rank: number, listener: ComputeListener): Promise<PreparedJob> {
+  async prepare(
+    _spec: unknown,
+    _rank: number,
+    listener: ComputeListener,
+  ): Promise<PreparedCompute> {
     this.#listener = listener;
     const vector = () => new Float32Array(layout.values);
     const about = { layout, engine: "layers", algorithms: [] };

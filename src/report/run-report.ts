@@ -22,9 +22,9 @@ import {
   summaryTable,
 } from "../store/runs/console-tables.js";
 import { type ExperimentFile, metricsLine, modeWord } from "../store/runs/experiment-file.js";
+import { RunCounts, type StepRow } from "../store/runs/run-counts.js";
 import type { ClusterMember, RunDirectory } from "../store/runs/run-directory.js";
 import { enginesOf, runExperiment } from "../store/runs/run-result.js";
-import { RunTally, type StepRow } from "../store/runs/run-tally.js";
 import { LiveRegion, printable, progressLines, terminalSize } from "./progress.js";
 
 /** What a report is about and where it goes. */
@@ -61,7 +61,7 @@ export class RunReport {
   readonly #setup: RunReportSetup;
   readonly #region: LiveRegion;
   readonly #isLive: boolean;
-  readonly #tally = new RunTally();
+  readonly #counts = new RunCounts();
   readonly #startedAt: string;
   readonly #present = new Set<number>();
   #cluster = "";
@@ -103,7 +103,7 @@ export class RunReport {
   onSnapshot(snapshot: CoordinatorSnapshot): void {
     const { clock, io, spec } = this.#setup;
     this.#keepCluster(snapshot);
-    this.#tally.observe(snapshot, clock.nowMs());
+    this.#counts.observe(snapshot, clock.nowMs());
     this.#remarkOnCores(snapshot);
     this.#takeEngines(snapshot);
     if (snapshot.phase === "training") {
@@ -112,7 +112,7 @@ export class RunReport {
       this.#writeRowIfDue(snapshot);
     }
     if (!this.#isLive) return;
-    const { examples, examplesPerSecond } = this.#tally;
+    const { examples, examplesPerSecond } = this.#counts;
     const { totalExamples } = spec.schedule;
     const figures = { examples, totalExamples, examplesPerSecond };
     this.#region.show(progressLines(snapshot, figures, terminalSize(io.stderr)));
@@ -126,7 +126,7 @@ export class RunReport {
     const { spec, options, io, directory, machine } = this.#setup;
     while (this.#pending.length > 0) this.#tellEpoch(this.#pending.shift()!.record, null);
     this.close();
-    this.#tally.end(result);
+    this.#counts.end(result);
     const last = this.#lastTraining;
     if (last !== null) this.#writeRowIfDue({ ...last, globalSteps: result.globalSteps });
     const exitCode = exitCodeOf(result, signal);
@@ -134,7 +134,7 @@ export class RunReport {
       spec,
       result,
       exitCode,
-      workerCounts: this.#tally.totals(),
+      workerCounts: this.#counts.totals(),
       version: io.version,
       commit: sourceCommit(),
       inOneProcess: this.#setup.inOneProcess,
@@ -347,9 +347,9 @@ export class RunReport {
   #writeRowIfDue(snapshot: CoordinatorSnapshot): void {
     const { clock, directory, isoTime, options } = this.#setup;
     const { unit, count } = options.logEvery;
-    const passed = unit === "step" && this.#tally.passed(count, snapshot.globalSteps);
+    const passed = unit === "step" && this.#counts.passed(count, snapshot.globalSteps);
     if (!this.#rowDue && !passed) return;
-    const row = this.#tally.row(snapshot, isoTime(), clock.nowMs());
+    const row = this.#counts.row(snapshot, isoTime(), clock.nowMs());
     this.#rowDue = false;
     if (row === null) return;
     directory.metric(row);

@@ -4,7 +4,7 @@
  * members as its children.
  */
 import { hostname } from "node:os";
-import type { Job, SaveRequest } from "../core/work/training-job.js";
+import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { loadDataset } from "../data/dataset.js";
 import type { Dataset } from "../data/split.js";
 import { PacelineError, toPacelineError } from "../errors.js";
@@ -91,7 +91,7 @@ export class CoordinatorProcess {
       },
       initialState: async () => this.#takeState(),
       inheritance: () => this.#run().start.residuals,
-      saveCheckpoint: (request, job, state) => this.#saveCheckpoint(request, job, state),
+      saveCheckpoint: (request, setup, state) => this.#saveCheckpoint(request, setup, state),
       onEvent: (event) => this.#current?.report.onEvent(event),
       onEnded: (result) => void this.#onEnded(result),
       submit: (configText) => this.#submit(configText),
@@ -129,8 +129,8 @@ export class CoordinatorProcess {
     // What is wrong with a file is told before there is a folder.
     const dataset = options.feed === "central" ? await this.#loadDataset(options) : null;
     const { run, start } = await prepare(options, configText);
-    const { job, directory } = run;
-    const { spec } = job;
+    const { setup, directory } = run;
+    const { spec } = setup;
     const examples = dataset === null ? null : new ExampleReader(spec, dataset);
     const address = this.#listener?.address ?? "";
     const report = new RunReport({
@@ -151,7 +151,7 @@ export class CoordinatorProcess {
     try {
       return await new Promise<number>((resolve) => {
         this.#current = { ...run, start, examples, report, ended: resolve };
-        this.#host.tell({ type: "submit", job });
+        this.#host.tell({ type: "submit", setup });
         begun(run);
       });
     } finally {
@@ -223,15 +223,19 @@ export class CoordinatorProcess {
     return examples.copy(request);
   }
 
-  async #saveCheckpoint(request: SaveRequest, job: Job, state: CheckpointState): Promise<number> {
+  async #saveCheckpoint(
+    request: SaveRequest,
+    setup: RunSetup,
+    state: CheckpointState,
+  ): Promise<number> {
     const { directory } = this.#run();
-    const { mode } = job.spec.protocol;
+    const { mode } = setup.spec.protocol;
     const applied = Math.min(...state.marks.map((marks) => marks.version));
     const globalStep = mode === "bsp" ? request.step : applied;
     await writeCheckpoint(directory.path, {
       facts: {
         created: new Date().toISOString(),
-        spec: job.spec,
+        spec: setup.spec,
         globalStep,
         examples: Math.min(...state.marks.map((marks) => marks.examples)),
         chunks: state.marks,
@@ -243,7 +247,7 @@ export class CoordinatorProcess {
           algorithms: [...this.#host.snapshot().algorithms],
         },
       },
-      layout: job.layout,
+      layout: setup.layout,
       weights: state.weights,
       state: state.state,
       residuals: state.residuals,

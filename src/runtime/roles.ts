@@ -1,4 +1,5 @@
 /** `paceline coordinator`, `paceline server` and `paceline worker`: one role a process. */
+
 import { hostname } from "node:os";
 import { type ErrorCode, errorCodes, PacelineError } from "../errors.js";
 import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
@@ -6,7 +7,8 @@ import { ServerHost } from "../host/server-host.js";
 import { WorkerHost } from "../host/worker-host.js";
 import { arenaValuesMax } from "../kernels/arena.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
-import type { CoordinatorMessage, MemberRole, RegisterRequest } from "../protocol/messages.js";
+import type { MemberRole } from "../protocol/identity.js";
+import type { CoordinatorMessage, RegisterRequest } from "../protocol/messages.js";
 import { emptyHeader, protocolVersion } from "../protocol/messages.js";
 import { metricsLine } from "../store/runs/experiment-file.js";
 import { createMemberTransport } from "../transport/frames/member-transport.js";

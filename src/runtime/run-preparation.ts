@@ -6,7 +6,7 @@
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
-import type { Job, TrainingSnapshot } from "../core/work/training-job.js";
+import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import { inspectDataset } from "../data/dataset.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
@@ -24,7 +24,7 @@ import { runSpecFrom } from "./run-spec.js";
 
 /** A run, ready to begin. */
 export interface PreparedRun {
-  readonly job: Job;
+  readonly setup: RunSetup;
   readonly state: ModelState;
   /** By rank what pushes of workers had dropped; empty where it begins fresh. */
   readonly residuals: Map<number, Float32Array>;
@@ -40,7 +40,7 @@ export async function prepareRun(
   options: ResolvedOptions,
   configText: string,
   kind: string = options.mode,
-  demandStart: (start: Pick<PreparedRun, "state"> & Pick<Job, "resume">) => void = () => {},
+  demandStart: (start: Pick<PreparedRun, "state"> & Pick<RunSetup, "resume">) => void = () => {},
 ): Promise<PreparedRun> {
   const { dataDir, cacheDir, trainLimit, testLimit } = options;
   const place = { dataDir, cacheDir, trainLimit, testLimit };
@@ -70,8 +70,8 @@ export async function prepareRun(
   const residuals = new Map(
     resumed?.checkpoint.residuals.map(({ rank, values }) => [rank, values] as const),
   );
-  const job = { spec, layout, resume, residuals: [...residuals.keys()] };
-  return { job, state, residuals, directory };
+  const setup = { spec, layout, resume, residuals: [...residuals.keys()] };
+  return { setup, state, residuals, directory };
 }
 
 function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {
@@ -104,7 +104,7 @@ async function findCheckpoint(options: ResolvedOptions, spec: RunSpec): Promise<
 function assertResumable(
   { manifest }: StoredCheckpoint,
   spec: RunSpec,
-  layout: Job["layout"],
+  layout: RunSetup["layout"],
 ): void {
   assertSameModel(manifest, spec, layout);
   const before = manifest.spec;

@@ -28,7 +28,7 @@ for (const kind of kinds) {
         [8, bytes.subarray(4, 12)],
         [7, bytes],
       ] as const) {
-        await client.keepResidual(address, { ...place, chunk, cut: 3, values });
+        await client.keepResidual(address, { ...place, chunk, barrier: 3, values });
         assert.ok(Buffer.from(values).equals(coordinator.residuals.get(chunk)!));
         const read = await client.readResidual(address, { ...place, chunk });
         assert.ok(Buffer.from(values).equals(read));
@@ -38,21 +38,25 @@ for (const kind of kinds) {
 
     test("that are not wanted, or not there, are refused with the reason", async (context) => {
       const { client, address } = await coordinate(context);
-      const asked = client.keepResidual(address, { ...place, cut: 4, values: new Uint8Array(8) });
-      await assert.rejects(asked, { code: "refused", message: /cut 4 is not being taken/ });
+      const asked = client.keepResidual(address, {
+        ...place,
+        barrier: 4,
+        values: new Uint8Array(8),
+      });
+      await assert.rejects(asked, { code: "refused", message: /barrier 4 is not being taken/ });
       const none = { code: "refused", message: /no residuals of worker 2/ };
       await assert.rejects(client.readResidual(address, place), none);
     });
 
     test("can't be given where nobody listens, and can once somebody is back", async (context) => {
       const { client, server, listener, address } = await coordinate(context);
-      const piece = { ...place, cut: 3, values: new Uint8Array(8) };
-      await client.keepResidual(address, piece);
+      const residual = { ...place, barrier: 3, values: new Uint8Array(8) };
+      await client.keepResidual(address, residual);
       await listener.close();
-      await assert.rejects(client.keepResidual(address, piece), { code: "unavailable" });
+      await assert.rejects(client.keepResidual(address, residual), { code: "unavailable" });
       const back = await server.serveCoordinator(address, new Coordinator());
       context.after(() => back.close());
-      await client.keepResidual(address, piece);
+      await client.keepResidual(address, residual);
     });
   });
 }

@@ -12,6 +12,7 @@
 
 import type { PacelineError } from "../errors.js";
 import type { Examples, ExamplesBlock, ExamplesRequest } from "../protocol/examples.js";
+import type { MemberIdentity } from "../protocol/identity.js";
 import type {
   ChunkHeader,
   CoordinatorMessage,
@@ -19,7 +20,7 @@ import type {
   RegisterReply,
   RegisterRequest,
 } from "../protocol/messages.js";
-import type { ResidualPiece, ResidualPlace } from "../protocol/residuals.js";
+import type { ResidualChunk, ResidualPlace } from "../protocol/residuals.js";
 
 /**
  * Receives chunk messages, in order of arrival, two calls for each. Between the two, while the
@@ -77,13 +78,6 @@ export interface SessionChannel<Message> {
   close(): void;
 }
 
-/** Who a session stream belongs to. */
-export interface MemberIdentity {
-  readonly role: "server" | "worker";
-  readonly rank: number;
-  readonly incarnation: number;
-}
-
 /** What a coordinator offers to the network. */
 export interface CoordinatorService {
   register(request: RegisterRequest, peer: string): RegisterReply;
@@ -106,7 +100,7 @@ export interface CoordinatorService {
    * Keeps what a worker gives at a cut; its memory is the caller's. Throws a PacelineError:
    * "refused" where no such cut is being taken, "protocol" where it is no chunk's residual.
    */
-  keepResidual(piece: ResidualPiece): void;
+  keepResidual(residual: ResidualChunk): void;
   /** A chunk's residual in the checkpoint gone on from. Throws as `keepResidual` does. */
   readResidual(place: ResidualPlace): Uint8Array;
 }
@@ -141,7 +135,7 @@ export interface Transport {
     onBlock: (block: ExamplesBlock) => void,
   ): Promise<void>;
   /** Gives the coordinator a chunk's residual; its memory must stay until this resolves. */
-  keepResidual(address: string, piece: ResidualPiece): Promise<void>;
+  keepResidual(address: string, residual: ResidualChunk): Promise<void>;
   /** Resolves to a chunk's residual in the checkpoint gone on from, to be read at once. */
   readResidual(address: string, place: ResidualPlace): Promise<Uint8Array>;
   /** Ends every connection this transport opened. */

@@ -58,7 +58,7 @@ function asBsp(options: ResolvedOptions): ResolvedOptions {
 }
 
 async function train(
-  { job: { spec, layout, resume }, state, residuals, directory }: PreparedRun,
+  { setup: { spec, layout, resume }, state, residuals, directory }: PreparedRun,
   dataset: Dataset,
   options: ResolvedOptions,
   io: CommandIo,
@@ -137,7 +137,7 @@ function reportOn(
 
 async function keep(
   checkpoint: BaselineCheckpoint,
-  { spec, layout }: Pick<PreparedRun["job"], "spec" | "layout">,
+  { spec, layout }: Pick<PreparedRun["setup"], "spec" | "layout">,
   path: string,
   made: {
     readonly paceline: string;

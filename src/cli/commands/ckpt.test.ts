@@ -24,7 +24,7 @@ const spec: RunSpec = {
   updateRule: { ...sampleSpec.updateRule, name: "adam" },
 };
 const cursor = {
-  cursor: { cuts: [{ epoch: 1, shares: [{ rank: 0, next: 48, end: 200 }] }] },
+  cursor: { plans: [{ epoch: 1, shares: [{ rank: 0, next: 48, end: 200 }] }] },
   evaluations: Array.from({ length: 9 }, (_, index) => ({ step: index, loss: 0.5 })),
 };
 
@@ -170,7 +170,7 @@ describe("ckpt inspect", () => {
       /^ {2}fc_bias +\[1\] +plain +0\.5 +0\.5 +0\.5 +0\.5$/m,
       /^ {2}first moment +1 +1 +1 +2\.2361$/m,
       /^ {2}second moment +0 +0 +0 +0$/m,
-      /^ {2}cursor\.cuts\.0\.shares\.0 +rank 0, next 48, end 200$/m,
+      /^ {2}cursor\.plans\.0\.shares\.0 +rank 0, next 48, end 200$/m,
       /^ {2}evaluations +9 entries$/m,
       /^ {2}paceline +9\.8\.7$/m,
     ];

@@ -4,7 +4,7 @@
  * manifest, so that the numbers are those of the run's own evaluations.
  */
 
-import type { TrainingSnapshot } from "../../core/work/training-job.js";
+import type { TrainingSnapshot } from "../../core/work/run-setup.js";
 import { inspectDataset } from "../../data/dataset.js";
 import { PacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
@@ -155,7 +155,7 @@ export function scorerFor(
 export function epochOf({ cursor }: CheckpointManifest): number {
   const work = (cursor as unknown as TrainingSnapshot | null)?.cursor;
   if (work === undefined) return 1;
-  const latest = "cuts" in work ? work.cuts.at(-1) : work.pools.at(-1);
+  const latest = "plans" in work ? work.plans.at(-1) : work.pools.at(-1);
   return (latest?.epoch ?? 0) + 1;
 }
 

@@ -6,7 +6,7 @@
 import { loadDataset } from "../../data/dataset.js";
 import { codeOfExit, PacelineError } from "../../errors.js";
 import type { CommandIo, Injection, ResolvedOptions } from "../../options/resolved-options.js";
-import type { MemberRole } from "../../protocol/messages.js";
+import type { MemberRole } from "../../protocol/identity.js";
 import {
   type BegunRun,
   CoordinatorProcess,

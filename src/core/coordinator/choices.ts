@@ -7,7 +7,7 @@
 import { placeChunks } from "../../protocol/placement.js";
 import { BatchPool } from "../work/batch-pool.js";
 import { Cursor } from "../work/cursor.js";
-import type { Job } from "../work/training-job.js";
+import type { RunSetup } from "../work/run-setup.js";
 import { WorkAtWill } from "../work/work-at-will.js";
 import { WorkFirstCome } from "../work/work-first-come.js";
 import type { WorkAccount, WorkDealer, WorkFloor, WorkSnapshot } from "../work/work-floor.js";
@@ -18,7 +18,7 @@ import { ViewRounds } from "./view-rounds.js";
 
 /** The views of a run, whose chunks are placed on these servers; no worker is in yet. */
 export function viewsOf(
-  { spec, layout, resume }: Job,
+  { spec, layout, resume }: RunSetup,
   term: number,
   members: readonly Member[],
 ): ViewRounds {

@@ -2,8 +2,10 @@
  * How runs end, and what does not end them: each outcome with its code and a reason that names the
  * culprit.
  */
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { protocolVersion } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, type Death, ModelCluster, specOf } from "../testing/model-cluster.js";
 import { positionsUsed } from "../testing/model-values.js";
@@ -85,7 +87,7 @@ test("with all workers but one killed the run goes on to its end", () => {
       const { outcome, epochs } = cluster.run().result;
       assert.equal(outcome, "done");
       for (const { examples, skipped } of epochs) assert.equal(examples + skipped, 200);
-      assert.equal(epochs.at(-1)!.skipped, 0, "the last epoch is cut for those who are left");
+      assert.equal(epochs.at(-1)!.skipped, 0, "the last epoch is planned for those who are left");
       assert.deepEqual(cluster.refusals, []);
     }
   }
@@ -188,7 +190,12 @@ test("a cluster with its minimum starts when the time to start is over", () => {
 
 test("a member that registers and never opens a session is dropped after its lease", () => {
   const cluster = clusterOf(1, {}, { config: { leaseMs: 2000 } });
-  const request = { protocol: 1, role: "worker", rank: null, incarnation: null } as const;
+  const request = {
+    protocol: protocolVersion,
+    role: "worker",
+    rank: null,
+    incarnation: null,
+  } as const;
   cluster.tell({
     type: "register",
     request: { ...request, pid: 1, host: "h", address: "", frames: null },

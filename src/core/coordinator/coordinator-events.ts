@@ -4,25 +4,25 @@
  */
 
 import type { ErrorCode } from "../../errors.js";
+import type { MemberIdentity, MemberRole } from "../../protocol/identity.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
-  MemberRole,
   RegisterReply,
   RegisterRequest,
 } from "../../protocol/messages.js";
 import type { RunEvent, RunResult } from "../../protocol/run-events.js";
 import type { View } from "../../protocol/view.js";
-import type { Job, SaveRequest } from "../work/training-job.js";
-import type { MemberName, RosterConfig } from "./roster.js";
+import type { RunSetup, SaveRequest } from "../work/run-setup.js";
+import type { RosterConfig } from "./roster.js";
 import type { ProcessEnd } from "./run-ending.js";
 
 /** What a coordinator can be told. */
 export type CoordinatorEvent =
-  | { readonly type: "submit"; readonly job: Job }
+  | { readonly type: "submit"; readonly setup: RunSetup }
   | { readonly type: "register"; readonly request: RegisterRequest }
-  | { readonly type: "opened" | "closed"; readonly member: MemberName }
-  | { readonly type: "message"; readonly member: MemberName; readonly message: MemberMessage }
+  | { readonly type: "opened" | "closed"; readonly member: MemberIdentity }
+  | { readonly type: "message"; readonly member: MemberIdentity; readonly message: MemberMessage }
   /** A supervisor saw the process end. */
   | ({ readonly type: "exited" } & ProcessEnd)
   /**
@@ -55,12 +55,12 @@ export type CoordinatorEffect =
       readonly message: CoordinatorMessage;
     }
   /** End this member's session. */
-  | { readonly type: "drop"; readonly member: MemberName }
+  | { readonly type: "drop"; readonly member: MemberIdentity }
   /** Give every server of the view its chunks: fresh or from the checkpoint resumed. */
-  | { readonly type: "load"; readonly view: View; readonly job: Job }
+  | { readonly type: "load"; readonly view: View; readonly setup: RunSetup }
   /** The residuals of this rank are with a worker that takes part, or with nobody ever. */
   | { readonly type: "inherited"; readonly rank: number }
-  | { readonly type: "save"; readonly request: SaveRequest; readonly job: Job }
+  | { readonly type: "save"; readonly request: SaveRequest; readonly setup: RunSetup }
   | { readonly type: "event"; readonly event: RunEvent }
   | { readonly type: "ended"; readonly result: RunResult };
 

@@ -4,7 +4,7 @@
  */
 
 import type { CoordinatorSnapshot } from "../../protocol/run-events.js";
-import type { Job } from "../work/training-job.js";
+import type { RunSetup } from "../work/run-setup.js";
 import type { MemberCounts } from "./member-counts.js";
 import type { Roster } from "./roster.js";
 import type { Training } from "./training.js";
@@ -14,7 +14,7 @@ const algorithmsMax = 1024;
 
 /** What the picture is of. */
 export interface PictureParts {
-  readonly job: Job | null;
+  readonly setup: RunSetup | null;
   readonly training: Training | null;
   readonly roster: Roster;
   readonly counts: MemberCounts;
@@ -22,11 +22,11 @@ export interface PictureParts {
 
 /** The picture at this moment. */
 export function pictureOf(
-  { job, training, roster, counts }: PictureParts,
+  { setup, training, roster, counts }: PictureParts,
   phase: { readonly name: string; readonly activity: string },
   nowMs: number,
 ): CoordinatorSnapshot {
-  const spec = job?.spec ?? null;
+  const spec = setup?.spec ?? null;
   const told = Object.values(counts.workers).reduce((sum, worker) => sum + worker.examples, 0);
   return {
     run: spec?.run ?? null,
@@ -36,8 +36,8 @@ export function pictureOf(
     epoch: training?.epoch ?? 0,
     epochs: spec?.epochs ?? 0,
     globalSteps: training?.globalSteps() ?? 0,
-    // The account closes with a piece; heartbeats know of the pieces under way.
-    examples: Math.max(training?.ledger.examples() ?? 0, told),
+    // The account closes with an assignment; heartbeats know of the assignments under way.
+    examples: Math.max(training?.records.examples() ?? 0, told),
     totalExamples: spec?.schedule.totalExamples ?? 0,
     members: roster.snapshot(
       nowMs,

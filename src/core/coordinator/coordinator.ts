@@ -8,15 +8,15 @@
  */
 
 import type { ErrorCode } from "../../errors.js";
+import type { MemberIdentity, MemberRole } from "../../protocol/identity.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
-  MemberRole,
   RegisterRequest,
 } from "../../protocol/messages.js";
 import type { CoordinatorSnapshot, RunEvent } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import type { Job } from "../work/training-job.js";
+import type { RunSetup } from "../work/run-setup.js";
 import type {
   CoordinatorConfig,
   CoordinatorEffect,
@@ -34,7 +34,7 @@ import {
   Shortage,
 } from "./formation.js";
 import { MemberCounts } from "./member-counts.js";
-import { lossOf, type Member, type MemberName, nameOf, Roster, registrationOf } from "./roster.js";
+import { lossOf, type Member, nameOf, Roster, registrationOf } from "./roster.js";
 import {
   type Ending,
   endingDiverged,
@@ -50,7 +50,7 @@ export class Coordinator {
   readonly #config: CoordinatorConfig;
   readonly #roster: Roster;
   #phase: Phase = { name: "idle" };
-  #job: Job | null = null;
+  #setup: RunSetup | null = null;
   #training: Training | null = null;
   #shortage = new Shortage();
   readonly #returning = new Returning();
@@ -71,7 +71,7 @@ export class Coordinator {
     this.#nowMs = nowMs;
     switch (event.type) {
       case "submit":
-        this.#onSubmit(event.job);
+        this.#onSubmit(event.setup);
         break;
       case "register":
         this.#onRegister(event.request);
@@ -110,29 +110,29 @@ export class Coordinator {
   }
 
   /** True while this life of a process is a member. */
-  knows(name: MemberName): boolean {
+  knows(name: MemberIdentity): boolean {
     return this.#roster.find(name.role, name.rank, name.incarnation) !== undefined;
   }
 
   /** The run that is on, or null. */
   get spec(): RunSpec | null {
-    return this.#job?.spec ?? null;
+    return this.#setup?.spec ?? null;
   }
 
   /** The same with what it goes on from. */
-  get job(): Job | null {
-    return this.#job;
+  get setup(): RunSetup | null {
+    return this.#setup;
   }
 
-  /** True while this life of a worker may give residuals for this cut. */
-  awaitsResiduals({ rank, incarnation }: Omit<MemberName, "role">, cut: number): boolean {
-    return this.#training?.awaitsResiduals(rank, incarnation, cut) === true;
+  /** True while this life of a worker may give residuals for this barrier. */
+  awaitsResiduals({ rank, incarnation }: Omit<MemberIdentity, "role">, barrier: number): boolean {
+    return this.#training?.awaitsResiduals(rank, incarnation, barrier) === true;
   }
 
   /** The present picture. */
   snapshot(nowMs: number): CoordinatorSnapshot {
     return pictureOf(
-      { job: this.#job, training: this.#training, roster: this.#roster, counts: this.#counts },
+      { setup: this.#setup, training: this.#training, roster: this.#roster, counts: this.#counts },
       {
         name: this.#phase.name,
         activity: activityIn(this.#phase, this.spec, this.#training, this.#roster.everybody()),
@@ -142,19 +142,19 @@ export class Coordinator {
   }
 
   #isOn(run: string | undefined): boolean {
-    return run === undefined || run === this.#job?.spec.run;
+    return run === undefined || run === this.#setup?.spec.run;
   }
 
-  #onSubmit(job: Job): void {
+  #onSubmit(setup: RunSetup): void {
     if (this.#phase.name !== "idle") return;
-    this.#job = job;
+    this.#setup = setup;
     this.#training = null;
     this.#counts = new MemberCounts();
     this.#shortage = new Shortage();
-    this.#roster.passIncarnation(job.resume?.incarnations ?? 0);
-    this.#bequests = new Set(job.residuals);
+    this.#roster.passIncarnation(setup.resume?.incarnations ?? 0);
+    this.#bequests = new Set(setup.residuals);
     this.#phase = { name: "forming", sinceMs: this.#nowMs };
-    for (const member of this.#roster.everybody()) this.#giveJob(member);
+    for (const member of this.#roster.everybody()) this.#prepare(member);
   }
 
   #onRegister(request: RegisterRequest): void {
@@ -169,34 +169,34 @@ export class Coordinator {
     this.#emit({ kind: "registered", role, rank, incarnation, text });
   }
 
-  #onOpened(name: MemberName): void {
+  #onOpened(name: MemberIdentity): void {
     const member = this.#roster.find(name.role, name.rank, name.incarnation);
     if (member === undefined) return;
     member.connected = true;
     member.opened = true;
     member.detector.reopened(this.#nowMs);
-    this.#giveJob(member);
+    this.#prepare(member);
   }
 
   /** Tells a member of the run, once; a member whose link is cut hears of it when it is back. */
-  #giveJob(member: Member): void {
+  #prepare(member: Member): void {
     const spec = this.spec;
     if (spec === null || !member.opened || member.toldOf === spec.run) return;
     if (this.#phase.name === "stopping" || !hasPlace(spec, member)) return;
     member.toldOf = spec.run;
     member.activity = "preparing";
     const residuals = member.role === "worker" && this.#bequests.has(member.rank);
-    this.#send(member, { type: "job", spec, residuals });
+    this.#send(member, { type: "prepare", spec, residuals });
   }
 
-  #onClosed(name: MemberName): void {
+  #onClosed(name: MemberIdentity): void {
     const member = this.#roster.find(name.role, name.rank, name.incarnation);
     if (member === undefined) return;
     member.connected = false;
     member.detector.closed(this.#nowMs);
   }
 
-  #onMessage(name: MemberName, message: MemberMessage): void {
+  #onMessage(name: MemberIdentity, message: MemberMessage): void {
     const member = this.#roster.find(name.role, name.rank, name.incarnation);
     if (member === undefined) {
       this.#effects.push({ type: "drop", member: name });
@@ -228,14 +228,14 @@ export class Coordinator {
   #keepCounts(member: Member, counts: Pick<Member, "server" | "worker">): void {
     member.server = counts.server;
     member.worker = counts.worker;
-    if (this.#job !== null) this.#counts.keep(member, counts);
+    if (this.#setup !== null) this.#counts.keep(member, counts);
   }
 
   #onReady(member: Member, message: MemberMessage & { readonly type: "ready" }): void {
     const { run, tensors, engine, algorithms } = message;
-    const job = this.#job;
-    if (job === null || run !== job.spec.run) return;
-    const reason = modelObjection(job, member, tensors);
+    const setup = this.#setup;
+    if (setup === null || run !== setup.spec.run) return;
+    const reason = modelObjection(setup, member, tensors);
     if (reason !== null) {
       this.#emit({ kind: "warning", text: reason });
       this.#send(member, { type: "stop", reason, outcome: "failed", stay: false });
@@ -361,11 +361,11 @@ export class Coordinator {
   }
 
   #advancePreparing(phase: Phase & { name: "preparing" }): void {
-    const job = this.#job;
-    if (job === null) return;
+    const setup = this.#setup;
+    if (setup === null) return;
     const late = this.#nowMs - phase.sinceMs >= this.#config.startTimeoutMs;
-    const { verdict, reason } = judgePreparation(job.spec, [...phase.members], late);
-    if (verdict === "complete") this.#startTraining(job);
+    const { verdict, reason } = judgePreparation(setup.spec, [...phase.members], late);
+    if (verdict === "complete") this.#startTraining(setup);
     if (verdict === "short") this.#phase = { name: "forming", sinceMs: phase.sinceMs };
     if (verdict === "failed") this.#fail("cluster_not_formed", reason);
   }
@@ -375,32 +375,32 @@ export class Coordinator {
   }
 
   /** Whoever got ready takes part, also those who came while the others prepared. */
-  #startTraining(job: Job): void {
+  #startTraining(setup: RunSetup): void {
     this.#phase = { name: "training" };
     const members = this.#roster
       .everybody()
-      .filter((member) => member.readyFor === job.spec.run && hasPlace(job.spec, member));
+      .filter((member) => member.readyFor === setup.spec.run && hasPlace(setup.spec, member));
     const servers = members.filter((member) => member.role === "server");
     const workers = members.filter((member) => member.role === "worker");
     this.#training = new Training(
-      job,
+      setup,
       { term: this.#config.term, servers, workers },
       {
         toWorker: (rank, message) => this.#sendTo("worker", rank, message),
         toServer: (rank, message) => this.#sendTo("server", rank, message),
         emit: (event) => this.#emit(event),
         fail: (code, reason) => this.#fail(code, reason),
-        load: (view) => this.#effects.push({ type: "load", view, job }),
-        save: (request) => this.#effects.push({ type: "save", request, job }),
+        load: (view) => this.#effects.push({ type: "load", view, setup }),
+        save: (request) => this.#effects.push({ type: "save", request, setup }),
         serverStatistics: () => Object.values(this.#counts.servers),
         incarnations: () => this.#roster.incarnations,
       },
     );
     for (const { rank } of workers) this.#settleBequest(rank);
     for (const rank of this.#bequests) {
-      if (rank < job.spec.workersMax) continue;
+      if (rank < setup.spec.workersMax) continue;
       this.#settleBequest(rank);
-      const why = `this run has ${job.spec.workersMax} workers`;
+      const why = `this run has ${setup.spec.workersMax} workers`;
       const text = `residuals of worker ${rank} in the checkpoint are dropped: ${why}`;
       this.#emit({ kind: "warning", text });
     }
@@ -450,7 +450,7 @@ export class Coordinator {
     this.#emit({ kind: "ended", outcome: result.outcome, text });
     this.#effects.push({ type: "ended", result });
     this.#phase = { name: "idle" };
-    this.#job = null;
+    this.#setup = null;
     this.#training = null;
   }
 

@@ -6,10 +6,10 @@
  * come, if that is enough. While it goes on below its minimum it counts on those who may come back:
  * lost ones for a grace, ones that a supervisor starts again for as long as a start may take.
  */
+import type { MemberRole } from "../../protocol/identity.js";
 import { type TensorSpec, tensorDifference } from "../../protocol/layout.js";
-import type { MemberRole } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import type { Job } from "../work/training-job.js";
+import type { RunSetup } from "../work/run-setup.js";
 import { type Member, membersMax, nameOf } from "./roster.js";
 
 /** Who takes part, or why nobody does yet. */
@@ -35,14 +35,14 @@ export function placesOf(spec: RunSpec | null): Readonly<Record<MemberRole, numb
 
 /** Why a worker whose model has these tensors can't take part; null when it can. */
 export function modelObjection(
-  job: Job,
+  setup: RunSetup,
   member: Member,
   tensors: readonly TensorSpec[],
 ): string | null {
   if (member.role === "server") return null;
-  const difference = tensorDifference(job.layout.tensors, tensors);
+  const difference = tensorDifference(setup.layout.tensors, tensors);
   if (difference === null) return null;
-  const other = `${nameOf(member)}'s model is not the run's ${job.spec.model}`;
+  const other = `${nameOf(member)}'s model is not the run's ${setup.spec.model}`;
   const remedy = "run the same version of Paceline with the same model on both";
   return `${other}: ${difference}; ${remedy}`;
 }

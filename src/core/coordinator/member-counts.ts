@@ -4,14 +4,8 @@
  *
  * Invariant: what a rank has counted never shrinks while a run is on.
  */
-import type { MemberRole, ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
-
-/** What a member says of itself. */
-export interface MemberCount {
-  readonly role: MemberRole;
-  readonly rank: number;
-  readonly incarnation: number;
-}
+import type { MemberIdentity } from "../../protocol/identity.js";
+import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 
 interface LastCount {
   readonly incarnation: number;
@@ -26,7 +20,7 @@ export class MemberCounts {
 
   /** Takes what a member says of itself; nothing where it has nothing to say. */
   keep(
-    { rank, incarnation }: MemberCount,
+    { rank, incarnation }: MemberIdentity,
     counts: { readonly server: ServerStatistics | null; readonly worker: WorkerStatistics | null },
   ): void {
     if (counts.server !== null) this.#servers = { ...this.#servers, [rank]: counts.server };

@@ -7,8 +7,8 @@
  * heard.
  */
 
+import type { MemberIdentity, MemberRole } from "../../protocol/identity.js";
 import {
-  type MemberRole,
   protocolVersion,
   type RegisterReply,
   type RegisterRequest,
@@ -27,18 +27,8 @@ export interface RosterConfig {
   readonly rankGraceMs: number;
 }
 
-/** A member by role, rank and life. */
-export interface MemberName {
-  readonly role: MemberRole;
-  readonly rank: number;
-  readonly incarnation: number;
-}
-
 /** A registered process. */
-export interface Member {
-  readonly role: MemberRole;
-  readonly rank: number;
-  readonly incarnation: number;
+export interface Member extends MemberIdentity {
   readonly pid: number;
   readonly host: string;
   readonly address: string;

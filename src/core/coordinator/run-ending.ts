@@ -5,7 +5,7 @@
  */
 
 import type { ErrorCode } from "../../errors.js";
-import type { MemberRole } from "../../protocol/messages.js";
+import type { MemberRole } from "../../protocol/identity.js";
 import type { RunOutcome, RunResult } from "../../protocol/run-events.js";
 import type { MemberCounts } from "./member-counts.js";
 import { type Member, nameOf } from "./roster.js";
@@ -70,10 +70,10 @@ export function resultOf(
   counts: MemberCounts,
   endedMs: number,
 ): RunResult {
-  const epochs = training?.ledger.closed ?? [];
+  const epochs = training?.records.closed ?? [];
   return {
     ...ending,
-    trainingSeconds: training?.ledger.elapsedSeconds(endedMs) ?? 0,
+    trainingSeconds: training?.records.elapsedSeconds(endedMs) ?? 0,
     globalSteps: training?.globalSteps() ?? 0,
     tornSteps: training?.tornSteps ?? 0,
     skippedExamples: epochs.reduce((sum, epoch) => sum + epoch.skipped, 0),

@@ -2,30 +2,30 @@
  * The part of the coordinator that runs from "all members are ready" to "nothing is left to do": it
  * makes the views, has the work dealt, evaluated and saved, and lets workers go and come.
  *
- * The idea: work is dealt in pieces, and everything that needs a quiet moment happens between
- * pieces or, where workers have no common boundary, in a pause (pause.ts). How work is dealt
+ * The idea: work is dealt in assignments, and everything that needs a quiet moment happens between
+ * assignments or, where workers have no common boundary, in a pause (pause.ts). How work is dealt
  * depends on feed and protocol: see work-floor.ts.
  *
  * Invariant: what is saved is a state in which no push is outstanding and no view is being agreed
- * on, and workers that keep state of their own stand at its cut (cut-round.ts).
+ * on, and workers that keep state of their own stand at its barrier (barrier-round.ts).
  */
 
 import type { ErrorCode } from "../../errors.js";
 import { keepsResiduals, pullsDifferences } from "../../protocol/compression.js";
 import type {
+  Assignment,
   CoordinatorMessage,
   MemberMessage,
-  Piece,
   ServerStatistics,
 } from "../../protocol/messages.js";
 import type { EvaluationRecord, RunEvent } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
-import { CutRound } from "../work/cut-round.js";
-import { EpochLedger } from "../work/epoch-ledger.js";
+import { BarrierRound } from "../work/barrier-round.js";
+import { EpochRecords } from "../work/epoch-records.js";
 import { Evaluator } from "../work/evaluator.js";
 import { Pause, type PauseReason } from "../work/pause.js";
-import type { Job, SaveRequest, TrainingSnapshot } from "../work/training-job.js";
+import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import type { WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
 import { viewsOf, wayOfDealing } from "./choices.js";
 import type { Member } from "./roster.js";
@@ -65,7 +65,7 @@ export class Training implements WorkFloor {
   savedStep: number | null = null;
   finalSaved = false;
   readonly #port: TrainingPort;
-  readonly #ledger: EpochLedger;
+  readonly #records: EpochRecords;
   readonly #account: WorkAccount;
   readonly #dealer: WorkDealer;
   readonly #serverCount: number;
@@ -75,32 +75,32 @@ export class Training implements WorkFloor {
   #pauseWanted: PauseReason | null = null;
   #saving: SaveRequest["why"] | null = null;
   /** What is saved once all stand at it; null from then on. */
-  #cut: CutRound | null = null;
-  #cuts = 0;
+  #barrier: BarrierRound | null = null;
+  #barriers = 0;
   /** How an interrupt ended it. */
   #interruption: { readonly problem: string | null } | null = null;
   #tornSteps = 0;
   #nowMs = 0;
 
-  constructor(job: Job, { term, servers, workers }: TrainingMembers, port: TrainingPort) {
-    const { spec, resume } = job;
+  constructor(setup: RunSetup, { term, servers, workers }: TrainingMembers, port: TrainingPort) {
+    const { spec, resume } = setup;
     this.spec = spec;
     this.#port = port;
     this.#serverCount = servers.length;
     const { account, dealer } = wayOfDealing(this, resume?.cursor);
     this.#account = account;
     this.#dealer = dealer;
-    this.#ledger = new EpochLedger(resume);
+    this.#records = new EpochRecords(resume);
     this.evaluator = new Evaluator(spec.testExamples, resume?.evaluations ?? []);
     this.#tornSteps = resume?.tornSteps ?? 0;
-    this.views = viewsOf(job, term, servers);
+    this.views = viewsOf(setup, term, servers);
     for (const { rank, incarnation } of workers) {
       this.ready.set(rank, incarnation);
       this.views.admit({ rank, incarnation, fromStep: account.firstStepOf(rank) });
     }
   }
 
-  /** True when every piece is done, evaluated and saved. */
+  /** True when every assignment is done, evaluated and saved. */
   get finished(): boolean {
     return this.#stage === "finished";
   }
@@ -125,8 +125,8 @@ export class Training implements WorkFloor {
   /** One sentence: what training waits for. */
   activity(): string {
     if (this.#stage !== "training") return this.#stage;
-    if (this.#cut?.complete === false) {
-      return `a checkpoint waits for worker ${this.#cut.missing().join(", ")}`;
+    if (this.#barrier?.complete === false) {
+      return `a checkpoint waits for worker ${this.#barrier.missing().join(", ")}`;
     }
     if (this.#saving !== null) return "writing a checkpoint";
     if (this.#pause !== null) return "bringing workers to rest";
@@ -143,8 +143,8 @@ export class Training implements WorkFloor {
   }
 
   /** The account of epochs. */
-  get ledger(): EpochLedger {
-    return this.#ledger;
+  get records(): EpochRecords {
+    return this.#records;
   }
 
   /** Worker steps that only some chunks have applied. */
@@ -171,7 +171,7 @@ export class Training implements WorkFloor {
   onLoaded(nowMs: number): void {
     if (this.#stage !== "loading") return;
     this.#stage = "training";
-    this.#ledger.begin(nowMs);
+    this.#records.begin(nowMs);
     const view = this.views.standing;
     if (view !== null) this.#giveView(view);
     this.#port.emit({ kind: "started", text: `training starts with ${this.#headCount()}` });
@@ -184,7 +184,7 @@ export class Training implements WorkFloor {
     if (why === null) return;
     this.#saving = null;
     this.finalSaved ||= why === "final";
-    this.#ledger.resume(nowMs);
+    this.#records.resume(nowMs);
     this.savedStep = step;
     const text =
       problem === null ? `checkpoint of step ${step} written` : `checkpoint failed: ${problem}`;
@@ -215,7 +215,7 @@ export class Training implements WorkFloor {
     if (!this.isActive(rank, incarnation)) return false;
     this.views.remove(rank);
     this.evaluator.lost(rank);
-    this.#cut?.lost(rank);
+    this.#barrier?.lost(rank);
     for (const limit of this.#pause?.lost(rank) ?? []) this.#pauseAt(limit.rank, limit.step);
     this.advance(nowMs);
     return true;
@@ -238,13 +238,13 @@ export class Training implements WorkFloor {
         if (outcome !== null) this.#onRound(outcome);
         break;
       }
-      case "pieceDone": {
-        const epoch = this.#account.finish(rank, message.piece, message.skipped);
-        if (epoch !== null) this.#ledger.addPiece(epoch, rank, message);
+      case "assignmentDone": {
+        const epoch = this.#account.finish(rank, message.assignment, message.skipped);
+        if (epoch !== null) this.#records.addAssignment(epoch, rank, message);
         break;
       }
-      case "pieceRefused":
-        this.#onRefused(rank, message.piece, message.reason);
+      case "assignmentRefused":
+        this.#onRefused(rank, message.assignment, message.reason);
         break;
       case "evaluated":
         this.evaluator.report(message);
@@ -260,8 +260,8 @@ export class Training implements WorkFloor {
         this.#pause.rested(rank);
         if (message.position >= 0) this.#account.restsBefore(rank, message.step);
         break;
-      case "cutTaken":
-        if (this.#cut?.id === message.cut) this.#cut.taken(member, message);
+      case "barrierReached":
+        if (this.#barrier?.id === message.barrier) this.#barrier.taken(member, message);
         break;
       default:
         break;
@@ -273,7 +273,7 @@ export class Training implements WorkFloor {
   advance(nowMs: number): void {
     this.#nowMs = nowMs;
     this.#beginRound();
-    this.#saveAtCut();
+    this.#saveAtBarrier();
     if (this.#stage !== "training" || this.#saving !== null) return;
     this.#recordEvaluation();
     this.#dealer.advance(this.#pause?.limit ?? null);
@@ -296,7 +296,7 @@ export class Training implements WorkFloor {
     for (const departed of outcome.departed) {
       this.#tornSteps += departed.tornSteps;
       const used = this.#account.lose(departed.rank, departed.lastStep);
-      if (used !== null) this.#ledger.addLost(used.epoch, used.examples);
+      if (used !== null) this.#records.addLost(used.epoch, used.examples);
     }
     const view = this.views.standing;
     if (!outcome.stands || view === null) return;
@@ -322,8 +322,8 @@ export class Training implements WorkFloor {
     }
   }
 
-  #onRefused(rank: number, pieceId: number, reason: string): void {
-    const refused = this.#account.refuse(rank, pieceId);
+  #onRefused(rank: number, assignmentId: number, reason: string): void {
+    const refused = this.#account.refuse(rank, assignmentId);
     if (refused === null) return;
     const { epoch, range, refusals } = refused;
     const examples = `examples ${range.start} to ${range.end} of epoch ${epoch + 1}`;
@@ -337,13 +337,14 @@ export class Training implements WorkFloor {
   }
 
   openEpoch(epoch: number): void {
-    this.#ledger.openEpoch(epoch, this.#nowMs);
+    this.#records.openEpoch(epoch, this.#nowMs);
   }
 
-  give(rank: number, piece: Piece, leftBy: number | null): void {
-    this.#toWorker(rank, { type: "work", piece });
+  give(rank: number, assignment: Assignment, leftBy: number | null): void {
+    this.#toWorker(rank, { type: "work", assignment });
     if (leftBy === null) return;
-    const examples = `examples ${piece.start} to ${piece.end} of epoch ${piece.epoch + 1}`;
+    const { start, end, epoch } = assignment;
+    const examples = `examples ${start} to ${end} of epoch ${epoch + 1}`;
     const text = `${examples}, left by worker-${leftBy}, are dealt again to worker-${rank}`;
     this.#port.emit({ kind: "info", text });
   }
@@ -351,7 +352,7 @@ export class Training implements WorkFloor {
   evaluate(about: { epoch: number; step: number; final: boolean }, reachedStep: number): void {
     const ranks = this.#evaluators(reachedStep);
     if (ranks.length === 0) return;
-    if (this.spec.protocol.mode === "bsp" || about.final) this.#ledger.interrupt(this.#nowMs);
+    if (this.spec.protocol.mode === "bsp" || about.final) this.#records.interrupt(this.#nowMs);
     for (const { rank, evaluation, range } of this.evaluator.begin(about, ranks)) {
       this.#toWorker(rank, { type: "evaluate", evaluation, range });
     }
@@ -374,11 +375,11 @@ export class Training implements WorkFloor {
       this.#toWorker(rank, { type: "evaluate", evaluation, range });
     }
     const record = this.evaluator.conclude(() => ({
-      atSeconds: this.#ledger.elapsedSeconds(this.#nowMs),
+      atSeconds: this.#records.elapsedSeconds(this.#nowMs),
       trainedExamples: this.#trainedExamples(),
     }));
     if (record === null) return;
-    this.#ledger.resume(this.#nowMs);
+    this.#records.resume(this.#nowMs);
     const { epoch, step, final, accuracyPercent, loss } = record;
     for (const rank of this.activeRanks()) {
       this.#toWorker(rank, { type: "evaluation", epoch, final, accuracyPercent, loss });
@@ -388,16 +389,16 @@ export class Training implements WorkFloor {
     this.#port.emit({ kind: "evaluation", text, ...record });
   }
 
-  /** Where nobody keeps step, pieces are long: there the pushes tell more of the work. */
+  /** Where nobody keeps step, assignments are long: there the pushes tell more of the work. */
   #trainedExamples(): number {
     const { protocol, batchSize, trainExamples, epochs } = this.spec;
-    const told = this.#ledger.examples();
+    const told = this.#records.examples();
     if (protocol.mode === "bsp") return told;
     return Math.max(told, Math.min(epochs * trainExamples, this.globalSteps() * batchSize));
   }
 
   recordEpoch(epoch: number, skipped: number): boolean {
-    const record = this.#ledger.closeEpoch(epoch, skipped, this.#nowMs);
+    const record = this.#records.closeEpoch(epoch, skipped, this.#nowMs);
     if (record === null) return false;
     const text = `Epoch ${epoch + 1}/${this.spec.epochs} completed`;
     this.#port.emit({ kind: "epoch", text, ...record });
@@ -436,36 +437,36 @@ export class Training implements WorkFloor {
     this.#save(why, step);
   }
 
-  /** Has workers stand at the cut where they keep something, then everything written. */
+  /** Has workers stand at the barrier where they keep something, then everything written. */
   #save(why: SaveRequest["why"], step: number): void {
     if (this.views.standing === null) return;
     const { compression } = this.spec;
     const isAlone = !keepsResiduals(compression) && !pullsDifferences(compression);
     this.#saving = why;
-    this.#ledger.interrupt(this.#nowMs);
-    this.#cut = new CutRound(++this.#cuts, step, isAlone ? [] : this.views.workers());
-    const cut = this.#cuts;
-    for (const rank of this.#cut.missing()) this.#toWorker(rank, { type: "cut", cut });
-    this.#saveAtCut();
+    this.#records.interrupt(this.#nowMs);
+    this.#barrier = new BarrierRound(++this.#barriers, step, isAlone ? [] : this.views.workers());
+    const barrier = this.#barriers;
+    for (const rank of this.#barrier.missing()) this.#toWorker(rank, { type: "barrier", barrier });
+    this.#saveAtBarrier();
   }
 
-  #saveAtCut(): void {
-    const cut = this.#cut;
+  #saveAtBarrier(): void {
+    const barrier = this.#barrier;
     const view = this.views.standing;
-    const [why, step] = [this.#saving, cut?.step ?? 0];
-    if (cut?.complete !== true || this.views.busy || view === null || why === null) return;
-    this.#cut = null;
+    const [why, step] = [this.#saving, barrier?.step ?? 0];
+    if (barrier?.complete !== true || this.views.busy || view === null || why === null) return;
+    this.#barrier = null;
     if (this.spec.protocol.mode === "bsp") this.#account.standBefore(step);
     if (keepsResiduals(this.spec.compression)) {
-      for (const text of cut.warnings()) this.#port.emit({ kind: "warning", text });
+      for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
     }
-    const residuals = cut.given();
+    const residuals = barrier.given();
     this.#port.save({ view, step, why, snapshot: this.snapshot(), residuals });
   }
 
-  /** True while this life of a worker may give residuals for this cut. */
-  awaitsResiduals(rank: number, incarnation: number, cut: number): boolean {
-    return this.#cut?.id === cut && this.#cut.awaits(rank, incarnation);
+  /** True while this life of a worker may give residuals for this barrier. */
+  awaitsResiduals(rank: number, incarnation: number, barrier: number): boolean {
+    return this.#barrier?.id === barrier && this.#barrier.awaits(rank, incarnation);
   }
 
   finish(): void {
@@ -477,7 +478,7 @@ export class Training implements WorkFloor {
     return {
       cursor: this.#account.snapshot(),
       evaluations: this.evaluator.records,
-      ...this.#ledger.snapshot(this.#nowMs),
+      ...this.#records.snapshot(this.#nowMs),
       viewNumber: this.views.standing?.number ?? 0,
       incarnations: this.#port.incarnations(),
       tornSteps: this.#tornSteps,

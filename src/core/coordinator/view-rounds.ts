@@ -7,7 +7,9 @@
  * Invariants: one round at a time; views reach servers before workers; a joiner that is told of its
  * view is ahead of every barrier.
  */
+
 import { unreachable } from "../../assert.js";
+import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { Departure } from "../../protocol/messages.js";
 import type { Protocol } from "../../protocol/run-spec.js";
 import type { View, ViewServer, ViewWorker } from "../../protocol/view.js";
@@ -20,9 +22,7 @@ export interface ViewAnswer {
 }
 
 /** A removed worker, over all servers: steps used, and how many of them only some chunks have. */
-export interface Departed {
-  readonly rank: number;
-  readonly incarnation: number;
+export interface Departed extends WorkerIdentity {
   readonly lastStep: number;
   readonly tornSteps: number;
 }

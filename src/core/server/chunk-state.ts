@@ -5,24 +5,22 @@
  * Invariant: a push is applied at most once. A worker's pushes to a chunk come in ascending step,
  * so one mark per rank, (incarnation, step), tells whether a push has been seen.
  */
+
 import { assert } from "../../assert.js";
+import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { ChunkMarks, PushOutcome } from "../../protocol/messages.js";
 import type { ViewWorker } from "../../protocol/view.js";
 import type { ChunkProgress } from "../sync/policy.js";
 
 /** A gradient held whole, waiting for its step to be sealed. */
-export interface Contribution {
-  readonly rank: number;
-  readonly incarnation: number;
+export interface Contribution extends WorkerIdentity {
   readonly examples: number;
   /** Slot of the gradient; -1 when it has no examples. */
   readonly slot: number;
 }
 
 /** Someone who has asked for the chunk and shall have it when the protocol allows. */
-export interface Waiter {
-  readonly rank: number;
-  readonly incarnation: number;
+export interface Waiter extends WorkerIdentity {
   readonly channel: number;
   /** The step that the asker wants to start with the chunk. */
   readonly startStep: number;

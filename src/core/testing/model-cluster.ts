@@ -4,17 +4,19 @@
  * and in order for one incarnation, as the host makes them; chunk messages are lost when their
  * channel breaks.
  */
+
 import assert from "node:assert/strict";
+import type { MemberRole } from "../../protocol/identity.js";
 import { type Layout, layOut } from "../../protocol/layout.js";
 import type {
   ChunkHeader,
   ChunkMarks,
   CoordinatorMessage,
   MemberMessage,
-  MemberRole,
   Range,
   RegisterReply,
 } from "../../protocol/messages.js";
+import { protocolVersion } from "../../protocol/messages.js";
 import type { RunEvent, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/samples.js";
@@ -26,7 +28,7 @@ import type {
   CoordinatorEvent,
 } from "../coordinator/coordinator-events.js";
 import { nameOf } from "../coordinator/roster.js";
-import type { Job, SaveRequest, TrainingSnapshot } from "../work/training-job.js";
+import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import { type Channel, type ModelMember, ModelServer, ModelWorker } from "./model-members.js";
 import { ModelNetwork } from "./model-network.js";
 import { initialValue, type ModelGradient, type ModelValue } from "./model-values.js";
@@ -57,7 +59,7 @@ export interface ClusterPlan {
   readonly loadFails?: boolean;
   /** This worker takes so many times as long for each step. */
   readonly slow?: { readonly rank: number; readonly factor: number };
-  /** Why a worker can't give its residuals at a cut; "" where it can. */
+  /** Why a worker can't give its residuals at a barrier; "" where it can. */
   readonly withholds?: (rank: number) => string;
   /** Why a worker refuses what it was sent for a step; null where it takes it. */
   readonly refuses?: (rank: number, epoch: number, range: Range) => string | null;
@@ -138,7 +140,7 @@ export class ModelCluster {
   submit(spec: RunSpec): void {
     const resume = this.#checkpoint?.snapshot ?? null;
     const residuals = (this.#checkpoint?.residuals ?? []).map(({ rank }) => rank);
-    this.tell({ type: "submit", job: { spec, layout: this.layout, resume, residuals } });
+    this.tell({ type: "submit", setup: { spec, layout: this.layout, resume, residuals } });
   }
 
   /** Runs until `runs` runs are over, or until something holds. */
@@ -186,7 +188,7 @@ export class ModelCluster {
     this.network.after(this.network.between(1, 300), () => {
       const address = role === "server" ? `server ${rank}` : "";
       const from = { pid: 7, host: "h", address, frames: null };
-      const request = { protocol: 1, role, rank, incarnation: null, ...from };
+      const request = { protocol: protocolVersion, role, rank, incarnation: null, ...from };
       this.#reply = null;
       this.tell({ type: "register", request });
       const reply = this.#reply as RegisterReply | null;
@@ -372,7 +374,7 @@ export class ModelCluster {
         this.inherited.push(effect.rank);
         break;
       case "save":
-        this.#save(effect.request, effect.job);
+        this.#save(effect.request, effect.setup);
         break;
       case "event":
         this.events.push(effect.event);
@@ -427,8 +429,8 @@ export class ModelCluster {
     }
   }
 
-  #save(request: SaveRequest, job: Job): void {
-    assert.equal(job.spec.run, this.coordinator.spec?.run);
+  #save(request: SaveRequest, setup: RunSetup): void {
+    assert.equal(setup.spec.run, this.coordinator.spec?.run);
     const { step, why } = request;
     for (const worker of this.workers()) {
       if (!worker.alive || !this.coordinator.knows(worker)) continue;

@@ -2,14 +2,15 @@
  * The processes of a model cluster: a server is a shard with values that are lists, a worker is a
  * worker machine whose computing takes a random time. Each checks what its machine must never do.
  */
+
 import assert from "node:assert/strict";
+import type { MemberRole } from "../../protocol/identity.js";
 import { type Layout, layOut } from "../../protocol/layout.js";
 import type {
   ChunkHeader,
   ChunkMarks,
   CoordinatorMessage,
   MemberMessage,
-  MemberRole,
   Range,
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
@@ -89,7 +90,7 @@ export class ModelServer implements ModelMember {
   }
 
   receiveMessage(message: CoordinatorMessage): void {
-    if (message.type === "job") {
+    if (message.type === "prepare") {
       this.spec = message.spec;
       this.view = null;
       this.values.clear();
@@ -313,7 +314,7 @@ export class ModelWorker implements ModelMember {
       case "giveResiduals": {
         const problem = this.#cluster.plan.withholds?.(this.rank) ?? "";
         const chunks = problem === "" ? this.#layout.chunks.length : 0;
-        const given = { type: "residualsGiven", cut: effect.cut, chunks, problem } as const;
+        const given = { type: "residualsGiven", barrier: effect.barrier, chunks, problem } as const;
         this.#later(20, 200, () => this.step(given));
         break;
       }

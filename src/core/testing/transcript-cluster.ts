@@ -98,15 +98,15 @@ function textOf(message: MemberMessage | CoordinatorMessage): string | null {
       return `viewAck ${message.view}: sealed ${message.sealedStep}${gone.join("")}`;
     }
     case "work": {
-      const { piece } = message;
-      const positions = `positions ${piece.start} to ${piece.end}`;
-      const steps = `steps ${piece.firstStep} to ${piece.lastStep}`;
-      return `work: epoch ${piece.epoch}, ${positions}, ${steps}`;
+      const { assignment } = message;
+      const positions = `positions ${assignment.start} to ${assignment.end}`;
+      const steps = `steps ${assignment.firstStep} to ${assignment.lastStep}`;
+      return `work: epoch ${assignment.epoch}, ${positions}, ${steps}`;
     }
-    case "pieceDone":
-      return `pieceDone: ${message.examples} examples, ${message.skipped} left`;
-    case "pieceRefused":
-      return `pieceRefused: ${message.reason}`;
+    case "assignmentDone":
+      return `assignmentDone: ${message.examples} examples, ${message.skipped} left`;
+    case "assignmentRefused":
+      return `assignmentRefused: ${message.reason}`;
     case "evaluate":
       return `evaluate: ${message.range.start} to ${message.range.end}`;
     case "pausing":

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/samples.js";
-import { BatchPool, type DealtPiece, type PoolSnapshot } from "./batch-pool.js";
+import { BatchPool, type DealtAssignment, type PoolSnapshot } from "./batch-pool.js";
 
 const both = [0, 1];
 
@@ -20,11 +20,12 @@ function poolOf(extra: Partial<RunSpec> = {}): BatchPool {
   return pool;
 }
 
-function shown(dealt: DealtPiece | null): string {
+function shown(dealt: DealtAssignment | null): string {
   if (dealt === null) return "nothing";
-  const { piece, leftBy } = dealt;
+  const { assignment, leftBy } = dealt;
   const left = leftBy === null ? "" : `, left by ${leftBy}`;
-  return `${piece.epoch}: ${piece.start} to ${piece.end} in step ${piece.firstStep}${left}`;
+  const { epoch, start, end, firstStep } = assignment;
+  return `${epoch}: ${start} to ${end} in step ${firstStep}${left}`;
 }
 
 test("batches are dealt in the order of their positions, the last with what is left", () => {
@@ -54,7 +55,7 @@ test("a lost worker's batch is used if a chunk used it, else it is dealt before 
   }
 });
 
-test("a piece that is not, or no longer, a worker's is nobody's", () => {
+test("an assignment that is not, or no longer, a worker's is nobody's", () => {
   const pool = poolOf();
   pool.deal(0, 0, both);
   assert.equal(pool.finish(1, 0, 0), null);
@@ -84,7 +85,7 @@ test("a refused batch is for others while there is one who has not refused it", 
   assert.equal(pool.refuse(0, 3)?.refusals, 3);
 });
 
-test("empty pieces take a step and no examples", () => {
+test("empty assignments take a step and no examples", () => {
   const pool = poolOf();
   const { start, end, firstStep, lastStep, id } = pool.dealEmpty(1, 8);
   assert.deepEqual([start, end, firstStep, lastStep], [10, 10, 8, 9]);
@@ -98,7 +99,7 @@ test("the steps a run may take bound its pushes where nobody keeps step", () => 
   const pool = poolOf({ protocol: asp, epochs: 9, maxSteps: 5 });
   for (const step of [0, 1, 2]) {
     const dealt = pool.deal(0, step, [0]);
-    pool.finish(0, dealt!.piece.id, 0);
+    pool.finish(0, dealt!.assignment.id, 0);
   }
   assert.ok(pool.canOpen);
   assert.equal(pool.open(), 1);
@@ -119,7 +120,7 @@ test("a kept account goes on where it stood, with what was out counted as left",
   const left = [{ start: 0, end: 4, leftBy: null }];
   assert.deepEqual(kept, {
     pools: [{ epoch: 0, next: 8, end: 10, left }],
-    pieces: 2,
+    assignments: 2,
     nextStep: 1,
   });
   const spec: RunSpec = {

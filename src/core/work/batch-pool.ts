@@ -3,18 +3,18 @@
  * `--feed leased` the worker reads its batch itself, under `--feed central` it is sent the
  * examples.
  *
- * An epoch is a pool of batches, in the order of their positions. A piece is one batch and the one
- * step to take on it, or an empty one for a worker that has to take a step all the same. What a
- * lost worker had not used by the servers' account, what a worker refused, and what one was brought
- * to rest before, returns to the pool and is dealt before what was never dealt.
+ * An epoch is a pool of batches, in the order of their positions. An assignment is one batch and
+ * the one step to take on it, or an empty one for a worker that has to take a step all the same.
+ * What a lost worker had not used by the servers' account, what a worker refused, and what one was
+ * brought to rest before, returns to the pool and is dealt before what was never dealt.
  *
  * Invariant: a position is with one worker at a time and is used once; while an epoch has positions
  * that were not used, it is not over.
  */
 import { assert } from "../../assert.js";
-import type { Piece, Range } from "../../protocol/messages.js";
+import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import type { RefusedPiece, WorkAccount, WorkSnapshot } from "./work-floor.js";
+import type { RefusedAssignment, WorkAccount, WorkSnapshot } from "./work-floor.js";
 
 /** Positions that came back, and who was lost with them or refused them; null where nobody did. */
 export interface LeftBatch extends Range {
@@ -32,14 +32,14 @@ export interface EpochPool {
 /** The account in a form that a checkpoint keeps. */
 export interface PoolSnapshot {
   readonly pools: readonly EpochPool[];
-  readonly pieces: number;
+  readonly assignments: number;
   /** The step before which nobody stands any more. */
   readonly nextStep: number;
 }
 
-/** A piece, and the rank that left its examples, if one did. */
-export interface DealtPiece {
-  readonly piece: Piece;
+/** An assignment, and the rank that left its examples, if one did. */
+export interface DealtAssignment {
+  readonly assignment: Assignment;
   readonly leftBy: number | null;
 }
 
@@ -53,10 +53,10 @@ interface OpenPool extends EpochPool {
 export class BatchPool implements WorkAccount {
   readonly #spec: RunSpec;
   #pools: OpenPool[] = [];
-  #pieces = 0;
+  #assignments = 0;
   #stand = 0;
-  /** Per rank the piece that is with it. */
-  readonly #out = new Map<number, Piece>();
+  /** Per rank the assignment that is with it. */
+  readonly #out = new Map<number, Assignment>();
   /** Per rank the first step that it has not taken. */
   readonly #steps = new Map<number, number>();
   /** By epoch and first position: the ranks that refused it, one as often as it did. */
@@ -67,7 +67,7 @@ export class BatchPool implements WorkAccount {
     if (snapshot === undefined) return;
     assert("pools" in snapshot, "an account of batches is of batches");
     this.#pools = snapshot.pools.map((pool) => ({ ...pool, left: [...pool.left] }));
-    this.#pieces = snapshot.pieces;
+    this.#assignments = snapshot.assignments;
     this.#stand = snapshot.nextStep;
   }
 
@@ -110,7 +110,7 @@ export class BatchPool implements WorkAccount {
   /** True when every position of this epoch is used, or will not be. */
   isUsedUp(epoch: number): boolean {
     const pool = this.#pools.find((candidate) => candidate.epoch === epoch);
-    const out = [...this.#out.values()].some((piece) => piece.epoch === epoch);
+    const out = [...this.#out.values()].some((assignment) => assignment.epoch === epoch);
     return pool === undefined || (pool.next >= pool.end && pool.left.length === 0 && !out);
   }
 
@@ -136,8 +136,8 @@ export class BatchPool implements WorkAccount {
    * Deals a rank the next batch for this step; null when there is none for it. What it refused is
    * for others while one of these ranks has not refused it.
    */
-  deal(rank: number, step: number, ranks: readonly number[]): DealtPiece | null {
-    assert(!this.#out.has(rank), "one piece at a time", { rank });
+  deal(rank: number, step: number, ranks: readonly number[]): DealtAssignment | null {
+    assert(!this.#out.has(rank), "one assignment at a time", { rank });
     const { batchSize } = this.#spec;
     for (const pool of this.#pools) {
       const index = pool.left.findIndex(({ start }) => this.#isFor(rank, pool, start, ranks));
@@ -145,28 +145,28 @@ export class BatchPool implements WorkAccount {
       if (left !== undefined) {
         const { leftBy, ...range } = left;
         pool.left.splice(index, 1);
-        return { piece: this.#send(rank, pool.epoch, range, step), leftBy };
+        return { assignment: this.#send(rank, pool.epoch, range, step), leftBy };
       }
       if (pool.next >= pool.end) continue;
       const range = { start: pool.next, end: Math.min(pool.end, pool.next + batchSize) };
       pool.next = range.end;
-      return { piece: this.#send(rank, pool.epoch, range, step), leftBy: null };
+      return { assignment: this.#send(rank, pool.epoch, range, step), leftBy: null };
     }
     return null;
   }
 
   /** Deals a rank a step without examples. */
-  dealEmpty(rank: number, step: number): Piece {
-    assert(!this.#out.has(rank), "one piece at a time", { rank });
+  dealEmpty(rank: number, step: number): Assignment {
+    assert(!this.#out.has(rank), "one assignment at a time", { rank });
     const end = this.#pools.at(-1)?.end ?? 0;
     return this.#send(rank, this.epoch, { start: end, end }, step);
   }
 
-  #send(rank: number, epoch: number, { start, end }: Range, step: number): Piece {
-    const id = this.#pieces++;
-    const piece = { id, epoch, start, end, firstStep: step, lastStep: step + 1 };
-    this.#out.set(rank, piece);
-    return piece;
+  #send(rank: number, epoch: number, { start, end }: Range, step: number): Assignment {
+    const id = this.#assignments++;
+    const assignment = { id, epoch, start, end, firstStep: step, lastStep: step + 1 };
+    this.#out.set(rank, assignment);
+    return assignment;
   }
 
   #isFor(rank: number, { epoch }: EpochPool, start: number, ranks: readonly number[]): boolean {
@@ -174,8 +174,8 @@ export class BatchPool implements WorkAccount {
     return !refusedBy.includes(rank) || ranks.every((other) => refusedBy.includes(other));
   }
 
-  /** The piece that is with a rank. */
-  pieceOut(rank: number): Piece | undefined {
+  /** The assignment that is with a rank. */
+  assignmentOut(rank: number): Assignment | undefined {
     return this.#out.get(rank);
   }
 
@@ -192,13 +192,15 @@ export class BatchPool implements WorkAccount {
     this.#steps.set(rank, fromStep);
   }
 
-  finish(rank: number, pieceId: number, skipped: number): number | null {
-    const piece = this.#take(rank, pieceId);
-    if (piece === null) return null;
-    const used = Math.max(piece.start, piece.end - Math.max(0, skipped));
-    if (used < piece.end) this.#putBack(piece, { start: used, end: piece.end, leftBy: null });
-    if (used > piece.start || piece.start === piece.end) this.#steps.set(rank, piece.lastStep);
-    return piece.epoch;
+  finish(rank: number, assignmentId: number, skipped: number): number | null {
+    const assignment = this.#take(rank, assignmentId);
+    if (assignment === null) return null;
+    const used = Math.max(assignment.start, assignment.end - Math.max(0, skipped));
+    if (used < assignment.end)
+      this.#putBack(assignment, { start: used, end: assignment.end, leftBy: null });
+    if (used > assignment.start || assignment.start === assignment.end)
+      this.#steps.set(rank, assignment.lastStep);
+    return assignment.epoch;
   }
 
   restsBefore(rank: number, nextStep: number): void {
@@ -206,26 +208,26 @@ export class BatchPool implements WorkAccount {
     this.#steps.set(rank, nextStep);
   }
 
-  /** The worker stands before the same step, without a piece. */
-  refuse(rank: number, pieceId: number): RefusedPiece | null {
-    const piece = this.#take(rank, pieceId);
-    if (piece === null) return null;
-    const { epoch, start, end } = piece;
+  /** The worker stands before the same step, without an assignment. */
+  refuse(rank: number, assignmentId: number): RefusedAssignment | null {
+    const assignment = this.#take(rank, assignmentId);
+    if (assignment === null) return null;
+    const { epoch, start, end } = assignment;
     const key = `${epoch}/${start}`;
     const refusedBy = [...(this.#refusals.get(key) ?? []), rank];
     this.#refusals.set(key, refusedBy);
-    this.#putBack(piece, { start, end, leftBy: rank });
+    this.#putBack(assignment, { start, end, leftBy: rank });
     return { epoch, range: { start, end }, refusals: refusedBy.length };
   }
 
   lose(rank: number, lastStep: number): { epoch: number; examples: number } | null {
-    const piece = this.#out.get(rank);
-    if (piece === undefined) return null;
+    const assignment = this.#out.get(rank);
+    if (assignment === undefined) return null;
     this.#out.delete(rank);
-    const { epoch, start, end } = piece;
-    const used = lastStep >= piece.firstStep;
-    if (used) this.#steps.set(rank, piece.lastStep);
-    else this.#putBack(piece, { start, end, leftBy: rank });
+    const { epoch, start, end } = assignment;
+    const used = lastStep >= assignment.firstStep;
+    if (used) this.#steps.set(rank, assignment.lastStep);
+    else this.#putBack(assignment, { start, end, leftBy: rank });
     return { epoch, examples: used ? end - start : 0 };
   }
 
@@ -233,30 +235,30 @@ export class BatchPool implements WorkAccount {
     this.#stand = Math.max(this.#stand, step);
   }
 
-  #take(rank: number, pieceId: number): Piece | null {
-    const piece = this.#out.get(rank);
-    if (piece?.id !== pieceId) return null;
+  #take(rank: number, assignmentId: number): Assignment | null {
+    const assignment = this.#out.get(rank);
+    if (assignment?.id !== assignmentId) return null;
     this.#out.delete(rank);
-    return piece;
+    return assignment;
   }
 
-  #putBack({ epoch }: Piece, left: LeftBatch): void {
+  #putBack({ epoch }: Assignment, left: LeftBatch): void {
     if (left.start >= left.end) return;
     const pool = this.#pools.find((candidate) => candidate.epoch === epoch);
-    assert(pool !== undefined, "an epoch with a piece out is open", { epoch });
+    assert(pool !== undefined, "an epoch with an assignment out is open", { epoch });
     pool.left.push(left);
     pool.left.sort((a, b) => a.start - b.start);
   }
 
-  /** Pieces that are out, of which there are none where everybody rests, count as left. */
+  /** Assignments that are out, of which there are none where everybody rests, count as left. */
   snapshot(): PoolSnapshot {
     const pools = this.#pools.map(({ epoch, next, end, left }) => {
       const out = [...this.#out.values()]
-        .filter((piece) => piece.epoch === epoch && piece.end > piece.start)
+        .filter((assignment) => assignment.epoch === epoch && assignment.end > assignment.start)
         .map(({ start, end }) => ({ start, end, leftBy: null }));
       const all = [...left, ...out].sort((a, b) => a.start - b.start);
       return { epoch, next, end, left: all };
     });
-    return { pools, pieces: this.#pieces, nextStep: this.firstStepOf() };
+    return { pools, assignments: this.#assignments, nextStep: this.firstStepOf() };
   }
 }

@@ -2,17 +2,17 @@
  * Which examples each worker takes, and when: the coordinator's account of the work under `--feed
  * static`.
  *
- * An epoch is cut once into one range of positions per rank. In BSP and SSP steps are global, so
- * the epoch also spans a fixed interval of steps, as many as its longest range needs; whoever has
- * used its range up pushes empty gradients to the end. A cut is dealt in pieces; in BSP a piece
- * also ends where a step boundary is asked for, so that evaluations and checkpoints find everybody
- * between steps.
+ * An epoch is planned once into one range of positions per rank. In BSP and SSP steps are global,
+ * so the epoch also spans a fixed interval of steps, as many as its longest range needs; whoever
+ * has used its range up pushes empty gradients to the end. A plan is dealt in assignments; in BSP
+ * an assignment also ends where a step boundary is asked for, so that evaluations and checkpoints
+ * find everybody between steps.
  *
  * Invariant: a position is dealt to one life of one worker at a time, and what a lost worker had
  * used by the servers' account is never dealt again.
  */
 import { assert } from "../../assert.js";
-import type { Piece, Range } from "../../protocol/messages.js";
+import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { WorkAccount, WorkSnapshot } from "./work-floor.js";
 
@@ -26,12 +26,12 @@ export interface Share {
   readonly end: number;
   next: number;
   nextStep: number;
-  /** The piece out with the worker, if any. */
-  piece: Piece | null;
+  /** The assignment out with the worker, if any. */
+  assignment: Assignment | null;
 }
 
-/** An epoch, cut. */
-export interface Cut {
+/** An epoch, planned. */
+export interface EpochPlan {
   readonly epoch: number;
   readonly firstStep: number;
   lastStep: number;
@@ -40,54 +40,54 @@ export interface Cut {
 
 /** The account in a form that a checkpoint keeps. */
 export interface CursorSnapshot {
-  readonly cuts: readonly Cut[];
-  readonly pieces: number;
+  readonly plans: readonly EpochPlan[];
+  readonly assignments: number;
   readonly pushesDealt: number;
 }
 
 /** The account. */
 export class Cursor implements WorkAccount {
   readonly #spec: RunSpec;
-  #cuts: Cut[] = [];
-  #pieces = 0;
+  #plans: EpochPlan[] = [];
+  #assignments = 0;
   /** Steps with examples dealt in asynchronous modes; bounds `maxSteps` there. */
   #pushesDealt = 0;
   /** Per rank the first step that its present life has not been dealt. */
   readonly #steps = new Map<number, number>();
-  /** Per rank the share of which it last finished a piece. */
+  /** Per rank the share of which it last finished an assignment. */
   readonly #finished = new Map<number, Share>();
 
   constructor(spec: RunSpec, snapshot?: WorkSnapshot) {
     this.#spec = spec;
     if (snapshot === undefined) return;
-    assert("cuts" in snapshot, "an account of ranges is of ranges");
-    this.#cuts = snapshot.cuts.map((cut) => ({
-      ...cut,
-      shares: cut.shares.map((share) => ({ ...share, piece: null })),
+    assert("plans" in snapshot, "an account of ranges is of ranges");
+    this.#plans = snapshot.plans.map((plan) => ({
+      ...plan,
+      shares: plan.shares.map((share) => ({ ...share, assignment: null })),
     }));
-    this.#pieces = snapshot.pieces;
+    this.#assignments = snapshot.assignments;
     this.#pushesDealt = snapshot.pushesDealt;
   }
 
-  /** The latest cut, or null before the first. */
-  get latest(): Cut | null {
-    return this.#cuts.at(-1) ?? null;
+  /** The latest plan, or null before the first. */
+  get latest(): EpochPlan | null {
+    return this.#plans.at(-1) ?? null;
   }
 
   get epoch(): number {
     return this.latest?.epoch ?? 0;
   }
 
-  /** Whoever has no share of the latest cut comes in where that ends. */
+  /** Whoever has no share of the latest plan comes in where that ends. */
   firstStepOf(rank: number): number {
-    const cut = this.latest;
-    const share = cut?.shares.find((candidate) => candidate.rank === rank);
-    return share?.nextStep ?? cut?.lastStep ?? 0;
+    const plan = this.latest;
+    const share = plan?.shares.find((candidate) => candidate.rank === rank);
+    return share?.nextStep ?? plan?.lastStep ?? 0;
   }
 
-  /** Cuts the next epoch for these ranks (ascending). */
-  cutNext(ranks: readonly number[]): Cut {
-    assert(ranks.length > 0 && !this.done, "an epoch is cut for someone", { ranks });
+  /** Plans the next epoch for these ranks (ascending). */
+  planNext(ranks: readonly number[]): EpochPlan {
+    assert(ranks.length > 0 && !this.done, "an epoch is planned for someone", { ranks });
     const previous = this.latest;
     const epoch = previous === null ? 0 : previous.epoch + 1;
     const firstStep = previous === null ? 0 : previous.lastStep;
@@ -101,11 +101,11 @@ export class Cursor implements WorkAccount {
       end: Math.min(range.end, range.start + steps[index]! * batch),
       next: range.start,
       nextStep: firstStep,
-      piece: null,
+      assignment: null,
     }));
-    const cut = { epoch, firstStep, lastStep, shares };
-    this.#cuts.push(cut);
-    return cut;
+    const plan = { epoch, firstStep, lastStep, shares };
+    this.#plans.push(plan);
+    return plan;
   }
 
   /** Steps that each rank takes in the epoch, within what `maxSteps` leaves. */
@@ -126,85 +126,86 @@ export class Cursor implements WorkAccount {
     return allowed;
   }
 
-  /** True when no further epoch can be cut. */
+  /** True when no further epoch can be planned. */
   get done(): boolean {
     const { epochs, maxSteps, protocol, trainExamples } = this.#spec;
-    const cut = this.latest;
-    if ((cut?.epoch ?? -1) + 1 >= epochs || trainExamples === 0) return true;
-    const used = protocol.mode === "bsp" ? (cut?.lastStep ?? 0) : this.#pushesDealt;
+    const plan = this.latest;
+    if ((plan?.epoch ?? -1) + 1 >= epochs || trainExamples === 0) return true;
+    const used = protocol.mode === "bsp" ? (plan?.lastStep ?? 0) : this.#pushesDealt;
     return maxSteps !== null && used >= maxSteps;
   }
 
-  /** The earliest cut in which this rank has something left and nothing out. */
-  openCut(rank: number): Cut | null {
-    return this.#cuts.find((cut) => this.isOpen(cut, rank)) ?? null;
+  /** The earliest plan in which this rank has something left and nothing out. */
+  openPlan(rank: number): EpochPlan | null {
+    return this.#plans.find((plan) => this.isOpen(plan, rank)) ?? null;
   }
 
-  /** True when this rank has steps left in the cut. */
-  isOpen(cut: Cut, rank: number): boolean {
-    const share = cut.shares.find((candidate) => candidate.rank === rank);
-    return share !== undefined && !this.#used(cut, share);
+  /** True when this rank has steps left in the plan. */
+  isOpen(plan: EpochPlan, rank: number): boolean {
+    const share = plan.shares.find((candidate) => candidate.rank === rank);
+    return share !== undefined && !this.#used(plan, share);
   }
 
   /**
-   * Deals a rank the next piece of its share in a cut, ending at `untilStep` at the latest; null
-   * when there is none.
+   * Deals a rank the next assignment of its share in a plan, ending at `untilStep` at the latest;
+   * null when there is none.
    */
-  deal(cut: Cut, rank: number, untilStep: number): Piece | null {
-    const share = cut.shares.find((candidate) => candidate.rank === rank);
-    if (share === undefined || share.piece !== null || this.#used(cut, share)) return null;
+  deal(plan: EpochPlan, rank: number, untilStep: number): Assignment | null {
+    const share = plan.shares.find((candidate) => candidate.rank === rank);
+    if (share === undefined || share.assignment !== null || this.#used(plan, share)) return null;
     const { batchSize, protocol } = this.#spec;
     const firstStep = Math.max(share.nextStep, this.stepOf(rank));
     const lastStep =
       protocol.mode === "asp"
         ? firstStep + Math.ceil((share.end - share.next) / batchSize)
-        : Math.min(cut.lastStep, untilStep);
+        : Math.min(plan.lastStep, untilStep);
     if (lastStep <= firstStep) return null;
     const end = Math.min(share.end, share.next + (lastStep - firstStep) * batchSize);
-    const piece: Piece = {
-      id: this.#pieces++,
-      epoch: cut.epoch,
+    const assignment: Assignment = {
+      id: this.#assignments++,
+      epoch: plan.epoch,
       start: share.next,
       end,
       firstStep,
       lastStep,
     };
-    share.piece = piece;
-    return piece;
+    share.assignment = assignment;
+    return assignment;
   }
 
-  finish(rank: number, pieceId: number, skipped: number): number | null {
-    for (const cut of this.#cuts) {
-      const share = cut.shares.find((candidate) => candidate.rank === rank);
-      if (share?.piece?.id !== pieceId) continue;
-      const { end, lastStep } = share.piece;
+  finish(rank: number, assignmentId: number, skipped: number): number | null {
+    for (const plan of this.#plans) {
+      const share = plan.shares.find((candidate) => candidate.rank === rank);
+      if (share?.assignment?.id !== assignmentId) continue;
+      const { end, lastStep } = share.assignment;
       share.next = Math.max(share.next, end - Math.max(0, skipped));
       share.nextStep = lastStep;
-      share.piece = null;
+      share.assignment = null;
       this.#steps.set(rank, lastStep);
       this.#finished.set(rank, share);
-      return cut.epoch;
+      return plan.epoch;
     }
     return null;
   }
 
   restsBefore(rank: number, nextStep: number): void {
     const share = this.#finished.get(rank);
-    if (share === undefined || share.piece !== null || nextStep > share.nextStep) return;
+    if (share === undefined || share.assignment !== null || nextStep > share.nextStep) return;
     share.nextStep = nextStep;
     this.#steps.set(rank, nextStep);
   }
 
   /**
-   * Nobody is there for the rest of the latest cut: it ends before the first step that nobody took.
+   * Nobody is there for the rest of the latest plan: it ends before the first step that nobody
+   * took.
    */
   endEarly(): number {
-    const cut = this.latest;
-    if (cut === null) return 0;
-    const taken = Math.max(cut.firstStep, ...cut.shares.map(({ nextStep }) => nextStep));
-    cut.lastStep = Math.min(cut.lastStep, taken);
-    this.standBefore(cut.lastStep);
-    return cut.lastStep;
+    const plan = this.latest;
+    if (plan === null) return 0;
+    const taken = Math.max(plan.firstStep, ...plan.shares.map(({ nextStep }) => nextStep));
+    plan.lastStep = Math.min(plan.lastStep, taken);
+    this.standBefore(plan.lastStep);
+    return plan.lastStep;
   }
 
   /** Everybody stands before this step, also those who were not there for the last ones. */
@@ -217,17 +218,17 @@ export class Cursor implements WorkAccount {
     return null;
   }
 
-  /** The piece comes back to its share. */
+  /** The assignment comes back to its share. */
   lose(rank: number, lastStep: number): { epoch: number; examples: number } | null {
-    for (const cut of this.#cuts) {
-      const share = cut.shares.find((candidate) => candidate.rank === rank);
-      if (share?.piece == null) continue;
-      const { start, end, firstStep } = share.piece;
+    for (const plan of this.#plans) {
+      const share = plan.shares.find((candidate) => candidate.rank === rank);
+      if (share?.assignment == null) continue;
+      const { start, end, firstStep } = share.assignment;
       const taken = Math.max(0, lastStep + 1 - firstStep);
       share.next = Math.min(end, start + taken * this.#spec.batchSize);
       share.nextStep = firstStep + taken;
-      share.piece = null;
-      return { epoch: cut.epoch, examples: share.next - start };
+      share.assignment = null;
+      return { epoch: plan.epoch, examples: share.next - start };
     }
     return null;
   }
@@ -242,54 +243,54 @@ export class Cursor implements WorkAccount {
     return this.#steps.get(rank) ?? 0;
   }
 
-  /** The share of which this rank has a piece out. */
+  /** The share of which this rank has an assignment out. */
   shareOut(rank: number): Share | undefined {
-    for (const cut of this.#cuts) {
-      const share = cut.shares.find((candidate) => candidate.rank === rank);
-      if (share?.piece != null) return share;
+    for (const plan of this.#plans) {
+      const share = plan.shares.find((candidate) => candidate.rank === rank);
+      if (share?.assignment != null) return share;
     }
     return undefined;
   }
 
-  /** True when nobody alive has steps left in the cut. */
-  exhausted(cut: Cut, alive: ReadonlySet<number>): boolean {
-    return cut.shares.every((share) => !alive.has(share.rank) || this.#used(cut, share));
+  /** True when nobody alive has steps left in the plan. */
+  exhausted(plan: EpochPlan, alive: ReadonlySet<number>): boolean {
+    return plan.shares.every((share) => !alive.has(share.rank) || this.#used(plan, share));
   }
 
-  #used(cut: Cut, share: Share): boolean {
-    if (share.piece !== null) return false;
+  #used(plan: EpochPlan, share: Share): boolean {
+    if (share.assignment !== null) return false;
     if (this.#spec.protocol.mode === "asp") return share.next >= share.end;
-    return Math.max(share.nextStep, this.stepOf(share.rank)) >= cut.lastStep;
+    return Math.max(share.nextStep, this.stepOf(share.rank)) >= plan.lastStep;
   }
 
-  /** Examples of a cut that nobody used. */
-  skipped(cut: Cut): number {
-    return cut.shares.reduce((sum, share) => sum + share.end - share.next, 0);
+  /** Examples of a plan that nobody used. */
+  skipped(plan: EpochPlan): number {
+    return plan.shares.reduce((sum, share) => sum + share.end - share.next, 0);
   }
 
   /** Cuts that are kept, in order of epoch. */
-  openEpochs(): Cut[] {
-    return [...this.#cuts];
+  openEpochs(): EpochPlan[] {
+    return [...this.#plans];
   }
 
-  /** Forgets cuts before this epoch. */
+  /** Forgets plans before this epoch. */
   forgetBefore(epoch: number): void {
     const last = this.latest;
-    this.#cuts = this.#cuts.filter((cut) => cut.epoch >= epoch || cut === last);
+    this.#plans = this.#plans.filter((plan) => plan.epoch >= epoch || plan === last);
   }
 
   /** The account, to be kept. */
   snapshot(): CursorSnapshot {
     return structuredCopy({
-      cuts: this.#cuts,
-      pieces: this.#pieces,
+      plans: this.#plans,
+      assignments: this.#assignments,
       pushesDealt: this.#pushesDealt,
     });
   }
 }
 
 /**
- * Cuts `count` positions into contiguous ranges whose lengths differ by at most one, the longer
+ * Plans `count` positions into contiguous ranges whose lengths differ by at most one, the longer
  * first.
  */
 export function equalRanges(count: number, parts: number): Range[] {

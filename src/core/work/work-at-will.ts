@@ -1,14 +1,14 @@
 /**
  * Dealing work where nobody waits at an epoch's end (SSP, ASP). Each worker takes its share of an
- * epoch in one piece; the first that has used its share up has the next epoch cut, for everybody
- * who is ready. Evaluations are done by each worker between two steps, while the others go on; a
- * checkpoint brings all to rest first.
+ * epoch in one assignment; the first that has used its share up has the next epoch planned, for
+ * everybody who is ready. Evaluations are done by each worker between two steps, while the others
+ * go on; a checkpoint brings all to rest first.
  *
  * Invariant: once the last epoch is used up by those who are there, nothing is dealt any more, so
  * that the final evaluation sees the final model.
  */
-import type { Cursor, Cut } from "./cursor.js";
-import { RangeDesk } from "./range-desk.js";
+import type { Cursor, EpochPlan } from "./cursor.js";
+import { RangeDealer } from "./range-dealer.js";
 import { DueAtWill } from "./what-is-due.js";
 import type { WorkDealer, WorkFloor } from "./work-floor.js";
 
@@ -16,14 +16,14 @@ import type { WorkDealer, WorkFloor } from "./work-floor.js";
 export class WorkAtWill implements WorkDealer {
   readonly #floor: WorkFloor;
   readonly #cursor: Cursor;
-  readonly #desk: RangeDesk;
+  readonly #dealer: RangeDealer;
   readonly #due: DueAtWill;
   #finishing = false;
 
   constructor(floor: WorkFloor, cursor: Cursor) {
     this.#floor = floor;
     this.#cursor = cursor;
-    this.#desk = new RangeDesk(floor, cursor);
+    this.#dealer = new RangeDealer(floor, cursor);
     this.#due = new DueAtWill(floor);
   }
 
@@ -62,23 +62,23 @@ export class WorkAtWill implements WorkDealer {
     const cursor = this.#cursor;
     for (const rank of ranks) {
       if (!views.isConfirmed(rank) || cursor.shareOut(rank) !== undefined) continue;
-      const cut = cursor.openCut(rank) ?? this.#cutIfFirst(rank, active);
-      if (cut !== null) this.#desk.deal(cut, rank, cut.lastStep);
+      const plan = cursor.openPlan(rank) ?? this.#planIfFirst(rank, active);
+      if (plan !== null) this.#dealer.deal(plan, rank, plan.lastStep);
     }
   }
 
   /**
-   * Cuts the next epoch when this worker has nothing left of the present one, or was never in it
+   * Plans the next epoch when this worker has nothing left of the present one, or was never in it
    * and it is over.
    */
-  #cutIfFirst(rank: number, active: readonly number[]): Cut | null {
+  #planIfFirst(rank: number, active: readonly number[]): EpochPlan | null {
     const { ready } = this.#floor;
     const cursor = this.#cursor;
     const { latest } = cursor;
     if (cursor.done) return null;
     const owned = latest === null || latest.shares.some((share) => share.rank === rank);
     if (!owned && !cursor.exhausted(latest, new Set(active))) return null;
-    return this.#desk.cut([...new Set([...active, ...ready.keys()])].sort((a, b) => a - b));
+    return this.#dealer.plan([...new Set([...active, ...ready.keys()])].sort((a, b) => a - b));
   }
 
   #admit(allowed: (rank: number) => boolean): void {
@@ -97,7 +97,7 @@ export class WorkAtWill implements WorkDealer {
     const ranks = [...ready.keys()].sort((a, b) => a - b);
     if (!this.#finishing && !ranks.some((rank) => this.#hasWork(rank))) {
       if (this.#cursor.done) this.#finishing = true;
-      else this.#desk.cut(ranks);
+      else this.#dealer.plan(ranks);
     }
     this.#admit((rank) => this.#finishing || this.#hasWork(rank));
   }
@@ -106,7 +106,7 @@ export class WorkAtWill implements WorkDealer {
   #hasWork(rank: number): boolean {
     const { spec } = this.#floor;
     const cursor = this.#cursor;
-    if (spec.protocol.mode === "asp") return cursor.openCut(rank) !== null;
+    if (spec.protocol.mode === "asp") return cursor.openPlan(rank) !== null;
     return cursor.latest !== null && cursor.isOpen(cursor.latest, rank);
   }
 
@@ -116,8 +116,8 @@ export class WorkAtWill implements WorkDealer {
    */
   #firstStep(rank: number): number {
     const cursor = this.#cursor;
-    const cut = cursor.openCut(rank) ?? cursor.latest;
-    const shares = cut?.shares ?? [];
+    const plan = cursor.openPlan(rank) ?? cursor.latest;
+    const shares = plan?.shares ?? [];
     const own = shares.find((share) => share.rank === rank);
     if (own !== undefined) return own.nextStep;
     return shares.length === 0 ? 0 : Math.min(...shares.map((share) => share.nextStep));
@@ -125,12 +125,12 @@ export class WorkAtWill implements WorkDealer {
 
   #closeEpochs(alive: ReadonlySet<number>): void {
     const cursor = this.#cursor;
-    for (const cut of cursor.openEpochs()) {
-      if (!cursor.exhausted(cut, alive)) break;
-      const first = this.#desk.close(cut);
-      if (cursor.done && cut === cursor.latest) break;
-      if (first) this.#due.epochEnded(cut.epoch);
-      cursor.forgetBefore(cut.epoch + 1);
+    for (const plan of cursor.openEpochs()) {
+      if (!cursor.exhausted(plan, alive)) break;
+      const first = this.#dealer.close(plan);
+      if (cursor.done && plan === cursor.latest) break;
+      if (first) this.#due.epochEnded(plan.epoch);
+      cursor.forgetBefore(plan.epoch + 1);
     }
     const { latest } = cursor;
     const over = latest === null || cursor.exhausted(latest, alive);

@@ -11,7 +11,7 @@
  * Invariant: once everything is used, nothing is dealt any more, so that the final evaluation sees
  * the final model.
  */
-import type { BatchPool, DealtPiece } from "./batch-pool.js";
+import type { BatchPool, DealtAssignment } from "./batch-pool.js";
 import { DueAtWill } from "./what-is-due.js";
 import type { WorkDealer, WorkFloor } from "./work-floor.js";
 
@@ -60,16 +60,16 @@ export class WorkFirstCome implements WorkDealer {
     const { views } = this.#floor;
     const pool = this.#pool;
     for (const rank of ranks) {
-      if (!views.isConfirmed(rank) || pool.pieceOut(rank) !== undefined) continue;
+      if (!views.isConfirmed(rank) || pool.assignmentOut(rank) !== undefined) continue;
       const dealt = this.#next(rank);
-      if (dealt !== null) this.#floor.give(rank, dealt.piece, dealt.leftBy);
+      if (dealt !== null) this.#floor.give(rank, dealt.assignment, dealt.leftBy);
       else if (this.#keepsPace && pool.stepOf(rank) < this.#farthest()) {
         this.#floor.give(rank, pool.dealEmpty(rank, pool.stepOf(rank)), null);
       }
     }
   }
 
-  #next(rank: number): DealtPiece | null {
+  #next(rank: number): DealtAssignment | null {
     const pool = this.#pool;
     const active = this.#floor.activeRanks();
     const dealt = pool.deal(rank, pool.stepOf(rank), active);
@@ -78,13 +78,13 @@ export class WorkFirstCome implements WorkDealer {
     return pool.deal(rank, pool.stepOf(rank), active);
   }
 
-  /** The step before which the first of all workers stands, or will with its piece. */
+  /** The step before which the first of all workers stands, or will with its assignment. */
   #farthest(): number {
     const { views } = this.#floor;
     const steps = this.#floor
       .activeRanks()
       .filter((rank) => views.isConfirmed(rank))
-      .map((rank) => this.#pool.pieceOut(rank)?.lastStep ?? this.#pool.stepOf(rank));
+      .map((rank) => this.#pool.assignmentOut(rank)?.lastStep ?? this.#pool.stepOf(rank));
     return Math.max(0, ...steps);
   }
 

@@ -8,7 +8,7 @@
  * Training (coordinator/training.ts) is the floor: it tells the account what workers and servers
  * say, and does what the dealer asks for.
  */
-import type { Piece, Range } from "../../protocol/messages.js";
+import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { ViewRounds } from "../coordinator/view-rounds.js";
 import type { PoolSnapshot } from "./batch-pool.js";
@@ -18,8 +18,8 @@ import type { Evaluator } from "./evaluator.js";
 /** The account of the work in a form that a checkpoint keeps. */
 export type WorkSnapshot = CursorSnapshot | PoolSnapshot;
 
-/** A piece whose examples a worker would not compute with. */
-export interface RefusedPiece {
+/** An assignment whose examples a worker would not compute with. */
+export interface RefusedAssignment {
   readonly epoch: number;
   readonly range: Range;
   /** How often these positions have been refused, this time included. */
@@ -35,17 +35,19 @@ export interface WorkAccount {
   /** A worker's life begins with this step. */
   begin(rank: number, fromStep: number): void;
   /**
-   * A worker has finished its piece, but for the last `skipped` positions if it was brought to
-   * rest; returns the epoch, or null if the piece is not (or no longer) its.
+   * A worker has finished its assignment, but for the last `skipped` positions if it was brought to
+   * rest; returns the epoch, or null if the assignment is not (or no longer) its.
    */
-  finish(rank: number, pieceId: number, skipped: number): number | null;
-  /** The worker that has just finished its piece rests before this step, maybe a sooner one. */
+  finish(rank: number, assignmentId: number, skipped: number): number | null;
+  /**
+   * The worker that has just finished its assignment rests before this step, maybe a sooner one.
+   */
   restsBefore(rank: number, nextStep: number): void;
-  /** A worker will not compute its piece; null if that is not (or no longer) its. */
-  refuse(rank: number, pieceId: number): RefusedPiece | null;
+  /** A worker will not compute its assignment; null if that is not (or no longer) its. */
+  refuse(rank: number, assignmentId: number): RefusedAssignment | null;
   /**
    * A worker was lost after this step (-1: none, by the servers' account). Returns how many
-   * examples of the piece out with it were used; null if none was out.
+   * examples of the assignment out with it were used; null if none was out.
    */
   lose(rank: number, lastStep: number): { epoch: number; examples: number } | null;
   /** Everybody stands before this step. */
@@ -67,10 +69,10 @@ export interface WorkFloor {
   /** The step of the last checkpoint tried; null before the first. */
   readonly savedStep: number | null;
   readonly finalSaved: boolean;
-  /** An epoch's first piece is about to be dealt. */
+  /** An epoch's first assignment is about to be dealt. */
   openEpoch(epoch: number): void;
-  /** Sends a rank its piece; `leftBy` is the rank that left these examples, if one did. */
-  give(rank: number, piece: Piece, leftBy: number | null): void;
+  /** Sends a rank its assignment; `leftBy` is the rank that left these examples, if one did. */
+  give(rank: number, assignment: Assignment, leftBy: number | null): void;
   /** Closes an epoch's account, with this many examples that nobody used; true the first time. */
   recordEpoch(epoch: number, skipped: number): boolean;
   /** Has the model evaluated by workers that get to see it before this step. */

@@ -8,7 +8,7 @@
  * later; which positions a rank takes in a step follows from the workers that are there and nothing
  * else.
  *
- * Invariant: nothing is evaluated or saved while a piece is out or a view is being agreed on.
+ * Invariant: nothing is evaluated or saved while an assignment is out or a view is being agreed on.
  */
 import type { BatchPool } from "./batch-pool.js";
 import { settleDue } from "./what-is-due.js";
@@ -40,15 +40,15 @@ export class WorkInRounds implements WorkDealer {
       this.#admitReady(this.#pool.firstStepOf());
       return;
     }
-    const [piece] = active.flatMap((rank) => this.#pool.pieceOut(rank) ?? []);
-    if (piece !== undefined) this.#fillRound(active, piece.firstStep);
+    const [assignment] = active.flatMap((rank) => this.#pool.assignmentOut(rank) ?? []);
+    if (assignment !== undefined) this.#fillRound(active, assignment.firstStep);
     else if (!evaluator.busy) this.#betweenRounds(active);
   }
 
   /** Whoever refused its batch takes the step of the others without one. */
   #fillRound(active: readonly number[], step: number): void {
     for (const rank of active) {
-      if (this.#pool.pieceOut(rank) !== undefined || this.#pool.stepOf(rank) > step) continue;
+      if (this.#pool.assignmentOut(rank) !== undefined || this.#pool.stepOf(rank) > step) continue;
       this.#floor.give(rank, this.#pool.dealEmpty(rank, step), null);
     }
   }
@@ -78,8 +78,8 @@ export class WorkInRounds implements WorkDealer {
   #dealRound(active: readonly number[], step: number): void {
     for (const rank of active) {
       const dealt = this.#pool.deal(rank, step, active);
-      const piece = dealt?.piece ?? this.#pool.dealEmpty(rank, step);
-      this.#floor.give(rank, piece, dealt?.leftBy ?? null);
+      const assignment = dealt?.assignment ?? this.#pool.dealEmpty(rank, step);
+      this.#floor.give(rank, assignment, dealt?.leftBy ?? null);
     }
   }
 

@@ -1,17 +1,18 @@
 /**
  * Dealing work where everybody keeps one step (BSP). Work is dealt in segments that end where an
- * evaluation, a checkpoint or the epoch is due. When no piece is out, everybody stands before the
- * same step: what is due there is done, one thing after the other, and the next segment is dealt.
+ * evaluation, a checkpoint or the epoch is due. When no assignment is out, everybody stands before
+ * the same step: what is due there is done, one thing after the other, and the next segment is
+ * dealt.
  *
  * In the middle of a segment only a worker whose share has examples left comes back; whoever else
- * is ready waits for the next epoch, which is cut for all. With nobody left, anybody may come.
+ * is ready waits for the next epoch, which is planned for all. With nobody left, anybody may come.
  *
- * Invariant: nothing is evaluated or saved while a piece is out or a view is being agreed on.
+ * Invariant: nothing is evaluated or saved while an assignment is out or a view is being agreed on.
  */
 import { assert } from "../../assert.js";
 import type { Cadence } from "../../protocol/run-spec.js";
-import type { Cursor, Cut } from "./cursor.js";
-import { RangeDesk } from "./range-desk.js";
+import type { Cursor, EpochPlan } from "./cursor.js";
+import { RangeDealer } from "./range-dealer.js";
 import { settleDue } from "./what-is-due.js";
 import type { WorkDealer, WorkFloor } from "./work-floor.js";
 
@@ -19,14 +20,14 @@ import type { WorkDealer, WorkFloor } from "./work-floor.js";
 export class WorkInStep implements WorkDealer {
   readonly #floor: WorkFloor;
   readonly #cursor: Cursor;
-  readonly #desk: RangeDesk;
-  /** Where the pieces out end, and everybody stands once none is out. */
+  readonly #dealer: RangeDealer;
+  /** Where the assignments out end, and everybody stands once none is out. */
   #boundary: number;
 
   constructor(floor: WorkFloor, cursor: Cursor) {
     this.#floor = floor;
     this.#cursor = cursor;
-    this.#desk = new RangeDesk(floor, cursor);
+    this.#dealer = new RangeDealer(floor, cursor);
     const steps = cursor.latest?.shares.map(({ nextStep }) => nextStep) ?? [0];
     this.#boundary = Math.min(...steps);
   }
@@ -46,59 +47,59 @@ export class WorkInStep implements WorkDealer {
     const cursor = this.#cursor;
     if (pauseLimit !== null || views.busy) return;
     const active = this.#floor.activeRanks();
-    const cut = cursor.latest;
+    const plan = cursor.latest;
     if (active.length === 0) {
-      this.#startAgain(cut);
+      this.#startAgain(plan);
       return;
     }
-    if (cut !== null) for (const rank of active) this.#desk.deal(cut, rank, this.#boundary);
+    if (plan !== null) for (const rank of active) this.#dealer.deal(plan, rank, this.#boundary);
     if (active.some((rank) => cursor.shareOut(rank) !== undefined)) {
-      assert(cut !== null, "a piece is of a cut");
-      this.#admitReturning(cut);
+      assert(plan !== null, "an assignment is of a plan");
+      this.#admitReturning(plan);
       return;
     }
-    if (!evaluator.busy) this.#atBoundary(cut, active);
+    if (!evaluator.busy) this.#atBoundary(plan, active);
   }
 
-  #atBoundary(cut: Cut | null, active: readonly number[]): void {
+  #atBoundary(plan: EpochPlan | null, active: readonly number[]): void {
     const floor = this.#floor;
     const cursor = this.#cursor;
     const step = this.#boundary;
-    const over = cut === null || step >= cut.lastStep;
-    const epoch = cut?.epoch ?? 0;
+    const over = plan === null || step >= plan.lastStep;
+    const epoch = plan?.epoch ?? 0;
     cursor.standBefore(step);
-    if (over && cut !== null) this.#desk.close(cut);
-    const epochNumber = over && cut !== null ? epoch + 1 : null;
+    if (over && plan !== null) this.#dealer.close(plan);
+    const epochNumber = over && plan !== null ? epoch + 1 : null;
     if (settleDue(floor, { step, epoch, epochNumber, final: over && cursor.done })) return;
     if (over) this.#admit(() => true);
-    else this.#admitReturning(cut);
+    else this.#admitReturning(plan);
     if (floor.views.busy) return;
-    const next = over ? this.#desk.cut(active) : cut;
+    const next = over ? this.#dealer.plan(active) : plan;
     this.#boundary = Math.min(
       next.lastStep,
       nextMultiple(floor.spec.evaluateEvery, step),
       nextMultiple(floor.spec.checkpointEvery, step),
     );
-    for (const rank of active) this.#desk.deal(next, rank, this.#boundary);
+    for (const rank of active) this.#dealer.deal(next, rank, this.#boundary);
   }
 
   /**
    * With nobody left, those who have examples of this epoch go on with it; without any, it is over.
    */
-  #startAgain(cut: Cut | null): void {
+  #startAgain(plan: EpochPlan | null): void {
     const { ready } = this.#floor;
     if (ready.size === 0) return;
-    const over = cut === null || this.#boundary >= cut.lastStep;
-    if (!over && [...ready.keys()].some((rank) => hasExamples(cut, rank))) {
-      this.#admitReturning(cut);
+    const over = plan === null || this.#boundary >= plan.lastStep;
+    if (!over && [...ready.keys()].some((rank) => hasExamples(plan, rank))) {
+      this.#admitReturning(plan);
       return;
     }
     if (!over) this.#boundary = this.#cursor.endEarly();
     this.#admit(() => true);
   }
 
-  #admitReturning(cut: Cut): void {
-    this.#admit((rank) => hasExamples(cut, rank));
+  #admitReturning(plan: EpochPlan): void {
+    this.#admit((rank) => hasExamples(plan, rank));
   }
 
   #admit(allowed: (rank: number) => boolean): void {
@@ -112,9 +113,9 @@ export class WorkInStep implements WorkDealer {
   }
 }
 
-function hasExamples(cut: Cut, rank: number): boolean {
-  const share = cut.shares.find((candidate) => candidate.rank === rank);
-  return share !== undefined && share.piece === null && share.next < share.end;
+function hasExamples(plan: EpochPlan, rank: number): boolean {
+  const share = plan.shares.find((candidate) => candidate.rank === rank);
+  return share !== undefined && share.assignment === null && share.next < share.end;
 }
 
 function nextMultiple(cadence: Cadence | null, step: number): number {

@@ -59,7 +59,7 @@ export class WorkerAccount {
     if (examples > 0) this.#steps++;
   }
 
-  /** A piece of an epoch is done. */
+  /** An assignment of an epoch is done. */
   spent(epoch: number, seconds: number): void {
     this.#epochSeconds[epoch] = (this.#epochSeconds[epoch] ?? 0) + seconds;
   }

@@ -34,7 +34,7 @@ export type WorkerEvent =
   /** The coordinator has this worker's residuals, or can't have them: `problem` says why. */
   | {
       readonly type: "residualsGiven";
-      readonly cut: number;
+      readonly barrier: number;
       readonly chunks: number;
       readonly problem: string;
     }
@@ -62,7 +62,7 @@ export type WorkerEffect =
   | { readonly type: "arrived"; readonly chunk: number }
   | { readonly type: "evaluate"; readonly range: Range }
   /** Give the coordinator what pushes have dropped so far; no push is made before the answer. */
-  | { readonly type: "giveResiduals"; readonly cut: number }
+  | { readonly type: "giveResiduals"; readonly barrier: number }
   | { readonly type: "log"; readonly text: string }
   /** The job is over for this worker. */
   | {

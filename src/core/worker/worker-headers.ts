@@ -5,16 +5,12 @@
  * Invariant: the same view and the same step give the same header, so that a push which is sent
  * again is known as the one that was sent before.
  */
+
 import { assert } from "../../assert.js";
+import type { WorkerIdentity } from "../../protocol/identity.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { View } from "../../protocol/view.js";
 import type { WorkerEffect } from "./worker-events.js";
-
-/** Whose life it is. */
-export interface WorkerIdentity {
-  readonly rank: number;
-  readonly incarnation: number;
-}
 
 /** A push of one chunk's gradient. */
 export interface PushFacts {

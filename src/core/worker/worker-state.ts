@@ -5,15 +5,15 @@
  * - preparing: model and data are being made. Done -> awaiting.
  * - awaiting: for a view that has this incarnation -> pulling.
  * - pulling: every chunk is asked for. All there -> resting.
- * - resting: between steps -> stepping, or evaluating, or at a checkpoint's cut pulling again and
- *   giving; each leads back.
+ * - resting: between steps -> stepping, or evaluating, or at a checkpoint's barrier pulling again
+ *   and giving; each leads back.
  * - giving: the coordinator is given residuals.
  * - stepping: a step is computed, its chunks come back. Once it is computed and while some of them
- *   are on their way, the next step of the piece is begun: -> stepping, with the step `before`.
+ *   are on their way, the assignment's next step is begun: -> stepping, with the step `before`.
  */
 import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
-import type { MemberMessage, Piece, Range } from "../../protocol/messages.js";
+import type { Assignment, MemberMessage, Range } from "../../protocol/messages.js";
 
 /** A step under way. */
 export interface Stepping {
@@ -57,9 +57,9 @@ export function stepBegun(
   };
 }
 
-/** The piece of work that it is on. */
+/** The assignment of work that it is on. */
 export interface Work {
-  readonly piece: Piece;
+  readonly assignment: Assignment;
   position: number;
   lossSum: number;
   correct: number;
@@ -67,46 +67,65 @@ export interface Work {
   seconds: number;
 }
 
-/** A piece that has just come. */
-export function workOn(piece: Piece): Work {
-  return { piece, position: piece.start, lossSum: 0, correct: 0, examples: 0, seconds: 0 };
+/** An assignment that has just come. */
+export function workOn(assignment: Assignment): Work {
+  return {
+    assignment,
+    position: assignment.start,
+    lossSum: 0,
+    correct: 0,
+    examples: 0,
+    seconds: 0,
+  };
 }
 
-/** A step of the piece is over. */
+/** A step of the assignment is over. */
 export function creditStep(work: Work, { startedAtMs, examples }: Stepping, endMs: number): void {
   work.seconds += (endMs - startedAtMs) / 1000;
   work.position += examples;
   work.examples += examples;
 }
 
-/** What is told of a piece that ends where the work has come. */
-export function pieceDoneOf(work: Work): MemberMessage {
-  const { piece, position, examples, lossSum, correct, seconds } = work;
-  const skipped = piece.end - position;
-  return { type: "pieceDone", piece: piece.id, examples, skipped, lossSum, correct, seconds };
+/** What is told of an assignment that ends where the work has come. */
+export function assignmentDoneOf(work: Work): MemberMessage {
+  const { assignment, position, examples, lossSum, correct, seconds } = work;
+  const skipped = assignment.end - position;
+  return {
+    type: "assignmentDone",
+    assignment: assignment.id,
+    examples,
+    skipped,
+    lossSum,
+    correct,
+    seconds,
+  };
 }
 
 /**
- * The step that takes the piece's examples from `start` on; null where the piece has no such step,
- * or no examples for it.
+ * The step that takes the assignment's examples from `start` on; null where the assignment has no
+ * such step, or no examples for it.
  */
 export function stepOf(
-  { piece }: Work,
+  { assignment }: Work,
   step: number,
   start: number,
   batchSize: number,
 ): StepRange | null {
-  if (step >= piece.lastStep || start >= piece.end) return null;
-  const range = { start, end: Math.min(start + batchSize, piece.end) };
-  return { step, epoch: piece.epoch, range };
+  if (step >= assignment.lastStep || start >= assignment.end) return null;
+  const range = { start, end: Math.min(start + batchSize, assignment.end) };
+  return { step, epoch: assignment.epoch, range };
 }
 
 /**
- * A piece is done when its steps are taken or, where nobody waits for empty pushes, its examples
- * used.
+ * An assignment is done when its steps are taken or, where nobody waits for empty pushes, its
+ * examples used.
  */
-export function isExhausted({ piece, position }: Work, nextStep: number, mode: string): boolean {
-  return nextStep >= piece.lastStep || (mode === "asp" && position >= piece.end);
+export function isExhausted(
+  { assignment, position }: Work,
+  nextStep: number,
+  mode: string,
+): boolean {
+  return nextStep >= assignment.lastStep || (mode === "asp" && position >= assignment.end);
 }
 
 /** The step of this number that is under way; null where none is. */
@@ -133,8 +152,8 @@ export interface PauseOrder {
   told: boolean;
 }
 
-/** An order to stand at a checkpoint's cut. */
-export interface CutOrder {
+/** An order to stand at a checkpoint's barrier. */
+export interface BarrierOrder {
   readonly id: number;
   /** True once it has whole weights, or has asked for them. */
   isWhole: boolean;

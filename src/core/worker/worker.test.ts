@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import type { Compression } from "../../protocol/compression.js";
 import { layOut } from "../../protocol/layout.js";
-import { type ChunkHeader, emptyHeader, type Piece } from "../../protocol/messages.js";
+import { type Assignment, type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/samples.js";
 import type { View } from "../../protocol/view.js";
@@ -22,7 +22,7 @@ const view: View = {
   primaries: [0, 0, 0],
   fences: [1, 1, 1],
 };
-const piece: Piece = { id: 1, epoch: 0, start: 0, end: 10, firstStep: 0, lastStep: 3 };
+const assignment: Assignment = { id: 1, epoch: 0, start: 0, end: 10, firstStep: 0, lastStep: 3 };
 const outcome = { lossSum: 1, correct: 0, inputSeconds: 0, waitSeconds: 0 };
 
 /** A machine whose effects are kept, in short. */
@@ -36,14 +36,14 @@ class Bench {
     return this.machine.step(event, this.nowMs);
   }
 
-  /** To where a worker has its piece, and computes its first step. */
+  /** To where a worker has its assignment, and computes its first step. */
   begin(feed: RunSpec["feed"] = "static", compression = spec.compression): WorkerEffect[] {
     const own = { ...spec, feed, compression };
-    this.give({ type: "message", message: { type: "job", spec: own, residuals: false } });
+    this.give({ type: "message", message: { type: "prepare", spec: own, residuals: false } });
     this.give({ type: "prepared", layout, engine: "toy", algorithms: [] } as WorkerEvent);
     this.give({ type: "message", message: { type: "view", view } });
     for (const chunk of [0, 1, 2]) this.reply(-1, chunk);
-    return this.give({ type: "message", message: { type: "work", piece } });
+    return this.give({ type: "message", message: { type: "work", assignment } });
   }
 
   reply(step: number, chunk: number): WorkerEffect[] {
@@ -71,7 +71,7 @@ describe("a worker whose chunks are on their way", () => {
     bench = new Bench();
   });
 
-  test("begins the next step of its piece with what it lacks, and names the one after", () => {
+  test("begins the next step of its assignment with what it lacks, and names the one after", () => {
     const first = computeOf(bench.begin());
     assert.deepEqual(first?.lacking, []);
     assert.deepEqual(first?.next, { step: 1, epoch: 0, range: { start: 4, end: 8 } });
@@ -162,7 +162,7 @@ describe("a worker whose chunks are on their way", () => {
     assert.deepEqual(effects, [{ type: "evaluate", range }]);
   });
 
-  test("begins no step past its piece, and none on examples that are sent", () => {
+  test("begins no step past its assignment, and none on examples that are sent", () => {
     bench.begin();
     for (const step of [0, 1]) {
       bench.compute(step);
@@ -191,14 +191,14 @@ describe("a worker whose chunks are on their way", () => {
   });
 });
 
-describe("a worker at a checkpoint's cut", () => {
-  const cut = { type: "message", message: { type: "cut", cut: 4 } } as const;
-  const give = { type: "giveResiduals", cut: 4 };
-  const given = { type: "residualsGiven", cut: 4, chunks: 3, problem: "" } as const;
-  const taken = { type: "cutTaken", cut: 4, residuals: 3, problem: "" };
+describe("a worker at a checkpoint's barrier", () => {
+  const barrier = { type: "message", message: { type: "barrier", barrier: 4 } } as const;
+  const give = { type: "giveResiduals", barrier: 4 };
+  const given = { type: "residualsGiven", barrier: 4, chunks: 3, problem: "" } as const;
+  const taken = { type: "barrierReached", barrier: 4, residuals: 3, problem: "" };
   const differences = { codec: "topk", share: 0.1 } as const;
 
-  /** A worker that has taken every step of its piece. */
+  /** A worker that has taken every step of its assignment. */
   function rested(pull: Compression = spec.compression.pull): Bench {
     const bench = new Bench();
     bench.begin("static", { ...spec.compression, pull });
@@ -211,11 +211,14 @@ describe("a worker at a checkpoint's cut", () => {
 
   test("gives its residuals, says so, and takes no step in between", () => {
     const bench = rested();
-    assert.deepEqual(bench.give(cut), [give]);
+    assert.deepEqual(bench.give(barrier), [give]);
     assert.match(bench.machine.activity(), /^giving its residuals before step 3$/);
-    const next = { ...piece, id: 2, firstStep: 3, lastStep: 4 };
-    assert.deepEqual(bench.give({ type: "message", message: { type: "work", piece: next } }), []);
-    assert.deepEqual(bench.give({ ...given, cut: 3 }), []);
+    const next = { ...assignment, id: 2, firstStep: 3, lastStep: 4 };
+    assert.deepEqual(
+      bench.give({ type: "message", message: { type: "work", assignment: next } }),
+      [],
+    );
+    assert.deepEqual(bench.give({ ...given, barrier: 3 }), []);
     const [told, begun] = bench.give(given);
     assert.deepEqual(told, { type: "tell", message: taken });
     assert.equal(begun?.type, "compute");
@@ -223,7 +226,7 @@ describe("a worker at a checkpoint's cut", () => {
 
   test("takes whole weights first where replies are differences, for the step to come", () => {
     const bench = rested(differences);
-    const pulls = bench.give(cut);
+    const pulls = bench.give(barrier);
     const steps = pulls.map((effect) => (effect.type === "pull" ? effect.header.step : null));
     assert.deepEqual(steps, [3, 3, 3]);
     bench.reply(-1, 0);
@@ -243,7 +246,7 @@ describe("a worker at a checkpoint's cut", () => {
     assert.deepEqual(rests, { type: "tell", message: paused });
     const range = { start: 0, end: 5 };
     bench.give({ type: "message", message: { type: "evaluate", evaluation: 1, range } });
-    assert.deepEqual(bench.give(cut), []);
+    assert.deepEqual(bench.give(barrier), []);
     assert.equal(bench.give({ type: "evaluated", correct: 1, lossSum: 1 }).length, 4);
     for (const chunk of [0, 1, 2]) bench.reply(-1, chunk);
     assert.deepEqual(bench.give(given), [{ type: "tell", message: taken }]);

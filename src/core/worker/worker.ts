@@ -1,17 +1,16 @@
 /**
- * A worker's machine. It takes pieces of work from the coordinator, has each step computed, pushes
- * every chunk's gradient to the chunk's primary as soon as it is final, and goes on when all chunks
- * have come back.
+ * A worker's machine. It takes assignments from the coordinator, has each step computed, pushes
+ * every chunk's gradient to its primary as soon as it is final, and goes on when all are back.
  *
- * Within a piece it does not wait for the last of them: once a step is computed the next one is
- * handed over with the chunks that it lacks, and each is told of (`arrived`) when its answer, which
- * is the permission to start the step with it, is there. What computes waits before the first layer
- * that needs it, and says no gradient before all have arrived; so a step's pushes follow the
+ * Within an assignment it does not wait for the last of them: once a step is computed the next one
+ * is handed over with the chunks that it lacks, and each is told of (`arrived`) when its answer,
+ * which is the permission to start the step with it, is there. What computes waits before the first
+ * layer that needs it, and says no gradient before all have arrived; so a step's pushes follow the
  * answers to all pushes of the step before, and servers can't tell the difference.
  *
  * States: idle -> preparing -> awaiting (a view that has this incarnation) -> pulling (all chunks)
- * -> resting (between steps) <-> stepping | evaluating; at a checkpoint's cut resting -> pulling ->
- * giving (residuals) -> resting; `stop` leads back to idle from any of them.
+ * -> resting (between steps) <-> stepping | evaluating; at a checkpoint's barrier resting ->
+ * pulling -> giving (residuals) -> resting; `stop` leads back to idle from any of them.
  *
  * Invariants: pushes of one step are in flight at a time; a push stays outstanding, and is sent
  * again as it was, until it is answered; a worker that was asked to pause does not start a step
@@ -19,12 +18,13 @@
  */
 import { assert } from "../../assert.js";
 import { pullsDifferences } from "../../protocol/compression.js";
+import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { Chunk, Layout } from "../../protocol/layout.js";
 import type {
+  Assignment,
   ChunkHeader,
   CoordinatorMessage,
   MemberMessage,
-  Piece,
   Range,
   WorkerStatistics,
 } from "../../protocol/messages.js";
@@ -32,15 +32,15 @@ import type { RunSpec } from "../../protocol/run-spec.js";
 import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
-import { pullFrom, pushTo, type WorkerIdentity } from "./worker-headers.js";
+import { pullFrom, pushTo } from "./worker-headers.js";
 import {
   activityOf,
-  type CutOrder,
+  assignmentDoneOf,
+  type BarrierOrder,
   creditStep,
   inFlight,
   isExhausted,
   type PauseOrder,
-  pieceDoneOf,
   type Stepping,
   stepBegun,
   stepIn,
@@ -65,7 +65,7 @@ export class Worker {
   #work: Work | null = null;
   #evaluations: { evaluation: number; range: Range }[] = [];
   #pause: PauseOrder | null = null;
-  #cut: CutOrder | null = null;
+  #barrier: BarrierOrder | null = null;
   #lastEpoch = -1;
   #account = new WorkerAccount();
   #effects: WorkerEffect[] = [];
@@ -142,14 +142,14 @@ export class Worker {
     switch (message.type) {
       case "heartbeatAck":
         break;
-      case "job":
+      case "prepare":
         this.#takeJob(message.spec, message.residuals);
         break;
       case "view":
         this.#onView(message.view);
         break;
       case "work":
-        this.#onWork(message.piece);
+        this.#onWork(message.assignment);
         break;
       case "evaluate":
         this.#evaluations.push({ evaluation: message.evaluation, range: message.range });
@@ -164,8 +164,8 @@ export class Worker {
       case "resume":
         if (this.#pause?.id === message.pause) this.#pause = null;
         break;
-      case "cut":
-        this.#cut = { id: message.cut, isWhole: false };
+      case "barrier":
+        this.#barrier = { id: message.barrier, isWhole: false };
         break;
       case "evaluation":
         this.#account.evaluated(message.accuracyPercent);
@@ -185,7 +185,7 @@ export class Worker {
     this.#work = null;
     this.#evaluations = [];
     this.#pause = null;
-    this.#cut = null;
+    this.#barrier = null;
     this.#nextStep = 0;
     this.#lastEpoch = -1;
     this.#account = new WorkerAccount();
@@ -219,15 +219,15 @@ export class Worker {
     for (const server of view.servers) this.#resend(server.index);
   }
 
-  #onWork(piece: Piece): void {
+  #onWork(assignment: Assignment): void {
     if (this.#work !== null) {
-      this.#log(`piece ${piece.id} came before piece ${this.#work.piece.id} was done: ignored`);
+      this.#log(`assignment ${assignment.id} came before ${this.#work.assignment.id} was done`);
       return;
     }
-    this.#work = workOn(piece);
-    this.#nextStep = Math.max(this.#nextStep, piece.firstStep);
-    if (this.#lastEpoch >= 0 && piece.epoch > this.#lastEpoch) this.#logEpoch(this.#lastEpoch);
-    this.#lastEpoch = Math.max(this.#lastEpoch, piece.epoch);
+    this.#work = workOn(assignment);
+    this.#nextStep = Math.max(this.#nextStep, assignment.firstStep);
+    if (this.#lastEpoch >= 0 && assignment.epoch > this.#lastEpoch) this.#logEpoch(this.#lastEpoch);
+    this.#lastEpoch = Math.max(this.#lastEpoch, assignment.epoch);
   }
 
   #onPause(id: number): void {
@@ -260,16 +260,16 @@ export class Worker {
     if (state.missing.size === 0) this.#finishStep(state, nowMs);
   }
 
-  /** The step is still to be taken: with another piece, which the coordinator deals. */
+  /** The step is still to be taken: with another assignment, which the coordinator deals. */
   #onExamplesRefused(step: number, reason: string): void {
     if (this.#state.name !== "stepping" || this.#state.step !== step) return;
     const work = this.#work;
-    assert(work !== null, "a step belongs to a piece", { step });
+    assert(work !== null, "a step belongs to an assignment", { step });
     assert(this.#state.before === null, "no step is begun on examples that are sent", { step });
     this.#work = null;
     this.#state = { name: "resting" };
-    this.#log(`examples ${work.piece.start} to ${work.piece.end} are refused: ${reason}`);
-    this.#tell({ type: "pieceRefused", piece: work.piece.id, reason });
+    this.#log(`examples ${work.assignment.start} to ${work.assignment.end} are refused: ${reason}`);
+    this.#tell({ type: "assignmentRefused", assignment: work.assignment.id, reason });
   }
 
   #onReply(header: ChunkHeader, nowMs: number): void {
@@ -312,7 +312,7 @@ export class Worker {
   /** All chunks are back. Where the next step was begun, this one's time ended with that. */
   #finishStep(finished: Stepping, nowMs: number): void {
     const work = this.#work;
-    assert(work !== null, "a step belongs to a piece", { step: finished.step });
+    assert(work !== null, "a step belongs to an assignment", { step: finished.step });
     const endMs = finished.leftAtMs ?? nowMs;
     this.#account.stepped(finished.examples, endMs - finished.computedAtMs);
     creditStep(work, finished, endMs);
@@ -342,22 +342,22 @@ export class Worker {
   }
 
   /** Takes whole weights where replies are differences, then gives its residuals. */
-  #standAtCut(cut: CutOrder): void {
-    if (!cut.isWhole && pullsDifferences(this.#spec!.compression)) {
-      cut.isWhole = true;
+  #standAtBarrier(barrier: BarrierOrder): void {
+    if (!barrier.isWhole && pullsDifferences(this.#spec!.compression)) {
+      barrier.isWhole = true;
       this.#pullAll(this.#layout!.chunks.filter(({ group }) => group === "weight"));
       return;
     }
     this.#state = { name: "giving" };
-    this.#effects.push({ type: "giveResiduals", cut: cut.id });
+    this.#effects.push({ type: "giveResiduals", barrier: barrier.id });
   }
 
   #onResidualsGiven(event: WorkerEvent & { readonly type: "residualsGiven" }): void {
-    const { cut, chunks: residuals, problem } = event;
-    if (this.#cut?.id !== cut || this.#state.name !== "giving") return;
-    this.#cut = null;
+    const { barrier, chunks: residuals, problem } = event;
+    if (this.#barrier?.id !== barrier || this.#state.name !== "giving") return;
+    this.#barrier = null;
     this.#state = { name: "resting" };
-    this.#tell({ type: "cutTaken", cut, residuals, problem });
+    this.#tell({ type: "barrierReached", barrier, residuals, problem });
   }
 
   /** Starts whatever is due, if the worker rests. */
@@ -372,11 +372,11 @@ export class Worker {
       }
       const work = this.#work;
       if (work !== null && isExhausted(work, this.#nextStep, this.#spec!.protocol.mode)) {
-        this.#finishPiece(work);
+        this.#finishAssignment(work);
         continue;
       }
-      if (this.#cut !== null) {
-        this.#standAtCut(this.#cut);
+      if (this.#barrier !== null) {
+        this.#standAtBarrier(this.#barrier);
         continue;
       }
       if (this.#mustRest()) {
@@ -390,9 +390,9 @@ export class Worker {
   }
 
   /**
-   * Begins the piece's next step while chunks of the one that has been computed are on their way.
-   * One without examples is left for when they are back, as its pushes would leave at once; and
-   * examples that are sent may be refused, with a piece that has to end there.
+   * Begins the assignment's next step while chunks of the one that has been computed are on their
+   * way. One without examples is left for when they are back, as its pushes would leave at once;
+   * and examples that are sent may be refused, with an assignment that has to end there.
    */
   #startAhead(nowMs: number): void {
     const [spec, work, state] = [this.#spec, this.#work, this.#state];
@@ -411,14 +411,14 @@ export class Worker {
     return this.#pause !== null && this.#nextStep > this.#pause.limit;
   }
 
-  #finishPiece(work: Work): void {
+  #finishAssignment(work: Work): void {
     this.#work = null;
-    this.#account.spent(work.piece.epoch, work.seconds);
-    this.#tell(pieceDoneOf(work));
+    this.#account.spent(work.assignment.epoch, work.seconds);
+    this.#tell(assignmentDoneOf(work));
   }
 
   /**
-   * Rests where it was told to; the piece it is in ends there, and what is left of it is dealt
+   * Rests where it was told to; the assignment it is in ends there, and what is left of it is dealt
    * again.
    */
   #tellPaused(): void {
@@ -426,7 +426,7 @@ export class Worker {
     if (pause === null || !pause.settled || pause.told) return;
     pause.told = true;
     const position = this.#work?.position ?? -1;
-    if (this.#work !== null) this.#finishPiece(this.#work);
+    if (this.#work !== null) this.#finishAssignment(this.#work);
     this.#tell({ type: "paused", pause: pause.id, position, step: this.#nextStep });
   }
 

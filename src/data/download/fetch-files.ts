@@ -11,10 +11,10 @@ import { PacelineError } from "../../errors.js";
 import { dataError, messageOf, storageError } from "../../store/file-content.js";
 import type { DownloadLimits } from "./download.js";
 import { Scratch } from "./scratch.js";
-import { type FetchDesk, placeSource, type Source, type WantedFile } from "./sources.js";
+import { type FetchTarget, placeSource, type Source, type WantedFile } from "./sources.js";
 
 /** What to fetch and where to. */
-export interface FetchJob {
+export interface FetchRequest {
   /** What lines and errors call it. */
   readonly label: string;
   readonly folder: string;
@@ -59,20 +59,20 @@ export async function fetchRemoteFiles(
 }
 
 /** Fetches all that is wanted, or throws "data", or "storage" when it can't be kept. */
-export async function fetchFiles(job: FetchJob): Promise<void> {
+export async function fetchFiles(job: FetchRequest): Promise<void> {
   const { label, folder, sources, log } = job;
   let wanted = job.wanted;
   const failures: string[] = [];
   const scratch = await Scratch.open(folder);
   const kept = new Set<string>();
-  const desk = deskFor(job, scratch, kept);
+  const target = targetFor(job, scratch, kept);
   try {
     for (const source of sources) {
       if (source.isAvailable?.() === false) continue;
       log(`${label}: fetching ${describe(wanted)} from ${source.name}`);
       let failure: string | null = null;
       try {
-        await source.fetch(wanted, desk);
+        await source.fetch(wanted, target);
       } catch (cause) {
         if (cause instanceof PacelineError && cause.code === "storage") throw cause;
         failure = messageOf(cause);
@@ -93,7 +93,7 @@ export async function fetchFiles(job: FetchJob): Promise<void> {
 }
 
 function nothingGave(
-  { label, remedy, ...job }: FetchJob,
+  { label, remedy, ...job }: FetchRequest,
   wanted: readonly WantedFile[],
   failures: readonly string[],
 ): PacelineError {
@@ -104,7 +104,7 @@ function nothingGave(
   return new PacelineError("data", message, { details: { failures } });
 }
 
-function deskFor(job: FetchJob, scratch: Scratch, kept: Set<string>): FetchDesk {
+function targetFor(job: FetchRequest, scratch: Scratch, kept: Set<string>): FetchTarget {
   const log = (line: string) => job.log(`${job.label}: ${line}`);
   return {
     scratch,

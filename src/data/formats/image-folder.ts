@@ -128,9 +128,9 @@ export async function loadPictures(
     labels[at++] = one.label;
   }
   if (split === "train") {
-    const tally = new PixelTally(shape);
-    tally.add(pixels);
-    measured.set(folder, { of: await identityOf(files), ...tally.normalisation() });
+    const sums = new PixelSums(shape);
+    sums.add(pixels);
+    measured.set(folder, { of: await identityOf(files), ...sums.normalisation() });
   }
   return { pixels, labels };
 }
@@ -143,9 +143,9 @@ export async function measurePictures(
   const of = await identityOf(used);
   const known = measured.get(folder);
   if (known?.of === of) return { mean: known.mean, std: known.std };
-  const tally = new PixelTally(shape);
-  for await (const { pixels } of decodePictures(used, shape, () => {})) tally.add(pixels);
-  const normalisation = tally.normalisation();
+  const sums = new PixelSums(shape);
+  for await (const { pixels } of decodePictures(used, shape, () => {})) sums.add(pixels);
+  const normalisation = sums.normalisation();
   measured.set(folder, { of, ...normalisation });
   return normalisation;
 }
@@ -162,7 +162,7 @@ export function progressOf(folder: string, count: number, log: (line: string) =>
  * Counts how often each byte occurs in each channel; mean and deviation follow exactly, whatever
  * the order in which the pictures came.
  */
-export class PixelTally {
+export class PixelSums {
   readonly #channels: number;
   readonly #planeValues: number;
   readonly #counts: Float64Array;

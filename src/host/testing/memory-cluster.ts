@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { performance } from "node:perf_hooks";
-import type { Job, TrainingSnapshot } from "../../core/work/training-job.js";
+import type { RunSetup, TrainingSnapshot } from "../../core/work/run-setup.js";
 import type { KernelsChoice } from "../../kernels/choice.js";
 import type { Examples, ExamplesRequest } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
@@ -128,8 +128,8 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
       const listener = await transport.serveCoordinator("coordinator", coordinator);
       closing.push(() => listener.close());
       const ranks = [...residuals.keys()];
-      const job: Job = { spec, layout, resume: from?.snapshot ?? null, residuals: ranks };
-      coordinator.tell({ type: "submit", job });
+      const setup: RunSetup = { spec, layout, resume: from?.snapshot ?? null, residuals: ranks };
+      coordinator.tell({ type: "submit", setup });
       for (let index = 0; index < spec.servers; index++) {
         const own = transportOf(`server-${index}`);
         closing.push(await startServer(own, index, plan, servers));

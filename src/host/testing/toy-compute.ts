@@ -2,7 +2,12 @@
 import type { Layout } from "../../protocol/layout.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import type { ComputeListener, ComputePort, ComputeRequest, PreparedJob } from "../compute-port.js";
+import type {
+  ComputeListener,
+  ComputePort,
+  ComputeRequest,
+  PreparedCompute,
+} from "../compute-port.js";
 
 /** Writes a step's gradients. */
 export type ToyGradients = (
@@ -19,7 +24,7 @@ export class ToyCompute implements ComputePort {
   readonly #layoutOf: (spec: RunSpec) => Layout;
   readonly #write: ToyGradients;
   #listener: ComputeListener | null = null;
-  #job: PreparedJob | null = null;
+  #job: PreparedCompute | null = null;
   #lacking = new Set<number>();
   #begin: () => void = () => {};
 
@@ -28,7 +33,7 @@ export class ToyCompute implements ComputePort {
     this.#write = write;
   }
 
-  async prepare(spec: RunSpec, _rank: number, listener: ComputeListener): Promise<PreparedJob> {
+  async prepare(spec: RunSpec, _rank: number, listener: ComputeListener): Promise<PreparedCompute> {
     const layout = this.#layoutOf(spec);
     this.#listener = listener;
     const parameters = new Float32Array(layout.values);

@@ -2,8 +2,8 @@
  * What training in one process goes on from: a checkpoint of its own, or one of servers whose
  * workers kept step.
  */
-import type { CursorSnapshot, Cut } from "../../core/work/cursor.js";
-import type { TrainingSnapshot } from "../../core/work/training-job.js";
+import type { CursorSnapshot, EpochPlan } from "../../core/work/cursor.js";
+import type { TrainingSnapshot } from "../../core/work/run-setup.js";
 import { PacelineError } from "../../errors.js";
 import type { ModelState } from "../../host/state-transfer.js";
 
@@ -23,7 +23,7 @@ export interface BaselineStart {
 
 /**
  * Refuses a start that this loop can't go on from: chunks that have not all taken every step, work
- * that was not cut into ranges, or an epoch cut for another number of workers.
+ * that was not split into ranges, or an epoch planned for another number of workers.
  * @throws PacelineError `checkpoint`.
  */
 export function assertBaselineStart({ state, resume }: BaselineStart, workers: number): void {
@@ -37,20 +37,20 @@ export function assertBaselineStart({ state, resume }: BaselineStart, workers: n
     const remedy = "go on with it by paceline train --resume, or choose one of --mode bsp";
     throw new PacelineError("checkpoint", `${sentence}: ${remedy}`);
   }
-  if (resume !== null && !("cuts" in resume.cursor)) {
+  if (resume !== null && !("plans" in resume.cursor)) {
     const sentence = "the checkpoint is of a run whose batches were dealt one by one";
     const remedy = "go on with it by paceline train --resume, or choose one of --feed static";
     throw new PacelineError("checkpoint", `${sentence} (leased or central): ${remedy}`);
   }
-  const cut = resume === null ? null : openEpochOf(resume);
-  if (cut === null || cut.shares.length === workers) return;
-  const sentence = `the checkpoint stands within an epoch of ${cut.shares.length} workers`;
-  const remedy = `give --as-workers ${cut.shares.length}`;
+  const plan = resume === null ? null : openEpochOf(resume);
+  if (plan === null || plan.shares.length === workers) return;
+  const sentence = `the checkpoint stands within an epoch of ${plan.shares.length} workers`;
+  const remedy = `give --as-workers ${plan.shares.length}`;
   throw new PacelineError("checkpoint", `${sentence} and this run has ${workers}: ${remedy}`);
 }
 
 /** The epoch that a checkpoint stands in, or null between two. */
-export function openEpochOf({ cursor, openEpochs }: TrainingSnapshot): Cut | null {
-  const latest = "cuts" in cursor ? (cursor.cuts.at(-1) ?? null) : null;
+export function openEpochOf({ cursor, openEpochs }: TrainingSnapshot): EpochPlan | null {
+  const latest = "plans" in cursor ? (cursor.plans.at(-1) ?? null) : null;
   return openEpochs.some(({ epoch }) => epoch === latest?.epoch) ? latest : null;
 }

@@ -207,7 +207,7 @@ describe("training in one process", () => {
     const afterStep = async ({ globalSteps }: BaselineProgress) => globalSteps === 5;
     const result = await run({}, { afterStep });
     assert.equal(result.outcome, "interrupted");
-    const { shares } = result.snapshot.cursor.cuts.at(-1)!;
+    const { shares } = result.snapshot.cursor.plans.at(-1)!;
     assert.deepEqual(
       shares.map(({ next, nextStep }) => [next, nextStep]),
       [
@@ -346,7 +346,7 @@ describe("training in one process that goes on from a checkpoint", () => {
 
   test("a checkpoint of batches dealt one by one is refused", async () => {
     const { state, resume } = startFrom(await run(change, stopAt(2)));
-    const cursor = { pools: [], pieces: 2, nextStep: 2 };
+    const cursor = { pools: [], assignments: 2, nextStep: 2 };
     const dealt = { state, resume: { ...resume!, cursor } };
     const message = /dealt one by one \(leased or central\): .*paceline train --resume/;
     await assert.rejects(run(change, {}, dealt), { code: "checkpoint", message });

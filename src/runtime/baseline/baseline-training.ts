@@ -6,8 +6,8 @@
  * run with as many workers, whatever its servers.
  */
 import { assert } from "../../assert.js";
-import { Cursor, type Cut, type Share } from "../../core/work/cursor.js";
-import { EpochLedger } from "../../core/work/epoch-ledger.js";
+import { Cursor, type EpochPlan, type Share } from "../../core/work/cursor.js";
+import { EpochRecords } from "../../core/work/epoch-records.js";
 import { Evaluation } from "../../core/work/evaluation.js";
 import type { Dataset } from "../../data/split.js";
 import { PacelineError } from "../../errors.js";
@@ -32,8 +32,8 @@ import type {
 } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { learningRate } from "../../protocol/schedule.js";
-import { ComputeJob } from "../compute/compute-job.js";
 import { initialState, layoutOf } from "../compute/initial-state.js";
+import { StepComputer } from "../compute/step-computer.js";
 import {
   assertBaselineStart,
   type BaselineCheckpoint,
@@ -128,14 +128,14 @@ class BaselineTraining {
   readonly #arena: Arena;
   readonly #kernels: Kernels;
   readonly #vectors: Vectors;
-  readonly #job: ComputeJob;
+  readonly #job: StepComputer;
   readonly #cursor: Cursor;
-  readonly #ledger: EpochLedger;
+  readonly #records: EpochRecords;
   readonly #ranks: readonly number[];
   readonly #counts: Counts[];
   readonly #evaluations: EvaluationRecord[];
   /** The epoch that the start stands in, until it is gone on with. */
-  #openCut: Cut | null = null;
+  #openPlan: EpochPlan | null = null;
   #epoch = 0;
   /** Steps that the start has taken. */
   readonly #stepsBefore: number;
@@ -153,7 +153,7 @@ class BaselineTraining {
     if (parts.start !== undefined) assertBaselineStart(parts.start, spec.workersMax);
     const resume = parts.start?.resume ?? null;
     this.#cursor = new Cursor(spec, resume?.cursor);
-    this.#ledger = new EpochLedger(resume);
+    this.#records = new EpochRecords(resume);
     this.#evaluations = [...(resume?.evaluations ?? [])];
     this.#ranks = Array.from({ length: spec.workersMax }, (_, rank) => rank);
     this.#counts = this.#ranks.map(() => ({ ...idleWorker }));
@@ -163,7 +163,7 @@ class BaselineTraining {
     this.#steps = version;
     this.#examples = examples;
     this.#epoch = this.#cursor.latest?.epoch ?? 0;
-    this.#openCut = resume === null || openEpochOf(resume) === null ? null : this.#cursor.latest;
+    this.#openPlan = resume === null || openEpochOf(resume) === null ? null : this.#cursor.latest;
     const { values } = this.#layout;
     const vectorCount = 2 + start.state.length + this.#ranks.length;
     this.#arena = new Arena(vectorCount * (values + slotAlignmentValues));
@@ -177,7 +177,7 @@ class BaselineTraining {
         length === 1 ? gradient : this.#arena.allocate(values),
       ),
     };
-    this.#job = new ComputeJob({
+    this.#job = new StepComputer({
       spec,
       dataset: parts.dataset,
       engine: parts.engine,
@@ -202,51 +202,51 @@ class BaselineTraining {
   }
 
   async #train(): Promise<RunOutcome> {
-    this.#ledger.begin(this.#parts.nowMs());
+    this.#records.begin(this.#parts.nowMs());
     // An epoch whose steps are all taken is closed before it is evaluated.
-    const isWithin = this.#openCut === null || this.#steps < this.#openCut.lastStep;
+    const isWithin = this.#openPlan === null || this.#steps < this.#openPlan.lastStep;
     const isDone = this.#evaluations.some(({ step }) => step === this.#steps);
     if (isWithin && !isDone && this.#isDue("evaluateEvery", null)) this.#evaluate(false);
-    while (this.#openCut !== null || !this.#cursor.done) {
-      const cut = this.#openCut ?? this.#cutNext();
-      this.#openCut = null;
-      if (await this.#trainEpoch(cut)) return "interrupted";
-      const skipped = this.#cursor.skipped(cut);
-      const record = this.#ledger.closeEpoch(cut.epoch, skipped, this.#parts.nowMs());
-      assert(record !== null, "an epoch ends once", { epoch: cut.epoch });
-      const text = `Epoch ${cut.epoch + 1}/${this.#spec.epochs} completed`;
+    while (this.#openPlan !== null || !this.#cursor.done) {
+      const plan = this.#openPlan ?? this.#planNext();
+      this.#openPlan = null;
+      if (await this.#trainEpoch(plan)) return "interrupted";
+      const skipped = this.#cursor.skipped(plan);
+      const record = this.#records.closeEpoch(plan.epoch, skipped, this.#parts.nowMs());
+      assert(record !== null, "an epoch ends once", { epoch: plan.epoch });
+      const text = `Epoch ${plan.epoch + 1}/${this.#spec.epochs} completed`;
       this.#hooks.onEvent?.({ kind: "epoch", text, ...record });
       if (this.#cursor.done) break;
-      if (this.#isDue("evaluateEvery", cut.epoch + 1)) this.#evaluate(false);
-      if (this.#isDue("checkpointEvery", cut.epoch + 1)) await this.#keep();
+      if (this.#isDue("evaluateEvery", plan.epoch + 1)) this.#evaluate(false);
+      if (this.#isDue("checkpointEvery", plan.epoch + 1)) await this.#keep();
     }
     if (!this.#evaluations.some(({ step, final }) => final && step === this.#steps))
       this.#evaluate(true);
     return "done";
   }
 
-  #cutNext(): Cut {
-    const cut = this.#cursor.cutNext(this.#ranks);
-    this.#epoch = cut.epoch;
-    this.#ledger.openEpoch(cut.epoch, this.#parts.nowMs());
-    return cut;
+  #planNext(): EpochPlan {
+    const plan = this.#cursor.planNext(this.#ranks);
+    this.#epoch = plan.epoch;
+    this.#records.openEpoch(plan.epoch, this.#parts.nowMs());
+    return plan;
   }
 
   /** Takes the epoch's steps; true when it was asked to stop within. */
-  async #trainEpoch(cut: Cut): Promise<boolean> {
+  async #trainEpoch(plan: EpochPlan): Promise<boolean> {
     let before = this.#copiedCounts();
     let stopped = false;
-    while (this.#steps < cut.lastStep && !stopped) {
-      this.#step(cut);
+    while (this.#steps < plan.lastStep && !stopped) {
+      this.#step(plan);
       stopped = (await this.#hooks.afterStep?.(this.#progress())) ?? false;
-      if (stopped || this.#steps === cut.lastStep) continue;
+      if (stopped || this.#steps === plan.lastStep) continue;
       if (this.#isDue("evaluateEvery", null)) this.#evaluate(false);
       if (!this.#isDue("checkpointEvery", null)) continue;
-      this.#settle(cut, before);
+      this.#settle(plan, before);
       before = this.#copiedCounts();
       await this.#keep();
     }
-    this.#settle(cut, before);
+    this.#settle(plan, before);
     return stopped;
   }
 
@@ -255,13 +255,13 @@ class BaselineTraining {
   }
 
   /** Writes down how far each share has come, and what was counted since. */
-  #settle(cut: Cut, before: readonly Counts[]): void {
-    for (const share of cut.shares) {
-      share.next = this.#rangeOf(share, cut).start;
+  #settle(plan: EpochPlan, before: readonly Counts[]): void {
+    for (const share of plan.shares) {
+      share.next = this.#rangeOf(share, plan).start;
       share.nextStep = this.#steps;
       const counts = this.#counts[share.rank]!;
       const { examples, lossSum, correct, inputSeconds, computeSeconds } = before[share.rank]!;
-      this.#ledger.addPiece(cut.epoch, share.rank, {
+      this.#records.addAssignment(plan.epoch, share.rank, {
         examples: counts.examples - examples,
         lossSum: counts.lossSum - lossSum,
         correct: counts.correct - correct,
@@ -272,17 +272,17 @@ class BaselineTraining {
 
   async #keep(): Promise<void> {
     if (this.#hooks.onCheckpoint === undefined) return;
-    this.#ledger.interrupt(this.#parts.nowMs());
+    this.#records.interrupt(this.#parts.nowMs());
     await this.#hooks.onCheckpoint(this.#checkpoint());
-    this.#ledger.resume(this.#parts.nowMs());
+    this.#records.resume(this.#parts.nowMs());
   }
 
-  #step(cut: Cut): void {
-    const contributions = cut.shares
-      .map((share) => ({ rank: share.rank, range: this.#rangeOf(share, cut) }))
+  #step(plan: EpochPlan): void {
+    const contributions = plan.shares
+      .map((share) => ({ rank: share.rank, range: this.#rangeOf(share, plan) }))
       .filter(({ range }) => range.end > range.start)
       .map(({ rank, range }) => {
-        this.#computeGradient(rank, cut.epoch, range);
+        this.#computeGradient(rank, plan.epoch, range);
         return { offset: this.#vectors.held[rank]!, examples: range.end - range.start };
       });
     const startedMs = this.#parts.nowMs();
@@ -334,7 +334,7 @@ class BaselineTraining {
   }
 
   /** A rank's batch of the present step: positions of the epoch's permutation, maybe none. */
-  #rangeOf({ start: first, end }: Share, { firstStep }: Cut): Range {
+  #rangeOf({ start: first, end }: Share, { firstStep }: EpochPlan): Range {
     const { batchSize } = this.#spec;
     const start = Math.min(end, first + (this.#steps - firstStep) * batchSize);
     return { start, end: Math.min(end, start + batchSize) };
@@ -356,7 +356,7 @@ class BaselineTraining {
 
   /** The whole test set in the shares that the workers would take. */
   #evaluate(final: boolean): void {
-    this.#ledger.interrupt(this.#parts.nowMs());
+    this.#records.interrupt(this.#parts.nowMs());
     const about = { id: 0, epoch: this.#epoch, step: this.#steps, final };
     const { testExamples } = this.#spec;
     const evaluation = new Evaluation({ ...about, testExamples, ranks: this.#ranks });
@@ -367,9 +367,9 @@ class BaselineTraining {
     const outcome = evaluation.outcome();
     assert(outcome !== null, "every share is evaluated");
     const nowMs = this.#parts.nowMs();
-    this.#ledger.resume(nowMs);
+    this.#records.resume(nowMs);
     const { epoch, step } = about;
-    const atSeconds = this.#ledger.elapsedSeconds(nowMs);
+    const atSeconds = this.#records.elapsedSeconds(nowMs);
     const moment = { atSeconds, trainedExamples: this.#examples };
     const record: EvaluationRecord = { epoch, step, final, ...outcome, ...moment };
     this.#evaluations.push(record);
@@ -409,8 +409,8 @@ class BaselineTraining {
       ...this.#checkpoint(),
       outcome,
       failure,
-      epochs: this.#ledger.closed,
-      trainingSeconds: this.#ledger.elapsedSeconds(this.#parts.nowMs()),
+      epochs: this.#records.closed,
+      trainingSeconds: this.#records.elapsedSeconds(this.#parts.nowMs()),
     };
   }
 
@@ -422,7 +422,7 @@ class BaselineTraining {
     const marks: ChunkMarks = { version: globalSteps, examples, sealedStep, applied: [] };
     const evaluations = this.#evaluations;
     const counted = { evaluations, viewNumber: 0, incarnations: 0, tornSteps: 0 };
-    const ledger = this.#ledger.snapshot(this.#parts.nowMs());
+    const records = this.#records.snapshot(this.#parts.nowMs());
     return {
       globalSteps,
       examples,
@@ -430,7 +430,7 @@ class BaselineTraining {
       state: this.#vectors.states.map((offset) => this.#arena.view(offset, values).slice()),
       marks: chunks.map(() => marks),
       // The account goes on; what was kept of it does not.
-      snapshot: structuredClone({ ...counted, ...ledger, cursor: this.#cursor.snapshot() }),
+      snapshot: structuredClone({ ...counted, ...records, cursor: this.#cursor.snapshot() }),
     };
   }
 

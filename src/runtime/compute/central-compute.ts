@@ -9,7 +9,7 @@ import type {
   ComputeListener,
   ComputePort,
   ComputeRequest,
-  PreparedJob,
+  PreparedCompute,
 } from "../../host/compute-port.js";
 import { evaluationBatchExamples } from "../../protocol/examples.js";
 import type { Range } from "../../protocol/messages.js";
@@ -26,17 +26,17 @@ class CentralCompute implements ComputePort {
   readonly #port: BatchComputePort;
   readonly #source: ExampleSource;
   /** Null while a run's workers read their own files. */
-  #job: SentJob | null = null;
+  #job: SentRun | null = null;
 
   constructor(port: BatchComputePort, source: ExampleSource) {
     this.#port = port;
     this.#source = source;
   }
 
-  prepare(spec: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedJob> {
+  prepare(spec: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedCompute> {
     this.#job?.close();
     const examples = spec.feed === "central" ? new SentExamples(spec, this.#source) : null;
-    this.#job = examples === null ? null : new SentJob(this.#port, examples, listener);
+    this.#job = examples === null ? null : new SentRun(this.#port, examples, listener);
     return this.#port.prepare(spec, rank, this.#job?.listener ?? listener);
   }
 
@@ -66,7 +66,7 @@ interface Sums {
 }
 
 /** One run whose examples are sent. */
-class SentJob {
+class SentRun {
   /** What the port tells. */
   readonly listener: ComputeListener;
   readonly #port: BatchComputePort;

@@ -12,9 +12,9 @@ import type { ComputeRequest } from "../../host/compute-port.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { ArrivalGate, StepGivenUp } from "./arrival-gate.js";
-import { ComputeJob, type JobOutcome } from "./compute-job.js";
 import { engineOf } from "./run-engine.js";
 import type { SentBatch } from "./sent-examples.js";
+import { type ComputedStep, StepComputer } from "./step-computer.js";
 
 /** Where data sets lie. */
 export interface DataPlace {
@@ -63,7 +63,7 @@ export type ThreadReport = { readonly job: number } & (
       readonly algorithms: readonly string[];
     }
   | { readonly type: "ready"; readonly step: number; readonly chunks: readonly number[] }
-  | { readonly type: "computed"; readonly step: number; readonly outcome: JobOutcome }
+  | { readonly type: "computed"; readonly step: number; readonly outcome: ComputedStep }
   | { readonly type: "spans"; readonly spans: readonly ThreadSpan[] }
   | { readonly type: "evaluated"; readonly correct: number; readonly lossSum: number }
   | {
@@ -88,8 +88,8 @@ export function sharedNowMs(): number {
 }
 
 /** One job on this side. */
-interface ThreadJob {
-  readonly compute: ComputeJob;
+interface ThreadRun {
+  readonly compute: StepComputer;
   readonly rank: number;
   readonly gate: ArrivalGate;
   /** What is yet to be told; nothing comes here unless the job is traced. */
@@ -98,7 +98,7 @@ interface ThreadJob {
 
 class ComputeThreadSide {
   readonly #port: MessagePort;
-  #job: ThreadJob | null = null;
+  #job: ThreadRun | null = null;
   #data: { readonly key: string; readonly dataset: Dataset } | null = null;
 
   constructor(port: MessagePort) {
@@ -129,7 +129,7 @@ class ComputeThreadSide {
     const parameters = new Float32Array(request.parameters);
     const gradients = new Float32Array(request.gradients);
     const spans: ThreadSpan[] = [];
-    const compute = new ComputeJob({
+    const compute = new StepComputer({
       spec,
       dataset,
       engine,

@@ -9,15 +9,15 @@ import type { StepOutcome } from "../../core/worker/worker-account.js";
 import { loadDataset } from "../../data/dataset.js";
 import { writeSampleMnist } from "../../data/testing/sample-files.js";
 import { PacelineError } from "../../errors.js";
-import type { ComputePort, PreparedJob } from "../../host/compute-port.js";
+import type { ComputePort, PreparedCompute } from "../../host/compute-port.js";
 import { referenceEngine } from "../../nn/reference/reference.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/samples.js";
 import type { ThreadSpan } from "./compute-entry.js";
-import { ComputeJob } from "./compute-job.js";
 import { createComputeThread } from "./compute-thread.js";
 import { initialState, layoutOf } from "./initial-state.js";
+import { StepComputer } from "./step-computer.js";
 
 let folder = "";
 let dataDir = "";
@@ -62,7 +62,7 @@ class Ear {
 interface Prepared {
   readonly port: ComputePort;
   readonly ear: Ear;
-  readonly job: PreparedJob;
+  readonly job: PreparedCompute;
   readonly log: readonly string[];
 }
 
@@ -87,7 +87,7 @@ async function direct(own: RunSpec) {
   const layout = layoutOf(own);
   const parameters = initialState(own, layout).weights;
   const gradients = new Float32Array(layout.values);
-  const job = new ComputeJob({
+  const job = new StepComputer({
     spec: own,
     dataset,
     engine: referenceEngine,

@@ -9,7 +9,7 @@ import type {
   ComputeListener,
   ComputePort,
   ComputeRequest,
-  PreparedJob,
+  PreparedCompute,
 } from "../../host/compute-port.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
@@ -45,11 +45,11 @@ export function createComputeThread(options: ComputeThreadOptions): BatchCompute
   return new ComputeThread(options);
 }
 
-interface Job {
+interface Preparation {
   readonly id: number;
   readonly listener: ComputeListener;
   /** Ends `prepare`; the last does nothing once it has ended. */
-  readonly resolve: (made: Pick<PreparedJob, "engine" | "algorithms">) => void;
+  readonly resolve: (made: Pick<PreparedCompute, "engine" | "algorithms">) => void;
   readonly reject: (error: PacelineError) => void;
   prepared: boolean;
 }
@@ -57,7 +57,7 @@ interface Job {
 class ComputeThread implements BatchComputePort {
   readonly #options: ComputeThreadOptions;
   #thread: Worker | null = null;
-  #job: Job | null = null;
+  #job: Preparation | null = null;
   #gate: ArrivalGate | null = null;
   #jobs = 0;
   #closed = false;
@@ -66,7 +66,7 @@ class ComputeThread implements BatchComputePort {
     this.#options = options;
   }
 
-  async prepare(given: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedJob> {
+  async prepare(given: RunSpec, rank: number, listener: ComputeListener): Promise<PreparedCompute> {
     if (this.#closed) throw givenUp();
     const spec = { ...given, threads: this.#options.threads ?? given.threads };
     this.#job?.reject(givenUp());
@@ -83,7 +83,7 @@ class ComputeThread implements BatchComputePort {
     this.#gate = new ArrivalGate(gate);
     const traced = this.#options.onSpan !== undefined;
     const vectors = { parameters, gradients, gate };
-    const made = await new Promise<Parameters<Job["resolve"]>[0]>((resolve, reject) => {
+    const made = await new Promise<Parameters<Preparation["resolve"]>[0]>((resolve, reject) => {
       const job = { id: ++this.#jobs, listener, resolve, reject, prepared: false };
       this.#job = job;
       this.#ask({ type: "prepare", job: job.id, spec, rank, place, ...vectors, traced });
@@ -150,7 +150,7 @@ class ComputeThread implements BatchComputePort {
     return thread;
   }
 
-  #onReport(report: ThreadReport, job: Job): void {
+  #onReport(report: ThreadReport, job: Preparation): void {
     const { listener } = job;
     switch (report.type) {
       case "log":

@@ -6,7 +6,7 @@ import { assert } from "../../assert.js";
 import { Evaluation } from "../../core/work/evaluation.js";
 import { InputPipeline } from "../../data/pipeline.js";
 import { PacelineError } from "../../errors.js";
-import type { ComputePort, PreparedJob } from "../../host/compute-port.js";
+import type { ComputePort, PreparedCompute } from "../../host/compute-port.js";
 import type { Engine } from "../../nn/engine.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
@@ -40,7 +40,7 @@ const pictureBatchMax = 32;
  */
 export class ModelScorer {
   readonly #port: ComputePort;
-  #prepared: { readonly key: string; readonly job: PreparedJob } | null = null;
+  #prepared: { readonly key: string; readonly job: PreparedCompute } | null = null;
   #waiting: Waiting | null = null;
   #closed = false;
 
@@ -79,7 +79,7 @@ export class ModelScorer {
     await this.#port.close();
   }
 
-  async #prepare(spec: RunSpec): Promise<PreparedJob> {
+  async #prepare(spec: RunSpec): Promise<PreparedCompute> {
     const key = JSON.stringify(spec);
     if (this.#prepared?.key === key) return this.#prepared.job;
     this.#prepared = null;

@@ -3,11 +3,12 @@
  * again when they die, and none left when the parent goes. Members stand in process groups of their
  * own, so that Ctrl-C reaches the parent alone, which has work to save before it ends them.
  */
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { codeOfExit, toPacelineError } from "../../errors.js";
 import type { Clock, Timer } from "../../host/clock.js";
-import type { MemberRole } from "../../protocol/messages.js";
+import type { MemberRole } from "../../protocol/identity.js";
 import { fileError } from "../../store/file-errors.js";
 import { memberEnvironment, type ProcessEnvironment } from "./member-process.js";
 import { processClock } from "./process-clock.js";

@@ -2,10 +2,11 @@
  * `--trace`: each member writes a file of spans, and when the run is over they become one. What
  * goes wrong with a trace is said and ends no run.
  */
+
 import { basename, dirname, join } from "node:path";
 import { toPacelineError } from "../../errors.js";
 import type { ResolvedOptions } from "../../options/resolved-options.js";
-import type { MemberRole } from "../../protocol/messages.js";
+import type { MemberRole } from "../../protocol/identity.js";
 import { diskFiles } from "../../store/files.js";
 import { joinTraces, TraceFile } from "./trace-file.js";
 

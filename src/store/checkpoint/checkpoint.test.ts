@@ -87,7 +87,7 @@ function contentAt(
   const weights = vector(0);
   weights.set([Number.NaN, -0, Number.POSITIVE_INFINITY, 1e-45]);
   const state = [vector(100), vector(200)].slice(0, stateParts);
-  const cursor = { epoch: 1, cuts: [[0, 15000]], note: "position é", mark };
+  const cursor = { epoch: 1, plans: [[0, 15000]], note: "position é", mark };
   const machine = { node: "v20", cores: 2 };
   const created = "2024-05-06T07:08:09.000Z";
   const examples = globalStep * 128;

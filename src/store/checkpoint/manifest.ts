@@ -10,6 +10,7 @@ import { pushCompressions, uncompressed } from "../../protocol/compression.js";
 import { type Layout, parameterGroups } from "../../protocol/layout.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
 import { dtypes, engines, feeds, type RunSpec, stems } from "../../protocol/run-spec.js";
+import { currentCursor } from "./cursor-names.js";
 import { corrupt, quoted } from "./safetensors-header.js";
 
 /** Raised when a manifest changes meaning. */
@@ -149,7 +150,7 @@ const manifestSchema = z.object({
   stateParts: z.int().min(0).max(8),
   files,
   machine: z.record(z.string(), z.json()),
-  cursor: z.json(),
+  cursor: z.json().transform(currentCursor),
   chunks: z.array(chunkMarks),
 });
 

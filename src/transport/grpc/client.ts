@@ -3,9 +3,11 @@
  * and closed with it: a broken one leaves no back-off behind that would delay the next. Examples
  * and residuals travel over a connection that is kept.
  */
+
 import type { ClientDuplexStream, MethodDefinition } from "@grpc/grpc-js";
 import { Client, credentials } from "@grpc/grpc-js";
 import { PacelineError } from "../../errors.js";
+import type { MemberIdentity } from "../../protocol/identity.js";
 import type { ChunkHeader, MemberMessage } from "../../protocol/messages.js";
 import { deliverChunk } from "../chunk-delivery.js";
 import { silent } from "../connection-errors.js";
@@ -13,7 +15,6 @@ import type {
   ChunkChannel,
   ChunkReceiver,
   CoordinatorReceiver,
-  MemberIdentity,
   SessionChannel,
   Transport,
 } from "../transport.js";
@@ -75,8 +76,8 @@ export class GrpcClient {
   readExamples: Transport["readExamples"] = (address, request, onBlock) =>
     this.#calls.readExamples(address, request, onBlock);
 
-  keepResidual: Transport["keepResidual"] = async (address, piece) => {
-    const bytes = keepResidualBytes.encode(piece);
+  keepResidual: Transport["keepResidual"] = async (address, residual) => {
+    const bytes = keepResidualBytes.encode(residual);
     keptResidualBytes.decode(
       await this.#calls.ask(address, coordinatorMethods.keepResidual, bytes),
     );

@@ -2,6 +2,7 @@
  * The coordinator's gRPC service: calls and session streams on one side, a CoordinatorService on
  * the other.
  */
+
 import type {
   ServerDuplexStream,
   ServerUnaryCall,
@@ -9,6 +10,7 @@ import type {
   sendUnaryData,
 } from "@grpc/grpc-js";
 import { PacelineError } from "../../errors.js";
+import type { MemberIdentity } from "../../protocol/identity.js";
 import type { CoordinatorMessage } from "../../protocol/messages.js";
 import { closedBy } from "../connection-errors.js";
 import type { CoordinatorService, Listener, MemberReceiver, SessionChannel } from "../transport.js";
@@ -29,11 +31,7 @@ import {
   submitReplyBytes,
   submitRequestBytes,
 } from "../wire/service-codec.js";
-import {
-  decodeMemberMessage,
-  encodeCoordinatorMessage,
-  type SessionOpening,
-} from "../wire/session-codec.js";
+import { decodeMemberMessage, encodeCoordinatorMessage } from "../wire/session-codec.js";
 import { listen, serverStream } from "./listener.js";
 import type { GrpcLimits } from "./methods.js";
 import { coordinatorMethods, serviceNames } from "./methods.js";
@@ -151,7 +149,7 @@ function answerExamples(
   stream.arrived(call.request);
 }
 
-function sessionKey({ role, rank, incarnation }: SessionOpening): string {
+function sessionKey({ role, rank, incarnation }: MemberIdentity): string {
   return `${role} ${rank} ${incarnation}`;
 }
 

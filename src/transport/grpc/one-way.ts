@@ -28,7 +28,7 @@ export function answerPush(
   limits: GrpcLimits,
 ): void {
   const peer = call.getPeer();
-  const tally = new Tally();
+  const counts = new PushCounts();
   let receiver: ChunkReceiver | null = null;
   let outstanding = 0;
   let halfClosed = false;
@@ -36,7 +36,7 @@ export function answerPush(
   const ending = { write: () => {}, end: () => refuse(closedBy("the server")) };
   const settle = (): void => {
     if (!halfClosed || outstanding > 0 || stream.over) return;
-    callback(null, pushSummaryBytes.encode(tally.summary));
+    callback(null, pushSummaryBytes.encode(counts.summary));
     stream.finish(closedBy(peer));
   };
   const channel = oneWayChannel(
@@ -44,7 +44,7 @@ export function answerPush(
     (header, _payload, sent) => {
       if (sent !== undefined) setImmediate(sent);
       outstanding -= 1;
-      tally.count(header);
+      counts.count(header);
       settle();
     },
   );
@@ -155,7 +155,7 @@ function keep(stream: GrpcStream, streams: Set<GrpcStream>): void {
 }
 
 /** Counts outcomes. */
-class Tally {
+class PushCounts {
   readonly #counts = {
     applied: 0,
     duplicate: 0,

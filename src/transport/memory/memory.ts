@@ -6,6 +6,7 @@
  */
 
 import { PacelineError, toPacelineError } from "../../errors.js";
+import type { MemberIdentity } from "../../protocol/identity.js";
 import type { ChunkHeader, CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import { acceptHello, deliverChunk } from "../chunk-delivery.js";
 import type {
@@ -15,7 +16,6 @@ import type {
   CoordinatorReceiver,
   CoordinatorService,
   Listener,
-  MemberIdentity,
   SessionChannel,
   Transport,
 } from "../transport.js";
@@ -163,8 +163,8 @@ class MemoryTransport implements Transport {
       for (const block of blocksOf(service.readExamples(request))) onBlock(block);
     });
 
-  keepResidual: Transport["keepResidual"] = (address, piece) =>
-    this.#ask(address, (service) => service.keepResidual(piece));
+  keepResidual: Transport["keepResidual"] = (address, residual) =>
+    this.#ask(address, (service) => service.keepResidual(residual));
 
   readResidual: Transport["readResidual"] = (address, place) =>
     this.#ask(address, (service) => service.readResidual(place));

@@ -2,9 +2,11 @@
  * What the tests of this room record with: receivers and a coordinator that keep what they are
  * told.
  */
+
 import assert from "node:assert/strict";
 import { PacelineError } from "../../errors.js";
 import type { Examples, ExamplesRequest } from "../../protocol/examples.js";
+import type { MemberIdentity } from "../../protocol/identity.js";
 import type {
   ChunkHeader,
   CoordinatorMessage,
@@ -12,12 +14,12 @@ import type {
   RegisterReply,
   RegisterRequest,
 } from "../../protocol/messages.js";
-import { emptyHeader } from "../../protocol/messages.js";
-import type { ResidualPiece, ResidualPlace } from "../../protocol/residuals.js";
-import type { CoordinatorService, MemberIdentity, SessionChannel } from "../transport.js";
+import { emptyHeader, protocolVersion } from "../../protocol/messages.js";
+import type { ResidualChunk, ResidualPlace } from "../../protocol/residuals.js";
+import type { CoordinatorService, SessionChannel } from "../transport.js";
 
 export const request: RegisterRequest = {
-  protocol: 1,
+  protocol: protocolVersion,
   role: "worker",
   rank: null,
   incarnation: null,
@@ -121,8 +123,8 @@ export class Coordinator implements CoordinatorService {
   /** Residuals by chunk. */
   readonly residuals = new Map<number, Uint8Array>();
 
-  keepResidual({ cut, chunk, values }: ResidualPiece): void {
-    if (cut !== 3) throw new PacelineError("refused", `cut ${cut} is not being taken`);
+  keepResidual({ barrier, chunk, values }: ResidualChunk): void {
+    if (barrier !== 3) throw new PacelineError("refused", `barrier ${barrier} is not being taken`);
     this.residuals.set(chunk, values.slice());
   }
 

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/coordinator.proto.
  */
 export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi6QEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzQgcKBV9yYW5rQg4KDF9pbmNhcm5hdGlvbiJxCg1SZWdpc3RlclJlcGx5Ei0KCnJlZ2lzdGVyZWQYASABKAsyFy5wYWNlbGluZS52MS5SZWdpc3RlcmVkSAASJwoHcmVmdXNlZBgCIAEoCzIULnBhY2VsaW5lLnYxLlJlZnVzZWRIAEIICgZyZXN1bHQiYAoKUmVnaXN0ZXJlZBIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEh0KFWhlYXJ0YmVhdF9pbnRlcnZhbF9tcxgDIAEoDRIQCghsZWFzZV9tcxgEIAEoDSJBCgdSZWZ1c2VkEiYKBGNvZGUYASABKA4yGC5wYWNlbGluZS52MS5SZWZ1c2FsQ29kZRIOCgZyZWFzb24YAiABKAkiWgoOTWVtYmVySWRlbnRpdHkSJQoEcm9sZRgBIAEoDjIXLnBhY2VsaW5lLnYxLk1lbWJlclJvbGUSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBCLCBAoNTWVtYmVyTWVzc2FnZRIrCgRvcGVuGAEgASgLMhsucGFjZWxpbmUudjEuTWVtYmVySWRlbnRpdHlIABIrCgloZWFydGJlYXQYAiABKAsyFi5wYWNlbGluZS52MS5IZWFydGJlYXRIABIjCgVyZWFkeRgDIAEoCzISLnBhY2VsaW5lLnYxLlJlYWR5SAASKAoIdmlld19hY2sYBCABKAsyFC5wYWNlbGluZS52MS5WaWV3QWNrSAASLAoKcGllY2VfZG9uZRgFIAEoCzIWLnBhY2VsaW5lLnYxLlBpZWNlRG9uZUgAEisKCWV2YWx1YXRlZBgGIAEoCzIWLnBhY2VsaW5lLnYxLkV2YWx1YXRlZEgAEicKB3BhdXNpbmcYByABKAsyFC5wYWNlbGluZS52MS5QYXVzaW5nSAASJQoGcGF1c2VkGAggASgLMhMucGFjZWxpbmUudjEuUGF1c2VkSAASKQoIZGl2ZXJnZWQYCSABKAsyFS5wYWNlbGluZS52MS5EaXZlcmdlZEgAEiUKBmZhaWxlZBgKIAEoCzITLnBhY2VsaW5lLnYxLkZhaWxlZEgAEiMKBWxlYXZlGAsgASgLMhIucGFjZWxpbmUudjEuTGVhdmVIABIyCg1waWVjZV9yZWZ1c2VkGAwgASgLMhkucGFjZWxpbmUudjEuUGllY2VSZWZ1c2VkSAASKgoJY3V0X3Rha2VuGA0gASgLMhUucGFjZWxpbmUudjEuQ3V0VGFrZW5IAEIGCgRib2R5ItIDChJDb29yZGluYXRvck1lc3NhZ2USMgoNaGVhcnRiZWF0X2FjaxgBIAEoCzIZLnBhY2VsaW5lLnYxLkhlYXJ0YmVhdEFja0gAEh8KA2pvYhgCIAEoCzIQLnBhY2VsaW5lLnYxLkpvYkgAEigKBHZpZXcYAyABKAsyGC5wYWNlbGluZS52MS5WaWV3TWVzc2FnZUgAEiEKBHdvcmsYBCABKAsyES5wYWNlbGluZS52MS5Xb3JrSAASKQoIZXZhbHVhdGUYBSABKAsyFS5wYWNlbGluZS52MS5FdmFsdWF0ZUgAEiMKBXBhdXNlGAYgASgLMhIucGFjZWxpbmUudjEuUGF1c2VIABIoCghwYXVzZV9hdBgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNlQXRIABIlCgZyZXN1bWUYCCABKAsyEy5wYWNlbGluZS52MS5SZXN1bWVIABItCgpldmFsdWF0aW9uGAkgASgLMhcucGFjZWxpbmUudjEuRXZhbHVhdGlvbkgAEiEKBHN0b3AYCiABKAsyES5wYWNlbGluZS52MS5TdG9wSAASHwoDY3V0GAsgASgLMhAucGFjZWxpbmUudjEuQ3V0SABCBgoEYm9keSKfAQoJSGVhcnRiZWF0EhAKCHNlcXVlbmNlGAEgASgEEhAKCHJlY2VpdmVkGAIgASgEEhAKCGFjdGl2aXR5GAMgASgJEi0KBnNlcnZlchgEIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAUgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyLRAgoQU2VydmVyU3RhdGlzdGljcxITCgt2ZXJzaW9uX21pbhgBIAEoBBITCgt2ZXJzaW9uX21heBgCIAEoBBIOCgZjaHVua3MYAyABKAQSDgoGcHVzaGVzGAQgASgEEg8KB3VwZGF0ZXMYBSABKAQSFgoOdXBkYXRlX3NlY29uZHMYBiABKAESFQoNc3RhbGVuZXNzX3N1bRgHIAEoBBIXCg9zdGFsZW5lc3NfY291bnQYCCABKAQSFQoNc3RhbGVuZXNzX21heBgJIAEoBBIQCghyZWplY3RlZBgKIAEoBBISCgpkdXBsaWNhdGVzGAsgASgEEhIKCnRvcm5fc3RlcHMYDCABKAQSEAoIYnl0ZXNfaW4YDSABKAQSEQoJYnl0ZXNfb3V0GA4gASgEEgoKAmxyGA8gASgBEhgKEHN0YWxlbmVzc19jb3VudHMYECADKAQivwEKEFdvcmtlclN0YXRpc3RpY3MSDQoFY2xvY2sYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSEAoIbG9zc19zdW0YAyABKAESEgoKbG9zc19jb3VudBgEIAEoBBIXCg9jb21wdXRlX3NlY29uZHMYBSABKAESFAoMd2FpdF9zZWNvbmRzGAYgASgBEg0KBXN0ZXBzGAcgASgEEg8KB2NvcnJlY3QYCCABKAQSFQoNaW5wdXRfc2Vjb25kcxgJIAEoASJiCgVSZWFkeRILCgNydW4YASABKAkSKAoHdGVuc29ycxgCIAMoCzIXLnBhY2VsaW5lLnYxLlRlbnNvclNwZWMSDgoGZW5naW5lGAMgASgJEhIKCmFsZ29yaXRobXMYBCADKAkiVQoKVGVuc29yU3BlYxIMCgRuYW1lGAEgASgJEg0KBXNoYXBlGAIgAygNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiaQoHVmlld0FjaxIMCgR2aWV3GAEgASgEEhMKC3NlYWxlZF9zdGVwGAIgASgSEhEKCWNsb2NrX21pbhgDIAEoBBIoCghkZXBhcnRlZBgEIAMoCzIWLnBhY2VsaW5lLnYxLkRlcGFydHVyZSJSCglEZXBhcnR1cmUSDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIQCghzdGVwX21pbhgDIAEoEhIQCghzdGVwX21heBgEIAEoEiJxCglQaWVjZURvbmUSDQoFcGllY2UYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSDwoHc2tpcHBlZBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIPCgdzZWNvbmRzGAUgASgBEg8KB2NvcnJlY3QYBiABKAQiLQoMUGllY2VSZWZ1c2VkEg0KBXBpZWNlGAEgASgEEg4KBnJlYXNvbhgCIAEoCSIjCgVSYW5nZRINCgVzdGFydBgBIAEoBBILCgNlbmQYAiABKAQiZQoJRXZhbHVhdGVkEhIKCmV2YWx1YXRpb24YASABKAQSIQoFcmFuZ2UYAiABKAsyEi5wYWNlbGluZS52MS5SYW5nZRIPCgdjb3JyZWN0GAMgASgEEhAKCGxvc3Nfc3VtGAQgASgBIiYKB1BhdXNpbmcSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiI3CgZQYXVzZWQSDQoFcGF1c2UYASABKAQSEAoIcG9zaXRpb24YAiABKBISDAoEc3RlcBgDIAEoEiI7CghDdXRUYWtlbhILCgNjdXQYASABKAQSEQoJcmVzaWR1YWxzGAIgASgEEg8KB3Byb2JsZW0YAyABKAkiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIjIKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBCI8CgNKb2ISIgoEc3BlYxgBIAEoCzIULnBhY2VsaW5lLnYxLlJ1blNwZWMSEQoJcmVzaWR1YWxzGAIgASgIIi4KC1ZpZXdNZXNzYWdlEh8KBHZpZXcYASABKAsyES5wYWNlbGluZS52MS5WaWV3IikKBFdvcmsSIQoFcGllY2UYASABKAsyEi5wYWNlbGluZS52MS5QaWVjZSJlCgVQaWVjZRIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoBBINCgVzdGFydBgDIAEoBBILCgNlbmQYBCABKAQSEgoKZmlyc3Rfc3RlcBgFIAEoBBIRCglsYXN0X3N0ZXAYBiABKAQiQQoIRXZhbHVhdGUSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlIhYKBVBhdXNlEg0KBXBhdXNlGAEgASgEIiYKB1BhdXNlQXQSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiIXCgZSZXN1bWUSDQoFcGF1c2UYASABKAQiEgoDQ3V0EgsKA2N1dBgBIAEoBCJSCgpFdmFsdWF0aW9uEg0KBWVwb2NoGAEgASgEEg0KBWZpbmFsGAIgASgIEhgKEGFjY3VyYWN5X3BlcmNlbnQYAyABKAESDAoEbG9zcxgEIAEoASJLCgRTdG9wEg4KBnJlYXNvbhgBIAEoCRIlCgdvdXRjb21lGAIgASgOMhQucGFjZWxpbmUudjEuT3V0Y29tZRIMCgRzdGF5GAMgASgIIl4KDExlYXZlUmVxdWVzdBIrCgZtZW1iZXIYASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eRIhCgVsZWF2ZRgCIAEoCzISLnBhY2VsaW5lLnYxLkxlYXZlIgwKCkxlYXZlUmVwbHkiDwoNU3RhdHVzUmVxdWVzdCIbCgtTdGF0dXNSZXBseRIMCgRqc29uGAEgASgJIh8KDVN1Ym1pdFJlcXVlc3QSDgoGY29uZmlnGAEgASgJIhoKC1N1Ym1pdFJlcGx5EgsKA3J1bhgBIAEoCSJwChNSZWFkRXhhbXBsZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCRIhCgVzcGxpdBgCIAEoDjISLnBhY2VsaW5lLnYxLlNwbGl0Eg0KBWVwb2NoGAMgASgEEg0KBXN0YXJ0GAQgASgEEgsKA2VuZBgFIAEoBCJcCg1FeGFtcGxlc0Jsb2NrEg0KBWNvdW50GAEgASgNEg0KBXNoYXBlGAIgAygNEg0KBWR0eXBlGAMgASgJEg4KBmxhYmVscxgEIAMoDRIOCgZ2YWx1ZXMYBSABKAwicQoTS2VlcFJlc2lkdWFsUmVxdWVzdBILCgNydW4YASABKAkSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBBILCgNjdXQYBCABKAQSDQoFY2h1bmsYBSABKA0SDgoGdmFsdWVzGAYgASgMIhMKEUtlZXBSZXNpZHVhbFJlcGx5IlQKE1JlYWRSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDQoFY2h1bmsYBCABKA0iIwoRUmVhZFJlc2lkdWFsUmVwbHkSDgoGdmFsdWVzGAEgASgMKlkKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9TRVJWRVIQARIWChJNRU1CRVJfUk9MRV9XT1JLRVIQAip4CgtSZWZ1c2FsQ29kZRIcChhSRUZVU0FMX0NPREVfVU5TUEVDSUZJRUQQABIYChRSRUZVU0FMX0NPREVfUkVGVVNFRBABEhkKFVJFRlVTQUxfQ09ERV9QUk9UT0NPTBACEhYKElJFRlVTQUxfQ09ERV9VU0FHRRADKqEBCg5QYXJhbWV0ZXJHcm91cBIfChtQQVJBTUVURVJfR1JPVVBfVU5TUEVDSUZJRUQQABIaChZQQVJBTUVURVJfR1JPVVBfV0VJR0hUEAESGQoVUEFSQU1FVEVSX0dST1VQX1BMQUlOEAISGgoWUEFSQU1FVEVSX0dST1VQX0JVRkZFUhADEhsKF1BBUkFNRVRFUl9HUk9VUF9DT1VOVEVSEAQqYQoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASEAoMT1VUQ09NRV9ET05FEAESEgoOT1VUQ09NRV9GQUlMRUQQAhIXChNPVVRDT01FX0lOVEVSUlVQVEVEEAMqPwoFU3BsaXQSFQoRU1BMSVRfVU5TUEVDSUZJRUQQABIPCgtTUExJVF9UUkFJThABEg4KClNQTElUX1RFU1QQAjLSBAoLQ29vcmRpbmF0b3ISRAoIUmVnaXN0ZXISHC5wYWNlbGluZS52MS5SZWdpc3RlclJlcXVlc3QaGi5wYWNlbGluZS52MS5SZWdpc3RlclJlcGx5EkwKCUhlYXJ0YmVhdBIaLnBhY2VsaW5lLnYxLk1lbWJlck1lc3NhZ2UaHy5wYWNlbGluZS52MS5Db29yZGluYXRvck1lc3NhZ2UoATABEjsKBUxlYXZlEhkucGFjZWxpbmUudjEuTGVhdmVSZXF1ZXN0GhcucGFjZWxpbmUudjEuTGVhdmVSZXBseRI+CgZTdGF0dXMSGi5wYWNlbGluZS52MS5TdGF0dXNSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3RhdHVzUmVwbHkSPgoGU3VibWl0EhoucGFjZWxpbmUudjEuU3VibWl0UmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcGx5Ek4KDFJlYWRFeGFtcGxlcxIgLnBhY2VsaW5lLnYxLlJlYWRFeGFtcGxlc1JlcXVlc3QaGi5wYWNlbGluZS52MS5FeGFtcGxlc0Jsb2NrMAESUAoMS2VlcFJlc2lkdWFsEiAucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcGx5ElAKDFJlYWRSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXBseWIGcHJvdG8z", [file_paceline_v1_run]);
+  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi6QEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzQgcKBV9yYW5rQg4KDF9pbmNhcm5hdGlvbiJxCg1SZWdpc3RlclJlcGx5Ei0KCnJlZ2lzdGVyZWQYASABKAsyFy5wYWNlbGluZS52MS5SZWdpc3RlcmVkSAASJwoHcmVmdXNlZBgCIAEoCzIULnBhY2VsaW5lLnYxLlJlZnVzZWRIAEIICgZyZXN1bHQiYAoKUmVnaXN0ZXJlZBIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEh0KFWhlYXJ0YmVhdF9pbnRlcnZhbF9tcxgDIAEoDRIQCghsZWFzZV9tcxgEIAEoDSJBCgdSZWZ1c2VkEiYKBGNvZGUYASABKA4yGC5wYWNlbGluZS52MS5SZWZ1c2FsQ29kZRIOCgZyZWFzb24YAiABKAkiWgoOTWVtYmVySWRlbnRpdHkSJQoEcm9sZRgBIAEoDjIXLnBhY2VsaW5lLnYxLk1lbWJlclJvbGUSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBCLiBAoNTWVtYmVyTWVzc2FnZRIrCgRvcGVuGAEgASgLMhsucGFjZWxpbmUudjEuTWVtYmVySWRlbnRpdHlIABIrCgloZWFydGJlYXQYAiABKAsyFi5wYWNlbGluZS52MS5IZWFydGJlYXRIABIjCgVyZWFkeRgDIAEoCzISLnBhY2VsaW5lLnYxLlJlYWR5SAASKAoIdmlld19hY2sYBCABKAsyFC5wYWNlbGluZS52MS5WaWV3QWNrSAASNgoPYXNzaWdubWVudF9kb25lGAUgASgLMhsucGFjZWxpbmUudjEuQXNzaWdubWVudERvbmVIABIrCglldmFsdWF0ZWQYBiABKAsyFi5wYWNlbGluZS52MS5FdmFsdWF0ZWRIABInCgdwYXVzaW5nGAcgASgLMhQucGFjZWxpbmUudjEuUGF1c2luZ0gAEiUKBnBhdXNlZBgIIAEoCzITLnBhY2VsaW5lLnYxLlBhdXNlZEgAEikKCGRpdmVyZ2VkGAkgASgLMhUucGFjZWxpbmUudjEuRGl2ZXJnZWRIABIlCgZmYWlsZWQYCiABKAsyEy5wYWNlbGluZS52MS5GYWlsZWRIABIjCgVsZWF2ZRgLIAEoCzISLnBhY2VsaW5lLnYxLkxlYXZlSAASPAoSYXNzaWdubWVudF9yZWZ1c2VkGAwgASgLMh4ucGFjZWxpbmUudjEuQXNzaWdubWVudFJlZnVzZWRIABI2Cg9iYXJyaWVyX3JlYWNoZWQYDSABKAsyGy5wYWNlbGluZS52MS5CYXJyaWVyUmVhY2hlZEgAQgYKBGJvZHki4gMKEkNvb3JkaW5hdG9yTWVzc2FnZRIyCg1oZWFydGJlYXRfYWNrGAEgASgLMhkucGFjZWxpbmUudjEuSGVhcnRiZWF0QWNrSAASJwoHcHJlcGFyZRgCIAEoCzIULnBhY2VsaW5lLnYxLlByZXBhcmVIABIoCgR2aWV3GAMgASgLMhgucGFjZWxpbmUudjEuVmlld01lc3NhZ2VIABIhCgR3b3JrGAQgASgLMhEucGFjZWxpbmUudjEuV29ya0gAEikKCGV2YWx1YXRlGAUgASgLMhUucGFjZWxpbmUudjEuRXZhbHVhdGVIABIjCgVwYXVzZRgGIAEoCzISLnBhY2VsaW5lLnYxLlBhdXNlSAASKAoIcGF1c2VfYXQYByABKAsyFC5wYWNlbGluZS52MS5QYXVzZUF0SAASJQoGcmVzdW1lGAggASgLMhMucGFjZWxpbmUudjEuUmVzdW1lSAASLQoKZXZhbHVhdGlvbhgJIAEoCzIXLnBhY2VsaW5lLnYxLkV2YWx1YXRpb25IABIhCgRzdG9wGAogASgLMhEucGFjZWxpbmUudjEuU3RvcEgAEicKB2JhcnJpZXIYCyABKAsyFC5wYWNlbGluZS52MS5CYXJyaWVySABCBgoEYm9keSKfAQoJSGVhcnRiZWF0EhAKCHNlcXVlbmNlGAEgASgEEhAKCHJlY2VpdmVkGAIgASgEEhAKCGFjdGl2aXR5GAMgASgJEi0KBnNlcnZlchgEIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAUgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyLRAgoQU2VydmVyU3RhdGlzdGljcxITCgt2ZXJzaW9uX21pbhgBIAEoBBITCgt2ZXJzaW9uX21heBgCIAEoBBIOCgZjaHVua3MYAyABKAQSDgoGcHVzaGVzGAQgASgEEg8KB3VwZGF0ZXMYBSABKAQSFgoOdXBkYXRlX3NlY29uZHMYBiABKAESFQoNc3RhbGVuZXNzX3N1bRgHIAEoBBIXCg9zdGFsZW5lc3NfY291bnQYCCABKAQSFQoNc3RhbGVuZXNzX21heBgJIAEoBBIQCghyZWplY3RlZBgKIAEoBBISCgpkdXBsaWNhdGVzGAsgASgEEhIKCnRvcm5fc3RlcHMYDCABKAQSEAoIYnl0ZXNfaW4YDSABKAQSEQoJYnl0ZXNfb3V0GA4gASgEEgoKAmxyGA8gASgBEhgKEHN0YWxlbmVzc19jb3VudHMYECADKAQivwEKEFdvcmtlclN0YXRpc3RpY3MSDQoFY2xvY2sYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSEAoIbG9zc19zdW0YAyABKAESEgoKbG9zc19jb3VudBgEIAEoBBIXCg9jb21wdXRlX3NlY29uZHMYBSABKAESFAoMd2FpdF9zZWNvbmRzGAYgASgBEg0KBXN0ZXBzGAcgASgEEg8KB2NvcnJlY3QYCCABKAQSFQoNaW5wdXRfc2Vjb25kcxgJIAEoASJiCgVSZWFkeRILCgNydW4YASABKAkSKAoHdGVuc29ycxgCIAMoCzIXLnBhY2VsaW5lLnYxLlRlbnNvclNwZWMSDgoGZW5naW5lGAMgASgJEhIKCmFsZ29yaXRobXMYBCADKAkiVQoKVGVuc29yU3BlYxIMCgRuYW1lGAEgASgJEg0KBXNoYXBlGAIgAygNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiaQoHVmlld0FjaxIMCgR2aWV3GAEgASgEEhMKC3NlYWxlZF9zdGVwGAIgASgSEhEKCWNsb2NrX21pbhgDIAEoBBIoCghkZXBhcnRlZBgEIAMoCzIWLnBhY2VsaW5lLnYxLkRlcGFydHVyZSJSCglEZXBhcnR1cmUSDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIQCghzdGVwX21pbhgDIAEoEhIQCghzdGVwX21heBgEIAEoEiJ7Cg5Bc3NpZ25tZW50RG9uZRISCgphc3NpZ25tZW50GAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEg8KB3NraXBwZWQYAyABKAQSEAoIbG9zc19zdW0YBCABKAESDwoHc2Vjb25kcxgFIAEoARIPCgdjb3JyZWN0GAYgASgEIjcKEUFzc2lnbm1lbnRSZWZ1c2VkEhIKCmFzc2lnbm1lbnQYASABKAQSDgoGcmVhc29uGAIgASgJIiMKBVJhbmdlEg0KBXN0YXJ0GAEgASgEEgsKA2VuZBgCIAEoBCJlCglFdmFsdWF0ZWQSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlEg8KB2NvcnJlY3QYAyABKAQSEAoIbG9zc19zdW0YBCABKAEiJgoHUGF1c2luZxINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIjcKBlBhdXNlZBINCgVwYXVzZRgBIAEoBBIQCghwb3NpdGlvbhgCIAEoEhIMCgRzdGVwGAMgASgSIkUKDkJhcnJpZXJSZWFjaGVkEg8KB2JhcnJpZXIYASABKAQSEQoJcmVzaWR1YWxzGAIgASgEEg8KB3Byb2JsZW0YAyABKAkiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIjIKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBCJACgdQcmVwYXJlEiIKBHNwZWMYASABKAsyFC5wYWNlbGluZS52MS5SdW5TcGVjEhEKCXJlc2lkdWFscxgCIAEoCCIuCgtWaWV3TWVzc2FnZRIfCgR2aWV3GAEgASgLMhEucGFjZWxpbmUudjEuVmlldyIzCgRXb3JrEisKCmFzc2lnbm1lbnQYASABKAsyFy5wYWNlbGluZS52MS5Bc3NpZ25tZW50ImoKCkFzc2lnbm1lbnQSCgoCaWQYASABKAQSDQoFZXBvY2gYAiABKAQSDQoFc3RhcnQYAyABKAQSCwoDZW5kGAQgASgEEhIKCmZpcnN0X3N0ZXAYBSABKAQSEQoJbGFzdF9zdGVwGAYgASgEIkEKCEV2YWx1YXRlEhIKCmV2YWx1YXRpb24YASABKAQSIQoFcmFuZ2UYAiABKAsyEi5wYWNlbGluZS52MS5SYW5nZSIWCgVQYXVzZRINCgVwYXVzZRgBIAEoBCImCgdQYXVzZUF0Eg0KBXBhdXNlGAEgASgEEgwKBHN0ZXAYAiABKBIiFwoGUmVzdW1lEg0KBXBhdXNlGAEgASgEIhoKB0JhcnJpZXISDwoHYmFycmllchgBIAEoBCJSCgpFdmFsdWF0aW9uEg0KBWVwb2NoGAEgASgEEg0KBWZpbmFsGAIgASgIEhgKEGFjY3VyYWN5X3BlcmNlbnQYAyABKAESDAoEbG9zcxgEIAEoASJLCgRTdG9wEg4KBnJlYXNvbhgBIAEoCRIlCgdvdXRjb21lGAIgASgOMhQucGFjZWxpbmUudjEuT3V0Y29tZRIMCgRzdGF5GAMgASgIIl4KDExlYXZlUmVxdWVzdBIrCgZtZW1iZXIYASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eRIhCgVsZWF2ZRgCIAEoCzISLnBhY2VsaW5lLnYxLkxlYXZlIgwKCkxlYXZlUmVwbHkiDwoNU3RhdHVzUmVxdWVzdCIbCgtTdGF0dXNSZXBseRIMCgRqc29uGAEgASgJIh8KDVN1Ym1pdFJlcXVlc3QSDgoGY29uZmlnGAEgASgJIhoKC1N1Ym1pdFJlcGx5EgsKA3J1bhgBIAEoCSJwChNSZWFkRXhhbXBsZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCRIhCgVzcGxpdBgCIAEoDjISLnBhY2VsaW5lLnYxLlNwbGl0Eg0KBWVwb2NoGAMgASgEEg0KBXN0YXJ0GAQgASgEEgsKA2VuZBgFIAEoBCJcCg1FeGFtcGxlc0Jsb2NrEg0KBWNvdW50GAEgASgNEg0KBXNoYXBlGAIgAygNEg0KBWR0eXBlGAMgASgJEg4KBmxhYmVscxgEIAMoDRIOCgZ2YWx1ZXMYBSABKAwidQoTS2VlcFJlc2lkdWFsUmVxdWVzdBILCgNydW4YASABKAkSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBBIPCgdiYXJyaWVyGAQgASgEEg0KBWNodW5rGAUgASgNEg4KBnZhbHVlcxgGIAEoDCITChFLZWVwUmVzaWR1YWxSZXBseSJUChNSZWFkUmVzaWR1YWxSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgRyYW5rGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEEg0KBWNodW5rGAQgASgNIiMKEVJlYWRSZXNpZHVhbFJlcGx5Eg4KBnZhbHVlcxgBIAEoDCpZCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfU0VSVkVSEAESFgoSTUVNQkVSX1JPTEVfV09SS0VSEAIqeAoLUmVmdXNhbENvZGUSHAoYUkVGVVNBTF9DT0RFX1VOU1BFQ0lGSUVEEAASGAoUUkVGVVNBTF9DT0RFX1JFRlVTRUQQARIZChVSRUZVU0FMX0NPREVfUFJPVE9DT0wQAhIWChJSRUZVU0FMX0NPREVfVVNBR0UQAyqhAQoOUGFyYW1ldGVyR3JvdXASHwobUEFSQU1FVEVSX0dST1VQX1VOU1BFQ0lGSUVEEAASGgoWUEFSQU1FVEVSX0dST1VQX1dFSUdIVBABEhkKFVBBUkFNRVRFUl9HUk9VUF9QTEFJThACEhoKFlBBUkFNRVRFUl9HUk9VUF9CVUZGRVIQAxIbChdQQVJBTUVURVJfR1JPVVBfQ09VTlRFUhAEKmEKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhAKDE9VVENPTUVfRE9ORRABEhIKDk9VVENPTUVfRkFJTEVEEAISFwoTT1VUQ09NRV9JTlRFUlJVUFRFRBADKj8KBVNwbGl0EhUKEVNQTElUX1VOU1BFQ0lGSUVEEAASDwoLU1BMSVRfVFJBSU4QARIOCgpTUExJVF9URVNUEAIy0gQKC0Nvb3JkaW5hdG9yEkQKCFJlZ2lzdGVyEhwucGFjZWxpbmUudjEuUmVnaXN0ZXJSZXF1ZXN0GhoucGFjZWxpbmUudjEuUmVnaXN0ZXJSZXBseRJMCglIZWFydGJlYXQSGi5wYWNlbGluZS52MS5NZW1iZXJNZXNzYWdlGh8ucGFjZWxpbmUudjEuQ29vcmRpbmF0b3JNZXNzYWdlKAEwARI7CgVMZWF2ZRIZLnBhY2VsaW5lLnYxLkxlYXZlUmVxdWVzdBoXLnBhY2VsaW5lLnYxLkxlYXZlUmVwbHkSPgoGU3RhdHVzEhoucGFjZWxpbmUudjEuU3RhdHVzUmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN0YXR1c1JlcGx5Ej4KBlN1Ym1pdBIaLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcXVlc3QaGC5wYWNlbGluZS52MS5TdWJtaXRSZXBseRJOCgxSZWFkRXhhbXBsZXMSIC5wYWNlbGluZS52MS5SZWFkRXhhbXBsZXNSZXF1ZXN0GhoucGFjZWxpbmUudjEuRXhhbXBsZXNCbG9jazABElAKDEtlZXBSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5LZWVwUmVzaWR1YWxSZXBseRJQCgxSZWFkUmVzaWR1YWwSIC5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXF1ZXN0Gh4ucGFjZWxpbmUudjEuUmVhZFJlc2lkdWFsUmVwbHliBnByb3RvMw", [file_paceline_v1_run]);
 
 /**
  * First word of a process to the coordinator.
@@ -260,7 +260,7 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
     case: "heartbeat";
   } | {
     /**
-     * The job is prepared.
+     * The run is prepared.
      *
      * @generated from field: paceline.v1.Ready ready = 3;
      */
@@ -276,12 +276,12 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
     case: "viewAck";
   } | {
     /**
-     * A worker has finished a piece.
+     * A worker has finished an assignment.
      *
-     * @generated from field: paceline.v1.PieceDone piece_done = 5;
+     * @generated from field: paceline.v1.AssignmentDone assignment_done = 5;
      */
-    value: PieceDone;
-    case: "pieceDone";
+    value: AssignmentDone;
+    case: "assignmentDone";
   } | {
     /**
      * A worker has evaluated a range.
@@ -334,18 +334,18 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
     /**
      * A worker will not compute with the examples it was sent.
      *
-     * @generated from field: paceline.v1.PieceRefused piece_refused = 12;
+     * @generated from field: paceline.v1.AssignmentRefused assignment_refused = 12;
      */
-    value: PieceRefused;
-    case: "pieceRefused";
+    value: AssignmentRefused;
+    case: "assignmentRefused";
   } | {
     /**
-     * Answer to cut.
+     * Answer to barrier.
      *
-     * @generated from field: paceline.v1.CutTaken cut_taken = 13;
+     * @generated from field: paceline.v1.BarrierReached barrier_reached = 13;
      */
-    value: CutTaken;
-    case: "cutTaken";
+    value: BarrierReached;
+    case: "barrierReached";
   } | { case: undefined; value?: undefined };
 };
 
@@ -379,10 +379,10 @@ export type CoordinatorMessage = Message<"paceline.v1.CoordinatorMessage"> & {
     /**
      * Prepare this run.
      *
-     * @generated from field: paceline.v1.Job job = 2;
+     * @generated from field: paceline.v1.Prepare prepare = 2;
      */
-    value: Job;
-    case: "job";
+    value: Prepare;
+    case: "prepare";
   } | {
     /**
      * The present view.
@@ -441,7 +441,7 @@ export type CoordinatorMessage = Message<"paceline.v1.CoordinatorMessage"> & {
     case: "evaluation";
   } | {
     /**
-     * The job is over.
+     * The run is over.
      *
      * @generated from field: paceline.v1.Stop stop = 10;
      */
@@ -451,10 +451,10 @@ export type CoordinatorMessage = Message<"paceline.v1.CoordinatorMessage"> & {
     /**
      * A checkpoint is about to be written.
      *
-     * @generated from field: paceline.v1.Cut cut = 11;
+     * @generated from field: paceline.v1.Barrier barrier = 11;
      */
-    value: Cut;
-    case: "cut";
+    value: Barrier;
+    case: "barrier";
   } | { case: undefined; value?: undefined };
 };
 
@@ -718,7 +718,7 @@ export const WorkerStatisticsSchema: GenMessage<WorkerStatistics> = /*@__PURE__*
   messageDesc(file_paceline_v1_coordinator, 9);
 
 /**
- * The job is prepared: model built, data found.
+ * The run is prepared: model built, data found.
  *
  * @generated from message paceline.v1.Ready
  */
@@ -880,17 +880,17 @@ export const DepartureSchema: GenMessage<Departure> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 13);
 
 /**
- * A worker has finished a piece.
+ * A worker has finished an assignment.
  *
- * @generated from message paceline.v1.PieceDone
+ * @generated from message paceline.v1.AssignmentDone
  */
-export type PieceDone = Message<"paceline.v1.PieceDone"> & {
+export type AssignmentDone = Message<"paceline.v1.AssignmentDone"> & {
   /**
-   * The piece's id.
+   * The assignment's id.
    *
-   * @generated from field: uint64 piece = 1;
+   * @generated from field: uint64 assignment = 1;
    */
-  piece: bigint;
+  assignment: bigint;
 
   /**
    * Examples used.
@@ -929,24 +929,24 @@ export type PieceDone = Message<"paceline.v1.PieceDone"> & {
 };
 
 /**
- * Describes the message paceline.v1.PieceDone.
- * Use `create(PieceDoneSchema)` to create a new message.
+ * Describes the message paceline.v1.AssignmentDone.
+ * Use `create(AssignmentDoneSchema)` to create a new message.
  */
-export const PieceDoneSchema: GenMessage<PieceDone> = /*@__PURE__*/
+export const AssignmentDoneSchema: GenMessage<AssignmentDone> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 14);
 
 /**
- * The examples sent for a piece are not what the run says; its step was not begun.
+ * The examples sent for an assignment are not what the run says; its step was not begun.
  *
- * @generated from message paceline.v1.PieceRefused
+ * @generated from message paceline.v1.AssignmentRefused
  */
-export type PieceRefused = Message<"paceline.v1.PieceRefused"> & {
+export type AssignmentRefused = Message<"paceline.v1.AssignmentRefused"> & {
   /**
-   * The piece's id.
+   * The assignment's id.
    *
-   * @generated from field: uint64 piece = 1;
+   * @generated from field: uint64 assignment = 1;
    */
-  piece: bigint;
+  assignment: bigint;
 
   /**
    * What is wrong with them, in words.
@@ -957,10 +957,10 @@ export type PieceRefused = Message<"paceline.v1.PieceRefused"> & {
 };
 
 /**
- * Describes the message paceline.v1.PieceRefused.
- * Use `create(PieceRefusedSchema)` to create a new message.
+ * Describes the message paceline.v1.AssignmentRefused.
+ * Use `create(AssignmentRefusedSchema)` to create a new message.
  */
-export const PieceRefusedSchema: GenMessage<PieceRefused> = /*@__PURE__*/
+export const AssignmentRefusedSchema: GenMessage<AssignmentRefused> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 15);
 
 /**
@@ -1075,7 +1075,7 @@ export type Paused = Message<"paceline.v1.Paused"> & {
   pause: bigint;
 
   /**
-   * First position of its piece that it has not used; -1 where it had no piece.
+   * First position of its assignment that it has not used; -1 where it had no assignment.
    *
    * @generated from field: sint64 position = 2;
    */
@@ -1099,15 +1099,15 @@ export const PausedSchema: GenMessage<Paused> = /*@__PURE__*/
 /**
  * The worker stands as one that begins from the checkpoint would.
  *
- * @generated from message paceline.v1.CutTaken
+ * @generated from message paceline.v1.BarrierReached
  */
-export type CutTaken = Message<"paceline.v1.CutTaken"> & {
+export type BarrierReached = Message<"paceline.v1.BarrierReached"> & {
   /**
-   * The cut's id.
+   * The barrier's id.
    *
-   * @generated from field: uint64 cut = 1;
+   * @generated from field: uint64 barrier = 1;
    */
-  cut: bigint;
+  barrier: bigint;
 
   /**
    * Chunks whose residuals it has given; 0 where it has none.
@@ -1125,10 +1125,10 @@ export type CutTaken = Message<"paceline.v1.CutTaken"> & {
 };
 
 /**
- * Describes the message paceline.v1.CutTaken.
- * Use `create(CutTakenSchema)` to create a new message.
+ * Describes the message paceline.v1.BarrierReached.
+ * Use `create(BarrierReachedSchema)` to create a new message.
  */
-export const CutTakenSchema: GenMessage<CutTaken> = /*@__PURE__*/
+export const BarrierReachedSchema: GenMessage<BarrierReached> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 20);
 
 /**
@@ -1253,9 +1253,9 @@ export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
 /**
  * Prepare this run.
  *
- * @generated from message paceline.v1.Job
+ * @generated from message paceline.v1.Prepare
  */
-export type Job = Message<"paceline.v1.Job"> & {
+export type Prepare = Message<"paceline.v1.Prepare"> & {
   /**
    * What the run is.
    *
@@ -1272,10 +1272,10 @@ export type Job = Message<"paceline.v1.Job"> & {
 };
 
 /**
- * Describes the message paceline.v1.Job.
- * Use `create(JobSchema)` to create a new message.
+ * Describes the message paceline.v1.Prepare.
+ * Use `create(PrepareSchema)` to create a new message.
  */
-export const JobSchema: GenMessage<Job> = /*@__PURE__*/
+export const PrepareSchema: GenMessage<Prepare> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 25);
 
 /**
@@ -1308,9 +1308,9 @@ export type Work = Message<"paceline.v1.Work"> & {
   /**
    * On these examples.
    *
-   * @generated from field: paceline.v1.Piece piece = 1;
+   * @generated from field: paceline.v1.Assignment assignment = 1;
    */
-  piece?: Piece;
+  assignment?: Assignment;
 };
 
 /**
@@ -1323,11 +1323,11 @@ export const WorkSchema: GenMessage<Work> = /*@__PURE__*/
 /**
  * A part of an epoch's examples with the steps to take on it.
  *
- * @generated from message paceline.v1.Piece
+ * @generated from message paceline.v1.Assignment
  */
-export type Piece = Message<"paceline.v1.Piece"> & {
+export type Assignment = Message<"paceline.v1.Assignment"> & {
   /**
-   * Grows with every piece dealt in a run.
+   * Grows with every assignment dealt in a run.
    *
    * @generated from field: uint64 id = 1;
    */
@@ -1370,10 +1370,10 @@ export type Piece = Message<"paceline.v1.Piece"> & {
 };
 
 /**
- * Describes the message paceline.v1.Piece.
- * Use `create(PieceSchema)` to create a new message.
+ * Describes the message paceline.v1.Assignment.
+ * Use `create(AssignmentSchema)` to create a new message.
  */
-export const PieceSchema: GenMessage<Piece> = /*@__PURE__*/
+export const AssignmentSchema: GenMessage<Assignment> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 28);
 
 /**
@@ -1476,24 +1476,24 @@ export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
 
 /**
  * A checkpoint is about to be written, and all rest: pull all weights where replies are differences, give residuals
- * by KeepResidual where there are any, then say cut_taken.
+ * by KeepResidual where there are any, then say barrier_reached.
  *
- * @generated from message paceline.v1.Cut
+ * @generated from message paceline.v1.Barrier
  */
-export type Cut = Message<"paceline.v1.Cut"> & {
+export type Barrier = Message<"paceline.v1.Barrier"> & {
   /**
-   * The cut's id.
+   * The barrier's id.
    *
-   * @generated from field: uint64 cut = 1;
+   * @generated from field: uint64 barrier = 1;
    */
-  cut: bigint;
+  barrier: bigint;
 };
 
 /**
- * Describes the message paceline.v1.Cut.
- * Use `create(CutSchema)` to create a new message.
+ * Describes the message paceline.v1.Barrier.
+ * Use `create(BarrierSchema)` to create a new message.
  */
-export const CutSchema: GenMessage<Cut> = /*@__PURE__*/
+export const BarrierSchema: GenMessage<Barrier> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 33);
 
 /**
@@ -1539,7 +1539,7 @@ export const EvaluationSchema: GenMessage<Evaluation> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 34);
 
 /**
- * The job is over; the member answers leave with its statistics.
+ * The run is over; the member answers leave with its statistics.
  *
  * @generated from message paceline.v1.Stop
  */
@@ -1559,7 +1559,7 @@ export type Stop = Message<"paceline.v1.Stop"> & {
   outcome: Outcome;
 
   /**
-   * Whether the member rests for another job.
+   * Whether the member rests for another run.
    *
    * @generated from field: bool stay = 3;
    */
@@ -1820,11 +1820,11 @@ export type KeepResidualRequest = Message<"paceline.v1.KeepResidualRequest"> & {
   incarnation: bigint;
 
   /**
-   * The cut's id.
+   * The barrier's id.
    *
-   * @generated from field: uint64 cut = 4;
+   * @generated from field: uint64 barrier = 4;
    */
-  cut: bigint;
+  barrier: bigint;
 
   /**
    * The chunk, one of weights.
@@ -2183,7 +2183,7 @@ export const Coordinator: GenService<{
     output: typeof SubmitReplySchema;
   },
   /**
-   * The examples of a piece or of a part of an evaluation, for workers that have no files, in blocks of at most
+   * The examples of an assignment or of a part of an evaluation, for workers that have no files, in blocks of at most
    * 1 MiB. Asking again gives the same again.
    *
    * @generated from rpc paceline.v1.Coordinator.ReadExamples
@@ -2194,7 +2194,7 @@ export const Coordinator: GenService<{
     output: typeof ExamplesBlockSchema;
   },
   /**
-   * Takes what a worker's pushes have dropped of one chunk so far, between cut and cut_taken. Giving it again
+   * Takes what a worker's pushes have dropped of one chunk so far, between barrier and barrier_reached. Giving it again
    * changes nothing.
    *
    * @generated from rpc paceline.v1.Coordinator.KeepResidual
@@ -2205,7 +2205,7 @@ export const Coordinator: GenService<{
     output: typeof KeepResidualReplySchema;
   },
   /**
-   * The same out of the checkpoint that a run goes on from, for workers whose job says that there are residuals.
+   * The same out of the checkpoint that a run goes on from, for workers whose prepare says that there are residuals.
    *
    * @generated from rpc paceline.v1.Coordinator.ReadResidual
    */

@@ -14,13 +14,13 @@ import {
 
 const place = { run: "r-1", rank: 3, incarnation: 41, chunk: 7 };
 
-test("pieces and requests come back as they were", () => {
+test("residuals and requests come back as they were", () => {
   for (const length of [0, 4, payloadBytesMax]) {
     const values = Uint8Array.from({ length }, (_, index) => index % 251);
-    const piece = { ...place, cut: 2, values };
-    const decoded = keepResidualBytes.decode(keepResidualBytes.encode(piece));
+    const residual = { ...place, barrier: 2, values };
+    const decoded = keepResidualBytes.decode(keepResidualBytes.encode(residual));
     assert.ok(Buffer.from(values).equals(decoded.values));
-    assert.deepEqual({ ...decoded, values: null }, { ...piece, values: null });
+    assert.deepEqual({ ...decoded, values: null }, { ...residual, values: null });
     const answer = residualBytes.decode(residualBytes.encode({ values }));
     assert.ok(Buffer.from(values).equals(answer.values));
   }

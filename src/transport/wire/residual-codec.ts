@@ -1,13 +1,13 @@
 /**
- * The calls by which residuals travel <-> bytes: a chunk's values given at a checkpoint's cut, and
- * a chunk's values asked for by a worker that goes on from one.
+ * The calls by which residuals travel <-> bytes: a chunk's values given at a checkpoint's barrier,
+ * and a chunk's values asked for by a worker that goes on from one.
  *
  * Invariant: as in session-codec.ts, decoding validates and throws only "protocol" errors. Whether
- * chunk, life and cut are present ones is for the coordinator to judge.
+ * chunk, life and barrier are present ones is for the coordinator to judge.
  */
 
 import { PacelineError } from "../../errors.js";
-import type { ResidualPiece, ResidualPlace } from "../../protocol/residuals.js";
+import type { ResidualChunk, ResidualPlace } from "../../protocol/residuals.js";
 import type { FieldCodec } from "./field-codec.js";
 import { record, small, text, whole } from "./field-codec.js";
 import type * as wire from "./generated-coordinator.js";
@@ -27,12 +27,12 @@ const values: FieldCodec<Uint8Array, Uint8Array> = {
 
 const place = { run: text(runBytesMax), rank: small(), incarnation: whole(), chunk: small() };
 
-/** Pieces that are given. */
-export const keepResidualBytes = bytesCodec<ResidualPiece, wire.KeepResidualRequest>(
+/** Residuals that are given. */
+export const keepResidualBytes = bytesCodec<ResidualChunk, wire.KeepResidualRequest>(
   schemas.KeepResidualRequestSchema,
-  record<ResidualPiece, wire.KeepResidualRequest>(schemas.KeepResidualRequestSchema, {
+  record<ResidualChunk, wire.KeepResidualRequest>(schemas.KeepResidualRequestSchema, {
     ...place,
-    cut: whole(),
+    barrier: whole(),
     values,
   }),
 );
@@ -43,7 +43,7 @@ export const keptResidualBytes = bytesCodec<object, wire.KeepResidualReply>(
   record<object, wire.KeepResidualReply>(schemas.KeepResidualReplySchema, {}),
 );
 
-/** Requests for pieces. */
+/** Requests for residuals. */
 export const readResidualBytes = bytesCodec<ResidualPlace, wire.ReadResidualRequest>(
   schemas.ReadResidualRequestSchema,
   record<ResidualPlace, wire.ReadResidualRequest>(schemas.ReadResidualRequestSchema, place),

@@ -4,8 +4,10 @@
  *
  * Invariant: as in session-codec.ts, decoding validates and throws only "protocol" errors.
  */
+
 import { create } from "@bufbuild/protobuf";
 import { PacelineError } from "../../errors.js";
+import type { MemberIdentity, WorkerIdentity } from "../../protocol/identity.js";
 import type { RegisterReply, RegisterRequest } from "../../protocol/messages.js";
 import type { RecordCodec } from "./field-codec.js";
 import { list, optional, record, small, text, whole, word } from "./field-codec.js";
@@ -21,7 +23,6 @@ import {
   sentenceBytesMax,
 } from "./limits.js";
 import { frameAddressesCodec } from "./run-codec.js";
-import type { SessionOpening } from "./session-codec.js";
 import { bytesCodec, identityCodec, leaveCodec } from "./session-codec.js";
 
 /** How many pushes of one call met which outcome, and the first reason given. */
@@ -36,18 +37,16 @@ export interface PushSummary {
 }
 
 /** Which chunks to fetch and for whom. */
-export interface PullRequest {
+export interface PullRequest extends WorkerIdentity {
   readonly run: string;
   readonly generation: number;
-  readonly rank: number;
-  readonly incarnation: number;
   readonly fence: number;
   readonly chunks: readonly number[];
 }
 
 /** A leave by unary call. */
 export interface LeaveRequest {
-  readonly member: SessionOpening;
+  readonly member: MemberIdentity;
   readonly leave: Parameters<typeof leaveCodec.toWire>[0];
 }
 

@@ -11,10 +11,10 @@ import {
 } from "../../protocol/compression.js";
 import { parameterGroups, type TensorSpec } from "../../protocol/layout.js";
 import type {
+  Assignment,
   CoordinatorMessage,
   Departure,
   MemberMessage,
-  Piece,
   Range,
   RegisterReply,
   RegisterRequest,
@@ -58,7 +58,7 @@ type Told<Type extends CoordinatorMessage["type"]> = Extract<CoordinatorMessage,
 const range: fc.Arbitrary<Range> = fc
   .tuple(fc.nat(), fc.nat())
   .map(([start, length]) => ({ start, end: start + length }));
-const piece: fc.Arbitrary<Piece> = fc
+const assignment: fc.Arbitrary<Assignment> = fc
   .tuple(whole, whole, range, range)
   .map(([id, epoch, positions, steps]) => {
     return { id, epoch, ...positions, firstStep: steps.start, lastStep: steps.end };
@@ -127,18 +127,18 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     clockMin: whole,
     departed: fc.array(departure, { maxLength: 3 }),
   }),
-  pieceDone: shape<Said<"pieceDone">>({
-    type: fc.constant("pieceDone"),
-    piece: whole,
+  assignmentDone: shape<Said<"assignmentDone">>({
+    type: fc.constant("assignmentDone"),
+    assignment: whole,
     examples: whole,
     skipped: whole,
     lossSum: measured,
     correct: whole,
     seconds: measured,
   }),
-  pieceRefused: shape<Said<"pieceRefused">>({
-    type: fc.constant("pieceRefused"),
-    piece: whole,
+  assignmentRefused: shape<Said<"assignmentRefused">>({
+    type: fc.constant("assignmentRefused"),
+    assignment: whole,
     reason: words,
   }),
   evaluated: shape<Said<"evaluated">>({
@@ -155,9 +155,9 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     position: step,
     step,
   }),
-  cutTaken: shape<Said<"cutTaken">>({
-    type: fc.constant("cutTaken"),
-    cut: whole,
+  barrierReached: shape<Said<"barrierReached">>({
+    type: fc.constant("barrierReached"),
+    barrier: whole,
     residuals: whole,
     problem: words,
   }),
@@ -278,14 +278,14 @@ const coordinatorMessages: {
     sequence: whole,
     received: whole,
   }),
-  job: shape<Told<"job">>({ type: fc.constant("job"), spec, residuals: fc.boolean() }),
+  prepare: shape<Told<"prepare">>({ type: fc.constant("prepare"), spec, residuals: fc.boolean() }),
   view: shape<Told<"view">>({ type: fc.constant("view"), view }),
-  work: shape<Told<"work">>({ type: fc.constant("work"), piece }),
+  work: shape<Told<"work">>({ type: fc.constant("work"), assignment }),
   evaluate: shape<Told<"evaluate">>({ type: fc.constant("evaluate"), evaluation: whole, range }),
   pause: shape<Told<"pause">>({ type: fc.constant("pause"), pause: whole }),
   pauseAt: shape<Told<"pauseAt">>({ type: fc.constant("pauseAt"), pause: whole, step }),
   resume: shape<Told<"resume">>({ type: fc.constant("resume"), pause: whole }),
-  cut: shape<Told<"cut">>({ type: fc.constant("cut"), cut: whole }),
+  barrier: shape<Told<"barrier">>({ type: fc.constant("barrier"), barrier: whole }),
   evaluation: shape<Told<"evaluation">>({
     type: fc.constant("evaluation"),
     epoch: whole,
@@ -414,7 +414,7 @@ test("a run spec without a protocol is refused by the name of the field", () => 
   const encode = (value: object): Uint8Array =>
     toBinary(
       CoordinatorMessageSchema,
-      create(CoordinatorMessageSchema, { body: { case: "job", value: { spec: value } } }),
+      create(CoordinatorMessageSchema, { body: { case: "prepare", value: { spec: value } } }),
     );
   const input = { classes: 2, shape: [1, 2, 2], mean: [0], std: [1], augment: {} };
   const start = { workersMin: 1, workersMax: 1, servers: 1, input, feed: Feed.STATIC };

@@ -6,17 +6,18 @@
  * Invariant: what is decoded has passed every range, limit and closed list; whatever bytes come,
  * decoding throws nothing but a PacelineError of code "protocol".
  */
+
 import type { Message } from "@bufbuild/protobuf";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { PacelineError } from "../../errors.js";
+import type { MemberIdentity } from "../../protocol/identity.js";
 import { parameterGroups, type TensorSpec } from "../../protocol/layout.js";
 import type {
+  Assignment,
   CoordinatorMessage,
   Departure,
   MemberMessage,
-  MemberRole,
-  Piece,
   Range,
   ServerStatistics,
   WorkerStatistics,
@@ -50,15 +51,8 @@ import {
 } from "./limits.js";
 import { runSpecCodec, viewCodec } from "./run-codec.js";
 
-/** Whose session a stream is; the first message of it. */
-export interface SessionOpening {
-  readonly role: MemberRole;
-  readonly rank: number;
-  readonly incarnation: number;
-}
-
 /** A member's message, or the one that opens its session. */
-export type UpMessage = MemberMessage | ({ readonly type: "open" } & SessionOpening);
+export type UpMessage = MemberMessage | ({ readonly type: "open" } & MemberIdentity);
 
 type Body<Type extends MemberMessage["type"]> = Omit<
   Extract<MemberMessage, { type: Type }>,
@@ -119,8 +113,8 @@ const range = record<Range, wire.Range>(
   ({ start, end }) => (start <= end ? null : `${start} to ${end} is no range`),
 );
 
-const piece = record<Piece, wire.Piece>(
-  schemas.PieceSchema,
+const assignment = record<Assignment, wire.Assignment>(
+  schemas.AssignmentSchema,
   { id: count, epoch: count, start: count, end: count, firstStep: count, lastStep: count },
   ({ start, end, firstStep, lastStep }) => {
     if (start > end) return `positions ${start} to ${end} are no range`;
@@ -142,7 +136,7 @@ const departure = record<Departure, wire.Departure>(schemas.DepartureSchema, {
 });
 
 /** Whose session it is. */
-export const identityCodec = record<SessionOpening, wire.MemberIdentity>(
+export const identityCodec = record<MemberIdentity, wire.MemberIdentity>(
   schemas.MemberIdentitySchema,
   { role: word("server", "worker"), rank, incarnation: count },
 );
@@ -173,14 +167,17 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     clockMin: count,
     departed: list(departure, membersMax),
   }),
-  pieceDone: record<Body<"pieceDone">, wire.PieceDone>(schemas.PieceDoneSchema, {
-    piece: count,
-    examples: count,
-    skipped: count,
-    lossSum: measured,
-    correct: count,
-    seconds: measured,
-  }),
+  assignmentDone: record<Body<"assignmentDone">, wire.AssignmentDone>(
+    schemas.AssignmentDoneSchema,
+    {
+      assignment: count,
+      examples: count,
+      skipped: count,
+      lossSum: measured,
+      correct: count,
+      seconds: measured,
+    },
+  ),
   evaluated: record<Body<"evaluated">, wire.Evaluated>(schemas.EvaluatedSchema, {
     evaluation: count,
     range,
@@ -202,15 +199,21 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     reason: sentence,
   }),
   leave: leaveCodec,
-  pieceRefused: record<Body<"pieceRefused">, wire.PieceRefused>(schemas.PieceRefusedSchema, {
-    piece: count,
-    reason: sentence,
-  }),
-  cutTaken: record<Body<"cutTaken">, wire.CutTaken>(schemas.CutTakenSchema, {
-    cut: count,
-    residuals: count,
-    problem: sentence,
-  }),
+  assignmentRefused: record<Body<"assignmentRefused">, wire.AssignmentRefused>(
+    schemas.AssignmentRefusedSchema,
+    {
+      assignment: count,
+      reason: sentence,
+    },
+  ),
+  barrierReached: record<Body<"barrierReached">, wire.BarrierReached>(
+    schemas.BarrierReachedSchema,
+    {
+      barrier: count,
+      residuals: count,
+      problem: sentence,
+    },
+  ),
 });
 
 const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
@@ -218,9 +221,12 @@ const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
     sequence: count,
     received: count,
   }),
-  job: record<Order<"job">, wire.Job>(schemas.JobSchema, { spec: runSpecCodec, residuals: flag }),
+  prepare: record<Order<"prepare">, wire.Prepare>(schemas.PrepareSchema, {
+    spec: runSpecCodec,
+    residuals: flag,
+  }),
   view: record<Order<"view">, wire.ViewMessage>(schemas.ViewMessageSchema, { view: viewCodec }),
-  work: record<Order<"work">, wire.Work>(schemas.WorkSchema, { piece }),
+  work: record<Order<"work">, wire.Work>(schemas.WorkSchema, { assignment }),
   evaluate: record<Order<"evaluate">, wire.Evaluate>(schemas.EvaluateSchema, {
     evaluation: count,
     range,
@@ -228,7 +234,7 @@ const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
   pause: record<Order<"pause">, wire.Pause>(schemas.PauseSchema, { pause: count }),
   pauseAt: record<Order<"pauseAt">, wire.PauseAt>(schemas.PauseAtSchema, { pause: count, step }),
   resume: record<Order<"resume">, wire.Resume>(schemas.ResumeSchema, { pause: count }),
-  cut: record<Order<"cut">, wire.Cut>(schemas.CutSchema, { cut: count }),
+  barrier: record<Order<"barrier">, wire.Barrier>(schemas.BarrierSchema, { barrier: count }),
   evaluation: record<Order<"evaluation">, wire.Evaluation>(schemas.EvaluationSchema, {
     epoch: count,
     final: flag,

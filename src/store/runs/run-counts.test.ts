@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { idleServer, idleWorker } from "../../protocol/idle-counts.js";
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import type { CoordinatorSnapshot, MemberSnapshot } from "../../protocol/run-events.js";
-import { RunTally } from "./run-tally.js";
+import { RunCounts } from "./run-counts.js";
 
 const noServerCounts: ServerStatistics = { ...idleServer, chunks: 1, lr: 0.1 };
 
@@ -56,11 +56,11 @@ const worker = (rank: number, count: number, incarnation = 1): Told => {
 };
 
 test("a row tells of the time since the last one", () => {
-  const tally = new RunTally();
-  tally.observe(picture([worker(0, 0), worker(1, 0)]), 1000);
+  const counts = new RunCounts();
+  counts.observe(picture([worker(0, 0), worker(1, 0)]), 1000);
   const first = picture([worker(1, 2), worker(0, 4)], { globalSteps: 2, epoch: 1 });
-  tally.observe(first, 3000);
-  assert.deepEqual(tally.row(first, "noon", 3000), {
+  counts.observe(first, 3000);
+  assert.deepEqual(counts.row(first, "noon", 3000), {
     kind: "step",
     time: "noon",
     seconds: 2,
@@ -77,40 +77,40 @@ test("a row tells of the time since the last one", () => {
   });
   const lower = { ...steps(8), lossSum: steps(4).lossSum + 40 };
   const second = picture([{ ...worker(0, 8), worker: lower }, worker(1, 2)], { globalSteps: 5 });
-  tally.observe(second, 4000);
-  const row = tally.row(second, "one", 4000);
+  counts.observe(second, 4000);
+  const row = counts.row(second, "one", 4000);
   assert.deepEqual(
     [row?.seconds, row?.examples, row?.loss, row?.examplesPerSecond],
     [3, 100, 1, 40],
   );
-  const third = tally.row(second, "two", 5000);
+  const third = counts.row(second, "two", 5000);
   assert.deepEqual([third?.loss, third?.examplesPerSecond], [null, 0]);
 });
 
 test("no row comes before training", () => {
-  const tally = new RunTally();
+  const counts = new RunCounts();
   const early = picture([worker(0, 1)], { phase: "preparing" });
-  tally.observe(early, 0);
-  assert.equal(tally.row(early, "", 0), null);
-  assert.equal(tally.examples, 0);
+  counts.observe(early, 0);
+  assert.equal(counts.row(early, "", 0), null);
+  assert.equal(counts.examples, 0);
 });
 
 test("a worker that came again adds to what its rank had done", () => {
-  const tally = new RunTally();
-  tally.observe(picture([worker(0, 3), worker(1, 3)]), 0);
-  tally.observe(picture([worker(0, 4)]), 100);
-  tally.observe(picture([worker(0, 5), { role: "worker", rank: 1, incarnation: 7 }]), 200);
-  tally.observe(picture([worker(0, 5), worker(1, 2, 7)]), 300);
-  assert.equal(tally.examples, 100);
-  const again = tally.totals().get(1);
+  const counts = new RunCounts();
+  counts.observe(picture([worker(0, 3), worker(1, 3)]), 0);
+  counts.observe(picture([worker(0, 4)]), 100);
+  counts.observe(picture([worker(0, 5), { role: "worker", rank: 1, incarnation: 7 }]), 200);
+  counts.observe(picture([worker(0, 5), worker(1, 2, 7)]), 300);
+  assert.equal(counts.examples, 100);
+  const again = counts.totals().get(1);
   assert.deepEqual(again, { ...steps(5), clock: 2 });
 });
 
 test("last words of a life that was seen replace its counts, others are added", () => {
-  const tally = new RunTally();
-  tally.observe(picture([worker(0, 3), worker(1, 3)]), 0);
-  tally.end({ workers: { 0: steps(6), 1: steps(1), 2: steps(2) }, servers: {} });
-  const totals = [...tally.totals()].map(([rank, { examples, clock }]) => [rank, examples, clock]);
+  const counts = new RunCounts();
+  counts.observe(picture([worker(0, 3), worker(1, 3)]), 0);
+  counts.end({ workers: { 0: steps(6), 1: steps(1), 2: steps(2) }, servers: {} });
+  const totals = [...counts.totals()].map(([rank, { examples, clock }]) => [rank, examples, clock]);
   assert.deepEqual(totals, [
     [0, 60, 6],
     [1, 40, 1],
@@ -119,47 +119,50 @@ test("last words of a life that was seen replace its counts, others are added", 
 });
 
 test("staleness is the mean over all servers since the last row", () => {
-  const tally = new RunTally();
+  const counts = new RunCounts();
   const server = (rank: number, stalenessSum: number, stalenessCount: number): Told => {
     return { role: "server", rank, server: { ...noServerCounts, stalenessSum, stalenessCount } };
   };
   const last = { stalenessSum: 22, stalenessCount: 8 };
   const told = (...members: Told[]) => {
-    tally.observe(picture(members), 0);
-    return tally.row(picture(members), "", 0)?.staleness;
+    counts.observe(picture(members), 0);
+    return counts.row(picture(members), "", 0)?.staleness;
   };
   assert.equal(told(server(0, 0, 0), server(1, 0, 0)), null);
   assert.equal(told(server(0, 6, 4), server(1, 2, 4)), 1);
   assert.equal(told(server(0, 12, 6), server(1, 2, 4)), 3);
-  tally.end({ workers: {}, servers: { 0: { ...noServerCounts, ...last } } });
+  counts.end({ workers: {}, servers: { 0: { ...noServerCounts, ...last } } });
   assert.equal(told(), 5);
 });
 
 test("the rate is that of the last ten seconds", () => {
-  const tally = new RunTally();
-  assert.equal(tally.examplesPerSecond, null);
+  const counts = new RunCounts();
+  assert.equal(counts.examplesPerSecond, null);
   for (let second = 0; second <= 20; second++) {
     const count = second <= 10 ? second : 10 + 3 * (second - 10);
-    tally.observe(picture([worker(0, count)]), 1000 * second);
+    counts.observe(picture([worker(0, count)]), 1000 * second);
   }
-  assert.equal(tally.examplesPerSecond, 30);
+  assert.equal(counts.examplesPerSecond, 30);
 });
 
 test("a resumed run begins with the examples it had, and never passes the whole", () => {
-  const tally = new RunTally();
-  tally.observe(picture([worker(0, 0)], { examples: 400, globalSteps: 40 }), 0);
-  tally.observe(picture([worker(0, 10)], { examples: 400 }), 1000);
-  assert.equal(tally.examples, 500);
-  tally.observe(picture([worker(0, 70)], { examples: 1000 }), 2000);
-  assert.equal(tally.examples, 1000);
+  const counts = new RunCounts();
+  counts.observe(picture([worker(0, 0)], { examples: 400, globalSteps: 40 }), 0);
+  counts.observe(picture([worker(0, 10)], { examples: 400 }), 1000);
+  assert.equal(counts.examples, 500);
+  counts.observe(picture([worker(0, 70)], { examples: 1000 }), 2000);
+  assert.equal(counts.examples, 1000);
 });
 
 test("a multiple is passed once, wherever a row falls", () => {
-  const tally = new RunTally();
-  tally.observe(picture([{ role: "worker", rank: 0, worker: idleWorker }], { globalSteps: 40 }), 0);
+  const counts = new RunCounts();
+  counts.observe(
+    picture([{ role: "worker", rank: 0, worker: idleWorker }], { globalSteps: 40 }),
+    0,
+  );
   const passes = [44, 49, 50, 53, 61, 69, 95].map((step) => {
-    const passed = tally.passed(10, step);
-    if (passed) tally.row(picture([], { globalSteps: step }), "", step);
+    const passed = counts.passed(10, step);
+    if (passed) counts.row(picture([], { globalSteps: step }), "", step);
     return passed;
   });
   assert.deepEqual(passes, [false, false, true, false, true, false, true]);

@@ -1,6 +1,6 @@
 /**
  * What happens between "everybody rests" and "the checkpoint is written" where workers keep state
- * of their own: each is told of the cut, gives the residuals of its pushes, takes whole weights
+ * of their own: each is told of the barrier, gives the residuals of its pushes, takes whole weights
  * where replies are differences, and says so. Then an unbroken run and one that is resumed from the
  * checkpoint stand alike.
  *
@@ -12,12 +12,12 @@ import type { MemberMessage } from "../../protocol/messages.js";
 /** The residuals that a worker has given whole. */
 export interface GivenResiduals {
   readonly rank: number;
-  /** In how many pieces, a chunk each. */
+  /** In how many chunks. */
   readonly chunks: number;
 }
 
-/** One cut. */
-export class CutRound {
+/** One barrier. */
+export class BarrierRound {
   readonly id: number;
   readonly step: number;
   /** Those who have not said that they stand there. */
@@ -49,7 +49,7 @@ export class CutRound {
   /** A worker stands there. */
   taken(
     { rank, incarnation }: { readonly rank: number; readonly incarnation: number },
-    { residuals, problem }: MemberMessage & { readonly type: "cutTaken" },
+    { residuals, problem }: MemberMessage & { readonly type: "barrierReached" },
   ): void {
     if (!this.awaits(rank, incarnation)) return;
     this.#missing.delete(rank);
@@ -59,7 +59,7 @@ export class CutRound {
 
   /** A worker is gone. */
   lost(rank: number): void {
-    if (this.#missing.delete(rank)) this.#without.push(`worker-${rank} was lost at the cut`);
+    if (this.#missing.delete(rank)) this.#without.push(`worker-${rank} was lost at the barrier`);
   }
 
   /** True when nobody is waited for. */

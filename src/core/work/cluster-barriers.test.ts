@@ -18,11 +18,11 @@ function clusterOf(seed: number, spec: Partial<RunSpec>, extra: Partial<ClusterP
   return new ModelCluster({ seed, chunks: 3, spec: specOf(choices), ...extra });
 }
 
-/** Counts what is said of cuts over the sessions. */
+/** Counts what is said of barriers over the sessions. */
 function listen(cluster: ModelCluster) {
-  const said = { cut: 0, cutTaken: 0, pulls: 0 };
+  const said = { barrier: 0, barrierReached: 0, pulls: 0 };
   cluster.onTalk = (_from, _to, message) => {
-    if (message.type === "cut" || message.type === "cutTaken") said[message.type]++;
+    if (message.type === "barrier" || message.type === "barrierReached") said[message.type]++;
   };
   return said;
 }
@@ -43,7 +43,7 @@ for (const protocol of protocols) {
       const all = [0, 1, 2, 3].map((rank) => ({ rank, chunks: 3 }));
       for (const { residuals } of cluster.checkpoints) assert.deepEqual(residuals, all);
       const expected = 4 * cluster.checkpoints.length;
-      assert.deepEqual([said.cut, said.cutTaken], [expected, expected]);
+      assert.deepEqual([said.barrier, said.barrierReached], [expected, expected]);
     }
   });
 }
@@ -59,19 +59,19 @@ test("workers are asked where they keep residuals or lag behind, and nowhere els
     const cluster = clusterOf(1, { compression });
     const said = listen(cluster);
     assert.equal(cluster.start().run().result.outcome, "done");
-    assert.equal(said.cut > 0, isAsked);
-    assert.equal(said.cutTaken, said.cut);
+    assert.equal(said.barrier > 0, isAsked);
+    assert.equal(said.barrierReached, said.barrier);
   }
 });
 
 for (const death of ["closed", "silent", "restarted", "exited"] as Death[]) {
-  test(`a worker lost at the cut (${death}) is without, and the checkpoint is there`, () => {
+  test(`a worker lost at the barrier (${death}) is without, and the checkpoint is there`, () => {
     for (const seed of seeds) {
       for (const protocol of protocols) {
         const cluster = clusterOf(seed, { protocol, trainExamples: 200 });
-        let cuts = 0;
+        let barriers = 0;
         cluster.onTalk = (_from, to, { type }) => {
-          if (type !== "cut" || to !== "worker-2" || ++cuts !== 2) return;
+          if (type !== "barrier" || to !== "worker-2" || ++barriers !== 2) return;
           cluster.network.after(seed, () => cluster.kill(cluster.worker(2)!, death));
         };
         const { outcome, reason } = cluster.start().run().result;
@@ -87,12 +87,12 @@ for (const death of ["closed", "silent", "restarted", "exited"] as Death[]) {
   });
 }
 
-test("with all workers lost at the cut the checkpoint is written without residuals", () => {
+test("with all workers lost at the barrier the checkpoint is written without residuals", () => {
   for (const seed of seeds) {
     const cluster = clusterOf(seed, {});
-    let cuts = 0;
+    let barriers = 0;
     cluster.onTalk = (_from, _to, { type }) => {
-      if (type !== "cut" || ++cuts !== 4) return;
+      if (type !== "barrier" || ++barriers !== 4) return;
       for (const rank of [0, 1, 2, 3]) cluster.kill(cluster.worker(rank)!, "restarted");
     };
     assert.equal(cluster.start().run().result.outcome, "done");
@@ -119,7 +119,7 @@ test("links that are cut while residuals are given cost time only", () => {
   for (const seed of seeds) {
     const cluster = clusterOf(seed, {});
     cluster.onTalk = (_from, to, { type }) => {
-      if (type === "cut" && to === "worker-1") cluster.cut(cluster.worker(1)!, 40 * seed);
+      if (type === "barrier" && to === "worker-1") cluster.cut(cluster.worker(1)!, 40 * seed);
     };
     assert.equal(cluster.start().run().result.outcome, "done");
     for (const { residuals } of cluster.checkpoints) assert.equal(residuals.length, 4);

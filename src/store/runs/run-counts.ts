@@ -50,7 +50,7 @@ interface Sums {
 const rateWindowMs = 10_000;
 
 /** The sums of one run in one process. */
-export class RunTally {
+export class RunCounts {
   readonly #workers = new Map<number, Lives>();
   readonly #servers = new Map<number, ServerStatistics>();
   /** Examples of lives of the run before this process. */

@@ -19,7 +19,7 @@ import { layoutOf, modelOf } from "./initial-state.js";
 import type { SentBatch } from "./sent-examples.js";
 
 /** What a job is made of. */
-export interface ComputeJobParts {
+export interface StepComputerParts {
   readonly spec: RunSpec;
   /** Null where every batch is sent. */
   readonly dataset: Dataset | null;
@@ -36,7 +36,7 @@ export interface ComputeJobParts {
 export type SpanListener = (name: string, startMs: number, endMs: number) => void;
 
 /** What computing a step came to. */
-export interface JobOutcome {
+export interface ComputedStep {
   /** The sum, not the mean, of the loss over the examples. */
   readonly lossSum: number;
   readonly correct: number;
@@ -57,7 +57,7 @@ export interface StepSurroundings {
 }
 
 /** A model bound to memory and data. */
-export class ComputeJob {
+export class StepComputer {
   readonly #spec: RunSpec;
   readonly #batches: BatchMaker;
   readonly #nowMs: () => number;
@@ -66,7 +66,7 @@ export class ComputeJob {
   readonly #chunks: ChunksOfTensors;
 
   /** @throws PacelineError `data` when the data set here is another than the run's. */
-  constructor(parts: ComputeJobParts) {
+  constructor(parts: StepComputerParts) {
     const { spec, dataset, engine, parameters, gradients, nowMs } = parts;
     const reader = dataset === null ? null : new ExampleReader(spec, dataset);
     const graph = modelOf(spec);
@@ -93,7 +93,7 @@ export class ComputeJob {
     rank: number,
     onReady: (chunks: readonly number[]) => void,
     { sent = null, gate, askedMs = this.#nowMs() }: StepSurroundings = {},
-  ): JobOutcome {
+  ): ComputedStep {
     this.#chunks.begin();
     const made = this.#batches.ofStep(about, rank, sent);
     const companion = new Companion(this.#chunks, gate, this.#nowMs, this.#onSpan);

@@ -7,11 +7,11 @@ import type { Layout } from "../../protocol/layout.js";
 import type { EpochRecord, EvaluationRecord } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
-import type { GivenResiduals } from "./cut-round.js";
+import type { GivenResiduals } from "./barrier-round.js";
 import type { WorkSnapshot } from "./work-floor.js";
 
 /** A run to be carried out. */
-export interface Job {
+export interface RunSetup {
   readonly spec: RunSpec;
   readonly layout: Layout;
   /** Where to go on from, or null for a fresh start. */

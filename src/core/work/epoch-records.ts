@@ -3,15 +3,15 @@
  * stands still while everybody waits for an evaluation or a checkpoint.
  */
 import type { EpochRecord } from "../../protocol/run-events.js";
-import type { OpenEpoch, TrainingSnapshot } from "./training-job.js";
+import type { OpenEpoch, TrainingSnapshot } from "./run-setup.js";
 
 interface Timed extends OpenEpoch {
   /** When its clock was last started; null while it stands still. */
   startedMs: number | null;
 }
 
-/** What a worker tells of a piece that is done. */
-export interface PieceCounts {
+/** What a worker tells of an assignment that is done. */
+export interface AssignmentCounts {
   readonly examples: number;
   readonly lossSum: number;
   readonly correct: number;
@@ -19,7 +19,7 @@ export interface PieceCounts {
 }
 
 /** The account. */
-export class EpochLedger {
+export class EpochRecords {
   readonly #open = new Map<number, Timed>();
   #closed: EpochRecord[];
   #secondsBefore: number;
@@ -66,19 +66,19 @@ export class EpochLedger {
     for (const epoch of this.#open.values()) epoch.startedMs ??= nowMs;
   }
 
-  /** A worker has finished a piece. */
-  addPiece(epoch: number, rank: number, piece: PieceCounts): void {
+  /** A worker has finished an assignment. */
+  addAssignment(epoch: number, rank: number, assignment: AssignmentCounts): void {
     const open = this.#open.get(epoch);
     if (open === undefined) return;
-    open.examples += piece.examples;
-    open.lossSum += piece.lossSum;
-    open.correct += piece.correct;
-    open.workerSeconds[rank] = (open.workerSeconds[rank] ?? 0) + piece.seconds;
+    open.examples += assignment.examples;
+    open.lossSum += assignment.lossSum;
+    open.correct += assignment.correct;
+    open.workerSeconds[rank] = (open.workerSeconds[rank] ?? 0) + assignment.seconds;
   }
 
   /**
-   * A lost worker had used this many examples of the piece it did not finish; their loss is not
-   * known.
+   * A lost worker had used this many examples of the assignment it did not finish; their loss is
+   * not known.
    */
   addLost(epoch: number, examples: number): void {
     const open = this.#open.get(epoch);

@@ -1,5 +1,5 @@
 /**
- * A worker's way with residuals: gives them to the coordinator at a checkpoint's cut, and in a
+ * A worker's way with residuals: gives them to the coordinator at a checkpoint's barrier, and in a
  * resumed run has its own sent. A chunk travels at a time and the next one when that has arrived,
  * so that no second copy of them all is ever made.
  */
@@ -11,22 +11,22 @@ import { weightValues } from "../protocol/residuals.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { MemberSession } from "./member-session.js";
 
-/** What came of giving: in how many pieces, and "" or why the coordinator can't have them. */
+/** What came of giving: in how many chunks, and "" or why the coordinator can't have them. */
 export interface Giving {
   readonly chunks: number;
   readonly problem: string;
 }
 
-/** Gives residuals, by chunk, for this cut; nothing of it is thrown. */
+/** Gives residuals, by chunk, for this barrier; nothing of it is thrown. */
 export async function giveResiduals(
   session: MemberSession,
-  { run, cut }: { readonly run: string; readonly cut: number },
+  { run, barrier }: { readonly run: string; readonly barrier: number },
   residuals: ReadonlyMap<number, Float32Array>,
 ): Promise<Giving> {
   try {
     for (const [chunk, { buffer, byteOffset, byteLength }] of residuals) {
       const values = new Uint8Array(buffer, byteOffset, byteLength);
-      await session.keepResidual({ run, cut, chunk, values });
+      await session.keepResidual({ run, barrier, chunk, values });
     }
     return { chunks: residuals.size, problem: "" };
   } catch (thrown) {

@@ -1,0 +1,19 @@
+/**
+ * Who speaks: a member by its role, its place and its life. A process that is started again takes
+ * its rank with another incarnation, so that nobody mistakes it for its earlier self.
+ */
+
+/** The roles that register with a coordinator. */
+export type MemberRole = "server" | "worker";
+
+/** One life of one member. */
+export interface MemberIdentity {
+  readonly role: MemberRole;
+  /** Rank of a worker, index of a server. */
+  readonly rank: number;
+  /** Names this life of the process in everything it says. */
+  readonly incarnation: number;
+}
+
+/** One life of one worker; pushes are known by it. */
+export type WorkerIdentity = Omit<MemberIdentity, "role">;
