@@ -22,7 +22,7 @@ import type { CodecMeasures } from "./codec-bench.js";
 
 const seed = 1;
 
-/** One way of doing the loops: codecs and conversions of a worker. */
+/** One implementation of the loops: codecs and conversions of a worker. */
 interface Side {
   readonly table: CodecTable;
   readonly conversions: Conversions;
