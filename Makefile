@@ -7,12 +7,12 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native install build lint proto kernels docs test test-long soak bench-memory test-onednn3 demo show-cnn6 experiments-quick clean
+.PHONY: help node native install build lint proto kernels docs test test-long bench-memory test-onednn3 demo show-cnn6 experiments-quick clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
 	@echo "make test-long   a thousand losses; a set larger than memory; two computers (Linux, root)"
-	@echo "make soak     2,000 steps with each transport: is memory within its limits, and flat (Linux)"
+	@echo "make bench-memory   2,000 steps with each transport: is memory within its limits, and flat (Linux)"
 	@echo "make test-onednn3   the engine's tests with oneDNN 3, in a Debian 13 root (Linux, root)"
 	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
 	@echo "make show-cnn6   train cnn6 on CIFAR-10 with batches dealt to workers without data"
@@ -62,10 +62,6 @@ test: native lint build
 test-long: build
 	$(NODE) --test --test-concurrency=1 dist-test/*.long.js
 
-# resnet18 with momentum, 4 workers; an hour where two cores are shared by all processes.
-soak: build
-	$(PACELINE) bench memory --checkpoint
-
 test-onednn3: build
 	$(NODE) scripts/test-onednn3.mjs
 
@@ -81,9 +77,10 @@ experiments-quick: build
 	$(PACELINE) experiments run configs/experiments-quick.yaml
 	$(PACELINE) experiments report configs/experiments-quick.yaml
 
-# Its limits stand beside it anyway.
+# resnet18 with momentum, 4 workers; an hour where two cores are shared by all processes. It has no
+# peers: its limits stand beside it.
 bench-memory: build
-	$(PACELINE) bench memory
+	$(PACELINE) bench memory --checkpoint
 
 bench-%: build
 	$(PACELINE) bench $* --peers

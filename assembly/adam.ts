@@ -1,6 +1,6 @@
 /**
  * Adam and AdamW in one pass over weights, gradient and both moments. The equations and their
- * order of rounding are those of src/kernels/twin.ts.
+ * order of rounding are those of src/kernels/scalar.ts.
  */
 import { loadUpTo, storeUpTo } from "./lanes";
 

@@ -1,6 +1,6 @@
 /**
  * The update rules, each in one pass over weights, gradient and state. Addresses are bytes, lengths
- * values; the equations and their order of rounding are those of src/kernels/twin.ts.
+ * values; the equations and their order of rounding are those of src/kernels/scalar.ts.
  */
 import { loadUpTo, storeUpTo } from "./lanes";
 

@@ -35,9 +35,9 @@ test("plain kernels have the bits of SIMD ones, alone and on servers", async (co
   const place = await makePlace(context, { train: 160 });
   const baseline = ["baseline", "--as-workers", "2"];
   const simd = await bitsOf(place, "simd", [...baseline, "--kernels", "wasm"]);
-  const plain = await bitsOf(place, "plain", [...baseline, "--kernels", "twin"]);
+  const plain = await bitsOf(place, "plain", [...baseline, "--kernels", "scalar"]);
   assert.equal(plain, simd);
-  for (const kernels of ["wasm", "twin"]) {
+  for (const kernels of ["wasm", "scalar"]) {
     const words = [...train, "-w", "2", "-s", "2", "--kernels", kernels];
     assert.equal(await bitsOf(place, `servers-${kernels}`, words), simd, kernels);
   }
@@ -48,12 +48,12 @@ test("codecs have the same bits with either kernels, on workers and servers", as
   const words = [...train, "-w", "2", "-s", "2", "--compress", "int8", "--compress-pull", "onebit"];
   const [simd, plain] = [
     await bitsOf(place, "simd", [...words, "--kernels", "wasm"]),
-    await bitsOf(place, "plain", [...words, "--kernels", "twin"]),
+    await bitsOf(place, "plain", [...words, "--kernels", "scalar"]),
   ];
   assert.equal(plain, simd);
   const told = await place.logs("plain");
-  assert.match(told, /^paceline worker .*kernels=twin/m);
-  assert.match(told, /^paceline server .*kernels=twin/m);
+  assert.match(told, /^paceline worker .*kernels=scalar/m);
+  assert.match(told, /^paceline server .*kernels=scalar/m);
 });
 
 test("BSP has the same bits over gRPC, TCP and Unix; logs say which it was", async (context) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { twinConversions } from "../kernels/conversions-twin.js";
+import { scalarConversions } from "../kernels/scalar-conversions.js";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import { sampleSpec } from "../protocol/samples.js";
@@ -77,7 +77,7 @@ function measured(
   let asked: ChunkHeader | null = null;
   const auto = new AutoCompression({
     layout,
-    codecs: new RunCodecs({ ...sampleSpec, compression }, layout, twinConversions),
+    codecs: new RunCodecs({ ...sampleSpec, compression }, layout, scalarConversions),
     gradients,
     nowMs: () => nowMs,
     addressOf: () => address,

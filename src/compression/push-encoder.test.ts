@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { twinConversions } from "../kernels/conversions-twin.js";
+import { scalarConversions } from "../kernels/scalar-conversions.js";
 import { type Compression, feedbackCodecs, keepsResiduals } from "../protocol/compression.js";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
@@ -19,7 +19,7 @@ const layout = layOut(
   ],
   60,
 );
-const table = new CodecTable(twinConversions);
+const table = new CodecTable(scalarConversions);
 
 function specWith(push: Compression, feedback = true): RunSpec {
   const pull = { codec: "none", share: 1 } as const;
@@ -35,7 +35,7 @@ function encoderOf(
   const spec = specWith(push, feedback);
   const said: string[] = [];
   const gradients = Float32Array.from({ length: layout.values }, (_, index) => Math.sin(index));
-  const codecs = new RunCodecs(spec, layout, twinConversions);
+  const codecs = new RunCodecs(spec, layout, scalarConversions);
   const log = (text: string) => void said.push(text);
   const pushes = new PushEncoder({ spec, layout, codecs, gradients, rank, inherited, log });
   return { pushes, gradients, said, codecs };

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { Arena } from "../kernels/arena.js";
-import { twinConversions } from "../kernels/conversions-twin.js";
+import { scalarConversions } from "../kernels/scalar-conversions.js";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
@@ -42,7 +42,7 @@ class Trial {
   constructor(codec: "topk" | "onebit") {
     const pull = { codec, share: 0.1 };
     const spec: RunSpec = { ...sampleSpec, compression: { ...sampleSpec.compression, pull } };
-    const codecs = new RunCodecs(spec, layout, twinConversions);
+    const codecs = new RunCodecs(spec, layout, scalarConversions);
     this.chosen = codecs.chosen(pull)!;
     this.sent = new SentWeights({
       arena: this.arena,

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CodecTable, codecNames } from "../compression/codecs/codec.js";
 import { PacelineError } from "../errors.js";
-import { twinConversions } from "../kernels/conversions-twin.js";
+import { scalarConversions } from "../kernels/scalar-conversions.js";
 import { uncompressed } from "../protocol/compression.js";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
@@ -21,7 +21,7 @@ const layout = layOut(
   1000,
 );
 const topkPushes = { ...uncompressed, push: { codec: "topk", share: 0.1 } } as const;
-const table = new CodecTable(twinConversions);
+const table = new CodecTable(scalarConversions);
 
 interface Peer {
   readonly receiver: ChunkReceiver;
@@ -38,7 +38,7 @@ function served(compression: RunSpec["compression"] = topkPushes): {
   const spec = { ...sampleSpec, compression };
   const host = new ServerHost({
     clock: { nowMs: () => 0, after: () => ({ cancel: () => {} }) },
-    ...{ index: 0, arenaValues: 30_000, kernels: "twin" as const },
+    ...{ index: 0, arenaValues: 30_000, kernels: "scalar" as const },
     layoutOf: () => layout,
     onStop: () => {},
     log: () => {},

@@ -11,7 +11,7 @@ import type { WorkerEffect, WorkerEvent } from "../core/worker/worker-events.js"
 import { PacelineError, toPacelineError } from "../errors.js";
 import { Arena } from "../kernels/arena.js";
 import { createConversions, type KernelsChoice } from "../kernels/choice.js";
-import { twinConversions } from "../kernels/conversions-twin.js";
+import { scalarConversions } from "../kernels/scalar-conversions.js";
 import type { ChunkHeader, CoordinatorMessage } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { View, ViewServer } from "../protocol/view.js";
@@ -192,7 +192,7 @@ export class WorkerHost {
     const { push, pull } = spec.compression;
     const isRaw = push.codec === "none" && pull.codec === "none";
     const arena = isRaw ? null : new Arena();
-    const conversions = isRaw ? twinConversions : createConversions(arena, { choice, log });
+    const conversions = isRaw ? scalarConversions : createConversions(arena, { choice, log });
     const codecs = new RunCodecs(spec, layout, conversions, (values) =>
       arena === null ? new Float32Array(values) : arena.view(arena.allocate(values), values),
     );

@@ -41,14 +41,14 @@ async function runPlainly(kernels: KernelsChoice) {
   }
 }
 
-test("auto falls back to plain kernels and says so", async () => {
+test("auto falls back to scalar kernels and says so", async () => {
   const { result, said } = await runPlainly("auto");
   assert.equal(result.outcome, "done", result.reason);
-  assert.match(said, /SIMD kernels don't run here \(no v128.*going on with the plain kernels/);
+  assert.match(said, /SIMD kernels don't run here \(no v128.*going on with the scalar kernels/);
 });
 
-test("twin takes them without a word", async () => {
-  const { result, said } = await runPlainly("twin");
+test("scalar takes them without a word", async () => {
+  const { result, said } = await runPlainly("scalar");
   assert.equal(result.outcome, "done", result.reason);
   assert.doesNotMatch(said, /kernels/);
 });
@@ -56,6 +56,6 @@ test("twin takes them without a word", async () => {
 test("wasm by name is refused, and ends the run with what to do", async () => {
   const { result } = await runPlainly("wasm");
   assert.deepEqual([result.outcome, result.code], ["failed", "usage"]);
-  const reason = /^worker-0: the SIMD kernels don't run here .*use --kernels twin or auto/;
+  const reason = /^worker-0: the SIMD kernels don't run here .*use --kernels scalar or auto/;
   assert.match(result.reason, reason);
 });

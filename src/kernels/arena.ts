@@ -4,7 +4,7 @@
  * The memory is a shared WebAssembly memory. Its whole address range is reserved at the start and
  * pages join it as slots need them, so that it is never moved: every view made earlier stays
  * valid while a socket reads into it, other threads see the same bytes, and SIMD kernels address
- * it by the offsets that the plain ones use. (A growable SharedArrayBuffer does the first two,
+ * it by the offsets that the scalar ones use. (A growable SharedArrayBuffer does the first two,
  * but no WASM module can address it; an unshared memory detaches its views when it grows.)
  *
  * Slots are handed out first-fit from the lowest offset, which keeps the pages ever touched few.

@@ -1,15 +1,15 @@
-/** Which kernels a process uses: SIMD ones where the platform can, else the twin. */
+/** Which kernels a process uses: SIMD ones where the platform can, else the scalar ones. */
 import { PacelineError } from "../errors.js";
 import type { Arena } from "./arena.js";
 import type { Conversions } from "./conversions.js";
-import { twinConversions } from "./conversions-twin.js";
 import type { Kernels } from "./kernels.js";
-import { createTwinKernels } from "./twin.js";
+import { createScalarKernels } from "./scalar.js";
+import { scalarConversions } from "./scalar-conversions.js";
 import { createWasmKernels } from "./wasm.js";
 import { createWasmConversions } from "./wasm-conversions.js";
 
 /** What a user may ask for: all have the same bits, so it is a matter of speed and of checking. */
-export const kernelsChoices = ["auto", "wasm", "twin"] as const;
+export const kernelsChoices = ["auto", "wasm", "scalar"] as const;
 /** One of the choices. */
 export type KernelsChoice = (typeof kernelsChoices)[number];
 
@@ -25,7 +25,7 @@ export function createKernels(arena: Arena, settings: KernelsSettings = {}): Ker
   return choose(
     settings,
     () => createWasmKernels(arena),
-    () => createTwinKernels(arena),
+    () => createScalarKernels(arena),
   );
 }
 
@@ -37,7 +37,7 @@ export function createConversions(
   return choose(
     settings,
     () => createWasmConversions(arena),
-    () => twinConversions,
+    () => scalarConversions,
   );
 }
 
@@ -45,15 +45,15 @@ export function createConversions(
 export function choose<T>(
   { choice = "auto", log = () => {} }: KernelsSettings,
   fast: () => T,
-  plain: () => T,
+  scalar: () => T,
 ): T {
-  if (choice === "twin") return plain();
+  if (choice === "scalar") return scalar();
   try {
     return fast();
   } catch (thrown) {
     if (choice === "wasm" || !(thrown instanceof PacelineError) || thrown.code !== "usage")
       throw thrown;
-    log(`${thrown.message}; going on with the plain kernels, which are several times slower`);
-    return plain();
+    log(`${thrown.message}; going on with the scalar kernels, which are several times slower`);
+    return scalar();
   }
 }

@@ -4,13 +4,13 @@ import fc from "fast-check";
 import { Random } from "../random.js";
 import { Arena } from "./arena.js";
 import type { Conversions } from "./conversions.js";
-import { twinConversions } from "./conversions-twin.js";
+import { scalarConversions } from "./scalar-conversions.js";
 import { createWasmConversions } from "./wasm-conversions.js";
 
 const largest = 3.4028234663852886e38;
 const largestHalf = 65504;
 
-describe("twin", () => everyImplementation(twinConversions));
+describe("scalar", () => everyImplementation(scalarConversions));
 describe("wasm", () => everyImplementation(createWasmConversions(null)));
 
 function everyImplementation(conversions: Conversions): void {
@@ -333,14 +333,14 @@ function bitsOf(view: Uint8Array | Uint32Array | Float32Array): Uint8Array {
   return Uint8Array.from(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
 }
 
-describe("SIMD conversions have the twin's bits", () => {
+describe("SIMD conversions have the scalar conversions' bits", () => {
   const apart: Take = (bytes) => new Uint8Array(bytes);
 
   test("of views anywhere", () => {
     const staged = createWasmConversions(null);
     fc.assert(
       fc.property(inputs, (input) => {
-        const expected = everything(twinConversions, apart, input);
+        const expected = everything(scalarConversions, apart, input);
         assert.deepEqual(everything(staged, apart, input), expected);
       }),
       { seed: 13, numRuns: 300 },
@@ -360,7 +360,7 @@ describe("SIMD conversions have the twin's bits", () => {
     };
     fc.assert(
       fc.property(inputs, (input) => {
-        const expected = everything(twinConversions, apart, input);
+        const expected = everything(scalarConversions, apart, input);
         const sizes: number[] = [];
         const counting: Take = (bytes) => {
           sizes.push(bytes);

@@ -1,7 +1,7 @@
 /**
  * What codecs ask of kernels: values to fewer bytes and back, selections, sums and checksums.
  *
- * Every implementation gives the same bits, and the twin (conversions-twin.ts) writes them down.
+ * Every implementation gives the same bits, and scalar-conversions.ts writes them down.
  * Bytes are little-endian and need no alignment. Views that a call writes overlap none that it
  * reads, unless it says so.
  */

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { Random } from "../random.js";
 import { Arena } from "./arena.js";
 import type { Kernels } from "./kernels.js";
-import { createTwinKernels } from "./twin.js";
+import { createScalarKernels } from "./scalar.js";
 import { statePartCount, type UpdateRule, updateScalars } from "./update-rule.js";
 import { createWasmKernels } from "./wasm.js";
 
@@ -33,7 +33,7 @@ interface Golden {
   })[];
 }
 
-for (const create of [createTwinKernels, createWasmKernels]) {
+for (const create of [createScalarKernels, createWasmKernels]) {
   describe(create(new Arena(1)).name, () => everyImplementation(create));
 }
 

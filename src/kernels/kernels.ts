@@ -3,7 +3,7 @@
  * values.
  *
  * Every implementation gives the same bits: each f32 operation is rounded on its own, in the
- * order that the twin (twin.ts) writes down; no fused multiply-add, no reassociation.
+ * order that scalar.ts writes down; no fused multiply-add, no reassociation.
  */
 import type { UpdateScalars } from "./update-rule.js";
 

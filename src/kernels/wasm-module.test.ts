@@ -54,26 +54,26 @@ test("no instruction is a relaxed one, whose bits would depend on the processor"
 test("a choice is what was asked for, and automatically the fast one", () => {
   const arena = new Arena(1 << 14);
   assert.equal(createKernels(arena).name, "wasm");
-  for (const choice of ["wasm", "twin"] as const) {
+  for (const choice of ["wasm", "scalar"] as const) {
     assert.equal(createKernels(arena, { choice }).name, choice);
     assert.equal(createConversions(arena, { choice }).name, choice);
     assert.equal(createConversions(null, { choice }).name, choice);
   }
 });
 
-test("where SIMD doesn't run the twin does, with a reason, unless SIMD was demanded", () => {
+test("where SIMD doesn't run scalar code does, with a reason, unless SIMD was demanded", () => {
   const lines: string[] = [];
   const fails = () => {
     throw new PacelineError("usage", "the SIMD kernels don't run here (no v128)");
   };
   const log = (line: string) => lines.push(line);
   assert.equal(
-    choose({ log }, fails, () => "plain"),
-    "plain",
+    choose({ log }, fails, () => "scalar"),
+    "scalar",
   );
-  assert.match(lines.join(), /don't run here \(no v128\); going on with the plain kernels/);
-  assert.throws(() => choose({ choice: "wasm", log }, fails, () => "plain"), /no v128/);
+  assert.match(lines.join(), /don't run here \(no v128\); going on with the scalar kernels/);
+  assert.throws(() => choose({ choice: "wasm", log }, fails, () => "scalar"), /no v128/);
   const breaks = () => assert.fail("a bug");
-  assert.throws(() => choose({ log }, breaks, () => "plain"), /a bug/);
+  assert.throws(() => choose({ log }, breaks, () => "scalar"), /a bug/);
   assert.equal(lines.length, 1);
 });

@@ -62,7 +62,7 @@ export function instantiateKernels(memory: SharedMemory): KernelExports {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new PacelineError(
       "usage",
-      `the SIMD kernels don't run here (${reason}); use --kernels twin or auto`,
+      `the SIMD kernels don't run here (${reason}); use --kernels scalar or auto`,
       { cause },
     );
   }

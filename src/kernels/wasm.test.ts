@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { Random } from "../random.js";
 import { Arena } from "./arena.js";
 import type { Kernels } from "./kernels.js";
-import { createTwinKernels } from "./twin.js";
+import { createScalarKernels } from "./scalar.js";
 import { statePartCount, type UpdateName, type UpdateRule, updateScalars } from "./update-rule.js";
 import { createWasmKernels } from "./wasm.js";
 
@@ -26,7 +26,7 @@ class Pair {
   readonly #kernels: readonly Kernels[];
 
   constructor() {
-    this.#kernels = [createTwinKernels(this.#arenas[0]), createWasmKernels(this.#arenas[1])];
+    this.#kernels = [createScalarKernels(this.#arenas[0]), createWasmKernels(this.#arenas[1])];
   }
 
   /** A slot with values around it that no kernel may touch. */
@@ -78,7 +78,7 @@ function scalarsOf(name: UpdateName, updateCount: number, random: Random) {
 }
 
 for (const name of names) {
-  test(`${name} has the twin's bits after each of many updates, for any length`, () => {
+  test(`${name} has the scalar kernel's bits after each of many updates, for any length`, () => {
     for (const length of lengths) {
       for (const inPlace of [true, false]) {
         const random = new Random("wasm", name, length);
@@ -110,7 +110,7 @@ const folds = fc.record({
   seed: fc.nat(),
 });
 
-test("a fold of any number of vectors has the twin's bits", () => {
+test("a fold of any number of vectors has the scalar kernel's bits", () => {
   fc.assert(
     fc.property(folds, ({ length, examples, reduce, inPlace, seed }) => {
       const random = new Random("fold", seed);
@@ -128,7 +128,7 @@ test("a fold of any number of vectors has the twin's bits", () => {
   );
 });
 
-test("what is not finite is found in any lane, as the twin finds it", () => {
+test("what is not finite is found in any lane, as the scalar kernel finds it", () => {
   const bad = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const length of lengths.filter((each) => each > 0 && each < 100)) {
     for (let place = -1; place < length; place++) {
@@ -142,7 +142,7 @@ test("what is not finite is found in any lane, as the twin finds it", () => {
   }
 });
 
-test("copy and fill have the twin's bits and stay within their slots", () => {
+test("copy and fill have the scalar kernels' bits and stay within their slots", () => {
   for (const length of lengths) {
     const pair = new Pair();
     const random = new Random("copy", length);

@@ -1,6 +1,6 @@
 /**
  * The kernels as SIMD instructions over the arena's own memory. Each is one pass over its
- * vectors; its bits are those of the twin, operation by operation.
+ * vectors; its bits are those of scalar.ts, operation by operation.
  */
 import { unreachable } from "../assert.js";
 import type { Arena } from "./arena.js";

@@ -2,7 +2,7 @@
  * Which engine computes. The choice is the user's (`--engine`); `auto` takes the fastest there is
  * and says which one that was.
  *
- * Invariant: a wish that can't be met is an error, never another engine in silence.
+ * Invariant: a request that can't be met is an error, never another engine in silence.
  */
 import { PacelineError } from "../errors.js";
 import type { Engine } from "./engine.js";
@@ -18,7 +18,7 @@ export const engineChoices = ["auto", "onednn", "reference", "synthetic"] as con
 export type EngineChoice = (typeof engineChoices)[number];
 
 /** What an engine is to be chosen for. */
-export interface EngineWish extends Partial<OneDnnOptions> {
+export interface EngineRequest extends Partial<OneDnnOptions> {
   /** The library, if it is not to be looked for. */
   readonly opened?: OpenedDnnl;
 }
@@ -27,16 +27,16 @@ export interface EngineWish extends Partial<OneDnnOptions> {
 export interface ChosenEngine {
   readonly engine: Engine;
   readonly reason: string;
-  /** What of the wish could not be met, if anything. */
+  /** What of the request could not be met, if anything. */
   readonly warning: string | null;
 }
 
 /**
  * The engine for a choice.
- * @param wish f32 and one thread if not given.
+ * @param request f32 and one thread if not given.
  * @throws PacelineError `usage` when the choice is unknown or not to be had.
  */
-export function createEngine(choice: string, wish: EngineWish = {}): ChosenEngine {
+export function createEngine(choice: string, request: EngineRequest = {}): ChosenEngine {
   switch (choice) {
     case "reference":
       return reference("as asked for");
@@ -45,9 +45,9 @@ export function createEngine(choice: string, wish: EngineWish = {}): ChosenEngin
       return { engine: syntheticEngine, reason, warning: null };
     }
     case "auto":
-      return automatic(wish);
+      return automatic(request);
     case "onednn": {
-      const chosen = createOneDnnEngine(optionsOf(wish), wish.opened);
+      const chosen = createOneDnnEngine(optionsOf(request), request.opened);
       if (chosen.engine !== null) return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
       throw new PacelineError(
         "usage",
@@ -63,8 +63,8 @@ export function createEngine(choice: string, wish: EngineWish = {}): ChosenEngin
   }
 }
 
-function automatic(wish: EngineWish): ChosenEngine {
-  const chosen = createOneDnnEngine(optionsOf(wish), wish.opened);
+function automatic(request: EngineRequest): ChosenEngine {
+  const chosen = createOneDnnEngine(optionsOf(request), request.opened);
   if (chosen.engine === null) return reference(`slower than oneDNN; ${chosen.reason}`);
   return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
 }
@@ -74,6 +74,6 @@ function reference(why: string): ChosenEngine {
   return { engine: referenceEngine, reason, warning: null };
 }
 
-function optionsOf({ dtype = "f32", threads = 1 }: EngineWish): OneDnnOptions {
+function optionsOf({ dtype = "f32", threads = 1 }: EngineRequest): OneDnnOptions {
   return { dtype, threads };
 }

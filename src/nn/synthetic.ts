@@ -1,8 +1,8 @@
 /**
  * The synthetic engine: computes nothing. Its gradients are small random values that are the same
  * in every step, said to be final at once, last layers first; so what a run with it takes is what
- * moving and applying parameters takes. For measuring and for soaks, never for training: its loss
- * is 1 and its predictions are wrong.
+ * moving and applying parameters takes. For measuring, never for training: its loss is 1 and
+ * its predictions are wrong.
  *
  * Invariant: the calls that a real engine makes (before a tensor, at the turn, when a gradient is
  * final) are all made, in the same order.

@@ -168,9 +168,9 @@ export const showingRows: OptionRows<ShowingOptions> = {
   },
   kernels: {
     name: "kernels",
-    type: choice(["auto", "wasm", "twin"]),
+    type: choice(["auto", "wasm", "scalar"], { twin: "scalar" }),
     default: "auto",
-    sentence: "what folds, applies and encodes values: SIMD, or plain loops of the same bits",
+    sentence: "what folds, applies and encodes values: SIMD, or scalar loops of the same bits",
     group: "trying",
     commands: ["train", "baseline", "server", "worker"],
   },

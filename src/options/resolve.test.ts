@@ -40,6 +40,7 @@ describe("environment", () => {
   const aliases: readonly (readonly [CommandName, Record<string, string>, OptionKey, unknown])[] = [
     ["train", { SERVER_MODE: "async" }, "mode", "asp"],
     ["train", { SERVER_MODE: "sync" }, "mode", "bsp"],
+    ["train", { PACELINE_KERNELS: "twin" }, "kernels", "scalar"],
     ["coordinator", { TOTAL_WORKERS_EXPECTED: "8" }, "workers", { min: 1, max: 8 }],
     ["coordinator", { WORLD_SIZE: "2" }, "workers", { min: 1, max: 2 }],
     ["coordinator", { SERVER_PORT: "9000" }, "port", 9000],

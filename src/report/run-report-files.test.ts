@@ -2,40 +2,40 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   at,
-  begin,
   done,
   epoch,
   lost,
   member,
   picture,
+  recordReport,
   steps,
-} from "./testing/run-report-trial.js";
+} from "./testing/recorded-report.js";
 
 test("events.jsonl has every event with its time, epochs counted from 1", () => {
-  const trial = begin();
-  trial.clock.ms = 1500;
-  trial.report.onEvent(lost);
-  trial.report.onEvent(epoch(0));
+  const recorded = recordReport();
+  recorded.clock.ms = 1500;
+  recorded.report.onEvent(lost);
+  recorded.report.onEvent(epoch(0));
   const { kind, text, epoch: _, ...record } = epoch(0);
-  assert.deepEqual(trial.events, [
+  assert.deepEqual(recorded.events, [
     { time: at(1500), ...lost },
     { time: at(1500), kind, text, epoch: 1, ...record },
   ]);
-  assert.deepEqual(trial.metrics, [{ kind, time: at(1500), epoch: 1, ...record }]);
+  assert.deepEqual(recorded.metrics, [{ kind, time: at(1500), epoch: 1, ...record }]);
 });
 
 test("cluster.json is rewritten when somebody has come or gone, and only then", () => {
-  const trial = begin();
+  const recorded = recordReport();
   const all = [member("server", 0), member("worker", 0)];
-  trial.report.onSnapshot(picture([]));
-  trial.report.onSnapshot(picture(all));
-  trial.report.onSnapshot(picture([all[0]!, member("worker", 0, { activity: "resting" })]));
-  trial.report.onSnapshot(picture([all[0]!, member("worker", 0, { pid: 99 })]));
+  recorded.report.onSnapshot(picture([]));
+  recorded.report.onSnapshot(picture(all));
+  recorded.report.onSnapshot(picture([all[0]!, member("worker", 0, { activity: "resting" })]));
+  recorded.report.onSnapshot(picture([all[0]!, member("worker", 0, { pid: 99 })]));
   const coordinator = { role: "coordinator", id: 0, pid: 1, host: "box" };
   const self = { ...coordinator, address: "127.0.0.1:8000" };
   const server = { role: "server", id: 0, pid: 10, host: "box", address: "127.0.0.1:9000" };
   const worker = { role: "worker", id: 0, pid: 10, host: "box", address: "" };
-  assert.deepEqual(trial.clusters, [
+  assert.deepEqual(recorded.clusters, [
     [self],
     [self, server, worker],
     [self, server, { ...worker, pid: 99 }],
@@ -43,8 +43,8 @@ test("cluster.json is rewritten when somebody has come or gone, and only then", 
 });
 
 test("metrics.jsonl has a row, and standard error a line, every so many steps", () => {
-  const trial = begin({ options: { logEvery: { unit: "step", count: 10 } } });
-  const { report, clock } = trial;
+  const recorded = recordReport({ options: { logEvery: { unit: "step", count: 10 } } });
+  const { report, clock } = recorded;
   const snapshot = (globalSteps: number) =>
     report.onSnapshot(
       picture([member("worker", 0, { worker: steps(globalSteps) })], { globalSteps }),
@@ -53,11 +53,11 @@ test("metrics.jsonl has a row, and standard error a line, every so many steps", 
     clock.ms = 100 * step;
     snapshot(step);
   }
-  assert.deepEqual(trial.err(), [
+  assert.deepEqual(recorded.err(), [
     "step 12: loss 2.0000, 100 examples/s",
     "step 40: loss 2.0000, 100 examples/s",
   ]);
-  assert.deepEqual(trial.metrics, [
+  assert.deepEqual(recorded.metrics, [
     {
       kind: "step",
       time: at(1200),
@@ -86,8 +86,8 @@ test("metrics.jsonl has a row, and standard error a line, every so many steps", 
 });
 
 test("each epoch has a row, the last one from what members said in leaving", async () => {
-  const trial = begin();
-  const { report, clock } = trial;
+  const recorded = recordReport();
+  const { report, clock } = recorded;
   report.onSnapshot(picture([member("worker", 0)]));
   clock.ms = 1000;
   report.onEvent(epoch(0));
@@ -96,7 +96,7 @@ test("each epoch has a row, the last one from what members said in leaving", asy
   report.onEvent(epoch(1));
   report.onSnapshot(picture([], { phase: "idle" }));
   await report.finish({ ...done, workers: { 0: steps(20) } });
-  const rows = trial.metrics.filter((row) => "step" in row && "workers" in row);
+  const rows = recorded.metrics.filter((row) => "step" in row && "workers" in row);
   assert.deepEqual(
     rows.map((row) => ["step", "examples", "seconds"].map((key) => row[key as keyof object])),
     [

@@ -3,17 +3,17 @@ import { describe, test } from "node:test";
 import { PacelineError } from "../errors.js";
 import type { RunResult } from "../protocol/run-events.js";
 import {
-  begin,
   done,
   epoch,
   evaluation,
   lost,
   member,
   picture,
+  type RecordedReport,
+  recordReport,
   registered,
   steps,
-  type Trial,
-} from "./testing/run-report-trial.js";
+} from "./testing/recorded-report.js";
 
 const rule = "=".repeat(60);
 const statistics = [
@@ -53,7 +53,7 @@ const summary = [
 ];
 
 /** A run without trouble, as the coordinator tells it. */
-function tellAll({ report, clock }: Trial): void {
+function tellAll({ report, clock }: RecordedReport): void {
   for (const rank of [0, 1]) report.onEvent(registered(rank));
   report.onEvent({ kind: "view", number: 1, workers: [0, 1], servers: [0], text: "view 1: all" });
   report.onEvent({ kind: "started", text: "training starts with 2 workers and 1 server" });
@@ -82,91 +82,95 @@ const told = [
 
 describe("without a terminal", () => {
   test("standard error has a line an epoch, standard output the results", async () => {
-    const trial = begin();
-    tellAll(trial);
-    assert.equal(await trial.report.finish(done), 0);
-    assert.deepEqual(trial.err(), told);
+    const recorded = recordReport();
+    tellAll(recorded);
+    assert.equal(await recorded.report.finish(done), 0);
+    assert.deepEqual(recorded.err(), told);
     const accuracy = "Final test accuracy: 96.00%";
-    assert.deepEqual(trial.out(), [accuracy, ...statistics, ...metricsLines, ...summary]);
-    assert.equal(trial.results.length, 1);
+    assert.deepEqual(recorded.out(), [accuracy, ...statistics, ...metricsLines, ...summary]);
+    assert.equal(recorded.results.length, 1);
   });
 
   test("with --json standard output has METRICS_JSON and, last, the result", async () => {
-    const trial = begin({ options: { json: true } });
-    tellAll(trial);
-    await trial.report.finish(done);
-    assert.deepEqual(trial.out().slice(0, -1), metricsLines);
-    assert.deepEqual(JSON.parse(trial.out().at(-1) ?? ""), trial.results[0]);
-    assert.ok(trial.err().includes("PARAMETER SERVER FINAL STATISTICS"));
-    assert.ok(trial.err().includes("Final test accuracy: 96.00%"));
+    const recorded = recordReport({ options: { json: true } });
+    tellAll(recorded);
+    await recorded.report.finish(done);
+    assert.deepEqual(recorded.out().slice(0, -1), metricsLines);
+    assert.deepEqual(JSON.parse(recorded.out().at(-1) ?? ""), recorded.results[0]);
+    assert.ok(recorded.err().includes("PARAMETER SERVER FINAL STATISTICS"));
+    assert.ok(recorded.err().includes("Final test accuracy: 96.00%"));
   });
 
   test("told to be quiet it says what went wrong, and the results", async () => {
-    const trial = begin({ options: { quiet: true }, io: { isTerminal: true } });
-    tellAll(trial);
-    trial.report.onEvent({ kind: "warning", text: "the link is slow" });
-    trial.report.onEvent(lost);
-    await trial.report.finish(done);
-    assert.deepEqual(trial.err(), ["warning: the link is slow", lost.text]);
-    assert.equal(trial.out()[0], "Final test accuracy: 96.00%");
+    const recorded = recordReport({ options: { quiet: true }, io: { isTerminal: true } });
+    tellAll(recorded);
+    recorded.report.onEvent({ kind: "warning", text: "the link is slow" });
+    recorded.report.onEvent(lost);
+    await recorded.report.finish(done);
+    assert.deepEqual(recorded.err(), ["warning: the link is slow", lost.text]);
+    assert.equal(recorded.out()[0], "Final test accuracy: 96.00%");
   });
 
   test("told to be verbose it tells of views and of every evaluation", async () => {
-    const trial = begin({ options: { verbose: true } });
-    tellAll(trial);
-    const said = trial.err();
+    const recorded = recordReport({ options: { verbose: true } });
+    tellAll(recorded);
+    const said = recorded.err();
     assert.ok(said.includes("view 1: all"));
     assert.ok(said.includes("test accuracy 95.00% and loss 0.2500 at step 10"));
     assert.ok(said.includes("run done: training is done"));
   });
 
   test("trouble is yellow where colours are welcome", () => {
-    const trial = begin({ io: { color: true } });
-    trial.report.onEvent({ ...lost, text: "worker-1 \u001b[2J is lost" });
-    assert.deepEqual(trial.err(), ["\u001b[33mworker-1  [2J is lost\u001b[39m"]);
+    const recorded = recordReport({ io: { color: true } });
+    recorded.report.onEvent({ ...lost, text: "worker-1 \u001b[2J is lost" });
+    assert.deepEqual(recorded.err(), ["\u001b[33mworker-1  [2J is lost\u001b[39m"]);
   });
 });
 
 describe("an epoch's line", () => {
-  const lines = (trial: Trial) =>
-    trial.err().map((line) => line.replace(/: .*?((?<!train )accuracy [\d.]+%|examples).*/, " $1"));
+  const lines = (recorded: RecordedReport) =>
+    recorded
+      .err()
+      .map((line) => line.replace(/: .*?((?<!train )accuracy [\d.]+%|examples).*/, " $1"));
 
   test("waits for its accuracy, and not for one that is not to come", () => {
-    const trial = begin({ spec: { epochs: 4, evaluateEvery: { unit: "epoch", count: 2 } } });
-    trial.report.onEvent(epoch(0));
-    assert.deepEqual(lines(trial), ["Epoch 1/4 completed examples"]);
-    trial.report.onEvent(epoch(1));
-    assert.equal(lines(trial).length, 1);
-    trial.report.onEvent(evaluation(1, { final: false }));
-    assert.deepEqual(lines(trial).slice(1), ["Epoch 2/4 completed accuracy 96.00%"]);
+    const recorded = recordReport({
+      spec: { epochs: 4, evaluateEvery: { unit: "epoch", count: 2 } },
+    });
+    recorded.report.onEvent(epoch(0));
+    assert.deepEqual(lines(recorded), ["Epoch 1/4 completed examples"]);
+    recorded.report.onEvent(epoch(1));
+    assert.equal(lines(recorded).length, 1);
+    recorded.report.onEvent(evaluation(1, { final: false }));
+    assert.deepEqual(lines(recorded).slice(1), ["Epoch 2/4 completed accuracy 96.00%"]);
   });
 
   test("keeps its place when a later epoch ends or is evaluated first", async () => {
-    const trial = begin({ spec: { epochs: 5 } });
-    for (const number of [0, 1, 2]) trial.report.onEvent(epoch(number));
-    assert.deepEqual(lines(trial), []);
-    trial.report.onEvent(evaluation(1, { final: false }));
+    const recorded = recordReport({ spec: { epochs: 5 } });
+    for (const number of [0, 1, 2]) recorded.report.onEvent(epoch(number));
+    assert.deepEqual(lines(recorded), []);
+    recorded.report.onEvent(evaluation(1, { final: false }));
     const both = ["Epoch 1/5 completed examples", "Epoch 2/5 completed accuracy 96.00%"];
-    assert.deepEqual(lines(trial), both);
-    await trial.report.finish({ ...done, outcome: "interrupted" });
-    assert.deepEqual(lines(trial).slice(0, 3), [...both, "Epoch 3/5 completed examples"]);
+    assert.deepEqual(lines(recorded), both);
+    await recorded.report.finish({ ...done, outcome: "interrupted" });
+    assert.deepEqual(lines(recorded).slice(0, 3), [...both, "Epoch 3/5 completed examples"]);
   });
 
   test("of the last epoch waits for the final evaluation", () => {
-    const trial = begin({ spec: { evaluateEvery: { unit: "step", count: 5 } } });
-    trial.report.onEvent(epoch(0));
-    trial.report.onEvent(epoch(1));
+    const recorded = recordReport({ spec: { evaluateEvery: { unit: "step", count: 5 } } });
+    recorded.report.onEvent(epoch(0));
+    recorded.report.onEvent(epoch(1));
     const early = evaluation(1, { final: false, step: 15 });
-    trial.report.onEvent(early);
-    assert.deepEqual(trial.err().slice(1), [early.text]);
-    trial.report.onEvent(evaluation(1));
-    assert.deepEqual(lines(trial).slice(2), ["Epoch 2/2 completed accuracy 96.00%"]);
+    recorded.report.onEvent(early);
+    assert.deepEqual(recorded.err().slice(1), [early.text]);
+    recorded.report.onEvent(evaluation(1));
+    assert.deepEqual(lines(recorded).slice(2), ["Epoch 2/2 completed accuracy 96.00%"]);
   });
 
   test("names the examples that were skipped", () => {
-    const trial = begin({ spec: { evaluateEvery: null, epochs: 3 } });
-    trial.report.onEvent(epoch(0, { skipped: 37, workerSeconds: { 0: 1 } }));
-    assert.match(trial.err()[0] ?? "", /, 1 worker, 37 examples skipped$/);
+    const recorded = recordReport({ spec: { evaluateEvery: null, epochs: 3 } });
+    recorded.report.onEvent(epoch(0, { skipped: 37, workerSeconds: { 0: 1 } }));
+    assert.match(recorded.err()[0] ?? "", /, 1 worker, 37 examples skipped$/);
   });
 });
 
@@ -174,15 +178,15 @@ describe("on a terminal", () => {
   const visible = (text: string) => text.replaceAll("\u001b", "ESC");
 
   test("epochs are rows of a table above the live region", async () => {
-    const trial = begin({ io: { isTerminal: true } });
-    const { report, clock } = trial;
+    const recorded = recordReport({ io: { isTerminal: true } });
+    const { report, clock } = recorded;
     report.onSnapshot(picture([member("worker", 0)], { activity: "epoch 1 of 2" }));
     const first = "[------------------------]   0%  epoch 1/2\nworker-0   computing step 0";
-    assert.equal(trial.errText(), first);
+    assert.equal(recorded.errText(), first);
     clock.ms = 1000;
     report.onEvent(epoch(0, { skipped: 5 }));
     report.onEvent(evaluation(0));
-    const rest = trial.errText().slice(first.length);
+    const rest = recorded.errText().slice(first.length);
     assert.deepEqual(visible(rest).split("\n"), [
       "\rESC[1AESC[JEpoch        Time(s)       Loss  Train(%)  Accuracy(%)  Examples/s  Workers",
       "[------------------------]   0%  epoch 1/2",
@@ -195,38 +199,40 @@ describe("on a terminal", () => {
   });
 
   test("the region tells how far the run is, and is gone at the end", async () => {
-    const trial = begin({ io: { isTerminal: true } });
-    const { report, clock } = trial;
+    const recorded = recordReport({ io: { isTerminal: true } });
+    const { report, clock } = recorded;
     report.onSnapshot(picture([member("worker", 0)]));
     clock.ms = 1000;
-    const before = trial.errText().length;
+    const before = recorded.errText().length;
     report.onSnapshot(picture([member("worker", 0, { worker: steps(10) })]));
     assert.equal(
-      visible(trial.errText().slice(before)),
+      visible(recorded.errText().slice(before)),
       "\rESC[1AESC[J[######------------------]  25%  epoch 1/2  100 examples/s  ETA 0:03\n" +
         "worker-0   computing step 0",
     );
-    const drawn = trial.errText().length;
+    const drawn = recorded.errText().length;
     await report.finish({ ...done, evaluations: [] });
-    assert.ok(visible(trial.errText().slice(drawn)).startsWith("\rESC[1AESC[JWorker 0 completed"));
+    assert.ok(
+      visible(recorded.errText().slice(drawn)).startsWith("\rESC[1AESC[JWorker 0 completed"),
+    );
   });
 
   test("there is no region with --no-progress", () => {
-    const trial = begin({ io: { isTerminal: true }, options: { progress: false } });
-    trial.report.onSnapshot(picture([member("worker", 0)]));
-    assert.equal(trial.errText(), "");
-    trial.report.onEvent(epoch(0));
-    trial.report.onEvent(evaluation(0));
-    assert.match(trial.errText(), /^Epoch 1\/2 completed: .*\n$/);
+    const recorded = recordReport({ io: { isTerminal: true }, options: { progress: false } });
+    recorded.report.onSnapshot(picture([member("worker", 0)]));
+    assert.equal(recorded.errText(), "");
+    recorded.report.onEvent(epoch(0));
+    recorded.report.onEvent(evaluation(0));
+    assert.match(recorded.errText(), /^Epoch 1\/2 completed: .*\n$/);
   });
 });
 
 describe("what is worth a sentence", () => {
   const remark = (workers: readonly string[], cores: number, phase = "preparing") => {
-    const trial = begin({ cores });
+    const recorded = recordReport({ cores });
     const members = workers.map((host, rank) => member("worker", rank, { host }));
-    for (let turn = 0; turn < 2; turn++) trial.report.onSnapshot(picture(members, { phase }));
-    return trial.err();
+    for (let turn = 0; turn < 2; turn++) recorded.report.onSnapshot(picture(members, { phase }));
+    return recorded.err();
   };
 
   test("more workers than cores on this machine make nothing faster", () => {
@@ -243,22 +249,22 @@ describe("what is worth a sentence", () => {
   });
 
   test("a worker that was lost has not completed training", async () => {
-    const trial = begin();
-    for (const rank of [0, 1]) trial.report.onEvent(registered(rank));
-    trial.report.onEvent(lost);
-    await trial.report.finish(done);
-    const completed = trial.err().filter((line) => line.endsWith("completed training!"));
+    const recorded = recordReport();
+    for (const rank of [0, 1]) recorded.report.onEvent(registered(rank));
+    recorded.report.onEvent(lost);
+    await recorded.report.finish(done);
+    const completed = recorded.err().filter((line) => line.endsWith("completed training!"));
     assert.deepEqual(completed, ["Worker 0 completed training!"]);
   });
 
   test("an interrupted run says how to go on, where there is a checkpoint", async () => {
     const interrupted: RunResult = { ...done, outcome: "interrupted", reason: "SIGINT" };
-    const trial = begin();
-    trial.report.onEvent({ kind: "checkpoint", step: 5, text: "checkpoint of step 5 written" });
-    assert.equal(await trial.report.finish(interrupted, "SIGINT"), 130);
-    assert.ok(trial.err().includes("go on with --resume trial"));
-    assert.ok(!trial.err().some((line) => line.includes("completed training")));
-    const without = begin();
+    const recorded = recordReport();
+    recorded.report.onEvent({ kind: "checkpoint", step: 5, text: "checkpoint of step 5 written" });
+    assert.equal(await recorded.report.finish(interrupted, "SIGINT"), 130);
+    assert.ok(recorded.err().includes("go on with --resume trial"));
+    assert.ok(!recorded.err().some((line) => line.includes("completed training")));
+    const without = recordReport();
     await without.report.finish(interrupted, "SIGINT");
     assert.ok(!without.err().some((line) => line.includes("--resume")));
   });
@@ -266,7 +272,7 @@ describe("what is worth a sentence", () => {
 
 describe("the exit code", () => {
   const codeOf = (changes: Partial<RunResult>, signal: NodeJS.Signals | null = null) =>
-    begin().report.finish({ ...done, ...changes }, signal);
+    recordReport().report.finish({ ...done, ...changes }, signal);
 
   test("is that of the failure, of the signal, or 0", async () => {
     const failed = (code: string | null) => codeOf({ outcome: "failed", code });
@@ -285,46 +291,46 @@ describe("the exit code", () => {
     const full = async () => {
       throw new PacelineError("storage", "can't write result.json: the disk is full");
     };
-    const trial = begin({ writeResult: full });
-    assert.equal(await trial.report.finish(done), 1);
-    assert.equal(trial.err().at(-1), "can't write result.json: the disk is full");
-    assert.ok(trial.out().includes("PARAMETER SERVER FINAL STATISTICS"));
-    const failed = begin({ writeResult: full });
+    const recorded = recordReport({ writeResult: full });
+    assert.equal(await recorded.report.finish(done), 1);
+    assert.equal(recorded.err().at(-1), "can't write result.json: the disk is full");
+    assert.ok(recorded.out().includes("PARAMETER SERVER FINAL STATISTICS"));
+    const failed = recordReport({ writeResult: full });
     assert.equal(await failed.report.finish({ ...done, outcome: "failed", code: "diverged" }), 5);
   });
 
   test("of a run that never began comes with its reason and without statistics", async () => {
     const reason = "after 60 s 1 of 1 servers and 0 of 2 workers have come";
     const never = { trainingSeconds: 0, globalSteps: 0, epochs: [], evaluations: [], workers: {} };
-    const trial = begin();
+    const recorded = recordReport();
     const failed = { outcome: "failed", code: "cluster_not_formed", reason } as const;
-    assert.equal(await trial.report.finish({ ...done, ...never, ...failed }), 3);
-    assert.deepEqual(trial.out(), []);
-    assert.deepEqual(trial.err(), [reason, "result in runs/trial/result.json"]);
+    assert.equal(await recorded.report.finish({ ...done, ...never, ...failed }), 3);
+    assert.deepEqual(recorded.out(), []);
+    assert.deepEqual(recorded.err(), [reason, "result in runs/trial/result.json"]);
   });
 });
 
 describe("what workers compute with", () => {
   const here = "engine onednn: oneDNN 2.6.3 (libdnnl.so.2), avx2, f32, 1 thread";
   const less = `${here}; bf16 needs instructions that this processor lacks; computing in f32`;
-  const seen = (trial: Trial, ...engines: readonly string[]) => {
+  const seen = (recorded: RecordedReport, ...engines: readonly string[]) => {
     const members = engines.map((engine, rank) => member("worker", rank, { engine }));
-    for (let look = 0; look < 2; look++) trial.report.onSnapshot(picture(members));
-    return trial.err().filter((line) => line.includes("compute with"));
+    for (let look = 0; look < 2; look++) recorded.report.onSnapshot(picture(members));
+    return recorded.err().filter((line) => line.includes("compute with"));
   };
 
   test("is told once, and of unlike ones that bits depend on it", () => {
-    assert.deepEqual(seen(begin(), here, here), [`workers compute with ${here}`]);
-    assert.deepEqual(seen(begin({ options: { quiet: true } }), here), []);
-    const unlike = seen(begin(), here, less);
+    assert.deepEqual(seen(recordReport(), here, here), [`workers compute with ${here}`]);
+    assert.deepEqual(seen(recordReport({ options: { quiet: true } }), here), []);
+    const unlike = seen(recordReport(), here, less);
     assert.equal(unlike.length, 2);
     assert.match(unlike[1]!, /compute with .* and .*: another run may end in other bits$/);
   });
 
   test("is a warning where it is less than was asked for, also when told to be quiet", () => {
     for (const quiet of [false, true]) {
-      const trial = begin({ spec: { dtype: "bf16" }, options: { quiet } });
-      assert.deepEqual(seen(trial, less), [`not in bf16: workers compute with ${less}`]);
+      const recorded = recordReport({ spec: { dtype: "bf16" }, options: { quiet } });
+      assert.deepEqual(seen(recorded, less), [`not in bf16: workers compute with ${less}`]);
     }
   });
 });

@@ -76,7 +76,7 @@ export function expandMatrix(file: MatrixFile, options: RunOptions): Expansion {
       cellOf(draft, index + 1, { file, options, varying, used }),
     ),
   );
-  refuseTwins(cells, file.path);
+  refuseDuplicates(cells, file.path);
   const rules = [...file.when, ...file.exclude, ...file.priority];
   const idle = rules.filter((rule) => !used.has(rule));
   return { cells, warnings: idle.map(({ place }) => `${place} matches no cell of the matrix`) };
@@ -212,12 +212,12 @@ function refuseEnvironment(file: MatrixFile, options: RunOptions): void {
   }
 }
 
-function refuseTwins(cells: readonly Cell[], path: string): void {
+function refuseDuplicates(cells: readonly Cell[], path: string): void {
   const byName = new Map<string, Cell>();
   for (const cell of cells) {
-    const twin = byName.get(cell.name.toLowerCase());
-    if (twin !== undefined) {
-      const both = `${shown(twin.values)} and ${shown(cell.values)}`;
+    const other = byName.get(cell.name.toLowerCase());
+    if (other !== undefined) {
+      const both = `${shown(other.values)} and ${shown(cell.values)}`;
       throw usage(`two cells of ${path} have the name ${cell.name}: ${both}; take one out`);
     }
     byName.set(cell.name.toLowerCase(), cell);

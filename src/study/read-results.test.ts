@@ -5,14 +5,14 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { PacelineError } from "../errors.js";
 import {
-  begin,
   done,
   epoch,
   evaluation,
   member,
   picture,
+  recordReport,
   steps,
-} from "../report/testing/run-report-trial.js";
+} from "../report/testing/recorded-report.js";
 import { readStudyResult, readStudyResults } from "./read-results.js";
 
 const root = mkdtempSync(join(tmpdir(), "paceline-results-"));
@@ -256,22 +256,22 @@ describe("a file that is wrong is refused with what is wrong", () => {
   }
 });
 
-async function trialResult(changes: Parameters<typeof begin>[0] = {}) {
-  const trial = begin(changes);
+async function recordedResult(changes: Parameters<typeof recordReport>[0] = {}) {
+  const recorded = recordReport(changes);
   const all = [
     member("worker", 0, { worker: steps(20) }),
     member("worker", 1, { worker: steps(20) }),
   ];
-  trial.report.onSnapshot(picture(all, { globalSteps: 20 }));
-  trial.report.onEvent(epoch(0));
-  trial.report.onEvent(evaluation(0));
-  assert.equal(await trial.report.finish(done), 0);
-  return trial.results[0] as { paceline: Record<string, unknown> };
+  recorded.report.onSnapshot(picture(all, { globalSteps: 20 }));
+  recorded.report.onEvent(epoch(0));
+  recorded.report.onEvent(evaluation(0));
+  assert.equal(await recorded.report.finish(done), 0);
+  return recorded.results[0] as { paceline: Record<string, unknown> };
 }
 
 describe("a result of Paceline's own", () => {
   test("as the report of a run writes it tells everything it holds", async () => {
-    const path = folder({ "result.json": await trialResult() });
+    const path = folder({ "result.json": await recordedResult() });
     const result = await readStudyResult(path);
     assert.equal(result.path, join(path, "result.json"));
     const { name, mode, workers, servers, model, data, seed, outcome } = result;
@@ -321,7 +321,7 @@ describe("a result of Paceline's own", () => {
   });
 
   test("reads the fields of later versions where they are, and does without", async () => {
-    const content = await trialResult();
+    const content = await recordedResult();
     const { paceline } = content;
     paceline.staleness = { average: 1, max: 2, rejected: 0, counts: [5, 3, 1] };
     paceline.stepTimes = { inputSeconds: 0.1, computeSeconds: 0.2, waitSeconds: 0.3 };
@@ -354,7 +354,7 @@ describe("a result of Paceline's own", () => {
   });
 
   test("takes no worker for one that took 0 seconds before it came", async () => {
-    const content = (await trialResult()) as unknown as {
+    const content = (await recordedResult()) as unknown as {
       raw_worker_metrics: { epoch_times_seconds: number[] }[];
     };
     content.raw_worker_metrics[1]!.epoch_times_seconds = [0, 1.5];
@@ -366,7 +366,7 @@ describe("a result of Paceline's own", () => {
   });
 
   test("whose model diverged is read without the evaluations that came to nothing", async () => {
-    const content = await trialResult();
+    const content = await recordedResult();
     const evaluations = content.paceline.evaluations as { loss: number | null }[];
     evaluations[1]!.loss = null;
     const { evaluations: told, epochs } = await readStudyResult(file(content));
@@ -378,11 +378,11 @@ describe("a result of Paceline's own", () => {
   });
 
   test("of a run that never trained has no times and no accuracy", async () => {
-    const trial = begin();
+    const recorded = recordReport();
     const never = { outcome: "failed", code: "cluster_not_formed", reason: "nobody came" } as const;
     const nothing = { trainingSeconds: 0, globalSteps: 0, epochs: [], evaluations: [] };
-    await trial.report.finish({ ...done, ...never, ...nothing });
-    const result = await readStudyResult(file(trial.results[0]));
+    await recorded.report.finish({ ...done, ...never, ...nothing });
+    const result = await readStudyResult(file(recorded.results[0]));
     const { outcome, mode, workers, seconds, epochSeconds, accuracyPercent, epochs } = result;
     assert.deepEqual(
       [outcome, mode, workers, seconds, epochSeconds, accuracyPercent, epochs],
@@ -391,7 +391,7 @@ describe("a result of Paceline's own", () => {
   });
 
   test("of a run whose name tells another mode than it had is refused", async () => {
-    const content = await trialResult({ spec: { name: "async_2workers" } });
+    const content = await recordedResult({ spec: { name: "async_2workers" } });
     await assert.rejects(readStudyResult(file(content)), /about its mode: .*sync.* async_2workers/);
   });
 });
@@ -405,14 +405,14 @@ describe("a folder of results", () => {
       "async_2workers.json": named("async_2workers"),
       "broken.json": "{",
       "notes.txt": "hello",
-      "own/result.json": await trialResult(),
+      "own/result.json": await recordedResult(),
       "going/events.jsonl": "",
       "stray/readme.md": "hello",
       ".one.json.tmp": "{",
       "suite.json": {},
       "report.md": "",
       "charts/a.svg": "",
-      "runs/own/result.json": await trialResult(),
+      "runs/own/result.json": await recordedResult(),
       "cells/a.yaml": "",
     });
     const { results, problems } = await readStudyResults(path);
@@ -435,7 +435,7 @@ describe("a folder of results", () => {
   });
 
   test("may be a single run, or a file", async () => {
-    const run = folder({ "result.json": await trialResult(), "events.jsonl": "" });
+    const run = folder({ "result.json": await recordedResult(), "events.jsonl": "" });
     assert.equal((await readStudyResults(run)).results.length, 1);
     assert.equal((await readStudyResults(file(original()))).results.length, 1);
   });

@@ -3,7 +3,14 @@ import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { at, begin, done, epoch, evaluation, lost } from "../report/testing/run-report-trial.js";
+import {
+  at,
+  done,
+  epoch,
+  evaluation,
+  lost,
+  recordReport,
+} from "../report/testing/recorded-report.js";
 import { listRuns, readRun, remarksOf, sizedCheckpoints } from "./run-records.js";
 
 const root = mkdtempSync(join(tmpdir(), "paceline-records-"));
@@ -44,27 +51,27 @@ const config = [
   "",
 ].join("\n");
 
-/** The files of a run of which the report on trial wrote what it writes. */
-async function trialFiles(endMs: number, ends = true) {
-  const trial = begin();
-  trial.clock.ms = endMs;
-  trial.report.onEvent(lost);
-  trial.report.onEvent({ kind: "warning", text: "the disk is nearly full" });
-  trial.report.onEvent(epoch(0));
-  trial.report.onEvent(evaluation(0));
-  if (ends) await trial.report.finish(done);
-  const [result] = trial.results;
+/** The files of a run as a recorded report writes them. */
+async function recordedFiles(endMs: number, ends = true) {
+  const recorded = recordReport();
+  recorded.clock.ms = endMs;
+  recorded.report.onEvent(lost);
+  recorded.report.onEvent({ kind: "warning", text: "the disk is nearly full" });
+  recorded.report.onEvent(epoch(0));
+  recorded.report.onEvent(evaluation(0));
+  if (ends) await recorded.report.finish(done);
+  const [result] = recorded.results;
   const files = {
     "config.yaml": config,
-    "events.jsonl": trial.events,
-    "metrics.jsonl": trial.metrics,
+    "events.jsonl": recorded.events,
+    "metrics.jsonl": recorded.metrics,
   };
   return ends ? { ...files, "result.json": result } : files;
 }
 
 describe("a run that has ended", () => {
   test("is what its result tells", async () => {
-    const path = runDir({ one: await trialFiles(1000) });
+    const path = runDir({ one: await recordedFiles(1000) });
     const record = await readRun(join(path, "one"));
     const { name, state, reason, mode, workers, seconds, accuracyPercent } = record;
     assert.deepEqual(
@@ -85,7 +92,7 @@ describe("a run that has ended", () => {
     assert.deepEqual(record.problems, []);
   });
   test("may be a file by itself", async () => {
-    const path = join(runDir({ one: await trialFiles(0) }), "one", "result.json");
+    const path = join(runDir({ one: await recordedFiles(0) }), "one", "result.json");
     const record = await readRun(path);
     assert.deepEqual([record.name, record.path, record.state], ["trial", path, "done"]);
   });
@@ -93,7 +100,7 @@ describe("a run that has ended", () => {
 
 describe("a run without a result", () => {
   test("is what its configuration and its metrics tell", async () => {
-    const path = runDir({ one: await trialFiles(2000, false) });
+    const path = runDir({ one: await recordedFiles(2000, false) });
     const { result, form, problems, ...record } = await readRun(join(path, "one"));
     assert.deepEqual([result, form, problems], [null, null, []]);
     assert.deepEqual(record, {
@@ -135,7 +142,7 @@ describe("a run without a result", () => {
     });
   });
   test("that went on from a checkpoint has each epoch once, as it was last", async () => {
-    const files = await trialFiles(0, false);
+    const files = await recordedFiles(0, false);
     const [first, tested] = files["metrics.jsonl"] as [object, object];
     const again = [first, tested, { ...first, trainLoss: 0.5 }, { ...tested, loss: 0.75 }];
     const path = runDir({ one: { ...files, "metrics.jsonl": again } });
@@ -150,7 +157,7 @@ describe("a run without a result", () => {
     );
   });
   test("takes a line that a crash has torn for none", async () => {
-    const files = await trialFiles(0, false);
+    const files = await recordedFiles(0, false);
     const torn = `${textOf(files["metrics.jsonl"])}{"kind":"epoch","epo`;
     const { epochs, problems } = await readRun(
       join(runDir({ one: { ...files, "metrics.jsonl": torn } }), "one"),
@@ -160,7 +167,7 @@ describe("a run without a result", () => {
 });
 
 test("a run that went on after a result shows its progress, not the old result", async () => {
-  const files = await trialFiles(0);
+  const files = await recordedFiles(0);
   const self = { role: "coordinator", id: 0, pid: process.pid, host: hostname(), address: "" };
   const path = join(runDir({ one: { ...files, "cluster.json": { members: [self] } } }), "one");
   const past = new Date(Date.now() - 3_600_000);
@@ -171,9 +178,9 @@ test("a run that went on after a result shows its progress, not the old result",
 
 describe("a list", () => {
   test("has the newest first, and broken runs with what is wrong with them", async () => {
-    const later = await trialFiles(5000, false);
+    const later = await recordedFiles(5000, false);
     const path = runDir({
-      old: { ...(await trialFiles(1000)) },
+      old: { ...(await recordedFiles(1000)) },
       later,
       broken: { ...later, "result.json": "{", "cluster.json": "[]" },
       "not-a-run": { "thesis.txt": "" },
@@ -199,7 +206,7 @@ describe("a list", () => {
 });
 
 test("warnings and losses are told in order, and nothing else", async () => {
-  const path = join(runDir({ one: await trialFiles(1500) }), "one");
+  const path = join(runDir({ one: await recordedFiles(1500) }), "one");
   assert.deepEqual(await remarksOf(path), [
     { time: at(1500), kind: "lost", text: lost.text },
     { time: at(1500), kind: "warning", text: "the disk is nearly full" },

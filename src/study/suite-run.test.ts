@@ -58,14 +58,14 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(place, { recursive: true, force: true }));
 
-interface Trial {
+interface StartedSuite {
   readonly suite: SuiteRun;
   readonly setup: SuiteSetup;
   readonly lines: string[];
 }
 
 /** A suite of one worker count after the other, each with the learning rate of its kind. */
-function begin(kinds: readonly number[], changes: Partial<SuiteSetup> = {}): Trial {
+function begin(kinds: readonly number[], changes: Partial<SuiteSetup> = {}): StartedSuite {
   const options = new TableOfRuns({});
   const cells = kinds.map((lr, index) => `  - {workers: ${index + 1}, lr: ${lr}, servers: 1}`);
   const text = `base: {model: mlp, data: mnist}\ninclude:\n${cells.join("\n")}\n`;
@@ -99,16 +99,16 @@ const stateOf = (name: string) => JSON.parse(readFileSync(path("suite.json"), "u
 
 /** Runs a suite and interrupts it as soon as a cell waits. */
 async function interruptAt(name: string, kinds: readonly number[]) {
-  const trial = begin(kinds);
-  const running = trial.suite.run();
+  const started = begin(kinds);
+  const running = started.suite.run();
   const log = path("cells", `${name}.log`);
   const deadline = performance.now() + 20_000;
   while (!existsSync(log) || !readFileSync(log, "utf8").includes("ready")) {
     assert.ok(performance.now() < deadline, `${name} waits`);
     await later(5);
   }
-  trial.suite.interrupt("SIGINT");
-  return { ...trial, outcome: await running };
+  started.suite.interrupt("SIGINT");
+  return { ...started, outcome: await running };
 }
 
 describe("a suite", () => {

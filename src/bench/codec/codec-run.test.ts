@@ -4,12 +4,12 @@ import { codecNames } from "../../compression/codecs/codec.js";
 import { codecBench } from "./codec-bench.js";
 
 test("each codec has its size, speeds and error, and none is said of raw", async () => {
-  const flags = { values: "5000", rounds: "1", turn: "1ms", kernels: "twin", share: "0.1" };
+  const flags = { values: "5000", rounds: "1", turn: "1ms", kernels: "scalar", share: "0.1" };
   const said: string[] = [];
   const task = { isJson: true, log: (line: string) => said.push(line) };
   const { report, appendix } = await codecBench.measure(flags, task);
   assert.equal(report.bench, "codec");
-  assert.match(appendix.join(), /twin kernels, 5000 values, share 0.1/);
+  assert.match(appendix.join(), /scalar kernels, 5000 values, share 0.1/);
   const found = new Map(report.rows.map(({ name, value }) => [name, value]));
   for (const name of codecNames) {
     for (const what of ["size", "encode", "decode"]) {
@@ -33,15 +33,15 @@ test("each codec has its size, speeds and error, and none is said of raw", async
   assert.equal(found.has("raw/error"), false);
 });
 
-test("with peers SIMD stands beside memcpy and the twin, and the twin beside memcpy", async () => {
+test("with peers SIMD stands beside memcpy and scalar, and scalar beside memcpy", async () => {
   const brief = { values: "3000", rounds: "1", turn: "1ms", peers: true };
-  for (const kernels of ["wasm", "twin"]) {
+  for (const kernels of ["wasm", "scalar"]) {
     const task = { isJson: true, log: () => {} };
     const { report } = await codecBench.measure({ ...brief, kernels }, task);
     for (const name of ["int8/encode", "topk/encode+feedback", "onebit/decode"]) {
       const found = report.rows.filter((row) => row.name === name);
       for (const { ratio } of found) assert.ok(ratio! > 0, name);
-      const wanted = kernels === "wasm" ? ["memcpy", "twin"] : ["memcpy"];
+      const wanted = kernels === "wasm" ? ["memcpy", "scalar"] : ["memcpy"];
       assert.deepEqual(
         found.map(({ peer }) => peer),
         wanted,

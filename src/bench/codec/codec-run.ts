@@ -22,26 +22,26 @@ import type { CodecMeasures } from "./codec-bench.js";
 
 const seed = 1;
 
-/** One way of doing the loops: codecs and conversions of a worker. */
+/** One implementation of the loops: codecs and conversions of a worker. */
 interface Side {
   readonly table: CodecTable;
   readonly conversions: Conversions;
   readonly choice: KernelsChoice;
 }
 
-/** Measures every codec on the same values; with peers beside memcpy and, for SIMD, the twin. */
+/** Measures every codec on the same values; peers are memcpy and, for SIMD, the scalar kernels. */
 export async function runCodecBench(
   measures: CodecMeasures,
   { log }: BenchTask,
 ): Promise<BenchResult> {
   const sideOf = (choice: KernelsChoice): Side => {
     const conversions = createConversions(null, { choice, log });
-    const made = conversions.name === "twin" ? "twin" : "wasm";
+    const made = conversions.name === "scalar" ? "scalar" : "wasm";
     return { table: new CodecTable(conversions), conversions, choice: made };
   };
   const own = sideOf(measures.kernels);
-  const twin = own.choice === "twin" ? null : sideOf("twin");
-  const sides = twin === null ? [own] : [own, twin];
+  const scalar = own.choice === "scalar" ? null : sideOf("scalar");
+  const sides = scalar === null ? [own] : [own, scalar];
   const random = new Random(seed, "codec benchmark");
   const values = Float32Array.from({ length: measures.values }, () => random.normal());
   const rows: BenchmarkRow[] = [];
@@ -96,13 +96,13 @@ function decodingOf(
 }
 
 /**
- * How many gigabytes of f32 values an action passes in a second; the action of the twin, if there
+ * How many gigabytes of f32 values an action passes in a second; the scalar action, if there
  * is one, is a peer, as is a copy of the values.
  */
 function speedOf(
   name: string,
   { values, turnMs }: CodecMeasures,
-  [own, twin]: readonly (() => unknown)[],
+  [own, scalar]: readonly (() => unknown)[],
 ): BenchmarkCase {
   assert(own !== undefined, "there is something to measure", { name });
   const rate = (action: () => unknown) => () => {
@@ -118,7 +118,7 @@ function speedOf(
   };
   const [from, to] = [new Float32Array(values).fill(1), new Float32Array(values).fill(2)];
   const peers: Peer[] = [{ name: "memcpy", run: rate(() => to.set(from)) }];
-  if (twin !== undefined) peers.push({ name: "twin", run: rate(twin) });
+  if (scalar !== undefined) peers.push({ name: "scalar", run: rate(scalar) });
   return { name, unit: "GB/s", better: "higher", run: rate(own), peers };
 }
 

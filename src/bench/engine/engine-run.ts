@@ -28,7 +28,7 @@ import {
 } from "./engine-subject.js";
 import { formatLayers, type LayerTable, LayerTally, millisecondsOf } from "./layer-table.js";
 import { peakMemoryCase, soak } from "./resident-memory.js";
-import { type TorchWish, torchProcess, torchSpeed } from "./torch-peer.js";
+import { type TorchWorkload, torchProcess, torchSpeed } from "./torch-peer.js";
 
 /** How long preparing batches is measured for in one turn. */
 const preparingMs = 50;
@@ -182,13 +182,13 @@ class SubjectRun {
   /** In bf16 also against what PyTorch computes in unless it is asked for less. */
   #speedPeers(): Peer[] {
     const { python, turnMs } = this.#measures;
-    const wish = this.#torchWish(this.#subject);
-    const own = torchSpeed("pytorch", python, wish, turnMs);
-    if (wish.dtype === "f32") return [own];
-    return [own, torchSpeed("pytorch-f32", python, { ...wish, dtype: "f32" }, turnMs)];
+    const workload = this.#torchWorkload(this.#subject);
+    const own = torchSpeed("pytorch", python, workload, turnMs);
+    if (workload.dtype === "f32") return [own];
+    return [own, torchSpeed("pytorch-f32", python, { ...workload, dtype: "f32" }, turnMs)];
   }
 
-  #torchWish({ batch, threads, dtype }: Subject): TorchWish {
+  #torchWorkload({ batch, threads, dtype }: Subject): TorchWorkload {
     const { torchFormat: memoryFormat } = this.#measures;
     return { graph: this.#bound.graph, batch, threads, dtype, memoryFormat };
   }
@@ -270,7 +270,7 @@ class SubjectRun {
       }
       const wanted = Math.floor(memory.milliseconds / (factor * this.#stepMs));
       const steps = Math.min(memory.stepsMax, Math.max(memory.stepsMin, wanted));
-      const torch = torchProcess(this.#measures.python, this.#torchWish(subject));
+      const torch = torchProcess(this.#measures.python, this.#torchWorkload(subject));
       const one = peakMemoryCase(subject, steps, [{ name: "pytorch", process: torch }]);
       rows.push(...(await this.#run([one], 1, 0)));
     }

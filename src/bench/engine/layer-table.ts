@@ -4,7 +4,7 @@
  * their own, everything else one line a kind.
  *
  * The ceiling is the speed of a step that does nothing but the multiplications of these layers;
- * what is missing to it is normalisation, additions, pools, and copies from layout to layout.
+ * what is missing to it is normalisation, additions, pools, and copies from format to format.
  */
 import type { GraphNode, ModelGraph } from "../../nn/model.js";
 import type { Operation } from "../../nn/onednn/program.js";

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { assert } from "../../assert.js";
 import type { BenchmarkCase, BenchmarkRow, Peer } from "../harness/benchmark.js";
 import { LineProcess } from "../harness/peer-process.js";
-import { judgeSoak, memoryOf, type ResidentMemory } from "../harness/process-memory.js";
+import { judgeFlatness, memoryOf, type ResidentMemory } from "../harness/process-memory.js";
 import { type Subject, subjectName } from "./engine-subject.js";
 
 function memoryOfProcess({ pid }: LineProcess): ResidentMemory {
@@ -19,13 +19,13 @@ function memoryOfProcess({ pid }: LineProcess): ResidentMemory {
 export interface StepProcess {
   readonly command: string;
   readonly words: readonly string[];
-  readonly wish: object;
+  readonly workload: object;
 }
 
 /** Paceline's side: a process that does nothing but steps of this configuration. */
 export function ownStepProcess(subject: Subject): StepProcess {
   const entry = fileURLToPath(new URL("./step-child.js", import.meta.url));
-  return { command: process.execPath, words: [entry], wish: subject };
+  return { command: process.execPath, words: [entry], workload: subject };
 }
 
 /** The most bytes that a process of this configuration ever holds, in so many steps. */
@@ -57,13 +57,13 @@ export function peakMemoryCase(
 
 /** Runs the steps of each portion, hears of the memory after each, gives what was last heard. */
 async function afterSteps<T>(
-  { command, words, wish }: StepProcess,
+  { command, words, workload }: StepProcess,
   portions: readonly number[],
   hear: (memory: ResidentMemory) => T,
 ): Promise<T> {
   const process = new LineProcess(command, words);
   try {
-    await process.ask(wish);
+    await process.ask(workload);
     let heard: T | undefined;
     for (const steps of portions) {
       await process.ask({ steps });
@@ -105,6 +105,6 @@ export async function soak(
     const share = `${(100 * (index + 1)) / soakReadings}%`;
     return { name: `${name}/${share}`, value: bytes / 1e6, unit: "MB" };
   });
-  const { reason } = judgeSoak(readings);
+  const { reason } = judgeFlatness(readings);
   return { rows, verdict: `${name}: ${steps} steps, ${reason}` };
 }

@@ -7,7 +7,7 @@ import { LineProcess, peerScript } from "../harness/peer-process.js";
 import type { StepProcess } from "./resident-memory.js";
 
 /** What PyTorch's side is to compute. */
-export interface TorchWish {
+export interface TorchWorkload {
   readonly graph: ModelGraph;
   readonly batch: number;
   readonly dtype: "f32" | "bf16";
@@ -16,13 +16,18 @@ export interface TorchWish {
 }
 
 /** The process that steps; the model is handed over as its graph. */
-export function torchProcess(python: string, wish: TorchWish): StepProcess {
-  return { command: python, words: [peerScript("torch_steps.py")], wish };
+export function torchProcess(python: string, workload: TorchWorkload): StepProcess {
+  return { command: python, words: [peerScript("torch_steps.py")], workload };
 }
 
 /** Images per second of PyTorch's steps, as many at a time as take this long. */
-export function torchSpeed(name: string, python: string, wish: TorchWish, turnMs: number): Peer {
-  const { command, words } = torchProcess(python, wish);
+export function torchSpeed(
+  name: string,
+  python: string,
+  workload: TorchWorkload,
+  turnMs: number,
+): Peer {
+  const { command, words } = torchProcess(python, workload);
   let process: LineProcess | null = null;
   let stepsPerTurn = 1;
   const secondsOf = async (steps: number) => {
@@ -33,8 +38,8 @@ export function torchSpeed(name: string, python: string, wish: TorchWish, turnMs
     name,
     async setUp() {
       process = new LineProcess(command, words);
-      const { trainedValues } = await process.ask(wish);
-      const expected = trainableValues(wish.graph);
+      const { trainedValues } = await process.ask(workload);
+      const expected = trainableValues(workload.graph);
       if (trainedValues !== expected) {
         const sentence = `its model has ${trainedValues} trained values, not ${expected}`;
         throw new PacelineError("internal", sentence);
@@ -42,7 +47,7 @@ export function torchSpeed(name: string, python: string, wish: TorchWish, turnMs
       await secondsOf(1);
       stepsPerTurn = Math.ceil(turnMs / 1000 / (await secondsOf(1)));
     },
-    run: async () => (stepsPerTurn * wish.batch) / (await secondsOf(stepsPerTurn)),
+    run: async () => (stepsPerTurn * workload.batch) / (await secondsOf(stepsPerTurn)),
     tearDown: async () => process?.close(),
   };
 }

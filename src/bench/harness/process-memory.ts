@@ -94,7 +94,7 @@ export function roomToGrow(settledBytes: number, passingBytes = 0): number {
  * Whether memory stays flat: the highest of the later readings against the second one, since the
  * first stretch still fills caches and the heap of the language.
  */
-export function judgeSoak(
+export function judgeFlatness(
   readings: readonly number[],
   passingBytes = 0,
 ): {
@@ -102,7 +102,7 @@ export function judgeSoak(
   readonly reason: string;
 } {
   const settled = readings[1];
-  assert(settled !== undefined, "a soak has two readings", { readings });
+  assert(settled !== undefined, "memory is read twice or more", { readings });
   const highest = Math.max(...readings.slice(1));
   const room = roomToGrow(settled, passingBytes);
   const isFlat = highest - settled <= room;

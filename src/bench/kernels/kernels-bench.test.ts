@@ -20,17 +20,17 @@ test("every kernel has a rate above 0, and the momentum update its milliseconds"
   }
 });
 
-test("with peers SIMD stands beside memcpy and the twin, and the twin beside memcpy", async () => {
-  for (const kernels of ["wasm", "twin"]) {
+test("with peers SIMD stands beside memcpy and scalar, and scalar beside memcpy", async () => {
+  for (const kernels of ["wasm", "scalar"]) {
     const { report } = await kernelsBench.measure({ ...brief, kernels, peers: true }, task);
     const peers = report.rows.filter(({ name }) => name === "fold of 4").map(({ peer }) => peer);
-    assert.deepEqual(peers, kernels === "wasm" ? ["memcpy", "twin"] : ["memcpy"]);
+    assert.deepEqual(peers, kernels === "wasm" ? ["memcpy", "scalar"] : ["memcpy"]);
   }
 });
 
 test("an implementation that doesn't exist is refused by name", async () => {
   await assert.rejects(
     async () => kernelsBench.measure({ ...brief, kernels: "wasn" }, task),
-    /--kernels wasn is unknown \(did you mean wasm\?\); write wasm or twin/,
+    /--kernels wasn is unknown \(did you mean wasm\?\); write wasm or scalar/,
   );
 });

@@ -7,7 +7,7 @@ import { benchOf, sharedOptions } from "../harness/bench-option.js";
 export interface KernelsMeasures {
   readonly values: number;
   readonly chunkValues: number;
-  readonly kernels: "wasm" | "twin";
+  readonly kernels: "wasm" | "scalar";
   readonly rounds: number;
   readonly turnMs: number;
   readonly peers: boolean;
@@ -32,9 +32,9 @@ export const kernelsBench = benchOf<KernelsMeasures>({
     },
     kernels: {
       name: "kernels",
-      type: choice(["wasm", "twin"]),
+      type: choice(["wasm", "scalar"]),
       default: "wasm",
-      sentence: "which implementation to measure; wasm is compared with twin and with memcpy",
+      sentence: "which implementation to measure; wasm is compared with scalar and with memcpy",
     },
     rounds: sharedOptions.rounds,
     turnMs: { ...sharedOptions.turnMs, default: 50 },

@@ -36,7 +36,7 @@ interface Implementation {
   readonly conversions: Conversions;
 }
 
-/** Measures every kernel; with peers beside memcpy and, for SIMD, the twin. */
+/** Measures every kernel; with peers beside memcpy and, for SIMD, the scalar kernels. */
 export async function runKernelsBench(
   measures: KernelsMeasures,
   task: BenchTask,
@@ -44,12 +44,12 @@ export async function runKernelsBench(
   const { values, chunkValues, rounds, peers } = measures;
   const capacity = vectorCount * (values + chunkValues) + 8 * (chunkValues + slotAlignmentValues);
   const arena = new Arena(capacity);
-  const make = (choice: "wasm" | "twin"): Implementation => ({
+  const make = (choice: "wasm" | "scalar"): Implementation => ({
     kernels: createKernels(arena, { choice }),
     conversions: createConversions(arena, { choice }),
   });
   const own = make(measures.kernels);
-  const twin = measures.kernels === "twin" ? null : make("twin");
+  const scalar = measures.kernels === "scalar" ? null : make("scalar");
   const vectors = Array.from({ length: vectorCount }, () => randomVector(arena, values));
   // Adam's second moments are above zero.
   own.kernels.fill(vectors[3]!, values, 0.01);
@@ -57,8 +57,8 @@ export async function runKernelsBench(
   const works = [...model.works(), ...chunkWorks(arena, chunkValues)];
   const update = works.find(({ name }) => name === "momentum")!;
   const cases = [
-    updateCase(update, values, { own, twin }, measures),
-    ...works.map((work) => rateCase(work, { own, twin }, measures)),
+    updateCase(update, values, { own, scalar }, measures),
+    ...works.map((work) => rateCase(work, { own, scalar }, measures)),
   ];
   const settings = { peers, turns: rounds, warmUpTurns: 2, log: task.log };
   return { report: await runBenchmark("kernels", cases, settings), appendix: [] };
@@ -66,7 +66,7 @@ export async function runKernelsBench(
 
 interface Sides {
   readonly own: Implementation;
-  readonly twin: Implementation | null;
+  readonly scalar: Implementation | null;
 }
 
 /** Seconds that one call takes, over a turn's time. */
@@ -85,19 +85,19 @@ function secondsOf(once: () => void, turnMs: number): number {
 function updateCase(
   work: Work,
   values: number,
-  { own, twin }: Sides,
+  { own, scalar }: Sides,
   { turnMs }: KernelsMeasures,
 ): BenchmarkCase {
   const run = (side: Implementation) => () => 1000 * secondsOf(() => work.once(side), turnMs);
-  const peers: Peer[] = twin === null ? [] : [{ name: "twin", run: run(twin) }];
+  const peers: Peer[] = scalar === null ? [] : [{ name: "scalar", run: run(scalar) }];
   const name = `momentum SGD over ${(values / 1e6).toFixed(1)} M values`;
   return { name, unit: "ms", better: "lower", run: run(own), peers };
 }
 
-function rateCase(work: Work, { own, twin }: Sides, { turnMs }: KernelsMeasures): BenchmarkCase {
+function rateCase(work: Work, { own, scalar }: Sides, { turnMs }: KernelsMeasures): BenchmarkCase {
   const rate = (once: () => void) => work.bytes / secondsOf(once, turnMs) / 1e9;
   const peers: Peer[] = [memcpyPeer(work.bytes, turnMs)];
-  if (twin !== null) peers.push({ name: "twin", run: () => rate(() => work.once(twin)) });
+  if (scalar !== null) peers.push({ name: "scalar", run: () => rate(() => work.once(scalar)) });
   const run = () => rate(() => work.once(own));
   return { name: work.name, unit: "GB/s", better: "higher", run, peers };
 }

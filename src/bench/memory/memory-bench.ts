@@ -26,7 +26,7 @@ export const memoryBench = benchOf<MemoryMeasures>({
       name: "transport",
       type: severalOf(choice(["unix", "tcp", "grpc"])),
       default: ["unix", "tcp", "grpc"],
-      sentence: "ways to measure",
+      sentence: "transports to measure",
     },
     pushes: {
       name: "compress",

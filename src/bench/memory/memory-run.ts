@@ -11,7 +11,7 @@ import { type Compression, compressionTitle } from "../../protocol/compression.j
 import { describeMachine } from "../../runtime/process/machine.js";
 import type { BenchResult, BenchTask } from "../harness/bench-option.js";
 import type { BenchmarkRow } from "../harness/benchmark.js";
-import { judgeSoak, roomToGrow, tellsMemory } from "../harness/process-memory.js";
+import { judgeFlatness, roomToGrow, tellsMemory } from "../harness/process-memory.js";
 import { type MemoryLimits, mebibyte, memoryLimits } from "./memory-limits.js";
 import { tenths, type WatchedMember, watchRun } from "./watched-run.js";
 
@@ -66,7 +66,7 @@ export async function runMemoryBench(
   };
 }
 
-interface Way {
+interface RunSetup {
   readonly transport: string;
   readonly push: Compression;
   readonly engineBytes: number;
@@ -74,14 +74,14 @@ interface Way {
 
 async function judgeRun(
   { model, workers, servers, steps, checkpoint, pull }: MemoryMeasures,
-  { transport, push, engineBytes }: Way,
+  { transport, push, engineBytes }: RunSetup,
   { log }: BenchTask,
 ): Promise<Judged[]> {
   const isFlat = model === "logistic" || model === "mlp";
   const classes = model === "logistic" ? 2 : isFlat ? 10 : 100;
   const inputShape = isFlat ? ([1, 28, 28] as const) : ([3, 32, 32] as const);
-  const wayTitle = [transport, ...[push, pull].map(wordOf)].join("");
-  const name = `${model}/${wayTitle}/s${servers}/w${workers}`;
+  const setupTitle = [transport, ...[push, pull].map(wordOf)].join("");
+  const name = `${model}/${setupTitle}/s${servers}/w${workers}`;
   const codecs = ["--compress", compressionTitle(push), "--compress-pull", compressionTitle(pull)];
   const members = await watchRun(
     {
@@ -159,7 +159,7 @@ function judgeGrowth(
   }
   const { readings, highest } = worst;
   const settled = readings[1]!;
-  const { isFlat, reason } = judgeSoak(readings, passingBytes);
+  const { isFlat, reason } = judgeFlatness(readings, passingBytes);
   return {
     row: rowOf(`${name}-later`, highest, settled + roomToGrow(settled, passingBytes)),
     verdict: `${name}: ${reason}`,

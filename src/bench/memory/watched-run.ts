@@ -13,7 +13,7 @@ import { measuredEnvironment } from "../harness/measured-environment.js";
 import { memoryOf, memoryUseOf } from "../harness/process-memory.js";
 
 /** What is run. */
-export interface WatchedWish {
+export interface WatchedWorkload {
   readonly model: string;
   readonly inputShape: readonly [number, number, number];
   readonly classes: number;
@@ -53,14 +53,14 @@ const dataName = "pictures";
 
 /** Runs once and tells what each process held. */
 export async function watchRun(
-  wish: WatchedWish,
+  workload: WatchedWorkload,
   log: (line: string) => void,
 ): Promise<readonly WatchedMember[]> {
-  const folder = await mkdtemp(join(tmpdir(), "paceline-soak-"));
+  const folder = await mkdtemp(join(tmpdir(), "paceline-memory-"));
   try {
-    await writePictures(folder, wish);
-    const child = start(folder, wish);
-    const watch = new Watch(join(folder, "runs", "run"), wish, log);
+    await writePictures(folder, workload);
+    const child = start(folder, workload);
+    const watch = new Watch(join(folder, "runs", "run"), workload, log);
     const timer = setInterval(() => void watch.look(), pollIntervalMs);
     try {
       await ended(child);
@@ -84,7 +84,7 @@ class Watch {
   #tenth = 0;
   #useReadMs = Number.NEGATIVE_INFINITY;
 
-  constructor(folder: string, { checkpoint }: WatchedWish, log: (line: string) => void) {
+  constructor(folder: string, { checkpoint }: WatchedWorkload, log: (line: string) => void) {
     this.#folder = folder;
     this.#log = log;
     this.#steppingTenths = checkpoint ? tenths / 2 - 1 : tenths - 1;
@@ -162,8 +162,8 @@ interface Cluster {
   }[];
 }
 
-async function writePictures(folder: string, wish: WatchedWish): Promise<void> {
-  const { inputShape: shape, classes, workers, steps } = wish;
+async function writePictures(folder: string, workload: WatchedWorkload): Promise<void> {
+  const { inputShape: shape, classes, workers, steps } = workload;
   const classNames = Array.from({ length: classes }, (_, index) => `class ${index}`);
   const place = join(folder, dataName);
   const writer = await ShardWriter.begin(place, { classNames, shape, shardExamples: null });
@@ -178,8 +178,8 @@ async function writePictures(folder: string, wish: WatchedWish): Promise<void> {
   await writer.finish({ mean: ofChannels(0.5), std: ofChannels(0.25) });
 }
 
-function start(folder: string, wish: WatchedWish): ChildProcess {
-  const { model, workers, servers, checkpoint, options } = wish;
+function start(folder: string, workload: WatchedWorkload): ChildProcess {
+  const { model, workers, servers, checkpoint, options } = workload;
   const words = [
     ...["train", "--engine", "synthetic", "--model", model, "--optimizer", "momentum"],
     ...["--data", dataName, "--data-dir", folder, "-b", "1", "--epochs", `${tenths}`],

@@ -13,7 +13,7 @@ const measuredMs = 500;
 /** A link whose proxy carries less than this share of it is said to be slower than its name. */
 const faithfulShare = 0.9;
 
-/** Throws "usage" where a way to the servers was asked for that goes past every link. */
+/** Throws "usage" where a transport was asked for that goes past every link. */
 export function demandLinkable(
   links: readonly (Link | null)[],
   transports: readonly string[],

@@ -12,7 +12,7 @@ import { compressionTitle } from "../../protocol/compression.js";
 import { Random } from "../../random.js";
 import { carryOutOverLink } from "./linked-run.js";
 import { RunProcess } from "./run-process.js";
-import { epochsOf, fitOf, linkSeconds, type RunWish } from "./run-wish.js";
+import { dataShapeOf, epochsOf, linkSeconds, type Workload } from "./workload.js";
 
 /** What a run took, in seconds, of its epochs after the first. */
 export interface RunTimes {
@@ -30,19 +30,19 @@ const dataName = "pictures";
 
 /** A place for runs: a folder with data, removed when all is measured. */
 export class RunPlace {
-  readonly #wish: RunWish;
+  readonly #workload: Workload;
   #folder: string | null = null;
   #runs = 0;
 
-  constructor(wish: RunWish) {
-    this.#wish = wish;
+  constructor(workload: Workload) {
+    this.#workload = workload;
   }
 
   /** Writes the data. */
   async setUp(): Promise<void> {
     this.#folder = await mkdtemp(join(tmpdir(), "paceline-bench-"));
-    const { model, workers, batch, steps } = this.#wish;
-    const { classes, inputShape: shape } = fitOf(model);
+    const { model, workers, batch, steps } = this.#workload;
+    const { classes, inputShape: shape } = dataShapeOf(model);
     const classNames = Array.from({ length: classes }, (_, index) => `class ${index}`);
     const facts = { classNames, shape, shardExamples: null };
     const writer = await ShardWriter.begin(join(this.#folder, dataName), facts);
@@ -67,7 +67,7 @@ export class RunPlace {
     const folder = join(runDir, name);
     const said = await this.#carryOut(["--run-dir", runDir, "--name", name], folder);
     const result = JSON.parse(await readFile(join(folder, "result.json"), "utf8"));
-    const times = timesOf(result, this.#wish.steps);
+    const times = timesOf(result, this.#workload.steps);
     await rm(folder, { recursive: true, force: true });
     return { ...times, choices: choicesIn(said) };
   }
@@ -79,15 +79,15 @@ export class RunPlace {
 
   /** Resolves to what each worker said. */
   async #carryOut(words: readonly string[], folder: string): Promise<readonly string[]> {
-    const { workers, servers, transport, way } = this.#wish;
+    const { workers, servers, transport, wire } = this.#workload;
     const whole = [...this.#words(), ...words];
     const place = ["--data-dir", this.#folder ?? ""];
-    if (way.link !== null) {
-      const seconds = linkSeconds(this.#wish);
+    if (wire.link !== null) {
+      const seconds = linkSeconds(this.#workload);
       const patience = ["--io-timeout", `${Math.ceil(30 + 10 * seconds)}s`];
       const start = ["--start-timeout", `${Math.ceil(60 + 4 * seconds)}s`];
       const shared = [...patience, ...start, "--quiet"];
-      const run = { link: way.link, servers, workers, transport, shared };
+      const run = { link: wire.link, servers, workers, transport, shared };
       return carryOutOverLink({ ...run, words: [...whole, ...place], ofWorkers: place });
     }
     const own = ["--transport", transport, "--quiet", "--no-progress"];
@@ -98,8 +98,8 @@ export class RunPlace {
   }
 
   #words(): string[] {
-    const { model, workers, servers, batch, way, options } = this.#wish;
-    const { push, pull } = way.compression;
+    const { model, workers, servers, batch, wire, options } = this.#workload;
+    const { push, pull } = wire.compression;
     return [
       ...["--model", model, "--data", dataName, "--epochs", `${epochsOf.all}`],
       ...["-w", `${workers}`, "-s", `${servers}`, "-b", `${batch}`],

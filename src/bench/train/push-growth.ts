@@ -3,18 +3,18 @@
 /** What one count of servers and workers came to. */
 export interface PushRate {
   /** What is the same in the rows that are compared: transport, link, compression. */
-  readonly course: string;
+  readonly series: string;
   readonly servers: number;
   readonly workers: number;
   /** Pushes of chunks in a second. */
   perServer(): number;
 }
 
-/** A line for each, against the first of its course; none where there is nothing to compare. */
+/** A line for each, against the first of its series; none where there is nothing to compare. */
 export function growthTable(rates: readonly PushRate[]): string[] {
-  const courses = [...new Set(rates.map(({ course }) => course))];
-  return courses.flatMap((course) => {
-    const own = rates.filter((rate) => rate.course === course);
+  const seriesNames = [...new Set(rates.map(({ series }) => series))];
+  return seriesNames.flatMap((series) => {
+    const own = rates.filter((rate) => rate.series === series);
     const [first] = own;
     if (first === undefined || own.length < 2) return [];
     const lines = own.map((rate) => {
@@ -34,7 +34,7 @@ export function growthTable(rates: readonly PushRate[]): string[] {
         .join("  ")
         .trimEnd(),
     );
-    return [`How pushes of chunks grow over ${course}, against the first line:`, ...formed];
+    return [`How pushes of chunks grow over ${series}, against the first line:`, ...formed];
   });
 }
 

@@ -4,14 +4,14 @@ import { modelList } from "../../nn/models.js";
 import { choice, whole } from "../../options/option-values.js";
 import { chunkValuesMax } from "../../protocol/layout.js";
 import { benchOf, orFound, severalOf, sharedOptions } from "../harness/bench-option.js";
-import { type WayLists, wayOptions } from "./ways.js";
+import { type WireLists, wireOptions } from "./wire-setups.js";
 
 const transports = ["unix", "tcp", "grpc"] as const;
-/** One of the ways to a server. */
+/** A transport between workers and servers. */
 export type PushPullTransport = (typeof transports)[number];
 
 /** What to measure. */
-export interface PushPullMeasures extends WayLists {
+export interface PushPullMeasures extends WireLists {
   readonly model: string;
   /** Null for all there are, over a link TCP. */
   readonly transports: readonly PushPullTransport[] | null;
@@ -41,7 +41,7 @@ export const pushPullBench = benchOf<PushPullMeasures>({
       type: orFound(severalOf(choice(transports))),
       default: null,
       defaultText: "unix,tcp,grpc; over a link tcp",
-      sentence: "ways to measure",
+      sentence: "transports to measure",
     },
     servers: {
       name: "servers",
@@ -70,7 +70,7 @@ export const pushPullBench = benchOf<PushPullMeasures>({
       default: chunkValuesMax,
       sentence: "most values in a chunk",
     },
-    ...wayOptions,
+    ...wireOptions,
     ...sharedOptions,
   },
   async run(measures, task) {

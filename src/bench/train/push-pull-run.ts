@@ -13,15 +13,15 @@ import { echoPeer } from "../transport/echo-peer.js";
 import { demandLinkable, tellCeilings } from "./link-ceiling.js";
 import { growthTable, type PushRate } from "./push-growth.js";
 import type { PushPullMeasures, PushPullTransport } from "./push-pull-bench.js";
-import { fitOf, type RunWish, stepsFor, stepsOfMoving, valuesOf } from "./run-wish.js";
+import { caseOfRun, caseOfSame, warmUpTurnsOf } from "./run-cases.js";
 import { allReducePeer, rpcPeer } from "./torch-distributed.js";
-import { caseOfRun, caseOfSame, warmUpTurnsOf } from "./way-cases.js";
-import { isRaw, plainWay, type Way, waysOf, wayTitle } from "./ways.js";
+import { isRaw, plainWire, type WireSetup, wireSetupsOf, wireTitle } from "./wire-setups.js";
+import { dataShapeOf, stepsFor, stepsOfMoving, valuesOf, type Workload } from "./workload.js";
 
 /** What is measured once. */
 interface Combination {
   readonly transport: PushPullTransport;
-  readonly way: Way;
+  readonly wire: WireSetup;
   readonly servers: number;
   readonly workers: number;
 }
@@ -35,14 +35,17 @@ interface Setting {
   readonly told: Set<string>;
 }
 
-/** Measures each transport, way and count of processes. */
+/** Measures each transport, wire setup and count of processes. */
 export async function runPushPullBench(
   measures: PushPullMeasures,
   task: BenchTask,
 ): Promise<BenchResult> {
   const { rounds, python, links, model, servers, chunkValues } = measures;
   demandLinkable(links, measures.transports ?? []);
-  const { length: chunks } = layOut(buildModel(model, fitOf(model)).tensors, chunkValues).chunks;
+  const { length: chunks } = layOut(
+    buildModel(model, dataShapeOf(model)).tensors,
+    chunkValues,
+  ).chunks;
   const most = Math.max(...servers);
   if (most > chunks) {
     const remedy = "write a smaller --chunk-values";
@@ -59,11 +62,11 @@ export async function runPushPullBench(
 }
 
 function combinationsOf(measures: PushPullMeasures): Combination[] {
-  return waysOf(measures).flatMap((way) => {
-    const standard = way.link === null ? (["unix", "tcp", "grpc"] as const) : (["tcp"] as const);
+  return wireSetupsOf(measures).flatMap((wire) => {
+    const standard = wire.link === null ? (["unix", "tcp", "grpc"] as const) : (["tcp"] as const);
     return (measures.transports ?? standard).flatMap((transport) =>
       measures.servers.flatMap((servers) =>
-        measures.workers.map((workers) => ({ transport, way, servers, workers })),
+        measures.workers.map((workers) => ({ transport, wire, servers, workers })),
       ),
     );
   });
@@ -72,16 +75,16 @@ function combinationsOf(measures: PushPullMeasures): Combination[] {
 /** Milliseconds of a step, and in the same runs the pushes that a server takes in a second. */
 function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
   const { measures, chunks, told } = setting;
-  const { transport, way, servers, workers } = combination;
+  const { transport, wire, servers, workers } = combination;
   const { model } = measures;
-  const exchange = { model, workers, servers, way };
+  const exchange = { model, workers, servers, wire };
   const most = stepsOfMoving(exchange);
-  const raw = { ...exchange, way: { ...plainWay, link: way.link } };
+  const raw = { ...exchange, wire: { ...plainWire, link: wire.link } };
   const steps = measures.steps ?? stepsFor(exchange, most);
   const rawSteps = measures.steps ?? stepsFor(raw, most);
   const options = ["--engine", "synthetic", "--chunk-values", `${measures.chunkValues}`];
-  const wish: RunWish = { ...exchange, batch: 1, steps, transport, options };
-  const name = `${model}/${transport}/s${servers}/w${workers}${wayTitle(way)}`;
+  const workload: Workload = { ...exchange, batch: 1, steps, transport, options };
+  const name = `${model}/${transport}/s${servers}/w${workers}${wireTitle(wire)}`;
   const perServer: number[] = [];
   const measure = {
     unit: "ms",
@@ -93,29 +96,29 @@ function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
     },
   } as const;
   const rate = { unit: "pushes/s a server", better: "higher" } as const;
-  const course = `${transport}${wayTitle(way)}`;
+  const series = `${transport}${wireTitle(wire)}`;
   setting.rates.push({
-    course,
+    series,
     servers,
     workers,
     perServer: () => median(perServer.slice(warmUpTurnsOf(measures))),
   });
   return [
-    caseOfRun(name, wish, rawSteps, measure, peersOf(setting, combination)),
+    caseOfRun(name, workload, rawSteps, measure, peersOf(setting, combination)),
     caseOfSame(`${name}/pushes`, rate, perServer),
   ];
 }
 
 /** The others exchange the values of one worker with one place, as they are, over no link. */
 function peersOf({ measures, hasTorch }: Setting, combination: Combination): Peer[] {
-  const { transport, way, servers, workers } = combination;
-  const isPlain = way.link === null && isRaw(way);
+  const { transport, wire, servers, workers } = combination;
+  const isPlain = wire.link === null && isRaw(wire);
   if (!measures.peers || !isPlain || servers > 1 || workers > 1) return [];
   const { model, python } = measures;
   const values = valuesOf(model);
   const peers: Peer[] = [];
   if (hasTorch) {
-    const graph = buildModel(model, fitOf(model));
+    const graph = buildModel(model, dataShapeOf(model));
     peers.push(rpcPeer(python, values), allReducePeer(python, graph, values));
   }
   if (transport !== "grpc") peers.push(echoPeer(transport, values * 4));

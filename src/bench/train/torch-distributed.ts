@@ -22,7 +22,7 @@ export function rpcPeer(python: string, values: number): Peer {
 }
 
 /** What DistributedDataParallel is to train. */
-export interface DistributedWish {
+export interface DistributedWorkload {
   readonly graph: ModelGraph;
   readonly batch: number;
   readonly dtype: "f32" | "bf16";
@@ -32,19 +32,24 @@ export interface DistributedWish {
 }
 
 /** Images per second of all workers of DistributedDataParallel over gloo. */
-export function ddpPeer(name: string, python: string, wish: DistributedWish, steps: number): Peer {
+export function ddpPeer(
+  name: string,
+  python: string,
+  workload: DistributedWorkload,
+  steps: number,
+): Peer {
   return linePeer(name, python, "torch_ddp.py", {
-    first: async () => ({ ...wish, port: await freePort() }),
+    first: async () => ({ ...workload, port: await freePort() }),
     question: { steps },
-    value: ({ seconds }) => (steps * wish.batch * wish.workers) / Number(seconds),
+    value: ({ seconds }) => (steps * workload.batch * workload.workers) / Number(seconds),
   });
 }
 
 /** Milliseconds of one all-reduce of so many values between two processes over gloo. */
 export function allReducePeer(python: string, graph: ModelGraph, values: number): Peer {
-  const wish = { graph, batch: 1, dtype: "f32", workers: 2, threads: 1 };
+  const workload = { graph, batch: 1, dtype: "f32", workers: 2, threads: 1 };
   return linePeer("gloo-all-reduce", python, "torch_ddp.py", {
-    first: async () => ({ ...wish, port: await freePort() }),
+    first: async () => ({ ...workload, port: await freePort() }),
     question: { reduce: values, rounds: exchangesPerTurn },
     value: ({ milliseconds }) => median(milliseconds as number[]),
   });

@@ -3,10 +3,10 @@
 import { modelList } from "../../nn/models.js";
 import { choice, whole } from "../../options/option-values.js";
 import { benchOf, orFound, severalOf, sharedOptions } from "../harness/bench-option.js";
-import { type WayLists, wayOptions } from "./ways.js";
+import { type WireLists, wireOptions } from "./wire-setups.js";
 
 /** What to measure. */
-export interface TrainMeasures extends WayLists {
+export interface TrainMeasures extends WireLists {
   readonly model: string;
   readonly dtypes: readonly ("f32" | "bf16")[];
   readonly batch: number;
@@ -71,7 +71,7 @@ export const trainBench = benchOf<TrainMeasures>({
       default: "auto",
       sentence: "how processes reach each other",
     },
-    ...wayOptions,
+    ...wireOptions,
     ...sharedOptions,
   },
   async run(measures, task) {

@@ -5,15 +5,15 @@ import type { BenchResult, BenchTask } from "../harness/bench-option.js";
 import { type BenchmarkCase, type Peer, runBenchmark } from "../harness/benchmark.js";
 import { tellTorch } from "../harness/torch.js";
 import { demandLinkable, tellCeilings } from "./link-ceiling.js";
-import { fitOf, stepsFor } from "./run-wish.js";
+import { caseOfRun, caseOfSame, warmUpTurnsOf } from "./run-cases.js";
 import { ddpPeer } from "./torch-distributed.js";
 import type { TrainMeasures } from "./train-bench.js";
-import { caseOfRun, caseOfSame, warmUpTurnsOf } from "./way-cases.js";
-import { isRaw, plainWay, type Way, waysOf, wayTitle } from "./ways.js";
+import { isRaw, plainWire, type WireSetup, wireSetupsOf, wireTitle } from "./wire-setups.js";
+import { dataShapeOf, stepsFor } from "./workload.js";
 
 const stepsDefault = 5;
 
-/** Measures each type of numbers in each way. */
+/** Measures each type of numbers with each wire setup. */
 export async function runTrainBench(
   measures: TrainMeasures,
   task: BenchTask,
@@ -25,7 +25,7 @@ export async function runTrainBench(
   const told = new Set<string>();
   const warmUpTurns = warmUpTurnsOf(measures);
   const cases = measures.dtypes.flatMap((dtype) =>
-    waysOf(measures).flatMap((way) => casesOf(measures, dtype, way, hasTorch, told)),
+    wireSetupsOf(measures).flatMap((wire) => casesOf(measures, dtype, wire, hasTorch, told)),
   );
   const settings = { peers: true, turns: rounds, warmUpTurns, log: task.log };
   const report = await runBenchmark("train", cases, settings);
@@ -36,17 +36,17 @@ export async function runTrainBench(
 function casesOf(
   measures: TrainMeasures,
   dtype: "f32" | "bf16",
-  way: Way,
+  wire: WireSetup,
   hasTorch: boolean,
   told: Set<string>,
 ): BenchmarkCase[] {
   const { model, workers, servers, batch, transport } = measures;
-  const exchange = { model, workers, servers, way };
-  const raw = { ...exchange, way: { ...plainWay, link: way.link } };
+  const exchange = { model, workers, servers, wire };
+  const raw = { ...exchange, wire: { ...plainWire, link: wire.link } };
   const steps = measures.steps ?? stepsFor(exchange, stepsDefault);
   const rawSteps = measures.steps ?? stepsFor(raw, stepsDefault);
-  const wish = { ...exchange, batch, steps, transport, options: ["--dtype", dtype] };
-  const name = `${model}/${dtype}/b${batch}/w${workers}/s${servers}${wayTitle(way)}`;
+  const workload = { ...exchange, batch, steps, transport, options: ["--dtype", dtype] };
+  const name = `${model}/${dtype}/b${batch}/w${workers}/s${servers}${wireTitle(wire)}`;
   const shares: number[] = [];
   const measure = {
     unit: "images/s",
@@ -57,11 +57,11 @@ function casesOf(
       for (const choice of times.choices) told.add(`${name}: ${choice}`);
     },
   } as const;
-  const isPlain = way.link === null && isRaw(way);
+  const isPlain = wire.link === null && isRaw(wire);
   const peers = hasTorch && isPlain ? torchPeers(measures, dtype, steps) : [];
   const share = { unit: "% of a step", better: "lower" } as const;
   return [
-    caseOfRun(name, wish, rawSteps, measure, peers),
+    caseOfRun(name, workload, rawSteps, measure, peers),
     caseOfSame(`${name}/wait-share`, share, shares),
   ];
 }
@@ -71,10 +71,10 @@ function torchPeers(
   dtype: "f32" | "bf16",
   steps: number,
 ): Peer[] {
-  const graph = buildModel(model, fitOf(model));
+  const graph = buildModel(model, dataShapeOf(model));
   const threads = Math.max(1, Math.floor(availableParallelism() / workers));
-  const wish = { graph, batch, workers, threads };
-  const f32 = () => ddpPeer("torch-ddp", python, { ...wish, dtype: "f32" }, steps);
-  const bf16 = () => ddpPeer("torch-ddp-bf16", python, { ...wish, dtype: "bf16" }, steps);
+  const workload = { graph, batch, workers, threads };
+  const f32 = () => ddpPeer("torch-ddp", python, { ...workload, dtype: "f32" }, steps);
+  const bf16 = () => ddpPeer("torch-ddp-bf16", python, { ...workload, dtype: "bf16" }, steps);
   return dtype === "f32" ? [f32()] : [f32(), bf16()];
 }

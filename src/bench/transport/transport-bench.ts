@@ -3,13 +3,13 @@
 import { choice, whole } from "../../options/option-values.js";
 import { benchOf, severalOf, sharedOptions } from "../harness/bench-option.js";
 
-const ways = ["memory", "unix", "tcp", "grpc"] as const;
+const transports = ["memory", "unix", "tcp", "grpc"] as const;
 /** How chunks may travel. */
-export type Way = (typeof ways)[number];
+export type MeasuredTransport = (typeof transports)[number];
 
 /** What to measure, and how. */
 export interface TransportMeasures {
-  readonly ways: readonly Way[];
+  readonly transports: readonly MeasuredTransport[];
   readonly connections: readonly number[];
   readonly bytes: number;
   readonly delayMs: number;
@@ -22,11 +22,11 @@ export const transportBench = benchOf<TransportMeasures>({
   name: "transport",
   sentence: "chunks there and back by each transport, beside bare connections",
   options: {
-    ways: {
+    transports: {
       name: "transport",
-      type: severalOf(choice(ways)),
-      default: ways,
-      sentence: "ways to measure",
+      type: severalOf(choice(transports)),
+      default: transports,
+      sentence: "transports to measure",
     },
     connections: {
       name: "connections",

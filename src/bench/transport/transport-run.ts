@@ -21,45 +21,45 @@ import { LineProcess } from "../harness/peer-process.js";
 import { bareStreamPeer } from "./bare-stream.js";
 import { EchoAcceptor } from "./echo-acceptor.js";
 import { echoPeer } from "./echo-peer.js";
-import type { TransportMeasures, Way } from "./transport-bench.js";
+import type { MeasuredTransport, TransportMeasures } from "./transport-bench.js";
 
 /** Round trips of one measurement; the middle one counts. */
 const tripsPerTurn = 11;
 
-/** Measures every way, echoing and pushing; by network also with a delay. */
+/** Measures every transport, echoing and pushing; by network also with a delay. */
 export async function runTransportBench(
   measures: TransportMeasures,
   task: BenchTask,
 ): Promise<BenchResult> {
-  const { ways, connections, bytes, delayMs, rounds, peers } = measures;
+  const { transports, connections, bytes, delayMs, rounds, peers } = measures;
   const cases: BenchmarkCase[] = [];
-  for (const way of ways) {
+  for (const kind of transports) {
     for (const count of connections) {
       const end = count === 1 ? "" : `/c${count}`;
-      const course = { way, bytes, connections: count, delayMs: 0 };
+      const transfer = { kind, bytes, connections: count, delayMs: 0 };
       cases.push(
-        caseOf(`echo/${way}${end}`, { ...course, isEcho: true }, echoPeersOf(way, bytes)),
-        caseOf(`push/${way}${end}`, { ...course, isEcho: false }, pushPeersOf(way, bytes)),
+        caseOf(`echo/${kind}${end}`, { ...transfer, isEcho: true }, echoPeersOf(kind, bytes)),
+        caseOf(`push/${kind}${end}`, { ...transfer, isEcho: false }, pushPeersOf(kind, bytes)),
       );
-      if (delayMs === 0 || way === "memory" || way === "unix") continue;
-      const slow = { ...course, delayMs, isEcho: false };
-      cases.push(caseOf(`push/${way}${end}/${delayMs}ms`, slow, []));
+      if (delayMs === 0 || kind === "memory" || kind === "unix") continue;
+      const slow = { ...transfer, delayMs, isEcho: false };
+      cases.push(caseOf(`push/${kind}${end}/${delayMs}ms`, slow, []));
     }
   }
   const settings = { peers, turns: rounds, log: task.log };
   return { report: await runBenchmark("transport", cases, settings), appendix: [] };
 }
 
-function echoPeersOf(way: Way, bytes: number): Peer[] {
-  return way === "memory" ? [] : [echoPeer(way === "unix" ? "unix" : "tcp", bytes)];
+function echoPeersOf(kind: MeasuredTransport, bytes: number): Peer[] {
+  return kind === "memory" ? [] : [echoPeer(kind === "unix" ? "unix" : "tcp", bytes)];
 }
 
-function pushPeersOf(way: Way, bytes: number): Peer[] {
-  return way === "grpc" ? [bareStreamPeer(bytes)] : [];
+function pushPeersOf(kind: MeasuredTransport, bytes: number): Peer[] {
+  return kind === "grpc" ? [bareStreamPeer(bytes)] : [];
 }
 
-interface Course {
-  readonly way: Way;
+interface Transfer {
+  readonly kind: MeasuredTransport;
   readonly bytes: number;
   readonly connections: number;
   /** One way, through a proxy. */
@@ -67,8 +67,8 @@ interface Course {
   readonly isEcho: boolean;
 }
 
-function caseOf(name: string, course: Course, peers: readonly Peer[]): BenchmarkCase {
-  const far = new FarSide(course);
+function caseOf(name: string, transfer: Transfer, peers: readonly Peer[]): BenchmarkCase {
+  const far = new FarSide(transfer);
   let trips: Trips | null = null;
   return {
     name,
@@ -77,7 +77,7 @@ function caseOf(name: string, course: Course, peers: readonly Peer[]): Benchmark
     peers,
     async setUp() {
       const { transport, address } = await far.start();
-      trips = new Trips(transport, address, course);
+      trips = new Trips(transport, address, transfer);
       await trips.take();
     },
     async run() {
@@ -92,16 +92,16 @@ function caseOf(name: string, course: Course, peers: readonly Peer[]): Benchmark
 
 /** The side that answers: another process, or in memory this one. */
 class FarSide {
-  readonly #course: Course;
+  readonly #transfer: Transfer;
   readonly #closing: (() => unknown)[] = [];
 
-  constructor(course: Course) {
-    this.#course = course;
+  constructor(transfer: Transfer) {
+    this.#transfer = transfer;
   }
 
   async start(): Promise<{ transport: Transport; address: string }> {
-    const { way, bytes, delayMs } = this.#course;
-    if (way === "memory") {
+    const { kind, bytes, delayMs } = this.#transfer;
+    if (kind === "memory") {
       const network = new MemoryNetwork();
       const transport = network.createTransport("near");
       const acceptor = new EchoAcceptor(bytes);
@@ -110,12 +110,12 @@ class FarSide {
     }
     const folder = await mkdtemp(join(tmpdir(), "paceline-echo-"));
     this.#closing.push(() => rm(folder, { recursive: true, force: true }));
-    const listen = way === "unix" ? pathAddress(join(folder, "far")) : "127.0.0.1:0";
+    const listen = kind === "unix" ? pathAddress(join(folder, "far")) : "127.0.0.1:0";
     let address = await this.#startChild({ listen, bytes });
     if (delayMs > 0) address = await this.#startChild({ target: address, delayMs });
     const transport = createMemberTransport();
     this.#closing.push(() => transport.close());
-    return { transport, address: way === "tcp" ? framesAddress(address) : address };
+    return { transport, address: kind === "tcp" ? framesAddress(address) : address };
   }
 
   async stop(): Promise<void> {
@@ -140,8 +140,8 @@ class Trips {
   #done: () => void = () => {};
   #broken: (error: PacelineError) => void = () => {};
 
-  constructor(transport: Transport, address: string, course: Course) {
-    const { bytes, connections, isEcho } = course;
+  constructor(transport: Transport, address: string, transfer: Transfer) {
+    const { bytes, connections, isEcho } = transfer;
     const parameters = new Uint8Array(new SharedArrayBuffer(bytes));
     this.#gradient = new Uint8Array(new SharedArrayBuffer(bytes)).fill(3);
     this.#isEcho = isEcho;

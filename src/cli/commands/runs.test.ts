@@ -3,7 +3,13 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { begin, done, epoch, evaluation, lost } from "../../report/testing/run-report-trial.js";
+import {
+  done,
+  epoch,
+  evaluation,
+  lost,
+  recordReport,
+} from "../../report/testing/recorded-report.js";
 import { runProgram } from "../program.js";
 
 const root = mkdtempSync(join(tmpdir(), "paceline-command-runs-"));
@@ -17,7 +23,7 @@ function write(path: string, content: string): void {
 }
 
 interface Trial {
-  readonly spec?: NonNullable<Parameters<typeof begin>[0]>["spec"];
+  readonly spec?: NonNullable<Parameters<typeof recordReport>[0]>["spec"];
   readonly config?: string;
 }
 
@@ -27,7 +33,7 @@ async function runDir(runs: Readonly<Record<string, Trial>>): Promise<string> {
   const path = join(root, `runs-${rootCount}`);
   mkdirSync(path);
   for (const [name, { spec = {}, config = "" }] of Object.entries(runs)) {
-    const trial = begin({ spec: { name, ...spec } });
+    const trial = recordReport({ spec: { name, ...spec } });
     trial.report.onEvent(lost);
     trial.report.onEvent(epoch(0));
     trial.report.onEvent(evaluation(0));

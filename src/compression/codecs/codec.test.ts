@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { PacelineError } from "../../errors.js";
-import { twinConversions } from "../../kernels/conversions-twin.js";
+import { scalarConversions } from "../../kernels/scalar-conversions.js";
 import { type Codec, CodecTable, codecNames, type EncodeSettings } from "./codec.js";
 
-const table = new CodecTable(twinConversions);
+const table = new CodecTable(scalarConversions);
 const settings: EncodeSettings = { share: 0.1, seed: 7 };
 
 /** Finite values of every magnitude, denormals and both zeros among them. */

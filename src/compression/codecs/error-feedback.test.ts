@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { twinConversions } from "../../kernels/conversions-twin.js";
+import { scalarConversions } from "../../kernels/scalar-conversions.js";
 import { CodecTable, codecNames } from "./codec.js";
 import { ErrorFeedback } from "./error-feedback.js";
 
-const table = new CodecTable(twinConversions);
+const table = new CodecTable(scalarConversions);
 const values = fc.float({ min: -1000, max: 1000, noNaN: true });
 const steps = fc.nat({ max: 300 }).chain((length) =>
   fc.array(fc.array(values, { minLength: length, maxLength: length }), {
@@ -19,7 +19,7 @@ for (const name of codecNames) {
     const codec = table.named(name);
     fc.assert(
       fc.property(steps, fc.nat(), (gradients, seed) => {
-        const feedback = new ErrorFeedback(codec, twinConversions);
+        const feedback = new ErrorFeedback(codec, scalarConversions);
         const length = gradients[0]!.length;
         const residual = new Float32Array(length);
         const bytes = new Uint8Array(codec.sizes(length).max);
@@ -48,7 +48,7 @@ for (const name of codecNames) {
 test("a gradient that can't be encoded leaves the residual as it was", () => {
   for (const name of ["int8", "topk", "randomk", "onebit"] as const) {
     const codec = table.named(name);
-    const feedback = new ErrorFeedback(codec, twinConversions);
+    const feedback = new ErrorFeedback(codec, scalarConversions);
     const residual = Float32Array.of(1, 2, 3);
     const bytes = new Uint8Array(codec.sizes(3).max);
     const how = { share: 0.1, seed: 1 };
@@ -64,7 +64,7 @@ test("with feedback a constant gradient comes through whole, by whatever it is s
   const gradient = Float32Array.from({ length: 64 }, (_, index) => 0.01 * (index - 20));
   for (const name of ["topk", "randomk", "onebit"] as const) {
     const codec = table.named(name);
-    const feedback = new ErrorFeedback(codec, twinConversions);
+    const feedback = new ErrorFeedback(codec, scalarConversions);
     const residual = new Float32Array(64);
     const bytes = new Uint8Array(codec.sizes(64).max);
     const sum = new Float32Array(64);

@@ -61,8 +61,8 @@ const form = z.strictObject({
 export type ShardIndex = Readonly<z.infer<typeof form>>;
 /** What it says of one split. */
 export type ShardedSplit = Readonly<z.infer<typeof split>>;
-/** What it says of one file. */
-export type Shard = Readonly<z.infer<typeof shard>>;
+/** Its entry on one file. */
+export type ShardEntry = Readonly<z.infer<typeof shard>>;
 
 /** The splits, in the order in which they are told. */
 export const splitNames = ["train", "test"] as const;
@@ -166,7 +166,7 @@ function contradictionIn(index: ShardIndex): string | null {
   return null;
 }
 
-async function checkLength(path: string, { bytes }: Shard): Promise<void> {
+async function checkLength(path: string, { bytes }: ShardEntry): Promise<void> {
   let found: number;
   try {
     found = (await stat(path)).size;
@@ -180,7 +180,7 @@ async function checkLength(path: string, { bytes }: Shard): Promise<void> {
   throw dataError(path, `${finding}; copy it again or ${remedy}`);
 }
 
-async function faultOf(path: string, shard: Shard): Promise<string | null> {
+async function faultOf(path: string, shard: ShardEntry): Promise<string | null> {
   try {
     await checkLength(path, shard);
     const hash = createHash("sha256");

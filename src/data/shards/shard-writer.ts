@@ -13,7 +13,7 @@ import {
   indexName,
   labelBytes,
   recordBytesOf,
-  type Shard,
+  type ShardEntry,
   type ShardIndex,
   type SplitName,
 } from "./shard-index.js";
@@ -55,7 +55,7 @@ export class ShardWriter {
   readonly #aside: string;
   readonly #facts: ShardedFacts;
   readonly #create: (path: string) => Promise<ShardFile>;
-  readonly #shards: Record<SplitName, Shard[]> = { train: [], test: [] };
+  readonly #shards: Record<SplitName, ShardEntry[]> = { train: [], test: [] };
   readonly #shardExamples: number;
   readonly #recordBytes: number;
   #open: (OpenShard & { readonly split: SplitName }) | null = null;

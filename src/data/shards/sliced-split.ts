@@ -12,7 +12,7 @@ import type { Split } from "../split.js";
 import {
   indexName,
   labelBytes,
-  type Shard,
+  type ShardEntry,
   type ShardIndex,
   type SplitName,
 } from "./shard-index.js";
@@ -148,8 +148,8 @@ export class ShardFiles {
     this.#pages.clear();
   }
 
-  #shard(split: SplitName, shardNumber: number): Shard {
-    return this.#index[split].shards[shardNumber] as Shard;
+  #shard(split: SplitName, shardNumber: number): ShardEntry {
+    return this.#index[split].shards[shardNumber] as ShardEntry;
   }
 
   #page(split: SplitName, shardNumber: number, page: number): Buffer {
@@ -180,7 +180,7 @@ export class ShardFiles {
     return buffer;
   }
 
-  #fill(shard: Shard, into: Buffer, bytes: number, position: number): void {
+  #fill(shard: ShardEntry, into: Buffer, bytes: number, position: number): void {
     const path = join(this.#folder, shard.file);
     let done = 0;
     try {
@@ -200,7 +200,7 @@ export class ShardFiles {
     throw dataError(path, `${finding}; copy it again or pack the set anew`);
   }
 
-  #descriptor(shard: Shard, path: string): number {
+  #descriptor(shard: ShardEntry, path: string): number {
     let descriptor = this.#open.get(shard.file);
     this.#open.delete(shard.file);
     if (descriptor === undefined) {

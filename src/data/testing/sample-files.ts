@@ -1,6 +1,6 @@
 /**
- * Writes small, valid files in the formats of MNIST and CIFAR for tests and trials without the real
- * data. Of MNIST each class is a few soft blobs at seeded places; an image is its class's picture
+ * Writes small, valid files in the formats of MNIST and CIFAR for tests without the real data.
+ * Of MNIST each class is a few soft blobs at seeded places; an image is its class's picture
  * moved by up to a pixel, dimmed and speckled, so that a linear model learns both the digit and its
  * parity from a few hundred. Of CIFAR each class is a hue with stripes of one direction. In a
  * folder of pictures each class is a bright bar at a height of its own.

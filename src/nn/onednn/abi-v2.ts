@@ -1,9 +1,9 @@
 /**
- * oneDNN's C interface of version 2 (libdnnl.so.2): layouts are structures of the caller's, and a
+ * oneDNN's C interface of version 2 (libdnnl.so.2): formats are structures of the caller's, and a
  * primitive is described in two calls, one that fills an operation's structure and one that looks
  * for an implementation.
  *
- * The structures are never read but for a layout's own bytes, which are copied. Their sizes are
+ * The structures are never read but for a format's own bytes, which are copied. Their sizes are
  * those of the headers of 2.6.3 on 64-bit platforms; the interface is stable from 2.0 on.
  */
 
@@ -23,7 +23,7 @@ import type {
   Description,
   Dnnl,
   Extents,
-  Layout,
+  MemoryFormat,
   NormalisationShape,
   PoolShape,
   ProductShape,
@@ -33,7 +33,7 @@ import type {
 const { types: dataTypes, anyTag, training, inference, backward } = values;
 const { algorithms, pools, reluFromResult, addition, givenStatistics } = values;
 /** sizeof(dnnl_memory_desc_t). */
-const layoutBytes = 696;
+const formatBytes = 696;
 /** The largest operation in use, dnnl_convolution_desc_t, has 5,976 bytes. */
 const operationBytes = 8192;
 
@@ -72,11 +72,11 @@ export class DnnlV2 extends Calls implements Dnnl {
     super(parts, relu);
   }
 
-  plain(extents: Extents, type: DataType): Layout {
+  plain(extents: Extents, type: DataType): MemoryFormat {
     return this.#filled("dnnl_memory_desc_init_by_strides", extents, type, stridesOf(extents));
   }
 
-  any(extents: Extents, type: DataType): Layout {
+  any(extents: Extents, type: DataType): MemoryFormat {
     return this.#filled("dnnl_memory_desc_init_by_tag", extents, type, anyTag);
   }
 
@@ -124,24 +124,28 @@ export class DnnlV2 extends Calls implements Dnnl {
 
   normalisationBackward(
     shape: NormalisationShape,
-    gradient: Layout,
+    gradient: MemoryFormat,
     forward: Description,
   ): Description | null {
     const init = "dnnl_batch_normalization_backward_desc_init";
-    const layouts = [gradient, shape.data].map(pointer);
+    const formats = [gradient, shape.data].map(pointer);
     const flags = normalisationFlags(shape);
-    return this.#describe(forward, init, backward, ...layouts, shape.epsilon, flags);
+    return this.#describe(forward, init, backward, ...formats, shape.epsilon, flags);
   }
 
-  relu(data: Layout): Description | null {
+  relu(data: MemoryFormat): Description | null {
     const init = "dnnl_eltwise_forward_desc_init";
     return this.#describe(null, init, training, reluFromResult, pointer(data), 0, 0);
   }
 
-  reluBackward(data: Layout, gradient: Layout, forward: Description): Description | null {
+  reluBackward(
+    data: MemoryFormat,
+    gradient: MemoryFormat,
+    forward: Description,
+  ): Description | null {
     const init = "dnnl_eltwise_backward_desc_init";
-    const layouts = [gradient, data].map(pointer);
-    return this.#describe(forward, init, reluFromResult, ...layouts, 0, 0);
+    const formats = [gradient, data].map(pointer);
+    return this.#describe(forward, init, reluFromResult, ...formats, 0, 0);
   }
 
   pool(isTraining: boolean, shape: PoolShape): Description | null {
@@ -150,19 +154,19 @@ export class DnnlV2 extends Calls implements Dnnl {
       "dnnl_pooling_forward_desc_init",
       isTraining ? training : inference,
       pools[shape.pool],
-      ...poolLayouts(shape),
+      ...poolFormats(shape),
     );
   }
 
   poolBackward(shape: PoolShape, forward: Description): Description | null {
     const init = "dnnl_pooling_backward_desc_init";
-    return this.#describe(forward, init, pools[shape.pool], ...poolLayouts(shape));
+    return this.#describe(forward, init, pools[shape.pool], ...poolFormats(shape));
   }
 
   product(isTraining: boolean, { source, weights, bias, result }: ProductShape) {
     const init = "dnnl_inner_product_forward_desc_init";
-    const layouts = [source, weights, bias, result].map(pointer);
-    return this.#describe(null, init, isTraining ? training : inference, ...layouts);
+    const formats = [source, weights, bias, result].map(pointer);
+    return this.#describe(null, init, isTraining ? training : inference, ...formats);
   }
 
   productBackwardData({ source, weights, result }: ProductShape, forward: Description) {
@@ -176,30 +180,30 @@ export class DnnlV2 extends Calls implements Dnnl {
     return this.#describe(forward, init, ...[source, weights, bias, result].map(pointer));
   }
 
-  add(data: Layout, withRelu: boolean): Description | null {
-    const layout = pointer(data);
-    this.call("dnnl_binary_desc_init", this.#operation, addition, layout, layout, layout);
+  add(data: MemoryFormat, withRelu: boolean): Description | null {
+    const format = pointer(data);
+    this.call("dnnl_binary_desc_init", this.#operation, addition, format, format, format);
     return this.#create(withRelu ? this.attributesWithRelu : this.attributes, null);
   }
 
-  destroyLayout(): void {}
+  destroyFormat(): void {}
 
-  protected adopted(pointer: bigint): Layout {
-    if (pointer === 0n) return { native: new Uint8Array(new ArrayBuffer(layoutBytes)), bytes: 0 };
-    return this.#measured(this.foreign.bytesAt(pointer, layoutBytes));
+  protected adopted(pointer: bigint): MemoryFormat {
+    if (pointer === 0n) return { native: new Uint8Array(new ArrayBuffer(formatBytes)), bytes: 0 };
+    return this.#measured(this.foreign.bytesAt(pointer, formatBytes));
   }
 
   protected appendRelu(operations: bigint, algorithm: number): void {
     this.call("dnnl_post_ops_append_eltwise", operations, 1, algorithm, 0, 0);
   }
 
-  #filled(init: string, extents: Extents, type: DataType, last: Pointer | number): Layout {
-    const native = new Uint8Array(new ArrayBuffer(layoutBytes));
+  #filled(init: string, extents: Extents, type: DataType, last: Pointer | number): MemoryFormat {
+    const native = new Uint8Array(new ArrayBuffer(formatBytes));
     this.call(init, native, extents.length, extentsOf(extents), dataTypes[type], last);
     return this.#measured(native);
   }
 
-  #measured(native: Uint8Array): Layout {
+  #measured(native: Uint8Array): MemoryFormat {
     return { native, bytes: this.value("dnnl_memory_desc_get_size", native) };
   }
 
@@ -223,7 +227,7 @@ function window({ stride, padding }: Slide): BigInt64Array[] {
   return [stride, padding, padding].map(extentsOf);
 }
 
-function poolLayouts(shape: PoolShape): Pointer[] {
+function poolFormats(shape: PoolShape): Pointer[] {
   const { source, result, stride, kernel, padding } = shape;
   const extents = [stride, kernel, padding, padding].map(extentsOf);
   return [pointer(source), pointer(result), ...extents];

@@ -1,8 +1,8 @@
 /**
- * oneDNN's C interface of version 3 (libdnnl.so.3, libdnnl.3.dylib): layouts are opaque handles,
+ * oneDNN's C interface of version 3 (libdnnl.so.3, libdnnl.3.dylib): formats are opaque handles,
  * and a primitive is described in one call.
  *
- * Beside that, version 3 has one pooling for all dilations (0 is none), a layout each for source
+ * Beside that, version 3 has one pooling for all dilations (0 is none), a format each for source
  * and result of ReLU and normalisation, and other numbers for ReLU and for the normalisation's
  * flags.
  */
@@ -23,7 +23,7 @@ import type {
   Description,
   Dnnl,
   Extents,
-  Layout,
+  MemoryFormat,
   NormalisationShape,
   PoolShape,
   ProductShape,
@@ -67,11 +67,11 @@ export class DnnlV3 extends Calls implements Dnnl {
     super(parts, relu);
   }
 
-  plain(extents: Extents, type: DataType): Layout {
+  plain(extents: Extents, type: DataType): MemoryFormat {
     return this.#made("dnnl_memory_desc_create_with_strides", extents, type, stridesOf(extents));
   }
 
-  any(extents: Extents, type: DataType): Layout {
+  any(extents: Extents, type: DataType): MemoryFormat {
     return this.#made("dnnl_memory_desc_create_with_tag", extents, type, anyTag);
   }
 
@@ -130,7 +130,7 @@ export class DnnlV3 extends Calls implements Dnnl {
 
   normalisationBackward(
     shape: NormalisationShape,
-    gradient: Layout,
+    gradient: MemoryFormat,
     forward: Description,
   ): Description | null {
     return this.described(
@@ -145,14 +145,18 @@ export class DnnlV3 extends Calls implements Dnnl {
     );
   }
 
-  relu(data: Layout): Description | null {
+  relu(data: MemoryFormat): Description | null {
     const create = "dnnl_eltwise_forward_primitive_desc_create";
-    const layouts = [data, data].map(pointer);
+    const formats = [data, data].map(pointer);
     const { engine, attributes } = this;
-    return this.described(create, engine, training, reluFromResult, ...layouts, 0, 0, attributes);
+    return this.described(create, engine, training, reluFromResult, ...formats, 0, 0, attributes);
   }
 
-  reluBackward(data: Layout, gradient: Layout, forward: Description): Description | null {
+  reluBackward(
+    data: MemoryFormat,
+    gradient: MemoryFormat,
+    forward: Description,
+  ): Description | null {
     return this.described(
       "dnnl_eltwise_backward_primitive_desc_create",
       this.engine,
@@ -171,7 +175,7 @@ export class DnnlV3 extends Calls implements Dnnl {
       this.engine,
       isTraining ? training : inference,
       pools[shape.pool],
-      ...poolLayouts(shape),
+      ...poolFormats(shape),
       this.attributes,
     );
   }
@@ -179,42 +183,42 @@ export class DnnlV3 extends Calls implements Dnnl {
   poolBackward(shape: PoolShape, forward: Description): Description | null {
     const create = "dnnl_pooling_backward_primitive_desc_create";
     const { engine, attributes } = this;
-    const values = [pools[shape.pool], ...poolLayouts(shape)];
+    const values = [pools[shape.pool], ...poolFormats(shape)];
     return this.described(create, engine, ...values, forward, attributes);
   }
 
   product(isTraining: boolean, { source, weights, bias, result }: ProductShape) {
     const create = "dnnl_inner_product_forward_primitive_desc_create";
     const direction = isTraining ? training : inference;
-    const layouts = [source, weights, bias, result].map(pointer);
-    return this.described(create, this.engine, direction, ...layouts, this.attributes);
+    const formats = [source, weights, bias, result].map(pointer);
+    return this.described(create, this.engine, direction, ...formats, this.attributes);
   }
 
   productBackwardData({ source, weights, result }: ProductShape, forward: Description) {
     const create = "dnnl_inner_product_backward_data_primitive_desc_create";
-    const layouts = [source, weights, result].map(pointer);
-    return this.described(create, this.engine, ...layouts, forward, this.attributes);
+    const formats = [source, weights, result].map(pointer);
+    return this.described(create, this.engine, ...formats, forward, this.attributes);
   }
 
   productBackwardWeights(shape: ProductShape, forward: Description): Description | null {
     const create = "dnnl_inner_product_backward_weights_primitive_desc_create";
     const { source, weights, bias, result } = shape;
-    const layouts = [source, weights, bias, result].map(pointer);
-    return this.described(create, this.engine, ...layouts, forward, this.attributes);
+    const formats = [source, weights, bias, result].map(pointer);
+    return this.described(create, this.engine, ...formats, forward, this.attributes);
   }
 
-  add(data: Layout, withRelu: boolean): Description | null {
-    const layouts = [data, data, data].map(pointer);
+  add(data: MemoryFormat, withRelu: boolean): Description | null {
+    const formats = [data, data, data].map(pointer);
     const attributes = withRelu ? this.attributesWithRelu : this.attributes;
     const create = "dnnl_binary_primitive_desc_create";
-    return this.described(create, this.engine, addition, ...layouts, attributes);
+    return this.described(create, this.engine, addition, ...formats, attributes);
   }
 
-  destroyLayout({ native }: Layout): void {
+  destroyFormat({ native }: MemoryFormat): void {
     if (native !== 0n) this.call("dnnl_memory_desc_destroy", native);
   }
 
-  protected adopted(pointer: bigint): Layout {
+  protected adopted(pointer: bigint): MemoryFormat {
     if (pointer === 0n) return { native: 0n, bytes: 0 };
     return this.#measured(this.made("dnnl_memory_desc_clone", pointer));
   }
@@ -223,12 +227,12 @@ export class DnnlV3 extends Calls implements Dnnl {
     this.call("dnnl_post_ops_append_eltwise", operations, algorithm, 0, 0);
   }
 
-  #made(create: string, extents: Extents, type: DataType, last: Pointer | number): Layout {
+  #made(create: string, extents: Extents, type: DataType, last: Pointer | number): MemoryFormat {
     const counted = [extents.length, extentsOf(extents), dataTypes[type]];
     return this.#measured(this.made(create, ...counted, last));
   }
 
-  #measured(native: bigint): Layout {
+  #measured(native: bigint): MemoryFormat {
     return { native, bytes: this.value("dnnl_memory_desc_get_size", native) };
   }
 }
@@ -238,7 +242,7 @@ function window({ stride, padding }: Slide): BigInt64Array[] {
   return [stride, [0, 0], padding, padding].map(extentsOf);
 }
 
-function poolLayouts(shape: PoolShape): Pointer[] {
+function poolFormats(shape: PoolShape): Pointer[] {
   const { source, result, stride, kernel, padding } = shape;
   const extents = [stride, kernel, [0, 0], padding, padding].map(extentsOf);
   return [pointer(source), pointer(result), ...extents];

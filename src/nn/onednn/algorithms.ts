@@ -10,9 +10,9 @@
  * Error of Winograd against direct in f32: about 1e-6 of the result's scale.
  */
 
-import { Arena } from "./arena.js";
 import { type Algorithm, Argument, type DataType, type Dnnl, Query } from "./dnnl.js";
 import { ProgramBuilder } from "./program.js";
+import { ProgramMemory } from "./program-memory.js";
 
 /** A convolution's direction. */
 export type Direction = "forward" | "backward-data" | "backward-weights";
@@ -94,7 +94,7 @@ export interface ConvolutionTiming {
 
 /**
  * Times a convolution in every direction with every algorithm, on zeros: the best of `repeats`,
- * each with what its own layouts need but without reorders.
+ * each with what its own formats need but without reorders.
  */
 export function measureConvolution(
   dnnl: Dnnl,
@@ -141,13 +141,13 @@ function measureDirection(
     "backward-weights": ["source", "weightsGradient", "resultGradient"],
   } as const;
   const given = wanted[direction].map(
-    (name) => [Argument[name], builder.cell(builder.layoutOf(description, Query[name]))] as const,
+    (name) => [Argument[name], builder.cell(builder.formatOf(description, Query[name]))] as const,
   );
   builder.execute(direction, description, given, flopsOf(place));
   const program = builder.finish();
-  const arena = new Arena(dnnl);
-  arena.reserve(program.bytes);
-  program.attach(arena);
+  const memory = new ProgramMemory(dnnl);
+  memory.reserve(program.bytes);
+  program.attach(memory);
   program.run(0, 1, null);
   let bestMs = Number.POSITIVE_INFINITY;
   for (let round = 0; round < repeats; round++) {

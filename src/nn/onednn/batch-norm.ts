@@ -10,7 +10,7 @@
  * ReLU hides values that are not finite; here they show in statistics, scale or shift.
  */
 import type { LayerOf } from "../layers.js";
-import type { Gradient, Passes, Site, Value } from "./compile.js";
+import type { Gradient, NodeContext, Passes, Value } from "./compile.js";
 import { allFinite } from "./convolution.js";
 import { Argument, type Description, type NormalisationShape, Query } from "./dnnl.js";
 import type { Cell } from "./program.js";
@@ -26,20 +26,20 @@ interface ChannelCells {
 }
 
 /** Operations of a batch normalisation. */
-export function batchNormPasses(site: Site<LayerOf<"batch-norm">>): Passes {
-  const { builder, training } = site;
-  const input = site.inputs[0] as Value;
+export function batchNormPasses(context: NodeContext<LayerOf<"batch-norm">>): Passes {
+  const { builder, training } = context;
+  const input = context.inputs[0] as Value;
   const shape: NormalisationShape = {
-    data: input.cell.layout,
-    epsilon: site.layer.epsilon ?? defaultEpsilon,
-    relu: site.withRelu,
+    data: input.cell.format,
+    epsilon: context.layer.epsilon ?? defaultEpsilon,
+    relu: context.withRelu,
   };
-  const channels = loadChannels(site);
+  const channels = loadChannels(context);
   const found = builder.dnnl.normalisation(training, shape);
   const forward = builder.described("batch normalisation", found);
-  const isInPlace = !training && site.mayOverwrite[0];
-  const result = isInPlace ? input.cell : builder.cell(input.cell.layout);
-  const room = builder.layoutOf(forward, Query.workspace);
+  const isInPlace = !training && context.mayOverwrite[0];
+  const result = isInPlace ? input.cell : builder.cell(input.cell.format);
+  const room = builder.formatOf(forward, Query.workspace);
   const workspace = training && room.bytes > 0 ? builder.cell(room) : null;
   builder.execute("forward", forward, [
     [Argument.source, input.cell],
@@ -50,10 +50,10 @@ export function batchNormPasses(site: Site<LayerOf<"batch-norm">>): Passes {
     [Argument.workspace, workspace],
     [Argument.result, result],
   ]);
-  watch(site, channels);
+  watch(context, channels);
   return {
     result: { cell: result, extents: input.extents, type: input.type, spare: true },
-    backward: (gradient) => backward(site, gradient, { shape, forward, channels, workspace }),
+    backward: (gradient) => backward(context, gradient, { shape, forward, channels, workspace }),
   };
 }
 
@@ -66,17 +66,17 @@ interface Kept {
 }
 
 function backward(
-  site: Site<LayerOf<"batch-norm">>,
+  context: NodeContext<LayerOf<"batch-norm">>,
   gradient: Gradient,
   { shape, forward, channels, workspace }: Kept,
 ): readonly (Gradient | null)[] {
-  const { builder } = site;
-  const found = builder.dnnl.normalisationBackward(shape, gradient.cell.layout, forward);
+  const { builder } = context;
+  const found = builder.dnnl.normalisationBackward(shape, gradient.cell.format, forward);
   const description = builder.described("batch normalisation's gradient", found);
-  const target = gradient.owned ? gradient.cell : builder.cell(gradient.cell.layout);
-  const [scaleGradient, shiftGradient] = [channelCell(site), channelCell(site)];
+  const target = gradient.owned ? gradient.cell : builder.cell(gradient.cell.format);
+  const [scaleGradient, shiftGradient] = [channelCell(context), channelCell(context)];
   builder.execute("backward", description, [
-    [Argument.source, (site.inputs[0] as Value).cell],
+    [Argument.source, (context.inputs[0] as Value).cell],
     [Argument.mean, channels.mean],
     [Argument.variance, channels.variance],
     [Argument.scale, channels.scale],
@@ -88,7 +88,7 @@ function backward(
     [Argument.scaleGradient, scaleGradient],
     [Argument.shiftGradient, shiftGradient],
   ]);
-  const { gradients, n, outputShape } = site;
+  const { gradients, n, outputShape } = context;
   const count = n * (outputShape[1] as number) * (outputShape[2] as number);
   // A channel's only value has variance 0, which stays finite.
   const unbiased = count > 1 ? count / (count - 1) : 1;
@@ -103,17 +103,17 @@ function backward(
     }
     gradients.num_batches_tracked?.fill(1);
   });
-  site.report();
-  return [site.wanted[0] ? { cell: target, owned: true } : null];
+  context.report();
+  return [context.wanted[0] ? { cell: target, owned: true } : null];
 }
 
-function channelCell({ builder, outputShape }: Site<LayerOf<"batch-norm">>): Cell {
+function channelCell({ builder, outputShape }: NodeContext<LayerOf<"batch-norm">>): Cell {
   return builder.cell(builder.plain([outputShape[0] as number], "f32"));
 }
 
-function loadChannels(site: Site<LayerOf<"batch-norm">>): ChannelCells {
-  const { builder, training, parameters } = site;
-  const [scale, shift, mean, variance] = [0, 1, 2, 3].map(() => channelCell(site)) as [
+function loadChannels(context: NodeContext<LayerOf<"batch-norm">>): ChannelCells {
+  const { builder, training, parameters } = context;
+  const [scale, shift, mean, variance] = [0, 1, 2, 3].map(() => channelCell(context)) as [
     Cell,
     Cell,
     Cell,
@@ -130,9 +130,12 @@ function loadChannels(site: Site<LayerOf<"batch-norm">>): ChannelCells {
   return { scale, shift, mean, variance };
 }
 
-function watch({ builder, frame }: Site, { scale, shift, mean, variance }: ChannelCells): void {
+function watch(
+  { builder, run }: NodeContext,
+  { scale, shift, mean, variance }: ChannelCells,
+): void {
   const cells = [scale, shift, mean, variance];
   builder.call("look for values that are not finite", cells, () => {
-    if (!cells.every(({ values }) => allFinite(values))) frame.broken = true;
+    if (!cells.every(({ values }) => allFinite(values))) run.broken = true;
   });
 }

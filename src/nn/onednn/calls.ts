@@ -1,6 +1,6 @@
 /**
  * The part of oneDNN's C interface that versions 2 and 3 share: engine, stream, attributes, memory,
- * primitives. What differs, layouts and the description of primitives, is left to the two classes
+ * primitives. What differs, formats and the description of primitives, is left to the two classes
  * that extend this one.
  *
  * Every function answers with a status. "Unimplemented" is an outcome where a description is asked
@@ -18,7 +18,7 @@ import type {
   Pointer,
   Signature,
 } from "../ffi/foreign.js";
-import type { DataType, Description, Layout, Memory, Primitive } from "./dnnl.js";
+import type { DataType, Description, Memory, MemoryFormat, Primitive } from "./dnnl.js";
 
 /** Values of the interface's enumerations that versions 2 and 3 have in common. */
 export const values = {
@@ -103,7 +103,7 @@ const instructionSets: readonly (readonly [bits: number, name: string])[] = [
   [0x1, "sse41"],
 ];
 
-/** The most extents of a layout. */
+/** The most extents of a format. */
 export const extentsMax = 12;
 
 /** Extents as the library takes them. */
@@ -168,15 +168,15 @@ export abstract class Calls {
     this.call("dnnl_post_ops_destroy", operations);
   }
 
-  /** The layout that a pointer of the library stands for; the pointer lives no longer. */
-  protected abstract adopted(pointer: bigint): Layout;
+  /** The format that a pointer of the library stands for; the pointer lives no longer. */
+  protected abstract adopted(pointer: bigint): MemoryFormat;
   protected abstract appendRelu(operations: bigint, relu: number): void;
 
-  same(left: Layout, right: Layout): boolean {
+  same(left: MemoryFormat, right: MemoryFormat): boolean {
     return this.value("dnnl_memory_desc_equal", pointer(left), pointer(right)) !== 0;
   }
 
-  layoutOf(description: Description, query: number): Layout {
+  formatOf(description: Description, query: number): MemoryFormat {
     const found = this.#functions.dnnl_primitive_desc_query_md!(description, query, 0);
     return this.adopted(BigInt(found));
   }
@@ -187,7 +187,7 @@ export abstract class Calls {
     return this.foreign.textAt(out[0] as bigint);
   }
 
-  reorder(from: Layout, to: Layout): Description | null {
+  reorder(from: MemoryFormat, to: MemoryFormat): Description | null {
     const { engine, attributes } = this;
     const [source, target] = [pointer(from), pointer(to)];
     const create = "dnnl_reorder_primitive_desc_create";
@@ -198,8 +198,8 @@ export abstract class Calls {
     return this.made("dnnl_primitive_create", description);
   }
 
-  createMemory(layout: Layout): Memory {
-    return this.made("dnnl_memory_create", pointer(layout), this.engine, nowhere);
+  createMemory(format: MemoryFormat): Memory {
+    return this.made("dnnl_memory_create", pointer(format), this.engine, nowhere);
   }
 
   setAddress(memory: Memory, address: bigint): void {
@@ -279,9 +279,9 @@ export interface LibraryParts {
   readonly advise: ForeignFunction | null;
 }
 
-/** The library's own description of a layout, or null for none. */
-export function pointer(layout: Layout | null): Pointer {
-  return layout === null ? null : layout.native;
+/** The library's own description of a format, or null for none. */
+export function pointer(format: MemoryFormat | null): Pointer {
+  return format === null ? null : format.native;
 }
 
 function refusal(symbol: string, status: number): PacelineError {

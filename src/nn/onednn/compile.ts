@@ -2,10 +2,10 @@
  * From a model's graph to a program: each node writes its forward operations, in the graph's order;
  * then, in a training step, its backward operations in the reverse order.
  *
- * A node's result keeps the layout that its primitive chose, and its gradient has the same one. A
- * ReLU behind a batch normalisation or an addition is computed by these; its own node then adds
- * nothing. Where several nodes feed gradients into one, the first gives its own and the others are
- * added to it.
+ * A node's result keeps the memory format that its primitive chose, and its gradient has the same
+ * one. A ReLU behind a batch normalisation or an addition is computed by these; its own node then
+ * adds nothing. Where several nodes feed gradients into one, the first gives its own and the others
+ * are added to it.
  *
  * Invariant: tensors are asked for in the order of `graph.tensors`, each before the first operation
  * that reads its value, and reported in reverse, each after the last one that reads its value or
@@ -30,7 +30,7 @@ import {
 import { type Cell, isPadded, type Program, ProgramBuilder } from "./program.js";
 
 /** What a run of a program is about; set before each run. */
-export interface Frame {
+export interface ProgramRun {
   x: Float32Array;
   seed: StepSeed;
   onGradient: (tensor: string) => void;
@@ -50,7 +50,7 @@ export interface Value {
   readonly spare: boolean;
 }
 
-/** The gradient of a node's result, in the result's layout. */
+/** The gradient of a node's result, in the result's format. */
 export interface Gradient {
   readonly cell: Cell;
   /** Whether nobody else reads it, so that it may be overwritten. */
@@ -58,11 +58,11 @@ export interface Gradient {
 }
 
 /** A node as its compiler sees it. */
-export interface Site<L extends Layer = Layer> {
+export interface NodeContext<L extends Layer = Layer> {
   readonly builder: ProgramBuilder;
   readonly layer: L;
   readonly name: string;
-  readonly frame: Frame;
+  readonly run: ProgramRun;
   readonly n: number;
   readonly training: boolean;
   /** How results of convolutions are stored. */
@@ -95,7 +95,7 @@ export interface Passes {
 }
 
 /** Writes a node's forward operations. */
-export type PassesFactory<L extends Layer = Layer> = (site: Site<L>) => Passes;
+export type PassesFactory<L extends Layer = Layer> = (context: NodeContext<L>) => Passes;
 
 const factories: { readonly [Kind in Layer["kind"]]: PassesFactory<LayerOf<Kind>> } = {
   linear: linearPasses,
@@ -113,7 +113,7 @@ const factories: { readonly [Kind in Layer["kind"]]: PassesFactory<LayerOf<Kind>
 /** A compiled model. */
 export interface Compiled {
   readonly program: Program;
-  readonly frame: Frame;
+  readonly run: ProgramRun;
   readonly logits: Cell;
   /** Null in evaluation. */
   readonly logitsGradient: Cell | null;
@@ -140,7 +140,7 @@ export function compile(dnnl: Dnnl, options: CompileOptions): Compiled {
 class Compiler {
   readonly #options: CompileOptions;
   readonly #builder: ProgramBuilder;
-  readonly #frame: Frame = {
+  readonly #run: ProgramRun = {
     x: new Float32Array(0),
     seed: [],
     onGradient: () => {},
@@ -183,7 +183,7 @@ class Compiler {
   #written(): Compiled {
     const { graph, training } = this.#options;
     const builder = this.#builder;
-    const frame = this.#frame;
+    const run = this.#run;
     this.#takeInput();
     for (const node of graph.nodes) {
       builder.node = node.name;
@@ -196,7 +196,7 @@ class Compiler {
     let logitsGradient: Cell | null = null;
     builder.node = "loss";
     if (training) {
-      logitsGradient = builder.cell(logits.layout);
+      logitsGradient = builder.cell(logits.format);
       builder.call("loss", [logits, logitsGradient], () => {});
       this.#backward(logitsGradient);
     } else {
@@ -204,18 +204,18 @@ class Compiler {
     }
     const program = builder.finish();
     const notes = [...this.#notes].map(([shape, chosen]) => `${shape}: ${inWords(chosen)}`).sort();
-    return { program, frame, logits, logitsGradient, forwardLength, notes };
+    return { program, run, logits, logitsGradient, forwardLength, notes };
   }
 
   #takeInput(): void {
     const { graph, n } = this.#options;
     const builder = this.#builder;
-    const frame = this.#frame;
+    const run = this.#run;
     const extents = [n, ...graph.inputShape];
     builder.node = "input";
     const cell = builder.cell(builder.plain(extents, "f32"));
     const count = valuesIn(extents);
-    builder.call("copy", [cell], () => cell.values.set(frame.x.subarray(0, count)));
+    builder.call("copy", [cell], () => cell.values.set(run.x.subarray(0, count)));
     this.#values[inputId] = { cell, extents, type: "f32", spare: false };
   }
 
@@ -233,14 +233,14 @@ class Compiler {
           node: node.name,
           input,
         });
-        if (part !== null) this.#gradients[input]?.push(this.#inLayoutOf(input, part));
+        if (part !== null) this.#gradients[input]?.push(this.#inFormatOf(input, part));
       });
     }
   }
 
-  #inLayoutOf(id: number, { cell, owned }: Gradient): Gradient {
-    const { layout } = (this.#values[id] as Value).cell;
-    const converted = this.#builder.converted("gradient to the result's layout", cell, layout);
+  #inFormatOf(id: number, { cell, owned }: Gradient): Gradient {
+    const { format } = (this.#values[id] as Value).cell;
+    const converted = this.#builder.converted("gradient to the result's format", cell, format);
     return { cell: converted, owned: owned || converted !== cell };
   }
 
@@ -253,9 +253,9 @@ class Compiler {
     let sum = first;
     for (const other of others) {
       const target = [sum, other].find(({ owned }) => owned)?.cell;
-      const isFree = target !== undefined && !isPadded(sum.cell.layout, extents, type);
-      const cell = isFree ? target : builder.cell(sum.cell.layout);
-      const addition = builder.described("sum", builder.dnnl.add(cell.layout, false));
+      const isFree = target !== undefined && !isPadded(sum.cell.format, extents, type);
+      const cell = isFree ? target : builder.cell(sum.cell.format);
+      const addition = builder.described("sum", builder.dnnl.add(cell.format, false));
       builder.execute("sum of gradients", addition, [
         [Argument.source, sum.cell],
         [Argument.source1, other.cell],
@@ -268,7 +268,7 @@ class Compiler {
 
   #passesOf(node: GraphNode): Passes {
     const { graph, n, training, type, memory } = this.#options;
-    const frame = this.#frame;
+    const run = this.#run;
     const source = node.inputs.length === 1 ? (node.inputs[0] as number) : -1;
     if (this.#isFused(node, source)) return passedOn(this.#values[source] as Value);
     const tensors = Object.values(node.tensors).reverse();
@@ -280,7 +280,7 @@ class Compiler {
       builder: this.#builder,
       layer: node.layer,
       name: node.name,
-      frame,
+      run,
       n,
       training,
       type,
@@ -304,7 +304,7 @@ class Compiler {
       },
       report: () => {
         const report = () => {
-          for (const tensor of tensors) frame.onGradient(tensor);
+          for (const tensor of tensors) run.onGradient(tensor);
         };
         this.#builder.call("report", [], report);
       },
@@ -312,10 +312,10 @@ class Compiler {
   }
 
   #askFor(tensors: readonly string[]): void {
-    const frame = this.#frame;
+    const run = this.#run;
     this.#builder.call("ask for tensors", [], () => {
-      if (frame.companion === undefined) return;
-      for (const tensor of tensors) frame.companion.beforeTensor(tensor);
+      if (run.companion === undefined) return;
+      for (const tensor of tensors) run.companion.beforeTensor(tensor);
     });
   }
 

@@ -19,17 +19,17 @@ import {
   type Direction,
   flopsOf,
 } from "./algorithms.js";
-import type { Gradient, Passes, Site, Value } from "./compile.js";
+import type { Gradient, NodeContext, Passes, Value } from "./compile.js";
 import { Argument, type ConvolutionShape, type DataType, type Description, Query } from "./dnnl.js";
 import type { Cell, ProgramBuilder } from "./program.js";
 
 /** Operations of a convolution. */
-export function conv2dPasses(site: Site<LayerOf<"conv2d">>): Passes {
-  return new Convolution(site).passes();
+export function conv2dPasses(context: NodeContext<LayerOf<"conv2d">>): Passes {
+  return new Convolution(context).passes();
 }
 
 class Convolution {
-  readonly #site: Site<LayerOf<"conv2d">>;
+  readonly #context: NodeContext<LayerOf<"conv2d">>;
   readonly #builder: ProgramBuilder;
   readonly #place: ConvolutionPlace;
   readonly #extents: {
@@ -42,34 +42,34 @@ class Convolution {
   /** What source, weights and result are computed in. */
   readonly #type: DataType;
 
-  constructor(site: Site<LayerOf<"conv2d">>) {
-    const { layer, n, type } = site;
-    const { channels, ...sliding } = slide(layer, site.inputShapes[0], 1);
+  constructor(context: NodeContext<LayerOf<"conv2d">>) {
+    const { layer, n, type } = context;
+    const { channels, ...sliding } = slide(layer, context.inputShapes[0], 1);
     const { outputs, groups = 1 } = layer;
     const grouped = [outputs / groups, channels / groups, ...sliding.kernel];
-    this.#site = site;
-    this.#builder = site.builder;
-    const wished = { ...sliding, n, channels, outputs, groups, type };
-    this.#type = computeTypeFor(wished, site.builder.dnnl);
-    this.#place = { ...wished, type: this.#type };
+    this.#context = context;
+    this.#builder = context.builder;
+    const preferred = { ...sliding, n, channels, outputs, groups, type };
+    this.#type = computeTypeFor(preferred, context.builder.dnnl);
+    this.#place = { ...preferred, type: this.#type };
     this.#extents = {
       source: [n, channels, ...sliding.input],
       weights: groups === 1 ? grouped : [groups, ...grouped],
       result: [n, outputs, ...sliding.output],
     };
-    this.#bias = site.parameters.bias;
-    this.#source = site.inputs[0] as Value;
+    this.#bias = context.parameters.bias;
+    this.#source = context.inputs[0] as Value;
   }
 
   passes(): Passes {
-    const { training } = this.#site;
+    const { training } = this.#context;
     const type = this.#type;
     const builder = this.#builder;
     const forward = this.#describe("forward", (shape) => builder.dnnl.convolution(training, shape));
     const source = this.#in("source", this.#source.cell, forward, Query.source);
     const weights = this.#weights(forward);
     const bias = this.#bias ? this.#loadedBias(this.#bias) : null;
-    const result = builder.cell(builder.layoutOf(forward, Query.result));
+    const result = builder.cell(builder.formatOf(forward, Query.result));
     this.#watch();
     const given = [
       [Argument.source, source],
@@ -90,9 +90,9 @@ class Convolution {
     forward: Description,
   ): readonly (Gradient | null)[] {
     const builder = this.#builder;
-    if (!this.#site.wanted[0]) {
+    if (!this.#context.wanted[0]) {
       this.#backwardWeights(gradient, source, forward);
-      this.#site.report();
+      this.#context.report();
       return [null];
     }
     const data = this.#describe("backward-data", (shape) =>
@@ -102,16 +102,16 @@ class Convolution {
     this.#backwardWeights(gradient, source, forward);
     // Weights that are no copy have to be used before the caller may overwrite them.
     const isCopy = weights.region !== null;
-    if (isCopy) this.#site.report();
+    if (isCopy) this.#context.report();
     const incoming = this.#in("gradient", gradient, data, Query.resultGradient);
-    const outgoing = builder.cell(builder.layoutOf(data, Query.sourceGradient));
+    const outgoing = builder.cell(builder.formatOf(data, Query.sourceGradient));
     const given = [
       [Argument.resultGradient, incoming],
       [Argument.weights, weights],
       [Argument.sourceGradient, outgoing],
     ] as const;
     builder.execute("backward data", data, given, flopsOf(this.#place));
-    if (!isCopy) this.#site.report();
+    if (!isCopy) this.#context.report();
     return [{ cell: outgoing, owned: true }];
   }
 
@@ -122,10 +122,10 @@ class Convolution {
     );
     const source = this.#in("source", used, backward, Query.source);
     const incoming = this.#in("gradient", gradient, backward, Query.resultGradient);
-    const flat = this.#flat(this.#site.gradients.weight as Float32Array);
-    const chosen = builder.layoutOf(backward, Query.weightsGradient);
-    const blocked = builder.dnnl.same(chosen, flat.layout) ? flat : builder.cell(chosen);
-    const { bias } = this.#site.gradients;
+    const flat = this.#flat(this.#context.gradients.weight as Float32Array);
+    const chosen = builder.formatOf(backward, Query.weightsGradient);
+    const blocked = builder.dnnl.same(chosen, flat.format) ? flat : builder.cell(chosen);
+    const { bias } = this.#context.gradients;
     const biasGradient = bias ? builder.cell(builder.plain([bias.length], "f32")) : null;
     const given = [
       [Argument.source, source],
@@ -146,7 +146,7 @@ class Convolution {
     describe: (shape: ConvolutionShape) => Description | null,
   ): Description {
     const builder = this.#builder;
-    const { note } = this.#site;
+    const { note } = this.#context;
     const type = this.#type;
     const weightsType = direction === "backward-weights" ? "f32" : type;
     const { source, weights, result } = this.#extents;
@@ -161,9 +161,9 @@ class Convolution {
       stride: this.#place.stride,
       padding: this.#place.padding,
     };
-    const wished = algorithmFor(this.#place, direction, builder.dnnl);
+    const preferred = algorithmFor(this.#place, direction, builder.dnnl);
     const found =
-      describe({ ...shape, algorithm: wished }) ?? describe({ ...shape, algorithm: "direct" });
+      describe({ ...shape, algorithm: preferred }) ?? describe({ ...shape, algorithm: "direct" });
     const description = builder.described(`convolution (${direction})`, found);
     note(this.#title(), direction, builder.dnnl.implementationOf(description));
     return description;
@@ -176,14 +176,14 @@ class Convolution {
     return `conv ${type} ${size} kernel ${kernel.join("x")} stride ${stride.join("x")}${rest}`;
   }
 
-  /** A cell in the layout that a description has chosen for it. */
+  /** A cell in the format that a description has chosen for it. */
   #in(what: string, cell: Cell, description: Description, query: number): Cell {
-    const layout = this.#builder.layoutOf(description, query);
-    return this.#builder.converted(`${what} to blocks`, cell, layout);
+    const format = this.#builder.formatOf(description, query);
+    return this.#builder.converted(`${what} to blocks`, cell, format);
   }
 
   #weights(description: Description): Cell {
-    const flat = this.#flat(this.#site.parameters.weight as Float32Array);
+    const flat = this.#flat(this.#context.parameters.weight as Float32Array);
     return this.#in("weights", flat, description, Query.weights);
   }
 
@@ -198,11 +198,11 @@ class Convolution {
   }
 
   #watch(): void {
-    const { parameters, frame, isMeasured } = this.#site;
+    const { parameters, run, isMeasured } = this.#context;
     if (isMeasured) return;
     const tensors = Object.values(parameters);
     this.#builder.call("look for values that are not finite", [], () => {
-      if (!tensors.every(allFinite)) frame.broken = true;
+      if (!tensors.every(allFinite)) run.broken = true;
     });
   }
 }

@@ -2,7 +2,7 @@
  * oneDNN as the rest of this room sees it: descriptions of memory, descriptions of primitives, and
  * their execution, the same for both of its C interfaces (abi-v2.ts, abi-v3.ts).
  *
- * A primitive is described for shapes and layouts, asked which layouts it chose (`layout: any` lets
+ * A primitive is described for shapes and formats, asked which formats it chose (`format: any` lets
  * it choose), created once, and executed with memory for each of its arguments. A description that
  * the library has no implementation for is null, an expected outcome; any other refusal throws.
  *
@@ -16,10 +16,12 @@ export type DataType = "f32" | "bf16";
 /** Extents, slowest first; pictures are [N, C, H, W]. */
 export type Extents = readonly number[];
 
-/** A layout of memory. `native` is the library's own description. */
-export interface Layout {
+/**
+ * How an array lies in memory: oneDNN's memory format. `native` is the library's own description.
+ */
+export interface MemoryFormat {
   readonly native: Uint8Array | bigint;
-  /** 0 where the layout is still to be chosen, or where nothing is needed. */
+  /** 0 where the format is still to be chosen, or where nothing is needed. */
   readonly bytes: number;
 }
 
@@ -29,13 +31,13 @@ export type Description = bigint;
 /** A created primitive; given back by `Dnnl.destroyPrimitive`. */
 export type Primitive = bigint;
 
-/** A layout bound to an address; given back by `Dnnl.destroyMemory`. */
+/** A format bound to an address; given back by `Dnnl.destroyMemory`. */
 export type Memory = bigint;
 
 /** How a convolution is computed. */
 export type Algorithm = "direct" | "winograd";
 
-/** Which of a primitive's layouts is meant. */
+/** Which of a primitive's formats is meant. */
 export const Query = {
   source: 129,
   sourceGradient: 130,
@@ -74,34 +76,34 @@ export interface Slide {
   readonly padding: readonly [number, number];
 }
 
-/** A convolution in any of its three directions; layouts of the arrays or of their gradients. */
+/** A convolution in any of its three directions; formats of the arrays or of their gradients. */
 export interface ConvolutionShape extends Slide {
   readonly algorithm: Algorithm;
-  readonly source: Layout;
-  readonly weights: Layout;
-  readonly bias: Layout | null;
-  readonly result: Layout;
+  readonly source: MemoryFormat;
+  readonly weights: MemoryFormat;
+  readonly bias: MemoryFormat | null;
+  readonly result: MemoryFormat;
 }
 
 /** A pool; the mean counts the zeros of the padding. */
 export interface PoolShape extends Slide {
   readonly pool: "max" | "mean";
   readonly kernel: readonly [number, number];
-  readonly source: Layout;
-  readonly result: Layout;
+  readonly source: MemoryFormat;
+  readonly result: MemoryFormat;
 }
 
 /** A matrix product with weights: result [N, J], source [N, K], weights [J, K]. */
 export interface ProductShape {
-  readonly source: Layout;
-  readonly weights: Layout;
-  readonly bias: Layout | null;
-  readonly result: Layout;
+  readonly source: MemoryFormat;
+  readonly weights: MemoryFormat;
+  readonly bias: MemoryFormat | null;
+  readonly result: MemoryFormat;
 }
 
-/** A batch normalisation over one layout, with scale and shift, followed by ReLU or not. */
+/** A batch normalisation over one format, with scale and shift, followed by ReLU or not. */
 export interface NormalisationShape {
-  readonly data: Layout;
+  readonly data: MemoryFormat;
   readonly epsilon: number;
   readonly relu: boolean;
 }
@@ -119,12 +121,12 @@ export interface Dnnl {
   readonly hasAmx: boolean;
 
   /** Row-major. */
-  plain(extents: Extents, type: DataType): Layout;
+  plain(extents: Extents, type: DataType): MemoryFormat;
   /** To be chosen by the primitive. */
-  any(extents: Extents, type: DataType): Layout;
-  /** Whether values need no reorder to go from one layout to the other. */
-  same(left: Layout, right: Layout): boolean;
-  layoutOf(description: Description, query: number): Layout;
+  any(extents: Extents, type: DataType): MemoryFormat;
+  /** Whether values need no reorder to go from one format to the other. */
+  same(left: MemoryFormat, right: MemoryFormat): boolean;
+  formatOf(description: Description, query: number): MemoryFormat;
   /** Name of the implementation, such as "jit:avx512_core". */
   implementationOf(description: Description): string;
 
@@ -135,25 +137,29 @@ export interface Dnnl {
   normalisation(training: boolean, shape: NormalisationShape): Description | null;
   normalisationBackward(
     shape: NormalisationShape,
-    gradient: Layout,
+    gradient: MemoryFormat,
     forward: Description,
   ): Description | null;
   /** y = max(x, 0). */
-  relu(data: Layout): Description | null;
+  relu(data: MemoryFormat): Description | null;
   /** From the result y: the gradient where y > 0, else 0. */
-  reluBackward(data: Layout, gradient: Layout, forward: Description): Description | null;
+  reluBackward(
+    data: MemoryFormat,
+    gradient: MemoryFormat,
+    forward: Description,
+  ): Description | null;
   pool(training: boolean, shape: PoolShape): Description | null;
   poolBackward(shape: PoolShape, forward: Description): Description | null;
   product(training: boolean, shape: ProductShape): Description | null;
   productBackwardData(shape: ProductShape, forward: Description): Description | null;
   productBackwardWeights(shape: ProductShape, forward: Description): Description | null;
-  /** The sum of two arrays of one layout, followed by ReLU or not. */
-  add(data: Layout, relu: boolean): Description | null;
-  /** Copies from one layout, and type, to another. */
-  reorder(from: Layout, to: Layout): Description | null;
+  /** The sum of two arrays of one format, followed by ReLU or not. */
+  add(data: MemoryFormat, relu: boolean): Description | null;
+  /** Copies from one format, and type, to another. */
+  reorder(from: MemoryFormat, to: MemoryFormat): Description | null;
 
   createPrimitive(description: Description): Primitive;
-  createMemory(layout: Layout): Memory;
+  createMemory(format: MemoryFormat): Memory;
   /** The address stays the caller's. */
   setAddress(memory: Memory, address: bigint): void;
   addressOf(values: ArrayBufferView): bigint;
@@ -167,5 +173,5 @@ export interface Dnnl {
   destroyDescription(description: Description): void;
   destroyPrimitive(primitive: Primitive): void;
   destroyMemory(memory: Memory): void;
-  destroyLayout(layout: Layout): void;
+  destroyFormat(format: MemoryFormat): void;
 }

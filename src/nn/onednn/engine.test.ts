@@ -202,7 +202,7 @@ describe("an executor of oneDNN", { skip }, () => {
       assert.equal(counts.destroyPrimitive, counts.createPrimitive);
       assert.equal(counts.destroyMemory, counts.createMemory);
       assert.equal(counts.destroyDescription, counts.described);
-      assert.equal(counts.destroyLayout, counts.laidOut);
+      assert.equal(counts.destroyFormat, counts.formats);
     }
   });
 
@@ -222,7 +222,7 @@ describe("an executor of oneDNN", { skip }, () => {
 
 /** The library with counts of what was made and given up. */
 function counting(library: Dnnl): { dnnl: Dnnl; counts: Record<string, number> } {
-  const counts: Record<string, number> = { described: 0, laidOut: 0 };
+  const counts: Record<string, number> = { described: 0, formats: 0 };
   const count = (name: string) => {
     counts[name] = (counts[name] ?? 0) + 1;
   };
@@ -234,7 +234,7 @@ function counting(library: Dnnl): { dnnl: Dnnl; counts: Record<string, number> }
       count(name);
       const isAddress = name.startsWith("create") || name === "addressOf";
       if (typeof result === "bigint" && !isAddress) count("described");
-      if (typeof result === "object" && result !== null && "native" in result) count("laidOut");
+      if (typeof result === "object" && result !== null && "native" in result) count("formats");
       return result;
     };
   };

@@ -23,11 +23,11 @@ import { valuesIn } from "../layer-kind.js";
 import { lossKernels } from "../loss-sums.js";
 import { checkLabels } from "../losses.js";
 import type { GraphNode, ModelGraph } from "../model.js";
-import { Arena } from "./arena.js";
 import { type Compiled, compile } from "./compile.js";
 import type { DataType, Dnnl } from "./dnnl.js";
 import { type OpenedDnnl, openDnnl } from "./library.js";
 import type { OperationListener } from "./program.js";
+import { ProgramMemory } from "./program-memory.js";
 
 /** How to compute. */
 export interface OneDnnOptions {
@@ -36,7 +36,7 @@ export interface OneDnnOptions {
   readonly threads: number;
 }
 
-/** The engine, what it is, and what of the wishes it could not fulfil. */
+/** The engine, what it is, and what of the request it could not meet. */
 export type OneDnnChoice =
   | { readonly engine: OneDnnEngine; readonly reason: string; readonly warning: string | null }
   | { readonly engine: null; readonly reason: string };
@@ -95,7 +95,7 @@ export class OneDnnExecutor implements Executor {
   readonly #memory: EngineMemory;
   readonly #type: DataType;
   readonly #threads: number;
-  readonly #arena: Arena;
+  readonly #programMemory: ProgramMemory;
   /** In the order of their last use. */
   readonly #programs = new Map<string, Compiled>();
   /** Logits of one example. */
@@ -113,13 +113,13 @@ export class OneDnnExecutor implements Executor {
     this.#memory = bound.memory;
     this.#type = bound.type;
     this.#threads = threads;
-    this.#arena = new Arena(dnnl);
+    this.#programMemory = new ProgramMemory(dnnl);
     this.#width = valuesIn((bound.graph.nodes[bound.graph.output - 1] as GraphNode).shape);
   }
 
   /** Bytes of activations, their gradients and scratch memory; grows with the largest batch. */
   get bytes(): number {
-    return this.#arena.bytes;
+    return this.#programMemory.bytes;
   }
 
   /** What was chosen for the batches met so far, one line for each distinct shape. */
@@ -141,10 +141,10 @@ export class OneDnnExecutor implements Executor {
     this.#demand(batch);
     if (batch.n === 0) return this.#stepOfNone(onGradient, companion);
     const compiled = this.#programFor(batch.n, true);
-    const { program, frame, logitsGradient, forwardLength } = compiled;
-    frame.seed = seed;
-    frame.onGradient = onGradient;
-    frame.companion = companion;
+    const { program, run, logitsGradient, forwardLength } = compiled;
+    run.seed = seed;
+    run.onGradient = onGradient;
+    run.companion = companion;
     const outcome = this.#forward(compiled, batch, logitsGradient?.values);
     companion?.onTurn();
     if (!Number.isFinite(outcome.lossSum)) return outcome;
@@ -168,21 +168,21 @@ export class OneDnnExecutor implements Executor {
   close(): void {
     for (const { program } of this.#programs.values()) program.close();
     this.#programs.clear();
-    this.#arena.release();
+    this.#programMemory.release();
   }
 
   #forward(
-    { program, frame, logits, forwardLength }: Compiled,
+    { program, run, logits, forwardLength }: Compiled,
     { n, x, y }: Batch,
     gradient: Float32Array | undefined,
   ): Outcome {
     this.#dnnl.setThreads(this.#threads);
-    frame.x = x;
-    frame.broken = false;
+    run.x = x;
+    run.broken = false;
     program.run(0, forwardLength, this.listener);
     const kernel = lossKernels[this.#graph.loss];
     const { lossSum, correct } = kernel(n, this.#width, logits.values, y, gradient);
-    if (frame.broken) return { lossSum: Number.NaN, correct: 0, examples: n };
+    if (run.broken) return { lossSum: Number.NaN, correct: 0, examples: n };
     return { lossSum, correct, examples: n };
   }
 
@@ -227,10 +227,10 @@ export class OneDnnExecutor implements Executor {
     this.#dnnl.setThreads(this.#threads);
     const [graph, memory, type] = [this.#graph, this.#memory, this.#type];
     const compiled = compile(this.#dnnl, { graph, memory, n, training, type });
-    if (this.#arena.reserve(compiled.program.bytes)) {
-      for (const { program } of this.#programs.values()) program.attach(this.#arena);
+    if (this.#programMemory.reserve(compiled.program.bytes)) {
+      for (const { program } of this.#programs.values()) program.attach(this.#programMemory);
     }
-    compiled.program.attach(this.#arena);
+    compiled.program.attach(this.#programMemory);
     return compiled;
   }
 }

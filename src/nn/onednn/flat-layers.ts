@@ -10,11 +10,11 @@
 import { Random } from "../../random.js";
 import { valuesIn } from "../layer-kind.js";
 import type { LayerOf } from "../layers.js";
-import type { Gradient, Passes, Site, Value } from "./compile.js";
+import type { Gradient, NodeContext, Passes, Value } from "./compile.js";
 import { Argument, type Description } from "./dnnl.js";
 import type { Cell, ProgramBuilder } from "./program.js";
 
-/** A value as flat values: a view, behind a copy where its layout is another one. */
+/** A value as flat values: a view, behind a copy where its format is another one. */
 export function flatOf(builder: ProgramBuilder, value: Value): Value {
   const [n, ...shape] = value.extents as readonly [number, ...number[]];
   const plain = builder.plain(value.extents, "f32");
@@ -27,33 +27,35 @@ export function flatOf(builder: ProgramBuilder, value: Value): Value {
 /** The gradient of flat values as that of the pictures they came from. */
 export function picturesOf(builder: ProgramBuilder, flat: Gradient, pictures: Value): Gradient {
   const view = builder.view(flat.cell, builder.plain(pictures.extents, "f32"));
-  const cell = builder.converted("to blocks", view, pictures.cell.layout);
+  const cell = builder.converted("to blocks", view, pictures.cell.format);
   return { cell, owned: flat.owned || cell !== view };
 }
 
-/** Operations of a flatten: none but a copy where the layout is not row-major. */
-export function flattenPasses(site: Site<LayerOf<"flatten">>): Passes {
-  const input = site.inputs[0] as Value;
-  const result = flatOf(site.builder, input);
+/** Operations of a flatten: none but a copy where the format is not row-major. */
+export function flattenPasses(context: NodeContext<LayerOf<"flatten">>): Passes {
+  const input = context.inputs[0] as Value;
+  const result = flatOf(context.builder, input);
   return {
     result: { ...result, spare: false },
-    backward: (gradient) => [site.wanted[0] ? picturesOf(site.builder, gradient, input) : null],
+    backward: (gradient) => [
+      context.wanted[0] ? picturesOf(context.builder, gradient, input) : null,
+    ],
   };
 }
 
 /** Operations of a dropout; in evaluation there are none. */
-export function dropoutPasses(site: Site<LayerOf<"dropout">>): Passes {
-  const { builder, frame, name, training } = site;
-  const input = site.inputs[0] as Value;
+export function dropoutPasses(context: NodeContext<LayerOf<"dropout">>): Passes {
+  const { builder, run, name, training } = context;
+  const input = context.inputs[0] as Value;
   if (!training) return { result: { ...input, spare: false }, backward: () => [null] };
   const source = builder.converted("to row-major", input.cell, builder.plain(input.extents, "f32"));
-  const result = builder.cell(source.layout);
+  const result = builder.cell(source.format);
   const count = valuesIn(input.extents);
-  const threshold = site.layer.rate * 4294967296;
-  const scale = 1 / (1 - site.layer.rate);
+  const threshold = context.layer.rate * 4294967296;
+  const scale = 1 / (1 - context.layer.rate);
   const factors = new Float64Array(count);
   builder.call("forward", [source, result], () => {
-    const random = new Random(...frame.seed, "dropout", name);
+    const random = new Random(...run.seed, "dropout", name);
     const [from, to] = [source.values, result.values];
     for (let index = 0; index < count; index++) {
       const factor = random.uint32() >= threshold ? scale : 0;
@@ -64,8 +66,8 @@ export function dropoutPasses(site: Site<LayerOf<"dropout">>): Passes {
   return {
     result: { cell: result, extents: input.extents, type: "f32", spare: true },
     backward({ cell: gradient }) {
-      if (!site.wanted[0]) return [null];
-      const target = builder.cell(gradient.layout);
+      if (!context.wanted[0]) return [null];
+      const target = builder.cell(gradient.format);
       builder.call("backward", [gradient, target], () => {
         const [from, to] = [gradient.values, target.values];
         for (let index = 0; index < count; index++) {
@@ -78,12 +80,12 @@ export function dropoutPasses(site: Site<LayerOf<"dropout">>): Passes {
 }
 
 /** Operations of a linear layer. */
-export function linearPasses(site: Site<LayerOf<"linear">>): Passes {
-  return new Linear(site).passes();
+export function linearPasses(context: NodeContext<LayerOf<"linear">>): Passes {
+  return new Linear(context).passes();
 }
 
 class Linear {
-  readonly #site: Site<LayerOf<"linear">>;
+  readonly #context: NodeContext<LayerOf<"linear">>;
   readonly #builder: ProgramBuilder;
   readonly #source: Value;
   readonly #extents: {
@@ -92,21 +94,21 @@ class Linear {
     readonly result: readonly [number, number];
   };
 
-  constructor(site: Site<LayerOf<"linear">>) {
-    const { n, outputShape, inputShapes } = site;
+  constructor(context: NodeContext<LayerOf<"linear">>) {
+    const { n, outputShape, inputShapes } = context;
     const [inputs, outputs] = [inputShapes[0]?.[0] as number, outputShape[0] as number];
-    this.#site = site;
-    this.#builder = site.builder;
-    this.#source = site.inputs[0] as Value;
+    this.#context = context;
+    this.#builder = context.builder;
+    this.#source = context.inputs[0] as Value;
     this.#extents = { source: [n, inputs], weights: [outputs, inputs], result: [n, outputs] };
   }
 
   passes(): Passes {
-    const { training, parameters, type } = this.#site;
+    const { training, parameters, type } = this.#context;
     const builder = this.#builder;
     const { result: extents } = this.#extents;
-    const layouts = this.#layouts();
-    const shape = { ...layouts, result: builder.plain(extents, "f32") };
+    const formats = this.#formats();
+    const shape = { ...formats, result: builder.plain(extents, "f32") };
     const forward = builder.described("matrix product", builder.dnnl.product(training, shape));
     const source = builder.converted(`to ${type}`, this.#source.cell, shape.source);
     const weights = this.#weights();
@@ -126,7 +128,7 @@ class Linear {
   }
 
   #backward(gradient: Cell, source: Cell, forward: Description): Gradient | null {
-    const { type, wanted, report } = this.#site;
+    const { type, wanted, report } = this.#context;
     const builder = this.#builder;
     const { source: extents, result } = this.#extents;
     const incoming = builder.converted(`to ${type}`, gradient, builder.plain(result, type));
@@ -141,9 +143,9 @@ class Linear {
     if (isCopy) report();
     const shape = {
       source: builder.plain(extents, "f32"),
-      weights: weights.layout,
+      weights: weights.format,
       bias: null,
-      result: incoming.layout,
+      result: incoming.format,
     };
     const found = builder.dnnl.productBackwardData(shape, forward);
     const description = builder.described("matrix product (backward data)", found);
@@ -160,14 +162,14 @@ class Linear {
 
   #backwardWeights(incoming: Cell, source: Cell, forward: Description): void {
     const builder = this.#builder;
-    const { weight, bias } = this.#site.gradients;
+    const { weight, bias } = this.#context.gradients;
     const flat = builder.fixed(weight as Float32Array, builder.plain(this.#extents.weights, "f32"));
     const biasGradient = bias ? builder.cell(builder.plain([bias.length], "f32")) : null;
     const shape = {
-      source: source.layout,
-      weights: flat.layout,
-      bias: biasGradient?.layout ?? null,
-      result: incoming.layout,
+      source: source.format,
+      weights: flat.format,
+      bias: biasGradient?.format ?? null,
+      result: incoming.format,
     };
     const found = builder.dnnl.productBackwardWeights(shape, forward);
     const description = builder.described("matrix product (backward weights)", found);
@@ -184,11 +186,11 @@ class Linear {
   }
 
   get #flops(): number {
-    return 2 * this.#site.n * valuesIn(this.#extents.weights);
+    return 2 * this.#context.n * valuesIn(this.#extents.weights);
   }
 
-  #layouts() {
-    const { type, parameters } = this.#site;
+  #formats() {
+    const { type, parameters } = this.#context;
     const builder = this.#builder;
     const { source, weights } = this.#extents;
     return {
@@ -199,7 +201,7 @@ class Linear {
   }
 
   #weights(): Cell {
-    const { type, parameters } = this.#site;
+    const { type, parameters } = this.#context;
     const builder = this.#builder;
     const { weights } = this.#extents;
     const flat = builder.fixed(parameters.weight as Float32Array, builder.plain(weights, "f32"));

@@ -122,7 +122,7 @@ describe("a library that is here", { skip }, () => {
     assert.equal(second.dnnl?.version, opened.dnnl.version);
   });
 
-  test("has plain and open layouts with the sizes of their values", () => {
+  test("has plain and open formats with the sizes of their values", () => {
     assert.ok(opened.dnnl !== null);
     const { dnnl } = opened;
     assert.equal(dnnl.plain([2, 3, 5, 7], "f32").bytes, 4 * 210);
@@ -137,8 +137,8 @@ describe("a library that is here", { skip }, () => {
     const thread = `
       const { parentPort } = await import("node:worker_threads");
       const { createOneDnnEngine } = await import("${base}onednn/engine.js");
-      const { bindStandalone } = await import("${base}engine/standalone.js");
-      const { buildModel } = await import("${base}nn/models.js");
+      const { bindStandalone } = await import("${base}standalone.js");
+      const { buildModel } = await import("${base}models.js");
       const { engine } = createOneDnnEngine({ dtype: "f32", threads: 2 });
       const graph = buildModel("resnet20", { inputShape: [3, 8, 8] });
       const model = bindStandalone(engine, graph, 1, 4);

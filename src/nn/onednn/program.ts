@@ -3,9 +3,9 @@
  * for what is small. The builder writes the list and keeps account of each value's life; the
  * program then runs it, any part of it, any number of times, and allocates nothing.
  *
- * A cell is a layout in memory: in a region of the arena, which is placed when the list is
+ * A cell is memory of a format: in a region of the program memory, which is placed when the list is
  * complete, or in an array of the caller's that never moves. Two cells may show the same region
- * under different layouts.
+ * under different formats.
  *
  * Invariant: a region holds what was written to it from its first operation to its last one, and
  * nothing before or after.
@@ -13,41 +13,41 @@
 import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
 import { valuesIn } from "../layer-kind.js";
-import { type Arena, planRegions, type Region } from "./arena.js";
 import {
   Argument,
   type DataType,
   type Description,
   type Dnnl,
   type Extents,
-  type Layout,
   type Memory,
+  type MemoryFormat,
   type Primitive,
   Query,
 } from "./dnnl.js";
+import { type ProgramMemory, planRegions, type Region } from "./program-memory.js";
 
-/** A layout in memory. */
+/** Memory of one format. */
 export class Cell {
-  readonly layout: Layout;
+  readonly format: MemoryFormat;
   readonly memory: Memory;
   /** Null where the memory is the caller's. */
   readonly region: Region | null;
   /** The memory as f32 values, once it is placed. */
   values: Float32Array = new Float32Array(0);
 
-  constructor(layout: Layout, memory: Memory, region: Region | null) {
-    this.layout = layout;
+  constructor(format: MemoryFormat, memory: Memory, region: Region | null) {
+    this.format = format;
     this.memory = memory;
     this.region = region;
   }
 }
 
 /**
- * Whether a layout has room for more than its values, such as for whole blocks of channels. oneDNN
+ * Whether a format has room for more than its values, such as for whole blocks of channels. oneDNN
  * 2.6 adds padded arrays wrongly where the sum overwrites a summand.
  */
-export function isPadded(layout: Layout, extents: Extents, type: DataType): boolean {
-  return layout.bytes > valuesIn(extents) * (type === "bf16" ? 2 : 4);
+export function isPadded(format: MemoryFormat, extents: Extents, type: DataType): boolean {
+  return format.bytes > valuesIn(extents) * (type === "bf16" ? 2 : 4);
 }
 
 /** One entry of the list. */
@@ -73,7 +73,7 @@ export class ProgramBuilder {
   readonly #regions: Region[] = [];
   readonly #descriptions: Description[] = [];
   readonly #primitives: Primitive[] = [];
-  readonly #layouts: Layout[] = [];
+  readonly #formats: MemoryFormat[] = [];
 
   constructor(dnnl: Dnnl) {
     this.dnnl = dnnl;
@@ -84,39 +84,39 @@ export class ProgramBuilder {
     return this.#operations.length;
   }
 
-  plain(extents: Extents, type: DataType): Layout {
+  plain(extents: Extents, type: DataType): MemoryFormat {
     return this.#kept(this.dnnl.plain(extents, type));
   }
 
-  any(extents: Extents, type: DataType): Layout {
+  any(extents: Extents, type: DataType): MemoryFormat {
     return this.#kept(this.dnnl.any(extents, type));
   }
 
-  /** A layout that a primitive has chosen. */
-  layoutOf(description: Description, query: number): Layout {
-    return this.#kept(this.dnnl.layoutOf(description, query));
+  /** A format that a primitive has chosen. */
+  formatOf(description: Description, query: number): MemoryFormat {
+    return this.#kept(this.dnnl.formatOf(description, query));
   }
 
   /** A value in memory of its own. */
-  cell(layout: Layout): Cell {
-    assert(layout.bytes > 0, "a cell's layout is chosen", { node: this.node });
-    const { bytes } = layout;
+  cell(format: MemoryFormat): Cell {
+    assert(format.bytes > 0, "a cell's format is chosen", { node: this.node });
+    const { bytes } = format;
     const region: Region = { bytes, first: Number.POSITIVE_INFINITY, last: -1, offset: -1 };
     this.#regions.push(region);
-    return this.#cellIn(layout, region);
+    return this.#cellIn(format, region);
   }
 
-  /** The memory of a cell under another layout of at most its size. */
-  view(cell: Cell, layout: Layout): Cell {
+  /** The memory of a cell under another format of at most its size. */
+  view(cell: Cell, format: MemoryFormat): Cell {
     assert(cell.region !== null, "a view shows a region", { node: this.node });
-    assert(layout.bytes <= cell.region.bytes, "a view lies inside its region", { node: this.node });
-    return this.#cellIn(layout, cell.region);
+    assert(format.bytes <= cell.region.bytes, "a view lies inside its region", { node: this.node });
+    return this.#cellIn(format, cell.region);
   }
 
   /** Memory of the caller's, which never moves and outlives the program. */
-  fixed(values: Float32Array, layout: Layout): Cell {
-    assert(values.byteLength >= layout.bytes, "an array holds its layout", { node: this.node });
-    const cell = this.#cellIn(layout, null);
+  fixed(values: Float32Array, format: MemoryFormat): Cell {
+    assert(values.byteLength >= format.bytes, "an array holds its format", { node: this.node });
+    const cell = this.#cellIn(format, null);
     cell.values = values;
     this.dnnl.setAddress(cell.memory, this.dnnl.addressOf(values));
     return cell;
@@ -148,7 +148,7 @@ export class ProgramBuilder {
     const { dnnl } = this;
     const primitive = dnnl.createPrimitive(description);
     this.#primitives.push(primitive);
-    const scratchpad = this.layoutOf(description, Query.scratchpad);
+    const scratchpad = this.formatOf(description, Query.scratchpad);
     const cells = given.filter((entry): entry is [number, Cell] => entry[1] !== null);
     if (scratchpad.bytes > 0) cells.push([Argument.scratchpad, this.cell(scratchpad)]);
     const pairs = new BigUint64Array(new ArrayBuffer(16 * cells.length));
@@ -168,19 +168,19 @@ export class ProgramBuilder {
     this.#append({ node: this.node, what, implementation: "plain", flops: 0, run }, touched);
   }
 
-  /** Writes a copy from one layout to another, both fully chosen. */
+  /** Writes a copy from one format to another, both fully chosen. */
   copy(what: string, from: Cell, to: Cell): void {
-    const reorder = this.described("reorder", this.dnnl.reorder(from.layout, to.layout));
+    const reorder = this.described("reorder", this.dnnl.reorder(from.format, to.format));
     this.execute(what, reorder, [
       [Argument.source, from],
       [Argument.result, to],
     ]);
   }
 
-  /** The cell itself if its layout is the wanted one, else a copy in it. */
-  converted(what: string, cell: Cell, layout: Layout): Cell {
-    if (this.dnnl.same(cell.layout, layout)) return cell;
-    const copy = this.cell(layout);
+  /** The cell itself if its format is the wanted one, else a copy in it. */
+  converted(what: string, cell: Cell, format: MemoryFormat): Cell {
+    if (this.dnnl.same(cell.format, format)) return cell;
+    const copy = this.cell(format);
     this.copy(what, cell, copy);
     return copy;
   }
@@ -188,19 +188,19 @@ export class ProgramBuilder {
   /** The program, its memory planned. */
   finish(): Program {
     for (const description of this.#descriptions) this.dnnl.destroyDescription(description);
-    // What was made for a layout but never used takes no memory.
+    // What was made for a format but never used takes no memory.
     const regions = this.#regions.filter(({ last }) => last >= 0);
     return new Program(this.dnnl, this.#operations, planRegions(regions), {
       cells: this.#cells,
       primitives: this.#primitives,
-      layouts: this.#layouts,
+      formats: this.#formats,
     });
   }
 
   /** Gives up what was made, where the list can't be completed. */
   discard(): void {
     for (const description of this.#descriptions) this.dnnl.destroyDescription(description);
-    const holdings = { cells: this.#cells, primitives: this.#primitives, layouts: this.#layouts };
+    const holdings = { cells: this.#cells, primitives: this.#primitives, formats: this.#formats };
     new Program(this.dnnl, [], 0, holdings).close();
   }
 
@@ -214,15 +214,15 @@ export class ProgramBuilder {
     }
   }
 
-  #cellIn(layout: Layout, region: Region | null): Cell {
-    const cell = new Cell(layout, this.dnnl.createMemory(layout), region);
+  #cellIn(format: MemoryFormat, region: Region | null): Cell {
+    const cell = new Cell(format, this.dnnl.createMemory(format), region);
     this.#cells.push(cell);
     return cell;
   }
 
-  #kept(layout: Layout): Layout {
-    this.#layouts.push(layout);
-    return layout;
+  #kept(format: MemoryFormat): MemoryFormat {
+    this.#formats.push(format);
+    return format;
   }
 }
 
@@ -230,7 +230,7 @@ export class ProgramBuilder {
 interface Holdings {
   readonly cells: readonly Cell[];
   readonly primitives: readonly Primitive[];
-  readonly layouts: readonly Layout[];
+  readonly formats: readonly MemoryFormat[];
 }
 
 /** Tells how long operations took. */
@@ -239,7 +239,7 @@ export type OperationListener = (operation: Operation, milliseconds: number) => 
 /** A list of operations that can be run. */
 export class Program {
   readonly operations: readonly Operation[];
-  /** Bytes of the arena that it needs. */
+  /** Bytes of memory that it needs. */
   readonly bytes: number;
   readonly #dnnl: Dnnl;
   readonly #holdings: Holdings;
@@ -251,13 +251,13 @@ export class Program {
     this.#holdings = holdings;
   }
 
-  /** Puts the program's values into the arena, which has to have room. */
-  attach(arena: Arena): void {
+  /** Puts the program's values into the memory, which has to have room. */
+  attach(programMemory: ProgramMemory): void {
     for (const cell of this.#holdings.cells) {
-      const { region, layout, memory } = cell;
+      const { region, format, memory } = cell;
       if (region === null || region.offset < 0) continue;
-      this.#dnnl.setAddress(memory, arena.addressAt(region.offset));
-      cell.values = arena.valuesAt(region.offset, Math.floor(layout.bytes / 4));
+      this.#dnnl.setAddress(memory, programMemory.addressAt(region.offset));
+      cell.values = programMemory.valuesAt(region.offset, Math.floor(format.bytes / 4));
     }
   }
 
@@ -277,9 +277,9 @@ export class Program {
 
   /** Gives native resources up, primitives before what they were made of. */
   close(): void {
-    const { primitives, cells, layouts } = this.#holdings;
+    const { primitives, cells, formats } = this.#holdings;
     for (const primitive of primitives) this.#dnnl.destroyPrimitive(primitive);
     for (const { memory } of cells) this.#dnnl.destroyMemory(memory);
-    for (const layout of layouts) this.#dnnl.destroyLayout(layout);
+    for (const format of formats) this.#dnnl.destroyFormat(format);
   }
 }

@@ -13,8 +13,8 @@
 
 import type { Shape } from "../layer-kind.js";
 import { type Sliding, slide, type Windowed } from "../window.js";
-import type { Frame, Margin } from "./frame.js";
 import { evenly, type Matrix } from "./matrix.js";
+import type { Margin, PaddedPlanes } from "./padded-planes.js";
 
 /** Extents that the products share. */
 export interface Geometry extends Sliding {
@@ -85,17 +85,17 @@ export function weightGrid({ groupInputs, groupOutputs, taps }: Geometry): Grid 
   return { rows, columns: evenly(inner, 1), groupStride: groupOutputs * inner };
 }
 
-/** x [K, P]: the value of the framed pictures under each tap at each position. */
-export function pictureGrid(geometry: Geometry, frame: Frame): Grid {
+/** x [K, P]: the value of the padded pictures under each tap at each position. */
+export function pictureGrid(geometry: Geometry, planes: PaddedPlanes): Grid {
   const { channels, groupInputs, output, kernel, stride, padding, batchMax } = geometry;
   const rows = places([groupInputs, ...kernel], (channel, row, column) => {
-    return channel * frame.planeStride + row * frame.rowStride + column;
+    return channel * planes.planeStride + row * planes.rowStride + column;
   });
   const columns = places([batchMax, ...output], (example, row, column) => {
     const top = row * stride[0] - padding[0];
-    return frame.place(example * channels, top, column * stride[1] - padding[1]);
+    return planes.place(example * channels, top, column * stride[1] - padding[1]);
   });
-  return { rows, columns, groupStride: groupInputs * frame.planeStride };
+  return { rows, columns, groupStride: groupInputs * planes.planeStride };
 }
 
 /** y, or dy, [O, P]. */
@@ -121,9 +121,9 @@ export function gradientMargin(geometry: Geometry): Margin {
 }
 
 /** The products that dx consists of, one for each pair of residues. */
-export function residueGrids(geometry: Geometry, frame: Frame): ResidueGrids[] {
+export function residueGrids(geometry: Geometry, planes: PaddedPlanes): ResidueGrids[] {
   return residuesOf(geometry, 0).flatMap((rows) =>
-    residuesOf(geometry, 1).map((columns) => gridsOf(geometry, frame, rows, columns)),
+    residuesOf(geometry, 1).map((columns) => gridsOf(geometry, planes, rows, columns)),
   );
 }
 
@@ -148,7 +148,12 @@ function residuesOf({ input, kernel, stride, padding }: Geometry, axis: 0 | 1): 
   }));
 }
 
-function gridsOf(geometry: Geometry, frame: Frame, rows: Residue, columns: Residue): ResidueGrids {
+function gridsOf(
+  geometry: Geometry,
+  planes: PaddedPlanes,
+  rows: Residue,
+  columns: Residue,
+): ResidueGrids {
   const { channels, groupInputs, outputs, groupOutputs, taps, batchMax } = geometry;
   const [height, width] = geometry.input;
   const weightStride = groupInputs * taps;
@@ -164,12 +169,12 @@ function gridsOf(geometry: Geometry, frame: Frame, rows: Residue, columns: Resid
   };
   const gradients: Grid = {
     rows: places(inner, (output, row, column) =>
-      frame.place(output, rows.taps[row]!.output, columns.taps[column]!.output),
+      planes.place(output, rows.taps[row]!.output, columns.taps[column]!.output),
     ),
     columns: places(positions, (example, row, column) => {
-      return example * outputs * frame.planeStride + row * frame.rowStride + column;
+      return example * outputs * planes.planeStride + row * planes.rowStride + column;
     }),
-    groupStride: groupOutputs * frame.planeStride,
+    groupStride: groupOutputs * planes.planeStride,
   };
   const inputs: Grid = {
     rows: evenly(groupInputs, height * width),

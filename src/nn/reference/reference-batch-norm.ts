@@ -11,17 +11,17 @@
  */
 import type { StepSeed } from "../engine.js";
 import type { LayerOf } from "../layers.js";
-import type { LayerKernel, Site } from "./reference-kernel.js";
+import type { KernelContext, LayerKernel } from "./reference-kernel.js";
 
 const defaultEpsilon = 1e-5;
 
 /** The kernel of a batch normalisation. */
-export function batchNormKernel(site: Site<LayerOf<"batch-norm">>): LayerKernel {
-  return new BatchNormKernel(site);
+export function batchNormKernel(context: KernelContext<LayerOf<"batch-norm">>): LayerKernel {
+  return new BatchNormKernel(context);
 }
 
 class BatchNormKernel implements LayerKernel {
-  readonly #site: Site<LayerOf<"batch-norm">>;
+  readonly #context: KernelContext<LayerOf<"batch-norm">>;
   readonly #x: Float32Array;
   readonly #epsilon: number;
   readonly #channels: number;
@@ -33,11 +33,11 @@ class BatchNormKernel implements LayerKernel {
   readonly #sums: Float64Array;
   readonly #products: Float64Array;
 
-  constructor(site: Site<LayerOf<"batch-norm">>) {
-    const [channels, rows, columns] = site.outputShape as [number, number, number];
-    this.#site = site;
-    this.#x = site.inputs[0] as Float32Array;
-    this.#epsilon = site.layer.epsilon ?? defaultEpsilon;
+  constructor(context: KernelContext<LayerOf<"batch-norm">>) {
+    const [channels, rows, columns] = context.outputShape as [number, number, number];
+    this.#context = context;
+    this.#x = context.inputs[0] as Float32Array;
+    this.#epsilon = context.layer.epsilon ?? defaultEpsilon;
     this.#channels = channels;
     this.#plane = rows * columns;
     this.#means = new Float64Array(channels);
@@ -47,7 +47,7 @@ class BatchNormKernel implements LayerKernel {
   }
 
   forward(n: number, seed: StepSeed | undefined): void {
-    const { parameters, output } = this.#site;
+    const { parameters, output } = this.#context;
     if (seed === undefined) {
       this.#means.set(parameters.running_mean as Float32Array);
       this.#variances.set(parameters.running_var as Float32Array);
@@ -65,7 +65,7 @@ class BatchNormKernel implements LayerKernel {
   }
 
   backwardTensors(n: number): void {
-    const { gradients, outputGradient: dy } = this.#site;
+    const { gradients, outputGradient: dy } = this.#context;
     const count = n * this.#plane;
     const end = n * this.#channels * this.#plane;
     for (let channel = 0; channel < this.#channels; channel++) {
@@ -90,7 +90,7 @@ class BatchNormKernel implements LayerKernel {
   }
 
   backwardInputs(n: number): void {
-    const { parameters, inputGradients, outputGradient: dy } = this.#site;
+    const { parameters, inputGradients, outputGradient: dy } = this.#context;
     const dx = inputGradients[0];
     if (!dx) return;
     const count = n * this.#plane;

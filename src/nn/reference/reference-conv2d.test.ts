@@ -5,7 +5,7 @@ import type { LayerOf } from "../layers.js";
 import { GraphBuilder, inputId } from "../model.js";
 import { pair } from "../window.js";
 import { conv2dKernel } from "./reference-conv2d.js";
-import { type Site, Workspace } from "./reference-kernel.js";
+import { type KernelContext, Workspace } from "./reference-kernel.js";
 
 type Conv2d = LayerOf<"conv2d">;
 
@@ -44,7 +44,7 @@ function siteOf(layer: Conv2d, shape: readonly number[], n: number, workspace = 
     inputGradients: [new Float32Array(n * inputs).fill(Number.NaN)],
     parameters: Object.fromEntries(draws) as Record<string, Float32Array>,
     gradients: Object.fromEntries(blanks) as Record<string, Float32Array>,
-  } satisfies Site<Conv2d>;
+  } satisfies KernelContext<Conv2d>;
 }
 
 type Lone = ReturnType<typeof siteOf>;

@@ -1,6 +1,6 @@
 /**
  * The convolution as three products of matrix.ts, without copying windows: an operand is the
- * framed picture under two tables of places (convolution-grids.ts). Per group, with K = (c, i, j)
+ * padded picture under two tables of places (convolution-grids.ts). Per group, with K = (c, i, j)
  * over its input channels and the kernel, and P = (n, p, q) over examples and output positions:
  *
  * - y [O, P] = bias + w [O, K] x [K, P];
@@ -23,31 +23,36 @@ import {
   weightGrid,
   windowMargin,
 } from "./convolution-grids.js";
-import { Frame } from "./frame.js";
 import { fromZero, multiply, type Start, transposed } from "./matrix.js";
-import type { LayerKernel, Site } from "./reference-kernel.js";
+import { PaddedPlanes } from "./padded-planes.js";
+import type { KernelContext, LayerKernel } from "./reference-kernel.js";
 
 /** The kernel of a convolution. */
-export function conv2dKernel(site: Site<LayerOf<"conv2d">>): LayerKernel {
-  const { workspace, batchMax, parameters, gradients, output, outputGradient } = site;
-  const geometry = geometryOf(site.layer, site.inputShapes[0], batchMax);
+export function conv2dKernel(context: KernelContext<LayerOf<"conv2d">>): LayerKernel {
+  const { workspace, batchMax, parameters, gradients, output, outputGradient } = context;
+  const geometry = geometryOf(context.layer, context.inputShapes[0], batchMax);
   const { channels, groups, groupInputs, groupOutputs, taps, positions, input } = geometry;
-  const frame = new Frame(workspace, site.inputs[0] as Float32Array, input, windowMargin(geometry));
+  const planes = new PaddedPlanes(
+    workspace,
+    context.inputs[0] as Float32Array,
+    input,
+    windowMargin(geometry),
+  );
   const weights = weightGrid(geometry);
-  const pictures = pictureGrid(geometry, frame);
+  const pictures = pictureGrid(geometry, planes);
   const outputs = outputGrid(geometry);
   const weight = parameters.weight as Float32Array;
   const weightGradient = gradients.weight as Float32Array;
   const inner = groupInputs * taps;
-  const inputGradient = site.inputGradients[0];
+  const inputGradient = context.inputGradients[0];
   workspace.panel.reserve(Math.max(inner, batchMax * positions));
 
   return {
     forward(n) {
-      const framed = frame.load(n * channels);
+      const padded = planes.load(n * channels);
       for (let group = 0; group < groups; group++) {
         const w = matrixOf(weight, weights, group);
-        const x = matrixOf(framed, pictures, group);
+        const x = matrixOf(padded, pictures, group);
         const y = matrixOf(output, outputs, group);
         const start = biasStart(parameters.bias, group * groupOutputs);
         multiply(workspace.panel, w, x, start, y, groupOutputs, n * positions, inner);
@@ -55,17 +60,17 @@ export function conv2dKernel(site: Site<LayerOf<"conv2d">>): LayerKernel {
     },
 
     backwardTensors(n) {
-      const framed = frame.load(n * channels);
+      const padded = planes.load(n * channels);
       for (let group = 0; group < groups; group++) {
         const dy = matrixOf(outputGradient, outputs, group);
-        const x = transposed(matrixOf(framed, pictures, group));
+        const x = transposed(matrixOf(padded, pictures, group));
         const dw = matrixOf(weightGradient, weights, group);
         multiply(workspace.panel, dy, x, fromZero, dw, groupOutputs, inner, n * positions);
       }
       if (gradients.bias) sumPlanes(outputGradient, n, positions, gradients.bias);
     },
 
-    backwardInputs: inputGradient ? inputsPass(site, geometry, inputGradient) : () => {},
+    backwardInputs: inputGradient ? inputsPass(context, geometry, inputGradient) : () => {},
   };
 }
 
@@ -75,23 +80,23 @@ function biasStart(bias: Float32Array | undefined, from: number): Start {
 
 /** dx, residue by residue. */
 function inputsPass(
-  site: Site<LayerOf<"conv2d">>,
+  context: KernelContext<LayerOf<"conv2d">>,
   geometry: Geometry,
   inputGradient: Float32Array,
 ): LayerKernel["backwardInputs"] {
-  const { workspace, outputGradient, parameters } = site;
+  const { workspace, outputGradient, parameters } = context;
   const { outputs, groups, groupInputs, groupOutputs, taps, output } = geometry;
-  const frame = new Frame(workspace, outputGradient, output, gradientMargin(geometry));
-  const residues = residueGrids(geometry, frame);
+  const planes = new PaddedPlanes(workspace, outputGradient, output, gradientMargin(geometry));
+  const residues = residueGrids(geometry, planes);
   const weight = parameters.weight as Float32Array;
   workspace.panel.reserve(groupOutputs * taps);
 
   return (n) => {
-    const framed = frame.load(n * outputs);
+    const padded = planes.load(n * outputs);
     for (let group = 0; group < groups; group++) {
       for (const { weights, gradients, inputs, positions } of residues) {
         const w = matrixOf(weight, weights, group);
-        const dy = matrixOf(framed, gradients, group);
+        const dy = matrixOf(padded, gradients, group);
         const dx = matrixOf(inputGradient, inputs, group);
         const inner = weights.columns.length;
         multiply(workspace.panel, w, dy, fromZero, dx, groupInputs, n * positions, inner);

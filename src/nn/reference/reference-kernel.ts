@@ -30,7 +30,7 @@ export class Workspace {
 }
 
 /** A node's arrays. Activations and their gradients are [batchMax, ...shape]. */
-export interface Site<L extends Layer = Layer> {
+export interface KernelContext<L extends Layer = Layer> {
   readonly layer: L;
   readonly name: string;
   readonly batchMax: number;
@@ -64,4 +64,4 @@ export interface LayerKernel {
 }
 
 /** Makes the kernel of one node. */
-export type KernelFactory<L extends Layer = Layer> = (site: Site<L>) => LayerKernel;
+export type KernelFactory<L extends Layer = Layer> = (context: KernelContext<L>) => LayerKernel;

@@ -7,25 +7,25 @@
  */
 import type { LayerOf } from "../layers.js";
 import { fromZero, multiply, rowMajor, type Start, transposed } from "./matrix.js";
-import type { LayerKernel, Site } from "./reference-kernel.js";
+import type { KernelContext, LayerKernel } from "./reference-kernel.js";
 
 /** The kernel of a linear node. */
-export function linearKernel(site: Site<LayerOf<"linear">>): LayerKernel {
-  const { workspace, batchMax } = site;
-  const inputs = site.inputValues[0] as number;
-  const outputs = site.outputValues;
-  const { bias } = site.parameters;
+export function linearKernel(context: KernelContext<LayerOf<"linear">>): LayerKernel {
+  const { workspace, batchMax } = context;
+  const inputs = context.inputValues[0] as number;
+  const outputs = context.outputValues;
+  const { bias } = context.parameters;
   const start: Start = bias ? { values: bias, rowStride: 0, columnStride: 1 } : fromZero;
-  const biasGradient = site.gradients.bias;
-  const x = rowMajor(site.inputs[0] as Float32Array, batchMax, inputs);
-  const w = rowMajor(site.parameters.weight as Float32Array, outputs, inputs);
-  const y = rowMajor(site.output, batchMax, outputs);
-  const dy = { ...y, values: site.outputGradient };
-  const dw = { ...w, values: site.gradients.weight as Float32Array };
+  const biasGradient = context.gradients.bias;
+  const x = rowMajor(context.inputs[0] as Float32Array, batchMax, inputs);
+  const w = rowMajor(context.parameters.weight as Float32Array, outputs, inputs);
+  const y = rowMajor(context.output, batchMax, outputs);
+  const dy = { ...y, values: context.outputGradient };
+  const dw = { ...w, values: context.gradients.weight as Float32Array };
   const wTransposed = transposed(w);
   const xTransposed = transposed(x);
   const dwTransposed = transposed(dw);
-  const inputGradient = site.inputGradients[0];
+  const inputGradient = context.inputGradients[0];
   const dx = inputGradient && { ...x, values: inputGradient };
   const sums = new Float64Array(outputs);
   workspace.panel.reserve(Math.max(inputs, outputs, batchMax));

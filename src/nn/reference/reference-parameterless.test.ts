@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { Workspace } from "./reference-kernel.js";
 import { dropoutKernel, reluKernel } from "./reference-parameterless.js";
 
-function site<L>(layer: L, input: Float32Array, name = "node") {
+function context<L>(layer: L, input: Float32Array, name = "node") {
   return {
     layer,
     name,
@@ -28,7 +28,7 @@ describe("dropout", () => {
 
   for (const rate of [0, 0.2, 0.5, 0.9]) {
     test(`at rate ${rate} keeps the expectation`, () => {
-      const made = site({ kind: "dropout", rate } as const, ones);
+      const made = context({ kind: "dropout", rate } as const, ones);
       dropoutKernel(made).forward(1, ["expectation"]);
       const mean = made.output.reduce((sum, value) => sum + value, 0) / count;
       // A kept value has variance rate / (1 - rate).
@@ -40,7 +40,7 @@ describe("dropout", () => {
   }
 
   test("passes the gradient through the mask of the forward pass", () => {
-    const made = site({ kind: "dropout", rate: 0.3 } as const, ones);
+    const made = context({ kind: "dropout", rate: 0.3 } as const, ones);
     const kernel = dropoutKernel(made);
     kernel.forward(1, ["mask"]);
     kernel.backwardInputs(1);
@@ -50,7 +50,7 @@ describe("dropout", () => {
 
   test("draws another mask for another step and another node", () => {
     const mask = (name: string, step: number) => {
-      const made = site({ kind: "dropout", rate: 0.5 } as const, ones, name);
+      const made = context({ kind: "dropout", rate: 0.5 } as const, ones, name);
       dropoutKernel(made).forward(1, [1, 0, step]);
       return made.output;
     };
@@ -62,7 +62,7 @@ describe("dropout", () => {
 
 describe("relu", () => {
   test("cuts at zero, keeps NaN, and passes the gradient above zero only", () => {
-    const made = site({ kind: "relu" } as const, Float32Array.of(-2, -0, 0, 3, Number.NaN));
+    const made = context({ kind: "relu" } as const, Float32Array.of(-2, -0, 0, 3, Number.NaN));
     const kernel = reluKernel(made);
     kernel.forward(1, undefined);
     kernel.backwardInputs(1);

@@ -9,13 +9,13 @@
 
 import { Random } from "../../random.js";
 import type { LayerOf } from "../layers.js";
-import type { LayerKernel, Site } from "./reference-kernel.js";
+import type { KernelContext, LayerKernel } from "./reference-kernel.js";
 
 /** y = max(x, 0); the gradient passes where y > 0. */
-export function reluKernel(site: Site<LayerOf<"relu">>): LayerKernel {
-  const { output, outputGradient, outputValues } = site;
-  const input = site.inputs[0] as Float32Array;
-  const inputGradient = site.inputGradients[0];
+export function reluKernel(context: KernelContext<LayerOf<"relu">>): LayerKernel {
+  const { output, outputGradient, outputValues } = context;
+  const input = context.inputs[0] as Float32Array;
+  const inputGradient = context.inputGradients[0];
   return {
     forward(n) {
       for (let index = 0; index < n * outputValues; index++) {
@@ -34,10 +34,10 @@ export function reluKernel(site: Site<LayerOf<"relu">>): LayerKernel {
 }
 
 /** The same values under another shape. */
-export function flattenKernel(site: Site<LayerOf<"flatten">>): LayerKernel {
-  const { output, outputGradient, outputValues } = site;
-  const input = site.inputs[0] as Float32Array;
-  const inputGradient = site.inputGradients[0];
+export function flattenKernel(context: KernelContext<LayerOf<"flatten">>): LayerKernel {
+  const { output, outputGradient, outputValues } = context;
+  const input = context.inputs[0] as Float32Array;
+  const inputGradient = context.inputGradients[0];
   return {
     forward(n) {
       output.set(input.subarray(0, n * outputValues));
@@ -49,13 +49,13 @@ export function flattenKernel(site: Site<LayerOf<"flatten">>): LayerKernel {
 }
 
 /** Drops values at random while training, is the identity in evaluation. */
-export function dropoutKernel(site: Site<LayerOf<"dropout">>): LayerKernel {
-  const { output, outputGradient, outputValues, name } = site;
-  const input = site.inputs[0] as Float32Array;
-  const inputGradient = site.inputGradients[0];
-  const threshold = site.layer.rate * 4294967296;
-  const scale = 1 / (1 - site.layer.rate);
-  const factors = new Float64Array(site.batchMax * outputValues);
+export function dropoutKernel(context: KernelContext<LayerOf<"dropout">>): LayerKernel {
+  const { output, outputGradient, outputValues, name } = context;
+  const input = context.inputs[0] as Float32Array;
+  const inputGradient = context.inputGradients[0];
+  const threshold = context.layer.rate * 4294967296;
+  const scale = 1 / (1 - context.layer.rate);
+  const factors = new Float64Array(context.batchMax * outputValues);
   return {
     forward(n, seed) {
       const count = n * outputValues;
@@ -80,10 +80,10 @@ export function dropoutKernel(site: Site<LayerOf<"dropout">>): LayerKernel {
 }
 
 /** The sum of two inputs; both get the output's gradient. */
-export function addKernel(site: Site<LayerOf<"add">>): LayerKernel {
-  const { output, outputGradient, outputValues, inputGradients } = site;
-  const left = site.inputs[0] as Float32Array;
-  const right = site.inputs[1] as Float32Array;
+export function addKernel(context: KernelContext<LayerOf<"add">>): LayerKernel {
+  const { output, outputGradient, outputValues, inputGradients } = context;
+  const left = context.inputs[0] as Float32Array;
+  const right = context.inputs[1] as Float32Array;
   return {
     forward(n) {
       for (let index = 0; index < n * outputValues; index++) {

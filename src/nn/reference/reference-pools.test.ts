@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Layer, LayerOf } from "../layers.js";
-import { type KernelFactory, type Site, Workspace } from "./reference-kernel.js";
+import { type KernelContext, type KernelFactory, Workspace } from "./reference-kernel.js";
 import { avgPoolKernel, globalAvgPoolKernel, maxPoolKernel } from "./reference-pools.js";
 
 /** Runs one pool forward and backward over planes of one channel each, dy being 1, 2, 3 ... */
@@ -15,7 +15,7 @@ function run<L extends Layer>(
   const count = (shape: readonly number[]) => shape.reduce((product, extent) => product * extent);
   const n = x.length / count(inputShape);
   const outputs = n * count(outputShape);
-  const site: Site<L> = {
+  const context: KernelContext<L> = {
     layer,
     name: "pool",
     batchMax: n,
@@ -31,10 +31,10 @@ function run<L extends Layer>(
     parameters: {},
     gradients: {},
   };
-  const kernel = factory(site);
+  const kernel = factory(context);
   kernel.forward(n, undefined);
   kernel.backwardInputs(n);
-  return { y: [...site.output], dx: [...(site.inputGradients[0] as Float32Array)] };
+  return { y: [...context.output], dx: [...(context.inputGradients[0] as Float32Array)] };
 }
 
 describe("max pool", () => {

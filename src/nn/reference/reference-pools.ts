@@ -11,7 +11,7 @@
  */
 import type { LayerOf } from "../layers.js";
 import { type Sliding, slide } from "../window.js";
-import type { LayerKernel, Site } from "./reference-kernel.js";
+import type { KernelContext, LayerKernel } from "./reference-kernel.js";
 
 /** The part of a window that lies in the picture: rows [top, bottom), columns [left, right). */
 interface Clip {
@@ -22,19 +22,19 @@ interface Clip {
 }
 
 /** The kernel of a max pool. */
-export function maxPoolKernel(site: Site<LayerOf<"max-pool">>): LayerKernel {
-  const { output, outputGradient: dy, layer } = site;
-  const sliding = slide(layer, site.inputShapes[0], layer.kernel);
+export function maxPoolKernel(context: KernelContext<LayerOf<"max-pool">>): LayerKernel {
+  const { output, outputGradient: dy, layer } = context;
+  const sliding = slide(layer, context.inputShapes[0], layer.kernel);
   const clips = clipsOf(sliding);
   const columns = sliding.input[1];
   const plane = sliding.input[0] * columns;
-  const x = site.inputs[0] as Float32Array;
-  const dx = site.inputGradients[0];
+  const x = context.inputs[0] as Float32Array;
+  const dx = context.inputGradients[0];
   const winners = new Int32Array(output.length);
   const sums = new Float64Array(plane);
   return {
     forward(n) {
-      for (let at = 0; at < n * site.outputValues; at++) {
+      for (let at = 0; at < n * context.outputValues; at++) {
         const start = Math.floor(at / clips.length) * plane;
         const winner = largestIn(x, start, columns, clips[at % clips.length] as Clip);
         winners[at] = winner - start;
@@ -56,19 +56,19 @@ export function maxPoolKernel(site: Site<LayerOf<"max-pool">>): LayerKernel {
 }
 
 /** The kernel of a mean pool. */
-export function avgPoolKernel(site: Site<LayerOf<"avg-pool">>): LayerKernel {
-  const { output, outputGradient: dy, layer } = site;
-  const sliding = slide(layer, site.inputShapes[0], layer.kernel);
+export function avgPoolKernel(context: KernelContext<LayerOf<"avg-pool">>): LayerKernel {
+  const { output, outputGradient: dy, layer } = context;
+  const sliding = slide(layer, context.inputShapes[0], layer.kernel);
   const clips = clipsOf(sliding);
   const columns = sliding.input[1];
   const plane = sliding.input[0] * columns;
   const taps = sliding.kernel[0] * sliding.kernel[1];
-  const x = site.inputs[0] as Float32Array;
-  const dx = site.inputGradients[0];
+  const x = context.inputs[0] as Float32Array;
+  const dx = context.inputGradients[0];
   const sums = new Float64Array(plane);
   return {
     forward(n) {
-      for (let at = 0; at < n * site.outputValues; at++) {
+      for (let at = 0; at < n * context.outputValues; at++) {
         const start = Math.floor(at / clips.length) * plane;
         output[at] = sumIn(x, start, columns, clips[at % clips.length] as Clip) / taps;
       }
@@ -88,11 +88,13 @@ export function avgPoolKernel(site: Site<LayerOf<"avg-pool">>): LayerKernel {
 }
 
 /** The kernel of the mean of whole planes. */
-export function globalAvgPoolKernel(site: Site<LayerOf<"global-avg-pool">>): LayerKernel {
-  const { output, outputGradient: dy, outputValues: channels } = site;
-  const plane = (site.inputValues[0] as number) / channels;
-  const x = site.inputs[0] as Float32Array;
-  const dx = site.inputGradients[0];
+export function globalAvgPoolKernel(
+  context: KernelContext<LayerOf<"global-avg-pool">>,
+): LayerKernel {
+  const { output, outputGradient: dy, outputValues: channels } = context;
+  const plane = (context.inputValues[0] as number) / channels;
+  const x = context.inputs[0] as Float32Array;
+  const dx = context.inputGradients[0];
   return {
     forward(n) {
       for (let at = 0; at < n * channels; at++) {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { PacelineError } from "../../errors.js";
-import type { EngineWish } from "../../nn/engines.js";
+import type { EngineRequest } from "../../nn/engines.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { engineOf } from "./run-engine.js";
 
-type Opened = NonNullable<EngineWish["opened"]>;
+type Opened = NonNullable<EngineRequest["opened"]>;
 
 /** A library as engines ask for it before they compute. */
 function library(hasBf16: boolean): Opened {

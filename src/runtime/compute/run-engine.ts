@@ -1,7 +1,7 @@
 /** Which engine computes a run, from what its spec wishes and what this machine has. */
 
 import { PacelineError } from "../../errors.js";
-import { type ChosenEngine, createEngine, type EngineWish } from "../../nn/engines.js";
+import { type ChosenEngine, createEngine, type EngineRequest } from "../../nn/engines.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 
 /**
@@ -13,10 +13,10 @@ import type { RunSpec } from "../../protocol/run-spec.js";
  */
 export function engineOf(
   { engine: choice, dtype, threads }: Pick<RunSpec, "engine" | "dtype" | "threads">,
-  { opened }: Pick<EngineWish, "opened"> = {},
+  { opened }: Pick<EngineRequest, "opened"> = {},
 ): Pick<ChosenEngine, "engine" | "reason"> {
   const type = dtype === "f32" ? "f32" : "bf16";
-  const wish: EngineWish = { dtype: type, threads };
+  const wish: EngineRequest = { dtype: type, threads };
   const found = createEngine(choice, opened === undefined ? wish : { ...wish, opened });
   const { engine, reason, warning } = found;
   const lacking = type === "bf16" && engine.name !== "onednn" ? "it computes in f32" : warning;

@@ -1,12 +1,12 @@
 /**
- * Cases of runs that are measured in several ways. Beside a run whose values are compressed stands
- * the same run without, over the same link and in the same turns, so that the ratio says what
- * compression is worth there.
+ * Cases of runs that are measured with several wire setups. Beside a run whose values are
+ * compressed stands the same run without, over the same link and in the same turns, so that the
+ * ratio says what compression is worth there.
  */
 import type { BenchmarkCase, Peer } from "../harness/benchmark.js";
 import { RunPlace, type RunTimes } from "./measured-run.js";
-import type { RunWish } from "./run-wish.js";
-import { isRaw, plainWay } from "./ways.js";
+import { isRaw, plainWire } from "./wire-setups.js";
+import type { Workload } from "./workload.js";
 
 /** What of a run is measured. */
 export interface Measure {
@@ -20,15 +20,15 @@ export interface Measure {
 /** A case; `steps` are those of the run without compression, `peers` stand beside it as well. */
 export function caseOfRun(
   name: string,
-  wish: RunWish,
+  workload: Workload,
   steps: number,
   measure: Measure,
   peers: readonly Peer[],
 ): BenchmarkCase {
   const { unit, better } = measure;
   const all = [...peers];
-  if (!isRaw(wish.way)) all.push(uncompressedPeer(wish, steps, measure));
-  const place = new RunPlace(wish);
+  if (!isRaw(workload.wire)) all.push(uncompressedPeer(workload, steps, measure));
+  const place = new RunPlace(workload);
   return {
     name,
     unit,
@@ -59,9 +59,9 @@ export function caseOfSame(
   return { name, unit, better, run: () => values[turn++]! };
 }
 
-function uncompressedPeer(wish: RunWish, steps: number, { read }: Measure): Peer {
-  const way = { ...plainWay, link: wish.way.link };
-  const place = new RunPlace({ ...wish, way, steps });
+function uncompressedPeer(workload: Workload, steps: number, { read }: Measure): Peer {
+  const wire = { ...plainWire, link: workload.wire.link };
+  const place = new RunPlace({ ...workload, wire, steps });
   return {
     name: "uncompressed",
     setUp: () => place.setUp(),

@@ -1,6 +1,6 @@
 /**
- * A run report on trial: fed by hand, with a clock walked by hand, everything it says kept. For the
- * tests of run-report.ts.
+ * A run report that is fed by hand, with a clock walked by hand, and all that it says recorded. For
+ * the tests of run-report.ts and of what reads its files.
  */
 
 import { idleServer, idleWorker } from "../../protocol/idle-counts.js";
@@ -43,7 +43,7 @@ const quietly = {
 const startMs = Date.UTC(2026, 0, 1);
 
 /** A report and what came of it. */
-export interface Trial {
+export interface RecordedReport {
   readonly report: RunReport;
   readonly clock: { ms: number };
   /** Lines. */
@@ -66,7 +66,7 @@ export interface Changes {
 }
 
 /** Begins a report. */
-export function begin(changes: Changes = {}): Trial {
+export function recordReport(changes: Changes = {}): RecordedReport {
   const texts = { out: "", err: "" };
   const clock = { ms: 0 };
   const kept = {

@@ -1,10 +1,10 @@
-/** What is to be run for a measurement, and how long it has to be to tell something. */
+/** What a measurement runs, and how many steps it needs to tell something. */
 import { trainableValues } from "../../nn/model.js";
 import { buildModel } from "../../nn/models.js";
-import { bytesShare, type Way } from "./ways.js";
+import { bytesShare, type WireSetup } from "./wire-setups.js";
 
 /** What is trained; further options of a run go into `options`. */
-export interface RunWish {
+export interface Workload {
   readonly model: string;
   readonly workers: number;
   readonly servers: number;
@@ -13,7 +13,7 @@ export interface RunWish {
   /** Steps of one worker in each epoch that counts; a first epoch as long warms up. */
   readonly steps: number;
   readonly transport: string;
-  readonly way: Way;
+  readonly wire: WireSetup;
   readonly options: readonly string[];
 }
 
@@ -21,14 +21,14 @@ export interface RunWish {
 export const epochsOf = { all: 3, warmUp: 1 } as const;
 
 /** What data of a model's measured runs look like. */
-export interface Fit {
+export interface DataShape {
   readonly classes: number;
   /** Channels, rows, columns. */
   readonly inputShape: readonly [number, number, number];
 }
 
 /** Small pictures, of as many classes as the model is known for. */
-export function fitOf(model: string): Fit {
+export function dataShapeOf(model: string): DataShape {
   if (model === "logistic") return { classes: 2, inputShape: [1, 28, 28] };
   if (model === "mlp") return { classes: 10, inputShape: [1, 28, 28] };
   return { classes: 100, inputShape: [3, 32, 32] };
@@ -36,16 +36,16 @@ export function fitOf(model: string): Fit {
 
 /** How many values servers and workers exchange of a model. */
 export function valuesOf(model: string): number {
-  return trainableValues(buildModel(model, fitOf(model)));
+  return trainableValues(buildModel(model, dataShapeOf(model)));
 }
 
-type Exchange = Pick<RunWish, "model" | "workers" | "servers" | "way">;
+type Exchange = Pick<Workload, "model" | "workers" | "servers" | "wire">;
 
 /** How long the bytes of one step occupy a server's link, about; 0 where there is none. */
-export function linkSeconds({ model, workers, servers, way }: Exchange): number {
-  if (way.link === null) return 0;
-  const bits = 32 * valuesOf(model) * bytesShare(way) * workers;
-  return bits / servers / way.link.bitsPerSecond + (2 * way.link.delayMs) / 1000;
+export function linkSeconds({ model, workers, servers, wire }: Exchange): number {
+  if (wire.link === null) return 0;
+  const bits = 32 * valuesOf(model) * bytesShare(wire) * workers;
+  return bits / servers / wire.link.bitsPerSecond + (2 * wire.link.delayMs) / 1000;
 }
 
 /** Steps after which `--compress auto` has chosen, and some more. */
@@ -55,7 +55,7 @@ const linkedEpochSeconds = 10;
 
 /** Steps of an epoch: `most`, or fewer where a link is slow; not so few that it tells nothing. */
 export function stepsFor(exchange: Exchange, most: number): number {
-  const least = exchange.way.compression.push.codec === "auto" ? stepsOfChoosing : 2;
+  const least = exchange.wire.compression.push.codec === "auto" ? stepsOfChoosing : 2;
   const seconds = linkSeconds(exchange);
   return Math.max(
     least,

@@ -20,7 +20,7 @@ export interface Region {
   readonly bytes: number;
   first: number;
   last: number;
-  /** In bytes from the arena's begin; -1 before it is planned. */
+  /** In bytes from the memory's begin; -1 before it is planned. */
   offset: number;
 }
 
@@ -48,7 +48,7 @@ export function planRegions(regions: readonly Region[]): number {
 }
 
 /** One block of memory that grows. It begins with zeros. */
-export class Arena {
+export class ProgramMemory {
   readonly #dnnl: Dnnl;
   #buffer = new ArrayBuffer(0);
   #begin = 0;

@@ -11,8 +11,8 @@ function run(program: string): string {
   const base = new URL("..", import.meta.url).href;
   const whole = `
     import { createOneDnnEngine } from "${base}onednn/engine.js";
-    import { bindStandalone } from "${base}engine/standalone.js";
-    import { buildModel } from "${base}nn/models.js";
+    import { bindStandalone } from "${base}standalone.js";
+    import { buildModel } from "${base}models.js";
     const { engine } = createOneDnnEngine({ dtype: "f32", threads: 1 });
     const graph = buildModel("cnn6", { inputShape: [3, 8, 8] });
     const bind = () => bindStandalone(engine, graph, 1, 4);
@@ -29,7 +29,7 @@ function run(program: string): string {
   return child.stdout;
 }
 
-describe("a process that computes for long", { skip }, () => {
+describe("memory of a process that computes for long", { skip }, () => {
   test("gets equal gradients from a thousand equal steps, in memory that stays", () => {
     const output = run(`
       const model = bind();

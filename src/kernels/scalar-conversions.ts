@@ -1,5 +1,5 @@
 /**
- * The conversions as the obvious loops: the definition of every bit, the oracle of the SIMD
+ * The scalar conversions, the obvious loops: the definition of every bit, the oracle of the SIMD
  * kernels and the fallback where those can't run.
  *
  * Floats are looked at through their bits, since a NaN that passes through a number may lose its
@@ -21,9 +21,9 @@ const fround = Math.fround;
 const magnitudeMask = 0x7fffffff;
 const infinityBits = 0x7f800000;
 
-/** The plain conversions. */
-export const twinConversions: Conversions = {
-  name: "twin",
+/** The scalar conversions. */
+export const scalarConversions: Conversions = {
+  name: "scalar",
 
   halvesFromFloats(values, bytes, overflow) {
     checkBytes(values, bytes, 2);

@@ -1,4 +1,4 @@
-/** The ways in which the same run is measured: over which link, with which compression. */
+/** What lies between the processes of a measured run: which link, and which compression. */
 
 import { optional, type ValueType } from "../../options/option-values.js";
 import { compression } from "../../options/options-wire.js";
@@ -40,24 +40,24 @@ export const compressionPair: ValueType<CompressionPair> = {
   schema: { type: "string" },
 };
 
-/** One way. */
-export interface Way {
+/** A link and a compression. */
+export interface WireSetup {
   /** Null where processes reach each other directly. */
   readonly link: Link | null;
   readonly compression: CompressionPair;
 }
 
 /** Nothing between, nothing compressed. */
-export const plainWay: Way = { link: null, compression: none };
+export const plainWire: WireSetup = { link: null, compression: none };
 
-/** Lists of ways, as options of a benchmark. */
-export interface WayLists {
+/** Links and compressions, as options of a benchmark. */
+export interface WireLists {
   readonly links: readonly (Link | null)[];
   readonly compressions: readonly CompressionPair[];
 }
 
 /** The options of both lists. */
-export const wayOptions: { readonly [Key in keyof WayLists]: BenchOption<WayLists[Key]> } = {
+export const wireOptions: { readonly [Key in keyof WireLists]: BenchOption<WireLists[Key]> } = {
   links: {
     name: "link",
     type: severalOf(optional(linkType)),
@@ -73,26 +73,26 @@ export const wayOptions: { readonly [Key in keyof WayLists]: BenchOption<WayList
 };
 
 /** Every link with every compression. */
-export function waysOf({ links, compressions }: WayLists): Way[] {
+export function wireSetupsOf({ links, compressions }: WireLists): WireSetup[] {
   return links.flatMap((link) => compressions.map((compression) => ({ link, compression })));
 }
 
 /** True where values travel as they are, both ways. */
-export function isRaw({ compression: { push, pull } }: Way): boolean {
+export function isRaw({ compression: { push, pull } }: WireSetup): boolean {
   return push.codec === "none" && pull.codec === "none";
 }
 
-/** What a row's name has of it: nothing for the plain way. */
-export function wayTitle(way: Way): string {
-  const link = way.link === null ? "" : `/${linkTitle(way.link)}`;
-  return isRaw(way) ? link : `${link}/${pairTitle(way.compression)}`;
+/** What a row's name has of it: nothing for the plain one. */
+export function wireTitle(wire: WireSetup): string {
+  const link = wire.link === null ? "" : `/${linkTitle(wire.link)}`;
+  return isRaw(wire) ? link : `${link}/${pairTitle(wire.compression)}`;
 }
 
 /**
  * The share of the values' bytes that the fuller direction carries, not less than it does; `auto`
  * begins with all of them.
  */
-export function bytesShare({ compression: { push, pull } }: Way): number {
+export function bytesShare({ compression: { push, pull } }: WireSetup): number {
   return Math.max(...[push, pull].map(shareOf));
 }
 

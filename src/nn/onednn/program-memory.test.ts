@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Random } from "../../random.js";
-import { planRegions, type Region } from "./arena.js";
+import { planRegions, type Region } from "./program-memory.js";
 
 function region(bytes: number, first: number, last: number): Region {
   return { bytes, first, last, offset: -1 };

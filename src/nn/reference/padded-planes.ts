@@ -14,8 +14,8 @@ export interface Margin {
   readonly after: readonly [number, number];
 }
 
-/** Planes [rows, columns] of one array, framed. */
-export class Frame {
+/** Planes [rows, columns] of one array, padded. */
+export class PaddedPlanes {
   /** Distance between two rows, and between two planes. */
   readonly rowStride: number;
   readonly planeStride: number;
@@ -53,7 +53,7 @@ export class Frame {
     return plane * this.planeStride + (row + before[0]) * this.rowStride + column + before[1];
   }
 
-  /** The first `planes` planes, framed, until the workspace is used again. */
+  /** The first `planes` planes, padded, until the workspace is used again. */
   load(planes: number): Float32Array {
     if (this.#isBare) return this.#source;
     const values = this.#workspace.pictures;

@@ -1,5 +1,5 @@
 /**
- * The kernels as the obvious loops in TypeScript: the definition of every bit, the oracle for
+ * The scalar kernels, the obvious loops in TypeScript: the definition of every bit, the oracle for
  * faster implementations and the fallback where those can't run.
  *
  * Every f32 operation is written as `fround` of an f64 operation on f32 operands. For +, -, *, /
@@ -16,11 +16,11 @@ import type { UpdateScalars } from "./update-rule.js";
 
 const fround = Math.fround;
 
-/** The plain kernels over one arena. */
-export function createTwinKernels(arena: Arena): Kernels {
+/** The scalar kernels over one arena. */
+export function createScalarKernels(arena: Arena): Kernels {
   const viewOf = (offset: number | null, length: number) => arena.view(stateSlot(offset), length);
   return {
-    name: "twin",
+    name: "scalar",
     fold(out, inputs, length, reduce) {
       const counted = countedInputs(out, inputs).map(({ offset, examples }) => ({
         examples,

@@ -2,17 +2,24 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { linkType } from "../harness/link.js";
 import { growthTable } from "./push-growth.js";
-import { linkSeconds, stepsFor, stepsOfMoving, valuesOf } from "./run-wish.js";
-import { compressionPair, plainWay, type Way, wayOptions, waysOf, wayTitle } from "./ways.js";
+import {
+  compressionPair,
+  plainWire,
+  type WireSetup,
+  wireOptions,
+  wireSetupsOf,
+  wireTitle,
+} from "./wire-setups.js";
+import { linkSeconds, stepsFor, stepsOfMoving, valuesOf } from "./workload.js";
 
-function wayOf(link: string, pair: string): Way {
-  const links = wayOptions.links.type.parse(link);
-  const compressions = wayOptions.compressions.type.parse(pair);
+function wireOf(link: string, pair: string): WireSetup {
+  const links = wireOptions.links.type.parse(link);
+  const compressions = wireOptions.compressions.type.parse(pair);
   assert.ok("value" in links && "value" in compressions, `${link} ${pair}`);
-  return waysOf({ links: links.value, compressions: compressions.value })[0]!;
+  return wireSetupsOf({ links: links.value, compressions: compressions.value })[0]!;
 }
 
-describe("ways to measure a run", () => {
+describe("wire setups of a run", () => {
   test("a push alone leaves pulls as they are, and a pair says both", () => {
     const plain = { codec: "none", share: 1 };
     const topk = { codec: "topk", share: 0.01 };
@@ -38,8 +45,8 @@ describe("ways to measure a run", () => {
 
   test("every link is measured with every compression, and rows are named by both", () => {
     const links = [null, { bitsPerSecond: 1e8, delayMs: 5 }];
-    const pairs = ["none", "onebit+onebit"].map((text) => wayOf("none", text).compression);
-    const titles = waysOf({ links, compressions: pairs }).map(wayTitle);
+    const pairs = ["none", "onebit+onebit"].map((text) => wireOf("none", text).compression);
+    const titles = wireSetupsOf({ links, compressions: pairs }).map(wireTitle);
     assert.deepEqual(titles, ["", "/onebit+onebit", "/100Mb/s/5ms", "/100Mb/s/5ms/onebit+onebit"]);
   });
 });
@@ -49,11 +56,11 @@ describe("how many steps a measured run takes", () => {
 
   test("the fuller direction of a server's link is what a step's bytes occupy", () => {
     const values = valuesOf("resnet18");
-    assert.equal(linkSeconds({ ...exchange, way: plainWay }), 0);
-    const raw = linkSeconds({ ...exchange, way: wayOf("100Mb/s", "none") });
+    assert.equal(linkSeconds({ ...exchange, wire: plainWire }), 0);
+    const raw = linkSeconds({ ...exchange, wire: wireOf("100Mb/s", "none") });
     assert.equal(raw, (32 * values * 2) / 1e8);
     assert.ok(raw > 7 && raw < 7.5, `${raw} s`);
-    const half = { ...exchange, servers: 2, way: wayOf("100Mb/s/5ms", "onebit+fp16") };
+    const half = { ...exchange, servers: 2, wire: wireOf("100Mb/s/5ms", "onebit+fp16") };
     assert.equal(linkSeconds(half), raw / 4 + 0.01);
   });
 
@@ -68,13 +75,13 @@ describe("how many steps a measured run takes", () => {
   for (const [link, pair, steps] of counts) {
     test(`${steps} of at most 5 over ${link} with ${pair}`, () => {
       const most = pair === "auto" ? 3 : 5;
-      assert.equal(stepsFor({ ...exchange, way: wayOf(link, pair) }, most), steps);
+      assert.equal(stepsFor({ ...exchange, wire: wireOf(link, pair) }, most), steps);
     });
   }
 
   test("where nothing is computed, more of small models and fewer of many workers", () => {
     const stepsOf = (model: string, workers: number) =>
-      stepsOfMoving({ model, workers, servers: 1, way: plainWay });
+      stepsOfMoving({ model, workers, servers: 1, wire: plainWire });
     assert.ok(stepsOf("logistic", 1) > 4000);
     assert.ok(stepsOf("logistic", 16) > 200 && stepsOf("logistic", 16) < 600);
     assert.ok(stepsOf("resnet18", 1) > 40 && stepsOf("resnet18", 1) < 100);
@@ -82,12 +89,12 @@ describe("how many steps a measured run takes", () => {
 });
 
 describe("the table of how pushes grow", () => {
-  const rate = (course: string, servers: number, workers: number, perServer: number) => ({
-    ...{ course, servers, workers },
+  const rate = (series: string, servers: number, workers: number, perServer: number) => ({
+    ...{ series, servers, workers },
     perServer: () => perServer,
   });
 
-  test("sets each count beside the first of its course", () => {
+  test("sets each count beside the first of its series", () => {
     const rates = [rate("unix", 1, 1, 2000), rate("tcp", 1, 1, 5), rate("unix", 2, 4, 1500)];
     assert.deepEqual(growthTable(rates), [
       "How pushes of chunks grow over unix, against the first line:",
@@ -103,7 +110,7 @@ describe("the table of how pushes grow", () => {
 });
 
 test("a link is read as it is written in a list", () => {
-  const { type } = wayOptions.links;
+  const { type } = wireOptions.links;
   const parsed = linkType.parse("1Gb/s");
   assert.ok("value" in parsed);
   assert.deepEqual(type.parse("none, 1Gb/s"), { value: [null, parsed.value] });
