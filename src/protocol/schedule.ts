@@ -8,7 +8,7 @@
  * rate stays at its end value. Results are f64; whoever applies one rounds it to f32 once.
  */
 import { assert, unreachable } from "../assert.js";
-import type { ScheduleSpec } from "./run-spec.js";
+import type { ScheduleSpec } from "./schedule-spec.js";
 
 /**
  * Share of the work in which onecycle rises where the spec's warm-up is 0 (PyTorch's pct_start).
