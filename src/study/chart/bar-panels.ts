@@ -3,10 +3,10 @@
  * at zero; what a bar amounts to stands on it.
  */
 import { positionOn } from "./axes.js";
+import type { Column, ColumnPanel, StackBar, StackPanel } from "./chart.js";
 import { textWidth } from "./font-metrics.js";
 import { shorten, wrap } from "./labels.js";
-import { asIs, axisEncoding, marginPx, pixels, type Room, type Spec } from "./line-panel.js";
-import type { Column, ColumnPanel, StackBar, StackPanel } from "./picture.js";
+import { asIs, axisEncoding, marginPx, type PanelWidths, pixels, type Spec } from "./line-panel.js";
 import { modeColor, modeSymbol, type Theme, textSizes } from "./theme.js";
 
 const barHeightPx = 26;
@@ -14,8 +14,8 @@ const barHeightPx = 26;
 const writtenColumnsMax = 8;
 
 /** The specification of bars or dots side by side. */
-export function columnPanelSpec(panel: ColumnPanel, room: Room, theme: Theme): Spec {
-  const { widthPx, numbersPx } = room;
+export function columnPanelSpec(panel: ColumnPanel, widths: PanelWidths, theme: Theme): Spec {
+  const { widthPx, numbersPx } = widths;
   const { columns, heightPx } = panel;
   const step = widthPx / columns.length;
   const values = columns.map((column, index) => columnRow(column, index, panel, step, theme));
@@ -146,8 +146,8 @@ export function stackTextsWidth(panel: StackPanel): number {
 }
 
 /** The specification of split steps, one below the other. */
-export function stackPanelSpec(panel: StackPanel, room: Room, theme: Theme): Spec {
-  const { widthPx, namesPx } = room;
+export function stackPanelSpec(panel: StackPanel, widths: PanelWidths, theme: Theme): Spec {
+  const { widthPx, namesPx } = widths;
   const { bars, x } = panel;
   const texts = bars.map(({ label }) => shorten(label, namesPx, textSizes.axis));
   const y = {

@@ -12,9 +12,9 @@ import {
   timeUnit,
   wholeAxis,
 } from "./axes.js";
-import { listed } from "./labels.js";
-import type { Column, ColumnPanel, Line, LinePanel, LinePoint, Panel, Picture } from "./picture.js";
+import type { Chart, Column, ColumnPanel, Line, LinePanel, LinePoint, Panel } from "./chart.js";
 import {
+  type ChartData,
   captionsFor,
   crowdedMark,
   ends,
@@ -22,23 +22,23 @@ import {
   type NamedGroup,
   type Note,
   pointOf,
-  type Study,
   workersText,
-} from "./study.js";
+} from "./chart-data.js";
+import { listed } from "./labels.js";
 
 const panelHeightPx = 210;
 /** Accuracies closer together than this many points look close together. */
 const accuracySpan = 2;
 
-/** One picture for each worker count that has both modes, or for each that was asked for. */
+/** One chart for each worker count that has both modes, or for each that was asked for. */
 export function syncVsAsync(
-  { groups, subtitle }: Study,
+  { groups, subtitle }: ChartData,
   asked: readonly number[] | null,
   note: Note,
-): Picture[] {
+): Chart[] {
   const published = groups.filter(({ mode }) => mode === "sync" || mode === "async");
   const counts = [...new Set(published.map(({ workers }) => workers))].sort((a, b) => a - b);
-  const pictures: Picture[] = [];
+  const charts: Chart[] = [];
   for (const workers of asked ?? counts) {
     const name = `sync_vs_async_${workers}workers`;
     const here = published.filter((group) => group.workers === workers);
@@ -53,11 +53,11 @@ export function syncVsAsync(
     if (panels.length === 0) continue;
     const title = comparisonTitle(sorted, workers);
     const captions = captionsFor(sorted, true);
-    pictures.push({ name, title, subtitle, columns: 2, panels, captions });
+    charts.push({ name, title, subtitle, columns: 2, panels, captions });
   }
-  if (asked === null && pictures.length === 0 && counts.length === 0)
+  if (asked === null && charts.length === 0 && counts.length === 0)
     note("sync_vs_async is not drawn: there is neither a sync nor an async run");
-  return pictures;
+  return charts;
 }
 
 function rankOf({ mode }: NamedGroup): number {
@@ -198,11 +198,11 @@ function longestEpochs(
 }
 
 /** All modes over worker counts; null, with the reason told, where there is only one count. */
-export function scalingAnalysis(study: Study, note: Note): Picture | null {
+export function scalingAnalysis(chartData: ChartData, note: Note): Chart | null {
   const name = "scaling_analysis";
-  const { subtitle } = study;
+  const { subtitle } = chartData;
   // A baseline has no workers to have more of.
-  const groups = study.groups.filter(({ mode }) => mode !== "baseline");
+  const groups = chartData.groups.filter(({ mode }) => mode !== "baseline");
   const counts = [...new Set(groups.map(({ workers }) => workers))].sort((a, b) => a - b);
   if (counts.length < 2) {
     const what =

@@ -1,5 +1,6 @@
-/** A picture as one Vega-Lite specification: title, panels in a grid, captions below. */
+/** A chart as one Vega-Lite specification: title, panels in a grid, captions below. */
 import { columnPanelSpec, stackNamesWidth, stackPanelSpec, stackTextsWidth } from "./bar-panels.js";
+import type { Chart, Panel } from "./chart.js";
 import { fontFamily, textWidth } from "./font-metrics.js";
 import { wrap } from "./labels.js";
 import {
@@ -7,14 +8,13 @@ import {
   lineNamesWidth,
   linePanelSpec,
   marginPx,
+  type PanelWidths,
   pixels,
-  type Room,
   type Spec,
 } from "./line-panel.js";
-import type { Panel, Picture } from "./picture.js";
 import { type StepPart, type Theme, textSizes } from "./theme.js";
 
-/** Width of every picture's content, in its own pixels. */
+/** Width of every chart's content, in its own pixels. */
 export const contentWidthPx = 900;
 
 const spacingPx = 28;
@@ -26,11 +26,11 @@ const axisTitlePx = 24;
 const lineNamesMax = { 1: 230, 2: 130, 3: 90 } as const;
 const barNamesMax = 240;
 
-/** The specification of a picture in one theme. */
-export function composeSpec(picture: Picture, theme: Theme): Spec {
-  const { title, subtitle, panels, captions, key } = picture;
-  const { left } = sidesOf(picture);
-  const rows: Spec[] = [gridSpec(picture, theme)];
+/** The specification of a chart in one theme. */
+export function composeSpec(chart: Chart, theme: Theme): Spec {
+  const { title, subtitle, panels, captions, key } = chart;
+  const { left } = sidesOf(chart);
+  const rows: Spec[] = [gridSpec(chart, theme)];
   if (key !== undefined) rows.unshift(keySpec(key, left, theme));
   const lines = captions.flatMap((text) => wrap(text, contentWidthPx, textSizes.caption));
   if (lines.length > 0) rows.push(captionSpec(lines, left, theme));
@@ -66,7 +66,7 @@ interface Sides {
 }
 
 /** What stands at both sides of every plot; equal for all, so that the grid is even. */
-function sidesOf({ panels, columns }: Picture): Sides {
+function sidesOf({ panels, columns }: Chart): Sides {
   const numbers = Math.ceil(Math.max(0, ...panels.map(numbersWidth))) + numbersGapPx;
   const stacks = panels.filter((panel) => panel.kind === "stack");
   if (stacks.length > 0) {
@@ -85,23 +85,23 @@ function numbersWidth(panel: Panel): number {
   return Math.max(...panel.y.ticks.map(({ text }) => textWidth(text, textSizes.axis)));
 }
 
-function gridSpec(picture: Picture, theme: Theme): Spec {
-  const { panels, columns } = picture;
-  const { left, right, numbers, names } = sidesOf(picture);
+function gridSpec(chart: Chart, theme: Theme): Spec {
+  const { panels, columns } = chart;
+  const { left, right, numbers, names } = sidesOf(chart);
   const share = (contentWidthPx - (columns - 1) * spacingPx) / columns;
-  const room = { widthPx: Math.floor(share - left - right), numbersPx: numbers, namesPx: names };
+  const widths = { widthPx: Math.floor(share - left - right), numbersPx: numbers, namesPx: names };
   const concat = panels.map((panel) => {
-    const title = wrap(panel.title, room.widthPx + right, textSizes.panel, true);
-    const spec = panelSpec(panel, room, theme);
+    const title = wrap(panel.title, widths.widthPx + right, textSizes.panel, true);
+    const spec = panelSpec(panel, widths, theme);
     return panel.title === "" ? spec : { ...spec, title };
   });
   return { columns, spacing: spacingPx, concat };
 }
 
-function panelSpec(panel: Panel, room: Room, theme: Theme): Spec {
-  if (panel.kind === "lines") return linePanelSpec(panel, room, theme);
-  if (panel.kind === "columns") return columnPanelSpec(panel, room, theme);
-  return stackPanelSpec(panel, room, theme);
+function panelSpec(panel: Panel, widths: PanelWidths, theme: Theme): Spec {
+  if (panel.kind === "lines") return linePanelSpec(panel, widths, theme);
+  if (panel.kind === "columns") return columnPanelSpec(panel, widths, theme);
+  return stackPanelSpec(panel, widths, theme);
 }
 
 function captionSpec(lines: readonly string[], left: number, theme: Theme): Spec {

@@ -7,7 +7,7 @@ import { PacelineError } from "../../errors.js";
 import { fileError } from "../../store/file-errors.js";
 import { aroundFiles, diskFiles } from "../../store/files.js";
 import { publishedResult, sampleResult, sampleSuite } from "../testing/sample-results.js";
-import { type ChartRequest, drawCharts, picturesOf } from "./draw-charts.js";
+import { type ChartRequest, chartsOf, drawCharts } from "./draw-charts.js";
 import { pngScale } from "./render.js";
 
 const root = mkdtempSync(join(tmpdir(), "paceline-charts-"));
@@ -122,7 +122,7 @@ describe("what is not drawn is said", () => {
   for (const [name, request, wanted] of missing) {
     test(name, () => {
       const notes: string[] = [];
-      picturesOf({ results: [], ...request }, (text) => notes.push(text));
+      chartsOf({ results: [], ...request }, (text) => notes.push(text));
       for (const pattern of wanted) {
         assert.ok(
           notes.some((note) => pattern.test(note)),
@@ -169,7 +169,7 @@ describe("what can't be drawn is refused, and leaves nothing", () => {
     await assert.rejects(draw({ results: oneRun, outputDir }), { code: "storage", message });
   });
   for (const verb of ["create", "write", "rename a file to"]) {
-    test(`a disk that fails at "${verb}" leaves the picture before and no half one`, async () => {
+    test(`a disk that fails at "${verb}" leaves the chart before and no half one`, async () => {
       const outputDir = newFolder();
       let count = 0;
       const full = aroundFiles(diskFiles, async (what, path, action) => {

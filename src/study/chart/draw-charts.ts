@@ -7,13 +7,13 @@ import { PacelineError } from "../../errors.js";
 import type { Files } from "../../store/files.js";
 import { demandComparable } from "../group-results.js";
 import type { StudyResult } from "../study-result.js";
+import type { Chart } from "./chart.js";
+import { type ChartData, chartDataOf, type Note } from "./chart-data.js";
 import { scalingAnalysis, syncVsAsync } from "./comparison-charts.js";
 import { composeSpec } from "./compose.js";
-import type { Picture } from "./picture.js";
 import { renderPng, renderSvg } from "./render.js";
 import { ringLoadBalance } from "./ring-chart.js";
 import { stalenessHistogram, stepTimeSplit } from "./step-charts.js";
-import { type Note, type Study, studyOf } from "./study.js";
 import { type ThemeName, themes } from "./theme.js";
 import { accuracyVsTime, accuracyVsWork, runSheet, trainingCurves } from "./training-charts.js";
 
@@ -57,8 +57,8 @@ export async function drawCharts(request: ChartRequest): Promise<DrawnCharts> {
   const { results, outputDir, files, onFile } = request;
   demandComparable(results);
   const notes: string[] = [];
-  const pictures = picturesOf(request, (text) => notes.push(text));
-  if (pictures.length === 0) {
+  const charts = chartsOf(request, (text) => notes.push(text));
+  if (charts.length === 0) {
     const reasons = [...new Set(notes)].join("; ");
     throw new PacelineError("usage", `there is nothing to draw: ${reasons || "no results given"}`);
   }
@@ -72,10 +72,10 @@ export async function drawCharts(request: ChartRequest): Promise<DrawnCharts> {
   const formats = request.formats ?? chartFormats;
   await atPlaceOfCharts(async () => {
     await files.makeFolder(outputDir);
-    for (const picture of pictures) {
+    for (const chart of charts) {
       for (const themeName of request.themes ?? (["light", "dark"] as const)) {
-        const svg = await renderSvg(composeSpec(picture, themes[themeName]));
-        const stem = themeName === "light" ? picture.name : `${picture.name}-dark`;
+        const svg = await renderSvg(composeSpec(chart, themes[themeName]));
+        const stem = themeName === "light" ? chart.name : `${chart.name}-dark`;
         if (formats.includes("svg")) await keep(`${stem}.svg`, Buffer.from(svg));
         if (formats.includes("png")) await keep(`${stem}.png`, await renderPng(svg));
       }
@@ -84,30 +84,30 @@ export async function drawCharts(request: ChartRequest): Promise<DrawnCharts> {
   return { files: written, notes };
 }
 
-/** The pictures that there is data for; why others are missing is told to `note`. */
-export function picturesOf(
+/** The charts that there is data for; why others are missing is told to `note`. */
+export function chartsOf(
   request: Pick<ChartRequest, "results" | "compareWorkers" | "ringServers">,
   note: Note,
-): Picture[] {
+): Chart[] {
   const { results, compareWorkers, ringServers } = request;
-  const pictures: (Picture | null)[] = [];
+  const charts: (Chart | null)[] = [];
   if (results.length > 0) {
-    const study = studyOf(results, note);
-    pictures.push(...syncVsAsync(study, compareWorkers ?? null, note));
-    pictures.push(scalingAnalysis(study, note));
-    pictures.push(...sheetsOf(study, note));
-    if (study.groups.length > 1) pictures.push(trainingCurves(study, note));
-    pictures.push(accuracyVsTime(study, note), accuracyVsWork(study, note));
-    pictures.push(stalenessHistogram(study, note), stepTimeSplit(study, note));
+    const chartData = chartDataOf(results, note);
+    charts.push(...syncVsAsync(chartData, compareWorkers ?? null, note));
+    charts.push(scalingAnalysis(chartData, note));
+    charts.push(...sheetsOf(chartData, note));
+    if (chartData.groups.length > 1) charts.push(trainingCurves(chartData, note));
+    charts.push(accuracyVsTime(chartData, note), accuracyVsWork(chartData, note));
+    charts.push(stalenessHistogram(chartData, note), stepTimeSplit(chartData, note));
   }
-  if (ringServers !== undefined) pictures.push(ringLoadBalance(ringServers));
-  return pictures.filter((picture) => picture !== null);
+  if (ringServers !== undefined) charts.push(ringLoadBalance(ringServers));
+  return charts.filter((chart) => chart !== null);
 }
 
 /** The sheet of each baseline, or of the only experiment there is. */
-function sheetsOf(study: Study, note: Note): (Picture | null)[] {
-  const named = study.groups.filter(({ mode }) => mode === "baseline");
-  const baselines = study.groups.length === 1 ? study.groups : named;
+function sheetsOf(chartData: ChartData, note: Note): (Chart | null)[] {
+  const named = chartData.groups.filter(({ mode }) => mode === "baseline");
+  const baselines = chartData.groups.length === 1 ? chartData.groups : named;
   if (baselines.length === 0) note("baseline is not drawn: no result is of a baseline");
   return baselines.map((group) => {
     const name = baselines.length === 1 ? "baseline" : `baseline_${fileName(group.label)}`;
@@ -119,7 +119,7 @@ function fileName(text: string): string {
   return text.replace(/[^A-Za-z0-9._-]+/g, "_");
 }
 
-/** Readers meet the old picture or the new one, never half. */
+/** Readers meet the old chart or the new one, never half. */
 async function writeWhole(files: Files, path: string, bytes: Uint8Array): Promise<void> {
   const aside = `${path}.tmp`;
   try {

@@ -1,6 +1,6 @@
 /**
  * Widths of text in DejaVu Sans, read from the font files themselves, so that Vega lays text out,
- * and labels are kept apart, with the same numbers that the picture is drawn with, and no font of
+ * and labels are kept apart, with the same numbers that the chart is drawn with, and no font of
  * the machine plays a part.
  */
 import { readFileSync } from "node:fs";

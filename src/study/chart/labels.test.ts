@@ -7,19 +7,19 @@ import { keepApart, listed, shorten, wrap } from "./labels.js";
 describe("labels are kept apart", () => {
   const cases: readonly (readonly [string, number[], number[]])[] = [
     ["those that have room stay", [10, 50, 90], [10, 50, 90]],
-    ["two wishes for one place share the way", [50, 50], [42.5, 57.5]],
-    ["order follows the wishes", [60, 58], [66.5, 51.5]],
+    ["two positions for one place share the way", [50, 50], [42.5, 57.5]],
+    ["order follows the positions", [60, 58], [66.5, 51.5]],
     ["nothing leaves the range", [0, 1, 99, 100], [0, 15, 85, 100]],
     ["one label", [30], [30]],
     ["none", [], []],
   ];
-  for (const [name, wishes, wanted] of cases) {
-    test(name, () => assert.deepEqual(keepApart(wishes, 15, [0, 100]), wanted));
+  for (const [name, positions, wanted] of cases) {
+    test(name, () => assert.deepEqual(keepApart(positions, 15, [0, 100]), wanted));
   }
-  test("whatever the wishes, neighbours are a gap apart and inside, if there is room", () => {
-    const wishes = fc.array(fc.double({ min: -50, max: 400, noNaN: true }), { maxLength: 20 });
+  test("whatever the positions, neighbours are a gap apart and inside, if there is room", () => {
+    const positions = fc.array(fc.double({ min: -50, max: 400, noNaN: true }), { maxLength: 20 });
     fc.assert(
-      fc.property(wishes, (places) => {
+      fc.property(positions, (places) => {
         const sorted = [...keepApart(places, 15, [0, 300])].sort((a, b) => a - b);
         sorted.forEach((place, index) => {
           assert.ok(place >= -1e-9 && place <= 300 + 1e-9, String(place));

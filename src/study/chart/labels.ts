@@ -1,26 +1,28 @@
-/** Words in a picture: wrapped, shortened, and kept apart from each other. */
+/** Words in a chart: wrapped, shortened, and kept apart from each other. */
 import { textWidth } from "./font-metrics.js";
 import { textSizes } from "./theme.js";
 
-/** Moves wishes on a line as little as possible until they are `gap` apart inside [low, high]. */
+/** Moves positions on a line as little as possible until all are `gap` apart in [low, high]. */
 export function keepApart(
-  wishes: readonly number[],
+  positions: readonly number[],
   gap: number,
   [low, high]: readonly [number, number],
 ): number[] {
-  const order = wishes.map((_, index) => index).sort((a, b) => wishes[a]! - wishes[b]! || a - b);
-  // Blocks of neighbours that touch; each block stands at the mean of its members' wishes.
+  const order = positions
+    .map((_, index) => index)
+    .sort((a, b) => positions[a]! - positions[b]! || a - b);
+  // Blocks of neighbours that touch; each block stands at the mean of its members' positions.
   const blocks: { sum: number; count: number }[] = [];
   for (const [place, index] of order.entries()) {
-    blocks.push({ sum: wishes[index]! - place * gap, count: 1 });
+    blocks.push({ sum: positions[index]! - place * gap, count: 1 });
     while (blocks.length > 1 && mean(blocks.at(-2)!) > mean(blocks.at(-1)!)) {
       const last = blocks.pop()!;
       blocks.at(-1)!.sum += last.sum;
       blocks.at(-1)!.count += last.count;
     }
   }
-  const highest = high - (wishes.length - 1) * gap;
-  const result = new Array<number>(wishes.length);
+  const highest = high - (positions.length - 1) * gap;
+  const result = new Array<number>(positions.length);
   let place = 0;
   for (const block of blocks) {
     for (let member = 0; member < block.count; member++, place++) {

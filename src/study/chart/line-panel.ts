@@ -3,9 +3,9 @@
  * line's colour, joined to its last point by a dotted line and kept apart from its neighbours.
  */
 import { type Axis, positionOn } from "./axes.js";
+import type { Line, LinePanel } from "./chart.js";
 import { textWidth } from "./font-metrics.js";
 import { keepApart, shorten } from "./labels.js";
-import type { Line, LinePanel } from "./picture.js";
 import { modeColor, modeSymbol, type Theme, textSizes } from "./theme.js";
 
 /** A part of a Vega-Lite specification. */
@@ -15,8 +15,8 @@ const labelGapPx = 15;
 /** Past this many points a line's error bars lose their caps, and its points shrink. */
 const sparsePoints = 12;
 
-/** What a panel is given: the width of its plot, and room at both sides of it. */
-export interface Room {
+/** What a panel is given: the width of its plot, and those at both sides of it. */
+export interface PanelWidths {
   readonly widthPx: number;
   /** Of the numbers at the left; the axis's title stands left of them. */
   readonly numbersPx: number;
@@ -38,16 +38,16 @@ export function linePanelHeight(panel: LinePanel): number {
 }
 
 /** The panel's specification. */
-export function linePanelSpec(panel: LinePanel, room: Room, theme: Theme): Spec {
+export function linePanelSpec(panel: LinePanel, widths: PanelWidths, theme: Theme): Spec {
   const height = linePanelHeight(panel);
   return {
-    width: room.widthPx,
+    width: widths.widthPx,
     height,
     layer: [
-      ...courseLayers(panel, room, theme),
+      ...lineLayers(panel, widths, theme),
       ...errorLayers(panel, theme),
       ...pointLayers(panel, theme),
-      ...labelLayers(panel, room, height, theme),
+      ...labelLayers(panel, widths, height, theme),
     ],
   };
 }
@@ -85,7 +85,7 @@ export function asIs(field: string): Spec {
   return { field, type: "nominal", scale: null };
 }
 
-function courseLayers({ x, y, lines }: LinePanel, { numbersPx }: Room, theme: Theme): Spec[] {
+function lineLayers({ x, y, lines }: LinePanel, { numbersPx }: PanelWidths, theme: Theme): Spec[] {
   const drawn = lines.filter(({ dash }) => dash !== null);
   const values = drawn.flatMap((line, index) =>
     line.points.map((point) => ({
@@ -178,8 +178,13 @@ function pointLayers({ lines }: LinePanel, theme: Theme): Spec[] {
   ];
 }
 
-function labelLayers(panel: LinePanel, room: Room, heightPx: number, theme: Theme): Spec[] {
-  const { widthPx, namesPx } = room;
+function labelLayers(
+  panel: LinePanel,
+  widths: PanelWidths,
+  heightPx: number,
+  theme: Theme,
+): Spec[] {
+  const { widthPx, namesPx } = widths;
   const named = panel.lines.filter(({ label }) => label !== "");
   const ends = named.map((line) => endOf(line, panel, widthPx, heightPx));
   const places = keepApart(

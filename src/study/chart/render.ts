@@ -8,7 +8,7 @@ import { assert } from "../../assert.js";
 import { fontFiles, textWidth } from "./font-metrics.js";
 import type { Spec } from "./line-panel.js";
 
-/** Dots of a PNG for each pixel of the picture. */
+/** Dots of a PNG for each pixel of the chart. */
 export const pngScale = 2;
 
 /** What Vega knows of a text that it measures. */
@@ -66,7 +66,7 @@ function isBold(weight: string | number | undefined): boolean {
   return weight === "bold" || Number(weight) >= 600;
 }
 
-/** What a reader who does not see the picture is told. */
+/** What a reader who does not see the chart is told. */
 function withDescription(svg: string, description: string): string {
   const text = description.replace(/[&<>"]/g, (sign) => `&#${sign.codePointAt(0)};`);
   return svg.replace("<svg ", `<svg role="img" aria-label="${text}" `);

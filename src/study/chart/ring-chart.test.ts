@@ -3,14 +3,14 @@ import { describe, test } from "node:test";
 import { ringBalance, ringLoadBalance } from "./ring-chart.js";
 
 describe("load balance of the ring", () => {
-  const picture = ringLoadBalance([2, 5]);
-  const [panel] = picture.panels;
+  const chart = ringLoadBalance([2, 5]);
+  const [panel] = chart.panels;
   const lines = panel!.kind === "lines" ? panel!.lines : [];
 
   test("the published points stand beside 5 servers only", () => {
     const labels = lines.map(({ label }) => label);
     assert.deepEqual(labels, ["2 servers", "5 servers", "5, published"]);
-    assert.equal(picture.captions.length, 2);
+    assert.equal(chart.captions.length, 2);
     assert.equal(ringLoadBalance([2]).captions.length, 1);
   });
   for (const [index, published] of [0.527, 0.637, 0.839, 0.858, 0.891].entries()) {

@@ -8,7 +8,7 @@ import { buildRing, ownerOf } from "../../protocol/ring.js";
 import { Random } from "../../random.js";
 import { spreadOf } from "../group-results.js";
 import { linearAxis, logAxis } from "./axes.js";
-import type { Line, LinePoint, Picture } from "./picture.js";
+import type { Chart, Line, LinePoint } from "./chart.js";
 import { lineOfRank } from "./theme.js";
 
 const virtualNodeCounts = [1, 5, 10, 50, 100] as const;
@@ -36,7 +36,7 @@ export function ringBalance(servers: number, virtualNodes: number): number[] {
 }
 
 /** The chart for these numbers of servers. */
-export function ringLoadBalance(serverCounts: readonly number[]): Picture {
+export function ringLoadBalance(serverCounts: readonly number[]): Chart {
   const lines = serverCounts.map((servers, index): Line => {
     const points = virtualNodeCounts.map((virtualNodes): LinePoint => {
       const { mean, std } = spreadOf(ringBalance(servers, virtualNodes))!;

@@ -2,16 +2,16 @@
 import { spreadOf } from "../group-results.js";
 import type { StudyResult } from "../study-result.js";
 import { axisFromZero, threeDigits } from "./axes.js";
-import { inTitle } from "./labels.js";
-import type { ColumnPanel, Picture, StackBar } from "./picture.js";
+import type { Chart, ColumnPanel, StackBar } from "./chart.js";
 import {
+  type ChartData,
   captionsFor,
   crowdedMark,
   type NamedGroup,
   type Note,
-  type Study,
   workersText,
-} from "./study.js";
+} from "./chart-data.js";
+import { inTitle } from "./labels.js";
 import { stepParts } from "./theme.js";
 
 /** Paceline tells so many lengths of staleness apart; a shorter list ends with its largest. */
@@ -20,10 +20,10 @@ const countedPlaces = 128;
 const shownPlaces = 33;
 
 /** Shares of pushes by staleness, a panel for each experiment. */
-export function stalenessHistogram(study: Study, note: Note): Picture | null {
+export function stalenessHistogram(chartData: ChartData, note: Note): Chart | null {
   const name = "staleness_histogram";
-  const { subtitle } = study;
-  const groups = study.groups.filter(({ mode }) => mode !== "baseline");
+  const { subtitle } = chartData;
+  const groups = chartData.groups.filter(({ mode }) => mode !== "baseline");
   // Workers in step are counted nowhere: a list without a count is one of zeros.
   const told = groups.filter(({ results }) =>
     results.some(({ stalenessCounts }) => stalenessCounts !== null),
@@ -148,7 +148,7 @@ function stalenessTitle(groups: readonly NamedGroup[]): string {
 }
 
 /** Milliseconds per step by part, a bar for each experiment. */
-export function stepTimeSplit({ groups, subtitle }: Study, note: Note): Picture | null {
+export function stepTimeSplit({ groups, subtitle }: ChartData, note: Note): Chart | null {
   const name = "step_time_split";
   const told = groups.filter(({ results }) => results.some(({ stepTimes }) => stepTimes !== null));
   if (told.length === 0) {

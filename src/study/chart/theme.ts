@@ -28,7 +28,7 @@ export const stepParts = ["input", "compute", "wait"] as const;
 /** One of the parts of a step. */
 export type StepPart = (typeof stepParts)[number];
 
-/** Sizes of text, in the picture's own pixels; a PNG has two dots for each. */
+/** Sizes of text, in the chart's own pixels; a PNG has two dots for each. */
 export const textSizes = { title: 19, subtitle: 13, panel: 14, axis: 12, label: 12, caption: 12 };
 
 /** Both variants. */

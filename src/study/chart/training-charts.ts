@@ -10,18 +10,18 @@ import {
   timeUnit,
   wholeAxis,
 } from "./axes.js";
-import { inTitle } from "./labels.js";
-import type { Line, LinePanel, LinePoint, Panel, Picture } from "./picture.js";
+import type { Chart, Line, LinePanel, LinePoint, Panel } from "./chart.js";
 import {
+  type ChartData,
   captionsFor,
   crowdedMark,
   known,
   type NamedGroup,
   type Note,
   pointOf,
-  type Study,
   subtitleOf,
-} from "./study.js";
+} from "./chart-data.js";
+import { inTitle } from "./labels.js";
 
 const sheetHeightPx = 210;
 /** More curves than this get a panel for each mode. */
@@ -40,7 +40,7 @@ const dashes: readonly (readonly number[])[] = [
 ];
 
 /** The sheet of one run (or of its repeats): loss, accuracies, epoch times, accuracy over time. */
-export function runSheet(group: NamedGroup, name: string, note: Note): Picture | null {
+export function runSheet(group: NamedGroup, name: string, note: Note): Chart | null {
   const panels = [
     lossPanel(group),
     accuracyPanel(group),
@@ -134,7 +134,7 @@ function epochPanel(
 }
 
 /** Accuracy against time: a line for each experiment. */
-export function accuracyVsTime({ groups, subtitle }: Study, note: Note): Picture | null {
+export function accuracyVsTime({ groups, subtitle }: ChartData, note: Note): Chart | null {
   const name = "accuracy_vs_time";
   const curves = groups.map(timeCurve);
   const told = curves.filter((curve) => curve !== null);
@@ -153,7 +153,7 @@ export function accuracyVsTime({ groups, subtitle }: Study, note: Note): Picture
 }
 
 /** Accuracy against examples gone through, or epochs where some file does not tell examples. */
-export function accuracyVsWork({ groups, subtitle }: Study, note: Note): Picture | null {
+export function accuracyVsWork({ groups, subtitle }: ChartData, note: Note): Chart | null {
   const name = "accuracy_vs_work";
   const byExamples = groups.map(exampleCurve);
   const isTold = byExamples.every((curve) => curve !== null);
@@ -174,7 +174,7 @@ export function accuracyVsWork({ groups, subtitle }: Study, note: Note): Picture
  * Loss and accuracy by epoch, a line for each experiment, side by side; a row for each mode where
  * one would be too full.
  */
-export function trainingCurves({ groups, subtitle }: Study, note: Note): Picture | null {
+export function trainingCurves({ groups, subtitle }: ChartData, note: Note): Chart | null {
   const name = "training_curves";
   const lines = (pick: (epoch: NamedGroup["epochs"][number]) => Spread | null) =>
     groups
@@ -284,14 +284,14 @@ function dashOf(group: NamedGroup, all: readonly NamedGroup[]): readonly number[
 }
 
 /** What curves run over. */
-type Course = "time" | "examples" | "epochs";
+type CurveQuantity = "time" | "examples" | "epochs";
 
 /** One panel; one for each mode with the same axes where one would be too full. */
 function curvePanels(
   curves: readonly Curve[],
-  course: Course,
+  quantity: CurveQuantity,
 ): { columns: 1 | 2; panels: LinePanel[] } {
-  const axes = curveAxes(curves, course);
+  const axes = curveAxes(curves, quantity);
   const modes = [...new Set(curves.map(({ mode }) => mode))];
   if (curves.length <= panelCurvesMax || modes.length === 1) {
     return { columns: 1, panels: [curvePanel(curves, { ...axes, title: "", heightPx: 380 })] };
@@ -308,14 +308,14 @@ interface CurveAxes extends Pick<LinePanel, "x" | "y"> {
   readonly factor: number;
 }
 
-function curveAxes(curves: readonly Curve[], course: Course): CurveAxes {
+function curveAxes(curves: readonly Curve[], quantity: CurveQuantity): CurveAxes {
   const y = axisAround("accuracy (%)", reachOf(curves), 2);
   const ends = curves.map(({ points }) => points.at(-1)!.x);
   const most = Math.max(...ends);
-  if (course === "epochs") return { x: wholeAxis("epoch", 1, most), y, factor: 1 };
-  const unit = course === "time" ? timeUnit(ends) : exampleUnit(most);
+  if (quantity === "epochs") return { x: wholeAxis("epoch", 1, most), y, factor: 1 };
+  const unit = quantity === "time" ? timeUnit(ends) : exampleUnit(most);
   const factor = unit.perSecond;
-  const title = course === "time" ? `training time (${unit.name})` : `examples${unit.name}`;
+  const title = quantity === "time" ? `training time (${unit.name})` : `examples${unit.name}`;
   const starts = curves.map(({ points }) => points[0]!.x);
   const least = Math.min(...starts);
   // Runs of very different length would leave the short ones no room on a linear axis.

@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { sampleResult, sampleSuite } from "../testing/sample-results.js";
-import { picturesOf } from "./draw-charts.js";
-import { captionsFor, studyOf } from "./study.js";
+import { captionsFor, chartDataOf } from "./chart-data.js";
+import { chartsOf } from "./draw-charts.js";
 
-function study(results: Parameters<typeof studyOf>[0]) {
+function chartData(results: Parameters<typeof chartDataOf>[0]) {
   const notes: string[] = [];
-  return { ...studyOf(results, (text) => notes.push(text)), notes };
+  return { ...chartDataOf(results, (text) => notes.push(text)), notes };
 }
 
 describe("what charts are made of", () => {
   test("repeats are one, under the name without the repeat's number", () => {
-    const { groups } = study(sampleSuite(["sync", "async"], [2], 3));
+    const { groups } = chartData(sampleSuite(["sync", "async"], [2], 3));
     assert.deepEqual(
       groups.map(({ label, series, results }) => [label, series, results.length]),
       [
@@ -21,7 +21,7 @@ describe("what charts are made of", () => {
     );
   });
   test("runs that failed or were interrupted are left out, and that is said", () => {
-    const { groups, notes } = study([
+    const { groups, notes } = chartData([
       sampleResult("sync", 2),
       sampleResult("async", 2, { outcome: "failed" }),
       sampleResult("ssp", 2, { outcome: "interrupted" }),
@@ -36,7 +36,7 @@ describe("what charts are made of", () => {
     ]);
   });
   test("names that tell more than mode and workers make lines of their own", () => {
-    const { groups } = study([
+    const { groups } = chartData([
       sampleResult("sync", 2),
       sampleResult("sync", 2, { name: "sync_2workers_servers4", servers: 4 }),
       sampleResult("sync", 4, { name: "sync_4workers_servers4", servers: 4 }),
@@ -48,21 +48,24 @@ describe("what charts are made of", () => {
     assert.deepEqual(series, ["sync", "sync servers4", "sync servers4", "sync", "one", "other"]);
   });
   test("equal names of unlike runs stay apart", () => {
-    const { groups } = study([sampleResult("sync", 2), sampleResult("sync", 2, { servers: 3 })]);
+    const { groups } = chartData([
+      sampleResult("sync", 2),
+      sampleResult("sync", 2, { servers: 3 }),
+    ]);
     assert.deepEqual(
       groups.map(({ label }) => label),
       ["sync_2workers", "sync_2workers (2)"],
     );
   });
   test("the subtitle holds what all share, and only that", () => {
-    const { subtitle } = study([
+    const { subtitle } = chartData([
       sampleResult("sync", 2),
       sampleResult("async", 2, { settings: { batchSize: 128, "schedule.lr": 0.2, epochs: 3 } }),
     ]);
     assert.equal(subtitle, "mlp on mnist · batch 128 per worker · 3 epochs · 2 servers");
   });
-  test("signs that no font shows don't reach the picture", () => {
-    const { groups } = study([sampleResult("sync", 2, { name: "a\u0007b\ud800c" })]);
+  test("signs that no font shows don't reach the chart", () => {
+    const { groups } = chartData([sampleResult("sync", 2, { name: "a\u0007b\ud800c" })]);
     assert.equal(groups[0]!.label, "a?b?c");
   });
 });
@@ -71,27 +74,27 @@ describe("a baseline", () => {
   const baseline = sampleResult("sync", 1, { name: "mlp-baseline-1w-001", inOneProcess: true });
   const results = [baseline, ...sampleSuite(["sync", "async"], [1, 2], 1)];
   test("is no sync run with one worker, though its file says so", () => {
-    const { groups } = study(results);
+    const { groups } = chartData(results);
     assert.deepEqual(
       groups.map(({ series }) => series),
       ["baseline", "sync", "sync", "async", "async"],
     );
-    const pictures = picturesOf({ results }, () => {});
+    const charts = chartsOf({ results }, () => {});
     const lines = (name: string) =>
-      pictures
-        .find((picture) => picture.name === name)!
+      charts
+        .find((chart) => chart.name === name)!
         .panels.flatMap((panel) => (panel.kind === "lines" ? panel.lines : []))
         .map(({ label }) => label);
     assert.ok(!lines("scaling_analysis").includes("baseline"));
     assert.ok(lines("accuracy_vs_time").includes("mlp-baseline-1w-001"));
   });
   test("has its sheet, without a word of servers", () => {
-    const sheet = picturesOf({ results }, () => {}).find(({ name }) => name === "baseline");
+    const sheet = chartsOf({ results }, () => {}).find(({ name }) => name === "baseline");
     assert.match(sheet!.title, /^mlp-baseline-1w-001: /);
     assert.doesNotMatch(sheet!.subtitle, /server/);
   });
   test("is not what only has the word in its name", () => {
-    const { groups } = study([
+    const { groups } = chartData([
       sampleResult("sync", 2, { name: "sync_2workers_baseline", inOneProcess: false }),
     ]);
     assert.equal(groups[0]!.mode, "sync");
@@ -101,12 +104,12 @@ describe("a baseline", () => {
 describe("staleness that ends before it is counted", () => {
   const histogramOf = (counts: readonly number[]) => {
     const results = [sampleResult("async", 2, { stalenessCounts: counts })];
-    const picture = picturesOf({ results }, () => {}).find(
+    const chart = chartsOf({ results }, () => {}).find(
       ({ name }) => name === "staleness_histogram",
     );
-    const [panel] = picture!.panels;
+    const [panel] = chart!.panels;
     const columns = panel!.kind === "columns" ? panel!.columns : [];
-    return { title: picture!.title, columns };
+    return { title: chart!.title, columns };
   };
   const cases: readonly (readonly [string, readonly number[], string, number, RegExp])[] = [
     ["a short list ends with its largest", [3, 0, 1], "2", 25, /mean 0\.500$/],
@@ -137,7 +140,7 @@ describe("numbers that are none", () => {
     ],
   });
   test("are taken away and counted", () => {
-    const { groups, notes } = study([broken]);
+    const { groups, notes } = chartData([broken]);
     const [group] = groups;
     assert.equal(group!.seconds, null);
     assert.equal(group!.accuracyPercent, null);
@@ -146,23 +149,23 @@ describe("numbers that are none", () => {
     assert.equal(group!.results[0]!.evaluations.length, 1);
     assert.deepEqual(notes, ["sync_2workers: 5 of its values are not finite and are not drawn"]);
   });
-  test("never reach a picture", () => {
+  test("never reach a chart", () => {
     const results = [broken, sampleResult("async", 2), sampleResult("async", 4)];
-    const pictures = picturesOf({ results }, () => {});
-    assert.ok(pictures.length >= 5);
+    const charts = chartsOf({ results }, () => {});
+    assert.ok(charts.length >= 5);
     const visit = (value: unknown, path: string): void => {
       if (typeof value === "number") assert.ok(Number.isFinite(value), path);
       else if (typeof value === "string") assert.doesNotMatch(value, /NaN|Infinity|null/, path);
       else if (typeof value === "object" && value !== null)
         for (const [key, inner] of Object.entries(value)) visit(inner, `${path}.${key}`);
     };
-    visit(pictures, "pictures");
+    visit(charts, "charts");
   });
 });
 
 describe("captions", () => {
-  const captionsOf = (results: Parameters<typeof studyOf>[0]) =>
-    captionsFor(study(results).groups, true).join(" ");
+  const captionsOf = (results: Parameters<typeof chartDataOf>[0]) =>
+    captionsFor(chartData(results).groups, true).join(" ");
   test("tell n", () => {
     assert.match(captionsOf([sampleResult("sync", 1)]), /^One run each \(n = 1\)\.$/);
     assert.match(captionsOf(sampleSuite(["sync"], [1, 2], 3)), /^Means over n = 3 runs; /);
@@ -170,7 +173,7 @@ describe("captions", () => {
     assert.match(captionsOf(uneven), /\(n: sync_1workers 2; others 1\)/);
   });
   test("tell of crowding where there are times", () => {
-    const { groups } = study([sampleResult("sync", 4)]);
+    const { groups } = chartData([sampleResult("sync", 4)]);
     assert.equal(captionsFor(groups, true).length, 2);
     assert.equal(captionsFor(groups, false).length, 1);
   });

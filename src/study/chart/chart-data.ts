@@ -5,10 +5,10 @@
 import { differingSettings, groupResults, type Spread, type StudyGroup } from "../group-results.js";
 import type { StudyResult } from "../study-result.js";
 import type { TimeUnit } from "./axes.js";
-import type { LinePoint } from "./picture.js";
+import type { LinePoint } from "./chart.js";
 
 /** What all charts of one call are made of. */
-export interface Study {
+export interface ChartData {
   /** Those with at least one run that ended well. */
   readonly groups: readonly NamedGroup[];
   /** Model, data set and what else all of them share. */
@@ -27,7 +27,7 @@ export interface NamedGroup extends StudyGroup {
 export type Note = (text: string) => void;
 
 /** Puts results together; each thing that was left out is told to `note`. */
-export function studyOf(results: readonly StudyResult[], note: Note): Study {
+export function chartDataOf(results: readonly StudyResult[], note: Note): ChartData {
   const groups = groupResults(results.map((result) => cleaned(result, note)));
   for (const { name, outcome } of groups.flatMap(({ unfinished }) => unfinished)) {
     const how = outcome === "failed" ? "it failed" : "it was interrupted";
@@ -148,7 +148,7 @@ function isBaseline({ name, mode, inOneProcess }: StudyResult): boolean {
   return mode === "baseline" || /(^|[-_])baseline([-_]|$)/i.test(name);
 }
 
-/** Signs that no font shows would make the picture unreadable for whoever draws it. */
+/** Signs that no font shows would make the chart unreadable for whoever draws it. */
 function plainText(text: string): string {
   return text.replace(/\p{C}/gu, "?");
 }

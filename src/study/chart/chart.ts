@@ -1,12 +1,12 @@
 /**
- * What a chart says, before it is decided how it is drawn: panels of numbers with words. Charts are
- * made as pictures; `compose.ts` turns a picture into Vega-Lite for one theme.
+ * What a chart says, before it is decided how it is drawn: panels of numbers with words.
+ * `compose.ts` turns a chart into Vega-Lite for one theme.
  */
 import type { Axis } from "./axes.js";
 import type { StepPart } from "./theme.js";
 
 /** One chart. */
-export interface Picture {
+export interface Chart {
   /** Of its files, without extension. */
   readonly name: string;
   /** Says what is seen. */
@@ -27,7 +27,7 @@ export type Panel = LinePanel | ColumnPanel | StackPanel;
 /** Lines over a numeric axis, each with its name at the right. */
 export interface LinePanel {
   readonly kind: "lines";
-  /** "" where the picture's title says it all. */
+  /** "" where the chart's title says it all. */
   readonly title: string;
   readonly heightPx: number;
   readonly x: Axis;
@@ -41,7 +41,7 @@ export interface Line {
   readonly mode: string;
   /** Lengths of strokes and gaps; empty for a whole line, null for points alone. */
   readonly dash: readonly number[] | null;
-  /** A line of reference has no points, only a course. */
+  /** A reference line is drawn without points. */
   readonly pointless?: boolean;
   readonly points: readonly LinePoint[];
 }

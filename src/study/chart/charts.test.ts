@@ -4,10 +4,10 @@ import { Resvg } from "@resvg/resvg-js";
 import type { StudyResult } from "../study-result.js";
 import { publishedResult, sampleResult, sampleSuite } from "../testing/sample-results.js";
 import { cutOff, overlaps, textBoxes } from "../testing/svg-texts.test.js";
+import type { Chart } from "./chart.js";
 import { composeSpec } from "./compose.js";
-import { picturesOf } from "./draw-charts.js";
+import { chartsOf } from "./draw-charts.js";
 import { fontFiles } from "./font-metrics.js";
-import type { Picture } from "./picture.js";
 import { renderSvg } from "./render.js";
 import { themes } from "./theme.js";
 
@@ -18,8 +18,8 @@ interface Scene {
   readonly results: readonly StudyResult[];
   readonly ringServers?: readonly number[];
   readonly compareWorkers?: readonly number[];
-  /** Names of the pictures, in order. */
-  readonly pictures: readonly string[];
+  /** Names of the charts, in order. */
+  readonly charts: readonly string[];
 }
 
 const usual = ["training_curves", "accuracy_vs_time", "accuracy_vs_work", "staleness_histogram"];
@@ -29,26 +29,26 @@ const compared = (counts: readonly number[]) => counts.map((n) => `sync_vs_async
 const scenes: Readonly<Record<string, Scene>> = {
   "one run": {
     results: [sampleResult("sync", 1)],
-    pictures: ["baseline", "accuracy_vs_time", "accuracy_vs_work", "step_time_split"],
+    charts: ["baseline", "accuracy_vs_time", "accuracy_vs_work", "step_time_split"],
   },
   "one epoch": {
     results: [sampleResult("async", 2, { epochCount: 1 })],
-    pictures: ["baseline", "accuracy_vs_time", "accuracy_vs_work", ...ofEach.slice(3)],
+    charts: ["baseline", "accuracy_vs_time", "accuracy_vs_work", ...ofEach.slice(3)],
   },
   "two modes, three worker counts, three seeds": {
     results: sampleSuite(["sync", "async"], [1, 2, 4], 3),
     ringServers: [2, 5, 12],
-    pictures: [...compared([1, 2, 4]), "scaling_analysis", ...ofEach, "ring_load_balance"],
+    charts: [...compared([1, 2, 4]), "scaling_analysis", ...ofEach, "ring_load_balance"],
   },
   "four modes, six worker counts, twenty epochs": {
     results: sampleSuite(fourModes, [1, 2, 4, 8, 16, 32], 2, { epochCount: 20 }),
     compareWorkers: [32],
-    pictures: [...compared([32]), "scaling_analysis", ...ofEach],
+    charts: [...compared([32]), "scaling_analysis", ...ofEach],
   },
   "worker counts next to each other, a hundred epochs": {
     results: sampleSuite(["sync", "async"], [15, 16, 31, 32], 1, { epochCount: 100 }),
     compareWorkers: [31],
-    pictures: [...compared([31]), "scaling_analysis", ...ofEach],
+    charts: [...compared([31]), "scaling_analysis", ...ofEach],
   },
   "equal times, accuracies within a fifth of a percent": {
     results: [1, 2, 4].flatMap((workers) =>
@@ -57,7 +57,7 @@ const scenes: Readonly<Record<string, Scene>> = {
         return sampleResult(mode, workers, { accuracyPercent, seconds: 20, epochSeconds: 20 / 3 });
       }),
     ),
-    pictures: [...compared([1, 2, 4]), "scaling_analysis", ...ofEach],
+    charts: [...compared([1, 2, 4]), "scaling_analysis", ...ofEach],
   },
   "accuracies of 100 and of 0": {
     results: [100, 0].flatMap((accuracyPercent, index) =>
@@ -65,7 +65,7 @@ const scenes: Readonly<Record<string, Scene>> = {
         sampleResult(index === 0 ? "sync" : "async", workers, { accuracyPercent }),
       ),
     ),
-    pictures: [...compared([2, 4]), "scaling_analysis", ...ofEach],
+    charts: [...compared([2, 4]), "scaling_analysis", ...ofEach],
   },
   "long names, some simulated": {
     results: [
@@ -74,7 +74,7 @@ const scenes: Readonly<Record<string, Scene>> = {
       sampleResult("async", 4, { servers: 8, name: "async_4workers_servers8" }),
       sampleResult("async", 4, { servers: 9, name: "async_4workers_servers9_compressed_topk" }),
     ],
-    pictures: [...compared([4]), ...ofEach],
+    charts: [...compared([4]), ...ofEach],
   },
   "very slow and very large": {
     results: [1, 2].flatMap((workers) =>
@@ -83,25 +83,25 @@ const scenes: Readonly<Record<string, Scene>> = {
         return sampleResult(mode, workers, { seconds: 3e6, epochSeconds: 1e6, stepTimes: step });
       }),
     ),
-    pictures: [...compared([1, 2]), "scaling_analysis", ...ofEach],
+    charts: [...compared([1, 2]), "scaling_analysis", ...ofEach],
   },
   "files of the published form": {
     results: [4, 8, 16].flatMap((workers, index) => [
       publishedResult("sync", workers, [1320, 960, 600][index]!),
       publishedResult("async", workers, [1200, 720, 480][index]!),
     ]),
-    pictures: [...compared([4, 8, 16]), "scaling_analysis", "accuracy_vs_time", "accuracy_vs_work"],
+    charts: [...compared([4, 8, 16]), "scaling_analysis", "accuracy_vs_time", "accuracy_vs_work"],
   },
   "a published file beside one of Paceline's": {
     results: [publishedResult("sync", 4, 1320), sampleResult("async", 4)],
-    pictures: [...compared([4]), ...ofEach],
+    charts: [...compared([4]), ...ofEach],
   },
 };
 
-/** Every text inside, none over another, none too small: what is wrong with a picture. */
+/** Every text inside, none over another, none too small: what is wrong with a chart. */
 function faults(svg: string): string[] {
   const boxes = textBoxes(svg);
-  assert.ok(boxes.length > 8, "a picture without words");
+  assert.ok(boxes.length > 8, "a chart without words");
   // A PNG at half its size has one dot for each of these pixels.
   const small = boxes.filter(({ sizePx }) => sizePx < 11).map(({ text }) => `"${text}" is small`);
   return [...small, ...cutOff(svg, boxes), ...overlaps(boxes)];
@@ -123,19 +123,19 @@ function inkAtEdges(svg: string): number {
   return ink;
 }
 
-describe("every text of a picture stands inside it, free, and large enough", () => {
-  for (const [name, { pictures: names, ...request }] of Object.entries(scenes)) {
+describe("every text of a chart stands inside it, free, and large enough", () => {
+  for (const [name, { charts: names, ...request }] of Object.entries(scenes)) {
     describe(name, () => {
-      const pictures: Picture[] = picturesOf(request, () => {});
-      test("has the pictures that there is data for", () => {
+      const charts: Chart[] = chartsOf(request, () => {});
+      test("has the charts that there is data for", () => {
         assert.deepEqual(
-          pictures.map((picture) => picture.name),
+          charts.map((chart) => chart.name),
           names,
         );
       });
-      for (const picture of pictures) {
-        test(picture.name, async () => {
-          const svg = await renderSvg(composeSpec(picture, themes.light));
+      for (const chart of charts) {
+        test(chart.name, async () => {
+          const svg = await renderSvg(composeSpec(chart, themes.light));
           assert.deepEqual(faults(svg), []);
         });
       }
@@ -143,16 +143,16 @@ describe("every text of a picture stands inside it, free, and large enough", () 
   }
   test("nothing is cut off at the edges, dot by dot", async () => {
     const { results } = scenes["long names, some simulated"]!;
-    for (const picture of picturesOf({ results, ringServers: [5] }, () => {})) {
-      const svg = await renderSvg(composeSpec(picture, themes.dark));
-      assert.equal(inkAtEdges(svg), 0, picture.name);
+    for (const chart of chartsOf({ results, ringServers: [5] }, () => {})) {
+      const svg = await renderSvg(composeSpec(chart, themes.dark));
+      assert.equal(inkAtEdges(svg), 0, chart.name);
     }
   });
 });
 
-describe("a picture tells the truth", () => {
-  const pictureOf = (name: string, results: readonly StudyResult[]): Picture => {
-    const found = picturesOf({ results }, () => {}).find((picture) => picture.name === name);
+describe("a chart tells the truth", () => {
+  const chartOf = (name: string, results: readonly StudyResult[]): Chart => {
+    const found = chartsOf({ results }, () => {}).find((chart) => chart.name === name);
     assert.ok(found !== undefined, name);
     return found;
   };
@@ -160,7 +160,7 @@ describe("a picture tells the truth", () => {
     const results = [1000, 1001].map((seconds, index) =>
       sampleResult(index === 0 ? "sync" : "async", 2, { seconds }),
     );
-    const [panel] = pictureOf("sync_vs_async_2workers", results).panels;
+    const [panel] = chartOf("sync_vs_async_2workers", results).panels;
     assert.ok(panel!.kind === "columns" && panel!.shape === "bar");
     assert.equal(panel!.kind === "columns" && panel!.y.domain[0], 0);
   });
@@ -170,7 +170,7 @@ describe("a picture tells the truth", () => {
       sampleResult("sync", 2, { seconds: value, seed: index, name: `sync_2workers_run${index}` }),
       sampleResult("async", 2, { seconds: 20, seed: index, name: `async_2workers_run${index}` }),
     ]);
-    const { panels, captions, title } = pictureOf("sync_vs_async_2workers", results);
+    const { panels, captions, title } = chartOf("sync_vs_async_2workers", results);
     const [panel] = panels;
     assert.ok(panel!.kind === "columns");
     const [sync] = panel!.kind === "columns" ? panel!.columns : [];
@@ -183,7 +183,7 @@ describe("a picture tells the truth", () => {
       const results = counts.map((workers) =>
         sampleResult("sync", workers, { seconds: 80 / workers }),
       );
-      const panel = pictureOf("scaling_analysis", results).panels.at(-1)!;
+      const panel = chartOf("scaling_analysis", results).panels.at(-1)!;
       assert.ok(panel.kind === "lines");
       const [ideal, own] = panel.lines;
       return [panel.y.title, ideal!.points.at(-1)!.y, own!.points.map(({ y }) => y).join()];
@@ -196,7 +196,7 @@ describe("a picture tells the truth", () => {
       ...[1, 2, 4].map((workers) => sampleResult("sync", workers)),
       ...[2, 4].map((workers) => sampleResult("async", workers)),
     ];
-    const panel = pictureOf("scaling_analysis", results).panels.at(-1)!;
+    const panel = chartOf("scaling_analysis", results).panels.at(-1)!;
     assert.ok(panel.kind === "lines");
     assert.deepEqual(
       panel.lines.map(({ label }) => label),
@@ -208,7 +208,7 @@ describe("a picture tells the truth", () => {
     const results = [1, 2, 4].map((workers) =>
       sampleResult("sync", workers, { simulated: workers === 2 }),
     );
-    const { panels, captions } = pictureOf("scaling_analysis", results);
+    const { panels, captions } = chartOf("scaling_analysis", results);
     const [panel] = panels;
     assert.ok(panel!.kind === "lines");
     if (panel!.kind !== "lines") return;
@@ -224,7 +224,7 @@ describe("a picture tells the truth", () => {
   });
   test("time of a file without evaluations is summed, and the caption says so", () => {
     const results = [publishedResult("sync", 4, 240), sampleResult("async", 4)];
-    const { panels, captions } = pictureOf("accuracy_vs_time", results);
+    const { panels, captions } = chartOf("accuracy_vs_time", results);
     const [panel] = panels;
     assert.ok(panel!.kind === "lines");
     if (panel!.kind !== "lines") return;
@@ -236,7 +236,7 @@ describe("a picture tells the truth", () => {
   });
   test("work is examples, or epochs for all where one file does not tell them", () => {
     const titleOf = (results: readonly StudyResult[]) => {
-      const [panel] = pictureOf("accuracy_vs_work", results).panels;
+      const [panel] = chartOf("accuracy_vs_work", results).panels;
       return panel!.kind === "lines" ? panel!.x.title : "";
     };
     const own = sampleResult("async", 4);
@@ -246,7 +246,7 @@ describe("a picture tells the truth", () => {
   test("equal modes have equal colours in every chart", () => {
     const results = sampleSuite(["sync", "async"], [1, 2], 1);
     const words = new Map<string, Set<string>>();
-    for (const { panels } of picturesOf({ results }, () => {})) {
+    for (const { panels } of chartsOf({ results }, () => {})) {
       for (const panel of panels) {
         if (panel.kind !== "lines") continue;
         for (const { label, mode } of panel.lines) {
