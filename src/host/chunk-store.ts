@@ -12,7 +12,7 @@ import type { Kernels } from "../kernels/kernels.js";
 import { statePartCount, updateScalars } from "../kernels/update-rule.js";
 import type { Layout } from "../protocol/layout.js";
 import { type ChunkPart, chunkParts } from "../protocol/messages.js";
-import type { UpdateRuleSpec } from "../protocol/run-spec.js";
+import type { UpdateRuleSpec } from "../protocol/update-rules.js";
 
 interface ChunkSlots {
   weights: number;

@@ -2,16 +2,17 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import type { UpdateRuleSpec } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
 import { Arena } from "./arena.js";
 import type { Kernels } from "./kernels.js";
 import { createScalarKernels } from "./scalar.js";
-import { statePartCount, type UpdateRule, updateScalars } from "./update-rule.js";
+import { statePartCount, updateScalars } from "./update-rule.js";
 import { createWasmKernels } from "./wasm.js";
 
 const fround = Math.fround;
 const names = ["sgd", "momentum", "nesterov", "adam", "adamw"] as const;
-const defaults: UpdateRule = {
+const defaults: UpdateRuleSpec = {
   name: "sgd",
   momentum: 0.9,
   beta1: 0.9,
@@ -23,9 +24,9 @@ const defaults: UpdateRule = {
 };
 
 interface Golden {
-  cases: (Partial<UpdateRule> & {
+  cases: (Partial<UpdateRuleSpec> & {
     name: string;
-    rule: UpdateRule["name"];
+    rule: UpdateRuleSpec["name"];
     lr: number[];
     start: number[];
     gradients: number[][];
@@ -42,7 +43,7 @@ function everyImplementation(create: (arena: Arena) => Kernels): void {
   class Trajectory {
     readonly #arena = new Arena(1 << 20);
     readonly #kernels: Kernels = create(this.#arena);
-    readonly #rule: UpdateRule;
+    readonly #rule: UpdateRuleSpec;
     readonly #length: number;
     readonly #gradient: number;
     readonly #states: number[];
@@ -50,7 +51,7 @@ function everyImplementation(create: (arena: Arena) => Kernels): void {
     #spare: number;
     #updateCount = 0;
 
-    constructor(rule: UpdateRule, start: ArrayLike<number>, inPlace = true) {
+    constructor(rule: UpdateRuleSpec, start: ArrayLike<number>, inPlace = true) {
       this.#rule = rule;
       this.#length = start.length;
       const take = () => this.#arena.allocate(start.length);
@@ -104,7 +105,7 @@ function everyImplementation(create: (arena: Arena) => Kernels): void {
 
   /** The equations once more, in f64 and for one value at a time. */
   function oracleStep(
-    rule: UpdateRule,
+    rule: UpdateRuleSpec,
     value: { w: number; first: number; second: number },
     gradient: number,
     lr: number,

@@ -5,10 +5,8 @@
  * Every implementation gives the same bits: each f32 operation is rounded on its own, in the
  * order that scalar.ts writes down; no fused multiply-add, no reassociation.
  */
+import type { Reduce } from "../protocol/run-spec.js";
 import type { UpdateScalars } from "./update-rule.js";
-
-/** How the gradients of one step become one: mean over examples, or the plain sum. */
-export type FoldReduce = "mean" | "sum";
 
 /** One contribution to a fold. */
 export interface FoldInput {
@@ -42,7 +40,7 @@ export interface Kernels {
    * g_r), each addition rounded, times fround(1 / sum of n_r); the sum leaves both factors out.
    * Without examples the result is zero. `out` may be the first input's slot, no other's.
    */
-  fold(out: number, inputs: readonly FoldInput[], length: number, reduce: FoldReduce): void;
+  fold(out: number, inputs: readonly FoldInput[], length: number, reduce: Reduce): void;
 
   /**
    * Applies a gradient with an update rule, or a batch's statistic to a buffer. Slots other

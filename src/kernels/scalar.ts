@@ -8,17 +8,16 @@
  *
  * Invariant: no result depends on where slots lie, nor on whether weights are written in place.
  */
-import { unreachable } from "../assert.js";
+import type { Reduce } from "../protocol/run-spec.js";
 import type { Arena } from "./arena.js";
-import type { FoldInput, FoldReduce, Kernels } from "./kernels.js";
-import { checkSlots, countedInputs, stateSlot } from "./slot-rules.js";
-import type { UpdateScalars } from "./update-rule.js";
+import type { FoldInput, Kernels } from "./kernels.js";
+import { checkSlots, countedInputs, stateSlots } from "./slot-rules.js";
+import type { UpdateName, UpdateScalars } from "./update-rule.js";
 
 const fround = Math.fround;
 
 /** The scalar kernels over one arena. */
 export function createScalarKernels(arena: Arena): Kernels {
-  const viewOf = (offset: number | null, length: number) => arena.view(stateSlot(offset), length);
   return {
     name: "scalar",
     fold(out, inputs, length, reduce) {
@@ -34,25 +33,8 @@ export function createScalarKernels(arena: Arena): Kernels {
       const from = arena.view(slots.weightsIn, length);
       const to = arena.view(slots.weightsOut, length);
       const gradient = arena.view(slots.gradient, length);
-      switch (scalars.name) {
-        case "blend":
-          return blend(scalars, from, to, gradient);
-        case "count":
-          return count(from, to);
-        case "sgd":
-          return sgd(scalars, from, to, gradient);
-        case "momentum":
-          return momentum(scalars, from, to, gradient, viewOf(slots.state1, length));
-        case "nesterov":
-          return nesterov(scalars, from, to, gradient, viewOf(slots.state1, length));
-        case "adam":
-        case "adamw": {
-          const first = viewOf(slots.state1, length);
-          return adam(scalars, from, to, gradient, first, viewOf(slots.state2, length));
-        }
-        default:
-          return unreachable(scalars.name);
-      }
+      const states = stateSlots(scalars, slots).map((slot) => arena.view(slot, length));
+      loops[scalars.name](scalars, from, to, gradient, ...states);
     },
     finite(offset, length) {
       return finite(arena.view(offset, length));
@@ -66,12 +48,31 @@ export function createScalarKernels(arena: Arena): Kernels {
   };
 }
 
+/** One update of `to`, from `from` and a gradient, with the parts of the state that it keeps. */
+type Loop = (
+  scalars: UpdateScalars,
+  from: Float32Array,
+  to: Float32Array,
+  gradient: Float32Array,
+  ...states: Float32Array[]
+) => void;
+
+const loops: Readonly<Record<UpdateName, Loop>> = {
+  blend,
+  count,
+  sgd,
+  momentum,
+  nesterov,
+  adam,
+  adamw: adam,
+};
+
 interface Contribution {
   readonly examples: FoldInput["examples"];
   readonly values: Float32Array;
 }
 
-function fold(out: Float32Array, inputs: readonly Contribution[], reduce: FoldReduce): void {
+function fold(out: Float32Array, inputs: readonly Contribution[], reduce: Reduce): void {
   const first = inputs[0];
   if (first === undefined) {
     out.fill(0);
@@ -190,7 +191,7 @@ function blend(
 }
 
 /** c <- c + 1, exact up to 2^24. */
-function count(from: Float32Array, to: Float32Array): void {
+function count(_scalars: UpdateScalars, from: Float32Array, to: Float32Array): void {
   for (let index = 0; index < to.length; index++) to[index] = from[index]! + 1;
 }
 

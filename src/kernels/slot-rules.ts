@@ -27,8 +27,11 @@ export function checkSlots(scalars: UpdateScalars, slots: UpdateSlots): void {
   assert(slots.weightsIn !== slots.gradient, "weights and gradient differ", { ...slots });
 }
 
-/** The slot of a state part that the rule keeps. */
-export function stateSlot(slot: number | null): number {
-  assert(slot !== null, "the update rule's state has a slot");
-  return slot;
+/** The slots of the state parts that the rule keeps. */
+export function stateSlots(scalars: UpdateScalars, { state1, state2 }: UpdateSlots): number[] {
+  const kept = [state1, state2].slice(0, statePartCount(scalars));
+  return kept.map((slot) => {
+    assert(slot !== null, "the update rule's state has a slot");
+    return slot;
+  });
 }

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { statePartCount, type UpdateRule, updateScalars } from "./update-rule.js";
+import type { UpdateRuleSpec } from "../protocol/update-rules.js";
+import { statePartCount, updateScalars } from "./update-rule.js";
 
-const rule: UpdateRule = {
+const rule: UpdateRuleSpec = {
   name: "momentum",
   momentum: 0.9,
   beta1: 0.9,

@@ -1,30 +1,15 @@
 /**
- * What the optimizers need besides vectors: their names, how much state they keep per value, and
- * the scalars of one update.
+ * What the optimizers need besides vectors: how much state they keep per value, and the scalars of
+ * one update. Which optimizers there are says the list in `protocol`.
  *
  * Whoever decides an update computes these scalars once, in f64, and rounds each to f32; replicas
  * are sent the results as bits. So no two machines can disagree about a power or a division.
  */
-import { assert, unreachable } from "../assert.js";
-
-/**
- * Optimizer and its constants, as PyTorch names them. `weightDecay` acts on weights,
- * `weightDecayPlain` on biases and norms.
- */
-export interface UpdateRule {
-  readonly name: "sgd" | "momentum" | "nesterov" | "adam" | "adamw";
-  readonly momentum: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  readonly weightDecay: number;
-  readonly weightDecayPlain: number;
-  /** Share of the batch's statistic in a buffer's next value. */
-  readonly bufferMomentum: number;
-}
+import { assert } from "../assert.js";
+import { factsOf, type UpdateRuleName, type UpdateRuleSpec } from "../protocol/update-rules.js";
 
 /** Everything that an update can be. */
-export type UpdateName = UpdateRule["name"] | "blend" | "count";
+export type UpdateName = UpdateRuleName | "blend" | "count";
 
 /** What differs from update to update. */
 export interface UpdateMoment {
@@ -67,25 +52,12 @@ export interface UpdateScalars {
 }
 
 /** State parts that a rule keeps, each as long as the weights and zero before the first update. */
-export function statePartCount(rule: { readonly name: UpdateName }): 0 | 1 | 2 {
-  switch (rule.name) {
-    case "sgd":
-    case "blend":
-    case "count":
-      return 0;
-    case "momentum":
-    case "nesterov":
-      return 1;
-    case "adam":
-    case "adamw":
-      return 2;
-    default:
-      return unreachable(rule.name);
-  }
+export function statePartCount({ name }: { readonly name: UpdateName }): number {
+  return name === "blend" || name === "count" ? 0 : factsOf(name).state.length;
 }
 
 /** Computes the scalars of one update. */
-export function updateScalars(rule: UpdateRule, moment: UpdateMoment): UpdateScalars {
+export function updateScalars(rule: UpdateRuleSpec, moment: UpdateMoment): UpdateScalars {
   const { updateCount } = moment;
   assert(Number.isInteger(updateCount) && updateCount >= 1, "updates count from 1", {
     updateCount,
@@ -98,7 +70,7 @@ export function updateScalars(rule: UpdateRule, moment: UpdateMoment): UpdateSca
   }
   const lr = Math.fround(moment.lr);
   const decay = moment.group === "weight" ? rule.weightDecay : rule.weightDecayPlain;
-  const decoupled = rule.name === "adamw";
+  const decoupled = factsOf(rule.name).decouplesDecay;
   return {
     name: rule.name,
     lr,

@@ -8,17 +8,15 @@
 import { PacelineError } from "../errors.js";
 import type { SharedMemory } from "./arena.js";
 import { kernelModule } from "./generated-kernels.js";
+import type { UpdateName } from "./update-rule.js";
 
 type Numbers = (...numbers: number[]) => void;
 
+/** Updates that have a function of their own; adamw's is adam's. */
+type OwnUpdate = Exclude<UpdateName, "adamw">;
+
 /** What the module exports; each function's arguments are told in assembly/. */
-export interface KernelExports {
-  readonly sgd: Numbers;
-  readonly momentum: Numbers;
-  readonly nesterov: Numbers;
-  readonly adam: Numbers;
-  readonly blend: Numbers;
-  readonly count: Numbers;
+export interface KernelExports extends Readonly<Record<OwnUpdate, Numbers>> {
   readonly fold1: Numbers;
   readonly fold2: Numbers;
   readonly fold3: Numbers;

@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { type UpdateRuleSpec, updateRuleNames } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
 import { Arena } from "./arena.js";
 import type { Kernels } from "./kernels.js";
 import { createScalarKernels } from "./scalar.js";
-import { statePartCount, type UpdateName, type UpdateRule, updateScalars } from "./update-rule.js";
+import { statePartCount, type UpdateName, updateScalars } from "./update-rule.js";
 import { createWasmKernels } from "./wasm.js";
 
-const names = ["sgd", "momentum", "nesterov", "adam", "adamw", "blend", "count"] as const;
+const names = [...updateRuleNames, "blend", "count"] as const;
 const lengths = [0, 1, 2, 3, 4, 5, 15, 16, 17, 31, 63, 64, 65, 1001];
 const edgeCases = [0, -0, 1e-45, -1e-45, 1.1754942e-38, 1e-30, 65504, 3.4028234663852886e38, -1e20];
 
@@ -64,7 +65,7 @@ class Pair {
 
 function scalarsOf(name: UpdateName, updateCount: number, random: Random) {
   const group = name === "blend" ? "buffer" : name === "count" ? "counter" : "weight";
-  const rule: UpdateRule = {
+  const rule: UpdateRuleSpec = {
     name: name === "blend" || name === "count" ? "sgd" : name,
     momentum: 0.9,
     beta1: 0.9,

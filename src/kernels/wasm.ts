@@ -2,11 +2,11 @@
  * The kernels as SIMD instructions over the arena's own memory. Each is one pass over its
  * vectors; its bits are those of scalar.ts, operation by operation.
  */
-import { unreachable } from "../assert.js";
+import type { Reduce } from "../protocol/run-spec.js";
 import type { Arena } from "./arena.js";
-import type { FoldInput, FoldReduce, Kernels, UpdateSlots } from "./kernels.js";
-import { checkSlots, countedInputs, stateSlot } from "./slot-rules.js";
-import type { UpdateScalars } from "./update-rule.js";
+import type { FoldInput, Kernels, UpdateSlots } from "./kernels.js";
+import { checkSlots, countedInputs } from "./slot-rules.js";
+import type { UpdateName, UpdateScalars } from "./update-rule.js";
 import { instantiateKernels, type KernelExports } from "./wasm-module.js";
 
 const bytesPerValue = 4;
@@ -22,7 +22,7 @@ export function createWasmKernels(arena: Arena): Kernels {
     },
     update(scalars, slots) {
       checkSlots(scalars, slots);
-      update(simd, scalars, slots);
+      updates[scalars.name](simd, addressesOf(slots), scalars);
     },
     finite: (offset, length) => simd.finite(offset * bytesPerValue, length) !== 0,
     copy(from, to, length) {
@@ -42,7 +42,7 @@ function fold(
   simd: KernelExports,
   out: number,
   inputs: readonly FoldInput[],
-  { length, reduce }: { readonly length: number; readonly reduce: FoldReduce },
+  { length, reduce }: { readonly length: number; readonly reduce: Reduce },
 ): void {
   if (inputs.length === 0) {
     simd.fill(out, length, 0);
@@ -68,46 +68,46 @@ function fold(
   }
 }
 
-function update(simd: KernelExports, scalars: UpdateScalars, slots: UpdateSlots): void {
-  const from = slots.weightsIn * bytesPerValue;
-  const to = slots.weightsOut * bytesPerValue;
-  const gradient = slots.gradient * bytesPerValue;
-  const { length } = slots;
-  const { lr, scale, weightDecay } = scalars;
-  switch (scalars.name) {
-    case "blend":
-      simd.blend(from, to, gradient, length, scalars.beta1, scalars.rest1);
-      break;
-    case "count":
-      simd.count(from, to, length);
-      break;
-    case "sgd":
-      simd.sgd(from, to, gradient, length, lr, scale, weightDecay);
-      break;
-    case "momentum":
-    case "nesterov": {
-      const buffer = stateSlot(slots.state1) * bytesPerValue;
-      const rule = simd[scalars.name];
-      rule(from, to, gradient, buffer, length, lr, scale, weightDecay, scalars.momentum);
-      break;
-    }
-    case "adam":
-    case "adamw":
-      adam(simd, scalars, slots);
-      break;
-    default:
-      unreachable(scalars.name);
-  }
+/** Where the vectors of one update lie, in bytes; `first` and `second` are the rule's state. */
+interface Addresses {
+  readonly from: number;
+  readonly to: number;
+  readonly gradient: number;
+  readonly first: number;
+  readonly second: number;
+  readonly length: number;
 }
 
-function adam(simd: KernelExports, scalars: UpdateScalars, slots: UpdateSlots): void {
+type Update = (simd: KernelExports, at: Addresses, scalars: UpdateScalars) => void;
+
+const updates: Readonly<Record<UpdateName, Update>> = {
+  blend(simd, { from, to, gradient, length }, { beta1, rest1 }) {
+    simd.blend(from, to, gradient, length, beta1, rest1);
+  },
+  count(simd, { from, to, length }) {
+    simd.count(from, to, length);
+  },
+  sgd(simd, { from, to, gradient, length }, { lr, scale, weightDecay }) {
+    simd.sgd(from, to, gradient, length, lr, scale, weightDecay);
+  },
+  momentum(simd, { from, to, gradient, first, length }, { lr, scale, weightDecay, momentum }) {
+    simd.momentum(from, to, gradient, first, length, lr, scale, weightDecay, momentum);
+  },
+  nesterov(simd, { from, to, gradient, first, length }, { lr, scale, weightDecay, momentum }) {
+    simd.nesterov(from, to, gradient, first, length, lr, scale, weightDecay, momentum);
+  },
+  adam,
+  adamw: adam,
+};
+
+function adam(simd: KernelExports, at: Addresses, scalars: UpdateScalars): void {
   simd.adam(
-    slots.weightsIn * bytesPerValue,
-    slots.weightsOut * bytesPerValue,
-    slots.gradient * bytesPerValue,
-    stateSlot(slots.state1) * bytesPerValue,
-    stateSlot(slots.state2) * bytesPerValue,
-    slots.length,
+    at.from,
+    at.to,
+    at.gradient,
+    at.first,
+    at.second,
+    at.length,
     scalars.scale,
     scalars.weightDecay,
     scalars.shrink,
@@ -119,4 +119,16 @@ function adam(simd: KernelExports, scalars: UpdateScalars, slots: UpdateSlots): 
     scalars.stepSize,
     scalars.rootCorrection,
   );
+}
+
+function addressesOf(slots: UpdateSlots): Addresses {
+  return {
+    from: slots.weightsIn * bytesPerValue,
+    to: slots.weightsOut * bytesPerValue,
+    gradient: slots.gradient * bytesPerValue,
+    // A rule that keeps no such part does not read it.
+    first: (slots.state1 ?? 0) * bytesPerValue,
+    second: (slots.state2 ?? 0) * bytesPerValue,
+    length: slots.length,
+  };
 }

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { PacelineError } from "../errors.js";
-import { engines } from "../protocol/run-spec.js";
-import { createEngine, engineChoices } from "./engines.js";
+import { createEngine } from "./engines.js";
 import { openDnnl } from "./onednn/library.js";
 
 const isHere = openDnnl().dnnl !== null;
@@ -36,8 +35,4 @@ test("an unknown engine is refused as a usage error with the remedy", () => {
     (error: PacelineError) =>
       error.code === "usage" && /"gpu"; choose one of auto, onednn, ref/.test(error.message),
   );
-});
-
-test("a run may ask for every engine that there is", () => {
-  assert.deepEqual(engines, engineChoices);
 });

@@ -5,17 +5,12 @@
  * Invariant: a request that can't be met is an error, never another engine in silence.
  */
 import { PacelineError } from "../errors.js";
+import { type EngineChoice, engines } from "../protocol/run-spec.js";
 import type { Engine } from "./engine.js";
 import { createOneDnnEngine, type OneDnnOptions } from "./onednn/engine.js";
 import type { OpenedDnnl } from "./onednn/library.js";
 import { referenceEngine } from "./reference/reference.js";
 import { syntheticEngine } from "./synthetic.js";
-
-/** What the user may ask for. */
-export const engineChoices = ["auto", "onednn", "reference", "synthetic"] as const;
-
-/** One of the choices. */
-export type EngineChoice = (typeof engineChoices)[number];
 
 /** What an engine is to be chosen for. */
 export interface EngineRequest extends Partial<OneDnnOptions> {
@@ -31,36 +26,38 @@ export interface ChosenEngine {
   readonly warning: string | null;
 }
 
+const makers: Readonly<Record<EngineChoice, (request: EngineRequest) => ChosenEngine>> = {
+  auto: automatic,
+  onednn: oneDnn,
+  reference: () => reference("as asked for"),
+  synthetic: () => {
+    const reason = "engine synthetic: computes nothing, for measuring what is around it";
+    return { engine: syntheticEngine, reason, warning: null };
+  },
+};
+
 /**
  * The engine for a choice.
  * @param request f32 and one thread if not given.
  * @throws PacelineError `usage` when the choice is unknown or not to be had.
  */
 export function createEngine(choice: string, request: EngineRequest = {}): ChosenEngine {
-  switch (choice) {
-    case "reference":
-      return reference("as asked for");
-    case "synthetic": {
-      const reason = "engine synthetic: computes nothing, for measuring what is around it";
-      return { engine: syntheticEngine, reason, warning: null };
-    }
-    case "auto":
-      return automatic(request);
-    case "onednn": {
-      const chosen = createOneDnnEngine(optionsOf(request), request.opened);
-      if (chosen.engine !== null) return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
-      throw new PacelineError(
-        "usage",
-        `engine onednn is not to be had: ${chosen.reason}; ` +
-          "or use --engine reference or --engine auto",
-      );
-    }
-    default:
-      throw new PacelineError(
-        "usage",
-        `there is no engine "${choice}"; choose one of ${engineChoices.join(", ")}`,
-      );
-  }
+  const known = engines.find((engine) => engine === choice);
+  if (known !== undefined) return makers[known](request);
+  throw new PacelineError(
+    "usage",
+    `there is no engine "${choice}"; choose one of ${engines.join(", ")}`,
+  );
+}
+
+function oneDnn(request: EngineRequest): ChosenEngine {
+  const chosen = createOneDnnEngine(optionsOf(request), request.opened);
+  if (chosen.engine !== null) return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
+  throw new PacelineError(
+    "usage",
+    `engine onednn is not to be had: ${chosen.reason}; ` +
+      "or use --engine reference or --engine auto",
+  );
 }
 
 function automatic(request: EngineRequest): ChosenEngine {

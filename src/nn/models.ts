@@ -6,10 +6,11 @@
  * (`fc1.weight`), except in `logistic`, whose names the ring of keys is known by.
  */
 import { PacelineError } from "../errors.js";
+import type { Stem } from "../protocol/run-spec.js";
 import { type Shape, valuesIn } from "./layer-kind.js";
 import type { Layer } from "./layers.js";
 import { GraphBuilder, inputId, type ModelGraph } from "./model.js";
-import { buildResnet, type ResnetPlan, type ResnetStem, resnetPlans } from "./resnets.js";
+import { buildResnet, type ResnetPlan, resnetPlans } from "./resnets.js";
 
 /** What a model has to fit; a model has defaults for all. */
 export interface ModelOptions {
@@ -18,7 +19,7 @@ export interface ModelOptions {
   /** Shape of one example, for instance [1, 28, 28]. */
   readonly inputShape?: Shape;
   /** How a residual network begins; null for the model's own beginning. */
-  readonly stem?: ResnetStem | null;
+  readonly stem?: Stem | null;
 }
 
 /** The options with the model's defaults filled in. */

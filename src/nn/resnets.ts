@@ -13,12 +13,10 @@
  * Invariant: tensors have torchvision's names in its order; convolutions have no bias and start
  * he-normal by fan out.
  */
+import type { Stem } from "../protocol/run-spec.js";
 import type { Shape } from "./layer-kind.js";
 import type { Layer } from "./layers.js";
 import { GraphBuilder, inputId, type ModelGraph } from "./model.js";
-
-/** How a residual network begins. */
-export type ResnetStem = "cifar" | "imagenet";
 
 /** What a residual network has to fit. */
 export interface ResnetFit {
@@ -26,7 +24,7 @@ export interface ResnetFit {
   readonly inputShape: Shape;
   readonly classes: number;
   /** Null for the plan's own, which is for small pictures. */
-  readonly stem: ResnetStem | null;
+  readonly stem: Stem | null;
 }
 
 /** What tells residual networks apart. */
@@ -83,7 +81,7 @@ export function buildResnet(
   return builder.finish(output, "cross-entropy");
 }
 
-function stemLayers(channels: number, stem: ResnetStem): [name: string, layer: Layer][] {
+function stemLayers(channels: number, stem: Stem): [name: string, layer: Layer][] {
   const isLarge = stem === "imagenet";
   const layers: [string, Layer][] = [
     ["conv1", isLarge ? convolution(channels, 7, 2) : convolution(channels, 3)],

@@ -3,7 +3,8 @@
  * refusal and the documents use. Flags, the environment, --set and the config file all arrive as
  * text, so a value means the same wherever it is written.
  */
-import type { AugmentSpec, Cadence } from "../protocol/run-spec.js";
+import type { AugmentSpec } from "../protocol/input-spec.js";
+import type { Cadence } from "../protocol/run-spec.js";
 import { alternatives } from "../suggest.js";
 import type { Injection, WorkerRange } from "./resolved-options.js";
 

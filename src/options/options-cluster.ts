@@ -1,5 +1,4 @@
-/** The rows of the groups "cluster" and "pace". */
-import { chunkValuesMax } from "../protocol/layout.js";
+/** Rows of the groups "cluster" and "pace" that are not fields of a run's spec. */
 import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
 import {
   address,
@@ -19,17 +18,6 @@ const group = "cluster";
 
 /** Who belongs and how members reach each other. */
 export const clusterRows: OptionRows<ClusterOptions> = {
-  servers: {
-    name: "servers",
-    short: "s",
-    type: whole(1, 256),
-    default: 1,
-    defaults: { ring: 5 },
-    unit: "processes",
-    sentence: "server processes that hold the parameters",
-    group,
-    commands: [...runCommands, "ring"],
-  },
   workers: {
     name: "workers",
     short: "w",
@@ -162,33 +150,6 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     group,
     commands: ["train", "coordinator"],
   },
-  chunkValues: {
-    name: "chunk-values",
-    type: whole(1, chunkValuesMax),
-    default: chunkValuesMax,
-    unit: "f32 values",
-    sentence: "most values in a chunk, the unit of placement and transfer",
-    group,
-    commands: [...trainingCommands, "ring"],
-  },
-  virtualNodes: {
-    name: "vnodes",
-    type: whole(1, 10_000),
-    default: 100,
-    unit: "positions",
-    sentence: "virtual nodes of each server on the hash ring",
-    group,
-    commands: [...runCommands, "ring"],
-  },
-  loadBound: {
-    name: "load-bound",
-    type: optional(real(1, 100, "factor")),
-    default: 1.25,
-    unit: "times the mean load",
-    sentence: "most values a server may own; none is the plain ring",
-    group,
-    commands: [...runCommands, "ring"],
-  },
 };
 
 const onlyAsp = { key: "mode", values: ["asp"] } as const;
@@ -252,13 +213,5 @@ export const paceRows: OptionRows<PaceOptions> = {
     group: "pace",
     commands: runCommands,
     onlyWith: onlyRejecting,
-  },
-  reduce: {
-    name: "reduce",
-    type: choice(["mean", "sum"]),
-    default: "mean",
-    sentence: "how the gradients of one step become one",
-    group: "pace",
-    commands: [...runCommands, "baseline"],
   },
 };

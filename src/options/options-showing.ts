@@ -36,14 +36,6 @@ const running: readonly CommandName[] = ["train", "baseline", "coordinator", "se
 
 /** What stays after a run. */
 export const keepingRows: OptionRows<KeepingOptions> = {
-  checkpointEvery: {
-    name: "checkpoint-every",
-    type: optional(cadence),
-    default: null,
-    sentence: "how often a checkpoint is written",
-    group: "keeping",
-    commands: trainingCommands,
-  },
   keep: {
     name: "keep",
     type: whole(1, 1_000_000),

@@ -2,16 +2,14 @@
 import {
   type Compression,
   compressionTitle,
-  pullCompressions,
-  pushCompressions,
   shareDefault,
   sharedCodecs,
   shareMax,
 } from "../protocol/compression.js";
 import { transportChoices } from "../protocol/view.js";
 import { alternatives } from "../suggest.js";
-import { type OptionRows, partCommands, runCommands } from "./option-row.js";
-import { choice, toggle, type ValueType } from "./option-values.js";
+import { type OptionRows, partCommands } from "./option-row.js";
+import { choice, type ValueType } from "./option-values.js";
 import type { WireOptions } from "./resolved-options.js";
 
 const group = "wire";
@@ -42,7 +40,7 @@ export function compression(names: readonly Compression["codec"][]): ValueType<C
   };
 }
 
-/** How values travel, and what they are written as on their way. */
+/** How values travel. */
 export const wireRows: OptionRows<WireOptions> = {
   transport: {
     name: "transport",
@@ -51,29 +49,5 @@ export const wireRows: OptionRows<WireOptions> = {
     sentence: "how chunks travel: the best way there is, or this one and no other",
     group,
     commands: partCommands,
-  },
-  compress: {
-    name: "compress",
-    type: compression(pushCompressions),
-    default: { codec: "none", share: 1 },
-    sentence: "what gradients are pushed as; auto measures the link and the codecs and chooses",
-    group,
-    commands: runCommands,
-  },
-  compressPull: {
-    name: "compress-pull",
-    type: compression(pullCompressions),
-    default: { codec: "none", share: 1 },
-    sentence: "what weights are pulled as; topk and onebit send what changed",
-    group,
-    commands: runCommands,
-  },
-  errorFeedback: {
-    name: "error-feedback",
-    type: toggle,
-    default: true,
-    sentence: "add what a push by topk, randomk or onebit drops to the next one",
-    group,
-    commands: runCommands,
   },
 };

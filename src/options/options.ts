@@ -5,18 +5,26 @@
 
 import type { CommandName, Environment, OptionRow, OptionRows } from "./option-row.js";
 import { clusterRows, paceRows } from "./options-cluster.js";
+import { runOptionRows } from "./options-run.js";
 import { keepingRows, showingRows } from "./options-showing.js";
-import { inputRows, trainingRows } from "./options-training.js";
+import { portionRows, trainingRows } from "./options-training.js";
 import { wireRows } from "./options-wire.js";
 import type { ResolvedOptions } from "./resolved-options.js";
 
-/** Every row, by the field of ResolvedOptions that it fills. */
+const { servers, ...otherRunRows } = runOptionRows;
+
+/**
+ * Every row, by the field of ResolvedOptions that it fills. Within a group this is the order in
+ * which help and the documents show them.
+ */
 export const optionRows: OptionRows<ResolvedOptions> = {
+  servers,
   ...clusterRows,
   ...paceRows,
   ...trainingRows,
-  ...inputRows,
   ...wireRows,
+  ...otherRunRows,
+  ...portionRows,
   ...keepingRows,
   ...showingRows,
 };

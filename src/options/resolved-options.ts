@@ -5,17 +5,12 @@
  */
 
 import type { KernelsChoice } from "../kernels/choice.js";
-import type { Compression } from "../protocol/compression.js";
-import type {
-  AugmentSpec,
-  Cadence,
-  Dtype,
-  Feed,
-  RunSpec,
-  StalenessRule,
-  Stem,
-  UpdateRuleSpec,
-} from "../protocol/run-spec.js";
+import type { compressionSpecFields } from "../protocol/compression.js";
+import type { inputFields } from "../protocol/input-spec.js";
+import type { Cadence, runFields, StalenessRule, Stem } from "../protocol/run-spec.js";
+import type { scheduleFields } from "../protocol/schedule-spec.js";
+import type { OptionsOf } from "../protocol/spec-option.js";
+import type { updateRuleFields } from "../protocol/update-rules.js";
 import type { TransportChoice } from "../protocol/view.js";
 
 /** How many workers a run waits for (max) and how few it goes on with (min). */
@@ -39,7 +34,6 @@ export interface Injection {
 
 /** Who belongs and how members reach each other. */
 export interface ClusterOptions {
-  readonly servers: number;
   readonly workers: WorkerRange;
   readonly maxRestarts: number;
   /** host:port of the coordinator; null where the command starts its own. */
@@ -57,9 +51,6 @@ export interface ClusterOptions {
   readonly ioTimeoutMs: number;
   readonly leaseMs: number;
   readonly rankGraceMs: number;
-  readonly chunkValues: number;
-  readonly virtualNodes: number;
-  readonly loadBound: number | null;
 }
 
 /** How tightly workers keep pace. */
@@ -70,62 +61,41 @@ export interface PaceOptions {
   readonly stalenessScale: number;
   readonly stalenessFloor: number;
   readonly stalenessMax: number;
-  readonly reduce: "mean" | "sum";
 }
 
-/** What is trained and how. */
+/** What fills fields of a run's spec, from the spec's table. */
+export interface RunOptions
+  extends OptionsOf<typeof runFields>,
+    OptionsOf<typeof inputFields>,
+    OptionsOf<typeof scheduleFields>,
+    OptionsOf<typeof updateRuleFields>,
+    OptionsOf<typeof compressionSpecFields> {}
+
+/** What is trained, on what, and where that lies. */
 export interface TrainingOptions {
   readonly model: string | null;
   readonly stem: Stem;
   readonly data: string | null;
-  readonly epochs: number;
-  readonly maxSteps: number | null;
-  readonly batchSize: number;
-  readonly optimizer: UpdateRuleSpec["name"];
-  readonly lr: number;
-  readonly lrSchedule: "constant" | "step" | "cosine" | "onecycle";
-  readonly lrWarmup: number;
-  readonly lrMilestones: readonly number[];
-  readonly lrGamma: number;
-  readonly lrScaling: "none" | "linear";
-  readonly momentum: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  readonly weightDecay: number;
-  /** For biases and norms; null takes weightDecay. */
-  readonly weightDecayPlain: number | null;
-  readonly bufferMomentum: number;
-  readonly seed: number;
-  readonly engine: RunSpec["engine"];
-  readonly dtype: Dtype;
-  readonly evalEvery: Cadence | null;
-  /** Of `paceline baseline`: micro-batches folded as that many workers' gradients would be. */
-  readonly asWorkers: number;
-}
-
-/** Where examples come from. */
-export interface InputOptions {
   readonly dataDir: string | null;
   /** Where fetched data sets are kept. */
   readonly cacheDir: string;
-  readonly feed: Feed;
-  readonly augment: AugmentSpec;
+}
+
+/** How much of the data is taken, and in what parts. */
+export interface PortionOptions {
+  /** Of `paceline baseline`: micro-batches folded as that many workers' gradients would be. */
+  readonly asWorkers: number;
   readonly trainLimit: number | null;
   readonly testLimit: number | null;
 }
 
-/** How values travel, and what they are written as on their way. */
+/** How values travel. */
 export interface WireOptions {
   readonly transport: TransportChoice;
-  readonly compress: Compression;
-  readonly compressPull: Compression;
-  readonly errorFeedback: boolean;
 }
 
 /** What stays after a run. */
 export interface KeepingOptions {
-  readonly checkpointEvery: Cadence | null;
   readonly keep: number;
   /** "auto", the name of a run, or a path. */
   readonly resume: string | null;
@@ -153,8 +123,9 @@ export interface ResolvedOptions
   extends ClusterOptions,
     PaceOptions,
     TrainingOptions,
-    InputOptions,
     WireOptions,
+    RunOptions,
+    PortionOptions,
     KeepingOptions,
     ShowingOptions {}
 

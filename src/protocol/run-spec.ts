@@ -2,9 +2,30 @@
  * What a run is: every choice that changes what is computed or promised, as plain data. The command
  * line resolves it, the coordinator hands it to each member, the manifest of a checkpoint keeps it.
  * Nothing here says where a process runs or what it prints.
+ *
+ * This is the table: type, validation, wire codec and the options that fill a field follow from its
+ * row. A field is its row here (or in the table of its part) and its line in run.proto, which a
+ * codec that is made without it misses at once.
  */
 
 import type { CompressionSpec } from "./compression.js";
+import { compressionProblem, compressionSpecFields, uncompressed } from "./compression.js";
+import { type InputSpec, inputFields, inputProblem } from "./input-spec.js";
+import { chunkValuesMax } from "./layout.js";
+import { type ScheduleSpec, scheduleFields } from "./schedule-spec.js";
+import {
+  addedLater,
+  nullable,
+  oneOf,
+  opaque,
+  real,
+  record,
+  type SpecOf,
+  text,
+  whole,
+} from "./spec-field.js";
+import { option } from "./spec-option.js";
+import { type UpdateRuleSpec, updateRuleFields } from "./update-rules.js";
 
 /** How tightly workers keep pace. */
 export type Protocol =
@@ -26,49 +47,9 @@ export interface StalenessRule {
 /**
  * How gradients of one step become one: mean over examples, or the plain sum of the workers' means.
  */
-export type Reduce = "mean" | "sum";
-
-/**
- * The optimizer that servers apply. `weightDecay` acts on the "weight" group, `weightDecayPlain` on
- * biases and norms.
- */
-export interface UpdateRuleSpec {
-  readonly name: "sgd" | "momentum" | "nesterov" | "adam" | "adamw";
-  readonly momentum: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
-  readonly weightDecay: number;
-  readonly weightDecayPlain: number;
-  /** Share of the batch's statistic in a buffer's next value: b <- (1 - m) b + m * statistic. */
-  readonly bufferMomentum: number;
-}
-
-/**
- * What every process must know of the data set without having its files: the model is fitted to
- * it, and bytes become input values by it.
- */
-export interface InputSpec {
-  readonly classes: number;
-  /** (C, H, W) of one example. */
-  readonly shape: readonly [number, number, number];
-  /** An input value is (byte / 255 - mean) / std, one of each a channel. */
-  readonly mean: readonly number[];
-  readonly std: readonly number[];
-  /** Examples shuffled as a block, as they lie together in a file; 0: all are shuffled as one. */
-  readonly blockExamples: number;
-  readonly augment: AugmentSpec;
-}
-
-/** What is done to a training example before it is computed with. */
-export interface AugmentSpec {
-  /** Pixels of zeros around a picture before a random crop of its own size; 0 for no crop. */
-  readonly cropPadding: number;
-  /** Mirror left and right in half the cases. */
-  readonly flip: boolean;
-  /** Bring each picture to mean 0 and deviation 1, instead of by mean and std. */
-  readonly standardise: boolean;
-}
+export const reductions = ["mean", "sum"] as const;
+/** One of the ways. */
+export type Reduce = (typeof reductions)[number];
 
 /**
  * How examples reach workers: each has the files and takes a range of every epoch, or takes batch
@@ -77,23 +58,6 @@ export interface AugmentSpec {
 export const feeds = ["static", "leased", "central"] as const;
 /** One of the ways. */
 export type Feed = (typeof feeds)[number];
-
-/**
- * Learning rate as a function of work (examples applied), after Sync-Switch's rule that schedules
- * follow work.
- */
-export interface ScheduleSpec {
-  readonly name: "constant" | "step" | "cosine" | "onecycle";
-  /** The base learning rate; the peak for onecycle. */
-  readonly lr: number;
-  /** Share of the whole work during which the rate rises linearly from 0. */
-  readonly warmup: number;
-  /** For `step`: shares of the whole work at which the rate is multiplied by `gamma`. */
-  readonly milestones: readonly number[];
-  readonly gamma: number;
-  /** The whole work of the run in examples. */
-  readonly totalExamples: number;
-}
 
 /** What may be asked to compute; `auto` is the fastest there is, `synthetic` computes nothing. */
 export const engines = ["auto", "onednn", "reference", "synthetic"] as const;
@@ -116,55 +80,165 @@ export const stems = ["cifar", "imagenet"] as const;
 /** One of the beginnings. */
 export type Stem = (typeof stems)[number];
 
+const cadenceFields = { unit: oneOf(["step", "epoch"]), count: whole(1) };
+
 /** A cadence in global steps or epochs, e.g. 5it or 1e. */
-export interface Cadence {
-  readonly unit: "step" | "epoch";
-  readonly count: number;
-}
+export interface Cadence extends SpecOf<typeof cadenceFields> {}
 
-/** The model as people read it: its name, and its stem where it has a choice of them. */
-export function modelTitle({ model, stem }: Pick<RunSpec, "model" | "stem">): string {
-  return stem === null ? model : `${model} with the ${stem} stem`;
-}
+const cadence = record<Cadence>(cadenceFields);
+const name = text(1024);
+const members = whole(1, 4096);
 
-/** One training run. */
-export interface RunSpec {
-  readonly run: string;
-  readonly name: string;
-  readonly seed: number;
-  readonly model: string;
+/** The fields of a run. */
+export const runFields = {
+  /** Id of the run in everything that members say. */
+  run: text(256),
+  /** Name of its folder. */
+  name,
+  model: name,
   /** Null where the model begins in one way only. */
-  readonly stem: Stem | null;
-  readonly data: string;
+  stem: addedLater(nullable(oneOf(stems)), null),
+  data: name,
   /** Examples used, after --train-limit and --test-limit. */
-  readonly trainExamples: number;
-  readonly testExamples: number;
-  readonly input: InputSpec;
-  readonly feed: Feed;
-  readonly workersMin: number;
-  readonly workersMax: number;
-  readonly servers: number;
-  readonly protocol: Protocol;
-  readonly reduce: Reduce;
-  readonly updateRule: UpdateRuleSpec;
-  readonly schedule: ScheduleSpec;
-  readonly lrScaling: "none" | "linear";
-  readonly epochs: number;
-  /** Global steps at most; null when the epochs alone end the run. */
-  readonly maxSteps: number | null;
-  readonly batchSize: number;
-  readonly chunkValues: number;
-  readonly compression: CompressionSpec;
-  readonly virtualNodes: number;
+  trainExamples: whole(),
+  testExamples: whole(),
+  feed: option("feed", oneOf(feeds), {
+    default: "static",
+    sentence:
+      "how examples reach workers: a range each epoch, batch by batch, or sent batch by batch " +
+      "to workers without files",
+    group: "input",
+    scope: "run",
+  }),
+  input: record<InputSpec>(inputFields, inputProblem),
+  workersMin: members,
+  workersMax: members,
+  servers: option("servers", whole(1, 256), {
+    short: "s",
+    default: 1,
+    unit: "processes",
+    sentence: "server processes that hold the parameters",
+    group: "cluster",
+    scope: "run",
+  }),
+  chunkValues: option("chunkValues", whole(1, chunkValuesMax), {
+    default: chunkValuesMax,
+    unit: "f32 values",
+    sentence: "most values in a chunk, the unit of placement and transfer",
+    group: "cluster",
+    scope: "training",
+  }),
+  virtualNodes: option("virtualNodes", whole(1, 10_000), {
+    name: "vnodes",
+    default: 100,
+    unit: "positions",
+    sentence: "virtual nodes of each server on the hash ring",
+    group: "cluster",
+    scope: "run",
+  }),
   /** Bounded-load factor, or null for the plain ring. */
-  readonly loadBound: number | null;
-  readonly evaluateEvery: Cadence | null;
-  readonly checkpointEvery: Cadence | null;
-  readonly engine: EngineChoice;
-  readonly dtype: Dtype;
+  loadBound: option("loadBound", nullable(real(1, 100)), {
+    placeholder: "factor",
+    default: 1.25,
+    unit: "times the mean load",
+    sentence: "most values a server may own; none is the plain ring",
+    group: "cluster",
+    scope: "run",
+  }),
+  /** Read and written by functions of its own. */
+  protocol: opaque<Protocol>(),
+  reduce: option("reduce", oneOf(reductions), {
+    default: "mean",
+    sentence: "how the gradients of one step become one",
+    group: "pace",
+    scope: "training",
+  }),
+  epochs: option("epochs", whole(1, 1_000_000), {
+    short: "e",
+    default: 3,
+    fast: 1,
+    unit: "epochs",
+    sentence: "passes over the training data",
+    group: "training",
+    scope: "training",
+  }),
+  /** Null when the epochs alone end the run. */
+  maxSteps: option("maxSteps", nullable(whole(1, 2_000_000_000)), {
+    placeholder: "steps",
+    default: null,
+    unit: "global steps",
+    sentence: "end after so many global steps, if the epochs have not ended the run before",
+    group: "training",
+    scope: "training",
+  }),
+  batchSize: option("batchSize", whole(1, 1_000_000), {
+    short: "b",
+    placeholder: "examples",
+    default: 64,
+    unit: "examples",
+    sentence: "examples that one worker takes in one step",
+    group: "training",
+    scope: "training",
+  }),
+  schedule: record<ScheduleSpec>(scheduleFields),
+  lrScaling: option("lrScaling", oneOf(["none", "linear"]), {
+    default: "none",
+    sentence: "linear multiplies the rate by the number of workers in the view",
+    group: "training",
+    scope: "training",
+  }),
+  updateRule: record<UpdateRuleSpec>(updateRuleFields),
+  seed: option("seed", whole(0, 4_294_967_295), {
+    placeholder: "number",
+    default: 1,
+    sentence: "what every random choice derives from",
+    group: "training",
+    scope: "training",
+  }),
+  engine: option("engine", oneOf(engines), {
+    default: "auto",
+    sentence: "what computes a step; auto takes the fastest there is, synthetic computes nothing",
+    group: "training",
+    scope: "training",
+  }),
+  dtype: option("dtype", oneOf(dtypes), {
+    default: "f32",
+    sentence: "numbers of forward and backward; bf16! refuses a processor without bf16",
+    group: "training",
+    scope: "training",
+  }),
+  evaluateEvery: option("evalEvery", nullable(cadence), {
+    default: { unit: "epoch", count: 1 },
+    sentence: "how often the whole test set is evaluated",
+    group: "training",
+    scope: "training",
+  }),
+  compression: addedLater(
+    record<CompressionSpec>(compressionSpecFields, compressionProblem),
+    uncompressed,
+  ),
+  checkpointEvery: option("checkpointEvery", nullable(cadence), {
+    default: null,
+    sentence: "how often a checkpoint is written",
+    group: "keeping",
+    scope: "training",
+  }),
   /**
    * Compute threads of one worker process; derived from the configured -w, never from live
    * membership.
    */
-  readonly threads: number;
+  threads: whole(1, 4_294_967_295),
+};
+
+/** One training run. */
+export interface RunSpec extends SpecOf<typeof runFields> {}
+
+/** A run as it is read from elsewhere. */
+export const runSpecField = record<RunSpec>(runFields, ({ workersMin, workersMax }) =>
+  workersMin <= workersMax ? null : `workers ${workersMin} to ${workersMax} is no range`,
+);
+
+/** The model as people read it: its name, and its stem where it has a choice of them. */
+export function modelTitle({ model, stem }: Pick<RunSpec, "model" | "stem">): string {
+  return stem === null ? model : `${model} with the ${stem} stem`;
 }

@@ -5,7 +5,8 @@
  * Invariant: the run is valid and small enough to be trained within a second.
  */
 import { uncompressed } from "./compression.js";
-import type { InputSpec, RunSpec } from "./run-spec.js";
+import type { InputSpec } from "./input-spec.js";
+import type { RunSpec } from "./run-spec.js";
 
 /** MNIST: ten classes of 28 x 28 grey pixels, scaled to [0, 1]. */
 export const sampleInput: InputSpec = {

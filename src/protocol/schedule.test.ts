@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { ScheduleSpec } from "./run-spec.js";
 import { learningRate } from "./schedule.js";
+import type { ScheduleSpec } from "./schedule-spec.js";
 
 const base: ScheduleSpec = {
   name: "constant",

@@ -7,8 +7,8 @@
  * Invariant: pure; the same work gives the same rate in every process. Past the whole work the
  * rate stays at its end value. Results are f64; whoever applies one rounds it to f32 once.
  */
-import { assert, unreachable } from "../assert.js";
-import type { ScheduleSpec } from "./run-spec.js";
+import { assert } from "../assert.js";
+import type { ScheduleSpec } from "./schedule-spec.js";
 
 /**
  * Share of the work in which onecycle rises where the spec's warm-up is 0 (PyTorch's pct_start).
@@ -37,25 +37,27 @@ export function learningRate(spec: ScheduleSpec, examplesApplied: number): numbe
   assert(examplesApplied >= 0, "work is not negative", { examplesApplied });
   const share = examplesApplied >= spec.totalExamples ? 1 : examplesApplied / spec.totalExamples;
   const ramp = share < spec.warmup ? share / spec.warmup : 1;
-  switch (spec.name) {
-    case "constant":
-      return spec.lr * ramp;
-    case "step": {
-      const passed = spec.milestones.filter((milestone) => share >= milestone).length;
-      return spec.lr * spec.gamma ** passed * ramp;
-    }
-    case "cosine":
-      return ramp < 1 ? spec.lr * ramp : anneal(spec.lr, 0, shareWithin(share, spec.warmup, 1));
-    case "onecycle": {
-      const rise = spec.warmup > 0 ? spec.warmup : onecycleRiseShare;
-      const start = spec.lr / onecycleStartDivisor;
-      if (share < rise) return anneal(start, spec.lr, share / rise);
-      return anneal(spec.lr, start / onecycleEndDivisor, shareWithin(share, rise, 1));
-    }
-    default:
-      return unreachable(spec.name);
-  }
+  return rates[spec.name](spec, share, ramp);
 }
+
+/** @param ramp what of the rate the warm-up has let through: 1 when it is over. */
+type Rate = (spec: ScheduleSpec, share: number, ramp: number) => number;
+
+const rates: Readonly<Record<ScheduleSpec["name"], Rate>> = {
+  constant: ({ lr }, _share, ramp) => lr * ramp,
+  step({ lr, gamma, milestones }, share, ramp) {
+    const passed = milestones.filter((milestone) => share >= milestone).length;
+    return lr * gamma ** passed * ramp;
+  },
+  cosine: ({ lr, warmup }, share, ramp) =>
+    ramp < 1 ? lr * ramp : anneal(lr, 0, shareWithin(share, warmup, 1)),
+  onecycle({ lr, warmup }, share) {
+    const rise = warmup > 0 ? warmup : onecycleRiseShare;
+    const start = lr / onecycleStartDivisor;
+    if (share < rise) return anneal(start, lr, share / rise);
+    return anneal(lr, start / onecycleEndDivisor, shareWithin(share, rise, 1));
+  },
+};
 
 /** Half a cosine from `from` (at = 0) to `to` (at = 1). */
 function anneal(from: number, to: number, at: number): number {

@@ -2,6 +2,7 @@
 import { basename, dirname, resolve } from "node:path";
 import type { PlacedTensor } from "../protocol/layout.js";
 import { modelTitle } from "../protocol/run-spec.js";
+import { factsOf } from "../protocol/update-rules.js";
 import { readResiduals, readState, readWeights } from "../store/checkpoint/checkpoint.js";
 import { type ValueFacts, valueFacts } from "../store/checkpoint/checkpoint-check.js";
 import { readManifest } from "../store/checkpoint/checkpoint-folder.js";
@@ -46,7 +47,7 @@ export async function inspectCheckpoint(path: string): Promise<Inspection> {
   const weights = await readWeights(path, manifest);
   const state = await readState(path, manifest);
   const residuals = await readResiduals(path, manifest);
-  const names = stateNames(manifest);
+  const names = factsOf(manifest.spec.updateRule.name).state;
   // Not by spreading: there may be more chunks than a call takes arguments.
   const versions = chunks.map(({ version }) => version);
   return {
@@ -136,13 +137,6 @@ function residualsTable({ residuals }: Inspection): InspectionTable {
     titles: ["Worker", "Min", "Mean", "Max", "Norm"],
     rows: residuals.map((one) => [String(one.rank), ...factTexts(one)]),
   };
-}
-
-/** The parts of the state in the update rule's own words. */
-function stateNames({ spec }: CheckpointManifest): readonly string[] {
-  const { name } = spec.updateRule;
-  if (name === "sgd") return [];
-  return name === "adam" || name === "adamw" ? ["first moment", "second moment"] : ["momentum"];
 }
 
 /** The run that a checkpoint's folder lies in. */

@@ -1,18 +1,18 @@
 /**
- * From options to the run spec that every member computes from, with the checks that need the size
- * of the data. Nothing is read here: the same options and facts give the same spec.
+ * From options to the run spec that every member computes from: what the spec's table says is
+ * filled as it is, what has to be computed stands here, with the checks that need the size of the
+ * data. Nothing is read here: the same options and facts give the same spec.
  */
 
 import { PacelineError } from "../errors.js";
 import { stemmedModels } from "../nn/models.js";
 import type { ResolvedOptions } from "../options/resolved-options.js";
-import type {
-  AugmentSpec,
-  InputSpec,
-  Protocol,
-  RunSpec,
-  UpdateRuleSpec,
-} from "../protocol/run-spec.js";
+import { compressionSpecFields } from "../protocol/compression.js";
+import type { AugmentSpec, InputSpec } from "../protocol/input-spec.js";
+import { type Protocol, type RunSpec, runFields } from "../protocol/run-spec.js";
+import { scheduleFields } from "../protocol/schedule-spec.js";
+import { filled } from "../protocol/spec-option.js";
+import { factsOf, type UpdateRuleSpec, updateRuleFields } from "../protocol/update-rules.js";
 
 /** What a run spec needs besides options. */
 export interface RunFacts {
@@ -39,46 +39,25 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
   demandExamples(options, facts);
   demandInjectable(options);
   return {
+    ...filled(runFields, options),
     run: facts.run,
     name: facts.name,
-    seed: options.seed,
     model,
     stem: stemmedModels.includes(model) ? options.stem : null,
     data,
     trainExamples: facts.trainExamples,
     testExamples: facts.testExamples,
     input: { ...facts.input, augment: demandAugmentable(options, facts) },
-    feed: options.feed,
     workersMin: workers.min,
     workersMax: workers.max,
-    servers: options.servers,
     protocol: protocolOf(options),
-    reduce: options.reduce,
     updateRule: updateRuleOf(options),
     schedule: {
-      name: options.lrSchedule,
-      lr: options.lr,
-      warmup: options.lrWarmup,
+      ...filled(scheduleFields, options),
       milestones: options.lrSchedule === "step" ? demandAscending(options.lrMilestones) : [],
-      gamma: options.lrGamma,
       totalExamples: wholeWork(options, facts.trainExamples),
     },
-    lrScaling: options.lrScaling,
-    epochs: options.epochs,
-    maxSteps: options.maxSteps,
-    batchSize: options.batchSize,
-    chunkValues: options.chunkValues,
-    compression: {
-      push: options.compress,
-      pull: options.compressPull,
-      feedback: options.errorFeedback,
-    },
-    virtualNodes: options.virtualNodes,
-    loadBound: options.loadBound,
-    evaluateEvery: options.evalEvery,
-    checkpointEvery: options.checkpointEvery,
-    engine: options.engine,
-    dtype: options.dtype,
+    compression: filled(compressionSpecFields, options),
     threads: options.threads ?? Math.max(1, Math.floor(facts.cores / workers.max)),
   };
 }
@@ -97,17 +76,11 @@ function protocolOf(options: ResolvedOptions): Protocol {
 }
 
 function updateRuleOf(options: ResolvedOptions): UpdateRuleSpec {
-  const { optimizer, momentum, beta1, beta2, epsilon, weightDecay } = options;
-  const keepsVelocity = optimizer === "momentum" || optimizer === "nesterov";
+  const { optimizer, momentum, weightDecay, weightDecayPlain } = options;
   return {
-    name: optimizer,
-    momentum: keepsVelocity ? momentum : 0,
-    beta1,
-    beta2,
-    epsilon,
-    weightDecay,
-    weightDecayPlain: options.weightDecayPlain ?? weightDecay,
-    bufferMomentum: options.bufferMomentum,
+    ...filled(updateRuleFields, options),
+    momentum: factsOf(optimizer).reads.includes("momentum") ? momentum : 0,
+    weightDecayPlain: weightDecayPlain ?? weightDecay,
   };
 }
 

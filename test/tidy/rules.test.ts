@@ -1,6 +1,7 @@
 /** Each rule of tidiness on small strings: what it refuses, and what it lets through. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { comparedNames } from "./listed-names.js";
 import { arrowsUp, crowdedFolders, deadFiles, folderFilesMax, unusedPermissions } from "./plan.js";
 import { check, fileLinesMax, functionLinesMax, lineCharactersMax } from "./rules.js";
 import { type Finding, parse, readRooms } from "./sources.js";
@@ -106,6 +107,23 @@ describe("the rules over all files refuse what they are there for", () => {
         "host may import values of wire and uses nothing; narrow it",
       ],
     );
+  });
+  test("a comparison with a name of a list, where facts of the list would do", () => {
+    const refused = [
+      'if (name === "adam") f();',
+      'const a = "adam" !== name;',
+      'switch (name) { case "adam": f(); }',
+      'const a = ["sgd", "adam"].includes(name);',
+      'const a = (["adam"] as string[]).includes(name);',
+    ];
+    for (const text of refused) {
+      const found = shown(comparedNames(parse("src/host/a.ts", text), ["adam"]));
+      assert.match(found, /^src\/host\/a\.ts:1: compares with "adam", a name of a list; put/, text);
+      assert.equal(comparedNames(parse("src/host/a.test.ts", text), ["adam"]).length, 0);
+      assert.equal(comparedNames(parse("src/host/a.ts", text), ["lion"]).length, 0);
+    }
+    const right = 'const a = { name: "adam" }; f("adam"); const b = ["adam"]; // === "adam"';
+    assert.deepEqual(comparedNames(parse("src/host/a.ts", right), ["adam"]), []);
   });
   test("an arrow up the table", () => {
     const table = readRooms("| `core` | | machines | host (types) |\n| `host` | | loop | core |\n");

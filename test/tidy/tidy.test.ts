@@ -6,6 +6,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { codecs } from "../../dist/protocol/compression.js";
+import { updateRuleNames } from "../../dist/protocol/update-rules.js";
+import { comparedNames } from "./listed-names.js";
 import { arrowsUp, crowdedFolders, deadFiles, unusedPermissions } from "./plan.js";
 import { check } from "./rules.js";
 import { type Finding, readRooms, readSources, repositoryRoot } from "./sources.js";
@@ -39,6 +42,13 @@ test("no folder is crowded", () => {
 });
 test("every permission and every wing of the table is used", () => {
   demandNone(unusedPermissions(code, rooms));
+});
+test("what tells update rules and codecs apart stands in their lists alone", () => {
+  // Two words of the list of codecs say other things, too: no codec, and a type of numbers.
+  const codecNames = codecs.map(({ name }) => name).filter((name) => !/^(none|bf16)$/.test(name));
+  const names = [...updateRuleNames, ...codecNames];
+  assert.ok(names.length >= 10, `${names.length} names`);
+  demandNone(code.flatMap((source) => comparedNames(source, names)));
 });
 test("no import goes up the table", () => {
   const findings = arrowsUp(rooms);

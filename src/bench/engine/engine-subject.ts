@@ -2,13 +2,13 @@
 import { assert } from "../../assert.js";
 import { InputPipeline } from "../../data/pipeline.js";
 import type { Executor } from "../../nn/engine.js";
-import { createEngine, type EngineChoice } from "../../nn/engines.js";
+import { createEngine } from "../../nn/engines.js";
 import { type Shape, valuesIn } from "../../nn/layer-kind.js";
 import type { ModelGraph } from "../../nn/model.js";
 import { buildModel, stemmedModels } from "../../nn/models.js";
 import { resnetPlans } from "../../nn/resnets.js";
 import { bindStandalone } from "../../nn/standalone.js";
-import type { Stem } from "../../protocol/run-spec.js";
+import type { EngineChoice, Stem } from "../../protocol/run-spec.js";
 import { Random } from "../../random.js";
 
 /** One configuration; plain data, so that it can be handed to another process. */

@@ -8,12 +8,12 @@ import { Arena, slotAlignmentValues } from "../../kernels/arena.js";
 import { createConversions, createKernels } from "../../kernels/choice.js";
 import type { Conversions } from "../../kernels/conversions.js";
 import type { Kernels, UpdateSlots } from "../../kernels/kernels.js";
+import { statePartCount, type UpdateMoment, updateScalars } from "../../kernels/update-rule.js";
 import {
-  statePartCount,
-  type UpdateMoment,
-  type UpdateRule,
-  updateScalars,
-} from "../../kernels/update-rule.js";
+  type UpdateRuleName,
+  type UpdateRuleSpec,
+  updateRuleNames,
+} from "../../protocol/update-rules.js";
 import { Random } from "../../random.js";
 import type { BenchResult, BenchTask } from "../harness/bench-option.js";
 import { type BenchmarkCase, type Peer, runBenchmark } from "../harness/benchmark.js";
@@ -22,7 +22,9 @@ import type { KernelsMeasures } from "./kernels-bench.js";
 const bytesPerValue = 4;
 const vectorCount = 5;
 const blockValues = 256;
-const rules = ["sgd", "momentum", "nesterov", "adam", "adamw"] as const;
+
+/** The update that is also measured as a whole model's. */
+const headline: UpdateRuleName = "momentum";
 
 /** One kernel's work: what it does once, and how many bytes pass meanwhile. */
 interface Work {
@@ -55,7 +57,7 @@ export async function runKernelsBench(
   own.kernels.fill(vectors[3]!, values, 0.01);
   const model = new ModelWork(vectors, values, Math.min(values, chunkValues));
   const works = [...model.works(), ...chunkWorks(arena, chunkValues)];
-  const update = works.find(({ name }) => name === "momentum")!;
+  const update = works.find(({ name }) => name === headline)!;
   const cases = [
     updateCase(update, values, { own, scalar }, measures),
     ...works.map((work) => rateCase(work, { own, scalar }, measures)),
@@ -151,7 +153,7 @@ class ModelWork {
       ),
       this.#work("fill", 1, ({ kernels }, at, length) => kernels.fill(third + at, length, 0.5)),
       ...[1, 2, 4, 8].map((count) => this.#fold(count)),
-      ...rules.map((rule) => this.#update(rule, rule, "weight")),
+      ...updateRuleNames.map((rule) => this.#update(rule, rule, "weight")),
       this.#update("buffers", "sgd", "buffer"),
       this.#update("counters", "sgd", "counter"),
     ];
@@ -178,7 +180,7 @@ class ModelWork {
     });
   }
 
-  #update(title: string, name: UpdateRule["name"], group: UpdateMoment["group"]): Work {
+  #update(title: string, name: UpdateRuleSpec["name"], group: UpdateMoment["group"]): Work {
     const parts = statePartCount({ name });
     const [weights, gradient, state1, state2] = this.#vectors as [number, number, number, number];
     // A small rate keeps the values what they are over any number of rounds.
@@ -199,7 +201,7 @@ class ModelWork {
   }
 }
 
-const constants: Omit<UpdateRule, "name"> = {
+const constants: Omit<UpdateRuleSpec, "name"> = {
   momentum: 0.9,
   beta1: 0.9,
   beta2: 0.999,

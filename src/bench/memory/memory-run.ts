@@ -7,7 +7,7 @@ import { PacelineError } from "../../errors.js";
 import { valuesIn } from "../../nn/layer-kind.js";
 import type { ModelGraph } from "../../nn/model.js";
 import { buildModel } from "../../nn/models.js";
-import { type Compression, compressionTitle } from "../../protocol/compression.js";
+import { type Compression, compressionTitle, feedbackCodecs } from "../../protocol/compression.js";
 import { describeMachine } from "../../runtime/process/machine.js";
 import type { BenchResult, BenchTask } from "../harness/bench-option.js";
 import type { BenchmarkRow } from "../harness/benchmark.js";
@@ -182,7 +182,7 @@ function wordOf(compression: Compression, index: number): string {
 }
 
 function dropsValues({ codec }: Compression): boolean {
-  return ["topk", "randomk", "onebit"].includes(codec);
+  return feedbackCodecs.includes(codec);
 }
 
 function inMebibytes(bytes: number): string {

@@ -1,5 +1,7 @@
 /** What lies between the processes of a measured run: which link, and which compression. */
 
+import { CodecTable } from "../../compression/codecs/codec.js";
+import { scalarConversions } from "../../kernels/scalar-conversions.js";
 import { optional, type ValueType } from "../../options/option-values.js";
 import { compression } from "../../options/options-wire.js";
 import {
@@ -7,10 +9,14 @@ import {
   compressionTitle,
   pullCompressions,
   pushCompressions,
+  sharedCodecs,
   uncompressed,
 } from "../../protocol/compression.js";
 import { type BenchOption, severalOf } from "../harness/bench-option.js";
 import { type Link, linkTitle, linkType } from "../harness/link.js";
+
+const codecTable = new CodecTable(scalarConversions);
+const sampleValues = 65_536;
 
 /** What pushes and pulls are written as. */
 export interface CompressionPair {
@@ -98,8 +104,9 @@ export function bytesShare({ compression: { push, pull } }: WireSetup): number {
 
 function shareOf({ codec, share }: Compression): number {
   if (codec === "none" || codec === "auto") return 1;
-  if (codec === "fp16" || codec === "bf16") return 0.5;
-  return codec === "topk" || codec === "randomk" ? 2 * share : 0.25;
+  // A value that is kept takes as many bytes again for its place at most.
+  if (sharedCodecs.includes(codec)) return 2 * share;
+  return codecTable.named(codec).sizes(sampleValues).max / (4 * sampleValues);
 }
 
 function pairTitle({ push, pull }: CompressionPair): string {

@@ -2,28 +2,31 @@
  * Codecs turn a chunk's f32 values into bytes for the wire and back.
  *
  * A codec is three verbs and two bounds. It keeps no state of its own: what a lossy one drops is
- * the business of the error feedback around it. The wire names a codec by a small number, and one
- * plain table says which is which.
+ * the business of the error feedback around it. Which codecs there are, their ids on the wire and
+ * what they drop says the list in `protocol`; here is one file for each, and the compiler asks for
+ * the one that lacks.
  *
- * Invariants: ids are 0, 1, 2, ... without gaps and never change their meaning; the table is
- * checked when it is made. The same values and settings give the same bytes on any machine, and
- * the same bytes the same values. Bytes that come from a peer are validated, never asserted.
+ * Invariants: the same values and settings give the same bytes on any machine, and the same bytes
+ * the same values. Bytes that come from a peer are validated, never asserted.
  */
-import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
 import type { Conversions } from "../../kernels/conversions.js";
+import { type CodecWord, codecs } from "../../protocol/compression.js";
 import { type Allocate, allocateAnywhere, reused } from "./dense.js";
-import { halvesCodec } from "./halves.js";
+import { bf16Codec, fp16Codec } from "./halves.js";
 import { int8Codec } from "./int8.js";
 import { oneBitCodec } from "./one-bit.js";
 import { randomKCodec } from "./random-k.js";
 import { rawCodec } from "./raw.js";
 import { topKCodec } from "./top-k.js";
 
-/** The names users choose from; the position is the wire id. */
-export const codecNames = ["raw", "fp16", "bf16", "int8", "topk", "randomk", "onebit"] as const;
-/** One of the names. */
-export type CodecName = (typeof codecNames)[number];
+/** The name of a codec: what a run's list calls "none" is raw here. */
+export type CodecName = Exclude<CodecWord, "none"> | "raw";
+
+/** The names; the position is the wire id. */
+export const codecNames: readonly CodecName[] = codecs.map(({ name }) =>
+  name === "none" ? "raw" : name,
+);
 
 /** What an encoding depends on besides the values. */
 export interface EncodeSettings {
@@ -40,13 +43,7 @@ export interface SizeBounds {
 }
 
 /** One way to write f32 values as bytes. */
-export interface Codec {
-  /** What a chunk header carries. */
-  readonly id: number;
-  readonly name: CodecName;
-  /** True where so much is dropped that it has to be added to what comes next (error feedback). */
-  readonly wantsFeedback: boolean;
-
+export interface Coding {
   /** What an encoding of this many values may take, whatever the settings. */
   sizes(values: number): SizeBounds;
 
@@ -70,6 +67,25 @@ export interface Codec {
   accumulate(bytes: Uint8Array, values: Float32Array, sign: 1 | -1): void;
 }
 
+/** A coding with what the list says of it. */
+export interface Codec extends Coding {
+  /** What a chunk header carries. */
+  readonly id: number;
+  readonly name: CodecName;
+  /** True where so much is dropped that it has to be added to what comes next (error feedback). */
+  readonly wantsFeedback: boolean;
+}
+
+const makers: Readonly<Record<CodecName, (given: Conversions, scratch: Allocate) => Coding>> = {
+  raw: rawCodec,
+  fp16: fp16Codec,
+  bf16: bf16Codec,
+  int8: int8Codec,
+  topk: topKCodec,
+  randomk: randomKCodec,
+  onebit: oneBitCodec,
+};
+
 /** The codecs, by wire id and by name. */
 export class CodecTable {
   readonly all: readonly Codec[];
@@ -80,20 +96,10 @@ export class CodecTable {
    */
   constructor(conversions: Conversions, allocate: Allocate = allocateAnywhere) {
     const scratch = reused(allocate);
-    this.all = [
-      rawCodec(conversions, scratch),
-      halvesCodec(conversions, scratch, "fp16"),
-      halvesCodec(conversions, scratch, "bf16"),
-      int8Codec(conversions, scratch),
-      topKCodec(conversions),
-      randomKCodec(conversions),
-      oneBitCodec(conversions, scratch),
-    ];
-    codecNames.forEach((name, id) => {
-      const codec = this.all[id];
-      assert(codec?.id === id && codec.name === name, "the codec table is complete", { name, id });
+    this.all = codecs.map(({ wantsFeedback }, id) => {
+      const name = codecNames[id]!;
+      return { ...makers[name](conversions, scratch), id, name, wantsFeedback };
     });
-    assert(this.all.length === codecNames.length, "every codec has a name");
   }
 
   /** The codec of a wire id that a peer sent; throws "protocol" for one that doesn't exist. */

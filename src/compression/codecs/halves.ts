@@ -10,33 +10,50 @@
  * finite is asked of the decoded ones, as for raw.
  */
 import type { Conversions } from "../../kernels/conversions.js";
-import type { Codec } from "./codec.js";
+import type { CodecName, Coding } from "./codec.js";
 import { type Allocate, accumulateDense, demandBytes, demandNumbers } from "./dense.js";
 
 const bytesPerValue = 2;
 
-/** fp16 or bf16. */
-export function halvesCodec(
+/** IEEE 754 binary16. */
+export function fp16Codec(conversions: Conversions, scratch: Allocate): Coding {
+  return halvesCodec(conversions, scratch, {
+    name: "fp16",
+    write: conversions.halvesFromFloats,
+    read: conversions.floatsFromHalves,
+  });
+}
+
+/** The upper halves of f32 values. */
+export function bf16Codec(conversions: Conversions, scratch: Allocate): Coding {
+  return halvesCodec(conversions, scratch, {
+    name: "bf16",
+    write: conversions.bfloatsFromFloats,
+    read: conversions.floatsFromBfloats,
+  });
+}
+
+interface Half {
+  readonly name: CodecName;
+  readonly write: Conversions["halvesFromFloats"];
+  readonly read: Conversions["floatsFromHalves"];
+}
+
+function halvesCodec(
   conversions: Conversions,
   scratch: Allocate,
-  name: "fp16" | "bf16",
-): Codec {
+  { name, write, read }: Half,
+): Coding {
   const decode = (bytes: Uint8Array, values: Float32Array) => {
     demandBytes(name, bytes, values.length, values.length * bytesPerValue);
-    if (name === "fp16") conversions.floatsFromHalves(bytes, values);
-    else conversions.floatsFromBfloats(bytes, values);
+    read.call(conversions, bytes, values);
   };
   return {
-    id: name === "fp16" ? 1 : 2,
-    name,
-    wantsFeedback: false,
     sizes: (values) => ({ min: values * bytesPerValue, max: values * bytesPerValue }),
     encode(values, bytes) {
       demandNumbers(name, conversions, values);
       const used = values.length * bytesPerValue;
-      const target = bytes.subarray(0, used);
-      if (name === "fp16") conversions.halvesFromFloats(values, target, "saturate");
-      else conversions.bfloatsFromFloats(values, target, "saturate");
+      write.call(conversions, values, bytes.subarray(0, used), "saturate");
       return used;
     },
     decode,

@@ -11,7 +11,7 @@
  */
 import { PacelineError } from "../../errors.js";
 import type { Conversions } from "../../kernels/conversions.js";
-import type { Codec } from "./codec.js";
+import type { Coding } from "./codec.js";
 import { type Allocate, accumulateDense, demandBytes, demandFinite } from "./dense.js";
 
 const blockValues = 256;
@@ -19,7 +19,7 @@ const scaleBytes = 4;
 const floatMax = 3.4028234663852886e38;
 
 /** Bytes with a scale for each block. */
-export function int8Codec(conversions: Conversions, scratch: Allocate): Codec {
+export function int8Codec(conversions: Conversions, scratch: Allocate): Coding {
   const bytesFor = (values: number) => Math.ceil(values / blockValues) * scaleBytes + values;
   const decode = (bytes: Uint8Array, values: Float32Array) => {
     demandBytes("int8", bytes, values.length, bytesFor(values.length));
@@ -30,9 +30,6 @@ export function int8Codec(conversions: Conversions, scratch: Allocate): Codec {
     conversions.dequantise(bytes.subarray(0, codesAt), codes, blockValues, values);
   };
   return {
-    id: 3,
-    name: "int8",
-    wantsFeedback: false,
     sizes: (values) => ({ min: bytesFor(values), max: bytesFor(values) }),
     encode(values, bytes, { seed }) {
       demandFinite("int8", conversions, values);

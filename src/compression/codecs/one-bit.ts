@@ -10,14 +10,14 @@
  */
 import { PacelineError } from "../../errors.js";
 import type { Conversions } from "../../kernels/conversions.js";
-import type { Codec } from "./codec.js";
+import type { Coding } from "./codec.js";
 import { type Allocate, accumulateDense, demandBytes, demandFinite } from "./dense.js";
 
 const blockValues = 1024;
 const scaleBytes = 4;
 
 /** Signs with a scale for each block. */
-export function oneBitCodec(conversions: Conversions, scratch: Allocate): Codec {
+export function oneBitCodec(conversions: Conversions, scratch: Allocate): Coding {
   const decode = (bytes: Uint8Array, values: Float32Array) => {
     demandBytes("onebit", bytes, values.length, bytesFor(values.length));
     demandSpareBits(bytes, values.length);
@@ -27,9 +27,6 @@ export function oneBitCodec(conversions: Conversions, scratch: Allocate): Codec 
     conversions.unpackSigns(scales, bytes.subarray(bitsAt), blockValues, values);
   };
   return {
-    id: 6,
-    name: "onebit",
-    wantsFeedback: true,
     sizes: (values) => ({ min: bytesFor(values), max: bytesFor(values) }),
     encode(values, bytes) {
       demandFinite("onebit", conversions, values);

@@ -10,16 +10,13 @@
  * Bytes: count k as u32, seed as u32, k values as f32. Size: 8 + 4 k.
  */
 import type { Conversions } from "../../kernels/conversions.js";
-import type { Codec } from "./codec.js";
+import type { Coding } from "./codec.js";
 import { demandFinite } from "./dense.js";
 import { damaged, keptMax, keptOf, readKept, wordsOf } from "./sparse.js";
 
 /** Values at k random places. */
-export function randomKCodec(conversions: Conversions): Codec {
+export function randomKCodec(conversions: Conversions): Coding {
   return {
-    id: 5,
-    name: "randomk",
-    wantsFeedback: true,
     sizes: (values) => ({ min: bytesFor(Math.min(1, values)), max: bytesFor(keptMax(values)) }),
     encode(values, bytes, { share, seed }) {
       demandFinite("randomk", conversions, values);

@@ -8,7 +8,7 @@
  */
 import { PacelineError } from "../../errors.js";
 import type { Conversions } from "../../kernels/conversions.js";
-import type { Codec } from "./codec.js";
+import type { Coding } from "./codec.js";
 import { type Allocate, accumulateDense, demandBytes } from "./dense.js";
 
 const bytesPerValue = 4;
@@ -21,15 +21,12 @@ if (new Uint8Array(Uint32Array.of(1).buffer)[0] !== 1) {
 }
 
 /** Raw little-endian f32. */
-export function rawCodec(conversions: Conversions, scratch: Allocate): Codec {
+export function rawCodec(conversions: Conversions, scratch: Allocate): Coding {
   const decode = (bytes: Uint8Array, values: Float32Array) => {
     demandBytes("raw", bytes, values.length, values.length * bytesPerValue);
     bytesOf(values).set(bytes);
   };
   return {
-    id: 0,
-    name: "raw",
-    wantsFeedback: false,
     sizes: (values) => ({ min: values * bytesPerValue, max: values * bytesPerValue }),
     encode(values, bytes) {
       bytes.set(bytesOf(values));

@@ -8,7 +8,7 @@
  * Bytes: count k as u32, k indices as u32 in ascending order, k values as f32. Size: 4 + 8 k.
  */
 import type { Conversions } from "../../kernels/conversions.js";
-import type { Codec } from "./codec.js";
+import type { Coding } from "./codec.js";
 import { demandFinite } from "./dense.js";
 import { damaged, keptMax, keptOf, readKept, wordsOf } from "./sparse.js";
 
@@ -18,11 +18,8 @@ interface Picked {
 }
 
 /** The k largest values. */
-export function topKCodec(conversions: Conversions): Codec {
+export function topKCodec(conversions: Conversions): Coding {
   return {
-    id: 4,
-    name: "topk",
-    wantsFeedback: true,
     sizes: (values) => ({ min: bytesFor(Math.min(1, values)), max: bytesFor(keptMax(values)) }),
     encode(values, bytes, { share }) {
       demandFinite("topk", conversions, values);

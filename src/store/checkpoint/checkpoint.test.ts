@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { PacelineError } from "../../errors.js";
+import { uncompressed } from "../../protocol/compression.js";
 import { type Layout, layOut, type TensorSpec } from "../../protocol/layout.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
@@ -372,6 +373,33 @@ test("a checkpoint whose writer knew no stems is of its model's own", () => {
     decodeManifest(Buffer.from(encodeManifest({ ...rest, spec })), "manifest.json").spec;
   assert.equal(read({ ...whole, stem }).stem, "imagenet");
   assert.equal(read(older as typeof whole).stem, null);
+});
+
+/** The fields that every writer of this format knew. */
+const firstFields =
+  "run name model data trainExamples testExamples input feed workersMin workersMax servers " +
+  "protocol reduce updateRule schedule lrScaling epochs maxSteps batchSize chunkValues " +
+  "virtualNodes loadBound evaluateEvery checkpointEvery engine threads dtype seed";
+
+test("a manifest with the first fields of a run alone is read, and later ones are kept", () => {
+  const { spec: whole, ...rest } = manifestOf(layOut(tensors, 5));
+  const read = (spec: object) =>
+    decodeManifest(
+      Buffer.from(encodeManifest({ ...rest, spec: spec as typeof whole })),
+      "manifest.json",
+    ).spec;
+  const first = firstFields.split(" ").map((name) => [name, Reflect.get(whole, name)]);
+  const { stem, compression, ...others } = read(Object.fromEntries(first));
+  assert.deepEqual([stem, compression], [null, uncompressed]);
+  assert.deepEqual(others, Object.fromEntries(first));
+  assert.deepEqual(read({ ...whole, mood: "good" }), { ...whole, mood: "good" });
+  const refused: readonly (readonly [object, RegExp])[] = [
+    [{ ...whole, batchSize: undefined }, /spec: batchSize is missing/],
+    [{ ...whole, batchSize: 0.5 }, /spec: batchSize is 0.5, a whole number is needed/],
+    [{ ...whole, protocol: { mode: "walk" } }, /spec.protocol.mode: /],
+  ];
+  for (const [spec, message] of refused)
+    assert.throws(() => read(spec), { code: "checkpoint", message });
 });
 
 test("a checkpoint of another model is refused with the first tensor that differs", () => {

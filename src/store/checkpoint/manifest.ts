@@ -6,10 +6,9 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
-import { pushCompressions, uncompressed } from "../../protocol/compression.js";
 import { type Layout, parameterGroups } from "../../protocol/layout.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
-import { dtypes, engines, feeds, type RunSpec, stems } from "../../protocol/run-spec.js";
+import { type RunSpec, runSpecField } from "../../protocol/run-spec.js";
 import { currentCursor } from "./cursor-names.js";
 import { corrupt, quoted } from "./safetensors-header.js";
 
@@ -23,10 +22,6 @@ const trailerBytes = 69;
 
 const count = z.int().nonnegative();
 const positive = z.int().positive();
-const share = z.number().min(0).max(1);
-const cadence = z.object({ unit: z.enum(["step", "epoch"]), count: positive }).nullable();
-
-const compression = z.object({ codec: z.enum(pushCompressions), share });
 
 const protocol = z.discriminatedUnion("mode", [
   z.object({ mode: z.literal("bsp") }),
@@ -42,64 +37,12 @@ const protocol = z.discriminatedUnion("mode", [
   }),
 ]);
 
-// Loose: a field of a later run spec is kept, not cut off.
-const runSpec = z.looseObject({
-  run: z.string(),
-  name: z.string(),
-  seed: z.number(),
-  model: z.string(),
-  // Absent where the checkpoint's writer knew but one beginning of each model.
-  stem: z.enum(stems).nullable().default(null),
-  data: z.string(),
-  trainExamples: count,
-  testExamples: count,
-  input: z.object({
-    classes: positive,
-    shape: z.tuple([positive, positive, positive]),
-    mean: z.array(z.number()),
-    std: z.array(z.number()),
-    blockExamples: count,
-    augment: z.object({ cropPadding: count, flip: z.boolean(), standardise: z.boolean() }),
-  }),
-  feed: z.enum(feeds),
-  workersMin: positive,
-  workersMax: positive,
-  servers: positive,
-  protocol,
-  reduce: z.enum(["mean", "sum"]),
-  updateRule: z.object({
-    name: z.enum(["sgd", "momentum", "nesterov", "adam", "adamw"]),
-    momentum: z.number(),
-    beta1: z.number(),
-    beta2: z.number(),
-    epsilon: z.number(),
-    weightDecay: z.number(),
-    weightDecayPlain: z.number(),
-    bufferMomentum: z.number(),
-  }),
-  schedule: z.object({
-    name: z.enum(["constant", "step", "cosine", "onecycle"]),
-    lr: z.number(),
-    warmup: share,
-    milestones: z.array(share),
-    gamma: z.number(),
-    totalExamples: z.number().nonnegative(),
-  }),
-  lrScaling: z.enum(["none", "linear"]),
-  epochs: count,
-  maxSteps: count.nullable(),
-  batchSize: positive,
-  chunkValues: positive,
-  virtualNodes: positive,
-  loadBound: z.number().positive().nullable(),
-  evaluateEvery: cadence,
-  checkpointEvery: cadence,
-  engine: z.enum(engines),
-  threads: positive,
-  dtype: z.enum(dtypes),
-  compression: z
-    .object({ push: compression, pull: compression, feedback: z.boolean() })
-    .default(uncompressed),
+// Loose: a field of a later run spec is kept, not cut off. The rest is read by the run's own table.
+const runSpec = z.looseObject({ protocol }).transform((kept, context): RunSpec => {
+  const reading = runSpecField.read(kept, "");
+  if ("value" in reading) return { ...kept, ...reading.value };
+  context.addIssue({ code: "custom", message: reading.problem });
+  return z.NEVER;
 });
 
 const placedTensor = z.object({

@@ -12,10 +12,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/run.proto.
  */
 export const file_paceline_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIooHCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKBISDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIjCgZyZWR1Y2UYDCABKA4yEy5wYWNlbGluZS52MS5SZWR1Y2USLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSKgoKbHJfc2NhbGluZxgPIAEoDjIWLnBhY2VsaW5lLnYxLkxyU2NhbGluZxIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEiMKBmVuZ2luZRgYIAEoDjITLnBhY2VsaW5lLnYxLkVuZ2luZRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEh8KBGZlZWQYGyABKA4yES5wYWNlbGluZS52MS5GZWVkEiEKBWR0eXBlGBwgASgOMhIucGFjZWxpbmUudjEuRHR5cGUSJAoEc3RlbRgdIAEoDjIRLnBhY2VsaW5lLnYxLlN0ZW1IAogBARIxCgtjb21wcmVzc2lvbhgeIAEoCzIcLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uU3BlY0IMCgpfbWF4X3N0ZXBzQg0KC19sb2FkX2JvdW5kQgcKBV9zdGVtInMKD0NvbXByZXNzaW9uU3BlYxImCgRwdXNoGAEgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SJgoEcHVsbBgCIAEoCzIYLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uEhAKCGZlZWRiYWNrGAMgASgIIkUKC0NvbXByZXNzaW9uEicKBWNvZGVjGAEgASgOMhgucGFjZWxpbmUudjEuQ29kZWNDaG9pY2USDQoFc2hhcmUYAiABKAEihQEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50IkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgidQoIUHJvdG9jb2wSHwoDYnNwGAEgASgLMhAucGFjZWxpbmUudjEuQnNwSAASHwoDc3NwGAIgASgLMhAucGFjZWxpbmUudjEuU3NwSAASHwoDYXNwGAMgASgLMhAucGFjZWxpbmUudjEuQXNwSABCBgoEbW9kZSIFCgNCc3AiGAoDU3NwEhEKCXN0YWxlbmVzcxgBIAEoBCI0CgNBc3ASLQoJc3RhbGVuZXNzGAEgASgLMhoucGFjZWxpbmUudjEuU3RhbGVuZXNzUnVsZSJoCg1TdGFsZW5lc3NSdWxlEiwKBHJ1bGUYASABKA4yHi5wYWNlbGluZS52MS5TdGFsZW5lc3NSdWxlTmFtZRINCgVzY2FsZRgCIAEoARINCgVmbG9vchgDIAEoARILCgNtYXgYBCABKAEiwwEKClVwZGF0ZVJ1bGUSKQoEbmFtZRgBIAEoDjIbLnBhY2VsaW5lLnYxLlVwZGF0ZVJ1bGVOYW1lEhAKCG1vbWVudHVtGAIgASgBEg0KBWJldGExGAMgASgBEg0KBWJldGEyGAQgASgBEg8KB2Vwc2lsb24YBSABKAESFAoMd2VpZ2h0X2RlY2F5GAYgASgBEhoKEndlaWdodF9kZWNheV9wbGFpbhgHIAEoARIXCg9idWZmZXJfbW9tZW50dW0YCCABKAEiigEKCFNjaGVkdWxlEicKBG5hbWUYASABKA4yGS5wYWNlbGluZS52MS5TY2hlZHVsZU5hbWUSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiQAoHQ2FkZW5jZRImCgR1bml0GAEgASgOMhgucGFjZWxpbmUudjEuQ2FkZW5jZVVuaXQSDQoFY291bnQYAiABKAQiywEKBFZpZXcSCwoDcnVuGAEgASgJEgwKBHRlcm0YAiABKAQSDgoGbnVtYmVyGAMgASgEEhIKCmdlbmVyYXRpb24YBCABKA0SDQoFcGhhc2UYBSABKA0SKAoHc2VydmVycxgGIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdTZXJ2ZXISKAoHd29ya2VycxgHIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXISEQoJcHJpbWFyaWVzGAggAygNEg4KBmZlbmNlcxgJIAMoBCJuCgpWaWV3U2VydmVyEg0KBWluZGV4GAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB2FkZHJlc3MYAyABKAkSKwoGZnJhbWVzGAQgASgLMhsucGFjZWxpbmUudjEuRnJhbWVBZGRyZXNzZXMiPAoORnJhbWVBZGRyZXNzZXMSCwoDdGNwGAEgASgJEgwKBHVuaXgYAiABKAkSDwoHbWFjaGluZRgDIAEoCSJCCgpWaWV3V29ya2VyEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEQoJZnJvbV9zdGVwGAMgASgEKj8KBFN0ZW0SFAoQU1RFTV9VTlNQRUNJRklFRBAAEg4KClNURU1fQ0lGQVIQARIRCg1TVEVNX0lNQUdFTkVUEAIq6AEKC0NvZGVjQ2hvaWNlEhwKGENPREVDX0NIT0lDRV9VTlNQRUNJRklFRBAAEhUKEUNPREVDX0NIT0lDRV9OT05FEAESFQoRQ09ERUNfQ0hPSUNFX0ZQMTYQAhIVChFDT0RFQ19DSE9JQ0VfQkYxNhADEhUKEUNPREVDX0NIT0lDRV9JTlQ4EAQSFQoRQ09ERUNfQ0hPSUNFX1RPUEsQBRIYChRDT0RFQ19DSE9JQ0VfUkFORE9NSxAGEhcKE0NPREVDX0NIT0lDRV9PTkVCSVQQBxIVChFDT0RFQ19DSE9JQ0VfQVVUTxAIKlIKBUR0eXBlEhUKEURUWVBFX1VOU1BFQ0lGSUVEEAASDQoJRFRZUEVfRjMyEAESDgoKRFRZUEVfQkYxNhACEhMKD0RUWVBFX0JGMTZfT05MWRADKlAKBEZlZWQSFAoQRkVFRF9VTlNQRUNJRklFRBAAEg8KC0ZFRURfU1RBVElDEAESDwoLRkVFRF9MRUFTRUQQAhIQCgxGRUVEX0NFTlRSQUwQAypBCgZSZWR1Y2USFgoSUkVEVUNFX1VOU1BFQ0lGSUVEEAASDwoLUkVEVUNFX01FQU4QARIOCgpSRURVQ0VfU1VNEAIqUwoJTHJTY2FsaW5nEhoKFkxSX1NDQUxJTkdfVU5TUEVDSUZJRUQQABITCg9MUl9TQ0FMSU5HX05PTkUQARIVChFMUl9TQ0FMSU5HX0xJTkVBUhACKnAKBkVuZ2luZRIWChJFTkdJTkVfVU5TUEVDSUZJRUQQABIPCgtFTkdJTkVfQVVUTxABEhEKDUVOR0lORV9PTkVETk4QAhIUChBFTkdJTkVfUkVGRVJFTkNFEAMSFAoQRU5HSU5FX1NZTlRIRVRJQxAEKrsBChFTdGFsZW5lc3NSdWxlTmFtZRIjCh9TVEFMRU5FU1NfUlVMRV9OQU1FX1VOU1BFQ0lGSUVEEAASHAoYU1RBTEVORVNTX1JVTEVfTkFNRV9OT05FEAESHQoZU1RBTEVORVNTX1JVTEVfTkFNRV9TQ0FMRRACEh4KGlNUQUxFTkVTU19SVUxFX05BTUVfUkVKRUNUEAMSJAogU1RBTEVORVNTX1JVTEVfTkFNRV9TQ0FMRV9SRUpFQ1QQBCrBAQoOVXBkYXRlUnVsZU5hbWUSIAocVVBEQVRFX1JVTEVfTkFNRV9VTlNQRUNJRklFRBAAEhgKFFVQREFURV9SVUxFX05BTUVfU0dEEAESHQoZVVBEQVRFX1JVTEVfTkFNRV9NT01FTlRVTRACEh0KGVVQREFURV9SVUxFX05BTUVfTkVTVEVST1YQAxIZChVVUERBVEVfUlVMRV9OQU1FX0FEQU0QBBIaChZVUERBVEVfUlVMRV9OQU1FX0FEQU1XEAUqlwEKDFNjaGVkdWxlTmFtZRIdChlTQ0hFRFVMRV9OQU1FX1VOU1BFQ0lGSUVEEAASGgoWU0NIRURVTEVfTkFNRV9DT05TVEFOVBABEhYKElNDSEVEVUxFX05BTUVfU1RFUBACEhgKFFNDSEVEVUxFX05BTUVfQ09TSU5FEAMSGgoWU0NIRURVTEVfTkFNRV9PTkVDWUNMRRAEKloKC0NhZGVuY2VVbml0EhwKGENBREVOQ0VfVU5JVF9VTlNQRUNJRklFRBAAEhUKEUNBREVOQ0VfVU5JVF9TVEVQEAESFgoSQ0FERU5DRV9VTklUX0VQT0NIEAJiBnByb3RvMw");
+  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIo4GCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmRCBwoFX3N0ZW0icwoPQ29tcHJlc3Npb25TcGVjEiYKBHB1c2gYASABKAsyGC5wYWNlbGluZS52MS5Db21wcmVzc2lvbhImCgRwdWxsGAIgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SEAoIZmVlZGJhY2sYAyABKAgiKwoLQ29tcHJlc3Npb24SDQoFY29kZWMYASABKAkSDQoFc2hhcmUYAiABKAEihQEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50IkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgidQoIUHJvdG9jb2wSHwoDYnNwGAEgASgLMhAucGFjZWxpbmUudjEuQnNwSAASHwoDc3NwGAIgASgLMhAucGFjZWxpbmUudjEuU3NwSAASHwoDYXNwGAMgASgLMhAucGFjZWxpbmUudjEuQXNwSABCBgoEbW9kZSIFCgNCc3AiGAoDU3NwEhEKCXN0YWxlbmVzcxgBIAEoBCI0CgNBc3ASLQoJc3RhbGVuZXNzGAEgASgLMhoucGFjZWxpbmUudjEuU3RhbGVuZXNzUnVsZSJoCg1TdGFsZW5lc3NSdWxlEiwKBHJ1bGUYASABKA4yHi5wYWNlbGluZS52MS5TdGFsZW5lc3NSdWxlTmFtZRINCgVzY2FsZRgCIAEoARINCgVmbG9vchgDIAEoARILCgNtYXgYBCABKAEipgEKClVwZGF0ZVJ1bGUSDAoEbmFtZRgBIAEoCRIQCghtb21lbnR1bRgCIAEoARINCgViZXRhMRgDIAEoARINCgViZXRhMhgEIAEoARIPCgdlcHNpbG9uGAUgASgBEhQKDHdlaWdodF9kZWNheRgGIAEoARIaChJ3ZWlnaHRfZGVjYXlfcGxhaW4YByABKAESFwoPYnVmZmVyX21vbWVudHVtGAggASgBIm8KCFNjaGVkdWxlEgwKBG5hbWUYASABKAkSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiJgoHQ2FkZW5jZRIMCgR1bml0GAEgASgJEg0KBWNvdW50GAIgASgEIssBCgRWaWV3EgsKA3J1bhgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBm51bWJlchgDIAEoBBISCgpnZW5lcmF0aW9uGAQgASgNEg0KBXBoYXNlGAUgASgNEigKB3NlcnZlcnMYBiADKAsyFy5wYWNlbGluZS52MS5WaWV3U2VydmVyEigKB3dvcmtlcnMYByADKAsyFy5wYWNlbGluZS52MS5WaWV3V29ya2VyEhEKCXByaW1hcmllcxgIIAMoDRIOCgZmZW5jZXMYCSADKAQibgoKVmlld1NlcnZlchINCgVpbmRleBgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgdhZGRyZXNzGAMgASgJEisKBmZyYW1lcxgEIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzIjwKDkZyYW1lQWRkcmVzc2VzEgsKA3RjcBgBIAEoCRIMCgR1bml4GAIgASgJEg8KB21hY2hpbmUYAyABKAkiQgoKVmlld1dvcmtlchIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhEKCWZyb21fc3RlcBgDIAEoBCq7AQoRU3RhbGVuZXNzUnVsZU5hbWUSIwofU1RBTEVORVNTX1JVTEVfTkFNRV9VTlNQRUNJRklFRBAAEhwKGFNUQUxFTkVTU19SVUxFX05BTUVfTk9ORRABEh0KGVNUQUxFTkVTU19SVUxFX05BTUVfU0NBTEUQAhIeChpTVEFMRU5FU1NfUlVMRV9OQU1FX1JFSkVDVBADEiQKIFNUQUxFTkVTU19SVUxFX05BTUVfU0NBTEVfUkVKRUNUEARiBnByb3RvMw");
 
 /**
- * One training run: every choice that changes what is computed or promised.
+ * One training run: every choice that changes what is computed or promised. A text that names one
+ * of several ways is a word that the option of that name takes; an unknown one is refused.
  *
  * @generated from message paceline.v1.RunSpec
  */
@@ -37,9 +38,9 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
   /**
    * From which all randomness follows.
    *
-   * @generated from field: sint64 seed = 3;
+   * @generated from field: uint32 seed = 3;
    */
-  seed: bigint;
+  seed: number;
 
   /**
    * Name of the model.
@@ -100,9 +101,9 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
   /**
    * How the gradients of one step become one.
    *
-   * @generated from field: paceline.v1.Reduce reduce = 12;
+   * @generated from field: string reduce = 12;
    */
-  reduce: Reduce;
+  reduce: string;
 
   /**
    * The optimizer that servers apply.
@@ -121,9 +122,9 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
   /**
    * Whether the learning rate changes with the number of workers.
    *
-   * @generated from field: paceline.v1.LrScaling lr_scaling = 15;
+   * @generated from field: string lr_scaling = 15;
    */
-  lrScaling: LrScaling;
+  lrScaling: string;
 
   /**
    * Passes over the training data.
@@ -184,9 +185,9 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
   /**
    * What computes forward and backward.
    *
-   * @generated from field: paceline.v1.Engine engine = 24;
+   * @generated from field: string engine = 24;
    */
-  engine: Engine;
+  engine: string;
 
   /**
    * Compute threads of one worker process.
@@ -205,23 +206,23 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
   /**
    * How examples reach workers.
    *
-   * @generated from field: paceline.v1.Feed feed = 27;
+   * @generated from field: string feed = 27;
    */
-  feed: Feed;
+  feed: string;
 
   /**
    * In what numbers forward and backward are computed.
    *
-   * @generated from field: paceline.v1.Dtype dtype = 28;
+   * @generated from field: string dtype = 28;
    */
-  dtype: Dtype;
+  dtype: string;
 
   /**
    * How a residual network begins; absent where the model begins in one way only.
    *
-   * @generated from field: optional paceline.v1.Stem stem = 29;
+   * @generated from field: optional string stem = 29;
    */
-  stem?: Stem;
+  stem?: string;
 
   /**
    * How pushes and pulls of weights are made shorter.
@@ -282,9 +283,9 @@ export type Compression = Message<"paceline.v1.Compression"> & {
   /**
    * Which codec.
    *
-   * @generated from field: paceline.v1.CodecChoice codec = 1;
+   * @generated from field: string codec = 1;
    */
-  codec: CodecChoice;
+  codec: string;
 
   /**
    * Share of the values that is kept; 1 where all are.
@@ -545,9 +546,9 @@ export type UpdateRule = Message<"paceline.v1.UpdateRule"> & {
   /**
    * Which one.
    *
-   * @generated from field: paceline.v1.UpdateRuleName name = 1;
+   * @generated from field: string name = 1;
    */
-  name: UpdateRuleName;
+  name: string;
 
   /**
    * Share of the last direction that is kept (momentum, nesterov).
@@ -615,9 +616,9 @@ export type Schedule = Message<"paceline.v1.Schedule"> & {
   /**
    * Which one.
    *
-   * @generated from field: paceline.v1.ScheduleName name = 1;
+   * @generated from field: string name = 1;
    */
-  name: ScheduleName;
+  name: string;
 
   /**
    * The base rate; the peak for onecycle.
@@ -671,9 +672,9 @@ export type Cadence = Message<"paceline.v1.Cadence"> & {
   /**
    * What is counted.
    *
-   * @generated from field: paceline.v1.CadenceUnit unit = 1;
+   * @generated from field: string unit = 1;
    */
-  unit: CadenceUnit;
+  unit: string;
 
   /**
    * Every so many; at least 1.
@@ -880,314 +881,6 @@ export const ViewWorkerSchema: GenMessage<ViewWorker> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 16);
 
 /**
- * How a residual network begins.
- *
- * @generated from enum paceline.v1.Stem
- */
-export enum Stem {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: STEM_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * A 3x3 convolution of stride 1.
-   *
-   * @generated from enum value: STEM_CIFAR = 1;
-   */
-  CIFAR = 1,
-
-  /**
-   * A 7x7 convolution of stride 2 and a 3x3 pool of stride 2.
-   *
-   * @generated from enum value: STEM_IMAGENET = 2;
-   */
-  IMAGENET = 2,
-}
-
-/**
- * Describes the enum paceline.v1.Stem.
- */
-export const StemSchema: GenEnum<Stem> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 0);
-
-/**
- * The codecs that a run may choose.
- *
- * @generated from enum paceline.v1.CodecChoice
- */
-export enum CodecChoice {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: CODEC_CHOICE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * 32-bit floats as they are.
-   *
-   * @generated from enum value: CODEC_CHOICE_NONE = 1;
-   */
-  NONE = 1,
-
-  /**
-   * 16-bit floats.
-   *
-   * @generated from enum value: CODEC_CHOICE_FP16 = 2;
-   */
-  FP16 = 2,
-
-  /**
-   * The upper halves of 32-bit floats.
-   *
-   * @generated from enum value: CODEC_CHOICE_BF16 = 3;
-   */
-  BF16 = 3,
-
-  /**
-   * Bytes with a scale for each block; of pushes only.
-   *
-   * @generated from enum value: CODEC_CHOICE_INT8 = 4;
-   */
-  INT8 = 4,
-
-  /**
-   * The largest values.
-   *
-   * @generated from enum value: CODEC_CHOICE_TOPK = 5;
-   */
-  TOPK = 5,
-
-  /**
-   * Values at random places; of pushes only.
-   *
-   * @generated from enum value: CODEC_CHOICE_RANDOMK = 6;
-   */
-  RANDOMK = 6,
-
-  /**
-   * Signs with a scale for each block.
-   *
-   * @generated from enum value: CODEC_CHOICE_ONEBIT = 7;
-   */
-  ONEBIT = 7,
-
-  /**
-   * Whatever the worker measures to be fastest; of pushes only.
-   *
-   * @generated from enum value: CODEC_CHOICE_AUTO = 8;
-   */
-  AUTO = 8,
-}
-
-/**
- * Describes the enum paceline.v1.CodecChoice.
- */
-export const CodecChoiceSchema: GenEnum<CodecChoice> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 1);
-
-/**
- * In what numbers forward and backward are computed.
- *
- * @generated from enum paceline.v1.Dtype
- */
-export enum Dtype {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: DTYPE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * 32-bit floats.
-   *
-   * @generated from enum value: DTYPE_F32 = 1;
-   */
-  F32 = 1,
-
-  /**
-   * bfloat16, or f32 where a processor has no instructions for it.
-   *
-   * @generated from enum value: DTYPE_BF16 = 2;
-   */
-  BF16 = 2,
-
-  /**
-   * bfloat16 and nothing else.
-   *
-   * @generated from enum value: DTYPE_BF16_ONLY = 3;
-   */
-  BF16_ONLY = 3,
-}
-
-/**
- * Describes the enum paceline.v1.Dtype.
- */
-export const DtypeSchema: GenEnum<Dtype> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 2);
-
-/**
- * How examples reach workers.
- *
- * @generated from enum paceline.v1.Feed
- */
-export enum Feed {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: FEED_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Each has the files and takes one range of every epoch.
-   *
-   * @generated from enum value: FEED_STATIC = 1;
-   */
-  STATIC = 1,
-
-  /**
-   * Each has the files and takes the batches it is dealt.
-   *
-   * @generated from enum value: FEED_LEASED = 2;
-   */
-  LEASED = 2,
-
-  /**
-   * None has files; each is sent the batches it is dealt.
-   *
-   * @generated from enum value: FEED_CENTRAL = 3;
-   */
-  CENTRAL = 3,
-}
-
-/**
- * Describes the enum paceline.v1.Feed.
- */
-export const FeedSchema: GenEnum<Feed> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 3);
-
-/**
- * How gradients of one step become one.
- *
- * @generated from enum paceline.v1.Reduce
- */
-export enum Reduce {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: REDUCE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * The mean over examples.
-   *
-   * @generated from enum value: REDUCE_MEAN = 1;
-   */
-  MEAN = 1,
-
-  /**
-   * The plain sum of the workers' means.
-   *
-   * @generated from enum value: REDUCE_SUM = 2;
-   */
-  SUM = 2,
-}
-
-/**
- * Describes the enum paceline.v1.Reduce.
- */
-export const ReduceSchema: GenEnum<Reduce> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 4);
-
-/**
- * Whether the learning rate changes with the number of workers.
- *
- * @generated from enum paceline.v1.LrScaling
- */
-export enum LrScaling {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: LR_SCALING_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * It stays.
-   *
-   * @generated from enum value: LR_SCALING_NONE = 1;
-   */
-  NONE = 1,
-
-  /**
-   * It is proportional.
-   *
-   * @generated from enum value: LR_SCALING_LINEAR = 2;
-   */
-  LINEAR = 2,
-}
-
-/**
- * Describes the enum paceline.v1.LrScaling.
- */
-export const LrScalingSchema: GenEnum<LrScaling> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 5);
-
-/**
- * What computes forward and backward on a worker.
- *
- * @generated from enum paceline.v1.Engine
- */
-export enum Engine {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: ENGINE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * The fastest that the worker has.
-   *
-   * @generated from enum value: ENGINE_AUTO = 1;
-   */
-  AUTO = 1,
-
-  /**
-   * oneDNN.
-   *
-   * @generated from enum value: ENGINE_ONEDNN = 2;
-   */
-  ONEDNN = 2,
-
-  /**
-   * The obvious loops.
-   *
-   * @generated from enum value: ENGINE_REFERENCE = 3;
-   */
-  REFERENCE = 3,
-
-  /**
-   * Computes nothing: for measuring what is around it.
-   *
-   * @generated from enum value: ENGINE_SYNTHETIC = 4;
-   */
-  SYNTHETIC = 4,
-}
-
-/**
- * Describes the enum paceline.v1.Engine.
- */
-export const EngineSchema: GenEnum<Engine> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 6);
-
-/**
  * The staleness rules.
  *
  * @generated from enum paceline.v1.StalenessRuleName
@@ -1233,142 +926,5 @@ export enum StalenessRuleName {
  * Describes the enum paceline.v1.StalenessRuleName.
  */
 export const StalenessRuleNameSchema: GenEnum<StalenessRuleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 7);
-
-/**
- * The optimizers.
- *
- * @generated from enum paceline.v1.UpdateRuleName
- */
-export enum UpdateRuleName {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: UPDATE_RULE_NAME_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Gradient descent.
-   *
-   * @generated from enum value: UPDATE_RULE_NAME_SGD = 1;
-   */
-  SGD = 1,
-
-  /**
-   * Gradient descent with momentum.
-   *
-   * @generated from enum value: UPDATE_RULE_NAME_MOMENTUM = 2;
-   */
-  MOMENTUM = 2,
-
-  /**
-   * With Nesterov's momentum.
-   *
-   * @generated from enum value: UPDATE_RULE_NAME_NESTEROV = 3;
-   */
-  NESTEROV = 3,
-
-  /**
-   * Adam.
-   *
-   * @generated from enum value: UPDATE_RULE_NAME_ADAM = 4;
-   */
-  ADAM = 4,
-
-  /**
-   * Adam with decoupled weight decay.
-   *
-   * @generated from enum value: UPDATE_RULE_NAME_ADAMW = 5;
-   */
-  ADAMW = 5,
-}
-
-/**
- * Describes the enum paceline.v1.UpdateRuleName.
- */
-export const UpdateRuleNameSchema: GenEnum<UpdateRuleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 8);
-
-/**
- * The schedules.
- *
- * @generated from enum paceline.v1.ScheduleName
- */
-export enum ScheduleName {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: SCHEDULE_NAME_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * The base rate throughout.
-   *
-   * @generated from enum value: SCHEDULE_NAME_CONSTANT = 1;
-   */
-  CONSTANT = 1,
-
-  /**
-   * Multiplied at milestones.
-   *
-   * @generated from enum value: SCHEDULE_NAME_STEP = 2;
-   */
-  STEP = 2,
-
-  /**
-   * Half a cosine down to 0.
-   *
-   * @generated from enum value: SCHEDULE_NAME_COSINE = 3;
-   */
-  COSINE = 3,
-
-  /**
-   * Up to the peak and down again.
-   *
-   * @generated from enum value: SCHEDULE_NAME_ONECYCLE = 4;
-   */
-  ONECYCLE = 4,
-}
-
-/**
- * Describes the enum paceline.v1.ScheduleName.
- */
-export const ScheduleNameSchema: GenEnum<ScheduleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 9);
-
-/**
- * What a cadence counts.
- *
- * @generated from enum paceline.v1.CadenceUnit
- */
-export enum CadenceUnit {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: CADENCE_UNIT_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Global steps.
-   *
-   * @generated from enum value: CADENCE_UNIT_STEP = 1;
-   */
-  STEP = 1,
-
-  /**
-   * Epochs.
-   *
-   * @generated from enum value: CADENCE_UNIT_EPOCH = 2;
-   */
-  EPOCH = 2,
-}
-
-/**
- * Describes the enum paceline.v1.CadenceUnit.
- */
-export const CadenceUnitSchema: GenEnum<CadenceUnit> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 10);
+  enumDesc(file_paceline_v1_run, 0);
 

@@ -42,11 +42,7 @@ export const algorithmBytesMax = 512;
 export const dimensionsMax = 16;
 /** The most lengths of staleness that a server counts apart. */
 export const stalenessCountsMax = 1024;
-/** The most channels of an example. */
-export const channelsMax = 1024;
 /** The most labels of one block of examples. */
 export const blockLabelsMax = 16384;
 /** The most bytes of its values: with five bytes a label it stays below 1 MiB. */
 export const blockValueBytesMax = 917504;
-/** The most milestones of a learning-rate schedule. */
-export const milestonesMax = 1024;

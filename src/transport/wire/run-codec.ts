@@ -1,48 +1,22 @@
 /**
  * Run specs and views <-> the generated messages of proto/paceline/v1/run.proto.
  *
- * Beside the ranges of single fields it is checked that a view agrees with itself: its members are
- * in ascending order, and each chunk's primary is a server of the view.
+ * A spec travels as its table says, but for how its workers keep pace. Of a view it is checked
+ * besides the ranges of single fields that it agrees with itself: its members are in ascending
+ * order, and each chunk's primary is a server of the view.
  */
 import { create } from "@bufbuild/protobuf";
 import { PacelineError } from "../../errors.js";
-import {
-  type Compression,
-  type CompressionSpec,
-  compressionProblem,
-  pushCompressions,
-} from "../../protocol/compression.js";
-import {
-  type AugmentSpec,
-  type Cadence,
-  dtypes,
-  engines,
-  feeds,
-  type InputSpec,
-  type Protocol,
-  type RunSpec,
-  type ScheduleSpec,
-  type StalenessRule,
-  stems,
-  type UpdateRuleSpec,
-} from "../../protocol/run-spec.js";
+import { type Protocol, runSpecField, type StalenessRule } from "../../protocol/run-spec.js";
 import type { FrameAddresses, View, ViewServer, ViewWorker } from "../../protocol/view.js";
-import type { FieldCodec, RecordCodec } from "./field-codec.js";
-import { finite, flag, list, optional, record, small, text, whole, word } from "./field-codec.js";
+import type { RecordCodec } from "./field-codec.js";
+import { finite, list, optional, record, small, text, whole, word } from "./field-codec.js";
 import type * as wire from "./generated-run.js";
 import * as schemas from "./generated-run.js";
-import {
-  channelsMax,
-  chunksMax,
-  membersMax,
-  milestonesMax,
-  nameBytesMax,
-  payloadBytesMax,
-  runBytesMax,
-} from "./limits.js";
+import { chunksMax, membersMax, nameBytesMax, runBytesMax } from "./limits.js";
+import { specCodec } from "./spec-codec.js";
 
 const name = text(nameBytesMax);
-const memberCount = small(1, membersMax);
 
 const stalenessRule = record<StalenessRule, wire.StalenessRule>(schemas.StalenessRuleSchema, {
   rule: word("none", "scale", "reject", "scale+reject"),
@@ -80,114 +54,8 @@ function protocolMode(value: Protocol): wire.Protocol["mode"] {
   return { case: "asp", value: create(schemas.AspSchema, { staleness }) };
 }
 
-const updateRule = record<UpdateRuleSpec, wire.UpdateRule>(schemas.UpdateRuleSchema, {
-  name: word("sgd", "momentum", "nesterov", "adam", "adamw"),
-  momentum: finite,
-  beta1: finite,
-  beta2: finite,
-  epsilon: finite,
-  weightDecay: finite,
-  weightDecayPlain: finite,
-  bufferMomentum: finite,
-});
-
-const schedule = record<ScheduleSpec, wire.Schedule>(schemas.ScheduleSchema, {
-  name: word("constant", "step", "cosine", "onecycle"),
-  lr: finite,
-  warmup: finite,
-  milestones: list(finite, milestonesMax),
-  gamma: finite,
-  totalExamples: whole(),
-});
-
-const cadence = record<Cadence, wire.Cadence>(schemas.CadenceSchema, {
-  unit: word("step", "epoch"),
-  count: whole(1),
-});
-
-const augment = record<AugmentSpec, wire.Augment>(schemas.AugmentSchema, {
-  cropPadding: small(),
-  flip: flag,
-  standardise: flag,
-});
-
-const exampleShape: FieldCodec<InputSpec["shape"], number[]> = {
-  toWire: (shape) => [...shape],
-  fromWire: (extents, path) => {
-    const [channels, height, width] = list(small(1), 3).fromWire(extents, path);
-    if (channels !== undefined && height !== undefined && width !== undefined)
-      return [channels, height, width];
-    throw new PacelineError("protocol", `${path} has ${extents.length} extents, not 3`);
-  },
-};
-
-const input = record<InputSpec, wire.InputSpec>(
-  schemas.InputSpecSchema,
-  {
-    classes: small(2),
-    shape: exampleShape,
-    mean: list(finite, channelsMax),
-    std: list(finite, channelsMax),
-    blockExamples: small(),
-    augment,
-  },
-  ({ shape, mean, std }) =>
-    mean.length === shape[0] && std.length === shape[0]
-      ? null
-      : `${mean.length} means and ${std.length} deviations are not those of ${shape[0]} channels`,
-);
-
-const oneWay = record<Compression, wire.Compression>(schemas.CompressionSchema, {
-  codec: word(...pushCompressions),
-  share: finite,
-});
-
-const compression = record<CompressionSpec, wire.CompressionSpec>(
-  schemas.CompressionSpecSchema,
-  { push: oneWay, pull: oneWay, feedback: flag },
-  compressionProblem,
-);
-
 /** Run specs as the coordinator hands them out. */
-export const runSpecCodec = record<RunSpec, wire.RunSpec>(
-  schemas.RunSpecSchema,
-  {
-    run: text(runBytesMax),
-    name,
-    seed: whole(Number.MIN_SAFE_INTEGER),
-    model: name,
-    stem: optional(word(...stems)),
-    data: name,
-    trainExamples: whole(),
-    testExamples: whole(),
-    input,
-    feed: word(...feeds),
-    workersMin: memberCount,
-    workersMax: memberCount,
-    servers: memberCount,
-    protocol,
-    reduce: word("mean", "sum"),
-    updateRule,
-    schedule,
-    lrScaling: word("none", "linear"),
-    epochs: whole(),
-    maxSteps: optional(whole()),
-    batchSize: small(1),
-    chunkValues: small(1, payloadBytesMax / 4),
-    virtualNodes: small(1),
-    loadBound: optional(finite),
-    evaluateEvery: optional(cadence),
-    checkpointEvery: optional(cadence),
-    engine: word(...engines),
-    threads: small(),
-    dtype: word(...dtypes),
-    compression,
-  },
-  (spec) => {
-    const { workersMin, workersMax } = spec;
-    return workersMin <= workersMax ? null : `workers ${workersMin} to ${workersMax} is no range`;
-  },
-);
+export const runSpecCodec = specCodec(schemas.RunSpecSchema, runSpecField, { protocol });
 
 /** Where a server takes frames. */
 export const frameAddressesCodec = record<FrameAddresses, wire.FrameAddresses>(

@@ -3,12 +3,6 @@ import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { PacelineError } from "../../errors.js";
-import {
-  type Compression,
-  type CompressionSpec,
-  pullCompressions,
-  pushCompressions,
-} from "../../protocol/compression.js";
 import { parameterGroups, type TensorSpec } from "../../protocol/layout.js";
 import type {
   Assignment,
@@ -21,18 +15,11 @@ import type {
   ServerStatistics,
   WorkerStatistics,
 } from "../../protocol/messages.js";
-import {
-  type Cadence,
-  dtypes,
-  feeds,
-  type Protocol,
-  type RunSpec,
-  stems,
-} from "../../protocol/run-spec.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import { specs } from "../../protocol/testing/arbitrary-spec.js";
 import type { View } from "../../protocol/view.js";
 import { Random } from "../../random.js";
 import { CoordinatorMessageSchema, MemberMessageSchema } from "./generated-coordinator.js";
-import { Feed } from "./generated-run.js";
 import { registerReplyBytes, registerRequestBytes } from "./service-codec.js";
 import {
   decodeCoordinatorMessage,
@@ -44,7 +31,6 @@ import {
 const whole = fc.oneof(fc.nat({ max: 200 }), fc.maxSafeNat());
 const small = fc.oneof(fc.nat({ max: 200 }), fc.integer({ min: 0, max: 4294967295 }));
 const step = fc.oneof(fc.constant(-1), whole);
-const finite = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
 const measured = fc.double().map((value) => value + 0);
 const words = fc.string({ unit: "binary", maxLength: 20 });
 
@@ -166,88 +152,6 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
   leave: shape<Said<"leave">>({ type: fc.constant("leave"), reason: words, ...statistics }),
 };
 
-const protocols: fc.Arbitrary<Protocol> = fc.oneof(
-  fc.constant<Protocol>({ mode: "bsp" }),
-  whole.map((staleness): Protocol => ({ mode: "ssp", staleness })),
-  shape<Extract<Protocol, { mode: "asp" }>["staleness"]>({
-    rule: fc.constantFrom("none", "scale", "reject", "scale+reject"),
-    scale: finite,
-    floor: finite,
-    max: finite,
-  }).map((staleness): Protocol => ({ mode: "asp", staleness })),
-);
-const cadence = fc.option(
-  shape<Cadence>({ unit: fc.constantFrom("step", "epoch"), count: fc.nat().map((n) => n + 1) }),
-);
-const compressions = (names: readonly Compression["codec"][]) =>
-  shape<Compression>({
-    codec: fc.constantFrom(...names),
-    share: fc.constantFrom(0.001, 0.01, 0.25),
-  });
-const members = fc.integer({ min: 1, max: 1024 });
-const spec = shape<RunSpec>({
-  compression: shape<CompressionSpec>({
-    push: compressions(pushCompressions),
-    pull: compressions(pullCompressions),
-    feedback: fc.boolean(),
-  }),
-  run: words,
-  name: words,
-  seed: fc.maxSafeInteger(),
-  model: words,
-  stem: fc.option(fc.constantFrom(...stems)),
-  data: words,
-  trainExamples: whole,
-  testExamples: whole,
-  input: shape<RunSpec["input"]>({
-    classes: fc.integer({ min: 2, max: 1000 }),
-    shape: fc.tuple(fc.constant(2), members, members),
-    mean: fc.tuple(finite, finite),
-    std: fc.tuple(finite, finite),
-    blockExamples: small,
-    augment: shape<RunSpec["input"]["augment"]>({
-      cropPadding: small,
-      flip: fc.boolean(),
-      standardise: fc.boolean(),
-    }),
-  }),
-  feed: fc.constantFrom(...feeds),
-  workersMin: fc.constant(1),
-  workersMax: members,
-  servers: members,
-  protocol: protocols,
-  reduce: fc.constantFrom("mean", "sum"),
-  updateRule: shape<RunSpec["updateRule"]>({
-    name: fc.constantFrom("sgd", "momentum", "nesterov", "adam", "adamw"),
-    momentum: finite,
-    beta1: finite,
-    beta2: finite,
-    epsilon: finite,
-    weightDecay: finite,
-    weightDecayPlain: finite,
-    bufferMomentum: finite,
-  }),
-  schedule: shape<RunSpec["schedule"]>({
-    name: fc.constantFrom("constant", "step", "cosine", "onecycle"),
-    lr: finite,
-    warmup: finite,
-    milestones: fc.array(finite, { maxLength: 4 }),
-    gamma: finite,
-    totalExamples: whole,
-  }),
-  lrScaling: fc.constantFrom("none", "linear"),
-  epochs: whole,
-  maxSteps: fc.option(whole),
-  batchSize: members,
-  chunkValues: fc.integer({ min: 1, max: 262144 }),
-  virtualNodes: members,
-  loadBound: fc.option(finite),
-  evaluateEvery: cadence,
-  checkpointEvery: cadence,
-  engine: fc.constantFrom("auto", "onednn", "reference"),
-  threads: small,
-  dtype: fc.constantFrom(...dtypes),
-});
 const view: fc.Arbitrary<View> = fc
   .record({
     run: words,
@@ -278,7 +182,11 @@ const coordinatorMessages: {
     sequence: whole,
     received: whole,
   }),
-  prepare: shape<Told<"prepare">>({ type: fc.constant("prepare"), spec, residuals: fc.boolean() }),
+  prepare: shape<Told<"prepare">>({
+    type: fc.constant("prepare"),
+    spec: specs,
+    residuals: fc.boolean(),
+  }),
   view: shape<Told<"view">>({ type: fc.constant("view"), view }),
   work: shape<Told<"work">>({ type: fc.constant("work"), assignment }),
   evaluate: shape<Told<"evaluate">>({ type: fc.constant("evaluate"), evaluation: whole, range }),
@@ -417,11 +325,33 @@ test("a run spec without a protocol is refused by the name of the field", () => 
       create(CoordinatorMessageSchema, { body: { case: "prepare", value: { spec: value } } }),
     );
   const input = { classes: 2, shape: [1, 2, 2], mean: [0], std: [1], augment: {} };
-  const start = { workersMin: 1, workersMax: 1, servers: 1, input, feed: Feed.STATIC };
+  const start = { workersMin: 1, workersMax: 1, servers: 1, input, feed: "static" };
   assert.throws(() => decodeCoordinatorMessage(encode(start)), {
     code: "protocol",
     message: /spec\.protocol is missing/,
   });
+});
+
+test("what a run spec holds is refused by the name of the field and its bounds", () => {
+  const [sample] = fc.sample(specs, { seed: 6, numRuns: 1 }) as [RunSpec];
+  const cases: readonly (readonly [Partial<RunSpec>, RegExp])[] = [
+    [{ batchSize: 0 }, /spec\.batchSize is 0, it must be from 1 to 1000000/],
+    [{ seed: 2 ** 32 - 1, epochs: 2 ** 40 }, /spec\.epochs is 1099511627776, it must be from 1/],
+    [{ feed: "spoon" as "static" }, /spec\.feed has the unknown value spoon; it is one of static,/],
+    [{ loadBound: Number.NaN }, /spec\.loadBound is NaN, a finite number is needed/],
+    [{ workersMin: 3, workersMax: 2 }, /spec: workers 3 to 2 is no range/],
+    [{ input: { ...sample.input, mean: [1] } }, /spec\.input: 1 means and 3 deviations are not/],
+    [
+      { updateRule: { ...sample.updateRule, name: "lion" as "sgd" } },
+      /spec\.updateRule\.name has the unknown value lion; it is one of sgd, momentum/,
+    ],
+    [{ run: "r".repeat(257) }, /spec\.run has 257 bytes, at most 256 are allowed/],
+  ];
+  for (const [change, message] of cases) {
+    const spec = { ...sample, ...change };
+    const bytes = encodeCoordinatorMessage({ type: "prepare", spec, residuals: false });
+    assert.throws(() => decodeCoordinatorMessage(bytes), { code: "protocol", message });
+  }
 });
 
 test("garbage throws nothing but protocol errors", () => {
