@@ -4,6 +4,7 @@
  * missing. Durations are in milliseconds, shares between 0 and 1, null stands for "not set".
  */
 
+import type { PaceSettings } from "../core/sync/pace.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import type { Compression } from "../protocol/compression.js";
 import type {
@@ -12,7 +13,6 @@ import type {
   Dtype,
   Feed,
   RunSpec,
-  StalenessRule,
   Stem,
   UpdateRuleSpec,
 } from "../protocol/run-spec.js";
@@ -63,13 +63,9 @@ export interface ClusterOptions {
 }
 
 /** How tightly workers keep pace. */
-export interface PaceOptions {
-  readonly mode: "bsp" | "ssp" | "asp";
-  readonly staleness: number;
-  readonly stalenessRule: StalenessRule["rule"];
-  readonly stalenessScale: number;
-  readonly stalenessFloor: number;
-  readonly stalenessMax: number;
+export interface PaceOptions extends PaceSettings {
+  /** One of the modes of `core/sync`. */
+  readonly mode: string;
   readonly reduce: "mean" | "sum";
 }
 

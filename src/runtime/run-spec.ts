@@ -3,6 +3,8 @@
  * of the data. Nothing is read here: the same options and facts give the same spec.
  */
 
+import { paceOf, protocolOf } from "../core/sync/modes.js";
+import { batchesOfGlobalStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
 import { stemmedModels } from "../nn/models.js";
 import type { ResolvedOptions } from "../options/resolved-options.js";
@@ -34,6 +36,7 @@ export interface RunFacts {
  */
 export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec {
   const { model, data, workers } = options;
+  const protocol = protocolOf(options.mode, options);
   if (model === null) throw usage("a run needs --model, such as --model mlp");
   if (data === null) throw usage("a run needs --data, such as --data mnist");
   demandExamples(options, facts);
@@ -52,7 +55,7 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
     workersMin: workers.min,
     workersMax: workers.max,
     servers: options.servers,
-    protocol: protocolOf(options),
+    protocol,
     reduce: options.reduce,
     updateRule: updateRuleOf(options),
     schedule: {
@@ -61,7 +64,7 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
       warmup: options.lrWarmup,
       milestones: options.lrSchedule === "step" ? demandAscending(options.lrMilestones) : [],
       gamma: options.lrGamma,
-      totalExamples: wholeWork(options, facts.trainExamples),
+      totalExamples: wholeWork(options, protocol, facts.trainExamples),
     },
     lrScaling: options.lrScaling,
     epochs: options.epochs,
@@ -83,19 +86,6 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
   };
 }
 
-function protocolOf(options: ResolvedOptions): Protocol {
-  switch (options.mode) {
-    case "bsp":
-      return { mode: "bsp" };
-    case "ssp":
-      return { mode: "ssp", staleness: options.staleness };
-    case "asp": {
-      const { stalenessRule: rule, stalenessScale: scale, stalenessFloor: floor } = options;
-      return { mode: "asp", staleness: { rule, scale, floor, max: options.stalenessMax } };
-    }
-  }
-}
-
 function updateRuleOf(options: ResolvedOptions): UpdateRuleSpec {
   const { optimizer, momentum, beta1, beta2, epsilon, weightDecay } = options;
   const keepsVelocity = optimizer === "momentum" || optimizer === "nesterov";
@@ -111,11 +101,11 @@ function updateRuleOf(options: ResolvedOptions): UpdateRuleSpec {
   };
 }
 
-/** Examples of the whole run: a BSP step takes every worker's batch, a push of the others one. */
-function wholeWork(options: ResolvedOptions, trainExamples: number): number {
+/** Examples of the whole run, whose pace says what a global step takes. */
+function wholeWork(options: ResolvedOptions, protocol: Protocol, trainExamples: number): number {
   const byEpochs = options.epochs * trainExamples;
   if (options.maxSteps === null) return byEpochs;
-  const batches = options.mode === "bsp" ? options.workers.max : 1;
+  const batches = batchesOfGlobalStep(paceOf({ protocol }, 0), options.workers.max);
   return Math.min(byEpochs, options.maxSteps * batches * options.batchSize);
 }
 

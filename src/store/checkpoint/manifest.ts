@@ -28,19 +28,11 @@ const cadence = z.object({ unit: z.enum(["step", "epoch"]), count: positive }).n
 
 const compression = z.object({ codec: z.enum(pushCompressions), share });
 
-const protocol = z.discriminatedUnion("mode", [
-  z.object({ mode: z.literal("bsp") }),
-  z.object({ mode: z.literal("ssp"), staleness: count }),
-  z.object({
-    mode: z.literal("asp"),
-    staleness: z.object({
-      rule: z.enum(["none", "scale", "reject", "scale+reject"]),
-      scale: z.number(),
-      floor: z.number(),
-      max: z.number(),
-    }),
-  }),
-]);
+const parameter = z.union([z.number(), z.string()]);
+// Which parameters belong to a mode is the mode's own to say, to whoever goes on from here.
+const protocol = z
+  .object({ mode: z.string() })
+  .catchall(z.union([parameter, z.record(z.string(), parameter)]));
 
 // Loose: a field of a later run spec is kept, not cut off.
 const runSpec = z.looseObject({

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/run.proto.
  */
 export const file_paceline_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIooHCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKBISDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIjCgZyZWR1Y2UYDCABKA4yEy5wYWNlbGluZS52MS5SZWR1Y2USLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSKgoKbHJfc2NhbGluZxgPIAEoDjIWLnBhY2VsaW5lLnYxLkxyU2NhbGluZxIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEiMKBmVuZ2luZRgYIAEoDjITLnBhY2VsaW5lLnYxLkVuZ2luZRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEh8KBGZlZWQYGyABKA4yES5wYWNlbGluZS52MS5GZWVkEiEKBWR0eXBlGBwgASgOMhIucGFjZWxpbmUudjEuRHR5cGUSJAoEc3RlbRgdIAEoDjIRLnBhY2VsaW5lLnYxLlN0ZW1IAogBARIxCgtjb21wcmVzc2lvbhgeIAEoCzIcLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uU3BlY0IMCgpfbWF4X3N0ZXBzQg0KC19sb2FkX2JvdW5kQgcKBV9zdGVtInMKD0NvbXByZXNzaW9uU3BlYxImCgRwdXNoGAEgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SJgoEcHVsbBgCIAEoCzIYLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uEhAKCGZlZWRiYWNrGAMgASgIIkUKC0NvbXByZXNzaW9uEicKBWNvZGVjGAEgASgOMhgucGFjZWxpbmUudjEuQ29kZWNDaG9pY2USDQoFc2hhcmUYAiABKAEihQEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50IkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgidQoIUHJvdG9jb2wSHwoDYnNwGAEgASgLMhAucGFjZWxpbmUudjEuQnNwSAASHwoDc3NwGAIgASgLMhAucGFjZWxpbmUudjEuU3NwSAASHwoDYXNwGAMgASgLMhAucGFjZWxpbmUudjEuQXNwSABCBgoEbW9kZSIFCgNCc3AiGAoDU3NwEhEKCXN0YWxlbmVzcxgBIAEoBCI0CgNBc3ASLQoJc3RhbGVuZXNzGAEgASgLMhoucGFjZWxpbmUudjEuU3RhbGVuZXNzUnVsZSJoCg1TdGFsZW5lc3NSdWxlEiwKBHJ1bGUYASABKA4yHi5wYWNlbGluZS52MS5TdGFsZW5lc3NSdWxlTmFtZRINCgVzY2FsZRgCIAEoARINCgVmbG9vchgDIAEoARILCgNtYXgYBCABKAEiwwEKClVwZGF0ZVJ1bGUSKQoEbmFtZRgBIAEoDjIbLnBhY2VsaW5lLnYxLlVwZGF0ZVJ1bGVOYW1lEhAKCG1vbWVudHVtGAIgASgBEg0KBWJldGExGAMgASgBEg0KBWJldGEyGAQgASgBEg8KB2Vwc2lsb24YBSABKAESFAoMd2VpZ2h0X2RlY2F5GAYgASgBEhoKEndlaWdodF9kZWNheV9wbGFpbhgHIAEoARIXCg9idWZmZXJfbW9tZW50dW0YCCABKAEiigEKCFNjaGVkdWxlEicKBG5hbWUYASABKA4yGS5wYWNlbGluZS52MS5TY2hlZHVsZU5hbWUSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiQAoHQ2FkZW5jZRImCgR1bml0GAEgASgOMhgucGFjZWxpbmUudjEuQ2FkZW5jZVVuaXQSDQoFY291bnQYAiABKAQiywEKBFZpZXcSCwoDcnVuGAEgASgJEgwKBHRlcm0YAiABKAQSDgoGbnVtYmVyGAMgASgEEhIKCmdlbmVyYXRpb24YBCABKA0SDQoFcGhhc2UYBSABKA0SKAoHc2VydmVycxgGIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdTZXJ2ZXISKAoHd29ya2VycxgHIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXISEQoJcHJpbWFyaWVzGAggAygNEg4KBmZlbmNlcxgJIAMoBCJuCgpWaWV3U2VydmVyEg0KBWluZGV4GAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB2FkZHJlc3MYAyABKAkSKwoGZnJhbWVzGAQgASgLMhsucGFjZWxpbmUudjEuRnJhbWVBZGRyZXNzZXMiPAoORnJhbWVBZGRyZXNzZXMSCwoDdGNwGAEgASgJEgwKBHVuaXgYAiABKAkSDwoHbWFjaGluZRgDIAEoCSJCCgpWaWV3V29ya2VyEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEQoJZnJvbV9zdGVwGAMgASgEKj8KBFN0ZW0SFAoQU1RFTV9VTlNQRUNJRklFRBAAEg4KClNURU1fQ0lGQVIQARIRCg1TVEVNX0lNQUdFTkVUEAIq6AEKC0NvZGVjQ2hvaWNlEhwKGENPREVDX0NIT0lDRV9VTlNQRUNJRklFRBAAEhUKEUNPREVDX0NIT0lDRV9OT05FEAESFQoRQ09ERUNfQ0hPSUNFX0ZQMTYQAhIVChFDT0RFQ19DSE9JQ0VfQkYxNhADEhUKEUNPREVDX0NIT0lDRV9JTlQ4EAQSFQoRQ09ERUNfQ0hPSUNFX1RPUEsQBRIYChRDT0RFQ19DSE9JQ0VfUkFORE9NSxAGEhcKE0NPREVDX0NIT0lDRV9PTkVCSVQQBxIVChFDT0RFQ19DSE9JQ0VfQVVUTxAIKlIKBUR0eXBlEhUKEURUWVBFX1VOU1BFQ0lGSUVEEAASDQoJRFRZUEVfRjMyEAESDgoKRFRZUEVfQkYxNhACEhMKD0RUWVBFX0JGMTZfT05MWRADKlAKBEZlZWQSFAoQRkVFRF9VTlNQRUNJRklFRBAAEg8KC0ZFRURfU1RBVElDEAESDwoLRkVFRF9MRUFTRUQQAhIQCgxGRUVEX0NFTlRSQUwQAypBCgZSZWR1Y2USFgoSUkVEVUNFX1VOU1BFQ0lGSUVEEAASDwoLUkVEVUNFX01FQU4QARIOCgpSRURVQ0VfU1VNEAIqUwoJTHJTY2FsaW5nEhoKFkxSX1NDQUxJTkdfVU5TUEVDSUZJRUQQABITCg9MUl9TQ0FMSU5HX05PTkUQARIVChFMUl9TQ0FMSU5HX0xJTkVBUhACKnAKBkVuZ2luZRIWChJFTkdJTkVfVU5TUEVDSUZJRUQQABIPCgtFTkdJTkVfQVVUTxABEhEKDUVOR0lORV9PTkVETk4QAhIUChBFTkdJTkVfUkVGRVJFTkNFEAMSFAoQRU5HSU5FX1NZTlRIRVRJQxAEKrsBChFTdGFsZW5lc3NSdWxlTmFtZRIjCh9TVEFMRU5FU1NfUlVMRV9OQU1FX1VOU1BFQ0lGSUVEEAASHAoYU1RBTEVORVNTX1JVTEVfTkFNRV9OT05FEAESHQoZU1RBTEVORVNTX1JVTEVfTkFNRV9TQ0FMRRACEh4KGlNUQUxFTkVTU19SVUxFX05BTUVfUkVKRUNUEAMSJAogU1RBTEVORVNTX1JVTEVfTkFNRV9TQ0FMRV9SRUpFQ1QQBCrBAQoOVXBkYXRlUnVsZU5hbWUSIAocVVBEQVRFX1JVTEVfTkFNRV9VTlNQRUNJRklFRBAAEhgKFFVQREFURV9SVUxFX05BTUVfU0dEEAESHQoZVVBEQVRFX1JVTEVfTkFNRV9NT01FTlRVTRACEh0KGVVQREFURV9SVUxFX05BTUVfTkVTVEVST1YQAxIZChVVUERBVEVfUlVMRV9OQU1FX0FEQU0QBBIaChZVUERBVEVfUlVMRV9OQU1FX0FEQU1XEAUqlwEKDFNjaGVkdWxlTmFtZRIdChlTQ0hFRFVMRV9OQU1FX1VOU1BFQ0lGSUVEEAASGgoWU0NIRURVTEVfTkFNRV9DT05TVEFOVBABEhYKElNDSEVEVUxFX05BTUVfU1RFUBACEhgKFFNDSEVEVUxFX05BTUVfQ09TSU5FEAMSGgoWU0NIRURVTEVfTkFNRV9PTkVDWUNMRRAEKloKC0NhZGVuY2VVbml0EhwKGENBREVOQ0VfVU5JVF9VTlNQRUNJRklFRBAAEhUKEUNBREVOQ0VfVU5JVF9TVEVQEAESFgoSQ0FERU5DRV9VTklUX0VQT0NIEAJiBnByb3RvMw");
+  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIooHCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKBISDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIjCgZyZWR1Y2UYDCABKA4yEy5wYWNlbGluZS52MS5SZWR1Y2USLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSKgoKbHJfc2NhbGluZxgPIAEoDjIWLnBhY2VsaW5lLnYxLkxyU2NhbGluZxIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEiMKBmVuZ2luZRgYIAEoDjITLnBhY2VsaW5lLnYxLkVuZ2luZRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEh8KBGZlZWQYGyABKA4yES5wYWNlbGluZS52MS5GZWVkEiEKBWR0eXBlGBwgASgOMhIucGFjZWxpbmUudjEuRHR5cGUSJAoEc3RlbRgdIAEoDjIRLnBhY2VsaW5lLnYxLlN0ZW1IAogBARIxCgtjb21wcmVzc2lvbhgeIAEoCzIcLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uU3BlY0IMCgpfbWF4X3N0ZXBzQg0KC19sb2FkX2JvdW5kQgcKBV9zdGVtInMKD0NvbXByZXNzaW9uU3BlYxImCgRwdXNoGAEgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SJgoEcHVsbBgCIAEoCzIYLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uEhAKCGZlZWRiYWNrGAMgASgIIkUKC0NvbXByZXNzaW9uEicKBWNvZGVjGAEgASgOMhgucGFjZWxpbmUudjEuQ29kZWNDaG9pY2USDQoFc2hhcmUYAiABKAEihQEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50IkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgiTAoIUHJvdG9jb2wSDAoEbW9kZRgBIAEoCRIyCgpwYXJhbWV0ZXJzGAIgAygLMh4ucGFjZWxpbmUudjEuUHJvdG9jb2xQYXJhbWV0ZXIiTAoRUHJvdG9jb2xQYXJhbWV0ZXISDAoEbmFtZRgBIAEoCRIQCgZudW1iZXIYAiABKAFIABIOCgR3b3JkGAMgASgJSABCBwoFdmFsdWUiwwEKClVwZGF0ZVJ1bGUSKQoEbmFtZRgBIAEoDjIbLnBhY2VsaW5lLnYxLlVwZGF0ZVJ1bGVOYW1lEhAKCG1vbWVudHVtGAIgASgBEg0KBWJldGExGAMgASgBEg0KBWJldGEyGAQgASgBEg8KB2Vwc2lsb24YBSABKAESFAoMd2VpZ2h0X2RlY2F5GAYgASgBEhoKEndlaWdodF9kZWNheV9wbGFpbhgHIAEoARIXCg9idWZmZXJfbW9tZW50dW0YCCABKAEiigEKCFNjaGVkdWxlEicKBG5hbWUYASABKA4yGS5wYWNlbGluZS52MS5TY2hlZHVsZU5hbWUSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiQAoHQ2FkZW5jZRImCgR1bml0GAEgASgOMhgucGFjZWxpbmUudjEuQ2FkZW5jZVVuaXQSDQoFY291bnQYAiABKAQiywEKBFZpZXcSCwoDcnVuGAEgASgJEgwKBHRlcm0YAiABKAQSDgoGbnVtYmVyGAMgASgEEhIKCmdlbmVyYXRpb24YBCABKA0SDQoFcGhhc2UYBSABKA0SKAoHc2VydmVycxgGIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdTZXJ2ZXISKAoHd29ya2VycxgHIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXISEQoJcHJpbWFyaWVzGAggAygNEg4KBmZlbmNlcxgJIAMoBCJuCgpWaWV3U2VydmVyEg0KBWluZGV4GAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB2FkZHJlc3MYAyABKAkSKwoGZnJhbWVzGAQgASgLMhsucGFjZWxpbmUudjEuRnJhbWVBZGRyZXNzZXMiPAoORnJhbWVBZGRyZXNzZXMSCwoDdGNwGAEgASgJEgwKBHVuaXgYAiABKAkSDwoHbWFjaGluZRgDIAEoCSJCCgpWaWV3V29ya2VyEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEQoJZnJvbV9zdGVwGAMgASgEKj8KBFN0ZW0SFAoQU1RFTV9VTlNQRUNJRklFRBAAEg4KClNURU1fQ0lGQVIQARIRCg1TVEVNX0lNQUdFTkVUEAIq6AEKC0NvZGVjQ2hvaWNlEhwKGENPREVDX0NIT0lDRV9VTlNQRUNJRklFRBAAEhUKEUNPREVDX0NIT0lDRV9OT05FEAESFQoRQ09ERUNfQ0hPSUNFX0ZQMTYQAhIVChFDT0RFQ19DSE9JQ0VfQkYxNhADEhUKEUNPREVDX0NIT0lDRV9JTlQ4EAQSFQoRQ09ERUNfQ0hPSUNFX1RPUEsQBRIYChRDT0RFQ19DSE9JQ0VfUkFORE9NSxAGEhcKE0NPREVDX0NIT0lDRV9PTkVCSVQQBxIVChFDT0RFQ19DSE9JQ0VfQVVUTxAIKlIKBUR0eXBlEhUKEURUWVBFX1VOU1BFQ0lGSUVEEAASDQoJRFRZUEVfRjMyEAESDgoKRFRZUEVfQkYxNhACEhMKD0RUWVBFX0JGMTZfT05MWRADKlAKBEZlZWQSFAoQRkVFRF9VTlNQRUNJRklFRBAAEg8KC0ZFRURfU1RBVElDEAESDwoLRkVFRF9MRUFTRUQQAhIQCgxGRUVEX0NFTlRSQUwQAypBCgZSZWR1Y2USFgoSUkVEVUNFX1VOU1BFQ0lGSUVEEAASDwoLUkVEVUNFX01FQU4QARIOCgpSRURVQ0VfU1VNEAIqUwoJTHJTY2FsaW5nEhoKFkxSX1NDQUxJTkdfVU5TUEVDSUZJRUQQABITCg9MUl9TQ0FMSU5HX05PTkUQARIVChFMUl9TQ0FMSU5HX0xJTkVBUhACKnAKBkVuZ2luZRIWChJFTkdJTkVfVU5TUEVDSUZJRUQQABIPCgtFTkdJTkVfQVVUTxABEhEKDUVOR0lORV9PTkVETk4QAhIUChBFTkdJTkVfUkVGRVJFTkNFEAMSFAoQRU5HSU5FX1NZTlRIRVRJQxAEKsEBCg5VcGRhdGVSdWxlTmFtZRIgChxVUERBVEVfUlVMRV9OQU1FX1VOU1BFQ0lGSUVEEAASGAoUVVBEQVRFX1JVTEVfTkFNRV9TR0QQARIdChlVUERBVEVfUlVMRV9OQU1FX01PTUVOVFVNEAISHQoZVVBEQVRFX1JVTEVfTkFNRV9ORVNURVJPVhADEhkKFVVQREFURV9SVUxFX05BTUVfQURBTRAEEhoKFlVQREFURV9SVUxFX05BTUVfQURBTVcQBSqXAQoMU2NoZWR1bGVOYW1lEh0KGVNDSEVEVUxFX05BTUVfVU5TUEVDSUZJRUQQABIaChZTQ0hFRFVMRV9OQU1FX0NPTlNUQU5UEAESFgoSU0NIRURVTEVfTkFNRV9TVEVQEAISGAoUU0NIRURVTEVfTkFNRV9DT1NJTkUQAxIaChZTQ0hFRFVMRV9OQU1FX09ORUNZQ0xFEAQqWgoLQ2FkZW5jZVVuaXQSHAoYQ0FERU5DRV9VTklUX1VOU1BFQ0lGSUVEEAASFQoRQ0FERU5DRV9VTklUX1NURVAQARIWChJDQURFTkNFX1VOSVRfRVBPQ0gQAmIGcHJvdG8z");
 
 /**
  * One training run: every choice that changes what is computed or promised.
@@ -393,41 +393,28 @@ export const AugmentSchema: GenMessage<Augment> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 4);
 
 /**
- * How tightly workers keep pace.
+ * How tightly workers keep pace: a mode and the parameters that it has. A member that does not know
+ * the mode, or finds a parameter wrong, answers the run with `failed`.
  *
  * @generated from message paceline.v1.Protocol
  */
 export type Protocol = Message<"paceline.v1.Protocol"> & {
   /**
-   * Exactly one is set.
+   * The name of the mode: bsp (in step), ssp (within a bound), asp (free), or a further one.
    *
-   * @generated from oneof paceline.v1.Protocol.mode
+   * @generated from field: string mode = 1;
    */
-  mode: {
-    /**
-     * Synchronous.
-     *
-     * @generated from field: paceline.v1.Bsp bsp = 1;
-     */
-    value: Bsp;
-    case: "bsp";
-  } | {
-    /**
-     * Bounded staleness.
-     *
-     * @generated from field: paceline.v1.Ssp ssp = 2;
-     */
-    value: Ssp;
-    case: "ssp";
-  } | {
-    /**
-     * Asynchronous.
-     *
-     * @generated from field: paceline.v1.Asp asp = 3;
-     */
-    value: Asp;
-    case: "asp";
-  } | { case: undefined; value?: undefined };
+  mode: string;
+
+  /**
+   * Parameters of the mode, each named once. ssp: staleness, the steps that a worker may be ahead of
+   * the slowest. asp: staleness.rule (none, scale, reject, scale+reject), what is done with a push of
+   * staleness t; staleness.scale and staleness.floor, the gradient is multiplied by
+   * max(floor, 1 / (1 + scale * t)); staleness.max, pushes with t above it are refused.
+   *
+   * @generated from field: repeated paceline.v1.ProtocolParameter parameters = 2;
+   */
+  parameters: ProtocolParameter[];
 };
 
 /**
@@ -438,103 +425,48 @@ export const ProtocolSchema: GenMessage<Protocol> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 5);
 
 /**
- * Synchronous: every step is the gradients of all workers.
+ * One parameter of a mode.
  *
- * @generated from message paceline.v1.Bsp
+ * @generated from message paceline.v1.ProtocolParameter
  */
-export type Bsp = Message<"paceline.v1.Bsp"> & {
+export type ProtocolParameter = Message<"paceline.v1.ProtocolParameter"> & {
+  /**
+   * Letters and digits; a member of a group is named group.member.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Exactly one is set.
+   *
+   * @generated from oneof paceline.v1.ProtocolParameter.value
+   */
+  value: {
+    /**
+     * A finite number.
+     *
+     * @generated from field: double number = 2;
+     */
+    value: number;
+    case: "number";
+  } | {
+    /**
+     * A word.
+     *
+     * @generated from field: string word = 3;
+     */
+    value: string;
+    case: "word";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
- * Describes the message paceline.v1.Bsp.
- * Use `create(BspSchema)` to create a new message.
+ * Describes the message paceline.v1.ProtocolParameter.
+ * Use `create(ProtocolParameterSchema)` to create a new message.
  */
-export const BspSchema: GenMessage<Bsp> = /*@__PURE__*/
+export const ProtocolParameterSchema: GenMessage<ProtocolParameter> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 6);
-
-/**
- * A worker may start a step only if it is at most so many steps ahead of the slowest.
- *
- * @generated from message paceline.v1.Ssp
- */
-export type Ssp = Message<"paceline.v1.Ssp"> & {
-  /**
-   * Steps ahead at most.
-   *
-   * @generated from field: uint64 staleness = 1;
-   */
-  staleness: bigint;
-};
-
-/**
- * Describes the message paceline.v1.Ssp.
- * Use `create(SspSchema)` to create a new message.
- */
-export const SspSchema: GenMessage<Ssp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 7);
-
-/**
- * Every push is applied on arrival.
- *
- * @generated from message paceline.v1.Asp
- */
-export type Asp = Message<"paceline.v1.Asp"> & {
-  /**
-   * What happens to stale pushes.
-   *
-   * @generated from field: paceline.v1.StalenessRule staleness = 1;
-   */
-  staleness?: StalenessRule;
-};
-
-/**
- * Describes the message paceline.v1.Asp.
- * Use `create(AspSchema)` to create a new message.
- */
-export const AspSchema: GenMessage<Asp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 8);
-
-/**
- * What ASP does with a push of staleness t.
- *
- * @generated from message paceline.v1.StalenessRule
- */
-export type StalenessRule = Message<"paceline.v1.StalenessRule"> & {
-  /**
-   * Which of the two measures below are taken.
-   *
-   * @generated from field: paceline.v1.StalenessRuleName rule = 1;
-   */
-  rule: StalenessRuleName;
-
-  /**
-   * The gradient is multiplied by max(floor, 1 / (1 + scale * t)).
-   *
-   * @generated from field: double scale = 2;
-   */
-  scale: number;
-
-  /**
-   * The smallest factor.
-   *
-   * @generated from field: double floor = 3;
-   */
-  floor: number;
-
-  /**
-   * Pushes with t above this are refused.
-   *
-   * @generated from field: double max = 4;
-   */
-  max: number;
-};
-
-/**
- * Describes the message paceline.v1.StalenessRule.
- * Use `create(StalenessRuleSchema)` to create a new message.
- */
-export const StalenessRuleSchema: GenMessage<StalenessRule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 9);
 
 /**
  * The optimizer that servers apply.
@@ -604,7 +536,7 @@ export type UpdateRule = Message<"paceline.v1.UpdateRule"> & {
  * Use `create(UpdateRuleSchema)` to create a new message.
  */
 export const UpdateRuleSchema: GenMessage<UpdateRule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 10);
+  messageDesc(file_paceline_v1_run, 7);
 
 /**
  * The learning rate as a function of the work done, in examples applied.
@@ -660,7 +592,7 @@ export type Schedule = Message<"paceline.v1.Schedule"> & {
  * Use `create(ScheduleSchema)` to create a new message.
  */
 export const ScheduleSchema: GenMessage<Schedule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 11);
+  messageDesc(file_paceline_v1_run, 8);
 
 /**
  * How often something happens.
@@ -688,7 +620,7 @@ export type Cadence = Message<"paceline.v1.Cadence"> & {
  * Use `create(CadenceSchema)` to create a new message.
  */
 export const CadenceSchema: GenMessage<Cadence> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 12);
+  messageDesc(file_paceline_v1_run, 9);
 
 /**
  * A numbered, immutable statement of who is a member and which server holds which chunk.
@@ -765,7 +697,7 @@ export type View = Message<"paceline.v1.View"> & {
  * Use `create(ViewSchema)` to create a new message.
  */
 export const ViewSchema: GenMessage<View> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 13);
+  messageDesc(file_paceline_v1_run, 10);
 
 /**
  * A server in a view.
@@ -807,7 +739,7 @@ export type ViewServer = Message<"paceline.v1.ViewServer"> & {
  * Use `create(ViewServerSchema)` to create a new message.
  */
 export const ViewServerSchema: GenMessage<ViewServer> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 14);
+  messageDesc(file_paceline_v1_run, 11);
 
 /**
  * Where a server takes frames, which Paceline's own processes prefer to gRPC for chunks.
@@ -842,7 +774,7 @@ export type FrameAddresses = Message<"paceline.v1.FrameAddresses"> & {
  * Use `create(FrameAddressesSchema)` to create a new message.
  */
 export const FrameAddressesSchema: GenMessage<FrameAddresses> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 15);
+  messageDesc(file_paceline_v1_run, 12);
 
 /**
  * A worker in a view.
@@ -877,7 +809,7 @@ export type ViewWorker = Message<"paceline.v1.ViewWorker"> & {
  * Use `create(ViewWorkerSchema)` to create a new message.
  */
 export const ViewWorkerSchema: GenMessage<ViewWorker> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 16);
+  messageDesc(file_paceline_v1_run, 13);
 
 /**
  * How a residual network begins.
@@ -1188,54 +1120,6 @@ export const EngineSchema: GenEnum<Engine> = /*@__PURE__*/
   enumDesc(file_paceline_v1_run, 6);
 
 /**
- * The staleness rules.
- *
- * @generated from enum paceline.v1.StalenessRuleName
- */
-export enum StalenessRuleName {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: STALENESS_RULE_NAME_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Stale pushes are like others.
-   *
-   * @generated from enum value: STALENESS_RULE_NAME_NONE = 1;
-   */
-  NONE = 1,
-
-  /**
-   * They are scaled down.
-   *
-   * @generated from enum value: STALENESS_RULE_NAME_SCALE = 2;
-   */
-  SCALE = 2,
-
-  /**
-   * They are refused above a bound.
-   *
-   * @generated from enum value: STALENESS_RULE_NAME_REJECT = 3;
-   */
-  REJECT = 3,
-
-  /**
-   * Both.
-   *
-   * @generated from enum value: STALENESS_RULE_NAME_SCALE_REJECT = 4;
-   */
-  SCALE_REJECT = 4,
-}
-
-/**
- * Describes the enum paceline.v1.StalenessRuleName.
- */
-export const StalenessRuleNameSchema: GenEnum<StalenessRuleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 7);
-
-/**
  * The optimizers.
  *
  * @generated from enum paceline.v1.UpdateRuleName
@@ -1288,7 +1172,7 @@ export enum UpdateRuleName {
  * Describes the enum paceline.v1.UpdateRuleName.
  */
 export const UpdateRuleNameSchema: GenEnum<UpdateRuleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 8);
+  enumDesc(file_paceline_v1_run, 7);
 
 /**
  * The schedules.
@@ -1336,7 +1220,7 @@ export enum ScheduleName {
  * Describes the enum paceline.v1.ScheduleName.
  */
 export const ScheduleNameSchema: GenEnum<ScheduleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 9);
+  enumDesc(file_paceline_v1_run, 8);
 
 /**
  * What a cadence counts.
@@ -1370,5 +1254,5 @@ export enum CadenceUnit {
  * Describes the enum paceline.v1.CadenceUnit.
  */
 export const CadenceUnitSchema: GenEnum<CadenceUnit> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 10);
+  enumDesc(file_paceline_v1_run, 9);
 

@@ -50,3 +50,5 @@ export const blockLabelsMax = 16384;
 export const blockValueBytesMax = 917504;
 /** The most milestones of a learning-rate schedule. */
 export const milestonesMax = 1024;
+/** The most parameters of a way to keep pace. */
+export const protocolParametersMax = 64;

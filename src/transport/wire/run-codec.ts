@@ -4,7 +4,6 @@
  * Beside the ranges of single fields it is checked that a view agrees with itself: its members are
  * in ascending order, and each chunk's primary is a server of the view.
  */
-import { create } from "@bufbuild/protobuf";
 import { PacelineError } from "../../errors.js";
 import {
   type Compression,
@@ -19,15 +18,13 @@ import {
   engines,
   feeds,
   type InputSpec,
-  type Protocol,
   type RunSpec,
   type ScheduleSpec,
-  type StalenessRule,
   stems,
   type UpdateRuleSpec,
 } from "../../protocol/run-spec.js";
 import type { FrameAddresses, View, ViewServer, ViewWorker } from "../../protocol/view.js";
-import type { FieldCodec, RecordCodec } from "./field-codec.js";
+import type { FieldCodec } from "./field-codec.js";
 import { finite, flag, list, optional, record, small, text, whole, word } from "./field-codec.js";
 import type * as wire from "./generated-run.js";
 import * as schemas from "./generated-run.js";
@@ -40,45 +37,10 @@ import {
   payloadBytesMax,
   runBytesMax,
 } from "./limits.js";
+import { protocolCodec } from "./protocol-codec.js";
 
 const name = text(nameBytesMax);
 const memberCount = small(1, membersMax);
-
-const stalenessRule = record<StalenessRule, wire.StalenessRule>(schemas.StalenessRuleSchema, {
-  rule: word("none", "scale", "reject", "scale+reject"),
-  scale: finite,
-  floor: finite,
-  max: finite,
-});
-
-const protocol: RecordCodec<Protocol, wire.Protocol> = {
-  toWire: (value) => create(schemas.ProtocolSchema, { mode: protocolMode(value) }),
-  fromWire: (message, path) => {
-    const mode = message?.mode;
-    if (mode?.case === "bsp") return { mode: "bsp" };
-    if (mode?.case === "ssp") {
-      return {
-        mode: "ssp",
-        staleness: whole().fromWire(mode.value.staleness, `${path}.staleness`),
-      };
-    }
-    if (mode?.case === "asp") {
-      const staleness = stalenessRule.fromWire(mode.value.staleness, `${path}.staleness`);
-      return { mode: "asp", staleness };
-    }
-    throw new PacelineError("protocol", `${path} is missing or of an unknown mode`);
-  },
-};
-
-function protocolMode(value: Protocol): wire.Protocol["mode"] {
-  if (value.mode === "bsp") return { case: "bsp", value: create(schemas.BspSchema) };
-  if (value.mode === "ssp") {
-    const staleness = BigInt(value.staleness);
-    return { case: "ssp", value: create(schemas.SspSchema, { staleness }) };
-  }
-  const staleness = stalenessRule.toWire(value.staleness);
-  return { case: "asp", value: create(schemas.AspSchema, { staleness }) };
-}
 
 const updateRule = record<UpdateRuleSpec, wire.UpdateRule>(schemas.UpdateRuleSchema, {
   name: word("sgd", "momentum", "nesterov", "adam", "adamw"),
@@ -165,7 +127,7 @@ export const runSpecCodec = record<RunSpec, wire.RunSpec>(
     workersMin: memberCount,
     workersMax: memberCount,
     servers: memberCount,
-    protocol,
+    protocol: protocolCodec,
     reduce: word("mean", "sum"),
     updateRule,
     schedule,

@@ -27,6 +27,7 @@ import {
   feeds,
   type Protocol,
   type RunSpec,
+  type StalenessRule,
   stems,
 } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
@@ -169,7 +170,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
 const protocols: fc.Arbitrary<Protocol> = fc.oneof(
   fc.constant<Protocol>({ mode: "bsp" }),
   whole.map((staleness): Protocol => ({ mode: "ssp", staleness })),
-  shape<Extract<Protocol, { mode: "asp" }>["staleness"]>({
+  shape<StalenessRule>({
     rule: fc.constantFrom("none", "scale", "reject", "scale+reject"),
     scale: finite,
     floor: finite,
