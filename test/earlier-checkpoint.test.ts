@@ -21,7 +21,7 @@ const golden = join(
 /** SHA-256 of the weights in which the run that wrote it ended. */
 const ended = "b767e88acdb0e3df23afc49fc2bacb4dee8e7a44c096c32354f048d044f9ecf4";
 
-test("a checkpoint of 0.1 is gone on from to the bits of the run that wrote it", async (context) => {
+test("a checkpoint of 0.1 resumes to the bits of the run that wrote it", async (context) => {
   const place = await makePlace(context, { train: 160, test: 80, seed: 5 });
   for (const servers of ["1", "2"]) {
     const name = `on-${servers}`;

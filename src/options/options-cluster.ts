@@ -1,4 +1,6 @@
 /** Rows of the groups "cluster" and "pace" that are not fields of a run's spec. */
+import { defaultMode, modes } from "../core/sync/modes.js";
+import type { PaceSettings } from "../core/sync/pace.js";
 import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
 import {
   address,
@@ -152,7 +154,23 @@ export const clusterRows: OptionRows<ClusterOptions> = {
   },
 };
 
-const onlyAsp = { key: "mode", values: ["asp"] } as const;
+/** The names of the modes that have a use for a setting. */
+function modesWith(setting: keyof PaceSettings) {
+  const names = modes().filter(({ settings }) => settings.includes(setting));
+  return { key: "mode", values: names.map(({ name }) => name) } as const;
+}
+
+const modeAliases = Object.fromEntries(
+  modes().flatMap(({ name, aliases }) => aliases.map((alias) => [alias, name])),
+);
+const modeSentence =
+  `pace: ${modes()
+    .map(({ name, summary }) => `${name} ${summary}`)
+    .join(", ")}; ` +
+  Object.entries(modeAliases)
+    .map(([alias, name]) => `${alias} is ${name}`)
+    .join(", ");
+
 const onlyScaled = { key: "stalenessRule", values: ["scale", "scale+reject"] } as const;
 const onlyRejecting = { key: "stalenessRule", values: ["reject", "scale+reject"] } as const;
 
@@ -160,9 +178,12 @@ const onlyRejecting = { key: "stalenessRule", values: ["reject", "scale+reject"]
 export const paceRows: OptionRows<PaceOptions> = {
   mode: {
     name: "mode",
-    type: choice(["bsp", "ssp", "asp"], { sync: "bsp", async: "asp" }),
-    default: "bsp",
-    sentence: "pace: in step, within a bound, or free; sync is bsp, async is asp",
+    type: choice(
+      modes().map(({ name }) => name),
+      modeAliases,
+    ),
+    default: defaultMode,
+    sentence: modeSentence,
     group: "pace",
     commands: runCommands,
     aliases: [{ name: "SERVER_MODE" }],
@@ -175,7 +196,7 @@ export const paceRows: OptionRows<PaceOptions> = {
     sentence: "how far a worker may run ahead of the slowest",
     group: "pace",
     commands: runCommands,
-    onlyWith: { key: "mode", values: ["ssp"] },
+    onlyWith: modesWith("staleness"),
   },
   stalenessRule: {
     name: "staleness-rule",
@@ -184,7 +205,7 @@ export const paceRows: OptionRows<PaceOptions> = {
     sentence: "what becomes of a gradient computed from old parameters",
     group: "pace",
     commands: runCommands,
-    onlyWith: onlyAsp,
+    onlyWith: modesWith("stalenessRule"),
   },
   stalenessScale: {
     name: "staleness-scale",

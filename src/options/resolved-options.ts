@@ -4,10 +4,11 @@
  * missing. Durations are in milliseconds, shares between 0 and 1, null stands for "not set".
  */
 
+import type { PaceSettings } from "../core/sync/pace.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import type { compressionSpecFields } from "../protocol/compression.js";
 import type { inputFields } from "../protocol/input-spec.js";
-import type { Cadence, runFields, StalenessRule, Stem } from "../protocol/run-spec.js";
+import type { Cadence, runFields, Stem } from "../protocol/run-spec.js";
 import type { scheduleFields } from "../protocol/schedule-spec.js";
 import type { OptionsOf } from "../protocol/spec-option.js";
 import type { updateRuleFields } from "../protocol/update-rules.js";
@@ -54,13 +55,9 @@ export interface ClusterOptions {
 }
 
 /** How tightly workers keep pace. */
-export interface PaceOptions {
-  readonly mode: "bsp" | "ssp" | "asp";
-  readonly staleness: number;
-  readonly stalenessRule: StalenessRule["rule"];
-  readonly stalenessScale: number;
-  readonly stalenessFloor: number;
-  readonly stalenessMax: number;
+export interface PaceOptions extends PaceSettings {
+  /** One of the modes of `core/sync`. */
+  readonly mode: string;
 }
 
 /** What fills fields of a run's spec, from the spec's table. */

@@ -27,22 +27,30 @@ import {
 import { option } from "./spec-option.js";
 import { type UpdateRuleSpec, updateRuleFields } from "./update-rules.js";
 
-/** How tightly workers keep pace. */
-export type Protocol =
-  | { readonly mode: "bsp" }
-  | { readonly mode: "ssp"; readonly staleness: number }
-  | { readonly mode: "asp"; readonly staleness: StalenessRule };
+/** A number or a word that a way to keep pace depends on. */
+export type ProtocolParameter = number | string;
+
+/**
+ * How tightly workers keep pace: the name of a mode and the mode's own parameters, single or in a
+ * group of a name. What each mode takes is said in `core/sync`.
+ */
+export interface Protocol {
+  readonly mode: string;
+  readonly [parameter: string]:
+    | ProtocolParameter
+    | { readonly [member: string]: ProtocolParameter };
+}
 
 /**
  * What ASP does with a stale push. With staleness t: `scale` multiplies the gradient by
  * max(floor, 1 / (1 + scale * t)); `reject` refuses it when t > max.
  */
-export interface StalenessRule {
+export type StalenessRule = {
   readonly rule: "none" | "scale" | "reject" | "scale+reject";
   readonly scale: number;
   readonly floor: number;
   readonly max: number;
-}
+};
 
 /**
  * How gradients of one step become one: mean over examples, or the plain sum of the workers' means.

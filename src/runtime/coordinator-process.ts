@@ -4,6 +4,7 @@
  * members as its children.
  */
 import { hostname } from "node:os";
+import { paceOf } from "../core/sync/modes.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { loadDataset } from "../data/dataset.js";
 import type { Dataset } from "../data/split.js";
@@ -229,9 +230,9 @@ export class CoordinatorProcess {
     state: CheckpointState,
   ): Promise<number> {
     const { directory } = this.#run();
-    const { mode } = setup.spec.protocol;
     const applied = Math.min(...state.marks.map((marks) => marks.version));
-    const globalStep = mode === "bsp" ? request.step : applied;
+    const counted = paceOf(setup.spec, request.view.phase).globalStep;
+    const globalStep = counted === "step" ? request.step : applied;
     await writeCheckpoint(directory.path, {
       facts: {
         created: new Date().toISOString(),

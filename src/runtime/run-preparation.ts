@@ -6,6 +6,7 @@
 import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
+import { protocolProblem } from "../core/sync/modes.js";
 import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import { inspectDataset } from "../data/dataset.js";
 import { PacelineError } from "../errors.js";
@@ -108,6 +109,8 @@ function assertResumable(
 ): void {
   assertSameModel(manifest, spec, layout);
   const before = manifest.spec;
+  const problem = protocolProblem(before.protocol);
+  if (problem !== null) throw new PacelineError("checkpoint", `its spec's protocol: ${problem}`);
   const fixed: readonly [string, unknown, unknown][] = [
     ["--optimizer", before.updateRule.name, spec.updateRule.name],
     ["--data", before.data, spec.data],

@@ -4,6 +4,8 @@
  * data. Nothing is read here: the same options and facts give the same spec.
  */
 
+import { paceOf, protocolOf } from "../core/sync/modes.js";
+import { batchesOfGlobalStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
 import { stemmedModels } from "../nn/models.js";
 import type { ResolvedOptions } from "../options/resolved-options.js";
@@ -34,6 +36,7 @@ export interface RunFacts {
  */
 export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec {
   const { model, data, workers } = options;
+  const protocol = protocolOf(options.mode, options);
   if (model === null) throw usage("a run needs --model, such as --model mlp");
   if (data === null) throw usage("a run needs --data, such as --data mnist");
   demandExamples(options, facts);
@@ -50,29 +53,16 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
     input: { ...facts.input, augment: demandAugmentable(options, facts) },
     workersMin: workers.min,
     workersMax: workers.max,
-    protocol: protocolOf(options),
+    protocol,
     updateRule: updateRuleOf(options),
     schedule: {
       ...filled(scheduleFields, options),
       milestones: options.lrSchedule === "step" ? demandAscending(options.lrMilestones) : [],
-      totalExamples: wholeWork(options, facts.trainExamples),
+      totalExamples: wholeWork(options, protocol, facts.trainExamples),
     },
     compression: filled(compressionSpecFields, options),
     threads: options.threads ?? Math.max(1, Math.floor(facts.cores / workers.max)),
   };
-}
-
-function protocolOf(options: ResolvedOptions): Protocol {
-  switch (options.mode) {
-    case "bsp":
-      return { mode: "bsp" };
-    case "ssp":
-      return { mode: "ssp", staleness: options.staleness };
-    case "asp": {
-      const { stalenessRule: rule, stalenessScale: scale, stalenessFloor: floor } = options;
-      return { mode: "asp", staleness: { rule, scale, floor, max: options.stalenessMax } };
-    }
-  }
 }
 
 function updateRuleOf(options: ResolvedOptions): UpdateRuleSpec {
@@ -84,11 +74,11 @@ function updateRuleOf(options: ResolvedOptions): UpdateRuleSpec {
   };
 }
 
-/** Examples of the whole run: a BSP step takes every worker's batch, a push of the others one. */
-function wholeWork(options: ResolvedOptions, trainExamples: number): number {
+/** Examples of the whole run, whose pace says what a global step takes. */
+function wholeWork(options: ResolvedOptions, protocol: Protocol, trainExamples: number): number {
   const byEpochs = options.epochs * trainExamples;
   if (options.maxSteps === null) return byEpochs;
-  const batches = options.mode === "bsp" ? options.workers.max : 1;
+  const batches = batchesOfGlobalStep(paceOf({ protocol }, 0), options.workers.max);
   return Math.min(byEpochs, options.maxSteps * batches * options.batchSize);
 }
 

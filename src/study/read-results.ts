@@ -6,7 +6,7 @@
 import { basename, join } from "node:path";
 import { PacelineError } from "../errors.js";
 import { diskFiles, type Files } from "../store/files.js";
-import { modeWord } from "../store/runs/experiment-file.js";
+import { isSynchronous, modeWord } from "../store/runs/experiment-file.js";
 import {
   type ExperimentForm,
   type PacelineForm,
@@ -247,12 +247,13 @@ function trainLossOf(epoch: NonNullable<PacelineForm["epochs"]>[number] | undefi
 
 /**
  * Where a file does not tell the work at an evaluation, it is all epochs up to the one that it
- * ends: so it is in BSP, where everybody stands still then, if evaluations are due at epochs' ends.
+ * ends: so it is in a synchronous run, where everybody stands still then, if evaluations are due
+ * at epochs' ends.
  */
 function evaluationsOf(paceline: PacelineForm): StudyEvaluation[] {
   const cadence = paceline.spec?.evaluateEvery as { unit?: unknown } | null | undefined;
-  const atEnds =
-    cadence?.unit === "epoch" && paceline.outcome === "done" && paceline.protocol === "bsp";
+  const standsStill = isSynchronous(paceline.protocol ?? "");
+  const atEnds = cadence?.unit === "epoch" && paceline.outcome === "done" && standsStill;
   const examplesUpTo = (epoch: number): number | null => {
     const until = (paceline.epochs ?? []).filter((one) => one.epoch <= epoch);
     const counts = until.map((one) => one.examples ?? null);

@@ -2,6 +2,7 @@
  * What becomes of each cell when a suite is run, and how long it will take: pure rules over what
  * lies on the disk. A decision comes with the sentence that is shown for it.
  */
+import { isSynchronous } from "../store/runs/experiment-file.js";
 import type { Cell, CellFacts } from "./cells.js";
 import { type Priority, priorities } from "./matrix.js";
 
@@ -169,7 +170,7 @@ function workOf(facts: CellFacts, { epochExamples, facts: other }: Measured): nu
   const { epochs, maxSteps, batchSize, workers, mode, trainLimit } = facts;
   const sameData = trainLimit === other.trainLimit || trainLimit === null;
   const all = epochs * (sameData ? epochExamples : trainLimit);
-  const stepExamples = batchSize * (mode === "bsp" ? workers : 1);
+  const stepExamples = batchSize * (isSynchronous(mode) ? workers : 1);
   return maxSteps === null ? all : Math.min(all, maxSteps * stepExamples);
 }
 

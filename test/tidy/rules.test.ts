@@ -50,6 +50,11 @@ describe("each rule refuses what it is there for", () => {
     ["src/host/a.ts", "/** A. */\nexport function a() {}", "export a has no doc sentence"],
     ["src/host/a.ts", "/** The loop itself. */\nexport default class A {}", "default export"],
     ["src/host/a.ts", 'export { b } from "./b.js";', "the only barrel"],
+    ["src/host/a.ts", 'if (spec.protocol.mode === "bsp") f();', "branches on the mode"],
+    ["src/host/a.ts", 'const pushes = "asp" !== mode ? 1 : 2;', "branches on the mode"],
+    ["src/host/a.ts", 'switch (mode) { case "ssp": f(); }', "branches on the mode"],
+    ["src/host/a.ts", "const pushes = { bsp: 1, other: 2 }[mode];", "branches on the mode"],
+    ["src/host/a.ts", 'const pushes = { "asp": 1 }[mode];', "branches on the mode"],
     ["src/host/a.ts", `const a = "/${"home"}/ann/run";`, "path of one machine"],
     ["docs/a.md", `cd /${"Users"}/ann`, "path of one machine"],
     ["src/host/a.ts", `// ${"TO"}DO later`, "marks something unfinished"],
@@ -134,7 +139,7 @@ describe("the rules over all files refuse what they are there for", () => {
 
 describe("each rule lets through what is right", () => {
   const rooms = readRooms(
-    "| `core` | `server` | machines | |\n| `wire` | | bytes | core (types) |\n",
+    "| `core` | `server`, `sync` | machines | |\n| `wire` | | bytes | core (types) |\n",
   );
   const top = "/**\n * What this is and why it is\n * so, in short.\n */\n";
   const right: readonly (readonly [path: string, text: string])[] = [
@@ -150,6 +155,10 @@ describe("each rule lets through what is right", () => {
     ["src/core/a.ts", `${top}/** The rank of the worker. */\nexport const rank = 1;`],
     ["src/wire/generated-a.ts", "export default {} as any;"],
     ["src/index.ts", 'export { b } from "./core/b.js";'],
+    ["src/wire/a.ts", `${top}const options = { mode: "bsp", words: ["ssp", "asp"] };`],
+    ["src/wire/a.ts", `${top}const word = asp(f("bsp")) === "sync";`],
+    ["src/wire/a.test.ts", 'if (mode === "bsp") f();'],
+    ["src/core/sync/a.ts", `${top}const isOwn = mode === "bsp";`],
   ];
   for (const [path, text] of right) {
     test(`${path} with ${JSON.stringify(text.replace(top, "")).slice(0, 50)}`, () => {

@@ -222,6 +222,39 @@ const cleanText: Rule = (source) => {
   });
 };
 
+/** A mode is known by its name in its own file; elsewhere its pace is asked. */
+const modesInOneWing: Rule = (source) => {
+  if (!source.path.startsWith("src/") || isTest(source.path)) return [];
+  if (source.path.startsWith("src/core/sync/") || source.path === modeColors) return [];
+  return nodes(source)
+    .filter((node) => isModeName(node) && isBranchedOn(node))
+    .map((node) =>
+      at(source, node, `branches on the mode ${node.getText()}; ask its pace instead`),
+    );
+};
+
+/** Colours and marks of the published results' words, one of which is a mode's name. */
+const modeColors = "src/study/chart/theme.ts";
+const modeNames = ["bsp", "ssp", "asp"];
+
+function isModeName(node: ts.Node): boolean {
+  return (ts.isStringLiteralLike(node) || ts.isIdentifier(node)) && modeNames.includes(node.text);
+}
+
+function isBranchedOn(node: ts.Node): boolean {
+  const { parent } = node;
+  if (ts.isPropertyAssignment(parent)) return parent.name === node;
+  if (ts.isIdentifier(node)) return false;
+  if (ts.isCaseClause(parent)) return parent.expression === node;
+  const comparisons = [
+    ts.SyntaxKind.EqualsEqualsEqualsToken,
+    ts.SyntaxKind.ExclamationEqualsEqualsToken,
+    ts.SyntaxKind.EqualsEqualsToken,
+    ts.SyntaxKind.ExclamationEqualsToken,
+  ];
+  return ts.isBinaryExpression(parent) && comparisons.includes(parent.operatorToken.kind);
+}
+
 const codeRules: readonly Rule[] = [
   importsBetweenRooms,
   placeAndName,
@@ -233,6 +266,7 @@ const codeRules: readonly Rule[] = [
   documentedExports,
   namedExports,
   header,
+  modesInOneWing,
   cleanText,
 ];
 

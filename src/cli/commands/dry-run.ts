@@ -3,6 +3,8 @@
  * anything.
  */
 import { availableParallelism } from "node:os";
+import { paceOf } from "../../core/sync/modes.js";
+import { batchesOfGlobalStep } from "../../core/sync/pace.js";
 import { inspectDataset } from "../../data/dataset.js";
 import { trainableValues } from "../../nn/model.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
@@ -23,7 +25,7 @@ export interface DryRun {
   readonly loads: Readonly<Record<string, number>>;
   /** Of the longest slice, with every worker there. */
   readonly stepsPerEpoch: number;
-  /** Updates of each chunk in the whole run: steps in BSP, pushes in the other modes. */
+  /** Updates of each chunk in the whole run: as many as it has global steps. */
   readonly updates: number;
   readonly cores: number;
 }
@@ -63,8 +65,8 @@ export async function planRun(options: ResolvedOptions, cores: number): Promise<
   });
   const slice = Math.ceil(spec.trainExamples / spec.workersMax);
   const stepsPerEpoch = Math.ceil(slice / spec.batchSize);
-  const pushes = spec.protocol.mode === "bsp" ? 1 : spec.workersMax;
-  const updates = spec.epochs * stepsPerEpoch * pushes;
+  const batches = spec.epochs * stepsPerEpoch * spec.workersMax;
+  const updates = batches / batchesOfGlobalStep(paceOf(spec, 0), spec.workersMax);
   return {
     spec,
     parameters,

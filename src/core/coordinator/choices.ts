@@ -5,14 +5,11 @@
  * Invariant: the same choices and the same members give the same, whoever coordinates.
  */
 import { placeChunks } from "../../protocol/placement.js";
+import { paceOf } from "../sync/modes.js";
 import { BatchPool } from "../work/batch-pool.js";
 import { Cursor } from "../work/cursor.js";
 import type { RunSetup } from "../work/run-setup.js";
-import { WorkAtWill } from "../work/work-at-will.js";
-import { WorkFirstCome } from "../work/work-first-come.js";
 import type { WorkAccount, WorkDealer, WorkFloor, WorkSnapshot } from "../work/work-floor.js";
-import { WorkInRounds } from "../work/work-in-rounds.js";
-import { WorkInStep } from "../work/work-in-step.js";
 import type { Member } from "./roster.js";
 import { ViewRounds } from "./view-rounds.js";
 
@@ -32,7 +29,7 @@ export function viewsOf(
     return { index: rank, incarnation, address, frames };
   });
   const base = { run: spec.run, term, generation: 0, phase: 0, servers, primaries };
-  return new ViewRounds(base, spec.protocol, (resume?.viewNumber ?? 0) + 1);
+  return new ViewRounds(base, paceOf(spec, base.phase), (resume?.viewNumber ?? 0) + 1);
 }
 
 /** The account of the work and who deals it; `kept` is the account to go on with. */
@@ -40,14 +37,11 @@ export function wayOfDealing(
   floor: WorkFloor,
   kept: WorkSnapshot | undefined,
 ): { readonly account: WorkAccount; readonly dealer: WorkDealer } {
-  const { spec } = floor;
-  const inStep = spec.protocol.mode === "bsp";
+  const { spec, pace } = floor;
   if (spec.feed === "static") {
-    const account = new Cursor(spec, kept);
-    const dealer = inStep ? new WorkInStep(floor, account) : new WorkAtWill(floor, account);
-    return { account, dealer };
+    const account = new Cursor(spec, pace, kept);
+    return { account, dealer: pace.dealRanges(floor, account) };
   }
-  const account = new BatchPool(spec, kept);
-  const dealer = inStep ? new WorkInRounds(floor, account) : new WorkFirstCome(floor, account);
-  return { account, dealer };
+  const account = new BatchPool(spec, pace, kept);
+  return { account, dealer: pace.dealBatches(floor, account) };
 }

@@ -34,7 +34,7 @@ function assertSound(cluster: ModelCluster): void {
     assert.ok(result.globalSteps <= spec.maxSteps);
   }
   if (spec.protocol.mode === "ssp") {
-    assert.ok(cluster.leadMax <= spec.protocol.staleness, `lead ${cluster.leadMax}`);
+    assert.ok(cluster.leadMax <= Number(spec.protocol.staleness), `lead ${cluster.leadMax}`);
   }
   for (const evaluation of result.evaluations) {
     assert.equal(evaluation.examples, spec.testExamples);

@@ -4,7 +4,7 @@
  *
  * The idea: work is dealt in assignments, and everything that needs a quiet moment happens between
  * assignments or, where workers have no common boundary, in a pause (pause.ts). How work is dealt
- * depends on feed and protocol: see work-floor.ts.
+ * depends on feed and pace: see work-floor.ts.
  *
  * Invariant: what is saved is a state in which no push is outstanding and no view is being agreed
  * on, and workers that keep state of their own stand at its barrier (barrier-round.ts).
@@ -21,6 +21,8 @@ import type {
 import type { EvaluationRecord, RunEvent } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
+import { paceOf } from "../sync/modes.js";
+import type { Pace } from "../sync/pace.js";
 import { BarrierRound } from "../work/barrier-round.js";
 import { EpochRecords } from "../work/epoch-records.js";
 import { Evaluator } from "../work/evaluator.js";
@@ -59,6 +61,7 @@ const refusalsMax = 3;
 /** The machine's part for one run. */
 export class Training implements WorkFloor {
   readonly spec: RunSpec;
+  readonly pace: Pace;
   readonly views: ViewRounds;
   readonly evaluator: Evaluator;
   readonly ready = new Map<number, number>();
@@ -85,6 +88,7 @@ export class Training implements WorkFloor {
   constructor(setup: RunSetup, { term, servers, workers }: TrainingMembers, port: TrainingPort) {
     const { spec, resume } = setup;
     this.spec = spec;
+    this.pace = paceOf(spec, 0);
     this.#port = port;
     this.#serverCount = servers.length;
     const { account, dealer } = wayOfDealing(this, resume?.cursor);
@@ -352,7 +356,7 @@ export class Training implements WorkFloor {
   evaluate(about: { epoch: number; step: number; final: boolean }, reachedStep: number): void {
     const ranks = this.#evaluators(reachedStep);
     if (ranks.length === 0) return;
-    if (this.spec.protocol.mode === "bsp" || about.final) this.#records.interrupt(this.#nowMs);
+    if (this.pace.meetsAtBoundaries || about.final) this.#records.interrupt(this.#nowMs);
     for (const { rank, evaluation, range } of this.evaluator.begin(about, ranks)) {
       this.#toWorker(rank, { type: "evaluate", evaluation, range });
     }
@@ -389,11 +393,11 @@ export class Training implements WorkFloor {
     this.#port.emit({ kind: "evaluation", text, ...record });
   }
 
-  /** Where nobody keeps step, assignments are long: there the pushes tell more of the work. */
+  /** Where assignments need not end for an evaluation, the pushes tell more of the work. */
   #trainedExamples(): number {
-    const { protocol, batchSize, trainExamples, epochs } = this.spec;
+    const { batchSize, trainExamples, epochs } = this.spec;
     const told = this.#records.examples();
-    if (protocol.mode === "bsp") return told;
+    if (this.pace.meetsAtBoundaries) return told;
     return Math.max(told, Math.min(epochs * trainExamples, this.globalSteps() * batchSize));
   }
 
@@ -415,12 +419,8 @@ export class Training implements WorkFloor {
     if (this.#pause === null && this.#pauseWanted !== null) {
       if (!this.#dealer.pausable || this.evaluator.busyWithFinal) return;
       const ranks = this.activeRanks();
-      this.#pause = new Pause(
-        ++this.#pauses,
-        this.#pauseWanted,
-        this.spec.protocol.mode !== "asp",
-        ranks,
-      );
+      const { hasBarriers } = this.pace;
+      this.#pause = new Pause(++this.#pauses, this.#pauseWanted, hasBarriers, ranks);
       this.#pauseWanted = null;
       for (const rank of ranks) this.#toWorker(rank, { type: "pause", pause: this.#pauses });
     }
@@ -456,7 +456,7 @@ export class Training implements WorkFloor {
     const [why, step] = [this.#saving, barrier?.step ?? 0];
     if (barrier?.complete !== true || this.views.busy || view === null || why === null) return;
     this.#barrier = null;
-    if (this.spec.protocol.mode === "bsp") this.#account.standBefore(step);
+    if (this.pace.meetsAtBoundaries) this.#account.standBefore(step);
     if (keepsResiduals(this.spec.compression)) {
       for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
     }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ViewWorker } from "../../protocol/view.js";
+import { paceOf } from "../sync/modes.js";
 import { type ViewAnswer, ViewRounds } from "./view-rounds.js";
 
 const base = {
@@ -30,7 +31,11 @@ describe("views under SSP(0)", () => {
   ];
   for (const [title, present, joiner, from] of cases) {
     test(`a joiner ${title} begins with step ${from}`, () => {
-      const rounds = new ViewRounds(base, { mode: "ssp", staleness: 0 }, 1);
+      const rounds = new ViewRounds(
+        base,
+        paceOf({ protocol: { mode: "ssp", staleness: 0 } }, 0),
+        1,
+      );
       const workerOf = (rank: number, fromStep: number): ViewWorker => {
         return { rank, incarnation: 10 + rank, fromStep };
       };

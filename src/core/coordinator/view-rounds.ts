@@ -1,18 +1,17 @@
 /**
  * How views come about. Changes are gathered; a round gives the next view to every server; when all
- * have acknowledged it, what they say is weighed: a joiner may start only with a step that no chunk
- * has sealed (BSP) and not behind the slowest clock (SSP). If it can't, a further view gives it a
- * later first step. Only a view that stands is for the workers.
+ * have acknowledged it, the pace weighs what they say: a joiner may not start with a step that some
+ * chunk has gone past. If it would, a further view gives it a later first step. Only a view that
+ * stands is for the workers.
  *
  * Invariants: one round at a time; views reach servers before workers; a joiner that is told of its
  * view is ahead of every barrier.
  */
 
-import { unreachable } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { Departure } from "../../protocol/messages.js";
-import type { Protocol } from "../../protocol/run-spec.js";
 import type { View, ViewServer, ViewWorker } from "../../protocol/view.js";
+import type { Pace } from "../sync/pace.js";
 
 /** One server's answer to a view. */
 export interface ViewAnswer {
@@ -54,7 +53,7 @@ interface Round {
 /** The rounds of one run. */
 export class ViewRounds {
   readonly #base: ViewBase;
-  readonly #protocol: Protocol;
+  readonly #pace: Pace;
   readonly #workers = new Map<number, ViewWorker>();
   readonly #confirmed = new Set<number>();
   readonly #firstNumber: number;
@@ -63,9 +62,9 @@ export class ViewRounds {
   #round: Round | null = null;
   #standing: View | null = null;
 
-  constructor(base: ViewBase, protocol: Protocol, firstNumber: number) {
+  constructor(base: ViewBase, pace: Pace, firstNumber: number) {
     this.#base = base;
-    this.#protocol = protocol;
+    this.#pace = pace;
     this.#firstNumber = firstNumber;
     this.#number = firstNumber - 1;
   }
@@ -148,10 +147,12 @@ export class ViewRounds {
     const joiners = round.view.workers.filter((worker) => !this.#confirmed.has(worker.rank));
     let late = false;
     for (const joiner of joiners) {
-      if (!this.#isLate(joiner, sealedStep, clockMin)) continue;
+      // No barrier has passed before workers were told of a view.
+      if (this.#standing === null) break;
+      const fromStep = this.#pace.laterStart(joiner, { sealedStep, clockMin });
+      if (fromStep === null) continue;
       late = true;
       if (this.#workers.get(joiner.rank)?.incarnation !== joiner.incarnation) continue;
-      const fromStep = this.#laterStep(joiner, sealedStep, clockMin);
       this.#workers.set(joiner.rank, { ...joiner, fromStep });
       this.#changed = true;
     }
@@ -164,31 +165,6 @@ export class ViewRounds {
       joined.push(rank);
     }
     return { departed, stands: true, joined };
-  }
-
-  /** Has a barrier passed this joiner's first step on some server? */
-  #isLate(joiner: ViewWorker, sealedStep: number, clockMin: number): boolean {
-    if (this.#standing === null) return false;
-    switch (this.#protocol.mode) {
-      case "bsp":
-        return joiner.fromStep <= sealedStep;
-      case "ssp":
-        return joiner.fromStep < clockMin;
-      case "asp":
-        return false;
-      default:
-        return unreachable(this.#protocol);
-    }
-  }
-
-  /**
-   * A first step that the next round can't find late, as the joiner holds the others back from the
-   * step with which it was first put to the servers. In SSP(s) a worker can complete the step that
-   * it is in, and one that lies at most s ahead of that first step.
-   */
-  #laterStep(joiner: ViewWorker, sealedStep: number, clockMin: number): number {
-    if (this.#protocol.mode !== "ssp") return sealedStep + 1;
-    return Math.max(clockMin + 1, joiner.fromStep + this.#protocol.staleness + 1);
   }
 }
 

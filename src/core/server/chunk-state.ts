@@ -10,7 +10,7 @@ import { assert } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { ChunkMarks, PushOutcome } from "../../protocol/messages.js";
 import type { ViewWorker } from "../../protocol/view.js";
-import type { ChunkProgress } from "../sync/policy.js";
+import type { ChunkProgress } from "../sync/pace.js";
 
 /** A gradient held whole, waiting for its step to be sealed. */
 export interface Contribution extends WorkerIdentity {

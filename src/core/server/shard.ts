@@ -23,9 +23,9 @@ import {
 } from "../../protocol/messages.js";
 import type { Reduce, RunSpec } from "../../protocol/run-spec.js";
 import { learningRate } from "../../protocol/schedule.js";
-import { judgeStaleness } from "../../protocol/staleness.js";
 import { chunksOfServer, supersedes, type View, workerOfRank } from "../../protocol/view.js";
-import { mayStart, missingFrom } from "../sync/policy.js";
+import { paceOf } from "../sync/modes.js";
+import type { Pace } from "../sync/pace.js";
 import { ChunkState, type Waiter } from "./chunk-state.js";
 import { EarlyMessages } from "./early-messages.js";
 import { answerTo, departuresOf, replyTo, waiterFor, waiterForPull } from "./shard-answers.js";
@@ -120,6 +120,8 @@ export class Shard {
   readonly #index: number;
   readonly #chunks = new Map<number, ChunkState>();
   #view: View | null = null;
+  /** That of the view's phase. */
+  #pace: Pace;
   /** Pushes and pulls that imply a view which has not come yet. */
   readonly #early: EarlyMessages<EarlyEvent>;
   #effects: ShardEffect[] = [];
@@ -128,6 +130,7 @@ export class Shard {
   constructor(config: ShardConfig) {
     this.#index = config.index;
     this.#spec = config.spec;
+    this.#pace = paceOf(config.spec, 0);
     this.#layout = config.layout;
     this.#early = new EarlyMessages(2 * config.spec.workersMax * config.layout.chunks.length);
   }
@@ -157,7 +160,7 @@ export class Shard {
     for (const state of this.#chunks.values()) {
       if (!state.loaded) return `chunk ${state.index} is not loaded`;
       for (const waiter of state.waiters) {
-        const verdict = mayStart(this.#spec.protocol, this.#view, state, waiter.startStep);
+        const verdict = this.#pace.mayStart(this.#view, state, waiter.startStep);
         if (!verdict.allowed) return verdict.reason;
       }
     }
@@ -207,6 +210,7 @@ export class Shard {
       return;
     }
     this.#view = view;
+    this.#pace = paceOf(this.#spec, view.phase);
     const owned = new Set(chunksOfServer(view, this.#index));
     for (const index of owned) {
       if (!this.#chunks.has(index)) this.#chunks.set(index, new ChunkState(index));
@@ -267,27 +271,66 @@ export class Shard {
       this.#reply(channel, header, "nonfinite", state.version, detail);
       return;
     }
-    if (this.#spec.protocol.mode === "bsp") this.#hold(event, state, view);
-    else this.#applyOnArrival(event, state, view);
+    this.#onFreshPush(event, state, view);
+  }
+
+  /** One that has not been seen: the pace says what happens to it. */
+  #onFreshPush(event: ShardEvent & { type: "push" }, state: ChunkState, view: View): void {
+    const { header, slot, channel } = event;
+    const { rank, incarnation, step, examples } = header;
+    const staleness = Math.max(0, state.version - header.version);
+    const arrival = this.#pace.onPush(view, state, { step, examples, staleness });
+    switch (arrival.kind) {
+      case "hold":
+        this.#hold(event, state, view);
+        break;
+      case "apply":
+        state.mark(rank, incarnation, step);
+        if (examples > 0) {
+          this.#counts.accepted(staleness);
+          state.pushes++;
+          this.#apply(state, [{ slot, examples }], null, arrival.scale);
+        }
+        this.#answerMarked(event, state, view, {
+          outcome: "applied",
+          staleness,
+          detail: arrival.reason,
+        });
+        break;
+      case "reject":
+      case "drop":
+        state.mark(rank, incarnation, step);
+        if (arrival.kind === "reject") this.#counts.rejected++;
+        this.#answerMarked(event, state, view, {
+          ...(arrival.kind === "reject"
+            ? { outcome: "rejected", staleness }
+            : { outcome: "dropped", staleness: 0 }),
+          detail: arrival.reason,
+        });
+        break;
+      case "refuse":
+        this.#release(slot);
+        this.#refuse(header, channel, arrival.reason);
+        break;
+      default:
+        arrival satisfies never;
+    }
+  }
+
+  #answerMarked(
+    { header, slot, channel }: ShardEvent & { type: "push" },
+    state: ChunkState,
+    view: View,
+    about: Pick<Waiter, "outcome" | "staleness" | "detail">,
+  ): void {
+    this.#release(slot);
+    state.await(waiterFor(header, channel, about));
+    this.#advance(state, view);
   }
 
   #hold(event: ShardEvent & { type: "push" }, state: ChunkState, view: View): void {
     const { header, slot, channel } = event;
-    const { rank, incarnation, step, examples } = header;
-    if (step <= state.sealedStep) {
-      this.#release(slot);
-      state.mark(rank, incarnation, step);
-      const detail = `step ${step} was sealed without it`;
-      const about = { outcome: "dropped", staleness: 0, detail } as const;
-      this.#answer(state, view, waiterFor(header, channel, about));
-      return;
-    }
-    if (step > state.openStep) {
-      this.#release(slot);
-      const detail = `step ${step} is not open on chunk ${state.index}: step ${state.openStep} is`;
-      this.#refuse(header, channel, detail);
-      return;
-    }
+    const { rank, incarnation, examples } = header;
     if (state.holds(header)) {
       this.#counts.duplicates++;
       this.#release(slot);
@@ -299,47 +342,22 @@ export class Shard {
     this.#advance(state, view);
   }
 
-  /** Seals every BSP step that is complete, then answers whoever may go on. */
+  /** Seals every step that is complete, then answers whoever may go on. */
   #advance(state: ChunkState, view: View): void {
-    while (this.#spec.protocol.mode === "bsp" && this.#sealNext(state, view));
+    while (this.#sealNext(state, view));
     const waiting = state.waiters;
     state.waiters = [];
     for (const waiter of waiting) this.#answer(state, view, waiter);
   }
 
-  /** With no worker in the view, what is held is sealed and then nothing more. */
   #sealNext(state: ChunkState, view: View): boolean {
-    if (!state.loaded || (view.workers.length === 0 && !state.holdsAny)) return false;
-    if (missingFrom(view, state).length > 0) return false;
+    if (!state.loaded || !this.#pace.maySeal(view, state).allowed) return false;
     const contributions = state.seal();
     const gradients = contributions.filter(({ examples }) => examples > 0);
     this.#apply(state, gradients, reduceOf(this.#groupOf(state), this.#spec.reduce), 1);
     state.pushes += gradients.length;
     for (const { slot } of contributions) this.#release(slot);
     return true;
-  }
-
-  #applyOnArrival(event: ShardEvent & { type: "push" }, state: ChunkState, view: View): void {
-    const { header, slot, channel } = event;
-    const { rank, incarnation, step, examples } = header;
-    const staleness = Math.max(0, state.version - header.version);
-    const protocol = this.#spec.protocol;
-    const verdict =
-      protocol.mode === "asp" && examples > 0
-        ? judgeStaleness(protocol.staleness, staleness)
-        : { accept: true, scale: 1, reason: "" };
-    state.mark(rank, incarnation, step);
-    if (!verdict.accept) this.#counts.rejected++;
-    if (verdict.accept && examples > 0) {
-      this.#counts.accepted(staleness);
-      state.pushes++;
-      this.#apply(state, [{ slot, examples }], null, verdict.scale);
-    }
-    this.#release(slot);
-    const outcome = verdict.accept ? "applied" : "rejected";
-    const about = { outcome, staleness, detail: verdict.reason } as const;
-    state.await(waiterFor(header, channel, about));
-    this.#advance(state, view);
   }
 
   #apply(
@@ -377,7 +395,7 @@ export class Shard {
 
   /** Answers at once if the protocol lets the asker start its step, else lets it wait. */
   #answer(state: ChunkState, view: View, waiter: Waiter): void {
-    const verdict = mayStart(this.#spec.protocol, view, state, waiter.startStep);
+    const verdict = this.#pace.mayStart(view, state, waiter.startStep);
     if (!state.loaded || !verdict.allowed) {
       state.await(waiter);
       return;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/samples.js";
+import { paceOf } from "../sync/modes.js";
 import { BatchPool, type DealtAssignment, type PoolSnapshot } from "./batch-pool.js";
 
 const both = [0, 1];
@@ -15,7 +16,7 @@ function poolOf(extra: Partial<RunSpec> = {}): BatchPool {
     batchSize: 4,
     ...extra,
   };
-  const pool = new BatchPool(spec);
+  const pool = new BatchPool(spec, paceOf(spec, 0));
   pool.open();
   return pool;
 }
@@ -130,7 +131,7 @@ test("a kept account goes on where it stood, with what was out counted as left",
     batchSize: 4,
     epochs: 2,
   };
-  const again = new BatchPool(spec, kept);
+  const again = new BatchPool(spec, paceOf(spec, 0), kept);
   assert.equal(again.firstStepOf(), 1);
   assert.equal(shown(again.deal(3, 1, [3])), "0: 0 to 4 in step 1");
   assert.equal(shown(again.deal(4, 1, [3])), "0: 8 to 10 in step 1");

@@ -14,6 +14,7 @@
 import { assert } from "../../assert.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import type { Pace } from "../sync/pace.js";
 import type { RefusedAssignment, WorkAccount, WorkSnapshot } from "./work-floor.js";
 
 /** Positions that came back, and who was lost with them or refused them; null where nobody did. */
@@ -52,6 +53,7 @@ interface OpenPool extends EpochPool {
 /** The account. */
 export class BatchPool implements WorkAccount {
   readonly #spec: RunSpec;
+  readonly #pace: Pace;
   #pools: OpenPool[] = [];
   #assignments = 0;
   #stand = 0;
@@ -62,8 +64,9 @@ export class BatchPool implements WorkAccount {
   /** By epoch and first position: the ranks that refused it, one as often as it did. */
   readonly #refusals = new Map<string, number[]>();
 
-  constructor(spec: RunSpec, snapshot?: WorkSnapshot) {
+  constructor(spec: RunSpec, pace: Pace, snapshot?: WorkSnapshot) {
     this.#spec = spec;
+    this.#pace = pace;
     if (snapshot === undefined) return;
     assert("pools" in snapshot, "an account of batches is of batches");
     this.#pools = snapshot.pools.map((pool) => ({ ...pool, left: [...pool.left] }));
@@ -99,8 +102,8 @@ export class BatchPool implements WorkAccount {
 
   /** Batches that `maxSteps` leaves to further epochs; where steps are global, it limits them. */
   #batchesLeft(): number {
-    const { maxSteps, protocol, trainExamples, batchSize } = this.#spec;
-    if (maxSteps === null || protocol.mode === "bsp") return Number.POSITIVE_INFINITY;
+    const { maxSteps, trainExamples, batchSize } = this.#spec;
+    if (maxSteps === null || this.#pace.globalStep === "step") return Number.POSITIVE_INFINITY;
     const latest = this.#pools.at(-1);
     if (latest === undefined) return maxSteps;
     const before = latest.epoch * Math.ceil(trainExamples / batchSize);

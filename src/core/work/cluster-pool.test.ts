@@ -82,7 +82,8 @@ for (const protocol of protocols) {
       const cluster = new ModelCluster(planOf(seed, protocol, { epochs: 4, feed: "leased" }));
       trouble(cluster.start(), counts, seed % 2 === 0);
       finished(cluster);
-      const staleness = protocol.mode === "ssp" ? protocol.staleness : Number.POSITIVE_INFINITY;
+      const isBounded = protocol.mode === "ssp";
+      const staleness = isBounded ? Number(protocol.staleness) : Number.POSITIVE_INFINITY;
       assert.ok(cluster.leadMax <= staleness, `lead ${cluster.leadMax}`);
       again += cluster.events.filter(({ text }) => / are dealt again to worker-/.test(text)).length;
     }

@@ -2,11 +2,11 @@
  * Which examples each worker takes, and when: the coordinator's account of the work under `--feed
  * static`.
  *
- * An epoch is planned once into one range of positions per rank. In BSP and SSP steps are global,
- * so the epoch also spans a fixed interval of steps, as many as its longest range needs; whoever
- * has used its range up pushes empty gradients to the end. A plan is dealt in assignments; in BSP
- * an assignment also ends where a step boundary is asked for, so that evaluations and checkpoints
- * find everybody between steps.
+ * An epoch is planned once into one range of positions per rank. Where the pace has barriers the
+ * epoch also spans a fixed interval of steps, as many as its longest range needs; whoever has used
+ * its range up pushes empty gradients to the end. A plan is dealt in assignments; where everybody
+ * meets at boundaries an assignment also ends where one is asked for, so that evaluations and
+ * checkpoints find everybody between steps.
  *
  * Invariant: a position is dealt to one life of one worker at a time, and what a lost worker had
  * used by the servers' account is never dealt again.
@@ -14,6 +14,7 @@
 import { assert } from "../../assert.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import type { Pace } from "../sync/pace.js";
 import type { WorkAccount, WorkSnapshot } from "./work-floor.js";
 
 /**
@@ -48,17 +49,19 @@ export interface CursorSnapshot {
 /** The account. */
 export class Cursor implements WorkAccount {
   readonly #spec: RunSpec;
+  readonly #pace: Pace;
   #plans: EpochPlan[] = [];
   #assignments = 0;
-  /** Steps with examples dealt in asynchronous modes; bounds `maxSteps` there. */
+  /** Steps with examples dealt where a global step is a push; bounds `maxSteps` there. */
   #pushesDealt = 0;
   /** Per rank the first step that its present life has not been dealt. */
   readonly #steps = new Map<number, number>();
   /** Per rank the share of which it last finished an assignment. */
   readonly #finished = new Map<number, Share>();
 
-  constructor(spec: RunSpec, snapshot?: WorkSnapshot) {
+  constructor(spec: RunSpec, pace: Pace, snapshot?: WorkSnapshot) {
     this.#spec = spec;
+    this.#pace = pace;
     if (snapshot === undefined) return;
     assert("plans" in snapshot, "an account of ranges is of ranges");
     this.#plans = snapshot.plans.map((plan) => ({
@@ -110,10 +113,10 @@ export class Cursor implements WorkAccount {
 
   /** Steps that each rank takes in the epoch, within what `maxSteps` leaves. */
   #stepsOf(ranges: readonly Range[], firstStep: number): number[] {
-    const { batchSize, maxSteps, protocol } = this.#spec;
+    const { batchSize, maxSteps } = this.#spec;
     const whole = ranges.map(({ start, end }) => Math.ceil((end - start) / batchSize));
     if (maxSteps === null) return whole;
-    if (protocol.mode === "bsp") {
+    if (this.#pace.globalStep === "step") {
       const left = maxSteps - firstStep;
       return whole.map((steps) => Math.min(steps, Math.max(0, left)));
     }
@@ -128,10 +131,11 @@ export class Cursor implements WorkAccount {
 
   /** True when no further epoch can be planned. */
   get done(): boolean {
-    const { epochs, maxSteps, protocol, trainExamples } = this.#spec;
+    const { epochs, maxSteps, trainExamples } = this.#spec;
     const plan = this.latest;
     if ((plan?.epoch ?? -1) + 1 >= epochs || trainExamples === 0) return true;
-    const used = protocol.mode === "bsp" ? (plan?.lastStep ?? 0) : this.#pushesDealt;
+    const countsSteps = this.#pace.globalStep === "step";
+    const used = countsSteps ? (plan?.lastStep ?? 0) : this.#pushesDealt;
     return maxSteps !== null && used >= maxSteps;
   }
 
@@ -153,12 +157,11 @@ export class Cursor implements WorkAccount {
   deal(plan: EpochPlan, rank: number, untilStep: number): Assignment | null {
     const share = plan.shares.find((candidate) => candidate.rank === rank);
     if (share === undefined || share.assignment !== null || this.#used(plan, share)) return null;
-    const { batchSize, protocol } = this.#spec;
+    const { batchSize } = this.#spec;
     const firstStep = Math.max(share.nextStep, this.stepOf(rank));
-    const lastStep =
-      protocol.mode === "asp"
-        ? firstStep + Math.ceil((share.end - share.next) / batchSize)
-        : Math.min(plan.lastStep, untilStep);
+    const lastStep = this.#pace.hasBarriers
+      ? Math.min(plan.lastStep, untilStep)
+      : firstStep + Math.ceil((share.end - share.next) / batchSize);
     if (lastStep <= firstStep) return null;
     const end = Math.min(share.end, share.next + (lastStep - firstStep) * batchSize);
     const assignment: Assignment = {
@@ -259,7 +262,7 @@ export class Cursor implements WorkAccount {
 
   #used(plan: EpochPlan, share: Share): boolean {
     if (share.assignment !== null) return false;
-    if (this.#spec.protocol.mode === "asp") return share.next >= share.end;
+    if (!this.#pace.hasBarriers) return share.next >= share.end;
     return Math.max(share.nextStep, this.stepOf(share.rank)) >= plan.lastStep;
   }
 

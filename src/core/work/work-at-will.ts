@@ -41,7 +41,7 @@ export class WorkAtWill implements WorkDealer {
     const cursor = this.#cursor;
     if (pauseLimit !== null) {
       const behind = active.filter((rank) => cursor.stepOf(rank) <= pauseLimit);
-      if (floor.spec.protocol.mode === "ssp") this.#dealTo(behind, active);
+      if (floor.pace.hasBarriers) this.#dealTo(behind, active);
       return;
     }
     if (active.length === 0) {
@@ -102,11 +102,10 @@ export class WorkAtWill implements WorkDealer {
     this.#admit((rank) => this.#finishing || this.#hasWork(rank));
   }
 
-  /** In SSP a worker without a share of the latest epoch would hold up those who have one. */
+  /** At a barrier a worker without a share of the latest epoch would hold up those who have one. */
   #hasWork(rank: number): boolean {
-    const { spec } = this.#floor;
     const cursor = this.#cursor;
-    if (spec.protocol.mode === "asp") return cursor.openPlan(rank) !== null;
+    if (!this.#floor.pace.hasBarriers) return cursor.openPlan(rank) !== null;
     return cursor.latest !== null && cursor.isOpen(cursor.latest, rank);
   }
 

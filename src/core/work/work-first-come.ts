@@ -49,7 +49,7 @@ export class WorkFirstCome implements WorkDealer {
   }
 
   get #keepsPace(): boolean {
-    return this.#floor.spec.protocol.mode === "ssp";
+    return this.#floor.pace.hasBarriers;
   }
 
   get #isOver(): boolean {

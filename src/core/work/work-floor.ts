@@ -1,8 +1,8 @@
 /**
  * What those who deal the work stand on. Each way of dealing has an account, which knows what was
- * dealt and used, and a dealer, which says who gets what and when; both are chosen by the run's
- * feed and protocol. Static ranges are accounted for by cursor.ts and dealt by work-in-step.ts
- * (BSP) and work-at-will.ts (SSP, ASP); a pool of batches by batch-pool.ts, work-in-rounds.ts and
+ * dealt and used, and a dealer, which says who gets what and when. The run's feed chooses the
+ * account, its pace the dealer. Static ranges are accounted for by cursor.ts and dealt by
+ * work-in-step.ts or work-at-will.ts; a pool of batches by batch-pool.ts, and work-in-rounds.ts or
  * work-first-come.ts.
  *
  * Training (coordinator/training.ts) is the floor: it tells the account what workers and servers
@@ -11,6 +11,7 @@
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { ViewRounds } from "../coordinator/view-rounds.js";
+import type { Pace } from "../sync/pace.js";
 import type { PoolSnapshot } from "./batch-pool.js";
 import type { CursorSnapshot } from "./cursor.js";
 import type { Evaluator } from "./evaluator.js";
@@ -58,6 +59,8 @@ export interface WorkAccount {
 /** The floor on which work is dealt. */
 export interface WorkFloor {
   readonly spec: RunSpec;
+  /** How workers keep pace; it names the dealer. */
+  readonly pace: Pace;
   readonly views: ViewRounds;
   readonly evaluator: Evaluator;
   /** Ready to take part, by rank: the incarnation. */

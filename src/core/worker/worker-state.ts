@@ -14,6 +14,9 @@
 import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
 import type { Assignment, MemberMessage, Range } from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { View } from "../../protocol/view.js";
+import { paceOf } from "../sync/modes.js";
 
 /** A step under way. */
 export interface Stepping {
@@ -123,9 +126,19 @@ export function stepOf(
 export function isExhausted(
   { assignment, position }: Work,
   nextStep: number,
-  mode: string,
+  spec: RunSpec,
+  view: View | null,
 ): boolean {
-  return nextStep >= assignment.lastStep || (mode === "asp" && position >= assignment.end);
+  const { hasBarriers } = paceOf(spec, view?.phase ?? 0);
+  return nextStep >= assignment.lastStep || (!hasBarriers && position >= assignment.end);
+}
+
+/** What has been asked and not answered: pushes of a step, or pulls, which are of none. */
+export function unanswered(state: WorkerState): { chunk: number; step: Stepping | null }[] {
+  if (state.name === "pulling") return [...state.missing].map((chunk) => ({ chunk, step: null }));
+  if (state.name !== "stepping") return [];
+  const steps = state.before === null ? [state] : [state.before, state];
+  return steps.flatMap((step) => [...step.outstanding].map((chunk) => ({ chunk, step })));
 }
 
 /** The step of this number that is under way; null where none is. */

@@ -252,3 +252,13 @@ describe("a worker at a checkpoint's barrier", () => {
     assert.deepEqual(bench.give(given), [{ type: "tell", message: taken }]);
   });
 });
+
+test("a run whose protocol no mode takes is answered with why", () => {
+  const worker = new Worker({ rank: 0, incarnation: 1 });
+  const spec = { ...sampleSpec, protocol: { mode: "ssp", staleness: -1 } };
+  const message = { type: "prepare", spec, residuals: false } as const;
+  const reason = "mode ssp: staleness is -1, not a whole number from 0 on";
+  assert.deepEqual(worker.step({ type: "message", message }, 0), [
+    { type: "tell", message: { type: "failed", code: "protocol", reason } },
+  ]);
+});

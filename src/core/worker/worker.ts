@@ -30,6 +30,7 @@ import type {
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
+import { protocolProblem } from "../sync/modes.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
 import { pullFrom, pushTo } from "./worker-headers.js";
@@ -45,6 +46,7 @@ import {
   stepBegun,
   stepIn,
   stepOf,
+  unanswered,
   type Work,
   type WorkerState,
   workOn,
@@ -179,6 +181,11 @@ export class Worker {
   }
 
   #takeJob(spec: RunSpec, residuals: boolean): void {
+    const reason = protocolProblem(spec.protocol);
+    if (reason !== null) {
+      this.#tell({ type: "failed", code: "protocol", reason });
+      return;
+    }
     this.#spec = spec;
     this.#view = null;
     this.#layout = null;
@@ -371,7 +378,7 @@ export class Worker {
         return;
       }
       const work = this.#work;
-      if (work !== null && isExhausted(work, this.#nextStep, this.#spec!.protocol.mode)) {
+      if (work !== null && isExhausted(work, this.#nextStep, this.#spec!, this.#view)) {
         this.#finishAssignment(work);
         continue;
       }
@@ -456,18 +463,10 @@ export class Worker {
   }
 
   #resend(server: number): void {
-    const view = this.#view;
-    if (view === null) return;
-    if (this.#state.name === "pulling") {
-      for (const chunk of this.#state.missing) {
-        if (view.primaries[chunk] === server) this.#pull(chunk);
-      }
-    }
-    if (this.#state.name !== "stepping") return;
-    for (const step of [this.#state.before, this.#state]) {
-      for (const chunk of step?.outstanding ?? []) {
-        if (step !== null && view.primaries[chunk] === server) this.#push(chunk, step);
-      }
+    for (const { chunk, step } of unanswered(this.#state)) {
+      if (this.#view?.primaries[chunk] !== server) continue;
+      if (step === null) this.#pull(chunk);
+      else this.#push(chunk, step);
     }
   }
 

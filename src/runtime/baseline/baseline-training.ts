@@ -6,6 +6,7 @@
  * run with as many workers, whatever its servers.
  */
 import { assert } from "../../assert.js";
+import { paceOf } from "../../core/sync/modes.js";
 import { Cursor, type EpochPlan, type Share } from "../../core/work/cursor.js";
 import { EpochRecords } from "../../core/work/epoch-records.js";
 import { Evaluation } from "../../core/work/evaluation.js";
@@ -152,7 +153,7 @@ class BaselineTraining {
     this.#layout = layoutOf(spec);
     if (parts.start !== undefined) assertBaselineStart(parts.start, spec.workersMax);
     const resume = parts.start?.resume ?? null;
-    this.#cursor = new Cursor(spec, resume?.cursor);
+    this.#cursor = new Cursor(spec, paceOf(spec, 0), resume?.cursor);
     this.#records = new EpochRecords(resume);
     this.#evaluations = [...(resume?.evaluations ?? [])];
     this.#ranks = Array.from({ length: spec.workersMax }, (_, rank) => rank);

@@ -23,19 +23,11 @@ const trailerBytes = 69;
 const count = z.int().nonnegative();
 const positive = z.int().positive();
 
-const protocol = z.discriminatedUnion("mode", [
-  z.object({ mode: z.literal("bsp") }),
-  z.object({ mode: z.literal("ssp"), staleness: count }),
-  z.object({
-    mode: z.literal("asp"),
-    staleness: z.object({
-      rule: z.enum(["none", "scale", "reject", "scale+reject"]),
-      scale: z.number(),
-      floor: z.number(),
-      max: z.number(),
-    }),
-  }),
-]);
+const parameter = z.union([z.number(), z.string()]);
+// Which parameters belong to a mode is the mode's own to say, to whoever goes on from here.
+const protocol = z
+  .object({ mode: z.string() })
+  .catchall(z.union([parameter, z.record(z.string(), parameter)]));
 
 // Loose: a field of a later run spec is kept, not cut off. The rest is read by the run's own table.
 const runSpec = z.looseObject({ protocol }).transform((kept, context): RunSpec => {

@@ -110,10 +110,20 @@ export interface WorkerTotals {
   readonly epochs: number;
 }
 
-/** The format's word for a protocol: sync for BSP, async for ASP, else the protocol's own name. */
-export function modeWord(protocol: string): string {
-  if (protocol === "bsp") return "sync";
-  return protocol === "asp" ? "async" : protocol;
+/** The form's words for modes that it calls otherwise than Paceline does. */
+const formWords = new Map([
+  ["bsp", "sync"],
+  ["asp", "async"],
+]);
+
+/** The form's word for a mode: its own where it has one, else the mode's name. */
+export function modeWord(mode: string): string {
+  return formWords.get(mode) ?? mode;
+}
+
+/** True for the form's word, or the name, of a mode in which all workers take each step. */
+export function isSynchronous(mode: string): boolean {
+  return modeWord(mode) === "sync";
 }
 
 /** Builds a server's final metrics. */
@@ -131,7 +141,7 @@ export function serverFinalMetrics(totals: ServerTotals): ServerFinalMetrics {
     updates_per_second: ratio(totals.parameterUpdates, totals.trainingSeconds),
     learning_rate: totals.lr,
   };
-  if (mode === "sync") return metrics;
+  if (isSynchronous(mode)) return metrics;
   return {
     ...metrics,
     async_updates: totals.asyncUpdates,

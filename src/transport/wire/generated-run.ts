@@ -4,15 +4,15 @@
 // @generated from file paceline/v1/run.proto (package paceline.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file paceline/v1/run.proto.
  */
 export const file_paceline_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIo4GCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmRCBwoFX3N0ZW0icwoPQ29tcHJlc3Npb25TcGVjEiYKBHB1c2gYASABKAsyGC5wYWNlbGluZS52MS5Db21wcmVzc2lvbhImCgRwdWxsGAIgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SEAoIZmVlZGJhY2sYAyABKAgiKwoLQ29tcHJlc3Npb24SDQoFY29kZWMYASABKAkSDQoFc2hhcmUYAiABKAEihQEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50IkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgidQoIUHJvdG9jb2wSHwoDYnNwGAEgASgLMhAucGFjZWxpbmUudjEuQnNwSAASHwoDc3NwGAIgASgLMhAucGFjZWxpbmUudjEuU3NwSAASHwoDYXNwGAMgASgLMhAucGFjZWxpbmUudjEuQXNwSABCBgoEbW9kZSIFCgNCc3AiGAoDU3NwEhEKCXN0YWxlbmVzcxgBIAEoBCI0CgNBc3ASLQoJc3RhbGVuZXNzGAEgASgLMhoucGFjZWxpbmUudjEuU3RhbGVuZXNzUnVsZSJoCg1TdGFsZW5lc3NSdWxlEiwKBHJ1bGUYASABKA4yHi5wYWNlbGluZS52MS5TdGFsZW5lc3NSdWxlTmFtZRINCgVzY2FsZRgCIAEoARINCgVmbG9vchgDIAEoARILCgNtYXgYBCABKAEipgEKClVwZGF0ZVJ1bGUSDAoEbmFtZRgBIAEoCRIQCghtb21lbnR1bRgCIAEoARINCgViZXRhMRgDIAEoARINCgViZXRhMhgEIAEoARIPCgdlcHNpbG9uGAUgASgBEhQKDHdlaWdodF9kZWNheRgGIAEoARIaChJ3ZWlnaHRfZGVjYXlfcGxhaW4YByABKAESFwoPYnVmZmVyX21vbWVudHVtGAggASgBIm8KCFNjaGVkdWxlEgwKBG5hbWUYASABKAkSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiJgoHQ2FkZW5jZRIMCgR1bml0GAEgASgJEg0KBWNvdW50GAIgASgEIssBCgRWaWV3EgsKA3J1bhgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBm51bWJlchgDIAEoBBISCgpnZW5lcmF0aW9uGAQgASgNEg0KBXBoYXNlGAUgASgNEigKB3NlcnZlcnMYBiADKAsyFy5wYWNlbGluZS52MS5WaWV3U2VydmVyEigKB3dvcmtlcnMYByADKAsyFy5wYWNlbGluZS52MS5WaWV3V29ya2VyEhEKCXByaW1hcmllcxgIIAMoDRIOCgZmZW5jZXMYCSADKAQibgoKVmlld1NlcnZlchINCgVpbmRleBgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgdhZGRyZXNzGAMgASgJEisKBmZyYW1lcxgEIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzIjwKDkZyYW1lQWRkcmVzc2VzEgsKA3RjcBgBIAEoCRIMCgR1bml4GAIgASgJEg8KB21hY2hpbmUYAyABKAkiQgoKVmlld1dvcmtlchIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhEKCWZyb21fc3RlcBgDIAEoBCq7AQoRU3RhbGVuZXNzUnVsZU5hbWUSIwofU1RBTEVORVNTX1JVTEVfTkFNRV9VTlNQRUNJRklFRBAAEhwKGFNUQUxFTkVTU19SVUxFX05BTUVfTk9ORRABEh0KGVNUQUxFTkVTU19SVUxFX05BTUVfU0NBTEUQAhIeChpTVEFMRU5FU1NfUlVMRV9OQU1FX1JFSkVDVBADEiQKIFNUQUxFTkVTU19SVUxFX05BTUVfU0NBTEVfUkVKRUNUEARiBnByb3RvMw");
+  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIo4GCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmRCBwoFX3N0ZW0icwoPQ29tcHJlc3Npb25TcGVjEiYKBHB1c2gYASABKAsyGC5wYWNlbGluZS52MS5Db21wcmVzc2lvbhImCgRwdWxsGAIgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SEAoIZmVlZGJhY2sYAyABKAgiKwoLQ29tcHJlc3Npb24SDQoFY29kZWMYASABKAkSDQoFc2hhcmUYAiABKAEihQEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50IkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgiTAoIUHJvdG9jb2wSDAoEbW9kZRgBIAEoCRIyCgpwYXJhbWV0ZXJzGAIgAygLMh4ucGFjZWxpbmUudjEuUHJvdG9jb2xQYXJhbWV0ZXIiTAoRUHJvdG9jb2xQYXJhbWV0ZXISDAoEbmFtZRgBIAEoCRIQCgZudW1iZXIYAiABKAFIABIOCgR3b3JkGAMgASgJSABCBwoFdmFsdWUipgEKClVwZGF0ZVJ1bGUSDAoEbmFtZRgBIAEoCRIQCghtb21lbnR1bRgCIAEoARINCgViZXRhMRgDIAEoARINCgViZXRhMhgEIAEoARIPCgdlcHNpbG9uGAUgASgBEhQKDHdlaWdodF9kZWNheRgGIAEoARIaChJ3ZWlnaHRfZGVjYXlfcGxhaW4YByABKAESFwoPYnVmZmVyX21vbWVudHVtGAggASgBIm8KCFNjaGVkdWxlEgwKBG5hbWUYASABKAkSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiJgoHQ2FkZW5jZRIMCgR1bml0GAEgASgJEg0KBWNvdW50GAIgASgEIssBCgRWaWV3EgsKA3J1bhgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBm51bWJlchgDIAEoBBISCgpnZW5lcmF0aW9uGAQgASgNEg0KBXBoYXNlGAUgASgNEigKB3NlcnZlcnMYBiADKAsyFy5wYWNlbGluZS52MS5WaWV3U2VydmVyEigKB3dvcmtlcnMYByADKAsyFy5wYWNlbGluZS52MS5WaWV3V29ya2VyEhEKCXByaW1hcmllcxgIIAMoDRIOCgZmZW5jZXMYCSADKAQibgoKVmlld1NlcnZlchINCgVpbmRleBgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgdhZGRyZXNzGAMgASgJEisKBmZyYW1lcxgEIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzIjwKDkZyYW1lQWRkcmVzc2VzEgsKA3RjcBgBIAEoCRIMCgR1bml4GAIgASgJEg8KB21hY2hpbmUYAyABKAkiQgoKVmlld1dvcmtlchIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhEKCWZyb21fc3RlcBgDIAEoBGIGcHJvdG8z");
 
 /**
  * One training run: every choice that changes what is computed or promised. A text that names one
@@ -394,41 +394,28 @@ export const AugmentSchema: GenMessage<Augment> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 4);
 
 /**
- * How tightly workers keep pace.
+ * How tightly workers keep pace: a mode and the parameters that it has. A member that does not know
+ * the mode, or finds a parameter wrong, answers the run with `failed`.
  *
  * @generated from message paceline.v1.Protocol
  */
 export type Protocol = Message<"paceline.v1.Protocol"> & {
   /**
-   * Exactly one is set.
+   * The name of the mode: bsp (in step), ssp (within a bound), asp (free), or a further one.
    *
-   * @generated from oneof paceline.v1.Protocol.mode
+   * @generated from field: string mode = 1;
    */
-  mode: {
-    /**
-     * Synchronous.
-     *
-     * @generated from field: paceline.v1.Bsp bsp = 1;
-     */
-    value: Bsp;
-    case: "bsp";
-  } | {
-    /**
-     * Bounded staleness.
-     *
-     * @generated from field: paceline.v1.Ssp ssp = 2;
-     */
-    value: Ssp;
-    case: "ssp";
-  } | {
-    /**
-     * Asynchronous.
-     *
-     * @generated from field: paceline.v1.Asp asp = 3;
-     */
-    value: Asp;
-    case: "asp";
-  } | { case: undefined; value?: undefined };
+  mode: string;
+
+  /**
+   * Parameters of the mode, each named once. ssp: staleness, the steps that a worker may be ahead of
+   * the slowest. asp: staleness.rule (none, scale, reject, scale+reject), what is done with a push of
+   * staleness t; staleness.scale and staleness.floor, the gradient is multiplied by
+   * max(floor, 1 / (1 + scale * t)); staleness.max, pushes with t above it are refused.
+   *
+   * @generated from field: repeated paceline.v1.ProtocolParameter parameters = 2;
+   */
+  parameters: ProtocolParameter[];
 };
 
 /**
@@ -439,103 +426,48 @@ export const ProtocolSchema: GenMessage<Protocol> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 5);
 
 /**
- * Synchronous: every step is the gradients of all workers.
+ * One parameter of a mode.
  *
- * @generated from message paceline.v1.Bsp
+ * @generated from message paceline.v1.ProtocolParameter
  */
-export type Bsp = Message<"paceline.v1.Bsp"> & {
+export type ProtocolParameter = Message<"paceline.v1.ProtocolParameter"> & {
+  /**
+   * Letters and digits; a member of a group is named group.member.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Exactly one is set.
+   *
+   * @generated from oneof paceline.v1.ProtocolParameter.value
+   */
+  value: {
+    /**
+     * A finite number.
+     *
+     * @generated from field: double number = 2;
+     */
+    value: number;
+    case: "number";
+  } | {
+    /**
+     * A word.
+     *
+     * @generated from field: string word = 3;
+     */
+    value: string;
+    case: "word";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
- * Describes the message paceline.v1.Bsp.
- * Use `create(BspSchema)` to create a new message.
+ * Describes the message paceline.v1.ProtocolParameter.
+ * Use `create(ProtocolParameterSchema)` to create a new message.
  */
-export const BspSchema: GenMessage<Bsp> = /*@__PURE__*/
+export const ProtocolParameterSchema: GenMessage<ProtocolParameter> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 6);
-
-/**
- * A worker may start a step only if it is at most so many steps ahead of the slowest.
- *
- * @generated from message paceline.v1.Ssp
- */
-export type Ssp = Message<"paceline.v1.Ssp"> & {
-  /**
-   * Steps ahead at most.
-   *
-   * @generated from field: uint64 staleness = 1;
-   */
-  staleness: bigint;
-};
-
-/**
- * Describes the message paceline.v1.Ssp.
- * Use `create(SspSchema)` to create a new message.
- */
-export const SspSchema: GenMessage<Ssp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 7);
-
-/**
- * Every push is applied on arrival.
- *
- * @generated from message paceline.v1.Asp
- */
-export type Asp = Message<"paceline.v1.Asp"> & {
-  /**
-   * What happens to stale pushes.
-   *
-   * @generated from field: paceline.v1.StalenessRule staleness = 1;
-   */
-  staleness?: StalenessRule;
-};
-
-/**
- * Describes the message paceline.v1.Asp.
- * Use `create(AspSchema)` to create a new message.
- */
-export const AspSchema: GenMessage<Asp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 8);
-
-/**
- * What ASP does with a push of staleness t.
- *
- * @generated from message paceline.v1.StalenessRule
- */
-export type StalenessRule = Message<"paceline.v1.StalenessRule"> & {
-  /**
-   * Which of the two measures below are taken.
-   *
-   * @generated from field: paceline.v1.StalenessRuleName rule = 1;
-   */
-  rule: StalenessRuleName;
-
-  /**
-   * The gradient is multiplied by max(floor, 1 / (1 + scale * t)).
-   *
-   * @generated from field: double scale = 2;
-   */
-  scale: number;
-
-  /**
-   * The smallest factor.
-   *
-   * @generated from field: double floor = 3;
-   */
-  floor: number;
-
-  /**
-   * Pushes with t above this are refused.
-   *
-   * @generated from field: double max = 4;
-   */
-  max: number;
-};
-
-/**
- * Describes the message paceline.v1.StalenessRule.
- * Use `create(StalenessRuleSchema)` to create a new message.
- */
-export const StalenessRuleSchema: GenMessage<StalenessRule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 9);
 
 /**
  * The optimizer that servers apply.
@@ -605,7 +537,7 @@ export type UpdateRule = Message<"paceline.v1.UpdateRule"> & {
  * Use `create(UpdateRuleSchema)` to create a new message.
  */
 export const UpdateRuleSchema: GenMessage<UpdateRule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 10);
+  messageDesc(file_paceline_v1_run, 7);
 
 /**
  * The learning rate as a function of the work done, in examples applied.
@@ -661,7 +593,7 @@ export type Schedule = Message<"paceline.v1.Schedule"> & {
  * Use `create(ScheduleSchema)` to create a new message.
  */
 export const ScheduleSchema: GenMessage<Schedule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 11);
+  messageDesc(file_paceline_v1_run, 8);
 
 /**
  * How often something happens.
@@ -689,7 +621,7 @@ export type Cadence = Message<"paceline.v1.Cadence"> & {
  * Use `create(CadenceSchema)` to create a new message.
  */
 export const CadenceSchema: GenMessage<Cadence> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 12);
+  messageDesc(file_paceline_v1_run, 9);
 
 /**
  * A numbered, immutable statement of who is a member and which server holds which chunk.
@@ -766,7 +698,7 @@ export type View = Message<"paceline.v1.View"> & {
  * Use `create(ViewSchema)` to create a new message.
  */
 export const ViewSchema: GenMessage<View> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 13);
+  messageDesc(file_paceline_v1_run, 10);
 
 /**
  * A server in a view.
@@ -808,7 +740,7 @@ export type ViewServer = Message<"paceline.v1.ViewServer"> & {
  * Use `create(ViewServerSchema)` to create a new message.
  */
 export const ViewServerSchema: GenMessage<ViewServer> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 14);
+  messageDesc(file_paceline_v1_run, 11);
 
 /**
  * Where a server takes frames, which Paceline's own processes prefer to gRPC for chunks.
@@ -843,7 +775,7 @@ export type FrameAddresses = Message<"paceline.v1.FrameAddresses"> & {
  * Use `create(FrameAddressesSchema)` to create a new message.
  */
 export const FrameAddressesSchema: GenMessage<FrameAddresses> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 15);
+  messageDesc(file_paceline_v1_run, 12);
 
 /**
  * A worker in a view.
@@ -878,53 +810,5 @@ export type ViewWorker = Message<"paceline.v1.ViewWorker"> & {
  * Use `create(ViewWorkerSchema)` to create a new message.
  */
 export const ViewWorkerSchema: GenMessage<ViewWorker> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 16);
-
-/**
- * The staleness rules.
- *
- * @generated from enum paceline.v1.StalenessRuleName
- */
-export enum StalenessRuleName {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: STALENESS_RULE_NAME_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Stale pushes are like others.
-   *
-   * @generated from enum value: STALENESS_RULE_NAME_NONE = 1;
-   */
-  NONE = 1,
-
-  /**
-   * They are scaled down.
-   *
-   * @generated from enum value: STALENESS_RULE_NAME_SCALE = 2;
-   */
-  SCALE = 2,
-
-  /**
-   * They are refused above a bound.
-   *
-   * @generated from enum value: STALENESS_RULE_NAME_REJECT = 3;
-   */
-  REJECT = 3,
-
-  /**
-   * Both.
-   *
-   * @generated from enum value: STALENESS_RULE_NAME_SCALE_REJECT = 4;
-   */
-  SCALE_REJECT = 4,
-}
-
-/**
- * Describes the enum paceline.v1.StalenessRuleName.
- */
-export const StalenessRuleNameSchema: GenEnum<StalenessRuleName> = /*@__PURE__*/
-  enumDesc(file_paceline_v1_run, 0);
+  messageDesc(file_paceline_v1_run, 13);
 

@@ -46,3 +46,5 @@ export const stalenessCountsMax = 1024;
 export const blockLabelsMax = 16384;
 /** The most bytes of its values: with five bytes a label it stays below 1 MiB. */
 export const blockValueBytesMax = 917504;
+/** The most parameters of a way to keep pace. */
+export const protocolParametersMax = 64;

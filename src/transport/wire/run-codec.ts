@@ -5,57 +5,21 @@
  * besides the ranges of single fields that it agrees with itself: its members are in ascending
  * order, and each chunk's primary is a server of the view.
  */
-import { create } from "@bufbuild/protobuf";
-import { PacelineError } from "../../errors.js";
-import { type Protocol, runSpecField, type StalenessRule } from "../../protocol/run-spec.js";
+import { runSpecField } from "../../protocol/run-spec.js";
 import type { FrameAddresses, View, ViewServer, ViewWorker } from "../../protocol/view.js";
-import type { RecordCodec } from "./field-codec.js";
-import { finite, list, optional, record, small, text, whole, word } from "./field-codec.js";
+import { list, optional, record, small, text, whole } from "./field-codec.js";
 import type * as wire from "./generated-run.js";
 import * as schemas from "./generated-run.js";
 import { chunksMax, membersMax, nameBytesMax, runBytesMax } from "./limits.js";
+import { protocolCodec } from "./protocol-codec.js";
 import { specCodec } from "./spec-codec.js";
 
 const name = text(nameBytesMax);
 
-const stalenessRule = record<StalenessRule, wire.StalenessRule>(schemas.StalenessRuleSchema, {
-  rule: word("none", "scale", "reject", "scale+reject"),
-  scale: finite,
-  floor: finite,
-  max: finite,
-});
-
-const protocol: RecordCodec<Protocol, wire.Protocol> = {
-  toWire: (value) => create(schemas.ProtocolSchema, { mode: protocolMode(value) }),
-  fromWire: (message, path) => {
-    const mode = message?.mode;
-    if (mode?.case === "bsp") return { mode: "bsp" };
-    if (mode?.case === "ssp") {
-      return {
-        mode: "ssp",
-        staleness: whole().fromWire(mode.value.staleness, `${path}.staleness`),
-      };
-    }
-    if (mode?.case === "asp") {
-      const staleness = stalenessRule.fromWire(mode.value.staleness, `${path}.staleness`);
-      return { mode: "asp", staleness };
-    }
-    throw new PacelineError("protocol", `${path} is missing or of an unknown mode`);
-  },
-};
-
-function protocolMode(value: Protocol): wire.Protocol["mode"] {
-  if (value.mode === "bsp") return { case: "bsp", value: create(schemas.BspSchema) };
-  if (value.mode === "ssp") {
-    const staleness = BigInt(value.staleness);
-    return { case: "ssp", value: create(schemas.SspSchema, { staleness }) };
-  }
-  const staleness = stalenessRule.toWire(value.staleness);
-  return { case: "asp", value: create(schemas.AspSchema, { staleness }) };
-}
-
 /** Run specs as the coordinator hands them out. */
-export const runSpecCodec = specCodec(schemas.RunSpecSchema, runSpecField, { protocol });
+export const runSpecCodec = specCodec(schemas.RunSpecSchema, runSpecField, {
+  protocol: protocolCodec,
+});
 
 /** Where a server takes frames. */
 export const frameAddressesCodec = record<FrameAddresses, wire.FrameAddresses>(

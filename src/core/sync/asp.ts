@@ -1,0 +1,56 @@
+/**
+ * ASP, asynchronous: every push is applied on arrival and nobody waits for anybody. What a stale
+ * push counts for is the staleness rule's to say (protocol/staleness.ts).
+ *
+ * Invariant: a push without examples is never judged stale, as it moves nothing.
+ */
+import type { Protocol, StalenessRule } from "../../protocol/run-spec.js";
+import { judgeStaleness } from "../../protocol/staleness.js";
+import { WorkAtWill } from "../work/work-at-will.js";
+import { WorkFirstCome } from "../work/work-first-come.js";
+import { granted, type Mode, neverHeld, type Pace } from "./pace.js";
+import { unknownParameter } from "./parameters.js";
+
+const rules: readonly unknown[] = ["none", "scale", "reject", "scale+reject"];
+
+/** Asynchronous: every push is applied on arrival. */
+export const asp: Mode = {
+  name: "asp",
+  aliases: ["async"],
+  summary: "free",
+  settings: ["stalenessRule", "stalenessScale", "stalenessFloor", "stalenessMax"],
+  protocolOf: ({ stalenessRule: rule, stalenessScale: scale, stalenessFloor, stalenessMax }) => {
+    const staleness = { rule, scale, floor: stalenessFloor, max: stalenessMax };
+    return { mode: "asp", staleness };
+  },
+  problem: (protocol) => unknownParameter(protocol, ["staleness"]) ?? problemOfRule(protocol),
+  paceOf: ({ staleness }) => aspPace(staleness as StalenessRule),
+};
+
+function problemOfRule({ staleness }: Protocol): string | null {
+  if (typeof staleness !== "object") return "staleness is no rule";
+  const { rule, scale, floor, max } = staleness;
+  if (!rules.includes(rule)) return `staleness.rule is ${rule}: ${rules.join(", ")} are known`;
+  const wrong = Object.entries({ scale, floor, max }).find(
+    ([, value]) => typeof value !== "number" || !Number.isFinite(value),
+  );
+  return wrong === undefined ? null : `staleness.${wrong[0]} is ${wrong[1]}, not a number`;
+}
+
+function aspPace(rule: StalenessRule): Pace {
+  return {
+    globalStep: "push",
+    hasBarriers: false,
+    meetsAtBoundaries: false,
+    mayStart: () => granted,
+    onPush: (_view, _progress, { examples, staleness }) => {
+      if (examples === 0) return { kind: "apply", scale: 1, reason: "" };
+      const { accept, scale, reason } = judgeStaleness(rule, staleness);
+      return accept ? { kind: "apply", scale, reason } : { kind: "reject", reason };
+    },
+    maySeal: () => neverHeld,
+    laterStart: () => null,
+    dealRanges: (floor, cursor) => new WorkAtWill(floor, cursor),
+    dealBatches: (floor, pool) => new WorkFirstCome(floor, pool),
+  };
+}

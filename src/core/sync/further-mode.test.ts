@@ -1,0 +1,111 @@
+/**
+ * Adding a way to keep pace is one object and one call: two that exist only here train whole
+ * clusters of machines, and nothing else knows of them.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Protocol } from "../../protocol/run-spec.js";
+import { ModelCluster, specOf } from "../testing/model-cluster.js";
+import { asp } from "./asp.js";
+import { bspPace } from "./bsp.js";
+import { addMode, paceOf, protocolProblem } from "./modes.js";
+import { granted, type Mode } from "./pace.js";
+import { countOf, problemOfCount, unknownParameter } from "./parameters.js";
+
+/** BSP that seals a step once so many workers have contributed; who comes later is dropped. */
+const quorum: Mode = {
+  name: "quorum",
+  aliases: [],
+  summary: "with the first who come",
+  settings: [],
+  protocolOf: () => ({ mode: "quorum", count: 2 }),
+  problem: (protocol) => unknownParameter(protocol, ["count"]) ?? problemOfCount(protocol, "count"),
+  paceOf: (protocol) => ({
+    ...bspPace,
+    maySeal: (view, progress) => {
+      const here = view.workers.filter((worker) => progress.holds(worker)).length;
+      const wanted = Math.min(countOf(protocol, "count"), view.workers.length);
+      if (here >= wanted && progress.holdsAny) return granted;
+      return { allowed: false, reason: `${here} of ${wanted} have contributed` };
+    },
+  }),
+};
+
+/** ASP that applies each worker's pushes of even steps only. */
+const alternate: Mode = {
+  ...asp,
+  name: "alternate",
+  aliases: [],
+  problem: (protocol) => unknownParameter(protocol, []),
+  paceOf: () => ({
+    ...asp.paceOf({ mode: "asp", staleness: { rule: "none", scale: 0, floor: 0, max: 0 } }),
+    onPush: (_view, _progress, { step }) =>
+      step % 2 === 0
+        ? { kind: "apply", scale: 1, reason: "" }
+        : { kind: "drop", reason: `step ${step} is odd` },
+  }),
+};
+
+addMode(quorum);
+addMode(alternate);
+
+function trained(protocol: Protocol, feed: "static" | "leased" = "static"): ModelCluster {
+  const spec = specOf({
+    protocol,
+    feed,
+    workersMax: 4,
+    trainExamples: 96,
+    batchSize: 4,
+    epochs: 2,
+  });
+  const slow = { rank: 3, factor: 6 };
+  const cluster = new ModelCluster({ seed: 5, spec, chunks: 3, slow }).start().run();
+  assert.equal(cluster.result.outcome, "done", cluster.result.reason);
+  assert.deepEqual(cluster.refusals, []);
+  return cluster;
+}
+
+for (const feed of ["static", "leased"] as const) {
+  test(`two of four workers make a step under --feed ${feed}`, () => {
+    const cluster = trained({ mode: "quorum", count: 2 }, feed);
+    // 48 batches of 4 workers are 12 steps, each an update of every chunk.
+    assert.equal(cluster.result.globalSteps, 12);
+    const pushes = Object.values(cluster.result.servers).map((server) => server.pushes);
+    assert.deepEqual(pushes, [24, 24], "the first two of each step are applied");
+  });
+}
+
+test("pushes of odd steps are dropped and their workers go on", () => {
+  const cluster = trained({ mode: "alternate" });
+  // Each of 4 workers takes 12 steps, half of them even.
+  assert.equal(cluster.result.globalSteps, 24);
+  assert.equal(trained({ mode: "asp", staleness: asp0 }).result.globalSteps, 48);
+});
+
+const asp0 = { rule: "none", scale: 0, floor: 0, max: 0 } as const;
+
+test("a protocol that came from elsewhere is judged by its mode", () => {
+  const table: [Protocol, RegExp | null][] = [
+    [{ mode: "bsp" }, null],
+    [{ mode: "bsp", staleness: 2 }, /^mode bsp: it has no parameter staleness$/],
+    [{ mode: "ssp", staleness: 2 }, null],
+    [{ mode: "ssp" }, /^mode ssp: staleness is undefined, not a whole number/],
+    [{ mode: "ssp", staleness: -1 }, /staleness is -1/],
+    [{ mode: "ssp", staleness: 0.5 }, /staleness is 0.5/],
+    [{ mode: "asp", staleness: asp0 }, null],
+    [{ mode: "asp", staleness: 3 }, /^mode asp: staleness is no rule/],
+    [{ mode: "asp", staleness: { ...asp0, rule: "half" } }, /rule is half: none, scale, reject/],
+    [{ mode: "asp", staleness: { ...asp0, max: "5" } }, /staleness.max is 5, not a number/],
+    [{ mode: "bps" }, /^mode "bps" is not known: bsp, ssp, asp, quorum, alternate are$/],
+  ];
+  for (const [protocol, problem] of table) {
+    const found = protocolProblem(protocol);
+    if (problem === null) assert.equal(found, null);
+    else assert.match(found ?? "nothing", problem);
+    if (problem !== null) assert.throws(() => paceOf({ protocol }, 0), { message: problem });
+  }
+});
+
+test("a mode has a name of its own", () => {
+  assert.throws(() => addMode(quorum), /a name of its own/);
+});

@@ -1,0 +1,64 @@
+/**
+ * The ways to keep pace: one line each. Whoever needs one looks it up here, by the run's protocol
+ * and the phase of the view; adding one is its file and its line.
+ *
+ * Invariant: a protocol that came from elsewhere is given a pace only when its mode is known and
+ * finds nothing wrong with its parameters.
+ */
+import { assert } from "../../assert.js";
+import { PacelineError } from "../../errors.js";
+import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
+import { asp } from "./asp.js";
+import { bsp } from "./bsp.js";
+import type { Mode, Pace, PaceSettings } from "./pace.js";
+import { ssp } from "./ssp.js";
+
+const known = new Map<string, Mode>();
+addMode(bsp);
+addMode(ssp);
+addMode(asp);
+
+/** Makes a mode known, under a name that none has. */
+export function addMode(mode: Mode): void {
+  assert(!known.has(mode.name), "a mode has a name of its own", { name: mode.name });
+  known.set(mode.name, mode);
+}
+
+/** All modes, in the order in which they are listed. */
+export function modes(): readonly Mode[] {
+  return [...known.values()];
+}
+
+/** The mode that everybody begins with. */
+export const defaultMode = bsp.name;
+
+/** The protocol of a run with this mode and these settings. */
+export function protocolOf(mode: string, settings: PaceSettings): Protocol {
+  const chosen = known.get(mode);
+  if (chosen === undefined) throw new PacelineError("usage", unknownMode(mode));
+  return chosen.protocolOf(settings);
+}
+
+/** What is wrong with a protocol that came from elsewhere; null when nothing is. */
+export function protocolProblem(protocol: Protocol): string | null {
+  const mode = known.get(protocol.mode);
+  if (mode === undefined) return unknownMode(protocol.mode);
+  const problem = mode.problem(protocol);
+  return problem === null ? null : `mode ${mode.name}: ${problem}`;
+}
+
+/**
+ * The pace that a run keeps in a phase of its plan, which is one protocol from beginning to end. A
+ * `protocol` error where something is wrong with it.
+ */
+export function paceOf(spec: Pick<RunSpec, "protocol">, phase: number): Pace {
+  const plan = [spec.protocol];
+  const protocol = plan[Math.min(phase, plan.length - 1)]!;
+  const problem = protocolProblem(protocol);
+  if (problem !== null) throw new PacelineError("protocol", problem);
+  return known.get(protocol.mode)!.paceOf(protocol);
+}
+
+function unknownMode(mode: string): string {
+  return `mode ${JSON.stringify(mode)} is not known: ${[...known.keys()].join(", ")} are`;
+}

@@ -1,0 +1,131 @@
+/**
+ * What a way to keep pace decides, as the few questions that the machines ask of it: may a worker
+ * start a step, what happens to a push, when is a step sealed, where does a joiner come in, what
+ * does a global step count, who deals the work. Each way is one object of type `Mode` in a file of
+ * its own, listed in modes.ts; no other file knows the ways by name.
+ *
+ * Decisions come with a sentence of reason that holds the numbers, which logs, status and tests
+ * share. Everything here is pure: a pace looks at marks and views, never at values.
+ */
+import type { Protocol, StalenessRule } from "../../protocol/run-spec.js";
+import type { View, ViewWorker } from "../../protocol/view.js";
+import type { BatchPool } from "../work/batch-pool.js";
+import type { Cursor } from "../work/cursor.js";
+import type { WorkDealer, WorkFloor } from "../work/work-floor.js";
+
+/** A verdict and the sentence, with numbers, that led to it. */
+export interface Decision {
+  readonly allowed: boolean;
+  readonly reason: string;
+}
+
+/** What nothing stands against. */
+export const granted: Decision = { allowed: true, reason: "" };
+
+/** What is said of sealing where no push is ever held. */
+export const neverHeld: Decision = { allowed: false, reason: "pushes are applied on arrival" };
+
+/** What a pace looks at: one chunk's progress, as far as it is committed. */
+export interface ChunkProgress {
+  /** Of the chunk. */
+  readonly index: number;
+  /** The last step sealed, -1 if none; 0 and up only where steps are held and sealed. */
+  readonly sealedStep: number;
+  /** True when a contribution to the step after the last sealed one is held. */
+  readonly holdsAny: boolean;
+  /** Steps that this worker has completed on this chunk. */
+  clockOf(worker: ViewWorker): number;
+  /** True when the worker's gradient for the step after the last sealed one is held whole. */
+  holds(worker: ViewWorker): boolean;
+}
+
+/** A push that has arrived whole and has not been seen before. */
+export interface ArrivedPush {
+  readonly step: number;
+  readonly examples: number;
+  /** Updates of the chunk since the version that the push was computed with. */
+  readonly staleness: number;
+}
+
+/**
+ * What happens to a push. Held: it waits for its step to be sealed. Applied: it becomes an entry of
+ * its own, times `scale`. Rejected or dropped: it is marked as seen and not applied, for its
+ * staleness or because its step went on without it. Refused: it can't be right, and leaves no mark.
+ */
+export type Arrival =
+  | { readonly kind: "hold" }
+  | { readonly kind: "apply"; readonly scale: number; readonly reason: string }
+  | { readonly kind: "reject" | "drop" | "refuse"; readonly reason: string };
+
+/** What servers say of their chunks when they acknowledge a view. */
+export interface AcknowledgedProgress {
+  /** The highest step that any chunk has sealed, -1 if none. */
+  readonly sealedStep: number;
+  /** No worker that takes part is before this step. */
+  readonly clockMin: number;
+}
+
+/** The answers of one way to keep pace, its parameters bound. */
+export interface Pace {
+  /** May a worker have the chunk to start `step` (0 is the first)? */
+  mayStart(view: View, progress: ChunkProgress, step: number): Decision;
+  /** What happens to a push? */
+  onPush(view: View, progress: ChunkProgress, push: ArrivedPush): Arrival;
+  /** Are the contributions held for the open step complete, so that it may be sealed? */
+  maySeal(view: View, progress: ChunkProgress): Decision;
+  /**
+   * The step with which a joiner comes in, where what servers acknowledged has passed its own first
+   * step; null where that stands. A later one is such that the next round can't find it late.
+   */
+  laterStart(joiner: ViewWorker, acknowledged: AcknowledgedProgress): number | null;
+  /** What a global step is: a step that all workers take, or one push. Limits are counted in it. */
+  readonly globalStep: "step" | "push";
+  /**
+   * True where a worker may need the others' pushes to get out of its step. Then each takes all
+   * steps of its plan, without examples where it has none left, and all rest before one step.
+   */
+  readonly hasBarriers: boolean;
+  /**
+   * True where everybody stands before the same step whenever no assignment is out: evaluations and
+   * checkpoints are of that step, and the clock of an epoch stops for them. Elsewhere each worker
+   * evaluates between two steps of its own.
+   */
+  readonly meetsAtBoundaries: boolean;
+  /** Who deals static ranges. */
+  dealRanges(floor: WorkFloor, account: Cursor): WorkDealer;
+  /** Who deals the batches of a pool. */
+  dealBatches(floor: WorkFloor, account: BatchPool): WorkDealer;
+}
+
+/** What a run's user chooses that some mode has a use for. */
+export interface PaceSettings {
+  /** Steps that a worker may be ahead of the slowest. */
+  readonly staleness: number;
+  readonly stalenessRule: StalenessRule["rule"];
+  readonly stalenessScale: number;
+  readonly stalenessFloor: number;
+  readonly stalenessMax: number;
+}
+
+/** A way to keep pace: the facts that it states of itself, and its pace. */
+export interface Mode {
+  /** As it stands in run specs and results. */
+  readonly name: string;
+  /** Further words that people may write for it. */
+  readonly aliases: readonly string[];
+  /** What it is, in the few words of a list. */
+  readonly summary: string;
+  /** The settings that it has a use for. */
+  readonly settings: readonly (keyof PaceSettings)[];
+  /** The protocol of a run with these settings. */
+  protocolOf(settings: PaceSettings): Protocol;
+  /** What is wrong with parameters that came from elsewhere; null when nothing is. */
+  problem(protocol: Protocol): string | null;
+  /** The pace of a protocol of this mode in which nothing is wrong. */
+  paceOf(protocol: Protocol): Pace;
+}
+
+/** How many batches a global step takes where so many workers take part. */
+export function batchesOfGlobalStep({ globalStep }: Pick<Pace, "globalStep">, workers: number) {
+  return globalStep === "step" ? workers : 1;
+}
