@@ -4,6 +4,7 @@
  *
  * Invariant: the same choices and the same members give the same, whoever coordinates.
  */
+import { IdSource } from "../../protocol/ids.js";
 import { placeChunks } from "../../protocol/placement.js";
 import { BatchPool } from "../work/batch-pool.js";
 import { Cursor } from "../work/cursor.js";
@@ -18,7 +19,7 @@ import { ViewRounds } from "./view-rounds.js";
 
 /** The views of a run, whose chunks are placed on these servers; no worker is in yet. */
 export function viewsOf(
-  { spec, layout, resume }: RunSetup,
+  { spec, layout }: RunSetup,
   term: number,
   members: readonly Member[],
 ): ViewRounds {
@@ -31,23 +32,25 @@ export function viewsOf(
   const servers = members.map(({ rank, incarnation, address, frames }) => {
     return { index: rank, incarnation, address, frames };
   });
-  const base = { run: spec.run, term, generation: 0, phase: 0, servers, primaries };
-  return new ViewRounds(base, spec.protocol, (resume?.viewNumber ?? 0) + 1);
+  const replicas = primaries.map((primary) => [primary]);
+  return new ViewRounds({ run: spec.run, servers, replicas }, spec.protocol, term);
 }
 
 /** The account of the work and who deals it; `kept` is the account to go on with. */
 export function wayOfDealing(
   floor: WorkFloor,
   kept: WorkSnapshot | undefined,
+  term: number,
 ): { readonly account: WorkAccount; readonly dealer: WorkDealer } {
   const { spec } = floor;
+  const ids = new IdSource(term);
   const inStep = spec.protocol.mode === "bsp";
   if (spec.feed === "static") {
-    const account = new Cursor(spec, kept);
+    const account = new Cursor(spec, kept, ids);
     const dealer = inStep ? new WorkInStep(floor, account) : new WorkAtWill(floor, account);
     return { account, dealer };
   }
-  const account = new BatchPool(spec, kept);
+  const account = new BatchPool(spec, kept, ids);
   const dealer = inStep ? new WorkInRounds(floor, account) : new WorkFirstCome(floor, account);
   return { account, dealer };
 }

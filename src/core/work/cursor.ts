@@ -12,6 +12,7 @@
  * used by the servers' account is never dealt again.
  */
 import { assert } from "../../assert.js";
+import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { WorkAccount, WorkSnapshot } from "./work-floor.js";
@@ -41,15 +42,14 @@ export interface EpochPlan {
 /** The account in a form that a checkpoint keeps. */
 export interface CursorSnapshot {
   readonly plans: readonly EpochPlan[];
-  readonly assignments: number;
   readonly pushesDealt: number;
 }
 
 /** The account. */
 export class Cursor implements WorkAccount {
   readonly #spec: RunSpec;
+  readonly #ids: IdSource;
   #plans: EpochPlan[] = [];
-  #assignments = 0;
   /** Steps with examples dealt in asynchronous modes; bounds `maxSteps` there. */
   #pushesDealt = 0;
   /** Per rank the first step that its present life has not been dealt. */
@@ -57,15 +57,16 @@ export class Cursor implements WorkAccount {
   /** Per rank the share of which it last finished an assignment. */
   readonly #finished = new Map<number, Share>();
 
-  constructor(spec: RunSpec, snapshot?: WorkSnapshot) {
+  /** @param ids of assignments; whoever deals none leaves them out. */
+  constructor(spec: RunSpec, snapshot?: WorkSnapshot, ids: IdSource = new IdSource(0)) {
     this.#spec = spec;
+    this.#ids = ids;
     if (snapshot === undefined) return;
     assert("plans" in snapshot, "an account of ranges is of ranges");
     this.#plans = snapshot.plans.map((plan) => ({
       ...plan,
       shares: plan.shares.map((share) => ({ ...share, assignment: null })),
     }));
-    this.#assignments = snapshot.assignments;
     this.#pushesDealt = snapshot.pushesDealt;
   }
 
@@ -162,7 +163,7 @@ export class Cursor implements WorkAccount {
     if (lastStep <= firstStep) return null;
     const end = Math.min(share.end, share.next + (lastStep - firstStep) * batchSize);
     const assignment: Assignment = {
-      id: this.#assignments++,
+      id: this.#ids.next(),
       epoch: plan.epoch,
       start: share.next,
       end,
@@ -283,7 +284,6 @@ export class Cursor implements WorkAccount {
   snapshot(): CursorSnapshot {
     return structuredCopy({
       plans: this.#plans,
-      assignments: this.#assignments,
       pushesDealt: this.#pushesDealt,
     });
   }

@@ -29,7 +29,7 @@ import type {
   WorkerStatistics,
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
+import { primaryOf, supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
 import { pullFrom, pushTo } from "./worker-headers.js";
@@ -460,13 +460,13 @@ export class Worker {
     if (view === null) return;
     if (this.#state.name === "pulling") {
       for (const chunk of this.#state.missing) {
-        if (view.primaries[chunk] === server) this.#pull(chunk);
+        if (primaryOf(view, chunk) === server) this.#pull(chunk);
       }
     }
     if (this.#state.name !== "stepping") return;
     for (const step of [this.#state.before, this.#state]) {
       for (const chunk of step?.outstanding ?? []) {
-        if (step !== null && view.primaries[chunk] === server) this.#push(chunk, step);
+        if (step !== null && primaryOf(view, chunk) === server) this.#push(chunk, step);
       }
     }
   }
