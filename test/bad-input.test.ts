@@ -193,6 +193,7 @@ test("strangers, old versions and other models do not disturb a run", async (con
     host: "elsewhere",
     address: "",
     frames: null,
+    attempt: "",
   };
   const old = await transport.register(address!, { ...request, protocol: protocolVersion + 1 });
   assert.ok(!old.accepted);
@@ -222,7 +223,7 @@ test("strangers, old versions and other models do not disturb a run", async (con
     },
   );
   const body = { activity: "", server: null, worker: null };
-  session.send({ type: "heartbeat", sequence: 1, received: 0, ...body });
+  session.send({ type: "heartbeat", sequence: 1, received: 0, term: 0, ...body });
   await until("the coordinator stops the other model", () => stops.length > 0, 10_000);
   assert.match(stops[0]!, /worker-1's model is not the run's logistic: .*fc_weights.*same version/);
   session.close();

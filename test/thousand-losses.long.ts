@@ -10,7 +10,9 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { runProgram } from "../dist/cli/program.js";
+import { HeardTerm } from "../dist/host/heard-term.js";
 import { MemberSession } from "../dist/host/member-session.js";
+import { shownId } from "../dist/protocol/ids.js";
 import { type CoordinatorMessage, protocolVersion } from "../dist/protocol/messages.js";
 import { layoutOf } from "../dist/runtime/compute/initial-state.js";
 import { processClock } from "../dist/runtime/process/process-clock.js";
@@ -50,7 +52,8 @@ function useOf(serverPid: number): Use {
 async function joinAndGo(address: string, number: number): Promise<void> {
   const transport = createGrpcTransport({ ioTimeoutMs: 10_000 });
   const request = { protocol: protocolVersion, rank: null, incarnation: null, pid: number };
-  const who = { ...request, role: "worker", host: "here", address: "", frames: null } as const;
+  const from = { host: "here", address: "", frames: null, attempt: "" };
+  const who = { ...request, role: "worker", ...from } as const;
   const reply = await transport.register(address, who);
   assert.ok(reply.accepted, JSON.stringify(reply));
   const { rank, incarnation } = reply;
@@ -76,13 +79,14 @@ async function joinAndGo(address: string, number: number): Promise<void> {
         onLost: () => (lost = true),
         log: () => {},
       },
+      heard: new HeardTerm(),
     },
     { role: "worker", rank, incarnation },
     reply.heartbeatIntervalMs,
   );
   // On a busy machine one may be taken for lost before it takes part: that is a loss like the
   // others.
-  const name = `worker ${rank} of life ${incarnation}`;
+  const name = `worker ${rank} of life ${shownId(incarnation)}`;
   await until(`${name} in a view, or lost`, () => inView || lost, 30_000);
   if (!lost && number % 3 === 0) {
     session.send({ type: "leave", reason: "goodbye", server: null, worker: null });

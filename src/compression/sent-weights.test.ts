@@ -182,8 +182,8 @@ for (const codec of ["topk", "onebit"] as const) {
         differences += trial.differences;
         trial.endWrites();
         trial.sent.keepOnly({
-          ...{ run: "r", term: 1, number: 9, generation: 0, phase: 0 },
-          ...{ servers: [], workers: [], primaries: [], fences: [] },
+          ...{ run: "r", number: 9, generation: 0, phase: 0, phaseFromStep: 0 },
+          ...{ servers: [], workers: [], replicas: [], fences: [] },
         });
         assert.equal(trial.arena.usage().slots, 0, "everything is given back");
       }),

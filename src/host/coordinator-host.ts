@@ -1,7 +1,13 @@
 /**
  * The coordinator: performs the coordinator machine's effects. It is what the transport serves:
- * registrations are answered on the spot, each member's messages are kept until they are known to
+ * registrations are answered in their turn, each member's messages are kept until they are known to
  * have arrived.
+ *
+ * Effects are performed in their order. One that has to be durable before the rest (`persist`) is
+ * waited for; events that come meanwhile wait, and are stepped in the order of their coming and
+ * with its time. Heartbeats are answered all the same. What takes long and holds nothing up
+ * (`load`, `save`) is only begun. Whatever is waited for or begun ends in an event: the machine
+ * decides.
  */
 
 import { Coordinator } from "../core/coordinator/coordinator.js";
@@ -9,6 +15,8 @@ import type {
   CoordinatorConfig,
   CoordinatorEffect,
   CoordinatorEvent,
+  CoordinatorRecord,
+  LoadProblem,
 } from "../core/coordinator/coordinator-events.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
@@ -19,6 +27,7 @@ import {
   evaluationBatchExamples,
 } from "../protocol/examples.js";
 import type { MemberIdentity } from "../protocol/identity.js";
+import { shownId } from "../protocol/ids.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
@@ -47,6 +56,8 @@ export interface CoordinatorHostParts extends TransferParts {
   initialState(setup: RunSetup): Promise<ModelState>;
   /** Writes a checkpoint; resolves to the step it is of. */
   saveCheckpoint(request: SaveRequest, setup: RunSetup, state: CheckpointState): Promise<number>;
+  /** Makes the record durable in place of the one before; rejects where it is not. */
+  persist(record: CoordinatorRecord): Promise<void>;
   /**
    * By rank the residuals that the setup goes on with, those of its checkpoint; what is taken over
    * is taken out. None if left out.
@@ -79,7 +90,12 @@ export class CoordinatorHost implements CoordinatorService {
   readonly #present = new Map<string, MemberIdentity>();
   readonly #tick: Timer;
   readonly #given = new GivenResidualStore();
-  #reply: RegisterReply | null = null;
+  /** Events that wait for their turn, with the time of their coming. */
+  readonly #inbox: { readonly event: CoordinatorEvent; readonly atMs: number }[] = [];
+  /** How each registration that waits for its answer is given it. */
+  readonly #asked = new Map<RegisterRequest, (reply: RegisterReply) => void>();
+  #isBusy = false;
+  #isClosed = false;
 
   constructor(parts: CoordinatorHostParts) {
     this.#parts = parts;
@@ -87,11 +103,15 @@ export class CoordinatorHost implements CoordinatorService {
     this.#tick = every(parts.clock, tickIntervalMs, () => this.tell({ type: "tick" }));
   }
 
-  /** Gives the machine an event and does what it says. */
+  /** Gives the machine an event and does what it says: at once, or when its turn has come. */
   tell(event: CoordinatorEvent): void {
-    for (const effect of this.#machine.step(event, this.#parts.clock.nowMs())) {
-      this.#perform(effect);
-    }
+    this.#inbox.push({ event, atMs: this.#parts.clock.nowMs() });
+    if (!this.#isBusy) this.#stepAll();
+  }
+
+  /** The term under which it speaks. */
+  get term(): number {
+    return this.#machine.term;
   }
 
   /** The present picture. */
@@ -101,28 +121,18 @@ export class CoordinatorHost implements CoordinatorService {
 
   /** Stops the clock and ends every session. */
   close(): void {
+    this.#isClosed = true;
     this.#tick.cancel();
     for (const line of this.#lines.values()) line.channel?.close();
     this.#lines.clear();
   }
 
-  register(request: RegisterRequest): RegisterReply {
-    this.#reply = null;
-    this.tell({ type: "register", request });
-    const reply = this.#reply as RegisterReply | null;
-    if (reply === null) throw new PacelineError("internal", "a registration was not answered");
-    if (reply.accepted) {
-      const { rank, incarnation } = reply;
-      const member = { role: request.role, rank, incarnation };
-      this.#present.set(placeOf(member), member);
-      this.#lines.set(keyOf(member), {
-        mailbox: new Mailbox(),
-        channel: null,
-        agreed: false,
-        received: 0,
-      });
-    }
-    return reply;
+  register(request: RegisterRequest): Promise<RegisterReply> {
+    return new Promise((resolve) => {
+      const asked = { ...request };
+      this.#asked.set(asked, resolve);
+      this.tell({ type: "register", request: asked });
+    });
   }
 
   open(identity: MemberIdentity, channel: SessionChannel<CoordinatorMessage>): MemberReceiver {
@@ -130,7 +140,7 @@ export class CoordinatorHost implements CoordinatorService {
     if (line === undefined || !this.#machine.knows(identity)) {
       throw new PacelineError(
         "refused",
-        `${identity.role}-${identity.rank} of incarnation ${identity.incarnation} ` +
+        `${identity.role}-${identity.rank} of incarnation ${shownId(identity.incarnation)} ` +
           `is no member (any more): it was lost, or belongs to another run`,
       );
     }
@@ -175,8 +185,9 @@ export class CoordinatorHost implements CoordinatorService {
   keepResidual(residual: ResidualChunk): void {
     const { layout } = this.#setupOf(residual);
     if (!this.#machine.awaitsResiduals(residual, residual.barrier)) {
-      const whose = `worker ${residual.rank} of incarnation ${residual.incarnation}`;
-      throw new PacelineError("refused", `barrier ${residual.barrier} does not wait for ${whose}`);
+      const whose = `worker ${residual.rank} of incarnation ${shownId(residual.incarnation)}`;
+      const barrier = `barrier ${shownId(residual.barrier)}`;
+      throw new PacelineError("refused", `${barrier} does not wait for ${whose}`);
     }
     this.#given.keep(residual, layout);
   }
@@ -193,7 +204,7 @@ export class CoordinatorHost implements CoordinatorService {
     const { setup } = this.#machine;
     if (setup?.spec.run !== run) throw new PacelineError("refused", `run ${run} is not on here`);
     if (this.#machine.knows({ role: "worker", rank, incarnation })) return setup;
-    const whose = `worker-${rank} of incarnation ${incarnation}`;
+    const whose = `worker-${rank} of incarnation ${shownId(incarnation)}`;
     throw new PacelineError("refused", `${whose} is no member (any more)`);
   }
 
@@ -201,7 +212,8 @@ export class CoordinatorHost implements CoordinatorService {
     if (message.type === "heartbeat") {
       line.mailbox.acknowledge(message.received);
       const { sequence } = message;
-      line.channel?.send({ type: "heartbeatAck", sequence, received: line.received });
+      const { term } = this.#machine;
+      line.channel?.send({ type: "heartbeatAck", sequence, received: line.received, term });
       if (!line.agreed) {
         line.agreed = true;
         for (const kept of line.mailbox.unacknowledged()) line.channel?.send(kept);
@@ -212,11 +224,70 @@ export class CoordinatorHost implements CoordinatorService {
     this.tell({ type: "message", member, message });
   }
 
-  #perform(effect: CoordinatorEffect): void {
+  /** Steps the events that wait, as far as nothing has to be waited for. */
+  #stepAll(): void {
+    this.#isBusy = true;
+    try {
+      for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift()) {
+        if (!this.#performAll(this.#machine.step(next.event, next.atMs))) return;
+      }
+    } catch (thrown) {
+      this.#isBusy = false;
+      throw thrown;
+    }
+    this.#isBusy = false;
+  }
+
+  /** Performs effects in their order; false where those behind one have to wait for it. */
+  #performAll(effects: readonly CoordinatorEffect[]): boolean {
+    for (const [index, effect] of effects.entries()) {
+      if (effect.type === "persist") {
+        void this.#persist(effect.record, effects.slice(index + 1));
+        return false;
+      }
+      this.#perform(effect);
+    }
+    return true;
+  }
+
+  /** What is not durable is not spoken of. */
+  async #persist(record: CoordinatorRecord, rest: readonly CoordinatorEffect[]): Promise<void> {
+    let problem: string | null = null;
+    try {
+      await this.#parts.persist(record);
+    } catch (thrown) {
+      problem = toPacelineError(thrown).message;
+    }
+    if (this.#isClosed) return;
+    const { run } = record;
+    this.#inbox.push({
+      event: { type: "persisted", run, problem },
+      atMs: this.#parts.clock.nowMs(),
+    });
+    const due = problem === null ? rest : rest.filter(({ type }) => type !== "send");
+    if (this.#performAll(due)) this.#stepAll();
+  }
+
+  #answer({ role }: RegisterRequest, reply: RegisterReply): void {
+    if (!reply.accepted) return;
+    const { rank, incarnation } = reply;
+    const member = { role, rank, incarnation };
+    this.#present.set(placeOf(member), member);
+    // Whoever asks a second time has its line.
+    if (this.#lines.has(keyOf(member))) return;
+    const line = { mailbox: new Mailbox<CoordinatorMessage>(), channel: null };
+    this.#lines.set(keyOf(member), { ...line, agreed: false, received: 0 });
+  }
+
+  #perform(effect: Exclude<CoordinatorEffect, { readonly type: "persist" }>): void {
     switch (effect.type) {
-      case "registered":
-        this.#reply = effect.reply;
+      case "registered": {
+        const { request, reply } = effect;
+        this.#answer(request, reply);
+        this.#asked.get(request)?.(reply);
+        this.#asked.delete(request);
         break;
+      }
       case "send": {
         const member = this.#present.get(placeOf(effect));
         const line = member === undefined ? undefined : this.#lines.get(keyOf(member));
@@ -249,14 +320,15 @@ export class CoordinatorHost implements CoordinatorService {
   }
 
   async #load(view: SaveRequest["view"], setup: RunSetup): Promise<void> {
+    let problem: LoadProblem | null = null;
     try {
       const state = await this.#parts.initialState(setup);
       await loadState(this.#parts, view, state, setup.layout);
-      this.tell({ type: "loaded", run: setup.spec.run });
     } catch (thrown) {
       const { code, message } = toPacelineError(thrown);
-      this.tell({ type: "fail", run: setup.spec.run, code, reason: message });
+      problem = { code, reason: message };
     }
+    this.tell({ type: "loaded", run: setup.spec.run, problem });
   }
 
   async #save(request: SaveRequest, setup: RunSetup): Promise<void> {

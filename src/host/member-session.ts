@@ -6,10 +6,14 @@
  * States: registering -> open <-> reopening -> over. The identity stays the same through every link
  * that is restored; when the coordinator no longer knows it, the handler is told that it was
  * expelled.
+ *
+ * Invariant: nothing is taken from a coordinator of a lower term than the process has heard of, nor
+ * from one that has not said its term on the present stream.
  */
 
 import { PacelineError, toPacelineError } from "../errors.js";
 import type { MemberIdentity } from "../protocol/identity.js";
+import { termOf } from "../protocol/ids.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
@@ -19,6 +23,7 @@ import type {
 import type { ResidualChunk, ResidualPlace } from "../protocol/residuals.js";
 import type { SessionChannel, Transport } from "../transport/transport.js";
 import { type Clock, every, type Timer } from "./clock.js";
+import type { HeardTerm } from "./heard-term.js";
 import { Mailbox } from "./mailbox.js";
 
 /** A heartbeat without what the session adds. */
@@ -51,20 +56,27 @@ const reopenDelayMs = 150;
 /** Between tries of a call that a broken link ended. */
 const askAgainDelayMs = 100;
 
-/** Registers, trying again while the coordinator can't be reached; rejects when it says no. */
+/**
+ * Registers, trying again while the coordinator can't be reached or is not the present one; rejects
+ * when it says no.
+ */
 export async function register(
   transport: Transport,
   clock: Clock,
   config: SessionConfig,
   request: RegisterRequest,
   log: (text: string) => void,
+  heard: HeardTerm,
 ): Promise<RegisterReply & { accepted: true }> {
   const deadlineMs = clock.nowMs() + config.startTimeoutMs;
   for (let attempt = 0; ; attempt++) {
     try {
       const reply = await transport.register(config.coordinator, request);
-      if (reply.accepted) return reply;
-      throw new PacelineError(reply.code, `the coordinator said no: ${reply.reason}`);
+      if (!reply.accepted) {
+        throw new PacelineError(reply.code, `the coordinator said no: ${reply.reason}`);
+      }
+      if (heard.hear(reply.term)) return reply;
+      throw new PacelineError("unavailable", heard.objection(config.coordinator, reply.term));
     } catch (thrown) {
       const error = toPacelineError(thrown);
       const delayMs = registerDelaysMs[Math.min(attempt, registerDelaysMs.length - 1)]!;
@@ -82,6 +94,7 @@ export class MemberSession {
   readonly #clock: Clock;
   readonly #config: SessionConfig;
   readonly #handler: SessionHandler;
+  readonly #heard: HeardTerm;
   readonly #mailbox = new Mailbox<MemberMessage>();
   readonly #beat: Timer;
   #channel: SessionChannel<MemberMessage> | null = null;
@@ -94,7 +107,13 @@ export class MemberSession {
   #over = false;
 
   constructor(
-    parts: { transport: Transport; clock: Clock; config: SessionConfig; handler: SessionHandler },
+    parts: {
+      transport: Transport;
+      clock: Clock;
+      config: SessionConfig;
+      handler: SessionHandler;
+      heard: HeardTerm;
+    },
     identity: MemberIdentity,
     heartbeatIntervalMs: number,
   ) {
@@ -103,6 +122,7 @@ export class MemberSession {
     this.#clock = parts.clock;
     this.#config = parts.config;
     this.#handler = parts.handler;
+    this.#heard = parts.heard;
     this.#lastHeardMs = parts.clock.nowMs();
     this.#beat = every(parts.clock, heartbeatIntervalMs, () => this.#heartbeat());
     this.#open();
@@ -180,8 +200,9 @@ export class MemberSession {
     if (this.#channel === null || this.#over) return;
     const sequence = ++this.#sequence;
     const received = this.#received;
+    const term = this.#heard.value;
     const body = this.#handler.heartbeat();
-    this.#channel.send({ type: "heartbeat", sequence, received, ...body });
+    this.#channel.send({ type: "heartbeat", sequence, received, term, ...body });
     this.#watchSilence();
   }
 
@@ -199,16 +220,30 @@ export class MemberSession {
   }
 
   #onMessage(message: CoordinatorMessage): void {
-    this.#lastHeardMs = this.#clock.nowMs();
     if (message.type === "heartbeatAck") {
-      this.#mailbox.acknowledge(message.received);
-      if (this.#agreed) return;
-      this.#agreed = true;
-      for (const kept of this.#mailbox.unacknowledged()) this.#channel?.send(kept);
+      this.#onAck(message);
       return;
     }
+    if (!this.#agreed) return;
+    this.#lastHeardMs = this.#clock.nowMs();
     this.#received++;
-    this.#handler.onMessage(message);
+    const isStale = message.type === "view" && termOf(message.view.number) < this.#heard.value;
+    if (!isStale) this.#handler.onMessage(message);
+  }
+
+  /** What a coordinator says of itself: whether it is the present one, and what it has received. */
+  #onAck({ received, term }: CoordinatorMessage & { readonly type: "heartbeatAck" }): void {
+    if (!this.#heard.hear(term)) {
+      const objection = this.#heard.objection(this.#config.coordinator, term);
+      this.#channel?.close();
+      this.#onClose(new PacelineError("unavailable", objection));
+      return;
+    }
+    this.#lastHeardMs = this.#clock.nowMs();
+    this.#mailbox.acknowledge(received);
+    if (this.#agreed) return;
+    this.#agreed = true;
+    for (const kept of this.#mailbox.unacknowledged()) this.#channel?.send(kept);
   }
 
   #onClose(error: PacelineError): void {

@@ -69,10 +69,10 @@ function served(compression: RunSpec["compression"] = topkPushes): {
   host.onMessage({
     type: "view",
     view: {
-      ...{ run: sampleSpec.run, term: 1, number: 1, generation: 0, phase: 0 },
+      ...{ run: sampleSpec.run, number: 1, generation: 0, phase: 0, phaseFromStep: 0 },
       servers: [{ index: 0, incarnation: 1, address: "here", frames: null }],
       workers: [{ rank: 0, incarnation: 5, fromStep: 0 }],
-      ...{ primaries: [0, 0], fences: [1, 1] },
+      ...{ replicas: [[0], [0]], fences: [1, 1] },
     },
   });
   const coordinator = peer();

@@ -12,6 +12,7 @@ import { Shard, type ShardEffect, type ShardEvent } from "../core/server/shard.j
 import { toPacelineError } from "../errors.js";
 import { Arena, type ArenaUsage } from "../kernels/arena.js";
 import { createConversions, createKernels, type KernelsChoice } from "../kernels/choice.js";
+import { termOf } from "../protocol/ids.js";
 import type { Layout } from "../protocol/layout.js";
 import {
   type ChunkHeader,
@@ -73,6 +74,8 @@ export class ServerHost {
   #session: MemberSession | null = null;
   #job: ServedRun | null = null;
   #nextChannel = 1;
+  /** That of the highest view: what is said under a lower one is refused. */
+  #term = 0;
   #updateMs = 0;
   #bytesIn = 0;
   #bytesOut = 0;
@@ -105,6 +108,7 @@ export class ServerHost {
         break;
       case "view":
         if (this.#job?.spec.run !== message.view.run) break;
+        this.#term = Math.max(this.#term, termOf(message.view.number));
         this.#job.replies.keepOnly(message.view);
         this.#step({ type: "view", view: message.view });
         break;
@@ -225,6 +229,14 @@ export class ServerHost {
       this.#refuse(channel, header, detail);
       // Who writes what can't be read in this run would go on to do so.
       if (job !== null && job.codecs.objection(header) !== null) this.#letGo(channel);
+      return;
+    }
+    // Pushes and pulls are for the machine to judge, which has the view.
+    const isTransfer = header.kind === "load" || header.kind === "save";
+    if (isTransfer && header.term < this.#term) {
+      if (slot >= 0) job.store.free(slot);
+      const detail = `term ${header.term} is out of date: this is term ${this.#term}`;
+      this.#refuse(channel, header, detail);
       return;
     }
     switch (header.kind) {

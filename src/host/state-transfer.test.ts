@@ -9,10 +9,10 @@ import { loadState, type ModelState } from "./state-transfer.js";
 
 const layout = layOut([{ name: "w", shape: [8], group: "weight" }], 4);
 const view: View = {
-  ...{ run: "r", term: 1, number: 1, generation: 0, phase: 0 },
+  ...{ run: "r", number: 1, generation: 0, phase: 0, phaseFromStep: 0 },
   servers: [0, 1].map((index) => ({ index, incarnation: 1, address: `s${index}`, frames: null })),
   workers: [],
-  ...{ primaries: [0, 1], fences: [1, 1] },
+  ...{ replicas: [[0], [1]], fences: [1, 1] },
 };
 const marks = { version: 0, examples: 0, sealedStep: -1, applied: [] };
 const state: ModelState = { weights: new Float32Array(8), state: [], marks: [marks, marks] };

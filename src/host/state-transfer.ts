@@ -5,6 +5,7 @@
  */
 
 import { PacelineError } from "../errors.js";
+import { termOf } from "../protocol/ids.js";
 import type { Layout } from "../protocol/layout.js";
 import {
   type ChunkHeader,
@@ -129,6 +130,7 @@ function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Di
   const chunks = chunksOfServer(view, server.index);
   if (chunks.length === 0) return { ended: Promise.resolve(), stop: () => {} };
   const identity = { run: view.run, rank: -1, incarnation: 0 };
+  const term = termOf(view.number);
   let stop = () => {};
   const ended = new Promise<void>((resolve, reject) => {
     let next = 0;
@@ -143,7 +145,7 @@ function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Di
     const sayMore = () => {
       const done = Math.floor(answers / dialogue.answersPerChunk);
       while (next < chunks.length && next < done + chunksInFlight) {
-        dialogue.say(chunks[next++]!, (header, payload) => link.send(header, payload));
+        dialogue.say(chunks[next++]!, (header, payload) => link.send({ ...header, term }, payload));
       }
     };
     const find = () => parts.route?.(server) ?? server.address;

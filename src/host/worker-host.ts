@@ -14,7 +14,7 @@ import { createConversions, type KernelsChoice } from "../kernels/choice.js";
 import { scalarConversions } from "../kernels/scalar-conversions.js";
 import type { ChunkHeader, CoordinatorMessage } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import type { View, ViewServer } from "../protocol/view.js";
+import { primaryOf, type View, type ViewServer } from "../protocol/view.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
 import type { ComputeListener, ComputePort, PreparedCompute } from "./compute-port.js";
@@ -222,7 +222,8 @@ export class WorkerHost {
   }
 
   #primaryLink(chunk: number): ServerLink | undefined {
-    return this.#links.get(this.#view?.primaries[chunk] ?? -1);
+    const primary = this.#view === null ? undefined : primaryOf(this.#view, chunk);
+    return this.#links.get(primary ?? -1);
   }
 
   #fail(thrown: unknown): void {

@@ -30,6 +30,11 @@ export interface RegisterRequest {
   readonly address: string;
   /** Where a server takes frames besides; null for workers and where it speaks gRPC only. */
   readonly frames: FrameAddresses | null;
+  /**
+   * Names this try to become a member: who asks again in the same words, as it did not hear the
+   * answer, is given the same. "" where nobody asks again.
+   */
+  readonly attempt: string;
 }
 
 /**
@@ -41,6 +46,8 @@ export type RegisterReply =
       readonly accepted: true;
       readonly rank: number;
       readonly incarnation: number;
+      /** The coordinator's; whoever has heard of a higher one does not take the reply. */
+      readonly term: number;
       readonly heartbeatIntervalMs: number;
       readonly leaseMs: number;
     }
@@ -52,7 +59,7 @@ export type RegisterReply =
 
 /** A part of an epoch's examples dealt to one worker, with the steps to take on it. */
 export interface Assignment {
-  /** Grows with every assignment dealt in a run. */
+  /** Grows with every assignment dealt in a run: see ids.ts. */
   readonly id: number;
   readonly epoch: number;
   /** Positions in the epoch's permutation: [start, end). May be empty. */
@@ -136,6 +143,8 @@ export type MemberMessage =
        * sent again.
        */
       readonly received: number;
+      /** The highest term that the member has heard of. */
+      readonly term: number;
       /** What the member is doing, as a word or a sentence of reason. */
       readonly activity: string;
       readonly server: ServerStatistics | null;
@@ -224,6 +233,8 @@ export type CoordinatorMessage =
        * Member messages received in this incarnation, heartbeats aside; later ones are sent again.
        */
       readonly received: number;
+      /** The coordinator's; the first answer of a stream says whose words those behind it are. */
+      readonly term: number;
     }
   | {
       readonly type: "prepare";
@@ -311,6 +322,8 @@ export interface ChunkHeader {
   readonly kind: ChunkKind;
   readonly run: string;
   readonly generation: number;
+  /** The term of the view that the sender holds; 0 in hello and its answers. */
+  readonly term: number;
   /** The worker's rank; -1 for the coordinator. */
   readonly rank: number;
   readonly incarnation: number;
@@ -334,6 +347,7 @@ export const emptyHeader: ChunkHeader = {
   kind: "hello",
   run: "",
   generation: 0,
+  term: 0,
   rank: -1,
   incarnation: 0,
   phase: 0,

@@ -35,26 +35,30 @@ export interface ViewWorker extends WorkerIdentity {
   readonly fromStep: number;
 }
 
-/** The view itself. Its id is (term, number); views of a lower term are refused. */
+/** The view itself. */
 export interface View {
   readonly run: string;
-  readonly term: number;
+  /** Its id, which holds the coordinator's term: see ids.ts. */
   readonly number: number;
+  /** Raised by every roll-back. */
   readonly generation: number;
+  /** The part of a plan of protocols. */
   readonly phase: number;
+  /** The first step that belongs to the phase. */
+  readonly phaseFromStep: number;
   /** In ascending index. */
   readonly servers: readonly ViewServer[];
   /** In ascending rank. */
   readonly workers: readonly ViewWorker[];
-  /** Per chunk the index of its primary. */
-  readonly primaries: readonly number[];
-  /** Per chunk the number of the view that last changed its replica set. */
+  /** Per chunk the indices of the servers that hold it: its primary, then its in-sync backups. */
+  readonly replicas: readonly (readonly number[])[];
+  /** Per chunk its fence: the number of the view that last changed its replicas. */
   readonly fences: readonly number[];
 }
 
 /** True when `left` supersedes `right`. */
 export function supersedes(left: View, right: View): boolean {
-  return left.term !== right.term ? left.term > right.term : left.number > right.number;
+  return left.number > right.number;
 }
 
 /** The worker of this rank, if the view has one. */
@@ -62,10 +66,15 @@ export function workerOfRank(view: View, rank: number): ViewWorker | undefined {
   return view.workers.find((worker) => worker.rank === rank);
 }
 
+/** The index of the server that leads a chunk; undefined where there is no such chunk. */
+export function primaryOf(view: View, chunk: number): number | undefined {
+  return view.replicas[chunk]?.[0];
+}
+
 /** The chunks whose primary is the server of this index, ascending. */
 export function chunksOfServer(view: View, index: number): number[] {
   const chunks: number[] = [];
-  view.primaries.forEach((primary, chunk) => {
+  view.replicas.forEach(([primary], chunk) => {
     if (primary === index) chunks.push(chunk);
   });
   return chunks;

@@ -4,6 +4,7 @@
  * members as its children.
  */
 import { hostname } from "node:os";
+import type { CoordinatorRecord } from "../core/coordinator/coordinator-events.js";
 import { paceOf } from "../core/sync/modes.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { loadDataset } from "../data/dataset.js";
@@ -19,6 +20,7 @@ import { RunReport } from "../report/run-report.js";
 import { writeCheckpoint } from "../store/checkpoint/checkpoint.js";
 import { pruneCheckpoints } from "../store/checkpoint/checkpoint-folder.js";
 import type { JsonValue } from "../store/checkpoint/manifest.js";
+import { readCoordinatorState, writeCoordinatorState } from "../store/coordinator-state.js";
 import { enginesOf } from "../store/runs/run-result.js";
 import { createRouter } from "../transport/frames/routes.js";
 import type { Listener, Transport } from "../transport/transport.js";
@@ -58,6 +60,8 @@ interface CurrentRun extends BegunRun {
 }
 
 const snapshotIntervalMs = 250;
+/** Of a coordinator that has no run yet. */
+const firstTerm = 1;
 
 /** The process's coordinator. */
 export class CoordinatorProcess {
@@ -80,7 +84,7 @@ export class CoordinatorProcess {
       clock: processClock,
       ioTimeoutMs,
       config: {
-        term: 1,
+        term: firstTerm,
         // Members are told these in whole milliseconds.
         heartbeatIntervalMs: Math.floor(Math.min(250, leaseMs / 8)),
         leaseMs: Math.round(leaseMs),
@@ -93,6 +97,7 @@ export class CoordinatorProcess {
       initialState: async () => this.#takeState(),
       inheritance: () => this.#run().start.residuals,
       saveCheckpoint: (request, setup, state) => this.#saveCheckpoint(request, setup, state),
+      persist: (record) => this.#keep(record),
       onEvent: (event) => this.#current?.report.onEvent(event),
       onEnded: (result) => void this.#onEnded(result),
       submit: (configText) => this.#submit(configText),
@@ -132,6 +137,7 @@ export class CoordinatorProcess {
     const { run, start } = await prepare(options, configText);
     const { setup, directory } = run;
     const { spec } = setup;
+    const term = await this.#takeTerm(run);
     const examples = dataset === null ? null : new ExampleReader(spec, dataset);
     const address = this.#listener?.address ?? "";
     const report = new RunReport({
@@ -152,7 +158,7 @@ export class CoordinatorProcess {
     try {
       return await new Promise<number>((resolve) => {
         this.#current = { ...run, start, examples, report, ended: resolve };
-        this.#host.tell({ type: "submit", setup });
+        this.#host.tell({ type: "submit", setup, term });
         begun(run);
       });
     } finally {
@@ -222,6 +228,21 @@ export class CoordinatorProcess {
     const { examples } = this.#run();
     if (examples === null) throw new PacelineError("refused", "this run's workers have the files");
     return examples.copy(request);
+  }
+
+  /** Takes a term above each one under which the run was carried out, and keeps it. */
+  async #takeTerm({ setup, directory }: BegunRun): Promise<number> {
+    const kept = await readCoordinatorState(directory.path);
+    const before = Math.max(kept?.term ?? 0, setup.resume?.term ?? 0);
+    const term = Math.max(this.#host.term, before + 1);
+    const nothing = { view: null, progress: null };
+    await writeCoordinatorState(directory.path, { term, run: setup.spec.run, ...nothing });
+    return term;
+  }
+
+  #keep({ run, term, view, progress }: CoordinatorRecord): Promise<void> {
+    const json = JSON.parse(JSON.stringify(progress)) as JsonValue;
+    return writeCoordinatorState(this.#run().directory.path, { run, term, view, progress: json });
   }
 
   async #saveCheckpoint(

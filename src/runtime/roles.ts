@@ -1,7 +1,9 @@
 /** `paceline coordinator`, `paceline server` and `paceline worker`: one role a process. */
 
+import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { type ErrorCode, errorCodes, PacelineError } from "../errors.js";
+import { HeardTerm } from "../host/heard-term.js";
 import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
 import { ServerHost } from "../host/server-host.js";
 import { WorkerHost } from "../host/worker-host.js";
@@ -73,7 +75,7 @@ export async function runServer(options: ResolvedOptions, io: CommandIo): Promis
     const { address, frames } = served;
     const request = { ...requestOf("server", options), address, frames };
     return await new Promise<number>((resolve, reject) => {
-      void takePart(transport, options, request, log, (rank) => {
+      void takePart(transport, options, request, log, new HeardTerm(), (rank) => {
         host = new ServerHost({
           clock: processClock,
           index: rank,
@@ -111,13 +113,14 @@ export async function runWorker(options: ResolvedOptions, io: CommandIo): Promis
   const patience = { patienceMs: ioTimeoutMs, nowMs: () => processClock.nowMs() };
   const trace = await openProcessTrace(options);
   const thread = { dataDir, cacheDir, threads, log, ...computeSpansTo(trace) };
+  const heard = new HeardTerm();
   let host: WorkerHost | null = null;
   let endSession = () => {};
   const live = async (rank: number | null): Promise<number> => {
     await host?.close();
     const request = { ...requestOf("worker", options), rank };
     return new Promise<number>((resolve, reject) => {
-      void takePart(transport, options, request, log, (given, incarnation) => {
+      void takePart(transport, options, request, log, heard, (given, incarnation) => {
         const own = new WorkerHost({
           transport,
           route: withPatience(route, { ...patience, end: reject }),
@@ -173,6 +176,7 @@ async function takePart(
   options: ResolvedOptions,
   request: RegisterRequest,
   log: (text: string) => void,
+  heard: HeardTerm,
   make: (rank: number, incarnation: number) => Participant,
 ): Promise<() => void> {
   const { role } = request;
@@ -184,7 +188,7 @@ async function takePart(
     startTimeoutMs: options.startTimeoutMs,
     ioTimeoutMs: options.ioTimeoutMs,
   };
-  const reply = await register(transport, processClock, config, request, log);
+  const reply = await register(transport, processClock, config, request, log, heard);
   const { rank, incarnation } = reply;
   log(`${role === "worker" ? "Worker" : "Server"} ${rank} registered with ID ${rank}`);
   const participant = make(rank, incarnation);
@@ -207,6 +211,7 @@ async function takePart(
         },
         log,
       },
+      heard,
     },
     { role, rank, incarnation },
     reply.heartbeatIntervalMs,
@@ -247,7 +252,8 @@ function demandReachable({ host, port, advertise }: ResolvedOptions): void {
 
 function requestOf(role: MemberRole, { rank }: ResolvedOptions): RegisterRequest {
   const from = { pid: process.pid, host: hostname(), address: "", frames: null };
-  return { protocol: protocolVersion, role, rank, incarnation: null, ...from };
+  const attempt = randomUUID();
+  return { protocol: protocolVersion, role, rank, incarnation: null, ...from, attempt };
 }
 
 /** A member ends well when its run did, or when the run's failure is not its own. */

@@ -184,7 +184,8 @@ for (const kind of kinds) {
       const session = client.openSession(address, identity, mail);
       const heartbeats = Array.from({ length: 50 }, (_, sequence): MemberMessage => {
         const activity = "riding";
-        return { type: "heartbeat", sequence, received: 0, activity, server: null, worker: null };
+        const nobody = { server: null, worker: null };
+        return { type: "heartbeat", sequence, received: 0, term: 1, activity, ...nobody };
       });
       for (const heartbeat of heartbeats) session.send(heartbeat);
       await until("heartbeats", () => coordinator.sessions[0]?.mail.messages.length === 50);
@@ -192,7 +193,7 @@ for (const kind of kinds) {
       assert.deepEqual(opened.identity, identity);
       assert.deepEqual(opened.mail.messages, heartbeats);
       for (let sequence = 0; sequence < 50; sequence++)
-        opened.channel.send({ type: "heartbeatAck", sequence, received: 1 });
+        opened.channel.send({ type: "heartbeatAck", sequence, received: 1, term: 1 });
       await until("answers", () => mail.messages.length === 50);
       assert.deepEqual(
         mail.messages.map((m) => (m.type === "heartbeatAck" ? m.sequence : -1)),

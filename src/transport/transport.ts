@@ -80,7 +80,7 @@ export interface SessionChannel<Message> {
 
 /** What a coordinator offers to the network. */
 export interface CoordinatorService {
-  register(request: RegisterRequest, peer: string): RegisterReply;
+  register(request: RegisterRequest, peer: string): RegisterReply | Promise<RegisterReply>;
   /**
    * Throws a PacelineError with code "refused" when the identity is not, or no longer, a member's.
    */

@@ -121,7 +121,7 @@ class Members {
     const why = exit.injected ? ", as injected" : restarts ? ", is started again" : "";
     const reason = exit.problem ?? `(pid ${pid}) ended with ${how}${why}${said && `: ${said}`}`;
     const code = said === "" ? null : codeOfExit(exit.code);
-    this.#coordinator.host.tell({ type: "exited", role, rank, reason, restarts, code });
+    this.#coordinator.host.tell({ type: "exited", role, rank, pid, reason, restarts, code });
   }
 
   /** Kills members whose moment has come. */

@@ -4,6 +4,7 @@
  *
  * Invariant: the same choices and the same members give the same, whoever coordinates.
  */
+import { IdSource } from "../../protocol/ids.js";
 import { placeChunks } from "../../protocol/placement.js";
 import { paceOf } from "../sync/modes.js";
 import { BatchPool } from "../work/batch-pool.js";
@@ -15,7 +16,7 @@ import { ViewRounds } from "./view-rounds.js";
 
 /** The views of a run, whose chunks are placed on these servers; no worker is in yet. */
 export function viewsOf(
-  { spec, layout, resume }: RunSetup,
+  { spec, layout }: RunSetup,
   term: number,
   members: readonly Member[],
 ): ViewRounds {
@@ -28,20 +29,22 @@ export function viewsOf(
   const servers = members.map(({ rank, incarnation, address, frames }) => {
     return { index: rank, incarnation, address, frames };
   });
-  const base = { run: spec.run, term, generation: 0, phase: 0, servers, primaries };
-  return new ViewRounds(base, paceOf(spec, base.phase), (resume?.viewNumber ?? 0) + 1);
+  const replicas = primaries.map((primary) => [primary]);
+  return new ViewRounds({ run: spec.run, servers, replicas }, paceOf(spec, 0), term);
 }
 
 /** The account of the work and who deals it; `kept` is the account to go on with. */
 export function wayOfDealing(
   floor: WorkFloor,
   kept: WorkSnapshot | undefined,
+  term: number,
 ): { readonly account: WorkAccount; readonly dealer: WorkDealer } {
   const { spec, pace } = floor;
+  const ids = new IdSource(term);
   if (spec.feed === "static") {
-    const account = new Cursor(spec, pace, kept);
+    const account = new Cursor(spec, pace, kept, ids);
     return { account, dealer: pace.dealRanges(floor, account) };
   }
-  const account = new BatchPool(spec, pace, kept);
+  const account = new BatchPool(spec, pace, kept, ids);
   return { account, dealer: pace.dealBatches(floor, account) };
 }

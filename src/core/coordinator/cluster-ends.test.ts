@@ -5,6 +5,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { mint } from "../../protocol/ids.js";
 import { protocolVersion } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, type Death, ModelCluster, specOf } from "../testing/model-cluster.js";
@@ -37,7 +38,7 @@ test("a server that a supervisor saw end before it registered ends the run at on
   const cluster = clusterOf(1);
   cluster.submit(cluster.plan.spec);
   const ended = { role: "server", rank: 0, reason: "ended with code 1", restarts: false } as const;
-  cluster.tell({ type: "exited", ...ended });
+  cluster.tell({ type: "exited", ...ended, pid: 7 });
   cluster.run();
   assert.equal(cluster.result.code, "member_lost");
   assert.match(cluster.result.reason, /server-0 is lost: ended with code 1; look at its log/);
@@ -48,7 +49,7 @@ for (const role of ["server", "worker"] as const) {
     const cluster = clusterOf(1);
     cluster.submit(cluster.plan.spec);
     const reason = "(pid 7) ended with exit code 2: --x 1 is wrong; write 2";
-    const ended = { role, rank: 1, reason, restarts: false } as const;
+    const ended = { role, rank: 1, pid: 7, reason, restarts: false } as const;
     cluster.tell({ type: "exited", ...ended, code: "usage" });
     cluster.run();
     const { outcome, code, reason: told } = cluster.result;
@@ -62,7 +63,7 @@ test("a worker that ends so while others train is a loss like any other", () => 
   const worker = cluster.worker(3)!;
   const ended = { role: "worker", rank: 3, reason: "ended with code 2", restarts: false } as const;
   cluster.kill(worker, "closed");
-  cluster.tell({ type: "exited", ...ended, code: "usage" });
+  cluster.tell({ type: "exited", ...ended, pid: worker.pid, code: "usage" });
   assert.equal(cluster.run().result.outcome, "done");
 });
 
@@ -198,9 +199,9 @@ test("a member that registers and never opens a session is dropped after its lea
   } as const;
   cluster.tell({
     type: "register",
-    request: { ...request, pid: 1, host: "h", address: "", frames: null },
+    request: { ...request, pid: 1, host: "h", address: "", frames: null, attempt: "" },
   });
-  const member = { role: "worker", rank: 0, incarnation: 1 } as const;
+  const member = { role: "worker", rank: 0, incarnation: mint(1, 1) } as const;
   assert.ok(cluster.coordinator.knows(member));
   cluster.run(1, () => cluster.nowMs > 2850);
   assert.ok(cluster.coordinator.knows(member));
@@ -289,7 +290,7 @@ test("a late answer for an earlier run is not taken for one of this run", () => 
     .run();
   cluster.submit({ ...cluster.plan.spec, run: "second" });
   cluster.tell({ type: "fail", code: "timeout", reason: "late", run: "r" });
-  cluster.tell({ type: "loaded", run: "r" });
+  cluster.tell({ type: "loaded", problem: null, run: "r" });
   cluster.run(2);
   assert.equal(cluster.result.outcome, "done");
 });

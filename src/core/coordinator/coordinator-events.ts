@@ -13,23 +13,32 @@ import type {
 } from "../../protocol/messages.js";
 import type { RunEvent, RunResult } from "../../protocol/run-events.js";
 import type { View } from "../../protocol/view.js";
-import type { RunSetup, SaveRequest } from "../work/run-setup.js";
+import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import type { RosterConfig } from "./roster.js";
 import type { ProcessEnd } from "./run-ending.js";
 
 /** What a coordinator can be told. */
 export type CoordinatorEvent =
-  | { readonly type: "submit"; readonly setup: RunSetup }
+  | {
+      readonly type: "submit";
+      readonly setup: RunSetup;
+      /**
+       * A term above each one under which the run was carried out before; the coordinator goes on
+       * under it if its own is lower.
+       */
+      readonly term: number;
+    }
   | { readonly type: "register"; readonly request: RegisterRequest }
   | { readonly type: "opened" | "closed"; readonly member: MemberIdentity }
   | { readonly type: "message"; readonly member: MemberIdentity; readonly message: MemberMessage }
   /** A supervisor saw the process end. */
   | ({ readonly type: "exited" } & ProcessEnd)
   /**
-   * Answers to `load` and `save`. Where `run` is given and is not the run that is on, the answer is
-   * late.
+   * Answers to `load`, `save` and `persist`. Where `run` is given and is not the run that is on,
+   * the answer is late.
    */
-  | { readonly type: "loaded"; readonly run?: string }
+  | { readonly type: "loaded"; readonly problem: LoadProblem | null; readonly run?: string }
+  | { readonly type: "persisted"; readonly problem: string | null; readonly run: string }
   | {
       readonly type: "saved";
       readonly step: number;
@@ -45,9 +54,34 @@ export type CoordinatorEvent =
   | { readonly type: "interrupt"; readonly reason: string }
   | { readonly type: "tick" };
 
+/** Why servers could not be given their chunks. */
+export interface LoadProblem {
+  readonly code: ErrorCode;
+  readonly reason: string;
+}
+
+/** What a coordinator that starts again has to know: plain data. */
+export interface CoordinatorRecord {
+  readonly run: string;
+  readonly term: number;
+  /** The view that nobody has heard of before this is kept. */
+  readonly view: View;
+  /** How far the run had come. */
+  readonly progress: TrainingSnapshot;
+}
+
 /** What the host has to do, in order. */
 export type CoordinatorEffect =
-  | { readonly type: "registered"; readonly reply: RegisterReply }
+  | {
+      readonly type: "registered";
+      readonly request: RegisterRequest;
+      readonly reply: RegisterReply;
+    }
+  /**
+   * Make this durable in place of the record before; nothing that follows is done until it is, and
+   * nothing is sent where it can't be. Answered by `persisted`.
+   */
+  | { readonly type: "persist"; readonly record: CoordinatorRecord }
   | {
       readonly type: "send";
       readonly role: MemberRole;
@@ -56,16 +90,21 @@ export type CoordinatorEffect =
     }
   /** End this member's session. */
   | { readonly type: "drop"; readonly member: MemberIdentity }
-  /** Give every server of the view its chunks: fresh or from the checkpoint resumed. */
+  /**
+   * Begin to give every server of the view its chunks: fresh or from the checkpoint resumed. Its
+   * end is `loaded`.
+   */
   | { readonly type: "load"; readonly view: View; readonly setup: RunSetup }
   /** The residuals of this rank are with a worker that takes part, or with nobody ever. */
   | { readonly type: "inherited"; readonly rank: number }
+  /** Begin to write a checkpoint; its end is `saved`. */
   | { readonly type: "save"; readonly request: SaveRequest; readonly setup: RunSetup }
   | { readonly type: "event"; readonly event: RunEvent }
   | { readonly type: "ended"; readonly result: RunResult };
 
 /** Times of a coordinator. */
 export interface CoordinatorConfig extends RosterConfig {
+  /** The term to begin with, before a run is submitted. */
   readonly term: number;
   /** How long members may take to come and to prepare. */
   readonly startTimeoutMs: number;

@@ -37,6 +37,7 @@ import { MemberCounts } from "./member-counts.js";
 import { lossOf, type Member, nameOf, Roster, registrationOf } from "./roster.js";
 import {
   type Ending,
+  endingDeposed,
   endingDiverged,
   endingOf,
   endingWithout,
@@ -62,7 +63,7 @@ export class Coordinator {
 
   constructor(config: CoordinatorConfig) {
     this.#config = config;
-    this.#roster = new Roster(config);
+    this.#roster = new Roster(config, config.term);
   }
 
   /** Eats one event; the effects are to be performed in order. */
@@ -71,7 +72,7 @@ export class Coordinator {
     this.#nowMs = nowMs;
     switch (event.type) {
       case "submit":
-        this.#onSubmit(event.setup);
+        this.#onSubmit(event.setup, event.term);
         break;
       case "register":
         this.#onRegister(event.request);
@@ -89,7 +90,12 @@ export class Coordinator {
         this.#onExited(event);
         break;
       case "loaded":
-        if (this.#isOn(event.run)) this.#training?.onLoaded(nowMs);
+        if (!this.#isOn(event.run)) break;
+        if (event.problem === null) this.#training?.onLoaded(nowMs);
+        else this.#fail(event.problem.code, event.problem.reason);
+        break;
+      case "persisted":
+        if (this.#isOn(event.run) && event.problem !== null) this.#fail("storage", event.problem);
         break;
       case "saved":
         if (this.#isOn(event.run)) this.#training?.onSaved(event.step, event.problem, nowMs);
@@ -112,6 +118,11 @@ export class Coordinator {
   /** True while this life of a process is a member. */
   knows(name: MemberIdentity): boolean {
     return this.#roster.find(name.role, name.rank, name.incarnation) !== undefined;
+  }
+
+  /** The term under which it speaks. */
+  get term(): number {
+    return this.#roster.term;
   }
 
   /** The run that is on, or null. */
@@ -145,28 +156,41 @@ export class Coordinator {
     return run === undefined || run === this.#setup?.spec.run;
   }
 
-  #onSubmit(setup: RunSetup): void {
+  #onSubmit(setup: RunSetup, term: number): void {
     if (this.#phase.name !== "idle") return;
+    this.#raiseTerm(term);
     this.#setup = setup;
     this.#training = null;
     this.#counts = new MemberCounts();
     this.#shortage = new Shortage();
-    this.#roster.passIncarnation(setup.resume?.incarnations ?? 0);
     this.#bequests = new Set(setup.residuals);
     this.#phase = { name: "forming", sinceMs: this.#nowMs };
     for (const member of this.#roster.everybody()) this.#prepare(member);
+  }
+
+  /**
+   * Marks of the run's checkpoint may name lives by the ids of lower terms; so a worker that has
+   * such an id registers again. Servers push nothing: theirs are in no marks.
+   */
+  #raiseTerm(term: number): void {
+    if (term <= this.term) return;
+    this.#roster.raiseTerm(term);
+    for (const member of this.#roster.all("worker")) {
+      this.#expel(member);
+      const text = `${nameOf(member)} has to register again: the run goes on under term ${term}`;
+      this.#emit({ kind: "info", text });
+    }
   }
 
   #onRegister(request: RegisterRequest): void {
     const limits = placesOf(this.#config.serve ? null : this.spec);
     const { reply, member, replaced } = this.#roster.register(request, limits, this.#nowMs);
     if (replaced !== null) this.#lose(replaced, "a new process took its rank");
-    this.#effects.push({ type: "registered", reply });
+    this.#effects.push({ type: "registered", request, reply });
     if (member === null) return;
     if (member.role === "worker") this.#returning.settle(member.rank);
     const { role, rank, incarnation } = member;
-    const text = registrationOf(member);
-    this.#emit({ kind: "registered", role, rank, incarnation, text });
+    this.#emit({ kind: "registered", role, rank, incarnation, text: registrationOf(member) });
   }
 
   #onOpened(name: MemberIdentity): void {
@@ -207,6 +231,7 @@ export class Coordinator {
       case "heartbeat":
         member.activity = message.activity;
         this.#keepCounts(member, message);
+        if (message.term > this.term) this.#end(endingDeposed(member, message.term, this.term));
         break;
       case "ready":
         this.#onReady(member, message);
@@ -271,12 +296,14 @@ export class Coordinator {
     if (!this.#config.serve) this.#roster.remove(member, this.#nowMs);
   }
 
-  #onExited({ role, rank, reason, restarts, code }: ProcessEnd): void {
+  /** The rank may be with another life by then, which goes on. */
+  #onExited({ role, rank, pid, reason, restarts, code }: ProcessEnd): void {
     const isUntrained = (this.#training?.globalSteps() ?? 0) === 0;
     if (code != null && !restarts && isUntrained) {
       this.#fail(code, `${nameOf({ role, rank })} ${reason}`);
     }
     const member = this.#roster.get(role, rank);
+    if (member !== undefined && member.pid !== pid) return;
     if (member !== undefined) this.#lose(member, reason);
     if (role === "worker") {
       if (restarts) this.#returning.expect(rank, this.#nowMs + this.#config.startTimeoutMs);
@@ -293,10 +320,15 @@ export class Coordinator {
     if (this.#phase.name === "preparing") this.#phase.members.delete(member);
   }
 
-  #lose(member: Member, reason: string): void {
+  #expel(member: Member): void {
     const { role, rank, incarnation } = member;
     this.#forget(member);
     this.#effects.push({ type: "drop", member: { role, rank, incarnation } });
+  }
+
+  #lose(member: Member, reason: string): void {
+    const { role, rank, incarnation } = member;
+    this.#expel(member);
     if (this.#phase.name === "stopping") return;
     const counted = role === "worker" && this.#training?.onWorkerLost(member, this.#nowMs);
     const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
@@ -384,7 +416,7 @@ export class Coordinator {
     const workers = members.filter((member) => member.role === "worker");
     this.#training = new Training(
       setup,
-      { term: this.#config.term, servers, workers },
+      { term: this.term, servers, workers },
       {
         toWorker: (rank, message) => this.#sendTo("worker", rank, message),
         toServer: (rank, message) => this.#sendTo("server", rank, message),
@@ -392,8 +424,8 @@ export class Coordinator {
         fail: (code, reason) => this.#fail(code, reason),
         load: (view) => this.#effects.push({ type: "load", view, setup }),
         save: (request) => this.#effects.push({ type: "save", request, setup }),
+        persist: (record) => this.#effects.push({ type: "persist", record }),
         serverStatistics: () => Object.values(this.#counts.servers),
-        incarnations: () => this.#roster.incarnations,
       },
     );
     for (const { rank } of workers) this.#settleBequest(rank);

@@ -3,11 +3,12 @@
  * live process at a time; a dead worker's rank is kept for whoever asks for it by number during the
  * rank grace, and is otherwise given to the lowest asker.
  *
- * Invariant: an incarnation is given once and never again; what a dead incarnation says is not
- * heard.
+ * Invariant: an incarnation is given to one process and never again; what a dead incarnation says
+ * is not heard.
  */
 
 import type { MemberIdentity, MemberRole } from "../../protocol/identity.js";
+import { IdSource } from "../../protocol/ids.js";
 import {
   protocolVersion,
   type RegisterReply,
@@ -33,6 +34,8 @@ export interface Member extends MemberIdentity {
   readonly host: string;
   readonly address: string;
   readonly frames: FrameAddresses | null;
+  /** The try by which it became a member, in its own words. */
+  readonly attempt: string;
   readonly detector: FailureDetector;
   /** True while its session stream is open. */
   connected: boolean;
@@ -81,18 +84,25 @@ export class Roster {
   readonly #members = new Map<string, Member>();
   /** When each rank lost its process. */
   readonly #vacatedMs = new Map<string, number>();
-  #incarnations = 0;
+  readonly #incarnations: IdSource;
 
-  constructor(config: RosterConfig) {
+  /** @param term of the coordinator. */
+  constructor(config: RosterConfig, term: number) {
     this.#config = config;
+    this.#incarnations = new IdSource(term);
   }
 
-  /** Answers a registration; `limits` are the ranks that the present run has room for. */
+  /**
+   * Answers a registration; `limits` are the ranks that the present run has room for. Whoever did
+   * not hear the answer and asks again is given the same, and no further member comes of it.
+   */
   register(
     request: RegisterRequest,
     limits: Readonly<Record<MemberRole, number>>,
     nowMs: number,
   ): { reply: RegisterReply; member: Member | null; replaced: Member | null } {
+    const known = this.everybody().find((member) => isSameAttempt(member, request));
+    if (known !== undefined) return { reply: this.#accept(known), member: null, replaced: null };
     const refusal = this.#refusal(request, limits, nowMs);
     if (refusal !== null) {
       return { reply: { accepted: false, ...refusal }, member: null, replaced: null };
@@ -104,11 +114,12 @@ export class Roster {
     const member: Member = {
       role: request.role,
       rank,
-      incarnation: ++this.#incarnations,
+      incarnation: this.#incarnations.next(),
       pid: request.pid,
       host: request.host,
       address: request.address,
       frames: request.frames,
+      attempt: request.attempt,
       detector,
       connected: false,
       opened: false,
@@ -122,14 +133,12 @@ export class Roster {
     };
     this.#members.set(keyOf(request.role, rank), member);
     this.#vacatedMs.delete(keyOf(request.role, rank));
-    const reply: RegisterReply = {
-      accepted: true,
-      rank,
-      incarnation: member.incarnation,
-      heartbeatIntervalMs: this.#config.heartbeatIntervalMs,
-      leaseMs: this.#config.leaseMs,
-    };
-    return { reply, member, replaced };
+    return { reply: this.#accept(member), member, replaced };
+  }
+
+  #accept({ rank, incarnation }: Member): RegisterReply {
+    const { heartbeatIntervalMs, leaseMs } = this.#config;
+    return { accepted: true, rank, incarnation, term: this.term, heartbeatIntervalMs, leaseMs };
   }
 
   /** The live member of a rank, if any. */
@@ -163,14 +172,14 @@ export class Roster {
     this.#vacatedMs.set(key, nowMs);
   }
 
-  /** Makes sure that incarnations given from here on are above this one. */
-  passIncarnation(incarnation: number): void {
-    this.#incarnations = Math.max(this.#incarnations, incarnation);
+  /** The term under which incarnations are given. */
+  get term(): number {
+    return this.#incarnations.term;
   }
 
-  /** The last incarnation given. */
-  get incarnations(): number {
-    return this.#incarnations;
+  /** Gives incarnations under this term from here on, if it is higher. */
+  raiseTerm(term: number): void {
+    this.#incarnations.raise(term);
   }
 
   /** Members found dead, with the reason. */
@@ -256,6 +265,10 @@ export class Roster {
     }
     return firstKept ?? limit;
   }
+}
+
+function isSameAttempt(member: Member, { role, attempt }: RegisterRequest): boolean {
+  return attempt !== "" && member.role === role && member.attempt === attempt;
 }
 
 function keyOf(role: MemberRole, rank: number): string {

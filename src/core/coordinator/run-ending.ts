@@ -23,6 +23,8 @@ export interface Ending {
 export interface ProcessEnd {
   readonly role: MemberRole;
   readonly rank: number;
+  /** Which process of that rank; -1 where none could be started. */
+  readonly pid: number;
   readonly reason: string;
   readonly restarts: boolean;
   /**
@@ -54,6 +56,12 @@ export function endingWithout(
     : "look at its log and start it again";
   const text = `${nameOf(server)}${whereabouts} is lost: ${reason}; ${remedy}`;
   return { outcome: "failed", code: "member_lost", reason: text };
+}
+
+/** The verdict where members have heard of another coordinator, and take nothing from this one. */
+export function endingDeposed(member: Member, heard: number, own: number): Ending {
+  const terms = `${nameOf(member)} has heard of term ${heard}, this coordinator's is ${own}`;
+  return { outcome: "failed", code: "refused", reason: `${terms}: another has taken over` };
 }
 
 /** The verdict where a loss or a gradient is not finite. */

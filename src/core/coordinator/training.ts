@@ -10,15 +10,10 @@
  * on, and workers that keep state of their own stand at its barrier (barrier-round.ts).
  */
 
-import type { ErrorCode } from "../../errors.js";
 import { keepsResiduals, pullsDifferences } from "../../protocol/compression.js";
-import type {
-  Assignment,
-  CoordinatorMessage,
-  MemberMessage,
-  ServerStatistics,
-} from "../../protocol/messages.js";
-import type { EvaluationRecord, RunEvent } from "../../protocol/run-events.js";
+import { IdSource, shownId } from "../../protocol/ids.js";
+import type { Assignment, CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
+import type { EvaluationRecord } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
@@ -31,29 +26,8 @@ import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.
 import type { WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
 import { viewsOf, wayOfDealing } from "./choices.js";
 import type { Member } from "./roster.js";
+import type { TrainingMembers, TrainingPort } from "./training-port.js";
 import type { RoundOutcome, ViewRounds } from "./view-rounds.js";
-
-/** What training asks of the coordinator around it. */
-export interface TrainingPort {
-  toWorker(rank: number, message: CoordinatorMessage): void;
-  toServer(index: number, message: CoordinatorMessage): void;
-  emit(event: RunEvent): void;
-  /** The run can't go on. */
-  fail(code: ErrorCode, reason: string): void;
-  load(view: View): void;
-  save(request: SaveRequest): void;
-  /** The servers' latest counts. */
-  serverStatistics(): ServerStatistics[];
-  /** The last incarnation given. */
-  incarnations(): number;
-}
-
-/** Who takes part from the beginning, and under which term. */
-export interface TrainingMembers {
-  readonly term: number;
-  readonly servers: readonly Member[];
-  readonly workers: readonly Member[];
-}
 
 /** A batch that was refused so often ends the run. */
 const refusalsMax = 3;
@@ -72,14 +46,15 @@ export class Training implements WorkFloor {
   readonly #account: WorkAccount;
   readonly #dealer: WorkDealer;
   readonly #serverCount: number;
+  readonly #term: number;
+  /** Ids of pauses and of barriers. */
+  readonly #ids: IdSource;
   #stage: "placing" | "loading" | "training" | "finished" = "placing";
   #pause: Pause | null = null;
-  #pauses = 0;
   #pauseWanted: PauseReason | null = null;
   #saving: SaveRequest["why"] | null = null;
   /** What is saved once all stand at it; null from then on. */
   #barrier: BarrierRound | null = null;
-  #barriers = 0;
   /** How an interrupt ended it. */
   #interruption: { readonly problem: string | null } | null = null;
   #tornSteps = 0;
@@ -91,11 +66,14 @@ export class Training implements WorkFloor {
     this.pace = paceOf(spec, 0);
     this.#port = port;
     this.#serverCount = servers.length;
-    const { account, dealer } = wayOfDealing(this, resume?.cursor);
+    this.#term = term;
+    this.#ids = new IdSource(term);
+    const { account, dealer } = wayOfDealing(this, resume?.cursor, term);
     this.#account = account;
     this.#dealer = dealer;
     this.#records = new EpochRecords(resume);
-    this.evaluator = new Evaluator(spec.testExamples, resume?.evaluations ?? []);
+    const { testExamples } = spec;
+    this.evaluator = new Evaluator(testExamples, resume?.evaluations ?? [], new IdSource(term));
     this.#tornSteps = resume?.tornSteps ?? 0;
     this.views = viewsOf(setup, term, servers);
     for (const { rank, incarnation } of workers) {
@@ -235,6 +213,8 @@ export class Training implements WorkFloor {
   onMessage(member: Member, message: MemberMessage, nowMs: number): void {
     this.#nowMs = nowMs;
     const { rank } = member;
+    // A server and a worker may have the same number.
+    if ((message.type === "viewAck") !== (member.role === "server")) return;
     switch (message.type) {
       case "viewAck": {
         const { view, sealedStep, clockMin, departed } = message;
@@ -291,7 +271,11 @@ export class Training implements WorkFloor {
     if (view === null) return;
     const workers = view.workers.map((worker) => worker.rank);
     const servers = view.servers.map((server) => server.index);
-    const text = `view ${view.number}: ${this.#headCount()}`;
+    const text = `view ${shownId(view.number)}: ${this.#headCount()}`;
+    if (this.views.binding) {
+      const { run } = this.spec;
+      this.#port.persist({ run, term: this.#term, view, progress: this.snapshot() });
+    }
     this.#port.emit({ kind: "view", number: view.number, workers, servers, text });
     for (const server of view.servers) this.#port.toServer(server.index, { type: "view", view });
   }
@@ -420,9 +404,10 @@ export class Training implements WorkFloor {
       if (!this.#dealer.pausable || this.evaluator.busyWithFinal) return;
       const ranks = this.activeRanks();
       const { hasBarriers } = this.pace;
-      this.#pause = new Pause(++this.#pauses, this.#pauseWanted, hasBarriers, ranks);
+      this.#pause = new Pause(this.#ids.next(), this.#pauseWanted, hasBarriers, ranks);
       this.#pauseWanted = null;
-      for (const rank of ranks) this.#toWorker(rank, { type: "pause", pause: this.#pauses });
+      const pause = this.#pause.id;
+      for (const rank of ranks) this.#toWorker(rank, { type: "pause", pause });
     }
     if (this.#pause?.quiet !== true || this.views.busy) return;
     this.#save(this.#pause.reason, this.#dealer.restingStep(this.#pause.limit));
@@ -444,8 +429,8 @@ export class Training implements WorkFloor {
     const isAlone = !keepsResiduals(compression) && !pullsDifferences(compression);
     this.#saving = why;
     this.#records.interrupt(this.#nowMs);
-    this.#barrier = new BarrierRound(++this.#barriers, step, isAlone ? [] : this.views.workers());
-    const barrier = this.#barriers;
+    const barrier = this.#ids.next();
+    this.#barrier = new BarrierRound(barrier, step, isAlone ? [] : this.views.workers());
     for (const rank of this.#barrier.missing()) this.#toWorker(rank, { type: "barrier", barrier });
     this.#saveAtBarrier();
   }
@@ -479,8 +464,7 @@ export class Training implements WorkFloor {
       cursor: this.#account.snapshot(),
       evaluations: this.evaluator.records,
       ...this.#records.snapshot(this.#nowMs),
-      viewNumber: this.views.standing?.number ?? 0,
-      incarnations: this.#port.incarnations(),
+      term: this.#term,
       tornSteps: this.#tornSteps,
     };
   }

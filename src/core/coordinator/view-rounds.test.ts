@@ -6,11 +6,8 @@ import { type ViewAnswer, ViewRounds } from "./view-rounds.js";
 
 const base = {
   run: "r",
-  term: 1,
-  generation: 0,
-  phase: 0,
   servers: [{ index: 0, incarnation: 1, address: "server", frames: null }],
-  primaries: [0],
+  replicas: [[0]],
 };
 /** A server that has heard of no worker of the view. */
 const unheard: ViewAnswer = { sealedStep: -1, clockMin: 0, departed: [] };

@@ -1,14 +1,17 @@
 /**
- * How views come about. Changes are gathered; a round gives the next view to every server; when all
- * have acknowledged it, the pace weighs what they say: a joiner may not start with a step that some
- * chunk has gone past. If it would, a further view gives it a later first step. Only a view that
- * stands is for the workers.
+ * How views come about. Changes are gathered: of workers, of the chunks' replicas, of phase and
+ * generation. A round gives the next view to every server; when all have acknowledged it, the pace
+ * weighs what they say: a joiner may not start with a step that some chunk has gone past. If it
+ * would, a further view gives it a later first step. Only a view that stands is for the workers.
  *
  * Invariants: one round at a time; views reach servers before workers; a joiner that is told of its
- * view is ahead of every barrier.
+ * view is ahead of every barrier; a chunk's fence is the number of the view that last changed its
+ * replicas, or raised the generation.
  */
 
+import { assert } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
+import { IdSource } from "../../protocol/ids.js";
 import type { Departure } from "../../protocol/messages.js";
 import type { View, ViewServer, ViewWorker } from "../../protocol/view.js";
 import type { Pace } from "../sync/pace.js";
@@ -35,15 +38,8 @@ export interface RoundOutcome {
   readonly joined: readonly number[];
 }
 
-/** What does not change from view to view of one run. */
-export interface ViewBase {
-  readonly run: string;
-  readonly term: number;
-  readonly generation: number;
-  readonly phase: number;
-  readonly servers: readonly ViewServer[];
-  readonly primaries: readonly number[];
-}
+/** What the views of a run begin with: its servers, and by chunk which of them hold it. */
+export type FirstView = Pick<View, "run" | "servers" | "replicas">;
 
 interface Round {
   readonly view: View;
@@ -52,26 +48,42 @@ interface Round {
 
 /** The rounds of one run. */
 export class ViewRounds {
-  readonly #base: ViewBase;
+  readonly #run: string;
+  readonly #servers: readonly ViewServer[];
   readonly #pace: Pace;
+  readonly #ids: IdSource;
   readonly #workers = new Map<number, ViewWorker>();
   readonly #confirmed = new Set<number>();
-  readonly #firstNumber: number;
+  readonly #replicas: (readonly number[])[];
+  #generation = 0;
+  #phase = { phase: 0, phaseFromStep: 0 };
   #changed = true;
-  #number = 0;
+  /** The last view that was begun. */
+  #begun: View | null = null;
+  #binding = false;
   #round: Round | null = null;
   #standing: View | null = null;
 
-  constructor(base: ViewBase, pace: Pace, firstNumber: number) {
-    this.#base = base;
+  /** @param term of the coordinator, which is in the views' numbers. */
+  constructor({ run, servers, replicas }: FirstView, pace: Pace, term: number) {
+    this.#run = run;
+    this.#servers = servers;
+    this.#replicas = [...replicas];
     this.#pace = pace;
-    this.#firstNumber = firstNumber;
-    this.#number = firstNumber - 1;
+    this.#ids = new IdSource(term);
   }
 
   /** The last view that was given to the workers. */
   get standing(): View | null {
     return this.#standing;
+  }
+
+  /**
+   * True where the view that was begun last says more than who works: a coordinator that starts
+   * again must know it, as servers act on it. So it is durable before anyone hears of it.
+   */
+  get binding(): boolean {
+    return this.#binding;
   }
 
   /** True while a change is not yet in a standing view. */
@@ -110,18 +122,54 @@ export class ViewRounds {
   }
 
   /**
+   * Asks for a chunk to be held by these servers, its primary first, then its in-sync backups. The
+   * chunk's values are not moved by it.
+   */
+  place(chunk: number, servers: readonly number[]): void {
+    const known = servers.every((index) => this.#servers.some((server) => server.index === index));
+    const sound = servers.length > 0 && known && new Set(servers).size === servers.length;
+    assert(sound && chunk in this.#replicas, "members hold a chunk", { chunk, servers });
+    this.#replicas[chunk] = [...servers];
+    this.#changed = true;
+  }
+
+  /** Asks for another phase, to which steps from this one on belong. */
+  enter(phase: number, fromStep: number): void {
+    this.#phase = { phase, phaseFromStep: fromStep };
+    this.#changed = true;
+  }
+
+  /** Asks for the next generation: what was said under earlier fences is refused everywhere. */
+  raiseGeneration(): void {
+    this.#generation++;
+    this.#changed = true;
+  }
+
+  /**
    * Begins a round if something has changed and none is under way: the view to give to the servers.
    */
   begin(): View | null {
     if (!this.#changed || this.#round !== null) return null;
     this.#changed = false;
-    this.#number++;
+    const number = this.#ids.next();
+    const generation = this.#generation;
+    const replicas = [...this.#replicas];
+    const before = this.#begun?.generation === generation ? this.#begun : null;
     const view: View = {
-      ...this.#base,
-      number: this.#number,
+      run: this.#run,
+      number,
+      generation,
+      ...this.#phase,
+      servers: this.#servers,
       workers: this.workers(),
-      fences: this.#base.primaries.map(() => this.#firstNumber),
+      replicas,
+      fences: replicas.map((servers, chunk) => {
+        const isKept = before !== null && isSameList(servers, before.replicas[chunk]!);
+        return isKept ? before.fences[chunk]! : number;
+      }),
     };
+    this.#binding = view.phase !== this.#begun?.phase || view.fences.includes(number);
+    this.#begun = view;
     this.#round = { view, answers: new Map() };
     return view;
   }
@@ -131,7 +179,7 @@ export class ViewRounds {
     const round = this.#round;
     if (round === null || round.view.number !== view) return null;
     round.answers.set(server, answer);
-    if (round.answers.size < this.#base.servers.length) return null;
+    if (round.answers.size < this.#servers.length) return null;
     this.#round = null;
     return this.#conclude(round);
   }
@@ -174,6 +222,10 @@ export class ViewRounds {
  */
 function firstStepMin(workers: readonly ViewWorker[]): number {
   return workers.length === 0 ? 0 : Math.min(...workers.map(({ fromStep }) => fromStep));
+}
+
+function isSameList(left: readonly number[], right: readonly number[]): boolean {
+  return left.length === right.length && left.every((index, place) => index === right[place]);
 }
 
 function sumUp(answers: readonly ViewAnswer[]): Departed[] {

@@ -3,6 +3,7 @@
  * its chunks hold.
  */
 
+import { termOf } from "../../protocol/ids.js";
 import {
   type ChunkHeader,
   type Departure,
@@ -51,6 +52,7 @@ export function replyTo(waiter: Waiter, view: View, state: ChunkState): ChunkHea
     kind: "reply",
     run: view.run,
     generation: view.generation,
+    term: termOf(view.number),
     rank: waiter.rank,
     incarnation: waiter.incarnation,
     phase: view.phase,

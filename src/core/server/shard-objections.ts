@@ -3,6 +3,7 @@
  * the view), each with a sentence that holds the numbers. What comes from the network is judged
  * here before anything else looks at it.
  */
+import { shownId, termOf } from "../../protocol/ids.js";
 import type { Layout } from "../../protocol/layout.js";
 import type { ChunkHeader } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
@@ -44,18 +45,22 @@ export function shapeObjection(
 export function viewObjection(view: View | null, header: ChunkHeader): string | null {
   if (view === null || header.fence > view.number) return "early";
   const { rank, incarnation, step } = header;
+  const term = termOf(view.number);
+  if (header.term < term) return `term ${header.term} is out of date: this is term ${term}`;
   if (header.generation !== view.generation) {
     const present = `this is generation ${view.generation}`;
     return `generation ${header.generation} has been rolled back: ${present}`;
   }
   const fence = view.fences[header.chunk] ?? 0;
   if (header.fence < fence) {
-    const changed = `its replicas changed in view ${fence}`;
-    return `view ${header.fence} is out of date for chunk ${header.chunk}: ${changed}`;
+    const changed = `its replicas changed in view ${shownId(fence)}`;
+    const asked = `view ${shownId(header.fence)} is out of date for chunk ${header.chunk}`;
+    return `${asked}: ${changed}`;
   }
   const worker = workerOfRank(view, rank);
   if (worker === undefined || worker.incarnation !== incarnation) {
-    return `worker ${rank} of incarnation ${incarnation} is not in view ${view.number}`;
+    const life = `worker ${rank} of incarnation ${shownId(incarnation)}`;
+    return `${life} is not in view ${shownId(view.number)}`;
   }
   if (header.kind === "push" && step < worker.fromStep) {
     return `step ${step} is before worker ${rank}'s first step ${worker.fromStep}`;

@@ -9,7 +9,7 @@ import { layOut } from "../../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { Protocol, RunSpec, StalenessRule } from "../../protocol/run-spec.js";
 import { judgeStaleness } from "../../protocol/staleness.js";
-import type { View } from "../../protocol/view.js";
+import { primaryOf, type View } from "../../protocol/view.js";
 import { Random } from "../../random.js";
 import { Shard, type ShardEffect, type ShardEvent } from "./shard.js";
 
@@ -110,7 +110,7 @@ class Simulation {
 
   #loadAll(): void {
     upTo(this.plan.chunks).forEach((chunk) => {
-      const server = this.#view.primaries[chunk]!;
+      const server = primaryOf(this.#view, chunk)!;
       this.#deliverView(server);
       const load = { type: "load", chunk, part: "weights", slot: this.#slots++ } as const;
       this.#step(server, { ...load, marks: null, channel: -1 });
@@ -163,7 +163,7 @@ class Simulation {
     const worker = this.workers[rank]!;
     if (!worker.alive) return;
     for (const header of worker.asked.values()) {
-      if (this.#view.primaries[header.chunk] === server) link.toServer.push(header);
+      if (primaryOf(this.#view, header.chunk) === server) link.toServer.push(header);
     }
   }
 
@@ -181,7 +181,7 @@ class Simulation {
       const tags = { run: "r", generation: 1, rank, incarnation: 10 + rank, step, chunk, fence };
       const header = { ...emptyHeader, ...tags, kind, version, examples, wantsReply: true };
       worker.asked.set(chunk, header);
-      const server = this.#view.primaries[chunk]!;
+      const server = primaryOf(this.#view, chunk)!;
       this.#links.find((l) => l.rank === rank && l.server === server)!.toServer.push(header);
     }
   }
@@ -316,13 +316,13 @@ function examplesOf(plan: Plan, rank: number, step: number): number {
 }
 
 function viewOf(plan: Plan, number: number, ranks: readonly number[]): View {
-  const numbers = { run: "r", term: 1, number, generation: 1, phase: 0 };
+  const numbers = { run: "r", number, generation: 1, phase: 0, phaseFromStep: 0 };
   const where = { address: "", frames: null };
   return {
     ...numbers,
     servers: upTo(plan.servers).map((index) => ({ index, incarnation: index, ...where })),
     workers: ranks.map((rank) => ({ rank, incarnation: 10 + rank, fromStep: 0 })),
-    primaries: upTo(plan.chunks).map((chunk) => chunk % plan.servers),
+    replicas: upTo(plan.chunks).map((chunk) => [chunk % plan.servers]),
     fences: Array(plan.chunks).fill(1),
   };
 }

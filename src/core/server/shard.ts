@@ -11,6 +11,7 @@
  * what a reply carries has been applied; a push that is refused leaves no trace.
  */
 import { assert } from "../../assert.js";
+import { shownId } from "../../protocol/ids.js";
 import { type Layout, type ParameterGroup, reduceOf } from "../../protocol/layout.js";
 import {
   type ChunkHeader,
@@ -206,7 +207,8 @@ export class Shard {
   #onView(view: View): void {
     const previous = this.#view;
     if (previous !== null && !supersedes(view, previous)) {
-      this.#log("warn", `view ${view.number} is not after view ${previous.number}: ignored`);
+      const [late, held] = [shownId(view.number), shownId(previous.number)];
+      this.#log("warn", `view ${late} is not after view ${held}: ignored`);
       return;
     }
     this.#view = view;

@@ -14,21 +14,17 @@ import type {
   CoordinatorMessage,
   MemberMessage,
   Range,
-  RegisterReply,
 } from "../../protocol/messages.js";
 import { protocolVersion } from "../../protocol/messages.js";
 import type { RunEvent, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/samples.js";
 import { chunksOfServer, type View } from "../../protocol/view.js";
-import { Coordinator } from "../coordinator/coordinator.js";
-import type {
-  CoordinatorConfig,
-  CoordinatorEffect,
-  CoordinatorEvent,
-} from "../coordinator/coordinator-events.js";
+import type { Coordinator } from "../coordinator/coordinator.js";
+import type { CoordinatorConfig, CoordinatorEvent } from "../coordinator/coordinator-events.js";
 import { nameOf } from "../coordinator/roster.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
+import { ModelCoordinator, type ModelEffect } from "./model-coordinator.js";
 import { type Channel, type ModelMember, ModelServer, ModelWorker } from "./model-members.js";
 import { ModelNetwork } from "./model-network.js";
 import { initialValue, type ModelGradient, type ModelValue } from "./model-values.js";
@@ -77,7 +73,8 @@ const limitMs = 900_000;
 export class ModelCluster {
   readonly plan: ClusterPlan;
   readonly network: ModelNetwork;
-  readonly coordinator: Coordinator;
+  /** The coordinator's machine, and how it is driven. */
+  readonly driven: ModelCoordinator;
   readonly layout: Layout;
   readonly events: RunEvent[] = [];
   readonly checkpoints: ModelCheckpoint[] = [];
@@ -97,14 +94,13 @@ export class ModelCluster {
   readonly #channels = new Map<number, Channel>();
   #checkpoint: ModelCheckpoint | null;
   #channelIds = 0;
-  #reply: RegisterReply | null = null;
 
   constructor(plan: ClusterPlan) {
     this.plan = plan;
     this.network = new ModelNetwork(plan.seed, plan.delayMsMax ?? 20);
     this.layout = layOut([{ name: "w", shape: [plan.chunks], group: "weight" }], 1);
     this.#checkpoint = plan.resume ?? null;
-    this.coordinator = new Coordinator({
+    const config: CoordinatorConfig = {
       term: 1,
       heartbeatIntervalMs: 250,
       leaseMs: 3000,
@@ -114,8 +110,13 @@ export class ModelCluster {
       stopTimeoutMs: 3000,
       serve: false,
       ...plan.config,
-    });
+    };
+    this.driven = new ModelCoordinator(config, this.network, (effect) => this.#perform(effect));
     this.#tick();
+  }
+
+  get coordinator(): Coordinator {
+    return this.driven.machine;
   }
 
   get nowMs(): number {
@@ -140,7 +141,8 @@ export class ModelCluster {
   submit(spec: RunSpec): void {
     const resume = this.#checkpoint?.snapshot ?? null;
     const residuals = (this.#checkpoint?.residuals ?? []).map(({ rank }) => rank);
-    this.tell({ type: "submit", setup: { spec, layout: this.layout, resume, residuals } });
+    const setup = { spec, layout: this.layout, resume, residuals };
+    this.tell({ type: "submit", setup, term: 1 + (resume?.term ?? 0) });
   }
 
   /** Runs until `runs` runs are over, or until something holds. */
@@ -187,23 +189,24 @@ export class ModelCluster {
   startMember(role: MemberRole, rank: number | null, tries = 40, other = false): void {
     this.network.after(this.network.between(1, 300), () => {
       const address = role === "server" ? `server ${rank}` : "";
-      const from = { pid: 7, host: "h", address, frames: null };
+      // Each life of a rank is another process.
+      const lives = this.members.filter((member) => member.role === role && member.rank === rank);
+      const pid = 7 + lives.length;
+      const from = { pid, host: "h", address, frames: null, attempt: "" };
       const request = { protocol: protocolVersion, role, rank, incarnation: null, ...from };
-      this.#reply = null;
-      this.tell({ type: "register", request });
-      const reply = this.#reply as RegisterReply | null;
-      assert.ok(reply !== null, "a registration is answered");
-      if (!reply.accepted) {
-        if (tries > 0) this.network.after(400, () => this.startMember(role, rank, tries - 1));
-        return;
-      }
-      const identity = { rank: reply.rank, incarnation: reply.incarnation };
-      const member =
-        role === "server"
-          ? new ModelServer(this, identity)
-          : new ModelWorker(this, identity, other);
-      this.members.push(member);
-      this.network.after(this.network.between(1, 50), () => this.#open(member));
+      this.driven.register(request, (reply) => {
+        if (!reply.accepted) {
+          if (tries > 0) this.network.after(400, () => this.startMember(role, rank, tries - 1));
+          return;
+        }
+        const identity = { rank: reply.rank, incarnation: reply.incarnation, pid };
+        const member =
+          role === "server"
+            ? new ModelServer(this, identity)
+            : new ModelWorker(this, identity, other);
+        this.members.push(member);
+        this.network.after(this.network.between(1, 50), () => this.#open(member));
+      });
     });
   }
 
@@ -211,7 +214,7 @@ export class ModelCluster {
   kill(member: ModelMember, death: Death): void {
     if (!member.alive) return;
     member.alive = false;
-    const { role, rank } = member;
+    const { role, rank, pid } = member;
     this.#breakAll(member);
     if (death === "silent") return;
     this.network.deliver(`${role}${member.incarnation}>`, () => {
@@ -219,7 +222,7 @@ export class ModelCluster {
       else {
         const restarts = death === "restarted";
         const reason = "ended with signal SIGKILL";
-        this.tell({ type: "exited", role, rank, reason, restarts });
+        this.tell({ type: "exited", role, rank, pid, reason, restarts });
         if (restarts) this.startMember(role, rank);
       }
     });
@@ -249,7 +252,7 @@ export class ModelCluster {
   }
 
   tell(event: CoordinatorEvent): void {
-    for (const effect of this.coordinator.step(event, this.nowMs)) this.#perform(effect);
+    this.driven.tell(event);
   }
 
   /** From a member to the coordinator. */
@@ -356,11 +359,8 @@ export class ModelCluster {
     }
   }
 
-  #perform(effect: CoordinatorEffect): void {
+  #perform(effect: ModelEffect): void {
     switch (effect.type) {
-      case "registered":
-        this.#reply = effect.reply;
-        break;
       case "send":
         this.#send(effect.role, effect.rank, effect.message);
         break;
@@ -415,7 +415,8 @@ export class ModelCluster {
       const server = this.#serverOf(index);
       if (server === undefined || loadFails === true) {
         const reason = `server-${index} has not answered for 3 s`;
-        this.network.after(3000, () => this.tell({ type: "fail", code: "timeout", reason }));
+        const problem = { code: "timeout", reason } as const;
+        this.network.after(3000, () => this.tell({ type: "loaded", problem }));
         return;
       }
       for (const chunk of chunksOfServer(view, index)) {
@@ -423,7 +424,7 @@ export class ModelCluster {
         const marks = this.#checkpoint?.marks[chunk] ?? fresh;
         this.network.deliver(`load${server.incarnation}`, () => {
           if (server.alive) server.load(chunk, value, marks);
-          if (--missing === 0) this.tell({ type: "loaded" });
+          if (--missing === 0) this.tell({ type: "loaded", problem: null });
         });
       }
     }

@@ -5,6 +5,7 @@
 
 import assert from "node:assert/strict";
 import type { MemberRole } from "../../protocol/identity.js";
+import { termOf } from "../../protocol/ids.js";
 import { type Layout, layOut } from "../../protocol/layout.js";
 import type {
   ChunkHeader,
@@ -40,6 +41,7 @@ export interface ModelMember {
   readonly role: MemberRole;
   readonly rank: number;
   readonly incarnation: number;
+  readonly pid: number;
   alive: boolean;
   cut: boolean;
   /** What waits for the link to be mended. */
@@ -52,6 +54,7 @@ export interface ModelMember {
 interface Identity {
   readonly rank: number;
   readonly incarnation: number;
+  readonly pid: number;
 }
 
 /** A server. */
@@ -59,6 +62,7 @@ export class ModelServer implements ModelMember {
   readonly role = "server";
   readonly rank: number;
   readonly incarnation: number;
+  readonly pid: number;
   alive = true;
   cut = false;
   readonly backlog: (() => void)[] = [];
@@ -73,10 +77,11 @@ export class ModelServer implements ModelMember {
   #slotIds = 0;
   #marks: ChunkMarks | null = null;
 
-  constructor(cluster: ModelCluster, { rank, incarnation }: Identity) {
+  constructor(cluster: ModelCluster, { rank, incarnation, pid }: Identity) {
     this.#cluster = cluster;
     this.rank = rank;
     this.incarnation = incarnation;
+    this.pid = pid;
   }
 
   activity(): string {
@@ -85,7 +90,8 @@ export class ModelServer implements ModelMember {
 
   heartbeat(): MemberMessage {
     const server = this.#shard?.statistics() ?? null;
-    const common = { sequence: 0, received: 0, activity: this.activity() };
+    const term = termOf(this.incarnation);
+    const common = { sequence: 0, received: 0, term, activity: this.activity() };
     return { type: "heartbeat", ...common, server, worker: null };
   }
 
@@ -209,6 +215,7 @@ export class ModelWorker implements ModelMember {
   readonly role = "worker";
   readonly rank: number;
   readonly incarnation: number;
+  readonly pid: number;
   alive = true;
   cut = false;
   readonly backlog: (() => void)[] = [];
@@ -232,10 +239,11 @@ export class ModelWorker implements ModelMember {
   #used = new Set<number>();
   #begin: () => void = () => {};
 
-  constructor(cluster: ModelCluster, { rank, incarnation }: Identity, other: boolean) {
+  constructor(cluster: ModelCluster, { rank, incarnation, pid }: Identity, other: boolean) {
     this.#cluster = cluster;
     this.rank = rank;
     this.incarnation = incarnation;
+    this.pid = pid;
     this.#machine = new Worker({ rank, incarnation });
     const otherShape = { name: "w", shape: [cluster.plan.chunks + 1], group: "weight" } as const;
     this.#layout = other ? layOut([otherShape], 1) : cluster.layout;
@@ -247,7 +255,8 @@ export class ModelWorker implements ModelMember {
 
   heartbeat(): MemberMessage {
     const worker = this.#machine.statistics();
-    const common = { sequence: 0, received: 0, activity: this.activity() };
+    const term = termOf(this.incarnation);
+    const common = { sequence: 0, received: 0, term, activity: this.activity() };
     return { type: "heartbeat", ...common, server: null, worker };
   }
 

@@ -2,6 +2,7 @@
  * Transcripts of a whole cluster: commands start it, strike it and let it run; the replies are what
  * the coordinator lets the world know and what is said over the sessions.
  */
+import { shownId } from "../../protocol/ids.js";
 import type { CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { type Death, ModelCluster, specOf } from "./model-cluster.js";
@@ -91,11 +92,11 @@ function textOf(message: MemberMessage | CoordinatorMessage): string | null {
   switch (message.type) {
     case "view": {
       const workers = message.view.workers.map(({ rank, fromStep }) => `${rank} from ${fromStep}`);
-      return `view ${message.view.number}: workers ${workers.join(", ") || "none"}`;
+      return `view ${shownId(message.view.number)}: workers ${workers.join(", ") || "none"}`;
     }
     case "viewAck": {
       const gone = message.departed.map(({ rank, stepMax }) => `, ${rank} went after ${stepMax}`);
-      return `viewAck ${message.view}: sealed ${message.sealedStep}${gone.join("")}`;
+      return `viewAck ${shownId(message.view)}: sealed ${message.sealedStep}${gone.join("")}`;
     }
     case "work": {
       const { assignment } = message;

@@ -1,6 +1,7 @@
 /**
  * Transcripts of one server: commands are what it is told, the replies are what it does.
  */
+import { mint, shownId } from "../../protocol/ids.js";
 import { layOut } from "../../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { Protocol, StalenessRule } from "../../protocol/run-spec.js";
@@ -54,22 +55,22 @@ export class ShardScene {
   #onView(workers: readonly string[]): string[] {
     const view: View = {
       run: "r",
-      term: 1,
-      number: ++this.#view,
+      number: mint(1, ++this.#view),
       generation: 0,
       phase: 0,
+      phaseFromStep: 0,
       servers: [{ index: 0, incarnation: 1, address: "", frames: null }],
       workers: workers.map((word) => {
         const [name, fromStep = "0"] = word.split("@");
         const [rank, life = "1"] = name!.split(".");
         return {
           rank: Number(rank),
-          incarnation: 10 * Number(rank) + Number(life),
+          incarnation: lifeOf(rank!, life),
           fromStep: +fromStep,
         };
       }),
-      primaries: [0],
-      fences: [1],
+      replicas: [[0]],
+      fences: [mint(1, 1)],
     };
     const lines = this.#say(this.#shard.step({ type: "view", view }, 0));
     if (this.#view > 1) return lines;
@@ -85,11 +86,12 @@ export class ShardScene {
       kind,
       run: "r",
       rank: Number(rank),
-      incarnation: 10 * Number(rank) + Number(life),
+      incarnation: lifeOf(rank!, life),
       step: Number(values.step),
       version: Number(values.version ?? 0),
       examples: Number(values.examples ?? (kind === "push" ? 4 : 0)),
-      fence: Number(values.view ?? this.#view),
+      term: 1,
+      fence: mint(1, Number(values.view ?? this.#view)),
       wantsReply: true,
     };
     const channel = Number(rank);
@@ -126,13 +128,17 @@ export class ShardScene {
               `; worker ${rank} went after step ${stepMin}..${stepMax}`,
           );
           const at = `sealed ${effect.sealedStep}, slowest clock ${effect.clockMin}`;
-          return [`acknowledge view ${effect.view}: ${at}${gone.join("")}`];
+          return [`acknowledge view ${shownId(effect.view)}: ${at}${gone.join("")}`];
         }
         default:
           return [];
       }
     });
   }
+}
+
+function lifeOf(rank: string, life: string): number {
+  return mint(1, 10 * Number(rank) + Number(life));
 }
 
 function valuesOf(settings: readonly string[]): Record<string, string> {

@@ -12,6 +12,7 @@
  * that were not used, it is not over.
  */
 import { assert } from "../../assert.js";
+import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { Pace } from "../sync/pace.js";
@@ -33,7 +34,6 @@ export interface EpochPool {
 /** The account in a form that a checkpoint keeps. */
 export interface PoolSnapshot {
   readonly pools: readonly EpochPool[];
-  readonly assignments: number;
   /** The step before which nobody stands any more. */
   readonly nextStep: number;
 }
@@ -55,7 +55,7 @@ export class BatchPool implements WorkAccount {
   readonly #spec: RunSpec;
   readonly #pace: Pace;
   #pools: OpenPool[] = [];
-  #assignments = 0;
+  readonly #ids: IdSource;
   #stand = 0;
   /** Per rank the assignment that is with it. */
   readonly #out = new Map<number, Assignment>();
@@ -64,13 +64,14 @@ export class BatchPool implements WorkAccount {
   /** By epoch and first position: the ranks that refused it, one as often as it did. */
   readonly #refusals = new Map<string, number[]>();
 
-  constructor(spec: RunSpec, pace: Pace, snapshot?: WorkSnapshot) {
+  /** @param ids of assignments. */
+  constructor(spec: RunSpec, pace: Pace, snapshot?: WorkSnapshot, ids: IdSource = new IdSource(0)) {
     this.#spec = spec;
     this.#pace = pace;
+    this.#ids = ids;
     if (snapshot === undefined) return;
     assert("pools" in snapshot, "an account of batches is of batches");
     this.#pools = snapshot.pools.map((pool) => ({ ...pool, left: [...pool.left] }));
-    this.#assignments = snapshot.assignments;
     this.#stand = snapshot.nextStep;
   }
 
@@ -166,7 +167,7 @@ export class BatchPool implements WorkAccount {
   }
 
   #send(rank: number, epoch: number, { start, end }: Range, step: number): Assignment {
-    const id = this.#assignments++;
+    const id = this.#ids.next();
     const assignment = { id, epoch, start, end, firstStep: step, lastStep: step + 1 };
     this.#out.set(rank, assignment);
     return assignment;
@@ -262,6 +263,6 @@ export class BatchPool implements WorkAccount {
       const all = [...left, ...out].sort((a, b) => a.start - b.start);
       return { epoch, next, end, left: all };
     });
-    return { pools, assignments: this.#assignments, nextStep: this.firstStepOf() };
+    return { pools, nextStep: this.firstStepOf() };
   }
 }

@@ -12,6 +12,7 @@
  * used by the servers' account is never dealt again.
  */
 import { assert } from "../../assert.js";
+import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { Pace } from "../sync/pace.js";
@@ -42,7 +43,6 @@ export interface EpochPlan {
 /** The account in a form that a checkpoint keeps. */
 export interface CursorSnapshot {
   readonly plans: readonly EpochPlan[];
-  readonly assignments: number;
   readonly pushesDealt: number;
 }
 
@@ -50,8 +50,8 @@ export interface CursorSnapshot {
 export class Cursor implements WorkAccount {
   readonly #spec: RunSpec;
   readonly #pace: Pace;
+  readonly #ids: IdSource;
   #plans: EpochPlan[] = [];
-  #assignments = 0;
   /** Steps with examples dealt where a global step is a push; bounds `maxSteps` there. */
   #pushesDealt = 0;
   /** Per rank the first step that its present life has not been dealt. */
@@ -59,16 +59,17 @@ export class Cursor implements WorkAccount {
   /** Per rank the share of which it last finished an assignment. */
   readonly #finished = new Map<number, Share>();
 
-  constructor(spec: RunSpec, pace: Pace, snapshot?: WorkSnapshot) {
+  /** @param ids of assignments; whoever deals none leaves them out. */
+  constructor(spec: RunSpec, pace: Pace, snapshot?: WorkSnapshot, ids: IdSource = new IdSource(0)) {
     this.#spec = spec;
     this.#pace = pace;
+    this.#ids = ids;
     if (snapshot === undefined) return;
     assert("plans" in snapshot, "an account of ranges is of ranges");
     this.#plans = snapshot.plans.map((plan) => ({
       ...plan,
       shares: plan.shares.map((share) => ({ ...share, assignment: null })),
     }));
-    this.#assignments = snapshot.assignments;
     this.#pushesDealt = snapshot.pushesDealt;
   }
 
@@ -165,7 +166,7 @@ export class Cursor implements WorkAccount {
     if (lastStep <= firstStep) return null;
     const end = Math.min(share.end, share.next + (lastStep - firstStep) * batchSize);
     const assignment: Assignment = {
-      id: this.#assignments++,
+      id: this.#ids.next(),
       epoch: plan.epoch,
       start: share.next,
       end,
@@ -286,7 +287,6 @@ export class Cursor implements WorkAccount {
   snapshot(): CursorSnapshot {
     return structuredCopy({
       plans: this.#plans,
-      assignments: this.#assignments,
       pushesDealt: this.#pushesDealt,
     });
   }

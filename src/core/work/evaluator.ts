@@ -6,6 +6,7 @@
  * Invariant: every record covers the whole test set once.
  */
 
+import type { IdSource } from "../../protocol/ids.js";
 import type { MemberMessage, Range } from "../../protocol/messages.js";
 import type { EvaluationRecord } from "../../protocol/run-events.js";
 import { Evaluation } from "./evaluation.js";
@@ -25,11 +26,12 @@ export class Evaluator {
   readonly #testExamples: number;
   readonly #records: EvaluationRecord[];
   #present: Evaluation | null = null;
-  #ids = 0;
+  readonly #ids: IdSource;
 
-  /** `records` are those of earlier lives of the run. */
-  constructor(testExamples: number, records: readonly EvaluationRecord[]) {
+  /** `records` are those of earlier lives of the run, `ids` those of the evaluations to come. */
+  constructor(testExamples: number, records: readonly EvaluationRecord[], ids: IdSource) {
     this.#testExamples = testExamples;
+    this.#ids = ids;
     this.#records = [...records];
   }
 
@@ -74,7 +76,7 @@ export class Evaluator {
     ranks: readonly number[],
   ): EvaluationOrder[] {
     const testExamples = this.#testExamples;
-    const evaluation = new Evaluation({ id: ++this.#ids, ...about, testExamples, ranks });
+    const evaluation = new Evaluation({ id: this.#ids.next(), ...about, testExamples, ranks });
     this.#present = evaluation;
     return evaluation.assignments().map((part) => ({ evaluation: evaluation.id, ...part }));
   }

@@ -28,8 +28,8 @@ export interface TrainingSnapshot {
   readonly openEpochs: readonly OpenEpoch[];
   /** Seconds trained so far. */
   readonly seconds: number;
-  readonly viewNumber: number;
-  readonly incarnations: number;
+  /** The term under which it was written: no id of that term or a lower one is given again. */
+  readonly term: number;
   readonly tornSteps: number;
 }
 

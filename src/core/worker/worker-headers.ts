@@ -8,8 +8,9 @@
 
 import { assert } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
+import { termOf } from "../../protocol/ids.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
-import type { View } from "../../protocol/view.js";
+import { primaryOf, type View } from "../../protocol/view.js";
 import type { WorkerEffect } from "./worker-events.js";
 
 /** A push of one chunk's gradient. */
@@ -39,12 +40,13 @@ export function pullFrom(
 
 function placeOf(worker: WorkerIdentity, view: View | null, chunk: number) {
   assert(view !== null, "pushes and pulls belong to a view", { chunk });
-  const server = view.primaries[chunk];
+  const server = primaryOf(view, chunk);
   assert(server !== undefined, "every chunk has a primary", { chunk });
   return { server, tags: tagsOf(worker, view) };
 }
 
 function tagsOf({ rank, incarnation }: WorkerIdentity, view: View): ChunkHeader {
   const { run, generation, phase, number: fence } = view;
-  return { ...emptyHeader, run, generation, rank, incarnation, phase, fence };
+  const term = termOf(fence);
+  return { ...emptyHeader, run, generation, term, rank, incarnation, phase, fence };
 }

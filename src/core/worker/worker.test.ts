@@ -13,13 +13,13 @@ const layout = layOut([{ name: "w", shape: [3], group: "weight" }], 1);
 const spec = { ...sampleSpec, run: "r", batchSize: 4 };
 const view: View = {
   run: "r",
-  term: 1,
   number: 1,
   generation: 0,
   phase: 0,
+  phaseFromStep: 0,
   servers: [{ index: 0, incarnation: 1, address: "server", frames: null }],
   workers: [{ rank: 0, incarnation: 7, fromStep: 0 }],
-  primaries: [0, 0, 0],
+  replicas: [[0], [0], [0]],
   fences: [1, 1, 1],
 };
 const assignment: Assignment = { id: 1, epoch: 0, start: 0, end: 10, firstStep: 0, lastStep: 3 };

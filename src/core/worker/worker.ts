@@ -29,7 +29,7 @@ import type {
   WorkerStatistics,
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
+import { primaryOf, supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { protocolProblem } from "../sync/modes.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
@@ -463,8 +463,10 @@ export class Worker {
   }
 
   #resend(server: number): void {
+    const view = this.#view;
+    if (view === null) return;
     for (const { chunk, step } of unanswered(this.#state)) {
-      if (this.#view?.primaries[chunk] !== server) continue;
+      if (primaryOf(view, chunk) !== server) continue;
       if (step === null) this.#pull(chunk);
       else this.#push(chunk, step);
     }

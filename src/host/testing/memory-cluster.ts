@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { performance } from "node:perf_hooks";
+import type { CoordinatorRecord } from "../../core/coordinator/coordinator-events.js";
 import type { RunSetup, TrainingSnapshot } from "../../core/work/run-setup.js";
 import type { KernelsChoice } from "../../kernels/choice.js";
 import type { Examples, ExamplesRequest } from "../../protocol/examples.js";
@@ -17,6 +18,7 @@ import type { Transport } from "../../transport/transport.js";
 import type { Clock } from "../clock.js";
 import type { ComputePort } from "../compute-port.js";
 import { type CheckpointState, CoordinatorHost } from "../coordinator-host.js";
+import { HeardTerm } from "../heard-term.js";
 import { MemberSession } from "../member-session.js";
 import { ServerHost } from "../server-host.js";
 import type { ModelState } from "../state-transfer.js";
@@ -39,6 +41,8 @@ export interface Outcome {
   readonly saved: SavedRun;
   /** Every checkpoint, the last of which is `saved`. */
   readonly checkpoints: readonly SavedRun[];
+  /** What the coordinator had made durable. */
+  readonly records: readonly CoordinatorRecord[];
 }
 
 /** What a checkpoint keeps. */
@@ -87,6 +91,7 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
   const closing: (() => unknown)[] = [];
   const servers: ServerHost[] = [];
   const checkpoints: SavedRun[] = [];
+  const records: CoordinatorRecord[] = [];
   const layout = layoutOf(spec);
   const residuals = new Map(from?.state.residuals.map(({ rank, values }) => [rank, values]));
   const fresh: CheckpointState = {
@@ -117,6 +122,7 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
         checkpoints.push({ step, state, snapshot: JSON.parse(JSON.stringify(request.snapshot)) });
         return step;
       },
+      persist: async (record) => void records.push(record),
       inheritance: () => residuals,
       onEvent: (event) => events.push(event),
       onEnded: resolve,
@@ -129,7 +135,7 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
       closing.push(() => listener.close());
       const ranks = [...residuals.keys()];
       const setup: RunSetup = { spec, layout, resume: from?.snapshot ?? null, residuals: ranks };
-      coordinator.tell({ type: "submit", setup });
+      coordinator.tell({ type: "submit", setup, term: 1 + (from?.snapshot.term ?? 0) });
       for (let index = 0; index < spec.servers; index++) {
         const own = transportOf(`server-${index}`);
         closing.push(await startServer(own, index, plan, servers));
@@ -147,7 +153,7 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
   assert.equal(residuals.size, 0, "all residuals are taken over");
   const nothing = { step: -1, state: fresh, snapshot: null as unknown as TrainingSnapshot };
   const kept = last ?? nothing;
-  return { result, events, weights: [...kept.state.weights], saved: kept, checkpoints };
+  return { result, events, weights: [...kept.state.weights], saved: kept, checkpoints, records };
 }
 
 async function startServer(
@@ -218,6 +224,7 @@ async function join(
     host: "here",
     address,
     frames: null,
+    attempt: "",
   });
   assert.ok(reply.accepted);
   const { incarnation } = reply;
@@ -233,6 +240,7 @@ async function join(
         onLost: () => {},
         log: () => {},
       },
+      heard: new HeardTerm(),
     },
     { role, rank, incarnation },
     reply.heartbeatIntervalMs,

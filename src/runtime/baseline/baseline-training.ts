@@ -422,7 +422,7 @@ class BaselineTraining {
     const sealedStep = globalSteps - 1;
     const marks: ChunkMarks = { version: globalSteps, examples, sealedStep, applied: [] };
     const evaluations = this.#evaluations;
-    const counted = { evaluations, viewNumber: 0, incarnations: 0, tornSteps: 0 };
+    const counted = { evaluations, term: 0, tornSteps: 0 };
     const records = this.#records.snapshot(this.#parts.nowMs());
     return {
       globalSteps,

@@ -1,6 +1,7 @@
 /**
- * The data cursor's names as earlier checkpoints wrote them. An epoch's plan stood there as a cut,
- * and an assignment as a piece; what they hold is the same.
+ * The coordinator's account as earlier checkpoints wrote it. In the data cursor an epoch's plan
+ * stood as a cut, and an assignment as a piece; what they hold is the same. Beside it stood counts
+ * of views and incarnations where the term is, which made ids below 2^32: those of term 0.
  */
 import type { z } from "zod";
 
@@ -13,11 +14,12 @@ const names: Readonly<Record<string, string>> = {
 };
 
 /**
- * The coordinator's account out of a manifest, with the cursor's fields as they are called here.
+ * The coordinator's account out of a manifest, with the fields as they are called here.
  */
 export function currentCursor(account: Json): Json {
   if (!isObject(account) || !("cursor" in account)) return account;
-  return { ...account, cursor: renamed(account.cursor!) };
+  const { viewNumber: _views, incarnations: _lives, ...kept } = account;
+  return { term: 0, ...kept, cursor: renamed(account.cursor!) };
 }
 
 function renamed(value: Json): Json {

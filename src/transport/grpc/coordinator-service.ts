@@ -49,9 +49,10 @@ export function serveCoordinator(
   const streams = new Set<GrpcStream>();
   const sessions = new Map<string, MemberReceiver>();
   const handlers = {
-    register: unary((bytes, peer) =>
-      registerReplyBytes.encode(service.register(registerRequestBytes.decode(bytes), peer)),
-    ),
+    register: unary(async (bytes, peer) => {
+      const reply = await service.register(registerRequestBytes.decode(bytes), peer);
+      return registerReplyBytes.encode(reply);
+    }),
     leave: unary((bytes) => {
       const { member, leave } = leaveRequestBytes.decode(bytes);
       const receiver = sessions.get(sessionKey(member));
@@ -154,11 +155,11 @@ function sessionKey({ role, rank, incarnation }: MemberIdentity): string {
 }
 
 /** A handler of bytes to bytes; a PacelineError becomes the call's status. */
-function unary(answer: (bytes: Buffer, peer: string) => Buffer): Unary {
-  return (call, callback) => {
+function unary(answer: (bytes: Buffer, peer: string) => Buffer | Promise<Buffer>): Unary {
+  return async (call, callback) => {
     let reply: Buffer;
     try {
-      reply = answer(call.request, call.getPeer());
+      reply = await answer(call.request, call.getPeer());
     } catch (thrown) {
       if (!(thrown instanceof PacelineError)) return crash(thrown);
       callback(toStatus(thrown));

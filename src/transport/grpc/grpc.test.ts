@@ -230,6 +230,7 @@ test("a Pull call returns the chunks asked for and ends", async () => {
     rank: 1,
     incarnation: 5,
     fence: 7,
+    term: 0,
     chunks: [3, 9],
   });
   const call = plainClient(await serve(accept)).makeServerStreamRequest(

@@ -208,7 +208,10 @@ class MemoryTransport implements Transport {
     this.#network.leave(this.#name);
   }
 
-  #ask<Answer>(address: string, ask: (service: CoordinatorService) => Answer): Promise<Answer> {
+  #ask<Answer>(
+    address: string,
+    ask: (service: CoordinatorService) => Answer | Promise<Answer>,
+  ): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.#network.later(() => {
         try {

@@ -1,5 +1,6 @@
 /** Every header that a chunk message may have, for tests of what carries them. */
 import fc from "fast-check";
+import { termMax } from "../../protocol/ids.js";
 import type { ChunkHeader } from "../../protocol/messages.js";
 import { chunkKinds, chunkParts, pushOutcomes } from "../../protocol/messages.js";
 
@@ -11,6 +12,7 @@ export const headers: fc.Arbitrary<ChunkHeader> = fc.record(
     kind: fc.constantFrom(...chunkKinds),
     run: fc.string({ unit: "binary", maxLength: 60 }),
     generation: uint32,
+    term: fc.integer({ min: 0, max: termMax }),
     rank: fc.integer({ min: -2147483647, max: 2147483647 }),
     incarnation: count,
     phase: uint32,

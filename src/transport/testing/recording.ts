@@ -27,12 +27,14 @@ export const request: RegisterRequest = {
   host: "rider",
   address: "",
   frames: null,
+  attempt: "first",
 };
 export const identity: MemberIdentity = { role: "worker", rank: 2, incarnation: 41 };
 export const accepted: RegisterReply = {
   accepted: true,
   rank: 2,
   incarnation: 41,
+  term: 1,
   heartbeatIntervalMs: 500,
   leaseMs: 3000,
 };

@@ -57,11 +57,13 @@ const fields = {
   staleness: 15,
   wantsReply: 16,
   detail: 17,
-  payload: 18,
+  term: 18,
+  payload: 19,
 } as const;
 
 const stalenessRule = numberRules.find(({ name }) => name === "staleness")!;
-const tagRules = numberRules.filter((rule) => rule !== stalenessRule);
+const termRule = numberRules.find(({ name }) => name === "term")!;
+const tagRules = numberRules.filter((rule) => rule !== stalenessRule && rule !== termRule);
 const ruleOfField = new Map(numberRules.map((rule) => [fields[rule.name] as number, rule]));
 
 const wordOfField = new Map<number, WordField>([
@@ -94,6 +96,7 @@ export function encodeChunk(
     buffer[offset++] = 1;
   }
   offset = writeText(buffer, fields.detail, header.detail, detailBytes, offset);
+  offset = writeNumber(buffer, termRule, header.term, offset);
   if (payload !== null && payloadBytes > 0) {
     offset = writeVarint(buffer, fields.payload * 8 + wireTypeBytes, offset);
     offset = writeVarint(buffer, payloadBytes, offset);
@@ -142,6 +145,7 @@ const wireDefaults: ChunkHeader = {
   kind: "hello",
   run: "",
   generation: 0,
+  term: 0,
   rank: 0,
   incarnation: 0,
   phase: 0,

@@ -6,6 +6,7 @@
  */
 import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
+import { termMax } from "../../protocol/ids.js";
 import type { ChunkHeader, ChunkKind, ChunkPart, PushOutcome } from "../../protocol/messages.js";
 import { detailBytesMax, payloadBytesMax, runBytesMax } from "./limits.js";
 
@@ -21,7 +22,8 @@ export type NumberField =
   | "fence"
   | "examples"
   | "codec"
-  | "staleness";
+  | "staleness"
+  | "term";
 
 /** Header fields that are words of a closed list. */
 export type WordField = "kind" | "part" | "outcome";
@@ -52,6 +54,7 @@ export const numberRules: readonly NumberRule[] = [
   { name: "examples", signed: false, max: safeMax },
   { name: "codec", signed: false, max: uint32Max },
   { name: "staleness", signed: false, max: safeMax },
+  { name: "term", signed: false, max: termMax },
 ];
 
 /**

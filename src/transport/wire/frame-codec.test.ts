@@ -84,7 +84,7 @@ const hostile: readonly (readonly [what: string, spoil: (bytes: Buffer) => void,
     ["an unknown outcome", (bytes) => bytes.writeUInt8(7, 2), /outcome .* unknown value 7/],
     ["an unknown flag", (bytes) => bytes.writeUInt8(4, 3), /bits that must be zero/],
     ["a spare byte set", (bytes) => bytes.writeUInt8(1, 7), /bits that must be zero/],
-    ["a spare word set", (bytes) => bytes.writeUInt32LE(1, 36), /bits that must be zero/],
+    ["a term past 2^21", (bytes) => bytes.writeUInt32LE(2097152, 36), /term .* at most 2097151/],
     [
       "a run that is said and repeated",
       (bytes) => {

@@ -8,7 +8,7 @@
  *
  *   0 kind u8 | 1 part u8 | 2 outcome u8 | 3 flags u8 | 4 run's bytes u16 | 6 zero u16
  *   8 payload's bytes u32 | 12 detail's bytes u32 | 16 generation u32 | 20 rank i32 | 24 phase u32
- *   28 chunk u32 | 32 codec u32 | 36 zero u32 | 40 incarnation u64 | 48 step i64 | 56 version u64
+ *   28 chunk u32 | 32 codec u32 | 36 term u32 | 40 incarnation u64 | 48 step i64 | 56 version u64
  *   64 fence u64 | 72 examples u64 | 80 staleness u64
  *
  * Words have the public contract's wire values; three more kinds serve the connection itself. Flag
@@ -35,7 +35,7 @@ export const greetingBytes = 8;
 /** Bytes of a frame's head. */
 export const frameHeadBytes = 88;
 /** The layout's version; both sides must have the same. */
-export const frameVersion = 1;
+export const frameVersion = 2;
 /** The first bytes of a connection that carries frames. */
 export const frameMagic: Uint8Array = Uint8Array.of(0x8f, 0x50, 0x4c, 0x46);
 
@@ -61,6 +61,7 @@ const places: Readonly<Record<NumberField, readonly [offset: number, width: Widt
   phase: [24, "u32"],
   chunk: [28, "u32"],
   codec: [32, "u32"],
+  term: [36, "u32"],
   incarnation: [40, "u64"],
   step: [48, "i64"],
   version: [56, "u64"],
@@ -142,7 +143,7 @@ export function decodeFrameHead(bytes: Buffer): FrameHead {
   if (detailBytes > detailBytesMax) throw oversizedText("detail", detailBytes);
   if (payloadBytes > payloadBytesMax) throw oversizedPayload(payloadBytes);
   const repeatsRun = (flags & flagRepeatsRun) !== 0;
-  const spare = bytes.readUInt16LE(6) + bytes.readUInt32LE(36);
+  const spare = bytes.readUInt16LE(6);
   if (flags > (flagWantsReply | flagRepeatsRun) || spare > 0 || (repeatsRun && runBytes > 0)) {
     throw new PacelineError("protocol", "a frame's head has bits that must be zero");
   }
@@ -154,6 +155,7 @@ export function decodeFrameHead(bytes: Buffer): FrameHead {
     kind: signal === null ? knownWord("kind", kind) : "hello",
     run: "",
     generation: read(bytes, "generation"),
+    term: read(bytes, "term"),
     rank: read(bytes, "rank"),
     incarnation: read(bytes, "incarnation"),
     phase: read(bytes, "phase"),
@@ -193,7 +195,6 @@ function writeSizes(bytes: Buffer, { runBytes, detailBytes, payloadBytes }: Carr
   bytes.writeUInt16LE(0, 6);
   bytes.writeUInt32LE(payloadBytes, 8);
   bytes.writeUInt32LE(detailBytes, 12);
-  bytes.writeUInt32LE(0, 36);
 }
 
 function write(bytes: Buffer, offset: number, width: Width, value: number): void {

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/run.proto.
  */
 export const file_paceline_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIo4GCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmRCBwoFX3N0ZW0icwoPQ29tcHJlc3Npb25TcGVjEiYKBHB1c2gYASABKAsyGC5wYWNlbGluZS52MS5Db21wcmVzc2lvbhImCgRwdWxsGAIgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SEAoIZmVlZGJhY2sYAyABKAgiKwoLQ29tcHJlc3Npb24SDQoFY29kZWMYASABKAkSDQoFc2hhcmUYAiABKAEihQEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50IkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgiTAoIUHJvdG9jb2wSDAoEbW9kZRgBIAEoCRIyCgpwYXJhbWV0ZXJzGAIgAygLMh4ucGFjZWxpbmUudjEuUHJvdG9jb2xQYXJhbWV0ZXIiTAoRUHJvdG9jb2xQYXJhbWV0ZXISDAoEbmFtZRgBIAEoCRIQCgZudW1iZXIYAiABKAFIABIOCgR3b3JkGAMgASgJSABCBwoFdmFsdWUipgEKClVwZGF0ZVJ1bGUSDAoEbmFtZRgBIAEoCRIQCghtb21lbnR1bRgCIAEoARINCgViZXRhMRgDIAEoARINCgViZXRhMhgEIAEoARIPCgdlcHNpbG9uGAUgASgBEhQKDHdlaWdodF9kZWNheRgGIAEoARIaChJ3ZWlnaHRfZGVjYXlfcGxhaW4YByABKAESFwoPYnVmZmVyX21vbWVudHVtGAggASgBIm8KCFNjaGVkdWxlEgwKBG5hbWUYASABKAkSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiJgoHQ2FkZW5jZRIMCgR1bml0GAEgASgJEg0KBWNvdW50GAIgASgEIssBCgRWaWV3EgsKA3J1bhgBIAEoCRIMCgR0ZXJtGAIgASgEEg4KBm51bWJlchgDIAEoBBISCgpnZW5lcmF0aW9uGAQgASgNEg0KBXBoYXNlGAUgASgNEigKB3NlcnZlcnMYBiADKAsyFy5wYWNlbGluZS52MS5WaWV3U2VydmVyEigKB3dvcmtlcnMYByADKAsyFy5wYWNlbGluZS52MS5WaWV3V29ya2VyEhEKCXByaW1hcmllcxgIIAMoDRIOCgZmZW5jZXMYCSADKAQibgoKVmlld1NlcnZlchINCgVpbmRleBgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgdhZGRyZXNzGAMgASgJEisKBmZyYW1lcxgEIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzIjwKDkZyYW1lQWRkcmVzc2VzEgsKA3RjcBgBIAEoCRIMCgR1bml4GAIgASgJEg8KB21hY2hpbmUYAyABKAkiQgoKVmlld1dvcmtlchIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhEKCWZyb21fc3RlcBgDIAEoBGIGcHJvdG8z");
+  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIo4GCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmRCBwoFX3N0ZW0icwoPQ29tcHJlc3Npb25TcGVjEiYKBHB1c2gYASABKAsyGC5wYWNlbGluZS52MS5Db21wcmVzc2lvbhImCgRwdWxsGAIgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SEAoIZmVlZGJhY2sYAyABKAgiKwoLQ29tcHJlc3Npb24SDQoFY29kZWMYASABKAkSDQoFc2hhcmUYAiABKAEihQEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50IkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgiTAoIUHJvdG9jb2wSDAoEbW9kZRgBIAEoCRIyCgpwYXJhbWV0ZXJzGAIgAygLMh4ucGFjZWxpbmUudjEuUHJvdG9jb2xQYXJhbWV0ZXIiTAoRUHJvdG9jb2xQYXJhbWV0ZXISDAoEbmFtZRgBIAEoCRIQCgZudW1iZXIYAiABKAFIABIOCgR3b3JkGAMgASgJSABCBwoFdmFsdWUipgEKClVwZGF0ZVJ1bGUSDAoEbmFtZRgBIAEoCRIQCghtb21lbnR1bRgCIAEoARINCgViZXRhMRgDIAEoARINCgViZXRhMhgEIAEoARIPCgdlcHNpbG9uGAUgASgBEhQKDHdlaWdodF9kZWNheRgGIAEoARIaChJ3ZWlnaHRfZGVjYXlfcGxhaW4YByABKAESFwoPYnVmZmVyX21vbWVudHVtGAggASgBIm8KCFNjaGVkdWxlEgwKBG5hbWUYASABKAkSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiJgoHQ2FkZW5jZRIMCgR1bml0GAEgASgJEg0KBWNvdW50GAIgASgEIosCCgRWaWV3EgsKA3J1bhgBIAEoCRIOCgZudW1iZXIYAyABKAQSEgoKZ2VuZXJhdGlvbhgEIAEoDRINCgVwaGFzZRgFIAEoDRIoCgdzZXJ2ZXJzGAYgAygLMhcucGFjZWxpbmUudjEuVmlld1NlcnZlchIoCgd3b3JrZXJzGAcgAygLMhcucGFjZWxpbmUudjEuVmlld1dvcmtlchIOCgZmZW5jZXMYCSADKAQSKQoIcmVwbGljYXMYCiADKAsyFy5wYWNlbGluZS52MS5SZXBsaWNhU2V0EhcKD3BoYXNlX2Zyb21fc3RlcBgLIAEoBEoECAIQA0oECAgQCVIEdGVybVIJcHJpbWFyaWVzIh0KClJlcGxpY2FTZXQSDwoHc2VydmVycxgBIAMoDSJuCgpWaWV3U2VydmVyEg0KBWluZGV4GAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB2FkZHJlc3MYAyABKAkSKwoGZnJhbWVzGAQgASgLMhsucGFjZWxpbmUudjEuRnJhbWVBZGRyZXNzZXMiPAoORnJhbWVBZGRyZXNzZXMSCwoDdGNwGAEgASgJEgwKBHVuaXgYAiABKAkSDwoHbWFjaGluZRgDIAEoCSJCCgpWaWV3V29ya2VyEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEQoJZnJvbV9zdGVwGAMgASgEYgZwcm90bzM");
 
 /**
  * One training run: every choice that changes what is computed or promised. A text that names one
@@ -637,14 +637,8 @@ export type View = Message<"paceline.v1.View"> & {
   run: string;
 
   /**
-   * Grows with each start of the coordinator; views of a lower term are refused.
-   *
-   * @generated from field: uint64 term = 2;
-   */
-  term: bigint;
-
-  /**
-   * Grows with each view of a term.
+   * Its id: the coordinator's term x 2^32 + which view of the term it is, counted from 1. A view replaces those of lower
+   * numbers; one of a lower number than the present one's is refused.
    *
    * @generated from field: uint64 number = 3;
    */
@@ -658,7 +652,7 @@ export type View = Message<"paceline.v1.View"> & {
   generation: number;
 
   /**
-   * The part of a hybrid plan.
+   * The part of a plan of protocols; 0 where there is one protocol.
    *
    * @generated from field: uint32 phase = 5;
    */
@@ -679,18 +673,25 @@ export type View = Message<"paceline.v1.View"> & {
   workers: ViewWorker[];
 
   /**
-   * Per chunk the index of its primary.
-   *
-   * @generated from field: repeated uint32 primaries = 8;
-   */
-  primaries: number[];
-
-  /**
-   * Per chunk the number of the view that last changed its replicas; as many as primaries.
+   * Per chunk its fence: the number of the view that last changed its replicas; as many as replicas.
    *
    * @generated from field: repeated uint64 fences = 9;
    */
   fences: bigint[];
+
+  /**
+   * Per chunk the servers that hold it.
+   *
+   * @generated from field: repeated paceline.v1.ReplicaSet replicas = 10;
+   */
+  replicas: ReplicaSet[];
+
+  /**
+   * First step that belongs to the phase.
+   *
+   * @generated from field: uint64 phase_from_step = 11;
+   */
+  phaseFromStep: bigint;
 };
 
 /**
@@ -699,6 +700,27 @@ export type View = Message<"paceline.v1.View"> & {
  */
 export const ViewSchema: GenMessage<View> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 10);
+
+/**
+ * The servers that hold a chunk.
+ *
+ * @generated from message paceline.v1.ReplicaSet
+ */
+export type ReplicaSet = Message<"paceline.v1.ReplicaSet"> & {
+  /**
+   * Their indices: the chunk's primary, then its in-sync backups; at least one.
+   *
+   * @generated from field: repeated uint32 servers = 1;
+   */
+  servers: number[];
+};
+
+/**
+ * Describes the message paceline.v1.ReplicaSet.
+ * Use `create(ReplicaSetSchema)` to create a new message.
+ */
+export const ReplicaSetSchema: GenMessage<ReplicaSet> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_run, 11);
 
 /**
  * A server in a view.
@@ -740,7 +762,7 @@ export type ViewServer = Message<"paceline.v1.ViewServer"> & {
  * Use `create(ViewServerSchema)` to create a new message.
  */
 export const ViewServerSchema: GenMessage<ViewServer> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 11);
+  messageDesc(file_paceline_v1_run, 12);
 
 /**
  * Where a server takes frames, which Paceline's own processes prefer to gRPC for chunks.
@@ -775,7 +797,7 @@ export type FrameAddresses = Message<"paceline.v1.FrameAddresses"> & {
  * Use `create(FrameAddressesSchema)` to create a new message.
  */
 export const FrameAddressesSchema: GenMessage<FrameAddresses> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 12);
+  messageDesc(file_paceline_v1_run, 13);
 
 /**
  * A worker in a view.
@@ -810,5 +832,5 @@ export type ViewWorker = Message<"paceline.v1.ViewWorker"> & {
  * Use `create(ViewWorkerSchema)` to create a new message.
  */
 export const ViewWorkerSchema: GenMessage<ViewWorker> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 13);
+  messageDesc(file_paceline_v1_run, 14);
 

@@ -3,10 +3,13 @@
  *
  * A spec travels as its table says, but for how its workers keep pace. Of a view it is checked
  * besides the ranges of single fields that it agrees with itself: its members are in ascending
- * order, and each chunk's primary is a server of the view.
+ * order, and each chunk's replicas are servers of the view.
  */
+
+import { create } from "@bufbuild/protobuf";
 import { runSpecField } from "../../protocol/run-spec.js";
 import type { FrameAddresses, View, ViewServer, ViewWorker } from "../../protocol/view.js";
+import type { FieldCodec } from "./field-codec.js";
 import { list, optional, record, small, text, whole } from "./field-codec.js";
 import type * as wire from "./generated-run.js";
 import * as schemas from "./generated-run.js";
@@ -40,18 +43,24 @@ const viewWorker = record<ViewWorker, wire.ViewWorker>(schemas.ViewWorkerSchema,
   fromStep: whole(),
 });
 
+const indices = list(small(), membersMax);
+const replicaSet: FieldCodec<readonly number[], wire.ReplicaSet> = {
+  toWire: (value) => create(schemas.ReplicaSetSchema, { servers: indices.toWire(value) }),
+  fromWire: ({ servers }, path) => indices.fromWire(servers, path),
+};
+
 /** Views, which must agree with themselves. */
 export const viewCodec = record<View, wire.View>(
   schemas.ViewSchema,
   {
     run: text(runBytesMax),
-    term: whole(),
     number: whole(),
     generation: small(),
     phase: small(),
+    phaseFromStep: whole(),
     servers: list(viewServer, membersMax),
     workers: list(viewWorker, membersMax),
-    primaries: list(small(), chunksMax),
+    replicas: list(replicaSet, chunksMax),
     fences: list(whole(), chunksMax),
   },
   disagreement,
@@ -62,13 +71,18 @@ function disagreement(view: View): string | null {
   if (!ascending(indices)) return `servers ${indices.join(", ")} are not in ascending order`;
   const ranks = view.workers.map((worker) => worker.rank);
   if (!ascending(ranks)) return `workers ${ranks.join(", ")} are not in ascending order`;
-  const { primaries, fences } = view;
-  if (primaries.length !== fences.length) {
-    return `${primaries.length} primaries and ${fences.length} fences; each chunk has one of both`;
+  const { replicas, fences } = view;
+  if (replicas.length !== fences.length) {
+    return `replicas of ${replicas.length} chunks and ${fences.length} fences; each has one`;
   }
   const known = new Set(indices);
-  const stray = primaries.find((primary) => !known.has(primary));
-  return stray === undefined ? null : `server ${stray} holds a chunk but is not a member`;
+  for (const [chunk, servers] of replicas.entries()) {
+    if (servers.length === 0) return `chunk ${chunk} has no replica`;
+    const stray = servers.find((server) => !known.has(server));
+    if (stray !== undefined) return `server ${stray} holds a chunk but is not a member`;
+    if (new Set(servers).size < servers.length) return `chunk ${chunk} names a server twice`;
+  }
+  return null;
 }
 
 function ascending(numbers: readonly number[]): boolean {

@@ -8,6 +8,7 @@
 import { create } from "@bufbuild/protobuf";
 import { PacelineError } from "../../errors.js";
 import type { MemberIdentity, WorkerIdentity } from "../../protocol/identity.js";
+import { termMax } from "../../protocol/ids.js";
 import type { RegisterReply, RegisterRequest } from "../../protocol/messages.js";
 import type { RecordCodec } from "./field-codec.js";
 import { list, optional, record, small, text, whole, word } from "./field-codec.js";
@@ -41,6 +42,7 @@ export interface PullRequest extends WorkerIdentity {
   readonly run: string;
   readonly generation: number;
   readonly fence: number;
+  readonly term: number;
   readonly chunks: readonly number[];
 }
 
@@ -58,6 +60,7 @@ const count = whole();
 const registered = record<Accepted, wire.Registered>(schemas.RegisteredSchema, {
   rank: small(),
   incarnation: count,
+  term: small(0, termMax),
   heartbeatIntervalMs: small(1),
   leaseMs: small(1),
 });
@@ -98,6 +101,7 @@ export const registerRequestBytes = bytesCodec<RegisterRequest, wire.RegisterReq
     host: text(nameBytesMax),
     address: text(nameBytesMax),
     frames: optional(frameAddressesCodec),
+    attempt: text(nameBytesMax),
   }),
 );
 
@@ -172,6 +176,7 @@ export const pullRequestBytes = bytesCodec<PullRequest, data.PullRequest>(
     rank: small(-1, 2147483647),
     incarnation: count,
     fence: count,
+    term: small(0, termMax),
     chunks: list(small(), pullChunksMax),
   }),
 );

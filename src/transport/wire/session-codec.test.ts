@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { PacelineError } from "../../errors.js";
+import { termMax } from "../../protocol/ids.js";
 import { parameterGroups, type TensorSpec } from "../../protocol/layout.js";
 import type {
   Assignment,
@@ -31,6 +32,7 @@ import {
 const whole = fc.oneof(fc.nat({ max: 200 }), fc.maxSafeNat());
 const small = fc.oneof(fc.nat({ max: 200 }), fc.integer({ min: 0, max: 4294967295 }));
 const step = fc.oneof(fc.constant(-1), whole);
+const term = fc.integer({ min: 0, max: termMax });
 const measured = fc.double().map((value) => value + 0);
 const words = fc.string({ unit: "binary", maxLength: 20 });
 
@@ -96,6 +98,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     type: fc.constant("heartbeat"),
     sequence: whole,
     received: whole,
+    term,
     activity: words,
     ...statistics,
   }),
@@ -161,17 +164,21 @@ const view: fc.Arbitrary<View> = fc
     chunks: fc.array(fc.tuple(fc.nat(), whole), { maxLength: 30 }),
   })
   .map(({ run, numbers, indices, ranks, chunks }): View => {
-    const [term, number, generation, phase] = numbers;
+    const [phaseFromStep, number, generation, phase] = numbers;
     indices.sort((left, right) => left - right);
     ranks.sort((left, right) => left - right);
     const servers = indices.map((index) => {
       const frames = index % 2 === 0 ? null : { tcp: `a:${index}`, unix: run, machine: "box" };
-      return { index, incarnation: term, address: `a:${index}`, frames };
+      return { index, incarnation: number, address: `a:${index}`, frames };
     });
     const workers = ranks.map((rank) => ({ rank, incarnation: number, fromStep: generation }));
-    const primaries = chunks.map(([pick]) => indices[pick % indices.length]!);
+    const replicas = chunks.map(([pick]) => {
+      const primary = indices[pick % indices.length]!;
+      return [primary, ...indices.filter((index) => index !== primary).slice(0, pick % 3)];
+    });
     const fences = chunks.map(([, fence]) => fence);
-    return { run, term, number, generation, phase, servers, workers, primaries, fences };
+    const numbered = { run, number, generation, phase, phaseFromStep };
+    return { ...numbered, servers, workers, replicas, fences };
   });
 
 const coordinatorMessages: {
@@ -181,6 +188,7 @@ const coordinatorMessages: {
     type: fc.constant("heartbeatAck"),
     sequence: whole,
     received: whole,
+    term,
   }),
   prepare: shape<Told<"prepare">>({
     type: fc.constant("prepare"),
@@ -243,6 +251,7 @@ test("registrations and their replies decode to what was encoded", () => {
     frames: fc.option(
       fc.record({ tcp: words, unix: words, machine: words }, { noNullPrototype: true }),
     ),
+    attempt: words,
   });
   const period = fc.integer({ min: 1, max: 100000 });
   const reply: fc.Arbitrary<RegisterReply> = fc.oneof(
@@ -250,6 +259,7 @@ test("registrations and their replies decode to what was encoded", () => {
       accepted: fc.constant(true),
       rank: small,
       incarnation: whole,
+      term,
       heartbeatIntervalMs: period,
       leaseMs: period,
     }),
@@ -288,12 +298,13 @@ test("a range that ends before it starts is refused with its numbers", () => {
 });
 
 test("a view whose chunk lies with a server that is no member is refused", () => {
+  const replicas = [{ servers: [0] }, { servers: [0, 3] }];
   const bytes = toBinary(
     CoordinatorMessageSchema,
     create(CoordinatorMessageSchema, {
       body: {
         case: "view",
-        value: { view: { servers: [{ index: 0 }], primaries: [0, 3], fences: [1n, 1n] } },
+        value: { view: { servers: [{ index: 0 }], replicas, fences: [1n, 1n] } },
       },
     }),
   );

@@ -12,6 +12,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { PacelineError } from "../../errors.js";
 import type { MemberIdentity } from "../../protocol/identity.js";
+import { termMax } from "../../protocol/ids.js";
 import { parameterGroups, type TensorSpec } from "../../protocol/layout.js";
 import type {
   Assignment,
@@ -67,6 +68,7 @@ const count = whole();
 /** Steps, of which -1 says that there was none. */
 const step = whole(-1);
 const rank = small();
+const term = small(0, termMax);
 const sentence = text(sentenceBytesMax);
 
 const serverStatistics = record<ServerStatistics, wire.ServerStatistics>(
@@ -152,6 +154,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
   heartbeat: record<Body<"heartbeat">, wire.Heartbeat>(schemas.HeartbeatSchema, {
     sequence: count,
     received: count,
+    term,
     activity: sentence,
     ...statistics,
   }),
@@ -220,6 +223,7 @@ const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
   heartbeatAck: record<Order<"heartbeatAck">, wire.HeartbeatAck>(schemas.HeartbeatAckSchema, {
     sequence: count,
     received: count,
+    term,
   }),
   prepare: record<Order<"prepare">, wire.Prepare>(schemas.PrepareSchema, {
     spec: runSpecCodec,

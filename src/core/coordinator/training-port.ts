@@ -1,0 +1,34 @@
+/**
+ * What training is given: who takes part from the beginning, and the coordinator around it.
+ * Training decides what is due in a run; whoever implements the port has it done, in the order of
+ * the calls.
+ */
+import type { ErrorCode } from "../../errors.js";
+import type { CoordinatorMessage, ServerStatistics } from "../../protocol/messages.js";
+import type { RunEvent } from "../../protocol/run-events.js";
+import type { View } from "../../protocol/view.js";
+import type { SaveRequest } from "../work/run-setup.js";
+import type { CoordinatorRecord } from "./coordinator-events.js";
+import type { Member } from "./roster.js";
+
+/** What training asks of the coordinator around it. */
+export interface TrainingPort {
+  toWorker(rank: number, message: CoordinatorMessage): void;
+  toServer(index: number, message: CoordinatorMessage): void;
+  emit(event: RunEvent): void;
+  /** The run can't go on. */
+  fail(code: ErrorCode, reason: string): void;
+  load(view: View): void;
+  save(request: SaveRequest): void;
+  /** Makes the record durable before anything that follows is said. */
+  persist(record: CoordinatorRecord): void;
+  /** The servers' latest counts. */
+  serverStatistics(): ServerStatistics[];
+}
+
+/** Who takes part from the beginning, and under which term. */
+export interface TrainingMembers {
+  readonly term: number;
+  readonly servers: readonly Member[];
+  readonly workers: readonly Member[];
+}

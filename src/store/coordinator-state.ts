@@ -1,0 +1,117 @@
+/**
+ * `coordinator.json` in a run's folder: what a coordinator that carries the run on has to know of
+ * the one before. The term is the least of it: an id is made of term and count, so that under a
+ * higher term all ids are new (protocol/ids.ts).
+ *
+ * Invariant: the file is whole or not there, and what `writeCoordinatorState` has resolved on
+ * survives a crash.
+ */
+import { join } from "node:path";
+import { z } from "zod";
+import { PacelineError } from "../errors.js";
+import { mint, termMax } from "../protocol/ids.js";
+import type { View } from "../protocol/view.js";
+import { isMissing } from "./file-errors.js";
+import { diskFiles, type Files, readWhole, writeTextAtomically } from "./files.js";
+
+/** What is kept. */
+export interface CoordinatorState {
+  /** The highest term under which the run was carried out. */
+  readonly term: number;
+  /** Names the start of the run that the rest is of. */
+  readonly run: string;
+  /** The last view that was kept; null before the first of the term. */
+  readonly view: View | null;
+  /** How far the run had come when that view was made; null as that. */
+  readonly progress: z.core.util.JSONType;
+}
+
+const fileName = "coordinator.json";
+/** Raised when the file changes meaning. */
+const stateFormat = 1;
+const bytesMax = 256 * 1024 * 1024;
+
+const whole = z.int().nonnegative();
+const identity = { incarnation: whole };
+const frames = z.object({ tcp: z.string(), unix: z.string(), machine: z.string() });
+
+const view: z.ZodType<View> = z
+  .object({
+    run: z.string(),
+    number: whole,
+    generation: whole,
+    phase: whole,
+    phaseFromStep: whole,
+    servers: z.array(
+      z.object({ index: whole, ...identity, address: z.string(), frames: frames.nullable() }),
+    ),
+    workers: z.array(z.object({ rank: whole, ...identity, fromStep: whole })),
+    replicas: z.array(z.array(whole).min(1)),
+    fences: z.array(whole),
+  })
+  .refine(({ replicas, fences }) => replicas.length === fences.length, "a fence for each chunk");
+
+const stateSchema = z
+  .object({
+    format: z.literal(stateFormat),
+    term: z.int().min(1).max(termMax),
+    run: z.string(),
+    view: view.nullable(),
+    progress: z.json(),
+  })
+  .refine(
+    ({ term, view }) => view === null || view.number < mint(term, 0) + mint(1, 0),
+    "a view of a later term",
+  );
+
+/**
+ * What the folder of a run has of its coordinator; null where it has nothing. A file that is torn
+ * or not ours is a `storage` error.
+ */
+export async function readCoordinatorState(
+  folder: string,
+  files: Files = diskFiles,
+): Promise<CoordinatorState | null> {
+  const path = join(folder, fileName);
+  let content: Buffer;
+  try {
+    content = await readWhole(files, path, bytesMax);
+  } catch (thrown) {
+    if (isMissing(thrown)) return null;
+    throw thrown;
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(content.toString("utf8"));
+  } catch (cause) {
+    throw unreadable(path, "is no JSON", cause);
+  }
+  const parsed = stateSchema.safeParse(value);
+  if (parsed.success) {
+    const { format: _, ...state } = parsed.data;
+    return state;
+  }
+  const [issue] = parsed.error.issues;
+  const where = issue?.path.join(".") || "the whole";
+  throw unreadable(
+    path,
+    `is not a coordinator's state (${where}: ${issue?.message})`,
+    parsed.error,
+  );
+}
+
+/** Replaces it; resolves when it is durable. */
+export async function writeCoordinatorState(
+  folder: string,
+  state: CoordinatorState,
+  files: Files = diskFiles,
+): Promise<void> {
+  const text = `${JSON.stringify({ format: stateFormat, ...state })}\n`;
+  await writeTextAtomically(files, join(folder, fileName), text);
+}
+
+function unreadable(path: string, what: string, cause: unknown): PacelineError {
+  const remedy =
+    "go on from a checkpoint under another --name, or remove the file if no run uses it";
+  return new PacelineError("storage", `${path} ${what}: ${remedy}`, { cause });
+}
