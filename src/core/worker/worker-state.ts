@@ -13,7 +13,8 @@
  */
 import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
-import type { Assignment, MemberMessage, Range } from "../../protocol/messages.js";
+import type { Assignment, ChunkHeader, MemberMessage, Range } from "../../protocol/messages.js";
+import type { WorkerAccount } from "./worker-account.js";
 
 /** A step under way. */
 export interface Stepping {
@@ -133,6 +134,40 @@ export function inFlight(state: WorkerState, step: number): Stepping | null {
   if (state.name !== "stepping") return null;
   if (state.step === step) return state;
   return state.before?.step === step ? state.before : null;
+}
+
+/** True while a push of the chunk at this step, or a pull of it, waits for its answer. */
+export function awaitsAnswer(state: WorkerState, { step, chunk }: ChunkHeader): boolean {
+  if (state.name === "pulling") return state.missing.has(chunk);
+  return inFlight(state, step)?.outstanding.has(chunk) === true;
+}
+
+/** The steps whose push of the chunk is unanswered, the earlier first. */
+export function unansweredSteps(state: WorkerState, chunk: number): Stepping[] {
+  if (state.name !== "stepping") return [];
+  const steps = state.before === null ? [state] : [state.before, state];
+  return steps.filter(({ outstanding }) => outstanding.has(chunk));
+}
+
+/** The chunks that are asked for or pushed and not answered, in the order in which they were. */
+export function unansweredChunks(state: WorkerState): number[] {
+  if (state.name === "pulling") return [...state.missing];
+  if (state.name !== "stepping") return [];
+  return [...(state.before?.outstanding ?? []), ...state.outstanding];
+}
+
+/** What a worker says when it has left an epoch behind. */
+export function epochWords(epoch: number, epochs: number): string {
+  return `Epoch ${epoch + 1}/${epochs} completed`;
+}
+
+/** What it says when the run is done. */
+export function lastWordsOf(
+  rank: number,
+  { lastAccuracyPercent: last }: Pick<WorkerAccount, "lastAccuracyPercent">,
+): string[] {
+  const done = `Worker ${rank} completed training!`;
+  return last === undefined ? [done] : [`Final test accuracy: ${last.toFixed(2)}%`, done];
 }
 
 /**
