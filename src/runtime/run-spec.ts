@@ -5,7 +5,6 @@
 
 import { PacelineError } from "../errors.js";
 import { stemmedModels } from "../nn/models.js";
-import type { ResolvedOptions } from "../options/resolved-options.js";
 import type {
   AugmentSpec,
   InputSpec,
@@ -13,6 +12,7 @@ import type {
   RunSpec,
   UpdateRuleSpec,
 } from "../protocol/run-spec.js";
+import type { RunSettings } from "./run-settings.js";
 
 /** What a run spec needs besides options. */
 export interface RunFacts {
@@ -32,7 +32,7 @@ export interface RunFacts {
  * The run spec of resolved options.
  * @throws PacelineError `usage` where the options don't go together with the data.
  */
-export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec {
+export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   const { model, data, workers } = options;
   if (model === null) throw usage("a run needs --model, such as --model mlp");
   if (data === null) throw usage("a run needs --data, such as --data mnist");
@@ -83,7 +83,7 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
   };
 }
 
-function protocolOf(options: ResolvedOptions): Protocol {
+function protocolOf(options: RunSettings): Protocol {
   switch (options.mode) {
     case "bsp":
       return { mode: "bsp" };
@@ -96,7 +96,7 @@ function protocolOf(options: ResolvedOptions): Protocol {
   }
 }
 
-function updateRuleOf(options: ResolvedOptions): UpdateRuleSpec {
+function updateRuleOf(options: RunSettings): UpdateRuleSpec {
   const { optimizer, momentum, beta1, beta2, epsilon, weightDecay } = options;
   const keepsVelocity = optimizer === "momentum" || optimizer === "nesterov";
   return {
@@ -112,14 +112,14 @@ function updateRuleOf(options: ResolvedOptions): UpdateRuleSpec {
 }
 
 /** Examples of the whole run: a BSP step takes every worker's batch, a push of the others one. */
-function wholeWork(options: ResolvedOptions, trainExamples: number): number {
+function wholeWork(options: RunSettings, trainExamples: number): number {
   const byEpochs = options.epochs * trainExamples;
   if (options.maxSteps === null) return byEpochs;
   const batches = options.mode === "bsp" ? options.workers.max : 1;
   return Math.min(byEpochs, options.maxSteps * batches * options.batchSize);
 }
 
-function demandExamples({ workers, batchSize }: ResolvedOptions, facts: RunFacts): void {
+function demandExamples({ workers, batchSize }: RunSettings, facts: RunFacts): void {
   const slice = Math.floor(facts.trainExamples / workers.max);
   if (slice < 1) {
     const sentence = `${facts.trainExamples} training examples are too few`;
@@ -132,7 +132,7 @@ function demandExamples({ workers, batchSize }: ResolvedOptions, facts: RunFacts
   }
 }
 
-function demandInjectable({ inject, servers, workers }: ResolvedOptions): void {
+function demandInjectable({ inject, servers, workers }: RunSettings): void {
   for (const { kind, role, rank, at } of inject) {
     const count = role === "worker" ? workers.max : servers;
     if (rank < count) continue;
@@ -141,7 +141,7 @@ function demandInjectable({ inject, servers, workers }: ResolvedOptions): void {
   }
 }
 
-function demandAugmentable({ augment }: ResolvedOptions, { input }: RunFacts): AugmentSpec {
+function demandAugmentable({ augment }: RunSettings, { input }: RunFacts): AugmentSpec {
   const [, height, width] = input.shape;
   const side = Math.min(height, width);
   if (augment.cropPadding < side) return augment;
