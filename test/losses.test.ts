@@ -107,12 +107,43 @@ test("a second Ctrl-C stops at once, also when a worker hangs", async (context) 
   assert.deepEqual(await place.checkpoints("run"), []);
 });
 
+test("a lost coordinator ends the run with 1, its name and the members", async (context) => {
+  const place = await makePlace(context);
+  const words = [...pace, "-w", "2", "--epochs", "200", "--name", "run"];
+  const command = place.start([...logistic, ...words]);
+  await place.step("run", 5);
+  const { pid } = await place.member("run", "coordinator", 0);
+  assert.notEqual(pid, command.pid);
+  process.kill(pid, "SIGKILL");
+  const { exitCode, err } = await command.end(10_000);
+  assert.equal(exitCode, 1, command.told());
+  const told = `the coordinator \\(pid ${pid}\\) ended with SIGKILL: the run is over; go on with`;
+  assert.match(err, new RegExp(`^paceline: ${told} --resume auto`, "m"));
+  assert.deepEqual(await place.leftovers(), []);
+});
+
+test("a signal that reaches the coordinator too, as Ctrl-C does, counts once", async (context) => {
+  const place = await makePlace(context);
+  const words = [...pace, "-w", "2", "--epochs", "200", "--name", "run"];
+  const command = place.start([...logistic, ...words]);
+  await place.step("run", 5);
+  const { pid } = await place.member("run", "coordinator", 0);
+  process.kill(pid, "SIGINT");
+  command.kill("SIGINT");
+  const { exitCode, err } = await command.end(20_000);
+  assert.equal(exitCode, 130, command.told());
+  assert.match(err, /go on with --resume run/);
+  assert.equal((await place.checkpoints("run")).length, 1);
+  assert.deepEqual(await place.leftovers(), []);
+});
+
 test("members end with the process that supervises them, however that ends", async (context) => {
   const place = await makePlace(context);
   const words = [...pace, "-w", "2", "--epochs", "200", "--name", "run"];
   const command = place.start([...logistic, ...words]);
   await place.step("run", 5);
-  assert.equal((await place.leftovers()).length, 5);
+  // The supervisor, the coordinator, two servers, two workers.
+  assert.equal((await place.leftovers()).length, 6);
   command.kill("SIGKILL");
   assert.equal((await command.end()).signal, "SIGKILL");
   await until("no process left", async () => (await place.leftovers()).length === 0, 5000);

@@ -1,7 +1,4 @@
 /** Every command: its words, its options, and what it runs, loaded only when it is called. */
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { PacelineError } from "../errors.js";
 import type { ResolvedOptions } from "../options/resolved-options.js";
 import { benchPlan } from "./commands/bench.js";
@@ -59,7 +56,7 @@ export const commandPlans: readonly CommandPlan[] = [
       "paceline coordinator --serve",
     ],
     async run({ options, io }) {
-      return (await import("../runtime/roles.js")).runCoordinator(options, io);
+      return (await import("./commands/coordinator.js")).coordinator(options, io);
     },
   },
   {
@@ -70,7 +67,7 @@ export const commandPlans: readonly CommandPlan[] = [
     tellsOptions: true,
     examples: ["paceline server --coordinator 127.0.0.1:8000"],
     async run({ options, io }) {
-      return (await import("../runtime/roles.js")).runServer(options, io);
+      return (await import("./commands/server.js")).server(options, io);
     },
   },
   {
@@ -81,7 +78,7 @@ export const commandPlans: readonly CommandPlan[] = [
     tellsOptions: true,
     examples: ["paceline worker --coordinator 127.0.0.1:8000"],
     async run({ options, io }) {
-      return (await import("../runtime/roles.js")).runWorker(options, io);
+      return (await import("./commands/worker.js")).worker(options, io);
     },
   },
   {
@@ -150,14 +147,6 @@ export const commandPlans: readonly CommandPlan[] = [
     },
   },
 ];
-
-/** The version of this package. */
-export function version(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);
-  const manifest = readFileSync(join(folder, "package.json"), "utf8");
-  return (JSON.parse(manifest) as { version: string }).version;
-}
 
 /**
  * What to type instead, where the command can't start with what was said; null when it can.

@@ -14,9 +14,10 @@ import type { CommandName, Environment } from "../options/option-row.js";
 import { colorWelcome, keysOf, type OptionKey, rowOf } from "../options/options.js";
 import { doubtfulEnvironment, type Resolution, resolve, type Written } from "../options/resolve.js";
 import type { CommandIo, TextSink } from "../options/resolved-options.js";
+import { packageVersion } from "../runtime/process/machine.js";
 import { didYouMean } from "../suggest.js";
 import type { Call, CommandPlan } from "./commands/command-plan.js";
-import { commandPlans, nextSteps, version } from "./commands.js";
+import { commandPlans, nextSteps } from "./commands.js";
 import { commandHelp, programHelp } from "./documents.js";
 
 /** The process around a command line. */
@@ -45,7 +46,7 @@ export async function runProgram(argv: readonly string[], host: ProgramHost): Pr
 }
 
 function buildProgram(host: ProgramHost, outcome: { exitCode: number }): Command {
-  const program = quiet(new Command("paceline"), host).version(version());
+  const program = quiet(new Command("paceline"), host).version(packageVersion());
   program.configureHelp({ formatHelp: () => programHelp(commandPlans) });
   for (const plan of commandPlans) {
     const command = quiet(new Command(plan.name), host).description(plan.sentence);
@@ -121,7 +122,7 @@ async function perform(
     color: colorWelcome(host.environment, host.isTerminal),
     isTerminal: host.isTerminal && !host.environment.CI && host.environment.TERM !== "dumb",
     environment: host.environment,
-    version: version(),
+    version: packageVersion(),
     configText: printConfig(plan.options, resolution, false),
     readConfig: (text) => {
       const values = readConfigText(text, "the submitted run");
@@ -151,7 +152,7 @@ function tellOptions(plan: CommandPlan, { options, origins }: Resolution, host: 
       return `${name}=${type.print(options[key])} (${origins[key].place})`;
     });
   const rest = told.length === 0 ? "all at their defaults" : told.join(", ");
-  host.stderr.write(`paceline ${plan.name} ${version()}: ${rest}\n`);
+  host.stderr.write(`paceline ${plan.name} ${packageVersion()}: ${rest}\n`);
 }
 
 /** Commander's complaints in our words. */

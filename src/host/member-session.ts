@@ -67,11 +67,13 @@ export async function register(
   request: RegisterRequest,
   log: (text: string) => void,
   heard: HeardTerm,
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<RegisterReply & { accepted: true }> {
   const deadlineMs = clock.nowMs() + config.startTimeoutMs;
   for (let attempt = 0; ; attempt++) {
     try {
       const reply = await transport.register(config.coordinator, request);
+      if (signal.aborted) throw givenUp();
       if (!reply.accepted) {
         throw new PacelineError(reply.code, `the coordinator said no: ${reply.reason}`);
       }
@@ -81,10 +83,30 @@ export async function register(
       const error = toPacelineError(thrown);
       const delayMs = registerDelaysMs[Math.min(attempt, registerDelaysMs.length - 1)]!;
       if (!error.retryable || clock.nowMs() + delayMs > deadlineMs) throw error;
+      if (signal.aborted) throw givenUp();
       log(`${error.message}; trying again in ${delayMs / 1000} s`);
-      await new Promise<void>((resolve) => clock.after(delayMs, resolve));
+      await pause(clock, delayMs, signal);
     }
   }
+}
+
+/** Waits; rejects as soon as the signal comes. */
+function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      timer.cancel();
+      reject(givenUp());
+    };
+    const timer = clock.after(delayMs, () => {
+      signal.removeEventListener("abort", abort);
+      resolve();
+    });
+    signal.addEventListener("abort", abort, { once: true });
+  });
+}
+
+function givenUp(): PacelineError {
+  return new PacelineError("refused", "the registration was given up");
 }
 
 /** An open session. */

@@ -19,14 +19,14 @@ export interface Giving {
 
 /** Gives residuals, by chunk, for this barrier; nothing of it is thrown. */
 export async function giveResiduals(
-  session: MemberSession,
+  session: MemberSession | null,
   { run, barrier }: { readonly run: string; readonly barrier: number },
   residuals: ReadonlyMap<number, Float32Array>,
 ): Promise<Giving> {
   try {
     for (const [chunk, { buffer, byteOffset, byteLength }] of residuals) {
       const values = new Uint8Array(buffer, byteOffset, byteLength);
-      await session.keepResidual({ run, barrier, chunk, values });
+      await session?.keepResidual({ run, barrier, chunk, values });
     }
     return { chunks: residuals.size, problem: "" };
   } catch (thrown) {

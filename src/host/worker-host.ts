@@ -1,27 +1,23 @@
 /**
- * A worker: performs the worker machine's effects with links to the servers, a session with the
- * coordinator and something that computes. Replies are read straight into the parameters; pushes go
- * out straight from the gradients.
+ * A worker: performs the worker machine's effects with a client of the servers, a session with the
+ * coordinator and something that computes. What takes its time ends as an event for the machine,
+ * which alone decides what comes of it.
  */
-import { AutoCompression } from "../compression/auto-compression.js";
-import { PushEncoder } from "../compression/push-encoder.js";
-import { RunCodecs } from "../compression/run-codecs.js";
-import { Worker, type WorkerRecord } from "../core/worker/worker.js";
+import { Worker } from "../core/worker/worker.js";
+import type { WorkerAccountRecord } from "../core/worker/worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "../core/worker/worker-events.js";
-import { PacelineError, toPacelineError } from "../errors.js";
-import { Arena } from "../kernels/arena.js";
-import { createConversions, type KernelsChoice } from "../kernels/choice.js";
-import { scalarConversions } from "../kernels/scalar-conversions.js";
-import type { ChunkHeader, CoordinatorMessage } from "../protocol/messages.js";
+import { toPacelineError } from "../errors.js";
+import type { KernelsChoice } from "../kernels/choice.js";
+import type { CoordinatorMessage } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import { primaryOf, type View, type ViewServer } from "../protocol/view.js";
+import type { ViewServer } from "../protocol/view.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
-import type { ComputeListener, ComputePort, PreparedCompute } from "./compute-port.js";
+import type { ComputeListener, ComputePort } from "./compute-port.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
+import { openCodecs, ParameterClient } from "./parameter-client.js";
 import { giveResiduals, inheritResiduals } from "./residual-transfer.js";
-import { ServerLink } from "./server-link.js";
-import { PushTrace, type Trace } from "./trace.js";
+import type { Trace } from "./trace.js";
 
 /** The end of a job, as the role sees it. */
 export interface WorkerEnd {
@@ -30,7 +26,7 @@ export interface WorkerEnd {
   /** Another job may follow. */
   readonly stay: boolean;
   readonly spec: RunSpec | null;
-  readonly record: WorkerRecord;
+  readonly record: WorkerAccountRecord;
   /** From the first view on. */
   readonly trainingSeconds: number;
 }
@@ -52,24 +48,17 @@ export interface WorkerHostParts {
   log(text: string): void;
 }
 
-/** A job that is prepared, with what its messages are written by. */
-interface Prepared extends PreparedCompute {
-  readonly codecs: RunCodecs;
-  readonly pushes: PushEncoder;
-  /** Measures and chooses, where the run leaves the codec to its workers. */
-  readonly auto: AutoCompression | null;
-}
-
 /** The host of one incarnation. */
 export class WorkerHost {
   readonly #parts: WorkerHostParts;
   readonly #machine: Worker;
-  readonly #links = new Map<number, ServerLink>();
-  readonly #troubles = new Set<number>();
-  readonly #pushTrace: PushTrace | null;
+  /** Events that came while another's effects were performed. */
+  readonly #waiting: WorkerEvent[] = [];
+  #isPerforming = false;
   #session: MemberSession | null = null;
-  #job: Prepared | null = null;
-  #view: View | null = null;
+  /** By run; a preparation that a later job has overtaken adds one that nobody uses. */
+  readonly #clients = new Map<string, ParameterClient>();
+  #client: ParameterClient | null = null;
   #spec: RunSpec | null = null;
   #startedMs: number | null = null;
   #closed = false;
@@ -77,7 +66,6 @@ export class WorkerHost {
   constructor(parts: WorkerHostParts) {
     this.#parts = parts;
     this.#machine = new Worker({ rank: parts.rank, incarnation: parts.incarnation });
-    this.#pushTrace = parts.trace ? new PushTrace(parts.trace, parts.clock) : null;
   }
 
   /** The session to speak by; set before the first message. */
@@ -99,16 +87,28 @@ export class WorkerHost {
   /** Gives everything up. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const link of this.#links.values()) link.close();
-    this.#links.clear();
+    this.#closeClients();
     await this.#parts.compute.close();
   }
 
+  /** Gives the machine an event, after those that wait, and does what it says. */
   #step(event: WorkerEvent): void {
-    if (this.#closed) return;
-    for (const effect of this.#machine.step(event, this.#parts.clock.nowMs())) {
-      this.#perform(effect);
+    this.#waiting.push(event);
+    if (this.#isPerforming) return;
+    this.#isPerforming = true;
+    try {
+      for (let next = this.#next(); next !== undefined; next = this.#next()) {
+        for (const effect of this.#machine.step(next, this.#parts.clock.nowMs())) {
+          this.#perform(effect);
+        }
+      }
+    } finally {
+      this.#isPerforming = false;
     }
+  }
+
+  #next(): WorkerEvent | undefined {
+    return this.#closed ? undefined : this.#waiting.shift();
   }
 
   #perform(effect: WorkerEffect): void {
@@ -119,21 +119,22 @@ export class WorkerHost {
       case "prepare":
         this.#spec = effect.spec;
         this.#startedMs = null;
-        void this.#prepare(effect);
+        this.#closeClients();
+        void this.#endAsEvent(this.#prepare(effect), effect.spec.run);
         break;
       case "connect":
         this.#startedMs ??= this.#parts.clock.nowMs();
-        this.#view = effect.view;
-        for (const server of effect.servers) this.#connect(server);
+        this.#client = this.#clients.get(effect.view.run) ?? null;
+        this.#client?.follow(effect.view);
         break;
       case "pull":
-        this.#links.get(effect.server)?.send(effect.header, null);
+        this.#client?.pull(effect.header);
         break;
       case "push":
-        this.#push(effect.server, effect.header);
+        this.#client?.push(effect.header);
         break;
       case "compute":
-        this.#job?.auto?.stepBegins();
+        this.#client?.stepBegins();
         this.#parts.compute.compute(effect);
         break;
       case "arrived":
@@ -143,7 +144,7 @@ export class WorkerHost {
         this.#parts.compute.evaluate(effect.range);
         break;
       case "giveResiduals":
-        void this.#giveResiduals(effect.barrier);
+        void this.#endAsEvent(this.#giveResiduals(effect.barrier), this.#spec?.run ?? "");
         break;
       case "log":
         this.#parts.log(effect.text);
@@ -157,170 +158,64 @@ export class WorkerHost {
   }
 
   #finish({ outcome, reason, stay }: WorkerEffect & { readonly type: "finish" }): void {
-    for (const link of this.#links.values()) link.close();
-    this.#links.clear();
+    this.#client?.close();
     const nowMs = this.#parts.clock.nowMs();
     const trainingSeconds = (nowMs - (this.#startedMs ?? nowMs)) / 1000;
     const record = this.#machine.record();
     this.#parts.onFinish({ outcome, reason, stay, spec: this.#spec, record, trainingSeconds });
   }
 
-  async #prepare(effect: WorkerEffect & { readonly type: "prepare" }): Promise<void> {
-    const { spec } = effect;
+  /** What an effect that takes its time comes to is told to the machine, whatever it is. */
+  async #endAsEvent(end: Promise<WorkerEvent>, run: string): Promise<void> {
+    this.#step(await end.catch((thrown: unknown) => failureOf(run, thrown)));
+  }
+
+  async #prepare({
+    spec,
+    residuals,
+  }: WorkerEffect & { readonly type: "prepare" }): Promise<WorkerEvent> {
+    const { run } = spec;
+    const { rank, kernels = "auto", log, compute } = this.#parts;
     const listener: ComputeListener = {
       onChunkReady: (step, chunk) => this.#step({ type: "chunkReady", step, chunk }),
       onComputed: (step, outcome) => this.#step({ type: "computed", step, outcome }),
       onRefused: (step, reason) => this.#step({ type: "refused", step, reason }),
       onEvaluated: (correct, lossSum) => this.#step({ type: "evaluated", correct, lossSum }),
-      onFailed: (error) => this.#fail(error),
+      onFailed: (error) => this.#step(failureOf(run, error)),
     };
-    try {
-      const job = await this.#parts.compute.prepare(spec, this.#parts.rank, listener);
-      const own = await this.#withCodecs(spec, job, effect.residuals);
-      if (this.#spec?.run !== spec.run || this.#closed) return;
-      this.#job = own;
-      const { layout, engine, algorithms } = job;
-      this.#step({ type: "prepared", layout, engine, algorithms });
-    } catch (thrown) {
-      this.#fail(thrown);
-    }
-  }
-
-  async #withCodecs(spec: RunSpec, job: PreparedCompute, inherits: boolean): Promise<Prepared> {
-    const { layout, gradients } = job;
-    const { rank, log, clock, kernels: choice = "auto" } = this.#parts;
-    const { push, pull } = spec.compression;
-    const isRaw = push.codec === "none" && pull.codec === "none";
-    const arena = isRaw ? null : new Arena();
-    const conversions = isRaw ? scalarConversions : createConversions(arena, { choice, log });
-    const codecs = new RunCodecs(spec, layout, conversions, (values) =>
-      arena === null ? new Float32Array(values) : arena.view(arena.allocate(values), values),
-    );
+    const prepared = await compute.prepare(spec, rank, listener);
+    const { layout, engine, algorithms } = prepared;
+    const codecs = openCodecs({ spec, layout }, kernels, log);
     const { allocate } = codecs;
     const session = this.#session;
-    const inherited = inherits
+    const inherited = residuals
       ? await inheritResiduals({ session, spec, layout, allocate, log })
       : new Map<number, Float32Array>();
-    const pushes = new PushEncoder({ spec, layout, codecs, gradients, rank, inherited, log });
-    if (push.codec !== "auto") return { ...job, codecs, pushes, auto: null };
-    const auto = new AutoCompression({
-      ...{ layout, codecs, gradients, log },
-      nowMs: () => clock.nowMs(),
-      addressOf: (chunk) => this.#primaryLink(chunk)?.address ?? "",
-      pull: (header) => this.#primaryLink(header.chunk)?.send(header, null),
-      choose: (compression) => pushes.choose(compression),
+    const memory = { spec, ...prepared, codecs, inherited };
+    const client = new ParameterClient(this.#parts, memory, {
+      onOpen: (server) => this.#step({ type: "channelOpen", server }),
+      onReply: (header) => this.#step({ type: "reply", header }),
+      onFailed: (error) => this.#step(failureOf(run, error)),
     });
-    return { ...job, codecs, pushes, auto };
+    this.#clients.set(run, client);
+    return { type: "prepared", run, layout, engine, algorithms };
   }
 
-  async #giveResiduals(barrier: number): Promise<void> {
-    const [session, run] = [this.#session, this.#spec?.run];
-    if (session === null || run === undefined) return;
-    const residuals = this.#job?.pushes.residuals ?? new Map<number, Float32Array>();
-    const { chunks, problem } = await giveResiduals(session, { run, barrier }, residuals);
-    this.#step({ type: "residualsGiven", barrier, chunks, problem });
+  async #giveResiduals(barrier: number): Promise<WorkerEvent> {
+    const run = this.#spec?.run ?? "";
+    const residuals = this.#client?.residuals ?? new Map<number, Float32Array>();
+    const given = await giveResiduals(this.#session, { run, barrier }, residuals);
+    return { type: "residualsGiven", barrier, ...given };
   }
 
-  #primaryLink(chunk: number): ServerLink | undefined {
-    const primary = this.#view === null ? undefined : primaryOf(this.#view, chunk);
-    return this.#links.get(primary ?? -1);
+  #closeClients(): void {
+    for (const client of this.#clients.values()) client.close();
+    this.#clients.clear();
+    this.#client = null;
   }
+}
 
-  #fail(thrown: unknown): void {
-    if (this.#closed) return;
-    const { code, message } = toPacelineError(thrown);
-    this.#parts.log(message);
-    this.#session?.send({ type: "failed", code, reason: message });
-  }
-
-  #connect(target: ViewServer): void {
-    const server = target.index;
-    const present = this.#links.get(server);
-    const find = () => this.#parts.route?.(target) ?? target.address;
-    let address: string;
-    try {
-      address = find();
-    } catch (thrown) {
-      this.#fail(thrown);
-      return;
-    }
-    if (present?.address === address) return;
-    present?.close();
-    const { rank, incarnation } = this.#parts;
-    const identity = { run: this.#spec?.run ?? "", rank, incarnation };
-    const link = new ServerLink(this.#parts, find, identity, {
-      onOpen: () => {
-        if (this.#troubles.delete(server)) this.#parts.log(`server ${server} is back`);
-        this.#step({ type: "channelOpen", server });
-      },
-      onHeader: (header, payloadBytes) => this.#destination(header, payloadBytes),
-      onChunk: (header, destination) => this.#onReply(server, header, destination),
-      onTrouble: (reason) => {
-        if (this.#troubles.has(server)) return;
-        this.#troubles.add(server);
-        this.#parts.log(reason);
-      },
-    });
-    this.#links.set(server, link);
-  }
-
-  #push(server: number, header: ChunkHeader): void {
-    const link = this.#links.get(server);
-    if (link === undefined || this.#job === null) return;
-    const { chunk, step } = header;
-    this.#pushTrace?.ready(chunk, step);
-    const message = this.#job.pushes.message(header);
-    this.#job.auto?.pushed(header);
-    const traced = () => {
-      message.sent();
-      this.#pushTrace?.sent(chunk, step);
-    };
-    link.send(message.header, message.payload, this.#pushTrace === null ? message.sent : traced);
-  }
-
-  /**
-   * Memory for weights that are wanted: the parameters themselves, or for encoded ones memory of
-   * their own; null for all else.
-   */
-  #destination(header: ChunkHeader, payloadBytes: number): Uint8Array | null {
-    const job = this.#job;
-    const chunk = job?.layout.chunks[header.chunk];
-    if (job === null || chunk === undefined || !this.#machine.wants(header)) return null;
-    if (header.codec !== 0) {
-      if (job.codecs.objection(header) !== null) return null;
-      const { min, max } = job.codecs.sizesOf(header, chunk.length);
-      return payloadBytes < min || payloadBytes > max ? null : new Uint8Array(payloadBytes);
-    }
-    const { buffer, byteOffset } = job.parameters;
-    if (payloadBytes !== chunk.length * 4) return null;
-    return new Uint8Array(buffer, byteOffset + chunk.offset * 4, payloadBytes);
-  }
-
-  /** Weights are in place before the machine hears of them, and are put there once. */
-  #onReply(server: number, header: ChunkHeader, destination: Uint8Array | null): void {
-    const job = this.#job;
-    if (job !== null && header.kind === "reply" && this.#machine.wants(header)) {
-      const carries = header.outcome !== "refused" && header.outcome !== "nonfinite";
-      const what = `server ${server} answered with chunk ${header.chunk}`;
-      if (carries && destination === null) {
-        const why = job.codecs.objection(header) ?? "its payload has not the chunk's length";
-        this.#fail(new PacelineError("protocol", `${what}: ${why}`));
-        return;
-      }
-      try {
-        if (destination !== null && header.codec !== 0) {
-          const { offset, length } = job.layout.chunks[header.chunk]!;
-          const weights = job.parameters.subarray(offset, offset + length);
-          job.codecs.receive(header, destination, weights);
-        }
-      } catch (thrown) {
-        const { code, message } = toPacelineError(thrown);
-        this.#fail(new PacelineError(code, `${what}: ${message}`));
-        return;
-      }
-    }
-    if (header.kind === "reply") job?.auto?.answered(header);
-    this.#pushTrace?.answered(header.chunk, header.step);
-    this.#step({ type: "reply", header });
-  }
+function failureOf(run: string, thrown: unknown): WorkerEvent {
+  const { code, message: reason } = toPacelineError(thrown);
+  return { type: "failed", run, code, reason };
 }

@@ -9,6 +9,7 @@ import {
   pushCompressions,
 } from "../protocol/compression.js";
 import { inputFields } from "../protocol/input-spec.js";
+import type { RunOptions } from "../protocol/run-options.js";
 import { runFields } from "../protocol/run-spec.js";
 import type { Field, FieldShape, FieldTable } from "../protocol/spec-field.js";
 import { type FoundOption, optionsIn } from "../protocol/spec-option.js";
@@ -32,7 +33,6 @@ import {
   whole,
 } from "./option-values.js";
 import { compression } from "./options-wire.js";
-import type { RunOptions } from "./resolved-options.js";
 
 /** Commands that take an option of a run although they define none, with their own default. */
 const alsoTaken: {

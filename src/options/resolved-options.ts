@@ -6,12 +6,8 @@
 
 import type { PaceSettings } from "../core/sync/pace.js";
 import type { KernelsChoice } from "../kernels/choice.js";
-import type { compressionSpecFields } from "../protocol/compression.js";
-import type { inputFields } from "../protocol/input-spec.js";
-import type { Cadence, runFields, Stem } from "../protocol/run-spec.js";
-import type { scheduleFields } from "../protocol/schedule-spec.js";
-import type { OptionsOf } from "../protocol/spec-option.js";
-import type { updateRuleFields } from "../protocol/update-rules.js";
+import type { RunOptions } from "../protocol/run-options.js";
+import type { Cadence, Stem } from "../protocol/run-spec.js";
 import type { TransportChoice } from "../protocol/view.js";
 
 /** How many workers a run waits for (max) and how few it goes on with (min). */
@@ -59,14 +55,6 @@ export interface PaceOptions extends PaceSettings {
   /** One of the modes of `core/sync`. */
   readonly mode: string;
 }
-
-/** What fills fields of a run's spec, from the spec's table. */
-export interface RunOptions
-  extends OptionsOf<typeof runFields>,
-    OptionsOf<typeof inputFields>,
-    OptionsOf<typeof scheduleFields>,
-    OptionsOf<typeof updateRuleFields>,
-    OptionsOf<typeof compressionSpecFields> {}
 
 /** What is trained, on what, and where that lies. */
 export interface TrainingOptions {

@@ -3,8 +3,15 @@
  * scroll past above them. Everything is one write, so that no half-drawn state is ever seen.
  */
 
-import type { TextSink } from "../options/resolved-options.js";
 import type { CoordinatorSnapshot, MemberSnapshot } from "../protocol/run-events.js";
+
+/** Somewhere to write text. */
+export interface TextSink {
+  write(text: string): unknown;
+  /** The size of a terminal, in characters. */
+  readonly columns?: number;
+  readonly rows?: number;
+}
 
 /** Where a region is drawn. */
 export interface RegionSetup {

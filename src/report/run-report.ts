@@ -1,11 +1,10 @@
 /**
- * All that the world sees of one run: lines and a live region on standard error, results on
- * standard output, and in the run's folder cluster.json, events.jsonl, metrics.jsonl and
- * result.json. It is fed by the process that coordinates and decides nothing.
+ * What a person sees of a run: lines and a live region on standard error, results on standard
+ * output. It is an observer of the run and decides nothing; what stays of a run in its folder is
+ * not its business.
  */
 
-import { type ErrorCode, errorCodes, toPacelineError } from "../errors.js";
-import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
+import type { PacelineError } from "../errors.js";
 import type {
   CoordinatorSnapshot,
   EpochRecord,
@@ -13,8 +12,8 @@ import type {
   RunEvent,
   RunResult,
 } from "../protocol/run-events.js";
-import type { RunSpec } from "../protocol/run-spec.js";
-import { type Machine, sourceCommit } from "../runtime/process/machine.js";
+import type { Cadence } from "../protocol/run-spec.js";
+import type { Observer, RunBegin, RunEnd } from "../runtime/observer.js";
 import {
   epochTableHeading,
   epochTableRow,
@@ -22,30 +21,70 @@ import {
   summaryTable,
 } from "../store/runs/console-tables.js";
 import { type ExperimentFile, metricsLine, modeWord } from "../store/runs/experiment-file.js";
-import { RunCounts, type StepRow } from "../store/runs/run-counts.js";
-import type { ClusterMember, RunDirectory } from "../store/runs/run-directory.js";
-import { enginesOf, runExperiment } from "../store/runs/run-result.js";
-import { LiveRegion, printable, progressLines, terminalSize } from "./progress.js";
+import { RunCounts, type StepRow, workersOn } from "../store/runs/run-counts.js";
+import { enginesOf } from "../store/runs/run-result.js";
+import { LiveRegion, printable, progressLines, type TextSink, terminalSize } from "./progress.js";
 
-/** What a report is about and where it goes. */
+/** How much is said and where. */
 export interface RunReportSetup {
-  readonly spec: RunSpec;
-  readonly options: Pick<ResolvedOptions, "json" | "quiet" | "verbose" | "progress" | "logEvery">;
-  readonly io: Pick<CommandIo, "stdout" | "stderr" | "color" | "isTerminal" | "version">;
-  readonly directory: Pick<
-    RunDirectory,
-    "path" | "name" | "event" | "metric" | "writeCluster" | "writeResult"
-  >;
+  readonly settings: {
+    readonly json: boolean;
+    readonly quiet: boolean;
+    readonly verbose: boolean;
+    readonly progress: boolean;
+    readonly logEvery: Cadence;
+  };
+  readonly io: {
+    readonly stdout: TextSink;
+    readonly stderr: TextSink;
+    /** Colours are welcome on standard error. */
+    readonly color: boolean;
+    /** Standard error is a terminal that a progress line may redraw. */
+    readonly isTerminal: boolean;
+  };
   readonly clock: { nowMs(): number };
-  /** The time of day in ISO 8601. */
-  readonly isoTime: () => string;
-  /** The machine of this process; more local workers than its cores are remarked upon. */
-  readonly machine: Machine;
-  readonly coordinator: Pick<ClusterMember, "pid" | "host" | "address">;
   /** Print the workers' metrics too: where their own output goes elsewhere, nobody else does. */
   readonly speaksForWorkers: boolean;
-  /** This process computes for every worker. */
-  readonly inOneProcess: boolean;
+}
+
+/** Reports on run after run. */
+export class RunReport implements Observer {
+  readonly #setup: RunReportSetup;
+  #report: OneReport | null = null;
+
+  constructor(setup: RunReportSetup) {
+    this.#setup = setup;
+  }
+
+  onBegin(begin: RunBegin): void {
+    this.#report = new OneReport(this.#setup, begin);
+  }
+
+  onEvent(event: RunEvent): void {
+    this.#report?.onEvent(event);
+  }
+
+  onSnapshot(snapshot: CoordinatorSnapshot): void {
+    this.#report?.onSnapshot(snapshot);
+  }
+
+  onRow(row: StepRow): void {
+    this.#report?.onRow(row);
+  }
+
+  onNotBegun(name: string, { message }: PacelineError): void {
+    this.#setup.io.stderr.write(`run ${name} could not begin: ${message}\n`);
+  }
+
+  /** Prints the results. */
+  onEnd(end: RunEnd): void {
+    this.#report?.onEnd(end);
+  }
+
+  /** Takes the live region off the screen; lines may still be written. */
+  close(): void {
+    this.#report?.close();
+  }
 }
 
 /** An epoch that is over and may yet be given its accuracy. */
@@ -54,117 +93,32 @@ interface PendingEpoch {
   readonly isLast: boolean;
 }
 
-const signalExitCodes = { SIGINT: 130, SIGTERM: 143 };
-
 /** The report of one run. */
-export class RunReport {
+class OneReport {
   readonly #setup: RunReportSetup;
+  readonly #begin: RunBegin;
   readonly #region: LiveRegion;
   readonly #isLive: boolean;
   readonly #counts = new RunCounts();
-  readonly #startedAt: string;
   readonly #present = new Set<number>();
-  #cluster = "";
   #pending: PendingEpoch[] = [];
   #headed = false;
-  #rowDue = false;
-  #lastTraining: CoordinatorSnapshot | null = null;
   #remarkedOnCores = false;
   /** What the workers have computed with. */
   readonly #engines = new Set<string>();
-  readonly #algorithms = new Set<string>();
-  /** Workers on this machine when the run began. */
-  #workersHere = 0;
   #hasCheckpoint = false;
   #hasEnded = false;
 
-  constructor(setup: RunReportSetup) {
-    const { io, options, clock } = setup;
+  constructor(setup: RunReportSetup, begin: RunBegin) {
+    const { io, settings, clock } = setup;
     this.#setup = setup;
-    this.#startedAt = setup.isoTime();
-    this.#isLive = io.isTerminal && options.progress && !options.quiet;
+    this.#begin = begin;
+    this.#isLive = io.isTerminal && settings.progress && !settings.quiet;
     const nowMs = () => clock.nowMs();
     this.#region = new LiveRegion({ sink: io.stderr, live: this.#isLive, nowMs });
   }
 
-  /** Takes what happened: a line of events.jsonl, and what a person is to read of it. */
   onEvent(event: RunEvent): void {
-    const { directory, isoTime } = this.#setup;
-    const inFiles = "epoch" in event ? { ...event, epoch: event.epoch + 1 } : event;
-    directory.event({ time: isoTime(), ...inFiles });
-    if (event.kind === "epoch" || event.kind === "evaluation") {
-      const { text, kind, ...numbers } = inFiles;
-      directory.metric({ kind, time: isoTime(), ...numbers });
-    }
-    this.#tell(event);
-  }
-
-  /** Takes the coordinator's present picture, some times a second. */
-  onSnapshot(snapshot: CoordinatorSnapshot): void {
-    const { clock, io, spec } = this.#setup;
-    this.#keepCluster(snapshot);
-    this.#counts.observe(snapshot, clock.nowMs());
-    this.#remarkOnCores(snapshot);
-    this.#takeEngines(snapshot);
-    if (snapshot.phase === "training") {
-      this.#lastTraining = snapshot;
-      for (const { role, rank } of snapshot.members) if (role === "worker") this.#present.add(rank);
-      this.#writeRowIfDue(snapshot);
-    }
-    if (!this.#isLive) return;
-    const { examples, examplesPerSecond } = this.#counts;
-    const { totalExamples } = spec.schedule;
-    const figures = { examples, totalExamples, examplesPerSecond };
-    this.#region.show(progressLines(snapshot, figures, terminalSize(io.stderr)));
-  }
-
-  /**
-   * Takes the end: prints the results, writes result.json, resolves to the exit code. A result that
-   * can't be written is said and makes the exit code 1; it never throws.
-   */
-  async finish(result: RunResult, signal: NodeJS.Signals | null = null): Promise<number> {
-    const { spec, options, io, directory, machine } = this.#setup;
-    while (this.#pending.length > 0) this.#tellEpoch(this.#pending.shift()!.record, null);
-    this.close();
-    this.#counts.end(result);
-    const last = this.#lastTraining;
-    if (last !== null) this.#writeRowIfDue({ ...last, globalSteps: result.globalSteps });
-    const exitCode = exitCodeOf(result, signal);
-    const experiment = runExperiment({
-      spec,
-      result,
-      exitCode,
-      workerCounts: this.#counts.totals(),
-      version: io.version,
-      commit: sourceCommit(),
-      inOneProcess: this.#setup.inOneProcess,
-      crowded: this.#workersHere > machine.cores,
-      engines: [...this.#engines],
-      algorithms: [...this.#algorithms].sort(),
-      machine,
-      nodeVersion: machine.node,
-      startedAt: this.#startedAt,
-      endedAt: this.#setup.isoTime(),
-    });
-    if (!this.#hasEnded) this.#tellEnd(result.outcome, result.reason);
-    if (result.outcome === "done") this.#tellCompletions(experiment);
-    const problem = await directory.writeResult(experiment).then(() => null, toPacelineError);
-    this.#printResults(result, experiment);
-    if (problem === null) this.#log(`result in ${directory.path}/result.json`);
-    else this.#alarm(problem.message);
-    if (result.outcome === "interrupted" && this.#hasCheckpoint) {
-      this.#log(`go on with --resume ${directory.name}`);
-    }
-    if (options.json) io.stdout.write(`${JSON.stringify(experiment)}\n`);
-    return problem === null || exitCode !== 0 ? exitCode : problem.exitCode;
-  }
-
-  /** Takes the live region off the screen; lines may still be written. */
-  close(): void {
-    this.#region.close();
-  }
-
-  #tell(event: RunEvent): void {
     switch (event.kind) {
       case "registered":
         if (event.role === "worker") this.#present.add(event.rank);
@@ -179,7 +133,7 @@ export class RunReport {
         this.#alarm(`warning: ${event.text}`);
         break;
       case "view":
-        if (this.#setup.options.verbose) this.#log(event.text);
+        if (this.#setup.settings.verbose) this.#log(event.text);
         break;
       case "started":
       case "info":
@@ -204,17 +158,56 @@ export class RunReport {
     }
   }
 
+  onSnapshot(snapshot: CoordinatorSnapshot): void {
+    const { clock, io } = this.#setup;
+    this.#counts.observe(snapshot, clock.nowMs());
+    this.#remarkOnCores(snapshot);
+    this.#takeEngines(snapshot);
+    if (snapshot.phase === "training") {
+      for (const { role, rank } of snapshot.members) if (role === "worker") this.#present.add(rank);
+    }
+    if (!this.#isLive) return;
+    const { examples, examplesPerSecond } = this.#counts;
+    const { totalExamples } = this.#begin.spec.schedule;
+    const figures = { examples, totalExamples, examplesPerSecond };
+    this.#region.show(progressLines(snapshot, figures, terminalSize(io.stderr)));
+  }
+
+  onRow(row: StepRow): void {
+    if (this.#setup.settings.logEvery.unit === "step") this.#log(stepSentence(row));
+  }
+
+  onEnd({ result, experiment, lastRow, problem }: RunEnd): void {
+    const { settings, io } = this.#setup;
+    const { folder } = this.#begin;
+    while (this.#pending.length > 0) this.#tellEpoch(this.#pending.shift()!.record, null);
+    this.close();
+    if (lastRow !== null) this.onRow(lastRow);
+    if (!this.#hasEnded) this.#tellEnd(result.outcome, result.reason);
+    if (result.outcome === "done") this.#tellCompletions(experiment);
+    this.#printResults(result, experiment);
+    if (problem === null) this.#log(`result in ${folder.path}/result.json`);
+    else this.#alarm(problem.message);
+    if (result.outcome === "interrupted" && this.#hasCheckpoint) {
+      this.#log(`go on with --resume ${folder.name}`);
+    }
+    if (settings.json) io.stdout.write(`${JSON.stringify(experiment)}\n`);
+  }
+
+  /** Takes the live region off the screen; lines may still be written. */
+  close(): void {
+    this.#region.close();
+  }
+
   /** An epoch's line waits for the accuracy that belongs to it, where one is to come. */
   #onEpoch(event: EpochRecord): void {
-    const { spec, options } = this.#setup;
+    const { spec } = this.#begin;
     const { evaluateEvery: every } = spec;
     const number = event.epoch + 1;
     const isLast = number === spec.epochs;
     const evaluated = isLast || (every?.unit === "epoch" && number % every.count === 0);
     if (evaluated || this.#pending.length > 0) this.#pending.push({ record: event, isLast });
     else this.#tellEpoch(event, null);
-    const { unit, count } = options.logEvery;
-    if (unit === "epoch" && number % count === 0) this.#rowDue = true;
   }
 
   #onEvaluation(event: EvaluationRecord & { readonly text: string }): void {
@@ -227,12 +220,12 @@ export class RunReport {
       told = record.epoch === event.epoch;
       this.#tellEpoch(record, told ? event.accuracyPercent : null);
     }
-    if (!told || this.#setup.options.verbose) this.#log(event.text);
+    if (!told || this.#setup.settings.verbose) this.#log(event.text);
   }
 
   #tellEpoch(record: EpochRecord, accuracyPercent: number | null): void {
-    const { spec, options } = this.#setup;
-    if (options.quiet) return;
+    const { spec } = this.#begin;
+    if (this.#setup.settings.quiet) return;
     const { seconds, examples, skipped, trainLoss, trainAccuracyPercent } = record;
     const row = {
       epoch: record.epoch + 1,
@@ -256,7 +249,7 @@ export class RunReport {
 
   #tellEnd(outcome: RunResult["outcome"], text: string): void {
     if (outcome === "failed") this.#alarm(text);
-    else if (outcome === "interrupted" || this.#setup.options.verbose) this.#log(text);
+    else if (outcome === "interrupted" || this.#setup.settings.verbose) this.#log(text);
   }
 
   #tellCompletions({ raw_worker_metrics: workers }: ExperimentFile): void {
@@ -267,8 +260,9 @@ export class RunReport {
 
   /** Results go to standard output; with --json only those for programs do. */
   #printResults(result: RunResult, experiment: ExperimentFile): void {
-    const { io, options, spec } = this.#setup;
-    const print = (line: string) => (options.json ? io.stderr : io.stdout).write(`${line}\n`);
+    const { io, settings } = this.#setup;
+    const { spec } = this.#begin;
+    const print = (line: string) => (settings.json ? io.stderr : io.stdout).write(`${line}\n`);
     const { server_metrics: server, worker_metrics_aggregated: together } = experiment;
     if (server === null) return;
     const final = result.evaluations.findLast((evaluation) => evaluation.final);
@@ -289,33 +283,11 @@ export class RunReport {
     for (const line of summaryTable([row])) print(line);
   }
 
-  /** Rewrites cluster.json when somebody has come or gone. */
-  #keepCluster({ members }: CoordinatorSnapshot): void {
-    const { coordinator, directory } = this.#setup;
-    const all: ClusterMember[] = [
-      { role: "coordinator", id: 0, ...coordinator },
-      ...members.map(({ role, rank, pid, host, address, frames }) => {
-        const member = { role, id: rank, pid, host, address };
-        if (frames === null) return member;
-        const { tcp, unix } = frames;
-        return { ...member, frames: { tcp, unix } };
-      }),
-    ];
-    const text = JSON.stringify(all);
-    if (text === this.#cluster) return;
-    this.#cluster = text;
-    // A failure is kept by the folder and told when it is closed.
-    void directory.writeCluster(all).catch(() => undefined);
-  }
-
   #remarkOnCores({ phase, members }: CoordinatorSnapshot): void {
     if (this.#remarkedOnCores || (phase !== "preparing" && phase !== "training")) return;
     this.#remarkedOnCores = true;
-    const { coordinator, machine } = this.#setup;
-    const here = members.filter(
-      ({ role, host }) => role === "worker" && host === coordinator.host,
-    ).length;
-    this.#workersHere = here;
+    const { coordinator, machine } = this.#begin;
+    const here = workersOn(coordinator.host, members);
     const { cores } = machine;
     if (here <= cores) return;
     const shared = `${here} workers share ${cores} core${cores === 1 ? "" : "s"} here`;
@@ -325,7 +297,6 @@ export class RunReport {
   /** Bits depend on what computes: workers that compute unlike each other are told of once. */
   #takeEngines(snapshot: CoordinatorSnapshot): void {
     if (snapshot.phase !== "training") return;
-    for (const line of snapshot.algorithms) this.#algorithms.add(line);
     const before = this.#engines.size;
     for (const engine of enginesOf(snapshot)) this.#engines.add(engine);
     if (before === 0) this.#tellEngine();
@@ -337,27 +308,15 @@ export class RunReport {
   /** What computes; less than was asked for is said even when told to be quiet. */
   #tellEngine(): void {
     const [engine] = this.#engines;
-    const { inOneProcess, spec } = this.#setup;
+    const { inOneProcess, spec } = this.#begin;
     if (engine === undefined || inOneProcess) return;
     const told = `workers compute with ${engine}`;
     if (spec.dtype !== "f32" && engine.endsWith("in f32")) this.#alarm(`not in bf16: ${told}`);
     else this.#log(told);
   }
 
-  #writeRowIfDue(snapshot: CoordinatorSnapshot): void {
-    const { clock, directory, isoTime, options } = this.#setup;
-    const { unit, count } = options.logEvery;
-    const passed = unit === "step" && this.#counts.passed(count, snapshot.globalSteps);
-    if (!this.#rowDue && !passed) return;
-    const row = this.#counts.row(snapshot, isoTime(), clock.nowMs());
-    this.#rowDue = false;
-    if (row === null) return;
-    directory.metric(row);
-    if (unit === "step") this.#log(stepSentence(row));
-  }
-
   #log(text: string): void {
-    if (!this.#setup.options.quiet) this.#region.line(printable(text));
+    if (!this.#setup.settings.quiet) this.#region.line(printable(text));
   }
 
   /** Something went wrong: said even when told to be quiet. */
@@ -365,15 +324,6 @@ export class RunReport {
     const plain = printable(text);
     this.#region.line(this.#setup.io.color ? `\u001b[33m${plain}\u001b[39m` : plain);
   }
-}
-
-/** The exit code of a run; an interrupted one has its signal's. */
-function exitCodeOf({ outcome, code }: RunResult, signal: NodeJS.Signals | null): number {
-  if (outcome === "done") return 0;
-  if (outcome === "interrupted") {
-    return signal === "SIGTERM" ? signalExitCodes.SIGTERM : signalExitCodes.SIGINT;
-  }
-  return errorCodes[code as ErrorCode]?.exitCode ?? errorCodes.internal.exitCode;
 }
 
 function epochSentence(row: Parameters<typeof epochTableRow>[0], skipped: number): string {

@@ -11,7 +11,6 @@ import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import { inspectDataset } from "../data/dataset.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
-import type { ResolvedOptions } from "../options/resolved-options.js";
 import type { Feed, RunSpec } from "../protocol/run-spec.js";
 import {
   assertSameModel,
@@ -21,6 +20,7 @@ import {
 import { resolveResume } from "../store/checkpoint/checkpoint-folder.js";
 import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
 import { initialState, layoutOf } from "./compute/initial-state.js";
+import type { RunSettings } from "./run-settings.js";
 import { runSpecFrom } from "./run-spec.js";
 
 /** A run, ready to begin. */
@@ -38,7 +38,7 @@ export interface PreparedRun {
  * @param demandStart refuses, by throwing, a state that the run can't go on from.
  */
 export async function prepareRun(
-  options: ResolvedOptions,
+  options: RunSettings,
   configText: string,
   kind: string = options.mode,
   demandStart: (start: Pick<PreparedRun, "state"> & Pick<RunSetup, "resume">) => void = () => {},
@@ -86,7 +86,7 @@ interface Resumed {
   readonly root: string | null;
 }
 
-async function findCheckpoint(options: ResolvedOptions, spec: RunSpec): Promise<Resumed | null> {
+async function findCheckpoint(options: RunSettings, spec: RunSpec): Promise<Resumed | null> {
   if (options.resume === null) return null;
   const { model } = spec;
   const point = await resolveResume({ wanted: options.resume, runRoot: options.runDir, model });

@@ -8,13 +8,13 @@ import { paceOf, protocolOf } from "../core/sync/modes.js";
 import { batchesOfGlobalStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
 import { stemmedModels } from "../nn/models.js";
-import type { ResolvedOptions } from "../options/resolved-options.js";
 import { compressionSpecFields } from "../protocol/compression.js";
 import type { AugmentSpec, InputSpec } from "../protocol/input-spec.js";
 import { type Protocol, type RunSpec, runFields } from "../protocol/run-spec.js";
 import { scheduleFields } from "../protocol/schedule-spec.js";
 import { filled } from "../protocol/spec-option.js";
 import { factsOf, type UpdateRuleSpec, updateRuleFields } from "../protocol/update-rules.js";
+import type { RunSettings } from "./run-settings.js";
 
 /** What a run spec needs besides options. */
 export interface RunFacts {
@@ -34,7 +34,7 @@ export interface RunFacts {
  * The run spec of resolved options.
  * @throws PacelineError `usage` where the options don't go together with the data.
  */
-export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec {
+export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   const { model, data, workers } = options;
   const protocol = protocolOf(options.mode, options);
   if (model === null) throw usage("a run needs --model, such as --model mlp");
@@ -65,7 +65,7 @@ export function runSpecFrom(options: ResolvedOptions, facts: RunFacts): RunSpec 
   };
 }
 
-function updateRuleOf(options: ResolvedOptions): UpdateRuleSpec {
+function updateRuleOf(options: RunSettings): UpdateRuleSpec {
   const { optimizer, momentum, weightDecay, weightDecayPlain } = options;
   return {
     ...filled(updateRuleFields, options),
@@ -75,14 +75,14 @@ function updateRuleOf(options: ResolvedOptions): UpdateRuleSpec {
 }
 
 /** Examples of the whole run, whose pace says what a global step takes. */
-function wholeWork(options: ResolvedOptions, protocol: Protocol, trainExamples: number): number {
+function wholeWork(options: RunSettings, protocol: Protocol, trainExamples: number): number {
   const byEpochs = options.epochs * trainExamples;
   if (options.maxSteps === null) return byEpochs;
   const batches = batchesOfGlobalStep(paceOf({ protocol }, 0), options.workers.max);
   return Math.min(byEpochs, options.maxSteps * batches * options.batchSize);
 }
 
-function demandExamples({ workers, batchSize }: ResolvedOptions, facts: RunFacts): void {
+function demandExamples({ workers, batchSize }: RunSettings, facts: RunFacts): void {
   const slice = Math.floor(facts.trainExamples / workers.max);
   if (slice < 1) {
     const sentence = `${facts.trainExamples} training examples are too few`;
@@ -95,7 +95,7 @@ function demandExamples({ workers, batchSize }: ResolvedOptions, facts: RunFacts
   }
 }
 
-function demandInjectable({ inject, servers, workers }: ResolvedOptions): void {
+function demandInjectable({ inject, servers, workers }: RunSettings): void {
   for (const { kind, role, rank, at } of inject) {
     const count = role === "worker" ? workers.max : servers;
     if (rank < count) continue;
@@ -104,7 +104,7 @@ function demandInjectable({ inject, servers, workers }: ResolvedOptions): void {
   }
 }
 
-function demandAugmentable({ augment }: ResolvedOptions, { input }: RunFacts): AugmentSpec {
+function demandAugmentable({ augment }: RunSettings, { input }: RunFacts): AugmentSpec {
   const [, height, width] = input.shape;
   const side = Math.min(height, width);
   if (augment.cropPadding < side) return augment;

@@ -20,14 +20,12 @@ import {
   runBaseline,
 } from "../../runtime/baseline/baseline-training.js";
 import { engineOf } from "../../runtime/compute/run-engine.js";
-import { signalExitCode } from "../../runtime/coordinator-process.js";
-import { describeMachine } from "../../runtime/process/machine.js";
+import { describeMachine, packageVersion } from "../../runtime/process/machine.js";
 import { processClock } from "../../runtime/process/process-clock.js";
-import { onSignals } from "../../runtime/process/signals.js";
+import { keepCheckpoint } from "../../runtime/run-checkpoints.js";
 import { type PreparedRun, prepareRun } from "../../runtime/run-preparation.js";
-import { writeCheckpoint } from "../../store/checkpoint/checkpoint.js";
-import { pruneCheckpoints } from "../../store/checkpoint/checkpoint-folder.js";
-import type { JsonValue } from "../../store/checkpoint/manifest.js";
+import { RunRecord } from "../../runtime/run-record.js";
+import { onSignals, signalExitCode } from "../signals.js";
 import { dryRun } from "./dry-run.js";
 
 /** How often the report is fed and signals are heard. */
@@ -69,7 +67,9 @@ async function train(
   if (residuals.size > 0) {
     log(`residuals of ${residuals.size} workers in the checkpoint are dropped: nothing is pushed`);
   }
-  const report = reportOn(spec, directory, options, io);
+  const setup = { settings: options, io, clock: processClock, speaksForWorkers: true };
+  const report = new RunReport(setup);
+  const record = recordOf(spec, directory, options, report);
   let signal: NodeJS.Signals | null = null;
   const release = onSignals((given) => {
     if (signal !== null) process.exit(signalExitCode(given));
@@ -82,23 +82,20 @@ async function train(
     const nowMs = processClock.nowMs();
     if (nowMs - lastBreathMs < breathIntervalMs) return false;
     lastBreathMs = nowMs;
-    report.onSnapshot(snapshotOf(spec, { engine: reason, algorithms }, progress));
+    record.onSnapshot(snapshotOf(spec, { engine: reason, algorithms }, progress));
     await new Promise((resolve) => setImmediate(resolve));
     return signal !== null;
   };
   try {
     const { nowMs } = processClock;
+    const place = { path: directory.path, keep: options.keep, version: io.version, spec, layout };
     const write = async (checkpoint: BaselineCheckpoint) => {
-      const path = await keep(checkpoint, { spec, layout }, directory.path, {
-        paceline: io.version,
-        engines: [reason],
-        algorithms: [...algorithms],
-      });
-      await pruneCheckpoints(directory.path, options.keep);
       const step = checkpoint.globalSteps;
-      report.onEvent({ kind: "checkpoint", step, text: `checkpoint of step ${step} in ${path}` });
+      const content = { ...checkpoint, globalStep: step, engines: [reason], algorithms };
+      const path = await keepCheckpoint(place, content);
+      record.onEvent({ kind: "checkpoint", step, text: `checkpoint of step ${step} in ${path}` });
     };
-    const onEvent = report.onEvent.bind(report);
+    const onEvent = record.onEvent.bind(record);
     const onPrepared = (chosen: readonly string[]) => {
       algorithms = chosen;
     };
@@ -106,57 +103,33 @@ async function train(
     const start = { state, resume };
     const { kernels } = options;
     const result = await runBaseline(spec, { dataset, engine, start, kernels, nowMs }, hooks);
-    report.onSnapshot(snapshotOf(spec, { engine: reason, algorithms }, result));
+    record.onSnapshot(snapshotOf(spec, { engine: reason, algorithms }, result));
     if (result.failure === null) await write(result);
-    return await report.finish(resultOf(result), signal);
+    return (await record.finish(resultOf(result), signal)).exitCode;
   } finally {
     release();
     report.close();
   }
 }
 
-function reportOn(
+function recordOf(
   spec: RunSpec,
   directory: PreparedRun["directory"],
-  options: ResolvedOptions,
-  io: CommandIo,
-): RunReport {
-  return new RunReport({
+  { logEvery }: ResolvedOptions,
+  report: RunReport,
+): RunRecord {
+  return new RunRecord({
     spec,
-    options,
-    io,
     directory,
     clock: processClock,
     isoTime: () => new Date().toISOString(),
     machine: describeMachine(),
-    speaksForWorkers: true,
-    inOneProcess: true,
     coordinator: { pid: process.pid, host: hostname(), address: "" },
+    inOneProcess: true,
+    version: packageVersion(),
+    logEvery,
+    observers: [report],
   });
-}
-
-async function keep(
-  checkpoint: BaselineCheckpoint,
-  { spec, layout }: Pick<PreparedRun["setup"], "spec" | "layout">,
-  path: string,
-  made: {
-    readonly paceline: string;
-    readonly engines: string[];
-    readonly algorithms: string[];
-  },
-): Promise<string> {
-  const { globalSteps: globalStep, examples, marks: chunks, snapshot } = checkpoint;
-  const facts = {
-    created: new Date().toISOString(),
-    spec,
-    globalStep,
-    examples,
-    chunks,
-    cursor: JSON.parse(JSON.stringify(snapshot)) as JsonValue,
-    machine: { ...made, ...describeMachine() },
-  };
-  const { weights, state } = checkpoint;
-  return writeCheckpoint(path, { facts, layout, weights, state });
 }
 
 /** The picture that a coordinator would give, with this process as every worker. */

@@ -19,8 +19,7 @@ import {
 import { packDataset } from "../../data/pack-dataset.js";
 import { errorCodes, PacelineError, toPacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
-import { signalExitCode } from "../../runtime/coordinator-process.js";
-import { onSignals } from "../../runtime/process/signals.js";
+import { onSignals, signalExitCode } from "../signals.js";
 
 /** What the command reads of the options. */
 export type DataOptions = Pick<ResolvedOptions, "dataDir" | "cacheDir" | "json" | "quiet">;

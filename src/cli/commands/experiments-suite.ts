@@ -18,7 +18,6 @@ import {
   withoutOptions,
 } from "../../options/options.js";
 import { resolve } from "../../options/resolve.js";
-import { onSignals } from "../../runtime/process/signals.js";
 import { diskFiles, writeTextAtomically } from "../../store/files.js";
 import { summaryTable } from "../../store/runs/console-tables.js";
 import { type Cell, type CellFacts, expandMatrix } from "../../study/cells.js";
@@ -35,6 +34,7 @@ import { type PlannedCell, planSuite, SuiteRun } from "../../study/suite-run.js"
 import { SuiteFolder } from "../../study/suite-state.js";
 import { statusLines, statusOf } from "../../study/suite-status.js";
 import { didYouMean } from "../../suggest.js";
+import { onSignals } from "../signals.js";
 import type { Call } from "./command-plan.js";
 
 interface Suite {

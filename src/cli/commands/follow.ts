@@ -11,10 +11,9 @@ import { errorCodes, PacelineError } from "../../errors.js";
 import type { CommandIo } from "../../options/resolved-options.js";
 import { printable } from "../../report/progress.js";
 import type { ModelScorer } from "../../runtime/compute/stored-model.js";
-import { signalExitCode } from "../../runtime/coordinator-process.js";
-import { onSignals } from "../../runtime/process/signals.js";
 import { type CheckpointEntry, listCheckpoints } from "../../store/checkpoint/checkpoint-folder.js";
 import { JsonLinesWriter, readJsonLines } from "../../store/runs/json-lines.js";
+import { onSignals, signalExitCode } from "../signals.js";
 import {
   type EvaluateOptions,
   type EvaluationChoice,

@@ -1,90 +1,78 @@
 /**
- * `paceline train`: coordinator, servers and workers on this machine. This process coordinates and
- * supervises; the members are its children and end with it.
+ * `paceline train`: coordinator, servers and workers on this machine. This process only supervises:
+ * the coordinator and the members are its children and end with it.
  */
 
 import { loadDataset } from "../../data/dataset.js";
 import { codeOfExit, PacelineError } from "../../errors.js";
-import type { CommandIo, Injection, ResolvedOptions } from "../../options/resolved-options.js";
+import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import type { MemberRole } from "../../protocol/identity.js";
-import {
-  type BegunRun,
-  CoordinatorProcess,
-  signalExitCode,
-} from "../../runtime/coordinator-process.js";
 import { lastWordsIn } from "../../runtime/process/last-words.js";
 import { memberFlags, threadsOfEach } from "../../runtime/process/member-process.js";
-import { onSignals } from "../../runtime/process/signals.js";
 import { type MemberExit, Supervisor } from "../../runtime/process/supervisor.js";
 import { RunTrace } from "../../runtime/trace/process-trace.js";
-import { createMemberTransport } from "../../transport/frames/member-transport.js";
-import { dryRun } from "./dry-run.js";
+import { logPathIn } from "../../store/runs/run-directory.js";
+import { CoordinatorChild, type RunPlace } from "../coordinator-child.js";
+import { onSignals, signalExitCode } from "../signals.js";
 
 /** Runs the command; resolves to the exit code. */
 export async function train(options: ResolvedOptions, io: CommandIo): Promise<number> {
-  if (options.dryRun) return dryRun(options, io);
-  const { dataDir, cacheDir, trainLimit, testLimit } = options;
-  const log = (line: string) => void (options.quiet || io.stderr.write(`${line}\n`));
-  // Read whole: what is wrong with a file is told before there is a process or a folder.
-  const place = { dataDir, cacheDir, trainLimit, testLimit, log };
-  if (options.feed !== "central") (await loadDataset(options.data ?? "", place)).close?.();
-  const transport = createMemberTransport({ ioTimeoutMs: options.ioTimeoutMs });
-  const here = { ...options, host: "127.0.0.1" };
-  const coordinator = new CoordinatorProcess({
-    options: here,
-    io,
-    transport,
-    serve: false,
-    speaksForWorkers: true,
-  });
+  const coordinator = new CoordinatorChild(io.environment);
   let members: Members | null = null;
-  let trace: RunTrace | null = null;
+  let signals = 0;
+  let hasBegun = false;
   const release = onSignals((signal) => {
-    if (coordinator.interrupt(signal)) return;
+    signals += 1;
+    if (hasBegun && signals === 1) return coordinator.interrupt(signal);
     members?.killAll();
+    coordinator.kill();
     process.exit(signalExitCode(signal));
   });
   try {
-    const address = await coordinator.listen();
-    return await coordinator.carryOut(here, io.configText, (run) => {
-      if (options.trace) trace = new RunTrace(run.directory.path);
-      members = new Members(here, io, coordinator, { address, run, trace });
+    await demandData(options, io);
+    hasBegun = true;
+    const here = { ...options, host: "127.0.0.1" };
+    return await coordinator.carryOut(here, io, {
+      onPrepared: (place) => {
+        members = new Members(here, io, coordinator, place);
+      },
+      onKill: (role, rank) => members?.kill(role, rank),
     });
   } finally {
     await (members as Members | null)?.stop();
-    await (trace as RunTrace | null)?.join((text) => io.stderr.write(`${text}\n`));
     release();
     await coordinator.close();
   }
 }
 
-/** Phases of the coordinator in which a worker that died is wanted again. */
-const runningPhases: ReadonlySet<string> = new Set(["forming", "preparing", "training"]);
-
-/** Where members find the run, and what they leave. */
-interface RunPlace {
-  readonly address: string;
-  readonly run: BegunRun;
-  readonly trace: RunTrace | null;
+/** Reads it whole: what is wrong with a file is told before there is a folder. */
+async function demandData(options: ResolvedOptions, io: CommandIo): Promise<void> {
+  if (options.feed === "central") return;
+  const { dataDir, cacheDir, trainLimit, testLimit } = options;
+  const log = (line: string) => void (options.quiet || io.stderr.write(`${line}\n`));
+  const place = { dataDir, cacheDir, trainLimit, testLimit, log };
+  (await loadDataset(options.data ?? "", place)).close?.();
 }
 
-/** The children: servers and workers of one run. */
+/** The children that are members: servers and workers of one run. */
 class Members {
   readonly #supervisor: Supervisor;
-  readonly #coordinator: CoordinatorProcess;
-  readonly #logPath: (role: MemberRole, rank: number) => string;
-  readonly #injections: Injection[];
-  readonly #watch: NodeJS.Timeout;
+  readonly #coordinator: CoordinatorChild;
+  readonly #io: CommandIo;
+  readonly #path: string;
+  readonly #trace: RunTrace | null;
 
   constructor(
     options: ResolvedOptions,
     io: CommandIo,
-    coordinator: CoordinatorProcess,
-    { address, run, trace }: RunPlace,
+    coordinator: CoordinatorChild,
+    { address, path }: RunPlace,
   ) {
     this.#coordinator = coordinator;
-    this.#logPath = (role, rank) => run.directory.logPath(role, rank);
-    this.#injections = [...options.inject];
+    this.#io = io;
+    this.#path = path;
+    const trace = options.trace ? new RunTrace(path) : null;
+    this.#trace = trace;
     this.#supervisor = new Supervisor({
       entry: process.argv[1]!,
       flags: memberFlags(options.transport),
@@ -94,14 +82,17 @@ class Members {
       ],
       environment: io.environment,
       threads: threadsOfEach(options.servers + options.workers.max),
-      logPath: this.#logPath,
+      logPath: (role, rank) => logPathIn(path, role, rank),
       maxRestarts: options.maxRestarts,
-      mayRestart: () => runningPhases.has(coordinator.host.snapshot().phase),
+      mayRestart: () => coordinator.wantsWorkers,
       onExit: (exit) => this.#onExit(exit),
     });
     for (let index = 0; index < options.servers; index++) this.#supervisor.start("server", index);
     for (let rank = 0; rank < options.workers.max; rank++) this.#supervisor.start("worker", rank);
-    this.#watch = setInterval(() => this.#inject(), 20);
+  }
+
+  kill(role: MemberRole, rank: number): void {
+    this.#supervisor.kill(role, rank);
   }
 
   killAll(): void {
@@ -109,32 +100,19 @@ class Members {
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#watch);
     await this.#supervisor.stop();
+    await this.#trace?.join((text) => this.#io.stderr.write(`${text}\n`));
   }
 
   #onExit(exit: MemberExit): void {
     const { role, rank, pid, restarts } = exit;
     const how = exit.signal ?? `exit code ${exit.code}`;
-    const said =
-      exit.signal === null && exit.code !== 0 ? lastWordsIn(this.#logPath(role, rank)) : "";
+    const hasWords = exit.signal === null && exit.code !== 0;
+    const said = hasWords ? lastWordsIn(logPathIn(this.#path, role, rank)) : "";
     const why = exit.injected ? ", as injected" : restarts ? ", is started again" : "";
     const reason = exit.problem ?? `(pid ${pid}) ended with ${how}${why}${said && `: ${said}`}`;
     const code = said === "" ? null : codeOfExit(exit.code);
-    this.#coordinator.host.tell({ type: "exited", role, rank, pid, reason, restarts, code });
-  }
-
-  /** Kills members whose moment has come. */
-  #inject(): void {
-    if (this.#injections.length === 0) return;
-    const { members, phase } = this.#coordinator.host.snapshot();
-    if (phase !== "training") return;
-    const step = Math.max(0, ...members.map((member) => member.worker?.clock ?? 0));
-    for (const injection of [...this.#injections]) {
-      if (step < injection.at) continue;
-      this.#injections.splice(this.#injections.indexOf(injection), 1);
-      this.#supervisor.kill(injection.role, injection.rank);
-    }
+    this.#coordinator.memberExited({ role, rank, pid, reason, restarts, code });
   }
 }
 

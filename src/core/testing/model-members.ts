@@ -291,9 +291,10 @@ export class ModelWorker implements ModelMember {
         this.#lacking = new Set();
         this.#used = new Set();
         this.#weights = this.#layout.chunks.map(() => initialValue);
-        this.#later(50, 200, () =>
-          this.step({ type: "prepared", layout: this.#layout, engine: "model", algorithms: [] }),
-        );
+        this.#later(50, 200, () => {
+          const made = { layout: this.#layout, engine: "model", algorithms: [] };
+          this.step({ type: "prepared", run: effect.spec.run, ...made });
+        });
         break;
       case "connect":
         for (const { index } of effect.servers) this.#cluster.connect(this, index);

@@ -2,6 +2,7 @@
  * What a worker's machine eats and what it has its host do, as data. Effects are performed in the
  * order in which they stand.
  */
+import type { ErrorCode } from "../../errors.js";
 import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
 import type {
@@ -20,6 +21,7 @@ export type WorkerEvent =
   /** The model is built and the data found. */
   | {
       readonly type: "prepared";
+      readonly run: string;
       readonly layout: Layout;
       readonly engine: string;
       readonly algorithms: readonly string[];
@@ -37,6 +39,13 @@ export type WorkerEvent =
       readonly barrier: number;
       readonly chunks: number;
       readonly problem: string;
+    }
+  /** A job can't be prepared, computed or talked about with a server. */
+  | {
+      readonly type: "failed";
+      readonly run: string;
+      readonly code: ErrorCode;
+      readonly reason: string;
     }
   /** The channel to a server is open, for the first time or again. */
   | { readonly type: "channelOpen"; readonly server: number };

@@ -13,6 +13,9 @@ import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import { primaryOf, type View } from "../../protocol/view.js";
 import type { WorkerEffect } from "./worker-events.js";
 
+/** A request with the server that it goes to. */
+export type RequestTo<Type extends "push" | "pull"> = WorkerEffect & { readonly type: Type };
+
 /** A push of one chunk's gradient. */
 export interface PushFacts {
   readonly step: number;
@@ -23,7 +26,11 @@ export interface PushFacts {
 }
 
 /** Has a gradient sent to the chunk's primary. */
-export function pushTo(worker: WorkerIdentity, view: View | null, push: PushFacts): WorkerEffect {
+export function pushTo(
+  worker: WorkerIdentity,
+  view: View | null,
+  push: PushFacts,
+): RequestTo<"push"> {
   const { server, tags } = placeOf(worker, view, push.chunk);
   return { type: "push", server, header: { ...tags, ...push, kind: "push", wantsReply: true } };
 }
@@ -33,7 +40,7 @@ export function pullFrom(
   worker: WorkerIdentity,
   view: View | null,
   pull: Pick<PushFacts, "step" | "chunk">,
-): WorkerEffect {
+): RequestTo<"pull"> {
   const { server, tags } = placeOf(worker, view, pull.chunk);
   return { type: "pull", server, header: { ...tags, ...pull, kind: "pull" } };
 }

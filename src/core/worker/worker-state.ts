@@ -13,10 +13,11 @@
  */
 import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
-import type { Assignment, MemberMessage, Range } from "../../protocol/messages.js";
+import type { Assignment, ChunkHeader, MemberMessage, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
+import type { WorkerAccount } from "./worker-account.js";
 
 /** A step under way. */
 export interface Stepping {
@@ -146,6 +147,26 @@ export function inFlight(state: WorkerState, step: number): Stepping | null {
   if (state.name !== "stepping") return null;
   if (state.step === step) return state;
   return state.before?.step === step ? state.before : null;
+}
+
+/** True while a push of the chunk at this step, or a pull of it, waits for its answer. */
+export function awaitsAnswer(state: WorkerState, { step, chunk }: ChunkHeader): boolean {
+  if (state.name === "pulling") return state.missing.has(chunk);
+  return inFlight(state, step)?.outstanding.has(chunk) === true;
+}
+
+/** What a worker says when it has left an epoch behind. */
+export function epochWords(epoch: number, epochs: number): string {
+  return `Epoch ${epoch + 1}/${epochs} completed`;
+}
+
+/** What it says when the run is done. */
+export function lastWordsOf(
+  rank: number,
+  { lastAccuracyPercent: last }: Pick<WorkerAccount, "lastAccuracyPercent">,
+): string[] {
+  const done = `Worker ${rank} completed training!`;
+  return last === undefined ? [done] : [`Final test accuracy: ${last.toFixed(2)}%`, done];
 }
 
 /**

@@ -40,7 +40,7 @@ class Bench {
   begin(feed: RunSpec["feed"] = "static", compression = spec.compression): WorkerEffect[] {
     const own = { ...spec, feed, compression };
     this.give({ type: "message", message: { type: "prepare", spec: own, residuals: false } });
-    this.give({ type: "prepared", layout, engine: "toy", algorithms: [] } as WorkerEvent);
+    this.give({ type: "prepared", run: "r", layout, engine: "toy", algorithms: [] });
     this.give({ type: "message", message: { type: "view", view } });
     for (const chunk of [0, 1, 2]) this.reply(-1, chunk);
     return this.give({ type: "message", message: { type: "work", assignment } });
@@ -261,4 +261,65 @@ test("a run whose protocol no mode takes is answered with why", () => {
   assert.deepEqual(worker.step({ type: "message", message }, 0), [
     { type: "tell", message: { type: "failed", code: "protocol", reason } },
   ]);
+});
+
+describe("a push that is refused", () => {
+  const later: View = { ...view, number: 2, fences: [2, 2, 2] };
+  let bench = new Bench();
+  beforeEach(() => {
+    bench = new Bench();
+    bench.begin();
+    bench.give({ type: "chunkReady", step: 0, chunk: 2 });
+  });
+
+  function refuse(fence: number, viewOfServer: number): WorkerEffect[] {
+    const tags = { run: "r", rank: 0, incarnation: 7, step: 0, chunk: 2, fence };
+    const refusal = { kind: "reply", outcome: "refused", detail: "out of date" } as const;
+    const header = { ...emptyHeader, ...tags, ...refusal, version: viewOfServer };
+    return bench.give({ type: "reply", header });
+  }
+  const isFailure = (effect: WorkerEffect) =>
+    effect.type === "tell" && effect.message.type === "failed";
+
+  test("as of an earlier view goes out again under the present one", () => {
+    bench.give({ type: "message", message: { type: "view", view: later } });
+    const effects = refuse(1, 2);
+    const pushes = effects.filter((effect) => effect.type === "push");
+    assert.deepEqual(
+      pushes.map(({ header: { step, chunk, fence } }) => [step, chunk, fence]),
+      [[0, 2, 2]],
+    );
+    assert.ok(!effects.some(isFailure));
+  });
+
+  test("by a server that is ahead waits for that view", () => {
+    const effects = refuse(1, 2);
+    assert.deepEqual(
+      effects.map(({ type }) => type),
+      ["log"],
+    );
+    const [, ...sent] = bench.give({ type: "message", message: { type: "view", view: later } });
+    assert.deepEqual(
+      sent.map((effect) => effect.type === "push" && effect.header.fence),
+      [2],
+    );
+  });
+
+  test("under the present view ends the worker's part with the reason", () => {
+    const [, , told] = refuse(1, 1);
+    assert.ok(told !== undefined && isFailure(told), JSON.stringify(told));
+  });
+});
+
+test("a preparation that a later job has overtaken is not taken, nor is its failure", () => {
+  const bench = new Bench();
+  for (const run of ["r", "s"]) {
+    const message = { type: "prepare", spec: { ...spec, run }, residuals: false } as const;
+    bench.give({ type: "message", message });
+  }
+  const made = { layout, engine: "toy", algorithms: [] };
+  assert.deepEqual(bench.give({ type: "failed", run: "r", code: "data", reason: "gone" }), []);
+  assert.deepEqual(bench.give({ type: "prepared", run: "r", ...made }), []);
+  const [ready] = bench.give({ type: "prepared", run: "s", ...made });
+  assert.ok(ready?.type === "tell" && ready.message.type === "ready");
 });

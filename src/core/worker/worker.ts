@@ -37,10 +37,13 @@ import { pullFrom, pushTo } from "./worker-headers.js";
 import {
   activityOf,
   assignmentDoneOf,
+  awaitsAnswer,
   type BarrierOrder,
   creditStep,
+  epochWords,
   inFlight,
   isExhausted,
+  lastWordsOf,
   type PauseOrder,
   type Stepping,
   stepBegun,
@@ -51,9 +54,6 @@ import {
   type WorkerState,
   workOn,
 } from "./worker-state.js";
-
-/** What a worker measured of the run, for its final metrics. */
-export type WorkerRecord = WorkerAccountRecord;
 
 /** The machine. */
 export class Worker {
@@ -104,6 +104,9 @@ export class Worker {
       case "residualsGiven":
         this.#onResidualsGiven(event);
         break;
+      case "failed":
+        if (event.run === this.#spec?.run) this.#fail(event.code, event.reason);
+        break;
       case "channelOpen":
         this.#resend(event.server);
         break;
@@ -118,16 +121,13 @@ export class Worker {
   wants(header: ChunkHeader): boolean {
     if (header.run !== this.#spec?.run || header.incarnation !== this.#identity.incarnation)
       return false;
-    if (this.#state.name === "pulling") {
-      return header.step === -1 && this.#state.missing.has(header.chunk);
-    }
-    return inFlight(this.#state, header.step)?.outstanding.has(header.chunk) === true;
+    if (this.#state.name === "pulling" && header.step !== -1) return false;
+    return awaitsAnswer(this.#state, header);
   }
 
   /** One sentence: what this worker is doing. */
   activity(): string {
-    const paused = this.#pause !== null;
-    return activityOf(this.#state, this.#versions.length, this.#nextStep, paused);
+    return activityOf(this.#state, this.#versions.length, this.#nextStep, this.#pause !== null);
   }
 
   /** Counts since this incarnation began. */
@@ -136,7 +136,7 @@ export class Worker {
   }
 
   /** What the final metrics are made of. */
-  record(): WorkerRecord {
+  record(): WorkerAccountRecord {
     return this.#account.record();
   }
 
@@ -201,13 +201,13 @@ export class Worker {
   }
 
   #onPrepared(event: WorkerEvent & { readonly type: "prepared" }): void {
-    const { layout, engine, algorithms } = event;
-    if (this.#state.name !== "preparing" || this.#spec === null) return;
+    const { run, layout, engine, algorithms } = event;
+    if (this.#state.name !== "preparing" || this.#spec?.run !== run) return;
     this.#layout = layout;
     this.#versions = layout.chunks.map(() => 0);
     this.#state = { name: "awaiting" };
     const tensors = layout.tensors.map(({ name, shape, group }) => ({ name, shape, group }));
-    this.#tell({ type: "ready", run: this.#spec.run, tensors, engine, algorithms });
+    this.#tell({ type: "ready", run, tensors, engine, algorithms });
   }
 
   #onView(view: View): void {
@@ -217,7 +217,7 @@ export class Worker {
     this.#view = view;
     this.#effects.push({ type: "connect", view, servers: view.servers });
     const self = workerOfRank(view, this.#identity.rank);
-    if (self === undefined || self.incarnation !== this.#identity.incarnation) return;
+    if (self?.incarnation !== this.#identity.incarnation) return;
     if (this.#state.name === "awaiting") {
       this.#nextStep = self.fromStep;
       this.#pullAll(layout.chunks);
@@ -233,7 +233,7 @@ export class Worker {
     }
     this.#work = workOn(assignment);
     this.#nextStep = Math.max(this.#nextStep, assignment.firstStep);
-    if (this.#lastEpoch >= 0 && assignment.epoch > this.#lastEpoch) this.#logEpoch(this.#lastEpoch);
+    if (assignment.epoch > this.#lastEpoch) this.#leaveEpoch();
     this.#lastEpoch = Math.max(this.#lastEpoch, assignment.epoch);
   }
 
@@ -296,24 +296,25 @@ export class Worker {
       if (state.missing.size === 0) this.#state = { name: "resting" };
       return;
     }
-    const answered = inFlight(state, header.step);
-    if (answered === null) return;
+    const answered = inFlight(state, header.step)!;
     answered.outstanding.delete(header.chunk);
     answered.missing.delete(header.chunk);
     if (answered !== state) this.#effects.push({ type: "arrived", chunk: header.chunk });
     if (answered.computed && answered.missing.size === 0) this.#finishStep(answered, nowMs);
   }
 
-  /** A refusal by a later view is mended by that view, when it comes; any other is not. */
+  /**
+   * A refusal by a later view is mended by that view, when it comes; one of what an earlier view
+   * had sent is mended under the present one; any other is not.
+   */
   #onRefused(header: ChunkHeader): void {
-    this.#log(`a server refused chunk ${header.chunk}: ${header.detail}`);
+    const refusal = `a server refused chunk ${header.chunk}: ${header.detail}`;
+    this.#log(refusal);
     const own = header.run === this.#spec?.run && header.incarnation === this.#identity.incarnation;
-    const present = inFlight(this.#state, header.step) !== null;
-    if (!own || (!present && this.#state.name !== "pulling")) return;
-    if (header.version > (this.#view?.number ?? 0)) return;
-    const what = `chunk ${header.chunk} at step ${header.step}`;
-    const reason = `a server refused ${what}: ${header.detail}`;
-    this.#tell({ type: "failed", code: "refused", reason });
+    const viewNumber = this.#view?.number ?? 0;
+    if (!own || !awaitsAnswer(this.#state, header) || header.version > viewNumber) return;
+    if (header.fence < viewNumber) this.#askAgain((chunk) => chunk === header.chunk);
+    else this.#fail("refused", `${refusal} (step ${header.step})`);
   }
 
   /** All chunks are back. Where the next step was begun, this one's time ended with that. */
@@ -337,10 +338,8 @@ export class Worker {
 
   #onStop({ outcome, reason, stay }: CoordinatorMessage & { type: "stop" }): void {
     if (outcome === "done" && this.#spec !== null) {
-      if (this.#lastEpoch >= 0) this.#logEpoch(this.#lastEpoch);
-      const last = this.#account.lastAccuracyPercent;
-      if (last !== undefined) this.#log(`Final test accuracy: ${last.toFixed(2)}%`);
-      this.#log(`Worker ${this.#identity.rank} completed training!`);
+      this.#leaveEpoch();
+      for (const line of lastWordsOf(this.#identity.rank, this.#account)) this.#log(line);
     }
     this.#tell({ type: "leave", reason, server: null, worker: this.statistics() });
     this.#effects.push({ type: "finish", outcome, reason, stay });
@@ -442,8 +441,7 @@ export class Worker {
     { step, start, before }: { step: number; start: number; before: Stepping | null },
     nowMs: number,
   ): void {
-    const layout = this.#layout;
-    const spec = this.#spec;
+    const [layout, spec] = [this.#layout, this.#spec];
     assert(layout !== null && spec !== null, "prepared before stepping");
     const taken = stepOf(work, step, start, spec.batchSize);
     const { end } = taken?.range ?? { end: start };
@@ -464,9 +462,12 @@ export class Worker {
 
   #resend(server: number): void {
     const view = this.#view;
-    if (view === null) return;
+    if (view !== null) this.#askAgain((chunk) => primaryOf(view, chunk) === server);
+  }
+
+  #askAgain(isMeant: (chunk: number) => boolean): void {
     for (const { chunk, step } of unanswered(this.#state)) {
-      if (primaryOf(view, chunk) !== server) continue;
+      if (!isMeant(chunk)) continue;
       if (step === null) this.#pull(chunk);
       else this.#push(chunk, step);
     }
@@ -487,15 +488,20 @@ export class Worker {
     this.#effects.push(pushTo(this.#identity, this.#view, about));
   }
 
+  #leaveEpoch(): void {
+    if (this.#lastEpoch >= 0) this.#log(epochWords(this.#lastEpoch, this.#spec?.epochs ?? 0));
+  }
+
   #tell(message: MemberMessage): void {
     this.#effects.push({ type: "tell", message });
   }
 
-  #log(text: string): void {
-    this.#effects.push({ type: "log", text });
+  #fail(code: string, reason: string): void {
+    this.#log(reason);
+    this.#tell({ type: "failed", code, reason });
   }
 
-  #logEpoch(epoch: number): void {
-    this.#log(`Epoch ${epoch + 1}/${this.#spec?.epochs ?? 0} completed`);
+  #log(text: string): void {
+    this.#effects.push({ type: "log", text });
   }
 }

@@ -15,6 +15,8 @@ import type {
 } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/samples.js";
+import type { RunEnd } from "../../runtime/observer.js";
+import { RunRecord } from "../../runtime/run-record.js";
 import type { ClusterMember } from "../../store/runs/run-directory.js";
 import { RunReport, type RunReportSetup } from "../run-report.js";
 
@@ -44,7 +46,12 @@ const startMs = Date.UTC(2026, 0, 1);
 
 /** A report and what came of it. */
 export interface RecordedReport {
-  readonly report: RunReport;
+  /** Keeps the record and the report of it. */
+  readonly report: Pick<RunRecord, "onEvent" | "onSnapshot"> &
+    Pick<RunReport, "close"> & {
+      /** Resolves to the exit code. */
+      finish(result: RunResult, interruption?: string | null): Promise<RunEnd["exitCode"]>;
+    };
   readonly clock: { ms: number };
   /** Lines. */
   readonly out: () => string[];
@@ -59,7 +66,7 @@ export interface RecordedReport {
 /** What differs from a plain report. */
 export interface Changes {
   readonly spec?: Partial<RunSpec>;
-  readonly options?: Partial<RunReportSetup["options"]>;
+  readonly options?: Partial<RunReportSetup["settings"]>;
   readonly io?: Partial<RunReportSetup["io"]>;
   readonly cores?: number;
   readonly writeResult?: () => Promise<void>;
@@ -75,17 +82,21 @@ export function recordReport(changes: Changes = {}): RecordedReport {
     clusters: [] as (readonly ClusterMember[])[],
     results: [] as unknown[],
   };
-  const report = new RunReport({
-    spec: { ...spec, ...changes.spec },
-    options: { ...quietly, ...changes.options },
+  const settings = { ...quietly, ...changes.options };
+  const shown = new RunReport({
+    settings,
     io: {
       stdout: { write: (text) => (texts.out += text) },
       stderr: { write: (text) => (texts.err += text), columns: 80, rows: 24 },
       color: false,
       isTerminal: false,
-      version: "1.2.3",
       ...changes.io,
     },
+    clock: { nowMs: () => clock.ms },
+    speaksForWorkers: true,
+  });
+  const record = new RunRecord({
+    spec: { ...spec, ...changes.spec },
     directory: {
       path: "runs/trial",
       name: "trial",
@@ -104,9 +115,17 @@ export function recordReport(changes: Changes = {}): RecordedReport {
       platform: "linux x64",
     },
     coordinator: { pid: 1, host: "box", address: "127.0.0.1:8000" },
-    speaksForWorkers: true,
+    version: "1.2.3",
     inOneProcess: false,
+    logEvery: settings.logEvery,
+    observers: [shown],
   });
+  const report: RecordedReport["report"] = {
+    onEvent: (event) => record.onEvent(event),
+    onSnapshot: (snapshot) => record.onSnapshot(snapshot),
+    finish: async (result, interruption) => (await record.finish(result, interruption)).exitCode,
+    close: () => shown.close(),
+  };
   const lines = (text: string) => text.split("\n").slice(0, -1);
   const out = () => lines(texts.out);
   return { report, clock, out, err: () => lines(texts.err), errText: () => texts.err, ...kept };

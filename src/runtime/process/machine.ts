@@ -1,6 +1,6 @@
 /** What a result was made on and made by: the machine, and the commit of Paceline. */
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -25,14 +25,26 @@ export function describeMachine(): Machine {
   };
 }
 
+/** The folder of this package. */
+function packageFolder(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder)
+    folder = dirname(folder);
+  return folder;
+}
+
+/** The version of this package. */
+export function packageVersion(): string {
+  const manifest = readFileSync(join(packageFolder(), "package.json"), "utf8");
+  return (JSON.parse(manifest) as { version: string }).version;
+}
+
 /**
  * The commit that Paceline runs from, where its folder is a git checkout; else null. What git says
  * of a checkout that is not clean ends in "-dirty".
  */
 export function sourceCommit(): string | null {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder)
-    folder = dirname(folder);
+  const folder = packageFolder();
   if (!existsSync(join(folder, ".git"))) return null;
   const words = ["-C", folder, "describe", "--always", "--dirty", "--abbrev=40"];
   try {

@@ -6,15 +6,17 @@ import { join } from "node:path";
 import { after, afterEach, describe, test } from "node:test";
 import { setTimeout as later } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
+import { exitWithParent } from "../../cli/supervised.js";
 import type { Clock } from "../../host/clock.js";
 import { memberEnvironment, memberFlags, threadsOfEach } from "./member-process.js";
-import { exitWithParent } from "./supervised.js";
 import { type MemberExit, Supervisor, type SupervisorSetup } from "./supervisor.js";
 
 const folder = mkdtempSync(join(tmpdir(), "paceline-supervisor-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-const supervised = pathToFileURL(join(import.meta.dirname, "supervised.js")).href;
+const supervised = pathToFileURL(
+  join(import.meta.dirname, "..", "..", "cli", "supervised.js"),
+).href;
 const entry = join(folder, "member.mjs");
 writeFileSync(
   entry,

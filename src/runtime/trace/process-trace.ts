@@ -5,15 +5,12 @@
 
 import { basename, dirname, join } from "node:path";
 import { toPacelineError } from "../../errors.js";
-import type { ResolvedOptions } from "../../options/resolved-options.js";
 import type { MemberRole } from "../../protocol/identity.js";
 import { diskFiles } from "../../store/files.js";
 import { joinTraces, TraceFile } from "./trace-file.js";
 
 /** This process's part of a trace, begun or gone on with; null where none is wanted. */
-export async function openProcessTrace({
-  traceFile,
-}: Pick<ResolvedOptions, "traceFile">): Promise<TraceFile | null> {
+export async function openProcessTrace(traceFile: string | null): Promise<TraceFile | null> {
   if (traceFile === null) return null;
   await diskFiles.makeFolder(dirname(traceFile));
   const name = basename(traceFile, ".json");

@@ -32,6 +32,11 @@ export interface StepRow {
   readonly staleness: number | null;
 }
 
+/** How many of these members are workers on this host. */
+export function workersOn(host: string, members: CoordinatorSnapshot["members"]): number {
+  return members.filter((member) => member.role === "worker" && member.host === host).length;
+}
+
 interface Lives {
   incarnation: number;
   latest: WorkerStatistics;

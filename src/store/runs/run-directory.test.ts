@@ -6,7 +6,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { PacelineError } from "../../errors.js";
 import { fileError } from "../file-errors.js";
 import { aroundFiles, diskFiles } from "../files.js";
-import { type ClusterMember, openRunDirectory, runStem } from "./run-directory.js";
+import { type ClusterMember, logPathIn, openRunDirectory, runStem } from "./run-directory.js";
 
 let root = "";
 
@@ -93,7 +93,7 @@ test("a run's folder holds its files where the documentation says", async () => 
   run.metric({ step: 1, loss: 2.5 });
   await run.writeCluster([member(0, 10)]);
   await run.writeResult({ experiment_name: "trial" });
-  assert.equal(run.logPath("server", 1), join(run.path, "logs", "server-1.log"));
+  assert.equal(logPathIn(run.path, "server", 1), join(run.path, "logs", "server-1.log"));
   await run.close();
   assert.deepEqual((await readdir(run.path)).sort(), [
     "cluster.json",

@@ -42,6 +42,11 @@ export function runStem(run: { model: string; mode: string; workers: number }): 
   return `${run.model}-${run.mode}-${run.workers}w`;
 }
 
+/** The path of a process's log in the run's folder. */
+export function logPathIn(path: string, role: ClusterMember["role"], id: number): string {
+  return join(path, "logs", `${role}-${id}.log`);
+}
+
 /** Makes (or, resuming, opens) the folder. A name that is taken or unfit is a `usage` error. */
 export async function openRunDirectory(
   request: RunDirectoryRequest,
@@ -109,11 +114,6 @@ export class RunDirectory {
   /** Appends a line to metrics.jsonl: a step's or an epoch's numbers. */
   metric(line: object): void {
     this.#lines.metrics.append(line);
-  }
-
-  /** The path of a process's log. */
-  logPath(role: ClusterMember["role"], id: number): string {
-    return join(this.path, "logs", `${role}-${id}.log`);
   }
 
   /**

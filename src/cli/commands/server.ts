@@ -1,0 +1,13 @@
+/** `paceline server`: holds a shard for a coordinator's runs. */
+import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import { startServer } from "../../runtime/start-server.js";
+import { memberLog, untilMemberEnds } from "../member-command.js";
+import { serverSettingsOf } from "../role-settings.js";
+import { exitWithParent } from "../supervised.js";
+
+/** Runs the command; resolves to the exit code. */
+export async function server(options: ResolvedOptions, io: CommandIo): Promise<number> {
+  exitWithParent();
+  const log = memberLog(io, "server");
+  return untilMemberEnds(await startServer(serverSettingsOf(options), { log }));
+}

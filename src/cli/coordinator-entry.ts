@@ -1,0 +1,137 @@
+/**
+ * The process that coordinates for `paceline train`: it shows the run on the terminal that it
+ * shares with its supervisor, and ends with it.
+ *
+ * Ctrl-C reaches both processes, a signal to the supervisor alone is passed on, one to this process
+ * alone is not: so signals that come by each way are counted, and a signal counts once, whichever
+ * way it comes first.
+ */
+import { toPacelineError } from "../errors.js";
+import type { Injection } from "../options/resolved-options.js";
+import { RunReport } from "../report/run-report.js";
+import type { Observer } from "../runtime/observer.js";
+import { processClock } from "../runtime/process/process-clock.js";
+import { type RunningCoordinator, startCoordinator } from "../runtime/start-coordinator.js";
+import type { FromCoordinator, ToCoordinator } from "./coordinator-link.js";
+import { coordinatorSettingsOf } from "./role-settings.js";
+import { onSignals, signalExitCode } from "./signals.js";
+import { exitWithParent } from "./supervised.js";
+
+const injectIntervalMs = 20;
+
+/** The coordinator of one run, on the supervisor's word. */
+class SupervisedCoordinator {
+  #running: RunningCoordinator | null = null;
+  #phase = "";
+  #exitCode = 1;
+  /** Signals that came directly, that were passed on, and that were acted upon. */
+  #direct = 0;
+  #passedOn = 0;
+  #taken = 0;
+
+  onMessage(message: ToCoordinator): void {
+    switch (message.type) {
+      case "begin":
+        void this.#carryOut(message);
+        break;
+      case "exited":
+        this.#running?.memberExited(message.exit);
+        break;
+      case "interrupt":
+        this.#passedOn += 1;
+        this.#takeSignal(message.signal, this.#passedOn);
+        break;
+      case "close":
+        void this.#close();
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  onSignal(signal: NodeJS.Signals): void {
+    this.#direct += 1;
+    this.#takeSignal(signal, this.#direct);
+  }
+
+  #takeSignal(signal: NodeJS.Signals, count: number): void {
+    if (count <= this.#taken) return;
+    this.#taken = count;
+    const saves = count === 1 && this.#running?.interrupt(signal) === true;
+    if (!saves) process.exit(signalExitCode(signal));
+  }
+
+  async #carryOut({ options, io }: ToCoordinator & { readonly type: "begin" }): Promise<void> {
+    const { stdout, stderr } = process;
+    const setup = { settings: options, io: { ...io, stdout, stderr }, clock: processClock };
+    const report = new RunReport({ ...setup, speaksForWorkers: true });
+    const log = (line: string) => void (options.quiet || stderr.write(`${line}\n`));
+    let watch: NodeJS.Timeout | undefined;
+    try {
+      const running = await startCoordinator(coordinatorSettingsOf(options), {
+        observers: [report, this.#phaseObserver()],
+        onPrepared: ({ path }) => say({ type: "prepared", address: running.address, path }),
+        log,
+      });
+      this.#running = running;
+      const injections = [...options.inject];
+      if (injections.length > 0)
+        watch = setInterval(() => inject(running, injections), injectIntervalMs);
+      const { exitCode } = await running.run({ settings: options, configText: io.configText });
+      this.#exitCode = exitCode;
+      say({ type: "ended", exitCode });
+    } catch (thrown) {
+      const { code, message, details, cause, exitCode } = toPacelineError(thrown);
+      this.#exitCode = exitCode;
+      const stack = cause instanceof Error ? cause.stack : undefined;
+      say({ type: "failed", code, message, details, stack });
+    } finally {
+      clearInterval(watch);
+      report.close();
+    }
+  }
+
+  /** Tells the supervisor of each phase, which decides whether a worker is started again. */
+  #phaseObserver(): Observer {
+    const look = () => {
+      const { phase } = this.#running?.snapshot() ?? { phase: "" };
+      if (phase === this.#phase) return;
+      this.#phase = phase;
+      say({ type: "phase", phase });
+    };
+    return { onEvent: look, onSnapshot: look };
+  }
+
+  async #close(): Promise<void> {
+    await this.#running?.close();
+    process.exit(this.#exitCode);
+  }
+}
+
+/** Has those members killed whose moment has come. */
+function inject(running: RunningCoordinator, injections: Injection[]): void {
+  if (injections.length === 0) return;
+  const { members, phase } = running.snapshot();
+  if (phase !== "training") return;
+  const step = Math.max(0, ...members.map((member) => member.worker?.clock ?? 0));
+  for (const injection of [...injections]) {
+    if (step < injection.at) continue;
+    injections.splice(injections.indexOf(injection), 1);
+    say({ type: "kill", role: injection.role, rank: injection.rank });
+  }
+}
+
+function say(message: FromCoordinator): void {
+  process.send?.(message);
+}
+
+exitWithParent();
+// A reader that has seen enough (head, less) closes the pipe; that is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+const coordinator = new SupervisedCoordinator();
+onSignals((signal) => coordinator.onSignal(signal));
+process.on("message", (message) => coordinator.onMessage(message as ToCoordinator));
+// Until the supervisor's word comes there is nothing else to stay for.
+process.channel?.ref();

@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { resolve } from "../options/resolve.js";
+import { roleDefaults } from "../runtime/role-settings.js";
+import { coordinatorSettingsOf, serverSettingsOf, workerSettingsOf } from "./role-settings.js";
+
+test("what a role does unasked is what its command does", () => {
+  const { host, serverPort, coordinatorPort, leaseMs, rankGraceMs, ...reach } = roleDefaults;
+  const place = { insecure: false, ...reach, host };
+  assert.deepEqual(coordinatorSettingsOf(resolve("coordinator", {}).options), {
+    ...place,
+    port: coordinatorPort,
+    leaseMs,
+    rankGraceMs,
+    serve: false,
+  });
+  const { host: own, port, ...server } = serverSettingsOf(resolve("server", {}).options);
+  assert.deepEqual({ own, port }, { own: host, port: serverPort });
+  const worker = workerSettingsOf(resolve("worker", {}).options);
+  for (const settings of [server, worker]) {
+    const { transport, startTimeoutMs, ioTimeoutMs, rank, kernels, traceFile } = settings;
+    assert.deepEqual({ transport, startTimeoutMs, ioTimeoutMs }, reach);
+    assert.deepEqual(
+      { rank, kernels, traceFile },
+      { rank: null, kernels: "auto", traceFile: null },
+    );
+  }
+});

@@ -1,0 +1,30 @@
+/** From resolved options to what each role's `start` takes. */
+import type { ResolvedOptions } from "../options/resolved-options.js";
+import type { ReachSettings } from "../runtime/role-settings.js";
+import type { CoordinatorSettings } from "../runtime/start-coordinator.js";
+import type { ServerSettings } from "../runtime/start-server.js";
+import type { WorkerSettings } from "../runtime/start-worker.js";
+
+/** A coordinator's. */
+export function coordinatorSettingsOf(options: ResolvedOptions): CoordinatorSettings {
+  const { host, port, insecure, leaseMs, rankGraceMs, serve } = options;
+  return { ...reachOf(options), host, port, insecure, leaseMs, rankGraceMs, serve };
+}
+
+/** A server's. */
+export function serverSettingsOf(options: ResolvedOptions): ServerSettings {
+  const { host, port, insecure, advertise, rank, kernels, traceFile } = options;
+  const own = { host, port, insecure, advertise, rank, kernels, traceFile };
+  return { ...reachOf(options), ...own, coordinator: options.coordinator ?? "" };
+}
+
+/** A worker's. */
+export function workerSettingsOf(options: ResolvedOptions): WorkerSettings {
+  const { rank, threads, kernels, dataDir, cacheDir, traceFile } = options;
+  const own = { rank, threads, kernels, dataDir, cacheDir, traceFile };
+  return { ...reachOf(options), ...own, coordinator: options.coordinator ?? "" };
+}
+
+function reachOf({ transport, startTimeoutMs, ioTimeoutMs }: ResolvedOptions): ReachSettings {
+  return { transport, startTimeoutMs, ioTimeoutMs };
+}

@@ -1,0 +1,157 @@
+/**
+ * A member's part in a coordinator's runs: registers, keeps a session for the host that is made
+ * then, and leaves with a goodbye. One part is one incarnation.
+ */
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import { PacelineError } from "../errors.js";
+import type { Clock } from "../host/clock.js";
+import type { HeardTerm } from "../host/heard-term.js";
+import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
+import type { ServerHost } from "../host/server-host.js";
+import type { WorkerHost } from "../host/worker-host.js";
+import type { RegisterRequest } from "../protocol/messages.js";
+import { protocolVersion } from "../protocol/messages.js";
+import type { Transport } from "../transport/transport.js";
+import { type ReachSettings, roleDefaults } from "./role-settings.js";
+
+/** How a member's part ended. */
+export interface MemberEnd {
+  /** What became of the run; `left` where the member went before. */
+  readonly outcome: "done" | "failed" | "interrupted" | "left";
+  readonly reason: string;
+}
+
+/** A role that takes part, seen by whoever started it. */
+export interface RunningMember {
+  /** Its end; rejects with a PacelineError where it could not go on. */
+  readonly ended: Promise<MemberEnd>;
+  /**
+   * Leaves with a goodbye, after which `ended` resolves. False where none can be said: it is not
+   * registered yet, or has begun to leave.
+   */
+  interrupt(reason: string): boolean;
+  /** Gives everything up that is still held; `ended` resolves if it has not. */
+  close(): Promise<void>;
+}
+
+/** Who takes part and where. */
+export interface MemberPartSetup {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly config: SessionConfig;
+  readonly request: RegisterRequest;
+  /** The highest term that this process has heard; its later parts share it. */
+  readonly heard: HeardTerm;
+  log(text: string): void;
+}
+
+/** Who is behind the session. */
+export interface Participant {
+  readonly host: ServerHost | WorkerHost;
+  /** The session can't go on: "refused" when the coordinator has given this member up. */
+  onLost(error: PacelineError): void;
+  /** The goodbye is said. */
+  onLeft(reason: string): void;
+}
+
+/** How long a goodbye may take. */
+const goodbyeLimitMs = 2000;
+
+/** The part of one incarnation. */
+export class MemberPart {
+  readonly #setup: MemberPartSetup;
+  readonly #abort = new AbortController();
+  #participant: Participant | null = null;
+  #session: MemberSession | null = null;
+  #isOver = false;
+
+  constructor(setup: MemberPartSetup) {
+    this.#setup = setup;
+  }
+
+  /** Registers and begins the session of what `make` makes; rejects when it can't. */
+  async join(make: (rank: number, incarnation: number) => Participant): Promise<void> {
+    const { transport, clock, config, request, heard, log } = this.#setup;
+    const { role } = request;
+    const { signal } = this.#abort;
+    const reply = await register(transport, clock, config, request, log, heard, signal);
+    const { rank, incarnation } = reply;
+    log(`${role === "worker" ? "Worker" : "Server"} ${rank} registered with ID ${rank}`);
+    const participant = make(rank, incarnation);
+    const { host } = participant;
+    this.#participant = participant;
+    this.#session = new MemberSession(
+      {
+        transport,
+        clock,
+        config,
+        handler: {
+          onMessage: (message) => {
+            host.onMessage(message);
+            if (message.type === "stop" && !message.stay) void this.#endSession();
+          },
+          heartbeat: () => host.heartbeat(),
+          onLost: (error) => {
+            if (this.#isOver) return;
+            this.#isOver = true;
+            participant.onLost(error);
+          },
+          log,
+        },
+        heard,
+      },
+      { role, rank, incarnation },
+      reply.heartbeatIntervalMs,
+    );
+    host.attach(this.#session);
+  }
+
+  /** Leaves; see `RunningMember.interrupt`. */
+  leave(reason: string): boolean {
+    const session = this.#session;
+    const participant = this.#participant;
+    if (this.#isOver || session === null || participant === null) return false;
+    this.#setup.log(`${reason}: leaving`);
+    const { server, worker } = participant.host.heartbeat();
+    session.send({ type: "leave", reason, server, worker });
+    void this.#endSession().then(() => participant.onLeft(reason));
+    return true;
+  }
+
+  /** Gives the part up; a goodbye that is under way ends by itself. */
+  close(): void {
+    this.#abort.abort();
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#session?.close();
+  }
+
+  async #endSession(): Promise<void> {
+    this.#isOver = true;
+    await this.#session?.drain(goodbyeLimitMs);
+    this.#session?.close();
+  }
+}
+
+/** The session of a member with these settings. */
+export function sessionConfigOf(
+  role: "server" | "worker",
+  { coordinator, startTimeoutMs, ioTimeoutMs }: ReachSettings & { readonly coordinator: string },
+): SessionConfig {
+  if (coordinator === "") {
+    throw new PacelineError("usage", `a ${role} needs --coordinator, such as 127.0.0.1:8000`);
+  }
+  return {
+    coordinator,
+    startTimeoutMs: startTimeoutMs ?? roleDefaults.startTimeoutMs,
+    ioTimeoutMs: ioTimeoutMs ?? roleDefaults.ioTimeoutMs,
+  };
+}
+
+/** What a member of this process says of itself when it registers. */
+export function registrationOf(role: "server" | "worker", rank: number | null): RegisterRequest {
+  const from = { pid: process.pid, host: hostname(), address: "", frames: null };
+  const attempt = randomUUID();
+  return { protocol: protocolVersion, role, rank, incarnation: null, ...from, attempt };
+}

@@ -1,0 +1,64 @@
+/**
+ * What the three roles have in common: how long they wait, where they listen, what is around them.
+ * The defaults are those of the options table; a test compares the two.
+ */
+import { PacelineError } from "../errors.js";
+import type { Clock } from "../host/clock.js";
+import type { TransportChoice } from "../protocol/view.js";
+import type { Transport } from "../transport/transport.js";
+
+/** How a role reaches others and how long it waits for them. */
+export interface ReachSettings {
+  /** How chunks travel; `auto` if left out. */
+  readonly transport?: TransportChoice;
+  /** How long the cluster is waited for at the start; 60 s if left out. */
+  readonly startTimeoutMs?: number;
+  /** How long any wait on the network may last; 30 s if left out. */
+  readonly ioTimeoutMs?: number;
+}
+
+/** Where a role listens. */
+export interface ListenSettings {
+  /** An address of this machine; 127.0.0.1 if left out. Others than loopback need `insecure`. */
+  readonly host?: string;
+  /** 0 for any free one; 8000 for a coordinator and 0 for a server if left out. */
+  readonly port?: number;
+  /** Everyone on the network of `host` may be trusted: nothing is encrypted. */
+  readonly insecure?: boolean;
+}
+
+/** What is around a role. */
+export interface RoleParts {
+  /**
+   * Another network than the machine's, such as one in memory: hosts and ports are then names in
+   * it. Whoever makes it closes it.
+   */
+  readonly transport?: Transport;
+  /** The process's if left out. */
+  readonly clock?: Clock;
+  /** Told what the role does, a sentence at a time; nobody if left out. */
+  readonly log?: (text: string) => void;
+}
+
+/** What holds where nothing is said. */
+export const roleDefaults = {
+  transport: "auto",
+  startTimeoutMs: 60_000,
+  ioTimeoutMs: 30_000,
+  leaseMs: 3000,
+  rankGraceMs: 30_000,
+  host: "127.0.0.1",
+  coordinatorPort: 8000,
+  serverPort: 0,
+} as const;
+
+/** Addresses beyond loopback are only listened on where it is said that this is meant. */
+export function demandLoopback({ host = roleDefaults.host, insecure }: ListenSettings): void {
+  const loopback = host === "localhost" || host === "::1" || host.startsWith("127.");
+  if (loopback || insecure === true) return;
+  throw new PacelineError(
+    "usage",
+    `--host ${host} is not a loopback address and there is no encryption: ` +
+      `give --insecure if everyone on that network may be trusted`,
+  );
+}

@@ -1,0 +1,174 @@
+/**
+ * The record of one run: keeps cluster.json, events.jsonl, metrics.jsonl and result.json in the
+ * run's folder, and passes everything on to observers. It is fed by whatever trains, and decides
+ * nothing.
+ */
+import { type ErrorCode, errorCodes, toPacelineError } from "../errors.js";
+import type { Clock } from "../host/clock.js";
+import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
+import type { Cadence, RunSpec } from "../protocol/run-spec.js";
+import { RunCounts, type StepRow, workersOn } from "../store/runs/run-counts.js";
+import type { ClusterMember, RunDirectory } from "../store/runs/run-directory.js";
+import { enginesOf, runExperiment } from "../store/runs/run-result.js";
+import type { Observer, RunBegin, RunEnd } from "./observer.js";
+import { type Machine, sourceCommit } from "./process/machine.js";
+import { interruptedExitCode } from "./process/signal-exit.js";
+
+/** What a record is of and where it goes. */
+export interface RunRecordSetup {
+  readonly spec: RunSpec;
+  readonly directory: Pick<
+    RunDirectory,
+    "path" | "name" | "event" | "metric" | "writeCluster" | "writeResult"
+  >;
+  readonly clock: Pick<Clock, "nowMs">;
+  /** The time of day in ISO 8601. */
+  readonly isoTime: () => string;
+  readonly machine: Machine;
+  readonly coordinator: RunBegin["coordinator"];
+  readonly inOneProcess: boolean;
+  /** Paceline's. */
+  readonly version: string;
+  /** How often metrics.jsonl has a row. */
+  readonly logEvery: Cadence;
+  readonly observers: readonly Observer[];
+}
+
+/** The record of one run in one process. */
+export class RunRecord {
+  readonly #setup: RunRecordSetup;
+  readonly #counts = new RunCounts();
+  readonly #startedAt: string;
+  /** What the workers have computed with. */
+  readonly #engines = new Set<string>();
+  readonly #algorithms = new Set<string>();
+  #cluster = "";
+  #rowDue = false;
+  #lastTraining: CoordinatorSnapshot | null = null;
+  /** Workers on this machine when the run began; null before. */
+  #workersHere: number | null = null;
+
+  constructor(setup: RunRecordSetup) {
+    this.#setup = setup;
+    this.#startedAt = setup.isoTime();
+    const { spec, directory, machine, coordinator, inOneProcess } = setup;
+    const folder = { path: directory.path, name: directory.name };
+    this.#tell((observer) =>
+      observer.onBegin?.({ spec, folder, machine, coordinator, inOneProcess }),
+    );
+  }
+
+  /** Takes what happened. */
+  onEvent(event: RunEvent): void {
+    const { directory, isoTime, logEvery } = this.#setup;
+    const inFiles = "epoch" in event ? { ...event, epoch: event.epoch + 1 } : event;
+    directory.event({ time: isoTime(), ...inFiles });
+    if (event.kind === "epoch" || event.kind === "evaluation") {
+      const { text, kind, ...numbers } = inFiles;
+      directory.metric({ kind, time: isoTime(), ...numbers });
+    }
+    if (event.kind === "epoch" && logEvery.unit === "epoch") {
+      if ((event.epoch + 1) % logEvery.count === 0) this.#rowDue = true;
+    }
+    this.#tell((observer) => observer.onEvent?.(event));
+  }
+
+  /** Takes the coordinator's present picture, some times a second. */
+  onSnapshot(snapshot: CoordinatorSnapshot): void {
+    const { coordinator, clock } = this.#setup;
+    this.#keepCluster(snapshot);
+    this.#counts.observe(snapshot, clock.nowMs());
+    if (snapshot.phase === "preparing" || snapshot.phase === "training") {
+      this.#workersHere ??= workersOn(coordinator.host, snapshot.members);
+    }
+    this.#tell((observer) => observer.onSnapshot?.(snapshot));
+    if (snapshot.phase !== "training") return;
+    for (const engine of enginesOf(snapshot)) this.#engines.add(engine);
+    for (const line of snapshot.algorithms) this.#algorithms.add(line);
+    this.#lastTraining = snapshot;
+    const row = this.#rowIfDue(snapshot);
+    if (row !== null) this.#tell((observer) => observer.onRow?.(row));
+  }
+
+  /**
+   * Takes the end and writes result.json. A result that can't be written makes the exit code
+   * another; it never throws.
+   * @param interruption why the run was interrupted, the name of a signal where it was one; null
+   *   where it was not.
+   */
+  async finish(result: RunResult, interruption: string | null = null): Promise<RunEnd> {
+    const { directory } = this.#setup;
+    this.#counts.end(result);
+    const last = this.#lastTraining;
+    const lastRow =
+      last === null ? null : this.#rowIfDue({ ...last, globalSteps: result.globalSteps });
+    const runExitCode = exitCodeOf(result, interruption);
+    const experiment = this.#experiment(result, runExitCode);
+    const problem = await directory.writeResult(experiment).then(() => null, toPacelineError);
+    const exitCode = problem === null || runExitCode !== 0 ? runExitCode : problem.exitCode;
+    const end = { result, experiment, lastRow, problem, exitCode };
+    this.#tell((observer) => observer.onEnd?.(end));
+    return end;
+  }
+
+  #experiment(result: RunResult, exitCode: number): RunEnd["experiment"] {
+    const { spec, version, machine, inOneProcess, isoTime } = this.#setup;
+    return runExperiment({
+      spec,
+      result,
+      exitCode,
+      workerCounts: this.#counts.totals(),
+      version,
+      commit: sourceCommit(),
+      inOneProcess,
+      crowded: (this.#workersHere ?? 0) > machine.cores,
+      engines: [...this.#engines],
+      algorithms: [...this.#algorithms].sort(),
+      machine,
+      nodeVersion: machine.node,
+      startedAt: this.#startedAt,
+      endedAt: isoTime(),
+    });
+  }
+
+  /** Rewrites cluster.json when somebody has come or gone. */
+  #keepCluster({ members }: CoordinatorSnapshot): void {
+    const { coordinator, directory } = this.#setup;
+    const all: ClusterMember[] = [
+      { role: "coordinator", id: 0, ...coordinator },
+      ...members.map(({ role, rank, pid, host, address, frames }) => {
+        const member = { role, id: rank, pid, host, address };
+        if (frames === null) return member;
+        const { tcp, unix } = frames;
+        return { ...member, frames: { tcp, unix } };
+      }),
+    ];
+    const text = JSON.stringify(all);
+    if (text === this.#cluster) return;
+    this.#cluster = text;
+    // A failure is kept by the folder and told when it is closed.
+    void directory.writeCluster(all).catch(() => undefined);
+  }
+
+  #rowIfDue(snapshot: CoordinatorSnapshot): StepRow | null {
+    const { clock, directory, isoTime, logEvery } = this.#setup;
+    const { unit, count } = logEvery;
+    const passed = unit === "step" && this.#counts.passed(count, snapshot.globalSteps);
+    if (!this.#rowDue && !passed) return null;
+    const row = this.#counts.row(snapshot, isoTime(), clock.nowMs());
+    this.#rowDue = false;
+    if (row !== null) directory.metric(row);
+    return row;
+  }
+
+  #tell(say: (observer: Observer) => void): void {
+    for (const observer of this.#setup.observers) say(observer);
+  }
+}
+
+/** The exit code of a run; an interrupted one has its signal's. */
+function exitCodeOf({ outcome, code }: RunResult, interruption: string | null): number {
+  if (outcome === "done") return 0;
+  if (outcome === "interrupted") return interruptedExitCode(interruption ?? "");
+  return errorCodes[code as ErrorCode]?.exitCode ?? errorCodes.internal.exitCode;
+}

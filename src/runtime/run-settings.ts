@@ -1,0 +1,55 @@
+/**
+ * Everything that describes one run, as plain data: what is trained, on what, by how many, and what
+ * is kept of it. Durations are in milliseconds, null stands for "not set". Nothing has a default
+ * here; whoever offers settings to people has the defaults and the checks.
+ */
+import type { PaceSettings } from "../core/sync/pace.js";
+import type { RunOptions } from "../protocol/run-options.js";
+import type { Cadence, Stem } from "../protocol/run-spec.js";
+
+/** What is trained, and on what. */
+export interface TrainedSettings {
+  readonly model: string | null;
+  readonly stem: Stem;
+  readonly data: string | null;
+  readonly dataDir: string | null;
+  /** Where fetched data sets are kept. */
+  readonly cacheDir: string;
+  /** How many examples of each split are used; null for all. */
+  readonly trainLimit: number | null;
+  readonly testLimit: number | null;
+  /** Compute threads of each worker; null has them share the processors. */
+  readonly threads: number | null;
+}
+
+/** How many take part, and how tightly they keep pace. */
+export interface ClusterSettings extends PaceSettings {
+  /** How many workers the run waits for (max) and how few it goes on with (min). */
+  readonly workers: { readonly min: number; readonly max: number };
+  /** One of the modes of `core/sync`. */
+  readonly mode: string;
+  /** Members that are killed on purpose at a step; checked against the counts. */
+  readonly inject: readonly {
+    readonly kind: "kill";
+    readonly role: "server" | "worker";
+    readonly rank: number;
+    readonly at: number;
+  }[];
+}
+
+/** What stays after a run. */
+export interface KeptSettings {
+  /** How many checkpoints are kept. */
+  readonly keep: number;
+  /** "auto", the name of a run, or a path; null begins afresh. */
+  readonly resume: string | null;
+  /** The folder that run folders lie in. */
+  readonly runDir: string;
+  /** The run's name; null has one made up. */
+  readonly name: string | null;
+  /** How often metrics.jsonl has a row. */
+  readonly logEvery: Cadence;
+}
+
+/** One run. */
+export interface RunSettings extends TrainedSettings, ClusterSettings, RunOptions, KeptSettings {}

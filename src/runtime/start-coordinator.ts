@@ -1,0 +1,346 @@
+/**
+ * A coordinator: listens, takes a run (or, serving, one after the other), keeps its folder and its
+ * checkpoints, and tells observers. Who its members are it learns when they register.
+ */
+import { hostname } from "node:os";
+import type {
+  CoordinatorEvent,
+  CoordinatorRecord,
+} from "../core/coordinator/coordinator-events.js";
+import { paceOf } from "../core/sync/modes.js";
+import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
+import { loadDataset } from "../data/dataset.js";
+import type { Dataset } from "../data/split.js";
+import { PacelineError, toPacelineError } from "../errors.js";
+import { type Clock, every } from "../host/clock.js";
+import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
+import type { ModelState } from "../host/state-transfer.js";
+import type { Examples, ExamplesRequest } from "../protocol/examples.js";
+import type { CoordinatorSnapshot, RunResult } from "../protocol/run-events.js";
+import type { JsonValue } from "../store/checkpoint/manifest.js";
+import { readCoordinatorState, writeCoordinatorState } from "../store/coordinator-state.js";
+import { enginesOf } from "../store/runs/run-result.js";
+import { createMemberTransport } from "../transport/frames/member-transport.js";
+import { createRouter } from "../transport/frames/routes.js";
+import type { Listener, Transport } from "../transport/transport.js";
+import { ExampleReader } from "./compute/example-reader.js";
+import type { Observer, RunBegin, RunEnd } from "./observer.js";
+import { describeMachine, packageVersion } from "./process/machine.js";
+import { processClock } from "./process/process-clock.js";
+import {
+  demandLoopback,
+  type ListenSettings,
+  type ReachSettings,
+  type RoleParts,
+  roleDefaults,
+} from "./role-settings.js";
+import { keepCheckpoint } from "./run-checkpoints.js";
+import { type PreparedRun, prepareRun } from "./run-preparation.js";
+import { RunRecord } from "./run-record.js";
+import type { RunSettings } from "./run-settings.js";
+
+/** Where a coordinator listens and how patient it is. */
+export interface CoordinatorSettings extends ReachSettings, ListenSettings {
+  /** How long a member may be silent before it counts as lost; 3 s if left out. */
+  readonly leaseMs?: number;
+  /** How long a lost worker's rank is kept for its return; 30 s if left out. */
+  readonly rankGraceMs?: number;
+  /** Members stay when a run is over, and runs may be submitted. */
+  readonly serve?: boolean;
+}
+
+/** A run to carry out. */
+export interface RunRequest {
+  readonly settings: RunSettings;
+  /** The text of the run folder's config.yaml. */
+  readonly configText: string;
+}
+
+/** What is around a coordinator. */
+export interface CoordinatorParts extends RoleParts {
+  readonly observers?: readonly Observer[];
+  /** Makes a run of a submitted configuration, or throws; none are taken where it is left out. */
+  readonly readSubmitted?: (configText: string) => RunRequest;
+  /** Called when members may come, with the folder that a run has got. */
+  readonly onPrepared?: (directory: PreparedRun["directory"]) => void;
+}
+
+/** The end of a member's process, as whoever started it saw it. */
+export type MemberExited = Omit<CoordinatorEvent & { readonly type: "exited" }, "type">;
+
+/** A coordinator that runs. */
+export interface RunningCoordinator {
+  /** host:port bound. */
+  readonly address: string;
+  /**
+   * Carries one run out; resolves when its folder is whole. Rejects where it can't begin, such as
+   * with a PacelineError `usage` or `checkpoint`; a run that fails later has its `RunEnd`.
+   */
+  run(request: RunRequest): Promise<RunEnd>;
+  /** Takes submitted runs one after the other until it is interrupted. */
+  serve(): Promise<void>;
+  /** The run is saved and ended; true if it was the first time. */
+  interrupt(reason: string): boolean;
+  /** A member's process is gone: it need not be waited for. */
+  memberExited(exit: MemberExited): void;
+  /** The present picture. */
+  snapshot(): CoordinatorSnapshot;
+  /** Stops listening and ends every session. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a coordinator; resolves once it listens.
+ * @throws PacelineError `usage` where settings are wrong or the port can't be had.
+ */
+export async function startCoordinator(
+  settings: CoordinatorSettings = {},
+  parts: CoordinatorParts = {},
+): Promise<RunningCoordinator> {
+  if (parts.transport === undefined) demandLoopback(settings);
+  const coordinator = new StartedCoordinator(settings, parts);
+  await coordinator.listen();
+  return coordinator;
+}
+
+/** What members are to be given. */
+interface Start {
+  /** For servers; null once it has been taken. */
+  state: ModelState | null;
+  /** For workers, by rank; each is taken out once its worker has it. */
+  readonly residuals: Map<number, Float32Array>;
+}
+
+interface CurrentRun extends Omit<PreparedRun, "state" | "residuals"> {
+  readonly settings: RunSettings;
+  readonly start: Start;
+  /** What is sent to workers that have no files; null where they have. */
+  readonly examples: ExampleReader | null;
+  readonly record: RunRecord;
+  readonly ended: (end: RunEnd) => void;
+}
+
+const snapshotIntervalMs = 250;
+/** Of a coordinator that has no run yet. */
+const firstTerm = 1;
+
+class StartedCoordinator implements RunningCoordinator {
+  readonly #settings: CoordinatorSettings;
+  readonly #parts: CoordinatorParts;
+  readonly #clock: Clock;
+  readonly #transport: Transport;
+  readonly #host: CoordinatorHost;
+  readonly #version = packageVersion();
+  #listener: Listener | null = null;
+  #current: CurrentRun | null = null;
+  #interruption: string | null = null;
+  readonly #queue: RunRequest[] = [];
+  #wake: (() => void) | null = null;
+  #submitted = 0;
+
+  constructor(settings: CoordinatorSettings, parts: CoordinatorParts) {
+    this.#settings = settings;
+    this.#parts = parts;
+    const { leaseMs, rankGraceMs, startTimeoutMs, ioTimeoutMs } = { ...roleDefaults, ...settings };
+    this.#clock = parts.clock ?? processClock;
+    this.#transport = parts.transport ?? createMemberTransport({ ioTimeoutMs });
+    const choice = settings.transport ?? roleDefaults.transport;
+    this.#host = new CoordinatorHost({
+      transport: this.#transport,
+      ...(parts.transport === undefined ? { route: createRouter(choice) } : {}),
+      clock: this.#clock,
+      ioTimeoutMs,
+      config: {
+        term: firstTerm,
+        // Members are told these in whole milliseconds.
+        heartbeatIntervalMs: Math.floor(Math.min(250, leaseMs / 8)),
+        leaseMs: Math.round(leaseMs),
+        closedGraceMs: (leaseMs * 5) / 6,
+        rankGraceMs,
+        startTimeoutMs,
+        stopTimeoutMs: Math.min(5000, ioTimeoutMs),
+        serve: settings.serve ?? false,
+      },
+      initialState: async () => this.#takeState(),
+      inheritance: () => this.#run().start.residuals,
+      saveCheckpoint: (request, setup, state) => this.#saveCheckpoint(request, setup, state),
+      persist: (record) => this.#keep(record),
+      onEvent: (event) => this.#current?.record.onEvent(event),
+      onEnded: (result) => void this.#onEnded(result),
+      submit: (configText) => this.#submit(configText),
+      readExamples: (request) => this.#readExamples(request),
+    });
+  }
+
+  get address(): string {
+    return this.#listener?.address ?? "";
+  }
+
+  async listen(): Promise<void> {
+    const { host = roleDefaults.host, port = roleDefaults.coordinatorPort } = this.#settings;
+    this.#listener = await this.#transport.serveCoordinator(`${host}:${port}`, this.#host);
+  }
+
+  async run({ settings, configText }: RunRequest): Promise<RunEnd> {
+    // What is wrong with a file is told before there is a folder.
+    const dataset = settings.feed === "central" ? await this.#loadDataset(settings) : null;
+    const { state, residuals, ...run } = await prepareRun(settings, configText);
+    const { setup, directory } = run;
+    const term = await this.#takeTerm(run);
+    const examples = dataset === null ? null : new ExampleReader(setup.spec, dataset);
+    const record = new RunRecord({
+      spec: setup.spec,
+      directory,
+      clock: this.#clock,
+      isoTime: () => new Date().toISOString(),
+      machine: describeMachine(),
+      coordinator: this.#self(),
+      inOneProcess: false,
+      version: this.#version,
+      logEvery: settings.logEvery,
+      observers: this.#parts.observers ?? [],
+    });
+    const snapshots = every(this.#clock, snapshotIntervalMs, () =>
+      record.onSnapshot(this.#host.snapshot()),
+    );
+    try {
+      return await new Promise<RunEnd>((resolve) => {
+        const start = { state, residuals };
+        this.#current = { ...run, settings, start, examples, record, ended: resolve };
+        this.#host.tell({ type: "submit", setup, term });
+        this.#parts.onPrepared?.(directory);
+      });
+    } finally {
+      snapshots.cancel();
+      this.#current = null;
+      dataset?.close?.();
+      await directory.close();
+    }
+  }
+
+  async serve(): Promise<void> {
+    for (;;) {
+      const next = this.#queue.shift();
+      if (next !== undefined) {
+        try {
+          await this.run(next);
+        } catch (thrown) {
+          const name = next.settings.name ?? "";
+          for (const observer of this.#parts.observers ?? [])
+            observer.onNotBegun?.(name, toPacelineError(thrown));
+        }
+      }
+      if (this.#interruption !== null) return;
+      if (next === undefined) await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
+  interrupt(reason: string): boolean {
+    const first = this.#interruption === null;
+    this.#interruption = reason;
+    this.#host.tell({ type: "interrupt", reason });
+    this.#wake?.();
+    return first;
+  }
+
+  memberExited(exit: MemberExited): void {
+    this.#host.tell({ type: "exited", ...exit });
+  }
+
+  snapshot(): CoordinatorSnapshot {
+    return this.#host.snapshot();
+  }
+
+  async close(): Promise<void> {
+    this.#host.close();
+    await this.#listener?.close();
+    if (this.#parts.transport === undefined) await this.#transport.close();
+  }
+
+  #self(): RunBegin["coordinator"] {
+    return { pid: process.pid, host: hostname(), address: this.address };
+  }
+
+  #submit(configText: string): string {
+    const { readSubmitted } = this.#parts;
+    if (this.#settings.serve !== true || readSubmitted === undefined) {
+      throw new PacelineError("usage", "this coordinator has its run: start one with --serve");
+    }
+    const { settings, configText: whole } = readSubmitted(configText);
+    const number = ++this.#submitted;
+    const name = settings.name ?? `submitted-${process.pid}-${number}`;
+    this.#queue.push({ settings: { ...settings, name }, configText: whole });
+    this.#wake?.();
+    return name;
+  }
+
+  #loadDataset(settings: RunSettings): Promise<Dataset> {
+    const { dataDir, cacheDir, trainLimit, testLimit } = settings;
+    const log = (line: string) => this.#parts.log?.(line);
+    return loadDataset(settings.data ?? "", { dataDir, cacheDir, trainLimit, testLimit, log });
+  }
+
+  #readExamples(request: ExamplesRequest): Examples {
+    const { examples } = this.#run();
+    if (examples === null) throw new PacelineError("refused", "this run's workers have the files");
+    return examples.copy(request);
+  }
+
+  /** Takes a term above each one under which the run was carried out, and keeps it. */
+  async #takeTerm({ setup, directory }: Pick<CurrentRun, "setup" | "directory">): Promise<number> {
+    const kept = await readCoordinatorState(directory.path);
+    const before = Math.max(kept?.term ?? 0, setup.resume?.term ?? 0);
+    const term = Math.max(this.#host.term, before + 1);
+    const nothing = { view: null, progress: null };
+    await writeCoordinatorState(directory.path, { term, run: setup.spec.run, ...nothing });
+    return term;
+  }
+
+  #keep({ run, term, view, progress }: CoordinatorRecord): Promise<void> {
+    const json = JSON.parse(JSON.stringify(progress)) as JsonValue;
+    return writeCoordinatorState(this.#run().directory.path, { run, term, view, progress: json });
+  }
+
+  async #saveCheckpoint(
+    { step, snapshot, view }: SaveRequest,
+    { spec, layout }: RunSetup,
+    state: CheckpointState,
+  ): Promise<number> {
+    const { directory, settings } = this.#run();
+    const applied = Math.min(...state.marks.map((marks) => marks.version));
+    const globalStep = paceOf(spec, view.phase).globalStep === "step" ? step : applied;
+    const { path } = directory;
+    const picture = this.#host.snapshot();
+    const place = { path, keep: settings.keep, version: this.#version, spec, layout };
+    await keepCheckpoint(place, {
+      ...state,
+      globalStep,
+      examples: Math.min(...state.marks.map((marks) => marks.examples)),
+      snapshot,
+      engines: enginesOf(picture),
+      algorithms: picture.algorithms,
+    });
+    return globalStep;
+  }
+
+  async #onEnded(result: RunResult): Promise<void> {
+    const current = this.#current;
+    if (current === null) return;
+    current.record.onSnapshot(this.#host.snapshot());
+    current.ended(await current.record.finish(result, this.#interruption));
+  }
+
+  /** Twice the parameters with momentum, which nobody needs once servers have them. */
+  #takeState(): ModelState {
+    const { start } = this.#run();
+    const { state } = start;
+    if (state === null) throw new PacelineError("internal", "a run's state is loaded once");
+    start.state = null;
+    return state;
+  }
+
+  #run(): CurrentRun {
+    if (this.#current === null) throw new PacelineError("internal", "there is no run");
+    return this.#current;
+  }
+}

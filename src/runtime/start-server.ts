@@ -1,0 +1,146 @@
+/** A server: holds a shard of the parameters for a coordinator's runs. */
+import { PacelineError } from "../errors.js";
+import { HeardTerm } from "../host/heard-term.js";
+import { ServerHost } from "../host/server-host.js";
+import { arenaValuesMax } from "../kernels/arena.js";
+import type { KernelsChoice } from "../kernels/choice.js";
+import { emptyHeader } from "../protocol/messages.js";
+import { createMemberTransport } from "../transport/frames/member-transport.js";
+import { type ServedChunks, serveChunksEverywhere } from "../transport/frames/served-chunks.js";
+import type {
+  ChunkAcceptor,
+  ChunkChannel,
+  ChunkReceiver,
+  Transport,
+} from "../transport/transport.js";
+import { layoutOf } from "./compute/initial-state.js";
+import {
+  type MemberEnd,
+  MemberPart,
+  type RunningMember,
+  registrationOf,
+  sessionConfigOf,
+} from "./member-part.js";
+import { processClock } from "./process/process-clock.js";
+import {
+  demandLoopback,
+  type ListenSettings,
+  type ReachSettings,
+  type RoleParts,
+  roleDefaults,
+} from "./role-settings.js";
+import { closeProcessTrace, openProcessTrace } from "./trace/process-trace.js";
+
+/** Where a server listens, and whose runs it serves. */
+export interface ServerSettings extends ReachSettings, ListenSettings {
+  /** host:port of the coordinator. */
+  readonly coordinator: string;
+  /** Its index; any that is free if left out. */
+  readonly rank?: number | null;
+  /** host:port that others call where it is not the one listened on. */
+  readonly advertise?: string | null;
+  /** What folds and applies; `auto` if left out. */
+  readonly kernels?: KernelsChoice;
+  /** The file that spans of its updates go to; none if left out. */
+  readonly traceFile?: string | null;
+}
+
+/** A server that runs. */
+export interface RunningServer extends RunningMember {
+  /** host:port that others call. */
+  readonly address: string;
+}
+
+/**
+ * Starts a server: it listens, then registers, trying until the coordinator is there. Resolves once
+ * it listens.
+ * @throws PacelineError `usage` where settings are wrong or the port can't be had.
+ */
+export async function startServer(
+  settings: ServerSettings,
+  parts: RoleParts = {},
+): Promise<RunningServer> {
+  const { log = () => {}, clock = processClock } = parts;
+  const config = sessionConfigOf("server", settings);
+  if (parts.transport === undefined) {
+    demandLoopback(settings);
+    demandReachable(settings);
+  }
+  const { ioTimeoutMs } = config;
+  const transport = parts.transport ?? createMemberTransport({ ioTimeoutMs });
+  const trace = await openProcessTrace(settings.traceFile ?? null);
+  let host: ServerHost | null = null;
+  const accept: ChunkAcceptor = (channel) => host?.accept(channel) ?? refuseAll(channel);
+  const served = await serve(settings, parts, transport, accept);
+  const { address, frames } = served;
+  const { kernels = "auto", rank = null } = settings;
+  const request = { ...registrationOf("server", rank), address, frames };
+  const part = new MemberPart({ transport, clock, config, request, heard: new HeardTerm(), log });
+  let end: (end: MemberEnd) => void = () => {};
+  const ended = new Promise<MemberEnd>((resolve, reject) => {
+    end = resolve;
+    const joined = part.join((index) => {
+      host = new ServerHost({
+        ...{ clock, index, kernels, trace, log, layoutOf },
+        arenaValues: arenaValuesMax,
+        onStop: ({ outcome, reason, stay }) => !stay && resolve({ outcome, reason }),
+      });
+      const onLeft = (reason: string) => resolve({ outcome: "left", reason });
+      return { host, onLost: reject, onLeft };
+    });
+    joined.catch(reject);
+  });
+  return {
+    address,
+    ended,
+    interrupt: (reason) => part.leave(reason),
+    close: async () => {
+      end({ outcome: "left", reason: "closed" });
+      part.close();
+      host?.close();
+      await closeProcessTrace(trace, log);
+      await served.close();
+      if (parts.transport === undefined) await transport.close();
+    },
+  };
+}
+
+async function serve(
+  settings: ServerSettings,
+  { transport: given, log = () => {} }: RoleParts,
+  transport: Transport,
+  accept: ChunkAcceptor,
+): Promise<Pick<ServedChunks, "address" | "frames" | "close">> {
+  const { host = roleDefaults.host, port = roleDefaults.serverPort, advertise = null } = settings;
+  const address = `${host}:${port}`;
+  if (given !== undefined) {
+    const listener = await transport.serveChunks(address, accept);
+    return { address: listener.address, frames: null, close: () => listener.close() };
+  }
+  const choice = settings.transport ?? roleDefaults.transport;
+  const request = { address, advertise, choice, accept, log };
+  const served = await serveChunksEverywhere(transport, request);
+  log(`server listens on ${served.bound}`);
+  if (served.frames?.unix) log(`and on the Unix socket ${served.frames.unix}`);
+  return served;
+}
+
+/** A server that listens on every address has none by which others could call it. */
+function demandReachable({ host = "", port = 0, advertise = null }: ServerSettings): void {
+  if (advertise !== null || !["0.0.0.0", "::", "[::]"].includes(host)) return;
+  throw new PacelineError(
+    "usage",
+    `--host ${host} is every address of this machine, but others have to call one: ` +
+      `say which with --advertise ADDRESS:${port === 0 ? "PORT and give --port" : port}`,
+  );
+}
+
+/** A server that has no rank yet serves no run: whoever asks is told to come again. */
+function refuseAll(channel: ChunkChannel): ChunkReceiver {
+  const detail = "this server is not registered yet";
+  return {
+    onHeader: () => null,
+    onChunk: () => channel.send({ ...emptyHeader, kind: "refusal", detail }, null),
+    onClose: () => {},
+  };
+}

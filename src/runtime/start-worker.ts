@@ -1,0 +1,161 @@
+/** A worker: computes gradients for a coordinator's runs. */
+import type { PacelineError } from "../errors.js";
+import { HeardTerm } from "../host/heard-term.js";
+import type { SessionConfig } from "../host/member-session.js";
+import { type WorkerEnd, WorkerHost } from "../host/worker-host.js";
+import type { KernelsChoice } from "../kernels/choice.js";
+import type { ViewServer } from "../protocol/view.js";
+import { createMemberTransport } from "../transport/frames/member-transport.js";
+import { createRouter, withPatience } from "../transport/frames/routes.js";
+import { createCentralCompute } from "./compute/central-compute.js";
+import { createComputeThread } from "./compute/compute-thread.js";
+import type { AskForExamples } from "./compute/sent-examples.js";
+import {
+  type MemberEnd,
+  MemberPart,
+  type RunningMember,
+  registrationOf,
+  sessionConfigOf,
+} from "./member-part.js";
+import { processClock } from "./process/process-clock.js";
+import { type ReachSettings, type RoleParts, roleDefaults } from "./role-settings.js";
+import { closeProcessTrace, computeSpansTo, openProcessTrace } from "./trace/process-trace.js";
+import type { TraceFile } from "./trace/trace-file.js";
+
+/** Whose runs a worker computes for, and from what. */
+export interface WorkerSettings extends ReachSettings {
+  /** host:port of the coordinator. */
+  readonly coordinator: string;
+  /** Any that is free if left out. */
+  readonly rank?: number | null;
+  /** Compute threads; left to the run if left out. */
+  readonly threads?: number | null;
+  /** What codecs are written with; `auto` if left out. */
+  readonly kernels?: KernelsChoice;
+  /** A folder with the data set's files; they are fetched where it is left out. */
+  readonly dataDir?: string | null;
+  /** Where fetched data sets are kept; nothing is fetched where it is left out. */
+  readonly cacheDir?: string | null;
+  /** The file that spans of its pushes and layers go to; none if left out. */
+  readonly traceFile?: string | null;
+}
+
+/** What is around a worker. */
+export interface WorkerParts extends RoleParts {
+  /** Told of each run that has ended; `rank` is the worker's in it. */
+  readonly onRunEnd?: (rank: number, end: WorkerEnd) => void;
+}
+
+/**
+ * Starts a worker: it registers, trying until the coordinator is there, and registers again when it
+ * has been given up.
+ * @throws PacelineError `usage` where settings are wrong.
+ */
+export async function startWorker(
+  settings: WorkerSettings,
+  parts: WorkerParts = {},
+): Promise<RunningMember> {
+  const config = sessionConfigOf("worker", settings);
+  const trace = await openProcessTrace(settings.traceFile ?? null);
+  return new StartedWorker(settings, parts, config, trace);
+}
+
+class StartedWorker implements RunningMember {
+  readonly ended: Promise<MemberEnd>;
+  readonly #settings: WorkerSettings;
+  readonly #parts: WorkerParts;
+  readonly #trace: TraceFile | null;
+  readonly #setup: Omit<ConstructorParameters<typeof MemberPart>[0], "request">;
+  readonly #route: (server: ViewServer) => string;
+  #end: (end: MemberEnd) => void = () => {};
+  #fail: (thrown: unknown) => void = () => {};
+  #part: MemberPart | null = null;
+  #host: WorkerHost | null = null;
+  #isClosed = false;
+
+  constructor(
+    settings: WorkerSettings,
+    parts: WorkerParts,
+    config: SessionConfig,
+    trace: TraceFile | null,
+  ) {
+    this.#settings = settings;
+    this.#parts = parts;
+    this.#trace = trace;
+    const { clock = processClock, log = () => {} } = parts;
+    const { ioTimeoutMs } = config;
+    const transport = parts.transport ?? createMemberTransport({ ioTimeoutMs });
+    this.#setup = { transport, clock, config, heard: new HeardTerm(), log };
+    this.ended = new Promise((resolve, reject) => {
+      this.#end = resolve;
+      this.#fail = reject;
+    });
+    const route = createRouter(settings.transport ?? roleDefaults.transport, log);
+    const patience = { patienceMs: ioTimeoutMs, nowMs: () => clock.nowMs(), end: this.#fail };
+    this.#route =
+      parts.transport === undefined ? withPatience(route, patience) : ({ address }) => address;
+    this.#live(settings.rank ?? null);
+  }
+
+  interrupt(reason: string): boolean {
+    return this.#part?.leave(reason) ?? false;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#end({ outcome: "left", reason: "closed" });
+    this.#part?.close();
+    await this.#host?.close();
+    await closeProcessTrace(this.#trace, this.#setup.log);
+    if (this.#parts.transport === undefined) await this.#setup.transport.close();
+  }
+
+  /** Begins an incarnation. */
+  #live(rank: number | null): void {
+    const part = new MemberPart({ ...this.#setup, request: registrationOf("worker", rank) });
+    this.#part = part;
+    const joined = part.join((given, incarnation) => {
+      const host = this.#openHost(given, incarnation);
+      this.#host = host;
+      return {
+        host,
+        onLost: (error) => void this.#onLost(error, host, given),
+        onLeft: (reason) => this.#end({ outcome: "left", reason }),
+      };
+    });
+    joined.catch(this.#fail);
+  }
+
+  async #onLost(error: PacelineError, host: WorkerHost, rank: number): Promise<void> {
+    if (error.code !== "refused") {
+      this.#fail(error);
+      return;
+    }
+    this.#setup.log(`${error.message}; registering again`);
+    await host.close();
+    if (!this.#isClosed) this.#live(rank);
+  }
+
+  #openHost(rank: number, incarnation: number): WorkerHost {
+    const { kernels = "auto", coordinator, threads = null, dataDir = null } = this.#settings;
+    const { onRunEnd } = this.#parts;
+    const trace = this.#trace;
+    const { transport, clock, config, log } = this.#setup;
+    const cacheDir = this.#settings.cacheDir ?? null;
+    const ask: AskForExamples = (request, onBlock) =>
+      transport.readExamples(coordinator, request, onBlock);
+    const thread = createComputeThread({
+      ...{ dataDir, cacheDir, threads, log },
+      ...computeSpansTo(trace),
+    });
+    return new WorkerHost({
+      ...{ transport, clock, rank, incarnation, kernels, trace, log },
+      route: this.#route,
+      compute: createCentralCompute(thread, { ask, ioTimeoutMs: config.ioTimeoutMs }),
+      onFinish: (end) => {
+        onRunEnd?.(rank, end);
+        if (!end.stay) this.#end({ outcome: end.outcome, reason: end.reason });
+      },
+    });
+  }
+}
