@@ -56,7 +56,7 @@ function programShown(): string {
   return blocks[0]![1]!;
 }
 
-test("the packed tarball, unpacked beside a program of README.md, trains MNIST", async (context) => {
+test("the packed tarball, beside the program of README.md, trains MNIST", async (context) => {
   const program = programShown();
   assert.ok(program.trimEnd().split("\n").length <= 15, "it is short");
   const folder = await mkdtemp(join(tmpdir(), "paceline-package-"));
