@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { writeSampleMnist } from "../dist/data/testing/sample-files.js";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("..", import.meta.url));
 
 interface LockedPackage {
   readonly version?: string;
@@ -36,4 +46,39 @@ test("every version in package.json is exact", () => {
     for (const [name, version] of Object.entries(manifest[kind] ?? {}))
       assert.match(version, /^\d+\.\d+\.\d+$/, name);
   }
+});
+
+/** The README's program: its only block in JavaScript. */
+function programShown(): string {
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  const blocks = [...readme.matchAll(/^```js\n(.*?)^```$/gms)];
+  assert.equal(blocks.length, 1);
+  return blocks[0]![1]!;
+}
+
+test("the packed tarball, beside the program of README.md, trains MNIST", async (context) => {
+  const program = programShown();
+  assert.ok(program.trimEnd().split("\n").length <= 15, "it is short");
+  const folder = await mkdtemp(join(tmpdir(), "paceline-package-"));
+  context.after(() => rm(folder, { recursive: true, force: true }));
+  await run("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], { cwd: root });
+  const [tarball] = await readdir(folder);
+  const home = join(folder, "node_modules", "paceline");
+  await mkdir(home, { recursive: true });
+  await run("tar", ["-xzf", join(folder, tarball!), "-C", home, "--strip-components=1"]);
+  // What it depends on, as an installation would have it.
+  await symlink(join(root, "node_modules"), join(home, "node_modules"));
+  await writeSampleMnist(join(folder, "data"), { train: 256, test: 64, seed: 1 });
+  await writeFile(join(folder, "program.mjs"), program);
+  const { PATH, HOME } = process.env;
+  const { stdout } = await run(process.execPath, ["program.mjs"], {
+    cwd: folder,
+    env: { PATH, HOME, PACELINE_DATA_DIR: join(folder, "data") },
+    timeout: 60_000,
+  });
+  const lines = stdout.trimEnd().split("\n");
+  assert.match(lines[0]!, /^test accuracy [\d.]+% /);
+  assert.match(lines.at(-1)!, /^[\d.]+% of the test set; checkpoints in runs\/mlp-bsp-2w-001$/);
+  const kept = await readdir(join(folder, "runs", "mlp-bsp-2w-001"));
+  for (const name of ["checkpoints", "events.jsonl", "result.json"]) assert.ok(kept.includes(name));
 });

@@ -99,7 +99,12 @@ export async function startCoordinator(
 ): Promise<RunningCoordinator> {
   if (parts.transport === undefined) demandLoopback(settings);
   const coordinator = new StartedCoordinator(settings, parts);
-  await coordinator.listen();
+  try {
+    await coordinator.listen();
+  } catch (thrown) {
+    await coordinator.close();
+    throw thrown;
+  }
   return coordinator;
 }
 

@@ -71,7 +71,12 @@ export async function startServer(
   const trace = await openProcessTrace(settings.traceFile ?? null);
   let host: ServerHost | null = null;
   const accept: ChunkAcceptor = (channel) => host?.accept(channel) ?? refuseAll(channel);
-  const served = await serve(settings, parts, transport, accept);
+  const closeTransport = async () => parts.transport ?? (await transport.close());
+  const served = await serve(settings, parts, transport, accept).catch(async (thrown: unknown) => {
+    await closeProcessTrace(trace, log);
+    await closeTransport();
+    throw thrown;
+  });
   const { address, frames } = served;
   const { kernels = "auto", rank = null } = settings;
   const request = { ...registrationOf("server", rank), address, frames };
@@ -100,7 +105,7 @@ export async function startServer(
       host?.close();
       await closeProcessTrace(trace, log);
       await served.close();
-      if (parts.transport === undefined) await transport.close();
+      await closeTransport();
     },
   };
 }

@@ -219,15 +219,9 @@ async function exportModel(paths: readonly string[], call: Call): Promise<number
   return 0;
 }
 
-/** What the models and update rules of this build demand. */
+/** What the models and update rules of this build demand; loaded only where it is asked. */
 async function ownDemands(): Promise<DemandsOf> {
-  const { buildModel } = await import("../../nn/models.js");
-  const { statePartCount } = await import("../../kernels/update-rule.js");
-  return ({ model, stem, input, updateRule }) => {
-    const { classes, shape: inputShape } = input;
-    const { tensors } = buildModel(model, { stem, classes, inputShape });
-    return { tensors, stateParts: statePartCount(updateRule) };
-  };
+  return (await import("../../runtime/compute/model-demands.js")).ownDemands;
 }
 
 /** The one checkpoint that a verb is asked about. */

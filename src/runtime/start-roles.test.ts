@@ -1,0 +1,122 @@
+/** The three roles started by hand, over a network in memory or the machine's. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { writeSampleMnist } from "../data/testing/sample-files.js";
+import { resolve } from "../options/resolve.js";
+import { MemoryNetwork } from "../transport/memory/memory.js";
+import type { Observer } from "./observer.js";
+import { type RunRequest, startCoordinator } from "./start-coordinator.js";
+import { startServer } from "./start-server.js";
+import { startWorker } from "./start-worker.js";
+
+let folder = "";
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "paceline-roles-"));
+  await writeSampleMnist(join(folder, "data"), { train: 64, test: 16, seed: 1 });
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+function runOf(name: string, epochs: number): RunRequest {
+  const flags = new Map([
+    ["model", "logistic"],
+    ["data", "mnist-parity"],
+    ["batchSize", "8"],
+    ["engine", "reference"],
+    ["dataDir", join(folder, "data")],
+    ["runDir", join(folder, "runs")],
+    ["epochs", String(epochs)],
+    ["name", name],
+  ] as const);
+  return { settings: resolve("train", { flags }).options, configText: "" };
+}
+
+const onAnyPort = { port: 0, startTimeoutMs: 20_000 };
+
+describe("roles that a program starts", () => {
+  test("find each other on the machine's network and end with the run", async () => {
+    const coordinator = await startCoordinator(onAnyPort);
+    const reach = { coordinator: coordinator.address };
+    const server = await startServer(reach);
+    const dataDir = join(folder, "data");
+    const ends: string[] = [];
+    const worker = await startWorker(
+      { ...reach, dataDir },
+      { onRunEnd: (rank, { outcome, record }) => ends.push(`${rank} ${outcome} ${record.steps}`) },
+    );
+    try {
+      const { result, exitCode } = await coordinator.run(runOf("by-hand", 1));
+      assert.deepEqual([result.outcome, exitCode], ["done", 0], result.reason);
+      assert.equal((await worker.ended).outcome, "done");
+      assert.equal((await server.ended).outcome, "done");
+      assert.deepEqual(ends, ["0 done 8"]);
+    } finally {
+      await worker.close();
+      await server.close();
+      await coordinator.close();
+    }
+  });
+
+  test("are interrupted by a reason: the member leaves, the run is saved", async () => {
+    const network = new MemoryNetwork();
+    let onSnapshot: Observer["onSnapshot"] & {} = () => {};
+    const stepping = new Promise<void>((resolveStepping) => {
+      onSnapshot = ({ globalSteps }) => void (globalSteps > 2 && resolveStepping());
+    });
+    const coordinator = await startCoordinator(
+      { host: "coordinator" },
+      { transport: network.createTransport(), observers: [{ onSnapshot }] },
+    );
+    const reach = { coordinator: coordinator.address };
+    const server = await startServer(
+      { ...reach, host: "server" },
+      { transport: network.createTransport() },
+    );
+    const place = { dataDir: join(folder, "data"), cacheDir: null };
+    const worker = await startWorker(
+      { ...reach, ...place },
+      { transport: network.createTransport() },
+    );
+    try {
+      const running = coordinator.run(runOf("interrupted", 4000));
+      await stepping;
+      assert.equal(coordinator.interrupt("enough"), true);
+      const { result, exitCode, experiment } = await running;
+      assert.deepEqual([result.outcome, exitCode], ["interrupted", 130], result.reason);
+      assert.equal(experiment.paceline.exitCode, 130);
+      assert.equal((await worker.ended).outcome, "interrupted");
+    } finally {
+      await worker.close();
+      await server.close();
+      await coordinator.close();
+    }
+    assert.equal(network.connections, 0);
+  });
+
+  test("a member that nobody answers is closed at once", async () => {
+    const reach = { coordinator: "127.0.0.1:1", startTimeoutMs: 600_000 };
+    let told = () => {};
+    const tried = new Promise<void>((resolveTried) => {
+      told = resolveTried;
+    });
+    const worker = await startWorker(reach, { log: (line) => /trying again/.test(line) && told() });
+    await tried;
+    assert.equal(worker.interrupt("enough"), false, "there is nobody to say goodbye to");
+    await worker.close();
+    assert.deepEqual(await worker.ended, { outcome: "left", reason: "closed" });
+  });
+
+  test("refuse what can't be before anything is started", async () => {
+    const usage = (message: RegExp) => ({ code: "usage", message });
+    await assert.rejects(startWorker({ coordinator: "" }), usage(/^a worker needs --coordinator/));
+    const open = { coordinator: "127.0.0.1:1", host: "0.0.0.0", insecure: true };
+    await assert.rejects(startServer(open), usage(/--host 0.0.0.0 is every address .*--advertise/));
+    await assert.rejects(startCoordinator({ host: "10.0.0.1" }), usage(/not a loopback address/));
+    const first = await startCoordinator(onAnyPort);
+    const port = Number(first.address.split(":")[1]);
+    await assert.rejects(startCoordinator({ port }), usage(/port \d+ on 127.0.0.1 is in use/));
+    await first.close();
+  });
+});
