@@ -262,3 +262,22 @@ test("a run whose protocol no mode takes is answered with why", () => {
     { type: "tell", message: { type: "failed", code: "protocol", reason } },
   ]);
 });
+
+test("a refusal fails a worker unless a view mends it, or has mended it", () => {
+  const table: [what: string, fence: number, byView: number, fails: boolean][] = [
+    ["by a view that is yet to come", 1, 2, false],
+    ["of what was said before the present view", 0, 1, false],
+    ["of what was said in the present view", 1, 1, true],
+    ["of what was said in the present view, by a server without one", 1, 0, true],
+  ];
+  for (const [what, fence, version, fails] of table) {
+    const bench = new Bench();
+    bench.begin();
+    bench.give({ type: "chunkReady", step: 0, chunk: 2 });
+    const tags = { run: "r", incarnation: 7, step: 0, chunk: 2, fence, version };
+    const about = { kind: "reply", outcome: "refused", detail: "it is not here" } as const;
+    const said = bench.give({ type: "reply", header: { ...emptyHeader, ...tags, ...about } });
+    const told = said.flatMap((one) => (one.type === "tell" ? [one.message.type] : []));
+    assert.deepEqual(told, fails ? ["failed"] : [], what);
+  }
+});

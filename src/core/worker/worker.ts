@@ -304,13 +304,14 @@ export class Worker {
     if (answered.computed && answered.missing.size === 0) this.#finishStep(answered, nowMs);
   }
 
-  /** A refusal by a later view is mended by that view, when it comes; any other is not. */
+  /** A view mends refusals by itself, when it comes, and all of what was said before it. */
   #onRefused(header: ChunkHeader): void {
     this.#log(`a server refused chunk ${header.chunk}: ${header.detail}`);
     const own = header.run === this.#spec?.run && header.incarnation === this.#identity.incarnation;
-    const present = inFlight(this.#state, header.step) !== null;
-    if (!own || (!present && this.#state.name !== "pulling")) return;
-    if (header.version > (this.#view?.number ?? 0)) return;
+    const isAsked = inFlight(this.#state, header.step) !== null;
+    if (!own || (!isAsked && this.#state.name !== "pulling")) return;
+    const present = this.#view?.number ?? 0;
+    if (header.version > present || header.fence < present) return;
     const what = `chunk ${header.chunk} at step ${header.step}`;
     const reason = `a server refused ${what}: ${header.detail}`;
     this.#tell({ type: "failed", code: "refused", reason });
