@@ -46,8 +46,8 @@ interface Mark {
 export class ChunkState implements ChunkProgress {
   readonly index: number;
   loaded = false;
-  /** Of the state that it was loaded with. */
-  generation = 0;
+  /** Of the state that it is loaded with, or waits for. */
+  readonly generation: number;
   /** Entries committed since it was loaded. */
   seq = 0;
   /** The entry that is made and not committed. */
@@ -63,8 +63,9 @@ export class ChunkState implements ChunkProgress {
   /** Contributions to the open step, by the worker's incarnation. */
   readonly #held = new Map<number, Contribution>();
 
-  constructor(index: number) {
+  constructor(index: number, generation: number) {
     this.index = index;
+    this.generation = generation;
   }
 
   /** True when this worker's push of this step has been applied, rejected or dropped already. */

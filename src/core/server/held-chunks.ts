@@ -37,17 +37,18 @@ export class HeldChunks {
   }
 
   /** Gives up what the view gives to others or rolls back, makes room for what it gives. */
-  follow(view: View, previous: View | null): void {
+  follow(view: View): void {
     const owned = new Set(chunksOfServer(view, this.#index));
-    const isBack = previous !== null && view.generation > previous.generation;
+    const { generation } = view;
     for (const [chunk, state] of this.#chunks) {
+      const isBack = state.generation < generation;
       if (owned.has(chunk) && !isBack) continue;
-      const why = isBack ? rolledBack(previous.generation, view) : this.whereIs(chunk);
+      const why = isBack ? rolledBack(state.generation, generation) : this.whereIs(chunk);
       this.#replies.refuseWaiting(state, view, why);
       this.#giveUp(state);
     }
     for (const chunk of owned) {
-      if (!this.#chunks.has(chunk)) this.#chunks.set(chunk, new ChunkState(chunk));
+      if (!this.#chunks.has(chunk)) this.#chunks.set(chunk, new ChunkState(chunk, generation));
     }
   }
 
@@ -66,17 +67,17 @@ export class HeldChunks {
    */
   load(event: ShardEvent & { readonly type: "load" }): ChunkState | null {
     const { chunk, part, slot, channel, generation, marks } = event;
-    const { view, spec } = this.#context;
-    const header = { ...emptyHeader, run: spec.run, generation, chunk, part };
+    const { run } = this.#context.spec;
+    const header = { ...emptyHeader, run, generation, chunk, part };
     const held = this.#chunks.get(chunk);
-    if (held === undefined || (view !== null && generation < view.generation)) {
+    if (held === undefined || generation < held.generation) {
       this.#context.release(slot);
-      const isBack = held !== undefined && view !== null;
-      const why = isBack ? rolledBack(generation, view) : this.whereIs(chunk);
+      const isHere = held !== undefined;
+      const why = isHere ? rolledBack(generation, held.generation) : this.whereIs(chunk);
       this.#context.refuse(header, channel, why);
       return null;
     }
-    const state = held.loaded && generation > held.generation ? this.#renewed(held) : held;
+    const state = generation > held.generation ? this.#renewed(held, generation) : held;
     const isAgain = state.loaded;
     if (isAgain) this.#context.release(slot);
     else this.#context.emit({ type: "install", chunk, part, slot });
@@ -84,7 +85,6 @@ export class HeldChunks {
     if (isLast) {
       if (marks !== null) state.restore(marks);
       state.loaded = true;
-      state.generation = generation;
     }
     const loaded: ChunkHeader = { ...header, kind: "loaded" };
     this.#context.emit({ type: "reply", channel, header: loaded, withWeights: false, copy: null });
@@ -113,14 +113,14 @@ export class HeldChunks {
     this.#context.emit({ type: "forget", chunk: state.index });
   }
 
-  #renewed(state: ChunkState): ChunkState {
+  #renewed(state: ChunkState, generation: number): ChunkState {
     this.#giveUp(state);
-    const renewed = new ChunkState(state.index);
+    const renewed = new ChunkState(state.index, generation);
     this.#chunks.set(state.index, renewed);
     return renewed;
   }
 }
 
-function rolledBack(generation: number, view: View): string {
-  return `generation ${generation} has been rolled back: this is generation ${view.generation}`;
+function rolledBack(generation: number, present: number): string {
+  return `generation ${generation} has been rolled back: this is generation ${present}`;
 }

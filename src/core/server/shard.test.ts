@@ -223,6 +223,11 @@ describe("a load", () => {
       "loaded",
     ]);
     assert.match(bench.save(0)[0]!, /"version":4/);
+    assert.deepEqual(bench.push(0, 4), [], "a push of the old one waits for the view");
+    const [first, ...rest] = bench.view({ generation: 1 });
+    assert.equal(first, "forget chunk 1", "the view that follows keeps what is loaded");
+    assert.match(rest.at(-1)!, /0: refused by 2, 1: generation 0 has been rolled back/);
+    assert.match(bench.save(0)[0]!, /"version":4/);
   });
 
   test("of a generation that was rolled back is refused", () => {

@@ -136,7 +136,7 @@ export class Shard {
     }
     this.#context.follow(view);
     this.#replies.keepOnly(view);
-    this.#chunks.follow(view, previous);
+    this.#chunks.follow(view);
     const states = this.#chunks.states();
     const departed = departuresOf(previous, view, states);
     for (const state of states) {
@@ -170,7 +170,8 @@ export class Shard {
     const { view } = this.#context;
     const state = this.#chunks.get(header.chunk);
     const objection = viewObjection(view, header);
-    if (objection === "early" || (objection === null && state?.loaded === false)) {
+    const isAhead = state !== undefined && (!state.loaded || state.generation > header.generation);
+    if (objection === "early" || (objection === null && isAhead)) {
       this.#keepEarly(event);
       return;
     }
