@@ -8,9 +8,8 @@
  * Invariant: what a transport still reads is not written to.
  */
 import type { ChunkHeader } from "../protocol/messages.js";
-import type { View } from "../protocol/view.js";
 import { type ChosenCodec, isDiverged } from "./run-codecs.js";
-import { SentWeights, type SentWeightsParts } from "./sent-weights.js";
+import { type NamedCopy, SentCopies, type SentCopiesParts } from "./sent-copies.js";
 
 /** A reply that carries fewer bytes than the weights have. */
 export interface EncodedReply {
@@ -29,48 +28,37 @@ interface Rounded {
 
 /** The replies of one server in one job. */
 export class ReplyEncoder {
-  readonly #parts: SentWeightsParts;
-  readonly #sent: SentWeights;
+  readonly #parts: SentCopiesParts;
+  readonly #sent: SentCopies;
   /** What is being sent, by chunk. */
   readonly #rounded = new Map<number, Rounded>();
 
-  constructor(parts: SentWeightsParts) {
+  constructor(parts: SentCopiesParts) {
     this.#parts = parts;
-    this.#sent = new SentWeights(parts);
+    this.#sent = new SentCopies(parts);
   }
 
-  /** A push has come. */
-  heard(header: ChunkHeader): void {
-    if (this.#dropsValues(header.chunk)) this.#sent.heard(header);
+  /** No worker has this copy, or will have it. */
+  forgetCopy(id: number): void {
+    this.#sent.forget(id);
   }
 
-  /** A pull has come. */
-  asked(header: ChunkHeader): void {
-    if (this.#dropsValues(header.chunk)) this.#sent.asked(header);
-  }
-
-  /** A view has come. */
-  keepOnly(view: View): void {
-    this.#sent.keepOnly(view);
-  }
-
-  /** The reply to send in place of one with the chunk's weights; null where they go as they are. */
-  encode(header: ChunkHeader): EncodedReply | null {
+  /**
+   * The reply to send in place of one with the chunk's weights; null where they go as they are.
+   * `copy` says what a difference is to, and what it makes of that; null where there is none.
+   */
+  encode(header: ChunkHeader, copy: NamedCopy | null): EncodedReply | null {
     const chosen = this.#parts.codecs.ofPull(header.chunk);
     if (chosen === null) return null;
     const coded = { ...header, codec: chosen.codec.id };
     if (chosen.codec.wantsFeedback) {
-      const difference = this.#sent.reply(header, chosen);
+      const difference = copy === null ? null : this.#sent.send(header.chunk, copy, chosen);
       return difference === null ? null : { header: coded, ...difference };
     }
     const rounded = this.#roundedOf(header, chosen);
     if (rounded === null) return null;
     rounded.writes++;
     return { header: coded, bytes: rounded.bytes, done: () => this.#endWrite(header, rounded) };
-  }
-
-  #dropsValues(chunk: number): boolean {
-    return this.#parts.codecs.ofPull(chunk)?.codec.wantsFeedback === true;
   }
 
   /** Null where the weights are no longer finite, which raw ones can say. */

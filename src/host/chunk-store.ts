@@ -6,11 +6,12 @@
  * writes to another slot, and the old one is freed when the last write has ended (copy on write).
  */
 import { assert } from "../assert.js";
-import type { ShardEffect } from "../core/server/shard.js";
+import type { Entry } from "../core/server/entry.js";
+import type { ShardEffect } from "../core/server/shard-events.js";
 import type { Arena } from "../kernels/arena.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { statePartCount, updateScalars } from "../kernels/update-rule.js";
-import type { Layout } from "../protocol/layout.js";
+import type { Layout, ParameterGroup } from "../protocol/layout.js";
 import { type ChunkPart, chunkParts } from "../protocol/messages.js";
 import type { UpdateRuleSpec } from "../protocol/update-rules.js";
 
@@ -95,20 +96,20 @@ export class ChunkStore {
     slots.states[index] = slot;
   }
 
-  /** Folds and applies gradients. Slots of gradients are scratch memory afterwards. */
-  apply(effect: ShardEffect & { readonly type: "apply" }): void {
-    const { chunk, gradients, reduce, lr, scale, updateCount, group } = effect;
+  /** Folds gradients into the slot of the first. The others are scratch memory afterwards. */
+  fold({ chunk, gradients, reduce }: ShardEffect & { readonly type: "fold" }): void {
+    const inputs = gradients.map(({ slot, examples }) => ({ offset: slot, examples }));
+    this.#kernels.fold(gradients[0]!.slot, inputs, this.#lengthOf(chunk), reduce);
+  }
+
+  /** Moves a chunk's values by an entry. The slot of its gradient is scratch memory afterwards. */
+  apply({ chunk, gradient, lr, scale, version }: Entry, group: ParameterGroup): void {
     const slots = this.#slotsOf(chunk);
     const length = this.#lengthOf(chunk);
-    const gradient = gradients[0]!.slot;
     assert(slots.weights >= 0, "weights are loaded", { chunk });
-    if (reduce !== null) {
-      const inputs = gradients.map(({ slot, examples }) => ({ offset: slot, examples }));
-      this.#kernels.fold(gradient, inputs, length, reduce);
-    }
     const shared = (this.#writes.get(slots.weights) ?? 0) > 0;
     const target = shared ? this.#arena.allocate(length) : slots.weights;
-    const moment = { lr, scale, group, updateCount };
+    const moment = { lr, scale, group, updateCount: version };
     this.#kernels.update(updateScalars(this.#rule, moment), {
       weightsIn: slots.weights,
       weightsOut: target,
@@ -120,6 +121,15 @@ export class ChunkStore {
     if (!shared) return;
     this.free(slots.weights);
     slots.weights = target;
+  }
+
+  /** Frees a chunk's values, as soon as no write refers to them. */
+  forget(chunk: number): void {
+    const slots = this.#chunks.get(chunk);
+    if (slots === undefined) return;
+    this.#chunks.delete(chunk);
+    if (slots.weights >= 0) this.free(slots.weights);
+    for (const slot of slots.states) this.free(slot);
   }
 
   /** Lends a part's bytes to a write; `done` must be called when it has ended. */

@@ -9,6 +9,7 @@ import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import { sampleSpec } from "../protocol/samples.js";
+import type { View } from "../protocol/view.js";
 import type { ChunkReceiver } from "../transport/transport.js";
 import { ServerHost } from "./server-host.js";
 
@@ -28,6 +29,23 @@ interface Peer {
   readonly answers: ChunkHeader[];
   readonly ends: { readonly isClosed: boolean };
   send(header: Partial<ChunkHeader>, payload: Uint8Array): void;
+}
+
+const freshMarks = JSON.stringify({ version: 0, examples: 0, sealedStep: -1, applied: [] });
+
+function valuesOf(chunk: number): Uint8Array {
+  return new Uint8Array(layout.chunks[chunk]!.length * 4);
+}
+
+/** Two servers, of which these have the chunks, and one worker. */
+function viewOf(number: number, primaries: readonly number[]): View {
+  return {
+    ...{ run: sampleSpec.run, number, generation: 0, phase: 0, phaseFromStep: 0 },
+    servers: [0, 1].map((index) => ({ index, incarnation: 1, address: "here", frames: null })),
+    workers: [{ rank: 0, incarnation: 5, fromStep: 0 }],
+    replicas: primaries.map((primary) => [primary]),
+    fences: [1, 1],
+  };
 }
 
 /** A server with its two chunks loaded and one worker in its view. */
@@ -66,20 +84,10 @@ function served(compression: RunSpec["compression"] = topkPushes): {
     return { receiver, answers, ends, send };
   };
   host.onMessage({ type: "prepare", spec, residuals: false });
-  host.onMessage({
-    type: "view",
-    view: {
-      ...{ run: sampleSpec.run, number: 1, generation: 0, phase: 0, phaseFromStep: 0 },
-      servers: [{ index: 0, incarnation: 1, address: "here", frames: null }],
-      workers: [{ rank: 0, incarnation: 5, fromStep: 0 }],
-      ...{ replicas: [[0], [0]], fences: [1, 1] },
-    },
-  });
+  host.onMessage({ type: "view", view: viewOf(1, [0, 0]) });
   const coordinator = peer();
   for (const chunk of [0, 1]) {
-    const detail = JSON.stringify({ version: 0, examples: 0, sealedStep: -1, applied: [] });
-    const bytes = new Uint8Array(layout.chunks[chunk]!.length * 4);
-    coordinator.send({ kind: "load", chunk, detail }, bytes);
+    coordinator.send({ kind: "load", chunk, detail: freshMarks }, valuesOf(chunk));
   }
   assert.deepEqual(
     coordinator.answers.map(({ kind }) => kind),
@@ -236,4 +244,28 @@ test("a push made by hand that holds a NaN leaves no trace, whatever it is writt
     assert.deepEqual([second?.outcome, second?.version], ["applied", 1], name);
     host.close();
   }
+});
+
+test("a chunk that a view gives away leaves no memory behind, and comes back with its load", () => {
+  const { host, peer } = served();
+  const { send, answers } = peer();
+  const topk = { ...push, codec: table.named("topk").id };
+  const { slots, used } = host.memory()!;
+  for (let number = 2; number < 400; number += 2) {
+    host.onMessage({ type: "view", view: viewOf(number, [1, 0]) });
+    assert.ok(host.memory()!.used < used);
+    send({ ...topk, fence: number }, encoded("topk"));
+    assert.equal(answers.at(-1)?.version, number, "a refusal names the view");
+    assert.match(answers.at(-1)!.detail, /chunk 0 is not held here: server 1 has it in view/);
+    host.onMessage({ type: "view", view: viewOf(number + 1, [0, 0]) });
+    send({ kind: "load", chunk: 0, detail: freshMarks }, valuesOf(0));
+    send({ kind: "load", chunk: 0, detail: freshMarks }, valuesOf(0));
+    assert.deepEqual([host.memory()!.slots, host.memory()!.used], [slots, used]);
+  }
+  send(topk, encoded("topk"));
+  assert.deepEqual([answers.at(-1)?.outcome, answers.at(-1)?.version], ["applied", 1]);
+  send({ kind: "load", chunk: 0, detail: freshMarks }, valuesOf(0));
+  send({ kind: "pull", chunk: 0, rank: -1 }, new Uint8Array(0));
+  assert.equal(answers.at(-1)?.version, 1, "a load that comes late rewinds nothing");
+  host.close();
 });

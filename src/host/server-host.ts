@@ -8,7 +8,8 @@
  */
 import { ReplyEncoder } from "../compression/reply-encoder.js";
 import { RunCodecs } from "../compression/run-codecs.js";
-import { Shard, type ShardEffect, type ShardEvent } from "../core/server/shard.js";
+import { Shard } from "../core/server/shard.js";
+import type { SentCopy, ShardEffect, ShardEvent } from "../core/server/shard-events.js";
 import { toPacelineError } from "../errors.js";
 import { Arena, type ArenaUsage } from "../kernels/arena.js";
 import { createConversions, createKernels, type KernelsChoice } from "../kernels/choice.js";
@@ -26,6 +27,7 @@ import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
 import { readMarks } from "./chunk-marks.js";
 import { ChunkStore } from "./chunk-store.js";
 import type { Clock } from "./clock.js";
+import { EffectLoop } from "./effect-loop.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
 import { ServedChannel } from "./served-channel.js";
 import type { Trace } from "./trace.js";
@@ -51,6 +53,7 @@ interface ServedRun {
   readonly arena: Arena;
   readonly layout: Layout;
   readonly shard: Shard;
+  readonly loop: EffectLoop<ShardEvent, ShardEffect>;
   readonly store: ChunkStore;
   readonly codecs: RunCodecs;
   readonly replies: ReplyEncoder;
@@ -109,7 +112,6 @@ export class ServerHost {
       case "view":
         if (this.#job?.spec.run !== message.view.run) break;
         this.#term = Math.max(this.#term, termOf(message.view.number));
-        this.#job.replies.keepOnly(message.view);
         this.#step({ type: "view", view: message.view });
         break;
       case "stop":
@@ -149,6 +151,7 @@ export class ServerHost {
   close(): void {
     for (const channel of this.#channels.values()) channel.close();
     this.#channels.clear();
+    this.#job?.loop.end();
     this.#job = null;
   }
 
@@ -168,11 +171,12 @@ export class ServerHost {
       const replies = new ReplyEncoder({
         arena,
         codecs,
-        workersMax: spec.workersMax,
         lengthOf: (chunk) => layout.chunks[chunk]!.length,
         weightsOf: (chunk) => store.weightsOf(chunk),
       });
-      this.#job = { spec, arena, layout, shard, store, codecs, replies };
+      const loop = this.#loopOf(shard, (effect) => this.#perform(job, effect));
+      const job = { spec, arena, layout, shard, loop, store, codecs, replies };
+      this.#job = job;
       this.#updateMs = 0;
       this.#bytesIn = 0;
       this.#bytesOut = 0;
@@ -244,7 +248,6 @@ export class ServerHost {
         this.#onPush(channel, header, job, arrived);
         break;
       case "pull":
-        job.replies.asked(header);
         this.#step({ type: "pull", header, channel });
         break;
       case "load":
@@ -261,7 +264,7 @@ export class ServerHost {
   }
 
   #onLoad(channel: number, header: ChunkHeader, { store }: ServedRun, slot: number): void {
-    const { chunk, part, detail } = header;
+    const { chunk, generation, part, detail } = header;
     let marks: ChunkMarks | null = null;
     try {
       if (part === "weights") marks = readMarks(detail, chunk);
@@ -270,7 +273,7 @@ export class ServerHost {
       this.#refuse(channel, header, toPacelineError(thrown).message);
       return;
     }
-    this.#step({ type: "load", chunk, part, slot, marks, channel });
+    this.#step({ type: "load", chunk, generation, part, slot, marks, channel });
   }
 
   /** The machine hears of a push when its values lie in a slot of their own. */
@@ -289,7 +292,6 @@ export class ServerHost {
         job.store.free(slot);
       }
     }
-    job.replies.heard(header);
     const finite = gradient < 0 || job.store.finite(gradient, header.chunk);
     this.#step({ type: "push", header, slot: gradient, finite, channel });
   }
@@ -327,21 +329,28 @@ export class ServerHost {
   }
 
   #step(event: ShardEvent): void {
-    const job = this.#job;
-    if (job === null) return;
-    for (const effect of job.shard.step(event, this.#parts.clock.nowMs())) {
-      this.#perform(job, effect);
-    }
+    this.#job?.loop.take(event);
+  }
+
+  #loopOf(shard: Shard, perform: (effect: ShardEffect) => Promise<void> | void) {
+    return new EffectLoop<ShardEvent, ShardEffect>({
+      step: (event) => shard.step(event, this.#parts.clock.nowMs()),
+      perform,
+      onFailure: (thrown) => {
+        const { code, message } = toPacelineError(thrown);
+        this.#session?.send({ type: "failed", code, reason: message });
+      },
+    });
   }
 
   #perform(job: ServedRun, effect: ShardEffect): void {
     switch (effect.type) {
+      case "fold":
+        this.#timed("fold", effect.chunk, () => job.store.fold(effect));
+        break;
       case "apply": {
-        const startedMs = this.#parts.clock.nowMs();
-        job.store.apply(effect);
-        const endedMs = this.#parts.clock.nowMs();
-        this.#updateMs += endedMs - startedMs;
-        this.#parts.trace?.span("apply", `chunk ${effect.chunk}`, startedMs, endedMs);
+        const { entry, group } = effect;
+        this.#timed("apply", entry.chunk, () => job.store.apply(entry, group));
         break;
       }
       case "release":
@@ -351,8 +360,14 @@ export class ServerHost {
         job.store.install(effect.chunk, effect.part, effect.slot);
         break;
       case "reply":
-        if (effect.withWeights) this.#sendWeights(job, effect.channel, effect.header);
+        if (effect.withWeights) this.#sendWeights(job, effect);
         else this.#send(effect.channel, effect.header);
+        break;
+      case "forget":
+        job.store.forget(effect.chunk);
+        break;
+      case "forgetCopy":
+        job.replies.forgetCopy(effect.id);
         break;
       case "sendParts":
         for (const part of job.store.parts()) {
@@ -370,14 +385,26 @@ export class ServerHost {
     }
   }
 
+  /** A part of an update, whose time is counted and traced. */
+  #timed(track: string, chunk: number, part: () => void): void {
+    const startedMs = this.#parts.clock.nowMs();
+    part();
+    const endedMs = this.#parts.clock.nowMs();
+    this.#updateMs += endedMs - startedMs;
+    this.#parts.trace?.span(track, `chunk ${chunk}`, startedMs, endedMs);
+  }
+
   #send(channel: number, header: ChunkHeader): void {
     this.#channels.get(channel)?.send(header, null);
   }
 
   /** A worker that is gone will ask again; nothing is taken to have been sent to it. */
-  #sendWeights(job: ServedRun, channel: number, header: ChunkHeader): void {
+  #sendWeights(
+    job: ServedRun,
+    { channel, header, copy }: { channel: number; header: ChunkHeader; copy: SentCopy | null },
+  ): void {
     const open = this.#channels.get(channel);
-    const encoded = open === undefined ? null : job.replies.encode(header);
+    const encoded = open === undefined ? null : job.replies.encode(header, copy);
     if (open === undefined || encoded === null) {
       this.#sendPart(job, channel, header);
       return;

@@ -51,7 +51,8 @@ export async function loadState(
         say: (chunk, send) => {
           const { offset, length } = layout.chunks[chunk]!;
           const marks = state.marks[chunk]!;
-          const header = { ...emptyHeader, kind: "load", run: view.run, chunk } as const;
+          const { run, generation } = view;
+          const header = { ...emptyHeader, kind: "load", run, generation, chunk } as const;
           state.state.forEach((vector, index) => {
             const part = chunkParts[index + 1]!;
             send({ ...header, part }, bytesOf(vector, offset, length));

@@ -124,8 +124,8 @@ export interface WorkerStatistics {
 
 /**
  * How far a removed worker had come on one server: the lowest and highest step, over the chunks,
- * that was applied or is held and will be; -1 for none. Steps past the lowest are torn, steps up to
- * the highest used.
+ * that an entry has; -1 for none. What was held of it and not sealed is dropped. Steps past the
+ * lowest are torn, steps up to the highest used.
  */
 export interface Departure extends WorkerIdentity {
   readonly stepMin: number;

@@ -103,7 +103,8 @@ class ClusterHere {
       .then((member) => member.ended)
       .catch((thrown: unknown) => {
         const { code, message: reason } = toPacelineError(thrown);
-        coordinator.memberExited({ role, rank, reason, restarts: false, code });
+        const { pid } = process;
+        coordinator.memberExited({ role, rank, pid, reason, restarts: false, code });
       });
   }
 }

@@ -1,16 +1,19 @@
 /**
- * One chunk as its primary sees it: what has been applied (marks), what is held for a BSP step, and
- * who waits for an answer. Values are elsewhere; a held gradient is the name of a slot.
+ * One chunk as its primary sees it: what is committed (marks, version, work), the entry that is
+ * not, what is held for the open step, and who waits for an answer. Values are elsewhere; a held
+ * gradient is the name of a slot.
  *
- * Invariant: a push is applied at most once. A worker's pushes to a chunk come in ascending step,
- * so one mark per rank, (incarnation, step), tells whether a push has been seen.
+ * Invariants: a push is applied at most once: a worker's pushes to a chunk come in ascending step,
+ * so one mark per rank, (incarnation, step), tells whether a push has been seen. At most one entry
+ * is not committed, and nothing of it shows in what the chunk says of its progress.
  */
 
 import { assert } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { ChunkMarks, PushOutcome } from "../../protocol/messages.js";
-import type { ViewWorker } from "../../protocol/view.js";
+import { type View, type ViewWorker, workerOfRank } from "../../protocol/view.js";
 import type { ChunkProgress } from "../sync/pace.js";
+import type { Entry } from "./entry.js";
 
 /** A gradient held whole, waiting for its step to be sealed. */
 export interface Contribution extends WorkerIdentity {
@@ -22,6 +25,8 @@ export interface Contribution extends WorkerIdentity {
 /** Someone who has asked for the chunk and shall have it when the protocol allows. */
 export interface Waiter extends WorkerIdentity {
   readonly channel: number;
+  /** The view that the asker stood on. */
+  readonly fence: number;
   /** The step that the asker wants to start with the chunk. */
   readonly startStep: number;
   /** The step whose push this answers, -1 for a pull. */
@@ -37,10 +42,16 @@ interface Mark {
   readonly step: number;
 }
 
-/** The chunk's log position and everything pending on it. */
+/** The chunk's place in its order of entries and everything pending on it. */
 export class ChunkState implements ChunkProgress {
   readonly index: number;
   loaded = false;
+  /** Of the state that it is loaded with, or waits for. */
+  readonly generation: number;
+  /** Entries committed since it was loaded. */
+  seq = 0;
+  /** The entry that is made and not committed. */
+  pending: Entry | null = null;
   version = 0;
   /** Examples applied: the work that schedules follow. */
   examples = 0;
@@ -49,13 +60,12 @@ export class ChunkState implements ChunkProgress {
   pushes = 0;
   waiters: Waiter[] = [];
   readonly #applied = new Map<number, Mark>();
-  /**
-   * Contributions to the open step, by incarnation: a rank may have had two lives within one step.
-   */
+  /** Contributions to the open step, by the worker's incarnation. */
   readonly #held = new Map<number, Contribution>();
 
-  constructor(index: number) {
+  constructor(index: number, generation: number) {
     this.index = index;
+    this.generation = generation;
   }
 
   /** True when this worker's push of this step has been applied, rejected or dropped already. */
@@ -102,32 +112,53 @@ export class ChunkState implements ChunkProgress {
     this.#held.set(contribution.incarnation, contribution);
   }
 
-  /**
-   * Seals the open step: its contributions in ascending rank, two lives of one rank in their order.
-   */
-  seal(): Contribution[] {
-    const contributions = [...this.#held.values()].sort(
-      (a, b) => a.rank - b.rank || a.incarnation - b.incarnation,
-    );
+  /** Takes the contributions to the open step, in ascending rank. */
+  takeHeld(): Contribution[] {
+    const contributions = [...this.#held.values()].sort((a, b) => a.rank - b.rank);
     this.#held.clear();
-    for (const { rank, incarnation } of contributions) this.mark(rank, incarnation, this.openStep);
-    this.sealedStep++;
     return contributions;
   }
 
-  /** How far a worker has come here: the last step applied or held, -1 if none. */
+  /** Gives up what is held of workers whom a view has no more; the slots to release. */
+  dropAbsent(view: View): number[] {
+    const gone = [...this.#held.values()].filter(
+      ({ rank, incarnation }) => workerOfRank(view, rank)?.incarnation !== incarnation,
+    );
+    for (const { incarnation } of gone) this.#held.delete(incarnation);
+    return slotsOf(gone);
+  }
+
+  /** The pending entry counts from here on. */
+  commit(entry: Entry): void {
+    assert(entry === this.pending && entry.seq === this.seq + 1, "entries are in order", { entry });
+    this.pending = null;
+    this.seq = entry.seq;
+    for (const { rank, incarnation, step } of entry.marks) this.mark(rank, incarnation, step);
+    this.sealedStep = entry.sealedStep;
+    this.version = entry.version;
+    this.examples += entry.examples;
+    this.pushes += entry.pushes;
+  }
+
+  /** How far a worker has come here: the last step that an entry has of it, -1 if none. */
   reached(rank: number, incarnation: number): number {
+    const pending = this.pending?.marks.find((mark) => mark.incarnation === incarnation);
+    if (pending !== undefined) return pending.step;
     const mark = this.#applied.get(rank);
-    if (this.#held.has(incarnation)) return this.openStep;
     return mark !== undefined && mark.incarnation === incarnation ? mark.step : -1;
   }
 
-  /** Adds a waiter; one that asks the same again replaces its earlier self. */
+  /**
+   * Adds a waiter; one that asks the same again replaces its earlier self, and is answered over the
+   * newer of their channels: what came by the older may have been on its way for longer.
+   */
   await(waiter: Waiter): void {
-    this.waiters = this.waiters.filter(
-      (other) => other.rank !== waiter.rank || other.pushedStep < 0 !== waiter.pushedStep < 0,
-    );
-    this.waiters.push(waiter);
+    const isSame = (other: Waiter) =>
+      other.rank === waiter.rank && other.pushedStep < 0 === waiter.pushedStep < 0;
+    const earlier = this.waiters.find(isSame);
+    const rest = this.waiters.filter((other) => !isSame(other));
+    const isOld = earlier?.incarnation === waiter.incarnation && earlier.channel > waiter.channel;
+    this.waiters = [...rest, isOld ? { ...waiter, channel: earlier.channel } : waiter];
   }
 
   /** The part of the state that is kept with the values. */
@@ -145,6 +176,7 @@ export class ChunkState implements ChunkProgress {
 
   /** Takes over marks that were kept with the values. */
   restore(marks: ChunkMarks): void {
+    this.seq = 0;
     this.version = marks.version;
     this.examples = marks.examples;
     this.sealedStep = marks.sealedStep;
@@ -152,11 +184,16 @@ export class ChunkState implements ChunkProgress {
     for (const { rank, incarnation, step } of marks.applied) this.mark(rank, incarnation, step);
   }
 
-  /** Every slot held, given up; for the end of a job. */
+  /** Every slot held, given up with what waits for it. */
   drain(): number[] {
-    const slots = [...this.#held.values()].map(({ slot }) => slot).filter((slot) => slot >= 0);
+    const slots = slotsOf([...this.#held.values(), { slot: this.pending?.gradient ?? -1 }]);
     this.#held.clear();
+    this.pending = null;
     this.waiters = [];
     return slots;
   }
+}
+
+function slotsOf(held: readonly { readonly slot: number }[]): number[] {
+  return held.map(({ slot }) => slot).filter((slot) => slot >= 0);
 }

@@ -23,6 +23,7 @@ export function waiterFor(
     rank: push.rank,
     incarnation: push.incarnation,
     channel,
+    fence: push.fence,
     startStep: push.step + 1,
     pushedStep: push.step,
     wantsWeights: push.wantsReply,
@@ -36,6 +37,7 @@ export function waiterForPull(pull: ChunkHeader, channel: number): Waiter {
     rank: pull.rank,
     incarnation: pull.incarnation,
     channel,
+    fence: pull.fence,
     startStep: pull.step,
     pushedStep: -1,
     wantsWeights: true,
@@ -66,7 +68,7 @@ export function replyTo(waiter: Waiter, view: View, state: ChunkState): ChunkHea
   };
 }
 
-/** How far those had come whom `view` has no more; asked before anything is sealed by it. */
+/** How far those had come, in entries, whom `view` has no more; asked before it seals any. */
 export function departuresOf(
   previous: View | null,
   view: View,

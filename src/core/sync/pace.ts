@@ -55,7 +55,9 @@ export interface ArrivedPush {
 export type Arrival =
   | { readonly kind: "hold" }
   | { readonly kind: "apply"; readonly scale: number; readonly reason: string }
-  | { readonly kind: "reject" | "drop" | "refuse"; readonly reason: string };
+  | { readonly kind: "reject"; readonly reason: string }
+  | { readonly kind: "drop"; readonly reason: string }
+  | { readonly kind: "refuse"; readonly reason: string };
 
 /** What servers say of their chunks when they acknowledge a view. */
 export interface AcknowledgedProgress {

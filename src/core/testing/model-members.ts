@@ -16,7 +16,8 @@ import type {
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
-import { Shard, type ShardEffect, type ShardEvent } from "../server/shard.js";
+import { Shard } from "../server/shard.js";
+import type { ShardEffect, ShardEvent } from "../server/shard-events.js";
 import { Worker } from "../worker/worker.js";
 import type { WorkerEffect, WorkerEvent } from "../worker/worker-events.js";
 import type { ModelCluster } from "./model-cluster.js";
@@ -73,6 +74,8 @@ export class ModelServer implements ModelMember {
   readonly clocks = new Map<string, number>();
   readonly #cluster: ModelCluster;
   readonly #slots = new Map<number, ModelGradient | ModelValue>();
+  /** By the slot that they were folded into. */
+  readonly #folds = new Map<number, readonly ModelGradient[]>();
   #shard: Shard | null = null;
   #slotIds = 0;
   #marks: ChunkMarks | null = null;
@@ -148,7 +151,8 @@ export class ModelServer implements ModelMember {
 
   load(chunk: number, value: ModelValue, marks: ChunkMarks): void {
     const slot = this.#keep(value);
-    this.#step({ type: "load", chunk, part: "weights", slot, marks, channel: -1 });
+    const generation = 0;
+    this.#step({ type: "load", chunk, generation, part: "weights", slot, marks, channel: -1 });
   }
 
   marksOf(chunk: number): ChunkMarks {
@@ -171,18 +175,31 @@ export class ModelServer implements ModelMember {
 
   #perform(effect: ShardEffect): void {
     switch (effect.type) {
-      case "apply": {
+      case "fold": {
         const gradients = effect.gradients.map(({ slot, examples }) => {
           const gradient = this.#slots.get(slot) as ModelGradient;
           assert.equal(gradient.end - gradient.start, examples);
           return gradient;
         });
-        const before = this.values.get(effect.chunk);
-        assert.ok(before !== undefined, "an update finds weights");
-        const { lr, scale } = effect;
-        this.values.set(effect.chunk, updated(before, { gradients, lr, scale }));
+        this.#folds.set(effect.gradients[0]!.slot, gradients);
         break;
       }
+      case "apply": {
+        const { chunk, gradient, examples, lr, scale } = effect.entry;
+        const gradients = this.#folds.get(gradient) ?? [this.#slots.get(gradient) as ModelGradient];
+        const told = gradients.reduce((sum, { start, end }) => sum + end - start, 0);
+        assert.equal(told, examples, "an entry says how many examples its gradient has");
+        const before = this.values.get(chunk);
+        assert.ok(before !== undefined, "an update finds weights");
+        this.values.set(chunk, updated(before, { gradients, lr, scale }));
+        this.#folds.delete(gradient);
+        break;
+      }
+      case "forget":
+        this.values.delete(effect.chunk);
+        break;
+      case "forgetCopy":
+        break;
       case "release":
         assert.ok(this.#slots.delete(effect.slot), "a slot is released once");
         break;

@@ -6,7 +6,8 @@ import { layOut } from "../../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { Protocol, StalenessRule } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
-import { Shard, type ShardEffect } from "../server/shard.js";
+import { Shard } from "../server/shard.js";
+import type { ShardEffect } from "../server/shard-events.js";
 import { specOf } from "./model-cluster.js";
 
 const layout = layOut([{ name: "w", shape: [1], group: "weight" }], 1);
@@ -15,6 +16,8 @@ const none: StalenessRule = { rule: "none", scale: 0.1, floor: 0.1, max: 5 };
 /** A server with one chunk that has been loaded. */
 export class ShardScene {
   readonly #slots = new Map<number, string>();
+  /** What was folded into a slot. */
+  readonly #folds = new Map<number, string>();
   #shard = new Shard({ index: 0, spec: specOf(), layout });
   #view = 0;
   #slotIds = 0;
@@ -74,8 +77,8 @@ export class ShardScene {
     };
     const lines = this.#say(this.#shard.step({ type: "view", view }, 0));
     if (this.#view > 1) return lines;
-    const load = { type: "load", chunk: 0, part: "weights", slot: -1, marks: null } as const;
-    return [...lines, ...this.#say(this.#shard.step({ ...load, channel: -1 }, 0))];
+    const load = { type: "load", chunk: 0, generation: 0, part: "weights", slot: -1 } as const;
+    return [...lines, ...this.#say(this.#shard.step({ ...load, marks: null, channel: -1 }, 0))];
   }
 
   #ask(kind: "push" | "pull", [who, ...settings]: readonly string[]): string[] {
@@ -105,12 +108,18 @@ export class ShardScene {
   #say(effects: readonly ShardEffect[]): string[] {
     return effects.flatMap((effect) => {
       switch (effect.type) {
-        case "apply": {
+        case "fold": {
           const what = effect.gradients.map(
             ({ slot, examples }) => `${this.#slots.get(slot)} (${examples})`,
           );
-          const how = effect.reduce ?? `scale ${Number(effect.scale.toFixed(6))}`;
-          return [`apply ${what.join(" + ")}, ${how}`];
+          this.#folds.set(effect.gradients[0]!.slot, `${what.join(" + ")}, ${effect.reduce}`);
+          return [];
+        }
+        case "apply": {
+          const { gradient, examples, scale } = effect.entry;
+          const single = `${this.#slots.get(gradient)} (${examples})`;
+          const scaled = `${single}, scale ${Number(scale.toFixed(6))}`;
+          return [`apply ${this.#folds.get(gradient) ?? scaled}`];
         }
         case "reply": {
           const { kind, rank, outcome, version, staleness, detail, step } = effect.header;

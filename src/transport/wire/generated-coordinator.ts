@@ -880,7 +880,7 @@ export type Departure = Message<"paceline.v1.Departure"> & {
   incarnation: bigint;
 
   /**
-   * Lowest step, over the chunks, that was applied or will be; -1 for none.
+   * Lowest step, over the chunks, that was sealed or applied; -1 for none.
    *
    * @generated from field: sint64 step_min = 3;
    */

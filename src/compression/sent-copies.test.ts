@@ -1,6 +1,8 @@
+/** Which copy a worker has, as the server's machine decides, and the values of that copy. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { ReceivedCopies } from "../core/server/received-copies.js";
 import { Arena } from "../kernels/arena.js";
 import { scalarConversions } from "../kernels/scalar-conversions.js";
 import { layOut } from "../protocol/layout.js";
@@ -8,7 +10,7 @@ import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import { sampleSpec } from "../protocol/samples.js";
 import { type ChosenCodec, RunCodecs } from "./run-codecs.js";
-import { SentWeights } from "./sent-weights.js";
+import { SentCopies, type SentDifference } from "./sent-copies.js";
 
 const values = 40;
 const layout = layOut([{ name: "w", shape: [values], group: "weight" }], 1000);
@@ -33,7 +35,8 @@ class Trial {
   readonly arena = new Arena(1 << 20);
   readonly weights = new Float32Array(values);
   readonly chosen: ChosenCodec;
-  readonly sent: SentWeights;
+  readonly sent: SentCopies;
+  readonly received: ReceivedCopies;
   readonly workers: Worker[] = [];
   version = 0;
   differences = 0;
@@ -44,10 +47,10 @@ class Trial {
     const spec: RunSpec = { ...sampleSpec, compression: { ...sampleSpec.compression, pull } };
     const codecs = new RunCodecs(spec, layout, scalarConversions);
     this.chosen = codecs.chosen(pull)!;
-    this.sent = new SentWeights({
+    this.received = new ReceivedCopies(workers, (_chunk, id) => this.sent.forget(id));
+    this.sent = new SentCopies({
       arena: this.arena,
       codecs,
-      workersMax: workers,
       lengthOf: () => values,
       weightsOf: () => this.weights,
     });
@@ -76,7 +79,7 @@ class Trial {
     worker.pulling = true;
     const { incarnation, step } = worker;
     worker.pulls.push({ ...emptyHeader, kind: "pull", rank, incarnation, step: step + 1 });
-    this.sent.asked(worker.pulls.at(-1)!);
+    this.received.asked(worker.pulls.at(-1)!);
   }
 
   update(seed: number): void {
@@ -95,19 +98,19 @@ class Trial {
     worker.pulling = false;
     const { incarnation, step, version } = worker;
     worker.pushes.push({ ...emptyHeader, kind: "push", rank, incarnation, step, version });
-    this.sent.heard(worker.pushes.at(-1)!);
+    this.received.heard(worker.pushes.at(-1)!);
   }
 
   /** Some push arrives again. */
   again(rank: number, which: number): void {
     const { pushes } = this.workers[rank]!;
-    if (pushes.length > 0) this.sent.heard(pushes[which % pushes.length]!);
+    if (pushes.length > 0) this.received.heard(pushes[which % pushes.length]!);
   }
 
   /** Some pull arrives again. */
   pulledAgain(rank: number, which: number): void {
     const { pulls } = this.workers[rank]!;
-    this.sent.asked(pulls[which % pulls.length]!);
+    this.received.asked(pulls[which % pulls.length]!);
   }
 
   /** The server answers the pull, or the push of some step; the worker may never hear of it. */
@@ -117,7 +120,7 @@ class Trial {
     const step = back === 0 ? wanted : Math.max(-1, worker.step - back);
     const { incarnation } = worker;
     const header = { ...emptyHeader, rank, incarnation, step, version: this.version };
-    const reply = this.sent.reply(header, this.chosen);
+    const reply = this.#reply(header);
     if (reply !== null) this.#done.push(reply.done);
     if (step !== wanted || !worker.waiting) return;
     if (worker.pulling) assert.equal(reply, null, "a pull is answered with whole weights");
@@ -130,6 +133,11 @@ class Trial {
     else this.chosen.codec.accumulate(reply.bytes, worker.copy, 1);
     worker.version = this.version;
     worker.waiting = false;
+  }
+
+  #reply(header: ChunkHeader): SentDifference | null {
+    const copy = this.received.sent(header);
+    return copy === null ? null : this.sent.send(0, copy, this.chosen);
   }
 
   /** What goes out is the difference to what the worker really has. */
@@ -181,7 +189,7 @@ for (const codec of ["topk", "onebit"] as const) {
         for (const move of list) play(trial, move);
         differences += trial.differences;
         trial.endWrites();
-        trial.sent.keepOnly({
+        trial.received.keepOnly({
           ...{ run: "r", number: 9, generation: 0, phase: 0, phaseFromStep: 0 },
           ...{ servers: [], workers: [], replicas: [], fences: [] },
         });

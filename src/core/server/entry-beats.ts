@@ -1,0 +1,128 @@
+/**
+ * The four beats of a server's step, on one chunk: seal (the contributions of an entry are
+ * complete), entry (they are folded, and everything that follows is written down as data), commit
+ * (it counts), apply and answer.
+ *
+ * An entry is committed at once unless others have to have it first; then that comes between, as an
+ * event. Meanwhile pushes to the chunk wait, and whoever is answered is so from the entry before.
+ *
+ * Invariants: entries are committed in the order of their seq, at most one a chunk is not yet, and
+ * nothing of that one leaves the server; a step is folded in ascending rank.
+ */
+import { reduceOf } from "../../protocol/layout.js";
+import { learningRate } from "../../protocol/schedule.js";
+import type { View } from "../../protocol/view.js";
+import type { ChunkReplies } from "./chunk-replies.js";
+import type { ChunkState } from "./chunk-state.js";
+import { type ContributorMark, type Entry, movesValues } from "./entry.js";
+import type { ShardContext } from "./shard-context.js";
+import type { FoldedGradient } from "./shard-events.js";
+
+/** What an entry is made of. */
+export interface EntryParts extends Pick<Entry, "marks" | "sealedStep" | "scale"> {
+  /** Those that move the values, in ascending rank. */
+  readonly gradients: readonly FoldedGradient[];
+  /** True where the gradients become one by a fold; else there is one, applied as it is. */
+  readonly isFolded: boolean;
+}
+
+/** True while others have to have an entry before it counts. */
+export type NeedsAcknowledgement = (entry: Entry) => boolean;
+
+/** The beats of one server in one run. */
+export class EntryBeats {
+  readonly #context: ShardContext;
+  readonly #replies: ChunkReplies;
+  readonly #needsAcknowledgement: NeedsAcknowledgement;
+
+  constructor(context: ShardContext, replies: ChunkReplies, needs: NeedsAcknowledgement) {
+    this.#context = context;
+    this.#replies = replies;
+    this.#needsAcknowledgement = needs;
+  }
+
+  /** Seals every step that is complete, then answers whoever may go on. */
+  advance(state: ChunkState, view: View): void {
+    while (this.#sealNext(state, view));
+    if (state.pending === null) this.#replies.answerWaiting(state, view);
+  }
+
+  /** The first beat: true where a step was complete. */
+  #sealNext(state: ChunkState, view: View): boolean {
+    const { pace } = this.#context;
+    if (!state.loaded || state.pending !== null) return false;
+    if (!pace.maySeal(view, state).allowed) return false;
+    const step = state.openStep;
+    const contributions = state.takeHeld();
+    const marks = contributions.map(({ rank, incarnation }) => ({ rank, incarnation, step }));
+    const gradients = contributions
+      .filter(({ examples }) => examples > 0)
+      .map(({ slot, examples }) => ({ slot, examples }));
+    this.enter(state, { marks, sealedStep: step, gradients, isFolded: true, scale: 1 });
+    return true;
+  }
+
+  /** A push that needs no others is an entry of its own, which without a gradient moves nothing. */
+  enterPush(
+    state: ChunkState,
+    mark: ContributorMark,
+    applied: { readonly gradient: FoldedGradient; readonly scale: number } | null,
+  ): void {
+    const gradients = applied === null ? [] : [applied.gradient];
+    const { sealedStep } = state;
+    const scale = applied?.scale ?? 1;
+    this.enter(state, { marks: [mark], sealedStep, gradients, isFolded: false, scale });
+  }
+
+  /** The second beat: the gradients become one, and the entry is written down. */
+  enter(state: ChunkState, parts: EntryParts): void {
+    const { marks, sealedStep, scale, gradients, isFolded } = parts;
+    const chunk = state.index;
+    const [first, ...others] = gradients;
+    if (isFolded && first !== undefined) {
+      const reduce = reduceOf(this.#context.groupOf(chunk), this.#context.spec.reduce);
+      this.#context.emit({ type: "fold", chunk, gradients, reduce });
+      for (const { slot } of others) this.#context.release(slot);
+    }
+    // Field by field: spreading what was decided took four times as long as all else of a push.
+    const entry: Entry = {
+      chunk,
+      seq: state.seq + 1,
+      marks,
+      sealedStep,
+      gradient: first?.slot ?? -1,
+      pushes: gradients.length,
+      examples: gradients.reduce((sum, { examples }) => sum + examples, 0),
+      lr: this.#learningRate(state),
+      scale,
+      version: state.version + (first === undefined ? 0 : 1),
+    };
+    state.pending = entry;
+    if (!this.#needsAcknowledgement(entry)) this.#commit(state, entry);
+  }
+
+  /** Everybody who has to have the entry of this seq has it; true if it was waited for. */
+  acknowledged(state: ChunkState, view: View, seq: number): boolean {
+    const entry = state.pending;
+    if (entry?.seq !== seq) return false;
+    this.#commit(state, entry);
+    this.advance(state, view);
+    return true;
+  }
+
+  /** The third beat and the fourth, but for the answers. */
+  #commit(state: ChunkState, entry: Entry): void {
+    state.commit(entry);
+    if (!movesValues(entry)) return;
+    this.#context.counts.updated(entry.lr);
+    this.#context.emit({ type: "apply", entry, group: this.#context.groupOf(entry.chunk) });
+    this.#context.release(entry.gradient);
+  }
+
+  #learningRate(state: ChunkState): number {
+    const { spec, view } = this.#context;
+    const lr = learningRate(spec.schedule, state.examples);
+    if (spec.lrScaling === "none" || view === null) return lr;
+    return (lr * view.workers.length) / spec.workersMax;
+  }
+}

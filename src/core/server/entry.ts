@@ -1,0 +1,45 @@
+/**
+ * One entry of a chunk's order: everything that changes the chunk by it, as plain data. It is made
+ * when contributions are sealed, and nothing is decided again from there on: whoever applies the
+ * same entries in the same order, with the same kernels, has the same bits.
+ *
+ * Invariant: numbers are the very ones that are applied; an entry that changes marks only has no
+ * gradient, no examples and the version of the one before.
+ */
+import type { WorkerIdentity } from "../../protocol/identity.js";
+
+/** A push that needs never be looked at again. */
+export interface ContributorMark extends WorkerIdentity {
+  readonly step: number;
+}
+
+/** A change of one chunk. */
+export interface Entry {
+  readonly chunk: number;
+  /**
+   * Its place in the chunk's order, counted from 1 since the chunk was loaded; entries that change
+   * marks only count.
+   */
+  readonly seq: number;
+  /** In ascending rank. */
+  readonly marks: readonly ContributorMark[];
+  /** The last step sealed, this entry included; -1 if none. */
+  readonly sealedStep: number;
+  /** Slot of the gradient, folded or single; -1 where marks alone change. */
+  readonly gradient: number;
+  /** Pushes that are in the gradient. */
+  readonly pushes: number;
+  /** Examples that are in the gradient. */
+  readonly examples: number;
+  /** The learning rate. */
+  readonly lr: number;
+  /** What the gradient is multiplied by, an f32 number. */
+  readonly scale: number;
+  /** Updates of the chunk, this entry included: its version (and what bias correction counts). */
+  readonly version: number;
+}
+
+/** True where an entry moves the chunk's values. */
+export function movesValues({ gradient }: Pick<Entry, "gradient">): boolean {
+  return gradient >= 0;
+}

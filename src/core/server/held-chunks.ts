@@ -1,0 +1,128 @@
+/**
+ * The chunks that a server holds: which a view gives and takes, how their values come and how they
+ * are saved.
+ *
+ * Invariants: a chunk that a view newly gives, or that is rolled back, waits for its load; one that
+ * a view takes away is given up with everything on it, and whoever waits for it is told so; a chunk
+ * is loaded once in a generation, whatever comes twice.
+ */
+
+import { shownId } from "../../protocol/ids.js";
+import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
+import { chunksOfServer, primaryOf, type View } from "../../protocol/view.js";
+import type { ChunkReplies } from "./chunk-replies.js";
+import { ChunkState } from "./chunk-state.js";
+import type { ShardContext } from "./shard-context.js";
+import type { ShardEvent } from "./shard-events.js";
+
+/** The chunks of one server in one run. */
+export class HeldChunks {
+  readonly #index: number;
+  readonly #context: ShardContext;
+  readonly #replies: ChunkReplies;
+  readonly #chunks = new Map<number, ChunkState>();
+
+  constructor(index: number, context: ShardContext, replies: ChunkReplies) {
+    this.#index = index;
+    this.#context = context;
+    this.#replies = replies;
+  }
+
+  /** The chunk, if it is held. */
+  get(chunk: number): ChunkState | undefined {
+    return this.#chunks.get(chunk);
+  }
+
+  /** All of them. */
+  states(): ChunkState[] {
+    return [...this.#chunks.values()];
+  }
+
+  /** Gives up what the view gives to others or rolls back, makes room for what it gives. */
+  follow(view: View): void {
+    const owned = new Set(chunksOfServer(view, this.#index));
+    const { generation } = view;
+    for (const [chunk, state] of this.#chunks) {
+      const isBack = state.generation < generation;
+      if (owned.has(chunk) && !isBack) continue;
+      const why = isBack ? rolledBack(state.generation, generation) : this.whereIs(chunk);
+      this.#replies.refuseWaiting(state, view, why);
+      this.#giveUp(state);
+    }
+    for (const chunk of owned) {
+      if (!this.#chunks.has(chunk)) this.#chunks.set(chunk, new ChunkState(chunk, generation));
+    }
+  }
+
+  /** Why nothing is said of a chunk that is not held: who has it, if a view says so. */
+  whereIs(chunk: number): string {
+    const { view } = this.#context;
+    const primary = view === null ? undefined : primaryOf(view, chunk);
+    const where = `chunk ${chunk} is not held here`;
+    if (view === null || primary === undefined || primary === this.#index) return where;
+    return `${where}: server ${primary} has it in view ${shownId(view.number)}`;
+  }
+
+  /**
+   * Takes a part of a chunk's values; the chunk, where that was the last one. What comes again is
+   * answered and changes nothing.
+   */
+  load(event: ShardEvent & { readonly type: "load" }): ChunkState | null {
+    const { chunk, part, slot, channel, generation, marks } = event;
+    const { run } = this.#context.spec;
+    const header = { ...emptyHeader, run, generation, chunk, part };
+    const held = this.#chunks.get(chunk);
+    if (held === undefined || generation < held.generation) {
+      this.#context.release(slot);
+      const isHere = held !== undefined;
+      const why = isHere ? rolledBack(generation, held.generation) : this.whereIs(chunk);
+      this.#context.refuse(header, channel, why);
+      return null;
+    }
+    const state = generation > held.generation ? this.#renewed(held, generation) : held;
+    const isAgain = state.loaded;
+    if (isAgain) this.#context.release(slot);
+    else this.#context.emit({ type: "install", chunk, part, slot });
+    const isLast = !isAgain && part === "weights";
+    if (isLast) {
+      if (marks !== null) state.restore(marks);
+      state.loaded = true;
+    }
+    const loaded: ChunkHeader = { ...header, kind: "loaded" };
+    this.#context.emit({ type: "reply", channel, header: loaded, withWeights: false, copy: null });
+    return isLast ? state : null;
+  }
+
+  /** Has a chunk sent as it is committed: values are those of the last entry applied. */
+  save({ chunk, channel }: ShardEvent & { readonly type: "save" }): void {
+    const state = this.#chunks.get(chunk);
+    const header = { ...emptyHeader, run: this.#context.spec.run, chunk };
+    if (state?.loaded !== true) {
+      const isHere = state !== undefined;
+      const why = isHere ? `chunk ${chunk} is not loaded` : this.whereIs(chunk);
+      this.#context.refuse(header, channel, why);
+      return;
+    }
+    const detail = JSON.stringify(state.marks());
+    const saved: ChunkHeader = { ...header, kind: "saved", version: state.version, detail };
+    this.#context.emit({ type: "sendParts", channel, header: saved });
+  }
+
+  #giveUp(state: ChunkState): void {
+    for (const slot of state.drain()) this.#context.release(slot);
+    this.#replies.forget(state.index);
+    this.#chunks.delete(state.index);
+    this.#context.emit({ type: "forget", chunk: state.index });
+  }
+
+  #renewed(state: ChunkState, generation: number): ChunkState {
+    this.#giveUp(state);
+    const renewed = new ChunkState(state.index, generation);
+    this.#chunks.set(state.index, renewed);
+    return renewed;
+  }
+}
+
+function rolledBack(generation: number, present: number): string {
+  return `generation ${generation} has been rolled back: this is generation ${present}`;
+}

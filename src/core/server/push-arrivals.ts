@@ -1,0 +1,112 @@
+/**
+ * What happens to a push that fits the view, on a chunk that is loaded: it has been seen, or is not
+ * finite, or the pace holds it, makes an entry of it, or has it marked and not applied.
+ *
+ * Invariant: a push that is refused, or not finite, leaves no trace; any other is marked, now or
+ * with the entry that it is sealed in.
+ */
+import type { View } from "../../protocol/view.js";
+import type { ChunkReplies } from "./chunk-replies.js";
+import type { ChunkState, Waiter } from "./chunk-state.js";
+import type { EntryBeats } from "./entry-beats.js";
+import { waiterFor } from "./shard-answers.js";
+import type { ShardContext } from "./shard-context.js";
+import type { ShardEvent } from "./shard-events.js";
+
+/** A push whose gradient lies in a slot. */
+export type PushEvent = ShardEvent & { readonly type: "push" };
+
+/** Where a server's pushes arrive in one run. */
+export class PushArrivals {
+  readonly #context: ShardContext;
+  readonly #replies: ChunkReplies;
+  readonly #beats: EntryBeats;
+
+  constructor(context: ShardContext, replies: ChunkReplies, beats: EntryBeats) {
+    this.#context = context;
+    this.#replies = replies;
+    this.#beats = beats;
+  }
+
+  /** Takes a push in; false where it has to wait until the chunk's entry is committed. */
+  take(event: PushEvent, state: ChunkState, view: View): boolean {
+    const { header, slot, channel } = event;
+    const { rank, incarnation, step, chunk } = header;
+    if (state.seen(rank, incarnation, step)) {
+      this.#context.release(slot);
+      this.#context.counts.duplicates++;
+      const about = { outcome: "duplicate", staleness: 0, detail: "seen before" } as const;
+      this.#replies.answer(state, view, waiterFor(header, channel, about));
+      return true;
+    }
+    if (!event.finite) {
+      this.#context.release(slot);
+      const whose = `from worker ${rank} at step ${step}`;
+      const detail = `gradient of chunk ${chunk} ${whose} is not finite`;
+      const { version } = state;
+      this.#context.reply(channel, header, { outcome: "nonfinite", version, detail });
+      return true;
+    }
+    if (state.pending !== null) return false;
+    this.#judge(event, state, view);
+    return true;
+  }
+
+  /** One that has not been seen, on a chunk whose entries are committed. */
+  #judge(event: PushEvent, state: ChunkState, view: View): void {
+    const { header, slot, channel } = event;
+    const { rank, incarnation, step, examples } = header;
+    const mark = { rank, incarnation, step };
+    const staleness = Math.max(0, state.version - header.version);
+    const arrival = this.#context.pace.onPush(view, state, { step, examples, staleness });
+    if (arrival.kind === "refuse") {
+      this.#context.release(slot);
+      this.#context.refuse(header, channel, arrival.reason);
+      return;
+    }
+    this.#replies.heard(header);
+    const wait = (about: Pick<Waiter, "outcome" | "staleness" | "detail">) =>
+      state.await(waiterFor(header, channel, about));
+    switch (arrival.kind) {
+      case "hold":
+        this.#hold(event, state);
+        wait({ outcome: "applied", staleness: 0, detail: "" });
+        break;
+      case "apply":
+        wait({ outcome: "applied", staleness, detail: arrival.reason });
+        if (examples > 0) {
+          this.#context.counts.accepted(staleness);
+          const { scale } = arrival;
+          this.#beats.enterPush(state, mark, { gradient: { slot, examples }, scale });
+        } else {
+          this.#context.release(slot);
+          this.#beats.enterPush(state, mark, null);
+        }
+        break;
+      case "reject":
+        this.#context.release(slot);
+        this.#context.counts.rejected++;
+        wait({ outcome: "rejected", staleness, detail: arrival.reason });
+        this.#beats.enterPush(state, mark, null);
+        break;
+      case "drop":
+        this.#context.release(slot);
+        wait({ outcome: "dropped", staleness: 0, detail: arrival.reason });
+        this.#beats.enterPush(state, mark, null);
+        break;
+      default:
+        arrival satisfies never;
+    }
+    this.#beats.advance(state, view);
+  }
+
+  #hold({ header, slot }: PushEvent, state: ChunkState): void {
+    const { rank, incarnation, examples } = header;
+    if (state.holds(header)) {
+      this.#context.counts.duplicates++;
+      this.#context.release(slot);
+    } else {
+      state.hold({ rank, incarnation, examples, slot });
+    }
+  }
+}

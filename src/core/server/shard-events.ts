@@ -1,0 +1,99 @@
+/**
+ * What a server's machine eats and what it has its host do, as data. Effects are performed in the
+ * order in which they stand, each finished before the next begins; `channel` names where an answer
+ * goes, slots name memory of the host.
+ */
+import type { ParameterGroup } from "../../protocol/layout.js";
+import type { ChunkHeader, ChunkMarks, ChunkPart, Departure } from "../../protocol/messages.js";
+import type { Reduce } from "../../protocol/run-spec.js";
+import type { View } from "../../protocol/view.js";
+import type { Entry } from "./entry.js";
+
+/** What a shard can be told. */
+export type ShardEvent =
+  | { readonly type: "view"; readonly view: View }
+  | {
+      readonly type: "push";
+      readonly header: ChunkHeader;
+      /** Slot with the decoded gradient; -1 for an empty one. */
+      readonly slot: number;
+      /** False when a value of the gradient is NaN or infinite. */
+      readonly finite: boolean;
+      readonly channel: number;
+    }
+  | { readonly type: "pull"; readonly header: ChunkHeader; readonly channel: number }
+  | {
+      readonly type: "load";
+      readonly chunk: number;
+      /** Of the state that the chunk is brought to. */
+      readonly generation: number;
+      readonly part: ChunkPart;
+      readonly slot: number;
+      /** With the weights, which are the last part; null otherwise. */
+      readonly marks: ChunkMarks | null;
+      readonly channel: number;
+    }
+  | { readonly type: "save"; readonly chunk: number; readonly channel: number }
+  /** Everybody who has to have an entry before it counts has it. */
+  | { readonly type: "acknowledged"; readonly chunk: number; readonly seq: number };
+
+/** A push or a pull. */
+export type AskingEvent = ShardEvent & { readonly type: "push" | "pull" };
+
+/** A gradient that takes part in a fold. */
+export interface FoldedGradient {
+  readonly slot: number;
+  readonly examples: number;
+}
+
+/**
+ * Which state of a chunk a reply brings its receiver to, where replies are differences: the same id
+ * is the same values, bit for bit.
+ */
+export interface SentCopy {
+  readonly id: number;
+  /** The copy that the receiver has, to which the difference goes; null where weights go whole. */
+  readonly base: number | null;
+}
+
+/** What the host has to do, in order. */
+export type ShardEffect =
+  /** Folds gradients, in ascending rank, into the slot of the first. */
+  | {
+      readonly type: "fold";
+      readonly chunk: number;
+      readonly gradients: readonly FoldedGradient[];
+      readonly reduce: Reduce;
+    }
+  /** Updates the chunk's values by a committed entry that moves them; its slot is scratch then. */
+  | { readonly type: "apply"; readonly entry: Entry; readonly group: ParameterGroup }
+  | { readonly type: "release"; readonly slot: number }
+  | {
+      readonly type: "install";
+      readonly chunk: number;
+      readonly part: ChunkPart;
+      readonly slot: number;
+    }
+  /** Frees the values of a chunk that is held no more, or is about to be loaded anew. */
+  | { readonly type: "forget"; readonly chunk: number }
+  | {
+      readonly type: "reply";
+      readonly channel: number;
+      readonly header: ChunkHeader;
+      /** Send the chunk's present weights as payload. */
+      readonly withWeights: boolean;
+      /** How, where replies with this chunk are differences; null for whole weights to nobody's. */
+      readonly copy: SentCopy | null;
+    }
+  /** No worker has this copy, or will have it. */
+  | { readonly type: "forgetCopy"; readonly chunk: number; readonly id: number }
+  /** Send every part of the chunk; `header` is the same for each but for `part`. */
+  | { readonly type: "sendParts"; readonly channel: number; readonly header: ChunkHeader }
+  | {
+      readonly type: "viewAck";
+      readonly view: number;
+      readonly sealedStep: number;
+      readonly clockMin: number;
+      readonly departed: readonly Departure[];
+    }
+  | { readonly type: "log"; readonly level: "info" | "warn"; readonly text: string };

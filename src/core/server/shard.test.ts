@@ -1,0 +1,333 @@
+/** A server by hand: chunks that views give and take, loads that come twice, beats kept apart. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { layOut } from "../../protocol/layout.js";
+import {
+  type ChunkHeader,
+  type ChunkMarks,
+  type Departure,
+  emptyHeader,
+} from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { View } from "../../protocol/view.js";
+import { specOf } from "../testing/model-cluster.js";
+import type { Entry } from "./entry.js";
+import { Shard } from "./shard.js";
+import type { ShardEffect, ShardEvent } from "./shard-events.js";
+
+const layout = layOut([{ name: "w", shape: [2], group: "weight" }], 1);
+const started: ChunkMarks = { version: 4, examples: 16, sealedStep: 3, applied: [] };
+
+interface ViewParts {
+  readonly workers?: readonly number[];
+  readonly primaries?: readonly number[];
+  readonly generation?: number;
+}
+
+/** Server 0 of two, which has both chunks at first; what it does is kept as lines. */
+class Bench {
+  readonly entries: Entry[] = [];
+  /** Slots that the machine has, and the values of chunks. */
+  readonly slots = new Set<number>();
+  readonly #shard: Shard;
+  #slotIds = 0;
+  #view = 0;
+
+  constructor(extra: Partial<RunSpec> = {}, later = false) {
+    const spec = specOf({ protocol: { mode: "bsp" }, ...extra });
+    const needsAcknowledgement = (entry: Entry) => {
+      this.entries.push(entry);
+      return later;
+    };
+    this.#shard = new Shard({ index: 0, spec, layout, needsAcknowledgement });
+  }
+
+  view({ workers = [0, 1], primaries = [0, 0], generation = 0 }: ViewParts = {}): string[] {
+    const number = ++this.#view;
+    const where = { address: "", frames: null };
+    const view: View = {
+      ...{ run: "r", number, generation, phase: 0, phaseFromStep: 0, fences: [1, 1] },
+      replicas: primaries.map((primary) => [primary]),
+      servers: [0, 1].map((index) => ({ index, incarnation: 1, ...where })),
+      workers: workers.map((rank) => ({ rank, incarnation: 10 + rank, fromStep: 0 })),
+    };
+    return this.#step({ type: "view", view });
+  }
+
+  load(chunk: number, about: { generation?: number; marks?: ChunkMarks | null } = {}): string[] {
+    const { generation = 0, marks = null } = about;
+    const slot = this.#slot();
+    return this.#step({
+      type: "load",
+      chunk,
+      generation,
+      part: "weights",
+      slot,
+      marks,
+      channel: 99,
+    });
+  }
+
+  push(rank: number, step: number, about: Partial<ChunkHeader> & { channel?: number } = {}) {
+    const { channel = rank, ...rest } = about;
+    const header = { ...this.#tags(rank, step), kind: "push", examples: 4, ...rest } as const;
+    const slot = header.examples === 0 ? -1 : this.#slot();
+    return this.#step({ type: "push", header, slot, finite: true, channel });
+  }
+
+  pull(rank: number, step: number, about: Partial<ChunkHeader> = {}): string[] {
+    const header = { ...this.#tags(rank, step), kind: "pull", ...about } as const;
+    return this.#step({ type: "pull", header, channel: rank });
+  }
+
+  acknowledge(chunk: number, seq: number): string[] {
+    return this.#step({ type: "acknowledged", chunk, seq });
+  }
+
+  save(chunk: number): string[] {
+    return this.#step({ type: "save", chunk, channel: 99 });
+  }
+
+  activity(): string {
+    return this.#shard.activity();
+  }
+
+  #tags(rank: number, step: number): ChunkHeader {
+    const identity = { rank, incarnation: 10 + rank };
+    return { ...emptyHeader, run: "r", ...identity, step, fence: this.#view, wantsReply: true };
+  }
+
+  #slot(): number {
+    this.slots.add(this.#slotIds);
+    return this.#slotIds++;
+  }
+
+  #step(event: ShardEvent): string[] {
+    return this.#shard.step(event, 0).map((effect) => this.#shown(effect));
+  }
+
+  #shown(effect: ShardEffect): string {
+    switch (effect.type) {
+      case "fold":
+        return `fold ${effect.gradients.map(({ slot }) => slot).join(" ")}`;
+      case "apply":
+        return `apply ${effect.entry.gradient} to chunk ${effect.entry.chunk}`;
+      case "release":
+        assert.ok(this.slots.delete(effect.slot), "a slot is released once");
+        return `release ${effect.slot}`;
+      case "install":
+        assert.ok(this.slots.delete(effect.slot));
+        return `install chunk ${effect.chunk}`;
+      case "forget":
+        return `forget chunk ${effect.chunk}`;
+      case "reply": {
+        const { kind, step, outcome, version, fence, detail } = effect.header;
+        if (kind === "loaded") return "loaded";
+        if (outcome === "refused")
+          return `${effect.channel}: refused by ${version}, ${fence}: ${detail}`;
+        return `${effect.channel}: step ${step} ${outcome}, version ${version}`;
+      }
+      case "sendParts":
+        return `save ${effect.header.detail}`;
+      case "viewAck":
+        return ["acknowledged", ...effect.departed.map(goneOf)].join("; ");
+      default:
+        return effect.type;
+    }
+  }
+}
+
+function goneOf({ rank, stepMin, stepMax }: Departure): string {
+  return `${rank} went after ${stepMin}..${stepMax}`;
+}
+
+function loaded(extra: Partial<RunSpec> = {}, later = false): Bench {
+  const bench = new Bench(extra, later);
+  bench.view();
+  bench.load(0);
+  bench.load(1);
+  return bench;
+}
+
+describe("a chunk that a view gives to another server", () => {
+  test("is given up with what is held and who waits, who are told of the view", () => {
+    const bench = loaded();
+    bench.push(0, 0);
+    bench.pull(1, 1);
+    assert.deepEqual(bench.view({ primaries: [1, 0] }), [
+      "0: refused by 2, 1: chunk 0 is not held here: server 1 has it in view 2",
+      "1: refused by 2, 1: chunk 0 is not held here: server 1 has it in view 2",
+      "release 2",
+      "forget chunk 0",
+      "acknowledged",
+    ]);
+    assert.equal(bench.slots.size, 0);
+  });
+
+  test("is refused to later pushes, pulls, loads and saves", () => {
+    const bench = loaded();
+    bench.view({ primaries: [1, 0] });
+    const refused = "chunk 0 is not held here: server 1 has it in view 2";
+    assert.deepEqual(bench.push(0, 0), ["release 2", `0: refused by 2, 2: ${refused}`]);
+    assert.deepEqual(bench.pull(0, 0), [`0: refused by 2, 2: ${refused}`]);
+    assert.deepEqual(bench.load(0), ["release 3", `99: refused by 2, 0: ${refused}`]);
+    assert.deepEqual(bench.save(0), [`99: refused by 2, 0: ${refused}`]);
+    assert.deepEqual(bench.push(0, 0, { chunk: 1 }), [], "the other chunk goes on");
+  });
+
+  test("waits for its load when a view gives it back, and so do pushes to it", () => {
+    const bench = loaded();
+    bench.view({ primaries: [1, 0] });
+    assert.deepEqual(bench.view(), ["acknowledged"]);
+    assert.equal(bench.activity(), "chunk 0 is not loaded");
+    assert.deepEqual(bench.push(0, 4), []);
+    assert.deepEqual(bench.push(1, 4), []);
+    assert.deepEqual(bench.save(0), ["99: refused by 3, 0: chunk 0 is not loaded"]);
+    assert.deepEqual(bench.load(0, { marks: started }), [
+      "install chunk 0",
+      "loaded",
+      "fold 2 3",
+      "release 3",
+      "apply 2 to chunk 0",
+      "release 2",
+      "0: step 4 applied, version 5",
+      "1: step 4 applied, version 5",
+    ]);
+  });
+
+  test("is given up with the entry that is not committed", () => {
+    const bench = loaded({}, true);
+    bench.push(0, 0);
+    bench.push(1, 0);
+    assert.equal(bench.view({ primaries: [1, 0] }).at(-3), "release 2");
+    assert.deepEqual(bench.acknowledge(0, 1), []);
+    assert.equal(bench.slots.size, 0);
+  });
+});
+
+describe("a load", () => {
+  test("that comes again, in any part, changes nothing", () => {
+    const bench = loaded();
+    bench.push(0, 0);
+    bench.push(1, 0);
+    assert.deepEqual(bench.load(0, { marks: started }), ["release 4", "loaded"]);
+    assert.deepEqual(bench.pull(0, 1), ["0: step -1 none, version 1"]);
+  });
+
+  test("of a higher generation begins the chunk anew", () => {
+    const bench = loaded();
+    bench.push(0, 0);
+    assert.deepEqual(bench.load(0, { generation: 1, marks: started }), [
+      "release 2",
+      "forget chunk 0",
+      "install chunk 0",
+      "loaded",
+    ]);
+    assert.match(bench.save(0)[0]!, /"version":4/);
+    assert.deepEqual(bench.push(0, 4), [], "a push of the old one waits for the view");
+    const [first, ...rest] = bench.view({ generation: 1 });
+    assert.equal(first, "forget chunk 1", "the view that follows keeps what is loaded");
+    assert.match(rest.at(-1)!, /0: refused by 2, 1: generation 0 has been rolled back/);
+    assert.match(bench.save(0)[0]!, /"version":4/);
+  });
+
+  test("of a generation that was rolled back is refused", () => {
+    const bench = loaded();
+    assert.deepEqual(bench.view({ generation: 1 }), [
+      "forget chunk 0",
+      "forget chunk 1",
+      "acknowledged",
+    ]);
+    assert.match(bench.load(0)[1]!, /generation 0 has been rolled back: this is generation 1/);
+    assert.equal(bench.activity(), "chunk 0 is not loaded");
+    assert.deepEqual(bench.push(0, 0, { generation: 1 }), [], "a push waits for the load");
+    assert.deepEqual(bench.load(0, { generation: 1 }), ["install chunk 0", "loaded"]);
+    assert.deepEqual(bench.push(1, 0, { generation: 1 }).slice(1, 3), [
+      "release 5",
+      "apply 3 to chunk 0",
+    ]);
+  });
+});
+
+describe("the beats of a step", () => {
+  test("nothing leaves between entry and commit, and later pushes wait", () => {
+    const bench = loaded({}, true);
+    bench.push(0, 0);
+    assert.deepEqual(bench.push(1, 0), ["fold 2 3", "release 3"]);
+    assert.equal(bench.activity(), "entry 1 of chunk 0 is not committed");
+    assert.deepEqual(bench.pull(0, 0), ["0: step -1 none, version 0"]);
+    assert.match(bench.save(0)[0]!, /"version":0.*"sealedStep":-1,"applied":\[\]/);
+    assert.deepEqual(bench.push(1, 0, { channel: 7 }), [], "also one that comes again");
+    assert.deepEqual(bench.acknowledge(0, 2), [], "it is another entry that is waited for");
+    assert.deepEqual(bench.acknowledge(0, 1), [
+      "apply 2 to chunk 0",
+      "release 2",
+      "0: step 0 applied, version 1",
+      "1: step 0 applied, version 1",
+      "release 4",
+      "7: step 0 duplicate, version 1",
+    ]);
+    assert.deepEqual(bench.acknowledge(0, 1), [], "an entry is committed once");
+  });
+
+  test("an entry is plain data: place, marks, gradient, numbers", () => {
+    const bench = loaded();
+    bench.push(1, 0, { examples: 2 });
+    bench.push(0, 0);
+    bench.push(1, 1, { examples: 0 });
+    bench.push(0, 1, { examples: 0 });
+    const marksOf = (step: number) =>
+      [0, 1].map((rank) => ({ rank, incarnation: 10 + rank, step }));
+    const { lr } = bench.entries[0]!;
+    assert.ok(lr > 0);
+    const common = { chunk: 0, scale: 1 };
+    const first = { seq: 1, marks: marksOf(0), sealedStep: 0, gradient: 3, pushes: 2, examples: 6 };
+    assert.deepEqual(bench.entries[0], { ...common, ...first, lr, version: 1 });
+    const second = { seq: 2, marks: marksOf(1), sealedStep: 1, gradient: -1 };
+    assert.deepEqual(bench.entries[1], {
+      ...common,
+      ...second,
+      ...{ pushes: 0, examples: 0, lr: bench.entries[1]!.lr, version: 1 },
+    });
+  });
+
+  test("a push that is rejected is an entry that changes marks only", () => {
+    const staleness = { rule: "reject", scale: 0, floor: 0, max: 0 };
+    const bench = loaded({ protocol: { mode: "asp", staleness } });
+    bench.push(0, 0);
+    bench.push(1, 0);
+    assert.deepEqual(
+      bench.entries.map(({ seq, marks, gradient, version }) => [
+        seq,
+        marks[0]!.rank,
+        gradient,
+        version,
+      ]),
+      [
+        [1, 0, 2, 1],
+        [2, 1, -1, 1],
+      ],
+    );
+  });
+});
+
+test("who asks again over an older channel is answered over the newer one", () => {
+  const bench = loaded();
+  bench.push(0, 0, { channel: 5 });
+  bench.push(0, 0, { channel: 4 });
+  assert.ok(bench.push(1, 0, { channel: 6 }).includes("5: step 0 applied, version 1"));
+});
+
+test("what is held of a removed worker is dropped, and it went after its last entry", () => {
+  const bench = loaded();
+  bench.push(0, 0);
+  bench.push(1, 0);
+  bench.push(1, 1);
+  assert.deepEqual(bench.view({ workers: [0] }), ["release 4", "acknowledged; 1 went after -1..0"]);
+  assert.deepEqual(bench.push(0, 1), [
+    "fold 5",
+    "apply 5 to chunk 0",
+    "release 5",
+    "0: step 1 applied, version 2",
+  ]);
+});
