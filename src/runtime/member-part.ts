@@ -140,7 +140,8 @@ export function sessionConfigOf(
   { coordinator, startTimeoutMs, ioTimeoutMs }: ReachSettings & { readonly coordinator: string },
 ): SessionConfig {
   if (coordinator === "") {
-    throw new PacelineError("usage", `a ${role} needs --coordinator, such as 127.0.0.1:8000`);
+    const sentence = `a ${role} needs the address of a coordinator`;
+    throw new PacelineError("usage", `${sentence}; write coordinator: "127.0.0.1:8000"`);
   }
   return {
     coordinator,

@@ -110,7 +110,10 @@ describe("roles that a program starts", () => {
 
   test("refuse what can't be before anything is started", async () => {
     const usage = (message: RegExp) => ({ code: "usage", message });
-    await assert.rejects(startWorker({ coordinator: "" }), usage(/^a worker needs --coordinator/));
+    await assert.rejects(
+      startWorker({ coordinator: "" }),
+      usage(/^a worker needs the address .*write coordinator: /),
+    );
     const open = { coordinator: "127.0.0.1:1", host: "0.0.0.0", insecure: true };
     await assert.rejects(startServer(open), usage(/--host 0.0.0.0 is every address .*--advertise/));
     await assert.rejects(startCoordinator({ host: "10.0.0.1" }), usage(/not a loopback address/));
