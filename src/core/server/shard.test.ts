@@ -155,8 +155,8 @@ describe("a chunk that a view gives to another server", () => {
     bench.push(0, 0);
     bench.pull(1, 1);
     assert.deepEqual(bench.view({ primaries: [1, 0] }), [
-      "0: refused by 2, 1: chunk 0 is not held here: server 1 has it in view 2",
-      "1: refused by 2, 1: chunk 0 is not held here: server 1 has it in view 2",
+      "0: refused by 2, 1: chunk 0 is not held here: server 1 has it in view 0.2",
+      "1: refused by 2, 1: chunk 0 is not held here: server 1 has it in view 0.2",
       "release 2",
       "forget chunk 0",
       "acknowledged",
@@ -167,7 +167,7 @@ describe("a chunk that a view gives to another server", () => {
   test("is refused to later pushes, pulls, loads and saves", () => {
     const bench = loaded();
     bench.view({ primaries: [1, 0] });
-    const refused = "chunk 0 is not held here: server 1 has it in view 2";
+    const refused = "chunk 0 is not held here: server 1 has it in view 0.2";
     assert.deepEqual(bench.push(0, 0), ["release 2", `0: refused by 2, 2: ${refused}`]);
     assert.deepEqual(bench.pull(0, 0), [`0: refused by 2, 2: ${refused}`]);
     assert.deepEqual(bench.load(0), ["release 3", `99: refused by 2, 0: ${refused}`]);

@@ -178,14 +178,6 @@ export function stepIn(state: WorkerState, nextStep: number): number {
   return state.name === "stepping" ? state.step : nextStep - 1;
 }
 
-/** An order to rest: to go no further than `limit`, and to say so once that is settled. */
-export interface PauseOrder {
-  readonly id: number;
-  readonly limit: number;
-  readonly settled: boolean;
-  told: boolean;
-}
-
 /** An order to stand at a checkpoint's barrier. */
 export interface BarrierOrder {
   readonly id: number;

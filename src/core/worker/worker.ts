@@ -31,6 +31,7 @@ import type {
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { primaryOf, supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { protocolProblem } from "../sync/modes.js";
+import { RestOrder } from "./rest-order.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
 import { pullFrom, pushTo } from "./worker-headers.js";
@@ -44,7 +45,6 @@ import {
   inFlight,
   isExhausted,
   lastWordsOf,
-  type PauseOrder,
   type Stepping,
   stepBegun,
   stepIn,
@@ -66,7 +66,7 @@ export class Worker {
   #nextStep = 0;
   #work: Work | null = null;
   #evaluations: { evaluation: number; range: Range }[] = [];
-  #pause: PauseOrder | null = null;
+  readonly #rest = new RestOrder();
   #barrier: BarrierOrder | null = null;
   #lastEpoch = -1;
   #account = new WorkerAccount();
@@ -108,7 +108,7 @@ export class Worker {
         if (event.run === this.#spec?.run) this.#fail(event.code, event.reason);
         break;
       case "channelOpen":
-        this.#resend(event.server);
+        if (this.#view !== null) this.#resend(this.#view, event.server);
         break;
       default:
         event satisfies never;
@@ -127,7 +127,7 @@ export class Worker {
 
   /** One sentence: what this worker is doing. */
   activity(): string {
-    return activityOf(this.#state, this.#versions.length, this.#nextStep, this.#pause !== null);
+    return activityOf(this.#state, this.#versions.length, this.#nextStep, this.#rest.stands);
   }
 
   /** Counts since this incarnation began. */
@@ -160,11 +160,10 @@ export class Worker {
         this.#onPause(message.pause);
         break;
       case "pauseAt":
-        if (this.#pause?.id !== message.pause) break;
-        this.#pause = { id: message.pause, limit: message.step, settled: true, told: false };
+        this.#rest.settle(message.pause, message.step);
         break;
       case "resume":
-        if (this.#pause?.id === message.pause) this.#pause = null;
+        this.#rest.lift(message.pause);
         break;
       case "barrier":
         this.#barrier = { id: message.barrier, isWhole: false };
@@ -191,7 +190,7 @@ export class Worker {
     this.#layout = null;
     this.#work = null;
     this.#evaluations = [];
-    this.#pause = null;
+    this.#rest.lift(null);
     this.#barrier = null;
     this.#nextStep = 0;
     this.#lastEpoch = -1;
@@ -223,7 +222,7 @@ export class Worker {
       this.#pullAll(layout.chunks);
       return;
     }
-    for (const server of view.servers) this.#resend(server.index);
+    for (const server of view.servers) this.#resend(view, server.index);
   }
 
   #onWork(assignment: Assignment): void {
@@ -239,7 +238,7 @@ export class Worker {
 
   #onPause(id: number): void {
     const step = stepIn(this.#state, this.#nextStep);
-    this.#pause = { id, limit: step, settled: false, told: false };
+    this.#rest.give(id, step);
     this.#tell({ type: "pausing", pause: id, step });
   }
 
@@ -368,7 +367,8 @@ export class Worker {
 
   /** Starts whatever is due, if the worker rests. */
   #proceed(nowMs: number): void {
-    if (this.#state.name === "pulling" && this.#mustRest()) this.#tellPaused();
+    const mustRest = () => this.#rest.forbids(this.#nextStep);
+    if (this.#state.name === "pulling" && mustRest()) this.#tellPaused();
     while (this.#state.name === "resting") {
       const evaluation = this.#evaluations.shift();
       if (evaluation !== undefined) {
@@ -385,7 +385,7 @@ export class Worker {
         this.#standAtBarrier(this.#barrier);
         continue;
       }
-      if (this.#mustRest()) {
+      if (mustRest()) {
         this.#tellPaused();
         return;
       }
@@ -405,16 +405,11 @@ export class Worker {
     if (spec === null || work === null || spec.feed === "central") return;
     if (state.name !== "stepping" || !state.computed || state.before !== null) return;
     const step = state.step + 1;
-    const hasToRest = this.#pause !== null && step > this.#pause.limit;
-    if (hasToRest || this.#evaluations.length > 0) return;
+    if (this.#rest.forbids(step) || this.#evaluations.length > 0) return;
     const start = work.position + state.examples;
     if (stepOf(work, step, start, spec.batchSize) === null) return;
     state.leftAtMs = nowMs;
     this.#begin(work, { step, start, before: state }, nowMs);
-  }
-
-  #mustRest(): boolean {
-    return this.#pause !== null && this.#nextStep > this.#pause.limit;
   }
 
   #finishAssignment(work: Work): void {
@@ -428,12 +423,11 @@ export class Worker {
    * again.
    */
   #tellPaused(): void {
-    const pause = this.#pause;
-    if (pause === null || !pause.settled || pause.told) return;
-    pause.told = true;
+    const pause = this.#rest.takeReached();
+    if (pause === null) return;
     const position = this.#work?.position ?? -1;
     if (this.#work !== null) this.#finishAssignment(this.#work);
-    this.#tell({ type: "paused", pause: pause.id, position, step: this.#nextStep });
+    this.#tell({ type: "paused", pause, position, step: this.#nextStep });
   }
 
   #begin(
@@ -460,9 +454,8 @@ export class Worker {
     }
   }
 
-  #resend(server: number): void {
-    const view = this.#view;
-    if (view !== null) this.#askAgain((chunk) => primaryOf(view, chunk) === server);
+  #resend(view: View, server: number): void {
+    this.#askAgain((chunk) => primaryOf(view, chunk) === server);
   }
 
   #askAgain(isMeant: (chunk: number) => boolean): void {
