@@ -462,7 +462,6 @@ export class ModelCluster {
 
 /** A run's choices: small, and plain where a test does not say otherwise. */
 export function specOf(extra: Partial<RunSpec> = {}): RunSpec {
-  const rates = { lr: 0.1, warmup: 0, milestones: [], gamma: 0.1 };
   const { epochs = 2, trainExamples = 96 } = extra;
   const totalExamples = epochs * trainExamples;
   return {
@@ -473,7 +472,7 @@ export function specOf(extra: Partial<RunSpec> = {}): RunSpec {
     testExamples: 31,
     workersMax: 4,
     servers: 2,
-    schedule: { name: "cosine", ...rates, totalExamples },
+    schedule: { ...sampleSpec.schedule, name: "cosine", totalExamples },
     epochs,
     batchSize: 4,
     chunkValues: 1,

@@ -25,7 +25,7 @@ const spec: RunSpec = {
   seed: 1,
   testExamples: 100,
   workersMax: 2,
-  schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 400 },
+  schedule: { ...sampleSpec.schedule, totalExamples: 400 },
   epochs: 2,
   batchSize: 10,
   chunkValues: 262144,

@@ -43,7 +43,7 @@ const spec: RunSpec = {
   testExamples: 30,
   workersMin: 3,
   workersMax: 3,
-  schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 100 },
+  schedule: { ...sampleSpec.schedule, totalExamples: 100 },
   epochs: 2,
   batchSize: 8,
   chunkValues: 262_144,

@@ -28,10 +28,7 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-const spec: RunSpec = {
-  ...sampleSpec,
-  schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 200 },
-};
+const spec: RunSpec = sampleSpec;
 
 /** What the port says, one promise at a time. */
 class Ear {

@@ -46,8 +46,8 @@ const spec: RunSpec = {
   protocol: { mode: "asp", staleness: { rule: "scale+reject", scale: 0.1, floor: 0.1, max: 5 } },
   updateRule: { ...sampleSpec.updateRule, name: "adam", momentum: 0.9, weightDecay: 5e-4 },
   schedule: {
+    ...sampleSpec.schedule,
     name: "step",
-    lr: 0.1,
     warmup: 0.05,
     milestones: [0.5, 0.75],
     gamma: 0.1,

@@ -16,7 +16,7 @@ const spec: RunSpec = {
   testExamples: 100,
   workersMax: 2,
   servers: 2,
-  schedule: { name: "cosine", lr: 0.1, warmup: 0, milestones: [], gamma: 0.1, totalExamples: 4000 },
+  schedule: { ...sampleSpec.schedule, name: "cosine", totalExamples: 4000 },
   epochs: 2,
   batchSize: 64,
   chunkValues: 262144,
