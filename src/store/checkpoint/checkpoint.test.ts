@@ -396,7 +396,7 @@ test("a manifest with the first fields of a run alone is read, and later ones ar
   const refused: readonly (readonly [object, RegExp])[] = [
     [{ ...whole, batchSize: undefined }, /spec: batchSize is missing/],
     [{ ...whole, batchSize: 0.5 }, /spec: batchSize is 0.5, a whole number is needed/],
-    [{ ...whole, protocol: { mode: "walk" } }, /spec.protocol.mode: /],
+    [{ ...whole, protocol: { mode: 3 } }, /spec.protocol.mode: /],
   ];
   for (const [spec, message] of refused)
     assert.throws(() => read(spec), { code: "checkpoint", message });
