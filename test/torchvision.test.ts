@@ -18,7 +18,7 @@ import { buildModel, stemmedModels } from "../dist/nn/models.js";
 import { referenceEngine } from "../dist/nn/reference/reference.js";
 import { type Layout, layOut } from "../dist/protocol/layout.js";
 import { modelTitle, stems } from "../dist/protocol/run-spec.js";
-import { sampleInput, sampleSpec } from "../dist/protocol/samples.js";
+import { sampleInput, sampleSpec } from "../dist/protocol/testing/sample-run.js";
 import { Random } from "../dist/random.js";
 import { writeCheckpoint } from "../dist/store/checkpoint/checkpoint.js";
 

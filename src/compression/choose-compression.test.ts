@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { scalarConversions } from "../kernels/scalar-conversions.js";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
-import { sampleSpec } from "../protocol/samples.js";
+import { sampleSpec } from "../protocol/testing/sample-run.js";
 import { AutoCompression } from "./auto-compression.js";
 import { chooseCompression } from "./choose-compression.js";
 import { RunCodecs } from "./run-codecs.js";

@@ -6,7 +6,7 @@ import { type Compression, feedbackCodecs, keepsResiduals } from "../protocol/co
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import { sampleSpec } from "../protocol/samples.js";
+import { sampleSpec } from "../protocol/testing/sample-run.js";
 import { CodecTable } from "./codecs/codec.js";
 import { PushEncoder } from "./push-encoder.js";
 import { RunCodecs } from "./run-codecs.js";

@@ -8,7 +8,7 @@ import { scalarConversions } from "../kernels/scalar-conversions.js";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import { sampleSpec } from "../protocol/samples.js";
+import { sampleSpec } from "../protocol/testing/sample-run.js";
 import { type ChosenCodec, RunCodecs } from "./run-codecs.js";
 import { SentCopies, type SentDifference } from "./sent-copies.js";
 

@@ -9,7 +9,7 @@ import { type ArenaUsage, slotAlignmentValues } from "../kernels/arena.js";
 import { type CompressionSpec, uncompressed } from "../protocol/compression.js";
 import { type Layout, layOut } from "../protocol/layout.js";
 import type { Protocol, RunSpec } from "../protocol/run-spec.js";
-import { sampleSpec } from "../protocol/samples.js";
+import { sampleSpec } from "../protocol/testing/sample-run.js";
 import { namedTransports } from "../transport/testing/named-transports.js";
 import type { Transport } from "../transport/transport.js";
 import { runInMemory } from "./testing/memory-cluster.js";

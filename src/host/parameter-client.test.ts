@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import { sampleSpec } from "../protocol/samples.js";
+import { sampleSpec } from "../protocol/testing/sample-run.js";
 import type { View } from "../protocol/view.js";
 import type { ChunkReceiver, Transport } from "../transport/transport.js";
 import { openCodecs, ParameterClient } from "./parameter-client.js";

@@ -8,7 +8,7 @@ import { uncompressed } from "../protocol/compression.js";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import { sampleSpec } from "../protocol/samples.js";
+import { sampleSpec } from "../protocol/testing/sample-run.js";
 import type { View } from "../protocol/view.js";
 import type { ChunkReceiver } from "../transport/transport.js";
 import { ServerHost } from "./server-host.js";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { type Layout, layOut } from "../protocol/layout.js";
 import type { Protocol, RunSpec } from "../protocol/run-spec.js";
-import { sampleSpec } from "../protocol/samples.js";
+import { sampleSpec } from "../protocol/testing/sample-run.js";
 import { namedTransports } from "../transport/testing/named-transports.js";
 import { type Outcome, runInMemory, type Toy, type ToyPlan } from "./testing/memory-cluster.js";
 import { ToyCompute, type ToyGradients } from "./testing/toy-compute.js";
@@ -44,14 +44,7 @@ function specOf(protocol: Protocol, changes: Partial<RunSpec> = {}): RunSpec {
     servers: 2,
     protocol,
     updateRule: { ...sampleSpec.updateRule, name: "momentum", momentum: 0.9 },
-    schedule: {
-      name: "constant",
-      lr: 0.1,
-      warmup: 0,
-      milestones: [],
-      gamma: 0.1,
-      totalExamples: 309,
-    },
+    schedule: { ...sampleSpec.schedule, totalExamples: 309 },
     epochs: 3,
     batchSize: 8,
     chunkValues: 4,

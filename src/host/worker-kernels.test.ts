@@ -5,7 +5,7 @@ import type { KernelsChoice } from "../kernels/choice.js";
 import { uncompressed } from "../protocol/compression.js";
 import { type Layout, layOut } from "../protocol/layout.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import { sampleSpec } from "../protocol/samples.js";
+import { sampleSpec } from "../protocol/testing/sample-run.js";
 import { runInMemory } from "./testing/memory-cluster.js";
 import { ToyCompute } from "./testing/toy-compute.js";
 

@@ -2,7 +2,7 @@
 /** The SIMD kernels, with what they were made of and by. */
 export const kernelModule = {
   compiler: "assemblyscript 0.28.20",
-  sourceSha256: "6ad1917c0561de80e64aac2bf8b38efbb1b92b472324360ca86935391e0b96de",
+  sourceSha256: "acb46ba8b49d74528bfd1152c796840955966f1a5a1789808a6a9e45ee99f481",
   base64:
     "AGFzbQEAAAABnwESYAR/f39/AGADf39/AGAFf39/f38AYAl/f39/f319fX0AYAZ/f39/f38AYAd/f39/fX19AGACf38B" +
     "e2ADf397AX9gBH9/f38Bf2ACf38Bf2ADf399AGAEf3t/fwBgBn9/f399fQBgBn9/f399fwBgC39/f39/f319fX19AGAF" +

@@ -7,24 +7,27 @@ import type { ValueType } from "./option-values.js";
 import type { ResolvedOptions } from "./resolved-options.js";
 
 /** Commands that take options of the table. */
-export type CommandName =
-  | "train"
-  | "baseline"
-  | "coordinator"
-  | "server"
-  | "worker"
-  | "submit"
-  | "status"
-  | "ring"
-  | "experiments"
-  | "doctor"
-  | "runs"
-  | "charts"
-  | "data"
-  | "ckpt"
-  | "eval"
-  | "predict"
-  | "bench";
+export const commandNames = [
+  "train",
+  "baseline",
+  "coordinator",
+  "server",
+  "worker",
+  "submit",
+  "status",
+  "ring",
+  "experiments",
+  "doctor",
+  "runs",
+  "charts",
+  "data",
+  "ckpt",
+  "eval",
+  "predict",
+  "bench",
+] as const;
+/** One of them. */
+export type CommandName = (typeof commandNames)[number];
 
 /** The table's groups, in the order in which help and the documents show them. */
 export const optionGroups = [

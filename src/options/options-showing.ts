@@ -1,6 +1,6 @@
 /** The rows of the groups "keeping", "showing" and "trying". */
 
-import { type CommandName, type OptionRows, trainingCommands } from "./option-row.js";
+import { type CommandName, commandNames, type OptionRows, trainingCommands } from "./option-row.js";
 import {
   cadence,
   choice,
@@ -13,25 +13,6 @@ import {
 } from "./option-values.js";
 import type { KeepingOptions, ShowingOptions } from "./resolved-options.js";
 
-const everywhere: readonly CommandName[] = [
-  "train",
-  "baseline",
-  "coordinator",
-  "server",
-  "worker",
-  "submit",
-  "status",
-  "ring",
-  "experiments",
-  "doctor",
-  "runs",
-  "charts",
-  "data",
-  "ckpt",
-  "eval",
-  "predict",
-  "bench",
-];
 const running: readonly CommandName[] = ["train", "baseline", "coordinator", "server", "worker"];
 
 /** What stays after a run. */
@@ -90,7 +71,7 @@ export const showingRows: OptionRows<ShowingOptions> = {
     default: false,
     sentence: "end with one JSON object on standard output",
     group: "showing",
-    commands: everywhere,
+    commands: commandNames,
   },
   quiet: {
     name: "quiet",

@@ -3,15 +3,9 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { learningRate } from "./schedule.js";
 import type { ScheduleSpec } from "./schedule-spec.js";
+import { sampleSpec } from "./testing/sample-run.js";
 
-const base: ScheduleSpec = {
-  name: "constant",
-  lr: 0.1,
-  warmup: 0,
-  milestones: [],
-  gamma: 0.1,
-  totalExamples: 1000,
-};
+const base: ScheduleSpec = { ...sampleSpec.schedule, totalExamples: 1000 };
 
 function near(found: number, expected: number, what: string): void {
   assert.ok(
@@ -126,9 +120,10 @@ test("every rate lies between 0 and the peak and stays put after the end", () =>
     milestones: fc.constantFrom([], [0.5], [0.3, 0.6, 0.9]),
     gamma: fc.constantFrom(0.1, 0.5),
     totalExamples: fc.integer({ min: 1, max: 1e7 }),
-  }) as fc.Arbitrary<ScheduleSpec>;
+  });
   fc.assert(
-    fc.property(specs, fc.nat({ max: 2e7 }), (spec, examples) => {
+    fc.property(specs, fc.nat({ max: 2e7 }), (drawn, examples) => {
+      const spec = { ...base, ...drawn };
       const rate = learningRate(spec, examples);
       assert.ok(rate >= 0 && rate <= spec.lr * (1 + 1e-12), `${rate}`);
       const end = learningRate(spec, spec.totalExamples);

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { runSpecField } from "./run-spec.js";
-import { sampleSpec } from "./samples.js";
 import {
   addedLater,
   type Field,
@@ -19,6 +18,7 @@ import {
 } from "./spec-field.js";
 import { filled, option, unsetOption } from "./spec-option.js";
 import { specs } from "./testing/arbitrary-spec.js";
+import { sampleSpec } from "./testing/sample-run.js";
 
 const inner = { count: whole(1), rate: addedLater(share, 0.5) };
 const cases: readonly (readonly [Field<unknown>, value: unknown, read: unknown])[] = [

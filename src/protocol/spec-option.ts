@@ -89,6 +89,12 @@ export function filled<Fields extends FieldTable>(
   return Object.fromEntries(values);
 }
 
+/** What the fields of a table hold where nobody sets their options. */
+export function defaultsOf<Fields extends FieldTable>(fields: Fields): FilledOf<Fields> {
+  const defaults = optionsIn(fields).map(({ option }) => [option.key, option.default]);
+  return filled(fields, Object.fromEntries(defaults));
+}
+
 /** A field of a table with its option. */
 export interface FoundOption {
   readonly name: string;

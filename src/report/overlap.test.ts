@@ -19,7 +19,7 @@ import type {
 import { runInMemory } from "../host/testing/memory-cluster.js";
 import type { Trace } from "../host/trace.js";
 import { layOut } from "../protocol/layout.js";
-import { sampleSpec } from "../protocol/samples.js";
+import { sampleSpec } from "../protocol/testing/sample-run.js";
 import { joinTraces, type TraceEvent, TraceFile } from "../runtime/trace/trace-file.js";
 
 const steps = 4;

@@ -9,9 +9,11 @@ import { createConversions, createKernels } from "../../kernels/choice.js";
 import type { Conversions } from "../../kernels/conversions.js";
 import type { Kernels, UpdateSlots } from "../../kernels/kernels.js";
 import { statePartCount, type UpdateMoment, updateScalars } from "../../kernels/update-rule.js";
+import { defaultsOf } from "../../protocol/spec-option.js";
 import {
   type UpdateRuleName,
   type UpdateRuleSpec,
+  updateRuleFields,
   updateRuleNames,
 } from "../../protocol/update-rules.js";
 import { Random } from "../../random.js";
@@ -202,13 +204,9 @@ class ModelWork {
 }
 
 const constants: Omit<UpdateRuleSpec, "name"> = {
-  momentum: 0.9,
-  beta1: 0.9,
-  beta2: 0.999,
-  epsilon: 1e-8,
+  ...defaultsOf(updateRuleFields),
   weightDecay: 5e-4,
   weightDecayPlain: 0,
-  bufferMomentum: 0.1,
 };
 
 /** The conversions of one chunk that lies in the arena. */

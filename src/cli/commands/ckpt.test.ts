@@ -7,7 +7,7 @@ import { buildModel } from "../../nn/models.js";
 import { layOut } from "../../protocol/layout.js";
 import type { Residuals } from "../../protocol/residuals.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { writeCheckpoint } from "../../store/checkpoint/checkpoint.js";
 import { runProgram } from "../program.js";
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { writeSampleMnist } from "../../data/testing/sample-files.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { initialState, layoutOf } from "../../runtime/compute/initial-state.js";
 import { ModelScorer } from "../../runtime/compute/stored-model.js";
 import { writeCheckpoint } from "../../store/checkpoint/checkpoint.js";

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import {
   done,
   epoch,
@@ -150,7 +151,7 @@ describe("runs show", () => {
 });
 
 test("runs compare tells the table, the differences and who was faster", async () => {
-  const schedule = { lr: 0.5, name: "constant", warmup: 0, milestones: [], gamma: 1 } as const;
+  const schedule = { ...sampleSpec.schedule, lr: 0.5 };
   const path = await runDir({
     one: {},
     two: { spec: { seed: 2, schedule: { ...schedule, totalExamples: 400 } } },

@@ -18,7 +18,7 @@ import type {
 import { protocolVersion } from "../../protocol/messages.js";
 import type { RunEvent, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { chunksOfServer, type View } from "../../protocol/view.js";
 import type { Coordinator } from "../coordinator/coordinator.js";
 import type { CoordinatorConfig, CoordinatorEvent } from "../coordinator/coordinator-events.js";
@@ -463,7 +463,6 @@ export class ModelCluster {
 
 /** A run's choices: small, and plain where a test does not say otherwise. */
 export function specOf(extra: Partial<RunSpec> = {}): RunSpec {
-  const rates = { lr: 0.1, warmup: 0, milestones: [], gamma: 0.1 };
   const { epochs = 2, trainExamples = 96 } = extra;
   const totalExamples = epochs * trainExamples;
   return {
@@ -474,7 +473,7 @@ export function specOf(extra: Partial<RunSpec> = {}): RunSpec {
     testExamples: 31,
     workersMax: 4,
     servers: 2,
-    schedule: { name: "cosine", ...rates, totalExamples },
+    schedule: { ...sampleSpec.schedule, name: "cosine", totalExamples },
     epochs,
     batchSize: 4,
     chunkValues: 1,

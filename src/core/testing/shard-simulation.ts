@@ -8,6 +8,7 @@ import { uncompressed } from "../../protocol/compression.js";
 import { layOut } from "../../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { primaryOf, type View } from "../../protocol/view.js";
 import { Random } from "../../random.js";
 import type { Entry } from "../server/entry.js";
@@ -358,14 +359,13 @@ function viewOf(plan: Plan, number: number, ranks: readonly number[]): View {
 
 /** The part of a run that shards look at. */
 function specOf(plan: Plan): RunSpec {
-  const rates = { lr: 0.1, warmup: 0.1, milestones: [], gamma: 0.1 };
   const spec: Partial<RunSpec> = {
     run: "r",
     workersMax: plan.workers,
     protocol: plan.protocol,
     reduce: "mean",
     compression: uncompressed,
-    schedule: { name: "cosine", ...rates, totalExamples: 100 },
+    schedule: { ...sampleSpec.schedule, name: "cosine", warmup: 0.1, totalExamples: 100 },
     lrScaling: "none",
   };
   return spec as RunSpec;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { paceOf } from "../sync/modes.js";
 import { BatchPool, type DealtAssignment, type PoolSnapshot } from "./batch-pool.js";
 

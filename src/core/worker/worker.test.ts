@@ -4,7 +4,7 @@ import type { Compression } from "../../protocol/compression.js";
 import { layOut } from "../../protocol/layout.js";
 import { type Assignment, type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import type { View } from "../../protocol/view.js";
 import { Worker } from "./worker.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";

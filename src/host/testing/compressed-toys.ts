@@ -2,7 +2,7 @@
 import { type CompressionSpec, uncompressed } from "../../protocol/compression.js";
 import { type Layout, layOut } from "../../protocol/layout.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import type { Toy } from "./memory-cluster.js";
 
 const tensors = [

@@ -14,7 +14,7 @@ import type {
   RunResult,
 } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import type { RunEnd } from "../../runtime/observer.js";
 import { RunRecord } from "../../runtime/run-record.js";
 import type { ClusterMember } from "../../store/runs/run-directory.js";
@@ -27,7 +27,7 @@ const spec: RunSpec = {
   seed: 1,
   testExamples: 100,
   workersMax: 2,
-  schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 400 },
+  schedule: { ...sampleSpec.schedule, totalExamples: 400 },
   epochs: 2,
   batchSize: 10,
   chunkValues: 262144,

@@ -13,7 +13,7 @@ import { buildModel } from "../../nn/models.js";
 import { referenceEngine } from "../../nn/reference/reference.js";
 import { bindStandalone } from "../../nn/standalone.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { layoutOf } from "../compute/initial-state.js";
 import {
   assertBaselineStart,
@@ -43,7 +43,7 @@ const spec: RunSpec = {
   testExamples: 30,
   workersMin: 3,
   workersMax: 3,
-  schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 100 },
+  schedule: { ...sampleSpec.schedule, totalExamples: 100 },
   epochs: 2,
   batchSize: 8,
   chunkValues: 262_144,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { PacelineError } from "../../errors.js";
 import type { StepRange } from "../../protocol/examples.js";
-import { sampleInput } from "../../protocol/samples.js";
+import { sampleInput } from "../../protocol/testing/sample-run.js";
 import { BatchMaker, type MadeBatch } from "./batch-maker.js";
 import type { ExampleReader } from "./example-reader.js";
 

@@ -14,7 +14,7 @@ import { PacelineError } from "../../errors.js";
 import { type Outcome, runInMemory, type Toy } from "../../host/testing/memory-cluster.js";
 import type { Examples, ExamplesRequest } from "../../protocol/examples.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleInput, sampleSpec } from "../../protocol/samples.js";
+import { sampleInput, sampleSpec } from "../../protocol/testing/sample-run.js";
 import type { Transport } from "../../transport/transport.js";
 import { createCentralCompute } from "./central-compute.js";
 import { createComputeThread } from "./compute-thread.js";

@@ -13,7 +13,7 @@ import type { ComputePort, PreparedCompute } from "../../host/compute-port.js";
 import { referenceEngine } from "../../nn/reference/reference.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import type { ThreadSpan } from "./compute-entry.js";
 import { createComputeThread } from "./compute-thread.js";
 import { initialState, layoutOf } from "./initial-state.js";
@@ -28,10 +28,7 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-const spec: RunSpec = {
-  ...sampleSpec,
-  schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 200 },
-};
+const spec: RunSpec = sampleSpec;
 
 /** What the port says, one promise at a time. */
 class Ear {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PacelineError } from "../../errors.js";
 import type { ExamplesBlock } from "../../protocol/examples.js";
-import { sampleInput, sampleSpec } from "../../protocol/samples.js";
+import { sampleInput, sampleSpec } from "../../protocol/testing/sample-run.js";
 import { type AskForExamples, ExamplesRefused, SentExamples } from "./sent-examples.js";
 
 const place = { split: "train", epoch: 1, start: 4, end: 6 } as const;

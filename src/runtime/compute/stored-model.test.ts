@@ -8,7 +8,7 @@ import type { Dataset } from "../../data/split.js";
 import { writeSampleMnist } from "../../data/testing/sample-files.js";
 import { referenceEngine } from "../../nn/reference/reference.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { runBaseline } from "../baseline/baseline-training.js";
 import { classProbabilities, ModelScorer } from "./stored-model.js";
 

@@ -9,7 +9,7 @@ import { PacelineError } from "../../errors.js";
 import { type Layout, layOut, type TensorSpec } from "../../protocol/layout.js";
 import type { Residuals } from "../../protocol/residuals.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { diskFiles, type Files } from "../files.js";
 import { writeCheckpoint } from "./checkpoint.js";
 import { checkCheckpoint, type DemandsOf, valueFacts } from "./checkpoint-check.js";

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import fc from "fast-check";
 import { PacelineError } from "../../errors.js";
 import { layOut, type TensorSpec } from "../../protocol/layout.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { fileError } from "../file-errors.js";
 import { aroundFiles, diskFiles, type Files } from "../files.js";
 import { writeCheckpoint } from "./checkpoint.js";

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { PacelineError } from "../../errors.js";
 import { layOut } from "../../protocol/layout.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { fileError } from "../file-errors.js";
 import { aroundFiles, diskFiles } from "../files.js";
 import { writeCheckpoint } from "./checkpoint.js";
@@ -31,14 +31,7 @@ function specOf(model: string): RunSpec {
     trainExamples: 10,
     testExamples: 10,
     updateRule: { ...sampleSpec.updateRule, beta1: 0, beta2: 0, epsilon: 0 },
-    schedule: {
-      name: "constant",
-      lr: 0.1,
-      warmup: 0,
-      milestones: [],
-      gamma: 1,
-      totalExamples: 10,
-    },
+    schedule: { ...sampleSpec.schedule, totalExamples: 10 },
     batchSize: 1,
     chunkValues: 4,
     virtualNodes: 1,

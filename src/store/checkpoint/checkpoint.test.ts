@@ -8,7 +8,7 @@ import { uncompressed } from "../../protocol/compression.js";
 import { type Layout, layOut, type TensorSpec } from "../../protocol/layout.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { fileError } from "../file-errors.js";
 import { aroundFiles, diskFiles, type Files } from "../files.js";
 import {
@@ -46,8 +46,8 @@ const spec: RunSpec = {
   protocol: { mode: "asp", staleness: { rule: "scale+reject", scale: 0.1, floor: 0.1, max: 5 } },
   updateRule: { ...sampleSpec.updateRule, name: "adam", momentum: 0.9, weightDecay: 5e-4 },
   schedule: {
+    ...sampleSpec.schedule,
     name: "step",
-    lr: 0.1,
     warmup: 0.05,
     milestones: [0.5, 0.75],
     gamma: 0.1,

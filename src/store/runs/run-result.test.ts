@@ -4,7 +4,7 @@ import { idleServer, idleWorker } from "../../protocol/idle-counts.js";
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import type { EpochRecord, EvaluationRecord, RunResult } from "../../protocol/run-events.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/samples.js";
+import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { type RunFacts, runExperiment } from "./run-result.js";
 
 const spec: RunSpec = {
@@ -16,7 +16,7 @@ const spec: RunSpec = {
   testExamples: 100,
   workersMax: 2,
   servers: 2,
-  schedule: { name: "cosine", lr: 0.1, warmup: 0, milestones: [], gamma: 0.1, totalExamples: 4000 },
+  schedule: { ...sampleSpec.schedule, name: "cosine", totalExamples: 4000 },
   epochs: 2,
   batchSize: 64,
   chunkValues: 262144,

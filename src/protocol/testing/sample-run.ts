@@ -1,12 +1,16 @@
 /**
  * A run to begin tests and trials from: each spreads what it needs and names only what it is about,
- * so that a field that is added to the contract is added here once.
+ * and where this says nothing the options' defaults hold. So a field that is added is added to no
+ * test but its own.
  *
  * Invariant: the run is valid and small enough to be trained within a second.
  */
-import { uncompressed } from "./compression.js";
-import type { InputSpec } from "./input-spec.js";
-import type { RunSpec } from "./run-spec.js";
+import { uncompressed } from "../compression.js";
+import type { InputSpec } from "../input-spec.js";
+import { type RunSpec, runFields } from "../run-spec.js";
+import { scheduleFields } from "../schedule-spec.js";
+import { defaultsOf } from "../spec-option.js";
+import { updateRuleFields } from "../update-rules.js";
 
 /** MNIST: ten classes of 28 x 28 grey pixels, scaled to [0, 1]. */
 export const sampleInput: InputSpec = {
@@ -20,6 +24,7 @@ export const sampleInput: InputSpec = {
 
 /** One epoch of plain SGD over 200 examples, by one worker through one server. */
 export const sampleSpec: RunSpec = {
+  ...defaultsOf(runFields),
   run: "r",
   name: "r",
   seed: 3,
@@ -29,34 +34,16 @@ export const sampleSpec: RunSpec = {
   trainExamples: 200,
   testExamples: 150,
   input: sampleInput,
-  feed: "static",
   workersMin: 1,
   workersMax: 1,
-  servers: 1,
   protocol: { mode: "bsp" },
-  reduce: "mean",
-  updateRule: {
-    name: "sgd",
-    momentum: 0,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    weightDecayPlain: 0,
-    bufferMomentum: 0.1,
-  },
-  schedule: { name: "constant", lr: 0.1, warmup: 0, milestones: [], gamma: 1, totalExamples: 200 },
-  lrScaling: "none",
+  updateRule: { ...defaultsOf(updateRuleFields), momentum: 0, weightDecayPlain: 0 },
+  schedule: { ...defaultsOf(scheduleFields), milestones: [], totalExamples: 200 },
   epochs: 1,
-  maxSteps: null,
   batchSize: 16,
   chunkValues: 30_000,
   compression: uncompressed,
-  virtualNodes: 100,
-  loadBound: 1.25,
   evaluateEvery: null,
-  checkpointEvery: null,
   engine: "reference",
-  dtype: "f32",
   threads: 1,
 };
