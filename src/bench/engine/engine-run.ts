@@ -26,7 +26,7 @@ import {
   type Subject,
   subjectName,
 } from "./engine-subject.js";
-import { formatLayers, type LayerTable, LayerTally, millisecondsOf } from "./layer-table.js";
+import { formatLayers, LayerSums, type LayerTable, millisecondsOf } from "./layer-table.js";
 import { peakMemoryCase, soak } from "./resident-memory.js";
 import { type TorchWorkload, torchProcess, torchSpeed } from "./torch-peer.js";
 
@@ -229,12 +229,12 @@ class SubjectRun {
       if (table) this.#task.log("no table: the reference engine does not tell its layers' times");
       return null;
     }
-    const tally = new LayerTally(graph);
+    const sums = new LayerSums(graph);
     const steps = Math.max(3, 2 * this.#stepsPerTurn);
-    executor.listener = (operation, milliseconds) => tally.add(operation, milliseconds);
+    executor.listener = (operation, milliseconds) => sums.add(operation, milliseconds);
     this.#bound.steps(steps);
     executor.listener = null;
-    return tally.table(steps);
+    return sums.table(steps);
   }
 
   #layerRows({ lines, multiplyingMs }: LayerTable): BenchmarkRow[] {

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { buildModel } from "../../nn/models.js";
-import { formatLayers, LayerTally } from "./layer-table.js";
+import { formatLayers, LayerSums } from "./layer-table.js";
 
 const graph = buildModel("resnet20", { classes: 10 });
 
-function tallied(): LayerTally {
-  const tally = new LayerTally(graph);
+function tallied(): LayerSums {
+  const sums = new LayerSums(graph);
   const wino = "jit_wino_4x3:avx512_core";
   for (const step of [1, 2]) {
     const hear = (node: string, what: string, ms: number, flops = 0, implementation = "jit:x") =>
-      tally.add({ node, what, implementation, flops }, ms * step);
+      sums.add({ node, what, implementation, flops }, ms * step);
     hear("layer1.0.conv1", "weights to blocks", 0.5);
     hear("layer1.0.conv1", "forward", 2, 10e6, wino);
     hear("layer1.0.bn1", "forward", 1);
@@ -22,7 +22,7 @@ function tallied(): LayerTally {
     hear("layer1.0.conv1", "backward weights", 4, 10e6);
     hear("loss", "loss", 0.5);
   }
-  return tally;
+  return sums;
 }
 
 test("times of two steps are summed by layer and direction and told as those of one", () => {

@@ -48,14 +48,14 @@ const directions = {
 
 type Times = Record<"forwardMs" | "dataMs" | "weightsMs" | "restMs" | "flops", number>;
 
-interface Tally extends Times {
+interface NodeSums extends Times {
   readonly implementations: Map<string, string>;
 }
 
 /** Takes operations as a listener hears them and makes a table of them. */
-export class LayerTally {
+export class LayerSums {
   readonly #graph: ModelGraph;
-  readonly #tallies = new Map<string, Tally>();
+  readonly #sums = new Map<string, NodeSums>();
 
   constructor(graph: ModelGraph) {
     this.#graph = graph;
@@ -63,40 +63,40 @@ export class LayerTally {
 
   /** Adds an operation and its milliseconds. */
   add({ node, what, implementation, flops }: TimedOperation, milliseconds: number): void {
-    const tally = this.#tallies.get(node) ?? emptyTally();
-    this.#tallies.set(node, tally);
+    const sums = this.#sums.get(node) ?? emptySums();
+    this.#sums.set(node, sums);
     const time = Object.hasOwn(directions, what)
       ? directions[what as keyof typeof directions]
       : "restMs";
-    tally[time] += milliseconds;
-    tally.flops += flops;
-    if (flops > 0) tally.implementations.set(what, algorithmOf(implementation));
+    sums[time] += milliseconds;
+    sums.flops += flops;
+    if (flops > 0) sums.implementations.set(what, algorithmOf(implementation));
   }
 
   /** What was heard in so many steps, as milliseconds of one. */
   table(steps: number): LayerTable {
     const lines: LayerLine[] = [];
-    const kinds = new Map<string, Tally>();
+    const kinds = new Map<string, NodeSums>();
     const counts = new Map<string, number>();
-    for (const [name, tally] of this.#tallies) {
+    for (const [name, sums] of this.#sums) {
       const node = this.#graph.nodes.find((one) => one.name === name);
-      if (node !== undefined && tally.flops > 0) {
+      if (node !== undefined && sums.flops > 0) {
         const shape = this.#shapeOf(node);
-        lines.push({ name, layers: 1, shape, ...timesOf(tally, steps) });
+        lines.push({ name, layers: 1, shape, ...timesOf(sums, steps) });
         continue;
       }
       const kind = node?.layer.kind ?? name;
-      const sum = kinds.get(kind) ?? emptyTally();
+      const sum = kinds.get(kind) ?? emptySums();
       kinds.set(kind, sum);
       counts.set(kind, (counts.get(kind) ?? 0) + 1);
       for (const key of ["forwardMs", "dataMs", "weightsMs", "restMs"] as const) {
-        sum[key] += tally[key];
+        sum[key] += sums[key];
       }
     }
     const multiplyingMs = lines.reduce((sum, line) => sum + multiplying(line), 0);
-    for (const [name, tally] of kinds) {
+    for (const [name, sums] of kinds) {
       const layers = counts.get(name) as number;
-      lines.push({ name, layers, shape: "", ...timesOf(tally, steps) });
+      lines.push({ name, layers, shape: "", ...timesOf(sums, steps) });
     }
     const totalMs = lines.reduce((sum, line) => sum + millisecondsOf(line), 0);
     return { lines, totalMs, multiplyingMs };
@@ -159,13 +159,13 @@ function multiplying({ forwardMs, dataMs, weightsMs }: LayerLine): number {
   return forwardMs + dataMs + weightsMs;
 }
 
-function emptyTally(): Tally {
+function emptySums(): NodeSums {
   const times = { forwardMs: 0, dataMs: 0, weightsMs: 0, restMs: 0, flops: 0 };
   return { ...times, implementations: new Map() };
 }
 
-function timesOf(tally: Tally, steps: number) {
-  const { implementations, flops, forwardMs, dataMs, weightsMs, restMs } = tally;
+function timesOf(sums: NodeSums, steps: number) {
+  const { implementations, flops, forwardMs, dataMs, weightsMs, restMs } = sums;
   const algorithms = [...implementations.values()];
   const isAlike = algorithms.every((one) => one === algorithms[0]);
   return {
