@@ -5,10 +5,12 @@ import { CodecTable, codecNames } from "../compression/codecs/codec.js";
 import { PacelineError } from "../errors.js";
 import { twinConversions } from "../kernels/conversions-twin.js";
 import { uncompressed } from "../protocol/compression.js";
+import { mint } from "../protocol/ids.js";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import { sampleSpec } from "../protocol/samples.js";
+import type { View } from "../protocol/view.js";
 import type { ChunkReceiver } from "../transport/transport.js";
 import { ServerHost } from "./server-host.js";
 
@@ -236,4 +238,37 @@ test("a push made by hand that holds a NaN leaves no trace, whatever it is writt
     assert.deepEqual([second?.outcome, second?.version], ["applied", 1], name);
     host.close();
   }
+});
+
+test("a coordinator of a lower term than the view's sets no values and is given none", () => {
+  const { host, peer } = served();
+  const view: View = {
+    ...{ run: sampleSpec.run, number: mint(2, 1), generation: 0, phase: 0, phaseFromStep: 0 },
+    servers: [{ index: 0, incarnation: 1, address: "here", frames: null }],
+    workers: [],
+    ...{ replicas: [[0], [0]], fences: [1, 1] },
+  };
+  host.onMessage({ type: "view", view });
+  const detail = JSON.stringify({ version: 9, examples: 0, sealedStep: 8, applied: [] });
+  const values = new Uint8Array(length * 4);
+  // More than the memory of the server would hold, were it not given back.
+  for (let time = 0; time < 1000; time++) {
+    const { send, answers } = peer();
+    send({ kind: "load", term: 1, chunk: 0, detail }, values);
+    send({ kind: "save", term: 1, chunk: 0 }, new Uint8Array(0));
+    assert.deepEqual(
+      answers.map(({ kind, outcome }) => [kind, outcome]),
+      [
+        ["reply", "refused"],
+        ["reply", "refused"],
+      ],
+    );
+    assert.match(answers[0]!.detail, /term 1 is out of date: this is term 2/);
+  }
+  const { send, answers } = peer();
+  send({ kind: "save", term: 2, chunk: 0 }, new Uint8Array(0));
+  assert.deepEqual([answers[0]?.kind, answers[0]?.version], ["saved", 0]);
+  send({ kind: "load", term: 2, chunk: 0, detail }, values);
+  assert.equal(answers.at(-1)?.kind, "loaded");
+  host.close();
 });

@@ -297,13 +297,13 @@ export class Worker {
     if (answered.computed && answered.missing.size === 0) this.#finishStep(answered, nowMs);
   }
 
-  /** A refusal by a later view is mended by that view, when it comes; any other is not. */
+  /** Mended by a later view, when it comes; or by the one held, under which all was sent again. */
   #onRefused(header: ChunkHeader): void {
     this.#log(`a server refused chunk ${header.chunk}: ${header.detail}`);
     const own = header.run === this.#spec?.run && header.incarnation === this.#identity.incarnation;
     const present = inFlight(this.#state, header.step) !== null;
     if (!own || (!present && this.#state.name !== "pulling")) return;
-    if (header.version > (this.#view?.number ?? 0)) return;
+    if (header.version > header.fence || header.fence !== this.#view?.number) return;
     const what = `chunk ${header.chunk} at step ${header.step}`;
     const reason = `a server refused ${what}: ${header.detail}`;
     this.#tell({ type: "failed", code: "refused", reason });
