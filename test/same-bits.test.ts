@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { test } from "node:test";
+import { shownId } from "../dist/protocol/ids.js";
+import { readCoordinatorState } from "../dist/store/coordinator-state.js";
 import { makePlace, type Place } from "./run-paceline.js";
 
 const work = [
@@ -88,8 +91,16 @@ test("Ctrl-C ends with 130, and --resume auto ends in the same bits", async (con
   const step = Number(kept!.replace("step-", ""));
   assert.ok(step >= 8 && step < (2 * 480) / 3 / 8, kept);
   assert.deepEqual(await place.leftovers(), []);
+  const folder = join(place.folder, "runs", "stopped");
+  const before = await readCoordinatorState(folder);
   const resumed = place.start([...words, ...work, "--resume", "auto"]);
   assert.equal((await resumed.end()).exitCode, 0, resumed.told());
+  const after = await readCoordinatorState(folder);
+  const shown = [before, after].map((state) => [state?.term, shownId(state?.view?.number ?? 0)]);
+  assert.deepEqual(shown, [
+    [1, "1.1"],
+    [2, "2.1"],
+  ]);
   assert.equal(await place.weights("stopped"), whole);
   const { paceline } = await place.result("stopped");
   assert.deepEqual(

@@ -126,6 +126,8 @@ export class MemberSession {
   #sequence = 0;
   #received = 0;
   #lastHeardMs: number;
+  /** Why the coordinator that answers is not listened to; null where it is. */
+  #objection: PacelineError | null = null;
   #over = false;
 
   constructor(
@@ -233,11 +235,12 @@ export class MemberSession {
     const silentMs = this.#clock.nowMs() - this.#lastHeardMs;
     if (silentMs < this.#config.ioTimeoutMs) return;
     this.#give(
-      new PacelineError(
-        "timeout",
-        `the coordinator at ${this.#config.coordinator} has ` +
-          `been silent for ${(silentMs / 1000).toFixed(0)} s`,
-      ),
+      this.#objection ??
+        new PacelineError(
+          "timeout",
+          `the coordinator at ${this.#config.coordinator} has ` +
+            `been silent for ${(silentMs / 1000).toFixed(0)} s`,
+        ),
     );
   }
 
@@ -257,10 +260,12 @@ export class MemberSession {
   #onAck({ received, term }: CoordinatorMessage & { readonly type: "heartbeatAck" }): void {
     if (!this.#heard.hear(term)) {
       const objection = this.#heard.objection(this.#config.coordinator, term);
+      this.#objection = new PacelineError("unavailable", objection);
       this.#channel?.close();
-      this.#onClose(new PacelineError("unavailable", objection));
+      this.#onClose(this.#objection);
       return;
     }
+    this.#objection = null;
     this.#lastHeardMs = this.#clock.nowMs();
     this.#mailbox.acknowledge(received);
     if (this.#agreed) return;

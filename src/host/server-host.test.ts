@@ -5,6 +5,7 @@ import { CodecTable, codecNames } from "../compression/codecs/codec.js";
 import { PacelineError } from "../errors.js";
 import { scalarConversions } from "../kernels/scalar-conversions.js";
 import { uncompressed } from "../protocol/compression.js";
+import { mint } from "../protocol/ids.js";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
@@ -267,5 +268,32 @@ test("a chunk that a view gives away leaves no memory behind, and comes back wit
   send({ kind: "load", chunk: 0, detail: freshMarks }, valuesOf(0));
   send({ kind: "pull", chunk: 0, rank: -1 }, new Uint8Array(0));
   assert.equal(answers.at(-1)?.version, 1, "a load that comes late rewinds nothing");
+  host.close();
+});
+
+test("a coordinator of a lower term than the view's sets no values and is given none", () => {
+  const { host, peer } = served();
+  host.onMessage({ type: "view", view: viewOf(mint(2, 1), [0, 0]) });
+  const detail = JSON.stringify({ version: 9, examples: 0, sealedStep: 8, applied: [] });
+  const values = valuesOf(0);
+  // More than the memory of the server would hold, were it not given back.
+  for (let time = 0; time < 1000; time++) {
+    const { send, answers } = peer();
+    send({ kind: "load", term: 1, chunk: 0, detail }, values);
+    send({ kind: "save", term: 1, chunk: 0 }, new Uint8Array(0));
+    assert.deepEqual(
+      answers.map(({ kind, outcome }) => [kind, outcome]),
+      [
+        ["reply", "refused"],
+        ["reply", "refused"],
+      ],
+    );
+    assert.match(answers[0]!.detail, /term 1 is out of date: this is term 2/);
+  }
+  const { send, answers } = peer();
+  send({ kind: "save", term: 2, chunk: 0 }, new Uint8Array(0));
+  assert.deepEqual([answers[0]?.kind, answers[0]?.version], ["saved", 0]);
+  send({ kind: "load", term: 2, chunk: 0, detail }, values);
+  assert.equal(answers.at(-1)?.kind, "loaded");
   host.close();
 });

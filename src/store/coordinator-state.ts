@@ -9,7 +9,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { PacelineError } from "../errors.js";
-import { mint, termMax } from "../protocol/ids.js";
+import { termMax, termOf } from "../protocol/ids.js";
 import type { View } from "../protocol/view.js";
 import { isMissing } from "./file-errors.js";
 import { diskFiles, type Files, readWhole, writeTextAtomically } from "./files.js";
@@ -60,7 +60,7 @@ const stateSchema = z
     progress: z.json(),
   })
   .refine(
-    ({ term, view }) => view === null || view.number < mint(term, 0) + mint(1, 0),
+    ({ term, view }) => view === null || termOf(view.number) <= term,
     "a view of a later term",
   );
 

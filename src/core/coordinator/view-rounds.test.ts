@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { ViewWorker } from "../../protocol/view.js";
+import { mint, shownId } from "../../protocol/ids.js";
+import { supersedes, type View, type ViewWorker } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
-import { type ViewAnswer, ViewRounds } from "./view-rounds.js";
+import { type FirstView, type ViewAnswer, ViewRounds } from "./view-rounds.js";
 
-const base = {
+const inStep = paceOf({ protocol: { mode: "bsp" } }, 0);
+const base: FirstView = {
   run: "r",
   servers: [{ index: 0, incarnation: 1, address: "server", frames: null }],
   replicas: [[0]],
@@ -47,4 +49,115 @@ describe("views under SSP(0)", () => {
       assert.deepEqual(round, { stands: true, joined: [0], next: from });
     });
   }
+});
+
+describe("views that say more than who works", () => {
+  const three: FirstView = {
+    run: "r",
+    servers: [0, 1].map((index) => ({ index, incarnation: 1, address: "", frames: null })),
+    replicas: [[0], [0], [1]],
+  };
+
+  /** Has every server acknowledge the view that is due. */
+  function stand(rounds: ViewRounds): View {
+    const view = rounds.begin();
+    assert.ok(view !== null, "there is something to agree on");
+    assert.equal(rounds.answer(0, view.number, unheard), null);
+    assert.notEqual(rounds.standing, view, "a view stands once all servers have it");
+    assert.equal(rounds.answer(1, view.number, unheard)?.stands, true);
+    assert.equal(rounds.standing, view);
+    return view;
+  }
+
+  const shownFences = ({ fences }: View) => fences.map(shownId);
+
+  test("the first one fences every chunk, and one that changes workers none", () => {
+    const rounds = new ViewRounds(three, inStep, 4);
+    assert.deepEqual(shownFences(stand(rounds)), ["4.1", "4.1", "4.1"]);
+    assert.equal(rounds.binding, true);
+    rounds.admit({ rank: 0, incarnation: 9, fromStep: 0 });
+    const second = stand(rounds);
+    assert.equal(shownId(second.number), "4.2");
+    assert.deepEqual(shownFences(second), ["4.1", "4.1", "4.1"]);
+    assert.equal(rounds.binding, false);
+  });
+
+  test("a chunk that is held by others is fenced, and no other chunk", () => {
+    const rounds = new ViewRounds(three, inStep, 1);
+    const first = stand(rounds);
+    rounds.place(1, [1, 0]);
+    const second = stand(rounds);
+    assert.deepEqual(second.replicas, [[0], [1, 0], [1]]);
+    assert.deepEqual(shownFences(second), ["1.1", "1.2", "1.1"]);
+    assert.equal(rounds.binding, true);
+    assert.deepEqual(first.replicas, [[0], [0], [1]], "a view stays as it was said");
+    rounds.place(1, [1]);
+    assert.deepEqual(shownFences(stand(rounds)), ["1.1", "1.3", "1.1"]);
+  });
+
+  test("a chunk that is placed where it is keeps its fence", () => {
+    const rounds = new ViewRounds(three, inStep, 1);
+    stand(rounds);
+    rounds.place(0, [1]);
+    rounds.place(0, [0]);
+    assert.deepEqual(shownFences(stand(rounds)), ["1.1", "1.1", "1.1"]);
+    assert.equal(rounds.binding, false);
+  });
+
+  test("a phase has its first step, and moves no fence", () => {
+    const rounds = new ViewRounds(three, inStep, 1);
+    const first = stand(rounds);
+    assert.deepEqual([first.phase, first.phaseFromStep], [0, 0]);
+    rounds.enter(1, 40);
+    const second = stand(rounds);
+    assert.deepEqual([second.phase, second.phaseFromStep], [1, 40]);
+    assert.deepEqual(shownFences(second), ["1.1", "1.1", "1.1"]);
+    assert.equal(rounds.binding, true);
+  });
+
+  test("a generation fences every chunk", () => {
+    const rounds = new ViewRounds(three, inStep, 1);
+    stand(rounds);
+    rounds.raiseGeneration();
+    const second = stand(rounds);
+    assert.equal(second.generation, 1);
+    assert.deepEqual(shownFences(second), ["1.2", "1.2", "1.2"]);
+    assert.equal(rounds.binding, true);
+  });
+
+  test("what changes while a round is on comes in one view after it", () => {
+    const rounds = new ViewRounds(three, inStep, 1);
+    stand(rounds);
+    rounds.place(0, [1]);
+    const second = rounds.begin();
+    rounds.place(2, [0]);
+    rounds.enter(1, 8);
+    rounds.raiseGeneration();
+    rounds.admit({ rank: 0, incarnation: 9, fromStep: 0 });
+    assert.equal(rounds.begin(), null, "one round at a time");
+    assert.equal(rounds.answer(0, mint(1, 1), unheard), null, "an answer to another view");
+    for (const server of [0, 1]) rounds.answer(server, second!.number, unheard);
+    const third = stand(rounds);
+    assert.equal(shownId(third.number), "1.3");
+    assert.deepEqual(third.replicas, [[1], [0], [0]]);
+    assert.deepEqual([third.generation, third.phase, third.workers.length], [1, 1, 1]);
+    assert.equal(rounds.busy, false);
+  });
+
+  test("nobody but members holds a chunk, each once, and somebody does", () => {
+    const rounds = new ViewRounds(three, inStep, 1);
+    for (const servers of [[], [2], [0, 0]]) {
+      assert.throws(() => rounds.place(0, servers), /members hold a chunk/);
+    }
+    assert.throws(() => rounds.place(3, [0]), /members hold a chunk/);
+  });
+
+  test("a view of a higher term supersedes every one of a lower term", () => {
+    const old = new ViewRounds(three, inStep, 1);
+    stand(old);
+    old.raiseGeneration();
+    const last = stand(old);
+    const first = stand(new ViewRounds(three, inStep, 2));
+    assert.ok(supersedes(first, last) && !supersedes(last, first));
+  });
 });

@@ -1,0 +1,201 @@
+/** The coordinator's machine told by hand: who is a member, under which term, and what is kept. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { mint, shownId, termOf } from "../../protocol/ids.js";
+import { layOut } from "../../protocol/layout.js";
+import {
+  type MemberMessage,
+  protocolVersion,
+  type RegisterReply,
+  type RegisterRequest,
+} from "../../protocol/messages.js";
+import { ModelCluster, specOf } from "../testing/model-cluster.js";
+import { Coordinator } from "./coordinator.js";
+import type { CoordinatorEffect, CoordinatorEvent } from "./coordinator-events.js";
+
+const spec = specOf({ servers: 1, workersMax: 2 });
+const layout = layOut([{ name: "w", shape: [2], group: "weight" }], 1);
+const setup = { spec, layout, resume: null };
+
+class Scene {
+  readonly machine: Coordinator;
+  nowMs = 0;
+
+  constructor(term = 1, serve = false) {
+    const times = { heartbeatIntervalMs: 250, leaseMs: 3000, closedGraceMs: 2500 };
+    const limits = { rankGraceMs: 4000, startTimeoutMs: 10_000, stopTimeoutMs: 3000 };
+    this.machine = new Coordinator({ term, ...times, ...limits, serve });
+  }
+
+  tell(event: CoordinatorEvent): CoordinatorEffect[] {
+    return this.machine.step(event, ++this.nowMs);
+  }
+
+  register(changes: Partial<RegisterRequest> = {}): RegisterReply & { readonly accepted: true } {
+    const from = { pid: 7, host: "h", address: "", frames: null, attempt: "" };
+    const asked = { protocol: protocolVersion, role: "worker", rank: null, incarnation: null };
+    const request = { ...asked, ...from, ...changes } as RegisterRequest;
+    const effect = this.tell({ type: "register", request }).find(
+      ({ type }) => type === "registered",
+    );
+    assert.ok(effect?.type === "registered" && effect.request === request);
+    assert.ok(effect.reply.accepted, JSON.stringify(effect.reply));
+    return effect.reply;
+  }
+
+  beat(rank: number, incarnation: number, term: number): CoordinatorEffect[] {
+    const body = { sequence: 1, received: 0, activity: "", server: null, worker: null };
+    const message: MemberMessage = { type: "heartbeat", term, ...body };
+    return this.tell({ type: "message", member: { role: "worker", rank, incarnation }, message });
+  }
+}
+
+test("incarnations and the answer to a registration are of the coordinator's term", () => {
+  const scene = new Scene(6);
+  const reply = scene.register();
+  assert.deepEqual([reply.term, shownId(reply.incarnation)], [6, "6.1"]);
+  assert.equal(shownId(scene.register().incarnation), "6.2");
+});
+
+test("who asks again as it did not hear the answer is given the same", () => {
+  const scene = new Scene();
+  scene.tell({ type: "submit", setup, term: 1 });
+  const first = scene.register({ attempt: "a" });
+  const second = scene.register({ attempt: "b" });
+  assert.deepEqual(scene.register({ attempt: "a" }), first);
+  assert.deepEqual(scene.register({ attempt: "b", rank: 1 }), second);
+  assert.equal(scene.machine.snapshot(scene.nowMs).members.length, 2);
+  assert.throws(() => scene.register({ attempt: "c" }), /this run has its 2 workers already/);
+  assert.throws(() => scene.register({ attempt: "" }), /this run has its 2 workers already/);
+});
+
+test("a server and a worker that ask in the same words are two", () => {
+  const scene = new Scene();
+  const worker = scene.register({ attempt: "a" });
+  const server = scene.register({ attempt: "a", role: "server" });
+  assert.notEqual(worker.incarnation, server.incarnation);
+});
+
+test("the end of an earlier process of a rank leaves its present one alone", () => {
+  const scene = new Scene();
+  scene.tell({ type: "submit", setup, term: 1 });
+  const { rank, incarnation } = scene.register({ rank: 0, pid: 12 });
+  const member = { role: "worker", rank, incarnation } as const;
+  const ended = { type: "exited", role: "worker", rank, reason: "ended", restarts: true } as const;
+  assert.deepEqual(scene.tell({ ...ended, pid: 11 }), []);
+  assert.ok(scene.machine.knows(member));
+  const effects = scene.tell({ ...ended, pid: 12 });
+  assert.ok(!scene.machine.knows(member));
+  assert.ok(effects.some(({ type }) => type === "drop"));
+});
+
+test("under a run's higher term workers register again and servers stay", () => {
+  const scene = new Scene(1, true);
+  const worker = scene.register({ rank: 1 });
+  const server = scene.register({ role: "server" });
+  const effects = scene.tell({ type: "submit", setup, term: 4 });
+  assert.equal(scene.machine.term, 4);
+  const dropped = effects.filter(({ type }) => type === "drop");
+  const { rank, incarnation } = worker;
+  assert.deepEqual(dropped, [{ type: "drop", member: { role: "worker", rank, incarnation } }]);
+  assert.ok(scene.machine.knows({ role: "server", ...server }));
+  const again = scene.register({ rank: 1 });
+  assert.deepEqual([again.rank, again.term, shownId(again.incarnation)], [1, 4, "4.1"]);
+});
+
+test("a run of a term that is not higher changes nothing", () => {
+  const scene = new Scene(4, true);
+  const worker = scene.register();
+  scene.tell({ type: "submit", setup, term: 2 });
+  assert.equal(scene.machine.term, 4);
+  assert.ok(scene.machine.knows({ role: "worker", ...worker }));
+});
+
+test("a coordinator that hears of a higher term ends its run", () => {
+  const scene = new Scene(4);
+  scene.tell({ type: "submit", setup, term: 1 });
+  const { rank, incarnation } = scene.register();
+  const member = { role: "worker", rank, incarnation } as const;
+  scene.tell({ type: "opened", member });
+  scene.beat(rank, incarnation, 4);
+  assert.equal(scene.machine.snapshot(0).phase, "forming");
+  scene.beat(rank, incarnation, 5);
+  assert.match(
+    scene.machine.snapshot(0).activity,
+    /worker-0 has heard of term 5, this coordinator's is 4: another has taken over/,
+  );
+});
+
+test("a worker's viewAck does not count as that of the server of its rank", () => {
+  const cluster = new ModelCluster({ seed: 1, chunks: 2, spec: specOf({ servers: 1 }) }).start();
+  let told = false;
+  cluster.onTalk = (_from, to, message) => {
+    if (told || to !== "server-0" || message.type !== "view") return;
+    told = true;
+    const { rank, incarnation } = cluster.worker(0)!;
+    const counts = { sealedStep: -1, clockMin: 0, departed: [] };
+    const forged = { type: "viewAck", view: message.view.number, ...counts } as const;
+    cluster.tell({
+      type: "message",
+      member: { role: "worker", rank, incarnation },
+      message: forged,
+    });
+    assert.equal(cluster.coordinator.snapshot(cluster.nowMs).activity, "placing");
+  };
+  cluster.run();
+  assert.ok(told);
+  assert.equal(cluster.result.outcome, "done");
+});
+
+test("the first view is kept before anyone hears of it, one that changes workers is not", () => {
+  const cluster = new ModelCluster({ seed: 3, chunks: 2, spec: specOf() }).start();
+  const unkept: string[] = [];
+  cluster.onTalk = (_from, to, message) => {
+    if (message.type === "view" && cluster.driven.records.length === 0) unkept.push(to);
+  };
+  cluster.run(1, () => cluster.coordinator.snapshot(cluster.nowMs).globalSteps >= 2);
+  cluster.kill(cluster.worker(1)!, "exited");
+  cluster.run();
+  assert.deepEqual(unkept, []);
+  const [record, ...others] = cluster.driven.records;
+  assert.deepEqual(others, []);
+  assert.deepEqual([record?.run, record?.term], [cluster.plan.spec.run, 1]);
+  assert.equal(record?.view.number, mint(1, 1));
+  assert.equal(record?.progress.term, 1);
+  assert.ok(cluster.events.filter(({ kind }) => kind === "view").length > 1);
+});
+
+test("a view that can't be kept is told to nobody, and the run ends", () => {
+  const cluster = new ModelCluster({ seed: 3, chunks: 2, spec: specOf() }).start();
+  cluster.driven.persistProblem = "can't write coordinator.json: the disk is full";
+  const told: string[] = [];
+  cluster.onTalk = (_from, to, message) => void (message.type === "view" && told.push(to));
+  cluster.run();
+  assert.deepEqual(told, []);
+  const { outcome, code, reason } = cluster.result;
+  assert.deepEqual([outcome, code], ["failed", "storage"]);
+  assert.match(reason, /the disk is full/);
+});
+
+test("a run that is gone on with has ids above all those of the run before", () => {
+  const plan = { seed: 2, chunks: 2, spec: specOf({ epochs: 2 }) };
+  const first = new ModelCluster(plan).start();
+  first.run(1, () => first.coordinator.snapshot(first.nowMs).globalSteps >= 3);
+  first.tell({ type: "interrupt", reason: "Ctrl-C" });
+  first.run();
+  const resume = first.checkpoints.at(-1)!;
+  assert.equal(resume.snapshot.term, 1);
+  const second = new ModelCluster({ ...plan, resume });
+  const ids: number[] = [];
+  second.onTalk = (_from, _to, message) => {
+    if (message.type === "view") ids.push(message.view.number);
+    if (message.type === "work") ids.push(message.assignment.id);
+    if (message.type === "evaluate") ids.push(message.evaluation);
+  };
+  second.start().run();
+  assert.equal(second.result.outcome, "done", second.result.reason);
+  assert.ok(ids.length > 4);
+  assert.deepEqual(new Set(ids.map(termOf)), new Set([2]));
+  assert.ok(second.workers().every(({ incarnation }) => termOf(incarnation) === 2));
+  assert.equal(second.checkpoints.at(-1)?.snapshot.term, 2);
+});

@@ -1,0 +1,201 @@
+/** In which order a coordinator does what its machine says, while something is waited for. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { CoordinatorRecord } from "../core/coordinator/coordinator-events.js";
+import { mint } from "../protocol/ids.js";
+import { layOut } from "../protocol/layout.js";
+import {
+  type CoordinatorMessage,
+  type MemberMessage,
+  protocolVersion,
+  type RegisterReply,
+} from "../protocol/messages.js";
+import type { RunResult } from "../protocol/run-events.js";
+import { sampleSpec } from "../protocol/testing/sample-run.js";
+import type { MemberReceiver, Transport } from "../transport/transport.js";
+import { CoordinatorHost } from "./coordinator-host.js";
+import { ManualClock } from "./testing/manual-clock.js";
+
+const layout = layOut([{ name: "w", shape: [4], group: "weight" }], 4);
+const { run } = sampleSpec;
+const setup = { spec: { ...sampleSpec, workersMin: 1, workersMax: 2 }, layout, resume: null };
+
+/** Turns of the event loop, in which whatever can go on does. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+class Scene {
+  readonly clock = new ManualClock();
+  readonly records: CoordinatorRecord[] = [];
+  /** Ends the waiting for the last record. */
+  kept: (problem: Error | null) => void = () => assert.fail("nothing is being kept");
+  loads = 0;
+  readonly results: RunResult[] = [];
+  readonly host: CoordinatorHost;
+
+  constructor() {
+    const times = { heartbeatIntervalMs: 250, leaseMs: 3000, closedGraceMs: 2500, rankGraceMs: 0 };
+    const limits = { startTimeoutMs: 2000, stopTimeoutMs: 1000, serve: false };
+    this.host = new CoordinatorHost({
+      transport: {} as Transport,
+      clock: this.clock,
+      ioTimeoutMs: 5000,
+      config: { term: 2, ...times, ...limits },
+      initialState: async () => {
+        this.loads++;
+        throw new Error("there is no state");
+      },
+      saveCheckpoint: () => assert.fail("nothing is saved"),
+      persist: (record) => {
+        this.records.push(record);
+        return new Promise((resolve, reject) => {
+          this.kept = (problem) => (problem === null ? resolve() : reject(problem));
+        });
+      },
+      onEvent: () => {},
+      onEnded: (result) => void this.results.push(result),
+      submit: () => "",
+      readExamples: () => assert.fail("nobody asks for examples"),
+    });
+  }
+
+  register(role: "server" | "worker", attempt = ""): Promise<RegisterReply> {
+    const from = { pid: 7, host: "h", address: "", frames: null, attempt };
+    const request = { protocol: protocolVersion, role, rank: null, incarnation: null, ...from };
+    return this.host.register(request);
+  }
+
+  async join(role: "server" | "worker"): Promise<Member> {
+    const reply = await this.register(role);
+    assert.ok(reply.accepted);
+    return new Member(this.host, role, reply);
+  }
+
+  /** To where a view is due, which has to be kept first. */
+  async begin(): Promise<{ readonly server: Member; readonly worker: Member }> {
+    this.host.tell({ type: "submit", setup, term: 2 });
+    const server = await this.join("server");
+    const worker = await this.join("worker");
+    this.clock.pass(2500);
+    for (const member of [server, worker]) member.ready();
+    return { server, worker };
+  }
+}
+
+class Member {
+  readonly heard: CoordinatorMessage[] = [];
+  readonly #receiver: MemberReceiver;
+  readonly #tensors;
+  #sequence = 0;
+
+  constructor(
+    host: CoordinatorHost,
+    role: "server" | "worker",
+    { rank, incarnation }: RegisterReply & { readonly accepted: true },
+  ) {
+    const send = (message: CoordinatorMessage) => void this.heard.push(message);
+    const channel = { peer: "member", send, close: () => {} };
+    this.#receiver = host.open({ role, rank, incarnation }, channel);
+    this.#tensors = role === "server" ? [] : layout.tensors;
+    this.beat();
+  }
+
+  beat(): void {
+    const body = { received: 0, activity: "", server: null, worker: null };
+    this.say({ type: "heartbeat", sequence: ++this.#sequence, term: 2, ...body });
+  }
+
+  ready(): void {
+    const tensors = this.#tensors.map(({ name, shape, group }) => ({ name, shape, group }));
+    this.say({ type: "ready", run, tensors, engine: "", algorithms: [] });
+  }
+
+  say(message: MemberMessage): void {
+    this.#receiver.onMessage(message);
+  }
+
+  types(): string[] {
+    return this.heard.flatMap(({ type }) => (type === "heartbeatAck" ? [] : [type]));
+  }
+}
+
+test("a view is sent once it is kept; meanwhile events wait, heartbeats are answered", async () => {
+  const scene = new Scene();
+  const { server, worker } = await scene.begin();
+  assert.equal(scene.records.length, 1);
+  const [record] = scene.records;
+  assert.deepEqual([record!.term, record!.view.number], [2, mint(2, 1)]);
+  await settle();
+  assert.deepEqual(server.types(), ["prepare"]);
+  let late: RegisterReply | null = null;
+  void scene.register("worker").then((reply) => {
+    late = reply;
+  });
+  const acks = server.heard.length;
+  server.beat();
+  worker.beat();
+  await settle();
+  assert.equal(late, null, "its turn has not come");
+  assert.deepEqual(server.heard.at(-1), {
+    ...{ type: "heartbeatAck", sequence: 2, received: 1, term: 2 },
+  });
+  assert.equal(server.heard.length, acks + 1);
+  scene.kept(null);
+  await settle();
+  assert.deepEqual(server.types(), ["prepare", "view"]);
+  assert.equal((late as RegisterReply | null)?.accepted, true);
+  assert.deepEqual(worker.types(), ["prepare"], "servers hear of it first");
+  scene.host.close();
+});
+
+test("a view that can't be kept is sent to nobody, and the run ends with the reason", async () => {
+  const scene = new Scene();
+  const { server, worker } = await scene.begin();
+  scene.kept(new Error("the disk is full"));
+  await settle();
+  assert.deepEqual(server.types(), ["prepare", "stop"]);
+  assert.deepEqual(worker.types(), ["prepare", "stop"]);
+  scene.clock.pass(1100);
+  const [result] = scene.results;
+  assert.deepEqual([result?.outcome, result?.code], ["failed", "storage"]);
+  assert.match(result?.reason ?? "", /the disk is full/);
+  scene.host.close();
+});
+
+test("a load that fails comes back to the machine as an event, which ends the run", async () => {
+  const scene = new Scene();
+  const { server } = await scene.begin();
+  scene.kept(null);
+  await settle();
+  const answer = { sealedStep: -1, clockMin: 0, departed: [] };
+  server.say({ type: "viewAck", view: mint(2, 1), ...answer });
+  await settle();
+  assert.equal(scene.loads, 1);
+  assert.deepEqual(server.types(), ["prepare", "view", "stop"]);
+  scene.host.close();
+});
+
+test("while nothing is waited for, an event is dealt with before tell returns", async () => {
+  const scene = new Scene();
+  scene.host.tell({ type: "submit", setup, term: 2 });
+  const server = await scene.join("server");
+  const before = server.types().length;
+  scene.host.tell({ type: "interrupt", reason: "Ctrl-C" });
+  assert.deepEqual(server.types().slice(before), ["stop"]);
+  scene.host.close();
+});
+
+test("who asks again to be a member keeps what is on its way to it", async () => {
+  const scene = new Scene();
+  const reply = await scene.register("server", "words");
+  assert.ok(reply.accepted);
+  const server = new Member(scene.host, "server", reply);
+  scene.host.tell({ type: "submit", setup, term: 1 });
+  assert.deepEqual(await scene.register("server", "words"), reply);
+  server.beat();
+  assert.deepEqual(server.types(), ["prepare"]);
+  const back = new Member(scene.host, "server", reply);
+  assert.deepEqual(back.types(), ["prepare"], "it is said again on another stream");
+  scene.host.close();
+});

@@ -1,0 +1,180 @@
+/** A member between coordinators: whose word it takes, over streams that a test makes. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { PacelineError } from "../errors.js";
+import { mint } from "../protocol/ids.js";
+import {
+  type CoordinatorMessage,
+  type MemberMessage,
+  protocolVersion,
+  type RegisterReply,
+  type RegisterRequest,
+} from "../protocol/messages.js";
+import type { View } from "../protocol/view.js";
+import type { CoordinatorReceiver, Transport } from "../transport/transport.js";
+import { HeardTerm } from "./heard-term.js";
+import { MemberSession, register } from "./member-session.js";
+import { ManualClock } from "./testing/manual-clock.js";
+
+const config = { coordinator: "here", startTimeoutMs: 10_000, ioTimeoutMs: 5000 };
+const request: RegisterRequest = {
+  ...{ protocol: protocolVersion, role: "worker", rank: null, incarnation: null, pid: 7 },
+  ...{ host: "h", address: "", frames: null, attempt: "a" },
+};
+
+/** A session of a process that has heard of term 3. */
+class Scene {
+  readonly clock = new ManualClock();
+  readonly heard = new HeardTerm();
+  readonly heardOf: CoordinatorMessage[] = [];
+  readonly lost: PacelineError[] = [];
+  /** By stream: what the member says, and whether it has ended it. */
+  readonly streams: {
+    readonly said: MemberMessage[];
+    readonly receiver: CoordinatorReceiver;
+    isClosed: boolean;
+  }[] = [];
+  readonly session: MemberSession;
+
+  constructor() {
+    this.heard.hear(3);
+    const openSession: Transport["openSession"] = (_address, _identity, receiver) => {
+      const stream = { said: [] as MemberMessage[], receiver, isClosed: false };
+      this.streams.push(stream);
+      const send = (message: MemberMessage) => void stream.said.push(message);
+      const close = () => {
+        stream.isClosed = true;
+      };
+      return { peer: "here", send, close };
+    };
+    const transport = { openSession } as unknown as Transport;
+    const handler = {
+      onMessage: (message: CoordinatorMessage) => void this.heardOf.push(message),
+      heartbeat: () => ({ activity: "", server: null, worker: null }),
+      onLost: (error: PacelineError) => void this.lost.push(error),
+      log: () => {},
+    };
+    const { clock, heard } = this;
+    const identity = { role: "worker", rank: 0, incarnation: mint(3, 1) } as const;
+    this.session = new MemberSession({ transport, clock, config, handler, heard }, identity, 1000);
+  }
+
+  get stream() {
+    return this.streams.at(-1)!;
+  }
+
+  say(...messages: CoordinatorMessage[]): void {
+    for (const message of messages) this.stream.receiver.onMessage(message);
+  }
+
+  beats() {
+    return this.stream.said.flatMap((said) => (said.type === "heartbeat" ? [said] : []));
+  }
+}
+
+const ack = (term: number, received = 0): CoordinatorMessage => {
+  return { type: "heartbeatAck", sequence: 1, received, term };
+};
+const pause: CoordinatorMessage = { type: "pause", pause: 9 };
+
+function viewOf(term: number): CoordinatorMessage {
+  const nobody = { servers: [], workers: [], replicas: [], fences: [] };
+  const numbers = { number: mint(term, 1), generation: 0, phase: 0, phaseFromStep: 0 };
+  const view: View = { run: "r", ...numbers, ...nobody };
+  return { type: "view", view };
+}
+
+test("heartbeats say the highest term heard of", () => {
+  const scene = new Scene();
+  assert.deepEqual(
+    scene.beats().map(({ term }) => term),
+    [3],
+  );
+  scene.say(ack(5));
+  scene.clock.pass(1000);
+  assert.deepEqual(
+    scene.beats().map(({ term }) => term),
+    [3, 5],
+  );
+});
+
+test("a coordinator of a lower term is not listened to, and looked for again", () => {
+  const scene = new Scene();
+  scene.session.send({ type: "diverged", step: 1, what: "loss" });
+  const first = scene.stream;
+  scene.say(ack(2), pause, viewOf(2));
+  assert.equal(first.isClosed, true);
+  assert.deepEqual(scene.heardOf, []);
+  assert.deepEqual(
+    first.said.map(({ type }) => type),
+    ["heartbeat"],
+  );
+  scene.clock.pass(150);
+  assert.equal(scene.streams.length, 2);
+  scene.say(ack(3), pause);
+  assert.deepEqual(scene.heardOf, [pause]);
+  assert.deepEqual(
+    scene.stream.said.map(({ type }) => type),
+    ["heartbeat", "diverged"],
+  );
+  scene.clock.pass(1000);
+  assert.deepEqual(
+    scene.beats().map(({ received }) => received),
+    [0, 1],
+  );
+});
+
+test("nothing is taken of a coordinator that has not said its term on this stream", () => {
+  const scene = new Scene();
+  scene.say(pause, ack(3), pause);
+  assert.deepEqual(scene.heardOf, [pause]);
+  scene.stream.receiver.onClose(new PacelineError("unavailable", "cut"));
+  scene.clock.pass(150);
+  scene.say(pause);
+  assert.equal(scene.heardOf.length, 1);
+});
+
+test("a view of a lower term is not handed on, whoever sends it", () => {
+  const scene = new Scene();
+  scene.say(ack(4), viewOf(3), viewOf(4), viewOf(5));
+  assert.deepEqual(scene.heardOf, [viewOf(4), viewOf(5)]);
+});
+
+test("a member that finds none but a deposed coordinator gives up in time and says why", () => {
+  const scene = new Scene();
+  for (let tries = 0; tries < 40 && scene.lost.length === 0; tries++) {
+    scene.say(ack(2));
+    scene.clock.pass(150);
+  }
+  assert.equal(scene.lost.length, 1);
+  const said = /the coordinator at here is of term 2, and term 3 has been heard of: another has/;
+  assert.match(scene.lost[0]!.message, said);
+  assert.ok(scene.clock.nowMs() >= config.ioTimeoutMs);
+});
+
+test("a registration with a coordinator of a lower term is none, and is tried again", async () => {
+  const clock = new ManualClock();
+  const heard = new HeardTerm();
+  heard.hear(3);
+  const asked: string[] = [];
+  const reply = (term: number): RegisterReply => {
+    const times = { heartbeatIntervalMs: 1, leaseMs: 1 };
+    return { accepted: true, rank: term, incarnation: mint(term, 1), term, ...times };
+  };
+  const replies = [reply(2), reply(4)];
+  const transport = {
+    register: async (_address: string, { attempt }: RegisterRequest) => {
+      asked.push(attempt);
+      return replies.shift()!;
+    },
+  } as unknown as Transport;
+  const said: string[] = [];
+  const log = (text: string) => void said.push(text);
+  const answer = register(transport, clock, config, request, log, heard);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.match(said.join(), /of term 2, and term 3 has been heard of: .*; trying again in 1 s/);
+  clock.pass(1000);
+  assert.equal((await answer).rank, 4);
+  assert.deepEqual(asked, ["a", "a"], "in the same words");
+  assert.equal(heard.value, 4);
+});
