@@ -138,7 +138,9 @@ for (const { model, stem, classes, side, data, pictures } of models) {
     after(() => rmSync(folder, { recursive: true }));
     before(async () => {
       const graph = buildModel(model, { stem, classes, inputShape: [3, side, side] });
-      const input = { ...sampleInput, classes, shape: [3, side, side] as const };
+      const channels = { mean: [0, 0, 0], std: [1, 1, 1] };
+      const shape = [3, side, side] as const;
+      const input = { ...sampleInput, classes, shape, ...channels };
       const spec = { ...sampleSpec, model, stem, data, input, chunkValues: 262_144 };
       const layout = layOut(graph.tensors, spec.chunkValues);
       weights = someWeights(graph, layout, random);

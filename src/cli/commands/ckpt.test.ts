@@ -24,6 +24,7 @@ const spec: RunSpec = {
   updateRule: { ...sampleSpec.updateRule, name: "adam" },
 };
 const cursor = {
+  term: 2,
   cursor: { plans: [{ epoch: 1, shares: [{ rank: 0, next: 48, end: 200 }] }] },
   evaluations: Array.from({ length: 9 }, (_, index) => ({ step: index, loss: 0.5 })),
 };

@@ -13,9 +13,7 @@ const names: Readonly<Record<string, string>> = {
   piece: "assignment",
 };
 
-/**
- * The coordinator's account out of a manifest, with the fields as they are called here.
- */
+/** The coordinator's account out of a manifest, with the fields as they are called here. */
 export function currentCursor(account: Json): Json {
   if (!isObject(account) || !("cursor" in account)) return account;
   const { viewNumber: _views, incarnations: _lives, ...kept } = account;
