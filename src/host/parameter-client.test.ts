@@ -10,7 +10,7 @@ import { openCodecs, ParameterClient } from "./parameter-client.js";
 
 const layout = layOut([{ name: "w", shape: [4], group: "weight" }], 2);
 const view: View = {
-  ...{ run: "r", term: 1, number: 1, generation: 0, phase: 0 },
+  ...{ run: "r", number: 1, generation: 0, phase: 0 },
   servers: ["a", "b"].map((address, index) => ({ index, incarnation: 1, address, frames: null })),
   workers: [{ rank: 0, incarnation: 7, fromStep: 0 }],
   ...{ replicas: [[0], [1]], fences: [1, 1], phaseFromStep: 0 },

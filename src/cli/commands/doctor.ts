@@ -82,8 +82,8 @@ async function diskFinding(runDir: string): Promise<Finding> {
 }
 
 function engineFinding(): Finding {
-  const wish = { dtype: "bf16", threads: availableParallelism() } as const;
-  const { engine, reason, warning } = createEngine("auto", wish);
+  const request = { dtype: "bf16", threads: availableParallelism() } as const;
+  const { engine, reason, warning } = createEngine("auto", request);
   const text = warning === null ? reason : `${reason}; ${warning}`;
   return { name: "engine", state: engine.name === "onednn" ? "ok" : "warning", text };
 }

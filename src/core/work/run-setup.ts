@@ -45,7 +45,7 @@ export interface OpenEpoch {
   readonly workerSeconds: Record<number, number>;
 }
 
-/** A wish to have the state of a quiet cluster written. */
+/** A request to write the state of a quiet cluster. */
 export interface SaveRequest {
   readonly view: View;
   readonly step: number;

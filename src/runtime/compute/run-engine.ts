@@ -1,4 +1,4 @@
-/** Which engine computes a run, from what its spec wishes and what this machine has. */
+/** Which engine computes a run, from what its spec asks for and what this machine has. */
 
 import { PacelineError } from "../../errors.js";
 import { type ChosenEngine, createEngine, type EngineRequest } from "../../nn/engines.js";
@@ -8,7 +8,7 @@ import type { RunSpec } from "../../protocol/run-spec.js";
  * The engine of a run and the sentence to log of it. Whatever library it needs is loaded by the
  * calling thread.
  * @param opened the library, if it is not to be looked for.
- * @throws PacelineError `usage` when the wished engine is not to be had, or `bf16!` was wished for
+ * @throws PacelineError `usage` when the engine asked for is not there, or `bf16!` is asked for
  *   and the machine can't compute in bf16.
  */
 export function engineOf(
@@ -16,8 +16,8 @@ export function engineOf(
   { opened }: Pick<EngineRequest, "opened"> = {},
 ): Pick<ChosenEngine, "engine" | "reason"> {
   const type = dtype === "f32" ? "f32" : "bf16";
-  const wish: EngineRequest = { dtype: type, threads };
-  const found = createEngine(choice, opened === undefined ? wish : { ...wish, opened });
+  const request: EngineRequest = { dtype: type, threads };
+  const found = createEngine(choice, opened === undefined ? request : { ...request, opened });
   const { engine, reason, warning } = found;
   const lacking = type === "bf16" && engine.name !== "onednn" ? "it computes in f32" : warning;
   if (lacking === null) return { engine, reason };
