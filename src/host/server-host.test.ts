@@ -11,6 +11,7 @@ import type { RunSpec } from "../protocol/run-spec.js";
 import { sampleSpec } from "../protocol/testing/sample-run.js";
 import type { View } from "../protocol/view.js";
 import type { ChunkReceiver } from "../transport/transport.js";
+import { HeardTerm } from "./heard-term.js";
 import { ServerHost } from "./server-host.js";
 
 const length = 40;
@@ -51,12 +52,14 @@ function viewOf(number: number, primaries: readonly number[]): View {
 /** A server with its two chunks loaded and one worker in its view. */
 function served(compression: RunSpec["compression"] = topkPushes): {
   readonly host: ServerHost;
+  readonly heard: HeardTerm;
   peer(): Peer;
 } {
   const spec = { ...sampleSpec, compression };
+  const heard = new HeardTerm();
   const host = new ServerHost({
     clock: { nowMs: () => 0, after: () => ({ cancel: () => {} }) },
-    ...{ index: 0, arenaValues: 30_000, kernels: "scalar" as const },
+    ...{ index: 0, heard, arenaValues: 30_000, kernels: "scalar" as const },
     layoutOf: () => layout,
     onStop: () => {},
     log: () => {},
@@ -93,7 +96,7 @@ function served(compression: RunSpec["compression"] = topkPushes): {
     coordinator.answers.map(({ kind }) => kind),
     ["loaded", "loaded"],
   );
-  return { host, peer };
+  return { host, heard, peer };
 }
 
 const push: Partial<ChunkHeader> = {
@@ -267,5 +270,27 @@ test("a chunk that a view gives away leaves no memory behind, and comes back wit
   send({ kind: "load", chunk: 0, detail: freshMarks }, valuesOf(0));
   send({ kind: "pull", chunk: 0, rank: -1 }, new Uint8Array(0));
   assert.equal(answers.at(-1)?.version, 1, "a load that comes late rewinds nothing");
+  host.close();
+});
+
+test("a coordinator whose place another has taken loads and saves nothing", () => {
+  const { host, heard, peer } = served();
+  const { send, answers } = peer();
+  const free = host.memory()!.used;
+  assert.ok(heard.hear(2), "a session says so before there is a view");
+  const told: [string, string][] = [];
+  for (const term of [1, 2]) {
+    send({ kind: "load", term, generation: 1, chunk: 0, detail: freshMarks }, valuesOf(0));
+    send({ kind: "save", term, chunk: 0 }, new Uint8Array(0));
+    told.push(...answers.splice(0).map(({ kind, detail }) => [kind, detail] as [string, string]));
+  }
+  const refusal = "term 1 is out of date: this is term 2";
+  assert.deepEqual(told.slice(0, 3), [
+    ["reply", refusal],
+    ["reply", refusal],
+    ["loaded", ""],
+  ]);
+  assert.equal(told[3]![0], "saved");
+  assert.equal(host.memory()!.used, free, "a load that is refused leaves no memory behind");
   host.close();
 });
