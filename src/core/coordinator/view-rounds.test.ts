@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { mint } from "../../protocol/ids.js";
 import type { ViewWorker } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
 import { type ViewAnswer, ViewRounds } from "./view-rounds.js";
@@ -47,4 +48,51 @@ describe("views under SSP(0)", () => {
       assert.deepEqual(round, { stands: true, joined: [0], next: from });
     });
   }
+});
+
+describe("which chunks a view fences anew, and whether it binds", () => {
+  const two = {
+    run: "r",
+    servers: [0, 1].map((index) => ({ index, incarnation: 1, address: "s", frames: null })),
+    replicas: [[0], [1]],
+  };
+  const changes: readonly (readonly [
+    title: string,
+    change: (rounds: ViewRounds) => void,
+    fences: readonly number[],
+    binding: boolean,
+  ])[] = [
+    [
+      "another worker fences none",
+      (rounds) => rounds.admit({ rank: 0, incarnation: 9, fromStep: 0 }),
+      [1, 1],
+      false,
+    ],
+    ["another primary fences its chunk", (rounds) => rounds.place(1, [0]), [1, 2], true],
+    ["a backup fences its chunk", (rounds) => rounds.place(0, [0, 1]), [2, 1], true],
+    ["another phase fences none, and binds", (rounds) => rounds.enter(1, 40), [1, 1], true],
+    ["another generation fences all", (rounds) => rounds.raiseGeneration(), [2, 2], true],
+  ];
+  for (const [title, change, fences, binding] of changes) {
+    test(title, () => {
+      const rounds = new ViewRounds(two, paceOf({ protocol: { mode: "bsp" } }, 0), 3);
+      const first = rounds.begin()!;
+      assert.ok(rounds.binding, "the first view binds");
+      assert.deepEqual(first.fences, [mint(3, 1), mint(3, 1)]);
+      for (const server of [0, 1]) rounds.answer(server, first.number, unheard);
+      change(rounds);
+      const view = rounds.begin()!;
+      assert.deepEqual(
+        view.fences,
+        fences.map((count) => mint(3, count)),
+      );
+      assert.equal(rounds.binding, binding);
+    });
+  }
+
+  test("a chunk is held by servers of the run, each named once", () => {
+    const rounds = new ViewRounds(two, paceOf({ protocol: { mode: "bsp" } }, 0), 3);
+    for (const servers of [[], [2], [0, 0]]) assert.throws(() => rounds.place(0, servers));
+    assert.throws(() => rounds.place(2, [0]));
+  });
 });
