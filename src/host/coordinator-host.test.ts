@@ -97,7 +97,7 @@ test("servers hear of a view that binds when its record is durable, and not befo
   host.close();
 });
 
-test("while a record is written heartbeats are answered, and events keep order and time", async () => {
+test("while a record is written heartbeats are answered, events keep their time", async () => {
   const { host, writes, said, receivers, hearts, settle, pass } = await ready();
   said.length = 0;
   receivers[1]!.onMessage(hearts);
