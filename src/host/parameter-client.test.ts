@@ -133,6 +133,22 @@ test("a later view sends it again with its fence, to the chunk's primary there",
   assert.equal(sent.length, 2);
 });
 
+test("weights of a generation that has been rolled back are thrown away", () => {
+  const { client, sent, parameters, welcome, answer } = begin();
+  client.follow(view);
+  welcome("a");
+  client.push({ step: 4, chunk: 0, version: 2, examples: 8 });
+  client.follow({ ...view, number: 2, generation: 1, fences: [2, 2] });
+  answer("a", { step: 4, chunk: 0 }, [1, 2]);
+  assert.deepEqual([...parameters], [0, 0, 0, 0]);
+  answer("a", { step: 4, chunk: 0, generation: 1 }, [3, 4]);
+  assert.deepEqual([...parameters], [3, 4, 0, 0]);
+  assert.deepEqual(
+    sent.map(({ header: { generation } }) => generation),
+    [0, 1],
+  );
+});
+
 test("a life that is not in the view sends nothing again", () => {
   const { client, sent, welcome } = begin();
   client.follow(view);
