@@ -155,7 +155,7 @@ test("whoever inherits residuals pushes what their owner would have", () => {
   }
 });
 
-test("what is pushed and what is held add up to all gradients, across cuts and codecs", () => {
+test("what is pushed and what is held add up to all gradients, across barriers and codecs", () => {
   const codecs = fc.constantFrom<Compression["codec"][]>("topk", "randomk", "onebit");
   const lives = fc.array(fc.tuple(codecs, fc.integer({ min: 1, max: 6 })), { minLength: 1 });
   const small = fc.integer({ min: -50, max: 50 });

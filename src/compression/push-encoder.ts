@@ -4,9 +4,9 @@
  *
  * What topk, randomk and onebit drop is kept in a residual of each chunk, as long as the chunk, to
  * be added to its next gradient, whichever of them writes it. Residuals live in this worker's
- * memory, and at a checkpoint's cut in the checkpoint: a resumed run goes on with them; a life that
- * begins amid a run starts with zeros and says so. A push that a server rejects as stale takes with
- * it what its residual had added.
+ * memory, and from a checkpoint's barrier on in the checkpoint: a resumed run goes on with them; a
+ * life that begins amid a run starts with zeros and says so. A push that a server rejects as stale
+ * takes with it what its residual had added.
  *
  * Invariants: the same push is always the same bytes, whatever became of an earlier sending; the
  * bytes depend on seed, rank, step, chunk and gradients only; memory that a transport still reads

@@ -199,3 +199,13 @@ test("who asks again to be a member keeps what is on its way to it", async () =>
   assert.deepEqual(back.types(), ["prepare"], "it is said again on another stream");
   scene.host.close();
 });
+
+test("a host that is closed performs nothing of what waited to be kept", async () => {
+  const scene = new Scene();
+  const { server, worker } = await scene.begin();
+  const before = [server.types().length, worker.types().length];
+  scene.host.close();
+  scene.kept(null);
+  await settle();
+  assert.deepEqual([server.types().length, worker.types().length], before);
+});

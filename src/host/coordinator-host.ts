@@ -4,10 +4,10 @@
  * have arrived.
  *
  * Effects are performed in their order. One that has to be durable before the rest (`persist`) is
- * waited for; events that come meanwhile wait, and are stepped in the order of their coming and
- * with its time. Heartbeats are answered all the same. What takes long and holds nothing up
- * (`load`, `save`) is only begun. Whatever is waited for or begun ends in an event: the machine
- * decides.
+ * waited for (effect-loop.ts); events that come meanwhile wait, and are stepped in the order of
+ * their coming and with its time. Heartbeats are answered all the same. What takes long and holds
+ * nothing up (`load`, `save`) is only begun. Whatever is waited for or begun ends in an event: the
+ * machine decides.
  */
 
 import { Coordinator } from "../core/coordinator/coordinator.js";
@@ -39,6 +39,7 @@ import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-e
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { CoordinatorService, MemberReceiver, SessionChannel } from "../transport/transport.js";
 import { every, type Timer } from "./clock.js";
+import { EffectLoop } from "./effect-loop.js";
 import { GivenResidualStore, residualBytes } from "./given-residuals.js";
 import { Mailbox } from "./mailbox.js";
 import { loadState, type ModelState, saveState, type TransferParts } from "./state-transfer.js";
@@ -79,34 +80,45 @@ interface Line {
   received: number;
 }
 
+/** An event with the time of its coming, at which it is stepped whenever its turn is. */
+interface Arrived {
+  readonly event: CoordinatorEvent;
+  readonly atMs: number;
+}
+
 const tickIntervalMs = 100;
 
 /** The host. */
 export class CoordinatorHost implements CoordinatorService {
   readonly #parts: CoordinatorHostParts;
   readonly #machine: Coordinator;
+  readonly #loop: EffectLoop<Arrived, CoordinatorEffect>;
   readonly #lines = new Map<string, Line>();
   /** Incarnation by role and rank, to address the machine's messages. */
   readonly #present = new Map<string, MemberIdentity>();
   readonly #tick: Timer;
   readonly #given = new GivenResidualStore();
-  /** Events that wait for their turn, with the time of their coming. */
-  readonly #inbox: { readonly event: CoordinatorEvent; readonly atMs: number }[] = [];
   /** How each registration that waits for its answer is given it. */
   readonly #asked = new Map<RegisterRequest, (reply: RegisterReply) => void>();
-  #isBusy = false;
-  #isClosed = false;
+  /** True for the effects of a step behind a record that could not be made durable. */
+  #isUnkept = false;
 
   constructor(parts: CoordinatorHostParts) {
     this.#parts = parts;
     this.#machine = new Coordinator(parts.config);
+    this.#loop = new EffectLoop<Arrived, CoordinatorEffect>({
+      step: ({ event, atMs }) => {
+        this.#isUnkept = false;
+        return this.#machine.step(event, atMs);
+      },
+      perform: (effect) => this.#perform(effect),
+    });
     this.#tick = every(parts.clock, tickIntervalMs, () => this.tell({ type: "tick" }));
   }
 
   /** Gives the machine an event and does what it says: at once, or when its turn has come. */
   tell(event: CoordinatorEvent): void {
-    this.#inbox.push({ event, atMs: this.#parts.clock.nowMs() });
-    if (!this.#isBusy) this.#stepAll();
+    this.#loop.take({ event, atMs: this.#parts.clock.nowMs() });
   }
 
   /** The term under which it speaks. */
@@ -121,7 +133,7 @@ export class CoordinatorHost implements CoordinatorService {
 
   /** Stops the clock and ends every session. */
   close(): void {
-    this.#isClosed = true;
+    this.#loop.end();
     this.#tick.cancel();
     for (const line of this.#lines.values()) line.channel?.close();
     this.#lines.clear();
@@ -224,48 +236,16 @@ export class CoordinatorHost implements CoordinatorService {
     this.tell({ type: "message", member, message });
   }
 
-  /** Steps the events that wait, as far as nothing has to be waited for. */
-  #stepAll(): void {
-    this.#isBusy = true;
-    try {
-      for (let next = this.#inbox.shift(); next !== undefined; next = this.#inbox.shift()) {
-        if (!this.#performAll(this.#machine.step(next.event, next.atMs))) return;
-      }
-    } catch (thrown) {
-      this.#isBusy = false;
-      throw thrown;
-    }
-    this.#isBusy = false;
-  }
-
-  /** Performs effects in their order; false where those behind one have to wait for it. */
-  #performAll(effects: readonly CoordinatorEffect[]): boolean {
-    for (const [index, effect] of effects.entries()) {
-      if (effect.type === "persist") {
-        void this.#persist(effect.record, effects.slice(index + 1));
-        return false;
-      }
-      this.#perform(effect);
-    }
-    return true;
-  }
-
-  /** What is not durable is not spoken of. */
-  async #persist(record: CoordinatorRecord, rest: readonly CoordinatorEffect[]): Promise<void> {
+  /** What is not durable is not spoken of: the machine hears what is wrong and decides. */
+  async #persist(record: CoordinatorRecord): Promise<void> {
     let problem: string | null = null;
     try {
       await this.#parts.persist(record);
     } catch (thrown) {
       problem = toPacelineError(thrown).message;
     }
-    if (this.#isClosed) return;
-    const { run } = record;
-    this.#inbox.push({
-      event: { type: "persisted", run, problem },
-      atMs: this.#parts.clock.nowMs(),
-    });
-    const due = problem === null ? rest : rest.filter(({ type }) => type !== "send");
-    if (this.#performAll(due)) this.#stepAll();
+    this.#isUnkept = problem !== null;
+    this.tell({ type: "persisted", run: record.run, problem });
   }
 
   #answer({ role }: RegisterRequest, reply: RegisterReply): void {
@@ -279,8 +259,10 @@ export class CoordinatorHost implements CoordinatorService {
     this.#lines.set(keyOf(member), { ...line, agreed: false, received: 0 });
   }
 
-  #perform(effect: Exclude<CoordinatorEffect, { readonly type: "persist" }>): void {
+  #perform(effect: CoordinatorEffect): Promise<void> | void {
     switch (effect.type) {
+      case "persist":
+        return this.#persist(effect.record);
       case "registered": {
         const { request, reply } = effect;
         this.#answer(request, reply);
@@ -289,6 +271,7 @@ export class CoordinatorHost implements CoordinatorService {
         break;
       }
       case "send": {
+        if (this.#isUnkept) break;
         const member = this.#present.get(placeOf(effect));
         const line = member === undefined ? undefined : this.#lines.get(keyOf(member));
         line?.mailbox.add(effect.message);

@@ -5,10 +5,9 @@ import { EffectLoop } from "./effect-loop.js";
 /** A machine whose events are lists of effects; those that end in ~ take time. */
 class Bench {
   readonly said: string[] = [];
-  readonly failures: unknown[] = [];
   readonly loop: EffectLoop<string, string>;
   /** Ends of the effects that are being performed. */
-  readonly ends: { readonly done: () => void; readonly failed: (thrown: unknown) => void }[] = [];
+  readonly ends: (() => void)[] = [];
   onPerformed: (effect: string) => void = () => {};
 
   constructor() {
@@ -18,15 +17,14 @@ class Bench {
         this.said.push(effect);
         this.onPerformed(effect);
         if (!effect.endsWith("~")) return;
-        return new Promise((done, failed) => this.ends.push({ done, failed }));
+        return new Promise((done) => this.ends.push(done));
       },
-      onFailure: (thrown) => this.failures.push(thrown),
     });
   }
 
   /** Ends the effect that is being performed. */
   async end(): Promise<void> {
-    this.ends.shift()!.done();
+    this.ends.shift()!();
     await Promise.resolve();
     await Promise.resolve();
   }
@@ -57,17 +55,6 @@ test("an effect that takes time holds up effects and events behind it", async ()
   assert.deepEqual(bench.said, ["a", "b~", "c", "d~", "e", "f"]);
   bench.loop.take("g");
   assert.equal(bench.said.at(-1), "g", "and costs nothing once it is done");
-});
-
-test("nothing is performed behind an effect that fails", async () => {
-  const bench = new Bench();
-  bench.loop.take("a~ b");
-  bench.loop.take("c");
-  bench.ends[0]!.failed("no disk");
-  await new Promise((resolve) => setImmediate(resolve));
-  bench.loop.take("d");
-  assert.deepEqual(bench.said, ["a~"]);
-  assert.deepEqual(bench.failures, ["no disk"]);
 });
 
 test("a loop that has ended performs nothing more", async () => {

@@ -9,10 +9,11 @@
 /** A machine and what performs its effects. */
 export interface EffectLoopParts<Event, Effect> {
   step(event: Event): readonly Effect[];
-  /** Performs an effect; where it takes time, the promise is waited for. */
+  /**
+   * Performs an effect. Where it takes time the promise is waited for, which never rejects: what
+   * may go wrong with the effect is told the machine as an event.
+   */
   perform(effect: Effect): Promise<void> | void;
-  /** An effect's promise was rejected; the effects after it, and what waits, are not performed. */
-  onFailure(thrown: unknown): void;
 }
 
 /** The loop of one machine. */
@@ -49,7 +50,7 @@ export class EffectLoop<Event, Effect> {
         while (next < effects.length && !this.#isEnded) {
           const performed = this.#parts.perform(effects[next++]!);
           if (performed === undefined) continue;
-          this.#resume(performed, effects, next);
+          void performed.then(() => this.#run(effects, next));
           return;
         }
         const event = this.#waiting.shift();
@@ -62,15 +63,5 @@ export class EffectLoop<Event, Effect> {
       throw thrown;
     }
     this.#isBusy = false;
-  }
-
-  #resume(performed: Promise<void>, effects: readonly Effect[], next: number): void {
-    performed.then(
-      () => this.#run(effects, next),
-      (thrown) => {
-        this.end();
-        this.#parts.onFailure(thrown);
-      },
-    );
   }
 }

@@ -252,8 +252,9 @@ export class MemberSession {
     if (!this.#agreed) return;
     this.#lastHeardMs = this.#clock.nowMs();
     this.#received++;
-    const isStale = message.type === "view" && termOf(message.view.number) < this.#heard.value;
-    if (!isStale) this.#handler.onMessage(message);
+    // A term may be raised between two heartbeats: then the first to tell is a view of it.
+    if (message.type === "view" && !this.#heard.hear(termOf(message.view.number))) return;
+    this.#handler.onMessage(message);
   }
 
   /** What a coordinator says of itself: whether it is the present one, and what it has received. */

@@ -10,7 +10,7 @@ import { openCodecs, ParameterClient } from "./parameter-client.js";
 
 const layout = layOut([{ name: "w", shape: [4], group: "weight" }], 2);
 const view: View = {
-  ...{ run: "r", term: 1, number: 1, generation: 0, phase: 0 },
+  ...{ run: "r", number: 1, generation: 0, phase: 0 },
   servers: ["a", "b"].map((address, index) => ({ index, incarnation: 1, address, frames: null })),
   workers: [{ rank: 0, incarnation: 7, fromStep: 0 }],
   ...{ replicas: [[0], [1]], fences: [1, 1], phaseFromStep: 0 },
@@ -131,6 +131,22 @@ test("a later view sends it again with its fence, to the chunk's primary there",
   assert.equal(replies.length, 2, "a late refusal does not end what waits");
   client.follow({ ...later, number: 3 });
   assert.equal(sent.length, 2);
+});
+
+test("weights of a generation that has been rolled back are thrown away", () => {
+  const { client, sent, parameters, welcome, answer } = begin();
+  client.follow(view);
+  welcome("a");
+  client.push({ step: 4, chunk: 0, version: 2, examples: 8 });
+  client.follow({ ...view, number: 2, generation: 1, fences: [2, 2] });
+  answer("a", { step: 4, chunk: 0 }, [1, 2]);
+  assert.deepEqual([...parameters], [0, 0, 0, 0]);
+  answer("a", { step: 4, chunk: 0, generation: 1 }, [3, 4]);
+  assert.deepEqual([...parameters], [3, 4, 0, 0]);
+  assert.deepEqual(
+    sent.map(({ header: { generation } }) => generation),
+    [0, 1],
+  );
 });
 
 test("a life that is not in the view sends nothing again", () => {

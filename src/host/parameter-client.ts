@@ -233,6 +233,11 @@ export class ParameterClient {
     return this.#links.get(this.#primaryOf(chunk));
   }
 
+  /** Weights of a generation that has been rolled back are wanted by nobody. */
+  #wants(header: ChunkHeader): boolean {
+    return header.generation === this.#view?.generation && this.#unanswered.wants(header);
+  }
+
   /**
    * Memory for weights that are wanted: the parameters themselves, or for encoded ones memory of
    * their own; null for all else.
@@ -240,7 +245,7 @@ export class ParameterClient {
   #destination(header: ChunkHeader, payloadBytes: number): Uint8Array | null {
     const { layout, codecs, parameters } = this.#memory;
     const chunk = layout.chunks[header.chunk];
-    if (chunk === undefined || !this.#unanswered.wants(header)) return null;
+    if (chunk === undefined || !this.#wants(header)) return null;
     if (header.codec !== 0) {
       if (codecs.objection(header) !== null) return null;
       const { min, max } = codecs.sizesOf(header, chunk.length);
@@ -254,7 +259,7 @@ export class ParameterClient {
   /** Weights are in place before the user hears of them, and are put there once. */
   #onAnswer(server: number, header: ChunkHeader, destination: Uint8Array | null): void {
     const isReply = header.kind === "reply";
-    if (isReply && this.#unanswered.wants(header)) {
+    if (isReply && this.#wants(header)) {
       const problem = this.#receive(header, destination);
       if (problem !== null) {
         const sentence = `server ${server} answered with chunk ${header.chunk}: ${problem.message}`;

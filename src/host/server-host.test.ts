@@ -12,6 +12,7 @@ import type { RunSpec } from "../protocol/run-spec.js";
 import { sampleSpec } from "../protocol/testing/sample-run.js";
 import type { View } from "../protocol/view.js";
 import type { ChunkReceiver } from "../transport/transport.js";
+import { HeardTerm } from "./heard-term.js";
 import { ServerHost } from "./server-host.js";
 
 const length = 40;
@@ -52,12 +53,14 @@ function viewOf(number: number, primaries: readonly number[]): View {
 /** A server with its two chunks loaded and one worker in its view. */
 function served(compression: RunSpec["compression"] = topkPushes): {
   readonly host: ServerHost;
+  readonly heard: HeardTerm;
   peer(): Peer;
 } {
   const spec = { ...sampleSpec, compression };
+  const heard = new HeardTerm();
   const host = new ServerHost({
     clock: { nowMs: () => 0, after: () => ({ cancel: () => {} }) },
-    ...{ index: 0, arenaValues: 30_000, kernels: "scalar" as const },
+    ...{ index: 0, heard, arenaValues: 30_000, kernels: "scalar" as const },
     layoutOf: () => layout,
     onStop: () => {},
     log: () => {},
@@ -94,7 +97,7 @@ function served(compression: RunSpec["compression"] = topkPushes): {
     coordinator.answers.map(({ kind }) => kind),
     ["loaded", "loaded"],
   );
-  return { host, peer };
+  return { host, heard, peer };
 }
 
 const push: Partial<ChunkHeader> = {
@@ -272,7 +275,8 @@ test("a chunk that a view gives away leaves no memory behind, and comes back wit
 });
 
 test("a coordinator of a lower term than the view's sets no values and is given none", () => {
-  const { host, peer } = served();
+  const { host, heard, peer } = served();
+  heard.hear(2);
   host.onMessage({ type: "view", view: viewOf(mint(2, 1), [0, 0]) });
   const detail = JSON.stringify({ version: 9, examples: 0, sealedStep: 8, applied: [] });
   const values = valuesOf(0);
@@ -295,5 +299,27 @@ test("a coordinator of a lower term than the view's sets no values and is given 
   assert.deepEqual([answers[0]?.kind, answers[0]?.version], ["saved", 0]);
   send({ kind: "load", term: 2, chunk: 0, detail }, values);
   assert.equal(answers.at(-1)?.kind, "loaded");
+  host.close();
+});
+
+test("a coordinator whose place another has taken loads and saves nothing", () => {
+  const { host, heard, peer } = served();
+  const { send, answers } = peer();
+  const free = host.memory()!.used;
+  assert.ok(heard.hear(2), "a session says so before there is a view");
+  const told: [string, string][] = [];
+  for (const term of [1, 2]) {
+    send({ kind: "load", term, generation: 1, chunk: 0, detail: freshMarks }, valuesOf(0));
+    send({ kind: "save", term, chunk: 0 }, new Uint8Array(0));
+    told.push(...answers.splice(0).map(({ kind, detail }) => [kind, detail] as [string, string]));
+  }
+  const refusal = "term 1 is out of date: this is term 2";
+  assert.deepEqual(told.slice(0, 3), [
+    ["reply", refusal],
+    ["reply", refusal],
+    ["loaded", ""],
+  ]);
+  assert.equal(told[3]![0], "saved");
+  assert.equal(host.memory()!.used, free, "a load that is refused leaves no memory behind");
   host.close();
 });

@@ -13,7 +13,6 @@ import type { SentCopy, ShardEffect, ShardEvent } from "../core/server/shard-eve
 import { toPacelineError } from "../errors.js";
 import { Arena, type ArenaUsage } from "../kernels/arena.js";
 import { createConversions, createKernels, type KernelsChoice } from "../kernels/choice.js";
-import { termOf } from "../protocol/ids.js";
 import type { Layout } from "../protocol/layout.js";
 import {
   type ChunkHeader,
@@ -28,6 +27,7 @@ import { readMarks } from "./chunk-marks.js";
 import { ChunkStore } from "./chunk-store.js";
 import type { Clock } from "./clock.js";
 import { EffectLoop } from "./effect-loop.js";
+import type { HeardTerm } from "./heard-term.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
 import { ServedChannel } from "./served-channel.js";
 import type { Trace } from "./trace.js";
@@ -36,6 +36,8 @@ import type { Trace } from "./trace.js";
 export interface ServerHostParts {
   readonly clock: Clock;
   readonly index: number;
+  /** The highest term that the process has heard of: transfers under a lower one are refused. */
+  readonly heard: HeardTerm;
   /** Values that the arena may hold at most. */
   readonly arenaValues: number;
   /** Which kernels fold and apply; all have the same bits, and the fastest is taken if left out. */
@@ -77,8 +79,6 @@ export class ServerHost {
   #session: MemberSession | null = null;
   #job: ServedRun | null = null;
   #nextChannel = 1;
-  /** That of the highest view: what is said under a lower one is refused. */
-  #term = 0;
   #updateMs = 0;
   #bytesIn = 0;
   #bytesOut = 0;
@@ -111,7 +111,6 @@ export class ServerHost {
         break;
       case "view":
         if (this.#job?.spec.run !== message.view.run) break;
-        this.#term = Math.max(this.#term, termOf(message.view.number));
         this.#step({ type: "view", view: message.view });
         break;
       case "stop":
@@ -237,9 +236,10 @@ export class ServerHost {
     }
     // Pushes and pulls are for the machine to judge, which has the view.
     const isTransfer = header.kind === "load" || header.kind === "save";
-    if (isTransfer && header.term < this.#term) {
+    const { value: term } = this.#parts.heard;
+    if (isTransfer && header.term < term) {
       if (slot >= 0) job.store.free(slot);
-      const detail = `term ${header.term} is out of date: this is term ${this.#term}`;
+      const detail = `term ${header.term} is out of date: this is term ${term}`;
       this.#refuse(channel, header, detail);
       return;
     }
@@ -336,10 +336,6 @@ export class ServerHost {
     return new EffectLoop<ShardEvent, ShardEffect>({
       step: (event) => shard.step(event, this.#parts.clock.nowMs()),
       perform,
-      onFailure: (thrown) => {
-        const { code, message } = toPacelineError(thrown);
-        this.#session?.send({ type: "failed", code, reason: message });
-      },
     });
   }
 

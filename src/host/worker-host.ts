@@ -14,6 +14,7 @@ import type { ViewServer } from "../protocol/view.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
 import type { ComputeListener, ComputePort } from "./compute-port.js";
+import { EffectLoop } from "./effect-loop.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
 import { openCodecs, ParameterClient } from "./parameter-client.js";
 import { giveResiduals, inheritResiduals } from "./residual-transfer.js";
@@ -52,20 +53,21 @@ export interface WorkerHostParts {
 export class WorkerHost {
   readonly #parts: WorkerHostParts;
   readonly #machine: Worker;
-  /** Events that came while another's effects were performed. */
-  readonly #waiting: WorkerEvent[] = [];
-  #isPerforming = false;
+  readonly #loop: EffectLoop<WorkerEvent, WorkerEffect>;
   #session: MemberSession | null = null;
   /** By run; a preparation that a later job has overtaken adds one that nobody uses. */
   readonly #clients = new Map<string, ParameterClient>();
   #client: ParameterClient | null = null;
   #spec: RunSpec | null = null;
   #startedMs: number | null = null;
-  #closed = false;
 
   constructor(parts: WorkerHostParts) {
     this.#parts = parts;
     this.#machine = new Worker({ rank: parts.rank, incarnation: parts.incarnation });
+    this.#loop = new EffectLoop<WorkerEvent, WorkerEffect>({
+      step: (event) => this.#machine.step(event, parts.clock.nowMs()),
+      perform: (effect) => this.#perform(effect),
+    });
   }
 
   /** The session to speak by; set before the first message. */
@@ -86,29 +88,13 @@ export class WorkerHost {
 
   /** Gives everything up. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#loop.end();
     this.#closeClients();
     await this.#parts.compute.close();
   }
 
-  /** Gives the machine an event, after those that wait, and does what it says. */
   #step(event: WorkerEvent): void {
-    this.#waiting.push(event);
-    if (this.#isPerforming) return;
-    this.#isPerforming = true;
-    try {
-      for (let next = this.#next(); next !== undefined; next = this.#next()) {
-        for (const effect of this.#machine.step(next, this.#parts.clock.nowMs())) {
-          this.#perform(effect);
-        }
-      }
-    } finally {
-      this.#isPerforming = false;
-    }
-  }
-
-  #next(): WorkerEvent | undefined {
-    return this.#closed ? undefined : this.#waiting.shift();
+    this.#loop.take(event);
   }
 
   #perform(effect: WorkerEffect): void {

@@ -68,6 +68,12 @@ describe("train as a call", () => {
     assert.deepEqual([done.outcome, done.name], ["done", "stopped"]);
   });
 
+  test("is not begun where its signal was given before", async () => {
+    const long = settings({ epochs: 4000, name: "never" });
+    const { outcome, globalSteps } = await train(long, { signal: AbortSignal.abort() });
+    assert.deepEqual({ outcome, globalSteps }, { outcome: "interrupted", globalSteps: 0 });
+  });
+
   test("a run that fails throws its code and its reason", async () => {
     await assert.rejects(
       train(settings({ lr: 1e6, weightDecay: 0.9, name: "wild" })),

@@ -8,8 +8,12 @@
  * codec that is made without it misses at once.
  */
 
-import type { CompressionSpec } from "./compression.js";
-import { compressionProblem, compressionSpecFields, uncompressed } from "./compression.js";
+import {
+  type CompressionSpec,
+  compressionProblem,
+  compressionSpecFields,
+  uncompressed,
+} from "./compression.js";
 import { type InputSpec, inputFields, inputProblem } from "./input-spec.js";
 import { chunkValuesMax } from "./layout.js";
 import { type ScheduleSpec, scheduleFields } from "./schedule-spec.js";
@@ -77,8 +81,6 @@ export type EngineChoice = (typeof engines)[number];
  * same. Where a processor lacks the instructions, bf16 falls back to f32 and bf16! is refused.
  */
 export const dtypes = ["f32", "bf16", "bf16!"] as const;
-/** One of them. */
-export type Dtype = (typeof dtypes)[number];
 
 /**
  * How a residual network begins: for small pictures by a 3x3 convolution that keeps their size, or

@@ -10,8 +10,7 @@ import type { HeardTerm } from "../host/heard-term.js";
 import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
 import type { ServerHost } from "../host/server-host.js";
 import type { WorkerHost } from "../host/worker-host.js";
-import type { RegisterRequest } from "../protocol/messages.js";
-import { protocolVersion } from "../protocol/messages.js";
+import { protocolVersion, type RegisterRequest } from "../protocol/messages.js";
 import type { Transport } from "../transport/transport.js";
 import { type ReachSettings, roleDefaults } from "./role-settings.js";
 

@@ -189,37 +189,15 @@ class StartedCoordinator implements RunningCoordinator {
   async run({ settings, configText }: RunRequest): Promise<RunEnd> {
     // What is wrong with a file is told before there is a folder.
     const dataset = settings.feed === "central" ? await this.#loadDataset(settings) : null;
-    const { state, residuals, ...run } = await prepareRun(settings, configText);
-    const { setup, directory } = run;
-    const term = await this.#takeTerm(run);
-    const examples = dataset === null ? null : new ExampleReader(setup.spec, dataset);
-    const record = new RunRecord({
-      spec: setup.spec,
-      directory,
-      clock: this.#clock,
-      isoTime: () => new Date().toISOString(),
-      machine: describeMachine(),
-      coordinator: this.#self(),
-      inOneProcess: false,
-      version: this.#version,
-      logEvery: settings.logEvery,
-      observers: this.#parts.observers ?? [],
-    });
-    const snapshots = every(this.#clock, snapshotIntervalMs, () =>
-      record.onSnapshot(this.#host.snapshot()),
-    );
     try {
-      return await new Promise<RunEnd>((resolve) => {
-        const start = { state, residuals };
-        this.#current = { ...run, settings, start, examples, record, ended: resolve };
-        this.#host.tell({ type: "submit", setup, term });
-        this.#parts.onPrepared?.(directory);
-      });
+      const run = await prepareRun(settings, configText);
+      try {
+        return await this.#carryOut(settings, run, dataset);
+      } finally {
+        await run.directory.close();
+      }
     } finally {
-      snapshots.cancel();
-      this.#current = null;
       dataset?.close?.();
-      await directory.close();
     }
   }
 
@@ -260,6 +238,45 @@ class StartedCoordinator implements RunningCoordinator {
     this.#host.close();
     await this.#listener?.close();
     if (this.#parts.transport === undefined) await this.#transport.close();
+  }
+
+  async #carryOut(
+    settings: RunSettings,
+    { state, residuals, ...run }: PreparedRun,
+    dataset: Dataset | null,
+  ): Promise<RunEnd> {
+    const { setup, directory } = run;
+    const term = await this.#takeTerm(run);
+    const examples = dataset === null ? null : new ExampleReader(setup.spec, dataset);
+    const record = new RunRecord({
+      spec: setup.spec,
+      directory,
+      clock: this.#clock,
+      isoTime: () => new Date().toISOString(),
+      machine: describeMachine(),
+      coordinator: this.#self(),
+      inOneProcess: false,
+      version: this.#version,
+      logEvery: settings.logEvery,
+      observers: this.#parts.observers ?? [],
+    });
+    const snapshots = every(this.#clock, snapshotIntervalMs, () =>
+      record.onSnapshot(this.#host.snapshot()),
+    );
+    try {
+      return await new Promise<RunEnd>((resolve) => {
+        const start = { state, residuals };
+        this.#current = { ...run, settings, start, examples, record, ended: resolve };
+        this.#host.tell({ type: "submit", setup, term });
+        // Whoever interrupted while the run was prepared meant this one.
+        const reason = this.#interruption;
+        if (reason !== null) this.#host.tell({ type: "interrupt", reason });
+        this.#parts.onPrepared?.(directory);
+      });
+    } finally {
+      snapshots.cancel();
+      this.#current = null;
+    }
   }
 
   #self(): RunBegin["coordinator"] {

@@ -1,6 +1,6 @@
 /** The three roles started by hand, over a network in memory or the machine's. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -24,6 +24,7 @@ function runOf(name: string, epochs: number): RunRequest {
     ["model", "logistic"],
     ["data", "mnist-parity"],
     ["batchSize", "8"],
+    ["workers", "1"],
     ["engine", "reference"],
     ["dataDir", join(folder, "data")],
     ["runDir", join(folder, "runs")],
@@ -31,6 +32,13 @@ function runOf(name: string, epochs: number): RunRequest {
     ["name", name],
   ] as const);
   return { settings: resolve("train", { flags }).options, configText: "" };
+}
+
+/** Which files below the folder this process holds open; none where the system does not say. */
+async function openFilesBelow(path: string): Promise<string[]> {
+  const open = await readdir("/proc/self/fd").catch(() => []);
+  const targets = open.map((name) => readlink(join("/proc/self/fd", name)).catch(() => ""));
+  return (await Promise.all(targets)).filter((target) => target.startsWith(path));
 }
 
 const onAnyPort = { port: 0, startTimeoutMs: 20_000 };
@@ -93,6 +101,33 @@ describe("roles that a program starts", () => {
       await coordinator.close();
     }
     assert.equal(network.connections, 0);
+  });
+
+  test("go on under a higher term; without one no run begins, nor is a file held", async () => {
+    const network = new MemoryNetwork();
+    const coordinator = await startCoordinator(
+      { host: "coordinator" },
+      { transport: network.createTransport() },
+    );
+    const directory = join(folder, "runs", "by-hand");
+    const path = join(directory, "coordinator.json");
+    const kept = await readFile(path, "utf8");
+    assert.equal(JSON.parse(kept).term, 1);
+    const { settings, configText } = runOf("by-hand", 2);
+    const again = { settings: { ...settings, name: null, resume: directory }, configText };
+    try {
+      await writeFile(path, kept.slice(0, 20));
+      await assert.rejects(coordinator.run(again), { code: "storage", message: /is no JSON/ });
+      assert.deepEqual(await openFilesBelow(directory), []);
+      await writeFile(path, kept);
+      const running = coordinator.run(again);
+      assert.equal(coordinator.interrupt("enough"), true, "before the run is submitted");
+      const { result } = await running;
+      assert.deepEqual([result.outcome, result.reason], ["interrupted", "enough"]);
+      assert.equal(JSON.parse(await readFile(path, "utf8")).term, 2);
+    } finally {
+      await coordinator.close();
+    }
   });
 
   test("a member that nobody answers is closed at once", async () => {

@@ -80,13 +80,14 @@ export async function startServer(
   const { address, frames } = served;
   const { kernels = "auto", rank = null } = settings;
   const request = { ...registrationOf("server", rank), address, frames };
-  const part = new MemberPart({ transport, clock, config, request, heard: new HeardTerm(), log });
+  const heard = new HeardTerm();
+  const part = new MemberPart({ transport, clock, config, request, heard, log });
   let end: (end: MemberEnd) => void = () => {};
   const ended = new Promise<MemberEnd>((resolve, reject) => {
     end = resolve;
     const joined = part.join((index) => {
       host = new ServerHost({
-        ...{ clock, index, kernels, trace, log, layoutOf },
+        ...{ clock, index, heard, kernels, trace, log, layoutOf },
         arenaValues: arenaValuesMax,
         onStop: ({ outcome, reason, stay }) => !stay && resolve({ outcome, reason }),
       });

@@ -97,8 +97,8 @@ export interface CoordinatorService {
    */
   readExamples(request: ExamplesRequest): Examples;
   /**
-   * Keeps what a worker gives at a cut; its memory is the caller's. Throws a PacelineError:
-   * "refused" where no such cut is being taken, "protocol" where it is no chunk's residual.
+   * Keeps what a worker gives at a barrier; its memory is the caller's. Throws a PacelineError:
+   * "refused" where no such barrier is stood at, "protocol" where it is no chunk's residual.
    */
   keepResidual(residual: ResidualChunk): void;
   /** A chunk's residual in the checkpoint gone on from. Throws as `keepResidual` does. */

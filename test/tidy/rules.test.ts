@@ -1,7 +1,7 @@
 /** Each rule of tidiness on small strings: what it refuses, and what it lets through. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { comparedNames } from "./listed-names.js";
+import { branchesOnModes, comparedNames } from "./listed-names.js";
 import { arrowsUp, crowdedFolders, deadFiles, folderFilesMax, unusedPermissions } from "./plan.js";
 import { check, fileLinesMax, functionLinesMax, lineCharactersMax } from "./rules.js";
 import { type Finding, parse, readRooms } from "./sources.js";
@@ -31,6 +31,7 @@ describe("each rule refuses what it is there for", () => {
     ["src/wire/a.ts", `${top}import { b } from "./b.test.js";`, "is for tests"],
     ["src/core/a.ts", `${top}setTimeout(() => {}, 1);`, "core reaches setTimeout"],
     ["src/core/a.ts", `${top}process.exit(1);`, "core reaches process"],
+    ["src/core/a.ts", `${top}globalThis.performance.now();`, "core reaches globalThis"],
     ["src/core/a.ts", "const a = 1;", "opens with 0 lines of comment"],
     ["src/core/server/deep/a.ts", top, "lies too deep"],
     ["src/core/client/a.ts", top, '"client" is no wing of core'],
@@ -50,11 +51,6 @@ describe("each rule refuses what it is there for", () => {
     ["src/host/a.ts", "/** A. */\nexport function a() {}", "export a has no doc sentence"],
     ["src/host/a.ts", "/** The loop itself. */\nexport default class A {}", "default export"],
     ["src/host/a.ts", 'export { b } from "./b.js";', "the only barrel"],
-    ["src/host/a.ts", 'if (spec.protocol.mode === "bsp") f();', "branches on the mode"],
-    ["src/host/a.ts", 'const pushes = "asp" !== mode ? 1 : 2;', "branches on the mode"],
-    ["src/host/a.ts", 'switch (mode) { case "ssp": f(); }', "branches on the mode"],
-    ["src/host/a.ts", "const pushes = { bsp: 1, other: 2 }[mode];", "branches on the mode"],
-    ["src/host/a.ts", 'const pushes = { "asp": 1 }[mode];', "branches on the mode"],
     ["src/host/a.ts", `const a = "/${"home"}/ann/run";`, "path of one machine"],
     ["docs/a.md", `cd /${"Users"}/ann`, "path of one machine"],
     ["src/host/a.ts", `// ${"TO"}DO later`, "marks something unfinished"],
@@ -130,6 +126,30 @@ describe("the rules over all files refuse what they are there for", () => {
     const right = 'const a = { name: "adam" }; f("adam"); const b = ["adam"]; // === "adam"';
     assert.deepEqual(comparedNames(parse("src/host/a.ts", right), ["adam"]), []);
   });
+  test("a branch on a mode, where its pace would tell", () => {
+    const modes = ["bsp", "asp"];
+    const found = (path: string, text: string) => shown(branchesOnModes(parse(path, text), modes));
+    const refused = [
+      'if (spec.protocol.mode === "bsp") f();',
+      'const pushes = "asp" !== mode ? 1 : 2;',
+      "const isInStep = mode === `bsp`;",
+      'switch (mode) { case "asp": f(); }',
+      'if (["bsp"].includes(mode)) f();',
+      "const pushes = { bsp: 1, other: 2 }[mode];",
+      'const pushes = { "asp": 1 }[mode];',
+    ];
+    for (const text of refused) {
+      assert.match(found("src/host/a.ts", text), /branches on the mode .*; ask its pace/, text);
+      for (const path of ["src/host/a.test.ts", "src/core/sync/a.ts"]) {
+        assert.equal(found(path, text), "", path);
+      }
+    }
+    const right = [
+      'const options = { mode: "bsp", words: ["ssp", "asp"] };',
+      'const word = asp(f("bsp")) === "sync";',
+    ];
+    for (const text of right) assert.equal(found("src/host/a.ts", text), "", text);
+  });
   test("an arrow up the table", () => {
     const table = readRooms("| `core` | | machines | host (types) |\n| `host` | | loop | core |\n");
     assert.match(shown(arrowsUp(table)), /^ARCHITECTURE.md:1: core imports host, which does not/);
@@ -155,10 +175,6 @@ describe("each rule lets through what is right", () => {
     ["src/core/a.ts", `${top}/** The rank of the worker. */\nexport const rank = 1;`],
     ["src/wire/generated-a.ts", "export default {} as any;"],
     ["src/index.ts", 'export { b } from "./core/b.js";'],
-    ["src/wire/a.ts", `${top}const options = { mode: "bsp", words: ["ssp", "asp"] };`],
-    ["src/wire/a.ts", `${top}const word = asp(f("bsp")) === "sync";`],
-    ["src/wire/a.test.ts", 'if (mode === "bsp") f();'],
-    ["src/core/sync/a.ts", `${top}const isOwn = mode === "bsp";`],
   ];
   for (const [path, text] of right) {
     test(`${path} with ${JSON.stringify(text.replace(top, "")).slice(0, 50)}`, () => {

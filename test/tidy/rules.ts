@@ -28,7 +28,8 @@ const topFiles = [...freeForAll, "index", "suggest.test"];
 const pureRooms = ["protocol", "core"];
 const withHeaders = /^src\/(protocol|core|nn|compression\/codecs|transport\/wire)\//;
 const forbiddenNames = ["util", "utils", "helper", "helpers", "type", "types", "manager", "common"];
-const impureNames = ["process", "performance", "setTimeout", "setInterval", "setImmediate"];
+const timers = ["setTimeout", "setInterval", "setImmediate", "queueMicrotask"];
+const impureNames = [...timers, "process", "performance", "globalThis", "fetch", "console"];
 const impureCalls = ["Date.now", "Math.random", "crypto.randomUUID"];
 
 type Rule = (source: Source, rooms: Rooms) => Finding[];
@@ -222,39 +223,6 @@ const cleanText: Rule = (source) => {
   });
 };
 
-/** A mode is known by its name in its own file; elsewhere its pace is asked. */
-const modesInOneWing: Rule = (source) => {
-  if (!source.path.startsWith("src/") || isTest(source.path)) return [];
-  if (source.path.startsWith("src/core/sync/") || source.path === modeColors) return [];
-  return nodes(source)
-    .filter((node) => isModeName(node) && isBranchedOn(node))
-    .map((node) =>
-      at(source, node, `branches on the mode ${node.getText()}; ask its pace instead`),
-    );
-};
-
-/** Colours and marks of the published results' words, one of which is a mode's name. */
-const modeColors = "src/study/chart/theme.ts";
-const modeNames = ["bsp", "ssp", "asp"];
-
-function isModeName(node: ts.Node): boolean {
-  return (ts.isStringLiteralLike(node) || ts.isIdentifier(node)) && modeNames.includes(node.text);
-}
-
-function isBranchedOn(node: ts.Node): boolean {
-  const { parent } = node;
-  if (ts.isPropertyAssignment(parent)) return parent.name === node;
-  if (ts.isIdentifier(node)) return false;
-  if (ts.isCaseClause(parent)) return parent.expression === node;
-  const comparisons = [
-    ts.SyntaxKind.EqualsEqualsEqualsToken,
-    ts.SyntaxKind.ExclamationEqualsEqualsToken,
-    ts.SyntaxKind.EqualsEqualsToken,
-    ts.SyntaxKind.ExclamationEqualsToken,
-  ];
-  return ts.isBinaryExpression(parent) && comparisons.includes(parent.operatorToken.kind);
-}
-
 const codeRules: readonly Rule[] = [
   importsBetweenRooms,
   placeAndName,
@@ -266,7 +234,6 @@ const codeRules: readonly Rule[] = [
   documentedExports,
   namedExports,
   header,
-  modesInOneWing,
   cleanText,
 ];
 

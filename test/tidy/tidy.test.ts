@@ -6,9 +6,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { modes } from "../../dist/core/sync/modes.js";
 import { codecs } from "../../dist/protocol/compression.js";
 import { updateRuleNames } from "../../dist/protocol/update-rules.js";
-import { comparedNames } from "./listed-names.js";
+import { branchesOnModes, comparedNames } from "./listed-names.js";
 import { arrowsUp, crowdedFolders, deadFiles, unusedPermissions } from "./plan.js";
 import { check } from "./rules.js";
 import { type Finding, readRooms, readSources, repositoryRoot } from "./sources.js";
@@ -46,6 +47,11 @@ test("what tells update rules and codecs apart stands in their lists alone", () 
   const names = [...updateRuleNames, ...codecNames];
   assert.ok(names.length >= 10, `${names.length} names`);
   demandNone(code.flatMap((source) => comparedNames(source, names)));
+});
+test("what tells modes apart stands in src/core/sync alone", () => {
+  const names = modes().map(({ name }) => name);
+  assert.ok(names.length >= 3, `${names.length} modes`);
+  demandNone(code.flatMap((source) => branchesOnModes(source, names)));
 });
 test("no import goes up the table", () => {
   demandNone(arrowsUp(rooms));

@@ -9,9 +9,8 @@
  * of the lease first, though not for ever, in case he keeps dozing.
  *
  * Invariant: dead is said only after the member had `leaseMs` of silence (or `closedGraceMs`
- * without a connection) of which the observer was awake for the last part. Ask at least as often
- * as `nextDeadlineMs` says, else the asking itself looks like a doze. One detector serves one
- * incarnation.
+ * without a connection) of which the observer was awake for the last part. Ask more often than
+ * every `pauseMs`, else the asking itself looks like a doze. One detector serves one incarnation.
  */
 
 /** The limits, all in milliseconds. */
@@ -61,16 +60,6 @@ export class FailureDetector {
     this.#lastLookMs = nowMs;
   }
 
-  /** When the member was last heard. */
-  get lastHeardMs(): number {
-    return this.#lastHeardMs;
-  }
-
-  /** When its connection closed, or null while it has one. */
-  get closedAtMs(): number | null {
-    return this.#closedAtMs;
-  }
-
   /** Something arrived from the member. */
   heard(nowMs: number): void {
     this.#lastLookMs = nowMs;
@@ -108,13 +97,6 @@ export class FailureDetector {
     const reason = `last heard ${seconds(silentMs)} ago, ${lease}`;
     const suspect = silentMs >= this.#limits.leaseMs * suspectShare;
     return { state: suspect ? "suspect" : "alive", reason };
-  }
-
-  /**
-   * The latest time at which to ask for the next verdict: the deadline, or sooner to stay awake.
-   */
-  nextDeadlineMs(nowMs: number): number {
-    return Math.min(Math.max(this.#deadlineMs(), nowMs), nowMs + this.#limits.pauseMs / 2);
   }
 
   #deadlineMs(): number {

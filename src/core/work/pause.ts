@@ -28,11 +28,6 @@ export class Pause {
     if (ranks.length === 0) this.#limit = -1;
   }
 
-  /** True when this worker is one of those brought to rest. */
-  concerns(rank: number): boolean {
-    return this.#steps.has(rank);
-  }
-
   /** A worker says in which step it is; the limits to tell once all have. */
   answered(rank: number, step: number): { rank: number; step: number }[] {
     if (!this.#steps.has(rank)) return [];

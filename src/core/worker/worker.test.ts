@@ -311,6 +311,20 @@ describe("a push that is refused", () => {
   });
 });
 
+test("an answer out of a generation that has been rolled back is none", () => {
+  const bench = new Bench();
+  bench.begin();
+  bench.give({ type: "chunkReady", step: 0, chunk: 2 });
+  const back: View = { ...view, number: 2, generation: 1, fences: [2, 2, 2] };
+  bench.give({ type: "message", message: { type: "view", view: back } });
+  const tags = { run: "r", rank: 0, incarnation: 7, step: 0, chunk: 2, version: 1 };
+  const header: ChunkHeader = { ...emptyHeader, ...tags, kind: "reply", outcome: "applied" };
+  assert.deepEqual(
+    [0, 1].map((generation) => bench.machine.wants({ ...header, generation })),
+    [false, true],
+  );
+});
+
 test("a preparation that a later job has overtaken is not taken, nor is its failure", () => {
   const bench = new Bench();
   for (const run of ["r", "s"]) {

@@ -119,8 +119,9 @@ export class Worker {
 
   /** True when the weights that a reply carries are still wanted; the host throws others away. */
   wants(header: ChunkHeader): boolean {
-    if (header.run !== this.#spec?.run || header.incarnation !== this.#identity.incarnation)
+    if (header.run !== this.#spec?.run || header.generation !== this.#view?.generation)
       return false;
+    if (header.incarnation !== this.#identity.incarnation) return false;
     if (this.#state.name === "pulling" && header.step !== -1) return false;
     return awaitsAnswer(this.#state, header);
   }
@@ -418,10 +419,7 @@ export class Worker {
     this.#tell(assignmentDoneOf(work));
   }
 
-  /**
-   * Rests where it was told to; the assignment it is in ends there, and what is left of it is dealt
-   * again.
-   */
+  /** Rests where it was told to: its assignment ends there, and what is left is dealt again. */
   #tellPaused(): void {
     const pause = this.#rest.takeReached();
     if (pause === null) return;

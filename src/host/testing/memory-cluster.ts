@@ -165,10 +165,11 @@ async function startServer(
   const address = `server-${index}`;
   let host: ServerHost | null = null;
   const listener = await transport.serveChunks(address, (channel) => host!.accept(channel));
-  const session = await join(transport, "server", index, address, () => {
+  const session = await join(transport, "server", index, address, (_incarnation, heard) => {
     host = new ServerHost({
       clock,
       index,
+      heard,
       arenaValues: 1 << 22,
       layoutOf: plan.layoutOf,
       trace: plan.trace?.(address) ?? null,
@@ -213,7 +214,7 @@ async function join(
   role: "server" | "worker",
   rank: number,
   address: string,
-  make: (incarnation: number) => ServerHost | WorkerHost,
+  make: (incarnation: number, heard: HeardTerm) => ServerHost | WorkerHost,
 ): Promise<MemberSession> {
   const reply = await transport.register("coordinator", {
     protocol: protocolVersion,
@@ -228,7 +229,8 @@ async function join(
   });
   assert.ok(reply.accepted);
   const { incarnation } = reply;
-  const host = make(incarnation);
+  const heard = new HeardTerm();
+  const host = make(incarnation, heard);
   const session = new MemberSession(
     {
       transport,
@@ -240,7 +242,7 @@ async function join(
         onLost: () => {},
         log: () => {},
       },
-      heard: new HeardTerm(),
+      heard,
     },
     { role, rank, incarnation },
     reply.heartbeatIntervalMs,

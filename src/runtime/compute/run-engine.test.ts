@@ -18,7 +18,7 @@ function library(hasBf16: boolean): Opened {
 }
 
 const missing: Opened = { dnnl: null, reason: "libdnnl.so.2: no such file; install oneDNN" };
-const request = (engine: RunSpec["engine"], dtype: RunSpec["dtype"]) => ({
+const requestOf = (engine: RunSpec["engine"], dtype: RunSpec["dtype"]) => ({
   engine,
   dtype,
   threads: 2,
@@ -44,7 +44,7 @@ describe("the engine of a run", () => {
   for (const [engine, dtype, opened, name, reason] of chosen) {
     const here = opened.dnnl === null ? "no library" : opened.dnnl.instructionSet;
     test(`for --engine ${engine} --dtype ${dtype} with ${here} is ${name}`, () => {
-      const found = engineOf(request(engine, dtype), { opened });
+      const found = engineOf(requestOf(engine, dtype), { opened });
       assert.equal(found.engine.name, name);
       assert.match(found.reason, reason);
     });
@@ -92,7 +92,7 @@ describe("the engine of a run", () => {
     const here = opened.dnnl === null ? "no library" : opened.dnnl.instructionSet;
     test(`is refused for --engine ${engine} --dtype ${dtype} with ${here}`, () => {
       assert.throws(
-        () => engineOf(request(engine, dtype), { opened }),
+        () => engineOf(requestOf(engine, dtype), { opened }),
         (error: PacelineError) =>
           error.code === "usage" && error.exitCode === 2 && message.test(error.message),
       );
