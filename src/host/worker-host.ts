@@ -8,6 +8,7 @@ import type { WorkerAccountRecord } from "../core/worker/worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "../core/worker/worker-events.js";
 import { toPacelineError } from "../errors.js";
 import type { KernelsChoice } from "../kernels/choice.js";
+import type { WorkerIdentity } from "../protocol/identity.js";
 import type { CoordinatorMessage } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { ViewServer } from "../protocol/view.js";
@@ -33,13 +34,11 @@ export interface WorkerEnd {
 }
 
 /** What a worker needs around it. */
-export interface WorkerHostParts {
+export interface WorkerHostParts extends WorkerIdentity {
   readonly transport: Transport;
   /** Where a server takes chunks; its address if left out. */
   readonly route?: (server: ViewServer) => string;
   readonly clock: Clock;
-  readonly rank: number;
-  readonly incarnation: number;
   readonly compute: ComputePort;
   /** What codecs are written with; `auto` if left out. */
   readonly kernels?: KernelsChoice;

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { MemberRole } from "../../protocol/identity.js";
+import type { MemberIdentity, WorkerIdentity } from "../../protocol/identity.js";
 import { termOf } from "../../protocol/ids.js";
 import { type Layout, layOut } from "../../protocol/layout.js";
 import type {
@@ -38,10 +38,7 @@ export interface Channel {
 }
 
 /** A process that has registered. */
-export interface ModelMember {
-  readonly role: MemberRole;
-  readonly rank: number;
-  readonly incarnation: number;
+export interface ModelMember extends MemberIdentity {
   readonly pid: number;
   alive: boolean;
   cut: boolean;
@@ -52,9 +49,7 @@ export interface ModelMember {
   receiveMessage(message: CoordinatorMessage): void;
 }
 
-interface Identity {
-  readonly rank: number;
-  readonly incarnation: number;
+interface Identity extends WorkerIdentity {
   readonly pid: number;
 }
 

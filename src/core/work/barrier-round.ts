@@ -7,6 +7,7 @@
  * Invariant: the round ends whatever becomes of the workers. Who is lost, or can't give its
  * residuals, is without: the checkpoint then has none of it, which is said.
  */
+import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { MemberMessage } from "../../protocol/messages.js";
 
 /** The residuals that a worker has given whole. */
@@ -26,11 +27,7 @@ export class BarrierRound {
   readonly #without: string[] = [];
 
   /** @param workers who is told: rank and incarnation; nobody where nobody keeps anything. */
-  constructor(
-    id: number,
-    step: number,
-    workers: readonly { readonly rank: number; readonly incarnation: number }[],
-  ) {
+  constructor(id: number, step: number, workers: readonly WorkerIdentity[]) {
     this.id = id;
     this.step = step;
     this.#missing = new Map(workers.map(({ rank, incarnation }) => [rank, incarnation]));
@@ -48,7 +45,7 @@ export class BarrierRound {
 
   /** A worker stands there. */
   taken(
-    { rank, incarnation }: { readonly rank: number; readonly incarnation: number },
+    { rank, incarnation }: WorkerIdentity,
     { residuals, problem }: MemberMessage & { readonly type: "barrierReached" },
   ): void {
     if (!this.awaits(rank, incarnation)) return;
