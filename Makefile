@@ -7,11 +7,12 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native install build lint proto kernels docs test test-long bench-memory test-onednn3 demo show-cnn6 experiments-quick clean
+.PHONY: help node native install build lint proto kernels docs test test-long mutants bench-memory test-onednn3 demo show-cnn6 experiments-quick clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
 	@echo "make test-long   a thousand losses; a set larger than memory; two computers (Linux, root)"
+	@echo "make mutants  plant the faults of test/mutants one by one: does a test catch each?"
 	@echo "make bench-memory   2,000 steps with each transport: is memory within its limits, and flat (Linux)"
 	@echo "make test-onednn3   the engine's tests with oneDNN 3, in a Debian 13 root (Linux, root)"
 	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
@@ -61,6 +62,9 @@ test: native lint build
 
 test-long: build
 	$(NODE) --test --test-concurrency=1 dist-test/*.long.js
+
+mutants: build
+	$(NODE) scripts/mutants.mjs
 
 test-onednn3: build
 	$(NODE) scripts/test-onednn3.mjs
