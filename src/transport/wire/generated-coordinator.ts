@@ -1845,7 +1845,7 @@ export const SubmitReplySchema: GenMessage<SubmitReply> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 44);
 
 /**
- * Asks for examples.
+ * Asks for examples. A mini-batch is the batch_size next positions of the worker's assignment, or those left of it.
  *
  * @generated from message paceline.v1.ReadExamplesRequest
  */
@@ -2333,8 +2333,9 @@ export const Coordinator: GenService<{
     output: typeof SubmitReplySchema;
   },
   /**
-   * The examples of an assignment or of a part of an evaluation, for workers that have no files, in blocks of at most
-   * 1 MiB. Asking again gives the same again.
+   * Training or test examples by position, for workers that have no files, in blocks of at most 1 MiB: as many in a call
+   * as fit in 64 MiB of values, and a mini-batch in any case. Refused unless the run's spec has the feed "central".
+   * Asking again gives the same again.
    *
    * @generated from rpc paceline.v1.Coordinator.ReadExamples
    */
