@@ -91,6 +91,27 @@ export async function md5OfFile(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
+/** SHA-256 by the state of a file, as above. */
+const knownHashes = new Map<string, string>();
+
+/** The SHA-256 of a file as it is, in hexadecimal; once as long as the file stays as it is. */
+export async function sha256OfFile(path: string): Promise<string> {
+  const key = await stateOfFile(path);
+  const known = knownHashes.get(key);
+  if (known !== undefined) return known;
+  const hash = createHash("sha256");
+  try {
+    for await (const piece of createReadStream(path, { highWaterMark: pieceBytes })) {
+      hash.update(piece as Uint8Array);
+    }
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
+  const found = hash.digest("hex");
+  knownHashes.set(key, found);
+  return found;
+}
+
 /** A text that changes when a file does: its path, number, size and times. */
 export async function stateOfFile(path: string): Promise<string> {
   try {

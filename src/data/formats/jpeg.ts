@@ -72,7 +72,7 @@ function frameOf(body: Buffer) {
   return { precision: body[0]!, height, width, components };
 }
 
-/** The colour model, told as libjpeg tells it; null for a count of components that it has none for. */
+/** The colour model, told as libjpeg tells it; null for a count of components without any. */
 export function jpegColours({ components, hasJfif, adobe }: JpegHead): JpegColours | null {
   switch (components.length) {
     case 1:
