@@ -8,7 +8,8 @@ import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
 import { protocolProblem } from "../core/sync/modes.js";
 import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
-import { inspectDataset } from "../data/dataset.js";
+import { identifyDataset, inspectDataset } from "../data/dataset.js";
+import { identityDifference } from "../data/identity.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
 import type { Feed, RunSpec } from "../protocol/run-spec.js";
@@ -30,6 +31,8 @@ export interface PreparedRun {
   /** By rank what pushes of workers had dropped; empty where it begins fresh. */
   readonly residuals: Map<number, Float32Array>;
   readonly directory: RunDirectory;
+  /** What a person should know of what it goes on from. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -49,13 +52,14 @@ export async function prepareRun(
   const facts = {
     trainExamples: train,
     testExamples: test,
-    input,
+    input: { ...input, identity: await identifyDataset(options.data ?? "", place) },
     cores: availableParallelism(),
   };
   const draft = runSpecFrom(options, { ...facts, run: "draft", name: options.name ?? "draft" });
   const layout = layoutOf(draft);
   const resumed = await findCheckpoint(options, draft);
   if (resumed !== null) assertResumable(resumed.checkpoint, draft, layout);
+  const notes = resumed === null ? [] : dataNotes(resumed.checkpoint.manifest.spec, draft);
   const resume = (resumed?.checkpoint.manifest.cursor ?? null) as TrainingSnapshot | null;
   const state = resumed === null ? initialState(draft, layout) : stateOf(resumed.checkpoint);
   demandStart({ state, resume });
@@ -72,7 +76,7 @@ export async function prepareRun(
     resumed?.checkpoint.residuals.map(({ rank, values }) => [rank, values] as const),
   );
   const setup = { spec, layout, resume, residuals: [...residuals.keys()] };
-  return { setup, state, residuals, directory };
+  return { setup, state, residuals, directory, notes };
 }
 
 function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {
@@ -127,6 +131,24 @@ function assertResumable(
       `the checkpoint was written with ${flag} ${was} and this run has ${is}: give it the same`,
     );
   }
+  const [trained, here] = [before.input.identity, spec.input.identity];
+  const difference =
+    trained === null || here === null ? null : identityDifference(here, trained, ["train"]);
+  if (difference === null) return;
+  const sentence = `data set ${spec.data} here has ${difference} as the checkpoint's`;
+  const remedy = "give the files that it was trained on, or begin anew without --resume";
+  throw new PacelineError("data", `${sentence}: ${remedy}`);
+}
+
+/** What may differ between the data before and here, in sentences. */
+function dataNotes({ input: before }: RunSpec, { data, input }: RunSpec): string[] {
+  if (before.identity === null) {
+    const sentence = "the checkpoint does not tell what its classes and training examples were";
+    return [`${sentence}: whether ${data} here is the same is not checked`];
+  }
+  const isSame = before.identity.testFingerprint === input.identity?.testFingerprint;
+  if (isSame) return [];
+  return [`the test examples of ${data} are others than before: so are the accuracies`];
 }
 
 /** Two feeds, the second as the first where both deal batches. */

@@ -116,7 +116,7 @@ interface Start {
   readonly residuals: Map<number, Float32Array>;
 }
 
-interface CurrentRun extends Omit<PreparedRun, "state" | "residuals"> {
+interface CurrentRun extends Omit<PreparedRun, "state" | "residuals" | "notes"> {
   readonly settings: RunSettings;
   readonly start: Start;
   /** What is sent to workers that have no files; null where they have. */
@@ -191,6 +191,7 @@ class StartedCoordinator implements RunningCoordinator {
     const dataset = settings.feed === "central" ? await this.#loadDataset(settings) : null;
     try {
       const run = await prepareRun(settings, configText);
+      for (const note of run.notes) this.#parts.log?.(note);
       try {
         return await this.#carryOut(settings, run, dataset);
       } finally {
@@ -299,7 +300,10 @@ class StartedCoordinator implements RunningCoordinator {
   #loadDataset(settings: RunSettings): Promise<Dataset> {
     const { dataDir, cacheDir, trainLimit, testLimit } = settings;
     const log = (line: string) => this.#parts.log?.(line);
-    return loadDataset(settings.data ?? "", { dataDir, cacheDir, trainLimit, testLimit, log });
+    return loadDataset(settings.data ?? "", {
+      ...{ dataDir, cacheDir, trainLimit, testLimit, log },
+      identify: true,
+    });
   }
 
   #readExamples(request: ExamplesRequest): Examples {

@@ -42,6 +42,7 @@ export async function baseline(options: ResolvedOptions, io: CommandIo): Promise
   const prepared = await prepareRun(asBsp(options), io.configText, "baseline", (start) =>
     assertBaselineStart(start, options.asWorkers),
   );
+  for (const note of prepared.notes) log(note);
   try {
     return await train(prepared, dataset, options, io, log);
   } finally {
