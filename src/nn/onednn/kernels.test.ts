@@ -78,30 +78,12 @@ const byMeanSquare: Distance = (found, wanted, scale) => {
 };
 
 /** Compares with the reference engine, each tensor relative to the largest of its values. */
-function compare(graph: ModelGraph, n: number, about: Comparison): void {
-  const isKinked = graph.nodes.some(({ layer }) => layer.kind === "relu");
-  try {
-    compareOn(graph, n, about, 5);
-  } catch (apart) {
-    // A ReLU whose input is nearly zero may turn, which another batch does not repeat.
-    if (!isKinked) throw apart;
-    compareOn(graph, n, about, 6);
-  }
-}
-
-interface Comparison {
-  readonly dtype: "f32" | "bf16";
-  readonly distance: Distance;
-  readonly tolerance: number;
-}
-
-function compareOn(
+function compare(
   graph: ModelGraph,
   n: number,
-  { dtype, distance, tolerance }: Comparison,
-  seed: number,
+  { dtype, distance, tolerance }: { dtype: "f32" | "bf16"; distance: Distance; tolerance: number },
 ): void {
-  const batch = batchOf(graph, n, new Random(seed, graph.nodes.length, n));
+  const batch = batchOf(graph, n, new Random(5, graph.nodes.length, n));
   const expected = results(referenceEngine, graph, batch);
   const actual = results(engineOf(dtype), graph, batch);
   const demandClose = (what: string, found: Float32Array, wanted: Float32Array, scale: number) => {
@@ -158,7 +140,8 @@ function randomLayers(count: number): [title: string, shape: Shape, Chain, n: nu
   const relu: Chain[number] = ["relu", { kind: "relu" }];
   return Array.from({ length: count }, (_, index) => {
     const channels = between(1, 37);
-    const shape = [between(1, 4), between(4, 15), between(4, 15)];
+    // Of one channel only, a normalisation takes the weight's gradient away.
+    const shape = [between(2, 4), between(4, 15), between(4, 15)];
     const n = index % 4 === 0 ? 1 : between(2, 5);
     const kernel = [between(1, 4), between(1, 4)] as const;
     const padding = kernel.map((extent) => between(0, Math.floor(extent / 2)));
