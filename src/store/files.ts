@@ -7,6 +7,7 @@ import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promi
 import { basename, dirname, join } from "node:path";
 import { type ErrorCode, PacelineError } from "../errors.js";
 import { fileError } from "./file-errors.js";
+import { makeFolders } from "./folders.js";
 
 /** A file opened for writing; writes land one after the other. */
 export interface WritableFile {
@@ -81,9 +82,7 @@ export function aroundFiles(
 /** The real disk. */
 export const diskFiles: Files = aroundFiles(
   {
-    makeFolder: async (path) => {
-      await mkdir(path, { recursive: true });
-    },
+    makeFolder: makeFolders,
     claimFolder: async (path) => {
       try {
         await mkdir(path);
