@@ -27,6 +27,11 @@ export const errorCodes = {
     meaning: "a checkpoint is missing, corrupt or of another model",
   },
   data: { exitCode: 7, retryable: false, meaning: "data is missing or corrupt" },
+  unsaved: {
+    exitCode: 8,
+    retryable: false,
+    meaning: "a run has ended and its last checkpoint could not be written",
+  },
   unavailable: {
     exitCode: 1,
     retryable: true,

@@ -187,8 +187,11 @@ function errorsDocument(): string {
     lines.push(`| \`${code}\` | ${exitCode} | ${retryable ? "yes" : "no"} | ${meaning} |`);
   lines.push(
     "",
-    "Exit code 0 means done. 130 (interrupt) and 143 (termination) mean that a signal ended the",
-    "run after a checkpoint was written; `--resume auto` goes on from there.",
+    "Exit code 0 means done, with the last checkpoint on disk. 129 (hang-up), 130 (interrupt) and",
+    "143 (termination) mean that a signal ended the run after a checkpoint was written, where it",
+    "had begun to train; `paceline resume RUN` goes on from there. After a second signal nothing",
+    "is written. Where the last checkpoint can't be written, its weights are kept and it is tried",
+    "again for `--save-patience`; a run that ends without it has exit code 8, not 0 or 130.",
     "",
     "`paceline train` ends with the code of a member whose process says what is wrong (2, 5, 6",
     "or 7) before a first step is taken, and with 1 or 4 where one that was needed is lost later.",

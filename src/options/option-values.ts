@@ -4,7 +4,7 @@
  * text, so a value means the same wherever it is written.
  */
 import type { AugmentSpec } from "../protocol/input-spec.js";
-import type { Cadence } from "../protocol/run-spec.js";
+import type { Cadence, TimedCadence } from "../protocol/run-spec.js";
 import { alternatives } from "../suggest.js";
 import type { Injection, WorkerRange } from "./resolved-options.js";
 
@@ -195,6 +195,26 @@ export const cadence: ValueType<Cadence> = {
   },
   print: ({ unit, count }) => `${count}${unit === "epoch" ? "e" : "it"}`,
   schema: { type: "string", pattern: "^\\d+(it|e)$" },
+};
+
+const timeUnits = { s: 1, m: 60, min: 60, h: 3600 } as const;
+
+/** A cadence, or every so much time: 5it, 1e, 10min. */
+export const timedCadence: ValueType<TimedCadence> = {
+  placeholder: "cadence",
+  wanted: "a count of steps such as 500it, of epochs such as 1e, or a time such as 5min",
+  parse(text) {
+    const [, digits, unit] = /^(\d+)(s|m|min|h)$/.exec(text) ?? [];
+    if (digits === undefined) return cadence.parse(text);
+    const count = Number(digits) * timeUnits[unit as keyof typeof timeUnits];
+    return count < 1 ? { problem: "is below 1s" } : { value: { unit: "second", count } };
+  },
+  print({ unit, count }) {
+    if (unit !== "second") return cadence.print({ unit, count });
+    if (count % 3600 === 0) return `${count / 3600}h`;
+    return count % 60 === 0 ? `${count / 60}min` : `${count}s`;
+  },
+  schema: { type: "string", pattern: "^\\d+(it|e|s|m|min|h)$" },
 };
 
 /** Of any type, or the word "none" for null. */

@@ -28,6 +28,7 @@ import {
   optional,
   real,
   share,
+  timedCadence,
   toggle,
   type ValueType,
   whole,
@@ -51,7 +52,7 @@ const alsoTaken: {
 /** How the records of the table are written as one text. */
 const writtenRecords = new Map<Field<unknown>, ValueType<unknown>>([
   [runFields.evaluateEvery.of, cadence],
-  [runFields.checkpointEvery.of, cadence],
+  [runFields.checkpointEvery.of, timedCadence],
   [inputFields.augment, augmentation],
   [compressionSpecFields.push, compression(pushCompressions)],
   [compressionSpecFields.pull, compression(pullCompressions)],

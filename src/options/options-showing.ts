@@ -4,6 +4,7 @@ import { type CommandName, commandNames, type OptionRows, trainingCommands } fro
 import {
   cadence,
   choice,
+  duration,
   injection,
   listOf,
   optional,
@@ -23,6 +24,14 @@ export const keepingRows: OptionRows<KeepingOptions> = {
     default: 3,
     unit: "checkpoints",
     sentence: "how many of the latest checkpoints stay",
+    group: "keeping",
+    commands: trainingCommands,
+  },
+  savePatienceMs: {
+    name: "save-patience",
+    type: duration(0, 24 * 3_600_000),
+    default: 600_000,
+    sentence: "how long a last checkpoint that can't be written is tried again",
     group: "keeping",
     commands: trainingCommands,
   },

@@ -82,6 +82,7 @@ export interface WireOptions {
 /** What stays after a run. */
 export interface KeepingOptions {
   readonly keep: number;
+  readonly savePatienceMs: number;
   /** "auto", the name of a run, or a path. */
   readonly resume: string | null;
   readonly runDir: string;

@@ -96,6 +96,12 @@ const cadenceFields = { unit: oneOf(["step", "epoch"]), count: whole(1) };
 export interface Cadence extends SpecOf<typeof cadenceFields> {}
 
 const cadence = record<Cadence>(cadenceFields);
+const timedFields = { unit: oneOf(["step", "epoch", "second"]), count: whole(1) };
+
+/** A cadence that may be one in seconds of training as well, e.g. 600 seconds. */
+export interface TimedCadence extends SpecOf<typeof timedFields> {}
+
+const timedCadence = record<TimedCadence>(timedFields);
 const name = text(1024);
 const members = whole(1, 4096);
 
@@ -227,9 +233,9 @@ export const runFields = {
     record<CompressionSpec>(compressionSpecFields, compressionProblem),
     uncompressed,
   ),
-  checkpointEvery: option("checkpointEvery", nullable(cadence), {
-    default: null,
-    sentence: "how often a checkpoint is written",
+  checkpointEvery: option("checkpointEvery", nullable(timedCadence), {
+    default: { unit: "second", count: 600 },
+    sentence: "how often a checkpoint is written, besides the one at the end",
     group: "keeping",
     scope: "training",
   }),

@@ -177,7 +177,7 @@ class OneReport {
     if (this.#setup.settings.logEvery.unit === "step") this.#log(stepSentence(row));
   }
 
-  onEnd({ result, experiment, lastRow, problem }: RunEnd): void {
+  onEnd({ result, experiment, lastRow, problem, losses }: RunEnd): void {
     const { settings, io } = this.#setup;
     const { folder } = this.#begin;
     while (this.#pending.length > 0) this.#tellEpoch(this.#pending.shift()!.record, null);
@@ -188,6 +188,7 @@ class OneReport {
     this.#printResults(result, experiment);
     if (problem === null) this.#log(`result in ${folder.path}/result.json`);
     else this.#alarm(problem.message);
+    for (const loss of losses) this.#alarm(loss);
     if (result.outcome === "interrupted" && this.#hasCheckpoint) {
       this.#log(`go on with --resume ${folder.name}`);
     }

@@ -33,6 +33,8 @@ export interface RunEnd {
   readonly lastRow: StepRow | null;
   /** Why result.json could not be written; null where it was. */
   readonly problem: PacelineError | null;
+  /** What other files of the folder lack, a sentence each. */
+  readonly losses: readonly string[];
   /** What a process that was there for this run alone ends with. */
   readonly exitCode: number;
 }

@@ -1,12 +1,14 @@
 /** The checkpoints of a run's folder: what one says besides its values, and how many are kept. */
 import type { SaveRequest } from "../core/work/run-setup.js";
+import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
 import type { Layout } from "../protocol/layout.js";
 import type { Residuals } from "../protocol/residuals.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import { writeCheckpoint } from "../store/checkpoint/checkpoint.js";
-import { pruneCheckpoints } from "../store/checkpoint/checkpoint-folder.js";
+import { pruneCheckpoints, retireLater } from "../store/checkpoint/checkpoint-folder.js";
 import type { JsonValue } from "../store/checkpoint/manifest.js";
+import { diskFiles, type Files } from "../store/files.js";
 import { describeMachine } from "./process/machine.js";
 
 /** Where a run's checkpoints go and what they say of how they were made. */
@@ -31,29 +33,34 @@ export interface CheckpointContent extends ModelState {
   readonly algorithms: readonly string[];
 }
 
-/** Writes a checkpoint and removes those beyond `keep`; resolves to its path. */
+/**
+ * Writes a checkpoint, and removes those beyond `keep`; what can't be removed stays. Resolves to
+ * its path.
+ */
 export async function keepCheckpoint(
   { path, keep, version, spec, layout }: CheckpointPlace,
   content: CheckpointContent,
+  files: Files = diskFiles,
 ): Promise<string> {
   const { globalStep, examples, marks, snapshot, weights, state, residuals = [] } = content;
   const { engines, algorithms } = content;
   const made = { paceline: version, ...describeMachine() };
-  const written = await writeCheckpoint(path, {
-    facts: {
-      created: new Date().toISOString(),
-      spec,
-      globalStep,
-      examples,
-      chunks: marks,
-      cursor: JSON.parse(JSON.stringify(snapshot)) as JsonValue,
-      machine: { ...made, engines: [...engines], algorithms: [...algorithms] },
-    },
-    layout,
-    weights,
-    state,
-    residuals,
-  });
-  await pruneCheckpoints(path, keep);
+  const facts = {
+    created: new Date().toISOString(),
+    spec,
+    globalStep,
+    examples,
+    chunks: marks,
+    cursor: JSON.parse(JSON.stringify(snapshot)) as JsonValue,
+    machine: { ...made, engines: [...engines], algorithms: [...algorithms] },
+  };
+  const written = await writeCheckpoint(path, { facts, layout, weights, state, residuals }, files);
+  try {
+    await retireLater(path, globalStep, files);
+    await pruneCheckpoints(path, keep, files);
+  } catch (thrown) {
+    // The checkpoint is there, and the next one tries again.
+    if (!(thrown instanceof PacelineError)) throw thrown;
+  }
   return written;
 }

@@ -19,7 +19,7 @@ export interface RunRecordSetup {
   readonly spec: RunSpec;
   readonly directory: Pick<
     RunDirectory,
-    "path" | "name" | "event" | "metric" | "writeCluster" | "writeResult"
+    "path" | "name" | "event" | "metric" | "writeCluster" | "writeResult" | "flush" | "tellTrouble"
   >;
   readonly clock: Pick<Clock, "nowMs">;
   /** The time of day in ISO 8601. */
@@ -53,6 +53,7 @@ export class RunRecord {
     this.#startedAt = setup.isoTime();
     const { spec, directory, machine, coordinator, inOneProcess } = setup;
     const folder = { path: directory.path, name: directory.name };
+    directory.tellTrouble((text) => this.onEvent({ kind: "warning", text }));
     this.#tell((observer) =>
       observer.onBegin?.({ spec, folder, machine, coordinator, inOneProcess }),
     );
@@ -106,7 +107,8 @@ export class RunRecord {
     const experiment = this.#experiment(result, runExitCode);
     const problem = await directory.writeResult(experiment).then(() => null, toPacelineError);
     const exitCode = problem === null || runExitCode !== 0 ? runExitCode : problem.exitCode;
-    const end = { result, experiment, lastRow, problem, exitCode };
+    const losses = await directory.flush();
+    const end = { result, experiment, lastRow, problem, losses, exitCode };
     this.#tell((observer) => observer.onEnd?.(end));
     return end;
   }

@@ -41,6 +41,8 @@ export interface ClusterSettings extends PaceSettings {
 export interface KeptSettings {
   /** How many checkpoints are kept. */
   readonly keep: number;
+  /** How long a last checkpoint that can't be written is tried again. */
+  readonly savePatienceMs: number;
   /** "auto", the name of a run, or a path; null begins afresh. */
   readonly resume: string | null;
   /** The folder that run folders lie in. */

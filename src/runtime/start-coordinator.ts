@@ -17,6 +17,7 @@ import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.
 import type { ModelState } from "../host/state-transfer.js";
 import type { Examples, ExamplesRequest } from "../protocol/examples.js";
 import type { CoordinatorSnapshot, RunResult } from "../protocol/run-events.js";
+import { checkpointsFolder } from "../store/checkpoint/checkpoint-folder.js";
 import type { JsonValue } from "../store/checkpoint/manifest.js";
 import { readCoordinatorState, writeCoordinatorState } from "../store/coordinator-state.js";
 import { enginesOf } from "../store/runs/run-result.js";
@@ -25,6 +26,7 @@ import { createRouter } from "../transport/frames/routes.js";
 import type { Listener, Transport } from "../transport/transport.js";
 import { ExampleReader } from "./compute/example-reader.js";
 import type { Observer, RunBegin, RunEnd } from "./observer.js";
+import { savePatiently } from "./patient-save.js";
 import { describeMachine, packageVersion } from "./process/machine.js";
 import { processClock } from "./process/process-clock.js";
 import {
@@ -328,24 +330,30 @@ class StartedCoordinator implements RunningCoordinator {
   }
 
   async #saveCheckpoint(
-    { step, snapshot, view }: SaveRequest,
+    { step, snapshot, view, why }: SaveRequest,
     { spec, layout }: RunSetup,
     state: CheckpointState,
   ): Promise<number> {
-    const { directory, settings } = this.#run();
+    const { directory, settings, record } = this.#run();
     const applied = Math.min(...state.marks.map((marks) => marks.version));
     const globalStep = paceOf(spec, view.phase).globalStep === "step" ? step : applied;
     const { path } = directory;
     const picture = this.#host.snapshot();
     const place = { path, keep: settings.keep, version: this.#version, spec, layout };
-    await keepCheckpoint(place, {
+    const content = {
       ...state,
       globalStep,
       examples: Math.min(...state.marks.map((marks) => marks.examples)),
       snapshot,
       engines: enginesOf(picture),
       algorithms: picture.algorithms,
-    });
+    };
+    const save = () => keepCheckpoint(place, content);
+    const tell = (text: string) => record.onEvent({ kind: "warning", text });
+    const patience = { clock: this.#clock, patienceMs: settings.savePatienceMs, tell };
+    // Of one amid training the next is the remedy.
+    if (why === "checkpoint") await save();
+    else await savePatiently(save, { ...patience, folder: checkpointsFolder(path) });
     return globalStep;
   }
 

@@ -13,6 +13,7 @@ const remedies: Readonly<Record<string, string>> = {
   EISDIR: "it is a folder, not a file: check the path",
   EEXIST: "it exists already: choose another name",
   ENAMETOOLONG: "the name is too long: choose a shorter --name or --run-dir",
+  ENOTSUP: "the file system takes no folders there: choose another --run-dir",
   EMFILE: "too many files are open: raise the limit with ulimit -n",
   ENFILE: "too many files are open on this machine: close some programs",
   EIO: "the disk reported an error: check it or choose another --run-dir",

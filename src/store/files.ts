@@ -3,10 +3,11 @@
  * between the two with `aroundFiles`, so every failing write can be tried without a failing disk.
  */
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type ErrorCode, PacelineError } from "../errors.js";
 import { fileError } from "./file-errors.js";
+import { makeFolders } from "./folders.js";
 
 /** A file opened for writing; writes land one after the other. */
 export interface WritableFile {
@@ -34,6 +35,8 @@ export interface Files {
   makeFolder(path: string): Promise<void>;
   /** Makes a folder whose parent exists; false if something of that name exists. */
   claimFolder(path: string): Promise<boolean>;
+  /** Makes a small file that must not exist; false if something of that name does. */
+  claimFile(path: string, text: string): Promise<boolean>;
   /** Names in a folder, sorted; null if there is no such folder. */
   list(path: string): Promise<string[] | null>;
   rename(from: string, to: string): Promise<void>;
@@ -66,6 +69,7 @@ export function aroundFiles(
   return {
     makeFolder: (path) => around("make the folder", path, () => files.makeFolder(path)),
     claimFolder: (path) => around("make the folder", path, () => files.claimFolder(path)),
+    claimFile: (path, text) => around("create", path, () => files.claimFile(path, text)),
     list: (path) => around("list", path, () => files.list(path)),
     rename: (from, to) => around("rename a file to", to, () => files.rename(from, to)),
     remove: (path) => around("remove", path, () => files.remove(path)),
@@ -81,15 +85,24 @@ export function aroundFiles(
 /** The real disk. */
 export const diskFiles: Files = aroundFiles(
   {
-    makeFolder: async (path) => {
-      await mkdir(path, { recursive: true });
-    },
+    makeFolder: makeFolders,
     claimFolder: async (path) => {
       try {
         await mkdir(path);
         return true;
       } catch (thrown) {
         if (isErrno(thrown, "EEXIST")) return false;
+        throw thrown;
+      }
+    },
+    claimFile: async (path, text) => {
+      try {
+        await writeFile(path, text, { flag: "wx" });
+        return true;
+      } catch (thrown) {
+        if (isErrno(thrown, "EEXIST")) return false;
+        // What was made and could not be filled says nothing.
+        if (!isErrno(thrown, "ENOENT")) await rm(path, { force: true }).catch(() => undefined);
         throw thrown;
       }
     },

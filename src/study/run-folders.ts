@@ -3,13 +3,15 @@
  * large it is, and its removal. Nothing outside the folder of runs is ever touched, and a link is
  * never followed.
  */
-import { lstat, readdir, readFile } from "node:fs/promises";
+import { lstat, readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { PacelineError } from "../errors.js";
 import { fileError } from "../store/file-errors.js";
 import { diskFiles, readWhole } from "../store/files.js";
+import { lives, startTimeMs } from "../store/process-life.js";
+import { refusalOf } from "../store/runs/folder-lock.js";
 
 /** How a run stands. */
 export type RunState = "done" | "failed" | "interrupted" | "running" | "unknown";
@@ -30,8 +32,6 @@ export interface RemovedRun {
 /** Writes this recent, in a run whose state is unknown, may be those of a run elsewhere. */
 const quietMs = 60_000;
 const clusterBytesMax = 4 * 1024 * 1024;
-/** Linux counts the start of a process in these, whatever the kernel's own ticks. */
-const ticksPerSecond = 100;
 /** Start times are known to the second only. */
 const startTimeToleranceMs = 2_000;
 
@@ -168,6 +168,8 @@ async function removable(runDir: string, name: string): Promise<string> {
     throw usage(`${path} is no run's folder and stays; remove it by hand`);
   }
   // Whatever the result says: what counts here is whether somebody still writes.
+  const refusal = await refusalOf(path);
+  if (refusal !== null) throw usage(`${name} stays: ${refusal}`);
   const { state, reason } = await judgeRun(path, null);
   if (state === "running") {
     throw usage(`${name} is running (${reason}) and stays; stop it first`);
@@ -203,28 +205,9 @@ async function clusterMembers(path: string) {
  * one that began later is another.
  */
 async function isAlive(pid: number, writtenMs: number): Promise<boolean> {
-  try {
-    process.kill(pid, 0);
-  } catch (thrown) {
-    // Somebody else's process lives as well.
-    if ((thrown as NodeJS.ErrnoException).code !== "EPERM") return false;
-  }
+  if (!lives(pid)) return false;
   const startMs = await startTimeMs(pid);
   return startMs === null || startMs <= writtenMs + startTimeToleranceMs;
-}
-
-/** When a process began; null where the platform does not tell. */
-async function startTimeMs(pid: number): Promise<number | null> {
-  try {
-    const line = await readFile(`/proc/${pid}/stat`, "utf8");
-    // The name before the last bracket may hold spaces; the 22nd field is the 20th behind it.
-    const ticks = Number(line.slice(line.lastIndexOf(")") + 2).split(" ")[19]);
-    const [, boot] = /^btime (\d+)$/m.exec(await readFile("/proc/stat", "utf8")) ?? [];
-    const startMs = (Number(boot) + ticks / ticksPerSecond) * 1000;
-    return Number.isFinite(startMs) ? startMs : null;
-  } catch {
-    return null;
-  }
 }
 
 async function lastWriteMs(path: string): Promise<number> {

@@ -65,6 +65,7 @@ export interface Remark {
 }
 
 const configBytesMax = 4 * 1024 * 1024;
+const ignore = (_sentence: string): void => {};
 const remarkable = ["warning", "lost", "left"];
 
 /** The runs in a folder, newest first; none where the folder does not exist. */
@@ -119,7 +120,7 @@ export async function readRun(path: string): Promise<RunRecord> {
       ? factsOfResult(ended)
       : {
           ...(await attempt(noPlan, () => readPlan(path, names))),
-          ...(await attempt(noProgress, () => readProgress(path))),
+          ...(await attempt(noProgress, () => readProgress(path, (told) => problems.push(told)))),
         };
   const reason = judged.state === outcome && ended?.form.paceline?.reason;
   return {
@@ -145,10 +146,10 @@ export async function sizedCheckpoints(path: string): Promise<SizedCheckpoint[]>
 }
 
 /** Warnings, losses and leavings of a run, in order. */
-export async function remarksOf(path: string): Promise<Remark[]> {
+export async function remarksOf(path: string, onBroken = ignore): Promise<Remark[]> {
   const form = z.looseObject({ time: z.string().nullish(), kind: z.string(), text: z.string() });
   const remarks: Remark[] = [];
-  for await (const line of readJsonLines(join(path, "events.jsonl"))) {
+  for await (const line of readJsonLines(join(path, "events.jsonl"), onBroken)) {
     const { data } = form.safeParse(line);
     if (data === undefined || !remarkable.includes(data.kind)) continue;
     remarks.push({ time: data.time ?? null, kind: data.kind, text: data.text });
@@ -270,12 +271,12 @@ const metricForm = z.discriminatedUnion("kind", [
 ]);
 
 /** What metrics.jsonl has so far. A run that went on from a checkpoint says some things again. */
-async function readProgress(path: string): Promise<Progress> {
+async function readProgress(path: string, onBroken: (sentence: string) => void): Promise<Progress> {
   const epochs = new Map<number, StudyEpoch>();
   const evaluations = new Map<string, StudyEvaluation>();
   const tests = new Map<number, { accuracyPercent: number; loss: number }>();
   let seconds: number | null = null;
-  for await (const line of readJsonLines(join(path, "metrics.jsonl"))) {
+  for await (const line of readJsonLines(join(path, "metrics.jsonl"), onBroken)) {
     const { data } = metricForm.safeParse(line);
     if (data === undefined) continue;
     if (data.kind === "step") seconds = data.seconds;
@@ -325,7 +326,7 @@ async function readProgress(path: string): Promise<Progress> {
 }
 
 async function firstEventTime(path: string): Promise<string | null> {
-  for await (const line of readJsonLines(join(path, "events.jsonl"))) {
+  for await (const line of readJsonLines(join(path, "events.jsonl"), ignore)) {
     const time = (line as { time?: unknown } | null)?.time;
     return typeof time === "string" ? time : null;
   }

@@ -6,6 +6,7 @@
 import { hostname } from "node:os";
 import { loadDataset } from "../../data/dataset.js";
 import type { Dataset } from "../../data/split.js";
+import { toPacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import type { CoordinatorSnapshot, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
@@ -20,11 +21,13 @@ import {
   runBaseline,
 } from "../../runtime/baseline/baseline-training.js";
 import { engineOf } from "../../runtime/compute/run-engine.js";
+import { savePatiently } from "../../runtime/patient-save.js";
 import { describeMachine, packageVersion } from "../../runtime/process/machine.js";
 import { processClock } from "../../runtime/process/process-clock.js";
 import { keepCheckpoint } from "../../runtime/run-checkpoints.js";
 import { type PreparedRun, prepareRun } from "../../runtime/run-preparation.js";
 import { RunRecord } from "../../runtime/run-record.js";
+import { checkpointsFolder } from "../../store/checkpoint/checkpoint-folder.js";
 import { onSignals, signalExitCode } from "../signals.js";
 import { dryRun } from "./dry-run.js";
 
@@ -90,23 +93,35 @@ async function train(
   try {
     const { nowMs } = processClock;
     const place = { path: directory.path, keep: options.keep, version: io.version, spec, layout };
-    const write = async (checkpoint: BaselineCheckpoint) => {
+    const write = async (checkpoint: BaselineCheckpoint, isLast = false) => {
       const step = checkpoint.globalSteps;
       const content = { ...checkpoint, globalStep: step, engines: [reason], algorithms };
-      const path = await keepCheckpoint(place, content);
-      record.onEvent({ kind: "checkpoint", step, text: `checkpoint of step ${step} in ${path}` });
+      const save = () => keepCheckpoint(place, content);
+      const tell = (text: string) => record.onEvent({ kind: "warning", text });
+      const folder = checkpointsFolder(directory.path);
+      const patience = { clock: processClock, patienceMs: options.savePatienceMs, folder, tell };
+      try {
+        const path = await (isLast ? savePatiently(save, patience) : save());
+        record.onEvent({ kind: "checkpoint", step, text: `checkpoint of step ${step} in ${path}` });
+        return null;
+      } catch (thrown) {
+        const { message } = toPacelineError(thrown);
+        tell(`checkpoint failed: ${message}`);
+        return message;
+      }
     };
     const onEvent = record.onEvent.bind(record);
     const onPrepared = (chosen: readonly string[]) => {
       algorithms = chosen;
     };
-    const hooks = { onEvent, onPrepared, afterStep: breathe, onCheckpoint: write };
+    const onCheckpoint = async (checkpoint: BaselineCheckpoint) => void (await write(checkpoint));
+    const hooks = { onEvent, onPrepared, afterStep: breathe, onCheckpoint };
     const start = { state, resume };
     const { kernels } = options;
     const result = await runBaseline(spec, { dataset, engine, start, kernels, nowMs }, hooks);
     record.onSnapshot(snapshotOf(spec, { engine: reason, algorithms }, result));
-    if (result.failure === null) await write(result);
-    return (await record.finish(resultOf(result), signal)).exitCode;
+    const unsaved = result.failure === null ? await write(result, true) : null;
+    return (await record.finish(resultOf(result, unsaved), signal)).exitCode;
   } finally {
     release();
     report.close();
@@ -172,13 +187,14 @@ function snapshotOf(
   };
 }
 
-function resultOf(result: BaselineResult): RunResult {
-  const { outcome, failure, globalSteps, epochs, evaluations, trainingSeconds } = result;
+function resultOf(result: BaselineResult, unsaved: string | null): RunResult {
+  const { failure, globalSteps, epochs, evaluations, trainingSeconds } = result;
   const whole = `${globalSteps} steps in one process`;
+  const how = result.outcome === "done" ? whole : `interrupted after ${whole}`;
   return {
-    outcome,
-    code: failure?.code ?? null,
-    reason: failure?.message ?? (outcome === "done" ? whole : `interrupted after ${whole}`),
+    outcome: unsaved === null ? result.outcome : "failed",
+    code: unsaved === null ? (failure?.code ?? null) : "unsaved",
+    reason: failure?.message ?? (unsaved === null ? how : `${how}, not saved: ${unsaved}`),
     trainingSeconds,
     globalSteps,
     tornSteps: 0,

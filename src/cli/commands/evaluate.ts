@@ -19,7 +19,11 @@ import {
   readWeights,
   type StoredCheckpoint,
 } from "../../store/checkpoint/checkpoint.js";
-import { readManifest, resolveResume } from "../../store/checkpoint/checkpoint-folder.js";
+import {
+  readManifest,
+  readSound,
+  resolveResume,
+} from "../../store/checkpoint/checkpoint-folder.js";
 import type { CheckpointManifest } from "../../store/checkpoint/manifest.js";
 
 /** What is to be evaluated on; null leaves a choice to the checkpoint's run. */
@@ -77,8 +81,11 @@ export async function evaluate(
  * @throws PacelineError `checkpoint` where there is none, or none that can be read or built here.
  */
 export async function checkpointOf(wanted: string, runDir: string): Promise<StoredModel> {
-  const { path } = await resolveResume({ wanted, runRoot: runDir, flag: "--ckpt" });
-  return readModel(path);
+  const flag = "--ckpt";
+  const point = await resolveResume({ wanted, runRoot: runDir, flag });
+  // What is told of another step than the latest is only told of one that was asked for.
+  const { value } = await readSound({ ...point, isExact: true }, readModel, flag);
+  return value;
 }
 
 /**

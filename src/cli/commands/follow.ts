@@ -12,6 +12,7 @@ import type { CommandIo } from "../../options/resolved-options.js";
 import { printable } from "../../report/progress.js";
 import type { ModelScorer } from "../../runtime/compute/stored-model.js";
 import { type CheckpointEntry, listCheckpoints } from "../../store/checkpoint/checkpoint-folder.js";
+import { lockFolder } from "../../store/runs/folder-lock.js";
 import { JsonLinesWriter, readJsonLines } from "../../store/runs/json-lines.js";
 import { onSignals, signalExitCode } from "../signals.js";
 import {
@@ -65,11 +66,15 @@ export async function follow(
 ): Promise<number> {
   const kept: KeptEvaluation[] = [];
   const path = join(run.folder, scoresFile);
-  for await (const line of readJsonLines(path)) {
+  const tell = (text: string) => void io.stderr.write(`${printable(text)}\n`);
+  // One at a time writes scores: two would write into each other's lines.
+  const lock = await lockFolder(run.folder, "evaluations.lock");
+  for await (const line of readJsonLines(path, tell)) {
     const parsed = evaluationForm.safeParse(line);
     if (parsed.success) kept.push(parsed.data);
   }
   const scores = await JsonLinesWriter.open(path);
+  scores.onTrouble = ({ message }) => tell(`${message}; following goes on`);
   const stop = new AbortController();
   const follower = new Follower({ run, choice, options, io, scores, kept, stop: stop.signal });
   const release = onSignals((signal) => {
@@ -82,7 +87,9 @@ export async function follow(
   } finally {
     release();
     await follower.close();
-    await scores.close();
+    const lost = await scores.close();
+    if (lost !== null) tell(`${lost.path} lacks ${lost.lines} scores: ${lost.reason}`);
+    await lock.release();
   }
 }
 

@@ -25,11 +25,12 @@ export function csvLine(cells: readonly Cell[]): string {
 export async function* csvOf(
   records: readonly RunRecord[],
   unit: CsvUnit,
+  onBroken: (sentence: string) => void = () => {},
 ): AsyncGenerator<string, void, undefined> {
   const columns = columnsOf[unit];
   yield csvLine(columns);
   for (const record of records) {
-    for await (const row of rowsOf(record, unit)) {
+    for await (const row of rowsOf(record, unit, onBroken)) {
       yield csvLine(columns.map((column) => row[column]));
     }
   }
@@ -78,7 +79,11 @@ const columnsOf: Readonly<Record<CsvUnit, readonly string[]>> = {
   ],
 };
 
-async function* rowsOf(record: RunRecord, unit: CsvUnit): AsyncGenerator<Row, void, undefined> {
+async function* rowsOf(
+  record: RunRecord,
+  unit: CsvUnit,
+  onBroken: (sentence: string) => void,
+): AsyncGenerator<Row, void, undefined> {
   const { name: run, model, data, mode, workers, servers, seed } = record;
   const head = { run, model, data, mode, workers, servers, seed };
   if (unit === "run") yield { ...head, ...runCells(record) };
@@ -95,7 +100,7 @@ async function* rowsOf(record: RunRecord, unit: CsvUnit): AsyncGenerator<Row, vo
         test_accuracy_percent: epoch.testAccuracyPercent,
       };
     }
-  } else for await (const row of stepRows(record.path)) yield { ...head, ...row };
+  } else for await (const row of stepRows(record.path, onBroken)) yield { ...head, ...row };
 }
 
 function runCells(record: RunRecord): Row {
@@ -131,9 +136,12 @@ const stepForm = z.looseObject({
 });
 
 /** The logged steps of a run's folder; a file by itself has none. */
-async function* stepRows(path: string): AsyncGenerator<Row, void, undefined> {
+async function* stepRows(
+  path: string,
+  onBroken: (sentence: string) => void,
+): AsyncGenerator<Row, void, undefined> {
   if (path.endsWith(".json")) return;
-  for await (const line of readJsonLines(join(path, "metrics.jsonl"))) {
+  for await (const line of readJsonLines(join(path, "metrics.jsonl"), onBroken)) {
     const { data } = stepForm.safeParse(line);
     if (data === undefined) continue;
     const { step, epoch, seconds, examples, loss, examplesPerSecond, staleness } = data;

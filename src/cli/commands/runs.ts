@@ -76,11 +76,13 @@ async function show(names: readonly string[], call: Call): Promise<number> {
   const path = await findRun(names[0]!, options.runDir);
   const record = await readRun(path);
   const isFolder = (await lstat(path)).isDirectory();
+  const broken: string[] = [];
   const details = {
     options: isFolder ? optionsSet(join(path, "config.yaml"), io.environment) : [],
     checkpoints: isFolder ? await sizedCheckpoints(path) : [],
-    remarks: isFolder ? await remarksOf(path) : [],
+    remarks: isFolder ? await remarksOf(path, (told) => broken.push(told)) : [],
   };
+  for (const sentence of broken) io.stderr.write(`${printable(sentence)}\n`);
   if (options.json) {
     const { epochs, evaluations, form } = record;
     const all = { ...listingOf(record), epochs, evaluations, ...details, result: form };
@@ -137,7 +139,10 @@ async function exportCsv(names: readonly string[], { options, flags, io }: Call)
   }
   const records = names.length === 0 ? await listRuns(options.runDir) : [];
   for (const name of names) records.push(await readRun(await findRun(name, options.runDir)));
-  for await (const piece of csvOf(records, unit)) io.stdout.write(piece);
+  const broken: string[] = [];
+  const noteBroken = (told: string) => void broken.push(told);
+  for await (const piece of csvOf(records, unit, noteBroken)) io.stdout.write(piece);
+  for (const sentence of broken) io.stderr.write(`${printable(sentence)}\n`);
   for (const { problems } of records)
     for (const problem of problems) io.stderr.write(`${printable(problem)}\n`);
   return 0;

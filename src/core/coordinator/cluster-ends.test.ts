@@ -261,6 +261,47 @@ for (const protocol of [
   });
 }
 
+test("a run whose last checkpoint can't be written has not ended well", () => {
+  for (const isInterrupted of [false, true]) {
+    const cluster = clusterOf(1, {}, { saveProblem: "the disk is full" }).start();
+    if (isInterrupted) {
+      cluster.run(1, () => training(cluster));
+      cluster.tell({ type: "interrupt", reason: "Ctrl-C" });
+    }
+    const { outcome, code, reason } = cluster.run().result;
+    assert.deepEqual([outcome, code], ["failed", "unsaved"]);
+    assert.match(reason, /^(training is done|interrupted), not saved: the disk is full$/);
+  }
+});
+
+for (const protocol of [
+  { mode: "bsp" },
+  { mode: "ssp", staleness: 1 },
+  { mode: "asp", staleness: { rule: "none", scale: 0, floor: 0, max: 0 } },
+] as const) {
+  test(`checkpoints of ${protocol.mode} that are due by the clock change nothing else`, () => {
+    for (const seed of seeds.slice(0, 6)) {
+      const slow = { computeMs: 400 };
+      const spec = { protocol, epochs: 2 };
+      const unbroken = clusterOf(seed, { ...spec, checkpointEvery: null }, slow)
+        .start()
+        .run();
+      const timed = { unit: "second", count: 1 } as const;
+      const cluster = clusterOf(seed, { ...spec, checkpointEvery: timed }, slow)
+        .start()
+        .run();
+      assert.equal(cluster.result.outcome, "done");
+      const why = cluster.checkpoints.map((checkpoint) => checkpoint.why);
+      assert.ok(why.length > 2 && why.slice(0, -1).every((one) => one === "checkpoint"), `${why}`);
+      const examples = ({ result }: ModelCluster) =>
+        result.epochs.map((epoch) => epoch.examples + epoch.skipped);
+      assert.deepEqual(examples(cluster), examples(unbroken));
+      if (protocol.mode !== "bsp") continue;
+      assert.equal(cluster.values()[0]!.digest, unbroken.values()[0]!.digest);
+    }
+  });
+}
+
 test("a serving coordinator takes one run after the other with the same members", () => {
   for (const seed of seeds) {
     const cluster = clusterOf(seed, {}, { config: { serve: true } }).start();

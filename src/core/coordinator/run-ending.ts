@@ -36,11 +36,13 @@ export interface ProcessEnd {
 
 /** The verdict on training that has finished. */
 export function endingOf(training: Training): Ending {
-  const { interruption } = training;
-  if (interruption === null) return { outcome: "done", code: null, reason: "training is done" };
-  const { problem } = interruption;
-  const reason = problem === null ? "interrupted" : `interrupted, not saved: ${problem}`;
-  return { outcome: "interrupted", code: null, reason };
+  const { isInterrupted, unsaved } = training;
+  if (unsaved !== null) {
+    const what = isInterrupted ? "interrupted" : "training is done";
+    return { outcome: "failed", code: "unsaved", reason: `${what}, not saved: ${unsaved}` };
+  }
+  if (isInterrupted) return { outcome: "interrupted", code: null, reason: "interrupted" };
+  return { outcome: "done", code: null, reason: "training is done" };
 }
 
 /** The verdict where a server is gone, and what it held or was to hold with it. */

@@ -23,6 +23,7 @@ import { EpochRecords } from "../work/epoch-records.js";
 import { Evaluator } from "../work/evaluator.js";
 import { Pause, type PauseReason } from "../work/pause.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
+import { DueByClock } from "../work/what-is-due.js";
 import type { WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
 import { viewsOf, wayOfDealing } from "./choices.js";
 import type { Member } from "./roster.js";
@@ -45,6 +46,7 @@ export class Training implements WorkFloor {
   readonly #records: EpochRecords;
   readonly #account: WorkAccount;
   readonly #dealer: WorkDealer;
+  readonly #byClock: DueByClock;
   readonly #serverCount: number;
   readonly #term: number;
   /** Ids of pauses and of barriers. */
@@ -55,8 +57,9 @@ export class Training implements WorkFloor {
   #saving: SaveRequest["why"] | null = null;
   /** What is saved once all stand at it; null from then on. */
   #barrier: BarrierRound | null = null;
-  /** How an interrupt ended it. */
-  #interruption: { readonly problem: string | null } | null = null;
+  #isInterrupted = false;
+  /** Why the last checkpoint was not written. */
+  #unsaved: string | null = null;
   #tornSteps = 0;
   #nowMs = 0;
 
@@ -64,6 +67,7 @@ export class Training implements WorkFloor {
     const { spec, resume } = setup;
     this.spec = spec;
     this.pace = paceOf(spec, 0);
+    this.#byClock = new DueByClock(spec.checkpointEvery);
     this.#port = port;
     this.#serverCount = servers.length;
     this.#term = term;
@@ -87,11 +91,14 @@ export class Training implements WorkFloor {
     return this.#stage === "finished";
   }
 
-  /**
-   * Not null when an interrupt ended it; `problem` says why there is no checkpoint to go on from.
-   */
-  get interruption(): { readonly problem: string | null } | null {
-    return this.#interruption;
+  /** True when an interrupt ended it. */
+  get isInterrupted(): boolean {
+    return this.#isInterrupted;
+  }
+
+  /** Why what it has come to is not on disk, although it is finished; null where it is. */
+  get unsaved(): string | null {
+    return this.#unsaved;
   }
 
   /** True from the first view given to workers on. */
@@ -165,6 +172,7 @@ export class Training implements WorkFloor {
     const why = this.#saving;
     if (why === null) return;
     this.#saving = null;
+    this.#byClock.tried(nowMs);
     this.finalSaved ||= why === "final";
     this.#records.resume(nowMs);
     this.savedStep = step;
@@ -174,9 +182,10 @@ export class Training implements WorkFloor {
     else this.#port.emit({ kind: "warning", text });
     const pause = this.#pause;
     this.#pause = null;
+    if (why !== "checkpoint") this.#unsaved = problem;
     if (why === "interrupt") {
       this.#stage = "finished";
-      this.#interruption = { problem };
+      this.#isInterrupted = true;
     } else if (pause !== null) {
       for (const rank of this.activeRanks()) {
         this.#toWorker(rank, { type: "resume", pause: pause.id });
@@ -260,6 +269,7 @@ export class Training implements WorkFloor {
     this.#saveAtBarrier();
     if (this.#stage !== "training" || this.#saving !== null) return;
     this.#recordEvaluation();
+    if (this.#byClock.isDue(nowMs)) this.pauseForCheckpoint();
     this.#dealer.advance(this.#pause?.limit ?? null);
     this.#advancePause();
     this.#beginRound();

@@ -53,6 +53,8 @@ export interface ClusterPlan {
   /** A worker that is expelled starts again. */
   readonly returns?: boolean;
   readonly loadFails?: boolean;
+  /** Why no checkpoint can be written. */
+  readonly saveProblem?: string;
   /** This worker takes so many times as long for each step. */
   readonly slow?: { readonly rank: number; readonly factor: number };
   /** Why a worker can't give its residuals at a barrier; "" where it can. */
@@ -440,6 +442,8 @@ export class ModelCluster {
     }
     const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
     this.network.after(this.network.between(10, 100), () => {
+      const { saveProblem: problem } = this.plan;
+      if (problem !== undefined) return this.tell({ type: "saved", step, problem });
       const values: ModelValue[] = [];
       const marks: ChunkMarks[] = [];
       for (const { index } of request.view.servers) {

@@ -8,7 +8,7 @@
  * Invariant: an epoch or a step that was evaluated, or tried to be saved, is not again.
  */
 import { unreachable } from "../../assert.js";
-import type { Cadence } from "../../protocol/run-spec.js";
+import type { TimedCadence } from "../../protocol/run-spec.js";
 import type { WorkFloor } from "./work-floor.js";
 
 /** Where everybody stands. */
@@ -42,13 +42,20 @@ export function settleDue(floor: WorkFloor, { step, epoch, epochNumber, final }:
  * Is something due at this step, or at the end of the epoch with this number (from 1; null inside
  * an epoch)?
  */
-export function isDue(cadence: Cadence | null, step: number, epochNumber: number | null): boolean {
+export function isDue(
+  cadence: TimedCadence | null,
+  step: number,
+  epochNumber: number | null,
+): boolean {
   if (cadence === null) return false;
   switch (cadence.unit) {
     case "step":
       return step >= 0 && step % cadence.count === 0;
     case "epoch":
       return epochNumber !== null && epochNumber % cadence.count === 0;
+    case "second":
+      // `DueByClock` tells.
+      return false;
     default:
       return unreachable(cadence.unit);
   }
@@ -109,7 +116,31 @@ export class DueAtWill {
 }
 
 /** Has a multiple of a cadence in steps been passed since the last time? */
-function passed(cadence: Cadence | null, last: number | null, step: number): boolean {
+function passed(cadence: TimedCadence | null, last: number | null, step: number): boolean {
   if (cadence?.unit !== "step") return false;
   return last === null || Math.floor(step / cadence.count) > Math.floor(last / cadence.count);
+}
+
+/** Checkpoints that the clock asks for: they find workers anywhere, and bring them to rest. */
+export class DueByClock {
+  readonly #everyMs: number;
+  /** When a checkpoint was last tried, or training began. */
+  #triedMs: number | null = null;
+
+  constructor(cadence: TimedCadence | null) {
+    this.#everyMs = cadence?.unit === "second" ? cadence.count * 1000 : Number.POSITIVE_INFINITY;
+  }
+
+  /** True when so much time has passed; then not again before as much has. */
+  isDue(nowMs: number): boolean {
+    this.#triedMs ??= nowMs;
+    if (nowMs - this.#triedMs < this.#everyMs) return false;
+    this.#triedMs = nowMs;
+    return true;
+  }
+
+  /** A checkpoint was written, or could not be, whatever asked for it. */
+  tried(nowMs: number): void {
+    this.#triedMs = nowMs;
+  }
 }

@@ -10,7 +10,7 @@
  * Invariant: nothing is evaluated or saved while an assignment is out or a view is being agreed on.
  */
 import { assert } from "../../assert.js";
-import type { Cadence } from "../../protocol/run-spec.js";
+import type { TimedCadence } from "../../protocol/run-spec.js";
 import type { Cursor, EpochPlan } from "./cursor.js";
 import { RangeDealer } from "./range-dealer.js";
 import { settleDue } from "./what-is-due.js";
@@ -118,7 +118,7 @@ function hasExamples(plan: EpochPlan, rank: number): boolean {
   return share !== undefined && share.assignment === null && share.next < share.end;
 }
 
-function nextMultiple(cadence: Cadence | null, step: number): number {
+function nextMultiple(cadence: TimedCadence | null, step: number): number {
   if (cadence?.unit !== "step") return Number.POSITIVE_INFINITY;
   return (Math.floor(step / cadence.count) + 1) * cadence.count;
 }

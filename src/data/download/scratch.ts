@@ -5,11 +5,12 @@
  * cleared away, its parts saved. So a stop at any moment leaves whole files and resumable parts.
  */
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { mkdtemp, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { PacelineError } from "../../errors.js";
 import { messageOf } from "../../store/file-content.js";
+import { makeFolders } from "../../store/folders.js";
 import { PartFile } from "./part-file.js";
 
 /** Nothing changed for this long: whoever wrote there is gone, on whatever machine it was. */
@@ -39,7 +40,7 @@ export class Scratch {
   static async open(folder: string): Promise<Scratch> {
     const pool = join(folder, poolName);
     try {
-      await mkdir(folder, { recursive: true });
+      await makeFolders(folder);
       for (const name of await readdir(folder)) {
         if (await isAbandoned(folder, name)) await clear(join(folder, name), pool);
       }
@@ -57,7 +58,7 @@ export class Scratch {
     const name = `${partName(store, path)}${partSuffix}`;
     const folder = join(this.path, name);
     // Of several that rename the same part, one succeeds.
-    await rename(join(this.#pool, name), folder).catch(() => mkdir(folder, { recursive: true }));
+    await rename(join(this.#pool, name), folder).catch(() => makeFolders(folder));
     const part = await PartFile.open(folder);
     this.#parts.push(part);
     return part;
@@ -84,7 +85,7 @@ async function clear(folder: string, pool: string): Promise<void> {
   for (const name of await readdir(folder).catch(() => [])) {
     if (!name.endsWith(partSuffix) || !(await PartFile.isWorthKeeping(join(folder, name))))
       continue;
-    await mkdir(pool, { recursive: true });
+    await makeFolders(pool);
     await rename(join(folder, name), join(pool, name)).catch(() => {});
   }
   // Others may be clearing the same folder; what stays is cleared by the next fetch.

@@ -9,6 +9,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
 import { messageOf } from "../../store/file-content.js";
+import { makeFolders } from "../../store/folders.js";
 import {
   indexName,
   labelBytes,
@@ -89,7 +90,7 @@ export class ShardWriter {
     const whole = resolve(target);
     await demandAbsent(whole);
     try {
-      await mkdir(dirname(whole), { recursive: true });
+      await makeFolders(dirname(whole));
       const name = `.${basename(whole)}.packing-${randomBytes(4).toString("hex")}`;
       const aside = join(dirname(whole), name);
       await mkdir(aside);

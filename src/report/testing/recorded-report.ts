@@ -70,6 +70,8 @@ export interface Changes {
   readonly io?: Partial<RunReportSetup["io"]>;
   readonly cores?: number;
   readonly writeResult?: () => Promise<void>;
+  /** What files of the folder lack in the end. */
+  readonly losses?: string[];
 }
 
 /** Begins a report. */
@@ -102,6 +104,8 @@ export function recordReport(changes: Changes = {}): RecordedReport {
       name: "trial",
       event: (line) => kept.events.push(line),
       metric: (line) => kept.metrics.push(line),
+      flush: async () => changes.losses ?? [],
+      tellTrouble: () => {},
       writeCluster: async (members) => void kept.clusters.push(members),
       writeResult: changes.writeResult ?? (async (result) => void kept.results.push(result)),
     },

@@ -10,6 +10,7 @@ import { paceOf } from "../../core/sync/modes.js";
 import { Cursor, type EpochPlan, type Share } from "../../core/work/cursor.js";
 import { EpochRecords } from "../../core/work/epoch-records.js";
 import { Evaluation } from "../../core/work/evaluation.js";
+import { DueByClock } from "../../core/work/what-is-due.js";
 import type { Dataset } from "../../data/split.js";
 import { PacelineError } from "../../errors.js";
 import { Arena, slotAlignmentValues } from "../../kernels/arena.js";
@@ -132,6 +133,7 @@ class BaselineTraining {
   readonly #job: StepComputer;
   readonly #cursor: Cursor;
   readonly #records: EpochRecords;
+  readonly #byClock: DueByClock;
   readonly #ranks: readonly number[];
   readonly #counts: Counts[];
   readonly #evaluations: EvaluationRecord[];
@@ -151,6 +153,7 @@ class BaselineTraining {
     this.#parts = parts;
     this.#hooks = hooks;
     this.#layout = layoutOf(spec);
+    this.#byClock = new DueByClock(spec.checkpointEvery);
     if (parts.start !== undefined) assertBaselineStart(parts.start, spec.workersMax);
     const resume = parts.start?.resume ?? null;
     this.#cursor = new Cursor(spec, paceOf(spec, 0), resume?.cursor);
@@ -203,6 +206,7 @@ class BaselineTraining {
   }
 
   async #train(): Promise<RunOutcome> {
+    this.#byClock.tried(this.#parts.nowMs());
     this.#records.begin(this.#parts.nowMs());
     // An epoch whose steps are all taken is closed before it is evaluated.
     const isWithin = this.#openPlan === null || this.#steps < this.#openPlan.lastStep;
@@ -274,6 +278,7 @@ class BaselineTraining {
   async #keep(): Promise<void> {
     if (this.#hooks.onCheckpoint === undefined) return;
     this.#records.interrupt(this.#parts.nowMs());
+    this.#byClock.tried(this.#parts.nowMs());
     await this.#hooks.onCheckpoint(this.#checkpoint());
     this.#records.resume(this.#parts.nowMs());
   }
@@ -352,6 +357,7 @@ class BaselineTraining {
     const every = this.#spec[what];
     if (every === null) return false;
     if (every.unit === "step") return this.#steps % every.count === 0;
+    if (every.unit === "second") return this.#byClock.isDue(this.#parts.nowMs());
     return epochNumber !== null && epochNumber % every.count === 0;
   }
 

@@ -9,8 +9,15 @@ import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { fileError } from "../file-errors.js";
 import { aroundFiles, diskFiles } from "../files.js";
-import { writeCheckpoint } from "./checkpoint.js";
-import { listCheckpoints, pruneCheckpoints, resolveResume } from "./checkpoint-folder.js";
+import { readCheckpoint, writeCheckpoint } from "./checkpoint.js";
+import {
+  latestCheckpoint,
+  listCheckpoints,
+  pruneCheckpoints,
+  readSound,
+  resolveResume,
+  retireLater,
+} from "./checkpoint-folder.js";
 
 let root = "";
 
@@ -116,7 +123,7 @@ test("--resume takes a run's name, a run's folder, or a checkpoint's folder", as
   const latest = await keep("a", 12, 1);
   const first = join(root, "a", "checkpoints", "step-5");
   const run = join(root, "a");
-  const point = { step: 12, path: latest, runDirectory: run, skipped: [] };
+  const point = { step: 12, path: latest, runDirectory: run, skipped: [], isExact: false };
   assert.deepEqual(await resolveResume({ wanted: "a", runRoot: root }), point);
   assert.deepEqual(await resolveResume({ wanted: run, runRoot: "elsewhere" }), point);
   assert.deepEqual(await resolveResume({ wanted: first, runRoot: root }), {
@@ -124,6 +131,7 @@ test("--resume takes a run's name, a run's folder, or a checkpoint's folder", as
     path: first,
     runDirectory: run,
     skipped: [],
+    isExact: true,
   });
   const moved = join(root, "kept-aside");
   await rename(first, moved);
@@ -173,4 +181,63 @@ test("a --resume that finds nothing says what there is", async () => {
     resolveResume({ wanted: "auto", runRoot: join(root, "none") }),
     checkpointError(/no checkpoint/),
   );
+});
+
+test("going back retires what came later; what is written from there is the latest", async () => {
+  for (const step of [48, 56, 64]) await keep("a", step, 0);
+  const run = join(root, "a");
+  const retired = join(run, "checkpoints", "retired");
+  assert.deepEqual(await retireLater(run, 64), []);
+  assert.deepEqual(await retireLater(run, 48), [
+    { path: join(retired, "step-56"), step: 56 },
+    { path: join(retired, "step-64"), step: 64 },
+  ]);
+  assert.equal((await readCheckpoint(join(retired, "step-64"))).manifest.globalStep, 64);
+  await keep("a", 52, 1);
+  await pruneCheckpoints(run, 1);
+  assert.equal((await latestCheckpoint(run))?.step, 52);
+  assert.equal((await resolveResume({ wanted: "a", runRoot: root })).step, 52);
+  assert.equal((await resolveResume({ wanted: "auto", runRoot: root })).step, 52);
+  await keep("a", 64, 2);
+  assert.deepEqual(await retireLater(run, 50), [
+    { path: join(retired, "step-52"), step: 52 },
+    { path: join(retired, "step-64.2"), step: 64 },
+  ]);
+});
+
+test("a crash amid retiring leaves checkpoints of one line", async () => {
+  for (const step of [8, 16, 24]) await keep("a", step, 0);
+  let renames = 0;
+  const files = aroundFiles(diskFiles, async (verb, path, action) => {
+    if (verb === "rename a file to" && ++renames === 2) throw fileError(new Error(), verb, path);
+    return action();
+  });
+  await assert.rejects(retireLater(join(root, "a"), 8, files), /can't rename/);
+  const steps = (await listCheckpoints(join(root, "a"))).map(({ step }) => step);
+  assert.deepEqual(steps, [8, 16]);
+});
+
+test("a broken latest checkpoint is passed over for the sound one before it", async () => {
+  for (const step of [10, 20, 30]) await keep("a", step, step);
+  const folder = join(root, "a", "checkpoints");
+  await writeFile(join(folder, "step-30", "model.safetensors"), "torn");
+  await rm(join(folder, "step-20", "optimizer.safetensors"));
+  for (const wanted of ["a", "auto"]) {
+    const meant = await resolveResume({ wanted, runRoot: root });
+    const { value, point } = await readSound(meant, readCheckpoint);
+    assert.deepEqual([value.manifest.globalStep, point.step], [10, 10]);
+    assert.deepEqual(
+      point.skipped.map(({ path }) => path),
+      [join(folder, "step-30"), join(folder, "step-20")],
+    );
+  }
+  await writeFile(join(folder, "step-30", "manifest.json"), "{}");
+  const exact = await resolveResume({ wanted: join(folder, "step-30"), runRoot: root });
+  await assert.rejects(
+    readSound(exact, readCheckpoint, "--ckpt"),
+    checkpointError(/manifest.json is corrupt.*; step 10 of the same run is sound: --ckpt .*-10$/),
+  );
+  await rm(join(folder, "step-10"), { recursive: true });
+  const named = await resolveResume({ wanted: "a", runRoot: root });
+  await assert.rejects(readSound(named, readCheckpoint), checkpointError(/step-30.*is corrupt/));
 });

@@ -3,6 +3,10 @@
  * means. A checkpoint is there under its name or not at all: names beginning with a dot are
  * unfinished or on their way out, and never listed, save `.old-step-N` while `step-N` is missing:
  * that is the moment in which a checkpoint is being replaced by another of the same step.
+ *
+ * Invariant: the checkpoints listed are of one line, each written on the way to the next, so that
+ * the highest step is the one written last. A run that goes back to an earlier one has those that
+ * came after it moved to `retired/`, where nothing looks for them.
  */
 import { basename, dirname, join, resolve } from "node:path";
 import { PacelineError } from "../../errors.js";
@@ -21,9 +25,12 @@ export interface ResumePoint extends CheckpointEntry {
   readonly runDirectory: string | null;
   /** Newer checkpoints that were passed over, with the reason. */
   readonly skipped: readonly { readonly path: string; readonly reason: string }[];
+  /** This very checkpoint was asked for, not the latest of a run. */
+  readonly isExact: boolean;
 }
 
 const folderName = "checkpoints";
+const retiredName = "retired";
 const stepName = /^(?:\.old-)?step-(\d{1,15})$/;
 
 /** The folder that holds a run's checkpoints. */
@@ -48,12 +55,41 @@ export async function listCheckpoints(
   return [...entries.values()].sort((left, right) => left.step - right.step);
 }
 
-/** The checkpoint of the highest step, or null. */
+/** The checkpoint that was written last, or null. */
 export async function latestCheckpoint(
   runDirectory: string,
   files: Files = diskFiles,
 ): Promise<CheckpointEntry | null> {
   return (await listCheckpoints(runDirectory, files)).at(-1) ?? null;
+}
+
+/**
+ * Moves the checkpoints of higher steps to `checkpoints/retired/`: the run goes on from this step,
+ * and they are no part of what it comes to. Answers with where they are.
+ */
+export async function retireLater(
+  runDirectory: string,
+  step: number,
+  files: Files = diskFiles,
+): Promise<CheckpointEntry[]> {
+  const later = (await listCheckpoints(runDirectory, files)).filter((entry) => entry.step > step);
+  if (later.length === 0) return [];
+  const folder = checkpointsFolder(runDirectory);
+  const retired = join(folder, retiredName);
+  await files.makeFolder(retired);
+  const taken = new Set(await files.list(retired));
+  const moved: CheckpointEntry[] = [];
+  // The highest first: whatever a crash leaves is still of one line.
+  for (const entry of later.reverse()) {
+    let name = `step-${entry.step}`;
+    for (let again = 2; taken.has(name); again++) name = `step-${entry.step}.${again}`;
+    const path = join(retired, name);
+    await files.rename(entry.path, path);
+    moved.push({ path, step: entry.step });
+  }
+  await files.syncFolder(retired);
+  await files.syncFolder(folder);
+  return moved.reverse();
 }
 
 /**
@@ -129,7 +165,7 @@ export async function resolveResume(
   const isName = !/[\\/]/.test(wanted) && wanted !== "." && wanted !== "..";
   for (const run of isName ? [join(runRoot, wanted), wanted] : [wanted]) {
     const latest = await latestCheckpoint(run, files);
-    if (latest !== null) return { ...latest, runDirectory: run, skipped: [] };
+    if (latest !== null) return { ...latest, runDirectory: run, skipped: [], isExact: false };
     const inside = await files.list(run).catch(() => null);
     if (inside?.includes("manifest.json")) return pointAt(run, files);
     if (inside !== null) {
@@ -164,14 +200,59 @@ export async function newestCheckpoint(
     }
   }
   if (newest === null) return null;
-  return { path: newest.path, step: newest.step, runDirectory: newest.runDirectory, skipped };
+  const { path, step, runDirectory } = newest;
+  return { path, step, runDirectory, skipped, isExact: false };
+}
+
+/**
+ * What `read` makes of a point's checkpoint. One that is broken is passed over for the latest sound
+ * one before it in the same run; where this very one was asked for, its error names the sound one.
+ * @throws PacelineError `checkpoint`.
+ */
+export async function readSound<T>(
+  point: ResumePoint,
+  read: (path: string) => Promise<T>,
+  flag = "--resume",
+  files: Files = diskFiles,
+): Promise<{ readonly value: T; readonly point: ResumePoint }> {
+  try {
+    return { value: await read(point.path), point };
+  } catch (thrown) {
+    if (!isBroken(thrown) || point.runDirectory === null) throw thrown;
+    const skipped = [...point.skipped, { path: point.path, reason: thrown.message }];
+    const all = await listCheckpoints(point.runDirectory, files);
+    for (const entry of all.filter(({ step }) => step < point.step).reverse()) {
+      const value = await read(entry.path).catch((other: unknown) => {
+        if (!isBroken(other)) throw other;
+        skipped.push({ path: entry.path, reason: other.message });
+        return null;
+      });
+      if (value === null) continue;
+      if (!point.isExact) return { value, point: { ...point, ...entry, skipped } };
+      const remedy = `step ${entry.step} of the same run is sound: ${flag} ${entry.path}`;
+      throw new PacelineError("checkpoint", `${thrown.message}; ${remedy}`, { cause: thrown });
+    }
+    throw thrown;
+  }
+}
+
+function isBroken(thrown: unknown): thrown is PacelineError {
+  return thrown instanceof PacelineError && thrown.code === "checkpoint";
 }
 
 async function pointAt(path: string, files: Files): Promise<ResumePoint> {
-  const { globalStep } = await readManifest(path, files);
   const parent = dirname(resolve(path));
   const runDirectory = basename(parent) === folderName ? dirname(parent) : null;
-  return { path, step: globalStep, runDirectory, skipped: [] };
+  const globalStep = await readManifest(path, files).then(
+    (manifest) => manifest.globalStep,
+    (thrown: unknown) => {
+      const [, told] = stepName.exec(basename(resolve(path))) ?? [];
+      // The step is known all the same; whoever reads the checkpoint says what is wrong with it.
+      if (!isBroken(thrown) || told === undefined) throw thrown;
+      return Number(told);
+    },
+  );
+  return { path, step: globalStep, runDirectory, skipped: [], isExact: true };
 }
 
 /** The folders of runs under a folder that have room for checkpoints, by name. */

@@ -3,9 +3,8 @@ import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import { PacelineError } from "../../errors.js";
 import { fileError } from "../file-errors.js";
-import { aroundFiles, diskFiles } from "../files.js";
+import { aroundFiles, diskFiles, type Files } from "../files.js";
 import { JsonLinesWriter, readJsonLines } from "./json-lines.js";
 
 let folder = "";
@@ -20,9 +19,9 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function allLines(): Promise<unknown[]> {
+async function allLines(broken: string[] = []): Promise<unknown[]> {
   const lines: unknown[] = [];
-  for await (const line of readJsonLines(path)) lines.push(line);
+  for await (const line of readJsonLines(path, (told) => broken.push(told))) lines.push(line);
   return lines;
 }
 
@@ -80,25 +79,65 @@ test("lines that span the reader's pieces are whole", async () => {
   );
 });
 
-test("a missing file has no lines, a line of garbage is named by its number", async () => {
-  assert.deepEqual(await allLines(), []);
-  await writeFile(path, '{"a":1}\ngarbage\n{"b":2}\n');
-  await assert.rejects(allLines(), (thrown) => {
-    assert.ok(thrown instanceof PacelineError && thrown.code === "storage");
-    assert.match(thrown.message, /^line 2 of .*events\.jsonl is not JSON: remove that line$/);
-    return true;
-  });
+test("a missing file has no lines, a line of garbage is left out and named", async () => {
+  const broken: string[] = [];
+  assert.deepEqual(await allLines(broken), []);
+  await writeFile(path, '{"a":1}\n{"to{"b":2}\n\0\0\n{"c":3}\n{"d":');
+  assert.deepEqual(await allLines(broken), [{ a: 1 }, { c: 3 }]);
+  assert.equal(broken.length, 2);
+  assert.match(broken[0]!, /^line 2 of .*events\.jsonl is not JSON and is left out$/);
+  assert.match(broken[1]!, /^line 3 /);
 });
 
-test("a failed write is told by flush and by close", async () => {
-  const files = aroundFiles(diskFiles, async (verb, where, action) => {
-    if (verb !== "write") return action();
-    throw fileError(Object.assign(new Error("full"), { code: "ENOSPC" }), verb, where);
-  });
+/** A disk that takes only so many bytes at first. */
+function smallDisk(bytes: number) {
+  const disk = { room: bytes };
+  const files: Files = {
+    ...diskFiles,
+    append: async (where, from) => {
+      const file = await diskFiles.append(where, from);
+      const write = async (given: Uint8Array) => {
+        const fits = Math.min(given.length, disk.room);
+        disk.room -= fits;
+        await file.write(given.subarray(0, fits));
+        if (fits === given.length) return;
+        throw fileError(Object.assign(new Error("full"), { code: "ENOSPC" }), "write", where);
+      };
+      return { ...file, write };
+    },
+  };
+  return { disk, files };
+}
+
+test("a full disk is told once, and lines that wait are written when there is room", async () => {
+  const { disk, files } = smallDisk(12);
+  const troubles: string[] = [];
   const writer = await JsonLinesWriter.open(path, files);
+  writer.onTrouble = ({ message }) => troubles.push(message);
   writer.append({ a: 1 });
-  await assert.rejects(writer.flush(), /can't write .*events.jsonl: the disk is full/);
+  assert.equal(await writer.flush(), null);
   writer.append({ b: 2 });
-  await assert.rejects(writer.close(), /the disk is full/);
-  assert.deepEqual(await allLines(), []);
+  const lost = await writer.flush();
+  assert.equal(lost?.lines, 1);
+  assert.match(lost?.reason ?? "", /can't write .*events.jsonl: the disk is full/);
+  writer.append({ c: 3 });
+  assert.equal((await writer.flush())?.lines, 2);
+  assert.equal(troubles.length, 1);
+  disk.room = 1000;
+  writer.append({ d: 4 });
+  assert.equal(await writer.close(), null);
+  assert.equal(await readFile(path, "utf8"), '{"a":1}\n{"b":2}\n{"c":3}\n{"d":4}\n');
+});
+
+test("what could never be written is counted at the end, and what waits has a bound", async () => {
+  const { files } = smallDisk(4);
+  const writer = await JsonLinesWriter.open(path, files);
+  const text = "x".repeat(1024 * 1024);
+  for (let number = 0; number < 9; number++) {
+    writer.append({ number, text });
+    await writer.flush();
+  }
+  const lost = await writer.close();
+  assert.equal(lost?.lines, 9);
+  assert.match(lost?.reason ?? "", /the disk is full/);
 });

@@ -3,7 +3,7 @@
  * are handed over without waiting and written in order, those of one moment in one write.
  */
 import { setImmediate } from "node:timers/promises";
-import { PacelineError } from "../../errors.js";
+import { PacelineError, toPacelineError } from "../../errors.js";
 import { isMissing } from "../file-errors.js";
 import { diskFiles, type Files, type WritableFile } from "../files.js";
 
@@ -11,69 +11,127 @@ import { diskFiles, type Files, type WritableFile } from "../files.js";
 export const lineBytesMax = 16 * 1024 * 1024;
 
 const pieceBytes = 64 * 1024;
+/** Characters of lines that wait while nothing can be written. */
+const waitingMax = 4 * 1024 * 1024;
 const lineBreak = 10;
 
+/** What a file lacks, and why. */
+export interface LostLines {
+  readonly path: string;
+  readonly lines: number;
+  readonly reason: string;
+}
+
 /**
- * Appends lines to a file. The first failure is kept, told by `flush` and `close`, and ends the
- * writing.
+ * Appends lines to a file. A write that fails ends nothing: its lines wait, so far as there is room
+ * for them, and are tried again with those that follow.
  */
 export class JsonLinesWriter {
-  readonly #file: WritableFile;
+  readonly #path: string;
+  readonly #files: Files;
+  #file: WritableFile | null;
+  /** Up to here the file has whole lines. */
+  #wholeBytes: number;
   #pending: string[] = [];
+  #pendingCharacters = 0;
+  #dropped = 0;
   #writing: Promise<void> | null = null;
-  #failure: unknown = null;
+  #failure: PacelineError | null = null;
+  #onTrouble: (error: PacelineError) => void = () => {};
 
-  private constructor(file: WritableFile) {
+  private constructor(path: string, files: Files, file: WritableFile, bytes: number) {
+    this.#path = path;
+    this.#files = files;
     this.#file = file;
+    this.#wholeBytes = bytes;
   }
 
   /** Opens a file, made if need be; a last line that a crash has torn is cut off. */
   static async open(path: string, files: Files = diskFiles): Promise<JsonLinesWriter> {
-    return new JsonLinesWriter(await files.append(path, await wholeLinesBytes(files, path)));
+    const bytes = await wholeLinesBytes(files, path);
+    return new JsonLinesWriter(path, files, await files.append(path, bytes), bytes);
+  }
+
+  /** What is told when a write fails, once until one succeeds again. */
+  set onTrouble(tell: (error: PacelineError) => void) {
+    this.#onTrouble = tell;
   }
 
   /** Hands over a value; it is turned into text at once. */
   append(value: object): void {
-    if (this.#failure !== null) return;
-    this.#pending.push(`${JSON.stringify(value)}\n`);
+    const line = `${JSON.stringify(value)}\n`;
+    if (this.#failure !== null && this.#pendingCharacters + line.length > waitingMax) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#pending.push(line);
+    this.#pendingCharacters += line.length;
     this.#writing ??= this.#drain();
   }
 
-  /** Resolves when every line appended so far is with the operating system. */
-  async flush(): Promise<void> {
+  /**
+   * Resolves when every line appended so far is with the operating system; else tells what the file
+   * lacks for the time being. It never rejects.
+   */
+  async flush(): Promise<LostLines | null> {
     while (this.#writing !== null) await this.#writing;
-    if (this.#failure !== null) throw this.#failure;
+    if (this.#pending.length > 0) {
+      this.#writing = this.#drain();
+      await this.#writing;
+    }
+    const lines = this.#dropped + this.#pending.length;
+    if (lines === 0) return null;
+    return { path: this.#path, lines, reason: this.#failure?.message ?? "the disk was full" };
   }
 
-  /** Flushes, makes the file durable and closes it. */
-  async close(): Promise<void> {
-    try {
-      await this.flush();
-      await this.#file.sync();
-    } finally {
-      await this.#file.close();
-    }
+  /** Flushes, makes the file durable and closes it. What it lacks is then lost. */
+  async close(): Promise<LostLines | null> {
+    const lost = await this.flush();
+    const unsynced = await this.#file?.sync().then(() => null, toPacelineError);
+    await this.#file?.close().catch(() => undefined);
+    this.#file = null;
+    if (lost !== null || unsynced == null) return lost;
+    return { path: this.#path, lines: 0, reason: unsynced.message };
   }
 
   async #drain(): Promise<void> {
     await setImmediate();
-    try {
-      while (this.#pending.length > 0) {
-        const text = this.#pending.join("");
-        this.#pending = [];
-        await this.#file.write(Buffer.from(text));
-      }
-    } catch (thrown) {
-      this.#failure = thrown;
-      this.#pending = [];
-    }
+    do await this.#write();
+    while (this.#pending.length > 0 && this.#failure === null);
     this.#writing = null;
+  }
+
+  /** Writes what waits; what could not be written waits on. */
+  async #write(): Promise<void> {
+    const lines = this.#pending;
+    const bytes = Buffer.from(lines.join(""));
+    this.#pending = [];
+    this.#pendingCharacters = 0;
+    try {
+      // After a failure a part of a line may stand behind the whole ones.
+      this.#file ??= await this.#files.append(this.#path, this.#wholeBytes);
+      await this.#file.write(bytes);
+      this.#wholeBytes += bytes.length;
+      this.#failure = null;
+    } catch (thrown) {
+      await this.#file?.close().catch(() => undefined);
+      this.#file = null;
+      this.#pending = [...lines, ...this.#pending];
+      this.#pendingCharacters = this.#pending.reduce((sum, line) => sum + line.length, 0);
+      const isFirst = this.#failure === null;
+      this.#failure = toPacelineError(thrown);
+      if (isFirst) this.#onTrouble(this.#failure);
+    }
   }
 }
 
-/** The values of a file, in order; a torn last line is left out, and a missing file has none. */
+/**
+ * The values of a file, in order; a torn last line is left out, and a missing file has none. A line
+ * that is no JSON, as a crash may leave one, is left out and told.
+ */
 export async function* readJsonLines(
   path: string,
+  onBroken: (sentence: string) => void,
   files: Files = diskFiles,
 ): AsyncGenerator<unknown, void, undefined> {
   const file = await files.openFile(path).catch((thrown: unknown) => {
@@ -91,8 +149,10 @@ export async function* readJsonLines(
       let start = 0;
       for (let end = rest.indexOf(lineBreak); end >= 0; end = rest.indexOf(lineBreak, start)) {
         number += 1;
-        yield parsedLine(rest.toString("utf8", start, end), path, number);
+        const parsed = parsedLine(rest.toString("utf8", start, end));
         start = end + 1;
+        if (parsed !== null) yield parsed.value;
+        else onBroken(`line ${number} of ${path} is not JSON and is left out`);
       }
       rest = rest.subarray(start);
       if (rest.length > lineBytesMax) {
@@ -105,13 +165,11 @@ export async function* readJsonLines(
   }
 }
 
-function parsedLine(line: string, path: string, number: number): unknown {
+function parsedLine(line: string): { readonly value: unknown } | null {
   try {
-    return JSON.parse(line);
-  } catch (thrown) {
-    throw new PacelineError("storage", `line ${number} of ${path} is not JSON: remove that line`, {
-      cause: thrown,
-    });
+    return { value: JSON.parse(line) };
+  } catch {
+    return null;
   }
 }
 

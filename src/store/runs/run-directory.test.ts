@@ -138,18 +138,39 @@ test("a result that can't be written leaves the one before", async () => {
   assert.deepEqual(result, { accuracy: 97 });
 });
 
-test("a failure of a write nobody waited for is told on closing, once all is closed", async () => {
+test("a full disk ends nothing, is told once, and what is lost is told on closing", async () => {
   let closed = 0;
+  const full = (path: string) => /metrics.jsonl|cluster.json/.test(path);
   const files = aroundFiles(diskFiles, async (verb, path, action) => {
-    if (verb === "close") closed += 1;
-    if (verb !== "write" || !path.endsWith("metrics.jsonl")) return action();
+    if (verb === "close" && path.endsWith(".jsonl")) closed += 1;
+    if (verb !== "write" || !full(path)) return action();
     throw fileError(Object.assign(new Error("full"), { code: "ENOSPC" }), verb, path);
   });
   const run = await openRunDirectory(request("trial"), files);
-  closed = 0;
+  const told: string[] = [];
+  run.tellTrouble((text) => told.push(text));
+  for (let turn = 0; turn < 3; turn++) {
+    run.event({ turn });
+    run.metric({ turn });
+    await run.writeCluster([]).catch(() => undefined);
+    assert.equal((await run.flush()).length, 2);
+  }
+  assert.equal(told.length, 2);
+  const losses = await run.close();
+  assert.match(losses[0]!, /metrics.jsonl lacks 3 lines: can't write .*: the disk is full/);
+  assert.match(losses[1]!, /cluster.json is not what it should be: .*the disk is full/);
+  const events = await readFile(join(run.path, "events.jsonl"), "utf8");
+  assert.equal(events, '{"turn":0}\n{"turn":1}\n{"turn":2}\n');
+  assert.ok(closed >= 2);
+  await (await openRunDirectory(request("trial", true))).close();
+});
+
+test("a run's folder has one writer, resumed or not, until it is closed", async () => {
+  const run = await openRunDirectory(request("trial"));
   run.event({ a: 1 });
-  run.metric({ b: 1 });
-  await assert.rejects(run.close(), /can't write .*metrics.jsonl: the disk is full/);
-  assert.equal(closed, 2);
-  assert.equal(await readFile(join(run.path, "events.jsonl"), "utf8"), '{"a":1}\n');
+  await run.flush();
+  await assert.rejects(openRunDirectory(request("trial", true)), usageError(/wait for its end/));
+  assert.equal(await readFile(join(run.path, "config.yaml"), "utf8"), "resuming: false\n");
+  await run.close();
+  await (await openRunDirectory(request("trial", true))).close();
 });

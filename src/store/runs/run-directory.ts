@@ -3,9 +3,10 @@
  * what was measured, the result, and the processes' logs. No run ever writes into another's folder.
  */
 import { join } from "node:path";
-import { PacelineError } from "../../errors.js";
+import { PacelineError, toPacelineError } from "../../errors.js";
 import { diskFiles, type Files, writeTextAtomically } from "../files.js";
-import { JsonLinesWriter } from "./json-lines.js";
+import { type FolderLock, lockFolder } from "./folder-lock.js";
+import { JsonLinesWriter, type LostLines } from "./json-lines.js";
 
 /** A process of the run, as cluster.json lists it. */
 export interface ClusterMember {
@@ -34,6 +35,7 @@ export interface RunDirectoryRequest {
   readonly configText: string;
 }
 
+const resultName = "result.json";
 const nameMax = 100;
 const namePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
 
@@ -47,7 +49,10 @@ export function logPathIn(path: string, role: ClusterMember["role"], id: number)
   return join(path, "logs", `${role}-${id}.log`);
 }
 
-/** Makes (or, resuming, opens) the folder. A name that is taken or unfit is a `usage` error. */
+/**
+ * Makes (or, resuming, opens) the folder, for this process alone until it is closed. A name that is
+ * taken or unfit, and a folder that another process writes into, is a `usage` error.
+ */
 export async function openRunDirectory(
   request: RunDirectoryRequest,
   files: Files = diskFiles,
@@ -64,33 +69,54 @@ export async function openRunDirectory(
         `go on with it by --resume ${name}`,
     );
   }
-  await files.makeFolder(join(path, "logs"));
-  await writeTextAtomically(files, join(path, "config.yaml"), configText);
-  const events = await JsonLinesWriter.open(join(path, "events.jsonl"), files);
-  const metrics = await JsonLinesWriter.open(join(path, "metrics.jsonl"), files);
-  await files.syncFolder(path);
-  return new RunDirectory(path, chosen, files, { events, metrics });
+  const lock = await lockFolder(path, undefined, files);
+  try {
+    await files.makeFolder(join(path, "logs"));
+    await writeTextAtomically(files, join(path, "config.yaml"), configText);
+    const events = await JsonLinesWriter.open(join(path, "events.jsonl"), files);
+    const metrics = await JsonLinesWriter.open(join(path, "metrics.jsonl"), files);
+    await files.syncFolder(path);
+    return new RunDirectory(path, chosen, files, { lock, events, metrics });
+  } catch (thrown) {
+    await lock.release();
+    throw thrown;
+  }
 }
 
-/** An open run folder. Writes are done in the order they are asked for. */
+interface RunParts {
+  readonly lock: FolderLock;
+  readonly events: JsonLinesWriter;
+  readonly metrics: JsonLinesWriter;
+}
+
+/**
+ * An open run folder. Writes are done in the order they are asked for. One that fails ends nothing:
+ * it is told once, and what the folder lacks in the end as well.
+ */
 export class RunDirectory {
   readonly path: string;
   readonly name: string;
   readonly #files: Files;
-  readonly #lines: { readonly events: JsonLinesWriter; readonly metrics: JsonLinesWriter };
+  readonly #parts: RunParts;
   #lastWrite: Promise<void> = Promise.resolve();
+  /** By name, why a file that is replaced is not as it should be. */
+  readonly #unwritten = new Map<string, string>();
+  #onTrouble: (text: string) => void = () => {};
 
   /** Use `openRunDirectory`, which makes the folder. */
-  constructor(
-    path: string,
-    name: string,
-    files: Files,
-    lines: { events: JsonLinesWriter; metrics: JsonLinesWriter },
-  ) {
+  constructor(path: string, name: string, files: Files, parts: RunParts) {
     this.path = path;
     this.name = name;
     this.#files = files;
-    this.#lines = lines;
+    this.#parts = parts;
+  }
+
+  /** Has somebody told, in a sentence, of each file that can't be written. */
+  tellTrouble(tell: (text: string) => void): void {
+    this.#onTrouble = tell;
+    for (const lines of [this.#parts.events, this.#parts.metrics]) {
+      lines.onTrouble = ({ message }) => tell(`${message}; the run goes on, lines wait for room`);
+    }
   }
 
   /** Replaces cluster.json. */
@@ -103,38 +129,37 @@ export class RunDirectory {
 
   /** Replaces result.json. */
   writeResult(result: object): Promise<void> {
-    return this.#replace("result.json", `${JSON.stringify(result, null, 2)}\n`);
+    return this.#replace(resultName, `${JSON.stringify(result, null, 2)}\n`);
   }
 
   /** Appends a line to events.jsonl: something that happened, with its reason. */
   event(line: object): void {
-    this.#lines.events.append(line);
+    this.#parts.events.append(line);
   }
 
   /** Appends a line to metrics.jsonl: a step's or an epoch's numbers. */
   metric(line: object): void {
-    this.#lines.metrics.append(line);
+    this.#parts.metrics.append(line);
   }
 
   /**
-   * Resolves when all that was handed over is with the operating system; the first failure is
-   * thrown.
+   * Resolves when all that was handed over is with the operating system, or could not be: then to a
+   * sentence for each file that lacks something. It never rejects.
    */
-  async flush(): Promise<void> {
-    await this.#lines.events.flush();
-    await this.#lines.metrics.flush();
-    await this.#lastWrite;
+  async flush(): Promise<string[]> {
+    const { events, metrics } = this.#parts;
+    const lost = [await events.flush(), await metrics.flush()];
+    await this.#lastWrite.catch(() => undefined);
+    return [...lost.flatMap(lossSentence), ...this.#unwritten.values()];
   }
 
-  /** Flushes and closes everything; the first failure is thrown after all is closed. */
-  async close(): Promise<void> {
-    const outcomes = await Promise.allSettled([
-      this.#lines.events.close(),
-      this.#lines.metrics.close(),
-      this.#lastWrite,
-    ]);
-    const failed = outcomes.find((outcome) => outcome.status === "rejected");
-    if (failed !== undefined) throw failed.reason;
+  /** Flushes and closes everything, as `flush` does, and gives the folder free. */
+  async close(): Promise<string[]> {
+    const { lock, events, metrics } = this.#parts;
+    const lost = [await events.close(), await metrics.close()];
+    await this.#lastWrite.catch(() => undefined);
+    await lock.release();
+    return [...lost.flatMap(lossSentence), ...this.#unwritten.values()];
   }
 
   #replace(name: string, text: string): Promise<void> {
@@ -143,10 +168,24 @@ export class RunDirectory {
       .catch(() => undefined)
       .then(() => writeTextAtomically(this.#files, path, text));
     this.#lastWrite = write;
-    // Whoever asked is told; this only keeps a failure nobody waits for from ending the process.
-    write.catch(() => undefined);
+    write.then(
+      () => this.#unwritten.delete(name),
+      (thrown: unknown) => {
+        const { message } = toPacelineError(thrown);
+        // Who writes the result waits for it, and says so.
+        if (name === resultName) return;
+        if (!this.#unwritten.has(name)) this.#onTrouble(message);
+        this.#unwritten.set(name, `${path} is not what it should be: ${message}`);
+      },
+    );
     return write;
   }
+}
+
+function lossSentence(lost: LostLines | null): string[] {
+  if (lost === null) return [];
+  const { path, lines, reason } = lost;
+  return [`${path} lacks ${lines} line${lines === 1 ? "" : "s"}: ${reason}`];
 }
 
 function checkName(name: string): void {

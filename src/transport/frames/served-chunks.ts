@@ -89,13 +89,19 @@ function ownFolder(): string {
   const user = process.getuid?.();
   const folder = join(tmpdir(), `paceline-${user ?? "sockets"}`);
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    // Alone: Node's recursive form never ends where the file system takes no folders.
+    mkdirSync(folder, { mode: 0o700 });
   } catch (cause) {
     const { code = "unknown" } = cause as NodeJS.ErrnoException;
+    if (code === "EEXIST") return ownedFolder(folder, user);
     const message = `can't make the folder ${folder} for sockets (${code})`;
     const remedy = "set TMPDIR to a folder of yours";
     throw new PacelineError("usage", `${message}; ${remedy}`, { cause });
   }
+  return ownedFolder(folder, user);
+}
+
+function ownedFolder(folder: string, user: number | undefined): string {
   const found = lstatSync(folder);
   const own = user === undefined || (found.uid === user && (found.mode & 0o077) === 0);
   if (found.isDirectory() && own) return folder;

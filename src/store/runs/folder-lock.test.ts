@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { processStart } from "../process-life.js";
+import { lockFolder, lockName, refusalOf } from "./folder-lock.js";
+
+let folder = "";
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "paceline-lock-"));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+const since = "2024-01-01T00:00:00.000Z";
+
+async function leave(owner: object): Promise<void> {
+  await writeFile(join(folder, lockName), JSON.stringify({ since, ...owner }));
+}
+
+test("a folder has one writer at a time, who is named to the others", async () => {
+  const lock = await lockFolder(folder);
+  const wanted = new RegExp(`process ${process.pid} on .* since .*: wait for its end, or stop it`);
+  await assert.rejects(lockFolder(folder), { code: "usage", message: wanted });
+  assert.match((await refusalOf(folder)) ?? "", wanted);
+  const other = await lockFolder(folder, "scores.lock");
+  await lock.release();
+  assert.equal(await refusalOf(folder), null);
+  await (await lockFolder(folder)).release();
+  await other.release();
+  assert.deepEqual(await readdir(folder), []);
+});
+
+test("of many that come at once one has the folder, also where a dead one had it", async () => {
+  const { pid } = spawnSync(process.execPath, ["-e", ""]);
+  for (const isStale of [false, true]) {
+    if (isStale) await leave({ pid, host: hostname(), start: "boot/1" });
+    const attempts = await Promise.allSettled(Array.from({ length: 12 }, () => lockFolder(folder)));
+    const got = attempts.filter(({ status }) => status === "fulfilled");
+    assert.equal(got.length, 1);
+    for (const one of got) if (one.status === "fulfilled") await one.value.release();
+    assert.deepEqual(await readdir(folder), []);
+  }
+});
+
+test("a dead process, and another that got its pid, hold no folder", async (context) => {
+  const { pid } = spawnSync(process.execPath, ["-e", ""]);
+  await leave({ pid, host: hostname(), start: null });
+  await (await lockFolder(folder)).release();
+  if ((await processStart(process.pid)) === null) return context.skip("no /proc");
+  await leave({ pid: process.pid, host: hostname(), start: "another boot/17" });
+  await (await lockFolder(folder)).release();
+  await leave({ pid: process.pid, host: hostname(), start: await processStart(process.pid) });
+  await assert.rejects(lockFolder(folder), /wait for its end/);
+});
+
+test("of a process elsewhere, and of a lock that says nothing, the user decides", async () => {
+  await leave({ pid: 1, host: "elsewhere", start: null });
+  await assert.rejects(lockFolder(folder), /on elsewhere .*: if it is gone, remove .*writer.lock/);
+  await writeFile(join(folder, lockName), "");
+  await assert.rejects(lockFolder(folder), /says nothing: remove it if no process writes/);
+});
+
+test("who gives a folder free leaves the lock of another alone", async () => {
+  const lock = await lockFolder(folder);
+  await leave({ pid: 7, host: "elsewhere", start: null });
+  await lock.release();
+  assert.match(await readFile(join(folder, lockName), "utf8"), /elsewhere/);
+});

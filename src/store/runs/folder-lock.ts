@@ -1,0 +1,136 @@
+/**
+ * One writer for a folder: a file in it says which process writes there. It is made in one step, so
+ * of two that come at once one is refused. A process that died has left its lock behind; on the
+ * same machine the next one takes the folder over. Of a process elsewhere nobody here can tell
+ * whether it lives, so the user has to say that it does not.
+ */
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
+import { PacelineError } from "../../errors.js";
+import { isMissing } from "../file-errors.js";
+import { diskFiles, type Files, readWhole } from "../files.js";
+import { lives, processStart } from "../process-life.js";
+
+/** The file in a run's folder. */
+export const lockName = "writer.lock";
+
+/** Who writes into a folder. */
+export interface FolderOwner {
+  readonly pid: number;
+  readonly host: string;
+  /** Tells it apart from others that had the same pid; null where the platform does not tell. */
+  readonly start: string | null;
+  /** ISO 8601. */
+  readonly since: string;
+}
+
+/** A folder that this process alone writes into. */
+export interface FolderLock {
+  /** Gives the folder free. */
+  release(): Promise<void>;
+}
+
+const ownerForm = z.object({
+  pid: z.int().positive(),
+  host: z.string(),
+  start: z.string().nullable(),
+  since: z.string(),
+});
+const bytesMax = 64 * 1024;
+/** A lock is written at once after it is made. */
+const writingMs = 500;
+const lookIntervalMs = 25;
+/** Others that take over at the same moment are waited for so often. */
+const attemptsMax = 40;
+
+/**
+ * Takes a folder.
+ * @throws PacelineError `usage` while another process writes there, or may.
+ */
+export async function lockFolder(
+  folder: string,
+  name: string = lockName,
+  files: Files = diskFiles,
+): Promise<FolderLock> {
+  const path = join(folder, name);
+  const { pid } = process;
+  const start = await processStart(pid);
+  const since = new Date().toISOString();
+  const text = `${JSON.stringify({ pid, host: hostname(), start, since })}\n`;
+  for (let attempt = 0; attempt < attemptsMax; attempt++) {
+    if (await files.claimFile(path, text)) return { release: () => giveUp(path, text, files) };
+    const refusal = await refusalOf(folder, name, files);
+    if (refusal !== null) throw new PacelineError("usage", refusal);
+    if (!(await removeStale(folder, name, files))) await sleep(lookIntervalMs);
+  }
+  throw new PacelineError("usage", `${path} changes again and again: try again in a minute`);
+}
+
+/** Why this process must not write into a folder, in words; null where it may. */
+export async function refusalOf(
+  folder: string,
+  name: string = lockName,
+  files: Files = diskFiles,
+): Promise<string | null> {
+  const path = join(folder, name);
+  const owner = await readOwner(path, files);
+  if (owner === null) return null;
+  if (owner === "broken") {
+    return `${path} says nothing: remove it if no process writes into ${folder}`;
+  }
+  const { pid, host, since } = owner;
+  const who = `process ${pid} on ${host} has been writing into ${folder} since ${since}`;
+  if (host !== hostname()) return `${who}: if it is gone, remove ${path}`;
+  return (await isAlive(owner)) ? `${who}: wait for its end, or stop it` : null;
+}
+
+async function isAlive({ pid, start }: FolderOwner): Promise<boolean> {
+  return start === null ? lives(pid) : (await processStart(pid)) === start;
+}
+
+/**
+ * Removes the lock of a process that is gone; false where another process is about to. Of several
+ * that see it one looks again and removes it, under a lock of its own.
+ */
+async function removeStale(folder: string, name: string, files: Files): Promise<boolean> {
+  const path = join(folder, name);
+  const aside = `${path}.takeover`;
+  const own = { pid: process.pid, host: hostname(), start: await processStart(process.pid) };
+  const text = JSON.stringify({ ...own, since: new Date().toISOString() });
+  if (!(await files.claimFile(aside, text))) {
+    const other = await readOwner(aside, files);
+    const isLeft = other !== null && other !== "broken" && other.host === own.host;
+    if (isLeft && !(await isAlive(other))) await files.remove(aside);
+    return false;
+  }
+  try {
+    // While it is stale nobody but who holds this second lock removes it.
+    const owner = await readOwner(path, files);
+    const isStale = owner !== null && (await refusalOf(folder, name, files)) === null;
+    if (isStale) await files.remove(path);
+    return true;
+  } finally {
+    await files.remove(aside).catch(() => undefined);
+  }
+}
+
+async function giveUp(path: string, text: string, files: Files): Promise<void> {
+  // Somebody who was told to may have removed it, and another may have the folder by now.
+  const present = await readWhole(files, path, bytesMax).catch(() => null);
+  if (present?.toString("utf8") === text) await files.remove(path).catch(() => undefined);
+}
+
+async function readOwner(path: string, files: Files): Promise<FolderOwner | "broken" | null> {
+  for (let waitedMs = 0; ; waitedMs += lookIntervalMs) {
+    try {
+      const content = (await readWhole(files, path, bytesMax)).toString("utf8");
+      return ownerForm.parse(JSON.parse(content));
+    } catch (thrown) {
+      if (isMissing(thrown)) return null;
+      if (waitedMs >= writingMs) return "broken";
+    }
+    await sleep(lookIntervalMs);
+  }
+}
