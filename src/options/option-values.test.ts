@@ -22,7 +22,7 @@ const seconds = duration(100, 3_600_000);
 
 const read: readonly (readonly [ValueType<never>, string, unknown])[] = [
   [whole(1, 9), "7", 7],
-  [real(0, 1), "1e-3", 0.001],
+  [real("[0, 1]"), "1e-3", 0.001],
   [share, "0.05", 0.05],
   [share, "5%", 0.05],
   [toggle, "yes", true],
@@ -50,8 +50,8 @@ const refused: readonly (readonly [ValueType<unknown>, string, string])[] = [
   [whole(1, 9), "10", "is above 9"],
   [whole(1, 9), "2.5", "is not a whole number"],
   [whole(1, 9), "", "is not a whole number"],
-  [real(0, 1), "Infinity", "is not a number"],
-  [real(0, 1), " ", "is not a number"],
+  [real("[0, 1]"), "Infinity", "is not a number"],
+  [real("[0, 1]"), " ", "is not a number"],
   [share, "%", "is not a share"],
   [share, "101%", "is above 1"],
   [toggle, "maybe", "is neither true nor false"],

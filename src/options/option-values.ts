@@ -4,6 +4,14 @@
  * text, so a value means the same wherever it is written.
  */
 import type { AugmentSpec } from "../protocol/input-spec.js";
+import {
+  type Interval,
+  intervalOf,
+  type Range,
+  rangeProblem,
+  rangeSchema,
+  rangeText,
+} from "../protocol/interval.js";
 import type { Cadence } from "../protocol/run-spec.js";
 import { alternatives } from "../suggest.js";
 import type { Injection, WorkerRange } from "./resolved-options.js";
@@ -23,6 +31,8 @@ export interface ValueType<T> {
   readonly schema: Readonly<Record<string, unknown>>;
   /** The words that are accepted, where there is a closed set of them. */
   readonly choices?: readonly string[];
+  /** The numbers that are accepted, where the value is one number. */
+  readonly interval?: Interval;
   /** Between several values in one text; such an option may be given more than once. */
   readonly separator?: string;
 }
@@ -37,24 +47,42 @@ export function whole(min: number, max: number, placeholder = "count"): ValueTyp
       return within(Number(text), min, max);
     },
     print: String,
+    interval: { min, max, minIncluded: true, maxIncluded: true },
     schema: { type: "integer", minimum: min, maximum: max },
   };
 }
 
-/** A number between two bounds, both included. */
-export function real(min: number, max: number, placeholder = "number"): ValueType<number> {
+/** A number of a range. */
+export function real(range: Range, placeholder = "number"): ValueType<number> {
+  return realWithin(intervalOf(range), placeholder);
+}
+
+/** A number of a range that is taken apart. */
+export function realWithin(interval: Interval, placeholder = "number"): ValueType<number> {
   return {
     placeholder,
-    wanted: max === Number.MAX_VALUE ? `a number from ${min} up` : `a number from ${min} to ${max}`,
+    wanted: rangeText(interval),
     parse(text) {
-      const value = Number(text);
-      if (text.trim() === "" || !Number.isFinite(value)) return { problem: "is not a number" };
-      return within(value, min, max);
+      const value = decimal(text);
+      if (value === null) return { problem: "is not a number" };
+      const problem = rangeProblem(value, interval);
+      return problem === null ? { value } : { problem };
     },
     print: String,
-    schema: { type: "number", minimum: min, maximum: max },
+    interval,
+    schema: { type: "number", ...rangeSchema(interval) },
   };
 }
+
+/** A number in decimal digits, with a sign and a power of ten where it has them; else null. */
+function decimal(text: string): number | null {
+  const value = Number(text);
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isFinite(value)
+    ? value
+    : null;
+}
+
+const shareInterval = intervalOf("[0, 1]");
 
 /** A share of something: 0.05 or 5%. */
 export const share: ValueType<number> = {
@@ -62,11 +90,14 @@ export const share: ValueType<number> = {
   wanted: "a share such as 0.05 or 5%",
   parse(text) {
     const percent = text.endsWith("%");
-    const value = Number(percent ? text.slice(0, -1) : text);
-    if (!/\d/.test(text) || !Number.isFinite(value)) return { problem: "is not a share" };
-    return within(percent ? value / 100 : value, 0, 1);
+    const value = decimal(percent ? text.slice(0, -1) : text);
+    if (value === null) return { problem: "is not a share" };
+    const part = percent ? value / 100 : value;
+    const problem = rangeProblem(part, shareInterval);
+    return problem === null ? { value: part } : { problem };
   },
   print: String,
+  interval: shareInterval,
   schema: { type: ["number", "string"] },
 };
 

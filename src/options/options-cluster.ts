@@ -1,6 +1,7 @@
 /** Rows of the groups "cluster" and "pace" that are not fields of a run's spec. */
 import { defaultMode, modes } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
+import { stalenessRanges } from "../protocol/staleness.js";
 import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
 import {
   address,
@@ -209,7 +210,7 @@ export const paceRows: OptionRows<PaceOptions> = {
   },
   stalenessScale: {
     name: "staleness-scale",
-    type: real(0, 1000),
+    type: real(stalenessRanges.scale),
     default: 0.1,
     sentence: "a in the factor max(floor, 1 / (1 + a * staleness))",
     group: "pace",
@@ -218,7 +219,7 @@ export const paceRows: OptionRows<PaceOptions> = {
   },
   stalenessFloor: {
     name: "staleness-floor",
-    type: real(0, 1),
+    type: real(stalenessRanges.floor),
     default: 0.1,
     sentence: "smallest factor that a stale gradient is scaled by",
     group: "pace",

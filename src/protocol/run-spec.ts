@@ -147,7 +147,7 @@ export const runFields = {
     scope: "run",
   }),
   /** Bounded-load factor, or null for the plain ring. */
-  loadBound: option("loadBound", nullable(real(1, 100)), {
+  loadBound: option("loadBound", nullable(real("[1, 100]")), {
     placeholder: "factor",
     default: 1.25,
     unit: "times the mean load",
