@@ -5,8 +5,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseDocument, stringify } from "yaml";
+import { stringify } from "yaml";
 import { PacelineError } from "../errors.js";
+import { readYaml, utf8Text } from "../store/yaml-file.js";
 import { didYouMean } from "../suggest.js";
 import { type CommandName, type OptionGroup, optionGroups } from "./option-row.js";
 import { keyOfName, keysOf, type OptionKey, optionKeys, optionNames, rowOf } from "./options.js";
@@ -21,13 +22,13 @@ const configBytesMax = 1_000_000;
  */
 export function readConfigFile(path: string): Written {
   try {
-    return readConfigText(readFileSync(path, "utf8"), path);
+    return readConfigText(utf8Text(readFileSync(path), path), path);
   } catch (cause) {
     if (cause instanceof PacelineError) throw cause;
     const reason = (cause as NodeJS.ErrnoException).code ?? "unknown";
     const shipped = shippedConfigs();
     const own = reason === "ENOENT" ? shipped.get(path) : undefined;
-    if (own !== undefined) return readConfigText(readFileSync(own, "utf8"), own);
+    if (own !== undefined) return readConfigText(utf8Text(readFileSync(own), own), own);
     const sentence = `the config file ${path} can't be read (${reason})`;
     const names = [...shipped.keys()].join(", ");
     const hint = path.includes("/") ? "" : `, or one of the names that ship: ${names}`;
@@ -51,13 +52,7 @@ export function readConfigText(text: string, path: string): Written {
     throw usage(
       `${path} has ${text.length} characters; a config file has at most ${configBytesMax}`,
     );
-  const document = parseDocument(text);
-  const [problem] = document.errors;
-  if (problem !== undefined) {
-    const line = problem.linePos?.[0].line ?? 1;
-    throw usage(`${path} is not YAML at line ${line} (${problem.code}); mend that line`);
-  }
-  const content: unknown = document.toJS({ maxAliasCount: 100 });
+  const { content } = readYaml(text, path);
   const values = new Map<OptionKey, string>();
   if (content === null) return values;
   if (!isMapping(content)) throw usage(`${path} is no mapping; write lines such as "workers: 4"`);

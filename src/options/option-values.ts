@@ -13,6 +13,7 @@ import {
   rangeText,
 } from "../protocol/interval.js";
 import type { Cadence } from "../protocol/run-spec.js";
+import { expandHome } from "../store/home-path.js";
 import { alternatives } from "../suggest.js";
 import type { Injection, WorkerRange } from "./resolved-options.js";
 
@@ -109,6 +110,20 @@ export function text(placeholder: string, wanted: string): ValueType<string> {
     parse: (value) => (value === "" ? { problem: "is empty" } : { value }),
     print: (value) => value,
     schema: { type: "string", minLength: 1 },
+  };
+}
+
+/** The path of a folder or file; a ~ before it is the user's home folder. */
+export function path(placeholder: string, wanted: string): ValueType<string> {
+  const plain = text(placeholder, wanted);
+  return {
+    ...plain,
+    parse(written) {
+      const expanded = expandHome(written);
+      if ("problem" in expanded) return expanded;
+      if (expanded.path.includes("\0")) return { problem: "has a zero byte" };
+      return plain.parse(expanded.path);
+    },
   };
 }
 
