@@ -32,6 +32,7 @@ const ranges: Readonly<Record<string, Ends>> = {
   port: wholeEnds(0, 65535),
   rank: wholeEnds(0, 1023),
   threads: wholeEnds(1, 1024),
+  "local-steps": wholeEnds(1, 1),
   staleness: wholeEnds(0, 1_000_000),
   "staleness-scale": closed(0, 1000),
   "staleness-floor": closed(0, 1),

@@ -3,6 +3,8 @@
  * refusal and the documents use. Flags, the environment, --set and the config file all arrive as
  * text, so a value means the same wherever it is written.
  */
+
+import { isIPv6, joinHostPort, parseHostPort } from "../protocol/host-port.js";
 import type { AugmentSpec } from "../protocol/input-spec.js";
 import {
   type Interval,
@@ -84,6 +86,11 @@ function decimal(text: string): number | null {
 }
 
 const shareInterval = intervalOf("[0, 1]");
+
+/** The number 1, as the one value that a setting of another system can have here. */
+export function onlyOne(wanted: string): ValueType<number> {
+  return { ...whole(1, 1, "1"), wanted };
+}
 
 /** A share of something: 0.05 or 5%. */
 export const share: ValueType<number> = {
@@ -298,18 +305,37 @@ export const workerRange: ValueType<WorkerRange> = {
   schema: { type: ["integer", "string"] },
 };
 
-/** host:port; an IPv6 host stands in brackets. */
-export const address: ValueType<string> = {
-  placeholder: "host:port",
-  wanted: "host:port, such as 127.0.0.1:8000",
+/** host:port, with this port where none is written; null demands one. */
+export function address(portDefault: number | null): ValueType<string> {
+  return {
+    placeholder: "host:port",
+    wanted: "host:port, such as 127.0.0.1:8000 or [::1]:8000",
+    parse(text) {
+      const parts = parseHostPort(text);
+      if ("problem" in parts) return parts;
+      const port = parts.port ?? portDefault;
+      if (port === null) return { problem: "has no port" };
+      if (port === 0) return { problem: "has the port 0" };
+      return { value: joinHostPort(parts.host, port) };
+    },
+    print: (value) => value,
+    schema: { type: "string", minLength: 1 },
+  };
+}
+
+/** A name or address of this machine, without a port. */
+export const host: ValueType<string> = {
+  placeholder: "address",
+  wanted: "an address of this machine, such as 127.0.0.1 or ::1",
   parse(text) {
-    const [, host, port] = /^(\[[0-9a-fA-F:.%]+\]|[^:\s[\]/]+):(\d+)$/.exec(text) ?? [];
-    if (host === undefined) return { problem: "is not host:port" };
-    if (Number(port) < 1 || Number(port) > 65535) return { problem: "has no port of 1 to 65535" };
-    return { value: text };
+    const parts = parseHostPort(text);
+    // Without a port of its own there is nothing that an IPv6 address could be mistaken for.
+    if (isIPv6(text)) return { value: text };
+    if ("problem" in parts) return { problem: "is no address" };
+    return parts.port === null ? { value: parts.host } : { problem: "has a port" };
   },
   print: (value) => value,
-  schema: { type: "string", pattern: ":\\d+$" },
+  schema: { type: "string", minLength: 1 },
 };
 
 /** kill:worker=2,at=50: kill the worker of rank 2 at step 50. */

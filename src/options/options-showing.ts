@@ -55,6 +55,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
   },
   name: {
     name: "name",
+    otherNames: ["job-name"],
     type: optional(text("name", "a name that can be a folder's")),
     default: null,
     defaultText: "made of model, data, mode and time",

@@ -54,6 +54,7 @@ export const trainingRows: OptionRows<TrainingOptions> = {
   },
   data: {
     name: "data",
+    otherNames: ["problem"],
     type: optional(folderName(datasetNames, "the name of a folder of one's own")),
     default: null,
     sentence: "data set to train on; with eval, to score on instead of the run's",

@@ -125,6 +125,7 @@ export const runFields = {
   workersMax: members,
   servers: option("servers", whole(1, 256), {
     short: "s",
+    otherNames: ["num-ps"],
     default: 1,
     unit: "processes",
     sentence: "server processes that hold the parameters",
