@@ -54,8 +54,8 @@ export const inputFields = {
   /** (C, H, W) of one example. */
   shape: triple(whole(1, most)),
   /** An input value is (byte / 255 - mean) / std, one of each a channel. */
-  mean: list(real(), channelsMax),
-  std: list(real(), channelsMax),
+  mean: list(real("(-inf, inf)"), channelsMax),
+  std: list(real("(0, inf)"), channelsMax),
   /** Examples shuffled as a block, as they lie together in a file; 0: all are shuffled as one. */
   blockExamples: whole(0, most),
   augment: option("augment", record<AugmentSpec>(augmentFields), {

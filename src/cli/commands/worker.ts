@@ -10,7 +10,7 @@ import { exitWithParent } from "../supervised.js";
 /** Runs the command; resolves to the exit code. */
 export async function worker(options: ResolvedOptions, io: CommandIo): Promise<number> {
   exitWithParent();
-  const log = memberLog(io, "worker");
+  const log = memberLog(io, "worker", options.workerName);
   const onRunEnd = (rank: number, end: WorkerEnd) => printMetrics(rank, end, io);
   return untilMemberEnds(await startWorker(workerSettingsOf(options), { log, onRunEnd }));
 }
