@@ -91,6 +91,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     ...{ trainExamples, testExamples: oneOf([0, 5, 20]), workersMin: 1, workersMax: 1 },
     input: {
       ...{ classes: 10, shape: [1, 1, 1], mean: [0], std: [1], blockExamples: 0 },
+      identity: null,
       augment: { cropPadding: 0, flip: false, standardise: false },
     },
     protocol: protocolOf(mode, settings),
