@@ -223,7 +223,7 @@ test("strangers, old versions and other models do not disturb a run", async (con
       onClose() {},
     },
   );
-  const body = { activity: "", server: null, worker: null };
+  const body = { activity: "", server: null, worker: null, reach: [] };
   session.send({ type: "heartbeat", sequence: 1, received: 0, term: 0, ...body });
   await until("the coordinator stops the other model", () => stops.length > 0, 10_000);
   assert.match(stops[0]!, /worker-1's model is not the run's logistic: .*fc_weights.*same version/);

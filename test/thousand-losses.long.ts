@@ -75,7 +75,7 @@ async function joinAndGo(address: string, number: number): Promise<void> {
       config: { coordinator: address, startTimeoutMs: 10_000, ioTimeoutMs: 10_000 },
       handler: {
         onMessage,
-        heartbeat: () => ({ activity: "", server: null, worker: null }),
+        heartbeat: () => ({ activity: "", server: null, worker: null, reach: [] }),
         onLost: () => (lost = true),
         log: () => {},
       },

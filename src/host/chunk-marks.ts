@@ -4,7 +4,7 @@
  */
 
 import { PacelineError } from "../errors.js";
-import type { ChunkMarks } from "../protocol/messages.js";
+import { type AppliedMark, type ChunkMarks, pushOutcomes } from "../protocol/messages.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -23,9 +23,21 @@ export function readMarks(text: string, chunk: number): ChunkMarks {
         rank: wholeNumber(mark, "rank", 0, chunk),
         incarnation: wholeNumber(mark, "incarnation", 0, chunk),
         step: wholeNumber(mark, "step", -1, chunk),
+        ...outcomeOf(mark, chunk),
       };
     }),
   };
+}
+
+/** Nothing where the push was applied. */
+function outcomeOf({ outcome }: Fields, chunk: number): Pick<AppliedMark, "outcome"> {
+  if (outcome === undefined) return {};
+  const known = pushOutcomes.find((name) => name === outcome);
+  if (known !== undefined) return { outcome: known };
+  throw new PacelineError(
+    "protocol",
+    `outcome of a push in chunk ${chunk}'s marks is ${String(outcome)}: it is no outcome`,
+  );
 }
 
 function parsed(text: string, chunk: number): unknown {

@@ -102,7 +102,7 @@ class Member {
   }
 
   beat(): void {
-    const body = { received: 0, activity: "", server: null, worker: null };
+    const body = { received: 0, activity: "", server: null, worker: null, reach: [] };
     this.say({ type: "heartbeat", sequence: ++this.#sequence, term: 2, ...body });
   }
 
@@ -208,4 +208,19 @@ test("a host that is closed performs nothing of what waited to be kept", async (
   scene.kept(null);
   await settle();
   assert.deepEqual([server.types().length, worker.types().length], before);
+});
+
+test("a member that was lost and asks again is told why", async () => {
+  const scene = new Scene();
+  const reply = await scene.register("worker");
+  assert.ok(reply.accepted);
+  const { rank, incarnation } = reply;
+  const identity = { role: "worker", rank, incarnation } as const;
+  scene.host.tell({ type: "exited", ...identity, pid: 7, reason: "ended", restarts: false });
+  const channel = { peer: "member", send: () => {}, close: () => {} };
+  assert.throws(() => scene.host.open(identity, channel), {
+    code: "refused",
+    message: /is no member \(any more\): it ended$/,
+  });
+  scene.host.close();
 });

@@ -87,6 +87,8 @@ interface Arrived {
 }
 
 const tickIntervalMs = 100;
+/** So many members that were dropped can be told why. */
+const droppedMax = 1024;
 
 /** The host. */
 export class CoordinatorHost implements CoordinatorService {
@@ -98,6 +100,8 @@ export class CoordinatorHost implements CoordinatorService {
   readonly #present = new Map<string, MemberIdentity>();
   readonly #tick: Timer;
   readonly #given = new GivenResidualStore();
+  /** Why members were dropped, for those who come and ask; the latest of them. */
+  readonly #dropped = new Map<string, string>();
   /** How each registration that waits for its answer is given it. */
   readonly #asked = new Map<RegisterRequest, (reply: RegisterReply) => void>();
   /** True for the effects of a step behind a record that could not be made durable. */
@@ -153,7 +157,7 @@ export class CoordinatorHost implements CoordinatorService {
       throw new PacelineError(
         "refused",
         `${identity.role}-${identity.rank} of incarnation ${shownId(identity.incarnation)} ` +
-          `is no member (any more): it was lost, or belongs to another run`,
+          `is no member (any more): ${this.#dropped.get(keyOf(identity)) ?? "it belongs to another run"}`,
       );
     }
     line.channel?.close();
@@ -278,10 +282,13 @@ export class CoordinatorHost implements CoordinatorService {
         if (line?.agreed === true) line.channel?.send(effect.message);
         break;
       }
-      case "drop":
-        this.#lines.get(keyOf(effect.member))?.channel?.close();
-        this.#lines.delete(keyOf(effect.member));
+      case "drop": {
+        const key = keyOf(effect.member);
+        this.#noteDropped(key, effect.reason);
+        this.#lines.get(key)?.channel?.close();
+        this.#lines.delete(key);
         break;
+      }
       case "load":
         void this.#load(effect.view, effect.setup);
         break;
@@ -302,6 +309,13 @@ export class CoordinatorHost implements CoordinatorService {
     }
   }
 
+  #noteDropped(key: string, reason: string): void {
+    if (reason === "" || this.#dropped.has(key)) return;
+    this.#dropped.set(key, `it ${reason}`);
+    const [oldest] = this.#dropped.keys();
+    if (this.#dropped.size > droppedMax) this.#dropped.delete(oldest!);
+  }
+
   async #load(view: SaveRequest["view"], setup: RunSetup): Promise<void> {
     let problem: LoadProblem | null = null;
     try {
@@ -316,16 +330,18 @@ export class CoordinatorHost implements CoordinatorService {
 
   async #save(request: SaveRequest, setup: RunSetup): Promise<void> {
     let step = request.step;
+    let version = 0;
     let problem: string | null = null;
     try {
       const parts = statePartCount(setup.spec.updateRule);
       const residuals = this.#given.take(request.residuals);
       const state = await saveState(this.#parts, request.view, setup.layout, parts);
       step = await this.#parts.saveCheckpoint(request, setup, { ...state, residuals });
+      version = Math.min(...state.marks.map((marks) => marks.version));
     } catch (thrown) {
       problem = toPacelineError(thrown).message;
     }
-    this.tell({ type: "saved", run: setup.spec.run, step, problem });
+    this.tell({ type: "saved", run: setup.spec.run, step, version, problem });
   }
 }
 

@@ -50,7 +50,7 @@ class Scene {
     const transport = { openSession } as unknown as Transport;
     const handler = {
       onMessage: (message: CoordinatorMessage) => void this.heardOf.push(message),
-      heartbeat: () => ({ activity: "", server: null, worker: null }),
+      heartbeat: () => ({ activity: "", server: null, worker: null, reach: [] }),
       onLost: (error: PacelineError) => void this.lost.push(error),
       log: () => {},
     };

@@ -29,7 +29,7 @@ import { Mailbox } from "./mailbox.js";
 /** A heartbeat without what the session adds. */
 export type HeartbeatBody = Pick<
   MemberMessage & { readonly type: "heartbeat" },
-  "activity" | "server" | "worker"
+  "activity" | "server" | "worker" | "reach"
 >;
 
 /** What the session tells its member. */

@@ -21,7 +21,7 @@ import { createConversions, type KernelsChoice } from "../kernels/choice.js";
 import { scalarConversions } from "../kernels/scalar-conversions.js";
 import type { WorkerIdentity } from "../protocol/identity.js";
 import type { Layout } from "../protocol/layout.js";
-import type { ChunkHeader } from "../protocol/messages.js";
+import type { ChunkHeader, ServerReach } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import { primaryOf, type View, type ViewServer, workerOfRank } from "../protocol/view.js";
 import type { Transport } from "../transport/transport.js";
@@ -36,6 +36,8 @@ export interface ParameterClientParts extends WorkerIdentity {
   /** Where a server takes chunks; its address if left out. */
   readonly route?: (server: ViewServer) => string;
   readonly clock: Clock;
+  /** Silence after which an open channel to a server is taken for dead; 30 s if left out. */
+  readonly ioTimeoutMs?: number;
   /** Told of each push, if given. */
   readonly trace?: Trace | null;
   log(text: string): void;
@@ -121,6 +123,13 @@ export class ParameterClient {
   /** What pushes have dropped so far, by chunk; lent, and changed by the next push of a chunk. */
   get residuals(): ReadonlyMap<number, Float32Array> {
     return this.#pushes.residuals;
+  }
+
+  /** The servers of the present view that a link was made to, and whether they are reached. */
+  reach(): ServerReach[] {
+    return [...this.#links].flatMap(([server, { unreachedMs }]) =>
+      unreachedMs === null ? [] : [{ server, unreachedMs }],
+    );
   }
 
   /** Goes over to a later view: links to its servers and to no others. */

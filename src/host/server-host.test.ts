@@ -1,4 +1,4 @@
-/** What a server makes of encoded pushes that it should not take. */
+/** What a server makes of pushes that it should not take. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CodecTable, codecNames } from "../compression/codecs/codec.js";
@@ -7,12 +7,13 @@ import { scalarConversions } from "../kernels/scalar-conversions.js";
 import { uncompressed } from "../protocol/compression.js";
 import { mint } from "../protocol/ids.js";
 import { layOut } from "../protocol/layout.js";
-import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
+import { type ChunkHeader, emptyHeader, type MemberMessage } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import { sampleSpec } from "../protocol/testing/sample-run.js";
 import type { View } from "../protocol/view.js";
 import type { ChunkReceiver } from "../transport/transport.js";
 import { HeardTerm } from "./heard-term.js";
+import type { MemberSession } from "./member-session.js";
 import { ServerHost } from "./server-host.js";
 
 const length = 40;
@@ -322,4 +323,34 @@ test("a coordinator whose place another has taken loads and saves nothing", () =
   assert.equal(told[3]![0], "saved");
   assert.equal(host.memory()!.used, free, "a load that is refused leaves no memory behind");
   host.close();
+});
+
+test("of finite gradients whose sum is not finite nothing is applied, and it is told", () => {
+  const { host, peer } = served(uncompressed);
+  const told: MemberMessage[] = [];
+  host.attach({ send: (message: MemberMessage) => void told.push(message) } as MemberSession);
+  const worker = peer();
+  const huge = new Uint8Array(Float32Array.from({ length }, () => 3e38).buffer);
+  worker.send(push, huge);
+  assert.deepEqual(
+    worker.answers.map(({ outcome }) => outcome),
+    ["applied"],
+  );
+  const what = "the sum of 1 finite gradients of chunk 0 is not finite";
+  assert.deepEqual(told, [{ type: "diverged", step: 0, what }]);
+  const kept: number[] = [];
+  const receiver = host.accept({
+    peer: "reader",
+    send: (_header, payload, sent) => {
+      if (payload !== null) kept.push(...new Float32Array(payload.slice().buffer));
+      sent?.();
+    },
+    close: () => {},
+  });
+  const save = { ...emptyHeader, kind: "save", run: sampleSpec.run, chunk: 0 } as const;
+  receiver.onHeader(save, 0);
+  receiver.onChunk(save, null);
+  assert.ok(kept.length >= length && kept.every((value) => value === 0), "weights stay");
+  worker.send({ ...push, step: 1 }, new Uint8Array(4 * length));
+  assert.equal(told.length, 1, "the slot is sound again");
 });

@@ -62,6 +62,8 @@ interface ServedRun {
   readonly store: ChunkStore;
   readonly codecs: RunCodecs;
   readonly replies: ReplyEncoder;
+  /** Slots with gradients that were folded to something that is not finite. */
+  readonly overflown: Set<number>;
 }
 
 /** A message whose payload is on its way; null where there is nothing to be kept of it. */
@@ -98,7 +100,7 @@ export class ServerHost {
   /** What the session sends each interval. */
   heartbeat(): HeartbeatBody {
     const activity = this.#job?.shard.activity() ?? "idle";
-    return { activity, server: this.#statistics(), worker: null };
+    return { activity, server: this.#statistics(), worker: null, reach: [] };
   }
 
   /** What the job's arena holds; null without a job. */
@@ -177,7 +179,8 @@ export class ServerHost {
         weightsOf: (chunk) => store.weightsOf(chunk),
       });
       const loop = this.#loopOf(shard, (effect) => this.#perform(job, effect));
-      const job = { spec, arena, layout, shard, loop, store, codecs, replies };
+      const overflown = new Set<number>();
+      const job = { spec, arena, layout, shard, loop, store, codecs, replies, overflown };
       this.#job = job;
       this.#updateMs = 0;
       this.#bytesIn = 0;
@@ -345,10 +348,14 @@ export class ServerHost {
   #perform(job: ServedRun, effect: ShardEffect): void {
     switch (effect.type) {
       case "fold":
-        this.#timed("fold", effect.chunk, () => job.store.fold(effect));
+        this.#fold(job, effect);
         break;
       case "apply": {
         const { entry, group } = effect;
+        if (job.overflown.delete(entry.gradient)) {
+          this.#tellOverflow(entry);
+          break;
+        }
         this.#timed("apply", entry.chunk, () => job.store.apply(entry, group));
         this.#parts.onApplied?.(entry);
         break;
@@ -383,6 +390,23 @@ export class ServerHost {
       default:
         effect satisfies never;
     }
+  }
+
+  #fold({ store, overflown }: ServedRun, fold: ShardEffect & { readonly type: "fold" }): void {
+    const { chunk, gradients } = fold;
+    this.#timed("fold", chunk, () => store.fold(fold));
+    const { slot } = gradients[0]!;
+    if (!store.finite(slot, chunk)) overflown.add(slot);
+  }
+
+  /**
+   * Finite gradients may add up to one that is not. Of such an entry the marks stand and nothing is
+   * applied; the run ends as one that diverged.
+   */
+  #tellOverflow({ chunk, marks }: Entry): void {
+    const step = Math.max(...marks.map((mark) => mark.step));
+    const what = `the sum of ${marks.length} finite gradients of chunk ${chunk} is not finite`;
+    this.#session?.send({ type: "diverged", step, what });
   }
 
   /** A part of an update, whose time is counted and traced. */

@@ -1,31 +1,27 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PacelineError } from "../errors.js";
-import { emptyHeader } from "../protocol/messages.js";
+import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { ChunkReceiver, Transport } from "../transport/transport.js";
 import { ServerLink } from "./server-link.js";
+import { ManualClock } from "./testing/manual-clock.js";
 
 /** A link to a server that is where `find` says; tries again when the test says so. */
 function linked(find: () => string) {
   const opened: { address: string; receiver: ChunkReceiver }[] = [];
   const troubles: string[] = [];
-  const retries: (() => void)[] = [];
+  const said: string[] = [];
   let welcomes = 0;
   const transport = {
     openChunks: (address: string, receiver: ChunkReceiver) => {
       opened.push({ address, receiver });
-      return { peer: address, send: () => {}, close: () => {} };
+      const send = ({ kind }: ChunkHeader) => void said.push(kind);
+      return { peer: address, send, close: () => {} };
     },
   } as unknown as Transport;
-  const clock = {
-    nowMs: () => 0,
-    after: (_delayMs: number, action: () => void) => {
-      retries.push(action);
-      return { cancel: () => void retries.splice(retries.indexOf(action), 1) };
-    },
-  };
+  const clock = new ManualClock();
   const identity = { run: "r", rank: 0, incarnation: 1 };
-  const link = new ServerLink({ transport, clock }, find, identity, {
+  const link = new ServerLink({ transport, clock, ioTimeoutMs: 30_000 }, find, identity, {
     onOpen: () => void welcomes++,
     onHeader: () => null,
     onChunk: () => {},
@@ -37,8 +33,9 @@ function linked(find: () => string) {
   const welcome = () => {
     opened.at(-1)!.receiver.onChunk({ ...emptyHeader, kind: "welcome" }, null);
   };
-  const goOn = () => retries.shift()!();
-  return { link, opened, troubles, breakOff, welcome, goOn, welcomes: () => welcomes };
+  const goOn = () => clock.pass(100);
+  const parts = { link, opened, troubles, said, clock, breakOff, welcome, goOn };
+  return { ...parts, welcomes: () => welcomes };
 }
 
 test("each try asks where the server is, so a way that is gone is not tried for ever", () => {
@@ -87,4 +84,40 @@ test("a link that was closed tries no more", () => {
   link.close();
   breakOff();
   assert.equal(opened.length, 1);
+});
+
+test("a link tells how long the server can't be reached, from its break to its welcome", () => {
+  const { link, clock, breakOff, welcome, goOn } = linked(() => "s0");
+  assert.equal(link.unreachedMs, null, "it is not known before there was an answer");
+  welcome();
+  clock.pass(500);
+  assert.equal(link.unreachedMs, 0);
+  breakOff();
+  assert.equal(link.unreachedMs, 1, "not 0, which says that it can");
+  clock.pass(50);
+  assert.equal(link.unreachedMs, 50);
+  goOn();
+  breakOff();
+  clock.pass(1000);
+  assert.equal(link.unreachedMs, 1150, "further breaks change nothing");
+  welcome();
+  assert.equal(link.unreachedMs, 0);
+});
+
+test("a channel that is open and dead is found out and opened anew", () => {
+  const { link, opened, troubles, said, clock, welcome, welcomes } = linked(() => "s0");
+  welcome();
+  clock.pass(9000);
+  assert.deepEqual(said, ["hello"]);
+  clock.pass(2000);
+  assert.deepEqual(said, ["hello", "hello"], "a silent one is greeted");
+  welcome();
+  clock.pass(29_000);
+  assert.deepEqual([welcomes(), link.unreachedMs, opened.length], [1, 0, 1]);
+  clock.pass(12_000);
+  assert.equal(opened.length, 2);
+  assert.match(troubles[0]!, /^server at s0: it has not answered for \d+ s$/);
+  assert.ok(link.unreachedMs! >= 30_000, `${link.unreachedMs}`);
+  welcome();
+  assert.deepEqual([link.unreachedMs, welcomes()], [0, 2]);
 });

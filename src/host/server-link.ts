@@ -3,6 +3,10 @@
  * channel breaks opens another until it is told to stop, each time asking where the server is to be
  * reached: a way that was there may be gone. What was on its way is not known to have arrived:
  * whoever uses the link asks again when `onOpen` is called.
+ *
+ * A channel may also be open and dead. So a server that has not been heard for a third of the time
+ * that a transfer may take is greeted again, which it answers; one that is silent for all of that
+ * time is taken for gone, and looked for anew.
  */
 
 import { type PacelineError, toPacelineError } from "../errors.js";
@@ -28,6 +32,7 @@ export interface LinkListener {
 }
 
 const reconnectDelayMs = 100;
+const silenceMsMax = 30_000;
 
 /** The line. */
 export class ServerLink {
@@ -40,11 +45,16 @@ export class ServerLink {
   #channel: ChunkChannel | null = null;
   #welcome = false;
   #retry: Timer | null = null;
+  #watch: Timer | null = null;
+  readonly #silenceMs: number;
+  #heardMs: number;
+  /** Since when the server can't be reached; null while it is, or may be. */
+  #troubleMs: number | null = null;
   #closed = false;
 
   /** Throws what `find` throws; later that is a trouble, after which it is asked again. */
   constructor(
-    parts: { transport: Transport; clock: Clock },
+    parts: { transport: Transport; clock: Clock; ioTimeoutMs?: number },
     find: () => string,
     identity: LinkIdentity,
     listener: LinkListener,
@@ -53,14 +63,25 @@ export class ServerLink {
     this.#address = find();
     this.#transport = parts.transport;
     this.#clock = parts.clock;
+    this.#silenceMs = parts.ioTimeoutMs ?? silenceMsMax;
+    this.#heardMs = parts.clock.nowMs();
     this.#identity = identity;
     this.#listener = listener;
     this.#open();
+    this.#watchSilence();
   }
 
   /** Where the server was last looked for. */
   get address(): string {
     return this.#address;
+  }
+
+  /** How long the server can't be reached, in whole milliseconds; 0 where it can; null before. */
+  get unreachedMs(): number | null {
+    if (this.#troubleMs !== null) {
+      return Math.max(1, Math.round(this.#clock.nowMs() - this.#troubleMs));
+    }
+    return this.#welcome ? 0 : null;
   }
 
   /** True when what is sent goes out. */
@@ -82,8 +103,25 @@ export class ServerLink {
     this.#closed = true;
     this.#welcome = false;
     this.#retry?.cancel();
+    this.#watch?.cancel();
     this.#channel?.close();
     this.#channel = null;
+  }
+
+  #watchSilence(): void {
+    this.#watch = this.#clock.after(this.#silenceMs / 3, () => {
+      const silentMs = this.#clock.nowMs() - this.#heardMs;
+      if (this.#channel !== null && silentMs >= this.#silenceMs) {
+        this.#troubleMs ??= this.#heardMs;
+        this.#channel.close();
+        this.#channel = null;
+        this.#heardMs = this.#clock.nowMs();
+        this.#tryAgain(`it has not answered for ${(silentMs / 1000).toFixed(0)} s`);
+      } else if (this.#welcome && silentMs >= this.#silenceMs / 3) {
+        this.#greet();
+      }
+      if (!this.#closed) this.#watchSilence();
+    });
   }
 
   #open(): void {
@@ -100,12 +138,20 @@ export class ServerLink {
       },
     });
     this.#channel = channel;
+    this.#greet();
+  }
+
+  #greet(): void {
     const { run, rank, incarnation } = this.#identity;
-    channel.send({ ...emptyHeader, kind: "hello", run, rank, incarnation }, null);
+    this.#channel?.send({ ...emptyHeader, kind: "hello", run, rank, incarnation }, null);
   }
 
   #onChunk(header: ChunkHeader, destination: Uint8Array | null): void {
+    this.#heardMs = this.#clock.nowMs();
     if (header.kind === "welcome") {
+      this.#troubleMs = null;
+      // One that answers a further greeting says no more than that it is there.
+      if (this.#welcome) return;
       this.#welcome = true;
       this.#listener.onOpen();
       return;
@@ -127,6 +173,7 @@ export class ServerLink {
   #tryAgain(reason: string): void {
     if (this.#closed) return;
     this.#welcome = false;
+    this.#troubleMs ??= this.#clock.nowMs();
     this.#listener.onTrouble(`server at ${this.#address}: ${reason}`);
     this.#retry = this.#clock.after(reconnectDelayMs, () => this.#openAgain());
   }

@@ -39,6 +39,8 @@ export interface WorkerHostParts extends WorkerIdentity {
   /** Where a server takes chunks; its address if left out. */
   readonly route?: (server: ViewServer) => string;
   readonly clock: Clock;
+  /** Silence after which an open channel to a server is taken for dead; 30 s if left out. */
+  readonly ioTimeoutMs?: number;
   readonly compute: ComputePort;
   /** What codecs are written with; `auto` if left out. */
   readonly kernels?: KernelsChoice;
@@ -77,7 +79,8 @@ export class WorkerHost {
   /** What the session sends each interval. */
   heartbeat(): HeartbeatBody {
     const worker = this.#machine.statistics();
-    return { activity: this.#machine.activity(), server: null, worker };
+    const reach = this.#client?.reach() ?? [];
+    return { activity: this.#machine.activity(), server: null, worker, reach };
   }
 
   /** The coordinator has said something. */

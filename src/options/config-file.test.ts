@@ -24,7 +24,7 @@ max-steps: null
 `;
     const file = { path: "run.yaml", values: readConfigText(text, "run.yaml") };
     const { options } = resolve("train", { file });
-    assert.deepEqual(options.workers, { min: 2, max: 8 });
+    assert.deepEqual(options.workers, { min: 2, max: 8, start: 2 });
     assert.equal(options.model, "mlp");
     assert.equal(options.lr, 0.05);
     assert.deepEqual(options.lrMilestones, [0.5, 0.75]);

@@ -39,7 +39,7 @@ const read: readonly (readonly [ValueType<never>, string, unknown])[] = [
   [listOf(share, ","), "50%, 0.75", [0.5, 0.75]],
   [listOf(share, ","), "", []],
   [workerRange, "4", { min: 1, max: 4 }],
-  [workerRange, "2:8", { min: 2, max: 8 }],
+  [workerRange, "2:8", { min: 2, max: 8, start: 2 }],
   [workerRange, "1024", { min: 1, max: 1024 }],
   [address(null), "[::1]:8000", "[::1]:8000"],
   [address(8000), "::1", "[::1]:8000"],

@@ -307,7 +307,7 @@ export function listOf<T>(type: ValueType<T>, separator: "," | ";"): ValueType<r
 /** The most workers of one run. */
 export const workersMax = 1024;
 
-/** 4 for one to four workers, 2:8 for at least two and at most eight. */
+/** 4 for one to four workers, 2:8 to begin with two, go on with at least two, take up to eight. */
 export const workerRange: ValueType<WorkerRange> = {
   placeholder: "count",
   wanted: `a whole number from 1 to ${workersMax}, or two such as 2:8`,
@@ -319,9 +319,9 @@ export const workerRange: ValueType<WorkerRange> = {
     if (max > workersMax) return { problem: `is above ${workersMax}` };
     if (min < 1) return { problem: "is below 1" };
     if (min > max) return { problem: "has its minimum above its maximum" };
-    return { value: { min, max } };
+    return { value: second === undefined ? { min, max } : { min, max, start: min } };
   },
-  print: ({ min, max }) => (min === 1 ? String(max) : `${min}:${max}`),
+  print: ({ min, max, start }) => (start === undefined ? String(max) : `${min}:${max}`),
   schema: { type: ["integer", "string"] },
 };
 

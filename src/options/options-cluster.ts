@@ -32,7 +32,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     type: workerRange,
     default: { min: 1, max: 4 },
     unit: "processes",
-    sentence: "workers to start with; 2:8 goes on with as few as 2 and takes up to 8",
+    sentence: "workers to start with; 2:8 starts with 2, goes on with as few and takes up to 8",
     group,
     commands: runCommands,
     aliases: [{ name: "TOTAL_WORKERS_EXPECTED" }, { name: "WORLD_SIZE" }],

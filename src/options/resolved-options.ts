@@ -10,10 +10,12 @@ import type { RunOptions } from "../protocol/run-options.js";
 import type { Cadence, Stem } from "../protocol/run-spec.js";
 import type { TransportChoice } from "../protocol/view.js";
 
-/** How many workers a run waits for (max) and how few it goes on with (min). */
+/** How few workers a run goes on with (min), and how many it takes (max). */
 export interface WorkerRange {
   readonly min: number;
   readonly max: number;
+  /** How many it waits for at the start: the minimum of a range that is written, else all. */
+  readonly start?: number;
 }
 
 /**

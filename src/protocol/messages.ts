@@ -132,6 +132,13 @@ export interface Departure extends WorkerIdentity {
   readonly stepMax: number;
 }
 
+/** Whether a member reaches a server. */
+export interface ServerReach {
+  readonly server: number;
+  /** 0 where it does; else how long ago the link broke, or was first tried in vain. */
+  readonly unreachedMs: number;
+}
+
 /** Member to coordinator, over the session. */
 export type MemberMessage =
   | {
@@ -149,6 +156,8 @@ export type MemberMessage =
       readonly activity: string;
       readonly server: ServerStatistics | null;
       readonly worker: WorkerStatistics | null;
+      /** The servers that the member has links to. */
+      readonly reach: readonly ServerReach[];
     }
   /** The run has been prepared: model built, data found. */
   | {
@@ -177,8 +186,12 @@ export type MemberMessage =
   | {
       readonly type: "assignmentDone";
       readonly assignment: number;
+      /** Examples used. */
       readonly examples: number;
+      /** Examples at the end of the assignment whose steps were not taken. */
       readonly skipped: number;
+      /** Examples of steps that were taken, and that every chunk dropped. */
+      readonly dropped: number;
       readonly lossSum: number;
       readonly correct: number;
       readonly seconds: number;
@@ -366,6 +379,13 @@ export const emptyHeader: ChunkHeader = {
   detail: "",
 };
 
+/** The last push of a worker's life that was decided on. */
+export interface AppliedMark extends WorkerIdentity {
+  readonly step: number;
+  /** Left out where it was applied; a push that comes again is answered with the same. */
+  readonly outcome?: PushOutcome | undefined;
+}
+
 /**
  * What a chunk's log position consists of besides values: kept in checkpoints, loaded with the
  * weights.
@@ -376,6 +396,6 @@ export interface ChunkMarks {
   readonly examples: number;
   /** The last BSP step sealed, -1 if none. */
   readonly sealedStep: number;
-  /** Per rank: incarnation and last step applied. */
-  readonly applied: readonly (WorkerIdentity & { readonly step: number })[];
+  /** Per rank the last push that was decided on. */
+  readonly applied: readonly AppliedMark[];
 }

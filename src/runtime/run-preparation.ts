@@ -75,7 +75,10 @@ export async function prepareRun(
   const residuals = new Map(
     resumed?.checkpoint.residuals.map(({ rank, values }) => [rank, values] as const),
   );
-  const setup = { spec, layout, resume, residuals: [...residuals.keys()] };
+  const sealedStep = Math.max(-1, ...state.marks.map((marks) => marks.sealedStep));
+  const workersAtStart = options.workers.start ?? options.workers.max;
+  const kept = { resume, sealedStep, residuals: [...residuals.keys()] };
+  const setup = { spec, layout, workersAtStart, ...kept };
   return { setup, state, residuals, directory, notes };
 }
 

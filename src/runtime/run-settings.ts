@@ -24,8 +24,11 @@ export interface TrainedSettings {
 
 /** How many take part, and how tightly they keep pace. */
 export interface ClusterSettings extends PaceSettings {
-  /** How many workers the run waits for (max) and how few it goes on with (min). */
-  readonly workers: { readonly min: number; readonly max: number };
+  /**
+   * How few workers the run goes on with (min), how many it takes (max), and how many it waits for
+   * at the start; all of them if left out.
+   */
+  readonly workers: { readonly min: number; readonly max: number; readonly start?: number };
   /** One of the modes of `core/sync`. */
   readonly mode: string;
   /** Members that are killed on purpose at a step; checked against the counts. */

@@ -151,6 +151,7 @@ class StartedWorker implements RunningMember {
     return new WorkerHost({
       ...{ transport, clock, rank, incarnation, kernels, trace, log },
       route: this.#route,
+      ioTimeoutMs: config.ioTimeoutMs,
       compute: createCentralCompute(thread, { ask, ioTimeoutMs: config.ioTimeoutMs }),
       onFinish: (end) => {
         onRunEnd?.(rank, end);

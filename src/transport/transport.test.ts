@@ -184,7 +184,7 @@ for (const kind of kinds) {
       const session = client.openSession(address, identity, mail);
       const heartbeats = Array.from({ length: 50 }, (_, sequence): MemberMessage => {
         const activity = "riding";
-        const nobody = { server: null, worker: null };
+        const nobody = { server: null, worker: null, reach: [] };
         return { type: "heartbeat", sequence, received: 0, term: 1, activity, ...nobody };
       });
       for (const heartbeat of heartbeats) session.send(heartbeat);

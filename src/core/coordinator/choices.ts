@@ -10,7 +10,7 @@ import { paceOf } from "../sync/modes.js";
 import { BatchPool } from "../work/batch-pool.js";
 import { Cursor } from "../work/cursor.js";
 import type { RunSetup } from "../work/run-setup.js";
-import type { WorkAccount, WorkDealer, WorkFloor, WorkSnapshot } from "../work/work-floor.js";
+import type { WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
 import type { Member } from "./roster.js";
 import { ViewRounds } from "./view-rounds.js";
 
@@ -33,18 +33,24 @@ export function viewsOf(
   return new ViewRounds({ run: spec.run, servers, replicas }, paceOf(spec, 0), term);
 }
 
-/** The account of the work and who deals it; `kept` is the account to go on with. */
+/**
+ * The account of the work and who deals it. What is gone on from may have sealed steps that nobody
+ * took, which are gone for those who go on.
+ */
 export function wayOfDealing(
   floor: WorkFloor,
-  kept: WorkSnapshot | undefined,
+  { resume, sealedStep = -1 }: Pick<RunSetup, "resume" | "sealedStep">,
   term: number,
 ): { readonly account: WorkAccount; readonly dealer: WorkDealer } {
   const { spec, pace } = floor;
   const ids = new IdSource(term);
+  const kept = resume?.cursor;
   if (spec.feed === "static") {
     const account = new Cursor(spec, pace, kept, ids);
+    if (pace.meetsAtBoundaries) account.standBefore(sealedStep + 1);
     return { account, dealer: pace.dealRanges(floor, account) };
   }
   const account = new BatchPool(spec, pace, kept, ids);
+  if (pace.meetsAtBoundaries) account.standBefore(sealedStep + 1);
   return { account, dealer: pace.dealBatches(floor, account) };
 }

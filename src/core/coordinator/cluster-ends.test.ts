@@ -141,6 +141,12 @@ for (const protocol of [
   });
 }
 
+const protocols = [
+  { mode: "bsp" },
+  { mode: "ssp", staleness: 1 },
+  { mode: "asp", staleness: { rule: "none", scale: 0, floor: 0, max: 0 } },
+] as const;
+
 test("below its minimum a run waits for who may come back, and ends without", () => {
   const cluster = clusterOf(1, { workersMin: 3, epochs: 40 }).start();
   cluster.run(1, () => training(cluster));
@@ -148,7 +154,10 @@ test("below its minimum a run waits for who may come back, and ends without", ()
   const killedMs = cluster.nowMs;
   cluster.run();
   assert.equal(cluster.result.code, "too_few_workers");
-  assert.match(cluster.result.reason, /^2 workers are left and at least 3 must be: .*--workers$/);
+  assert.match(
+    cluster.result.reason,
+    /^2 workers are left and at least 3 must be: .*checkpoint of step \d+ .*--workers$/,
+  );
   assert.ok(cluster.nowMs - killedMs > 4000, "the rank grace was waited for");
 });
 
@@ -160,6 +169,88 @@ test("below its minimum a run ends at once where a supervisor starts nobody agai
   cluster.run();
   assert.equal(cluster.result.code, "too_few_workers");
   assert.ok(cluster.nowMs - killedMs < 1000);
+});
+
+for (const feed of ["static", "leased"] as const) {
+  for (const protocol of protocols) {
+    test(`below its minimum nobody trains on (${protocol.mode}, ${feed})`, () => {
+      for (const seed of seeds) {
+        const spec = { workersMin: 4, trainExamples: 1000, protocol, feed };
+        const cluster = clusterOf(seed, spec).start();
+        cluster.run(1, () => training(cluster));
+        cluster.kill(cluster.worker(seed % 4)!, "closed");
+        const reason = /^3 workers are there and at least 4 must be: training waits$/;
+        cluster.run(1, () => cluster.events.some(({ text }) => reason.test(text)));
+        const waitedMs = cluster.nowMs + 1000;
+        cluster.run(1, () => cluster.nowMs > waitedMs);
+        const { activity, globalSteps } = cluster.coordinator.snapshot(cluster.nowMs);
+        assert.equal(activity, "waiting for workers: at least 4 must take part");
+        cluster.run(1, () => cluster.nowMs > waitedMs + 1500);
+        assert.equal(cluster.coordinator.snapshot(cluster.nowMs).globalSteps, globalSteps);
+        cluster.startMember("worker", seed % 4);
+        const { outcome, reason: why, epochs } = cluster.run().result;
+        assert.equal(outcome, "done", why);
+        for (const { examples, skipped } of epochs) assert.equal(examples + skipped, 1000);
+        assert.deepEqual(cluster.refusals, []);
+      }
+    });
+  }
+}
+
+test("too few workers while all servers live end with a checkpoint to go on from", () => {
+  for (const protocol of protocols) {
+    for (const seed of seeds) {
+      const spec = { workersMin: 3, epochs: 3, protocol };
+      const cluster = clusterOf(seed, spec).start();
+      cluster.run(1, () => training(cluster));
+      for (const rank of [1, 2]) cluster.kill(cluster.worker(rank)!, "exited");
+      const { code, reason } = cluster.run().result;
+      assert.equal(code, "too_few_workers");
+      const { step, why } = cluster.checkpoints.at(-1)!;
+      assert.equal(why, "ending");
+      const remedy = `go on from the checkpoint of step ${step} with --resume auto, or lower the`;
+      const left = "2 workers are left and at least 3 must be";
+      assert.equal(reason, `${left}: ${remedy} minimum of --workers`);
+      const resume = cluster.checkpoints.at(-1)!;
+      const rest = clusterOf(seed + 100, spec, { resume })
+        .start()
+        .run();
+      assert.equal(rest.result.outcome, "done", rest.result.reason);
+      for (const { examples, skipped } of rest.result.epochs) assert.equal(examples + skipped, 96);
+    }
+  }
+});
+
+test("what the host finds broken in mid-run ends it with a checkpoint", () => {
+  const cluster = clusterOf(1).start();
+  cluster.run(1, () => training(cluster));
+  cluster.tell({ type: "fail", code: "data", reason: "shard 3 is corrupt" });
+  const { code, reason } = cluster.run().result;
+  assert.equal(code, "data");
+  assert.match(reason, /^shard 3 is corrupt: go on from the checkpoint of step \d+ with/);
+});
+
+test("a range of workers that is written starts with its minimum, and others join", () => {
+  const cluster = clusterOf(1, { workersMin: 1, workersMax: 3 });
+  const setup = { spec: cluster.plan.spec, layout: cluster.layout, resume: null };
+  cluster.tell({ type: "submit", setup: { ...setup, workersAtStart: 1 }, term: 1 });
+  for (const index of [0, 1]) cluster.startMember("server", index);
+  cluster.startMember("worker", 0);
+  cluster.run(1, () => training(cluster));
+  assert.ok(cluster.nowMs < 5000, "the time to start is not waited for");
+  cluster.startMember("worker", 1);
+  assert.equal(cluster.run().result.outcome, "done");
+  assert.deepEqual(Object.keys(cluster.result.workers), ["0", "1"]);
+});
+
+test("processes that are busy while they start are not taken for dead", () => {
+  const cluster = clusterOf(1, {}, { startsBusyMs: 7000 }).start();
+  const { outcome, reason } = cluster.run().result;
+  assert.equal(outcome, "done", reason);
+  assert.deepEqual(
+    cluster.events.filter(({ kind }) => kind === "lost"),
+    [],
+  );
 });
 
 test("a loss that is not finite ends the run and names step and worker", () => {
@@ -189,8 +280,8 @@ test("a cluster with its minimum starts when the time to start is over", () => {
   assert.deepEqual(Object.keys(cluster.result.workers), ["0", "1"]);
 });
 
-test("a member that registers and never opens a session is dropped after its lease", () => {
-  const cluster = clusterOf(1, {}, { config: { leaseMs: 2000 } });
+test("a member that registers and never opens a session is dropped when it had time to", () => {
+  const cluster = clusterOf(1, {}, { config: { leaseMs: 1000, startTimeoutMs: 2000 } });
   const request = {
     protocol: protocolVersion,
     role: "worker",

@@ -42,6 +42,8 @@ export type CoordinatorEvent =
   | {
       readonly type: "saved";
       readonly step: number;
+      /** Updates that every chunk has in it; 0 where there is a problem. */
+      readonly version: number;
       readonly problem: string | null;
       readonly run?: string;
     }
@@ -88,8 +90,8 @@ export type CoordinatorEffect =
       readonly rank: number;
       readonly message: CoordinatorMessage;
     }
-  /** End this member's session. */
-  | { readonly type: "drop"; readonly member: MemberIdentity }
+  /** End this member's session; should it ask again, it is told why. */
+  | { readonly type: "drop"; readonly member: MemberIdentity; readonly reason: string }
   /**
    * Begin to give every server of the view its chunks: fresh or from the checkpoint resumed. Its
    * end is `loaded`.
@@ -106,8 +108,6 @@ export type CoordinatorEffect =
 export interface CoordinatorConfig extends RosterConfig {
   /** The term to begin with, before a run is submitted. */
   readonly term: number;
-  /** How long members may take to come and to prepare. */
-  readonly startTimeoutMs: number;
   /** How long a goodbye may take. */
   readonly stopTimeoutMs: number;
   /** Stay for further runs when one is over. */

@@ -8,8 +8,7 @@
  * - stopping: members say goodbye. All have, or the time is over -> idle.
  */
 
-import type { RunSpec } from "../../protocol/run-spec.js";
-import { judgeFormation } from "./formation.js";
+import { type FormedRun, judgeFormation, judgePreparation } from "./formation.js";
 import { type Member, nameOf } from "./roster.js";
 import type { Ending } from "./run-ending.js";
 import type { Training } from "./training.js";
@@ -30,18 +29,18 @@ export type Phase =
 /** One sentence: what the coordinator waits for. */
 export function activityIn(
   phase: Phase,
-  spec: RunSpec | null,
+  run: FormedRun | null,
   training: Training | null,
   members: readonly Member[],
 ): string {
-  if (phase.name === "idle" || spec === null) return "waiting for a run";
+  if (phase.name === "idle" || run === null) return "waiting for a run";
   switch (phase.name) {
     case "forming": {
-      const formation = judgeFormation(spec, members, false);
+      const formation = judgeFormation(run, members, false);
       return `waiting for members: ${formation.reason}`;
     }
     case "preparing": {
-      const missing = [...phase.members].filter((member) => member.readyFor !== spec.run);
+      const missing = [...phase.members].filter((member) => member.readyFor !== run.spec.run);
       return `waiting for ${missing.map(nameOf).join(", ")} to prepare`;
     }
     case "training":
@@ -51,4 +50,39 @@ export function activityIn(
     default:
       return phase satisfies never;
   }
+}
+
+/** What becomes of a run that begins: it stays in its phase, goes on to another, or can't begin. */
+export type Beginning =
+  | { readonly verdict: "phase"; readonly phase: Phase }
+  | { readonly verdict: "failed"; readonly reason: string }
+  | { readonly verdict: "start" };
+
+/** Looks at whoever has come, or prepares; the time to start is one for coming, one for preparing. */
+export function beginningOf(
+  phase: Phase & { readonly name: "forming" | "preparing" },
+  run: FormedRun,
+  members: readonly Member[],
+  { nowMs, startTimeoutMs }: { readonly nowMs: number; readonly startTimeoutMs: number },
+): Beginning {
+  const late = nowMs - phase.sinceMs >= startTimeoutMs;
+  if (phase.name === "forming") {
+    const formation = judgeFormation(run, members, late);
+    if (formation.verdict !== "complete") return kept(phase, formation);
+    const chosen = new Set(formation.members);
+    return beginningOf({ name: "preparing", sinceMs: nowMs, members: chosen }, run, members, {
+      nowMs,
+      startTimeoutMs,
+    });
+  }
+  const preparation = judgePreparation(run.spec, [...phase.members], late);
+  if (preparation.verdict === "complete") return { verdict: "start" };
+  if (preparation.verdict !== "short") return kept(phase, preparation);
+  return { verdict: "phase", phase: { name: "forming", sinceMs: phase.sinceMs } };
+}
+
+function kept(phase: Phase, judged: { readonly verdict: string; readonly reason: string }) {
+  const { verdict, reason } = judged;
+  if (verdict === "failed") return { verdict, reason } as const;
+  return { verdict: "phase", phase } as const;
 }

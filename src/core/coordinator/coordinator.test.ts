@@ -44,7 +44,7 @@ class Scene {
   }
 
   beat(rank: number, incarnation: number, term: number): CoordinatorEffect[] {
-    const body = { sequence: 1, received: 0, activity: "", server: null, worker: null };
+    const body = { sequence: 1, received: 0, activity: "", server: null, worker: null, reach: [] };
     const message: MemberMessage = { type: "heartbeat", term, ...body };
     return this.tell({ type: "message", member: { role: "worker", rank, incarnation }, message });
   }
@@ -97,7 +97,9 @@ test("under a run's higher term workers register again and servers stay", () => 
   assert.equal(scene.machine.term, 4);
   const dropped = effects.filter(({ type }) => type === "drop");
   const { rank, incarnation } = worker;
-  assert.deepEqual(dropped, [{ type: "drop", member: { role: "worker", rank, incarnation } }]);
+  const reason = "has to register again: the run goes on under term 4";
+  const member = { role: "worker", rank, incarnation };
+  assert.deepEqual(dropped, [{ type: "drop", member, reason }]);
   assert.ok(scene.machine.knows({ role: "server", ...server }));
   const again = scene.register({ rank: 1 });
   assert.deepEqual([again.rank, again.term, shownId(again.incarnation)], [1, 4, "4.1"]);

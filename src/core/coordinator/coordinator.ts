@@ -17,22 +17,16 @@ import type {
 import type { CoordinatorSnapshot, RunEvent } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { RunSetup } from "../work/run-setup.js";
+import { Attendance } from "./attendance.js";
+import { Bequests } from "./bequests.js";
 import type {
   CoordinatorConfig,
   CoordinatorEffect,
   CoordinatorEvent,
 } from "./coordinator-events.js";
-import { activityIn, type Phase } from "./coordinator-phase.js";
+import { activityIn, beginningOf, type Phase } from "./coordinator-phase.js";
 import { pictureOf } from "./coordinator-picture.js";
-import {
-  hasPlace,
-  judgeFormation,
-  judgePreparation,
-  modelObjection,
-  placesOf,
-  Returning,
-  Shortage,
-} from "./formation.js";
+import { hasPlace, modelObjection, placesOf } from "./formation.js";
 import { MemberCounts } from "./member-counts.js";
 import { lossOf, type Member, nameOf, Roster, registrationOf } from "./roster.js";
 import {
@@ -53,17 +47,16 @@ export class Coordinator {
   #phase: Phase = { name: "idle" };
   #setup: RunSetup | null = null;
   #training: Training | null = null;
-  #shortage = new Shortage();
-  readonly #returning = new Returning();
+  #attendance: Attendance;
   #counts = new MemberCounts();
-  /** Ranks whose residuals, in the checkpoint gone on from, no worker has taken over. */
-  #bequests = new Set<number>();
+  #bequests = this.#bequestsOf([]);
   #effects: CoordinatorEffect[] = [];
   #nowMs = 0;
 
   constructor(config: CoordinatorConfig) {
     this.#config = config;
     this.#roster = new Roster(config, config.term);
+    this.#attendance = new Attendance(config);
   }
 
   /** Eats one event; the effects are to be performed in order. */
@@ -98,10 +91,10 @@ export class Coordinator {
         if (this.#isOn(event.run) && event.problem !== null) this.#fail("storage", event.problem);
         break;
       case "saved":
-        if (this.#isOn(event.run)) this.#training?.onSaved(event.step, event.problem, nowMs);
+        if (this.#isOn(event.run)) this.#training?.onSaved(event, nowMs);
         break;
       case "fail":
-        if (this.#isOn(event.run)) this.#fail(event.code, event.reason);
+        if (this.#isOn(event.run)) this.#fail(event.code, event.reason, true);
         break;
       case "interrupt":
         this.#onInterrupt(event.reason);
@@ -146,7 +139,7 @@ export class Coordinator {
       { setup: this.#setup, training: this.#training, roster: this.#roster, counts: this.#counts },
       {
         name: this.#phase.name,
-        activity: activityIn(this.#phase, this.spec, this.#training, this.#roster.everybody()),
+        activity: activityIn(this.#phase, this.#setup, this.#training, this.#roster.everybody()),
       },
       nowMs,
     );
@@ -162,8 +155,8 @@ export class Coordinator {
     this.#setup = setup;
     this.#training = null;
     this.#counts = new MemberCounts();
-    this.#shortage = new Shortage();
-    this.#bequests = new Set(setup.residuals);
+    this.#attendance = new Attendance(this.#config);
+    this.#bequests = this.#bequestsOf(setup.residuals ?? []);
     this.#phase = { name: "forming", sinceMs: this.#nowMs };
     for (const member of this.#roster.everybody()) this.#prepare(member);
   }
@@ -176,8 +169,9 @@ export class Coordinator {
     if (term <= this.term) return;
     this.#roster.raiseTerm(term);
     for (const member of this.#roster.all("worker")) {
-      this.#expel(member);
-      const text = `${nameOf(member)} has to register again: the run goes on under term ${term}`;
+      const reason = `has to register again: the run goes on under term ${term}`;
+      this.#expel(member, reason);
+      const text = `${nameOf(member)} ${reason}`;
       this.#emit({ kind: "info", text });
     }
   }
@@ -188,7 +182,7 @@ export class Coordinator {
     if (replaced !== null) this.#lose(replaced, "a new process took its rank");
     this.#effects.push({ type: "registered", request, reply });
     if (member === null) return;
-    if (member.role === "worker") this.#returning.settle(member.rank);
+    if (member.role === "worker") this.#attendance.settled(member.rank);
     const { role, rank, incarnation } = member;
     this.#emit({ kind: "registered", role, rank, incarnation, text: registrationOf(member) });
   }
@@ -223,13 +217,14 @@ export class Coordinator {
   #onMessage(name: MemberIdentity, message: MemberMessage): void {
     const member = this.#roster.find(name.role, name.rank, name.incarnation);
     if (member === undefined) {
-      this.#effects.push({ type: "drop", member: name });
+      this.#effects.push({ type: "drop", member: name, reason: "" });
       return;
     }
     member.detector.heard(this.#nowMs);
     switch (message.type) {
       case "heartbeat":
         member.activity = message.activity;
+        member.reach = message.reach;
         this.#keepCounts(member, message);
         if (message.term > this.term) this.#end(endingDeposed(member, message.term, this.term));
         break;
@@ -237,7 +232,7 @@ export class Coordinator {
         this.#onReady(member, message);
         break;
       case "diverged":
-        this.#end(endingDiverged(member.rank, message.step, message.what));
+        this.#end(endingDiverged(nameOf(member), message.step, message.what));
         break;
       case "failed":
         this.#onFailed(member, message.code as ErrorCode, message.reason);
@@ -272,8 +267,10 @@ export class Coordinator {
     member.algorithms = algorithms;
     member.activity = "ready";
     if (member.role !== "worker" || this.#training === null) return;
-    this.#settleBequest(member.rank);
-    this.#training.onReady(member, this.#nowMs);
+    this.#bequests.settle(member.rank);
+    if (this.#attendance.mayTakePart(member.rank, this.#nowMs)) {
+      this.#training.onReady(member, this.#nowMs);
+    }
   }
 
   /**
@@ -293,6 +290,7 @@ export class Coordinator {
     }
     this.#phase.awaited.delete(member);
     member.readyFor = "";
+    member.toldOf = "";
     if (!this.#config.serve) this.#roster.remove(member, this.#nowMs);
   }
 
@@ -306,8 +304,8 @@ export class Coordinator {
     if (member !== undefined && member.pid !== pid) return;
     if (member !== undefined) this.#lose(member, reason);
     if (role === "worker") {
-      if (restarts) this.#returning.expect(rank, this.#nowMs + this.#config.startTimeoutMs);
-      else this.#returning.settle(rank);
+      if (restarts) this.#attendance.restarts(rank, this.#nowMs);
+      else this.#attendance.settled(rank);
     } else if (!restarts && this.#phase.name === "forming") {
       this.#end(endingWithout({ role, rank }, reason, false));
     }
@@ -320,20 +318,20 @@ export class Coordinator {
     if (this.#phase.name === "preparing") this.#phase.members.delete(member);
   }
 
-  #expel(member: Member): void {
+  #expel(member: Member, reason: string): void {
     const { role, rank, incarnation } = member;
     this.#forget(member);
-    this.#effects.push({ type: "drop", member: { role, rank, incarnation } });
+    this.#effects.push({ type: "drop", member: { role, rank, incarnation }, reason });
   }
 
   #lose(member: Member, reason: string): void {
     const { role, rank, incarnation } = member;
-    this.#expel(member);
+    this.#expel(member, reason);
     if (this.#phase.name === "stopping") return;
     const counted = role === "worker" && this.#training?.onWorkerLost(member, this.#nowMs);
     const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
     const text = lossOf(member, reason, left);
-    if (role === "worker") this.#returning.expect(rank, this.#nowMs + this.#config.rankGraceMs);
+    if (role === "worker") this.#attendance.lost(rank, this.#nowMs);
     this.#emit({ kind: "lost", role, rank, incarnation, text });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
     if (role === "server" && !forming && member.toldOf === this.spec?.run) {
@@ -349,12 +347,21 @@ export class Coordinator {
       for (const member of this.#roster.everybody()) {
         this.#send(member, { type: "stop", reason, outcome: "interrupted", stay: false });
       }
-    } else if (this.#training?.running === true && this.#phase.name === "training") {
-      this.#emit({ kind: "info", text: `${reason}: writing a checkpoint` });
-      this.#training.interrupt(this.#nowMs);
     } else {
-      this.#end({ outcome: "interrupted", code: null, reason });
+      this.#close({ outcome: "interrupted", code: null, reason });
     }
+  }
+
+  /** Ends the run, with a checkpoint where there is something to be kept. */
+  #close(ending: Ending): void {
+    if (this.#training?.running !== true || this.#phase.name !== "training") {
+      this.#end(ending);
+      return;
+    }
+    if (!this.#training.isClosing || ending.outcome === "interrupted") {
+      this.#emit({ kind: "info", text: `${ending.reason}: writing a checkpoint` });
+    }
+    this.#training.close(ending, this.#nowMs);
   }
 
   #advance(): void {
@@ -363,10 +370,8 @@ export class Coordinator {
       case "idle":
         break;
       case "forming":
-        this.#advanceForming(this.#phase.sinceMs);
-        break;
       case "preparing":
-        this.#advancePreparing(this.#phase);
+        this.#advanceBeginning(this.#phase);
         break;
       case "training":
         this.#training?.advance(this.#nowMs);
@@ -380,30 +385,22 @@ export class Coordinator {
     }
   }
 
-  #advanceForming(sinceMs: number): void {
-    const spec = this.spec;
-    if (spec === null) return;
-    const late = this.#nowMs - sinceMs >= this.#config.startTimeoutMs;
-    const formation = judgeFormation(spec, this.#roster.everybody(), late);
-    if (formation.verdict === "failed") this.#fail("cluster_not_formed", formation.reason);
-    if (formation.verdict !== "complete") return;
-    const members = new Set(formation.members);
-    this.#phase = { name: "preparing", sinceMs: this.#nowMs, members };
-    this.#advancePreparing(this.#phase);
-  }
-
-  #advancePreparing(phase: Phase & { name: "preparing" }): void {
+  #advanceBeginning(phase: Phase & { readonly name: "forming" | "preparing" }): void {
     const setup = this.#setup;
     if (setup === null) return;
-    const late = this.#nowMs - phase.sinceMs >= this.#config.startTimeoutMs;
-    const { verdict, reason } = judgePreparation(setup.spec, [...phase.members], late);
-    if (verdict === "complete") this.#startTraining(setup);
-    if (verdict === "short") this.#phase = { name: "forming", sinceMs: phase.sinceMs };
-    if (verdict === "failed") this.#fail("cluster_not_formed", reason);
+    const { startTimeoutMs } = this.#config;
+    const time = { nowMs: this.#nowMs, startTimeoutMs };
+    const beginning = beginningOf(phase, setup, this.#roster.everybody(), time);
+    if (beginning.verdict === "start") this.#startTraining(setup);
+    else if (beginning.verdict === "failed") this.#fail("cluster_not_formed", beginning.reason);
+    else this.#phase = beginning.phase;
   }
 
-  #fail(code: ErrorCode, reason: string): void {
-    this.#end({ outcome: "failed", code, reason });
+  /** `isKept` says that what was trained is sound, and worth a checkpoint. */
+  #fail(code: ErrorCode, reason: string, isKept = false): void {
+    const ending = { outcome: "failed", code, reason } as const;
+    if (isKept) this.#close(ending);
+    else this.#end(ending);
   }
 
   /** Whoever got ready takes part, also those who came while the others prepared. */
@@ -421,43 +418,38 @@ export class Coordinator {
         toWorker: (rank, message) => this.#sendTo("worker", rank, message),
         toServer: (rank, message) => this.#sendTo("server", rank, message),
         emit: (event) => this.#emit(event),
-        fail: (code, reason) => this.#fail(code, reason),
         load: (view) => this.#effects.push({ type: "load", view, setup }),
         save: (request) => this.#effects.push({ type: "save", request, setup }),
         persist: (record) => this.#effects.push({ type: "persist", record }),
         serverStatistics: () => Object.values(this.#counts.servers),
       },
     );
-    for (const { rank } of workers) this.#settleBequest(rank);
-    for (const rank of this.#bequests) {
-      if (rank < setup.spec.workersMax) continue;
-      this.#settleBequest(rank);
-      const why = `this run has ${setup.spec.workersMax} workers`;
-      const text = `residuals of worker ${rank} in the checkpoint are dropped: ${why}`;
+    for (const { rank } of workers) this.#bequests.settle(rank);
+    for (const text of this.#bequests.giveUpFrom(setup.spec.workersMax)) {
       this.#emit({ kind: "warning", text });
     }
     this.#training.advance(this.#nowMs);
   }
 
-  /** Later lives of this rank start at zero. */
-  #settleBequest(rank: number): void {
-    if (this.#bequests.delete(rank)) this.#effects.push({ type: "inherited", rank });
+  /** Later lives of a rank start at zero. */
+  #bequestsOf(ranks: readonly number[]): Bequests {
+    return new Bequests(ranks, (rank) => this.#effects.push({ type: "inherited", rank }));
   }
 
   #advanceTraining(): void {
     const training = this.#training;
     const spec = this.spec;
     if (training === null || spec === null) return;
-    if (training.finished) {
-      this.#end(endingOf(training));
-      return;
+    if (training.finished) this.#end(endingOf(training));
+    if (training.finished || training.isClosing) return;
+    const attendance = this.#attendance;
+    for (const member of attendance.readmitted(training, this.#roster, this.#nowMs)) {
+      training.onReady(member, this.#nowMs);
     }
-    const active = training.activeRanks().length;
-    const preparing = this.#roster.all("worker").length - active;
-    const workers = { active, preparing, returning: this.#returning };
-    const { startTimeoutMs } = this.#config;
-    const reason = this.#shortage.judge(spec, workers, startTimeoutMs, this.#nowMs);
-    if (reason !== null) this.#fail("too_few_workers", reason);
+    const judged = attendance.judge(training, this.#roster, spec, this.#nowMs);
+    for (const { member, reason } of judged.lost) this.#lose(member, reason);
+    if (judged.alone) training.releaseAll(this.#nowMs);
+    if (judged.ending !== null) this.#close(judged.ending);
   }
 
   /**

@@ -39,12 +39,12 @@ test("a silent member is suspect after half its lease and dead at its end", () =
   });
 });
 
-test("a word in the last moment renews the whole lease", () => {
+test("a word in the last moment renews the whole lease, and more as it was late", () => {
   const detector = new FailureDetector(0);
   assert.equal(walk(detector, 100, 2900, "dead"), null);
   detector.heard(2999);
   assert.equal(detector.verdict(2999).state, "alive");
-  assert.equal(walk(detector, 3000, 20_000, "dead"), 6000);
+  assert.equal(walk(detector, 3000, 20_000, "dead"), 11_000);
 });
 
 test("a link cut for two seconds costs nothing", () => {
@@ -64,26 +64,37 @@ test("a link cut for two seconds costs nothing", () => {
 test("a closed member is dead at the end of its grace, not of its lease", () => {
   const detector = new FailureDetector(0);
   detector.closed(200);
+  assert.equal(walk(detector, 300, 1000, "dead"), null);
   detector.closed(1000);
-  assert.equal(walk(detector, 300, 20_000, "dead"), 2700);
+  assert.equal(walk(detector, 1100, 20_000, "dead"), 2700);
   assert.deepEqual(detector.verdict(2700), {
     state: "dead",
     reason: "connection closed 2.5 s ago and not back within its grace 2.5 s",
   });
 });
 
-test("an observer that slept through a lease gives half a lease before it judges", () => {
+test("what an observer slept through does not count as silence", () => {
   const detector = new FailureDetector(0);
   assert.equal(detector.verdict(500).state, "alive");
-  assert.equal(detector.verdict(60_000).state, "suspect");
-  assert.equal(walk(detector, 60_100, 80_000, "dead"), 61_500);
+  assert.deepEqual(detector.verdict(60_000), {
+    state: "alive",
+    reason: "last heard 0.5 s ago, lease 3.0 s",
+  });
+  assert.equal(walk(detector, 60_100, 80_000, "dead"), 62_500);
 });
 
-test("a member that speaks once the observer has woken up is alive", () => {
+test("a member that speaks once the observer has woken up is alive, and was not late", () => {
   const detector = new FailureDetector(0);
-  assert.equal(detector.verdict(60_000).state, "suspect");
+  detector.verdict(60_000);
   detector.heard(60_010);
-  assert.equal(detector.verdict(60_010).state, "alive");
+  assert.match(detector.verdict(60_010).reason, /lease 3\.0 s$/);
+});
+
+test("an observer whose every look is late still buries the dead in the end", () => {
+  const detector = new FailureDetector(0);
+  const states: string[] = [];
+  for (let now = 1200; now <= 20_000; now += 1200) states.push(detector.verdict(now).state);
+  assert.equal(states.indexOf("dead"), 11);
 });
 
 test("a closed connection seen after a sleep has its whole grace", () => {
@@ -92,15 +103,40 @@ test("a closed connection seen after a sleep has its whole grace", () => {
   assert.equal(walk(detector, 30_000, 60_000, "dead"), 32_500);
 });
 
-test("an observer that keeps dozing still buries the dead in the end", () => {
+test("a member that is heard late has more silence the later it was, until it is in time", () => {
   const detector = new FailureDetector(0);
-  const states: string[] = [];
-  for (let now = 1200; now <= 12_000; now += 1200) states.push(detector.verdict(now).state);
-  assert.equal(states.indexOf("dead"), 4);
+  for (let now = 100; now <= 20_000; now += 100) {
+    if (now % 2000 === 0) detector.heard(now);
+    assert.notEqual(detector.verdict(now).state, "dead", `at ${now}`);
+  }
+  assert.equal(walk(detector, 20_100, 22_900, "dead"), null);
+  assert.match(detector.verdict(23_000).reason, /lease 3\.0 s and 3\.0 s as it was late before$/);
+  assert.equal(walk(detector, 23_100, 40_000, "dead"), 26_000);
+  const other = new FailureDetector(0);
+  walk(other, 100, 2000, "dead");
+  other.heard(2000);
+  for (let now = 2250; now <= 122_000; now += 250) other.heard(now);
+  assert.match(other.verdict(122_000).reason, /lease 3\.0 s$/);
+});
+
+test("a member that starts has the time for that, and its lease from then on", () => {
+  const detector = new FailureDetector(0);
+  for (let now = 100; now < 59_900; now += 100) {
+    assert.notEqual(detector.verdict(now, true).state, "dead", `at ${now}`);
+  }
+  assert.deepEqual(detector.verdict(60_000, true), {
+    state: "dead",
+    reason: "silent for 60.0 s, lease 60.0 s while it starts",
+  });
+  detector.reopened(60_000);
+  assert.equal(walk(detector, 60_100, 70_000, "dead"), 63_000);
 });
 
 test("other limits are obeyed", () => {
-  const detector = new FailureDetector(0, { leaseMs: 400, closedGraceMs: 200, pauseMs: 150 });
+  const detector = new FailureDetector(0, {
+    ...{ leaseMs: 400, closedGraceMs: 200, lookMs: 150 },
+    ...{ heartbeatMs: 50, startMs: 400 },
+  });
   assert.equal(walk(detector, 0, 2000, "dead"), 400);
   detector.reopened(2000);
   detector.closed(2000);

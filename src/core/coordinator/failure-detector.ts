@@ -1,16 +1,18 @@
 /**
- * Says whether one member is alive, suspect or dead, from three things: when it was last heard,
- * whether its connection is closed, and whether the observer itself was awake.
+ * Says whether one member is alive, suspect or dead, from four things: how long it has not been
+ * heard, whether its connection is closed, whether the observer itself was awake, and how late the
+ * member has been before.
  *
  * Think of a night watchman and a lamp that blinks once a second. A lamp dark for longer than the
  * lease is out. A lamp whose wire is seen to break is given a short grace to be mended, whatever
- * the lease says: a link cut for less than that costs nothing. And a watchman who dozed off must
- * not wake up and call every lamp dead because *he* saw nothing: he looks again for a fresh share
- * of the lease first, though not for ever, in case he keeps dozing.
+ * the lease says: a link cut for less than that costs nothing. A watchman who dozes must not call
+ * lamps dead for what he did not see: between two looks only so much counts, however long he slept.
+ * A lamp on a weak battery blinks late, again and again; it is given as much more as it was late.
+ * And one that is being lit, whose keeper has his hands full, is waited for with the patience that
+ * starting has.
  *
- * Invariant: dead is said only after the member had `leaseMs` of silence (or `closedGraceMs`
- * without a connection) of which the observer was awake for the last part. Ask more often than
- * every `pauseMs`, else the asking itself looks like a doze. One detector serves one incarnation.
+ * Invariant: dead is said only after the observer has seen `leaseMs` of silence, or `closedGraceMs`
+ * without a connection. One detector serves one incarnation.
  */
 
 /** The limits, all in milliseconds. */
@@ -19,15 +21,21 @@ export interface FailureLimits {
   readonly leaseMs: number;
   /** Time after which a member whose connection closed, and that did not come back, is dead. */
   readonly closedGraceMs: number;
-  /** A gap between two looks that counts as a pause of the observer. */
-  readonly pauseMs: number;
+  /** The most that counts of the time between two looks. */
+  readonly lookMs: number;
+  /** How often the member is to be heard. */
+  readonly heartbeatMs: number;
+  /** Silence after which a member is dead that is starting up. */
+  readonly startMs: number;
 }
 
 /** Limits for a cluster on one network. */
 export const defaultFailureLimits: FailureLimits = {
   leaseMs: 3000,
   closedGraceMs: 2500,
-  pauseMs: 1000,
+  lookMs: 250,
+  heartbeatMs: 250,
+  startMs: 60_000,
 };
 
 /** How a member stands, with a sentence that holds the numbers. */
@@ -36,84 +44,85 @@ export interface FailureVerdict {
   readonly reason: string;
 }
 
-/** Pauses of the observer that are made good in one silence of the member. */
-const pausesForgivenMax = 3;
-/** The share of its limit that a member is given afresh when the observer wakes up. */
-const freshShare = 0.5;
 /** The share of the lease after which silence is worth a word. */
 const suspectShare = 0.5;
+/** How much more silence a member is given for each millisecond that it was late. */
+const slackPerLateMs = 2;
+/** What is left of a lateness when the member is heard in time: half of it after 35 times. */
+const lateDecay = 0.98;
 
 /** Watches one member; the caller passes the time, which never runs backwards. */
 export class FailureDetector {
   readonly #limits: FailureLimits;
-  #lastHeardMs: number;
-  #closedAtMs: number | null = null;
+  /** Seen since the member was last heard. */
+  #silentMs = 0;
+  /** Seen since its connection closed; null while it has one. */
+  #closedMs: number | null = null;
   #lastLookMs: number;
-  /** Nobody is declared dead before this. */
-  #notBeforeMs = 0;
-  #pausesForgiven = 0;
+  /** How late the member has been. */
+  #lateMs = 0;
 
   /** The member counts as heard at `nowMs`. */
   constructor(nowMs: number, limits: FailureLimits = defaultFailureLimits) {
     this.#limits = limits;
-    this.#lastHeardMs = nowMs;
     this.#lastLookMs = nowMs;
   }
 
   /** Something arrived from the member. */
   heard(nowMs: number): void {
-    this.#lastLookMs = nowMs;
-    this.#lastHeardMs = nowMs;
-    this.#pausesForgiven = 0;
+    this.#look(nowMs);
+    // A beat may fall between two looks, and the next be just missed.
+    const lateMs = this.#closedMs === null ? this.#silentMs - 2 * this.#limits.heartbeatMs : 0;
+    const kept = this.#lateMs * lateDecay;
+    this.#lateMs = Math.max(lateMs, kept < 1 ? 0 : kept);
+    this.#silentMs = 0;
   }
 
   /** Its present connection closed; repeating it changes nothing. */
   closed(nowMs: number): void {
     this.#look(nowMs);
-    this.#closedAtMs ??= nowMs;
+    this.#closedMs ??= 0;
   }
 
   /** It has a connection again, which also counts as having been heard. */
   reopened(nowMs: number): void {
-    this.#closedAtMs = null;
-    this.heard(nowMs);
+    this.#look(nowMs);
+    this.#closedMs = null;
+    this.#silentMs = 0;
   }
 
-  /** The verdict at this moment; asking also tells the detector that the observer is awake. */
-  verdict(nowMs: number): FailureVerdict {
+  /**
+   * The verdict at this moment; asking also tells the detector that the observer is awake.
+   * `isStarting` says that the member builds model and data, or has not begun to speak.
+   */
+  verdict(nowMs: number, isStarting = false): FailureVerdict {
     this.#look(nowMs);
-    const dead = nowMs >= this.#deadlineMs();
-    if (this.#closedAtMs !== null) {
-      const closedMs = nowMs - this.#closedAtMs;
-      const said = `connection closed ${seconds(closedMs)} ago`;
-      const limit = `grace ${seconds(this.#limits.closedGraceMs)}`;
-      return dead
+    const { leaseMs, closedGraceMs, startMs } = this.#limits;
+    if (this.#closedMs !== null) {
+      const said = `connection closed ${seconds(this.#closedMs)} ago`;
+      const limit = `grace ${seconds(closedGraceMs)}`;
+      return this.#closedMs >= closedGraceMs
         ? { state: "dead", reason: `${said} and not back within its ${limit}` }
         : { state: "suspect", reason: `${said}, ${limit}` };
     }
-    const silentMs = nowMs - this.#lastHeardMs;
-    const lease = `lease ${seconds(this.#limits.leaseMs)}`;
-    if (dead) return { state: "dead", reason: `silent for ${seconds(silentMs)}, ${lease}` };
+    const slackMs = isStarting ? 0 : Math.min(slackPerLateMs * this.#lateMs, 3 * leaseMs);
+    const limitMs = isStarting ? Math.max(leaseMs, startMs) : leaseMs;
+    const late = slackMs === 0 ? "" : ` and ${seconds(slackMs)} as it was late before`;
+    const lease = `lease ${seconds(limitMs)}${isStarting ? " while it starts" : late}`;
+    const silentMs = this.#silentMs;
+    if (silentMs >= limitMs + slackMs) {
+      return { state: "dead", reason: `silent for ${seconds(silentMs)}, ${lease}` };
+    }
     const reason = `last heard ${seconds(silentMs)} ago, ${lease}`;
-    const suspect = silentMs >= this.#limits.leaseMs * suspectShare;
+    const suspect = silentMs >= limitMs * suspectShare;
     return { state: suspect ? "suspect" : "alive", reason };
   }
 
-  #deadlineMs(): number {
-    const { leaseMs, closedGraceMs } = this.#limits;
-    const limitMs =
-      this.#closedAtMs === null ? this.#lastHeardMs + leaseMs : this.#closedAtMs + closedGraceMs;
-    return Math.max(limitMs, this.#notBeforeMs);
-  }
-
   #look(nowMs: number): void {
-    const paused = nowMs - this.#lastLookMs > this.#limits.pauseMs;
+    const seenMs = Math.min(nowMs - this.#lastLookMs, this.#limits.lookMs);
     this.#lastLookMs = nowMs;
-    if (!paused || this.#pausesForgiven >= pausesForgivenMax) return;
-    this.#pausesForgiven += 1;
-    const { leaseMs, closedGraceMs } = this.#limits;
-    const limitMs = this.#closedAtMs === null ? leaseMs : closedGraceMs;
-    this.#notBeforeMs = nowMs + limitMs * freshShare;
+    this.#silentMs += seenMs;
+    if (this.#closedMs !== null) this.#closedMs += seenMs;
   }
 }
 

@@ -17,6 +17,9 @@ export type Formation =
   | { readonly verdict: "complete"; readonly members: readonly Member[]; readonly reason: string }
   | { readonly verdict: "waiting" | "failed"; readonly reason: string };
 
+/** What the forming of a run depends on. */
+export type FormedRun = Pick<RunSetup, "spec" | "workersAtStart">;
+
 /** How those who prepare themselves get on; "short" when too few workers are left. */
 export interface Preparation {
   readonly verdict: "complete" | "short" | "waiting" | "failed";
@@ -49,7 +52,7 @@ export function modelObjection(
 
 /** May the run start? `late` says that the time to start is over. */
 export function judgeFormation(
-  spec: RunSpec,
+  { spec, workersAtStart = spec.workersMax }: FormedRun,
   members: readonly Member[],
   late: boolean,
 ): Formation {
@@ -59,7 +62,7 @@ export function judgeFormation(
   const ofServers = `${servers} of ${spec.servers} servers`;
   const reason = `${ofServers} and ${workers} of ${spec.workersMax} workers have come`;
   const enough = servers >= spec.servers && workers >= spec.workersMin;
-  if (enough && (late || workers >= spec.workersMax)) {
+  if (enough && (late || workers >= workersAtStart)) {
     return { verdict: "complete", members: fitting, reason };
   }
   if (!late) return { verdict: "waiting", reason };
@@ -129,7 +132,6 @@ export class Shortage {
     const coming = (patient ? preparing : 0) + returning.count(nowMs);
     if (active + coming >= spec.workersMin) return null;
     const left = `${active} worker${active === 1 ? " is" : "s are"} left`;
-    const remedy = "go on from the last checkpoint with --resume auto, or lower the minimum of";
-    return `${left} and at least ${spec.workersMin} must be: ${remedy} --workers`;
+    return `${left} and at least ${spec.workersMin} must be`;
   }
 }

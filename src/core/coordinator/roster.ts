@@ -13,6 +13,7 @@ import {
   protocolVersion,
   type RegisterReply,
   type RegisterRequest,
+  type ServerReach,
   type ServerStatistics,
   type WorkerStatistics,
 } from "../../protocol/messages.js";
@@ -26,6 +27,8 @@ export interface RosterConfig {
   readonly leaseMs: number;
   readonly closedGraceMs: number;
   readonly rankGraceMs: number;
+  /** How long members may take to come and to prepare. */
+  readonly startTimeoutMs: number;
 }
 
 /** A registered process. */
@@ -52,6 +55,13 @@ export interface Member extends MemberIdentity {
   algorithms: readonly string[];
   server: ServerStatistics | null;
   worker: WorkerStatistics | null;
+  /** Which servers it reaches, as it told last. */
+  reach: readonly ServerReach[];
+}
+
+/** True for a member that has not begun to speak, or prepares itself for the run it was told of. */
+function isStarting({ opened, toldOf, readyFor }: Member): boolean {
+  return !opened || toldOf !== readyFor;
 }
 
 /** What a member is called in sentences. */
@@ -74,6 +84,9 @@ export function lossOf(member: Member, reason: string, left: number | null): str
   const workers = `${left} worker${left === 1 ? "" : "s"}`;
   return `${text}: lost at step ${member.worker?.clock ?? 0}, going on with ${workers}`;
 }
+
+/** Of the time between two looks at a member, so much counts: more means that nobody looked. */
+const lookMs = 250;
 
 /** The largest number of workers or servers in one cluster. */
 export const membersMax = 1024;
@@ -109,8 +122,11 @@ export class Roster {
     }
     const rank = request.rank ?? this.#lowestFree(request.role, limits[request.role], nowMs);
     const replaced = this.get(request.role, rank) ?? null;
-    const { leaseMs, closedGraceMs } = this.#config;
-    const detector = new FailureDetector(nowMs, { leaseMs, closedGraceMs, pauseMs: 1000 });
+    const { leaseMs, closedGraceMs, heartbeatIntervalMs, startTimeoutMs } = this.#config;
+    const detector = new FailureDetector(nowMs, {
+      ...{ leaseMs, closedGraceMs, lookMs },
+      ...{ heartbeatMs: heartbeatIntervalMs, startMs: startTimeoutMs },
+    });
     const member: Member = {
       role: request.role,
       rank,
@@ -130,6 +146,7 @@ export class Roster {
       algorithms: [],
       server: null,
       worker: null,
+      reach: [],
     };
     this.#members.set(keyOf(request.role, rank), member);
     this.#vacatedMs.delete(keyOf(request.role, rank));
@@ -186,7 +203,7 @@ export class Roster {
   dead(nowMs: number): { member: Member; reason: string }[] {
     const found: { member: Member; reason: string }[] = [];
     for (const member of this.#members.values()) {
-      const verdict = member.detector.verdict(nowMs);
+      const verdict = member.detector.verdict(nowMs, isStarting(member));
       if (verdict.state === "dead") found.push({ member, reason: verdict.reason });
     }
     return found;
@@ -195,7 +212,7 @@ export class Roster {
   /** Every member as others may see it. */
   snapshot(nowMs: number, inView: (member: Member) => boolean): MemberSnapshot[] {
     return this.everybody().map((member) => {
-      const { state, reason } = member.detector.verdict(nowMs);
+      const { state, reason } = member.detector.verdict(nowMs, isStarting(member));
       const { role, rank, incarnation, pid, host, address, frames } = member;
       const { activity, engine, server, worker } = member;
       return {
@@ -244,7 +261,7 @@ export class Roster {
     }
     const holder = this.get(role, rank);
     if (holder === undefined || !holder.connected) return null;
-    const { reason } = holder.detector.verdict(nowMs);
+    const { reason } = holder.detector.verdict(nowMs, isStarting(holder));
     return {
       code: "refused",
       reason:

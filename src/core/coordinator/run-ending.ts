@@ -17,6 +17,17 @@ export interface Ending {
   /** Null unless the run failed. */
   readonly code: ErrorCode | null;
   readonly reason: string;
+  /** What else can be done but to go on from a checkpoint; none if left out. */
+  readonly remedy?: string;
+}
+
+/** A run that something other than the end of the work ended, when everything was to be written. */
+export interface ClosedRun {
+  readonly ending: Ending;
+  /** Of the checkpoint. */
+  readonly step: number;
+  /** Why there is no checkpoint; null where there is one. */
+  readonly problem: string | null;
 }
 
 /** How a supervisor saw the process of a member end. */
@@ -35,14 +46,23 @@ export interface ProcessEnd {
 }
 
 /** The verdict on training that has finished. */
-export function endingOf(training: Training): Ending {
-  const { isInterrupted, unsaved } = training;
-  if (unsaved !== null) {
-    const what = isInterrupted ? "interrupted" : "training is done";
-    return { outcome: "failed", code: "unsaved", reason: `${what}, not saved: ${unsaved}` };
+export function endingOf({ closed, unsaved }: Pick<Training, "closed" | "unsaved">): Ending {
+  if (closed === null) {
+    const reason = "training is done";
+    if (unsaved === null) return { outcome: "done", code: null, reason };
+    return { outcome: "failed", code: "unsaved", reason: `${reason}, not saved: ${unsaved}` };
   }
-  if (isInterrupted) return { outcome: "interrupted", code: null, reason: "interrupted" };
-  return { outcome: "done", code: null, reason: "training is done" };
+  const { ending, step, problem } = closed;
+  const { outcome, code, reason: why, remedy } = ending;
+  if (outcome === "interrupted") {
+    if (problem === null) return { outcome, code, reason: "interrupted" };
+    return { outcome: "failed", code: "unsaved", reason: `interrupted, not saved: ${problem}` };
+  }
+  const point = problem === null ? `the checkpoint of step ${step}` : "an earlier checkpoint";
+  const lack = problem === null ? "" : `, and no checkpoint could be written (${problem})`;
+  const others = remedy === undefined ? "" : `, or ${remedy}`;
+  const reason = `${why}${lack}: go on from ${point} with --resume auto${others}`;
+  return { outcome, code, reason };
 }
 
 /** The verdict where a server is gone, and what it held or was to hold with it. */
@@ -60,15 +80,22 @@ export function endingWithout(
   return { outcome: "failed", code: "member_lost", reason: text };
 }
 
+/** The verdict where a server is there and nobody reaches it. */
+export function endingUnreached(server: Member, reason: string): Ending {
+  const { pid, host } = server;
+  const text = `${nameOf(server)} (pid ${pid} on ${host}) is lost: ${reason}`;
+  return { outcome: "failed", code: "member_lost", reason: text };
+}
+
 /** The verdict where members have heard of another coordinator, and take nothing from this one. */
 export function endingDeposed(member: Member, heard: number, own: number): Ending {
   const terms = `${nameOf(member)} has heard of term ${heard}, this coordinator's is ${own}`;
   return { outcome: "failed", code: "refused", reason: `${terms}: another has taken over` };
 }
 
-/** The verdict where a loss or a gradient is not finite. */
-export function endingDiverged(rank: number, step: number, what: string): Ending {
-  const where = `at step ${step} on worker ${rank}`;
+/** The verdict where a loss, a gradient or the sum of gradients is not finite. */
+export function endingDiverged(member: string, step: number, what: string): Ending {
+  const where = `at step ${step} on ${member.replace("-", " ")}`;
   const reason = `${what} ${where}: lower --lr, or look at the data`;
   return { outcome: "failed", code: "diverged", reason };
 }

@@ -3,7 +3,6 @@
  * Training decides what is due in a run; whoever implements the port has it done, in the order of
  * the calls.
  */
-import type { ErrorCode } from "../../errors.js";
 import type { CoordinatorMessage, ServerStatistics } from "../../protocol/messages.js";
 import type { RunEvent } from "../../protocol/run-events.js";
 import type { View } from "../../protocol/view.js";
@@ -16,8 +15,6 @@ export interface TrainingPort {
   toWorker(rank: number, message: CoordinatorMessage): void;
   toServer(index: number, message: CoordinatorMessage): void;
   emit(event: RunEvent): void;
-  /** The run can't go on. */
-  fail(code: ErrorCode, reason: string): void;
   load(view: View): void;
   save(request: SaveRequest): void;
   /** Makes the record durable before anything that follows is said. */

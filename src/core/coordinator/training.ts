@@ -3,14 +3,15 @@
  * makes the views, has the work dealt, evaluated and saved, and lets workers go and come.
  *
  * The idea: work is dealt in assignments, and everything that needs a quiet moment happens between
- * assignments or, where workers have no common boundary, in a pause (pause.ts). How work is dealt
- * depends on feed and pace: see work-floor.ts.
+ * assignments or, where workers have no common boundary, in a pause (standstill.ts). How work is
+ * dealt depends on feed and pace: see work-floor.ts.
  *
  * Invariant: what is saved is a state in which no push is outstanding and no view is being agreed
  * on, and workers that keep state of their own stand at its barrier (barrier-round.ts).
  */
 
-import { keepsResiduals, pullsDifferences } from "../../protocol/compression.js";
+import { assert } from "../../assert.js";
+import { keepsResiduals } from "../../protocol/compression.js";
 import { IdSource, shownId } from "../../protocol/ids.js";
 import type { Assignment, CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { EvaluationRecord } from "../../protocol/run-events.js";
@@ -18,23 +19,32 @@ import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
-import { BarrierRound } from "../work/barrier-round.js";
+import type { BarrierRound } from "../work/barrier-round.js";
 import { EpochRecords } from "../work/epoch-records.js";
 import { Evaluator } from "../work/evaluator.js";
-import { Pause, type PauseReason } from "../work/pause.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import { DueByClock } from "../work/what-is-due.js";
 import type { WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
 import { viewsOf, wayOfDealing } from "./choices.js";
 import type { Member } from "./roster.js";
+import type { ClosedRun, Ending } from "./run-ending.js";
+import { Standstill, type StandstillFloor } from "./standstill.js";
 import type { TrainingMembers, TrainingPort } from "./training-port.js";
 import type { RoundOutcome, ViewRounds } from "./view-rounds.js";
 
 /** A batch that was refused so often ends the run. */
 const refusalsMax = 3;
 
+/** What the writing of a checkpoint came to. */
+export interface SaveEnd {
+  readonly step: number;
+  /** Updates that every chunk has; 0 where they could not be asked. */
+  readonly version: number;
+  readonly problem: string | null;
+}
+
 /** The machine's part for one run. */
-export class Training implements WorkFloor {
+export class Training implements WorkFloor, StandstillFloor {
   readonly spec: RunSpec;
   readonly pace: Pace;
   readonly views: ViewRounds;
@@ -49,18 +59,17 @@ export class Training implements WorkFloor {
   readonly #byClock: DueByClock;
   readonly #serverCount: number;
   readonly #term: number;
-  /** Ids of pauses and of barriers. */
-  readonly #ids: IdSource;
+  readonly #still: Standstill;
   #stage: "placing" | "loading" | "training" | "finished" = "placing";
-  #pause: Pause | null = null;
-  #pauseWanted: PauseReason | null = null;
-  #saving: SaveRequest["why"] | null = null;
-  /** What is saved once all stand at it; null from then on. */
-  #barrier: BarrierRound | null = null;
-  #isInterrupted = false;
-  /** Why the last checkpoint was not written. */
+  /** How it is to end once everything is written; null while nothing ends it. */
+  #closing: Ending | null = null;
+  #closed: ClosedRun | null = null;
+  /** Why the last checkpoint of finished work was not written. */
   #unsaved: string | null = null;
+  #isShort = false;
   #tornSteps = 0;
+  /** Updates that every chunk of the last checkpoint has. */
+  #savedVersion = 0;
   #nowMs = 0;
 
   constructor(setup: RunSetup, { term, servers, workers }: TrainingMembers, port: TrainingPort) {
@@ -71,8 +80,8 @@ export class Training implements WorkFloor {
     this.#port = port;
     this.#serverCount = servers.length;
     this.#term = term;
-    this.#ids = new IdSource(term);
-    const { account, dealer } = wayOfDealing(this, resume?.cursor, term);
+    this.#still = new Standstill(this, new IdSource(term));
+    const { account, dealer } = wayOfDealing(this, setup, term);
     this.#account = account;
     this.#dealer = dealer;
     this.#records = new EpochRecords(resume);
@@ -91,12 +100,17 @@ export class Training implements WorkFloor {
     return this.#stage === "finished";
   }
 
-  /** True when an interrupt ended it. */
-  get isInterrupted(): boolean {
-    return this.#isInterrupted;
+  /** True once it is to end for something other than that, when everything is written. */
+  get isClosing(): boolean {
+    return this.#closing !== null;
   }
 
-  /** Why what it has come to is not on disk, although it is finished; null where it is. */
+  /** Not null when something other than the end of the work ended it. */
+  get closed(): ClosedRun | null {
+    return this.#closed;
+  }
+
+  /** Why what finished work has come to is not on disk; null where it is. */
   get unsaved(): string | null {
     return this.#unsaved;
   }
@@ -114,11 +128,8 @@ export class Training implements WorkFloor {
   /** One sentence: what training waits for. */
   activity(): string {
     if (this.#stage !== "training") return this.#stage;
-    if (this.#barrier?.complete === false) {
-      return `a checkpoint waits for worker ${this.#barrier.missing().join(", ")}`;
-    }
-    if (this.#saving !== null) return "writing a checkpoint";
-    if (this.#pause !== null) return "bringing workers to rest";
+    const still = this.#still.activity();
+    if (still !== null) return still;
     if (this.evaluator.busy) {
       return `evaluating: waiting for worker ${this.evaluator.missing().join(", ")}`;
     }
@@ -143,8 +154,9 @@ export class Training implements WorkFloor {
 
   globalSteps(): number {
     const statistics = this.#port.serverStatistics().filter((server) => server.chunks > 0);
-    if (statistics.length === 0) return 0;
-    return Math.min(...statistics.map((server) => server.versionMin));
+    if (statistics.length === 0) return this.#savedVersion;
+    // What servers tell from time to time may be from before the last checkpoint.
+    return Math.max(this.#savedVersion, Math.min(...statistics.map((one) => one.versionMin)));
   }
 
   activeRanks(): number[] {
@@ -168,11 +180,11 @@ export class Training implements WorkFloor {
   }
 
   /** The checkpoint is written, or was not (`problem`). */
-  onSaved(step: number, problem: string | null, nowMs: number): void {
-    const why = this.#saving;
+  onSaved({ step, problem, version }: SaveEnd, nowMs: number): void {
+    const why = this.#still.saved();
     if (why === null) return;
-    this.#saving = null;
     this.#byClock.tried(nowMs);
+    this.#savedVersion = Math.max(this.#savedVersion, version);
     this.finalSaved ||= why === "final";
     this.#records.resume(nowMs);
     this.savedStep = step;
@@ -180,16 +192,10 @@ export class Training implements WorkFloor {
       problem === null ? `checkpoint of step ${step} written` : `checkpoint failed: ${problem}`;
     if (problem === null) this.#port.emit({ kind: "checkpoint", step, text });
     else this.#port.emit({ kind: "warning", text });
-    const pause = this.#pause;
-    this.#pause = null;
-    if (why !== "checkpoint") this.#unsaved = problem;
-    if (why === "interrupt") {
+    if (why === "final") this.#unsaved = problem;
+    if (this.#closing !== null && (why === "ending" || why === "interrupt")) {
       this.#stage = "finished";
-      this.#isInterrupted = true;
-    } else if (pause !== null) {
-      for (const rank of this.activeRanks()) {
-        this.#toWorker(rank, { type: "resume", pause: pause.id });
-      }
+      this.#closed = { ending: this.#closing, step, problem };
     }
     this.advance(nowMs);
   }
@@ -206,15 +212,26 @@ export class Training implements WorkFloor {
     if (!this.isActive(rank, incarnation)) return false;
     this.views.remove(rank);
     this.evaluator.lost(rank);
-    this.#barrier?.lost(rank);
-    for (const limit of this.#pause?.lost(rank) ?? []) this.#pauseAt(limit.rank, limit.step);
+    this.#still.lost(rank);
     this.advance(nowMs);
     return true;
   }
 
-  /** Brings the workers to rest, saves, and finishes. */
-  interrupt(nowMs: number): void {
-    this.#pauseWanted = "interrupt";
+  /** Brings the workers to rest, saves, and finishes in this way; the first ending stands. */
+  close(ending: Ending, nowMs: number): void {
+    this.#closing ??= ending;
+    this.#still.want(ending.outcome === "interrupted" ? "interrupt" : "ending");
+    this.advance(nowMs);
+  }
+
+  /** Counts on no worker any more: nobody is to be waited for. */
+  releaseAll(nowMs: number): void {
+    for (const { rank } of this.views.workers()) {
+      this.views.remove(rank);
+      this.evaluator.lost(rank);
+      this.#still.lost(rank);
+    }
+    this.ready.clear();
     this.advance(nowMs);
   }
 
@@ -232,7 +249,8 @@ export class Training implements WorkFloor {
         break;
       }
       case "assignmentDone": {
-        const epoch = this.#account.finish(rank, message.assignment, message.skipped);
+        const { assignment, skipped, dropped } = message;
+        const epoch = this.#account.finish(rank, assignment, skipped, dropped);
         if (epoch !== null) this.#records.addAssignment(epoch, rank, message);
         break;
       }
@@ -243,18 +261,15 @@ export class Training implements WorkFloor {
         this.evaluator.report(message);
         break;
       case "pausing":
-        if (this.#pause?.id !== message.pause) break;
-        for (const limit of this.#pause.answered(rank, message.step)) {
-          this.#pauseAt(limit.rank, limit.step);
-        }
+        this.#still.pausing(rank, message);
         break;
-      case "paused":
-        if (this.#pause?.id !== message.pause) break;
-        this.#pause.rested(rank);
-        if (message.position >= 0) this.#account.restsBefore(rank, message.step);
+      case "paused": {
+        const isAsked = this.#still.paused(rank, message);
+        if (isAsked && message.position >= 0) this.#account.restsBefore(rank, message.step);
         break;
+      }
       case "barrierReached":
-        if (this.#barrier?.id === message.barrier) this.#barrier.taken(member, message);
+        this.#still.reached(member, message);
         break;
       default:
         break;
@@ -266,13 +281,29 @@ export class Training implements WorkFloor {
   advance(nowMs: number): void {
     this.#nowMs = nowMs;
     this.#beginRound();
-    this.#saveAtBarrier();
-    if (this.#stage !== "training" || this.#saving !== null) return;
+    this.#still.writeAtBarrier();
+    if (this.#stage !== "training") return;
+    this.#watchNumbers();
+    if (this.#still.isSaving) return;
     this.#recordEvaluation();
     if (this.#byClock.isDue(nowMs)) this.pauseForCheckpoint();
-    this.#dealer.advance(this.#pause?.limit ?? null);
-    this.#advancePause();
+    this.#dealer.advance(this.#still.limit);
+    if (this.running) this.#still.advance();
     this.#beginRound();
+  }
+
+  /** Below the minimum nobody trains on. */
+  #watchNumbers(): void {
+    const { workersMin } = this.spec;
+    const present = this.ready.size;
+    const wasShort = this.#isShort;
+    this.#isShort = present < workersMin;
+    if (this.#isShort) this.#still.want("shortage");
+    else this.#still.suffice();
+    if (!this.#isShort || wasShort) return;
+    const are = `${present} worker${present === 1 ? " is" : "s are"} there`;
+    const text = `${are} and at least ${workersMin} must be: training waits`;
+    this.#port.emit({ kind: "info", text });
   }
 
   #beginRound(): void {
@@ -316,7 +347,7 @@ export class Training implements WorkFloor {
   /** By now a rank may have a process that is not the one in the view. */
   #giveView(view: View): void {
     for (const { rank, incarnation } of view.workers) {
-      if (this.isActive(rank, incarnation)) this.#toWorker(rank, { type: "view", view });
+      if (this.isActive(rank, incarnation)) this.toWorker(rank, { type: "view", view });
     }
   }
 
@@ -329,8 +360,8 @@ export class Training implements WorkFloor {
     if (refusals < refusalsMax) {
       this.#port.emit({ kind: "warning", text: `${text}; they are dealt again` });
     } else {
-      this.#stage = "finished";
-      this.#port.fail("data", `${text}; that was time ${refusals}, look at the data set`);
+      const reason = `${text}; that was time ${refusals}, look at the data set`;
+      this.close({ outcome: "failed", code: "data", reason }, this.#nowMs);
     }
   }
 
@@ -339,7 +370,7 @@ export class Training implements WorkFloor {
   }
 
   give(rank: number, assignment: Assignment, leftBy: number | null): void {
-    this.#toWorker(rank, { type: "work", assignment });
+    this.toWorker(rank, { type: "work", assignment });
     if (leftBy === null) return;
     const { start, end, epoch } = assignment;
     const examples = `examples ${start} to ${end} of epoch ${epoch + 1}`;
@@ -352,7 +383,7 @@ export class Training implements WorkFloor {
     if (ranks.length === 0) return;
     if (this.pace.meetsAtBoundaries || about.final) this.#records.interrupt(this.#nowMs);
     for (const { rank, evaluation, range } of this.evaluator.begin(about, ranks)) {
-      this.#toWorker(rank, { type: "evaluate", evaluation, range });
+      this.toWorker(rank, { type: "evaluate", evaluation, range });
     }
   }
 
@@ -370,7 +401,7 @@ export class Training implements WorkFloor {
   #recordEvaluation(): void {
     const open = this.evaluator.giveAway(this.#evaluators(-1));
     for (const { rank, evaluation, range } of open) {
-      this.#toWorker(rank, { type: "evaluate", evaluation, range });
+      this.toWorker(rank, { type: "evaluate", evaluation, range });
     }
     const record = this.evaluator.conclude(() => ({
       atSeconds: this.#records.elapsedSeconds(this.#nowMs),
@@ -380,7 +411,7 @@ export class Training implements WorkFloor {
     this.#records.resume(this.#nowMs);
     const { epoch, step, final, accuracyPercent, loss } = record;
     for (const rank of this.activeRanks()) {
-      this.#toWorker(rank, { type: "evaluation", epoch, final, accuracyPercent, loss });
+      this.toWorker(rank, { type: "evaluation", epoch, final, accuracyPercent, loss });
     }
     const accuracy = `test accuracy ${accuracyPercent.toFixed(2)}%`;
     const text = `${accuracy} and loss ${loss.toFixed(4)} at step ${step}`;
@@ -396,7 +427,8 @@ export class Training implements WorkFloor {
   }
 
   recordEpoch(epoch: number, skipped: number): boolean {
-    const record = this.#records.closeEpoch(epoch, skipped, this.#nowMs);
+    const isCut = this.#account.isCut(epoch);
+    const record = this.#records.closeEpoch(epoch, skipped, this.#nowMs, isCut);
     if (record === null) return false;
     const text = `Epoch ${epoch + 1}/${this.spec.epochs} completed`;
     this.#port.emit({ kind: "epoch", text, ...record });
@@ -404,53 +436,29 @@ export class Training implements WorkFloor {
   }
 
   pauseForCheckpoint(): void {
-    this.#pauseWanted ??= "checkpoint";
+    this.#still.want("checkpoint");
   }
 
-  /** Begins a pause that is wanted, and saves once everybody rests. */
-  #advancePause(): void {
-    if (this.#stage !== "training" || this.#saving !== null) return;
-    if (this.#pause === null && this.#pauseWanted !== null) {
-      if (!this.#dealer.pausable || this.evaluator.busyWithFinal) return;
-      const ranks = this.activeRanks();
-      const { hasBarriers } = this.pace;
-      this.#pause = new Pause(this.#ids.next(), this.#pauseWanted, hasBarriers, ranks);
-      this.#pauseWanted = null;
-      const pause = this.#pause.id;
-      for (const rank of ranks) this.#toWorker(rank, { type: "pause", pause });
-    }
-    if (this.#pause?.quiet !== true || this.views.busy) return;
-    this.#save(this.#pause.reason, this.#dealer.restingStep(this.#pause.limit));
+  get pausable(): boolean {
+    return this.#dealer.pausable && !this.evaluator.busyWithFinal;
   }
 
-  #pauseAt(rank: number, step: number): void {
-    if (this.#pause !== null)
-      this.#toWorker(rank, { type: "pauseAt", pause: this.#pause.id, step });
+  restingStep(limit: number): number {
+    return this.#dealer.restingStep(limit);
   }
 
   save(why: "checkpoint" | "final", step: number): void {
-    this.#save(why, step);
+    this.#still.save(why, step);
   }
 
-  /** Has workers stand at the barrier where they keep something, then everything written. */
-  #save(why: SaveRequest["why"], step: number): void {
-    if (this.views.standing === null) return;
-    const { compression } = this.spec;
-    const isAlone = !keepsResiduals(compression) && !pullsDifferences(compression);
-    this.#saving = why;
+  halt(): void {
     this.#records.interrupt(this.#nowMs);
-    const barrier = this.#ids.next();
-    this.#barrier = new BarrierRound(barrier, step, isAlone ? [] : this.views.workers());
-    for (const rank of this.#barrier.missing()) this.#toWorker(rank, { type: "barrier", barrier });
-    this.#saveAtBarrier();
   }
 
-  #saveAtBarrier(): void {
-    const barrier = this.#barrier;
+  write(why: SaveRequest["why"], barrier: BarrierRound): void {
     const view = this.views.standing;
-    const [why, step] = [this.#saving, barrier?.step ?? 0];
-    if (barrier?.complete !== true || this.views.busy || view === null || why === null) return;
-    this.#barrier = null;
+    assert(view !== null, "what is written is a view's", { why });
+    const { step } = barrier;
     if (this.pace.meetsAtBoundaries) this.#account.standBefore(step);
     if (keepsResiduals(this.spec.compression)) {
       for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
@@ -461,7 +469,7 @@ export class Training implements WorkFloor {
 
   /** True while this life of a worker may give residuals for this barrier. */
   awaitsResiduals(rank: number, incarnation: number, barrier: number): boolean {
-    return this.#barrier?.id === barrier && this.#barrier.awaits(rank, incarnation);
+    return this.#still.awaitsResiduals(rank, incarnation, barrier);
   }
 
   finish(): void {
@@ -479,7 +487,7 @@ export class Training implements WorkFloor {
     };
   }
 
-  #toWorker(rank: number, message: CoordinatorMessage): void {
+  toWorker(rank: number, message: CoordinatorMessage): void {
     this.#port.toWorker(rank, message);
   }
 

@@ -63,6 +63,8 @@ export class ViewRounds {
   #binding = false;
   #round: Round | null = null;
   #standing: View | null = null;
+  /** The highest step that a server has told to be sealed. */
+  #sealedStep = -1;
 
   /** @param term of the coordinator, which is in the views' numbers. */
   constructor({ run, servers, replicas }: FirstView, pace: Pace, term: number) {
@@ -76,6 +78,15 @@ export class ViewRounds {
   /** The last view that was given to the workers. */
   get standing(): View | null {
     return this.#standing;
+  }
+
+  /**
+   * A step that no chunk has sealed, once nobody has a push on its way. It is past what servers
+   * have told, and not before all workers' first steps, as what is before those is sealed at once.
+   */
+  get openStep(): number {
+    const workers = this.#standing?.workers ?? [];
+    return Math.max(this.#sealedStep + 1, firstStepMin(workers));
   }
 
   /**
@@ -179,6 +190,7 @@ export class ViewRounds {
     const round = this.#round;
     if (round === null || round.view.number !== view) return null;
     round.answers.set(server, answer);
+    this.#sealedStep = Math.max(this.#sealedStep, answer.sealedStep);
     if (round.answers.size < this.#servers.length) return null;
     this.#round = null;
     return this.#conclude(round);

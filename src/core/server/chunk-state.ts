@@ -10,10 +10,10 @@
 
 import { assert } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
-import type { ChunkMarks, PushOutcome } from "../../protocol/messages.js";
+import type { ChunkMarks } from "../../protocol/messages.js";
 import { type View, type ViewWorker, workerOfRank } from "../../protocol/view.js";
 import type { ChunkProgress } from "../sync/pace.js";
-import type { Entry } from "./entry.js";
+import { type ContributorMark, type Entry, heldVerdict, type PushVerdict } from "./entry.js";
 
 /** A gradient held whole, waiting for its step to be sealed. */
 export interface Contribution extends WorkerIdentity {
@@ -23,7 +23,7 @@ export interface Contribution extends WorkerIdentity {
 }
 
 /** Someone who has asked for the chunk and shall have it when the protocol allows. */
-export interface Waiter extends WorkerIdentity {
+export interface Waiter extends WorkerIdentity, PushVerdict {
   readonly channel: number;
   /** The view that the asker stood on. */
   readonly fence: number;
@@ -31,15 +31,16 @@ export interface Waiter extends WorkerIdentity {
   readonly startStep: number;
   /** The step whose push this answers, -1 for a pull. */
   readonly pushedStep: number;
-  readonly outcome: PushOutcome;
-  readonly staleness: number;
   readonly wantsWeights: boolean;
-  readonly detail: string;
 }
 
 interface Mark {
   readonly incarnation: number;
+  /** The last step whose push was decided on. */
   readonly step: number;
+  readonly verdict: PushVerdict;
+  /** The last step whose push was not dropped; -1 if none. */
+  readonly usedStep: number;
 }
 
 /** The chunk's place in its order of entries and everything pending on it. */
@@ -68,15 +69,26 @@ export class ChunkState implements ChunkProgress {
     this.generation = generation;
   }
 
-  /** True when this worker's push of this step has been applied, rejected or dropped already. */
-  seen(rank: number, incarnation: number, step: number): boolean {
+  /**
+   * The answer to a push that has been decided on before, null where it has not been: the verdict
+   * of the first time, or "duplicate" where the push is in the values already.
+   */
+  seen(rank: number, incarnation: number, step: number): PushVerdict | null {
     const mark = this.#applied.get(rank);
-    return mark !== undefined && mark.incarnation === incarnation && step <= mark.step;
+    if (mark === undefined || mark.incarnation !== incarnation || step > mark.step) return null;
+    if (step === mark.step && mark.verdict.outcome !== "applied") return mark.verdict;
+    return { outcome: "duplicate", staleness: 0, detail: "seen before" };
   }
 
-  /** Records that a push needs never be looked at again. */
-  mark(rank: number, incarnation: number, step: number): void {
-    this.#applied.set(rank, { incarnation, step });
+  #mark({ rank, incarnation, step, verdict }: ContributorMark): void {
+    const isUsed = verdict.outcome !== "dropped";
+    const usedStep = isUsed ? step : this.#usedStepOf(rank, incarnation);
+    this.#applied.set(rank, { incarnation, step, verdict, usedStep });
+  }
+
+  #usedStepOf(rank: number, incarnation: number): number {
+    const mark = this.#applied.get(rank);
+    return mark?.incarnation === incarnation ? mark.usedStep : -1;
   }
 
   clockOf(worker: ViewWorker): number {
@@ -133,19 +145,21 @@ export class ChunkState implements ChunkProgress {
     assert(entry === this.pending && entry.seq === this.seq + 1, "entries are in order", { entry });
     this.pending = null;
     this.seq = entry.seq;
-    for (const { rank, incarnation, step } of entry.marks) this.mark(rank, incarnation, step);
+    for (const mark of entry.marks) this.#mark(mark);
     this.sealedStep = entry.sealedStep;
     this.version = entry.version;
     this.examples += entry.examples;
     this.pushes += entry.pushes;
   }
 
-  /** How far a worker has come here: the last step that an entry has of it, -1 if none. */
+  /**
+   * How far a worker has come here: the last step that an entry has of it and that was not dropped,
+   * -1 if none.
+   */
   reached(rank: number, incarnation: number): number {
     const pending = this.pending?.marks.find((mark) => mark.incarnation === incarnation);
-    if (pending !== undefined) return pending.step;
-    const mark = this.#applied.get(rank);
-    return mark !== undefined && mark.incarnation === incarnation ? mark.step : -1;
+    if (pending !== undefined && pending.verdict.outcome !== "dropped") return pending.step;
+    return this.#usedStepOf(rank, incarnation);
   }
 
   /**
@@ -164,7 +178,10 @@ export class ChunkState implements ChunkProgress {
   /** The part of the state that is kept with the values. */
   marks(): ChunkMarks {
     const applied = [...this.#applied.entries()]
-      .map(([rank, mark]) => ({ rank, incarnation: mark.incarnation, step: mark.step }))
+      .map(([rank, { incarnation, step, verdict }]) => {
+        const { outcome } = verdict;
+        return { rank, incarnation, step, ...(outcome === "applied" ? {} : { outcome }) };
+      })
       .sort((a, b) => a.rank - b.rank);
     return {
       version: this.version,
@@ -181,7 +198,9 @@ export class ChunkState implements ChunkProgress {
     this.examples = marks.examples;
     this.sealedStep = marks.sealedStep;
     this.#applied.clear();
-    for (const { rank, incarnation, step } of marks.applied) this.mark(rank, incarnation, step);
+    for (const { outcome = "applied", ...mark } of marks.applied) {
+      this.#mark({ ...mark, verdict: { ...heldVerdict, outcome } });
+    }
   }
 
   /** Every slot held, given up with what waits for it. */

@@ -14,7 +14,7 @@ import { learningRate } from "../../protocol/schedule.js";
 import type { View } from "../../protocol/view.js";
 import type { ChunkReplies } from "./chunk-replies.js";
 import type { ChunkState } from "./chunk-state.js";
-import { type ContributorMark, type Entry, movesValues } from "./entry.js";
+import { type ContributorMark, type Entry, heldVerdict, movesValues } from "./entry.js";
 import type { ShardContext } from "./shard-context.js";
 import type { FoldedGradient } from "./shard-events.js";
 
@@ -54,7 +54,9 @@ export class EntryBeats {
     if (!pace.maySeal(view, state).allowed) return false;
     const step = state.openStep;
     const contributions = state.takeHeld();
-    const marks = contributions.map(({ rank, incarnation }) => ({ rank, incarnation, step }));
+    const marks = contributions.map(({ rank, incarnation }) => {
+      return { rank, incarnation, step, verdict: heldVerdict };
+    });
     const gradients = contributions
       .filter(({ examples }) => examples > 0)
       .map(({ slot, examples }) => ({ slot, examples }));
@@ -93,7 +95,7 @@ export class EntryBeats {
       gradient: first?.slot ?? -1,
       pushes: gradients.length,
       examples: gradients.reduce((sum, { examples }) => sum + examples, 0),
-      lr: this.#learningRate(state),
+      lr: this.#learningRate(state, marks[0]?.step ?? sealedStep),
       scale,
       version: state.version + (first === undefined ? 0 : 1),
     };
@@ -119,10 +121,12 @@ export class EntryBeats {
     this.#context.release(entry.gradient);
   }
 
-  #learningRate(state: ChunkState): number {
+  /** Where it grows with the workers, those count whose first step has come. */
+  #learningRate(state: ChunkState, step: number): number {
     const { spec, view } = this.#context;
     const lr = learningRate(spec.schedule, state.examples);
     if (spec.lrScaling === "none" || view === null) return lr;
-    return (lr * view.workers.length) / spec.workersMax;
+    const partners = view.workers.filter(({ fromStep }) => fromStep <= step);
+    return (lr * partners.length) / spec.workersMax;
   }
 }

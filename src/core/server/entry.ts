@@ -7,10 +7,22 @@
  * gradient, no examples and the version of the one before.
  */
 import type { WorkerIdentity } from "../../protocol/identity.js";
+import type { PushOutcome } from "../../protocol/messages.js";
 
-/** A push that needs never be looked at again. */
+/** What was decided of a push; it is answered so whenever it comes again. */
+export interface PushVerdict {
+  readonly outcome: PushOutcome;
+  readonly staleness: number;
+  readonly detail: string;
+}
+
+/** The verdict on a push whose gradient waits for its step to be sealed. */
+export const heldVerdict: PushVerdict = { outcome: "applied", staleness: 0, detail: "" };
+
+/** A push that needs never be looked at again, and what was decided of it. */
 export interface ContributorMark extends WorkerIdentity {
   readonly step: number;
+  readonly verdict: PushVerdict;
 }
 
 /** A change of one chunk. */

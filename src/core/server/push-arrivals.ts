@@ -7,7 +7,8 @@
  */
 import type { View } from "../../protocol/view.js";
 import type { ChunkReplies } from "./chunk-replies.js";
-import type { ChunkState, Waiter } from "./chunk-state.js";
+import type { ChunkState } from "./chunk-state.js";
+import { type ContributorMark, heldVerdict, type PushVerdict } from "./entry.js";
 import type { EntryBeats } from "./entry-beats.js";
 import { waiterFor } from "./shard-answers.js";
 import type { ShardContext } from "./shard-context.js";
@@ -32,11 +33,11 @@ export class PushArrivals {
   take(event: PushEvent, state: ChunkState, view: View): boolean {
     const { header, slot, channel } = event;
     const { rank, incarnation, step, chunk } = header;
-    if (state.seen(rank, incarnation, step)) {
+    const before = state.seen(rank, incarnation, step);
+    if (before !== null) {
       this.#context.release(slot);
       this.#context.counts.duplicates++;
-      const about = { outcome: "duplicate", staleness: 0, detail: "seen before" } as const;
-      this.#replies.answer(state, view, waiterFor(header, channel, about));
+      this.#replies.answer(state, view, waiterFor(header, channel, before));
       return true;
     }
     if (!event.finite) {
@@ -56,7 +57,6 @@ export class PushArrivals {
   #judge(event: PushEvent, state: ChunkState, view: View): void {
     const { header, slot, channel } = event;
     const { rank, incarnation, step, examples } = header;
-    const mark = { rank, incarnation, step };
     const staleness = Math.max(0, state.version - header.version);
     const arrival = this.#context.pace.onPush(view, state, { step, examples, staleness });
     if (arrival.kind === "refuse") {
@@ -65,15 +65,17 @@ export class PushArrivals {
       return;
     }
     this.#replies.heard(header);
-    const wait = (about: Pick<Waiter, "outcome" | "staleness" | "detail">) =>
-      state.await(waiterFor(header, channel, about));
+    const decide = (verdict: PushVerdict): ContributorMark => {
+      state.await(waiterFor(header, channel, verdict));
+      return { rank, incarnation, step, verdict };
+    };
     switch (arrival.kind) {
       case "hold":
         this.#hold(event, state);
-        wait({ outcome: "applied", staleness: 0, detail: "" });
+        decide(heldVerdict);
         break;
-      case "apply":
-        wait({ outcome: "applied", staleness, detail: arrival.reason });
+      case "apply": {
+        const mark = decide({ outcome: "applied", staleness, detail: arrival.reason });
         if (examples > 0) {
           this.#context.counts.accepted(staleness);
           const { scale } = arrival;
@@ -83,17 +85,20 @@ export class PushArrivals {
           this.#beats.enterPush(state, mark, null);
         }
         break;
-      case "reject":
+      }
+      case "reject": {
         this.#context.release(slot);
         this.#context.counts.rejected++;
-        wait({ outcome: "rejected", staleness, detail: arrival.reason });
+        const mark = decide({ outcome: "rejected", staleness, detail: arrival.reason });
         this.#beats.enterPush(state, mark, null);
         break;
-      case "drop":
+      }
+      case "drop": {
         this.#context.release(slot);
-        wait({ outcome: "dropped", staleness: 0, detail: arrival.reason });
+        const mark = decide({ outcome: "dropped", staleness: 0, detail: arrival.reason });
         this.#beats.enterPush(state, mark, null);
         break;
+      }
       default:
         arrival satisfies never;
     }

@@ -12,13 +12,10 @@ import {
 } from "../../protocol/messages.js";
 import { type View, workerOfRank } from "../../protocol/view.js";
 import type { ChunkState, Waiter } from "./chunk-state.js";
+import type { PushVerdict } from "./entry.js";
 
 /** Whoever sent a push asks for the chunk to start the next step with. */
-export function waiterFor(
-  push: ChunkHeader,
-  channel: number,
-  about: Pick<Waiter, "outcome" | "staleness" | "detail">,
-): Waiter {
+export function waiterFor(push: ChunkHeader, channel: number, verdict: PushVerdict): Waiter {
   return {
     rank: push.rank,
     incarnation: push.incarnation,
@@ -27,7 +24,7 @@ export function waiterFor(
     startStep: push.step + 1,
     pushedStep: push.step,
     wantsWeights: push.wantsReply,
-    ...about,
+    ...verdict,
   };
 }
 

@@ -9,9 +9,10 @@ import {
   emptyHeader,
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import { learningRate } from "../../protocol/schedule.js";
 import type { View } from "../../protocol/view.js";
 import { specOf } from "../testing/model-cluster.js";
-import type { Entry } from "./entry.js";
+import { type Entry, heldVerdict } from "./entry.js";
 import { Shard } from "./shard.js";
 import type { ShardEffect, ShardEvent } from "./shard-events.js";
 
@@ -20,6 +21,7 @@ const started: ChunkMarks = { version: 4, examples: 16, sealedStep: 3, applied: 
 
 interface ViewParts {
   readonly workers?: readonly number[];
+  readonly fromSteps?: readonly number[];
   readonly primaries?: readonly number[];
   readonly generation?: number;
 }
@@ -42,14 +44,17 @@ class Bench {
     this.#shard = new Shard({ index: 0, spec, layout, needsAcknowledgement });
   }
 
-  view({ workers = [0, 1], primaries = [0, 0], generation = 0 }: ViewParts = {}): string[] {
+  view(parts: ViewParts = {}): string[] {
+    const { workers = [0, 1], fromSteps = [0, 0], primaries = [0, 0], generation = 0 } = parts;
     const number = ++this.#view;
     const where = { address: "", frames: null };
     const view: View = {
       ...{ run: "r", number, generation, phase: 0, phaseFromStep: 0, fences: [1, 1] },
       replicas: primaries.map((primary) => [primary]),
       servers: [0, 1].map((index) => ({ index, incarnation: 1, ...where })),
-      workers: workers.map((rank) => ({ rank, incarnation: 10 + rank, fromStep: 0 })),
+      workers: workers.map((rank) => {
+        return { rank, incarnation: 10 + rank, fromStep: fromSteps[rank]! };
+      }),
     };
     return this.#step({ type: "view", view });
   }
@@ -277,7 +282,9 @@ describe("the beats of a step", () => {
     bench.push(1, 1, { examples: 0 });
     bench.push(0, 1, { examples: 0 });
     const marksOf = (step: number) =>
-      [0, 1].map((rank) => ({ rank, incarnation: 10 + rank, step }));
+      [0, 1].map((rank) => {
+        return { rank, incarnation: 10 + rank, step, verdict: heldVerdict };
+      });
     const { lr } = bench.entries[0]!;
     assert.ok(lr > 0);
     const common = { chunk: 0, scale: 1 };
@@ -330,4 +337,56 @@ test("what is held of a removed worker is dropped, and it went after its last en
     "release 5",
     "0: step 1 applied, version 2",
   ]);
+});
+
+describe("a push that comes again", () => {
+  const staleness = { rule: "reject", scale: 0, floor: 0, max: 0 };
+
+  test("is answered with the verdict of the first time", () => {
+    const bench = loaded({ protocol: { mode: "asp", staleness } });
+    bench.push(0, 0);
+    const verdict = "1: step 0 rejected, version 1";
+    assert.ok(bench.push(1, 0).includes(verdict));
+    assert.ok(bench.push(1, 0).includes(verdict));
+    assert.ok(bench.push(0, 0).includes("0: step 0 duplicate, version 1"));
+    assert.equal(bench.entries.length, 2, "nothing is entered again");
+  });
+
+  test("is so on the server that has the chunk by then", () => {
+    const bench = loaded({ protocol: { mode: "asp", staleness } });
+    bench.push(0, 0);
+    bench.push(1, 0);
+    const saved = bench.save(0).join();
+    assert.match(saved, /"rank":1,"incarnation":11,"step":0,"outcome":"rejected"/);
+    const marks = JSON.parse(/{"version.*}/.exec(saved)![0]) as ChunkMarks;
+    const other = new Bench({ protocol: { mode: "asp", staleness } });
+    other.view();
+    for (const chunk of [0, 1]) other.load(chunk, { marks });
+    assert.ok(other.push(1, 0).includes("1: step 0 rejected, version 1"));
+    assert.ok(other.push(0, 0).includes("0: step 0 duplicate, version 1"));
+    assert.equal(other.entries.length, 0);
+  });
+
+  test("and was dropped is dropped again, and never counts as used", () => {
+    const bench = new Bench();
+    bench.view();
+    for (const chunk of [0, 1]) bench.load(chunk, { marks: started });
+    for (const _ of [1, 2]) {
+      assert.ok(bench.push(1, 2).includes("1: step 2 dropped, version 4"));
+    }
+    assert.ok(bench.view({ workers: [0] }).includes("acknowledged; 1 went after -1..-1"));
+  });
+});
+
+test("where the learning rate grows with the workers, those count whose first step has come", () => {
+  const bench = new Bench({ lrScaling: "linear", workersMax: 2 });
+  bench.view({ fromSteps: [0, 2] });
+  for (const chunk of [0, 1]) bench.load(chunk);
+  for (const step of [0, 1, 2]) bench.push(0, step);
+  bench.push(1, 2);
+  const [first, second, third] = bench.entries.map(({ lr }) => lr);
+  const { schedule } = specOf({ protocol: { mode: "bsp" } });
+  assert.equal(first! * 2, learningRate(schedule, 0));
+  assert.ok(Math.abs(second! / first! - 1) < 0.1);
+  assert.ok(Math.abs(third! / second! - 2) < 0.1);
 });

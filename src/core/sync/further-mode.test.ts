@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Protocol } from "../../protocol/run-spec.js";
 import { ModelCluster, specOf } from "../testing/model-cluster.js";
+import { positionsUsed } from "../testing/model-values.js";
 import { asp } from "./asp.js";
 import { bspPace } from "./bsp.js";
 import { addMode, paceOf, protocolProblem } from "./modes.js";
@@ -65,14 +66,33 @@ function trained(protocol: Protocol, feed: "static" | "leased" = "static"): Mode
   return cluster;
 }
 
-for (const feed of ["static", "leased"] as const) {
-  test(`two of four workers make a step under --feed ${feed}`, () => {
-    const cluster = trained({ mode: "quorum", count: 2 }, feed);
-    // 48 batches of 4 workers are 12 steps, each an update of every chunk.
-    assert.equal(cluster.result.globalSteps, 12);
-    const pushes = Object.values(cluster.result.servers).map((server) => server.pushes);
-    assert.deepEqual(pushes, [24, 24], "the first two of each step are applied");
+test("two of four workers make a step, and what no chunk applied is not counted as used", () => {
+  const cluster = trained({ mode: "quorum", count: 2 });
+  // 48 batches of 4 workers are 12 steps, each an update of every chunk.
+  assert.equal(cluster.result.globalSteps, 12);
+  const pushes = Object.values(cluster.result.servers).map((server) => server.pushes);
+  assert.deepEqual(pushes, [24, 24], "the first two of each step are applied");
+  cluster.result.epochs.forEach(({ epoch, examples, skipped }) => {
+    assert.equal(examples, usedSomewhere(cluster, epoch));
+    assert.equal(examples + skipped, 96);
+    assert.ok(skipped > 0);
   });
+});
+
+test("a batch that every chunk went on without is dealt again", () => {
+  const cluster = trained({ mode: "quorum", count: 2 }, "leased");
+  cluster.result.epochs.forEach(({ epoch, skipped }) => {
+    assert.equal(usedSomewhere(cluster, epoch), 96);
+    assert.equal(skipped, 0);
+  });
+});
+
+/** Positions of an epoch that some chunk has applied. */
+function usedSomewhere(cluster: ModelCluster, epoch: number): number {
+  const byChunk = cluster.values().map((value) => positionsUsed(value, 96).get(epoch));
+  return Array.from({ length: 96 }, (_, position) => position).filter((position) =>
+    byChunk.some((counts) => (counts?.[position] ?? 0) > 0),
+  ).length;
 }
 
 test("pushes of odd steps are dropped and their workers go on", () => {

@@ -55,6 +55,8 @@ export interface ClusterPlan {
   readonly loadFails?: boolean;
   /** Why no checkpoint can be written. */
   readonly saveProblem?: string;
+  /** Workers say nothing for so long while they prepare themselves. */
+  readonly startsBusyMs?: number;
   /** This worker takes so many times as long for each step. */
   readonly slow?: { readonly rank: number; readonly factor: number };
   /** Why a worker can't give its residuals at a barrier; "" where it can. */
@@ -83,7 +85,7 @@ export class ModelCluster {
   /** Told of every message over a session, heartbeats aside. */
   onTalk: (from: string, to: string, message: MemberMessage | CoordinatorMessage) => void =
     () => {};
-  /** Reasons for which a server refused something of a worker that is still a member. */
+  /** Why a server refused something of a worker that is still a member. */
   readonly refusals: string[] = [];
   readonly results: RunResult[] = [];
   /** Ranks whose residuals are with a worker that takes part. */
@@ -94,6 +96,8 @@ export class ModelCluster {
   begunAhead = 0;
   readonly members: ModelMember[] = [];
   readonly #channels = new Map<number, Channel>();
+  /** Pairs of worker and server that no channel opens between. */
+  readonly #blocked = new Set<string>();
   #checkpoint: ModelCheckpoint | null;
   #channelIds = 0;
 
@@ -143,7 +147,8 @@ export class ModelCluster {
   submit(spec: RunSpec): void {
     const resume = this.#checkpoint?.snapshot ?? null;
     const residuals = (this.#checkpoint?.residuals ?? []).map(({ rank }) => rank);
-    const setup = { spec, layout: this.layout, resume, residuals };
+    const sealedStep = Math.max(-1, ...(this.#checkpoint?.marks ?? []).map((m) => m.sealedStep));
+    const setup = { spec, layout: this.layout, resume, sealedStep, residuals };
     this.tell({ type: "submit", setup, term: 1 + (resume?.term ?? 0) });
   }
 
@@ -253,6 +258,14 @@ export class ModelCluster {
     this.connect(worker, server);
   }
 
+  /** No life of this worker reaches the server any more; returns what ends that. */
+  block(rank: number, server: number): () => void {
+    this.#blocked.add(`${rank}/${server}`);
+    const worker = this.worker(rank);
+    if (worker !== undefined) this.breakChannel(worker, server);
+    return () => this.#blocked.delete(`${rank}/${server}`);
+  }
+
   tell(event: CoordinatorEvent): void {
     this.driven.tell(event);
   }
@@ -268,12 +281,14 @@ export class ModelCluster {
   /** Opens a channel from a worker to a server, as soon as the server serves the run. */
   connect(worker: ModelWorker, server: number): void {
     if (worker.channels.has(server)) return;
-    const channel: Channel = { id: this.#channelIds++, worker, server, open: false };
+    const { nowMs: sinceMs } = this;
+    const channel: Channel = { id: this.#channelIds++, worker, server, sinceMs, open: false };
     worker.channels.set(server, channel);
     this.#channels.set(channel.id, channel);
     const attempt = () => {
       if (!this.#channels.has(channel.id) || !worker.alive) return;
-      if (this.#serverOf(server)?.spec?.run !== worker.run || worker.cut) {
+      const isServed = this.#serverOf(server)?.spec?.run === worker.run;
+      if (!isServed || worker.cut || this.#blocked.has(`${worker.rank}/${server}`)) {
         this.network.after(100, attempt);
         return;
       }
@@ -335,7 +350,8 @@ export class ModelCluster {
     this.tell({ type: "opened", member });
     const beat = () => {
       if (!member.alive) return;
-      if (!member.cut) this.say(member, member.heartbeat());
+      const isBusy = this.plan.startsBusyMs !== undefined && member.activity() === "preparing";
+      if (!member.cut && !isBusy) this.say(member, member.heartbeat());
       this.network.after(250, beat);
     };
     beat();
@@ -434,22 +450,23 @@ export class ModelCluster {
 
   #save(request: SaveRequest, setup: RunSetup): void {
     assert.equal(setup.spec.run, this.coordinator.spec?.run);
-    const { step, why } = request;
+    const { step, why, view } = request;
+    const counted = new Set(view.workers.map(({ incarnation }) => incarnation));
     for (const worker of this.workers()) {
-      if (!worker.alive || !this.coordinator.knows(worker)) continue;
-      const unrest = /comput|step \d+: waiting|giving/;
-      assert.doesNotMatch(worker.activity(), unrest, "a save finds rest");
+      if (!worker.alive || !counted.has(worker.incarnation)) continue;
+      assert.doesNotMatch(worker.activity(), /comput|step \d+: waiting|giving/, "all rest");
     }
     const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
     this.network.after(this.network.between(10, 100), () => {
       const { saveProblem: problem } = this.plan;
-      if (problem !== undefined) return this.tell({ type: "saved", step, problem });
+      if (problem !== undefined) return this.tell({ type: "saved", step, version: 0, problem });
       const values: ModelValue[] = [];
       const marks: ChunkMarks[] = [];
       for (const { index } of request.view.servers) {
         const server = this.#serverOf(index);
         if (server === undefined) {
-          this.tell({ type: "saved", step, problem: `server-${index} has not answered` });
+          const problem = `server-${index} has not answered`;
+          this.tell({ type: "saved", step, version: 0, problem });
           return;
         }
         for (const chunk of chunksOfServer(request.view, index)) {
@@ -460,7 +477,8 @@ export class ModelCluster {
       const checkpoint = { step, why, snapshot, values, marks, residuals: request.residuals };
       this.#checkpoint = null;
       this.checkpoints.push(checkpoint);
-      this.tell({ type: "saved", step, problem: null });
+      const version = Math.min(...marks.map((one) => one.version));
+      this.tell({ type: "saved", step, version, problem: null });
     });
   }
 }

@@ -34,6 +34,8 @@ export interface Channel {
   readonly id: number;
   readonly worker: ModelWorker;
   readonly server: number;
+  /** When the one before broke, or this one was first tried. */
+  readonly sinceMs: number;
   open: boolean;
 }
 
@@ -90,7 +92,7 @@ export class ModelServer implements ModelMember {
     const server = this.#shard?.statistics() ?? null;
     const term = termOf(this.incarnation);
     const common = { sequence: 0, received: 0, term, activity: this.activity() };
-    return { type: "heartbeat", ...common, server, worker: null };
+    return { type: "heartbeat", ...common, server, worker: null, reach: [] };
   }
 
   receiveMessage(message: CoordinatorMessage): void {
@@ -269,7 +271,11 @@ export class ModelWorker implements ModelMember {
     const worker = this.#machine.statistics();
     const term = termOf(this.incarnation);
     const common = { sequence: 0, received: 0, term, activity: this.activity() };
-    return { type: "heartbeat", ...common, server: null, worker };
+    const { nowMs } = this.#cluster;
+    const reach = [...this.channels.values()].map(({ server, open, sinceMs }) => {
+      return { server, unreachedMs: open ? 0 : Math.max(1, Math.round(nowMs - sinceMs)) };
+    });
+    return { type: "heartbeat", ...common, server: null, worker, reach };
   }
 
   receiveMessage(message: CoordinatorMessage): void {
@@ -303,7 +309,7 @@ export class ModelWorker implements ModelMember {
         this.#lacking = new Set();
         this.#used = new Set();
         this.#weights = this.#layout.chunks.map(() => initialValue);
-        this.#later(50, 200, () => {
+        this.#later(50, this.#cluster.plan.startsBusyMs ?? 200, () => {
           const made = { layout: this.#layout, engine: "model", algorithms: [] };
           this.step({ type: "prepared", run: effect.spec.run, ...made });
         });

@@ -33,12 +33,12 @@ test("batches are dealt in the order of their positions, the last with what is l
   const pool = poolOf();
   assert.equal(shown(pool.deal(0, 0, both)), "0: 0 to 4 in step 0");
   assert.equal(shown(pool.deal(1, 0, both)), "0: 4 to 8 in step 0");
-  assert.equal(pool.finish(0, 1, 0), 0);
+  assert.equal(pool.finish(0, 1, 0, 0), 0);
   assert.equal(shown(pool.deal(0, 1, both)), "0: 8 to 10 in step 1");
-  assert.equal(pool.finish(1, 2, 0), 0);
+  assert.equal(pool.finish(1, 2, 0, 0), 0);
   assert.equal(shown(pool.deal(1, 1, both)), "nothing");
   assert.ok(!pool.usedUp, "a batch is still out");
-  assert.equal(pool.finish(0, 3, 0), 0);
+  assert.equal(pool.finish(0, 3, 0, 0), 0);
   assert.ok(pool.usedUp);
   assert.equal(pool.stepOf(0), 2);
 });
@@ -59,17 +59,17 @@ test("a lost worker's batch is used if a chunk used it, else it is dealt before 
 test("an assignment that is not, or no longer, a worker's is nobody's", () => {
   const pool = poolOf();
   pool.deal(0, 0, both);
-  assert.equal(pool.finish(1, 1, 0), null);
-  assert.equal(pool.finish(0, 8, 0), null);
+  assert.equal(pool.finish(1, 1, 0, 0), null);
+  assert.equal(pool.finish(0, 8, 0, 0), null);
   assert.equal(pool.refuse(1, 1), null);
   pool.lose(0, -1);
-  assert.equal(pool.finish(0, 1, 0), null);
+  assert.equal(pool.finish(0, 1, 0, 0), null);
 });
 
 test("what was not begun before a rest is dealt again, and nobody left it", () => {
   const pool = poolOf();
   pool.deal(0, 3, both);
-  pool.finish(0, 1, 4);
+  pool.finish(0, 1, 4, 0);
   pool.restsBefore(0, 3);
   assert.equal(shown(pool.deal(1, 3, both)), "0: 0 to 4 in step 3");
 });
@@ -81,7 +81,7 @@ test("a refused batch is for others while there is one who has not refused it", 
   assert.equal(shown(pool.deal(0, 0, both)), "0: 4 to 8 in step 0");
   assert.equal(shown(pool.deal(1, 0, both)), "0: 0 to 4 in step 0, left by 0");
   assert.equal(pool.refuse(1, 3)?.refusals, 2);
-  pool.finish(0, 2, 0);
+  pool.finish(0, 2, 0, 0);
   assert.equal(shown(pool.deal(0, 1, both)), "0: 0 to 4 in step 1, left by 1");
   assert.equal(pool.refuse(0, 4)?.refusals, 3);
 });
@@ -100,14 +100,14 @@ test("the steps a run may take bound its pushes where nobody keeps step", () => 
   const pool = poolOf({ protocol: asp, epochs: 9, maxSteps: 5 });
   for (const step of [0, 1, 2]) {
     const dealt = pool.deal(0, step, [0]);
-    pool.finish(0, dealt!.assignment.id, 0);
+    pool.finish(0, dealt!.assignment.id, 0, 0);
   }
   assert.ok(pool.canOpen);
   assert.equal(pool.open(), 1);
   assert.equal(shown(pool.deal(0, 3, [0])), "1: 0 to 4 in step 3");
-  pool.finish(0, 4, 0);
+  pool.finish(0, 4, 0, 0);
   assert.equal(shown(pool.deal(0, 4, [0])), "1: 4 to 8 in step 4");
-  pool.finish(0, 5, 0);
+  pool.finish(0, 5, 0, 0);
   assert.equal(shown(pool.deal(0, 5, [0])), "nothing");
   assert.ok(pool.usedUp && !pool.canOpen);
 });
@@ -116,7 +116,7 @@ test("a kept account goes on where it stood, with what was out counted as left",
   const pool = poolOf({ epochs: 2 });
   pool.deal(0, 0, both);
   pool.deal(1, 0, both);
-  pool.finish(1, 2, 0);
+  pool.finish(1, 2, 0, 0);
   const kept = JSON.parse(JSON.stringify(pool.snapshot())) as PoolSnapshot;
   const left = [{ start: 0, end: 4, leftBy: null }];
   assert.deepEqual(kept, {

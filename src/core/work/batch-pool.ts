@@ -9,7 +9,8 @@
  * brought to rest before, returns to the pool and is dealt before what was never dealt.
  *
  * Invariant: a position is with one worker at a time and is used once; while an epoch has positions
- * that were not used, it is not over.
+ * that were not used, it is not over, unless a limit on steps ends it. What that leaves stays in the
+ * account, for a run that is resumed with another limit.
  */
 import { assert } from "../../assert.js";
 import { IdSource } from "../../protocol/ids.js";
@@ -94,41 +95,38 @@ export class BatchPool implements WorkAccount {
   /** Opens the next epoch and returns it. */
   open(): number {
     assert(this.canOpen, "an epoch is opened for some steps");
-    const { trainExamples, batchSize } = this.#spec;
     const epoch = (this.#pools.at(-1)?.epoch ?? -1) + 1;
-    const end = Math.min(trainExamples, this.#batchesLeft() * batchSize);
-    this.#pools.push({ epoch, next: 0, end, left: [] });
+    this.#pools.push({ epoch, next: 0, end: this.#spec.trainExamples, left: [] });
     return epoch;
   }
 
-  /** Batches that `maxSteps` leaves to further epochs; where steps are global, it limits them. */
+  /** Batches that may be dealt yet; where steps are global, the dealer counts those. */
   #batchesLeft(): number {
     const { maxSteps, trainExamples, batchSize } = this.#spec;
     if (maxSteps === null || this.#pace.globalStep === "step") return Number.POSITIVE_INFINITY;
-    const latest = this.#pools.at(-1);
-    if (latest === undefined) return maxSteps;
-    const before = latest.epoch * Math.ceil(trainExamples / batchSize);
-    return maxSteps - before - Math.ceil(latest.end / batchSize);
+    const [first] = this.#pools;
+    const before = (first?.epoch ?? 0) * Math.ceil(trainExamples / batchSize);
+    return this.#pools.reduce(
+      (left, { next, left: returned }) => left - Math.ceil(next / batchSize) + returned.length,
+      maxSteps - before,
+    );
   }
 
   /** True when every position of this epoch is used, or will not be. */
   isUsedUp(epoch: number): boolean {
     const pool = this.#pools.find((candidate) => candidate.epoch === epoch);
     const out = [...this.#out.values()].some((assignment) => assignment.epoch === epoch);
-    return pool === undefined || (pool.next >= pool.end && pool.left.length === 0 && !out);
+    return pool === undefined || (!out && (isDealt(pool) || this.#batchesLeft() <= 0));
+  }
+
+  isCut(epoch: number): boolean {
+    const pool = this.#pools.find((candidate) => candidate.epoch === epoch);
+    return pool !== undefined && !isDealt(pool);
   }
 
   /** True when no epoch that was opened has a position that is not used. */
   get usedUp(): boolean {
     return this.#pools.every(({ epoch }) => this.isUsedUp(epoch));
-  }
-
-  /** What has not been dealt, or came back, is not wanted any more: no step is left for it. */
-  drop(): void {
-    for (const pool of this.#pools) {
-      pool.end = Math.min(pool.end, pool.next);
-      pool.left = [];
-    }
   }
 
   /** Forgets epochs before this one. */
@@ -143,6 +141,7 @@ export class BatchPool implements WorkAccount {
   deal(rank: number, step: number, ranks: readonly number[]): DealtAssignment | null {
     assert(!this.#out.has(rank), "one assignment at a time", { rank });
     const { batchSize } = this.#spec;
+    if (this.#batchesLeft() <= 0) return null;
     for (const pool of this.#pools) {
       const index = pool.left.findIndex(({ start }) => this.#isFor(rank, pool, start, ranks));
       const left = pool.left[index];
@@ -196,13 +195,15 @@ export class BatchPool implements WorkAccount {
     this.#steps.set(rank, fromStep);
   }
 
-  finish(rank: number, assignmentId: number, skipped: number): number | null {
+  /** A batch is one step, so what was dropped is all of it: it is dealt again. */
+  finish(rank: number, assignmentId: number, skipped: number, dropped: number): number | null {
     const assignment = this.#take(rank, assignmentId);
     if (assignment === null) return null;
-    const used = Math.max(assignment.start, assignment.end - Math.max(0, skipped));
+    const taken = Math.max(assignment.start, assignment.end - Math.max(0, skipped));
+    const used = dropped > 0 ? assignment.start : taken;
     if (used < assignment.end)
       this.#putBack(assignment, { start: used, end: assignment.end, leftBy: null });
-    if (used > assignment.start || assignment.start === assignment.end)
+    if (taken > assignment.start || assignment.start === assignment.end)
       this.#steps.set(rank, assignment.lastStep);
     return assignment.epoch;
   }
@@ -265,4 +266,9 @@ export class BatchPool implements WorkAccount {
     });
     return { pools, nextStep: this.firstStepOf() };
   }
+}
+
+/** True when nothing of an epoch is left to be dealt. */
+function isDealt({ next, end, left }: EpochPool): boolean {
+  return next >= end && left.length === 0;
 }

@@ -160,3 +160,26 @@ test("residuals of ranks that a smaller run has not are dropped with a warning",
   assert.equal(warnings.length, 2);
   assert.match(warnings[1]!, /^residuals of worker 3 .* are dropped: this run has 2 workers$/);
 });
+
+for (const compression of [topk, differences]) {
+  const codec = compression === topk ? "residuals" : "differences";
+  test(`workers that wait for a later first step hold up no checkpoint (${codec})`, () => {
+    for (const seed of seeds) {
+      for (const protocol of protocols) {
+        const spec = { protocol, compression, epochs: 3, trainExamples: 200 };
+        const first = clusterOf(seed, { ...spec, workersMax: 2 }).start();
+        first.run(1, () => first.coordinator.snapshot(first.nowMs).globalSteps >= 6);
+        first.tell({ type: "interrupt", reason: "Ctrl-C" });
+        const resume = first.run().checkpoints.at(-1)!;
+        const rest = clusterOf(seed + 100, spec, { resume }).start();
+        rest.run(1, () => rest.checkpoints.length > 0);
+        if (compression === topk) {
+          const ranks = rest.checkpoints[0]!.residuals.map(({ rank }) => rank);
+          assert.deepEqual(ranks, [0, 1, 2, 3]);
+        }
+        rest.tell({ type: "interrupt", reason: "Ctrl-C" });
+        assert.equal(rest.run().result.outcome, "interrupted", rest.result.reason);
+      }
+    }
+  });
+}

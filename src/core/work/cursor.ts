@@ -6,7 +6,8 @@
  * epoch also spans a fixed interval of steps, as many as its longest range needs; whoever has used
  * its range up pushes empty gradients to the end. A plan is dealt in assignments; where everybody
  * meets at boundaries an assignment also ends where one is asked for, so that evaluations and
- * checkpoints find everybody between steps.
+ * checkpoints find everybody between steps. A limit on steps does not shorten a plan: it says how
+ * much of it is dealt, so that a run which is resumed with another limit deals the rest.
  *
  * Invariant: a position is dealt to one life of one worker at a time, and what a lost worker had
  * used by the servers' account is never dealt again.
@@ -28,6 +29,10 @@ export interface Share {
   readonly end: number;
   next: number;
   nextStep: number;
+  /** The position at which the limit on steps ends it; `end` where it does not. */
+  limit: number;
+  /** Examples of steps that every chunk went on without: they are not used, nor dealt again. */
+  dropped: number;
   /** The assignment out with the worker, if any. */
   assignment: Assignment | null;
 }
@@ -52,6 +57,8 @@ export class Cursor implements WorkAccount {
   readonly #pace: Pace;
   readonly #ids: IdSource;
   #plans: EpochPlan[] = [];
+  /** Nobody takes a step before this one any more. */
+  #stand = 0;
   /** Steps with examples dealt where a global step is a push; bounds `maxSteps` there. */
   #pushesDealt = 0;
   /** Per rank the first step that its present life has not been dealt. */
@@ -68,9 +75,41 @@ export class Cursor implements WorkAccount {
     assert("plans" in snapshot, "an account of ranges is of ranges");
     this.#plans = snapshot.plans.map((plan) => ({
       ...plan,
-      shares: plan.shares.map((share) => ({ ...share, assignment: null })),
+      shares: plan.shares.map((share) => {
+        // Earlier checkpoints have neither, and ranges that end where the limit was.
+        const { limit = share.end, dropped = 0 } = share as Partial<Share> & typeof share;
+        return { ...share, limit, dropped, assignment: null };
+      }),
     }));
     this.#pushesDealt = snapshot.pushesDealt;
+    this.#limitAgain();
+  }
+
+  /** The limit on steps may be another than the one under which the latest epoch was planned. */
+  #limitAgain(): void {
+    const plan = this.latest;
+    if (plan === null) return;
+    const before = plan.shares.reduce((sum, share) => sum + this.#stepsTo(share, share.limit), 0);
+    const isPush = this.#pace.globalStep === "push";
+    const wasCut = this.isCut(plan.epoch);
+    if (isPush) this.#pushesDealt -= before;
+    const steps = this.#stepsOf(plan.shares, plan.firstStep);
+    plan.shares.forEach((share, index) => {
+      const limit = Math.min(share.end, share.start + steps[index]! * this.#spec.batchSize);
+      share.limit = Math.max(limit, share.next);
+    });
+    if (!isPush) return;
+    plan.lastStep = plan.firstStep + Math.max(...steps);
+    if (!wasCut) return;
+    // Whoever was short of positions took steps without any while others had more.
+    const ends = plan.shares.map((one) => {
+      return one.nextStep + this.#stepsTo({ start: one.next }, one.limit);
+    });
+    plan.lastStep = Math.max(plan.lastStep, ...ends);
+  }
+
+  #stepsTo({ start }: Pick<Range, "start">, end: number): number {
+    return Math.ceil((end - start) / this.#spec.batchSize);
   }
 
   /** The latest plan, or null before the first. */
@@ -86,7 +125,7 @@ export class Cursor implements WorkAccount {
   firstStepOf(rank: number): number {
     const plan = this.latest;
     const share = plan?.shares.find((candidate) => candidate.rank === rank);
-    return share?.nextStep ?? plan?.lastStep ?? 0;
+    return Math.max(this.#stand, share?.nextStep ?? plan?.lastStep ?? 0);
   }
 
   /** Plans the next epoch for these ranks (ascending). */
@@ -94,17 +133,21 @@ export class Cursor implements WorkAccount {
     assert(ranks.length > 0 && !this.done, "an epoch is planned for someone", { ranks });
     const previous = this.latest;
     const epoch = previous === null ? 0 : previous.epoch + 1;
-    const firstStep = previous === null ? 0 : previous.lastStep;
+    const firstStep = Math.max(this.#stand, previous?.lastStep ?? 0);
     const ranges = equalRanges(this.#spec.trainExamples, ranks.length);
     const steps = this.#stepsOf(ranges, firstStep);
-    const lastStep = firstStep + Math.max(...steps);
-    const batch = this.#spec.batchSize;
-    const shares = ranges.map((range, index) => ({
+    // Where all take the same steps, the limit is one for all: see lastStepOf.
+    const isPush = this.#pace.globalStep === "push";
+    const whole = ranges.map((range) => this.#stepsTo(range, range.end));
+    const lastStep = firstStep + Math.max(...(isPush ? steps : whole));
+    const shares = ranges.map(({ start, end }, index) => ({
       rank: ranks[index]!,
-      start: range.start,
-      end: Math.min(range.end, range.start + steps[index]! * batch),
-      next: range.start,
+      start,
+      end,
+      next: start,
       nextStep: firstStep,
+      limit: Math.min(end, start + steps[index]! * this.#spec.batchSize),
+      dropped: 0,
       assignment: null,
     }));
     const plan = { epoch, firstStep, lastStep, shares };
@@ -114,9 +157,14 @@ export class Cursor implements WorkAccount {
 
   /** Steps that each rank takes in the epoch, within what `maxSteps` leaves. */
   #stepsOf(ranges: readonly Range[], firstStep: number): number[] {
-    const { batchSize, maxSteps } = this.#spec;
-    const whole = ranges.map(({ start, end }) => Math.ceil((end - start) / batchSize));
-    if (maxSteps === null) return whole;
+    const { maxSteps } = this.#spec;
+    const whole = ranges.map((range) => this.#stepsTo(range, range.end));
+    if (maxSteps === null) {
+      if (this.#pace.globalStep === "push") {
+        this.#pushesDealt += whole.reduce((sum, steps) => sum + steps, 0);
+      }
+      return whole;
+    }
     if (this.#pace.globalStep === "step") {
       const left = maxSteps - firstStep;
       return whole.map((steps) => Math.min(steps, Math.max(0, left)));
@@ -140,6 +188,18 @@ export class Cursor implements WorkAccount {
     return maxSteps !== null && used >= maxSteps;
   }
 
+  /** The step before which a plan ends, sooner where the limit on steps ends it. */
+  lastStepOf({ lastStep }: EpochPlan): number {
+    const { maxSteps } = this.#spec;
+    if (maxSteps === null || this.#pace.globalStep !== "step") return lastStep;
+    return Math.min(lastStep, Math.max(0, maxSteps));
+  }
+
+  isCut(epoch: number): boolean {
+    const plan = this.#plans.find((candidate) => candidate.epoch === epoch);
+    return (plan?.shares ?? []).some(({ limit, end }) => limit < end);
+  }
+
   /** The earliest plan in which this rank has something left and nothing out. */
   openPlan(rank: number): EpochPlan | null {
     return this.#plans.find((plan) => this.isOpen(plan, rank)) ?? null;
@@ -161,10 +221,10 @@ export class Cursor implements WorkAccount {
     const { batchSize } = this.#spec;
     const firstStep = Math.max(share.nextStep, this.stepOf(rank));
     const lastStep = this.#pace.hasBarriers
-      ? Math.min(plan.lastStep, untilStep)
-      : firstStep + Math.ceil((share.end - share.next) / batchSize);
+      ? Math.min(this.lastStepOf(plan), untilStep)
+      : firstStep + Math.ceil((share.limit - share.next) / batchSize);
     if (lastStep <= firstStep) return null;
-    const end = Math.min(share.end, share.next + (lastStep - firstStep) * batchSize);
+    const end = Math.min(share.limit, share.next + (lastStep - firstStep) * batchSize);
     const assignment: Assignment = {
       id: this.#ids.next(),
       epoch: plan.epoch,
@@ -177,12 +237,13 @@ export class Cursor implements WorkAccount {
     return assignment;
   }
 
-  finish(rank: number, assignmentId: number, skipped: number): number | null {
+  finish(rank: number, assignmentId: number, skipped: number, dropped: number): number | null {
     for (const plan of this.#plans) {
       const share = plan.shares.find((candidate) => candidate.rank === rank);
       if (share?.assignment?.id !== assignmentId) continue;
       const { end, lastStep } = share.assignment;
       share.next = Math.max(share.next, end - Math.max(0, skipped));
+      share.dropped += dropped;
       share.nextStep = lastStep;
       share.assignment = null;
       this.#steps.set(rank, lastStep);
@@ -214,6 +275,7 @@ export class Cursor implements WorkAccount {
 
   /** Everybody stands before this step, also those who were not there for the last ones. */
   standBefore(step: number): void {
+    this.#stand = Math.max(this.#stand, step);
     for (const share of this.latest?.shares ?? []) share.nextStep = Math.max(share.nextStep, step);
   }
 
@@ -263,13 +325,13 @@ export class Cursor implements WorkAccount {
 
   #used(plan: EpochPlan, share: Share): boolean {
     if (share.assignment !== null) return false;
-    if (!this.#pace.hasBarriers) return share.next >= share.end;
-    return Math.max(share.nextStep, this.stepOf(share.rank)) >= plan.lastStep;
+    if (!this.#pace.hasBarriers) return share.next >= share.limit;
+    return Math.max(share.nextStep, this.stepOf(share.rank)) >= this.lastStepOf(plan);
   }
 
-  /** Examples of a plan that nobody used. */
+  /** Examples of a plan that nobody used, those aside that the limit on steps leaves. */
   skipped(plan: EpochPlan): number {
-    return plan.shares.reduce((sum, share) => sum + share.end - share.next, 0);
+    return plan.shares.reduce((sum, { limit, next, dropped }) => sum + limit - next + dropped, 0);
   }
 
   /** Cuts that are kept, in order of epoch. */

@@ -21,6 +21,8 @@ export interface AssignmentCounts {
 /** The account. */
 export class EpochRecords {
   readonly #open = new Map<number, Timed>();
+  /** The last one that is over, where a limit on steps ended it: a run resumed goes on with it. */
+  #cut: Timed | null = null;
   #closed: EpochRecord[];
   #secondsBefore: number;
   #beganMs: number | null = null;
@@ -87,12 +89,13 @@ export class EpochRecords {
     open.lostExamples += examples;
   }
 
-  /** Closes an epoch; null if it is closed already. */
-  closeEpoch(epoch: number, skipped: number, nowMs: number): EpochRecord | null {
+  /** Closes an epoch, before its end where it is cut; null if it is closed already. */
+  closeEpoch(epoch: number, skipped: number, nowMs: number, isCut = false): EpochRecord | null {
     const open = this.#open.get(epoch);
     if (open === undefined) return null;
     stop(open, nowMs);
     this.#open.delete(epoch);
+    if (isCut) this.#cut = open;
     const { seconds, examples, lostExamples, lossSum, correct, workerSeconds } = open;
     const told = examples - lostExamples;
     const trainLoss = told === 0 ? 0 : lossSum / told;
@@ -111,13 +114,15 @@ export class EpochRecords {
 
   /** What a checkpoint keeps. */
   snapshot(nowMs: number): Pick<TrainingSnapshot, "epochs" | "openEpochs" | "seconds"> {
-    const openEpochs = [...this.#open.values()].map((open) => {
+    const cut = this.#cut === null ? [] : [this.#cut];
+    const openEpochs = [...this.#open.values(), ...cut].map((open) => {
       const runningMs = open.startedMs === null ? 0 : nowMs - open.startedMs;
       const { epoch, examples, lostExamples, lossSum, correct, workerSeconds } = open;
       const seconds = open.seconds + runningMs / 1000;
       return { epoch, seconds, examples, lostExamples, lossSum, correct, workerSeconds };
     });
-    return { epochs: this.#closed, openEpochs, seconds: this.elapsedSeconds(nowMs) };
+    const epochs = this.#closed.filter(({ epoch }) => epoch !== this.#cut?.epoch);
+    return { epochs, openEpochs, seconds: this.elapsedSeconds(nowMs) };
   }
 }
 

@@ -7,13 +7,26 @@
  * States: asking (who is in which step?) -> gathering (all run to the same step) -> quiet.
  */
 
-/** Why the workers are brought to rest. */
-export type PauseReason = "checkpoint" | "interrupt";
+/** Why the workers are brought to rest, the weightier reason behind. */
+const pauseReasons = ["shortage", "checkpoint", "ending", "interrupt"] as const;
+/** One of the reasons: too few workers, a checkpoint, or the end of the run. */
+export type PauseReason = (typeof pauseReasons)[number];
+
+/** Of two reasons that of more weight goes first. */
+export function weightOf(reason: PauseReason): number {
+  return pauseReasons.indexOf(reason);
+}
+
+/** The last step that a worker takes before it rests. */
+export interface PauseLimit {
+  readonly rank: number;
+  readonly step: number;
+}
 
 /** One pause under way. */
 export class Pause {
   readonly id: number;
-  readonly reason: PauseReason;
+  reason: PauseReason;
   readonly #barriers: boolean;
   readonly #steps = new Map<number, number | null>();
   readonly #resting = new Set<number>();
@@ -29,7 +42,7 @@ export class Pause {
   }
 
   /** A worker says in which step it is; the limits to tell once all have. */
-  answered(rank: number, step: number): { rank: number; step: number }[] {
+  answered(rank: number, step: number): PauseLimit[] {
     if (!this.#steps.has(rank)) return [];
     this.#steps.set(rank, step);
     return this.#limitsIfComplete();
@@ -41,7 +54,7 @@ export class Pause {
   }
 
   /** A worker is gone; the limits to tell if it was the last one missing. */
-  lost(rank: number): { rank: number; step: number }[] {
+  lost(rank: number): PauseLimit[] {
     if (!this.#steps.delete(rank)) return [];
     this.#resting.delete(rank);
     return this.#limitsIfComplete();
@@ -57,7 +70,7 @@ export class Pause {
     return this.#limit !== null && [...this.#steps.keys()].every((rank) => this.#resting.has(rank));
   }
 
-  #limitsIfComplete(): { rank: number; step: number }[] {
+  #limitsIfComplete(): PauseLimit[] {
     if (this.#limit !== null) return [];
     let highest = -1;
     for (const step of this.#steps.values()) {

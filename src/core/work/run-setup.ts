@@ -16,6 +16,10 @@ export interface RunSetup {
   readonly layout: Layout;
   /** Where to go on from, or null for a fresh start. */
   readonly resume: TrainingSnapshot | null;
+  /** How many workers are waited for at the start; as many as may take part if left out. */
+  readonly workersAtStart?: number;
+  /** The highest step that a chunk of the checkpoint gone on from has sealed; -1 if left out. */
+  readonly sealedStep?: number;
   /** Ranks whose residuals are in the checkpoint gone on from; nobody's if left out. */
   readonly residuals?: readonly number[];
 }
@@ -49,7 +53,7 @@ export interface OpenEpoch {
 export interface SaveRequest {
   readonly view: View;
   readonly step: number;
-  readonly why: "checkpoint" | "interrupt" | "final";
+  readonly why: "checkpoint" | "ending" | "interrupt" | "final";
   readonly snapshot: TrainingSnapshot;
   /** Whose residuals belong to it. */
   readonly residuals: readonly GivenResiduals[];

@@ -37,9 +37,10 @@ export interface WorkAccount {
   begin(rank: number, fromStep: number): void;
   /**
    * A worker has finished its assignment, but for the last `skipped` positions if it was brought to
-   * rest; returns the epoch, or null if the assignment is not (or no longer) its.
+   * rest, and in vain for `dropped` examples, which every chunk went on without; returns the epoch,
+   * or null if the assignment is not (or no longer) its.
    */
-  finish(rank: number, assignmentId: number, skipped: number): number | null;
+  finish(rank: number, assignmentId: number, skipped: number, dropped: number): number | null;
   /**
    * The worker that has just finished its assignment rests before this step, maybe a sooner one.
    */
@@ -53,6 +54,8 @@ export interface WorkAccount {
   lose(rank: number, lastStep: number): { epoch: number; examples: number } | null;
   /** Everybody stands before this step. */
   standBefore(step: number): void;
+  /** True where a limit on steps ends an epoch before all of it is dealt. */
+  isCut(epoch: number): boolean;
   snapshot(): WorkSnapshot;
 }
 

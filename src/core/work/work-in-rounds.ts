@@ -59,12 +59,11 @@ export class WorkInRounds implements WorkDealer {
     const step = pool.firstStepOf();
     pool.standBefore(step);
     const spent = maxSteps !== null && step >= maxSteps;
-    if (spent) pool.drop();
     const { epoch, usedUp } = pool;
-    const begun = pool.openEpochs().length > 0;
-    if (usedUp && begun) this.#floor.recordEpoch(epoch, 0);
-    const epochNumber = usedUp && begun ? epoch + 1 : null;
-    const final = usedUp && (spent || !pool.canOpen);
+    const over = (usedUp || spent) && pool.openEpochs().length > 0;
+    if (over) this.#floor.recordEpoch(epoch, 0);
+    const epochNumber = over ? epoch + 1 : null;
+    const final = spent || (usedUp && !pool.canOpen);
     if (settleDue(this.#floor, { step, epoch, epochNumber, final })) return;
     this.#admitReady(step);
     if (this.#floor.views.busy) return;

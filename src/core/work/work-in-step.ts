@@ -64,8 +64,10 @@ export class WorkInStep implements WorkDealer {
   #atBoundary(plan: EpochPlan | null, active: readonly number[]): void {
     const floor = this.#floor;
     const cursor = this.#cursor;
+    // Those who are left may come in later than the boundary: what is before is sealed without them.
+    this.#boundary = Math.max(this.#boundary, floor.views.openStep);
     const step = this.#boundary;
-    const over = plan === null || step >= plan.lastStep;
+    const over = plan === null || step >= cursor.lastStepOf(plan);
     const epoch = plan?.epoch ?? 0;
     cursor.standBefore(step);
     if (over && plan !== null) this.#dealer.close(plan);
@@ -76,7 +78,7 @@ export class WorkInStep implements WorkDealer {
     if (floor.views.busy) return;
     const next = over ? this.#dealer.plan(active) : plan;
     this.#boundary = Math.min(
-      next.lastStep,
+      cursor.lastStepOf(next),
       nextMultiple(floor.spec.evaluateEvery, step),
       nextMultiple(floor.spec.checkpointEvery, step),
     );
@@ -89,7 +91,7 @@ export class WorkInStep implements WorkDealer {
   #startAgain(plan: EpochPlan | null): void {
     const { ready } = this.#floor;
     if (ready.size === 0) return;
-    const over = plan === null || this.#boundary >= plan.lastStep;
+    const over = plan === null || this.#boundary >= this.#cursor.lastStepOf(plan);
     if (!over && [...ready.keys()].some((rank) => hasExamples(plan, rank))) {
       this.#admitReturning(plan);
       return;

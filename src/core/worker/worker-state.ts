@@ -7,7 +7,8 @@
  * - pulling: every chunk is asked for. All there -> resting.
  * - resting: between steps -> stepping, or evaluating, or at a checkpoint's barrier pulling again
  *   and giving; each leads back.
- * - giving: the coordinator is given residuals.
+ * - giving: the coordinator is given residuals. One that still pulls its first chunks, which it may
+ *   have for a later step only, gives them without leaving that state.
  * - stepping: a step is computed, its chunks come back. Once it is computed and while some of them
  *   are on their way, the assignment's next step is begun: -> stepping, with the step `before`.
  */
@@ -17,7 +18,7 @@ import type { Assignment, ChunkHeader, MemberMessage, Range } from "../../protoc
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
-import type { WorkerAccount } from "./worker-account.js";
+import type { StepOutcome, WorkerAccount } from "./worker-account.js";
 
 /** A step under way. */
 export interface Stepping {
@@ -28,7 +29,11 @@ export interface Stepping {
   readonly outstanding: Set<number>;
   /** Not answered yet, pushed or not. */
   readonly missing: Set<number>;
+  /** How many chunks have gone on without its pushes. */
+  dropped: number;
   computed: boolean;
+  /** What it came to; null before it is computed, and where it has no examples. */
+  outcome: StepOutcome | null;
   computedAtMs: number;
   readonly startedAtMs: number;
   /** When the next step was begun; null while it has not been. */
@@ -55,6 +60,8 @@ export function stepBegun(
     ...begun,
     outstanding: new Set(),
     missing: new Set(chunks.map(({ index }) => index)),
+    dropped: 0,
+    outcome: null,
     computedAtMs: nowMs,
     startedAtMs: nowMs,
     leftAtMs: null,
@@ -68,6 +75,8 @@ export interface Work {
   lossSum: number;
   correct: number;
   examples: number;
+  /** Examples of steps that no chunk has applied. */
+  dropped: number;
   seconds: number;
 }
 
@@ -79,26 +88,44 @@ export function workOn(assignment: Assignment): Work {
     lossSum: 0,
     correct: 0,
     examples: 0,
+    dropped: 0,
     seconds: 0,
   };
 }
 
-/** A step of the assignment is over. */
-export function creditStep(work: Work, { startedAtMs, examples }: Stepping, endMs: number): void {
+/**
+ * A step of the assignment is over; returns how many examples it used, which are none where all of
+ * the model's chunks went on without it.
+ */
+export function creditStep(work: Work, step: Stepping, chunks: number, endMs: number): number {
+  const { startedAtMs, examples, outcome } = step;
   work.seconds += (endMs - startedAtMs) / 1000;
   work.position += examples;
+  if (step.dropped > 0 && step.dropped === chunks) {
+    work.dropped += examples;
+    return 0;
+  }
   work.examples += examples;
+  work.lossSum += outcome?.lossSum ?? 0;
+  work.correct += outcome?.correct ?? 0;
+  return examples;
+}
+
+/** What a worker says when its step was in vain. */
+export function unusedWords({ examples, step }: Stepping): string {
+  return `${examples} examples of step ${step} were not used: every chunk went on without them`;
 }
 
 /** What is told of an assignment that ends where the work has come. */
 export function assignmentDoneOf(work: Work): MemberMessage {
-  const { assignment, position, examples, lossSum, correct, seconds } = work;
+  const { assignment, position, examples, dropped, lossSum, correct, seconds } = work;
   const skipped = assignment.end - position;
   return {
     type: "assignmentDone",
     assignment: assignment.id,
     examples,
     skipped,
+    dropped,
     lossSum,
     correct,
     seconds,
@@ -183,6 +210,8 @@ export interface BarrierOrder {
   readonly id: number;
   /** True once it has whole weights, or has asked for them. */
   isWhole: boolean;
+  /** True once its residuals are on their way to the coordinator. */
+  isGiving: boolean;
 }
 
 /**

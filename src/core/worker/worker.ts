@@ -8,9 +8,7 @@
  * layer that needs it, and says no gradient before all have arrived; so a step's pushes follow the
  * answers to all pushes of the step before, and servers can't tell the difference.
  *
- * States: idle -> preparing -> awaiting (a view that has this incarnation) -> pulling (all chunks)
- * -> resting (between steps) <-> stepping | evaluating; at a checkpoint's barrier resting ->
- * pulling -> giving (residuals) -> resting; `stop` leads back to idle from any of them.
+ * Its states are in worker-state.ts; `stop` leads back to idle from any of them.
  *
  * Invariants: pushes of one step are in flight at a time; a push stays outstanding, and is sent
  * again as it was, until it is answered; a worker that was asked to pause does not start a step
@@ -29,12 +27,12 @@ import type {
   WorkerStatistics,
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { primaryOf, supersedes, type View, workerOfRank } from "../../protocol/view.js";
+import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { protocolProblem } from "../sync/modes.js";
 import { RestOrder } from "./rest-order.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
-import { pullFrom, pushTo } from "./worker-headers.js";
+import { WorkerRequests } from "./worker-requests.js";
 import {
   activityOf,
   assignmentDoneOf,
@@ -49,7 +47,7 @@ import {
   stepBegun,
   stepIn,
   stepOf,
-  unanswered,
+  unusedWords,
   type Work,
   type WorkerState,
   workOn,
@@ -62,7 +60,7 @@ export class Worker {
   #spec: RunSpec | null = null;
   #layout: Layout | null = null;
   #view: View | null = null;
-  #versions: number[] = [];
+  #requests: WorkerRequests;
   #nextStep = 0;
   #work: Work | null = null;
   #evaluations: { evaluation: number; range: Range }[] = [];
@@ -74,6 +72,7 @@ export class Worker {
 
   constructor(identity: WorkerIdentity) {
     this.#identity = identity;
+    this.#requests = this.#requestsOf(0);
   }
 
   /** Eats one event; the effects are to be performed in order. */
@@ -108,7 +107,7 @@ export class Worker {
         if (event.run === this.#spec?.run) this.#fail(event.code, event.reason);
         break;
       case "channelOpen":
-        if (this.#view !== null) this.#resend(this.#view, event.server);
+        this.#requests.againOf(event.server, this.#state, this.#nextStep);
         break;
       default:
         event satisfies never;
@@ -128,7 +127,7 @@ export class Worker {
 
   /** One sentence: what this worker is doing. */
   activity(): string {
-    return activityOf(this.#state, this.#versions.length, this.#nextStep, this.#rest.stands);
+    return activityOf(this.#state, this.#requests.chunks, this.#nextStep, this.#rest.stands);
   }
 
   /** Counts since this incarnation began. */
@@ -167,7 +166,7 @@ export class Worker {
         this.#rest.lift(message.pause);
         break;
       case "barrier":
-        this.#barrier = { id: message.barrier, isWhole: false };
+        this.#barrier = { id: message.barrier, isWhole: false, isGiving: false };
         break;
       case "evaluation":
         this.#account.evaluated(message.accuracyPercent);
@@ -204,7 +203,7 @@ export class Worker {
     const { run, layout, engine, algorithms } = event;
     if (this.#state.name !== "preparing" || this.#spec?.run !== run) return;
     this.#layout = layout;
-    this.#versions = layout.chunks.map(() => 0);
+    this.#requests = this.#requestsOf(layout.chunks.length);
     this.#state = { name: "awaiting" };
     const tensors = layout.tensors.map(({ name, shape, group }) => ({ name, shape, group }));
     this.#tell({ type: "ready", run, tensors, engine, algorithms });
@@ -215,6 +214,7 @@ export class Worker {
     if (layout === null || view.run !== this.#spec?.run) return;
     if (this.#view !== null && !supersedes(view, this.#view)) return;
     this.#view = view;
+    this.#requests.follow(view);
     this.#effects.push({ type: "connect", view, servers: view.servers });
     const self = workerOfRank(view, this.#identity.rank);
     if (self?.incarnation !== this.#identity.incarnation) return;
@@ -223,7 +223,7 @@ export class Worker {
       this.#pullAll(layout.chunks);
       return;
     }
-    for (const server of view.servers) this.#resend(view, server.index);
+    this.#requests.again(this.#state, this.#nextStep, () => true);
   }
 
   #onWork(assignment: Assignment): void {
@@ -249,7 +249,7 @@ export class Worker {
     const lacking = state.before?.missing.size ?? 0;
     assert(lacking === 0, "a gradient follows all parameters", { step, chunk, lacking });
     state.outstanding.add(chunk);
-    this.#push(chunk, state);
+    this.#requests.push(chunk, state);
   }
 
   #onComputed(step: number, outcome: StepOutcome, nowMs: number): void {
@@ -260,10 +260,9 @@ export class Worker {
       return;
     }
     state.computed = true;
+    state.outcome = outcome;
     state.computedAtMs = nowMs;
     this.#account.computed(state.examples, outcome, nowMs - state.startedAtMs);
-    this.#work.lossSum += outcome.lossSum;
-    this.#work.correct += outcome.correct;
     if (state.missing.size === 0) this.#finishStep(state, nowMs);
   }
 
@@ -289,7 +288,7 @@ export class Worker {
       this.#tell({ type: "diverged", step: header.step, what: header.detail });
       return;
     }
-    this.#versions[header.chunk] = header.version;
+    this.#requests.received(header.chunk, header.version);
     const state = this.#state;
     if (state.name === "pulling") {
       state.missing.delete(header.chunk);
@@ -299,6 +298,7 @@ export class Worker {
     const answered = inFlight(state, header.step)!;
     answered.outstanding.delete(header.chunk);
     answered.missing.delete(header.chunk);
+    if (header.outcome === "dropped") answered.dropped++;
     if (answered !== state) this.#effects.push({ type: "arrived", chunk: header.chunk });
     if (answered.computed && answered.missing.size === 0) this.#finishStep(answered, nowMs);
   }
@@ -313,7 +313,8 @@ export class Worker {
     const own = header.run === this.#spec?.run && header.incarnation === this.#identity.incarnation;
     const viewNumber = this.#view?.number ?? 0;
     if (!own || !awaitsAnswer(this.#state, header) || header.version > viewNumber) return;
-    if (header.fence < viewNumber) this.#askAgain((chunk) => chunk === header.chunk);
+    const isMeant = (chunk: number) => chunk === header.chunk;
+    if (header.fence < viewNumber) this.#requests.again(this.#state, this.#nextStep, isMeant);
     else this.#fail("refused", `${refusal} (step ${header.step})`);
   }
 
@@ -322,8 +323,9 @@ export class Worker {
     const work = this.#work;
     assert(work !== null, "a step belongs to an assignment", { step: finished.step });
     const endMs = finished.leftAtMs ?? nowMs;
-    this.#account.stepped(finished.examples, endMs - finished.computedAtMs);
-    creditStep(work, finished, endMs);
+    const used = creditStep(work, finished, this.#requests.chunks, endMs);
+    this.#account.stepped(used, endMs - finished.computedAtMs);
+    if (used < finished.examples) this.#log(unusedWords(finished));
     this.#nextStep = finished.step + 1;
     if (this.#state === finished) this.#state = { name: "resting" };
     else if (this.#state.name === "stepping") this.#state.before = null;
@@ -355,21 +357,26 @@ export class Worker {
       return;
     }
     this.#state = { name: "giving" };
+    this.#giveResiduals(barrier);
+  }
+
+  #giveResiduals(barrier: BarrierOrder): void {
+    barrier.isGiving = true;
     this.#effects.push({ type: "giveResiduals", barrier: barrier.id });
   }
 
   #onResidualsGiven(event: WorkerEvent & { readonly type: "residualsGiven" }): void {
     const { barrier, chunks: residuals, problem } = event;
-    if (this.#barrier?.id !== barrier || this.#state.name !== "giving") return;
+    if (this.#barrier?.id !== barrier || !this.#barrier.isGiving) return;
     this.#barrier = null;
-    this.#state = { name: "resting" };
+    if (this.#state.name === "giving") this.#state = { name: "resting" };
     this.#tell({ type: "barrierReached", barrier, residuals, problem });
   }
 
   /** Starts whatever is due, if the worker rests. */
   #proceed(nowMs: number): void {
     const mustRest = () => this.#rest.forbids(this.#nextStep);
-    if (this.#state.name === "pulling" && mustRest()) this.#tellPaused();
+    if (this.#state.name === "pulling") this.#attendWhilePulling(mustRest());
     while (this.#state.name === "resting") {
       const evaluation = this.#evaluations.shift();
       if (evaluation !== undefined) {
@@ -383,6 +390,7 @@ export class Worker {
         continue;
       }
       if (this.#barrier !== null) {
+        if (this.#barrier.isGiving) return;
         this.#standAtBarrier(this.#barrier);
         continue;
       }
@@ -394,6 +402,16 @@ export class Worker {
       this.#begin(work, { step: this.#nextStep, start: work.position, before: null }, nowMs);
     }
     this.#startAhead(nowMs);
+  }
+
+  /**
+   * Nobody may depend on one that waits for its first chunks: it rests as it is, and what it gives
+   * at a barrier it has already. Its weights come whole.
+   */
+  #attendWhilePulling(mustRest: boolean): void {
+    if (mustRest) this.#tellPaused();
+    if (this.#barrier === null || this.#barrier.isWhole || this.#barrier.isGiving) return;
+    this.#giveResiduals(this.#barrier);
   }
 
   /**
@@ -448,35 +466,18 @@ export class Worker {
     }
     for (const chunk of layout.chunks) {
       state.outstanding.add(chunk.index);
-      this.#push(chunk.index, state);
+      this.#requests.push(chunk.index, state);
     }
   }
 
-  #resend(view: View, server: number): void {
-    this.#askAgain((chunk) => primaryOf(view, chunk) === server);
-  }
-
-  #askAgain(isMeant: (chunk: number) => boolean): void {
-    for (const { chunk, step } of unanswered(this.#state)) {
-      if (!isMeant(chunk)) continue;
-      if (step === null) this.#pull(chunk);
-      else this.#push(chunk, step);
-    }
-  }
-
-  #pull(chunk: number): void {
-    this.#effects.push(pullFrom(this.#identity, this.#view, { step: this.#nextStep, chunk }));
+  #requestsOf(chunks: number): WorkerRequests {
+    return new WorkerRequests(this.#identity, chunks, (effect) => this.#effects.push(effect));
   }
 
   #pullAll(chunks: readonly Chunk[]): void {
     const missing = new Set(chunks.map(({ index }) => index));
     this.#state = missing.size === 0 ? { name: "resting" } : { name: "pulling", missing };
-    for (const chunk of missing) this.#pull(chunk);
-  }
-
-  #push(chunk: number, { step, examples }: Stepping): void {
-    const about = { step, chunk, version: this.#versions[chunk]!, examples };
-    this.#effects.push(pushTo(this.#identity, this.#view, about));
+    for (const chunk of missing) this.#requests.pull(chunk, this.#nextStep);
   }
 
   #leaveEpoch(): void {

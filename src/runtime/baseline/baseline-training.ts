@@ -209,7 +209,8 @@ class BaselineTraining {
     this.#byClock.tried(this.#parts.nowMs());
     this.#records.begin(this.#parts.nowMs());
     // An epoch whose steps are all taken is closed before it is evaluated.
-    const isWithin = this.#openPlan === null || this.#steps < this.#openPlan.lastStep;
+    const isWithin =
+      this.#openPlan === null || this.#steps < this.#cursor.lastStepOf(this.#openPlan);
     const isDone = this.#evaluations.some(({ step }) => step === this.#steps);
     if (isWithin && !isDone && this.#isDue("evaluateEvery", null)) this.#evaluate(false);
     while (this.#openPlan !== null || !this.#cursor.done) {
@@ -217,7 +218,8 @@ class BaselineTraining {
       this.#openPlan = null;
       if (await this.#trainEpoch(plan)) return "interrupted";
       const skipped = this.#cursor.skipped(plan);
-      const record = this.#records.closeEpoch(plan.epoch, skipped, this.#parts.nowMs());
+      const isCut = this.#cursor.isCut(plan.epoch);
+      const record = this.#records.closeEpoch(plan.epoch, skipped, this.#parts.nowMs(), isCut);
       assert(record !== null, "an epoch ends once", { epoch: plan.epoch });
       const text = `Epoch ${plan.epoch + 1}/${this.#spec.epochs} completed`;
       this.#hooks.onEvent?.({ kind: "epoch", text, ...record });
@@ -241,10 +243,11 @@ class BaselineTraining {
   async #trainEpoch(plan: EpochPlan): Promise<boolean> {
     let before = this.#copiedCounts();
     let stopped = false;
-    while (this.#steps < plan.lastStep && !stopped) {
+    const lastStep = this.#cursor.lastStepOf(plan);
+    while (this.#steps < lastStep && !stopped) {
       this.#step(plan);
       stopped = (await this.#hooks.afterStep?.(this.#progress())) ?? false;
-      if (stopped || this.#steps === plan.lastStep) continue;
+      if (stopped || this.#steps === lastStep) continue;
       if (this.#isDue("evaluateEvery", null)) this.#evaluate(false);
       if (!this.#isDue("checkpointEvery", null)) continue;
       this.#settle(plan, before);

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
 import { type Layout, parameterGroups } from "../../protocol/layout.js";
-import type { ChunkMarks } from "../../protocol/messages.js";
+import { type ChunkMarks, pushOutcomes } from "../../protocol/messages.js";
 import { type RunSpec, runSpecField } from "../../protocol/run-spec.js";
 import { currentCursor } from "./cursor-names.js";
 import { corrupt, quoted } from "./safetensors-header.js";
@@ -49,7 +49,14 @@ const chunkMarks = z.object({
   version: count,
   examples: count,
   sealedStep: z.int().min(-1),
-  applied: z.array(z.object({ rank: count, incarnation: count, step: z.int().min(-1) })),
+  applied: z.array(
+    z.object({
+      rank: count,
+      incarnation: count,
+      step: z.int().min(-1),
+      outcome: z.enum(pushOutcomes).optional(),
+    }),
+  ),
 });
 
 const fileFacts = z.object({ bytes: count, sha256: z.string().length(64) });

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/coordinator.proto.
  */
 export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJuCgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0iQQoHUmVmdXNlZBImCgRjb2RlGAEgASgOMhgucGFjZWxpbmUudjEuUmVmdXNhbENvZGUSDgoGcmVhc29uGAIgASgJIloKDk1lbWJlcklkZW50aXR5EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQi4gQKDU1lbWJlck1lc3NhZ2USKwoEb3BlbhgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5SAASKwoJaGVhcnRiZWF0GAIgASgLMhYucGFjZWxpbmUudjEuSGVhcnRiZWF0SAASIwoFcmVhZHkYAyABKAsyEi5wYWNlbGluZS52MS5SZWFkeUgAEigKCHZpZXdfYWNrGAQgASgLMhQucGFjZWxpbmUudjEuVmlld0Fja0gAEjYKD2Fzc2lnbm1lbnRfZG9uZRgFIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lSAASKwoJZXZhbHVhdGVkGAYgASgLMhYucGFjZWxpbmUudjEuRXZhbHVhdGVkSAASJwoHcGF1c2luZxgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNpbmdIABIlCgZwYXVzZWQYCCABKAsyEy5wYWNlbGluZS52MS5QYXVzZWRIABIpCghkaXZlcmdlZBgJIAEoCzIVLnBhY2VsaW5lLnYxLkRpdmVyZ2VkSAASJQoGZmFpbGVkGAogASgLMhMucGFjZWxpbmUudjEuRmFpbGVkSAASIwoFbGVhdmUYCyABKAsyEi5wYWNlbGluZS52MS5MZWF2ZUgAEjwKEmFzc2lnbm1lbnRfcmVmdXNlZBgMIAEoCzIeLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnRSZWZ1c2VkSAASNgoPYmFycmllcl9yZWFjaGVkGA0gASgLMhsucGFjZWxpbmUudjEuQmFycmllclJlYWNoZWRIAEIGCgRib2R5IuIDChJDb29yZGluYXRvck1lc3NhZ2USMgoNaGVhcnRiZWF0X2FjaxgBIAEoCzIZLnBhY2VsaW5lLnYxLkhlYXJ0YmVhdEFja0gAEicKB3ByZXBhcmUYAiABKAsyFC5wYWNlbGluZS52MS5QcmVwYXJlSAASKAoEdmlldxgDIAEoCzIYLnBhY2VsaW5lLnYxLlZpZXdNZXNzYWdlSAASIQoEd29yaxgEIAEoCzIRLnBhY2VsaW5lLnYxLldvcmtIABIpCghldmFsdWF0ZRgFIAEoCzIVLnBhY2VsaW5lLnYxLkV2YWx1YXRlSAASIwoFcGF1c2UYBiABKAsyEi5wYWNlbGluZS52MS5QYXVzZUgAEigKCHBhdXNlX2F0GAcgASgLMhQucGFjZWxpbmUudjEuUGF1c2VBdEgAEiUKBnJlc3VtZRgIIAEoCzITLnBhY2VsaW5lLnYxLlJlc3VtZUgAEi0KCmV2YWx1YXRpb24YCSABKAsyFy5wYWNlbGluZS52MS5FdmFsdWF0aW9uSAASIQoEc3RvcBgKIAEoCzIRLnBhY2VsaW5lLnYxLlN0b3BIABInCgdiYXJyaWVyGAsgASgLMhQucGFjZWxpbmUudjEuQmFycmllckgAQgYKBGJvZHkirQEKCUhlYXJ0YmVhdBIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIQCghhY3Rpdml0eRgDIAEoCRItCgZzZXJ2ZXIYBCABKAsyHS5wYWNlbGluZS52MS5TZXJ2ZXJTdGF0aXN0aWNzEi0KBndvcmtlchgFIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MSDAoEdGVybRgGIAEoDSLRAgoQU2VydmVyU3RhdGlzdGljcxITCgt2ZXJzaW9uX21pbhgBIAEoBBITCgt2ZXJzaW9uX21heBgCIAEoBBIOCgZjaHVua3MYAyABKAQSDgoGcHVzaGVzGAQgASgEEg8KB3VwZGF0ZXMYBSABKAQSFgoOdXBkYXRlX3NlY29uZHMYBiABKAESFQoNc3RhbGVuZXNzX3N1bRgHIAEoBBIXCg9zdGFsZW5lc3NfY291bnQYCCABKAQSFQoNc3RhbGVuZXNzX21heBgJIAEoBBIQCghyZWplY3RlZBgKIAEoBBISCgpkdXBsaWNhdGVzGAsgASgEEhIKCnRvcm5fc3RlcHMYDCABKAQSEAoIYnl0ZXNfaW4YDSABKAQSEQoJYnl0ZXNfb3V0GA4gASgEEgoKAmxyGA8gASgBEhgKEHN0YWxlbmVzc19jb3VudHMYECADKAQivwEKEFdvcmtlclN0YXRpc3RpY3MSDQoFY2xvY2sYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSEAoIbG9zc19zdW0YAyABKAESEgoKbG9zc19jb3VudBgEIAEoBBIXCg9jb21wdXRlX3NlY29uZHMYBSABKAESFAoMd2FpdF9zZWNvbmRzGAYgASgBEg0KBXN0ZXBzGAcgASgEEg8KB2NvcnJlY3QYCCABKAQSFQoNaW5wdXRfc2Vjb25kcxgJIAEoASJiCgVSZWFkeRILCgNydW4YASABKAkSKAoHdGVuc29ycxgCIAMoCzIXLnBhY2VsaW5lLnYxLlRlbnNvclNwZWMSDgoGZW5naW5lGAMgASgJEhIKCmFsZ29yaXRobXMYBCADKAkiVQoKVGVuc29yU3BlYxIMCgRuYW1lGAEgASgJEg0KBXNoYXBlGAIgAygNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiaQoHVmlld0FjaxIMCgR2aWV3GAEgASgEEhMKC3NlYWxlZF9zdGVwGAIgASgSEhEKCWNsb2NrX21pbhgDIAEoBBIoCghkZXBhcnRlZBgEIAMoCzIWLnBhY2VsaW5lLnYxLkRlcGFydHVyZSJSCglEZXBhcnR1cmUSDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIQCghzdGVwX21pbhgDIAEoEhIQCghzdGVwX21heBgEIAEoEiJ7Cg5Bc3NpZ25tZW50RG9uZRISCgphc3NpZ25tZW50GAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEg8KB3NraXBwZWQYAyABKAQSEAoIbG9zc19zdW0YBCABKAESDwoHc2Vjb25kcxgFIAEoARIPCgdjb3JyZWN0GAYgASgEIjcKEUFzc2lnbm1lbnRSZWZ1c2VkEhIKCmFzc2lnbm1lbnQYASABKAQSDgoGcmVhc29uGAIgASgJIiMKBVJhbmdlEg0KBXN0YXJ0GAEgASgEEgsKA2VuZBgCIAEoBCJlCglFdmFsdWF0ZWQSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlEg8KB2NvcnJlY3QYAyABKAQSEAoIbG9zc19zdW0YBCABKAEiJgoHUGF1c2luZxINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIjcKBlBhdXNlZBINCgVwYXVzZRgBIAEoBBIQCghwb3NpdGlvbhgCIAEoEhIMCgRzdGVwGAMgASgSIkUKDkJhcnJpZXJSZWFjaGVkEg8KB2JhcnJpZXIYASABKAQSEQoJcmVzaWR1YWxzGAIgASgEEg8KB3Byb2JsZW0YAyABKAkiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIkAKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIMCgR0ZXJtGAMgASgNImoKB1ByZXBhcmUSIgoEc3BlYxgBIAEoCzIULnBhY2VsaW5lLnYxLlJ1blNwZWMSEQoJcmVzaWR1YWxzGAIgASgIEigKBmxheW91dBgDIAEoCzIYLnBhY2VsaW5lLnYxLk1vZGVsTGF5b3V0ImIKC01vZGVsTGF5b3V0EioKB3RlbnNvcnMYASADKAsyGS5wYWNlbGluZS52MS5QbGFjZWRUZW5zb3ISJwoGY2h1bmtzGAIgAygLMhcucGFjZWxpbmUudjEuQ2h1bmtQbGFjZSJ3CgxQbGFjZWRUZW5zb3ISDAoEbmFtZRgBIAEoCRINCgVzaGFwZRgCIAMoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwEg4KBm9mZnNldBgEIAEoBBIOCgZsZW5ndGgYBSABKAQiWAoKQ2h1bmtQbGFjZRIOCgZvZmZzZXQYASABKAQSDgoGbGVuZ3RoGAIgASgNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiLgoLVmlld01lc3NhZ2USHwoEdmlldxgBIAEoCzIRLnBhY2VsaW5lLnYxLlZpZXciMwoEV29yaxIrCgphc3NpZ25tZW50GAEgASgLMhcucGFjZWxpbmUudjEuQXNzaWdubWVudCJqCgpBc3NpZ25tZW50EgoKAmlkGAEgASgEEg0KBWVwb2NoGAIgASgEEg0KBXN0YXJ0GAMgASgEEgsKA2VuZBgEIAEoBBISCgpmaXJzdF9zdGVwGAUgASgEEhEKCWxhc3Rfc3RlcBgGIAEoBCJBCghFdmFsdWF0ZRISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2UiFgoFUGF1c2USDQoFcGF1c2UYASABKAQiJgoHUGF1c2VBdBINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIhcKBlJlc3VtZRINCgVwYXVzZRgBIAEoBCIaCgdCYXJyaWVyEg8KB2JhcnJpZXIYASABKAQiUgoKRXZhbHVhdGlvbhINCgVlcG9jaBgBIAEoBBINCgVmaW5hbBgCIAEoCBIYChBhY2N1cmFjeV9wZXJjZW50GAMgASgBEgwKBGxvc3MYBCABKAEiSwoEU3RvcBIOCgZyZWFzb24YASABKAkSJQoHb3V0Y29tZRgCIAEoDjIULnBhY2VsaW5lLnYxLk91dGNvbWUSDAoEc3RheRgDIAEoCCJeCgxMZWF2ZVJlcXVlc3QSKwoGbWVtYmVyGAEgASgLMhsucGFjZWxpbmUudjEuTWVtYmVySWRlbnRpdHkSIQoFbGVhdmUYAiABKAsyEi5wYWNlbGluZS52MS5MZWF2ZSIMCgpMZWF2ZVJlcGx5Ig8KDVN0YXR1c1JlcXVlc3QiGwoLU3RhdHVzUmVwbHkSDAoEanNvbhgBIAEoCSIfCg1TdWJtaXRSZXF1ZXN0Eg4KBmNvbmZpZxgBIAEoCSIaCgtTdWJtaXRSZXBseRILCgNydW4YASABKAkicAoTUmVhZEV4YW1wbGVzUmVxdWVzdBILCgNydW4YASABKAkSIQoFc3BsaXQYAiABKA4yEi5wYWNlbGluZS52MS5TcGxpdBINCgVlcG9jaBgDIAEoBBINCgVzdGFydBgEIAEoBBILCgNlbmQYBSABKAQiXAoNRXhhbXBsZXNCbG9jaxINCgVjb3VudBgBIAEoDRINCgVzaGFwZRgCIAMoDRINCgVkdHlwZRgDIAEoCRIOCgZsYWJlbHMYBCADKA0SDgoGdmFsdWVzGAUgASgMInUKE0tlZXBSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDwoHYmFycmllchgEIAEoBBINCgVjaHVuaxgFIAEoDRIOCgZ2YWx1ZXMYBiABKAwiEwoRS2VlcFJlc2lkdWFsUmVwbHkiVAoTUmVhZFJlc2lkdWFsUmVxdWVzdBILCgNydW4YASABKAkSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBBINCgVjaHVuaxgEIAEoDSIjChFSZWFkUmVzaWR1YWxSZXBseRIOCgZ2YWx1ZXMYASABKAwqWQoKTWVtYmVyUm9sZRIbChdNRU1CRVJfUk9MRV9VTlNQRUNJRklFRBAAEhYKEk1FTUJFUl9ST0xFX1NFUlZFUhABEhYKEk1FTUJFUl9ST0xFX1dPUktFUhACKngKC1JlZnVzYWxDb2RlEhwKGFJFRlVTQUxfQ09ERV9VTlNQRUNJRklFRBAAEhgKFFJFRlVTQUxfQ09ERV9SRUZVU0VEEAESGQoVUkVGVVNBTF9DT0RFX1BST1RPQ09MEAISFgoSUkVGVVNBTF9DT0RFX1VTQUdFEAMqoQEKDlBhcmFtZXRlckdyb3VwEh8KG1BBUkFNRVRFUl9HUk9VUF9VTlNQRUNJRklFRBAAEhoKFlBBUkFNRVRFUl9HUk9VUF9XRUlHSFQQARIZChVQQVJBTUVURVJfR1JPVVBfUExBSU4QAhIaChZQQVJBTUVURVJfR1JPVVBfQlVGRkVSEAMSGwoXUEFSQU1FVEVSX0dST1VQX0NPVU5URVIQBCphCgdPdXRjb21lEhcKE09VVENPTUVfVU5TUEVDSUZJRUQQABIQCgxPVVRDT01FX0RPTkUQARISCg5PVVRDT01FX0ZBSUxFRBACEhcKE09VVENPTUVfSU5URVJSVVBURUQQAyo/CgVTcGxpdBIVChFTUExJVF9VTlNQRUNJRklFRBAAEg8KC1NQTElUX1RSQUlOEAESDgoKU1BMSVRfVEVTVBACMtIECgtDb29yZGluYXRvchJECghSZWdpc3RlchIcLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVxdWVzdBoaLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVwbHkSTAoJSGVhcnRiZWF0EhoucGFjZWxpbmUudjEuTWVtYmVyTWVzc2FnZRofLnBhY2VsaW5lLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESOwoFTGVhdmUSGS5wYWNlbGluZS52MS5MZWF2ZVJlcXVlc3QaFy5wYWNlbGluZS52MS5MZWF2ZVJlcGx5Ej4KBlN0YXR1cxIaLnBhY2VsaW5lLnYxLlN0YXR1c1JlcXVlc3QaGC5wYWNlbGluZS52MS5TdGF0dXNSZXBseRI+CgZTdWJtaXQSGi5wYWNlbGluZS52MS5TdWJtaXRSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3VibWl0UmVwbHkSTgoMUmVhZEV4YW1wbGVzEiAucGFjZWxpbmUudjEuUmVhZEV4YW1wbGVzUmVxdWVzdBoaLnBhY2VsaW5lLnYxLkV4YW1wbGVzQmxvY2swARJQCgxLZWVwUmVzaWR1YWwSIC5wYWNlbGluZS52MS5LZWVwUmVzaWR1YWxSZXF1ZXN0Gh4ucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVwbHkSUAoMUmVhZFJlc2lkdWFsEiAucGFjZWxpbmUudjEuUmVhZFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcGx5YgZwcm90bzM", [file_paceline_v1_run]);
+  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJuCgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0iQQoHUmVmdXNlZBImCgRjb2RlGAEgASgOMhgucGFjZWxpbmUudjEuUmVmdXNhbENvZGUSDgoGcmVhc29uGAIgASgJIloKDk1lbWJlcklkZW50aXR5EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQi4gQKDU1lbWJlck1lc3NhZ2USKwoEb3BlbhgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5SAASKwoJaGVhcnRiZWF0GAIgASgLMhYucGFjZWxpbmUudjEuSGVhcnRiZWF0SAASIwoFcmVhZHkYAyABKAsyEi5wYWNlbGluZS52MS5SZWFkeUgAEigKCHZpZXdfYWNrGAQgASgLMhQucGFjZWxpbmUudjEuVmlld0Fja0gAEjYKD2Fzc2lnbm1lbnRfZG9uZRgFIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lSAASKwoJZXZhbHVhdGVkGAYgASgLMhYucGFjZWxpbmUudjEuRXZhbHVhdGVkSAASJwoHcGF1c2luZxgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNpbmdIABIlCgZwYXVzZWQYCCABKAsyEy5wYWNlbGluZS52MS5QYXVzZWRIABIpCghkaXZlcmdlZBgJIAEoCzIVLnBhY2VsaW5lLnYxLkRpdmVyZ2VkSAASJQoGZmFpbGVkGAogASgLMhMucGFjZWxpbmUudjEuRmFpbGVkSAASIwoFbGVhdmUYCyABKAsyEi5wYWNlbGluZS52MS5MZWF2ZUgAEjwKEmFzc2lnbm1lbnRfcmVmdXNlZBgMIAEoCzIeLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnRSZWZ1c2VkSAASNgoPYmFycmllcl9yZWFjaGVkGA0gASgLMhsucGFjZWxpbmUudjEuQmFycmllclJlYWNoZWRIAEIGCgRib2R5IuIDChJDb29yZGluYXRvck1lc3NhZ2USMgoNaGVhcnRiZWF0X2FjaxgBIAEoCzIZLnBhY2VsaW5lLnYxLkhlYXJ0YmVhdEFja0gAEicKB3ByZXBhcmUYAiABKAsyFC5wYWNlbGluZS52MS5QcmVwYXJlSAASKAoEdmlldxgDIAEoCzIYLnBhY2VsaW5lLnYxLlZpZXdNZXNzYWdlSAASIQoEd29yaxgEIAEoCzIRLnBhY2VsaW5lLnYxLldvcmtIABIpCghldmFsdWF0ZRgFIAEoCzIVLnBhY2VsaW5lLnYxLkV2YWx1YXRlSAASIwoFcGF1c2UYBiABKAsyEi5wYWNlbGluZS52MS5QYXVzZUgAEigKCHBhdXNlX2F0GAcgASgLMhQucGFjZWxpbmUudjEuUGF1c2VBdEgAEiUKBnJlc3VtZRgIIAEoCzITLnBhY2VsaW5lLnYxLlJlc3VtZUgAEi0KCmV2YWx1YXRpb24YCSABKAsyFy5wYWNlbGluZS52MS5FdmFsdWF0aW9uSAASIQoEc3RvcBgKIAEoCzIRLnBhY2VsaW5lLnYxLlN0b3BIABInCgdiYXJyaWVyGAsgASgLMhQucGFjZWxpbmUudjEuQmFycmllckgAQgYKBGJvZHki1gEKCUhlYXJ0YmVhdBIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIQCghhY3Rpdml0eRgDIAEoCRItCgZzZXJ2ZXIYBCABKAsyHS5wYWNlbGluZS52MS5TZXJ2ZXJTdGF0aXN0aWNzEi0KBndvcmtlchgFIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MSDAoEdGVybRgGIAEoDRInCgVyZWFjaBgHIAMoCzIYLnBhY2VsaW5lLnYxLlNlcnZlclJlYWNoIjMKC1NlcnZlclJlYWNoEg4KBnNlcnZlchgBIAEoDRIUCgx1bnJlYWNoZWRfbXMYAiABKAQi0QIKEFNlcnZlclN0YXRpc3RpY3MSEwoLdmVyc2lvbl9taW4YASABKAQSEwoLdmVyc2lvbl9tYXgYAiABKAQSDgoGY2h1bmtzGAMgASgEEg4KBnB1c2hlcxgEIAEoBBIPCgd1cGRhdGVzGAUgASgEEhYKDnVwZGF0ZV9zZWNvbmRzGAYgASgBEhUKDXN0YWxlbmVzc19zdW0YByABKAQSFwoPc3RhbGVuZXNzX2NvdW50GAggASgEEhUKDXN0YWxlbmVzc19tYXgYCSABKAQSEAoIcmVqZWN0ZWQYCiABKAQSEgoKZHVwbGljYXRlcxgLIAEoBBISCgp0b3JuX3N0ZXBzGAwgASgEEhAKCGJ5dGVzX2luGA0gASgEEhEKCWJ5dGVzX291dBgOIAEoBBIKCgJschgPIAEoARIYChBzdGFsZW5lc3NfY291bnRzGBAgAygEIr8BChBXb3JrZXJTdGF0aXN0aWNzEg0KBWNsb2NrGAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEhAKCGxvc3Nfc3VtGAMgASgBEhIKCmxvc3NfY291bnQYBCABKAQSFwoPY29tcHV0ZV9zZWNvbmRzGAUgASgBEhQKDHdhaXRfc2Vjb25kcxgGIAEoARINCgVzdGVwcxgHIAEoBBIPCgdjb3JyZWN0GAggASgEEhUKDWlucHV0X3NlY29uZHMYCSABKAEiYgoFUmVhZHkSCwoDcnVuGAEgASgJEigKB3RlbnNvcnMYAiADKAsyFy5wYWNlbGluZS52MS5UZW5zb3JTcGVjEg4KBmVuZ2luZRgDIAEoCRISCgphbGdvcml0aG1zGAQgAygJIlUKClRlbnNvclNwZWMSDAoEbmFtZRgBIAEoCRINCgVzaGFwZRgCIAMoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwImkKB1ZpZXdBY2sSDAoEdmlldxgBIAEoBBITCgtzZWFsZWRfc3RlcBgCIAEoEhIRCgljbG9ja19taW4YAyABKAQSKAoIZGVwYXJ0ZWQYBCADKAsyFi5wYWNlbGluZS52MS5EZXBhcnR1cmUiUgoJRGVwYXJ0dXJlEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEAoIc3RlcF9taW4YAyABKBISEAoIc3RlcF9tYXgYBCABKBIijAEKDkFzc2lnbm1lbnREb25lEhIKCmFzc2lnbm1lbnQYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSDwoHc2tpcHBlZBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIPCgdzZWNvbmRzGAUgASgBEg8KB2NvcnJlY3QYBiABKAQSDwoHZHJvcHBlZBgHIAEoBCI3ChFBc3NpZ25tZW50UmVmdXNlZBISCgphc3NpZ25tZW50GAEgASgEEg4KBnJlYXNvbhgCIAEoCSIjCgVSYW5nZRINCgVzdGFydBgBIAEoBBILCgNlbmQYAiABKAQiZQoJRXZhbHVhdGVkEhIKCmV2YWx1YXRpb24YASABKAQSIQoFcmFuZ2UYAiABKAsyEi5wYWNlbGluZS52MS5SYW5nZRIPCgdjb3JyZWN0GAMgASgEEhAKCGxvc3Nfc3VtGAQgASgBIiYKB1BhdXNpbmcSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiI3CgZQYXVzZWQSDQoFcGF1c2UYASABKAQSEAoIcG9zaXRpb24YAiABKBISDAoEc3RlcBgDIAEoEiJFCg5CYXJyaWVyUmVhY2hlZBIPCgdiYXJyaWVyGAEgASgEEhEKCXJlc2lkdWFscxgCIAEoBBIPCgdwcm9ibGVtGAMgASgJIiYKCERpdmVyZ2VkEgwKBHN0ZXAYASABKBISDAoEd2hhdBgCIAEoCSImCgZGYWlsZWQSDAoEY29kZRgBIAEoCRIOCgZyZWFzb24YAiABKAkidQoFTGVhdmUSDgoGcmVhc29uGAEgASgJEi0KBnNlcnZlchgCIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAMgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyJACgxIZWFydGJlYXRBY2sSEAoIc2VxdWVuY2UYASABKAQSEAoIcmVjZWl2ZWQYAiABKAQSDAoEdGVybRgDIAEoDSJqCgdQcmVwYXJlEiIKBHNwZWMYASABKAsyFC5wYWNlbGluZS52MS5SdW5TcGVjEhEKCXJlc2lkdWFscxgCIAEoCBIoCgZsYXlvdXQYAyABKAsyGC5wYWNlbGluZS52MS5Nb2RlbExheW91dCJiCgtNb2RlbExheW91dBIqCgd0ZW5zb3JzGAEgAygLMhkucGFjZWxpbmUudjEuUGxhY2VkVGVuc29yEicKBmNodW5rcxgCIAMoCzIXLnBhY2VsaW5lLnYxLkNodW5rUGxhY2UidwoMUGxhY2VkVGVuc29yEgwKBG5hbWUYASABKAkSDQoFc2hhcGUYAiADKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cBIOCgZvZmZzZXQYBCABKAQSDgoGbGVuZ3RoGAUgASgEIlgKCkNodW5rUGxhY2USDgoGb2Zmc2V0GAEgASgEEg4KBmxlbmd0aBgCIAEoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwIi4KC1ZpZXdNZXNzYWdlEh8KBHZpZXcYASABKAsyES5wYWNlbGluZS52MS5WaWV3IjMKBFdvcmsSKwoKYXNzaWdubWVudBgBIAEoCzIXLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnQiagoKQXNzaWdubWVudBIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoBBINCgVzdGFydBgDIAEoBBILCgNlbmQYBCABKAQSEgoKZmlyc3Rfc3RlcBgFIAEoBBIRCglsYXN0X3N0ZXAYBiABKAQiQQoIRXZhbHVhdGUSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlIhYKBVBhdXNlEg0KBXBhdXNlGAEgASgEIiYKB1BhdXNlQXQSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiIXCgZSZXN1bWUSDQoFcGF1c2UYASABKAQiGgoHQmFycmllchIPCgdiYXJyaWVyGAEgASgEIlIKCkV2YWx1YXRpb24SDQoFZXBvY2gYASABKAQSDQoFZmluYWwYAiABKAgSGAoQYWNjdXJhY3lfcGVyY2VudBgDIAEoARIMCgRsb3NzGAQgASgBIksKBFN0b3ASDgoGcmVhc29uGAEgASgJEiUKB291dGNvbWUYAiABKA4yFC5wYWNlbGluZS52MS5PdXRjb21lEgwKBHN0YXkYAyABKAgiXgoMTGVhdmVSZXF1ZXN0EisKBm1lbWJlchgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5EiEKBWxlYXZlGAIgASgLMhIucGFjZWxpbmUudjEuTGVhdmUiDAoKTGVhdmVSZXBseSIPCg1TdGF0dXNSZXF1ZXN0IhsKC1N0YXR1c1JlcGx5EgwKBGpzb24YASABKAkiHwoNU3VibWl0UmVxdWVzdBIOCgZjb25maWcYASABKAkiGgoLU3VibWl0UmVwbHkSCwoDcnVuGAEgASgJInAKE1JlYWRFeGFtcGxlc1JlcXVlc3QSCwoDcnVuGAEgASgJEiEKBXNwbGl0GAIgASgOMhIucGFjZWxpbmUudjEuU3BsaXQSDQoFZXBvY2gYAyABKAQSDQoFc3RhcnQYBCABKAQSCwoDZW5kGAUgASgEIlwKDUV4YW1wbGVzQmxvY2sSDQoFY291bnQYASABKA0SDQoFc2hhcGUYAiADKA0SDQoFZHR5cGUYAyABKAkSDgoGbGFiZWxzGAQgAygNEg4KBnZhbHVlcxgFIAEoDCJ1ChNLZWVwUmVzaWR1YWxSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgRyYW5rGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEEg8KB2JhcnJpZXIYBCABKAQSDQoFY2h1bmsYBSABKA0SDgoGdmFsdWVzGAYgASgMIhMKEUtlZXBSZXNpZHVhbFJlcGx5IlQKE1JlYWRSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDQoFY2h1bmsYBCABKA0iIwoRUmVhZFJlc2lkdWFsUmVwbHkSDgoGdmFsdWVzGAEgASgMKlkKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9TRVJWRVIQARIWChJNRU1CRVJfUk9MRV9XT1JLRVIQAip4CgtSZWZ1c2FsQ29kZRIcChhSRUZVU0FMX0NPREVfVU5TUEVDSUZJRUQQABIYChRSRUZVU0FMX0NPREVfUkVGVVNFRBABEhkKFVJFRlVTQUxfQ09ERV9QUk9UT0NPTBACEhYKElJFRlVTQUxfQ09ERV9VU0FHRRADKqEBCg5QYXJhbWV0ZXJHcm91cBIfChtQQVJBTUVURVJfR1JPVVBfVU5TUEVDSUZJRUQQABIaChZQQVJBTUVURVJfR1JPVVBfV0VJR0hUEAESGQoVUEFSQU1FVEVSX0dST1VQX1BMQUlOEAISGgoWUEFSQU1FVEVSX0dST1VQX0JVRkZFUhADEhsKF1BBUkFNRVRFUl9HUk9VUF9DT1VOVEVSEAQqYQoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASEAoMT1VUQ09NRV9ET05FEAESEgoOT1VUQ09NRV9GQUlMRUQQAhIXChNPVVRDT01FX0lOVEVSUlVQVEVEEAMqPwoFU3BsaXQSFQoRU1BMSVRfVU5TUEVDSUZJRUQQABIPCgtTUExJVF9UUkFJThABEg4KClNQTElUX1RFU1QQAjLSBAoLQ29vcmRpbmF0b3ISRAoIUmVnaXN0ZXISHC5wYWNlbGluZS52MS5SZWdpc3RlclJlcXVlc3QaGi5wYWNlbGluZS52MS5SZWdpc3RlclJlcGx5EkwKCUhlYXJ0YmVhdBIaLnBhY2VsaW5lLnYxLk1lbWJlck1lc3NhZ2UaHy5wYWNlbGluZS52MS5Db29yZGluYXRvck1lc3NhZ2UoATABEjsKBUxlYXZlEhkucGFjZWxpbmUudjEuTGVhdmVSZXF1ZXN0GhcucGFjZWxpbmUudjEuTGVhdmVSZXBseRI+CgZTdGF0dXMSGi5wYWNlbGluZS52MS5TdGF0dXNSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3RhdHVzUmVwbHkSPgoGU3VibWl0EhoucGFjZWxpbmUudjEuU3VibWl0UmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcGx5Ek4KDFJlYWRFeGFtcGxlcxIgLnBhY2VsaW5lLnYxLlJlYWRFeGFtcGxlc1JlcXVlc3QaGi5wYWNlbGluZS52MS5FeGFtcGxlc0Jsb2NrMAESUAoMS2VlcFJlc2lkdWFsEiAucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcGx5ElAKDFJlYWRSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXBseWIGcHJvdG8z", [file_paceline_v1_run]);
 
 /**
  * First word of a process to the coordinator.
@@ -527,6 +527,13 @@ export type Heartbeat = Message<"paceline.v1.Heartbeat"> & {
    * @generated from field: uint32 term = 6;
    */
   term: number;
+
+  /**
+   * The servers that the member has links to, and whether it reaches them.
+   *
+   * @generated from field: repeated paceline.v1.ServerReach reach = 7;
+   */
+  reach: ServerReach[];
 };
 
 /**
@@ -535,6 +542,34 @@ export type Heartbeat = Message<"paceline.v1.Heartbeat"> & {
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 7);
+
+/**
+ * Whether a member reaches a server.
+ *
+ * @generated from message paceline.v1.ServerReach
+ */
+export type ServerReach = Message<"paceline.v1.ServerReach"> & {
+  /**
+   * The server's index.
+   *
+   * @generated from field: uint32 server = 1;
+   */
+  server: number;
+
+  /**
+   * 0 where it does; else the milliseconds since its link broke, or was first tried in vain.
+   *
+   * @generated from field: uint64 unreached_ms = 2;
+   */
+  unreachedMs: bigint;
+};
+
+/**
+ * Describes the message paceline.v1.ServerReach.
+ * Use `create(ServerReachSchema)` to create a new message.
+ */
+export const ServerReachSchema: GenMessage<ServerReach> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 8);
 
 /**
  * What a server counted.
@@ -660,7 +695,7 @@ export type ServerStatistics = Message<"paceline.v1.ServerStatistics"> & {
  * Use `create(ServerStatisticsSchema)` to create a new message.
  */
 export const ServerStatisticsSchema: GenMessage<ServerStatistics> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 8);
+  messageDesc(file_paceline_v1_coordinator, 9);
 
 /**
  * What a worker counted since it was given its incarnation.
@@ -737,7 +772,7 @@ export type WorkerStatistics = Message<"paceline.v1.WorkerStatistics"> & {
  * Use `create(WorkerStatisticsSchema)` to create a new message.
  */
 export const WorkerStatisticsSchema: GenMessage<WorkerStatistics> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 9);
+  messageDesc(file_paceline_v1_coordinator, 10);
 
 /**
  * The run is prepared: model built, data found.
@@ -780,7 +815,7 @@ export type Ready = Message<"paceline.v1.Ready"> & {
  * Use `create(ReadySchema)` to create a new message.
  */
 export const ReadySchema: GenMessage<Ready> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 10);
+  messageDesc(file_paceline_v1_coordinator, 11);
 
 /**
  * A named tensor of a model.
@@ -815,7 +850,7 @@ export type TensorSpec = Message<"paceline.v1.TensorSpec"> & {
  * Use `create(TensorSpecSchema)` to create a new message.
  */
 export const TensorSpecSchema: GenMessage<TensorSpec> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 11);
+  messageDesc(file_paceline_v1_coordinator, 12);
 
 /**
  * A server has taken a view.
@@ -857,7 +892,7 @@ export type ViewAck = Message<"paceline.v1.ViewAck"> & {
  * Use `create(ViewAckSchema)` to create a new message.
  */
 export const ViewAckSchema: GenMessage<ViewAck> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 12);
+  messageDesc(file_paceline_v1_coordinator, 13);
 
 /**
  * How far a removed worker had come on one server.
@@ -899,7 +934,7 @@ export type Departure = Message<"paceline.v1.Departure"> & {
  * Use `create(DepartureSchema)` to create a new message.
  */
 export const DepartureSchema: GenMessage<Departure> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 13);
+  messageDesc(file_paceline_v1_coordinator, 14);
 
 /**
  * A worker has finished an assignment.
@@ -922,7 +957,7 @@ export type AssignmentDone = Message<"paceline.v1.AssignmentDone"> & {
   examples: bigint;
 
   /**
-   * Examples not used.
+   * Examples at the end of the assignment whose steps were not taken.
    *
    * @generated from field: uint64 skipped = 3;
    */
@@ -948,6 +983,13 @@ export type AssignmentDone = Message<"paceline.v1.AssignmentDone"> & {
    * @generated from field: uint64 correct = 6;
    */
   correct: bigint;
+
+  /**
+   * Examples of steps that were taken, and whose pushes every chunk answered with DROPPED.
+   *
+   * @generated from field: uint64 dropped = 7;
+   */
+  dropped: bigint;
 };
 
 /**
@@ -955,7 +997,7 @@ export type AssignmentDone = Message<"paceline.v1.AssignmentDone"> & {
  * Use `create(AssignmentDoneSchema)` to create a new message.
  */
 export const AssignmentDoneSchema: GenMessage<AssignmentDone> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 14);
+  messageDesc(file_paceline_v1_coordinator, 15);
 
 /**
  * The examples sent for an assignment are not what the run says; its step was not begun.
@@ -983,7 +1025,7 @@ export type AssignmentRefused = Message<"paceline.v1.AssignmentRefused"> & {
  * Use `create(AssignmentRefusedSchema)` to create a new message.
  */
 export const AssignmentRefusedSchema: GenMessage<AssignmentRefused> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 15);
+  messageDesc(file_paceline_v1_coordinator, 16);
 
 /**
  * Half-open range of positions.
@@ -1011,7 +1053,7 @@ export type Range = Message<"paceline.v1.Range"> & {
  * Use `create(RangeSchema)` to create a new message.
  */
 export const RangeSchema: GenMessage<Range> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 16);
+  messageDesc(file_paceline_v1_coordinator, 17);
 
 /**
  * A worker has evaluated a range of test examples.
@@ -1053,7 +1095,7 @@ export type Evaluated = Message<"paceline.v1.Evaluated"> & {
  * Use `create(EvaluatedSchema)` to create a new message.
  */
 export const EvaluatedSchema: GenMessage<Evaluated> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 17);
+  messageDesc(file_paceline_v1_coordinator, 18);
 
 /**
  * Answer to pause.
@@ -1081,7 +1123,7 @@ export type Pausing = Message<"paceline.v1.Pausing"> & {
  * Use `create(PausingSchema)` to create a new message.
  */
 export const PausingSchema: GenMessage<Pausing> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 18);
+  messageDesc(file_paceline_v1_coordinator, 19);
 
 /**
  * The worker rests.
@@ -1116,7 +1158,7 @@ export type Paused = Message<"paceline.v1.Paused"> & {
  * Use `create(PausedSchema)` to create a new message.
  */
 export const PausedSchema: GenMessage<Paused> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 19);
+  messageDesc(file_paceline_v1_coordinator, 20);
 
 /**
  * The worker stands as one that begins from the checkpoint would.
@@ -1151,7 +1193,7 @@ export type BarrierReached = Message<"paceline.v1.BarrierReached"> & {
  * Use `create(BarrierReachedSchema)` to create a new message.
  */
 export const BarrierReachedSchema: GenMessage<BarrierReached> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 20);
+  messageDesc(file_paceline_v1_coordinator, 21);
 
 /**
  * Loss or gradient is not finite.
@@ -1179,7 +1221,7 @@ export type Diverged = Message<"paceline.v1.Diverged"> & {
  * Use `create(DivergedSchema)` to create a new message.
  */
 export const DivergedSchema: GenMessage<Diverged> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 21);
+  messageDesc(file_paceline_v1_coordinator, 22);
 
 /**
  * The member can't go on.
@@ -1207,7 +1249,7 @@ export type Failed = Message<"paceline.v1.Failed"> & {
  * Use `create(FailedSchema)` to create a new message.
  */
 export const FailedSchema: GenMessage<Failed> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 22);
+  messageDesc(file_paceline_v1_coordinator, 23);
 
 /**
  * The member goes.
@@ -1242,7 +1284,7 @@ export type Leave = Message<"paceline.v1.Leave"> & {
  * Use `create(LeaveSchema)` to create a new message.
  */
 export const LeaveSchema: GenMessage<Leave> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 23);
+  messageDesc(file_paceline_v1_coordinator, 24);
 
 /**
  * Answers a heartbeat.
@@ -1277,7 +1319,7 @@ export type HeartbeatAck = Message<"paceline.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 24);
+  messageDesc(file_paceline_v1_coordinator, 25);
 
 /**
  * Prepare this run.
@@ -1313,7 +1355,7 @@ export type Prepare = Message<"paceline.v1.Prepare"> & {
  * Use `create(PrepareSchema)` to create a new message.
  */
 export const PrepareSchema: GenMessage<Prepare> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 25);
+  messageDesc(file_paceline_v1_coordinator, 26);
 
 /**
  * How a model's tensors lie in one flat vector of 32-bit floats, and how the vector is cut into chunks.
@@ -1342,7 +1384,7 @@ export type ModelLayout = Message<"paceline.v1.ModelLayout"> & {
  * Use `create(ModelLayoutSchema)` to create a new message.
  */
 export const ModelLayoutSchema: GenMessage<ModelLayout> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 26);
+  messageDesc(file_paceline_v1_coordinator, 27);
 
 /**
  * A tensor and its place in the flat vector; its values lie there in row-major order.
@@ -1391,7 +1433,7 @@ export type PlacedTensor = Message<"paceline.v1.PlacedTensor"> & {
  * Use `create(PlacedTensorSchema)` to create a new message.
  */
 export const PlacedTensorSchema: GenMessage<PlacedTensor> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 27);
+  messageDesc(file_paceline_v1_coordinator, 28);
 
 /**
  * A run of consecutive values of the flat vector.
@@ -1426,7 +1468,7 @@ export type ChunkPlace = Message<"paceline.v1.ChunkPlace"> & {
  * Use `create(ChunkPlaceSchema)` to create a new message.
  */
 export const ChunkPlaceSchema: GenMessage<ChunkPlace> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 28);
+  messageDesc(file_paceline_v1_coordinator, 29);
 
 /**
  * The present view.
@@ -1447,7 +1489,7 @@ export type ViewMessage = Message<"paceline.v1.ViewMessage"> & {
  * Use `create(ViewMessageSchema)` to create a new message.
  */
 export const ViewMessageSchema: GenMessage<ViewMessage> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 29);
+  messageDesc(file_paceline_v1_coordinator, 30);
 
 /**
  * Take these steps.
@@ -1468,7 +1510,7 @@ export type Work = Message<"paceline.v1.Work"> & {
  * Use `create(WorkSchema)` to create a new message.
  */
 export const WorkSchema: GenMessage<Work> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 30);
+  messageDesc(file_paceline_v1_coordinator, 31);
 
 /**
  * A part of an epoch's examples with the steps to take on it.
@@ -1524,7 +1566,7 @@ export type Assignment = Message<"paceline.v1.Assignment"> & {
  * Use `create(AssignmentSchema)` to create a new message.
  */
 export const AssignmentSchema: GenMessage<Assignment> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 31);
+  messageDesc(file_paceline_v1_coordinator, 32);
 
 /**
  * Evaluate these test examples.
@@ -1552,7 +1594,7 @@ export type Evaluate = Message<"paceline.v1.Evaluate"> & {
  * Use `create(EvaluateSchema)` to create a new message.
  */
 export const EvaluateSchema: GenMessage<Evaluate> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 32);
+  messageDesc(file_paceline_v1_coordinator, 33);
 
 /**
  * Say where you are and go no further.
@@ -1573,7 +1615,7 @@ export type Pause = Message<"paceline.v1.Pause"> & {
  * Use `create(PauseSchema)` to create a new message.
  */
 export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 33);
+  messageDesc(file_paceline_v1_coordinator, 34);
 
 /**
  * Go on up to and including a step, then rest and say paused.
@@ -1601,7 +1643,7 @@ export type PauseAt = Message<"paceline.v1.PauseAt"> & {
  * Use `create(PauseAtSchema)` to create a new message.
  */
 export const PauseAtSchema: GenMessage<PauseAt> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 34);
+  messageDesc(file_paceline_v1_coordinator, 35);
 
 /**
  * Go on.
@@ -1622,7 +1664,7 @@ export type Resume = Message<"paceline.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 35);
+  messageDesc(file_paceline_v1_coordinator, 36);
 
 /**
  * A checkpoint is about to be written, and all rest: pull all weights where replies are differences, give residuals
@@ -1644,7 +1686,7 @@ export type Barrier = Message<"paceline.v1.Barrier"> & {
  * Use `create(BarrierSchema)` to create a new message.
  */
 export const BarrierSchema: GenMessage<Barrier> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 36);
+  messageDesc(file_paceline_v1_coordinator, 37);
 
 /**
  * Results of an evaluation.
@@ -1686,7 +1728,7 @@ export type Evaluation = Message<"paceline.v1.Evaluation"> & {
  * Use `create(EvaluationSchema)` to create a new message.
  */
 export const EvaluationSchema: GenMessage<Evaluation> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 37);
+  messageDesc(file_paceline_v1_coordinator, 38);
 
 /**
  * The run is over; the member answers leave with its statistics.
@@ -1721,7 +1763,7 @@ export type Stop = Message<"paceline.v1.Stop"> & {
  * Use `create(StopSchema)` to create a new message.
  */
 export const StopSchema: GenMessage<Stop> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 38);
+  messageDesc(file_paceline_v1_coordinator, 39);
 
 /**
  * A member goes.
@@ -1749,7 +1791,7 @@ export type LeaveRequest = Message<"paceline.v1.LeaveRequest"> & {
  * Use `create(LeaveRequestSchema)` to create a new message.
  */
 export const LeaveRequestSchema: GenMessage<LeaveRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 39);
+  messageDesc(file_paceline_v1_coordinator, 40);
 
 /**
  * It was heard.
@@ -1764,7 +1806,7 @@ export type LeaveReply = Message<"paceline.v1.LeaveReply"> & {
  * Use `create(LeaveReplySchema)` to create a new message.
  */
 export const LeaveReplySchema: GenMessage<LeaveReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 40);
+  messageDesc(file_paceline_v1_coordinator, 41);
 
 /**
  * Asks for the snapshot.
@@ -1779,7 +1821,7 @@ export type StatusRequest = Message<"paceline.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 41);
+  messageDesc(file_paceline_v1_coordinator, 42);
 
 /**
  * The present snapshot.
@@ -1800,7 +1842,7 @@ export type StatusReply = Message<"paceline.v1.StatusReply"> & {
  * Use `create(StatusReplySchema)` to create a new message.
  */
 export const StatusReplySchema: GenMessage<StatusReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 42);
+  messageDesc(file_paceline_v1_coordinator, 43);
 
 /**
  * A run for a serving coordinator.
@@ -1821,7 +1863,7 @@ export type SubmitRequest = Message<"paceline.v1.SubmitRequest"> & {
  * Use `create(SubmitRequestSchema)` to create a new message.
  */
 export const SubmitRequestSchema: GenMessage<SubmitRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 43);
+  messageDesc(file_paceline_v1_coordinator, 44);
 
 /**
  * The run was taken.
@@ -1842,7 +1884,7 @@ export type SubmitReply = Message<"paceline.v1.SubmitReply"> & {
  * Use `create(SubmitReplySchema)` to create a new message.
  */
 export const SubmitReplySchema: GenMessage<SubmitReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 44);
+  messageDesc(file_paceline_v1_coordinator, 45);
 
 /**
  * Asks for examples. A mini-batch is the batch_size next positions of the worker's assignment, or those left of it.
@@ -1891,7 +1933,7 @@ export type ReadExamplesRequest = Message<"paceline.v1.ReadExamplesRequest"> & {
  * Use `create(ReadExamplesRequestSchema)` to create a new message.
  */
 export const ReadExamplesRequestSchema: GenMessage<ReadExamplesRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 45);
+  messageDesc(file_paceline_v1_coordinator, 46);
 
 /**
  * A part of an answer, which is the labels and the values of its blocks, one after the other.
@@ -1940,7 +1982,7 @@ export type ExamplesBlock = Message<"paceline.v1.ExamplesBlock"> & {
  * Use `create(ExamplesBlockSchema)` to create a new message.
  */
 export const ExamplesBlockSchema: GenMessage<ExamplesBlock> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 46);
+  messageDesc(file_paceline_v1_coordinator, 47);
 
 /**
  * Gives what pushes have dropped of a chunk so far.
@@ -1996,7 +2038,7 @@ export type KeepResidualRequest = Message<"paceline.v1.KeepResidualRequest"> & {
  * Use `create(KeepResidualRequestSchema)` to create a new message.
  */
 export const KeepResidualRequestSchema: GenMessage<KeepResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 47);
+  messageDesc(file_paceline_v1_coordinator, 48);
 
 /**
  * It is kept.
@@ -2011,7 +2053,7 @@ export type KeepResidualReply = Message<"paceline.v1.KeepResidualReply"> & {
  * Use `create(KeepResidualReplySchema)` to create a new message.
  */
 export const KeepResidualReplySchema: GenMessage<KeepResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 48);
+  messageDesc(file_paceline_v1_coordinator, 49);
 
 /**
  * Asks for what pushes had dropped of a chunk.
@@ -2053,7 +2095,7 @@ export type ReadResidualRequest = Message<"paceline.v1.ReadResidualRequest"> & {
  * Use `create(ReadResidualRequestSchema)` to create a new message.
  */
 export const ReadResidualRequestSchema: GenMessage<ReadResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 49);
+  messageDesc(file_paceline_v1_coordinator, 50);
 
 /**
  * What they had dropped.
@@ -2074,7 +2116,7 @@ export type ReadResidualReply = Message<"paceline.v1.ReadResidualReply"> & {
  * Use `create(ReadResidualReplySchema)` to create a new message.
  */
 export const ReadResidualReplySchema: GenMessage<ReadResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 50);
+  messageDesc(file_paceline_v1_coordinator, 51);
 
 /**
  * The roles that register.

@@ -118,6 +118,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     term,
     activity: words,
     ...statistics,
+    reach: fc.array(shape({ server: small, unreachedMs: whole }), { maxLength: 3 }),
   }),
   ready: shape<Said<"ready">>({
     type: fc.constant("ready"),
@@ -138,6 +139,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     assignment: whole,
     examples: whole,
     skipped: whole,
+    dropped: whole,
     lossSum: measured,
     correct: whole,
     seconds: measured,

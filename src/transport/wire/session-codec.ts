@@ -27,6 +27,7 @@ import type {
   Departure,
   MemberMessage,
   Range,
+  ServerReach,
   ServerStatistics,
   WorkerStatistics,
 } from "../../protocol/messages.js";
@@ -165,6 +166,11 @@ const departure = record<Departure, wire.Departure>(schemas.DepartureSchema, {
   stepMax: step,
 });
 
+const serverReach = record<ServerReach, wire.ServerReach>(schemas.ServerReachSchema, {
+  server: rank,
+  unreachedMs: count,
+});
+
 /** Whose session it is. */
 export const identityCodec = record<MemberIdentity, wire.MemberIdentity>(
   schemas.MemberIdentitySchema,
@@ -185,6 +191,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     term,
     activity: sentence,
     ...statistics,
+    reach: list(serverReach, membersMax),
   }),
   ready: record<Body<"ready">, wire.Ready>(schemas.ReadySchema, {
     run: text(runBytesMax),
@@ -204,6 +211,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
       assignment: count,
       examples: count,
       skipped: count,
+      dropped: count,
       lossSum: measured,
       correct: count,
       seconds: measured,

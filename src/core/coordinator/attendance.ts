@@ -1,0 +1,94 @@
+/**
+ * Who takes part in training, seen from outside of it: are there enough workers, does everybody
+ * reach the servers, who may come back and when. It decides; the coordinator has it done.
+ */
+import type { RunSpec } from "../../protocol/run-spec.js";
+import { Returning, Shortage } from "./formation.js";
+import { Absences, judgeReach } from "./reach.js";
+import type { Member, Roster } from "./roster.js";
+import { type Ending, endingUnreached } from "./run-ending.js";
+import type { Training } from "./training.js";
+
+/** Times that attendance depends on. */
+export interface AttendanceConfig {
+  readonly leaseMs: number;
+  readonly rankGraceMs: number;
+  readonly startTimeoutMs: number;
+}
+
+/** What follows from who is there. */
+export interface AttendanceVerdict {
+  /** Workers that take part no more. */
+  readonly lost: readonly { readonly member: Member; readonly reason: string }[];
+  /** Not null where the run can't go on; `alone` says that no worker is to be waited for. */
+  readonly ending: Ending | null;
+  readonly alone: boolean;
+}
+
+/** The attendance of one run. */
+export class Attendance {
+  readonly #config: AttendanceConfig;
+  readonly #shortage = new Shortage();
+  readonly #absences = new Absences();
+  /** Workers that are gone may be back before this. */
+  readonly #returning = new Returning();
+
+  constructor(config: AttendanceConfig) {
+    this.#config = config;
+  }
+
+  /** A worker is lost: another process may take its rank soon. */
+  lost(rank: number, nowMs: number): void {
+    this.#returning.expect(rank, nowMs + this.#config.rankGraceMs);
+  }
+
+  /** A supervisor starts a process for the rank. */
+  restarts(rank: number, nowMs: number): void {
+    this.#returning.expect(rank, nowMs + this.#config.startTimeoutMs);
+  }
+
+  /** The rank has a process, or never will. */
+  settled(rank: number): void {
+    this.#returning.settle(rank);
+  }
+
+  /** True unless the rank was taken out for a while that is not over. */
+  mayTakePart(rank: number, nowMs: number): boolean {
+    return !this.#absences.has(rank, nowMs);
+  }
+
+  /** Workers that are prepared, were kept out for a while, and take part again from here on. */
+  readmitted(training: Training, roster: Roster, nowMs: number): Member[] {
+    return roster.all("worker").filter(({ rank, incarnation, readyFor }) => {
+      const isIn = training.ready.get(rank) === incarnation;
+      return !isIn && readyFor === training.spec.run && this.mayTakePart(rank, nowMs);
+    });
+  }
+
+  /** Looks at everybody who is there. */
+  judge(training: Training, roster: Roster, spec: RunSpec, nowMs: number): AttendanceVerdict {
+    const { leaseMs, startTimeoutMs } = this.#config;
+    const partners = roster.everybody().filter(({ role, rank, incarnation }) => {
+      return role === "server" || training.isActive(rank, incarnation);
+    });
+    const reach = judgeReach(partners, leaseMs);
+    const lost = reach.removed.flatMap(({ rank, reason }) => {
+      const member = roster.get("worker", rank);
+      if (member === undefined) return [];
+      const absence = `${this.#absences.begin(rank, nowMs) / 1000} s`;
+      return [{ member, reason: `${reason}; it may take part again in ${absence}` }];
+    });
+    const server = reach.lost === null ? undefined : roster.get("server", reach.lost.server);
+    if (reach.lost !== null && server !== undefined) {
+      return { lost, ending: endingUnreached(server, reach.lost.reason), alone: true };
+    }
+    const active = training.activeRanks().length;
+    const preparing = roster.all("worker").length - active;
+    const workers = { active, preparing, returning: this.#returning };
+    const reason = this.#shortage.judge(spec, workers, startTimeoutMs, nowMs);
+    if (reason === null) return { lost, ending: null, alone: false };
+    const remedy = "lower the minimum of --workers";
+    const ending: Ending = { outcome: "failed", code: "too_few_workers", reason, remedy };
+    return { lost, ending, alone: false };
+  }
+}

@@ -1,0 +1,193 @@
+/**
+ * When training stands still: everybody is brought to rest (pause.ts), stands at the checkpoint's
+ * barrier where workers keep something (barrier-round.ts), and everything is written. A checkpoint
+ * lets them go on, an ending does not; and while there are fewer workers than there must be, they
+ * rest with nothing to be written.
+ *
+ * Invariant: one thing at a time. What is wanted meanwhile waits, the weightiest of it; a rest for
+ * want of workers becomes a rest for a checkpoint or an ending without anybody being moved.
+ */
+import { keepsResiduals, pullsDifferences } from "../../protocol/compression.js";
+import type { WorkerIdentity } from "../../protocol/identity.js";
+import type { IdSource } from "../../protocol/ids.js";
+import type { CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { Pace } from "../sync/pace.js";
+import { BarrierRound } from "../work/barrier-round.js";
+import { Pause, type PauseLimit, type PauseReason, weightOf } from "../work/pause.js";
+import type { SaveRequest } from "../work/run-setup.js";
+import type { ViewRounds } from "./view-rounds.js";
+
+/** What training is to the standstill. */
+export interface StandstillFloor {
+  readonly spec: RunSpec;
+  readonly pace: Pace;
+  readonly views: ViewRounds;
+  /** True while nobody waits for work that others depend on. */
+  readonly pausable: boolean;
+  /** The step before which everybody stands, once they rest after `limit` (-1: nobody is there). */
+  restingStep(limit: number): number;
+  toWorker(rank: number, message: CoordinatorMessage): void;
+  /** Saving begins: epochs' clocks stand still. */
+  halt(): void;
+  /** Writes everything; all stand at the barrier. */
+  write(why: SaveRequest["why"], barrier: BarrierRound): void;
+}
+
+/** The standstills of one run. */
+export class Standstill {
+  readonly #floor: StandstillFloor;
+  readonly #ids: IdSource;
+  #wanted: PauseReason | null = null;
+  #pause: Pause | null = null;
+  #saving: SaveRequest["why"] | null = null;
+  /** What is saved once all stand at it; null from then on. */
+  #barrier: BarrierRound | null = null;
+
+  /** @param ids of pauses and of barriers. */
+  constructor(floor: StandstillFloor, ids: IdSource) {
+    this.#floor = floor;
+    this.#ids = ids;
+  }
+
+  /** True from the barrier on until the checkpoint is written. */
+  get isSaving(): boolean {
+    return this.#saving !== null;
+  }
+
+  /** The last step of those who come to rest, -1 while it is not known; null where nobody does. */
+  get limit(): number | null {
+    return this.#pause?.limit ?? null;
+  }
+
+  /** One sentence where training stands still, or is about to; else null. */
+  activity(): string | null {
+    if (this.#barrier?.complete === false) {
+      return `a checkpoint waits for worker ${this.#barrier.missing().join(", ")}`;
+    }
+    if (this.#saving !== null) return "writing a checkpoint";
+    if (this.#pause === null) return null;
+    if (this.#pause.reason !== "shortage") return "bringing workers to rest";
+    return `waiting for workers: at least ${this.#floor.spec.workersMin} must take part`;
+  }
+
+  /** Has everybody brought to rest, as soon as may be. */
+  want(reason: PauseReason): void {
+    if (this.#wanted === null || weightOf(reason) > weightOf(this.#wanted)) this.#wanted = reason;
+  }
+
+  /** There are enough workers: who rests for want of them goes on. */
+  suffice(): void {
+    if (this.#wanted === "shortage") this.#wanted = null;
+    if (this.#pause?.reason === "shortage") this.#lift();
+  }
+
+  /** Begins what is wanted, and saves once everybody rests. */
+  advance(): void {
+    if (this.#saving !== null) return;
+    this.#beginWanted();
+    const pause = this.#pause;
+    if (pause === null || !pause.quiet || this.#floor.views.busy) return;
+    if (pause.reason === "shortage") return;
+    const { pace, views } = this.#floor;
+    const step = this.#floor.restingStep(pause.limit);
+    this.save(pause.reason, pace.meetsAtBoundaries ? Math.max(step, views.openStep) : step);
+  }
+
+  #beginWanted(): void {
+    const { views, pace } = this.#floor;
+    if (this.#wanted === null) return;
+    if (this.#pause !== null) {
+      if (this.#pause.reason === "shortage") this.#pause.reason = this.#wanted;
+      if (this.#pause.reason === this.#wanted) this.#wanted = null;
+      return;
+    }
+    const ranks = views.workers().map(({ rank }) => rank);
+    // Nobody is held up where nobody is left.
+    if (ranks.length === 0 ? views.busy : !this.#floor.pausable) return;
+    const pause = this.#ids.next();
+    this.#pause = new Pause(pause, this.#wanted, pace.hasBarriers, ranks);
+    this.#wanted = null;
+    for (const rank of ranks) this.#floor.toWorker(rank, { type: "pause", pause });
+  }
+
+  /** Has workers stand at the barrier where they keep something, then everything written. */
+  save(why: SaveRequest["why"], step: number): void {
+    const { spec, views } = this.#floor;
+    if (views.standing === null) return;
+    const { compression } = spec;
+    const isAlone = !keepsResiduals(compression) && !pullsDifferences(compression);
+    this.#saving = why;
+    this.#floor.halt();
+    const barrier = this.#ids.next();
+    this.#barrier = new BarrierRound(barrier, step, isAlone ? [] : views.workers());
+    for (const rank of this.#barrier.missing()) {
+      this.#floor.toWorker(rank, { type: "barrier", barrier });
+    }
+    this.writeAtBarrier();
+  }
+
+  /** Writes as soon as all stand at the barrier and no view is being agreed on. */
+  writeAtBarrier(): void {
+    const barrier = this.#barrier;
+    if (barrier?.complete !== true || this.#floor.views.busy || this.#saving === null) return;
+    this.#barrier = null;
+    this.#floor.write(this.#saving, barrier);
+  }
+
+  /** The checkpoint is written, or can't be: why there was one, null where there was none. */
+  saved(): SaveRequest["why"] | null {
+    const why = this.#saving;
+    this.#saving = null;
+    if (why !== null && why !== "interrupt" && why !== "ending") this.#lift();
+    return why;
+  }
+
+  #lift(): void {
+    const pause = this.#pause?.id;
+    this.#pause = null;
+    if (pause === undefined) return;
+    for (const { rank } of this.#floor.views.workers()) {
+      this.#floor.toWorker(rank, { type: "resume", pause });
+    }
+  }
+
+  /** A worker says in which step it is. */
+  pausing(rank: number, { pause, step }: MemberMessage & { readonly type: "pausing" }): void {
+    if (this.#pause?.id === pause) this.#settle(this.#pause.answered(rank, step));
+  }
+
+  /** A worker rests; true if it was asked to. */
+  paused(rank: number, { pause }: MemberMessage & { readonly type: "paused" }): boolean {
+    if (this.#pause?.id !== pause) return false;
+    this.#pause.rested(rank);
+    return true;
+  }
+
+  /** A worker stands at the barrier. */
+  reached(
+    worker: WorkerIdentity,
+    message: MemberMessage & { readonly type: "barrierReached" },
+  ): void {
+    if (this.#barrier?.id === message.barrier) this.#barrier.taken(worker, message);
+  }
+
+  /** A worker is gone. */
+  lost(rank: number): void {
+    this.#barrier?.lost(rank);
+    this.#settle(this.#pause?.lost(rank) ?? []);
+  }
+
+  #settle(limits: readonly PauseLimit[]): void {
+    const pause = this.#pause?.id;
+    if (pause === undefined) return;
+    for (const { rank, step } of limits) {
+      this.#floor.toWorker(rank, { type: "pauseAt", pause, step });
+    }
+  }
+
+  /** True while this life of a worker may give residuals for this barrier. */
+  awaitsResiduals(rank: number, incarnation: number, barrier: number): boolean {
+    return this.#barrier?.id === barrier && this.#barrier.awaits(rank, incarnation);
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * What a worker asks of servers: pulls of chunks to start a step with, and pushes of gradients. The
+ * requests themselves are effects; here is what they are made of, the view that says to whom they
+ * go and the version of each chunk that the worker has.
+ *
+ * Invariant: what is asked again under the same view is the same request, so that a server knows it
+ * for what it is.
+ */
+import type { WorkerIdentity } from "../../protocol/identity.js";
+import { primaryOf, type View } from "../../protocol/view.js";
+import type { WorkerEffect } from "./worker-events.js";
+import { pullFrom, pushTo } from "./worker-headers.js";
+import { type Stepping, unanswered, type WorkerState } from "./worker-state.js";
+
+/** The requests of one life of a worker in one run. */
+export class WorkerRequests {
+  readonly #identity: WorkerIdentity;
+  readonly #emit: (effect: WorkerEffect) => void;
+  readonly #versions: number[];
+  #view: View | null = null;
+
+  /** @param chunks how many the model has. */
+  constructor(identity: WorkerIdentity, chunks: number, emit: (effect: WorkerEffect) => void) {
+    this.#identity = identity;
+    this.#emit = emit;
+    this.#versions = Array<number>(chunks).fill(0);
+  }
+
+  /** How many chunks there are. */
+  get chunks(): number {
+    return this.#versions.length;
+  }
+
+  /** Requests go out under this view from here on. */
+  follow(view: View): void {
+    this.#view = view;
+  }
+
+  /** The worker has the chunk at this version. */
+  received(chunk: number, version: number): void {
+    this.#versions[chunk] = version;
+  }
+
+  /** Asks for a chunk to start this step with. */
+  pull(chunk: number, step: number): void {
+    this.#emit(pullFrom(this.#identity, this.#view, { step, chunk }));
+  }
+
+  /** Pushes a chunk's gradient of a step. */
+  push(chunk: number, { step, examples }: Stepping): void {
+    const about = { step, chunk, version: this.#versions[chunk]!, examples };
+    this.#emit(pushTo(this.#identity, this.#view, about));
+  }
+
+  /** Asks again for what is unanswered of the chunks that are meant. */
+  again(state: WorkerState, nextStep: number, isMeant: (chunk: number) => boolean): void {
+    for (const { chunk, step } of unanswered(state)) {
+      if (!isMeant(chunk)) continue;
+      if (step === null) this.pull(chunk, nextStep);
+      else this.push(chunk, step);
+    }
+  }
+
+  /** The same for what is asked of one server. */
+  againOf(server: number, state: WorkerState, nextStep: number): void {
+    const view = this.#view;
+    if (view !== null) this.again(state, nextStep, (chunk) => primaryOf(view, chunk) === server);
+  }
+}
