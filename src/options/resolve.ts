@@ -1,5 +1,6 @@
 /**
- * From what was written to what holds: flag > --set > environment > config file > --fast > default.
+ * From what was written to what holds: flag > --set > environment > config file > the run gone on
+ * with > --fast > default.
  * Every value keeps its origin, so that a refusal can name the place to mend and `config print` can
  * show where a value came from.
  */
@@ -17,7 +18,15 @@ import {
 import type { ResolvedOptions } from "./resolved-options.js";
 
 /** Where a value may come from; the later wins over the earlier. */
-export const originKinds = ["default", "fast", "file", "environment", "set", "flag"] as const;
+export const originKinds = [
+  "default",
+  "fast",
+  "run",
+  "file",
+  "environment",
+  "set",
+  "flag",
+] as const;
 
 /** Where a value came from. */
 export interface Origin {
@@ -35,6 +44,8 @@ export interface Given {
   readonly set?: Written;
   readonly environment?: Environment;
   readonly file?: { readonly path: string; readonly values: Written };
+  /** What the run that is gone on with was given. */
+  readonly run?: { readonly path: string; readonly values: Written };
 }
 
 /** Values with their origins. */
@@ -119,11 +130,13 @@ function findText(key: OptionKey, command: CommandName, given: Given): Found | n
     const origin = { kind: "environment", place: environment.name } as const;
     return { text: environment.text, origin, shown };
   }
-  const file = given.file?.values.get(key);
-  if (file === undefined) return null;
-  const path = given.file?.path ?? "";
-  const shown = `${name}: ${shownText(file)} in ${path}`;
-  return { text: file, origin: { kind: "file", place: path }, shown };
+  for (const kind of ["file", "run"] as const) {
+    const text = given[kind]?.values.get(key);
+    if (text === undefined) continue;
+    const place = given[kind]?.path ?? "";
+    return { text, origin: { kind, place }, shown: `${name}: ${shownText(text)} in ${place}` };
+  }
+  return null;
 }
 
 /** True when the option means something beside the other values. */

@@ -118,7 +118,7 @@ interface Start {
   readonly residuals: Map<number, Float32Array>;
 }
 
-interface CurrentRun extends Omit<PreparedRun, "state" | "residuals"> {
+interface CurrentRun extends Omit<PreparedRun, "state" | "residuals" | "notices"> {
   readonly settings: RunSettings;
   readonly start: Start;
   /** What is sent to workers that have no files; null where they have. */
@@ -244,7 +244,7 @@ class StartedCoordinator implements RunningCoordinator {
 
   async #carryOut(
     settings: RunSettings,
-    { state, residuals, ...run }: PreparedRun,
+    { state, residuals, notices, ...run }: PreparedRun,
     dataset: Dataset | null,
   ): Promise<RunEnd> {
     const { setup, directory } = run;
@@ -262,6 +262,7 @@ class StartedCoordinator implements RunningCoordinator {
       logEvery: settings.logEvery,
       observers: this.#parts.observers ?? [],
     });
+    for (const notice of notices) record.onEvent(notice);
     const snapshots = every(this.#clock, snapshotIntervalMs, () =>
       record.onSnapshot(this.#host.snapshot()),
     );

@@ -59,7 +59,7 @@ function asBsp(options: ResolvedOptions): ResolvedOptions {
 }
 
 async function train(
-  { setup: { spec, layout, resume }, state, residuals, directory }: PreparedRun,
+  { setup: { spec, layout, resume }, state, residuals, directory, notices }: PreparedRun,
   dataset: Dataset,
   options: ResolvedOptions,
   io: CommandIo,
@@ -73,6 +73,7 @@ async function train(
   const setup = { settings: options, io, clock: processClock, speaksForWorkers: true };
   const report = new RunReport(setup);
   const record = recordOf(spec, directory, options, report);
+  for (const notice of notices) record.onEvent(notice);
   let signal: NodeJS.Signals | null = null;
   const release = onSignals((given) => {
     if (signal !== null) process.exit(signalExitCode(given));

@@ -40,6 +40,7 @@ import {
   endingDeposed,
   endingDiverged,
   endingOf,
+  endingShort,
   endingWithout,
   type ProcessEnd,
   resultOf,
@@ -309,7 +310,7 @@ export class Coordinator {
       if (restarts) this.#returning.expect(rank, this.#nowMs + this.#config.startTimeoutMs);
       else this.#returning.settle(rank);
     } else if (!restarts && this.#phase.name === "forming") {
-      this.#end(endingWithout({ role, rank }, reason, false));
+      this.#end(endingWithout({ role, rank }, reason, null));
     }
   }
 
@@ -337,7 +338,7 @@ export class Coordinator {
     this.#emit({ kind: "lost", role, rank, incarnation, text });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
     if (role === "server" && !forming && member.toldOf === this.spec?.run) {
-      this.#end(endingWithout(member, reason, this.#training !== null));
+      this.#end(endingWithout(member, reason, this.#training));
     }
   }
 
@@ -457,7 +458,7 @@ export class Coordinator {
     const workers = { active, preparing, returning: this.#returning };
     const { startTimeoutMs } = this.#config;
     const reason = this.#shortage.judge(spec, workers, startTimeoutMs, this.#nowMs);
-    if (reason !== null) this.#fail("too_few_workers", reason);
+    if (reason !== null) this.#end(endingShort(reason, training));
   }
 
   /**

@@ -129,7 +129,6 @@ export class Shortage {
     const coming = (patient ? preparing : 0) + returning.count(nowMs);
     if (active + coming >= spec.workersMin) return null;
     const left = `${active} worker${active === 1 ? " is" : "s are"} left`;
-    const remedy = "go on from the last checkpoint with --resume auto, or lower the minimum of";
-    return `${left} and at least ${spec.workersMin} must be: ${remedy} --workers`;
+    return `${left} and at least ${spec.workersMin} must be`;
   }
 }

@@ -49,15 +49,28 @@ export function endingOf(training: Training): Ending {
 export function endingWithout(
   server: Pick<Member, "role" | "rank"> & Partial<Pick<Member, "pid" | "host">>,
   reason: string,
-  training: boolean,
+  training: Pick<Training, "keptStep"> | null,
 ): Ending {
   const { pid, host } = server;
   const whereabouts = pid === undefined ? "" : ` (pid ${pid} on ${host})`;
-  const remedy = training
-    ? "its chunks had no other replica, go on from the last checkpoint with --resume auto"
-    : "look at its log and start it again";
+  const remedy =
+    training === null
+      ? "look at its log and start it again"
+      : `its chunks had no other replica, ${fromCheckpoint(training)}`;
   const text = `${nameOf(server)}${whereabouts} is lost: ${reason}; ${remedy}`;
   return { outcome: "failed", code: "member_lost", reason: text };
+}
+
+/** What is left of a run that can't go on. */
+function fromCheckpoint({ keptStep }: Pick<Training, "keptStep">): string {
+  if (keptStep === null) return "no checkpoint was written, start the run again";
+  return `go on from its checkpoint of step ${keptStep} with paceline resume`;
+}
+
+/** The verdict where too few workers are left. */
+export function endingShort(shortage: string, training: Pick<Training, "keptStep">): Ending {
+  const remedy = `${fromCheckpoint(training)}, or lower the minimum of --workers`;
+  return { outcome: "failed", code: "too_few_workers", reason: `${shortage}: ${remedy}` };
 }
 
 /** The verdict where members have heard of another coordinator, and take nothing from this one. */

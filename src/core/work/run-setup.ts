@@ -16,6 +16,8 @@ export interface RunSetup {
   readonly layout: Layout;
   /** Where to go on from, or null for a fresh start. */
   readonly resume: TrainingSnapshot | null;
+  /** The step of the checkpoint gone on from, as its folder is called. */
+  readonly resumedStep?: number;
   /** Ranks whose residuals are in the checkpoint gone on from; nobody's if left out. */
   readonly residuals?: readonly number[];
 }
