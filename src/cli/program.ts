@@ -125,7 +125,7 @@ async function perform(
   if (run !== null) {
     const { differences, tellNothingLeft } = await import("./resumed-run.js");
     for (const line of differences(plan.options, run, resolution)) host.stderr.write(`${line}\n`);
-    if (tellNothingLeft(run, resolution.options, host.stderr)) return 0;
+    if (await tellNothingLeft(run, resolution.options, host.stderr)) return 0;
   }
   for (const doubt of doubtfulEnvironment(host.environment)) host.stderr.write(`${doubt}\n`);
   const steps = nextSteps(plan, resolution.options);

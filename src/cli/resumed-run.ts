@@ -9,8 +9,13 @@ import { keysOf, type OptionKey, rowOf } from "../options/options.js";
 import type { Resolution, Written } from "../options/resolve.js";
 import type { ResolvedOptions, TextSink } from "../options/resolved-options.js";
 import { nothingLeft } from "../runtime/run-preparation.js";
-import { orMissing } from "../store/checkpoint/checkpoint.js";
-import { readManifest, readSound, resolveResume } from "../store/checkpoint/checkpoint-folder.js";
+import { orMissing, readCheckpoint } from "../store/checkpoint/checkpoint.js";
+import {
+  type ResumePoint,
+  readManifest,
+  readSound,
+  resolveResume,
+} from "../store/checkpoint/checkpoint-folder.js";
 import type { CheckpointManifest } from "../store/checkpoint/manifest.js";
 
 /** A run to go on with. */
@@ -19,6 +24,7 @@ export interface ResumedRun {
   readonly path: string;
   readonly values: Written;
   readonly manifest: CheckpointManifest;
+  readonly point: ResumePoint;
   /** The command that began it. */
   readonly command: "train" | "baseline" | "coordinator";
 }
@@ -51,7 +57,7 @@ export async function findResumedRun({
     : written.has("serve")
       ? "coordinator"
       : "train";
-  return { path, values, manifest, command };
+  return { path, values, manifest, point, command };
 }
 
 /** A line for each option that is not as the run had it. */
@@ -75,13 +81,17 @@ export function differences(
  * Says, where the run is done and asked for nothing further, that nothing is left to train; then
  * the exit code is that of a run that is done.
  */
-export function tellNothingLeft(
-  { manifest }: ResumedRun,
+export async function tellNothingLeft(
+  { manifest, point }: ResumedRun,
   options: ResolvedOptions,
   stderr: TextSink,
-): boolean {
+): Promise<boolean> {
   if (options.name !== null) return false;
   const nothing = nothingLeft(manifest, options);
-  if (nothing !== null) stderr.write(`run ${manifest.spec.name} ${nothing}\n`);
-  return nothing !== null;
+  if (nothing === null) return false;
+  // It is only done while what it came to can be read.
+  const sound = await readSound(point, readCheckpoint);
+  if (sound.point.path !== point.path) return false;
+  stderr.write(`run ${manifest.spec.name} ${nothing}\n`);
+  return true;
 }
