@@ -35,6 +35,12 @@ const ofStart: readonly OptionKey[] = [
   ...(["json", "quiet", "verbose", "progress", "trace"] as const),
 ];
 
+/** What a checkpoint fixes. */
+const fixed: readonly OptionKey[] = [
+  ...(["model", "stem", "data", "trainLimit", "optimizer", "seed", "feed"] as const),
+  ...(["batchSize", "chunkValues"] as const),
+];
+
 /**
  * The run that is meant by `--resume`; null where the checkpoint lies outside of one.
  * @throws PacelineError `checkpoint` where there is none.
@@ -66,15 +72,20 @@ export function differences(
   { values }: Pick<ResumedRun, "values">,
   { options, origins }: Resolution,
 ): string[] {
-  return keysOf(command).flatMap((key) => {
-    const before = values.get(key);
-    if (before === undefined) return [];
+  const changed = keysOf(command).filter((key) => differs(key, values, options));
+  return changed.map((key) => {
     const { name, type } = rowOf(key);
-    const present = type.print(options[key]);
-    const parsed = type.parse(before);
-    if ("value" in parsed && type.print(parsed.value) === present) return [];
-    return [`--${name} is ${present} (${showOrigin(origins[key])}); the run had ${before}`];
+    const present = `${type.print(options[key])} (${showOrigin(origins[key])})`;
+    return `--${name} is ${present}; the run had ${values.get(key)}`;
   });
+}
+
+function differs(key: OptionKey, values: Written, options: ResolvedOptions): boolean {
+  const before = values.get(key);
+  if (before === undefined) return false;
+  const { type } = rowOf(key);
+  const parsed = type.parse(before);
+  return !("value" in parsed && type.print(parsed.value) === type.print(options[key]));
 }
 
 /**
@@ -82,11 +93,13 @@ export function differences(
  * the exit code is that of a run that is done.
  */
 export async function tellNothingLeft(
-  { manifest, point }: ResumedRun,
+  { manifest, point, values }: ResumedRun,
   options: ResolvedOptions,
   stderr: TextSink,
 ): Promise<boolean> {
-  if (options.name !== null) return false;
+  // What the run can't go on with is refused where it would begin.
+  const isOther = fixed.some((key) => differs(key, values, options));
+  if (options.name !== null || isOther) return false;
   const nothing = nothingLeft(manifest, options);
   if (nothing === null) return false;
   // It is only done while what it came to can be read.

@@ -30,8 +30,8 @@ const stopping: readonly NodeJS.Signals[] = [
   "SIGXCPU",
 ];
 
-/** What comes again within this time is the same. */
-const againMs = 100;
+/** What comes again within this time is the same; whoever has read an answer takes longer. */
+const againMs = 15;
 
 /** 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM. */
 export function signalExitCode(signal: NodeJS.Signals): number {

@@ -69,7 +69,11 @@ export async function prepareRun(
   const draft = runSpecFrom(options, { ...facts, run: "draft", name: options.name ?? "draft" });
   const layout = layoutOf(draft);
   const resumed = await findCheckpoint(options, draft);
-  if (resumed !== null) assertResumable(resumed.checkpoint, draft, layout);
+  if (resumed !== null) {
+    assertResumable(resumed.checkpoint, draft, layout);
+    const nothing = resumed.name === null ? null : nothingLeft(resumed.checkpoint.manifest, draft);
+    if (nothing !== null) throw new PacelineError("usage", `run ${resumed.name} ${nothing}`);
+  }
   const resume = (resumed?.checkpoint.manifest.cursor ?? null) as TrainingSnapshot | null;
   const state = resumed === null ? initialState(draft, layout) : stateOf(resumed.checkpoint);
   demandStart({ state, resume });
@@ -116,8 +120,6 @@ async function findCheckpoint(options: RunSettings, spec: RunSpec): Promise<Resu
   }
   const path = resolve(point.runDirectory);
   const name = basename(path);
-  const nothing = nothingLeft(checkpoint.manifest, spec);
-  if (nothing !== null) throw new PacelineError("usage", `run ${name} ${nothing}`);
   return { checkpoint, point, name, root: dirname(path) };
 }
 

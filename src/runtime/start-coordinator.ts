@@ -16,7 +16,7 @@ import { type Clock, every } from "../host/clock.js";
 import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
 import type { ModelState } from "../host/state-transfer.js";
 import type { Examples, ExamplesRequest } from "../protocol/examples.js";
-import type { CoordinatorSnapshot, RunResult } from "../protocol/run-events.js";
+import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
 import { checkpointsFolder } from "../store/checkpoint/checkpoint-folder.js";
 import type { JsonValue } from "../store/checkpoint/manifest.js";
 import { readCoordinatorState, writeCoordinatorState } from "../store/coordinator-state.js";
@@ -128,6 +128,7 @@ interface CurrentRun extends Omit<PreparedRun, "state" | "residuals" | "notices"
 }
 
 const snapshotIntervalMs = 250;
+const earlyEventsMax = 1000;
 /** Of a coordinator that has no run yet. */
 const firstTerm = 1;
 
@@ -140,6 +141,8 @@ class StartedCoordinator implements RunningCoordinator {
   readonly #version = packageVersion();
   #listener: Listener | null = null;
   #current: CurrentRun | null = null;
+  /** What happened while there was no run. */
+  readonly #early: RunEvent[] = [];
   #interruption: string | null = null;
   readonly #queue: RunRequest[] = [];
   #wake: (() => void) | null = null;
@@ -172,7 +175,7 @@ class StartedCoordinator implements RunningCoordinator {
       inheritance: () => this.#run().start.residuals,
       saveCheckpoint: (request, setup, state) => this.#saveCheckpoint(request, setup, state),
       persist: (record) => this.#keep(record),
-      onEvent: (event) => this.#current?.record.onEvent(event),
+      onEvent: (event) => this.#onEvent(event),
       onEnded: (result) => void this.#onEnded(result),
       submit: (configText) => this.#submit(configText),
       readExamples: (request) => this.#readExamples(request),
@@ -262,7 +265,7 @@ class StartedCoordinator implements RunningCoordinator {
       logEvery: settings.logEvery,
       observers: this.#parts.observers ?? [],
     });
-    for (const notice of notices) record.onEvent(notice);
+    for (const event of [...notices, ...this.#early.splice(0)]) record.onEvent(event);
     const snapshots = every(this.#clock, snapshotIntervalMs, () =>
       record.onSnapshot(this.#host.snapshot()),
     );
@@ -352,6 +355,12 @@ class StartedCoordinator implements RunningCoordinator {
     if (why === "checkpoint") await save();
     else await savePatiently(save, { ...patience, folder: checkpointsFolder(path) });
     return globalStep;
+  }
+
+  /** Members may come while a run is prepared: its record has them all the same. */
+  #onEvent(event: RunEvent): void {
+    if (this.#current !== null) this.#current.record.onEvent(event);
+    else if (this.#early.length < earlyEventsMax) this.#early.push(event);
   }
 
   async #onEnded(result: RunResult): Promise<void> {
