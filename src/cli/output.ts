@@ -67,7 +67,8 @@ export function guardProcessOutput(self: NodeJS.Process = process): void {
   self.once("exit", () => {
     for (const [name, { writes, code }] of losses) {
       if (writes === 0 || goneCodes.includes(code)) continue;
-      const what = `${writes} write${writes === 1 ? "" : "s"} to ${name} could not be made (${code})`;
+      const count = `${writes} write${writes === 1 ? "" : "s"}`;
+      const what = `${count} to ${name} could not be made (${code})`;
       self.stderr.write(`paceline: ${what}; see the run's folder for what is lost\n`);
     }
   });

@@ -456,8 +456,7 @@ export class Coordinator {
     const active = training.activeRanks().length;
     const preparing = this.#roster.all("worker").length - active;
     const workers = { active, preparing, returning: this.#returning };
-    const { startTimeoutMs } = this.#config;
-    const reason = this.#shortage.judge(spec, workers, startTimeoutMs, this.#nowMs);
+    const reason = this.#shortage.judge(spec, workers, this.#config.startTimeoutMs, this.#nowMs);
     if (reason !== null) this.#end(endingShort(reason, training));
   }
 
