@@ -7,14 +7,18 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native install build lint proto kernels docs test test-long bench-memory test-onednn3 demo show-cnn6 experiments-quick clean
+.PHONY: help node native install build lint proto kernels docs test test-long mutants bench-memory test-onednn3 demo show-cnn6 show-resnet18 experiments-quick sim-seeds sim-seed clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
-	@echo "make test-long   a thousand losses; a set larger than memory; two computers (Linux, root)"
+	@echo "make test-long   simulated clusters by the thousand; a thousand losses; a set larger than memory; two computers (Linux, root)"
+	@echo "make sim-seeds MODE=bsp SEEDS=20000 FROM=0   simulated clusters: which seeds fail, and why"
+	@echo "make sim-seed MODE=bsp SEED=7   one of them, with its trace"
+	@echo "make mutants  plant the faults of test/mutants one by one: does a test catch each?"
 	@echo "make bench-memory   2,000 steps with each transport: is memory within its limits, and flat (Linux)"
 	@echo "make test-onednn3   the engine's tests with oneDNN 3, in a Debian 13 root (Linux, root)"
 	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
+	@echo "make show-resnet18   ResNet-18 on a part of CIFAR-10, Paceline and PyTorch: accuracy over time"
 	@echo "make show-cnn6   train cnn6 on CIFAR-10 with batches dealt to workers without data"
 	@echo "make experiments-quick   six short runs in two modes, their charts and a report"
 	@echo "make build    compile src/ to dist/ and test/ to dist-test/"
@@ -62,6 +66,20 @@ test: native lint build
 test-long: build
 	$(NODE) --test --test-concurrency=1 dist-test/*.long.js
 
+mutants: build
+	$(NODE) scripts/mutants.mjs
+
+MODE := bsp
+SEEDS := 1000
+FROM := 0
+SEED := 0
+
+sim-seeds: build
+	$(NODE) scripts/sim-seeds.mjs $(MODE) $(SEEDS) $(FROM)
+
+sim-seed: build
+	$(NODE) scripts/sim-seeds.mjs $(MODE) seed $(SEED)
+
 test-onednn3: build
 	$(NODE) scripts/test-onednn3.mjs
 
@@ -71,6 +89,9 @@ demo: native build
 # CIFAR-10 is taken from PACELINE_DATA_DIR, or fetched.
 show-cnn6: build
 	$(NODE) scripts/show-cnn6.mjs
+
+show-resnet18: build
+	$(NODE) scripts/show-resnet18.mjs 10000 6 docs/images
 
 # Finished runs are skipped; remove experiment_results/quick to begin afresh.
 experiments-quick: build

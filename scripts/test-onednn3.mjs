@@ -10,6 +10,8 @@ import { fileURLToPath } from "node:url";
 const repository = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const build = process.argv[2] ?? "dist";
 const root = join(repository, ".build", "trixie");
+/** Where the engine's compiled tests lie in the build. */
+const room = "nn/onednn";
 const marker = join(root, "etc", "paceline-root-is-complete");
 /** Where the repository and the host's own Node.js are seen inside. */
 const inside = { repository: "/paceline", node: "/usr/local/bin/node" };
@@ -37,7 +39,7 @@ function whatIsLacking() {
     }
   }
   if (spawnSync("unshare", ["--mount", "true"]).status !== 0) return "mounts are not allowed here";
-  if (existsSync(join(repository, build, "onednn"))) return null;
+  if (existsSync(join(repository, build, room))) return null;
   console.error(`paceline: ${build} holds no build; run make build first.`);
   process.exit(1);
 }
@@ -119,9 +121,9 @@ function libraries() {
 }
 
 function testRoom() {
-  const tests = readdirSync(join(repository, build, "onednn"))
+  const tests = readdirSync(join(repository, build, room))
     .filter((name) => name.endsWith(".test.js"))
-    .map((name) => `${build}/onednn/${name}`);
+    .map((name) => `${build}/${room}/${name}`);
   console.log(`\nnode --test ${tests.join(" ")}`);
   const words = [node.path, "--test", "--test-reporter=spec", ...tests];
   return enter(words, { stdio: "inherit", whose: node.whose }).status;
@@ -132,7 +134,7 @@ function train() {
   const training = "train --model resnet20 --data mnist --data-dir /tmp/data --run-dir /tmp/runs";
   const options = "-s 1 -w 1 -e 2 -b 32 --lr 0.05 --batch-norm-momentum 0.5 --engine onednn";
   console.log(`\npaceline ${training} ${options}`);
-  const module = `${inside.repository}/${build}/data/sample-files.js`;
+  const module = `${inside.repository}/${build}/data/testing/sample-files.js`;
   const program = [
     `const { writeSampleMnist } = await import("${module}");`,
     `await writeSampleMnist("/tmp/data", { train: 512, test: 128, seed: 1 });`,

@@ -3,8 +3,11 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { fromJson } from "@bufbuild/protobuf";
 import { commandPlans } from "../dist/cli/commands.js";
 import { keysOf, rowOf } from "../dist/options/options.js";
+import * as coordinator from "../dist/transport/wire/generated-coordinator.js";
+import * as parameterServer from "../dist/transport/wire/generated-parameter-server.js";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const pages = [
@@ -43,5 +46,17 @@ describe("documents", () => {
         }
       }
     });
+  }
+});
+
+test("protocol.md's conversation consists of messages of the proto files", () => {
+  const text = readFileSync(join(root, "docs", "protocol.md"), "utf8");
+  const lines = [...text.matchAll(/^[<>] (\w+) (\w+) (\{.*\})$/gm)];
+  assert.ok(lines.length >= 30, `${lines.length} lines`);
+  const schemas = { ...coordinator, ...parameterServer } as Record<string, unknown>;
+  for (const [line, , type, json] of lines) {
+    const schema = schemas[`${type}Schema`] as typeof coordinator.RegisterRequestSchema;
+    assert.ok(schema !== undefined, `there is no message ${type}`);
+    assert.doesNotThrow(() => fromJson(schema, JSON.parse(json!)), line);
   }
 });

@@ -86,6 +86,15 @@ describe("the files in configs/", () => {
     assert.deepEqual([compression.push, compression.pull], [{ ...raw, codec: "fp16" }, raw]);
   });
 
+  test("ecs.yaml in its free mode has the published study's staleness rule", () => {
+    const path = join(folder, "ecs.yaml");
+    const flags = new Map([["mode", "asp"]] as const);
+    const { options } = resolve("train", { flags, file: { path, values: readConfigFile(path) } });
+    const { stalenessRule, stalenessScale, stalenessFloor, stalenessMax } = options;
+    assert.equal(stalenessRule, "scale+reject");
+    assert.deepEqual([stalenessScale, stalenessFloor, stalenessMax], [0.1, 0.1, 5]);
+  });
+
   const work = [
     ["sync-switch-1", "resnet32", 8, 64_000],
     ["sync-switch-2", "resnet50", 8, 128_000],

@@ -67,7 +67,12 @@ async function closeAndExit(member: RunningMember, exitCode: number): Promise<vo
   process.exit(exitCode);
 }
 
-/** The log of a member: a line each, with the time and the role. */
-export function memberLog(io: CommandIo, role: "server" | "worker"): (text: string) => void {
-  return (text) => void io.stderr.write(`${new Date().toISOString()} ${role}: ${text}\n`);
+/** The log of a member: a line each, with the time, the role and the name that it was given. */
+export function memberLog(
+  io: Pick<CommandIo, "stderr">,
+  role: "server" | "worker",
+  name: string | null = null,
+): (text: string) => void {
+  const who = name === null ? role : `${role} ${name}`;
+  return (text) => void io.stderr.write(`${new Date().toISOString()} ${who}: ${text}\n`);
 }

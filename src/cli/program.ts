@@ -11,10 +11,11 @@ import {
   readConfigText,
 } from "../options/config-file.js";
 import type { CommandName, Environment } from "../options/option-row.js";
-import { colorWelcome, keysOf, type OptionKey, rowOf } from "../options/options.js";
+import { colorWelcome, keysOf, namesOf, type OptionKey, rowOf } from "../options/options.js";
 import {
   doubtfulEnvironment,
   type Given,
+  ignoredVariables,
   type Resolution,
   resolve,
   type Written,
@@ -85,6 +86,7 @@ function quiet(command: Command, host: ProgramHost): Command {
 function addOption(command: Command, key: OptionKey): void {
   const { name, short, type } = rowOf(key);
   const dashes = short === undefined ? `--${name}` : `-${short}, --${name}`;
+  for (const other of namesOf(key).slice(1)) command.addOption(new Option(`--${other} <value>`));
   if (type.placeholder === "") {
     command.addOption(new Option(dashes)).addOption(new Option(`--no-${name}`));
   } else {
@@ -127,7 +129,9 @@ async function perform(
     for (const line of differences(plan.options, run, resolution)) host.stderr.write(`${line}\n`);
     if (await tellNothingLeft(run, resolution.options, host.stderr)) return 0;
   }
-  for (const doubt of doubtfulEnvironment(host.environment)) host.stderr.write(`${doubt}\n`);
+  const doubts = doubtfulEnvironment(host.environment);
+  const ignored = ignoredVariables(plan.options, host.environment);
+  for (const line of [...doubts, ...ignored]) host.stderr.write(`${line}\n`);
   const steps = nextSteps(plan, resolution.options);
   if (steps !== null) {
     host.stderr.write(steps);
@@ -168,8 +172,8 @@ async function resumeRun(
 function writtenFlags(command: CommandName, flags: Readonly<Record<string, unknown>>): Written {
   const written = new Map<OptionKey, string>();
   for (const key of keysOf(command)) {
-    const attribute = new Option(`--${rowOf(key).name}`).attributeName();
-    const value = flags[attribute];
+    const values = namesOf(key).map((name) => flags[new Option(`--${name}`).attributeName()]);
+    const value = values.find((one) => one !== undefined);
     if (value !== undefined) written.set(key, String(value));
   }
   return written;

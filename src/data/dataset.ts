@@ -4,12 +4,14 @@
  */
 
 import { PacelineError } from "../errors.js";
+import { sumOfContent } from "../store/file-content.js";
 import {
   type ArchiveOptions,
   ensureArchive,
   type FileArchive,
   type FilePaths,
   locateArchive,
+  type OfficialFile,
 } from "./download/archive.js";
 import {
   type CifarArchive,
@@ -22,9 +24,11 @@ import {
 import { classNames } from "./formats/class-names.js";
 import { fashionMnistArchive } from "./formats/fashion.js";
 import { countIdxSplit, type IdxArchive, mnistArchive, readIdxSplit } from "./formats/mnist.js";
+import { type DataIdentity, fingerprintOf } from "./identity.js";
 import {
   ensureOwn,
   findOwn,
+  identifyOwn,
   inspectOwn,
   loadOwn,
   type OwnPlace,
@@ -52,7 +56,10 @@ export interface SplitLimits {
 }
 
 /** Where the files are, and how much of them to take. */
-export interface DatasetOptions extends ArchiveOptions, SplitLimits {}
+export interface DatasetOptions extends ArchiveOptions, SplitLimits {
+  /** Whether `loadDataset` is to say the set's identity, which takes a look at every byte. */
+  readonly identify?: boolean;
+}
 
 /** Examples as they are stored: pixels of shape (count, C, H, W), and labels as the model's. */
 export interface StoredExamples {
@@ -64,6 +71,8 @@ type SplitName = "train" | "test";
 
 interface Definition extends DatasetFacts {
   readonly archive: FileArchive;
+  /** The files of a split, in the order of their examples. */
+  filesOf(split: SplitName): readonly string[];
   read(paths: FilePaths, split: SplitName): Promise<StoredExamples>;
   /** Examples of a split without reading pixels; the official count where there are no files. */
   count(paths: FilePaths | null, split: SplitName): Promise<number>;
@@ -83,6 +92,7 @@ function idx(
     mean: [0],
     std: [1],
     blockExamples: 0,
+    filesOf: (split) => [archive[split].images, archive[split].labels],
     async read(paths, split) {
       const { pixels, labels } = await readIdxSplit(archive, paths, archive[split]);
       return { pixels, labels: labels.map(labelOf) };
@@ -103,6 +113,7 @@ function cifar(
     shape: cifarShape,
     ...normalised,
     blockExamples: 0,
+    filesOf: (split) => archive[split],
     read: (paths, split) => readCifar(archive, paths, archive[split], label),
     count: (paths, split) => countCifar(archive, paths, archive[split]),
   };
@@ -149,6 +160,41 @@ export async function inspectDataset(
   };
 }
 
+/**
+ * The identity of a data set: of the files that are here, else of the official ones, without
+ * fetching. Throws as `loadDataset` does.
+ */
+export async function identifyDataset(
+  name: string,
+  options: ArchiveOptions,
+): Promise<DataIdentity> {
+  if (!isBuiltIn(name)) return identifyOwn(await findOwn(name, options, datasetNames));
+  const definition = definitionOf(name);
+  return identityOf(name, definition, await locateArchive(definition.archive, options));
+}
+
+/** The labels that are made of the files follow from the set's name, which is therefore a part. */
+async function identityOf(
+  name: string,
+  { archive, filesOf }: Definition,
+  paths: FilePaths | null,
+): Promise<DataIdentity> {
+  const fingerprint = async (split: SplitName) => {
+    const lines = [name, split];
+    for (const file of filesOf(split)) {
+      const path = paths?.get(file);
+      const official = archive.files.find((one) => one.name === file) as OfficialFile;
+      lines.push((path === undefined ? official : await sumOfContent(path)).md5);
+    }
+    return fingerprintOf(lines);
+  };
+  return {
+    classNames: classNames(name),
+    trainFingerprint: await fingerprint("train"),
+    testFingerprint: await fingerprint("test"),
+  };
+}
+
 /** Sees to it that the files are on this machine, so that members need not fetch them each. */
 export async function prepareDataset(name: string, options: ArchiveOptions): Promise<void> {
   const log = options.log ?? (() => {});
@@ -191,7 +237,8 @@ export async function loadDataset(name: string, options: DatasetOptions): Promis
   checkLimits(options);
   if (!isBuiltIn(name)) {
     const own = await findOwn(name, options, datasetNames);
-    return loadOwn(own, options, options.log ?? (() => {}));
+    const set = await loadOwn(own, options, options.log ?? (() => {}));
+    return options.identify === true ? { ...set, identity: await identifyOwn(own) } : set;
   }
   const definition = definitionOf(name);
   const { classes, shape } = definition;
@@ -205,7 +252,9 @@ export async function loadDataset(name: string, options: DatasetOptions): Promis
   };
   const train = await load("train", options.trainLimit);
   const test = await load("test", options.testLimit);
-  return { name, classes, shape, train, test };
+  const set = { name, classes, shape, train, test };
+  if (options.identify !== true) return set;
+  return { ...set, identity: await identityOf(name, definition, paths) };
 }
 
 function definitionOf(name: string): Definition {

@@ -11,8 +11,15 @@ import { dataError } from "../store/file-content.js";
 import { isRemote } from "../store/remote/remote-store.js";
 import { didYouMean } from "../suggest.js";
 import type { DatasetFacts, SplitLimits } from "./dataset.js";
-import { loadPictures, measurePictures, scanPictures } from "./formats/image-folder.js";
+import {
+  listPictureFolder,
+  loadPictures,
+  measurePictures,
+  picturesSums,
+  scanPictures,
+} from "./formats/image-folder.js";
 import { readPicture } from "./formats/picture.js";
+import { type DataIdentity, fingerprintOf } from "./identity.js";
 import { fetchShardIndex, fetchShards } from "./shards/fetch-shards.js";
 import { indexName, readShardIndex, type ShardIndex, verifyShards } from "./shards/shard-index.js";
 import { openShards } from "./shards/sliced-split.js";
@@ -146,6 +153,30 @@ export async function loadOwn(
   };
   const [train, test] = [await load("train"), await load("test")];
   return { name, classes: classNames.length, shape, train, test };
+}
+
+/**
+ * The identity of a set: of pictures each file's SHA-256, of shards the sums that their index has.
+ */
+export async function identifyOwn(own: OwnDataset): Promise<DataIdentity> {
+  if (own.kind !== "pictures") {
+    const { classNames, shape, ...splits } = await indexOf(own);
+    const fingerprint = (split: "train" | "test") => {
+      const { shardExamples, shards } = splits[split];
+      const sums = shards.map(({ sha256 }) => sha256);
+      return fingerprintOf(["shards", shape.join(" x "), `${shardExamples}`, ...sums]);
+    };
+    const [trainFingerprint, testFingerprint] = [fingerprint("train"), fingerprint("test")];
+    return { classNames, trainFingerprint, testFingerprint };
+  }
+  const { classNames, ...splits } = await listPictureFolder(own.folder);
+  const fingerprint = async (split: "train" | "test") =>
+    fingerprintOf(["pictures", ...(await picturesSums(splits[split]))]);
+  return {
+    classNames,
+    trainFingerprint: await fingerprint("train"),
+    testFingerprint: await fingerprint("test"),
+  };
 }
 
 /** What the labels 0, 1, ... of a set stand for. */

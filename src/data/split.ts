@@ -4,6 +4,7 @@
  * sent by somebody else, and gives the same values.
  */
 import { assert } from "../assert.js";
+import type { DataIdentity } from "./identity.js";
 
 /** The training or the test examples of a data set. */
 export interface Split {
@@ -24,6 +25,8 @@ export interface Split {
 
 /** Training and test examples. */
 export interface Dataset {
+  /** Known where it was asked for. */
+  readonly identity?: DataIdentity;
   readonly name: string;
   /** Labels are 0 to classes - 1. */
   readonly classes: number;

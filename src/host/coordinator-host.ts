@@ -21,11 +21,7 @@ import type {
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { statePartCount } from "../kernels/update-rule.js";
-import {
-  type Examples,
-  type ExamplesRequest,
-  evaluationBatchExamples,
-} from "../protocol/examples.js";
+import { type Examples, type ExamplesRequest, examplesBytesMax } from "../protocol/examples.js";
 import type { MemberIdentity } from "../protocol/identity.js";
 import { shownId } from "../protocol/ids.js";
 import type {
@@ -336,11 +332,12 @@ function demandReadable({ run, split, start, end }: ExamplesRequest, spec: RunSp
     throw new PacelineError("refused", `run ${run} has --feed ${spec.feed}: ${remedy}`);
   }
   const count = split === "train" ? spec.trainExamples : spec.testExamples;
-  const most = Math.max(spec.batchSize, evaluationBatchExamples);
+  const bytes = spec.input.shape.reduce((product, extent) => product * extent, 1);
+  const most = Math.max(spec.batchSize, Math.floor(examplesBytesMax / bytes));
   if (end <= count && end - start <= most) return;
   const asked = `${split} examples ${start} to ${end}`;
   const there = `there are ${count}, and at most ${most} are sent at once`;
-  throw new PacelineError("protocol", `${asked} are not to be had: ${there}`);
+  throw new PacelineError("protocol", `${asked} can't be sent: ${there}`);
 }
 
 function placeOf({ role, rank }: { role: string; rank: number }): string {

@@ -87,7 +87,7 @@ function served(compression: RunSpec["compression"] = topkPushes): {
     };
     return { receiver, answers, ends, send };
   };
-  host.onMessage({ type: "prepare", spec, residuals: false });
+  host.onMessage({ type: "prepare", spec, residuals: false, layout });
   host.onMessage({ type: "view", view: viewOf(1, [0, 0]) });
   const coordinator = peer();
   for (const chunk of [0, 1]) {

@@ -8,6 +8,7 @@
  */
 import { ReplyEncoder } from "../compression/reply-encoder.js";
 import { RunCodecs } from "../compression/run-codecs.js";
+import type { Entry } from "../core/server/entry.js";
 import { Shard } from "../core/server/shard.js";
 import type { SentCopy, ShardEffect, ShardEvent } from "../core/server/shard-events.js";
 import { toPacelineError } from "../errors.js";
@@ -47,6 +48,8 @@ export interface ServerHostParts {
   onStop(message: CoordinatorMessage & { type: "stop" }): void;
   /** Told of each update, if given. */
   readonly trace?: Trace | null;
+  /** Told of each entry that has moved a chunk's values, if given. */
+  onApplied?(entry: Entry): void;
   log(text: string): void;
 }
 
@@ -347,6 +350,7 @@ export class ServerHost {
       case "apply": {
         const { entry, group } = effect;
         this.#timed("apply", entry.chunk, () => job.store.apply(entry, group));
+        this.#parts.onApplied?.(entry);
         break;
       }
       case "release":

@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import type { Batch } from "./engine.js";
 import type { Layer } from "./layers.js";
 import type { LossName } from "./losses.js";
 import { GraphBuilder, inputId } from "./model.js";
 import { referenceEngine } from "./reference/reference.js";
 import { bindStandalone, type StandaloneModel } from "./standalone.js";
+import { type GoldenNode, graphOfNodes, readGolden } from "./testing/golden-start.js";
 
 /** One case of test/golden/networks.json; its `format` says what the fields mean. */
 interface ChainCase {
@@ -31,11 +29,7 @@ type Nested = readonly number[] | readonly (readonly number[])[];
 interface GraphCase {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly nodes: readonly {
-    readonly name: string;
-    readonly from: readonly string[];
-    readonly layer: Layer;
-  }[];
+  readonly nodes: readonly GoldenNode[];
   readonly x: readonly number[];
   readonly y: readonly number[];
   readonly tensors: Readonly<Record<string, readonly number[]>>;
@@ -44,12 +38,6 @@ interface GraphCase {
   readonly lossesOfSteps: readonly number[];
   readonly tensorsAfterSteps: Readonly<Record<string, readonly number[]>>;
   readonly logits: readonly number[];
-}
-
-function readGolden<Case>(file: string): readonly Case[] {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);
-  return JSON.parse(readFileSync(join(folder, "test/golden", file), "utf8")).cases;
 }
 
 /** Within 1e-6 of the largest expected magnitude: activations are f32, and some of torch is too. */
@@ -98,13 +86,7 @@ function bindChain(golden: ChainCase): { model: StandaloneModel; batch: Batch } 
 }
 
 function bindGraph(golden: GraphCase): { model: StandaloneModel; batch: Batch } {
-  const builder = new GraphBuilder(golden.name, golden.shape);
-  const ids = new Map([["input", inputId]]);
-  for (const { name, from, layer } of golden.nodes) {
-    const inputs = from.map((one) => ids.get(one) as number);
-    ids.set(name, builder.add(name, layer, inputs));
-  }
-  const graph = builder.finish(ids.size - 1, "cross-entropy");
+  const graph = graphOfNodes(golden.name, golden.shape, golden.nodes);
   const n = golden.y.length;
   const model = bindStandalone(referenceEngine, graph, 0, n);
   assert.deepEqual(

@@ -30,6 +30,13 @@ max-steps: null
     assert.deepEqual(options.lrMilestones, [0.5, 0.75]);
     assert.equal(options.maxSteps, null);
   });
+  test("gives a text option the text that stands there", () => {
+    for (const name of ["007", "1e3", "0x10", "1_000", "1.0", "true", "2026-01-02"]) {
+      const values = readConfigText(`name: ${name}`, "run.yaml");
+      const { options } = resolve("train", { file: { path: "run.yaml", values } });
+      assert.equal(options.name, name);
+    }
+  });
   test("may be empty", () => {
     assert.equal(readConfigText("", "run.yaml").size, 0);
   });
@@ -42,10 +49,10 @@ max-steps: null
     ["pace: { lr: 1 }", '"lr" in run.yaml belongs under training, not pace; move it'],
     ["lr: 1\ntraining: { lr: 2 }", '"lr" stands twice in run.yaml; keep one of the two'],
     ["lr: [1, 2]", '"lr" in run.yaml is a list or mapping; write a number from 0 to 1000000'],
-    ["training: 3", "training: 3 in run.yaml is a group; write its options under it"],
+    ["training: 3", 'training: "3" in run.yaml is a group; write its options under it'],
     ["- 1", 'run.yaml is no mapping; write lines such as "workers: 4"'],
-    ["lr: 1\nlr: 2", "run.yaml is not YAML at line 2 (DUPLICATE_KEY); mend that line"],
-    ["a: [", "run.yaml is not YAML at line 1 (BAD_INDENT); mend that line"],
+    ["lr: 1\nlr: 2", "run.yaml line 2 has a key twice; keep one of the two"],
+    ["lr: *base", "run.yaml line 1 has the alias *base of no anchor; write the value in full"],
   ];
   for (const [text, message] of refused) {
     test(message, () => {

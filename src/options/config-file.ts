@@ -5,12 +5,20 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseDocument, stringify } from "yaml";
+import { stringify } from "yaml";
 import { PacelineError } from "../errors.js";
+import { readYaml, utf8Text } from "../store/yaml-file.js";
 import { didYouMean } from "../suggest.js";
 import { type CommandName, type OptionGroup, optionGroups } from "./option-row.js";
 import { keyOfName, keysOf, type OptionKey, optionKeys, optionNames, rowOf } from "./options.js";
-import { hasEffect, type Origin, type Resolution, type Written } from "./resolve.js";
+import {
+  type FileValues,
+  hasEffect,
+  type Origin,
+  type Resolution,
+  type WhenRule,
+  type Written,
+} from "./resolve.js";
 
 /** The largest config file that is read. */
 const configBytesMax = 1_000_000;
@@ -19,15 +27,15 @@ const configBytesMax = 1_000_000;
  * Reads the config file at a path, or, where there is none and the path is a bare name, the one of
  * that name that ships with Paceline.
  */
-export function readConfigFile(path: string): Written {
+export function readConfigFile(path: string): FileValues {
   try {
-    return readConfigText(readFileSync(path, "utf8"), path);
+    return readConfigText(utf8Text(readFileSync(path), path), path);
   } catch (cause) {
     if (cause instanceof PacelineError) throw cause;
     const reason = (cause as NodeJS.ErrnoException).code ?? "unknown";
     const shipped = shippedConfigs();
     const own = reason === "ENOENT" ? shipped.get(path) : undefined;
-    if (own !== undefined) return readConfigText(readFileSync(own, "utf8"), own);
+    if (own !== undefined) return readConfigText(utf8Text(readFileSync(own), own), own);
     const sentence = `the config file ${path} can't be read (${reason})`;
     const names = [...shipped.keys()].join(", ");
     const hint = path.includes("/") ? "" : `, or one of the names that ship: ${names}`;
@@ -46,21 +54,21 @@ export function shippedConfigs(): ReadonlyMap<string, string> {
 }
 
 /** Reads the text of a config file; `path` names it in refusals. */
-export function readConfigText(text: string, path: string): Written {
+export function readConfigText(text: string, path: string): FileValues {
   if (text.length > configBytesMax)
     throw usage(
       `${path} has ${text.length} characters; a config file has at most ${configBytesMax}`,
     );
-  const document = parseDocument(text);
-  const [problem] = document.errors;
-  if (problem !== undefined) {
-    const line = problem.linePos?.[0].line ?? 1;
-    throw usage(`${path} is not YAML at line ${line} (${problem.code}); mend that line`);
-  }
-  const content: unknown = document.toJS({ maxAliasCount: 100 });
+  const { content } = readYaml(text, path);
   const values = new Map<OptionKey, string>();
   if (content === null) return values;
   if (!isMapping(content)) throw usage(`${path} is no mapping; write lines such as "workers: 4"`);
+  const { when, ...lines } = content;
+  readLines(lines, path, values);
+  return when === undefined ? values : Object.assign(values, { when: readRules(when, path) });
+}
+
+function readLines(content: object, path: string, values: Map<OptionKey, string>): void {
   for (const [name, value] of Object.entries(content)) {
     const group = optionGroups.find((known) => known === name);
     if (group === undefined) readValue(name, value, null, path, values);
@@ -69,7 +77,23 @@ export function readConfigText(text: string, path: string): Written {
     else if (value !== null)
       throw usage(`${name}: ${show(value)} in ${path} is a group; write its options under it`);
   }
-  return values;
+}
+
+/** `when:` holds options for some runs only: items of a match and what it sets. */
+function readRules(rules: unknown, path: string): WhenRule[] {
+  const remedy = "write items such as {match: {mode: asp}, set: {lr: 0.5}}";
+  if (!Array.isArray(rules)) throw usage(`when: in ${path} is no list; ${remedy}`);
+  return rules.map((rule: unknown, index) => {
+    const place = `${path}, when.${index + 1}`;
+    const keys = isMapping(rule) ? Object.keys(rule).sort().join() : "";
+    const { match, set } = rule as Record<string, unknown>;
+    if (keys !== "match,set" || !isMapping(match) || !isMapping(set))
+      throw usage(`${place} is no pair of match and set; ${remedy}`);
+    const values = { match: new Map<OptionKey, string>(), set: new Map<OptionKey, string>() };
+    readLines(match, place, values.match);
+    readLines(set, place, values.set);
+    return values;
+  });
 }
 
 /** Reads one NAME=VALUE or GROUP.NAME=VALUE of --set. */
@@ -178,6 +202,17 @@ export function configSchema(): Record<string, unknown> {
     };
     for (const [name, schema] of entries) properties[name as string] = schema;
   }
+  const lines = { type: "object", properties: { ...properties }, additionalProperties: false };
+  properties.when = {
+    type: "array",
+    description: "options that hold only where others have the values under match",
+    items: {
+      type: "object",
+      properties: { match: lines, set: lines },
+      required: ["match", "set"],
+      additionalProperties: false,
+    },
+  };
   return {
     $schema: "https://json-schema.org/draft/2020-12/schema",
     title: "Paceline run",

@@ -67,12 +67,19 @@ export interface OptionRow<T> {
   /** As on the command line, without the dashes; the config file and --set use the same name. */
   readonly name: string;
   readonly short?: string;
+  /** Further names, from systems whose users come here; read wherever the name is. */
+  readonly otherNames?: readonly string[];
   readonly type: ValueType<T>;
   readonly default: T;
   /** Where a command's default is another. */
   readonly defaults?: Readonly<Partial<Record<CommandName, T>>>;
   /** Works the default out where it depends on the user's environment. */
   readonly defaultFrom?: (environment: Environment) => T;
+  /**
+   * The default where the option of `onlyWith` comes from another system's variable in that
+   * system's word, which means more there than the option's value does here.
+   */
+  readonly defaultWith?: { readonly variable: string; readonly text: string; readonly value: T };
   /** The default under --fast. */
   readonly fast?: T;
   /** What the documents say of the default where the value itself says too little. */

@@ -3,8 +3,19 @@
  * refusal and the documents use. Flags, the environment, --set and the config file all arrive as
  * text, so a value means the same wherever it is written.
  */
+
+import { isIPv6, joinHostPort, parseHostPort } from "../protocol/host-port.js";
 import type { AugmentSpec } from "../protocol/input-spec.js";
+import {
+  type Interval,
+  intervalOf,
+  type Range,
+  rangeProblem,
+  rangeSchema,
+  rangeText,
+} from "../protocol/interval.js";
 import type { Cadence, TimedCadence } from "../protocol/run-spec.js";
+import { expandHome } from "../store/home-path.js";
 import { alternatives } from "../suggest.js";
 import type { Injection, WorkerRange } from "./resolved-options.js";
 
@@ -23,6 +34,8 @@ export interface ValueType<T> {
   readonly schema: Readonly<Record<string, unknown>>;
   /** The words that are accepted, where there is a closed set of them. */
   readonly choices?: readonly string[];
+  /** The numbers that are accepted, where the value is one number. */
+  readonly interval?: Interval;
   /** Between several values in one text; such an option may be given more than once. */
   readonly separator?: string;
 }
@@ -37,23 +50,46 @@ export function whole(min: number, max: number, placeholder = "count"): ValueTyp
       return within(Number(text), min, max);
     },
     print: String,
+    interval: { min, max, minIncluded: true, maxIncluded: true },
     schema: { type: "integer", minimum: min, maximum: max },
   };
 }
 
-/** A number between two bounds, both included. */
-export function real(min: number, max: number, placeholder = "number"): ValueType<number> {
+/** A number of a range. */
+export function real(range: Range, placeholder = "number"): ValueType<number> {
+  return realWithin(intervalOf(range), placeholder);
+}
+
+/** A number of a range that is taken apart. */
+export function realWithin(interval: Interval, placeholder = "number"): ValueType<number> {
   return {
     placeholder,
-    wanted: max === Number.MAX_VALUE ? `a number from ${min} up` : `a number from ${min} to ${max}`,
+    wanted: rangeText(interval),
     parse(text) {
-      const value = Number(text);
-      if (text.trim() === "" || !Number.isFinite(value)) return { problem: "is not a number" };
-      return within(value, min, max);
+      const value = decimal(text);
+      if (value === null) return { problem: "is not a number" };
+      const problem = rangeProblem(value, interval);
+      return problem === null ? { value } : { problem };
     },
     print: String,
-    schema: { type: "number", minimum: min, maximum: max },
+    interval,
+    schema: { type: "number", ...rangeSchema(interval) },
   };
+}
+
+/** A number in decimal digits, with a sign and a power of ten where it has them; else null. */
+function decimal(text: string): number | null {
+  const value = Number(text);
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isFinite(value)
+    ? value
+    : null;
+}
+
+const shareInterval = intervalOf("[0, 1]");
+
+/** The number 1, as the one value that a setting of another system can have here. */
+export function onlyOne(wanted: string): ValueType<number> {
+  return { ...whole(1, 1, "1"), wanted };
 }
 
 /** A share of something: 0.05 or 5%. */
@@ -62,11 +98,14 @@ export const share: ValueType<number> = {
   wanted: "a share such as 0.05 or 5%",
   parse(text) {
     const percent = text.endsWith("%");
-    const value = Number(percent ? text.slice(0, -1) : text);
-    if (!/\d/.test(text) || !Number.isFinite(value)) return { problem: "is not a share" };
-    return within(percent ? value / 100 : value, 0, 1);
+    const value = decimal(percent ? text.slice(0, -1) : text);
+    if (value === null) return { problem: "is not a share" };
+    const part = percent ? value / 100 : value;
+    const problem = rangeProblem(part, shareInterval);
+    return problem === null ? { value: part } : { problem };
   },
   print: String,
+  interval: shareInterval,
   schema: { type: ["number", "string"] },
 };
 
@@ -78,6 +117,20 @@ export function text(placeholder: string, wanted: string): ValueType<string> {
     parse: (value) => (value === "" ? { problem: "is empty" } : { value }),
     print: (value) => value,
     schema: { type: "string", minLength: 1 },
+  };
+}
+
+/** The path of a folder or file; a ~ before it is the user's home folder. */
+export function path(placeholder: string, wanted: string): ValueType<string> {
+  const plain = text(placeholder, wanted);
+  return {
+    ...plain,
+    parse(written) {
+      const expanded = expandHome(written);
+      if ("problem" in expanded) return expanded;
+      if (expanded.path.includes("\0")) return { problem: "has a zero byte" };
+      return plain.parse(expanded.path);
+    },
   };
 }
 
@@ -272,18 +325,37 @@ export const workerRange: ValueType<WorkerRange> = {
   schema: { type: ["integer", "string"] },
 };
 
-/** host:port; an IPv6 host stands in brackets. */
-export const address: ValueType<string> = {
-  placeholder: "host:port",
-  wanted: "host:port, such as 127.0.0.1:8000",
+/** host:port, with this port where none is written; null demands one. */
+export function address(portDefault: number | null): ValueType<string> {
+  return {
+    placeholder: "host:port",
+    wanted: "host:port, such as 127.0.0.1:8000 or [::1]:8000",
+    parse(text) {
+      const parts = parseHostPort(text);
+      if ("problem" in parts) return parts;
+      const port = parts.port ?? portDefault;
+      if (port === null) return { problem: "has no port" };
+      if (port === 0) return { problem: "has the port 0" };
+      return { value: joinHostPort(parts.host, port) };
+    },
+    print: (value) => value,
+    schema: { type: "string", minLength: 1 },
+  };
+}
+
+/** A name or address of this machine, without a port. */
+export const host: ValueType<string> = {
+  placeholder: "address",
+  wanted: "an address of this machine, such as 127.0.0.1 or ::1",
   parse(text) {
-    const [, host, port] = /^(\[[0-9a-fA-F:.%]+\]|[^:\s[\]/]+):(\d+)$/.exec(text) ?? [];
-    if (host === undefined) return { problem: "is not host:port" };
-    if (Number(port) < 1 || Number(port) > 65535) return { problem: "has no port of 1 to 65535" };
-    return { value: text };
+    const parts = parseHostPort(text);
+    // Without a port of its own there is nothing that an IPv6 address could be mistaken for.
+    if (isIPv6(text)) return { value: text };
+    if ("problem" in parts) return { problem: "is no address" };
+    return parts.port === null ? { value: parts.host } : { problem: "has a port" };
   },
   print: (value) => value,
-  schema: { type: "string", pattern: ":\\d+$" },
+  schema: { type: "string", minLength: 1 },
 };
 
 /** kill:worker=2,at=50: kill the worker of rank 2 at step 50. */

@@ -1,11 +1,14 @@
 /** Rows of the groups "cluster" and "pace" that are not fields of a run's spec. */
 import { defaultMode, modes } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
+import { stalenessRanges } from "../protocol/staleness.js";
 import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
 import {
   address,
   choice,
   duration,
+  host,
+  onlyOne,
   optional,
   real,
   text,
@@ -15,6 +18,8 @@ import {
 } from "./option-values.js";
 import type { ClusterOptions, PaceOptions } from "./resolved-options.js";
 
+/** The port of a coordinator whose address names none. */
+export const defaultPort = 8000;
 const hourMs = 3_600_000;
 const group = "cluster";
 
@@ -23,6 +28,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
   workers: {
     name: "workers",
     short: "w",
+    otherNames: ["num-worker"],
     type: workerRange,
     default: { min: 1, max: 4 },
     unit: "processes",
@@ -42,7 +48,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
   },
   coordinator: {
     name: "coordinator",
-    type: optional(address),
+    type: optional(address(defaultPort)),
     default: null,
     sentence: "where the coordinator listens",
     group,
@@ -54,7 +60,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
   },
   host: {
     name: "host",
-    type: text("address", "an address of this machine, such as 127.0.0.1"),
+    type: host,
     default: "127.0.0.1",
     sentence: "address to listen on; others than loopback need --insecure",
     group,
@@ -63,7 +69,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
   port: {
     name: "port",
     type: whole(0, 65535, "port"),
-    default: 8000,
+    default: defaultPort,
     defaults: { train: 0, server: 0 },
     defaultText: "8000; any free port for `train` and `server`",
     sentence: "port to listen on, 0 for any free one",
@@ -76,7 +82,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
   },
   advertise: {
     name: "advertise",
-    type: optional(address),
+    type: optional(address(null)),
     default: null,
     defaultText: "the address bound",
     sentence: "address under which workers reach this server",
@@ -100,6 +106,15 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     group,
     commands: ["server", "worker"],
     aliases: [{ name: "RANK", commands: ["worker"] }],
+  },
+  workerName: {
+    name: "worker-name",
+    type: optional(text("name", "a name")),
+    default: null,
+    sentence: "name of this worker in the lines of its log",
+    group,
+    commands: ["worker"],
+    aliases: [{ name: "WORKER_NAME" }],
   },
   threads: {
     name: "threads",
@@ -198,18 +213,30 @@ export const paceRows: OptionRows<PaceOptions> = {
     commands: runCommands,
     onlyWith: modesWith("staleness"),
   },
+  localSteps: {
+    name: "local-steps",
+    otherNames: ["sync-steps"],
+    type: onlyOne("1: every step is exchanged, so that no gradient is left out"),
+    default: 1,
+    unit: "steps",
+    sentence: "steps of a worker between two exchanges",
+    group: "pace",
+    commands: [...runCommands, "worker"],
+  },
   stalenessRule: {
     name: "staleness-rule",
     type: choice(["none", "scale", "reject", "scale+reject"]),
     default: "none",
-    sentence: "what becomes of a gradient computed from old parameters",
+    defaultWith: { variable: "SERVER_MODE", text: "async", value: "scale+reject" },
+    defaultText: "none; scale+reject where SERVER_MODE is async, as in the system that reads it",
+    sentence: "how a gradient that was computed from old parameters counts",
     group: "pace",
     commands: runCommands,
     onlyWith: modesWith("stalenessRule"),
   },
   stalenessScale: {
     name: "staleness-scale",
-    type: real(0, 1000),
+    type: real(stalenessRanges.scale),
     default: 0.1,
     sentence: "a in the factor max(floor, 1 / (1 + a * staleness))",
     group: "pace",
@@ -218,7 +245,7 @@ export const paceRows: OptionRows<PaceOptions> = {
   },
   stalenessFloor: {
     name: "staleness-floor",
-    type: real(0, 1),
+    type: real(stalenessRanges.floor),
     default: 0.1,
     sentence: "smallest factor that a stale gradient is scaled by",
     group: "pace",
@@ -227,6 +254,7 @@ export const paceRows: OptionRows<PaceOptions> = {
   },
   stalenessMax: {
     name: "staleness-max",
+    otherNames: ["staleness-bound"],
     type: whole(0, 1_000_000, "versions"),
     default: 5,
     unit: "versions",

@@ -26,7 +26,7 @@ import {
   choice,
   listOf,
   optional,
-  real,
+  realWithin,
   share,
   timedCadence,
   toggle,
@@ -97,7 +97,7 @@ function typeOf(field: Field<unknown>, placeholder?: string): ValueType<unknown>
     case "whole":
       return whole(shape.min, shape.max, placeholder);
     case "real":
-      return real(shape.min, shape.max, placeholder);
+      return realWithin(shape.interval, placeholder);
     case "share":
       return share;
     case "flag":

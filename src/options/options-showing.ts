@@ -8,6 +8,7 @@ import {
   injection,
   listOf,
   optional,
+  path,
   text,
   toggle,
   whole,
@@ -37,7 +38,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
   },
   resume: {
     name: "resume",
-    type: optional(text("run", "auto, the name of a run, or the path of a checkpoint")),
+    type: optional(path("run", "auto, the name of a run, or the path of a checkpoint")),
     default: null,
     sentence: "go on from a checkpoint: auto, the name of a run, or a path",
     group: "keeping",
@@ -45,7 +46,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
   },
   runDir: {
     name: "run-dir",
-    type: text("folder", "the path of a folder"),
+    type: path("folder", "the path of a folder"),
     default: "runs",
     sentence: "folder in which each run gets a folder of its name",
     group: "keeping",
@@ -63,6 +64,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
   },
   name: {
     name: "name",
+    otherNames: ["job-name"],
     type: optional(text("name", "a name that can be a folder's")),
     default: null,
     defaultText: "made of model, data, mode and time",
@@ -118,7 +120,7 @@ export const showingRows: OptionRows<ShowingOptions> = {
   },
   traceFile: {
     name: "trace-file",
-    type: optional(text("file", "the path of a file")),
+    type: optional(path("file", "the path of a file")),
     default: null,
     sentence: "file for this process's own part of a trace",
     group: "showing",

@@ -1,9 +1,10 @@
 /** Rows of the groups "training" and "input" that name models and data, or take a part of data. */
-import { homedir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { datasetNames } from "../data/dataset.js";
 import { modelList, stemmedModels } from "../nn/models.js";
 import { stems } from "../protocol/run-spec.js";
+import { homeFolder } from "../store/home-path.js";
 import { alternatives } from "../suggest.js";
 import {
   type CommandName,
@@ -11,7 +12,7 @@ import {
   type OptionRows,
   trainingCommands,
 } from "./option-row.js";
-import { choice, folderName, optional, text, whole } from "./option-values.js";
+import { choice, folderName, optional, path, whole } from "./option-values.js";
 import type { PortionOptions, TrainingOptions } from "./resolved-options.js";
 
 const modelNames = modelList.map(({ name }) => name);
@@ -53,6 +54,7 @@ export const trainingRows: OptionRows<TrainingOptions> = {
   },
   data: {
     name: "data",
+    otherNames: ["problem"],
     type: optional(folderName(datasetNames, "the name of a folder of one's own")),
     default: null,
     sentence: "data set to train on; with eval, to score on instead of the run's",
@@ -62,7 +64,7 @@ export const trainingRows: OptionRows<TrainingOptions> = {
   },
   dataDir: {
     name: "data-dir",
-    type: optional(text("place", "the path of a folder, an https:// or an s3:// URL")),
+    type: optional(path("place", "the path of a folder, an https:// or an s3:// URL")),
     default: null,
     defaultText: "the cache folder",
     sentence: "where data sets lie, each in a folder of its name",
@@ -71,7 +73,7 @@ export const trainingRows: OptionRows<TrainingOptions> = {
   },
   cacheDir: {
     name: "cache-dir",
-    type: text("folder", "the path of a folder"),
+    type: path("folder", "the path of a folder"),
     default: "",
     defaultFrom: cacheFolder,
     defaultText: "`paceline` in the user's cache folder",
@@ -117,7 +119,9 @@ export const portionRows: OptionRows<PortionOptions> = {
 function cacheFolder(environment: Environment): string {
   const { XDG_CACHE_HOME: cache, LOCALAPPDATA: local } = environment;
   if (cache) return join(cache, "paceline");
-  if (process.platform === "win32") return join(local ?? homedir(), "paceline", "cache");
-  if (process.platform === "darwin") return join(homedir(), "Library", "Caches", "paceline");
-  return join(homedir(), ".cache", "paceline");
+  // A user that the machine does not know, as containers have them, may have no home.
+  const home = homeFolder() ?? join(tmpdir(), `paceline-${process.getuid?.() ?? "user"}`);
+  if (process.platform === "win32") return join(local ?? home, "paceline", "cache");
+  if (process.platform === "darwin") return join(home, "Library", "Caches", "paceline");
+  return join(home, ".cache", "paceline");
 }

@@ -4,8 +4,9 @@ import {
   compressionTitle,
   shareDefault,
   sharedCodecs,
-  shareMax,
+  shareRange,
 } from "../protocol/compression.js";
+import { intervalOf, rangeProblem } from "../protocol/interval.js";
 import { transportChoices } from "../protocol/view.js";
 import { alternatives } from "../suggest.js";
 import { type OptionRows, partCommands } from "./option-row.js";
@@ -13,6 +14,7 @@ import { choice, type ValueType } from "./option-values.js";
 import type { WireOptions } from "./resolved-options.js";
 
 const group = "wire";
+const shareInterval = intervalOf(shareRange);
 
 /** A codec by its name, with the share of the values that it keeps where it drops some. */
 export function compression(names: readonly Compression["codec"][]): ValueType<Compression> {
@@ -31,8 +33,9 @@ export function compression(names: readonly Compression["codec"][]): ValueType<C
         return { value: { codec, share: 1 } };
       }
       const value = Number(share ?? shareDefault) / (percent === "%" ? 100 : 1);
-      if (!(value > 0)) return { problem: "has no share above 0" };
-      if (value > shareMax) return { problem: `has a share above ${shareMax}` };
+      if (!Number.isFinite(value)) return { problem: "has a share that is not a number" };
+      const problem = rangeProblem(value, shareInterval);
+      if (problem !== null) return { problem: `has a share that ${problem}` };
       return { value: { codec, share: value } };
     },
     print: compressionTitle,

@@ -3,6 +3,7 @@
  * environment names, the config file, its schema and docs/config.md all come from these rows.
  */
 
+import { isIPv6, joinHostPort, parseHostPort } from "../protocol/host-port.js";
 import type { CommandName, Environment, OptionRow, OptionRows } from "./option-row.js";
 import { clusterRows, paceRows } from "./options-cluster.js";
 import { runOptionRows } from "./options-run.js";
@@ -10,6 +11,7 @@ import { keepingRows, showingRows } from "./options-showing.js";
 import { portionRows, trainingRows } from "./options-training.js";
 import { wireRows } from "./options-wire.js";
 import type { ResolvedOptions } from "./resolved-options.js";
+import { serviceOf } from "./service-variables.js";
 
 const { servers, ...otherRunRows } = runOptionRows;
 
@@ -35,10 +37,16 @@ export type OptionKey = keyof ResolvedOptions;
 /** Every key, in the order of the table. */
 export const optionKeys = Object.keys(optionRows) as readonly OptionKey[];
 
-const keysByName = new Map(optionKeys.map((key) => [optionRows[key].name, key]));
+const keysByName = new Map(optionKeys.flatMap((key) => namesOf(key).map((name) => [name, key])));
 
-/** Every name as written after the dashes. */
-export const optionNames: readonly string[] = [...keysByName.keys()];
+/** Every option's own name, as written after the dashes. */
+export const optionNames: readonly string[] = optionKeys.map((key) => optionRows[key].name);
+
+/** All names of an option, its own first. */
+export function namesOf(key: OptionKey): readonly string[] {
+  const { name, otherNames = [] } = optionRows[key] as OptionRow<unknown>;
+  return [name, ...otherNames];
+}
 
 /** The row of a key, with the type of its value forgotten. */
 export function rowOf(key: OptionKey): OptionRow<unknown> {
@@ -72,12 +80,12 @@ export function withoutOptions(
   environment: Environment,
   kept: readonly OptionKey[] = [],
 ): Environment {
-  const namesOf = (key: OptionKey) => [
+  const variablesOf = (key: OptionKey) => [
     environmentName(key),
     ...(optionRows[key].aliases ?? []).map(({ name }) => name),
   ];
-  const keptNames = new Set(kept.flatMap(namesOf));
-  const otherNames = new Set(optionKeys.flatMap(namesOf));
+  const keptNames = new Set(kept.flatMap(variablesOf));
+  const otherNames = new Set(optionKeys.flatMap(variablesOf));
   const isKept = (name: string) =>
     keptNames.has(name) || !(otherNames.has(name) || name.startsWith(namePrefix));
   return Object.fromEntries(Object.entries(environment).filter(([name]) => isKept(name)));
@@ -95,7 +103,10 @@ export function environmentValue(
   command: CommandName,
   environment: Environment,
 ): EnvironmentValue | null {
-  const read = (name: string) => environment[name] || null;
+  const read = (name: string) => {
+    const text = environment[name] || null;
+    return text === null || serviceOf(name, text) !== null ? null : text;
+  };
   const own = environmentName(key);
   const text = read(own);
   if (text !== null) return { name: own, text };
@@ -103,15 +114,20 @@ export function environmentValue(
     if (alias.commands !== undefined && !alias.commands.includes(command)) continue;
     const found = read(alias.name);
     if (found === null) continue;
-    const withPort = alias.portFrom !== undefined && !/:\d+$/.test(found);
-    const port = withPort ? `:${read(alias.portFrom as string) ?? defaultPort}` : "";
-    return { name: alias.name, text: `${found}${port}` };
+    const port = alias.portFrom === undefined ? null : read(alias.portFrom);
+    return { name: alias.name, text: port === null ? found : withPort(found, port) };
   }
   return null;
 }
 
-/** The port of a coordinator whose address names none. */
-export const defaultPort = 8000;
+/** A host and the port that another variable names; an address that has its own keeps it. */
+function withPort(address: string, port: string): string {
+  if (!/^\d+$/.test(port)) return `${address}:${port}`;
+  if (isIPv6(address)) return joinHostPort(address, Number(port));
+  const parts = parseHostPort(address);
+  const isHostAlone = !("problem" in parts) && parts.port === null;
+  return isHostAlone ? joinHostPort(parts.host, Number(port)) : address;
+}
 
 /** Whether output may be coloured: NO_COLOR and CI say no, as does anything but a terminal. */
 export function colorWelcome(environment: Environment, isTerminal: boolean): boolean {

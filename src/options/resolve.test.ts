@@ -3,13 +3,14 @@ import { describe, test } from "node:test";
 import type { CommandName } from "./option-row.js";
 import {
   environmentName,
+  keyOfName,
   keysOf,
   type OptionKey,
   optionKeys,
   rowOf,
   withoutOptions,
 } from "./options.js";
-import { doubtfulEnvironment, type Given, resolve } from "./resolve.js";
+import { doubtfulEnvironment, type Given, ignoredVariables, resolve } from "./resolve.js";
 
 const written = (entries: Partial<Record<OptionKey, string>>) =>
   new Map(Object.entries(entries) as [OptionKey, string][]);
@@ -160,5 +161,117 @@ describe("the table", () => {
   test("--cache-dir follows XDG_CACHE_HOME", () => {
     const { options } = resolve("train", { environment: { XDG_CACHE_HOME: "elsewhere" } });
     assert.match(options.cacheDir, /^elsewhere.paceline$/);
+  });
+});
+
+describe("words of other systems", () => {
+  const mode = (given: Given) => resolve("train", given);
+  test("SERVER_MODE=async brings the rule of the system that has this variable", () => {
+    const { options, origins } = mode({ environment: { SERVER_MODE: "async" } });
+    const { stalenessRule, stalenessScale, stalenessFloor, stalenessMax } = options;
+    assert.deepEqual([options.mode, stalenessRule], ["asp", "scale+reject"]);
+    assert.deepEqual([stalenessScale, stalenessFloor, stalenessMax], [0.1, 0.1, 5]);
+    assert.equal(origins.stalenessRule.place, "default with SERVER_MODE=async");
+  });
+  test("and yields to whatever says the rule or the mode", () => {
+    const environment = { SERVER_MODE: "async" };
+    const flags = (entries: Partial<Record<OptionKey, string>>) => ({
+      environment,
+      flags: written(entries),
+    });
+    assert.equal(mode(flags({ stalenessRule: "none" })).options.stalenessRule, "none");
+    assert.equal(mode(flags({ mode: "asp" })).options.stalenessRule, "none");
+    assert.equal(mode({ environment: { SERVER_MODE: "sync" } }).options.stalenessRule, "none");
+  });
+  test("their names of options mean these options", () => {
+    const names = { "staleness-bound": "stalenessMax", "num-ps": "servers", problem: "data" };
+    for (const [name, key] of Object.entries(names)) assert.equal(keyOfName(name), key);
+  });
+});
+
+describe("rules of a config file", () => {
+  const values = Object.assign(written({ mode: "bsp", lr: "0.1" }), {
+    when: [{ match: written({ mode: "async" }), set: written({ lr: "0.5", staleness: "2" }) }],
+  });
+  test("hold where their match does, and yield to flags", () => {
+    const given = { file: { path: "run.yaml", values } };
+    assert.equal(resolve("train", given).options.lr, 0.1);
+    const asp = { stalenessRule: "scale", mode: "asp" } as const;
+    const free = { ...values.when[0]!, set: written({ lr: "0.5" }) };
+    const file = { path: "run.yaml", values: Object.assign(new Map(values), { when: [free] }) };
+    assert.equal(resolve("train", { flags: written(asp), file }).options.lr, 0.5);
+    const flags = written({ ...asp, lr: "0.7" });
+    assert.equal(resolve("train", { flags, file }).options.lr, 0.7);
+    assert.equal(resolve("baseline", { file }).options.lr, 0.1);
+  });
+  test("are refused where what they set has no effect", () => {
+    const given = { flags: written({ mode: "asp" }), file: { path: "run.yaml", values } };
+    assert.doesNotThrow(() => resolve("train", given), "the file yields to the flag's mode");
+  });
+});
+
+describe("variables that a Service's name has made", () => {
+  const made = {
+    PACELINE_PORT: "tcp://10.96.0.12:8000",
+    PACELINE_PORT_8000_TCP: "tcp://10.96.0.12:8000",
+    PACELINE_PORT_8000_TCP_PORT: "8000",
+    PACELINE_SERVICE_HOST: "10.96.0.12",
+    PACELINE_SERVICE_PORT: "8000",
+    PACELINE_SERVICE_PORT_HTTP: "8000",
+    PACELINE_NAME: "/web/paceline",
+    SERVER_PORT: "udp://10.96.0.13:8000",
+    MASTER_PORT: "tcp://10.96.0.14:29500",
+  };
+  test("are no options, and a line says so for each that a command would read", () => {
+    const { options } = resolve("coordinator", { environment: made });
+    assert.deepEqual([options.port, options.name], [8000, null]);
+    const lines = ignoredVariables("coordinator", made);
+    const names = lines.map((line) => line.slice(0, line.indexOf("=")));
+    assert.deepEqual(names.sort(), [
+      "MASTER_PORT",
+      "PACELINE_NAME",
+      "PACELINE_PORT",
+      "SERVER_PORT",
+    ]);
+    assert.match(lines.join("\n"), /for a service called paceline; .* write --port$/m);
+    assert.deepEqual(doubtfulEnvironment(made), []);
+  });
+  test("give no port to an address", () => {
+    const environment = { ...made, PARAMETER_SERVER_ADDRESS: "ps" };
+    assert.equal(resolve("worker", { environment }).options.coordinator, "ps:8000");
+    assert.match(ignoredVariables("worker", environment).join(), /^SERVER_PORT=udp:/);
+  });
+  test("shadow no option at all, whatever Service there is", () => {
+    for (const key of optionKeys) {
+      const row = rowOf(key);
+      const names = [environmentName(key), ...(row.aliases ?? []).map(({ name }) => name)];
+      for (const name of names.filter((one) => /_(PORT|NAME)$/.test(one))) {
+        const value = name.endsWith("_PORT") ? "tcp://10.0.0.1:1" : "/web/some";
+        const command = row.commands[0]!;
+        const given = { environment: { [name]: value } };
+        assert.deepEqual(resolve(command, given).options[key], resolve(command, {}).options[key]);
+      }
+    }
+  });
+});
+
+describe("addresses in the environment", () => {
+  const rows: readonly (readonly [Record<string, string>, string])[] = [
+    [{ MASTER_ADDR: "::1" }, "[::1]:8000"],
+    [{ MASTER_ADDR: "::1", MASTER_PORT: "29500" }, "[::1]:29500"],
+    [{ MASTER_ADDR: "fd00::1:2", MASTER_PORT: "29500" }, "[fd00::1:2]:29500"],
+    [{ MASTER_ADDR: "[::1]:7000", MASTER_PORT: "29500" }, "[::1]:7000"],
+    [{ MASTER_ADDR: "fe80::1%eth0", MASTER_PORT: "1" }, "[fe80::1%eth0]:1"],
+    [{ PACELINE_COORDINATOR: "::1" }, "[::1]:8000"],
+  ];
+  for (const [environment, address] of rows) {
+    test(`${JSON.stringify(environment)} is ${address}`, () => {
+      assert.equal(resolve("worker", { environment }).options.coordinator, address);
+    });
+  }
+  test("that can be read in two ways are refused", () => {
+    const given = { environment: { PARAMETER_SERVER_ADDRESS: "::1:8000" } };
+    const message = /::1:8000 can be an address or one with a port: \[::1:8000\] or \[::1\]:8000/;
+    assert.throws(() => resolve("worker", given), { code: "usage", message });
   });
 });

@@ -6,7 +6,7 @@
  */
 import { PacelineError } from "../errors.js";
 import { didYouMean } from "../suggest.js";
-import type { CommandName, Environment } from "./option-row.js";
+import type { CommandName, Environment, OptionRow } from "./option-row.js";
 import {
   environmentName,
   environmentValue,
@@ -16,6 +16,7 @@ import {
   rowOf,
 } from "./options.js";
 import type { ResolvedOptions } from "./resolved-options.js";
+import { serviceOf } from "./service-variables.js";
 
 /** Where a value may come from; the later wins over the earlier. */
 export const originKinds = [
@@ -38,14 +39,25 @@ export interface Origin {
 /** Values as they were written, by option. */
 export type Written = ReadonlyMap<OptionKey, string>;
 
+/** Values of a config file that hold only where other options have some values. */
+export interface WhenRule {
+  readonly match: Written;
+  readonly set: Written;
+}
+
+/** Values of a config file. */
+export interface FileValues extends Written {
+  readonly when?: readonly WhenRule[];
+}
+
 /** Everything that was said to a command. */
 export interface Given {
   readonly flags?: Written;
   readonly set?: Written;
   readonly environment?: Environment;
-  readonly file?: { readonly path: string; readonly values: Written };
+  readonly file?: { readonly path: string; readonly values: FileValues };
   /** What the run that is gone on with was given. */
-  readonly run?: { readonly path: string; readonly values: Written };
+  readonly run?: { readonly path: string; readonly values: FileValues };
 }
 
 /** Values with their origins. */
@@ -62,7 +74,8 @@ interface Found {
 }
 
 /** Resolves every option; those that the command does not take have their defaults. */
-export function resolve(command: CommandName, given: Given): Resolution {
+export function resolve(command: CommandName, written: Given): Resolution {
+  const given = withRules(command, written);
   const options: Record<string, unknown> = {};
   const origins: Record<string, Origin> = {};
   const taken = new Set(keysOf(command));
@@ -77,6 +90,31 @@ export function resolve(command: CommandName, given: Given): Resolution {
   const resolution = { options, origins } as unknown as Resolution;
   for (const key of taken) demandEffect(key, resolution);
   return resolution;
+}
+
+/** What was said, with the values of those rules of the file whose match holds. */
+function withRules(command: CommandName, given: Given): Given {
+  const { file } = given;
+  if (file?.values.when === undefined) return given;
+  const taken = keysOf(command);
+  const holds = ([key, text]: readonly [OptionKey, string]) => {
+    if (!taken.includes(key)) return false;
+    const { type } = rowOf(key);
+    const wanted = type.parse(text);
+    if ("problem" in wanted)
+      throw new PacelineError(
+        "usage",
+        `${shownInFile(key, text, file.path)} ${wanted.problem}; write ${type.wanted}`,
+      );
+    return type.print(wanted.value) === type.print(resolveOne(key, command, given, false).value);
+  };
+  const rules = file.values.when.filter(({ match }) => [...match].every(holds));
+  const values = new Map([...file.values, ...rules.flatMap(({ set }) => [...set])]);
+  return { ...given, file: { path: file.path, values } };
+}
+
+function shownInFile(key: OptionKey, text: string, path: string): string {
+  return `${rowOf(key).name}: ${text === "" ? '""' : text} in ${path}`;
 }
 
 function defaultOf(key: OptionKey, { environment }: Given): unknown {
@@ -97,6 +135,8 @@ function resolveOne(
   if (found === null) {
     if (isFast && row.fast !== undefined)
       return { value: row.fast, origin: { kind: "fast", place: "--fast" } };
+    const implied = impliedDefault(row, command, given);
+    if (implied !== null) return implied;
     const value = row.defaults?.[command] ?? defaultOf(key, given);
     return { value, origin: defaultOrigin };
   }
@@ -109,6 +149,18 @@ function resolveOne(
     });
   }
   return { value: parsed.value, origin: found.origin };
+}
+
+function impliedDefault(
+  { onlyWith, defaultWith }: OptionRow<unknown>,
+  command: CommandName,
+  given: Given,
+) {
+  if (onlyWith === undefined || defaultWith === undefined) return null;
+  const { variable, text, value } = defaultWith;
+  const found = findText(onlyWith.key, command, given);
+  if (found?.origin.place !== variable || found.text !== text) return null;
+  return { value, origin: { kind: "default", place: `default with ${variable}=${text}` } as const };
 }
 
 function findText(key: OptionKey, command: CommandName, given: Given): Found | null {
@@ -131,10 +183,10 @@ function findText(key: OptionKey, command: CommandName, given: Given): Found | n
     return { text: environment.text, origin, shown };
   }
   for (const kind of ["file", "run"] as const) {
-    const text = given[kind]?.values.get(key);
-    if (text === undefined) continue;
+    const found = given[kind]?.values.get(key);
+    if (found === undefined) continue;
     const place = given[kind]?.path ?? "";
-    return { text, origin: { kind, place }, shown: `${name}: ${shownText(text)} in ${place}` };
+    return { text: found, origin: { kind, place }, shown: shownInFile(key, found, place) };
   }
   return null;
 }
@@ -171,9 +223,29 @@ export function doubtfulEnvironment(environment: Environment): string[] {
   const prefix = "PACELINE_";
   const known = optionKeys.map(environmentName);
   const suffixes = known.map((name) => name.slice(prefix.length));
-  return Object.keys(environment)
-    .filter((name) => name.startsWith(prefix) && !known.includes(name))
-    .map((name) => ({ name, hint: didYouMean(name.slice(prefix.length), suffixes, prefix) }))
+  return Object.entries(environment)
+    .filter(([name, value]) => serviceOf(name, value ?? "") === null)
+    .filter(([name]) => name.startsWith(prefix) && !known.includes(name))
+    .map(([name]) => ({ name, hint: didYouMean(name.slice(prefix.length), suffixes, prefix) }))
     .filter(({ hint }) => hint !== "")
     .map(({ name, hint }) => `${name} is no option${hint}`);
+}
+
+/** A line for each variable that a command would read and that a Service's name has made. */
+export function ignoredVariables(command: CommandName, environment: Environment): string[] {
+  const lines = keysOf(command).flatMap((key) => {
+    const { name: option, aliases = [] } = rowOf(key);
+    const own = { name: environmentName(key), commands: undefined, portFrom: undefined };
+    return [own, ...aliases]
+      .filter(({ commands }) => commands === undefined || commands.includes(command))
+      .flatMap(({ name, portFrom }) => [name, ...(portFrom === undefined ? [] : [portFrom])])
+      .flatMap((name) => {
+        const value = environment[name] ?? "";
+        const service = serviceOf(name, value);
+        if (service === null) return [];
+        const maker = `Kubernetes or Docker made it for a service called ${service}`;
+        return [`${name}=${value} is ignored: ${maker}; to set the option write --${option}`];
+      });
+  });
+  return [...new Map(lines.map((line) => [line.split("=")[0], line])).values()];
 }

@@ -41,6 +41,8 @@ export interface ClusterOptions {
   readonly advertise: string | null;
   readonly insecure: boolean;
   readonly rank: number | null;
+  /** What the worker calls itself in its log. */
+  readonly workerName: string | null;
   /** Threads a worker computes on; null leaves it to the run. */
   readonly threads: number | null;
   readonly serve: boolean;
@@ -54,6 +56,8 @@ export interface ClusterOptions {
 export interface PaceOptions extends PaceSettings {
   /** One of the modes of `core/sync`. */
   readonly mode: string;
+  /** Steps between two exchanges: 1. */
+  readonly localSteps: number;
 }
 
 /** What is trained, on what, and where that lies. */

@@ -56,11 +56,13 @@ export const sharedCodecs: readonly string[] = namesOf(codecs.filter(({ hasShare
 export const shareDefault = 0.01;
 /** The largest share: with indices an encoding is then half as long as the values. */
 export const shareMax = 0.25;
+/** The shares that can be kept. */
+export const shareRange = `(0, ${shareMax}]` as const;
 
 const compressionFields = {
   codec: oneOf(pushCompressions),
   /** Share of the values that is kept; 1 where all are. */
-  share: real(0, 1),
+  share: real("(0, 1]"),
 };
 
 /** One way of writing values, with the share of the values that it keeps; 1 where it keeps all. */

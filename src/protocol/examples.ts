@@ -11,6 +11,12 @@
  */
 export const evaluationBatchExamples = 128;
 
+/**
+ * The most bytes of values that one request may ask for, unless a batch has more: 64 MiB, so that
+ * nobody has the coordinator read a data set into its memory.
+ */
+export const examplesBytesMax = 67108864;
+
 /** Which examples are wanted. */
 export interface ExamplesRequest {
   readonly run: string;

@@ -4,7 +4,18 @@
  *
  * Invariant: there are as many means and deviations as channels.
  */
-import { flag, list, real, record, type SpecOf, triple, whole } from "./spec-field.js";
+import {
+  addedLater,
+  flag,
+  list,
+  nullable,
+  real,
+  record,
+  type SpecOf,
+  text,
+  triple,
+  whole,
+} from "./spec-field.js";
 import { option } from "./spec-option.js";
 
 /** The most channels of an example. */
@@ -24,6 +35,18 @@ const augmentFields = {
 /** What is done to a training example before it is computed with. */
 export interface AugmentSpec extends SpecOf<typeof augmentFields> {}
 
+const fingerprint = text(64);
+const identityFields = {
+  /** What the labels 0, 1, ... stand for. */
+  classNames: list(text(1024), 65_536),
+  /** SHA-256 over the examples of a split, in hexadecimal; what exactly is the data room's. */
+  trainFingerprint: fingerprint,
+  testFingerprint: fingerprint,
+};
+
+/** What tells a data set from another of the same counts and shapes. */
+export interface IdentitySpec extends SpecOf<typeof identityFields> {}
+
 /** What is known of the data set. */
 export const inputFields = {
   /** Labels are 0 to classes - 1. */
@@ -31,8 +54,8 @@ export const inputFields = {
   /** (C, H, W) of one example. */
   shape: triple(whole(1, most)),
   /** An input value is (byte / 255 - mean) / std, one of each a channel. */
-  mean: list(real(), channelsMax),
-  std: list(real(), channelsMax),
+  mean: list(real("(-inf, inf)"), channelsMax),
+  std: list(real("(0, inf)"), channelsMax),
   /** Examples shuffled as a block, as they lie together in a file; 0: all are shuffled as one. */
   blockExamples: whole(0, most),
   augment: option("augment", record<AugmentSpec>(augmentFields), {
@@ -42,6 +65,8 @@ export const inputFields = {
     group: "input",
     scope: "training",
   }),
+  /** Null where nobody has looked at the files, as of a checkpoint that an earlier version wrote. */
+  identity: addedLater(nullable(record<IdentitySpec>(identityFields)), null),
 };
 
 /** What a run knows of its data set. */

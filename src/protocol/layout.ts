@@ -39,23 +39,32 @@ export interface PlacedTensor extends TensorSpec {
   readonly length: number;
 }
 
+/** Where a chunk lies in the flat vector, in values. */
+export interface PlacedChunk {
+  readonly offset: number;
+  readonly length: number;
+  readonly group: ParameterGroup;
+}
+
 /** A run of consecutive values of one group; the unit of placement, transfer and replication. */
-export interface Chunk {
+export interface Chunk extends PlacedChunk {
   readonly index: number;
   /**
    * Ring key: `<tensor>.<offset in the tensor>` of the first value, without the offset for a tensor
    * of one value.
    */
   readonly key: string;
-  readonly offset: number;
-  readonly length: number;
-  readonly group: ParameterGroup;
+}
+
+/** What lies where in the flat vector. */
+export interface ModelLayout {
+  /** In the model's own order. */
+  readonly tensors: readonly PlacedTensor[];
+  readonly chunks: readonly PlacedChunk[];
 }
 
 /** The whole flat vector. */
-export interface Layout {
-  /** In the model's own order. */
-  readonly tensors: readonly PlacedTensor[];
+export interface Layout extends ModelLayout {
   readonly chunks: readonly Chunk[];
   /** Length of the flat vector. */
   readonly values: number;

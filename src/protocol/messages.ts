@@ -9,7 +9,7 @@
  * Every transport carries exactly these. Wire formats live in `wire`, promises in ARCHITECTURE.md.
  */
 import type { MemberRole, WorkerIdentity } from "./identity.js";
-import type { TensorSpec } from "./layout.js";
+import type { ModelLayout, TensorSpec } from "./layout.js";
 import type { RunSpec } from "./run-spec.js";
 import type { FrameAddresses, View } from "./view.js";
 
@@ -241,6 +241,8 @@ export type CoordinatorMessage =
       readonly spec: RunSpec;
       /** True where the checkpoint gone on from has residuals for this life of the worker. */
       readonly residuals: boolean;
+      /** For programs that can't derive it from the spec; Paceline's own members do. */
+      readonly layout: ModelLayout;
     }
   | { readonly type: "view"; readonly view: View }
   | { readonly type: "work"; readonly assignment: Assignment }

@@ -131,6 +131,7 @@ export const runFields = {
   workersMax: members,
   servers: option("servers", whole(1, 256), {
     short: "s",
+    otherNames: ["num-ps"],
     default: 1,
     unit: "processes",
     sentence: "server processes that hold the parameters",
@@ -153,7 +154,7 @@ export const runFields = {
     scope: "run",
   }),
   /** Bounded-load factor, or null for the plain ring. */
-  loadBound: option("loadBound", nullable(real(1, 100)), {
+  loadBound: option("loadBound", nullable(real("[1, 100]")), {
     placeholder: "factor",
     default: 1.25,
     unit: "times the mean load",

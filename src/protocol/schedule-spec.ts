@@ -18,7 +18,7 @@ const onlyStep = { key: "lrSchedule", values: ["step"] } as const;
 /** The schedule of a run. */
 export const scheduleFields = {
   /** The base learning rate; the peak for onecycle. */
-  lr: option("lr", real(0, 1e6), {
+  lr: option("lr", real("[0, 1000000]"), {
     placeholder: "rate",
     default: 0.1,
     sentence: "learning rate; the peak of onecycle",
@@ -44,7 +44,7 @@ export const scheduleFields = {
     onlyWith: onlyStep,
     ...place,
   }),
-  gamma: option("lrGamma", real(0, 1), {
+  gamma: option("lrGamma", real("[0, 1]"), {
     placeholder: "factor",
     default: 0.1,
     sentence: "factor of each milestone",

@@ -26,9 +26,11 @@ const cases: readonly (readonly [Field<unknown>, value: unknown, read: unknown])
   [whole(1, 9), 10, /^f is 10, it must be from 1 to 9$/],
   [whole(1, 9), 1.5, /^f is 1.5, a whole number is needed$/],
   [whole(1, 9), "1", /^f is 1, a whole number is needed$/],
-  [real(0, 1), 0.5, 0.5],
-  [real(), Number.POSITIVE_INFINITY, /^f is Infinity, a finite number is needed$/],
-  [share, 1.5, /^f is 1.5, it must be from 0 to 1$/],
+  [real("[0, 1]"), 0.5, 0.5],
+  [real("[0, 1)"), 1, /^f is 1, it is not below 1; it must be a number of at least 0 and below 1$/],
+  [real("(0, 1]"), 1e-50, /^f is 1e-50, it is 0 as a 32-bit float; /],
+  [real("(-inf, inf)"), Number.POSITIVE_INFINITY, /^f is Infinity, a finite number is needed$/],
+  [share, 1.5, /^f is 1.5, it is above 1; it must be a number from 0 to 1$/],
   [flag, false, false],
   [flag, 0, /^f is 0, true or false is needed$/],
   [text(3), "abc", "abc"],
@@ -82,13 +84,17 @@ test("whatever stands where a run should, reading it does not throw", () => {
 
 test("options fill the fields that have one, but for those that may be unset", () => {
   const fields = {
-    lr: option("rate", real(), {
+    lr: option("rate", real("[0, 1]"), {
       default: 1,
       sentence: "how fast",
       group: "training",
       scope: "run",
     }),
-    decay: unsetOption("decay", real(), { sentence: "less", group: "training", scope: "run" }),
+    decay: unsetOption("decay", real("[0, 1]"), {
+      sentence: "less",
+      group: "training",
+      scope: "run",
+    }),
     total: whole(),
   };
   assert.deepEqual(filled(fields, { rate: 0.25, decay: 3 }), { lr: 0.25 });

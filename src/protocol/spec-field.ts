@@ -8,6 +8,8 @@
  * it never throws, whatever the value is.
  */
 
+import { type Interval, intervalOf, type Range, rangeProblem, rangeText } from "./interval.js";
+
 /** A value within its bounds, or what is wrong with it: "epochs is 0, it must be from 1 to 9". */
 export type Reading<T> = { readonly value: T } | { readonly problem: string };
 
@@ -39,8 +41,7 @@ export interface WholeField extends Field<number> {
 /** A finite number; as a `share` it may be written as a percentage. */
 export interface RealField extends Field<number> {
   readonly kind: "real" | "share";
-  readonly min: number;
-  readonly max: number;
+  readonly interval: Interval;
 }
 
 /** Yes or no. */
@@ -107,21 +108,24 @@ export function whole(min = 0, max: number = Number.MAX_SAFE_INTEGER): WholeFiel
   };
 }
 
-/** A number from `min` to `max`, both included; any finite one if not given. */
-export function real(min = -Number.MAX_VALUE, max: number = Number.MAX_VALUE): RealField {
+/** A number of a range. */
+export function real(range: Range): RealField {
+  const interval = intervalOf(range);
   return {
     kind: "real",
-    min,
-    max,
-    read: (value, path) =>
-      Number.isFinite(value)
-        ? within(value as number, path, min, max)
-        : not("a finite number")(value, path),
+    interval,
+    read(value, path) {
+      if (typeof value !== "number" || !Number.isFinite(value))
+        return not("a finite number")(value, path);
+      const problem = rangeProblem(value, interval);
+      if (problem === null) return { value };
+      return { problem: `${path} is ${value}, it ${problem}; it must be ${rangeText(interval)}` };
+    },
   };
 }
 
 /** A number from 0 to 1. */
-export const share: RealField = { ...real(0, 1), kind: "share" };
+export const share: RealField = { ...real("[0, 1]"), kind: "share" };
 
 /** Yes or no. */
 export const flag: FlagField = {

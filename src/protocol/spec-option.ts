@@ -19,6 +19,8 @@ export interface OptionWords<T> {
   /** On the command line and in files; the key with dashes if not given. */
   readonly name?: string;
   readonly short?: string;
+  /** Further names, from systems whose users come here. */
+  readonly otherNames?: readonly string[];
   readonly default: T;
   /** The default under --fast. */
   readonly fast?: T;

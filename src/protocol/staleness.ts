@@ -12,6 +12,9 @@
 import { assert } from "../assert.js";
 import type { StalenessRule } from "./run-spec.js";
 
+/** The ranges of its numbers that are no counts. */
+export const stalenessRanges = { scale: "[0, 1000]", floor: "[0, 1]" } as const;
+
 /** What becomes of a push, and why. `scale` multiplies the gradient; it is 0 for a refused push. */
 export interface StalenessJudgement {
   readonly accept: boolean;

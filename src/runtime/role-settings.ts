@@ -54,7 +54,8 @@ export const roleDefaults = {
 
 /** Addresses beyond loopback are only listened on where it is said that this is meant. */
 export function demandLoopback({ host = roleDefaults.host, insecure }: ListenSettings): void {
-  const loopback = host === "localhost" || host === "::1" || host.startsWith("127.");
+  const bare = host.replace(/^\[(.*)\]$/, "$1");
+  const loopback = bare === "localhost" || bare === "::1" || /^127(\.\d{1,3}){3}$/.test(bare);
   if (loopback || insecure === true) return;
   throw new PacelineError(
     "usage",

@@ -8,7 +8,8 @@ import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
 import { protocolProblem } from "../core/sync/modes.js";
 import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
-import { inspectDataset } from "../data/dataset.js";
+import { identifyDataset, inspectDataset } from "../data/dataset.js";
+import { identityDifference } from "../data/identity.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
 import type { Feed, RunSpec } from "../protocol/run-spec.js";
@@ -63,7 +64,7 @@ export async function prepareRun(
   const facts = {
     trainExamples: train,
     testExamples: test,
-    input,
+    input: { ...input, identity: await identifyDataset(options.data ?? "", place) },
     cores: availableParallelism(),
   };
   const draft = runSpecFrom(options, { ...facts, run: "draft", name: options.name ?? "draft" });
@@ -74,6 +75,7 @@ export async function prepareRun(
     const nothing = resumed.name === null ? null : nothingLeft(resumed.checkpoint.manifest, draft);
     if (nothing !== null) throw new PacelineError("usage", `run ${resumed.name} ${nothing}`);
   }
+  const doubts = resumed === null ? [] : dataNotes(resumed.checkpoint.manifest.spec, draft);
   const resume = (resumed?.checkpoint.manifest.cursor ?? null) as TrainingSnapshot | null;
   const state = resumed === null ? initialState(draft, layout) : stateOf(resumed.checkpoint);
   demandStart({ state, resume });
@@ -84,7 +86,7 @@ export async function prepareRun(
     resuming: resumed !== null,
     configText,
   });
-  const notices = await goBack(resumed, directory).catch(async (thrown: unknown) => {
+  const begun = await goBack(resumed, directory).catch(async (thrown: unknown) => {
     await directory.close();
     throw thrown;
   });
@@ -95,6 +97,7 @@ export async function prepareRun(
   );
   const from = resumed === null ? {} : { resumedStep: resumed.point.step };
   const setup = { spec, layout, resume, ...from, residuals: [...residuals.keys()] };
+  const notices = [...begun, ...doubts.map((text) => ({ kind: "warning", text }) as const)];
   return { setup, state, residuals, directory, notices };
 }
 
@@ -189,6 +192,24 @@ function assertResumable(
       `the checkpoint was written with ${flag} ${was} and this run has ${is}: give it the same`,
     );
   }
+  const [trained, here] = [before.input.identity, spec.input.identity];
+  const difference =
+    trained === null || here === null ? null : identityDifference(here, trained, ["train"]);
+  if (difference === null) return;
+  const sentence = `data set ${spec.data} here has ${difference} as the checkpoint's`;
+  const remedy = "give the files that it was trained on, or begin anew without --resume";
+  throw new PacelineError("data", `${sentence}: ${remedy}`);
+}
+
+/** What may differ between the data before and here, in sentences. */
+function dataNotes({ input: before }: RunSpec, { data, input }: RunSpec): string[] {
+  if (before.identity === null) {
+    const sentence = "the checkpoint does not tell what its classes and training examples were";
+    return [`${sentence}: whether ${data} here is the same is not checked`];
+  }
+  const isSame = before.identity.testFingerprint === input.identity?.testFingerprint;
+  if (isSame) return [];
+  return [`the test examples of ${data} are others than before: so are the accuracies`];
 }
 
 /** Two feeds, the second as the first where both deal batches. */

@@ -16,6 +16,7 @@ import { type Clock, every } from "../host/clock.js";
 import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
 import type { ModelState } from "../host/state-transfer.js";
 import type { Examples, ExamplesRequest } from "../protocol/examples.js";
+import { joinHostPort } from "../protocol/host-port.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
 import { checkpointsFolder } from "../store/checkpoint/checkpoint-folder.js";
 import type { JsonValue } from "../store/checkpoint/manifest.js";
@@ -188,7 +189,7 @@ class StartedCoordinator implements RunningCoordinator {
 
   async listen(): Promise<void> {
     const { host = roleDefaults.host, port = roleDefaults.coordinatorPort } = this.#settings;
-    this.#listener = await this.#transport.serveCoordinator(`${host}:${port}`, this.#host);
+    this.#listener = await this.#transport.serveCoordinator(joinHostPort(host, port), this.#host);
   }
 
   async run({ settings, configText }: RunRequest): Promise<RunEnd> {
@@ -305,7 +306,10 @@ class StartedCoordinator implements RunningCoordinator {
   #loadDataset(settings: RunSettings): Promise<Dataset> {
     const { dataDir, cacheDir, trainLimit, testLimit } = settings;
     const log = (line: string) => this.#parts.log?.(line);
-    return loadDataset(settings.data ?? "", { dataDir, cacheDir, trainLimit, testLimit, log });
+    return loadDataset(settings.data ?? "", {
+      ...{ dataDir, cacheDir, trainLimit, testLimit, log },
+      identify: true,
+    });
   }
 
   #readExamples(request: ExamplesRequest): Examples {

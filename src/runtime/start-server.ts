@@ -4,6 +4,7 @@ import { HeardTerm } from "../host/heard-term.js";
 import { ServerHost } from "../host/server-host.js";
 import { arenaValuesMax } from "../kernels/arena.js";
 import type { KernelsChoice } from "../kernels/choice.js";
+import { joinHostPort } from "../protocol/host-port.js";
 import { emptyHeader } from "../protocol/messages.js";
 import { createMemberTransport } from "../transport/frames/member-transport.js";
 import { type ServedChunks, serveChunksEverywhere } from "../transport/frames/served-chunks.js";
@@ -119,7 +120,7 @@ async function serve(
   accept: ChunkAcceptor,
 ): Promise<Pick<ServedChunks, "address" | "frames" | "close">> {
   const { host = roleDefaults.host, port = roleDefaults.serverPort, advertise = null } = settings;
-  const address = `${host}:${port}`;
+  const address = joinHostPort(host, port);
   if (given !== undefined) {
     const listener = await transport.serveChunks(address, accept);
     return { address: listener.address, frames: null, close: () => listener.close() };

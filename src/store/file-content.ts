@@ -4,32 +4,33 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { open, readFile } from "node:fs/promises";
-import { pipeline } from "node:stream";
-import { promisify } from "node:util";
-import { createGunzip, gunzip } from "node:zlib";
+import { open, readFile, stat } from "node:fs/promises";
 import { PacelineError } from "../errors.js";
+import { gunzipMembers, isGzip } from "./gunzip.js";
 
-const unpack = promisify(gunzip);
-
-/** No file that is read whole may unpack to more than this. */
+/** No packed file that is read whole may hold more than this. */
 export const contentBytesMax = 1 << 30;
 const pieceBytes = 1 << 20;
 
 /** Reads a plain or gzipped file and returns its unpacked bytes. */
 export async function readUnpacked(path: string): Promise<Uint8Array> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (cause) {
-    throw dataError(path, `can't be read (${messageOf(cause)}); check that it exists`, cause);
+  const { isPacked } = await startOf(path);
+  if (!isPacked) {
+    return readFile(path).catch((cause: unknown) => {
+      throw unreadable(path, cause);
+    });
   }
-  if (!isGzip(bytes)) return bytes;
-  try {
-    return await unpack(bytes, { maxOutputLength: contentBytesMax });
-  } catch (cause) {
-    throw dataError(path, `is corrupt gzip (${messageOf(cause)}); fetch it again`, cause);
+  const pieces: Uint8Array[] = [];
+  let left = contentBytesMax;
+  for await (const piece of streamUnpacked(path)) {
+    left -= piece.length;
+    if (left < 0) {
+      const finding = `unpacks to more than ${contentBytesMax} bytes`;
+      throw dataError(path, `${finding}; is it another file under this name?`);
+    }
+    pieces.push(piece);
   }
+  return Buffer.concat(pieces);
 }
 
 /**
@@ -37,24 +38,48 @@ export async function readUnpacked(path: string): Promise<Uint8Array> {
  * @param name what errors call it.
  */
 export async function* streamUnpacked(path: string, name = path): AsyncGenerator<Uint8Array> {
-  const isPacked = isGzip((await edges(path)).first);
+  const { isPacked } = await startOf(path);
   const file = createReadStream(path, { highWaterMark: pieceBytes });
-  // Errors of both streams reach whoever iterates, so there is nothing left to do with them here.
-  const stream = isPacked
-    ? pipeline(file, createGunzip({ chunkSize: pieceBytes }), () => {})
-    : file;
   try {
-    yield* stream as AsyncIterable<Uint8Array>;
+    yield* isPacked ? gunzipMembers(file, pieceBytes) : file;
   } catch (cause) {
     const finding = isPacked ? "is corrupt gzip" : "can't be read";
     throw dataError(name, `${finding} (${messageOf(cause)}); fetch it again`, cause);
   }
 }
 
-/** Size of a file's unpacked content; of a gzipped one, as its last bytes tell it. */
+/**
+ * Size of a file's unpacked content. A packed one is unpacked to know it: its last bytes tell the
+ * size of its last member alone.
+ */
 export async function unpackedBytes(path: string): Promise<number> {
-  const { bytes, first, last } = await edges(path);
-  return isGzip(first) && bytes > last.length ? last.readUInt32LE(0) : bytes;
+  const { bytes, isPacked } = await startOf(path);
+  return isPacked ? (await sumOfContent(path)).bytes : bytes;
+}
+
+/** Size and MD5, in hexadecimal, of a file's unpacked content. */
+export interface ContentSum {
+  readonly bytes: number;
+  readonly md5: string;
+}
+
+/** What was summed in this process, by path and all that changes with a file's content. */
+const knownSums = new Map<string, ContentSum>();
+
+/** Sums a file's unpacked content, once as long as the file stays as it is. */
+export async function sumOfContent(path: string): Promise<ContentSum> {
+  const key = await stateOfFile(path);
+  const known = knownSums.get(key);
+  if (known !== undefined) return known;
+  const hash = createHash("md5");
+  let bytes = 0;
+  for await (const piece of streamUnpacked(path)) {
+    hash.update(piece);
+    bytes += piece.length;
+  }
+  const sum = { bytes, md5: hash.digest("hex") };
+  knownSums.set(key, sum);
+  return sum;
 }
 
 /** The MD5 of a file as it is, in hexadecimal. */
@@ -66,11 +91,35 @@ export async function md5OfFile(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/** The MD5 of a file's unpacked content, in hexadecimal. */
-export async function md5OfContent(path: string): Promise<string> {
-  const hash = createHash("md5");
-  for await (const piece of streamUnpacked(path)) hash.update(piece);
-  return hash.digest("hex");
+/** SHA-256 by the state of a file, as above. */
+const knownHashes = new Map<string, string>();
+
+/** The SHA-256 of a file as it is, in hexadecimal; once as long as the file stays as it is. */
+export async function sha256OfFile(path: string): Promise<string> {
+  const key = await stateOfFile(path);
+  const known = knownHashes.get(key);
+  if (known !== undefined) return known;
+  const hash = createHash("sha256");
+  try {
+    for await (const piece of createReadStream(path, { highWaterMark: pieceBytes })) {
+      hash.update(piece as Uint8Array);
+    }
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
+  const found = hash.digest("hex");
+  knownHashes.set(key, found);
+  return found;
+}
+
+/** A text that changes when a file does: its path, number, size and times. */
+export async function stateOfFile(path: string): Promise<string> {
+  try {
+    const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    return `${path}\0${ino}\0${size}\0${mtimeNs}\0${ctimeNs}`;
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
 }
 
 /** A "data" error about one file. */
@@ -91,24 +140,23 @@ export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
-function isGzip(bytes: Uint8Array): boolean {
-  return bytes[0] === 0x1f && bytes[1] === 0x8b;
-}
-
-/** Size, the first two and the last four bytes of a file. */
-async function edges(path: string): Promise<{ bytes: number; first: Buffer; last: Buffer }> {
+/** Size of a file, and whether it begins as gzip does. */
+async function startOf(path: string): Promise<{ bytes: number; isPacked: boolean }> {
   try {
     const handle = await open(path);
     try {
       const { size } = await handle.stat();
-      const [first, last] = [Buffer.alloc(2), Buffer.alloc(4)];
-      await handle.read(first, 0, first.length, 0);
-      await handle.read(last, 0, last.length, Math.max(0, size - last.length));
-      return { bytes: size, first, last };
+      const first = Buffer.alloc(2);
+      const { bytesRead } = await handle.read(first, 0, first.length, 0);
+      return { bytes: size, isPacked: isGzip(first.subarray(0, bytesRead)) };
     } finally {
       await handle.close();
     }
   } catch (cause) {
-    throw dataError(path, `can't be read (${messageOf(cause)}); check that it exists`, cause);
+    throw unreadable(path, cause);
   }
+}
+
+function unreadable(path: string, cause: unknown): PacelineError {
+  return dataError(path, `can't be read (${messageOf(cause)}); check that it exists`, cause);
 }

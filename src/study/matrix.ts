@@ -4,9 +4,11 @@
  * Whatever is wrong with it is one `usage` error that names file, line, key, value and remedy.
  */
 import { readFile } from "node:fs/promises";
-import { type Document, isScalar, LineCounter, parseDocument } from "yaml";
+import { type Document, isScalar, type LineCounter } from "yaml";
 import { z } from "zod";
 import { PacelineError } from "../errors.js";
+import { expandHome } from "../store/home-path.js";
+import { readYaml, utf8Text } from "../store/yaml-file.js";
 import { didYouMean } from "../suggest.js";
 import type { CellFacts } from "./cells.js";
 
@@ -64,11 +66,16 @@ export interface MatrixFile {
 
 const matrixCharactersMax = 1_000_000;
 
+/** A whole number from 1 to 1000, as the text that stands in the file. */
+const count = z
+  .string()
+  .regex(/^(?:[1-9]\d{0,2}|1000)$/)
+  .transform(Number);
 const mapping = z.record(z.string(), z.unknown());
 const schema = z.strictObject({
   question: z.string().nullish(),
   "results-dir": z.string().min(1).nullish(),
-  repeats: z.int().min(1).max(1000).nullish(),
+  repeats: count.nullish(),
   base: mapping.nullish(),
   axes: z.record(z.string(), z.array(z.unknown()).min(1)).nullish(),
   when: z.array(z.strictObject({ match: mapping, set: mapping })).nullish(),
@@ -93,8 +100,9 @@ const wanted: Readonly<Record<string, string>> = {
 export async function readMatrixFile(path: string, options: RunOptions): Promise<MatrixFile> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = utf8Text(await readFile(path), path);
   } catch (cause) {
+    if (cause instanceof PacelineError) throw cause;
     const reason = (cause as NodeJS.ErrnoException).code ?? "unknown";
     const sentence = `the matrix ${path} can't be read (${reason})`;
     throw new PacelineError("usage", `${sentence}; give the path of a YAML file`, { cause });
@@ -106,14 +114,7 @@ export async function readMatrixFile(path: string, options: RunOptions): Promise
 export function readMatrixText(text: string, path: string, options: RunOptions): MatrixFile {
   if (text.length > matrixCharactersMax)
     throw usage(`${path} has ${text.length} characters; ${matrixCharactersMax} are allowed`);
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines });
-  const [problem] = document.errors;
-  if (problem !== undefined) {
-    const line = problem.linePos?.[0].line ?? 1;
-    throw usage(`${path} is not YAML at line ${line} (${problem.code}); mend that line`);
-  }
-  const content: unknown = document.toJS({ maxAliasCount: 100 });
+  const { content, document, lines } = readYaml(text, path);
   if (typeof content !== "object" || content === null || Array.isArray(content))
     throw usage(`${path} is no mapping; write base: and axes: with options under them`);
   const place = (keys: readonly PropertyKey[]) => placeOf(document, lines, path, keys);
@@ -128,7 +129,7 @@ export function readMatrixText(text: string, path: string, options: RunOptions):
   return {
     path,
     question: question ?? null,
-    resultsDir: checked.data["results-dir"] ?? "experiment_results",
+    resultsDir: folderOf(checked.data["results-dir"] ?? "experiment_results", place),
     repeats: repeats ?? 1,
     base: reader.texts(checked.data.base ?? {}, ["base"]),
     axes: reader.axes(axes ?? {}),
@@ -155,6 +156,13 @@ export function readMatrixText(text: string, path: string, options: RunOptions):
       },
     })),
   };
+}
+
+function folderOf(path: string, place: (keys: Keys) => string): string {
+  const expanded = expandHome(path);
+  if ("path" in expanded) return expanded.path;
+  const where = place(["results-dir"]);
+  throw usage(`${path} in ${where} ${expanded.problem}; write the path in full`);
 }
 
 type Keys = readonly (string | number)[];

@@ -3,6 +3,7 @@
  * asks for frames there; without it host:port means the public contract.
  */
 import { PacelineError } from "../errors.js";
+import { parseHostPort } from "../protocol/host-port.js";
 
 /** What a connection is made to, or a listener bound to. */
 export type SocketPlace =
@@ -35,20 +36,8 @@ export function placeOf(address: string): SocketPlace {
     throw new PacelineError("usage", `address "${address}" has no path; give unix:PATH`);
   }
   const text = address.startsWith(framesPrefix) ? address.slice(framesPrefix.length) : address;
-  const { host, port } = splitHostPort(text);
-  if (host !== "" && port <= 65535) return { kind: "port", host, port };
-  throw new PacelineError("usage", `address "${address}" is not host:port; give both`);
-}
-
-/** Splits host:port; throws nothing, an unusable port comes out as NaN. */
-export function splitHostPort(address: string): { host: string; port: number } {
-  const colon = address.lastIndexOf(":");
-  const host = address.slice(0, Math.max(colon, 0)).replace(/^\[(.*)\]$/, "$1");
-  const portText = address.slice(colon + 1);
-  return { host, port: /^\d{1,5}$/.test(portText) ? Number(portText) : Number.NaN };
-}
-
-/** Joins them again; IPv6 addresses stand in brackets. */
-export function joinHostPort(host: string, port: number): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  const parts = parseHostPort(text);
+  const problem = "problem" in parts ? parts.problem : parts.port === null ? "has no port" : null;
+  if (problem === null) return { kind: "port", ...(parts as { host: string; port: number }) };
+  throw new PacelineError("usage", `address "${address}" ${problem}; give host:port`);
 }

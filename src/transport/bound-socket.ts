@@ -7,7 +7,8 @@ import { lstatSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";
-import { joinHostPort, pathAddress, placeOf } from "./addresses.js";
+import { joinHostPort } from "../protocol/host-port.js";
+import { pathAddress, placeOf } from "./addresses.js";
 import { fromListenError } from "./connection-errors.js";
 
 /** A bound listener. */

@@ -2,7 +2,7 @@
 
 import { type KernelsChoice, kernelsChoices } from "../../kernels/choice.js";
 import { choice, real, whole } from "../../options/option-values.js";
-import { shareDefault, shareMax } from "../../protocol/compression.js";
+import { shareDefault, shareRange } from "../../protocol/compression.js";
 import { chunkValuesMax } from "../../protocol/layout.js";
 import { benchOf, sharedOptions } from "../harness/bench-option.js";
 
@@ -29,7 +29,7 @@ export const codecBench = benchOf<CodecMeasures>({
     },
     share: {
       name: "share",
-      type: real(0.000001, shareMax, "share"),
+      type: real(shareRange, "share"),
       default: shareDefault,
       sentence: "share of the values that topk and randomk keep",
     },

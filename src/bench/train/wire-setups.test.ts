@@ -33,7 +33,7 @@ describe("wire setups of a run", () => {
     ["zip", "has a push that is unknown"],
     ["fp16+int8", "has a pull that is unknown"],
     ["none+auto", "has a pull that is unknown"],
-    ["topk:0.5+none", "has a push that has a share above 0.25"],
+    ["topk:0.5+none", "has a push that has a share that is above 0.25"],
     ["fp16+fp16+fp16", "has more than a push and a pull"],
     ["fp16+", "has a pull that is unknown"],
   ];

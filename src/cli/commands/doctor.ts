@@ -8,6 +8,7 @@ import { datasetIsHere } from "../../data/dataset.js";
 import { toPacelineError } from "../../errors.js";
 import { createEngine } from "../../nn/engines.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import { joinHostPort } from "../../protocol/host-port.js";
 
 /** One thing looked at. A warning does not stop a run. */
 export interface Finding {
@@ -107,11 +108,13 @@ function portFinding(host: string, port: number): Promise<Finding> {
   return new Promise((done) => {
     const server = createServer();
     server.once("error", (error: NodeJS.ErrnoException) => {
-      const text = `${host}:${port} can't be used (${error.code}); give another --port`;
+      const text = `${joinHostPort(host, port)} can't be used (${error.code}); give another --port`;
       done({ name: "port", state: "problem", text });
     });
     server.listen({ host, port, exclusive: true }, () => {
-      server.close(() => done({ name: "port", state: "ok", text: `${host}:${port} is free` }));
+      server.close(() =>
+        done({ name: "port", state: "ok", text: `${joinHostPort(host, port)} is free` }),
+      );
     });
   });
 }

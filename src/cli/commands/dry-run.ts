@@ -52,7 +52,8 @@ export async function planRun(options: ResolvedOptions, cores: number): Promise<
     name,
     trainExamples: train,
     testExamples: test,
-    input,
+    // Nobody looks at every byte for a plan.
+    input: { ...input, identity: null },
     cores,
   });
   const layout = layoutOf(spec);

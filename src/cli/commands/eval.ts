@@ -26,6 +26,10 @@ export const evalPlan: CommandPlan = {
     { flags: "--follow <run>", sentence: "score each checkpoint of a run, until the run is over" },
     { flags: "--wait", sentence: "with --follow: wait for a run that is not there yet" },
     { flags: "--split <test|train>", sentence: "examples to score on (default: test)" },
+    {
+      flags: "--other-classes",
+      sentence: "score on a data set whose classes have other names, by the labels' numbers",
+    },
   ],
   examples: [
     "paceline eval --ckpt mlp-bsp-4w-001",
@@ -104,6 +108,7 @@ function choiceOf({ flags, options, resolution }: Call): EvaluationChoice {
     split,
     data: options.data,
     engine: given("engine") ? options.engine : null,
+    otherClasses: flags.otherClasses === true,
     limit: given(`${own}Limit` as OptionKey) ? limit : "run",
   };
 }

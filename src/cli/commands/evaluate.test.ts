@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cp, mkdtemp, open, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, open, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -89,7 +89,7 @@ describe("paceline eval --ckpt", () => {
       [["--test-limit", "1000"], testExamples],
       [["--split", "train"], 200],
       [["--split", "train", "--train-limit", "150"], 150],
-      [["--data", "fashion-mnist"], testExamples],
+      [["--data", "fashion-mnist", "--other-classes"], testExamples],
     ];
     for (const [words, examples] of counts) {
       const { exitCode, out, err } = await evaluate("--ckpt", "kept", "--json", ...words);
@@ -97,7 +97,8 @@ describe("paceline eval --ckpt", () => {
       assert.equal(JSON.parse(out).examples, examples, words.join(" "));
     }
     // The same files under the other name.
-    const { out } = await evaluate("--ckpt", "kept", "--json", "--data", "fashion-mnist");
+    const otherClasses = ["--data", "fashion-mnist", "--other-classes"];
+    const { out } = await evaluate("--ckpt", "kept", "--json", ...otherClasses);
     assert.deepEqual(JSON.parse(out), await ownEvaluation());
   });
 
@@ -111,6 +112,11 @@ describe("paceline eval --ckpt", () => {
     ],
     ["a set of other classes", ["--ckpt", "kept", "--data", "mnist-parity"], /2 classes of 1 x 28/],
     ["an unknown part", ["--ckpt", "kept", "--split", "tset"], /did you mean test\?/],
+    [
+      "a set whose classes have other names",
+      ["--ckpt", "kept", "--data", "fashion-mnist"],
+      /label 0 for "T-shirt\/top", not for "0" as the .*leave --data out; --other-classes scores/,
+    ],
     [
       "a limit of the other part",
       ["--ckpt", "kept", "--train-limit", "5"],
@@ -169,7 +175,11 @@ describe("paceline eval --ckpt", () => {
     const remedy = /40 test examples here and the run used 60: .* write --test-limit 40/;
     assert.match(fewer.err, remedy);
     const own = ["--data-dir", other, "--ckpt", "kept", "--test-limit", "40"];
-    assert.equal((await evaluate(...own)).exitCode, 0);
+    const scored = await evaluate(...own);
+    assert.equal(scored.exitCode, 0);
+    const note = /mnist here has test examples of fingerprint \w{16}, not \w{16} as the checkpoint/;
+    assert.match(scored.err, note);
+    assert.doesNotMatch((await evaluate("--ckpt", "kept")).err, /fingerprint/);
     await truncate(join(other, "mnist", "t10k-images-idx3-ubyte"), 1000);
     const broken = await evaluate(...own);
     assert.equal(broken.exitCode, 7);
@@ -232,7 +242,7 @@ describe("paceline predict", () => {
     assert.equal(JSON.parse(all)[0].classes.length, 10);
   });
 
-  test("names the classes of a data set of one's own while it is here", async () => {
+  test("names the classes that the model was trained on, whatever the folder has", async () => {
     await writeSamplePictures(dataDir, "bars", { train: 60, test: 30, seed: 5 });
     const run = ["--model", "mlp", "--data", "bars", "-b", "10", "-e", "4", "--name", "own"];
     assert.equal((await call("baseline", ...run, ...place)).exitCode, 0);
@@ -242,9 +252,35 @@ describe("paceline predict", () => {
     assert.deepEqual([here.classes[0].name, here.classes[0].label], ["middle", 1]);
     const elsewhere = ["--data-dir", join(folder, "elsewhere"), "--cache-dir", folder];
     const [gone] = JSON.parse((await call(...ask, ...elsewhere)).out);
-    assert.deepEqual([gone.classes[0].name, gone.classes[0].label], ["1", 1]);
+    assert.deepEqual([gone.classes[0].name, gone.classes[0].label], ["middle", 1]);
     const { exitCode, err } = await evaluate("--ckpt", "own", ...elsewhere);
     assert.equal(exitCode, 7, err);
+    for (const split of ["train", "test"]) {
+      await rename(join(dataDir, "bars", split, "bottom"), join(dataDir, "bars", split, "zebra"));
+    }
+    const [renamed] = JSON.parse((await call(...ask)).out);
+    assert.deepEqual([renamed.classes[0].name, renamed.classes[0].label], ["middle", 1]);
+    const permuted = await evaluate("--ckpt", "own");
+    assert.equal(permuted.exitCode, 7);
+    assert.match(permuted.err, /bars has label 0 for "middle", not for "bottom" as the checkpoint/);
+    const wrong = await evaluate("--ckpt", "own", "--other-classes", "--json");
+    assert.equal(wrong.exitCode, 0, wrong.err);
+    assert.ok(JSON.parse(wrong.out).accuracy_percent < 50);
+    const resumed = await call("baseline", ...run, ...place, "--resume", "own", "-e", "5");
+    assert.equal(resumed.exitCode, 7);
+    assert.match(resumed.err, /bars here has label 0 for "middle".*begin anew without --resume/);
+    await rename(join(dataDir, "bars/train/zebra"), join(dataDir, "bars/train/bottom"));
+    await rename(join(dataDir, "bars/test/zebra"), join(dataDir, "bars/test/bottom"));
+    const [one, two] = ["0000.png", "0003.png"].map((name) =>
+      join(dataDir, "bars/train/bottom", name),
+    );
+    await cp(one!, two!);
+    const others = await call("baseline", ...run, ...place, "--resume", "own", "-e", "5");
+    assert.equal(others.exitCode, 7);
+    assert.match(
+      others.err,
+      /training examples of fingerprint \w{16}, not \w{16} as the checkpoint/,
+    );
   });
 
   const refused: [string, string[], number, RegExp][] = [

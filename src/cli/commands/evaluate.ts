@@ -5,7 +5,8 @@
  */
 
 import type { TrainingSnapshot } from "../../core/work/run-setup.js";
-import { inspectDataset } from "../../data/dataset.js";
+import { identifyDataset, inspectDataset } from "../../data/dataset.js";
+import { classesDifference, type DataIdentity, identityDifference } from "../../data/identity.js";
 import { PacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import type { Layout } from "../../protocol/layout.js";
@@ -32,6 +33,14 @@ export interface EvaluationChoice {
   readonly engine: ResolvedOptions["engine"] | null;
   /** "run": as many as the run itself used; null: all there are. */
   readonly limit: number | null | "run";
+  /** Labels are compared by number, whatever the classes are called. */
+  readonly otherClasses: boolean;
+}
+
+/** The spec to evaluate with, and what a person should know of the examples. */
+export interface EvaluationPlan {
+  readonly spec: RunSpec;
+  readonly note: string | null;
 }
 
 /** What of a checkpoint its model is made of. */
@@ -52,7 +61,8 @@ export async function evaluate(
 ): Promise<number> {
   const checkpoint = await checkpointOf(wanted, options.runDir);
   const { manifest, weights } = checkpoint;
-  const spec = await evaluationSpec(manifest, choice, options);
+  const { spec, note } = await planEvaluation(manifest, choice, options);
+  if (note !== null && !options.quiet) io.stderr.write(`${printable(note)}\n`);
   const scorer = scorerFor(choice, options, io);
   try {
     const score = await scorer.score(spec, weights);
@@ -105,13 +115,14 @@ function builtHere(path: string, spec: RunSpec): Layout {
 /**
  * The spec of a checkpoint's run, with the examples to evaluate on as its test set.
  * @throws PacelineError `usage` for a data set that does not fit the model, `data` where fewer
- *   examples are here than the run used.
+ *   examples are here than the run used, or the run's data set has other classes by now.
  */
-export async function evaluationSpec(
+export async function planEvaluation(
   { spec }: CheckpointManifest,
-  { data, engine, split, limit }: EvaluationChoice,
+  choice: EvaluationChoice,
   { dataDir, cacheDir }: Pick<EvaluateOptions, "dataDir" | "cacheDir">,
-): Promise<RunSpec> {
+): Promise<EvaluationPlan> {
+  const { data, engine, split, limit } = choice;
   const own = data === null || data === spec.data;
   const name = data ?? spec.data;
   const found = await inspectDataset(name, { dataDir, cacheDir }).catch((thrown: unknown) => {
@@ -138,14 +149,49 @@ export async function evaluationSpec(
     const remedy = `give its files with --data-dir, or write --${split}-limit ${examples}`;
     throw new PacelineError("data", `${sentence}: ${remedy}`);
   }
-  return {
+  const identity = await identifyDataset(name, { dataDir, cacheDir });
+  const note = compareIdentities(spec, { name, own, identity }, choice);
+  const planned = {
     ...spec,
     data: name,
     engine: engine ?? spec.engine,
     testExamples: examples,
     // Whatever of the training set is not evaluated on need not be held.
     trainExamples: split === "train" ? examples : Math.min(1, found.train),
+    // These are the files that are meant, whichever the run had.
+    input: { ...spec.input, identity: null },
   };
+  return { spec: planned, note };
+}
+
+interface DataHere {
+  readonly name: string;
+  /** It has the name that the run's data set has. */
+  readonly own: boolean;
+  readonly identity: DataIdentity;
+}
+
+/** Refuses other classes; what to say where the run's own examples are others by now, or null. */
+function compareIdentities(
+  { input, data, model }: RunSpec,
+  { name, own, identity }: DataHere,
+  { split, otherClasses }: EvaluationChoice,
+): string | null {
+  const trained = input.identity;
+  if (trained === null) {
+    if (otherClasses) return null;
+    return `the checkpoint does not tell its classes: whether ${name} has the same is not checked`;
+  }
+  const difference = classesDifference(identity.classNames, trained.classNames);
+  if (difference !== null && !otherClasses) {
+    const sentence = `data set ${name} has ${difference} as the checkpoint's ${model} for ${data}`;
+    const remedy = own ? "give the files that it was trained on" : "leave --data out";
+    const flag = "--other-classes scores by the labels' numbers all the same";
+    throw new PacelineError(own ? "data" : "usage", `${sentence}: ${remedy}; ${flag}`);
+  }
+  if (difference !== null || !own) return null;
+  const others = identityDifference(identity, trained, [split]);
+  return others === null ? null : `${name} here has ${others} as the checkpoint's run`;
 }
 
 /** A scorer with the choice's data and the log's place. */

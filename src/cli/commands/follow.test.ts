@@ -15,7 +15,13 @@ import { follow } from "./follow.js";
 
 const spec: RunSpec = { ...sampleSpec, trainExamples: 40, testExamples: 30 };
 const layout = layoutOf(spec);
-const choice: EvaluationChoice = { split: "test", data: null, engine: null, limit: "run" };
+const choice: EvaluationChoice = {
+  split: "test",
+  data: null,
+  engine: null,
+  limit: "run",
+  otherClasses: false,
+};
 
 let folder = "";
 let dataDir = "";

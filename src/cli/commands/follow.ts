@@ -19,7 +19,7 @@ import {
   type EvaluateOptions,
   type EvaluationChoice,
   epochOf,
-  evaluationSpec,
+  planEvaluation,
   readModel,
   scoreForm,
   scorerFor,
@@ -122,6 +122,8 @@ class Follower {
   #scored = 0;
   #skipped = 0;
   #unreadable = 0;
+  /** What was last said of the examples. */
+  #noted: string | null = null;
 
   constructor(parts: FollowerParts) {
     this.#parts = parts;
@@ -184,7 +186,9 @@ class Follower {
     this.#handled.add(key);
     const { manifest, weights } = checkpoint;
     const { created } = manifest;
-    const spec = await evaluationSpec(manifest, choice, options);
+    const { spec, note } = await planEvaluation(manifest, choice, options);
+    if (note !== null && note !== this.#noted) this.#log(note);
+    this.#noted = note;
     const about = { data: spec.data, split: choice.split, examples: spec.testExamples, created };
     const earlier = kept.find((one) => one.step === step && alike(one, about));
     if (earlier !== undefined) {

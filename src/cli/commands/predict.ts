@@ -3,10 +3,10 @@
  * the run's examples did, without the random changes of training.
  */
 
-import { classNamesOf } from "../../data/dataset.js";
+import { classNamesOf, isBuiltIn } from "../../data/dataset.js";
 import { asShape, readPicture } from "../../data/formats/picture.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
-import { modelTitle } from "../../protocol/run-spec.js";
+import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
 import { printable } from "../../report/progress.js";
 import { engineOf } from "../../runtime/compute/run-engine.js";
 import { classProbabilities } from "../../runtime/compute/stored-model.js";
@@ -54,10 +54,8 @@ export async function predict(
     const at = `step ${manifest.globalStep} of run ${printable(spec.name)}`;
     io.stderr.write(`${modelTitle(spec)} for ${printable(spec.data)}, ${at}\n${reason}\n`);
   }
-  const known = await classNamesOf(spec.data, options);
-  // Of a set that is not here, or another by now, only the labels are known.
-  const isKnown = known !== null && known.length === spec.input.classes;
-  const nameOf = (label: number) => (isKnown ? known[label]! : String(label));
+  const names = await classNamesFor(spec, options, io);
+  const nameOf = (label: number) => names?.[label] ?? String(label);
   const all = classProbabilities(spec, weights, engine, pictures);
   const predicted = all.map((probabilities, index): PredictedPicture => {
     const ranked = Array.from(probabilities, (probability, label): LikelyClass => {
@@ -67,6 +65,25 @@ export async function predict(
   });
   io.stdout.write(options.json ? `${JSON.stringify(predicted)}\n` : predicted.map(lines).join(""));
   return 0;
+}
+
+/**
+ * The classes as the checkpoint names them. One of an earlier version does not: then those of the
+ * data set as it is here, or null where only the labels' numbers are known.
+ */
+async function classNamesFor(
+  { data, input }: RunSpec,
+  options: Pick<ResolvedOptions, "dataDir" | "cacheDir" | "quiet">,
+  { stderr }: Pick<CommandIo, "stderr">,
+): Promise<readonly string[] | null> {
+  if (input.identity !== null) return input.identity.classNames;
+  const here = await classNamesOf(data, options);
+  if (here === null || here.length !== input.classes) return null;
+  if (!options.quiet && !isBuiltIn(data)) {
+    const sentence = "the checkpoint does not name its classes: the names are those of";
+    stderr.write(`${sentence} ${printable(data)} as it is here\n`);
+  }
+  return here;
 }
 
 function lines({ path, classes }: PredictedPicture): string {

@@ -10,7 +10,7 @@ import { exitWithParent, isSupervised } from "../supervised.js";
 /** Runs the command; resolves to the exit code. */
 export async function worker(options: ResolvedOptions, io: CommandIo): Promise<number> {
   exitWithParent();
-  const log = memberLog(io, "worker");
+  const log = memberLog(io, "worker", options.workerName);
   const onRunEnd = (rank: number, end: WorkerEnd) => printMetrics(rank, end, io);
   const worker = await startWorker(workerSettingsOf(options), { log, onRunEnd });
   // A run goes on without one of several; one of a supervisor's is stopped with all the others.

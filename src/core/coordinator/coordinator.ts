@@ -205,13 +205,13 @@ export class Coordinator {
 
   /** Tells a member of the run, once; a member whose link is cut hears of it when it is back. */
   #prepare(member: Member): void {
-    const spec = this.spec;
-    if (spec === null || !member.opened || member.toldOf === spec.run) return;
-    if (this.#phase.name === "stopping" || !hasPlace(spec, member)) return;
+    if (this.#setup === null || !member.opened || this.#phase.name === "stopping") return;
+    const { spec, layout } = this.#setup;
+    if (member.toldOf === spec.run || !hasPlace(spec, member)) return;
     member.toldOf = spec.run;
     member.activity = "preparing";
     const residuals = member.role === "worker" && this.#bequests.has(member.rank);
-    this.#send(member, { type: "prepare", spec, residuals });
+    this.#send(member, { type: "prepare", spec, residuals, layout });
   }
 
   #onClosed(name: MemberIdentity): void {

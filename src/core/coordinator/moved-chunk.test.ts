@@ -45,7 +45,7 @@ class Scene {
     this.rounds = new ViewRounds({ run: "r", servers, replicas }, paceOf(spec, 0), 3);
     this.workers.forEach((_, rank) => {
       this.rounds.admit({ rank, incarnation: mint(3, 9 + rank), fromStep: 0 });
-      this.say(rank, { type: "prepare", spec, residuals: false });
+      this.say(rank, { type: "prepare", spec, residuals: false, layout });
       const prepared = {
         type: "prepared",
         run: "r",

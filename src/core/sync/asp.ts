@@ -5,12 +5,18 @@
  * Invariant: a push without examples is never judged stale, as it moves nothing.
  */
 import type { Protocol, StalenessRule } from "../../protocol/run-spec.js";
-import { judgeStaleness } from "../../protocol/staleness.js";
+import { real, whole } from "../../protocol/spec-field.js";
+import { judgeStaleness, stalenessRanges } from "../../protocol/staleness.js";
 import { WorkAtWill } from "../work/work-at-will.js";
 import { WorkFirstCome } from "../work/work-first-come.js";
 import { granted, type Mode, neverHeld, type Pace } from "./pace.js";
 import { unknownParameter } from "./parameters.js";
 
+const numbers = {
+  scale: real(stalenessRanges.scale),
+  floor: real(stalenessRanges.floor),
+  max: whole(0, 1_000_000),
+};
 const rules: readonly unknown[] = ["none", "scale", "reject", "scale+reject"];
 
 /** Asynchronous: every push is applied on arrival. */
@@ -31,10 +37,11 @@ function problemOfRule({ staleness }: Protocol): string | null {
   if (typeof staleness !== "object") return "staleness is no rule";
   const { rule, scale, floor, max } = staleness;
   if (!rules.includes(rule)) return `staleness.rule is ${rule}: ${rules.join(", ")} are known`;
-  const wrong = Object.entries({ scale, floor, max }).find(
-    ([, value]) => typeof value !== "number" || !Number.isFinite(value),
-  );
-  return wrong === undefined ? null : `staleness.${wrong[0]} is ${wrong[1]}, not a number`;
+  for (const [name, field] of Object.entries(numbers)) {
+    const reading = field.read({ scale, floor, max }[name], `staleness.${name}`);
+    if ("problem" in reading) return reading.problem;
+  }
+  return null;
 }
 
 function aspPace(rule: StalenessRule): Pace {

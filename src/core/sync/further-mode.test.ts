@@ -95,7 +95,12 @@ test("a protocol that came from elsewhere is judged by its mode", () => {
     [{ mode: "asp", staleness: asp0 }, null],
     [{ mode: "asp", staleness: 3 }, /^mode asp: staleness is no rule/],
     [{ mode: "asp", staleness: { ...asp0, rule: "half" } }, /rule is half: none, scale, reject/],
-    [{ mode: "asp", staleness: { ...asp0, max: "5" } }, /staleness.max is 5, not a number/],
+    [
+      { mode: "asp", staleness: { ...asp0, max: "5" } },
+      /staleness.max is 5, a whole number is needed/,
+    ],
+    [{ mode: "asp", staleness: { ...asp0, floor: 1.5 } }, /staleness.floor is 1.5, it is above 1/],
+    [{ mode: "asp", staleness: { ...asp0, scale: 1e-50 } }, /it is 0 as a 32-bit float/],
     [{ mode: "bps" }, /^mode "bps" is not known: bsp, ssp, asp, quorum, alternate are$/],
   ];
   for (const [protocol, problem] of table) {

@@ -39,7 +39,10 @@ class Bench {
   /** To where a worker has its assignment, and computes its first step. */
   begin(feed: RunSpec["feed"] = "static", compression = spec.compression): WorkerEffect[] {
     const own = { ...spec, feed, compression };
-    this.give({ type: "message", message: { type: "prepare", spec: own, residuals: false } });
+    this.give({
+      type: "message",
+      message: { type: "prepare", spec: own, residuals: false, layout },
+    });
     this.give({ type: "prepared", run: "r", layout, engine: "toy", algorithms: [] });
     this.give({ type: "message", message: { type: "view", view } });
     for (const chunk of [0, 1, 2]) this.reply(-1, chunk);
@@ -256,7 +259,7 @@ describe("a worker at a checkpoint's barrier", () => {
 test("a run whose protocol no mode takes is answered with why", () => {
   const worker = new Worker({ rank: 0, incarnation: 1 });
   const spec = { ...sampleSpec, protocol: { mode: "ssp", staleness: -1 } };
-  const message = { type: "prepare", spec, residuals: false } as const;
+  const message = { type: "prepare", spec, residuals: false, layout } as const;
   const reason = "mode ssp: staleness is -1, not a whole number from 0 on";
   assert.deepEqual(worker.step({ type: "message", message }, 0), [
     { type: "tell", message: { type: "failed", code: "protocol", reason } },
@@ -328,7 +331,7 @@ test("an answer out of a generation that has been rolled back is none", () => {
 test("a preparation that a later job has overtaken is not taken, nor is its failure", () => {
   const bench = new Bench();
   for (const run of ["r", "s"]) {
-    const message = { type: "prepare", spec: { ...spec, run }, residuals: false } as const;
+    const message = { type: "prepare", spec: { ...spec, run }, residuals: false, layout } as const;
     bench.give({ type: "message", message });
   }
   const made = { layout, engine: "toy", algorithms: [] };

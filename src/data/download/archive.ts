@@ -6,7 +6,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { PacelineError } from "../../errors.js";
-import { dataError, md5OfContent, unpackedBytes } from "../../store/file-content.js";
+import { dataError, messageOf, sumOfContent, unpackedBytes } from "../../store/file-content.js";
 import { isRemote } from "../../store/remote/remote-store.js";
 import { fetchFiles } from "./fetch-files.js";
 import { placeSource, type Source } from "./sources.js";
@@ -91,10 +91,14 @@ export async function ensureArchive(
 /** Checks size and MD5 of a file's content, plain or gzipped: null when right, else the fault. */
 export async function verifyFile(path: string, file: OfficialFile): Promise<string | null> {
   if (!(await exists(path))) return "is missing";
-  const bytes = await unpackedBytes(path);
-  if (bytes !== file.bytes) return `${path} has ${bytes} bytes, not ${file.bytes}`;
-  const md5 = await md5OfContent(path);
-  return md5 === file.md5 ? null : `${path} has MD5 ${md5}, not ${file.md5}`;
+  try {
+    const bytes = await unpackedBytes(path);
+    if (bytes !== file.bytes) return `${path} has ${bytes} bytes, not ${file.bytes}`;
+    const { md5 } = await sumOfContent(path);
+    return md5 === file.md5 ? null : `${path} has MD5 ${md5}, not ${file.md5}`;
+  } catch (thrown) {
+    return messageOf(thrown);
+  }
 }
 
 /** What is on this machine of an archive. */
@@ -162,7 +166,7 @@ async function lookOwn(archive: FileArchive, dataDir: string) {
 /** A file of the official size with other content is a damaged one. */
 async function checkOwn(path: string, file: OfficialFile): Promise<void> {
   if ((await unpackedBytes(path)) !== file.bytes) return;
-  const md5 = await md5OfContent(path);
+  const { md5 } = await sumOfContent(path);
   if (md5 === file.md5) return;
   const finding = `has the official size but MD5 ${md5}, not ${file.md5}`;
   throw dataError(path, `${finding}; it is damaged: remove it and fetch it again`);

@@ -11,7 +11,7 @@ import type { Dirent } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { Random } from "../../random.js";
-import { dataError, messageOf } from "../../store/file-content.js";
+import { dataError, messageOf, sha256OfFile } from "../../store/file-content.js";
 import { asShape, type PictureShape, readPicture, readPictureShape } from "./picture.js";
 
 /** More has to be packed, and is then read slice by slice. */
@@ -60,6 +60,12 @@ export interface LabelledPixels {
  * @throws PacelineError `data` with the path and the remedy for whatever is not as it should be.
  */
 export async function scanPictures(folder: string): Promise<PictureFolder> {
+  const listed = await listPictureFolder(folder);
+  return { ...listed, shape: await sharedShape([...listed.train, ...listed.test]) };
+}
+
+/** Lists a folder of pictures by names alone. Throws likewise. */
+export async function listPictureFolder(folder: string): Promise<Omit<PictureFolder, "shape">> {
   const trained = await listClasses(join(folder, "train"));
   const classNames = [...trained.keys()];
   if (classNames.length < 2) {
@@ -86,7 +92,7 @@ export async function scanPictures(folder: string): Promise<PictureFolder> {
     return [...new Random("pictures", split).shuffle(order)].map((at) => files[at] as PictureFile);
   };
   const [train, test] = [mixed(trained, "train"), mixed(tested, "test")];
-  return { folder, classNames, shape: await sharedShape([...train, ...test]), train, test };
+  return { folder, classNames, train, test };
 }
 
 /** The first `count` pictures of a list, decoded one after the other. */
@@ -148,6 +154,18 @@ export async function measurePictures(
   const normalisation = sums.normalisation();
   measured.set(folder, { of, ...normalisation });
   return normalisation;
+}
+
+/** Label and SHA-256 of each picture file, in the pictures' order. */
+export async function picturesSums(files: readonly PictureFile[]): Promise<string[]> {
+  const sums: string[] = [];
+  for (let at = 0; at < files.length; at += headsAtOnce) {
+    const some = files.slice(at, at + headsAtOnce).map(async ({ path, label }) => {
+      return `${label} ${await sha256OfFile(path)}`;
+    });
+    sums.push(...(await Promise.all(some)));
+  }
+  return sums;
 }
 
 /** Says now and then how many of many pictures are read. */

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { deflateSync } from "node:zlib";
 import jpeg from "jpeg-js";
 import { PNG } from "pngjs";
 import { asShape, readPicture, readPictureShape } from "./picture.js";
@@ -154,3 +155,83 @@ test("what is no picture, broken or huge is refused with its path and the remedy
   const absent = readPicture(join(folder, "absent.png"));
   await assert.rejects(absent, { code: "data", message: /absent\.png can't be read \(ENOENT/ });
 });
+
+test("bytes behind the end of a PNG or JPEG mean nothing", async () => {
+  const behind = Buffer.from("\0\0\0\u0004more, as cameras and editors leave it", "latin1");
+  const path = await kept("longer.png", Buffer.concat([png(2), behind]));
+  assert.deepEqual([...(await readPicture(path)).pixels], planes);
+  const longer = await kept("longer.jpg", Buffer.concat([greyJpeg, behind]));
+  assert.deepEqual([...(await readPicture(longer)).pixels], Array(6).fill(128));
+});
+
+/** A PNG of these chunks; zlib's and the chunks' sums are right. */
+function pngOf(ihdr: string, chunks: readonly [string, Buffer][]): Buffer {
+  const all: [string, Buffer][] = [["IHDR", Buffer.from(ihdr, "hex")], ...chunks];
+  const parts = [...all, ["IEND", Buffer.alloc(0)] as const].map(([kind, body]) => {
+    const chunk = Buffer.concat([Buffer.alloc(4), Buffer.from(kind), body, Buffer.alloc(4)]);
+    chunk.writeUInt32BE(body.length, 0);
+    chunk.writeUInt32BE(crc32(chunk.subarray(4, -4)), chunk.length - 4);
+    return chunk;
+  });
+  return Buffer.concat([Buffer.from("89504e470d0a1a0a", "hex"), ...parts]);
+}
+
+function crc32(bytes: Buffer): number {
+  let word = -1;
+  for (const byte of bytes) {
+    word ^= byte;
+    for (let bit = 0; bit < 8; bit++) word = word & 1 ? (word >>> 1) ^ 0xedb88320 : word >>> 1;
+  }
+  return ~word >>> 0;
+}
+
+const rows = (hex: string): [string, Buffer] => ["IDAT", deflateSync(Buffer.from(hex, "hex"))];
+const kinds: [string, Buffer, number, number[]][] = [
+  [
+    "a palette with opacity gives its colours",
+    pngOf("00000002000000010403000000", [
+      ["PLTE", Buffer.from("0a0b0c141516", "hex")],
+      ["tRNS", Buffer.from("0080", "hex")],
+      rows("0010"),
+    ]),
+    3,
+    [20, 10, 21, 11, 22, 12],
+  ],
+  [
+    "grey of one bit is black and white",
+    pngOf("00000002000000010100000000", [rows("0040")]),
+    1,
+    [0, 255],
+  ],
+  [
+    "grey of two bits is spread to 255",
+    pngOf("00000004000000010200000000", [rows("001b")]),
+    1,
+    [0, 85, 170, 255],
+  ],
+  [
+    "grey of 16 bits goes to the nearest",
+    pngOf("00000003000000011000000000", [rows("00" + "007f" + "0081" + "ff80")]),
+    1,
+    [0, 1, 255],
+  ],
+  [
+    "grey with a transparent value keeps it",
+    pngOf("00000002000000010800000000", [["tRNS", Buffer.from("0007", "hex")], rows("000709")]),
+    1,
+    [7, 9],
+  ],
+  [
+    "rows that come interlaced are put in order",
+    pngOf("00000002000000020800000001", [rows("0001" + "0002" + "000304")]),
+    1,
+    [1, 2, 3, 4],
+  ],
+];
+for (const [what, bytes, channels, values] of kinds) {
+  test(`in a PNG ${what}`, async () => {
+    const { pixels, shape } = await readPicture(await kept("kind.png", bytes));
+    assert.equal(shape[0], channels);
+    assert.deepEqual([...pixels], values);
+  });
+}

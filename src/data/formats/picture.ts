@@ -1,11 +1,13 @@
 /**
  * A picture file as bytes of shape (C, H, W): PNG and JPEG, told apart by their first bytes, not by
- * their names. Grey files have one channel, all others three; opacity is left out. Nothing is ever
- * resized: which pixels a model sees is its owner's choice.
+ * their names. Grey files have one channel, all others three; opacity is left out, 16 bits are
+ * brought to the nearest 8. Nothing is ever resized or turned: which pixels a model sees is its
+ * owner's choice. What lies behind a picture's end is not looked at.
  */
 import { open, readFile, stat } from "node:fs/promises";
 import { PacelineError } from "../../errors.js";
 import { dataError, messageOf } from "../../store/file-content.js";
+import { decodeJpeg, jpegHead } from "./jpeg.js";
 
 /** A larger file is refused before it is read, more pixels before they are unpacked. */
 const fileBytesMax = 64 << 20;
@@ -35,9 +37,11 @@ export async function readPicture(path: string): Promise<Picture> {
   const bytes = await readWhole(path);
   const head = headOf(bytes, path);
   try {
-    const colours = isPng(bytes) ? await decodePng(bytes) : await decodeJpeg(bytes);
-    if (colours.length !== 4 * head.width * head.height) throw new Error("pixels are missing");
-    return planes(colours, head);
+    const { height, width, isGrey } = head;
+    const jpeg = isPng(bytes) ? null : jpegHead(bytes);
+    const pixels =
+      jpeg === null ? planes(await decodePng(bytes), head) : await decodeJpeg(bytes, jpeg);
+    return { pixels, shape: [isGrey ? 1 : 3, height, width] };
   } catch (cause) {
     throw broken(path, bytes, messageOf(cause), cause);
   }
@@ -110,7 +114,7 @@ function headOf(bytes: Buffer, path: string): Head {
     const found = bytes.length === 0 ? "is empty" : `is no PNG or JPEG (it begins with ${start})`;
     throw dataError(path, `${found}; convert it, or move it elsewhere`);
   }
-  const head = isJpeg ? jpegHead(bytes) : pngHead(bytes);
+  const head = isJpeg ? headOfJpeg(bytes) : pngHead(bytes);
   if (head === null) throw broken(path, bytes, "its head is cut off");
   const { width, height } = head;
   const pixelCount = width * height;
@@ -140,23 +144,34 @@ function unreadable(path: string, cause: unknown) {
 
 async function decodePng(bytes: Buffer): Promise<Uint8Array> {
   const { PNG } = await import("pngjs");
-  return PNG.sync.read(bytes).data;
+  return PNG.sync.read(visibleChunks(bytes)).data;
 }
 
-async function decodeJpeg(bytes: Buffer): Promise<Uint8Array> {
-  const { default: jpeg } = await import("jpeg-js");
-  return jpeg.decode(bytes, { useTArray: true, tolerantDecoding: false }).data;
+/**
+ * A PNG up to its chunk IEND, without tRNS: pngjs paints what it declares transparent black.
+ */
+function visibleChunks(bytes: Buffer): Buffer {
+  const parts = [bytes.subarray(0, 8)];
+  for (let at = 8; at < bytes.length; ) {
+    const kind = bytes.toString("latin1", at + 4, at + 8);
+    const end = at + 8 > bytes.length ? bytes.length : at + 12 + bytes.readUInt32BE(at);
+    if (kind !== "tRNS") parts.push(bytes.subarray(at, end));
+    if (kind === "IEND") break;
+    at = end;
+  }
+  return Buffer.concat(parts);
 }
 
 /** From red, green, blue, opacity of each pixel to one plane of each channel. */
-function planes(colours: Uint8Array, { width, height, isGrey }: Head): Picture {
+function planes(colours: Uint8Array, { width, height, isGrey }: Head): Uint8Array {
   const channels = isGrey ? 1 : 3;
   const plane = width * height;
+  if (colours.length !== 4 * plane) throw new Error("pixels are missing");
   const pixels = new Uint8Array(channels * plane);
   for (let channel = 0, at = 0; channel < channels; channel++) {
     for (let from = channel; from < colours.length; from += 4) pixels[at++] = colours[from]!;
   }
-  return { pixels, shape: [channels, height, width] };
+  return pixels;
 }
 
 /** Of the chunk IHDR, which comes first: width, height, depth, colour type (0 and 4 are grey). */
@@ -166,22 +181,9 @@ function pngHead(bytes: Buffer): Head | null {
   return { width: bytes.readUInt32BE(16), height: bytes.readUInt32BE(20), isGrey };
 }
 
-/** Of the frame header, the first marker C0 to CF that is none of C4, C8 and CC. */
-function jpegHead(bytes: Buffer): Head | null {
-  for (let at = 2; at + 10 <= bytes.length && bytes[at] === 0xff; ) {
-    const marker = bytes[at + 1]!;
-    if (marker === 0xff) {
-      // A fill byte.
-      at++;
-      continue;
-    }
-    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
-      const [height, width] = [bytes.readUInt16BE(at + 5), bytes.readUInt16BE(at + 7)];
-      return { width, height, isGrey: bytes[at + 9] === 1 };
-    }
-    at += 2 + bytes.readUInt16BE(at + 2);
-  }
-  return null;
+function headOfJpeg(bytes: Buffer): Head | null {
+  const head = jpegHead(bytes);
+  return head === null ? null : { ...head, isGrey: head.components.length === 1 };
 }
 
 function broken(path: string, bytes: Buffer, reason: string, cause?: unknown) {

@@ -103,6 +103,14 @@ const instructionSets: readonly (readonly [bits: number, name: string])[] = [
   [0x1, "sse41"],
 ];
 
+/** The sets that a processor with this one has besides, the wider ones first. */
+export function narrowerSets(name: string): string[] {
+  const own = instructionSets.find(([, known]) => known === name)?.[0] ?? 0;
+  const isWithin = ([bits, known]: (typeof instructionSets)[number]) =>
+    known !== name && (own & bits) === bits;
+  return instructionSets.filter(isWithin).map(([, known]) => known);
+}
+
 /** The most extents of a format. */
 export const extentsMax = 12;
 

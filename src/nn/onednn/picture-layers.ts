@@ -78,15 +78,24 @@ export function addPasses(context: NodeContext<LayerOf<"add">>): Passes {
   const { builder, withRelu } = context;
   const [left, right] = context.inputs as readonly [Value, Value];
   const { format } = left.cell;
-  const forward = builder.described("sum", builder.dnnl.add(format, withRelu));
+  // oneDNN 2.6 computes a ReLU behind the sum of padded arrays wrongly where it has AVX only.
+  const padded = isPadded(format, left.extents, left.type);
+  const forward = builder.described("sum", builder.dnnl.add(format, withRelu && !padded));
   const other = builder.converted("other side to the format", right.cell, format);
-  const isInPlace = context.mayOverwrite[0] && !isPadded(format, left.extents, left.type);
+  const isInPlace = context.mayOverwrite[0] && !padded;
   const result = isInPlace ? left.cell : builder.cell(format);
   builder.execute("forward", forward, [
     [Argument.source, left.cell],
     [Argument.source1, other],
     [Argument.result, result],
   ]);
+  if (withRelu && padded) {
+    const relu = builder.described("ReLU", builder.dnnl.relu(format));
+    builder.execute("forward ReLU", relu, [
+      [Argument.source, result],
+      [Argument.result, result],
+    ]);
+  }
   return {
     result: { ...left, cell: result, spare: !withRelu },
     backward(gradient) {

@@ -2,9 +2,11 @@
 import fc from "fast-check";
 import { pullCompressions } from "../compression.js";
 import { type Protocol, type RunSpec, runFields } from "../run-spec.js";
-import type { Field, FieldShape } from "../spec-field.js";
+import { type Field, type FieldShape, real } from "../spec-field.js";
+import { stalenessRanges } from "../staleness.js";
 
-const finite = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
+/** The largest finite 32-bit float. */
+const floatMax = Math.fround(3.4028234663852886e38);
 
 /** Every way to keep pace. */
 const protocols: fc.Arbitrary<Protocol> = fc.oneof(
@@ -14,9 +16,9 @@ const protocols: fc.Arbitrary<Protocol> = fc.oneof(
     .record(
       {
         rule: fc.constantFrom("none", "scale", "reject", "scale+reject"),
-        scale: finite,
-        floor: finite,
-        max: finite,
+        scale: arbitraryOf(real(stalenessRanges.scale)),
+        floor: arbitraryOf(real(stalenessRanges.floor)),
+        max: fc.nat(1_000_000),
       },
       { noNullPrototype: true },
     )
@@ -37,8 +39,14 @@ function shapeOf(shape: FieldShape): fc.Arbitrary<unknown> {
       });
     case "real":
     case "share": {
-      const bounds = { min: shape.min, max: shape.max, noNaN: true };
-      return fc.double(bounds).map((value) => value + 0);
+      const { min, max, minIncluded, maxIncluded } = shape.interval;
+      const ends = {
+        min: Math.max(min, -floatMax),
+        max: Math.min(max, floatMax),
+        minExcluded: Number.isFinite(min) && !minIncluded,
+        maxExcluded: Number.isFinite(max) && !maxIncluded,
+      };
+      return fc.float({ ...ends, noNaN: true }).map((value) => value + 0);
     }
     case "flag":
       return fc.boolean();

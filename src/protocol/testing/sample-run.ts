@@ -19,6 +19,7 @@ export const sampleInput: InputSpec = {
   mean: [0],
   std: [1],
   blockExamples: 0,
+  identity: null,
   augment: { cropPadding: 0, flip: false, standardise: false },
 };
 

@@ -148,11 +148,15 @@ class ComputeThreadSide {
   /** A data set stays in memory for the next job on it. */
   async #datasetOf(spec: RunSpec, place: DataPlace, log: (text: string) => void): Promise<Dataset> {
     const { data, trainExamples: trainLimit, testExamples: testLimit } = spec;
-    const key = `${data}/${trainLimit}/${testLimit}`;
+    const { identity } = spec.input;
+    const key = JSON.stringify([data, trainLimit, testLimit, identity]);
     if (this.#data?.key !== key) {
       this.#data?.dataset.close?.();
       this.#data = null;
-      const loaded = await loadDataset(data, { ...place, trainLimit, testLimit, log });
+      const loaded = await loadDataset(data, {
+        ...{ ...place, trainLimit, testLimit, log },
+        identify: identity !== null,
+      });
       const test = place.evaluateOn === "train" ? loaded.train : loaded.test;
       this.#data = { key, dataset: { ...loaded, test } };
     }

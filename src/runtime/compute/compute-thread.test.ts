@@ -237,6 +237,12 @@ describe("a compute thread", () => {
 });
 
 describe("a compute thread that can't go on", () => {
+  const digits = [..."123456789"];
+  const elsewhere = {
+    classNames: ["0", ...digits],
+    trainFingerprint: "0".repeat(64),
+    testFingerprint: "0".repeat(64),
+  };
   const failing: [title: string, change: Partial<RunSpec>, code: string, message: RegExp][] = [
     ["an unknown model", { model: "mpl" }, "usage", /"mpl"/],
     ["an unknown engine", { engine: "gpu" as "auto" }, "usage", /"gpu"; choose one of auto/],
@@ -252,6 +258,18 @@ describe("a compute thread that can't go on", () => {
       { input: { ...spec.input, shape: [1, 20, 28] } },
       "data",
       /1 x 28 x 28 channels, rows and columns here .* on 1 x 20 x 28: give/,
+    ],
+    [
+      "other files of the same counts and shapes",
+      { input: { ...spec.input, identity: elsewhere } },
+      "data",
+      /here has training examples of fingerprint \w{16}, not 0{16} as the run's: give every member/,
+    ],
+    [
+      "classes of other names",
+      { input: { ...spec.input, identity: { ...elsewhere, classNames: ["a", ...digits] } } },
+      "data",
+      /here has label 0 for "0", not for "a" as the run's: give every member the same files/,
     ],
   ];
   for (const [title, change, code, message] of failing) {

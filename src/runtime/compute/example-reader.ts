@@ -4,6 +4,7 @@
  * the same examples at the same positions.
  */
 
+import { identityDifference } from "../../data/identity.js";
 import { type EpochOrder, epochOrder } from "../../data/partition.js";
 import type { Dataset } from "../../data/split.js";
 import { PacelineError } from "../../errors.js";
@@ -67,7 +68,10 @@ function ascending(start: number, end: number): Uint32Array {
   return Uint32Array.from({ length: end - start }, (_, at) => start + at);
 }
 
-function demandSameData(spec: RunSpec, { train, test, classes, shape }: Dataset): void {
+const remedy = "give every member the same files";
+
+function demandSameData(spec: RunSpec, dataset: Dataset): void {
+  const { train, test, classes, shape, identity } = dataset;
   const { input } = spec;
   const facts = [
     ["training examples", train.count, spec.trainExamples],
@@ -78,6 +82,10 @@ function demandSameData(spec: RunSpec, { train, test, classes, shape }: Dataset)
   for (const [what, found, wanted] of facts) {
     if (found === wanted) continue;
     const here = `${spec.data} has ${found} ${what} here and the run counts on ${wanted}`;
-    throw new PacelineError("data", `${here}: give every member the same files`);
+    throw new PacelineError("data", `${here}: ${remedy}`);
   }
+  if (identity === undefined || input.identity === null) return;
+  const difference = identityDifference(identity, input.identity);
+  if (difference === null) return;
+  throw new PacelineError("data", `${spec.data} here has ${difference} as the run's: ${remedy}`);
 }

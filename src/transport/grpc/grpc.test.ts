@@ -222,6 +222,76 @@ test("a Push call is told what became of its pushes", async () => {
   }
 });
 
+/** A server that answers only the last push, and the last pull, of each chunk, once asked to. */
+function answeringLast(): { accept: ChunkAcceptor; asked: (typeof emptyHeader)[]; flush(): void } {
+  const asked: (typeof emptyHeader)[] = [];
+  let channel: ChunkChannel | null = null;
+  const accept = (accepted: ChunkChannel) => {
+    channel = accepted;
+    return {
+      onHeader: (_: unknown, bytes: number) => new Uint8Array(bytes),
+      onChunk: (header: typeof emptyHeader) => void (header.kind !== "hello" && asked.push(header)),
+      onClose: () => {},
+    };
+  };
+  const flush = () => {
+    const last = new Map(asked.map((header) => [header.chunk, header]));
+    for (const header of last.values()) {
+      const outcome = header.kind === "push" ? "applied" : "none";
+      channel!.send({ ...header, kind: "reply", outcome }, null);
+    }
+  };
+  return { accept, asked, flush };
+}
+
+test("a Push call ends where a push came twice, or the next step's before the answer", async () => {
+  const { accept, asked, flush } = answeringLast();
+  let summary: Buffer | undefined;
+  const call = plainClient(await serve(accept)).makeClientStreamRequest(
+    parameterServerMethods.push.path,
+    same,
+    same,
+    (_error: ServiceError | null, reply?: Buffer) => {
+      summary = reply;
+    },
+  );
+  call.write(encodeChunk(hello, null));
+  const sent = [
+    { chunk: 1, step: 4 },
+    { chunk: 1, step: 4 },
+    { chunk: 2, step: 4 },
+    { chunk: 2, step: 5 },
+  ];
+  for (const about of sent) call.write(encodeChunk({ ...push(0), ...about }, new Uint8Array(8)));
+  call.end();
+  await until("pushes", () => asked.length === sent.length);
+  flush();
+  await until("summary", () => summary !== undefined);
+  const { applied, duplicate } = pushSummaryBytes.decode(summary!);
+  assert.deepEqual({ applied, duplicate }, { applied: 3, duplicate: 1 });
+});
+
+test("a Pull call that names a chunk twice is answered once for it and ends", async () => {
+  const { accept, asked, flush } = answeringLast();
+  const about = { run: "run-1", generation: 2, rank: 1, incarnation: 5, fence: 7, term: 0 };
+  const call = plainClient(await serve(accept)).makeServerStreamRequest(
+    parameterServerMethods.pull.path,
+    same,
+    same,
+    pullRequestBytes.encode({ ...about, chunks: [3, 9, 3] }),
+  );
+  const chunks: number[] = [];
+  let ended = false;
+  call.on("data", (message: Buffer) => void chunks.push(decodeChunk(message).header.chunk));
+  call.on("end", () => {
+    ended = true;
+  });
+  await until("pulls", () => asked.length >= 2);
+  flush();
+  await until("end", () => ended);
+  assert.deepEqual(chunks, [3, 9]);
+});
+
 test("a Pull call returns the chunks asked for and ends", async () => {
   const { inbox, accept } = answering();
   const bytes = pullRequestBytes.encode({

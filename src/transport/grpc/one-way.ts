@@ -30,12 +30,11 @@ export function answerPush(
   const peer = call.getPeer();
   const counts = new PushCounts();
   let receiver: ChunkReceiver | null = null;
-  let outstanding = 0;
   let halfClosed = false;
   const refuse = (error: PacelineError): void => callback(toStatus(error));
   const ending = { write: () => {}, end: () => refuse(closedBy("the server")) };
   const settle = (): void => {
-    if (!halfClosed || outstanding > 0 || stream.over) return;
+    if (!halfClosed || counts.areOpen || stream.over) return;
     callback(null, pushSummaryBytes.encode(counts.summary));
     stream.finish(closedBy(peer));
   };
@@ -43,8 +42,7 @@ export function answerPush(
     () => stream,
     (header, _payload, sent) => {
       if (sent !== undefined) setImmediate(sent);
-      outstanding -= 1;
-      counts.count(header);
+      counts.answered(header);
       settle();
     },
   );
@@ -54,7 +52,7 @@ export function answerPush(
       receiver = acceptHello(accept, channel, header);
       const { onClose } = receiver;
       if (!stream.adopt({ onBytes, onClose: onClose.bind(receiver) })) return;
-    } else if (header.kind === "push") outstanding += 1;
+    } else if (header.kind === "push") counts.asked(header);
     else {
       const said = `but ${peer} sent ${header.kind}`;
       throw new PacelineError("protocol", `a Push call carries a hello and pushes, ${said}`);
@@ -99,12 +97,14 @@ export function answerPull(
   );
   const onBytes = (bytes: Buffer): void => {
     const request = pullRequestBytes.decode(bytes);
-    left = request.chunks.length;
+    // A server answers the last of several requests for a chunk, so each is asked for once.
+    const chunks = new Set(request.chunks);
+    left = chunks.size;
     const hello = pullHeader(request, "hello", 0);
     const receiver = acceptHello(accept, channel, hello);
     if (!stream.adopt({ onBytes, onClose: (error) => receiver.onClose(error) })) return;
     deliverChunk(receiver, hello, null);
-    for (const chunk of request.chunks) {
+    for (const chunk of chunks) {
       if (stream.receiver === null) return;
       deliverChunk(receiver, pullHeader(request, "pull", chunk), null);
     }
@@ -154,7 +154,11 @@ function keep(stream: GrpcStream, streams: Set<GrpcStream>): void {
   stream.whenOver(() => streams.delete(stream));
 }
 
-/** Counts outcomes. */
+/**
+ * The pushes of a call: those that are not decided on, and how many met which outcome. A server
+ * answers the last push of a chunk, also where it came several times or the one before it still
+ * waited; so an answer settles every push of its chunk up to its step.
+ */
 class PushCounts {
   readonly #counts = {
     applied: 0,
@@ -164,14 +168,32 @@ class PushCounts {
     refused: 0,
     nonfinite: 0,
   };
+  /** By chunk the steps that are not decided on. */
+  readonly #open = new Map<number, number[]>();
   #detail = "";
 
   get summary(): PushSummary {
     return { ...this.#counts, detail: this.#detail };
   }
 
-  count({ outcome, detail }: ChunkHeader): void {
-    if (outcome !== "none") this.#counts[outcome] += 1;
+  /** True while a push is not decided on. */
+  get areOpen(): boolean {
+    return this.#open.size > 0;
+  }
+
+  asked({ chunk, step }: ChunkHeader): void {
+    this.#open.set(chunk, [...(this.#open.get(chunk) ?? []), step]);
+  }
+
+  answered({ chunk, step, outcome, detail }: ChunkHeader): void {
+    const open = this.#open.get(chunk) ?? [];
+    const settled = open.filter((asked) => asked <= step);
+    const rest = open.filter((asked) => asked > step);
+    if (rest.length > 0) this.#open.set(chunk, rest);
+    else this.#open.delete(chunk);
+    const steps = new Set(settled).size;
+    if (outcome !== "none") this.#counts[outcome] += steps;
+    this.#counts.duplicate += settled.length - steps;
     if (outcome !== "applied" && this.#detail === "") this.#detail = detail;
   }
 }

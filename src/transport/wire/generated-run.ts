@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/run.proto.
  */
 export const file_paceline_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIo4GCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmRCBwoFX3N0ZW0icwoPQ29tcHJlc3Npb25TcGVjEiYKBHB1c2gYASABKAsyGC5wYWNlbGluZS52MS5Db21wcmVzc2lvbhImCgRwdWxsGAIgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SEAoIZmVlZGJhY2sYAyABKAgiKwoLQ29tcHJlc3Npb24SDQoFY29kZWMYASABKAkSDQoFc2hhcmUYAiABKAEihQEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50IkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgiTAoIUHJvdG9jb2wSDAoEbW9kZRgBIAEoCRIyCgpwYXJhbWV0ZXJzGAIgAygLMh4ucGFjZWxpbmUudjEuUHJvdG9jb2xQYXJhbWV0ZXIiTAoRUHJvdG9jb2xQYXJhbWV0ZXISDAoEbmFtZRgBIAEoCRIQCgZudW1iZXIYAiABKAFIABIOCgR3b3JkGAMgASgJSABCBwoFdmFsdWUipgEKClVwZGF0ZVJ1bGUSDAoEbmFtZRgBIAEoCRIQCghtb21lbnR1bRgCIAEoARINCgViZXRhMRgDIAEoARINCgViZXRhMhgEIAEoARIPCgdlcHNpbG9uGAUgASgBEhQKDHdlaWdodF9kZWNheRgGIAEoARIaChJ3ZWlnaHRfZGVjYXlfcGxhaW4YByABKAESFwoPYnVmZmVyX21vbWVudHVtGAggASgBIm8KCFNjaGVkdWxlEgwKBG5hbWUYASABKAkSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiJgoHQ2FkZW5jZRIMCgR1bml0GAEgASgJEg0KBWNvdW50GAIgASgEIosCCgRWaWV3EgsKA3J1bhgBIAEoCRIOCgZudW1iZXIYAyABKAQSEgoKZ2VuZXJhdGlvbhgEIAEoDRINCgVwaGFzZRgFIAEoDRIoCgdzZXJ2ZXJzGAYgAygLMhcucGFjZWxpbmUudjEuVmlld1NlcnZlchIoCgd3b3JrZXJzGAcgAygLMhcucGFjZWxpbmUudjEuVmlld1dvcmtlchIOCgZmZW5jZXMYCSADKAQSKQoIcmVwbGljYXMYCiADKAsyFy5wYWNlbGluZS52MS5SZXBsaWNhU2V0EhcKD3BoYXNlX2Zyb21fc3RlcBgLIAEoBEoECAIQA0oECAgQCVIEdGVybVIJcHJpbWFyaWVzIh0KClJlcGxpY2FTZXQSDwoHc2VydmVycxgBIAMoDSJuCgpWaWV3U2VydmVyEg0KBWluZGV4GAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB2FkZHJlc3MYAyABKAkSKwoGZnJhbWVzGAQgASgLMhsucGFjZWxpbmUudjEuRnJhbWVBZGRyZXNzZXMiPAoORnJhbWVBZGRyZXNzZXMSCwoDdGNwGAEgASgJEgwKBHVuaXgYAiABKAkSDwoHbWFjaGluZRgDIAEoCSJCCgpWaWV3V29ya2VyEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEQoJZnJvbV9zdGVwGAMgASgEYgZwcm90bzM");
+  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIo4GCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmRCBwoFX3N0ZW0icwoPQ29tcHJlc3Npb25TcGVjEiYKBHB1c2gYASABKAsyGC5wYWNlbGluZS52MS5Db21wcmVzc2lvbhImCgRwdWxsGAIgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SEAoIZmVlZGJhY2sYAyABKAgiKwoLQ29tcHJlc3Npb24SDQoFY29kZWMYASABKAkSDQoFc2hhcmUYAiABKAEisgEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50EisKCGlkZW50aXR5GAcgASgLMhkucGFjZWxpbmUudjEuRGF0YUlkZW50aXR5IlgKDERhdGFJZGVudGl0eRITCgtjbGFzc19uYW1lcxgBIAMoCRIZChF0cmFpbl9maW5nZXJwcmludBgCIAEoCRIYChB0ZXN0X2ZpbmdlcnByaW50GAMgASgJIkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgiTAoIUHJvdG9jb2wSDAoEbW9kZRgBIAEoCRIyCgpwYXJhbWV0ZXJzGAIgAygLMh4ucGFjZWxpbmUudjEuUHJvdG9jb2xQYXJhbWV0ZXIiTAoRUHJvdG9jb2xQYXJhbWV0ZXISDAoEbmFtZRgBIAEoCRIQCgZudW1iZXIYAiABKAFIABIOCgR3b3JkGAMgASgJSABCBwoFdmFsdWUipgEKClVwZGF0ZVJ1bGUSDAoEbmFtZRgBIAEoCRIQCghtb21lbnR1bRgCIAEoARINCgViZXRhMRgDIAEoARINCgViZXRhMhgEIAEoARIPCgdlcHNpbG9uGAUgASgBEhQKDHdlaWdodF9kZWNheRgGIAEoARIaChJ3ZWlnaHRfZGVjYXlfcGxhaW4YByABKAESFwoPYnVmZmVyX21vbWVudHVtGAggASgBIm8KCFNjaGVkdWxlEgwKBG5hbWUYASABKAkSCgoCbHIYAiABKAESDgoGd2FybXVwGAMgASgBEhIKCm1pbGVzdG9uZXMYBCADKAESDQoFZ2FtbWEYBSABKAESFgoOdG90YWxfZXhhbXBsZXMYBiABKAQiJgoHQ2FkZW5jZRIMCgR1bml0GAEgASgJEg0KBWNvdW50GAIgASgEIosCCgRWaWV3EgsKA3J1bhgBIAEoCRIOCgZudW1iZXIYAyABKAQSEgoKZ2VuZXJhdGlvbhgEIAEoDRINCgVwaGFzZRgFIAEoDRIoCgdzZXJ2ZXJzGAYgAygLMhcucGFjZWxpbmUudjEuVmlld1NlcnZlchIoCgd3b3JrZXJzGAcgAygLMhcucGFjZWxpbmUudjEuVmlld1dvcmtlchIOCgZmZW5jZXMYCSADKAQSKQoIcmVwbGljYXMYCiADKAsyFy5wYWNlbGluZS52MS5SZXBsaWNhU2V0EhcKD3BoYXNlX2Zyb21fc3RlcBgLIAEoBEoECAIQA0oECAgQCVIEdGVybVIJcHJpbWFyaWVzIh0KClJlcGxpY2FTZXQSDwoHc2VydmVycxgBIAMoDSJuCgpWaWV3U2VydmVyEg0KBWluZGV4GAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB2FkZHJlc3MYAyABKAkSKwoGZnJhbWVzGAQgASgLMhsucGFjZWxpbmUudjEuRnJhbWVBZGRyZXNzZXMiPAoORnJhbWVBZGRyZXNzZXMSCwoDdGNwGAEgASgJEgwKBHVuaXgYAiABKAkSDwoHbWFjaGluZRgDIAEoCSJCCgpWaWV3V29ya2VyEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEQoJZnJvbV9zdGVwGAMgASgEYgZwcm90bzM");
 
 /**
  * One training run: every choice that changes what is computed or promised. A text that names one
@@ -349,6 +349,13 @@ export type InputSpec = Message<"paceline.v1.InputSpec"> & {
    * @generated from field: paceline.v1.Augment augment = 6;
    */
   augment?: Augment;
+
+  /**
+   * Absent where nobody has looked at the files.
+   *
+   * @generated from field: paceline.v1.DataIdentity identity = 7;
+   */
+  identity?: DataIdentity;
 };
 
 /**
@@ -357,6 +364,41 @@ export type InputSpec = Message<"paceline.v1.InputSpec"> & {
  */
 export const InputSpecSchema: GenMessage<InputSpec> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 3);
+
+/**
+ * What tells a data set from another of the same counts and shapes.
+ *
+ * @generated from message paceline.v1.DataIdentity
+ */
+export type DataIdentity = Message<"paceline.v1.DataIdentity"> & {
+  /**
+   * What the labels 0, 1, ... stand for.
+   *
+   * @generated from field: repeated string class_names = 1;
+   */
+  classNames: string[];
+
+  /**
+   * SHA-256 over the training examples, in hexadecimal.
+   *
+   * @generated from field: string train_fingerprint = 2;
+   */
+  trainFingerprint: string;
+
+  /**
+   * SHA-256 over the test examples.
+   *
+   * @generated from field: string test_fingerprint = 3;
+   */
+  testFingerprint: string;
+};
+
+/**
+ * Describes the message paceline.v1.DataIdentity.
+ * Use `create(DataIdentitySchema)` to create a new message.
+ */
+export const DataIdentitySchema: GenMessage<DataIdentity> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_run, 4);
 
 /**
  * What is done to a training example before it is computed with.
@@ -391,7 +433,7 @@ export type Augment = Message<"paceline.v1.Augment"> & {
  * Use `create(AugmentSchema)` to create a new message.
  */
 export const AugmentSchema: GenMessage<Augment> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 4);
+  messageDesc(file_paceline_v1_run, 5);
 
 /**
  * How tightly workers keep pace: a mode and the parameters that it has. A member that does not know
@@ -423,7 +465,7 @@ export type Protocol = Message<"paceline.v1.Protocol"> & {
  * Use `create(ProtocolSchema)` to create a new message.
  */
 export const ProtocolSchema: GenMessage<Protocol> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 5);
+  messageDesc(file_paceline_v1_run, 6);
 
 /**
  * One parameter of a mode.
@@ -467,7 +509,7 @@ export type ProtocolParameter = Message<"paceline.v1.ProtocolParameter"> & {
  * Use `create(ProtocolParameterSchema)` to create a new message.
  */
 export const ProtocolParameterSchema: GenMessage<ProtocolParameter> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 6);
+  messageDesc(file_paceline_v1_run, 7);
 
 /**
  * The optimizer that servers apply.
@@ -537,7 +579,7 @@ export type UpdateRule = Message<"paceline.v1.UpdateRule"> & {
  * Use `create(UpdateRuleSchema)` to create a new message.
  */
 export const UpdateRuleSchema: GenMessage<UpdateRule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 7);
+  messageDesc(file_paceline_v1_run, 8);
 
 /**
  * The learning rate as a function of the work done, in examples applied.
@@ -593,7 +635,7 @@ export type Schedule = Message<"paceline.v1.Schedule"> & {
  * Use `create(ScheduleSchema)` to create a new message.
  */
 export const ScheduleSchema: GenMessage<Schedule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 8);
+  messageDesc(file_paceline_v1_run, 9);
 
 /**
  * How often something happens.
@@ -621,7 +663,7 @@ export type Cadence = Message<"paceline.v1.Cadence"> & {
  * Use `create(CadenceSchema)` to create a new message.
  */
 export const CadenceSchema: GenMessage<Cadence> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 9);
+  messageDesc(file_paceline_v1_run, 10);
 
 /**
  * A numbered, immutable statement of who is a member and which server holds which chunk.
@@ -699,7 +741,7 @@ export type View = Message<"paceline.v1.View"> & {
  * Use `create(ViewSchema)` to create a new message.
  */
 export const ViewSchema: GenMessage<View> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 10);
+  messageDesc(file_paceline_v1_run, 11);
 
 /**
  * The servers that hold a chunk.
@@ -720,7 +762,7 @@ export type ReplicaSet = Message<"paceline.v1.ReplicaSet"> & {
  * Use `create(ReplicaSetSchema)` to create a new message.
  */
 export const ReplicaSetSchema: GenMessage<ReplicaSet> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 11);
+  messageDesc(file_paceline_v1_run, 12);
 
 /**
  * A server in a view.
@@ -762,7 +804,7 @@ export type ViewServer = Message<"paceline.v1.ViewServer"> & {
  * Use `create(ViewServerSchema)` to create a new message.
  */
 export const ViewServerSchema: GenMessage<ViewServer> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 12);
+  messageDesc(file_paceline_v1_run, 13);
 
 /**
  * Where a server takes frames, which Paceline's own processes prefer to gRPC for chunks.
@@ -797,7 +839,7 @@ export type FrameAddresses = Message<"paceline.v1.FrameAddresses"> & {
  * Use `create(FrameAddressesSchema)` to create a new message.
  */
 export const FrameAddressesSchema: GenMessage<FrameAddresses> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 13);
+  messageDesc(file_paceline_v1_run, 14);
 
 /**
  * A worker in a view.
@@ -832,5 +874,5 @@ export type ViewWorker = Message<"paceline.v1.ViewWorker"> & {
  * Use `create(ViewWorkerSchema)` to create a new message.
  */
 export const ViewWorkerSchema: GenMessage<ViewWorker> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 14);
+  messageDesc(file_paceline_v1_run, 15);
 

@@ -4,7 +4,14 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { PacelineError } from "../../errors.js";
 import { termMax } from "../../protocol/ids.js";
-import { parameterGroups, type TensorSpec } from "../../protocol/layout.js";
+import {
+  chunkValuesMax,
+  type ModelLayout,
+  type PlacedChunk,
+  type PlacedTensor,
+  parameterGroups,
+  type TensorSpec,
+} from "../../protocol/layout.js";
 import type {
   Assignment,
   CoordinatorMessage,
@@ -85,6 +92,16 @@ const tensor = shape<TensorSpec>({
   name: words,
   shape: fc.array(small, { maxLength: 5 }),
   group: fc.constantFrom(...parameterGroups),
+});
+const placed = { offset: whole, group: fc.constantFrom(...parameterGroups) };
+const placedTensor = shape<PlacedTensor>({
+  ...{ ...placed, length: whole },
+  name: words,
+  shape: fc.array(fc.nat(), { maxLength: 4 }),
+});
+const placedChunk = shape<PlacedChunk>({
+  ...placed,
+  length: fc.integer({ min: 1, max: chunkValuesMax }),
 });
 const departure = shape<Departure>({
   rank: small,
@@ -194,6 +211,10 @@ const coordinatorMessages: {
     type: fc.constant("prepare"),
     spec: specs,
     residuals: fc.boolean(),
+    layout: shape<ModelLayout>({
+      tensors: fc.array(placedTensor, { maxLength: 4 }),
+      chunks: fc.array(placedChunk, { maxLength: 4 }),
+    }),
   }),
   view: shape<Told<"view">>({ type: fc.constant("view"), view }),
   work: shape<Told<"work">>({ type: fc.constant("work"), assignment }),
@@ -360,7 +381,10 @@ test("what a run spec holds is refused by the name of the field and its bounds",
   ];
   for (const [change, message] of cases) {
     const spec = { ...sample, ...change };
-    const bytes = encodeCoordinatorMessage({ type: "prepare", spec, residuals: false });
+    const bytes = encodeCoordinatorMessage({
+      type: "prepare",
+      ...{ spec, residuals: false, layout: { tensors: [], chunks: [] } },
+    });
     assert.throws(() => decodeCoordinatorMessage(bytes), { code: "protocol", message });
   }
 });

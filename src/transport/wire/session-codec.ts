@@ -13,7 +13,14 @@ import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { PacelineError } from "../../errors.js";
 import type { MemberIdentity } from "../../protocol/identity.js";
 import { termMax } from "../../protocol/ids.js";
-import { parameterGroups, type TensorSpec } from "../../protocol/layout.js";
+import {
+  chunkValuesMax,
+  type ModelLayout,
+  type PlacedChunk,
+  type PlacedTensor,
+  parameterGroups,
+  type TensorSpec,
+} from "../../protocol/layout.js";
 import type {
   Assignment,
   CoordinatorMessage,
@@ -41,6 +48,7 @@ import * as schemas from "./generated-coordinator.js";
 import {
   algorithmBytesMax,
   algorithmsMax,
+  chunksMax,
   dimensionsMax,
   membersMax,
   nameBytesMax,
@@ -124,10 +132,30 @@ const assignment = record<Assignment, wire.Assignment>(
   },
 );
 
-const tensor = record<TensorSpec, wire.TensorSpec>(schemas.TensorSpecSchema, {
+const tensorFields = {
   name: text(nameBytesMax),
   shape: list(small(), dimensionsMax),
   group: word(...parameterGroups),
+} as const;
+const tensor = record<TensorSpec, wire.TensorSpec>(schemas.TensorSpecSchema, tensorFields);
+
+const modelLayout = record<ModelLayout, wire.ModelLayout>(schemas.ModelLayoutSchema, {
+  tensors: list(
+    record<PlacedTensor, wire.PlacedTensor>(schemas.PlacedTensorSchema, {
+      ...tensorFields,
+      offset: count,
+      length: count,
+    }),
+    tensorsMax,
+  ),
+  chunks: list(
+    record<PlacedChunk, wire.ChunkPlace>(schemas.ChunkPlaceSchema, {
+      offset: count,
+      length: small(1, chunkValuesMax),
+      group: tensorFields.group,
+    }),
+    chunksMax,
+  ),
 });
 
 const departure = record<Departure, wire.Departure>(schemas.DepartureSchema, {
@@ -228,6 +256,7 @@ const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
   prepare: record<Order<"prepare">, wire.Prepare>(schemas.PrepareSchema, {
     spec: runSpecCodec,
     residuals: flag,
+    layout: modelLayout,
   }),
   view: record<Order<"view">, wire.ViewMessage>(schemas.ViewMessageSchema, { view: viewCodec }),
   work: record<Order<"work">, wire.Work>(schemas.WorkSchema, { assignment }),

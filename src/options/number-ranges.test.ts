@@ -1,0 +1,76 @@
+/**
+ * Every option that is a number, with its range: what lies at each end and just beyond it is tried
+ * as text. An option that is added is missed here until its range is written down.
+ */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { optionKeys, rowOf } from "./options.js";
+
+/** A value inside the end, and one outside it, of each end that has an outside. */
+interface Ends {
+  readonly taken: readonly string[];
+  readonly refused: readonly string[];
+}
+
+const wholeEnds = (min: number, max: number): Ends => ({
+  taken: [`${min}`, `${max}`],
+  refused: [`${min - 1}`, `${max + 1}`, `${min}.5`, "1e1", "0x10", "1_000"],
+});
+const closed = (min: number, max: number): Ends => ({
+  taken: [`${min}`, `${max}`],
+  refused: [`${min - 1e-6}`, `${max * 1.000001}`, "1e-50", "-1e-50", "nan", "0x1"],
+});
+const belowOne: Ends = {
+  taken: ["0", "0.9999999", "0.5"],
+  refused: ["1", "0.99999999", "-0.1", "1e-50"],
+};
+const share: Ends = { taken: ["0", "1", "100%"], refused: ["1.01", "101%", "-1%", "1e-50"] };
+
+const ranges: Readonly<Record<string, Ends>> = {
+  servers: wholeEnds(1, 256),
+  "max-restarts": wholeEnds(0, 1000),
+  port: wholeEnds(0, 65535),
+  rank: wholeEnds(0, 1023),
+  threads: wholeEnds(1, 1024),
+  "local-steps": wholeEnds(1, 1),
+  staleness: wholeEnds(0, 1_000_000),
+  "staleness-scale": closed(0, 1000),
+  "staleness-floor": closed(0, 1),
+  "staleness-max": wholeEnds(0, 1_000_000),
+  "chunk-values": wholeEnds(1, 262_144),
+  vnodes: wholeEnds(1, 10_000),
+  "load-bound": closed(1, 100),
+  epochs: wholeEnds(1, 1_000_000),
+  "max-steps": wholeEnds(1, 2_000_000_000),
+  "batch-size": wholeEnds(1, 1_000_000),
+  lr: closed(0, 1_000_000),
+  "lr-warmup": share,
+  "lr-gamma": closed(0, 1),
+  momentum: belowOne,
+  beta1: belowOne,
+  beta2: belowOne,
+  epsilon: { taken: ["1e-45", "1"], refused: ["0", "1e-50", "1.0000002", "-1"] },
+  "weight-decay": closed(0, 1000),
+  "weight-decay-plain": closed(0, 1000),
+  "batch-norm-momentum": closed(0, 1),
+  seed: wholeEnds(0, 4_294_967_295),
+  "as-workers": wholeEnds(1, 1024),
+  "train-limit": wholeEnds(1, 2_000_000_000),
+  "test-limit": wholeEnds(1, 2_000_000_000),
+  keep: wholeEnds(1, 1_000_000),
+};
+
+describe("options that are numbers", () => {
+  test("are all in this table", () => {
+    const numeric = optionKeys.map(rowOf).filter(({ type }) => type.interval !== undefined);
+    assert.deepEqual(numeric.map(({ name }) => name).sort(), Object.keys(ranges).sort());
+  });
+  for (const { name, type } of optionKeys.map(rowOf)) {
+    const ends = ranges[name];
+    if (ends === undefined) continue;
+    test(`--${name} takes its ends and nothing beyond them`, () => {
+      for (const text of ends.taken) assert.ok("value" in type.parse(text), `${name} ${text}`);
+      for (const text of ends.refused) assert.ok("problem" in type.parse(text), `${name} ${text}`);
+    });
+  }
+});

@@ -1,0 +1,47 @@
+/** Which positions of which epoch every chunk has applied, from a ledger's entries. */
+import type { Ledger } from "./ledger.js";
+
+/** By epoch and position, how many chunks have applied it. */
+export type AppliedPositions = ReadonlyMap<number, Uint16Array>;
+
+/** Counts; complains where a chunk has applied a position a second time. */
+export function countPositions(ledger: Ledger, complain: (what: string) => void): AppliedPositions {
+  const { layout, spec } = ledger;
+  const counts = new Map<number, Uint16Array>();
+  for (const { index } of layout.chunks) {
+    const own = new Set<number>();
+    for (const { steps } of ledger.entriesOf(index)) {
+      for (const { epoch, range, rank, step } of steps) {
+        const ofEpoch = counts.get(epoch) ?? new Uint16Array(spec.trainExamples);
+        counts.set(epoch, ofEpoch);
+        for (let position = range.start; position < range.end; position++) {
+          const key = epoch * spec.trainExamples + position;
+          if (own.has(key)) {
+            const what = `position ${position} of epoch ${epoch}`;
+            complain(`chunk ${index} has ${what} again by worker ${rank} at step ${step}`);
+            continue;
+          }
+          own.add(key);
+          ofEpoch[position]!++;
+        }
+      }
+    }
+  }
+  return counts;
+}
+
+/** How many positions of an epoch some chunk has applied. */
+export function usedExamples(applied: AppliedPositions, epoch: number): number {
+  return applied.get(epoch)?.reduce((sum, chunks) => sum + (chunks > 0 ? 1 : 0), 0) ?? 0;
+}
+
+/** Steps of workers that some chunks have applied and some have not. */
+export function tornSteps(ledger: Ledger): number {
+  const chunks = new Map<object, number>();
+  for (const { index } of ledger.layout.chunks) {
+    for (const { steps } of ledger.entriesOf(index)) {
+      for (const step of steps) chunks.set(step, (chunks.get(step) ?? 0) + 1);
+    }
+  }
+  return [...chunks.values()].filter((count) => count < ledger.layout.chunks.length).length;
+}

@@ -1,0 +1,153 @@
+/**
+ * What goes wrong in a simulated run, as plain data: when, where and for how long. A plan is drawn
+ * from a seed, and each fault ends: a run that stands still after the last one has no excuse.
+ */
+import type { Random } from "../random.js";
+
+/** One fault. Nodes are named by role and rank, the coordinator by its role. */
+export type Fault = { readonly atMs: number } & (
+  | {
+      /** A process ends; its machine may be silent about it, and it may be started again. */
+      readonly kind: "kill";
+      readonly node: string;
+      readonly isSilent: boolean;
+      readonly restartMs: number | null;
+    }
+  | { readonly kind: "freeze"; readonly node: string; readonly durationMs: number }
+  /** Nothing passes from one node to another. */
+  | {
+      readonly kind: "block";
+      readonly from: string;
+      readonly to: string;
+      readonly durationMs: number;
+    }
+  | { readonly kind: "break"; readonly left: string; readonly right: string }
+  /** A connection is given up by one side while what it sent is still to arrive. */
+  | {
+      readonly kind: "leaveBehind";
+      readonly from: string;
+      readonly to: string;
+      readonly lateMs: number;
+    }
+  | { readonly kind: "loseAnswer"; readonly node: string; readonly count: number }
+  | { readonly kind: "lateWorker"; readonly rank: number }
+);
+
+/** What a plan of faults is drawn for. */
+export interface FaultScene {
+  readonly workers: number;
+  readonly servers: number;
+  /** When the last fault begins at the latest. */
+  readonly untilMs: number;
+  /** A member that is away for longer is lost. */
+  readonly leaseMs: number;
+}
+
+/** Draws so many faults. */
+export function drawFaults(random: Random, scene: FaultScene, count: number): Fault[] {
+  const faults = Array.from({ length: count }, () => drawFault(random, scene));
+  return faults.sort((left, right) => left.atMs - right.atMs);
+}
+
+/** When everything is as it should be again. */
+export function endOfFaults(faults: readonly Fault[]): number {
+  return Math.max(0, ...faults.map((fault) => fault.atMs + durationOf(fault)));
+}
+
+/** True where a fault may cost a server its membership, and with it the run. */
+export function mayLoseServer(fault: Fault, leaseMs: number): boolean {
+  switch (fault.kind) {
+    case "kill":
+      return fault.node.startsWith("server");
+    case "freeze":
+      return fault.node.startsWith("server") && fault.durationMs >= leaseMs / 2;
+    case "block": {
+      const isSession = [fault.from, fault.to].includes("coordinator");
+      const isServer = [fault.from, fault.to].some((node) => node.startsWith("server"));
+      return isSession && isServer && fault.durationMs >= leaseMs / 2;
+    }
+    default:
+      return false;
+  }
+}
+
+/** True where a fault may cost a worker its membership. */
+export function mayLoseWorker(fault: Fault, leaseMs: number): boolean {
+  switch (fault.kind) {
+    case "kill":
+      return fault.node.startsWith("worker");
+    case "freeze":
+      return fault.durationMs >= leaseMs / 2;
+    case "block":
+      return fault.durationMs >= leaseMs / 2;
+    case "leaveBehind":
+      return fault.lateMs >= leaseMs / 2;
+    default:
+      return false;
+  }
+}
+
+function durationOf(fault: Fault): number {
+  switch (fault.kind) {
+    case "kill":
+      return fault.restartMs ?? 0;
+    case "freeze":
+    case "block":
+      return fault.durationMs;
+    case "leaveBehind":
+      return fault.lateMs;
+    default:
+      return 0;
+  }
+}
+
+function drawFault(random: Random, { workers, servers, untilMs, leaseMs }: FaultScene): Fault {
+  const atMs = random.float() * untilMs;
+  const worker = `worker-${random.below(workers)}`;
+  const server = `server-${random.below(servers)}`;
+  const between = (lowMs: number, highMs: number) => lowMs + random.float() * (highMs - lowMs);
+  const shortly = () => between(5, leaseMs * 0.4);
+  const long = () => between(leaseMs * 0.8, leaseMs * 3);
+  const ends = [
+    [worker, server],
+    [server, worker],
+    [worker, "coordinator"],
+    ["coordinator", worker],
+    [server, "coordinator"],
+    ["coordinator", server],
+  ] as const;
+  const [from, to] = ends[random.below(ends.length)]!;
+  const rank = random.below(workers);
+  const isOfServer = ![from, to].includes(worker);
+  switch (random.below(11)) {
+    case 0:
+    case 1: {
+      const restartMs = random.below(4) === 0 ? null : between(50, 400);
+      return { kind: "kill", atMs, node: worker, isSilent: random.below(3) === 0, restartMs };
+    }
+    case 2: {
+      const isRare = random.below(6) === 0;
+      const node = isRare ? server : worker;
+      return isRare && random.below(2) === 0
+        ? { kind: "kill", atMs, node, isSilent: false, restartMs: null }
+        : { kind: "freeze", atMs, node, durationMs: long() };
+    }
+    case 3: {
+      const node = [worker, server, "coordinator"][random.below(3)]!;
+      return { kind: "freeze", atMs, node, durationMs: shortly() };
+    }
+    case 4:
+      return { kind: "block", atMs, from, to, durationMs: isOfServer ? shortly() : long() };
+    case 5:
+      return { kind: "block", atMs, from, to, durationMs: shortly() };
+    case 6:
+      return { kind: "break", atMs, left: from, right: to };
+    case 7:
+    case 8:
+      return { kind: "leaveBehind", atMs, from, to, lateMs: between(20, leaseMs * 1.5) };
+    case 9:
+      return { kind: "loseAnswer", atMs: 0, node: worker, count: 1 + random.below(2) };
+    default:
+      return { kind: "lateWorker", atMs, rank };
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * Looks at a simulated run while it goes on and says what does not hold: each violation has a kind,
+ * by which many seeds are grouped, and a sentence with the numbers.
+ *
+ * What is looked at: every step's parameters are versions that servers had, in step where the pace
+ * keeps step; no position is applied twice to a chunk; every checkpoint holds what the ledger says,
+ * and the coordinator's account counts what was applied; the parts of an evaluation are of one
+ * model, those of the last one of the final weights.
+ */
+import type { Entry } from "../core/server/entry.js";
+import { paceOf } from "../core/sync/modes.js";
+import type { Pace } from "../core/sync/pace.js";
+import type { SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
+import type { CheckpointState } from "../host/coordinator-host.js";
+import type { Range } from "../protocol/messages.js";
+import type { RunEvent } from "../protocol/run-events.js";
+import { countPositions, usedExamples } from "./applied-positions.js";
+import type { Ledger } from "./ledger.js";
+import type { SavedCheckpoint } from "./saved-checkpoint.js";
+import type { ComputedStep } from "./simulated-compute.js";
+import { digestOf, toyLoss } from "./toy-model.js";
+
+/** Something that does not hold. */
+export interface Violation {
+  readonly kind: string;
+  readonly sentence: string;
+}
+
+/** How many steps a life of a worker has completed. */
+export interface WorkerClock {
+  readonly rank: number;
+  readonly incarnation: number;
+  readonly clock: number;
+}
+
+/** Looks at one part of a run. */
+export class InvariantWatch {
+  readonly violations: Violation[] = [];
+  readonly #ledger: Ledger;
+  readonly #pace: Pace;
+  readonly #pullsAreWhole: boolean;
+  /** By step the versions that it was first computed with. */
+  readonly #versions = new Map<number, readonly number[]>();
+  /** Digests of the models that were evaluated since the last evaluation. */
+  readonly #evaluated = new Set<number>();
+  #lastLoss = Number.NaN;
+  #workers: readonly number[] = [];
+  /** By rank the life that has computed a step. */
+  readonly #begun = new Map<number, number>();
+  #clocks: () => readonly WorkerClock[] = () => [];
+
+  /** @param from what the run is resumed from. */
+  constructor(ledger: Ledger, from: Pick<SavedCheckpoint, "snapshot"> | null) {
+    this.#ledger = ledger;
+    const final = from?.snapshot.evaluations.find((evaluation) => evaluation.final);
+    this.#lastLoss = final?.loss ?? Number.NaN;
+    this.#pace = paceOf(ledger.spec, 0);
+    this.#pullsAreWhole = ledger.spec.compression.pull.codec === "none";
+  }
+
+  /** Has the clocks of workers read from there on. */
+  readClocks(clocks: () => readonly WorkerClock[]): void {
+    this.#clocks = clocks;
+  }
+
+  /** Notes a violation; of each kind the first is enough. */
+  violated(kind: string, sentence: string): void {
+    if (!this.violations.some((known) => known.kind === kind)) {
+      this.violations.push({ kind, sentence });
+    }
+  }
+
+  /** A server has applied an entry. */
+  applied(entry: Entry): void {
+    this.#ledger.applied(entry);
+  }
+
+  /** The coordinator has said something. */
+  told(event: RunEvent): void {
+    if (event.kind === "view") this.#workers = event.workers;
+    if (event.kind !== "evaluation") return;
+    const models = this.#evaluated.size;
+    if (models > 1) {
+      const which = event.final ? "the final evaluation" : "an evaluation";
+      const sentence = `${which} of step ${event.step} is of ${models} models`;
+      this.violated("evaluation of several models", sentence);
+    }
+    this.#evaluated.clear();
+    this.#lastLoss = event.final ? event.loss : Number.NaN;
+  }
+
+  /** A worker has evaluated a part of the test set. */
+  evaluated(_rank: number, _range: Range, parameters: Float32Array): void {
+    this.#evaluated.add(digestOf(parameters.slice()));
+  }
+
+  /** A worker has computed a step. */
+  computed(
+    { rank, incarnation }: { readonly rank: number; readonly incarnation: number },
+    { step, epoch, range, gradients, parameters }: ComputedStep,
+  ): void {
+    const known = { rank, incarnation, step, epoch, range, gradients };
+    const { versions } = this.#ledger.computed(known, parameters);
+    this.#begun.set(rank, incarnation);
+    this.#weighBound(rank, step);
+    if (!this.#ledger.knowsValues || !this.#pullsAreWhole) return;
+    const torn = versions.indexOf(-1);
+    const who = `worker ${rank} at step ${step}`;
+    if (torn >= 0) {
+      this.violated("parameters of no version", `${who} has chunk ${torn} as no server had it`);
+      return;
+    }
+    if (this.#pace.meetsAtBoundaries) this.#compareInStep(who, step, versions);
+  }
+
+  /** Where everybody keeps one step, all take it with the same parameters. */
+  #compareInStep(who: string, step: number, versions: readonly number[]): void {
+    const first = this.#versions.get(step) ?? versions;
+    this.#versions.set(step, first);
+    if (first.join() === versions.join()) return;
+    const sentence = `${who} computes with versions ${versions}, others did with ${first}`;
+    this.violated("parameters out of step", sentence);
+  }
+
+  /**
+   * A worker is at most so many steps ahead of the slowest of the view. The others' own clocks may
+   * lag behind what servers know by the step whose answers are on their way.
+   */
+  #weighBound(rank: number, step: number): void {
+    const { staleness } = this.#ledger.spec.protocol;
+    if (typeof staleness !== "number") return;
+    for (const { rank: other, incarnation, clock } of this.#clocks()) {
+      const isThere = this.#workers.includes(other) && this.#begun.get(other) === incarnation;
+      if (!isThere || other === rank || step - clock - 1 <= staleness) continue;
+      const behind = `worker ${other} has completed ${clock}`;
+      this.violated("staleness bound", `worker ${rank} computes step ${step} while ${behind}`);
+    }
+  }
+
+  /** A checkpoint is about to be written. */
+  saved(request: SaveRequest, state: CheckpointState): SavedCheckpoint {
+    const { step, why } = request;
+    const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
+    const where = `checkpoint of step ${step} (${why})`;
+    const { chunks } = this.#ledger.layout;
+    const entries = chunks.map(({ index }) => [...this.#ledger.entriesOf(index)]);
+    for (const { index } of chunks) this.#compareChunk(where, index, state, step);
+    this.#compareAccount(where, snapshot);
+    this.#compareFinal(where, request, state);
+    const applied = Math.min(...state.marks.map((marks) => marks.version));
+    const globalStep = this.#pace.globalStep === "step" ? step : applied;
+    return { why, step, globalStep, state: copyOf(state), snapshot, entries };
+  }
+
+  #compareChunk(where: string, chunk: number, state: CheckpointState, step: number): void {
+    const { version, examples, sealedStep } = state.marks[chunk]!;
+    const entries = this.#ledger.entriesOf(chunk);
+    const place = `chunk ${chunk} of the ${where}`;
+    if (version !== entries.length) {
+      this.violated("checkpoint version", `${place} is of ${version}, not ${entries.length}`);
+    }
+    const applied = entries.reduce((sum, entry) => sum + entry.examples, 0);
+    if (examples !== applied) {
+      this.violated("checkpoint examples", `${place} has ${examples} examples, not ${applied}`);
+    }
+    if (this.#pace.meetsAtBoundaries && sealedStep !== step - 1) {
+      this.violated("checkpoint step", `${place} has sealed step ${sealedStep}`);
+    }
+    if (!this.#ledger.knowsValues) return;
+    const { offset, length } = this.#ledger.layout.chunks[chunk]!;
+    const vectors = [state.weights, ...state.state];
+    for (let part = 0; part < this.#ledger.partCount; part++) {
+      const found = vectors[part]!.subarray(offset, offset + length);
+      if (digestOf(found.slice()) === digestOf(this.#ledger.valuesOf(chunk, part).slice()))
+        continue;
+      this.violated("checkpoint values", `${place}, part ${part}, has other bits than the ledger`);
+    }
+  }
+
+  /** What the coordinator counts as used is what some chunk has applied. */
+  #compareAccount(where: string, { epochs, openEpochs }: TrainingSnapshot): void {
+    const applied = countPositions(this.#ledger, (what) => this.violated("applied twice", what));
+    for (const { epoch, examples } of [...epochs, ...openEpochs]) {
+      const used = usedExamples(applied, epoch);
+      if (used === examples) continue;
+      const sentence = `${where}: epoch ${epoch} counts ${examples} examples, ${used} are applied`;
+      this.violated(used < examples ? "counted, not applied" : "applied, not counted", sentence);
+    }
+  }
+
+  #compareFinal(where: string, { why }: SaveRequest, state: CheckpointState): void {
+    if (why !== "final" || !this.#pullsAreWhole || this.#ledger.spec.testExamples === 0) return;
+    const loss = toyLoss(state.weights);
+    if (Math.abs(loss - this.#lastLoss) < 1e-9 * Math.max(1, Math.abs(loss))) return;
+    const sentence = `${where}: the final evaluation has ${this.#lastLoss}, the weights ${loss}`;
+    this.violated("final evaluation", sentence);
+  }
+}
+
+function copyOf(state: CheckpointState): CheckpointState {
+  return {
+    weights: state.weights.slice(),
+    state: state.state.map((vector) => vector.slice()),
+    marks: structuredClone(state.marks),
+    residuals: state.residuals.map(({ rank, values }) => ({ rank, values: values.slice() })),
+  };
+}

@@ -1,0 +1,196 @@
+/**
+ * The account that a simulation keeps beside the cluster's own: which gradients were computed, on
+ * which parameters, and which of them each chunk has applied. It applies them to values of its own
+ * in the order of the servers' entries, so that every value that shows anywhere can be compared.
+ */
+import type { Entry } from "../core/server/entry.js";
+import { Arena } from "../kernels/arena.js";
+import { createKernels } from "../kernels/choice.js";
+import type { Kernels } from "../kernels/kernels.js";
+import { statePartCount, updateScalars } from "../kernels/update-rule.js";
+import { type Layout, reduceOf } from "../protocol/layout.js";
+import type { Range } from "../protocol/messages.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+import { learningRate } from "../protocol/schedule.js";
+import { digestOf } from "./toy-model.js";
+
+/** A step that some worker has computed. */
+export interface LedgerStep {
+  readonly rank: number;
+  readonly incarnation: number;
+  readonly step: number;
+  readonly epoch: number;
+  readonly range: Range;
+  readonly gradients: Float32Array;
+  /** By chunk the version of the parameters; -1 where it is not known. */
+  readonly versions: readonly number[];
+}
+
+/** What one chunk has applied by one entry. */
+export interface LedgerEntry {
+  readonly step: number;
+  readonly steps: readonly LedgerStep[];
+  readonly examples: number;
+}
+
+/** Values and order of a chunk. */
+interface LedgerChunk {
+  readonly entries: LedgerEntry[];
+  /** Examples of all entries. */
+  examples: number;
+  /** Offsets in the arena: the weights, then the state. */
+  readonly parts: readonly number[];
+  /** By the digest of the weights their versions. */
+  readonly versions: Map<number, number>;
+}
+
+/** What a ledger begins with: a fresh start, or what a checkpoint has. */
+export interface LedgerStart {
+  readonly weights: Float32Array;
+  readonly state: readonly Float32Array[];
+  /** By chunk; none where nothing was applied. */
+  readonly entries: readonly (readonly LedgerEntry[])[];
+}
+
+/** The ledger of one run, or of one part of a run that was resumed. */
+export class Ledger {
+  readonly spec: RunSpec;
+  readonly layout: Layout;
+  /** False where pushes are not the gradients that were computed. */
+  readonly knowsValues: boolean;
+  readonly #chunks: LedgerChunk[];
+  readonly #steps = new Map<string, LedgerStep>();
+  readonly #arena = new Arena(16_384);
+  readonly #kernels: Kernels = createKernels(this.#arena, { choice: "scalar" });
+  readonly #scratch: number;
+  readonly #complain: (what: string) => void;
+
+  constructor(spec: RunSpec, layout: Layout, start: LedgerStart, complain: (what: string) => void) {
+    this.spec = spec;
+    this.layout = layout;
+    this.knowsValues = spec.compression.push.codec === "none";
+    this.#complain = complain;
+    this.#scratch = this.#arena.allocate(layout.values);
+    const state = Array.from({ length: statePartCount(spec.updateRule) }, (_, index) => {
+      return start.state[index] ?? new Float32Array(layout.values);
+    });
+    this.#chunks = layout.chunks.map(({ index, offset, length }) => {
+      const parts = [start.weights, ...state].map((values) => {
+        const slot = this.#arena.allocate(length);
+        this.#arena.view(slot, length).set(values.subarray(offset, offset + length));
+        return slot;
+      });
+      const entries = [...(start.entries[index] ?? [])];
+      const versions = new Map([[digestOf(this.#arena.view(parts[0]!, length)), entries.length]]);
+      const examples = entries.reduce((sum, entry) => sum + entry.examples, 0);
+      return { entries, examples, parts, versions };
+    });
+  }
+
+  /** A worker has computed a step; returns what is known of it. */
+  computed(step: Omit<LedgerStep, "versions">, parameters: Float32Array): LedgerStep {
+    const versions = this.layout.chunks.map(({ index, offset, length }) => {
+      const values = parameters.slice(offset, offset + length);
+      return this.#chunks[index]!.versions.get(digestOf(values)) ?? -1;
+    });
+    const kept = { ...step, gradients: step.gradients.slice(), versions };
+    const key = keyOf(step.incarnation, step.step);
+    if (this.#steps.has(key)) this.#complain(`step ${step.step} of ${step.rank} is computed twice`);
+    this.#steps.set(key, kept);
+    return kept;
+  }
+
+  /** The step of a life, if it was computed. */
+  stepOf(incarnation: number, step: number): LedgerStep | undefined {
+    return this.#steps.get(keyOf(incarnation, step));
+  }
+
+  /** Every step that was computed. */
+  steps(): Iterable<LedgerStep> {
+    return this.#steps.values();
+  }
+
+  /** What a chunk has applied, in its order. */
+  entriesOf(chunk: number): readonly LedgerEntry[] {
+    return this.#chunks[chunk]!.entries;
+  }
+
+  /** A server has applied an entry. */
+  applied(entry: Entry): void {
+    const chunk = this.#chunks[entry.chunk]!;
+    const steps = entry.marks
+      .map(({ incarnation, step }) => this.stepOf(incarnation, step))
+      .filter((step): step is LedgerStep => step !== undefined)
+      .sort((left, right) => left.rank - right.rank);
+    const examples = steps.reduce((sum, { range }) => sum + range.end - range.start, 0);
+    const where = `entry ${entry.version} of chunk ${entry.chunk}`;
+    if (examples !== entry.examples || steps.length !== entry.pushes) {
+      const found = `${entry.pushes} pushes of ${entry.examples} examples`;
+      this.#complain(`${where} has ${found}, computed were ${steps.length} of ${examples}`);
+    }
+    const lr = learningRate(this.spec.schedule, chunk.examples);
+    chunk.examples += entry.examples;
+    if (lr !== entry.lr) this.#complain(`${where} has the rate ${entry.lr} instead of ${lr}`);
+    if (entry.version !== chunk.entries.length + 1) {
+      this.#complain(`${where} follows version ${chunk.entries.length}`);
+    }
+    chunk.entries.push({ step: entry.marks[0]?.step ?? -1, steps, examples });
+    if (this.knowsValues && steps.length > 0) this.#move(entry, chunk, steps);
+  }
+
+  /** The values of a part of a chunk. */
+  valuesOf(chunk: number, part: number): Float32Array {
+    const { length } = this.layout.chunks[chunk]!;
+    return this.#arena.view(this.#chunks[chunk]!.parts[part]!, length);
+  }
+
+  /** How many vectors there are: weights and state. */
+  get partCount(): number {
+    return 1 + statePartCount(this.spec.updateRule);
+  }
+
+  /** All weights. */
+  weights(): Float32Array {
+    const weights = new Float32Array(this.layout.values);
+    for (const { index, offset } of this.layout.chunks) {
+      weights.set(this.valuesOf(index, 0), offset);
+    }
+    return weights;
+  }
+
+  #move(entry: Entry, chunk: LedgerChunk, steps: readonly LedgerStep[]): void {
+    const { offset, length, group } = this.layout.chunks[entry.chunk]!;
+    const kernels = this.#kernels;
+    const slots = steps.map(({ gradients }) => {
+      const slot = this.#arena.allocate(length);
+      this.#arena.view(slot, length).set(gradients.subarray(offset, offset + length));
+      return slot;
+    });
+    const inputs = steps.map(({ range }, index) => {
+      return { offset: slots[index]!, examples: range.end - range.start };
+    });
+    const isFolded = entry.sealedStep >= 0;
+    const reduce = reduceOf(group, this.spec.reduce);
+    if (isFolded) kernels.fold(this.#scratch, inputs, length, reduce);
+    else kernels.copy(slots[0]!, this.#scratch, length);
+    const { lr, scale, version } = entry;
+    const [weights, first, second] = chunk.parts;
+    kernels.update(
+      updateScalars(this.spec.updateRule, { lr, scale, group, updateCount: version }),
+      {
+        weightsIn: weights!,
+        weightsOut: weights!,
+        gradient: this.#scratch,
+        state1: first ?? null,
+        state2: second ?? null,
+        length,
+      },
+    );
+    for (const slot of slots) this.#arena.free(slot);
+    chunk.versions.set(digestOf(this.#arena.view(weights!, length)), version);
+  }
+}
+
+function keyOf(incarnation: number, step: number): string {
+  return `${incarnation}/${step}`;
+}

@@ -1,0 +1,145 @@
+/**
+ * A whole simulated run as it follows from a mode and a seed: the run spec, its parts with their
+ * numbers of workers and servers, where each is interrupted, what goes wrong in it.
+ */
+
+import { protocolOf } from "../core/sync/modes.js";
+import type { PaceSettings } from "../core/sync/pace.js";
+import { type CompressionSpec, uncompressed } from "../protocol/compression.js";
+import { feeds, type RunSpec, runFields } from "../protocol/run-spec.js";
+import { scheduleFields } from "../protocol/schedule-spec.js";
+import { defaultsOf } from "../protocol/spec-option.js";
+import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
+import { Random } from "../random.js";
+import { drawFaults, type Fault } from "./fault-plan.js";
+import type { ClusterPlan } from "./simulated-cluster.js";
+import { simulatedTimes } from "./simulated-cluster.js";
+import type { NetworkSettings } from "./simulated-network.js";
+import { toyLayout, toyModels } from "./toy-model.js";
+
+/** One run in parts; each but the last is interrupted, or may end before that. */
+export interface RunSchedule {
+  readonly mode: string;
+  readonly seed: number;
+  readonly parts: readonly ClusterPlan[];
+}
+
+/** What a schedule may have. */
+export interface ScheduleLimits {
+  /** Faults of each part; as the seed has it if left out. */
+  readonly faultsMax?: number;
+}
+
+const pushWays: readonly CompressionSpec["push"][] = [
+  { codec: "bf16", share: 1 },
+  { codec: "topk", share: 0.2 },
+  { codec: "onebit", share: 1 },
+];
+const pullWays: readonly CompressionSpec["pull"][] = [
+  { codec: "bf16", share: 1 },
+  { codec: "topk", share: 0.2 },
+  { codec: "onebit", share: 1 },
+];
+
+/** Draws the schedule of a seed. */
+export function drawSchedule(
+  mode: string,
+  seed: number,
+  { faultsMax = Number.POSITIVE_INFINITY }: ScheduleLimits = {},
+): RunSchedule {
+  const random = new Random("schedule", mode, seed);
+  const spec = drawSpec(random, mode, seed);
+  const count = random.below(3) > 0 ? 1 : 2 + random.below(3);
+  const parts = Array.from({ length: count }, (_, index) =>
+    drawPart(random, { ...spec, run: `run-${index}` }, index === count - 1, faultsMax),
+  );
+  return { mode, seed, parts };
+}
+
+function drawSpec(random: Random, mode: string, seed: number): RunSpec {
+  const oneOf = <Item>(items: readonly Item[]): Item => items[random.below(items.length)]!;
+  const trainExamples = 6 + random.below(40);
+  const epochs = 1 + Math.floor(random.below(5) / 2);
+  const settings: PaceSettings = {
+    staleness: random.below(4),
+    stalenessRule: oneOf(["none", "none", "scale", "reject", "scale+reject"] as const),
+    stalenessScale: 0.1,
+    stalenessFloor: 0.1,
+    stalenessMax: 2 + random.below(4),
+  };
+  const cadence = () =>
+    random.below(3) === 0
+      ? null
+      : ({ unit: oneOf(["step", "epoch"] as const), count: 1 + random.below(5) } as const);
+  const compression = {
+    ...uncompressed,
+    ...(random.below(5) === 0 ? { push: oneOf(pushWays) } : {}),
+    ...(random.below(6) === 0 ? { pull: oneOf(pullWays) } : {}),
+  };
+  const name = oneOf(updateRuleNames);
+  return {
+    ...defaultsOf(runFields),
+    ...{
+      run: "run",
+      name: "run",
+      seed,
+      model: oneOf(toyModels),
+      stem: null,
+      data: "toy",
+      engine: "reference",
+    },
+    ...{ trainExamples, testExamples: oneOf([0, 5, 20]), workersMin: 1, workersMax: 1 },
+    input: {
+      ...{ classes: 10, shape: [1, 1, 1], mean: [0], std: [1], blockExamples: 0 },
+      identity: null,
+      augment: { cropPadding: 0, flip: false, standardise: false },
+    },
+    protocol: protocolOf(mode, settings),
+    feed: random.below(2) === 0 ? feeds[0] : oneOf(feeds),
+    updateRule: { ...defaultsOf(updateRuleFields), name, momentum: 0.9, weightDecayPlain: 0 },
+    schedule: {
+      ...{ ...defaultsOf(scheduleFields), milestones: [], totalExamples: epochs * trainExamples },
+      ...{ lr: 0.02, name: oneOf(["constant", "cosine"] as const) },
+    },
+    ...{ epochs, batchSize: 1 + random.below(6), chunkValues: 4 + random.below(10) },
+    ...{ virtualNodes: 4, loadBound: random.below(2) === 0 ? null : 1.25 },
+    ...{ compression, evaluateEvery: cadence(), checkpointEvery: cadence(), threads: 1 },
+    maxSteps: random.below(4) === 0 ? 1 + random.below(20) : null,
+    reduce: "mean",
+    lrScaling: "none",
+  };
+}
+
+function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: number): ClusterPlan {
+  const workersMax = 1 + random.below(5);
+  const servers = 1 + random.below(3);
+  const network = drawNetwork(random);
+  const stepMsMax = [2, 10, 30][random.below(3)]!;
+  const steps = Math.ceil((spec.trainExamples * spec.epochs) / (spec.batchSize * workersMax));
+  const lengthMs = 150 + steps * (stepMsMax + 3 * network.delayMsMax);
+  const wanted = [0, 0, 1, 1, 2, 3 + random.below(4)][random.below(6)]!;
+  const { leaseMs } = simulatedTimes;
+  const scene = { workers: workersMax, servers, untilMs: lengthMs, leaseMs };
+  const faults: Fault[] = drawFaults(random, scene, Math.min(wanted, faultsMax));
+  return {
+    spec: { ...spec, workersMax, servers },
+    layout: toyLayout(spec),
+    ...{ network, stepMsMax, faults },
+    slowness: Array.from({ length: workersMax }, () => (random.below(4) === 0 ? 5 : 1)),
+    lateMs: Array.from({ length: workersMax }, () =>
+      random.below(8) === 0 ? random.float() * lengthMs : 0,
+    ),
+    interruptMs: isLast ? null : random.float() * lengthMs,
+    refusals: spec.feed === "central" && random.below(2) === 0 ? 1 + random.below(3) : 0,
+  };
+}
+
+function drawNetwork(random: Random): NetworkSettings {
+  const [delayMsMin, delayMsMax] = [
+    [0.05, 0.5],
+    [0.5, 4],
+    [0.1, 20],
+  ][random.below(3)] as [number, number];
+  const beatMsMax = [0.05, 0.5, 5][random.below(3)]!;
+  return { delayMsMin, delayMsMax, beatMsMax, ioTimeoutMs: simulatedTimes.ioTimeoutMs };
+}

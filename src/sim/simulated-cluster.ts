@@ -1,0 +1,333 @@
+/**
+ * One part of a simulated run, from a fresh start or a checkpoint to its end: a coordinator, its
+ * members, a supervisor that starts processes again, and the faults that strike them.
+ */
+import type { RunSetup } from "../core/work/run-setup.js";
+import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
+import type { Layout } from "../protocol/layout.js";
+import type { RunEvent, RunResult } from "../protocol/run-events.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+import type { Random } from "../random.js";
+import type { EventTrace } from "./event-trace.js";
+import type { Fault } from "./fault-plan.js";
+import type { InvariantWatch } from "./invariant-watch.js";
+import type { Ledger } from "./ledger.js";
+import type { SavedCheckpoint } from "./saved-checkpoint.js";
+import { toyExamples } from "./simulated-compute.js";
+import {
+  type MemberSurroundings,
+  pidOf,
+  type SimulatedMember,
+  SimulatedServer,
+  SimulatedWorker,
+} from "./simulated-member.js";
+import { type NetworkSettings, SimulatedNetwork } from "./simulated-network.js";
+import { SimulatedProcess } from "./simulated-process.js";
+import { SimulatedTransport } from "./simulated-transport.js";
+import { VirtualTime } from "./virtual-time.js";
+
+/** Milliseconds that clusters of simulated worlds keep to. */
+export const simulatedTimes = {
+  heartbeatIntervalMs: 100,
+  leaseMs: 1000,
+  closedGraceMs: 800,
+  rankGraceMs: 300,
+  startTimeoutMs: 4000,
+  stopTimeoutMs: 1500,
+  ioTimeoutMs: 3000,
+  /** How long a run may go on once everything is as it should be. */
+  patienceMs: 60_000,
+};
+
+/** What a part of a run is made of. */
+export interface ClusterPlan {
+  readonly spec: RunSpec;
+  readonly layout: Layout;
+  readonly network: NetworkSettings;
+  readonly stepMsMax: number;
+  /** By rank what a worker is slower by. */
+  readonly slowness: readonly number[];
+  /** Ranks that come later than the others. */
+  readonly lateMs: readonly number[];
+  readonly faults: readonly Fault[];
+  readonly interruptMs: number | null;
+  /** Times, the first of which is the share of batches that a worker refuses once. */
+  readonly refusals: number;
+}
+
+/** What a part of a run came to. */
+export interface ClusterEnd {
+  /** Null where it did not end in time. */
+  readonly result: RunResult | null;
+  readonly events: readonly RunEvent[];
+  readonly checkpoints: readonly SavedCheckpoint[];
+  readonly lostWorkers: number;
+  readonly endedMs: number;
+}
+
+/** The cluster. */
+export class SimulatedCluster {
+  readonly #plan: ClusterPlan;
+  readonly #random: Random;
+  readonly #trace: EventTrace;
+  readonly #time = new VirtualTime();
+  readonly #network: SimulatedNetwork;
+  readonly #members = new Map<string, SimulatedMember>();
+  readonly #lives = new Map<string, number>();
+  readonly #refused = new Set<string>();
+  readonly #events: RunEvent[] = [];
+  readonly #checkpoints: SavedCheckpoint[] = [];
+  readonly #watch: InvariantWatch;
+  readonly #from: SavedCheckpoint | null;
+  readonly #ledger: Ledger;
+  #coordinator: CoordinatorHost | null = null;
+  #coordinatorProcess: SimulatedProcess | null = null;
+  #result: RunResult | null = null;
+  #isBroken = false;
+
+  constructor(
+    plan: ClusterPlan,
+    parts: {
+      readonly random: Random;
+      readonly trace: EventTrace;
+      readonly watch: InvariantWatch;
+      readonly ledger: Ledger;
+      readonly from: SavedCheckpoint | null;
+    },
+  ) {
+    this.#plan = plan;
+    this.#random = parts.random;
+    this.#trace = parts.trace;
+    this.#watch = parts.watch;
+    this.#ledger = parts.ledger;
+    this.#from = parts.from;
+    this.#network = new SimulatedNetwork(this.#time, parts.random, plan.network);
+    this.#watch.readClocks(() =>
+      [...this.#members.values()].flatMap((member) =>
+        member instanceof SimulatedWorker ? (member.clock ?? []) : [],
+      ),
+    );
+  }
+
+  /** Runs it to its end, or to `untilMs`. */
+  async run(untilMs: number): Promise<ClusterEnd> {
+    this.#open();
+    while (this.#result === null && !this.#isBroken && this.#time.nextMs <= untilMs) {
+      if (!this.#time.move()) break;
+      await settled();
+    }
+    if (this.#result === null && !this.#isBroken) this.#standsStill();
+    const endedMs = this.#time.nowMs;
+    for (const { process } of this.#members.values()) process.end();
+    this.#coordinator?.close();
+    this.#coordinatorProcess?.end();
+    const lost = this.#events.filter((event) => event.kind === "lost" && event.role === "worker");
+    const [events, checkpoints, result] = [this.#events, this.#checkpoints, this.#result];
+    return { result, events, checkpoints, lostWorkers: lost.length, endedMs };
+  }
+
+  #standsStill(): void {
+    const doing = [...this.#members.values()].map((member) => {
+      const state = member.process.isAlive ? member.activity() : "gone";
+      return `${member.process.name}: ${state}`;
+    });
+    const coordinator = this.#coordinator?.snapshot();
+    const stand = [`coordinator: ${coordinator?.phase}, ${coordinator?.activity}`, ...doing];
+    this.#watch.violated("stands still", `after ${this.#time.nowMs} ms; ${stand.join("; ")}`);
+  }
+
+  #spawn(node: string): SimulatedProcess {
+    const life = this.#lives.get(node) ?? 0;
+    this.#lives.set(node, life + 1);
+    return new SimulatedProcess(node, life, {
+      time: this.#time,
+      trace: this.#trace,
+      onCrash: (process, thrown) => {
+        this.#isBroken = true;
+        const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+        this.#watch.violated("crash", `${process.name}: ${text}`);
+      },
+    });
+  }
+
+  #open(): void {
+    const { spec, layout, interruptMs } = this.#plan;
+    const process = this.#spawn("coordinator");
+    this.#coordinatorProcess = process;
+    const transport = new SimulatedTransport(this.#network, process);
+    const residuals = new Map(
+      this.#from?.state.residuals.map(({ rank, values }) => [rank, values]),
+    );
+    const coordinator = this.#openCoordinator(process, transport, residuals);
+    this.#coordinator = coordinator;
+    const begin = async () => {
+      await transport.serveCoordinator("coordinator", coordinator);
+      const resume = this.#from?.snapshot ?? null;
+      const setup: RunSetup = { spec, layout, resume, residuals: [...residuals.keys()] };
+      coordinator.tell({ type: "submit", setup, term: 1 + (resume?.term ?? 0) });
+    };
+    process.run(() => void begin());
+    for (let index = 0; index < spec.servers; index++) this.#startServer(index);
+    for (let rank = 0; rank < spec.workersMax; rank++) {
+      this.#time.at(this.#plan.lateMs[rank] ?? 0, () => this.#startWorker(rank));
+    }
+    for (const fault of this.#plan.faults) this.#time.at(fault.atMs, () => this.#strike(fault));
+    if (interruptMs === null) return;
+    this.#time.at(interruptMs, () => {
+      process.run(() => coordinator.tell({ type: "interrupt", reason: "SIGINT" }));
+    });
+  }
+
+  #openCoordinator(
+    process: SimulatedProcess,
+    transport: SimulatedTransport,
+    residuals: Map<number, Float32Array>,
+  ): CoordinatorHost {
+    const { layout } = this.#plan;
+    const pause = () =>
+      new Promise<void>((resolve) => process.clock.after(this.#random.float() * 20, resolve));
+    const fresh: CheckpointState = {
+      weights: this.#ledger.weights(),
+      state: [],
+      residuals: [],
+      marks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
+    };
+    const { ioTimeoutMs } = simulatedTimes;
+    return new CoordinatorHost({
+      ...{ transport, clock: process.clock, ioTimeoutMs },
+      config: { ...simulatedTimes, term: 1, serve: false },
+      initialState: async () => this.#from?.state ?? fresh,
+      saveCheckpoint: async (request, _setup, state) => {
+        const saved = this.#watch.saved(request, state);
+        await pause();
+        this.#checkpoints.push(saved);
+        return saved.globalStep;
+      },
+      persist: pause,
+      inheritance: () => residuals,
+      onEvent: (event) => {
+        process.note(event.text);
+        this.#events.push(event);
+        this.#watch.told(event);
+      },
+      onEnded: (result) => {
+        this.#result = result;
+      },
+      submit: () => "",
+      readExamples: toyExamples,
+    });
+  }
+
+  #around(process: SimulatedProcess): MemberSurroundings {
+    const transport = new SimulatedTransport(this.#network, process);
+    const { startTimeoutMs, ioTimeoutMs } = simulatedTimes;
+    const config = { coordinator: "coordinator", startTimeoutMs, ioTimeoutMs };
+    const exit = (why: string) => {
+      if (!process.isAlive) return;
+      process.note(`ends: ${why}`);
+      process.end();
+      this.#network.ended(process, false);
+      const isLost = process.node.startsWith("worker") && why !== "it was stopped";
+      if (isLost) this.#supervise(process, 200, why);
+    };
+    return { process, transport, config, exit };
+  }
+
+  #startServer(index: number): void {
+    const process = this.#spawn(`server-${index}`);
+    process.run(() => {
+      const server = new SimulatedServer(this.#around(process), index, (entry) =>
+        this.#watch.applied(entry),
+      );
+      this.#members.set(process.node, server);
+    });
+  }
+
+  #startWorker(rank: number): void {
+    const node = `worker-${rank}`;
+    if (this.#members.get(node)?.process.isAlive === true) return;
+    const process = this.#spawn(node);
+    const { stepMsMax, slowness, spec, refusals } = this.#plan;
+    const compute = {
+      coordinator: "coordinator",
+      random: this.#random,
+      stepMsMax: stepMsMax * (slowness[rank] ?? 1),
+      refuses: (of: number, epoch: number, start: number) => {
+        const key = `${epoch}/${start}`;
+        const isRefused = refusals > 0 && spec.workersMax > 1 && (start + epoch + of) % 7 === 0;
+        if (!isRefused || this.#refused.has(key) || this.#refused.size >= refusals) return false;
+        this.#refused.add(key);
+        return true;
+      },
+      onComputed: this.#watch.computed.bind(this.#watch),
+      onEvaluated: this.#watch.evaluated.bind(this.#watch),
+    };
+    process.run(() => {
+      this.#members.set(node, new SimulatedWorker(this.#around(process), rank, compute));
+    });
+  }
+
+  /** A process has ended: the coordinator is told, and it is started again. */
+  #supervise(process: SimulatedProcess, restartMs: number | null, why: string): void {
+    const [role, number] = process.node.split("-") as ["server" | "worker", string];
+    const exited = {
+      ...({ type: "exited", role, rank: Number(number), pid: pidOf(process) } as const),
+      ...{ reason: why, restarts: restartMs !== null },
+    };
+    this.#time.after(10, () => {
+      this.#coordinatorProcess?.run(() => this.#coordinator?.tell(exited));
+    });
+    if (restartMs === null || role !== "worker") return;
+    this.#time.after(restartMs, () => this.#startWorker(Number(number)));
+  }
+
+  #strike(fault: Fault): void {
+    const network = this.#network;
+    const { kind, ...about } = fault;
+    this.#trace.note(this.#time.nowMs, "fault", `${kind} ${JSON.stringify(about)}`);
+    const processOf = (node: string) =>
+      node === "coordinator" ? this.#coordinatorProcess : this.#members.get(node)?.process;
+    switch (fault.kind) {
+      case "kill": {
+        const process = processOf(fault.node);
+        if (process?.isAlive !== true) return;
+        process.end();
+        network.ended(process, fault.isSilent);
+        if (!fault.isSilent || fault.restartMs !== null) {
+          this.#supervise(process, fault.restartMs, "was killed");
+        }
+        break;
+      }
+      case "freeze": {
+        const process = processOf(fault.node);
+        if (process?.isAlive !== true) return;
+        process.freeze();
+        network.stoodStill(process);
+        this.#time.after(fault.durationMs, () => process.thaw());
+        break;
+      }
+      case "block":
+        network.block(fault.from, fault.to, fault.durationMs);
+        break;
+      case "break":
+        network.breakBetween(fault.left, fault.right);
+        break;
+      case "leaveBehind":
+        network.leaveBehind(fault.from, fault.to, fault.lateMs);
+        break;
+      case "loseAnswer":
+        network.loseAnswers(fault.node, fault.count);
+        break;
+      case "lateWorker":
+        this.#startWorker(fault.rank);
+        break;
+      default:
+        fault satisfies never;
+    }
+  }
+}
+
+/** Resolves once no promise has anything left to do. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
+}

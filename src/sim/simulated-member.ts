@@ -1,0 +1,230 @@
+/**
+ * Servers and workers of a simulated cluster: the hosts of production behind a session of theirs,
+ * each life in a process of its own. A worker that was given up registers again, as its role in
+ * production does; a process whose session can't go on ends.
+ */
+import type { Entry } from "../core/server/entry.js";
+import type { PacelineError } from "../errors.js";
+import { HeardTerm } from "../host/heard-term.js";
+import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
+import { ServerHost } from "../host/server-host.js";
+import { WorkerHost } from "../host/worker-host.js";
+import type { MemberRole } from "../protocol/identity.js";
+import { emptyHeader, protocolVersion, type RegisterRequest } from "../protocol/messages.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
+import type { WorkerClock } from "./invariant-watch.js";
+import { type ComputeSurroundings, SimulatedCompute } from "./simulated-compute.js";
+import type { SimulatedProcess } from "./simulated-process.js";
+import { toyLayout } from "./toy-model.js";
+
+/** What is around a simulated member. */
+export interface MemberSurroundings {
+  readonly process: SimulatedProcess;
+  readonly transport: Transport;
+  readonly config: SessionConfig;
+  /** Its process ends, as it would by itself. */
+  exit(why: string): void;
+}
+
+/** How long a goodbye may take. */
+const goodbyeMs = 2000;
+/** Values of an arena in which the toy model has room for all that can wait. */
+const arenaValues = 65_536;
+
+/** A member's process while it lives. */
+export interface SimulatedMember {
+  readonly role: MemberRole;
+  readonly rank: number;
+  readonly process: SimulatedProcess;
+  /** What it says that it is doing. */
+  activity(): string;
+}
+
+/** A server. */
+export class SimulatedServer implements SimulatedMember {
+  readonly role = "server";
+  readonly rank: number;
+  readonly process: SimulatedProcess;
+  host: ServerHost | null = null;
+
+  constructor(
+    around: MemberSurroundings,
+    rank: number,
+    onApplied: (entry: Entry, server: number) => void,
+  ) {
+    this.rank = rank;
+    this.process = around.process;
+    const { transport, process } = around;
+    const address = process.node;
+    const heard = new HeardTerm();
+    const log = (text: string) => process.note(text);
+    const accept = (channel: ChunkChannel) => this.host?.accept(channel) ?? refuseAll(channel);
+    const open = () => {
+      this.host = new ServerHost({
+        ...{ clock: process.clock, index: rank, heard, arenaValues, kernels: "scalar", log },
+        layoutOf: (spec: RunSpec) => toyLayout(spec),
+        onApplied: (entry) => onApplied(entry, rank),
+        onStop: () => {},
+      });
+      return this.host;
+    };
+    const begin = async () => {
+      await transport.serveChunks(address, accept);
+      const onLost = (error: PacelineError) => around.exit(error.message);
+      await join(around, requestOf(around, "server", rank, 0), heard, open, onLost);
+    };
+    begin().catch((thrown: Error) => around.exit(thrown.message));
+  }
+
+  activity(): string {
+    return this.host?.heartbeat().activity ?? "registering";
+  }
+}
+
+/** What a worker computes with, but for what its own life says. */
+export type WorkerCompute = Pick<ComputeSurroundings, "random" | "stepMsMax" | "coordinator"> & {
+  refuses(rank: number, epoch: number, start: number): boolean;
+  onComputed(
+    life: { readonly rank: number; readonly incarnation: number },
+    step: Parameters<ComputeSurroundings["onComputed"]>[0],
+  ): void;
+  onEvaluated(rank: number, ...about: Parameters<ComputeSurroundings["onEvaluated"]>): void;
+};
+
+/** A worker. */
+export class SimulatedWorker implements SimulatedMember {
+  readonly role = "worker";
+  readonly rank: number;
+  readonly process: SimulatedProcess;
+  readonly #around: MemberSurroundings;
+  readonly #compute: WorkerCompute;
+  readonly #heard = new HeardTerm();
+  #host: WorkerHost | null = null;
+  #incarnation = 0;
+  #lives = 0;
+
+  constructor(around: MemberSurroundings, rank: number, compute: WorkerCompute) {
+    this.rank = rank;
+    this.process = around.process;
+    this.#around = around;
+    this.#compute = compute;
+    this.#live();
+  }
+
+  activity(): string {
+    return this.#host?.heartbeat().activity ?? "registering";
+  }
+
+  /** How far its present life has come; null before it has one. */
+  get clock(): WorkerClock | null {
+    const clock = this.#host?.heartbeat().worker?.clock;
+    if (clock === undefined || !this.process.isAlive) return null;
+    return { rank: this.rank, incarnation: this.#incarnation, clock };
+  }
+
+  #live(): void {
+    const around = this.#around;
+    const onLost = async (error: PacelineError) => {
+      if (error.code !== "refused") {
+        around.exit(error.message);
+        return;
+      }
+      this.process.note("was given up and registers again");
+      await this.#host?.close();
+      this.#live();
+    };
+    const request = requestOf(around, "worker", this.rank, this.#lives++);
+    const open = (rank: number, incarnation: number) => this.#open(rank, incarnation);
+    join(around, request, this.#heard, open, (error) => void onLost(error)).catch((thrown: Error) =>
+      around.exit(thrown.message),
+    );
+  }
+
+  #open(rank: number, incarnation: number): WorkerHost {
+    const { process, transport } = this.#around;
+    const compute = this.#compute;
+    const host = new WorkerHost({
+      ...{ transport, clock: process.clock, rank, incarnation, kernels: "scalar" },
+      compute: new SimulatedCompute({
+        ...compute,
+        ...{ process, transport },
+        refuses: (epoch, { start }) => compute.refuses(rank, epoch, start),
+        onComputed: (step) => compute.onComputed({ rank, incarnation }, step),
+        onEvaluated: (range, parameters) => compute.onEvaluated(rank, range, parameters),
+      }),
+      onFinish: () => {},
+      log: (text) => process.note(text),
+    });
+    this.#host = host;
+    this.#incarnation = incarnation;
+    return host;
+  }
+}
+
+function requestOf(
+  { process }: MemberSurroundings,
+  role: MemberRole,
+  rank: number,
+  attempt: number,
+): RegisterRequest {
+  return {
+    ...{ protocol: protocolVersion, role, rank, incarnation: null, frames: null },
+    ...{ pid: pidOf(process), host: process.node },
+    address: role === "server" ? process.node : "",
+    attempt: `${process.name}, ${attempt}`,
+  };
+}
+
+/** Which process of its node it is. */
+export function pidOf({ name }: SimulatedProcess): number {
+  return Number(name.split("/")[1] ?? 0);
+}
+
+/** Registers, and begins the session of the host that is opened then. */
+async function join(
+  { process, transport, config, exit }: MemberSurroundings,
+  request: RegisterRequest,
+  heard: HeardTerm,
+  open: (rank: number, incarnation: number) => ServerHost | WorkerHost,
+  onLost: (error: PacelineError) => void,
+): Promise<void> {
+  const log = (text: string) => process.note(text);
+  const { clock } = process;
+  const reply = await register(transport, clock, config, request, log, heard);
+  const { rank, incarnation, heartbeatIntervalMs } = reply;
+  const host = open(rank, incarnation);
+  let isOver = false;
+  const session = new MemberSession(
+    {
+      ...{ transport, clock, config, heard },
+      handler: {
+        onMessage: (message) => {
+          host.onMessage(message);
+          if (message.type !== "stop" || message.stay) return;
+          isOver = true;
+          void session.drain(goodbyeMs).then(() => exit("it was stopped"));
+        },
+        heartbeat: () => host.heartbeat(),
+        onLost: (error) => {
+          if (!isOver) onLost(error);
+          isOver = true;
+        },
+        log,
+      },
+    },
+    { role: request.role, rank, incarnation },
+    heartbeatIntervalMs,
+  );
+  host.attach(session);
+}
+
+/** A server that has no rank yet serves no run. */
+function refuseAll(channel: ChunkChannel): ChunkReceiver {
+  const detail = "this server is not registered yet";
+  return {
+    onHeader: () => null,
+    onChunk: () => channel.send({ ...emptyHeader, kind: "refusal", detail }, null),
+    onClose: () => {},
+  };
+}

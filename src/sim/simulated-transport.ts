@@ -1,0 +1,230 @@
+/**
+ * The Transport of a process in a simulated world. What it promises is what transport.ts says: each
+ * failure is told once, each wait ends, memory that was named is not written to after the end.
+ */
+import { PacelineError, toPacelineError } from "../errors.js";
+import type { ExamplesBlock } from "../protocol/examples.js";
+import type { MemberIdentity } from "../protocol/identity.js";
+import type { MemberMessage } from "../protocol/messages.js";
+import { acceptHello } from "../transport/chunk-delivery.js";
+import type {
+  ChunkAcceptor,
+  ChunkChannel,
+  ChunkReceiver,
+  CoordinatorReceiver,
+  CoordinatorService,
+  Listener,
+  SessionChannel,
+  Transport,
+} from "../transport/transport.js";
+import type { ConnectionEnd, EndReceiver } from "./connection.js";
+import type { Served, SimulatedNetwork } from "./simulated-network.js";
+import type { SimulatedProcess } from "./simulated-process.js";
+
+/** The transport of one process. */
+export class SimulatedTransport implements Transport {
+  readonly #network: SimulatedNetwork;
+  readonly #process: SimulatedProcess;
+  readonly #opened = new Set<ConnectionEnd>();
+
+  constructor(network: SimulatedNetwork, process: SimulatedProcess) {
+    this.#network = network;
+    this.#process = process;
+  }
+
+  async serveCoordinator(address: string, service: CoordinatorService): Promise<Listener> {
+    return this.#network.serve(address, { process: this.#process, service, accept: null });
+  }
+
+  async serveChunks(address: string, accept: ChunkAcceptor): Promise<Listener> {
+    return this.#network.serve(address, { process: this.#process, service: null, accept });
+  }
+
+  register: Transport["register"] = (address, request) =>
+    this.#ask(address, "register", (service) => service.register(request, this.#process.name));
+
+  status: Transport["status"] = (address) =>
+    this.#ask(address, "status", (service) => structuredClone(service.status()));
+
+  submit: Transport["submit"] = (address, configText) =>
+    this.#ask(address, "submit", (service) => service.submit(configText));
+
+  async readExamples(
+    address: string,
+    request: Parameters<Transport["readExamples"]>[1],
+    onBlock: (block: ExamplesBlock) => void,
+  ): Promise<void> {
+    const examples = await this.#ask(address, "read examples", (service) =>
+      service.readExamples(request),
+    );
+    onBlock({ ...examples, count: examples.labels.length });
+  }
+
+  keepResidual: Transport["keepResidual"] = (address, residual) =>
+    this.#ask(address, "keep a residual", (service) => service.keepResidual(residual));
+
+  readResidual: Transport["readResidual"] = (address, place) =>
+    this.#ask(address, "read a residual", (service) => service.readResidual(place).slice());
+
+  openSession(
+    address: string,
+    identity: MemberIdentity,
+    receiver: CoordinatorReceiver,
+  ): SessionChannel<MemberMessage> {
+    const end = this.#open(address, receiver, (served, own) => {
+      const channel = sessionChannel(own, this.#process.name);
+      return serviceOf(served, address).open(identity, channel);
+    });
+    return sessionChannel(end, address);
+  }
+
+  openChunks(address: string, receiver: ChunkReceiver): ChunkChannel {
+    const end = this.#open(address, receiver, ({ accept }, own) => {
+      if (accept === null) throw wrongService(address, "parameter server");
+      return awaitHello(own, accept, chunkChannel(own, this.#process.name));
+    });
+    return chunkChannel(end, address);
+  }
+
+  async close(): Promise<void> {
+    for (const end of this.#opened) end.close();
+    this.#opened.clear();
+  }
+
+  /** Opens a connection; what it is answered with at the other side is made there. */
+  #open(
+    address: string,
+    receiver: EndReceiver,
+    answer: (served: Served, end: ConnectionEnd) => EndReceiver,
+  ): ConnectionEnd {
+    const network = this.#network;
+    const { ioTimeoutMs } = network.settings;
+    const served = network.at(address);
+    const { client, server } = network.connect(
+      this.#process,
+      served ?? { process: this.#process, service: null, accept: null },
+    );
+    client.receiver = receiver;
+    this.#opened.add(client);
+    if (served === undefined) {
+      client.break(new PacelineError("unavailable", `${address} can't be reached`));
+      return client;
+    }
+    let isOpen = false;
+    server.receiver = { onClose: () => {} };
+    client.send(
+      () => "a connection",
+      () => {
+        isOpen = true;
+        const answering = answer(served, server);
+        if (!server.isOver) server.receiver = answering;
+      },
+    );
+    this.#process.clock.after(ioTimeoutMs, () => {
+      if (!isOpen) client.break(new PacelineError("timeout", `${address} does not answer`));
+    });
+    return client;
+  }
+
+  #ask<Answer>(
+    address: string,
+    label: string,
+    ask: (service: CoordinatorService) => Answer | Promise<Answer>,
+  ): Promise<Answer> {
+    const network = this.#network;
+    const self = this.#process;
+    return new Promise((resolve, reject) => {
+      const served = network.at(address);
+      if (served === undefined) {
+        const error = new PacelineError("unavailable", `${address} can't be reached`);
+        self.clock.after(network.delayMs(), () => reject(error));
+        return;
+      }
+      const answers = network.pipe(served.process, self);
+      let isSettled = false;
+      const settle = (what: string, answered: () => void) => {
+        const action = () => {
+          isSettled = true;
+          answered();
+        };
+        const about = { label: () => `${what} of ${address}`, numbers: [] };
+        answers.send({ ...about, beats: 1, isLent: false, arrive: action, lose: () => {} });
+      };
+      const request = async () => {
+        try {
+          const answer = await ask(serviceOf(served, address));
+          if (!network.losesAnswer(self.node)) return settle("answer", () => resolve(answer));
+          const lost = new PacelineError("unavailable", `${address} closed the connection`);
+          settle("lost answer", () => reject(lost));
+        } catch (thrown) {
+          settle("refusal", () => reject(toPacelineError(thrown)));
+        }
+      };
+      const arrive = () => void request();
+      const about = { label: () => label, numbers: [] };
+      network
+        .pipe(self, served.process)
+        .send({ ...about, beats: 1, isLent: false, arrive, lose: () => {} });
+      const { ioTimeoutMs } = network.settings;
+      self.clock.after(ioTimeoutMs, () => {
+        if (!isSettled) reject(new PacelineError("timeout", `${address} does not answer`));
+      });
+    });
+  }
+}
+
+/** A data channel opens with its hello. */
+function awaitHello(end: ConnectionEnd, accept: ChunkAcceptor, channel: ChunkChannel): EndReceiver {
+  const waiting: ChunkReceiver = {
+    onHeader: () => null,
+    onChunk: (header) => {
+      const accepted = acceptHello(accept, channel, header);
+      if (end.isOver) return;
+      end.receiver = accepted;
+      accepted.onHeader(header, 0);
+      accepted.onChunk(header, null);
+    },
+    onClose: () => {},
+  };
+  return waiting;
+}
+
+function sessionChannel<Message extends { readonly type: string }>(
+  end: ConnectionEnd,
+  peer: string,
+): SessionChannel<Message> {
+  return {
+    peer,
+    send: (message) =>
+      end.send<EndReceiver & { onMessage(message: Message): void }>(
+        () => labelOf(message),
+        (receiver) => receiver.onMessage(message),
+      ),
+    close: () => end.close(),
+  };
+}
+
+function chunkChannel(end: ConnectionEnd, peer: string): ChunkChannel {
+  return {
+    peer,
+    send: (header, payload, sent) => end.sendChunk(header, payload, sent),
+    close: () => end.close(),
+  };
+}
+
+function labelOf(message: { readonly type: string }): string {
+  const { type, ...rest } = message;
+  const numbers = Object.entries(rest).flatMap(([name, value]) =>
+    typeof value === "number" ? [`${name} ${value}`] : [],
+  );
+  return `${type} ${numbers.join(", ")}`;
+}
+
+function serviceOf(served: Served, address: string): CoordinatorService {
+  if (served.service === null) throw wrongService(address, "coordinator");
+  return served.service;
+}
+
+function wrongService(address: string, wanted: string): PacelineError {
+  return new PacelineError("protocol", `${address} is not a ${wanted}; check the address`);
+}

@@ -1,0 +1,25 @@
+/**
+ * Kinds of violations that seeds are known to show, by mode: each line is a fault that is yet to be
+ * mended, and goes away with it.
+ */
+
+const known: readonly { readonly kind: string; readonly modes: readonly string[] }[] = [
+  // The result's global steps come from the servers' last heartbeats.
+  { kind: "global steps", modes: ["bsp", "ssp", "asp"] },
+  // A worker that still pulls never stands at a checkpoint's barrier, or one that is told of it.
+  { kind: "stands still", modes: ["bsp", "ssp", "asp"] },
+  // A push that was held when its worker was lost may be told as torn.
+  { kind: "torn steps", modes: ["bsp"] },
+  // Workers evaluate what each of them has.
+  { kind: "evaluation of several models", modes: ["ssp", "asp"] },
+  { kind: "final evaluation", modes: ["ssp", "asp"] },
+  // An epoch is closed before servers have said how far a lost worker had come.
+  { kind: "applied, not counted", modes: ["ssp", "asp"] },
+  // A push that is rejected by some chunks counts as used.
+  { kind: "counted, not applied", modes: ["asp"] },
+];
+
+/** The kinds that are let pass for a mode. */
+export function knownKinds(mode: string): readonly string[] {
+  return known.filter(({ modes }) => modes.includes(mode)).map(({ kind }) => kind);
+}

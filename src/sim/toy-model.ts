@@ -1,0 +1,80 @@
+/**
+ * The model that simulated workers train: a few values of every group, whose gradients are a
+ * function of the examples and of all parameters. So whatever reaches a worker wrong or late, or a
+ * server twice, shows in the bits of everything that follows.
+ */
+import { type Layout, layOut, type TensorSpec } from "../protocol/layout.js";
+import type { Range } from "../protocol/messages.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+
+const tensors: readonly TensorSpec[] = [
+  { name: "layer.weight", shape: [4, 3], group: "weight" },
+  { name: "layer.bias", shape: [3], group: "plain" },
+];
+const statistics: readonly TensorSpec[] = [
+  { name: "norm.running_mean", shape: [3], group: "buffer" },
+  { name: "norm.num_batches_tracked", shape: [], group: "counter" },
+];
+
+/** The model, and the same with values that no gradient moves. */
+export const toyModels = ["toy", "toy-norm"] as const;
+
+/** How the model lies in chunks. */
+export function toyLayout({ model, chunkValues }: Pick<RunSpec, "model" | "chunkValues">): Layout {
+  return layOut(model === toyModels[1] ? [...tensors, ...statistics] : tensors, chunkValues);
+}
+
+/** The weights that training begins with. */
+export function toyWeights({ values }: Layout): Float32Array {
+  return Float32Array.from({ length: values }, (_, index) => Math.sin(index + 1) * 2);
+}
+
+/** What the gradients of one step depend on besides the parameters. */
+export interface ToyBatch {
+  readonly seed: number;
+  readonly epoch: number;
+  readonly range: Range;
+}
+
+/** What an example, at its place in an epoch, pulls the parameters towards. */
+function targetOf({ seed, epoch, range }: ToyBatch): number {
+  let sum = 0;
+  for (let position = range.start; position < range.end; position++) {
+    sum += ((position * 7 + epoch * 13 + seed) % 17) / 17;
+  }
+  return sum / (range.end - range.start);
+}
+
+/** Writes the mean gradient over a batch. */
+export function toyGradient(
+  batch: ToyBatch,
+  parameters: Float32Array,
+  gradients: Float32Array,
+): void {
+  const target = targetOf(batch);
+  const mixed = toyLoss(parameters);
+  for (let index = 0; index < gradients.length; index++) {
+    const pull = parameters[index]! - target * (1 + index / 10);
+    gradients[index] = pull * 0.5 + Math.sin(mixed + index) * 0.1;
+  }
+}
+
+/** What each example costs under these parameters: they tell which parameters it was asked of. */
+export function toyLoss(parameters: Float32Array): number {
+  let sum = 0;
+  for (let index = 0; index < parameters.length; index++) {
+    sum += Math.tanh(parameters[index]! * 0.25) * (1 + (index % 5));
+  }
+  return sum;
+}
+
+/** A number for the exact bits of some values. */
+export function digestOf(values: Float32Array): number {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  let hash = 0x811c9dc5;
+  for (let index = 0; index < words.length; index++) {
+    hash = Math.imul(hash ^ words[index]!, 0x01000193);
+    hash ^= hash >>> 15;
+  }
+  return hash >>> 0;
+}
