@@ -74,7 +74,7 @@ test("below the minimum of workers the run ends with 4 and says what to do", asy
   await killMember(place, "run", "worker", 1);
   const { exitCode, err } = await command.end();
   assert.equal(exitCode, 4, command.told());
-  assert.match(err, /1 worker is left and at least 2 must be: .*--resume auto/);
+  assert.match(err, /1 worker is left and at least 2 must be: no checkpoint was written, start/);
   assert.deepEqual(await place.leftovers(), []);
 });
 
@@ -86,7 +86,7 @@ test("a lost server ends the run with 1 and its name", async (context) => {
   const pid = await killMember(place, "run", "server", 1);
   const { exitCode, err } = await command.end();
   assert.equal(exitCode, 1, command.told());
-  assert.match(err, new RegExp(`server-1 \\(pid ${pid} .*is lost: .*--resume auto`));
+  assert.match(err, new RegExp(`server-1 \\(pid ${pid} .*is lost: .*no checkpoint was written`));
   assert.equal((await place.result("run")).paceline.exitCode, 1);
   assert.deepEqual(await place.leftovers(), []);
 });
@@ -117,8 +117,8 @@ test("a lost coordinator ends the run with 1, its name and the members", async (
   process.kill(pid, "SIGKILL");
   const { exitCode, err } = await command.end(10_000);
   assert.equal(exitCode, 1, command.told());
-  const told = `the coordinator \\(pid ${pid}\\) ended with SIGKILL: the run is over; go on with`;
-  assert.match(err, new RegExp(`^paceline: ${told} --resume auto`, "m"));
+  const told = `the coordinator \\(pid ${pid}\\) ended with SIGKILL: the run is over; it left`;
+  assert.match(err, new RegExp(`^paceline: ${told} no checkpoint`, "m"));
   assert.deepEqual(await place.leftovers(), []);
 });
 
@@ -132,7 +132,7 @@ test("a signal that reaches the coordinator too, as Ctrl-C does, counts once", a
   command.kill("SIGINT");
   const { exitCode, err } = await command.end(20_000);
   assert.equal(exitCode, 130, command.told());
-  assert.match(err, /go on with --resume run/);
+  assert.match(err, /go on with: paceline resume .*\/run$/m);
   assert.equal((await place.checkpoints("run")).length, 1);
   assert.deepEqual(await place.leftovers(), []);
 });

@@ -115,6 +115,12 @@ export class RunningCommand {
     this.#child.kill(signal);
   }
 
+  /** Closes both pipes that it writes to, as a reader does that has seen enough. */
+  deafen(): void {
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
+  }
+
   /** Waits until what it has said, on either stream, matches. */
   waitFor(pattern: RegExp, limitMs = limitDefaultMs): Promise<RegExpExecArray> {
     return until(

@@ -20,6 +20,7 @@ export const commandPlans: readonly CommandPlan[] = [
     options: "train",
     ...runFile,
     needs: "model and data",
+    resumes: true,
     examples: [
       "paceline train --model mlp --data mnist -w 4 -s 2",
       "paceline train --model mlp --data mnist --mode asp --epochs 5",
@@ -31,11 +32,23 @@ export const commandPlans: readonly CommandPlan[] = [
     },
   },
   {
+    name: "resume",
+    sentence: "go on with a run of a folder: what it was given holds, unless said anew",
+    options: "train",
+    arguments: ["<run>"],
+    examples: ["paceline resume mlp-bsp-4w-001", "paceline resume runs/digits --epochs 10"],
+    async run() {
+      // The program calls the command that began the run (cli/program.ts).
+      return 0;
+    },
+  },
+  {
     name: "baseline",
     sentence: "the same training in one process, without servers",
     options: "baseline",
     ...runFile,
     needs: "model and data",
+    resumes: true,
     examples: [
       "paceline baseline --model mlp --data mnist --as-workers 4",
       "paceline baseline configs/baseline.yaml --dry-run",
@@ -51,6 +64,7 @@ export const commandPlans: readonly CommandPlan[] = [
     options: "coordinator",
     ...runFile,
     needs: "model and data",
+    resumes: true,
     examples: [
       "paceline coordinator --model mlp --data mnist -w 2 -s 1",
       "paceline coordinator --serve",

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { PacelineError } from "../errors.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
 import type { MemberExited } from "../runtime/start-coordinator.js";
+import { latestCheckpoint } from "../store/checkpoint/checkpoint-folder.js";
 import type { FromCoordinator, ToCoordinator } from "./coordinator-link.js";
 
 const entry = fileURLToPath(new URL("./coordinator-entry.js", import.meta.url));
@@ -77,7 +78,7 @@ export class CoordinatorChild {
           attempt(() => listener.onPrepared(message), reject);
         }
       });
-      void this.#gone.then((how) => reject(this.#lost(how, path)));
+      void this.#gone.then(async (how) => reject(await this.#lost(how, path)));
     });
     this.#say({ type: "begin", options, io: { color, isTerminal, configText } });
     return ended;
@@ -109,9 +110,11 @@ export class CoordinatorChild {
     if (!this.#isGone && this.#child.connected) this.#child.send(message, () => {});
   }
 
-  #lost(how: string, path: string | null): PacelineError {
+  async #lost(how: string, path: string | null): Promise<PacelineError> {
     const sentence = `the coordinator (pid ${this.#child.pid ?? "none"}) ${how}: the run is over`;
-    const remedy = path === null ? "start it again" : "go on with --resume auto, or start it again";
+    const latest = path === null ? null : await latestCheckpoint(path).catch(() => null);
+    const from = `go on from step ${latest?.step} with paceline resume ${path}`;
+    const remedy = latest === null ? "it left no checkpoint, start it again" : from;
     return new PacelineError("member_lost", `${sentence}; ${remedy}`);
   }
 }

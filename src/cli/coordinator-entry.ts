@@ -13,6 +13,7 @@ import type { Observer } from "../runtime/observer.js";
 import { processClock } from "../runtime/process/process-clock.js";
 import { type RunningCoordinator, startCoordinator } from "../runtime/start-coordinator.js";
 import type { FromCoordinator, ToCoordinator } from "./coordinator-link.js";
+import { guardProcessOutput } from "./output.js";
 import { coordinatorSettingsOf } from "./role-settings.js";
 import { onSignals, signalExitCode } from "./signals.js";
 import { exitWithParent } from "./supervised.js";
@@ -126,10 +127,7 @@ function say(message: FromCoordinator): void {
 }
 
 exitWithParent();
-// A reader that has seen enough (head, less) closes the pipe; that is no failure.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-});
+guardProcessOutput();
 const coordinator = new SupervisedCoordinator();
 onSignals((signal) => coordinator.onSignal(signal));
 process.on("message", (message) => coordinator.onMessage(message as ToCoordinator));

@@ -1,25 +1,70 @@
 /** What the commands of a server and a worker share: signals, the log, the exit code. */
 import { errorCodes } from "../errors.js";
 import type { CommandIo } from "../options/resolved-options.js";
-import type { RunningMember } from "../runtime/member-part.js";
+import type { MemberEnd, RunningMember } from "../runtime/member-part.js";
 import { onSignals, signalExitCode } from "./signals.js";
+import { onEndAsked } from "./supervised.js";
+
+/**
+ * Whatever stops all of a group or of a machine reaches members too, while the coordinator has yet
+ * to save what they hold: so long they stay, unless they are told once more.
+ */
+const stayMs = 8000;
+/** A member that is told to go at once has so long to give back what it holds. */
+const closeLimitMs = 1000;
+
+/** How a member takes signals. */
+export interface MemberManners {
+  /** On the first signal it stays a while for the end of the run. */
+  readonly staysForRun: boolean;
+  log(text: string): void;
+}
 
 /** Stays with a member to its end; resolves to the exit code. */
-export async function untilMemberEnds(member: RunningMember): Promise<number> {
-  let last: NodeJS.Signals = "SIGINT";
-  const release = onSignals((signal) => {
+export async function untilMemberEnds(
+  member: RunningMember,
+  { staysForRun, log }: MemberManners,
+): Promise<number> {
+  let last: NodeJS.Signals | null = null;
+  let stay: NodeJS.Timeout | null = null;
+  const leave = (signal: NodeJS.Signals) => {
+    if (!member.interrupt(signal)) void closeAndExit(member, signalExitCode(signal));
+  };
+  const onSignal = (signal: NodeJS.Signals) => {
+    const isFirst = last === null;
     last = signal;
-    if (!member.interrupt(signal)) process.exit(signalExitCode(signal));
-  });
+    if (!isFirst || !staysForRun || !member.takesPart()) return leave(signal);
+    log(`${signal}: stays up to ${stayMs / 1000} s for the end of the run; again to leave at once`);
+    stay = setTimeout(() => leave(signal), stayMs);
+  };
+  const release = onSignals(onSignal);
+  onEndAsked(() => void closeAndExit(member, signalExitCode("SIGTERM")));
   try {
-    const { outcome } = await member.ended;
-    if (outcome === "left") return signalExitCode(last);
-    // A member ends well when its run did, or when the run's failure is not its own.
-    return outcome === "failed" ? errorCodes.member_lost.exitCode : 0;
+    const end = await member.ended;
+    return endCode(end, last, log);
   } finally {
+    if (stay !== null) clearTimeout(stay);
     await member.close();
     release();
   }
+}
+
+function endCode(
+  { outcome, reason }: MemberEnd,
+  signal: NodeJS.Signals | null,
+  log: (text: string) => void,
+): number {
+  if (outcome === "left") return signalExitCode(signal ?? "SIGINT");
+  log(`the run is over, ${outcome}: ${reason}`);
+  // A member ends well when its run did, or when the run's failure is not its own.
+  if (outcome === "failed") return errorCodes.member_lost.exitCode;
+  return signal === null ? 0 : signalExitCode(signal);
+}
+
+async function closeAndExit(member: RunningMember, exitCode: number): Promise<void> {
+  setTimeout(() => process.exit(exitCode), closeLimitMs);
+  await member.close().catch(() => undefined);
+  process.exit(exitCode);
 }
 
 /** The log of a member: a line each, with the time, the role and the name that it was given. */

@@ -14,6 +14,7 @@ import type { CommandName, Environment } from "../options/option-row.js";
 import { colorWelcome, keysOf, namesOf, type OptionKey, rowOf } from "../options/options.js";
 import {
   doubtfulEnvironment,
+  type Given,
   ignoredVariables,
   type Resolution,
   resolve,
@@ -109,13 +110,25 @@ async function perform(
   flags: Readonly<Record<string, unknown>>,
   host: ProgramHost,
 ): Promise<number> {
+  if (plan.name === "resume") return resumeRun(words[0] ?? "", flags, host);
   const path = plan.config ? words.at(plan.arguments!.length - 1) : undefined;
-  const resolution = resolve(plan.options, {
+  const given: Given = {
     flags: writtenFlags(plan.options, flags),
     set: readAssignments((flags.set as string[] | undefined) ?? []),
     environment: host.environment,
     ...(path === undefined ? {} : { file: { path, values: readConfigFile(path) } }),
-  });
+  };
+  const first = resolve(plan.options, given);
+  const resumed = plan.resumes && first.options.resume !== null;
+  const run = resumed
+    ? await (await import("./resumed-run.js")).findResumedRun(first.options)
+    : null;
+  const resolution = run === null ? first : resolve(plan.options, { ...given, run });
+  if (run !== null) {
+    const { differences, tellNothingLeft } = await import("./resumed-run.js");
+    for (const line of differences(plan.options, run, resolution)) host.stderr.write(`${line}\n`);
+    if (await tellNothingLeft(run, resolution.options, host.stderr)) return 0;
+  }
   const doubts = doubtfulEnvironment(host.environment);
   const ignored = ignoredVariables(plan.options, host.environment);
   for (const line of [...doubts, ...ignored]) host.stderr.write(`${line}\n`);
@@ -142,6 +155,20 @@ async function perform(
   return plan.run(call);
 }
 
+/** `paceline resume RUN`: the command that began it, with --resume. */
+async function resumeRun(
+  wanted: string,
+  given: Readonly<Record<string, unknown>>,
+  host: ProgramHost,
+): Promise<number> {
+  const flags = { ...given, resume: wanted };
+  const written = writtenFlags("train", flags);
+  const { options } = resolve("train", { flags: written, environment: host.environment });
+  const { findResumedRun } = await import("./resumed-run.js");
+  const name = (await findResumedRun(options))?.command ?? "train";
+  return perform(commandPlans.find((plan) => plan.name === name)!, [], flags, host);
+}
+
 function writtenFlags(command: CommandName, flags: Readonly<Record<string, unknown>>): Written {
   const written = new Map<OptionKey, string>();
   for (const key of keysOf(command)) {
@@ -155,7 +182,7 @@ function writtenFlags(command: CommandName, flags: Readonly<Record<string, unkno
 /** One line a process: what was not left to its default, and where it was said. */
 function tellOptions(plan: CommandPlan, { options, origins }: Resolution, host: ProgramHost): void {
   const told = keysOf(plan.options)
-    .filter((key) => origins[key].kind !== "default")
+    .filter((key) => !["default", "run"].includes(origins[key].kind))
     .map((key) => {
       const { name, type } = rowOf(key);
       return `${name}=${type.print(options[key])} (${origins[key].place})`;

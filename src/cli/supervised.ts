@@ -5,7 +5,7 @@ export interface ChildProcessSelf {
   readonly send?: unknown;
   readonly connected?: boolean;
   readonly channel?: { unref(): void } | null | undefined;
-  once(event: "disconnect", listener: () => void): unknown;
+  once(event: "disconnect" | "message", listener: (message?: unknown) => void): unknown;
   exit(code: number): unknown;
 }
 
@@ -22,5 +22,17 @@ export function exitWithParent(self: ChildProcessSelf = process): void {
   }
   self.once("disconnect", end);
   // Listening alone would keep a process alive that has nothing left to do.
+  self.channel?.unref();
+}
+
+/** True where a supervisor has started this process. */
+export function isSupervised(self: ChildProcessSelf = process): boolean {
+  return self.send !== undefined;
+}
+
+/** Calls once the supervisor asks this process to end: then there is nothing left to stay for. */
+export function onEndAsked(action: () => void, self: ChildProcessSelf = process): void {
+  if (!isSupervised(self)) return;
+  self.once("message", action);
   self.channel?.unref();
 }

@@ -21,11 +21,7 @@ import type {
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { statePartCount } from "../kernels/update-rule.js";
-import {
-  type Examples,
-  type ExamplesRequest,
-  examplesBytesMax,
-} from "../protocol/examples.js";
+import { type Examples, type ExamplesRequest, examplesBytesMax } from "../protocol/examples.js";
 import type { MemberIdentity } from "../protocol/identity.js";
 import { shownId } from "../protocol/ids.js";
 import type {

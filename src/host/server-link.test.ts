@@ -62,6 +62,8 @@ test("where there is no way for a while that is a trouble, and the link tries on
   });
   problem = new PacelineError("usage", "no socket; take --transport tcp");
   breakOff();
+  assert.deepEqual(troubles, []);
+  goOn();
   goOn();
   assert.deepEqual(troubles, [
     "server at unix:/run/s: it broke",
@@ -79,11 +81,12 @@ test("without a way from the start there is no link", () => {
   assert.throws(() => linked(find), { message: "no socket" });
 });
 
-test("a link that was closed tries no more", () => {
-  const { link, opened, breakOff } = linked(() => "s0");
+test("a link that was closed tries no more, and tells of no trouble", () => {
+  const { link, opened, troubles, breakOff } = linked(() => "s0");
+  breakOff();
   link.close();
   breakOff();
-  assert.equal(opened.length, 1);
+  assert.deepEqual([opened.length, troubles], [1, []]);
 });
 
 test("a link tells how long the server can't be reached, from its break to its welcome", () => {

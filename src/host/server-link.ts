@@ -174,8 +174,12 @@ export class ServerLink {
     if (this.#closed) return;
     this.#welcome = false;
     this.#troubleMs ??= this.#clock.nowMs();
-    this.#listener.onTrouble(`server at ${this.#address}: ${reason}`);
-    this.#retry = this.#clock.after(reconnectDelayMs, () => this.#openAgain());
+    const trouble = `server at ${this.#address}: ${reason}`;
+    this.#retry = this.#clock.after(reconnectDelayMs, () => {
+      // At the end of a run servers may close first: that is no trouble once this link is closed.
+      this.#listener.onTrouble(trouble);
+      this.#openAgain();
+    });
   }
 
   #openAgain(): void {

@@ -1,5 +1,6 @@
 /**
- * From what was written to what holds: flag > --set > environment > config file > --fast > default.
+ * From what was written to what holds: flag > --set > environment > config file > the run gone on
+ * with > --fast > default.
  * Every value keeps its origin, so that a refusal can name the place to mend and `config print` can
  * show where a value came from.
  */
@@ -18,7 +19,15 @@ import type { ResolvedOptions } from "./resolved-options.js";
 import { serviceOf } from "./service-variables.js";
 
 /** Where a value may come from; the later wins over the earlier. */
-export const originKinds = ["default", "fast", "file", "environment", "set", "flag"] as const;
+export const originKinds = [
+  "default",
+  "fast",
+  "run",
+  "file",
+  "environment",
+  "set",
+  "flag",
+] as const;
 
 /** Where a value came from. */
 export interface Origin {
@@ -47,6 +56,8 @@ export interface Given {
   readonly set?: Written;
   readonly environment?: Environment;
   readonly file?: { readonly path: string; readonly values: FileValues };
+  /** What the run that is gone on with was given. */
+  readonly run?: { readonly path: string; readonly values: FileValues };
 }
 
 /** Values with their origins. */
@@ -171,11 +182,13 @@ function findText(key: OptionKey, command: CommandName, given: Given): Found | n
     const origin = { kind: "environment", place: environment.name } as const;
     return { text: environment.text, origin, shown };
   }
-  const file = given.file?.values.get(key);
-  if (file === undefined) return null;
-  const path = given.file?.path ?? "";
-  const shown = shownInFile(key, file, path);
-  return { text: file, origin: { kind: "file", place: path }, shown };
+  for (const kind of ["file", "run"] as const) {
+    const found = given[kind]?.values.get(key);
+    if (found === undefined) continue;
+    const place = given[kind]?.path ?? "";
+    return { text: found, origin: { kind, place }, shown: shownInFile(key, found, place) };
+  }
+  return null;
 }
 
 /** True when the option means something beside the other values. */

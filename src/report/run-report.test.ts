@@ -262,7 +262,7 @@ describe("what is worth a sentence", () => {
     const recorded = recordReport();
     recorded.report.onEvent({ kind: "checkpoint", step: 5, text: "checkpoint of step 5 written" });
     assert.equal(await recorded.report.finish(interrupted, "SIGINT"), 130);
-    assert.ok(recorded.err().includes("go on with --resume trial"));
+    assert.ok(recorded.err().includes("go on with: paceline resume runs/trial"));
     assert.ok(!recorded.err().some((line) => line.includes("completed training")));
     const without = recordReport();
     await without.report.finish(interrupted, "SIGINT");

@@ -189,8 +189,8 @@ class OneReport {
     if (problem === null) this.#log(`result in ${folder.path}/result.json`);
     else this.#alarm(problem.message);
     for (const loss of losses) this.#alarm(loss);
-    if (result.outcome === "interrupted" && this.#hasCheckpoint) {
-      this.#log(`go on with --resume ${folder.name}`);
+    if (result.outcome !== "done" && this.#hasCheckpoint) {
+      this.#log(`go on with: paceline resume ${shellWord(folder.path)}`);
     }
     if (settings.json) io.stdout.write(`${JSON.stringify(experiment)}\n`);
   }
@@ -325,6 +325,11 @@ class OneReport {
     const plain = printable(text);
     this.#region.line(this.#setup.io.color ? `\u001b[33m${plain}\u001b[39m` : plain);
   }
+}
+
+/** A word as a shell takes it for one. */
+function shellWord(text: string): string {
+  return /^[A-Za-z0-9_./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function epochSentence(row: Parameters<typeof epochTableRow>[0], skipped: number): string {

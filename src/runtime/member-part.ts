@@ -30,6 +30,8 @@ export interface RunningMember {
    * registered yet, or has begun to leave.
    */
   interrupt(reason: string): boolean;
+  /** True while a run goes on that it has a part in. */
+  takesPart(): boolean;
   /** Gives everything up that is still held; `ended` resolves if it has not. */
   close(): Promise<void>;
 }
@@ -104,6 +106,12 @@ export class MemberPart {
       reply.heartbeatIntervalMs,
     );
     host.attach(this.#session);
+  }
+
+  /** See `RunningMember.takesPart`. */
+  takesPart(): boolean {
+    const told = this.#isOver ? null : this.#participant?.host.heartbeat();
+    return told != null && (told.worker !== null || (told.server?.chunks ?? 0) > 0);
   }
 
   /** Leaves; see `RunningMember.interrupt`. */

@@ -15,7 +15,7 @@ function attemptsOn(clock: ManualClock, save: () => Promise<string>, patienceMs 
   return { told, saving };
 }
 
-test("a last checkpoint is tried until there is room; the user is told once what to do", async () => {
+test("a last checkpoint is tried until there is room; what to do is told once", async () => {
   const clock = new ManualClock();
   let attempts = 0;
   const { told, saving } = attemptsOn(clock, async () => {

@@ -18,7 +18,13 @@ import {
   readCheckpoint,
   type StoredCheckpoint,
 } from "../store/checkpoint/checkpoint.js";
-import { resolveResume } from "../store/checkpoint/checkpoint-folder.js";
+import {
+  type ResumePoint,
+  readSound,
+  resolveResume,
+  retireLater,
+} from "../store/checkpoint/checkpoint-folder.js";
+import type { CheckpointManifest } from "../store/checkpoint/manifest.js";
 import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
 import { initialState, layoutOf } from "./compute/initial-state.js";
 import type { RunSettings } from "./run-settings.js";
@@ -31,8 +37,14 @@ export interface PreparedRun {
   /** By rank what pushes of workers had dropped; empty where it begins fresh. */
   readonly residuals: Map<number, Float32Array>;
   readonly directory: RunDirectory;
-  /** What a person should know of what it goes on from. */
-  readonly notes: readonly string[];
+  /** What is to be said of how it begins: from where it goes on, what it passes over. */
+  readonly notices: readonly Notice[];
+}
+
+/** A sentence for the user. */
+export interface Notice {
+  readonly kind: "info" | "warning";
+  readonly text: string;
 }
 
 /**
@@ -58,8 +70,12 @@ export async function prepareRun(
   const draft = runSpecFrom(options, { ...facts, run: "draft", name: options.name ?? "draft" });
   const layout = layoutOf(draft);
   const resumed = await findCheckpoint(options, draft);
-  if (resumed !== null) assertResumable(resumed.checkpoint, draft, layout);
-  const notes = resumed === null ? [] : dataNotes(resumed.checkpoint.manifest.spec, draft);
+  if (resumed !== null) {
+    assertResumable(resumed.checkpoint, draft, layout);
+    const nothing = resumed.name === null ? null : nothingLeft(resumed.checkpoint.manifest, draft);
+    if (nothing !== null) throw new PacelineError("usage", `run ${resumed.name} ${nothing}`);
+  }
+  const doubts = resumed === null ? [] : dataNotes(resumed.checkpoint.manifest.spec, draft);
   const resume = (resumed?.checkpoint.manifest.cursor ?? null) as TrainingSnapshot | null;
   const state = resumed === null ? initialState(draft, layout) : stateOf(resumed.checkpoint);
   demandStart({ state, resume });
@@ -70,6 +86,10 @@ export async function prepareRun(
     resuming: resumed !== null,
     configText,
   });
+  const begun = await goBack(resumed, directory).catch(async (thrown: unknown) => {
+    await directory.close();
+    throw thrown;
+  });
   const { name } = directory;
   const spec = { ...draft, name, run: `${name}-${randomBytes(4).toString("hex")}` };
   const residuals = new Map(
@@ -77,9 +97,11 @@ export async function prepareRun(
   );
   const sealedStep = Math.max(-1, ...state.marks.map((marks) => marks.sealedStep));
   const workersAtStart = options.workers.start ?? options.workers.max;
-  const kept = { resume, sealedStep, residuals: [...residuals.keys()] };
+  const from = resumed === null ? {} : { resumedStep: resumed.point.step };
+  const kept = { resume, sealedStep, ...from, residuals: [...residuals.keys()] };
   const setup = { spec, layout, workersAtStart, ...kept };
-  return { setup, state, residuals, directory, notes };
+  const notices = [...begun, ...doubts.map((text) => ({ kind: "warning", text }) as const)];
+  return { setup, state, residuals, directory, notices };
 }
 
 function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {
@@ -88,6 +110,7 @@ function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {
 
 interface Resumed {
   readonly checkpoint: StoredCheckpoint;
+  readonly point: ResumePoint;
   /** The run to go on in, or null to begin another one from the checkpoint. */
   readonly name: string | null;
   readonly root: string | null;
@@ -96,13 +119,51 @@ interface Resumed {
 async function findCheckpoint(options: RunSettings, spec: RunSpec): Promise<Resumed | null> {
   if (options.resume === null) return null;
   const { model } = spec;
-  const point = await resolveResume({ wanted: options.resume, runRoot: options.runDir, model });
-  const checkpoint = await readCheckpoint(point.path);
+  const meant = await resolveResume({ wanted: options.resume, runRoot: options.runDir, model });
+  const { value: checkpoint, point } = await readSound(meant, readCheckpoint);
   if (point.runDirectory === null || options.name !== null) {
-    return { checkpoint, name: null, root: null };
+    return { checkpoint, point, name: null, root: null };
   }
   const path = resolve(point.runDirectory);
-  return { checkpoint, name: basename(path), root: dirname(path) };
+  const name = basename(path);
+  return { checkpoint, point, name, root: dirname(path) };
+}
+
+/**
+ * Why a run that is done has nothing left to train, in words that follow its name; null where it
+ * has.
+ */
+export function nothingLeft(
+  { spec: before, cursor, globalStep }: Pick<CheckpointManifest, "spec" | "cursor" | "globalStep">,
+  { epochs, maxSteps }: Pick<RunSpec, "epochs" | "maxSteps">,
+): string | null {
+  const evaluations = (cursor as unknown as TrainingSnapshot | null)?.evaluations ?? [];
+  const isDone = evaluations.at(-1)?.final === true;
+  const wantsSteps = before.maxSteps !== null && (maxSteps ?? Infinity) > before.maxSteps;
+  if (!isDone || epochs > before.epochs || wantsSteps) return null;
+  const remedy = "to train on give it more --epochs or --max-steps";
+  return `is done at step ${globalStep}, epoch ${before.epochs} of ${before.epochs}; ${remedy}`;
+}
+
+/** In the folder of the run: whatever came after the checkpoint is no part of it any more. */
+async function goBack(resumed: Resumed | null, { path }: RunDirectory): Promise<Notice[]> {
+  if (resumed === null) return [];
+  const { point, checkpoint, name } = resumed;
+  const notices: Notice[] = point.skipped.map((skipped) => ({
+    kind: "warning",
+    text: `${skipped.path} is passed over: ${skipped.reason}`,
+  }));
+  const { globalStep, examples } = checkpoint.manifest;
+  const where = `step ${globalStep}, ${examples} examples trained`;
+  notices.push({ kind: "info", text: `goes on from ${point.path} (${where})` });
+  if (name === null) return notices;
+  const retired = await retireLater(path, point.step);
+  if (retired.length > 0) {
+    const steps = retired.map(({ step }) => step).join(", ");
+    const text = `checkpoints that came later (step ${steps}) are moved to`;
+    notices.push({ kind: "warning", text: `${text} ${dirname(retired[0]!.path)}` });
+  }
+  return notices;
 }
 
 /**

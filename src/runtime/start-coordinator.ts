@@ -17,7 +17,7 @@ import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.
 import type { ModelState } from "../host/state-transfer.js";
 import type { Examples, ExamplesRequest } from "../protocol/examples.js";
 import { joinHostPort } from "../protocol/host-port.js";
-import type { CoordinatorSnapshot, RunResult } from "../protocol/run-events.js";
+import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
 import { checkpointsFolder } from "../store/checkpoint/checkpoint-folder.js";
 import type { JsonValue } from "../store/checkpoint/manifest.js";
 import { readCoordinatorState, writeCoordinatorState } from "../store/coordinator-state.js";
@@ -119,7 +119,7 @@ interface Start {
   readonly residuals: Map<number, Float32Array>;
 }
 
-interface CurrentRun extends Omit<PreparedRun, "state" | "residuals" | "notes"> {
+interface CurrentRun extends Omit<PreparedRun, "state" | "residuals" | "notices"> {
   readonly settings: RunSettings;
   readonly start: Start;
   /** What is sent to workers that have no files; null where they have. */
@@ -129,6 +129,7 @@ interface CurrentRun extends Omit<PreparedRun, "state" | "residuals" | "notes"> 
 }
 
 const snapshotIntervalMs = 250;
+const earlyEventsMax = 1000;
 /** Of a coordinator that has no run yet. */
 const firstTerm = 1;
 
@@ -141,6 +142,8 @@ class StartedCoordinator implements RunningCoordinator {
   readonly #version = packageVersion();
   #listener: Listener | null = null;
   #current: CurrentRun | null = null;
+  /** What happened while there was no run. */
+  readonly #early: RunEvent[] = [];
   #interruption: string | null = null;
   readonly #queue: RunRequest[] = [];
   #wake: (() => void) | null = null;
@@ -173,7 +176,7 @@ class StartedCoordinator implements RunningCoordinator {
       inheritance: () => this.#run().start.residuals,
       saveCheckpoint: (request, setup, state) => this.#saveCheckpoint(request, setup, state),
       persist: (record) => this.#keep(record),
-      onEvent: (event) => this.#current?.record.onEvent(event),
+      onEvent: (event) => this.#onEvent(event),
       onEnded: (result) => void this.#onEnded(result),
       submit: (configText) => this.#submit(configText),
       readExamples: (request) => this.#readExamples(request),
@@ -194,7 +197,6 @@ class StartedCoordinator implements RunningCoordinator {
     const dataset = settings.feed === "central" ? await this.#loadDataset(settings) : null;
     try {
       const run = await prepareRun(settings, configText);
-      for (const note of run.notes) this.#parts.log?.(note);
       try {
         return await this.#carryOut(settings, run, dataset);
       } finally {
@@ -246,7 +248,7 @@ class StartedCoordinator implements RunningCoordinator {
 
   async #carryOut(
     settings: RunSettings,
-    { state, residuals, ...run }: PreparedRun,
+    { state, residuals, notices, ...run }: PreparedRun,
     dataset: Dataset | null,
   ): Promise<RunEnd> {
     const { setup, directory } = run;
@@ -264,6 +266,7 @@ class StartedCoordinator implements RunningCoordinator {
       logEvery: settings.logEvery,
       observers: this.#parts.observers ?? [],
     });
+    for (const event of [...notices, ...this.#early.splice(0)]) record.onEvent(event);
     const snapshots = every(this.#clock, snapshotIntervalMs, () =>
       record.onSnapshot(this.#host.snapshot()),
     );
@@ -356,6 +359,12 @@ class StartedCoordinator implements RunningCoordinator {
     if (why === "checkpoint") await save();
     else await savePatiently(save, { ...patience, folder: checkpointsFolder(path) });
     return globalStep;
+  }
+
+  /** Members may come while a run is prepared: its record has them all the same. */
+  #onEvent(event: RunEvent): void {
+    if (this.#current !== null) this.#current.record.onEvent(event);
+    else if (this.#early.length < earlyEventsMax) this.#early.push(event);
   }
 
   async #onEnded(result: RunResult): Promise<void> {

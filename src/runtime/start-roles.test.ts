@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { writeSampleMnist } from "../data/testing/sample-files.js";
 import { resolve } from "../options/resolve.js";
 import { MemoryNetwork } from "../transport/memory/memory.js";
@@ -73,9 +74,12 @@ describe("roles that a program starts", () => {
     const stepping = new Promise<void>((resolveStepping) => {
       onSnapshot = ({ globalSteps }) => void (globalSteps > 2 && resolveStepping());
     });
+    const registered: string[] = [];
+    const onEvent: Observer["onEvent"] = (event) =>
+      void (event.kind === "registered" && registered.push(`${event.role}-${event.rank}`));
     const coordinator = await startCoordinator(
       { host: "coordinator" },
-      { transport: network.createTransport(), observers: [{ onSnapshot }] },
+      { transport: network.createTransport(), observers: [{ onSnapshot, onEvent }] },
     );
     const reach = { coordinator: coordinator.address };
     const server = await startServer(
@@ -88,12 +92,15 @@ describe("roles that a program starts", () => {
       { transport: network.createTransport() },
     );
     try {
+      // They come before there is a run, whose record has them all the same.
+      while (coordinator.snapshot().members.length < 2) await setImmediate();
       const running = coordinator.run(runOf("interrupted", 4000));
       await stepping;
       assert.equal(coordinator.interrupt("enough"), true);
       const { result, exitCode, experiment } = await running;
       assert.deepEqual([result.outcome, exitCode], ["interrupted", 130], result.reason);
       assert.equal(experiment.paceline.exitCode, 130);
+      assert.deepEqual(registered.sort(), ["server-0", "worker-0"]);
       assert.equal((await worker.ended).outcome, "interrupted");
     } finally {
       await worker.close();

@@ -101,6 +101,7 @@ export async function startServer(
     address,
     ended,
     interrupt: (reason) => part.leave(reason),
+    takesPart: () => part.takesPart(),
     close: async () => {
       end({ outcome: "left", reason: "closed" });
       part.close();

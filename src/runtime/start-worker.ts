@@ -101,6 +101,10 @@ class StartedWorker implements RunningMember {
     return this.#part?.leave(reason) ?? false;
   }
 
+  takesPart(): boolean {
+    return this.#part?.takesPart() ?? false;
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#end({ outcome: "left", reason: "closed" });

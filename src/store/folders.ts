@@ -28,7 +28,6 @@ async function made(path: string): Promise<boolean> {
     // A root or a folder of somebody else may exist and yet be refused.
     const found = await stat(path).catch(() => null);
     if (found?.isDirectory() === true) return true;
-    if (code !== "EEXIST") throw thrown;
-    throw Object.assign(new Error(`${path} is no folder`), { code: "ENOTDIR" });
+    throw thrown;
   }
 }

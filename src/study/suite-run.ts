@@ -98,7 +98,8 @@ export class SuiteRun {
   /** Passes a signal to the cell that runs, which saves and stops, and runs no other. */
   interrupt(signal: NodeJS.Signals): void {
     this.#signal ??= signal;
-    this.#current?.signal(signal);
+    // A cell has no terminal, so a hang-up means nothing to it.
+    this.#current?.signal(signal === "SIGHUP" ? "SIGTERM" : signal);
   }
 
   /** Runs what is to be run. What forbids any of it is a `usage` error before anything is. */
@@ -251,7 +252,7 @@ export class SuiteRun {
   async #concluded(cell: Cell, record: CellRecord, exit: CellExit): Promise<CellRecord> {
     const { folder } = this.#setup;
     if (exit.code === 0) return this.#collect(cell, record);
-    if (exit.code === 130 || exit.code === 143 || exit.signal !== null) {
+    if ((exit.code ?? 0) > 128 || exit.signal !== null) {
       const error = exit.signal === null ? "stopped by a signal" : `ended by ${exit.signal}`;
       return { ...record, state: "interrupted", error };
     }

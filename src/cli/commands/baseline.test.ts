@@ -118,7 +118,7 @@ test("a baseline that is interrupted keeps a checkpoint of where it stands", asy
   const path = join(folder, "runs", "stopped", "checkpoints", `step-${step}`);
   const { manifest } = await readCheckpoint(path);
   assert.equal(manifest.chunks[0]!.version, Number(step));
-  assert.match(err, /go on with --resume stopped/);
+  assert.match(err, /go on with: paceline resume .*stopped$/m);
 });
 
 test("a baseline that is resumed ends in the weights of one that was not stopped", async () => {

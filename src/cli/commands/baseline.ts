@@ -45,7 +45,6 @@ export async function baseline(options: ResolvedOptions, io: CommandIo): Promise
   const prepared = await prepareRun(asBsp(options), io.configText, "baseline", (start) =>
     assertBaselineStart(start, options.asWorkers),
   );
-  for (const note of prepared.notes) log(note);
   try {
     return await train(prepared, dataset, options, io, log);
   } finally {
@@ -60,7 +59,7 @@ function asBsp(options: ResolvedOptions): ResolvedOptions {
 }
 
 async function train(
-  { setup: { spec, layout, resume }, state, residuals, directory }: PreparedRun,
+  { setup: { spec, layout, resume }, state, residuals, directory, notices }: PreparedRun,
   dataset: Dataset,
   options: ResolvedOptions,
   io: CommandIo,
@@ -74,6 +73,7 @@ async function train(
   const setup = { settings: options, io, clock: processClock, speaksForWorkers: true };
   const report = new RunReport(setup);
   const record = recordOf(spec, directory, options, report);
+  for (const notice of notices) record.onEvent(notice);
   let signal: NodeJS.Signals | null = null;
   const release = onSignals((given) => {
     if (signal !== null) process.exit(signalExitCode(given));

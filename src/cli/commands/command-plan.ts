@@ -30,6 +30,8 @@ export interface CommandPlan {
   /** Prints its resolved options once at the start. */
   readonly tellsOptions?: boolean;
   readonly examples: readonly string[];
+  /** It takes what is not said anew from the run that --resume names. */
+  readonly resumes?: boolean;
   /** What must have been said before it can start. */
   readonly needs?: "model and data" | "a coordinator";
   /** Resolves to the exit code. */

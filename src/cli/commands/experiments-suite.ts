@@ -20,6 +20,7 @@ import {
 import { resolve } from "../../options/resolve.js";
 import { diskFiles, writeTextAtomically } from "../../store/files.js";
 import { summaryTable } from "../../store/runs/console-tables.js";
+import { lockFolder } from "../../store/runs/folder-lock.js";
 import { type Cell, type CellFacts, expandMatrix } from "../../study/cells.js";
 import {
   type OptionTexts,
@@ -34,7 +35,7 @@ import { type PlannedCell, planSuite, SuiteRun } from "../../study/suite-run.js"
 import { SuiteFolder } from "../../study/suite-state.js";
 import { statusLines, statusOf } from "../../study/suite-status.js";
 import { didYouMean } from "../../suggest.js";
-import { onSignals } from "../signals.js";
+import { onSignals, signalExitCode } from "../signals.js";
 import type { Call } from "./command-plan.js";
 
 interface Suite {
@@ -95,16 +96,19 @@ async function runSuite(suite: Suite, call: Call): Promise<number> {
     log,
     clock: { nowMs: () => performance.now(), isoTime: () => new Date().toISOString() },
   });
+  await diskFiles.makeFolder(suite.folder.path);
+  const lock = await lockFolder(suite.folder.path);
   const release = onSignals((signal) => run.interrupt(signal));
   try {
     const { failed, signal } = await run.run();
     if (options.json) await showStatus(suite, call);
-    if (signal !== null) return signal === "SIGTERM" ? 143 : 130;
+    if (signal !== null) return signalExitCode(signal);
     if (failed.length > 0) log(`not done: ${failed.join(", ")}`);
     else log(`all done; next: paceline experiments report ${commandTail(suite, call)}`);
     return failed.length === 0 ? 0 : 1;
   } finally {
     release();
+    await lock.release();
   }
 }
 

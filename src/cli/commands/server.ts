@@ -9,5 +9,6 @@ import { exitWithParent } from "../supervised.js";
 export async function server(options: ResolvedOptions, io: CommandIo): Promise<number> {
   exitWithParent();
   const log = memberLog(io, "server");
-  return untilMemberEnds(await startServer(serverSettingsOf(options), { log }));
+  const server = await startServer(serverSettingsOf(options), { log });
+  return untilMemberEnds(server, { staysForRun: true, log });
 }

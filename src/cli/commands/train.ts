@@ -15,17 +15,24 @@ import { logPathIn } from "../../store/runs/run-directory.js";
 import { CoordinatorChild, type RunPlace } from "../coordinator-child.js";
 import { onSignals, signalExitCode } from "../signals.js";
 
+/** How long members may take to end when the user does not wait for a checkpoint. */
+const quitLimitMs = 1000;
+
 /** Runs the command; resolves to the exit code. */
 export async function train(options: ResolvedOptions, io: CommandIo): Promise<number> {
   const coordinator = new CoordinatorChild(io.environment);
   let members: Members | null = null;
   let signals = 0;
   let hasBegun = false;
+  let quit: NodeJS.Signals | null = null;
   const release = onSignals((signal) => {
     signals += 1;
     if (hasBegun && signals === 1) return coordinator.interrupt(signal);
-    members?.killAll();
     coordinator.kill();
+    quit = signal;
+    // Members have a moment to remove their sockets.
+    if (members !== null && signals === 2) return void members.stop(quitLimitMs);
+    members?.killAll();
     process.exit(signalExitCode(signal));
   });
   try {
@@ -38,6 +45,10 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
       },
       onKill: (role, rank) => members?.kill(role, rank),
     });
+  } catch (thrown) {
+    // Who stops at once needs not be told that the coordinator is gone.
+    if (quit === null) throw thrown;
+    return signalExitCode(quit);
   } finally {
     await (members as Members | null)?.stop();
     release();
@@ -99,8 +110,9 @@ class Members {
     this.#supervisor.killAll();
   }
 
-  async stop(): Promise<void> {
-    await this.#supervisor.stop();
+  /** @param limitMs how long members may take; the supervisor's if left out. */
+  async stop(limitMs?: number): Promise<void> {
+    await this.#supervisor.stop(limitMs);
     await this.#trace?.join((text) => this.#io.stderr.write(`${text}\n`));
   }
 

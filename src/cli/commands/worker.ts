@@ -5,14 +5,16 @@ import { startWorker } from "../../runtime/start-worker.js";
 import { metricsLine, workerFinalMetrics } from "../../store/runs/experiment-file.js";
 import { memberLog, untilMemberEnds } from "../member-command.js";
 import { workerSettingsOf } from "../role-settings.js";
-import { exitWithParent } from "../supervised.js";
+import { exitWithParent, isSupervised } from "../supervised.js";
 
 /** Runs the command; resolves to the exit code. */
 export async function worker(options: ResolvedOptions, io: CommandIo): Promise<number> {
   exitWithParent();
   const log = memberLog(io, "worker", options.workerName);
   const onRunEnd = (rank: number, end: WorkerEnd) => printMetrics(rank, end, io);
-  return untilMemberEnds(await startWorker(workerSettingsOf(options), { log, onRunEnd }));
+  const worker = await startWorker(workerSettingsOf(options), { log, onRunEnd });
+  // A run goes on without one of several; one of a supervisor's is stopped with all the others.
+  return untilMemberEnds(worker, { staysForRun: isSupervised(), log });
 }
 
 /** The METRICS_JSON line, from what the worker itself recorded of a run that is done. */

@@ -307,7 +307,7 @@ export class Coordinator {
       if (restarts) this.#attendance.restarts(rank, this.#nowMs);
       else this.#attendance.settled(rank);
     } else if (!restarts && this.#phase.name === "forming") {
-      this.#end(endingWithout({ role, rank }, reason, false));
+      this.#end(endingWithout({ role, rank }, reason, null));
     }
   }
 
@@ -335,7 +335,7 @@ export class Coordinator {
     this.#emit({ kind: "lost", role, rank, incarnation, text });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
     if (role === "server" && !forming && member.toldOf === this.spec?.run) {
-      this.#end(endingWithout(member, reason, this.#training !== null));
+      this.#end(endingWithout(member, reason, this.#training));
     }
   }
 

@@ -46,22 +46,24 @@ export interface ProcessEnd {
 }
 
 /** The verdict on training that has finished. */
-export function endingOf({ closed, unsaved }: Pick<Training, "closed" | "unsaved">): Ending {
+export function endingOf(
+  training: Pick<Training, "closed" | "unsaved" | "keptStep">,
+): Ending {
+  const { closed, unsaved } = training;
   if (closed === null) {
     const reason = "training is done";
     if (unsaved === null) return { outcome: "done", code: null, reason };
     return { outcome: "failed", code: "unsaved", reason: `${reason}, not saved: ${unsaved}` };
   }
-  const { ending, step, problem } = closed;
+  const { ending, problem } = closed;
   const { outcome, code, reason: why, remedy } = ending;
   if (outcome === "interrupted") {
     if (problem === null) return { outcome, code, reason: "interrupted" };
     return { outcome: "failed", code: "unsaved", reason: `interrupted, not saved: ${problem}` };
   }
-  const point = problem === null ? `the checkpoint of step ${step}` : "an earlier checkpoint";
   const lack = problem === null ? "" : `, and no checkpoint could be written (${problem})`;
   const others = remedy === undefined ? "" : `, or ${remedy}`;
-  const reason = `${why}${lack}: go on from ${point} with --resume auto${others}`;
+  const reason = `${why}${lack}: ${fromCheckpoint(training)}${others}`;
   return { outcome, code, reason };
 }
 
@@ -69,15 +71,22 @@ export function endingOf({ closed, unsaved }: Pick<Training, "closed" | "unsaved
 export function endingWithout(
   server: Pick<Member, "role" | "rank"> & Partial<Pick<Member, "pid" | "host">>,
   reason: string,
-  training: boolean,
+  training: Pick<Training, "keptStep"> | null,
 ): Ending {
   const { pid, host } = server;
   const whereabouts = pid === undefined ? "" : ` (pid ${pid} on ${host})`;
-  const remedy = training
-    ? "its chunks had no other replica, go on from the last checkpoint with --resume auto"
-    : "look at its log and start it again";
+  const remedy =
+    training === null
+      ? "look at its log and start it again"
+      : `its chunks had no other replica, ${fromCheckpoint(training)}`;
   const text = `${nameOf(server)}${whereabouts} is lost: ${reason}; ${remedy}`;
   return { outcome: "failed", code: "member_lost", reason: text };
+}
+
+/** What is left of a run that can't go on. */
+function fromCheckpoint({ keptStep }: Pick<Training, "keptStep">): string {
+  if (keptStep === null) return "no checkpoint was written, start the run again";
+  return `go on from its checkpoint of step ${keptStep} with paceline resume`;
 }
 
 /** The verdict where a server is there and nobody reaches it. */

@@ -52,6 +52,8 @@ export class Training implements WorkFloor, StandstillFloor {
   readonly ready = new Map<number, number>();
   savedStep: number | null = null;
   finalSaved = false;
+  /** The step of the last checkpoint there is; null where there is none. */
+  keptStep: number | null;
   readonly #port: TrainingPort;
   readonly #records: EpochRecords;
   readonly #account: WorkAccount;
@@ -78,6 +80,7 @@ export class Training implements WorkFloor, StandstillFloor {
     this.pace = paceOf(spec, 0);
     this.#byClock = new DueByClock(spec.checkpointEvery);
     this.#port = port;
+    this.keptStep = resume === null ? null : (setup.resumedStep ?? 0);
     this.#serverCount = servers.length;
     this.#term = term;
     this.#still = new Standstill(this, new IdSource(term));
@@ -188,6 +191,7 @@ export class Training implements WorkFloor, StandstillFloor {
     this.finalSaved ||= why === "final";
     this.#records.resume(nowMs);
     this.savedStep = step;
+    if (problem === null) this.keptStep = step;
     const text =
       problem === null ? `checkpoint of step ${step} written` : `checkpoint failed: ${problem}`;
     if (problem === null) this.#port.emit({ kind: "checkpoint", step, text });

@@ -20,6 +20,8 @@ export interface RunSetup {
   readonly workersAtStart?: number;
   /** The highest step that a chunk of the checkpoint gone on from has sealed; -1 if left out. */
   readonly sealedStep?: number;
+  /** The step of the checkpoint gone on from, as its folder is called. */
+  readonly resumedStep?: number;
   /** Ranks whose residuals are in the checkpoint gone on from; nobody's if left out. */
   readonly residuals?: readonly number[];
 }

@@ -126,22 +126,24 @@ export class Supervisor {
   }
 
   /** Asks every member to end, and kills those that have not within the limit. */
-  stop(): Promise<void> {
+  stop(limitMs: number = this.#setup.stopLimitMs ?? 5000): Promise<void> {
     this.#closing = true;
-    this.#stopped ??= this.#stop();
+    this.#stopped ??= this.#stop(limitMs);
     return this.#stopped;
   }
 
-  async #stop(): Promise<void> {
+  async #stop(limitMs: number): Promise<void> {
     const running: { member: Supervised; gone: Promise<void> }[] = [];
     for (const member of this.#members.values()) {
       member.pending?.cancel();
       if (member.child === null) continue;
       const gone = new Promise<void>((resolve) => (member.ended = resolve));
       running.push({ member, gone });
+      // A member stays for a run on a signal, which may have come to all; not on this word.
+      if (member.child.connected) member.child.send({ type: "end" }, () => {});
       member.child.kill("SIGTERM");
     }
-    const limit = this.#clock.after(this.#setup.stopLimitMs ?? 5000, () => {
+    const limit = this.#clock.after(limitMs, () => {
       for (const { member } of running) member.child?.kill("SIGKILL");
     });
     await Promise.all(running.map(({ gone }) => gone));

@@ -1,0 +1,129 @@
+/** Runs that go on, go back, or can't be saved, in one process. */
+import assert from "node:assert/strict";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, truncate } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { writeSampleMnist } from "../../data/testing/sample-files.js";
+import { runProgram } from "../program.js";
+
+let folder = "";
+let runs: string[] = [];
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "paceline-resume-"));
+  await writeSampleMnist(join(folder, "data"), { train: 400, test: 100, seed: 5 });
+  runs = ["--run-dir", join(folder, "runs")];
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+/** Of 10 steps an epoch. */
+const trained = ["--model", "logistic", "--data", "mnist-parity", "-b", "40", "-e", "1"];
+const cadence = ["--checkpoint-every", "4it", "--keep", "10", "--eval-every", "none"];
+
+async function call(words: readonly string[], onText: (text: string) => void = () => {}) {
+  const texts = { out: "", err: "" };
+  const exitCode = await runProgram(words, {
+    stdout: { write: (text) => (texts.out += text) },
+    stderr: {
+      write: (text) => {
+        texts.err += text;
+        onText(text);
+      },
+    },
+    environment: {},
+    isTerminal: false,
+  });
+  return { exitCode, ...texts };
+}
+
+function begin(name: string, ...more: string[]) {
+  const place = ["--data-dir", join(folder, "data"), ...runs, "--name", name];
+  return ["baseline", ...trained, ...cadence, ...place, ...more];
+}
+
+const stepsOf = (name: string, inside = "") =>
+  readdir(join(folder, "runs", name, "checkpoints", inside));
+
+test("a run goes on with what its folder says, and each difference is told", async () => {
+  assert.equal((await call(begin("whole"))).exitCode, 0);
+  const result = join(folder, "runs", "whole", "result.json");
+  const written = await readFile(result, "utf8");
+  for (const words of [
+    ["resume", "whole", "--workers", "2"],
+    ["baseline", "--resume", "whole"],
+  ]) {
+    const { exitCode, err } = await call([...words, ...runs]);
+    assert.equal(exitCode, 0, err);
+    assert.match(err, /^run whole is done at step 10, epoch 1 of 1; to train on give it more/m);
+    assert.equal(await readFile(result, "utf8"), written);
+  }
+  const { exitCode, err } = await call(["resume", "whole", ...runs, "--epochs", "2"]);
+  assert.equal(exitCode, 0, err);
+  assert.match(err, /^--epochs is 2 \(flag --epochs\); the run had 1$/m);
+  assert.match(err, /^goes on from .*step-10 \(step 10, 400 examples trained\)$/m);
+  assert.deepEqual(
+    await stepsOf("whole"),
+    ["step-10", "step-12", "step-16", "step-20", "step-4"].concat("step-8"),
+  );
+  assert.equal((await call(["resume", "nothing", ...runs])).exitCode, 6);
+});
+
+test("going back moves what came later aside, and --keep keeps what is written", async () => {
+  assert.equal((await call(begin("back"))).exitCode, 0);
+  const from = join(folder, "runs", "back", "checkpoints", "step-4");
+  const { exitCode, err } = await call(["resume", from, "--keep", "1", ...runs]);
+  assert.equal(exitCode, 0, err);
+  assert.match(
+    err,
+    /^warning: checkpoints that came later \(step 8, 10\) are moved to .*retired$/m,
+  );
+  assert.deepEqual(await stepsOf("back"), ["retired", "step-10"]);
+  assert.deepEqual(await stepsOf("back", "retired"), ["step-10", "step-8"]);
+});
+
+test("a broken latest checkpoint is passed over, and by its path refused", async () => {
+  assert.equal((await call(begin("torn"))).exitCode, 0);
+  const broken = join(folder, "runs", "torn", "checkpoints", "step-10");
+  await truncate(join(broken, "model.safetensors"), 100);
+  const refused = await call(["resume", broken, ...runs]);
+  assert.equal(refused.exitCode, 6);
+  assert.match(refused.err, /is corrupt.*; step 8 of the same run is sound: --resume .*step-8$/m);
+  const { exitCode, err } = await call(["resume", "torn", ...runs, "-e", "2"]);
+  assert.equal(exitCode, 0, err);
+  assert.match(err, /^warning: .*step-10 is passed over: .*is corrupt/m);
+  assert.match(err, /^goes on from .*step-8 /m);
+});
+
+/** Puts a file where checkpoints go, once training has begun. */
+function obstruct(name: string, onPlea: () => void) {
+  const place = join(folder, "runs", name, "checkpoints");
+  return (text: string) => {
+    if (/^Epoch 1/.test(text)) {
+      renameSync(place, `${place}-before`);
+      writeFileSync(place, "");
+    }
+    if (/last checkpoint is not written/.test(text)) onPlea();
+  };
+}
+
+test("a last checkpoint that can't be written is no good end", async () => {
+  const patience = ["--save-patience", "0s"];
+  const { exitCode, err } = await call(
+    begin("full", ...patience),
+    obstruct("full", () => {}),
+  );
+  assert.equal(exitCode, 8, err);
+  const path = join(folder, "runs", "full", "result.json");
+  const { paceline } = JSON.parse(await readFile(path, "utf8"));
+  assert.deepEqual([paceline.outcome, paceline.exitCode], ["failed", 8]);
+  assert.match(paceline.reason, /not saved: can't/);
+});
+
+test("a last checkpoint is written as soon as there is room for it", async () => {
+  const makeRoom = () => rmSync(join(folder, "runs", "room", "checkpoints"));
+  const { exitCode, err } = await call(begin("room"), obstruct("room", makeRoom));
+  assert.equal(exitCode, 0, err);
+  assert.match(err, /kept in memory for 10 minutes and it is tried again every 3 s: make room/);
+  assert.deepEqual(await stepsOf("room"), ["step-10"]);
+});

@@ -1,0 +1,110 @@
+/**
+ * What `--resume` takes from the run that it names: everything that the run was given, but for what
+ * concerns a start alone. What is said anew overrides it, and each difference is told.
+ */
+import { join } from "node:path";
+import { readConfigFile, showOrigin } from "../options/config-file.js";
+import type { CommandName } from "../options/option-row.js";
+import { keysOf, type OptionKey, rowOf } from "../options/options.js";
+import type { Resolution, Written } from "../options/resolve.js";
+import type { ResolvedOptions, TextSink } from "../options/resolved-options.js";
+import { nothingLeft } from "../runtime/run-preparation.js";
+import { orMissing, readCheckpoint } from "../store/checkpoint/checkpoint.js";
+import {
+  type ResumePoint,
+  readManifest,
+  readSound,
+  resolveResume,
+} from "../store/checkpoint/checkpoint-folder.js";
+import type { CheckpointManifest } from "../store/checkpoint/manifest.js";
+
+/** A run to go on with. */
+export interface ResumedRun {
+  /** The file that its options are from. */
+  readonly path: string;
+  readonly values: Written;
+  readonly manifest: CheckpointManifest;
+  readonly point: ResumePoint;
+  /** The command that began it. */
+  readonly command: "train" | "baseline" | "coordinator";
+}
+
+/** What belongs to a start, not to a run. */
+const ofStart: readonly OptionKey[] = [
+  ...(["resume", "name", "runDir", "dryRun", "fast", "inject", "serve", "port"] as const),
+  ...(["json", "quiet", "verbose", "progress", "trace"] as const),
+];
+
+/** What a checkpoint fixes. */
+const fixed: readonly OptionKey[] = [
+  ...(["model", "stem", "data", "trainLimit", "optimizer", "seed", "feed"] as const),
+  ...(["batchSize", "chunkValues"] as const),
+];
+
+/**
+ * The run that is meant by `--resume`; null where the checkpoint lies outside of one.
+ * @throws PacelineError `checkpoint` where there is none.
+ */
+export async function findResumedRun({
+  resume,
+  runDir,
+  model,
+}: Pick<ResolvedOptions, "resume" | "runDir" | "model">): Promise<ResumedRun | null> {
+  const request = { wanted: resume ?? "", runRoot: runDir };
+  const meant = await resolveResume(model === null ? request : { ...request, model });
+  const read = (path: string) => orMissing(readManifest(path));
+  const { value: manifest, point } = await readSound(meant, read);
+  if (point.runDirectory === null) return null;
+  const path = join(point.runDirectory, "config.yaml");
+  const written = readConfigFile(path);
+  const values = new Map([...written].filter(([key]) => !ofStart.includes(key)));
+  const command = written.has("asWorkers")
+    ? "baseline"
+    : written.has("serve")
+      ? "coordinator"
+      : "train";
+  return { path, values, manifest, point, command };
+}
+
+/** A line for each option that is not as the run had it. */
+export function differences(
+  command: CommandName,
+  { values }: Pick<ResumedRun, "values">,
+  { options, origins }: Resolution,
+): string[] {
+  const changed = keysOf(command).filter((key) => differs(key, values, options));
+  return changed.map((key) => {
+    const { name, type } = rowOf(key);
+    const present = `${type.print(options[key])} (${showOrigin(origins[key])})`;
+    return `--${name} is ${present}; the run had ${values.get(key)}`;
+  });
+}
+
+function differs(key: OptionKey, values: Written, options: ResolvedOptions): boolean {
+  const before = values.get(key);
+  if (before === undefined) return false;
+  const { type } = rowOf(key);
+  const parsed = type.parse(before);
+  return !("value" in parsed && type.print(parsed.value) === type.print(options[key]));
+}
+
+/**
+ * Says, where the run is done and asked for nothing further, that nothing is left to train; then
+ * the exit code is that of a run that is done.
+ */
+export async function tellNothingLeft(
+  { manifest, point, values }: ResumedRun,
+  options: ResolvedOptions,
+  stderr: TextSink,
+): Promise<boolean> {
+  // What the run can't go on with is refused where it would begin.
+  const isOther = fixed.some((key) => differs(key, values, options));
+  if (options.name !== null || isOther) return false;
+  const nothing = nothingLeft(manifest, options);
+  if (nothing === null) return false;
+  // It is only done while what it came to can be read.
+  const sound = await readSound(point, readCheckpoint);
+  if (sound.point.path !== point.path) return false;
+  stderr.write(`run ${manifest.spec.name} ${nothing}\n`);
+  return true;
+}
