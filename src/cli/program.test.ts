@@ -27,6 +27,11 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
   const wrong: readonly (readonly [string, string])[] = [
     ["trian", "paceline has no command trian (did you mean train?); see paceline --help"],
     [
+      "predict caf\uFFFD.png",
+      'paceline: the argument "caf\uFFFD.png" holds bytes that are not UTF-8, which ' +
+        "can't be passed on to a program: rename what it names, or link to it by another name",
+    ],
+    [
       "train --wrokers 3",
       "paceline train has no option --wrokers (did you mean --workers?); see paceline train --help",
     ],

@@ -40,6 +40,7 @@ export async function runProgram(argv: readonly string[], host: ProgramHost): Pr
   const outcome = { exitCode: 0 };
   const program = buildProgram(host, outcome);
   try {
+    demandText(argv);
     if (argv.length === 0) host.stdout.write(programHelp(commandPlans));
     else await program.parseAsync(argv as string[], { from: "user" });
     return outcome.exitCode;
@@ -50,6 +51,15 @@ export async function runProgram(argv: readonly string[], host: ProgramHost): Pr
     report(error, argv.includes("--json"), host);
     return error.exitCode;
   }
+}
+
+/** Node.js gives a program no argument's bytes: what is not UTF-8 is lost, and names nothing. */
+function demandText(argv: readonly string[]): void {
+  const lossy = argv.find((argument) => argument.includes("\uFFFD"));
+  if (lossy === undefined) return;
+  const sentence = `the argument ${JSON.stringify(lossy)} holds bytes that are not UTF-8`;
+  const remedy = "rename what it names, or link to it by another name";
+  throw new PacelineError("usage", `${sentence}, which can't be passed on to a program: ${remedy}`);
 }
 
 function buildProgram(host: ProgramHost, outcome: { exitCode: number }): Command {

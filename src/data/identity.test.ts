@@ -89,7 +89,7 @@ for (const [what, change] of changes) {
   });
 }
 
-test("built-in sets have the identity of their content, packed or not, under one name", async () => {
+test("built-in sets have the identity of their content, packed or not", async () => {
   const dataDir = join(folder, "built-in");
   await writeSampleMnist(dataDir, sizes);
   await cp(join(dataDir, "mnist"), join(dataDir, "fashion-mnist"), { recursive: true });

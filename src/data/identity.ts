@@ -1,8 +1,8 @@
 /**
  * What tells one data set from another of the same counts and shapes: what its labels stand for,
- * and a fingerprint of each split. A fingerprint is a SHA-256 over the content of a split's files in
- * the order of the examples, with their labels; where the files lie, what their times and modes are
- * and how they are packed does not matter. It is of the whole split: limits are counts of their own.
+ * and a fingerprint of each split: a SHA-256 over the content of its files in the order of the
+ * examples, with their labels; where the files lie, their times and modes and how
+ * they are packed do not matter. It is of the whole split: limits are counts of their own.
  */
 import { createHash } from "node:crypto";
 
@@ -15,7 +15,7 @@ export interface DataIdentity {
   readonly testFingerprint: string;
 }
 
-/** The fingerprint of a split that is described by these lines, none of which holds a line break. */
+/** The fingerprint of a split that these lines describe; none of them holds a line break. */
 export function fingerprintOf(lines: readonly string[]): string {
   const hash = createHash("sha256");
   for (const line of lines) hash.update(`${line}\n`);

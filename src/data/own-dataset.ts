@@ -8,6 +8,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { dataError } from "../store/file-content.js";
+import { type FilePath, shownPath } from "../store/file-names.js";
 import { isRemote } from "../store/remote/remote-store.js";
 import { didYouMean } from "../suggest.js";
 import type { DatasetFacts, SplitLimits } from "./dataset.js";
@@ -256,12 +257,13 @@ async function verifiedPictures({ folder }: OwnDataset): Promise<OwnFile[]> {
       () => null,
       (thrown) => toPacelineError(thrown).message,
     );
-    files.push({ name: relative(folder, path), path, problem });
+    const shown = shownPath(path);
+    files.push({ name: relative(folder, shown), path: shown, problem });
   }
   return files.sort((left, right) => (left.name < right.name ? -1 : 1));
 }
 
-async function bytesOf(paths: readonly string[]): Promise<number> {
+async function bytesOf(paths: readonly FilePath[]): Promise<number> {
   let bytes = 0;
   for (const path of paths) bytes += (await stat(path).catch(() => null))?.size ?? 0;
   return bytes;

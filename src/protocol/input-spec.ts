@@ -65,7 +65,7 @@ export const inputFields = {
     group: "input",
     scope: "training",
   }),
-  /** Null where nobody has looked at the files, as of a checkpoint that an earlier version wrote. */
+  /** Null where nobody has looked at the files, as in the checkpoints of an earlier version. */
   identity: addedLater(nullable(record<IdentitySpec>(identityFields)), null),
 };
 

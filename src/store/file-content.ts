@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, readFile, stat } from "node:fs/promises";
 import { PacelineError } from "../errors.js";
+import { type FilePath, shownPath } from "./file-names.js";
 import { gunzipMembers, isGzip } from "./gunzip.js";
 
 /** No packed file that is read whole may hold more than this. */
@@ -95,7 +96,7 @@ export async function md5OfFile(path: string): Promise<string> {
 const knownHashes = new Map<string, string>();
 
 /** The SHA-256 of a file as it is, in hexadecimal; once as long as the file stays as it is. */
-export async function sha256OfFile(path: string): Promise<string> {
+export async function sha256OfFile(path: FilePath): Promise<string> {
   const key = await stateOfFile(path);
   const known = knownHashes.get(key);
   if (known !== undefined) return known;
@@ -113,18 +114,19 @@ export async function sha256OfFile(path: string): Promise<string> {
 }
 
 /** A text that changes when a file does: its path, number, size and times. */
-export async function stateOfFile(path: string): Promise<string> {
+export async function stateOfFile(path: FilePath): Promise<string> {
   try {
     const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
-    return `${path}\0${ino}\0${size}\0${mtimeNs}\0${ctimeNs}`;
+    return `${shownPath(path)}\0${ino}\0${size}\0${mtimeNs}\0${ctimeNs}`;
   } catch (cause) {
     throw unreadable(path, cause);
   }
 }
 
 /** A "data" error about one file. */
-export function dataError(path: string, finding: string, cause?: unknown): PacelineError {
-  return new PacelineError("data", `${path} ${finding}`, { cause, details: { path } });
+export function dataError(path: FilePath, finding: string, cause?: unknown): PacelineError {
+  const shown = shownPath(path);
+  return new PacelineError("data", `${shown} ${finding}`, { cause, details: { path: shown } });
 }
 
 /** A "storage" error about a file that is kept here. */
@@ -157,6 +159,6 @@ async function startOf(path: string): Promise<{ bytes: number; isPacked: boolean
   }
 }
 
-function unreadable(path: string, cause: unknown): PacelineError {
+function unreadable(path: FilePath, cause: unknown): PacelineError {
   return dataError(path, `can't be read (${messageOf(cause)}); check that it exists`, cause);
 }

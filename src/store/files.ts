@@ -2,6 +2,7 @@
  * The few verbs the store needs of a disk, and the real disk behind them. A test puts its faults
  * between the two with `aroundFiles`, so every failing write can be tried without a failing disk.
  */
+import { isUtf8 } from "node:buffer";
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -37,7 +38,7 @@ export interface Files {
   claimFolder(path: string): Promise<boolean>;
   /** Makes a small file that must not exist; false if something of that name does. */
   claimFile(path: string, text: string): Promise<boolean>;
-  /** Names in a folder, sorted; null if there is no such folder. */
+  /** Names in a folder that are text, sorted; null if there is no such folder. */
   list(path: string): Promise<string[] | null>;
   rename(from: string, to: string): Promise<void>;
   /** Removes a file or a whole folder; one that does not exist is fine. */
@@ -108,7 +109,12 @@ export const diskFiles: Files = aroundFiles(
     },
     list: async (path) => {
       try {
-        return (await readdir(path)).sort();
+        // What is no text can't be named to any other verb.
+        const names = await readdir(path, { encoding: "buffer" });
+        return names
+          .filter((name) => isUtf8(name))
+          .map(String)
+          .sort();
       } catch (thrown) {
         if (isErrno(thrown, "ENOENT") || isErrno(thrown, "ENOTDIR")) return null;
         throw thrown;

@@ -14,7 +14,14 @@ import {
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { endOfRun, folderBytes, judgeRun, removeRuns, runNames } from "./run-folders.js";
+import {
+  endOfRun,
+  folderBytes,
+  judgeRun,
+  removeRuns,
+  runNames,
+  unnameable,
+} from "./run-folders.js";
 
 const root = mkdtempSync(join(tmpdir(), "paceline-folders-"));
 after(() => rmSync(root, { recursive: true }));
@@ -220,4 +227,14 @@ describe("removing", () => {
     await removeRuns(path, ["old"], false);
     assert.deepEqual(readdirSync(path), []);
   });
+});
+
+test("folders whose names are not UTF-8 are told, and hinder nothing", async () => {
+  const path = runDir({ a: ended });
+  const odd = Buffer.concat([Buffer.from(`${path}/caf`), Buffer.of(0xe9)]);
+  mkdirSync(odd);
+  writeFileSync(Buffer.concat([odd, Buffer.from("/result.json")]), "{}");
+  assert.deepEqual(await runNames(path), ["a"]);
+  assert.deepEqual(await unnameable(path), [join(path, "caf\\xE9")]);
+  assert.equal(await folderBytes(path), (await folderBytes(join(path, "a"))) + 2);
 });

@@ -3,12 +3,13 @@
  * large it is, and its removal. Nothing outside the folder of runs is ever touched, and a link is
  * never followed.
  */
-import { lstat, readdir } from "node:fs/promises";
+import { lstat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { PacelineError } from "../errors.js";
 import { fileError } from "../store/file-errors.js";
+import { entriesOf, type FilePath, shownPath } from "../store/file-names.js";
 import { diskFiles, readWhole } from "../store/files.js";
 import { lives, startTimeMs } from "../store/process-life.js";
 import { refusalOf } from "../store/runs/folder-lock.js";
@@ -118,13 +119,22 @@ async function lostCoordinator(path: string, startedMs: number): Promise<number 
 }
 
 /** Bytes of all files of a folder; links count as themselves. */
-export async function folderBytes(path: string): Promise<number> {
+export async function folderBytes(path: FilePath): Promise<number> {
   let bytes = 0;
-  for (const entry of await readdir(path, { withFileTypes: true })) {
-    const inside = join(path, entry.name);
-    bytes += entry.isDirectory() ? await folderBytes(inside) : (await lstat(inside)).size;
+  for (const { path: inside, isFolder } of await entriesOf(path)) {
+    bytes += isFolder ? await folderBytes(inside) : (await lstat(inside)).size;
   }
   return bytes;
+}
+
+/** Folders beside the runs whose names are no text, as people are shown them. */
+export async function unnameable(runDir: string): Promise<string[]> {
+  const entries = await entriesOf(runDir).catch(() => []);
+  return entries
+    .filter(({ path, isFolder }) => isFolder && typeof path !== "string")
+    .map((one) => {
+      return shownPath(one.path);
+    });
 }
 
 /**

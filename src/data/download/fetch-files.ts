@@ -75,7 +75,9 @@ export async function fetchFiles(job: FetchRequest): Promise<void> {
       try {
         await source.fetch(wanted, target);
       } catch (cause) {
-        if (cause instanceof PacelineError && cause.code === "storage") throw cause;
+        // No other source mends a full disk, or a URL that can't be read.
+        const isOurs = cause instanceof PacelineError && ["storage", "usage"].includes(cause.code);
+        if (isOurs) throw cause;
         failure = messageOf(cause);
       }
       wanted = wanted.filter(({ name }) => !kept.has(name));

@@ -62,7 +62,17 @@ const broken: { name: string; archive: Uint8Array; says: RegExp }[] = [
   {
     name: "with a damaged header",
     archive: encodeTar(files).fill(0x41, 3, 4),
-    says: /checksum \d+ in its header at byte 0 where \d+ is right/,
+    says: /can't be read \(Invalid tar header/,
+  },
+  {
+    name: "with one byte of its second header wrong",
+    archive: encodeTar(files).fill(0x41, 512 + 130, 512 + 131),
+    says: /can't be read \(Invalid tar header/,
+  },
+  {
+    name: "cut inside a header",
+    archive: encodeTar(files).subarray(0, 512 + 100),
+    says: /ends within a header/,
   },
   { name: "of nothing", archive: new Uint8Array(0), says: /ends at byte 0/ },
 ];
@@ -72,3 +82,40 @@ for (const { name, archive, says } of broken) {
     await assert.rejects(readAll(archive, 300), { code: "data", message: says });
   });
 }
+
+test("a long path of an extended header is the file's, and its size as well", async () => {
+  const path = `${"folder of a long name/".repeat(12)}file`;
+  const record = (text: string) => `${text.length + 5} ${text}\n`;
+  const pax = Buffer.from(record(`path=${path}`));
+  const archive = encodeTar([
+    { path: "pax", bytes: pax, kind: "x" },
+    { path: "short", bytes: Uint8Array.of(1, 2) },
+    { path: "link", bytes: new Uint8Array(0), kind: "2" },
+  ]);
+  assert.deepEqual(await readAll(archive, 300), [{ path, bytes: [1, 2] }]);
+});
+
+test("an archive whose stream fails gives the stream's own error", async () => {
+  const failing = (async function* () {
+    yield encodeTar(files).subarray(0, 700);
+    throw new RangeError("the disk is gone");
+  })();
+  const read = async () => {
+    for await (const { content } of readTar(failing)) for await (const _ of content);
+  };
+  await assert.rejects(read, { name: "RangeError", message: "the disk is gone" });
+});
+
+test("whoever stops reading an archive lets go of its stream", async () => {
+  let released = false;
+  const watched = (async function* () {
+    try {
+      yield* inPieces(encodeTar(files), 100);
+    } finally {
+      released = true;
+    }
+  })();
+  for await (const _ of readTar(watched)) break;
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(released, true);
+});

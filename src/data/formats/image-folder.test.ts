@@ -5,7 +5,13 @@ import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import jpeg from "jpeg-js";
 import { PNG } from "pngjs";
-import { decodePictures, loadPictures, measurePictures, scanPictures } from "./image-folder.js";
+import {
+  decodePictures,
+  loadPictures,
+  measurePictures,
+  picturesSums,
+  scanPictures,
+} from "./image-folder.js";
 
 let parent = "";
 let copies = 0;
@@ -56,7 +62,7 @@ test("classes are the sorted names of the folders, and every picture has its lab
   assert.deepEqual(set.shape, [1, 3, 4]);
   assert.deepEqual([set.train.length, set.test.length], [18, 6]);
   for (const { path, label } of [...set.train, ...set.test]) {
-    assert.ok(path.includes(`/${set.classNames[label]}/`), path);
+    assert.ok(String(path).includes(`/${set.classNames[label]}/`), String(path));
   }
 });
 
@@ -76,7 +82,7 @@ test("pictures become pixels and labels in that order, as far as they are wanted
   const first = { Cat: 20, ant: 0, bee: 10 } as Record<string, number>;
   for (let at = 0; at < 5; at++) {
     const { path, label } = set.train[at]!;
-    const value = first[set.classNames[label]!]! + Number(/(\d+)\.png$/.exec(path)![1]);
+    const value = first[set.classNames[label]!]! + Number(/(\d+)\.png$/.exec(String(path))![1]);
     assert.equal(labels[at], label);
     assert.deepEqual([...pixels.subarray(12 * at, 12 * at + 12)], Array(12).fill(value));
   }
@@ -273,4 +279,32 @@ test("what is no folder is refused", async () => {
   const path = join(parent, "set", "train", "ant", "0.png");
   const message = /train can't be listed \(ENOTDIR.*check that it is a folder and may be read/;
   await assert.rejects(scanPictures(path), { code: "data", message });
+});
+
+test("names that are not UTF-8 are read as others are, and shown with their bytes", async () => {
+  const root = await mkdtemp(join(tmpdir(), "paceline-bytes-"));
+  try {
+    const latin = (text: string) => Buffer.from(text, "latin1");
+    const classes = [latin("caf\xe9"), latin("the")];
+    for (const split of ["train", "test"]) {
+      for (const [index, name] of classes.entries()) {
+        const target = Buffer.concat([latin(`${root}/${split}/`), name]);
+        await mkdir(target, { recursive: true });
+        const bytes = grey(2, 1, 100 * index + 50);
+        await writeFile(Buffer.concat([target, latin("/\xfcber \xc3\xa4.png")]), bytes);
+      }
+    }
+    const pictures = await scanPictures(root);
+    assert.deepEqual(pictures.classNames, ["caf\\xE9", "the"]);
+    const { labels, pixels } = await loadPictures(pictures, "train", 2, () => {});
+    const dark = labels.indexOf(0);
+    assert.deepEqual([...pixels.subarray(2 * dark, 2 * dark + 2)], [50, 50]);
+    assert.equal((await picturesSums(pictures.train)).length, 2);
+    const broken = Buffer.concat([latin(`${root}/train/caf`), latin("\xe9/\xfcber \xc3\xa4.png")]);
+    await writeFile(broken, "no picture");
+    const message = /train\/caf\\xE9\/\\xFCber ä\.png is no PNG or JPEG/;
+    await assert.rejects(scanPictures(root), { code: "data", message });
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
 });

@@ -7,11 +7,11 @@
  * of them are a fair sample.
  */
 import { createHash } from "node:crypto";
-import type { Dirent } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { Random } from "../../random.js";
-import { dataError, messageOf, sha256OfFile } from "../../store/file-content.js";
+import { dataError, messageOf, sha256OfFile, stateOfFile } from "../../store/file-content.js";
+import { entriesOf, type FilePath, type FolderEntry } from "../../store/file-names.js";
 import { asShape, type PictureShape, readPicture, readPictureShape } from "./picture.js";
 
 /** More has to be packed, and is then read slice by slice. */
@@ -28,7 +28,7 @@ const measured = new Map<string, Normalisation & { readonly of: string }>();
 
 /** One picture and its label. */
 export interface PictureFile {
-  readonly path: string;
+  readonly path: FilePath;
   readonly label: number;
 }
 
@@ -222,7 +222,7 @@ export class PixelSums {
   }
 }
 
-type Classes = ReadonlyMap<string, readonly string[]>;
+type Classes = ReadonlyMap<string, readonly FilePath[]>;
 
 async function findTestFolder(folder: string): Promise<string> {
   for (const name of testFolders) {
@@ -235,26 +235,29 @@ async function findTestFolder(folder: string): Promise<string> {
 
 /** The paths of the pictures of each class, classes and pictures sorted by name. */
 async function listClasses(folder: string): Promise<Classes> {
-  const classes = new Map<string, string[]>();
+  const classes = new Map<string, FilePath[]>();
   for (const entry of await visibleEntries(folder)) {
-    const path = join(folder, entry.name);
-    if (!(await isFolder(entry, path))) {
+    const { name, path } = entry;
+    if (!(await isFolder(entry))) {
       const finding = "lies beside the folders of the classes";
       throw dataError(path, `${finding}; move it into one of them, or elsewhere`);
     }
-    classes.set(entry.name, await listPictures(path));
+    if (classes.has(name)) {
+      throw dataError(path, "is shown as another class is, whose name is UTF-8; rename one");
+    }
+    classes.set(name, await listPictures(path));
   }
   return classes;
 }
 
-async function listPictures(folder: string): Promise<string[]> {
-  const paths: string[] = [];
+async function listPictures(folder: FilePath): Promise<FilePath[]> {
+  const paths: FilePath[] = [];
   for (const entry of await visibleEntries(folder)) {
-    const path = join(folder, entry.name);
-    if (await isFolder(entry, path)) {
+    const { name, path } = entry;
+    if (await isFolder(entry)) {
       throw dataError(path, "is a folder; the pictures of a class lie directly in its own");
     }
-    if (!extensions.includes(extname(entry.name).toLowerCase())) {
+    if (!extensions.includes(extname(name).toLowerCase())) {
       const wanted = "is no picture by its name (.png, .jpg, .jpeg)";
       throw dataError(path, `${wanted}; convert it, or move it elsewhere`);
     }
@@ -265,26 +268,26 @@ async function listPictures(folder: string): Promise<string[]> {
 }
 
 /** Sorted, without hidden files and what systems leave behind. */
-async function visibleEntries(folder: string): Promise<Dirent[]> {
+async function visibleEntries(folder: FilePath): Promise<FolderEntry[]> {
   try {
-    const entries = await readdir(folder, { withFileTypes: true });
-    return entries
-      .filter(({ name }) => !name.startsWith(".") && !clutter.includes(name.toLowerCase()))
-      .sort((left, right) => (left.name < right.name ? -1 : 1));
+    const entries = await entriesOf(folder);
+    return entries.filter(
+      ({ name }) => !name.startsWith(".") && !clutter.includes(name.toLowerCase()),
+    );
   } catch (cause) {
     const remedy = "check that it is a folder and may be read";
     throw dataError(folder, `can't be listed (${messageOf(cause)}); ${remedy}`, cause);
   }
 }
 
-async function isFolder(entry: Dirent, path: string): Promise<boolean> {
-  if (!entry.isSymbolicLink()) return entry.isDirectory();
+async function isFolder({ path, isLink, isFolder }: FolderEntry): Promise<boolean> {
+  if (!isLink) return isFolder;
   return (await stat(path).catch(() => null))?.isDirectory() ?? false;
 }
 
 /** The shape that every picture has or is brought to; refuses pictures of another size. */
 async function sharedShape(files: readonly PictureFile[]): Promise<PictureShape> {
-  const sizes = new Map<string, { shape: PictureShape; count: number; first: string }>();
+  const sizes = new Map<string, { shape: PictureShape; count: number; first: FilePath }>();
   let channels = 1;
   for (let at = 0; at < files.length; at += headsAtOnce) {
     const some = files.slice(at, at + headsAtOnce);
@@ -312,8 +315,7 @@ async function sharedShape(files: readonly PictureFile[]): Promise<PictureShape>
 async function identityOf(files: readonly PictureFile[]): Promise<string> {
   const hash = createHash("sha256");
   for (const { path } of files) {
-    const { size, mtimeMs } = await stat(path);
-    hash.update(`${path}\0${size}\0${mtimeMs}\n`);
+    hash.update(`${await stateOfFile(path)}\n`);
   }
   return hash.digest("hex");
 }

@@ -7,6 +7,7 @@
 import { open, readFile, stat } from "node:fs/promises";
 import { PacelineError } from "../../errors.js";
 import { dataError, messageOf } from "../../store/file-content.js";
+import type { FilePath } from "../../store/file-names.js";
 import { decodeJpeg, jpegHead } from "./jpeg.js";
 
 /** A larger file is refused before it is read, more pixels before they are unpacked. */
@@ -33,7 +34,7 @@ interface Head {
 }
 
 /** Reads a picture. Throws "data" for a file that can't be read, is none, is broken or is huge. */
-export async function readPicture(path: string): Promise<Picture> {
+export async function readPicture(path: FilePath): Promise<Picture> {
   const bytes = await readWhole(path);
   const head = headOf(bytes, path);
   try {
@@ -48,7 +49,7 @@ export async function readPicture(path: string): Promise<Picture> {
 }
 
 /** The shape that `readPicture` would give, from the head of the file alone. Throws likewise. */
-export async function readPictureShape(path: string): Promise<PictureShape> {
+export async function readPictureShape(path: FilePath): Promise<PictureShape> {
   const { isGrey, width, height } = await readHead(path);
   return [isGrey ? 1 : 3, height, width];
 }
@@ -59,7 +60,7 @@ export async function readPictureShape(path: string): Promise<PictureShape> {
  * @param path named in errors.
  * @throws PacelineError `data` for another height or width.
  */
-export function asShape(picture: Picture, shape: PictureShape, path: string): Picture {
+export function asShape(picture: Picture, shape: PictureShape, path: FilePath): Picture {
   const [channels, height, width] = shape;
   if (picture.shape[1] !== height || picture.shape[2] !== width) {
     const found = `has ${picture.shape[2]} x ${picture.shape[1]} pixels (width x height)`;
@@ -84,7 +85,7 @@ export function asShape(picture: Picture, shape: PictureShape, path: string): Pi
   return { pixels: grey, shape };
 }
 
-async function readHead(path: string): Promise<Head> {
+async function readHead(path: FilePath): Promise<Head> {
   const start = Buffer.alloc(headBytes);
   let bytesRead = 0;
   try {
@@ -107,7 +108,7 @@ async function readHead(path: string): Promise<Head> {
 }
 
 /** Throws "data" unless the bytes begin as a picture of an acceptable size does. */
-function headOf(bytes: Buffer, path: string): Head {
+function headOf(bytes: Buffer, path: FilePath): Head {
   const isJpeg = bytes.length >= 3 && bytes.readUIntBE(0, 3) === 0xffd8ff;
   if (!isPng(bytes) && !isJpeg) {
     const start = bytes.subarray(0, 4).toString("hex");
@@ -123,7 +124,7 @@ function headOf(bytes: Buffer, path: string): Head {
   throw dataError(path, `${size} where 1 to ${pixelCountMax} are allowed; make it smaller`);
 }
 
-async function readWhole(path: string): Promise<Buffer> {
+async function readWhole(path: FilePath): Promise<Buffer> {
   try {
     const { size } = await stat(path);
     if (size <= fileBytesMax) return await readFile(path);
@@ -137,7 +138,7 @@ function isPng(bytes: Buffer): boolean {
   return bytes.length >= 4 && bytes.readUInt32BE(0) === 0x89504e47;
 }
 
-function unreadable(path: string, cause: unknown) {
+function unreadable(path: FilePath, cause: unknown) {
   const remedy = "check that it exists and may be read";
   return dataError(path, `can't be read (${messageOf(cause)}); ${remedy}`, cause);
 }
@@ -186,7 +187,7 @@ function headOfJpeg(bytes: Buffer): Head | null {
   return head === null ? null : { ...head, isGrey: head.components.length === 1 };
 }
 
-function broken(path: string, bytes: Buffer, reason: string, cause?: unknown) {
+function broken(path: FilePath, bytes: Buffer, reason: string, cause?: unknown) {
   const kind = isPng(bytes) ? "PNG" : "JPEG";
   return dataError(path, `is a broken ${kind} (${reason}); replace it or take it away`, cause);
 }

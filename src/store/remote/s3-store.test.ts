@@ -11,6 +11,7 @@ import {
   startSampleServer,
   untilPartHas,
 } from "../../data/testing/sample-server.js";
+import { s3Store } from "./s3-store.js";
 
 const content = randomBytes(200_000);
 const md5 = createHash("md5").update(content).digest("hex");
@@ -115,6 +116,16 @@ test("an object may be gzipped, and one that is not there is told with the bucke
   await assert.rejects(fetchSet(), {
     code: "data",
     message: /s3:\/\/some-bucket\/some\/prefix\/: set\/big or set\/big\.gz is not there/,
+  });
+});
+
+test("without the SDK a place on S3 is a usage error with the command that mends it", async () => {
+  const missing = Object.assign(new Error("Cannot find package"), { code: "ERR_MODULE_NOT_FOUND" });
+  const store = s3Store("s3://some-bucket", () => Promise.reject(missing));
+  const request = { path: "set/big", from: 0, validator: null, signal: AbortSignal.timeout(5000) };
+  await assert.rejects(store.open(request), {
+    code: "usage",
+    message: /@aws-sdk\/client-s3, which is not installed: npm install @aws-sdk\/client-s3$/,
   });
 });
 

@@ -18,8 +18,19 @@ const fallbackRegion = "us-east-1";
 
 type Sdk = typeof import("@aws-sdk/client-s3");
 
-/** The store at `s3://bucket/prefix`. */
-export function s3Store(place: string): RemoteStore {
+interface Connection {
+  readonly sdk: Sdk;
+  readonly client: S3Client;
+}
+
+/**
+ * The store at `s3://bucket/prefix`.
+ * @param load imports the SDK; for tests of one that is not installed.
+ */
+export function s3Store(
+  place: string,
+  load: () => Promise<Sdk> = () => import("@aws-sdk/client-s3"),
+): RemoteStore {
   const match = /^s3:\/\/([^/]+)(?:\/(.*))?$/i.exec(place);
   if (match === null) {
     const message = `${place} names no bucket; write s3://bucket/prefix`;
@@ -27,11 +38,11 @@ export function s3Store(place: string): RemoteStore {
   }
   const bucket = match[1] as string;
   const prefix = (match[2] ?? "").replace(/\/+$/, "");
-  let connection: Promise<{ sdk: Sdk; client: S3Client }> | null = null;
+  let connection: Promise<Connection> | null = null;
   return {
     name: `s3://${bucket}/${prefix === "" ? "" : `${prefix}/`}`,
     async open(request) {
-      connection ??= connect();
+      connection ??= connect(load);
       const { sdk, client } = await connection;
       const key = prefix === "" ? request.path : `${prefix}/${request.path}`;
       return openObject(sdk, client, { Bucket: bucket, Key: key }, request);
@@ -39,8 +50,22 @@ export function s3Store(place: string): RemoteStore {
   };
 }
 
-async function connect(): Promise<{ sdk: Sdk; client: S3Client }> {
-  const sdk = await import("@aws-sdk/client-s3");
+/** An optional dependency: 22 MB that only s3:// needs. */
+const sdkName = "@aws-sdk/client-s3";
+
+async function loaded(load: () => Promise<Sdk>): Promise<Sdk> {
+  try {
+    return await load();
+  } catch (cause) {
+    const isMissing = (cause as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND";
+    const reason = isMissing ? "is not installed" : `can't be loaded (${messageOf(cause)})`;
+    const sentence = `an s3:// URL needs the package ${sdkName}, which ${reason}`;
+    throw new PacelineError("usage", `${sentence}: npm install ${sdkName}`, { cause });
+  }
+}
+
+async function connect(load: () => Promise<Sdk>): Promise<Connection> {
+  const sdk = await loaded(load);
   const config: S3ClientConfig = {
     followRegionRedirects: true,
     forcePathStyle: true,
