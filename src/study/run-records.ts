@@ -290,7 +290,7 @@ async function readProgress(path: string): Promise<Progress> {
         accuracyPercent,
         loss,
       });
-      tests.set(data.epoch, { accuracyPercent, loss });
+      if (step > 0) tests.set(data.epoch, { accuracyPercent, loss });
     } else {
       const times = Object.values(data.workerSeconds ?? {});
       epochs.set(data.epoch, {
