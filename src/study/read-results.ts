@@ -103,7 +103,8 @@ export function studyResultOf(file: ExperimentForm, path: string): StudyResult {
     path,
     mode: modeOf(file, path),
     workers: workersOf(file, workers, path),
-    servers: paceline?.servers ?? null,
+    // What a baseline's file says of servers is nothing that it had.
+    servers: paceline?.inOneProcess ? null : (paceline?.servers ?? null),
     model: paceline?.model ?? null,
     data: paceline?.data ?? null,
     seed: paceline?.seed ?? null,

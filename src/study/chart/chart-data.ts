@@ -2,6 +2,7 @@
  * The results that charts are made of: repeats as one, runs that can't be shown left out and said,
  * numbers that are none taken away, and the words that several charts share about them.
  */
+import { confoundsOf, confoundText } from "../confounds.js";
 import { differingSettings, groupResults, type Spread, type StudyGroup } from "../group-results.js";
 import type { StudyResult } from "../study-result.js";
 import type { TimeUnit } from "./axes.js";
@@ -62,6 +63,8 @@ export function captionsFor(groups: readonly NamedGroup[], hasTimes: boolean): s
     const what = "more workers than processor cores";
     captions.push(`* ${what}: they took turns, so these times tell little about scaling.`);
   }
+  const confounds = confoundText(confoundsOf(groups));
+  if (confounds !== null) captions.push(confounds);
   return captions;
 }
 
