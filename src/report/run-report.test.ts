@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { PacelineError } from "../errors.js";
 import type { RunResult } from "../protocol/run-events.js";
 import {
+  type Changes,
   done,
   epoch,
   evaluation,
@@ -91,12 +92,15 @@ describe("without a terminal", () => {
     assert.equal(recorded.results.length, 1);
   });
 
-  test("with --json standard output has METRICS_JSON and, last, the result", async () => {
+  test("with --json standard output has one object, the result, and nothing besides", async () => {
     const recorded = recordReport({ options: { json: true } });
     tellAll(recorded);
     await recorded.report.finish(done);
-    assert.deepEqual(recorded.out().slice(0, -1), metricsLines);
-    assert.deepEqual(JSON.parse(recorded.out().at(-1) ?? ""), recorded.results[0]);
+    assert.deepEqual(JSON.parse(recorded.out().join("\n")), recorded.results[0]);
+    const asked = recordReport({ options: { json: true, metricsJson: true, quiet: true } });
+    tellAll(asked);
+    await asked.report.finish(done);
+    assert.deepEqual(JSON.parse(asked.out().join("\n")), asked.results[0]);
     assert.ok(recorded.err().includes("PARAMETER SERVER FINAL STATISTICS"));
     assert.ok(recorded.err().includes("Final test accuracy: 96.00%"));
   });
@@ -181,7 +185,7 @@ describe("on a terminal", () => {
     const recorded = recordReport({ io: { isTerminal: true } });
     const { report, clock } = recorded;
     report.onSnapshot(picture([member("worker", 0)], { activity: "epoch 1 of 2" }));
-    const first = "[------------------------]   0%  epoch 1/2\nworker-0   computing step 0";
+    const first = "[------------------------]   0%  epoch 1/2  step 0\nworker-0   computing";
     assert.equal(recorded.errText(), first);
     clock.ms = 1000;
     report.onEvent(epoch(0, { skipped: 5 }));
@@ -189,8 +193,8 @@ describe("on a terminal", () => {
     const rest = recorded.errText().slice(first.length);
     assert.deepEqual(visible(rest).split("\n"), [
       "\rESC[1AESC[JEpoch        Time(s)       Loss  Train(%)  Accuracy(%)  Examples/s  Workers",
-      "[------------------------]   0%  epoch 1/2",
-      "worker-0   computing step 0\rESC[1AESC[J" +
+      "[------------------------]   0%  epoch 1/2  step 0",
+      "worker-0   computing\rESC[1AESC[J" +
         "---------  ---------  ---------  --------  -----------  ----------  -------",
       "1/2             2.00     0.3123     88.00        95.00         100        2",
       "epoch 1: 5 examples skipped",
@@ -204,17 +208,33 @@ describe("on a terminal", () => {
     report.onSnapshot(picture([member("worker", 0)]));
     clock.ms = 1000;
     const before = recorded.errText().length;
-    report.onSnapshot(picture([member("worker", 0, { worker: steps(10) })]));
+    const ten = member("worker", 0, { worker: steps(10) });
+    report.onSnapshot(picture([ten], { globalSteps: 10 }));
     assert.equal(
       visible(recorded.errText().slice(before)),
-      "\rESC[1AESC[J[######------------------]  25%  epoch 1/2  100 examples/s  ETA 0:03\n" +
-        "worker-0   computing step 0",
+      "\rESC[1AESC[J[###-----------]  25%  epoch 1/2  step 10  loss 2.000  " +
+        "100 examples/s  ETA 0:03\nworker-0   computing (waits 29% of its time)",
     );
     const drawn = recorded.errText().length;
     await report.finish({ ...done, evaluations: [] });
     assert.ok(
       visible(recorded.errText().slice(drawn)).startsWith("\rESC[1AESC[JWorker 0 completed"),
     );
+  });
+
+  test("METRICS_JSON is in the log, and on the screen only where it is asked for", async () => {
+    const printed = async (options: NonNullable<Changes["options"]>) => {
+      const recorded = recordReport({ options, screen: true });
+      tellAll(recorded);
+      await recorded.report.finish(done);
+      const log = [["coordinator-0", metricsLines[0]]];
+      assert.deepEqual(recorded.logged, log, "workers with processes have their own logs");
+      return recorded.out().filter((line) => line.startsWith("METRICS_JSON"));
+    };
+    for (const options of [{}, { quiet: true }, { json: true }]) {
+      assert.deepEqual(await printed(options), []);
+    }
+    assert.deepEqual(await printed({ metricsJson: true }), metricsLines);
   });
 
   test("there is no region with --no-progress", () => {

@@ -7,6 +7,7 @@ import { type ErrorCode, errorCodes, toPacelineError } from "../errors.js";
 import type { Clock } from "../host/clock.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
 import type { Cadence, RunSpec } from "../protocol/run-spec.js";
+import { type ExperimentFile, metricsLine } from "../store/runs/experiment-file.js";
 import { RunCounts, type StepRow, workersOn } from "../store/runs/run-counts.js";
 import type { ClusterMember, RunDirectory } from "../store/runs/run-directory.js";
 import { enginesOf, runExperiment } from "../store/runs/run-result.js";
@@ -19,7 +20,7 @@ export interface RunRecordSetup {
   readonly spec: RunSpec;
   readonly directory: Pick<
     RunDirectory,
-    "path" | "name" | "event" | "metric" | "writeCluster" | "writeResult"
+    "path" | "name" | "event" | "metric" | "log" | "writeCluster" | "writeResult"
   >;
   readonly clock: Pick<Clock, "nowMs">;
   /** The time of day in ISO 8601. */
@@ -86,8 +87,7 @@ export class RunRecord {
     for (const engine of enginesOf(snapshot)) this.#engines.add(engine);
     for (const line of snapshot.algorithms) this.#algorithms.add(line);
     this.#lastTraining = snapshot;
-    const row = this.#rowIfDue(snapshot);
-    if (row !== null) this.#tell((observer) => observer.onRow?.(row));
+    this.#tellRows(snapshot);
   }
 
   /**
@@ -100,13 +100,13 @@ export class RunRecord {
     const { directory } = this.#setup;
     this.#counts.end(result);
     const last = this.#lastTraining;
-    const lastRow =
-      last === null ? null : this.#rowIfDue({ ...last, globalSteps: result.globalSteps });
+    if (last !== null) this.#tellRows({ ...last, globalSteps: result.globalSteps });
     const runExitCode = exitCodeOf(result, interruption);
     const experiment = this.#experiment(result, runExitCode);
+    await directory.log("coordinator", 0, this.#metricsLines(experiment)).catch(() => undefined);
     const problem = await directory.writeResult(experiment).then(() => null, toPacelineError);
     const exitCode = problem === null || runExitCode !== 0 ? runExitCode : problem.exitCode;
-    const end = { result, experiment, lastRow, problem, exitCode };
+    const end = { result, experiment, problem, exitCode };
     this.#tell((observer) => observer.onEnd?.(end));
     return end;
   }
@@ -150,15 +150,31 @@ export class RunRecord {
     void directory.writeCluster(all).catch(() => undefined);
   }
 
-  #rowIfDue(snapshot: CoordinatorSnapshot): StepRow | null {
+  /** The rows that are due, into metrics.jsonl and to the observers. */
+  #tellRows(snapshot: CoordinatorSnapshot): void {
     const { clock, directory, isoTime, logEvery } = this.#setup;
-    const { unit, count } = logEvery;
-    const passed = unit === "step" && this.#counts.passed(count, snapshot.globalSteps);
-    if (!this.#rowDue && !passed) return null;
-    const row = this.#counts.row(snapshot, isoTime(), clock.nowMs());
+    for (const row of this.#rowsDue(snapshot, isoTime(), logEvery, clock.nowMs())) {
+      directory.metric(row);
+      this.#tell((observer) => observer.onRow?.(row));
+    }
+  }
+
+  #rowsDue(
+    snapshot: CoordinatorSnapshot,
+    time: string,
+    { unit, count }: Cadence,
+    nowMs: number,
+  ): StepRow[] {
+    if (unit === "step") return this.#counts.rowsAt(count, snapshot, time, nowMs);
+    const row = this.#rowDue ? this.#counts.row(snapshot, time, nowMs) : null;
     this.#rowDue = false;
-    if (row !== null) directory.metric(row);
-    return row;
+    return row === null ? [] : [row];
+  }
+
+  /** For the log of this process; workers with processes of their own have theirs in their logs. */
+  #metricsLines({ server_metrics: server, raw_worker_metrics: workers }: ExperimentFile): string[] {
+    if (server === null) return [];
+    return [server, ...(this.#setup.inOneProcess ? workers : [])].map(metricsLine);
   }
 
   #tell(say: (observer: Observer) => void): void {

@@ -9,5 +9,9 @@ import { exitWithParent } from "../supervised.js";
 export async function server(options: ResolvedOptions, io: CommandIo): Promise<number> {
   exitWithParent();
   const log = memberLog(io, "server");
-  return untilMemberEnds(await startServer(serverSettingsOf(options), { log }));
+  const { exitCode, end } = await untilMemberEnds(
+    await startServer(serverSettingsOf(options), { log }),
+  );
+  if (options.json) io.stdout.write(`${JSON.stringify(end)}\n`);
+  return exitCode;
 }

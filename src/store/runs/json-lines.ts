@@ -34,8 +34,13 @@ export class JsonLinesWriter {
 
   /** Hands over a value; it is turned into text at once. */
   append(value: object): void {
+    this.appendText(JSON.stringify(value));
+  }
+
+  /** Hands over a line as it is. */
+  appendText(line: string): void {
     if (this.#failure !== null) return;
-    this.#pending.push(`${JSON.stringify(value)}\n`);
+    this.#pending.push(`${line}\n`);
     this.#writing ??= this.#drain();
   }
 
