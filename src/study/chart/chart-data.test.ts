@@ -64,6 +64,20 @@ describe("what charts are made of", () => {
     ]);
     assert.equal(subtitle, "mlp on mnist · batch 128 per worker · 3 epochs · 2 servers");
   });
+  test("characters that the font lacks are shown as their codes, and told of", () => {
+    const names = ["实验_4workers", "опыт_4workers", "é\u{1f680}"];
+    const { groups, notes } = chartData(
+      names.map((name, index) => sampleResult("sync", index + 1, { name })),
+    );
+    assert.deepEqual(
+      groups.map(({ label }) => label),
+      ["U+5B9EU+9A8C_4workers", "опыт_4workers", "éU+1F680"],
+    );
+    assert.deepEqual(notes, [
+      "the font of charts lacks 实 (U+5B9E), 验 (U+9A8C), \u{1f680} (U+1F680): " +
+        "names show their codes instead",
+    ]);
+  });
   test("signs that no font shows don't reach the chart", () => {
     const { groups } = chartData([sampleResult("sync", 2, { name: "a\u0007b\ud800c" })]);
     assert.equal(groups[0]!.label, "a?b?c");

@@ -1,7 +1,7 @@
 /**
  * A panel of lines as Vega-Lite. The name of each line stands in the margin at the right behind a
- * sample of it, kept apart from its neighbours. A dotted line joins it to the line's last point where
- * no other line goes further right and would be crossed.
+ * sample of it, kept apart from its neighbours. A dotted line joins it to the last point where no
+ * other line goes further right and would be crossed.
  */
 import { type Axis, positionOn } from "./axes.js";
 import type { Line, LinePanel } from "./chart.js";
