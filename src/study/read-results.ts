@@ -3,6 +3,7 @@
  * form comes from, or a run's folder. Where a file says a thing twice and differently, that is an
  * error, since nobody could tell which of the two a chart should show.
  */
+import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
 import { PacelineError } from "../errors.js";
 import { diskFiles, type Files } from "../store/files.js";
@@ -101,6 +102,7 @@ export function studyResultOf(file: ExperimentForm, path: string): StudyResult {
   return {
     name: file.experiment_name,
     path,
+    identity: createHash("sha256").update(JSON.stringify(file)).digest("hex"),
     mode: modeOf(file, path),
     workers: workersOf(file, workers, path),
     // What a baseline's file says of servers is nothing that it had.

@@ -255,6 +255,14 @@ test("a file that is no experiment is a usage error that names the field", async
     [{ ...good, experiment_name: 7 }, /experiment_name: /],
     [{ ...good, server_metrics: { mode: "sync" } }, /server_metrics\.total_workers: /],
     [{ ...good, raw_worker_metrics: [{}] }, /raw_worker_metrics\.0\.worker_id: /],
+    [
+      {
+        ...good,
+        raw_worker_metrics: [2, 2].map((rank) => workerFinalMetrics(worker(rank, [], []))),
+      },
+      /lists worker 2 twice in raw_worker_metrics/,
+    ],
+    ['{"timestamp": "a", "timestamp": "b"}', /timestamp stands twice, as "a" and "b"/],
   ];
   for (const [content, message] of cases) {
     await assert.rejects(readBack(content), (thrown) => {

@@ -6,6 +6,8 @@
 import { z } from "zod";
 import { PacelineError } from "../../errors.js";
 import { diskFiles, type Files, readWhole } from "../files.js";
+import { parseJson } from "../json-text.js";
+import { demandWorkersOnce } from "./told-once.js";
 
 /**
  * What a server says at the end: one line per run, whatever the number of servers. Times in
@@ -290,9 +292,10 @@ export async function readExperimentFile(
   const text = (await readWhole(files, path, experimentBytesMax, "usage")).toString("utf8");
   let parsed: unknown;
   try {
-    parsed = JSON.parse(text);
+    parsed = parseJson(text);
   } catch (thrown) {
-    throw new PacelineError("usage", `${path} is not JSON: give an experiment file`, {
+    const reason = (thrown as Error).message;
+    throw new PacelineError("usage", `${path} is not JSON: give an experiment file (${reason})`, {
       cause: thrown,
     });
   }
@@ -304,10 +307,11 @@ export async function readExperimentFile(
     throw new PacelineError("usage", `${what}; give a run's result.json`);
   }
   const { experiment_name, timestamp, server_metrics, paceline } = checked.data;
-  const workers =
-    checked.data.raw_worker_metrics ??
-    checked.data.worker_metrics_aggregated?.per_worker_metrics ??
-    [];
+  const raw = checked.data.raw_worker_metrics;
+  const listed = checked.data.worker_metrics_aggregated?.per_worker_metrics;
+  demandWorkersOnce(path, "raw_worker_metrics", raw);
+  demandWorkersOnce(path, "per_worker_metrics", listed);
+  const workers = raw ?? listed ?? [];
   return experimentFile({
     name: experiment_name,
     timestamp,

@@ -47,6 +47,24 @@ describe("what charts are made of", () => {
     const series = groups.map((group) => group.series);
     assert.deepEqual(series, ["sync", "sync servers4", "sync servers4", "sync", "one", "other"]);
   });
+  test("a run that is given twice counts once, and that is said", () => {
+    const run = (name: string, path: string, identity: string) =>
+      sampleResult("sync", 2, { name, path, identity });
+    const { groups, notes } = chartData([
+      run("sync_2workers_run1", "a.json", "1"),
+      run("sync_2workers_run2", "b.json", "2"),
+      run("sync_2workers_run1", "a.json", "1"),
+      run("sync_2workers_run1", "copy.json", "1"),
+    ]);
+    assert.deepEqual(
+      groups.map(({ results }) => results.length),
+      [2],
+    );
+    assert.deepEqual(notes, [
+      "sync_2workers_run1 is given twice: it counts once",
+      "sync_2workers_run1 is given twice (a.json and copy.json): it counts once",
+    ]);
+  });
   test("equal names of unlike runs stay apart", () => {
     const { groups } = chartData([
       sampleResult("sync", 2),

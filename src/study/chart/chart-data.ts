@@ -3,7 +3,13 @@
  * numbers that are none taken away, and the words that several charts share about them.
  */
 import { confoundsOf, confoundText } from "../confounds.js";
-import { differingSettings, groupResults, type Spread, type StudyGroup } from "../group-results.js";
+import {
+  differingSettings,
+  groupResults,
+  type Spread,
+  type StudyGroup,
+  withoutRepetitions,
+} from "../group-results.js";
 import type { StudyResult } from "../study-result.js";
 import type { TimeUnit } from "./axes.js";
 import type { LinePoint } from "./chart.js";
@@ -31,7 +37,12 @@ export type Note = (text: string) => void;
 /** Puts results together; each thing that was left out is told to `note`. */
 export function chartDataOf(results: readonly StudyResult[], note: Note): ChartData {
   const lacking = new Set<string>();
-  const cleanedResults = results.map((result) =>
+  const { results: once, repetitions } = withoutRepetitions(results);
+  for (const { first, again } of repetitions) {
+    const where = first.path === again.path ? "" : ` (${first.path} and ${again.path})`;
+    note(`${again.name} is given twice${where}: it counts once`);
+  }
+  const cleanedResults = once.map((result) =>
     cleaned(
       withTexts(result, (text) => plainText(text, lacking)),
       note,
