@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { PacelineError } from "../errors.js";
 import type { RunResult } from "../protocol/run-events.js";
+import type { PacelineResult } from "../store/runs/run-result.js";
 import {
   type Changes,
   done,
@@ -317,6 +318,29 @@ describe("the exit code", () => {
     assert.ok(recorded.out().includes("PARAMETER SERVER FINAL STATISTICS"));
     const failed = recordReport({ writeResult: full });
     assert.equal(await failed.report.finish({ ...done, outcome: "failed", code: "diverged" }), 5);
+  });
+
+  test("is 5 where the final model is ruined though its numbers are finite", async () => {
+    const recorded = recordReport({ options: { quiet: true } });
+    recorded.report.onEvent(epoch(0, { trainLoss: 1e30 }));
+    recorded.report.onEvent(evaluation(0, { step: 0, loss: 1e30, final: false }));
+    recorded.report.onEvent(evaluation(0, { loss: 400, final: false }));
+    const exploded = "is more than 100 times that of a guess (2.303)";
+    const warned = [
+      `warning: training in epoch 1: loss 1.000e+30 ${exploded}; lower --lr if it stays so`,
+      `warning: test at step 10: loss 400.0 ${exploded}; lower --lr if it stays so`,
+    ];
+    assert.deepEqual(recorded.err(), warned);
+    recorded.report.onEvent({ kind: "ended", outcome: "done", text: "run done" });
+    const ruined = evaluation(1, { loss: 1e30, accuracyPercent: 10 });
+    assert.equal(await recorded.report.finish({ ...done, evaluations: [ruined] }), 5);
+    const [last] = recorded.err().slice(warned.length);
+    assert.match(last!, /^in the end loss 1\.000e\+30 .* training has diverged, lower --lr/);
+    const { outcome, exitCode, reason } = (recorded.results[0] as { paceline: PacelineResult })
+      .paceline;
+    assert.deepEqual([outcome, exitCode, reason], ["failed", 5, last]);
+    const known = evaluation(1, { loss: 1e30, accuracyPercent: 60 });
+    assert.equal(await recordReport().report.finish({ ...done, evaluations: [known] }), 0);
   });
 
   test("of a run that never began comes with its reason and without statistics", async () => {

@@ -116,7 +116,8 @@ class OneReport {
   /** What the workers have computed with. */
   readonly #engines = new Set<string>();
   #hasCheckpoint = false;
-  #hasEnded = false;
+  /** As the coordinator told it; what came of the run may be worse. */
+  #endedAs: RunResult["outcome"] | null = null;
 
   constructor(setup: RunReportSetup, begin: RunBegin) {
     const { io, settings, clock } = setup;
@@ -159,7 +160,7 @@ class OneReport {
         this.#onEvaluation(event);
         break;
       case "ended":
-        this.#hasEnded = true;
+        this.#endedAs = event.outcome;
         this.#tellEnd(event.outcome, event.text);
         break;
       default:
@@ -191,7 +192,7 @@ class OneReport {
     const { folder } = this.#begin;
     while (this.#pending.length > 0) this.#tellEpoch(this.#pending.shift()!.record, null);
     this.close();
-    if (!this.#hasEnded) this.#tellEnd(result.outcome, result.reason);
+    if (this.#endedAs !== result.outcome) this.#tellEnd(result.outcome, result.reason);
     if (result.outcome === "done") this.#tellCompletions(experiment);
     this.#printResults(result, experiment);
     if (problem === null) this.#log(`result in ${folder.path}/result.json`);

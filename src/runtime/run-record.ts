@@ -1,10 +1,11 @@
 /**
  * The record of one run: keeps cluster.json, events.jsonl, metrics.jsonl and result.json in the
  * run's folder, and passes everything on to observers. It is fed by whatever trains, and decides
- * nothing.
+ * nothing but whether what came of it is a model.
  */
 import { type ErrorCode, errorCodes, toPacelineError } from "../errors.js";
 import type { Clock } from "../host/clock.js";
+import { divergence, explodedLoss } from "../protocol/divergence.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
 import type { Cadence, RunSpec } from "../protocol/run-spec.js";
 import { type ExperimentFile, metricsLine } from "../store/runs/experiment-file.js";
@@ -72,6 +73,22 @@ export class RunRecord {
       if ((event.epoch + 1) % logEvery.count === 0) this.#rowDue = true;
     }
     this.#tell((observer) => observer.onEvent?.(event));
+    if (event.kind === "epoch" || event.kind === "evaluation") this.#warnOfLoss(event);
+  }
+
+  /** A loss that explodes is told of once for each epoch and each evaluation. */
+  #warnOfLoss(event: RunEvent & { readonly kind: "epoch" | "evaluation" }): void {
+    const { classes } = this.#setup.spec.input;
+    // Before the first step a loss is the initial weights'.
+    if (event.kind === "evaluation" && event.step === 0) return;
+    const loss = event.kind === "epoch" ? event.trainLoss : event.loss;
+    const exploded = explodedLoss({ loss }, classes);
+    if (exploded === null) return;
+    const where =
+      event.kind === "epoch"
+        ? `training in epoch ${event.epoch + 1}`
+        : `test at step ${event.step}`;
+    this.onEvent({ kind: "warning", text: `${where}: ${exploded}; lower --lr if it stays so` });
   }
 
   /** Takes the coordinator's present picture, some times a second. */
@@ -92,12 +109,13 @@ export class RunRecord {
 
   /**
    * Takes the end and writes result.json. A result that can't be written makes the exit code
-   * another; it never throws.
+   * another; it never throws. A run whose final model is ruined ends as failed.
    * @param interruption why the run was interrupted, the name of a signal where it was one; null
    *   where it was not.
    */
-  async finish(result: RunResult, interruption: string | null = null): Promise<RunEnd> {
+  async finish(told: RunResult, interruption: string | null = null): Promise<RunEnd> {
     const { directory } = this.#setup;
+    const result = this.#judged(told);
     this.#counts.end(result);
     const last = this.#lastTraining;
     if (last !== null) this.#tellRows({ ...last, globalSteps: result.globalSteps });
@@ -109,6 +127,15 @@ export class RunRecord {
     const end = { result, experiment, problem, exitCode };
     this.#tell((observer) => observer.onEnd?.(end));
     return end;
+  }
+
+  /** A run that came to its end with a ruined model has failed, whatever was done to make it. */
+  #judged(result: RunResult): RunResult {
+    const final = result.evaluations.findLast((evaluation) => evaluation.final);
+    if (result.outcome !== "done" || final === undefined) return result;
+    const reason = divergence(final, this.#setup.spec.input.classes);
+    if (reason === null) return result;
+    return { ...result, outcome: "failed", code: "diverged", reason: `in the end ${reason}` };
   }
 
   #experiment(result: RunResult, exitCode: number): RunEnd["experiment"] {
