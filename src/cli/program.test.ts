@@ -99,6 +99,12 @@ describe("bare commands say what to do next", () => {
       /^paceline train needs --model and --data\. For instance:\n\n {2}paceline tr/,
     );
   });
+  test("with --json what is needed is an error object too", async () => {
+    const { exitCode, out } = await call("train --json");
+    const { error } = JSON.parse(out);
+    assert.deepEqual([exitCode, error.code, error.exitCode], [2, "usage", 2]);
+    assert.equal(error.message, "paceline train needs --model and --data");
+  });
   test("paceline train with a model suggests the data that fits it", async () => {
     const { err } = await call("train --model logistic");
     assert.match(err, /needs --data\. .*\n\n {2}paceline train --model logistic --data mnist-par/);

@@ -116,6 +116,8 @@ async function perform(
   const steps = nextSteps(plan, resolution.options);
   if (steps !== null) {
     host.stderr.write(steps);
+    const [sentence = ""] = steps.split(/\.\s/);
+    if (resolution.options.json) reportJson(new PacelineError("usage", sentence), host);
     return errorCodes.usage.exitCode;
   }
   if (plan.tellsOptions && !resolution.options.quiet) tellOptions(plan, resolution, host);
@@ -210,7 +212,10 @@ function report(error: PacelineError, asJson: boolean, host: ProgramHost): void 
   host.stderr.write(`${named}${error.message}\n`);
   if (error.code === "internal" && error.cause instanceof Error)
     host.stderr.write(`${error.cause.stack}\n`);
-  if (!asJson) return;
+  if (asJson) reportJson(error, host);
+}
+
+function reportJson(error: PacelineError, host: ProgramHost): void {
   const { code, message, exitCode, details } = error;
   host.stdout.write(`${JSON.stringify({ error: { code, message, exitCode, details } })}\n`);
 }
