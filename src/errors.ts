@@ -20,7 +20,11 @@ export const errorCodes = {
     retryable: false,
     meaning: "fewer workers are left than the minimum",
   },
-  diverged: { exitCode: 5, retryable: false, meaning: "loss or gradient is not finite" },
+  diverged: {
+    exitCode: 5,
+    retryable: false,
+    meaning: "loss or gradient is not finite, or has exploded in the end",
+  },
   checkpoint: {
     exitCode: 6,
     retryable: false,

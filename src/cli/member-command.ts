@@ -20,11 +20,17 @@ export interface MemberManners {
   log(text: string): void;
 }
 
-/** Stays with a member to its end; resolves to the exit code. */
+/** How a member ended, and with which exit code its process does. */
+export interface EndedMember {
+  readonly exitCode: number;
+  readonly end: MemberEnd;
+}
+
+/** Stays with a member to its end. */
 export async function untilMemberEnds(
   member: RunningMember,
   { staysForRun, log }: MemberManners,
-): Promise<number> {
+): Promise<EndedMember> {
   let last: NodeJS.Signals | null = null;
   let stay: NodeJS.Timeout | null = null;
   const leave = (signal: NodeJS.Signals) => {
@@ -41,7 +47,7 @@ export async function untilMemberEnds(
   onEndAsked(() => void closeAndExit(member, signalExitCode("SIGTERM")));
   try {
     const end = await member.ended;
-    return endCode(end, last, log);
+    return { exitCode: endCode(end, last, log), end };
   } finally {
     if (stay !== null) clearTimeout(stay);
     await member.close();

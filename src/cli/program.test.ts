@@ -104,6 +104,12 @@ describe("bare commands say what to do next", () => {
       /^paceline train needs --model and --data\. For instance:\n\n {2}paceline tr/,
     );
   });
+  test("with --json what is needed is an error object too", async () => {
+    const { exitCode, out } = await call("train --json");
+    const { error } = JSON.parse(out);
+    assert.deepEqual([exitCode, error.code, error.exitCode], [2, "usage", 2]);
+    assert.equal(error.message, "paceline train needs --model and --data");
+  });
   test("paceline train with a model suggests the data that fits it", async () => {
     const { err } = await call("train --model logistic");
     assert.match(err, /needs --data\. .*\n\n {2}paceline train --model logistic --data mnist-par/);
@@ -164,6 +170,21 @@ describe("commands", () => {
     assert.match(out, /3 epochs of 235 steps, 705 updates/);
     assert.match(out, /Nothing was started/);
     assert.match(err, /^paceline train \S+: servers=2 \(--servers\), .*\n$/);
+  });
+  test("the place that options come from is told once, and of many options so many", async () => {
+    const told = async (content: string) => {
+      const file = join(folder, "run.yaml");
+      writeFileSync(file, content);
+      const { err } = await call(`train ${file} --dry-run --cache-dir ${join(folder, "cache")}`);
+      assert.equal(err.split(file).length, 2, err);
+      return err.slice(0, err.indexOf(" ("));
+    };
+    const few = "model: mlp\ndata: mnist\nlr: 0.2\n";
+    assert.match(await told(few), /^paceline train \S+: model=mlp, data=mnist, lr=0.2$/);
+    const cluster = "workers: 4\nservers: 2\nchunk-values: 16384\nfeed: static\nkeep: 2\n";
+    const pace = "mode: bsp\nreduce: mean\nepochs: 3\nbatch-size: 32\noptimizer: momentum\n";
+    const more = "seed: 1\nlr-schedule: onecycle\nweight-decay: 0.001\naugment: none\n";
+    assert.match(await told(few + cluster + pace + more), /^.{100,200} and [4-9] more$/);
   });
   test("a doubtful name in the environment is one line", async () => {
     const { err } = await call("config print", { PACELINE_EPOCH: "3" });

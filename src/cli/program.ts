@@ -27,6 +27,9 @@ import type { Call, CommandPlan } from "./commands/command-plan.js";
 import { commandPlans, nextSteps } from "./commands.js";
 import { commandHelp, programHelp } from "./documents.js";
 
+/** Of the options of one place, so much is told at the start. */
+const listedCharactersMax = 160;
+
 /** The process around a command line. */
 export interface ProgramHost {
   readonly stdout: TextSink;
@@ -145,6 +148,8 @@ async function perform(
   const steps = nextSteps(plan, resolution.options);
   if (steps !== null) {
     host.stderr.write(steps);
+    const [sentence = ""] = steps.split(/\.\s/);
+    if (resolution.options.json) reportJson(new PacelineError("usage", sentence), host);
     return errorCodes.usage.exitCode;
   }
   if (plan.tellsOptions && !resolution.options.quiet) tellOptions(plan, resolution, host);
@@ -189,16 +194,27 @@ function writtenFlags(command: CommandName, flags: Readonly<Record<string, unkno
   return written;
 }
 
-/** One line a process: what was not left to its default, and where it was said. */
+/** One line a process: what was not left to its default, each place where it was said once. */
 function tellOptions(plan: CommandPlan, { options, origins }: Resolution, host: ProgramHost): void {
-  const told = keysOf(plan.options)
-    .filter((key) => !["default", "run"].includes(origins[key].kind))
-    .map((key) => {
-      const { name, type } = rowOf(key);
-      return `${name}=${type.print(options[key])} (${origins[key].place})`;
-    });
+  const byPlace = new Map<string, string[]>();
+  for (const key of keysOf(plan.options)) {
+    const { kind, place } = origins[key];
+    if (kind === "default" || kind === "run") continue;
+    const { name, type } = rowOf(key);
+    const value = `${name}=${type.print(options[key])}`;
+    byPlace.set(place, [...(byPlace.get(place) ?? []), value]);
+  }
+  const told = [...byPlace].map(([place, values]) => `${shortList(values)} (${place})`);
   const rest = told.length === 0 ? "all at their defaults" : told.join(", ");
   host.stderr.write(`paceline ${plan.name} ${packageVersion()}: ${rest}\n`);
+}
+
+/** A list that a line or two hold; `paceline config print` has all of it. */
+function shortList(values: readonly string[]): string {
+  let kept = values.length;
+  while (kept > 1 && values.slice(0, kept).join(", ").length > listedCharactersMax) kept -= 1;
+  const more = kept === values.length ? "" : ` and ${values.length - kept} more`;
+  return `${values.slice(0, kept).join(", ")}${more}`;
 }
 
 /** Commander's complaints in our words. */
@@ -242,7 +258,10 @@ function report(error: PacelineError, asJson: boolean, host: ProgramHost): void 
   host.stderr.write(`${named}${error.message}\n`);
   if (error.code === "internal" && error.cause instanceof Error)
     host.stderr.write(`${error.cause.stack}\n`);
-  if (!asJson) return;
+  if (asJson) reportJson(error, host);
+}
+
+function reportJson(error: PacelineError, host: ProgramHost): void {
   const { code, message, exitCode, details } = error;
   host.stdout.write(`${JSON.stringify({ error: { code, message, exitCode, details } })}\n`);
 }

@@ -110,6 +110,14 @@ export const showingRows: OptionRows<ShowingOptions> = {
     group: "showing",
     commands: ["train", "baseline"],
   },
+  metricsJson: {
+    name: "metrics-json",
+    type: toggle,
+    default: false,
+    sentence: "print METRICS_JSON lines on a terminal too, not only in the run's logs",
+    group: "showing",
+    commands: ["train", "baseline", "coordinator", "worker"],
+  },
   trace: {
     name: "trace",
     type: toggle,

@@ -101,6 +101,8 @@ export interface ShowingOptions {
   readonly quiet: boolean;
   readonly verbose: boolean;
   readonly progress: boolean;
+  /** METRICS_JSON lines go to standard output though it is a terminal. */
+  readonly metricsJson: boolean;
   readonly trace: boolean;
   readonly traceFile: string | null;
   readonly logEvery: Cadence;
@@ -127,6 +129,8 @@ export interface TextSink {
   /** The size of a terminal, in characters. */
   readonly columns?: number;
   readonly rows?: number;
+  /** True for a terminal. */
+  readonly isTTY?: boolean;
 }
 
 /** What a command gets besides its options. */

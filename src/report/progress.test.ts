@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { CoordinatorSnapshot, MemberSnapshot } from "../protocol/run-events.js";
+import { idleWorker } from "../protocol/statistics.js";
 import { Random } from "../random.js";
 import { clockTime, LiveRegion, printable, progressLines } from "./progress.js";
 
@@ -174,7 +175,7 @@ function worker(rank: number, changes: Partial<MemberSnapshot> = {}): MemberSnap
     frames: null,
     state: "alive",
     reason: "last heard 0.1 s ago",
-    activity: `computing step ${rank}`,
+    activity: "computing",
     engine: "",
     inView: true,
     server: null,
@@ -197,15 +198,15 @@ const snapshot: CoordinatorSnapshot = {
   algorithms: [],
   evaluations: [],
 };
-const figures = { examples: 100, totalExamples: 400, examplesPerSecond: 4 };
-const wide = { columns: 80, rows: 24 };
+const figures = { examples: 100, totalExamples: 400, examplesPerSecond: 4, loss: 0.34567 };
+const wide = { columns: 100, rows: 24 };
 
 describe("what the region shows", () => {
   test("is how far the run is, and what each worker does", () => {
     assert.deepEqual(progressLines(snapshot, figures, wide), [
-      "[######------------------]  25%  epoch 2/3  4 examples/s  ETA 1:15",
-      "worker-0   computing step 0",
-      "worker-1   computing step 1",
+      "[######------------------]  25%  epoch 2/3  step 10  loss 0.3457  4 examples/s  ETA 1:15",
+      "worker-0   computing",
+      "worker-1   computing",
     ]);
   });
 
@@ -216,23 +217,43 @@ describe("what the region shows", () => {
 
   test("is what training does where that is no epoch", () => {
     const saving = { ...snapshot, activity: "writing a checkpoint", members: [] };
-    const slow = { ...figures, examplesPerSecond: null };
+    const slow = { ...figures, examplesPerSecond: null, loss: null };
     assert.deepEqual(progressLines(saving, slow, wide), [
-      "[######------------------]  25%  writing a checkpoint",
+      "[######------------------]  25%  writing a checkpoint  step 10",
     ]);
   });
 
-  test("gives up the bar where the terminal is narrow", () => {
+  test("gives up the bar where the terminal is narrow, then what tells least, the ETA last", () => {
     const at = (columns: number) => progressLines(snapshot, figures, { columns, rows: 24 })[0];
-    assert.equal(at(51), "[##------]  25%  epoch 2/3  4 examples/s  ETA 1:15");
-    assert.equal(at(50), "25%  epoch 2/3  4 examples/s  ETA 1:15");
+    assert.equal(
+      at(73),
+      "[##------]  25%  epoch 2/3  step 10  loss 0.3457  4 examples/s  ETA 1:15",
+    );
+    assert.equal(at(72), "25%  epoch 2/3  step 10  loss 0.3457  4 examples/s  ETA 1:15");
+    assert.equal(at(61), "25%  epoch 2/3  step 10  loss 0.3457  4 examples/s  ETA 1:15");
+    assert.equal(at(60), "25%  epoch 2/3  step 10  loss 0.3457  ETA 1:15");
+    assert.equal(at(40), "25%  epoch 2/3  loss 0.3457  ETA 1:15");
+    assert.equal(at(37), "25%  loss 0.3457  ETA 1:15");
+    assert.equal(at(26), "25%  ETA 1:15");
+    assert.equal(at(13), "25%");
+  });
+
+  test("names one step, the run's: workers are heard of at moments of their own", () => {
+    const counts = { inputSeconds: 1, computeSeconds: 2, waitSeconds: 1 };
+    const members = [3, 40].map((clock, rank) =>
+      worker(rank, { worker: { ...idleWorker, ...counts, clock } }),
+    );
+    const lines = progressLines({ ...snapshot, members }, figures, wide);
+    assert.match(lines[0]!, / step 10 /);
+    const [left, right] = lines.slice(1).map((line) => line.replace(/^worker-\d+ +/, ""));
+    assert.deepEqual([left, right], Array(2).fill("computing (waits 25% of its time)"));
   });
 
   test("says why a worker may be gone", () => {
     const reason = "silent for 2.0 s, lease 3.0 s";
     const members = [worker(12, { state: "suspect", reason })];
     const lines = progressLines({ ...snapshot, members }, figures, wide);
-    assert.equal(lines[1], `worker-12  suspect: ${reason}; computing step 12`);
+    assert.equal(lines[1], `worker-12  suspect: ${reason}; computing`);
   });
 
   test("leaves workers out where there is no room for them", () => {
@@ -241,8 +262,8 @@ describe("what the region shows", () => {
       progressLines({ ...snapshot, members }, figures, { columns: 80, rows }).slice(1);
     assert.equal(lines(12).length, 9);
     assert.deepEqual(lines(6), [
-      "worker-0   computing step 0",
-      "worker-1   computing step 1",
+      "worker-0   computing",
+      "worker-1   computing",
       "and 7 more workers",
     ]);
     assert.deepEqual(lines(2), ["and 9 more workers"]);

@@ -11,6 +11,8 @@ export interface TextSink {
   /** The size of a terminal, in characters. */
   readonly columns?: number;
   readonly rows?: number;
+  /** True for a terminal. */
+  readonly isTTY?: boolean;
 }
 
 /** Where a region is drawn. */
@@ -104,6 +106,8 @@ export interface ProgressFigures {
   readonly examples: number;
   readonly totalExamples: number;
   readonly examplesPerSecond: number | null;
+  /** Mean training loss of the last seconds; null where there is none. */
+  readonly loss: number | null;
 }
 
 /** What the region shows: a line about the run, and one for each worker that there is room for. */
@@ -123,11 +127,21 @@ export function progressLines(
   return lines;
 }
 
-/** One member and its state in a sentence. */
+/**
+ * One member and its state in a sentence. Members are heard of at moments of their own, some steps
+ * apart, so a line names no step: the run's line has the one that all have come to.
+ */
 export function memberLine(member: MemberSnapshot): string {
   const name = `${member.role}-${member.rank}`.padEnd(10);
   const said = member.state === "alive" ? "" : `${member.state}: ${member.reason}; `;
-  return `${name} ${said}${member.activity}`;
+  return `${name} ${said}${member.activity}${waitingShare(member)}`;
+}
+
+function waitingShare({ worker }: MemberSnapshot): string {
+  if (worker === null) return "";
+  const { inputSeconds, computeSeconds, waitSeconds } = worker;
+  const all = inputSeconds + computeSeconds + waitSeconds;
+  return all === 0 ? "" : ` (waits ${((100 * waitSeconds) / all).toFixed(0)}% of its time)`;
 }
 
 /** A duration for people: 0:05, 12:34, 1:02:03. */
@@ -138,21 +152,51 @@ export function clockTime(seconds: number): string {
   return parts.map((part, index) => (index === 0 ? part : String(part).padStart(2, "0"))).join(":");
 }
 
+/** A piece of the run's line; where there is no room, those of the highest rank go first. */
+interface Piece {
+  readonly text: string;
+  readonly rank: number;
+}
+
 function runLine(
-  { epoch, epochs, activity }: CoordinatorSnapshot,
-  { examples, totalExamples, examplesPerSecond: rate }: ProgressFigures,
+  { epoch, epochs, activity, globalSteps }: CoordinatorSnapshot,
+  { examples, totalExamples, examplesPerSecond: rate, loss }: ProgressFigures,
   columns: number,
 ): string {
   const share = totalExamples === 0 ? 0 : Math.min(1, examples / totalExamples);
-  const words = [`${String(Math.floor(100 * share)).padStart(3)}%`];
-  words.push(activity.startsWith("epoch ") ? `epoch ${epoch + 1}/${epochs}` : activity);
-  if (rate !== null) words.push(`${rate.toFixed(0)} examples/s`);
+  const isWithinEpoch = activity.startsWith("epoch ");
+  let pieces: Piece[] = [
+    { text: `${String(Math.floor(100 * share)).padStart(3)}%`, rank: 0 },
+    { text: isWithinEpoch ? `epoch ${epoch + 1}/${epochs}` : activity, rank: 3 },
+    { text: `step ${globalSteps}`, rank: 4 },
+  ];
+  if (loss !== null) pieces.push({ text: `loss ${loss.toPrecision(4)}`, rank: 2 });
+  if (rate !== null) pieces.push({ text: `${rate.toFixed(0)} examples/s`, rank: 5 });
   if (rate !== null && rate > 0) {
-    words.push(`ETA ${clockTime(Math.max(0, totalExamples - examples) / rate)}`);
+    const left = clockTime(Math.max(0, totalExamples - examples) / rate);
+    pieces.push({ text: `ETA ${left}`, rank: 1 });
   }
-  const text = words.join("  ");
+  const joined = () => pieces.map((piece) => piece.text).join("  ");
+  const all = pieces.length;
+  while (pieces.length > 1 && joined().trimStart().length > columns - 1) {
+    const last = Math.max(...pieces.map(({ rank }) => rank));
+    pieces = pieces.filter(({ rank }) => rank !== last);
+  }
+  const text = joined();
   const room = Math.min(barColumnsMax, columns - 1 - text.length - 3);
-  if (room < barColumnsMin) return text.trimStart();
+  // The bar tells what the percentage does, and goes before all.
+  if (pieces.length < all || room < barColumnsMin) return text.trimStart();
   const filled = Math.floor(room * share);
   return `[${"#".repeat(filled)}${"-".repeat(room - filled)}] ${text}`;
+}
+
+/**
+ * Whether METRICS_JSON lines go to standard output. On a terminal they are in the run's logs, where
+ * they are always; with --json they would not be its one object.
+ */
+export function printsMetrics(
+  { json, metricsJson }: { readonly json: boolean; readonly metricsJson: boolean },
+  { isTTY }: TextSink,
+): boolean {
+  return !json && (metricsJson || isTTY !== true);
 }

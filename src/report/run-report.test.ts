@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { PacelineError } from "../errors.js";
 import type { RunResult } from "../protocol/run-events.js";
+import type { PacelineResult } from "../store/runs/run-result.js";
 import {
+  type Changes,
   done,
   epoch,
   evaluation,
@@ -91,12 +93,15 @@ describe("without a terminal", () => {
     assert.equal(recorded.results.length, 1);
   });
 
-  test("with --json standard output has METRICS_JSON and, last, the result", async () => {
+  test("with --json standard output has one object, the result, and nothing besides", async () => {
     const recorded = recordReport({ options: { json: true } });
     tellAll(recorded);
     await recorded.report.finish(done);
-    assert.deepEqual(recorded.out().slice(0, -1), metricsLines);
-    assert.deepEqual(JSON.parse(recorded.out().at(-1) ?? ""), recorded.results[0]);
+    assert.deepEqual(JSON.parse(recorded.out().join("\n")), recorded.results[0]);
+    const asked = recordReport({ options: { json: true, metricsJson: true, quiet: true } });
+    tellAll(asked);
+    await asked.report.finish(done);
+    assert.deepEqual(JSON.parse(asked.out().join("\n")), asked.results[0]);
     assert.ok(recorded.err().includes("PARAMETER SERVER FINAL STATISTICS"));
     assert.ok(recorded.err().includes("Final test accuracy: 96.00%"));
   });
@@ -181,7 +186,7 @@ describe("on a terminal", () => {
     const recorded = recordReport({ io: { isTerminal: true } });
     const { report, clock } = recorded;
     report.onSnapshot(picture([member("worker", 0)], { activity: "epoch 1 of 2" }));
-    const first = "[------------------------]   0%  epoch 1/2\nworker-0   computing step 0";
+    const first = "[------------------------]   0%  epoch 1/2  step 0\nworker-0   computing";
     assert.equal(recorded.errText(), first);
     clock.ms = 1000;
     report.onEvent(epoch(0, { skipped: 5 }));
@@ -189,8 +194,8 @@ describe("on a terminal", () => {
     const rest = recorded.errText().slice(first.length);
     assert.deepEqual(visible(rest).split("\n"), [
       "\rESC[1AESC[JEpoch        Time(s)       Loss  Train(%)  Accuracy(%)  Examples/s  Workers",
-      "[------------------------]   0%  epoch 1/2",
-      "worker-0   computing step 0\rESC[1AESC[J" +
+      "[------------------------]   0%  epoch 1/2  step 0",
+      "worker-0   computing\rESC[1AESC[J" +
         "---------  ---------  ---------  --------  -----------  ----------  -------",
       "1/2             2.00     0.3123     88.00        95.00         100        2",
       "epoch 1: 5 examples skipped",
@@ -204,17 +209,33 @@ describe("on a terminal", () => {
     report.onSnapshot(picture([member("worker", 0)]));
     clock.ms = 1000;
     const before = recorded.errText().length;
-    report.onSnapshot(picture([member("worker", 0, { worker: steps(10) })]));
+    const ten = member("worker", 0, { worker: steps(10) });
+    report.onSnapshot(picture([ten], { globalSteps: 10 }));
     assert.equal(
       visible(recorded.errText().slice(before)),
-      "\rESC[1AESC[J[######------------------]  25%  epoch 1/2  100 examples/s  ETA 0:03\n" +
-        "worker-0   computing step 0",
+      "\rESC[1AESC[J[###-----------]  25%  epoch 1/2  step 10  loss 2.000  " +
+        "100 examples/s  ETA 0:03\nworker-0   computing (waits 29% of its time)",
     );
     const drawn = recorded.errText().length;
     await report.finish({ ...done, evaluations: [] });
     assert.ok(
       visible(recorded.errText().slice(drawn)).startsWith("\rESC[1AESC[JWorker 0 completed"),
     );
+  });
+
+  test("METRICS_JSON is in the log, and on the screen only where it is asked for", async () => {
+    const printed = async (options: NonNullable<Changes["options"]>) => {
+      const recorded = recordReport({ options, screen: true });
+      tellAll(recorded);
+      await recorded.report.finish(done);
+      const log = [["coordinator-0", metricsLines[0]]];
+      assert.deepEqual(recorded.logged, log, "workers with processes have their own logs");
+      return recorded.out().filter((line) => line.startsWith("METRICS_JSON"));
+    };
+    for (const options of [{}, { quiet: true }, { json: true }]) {
+      assert.deepEqual(await printed(options), []);
+    }
+    assert.deepEqual(await printed({ metricsJson: true }), metricsLines);
   });
 
   test("there is no region with --no-progress", () => {
@@ -297,6 +318,29 @@ describe("the exit code", () => {
     assert.ok(recorded.out().includes("PARAMETER SERVER FINAL STATISTICS"));
     const failed = recordReport({ writeResult: full });
     assert.equal(await failed.report.finish({ ...done, outcome: "failed", code: "diverged" }), 5);
+  });
+
+  test("is 5 where the final model is ruined though its numbers are finite", async () => {
+    const recorded = recordReport({ options: { quiet: true } });
+    recorded.report.onEvent(epoch(0, { trainLoss: 1e30 }));
+    recorded.report.onEvent(evaluation(0, { step: 0, loss: 1e30, final: false }));
+    recorded.report.onEvent(evaluation(0, { loss: 400, final: false }));
+    const exploded = "is more than 100 times that of a guess (2.303)";
+    const warned = [
+      `warning: training in epoch 1: loss 1.000e+30 ${exploded}; lower --lr if it stays so`,
+      `warning: test at step 10: loss 400.0 ${exploded}; lower --lr if it stays so`,
+    ];
+    assert.deepEqual(recorded.err(), warned);
+    recorded.report.onEvent({ kind: "ended", outcome: "done", text: "run done" });
+    const ruined = evaluation(1, { loss: 1e30, accuracyPercent: 10 });
+    assert.equal(await recorded.report.finish({ ...done, evaluations: [ruined] }), 5);
+    const [last] = recorded.err().slice(warned.length);
+    assert.match(last!, /^in the end loss 1\.000e\+30 .* training has diverged, lower --lr/);
+    const { outcome, exitCode, reason } = (recorded.results[0] as { paceline: PacelineResult })
+      .paceline;
+    assert.deepEqual([outcome, exitCode, reason], ["failed", 5, last]);
+    const known = evaluation(1, { loss: 1e30, accuracyPercent: 60 });
+    assert.equal(await recordReport().report.finish({ ...done, evaluations: [known] }), 0);
   });
 
   test("of a run that never began comes with its reason and without statistics", async () => {

@@ -23,7 +23,14 @@ import {
 import { type ExperimentFile, metricsLine, modeWord } from "../store/runs/experiment-file.js";
 import { RunCounts, type StepRow, workersOn } from "../store/runs/run-counts.js";
 import { enginesOf } from "../store/runs/run-result.js";
-import { LiveRegion, printable, progressLines, type TextSink, terminalSize } from "./progress.js";
+import {
+  LiveRegion,
+  printable,
+  printsMetrics,
+  progressLines,
+  type TextSink,
+  terminalSize,
+} from "./progress.js";
 
 /** How much is said and where. */
 export interface RunReportSetup {
@@ -32,6 +39,8 @@ export interface RunReportSetup {
     readonly quiet: boolean;
     readonly verbose: boolean;
     readonly progress: boolean;
+    /** Metrics go to standard output though it is a terminal. */
+    readonly metricsJson: boolean;
     readonly logEvery: Cadence;
   };
   readonly io: {
@@ -107,7 +116,8 @@ class OneReport {
   /** What the workers have computed with. */
   readonly #engines = new Set<string>();
   #hasCheckpoint = false;
-  #hasEnded = false;
+  /** As the coordinator told it; what came of the run may be worse. */
+  #endedAs: RunResult["outcome"] | null = null;
 
   constructor(setup: RunReportSetup, begin: RunBegin) {
     const { io, settings, clock } = setup;
@@ -150,7 +160,7 @@ class OneReport {
         this.#onEvaluation(event);
         break;
       case "ended":
-        this.#hasEnded = true;
+        this.#endedAs = event.outcome;
         this.#tellEnd(event.outcome, event.text);
         break;
       default:
@@ -167,9 +177,9 @@ class OneReport {
       for (const { role, rank } of snapshot.members) if (role === "worker") this.#present.add(rank);
     }
     if (!this.#isLive) return;
-    const { examples, examplesPerSecond } = this.#counts;
+    const { examples, examplesPerSecond, recentLoss: loss } = this.#counts;
     const { totalExamples } = this.#begin.spec.schedule;
-    const figures = { examples, totalExamples, examplesPerSecond };
+    const figures = { examples, totalExamples, examplesPerSecond, loss };
     this.#region.show(progressLines(snapshot, figures, terminalSize(io.stderr)));
   }
 
@@ -177,13 +187,12 @@ class OneReport {
     if (this.#setup.settings.logEvery.unit === "step") this.#log(stepSentence(row));
   }
 
-  onEnd({ result, experiment, lastRow, problem, losses }: RunEnd): void {
+  onEnd({ result, experiment, problem, losses }: RunEnd): void {
     const { settings, io } = this.#setup;
     const { folder } = this.#begin;
     while (this.#pending.length > 0) this.#tellEpoch(this.#pending.shift()!.record, null);
     this.close();
-    if (lastRow !== null) this.onRow(lastRow);
-    if (!this.#hasEnded) this.#tellEnd(result.outcome, result.reason);
+    if (this.#endedAs !== result.outcome) this.#tellEnd(result.outcome, result.reason);
     if (result.outcome === "done") this.#tellCompletions(experiment);
     this.#printResults(result, experiment);
     if (problem === null) this.#log(`result in ${folder.path}/result.json`);
@@ -259,7 +268,7 @@ class OneReport {
     }
   }
 
-  /** Results go to standard output; with --json only those for programs do. */
+  /** Results go to standard output; with --json nothing but its object does. */
   #printResults(result: RunResult, experiment: ExperimentFile): void {
     const { io, settings } = this.#setup;
     const { spec } = this.#begin;
@@ -269,9 +278,9 @@ class OneReport {
     const final = result.evaluations.findLast((evaluation) => evaluation.final);
     if (final !== undefined) print(`Final test accuracy: ${final.accuracyPercent.toFixed(2)}%`);
     for (const line of serverStatistics(server)) print(line);
-    io.stdout.write(`${metricsLine(server)}\n`);
-    for (const worker of this.#setup.speaksForWorkers ? experiment.raw_worker_metrics : []) {
-      io.stdout.write(`${metricsLine(worker)}\n`);
+    if (printsMetrics(settings, io.stdout)) {
+      const workers = this.#setup.speaksForWorkers ? experiment.raw_worker_metrics : [];
+      for (const metrics of [server, ...workers]) print(metricsLine(metrics));
     }
     const row = {
       experiment: spec.name,

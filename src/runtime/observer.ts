@@ -29,8 +29,6 @@ export interface RunEnd {
   readonly result: RunResult;
   /** The content of result.json. */
   readonly experiment: ExperimentFile & { readonly paceline: PacelineResult };
-  /** The last row of metrics.jsonl, from what members said in leaving; null where none was due. */
-  readonly lastRow: StepRow | null;
   /** Why result.json could not be written; null where it was. */
   readonly problem: PacelineError | null;
   /** What other files of the folder lack, a sentence each. */

@@ -1,12 +1,14 @@
 /**
  * The record of one run: keeps cluster.json, events.jsonl, metrics.jsonl and result.json in the
  * run's folder, and passes everything on to observers. It is fed by whatever trains, and decides
- * nothing.
+ * nothing but whether what came of it is a model.
  */
 import { type ErrorCode, errorCodes, toPacelineError } from "../errors.js";
 import type { Clock } from "../host/clock.js";
+import { divergence, explodedLoss } from "../protocol/divergence.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
 import type { Cadence, RunSpec } from "../protocol/run-spec.js";
+import { type ExperimentFile, metricsLine } from "../store/runs/experiment-file.js";
 import { RunCounts, type StepRow, workersOn } from "../store/runs/run-counts.js";
 import type { ClusterMember, RunDirectory } from "../store/runs/run-directory.js";
 import { enginesOf, runExperiment } from "../store/runs/run-result.js";
@@ -19,7 +21,15 @@ export interface RunRecordSetup {
   readonly spec: RunSpec;
   readonly directory: Pick<
     RunDirectory,
-    "path" | "name" | "event" | "metric" | "writeCluster" | "writeResult" | "flush" | "tellTrouble"
+    | "path"
+    | "name"
+    | "event"
+    | "metric"
+    | "log"
+    | "writeCluster"
+    | "writeResult"
+    | "flush"
+    | "tellTrouble"
   >;
   readonly clock: Pick<Clock, "nowMs">;
   /** The time of day in ISO 8601. */
@@ -72,6 +82,22 @@ export class RunRecord {
       if ((event.epoch + 1) % logEvery.count === 0) this.#rowDue = true;
     }
     this.#tell((observer) => observer.onEvent?.(event));
+    if (event.kind === "epoch" || event.kind === "evaluation") this.#warnOfLoss(event);
+  }
+
+  /** A loss that explodes is told of once for each epoch and each evaluation. */
+  #warnOfLoss(event: RunEvent & { readonly kind: "epoch" | "evaluation" }): void {
+    const { classes } = this.#setup.spec.input;
+    // Before the first step a loss is the initial weights'.
+    if (event.kind === "evaluation" && event.step === 0) return;
+    const loss = event.kind === "epoch" ? event.trainLoss : event.loss;
+    const exploded = explodedLoss({ loss }, classes);
+    if (exploded === null) return;
+    const where =
+      event.kind === "epoch"
+        ? `training in epoch ${event.epoch + 1}`
+        : `test at step ${event.step}`;
+    this.onEvent({ kind: "warning", text: `${where}: ${exploded}; lower --lr if it stays so` });
   }
 
   /** Takes the coordinator's present picture, some times a second. */
@@ -87,30 +113,39 @@ export class RunRecord {
     for (const engine of enginesOf(snapshot)) this.#engines.add(engine);
     for (const line of snapshot.algorithms) this.#algorithms.add(line);
     this.#lastTraining = snapshot;
-    const row = this.#rowIfDue(snapshot);
-    if (row !== null) this.#tell((observer) => observer.onRow?.(row));
+    this.#tellRows(snapshot);
   }
 
   /**
    * Takes the end and writes result.json. A result that can't be written makes the exit code
-   * another; it never throws.
+   * another; it never throws. A run whose final model is ruined ends as failed.
    * @param interruption why the run was interrupted, the name of a signal where it was one; null
    *   where it was not.
    */
-  async finish(result: RunResult, interruption: string | null = null): Promise<RunEnd> {
+  async finish(told: RunResult, interruption: string | null = null): Promise<RunEnd> {
     const { directory } = this.#setup;
+    const result = this.#judged(told);
     this.#counts.end(result);
     const last = this.#lastTraining;
-    const lastRow =
-      last === null ? null : this.#rowIfDue({ ...last, globalSteps: result.globalSteps });
+    if (last !== null) this.#tellRows({ ...last, globalSteps: result.globalSteps });
     const runExitCode = exitCodeOf(result, interruption);
     const experiment = this.#experiment(result, runExitCode);
+    await directory.log("coordinator", 0, this.#metricsLines(experiment)).catch(() => undefined);
     const problem = await directory.writeResult(experiment).then(() => null, toPacelineError);
     const exitCode = problem === null || runExitCode !== 0 ? runExitCode : problem.exitCode;
     const losses = await directory.flush();
-    const end = { result, experiment, lastRow, problem, losses, exitCode };
+    const end = { result, experiment, problem, losses, exitCode };
     this.#tell((observer) => observer.onEnd?.(end));
     return end;
+  }
+
+  /** A run that came to its end with a ruined model has failed, whatever was done to make it. */
+  #judged(result: RunResult): RunResult {
+    const final = result.evaluations.findLast((evaluation) => evaluation.final);
+    if (result.outcome !== "done" || final === undefined) return result;
+    const reason = divergence(final, this.#setup.spec.input.classes);
+    if (reason === null) return result;
+    return { ...result, outcome: "failed", code: "diverged", reason: `in the end ${reason}` };
   }
 
   #experiment(result: RunResult, exitCode: number): RunEnd["experiment"] {
@@ -152,15 +187,31 @@ export class RunRecord {
     void directory.writeCluster(all).catch(() => undefined);
   }
 
-  #rowIfDue(snapshot: CoordinatorSnapshot): StepRow | null {
+  /** The rows that are due, into metrics.jsonl and to the observers. */
+  #tellRows(snapshot: CoordinatorSnapshot): void {
     const { clock, directory, isoTime, logEvery } = this.#setup;
-    const { unit, count } = logEvery;
-    const passed = unit === "step" && this.#counts.passed(count, snapshot.globalSteps);
-    if (!this.#rowDue && !passed) return null;
-    const row = this.#counts.row(snapshot, isoTime(), clock.nowMs());
+    for (const row of this.#rowsDue(snapshot, isoTime(), logEvery, clock.nowMs())) {
+      directory.metric(row);
+      this.#tell((observer) => observer.onRow?.(row));
+    }
+  }
+
+  #rowsDue(
+    snapshot: CoordinatorSnapshot,
+    time: string,
+    { unit, count }: Cadence,
+    nowMs: number,
+  ): StepRow[] {
+    if (unit === "step") return this.#counts.rowsAt(count, snapshot, time, nowMs);
+    const row = this.#rowDue ? this.#counts.row(snapshot, time, nowMs) : null;
     this.#rowDue = false;
-    if (row !== null) directory.metric(row);
-    return row;
+    return row === null ? [] : [row];
+  }
+
+  /** For the log of this process; workers with processes of their own have theirs in their logs. */
+  #metricsLines({ server_metrics: server, raw_worker_metrics: workers }: ExperimentFile): string[] {
+    if (server === null) return [];
+    return [server, ...(this.#setup.inOneProcess ? workers : [])].map(metricsLine);
   }
 
   #tell(say: (observer: Observer) => void): void {

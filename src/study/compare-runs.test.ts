@@ -93,6 +93,14 @@ test("accuracies of two data sets are not compared, and that is said", () => {
   ]);
 });
 
+test("a run is not compared with itself, whatever its file is called", () => {
+  const runs = [result("a", { identity: "1" }), result("b", { identity: "1", path: "copy.json" })];
+  assert.throws(() => compareResults(runs), {
+    code: "usage",
+    message: /copy\.json are of one run, b; name two different runs to compare$/,
+  });
+});
+
 test("a run that did not come to its end is named", () => {
   const runs = [result("a", { outcome: "failed" }), result("b", { outcome: "interrupted" })];
   assert.deepEqual(compareResults(runs).remarks, [

@@ -3,7 +3,8 @@
  * Nothing is compared that is not the same kind of thing: accuracies of two data sets have no
  * difference, and a time to an accuracy is known only to those that were evaluated on the way.
  */
-import { differingSettings } from "./group-results.js";
+import { PacelineError } from "../errors.js";
+import { differingSettings, withoutRepetitions } from "./group-results.js";
 import type { Setting, StudyResult } from "./study-result.js";
 
 /** A choice in which the runs differ; undefined where a file does not tell. */
@@ -42,8 +43,17 @@ export interface Comparison {
   readonly remarks: readonly string[];
 }
 
-/** Compares runs, the first being what the others are measured by. */
+/**
+ * Compares runs, the first being what the others are measured by.
+ * @throws PacelineError `usage` where a run is there twice.
+ */
 export function compareResults(runs: readonly StudyResult[]): Comparison {
+  const [repetition] = withoutRepetitions(runs).repetitions;
+  if (repetition !== undefined) {
+    const { first, again } = repetition;
+    const sentence = `${first.path} and ${again.path} are of one run, ${again.name}`;
+    throw new PacelineError("usage", `${sentence}; name two different runs to compare`);
+  }
   const first = runs[0]!;
   const isOther = (run: StudyResult) =>
     first.data !== null && run.data !== null && run.data !== first.data;

@@ -6,6 +6,8 @@
 import { z } from "zod";
 import { PacelineError } from "../errors.js";
 import { diskFiles, type Files, readWhole } from "../store/files.js";
+import { repeatedKey } from "../store/json-text.js";
+import { demandOnce, demandWorkersOnce } from "../store/runs/told-once.js";
 
 const fileBytesMax = 64 * 1024 * 1024;
 
@@ -24,6 +26,7 @@ const serverForm = z.looseObject({
 });
 
 const workerForm = z.looseObject({
+  worker_id: count,
   total_workers: count,
   total_training_time_seconds: amount,
   average_epoch_time_seconds: amount,
@@ -139,18 +142,38 @@ export async function readExperimentForm(
 ): Promise<ExperimentForm> {
   const content = (await readWhole(files, path, fileBytesMax, "usage")).toString("utf8");
   const checked = fileForm.safeParse(parsed(content, path));
-  if (checked.success) return checked.data;
+  if (checked.success) {
+    demandTold(path, checked.data);
+    return checked.data;
+  }
   const issue = checked.error.issues[0]!;
   const where = issue.path.join(".");
   const what = where === "" ? issue.message : `${where}: ${issue.message}`;
   throw new PacelineError("usage", `${path} is not an experiment file: ${what}; ${remedy}`);
 }
 
+/** Refuses what is listed twice. */
+function demandTold(path: string, file: ExperimentForm): void {
+  const { worker_metrics_aggregated: together, raw_worker_metrics: raw, paceline } = file;
+  demandWorkersOnce(path, "raw_worker_metrics", raw);
+  demandWorkersOnce(path, "per_worker_metrics", together?.per_worker_metrics);
+  const about = { what: "epoch", key: ({ epoch }: { epoch: number }) => epoch };
+  const epochLists = [
+    ["epoch_times_by_epoch", together?.epoch_times_by_epoch],
+    ["accuracy_by_epoch", together?.accuracy_by_epoch],
+    ["paceline.epochs", paceline?.epochs],
+  ] as const;
+  for (const [place, entries] of epochLists) {
+    demandOnce<{ epoch: number }>(path, { ...about, place, entries, value: (entry) => entry });
+  }
+}
+
 const remedy = "give a run's folder, its result.json or a file of that form";
 
 function parsed(content: string, path: string): unknown {
+  let value: unknown;
   try {
-    return JSON.parse(content);
+    value = JSON.parse(content);
   } catch (cause) {
     const [, word] = /[:[,]\s*(-?(?:NaN|Infinity))\b/.exec(content) ?? [];
     const what =
@@ -161,4 +184,9 @@ function parsed(content: string, path: string): unknown {
           : `${path} is not JSON, or is cut off (${(cause as Error).message}): ${remedy}`;
     throw new PacelineError("usage", what, { cause });
   }
+  const repeated = repeatedKey(content);
+  if (repeated === null) return value;
+  const { path: place, values } = repeated;
+  const sentence = `${path} says ${place} twice, ${values[0]} and ${values[1]}`;
+  throw new PacelineError("usage", `${sentence}; take one of the two out`);
 }

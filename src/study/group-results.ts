@@ -55,6 +55,33 @@ export function spreadOf(values: readonly (number | null | undefined)[]): Spread
   return { mean, std: Math.sqrt(squares / (n - 1)), n };
 }
 
+/** A run that is there twice, by two names or in two files. */
+export interface Repetition {
+  readonly first: StudyResult;
+  readonly again: StudyResult;
+}
+
+/** Each run once: a mean over copies of one run would be called one over several. */
+export function withoutRepetitions(results: readonly StudyResult[]): {
+  readonly results: readonly StudyResult[];
+  readonly repetitions: readonly Repetition[];
+} {
+  const seen = new Map<string, StudyResult>();
+  const once: StudyResult[] = [];
+  const repetitions: Repetition[] = [];
+  for (const result of results) {
+    const { identity } = result;
+    const first = identity === undefined ? undefined : seen.get(identity);
+    if (first !== undefined) {
+      repetitions.push({ first, again: result });
+      continue;
+    }
+    once.push(result);
+    if (identity !== undefined) seen.set(identity, result);
+  }
+  return { results: once, repetitions };
+}
+
 /** Groups repeats, in the order of each group's first run. */
 export function groupResults(results: readonly StudyResult[]): StudyGroup[] {
   const groups = new Map<string, StudyResult[]>();

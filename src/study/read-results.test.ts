@@ -91,7 +91,9 @@ async function refusal(content: unknown, name?: string): Promise<string> {
 describe("a file of the original form", () => {
   test("tells the longest time, means over workers, and nothing it does not hold", async () => {
     const path = file(original());
-    assert.deepEqual(await readStudyResult(path), {
+    const { identity, ...told } = await readStudyResult(path);
+    assert.match(identity ?? "", /^[0-9a-f]{64}$/);
+    assert.deepEqual(told, {
       name: "async_2workers",
       path,
       mode: "async",
@@ -250,6 +252,42 @@ describe("a file that is wrong is refused with what is wrong", () => {
     ],
     ["a cut end", JSON.stringify(original()).slice(0, 200), /is not JSON, or is cut off/],
     ["nothing in it", "", /is empty: give/],
+    [
+      "a worker twice",
+      original({
+        raw_worker_metrics: [
+          worker(0),
+          worker(1, { final_test_accuracy_percent: 70 }),
+          worker(1, { final_test_accuracy_percent: 10 }),
+        ],
+      }),
+      /lists worker 1 twice in raw_worker_metrics, with .*_percent":70,.* and .*_percent":10,/,
+    ],
+    [
+      "a worker twice in the aggregate",
+      original({
+        raw_worker_metrics: undefined,
+        worker_metrics_aggregated: { per_worker_metrics: [worker(0), worker(0)] },
+      }),
+      /lists worker 0 twice in per_worker_metrics, with .*; take one of the two out/,
+    ],
+    [
+      "an epoch twice",
+      original({
+        worker_metrics_aggregated: {
+          accuracy_by_epoch: [
+            { epoch: 1, avg_accuracy: 70 },
+            { epoch: 1, avg_accuracy: 10 },
+          ],
+        },
+      }),
+      /lists epoch 1 twice in accuracy_by_epoch, with .*:70} and .*:10}; take/,
+    ],
+    [
+      "a key twice",
+      JSON.stringify(original()).replace('"mode":"async"', '"mode":"async","mode":"sync"'),
+      /says server_metrics\.mode twice, "async" and "sync"; take one of the two out/,
+    ],
   ];
   for (const [what, content, message] of refused) {
     test(what, async () => assert.match(await refusal(content), message));

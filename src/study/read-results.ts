@@ -3,10 +3,12 @@
  * form comes from, or a run's folder. Where a file says a thing twice and differently, that is an
  * error, since nobody could tell which of the two a chart should show.
  */
+import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
 import { PacelineError } from "../errors.js";
 import { diskFiles, type Files } from "../store/files.js";
 import { isSynchronous, modeWord } from "../store/runs/experiment-file.js";
+import { lastOfEpochs } from "../store/runs/run-result.js";
 import {
   type ExperimentForm,
   type PacelineForm,
@@ -100,9 +102,11 @@ export function studyResultOf(file: ExperimentForm, path: string): StudyResult {
   return {
     name: file.experiment_name,
     path,
+    identity: createHash("sha256").update(JSON.stringify(file)).digest("hex"),
     mode: modeOf(file, path),
     workers: workersOf(file, workers, path),
-    servers: paceline?.servers ?? null,
+    // What a baseline's file says of servers is nothing that it had.
+    servers: paceline?.inOneProcess ? null : (paceline?.servers ?? null),
     model: paceline?.model ?? null,
     data: paceline?.data ?? null,
     seed: paceline?.seed ?? null,
@@ -208,9 +212,7 @@ function workersOf(file: ExperimentForm, metrics: readonly WorkerForm[], path: s
 function epochsOf(file: ExperimentForm, workers: readonly WorkerForm[]): StudyEpoch[] {
   const { paceline, worker_metrics_aggregated: together } = file;
   const own = new Map(paceline?.epochs?.map((epoch) => [epoch.epoch, epoch]));
-  const evaluated = new Map(
-    paceline?.evaluations?.map((evaluation) => [evaluation.epoch ?? 0, evaluation]),
-  );
+  const evaluated = lastOfEpochs(paceline?.evaluations ?? []);
   const times = new Map(together?.epoch_times_by_epoch?.map((one) => [one.epoch, one]));
   const accuracies = new Map(together?.accuracy_by_epoch?.map((one) => [one.epoch, one]));
   const lists = workers.flatMap((worker) => [
@@ -221,7 +223,7 @@ function epochsOf(file: ExperimentForm, workers: readonly WorkerForm[]): StudyEp
   const last = Math.max(0, ...lists, ...own.keys(), ...times.keys());
   return Array.from({ length: last }, (_, index) => {
     const epoch = index + 1;
-    // A worker that came later has 0 seconds of the epochs before.
+    // In files of earlier versions a worker that came later has 0 seconds of the epochs before.
     const seconds = workers
       .map((worker) => worker.epoch_times_seconds?.[index] ?? null)
       .filter((value) => value !== null && value > 0);

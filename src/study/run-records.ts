@@ -291,7 +291,7 @@ async function readProgress(path: string, onBroken: (sentence: string) => void):
         accuracyPercent,
         loss,
       });
-      tests.set(data.epoch, { accuracyPercent, loss });
+      if (step > 0) tests.set(data.epoch, { accuracyPercent, loss });
     } else {
       const times = Object.values(data.workerSeconds ?? {});
       epochs.set(data.epoch, {

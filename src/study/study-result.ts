@@ -50,6 +50,8 @@ export interface StudyResult {
   readonly name: string;
   /** The file that it was read from. */
   readonly path: string;
+  /** What two files of one run have in common, and of two runs never; absent where unknown. */
+  readonly identity?: string;
   /** The format's word for the protocol: sync, async, ssp, ... */
   readonly mode: string;
   /** Workers that the run was meant to have. */

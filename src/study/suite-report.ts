@@ -6,6 +6,7 @@
 import type { SummaryRow } from "../store/runs/console-tables.js";
 import { modeWord } from "../store/runs/experiment-file.js";
 import type { Cell } from "./cells.js";
+import { type Compared, confoundsOf, confoundText } from "./confounds.js";
 import { type Spread, spreadOf } from "./group-results.js";
 import { durationText, isCrowded } from "./suite-plan.js";
 import type { PlannedCell } from "./suite-run.js";
@@ -18,6 +19,8 @@ export interface ReportGroup {
   readonly workers: number;
   /** What it has beside mode and workers, the same for groups that may be compared. */
   readonly setting: string;
+  /** Every option that some cell sets, as it is here; what belongs to a mode apart. */
+  readonly settings: Readonly<Record<string, string>>;
   readonly crowded: boolean;
   readonly runs: number;
   readonly seconds: Spread | null;
@@ -41,6 +44,9 @@ export interface ReportFacts {
   readonly remarks: readonly string[];
 }
 
+/** Options that tell the mode, or that only some modes have. */
+const ownToMode = /^(?:mode|workers|seed|name|staleness.*)$/;
+
 /** Groups the finished cells, in the matrix's order. */
 export function reportGroups(planned: readonly PlannedCell[], cores: number): ReportGroup[] {
   const byGroup = new Map<string, PlannedCell[]>();
@@ -48,6 +54,8 @@ export function reportGroups(planned: readonly PlannedCell[], cores: number): Re
     if (one.decision.kind !== "skip") continue;
     byGroup.set(one.cell.group, [...(byGroup.get(one.cell.group) ?? []), one]);
   }
+  const names = new Set(planned.flatMap(({ cell }) => [...cell.values.keys()]));
+  const compared = [...names].filter((name) => !ownToMode.test(name));
   const groups = [...byGroup].map(([name, members]): ReportGroup => {
     const { cell } = members[0]!;
     const studies = members.map(({ disk }) => disk.study);
@@ -56,6 +64,7 @@ export function reportGroups(planned: readonly PlannedCell[], cores: number): Re
       mode: modeWord(cell.facts.mode),
       workers: cell.facts.workers,
       setting: settingOf(cell),
+      settings: Object.fromEntries(compared.map((one) => [one, cell.facts.print(one) || "none"])),
       crowded: members.some(({ disk, cell: { facts } }) => {
         return disk.study?.crowded ?? isCrowded(facts, cores);
       }),
@@ -182,11 +191,24 @@ function answer(groups: readonly ReportGroup[]): string[] {
     const accuracy = points === null ? "" : ` and ended ${pointsText(points)}`;
     const told = percents(left, right);
     const where = `${count(left.workers, "worker")}${left.setting && ` (${left.setting})`}`;
-    return [
-      `With ${where}, ${right.mode} took ${ratio} times as long as ${left.mode}${accuracy}${told}.`,
-    ];
+    const took = `took ${ratio} times as long as ${left.mode}`;
+    if (!left.crowded && !right.crowded) {
+      return [`With ${where}, ${right.mode} ${took}${accuracy}${told}.`];
+    }
+    if (points === null) return [];
+    const ended = `${right.mode} ended ${pointsText(points)}${told}`;
+    return [`With ${where}, ${ended}; of time it tells nothing, as workers took turns.`];
   });
-  return sentences.length === 0 ? [] : [`**Answer.** ${sentences.join("\n")}`];
+  if (sentences.length === 0) return [];
+  const confounds = confoundText(confoundsOf(pairedGroups(groups)));
+  const all = confounds === null ? sentences : [...sentences, confounds];
+  return [`**Answer.** ${all.join("\n")}`];
+}
+
+/** The groups that are compared, with what else than the mode may explain a difference. */
+function pairedGroups(groups: readonly ReportGroup[]): Compared[] {
+  const pairs = pairsOf(groups).flatMap(({ left, right }) => [left, right]);
+  return [...new Set(pairs)].map(({ mode, settings }) => ({ mode, settings, servers: null }));
 }
 
 function pointsText(points: number): string {

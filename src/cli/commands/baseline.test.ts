@@ -69,7 +69,7 @@ test("baseline --json ends with result.json's content and honours limits", async
   const { exitCode, out } = await call(...logistic, ...place, ...limits, ...cadence, "--json");
   assert.equal(exitCode, 0);
   const { result } = await runOf("logistic-baseline-1w-001");
-  assert.deepEqual(JSON.parse(out.trim().split("\n").at(-1)!), result);
+  assert.deepEqual(JSON.parse(out), result);
   const { evaluations, globalSteps, spec } = result.paceline;
   assert.deepEqual(
     evaluations.map(({ step }: { step: number }) => step),

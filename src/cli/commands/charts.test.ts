@@ -105,7 +105,7 @@ describe("paceline charts", () => {
     assert.ok(notes.length > 0);
     assert.deepEqual(
       files,
-      ["baseline", "accuracy_vs_time", "accuracy_vs_work"].map((name) =>
+      ["distributed_run", "accuracy_vs_time", "accuracy_vs_work"].map((name) =>
         join(output, `${name}-dark.png`),
       ),
     );
@@ -116,7 +116,7 @@ describe("paceline charts", () => {
     writeFileSync(join(runs, "sync_4workers", "result.json"), publishedFile("sync", 4, 100));
     const { exitCode, err } = await call("sync_4workers", "--run-dir", runs, ...quick);
     assert.equal(exitCode, 0, err);
-    assert.ok(existsSync(join(runs, "sync_4workers", "charts", "baseline.svg")));
+    assert.ok(existsSync(join(runs, "sync_4workers", "charts", "distributed_run.svg")));
   });
   test("draws the ring without any result", async () => {
     const output = join(root, "ring");

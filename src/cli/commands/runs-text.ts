@@ -91,6 +91,9 @@ function factLines(record: RunRecord): string[] {
   const { stalenessCounts: counts, stepTimes, bytesIn, bytesOut } = result ?? {};
   const { staleness, globalSteps, tornSteps, skippedExamples } = form?.paceline ?? {};
   const { version, commit } = form?.paceline ?? {};
+  // Workers in step have no staleness, and a baseline no servers.
+  const isCounted = counts?.some((count) => count > 0) || (staleness?.rejected ?? 0) > 0;
+  const hadNone = result?.inOneProcess === true;
   const facts: [string, string | null][] = [
     ["run", record.name],
     ["path", record.path],
@@ -110,11 +113,11 @@ function factLines(record: RunRecord): string[] {
     ],
     ["accuracy", record.accuracyPercent === null ? null : `${fixed(record.accuracyPercent, 2)} %`],
     ["steps", globalSteps == null ? null : stepsText(globalSteps, tornSteps, skippedExamples)],
-    ["staleness", staleness == null ? null : stalenessText(staleness)],
-    ["by staleness", counts == null ? null : countsText(counts)],
+    ["staleness", staleness == null || !isCounted ? null : stalenessText(staleness)],
+    ["by staleness", counts == null || !isCounted ? null : countsText(counts)],
     ["a step", stepTimes == null ? null : stepText(stepTimes)],
-    ["received", bytesIn == null ? null : `${bytesText(bytesIn)} by the servers`],
-    ["sent", bytesOut == null ? null : `${bytesText(bytesOut)} by the servers`],
+    ["received", hadNone || bytesIn == null ? null : `${bytesText(bytesIn)} by the servers`],
+    ["sent", hadNone || bytesOut == null ? null : `${bytesText(bytesOut)} by the servers`],
     ["cores", result?.crowded ? "fewer than processes: times are no measure of scaling" : null],
     ["clock", result?.simulated ? "virtual: times are modelled" : null],
     ["version", version == null ? null : `${version}${commit ? ` (${commit})` : ""}`],

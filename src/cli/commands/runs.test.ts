@@ -167,6 +167,11 @@ test("runs compare tells the table, the differences and who was faster", async (
     "Time to 96.00 %, ",
   ])
     assert.ok(plain.includes(line), `${line} in\n${plain}`);
+  for (const part of ["compare", "rm", "export"]) {
+    const twice = await call(part, "one", "one", "--run-dir", path);
+    assert.equal(twice.exitCode, 2);
+    assert.equal(twice.err, "paceline: one is named twice; name each run once\n");
+  }
   const json = JSON.parse((await call("compare", "one", "two", "--json", "--run-dir", path)).out);
   assert.deepEqual(json.common, { accuracyPercent: 96, seconds: [4, 4] });
 });

@@ -98,6 +98,7 @@ async function compare(names: readonly string[], { options, io }: Call): Promise
   if (names.length < 2) {
     throw usage(`paceline runs compare takes two or more names, not ${names.length}; see runs ls`);
   }
+  demandOnce(names);
   const { readStudyResult } = await import("../../study/read-results.js");
   const { compareResults } = await import("../../study/compare-runs.js");
   const { comparisonText } = await import("./runs-text.js");
@@ -114,6 +115,7 @@ async function compare(names: readonly string[], { options, io }: Call): Promise
 
 async function remove(names: readonly string[], { options, flags, io }: Call): Promise<number> {
   if (names.length === 0) throw usage("paceline runs rm needs the names of runs; see runs ls");
+  demandOnce(names);
   const { removeRuns, runNames } = await import("../../study/run-folders.js");
   const { bytesText } = await import("./runs-text.js");
   const isTrial = flags.dryRun === true;
@@ -140,6 +142,7 @@ async function exportCsv(names: readonly string[], { options, flags, io }: Call)
     const hint = didYouMean(written, csvUnits);
     throw usage(`--per ${written} is no row${hint}; write ${alternatives(csvUnits)}`);
   }
+  demandOnce(names);
   const records = names.length === 0 ? await listRuns(options.runDir) : [];
   for (const name of names) records.push(await readRun(await findRun(name, options.runDir)));
   const broken: string[] = [];
@@ -179,4 +182,9 @@ function lines(texts: readonly string[]): string {
 
 function usage(sentence: string): PacelineError {
   return new PacelineError("usage", sentence);
+}
+
+function demandOnce(names: readonly string[]): void {
+  const twice = names.find((name, place) => names.indexOf(name) !== place);
+  if (twice !== undefined) throw usage(`${twice} is named twice; name each run once`);
 }

@@ -9,6 +9,8 @@ import { exitWithParent } from "../supervised.js";
 export async function server(options: ResolvedOptions, io: CommandIo): Promise<number> {
   exitWithParent();
   const log = memberLog(io, "server");
-  const server = await startServer(serverSettingsOf(options), { log });
-  return untilMemberEnds(server, { staysForRun: true, log });
+  const member = await startServer(serverSettingsOf(options), { log });
+  const { exitCode, end } = await untilMemberEnds(member, { staysForRun: true, log });
+  if (options.json) io.stdout.write(`${JSON.stringify(end)}\n`);
+  return exitCode;
 }

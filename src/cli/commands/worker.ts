@@ -1,8 +1,13 @@
 /** `paceline worker`: trains for a coordinator's runs, and prints its own metrics of each. */
 import type { WorkerEnd } from "../../host/worker-host.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import { printsMetrics } from "../../report/progress.js";
 import { startWorker } from "../../runtime/start-worker.js";
-import { metricsLine, workerFinalMetrics } from "../../store/runs/experiment-file.js";
+import {
+  metricsLine,
+  type WorkerFinalMetrics,
+  workerFinalMetrics,
+} from "../../store/runs/experiment-file.js";
 import { memberLog, untilMemberEnds } from "../member-command.js";
 import { workerSettingsOf } from "../role-settings.js";
 import { exitWithParent, isSupervised } from "../supervised.js";
@@ -11,20 +16,30 @@ import { exitWithParent, isSupervised } from "../supervised.js";
 export async function worker(options: ResolvedOptions, io: CommandIo): Promise<number> {
   exitWithParent();
   const log = memberLog(io, "worker", options.workerName);
-  const onRunEnd = (rank: number, end: WorkerEnd) => printMetrics(rank, end, io);
-  const worker = await startWorker(workerSettingsOf(options), { log, onRunEnd });
-  // A run goes on without one of several; one of a supervisor's is stopped with all the others.
-  return untilMemberEnds(worker, { staysForRun: isSupervised(), log });
+  const metrics: WorkerFinalMetrics[] = [];
+  const onRunEnd = (rank: number, end: WorkerEnd) => {
+    const own = metricsOf(rank, end);
+    if (own === null) return;
+    metrics.push(own);
+    if (printsMetrics(options, io.stdout)) io.stdout.write(`${metricsLine(own)}\n`);
+  };
+  const member = await startWorker(workerSettingsOf(options), { log, onRunEnd });
+  const { exitCode, end } = await untilMemberEnds(member, {
+    // A run goes on without one of several; one of a supervisor's is stopped with all the others.
+    staysForRun: isSupervised(),
+    log,
+  });
+  if (options.json) io.stdout.write(`${JSON.stringify({ ...end, metrics })}\n`);
+  return exitCode;
 }
 
-/** The METRICS_JSON line, from what the worker itself recorded of a run that is done. */
-function printMetrics(
+/** What the worker itself recorded of a run; null of one that is not done. */
+function metricsOf(
   rank: number,
   { outcome, spec, record, trainingSeconds }: WorkerEnd,
-  io: CommandIo,
-): void {
-  if (outcome !== "done" || spec === null) return;
-  const metrics = workerFinalMetrics({
+): WorkerFinalMetrics | null {
+  if (outcome !== "done" || spec === null) return null;
+  return workerFinalMetrics({
     rank,
     workers: spec.workersMax,
     trainingSeconds,
@@ -35,5 +50,4 @@ function printMetrics(
     lr: spec.schedule.lr,
     epochs: spec.epochs,
   });
-  io.stdout.write(`${metricsLine(metrics)}\n`);
 }

@@ -267,6 +267,11 @@ export class ModelWorker implements ModelMember {
     return this.#machine.activity();
   }
 
+  /** Steps completed. */
+  get clock(): number {
+    return this.#machine.statistics().clock;
+  }
+
   heartbeat(): MemberMessage {
     const worker = this.#machine.statistics();
     const term = termOf(this.incarnation);

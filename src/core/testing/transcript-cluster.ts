@@ -6,6 +6,7 @@ import { shownId } from "../../protocol/ids.js";
 import type { CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { type Death, ModelCluster, specOf } from "./model-cluster.js";
+import type { ModelWorker } from "./model-members.js";
 
 /** A cluster of one server whose every delay follows from a seed. */
 export class ClusterScene {
@@ -74,8 +75,9 @@ export class ClusterScene {
 
   #until([what, number]: readonly string[]): void {
     const cluster = this.#cluster;
-    const reached = () =>
-      cluster.workers().some((w) => w.activity() === `computing step ${number}`);
+    const computes = (worker: ModelWorker) =>
+      worker.activity() === "computing" && worker.clock === Number(number);
+    const reached = () => cluster.workers().some(computes);
     cluster.run(1, what === "end" ? () => false : reached);
   }
 

@@ -68,6 +68,12 @@ export class EpochRecords {
     for (const epoch of this.#open.values()) epoch.startedMs ??= nowMs;
   }
 
+  /** Seconds of an epoch that is not over, so far. */
+  openSeconds(epoch: number, nowMs: number): number {
+    const open = this.#open.get(epoch);
+    return open === undefined ? 0 : open.seconds + runningSeconds(open, nowMs);
+  }
+
   /** A worker has finished an assignment. */
   addAssignment(epoch: number, rank: number, assignment: AssignmentCounts): void {
     const open = this.#open.get(epoch);
@@ -116,9 +122,8 @@ export class EpochRecords {
   snapshot(nowMs: number): Pick<TrainingSnapshot, "epochs" | "openEpochs" | "seconds"> {
     const cut = this.#cut === null ? [] : [this.#cut];
     const openEpochs = [...this.#open.values(), ...cut].map((open) => {
-      const runningMs = open.startedMs === null ? 0 : nowMs - open.startedMs;
       const { epoch, examples, lostExamples, lossSum, correct, workerSeconds } = open;
-      const seconds = open.seconds + runningMs / 1000;
+      const seconds = open.seconds + runningSeconds(open, nowMs);
       return { epoch, seconds, examples, lostExamples, lossSum, correct, workerSeconds };
     });
     const epochs = this.#closed.filter(({ epoch }) => epoch !== this.#cut?.epoch);
@@ -128,6 +133,10 @@ export class EpochRecords {
 
 function stop(epoch: Timed, nowMs: number): void {
   if (epoch.startedMs === null) return;
-  epoch.seconds += (nowMs - epoch.startedMs) / 1000;
+  epoch.seconds += runningSeconds(epoch, nowMs);
   epoch.startedMs = null;
+}
+
+function runningSeconds({ startedMs }: Timed, nowMs: number): number {
+  return startedMs === null ? 0 : (nowMs - startedMs) / 1000;
 }

@@ -17,8 +17,10 @@ export interface StepOutcome {
 
 /** What a worker measured of the run, for its final metrics. */
 export interface WorkerAccountRecord {
-  readonly epochSeconds: readonly number[];
-  readonly accuraciesPercent: readonly number[];
+  /** By epoch, counted from 0; null for an epoch that it took no part in. */
+  readonly epochSeconds: readonly (number | null)[];
+  /** By epoch: the last evaluation told of; null for an epoch without one. */
+  readonly accuraciesPercent: readonly (number | null)[];
   readonly steps: number;
 }
 
@@ -26,6 +28,7 @@ export interface WorkerAccountRecord {
 export class WorkerAccount {
   readonly #epochSeconds: number[] = [];
   readonly #accuraciesPercent: number[] = [];
+  #lastAccuracyPercent: number | undefined;
   #steps = 0;
   #examples = 0;
   #lossSum = 0;
@@ -37,7 +40,7 @@ export class WorkerAccount {
 
   /** The last accuracy that was told; undefined before the first. */
   get lastAccuracyPercent(): number | undefined {
-    return this.#accuraciesPercent.at(-1);
+    return this.#lastAccuracyPercent;
   }
 
   /** A step's gradients are done. */
@@ -64,9 +67,10 @@ export class WorkerAccount {
     this.#epochSeconds[epoch] = (this.#epochSeconds[epoch] ?? 0) + seconds;
   }
 
-  /** The cluster's model was evaluated. */
-  evaluated(accuracyPercent: number): void {
-    this.#accuraciesPercent.push(accuracyPercent);
+  /** The cluster's model was evaluated in an epoch; null before the first step. */
+  evaluated(epoch: number | null, accuracyPercent: number): void {
+    this.#lastAccuracyPercent = accuracyPercent;
+    if (epoch !== null) this.#accuraciesPercent[epoch] = accuracyPercent;
   }
 
   /** Counts for heartbeats; `clock` is the number of steps completed. */
@@ -84,11 +88,11 @@ export class WorkerAccount {
     };
   }
 
-  /** What the final metrics are made of; an epoch that it took no part in has 0 seconds. */
+  /** What the final metrics are made of. */
   record(): WorkerAccountRecord {
     return {
-      epochSeconds: Array.from(this.#epochSeconds, (seconds) => seconds ?? 0),
-      accuraciesPercent: [...this.#accuraciesPercent],
+      epochSeconds: Array.from(this.#epochSeconds, (seconds) => seconds ?? null),
+      accuraciesPercent: Array.from(this.#accuraciesPercent, (percent) => percent ?? null),
       steps: this.#steps,
     };
   }

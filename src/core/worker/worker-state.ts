@@ -227,12 +227,11 @@ export function activityOf(
   switch (state.name) {
     case "stepping": {
       const late = state.before?.missing.size ?? 0;
-      const ahead = late === 0 ? "" : ` while ${late} of ${chunks} chunks are to come`;
-      if (!state.computed) return `computing step ${state.step}${ahead}`;
-      return `step ${state.step}: waiting for ${state.missing.size} of ${chunks} chunks`;
+      if (!state.computed) return late === 0 ? "computing" : "computing, new weights arrive";
+      return `waiting for ${state.missing.size} of ${chunks} parts of the new weights`;
     }
     case "pulling":
-      return `pulling: ${state.missing.size} of ${chunks} chunks to come`;
+      return `fetching the weights: ${chunks - state.missing.size} of ${chunks} parts are here`;
     case "evaluating":
       return `evaluating test examples ${state.range.start} to ${state.range.end}`;
     case "resting":

@@ -169,7 +169,7 @@ export class Worker {
         this.#barrier = { id: message.barrier, isWhole: false, isGiving: false };
         break;
       case "evaluation":
-        this.#account.evaluated(message.accuracyPercent);
+        this.#account.evaluated(this.#nextStep > 0 ? message.epoch : null, message.accuracyPercent);
         break;
       case "stop":
         this.#onStop(message);

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { toPacelineError } from "../../errors.js";
 import { dataError, messageOf } from "../../store/file-content.js";
+import { parseJson } from "../../store/json-text.js";
 
 /** The file that makes a folder a sharded data set. */
 export const indexName = "dataset.json";
@@ -121,7 +122,7 @@ export async function readIndex(folder: string): Promise<ShardIndex> {
   }
   let content: unknown;
   try {
-    content = JSON.parse(text);
+    content = parseJson(text);
   } catch (cause) {
     throw dataError(path, `is no JSON (${messageOf(cause)}); ${remedy}`, cause);
   }

@@ -38,6 +38,7 @@ const quietly = {
   json: false,
   quiet: false,
   verbose: false,
+  metricsJson: false,
   progress: true,
   logEvery: { unit: "epoch", count: 1 },
 } as const;
@@ -61,6 +62,8 @@ export interface RecordedReport {
   readonly metrics: object[];
   readonly clusters: (readonly ClusterMember[])[];
   readonly results: unknown[];
+  /** Lines that went to a process's log, after the process's name. */
+  readonly logged: string[][];
 }
 
 /** What differs from a plain report. */
@@ -68,6 +71,8 @@ export interface Changes {
   readonly spec?: Partial<RunSpec>;
   readonly options?: Partial<RunReportSetup["settings"]>;
   readonly io?: Partial<RunReportSetup["io"]>;
+  /** True where standard output is a terminal. */
+  readonly screen?: boolean;
   readonly cores?: number;
   readonly writeResult?: () => Promise<void>;
   /** What files of the folder lack in the end. */
@@ -83,12 +88,13 @@ export function recordReport(changes: Changes = {}): RecordedReport {
     metrics: [] as object[],
     clusters: [] as (readonly ClusterMember[])[],
     results: [] as unknown[],
+    logged: [] as string[][],
   };
   const settings = { ...quietly, ...changes.options };
   const shown = new RunReport({
     settings,
     io: {
-      stdout: { write: (text) => (texts.out += text) },
+      stdout: { write: (text) => (texts.out += text), isTTY: changes.screen ?? false },
       stderr: { write: (text) => (texts.err += text), columns: 80, rows: 24 },
       color: false,
       isTerminal: false,
@@ -106,6 +112,7 @@ export function recordReport(changes: Changes = {}): RecordedReport {
       metric: (line) => kept.metrics.push(line),
       flush: async () => changes.losses ?? [],
       tellTrouble: () => {},
+      log: async (role, id, lines) => void kept.logged.push([`${role}-${id}`, ...lines]),
       writeCluster: async (members) => void kept.clusters.push(members),
       writeResult: changes.writeResult ?? (async (result) => void kept.results.push(result)),
     },
@@ -171,7 +178,7 @@ export function member(
     frames: null,
     state: "alive",
     reason: "last heard 0.1 s ago, lease 3.0 s",
-    activity: `computing step ${rank}`,
+    activity: "computing",
     engine: "",
     inView: true,
     server: role === "server" ? noServerCounts : null,

@@ -197,6 +197,20 @@ describe("training in one process", () => {
     assert.deepEqual([examples, marks[0]], [100, mark]);
   });
 
+  test("says of every rank the time that its epochs took, not its turns'", async () => {
+    const { epochs, workers } = await run();
+    for (const { seconds, workerSeconds } of epochs) {
+      assert.deepEqual(Object.keys(workerSeconds), ["0", "1", "2"]);
+      // The clock is read, and walks on a millisecond, a few times between the two.
+      for (const own of Object.values(workerSeconds)) {
+        assert.ok(own > 0.9 * seconds && own <= seconds, `${own} of ${seconds} s`);
+      }
+    }
+    const turns = workers.map((one) => one.inputSeconds + one.computeSeconds);
+    const whole = workers.map((one, rank) => turns[rank]! + one.waitSeconds);
+    for (const own of whole) assert.ok(own > 2 * Math.max(...turns), `${own} of ${turns}`);
+  });
+
   test("ends after the most steps, with the state of the first of them", async () => {
     const { outcome, globalSteps, evaluations } = await run({ maxSteps: 4 });
     assert.deepEqual([outcome, globalSteps], ["done", 4]);

@@ -122,6 +122,14 @@ interface Vectors {
 /** One rank's, while they grow. */
 type Counts = { -readonly [Field in keyof WorkerStatistics]: WorkerStatistics[Field] };
 
+/** What has been counted by some moment. */
+interface Account {
+  /** Of the present epoch, evaluations and checkpoints aside. */
+  readonly seconds: number;
+  /** By rank. */
+  readonly counts: readonly Counts[];
+}
+
 class BaselineTraining {
   readonly #spec: RunSpec;
   readonly #parts: BaselineParts;
@@ -241,7 +249,7 @@ class BaselineTraining {
 
   /** Takes the epoch's steps; true when it was asked to stop within. */
   async #trainEpoch(plan: EpochPlan): Promise<boolean> {
-    let before = this.#copiedCounts();
+    let before = this.#account();
     let stopped = false;
     const lastStep = this.#cursor.lastStepOf(plan);
     while (this.#steps < lastStep && !stopped) {
@@ -251,29 +259,34 @@ class BaselineTraining {
       if (this.#isDue("evaluateEvery", null)) this.#evaluate(false);
       if (!this.#isDue("checkpointEvery", null)) continue;
       this.#settle(plan, before);
-      before = this.#copiedCounts();
+      before = this.#account();
       await this.#keep();
     }
     this.#settle(plan, before);
     return stopped;
   }
 
-  #copiedCounts(): Counts[] {
-    return this.#counts.map((counts) => ({ ...counts }));
+  #account(): Account {
+    const seconds = this.#records.openSeconds(this.#epoch, this.#parts.nowMs());
+    return { seconds, counts: this.#counts.map((counts) => ({ ...counts })) };
   }
 
-  /** Writes down how far each share has come, and what was counted since. */
-  #settle(plan: EpochPlan, before: readonly Counts[]): void {
+  /**
+   * Writes down how far each share has come, and what was counted since. Every rank takes as long
+   * as the epoch, since none goes on before all have had their turn.
+   */
+  #settle(plan: EpochPlan, before: Account): void {
+    const seconds = this.#account().seconds - before.seconds;
     for (const share of plan.shares) {
       share.next = this.#rangeOf(share, plan).start;
       share.nextStep = this.#steps;
       const counts = this.#counts[share.rank]!;
-      const { examples, lossSum, correct, inputSeconds, computeSeconds } = before[share.rank]!;
+      const { examples, lossSum, correct } = before.counts[share.rank]!;
       this.#records.addAssignment(plan.epoch, share.rank, {
         examples: counts.examples - examples,
         lossSum: counts.lossSum - lossSum,
         correct: counts.correct - correct,
-        seconds: counts.inputSeconds + counts.computeSeconds - inputSeconds - computeSeconds,
+        seconds,
       });
     }
   }
@@ -287,6 +300,8 @@ class BaselineTraining {
   }
 
   #step(plan: EpochPlan): void {
+    const beganMs = this.#parts.nowMs();
+    const busyBefore = this.#counts.map(busySeconds);
     const contributions = plan.shares
       .map((share) => ({ rank: share.rank, range: this.#rangeOf(share, plan) }))
       .filter(({ range }) => range.end > range.start)
@@ -315,7 +330,11 @@ class BaselineTraining {
     this.#pushes += contributions.length;
     this.#examples += contributions.reduce((sum, { examples }) => sum + examples, 0);
     this.#steps++;
-    for (const counts of this.#counts) counts.clock = this.#steps;
+    const tookSeconds = (this.#parts.nowMs() - beganMs) / 1000;
+    for (const [rank, counts] of this.#counts.entries()) {
+      counts.clock = this.#steps;
+      counts.waitSeconds += tookSeconds - (busySeconds(counts) - busyBefore[rank]!);
+    }
   }
 
   /** Leaves the gradient of a rank's batch in its slot. */
@@ -456,4 +475,9 @@ class BaselineTraining {
       details: { step: this.#steps, rank },
     });
   }
+}
+
+/** What a rank itself has worked; the rest of a step it waits for the others and the update. */
+function busySeconds({ inputSeconds, computeSeconds }: WorkerStatistics): number {
+  return inputSeconds + computeSeconds;
 }

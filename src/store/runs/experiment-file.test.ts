@@ -40,11 +40,16 @@ const totals: ServerTotals = {
   stalenessMax: 5,
 };
 
-function worker(rank: number, epochs: number[], accuracies: number[], steps = 10): WorkerTotals {
+function worker(
+  rank: number,
+  epochs: (number | null)[],
+  accuracies: (number | null)[],
+  steps = 10,
+): WorkerTotals {
   return {
     rank,
     workers: 3,
-    trainingSeconds: epochs.reduce((sum, seconds) => sum + seconds, 1),
+    trainingSeconds: epochs.reduce((sum: number, seconds) => sum + (seconds ?? 0), 1),
     epochSeconds: epochs,
     accuraciesPercent: accuracies,
     steps,
@@ -120,11 +125,42 @@ test("a worker's line has the published fields in their order", () => {
   );
 });
 
+test("numbers have two to four decimals as published files do, and none becomes zero by it", () => {
+  const third = 1 / 3;
+  const server = serverFinalMetrics({
+    ...totals,
+    protocol: "asp",
+    trainingSeconds: 50 + third,
+    updateSeconds: third,
+    stalenessSum: 1,
+    stalenessCount: 3,
+  });
+  assert.deepEqual(
+    [
+      server.total_training_time_seconds,
+      server.average_update_time_seconds,
+      server.updates_per_second,
+      server.average_gradient_staleness,
+    ],
+    [50.3333, 0.0017, 3.97, 0.33],
+  );
+  assert.equal(
+    serverFinalMetrics({ ...totals, updateSeconds: 1e-3 }).average_update_time_seconds,
+    5e-6,
+  );
+  const own = workerFinalMetrics(worker(0, [third, null, 2e-5, null], [third, null, 97.126, null]));
+  assert.deepEqual(own.epoch_times_seconds, [0.3333, null, 2e-5]);
+  assert.deepEqual(own.all_accuracies_percent, [0.33, null, 97.13]);
+  assert.equal(own.final_test_accuracy_percent, 97.13);
+  assert.equal(own.average_epoch_time_seconds, 0.1667);
+});
+
 test("workers with fewer epochs count only where they have one", () => {
   const workers = [
     worker(2, [2, 4, 9], [50, 80, 91], 30),
     worker(0, [4, 2], [60, 70], 20),
     worker(1, [], [], 0),
+    worker(3, [null, null, null], [], 0),
   ].map(workerFinalMetrics);
   const timestamp = "2024-05-06T07:08:09Z";
   const server = serverFinalMetrics(totals);
@@ -137,11 +173,11 @@ test("workers with fewer epochs count only where they have one", () => {
     "raw_worker_metrics",
   ]);
   const order = file.raw_worker_metrics.map((metrics) => metrics.worker_id);
-  assert.deepEqual(order, [0, 1, 2]);
+  assert.deepEqual(order, [0, 1, 2, 3]);
   const { per_worker_metrics, ...aggregated } = file.worker_metrics_aggregated;
-  assert.equal(per_worker_metrics.length, 3);
+  assert.equal(per_worker_metrics.length, 4);
   assert.deepEqual(aggregated, {
-    num_workers: 3,
+    num_workers: 4,
     total_training_time_seconds: 16,
     average_epoch_time_seconds: 4,
     final_test_accuracy_percent: 80.5,
@@ -182,7 +218,9 @@ async function readBack(content: unknown): Promise<unknown> {
 }
 
 test("what was written is read back equal", async () => {
-  const workers = [worker(0, [1, 2], [80, 90]), worker(1, [], [])].map(workerFinalMetrics);
+  const workers = [worker(0, [1, 2], [80, 90]), worker(1, [null, 3], [null, 90])].map(
+    workerFinalMetrics,
+  );
   for (const server of [serverFinalMetrics({ ...totals, protocol: "asp" }), null]) {
     const file = experimentFile({ name: "x", timestamp: "t", server, workers, paceline: { a: 1 } });
     assert.deepEqual(await readBack(file), file);
@@ -217,6 +255,14 @@ test("a file that is no experiment is a usage error that names the field", async
     [{ ...good, experiment_name: 7 }, /experiment_name: /],
     [{ ...good, server_metrics: { mode: "sync" } }, /server_metrics\.total_workers: /],
     [{ ...good, raw_worker_metrics: [{}] }, /raw_worker_metrics\.0\.worker_id: /],
+    [
+      {
+        ...good,
+        raw_worker_metrics: [2, 2].map((rank) => workerFinalMetrics(worker(rank, [], []))),
+      },
+      /lists worker 2 twice in raw_worker_metrics/,
+    ],
+    ['{"timestamp": "a", "timestamp": "b"}', /timestamp stands twice, as "a" and "b"/],
   ];
   for (const [content, message] of cases) {
     await assert.rejects(readBack(content), (thrown) => {

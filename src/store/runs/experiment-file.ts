@@ -6,6 +6,8 @@
 import { z } from "zod";
 import { PacelineError } from "../../errors.js";
 import { diskFiles, type Files, readWhole } from "../files.js";
+import { parseJson } from "../json-text.js";
+import { demandWorkersOnce } from "./told-once.js";
 
 /**
  * What a server says at the end: one line per run, whatever the number of servers. Times in
@@ -29,16 +31,21 @@ export interface ServerFinalMetrics {
   readonly max_staleness_observed?: number | undefined;
 }
 
-/** What a worker says at the end. Null stands for what was never measured. */
+/**
+ * What a worker says at the end. Null stands for what was never measured. Place e of both lists is
+ * epoch e + 1; what lies after the last known number is left out.
+ */
 export interface WorkerFinalMetrics {
   readonly type: "WORKER_FINAL_METRICS";
   readonly worker_id: number;
   readonly total_workers: number;
   readonly total_training_time_seconds: number;
   readonly average_epoch_time_seconds: number | null;
-  readonly epoch_times_seconds: readonly number[];
+  /** Null for an epoch that it took no part in. */
+  readonly epoch_times_seconds: readonly (number | null)[];
   readonly final_test_accuracy_percent: number | null;
-  readonly all_accuracies_percent: readonly number[];
+  /** The last evaluation of each epoch; null for an epoch without one. */
+  readonly all_accuracies_percent: readonly (number | null)[];
   readonly local_steps_completed: number;
   readonly batch_size: number;
   readonly learning_rate: number;
@@ -97,13 +104,13 @@ export interface ServerTotals {
   readonly stalenessMax: number;
 }
 
-/** What one worker counted; the lists hold one number per epoch and per evaluation. */
+/** What one worker counted; the lists have a place for each epoch, null where it has no number. */
 export interface WorkerTotals {
   readonly rank: number;
   readonly workers: number;
   readonly trainingSeconds: number;
-  readonly epochSeconds: readonly number[];
-  readonly accuraciesPercent: readonly number[];
+  readonly epochSeconds: readonly (number | null)[];
+  readonly accuraciesPercent: readonly (number | null)[];
   readonly steps: number;
   readonly batchSize: number;
   readonly lr: number;
@@ -126,41 +133,42 @@ export function isSynchronous(mode: string): boolean {
   return modeWord(mode) === "sync";
 }
 
-/** Builds a server's final metrics. */
+/** Builds a server's final metrics: seconds to four decimals, means and rates to two. */
 export function serverFinalMetrics(totals: ServerTotals): ServerFinalMetrics {
   const mode = modeWord(totals.protocol);
   const metrics: ServerFinalMetrics = {
     type: "SERVER_FINAL_METRICS",
     mode,
     total_workers: totals.workers,
-    total_training_time_seconds: totals.trainingSeconds,
+    total_training_time_seconds: rounded(totals.trainingSeconds, 4),
     global_steps_completed: totals.globalSteps,
     total_parameter_updates: totals.parameterUpdates,
     gradients_processed: totals.pushes,
-    average_update_time_seconds: ratio(totals.updateSeconds, totals.parameterUpdates),
-    updates_per_second: ratio(totals.parameterUpdates, totals.trainingSeconds),
+    average_update_time_seconds: rounded(ratio(totals.updateSeconds, totals.parameterUpdates), 4),
+    updates_per_second: rounded(ratio(totals.parameterUpdates, totals.trainingSeconds), 2),
     learning_rate: totals.lr,
   };
   if (isSynchronous(mode)) return metrics;
   return {
     ...metrics,
     async_updates: totals.asyncUpdates,
-    average_gradient_staleness: ratio(totals.stalenessSum, totals.stalenessCount),
+    average_gradient_staleness: rounded(ratio(totals.stalenessSum, totals.stalenessCount), 2),
     max_staleness_observed: totals.stalenessMax,
   };
 }
 
-/** Builds a worker's final metrics. */
+/** Builds a worker's final metrics, seconds to four decimals and percents to two. */
 export function workerFinalMetrics(totals: WorkerTotals): WorkerFinalMetrics {
+  const accuracies = untilLastKnown(totals.accuraciesPercent).map((one) => rounded(one, 2));
   return {
     type: "WORKER_FINAL_METRICS",
     worker_id: totals.rank,
     total_workers: totals.workers,
-    total_training_time_seconds: totals.trainingSeconds,
-    average_epoch_time_seconds: mean(totals.epochSeconds),
-    epoch_times_seconds: totals.epochSeconds,
-    final_test_accuracy_percent: totals.accuraciesPercent.at(-1) ?? null,
-    all_accuracies_percent: totals.accuraciesPercent,
+    total_training_time_seconds: rounded(totals.trainingSeconds, 4),
+    average_epoch_time_seconds: rounded(mean(totals.epochSeconds), 4),
+    epoch_times_seconds: untilLastKnown(totals.epochSeconds).map((one) => rounded(one, 4)),
+    final_test_accuracy_percent: accuracies.at(-1) ?? null,
+    all_accuracies_percent: accuracies,
     local_steps_completed: totals.steps,
     batch_size: totals.batchSize,
     learning_rate: totals.lr,
@@ -193,23 +201,34 @@ export function experimentFile(parts: {
   };
 }
 
-/** Aggregates over workers; an epoch's numbers are over the workers that have it. */
+/** Aggregates over workers; an epoch's numbers are over the workers that have it, if any has. */
 export function aggregate(workers: readonly WorkerFinalMetrics[]): AggregatedWorkerMetrics {
   const times = workers.map((worker) => worker.total_training_time_seconds);
   return {
     num_workers: workers.length,
     total_training_time_seconds: workers.length === 0 ? null : Math.max(...times),
-    average_epoch_time_seconds: mean(workers.map((worker) => worker.average_epoch_time_seconds)),
-    final_test_accuracy_percent: mean(workers.map((worker) => worker.final_test_accuracy_percent)),
+    average_epoch_time_seconds: rounded(
+      mean(workers.map((worker) => worker.average_epoch_time_seconds)),
+      4,
+    ),
+    final_test_accuracy_percent: rounded(
+      mean(workers.map((worker) => worker.final_test_accuracy_percent)),
+      2,
+    ),
     total_local_steps: workers.reduce((sum, worker) => sum + worker.local_steps_completed, 0),
     per_worker_metrics: workers,
     epoch_times_by_epoch: byEpoch(workers.map((worker) => worker.epoch_times_seconds)).map(
-      ({ epoch, max, avg, min }) => ({ epoch, max_time: max, avg_time: avg, min_time: min }),
+      ({ epoch, max, avg, min }) => ({
+        epoch,
+        max_time: max,
+        avg_time: rounded(avg, 4),
+        min_time: min,
+      }),
     ),
     accuracy_by_epoch: byEpoch(workers.map((worker) => worker.all_accuracies_percent)).map(
       ({ epoch, max, avg, min }) => ({
         epoch,
-        avg_accuracy: avg,
+        avg_accuracy: rounded(avg, 2),
         max_accuracy: max,
         min_accuracy: min,
       }),
@@ -241,9 +260,9 @@ const workerSchema = z.looseObject({
   total_workers: z.number(),
   total_training_time_seconds: z.number(),
   average_epoch_time_seconds: z.number().nullable().default(null),
-  epoch_times_seconds: z.array(z.number()).default([]),
+  epoch_times_seconds: z.array(z.number().nullable()).default([]),
   final_test_accuracy_percent: z.number().nullable().default(null),
-  all_accuracies_percent: z.array(z.number()).default([]),
+  all_accuracies_percent: z.array(z.number().nullable()).default([]),
   local_steps_completed: z.number(),
   batch_size: z.number(),
   learning_rate: z.number(),
@@ -273,9 +292,10 @@ export async function readExperimentFile(
   const text = (await readWhole(files, path, experimentBytesMax, "usage")).toString("utf8");
   let parsed: unknown;
   try {
-    parsed = JSON.parse(text);
+    parsed = parseJson(text);
   } catch (thrown) {
-    throw new PacelineError("usage", `${path} is not JSON: give an experiment file`, {
+    const reason = (thrown as Error).message;
+    throw new PacelineError("usage", `${path} is not JSON: give an experiment file (${reason})`, {
       cause: thrown,
     });
   }
@@ -287,10 +307,11 @@ export async function readExperimentFile(
     throw new PacelineError("usage", `${what}; give a run's result.json`);
   }
   const { experiment_name, timestamp, server_metrics, paceline } = checked.data;
-  const workers =
-    checked.data.raw_worker_metrics ??
-    checked.data.worker_metrics_aggregated?.per_worker_metrics ??
-    [];
+  const raw = checked.data.raw_worker_metrics;
+  const listed = checked.data.worker_metrics_aggregated?.per_worker_metrics;
+  demandWorkersOnce(path, "raw_worker_metrics", raw);
+  demandWorkersOnce(path, "per_worker_metrics", listed);
+  const workers = raw ?? listed ?? [];
   return experimentFile({
     name: experiment_name,
     timestamp,
@@ -301,14 +322,28 @@ export async function readExperimentFile(
 }
 
 function byEpoch(
-  lists: readonly (readonly number[])[],
+  lists: readonly (readonly (number | null)[])[],
 ): { epoch: number; max: number; avg: number; min: number }[] {
   const epochs = Math.max(0, ...lists.map((list) => list.length));
-  return Array.from({ length: epochs }, (_, index) => {
-    const values = lists.flatMap((list) => (index < list.length ? [list[index]!] : []));
-    const avg = mean(values) as number;
-    return { epoch: index + 1, max: Math.max(...values), avg, min: Math.min(...values) };
+  return Array.from({ length: epochs }, (_, index) => index).flatMap((index) => {
+    const values = lists.map((list) => list[index] ?? null).filter((value) => value !== null);
+    const avg = mean(values);
+    if (avg === null) return [];
+    return [{ epoch: index + 1, max: Math.max(...values), avg, min: Math.min(...values) }];
   });
+}
+
+function untilLastKnown(values: readonly (number | null)[]): (number | null)[] {
+  return values.slice(0, values.findLastIndex((value) => value !== null) + 1);
+}
+
+/**
+ * To so many decimals, as the published files have it; what would become zero keeps its first digit
+ * that counts.
+ */
+function rounded<Value extends number | null>(value: Value, decimals: number): Value {
+  if (value === null) return value;
+  return (Number(value.toFixed(decimals)) || Number(value.toPrecision(1))) as Value;
 }
 
 /** Null values are left out; null when none is left. */

@@ -59,7 +59,12 @@ export class JsonLinesWriter {
 
   /** Hands over a value; it is turned into text at once. */
   append(value: object): void {
-    const line = `${JSON.stringify(value)}\n`;
+    this.appendText(JSON.stringify(value));
+  }
+
+  /** Hands over a line as it is. */
+  appendText(text: string): void {
+    const line = `${text}\n`;
     if (this.#failure !== null && this.#pendingCharacters + line.length > waitingMax) {
       this.#dropped += 1;
       return;

@@ -106,15 +106,17 @@ test("a worker that came again adds to what its rank had done", () => {
   assert.deepEqual(again, { ...steps(5), clock: 2 });
 });
 
-test("last words of a life that was seen replace its counts, others are added", () => {
+test("the last counts are of all lives of a rank: no life is counted twice", () => {
   const counts = new RunCounts();
   counts.observe(picture([worker(0, 3), worker(1, 3)]), 0);
-  counts.end({ workers: { 0: steps(6), 1: steps(1), 2: steps(2) }, servers: {} });
-  const totals = [...counts.totals()].map(([rank, { examples, clock }]) => [rank, examples, clock]);
+  counts.observe(picture([worker(0, 4), worker(1, 2, 7)]), 100);
+  assert.equal(counts.totals().get(1)?.examples, 50);
+  counts.end({ workers: { 0: steps(6), 1: steps(3 + 4), 2: steps(2) }, servers: {} });
+  const totals = [...counts.totals()].map(([rank, { examples }]) => [rank, examples]);
   assert.deepEqual(totals, [
-    [0, 60, 6],
-    [1, 40, 1],
-    [2, 20, 2],
+    [0, 60],
+    [1, 70],
+    [2, 20],
   ]);
 });
 
@@ -154,16 +156,46 @@ test("a resumed run begins with the examples it had, and never passes the whole"
   assert.equal(counts.examples, 1000);
 });
 
-test("a multiple is passed once, wherever a row falls", () => {
+test("a row falls on each multiple, whatever steps the pictures show", () => {
   const counts = new RunCounts();
   counts.observe(
     picture([{ role: "worker", rank: 0, worker: idleWorker }], { globalSteps: 40 }),
     0,
   );
-  const passes = [44, 49, 50, 53, 61, 69, 95].map((step) => {
-    const passed = counts.passed(10, step);
-    if (passed) counts.row(picture([], { globalSteps: step }), "", step);
-    return passed;
+  const rows = [44, 49, 50, 53, 61, 69, 95].map((step) => {
+    const seen = picture([worker(0, step - 40)], { globalSteps: step });
+    counts.observe(seen, 100 * step);
+    return counts.rowsAt(10, seen, "", 100 * step);
   });
-  assert.deepEqual(passes, [false, false, true, false, true, false, true]);
+  assert.deepEqual(
+    rows.map((some) => some.map(({ step }) => step)),
+    [[], [], [50], [], [60], [], [70, 80, 90]],
+  );
+  // Four steps of 69 to 95 lie within 6.3 to 9.5 s; an example in ten milliseconds throughout.
+  assert.deepEqual(
+    rows.flat().map(({ seconds, examples, loss, examplesPerSecond }) => {
+      return [Math.round(seconds), examples, loss, examplesPerSecond].map((one) => one?.toFixed(3));
+    }),
+    [
+      [5, 100, 2, 20],
+      [6, 200, 2, 100],
+      [7, 300, 2, 100],
+      [8, 400, 2, 100],
+      [9, 500, 2, 100],
+    ].map((row) => row.map((one) => one.toFixed(3))),
+  );
+});
+
+test("the loss shown is that of the last ten seconds", () => {
+  const counts = new RunCounts();
+  assert.equal(counts.recentLoss, null);
+  const told = (count: number, lossSum: number): Told => {
+    return { role: "worker", rank: 0, worker: { ...steps(count), lossSum } };
+  };
+  counts.observe(picture([told(0, 0)]), 0);
+  assert.equal(counts.recentLoss, null);
+  counts.observe(picture([told(10, 500)]), 10_000);
+  assert.equal(counts.recentLoss, 5);
+  counts.observe(picture([told(20, 600)]), 20_000);
+  assert.equal(counts.recentLoss, 1);
 });

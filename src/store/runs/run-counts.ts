@@ -44,6 +44,12 @@ interface Lives {
   before: WorkerStatistics;
 }
 
+/** What was counted by some step. */
+interface Picture {
+  readonly step: number;
+  readonly sums: Sums;
+}
+
 interface Sums {
   readonly ms: number;
   readonly examples: number;
@@ -66,7 +72,9 @@ export class RunCounts {
   #beganMs: number | null = null;
   #lastRow: Sums | null = null;
   #lastRowStep = 0;
-  #recent: { ms: number; examples: number }[] = [];
+  /** The last picture that rows were asked for at. */
+  #seen: Picture | null = null;
+  #recent: Sums[] = [];
 
   /** Takes the members' latest counts. */
   observe(snapshot: CoordinatorSnapshot, nowMs: number): void {
@@ -82,8 +90,9 @@ export class RunCounts {
       this.#examplesBefore = Math.max(0, snapshot.examples - sums.examples);
       this.#lastRow = { ...emptySums, ms: nowMs };
       this.#lastRowStep = sums.examples === 0 ? snapshot.globalSteps : 0;
+      this.#seen = { step: this.#lastRowStep, sums: this.#lastRow };
     }
-    this.#recent.push({ ms: nowMs, examples: sums.examples });
+    this.#recent.push(sums);
     while (this.#recent.length > 2 && nowMs - this.#recent[1]!.ms >= rateWindowMs) {
       this.#recent.shift();
     }
@@ -91,7 +100,7 @@ export class RunCounts {
 
   /** Examples gone through since the run began, in lives of the run before this one too. */
   get examples(): number {
-    return Math.min(this.#examplesMax, this.#examplesBefore + this.#sums(0).examples);
+    return this.#examplesAt(this.#sums(0));
   }
 
   /** Examples a second over the last ten seconds; null before there is something to tell. */
@@ -102,18 +111,41 @@ export class RunCounts {
     return (1000 * (last.examples - first.examples)) / (last.ms - first.ms);
   }
 
-  /** True when the steps have passed a multiple of `every` since the last row. */
-  passed(every: number, step: number): boolean {
-    return Math.floor(step / every) > Math.floor(this.#lastRowStep / every);
+  /** Mean training loss over the last ten seconds; null where no example was trained on. */
+  get recentLoss(): number | null {
+    const [first, last] = [this.#recent[0], this.#recent.at(-1)];
+    if (first === undefined || last === undefined) return null;
+    return ratio(last.lossSum - first.lossSum, last.lossCount - first.lossCount);
   }
 
   /** The row for the time since the last one; null before training has been observed. */
   row(snapshot: CoordinatorSnapshot, time: string, nowMs: number): StepRow | null {
-    const last = this.#lastRow;
-    if (last === null || this.#beganMs === null) return null;
-    const sums = this.#sums(nowMs);
+    if (this.#beganMs === null) return null;
+    return this.#rowAt({ step: snapshot.globalSteps, sums: this.#sums(nowMs) }, snapshot, time);
+  }
+
+  /**
+   * A row for each multiple of `every` that the steps have reached since the last row. Steps are
+   * faster than pictures come, so what was counted by a multiple is taken to lie between the two
+   * pictures around it as the step does.
+   */
+  rowsAt(every: number, snapshot: CoordinatorSnapshot, time: string, nowMs: number): StepRow[] {
+    const before = this.#seen;
+    if (before === null) return [];
+    const present = { step: snapshot.globalSteps, sums: this.#sums(nowMs) };
+    this.#seen = present;
+    const rows: StepRow[] = [];
+    const first = every * (Math.floor(this.#lastRowStep / every) + 1);
+    for (let step = first; step <= present.step; step += every) {
+      rows.push(this.#rowAt({ step, sums: between(before, present, step) }, snapshot, time));
+    }
+    return rows;
+  }
+
+  #rowAt({ step, sums }: Picture, { epoch }: CoordinatorSnapshot, time: string): StepRow {
+    const last = this.#lastRow ?? sums;
     this.#lastRow = sums;
-    this.#lastRowStep = snapshot.globalSteps;
+    this.#lastRowStep = step;
     const seconds = (sums.ms - last.ms) / 1000;
     const workers = [...this.totals()].map(([rank, total]) => {
       const { clock, computeSeconds, waitSeconds } = total;
@@ -122,10 +154,10 @@ export class RunCounts {
     return {
       kind: "step",
       time,
-      seconds: (nowMs - this.#beganMs) / 1000,
-      step: snapshot.globalSteps,
-      epoch: snapshot.epoch + 1,
-      examples: this.examples,
+      seconds: (sums.ms - (this.#beganMs ?? sums.ms)) / 1000,
+      step,
+      epoch: epoch + 1,
+      examples: this.#examplesAt(sums),
       loss: ratio(sums.lossSum - last.lossSum, sums.lossCount - last.lossCount),
       examplesPerSecond: ratio(sums.examples - last.examples, seconds),
       workers,
@@ -136,14 +168,10 @@ export class RunCounts {
     };
   }
 
-  /** Takes the last counts that the members said goodbye with. */
+  /** Takes the last counts, each of all lives of its rank: none is added to what was seen. */
   end({ workers, servers }: Pick<RunResult, "workers" | "servers">): void {
-    for (const [key, statistics] of Object.entries(workers)) {
-      const rank = Number(key);
-      const lives = this.#workers.get(rank);
-      // Fewer examples than were seen are those of a life that no snapshot has shown.
-      const isSameLife = lives !== undefined && statistics.examples >= lives.latest.examples;
-      this.#take(rank, isSameLife ? lives.incarnation : Number.POSITIVE_INFINITY, statistics);
+    for (const [rank, latest] of Object.entries(workers)) {
+      this.#workers.set(Number(rank), { incarnation: -1, latest, before: idleWorker });
     }
     for (const [key, statistics] of Object.entries(servers)) {
       this.#servers.set(Number(key), statistics);
@@ -154,6 +182,10 @@ export class RunCounts {
   totals(): ReadonlyMap<number, WorkerStatistics> {
     const lives = [...this.#workers].sort(([left], [right]) => left - right);
     return new Map(lives.map(([rank, { before, latest }]) => [rank, sumOfLives(before, latest)]));
+  }
+
+  #examplesAt({ examples }: Sums): number {
+    return Math.min(this.#examplesMax, this.#examplesBefore + Math.round(examples));
   }
 
   #take(rank: number, incarnation: number, latest: WorkerStatistics): void {
@@ -192,6 +224,21 @@ const emptySums: Sums = {
   stalenessSum: 0,
   stalenessCount: 0,
 };
+
+function between(before: Picture, after: Picture, step: number): Sums {
+  const steps = after.step - before.step;
+  const share = steps <= 0 ? 1 : Math.max(0, Math.min(1, (step - before.step) / steps));
+  const at = (field: keyof Sums) =>
+    before.sums[field] + share * (after.sums[field] - before.sums[field]);
+  return {
+    ms: at("ms"),
+    examples: at("examples"),
+    lossSum: at("lossSum"),
+    lossCount: at("lossCount"),
+    stalenessSum: at("stalenessSum"),
+    stalenessCount: at("stalenessCount"),
+  };
+}
 
 function ratio(dividend: number, divisor: number): number | null {
   return divisor > 0 ? dividend / divisor : null;

@@ -142,6 +142,14 @@ export class RunDirectory {
     this.#parts.metrics.append(line);
   }
 
+  /** Appends lines to a process's log. */
+  async log(role: ClusterMember["role"], id: number, lines: readonly string[]): Promise<void> {
+    if (lines.length === 0) return;
+    const log = await JsonLinesWriter.open(logPathIn(this.path, role, id), this.#files);
+    for (const line of lines) log.appendText(line);
+    await log.close();
+  }
+
   /**
    * Resolves when all that was handed over is with the operating system, or could not be: then to a
    * sentence for each file that lacks something. It never rejects.

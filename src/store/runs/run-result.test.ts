@@ -154,14 +154,39 @@ test("each worker that took part has a line, with the steps that it took", () =>
   );
 });
 
-test("epochs before a worker came count 0 seconds, those after it went are left out", () => {
+test("an epoch that a worker took no part in has no time: no zero is a mean's or a least", () => {
   const epochs = [epoch(0, { 0: 4 }), epoch(1, { 0: 4, 1: 2 }), epoch(2, { 0: 4 })];
-  const workers = of({ epochs }).raw_worker_metrics;
+  const { raw_worker_metrics: workers, worker_metrics_aggregated: together } = of({ epochs });
   assert.deepEqual(
     workers.map((worker) => worker.epoch_times_seconds),
     [
       [4, 4, 4],
-      [0, 2],
+      [null, 2],
+    ],
+  );
+  assert.deepEqual(
+    workers.map((worker) => worker.average_epoch_time_seconds),
+    [4, 2],
+  );
+  assert.equal(together.average_epoch_time_seconds, 3);
+  assert.deepEqual(together.epoch_times_by_epoch, [
+    { epoch: 1, max_time: 4, avg_time: 4, min_time: 4 },
+    { epoch: 2, max_time: 4, avg_time: 3, min_time: 2 },
+    { epoch: 3, max_time: 4, avg_time: 4, min_time: 4 },
+  ]);
+});
+
+test("accuracies stand at their epochs, whatever the evaluations' cadence", () => {
+  const epochs = [0, 1, 2, 3].map((number) => epoch(number, { 0: 4 }));
+  const evaluations = [evaluation(0, 0), evaluation(1, 16), evaluation(3, 32, true)];
+  const file = of({ epochs, evaluations });
+  assert.deepEqual(file.raw_worker_metrics[0]?.all_accuracies_percent, [null, 91, null, 92]);
+  assert.equal(file.raw_worker_metrics[0]?.final_test_accuracy_percent, 92);
+  assert.deepEqual(
+    file.worker_metrics_aggregated.accuracy_by_epoch.map((one) => [one.epoch, one.avg_accuracy]),
+    [
+      [2, 91],
+      [4, 92],
     ],
   );
 });

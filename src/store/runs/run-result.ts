@@ -4,12 +4,7 @@
  * 1 in everything that is written.
  */
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
-import type {
-  CoordinatorSnapshot,
-  EvaluationRecord,
-  RunOutcome,
-  RunResult,
-} from "../../protocol/run-events.js";
+import type { CoordinatorSnapshot, RunOutcome, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import {
   type ExperimentFile,
@@ -186,20 +181,38 @@ function workerMetrics({ spec, result, workerCounts }: RunFacts): WorkerFinalMet
     );
 }
 
-/** An epoch before a worker came has 0 seconds of it; those after it went are left out. */
-function secondsOf(rank: number, { epochs }: RunResult): number[] {
-  const seconds = epochs.map(({ workerSeconds }) => workerSeconds[rank] ?? 0);
-  return seconds.slice(0, seconds.findLastIndex((one) => one > 0) + 1);
+/** The time of each epoch that the worker has one of. */
+function secondsOf(rank: number, { epochs }: RunResult): (number | null)[] {
+  const seconds = epochs.map(({ epoch, workerSeconds }) => [epoch, workerSeconds[rank]] as const);
+  return byPlace(new Map(seconds));
 }
 
-/** The last evaluation of each epoch that is over, and the final one. */
-function epochEndAccuracies({ epochs, evaluations }: RunResult): number[] {
+/** The accuracy of each epoch that is over, and the final one. */
+function epochEndAccuracies({ epochs, evaluations }: RunResult): (number | null)[] {
   const over = new Set(epochs.map(({ epoch }) => epoch));
-  const last = new Map<number, EvaluationRecord>();
+  const ended = evaluations.filter(({ epoch, final }) => over.has(epoch) || final);
+  const last = [...lastOfEpochs(ended)];
+  return byPlace(new Map(last.map(([epoch, { accuracyPercent }]) => [epoch, accuracyPercent])));
+}
+
+/**
+ * The evaluation that an epoch's accuracy is of: the last one in it. One before the first step is
+ * of no epoch.
+ */
+export function lastOfEpochs<
+  Evaluation extends { readonly step: number; readonly epoch?: number | null | undefined },
+>(evaluations: readonly Evaluation[]): Map<number, Evaluation> {
+  const last = new Map<number, Evaluation>();
   for (const evaluation of evaluations) {
-    if (over.has(evaluation.epoch) || evaluation.final) last.set(evaluation.epoch, evaluation);
+    if (evaluation.epoch != null && evaluation.step > 0) last.set(evaluation.epoch, evaluation);
   }
-  return [...last.values()].map(({ accuracyPercent }) => accuracyPercent);
+  return last;
+}
+
+/** A list by epoch, counted from 0; null for an epoch that has no number. */
+function byPlace(numbers: ReadonlyMap<number, number | undefined>): (number | null)[] {
+  const places = Math.max(0, ...[...numbers.keys()].map((epoch) => epoch + 1));
+  return Array.from({ length: places }, (_, epoch) => numbers.get(epoch) ?? null);
 }
 
 function pacelineResult(facts: RunFacts): PacelineResult {

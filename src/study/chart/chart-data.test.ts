@@ -47,6 +47,24 @@ describe("what charts are made of", () => {
     const series = groups.map((group) => group.series);
     assert.deepEqual(series, ["sync", "sync servers4", "sync servers4", "sync", "one", "other"]);
   });
+  test("a run that is given twice counts once, and that is said", () => {
+    const run = (name: string, path: string, identity: string) =>
+      sampleResult("sync", 2, { name, path, identity });
+    const { groups, notes } = chartData([
+      run("sync_2workers_run1", "a.json", "1"),
+      run("sync_2workers_run2", "b.json", "2"),
+      run("sync_2workers_run1", "a.json", "1"),
+      run("sync_2workers_run1", "copy.json", "1"),
+    ]);
+    assert.deepEqual(
+      groups.map(({ results }) => results.length),
+      [2],
+    );
+    assert.deepEqual(notes, [
+      "sync_2workers_run1 is given twice: it counts once",
+      "sync_2workers_run1 is given twice (a.json and copy.json): it counts once",
+    ]);
+  });
   test("equal names of unlike runs stay apart", () => {
     const { groups } = chartData([
       sampleResult("sync", 2),
@@ -63,6 +81,20 @@ describe("what charts are made of", () => {
       sampleResult("async", 2, { settings: { batchSize: 128, "schedule.lr": 0.2, epochs: 3 } }),
     ]);
     assert.equal(subtitle, "mlp on mnist · batch 128 per worker · 3 epochs · 2 servers");
+  });
+  test("characters that the font lacks are shown as their codes, and told of", () => {
+    const names = ["实验_4workers", "опыт_4workers", "é\u{1f680}"];
+    const { groups, notes } = chartData(
+      names.map((name, index) => sampleResult("sync", index + 1, { name })),
+    );
+    assert.deepEqual(
+      groups.map(({ label }) => label),
+      ["U+5B9EU+9A8C_4workers", "опыт_4workers", "éU+1F680"],
+    );
+    assert.deepEqual(notes, [
+      "the font of charts lacks 实 (U+5B9E), 验 (U+9A8C), \u{1f680} (U+1F680): " +
+        "names show their codes instead",
+    ]);
   });
   test("signs that no font shows don't reach the chart", () => {
     const { groups } = chartData([sampleResult("sync", 2, { name: "a\u0007b\ud800c" })]);

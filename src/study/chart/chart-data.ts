@@ -2,10 +2,18 @@
  * The results that charts are made of: repeats as one, runs that can't be shown left out and said,
  * numbers that are none taken away, and the words that several charts share about them.
  */
-import { differingSettings, groupResults, type Spread, type StudyGroup } from "../group-results.js";
+import { confoundsOf, confoundText } from "../confounds.js";
+import {
+  differingSettings,
+  groupResults,
+  type Spread,
+  type StudyGroup,
+  withoutRepetitions,
+} from "../group-results.js";
 import type { StudyResult } from "../study-result.js";
 import type { TimeUnit } from "./axes.js";
 import type { LinePoint } from "./chart.js";
+import { codeOf, settable } from "./font-metrics.js";
 
 /** What all charts of one call are made of. */
 export interface ChartData {
@@ -28,7 +36,20 @@ export type Note = (text: string) => void;
 
 /** Puts results together; each thing that was left out is told to `note`. */
 export function chartDataOf(results: readonly StudyResult[], note: Note): ChartData {
-  const groups = groupResults(results.map((result) => cleaned(result, note)));
+  const lacking = new Set<string>();
+  const { results: once, repetitions } = withoutRepetitions(results);
+  for (const { first, again } of repetitions) {
+    const where = first.path === again.path ? "" : ` (${first.path} and ${again.path})`;
+    note(`${again.name} is given twice${where}: it counts once`);
+  }
+  const cleanedResults = once.map((result) =>
+    cleaned(
+      withTexts(result, (text) => plainText(text, lacking)),
+      note,
+    ),
+  );
+  tellLacking(lacking, note);
+  const groups = groupResults(cleanedResults);
   for (const { name, outcome } of groups.flatMap(({ unfinished }) => unfinished)) {
     const how = outcome === "failed" ? "it failed" : "it was interrupted";
     note(`${name} is left out: ${how}`);
@@ -62,6 +83,8 @@ export function captionsFor(groups: readonly NamedGroup[], hasTimes: boolean): s
     const what = "more workers than processor cores";
     captions.push(`* ${what}: they took turns, so these times tell little about scaling.`);
   }
+  const confounds = confoundText(confoundsOf(groups));
+  if (confounds !== null) captions.push(confounds);
   return captions;
 }
 
@@ -112,12 +135,7 @@ function cleaned(result: StudyResult, note: Note): StudyResult {
   const parts = stepTimes === null ? [] : Object.values(stepTimes);
   const clean = {
     ...result,
-    name: plainText(result.name),
-    ...(isBaseline(result)
-      ? { mode: "baseline", servers: null }
-      : { mode: plainText(result.mode) }),
-    model: result.model === null ? null : plainText(result.model),
-    data: result.data === null ? null : plainText(result.data),
+    ...(isBaseline(result) ? { mode: "baseline", servers: null } : {}),
     seconds: known(result.seconds),
     epochSeconds: known(result.epochSeconds),
     accuracyPercent: known(result.accuracyPercent),
@@ -148,9 +166,33 @@ function isBaseline({ name, mode, inOneProcess }: StudyResult): boolean {
   return mode === "baseline" || /(^|[-_])baseline([-_]|$)/i.test(name);
 }
 
-/** Signs that no font shows would make the chart unreadable for whoever draws it. */
-function plainText(text: string): string {
-  return text.replace(/\p{C}/gu, "?");
+/** A result with every text of it that a chart shows turned into another. */
+function withTexts(result: StudyResult, turn: (text: string) => string): StudyResult {
+  const { name, mode, model, data, settings } = result;
+  const turned = Object.entries(settings).map(([path, value]) => [
+    path,
+    typeof value === "string" ? turn(value) : value,
+  ]);
+  return {
+    ...result,
+    ...{ name: turn(name), mode: turn(mode) },
+    model: model === null ? null : turn(model),
+    data: data === null ? null : turn(data),
+    settings: Object.fromEntries(turned),
+  };
+}
+
+/** Signs that no font shows become question marks, those that the charts' lacks their codes. */
+function plainText(text: string, lacking: Set<string>): string {
+  return settable(text.replace(/\p{C}/gu, "?"), (character) => lacking.add(character));
+}
+
+function tellLacking(lacking: ReadonlySet<string>, note: Note): void {
+  if (lacking.size === 0) return;
+  const told = [...lacking].slice(0, 8).map((character) => `${character} (${codeOf(character)})`);
+  const rest = lacking.size - told.length;
+  const more = rest === 0 ? "" : ` and ${rest} more characters`;
+  note(`the font of charts lacks ${told.join(", ")}${more}: names show their codes instead`);
 }
 
 function labelOf({ name, results }: StudyGroup): string {
@@ -200,8 +242,7 @@ export function subtitleOf(results: readonly StudyResult[]): string {
   const differing = new Set(differingSettings(results).map(({ path }) => path));
   for (const [path, text] of sharedSettings) {
     const value = results[0]?.settings[path];
-    if (value !== undefined && value !== null && !differing.has(path))
-      parts.push(plainText(text(value)));
+    if (value !== undefined && value !== null && !differing.has(path)) parts.push(text(value));
   }
   const served = results.filter(({ mode }) => mode !== "baseline");
   const servers = [...new Set(served.map((result) => result.servers))];

@@ -41,6 +41,8 @@ export interface Line {
   readonly mode: string;
   /** Lengths of strokes and gaps; empty for a whole line, null for points alone. */
   readonly dash: readonly number[] | null;
+  /** It lies on a line drawn before it, which is to be seen through its gaps. */
+  readonly isTwin?: boolean;
   /** A reference line is drawn without points. */
   readonly pointless?: boolean;
   readonly points: readonly LinePoint[];

@@ -29,11 +29,11 @@ const compared = (counts: readonly number[]) => counts.map((n) => `sync_vs_async
 const scenes: Readonly<Record<string, Scene>> = {
   "one run": {
     results: [sampleResult("sync", 1)],
-    charts: ["baseline", "accuracy_vs_time", "accuracy_vs_work", "step_time_split"],
+    charts: ["distributed_run", "accuracy_vs_time", "accuracy_vs_work", "step_time_split"],
   },
   "one epoch": {
     results: [sampleResult("async", 2, { epochCount: 1 })],
-    charts: ["baseline", "accuracy_vs_time", "accuracy_vs_work", ...ofEach.slice(3)],
+    charts: ["distributed_run", "accuracy_vs_time", "accuracy_vs_work", ...ofEach.slice(3)],
   },
   "two modes, three worker counts, three seeds": {
     results: sampleSuite(["sync", "async"], [1, 2, 4], 3),
@@ -177,6 +177,95 @@ describe("a chart tells the truth", () => {
     assert.deepEqual([sync!.value, sync!.std, sync!.texts[0]], [33, 3, "33.0 ± 3.0 s"]);
     assert.match(captions.join(" "), /Means over n = 3 runs; error bars: ± one standard deviation/);
     assert.match(title, /^2 workers: async took 39 % less time than sync/);
+  });
+  const pair = (changes: Partial<StudyResult>, asyncChanges: Partial<StudyResult>) => [
+    sampleResult("sync", 4, { seconds: 30, accuracyPercent: 97, ...changes }),
+    sampleResult("async", 4, { seconds: 20, accuracyPercent: 95.5, ...asyncChanges }),
+  ];
+  test("a title says nothing of times that the footnote disowns", () => {
+    const free = { crowded: false };
+    const { title } = chartOf("sync_vs_async_4workers", pair(free, free));
+    assert.equal(
+      title,
+      "4 workers: async took 33 % less time than sync, accuracy 1.5 points lower",
+    );
+    const crowded = chartOf("sync_vs_async_4workers", pair(free, { crowded: true })).title;
+    assert.equal(crowded, "Sync and async with 4 workers: async's accuracy 1.5 points lower");
+    const counts = [1, 2, 4].map((workers) =>
+      sampleResult("sync", workers, { seconds: 8 / workers }),
+    );
+    // Two cores: of four workers nothing is said.
+    assert.equal(
+      chartOf("scaling_analysis", counts).title,
+      "From 1 to 2 workers: sync 2.00 times as fast",
+    );
+    const waits = chartOf("step_time_split", [counts[2]!]).title;
+    assert.equal(waits, "Time of a worker's step");
+  });
+  test("runs that differ in more than the mode are not compared by it", () => {
+    const settings = { batchSize: 128, epochs: 3, "protocol.staleness": 5 };
+    const sync = { ...settings, "schedule.lr": 0.2, "updateRule.name": "momentum" };
+    const async = { ...settings, "schedule.lr": 0.5, "updateRule.name": "sgd" };
+    const charts = chartsOf({ results: pair({ settings: sync }, { settings: async }) }, () => {});
+    const told =
+      "These runs differ in more than the mode: in learning rate (sync 0.2, async 0.5), " +
+      "optimizer (sync momentum, async sgd). No difference between them is the mode's alone.";
+    for (const { name, captions } of charts) {
+      assert.equal(captions.includes(told), name !== "staleness_histogram", name);
+    }
+    assert.equal(charts[0]!.title, "Sync and async with 4 workers, and with unlike settings");
+    const alike = chartsOf({ results: pair({ settings: sync }, { settings: sync }) }, () => {});
+    for (const { captions } of alike) assert.ok(!captions.join().includes("more than the mode"));
+  });
+  test("accuracies that are written alike have no winner", () => {
+    const end = (accuracyPercent: number) => {
+      const moment = { seconds: 9, step: 9, examples: 9, loss: 1 };
+      return { evaluations: [{ ...moment, accuracyPercent }] };
+    };
+    const title = (first: number, second: number) =>
+      chartOf("accuracy_vs_time", pair(end(first), end(second))).title;
+    const prefix = "Test accuracy against training time: ";
+    assert.equal(title(97.25, 97.25), `${prefix}both end at 97.25 %`);
+    assert.equal(title(97.251, 97.249), `${prefix}both end at 97.25 %`);
+    assert.equal(title(97.25, 97.26), `${prefix}async_4workers ends highest, at 97.26 %`);
+    const third = sampleResult("ssp", 4, end(90));
+    const three = [...pair(end(97.25), end(97.25)), third];
+    const names = "sync_4workers and async_4workers";
+    assert.equal(
+      chartOf("accuracy_vs_time", three).title,
+      `${prefix}${names} end highest, at 97.25 %`,
+    );
+  });
+  test("accuracies are bars from 0 to 100", () => {
+    const panel = chartOf("sync_vs_async_4workers", pair({}, {})).panels.at(-1)!;
+    assert.ok(panel.kind === "columns" && panel.shape === "bar");
+    assert.deepEqual(panel.kind === "columns" && panel.y.domain, [0, 100]);
+  });
+  test("a curve on another is broken, and the caption says so", async () => {
+    const same = sampleResult("sync", 4).evaluations;
+    const chart = chartOf("accuracy_vs_time", pair({ evaluations: same }, { evaluations: same }));
+    const svg = await renderSvg(composeSpec(chart, themes.light));
+    assert.match(
+      svg,
+      /Lines with equal points are drawn broken: async_4workers\* on sync_4workers/,
+    );
+    assert.match(svg, /stroke-dasharray="5,6"/);
+    const apart = chartOf("accuracy_vs_time", pair({}, {}));
+    assert.doesNotMatch(await renderSvg(composeSpec(apart, themes.light)), /drawn broken/);
+  });
+  test("no leader runs through the plot from a curve that ends early", async () => {
+    const leaders = async (seconds: number) => {
+      const late = sampleResult("sync", 4).evaluations;
+      const early = late.map((one) => ({ ...one, seconds: (one.seconds * seconds) / 100 }));
+      const chart = chartOf(
+        "accuracy_vs_time",
+        pair({ evaluations: late }, { evaluations: early }),
+      );
+      const svg = await renderSvg(composeSpec(chart, themes.light));
+      return svg.match(/stroke-dasharray="1,3"/g)?.length ?? 0;
+    };
+    assert.equal(await leaders(60), 1);
+    assert.equal(await leaders(99.99), 2);
   });
   test("speed-up is against one worker, or the fewest, and the axis says which", () => {
     const at = (counts: readonly number[]) => {

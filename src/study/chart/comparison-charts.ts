@@ -2,11 +2,13 @@
  * The published pair of comparisons: sync against async at one worker count, and both over worker
  * counts. Two by two panels each.
  */
+import { confoundsOf } from "../confounds.js";
 import type { Spread } from "../group-results.js";
 import {
   axisAround,
   axisFromZero,
   digitsBehind,
+  linearAxis,
   logAxis,
   powersAxis,
   timeUnit,
@@ -67,20 +69,26 @@ function rankOf({ mode }: NamedGroup): number {
 function comparisonTitle(groups: readonly NamedGroup[], workers: number): string {
   const title = `Sync and async with ${workersText(workers)}`;
   if (groups.length !== 2) return title;
+  if (confoundsOf(groups).length > 0) return `${title}, and with unlike settings`;
   const [sync, async] = groups as [NamedGroup, NamedGroup];
   if (sync.seconds === null || async.seconds === null || sync.seconds.mean <= 0) return title;
+  if (groups.some(({ crowded }) => crowded)) return `${title}: ${accuracyText(sync, async)}`;
   const share = async.seconds.mean / sync.seconds.mean;
   const percent = Math.abs(100 * (1 - share)).toFixed(0);
   const time = share < 1 ? `${percent} % less time` : `${percent} % more time`;
   const sooner = percent === "0" ? "as long as" : `${time} than`;
   const start = `${workersText(workers)}: async took ${sooner} sync`;
   if (sync.accuracyPercent === null || async.accuracyPercent === null) return start;
+  const text = accuracyText(sync, async);
+  return `${start}, ${text.startsWith("equal") ? `at ${text}` : text.replace("async's ", "")}`;
+}
+
+function accuracyText(sync: NamedGroup, async: NamedGroup): string {
+  if (sync.accuracyPercent === null || async.accuracyPercent === null) return "times";
   const points = async.accuracyPercent.mean - sync.accuracyPercent.mean;
   const size = Math.abs(points).toFixed(1);
-  const word = points < 0 ? "lower" : "higher";
-  return size === "0.0"
-    ? `${start}, at equal accuracy`
-    : `${start}, accuracy ${size} points ${word}`;
+  if (size === "0.0") return "equal accuracy";
+  return `async's accuracy ${size} points ${points < 0 ? "lower" : "higher"}`;
 }
 
 function comparisonPanels(groups: readonly NamedGroup[], missing: Note): Panel[] {
@@ -96,9 +104,9 @@ function comparisonPanels(groups: readonly NamedGroup[], missing: Note): Panel[]
           kind: "columns",
           title: "Final test accuracy",
           heightPx: panelHeightPx,
-          shape: "dot",
+          shape: "bar",
           xTitle: "",
-          y: axisAround("accuracy (%)", ends(accuracies, 0.1), accuracySpan),
+          y: linearAxis("accuracy (%)", 0, 100),
           columns: columnsOf(groups, names, ({ accuracyPercent }) => accuracyPercent, {
             unit: "%",
             factor: 1,
@@ -236,7 +244,7 @@ export function scalingAnalysis(chartData: ChartData, note: Note): Chart | null 
     note(`${name} is not drawn: no file tells times or accuracies`);
     return null;
   }
-  const title = scalingTitle(series, counts);
+  const title = scalingTitle(series, counts, confoundsOf(groups).length > 0);
   const captions = [...captionsFor(groups, true), ...mixedCrowding(groups)];
   return { name, title, subtitle, columns: 2, panels: drawn, captions };
 }
@@ -247,16 +255,28 @@ interface Series {
   readonly members: readonly NamedGroup[];
 }
 
-function scalingTitle(series: readonly Series[], counts: readonly number[]): string {
-  const span = `from ${counts[0]} to ${workersText(counts.at(-1)!)}`;
-  const gains = series.flatMap(({ label, members }) => {
-    const [first, last] = [members[0]!, members.at(-1)!];
-    const whole = first.workers === counts[0] && last.workers === counts.at(-1);
-    if (!whole || !first.seconds || !last.seconds || last.seconds.mean <= 0) return [];
+/** What it says is of runs whose times the footnote does not disown. */
+function scalingTitle(
+  series: readonly Series[],
+  all: readonly number[],
+  isConfounded: boolean,
+): string {
+  const plain = `Time, accuracy and speed-up from ${all[0]} to ${workersText(all.at(-1)!)}`;
+  if (isConfounded) return plain;
+  const free = series.map(({ label, members }) => {
+    return { label, members: members.filter(({ crowded }) => !crowded) };
+  });
+  const counts = free.flatMap(({ members }) => members.map(({ workers }) => workers));
+  const [least, most] = [Math.min(...counts), Math.max(...counts)];
+  if (counts.length === 0 || least === most) return plain;
+  const gains = free.flatMap(({ label, members }) => {
+    const [first, last] = [members[0], members.at(-1)];
+    if (first?.workers !== least || last?.workers !== most) return [];
+    if (!first.seconds || !last.seconds || last.seconds.mean <= 0) return [];
     return [`${label} ${(first.seconds.mean / last.seconds.mean).toFixed(2)} times as fast`];
   });
-  if (gains.length === 0 || gains.length > 3) return `Time, accuracy and speed-up ${span}`;
-  return `${span[0]!.toUpperCase()}${span.slice(1)}: ${listed(gains)}`;
+  if (gains.length === 0 || gains.length > 3) return plain;
+  return `From ${least} to ${workersText(most)}: ${listed(gains)}`;
 }
 
 /** Says which runs the asterisk at a worker count is not about. */

@@ -11,6 +11,8 @@ import {
   type PanelWidths,
   pixels,
   type Spec,
+  samplePx,
+  twinsOf,
 } from "./line-panel.js";
 import { type StepPart, type Theme, textSizes } from "./theme.js";
 
@@ -27,7 +29,8 @@ const lineNamesMax = { 1: 230, 2: 130, 3: 90 } as const;
 const barNamesMax = 240;
 
 /** The specification of a chart in one theme. */
-export function composeSpec(chart: Chart, theme: Theme): Spec {
+export function composeSpec(given: Chart, theme: Theme): Spec {
+  const chart = withTwins(given);
   const { title, subtitle, panels, captions, key } = chart;
   const { left } = sidesOf(chart);
   const rows: Spec[] = [gridSpec(chart, theme)];
@@ -58,6 +61,27 @@ export function composeSpec(chart: Chart, theme: Theme): Spec {
   };
 }
 
+/** Lines that lie on others are broken, so that both are seen, and told of in a caption. */
+function withTwins(chart: Chart): Chart {
+  const captions: string[] = [];
+  const panels = chart.panels.map((panel): Panel => {
+    if (panel.kind !== "lines") return panel;
+    const twins = twinsOf(panel);
+    if (twins.length === 0) return panel;
+    const told = twins.slice(0, 4).map(({ line, hidden }) => `${line.label} on ${hidden.label}`);
+    const rest = twins.length - told.length;
+    const more = rest === 0 ? "" : `, and ${rest} more`;
+    const where = panel.title === "" ? "" : `${panel.title}: `;
+    captions.push(`${where}Lines with equal points are drawn broken: ${told.join(", ")}${more}.`);
+    const broken = new Set(twins.map(({ line }) => line));
+    const lines = panel.lines.map((line) => (broken.has(line) ? { ...line, isTwin: true } : line));
+    return { ...panel, lines };
+  });
+  return captions.length === 0
+    ? chart
+    : { ...chart, panels, captions: [...chart.captions, ...captions] };
+}
+
 interface Sides {
   readonly left: number;
   readonly right: number;
@@ -76,7 +100,7 @@ function sidesOf({ panels, columns }: Chart): Sides {
   }
   const widths = panels.map((panel) => (panel.kind === "lines" ? lineNamesWidth(panel) : 0));
   const names = Math.ceil(Math.min(lineNamesMax[columns], Math.max(...widths)));
-  const right = names === 0 ? 8 : names + marginPx;
+  const right = names === 0 ? 8 : names + marginPx + samplePx;
   return { left: numbers + axisTitlePx, right, numbers, names };
 }
 

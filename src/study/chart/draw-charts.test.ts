@@ -26,7 +26,7 @@ describe("files of charts", () => {
     const outputDir = newFolder();
     const told: string[] = [];
     const { files } = await draw({ results: oneRun, outputDir, onFile: (path) => told.push(path) });
-    const names = ["accuracy_vs_time", "accuracy_vs_work", "baseline"].flatMap((name) =>
+    const names = ["accuracy_vs_time", "accuracy_vs_work", "distributed_run"].flatMap((name) =>
       ["-dark.png", "-dark.svg", ".png", ".svg"].map((end) => `${name}${end}`),
     );
     assert.deepEqual(readdirSync(outputDir).sort(), names.sort());
@@ -64,7 +64,7 @@ describe("files of charts", () => {
   test("an SVG says in words what it shows, whatever the names", async () => {
     const results = [sampleResult("sync", 1, { name: 'a<b>&"c' })];
     const { files } = await draw({ results, formats: ["svg"], themes: ["light"] });
-    const sheet = readFileSync(files.find((path) => path.endsWith("baseline.svg"))!, "utf8");
+    const sheet = readFileSync(files.find((path) => path.endsWith("distributed_run.svg"))!, "utf8");
     assert.match(
       sheet,
       /^<svg role="img" aria-label="a&#60;b&#62;&#38;&#34;c: [^"]*Loss, by epoch/,
@@ -181,7 +181,10 @@ describe("what can't be drawn is refused, and leaves nothing", () => {
         code: "storage",
         message: /the disk is full: free some space or choose another --output-dir/,
       });
-      assert.deepEqual(readdirSync(outputDir).sort(), ["baseline.png", "baseline.svg"]);
+      assert.deepEqual(readdirSync(outputDir).sort(), [
+        "distributed_run.png",
+        "distributed_run.svg",
+      ]);
     });
   }
 });

@@ -106,9 +106,12 @@ export function chartsOf(
 
 /** The sheet of each baseline, or of the only experiment there is. */
 function sheetsOf(chartData: ChartData, note: Note): (Chart | null)[] {
-  const named = chartData.groups.filter(({ mode }) => mode === "baseline");
-  const baselines = chartData.groups.length === 1 ? chartData.groups : named;
-  if (baselines.length === 0) note("baseline is not drawn: no result is of a baseline");
+  const baselines = chartData.groups.filter(({ mode }) => mode === "baseline");
+  if (baselines.length === 0) {
+    note("baseline is not drawn: no result is of a baseline");
+    const [only] = chartData.groups;
+    if (chartData.groups.length === 1) return [runSheet(only!, "distributed_run", note)];
+  }
   return baselines.map((group) => {
     const name = baselines.length === 1 ? "baseline" : `baseline_${fileName(group.label)}`;
     return runSheet(group, name, note);

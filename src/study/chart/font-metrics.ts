@@ -24,8 +24,29 @@ export function textWidth(text: string, sizePx: number, bold = false): number {
   return (units / face.unitsPerEm) * sizePx;
 }
 
+/**
+ * Text that the font can set: a character that it lacks becomes its code, such as U+5B9E. `lacking`
+ * is told each such character.
+ */
+export function settable(text: string, lacking: (character: string) => void): string {
+  const { regular, bold } = loadedFaces();
+  return Array.from(text, (character) => {
+    const point = character.codePointAt(0)!;
+    if (regular.has(point) && bold.has(point)) return character;
+    lacking(character);
+    return codeOf(character);
+  }).join("");
+}
+
+/** A character's code as it is written in words: U+5B9E. */
+export function codeOf(character: string): string {
+  return `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}`;
+}
+
 interface Face {
   readonly unitsPerEm: number;
+  /** True for a character that the font has. */
+  has(codePoint: number): boolean;
   /** In font units; a character that the font lacks has the width of its box. */
   advance(codePoint: number): number;
 }
@@ -54,7 +75,7 @@ function readFace(path: string): Face {
     const glyph = Math.min(glyphs.get(codePoint) ?? 0, metrics - 1);
     return bytes.readUInt16BE(table("hmtx") + 4 * glyph);
   };
-  return { unitsPerEm, advance };
+  return { unitsPerEm, advance, has: (codePoint) => glyphs.has(codePoint) };
 }
 
 /** Reads the segments of the font's Unicode map (format 4). */

@@ -71,6 +71,16 @@ export function listed(words: readonly string[]): string {
   return `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 }
 
+/** Which of some values is the highest as it is written; several where they are written alike. */
+export function highest<Item extends { readonly label: string; readonly value: number }>(
+  items: readonly Item[],
+  write: (value: number) => string,
+): { readonly labels: readonly string[]; readonly text: string } {
+  const text = write(Math.max(...items.map(({ value }) => value)));
+  const best = items.filter(({ value }) => write(value) === text);
+  return { labels: best.map(({ label }) => label), text };
+}
+
 function mean(block: { readonly sum: number; readonly count: number }): number {
   return block.sum / block.count;
 }

@@ -1,6 +1,7 @@
 /**
- * A panel of lines as Vega-Lite. The name of each line stands in the margin at the right, in the
- * line's colour, joined to its last point by a dotted line and kept apart from its neighbours.
+ * A panel of lines as Vega-Lite. The name of each line stands in the margin at the right behind a
+ * sample of it, kept apart from its neighbours. A dotted line joins it to the last point where no
+ * other line goes further right and would be crossed.
  */
 import { type Axis, positionOn } from "./axes.js";
 import type { Line, LinePanel } from "./chart.js";
@@ -31,6 +32,11 @@ export function lineNamesWidth(panel: LinePanel): number {
 
 /** Between a plot's edge and what is named at its right. */
 export const marginPx = 16;
+/** Width of a line's sample before its name, with the gap between them. */
+export const samplePx = 34;
+/** Lines no further apart than this share of the plot are seen as one. */
+const twinShareMax = 0.003;
+const twinDash = [5, 6];
 
 /** Height at which every name has its place. */
 export function linePanelHeight(panel: LinePanel): number {
@@ -93,7 +99,7 @@ function lineLayers({ x, y, lines }: LinePanel, { numbersPx }: PanelWidths, them
       y: point.y,
       line: index,
       color: modeColor(theme, line.mode),
-      dash: line.dash?.length ? line.dash : [1, 0],
+      dash: dashOf(line),
     })),
   );
   return [
@@ -159,7 +165,7 @@ function pointLayers({ lines }: LinePanel, theme: Theme): Spec[] {
         color: modeColor(theme, line.mode),
         fill: point.simulated ? theme.background : modeColor(theme, line.mode),
         shape: modeSymbol(line.mode),
-        size: line.dash === null ? 150 : line.points.length > sparsePoints ? 12 : 52,
+        size: pointSize(line),
       })),
     );
   return [
@@ -178,6 +184,33 @@ function pointLayers({ lines }: LinePanel, theme: Theme): Spec[] {
   ];
 }
 
+/** Lines that would hide one that was drawn before them, with the names of both. */
+export function twinsOf({ x, y, lines }: LinePanel): { line: Line; hidden: Line }[] {
+  const isNear = (axis: Axis, one: number, other: number) =>
+    Math.abs(positionOn(axis, one) - positionOn(axis, other)) <= twinShareMax;
+  const isSame = (one: Line, other: Line) =>
+    one.points.length === other.points.length &&
+    one.points.every((point, index) => {
+      const { x: otherX, y: otherY } = other.points[index]!;
+      return isNear(x, point.x, otherX) && isNear(y, point.y, otherY);
+    });
+  return lines.flatMap((line, index) => {
+    const hidden = lines.slice(0, index).find((before) => isSame(line, before));
+    return hidden === undefined || line.points.length === 0 ? [] : [{ line, hidden }];
+  });
+}
+
+function dashOf({ dash, isTwin }: Line): readonly number[] {
+  if (isTwin) return twinDash;
+  return dash?.length ? dash : [1, 0];
+}
+
+function pointSize({ dash, isTwin, points }: Line): number {
+  if (dash === null) return 150;
+  if (points.length > sparsePoints) return 12;
+  return isTwin ? 16 : 52;
+}
+
 function labelLayers(
   panel: LinePanel,
   widths: PanelWidths,
@@ -192,17 +225,28 @@ function labelLayers(
     labelGapPx,
     [0, heightPx],
   );
+  const furthest = Math.max(...panel.lines.map((line) => endOf(line, panel, widthPx, heightPx).x));
   const values = named.map((line, index) => ({
     text: shorten(line.label, namesPx, textSizes.label),
     color: modeColor(theme, line.mode),
-    x: widthPx + marginPx,
+    fill: line.points.at(-1)!.simulated ? theme.background : modeColor(theme, line.mode),
+    shape: modeSymbol(line.mode),
+    dash: dashOf(line),
+    hasLine: line.dash !== null,
+    hasPoints: line.pointless !== true,
+    x: widthPx + marginPx + samplePx,
     y: places[index],
     fromX: ends[index]!.x + 6,
     fromY: ends[index]!.y,
     toX: widthPx + marginPx - 4,
+    sampleX: widthPx + marginPx,
+    sampleX2: widthPx + marginPx + samplePx - 6,
+    pointX: widthPx + marginPx + samplePx - 9,
+    isJoined: ends[index]!.x >= furthest - 1,
   }));
   const leader = {
     data: { values },
+    transform: [{ filter: "datum.isJoined" }],
     mark: { type: "rule", strokeWidth: 1, strokeDash: [1, 3] },
     encoding: {
       x: pixels("fromX"),
@@ -222,7 +266,36 @@ function labelLayers(
       color: asIs("color"),
     },
   };
-  return [leader, name];
+  return [leader, ...sampleLayers(values), name];
+}
+
+/** A short piece of each named line, and a point of it. */
+function sampleLayers(values: readonly object[]): Spec[] {
+  const line = {
+    data: { values },
+    transform: [{ filter: "datum.hasLine" }],
+    mark: { type: "rule", strokeWidth: 2 },
+    encoding: {
+      x: pixels("sampleX"),
+      y: pixels("y"),
+      x2: { field: "sampleX2" },
+      color: asIs("color"),
+      strokeDash: asIs("dash"),
+    },
+  };
+  const point = {
+    data: { values },
+    transform: [{ filter: "datum.hasPoints" }],
+    mark: { type: "point", opacity: 1, strokeWidth: 1.5, size: 36 },
+    encoding: {
+      x: pixels("pointX"),
+      y: pixels("y"),
+      stroke: asIs("color"),
+      fill: asIs("fill"),
+      shape: asIs("shape"),
+    },
+  };
+  return [line, point];
 }
 
 function endOf(line: Line, { x, y }: LinePanel, widthPx: number, heightPx: number) {

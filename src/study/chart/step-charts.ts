@@ -11,7 +11,7 @@ import {
   type Note,
   workersText,
 } from "./chart-data.js";
-import { inTitle } from "./labels.js";
+import { highest, inTitle, listed } from "./labels.js";
 import { stepParts } from "./theme.js";
 
 /** Paceline tells so many lengths of staleness apart; a shorter list ends with its largest. */
@@ -141,10 +141,10 @@ function stalenessTitle(groups: readonly NamedGroup[]): string {
   const [first] = groups;
   if (groups.length === 1)
     return `Staleness of the pushes of ${inTitle(first!.label)}: mean ${meanText(first!)}`;
-  const means = groups.map((group) => ({ label: group.label, mean: meanStaleness(group) }));
-  const most = means.reduce((left, right) => (right.mean > left.mean ? right : left));
-  const mean = threeDigits(most.mean);
-  return `Staleness of pushes: highest in ${inTitle(most.label)}, ${mean} on average`;
+  const means = groups.map((group) => ({ label: group.label, value: meanStaleness(group) }));
+  const { labels, text } = highest(means, threeDigits);
+  const where = labels.length < 3 ? listed(labels.map(inTitle)) : `${labels.length} runs`;
+  return `Staleness of pushes: highest in ${where}, ${text} on average`;
 }
 
 /** Milliseconds per step by part, a bar for each experiment. */
@@ -164,13 +164,10 @@ export function stepTimeSplit({ groups, subtitle }: ChartData, note: Note): Char
   );
   const bars = sorted.map(barOf);
   const reach = bars.map(({ parts, std }) => sumOf(parts) + (std ?? 0));
-  const waits = bars.map(({ parts }) => parts.at(-1)!.value / Math.max(1e-12, sumOf(parts)));
-  const percent = (share: number) => (100 * share).toFixed(0);
-  const [least, most] = [Math.min(...waits), Math.max(...waits)];
-  const span = percent(least) === percent(most) ? "" : `${percent(least)} to `;
+  const free = bars.filter((_, index) => !sorted[index]!.crowded);
   return {
     name,
-    title: `Time of a worker's step: ${span}${percent(most)} % of it is waiting`,
+    title: stepTitle(free),
     subtitle,
     columns: 1,
     key: stepParts,
@@ -188,6 +185,16 @@ export function stepTimeSplit({ groups, subtitle }: ChartData, note: Note): Char
       ...captionsFor(told, true),
     ],
   };
+}
+
+/** Of runs whose times the footnote does not disown. */
+function stepTitle(bars: readonly StackBar[]): string {
+  if (bars.length === 0) return "Time of a worker's step";
+  const waits = bars.map(({ parts }) => parts.at(-1)!.value / Math.max(1e-12, sumOf(parts)));
+  const percent = (share: number) => (100 * share).toFixed(0);
+  const [least, most] = [Math.min(...waits), Math.max(...waits)];
+  const span = percent(least) === percent(most) ? "" : `${percent(least)} to `;
+  return `Time of a worker's step: ${span}${percent(most)} % of it is waiting`;
 }
 
 function barOf(group: NamedGroup): StackBar {

@@ -21,7 +21,7 @@ import {
   pointOf,
   subtitleOf,
 } from "./chart-data.js";
-import { inTitle } from "./labels.js";
+import { highest, inTitle, listed } from "./labels.js";
 
 const sheetHeightPx = 210;
 /** More curves than this get a panel for each mode. */
@@ -345,9 +345,15 @@ function exampleUnit(most: number): { name: string; perSecond: number } {
 
 function bestOf(curves: readonly Curve[]): string {
   if (curves.length < 2) return "";
-  const ended = curves.map(({ label, points }) => ({ label, y: points.at(-1)!.y }));
-  const best = ended.reduce((left, right) => (right.y > left.y ? right : left));
-  return `: ${inTitle(best.label.replace("*", ""))} ends highest, at ${best.y.toFixed(2)} %`;
+  const ended = curves.map(({ label, points }) => {
+    return { label: label.replace(/\*$/, ""), value: points.at(-1)!.y };
+  });
+  const { labels, text } = highest(ended, (value) => value.toFixed(2));
+  if (labels.length === 1) return `: ${inTitle(labels[0]!)} ends highest, at ${text} %`;
+  const all = curves.length === 2 ? "both" : "all";
+  if (labels.length === curves.length) return `: ${all} end at ${text} %`;
+  const best = labels.length === 2 ? listed(labels.map(inTitle)) : `${labels.length} runs`;
+  return `: ${best} end highest, at ${text} %`;
 }
 
 function summedText(summed: readonly string[], told: readonly Curve[]): string {
