@@ -53,7 +53,7 @@ test("what is plainly wrong is refused with 2 before anything is made", async (c
     ["coordinator --model mlp --data mnist --host 0.0.0.0", /--host 0\.0\.0\.0.*--insecure/],
     ["server --coordinator 127.0.0.1:1 --host 0.0.0.0 --insecure", /0\.0\.0\.0.*--advertise/],
     ["worker", /--coordinator 127\.0\.0\.1:8000/],
-    ["server --coordinator here", /--coordinator.*here.*host:port/],
+    ["server --coordinator http://here", /--coordinator.*here.*host:port/],
     ["wrok", /no command wrok; see paceline --help/],
   ];
   for (const [words, pattern] of table) {

@@ -119,11 +119,26 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "config",
-    sentence: "print: every value and its origin; schema: of the config file; docs: of both",
+    sentence: "print the options in effect, the schema of the config file, or the documents",
     options: "train",
     arguments: ["<print|schema|docs>", "[run.yaml]"],
     config: true,
-    extra: [{ flags: "--write <folder>", sentence: "with docs: write the files there" }],
+    verbs: [
+      {
+        name: "print",
+        words: "[run.yaml]",
+        sentence: "every option with its value and its origin",
+      },
+      { name: "schema", words: "", sentence: "the JSON schema of a config file" },
+      { name: "docs", words: "", sentence: "the documents that are generated from the options" },
+    ],
+    extra: [
+      {
+        flags: "--write <folder>",
+        sentence: "with docs: write the files there",
+        verbs: ["docs"],
+      },
+    ],
     examples: ["paceline config print run.yaml", "paceline config schema > paceline.schema.json"],
     async run(call) {
       return (await import("./documents.js")).configCommand(call);
@@ -137,6 +152,39 @@ export const commandPlans: readonly CommandPlan[] = [
   evalPlan,
   predictPlan,
   benchPlan,
+  {
+    name: "init",
+    sentence: "write a config file for a run, with a comment above each option",
+    options: "train",
+    arguments: ["[run.yaml]"],
+    examples: [
+      "paceline init",
+      "paceline init run.yaml --model cnn6 --data cifar10 -w 2 --mode asp",
+    ],
+    async run(call) {
+      return (await import("./commands/init.js")).init(call);
+    },
+  },
+  {
+    name: "completion",
+    sentence: "a script that lets a shell complete commands and options",
+    options: "completion",
+    arguments: ["<bash|zsh|fish>"],
+    verbs: ["bash", "zsh", "fish"].map((name) => ({
+      name,
+      words: "",
+      sentence: `the script for ${name}`,
+    })),
+    examples: [
+      "paceline completion bash > ~/.local/share/bash-completion/completions/paceline",
+      "paceline completion fish | source",
+    ],
+    async run({ words, io }) {
+      const { completionScript } = await import("./commands/completion.js");
+      io.stdout.write(completionScript(words[0] ?? "", commandPlans));
+      return 0;
+    },
+  },
   {
     name: "doctor",
     sentence: "whether this machine has what a run needs",

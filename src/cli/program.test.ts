@@ -34,7 +34,22 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
     ["train --port", "paceline: --port has no value; write a whole number from 0 to 65535"],
     [
       "train a.yaml b.yaml",
-      "paceline train takes fewer words than it was given; see paceline train --help",
+      "paceline train takes at most one word, [run.yaml], and got 2; see paceline train --help",
+    ],
+    [
+      "doctor here",
+      "paceline doctor takes options only, and got 1 words besides; see paceline doctor --help",
+    ],
+    [
+      "train --learning-rate 0.1",
+      "paceline train has no option --learning-rate (did you mean --lr?); " +
+        "see paceline train --help",
+    ],
+    ["parse-logs --help", "paceline has no command parse-logs; see paceline --help"],
+    [
+      "charts --output-dir=~ada/charts",
+      "paceline: --output-dir ~ada/charts begins with the home folder of another user or a name " +
+        "with ~; write the path in full",
     ],
     [
       "train -w 1025",
@@ -159,6 +174,19 @@ describe("commands", () => {
     assert.match(out, /3 epochs of 235 steps, 705 updates/);
     assert.match(out, /Nothing was started/);
     assert.match(err, /^paceline train \S+: servers=2 \(--servers\), .*\n$/);
+  });
+  test("init writes a file that train can be given, once", async () => {
+    const path = join(folder, "made.yaml");
+    const { exitCode, out } = await call(`init ${path} --mode asp -w 2 --lr 0.05`);
+    assert.deepEqual([exitCode, out], [0, `${path}\n`]);
+    const line = `train ${path} --dry-run --cache-dir ${join(folder, "cache")}`;
+    assert.match(
+      (await call(line)).out,
+      /workers {4}2,[\s\S]*pace {7}asp[\s\S]*learning rate 0.05/,
+    );
+    const again = await call(`init ${path}`);
+    assert.equal(again.exitCode, 2);
+    assert.match(again.err, /exists already and is not overwritten/);
   });
   test("a doubtful name in the environment is one line", async () => {
     const { err } = await call("config print", { PACELINE_EPOCH: "3" });

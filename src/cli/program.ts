@@ -11,6 +11,7 @@ import {
   readConfigText,
 } from "../options/config-file.js";
 import type { CommandName, Environment } from "../options/option-row.js";
+import { path } from "../options/option-values.js";
 import { colorWelcome, keysOf, namesOf, type OptionKey, rowOf } from "../options/options.js";
 import {
   doubtfulEnvironment,
@@ -20,11 +21,12 @@ import {
   type Written,
 } from "../options/resolve.js";
 import type { CommandIo, TextSink } from "../options/resolved-options.js";
+import { optionHint } from "../options/synonyms.js";
 import { packageVersion } from "../runtime/process/machine.js";
-import { didYouMean } from "../suggest.js";
 import type { Call, CommandPlan } from "./commands/command-plan.js";
 import { commandPlans, nextSteps } from "./commands.js";
-import { commandHelp, programHelp } from "./documents.js";
+import { programHelp } from "./help.js";
+import { helpAsked } from "./help-request.js";
 
 /** The process around a command line. */
 export interface ProgramHost {
@@ -39,7 +41,8 @@ export async function runProgram(argv: readonly string[], host: ProgramHost): Pr
   const outcome = { exitCode: 0 };
   const program = buildProgram(host, outcome);
   try {
-    if (argv.length === 0) host.stdout.write(programHelp(commandPlans));
+    const help = argv.length === 0 ? programHelp(commandPlans) : helpAsked(argv, commandPlans);
+    if (help !== null) host.stdout.write(help);
     else await program.parseAsync(argv as string[], { from: "user" });
     return outcome.exitCode;
   } catch (thrown) {
@@ -53,15 +56,13 @@ export async function runProgram(argv: readonly string[], host: ProgramHost): Pr
 
 function buildProgram(host: ProgramHost, outcome: { exitCode: number }): Command {
   const program = quiet(new Command("paceline"), host).version(packageVersion());
-  program.configureHelp({ formatHelp: () => programHelp(commandPlans) });
   for (const plan of commandPlans) {
     const command = quiet(new Command(plan.name), host).description(plan.sentence);
-    command.configureHelp({ formatHelp: () => commandHelp(plan) });
     for (const argument of plan.arguments ?? []) command.argument(argument);
     command.allowExcessArguments(false);
     for (const key of keysOf(plan.options)) addOption(command, key);
     if (plan.config) command.addOption(severalTimes(new Option("--set <a.b=c>")));
-    for (const extra of plan.extra ?? []) command.option(extra.flags, extra.sentence);
+    for (const { flags } of plan.extra ?? []) command.addOption(extraOption(flags));
     command.action(async (...given: unknown[]) => {
       // A word that may be given several times comes as a list.
       const words = given
@@ -94,6 +95,18 @@ function addOption(command: Command, key: OptionKey): void {
   }
 }
 
+/** A flag that is not in the table; one that is a path knows the home folder. */
+function extraOption(flags: string): Option {
+  const option = new Option(flags);
+  if (!/<(folder|file|path)>$/.test(flags)) return option;
+  return option.argParser((text: string) => {
+    const parsed = path("path", "the path in full").parse(text);
+    if ("value" in parsed) return parsed.value;
+    const sentence = `${option.long} ${text || '""'} ${parsed.problem}; write the path in full`;
+    throw new PacelineError("usage", sentence);
+  });
+}
+
 /** Lets an option be given again; its texts are joined by the separator, or listed. */
 function severalTimes(option: Option, separator?: string): Option {
   if (separator === undefined)
@@ -109,12 +122,12 @@ async function perform(
   flags: Readonly<Record<string, unknown>>,
   host: ProgramHost,
 ): Promise<number> {
-  const path = plan.config ? words.at(plan.arguments!.length - 1) : undefined;
+  const file = plan.config ? words.at(plan.arguments!.length - 1) : undefined;
   const resolution = resolve(plan.options, {
     flags: writtenFlags(plan.options, flags),
     set: readAssignments((flags.set as string[] | undefined) ?? []),
     environment: host.environment,
-    ...(path === undefined ? {} : { file: { path, values: readConfigFile(path) } }),
+    ...(file === undefined ? {} : { file: { path: file, values: readConfigFile(file) } }),
   });
   const doubts = doubtfulEnvironment(host.environment);
   const ignored = ignoredVariables(plan.options, host.environment);
@@ -175,17 +188,9 @@ function misread(error: CommanderError, argv: readonly string[]): PacelineError 
       const flag = quoted.replace(/=.*$/s, "");
       const own = plan?.extra?.flatMap(({ flags }) => flags.match(/(?<=--)[a-z-]+/g) ?? []) ?? [];
       const rows = plan === undefined ? [] : keysOf(plan.options).map((key) => rowOf(key).name);
-      const known = [...rows, ...own];
-      const hint = didYouMean(flag.replace(/^-+/, ""), known, "--");
+      const hint = optionHint(flag.replace(/^-+/, ""), [...rows, ...own], "--");
       const command = plan === undefined ? "paceline" : `paceline ${plan.name}`;
       return usage(`${command} has no option ${flag}${hint}; see ${help}`);
-    }
-    case "commander.unknownCommand": {
-      const hint = didYouMean(
-        quoted,
-        commandPlans.map(({ name }) => name),
-      );
-      return usage(`paceline has no command ${quoted}${hint}; see paceline --help`);
     }
     case "commander.optionMissingArgument": {
       const [, name = ""] = /--([a-z0-9-]+)/.exec(quoted) ?? [];
@@ -194,10 +199,20 @@ function misread(error: CommanderError, argv: readonly string[]): PacelineError 
       return usage(`--${name} has no value; write ${wanted}`);
     }
     case "commander.excessArguments":
-      return usage(`paceline ${argv[0]} takes fewer words than it was given; see ${help}`);
+      return usage(`${surplus(plan, error.message)}; see ${help}`);
     default:
       return usage(`${error.message.replace(/^error: /, "")}; see ${help}`);
   }
+}
+
+/** "paceline train takes at most one word, [run.yaml], and got 2". */
+function surplus(plan: CommandPlan | undefined, message: string): string {
+  const [, , got = "more"] = /Expected (\d+) arguments? but got (\d+)/.exec(message) ?? [];
+  const name = plan === undefined ? "paceline" : `paceline ${plan.name}`;
+  const words = plan?.arguments ?? [];
+  if (words.length === 0) return `${name} takes options only, and got ${got} words besides`;
+  const most = words.length === 1 ? "one word" : `${words.length} words`;
+  return `${name} takes at most ${most}, ${words.join(" ")}, and got ${got}`;
 }
 
 function report(error: PacelineError, asJson: boolean, host: ProgramHost): void {

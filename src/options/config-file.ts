@@ -19,6 +19,7 @@ import {
   type WhenRule,
   type Written,
 } from "./resolve.js";
+import { optionHint } from "./synonyms.js";
 
 /** The largest config file that is read. */
 const configBytesMax = 1_000_000;
@@ -128,7 +129,7 @@ function readValue(
 ): void {
   const key = keyOfName(name);
   if (key === undefined) {
-    const hint = didYouMean(name, group === null ? [...optionNames, ...optionGroups] : optionNames);
+    const hint = optionHint(name, group === null ? [...optionNames, ...optionGroups] : optionNames);
     throw usage(`"${name}" in ${place} is no option${hint}; see paceline config schema`);
   }
   const row = rowOf(key);
@@ -159,7 +160,7 @@ export function printConfig(
     const members = keys.filter((key) => rowOf(key).group === group);
     if (members.length > 0) lines.push(`${group}:`);
     for (const key of members) {
-      const line = `  ${rowOf(key).name}: ${yamlScalar(key, options[key])}`;
+      const line = `  ${yamlLine(key, options[key])}`;
       lines.push(withOrigins ? `${line.padEnd(40)} # ${showOrigin(origins[key])}` : line);
     }
   }
@@ -172,6 +173,11 @@ export function printConfig(
 export function showOrigin({ kind, place }: Origin): string {
   if (kind === "default" || kind === "fast") return place;
   return kind === "set" ? place : `${kind} ${place}`;
+}
+
+/** The line of an option in a config file. */
+export function yamlLine(key: OptionKey, value: unknown): string {
+  return `${rowOf(key).name}: ${yamlScalar(key, value)}`;
 }
 
 function yamlScalar(key: OptionKey, value: unknown): string {

@@ -73,7 +73,7 @@ export const showingRows: OptionRows<ShowingOptions> = {
     default: false,
     sentence: "end with one JSON object on standard output",
     group: "showing",
-    commands: commandNames,
+    commands: commandNames.filter((name) => name !== "completion"),
   },
   quiet: {
     name: "quiet",

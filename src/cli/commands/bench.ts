@@ -16,6 +16,7 @@ export const benchPlan: CommandPlan = {
   sentence: "measure a part of Paceline, with --peers beside others that do the same",
   options: "bench",
   arguments: [`<${names.join("|")}>`],
+  verbs: benches.map(({ name, sentence }) => ({ name, words: "", sentence })),
   extra: benchFlags(benches),
   examples: [
     "paceline bench engine --peers",

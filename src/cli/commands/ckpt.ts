@@ -18,11 +18,22 @@ export const ckptPlan: CommandPlan = {
   sentence: "list, inspect, verify or export checkpoints",
   options: "ckpt",
   arguments: [`<${Object.keys(verbs).join("|")}>`, "[paths...]"],
+  verbs: [
+    { name: "ls", words: "[RUN...]", sentence: "list the checkpoints of all runs or of some" },
+    { name: "inspect", words: "CKPT", sentence: "one checkpoint: model, step, tensors, settings" },
+    { name: "verify", words: "[CKPT...]", sentence: "check every checksum of checkpoints" },
+    { name: "export", words: "CKPT", sentence: "write the model as one safetensors file" },
+  ],
   extra: [
-    { flags: "--out <file>", sentence: "with export: the safetensors file to write" },
+    {
+      flags: "--out <file>",
+      sentence: "with export: the safetensors file to write",
+      verbs: ["export"],
+    },
     {
       flags: "--dtype <f32|bf16|f16>",
-      sentence: "with export: kind of the trained values (default: f32)",
+      sentence: "with export: type of the trained values (default: f32)",
+      verbs: ["export"],
     },
   ],
   examples: [

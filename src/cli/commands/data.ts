@@ -18,11 +18,30 @@ export const dataPlan: CommandPlan = {
     "paceline data verify --json",
     "paceline data pack flowers --out data/flowers-packed",
   ],
+  verbs: [
+    { name: "ls", words: "", sentence: "list the data sets: size, classes, where the files are" },
+    {
+      name: "fetch",
+      words: "NAME...",
+      sentence: "download data sets, or copy them from --data-dir",
+    },
+    { name: "verify", words: "[NAME...]", sentence: "check the files of data sets by their sums" },
+    {
+      name: "pack",
+      words: "NAME",
+      sentence: "write a data set as shards, to train from a network",
+    },
+  ],
   extra: [
-    { flags: "--out <folder>", sentence: "with pack: the folder that the packed set will be" },
+    {
+      flags: "--out <folder>",
+      sentence: "with pack: the folder to write",
+      verbs: ["pack"],
+    },
     {
       flags: "--shard-examples <count>",
-      sentence: "with pack: examples of each file (default: as many as 64 MiB hold)",
+      sentence: "with pack: examples in each file (default: as many as 64 MiB hold)",
+      verbs: ["pack"],
     },
   ],
   async run({ words, flags, options, io }) {

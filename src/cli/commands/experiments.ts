@@ -7,9 +7,14 @@ export const experimentsPlan: CommandPlan = {
   sentence: "run a matrix of experiments, see how far it is, report what it has shown",
   options: "experiments",
   arguments: ["<run|status|report>", "<matrix.yaml>"],
+  verbs: [
+    { name: "run", words: "MATRIX", sentence: "run the cells that are not done yet" },
+    { name: "status", words: "MATRIX", sentence: "print how far the cells are" },
+    { name: "report", words: "MATRIX", sentence: "write a report and charts of the done cells" },
+  ],
   extra: [
     { flags: "--priority <least>", sentence: "only cells at or above high, medium or optional" },
-    { flags: "--retry-failed", sentence: "with run: run failed cells again" },
+    { flags: "--retry-failed", sentence: "with run: run failed cells again", verbs: ["run"] },
     { flags: "--results-dir <folder>", sentence: "where results go, instead of the matrix's" },
   ],
   examples: [

@@ -20,10 +20,37 @@ export const runsPlan: CommandPlan = {
   sentence: "list, show, compare, remove or export the runs of the run folder",
   options: "runs",
   arguments: [`<${Object.keys(verbs).join("|")}>`, "[names...]"],
+  verbs: [
+    { name: "ls", words: "", sentence: "list the runs, the newest last, with state and result" },
+    {
+      name: "show",
+      words: "RUN",
+      sentence: "one run: its options, epochs, checkpoints and result",
+    },
+    { name: "compare", words: "RUN RUN...", sentence: "the results of several runs side by side" },
+    { name: "rm", words: "RUN...", sentence: "remove the folders of runs that have ended" },
+    {
+      name: "export",
+      words: "[RUN...]",
+      sentence: "write a table of runs, epochs or steps as CSV",
+    },
+  ],
   extra: [
-    { flags: "--dry-run", sentence: "with rm: say what would go, and remove nothing" },
-    { flags: "--csv", sentence: "with export: comma-separated values, the only form there is" },
-    { flags: "--per <run|epoch|step>", sentence: "with export: what a row is of (default: run)" },
+    {
+      flags: "--dry-run",
+      sentence: "with rm: print what would be removed, and remove nothing",
+      verbs: ["rm"],
+    },
+    {
+      flags: "--csv",
+      sentence: "with export: comma-separated values, the only format",
+      verbs: ["export"],
+    },
+    {
+      flags: "--per <run|epoch|step>",
+      sentence: "with export: what each row describes (default: run)",
+      verbs: ["export"],
+    },
   ],
   examples: [
     "paceline runs ls",
