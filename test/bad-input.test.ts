@@ -37,7 +37,7 @@ test("what is plainly wrong is refused with 2 before anything is made", async (c
       "train --model mlp --data mnits",
       /"mnits" is unknown \(did you mean mnist\?\).*mnist-parity.*put your own in/,
     ],
-    ["train --model mlp --data ../mnist", /--data \.\.\/mnist is no plain name/],
+    ["train --model mlp --data ../mnist", /--data \.\.\/mnist is not a plain name/],
     ["train --model mlp --data mnist --mode sometimes", /--mode.*sometimes.*bsp/],
     ["train --model mlp --data mnist --epoch 3", /no option --epoch \(did you mean --epochs\?\)/],
     ["train --model mlp --data mnist -w 0", /--workers.*0.*1.*1024/],

@@ -99,6 +99,56 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
   });
 });
 
+describe("what a run can't take is refused by --dry-run too", () => {
+  const run = "train --model mlp --data mnist --cache-dir none-here --run-dir none-here --dry-run";
+  const refused: readonly (readonly [string, RegExp, number?])[] = [
+    ["--name a/b", /--name a\/b can't be the name of a run's folder; write at most 100 letters/],
+    ["--name ../x", /--name \.\.\/x can't be the name/],
+    ["--name .", /--name \. can't be the name/],
+    ["--name .x", /--name \.x can't be the name/],
+    [`--name ${"x".repeat(300)}`, /has 300 characters; write at most 100/],
+    ["--resume nope", /--resume nope is neither a run in none-here nor a folder/, 6],
+    ["--resume auto", /there is no checkpoint/, 6],
+    [
+      "--dtype bf16 --engine reference",
+      /--dtype bf16 is not computed by --engine reference; write/,
+    ],
+    [
+      "--train-limit 70000",
+      /--train-limit 70000 is more than the 60000 training examples of mnist; write 60000 or less/,
+    ],
+    ["--test-limit 10001", /--test-limit 10001 is more than the 10000 test examples of mnist/],
+    ["--inject kill:worker=9,at=1", /--inject kill:worker=9,at=1 names no worker/],
+    ["--data nope", /data set "nope" is unknown; choose one of mnist, .*cifar100/],
+  ];
+  for (const [words, message, code = 2] of refused) {
+    test(words.slice(0, 60), async () => {
+      const { exitCode, out, err } = await call(`${run} ${words}`);
+      assert.deepEqual([exitCode, out], [code, ""]);
+      assert.match(err.trimEnd().split("\n").at(-1) ?? "", message);
+    });
+  }
+  test("a small run may have limits above what there is", async () => {
+    const { exitCode } = await call(`${run} --fast --test-limit 20000 --name free`);
+    assert.equal(exitCode, 0);
+  });
+});
+
+describe("a matrix of experiments that ships", () => {
+  for (const word of ["experiments-quick", "quick"]) {
+    test(`is found as ${word}`, async () => {
+      const { exitCode, out } = await call(`experiments run ${word} --dry-run --json`);
+      assert.equal(exitCode, 0);
+      assert.equal((JSON.parse(out) as { cells: unknown[] }).cells.length, 6);
+    });
+  }
+  test("is offered where the name is another", async () => {
+    const { exitCode, err } = await call("experiments status experiments-quik");
+    assert.equal(exitCode, 2);
+    assert.match(err, /no matrix experiments-quik \(did you mean experiments-quick\?\); give/);
+  });
+});
+
 describe("bare commands say what to do next", () => {
   test("paceline", async () => {
     const { exitCode, out } = await call("");

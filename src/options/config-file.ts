@@ -46,10 +46,21 @@ export function readConfigFile(path: string): FileValues {
 
 /** The paths of the run configurations that ship with Paceline, by name. */
 export function shippedConfigs(): ReadonlyMap<string, string> {
+  return shippedFiles((name) => !name.startsWith(matrixPrefix));
+}
+
+/** The paths of the matrices of experiments that ship with Paceline, by name. */
+export function shippedMatrices(): ReadonlyMap<string, string> {
+  return shippedFiles((name) => name.startsWith(matrixPrefix));
+}
+
+const matrixPrefix = "experiments-";
+
+function shippedFiles(isWanted: (name: string) => boolean): ReadonlyMap<string, string> {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);
   const names = readdirSync(join(folder, "configs"))
-    .filter((name) => /^[a-z0-9-]+\.yaml$/.test(name) && !name.startsWith("experiments-"))
+    .filter((name) => /^[a-z0-9-]+\.yaml$/.test(name) && isWanted(name))
     .sort();
   return new Map(names.map((name) => [name.replace(".yaml", ""), join(folder, "configs", name)]));
 }

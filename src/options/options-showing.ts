@@ -8,7 +8,7 @@ import {
   listOf,
   optional,
   path,
-  text,
+  runName,
   toggle,
   whole,
 } from "./option-values.js";
@@ -56,7 +56,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
   name: {
     name: "name",
     otherNames: ["job-name"],
-    type: optional(text("name", "a name that can be a folder's")),
+    type: optional(runName),
     default: null,
     defaultText: "made of model, data, mode and time",
     sentence: "name of the run",

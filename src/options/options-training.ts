@@ -55,9 +55,9 @@ export const trainingRows: OptionRows<TrainingOptions> = {
   data: {
     name: "data",
     otherNames: ["problem"],
-    type: optional(folderName(datasetNames, "the name of a folder of one's own")),
+    type: optional(folderName(datasetNames, "the name of a folder of your own in --data-dir")),
     default: null,
-    sentence: "data set to train on; with eval, to score on instead of the run's",
+    sentence: `data set to train on: ${alternatives([...datasetNames, "a folder of your own"])}`,
     group,
     commands: [...commands, "doctor", "eval"],
     defaults: { doctor: "mnist" },

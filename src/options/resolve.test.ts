@@ -110,7 +110,8 @@ describe("refusals name the place, the value and the remedy", () => {
     ],
     [
       { flags: written({ name: "" }) },
-      '--name "" is empty; write a name that can be a folder\'s, or none',
+      '--name "" is empty; write at most 100 letters, digits, dots, dashes and underlines, ' +
+        "of which no dot or dash comes first, or none",
     ],
     [
       { flags: written({ staleness: "3" }) },

@@ -10,7 +10,6 @@ const synonyms: Readonly<Record<string, readonly string[]>> = {
   "lr-schedule": ["scheduler", "lr-scheduler", "schedule", "lr-policy", "lr-decay"],
   "lr-warmup": ["warmup", "warmup-ratio", "warmup-steps"],
   "lr-milestones": ["milestones"],
-  "lr-gamma": ["gamma"],
   epochs: ["num-epochs", "n-epochs", "max-epochs", "num-train-epochs", "nepochs"],
   "max-steps": ["steps", "iterations", "max-iterations", "num-steps", "max-iters", "iters"],
   "batch-size": ["batch", "bs", "minibatch", "mini-batch-size", "per-device-train-batch-size"],

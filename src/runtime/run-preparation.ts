@@ -18,7 +18,12 @@ import {
   type StoredCheckpoint,
 } from "../store/checkpoint/checkpoint.js";
 import { resolveResume } from "../store/checkpoint/checkpoint-folder.js";
-import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
+import {
+  demandFreeName,
+  openRunDirectory,
+  type RunDirectory,
+  runStem,
+} from "../store/runs/run-directory.js";
 import { initialState, layoutOf } from "./compute/initial-state.js";
 import type { RunSettings } from "./run-settings.js";
 import { runSpecFrom } from "./run-spec.js";
@@ -43,19 +48,7 @@ export async function prepareRun(
   kind: string = options.mode,
   demandStart: (start: Pick<PreparedRun, "state"> & Pick<RunSetup, "resume">) => void = () => {},
 ): Promise<PreparedRun> {
-  const { dataDir, cacheDir, trainLimit, testLimit } = options;
-  const place = { dataDir, cacheDir, trainLimit, testLimit };
-  const { train, test, ...input } = await inspectDataset(options.data ?? "", place);
-  const facts = {
-    trainExamples: train,
-    testExamples: test,
-    input,
-    cores: availableParallelism(),
-  };
-  const draft = runSpecFrom(options, { ...facts, run: "draft", name: options.name ?? "draft" });
-  const layout = layoutOf(draft);
-  const resumed = await findCheckpoint(options, draft);
-  if (resumed !== null) assertResumable(resumed.checkpoint, draft, layout);
+  const { draft, layout, resumed } = await draftOf(options);
   const resume = (resumed?.checkpoint.manifest.cursor ?? null) as TrainingSnapshot | null;
   const state = resumed === null ? initialState(draft, layout) : stateOf(resumed.checkpoint);
   demandStart({ state, resume });
@@ -73,6 +66,32 @@ export async function prepareRun(
   );
   const setup = { spec, layout, resume, residuals: [...residuals.keys()] };
   return { setup, state, residuals, directory };
+}
+
+/**
+ * Refuses what `prepareRun` would refuse, and makes nothing: options that do not go with the data,
+ * a checkpoint that is missing or of another run, a name that is taken.
+ */
+export async function demandPreparable(options: RunSettings): Promise<void> {
+  const { resumed } = await draftOf(options);
+  if (options.name !== null && resumed === null) await demandFreeName(options.name, options.runDir);
+}
+
+async function draftOf(options: RunSettings) {
+  const { dataDir, cacheDir, trainLimit, testLimit } = options;
+  const place = { dataDir, cacheDir, trainLimit, testLimit };
+  const { train, test, ...input } = await inspectDataset(options.data ?? "", place);
+  const facts = {
+    trainExamples: train,
+    testExamples: test,
+    input,
+    cores: availableParallelism(),
+  };
+  const draft = runSpecFrom(options, { ...facts, run: "draft", name: options.name ?? "draft" });
+  const layout = layoutOf(draft);
+  const resumed = await findCheckpoint(options, draft);
+  if (resumed !== null) assertResumable(resumed.checkpoint, draft, layout);
+  return { draft, layout, resumed };
 }
 
 function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {

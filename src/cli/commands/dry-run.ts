@@ -11,6 +11,7 @@ import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.
 import { placeChunks, ringName } from "../../protocol/placement.js";
 import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
 import { layoutOf, modelOf } from "../../runtime/compute/initial-state.js";
+import { demandPreparable } from "../../runtime/run-preparation.js";
 import { runSpecFrom } from "../../runtime/run-spec.js";
 
 /** What `paceline train --dry-run --json` prints; a baseline is a server and its workers in one. */
@@ -36,6 +37,7 @@ export async function dryRun(
   io: CommandIo,
   command: "train" | "baseline" = "train",
 ): Promise<number> {
+  await demandPreparable(options);
   const plan = await planRun(options, availableParallelism());
   io.stdout.write(options.json ? `${JSON.stringify(plan)}\n` : printPlan(plan, command));
   return 0;

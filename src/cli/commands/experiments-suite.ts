@@ -3,11 +3,12 @@
  * table, of signals and of the terminal is put together here; the suite itself is in the room
  * `experiment`.
  */
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import { stringify } from "yaml";
 import { PacelineError, toPacelineError } from "../../errors.js";
-import { readConfigText } from "../../options/config-file.js";
+import { readConfigText, shippedMatrices } from "../../options/config-file.js";
 import type { Environment } from "../../options/option-row.js";
 import {
   environmentValue,
@@ -50,13 +51,14 @@ interface Suite {
 /** Runs the command; resolves to the exit code. */
 export async function experimentsCommand(call: Call): Promise<number> {
   const { words, flags, io } = call;
-  const [part = "", path = ""] = words;
+  const [part = "", word = ""] = words;
   const parts = { run: runSuite, status: showStatus, report: writeReport };
   if (!(part in parts)) {
     const hint = didYouMean(part, Object.keys(parts));
     const sentence = `paceline experiments has no part ${part}${hint}`;
     throw new PacelineError("usage", `${sentence}; write run, status or report`);
   }
+  const path = matrixPath(word);
   const options = new TableOfRuns(io.environment);
   const file = await readMatrixFile(path, options);
   const { cells, warnings } = expandMatrix(file, options);
@@ -71,6 +73,19 @@ export async function experimentsCommand(call: Call): Promise<number> {
     files: diskFiles,
   };
   return parts[part as keyof typeof parts](suite, call);
+}
+
+/** The file at a path; where there is none, the matrix of that name that ships with Paceline. */
+function matrixPath(word: string): string {
+  if (existsSync(word)) return word;
+  const shipped = shippedMatrices();
+  const own = shipped.get(word) ?? shipped.get(`experiments-${word}`);
+  if (own !== undefined) return own;
+  if (/[\\/.]/.test(word)) return word;
+  const names = [...shipped.keys()];
+  const sentence = `there is no matrix ${word}${didYouMean(word, names)}`;
+  const remedy = `give the path of a YAML file, or a name that ships: ${names.join(", ")}`;
+  throw new PacelineError("usage", `${sentence}; ${remedy}`);
 }
 
 function priorityOf(text: string | undefined): Priority | null {
