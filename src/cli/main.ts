@@ -1,16 +1,24 @@
 #!/usr/bin/env node
-/** The entry of the `paceline` command. */
-import { readEnvironment } from "../options/options.js";
-import { runProgram } from "./program.js";
+/** The entry of the `paceline` command. What it needs is loaded when there is room for it. */
+import { openFilesBase, openFilesLimit, openFilesProblem } from "./open-files.js";
 
 // A reader that has seen enough (head, less) closes the pipe; that is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
 });
 
-process.exitCode = await runProgram(process.argv.slice(2), {
-  stdout: process.stdout,
-  stderr: process.stderr,
-  environment: readEnvironment(),
-  isTerminal: process.stderr.isTTY === true,
-});
+const problem = openFilesProblem(openFilesBase, openFilesLimit());
+if (problem === null) {
+  const { readEnvironment } = await import("../options/options.js");
+  const { reportUncaught, runProgram } = await import("./program.js");
+  process.once("uncaughtException", (thrown) => process.exit(reportUncaught(thrown, process)));
+  process.exitCode = await runProgram(process.argv.slice(2), {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    environment: readEnvironment(),
+    isTerminal: process.stderr.isTTY === true,
+  });
+} else {
+  process.stderr.write(`paceline: ${problem}\n`);
+  process.exitCode = 1;
+}

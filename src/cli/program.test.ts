@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { type ProgramHost, runProgram } from "./program.js";
+import { type ProgramHost, reportUncaught, runProgram } from "./program.js";
 
 interface Outcome {
   readonly exitCode: number;
@@ -147,6 +147,26 @@ describe("a matrix of experiments that ships", () => {
     assert.equal(exitCode, 2);
     assert.match(err, /no matrix experiments-quik \(did you mean experiments-quick\?\); give/);
   });
+});
+
+describe("what the system refuses is one sentence with its remedy", () => {
+  for (const [code, remedy] of [
+    ["EMFILE", /ulimit -n/],
+    ["EACCES", /permissions/],
+    ["ENOSPC", /free some space/],
+    ["EPERM", /permissions/],
+    ["EADDRINUSE", /another --port/],
+    ["EAGAIN", /ulimit -u/],
+  ] as const) {
+    test(code, () => {
+      let err = "";
+      const stream = { write: (text: string) => (err += text) };
+      const thrown = Object.assign(new Error("raw"), { code, syscall: "open", path: "x" });
+      assert.equal(reportUncaught(thrown, { stdout: stream, stderr: stream }), 1);
+      assert.match(err, /^paceline: can't open x: [^\n]*\n$/);
+      assert.match(err, remedy);
+    });
+  }
 });
 
 describe("bare commands say what to do next", () => {

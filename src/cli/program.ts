@@ -22,11 +22,14 @@ import {
 } from "../options/resolve.js";
 import type { CommandIo, TextSink } from "../options/resolved-options.js";
 import { optionHint } from "../options/synonyms.js";
+import { usableCores } from "../runtime/process/cores.js";
 import { packageVersion } from "../runtime/process/machine.js";
+import { systemError } from "../store/file-errors.js";
 import type { Call, CommandPlan } from "./commands/command-plan.js";
 import { commandPlans, nextSteps } from "./commands.js";
 import { programHelp } from "./help.js";
 import { helpAsked } from "./help-request.js";
+import { demandOpenFiles, threadsWarning } from "./run-warnings.js";
 
 /** The process around a command line. */
 export interface ProgramHost {
@@ -47,11 +50,22 @@ export async function runProgram(argv: readonly string[], host: ProgramHost): Pr
     return outcome.exitCode;
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
-    const error =
-      thrown instanceof CommanderError ? misread(thrown, argv) : toPacelineError(thrown);
+    const error = thrown instanceof CommanderError ? misread(thrown, argv) : readable(thrown);
     report(error, argv.includes("--json"), host);
     return error.exitCode;
   }
+}
+
+/** Tells of what nobody caught, as a command's error is told; gives the exit code. */
+export function reportUncaught(thrown: unknown, streams: Pick<ProgramHost, "stdout" | "stderr">) {
+  const error = readable(thrown);
+  report(error, false, streams);
+  return error.exitCode;
+}
+
+/** What the system refused has a remedy; anything else that is no PacelineError is a fault here. */
+function readable(thrown: unknown): PacelineError {
+  return systemError(thrown) ?? toPacelineError(thrown);
 }
 
 function buildProgram(host: ProgramHost, outcome: { exitCode: number }): Command {
@@ -137,6 +151,11 @@ async function perform(
     host.stderr.write(steps);
     return errorCodes.usage.exitCode;
   }
+  if (plan.tellsOptions === true) {
+    demandOpenFiles(plan.options, resolution.options);
+    const warning = threadsWarning(plan.options, resolution.options, usableCores());
+    if (warning !== null) host.stderr.write(`${warning}\n`);
+  }
   if (plan.tellsOptions && !resolution.options.quiet) tellOptions(plan, resolution, host);
   const io: CommandIo = {
     stdout: host.stdout,
@@ -215,7 +234,11 @@ function surplus(plan: CommandPlan | undefined, message: string): string {
   return `${name} takes at most ${most}, ${words.join(" ")}, and got ${got}`;
 }
 
-function report(error: PacelineError, asJson: boolean, host: ProgramHost): void {
+function report(
+  error: PacelineError,
+  asJson: boolean,
+  host: Pick<ProgramHost, "stdout" | "stderr">,
+): void {
   const named = error.message.startsWith("paceline ") ? "" : "paceline: ";
   host.stderr.write(`${named}${error.message}\n`);
   if (error.code === "internal" && error.cause instanceof Error)

@@ -4,7 +4,6 @@
  * the user asked for is found here, before a member is told anything.
  */
 import { randomBytes } from "node:crypto";
-import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
 import { protocolProblem } from "../core/sync/modes.js";
 import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
@@ -25,6 +24,7 @@ import {
   runStem,
 } from "../store/runs/run-directory.js";
 import { initialState, layoutOf } from "./compute/initial-state.js";
+import { usableCores } from "./process/cores.js";
 import type { RunSettings } from "./run-settings.js";
 import { runSpecFrom } from "./run-spec.js";
 
@@ -85,7 +85,7 @@ async function draftOf(options: RunSettings) {
     trainExamples: train,
     testExamples: test,
     input,
-    cores: availableParallelism(),
+    cores: usableCores(),
   };
   const draft = runSpecFrom(options, { ...facts, run: "draft", name: options.name ?? "draft" });
   const layout = layoutOf(draft);

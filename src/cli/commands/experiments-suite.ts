@@ -4,7 +4,6 @@
  * `experiment`.
  */
 import { existsSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import { stringify } from "yaml";
 import { PacelineError, toPacelineError } from "../../errors.js";
@@ -19,6 +18,7 @@ import {
   withoutOptions,
 } from "../../options/options.js";
 import { resolve } from "../../options/resolve.js";
+import { usableCores } from "../../runtime/process/cores.js";
 import { diskFiles, writeTextAtomically } from "../../store/files.js";
 import { summaryTable } from "../../store/runs/console-tables.js";
 import { type Cell, type CellFacts, expandMatrix } from "../../study/cells.js";
@@ -106,7 +106,7 @@ async function runSuite(suite: Suite, call: Call): Promise<number> {
     matrixPath: suite.path,
     entry: process.argv[1] as string,
     environment: withoutOptions(io.environment, places),
-    cores: availableParallelism(),
+    cores: usableCores(),
     log,
     clock: { nowMs: () => performance.now(), isoTime: () => new Date().toISOString() },
   });
@@ -151,7 +151,7 @@ async function showPlan(suite: Suite, { io, options }: Call): Promise<number> {
 
 async function showStatus(suite: Suite, { io, options }: Call): Promise<number> {
   const planned = await planSuite({ ...suite, retryFailed: false });
-  const status = statusOf(planned, { cores: availableParallelism(), nowMs: Date.now() });
+  const status = statusOf(planned, { cores: usableCores(), nowMs: Date.now() });
   if (options.json) {
     const place = { matrix: suite.path, resultsDir: suite.folder.path };
     io.stdout.write(`${JSON.stringify({ ...place, ...status })}\n`);
@@ -162,7 +162,7 @@ async function showStatus(suite: Suite, { io, options }: Call): Promise<number> 
 async function writeReport(suite: Suite, call: Call): Promise<number> {
   const { io, options } = call;
   const planned = await planSuite({ ...suite, retryFailed: false });
-  const cores = availableParallelism();
+  const cores = usableCores();
   const groups = reportGroups(planned, cores);
   const { names: charts, problem } = await drawnCharts(suite, planned);
   const tail = commandTail(suite, call);
