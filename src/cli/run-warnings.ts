@@ -19,7 +19,8 @@ export function threadsWarning(
   cores: number,
 ): string | null {
   if (threads === null || threads <= cores || !computing.includes(command)) return null;
-  const asked = `--threads ${threads}, and this machine has ${cores} ${cores === 1 ? "core" : "cores"}`;
+  const here = cores === 1 ? "1 core" : `${cores} cores`;
+  const asked = `--threads ${threads}, and this machine has ${here}`;
   const fit = command === "train" ? Math.max(1, Math.floor(cores / workers.max)) : cores;
   const cost = "threads that wait for a core make a step many times slower";
   return `warning: ${asked}: ${cost}; write --threads ${fit} or leave it out`;
