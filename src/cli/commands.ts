@@ -16,7 +16,7 @@ const runFile = { arguments: ["[run.yaml]"], config: true, tellsOptions: true } 
 export const commandPlans: readonly CommandPlan[] = [
   {
     name: "train",
-    sentence: "train here: coordinator, servers and workers in one command",
+    sentence: "train on this machine: coordinator, servers and workers in one command",
     options: "train",
     ...runFile,
     needs: "model and data",
@@ -32,7 +32,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "baseline",
-    sentence: "the same training in one process, without servers",
+    sentence: "train in one process, without servers",
     options: "baseline",
     ...runFile,
     needs: "model and data",
@@ -47,7 +47,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "coordinator",
-    sentence: "one role: says who belongs and deals out the work",
+    sentence: "one role: tracks membership and assigns work",
     options: "coordinator",
     ...runFile,
     needs: "model and data",
@@ -61,7 +61,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "server",
-    sentence: "one role: holds a part of the parameters",
+    sentence: "one role: holds a shard of the parameters",
     options: "server",
     needs: "a coordinator",
     tellsOptions: true,
@@ -83,7 +83,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "submit",
-    sentence: "give a serving coordinator a job",
+    sentence: "submit a job to a serving coordinator",
     options: "submit",
     needs: "a coordinator",
     arguments: ["[run.yaml]"],
@@ -95,7 +95,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "status",
-    sentence: "what a coordinator is doing",
+    sentence: "show the state of a coordinator",
     options: "status",
     needs: "a coordinator",
     examples: ["paceline status --coordinator 127.0.0.1:8000"],
@@ -105,9 +105,11 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "ring",
-    sentence: "where each chunk goes, load per server, what moves",
+    sentence: "show the placement of chunks, the load per server, and what moves",
     options: "ring",
-    extra: [{ flags: "--remove <server>", sentence: "show what moves when this server leaves" }],
+    extra: [
+      { flags: "--remove <server>", sentence: "show which chunks move when this server leaves" },
+    ],
     examples: ["paceline ring -s 5 --chunk-values 1 --load-bound none --remove server4"],
     async run({ options, flags, io }) {
       const removed = (flags.remove as string | undefined) ?? null;
@@ -187,7 +189,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "doctor",
-    sentence: "whether this machine has what a run needs",
+    sentence: "check that this machine has what a run needs",
     options: "doctor",
     examples: ["paceline doctor", "paceline doctor --json"],
     async run({ options, io }) {

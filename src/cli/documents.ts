@@ -26,7 +26,7 @@ export async function configCommand({ words, flags, options, resolution, io }: C
     default: {
       const known = ["print", "schema", "docs"];
       const hint = didYouMean(words[0] ?? "", known);
-      const sentence = `paceline config has no part ${words[0]}${hint}`;
+      const sentence = `paceline config has no subcommand ${words[0]}${hint}`;
       throw new PacelineError("usage", `${sentence}; write print, schema or docs`);
     }
   }
@@ -60,14 +60,14 @@ function writeDocuments(folder: string | undefined, print: (text: string) => voi
 }
 
 const groupSentences: Readonly<Record<OptionGroup, string>> = {
-  cluster: "Who belongs and how members reach each other.",
-  pace: "How tightly workers keep pace.",
-  training: "What is trained and how.",
+  cluster: "Members of the cluster and how they reach each other.",
+  pace: "How workers are synchronised.",
+  training: "The model, the data and the training.",
   input: "Where examples come from.",
-  wire: "What values are written as on their way.",
-  keeping: "What stays after a run.",
-  showing: "What is seen.",
-  trying: "For trying things out.",
+  wire: "Transport and compression.",
+  keeping: "Run folders and checkpoints.",
+  showing: "Output.",
+  trying: "Trying things out.",
 };
 
 function configDocument(): string {
@@ -123,7 +123,7 @@ function errorsDocument(): string {
     "This page is generated from `src/errors.ts` by `make docs`.",
     "",
     "Every failure is one sentence on standard error that says what was wrong, with the value, and",
-    'how to mend it. With `--json` standard output also gets `{"error":{"code":...}}`, with',
+    'how to correct it. With `--json` standard output also gets `{"error":{"code":...}}`, with',
     "`message`, `exitCode` and `details`.",
     "",
     "| code | exit code | a retry may help | meaning |",

@@ -39,6 +39,6 @@ function unknownCommand(name: string, plans: readonly CommandPlan[]): PacelineEr
 
 function unknownVerb({ name, verbs = [] }: CommandPlan, word: string): PacelineError {
   const known = verbs.map((verb) => verb.name);
-  const sentence = `paceline ${name} has no part ${word}${didYouMean(word, known)}`;
+  const sentence = `paceline ${name} has no subcommand ${word}${didYouMean(word, known)}`;
   return new PacelineError("usage", `${sentence}; write ${alternatives(known)}`);
 }

@@ -27,7 +27,7 @@ describe("help", () => {
     assert.ok(short.split("\n").length < 70, `${short.split("\n").length} lines`);
     assert.match(short, /--help-all explains every option/);
     assert.match(short, /^ {6}also .*--max-restarts/m);
-    assert.match(commandHelp(planOf("train"), true), /--max-restarts <count> +how often/);
+    assert.match(commandHelp(planOf("train"), true), /--max-restarts <count> +how many/);
   });
   test("each verb has a text of its own", () => {
     for (const plan of commandPlans)
@@ -57,7 +57,7 @@ describe("a question for help", () => {
     ["-h", /^paceline: train a neural network/],
     ["help train", /^paceline train \[run\.yaml\]/],
     ["train --model mlp --help", /^paceline train \[run\.yaml\]/],
-    ["train --help-all", /--max-restarts <count> +how often/],
+    ["train --help-all", /--max-restarts <count> +how many/],
     ["help runs", /^paceline runs </],
     ["help runs show", /^paceline runs show RUN/],
     ["runs show --help", /^paceline runs show RUN/],
@@ -75,8 +75,8 @@ describe("a question for help", () => {
     ["help trian", /no command trian \(did you mean train\?\)/],
     ["trian --version", /no command trian/],
     ["hlep train", /no command hlep \(did you mean help\?\)/],
-    ["help runs shwo", /runs has no part shwo \(did you mean show\?\); write ls, show/],
-    ["runs shwo --help", /runs has no part shwo \(did you mean show\?\)/],
+    ["help runs shwo", /runs has no subcommand shwo \(did you mean show\?\); write ls, show/],
+    ["runs shwo --help", /runs has no subcommand shwo \(did you mean show\?\)/],
   ];
   for (const [line, message] of refused)
     test(`paceline ${line} is refused`, () =>

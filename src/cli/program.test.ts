@@ -73,7 +73,7 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
     ],
     [
       "config prnt",
-      "paceline config has no part prnt (did you mean print?); write print, schema or docs",
+      "paceline config has no subcommand prnt (did you mean print?); write print, schema or docs",
     ],
   ];
   for (const [line, sentence] of wrong) {
@@ -260,6 +260,6 @@ describe("commands", () => {
   });
   test("a doubtful name in the environment is one line", async () => {
     const { err } = await call("config print", { PACELINE_EPOCH: "3" });
-    assert.equal(err, "PACELINE_EPOCH is no option (did you mean PACELINE_EPOCHS?)\n");
+    assert.equal(err, "PACELINE_EPOCH is not an option (did you mean PACELINE_EPOCHS?)\n");
   });
 });

@@ -344,7 +344,7 @@ export const host: ValueType<string> = {
     const parts = parseHostPort(text);
     // Without a port of its own there is nothing that an IPv6 address could be mistaken for.
     if (isIPv6(text)) return { value: text };
-    if ("problem" in parts) return { problem: "is no address" };
+    if ("problem" in parts) return { problem: "is not an address" };
     return parts.port === null ? { value: parts.host } : { problem: "has a port" };
   },
   print: (value) => value,

@@ -84,7 +84,7 @@ describe("environment", () => {
   test("a mistyped name is doubted, a foreign one is not", () => {
     const environment = { PACELINE_WROKERS: "3", PACELINE_SERVICE_HOST: "10.0.0.1", PATH: "" };
     assert.deepEqual(doubtfulEnvironment(environment), [
-      "PACELINE_WROKERS is no option (did you mean PACELINE_WORKERS?)",
+      "PACELINE_WROKERS is not an option (did you mean PACELINE_WORKERS?)",
     ]);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * What other programs call the things that options of this one are: a word that is no option leads
- * to the option that means the same, where no near misspelling does.
+ * What other programs call the options of this one: a word that is not an option here leads to the
+ * option that means the same, where no near misspelling does.
  */
 import { didYouMean } from "../suggest.js";
 

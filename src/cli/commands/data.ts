@@ -49,13 +49,13 @@ export const dataPlan: CommandPlan = {
     const verb = verbs.find((known) => known === word);
     if (verb === undefined) {
       const hint = didYouMean(word, verbs);
-      throw usage(`paceline data has no part ${word}${hint}; write ${alternatives(verbs)}`);
+      throw usage(`paceline data has no subcommand ${word}${hint}; write ${alternatives(verbs)}`);
     }
     const out = flags.out as string | undefined;
     const shardExamples = shardExamplesOf(flags.shardExamples as string | undefined);
     if (verb !== "pack" && (out !== undefined || shardExamples !== null)) {
       const flag = out !== undefined ? "--out" : "--shard-examples";
-      throw usage(`${flag} means something with pack only; leave it out`);
+      throw usage(`${flag} applies to pack only; leave it out`);
     }
     const { fetchData, listData, packData, verifyData } = await import("./data-command.js");
     if (verb === "fetch") return fetchData(names, options, io);

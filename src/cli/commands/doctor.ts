@@ -60,7 +60,7 @@ export function coresFinding(cores: number, quota: number | null): Finding {
   const few = cores < 2;
   const limit = quota === null ? "" : ` (a control group limits this process to ${quota})`;
   const text = few
-    ? `${cores}${limit}; workers will take turns, expect no speed-up`
+    ? `${cores}${limit}; workers share it; expect no speed-up`
     : `${cores} cores${limit}`;
   return { name: "cores", state: few ? "warning" : "ok", text };
 }
@@ -68,7 +68,11 @@ export function coresFinding(cores: number, quota: number | null): Finding {
 function memoryFinding(free: number, total: number): Finding {
   const text = `${inGigabytes(free)} free of ${inGigabytes(total)}`;
   if (free >= gigabyte / 2) return { name: "memory", state: "ok", text };
-  return { name: "memory", state: "warning", text: `${text}; close something or lower --workers` };
+  return {
+    name: "memory",
+    state: "warning",
+    text: `${text}; close some programs or lower --workers`,
+  };
 }
 
 async function diskFinding(runDir: string): Promise<Finding> {
@@ -79,10 +83,14 @@ async function diskFinding(runDir: string): Promise<Finding> {
     const free = bavail * bsize;
     const text = `${inGigabytes(free)} free for ${runDir}`;
     if (free >= gigabyte) return { name: "disk", state: "ok", text };
-    return { name: "disk", state: "warning", text: `${text}; clean up or give another --run-dir` };
+    return {
+      name: "disk",
+      state: "warning",
+      text: `${text}; free some space or choose another --run-dir`,
+    };
   } catch (thrown) {
     const { message } = toPacelineError(thrown);
-    const text = `${runDir} can't be looked at (${message}); give another --run-dir`;
+    const text = `${runDir} cannot be inspected (${message}); give another --run-dir`;
     return { name: "disk", state: "problem", text };
   }
 }

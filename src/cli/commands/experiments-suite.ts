@@ -55,7 +55,7 @@ export async function experimentsCommand(call: Call): Promise<number> {
   const parts = { run: runSuite, status: showStatus, report: writeReport };
   if (!(part in parts)) {
     const hint = didYouMean(part, Object.keys(parts));
-    const sentence = `paceline experiments has no part ${part}${hint}`;
+    const sentence = `paceline experiments has no subcommand ${part}${hint}`;
     throw new PacelineError("usage", `${sentence}; write run, status or report`);
   }
   const path = matrixPath(word);
@@ -274,7 +274,7 @@ export class TableOfRuns implements RunOptions {
         if (ownOfSuite.includes(key))
           throw usage(`"${row.name}" in ${place} is given by the suite itself; leave it out`);
         if (!row.commands.includes("train"))
-          throw usage(`"${row.name}" in ${place} is no option of paceline train; leave it out`);
+          throw usage(`"${row.name}" in ${place} is not an option of paceline train; leave it out`);
         return [row.name, canonical(key, text, place)];
       }),
     );

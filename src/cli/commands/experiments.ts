@@ -4,7 +4,7 @@ import type { CommandPlan } from "./command-plan.js";
 /** The row of the table of commands. */
 export const experimentsPlan: CommandPlan = {
   name: "experiments",
-  sentence: "run a matrix of experiments, see how far it is, report what it has shown",
+  sentence: "run a matrix of experiments, show its progress, report its results",
   options: "experiments",
   arguments: ["<run|status|report>", "<matrix.yaml>"],
   verbs: [
@@ -15,7 +15,10 @@ export const experimentsPlan: CommandPlan = {
   extra: [
     { flags: "--priority <least>", sentence: "only cells at or above high, medium or optional" },
     { flags: "--retry-failed", sentence: "with run: run failed cells again", verbs: ["run"] },
-    { flags: "--results-dir <folder>", sentence: "where results go, instead of the matrix's" },
+    {
+      flags: "--results-dir <folder>",
+      sentence: "folder for results, instead of the one in the matrix",
+    },
   ],
   examples: [
     "paceline experiments run configs/experiments-quick.yaml --dry-run",

@@ -65,13 +65,13 @@ export const runsPlan: CommandPlan = {
     const verb = known.find((one) => one === word);
     if (verb === undefined) {
       const hint = didYouMean(word, known);
-      throw usage(`paceline runs has no part ${word}${hint}; write ${alternatives(known)}`);
+      throw usage(`paceline runs has no subcommand ${word}${hint}; write ${alternatives(known)}`);
     }
     for (const [key, owner] of Object.entries(flagVerbs)) {
       const flag = key === "dryRun" ? "--dry-run" : `--${key}`;
       if (call.flags[key] !== undefined && verb !== owner)
         throw usage(
-          `${flag} means nothing to paceline runs ${verb}; leave it out, or write ${owner}`,
+          `${flag} does not apply to paceline runs ${verb}; leave it out, or write ${owner}`,
         );
     }
     return verbs[verb](names, call);
@@ -160,7 +160,7 @@ async function exportCsv(names: readonly string[], { options, flags, io }: Call)
   const unit = csvUnits.find((one) => one === written);
   if (unit === undefined) {
     const hint = didYouMean(written, csvUnits);
-    throw usage(`--per ${written} is no row${hint}; write ${alternatives(csvUnits)}`);
+    throw usage(`--per ${written} is not a row${hint}; write ${alternatives(csvUnits)}`);
   }
   const records = names.length === 0 ? await listRuns(options.runDir) : [];
   for (const name of names) records.push(await readRun(await findRun(name, options.runDir)));
