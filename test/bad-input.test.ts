@@ -142,7 +142,7 @@ test("a coordinator that is absent or mute is given up within the time-out", asy
 test("numbers that no member can compute in end train with 2 and the remedy", async (context) => {
   const place = await makePlace(context);
   const words = [...logistic, "-w", "2", "--name", "run", "--dtype", "bf16!"];
-  const { exitCode, err } = await place.run(["train", ...words, "--engine", "reference"]);
+  const { exitCode, err } = await place.run(["train", ...words, "--engine", "synthetic"]);
   assert.equal(exitCode, 2, err);
   assert.match(err, /worker-\d: --dtype bf16! can't be kept: .*; write --dtype bf16 or f32/);
   assert.equal((await place.result("run")).paceline.exitCode, 2);
