@@ -12,23 +12,27 @@ export const errorCodes = {
   usage: {
     exitCode: 2,
     retryable: false,
-    meaning: "a flag, file or value given by the user is wrong",
+    meaning: "a flag, file or value is invalid",
   },
-  cluster_not_formed: { exitCode: 3, retryable: false, meaning: "too few members came in time" },
+  cluster_not_formed: {
+    exitCode: 3,
+    retryable: false,
+    meaning: "too few members joined within the time limit",
+  },
   too_few_workers: {
     exitCode: 4,
     retryable: false,
-    meaning: "fewer workers are left than the minimum",
+    meaning: "fewer workers remain than the minimum",
   },
   diverged: {
     exitCode: 5,
     retryable: false,
-    meaning: "loss or gradient is not finite, or has exploded in the end",
+    meaning: "the loss or a gradient is not finite, or the final loss has exploded",
   },
   checkpoint: {
     exitCode: 6,
     retryable: false,
-    meaning: "a checkpoint is missing, corrupt or of another model",
+    meaning: "a checkpoint is missing, corrupt, or belongs to another model",
   },
   data: { exitCode: 7, retryable: false, meaning: "data is missing or corrupt" },
   unsaved: {
@@ -39,18 +43,18 @@ export const errorCodes = {
   unavailable: {
     exitCode: 1,
     retryable: true,
-    meaning: "a peer can't be reached or the connection broke",
+    meaning: "a peer is unreachable or the connection was lost",
   },
-  timeout: { exitCode: 1, retryable: true, meaning: "a peer did not answer in time" },
-  refused: { exitCode: 1, retryable: false, meaning: "a peer answered and said no" },
-  protocol: { exitCode: 1, retryable: false, meaning: "a peer sent what the protocol forbids" },
-  storage: { exitCode: 1, retryable: false, meaning: "a file can't be read or written" },
+  timeout: { exitCode: 1, retryable: true, meaning: "a peer did not answer within the time limit" },
+  refused: { exitCode: 1, retryable: false, meaning: "a peer rejected the request" },
+  protocol: { exitCode: 1, retryable: false, meaning: "a peer violated the protocol" },
+  storage: { exitCode: 1, retryable: false, meaning: "a file cannot be read or written" },
   member_lost: {
     exitCode: 1,
     retryable: false,
-    meaning: "a member that the run can't do without is gone",
+    meaning: "a member that the run depends on was lost",
   },
-  internal: { exitCode: 1, retryable: false, meaning: "a fault in Paceline itself" },
+  internal: { exitCode: 1, retryable: false, meaning: "an internal error: a bug in Paceline" },
 } as const;
 
 /** One of the closed set of codes. */

@@ -37,7 +37,7 @@ test("what is plainly wrong is refused with 2 before anything is made", async (c
       "train --model mlp --data mnits",
       /"mnits" is unknown \(did you mean mnist\?\).*mnist-parity.*put your own in/,
     ],
-    ["train --model mlp --data ../mnist", /--data \.\.\/mnist is no plain name/],
+    ["train --model mlp --data ../mnist", /--data \.\.\/mnist is not a plain name/],
     ["train --model mlp --data mnist --mode sometimes", /--mode.*sometimes.*bsp/],
     ["train --model mlp --data mnist --epoch 3", /no option --epoch \(did you mean --epochs\?\)/],
     ["train --model mlp --data mnist -w 0", /--workers.*0.*1.*1024/],
@@ -53,7 +53,7 @@ test("what is plainly wrong is refused with 2 before anything is made", async (c
     ["coordinator --model mlp --data mnist --host 0.0.0.0", /--host 0\.0\.0\.0.*--insecure/],
     ["server --coordinator 127.0.0.1:1 --host 0.0.0.0 --insecure", /0\.0\.0\.0.*--advertise/],
     ["worker", /--coordinator 127\.0\.0\.1:8000/],
-    ["server --coordinator here", /--coordinator.*here.*host:port/],
+    ["server --coordinator http://here", /--coordinator.*here.*host:port/],
     ["wrok", /no command wrok; see paceline --help/],
   ];
   for (const [words, pattern] of table) {
@@ -142,7 +142,7 @@ test("a coordinator that is absent or mute is given up within the time-out", asy
 test("numbers that no member can compute in end train with 2 and the remedy", async (context) => {
   const place = await makePlace(context);
   const words = [...logistic, "-w", "2", "--name", "run", "--dtype", "bf16!"];
-  const { exitCode, err } = await place.run(["train", ...words, "--engine", "reference"]);
+  const { exitCode, err } = await place.run(["train", ...words, "--engine", "synthetic"]);
   assert.equal(exitCode, 2, err);
   assert.match(err, /worker-\d: --dtype bf16! can't be kept: .*; write --dtype bf16 or f32/);
   assert.equal((await place.result("run")).paceline.exitCode, 2);

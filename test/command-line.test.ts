@@ -48,6 +48,18 @@ describe("the paceline command as a process", () => {
         "see paceline train --help\n",
     });
   });
+  test("says what to do where it may have too few files open", async () => {
+    const line = `ulimit -n 60; exec ${process.execPath} ${main} doctor`;
+    const child = spawn("bash", ["-c", line], { timeout: 60_000 });
+    let err = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    assert.equal(code, 1);
+    assert.match(
+      err,
+      /^paceline: this process may have 60 files open .* raise .* ulimit -n 1024\n$/,
+    );
+  });
   test("ends quietly when its reader closes the pipe", async () => {
     const child = spawn(process.execPath, [main, "config", "schema"], { timeout: 60_000 });
     child.stdout.destroy();

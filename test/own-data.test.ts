@@ -93,8 +93,8 @@ test("words that pack can't follow are refused", async (context) => {
     [`pack mnist bars --out ${out}`, /pack takes one name and --out/],
     [`pack mnits --out ${out}`, /"mnits" is unknown \(did you mean mnist\?\)/],
     [`pack mnist --out ${out} --shard-examples 0`, /--shard-examples 0 is out of range; write 1/],
-    [`ls --out ${out}`, /--out means something with pack only/],
-    ["verify --shard-examples 3", /--shard-examples means something with pack only/],
+    [`ls --out ${out}`, /--out applies to pack only/],
+    ["verify --shard-examples 3", /--shard-examples applies to pack only/],
   ];
   for (const [words, pattern] of table) {
     const { exitCode, err, out: told } = await place.run(["data", ...words.split(" ")]);

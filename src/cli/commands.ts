@@ -16,7 +16,7 @@ const runFile = { arguments: ["[run.yaml]"], config: true, tellsOptions: true } 
 export const commandPlans: readonly CommandPlan[] = [
   {
     name: "train",
-    sentence: "train here: coordinator, servers and workers in one command",
+    sentence: "train on this machine: coordinator, servers and workers in one command",
     options: "train",
     ...runFile,
     needs: "model and data",
@@ -44,7 +44,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "baseline",
-    sentence: "the same training in one process, without servers",
+    sentence: "train in one process, without servers",
     options: "baseline",
     ...runFile,
     needs: "model and data",
@@ -60,7 +60,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "coordinator",
-    sentence: "one role: says who belongs and deals out the work",
+    sentence: "one role: tracks membership and assigns work",
     options: "coordinator",
     ...runFile,
     needs: "model and data",
@@ -75,7 +75,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "server",
-    sentence: "one role: holds a part of the parameters",
+    sentence: "one role: holds a shard of the parameters",
     options: "server",
     needs: "a coordinator",
     tellsOptions: true,
@@ -97,7 +97,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "submit",
-    sentence: "give a serving coordinator a job",
+    sentence: "submit a job to a serving coordinator",
     options: "submit",
     needs: "a coordinator",
     arguments: ["[run.yaml]"],
@@ -109,7 +109,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "status",
-    sentence: "what a coordinator is doing",
+    sentence: "show the state of a coordinator",
     options: "status",
     needs: "a coordinator",
     examples: ["paceline status --coordinator 127.0.0.1:8000"],
@@ -119,9 +119,11 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "ring",
-    sentence: "where each chunk goes, load per server, what moves",
+    sentence: "show the placement of chunks, the load per server, and what moves",
     options: "ring",
-    extra: [{ flags: "--remove <server>", sentence: "show what moves when this server leaves" }],
+    extra: [
+      { flags: "--remove <server>", sentence: "show which chunks move when this server leaves" },
+    ],
     examples: ["paceline ring -s 5 --chunk-values 1 --load-bound none --remove server4"],
     async run({ options, flags, io }) {
       const removed = (flags.remove as string | undefined) ?? null;
@@ -133,11 +135,26 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "config",
-    sentence: "print: every value and its origin; schema: of the config file; docs: of both",
+    sentence: "print the options in effect, the schema of the config file, or the documents",
     options: "train",
     arguments: ["<print|schema|docs>", "[run.yaml]"],
     config: true,
-    extra: [{ flags: "--write <folder>", sentence: "with docs: write the files there" }],
+    verbs: [
+      {
+        name: "print",
+        words: "[run.yaml]",
+        sentence: "every option with its value and its origin",
+      },
+      { name: "schema", words: "", sentence: "the JSON schema of a config file" },
+      { name: "docs", words: "", sentence: "the documents that are generated from the options" },
+    ],
+    extra: [
+      {
+        flags: "--write <folder>",
+        sentence: "with docs: write the files there",
+        verbs: ["docs"],
+      },
+    ],
     examples: ["paceline config print run.yaml", "paceline config schema > paceline.schema.json"],
     async run(call) {
       return (await import("./documents.js")).configCommand(call);
@@ -152,8 +169,41 @@ export const commandPlans: readonly CommandPlan[] = [
   predictPlan,
   benchPlan,
   {
+    name: "init",
+    sentence: "write a config file for a run, with a comment above each option",
+    options: "train",
+    arguments: ["[run.yaml]"],
+    examples: [
+      "paceline init",
+      "paceline init run.yaml --model cnn6 --data cifar10 -w 2 --mode asp",
+    ],
+    async run(call) {
+      return (await import("./commands/init.js")).init(call);
+    },
+  },
+  {
+    name: "completion",
+    sentence: "a script that lets a shell complete commands and options",
+    options: "completion",
+    arguments: ["<bash|zsh|fish>"],
+    verbs: ["bash", "zsh", "fish"].map((name) => ({
+      name,
+      words: "",
+      sentence: `the script for ${name}`,
+    })),
+    examples: [
+      "paceline completion bash > ~/.local/share/bash-completion/completions/paceline",
+      "paceline completion fish | source",
+    ],
+    async run({ words, io }) {
+      const { completionScript } = await import("./commands/completion.js");
+      io.stdout.write(completionScript(words[0] ?? "", commandPlans));
+      return 0;
+    },
+  },
+  {
     name: "doctor",
-    sentence: "whether this machine has what a run needs",
+    sentence: "check that this machine has what a run needs",
     options: "doctor",
     examples: ["paceline doctor", "paceline doctor --json"],
     async run({ options, io }) {

@@ -3,9 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { keysOf, optionNames, rowOf } from "../options/options.js";
-import { commandPlans } from "./commands.js";
-import { commandHelp, documents } from "./documents.js";
+import { optionNames } from "../options/options.js";
+import { documents } from "./documents.js";
 
 function docsFolder(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
@@ -31,17 +30,4 @@ describe("generated documents", () => {
     assert.match(text, /\| `usage` \| 2 \|/);
     assert.match(text, /\| `data` \| 7 \|/);
   });
-});
-
-describe("help", () => {
-  for (const plan of commandPlans) {
-    test(`paceline ${plan.name} --help has every option and an example`, () => {
-      const text = commandHelp(plan);
-      for (const key of keysOf(plan.options)) {
-        const { name, default: value } = rowOf(key);
-        assert.ok(text.includes(value === true ? `--no-${name}` : `--${name}`), name);
-      }
-      assert.match(text, new RegExp(`Examples:\n {2}paceline ${plan.name}`));
-    });
-  }
 });

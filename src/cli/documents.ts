@@ -1,67 +1,13 @@
-/** Everything that is written out from the options table: help, `paceline config`, docs/. */
+/** What `paceline config` prints of the options table, and the pages of docs/ made from it. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errorCodes, PacelineError } from "../errors.js";
 import { configSchema, printConfig, showOrigin } from "../options/config-file.js";
-import { type CommandName, type OptionGroup, optionGroups } from "../options/option-row.js";
+import { type OptionGroup, optionGroups } from "../options/option-row.js";
 import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "../options/options.js";
 import type { Resolution } from "../options/resolve.js";
 import { didYouMean } from "../suggest.js";
-import type { Call, CommandPlan } from "./commands/command-plan.js";
-
-/** What `paceline` says when it is called bare, or with --help. */
-export function programHelp(plans: readonly CommandPlan[]): string {
-  const commands = plans.map(({ name, sentence }) => `  ${name.padEnd(14)}${sentence}`);
-  return [
-    "paceline: train a neural network with many workers around a parameter server",
-    "",
-    "Start here:",
-    "  paceline doctor                                      look at this machine",
-    "  paceline train --model mlp --data mnist --fast       a small run, done in seconds",
-    "  paceline train --model mlp --data mnist -w 4 -s 2    four workers, two servers",
-    "",
-    "Commands:",
-    ...commands,
-    "",
-    "paceline COMMAND --help lists the options of a command, paceline --version the version.",
-    "",
-  ].join("\n");
-}
-
-/** The help of one command, its options by group. */
-export function commandHelp(plan: CommandPlan): string {
-  const words = (plan.arguments ?? []).map((word) => ` ${word}`).join("");
-  const lines = [`paceline ${plan.name}${words} [options]`, "", plan.sentence];
-  for (const group of optionGroups) {
-    const members = keysOf(plan.options).filter((key) => rowOf(key).group === group);
-    if (members.length > 0) lines.push("", group);
-    for (const key of members) lines.push(...optionHelp(key, plan.options));
-  }
-  const extra = (plan.extra ?? []).map(({ flags, sentence }) => helpLine(flags, sentence));
-  if (plan.config)
-    extra.push(helpLine("--set <a.b=c>", "set any option, e.g. training.lr=0.05; may be repeated"));
-  if (extra.length > 0) lines.push("", "other", ...extra.flat());
-  lines.push("", "Examples:", ...plan.examples.map((example) => `  ${example}`), "");
-  return lines.join("\n");
-}
-
-function optionHelp(key: OptionKey, command: CommandName): string[] {
-  const row = rowOf(key);
-  const short = row.short === undefined ? "    " : `-${row.short}, `;
-  const dashes = row.default === true ? `--no-${row.name}` : `--${row.name}`;
-  const value = row.type.placeholder === "" ? "" : ` <${row.type.placeholder}>`;
-  const sentence = row.default === true ? `do not ${row.sentence}` : row.sentence;
-  const given = row.defaults?.[command] ?? row.default;
-  const isQuiet = row.type.placeholder === "" || given === null || row.type.print(given) === "";
-  const text = isQuiet ? row.defaultText?.replaceAll("`", "") : row.type.print(given);
-  return helpLine(`${short}${dashes}${value}`, text ? `${sentence} (default: ${text})` : sentence);
-}
-
-function helpLine(flags: string, sentence: string): string[] {
-  const column = 38;
-  if (flags.length + 4 > column) return [`  ${flags}`, `${" ".repeat(column)}${sentence}`];
-  return [`  ${flags}`.padEnd(column) + sentence];
-}
+import type { Call } from "./commands/command-plan.js";
 
 /** `paceline config print | schema | docs`. */
 export async function configCommand({ words, flags, options, resolution, io }: Call) {
@@ -80,7 +26,7 @@ export async function configCommand({ words, flags, options, resolution, io }: C
     default: {
       const known = ["print", "schema", "docs"];
       const hint = didYouMean(words[0] ?? "", known);
-      const sentence = `paceline config has no part ${words[0]}${hint}`;
+      const sentence = `paceline config has no subcommand ${words[0]}${hint}`;
       throw new PacelineError("usage", `${sentence}; write print, schema or docs`);
     }
   }
@@ -114,14 +60,14 @@ function writeDocuments(folder: string | undefined, print: (text: string) => voi
 }
 
 const groupSentences: Readonly<Record<OptionGroup, string>> = {
-  cluster: "Who belongs and how members reach each other.",
-  pace: "How tightly workers keep pace.",
-  training: "What is trained and how.",
+  cluster: "Members of the cluster and how they reach each other.",
+  pace: "How workers are synchronised.",
+  training: "The model, the data and the training.",
   input: "Where examples come from.",
-  wire: "What values are written as on their way.",
-  keeping: "What stays after a run.",
-  showing: "What is seen.",
-  trying: "For trying things out.",
+  wire: "Transport and compression.",
+  keeping: "Run folders and checkpoints.",
+  showing: "Output.",
+  trying: "Trying things out.",
 };
 
 function configDocument(): string {
@@ -177,7 +123,7 @@ function errorsDocument(): string {
     "This page is generated from `src/errors.ts` by `make docs`.",
     "",
     "Every failure is one sentence on standard error that says what was wrong, with the value, and",
-    'how to mend it. With `--json` standard output also gets `{"error":{"code":...}}`, with',
+    'how to correct it. With `--json` standard output also gets `{"error":{"code":...}}`, with',
     "`message`, `exitCode` and `details`.",
     "",
     "| code | exit code | a retry may help | meaning |",

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { type ProgramHost, runProgram } from "./program.js";
+import { type ProgramHost, reportUncaught, runProgram } from "./program.js";
 
 interface Outcome {
   readonly exitCode: number;
@@ -39,7 +39,22 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
     ["train --port", "paceline: --port has no value; write a whole number from 0 to 65535"],
     [
       "train a.yaml b.yaml",
-      "paceline train takes fewer words than it was given; see paceline train --help",
+      "paceline train takes at most one word, [run.yaml], and got 2; see paceline train --help",
+    ],
+    [
+      "doctor here",
+      "paceline doctor takes options only, and got 1 words besides; see paceline doctor --help",
+    ],
+    [
+      "train --learning-rate 0.1",
+      "paceline train has no option --learning-rate (did you mean --lr?); " +
+        "see paceline train --help",
+    ],
+    ["parse-logs --help", "paceline has no command parse-logs; see paceline --help"],
+    [
+      "charts --output-dir=~ada/charts",
+      "paceline: --output-dir ~ada/charts begins with the home folder of another user or a name " +
+        "with ~; write the path in full",
     ],
     [
       "train -w 1025",
@@ -63,7 +78,7 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
     ],
     [
       "config prnt",
-      "paceline config has no part prnt (did you mean print?); write print, schema or docs",
+      "paceline config has no subcommand prnt (did you mean print?); write print, schema or docs",
     ],
   ];
   for (const [line, sentence] of wrong) {
@@ -87,6 +102,76 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
     assert.equal(error.exitCode, 2);
     assert.match(String(error.message), /--mode bps is unknown/);
   });
+});
+
+describe("what a run can't take is refused by --dry-run too", () => {
+  const run = "train --model mlp --data mnist --cache-dir none-here --run-dir none-here --dry-run";
+  const refused: readonly (readonly [string, RegExp, number?])[] = [
+    ["--name a/b", /--name a\/b can't be the name of a run's folder; write at most 100 letters/],
+    ["--name ../x", /--name \.\.\/x can't be the name/],
+    ["--name .", /--name \. can't be the name/],
+    ["--name .x", /--name \.x can't be the name/],
+    [`--name ${"x".repeat(300)}`, /has 300 characters; write at most 100/],
+    ["--resume nope", /--resume nope is neither a run in none-here nor a folder/, 6],
+    ["--resume auto", /there is no checkpoint/, 6],
+    [
+      "--dtype bf16 --engine reference",
+      /--dtype bf16 is not computed by --engine reference; write/,
+    ],
+    [
+      "--train-limit 70000",
+      /--train-limit 70000 is more than the 60000 training examples of mnist; write 60000 or less/,
+    ],
+    ["--test-limit 10001", /--test-limit 10001 is more than the 10000 test examples of mnist/],
+    ["--inject kill:worker=9,at=1", /--inject kill:worker=9,at=1 names no worker/],
+    ["--data nope", /data set "nope" is unknown; choose one of mnist, .*cifar100/],
+  ];
+  for (const [words, message, code = 2] of refused) {
+    test(words.slice(0, 60), async () => {
+      const { exitCode, out, err } = await call(`${run} ${words}`);
+      assert.deepEqual([exitCode, out], [code, ""]);
+      assert.match(err.trimEnd().split("\n").at(-1) ?? "", message);
+    });
+  }
+  test("a small run may have limits above what there is", async () => {
+    const { exitCode } = await call(`${run} --fast --test-limit 20000 --name free`);
+    assert.equal(exitCode, 0);
+  });
+});
+
+describe("a matrix of experiments that ships", () => {
+  for (const word of ["experiments-quick", "quick"]) {
+    test(`is found as ${word}`, async () => {
+      const { exitCode, out } = await call(`experiments run ${word} --dry-run --json`);
+      assert.equal(exitCode, 0);
+      assert.equal((JSON.parse(out) as { cells: unknown[] }).cells.length, 6);
+    });
+  }
+  test("is offered where the name is another", async () => {
+    const { exitCode, err } = await call("experiments status experiments-quik");
+    assert.equal(exitCode, 2);
+    assert.match(err, /no matrix experiments-quik \(did you mean experiments-quick\?\); give/);
+  });
+});
+
+describe("what the system refuses is one sentence with its remedy", () => {
+  for (const [code, remedy] of [
+    ["EMFILE", /ulimit -n/],
+    ["EACCES", /permissions/],
+    ["ENOSPC", /free some space/],
+    ["EPERM", /permissions/],
+    ["EADDRINUSE", /another --port/],
+    ["EAGAIN", /ulimit -u/],
+  ] as const) {
+    test(code, () => {
+      let err = "";
+      const stream = { write: (text: string) => (err += text) };
+      const thrown = Object.assign(new Error("raw"), { code, syscall: "open", path: "x" });
+      assert.equal(reportUncaught(thrown, { stdout: stream, stderr: stream }), 1);
+      assert.match(err, /^paceline: can't open x: [^\n]*\n$/);
+      assert.match(err, remedy);
+    });
+  }
 });
 
 describe("bare commands say what to do next", () => {
@@ -186,8 +271,21 @@ describe("commands", () => {
     const more = "seed: 1\nlr-schedule: onecycle\nweight-decay: 0.001\naugment: none\n";
     assert.match(await told(few + cluster + pace + more), /^.{100,200} and [4-9] more$/);
   });
+  test("init writes a file that train can be given, once", async () => {
+    const path = join(folder, "made.yaml");
+    const { exitCode, out } = await call(`init ${path} --mode asp -w 2 --lr 0.05`);
+    assert.deepEqual([exitCode, out], [0, `${path}\n`]);
+    const line = `train ${path} --dry-run --cache-dir ${join(folder, "cache")}`;
+    assert.match(
+      (await call(line)).out,
+      /workers {4}2,[\s\S]*pace {7}asp[\s\S]*learning rate 0.05/,
+    );
+    const again = await call(`init ${path}`);
+    assert.equal(again.exitCode, 2);
+    assert.match(again.err, /exists already and is not overwritten/);
+  });
   test("a doubtful name in the environment is one line", async () => {
     const { err } = await call("config print", { PACELINE_EPOCH: "3" });
-    assert.equal(err, "PACELINE_EPOCH is no option (did you mean PACELINE_EPOCHS?)\n");
+    assert.equal(err, "PACELINE_EPOCH is not an option (did you mean PACELINE_EPOCHS?)\n");
   });
 });

@@ -11,6 +11,7 @@ import {
   readConfigText,
 } from "../options/config-file.js";
 import type { CommandName, Environment } from "../options/option-row.js";
+import { path } from "../options/option-values.js";
 import { colorWelcome, keysOf, namesOf, type OptionKey, rowOf } from "../options/options.js";
 import {
   doubtfulEnvironment,
@@ -21,11 +22,15 @@ import {
   type Written,
 } from "../options/resolve.js";
 import type { CommandIo, TextSink } from "../options/resolved-options.js";
+import { optionHint } from "../options/synonyms.js";
+import { usableCores } from "../runtime/process/cores.js";
 import { packageVersion } from "../runtime/process/machine.js";
-import { didYouMean } from "../suggest.js";
+import { systemError } from "../store/file-errors.js";
 import type { Call, CommandPlan } from "./commands/command-plan.js";
 import { commandPlans, nextSteps } from "./commands.js";
-import { commandHelp, programHelp } from "./documents.js";
+import { programHelp } from "./help.js";
+import { helpAsked } from "./help-request.js";
+import { demandOpenFiles, threadsWarning } from "./run-warnings.js";
 
 /** Of the options of one place, so much is told at the start. */
 const listedCharactersMax = 160;
@@ -44,13 +49,13 @@ export async function runProgram(argv: readonly string[], host: ProgramHost): Pr
   const program = buildProgram(host, outcome);
   try {
     demandText(argv);
-    if (argv.length === 0) host.stdout.write(programHelp(commandPlans));
+    const help = argv.length === 0 ? programHelp(commandPlans) : helpAsked(argv, commandPlans);
+    if (help !== null) host.stdout.write(help);
     else await program.parseAsync(argv as string[], { from: "user" });
     return outcome.exitCode;
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
-    const error =
-      thrown instanceof CommanderError ? misread(thrown, argv) : toPacelineError(thrown);
+    const error = thrown instanceof CommanderError ? misread(thrown, argv) : readable(thrown);
     report(error, argv.includes("--json"), host);
     return error.exitCode;
   }
@@ -65,17 +70,27 @@ function demandText(argv: readonly string[]): void {
   throw new PacelineError("usage", `${sentence}, which can't be passed on to a program: ${remedy}`);
 }
 
+/** Tells of what nobody caught, as a command's error is told; gives the exit code. */
+export function reportUncaught(thrown: unknown, streams: Pick<ProgramHost, "stdout" | "stderr">) {
+  const error = readable(thrown);
+  report(error, false, streams);
+  return error.exitCode;
+}
+
+/** What the system refused has a remedy; anything else that is no PacelineError is a fault here. */
+function readable(thrown: unknown): PacelineError {
+  return systemError(thrown) ?? toPacelineError(thrown);
+}
+
 function buildProgram(host: ProgramHost, outcome: { exitCode: number }): Command {
   const program = quiet(new Command("paceline"), host).version(packageVersion());
-  program.configureHelp({ formatHelp: () => programHelp(commandPlans) });
   for (const plan of commandPlans) {
     const command = quiet(new Command(plan.name), host).description(plan.sentence);
-    command.configureHelp({ formatHelp: () => commandHelp(plan) });
     for (const argument of plan.arguments ?? []) command.argument(argument);
     command.allowExcessArguments(false);
     for (const key of keysOf(plan.options)) addOption(command, key);
     if (plan.config) command.addOption(severalTimes(new Option("--set <a.b=c>")));
-    for (const extra of plan.extra ?? []) command.option(extra.flags, extra.sentence);
+    for (const { flags } of plan.extra ?? []) command.addOption(extraOption(flags));
     command.action(async (...given: unknown[]) => {
       // A word that may be given several times comes as a list.
       const words = given
@@ -106,6 +121,18 @@ function addOption(command: Command, key: OptionKey): void {
     const option = new Option(`${dashes} <value>`);
     command.addOption(type.separator === ";" ? severalTimes(option, ";") : option);
   }
+}
+
+/** A flag that is not in the table; one that is a path knows the home folder. */
+function extraOption(flags: string): Option {
+  const option = new Option(flags);
+  if (!/<(folder|file|path)>$/.test(flags)) return option;
+  return option.argParser((text: string) => {
+    const parsed = path("path", "the path in full").parse(text);
+    if ("value" in parsed) return parsed.value;
+    const sentence = `${option.long} ${text || '""'} ${parsed.problem}; write the path in full`;
+    throw new PacelineError("usage", sentence);
+  });
 }
 
 /** Lets an option be given again; its texts are joined by the separator, or listed. */
@@ -151,6 +178,11 @@ async function perform(
     const [sentence = ""] = steps.split(/\.\s/);
     if (resolution.options.json) reportJson(new PacelineError("usage", sentence), host);
     return errorCodes.usage.exitCode;
+  }
+  if (plan.tellsOptions === true) {
+    demandOpenFiles(plan.options, resolution.options);
+    const warning = threadsWarning(plan.options, resolution.options, usableCores());
+    if (warning !== null) host.stderr.write(`${warning}\n`);
   }
   if (plan.tellsOptions && !resolution.options.quiet) tellOptions(plan, resolution, host);
   const io: CommandIo = {
@@ -228,17 +260,9 @@ function misread(error: CommanderError, argv: readonly string[]): PacelineError 
       const flag = quoted.replace(/=.*$/s, "");
       const own = plan?.extra?.flatMap(({ flags }) => flags.match(/(?<=--)[a-z-]+/g) ?? []) ?? [];
       const rows = plan === undefined ? [] : keysOf(plan.options).map((key) => rowOf(key).name);
-      const known = [...rows, ...own];
-      const hint = didYouMean(flag.replace(/^-+/, ""), known, "--");
+      const hint = optionHint(flag.replace(/^-+/, ""), [...rows, ...own], "--");
       const command = plan === undefined ? "paceline" : `paceline ${plan.name}`;
       return usage(`${command} has no option ${flag}${hint}; see ${help}`);
-    }
-    case "commander.unknownCommand": {
-      const hint = didYouMean(
-        quoted,
-        commandPlans.map(({ name }) => name),
-      );
-      return usage(`paceline has no command ${quoted}${hint}; see paceline --help`);
     }
     case "commander.optionMissingArgument": {
       const [, name = ""] = /--([a-z0-9-]+)/.exec(quoted) ?? [];
@@ -247,13 +271,27 @@ function misread(error: CommanderError, argv: readonly string[]): PacelineError 
       return usage(`--${name} has no value; write ${wanted}`);
     }
     case "commander.excessArguments":
-      return usage(`paceline ${argv[0]} takes fewer words than it was given; see ${help}`);
+      return usage(`${surplus(plan, error.message)}; see ${help}`);
     default:
       return usage(`${error.message.replace(/^error: /, "")}; see ${help}`);
   }
 }
 
-function report(error: PacelineError, asJson: boolean, host: ProgramHost): void {
+/** "paceline train takes at most one word, [run.yaml], and got 2". */
+function surplus(plan: CommandPlan | undefined, message: string): string {
+  const [, , got = "more"] = /Expected (\d+) arguments? but got (\d+)/.exec(message) ?? [];
+  const name = plan === undefined ? "paceline" : `paceline ${plan.name}`;
+  const words = plan?.arguments ?? [];
+  if (words.length === 0) return `${name} takes options only, and got ${got} words besides`;
+  const most = words.length === 1 ? "one word" : `${words.length} words`;
+  return `${name} takes at most ${most}, ${words.join(" ")}, and got ${got}`;
+}
+
+function report(
+  error: PacelineError,
+  asJson: boolean,
+  host: Pick<ProgramHost, "stdout" | "stderr">,
+): void {
   const named = error.message.startsWith("paceline ") ? "" : "paceline: ";
   host.stderr.write(`${named}${error.message}\n`);
   if (error.code === "internal" && error.cause instanceof Error)
@@ -261,7 +299,7 @@ function report(error: PacelineError, asJson: boolean, host: ProgramHost): void 
   if (asJson) reportJson(error, host);
 }
 
-function reportJson(error: PacelineError, host: ProgramHost): void {
+function reportJson(error: PacelineError, host: Pick<ProgramHost, "stdout">): void {
   const { code, message, exitCode, details } = error;
   host.stdout.write(`${JSON.stringify({ error: { code, message, exitCode, details } })}\n`);
 }

@@ -62,8 +62,8 @@ export interface CoordinatorHostParts extends TransferParts {
   inheritance?(): Map<number, Float32Array>;
   onEvent(event: RunEvent): void;
   onEnded(result: RunResult): void;
-  /** Takes a submitted run's configuration; returns its name or throws. */
-  submit(configText: string): string;
+  /** Takes a submitted run's configuration; gives its name, or throws or rejects. */
+  submit(configText: string): string | Promise<string>;
   /** Examples of the run that is on, whose feed is central; in memory of their own. */
   readExamples(request: ExamplesRequest): Examples;
 }
@@ -177,7 +177,7 @@ export class CoordinatorHost implements CoordinatorService {
     return this.snapshot();
   }
 
-  submit(configText: string): string {
+  submit(configText: string): string | Promise<string> {
     return this.#parts.submit(configText);
   }
 

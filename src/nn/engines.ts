@@ -55,7 +55,7 @@ function oneDnn(request: EngineRequest): ChosenEngine {
   if (chosen.engine !== null) return { ...chosen, reason: `engine onednn: ${chosen.reason}` };
   throw new PacelineError(
     "usage",
-    `engine onednn is not to be had: ${chosen.reason}; ` +
+    `engine onednn is unavailable: ${chosen.reason}; ` +
       "or use --engine reference or --engine auto",
   );
 }

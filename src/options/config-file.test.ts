@@ -44,13 +44,13 @@ max-steps: null
   const refused: readonly (readonly [string, string])[] = [
     [
       "wrokers: 4",
-      '"wrokers" in run.yaml is no option (did you mean workers?); see paceline config schema',
+      '"wrokers" in run.yaml is not an option (did you mean workers?); see paceline config schema',
     ],
     ["pace: { lr: 1 }", '"lr" in run.yaml belongs under training, not pace; move it'],
-    ["lr: 1\ntraining: { lr: 2 }", '"lr" stands twice in run.yaml; keep one of the two'],
+    ["lr: 1\ntraining: { lr: 2 }", '"lr" appears twice in run.yaml; keep one of the two'],
     ["lr: [1, 2]", '"lr" in run.yaml is a list or mapping; write a number from 0 to 1000000'],
     ["training: 3", 'training: "3" in run.yaml is a group; write its options under it'],
-    ["- 1", 'run.yaml is no mapping; write lines such as "workers: 4"'],
+    ["- 1", 'run.yaml is not a mapping; write lines such as "workers: 4"'],
     ["lr: 1\nlr: 2", "run.yaml line 2 has a key twice; keep one of the two"],
     ["lr: *base", "run.yaml line 1 has the alias *base of no anchor; write the value in full"],
   ];
@@ -75,8 +75,11 @@ describe("--set", () => {
   });
   for (const [assignment, message] of [
     ["lr", /--set lr has no "="/],
-    ["trainign.lr=1", /"trainign" in --set trainign\.lr=1 is no group \(did you mean training\?\)/],
-    ["training.lrr=1", /"lrr" .* is no option \(did you mean lr\?\)/],
+    [
+      "trainign.lr=1",
+      /"trainign" in --set trainign\.lr=1 is not a group \(did you mean training\?\)/,
+    ],
+    ["training.lrr=1", /"lrr" .* is not an option \(did you mean lr\?\)/],
     ["pace.lr=1", /"lr" .* belongs under training, not pace/],
   ] as const) {
     test(`${assignment} is refused`, () => {

@@ -19,6 +19,7 @@ import {
   type WhenRule,
   type Written,
 } from "./resolve.js";
+import { optionHint } from "./synonyms.js";
 
 /** The largest config file that is read. */
 const configBytesMax = 1_000_000;
@@ -45,10 +46,21 @@ export function readConfigFile(path: string): FileValues {
 
 /** The paths of the run configurations that ship with Paceline, by name. */
 export function shippedConfigs(): ReadonlyMap<string, string> {
+  return shippedFiles((name) => !name.startsWith(matrixPrefix));
+}
+
+/** The paths of the matrices of experiments that ship with Paceline, by name. */
+export function shippedMatrices(): ReadonlyMap<string, string> {
+  return shippedFiles((name) => name.startsWith(matrixPrefix));
+}
+
+const matrixPrefix = "experiments-";
+
+function shippedFiles(isWanted: (name: string) => boolean): ReadonlyMap<string, string> {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);
   const names = readdirSync(join(folder, "configs"))
-    .filter((name) => /^[a-z0-9-]+\.yaml$/.test(name) && !name.startsWith("experiments-"))
+    .filter((name) => /^[a-z0-9-]+\.yaml$/.test(name) && isWanted(name))
     .sort();
   return new Map(names.map((name) => [name.replace(".yaml", ""), join(folder, "configs", name)]));
 }
@@ -62,7 +74,8 @@ export function readConfigText(text: string, path: string): FileValues {
   const { content } = readYaml(text, path);
   const values = new Map<OptionKey, string>();
   if (content === null) return values;
-  if (!isMapping(content)) throw usage(`${path} is no mapping; write lines such as "workers: 4"`);
+  if (!isMapping(content))
+    throw usage(`${path} is not a mapping; write lines such as "workers: 4"`);
   const { when, ...lines } = content;
   readLines(lines, path, values);
   return when === undefined ? values : Object.assign(values, { when: readRules(when, path) });
@@ -82,13 +95,13 @@ function readLines(content: object, path: string, values: Map<OptionKey, string>
 /** `when:` holds options for some runs only: items of a match and what it sets. */
 function readRules(rules: unknown, path: string): WhenRule[] {
   const remedy = "write items such as {match: {mode: asp}, set: {lr: 0.5}}";
-  if (!Array.isArray(rules)) throw usage(`when: in ${path} is no list; ${remedy}`);
+  if (!Array.isArray(rules)) throw usage(`when: in ${path} is not a list; ${remedy}`);
   return rules.map((rule: unknown, index) => {
     const place = `${path}, when.${index + 1}`;
     const keys = isMapping(rule) ? Object.keys(rule).sort().join() : "";
     const { match, set } = rule as Record<string, unknown>;
     if (keys !== "match,set" || !isMapping(match) || !isMapping(set))
-      throw usage(`${place} is no pair of match and set; ${remedy}`);
+      throw usage(`${place} is not a pair of match and set; ${remedy}`);
     const values = { match: new Map<OptionKey, string>(), set: new Map<OptionKey, string>() };
     readLines(match, place, values.match);
     readLines(set, place, values.set);
@@ -115,7 +128,8 @@ function demandGroup(name: string, assignment: string): OptionGroup {
   if (group !== undefined) return group;
   const hint = didYouMean(name, optionGroups);
   throw usage(
-    `"${name}" in --set ${assignment} is no group${hint}; write one of ${optionGroups.join(", ")}`,
+    `"${name}" in --set ${assignment} is not a group${hint}; ` +
+      `write one of ${optionGroups.join(", ")}`,
   );
 }
 
@@ -128,14 +142,14 @@ function readValue(
 ): void {
   const key = keyOfName(name);
   if (key === undefined) {
-    const hint = didYouMean(name, group === null ? [...optionNames, ...optionGroups] : optionNames);
-    throw usage(`"${name}" in ${place} is no option${hint}; see paceline config schema`);
+    const hint = optionHint(name, group === null ? [...optionNames, ...optionGroups] : optionNames);
+    throw usage(`"${name}" in ${place} is not an option${hint}; see paceline config schema`);
   }
   const row = rowOf(key);
   if (group !== null && row.group !== group)
     throw usage(`"${name}" in ${place} belongs under ${row.group}, not ${group}; move it`);
   if (values.has(key) && !place.startsWith("--set"))
-    throw usage(`"${name}" stands twice in ${place}; keep one of the two`);
+    throw usage(`"${name}" appears twice in ${place}; keep one of the two`);
   const several = Array.isArray(value) && row.type.separator !== undefined;
   if (several) values.set(key, value.map(String).join(row.type.separator));
   else if (value === null) values.set(key, "none");
@@ -159,7 +173,7 @@ export function printConfig(
     const members = keys.filter((key) => rowOf(key).group === group);
     if (members.length > 0) lines.push(`${group}:`);
     for (const key of members) {
-      const line = `  ${rowOf(key).name}: ${yamlScalar(key, options[key])}`;
+      const line = `  ${yamlLine(key, options[key])}`;
       lines.push(withOrigins ? `${line.padEnd(40)} # ${showOrigin(origins[key])}` : line);
     }
   }
@@ -172,6 +186,11 @@ export function printConfig(
 export function showOrigin({ kind, place }: Origin): string {
   if (kind === "default" || kind === "fast") return place;
   return kind === "set" ? place : `${kind} ${place}`;
+}
+
+/** The line of an option in a config file. */
+export function yamlLine(key: OptionKey, value: unknown): string {
+  return `${rowOf(key).name}: ${yamlScalar(key, value)}`;
 }
 
 function yamlScalar(key: OptionKey, value: unknown): string {

@@ -25,6 +25,7 @@ export const commandNames = [
   "eval",
   "predict",
   "bench",
+  "completion",
 ] as const;
 /** One of them. */
 export type CommandName = (typeof commandNames)[number];

@@ -79,7 +79,7 @@ const refused: readonly (readonly [ValueType<unknown>, string, string])[] = [
   [address(8000), "a b", "is not host:port"],
   [address(8000), "here:70000", "has a port above 65535"],
   [host, "here:8000", "has a port"],
-  [host, "http://here", "is no address"],
+  [host, "http://here", "is not an address"],
   [injection, "kill:coordinator=0,at=1", "is not a fault"],
 ];
 

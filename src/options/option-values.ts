@@ -16,6 +16,7 @@ import {
 } from "../protocol/interval.js";
 import type { Cadence, TimedCadence } from "../protocol/run-spec.js";
 import { expandHome } from "../store/home-path.js";
+import { runNameProblem, runNameWanted } from "../store/runs/run-directory.js";
 import { alternatives } from "../suggest.js";
 import type { Injection, WorkerRange } from "./resolved-options.js";
 
@@ -134,6 +135,18 @@ export function path(placeholder: string, wanted: string): ValueType<string> {
   };
 }
 
+/** The name of a run, which is that of its folder. */
+export const runName: ValueType<string> = {
+  placeholder: "name",
+  wanted: runNameWanted,
+  parse(name) {
+    const problem = name === "" ? "is empty" : runNameProblem(name);
+    return problem === null ? { value: name } : { problem };
+  },
+  print: (name) => name,
+  schema: { type: "string", minLength: 1 },
+};
+
 /** A name that a folder may have; `known` are those that need none. */
 export function folderName(known: readonly string[], other: string): ValueType<string> {
   return {
@@ -141,7 +154,7 @@ export function folderName(known: readonly string[], other: string): ValueType<s
     wanted: `${known.join(", ")}, or ${other}`,
     parse(name) {
       if (/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) return { value: name };
-      return { problem: "is no plain name" };
+      return { problem: "is not a plain name" };
     },
     print: (name) => name,
     schema: { type: "string", pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$", examples: known },
@@ -351,7 +364,7 @@ export const host: ValueType<string> = {
     const parts = parseHostPort(text);
     // Without a port of its own there is nothing that an IPv6 address could be mistaken for.
     if (isIPv6(text)) return { value: text };
-    if ("problem" in parts) return { problem: "is no address" };
+    if ("problem" in parts) return { problem: "is not an address" };
     return parts.port === null ? { value: parts.host } : { problem: "has a port" };
   },
   print: (value) => value,

@@ -49,7 +49,7 @@ export const wireRows: OptionRows<WireOptions> = {
     name: "transport",
     type: choice(transportChoices),
     default: "auto",
-    sentence: "how chunks travel: the best way there is, or this one and no other",
+    sentence: "transport for chunks; auto picks the fastest available",
     group,
     commands: partCommands,
   },

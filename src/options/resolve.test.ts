@@ -84,7 +84,7 @@ describe("environment", () => {
   test("a mistyped name is doubted, a foreign one is not", () => {
     const environment = { PACELINE_WROKERS: "3", PACELINE_SERVICE_HOST: "10.0.0.1", PATH: "" };
     assert.deepEqual(doubtfulEnvironment(environment), [
-      "PACELINE_WROKERS is no option (did you mean PACELINE_WORKERS?)",
+      "PACELINE_WROKERS is not an option (did you mean PACELINE_WORKERS?)",
     ]);
   });
 });
@@ -110,7 +110,8 @@ describe("refusals name the place, the value and the remedy", () => {
     ],
     [
       { flags: written({ name: "" }) },
-      '--name "" is empty; write a name that can be a folder\'s, or none',
+      '--name "" is empty; write at most 100 letters, digits, dots, dashes and underlines, ' +
+        "of which no dot or dash comes first, or none",
     ],
     [
       { flags: written({ staleness: "3" }) },

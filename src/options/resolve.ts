@@ -228,7 +228,7 @@ export function doubtfulEnvironment(environment: Environment): string[] {
     .filter(([name]) => name.startsWith(prefix) && !known.includes(name))
     .map(([name]) => ({ name, hint: didYouMean(name.slice(prefix.length), suffixes, prefix) }))
     .filter(({ hint }) => hint !== "")
-    .map(({ name, hint }) => `${name} is no option${hint}`);
+    .map(({ name, hint }) => `${name} is not an option${hint}`);
 }
 
 /** A line for each variable that a command would read and that a Service's name has made. */

@@ -75,19 +75,19 @@ const place = { group: "wire", scope: "run" } as const;
 export const compressionSpecFields = {
   push: option("compress", record<Compression>(compressionFields), {
     default: everything,
-    sentence: "what gradients are pushed as; auto measures the link and the codecs and chooses",
+    sentence: "compression of pushed gradients; auto measures link and codecs and chooses",
     ...place,
   }),
   /** One of pullCompressions. */
   pull: option("compressPull", record<Compression>(compressionFields), {
     default: everything,
-    sentence: "what weights are pulled as; topk and onebit send what changed",
+    sentence: "compression of pulled weights; topk and onebit send differences",
     ...place,
   }),
   /** Whether what a push drops is added to the next one. */
   feedback: option("errorFeedback", flag, {
     default: true,
-    sentence: "add what a push by topk, randomk or onebit drops to the next one",
+    sentence: "add what topk, randomk or onebit drops to the next push (error feedback)",
     ...place,
   }),
 };

@@ -61,7 +61,7 @@ export const inputFields = {
   augment: option("augment", record<AugmentSpec>(augmentFields), {
     default: { cropPadding: 0, flip: false, standardise: false },
     defaultText: "none",
-    sentence: "change training examples at random (crop, flip), or bring each to mean 0",
+    sentence: "random crop and flip of training examples, or standardise each one",
     group: "input",
     scope: "training",
   }),

@@ -21,33 +21,33 @@ export const scheduleFields = {
   lr: option("lr", real("[0, 1000000]"), {
     placeholder: "rate",
     default: 0.1,
-    sentence: "learning rate; the peak of onecycle",
+    sentence: "learning rate; with onecycle, the peak rate",
     ...place,
   }),
   name: option("lrSchedule", oneOf(schedules), {
     default: "constant",
-    sentence: "how the learning rate follows the work done",
+    sentence: "learning rate schedule",
     ...place,
   }),
   /** Share of the whole work during which the rate rises linearly from 0. */
   warmup: option("lrWarmup", share, {
     default: 0,
     unit: "share of the work",
-    sentence: "part of the work during which the rate rises from 0",
+    sentence: "warm-up: share of the work during which the rate rises from 0",
     ...place,
   }),
   /** For `step`: shares of the whole work at which the rate is multiplied by `gamma`. */
   milestones: option("lrMilestones", list(share, milestonesMax), {
     default: [0.5, 0.75],
     unit: "shares of the work",
-    sentence: "where the rate is multiplied by --lr-gamma",
+    sentence: "points at which the rate is multiplied by --lr-gamma",
     onlyWith: onlyStep,
     ...place,
   }),
   gamma: option("lrGamma", real("[0, 1]"), {
     placeholder: "factor",
     default: 0.1,
-    sentence: "factor of each milestone",
+    sentence: "factor applied at each milestone",
     onlyWith: onlyStep,
     ...place,
   }),

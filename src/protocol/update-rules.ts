@@ -74,43 +74,43 @@ export const updateRuleFields = {
   }),
   momentum: option("momentum", real("[0, 1)"), {
     default: 0.9,
-    sentence: "share of the velocity that is kept",
+    sentence: "momentum coefficient",
     onlyWith: readersOf("momentum"),
     ...place,
   }),
   beta1: option("beta1", real("[0, 1)"), {
     default: 0.9,
-    sentence: "decay of Adam's first moment",
+    sentence: "decay rate of Adam's first moment",
     onlyWith: readersOf("beta1"),
     ...place,
   }),
   beta2: option("beta2", real("[0, 1)"), {
     default: 0.999,
-    sentence: "decay of Adam's second moment",
+    sentence: "decay rate of Adam's second moment",
     onlyWith: readersOf("beta2"),
     ...place,
   }),
   epsilon: option("epsilon", real("(0, 1]"), {
     default: 1e-8,
-    sentence: "what Adam adds to the root of the second moment",
+    sentence: "term added to the denominator in Adam",
     onlyWith: readersOf("epsilon"),
     ...place,
   }),
   weightDecay: option("weightDecay", real("[0, 1000]"), {
     default: 0,
-    sentence: "weight decay of weights",
+    sentence: "weight decay",
     ...place,
   }),
   weightDecayPlain: unsetOption("weightDecayPlain", real("[0, 1000]"), {
     defaultText: "that of --weight-decay",
-    sentence: "weight decay of biases and norms",
+    sentence: "weight decay of biases and normalisation parameters",
     ...place,
   }),
   /** Share of the batch's statistic in a buffer's next value: b <- (1 - m) b + m * statistic. */
   bufferMomentum: option("bufferMomentum", real("[0, 1]"), {
     name: "batch-norm-momentum",
     default: 0.1,
-    sentence: "share of the batch's mean and variance in BatchNorm's running ones",
+    sentence: "weight of the batch statistics in BatchNorm's running statistics",
     ...place,
   }),
 };

@@ -4,7 +4,6 @@
  * the user asked for is found here, before a member is told anything.
  */
 import { randomBytes } from "node:crypto";
-import { availableParallelism } from "node:os";
 import { basename, dirname, resolve } from "node:path";
 import { protocolProblem } from "../core/sync/modes.js";
 import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
@@ -25,8 +24,14 @@ import {
   retireLater,
 } from "../store/checkpoint/checkpoint-folder.js";
 import type { CheckpointManifest } from "../store/checkpoint/manifest.js";
-import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
+import {
+  demandFreeName,
+  openRunDirectory,
+  type RunDirectory,
+  runStem,
+} from "../store/runs/run-directory.js";
 import { initialState, layoutOf } from "./compute/initial-state.js";
+import { usableCores } from "./process/cores.js";
 import type { RunSettings } from "./run-settings.js";
 import { runSpecFrom } from "./run-spec.js";
 
@@ -58,24 +63,7 @@ export async function prepareRun(
   kind: string = options.mode,
   demandStart: (start: Pick<PreparedRun, "state"> & Pick<RunSetup, "resume">) => void = () => {},
 ): Promise<PreparedRun> {
-  const { dataDir, cacheDir, trainLimit, testLimit } = options;
-  const place = { dataDir, cacheDir, trainLimit, testLimit };
-  const { train, test, ...input } = await inspectDataset(options.data ?? "", place);
-  const facts = {
-    trainExamples: train,
-    testExamples: test,
-    input: { ...input, identity: await identifyDataset(options.data ?? "", place) },
-    cores: availableParallelism(),
-  };
-  const draft = runSpecFrom(options, { ...facts, run: "draft", name: options.name ?? "draft" });
-  const layout = layoutOf(draft);
-  const resumed = await findCheckpoint(options, draft);
-  if (resumed !== null) {
-    assertResumable(resumed.checkpoint, draft, layout);
-    const nothing = resumed.name === null ? null : nothingLeft(resumed.checkpoint.manifest, draft);
-    if (nothing !== null) throw new PacelineError("usage", `run ${resumed.name} ${nothing}`);
-  }
-  const doubts = resumed === null ? [] : dataNotes(resumed.checkpoint.manifest.spec, draft);
+  const { draft, layout, resumed, doubts } = await draftOf(options);
   const resume = (resumed?.checkpoint.manifest.cursor ?? null) as TrainingSnapshot | null;
   const state = resumed === null ? initialState(draft, layout) : stateOf(resumed.checkpoint);
   demandStart({ state, resume });
@@ -102,6 +90,36 @@ export async function prepareRun(
   const setup = { spec, layout, workersAtStart, ...kept };
   const notices = [...begun, ...doubts.map((text) => ({ kind: "warning", text }) as const)];
   return { setup, state, residuals, directory, notices };
+}
+
+/**
+ * Refuses what `prepareRun` would refuse, and makes nothing: options that do not go with the data,
+ * a checkpoint that is missing or of another run, a name that is taken.
+ */
+export async function demandPreparable(options: RunSettings): Promise<void> {
+  const { resumed } = await draftOf(options);
+  if (options.name !== null && resumed === null) await demandFreeName(options.name, options.runDir);
+}
+
+async function draftOf(options: RunSettings) {
+  const { dataDir, cacheDir, trainLimit, testLimit } = options;
+  const place = { dataDir, cacheDir, trainLimit, testLimit };
+  const { train, test, ...input } = await inspectDataset(options.data ?? "", place);
+  const facts = {
+    trainExamples: train,
+    testExamples: test,
+    input: { ...input, identity: await identifyDataset(options.data ?? "", place) },
+    cores: usableCores(),
+  };
+  const draft = runSpecFrom(options, { ...facts, run: "draft", name: options.name ?? "draft" });
+  const layout = layoutOf(draft);
+  const resumed = await findCheckpoint(options, draft);
+  if (resumed === null) return { draft, layout, resumed, doubts: [] };
+  const { manifest } = resumed.checkpoint;
+  assertResumable(resumed.checkpoint, draft, layout);
+  const nothing = resumed.name === null ? null : nothingLeft(manifest, draft);
+  if (nothing !== null) throw new PacelineError("usage", `run ${resumed.name} ${nothing}`);
+  return { draft, layout, resumed, doubts: dataNotes(manifest.spec, draft) };
 }
 
 function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {

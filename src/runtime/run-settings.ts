@@ -18,6 +18,8 @@ export interface TrainedSettings {
   /** How many examples of each split are used; null for all. */
   readonly trainLimit: number | null;
   readonly testLimit: number | null;
+  /** A small run to try things out: its limits may be above what the data set has. */
+  readonly fast: boolean;
   /** Compute threads of each worker; null has them share the processors. */
   readonly threads: number | null;
 }

@@ -41,6 +41,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   if (data === null) throw usage("a run needs --data, such as --data mnist");
   demandExamples(options, facts);
   demandInjectable(options);
+  demandComputable(options);
   return {
     ...filled(runFields, options),
     run: facts.run,
@@ -82,7 +83,17 @@ function wholeWork(options: RunSettings, protocol: Protocol, trainExamples: numb
   return Math.min(byEpochs, options.maxSteps * batches * options.batchSize);
 }
 
-function demandExamples({ workers, batchSize }: RunSettings, facts: RunFacts): void {
+function demandExamples(settings: RunSettings, facts: RunFacts): void {
+  const { workers, batchSize, trainLimit, testLimit, fast, data } = settings;
+  const limits = [
+    ["--train-limit", trainLimit, facts.trainExamples, "training"],
+    ["--test-limit", testLimit, facts.testExamples, "test"],
+  ] as const;
+  for (const [flag, limit, count, kind] of limits) {
+    if (limit === null || limit <= count || fast) continue;
+    const sentence = `${flag} ${limit} is more than the ${count} ${kind} examples of ${data}`;
+    throw usage(`${sentence}; write ${count} or less, or leave it out`);
+  }
   const slice = Math.floor(facts.trainExamples / workers.max);
   if (slice < 1) {
     const sentence = `${facts.trainExamples} training examples are too few`;
@@ -93,6 +104,13 @@ function demandExamples({ workers, batchSize }: RunSettings, facts: RunFacts): v
     const sentence = `--batch-size ${batchSize} is larger than a worker's slice of ${slice}`;
     throw usage(`${sentence} (${examples}); write ${slice} or less, or lower --workers`);
   }
+}
+
+/** The plain loops compute in f32: asked for alone they can't be asked for bf16. */
+function demandComputable({ engine, dtype }: RunSettings): void {
+  if (engine !== "reference" || dtype === "f32") return;
+  const sentence = `--dtype ${dtype} is not computed by --engine reference`;
+  throw usage(`${sentence}; write --dtype f32, or --engine auto or onednn`);
 }
 
 function demandInjectable({ inject, servers, workers }: RunSettings): void {

@@ -26,6 +26,7 @@ import { createMemberTransport } from "../transport/frames/member-transport.js";
 import { createRouter } from "../transport/frames/routes.js";
 import type { Listener, Transport } from "../transport/transport.js";
 import { ExampleReader } from "./compute/example-reader.js";
+import { type Job, JobQueue, missingMembers } from "./job-queue.js";
 import type { Observer, RunBegin, RunEnd } from "./observer.js";
 import { savePatiently } from "./patient-save.js";
 import { describeMachine, packageVersion } from "./process/machine.js";
@@ -38,7 +39,7 @@ import {
   roleDefaults,
 } from "./role-settings.js";
 import { keepCheckpoint } from "./run-checkpoints.js";
-import { type PreparedRun, prepareRun } from "./run-preparation.js";
+import { demandPreparable, type PreparedRun, prepareRun } from "./run-preparation.js";
 import { RunRecord } from "./run-record.js";
 import type { RunSettings } from "./run-settings.js";
 
@@ -130,6 +131,9 @@ interface CurrentRun extends Omit<PreparedRun, "state" | "residuals" | "notices"
 
 const snapshotIntervalMs = 250;
 const earlyEventsMax = 1000;
+/** How long members that are sent home may take, and how often that is looked at. */
+const dismissLimitMs = 2000;
+const dismissLookMs = 20;
 /** Of a coordinator that has no run yet. */
 const firstTerm = 1;
 
@@ -145,9 +149,7 @@ class StartedCoordinator implements RunningCoordinator {
   /** What happened while there was no run. */
   readonly #early: RunEvent[] = [];
   #interruption: string | null = null;
-  readonly #queue: RunRequest[] = [];
-  #wake: (() => void) | null = null;
-  #submitted = 0;
+  readonly #queue = new JobQueue<RunRequest>();
 
   constructor(settings: CoordinatorSettings, parts: CoordinatorParts) {
     this.#settings = settings;
@@ -208,27 +210,48 @@ class StartedCoordinator implements RunningCoordinator {
   }
 
   async serve(): Promise<void> {
-    for (;;) {
-      const next = this.#queue.shift();
-      if (next !== undefined) {
-        try {
-          await this.run(next);
-        } catch (thrown) {
-          const name = next.settings.name ?? "";
-          for (const observer of this.#parts.observers ?? [])
-            observer.onNotBegun?.(name, toPacelineError(thrown));
-        }
-      }
-      if (this.#interruption !== null) return;
-      if (next === undefined) await new Promise<void>((resolve) => (this.#wake = resolve));
+    while (this.#interruption === null) {
+      const next = this.#queue.next();
+      if (next === null) await this.#queue.wait();
+      else await this.#carryOutJob(next);
     }
+    await this.#dismiss(this.#interruption);
+  }
+
+  async #carryOutJob({ name, request }: Job<RunRequest>): Promise<void> {
+    const { startTimeoutMs = roleDefaults.startTimeoutMs } = this.#settings;
+    const missing = missingMembers(name, request.settings, this.snapshot(), startTimeoutMs);
+    if (missing !== null) this.#log(missing);
+    try {
+      await this.run(request);
+    } catch (thrown) {
+      for (const observer of this.#parts.observers ?? [])
+        observer.onNotBegun?.(name, toPacelineError(thrown));
+    }
+  }
+
+  /** Sends members home that would wait for a next job, and gives them a moment to leave. */
+  async #dismiss(reason: string): Promise<void> {
+    this.#host.tell({ type: "interrupt", reason });
+    const untilMs = this.#clock.nowMs() + dismissLimitMs;
+    while (this.snapshot().members.length > 0 && this.#clock.nowMs() < untilMs)
+      await new Promise<void>((resolve) => this.#clock.after(dismissLookMs, resolve));
+  }
+
+  #log(line: string): void {
+    this.#parts.log?.(line);
   }
 
   interrupt(reason: string): boolean {
     const first = this.#interruption === null;
     this.#interruption = reason;
     this.#host.tell({ type: "interrupt", reason });
-    this.#wake?.();
+    const dropped = this.#queue.clear();
+    if (dropped.length > 0)
+      this.#log(
+        `${reason}: jobs that waited are dropped: ${dropped.join(", ")}; submit them again`,
+      );
+    this.#queue.wake();
     return first;
   }
 
@@ -290,16 +313,30 @@ class StartedCoordinator implements RunningCoordinator {
     return { pid: process.pid, host: hostname(), address: this.address };
   }
 
-  #submit(configText: string): string {
+  async #submit(configText: string): Promise<string> {
+    try {
+      return await this.#takeJob(configText);
+    } catch (thrown) {
+      const error = toPacelineError(thrown);
+      this.#log(`a job is refused: ${error.message}`);
+      throw error.code === "internal" ? new PacelineError("refused", error.message) : error;
+    }
+  }
+
+  async #takeJob(configText: string): Promise<string> {
     const { readSubmitted } = this.#parts;
     if (this.#settings.serve !== true || readSubmitted === undefined) {
       throw new PacelineError("usage", "this coordinator has its run: start one with --serve");
     }
+    if (this.#interruption !== null)
+      throw new PacelineError("refused", "this coordinator ends and takes no jobs");
     const { settings, configText: whole } = readSubmitted(configText);
-    const number = ++this.#submitted;
-    const name = settings.name ?? `submitted-${process.pid}-${number}`;
-    this.#queue.push({ settings: { ...settings, name }, configText: whole });
-    this.#wake?.();
+    await demandPreparable(settings);
+    const name = settings.name ?? this.#queue.nextName(`submitted-${process.pid}`);
+    const request = { settings: { ...settings, name }, configText: whole };
+    const before = this.#queue.add({ name, request });
+    const busy = before + (this.#current === null ? 0 : 1);
+    this.#log(`job ${name} is taken${busy === 0 ? "" : `, ${busy} before it`}`);
     return name;
   }
 

@@ -110,6 +110,54 @@ describe("roles that a program starts", () => {
     assert.equal(network.connections, 0);
   });
 
+  test("serve: a job is judged when it is submitted, and members go home at the end", async () => {
+    const network = new MemoryNetwork();
+    const lines: string[] = [];
+    const settings: Record<string, RunRequest["settings"]> = {
+      good: runOf("served", 1).settings,
+      unknown: { ...runOf("unknown", 1).settings, data: "no-such-set" },
+      taken: runOf("served", 1).settings,
+      later: runOf("later", 1).settings,
+    };
+    let begun: () => void = () => {};
+    const running = new Promise<void>((resolveRunning) => (begun = resolveRunning));
+    const coordinator = await startCoordinator(
+      { host: "coordinator", serve: true },
+      {
+        transport: network.createTransport(),
+        readSubmitted: (name) => ({ settings: settings[name]!, configText: "" }),
+        onPrepared: () => begun(),
+        log: (line) => lines.push(line),
+      },
+    );
+    const client = network.createTransport();
+    const submit = (name: string) => client.submit(coordinator.address, name);
+    const served = coordinator.serve();
+    await assert.rejects(submit("unknown"), { code: "usage", message: /"no-such-set" is unknown/ });
+    assert.equal(await submit("good"), "served");
+    await running;
+    await assert.rejects(submit("taken"), { message: /there is a run of that name/ });
+    assert.equal(await submit("later"), "later");
+    const reach = { coordinator: coordinator.address };
+    const server = await startServer(
+      { ...reach, host: "server" },
+      { transport: network.createTransport() },
+    );
+    coordinator.interrupt("SIGINT");
+    await served;
+    assert.equal((await server.ended).outcome, "interrupted");
+    await server.close();
+    await client.close();
+    await coordinator.close();
+    assert.match(lines.join("\n"), /a job is refused: data set "no-such-set" is unknown/);
+    assert.match(lines.join("\n"), /job served waits for 1 worker and 1 server, 0 and 0 are here/);
+    assert.match(lines.join("\n"), /job later is taken, 1 before it/);
+    assert.match(
+      lines.join("\n"),
+      /SIGINT: jobs that waited are dropped: later; submit them again/,
+    );
+  });
+
   test("go on under a higher term; without one no run begins, nor is a file held", async () => {
     const network = new MemoryNetwork();
     const coordinator = await startCoordinator(

@@ -19,6 +19,13 @@ const remedies: Readonly<Record<string, string>> = {
   EIO: "the disk reported an error: check it or choose another --run-dir",
 };
 
+const callRemedies: Readonly<Record<string, string>> = {
+  EADDRINUSE: "the address is in use: choose another --port or end what listens there",
+  EADDRNOTAVAIL: "this machine has no such address: choose another --host",
+  EAGAIN: "too many processes run: raise the limit with ulimit -u or lower --workers",
+  ENOMEM: "memory is full: close some programs or lower --workers",
+};
+
 /**
  * A `storage` error that says what could not be done to which path, why, and what to do. `details`
  * holds `errno` (the platform's name, "" if none) and `path`. A PacelineError passes through.
@@ -31,6 +38,20 @@ export function fileError(thrown: unknown, verb: string, path: string): Paceline
     cause: thrown,
     details: { errno, path },
   });
+}
+
+/**
+ * What the system refused anywhere, as one `storage` error with the remedy; null for whatever is
+ * no error of the system that a user can do something about.
+ */
+export function systemError(thrown: unknown): PacelineError | null {
+  const errno = errnoOf(thrown);
+  const reason = remedies[errno] ?? callRemedies[errno];
+  if (reason === undefined) return null;
+  const { syscall = "use", path = "" } = thrown as { syscall?: string; path?: string };
+  const what = `can't ${syscall}${path === "" ? "" : ` ${path}`}`;
+  const details = { errno, path };
+  return new PacelineError("storage", `${what}: ${reason}`, { cause: thrown, details });
 }
 
 /** True for a translated error whose cause is that the path does not exist. */

@@ -47,7 +47,7 @@ describe("a YAML file that can't be read is refused with its line and the remedy
     ["a:\n\tb: 1", "f line 2 is indented by a tab; use spaces"],
     ["a: 1\n---\nb: 2", "f line 2 begins a second document; keep one"],
     ["a: !word 1", "f line 1 has a tag that is not known; leave the tag out"],
-    ["[a]: 1", "f line 1 has a key that is no word; write a word"],
+    ["[a]: 1", "f line 1 has a key that is not a word; write a word"],
   ];
   for (const [text, message] of refused) {
     test(message, () => assert.throws(() => readYaml(text, "f"), { code: "usage", message }));

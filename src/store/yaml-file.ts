@@ -111,12 +111,12 @@ class Reader {
     } finally {
       this.#open.delete(node);
     }
-    throw this.#refusal(node, "is of no known kind; write a value, a list or a mapping");
+    throw this.#refusal(node, "is of an unknown kind; write a value, a list or a mapping");
   }
 
   #mapping(pairs: readonly { readonly key: unknown; readonly value: unknown }[]): YamlValue {
     const entries = pairs.map(({ key, value }) => {
-      if (!isScalar(key)) throw this.#refusal(key, "has a key that is no word; write a word");
+      if (!isScalar(key)) throw this.#refusal(key, "has a key that is not a word; write a word");
       return [scalarText(key) ?? "null", this.read(value)] as const;
     });
     return Object.fromEntries(entries);

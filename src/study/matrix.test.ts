@@ -26,19 +26,20 @@ describe("a matrix file", () => {
   });
 
   const refused: readonly (readonly [text: string, message: string])[] = [
-    ["- 1", "m.yaml is no mapping; write base: and axes: with options under them"],
+    ["- 1", "m.yaml is not a mapping; write base: and axes: with options under them"],
     ["a: [", "m.yaml line 1 is not YAML"],
     [
       "question: why\nbse: {}",
-      '"bse" in m.yaml line 2, bse is no part of a matrix (did you mean base?); it has question, ' +
+      '"bse" in m.yaml line 2, bse is not part of a matrix (did you mean base?); it has ' +
+        "question, " +
         "results-dir, repeats, base, axes, when, include, exclude, priority",
     ],
     [
       "base:\n  lr: 1\n  wrokers: 1",
-      '"wrokers" in m.yaml line 3, base.wrokers is no option (did you mean workers?); ' +
+      '"wrokers" in m.yaml line 3, base.wrokers is not an option (did you mean workers?); ' +
         "see paceline config schema",
     ],
-    ["base:\n  lr: 1\n  training: {lr: 2}", "stands twice in m.yaml line 3, base.training"],
+    ["base:\n  lr: 1\n  training: {lr: 2}", "appears twice in m.yaml line 3, base.training"],
     [
       "axes:\n  workers: 4",
       '"4" in m.yaml line 2, axes.workers does not fit; write lines such as workers: [1, 2, 4]',
@@ -52,16 +53,16 @@ describe("a matrix file", () => {
       "workers: 0 in m.yaml line 4, axes.workers.2 is below 1; write a whole number from 1 to " +
         "1024, or two such as 2:8",
     ],
-    ["axes:\n  mode: [sync, bsp]", "bsp stands twice in m.yaml line 2, axes.mode; keep one"],
+    ["axes:\n  mode: [sync, bsp]", "bsp appears twice in m.yaml line 2, axes.mode; keep one"],
     [
       "axes:\n  mode: [sync, bps]",
       "mode: bps in m.yaml line 2, axes.mode.2 is unknown (did you mean bsp?)",
     ],
-    ["axes:\n  flavour: [sweet]", '"flavour" in m.yaml line 2, axes.flavour.1 is no option'],
+    ["axes:\n  flavour: [sweet]", '"flavour" in m.yaml line 2, axes.flavour.1 is not an option'],
     ["axes:\n  training: [{lr: 1}]", "is a group; write the name of an option"],
     ["axes:\n  lr: [[1, 2]]", '"lr" in m.yaml line 2, axes.lr.1 is a list or mapping'],
     ["base: {name: a}", '"name" in m.yaml line 1, base.name is given by the suite itself'],
-    ["base: {as-workers: 2}", "is no option of paceline train; leave it out"],
+    ["base: {as-workers: 2}", "is not an option of paceline train; leave it out"],
     [
       "repeats: 0",
       '"0" in m.yaml line 1, repeats does not fit; write a whole number from 1 to 1000',
@@ -73,7 +74,8 @@ describe("a matrix file", () => {
     ],
     [
       "priority:\n  - {mtch: {workers: 1}, priority: high}",
-      '"mtch" in m.yaml line 2, priority.1.mtch is no part of a matrix (did you mean match?); it ' +
+      '"mtch" in m.yaml line 2, priority.1.mtch is not part of a matrix (did you mean ' +
+        "match?); it " +
         "has match, priority",
     ],
     ["exclude:\n  - {workers: many}", "workers: many in m.yaml line 2, exclude.1.workers is not"],

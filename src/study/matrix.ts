@@ -116,7 +116,7 @@ export function readMatrixText(text: string, path: string, options: RunOptions):
     throw usage(`${path} has ${text.length} characters; ${matrixCharactersMax} are allowed`);
   const { content, document, lines } = readYaml(text, path);
   if (typeof content !== "object" || content === null || Array.isArray(content))
-    throw usage(`${path} is no mapping; write base: and axes: with options under them`);
+    throw usage(`${path} is not a mapping; write base: and axes: with options under them`);
   const place = (keys: readonly PropertyKey[]) => placeOf(document, lines, path, keys);
   const checked = schema.safeParse(content);
   if (!checked.success) {
@@ -182,7 +182,7 @@ class Reader {
     for (const [name, value] of Object.entries(given)) {
       const place = this.#place([...keys, name]);
       for (const [option, text] of this.#options.read(name, value, place)) {
-        if (texts.has(option)) throw usage(`"${option}" stands twice in ${place}; keep one`);
+        if (texts.has(option)) throw usage(`"${option}" appears twice in ${place}; keep one`);
         texts.set(option, text);
       }
     }
@@ -195,7 +195,7 @@ class Reader {
         const texts = values.map((value, index) => this.#one(name, value, ["axes", name, index]));
         const twice = texts.find((text, index) => texts.indexOf(text) < index);
         if (twice === undefined) return [name, texts];
-        throw usage(`${twice} stands twice in ${this.#place(["axes", name])}; keep one`);
+        throw usage(`${twice} appears twice in ${this.#place(["axes", name])}; keep one`);
       }),
     );
   }
@@ -255,7 +255,7 @@ function refusal(
     const known = knownKeys(top);
     const where = place([...issue.path, key]);
     const hint = didYouMean(key, known);
-    return usage(`"${key}" in ${where} is no part of a matrix${hint}; it has ${known.join(", ")}`);
+    return usage(`"${key}" in ${where} is not part of a matrix${hint}; it has ${known.join(", ")}`);
   }
   const found = issue.path.reduce<unknown>(
     (part, key) => (part as Record<PropertyKey, unknown> | null | undefined)?.[key],

@@ -90,7 +90,7 @@ export interface CoordinatorService {
   /**
    * A run spec submitted to a serving coordinator, as YAML text; returns the run's name or throws.
    */
-  submit(configText: string): string;
+  submit(configText: string): string | Promise<string>;
   /**
    * Examples for a worker without files, in memory that nobody writes to any more. Throws a
    * PacelineError: "refused" where the run is not on or deals no examples.

@@ -3,10 +3,11 @@
  * every gradient in the flat vector), what preparing a batch takes, peak memory, and where the time
  * goes. PyTorch takes its turns in processes of its own.
  */
-import { availableParallelism, freemem } from "node:os";
+import { freemem } from "node:os";
 import { PacelineError } from "../../errors.js";
 import { createEngine } from "../../nn/engines.js";
 import { OneDnnExecutor } from "../../nn/onednn/engine.js";
+import { usableCores } from "../../runtime/process/cores.js";
 import { describeMachine } from "../../runtime/process/machine.js";
 import type { BenchResult, BenchTask } from "../harness/bench-option.js";
 import {
@@ -87,7 +88,7 @@ function subjectsOf(measures: EngineMeasures, log: (line: string) => void): Subj
   const batch = measures.batchSize ?? batchDefault[engine];
   const isReference = engine === "reference";
   if (isReference) log(`${chosen.reason}: f32 on one thread, ${batch} examples a step`);
-  const threadCounts = isReference ? [1] : (measures.threads ?? [availableParallelism()]);
+  const threadCounts = isReference ? [1] : (measures.threads ?? [usableCores()]);
   const dtypes = measures.dtypes.filter((dtype) => {
     const { warning } = createEngine(engine, { dtype });
     const problem = isReference && dtype === "bf16" ? "this engine has none" : warning;

@@ -213,6 +213,6 @@ function refuseOthers(
   const flag = `--${foreign.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
   throw new PacelineError(
     "usage",
-    `${flag} means nothing to paceline bench ${bench}; leave it out, or see paceline bench --help`,
+    `${flag} does not apply to paceline bench ${bench}; leave it out, or see paceline bench --help`,
   );
 }

@@ -1,6 +1,6 @@
 /** Whole runs in step, and what of a step a worker waits, beside DistributedDataParallel. */
-import { availableParallelism } from "node:os";
 import { buildModel } from "../../nn/models.js";
+import { usableCores } from "../../runtime/process/cores.js";
 import type { BenchResult, BenchTask } from "../harness/bench-option.js";
 import { type BenchmarkCase, type Peer, runBenchmark } from "../harness/benchmark.js";
 import { tellTorch } from "../harness/torch.js";
@@ -72,7 +72,7 @@ function torchPeers(
   steps: number,
 ): Peer[] {
   const graph = buildModel(model, dataShapeOf(model));
-  const threads = Math.max(1, Math.floor(availableParallelism() / workers));
+  const threads = Math.max(1, Math.floor(usableCores() / workers));
   const workload = { graph, batch, workers, threads };
   const f32 = () => ddpPeer("torch-ddp", python, { ...workload, dtype: "f32" }, steps);
   const bf16 = () => ddpPeer("torch-ddp-bf16", python, { ...workload, dtype: "bf16" }, steps);

@@ -13,9 +13,10 @@ const names = benches.map(({ name }) => name);
 /** The command with its words. */
 export const benchPlan: CommandPlan = {
   name: "bench",
-  sentence: "measure a part of Paceline, with --peers beside others that do the same",
+  sentence: "run a benchmark; --peers also measures comparable systems",
   options: "bench",
   arguments: [`<${names.join("|")}>`],
+  verbs: benches.map(({ name, sentence }) => ({ name, words: "", sentence })),
   extra: benchFlags(benches),
   examples: [
     "paceline bench engine --peers",

@@ -21,22 +21,22 @@ export const chartsPlan: CommandPlan = {
   extra: [
     {
       flags: "-o, --output-dir <folder>",
-      sentence: "where pictures go (default: charts/ beside the results)",
+      sentence: "output folder (default: charts/ beside the results)",
     },
     {
       flags: "--results-dir <folder>",
       sentence: `read every result in it (default: ${resultsDirDefault}, where none is named)`,
     },
-    { flags: "--experiments <names>", sentence: "only these, separated by commas" },
+    { flags: "--experiments <names>", sentence: "only these experiments, separated by commas" },
     {
       flags: "--compare-workers <counts>",
-      sentence: "compare sync and async at these (default: all that have both)",
+      sentence: "compare sync and async at these counts (default: all that have both)",
     },
-    { flags: "--theme <both|light|dark>", sentence: "which variants (default: both)" },
-    { flags: "--format <png,svg>", sentence: "which files (default: both)" },
+    { flags: "--theme <both|light|dark>", sentence: "colour variants (default: both)" },
+    { flags: "--format <png,svg>", sentence: "file formats (default: both)" },
     {
       flags: "--ring <servers>",
-      sentence: "also how evenly the ring loads so many servers, such as 5 or 2,5,12",
+      sentence: "also chart how evenly the ring loads this many servers, e.g. 5 or 2,5,12",
     },
   ],
   examples: [

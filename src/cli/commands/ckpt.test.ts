@@ -295,9 +295,9 @@ describe("ckpt export", () => {
 
 describe("what is wrong with the words is said", () => {
   const cases: [words: string, exitCode: number, message: RegExp][] = [
-    ["list", 2, /paceline ckpt has no part list.*; write ls, inspect, verify or export/],
-    ["ls --out x", 2, /--out means nothing to paceline ckpt ls; leave it out, or write export/],
-    ["verify --dtype f16", 2, /--dtype means nothing to paceline ckpt verify/],
+    ["list", 2, /paceline ckpt has no subcommand list.*; write ls, inspect, verify or export/],
+    ["ls --out x", 2, /--out does not apply to paceline ckpt ls; leave it out, or write export/],
+    ["verify --dtype f16", 2, /--dtype does not apply to paceline ckpt verify/],
     [
       "inspect",
       2,
@@ -306,7 +306,7 @@ describe("what is wrong with the words is said", () => {
     ["inspect a b", 2, /not 2/],
     ["export one", 2, /needs --out, as in paceline ckpt export/],
     ["export --out x", 2, /export takes one checkpoint or run, not 0/],
-    ["export one --out x --dtype fp16", 2, /--dtype fp16 is no kind.*; write f32, bf16 or f16/],
+    ["export one --out x --dtype fp16", 2, /--dtype fp16 is not a type.*; write f32, bf16 or f16/],
     ["inspect nothing", 6, /checkpoint nothing is neither a run in .* nor a folder/],
   ];
   for (const [words, exitCode, message] of cases) {

@@ -18,11 +18,22 @@ export const ckptPlan: CommandPlan = {
   sentence: "list, inspect, verify or export checkpoints",
   options: "ckpt",
   arguments: [`<${Object.keys(verbs).join("|")}>`, "[paths...]"],
+  verbs: [
+    { name: "ls", words: "[RUN...]", sentence: "list the checkpoints of all runs or of some" },
+    { name: "inspect", words: "CKPT", sentence: "one checkpoint: model, step, tensors, settings" },
+    { name: "verify", words: "[CKPT...]", sentence: "check every checksum of checkpoints" },
+    { name: "export", words: "CKPT", sentence: "write the model as one safetensors file" },
+  ],
   extra: [
-    { flags: "--out <file>", sentence: "with export: the safetensors file to write" },
+    {
+      flags: "--out <file>",
+      sentence: "with export: the safetensors file to write",
+      verbs: ["export"],
+    },
     {
       flags: "--dtype <f32|bf16|f16>",
-      sentence: "with export: kind of the trained values (default: f32)",
+      sentence: "with export: type of the trained values (default: f32)",
+      verbs: ["export"],
     },
   ],
   examples: [
@@ -39,12 +50,12 @@ export const ckptPlan: CommandPlan = {
     const verb = known.find((one) => one === word);
     if (verb === undefined) {
       const hint = didYouMean(word, known);
-      throw usage(`paceline ckpt has no part ${word}${hint}; write ${alternatives(known)}`);
+      throw usage(`paceline ckpt has no subcommand ${word}${hint}; write ${alternatives(known)}`);
     }
     for (const flag of ["out", "dtype"]) {
       if (call.flags[flag] !== undefined && verb !== "export") {
         const remedy = "leave it out, or write export";
-        throw usage(`--${flag} means nothing to paceline ckpt ${verb}; ${remedy}`);
+        throw usage(`--${flag} does not apply to paceline ckpt ${verb}; ${remedy}`);
       }
     }
     return verbs[verb](paths, call);
@@ -208,7 +219,7 @@ async function exportModel(paths: readonly string[], call: Call): Promise<number
   const kind = exportKinds.find((one) => one === written);
   if (kind === undefined) {
     const hint = didYouMean(written, exportKinds);
-    throw usage(`--dtype ${written} is no kind${hint}; write ${alternatives(exportKinds)}`);
+    throw usage(`--dtype ${written} is not a type${hint}; write ${alternatives(exportKinds)}`);
   }
   const path = await onePath("export", paths, options.runDir);
   const exported = await exportCheckpoint({ path, out, kind }, await ownDemands());

@@ -16,6 +16,22 @@ export interface Call {
   readonly io: CommandIo;
 }
 
+/** A flag that is not in the options table. */
+export interface ExtraFlag {
+  readonly flags: string;
+  readonly sentence: string;
+  /** The verbs that take it; all of them if left out. */
+  readonly verbs?: readonly string[];
+}
+
+/** A part of a command that is chosen by its first word. */
+export interface VerbPlan {
+  readonly name: string;
+  readonly sentence: string;
+  /** What it takes besides, as help shows it; "" for nothing. */
+  readonly words: string;
+}
+
 /** One command. */
 export interface CommandPlan {
   readonly name: string;
@@ -26,7 +42,9 @@ export interface CommandPlan {
   readonly arguments?: readonly string[];
   /** Its last word is a config file, and it takes --set. */
   readonly config?: boolean;
-  readonly extra?: readonly { readonly flags: string; readonly sentence: string }[];
+  readonly extra?: readonly ExtraFlag[];
+  /** What its first word may be, where that is one of some verbs. */
+  readonly verbs?: readonly VerbPlan[];
   /** Prints its resolved options once at the start. */
   readonly tellsOptions?: boolean;
   readonly examples: readonly string[];

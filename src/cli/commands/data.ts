@@ -18,11 +18,30 @@ export const dataPlan: CommandPlan = {
     "paceline data verify --json",
     "paceline data pack flowers --out data/flowers-packed",
   ],
+  verbs: [
+    { name: "ls", words: "", sentence: "list the data sets: size, classes, where the files are" },
+    {
+      name: "fetch",
+      words: "NAME...",
+      sentence: "download data sets, or copy them from --data-dir",
+    },
+    { name: "verify", words: "[NAME...]", sentence: "check the files of data sets by their sums" },
+    {
+      name: "pack",
+      words: "NAME",
+      sentence: "write a data set as shards, to train from a network",
+    },
+  ],
   extra: [
-    { flags: "--out <folder>", sentence: "with pack: the folder that the packed set will be" },
+    {
+      flags: "--out <folder>",
+      sentence: "with pack: the folder to write",
+      verbs: ["pack"],
+    },
     {
       flags: "--shard-examples <count>",
-      sentence: "with pack: examples of each file (default: as many as 64 MiB hold)",
+      sentence: "with pack: examples in each file (default: as many as 64 MiB hold)",
+      verbs: ["pack"],
     },
   ],
   async run({ words, flags, options, io }) {
@@ -30,13 +49,13 @@ export const dataPlan: CommandPlan = {
     const verb = verbs.find((known) => known === word);
     if (verb === undefined) {
       const hint = didYouMean(word, verbs);
-      throw usage(`paceline data has no part ${word}${hint}; write ${alternatives(verbs)}`);
+      throw usage(`paceline data has no subcommand ${word}${hint}; write ${alternatives(verbs)}`);
     }
     const out = flags.out as string | undefined;
     const shardExamples = shardExamplesOf(flags.shardExamples as string | undefined);
     if (verb !== "pack" && (out !== undefined || shardExamples !== null)) {
       const flag = out !== undefined ? "--out" : "--shard-examples";
-      throw usage(`${flag} means something with pack only; leave it out`);
+      throw usage(`${flag} applies to pack only; leave it out`);
     }
     const { fetchData, listData, packData, verifyData } = await import("./data-command.js");
     if (verb === "fetch") return fetchData(names, options, io);

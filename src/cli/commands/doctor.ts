@@ -2,13 +2,14 @@
 import { existsSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { createServer } from "node:net";
-import { availableParallelism, freemem, totalmem } from "node:os";
+import { freemem, totalmem } from "node:os";
 import { dirname, resolve } from "node:path";
 import { datasetIsHere } from "../../data/dataset.js";
 import { toPacelineError } from "../../errors.js";
 import { createEngine } from "../../nn/engines.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { joinHostPort } from "../../protocol/host-port.js";
+import { cpuQuota, usableCores } from "../../runtime/process/cores.js";
 
 /** One thing looked at. A warning does not stop a run. */
 export interface Finding {
@@ -39,7 +40,7 @@ export async function examine(options: ResolvedOptions): Promise<Finding[]> {
   return [
     nodeFinding(process.versions.node),
     { name: "platform", state: "ok", text: `${process.platform} ${process.arch}` },
-    coresFinding(availableParallelism()),
+    coresFinding(usableCores(), cpuQuota()),
     memoryFinding(freemem(), totalmem()),
     await diskFinding(options.runDir),
     engineFinding(),
@@ -54,16 +55,24 @@ function nodeFinding(version: string): Finding {
   return { name: "node", state: isOld ? "problem" : "ok", text: `${version}${remedy}` };
 }
 
-function coresFinding(cores: number): Finding {
+/** What doctor says of cores, and of the control group's limit where there is one. */
+export function coresFinding(cores: number, quota: number | null): Finding {
   const few = cores < 2;
-  const text = few ? `${cores}; workers will take turns, expect no speed-up` : `${cores} cores`;
+  const limit = quota === null ? "" : ` (a control group limits this process to ${quota})`;
+  const text = few
+    ? `${cores}${limit}; workers share it; expect no speed-up`
+    : `${cores} cores${limit}`;
   return { name: "cores", state: few ? "warning" : "ok", text };
 }
 
 function memoryFinding(free: number, total: number): Finding {
   const text = `${inGigabytes(free)} free of ${inGigabytes(total)}`;
   if (free >= gigabyte / 2) return { name: "memory", state: "ok", text };
-  return { name: "memory", state: "warning", text: `${text}; close something or lower --workers` };
+  return {
+    name: "memory",
+    state: "warning",
+    text: `${text}; close some programs or lower --workers`,
+  };
 }
 
 async function diskFinding(runDir: string): Promise<Finding> {
@@ -74,16 +83,20 @@ async function diskFinding(runDir: string): Promise<Finding> {
     const free = bavail * bsize;
     const text = `${inGigabytes(free)} free for ${runDir}`;
     if (free >= gigabyte) return { name: "disk", state: "ok", text };
-    return { name: "disk", state: "warning", text: `${text}; clean up or give another --run-dir` };
+    return {
+      name: "disk",
+      state: "warning",
+      text: `${text}; free some space or choose another --run-dir`,
+    };
   } catch (thrown) {
     const { message } = toPacelineError(thrown);
-    const text = `${runDir} can't be looked at (${message}); give another --run-dir`;
+    const text = `${runDir} cannot be inspected (${message}); give another --run-dir`;
     return { name: "disk", state: "problem", text };
   }
 }
 
 function engineFinding(): Finding {
-  const request = { dtype: "bf16", threads: availableParallelism() } as const;
+  const request = { dtype: "bf16", threads: usableCores() } as const;
   const { engine, reason, warning } = createEngine("auto", request);
   const text = warning === null ? reason : `${reason}; ${warning}`;
   return { name: "engine", state: engine.name === "onednn" ? "ok" : "warning", text };

@@ -2,7 +2,6 @@
  * `--dry-run`: what a run would do, worked out from its options without starting or fetching
  * anything.
  */
-import { availableParallelism } from "node:os";
 import { paceOf } from "../../core/sync/modes.js";
 import { batchesOfGlobalStep } from "../../core/sync/pace.js";
 import { inspectDataset } from "../../data/dataset.js";
@@ -11,6 +10,8 @@ import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.
 import { placeChunks, ringName } from "../../protocol/placement.js";
 import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
 import { layoutOf, modelOf } from "../../runtime/compute/initial-state.js";
+import { usableCores } from "../../runtime/process/cores.js";
+import { demandPreparable } from "../../runtime/run-preparation.js";
 import { runSpecFrom } from "../../runtime/run-spec.js";
 
 /** What `paceline train --dry-run --json` prints; a baseline is a server and its workers in one. */
@@ -36,7 +37,8 @@ export async function dryRun(
   io: CommandIo,
   command: "train" | "baseline" = "train",
 ): Promise<number> {
-  const plan = await planRun(options, availableParallelism());
+  await demandPreparable(options);
+  const plan = await planRun(options, usableCores());
   io.stdout.write(options.json ? `${JSON.stringify(plan)}\n` : printPlan(plan, command));
   return 0;
 }

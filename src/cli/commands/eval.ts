@@ -16,19 +16,19 @@ const lookIntervalMs = 100;
 /** `paceline eval`. */
 export const evalPlan: CommandPlan = {
   name: "eval",
-  sentence: "score a checkpoint on its test set, or each of a run as it goes on",
+  sentence: "evaluate a checkpoint, or each checkpoint of a run in progress",
   options: "eval",
   extra: [
     {
       flags: "--ckpt <path>",
-      sentence: "a checkpoint, a run's folder or name (its latest), or auto (the newest of all)",
+      sentence: "a checkpoint; a run's folder or name (its latest); auto (the newest of all runs)",
     },
-    { flags: "--follow <run>", sentence: "score each checkpoint of a run, until the run is over" },
-    { flags: "--wait", sentence: "with --follow: wait for a run that is not there yet" },
-    { flags: "--split <test|train>", sentence: "examples to score on (default: test)" },
+    { flags: "--follow <run>", sentence: "evaluate each checkpoint of a run until the run ends" },
+    { flags: "--wait", sentence: "with --follow: wait for a run that does not exist yet" },
+    { flags: "--split <test|train>", sentence: "split to evaluate on (default: test)" },
     {
       flags: "--other-classes",
-      sentence: "score on a data set whose classes have other names, by the labels' numbers",
+      sentence: "evaluate on a data set whose class names differ, by label number",
     },
   ],
   examples: [
@@ -43,13 +43,13 @@ export const evalPlan: CommandPlan = {
 /** `paceline predict`. */
 export const predictPlan: CommandPlan = {
   name: "predict",
-  sentence: "which classes a checkpoint's model sees in pictures",
+  sentence: "classify pictures with the model of a checkpoint",
   options: "predict",
   arguments: ["[pictures...]"],
   extra: [
     {
       flags: "--ckpt <path>",
-      sentence: "a checkpoint, a run's folder or name (its latest), or auto (the newest of all)",
+      sentence: "a checkpoint; a run's folder or name (its latest); auto (the newest of all runs)",
     },
     { flags: "--top <count>", sentence: `how many classes to show (default: ${topDefault})` },
   ],

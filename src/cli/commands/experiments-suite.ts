@@ -3,11 +3,11 @@
  * table, of signals and of the terminal is put together here; the suite itself is in the room
  * `experiment`.
  */
-import { availableParallelism } from "node:os";
+import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import { stringify } from "yaml";
 import { PacelineError, toPacelineError } from "../../errors.js";
-import { readConfigText } from "../../options/config-file.js";
+import { readConfigText, shippedMatrices } from "../../options/config-file.js";
 import type { Environment } from "../../options/option-row.js";
 import {
   environmentValue,
@@ -18,6 +18,7 @@ import {
   withoutOptions,
 } from "../../options/options.js";
 import { resolve } from "../../options/resolve.js";
+import { usableCores } from "../../runtime/process/cores.js";
 import { diskFiles, writeTextAtomically } from "../../store/files.js";
 import { summaryTable } from "../../store/runs/console-tables.js";
 import { lockFolder } from "../../store/runs/folder-lock.js";
@@ -51,13 +52,14 @@ interface Suite {
 /** Runs the command; resolves to the exit code. */
 export async function experimentsCommand(call: Call): Promise<number> {
   const { words, flags, io } = call;
-  const [part = "", path = ""] = words;
+  const [part = "", word = ""] = words;
   const parts = { run: runSuite, status: showStatus, report: writeReport };
   if (!(part in parts)) {
     const hint = didYouMean(part, Object.keys(parts));
-    const sentence = `paceline experiments has no part ${part}${hint}`;
+    const sentence = `paceline experiments has no subcommand ${part}${hint}`;
     throw new PacelineError("usage", `${sentence}; write run, status or report`);
   }
+  const path = matrixPath(word);
   const options = new TableOfRuns(io.environment);
   const file = await readMatrixFile(path, options);
   const { cells, warnings } = expandMatrix(file, options);
@@ -72,6 +74,19 @@ export async function experimentsCommand(call: Call): Promise<number> {
     files: diskFiles,
   };
   return parts[part as keyof typeof parts](suite, call);
+}
+
+/** The file at a path; where there is none, the matrix of that name that ships with Paceline. */
+function matrixPath(word: string): string {
+  if (existsSync(word)) return word;
+  const shipped = shippedMatrices();
+  const own = shipped.get(word) ?? shipped.get(`experiments-${word}`);
+  if (own !== undefined) return own;
+  if (/[\\/.]/.test(word)) return word;
+  const names = [...shipped.keys()];
+  const sentence = `there is no matrix ${word}${didYouMean(word, names)}`;
+  const remedy = `give the path of a YAML file, or a name that ships: ${names.join(", ")}`;
+  throw new PacelineError("usage", `${sentence}; ${remedy}`);
 }
 
 function priorityOf(text: string | undefined): Priority | null {
@@ -92,7 +107,7 @@ async function runSuite(suite: Suite, call: Call): Promise<number> {
     matrixPath: suite.path,
     entry: process.argv[1] as string,
     environment: withoutOptions(io.environment, places),
-    cores: availableParallelism(),
+    cores: usableCores(),
     log,
     clock: { nowMs: () => performance.now(), isoTime: () => new Date().toISOString() },
   });
@@ -140,7 +155,7 @@ async function showPlan(suite: Suite, { io, options }: Call): Promise<number> {
 
 async function showStatus(suite: Suite, { io, options }: Call): Promise<number> {
   const planned = await planSuite({ ...suite, retryFailed: false });
-  const status = statusOf(planned, { cores: availableParallelism(), nowMs: Date.now() });
+  const status = statusOf(planned, { cores: usableCores(), nowMs: Date.now() });
   if (options.json) {
     const place = { matrix: suite.path, resultsDir: suite.folder.path };
     io.stdout.write(`${JSON.stringify({ ...place, ...status })}\n`);
@@ -151,7 +166,7 @@ async function showStatus(suite: Suite, { io, options }: Call): Promise<number> 
 async function writeReport(suite: Suite, call: Call): Promise<number> {
   const { io, options } = call;
   const planned = await planSuite({ ...suite, retryFailed: false });
-  const cores = availableParallelism();
+  const cores = usableCores();
   const groups = reportGroups(planned, cores);
   const { names: charts, problem } = await drawnCharts(suite, planned);
   const tail = commandTail(suite, call);
@@ -263,7 +278,7 @@ export class TableOfRuns implements RunOptions {
         if (ownOfSuite.includes(key))
           throw usage(`"${row.name}" in ${place} is given by the suite itself; leave it out`);
         if (!row.commands.includes("train"))
-          throw usage(`"${row.name}" in ${place} is no option of paceline train; leave it out`);
+          throw usage(`"${row.name}" in ${place} is not an option of paceline train; leave it out`);
         return [row.name, canonical(key, text, place)];
       }),
     );

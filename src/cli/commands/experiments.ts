@@ -4,13 +4,21 @@ import type { CommandPlan } from "./command-plan.js";
 /** The row of the table of commands. */
 export const experimentsPlan: CommandPlan = {
   name: "experiments",
-  sentence: "run a matrix of experiments, see how far it is, report what it has shown",
+  sentence: "run a matrix of experiments, show its progress, report its results",
   options: "experiments",
   arguments: ["<run|status|report>", "<matrix.yaml>"],
+  verbs: [
+    { name: "run", words: "MATRIX", sentence: "run the cells that are not done yet" },
+    { name: "status", words: "MATRIX", sentence: "print how far the cells are" },
+    { name: "report", words: "MATRIX", sentence: "write a report and charts of the done cells" },
+  ],
   extra: [
     { flags: "--priority <least>", sentence: "only cells at or above high, medium or optional" },
-    { flags: "--retry-failed", sentence: "with run: run failed cells again" },
-    { flags: "--results-dir <folder>", sentence: "where results go, instead of the matrix's" },
+    { flags: "--retry-failed", sentence: "with run: run failed cells again", verbs: ["run"] },
+    {
+      flags: "--results-dir <folder>",
+      sentence: "folder for results, instead of the one in the matrix",
+    },
   ],
   examples: [
     "paceline experiments run configs/experiments-quick.yaml --dry-run",

@@ -236,7 +236,10 @@ describe("runs export", () => {
 
 describe("what is wrong is said, with exit code 2", () => {
   const wrong: readonly (readonly [words: string, message: RegExp])[] = [
-    ["shw one", /^paceline runs has no part shw \(did you mean show\?\); write ls, show, compare,/],
+    [
+      "shw one",
+      /^paceline runs has no subcommand shw \(did you mean show\?\); write ls, show, compare,/,
+    ],
     ["show oen", /no run "oen" in .* \(did you mean one\?\); see paceline runs ls, or give a path/],
     ["show", /takes one name or path, not 0/],
     ["compare one", /takes two or more names, not 1/],
@@ -245,12 +248,12 @@ describe("what is wrong is said, with exit code 2", () => {
     ["rm oen", /no run "oen" in .* \(did you mean one\?\); see paceline runs ls$/],
     [
       "export --per epoc",
-      /--per epoc is no row \(did you mean epoch\?\); write run, epoch or step/,
+      /--per epoc is not a row \(did you mean epoch\?\); write run, epoch or step/,
     ],
-    ["ls --dry-run", /--dry-run means nothing to paceline runs ls; leave it out, or write rm/],
+    ["ls --dry-run", /--dry-run does not apply to paceline runs ls; leave it out, or write rm/],
     [
       "show one --per step",
-      /--per means nothing to paceline runs show; leave it out, or write export/,
+      /--per does not apply to paceline runs show; leave it out, or write export/,
     ],
     ["export --json", /writes CSV; for JSON write runs show --json/],
   ];

@@ -20,10 +20,37 @@ export const runsPlan: CommandPlan = {
   sentence: "list, show, compare, remove or export the runs of the run folder",
   options: "runs",
   arguments: [`<${Object.keys(verbs).join("|")}>`, "[names...]"],
+  verbs: [
+    { name: "ls", words: "", sentence: "list the runs, the newest last, with state and result" },
+    {
+      name: "show",
+      words: "RUN",
+      sentence: "one run: its options, epochs, checkpoints and result",
+    },
+    { name: "compare", words: "RUN RUN...", sentence: "the results of several runs side by side" },
+    { name: "rm", words: "RUN...", sentence: "remove the folders of runs that have ended" },
+    {
+      name: "export",
+      words: "[RUN...]",
+      sentence: "write a table of runs, epochs or steps as CSV",
+    },
+  ],
   extra: [
-    { flags: "--dry-run", sentence: "with rm: say what would go, and remove nothing" },
-    { flags: "--csv", sentence: "with export: comma-separated values, the only form there is" },
-    { flags: "--per <run|epoch|step>", sentence: "with export: what a row is of (default: run)" },
+    {
+      flags: "--dry-run",
+      sentence: "with rm: print what would be removed, and remove nothing",
+      verbs: ["rm"],
+    },
+    {
+      flags: "--csv",
+      sentence: "with export: comma-separated values, the only format",
+      verbs: ["export"],
+    },
+    {
+      flags: "--per <run|epoch|step>",
+      sentence: "with export: what each row describes (default: run)",
+      verbs: ["export"],
+    },
   ],
   examples: [
     "paceline runs ls",
@@ -38,13 +65,13 @@ export const runsPlan: CommandPlan = {
     const verb = known.find((one) => one === word);
     if (verb === undefined) {
       const hint = didYouMean(word, known);
-      throw usage(`paceline runs has no part ${word}${hint}; write ${alternatives(known)}`);
+      throw usage(`paceline runs has no subcommand ${word}${hint}; write ${alternatives(known)}`);
     }
     for (const [key, owner] of Object.entries(flagVerbs)) {
       const flag = key === "dryRun" ? "--dry-run" : `--${key}`;
       if (call.flags[key] !== undefined && verb !== owner)
         throw usage(
-          `${flag} means nothing to paceline runs ${verb}; leave it out, or write ${owner}`,
+          `${flag} does not apply to paceline runs ${verb}; leave it out, or write ${owner}`,
         );
     }
     return verbs[verb](names, call);
@@ -140,7 +167,7 @@ async function exportCsv(names: readonly string[], { options, flags, io }: Call)
   const unit = csvUnits.find((one) => one === written);
   if (unit === undefined) {
     const hint = didYouMean(written, csvUnits);
-    throw usage(`--per ${written} is no row${hint}; write ${alternatives(csvUnits)}`);
+    throw usage(`--per ${written} is not a row${hint}; write ${alternatives(csvUnits)}`);
   }
   demandOnce(names);
   const records = names.length === 0 ? await listRuns(options.runDir) : [];

@@ -23,7 +23,7 @@ const rules: readonly unknown[] = ["none", "scale", "reject", "scale+reject"];
 export const asp: Mode = {
   name: "asp",
   aliases: ["async"],
-  summary: "free",
+  summary: "asynchronous",
   settings: ["stalenessRule", "stalenessScale", "stalenessFloor", "stalenessMax"],
   protocolOf: ({ stalenessRule: rule, stalenessScale: scale, stalenessFloor, stalenessMax }) => {
     const staleness = { rule, scale, floor: stalenessFloor, max: stalenessMax };

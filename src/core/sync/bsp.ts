@@ -16,7 +16,7 @@ import { unknownParameter } from "./parameters.js";
 export const bsp: Mode = {
   name: "bsp",
   aliases: ["sync"],
-  summary: "in step",
+  summary: "lockstep",
   settings: [],
   protocolOf: () => ({ mode: "bsp" }),
   problem: (protocol) => unknownParameter(protocol, []),

@@ -15,7 +15,7 @@ import { countOf, problemOfCount, unknownParameter } from "./parameters.js";
 export const ssp: Mode = {
   name: "ssp",
   aliases: [],
-  summary: "within a bound",
+  summary: "bounded staleness",
   settings: ["staleness"],
   protocolOf: ({ staleness }) => ({ mode: "ssp", staleness }),
   problem: (protocol) =>

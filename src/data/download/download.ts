@@ -85,7 +85,7 @@ async function begin(opened: OpenedFile, part: PartFile, request: DownloadReques
     log(`${path}: going on from ${inMegabytes(opened.offset)}`);
     return;
   }
-  if (part.bytes > 0) log(`${path}: starting over, it can't be gone on with`);
+  if (part.bytes > 0) log(`${path}: starting over, as the server does not resume downloads`);
   await part.restart(opened.validator);
 }
 

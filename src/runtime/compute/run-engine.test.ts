@@ -84,9 +84,9 @@ describe("the engine of a run", () => {
       "onednn",
       "f32",
       missing,
-      /engine onednn is not to be had: .*install oneDNN; or use --engine ref/,
+      /engine onednn is unavailable: .*install oneDNN; or use --engine ref/,
     ],
-    ["onednn", "bf16!", missing, /engine onednn is not to be had: .*install oneDNN/],
+    ["onednn", "bf16!", missing, /engine onednn is unavailable: .*install oneDNN/],
   ];
   for (const [engine, dtype, opened, message] of refused) {
     const here = opened.dnnl === null ? "no library" : opened.dnnl.instructionSet;

@@ -1,5 +1,5 @@
 /** What every process of a server or a worker is started with, whoever starts it. */
-import { availableParallelism } from "node:os";
+import { usableCores } from "./cores.js";
 
 /** Names and values that a process gets. */
 export type ProcessEnvironment = Readonly<Record<string, string | undefined>>;
@@ -30,5 +30,5 @@ export function memberEnvironment(
 
 /** The threads that each of so many processes may compute on, where they share this machine. */
 export function threadsOfEach(processes: number): number {
-  return Math.max(1, Math.floor(availableParallelism() / processes));
+  return Math.max(1, Math.floor(usableCores() / processes));
 }

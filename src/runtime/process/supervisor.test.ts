@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, describe, test } from "node:test";
 import { setTimeout as later } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { exitWithParent } from "../../cli/supervised.js";
 import type { Clock } from "../../host/clock.js";
+import { usableCores } from "./cores.js";
 import { memberEnvironment, memberFlags, threadsOfEach } from "./member-process.js";
 import { type MemberExit, Supervisor, type SupervisorSetup } from "./supervisor.js";
 
@@ -230,7 +231,7 @@ describe("a supervisor", () => {
     const heaps = (environment: Record<string, string>) =>
       memberEnvironment(environment, 1).MALLOC_ARENA_MAX;
     assert.deepEqual([heaps({}), heaps({ MALLOC_ARENA_MAX: "8" })], ["2", "8"]);
-    const cores = availableParallelism();
+    const cores = usableCores();
     assert.deepEqual([threadsOfEach(1), threadsOfEach(cores + 1)], [cores, 1]);
   });
 

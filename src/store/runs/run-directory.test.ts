@@ -61,7 +61,7 @@ test("a name that is taken is refused unless the run is resumed", async () => {
   await (await openRunDirectory(request("trial"))).close();
   await assert.rejects(
     openRunDirectory(request("trial")),
-    usageError(/--name trial: there is a run of that name in .*; .* by --resume trial/),
+    usageError(/--name trial: there is a run of that name in .*; .* with --resume trial/),
   );
   assert.equal(await readFile(join(root, "trial", "config.yaml"), "utf8"), "resuming: false\n");
   const run = await openRunDirectory(request("trial", true));
@@ -82,7 +82,7 @@ test("a name that could lead out of the folder is refused", async () => {
     "a b",
     "x".repeat(101),
   ]) {
-    await assert.rejects(openRunDirectory(request(name)), usageError(/choose such a name/));
+    await assert.rejects(openRunDirectory(request(name)), usageError(/write at most 100 letters/));
   }
   await assert.rejects(readdir(root), /ENOENT/);
 });

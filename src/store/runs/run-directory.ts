@@ -62,13 +62,7 @@ export async function openRunDirectory(
   await files.makeFolder(root);
   const chosen = name ?? (await claimNumbered(root, stem, files));
   const path = join(root, chosen);
-  if (name !== null && !(await files.claimFolder(path)) && !resuming) {
-    throw new PacelineError(
-      "usage",
-      `--name ${name}: there is a run of that name in ${root}; choose another name or ` +
-        `go on with it by --resume ${name}`,
-    );
-  }
+  if (name !== null && !(await files.claimFolder(path)) && !resuming) throw taken(name, root);
   const lock = await lockFolder(path, undefined, files);
   try {
     await files.makeFolder(join(path, "logs"));
@@ -196,13 +190,41 @@ function lossSentence(lost: LostLines | null): string[] {
   return [`${path} lacks ${lines} line${lines === 1 ? "" : "s"}: ${reason}`];
 }
 
+/** What a run's name may be, to follow "write ". */
+export const runNameWanted =
+  `at most ${nameMax} letters, digits, dots, dashes and underlines, ` +
+  "of which no dot or dash comes first";
+
+/** What is wrong with the name of a run ("is not a run's name"); null when nothing is. */
+export function runNameProblem(name: string): string | null {
+  if (name.length > nameMax) return `has ${name.length} characters`;
+  return namePattern.test(name) ? null : "can't be the name of a run's folder";
+}
+
+/**
+ * Refuses a name that a run can't have because another has it; makes nothing.
+ * @throws PacelineError `usage`.
+ */
+export async function demandFreeName(
+  name: string,
+  root: string,
+  files: Files = diskFiles,
+): Promise<void> {
+  checkName(name);
+  if ((await files.list(join(root, name)).catch(() => null)) !== null) throw taken(name, root);
+}
+
+function taken(name: string, root: string): PacelineError {
+  const sentence = `--name ${name}: there is a run of that name in ${root}`;
+  const remedy = `choose another name or continue that run with --resume ${name}`;
+  return new PacelineError("usage", `${sentence}; ${remedy}`);
+}
+
 function checkName(name: string): void {
-  if (name.length <= nameMax && namePattern.test(name)) return;
-  throw new PacelineError(
-    "usage",
-    `--name ${JSON.stringify(name.slice(0, nameMax))}: a run's name has at most ${nameMax} ` +
-      "letters, digits, dots, dashes and underlines, no dot or dash first; choose such a name",
-  );
+  const problem = runNameProblem(name);
+  if (problem === null) return;
+  const shown = JSON.stringify(name.slice(0, nameMax));
+  throw new PacelineError("usage", `--name ${shown} ${problem}; write ${runNameWanted}`);
 }
 
 async function claimNumbered(root: string, stem: string, files: Files): Promise<string> {

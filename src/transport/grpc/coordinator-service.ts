@@ -67,8 +67,8 @@ export function serveCoordinator(
       statusRequestBytes.decode(bytes);
       return statusReplyBytes.encode({ json: JSON.stringify(service.status() ?? null) });
     }),
-    submit: unary((bytes) => {
-      const run = service.submit(submitRequestBytes.decode(bytes).config);
+    submit: unary(async (bytes) => {
+      const run = await service.submit(submitRequestBytes.decode(bytes).config);
       return submitReplyBytes.encode({ run });
     }),
     keepResidual: unary((bytes) => {
