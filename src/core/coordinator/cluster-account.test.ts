@@ -8,7 +8,7 @@ import type { RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, type Death, ModelCluster, specOf } from "../testing/model-cluster.js";
 import { positionsUsed } from "../testing/model-values.js";
 
-const seeds = Array.from({ length: 60 }, (_, index) => index);
+const seeds = Array.from({ length: 24 }, (_, index) => index);
 const feeds = ["static", "leased"] as const;
 
 function clusterOf(seed: number, spec: Partial<RunSpec> = {}, extra: Partial<ClusterPlan> = {}) {
@@ -95,12 +95,12 @@ for (const feed of feeds) {
       assertAccount(third);
       assert.ok(third.result.globalSteps > again.marks[0]!.version, "it trains on");
     }
-    if (feed === "static") assert.ok(sealedAhead > 10, `${sealedAhead}`);
+    if (feed === "static") assert.ok(sealedAhead > 4, `${sealedAhead}`);
   });
 }
 
 test("a checkpoint whose chunks had sealed ahead of its account is gone on with past them", () => {
-  for (const seed of seeds.slice(0, 20)) {
+  for (const seed of seeds.slice(0, 12)) {
     const first = clusterOf(seed, { epochs: 3 }).start();
     first.run(1, () => steps(first) >= 4);
     first.tell({ type: "interrupt", reason: "Ctrl-C" });
