@@ -1,6 +1,6 @@
 /**
- * What counts as used: an example that some chunk has applied, and no other. Over random schedules
- * in which workers die while a checkpoint is due, and runs go on with more or fewer than there were.
+ * What counts as used: an example that some chunk has applied, and no other. Over schedules by
+ * chance in which workers die while a checkpoint is due, and runs go on with more or fewer than there were.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -127,7 +127,7 @@ const protocols: readonly RunSpec["protocol"][] = [
 
 for (const protocol of protocols) {
   for (const feed of feeds) {
-    test(`a limit on steps leaves the rest to a run with another (${protocol.mode}, ${feed})`, () => {
+    test(`a limit on steps leaves the rest for later (${protocol.mode}, ${feed})`, () => {
       for (const maxSteps of [3, 7, 11, 15]) {
         const spec = { protocol, feed, trainExamples: 101, epochs: 2 };
         const first = clusterOf(maxSteps, { ...spec, maxSteps })
