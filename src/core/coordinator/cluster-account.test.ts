@@ -1,6 +1,6 @@
 /**
  * What counts as used: an example that some chunk has applied, and no other. Over schedules by
- * chance in which workers die while a checkpoint is due, and runs go on with more or fewer than there were.
+ * chance in which workers die while a checkpoint is due, and runs go on with more or fewer.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
