@@ -153,7 +153,7 @@ export class CoordinatorHost implements CoordinatorService {
       throw new PacelineError(
         "refused",
         `${identity.role}-${identity.rank} of incarnation ${shownId(identity.incarnation)} ` +
-          `is no member (any more): ${this.#dropped.get(keyOf(identity)) ?? "it belongs to another run"}`,
+          `is no member (any more): ${this.#whyDropped(identity)}`,
       );
     }
     line.channel?.close();
@@ -303,6 +303,10 @@ export class CoordinatorHost implements CoordinatorService {
       default:
         effect satisfies never;
     }
+  }
+
+  #whyDropped(identity: MemberIdentity): string {
+    return this.#dropped.get(keyOf(identity)) ?? "it belongs to another run";
   }
 
   #noteDropped(key: string, reason: string): void {

@@ -50,6 +50,8 @@ export class ServerLink {
   #heardMs: number;
   /** Since when the server can't be reached; null while it is, or may be. */
   #troubleMs: number | null = null;
+  /** True while a greeting over an open channel has no answer. */
+  #isGreetedAgain = false;
   #closed = false;
 
   /** Throws what `find` throws; later that is a trouble, after which it is asked again. */
@@ -118,6 +120,7 @@ export class ServerLink {
         this.#heardMs = this.#clock.nowMs();
         this.#tryAgain(`it has not answered for ${(silentMs / 1000).toFixed(0)} s`);
       } else if (this.#welcome && silentMs >= this.#silenceMs / 3) {
+        this.#isGreetedAgain = true;
         this.#greet();
       }
       if (!this.#closed) this.#watchSilence();
@@ -151,7 +154,9 @@ export class ServerLink {
     if (header.kind === "welcome") {
       this.#troubleMs = null;
       // One that answers a further greeting says no more than that it is there.
-      if (this.#welcome) return;
+      const isAnswer = this.#welcome && this.#isGreetedAgain;
+      this.#isGreetedAgain = false;
+      if (isAnswer) return;
       this.#welcome = true;
       this.#listener.onOpen();
       return;

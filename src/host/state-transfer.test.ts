@@ -77,3 +77,21 @@ test("when all have answered nothing is left open", async () => {
   await loadState(parts, view, state, layout);
   assert.deepEqual([timers.size, open.size], [0, 0]);
 });
+
+test("a chunk's weights, with which it is loaded, follow its state", async () => {
+  const sent: string[] = [];
+  const { parts } = surroundings((address, header) => {
+    if (header.kind === "load") sent.push(`${address} ${header.part}`);
+    return { ...header, kind: header.kind === "hello" ? "welcome" : "loaded" };
+  });
+  const both = { ...state, state: [new Float32Array(8), new Float32Array(8)] };
+  await loadState(parts, view, both, layout);
+  const order = ["state1", "state2", "weights"];
+  for (const address of ["s0", "s1"]) {
+    const of = sent.filter((one) => one.startsWith(address));
+    assert.deepEqual(
+      of,
+      order.map((part) => `${address} ${part}`),
+    );
+  }
+});

@@ -1,6 +1,6 @@
 /**
- * What counts as used: an example that some chunk has applied, and no other. Over random schedules
- * in which workers die while a checkpoint is due, and runs go on with more or fewer than there were.
+ * What counts as used: an example that some chunk has applied, and no other. Over schedules by
+ * chance in which workers die while a checkpoint is due, and runs go on with more or fewer.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,7 +8,7 @@ import type { RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, type Death, ModelCluster, specOf } from "../testing/model-cluster.js";
 import { positionsUsed } from "../testing/model-values.js";
 
-const seeds = Array.from({ length: 60 }, (_, index) => index);
+const seeds = Array.from({ length: 24 }, (_, index) => index);
 const feeds = ["static", "leased"] as const;
 
 function clusterOf(seed: number, spec: Partial<RunSpec> = {}, extra: Partial<ClusterPlan> = {}) {
@@ -95,12 +95,12 @@ for (const feed of feeds) {
       assertAccount(third);
       assert.ok(third.result.globalSteps > again.marks[0]!.version, "it trains on");
     }
-    if (feed === "static") assert.ok(sealedAhead > 10, `${sealedAhead}`);
+    if (feed === "static") assert.ok(sealedAhead > 4, `${sealedAhead}`);
   });
 }
 
 test("a checkpoint whose chunks had sealed ahead of its account is gone on with past them", () => {
-  for (const seed of seeds.slice(0, 20)) {
+  for (const seed of seeds.slice(0, 12)) {
     const first = clusterOf(seed, { epochs: 3 }).start();
     first.run(1, () => steps(first) >= 4);
     first.tell({ type: "interrupt", reason: "Ctrl-C" });
@@ -127,7 +127,7 @@ const protocols: readonly RunSpec["protocol"][] = [
 
 for (const protocol of protocols) {
   for (const feed of feeds) {
-    test(`a limit on steps leaves the rest to a run with another (${protocol.mode}, ${feed})`, () => {
+    test(`a limit on steps leaves the rest for later (${protocol.mode}, ${feed})`, () => {
       for (const maxSteps of [3, 7, 11, 15]) {
         const spec = { protocol, feed, trainExamples: 101, epochs: 2 };
         const first = clusterOf(maxSteps, { ...spec, maxSteps })

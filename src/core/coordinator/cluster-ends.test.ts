@@ -174,7 +174,7 @@ test("below its minimum a run ends at once where a supervisor starts nobody agai
 for (const feed of ["static", "leased"] as const) {
   for (const protocol of protocols) {
     test(`below its minimum nobody trains on (${protocol.mode}, ${feed})`, () => {
-      for (const seed of seeds) {
+      for (const seed of seeds.slice(0, 4)) {
         const spec = { workersMin: 4, trainExamples: 1000, protocol, feed };
         const cluster = clusterOf(seed, spec).start();
         cluster.run(1, () => training(cluster));
@@ -199,7 +199,7 @@ for (const feed of ["static", "leased"] as const) {
 
 test("too few workers while all servers live end with a checkpoint to go on from", () => {
   for (const protocol of protocols) {
-    for (const seed of seeds) {
+    for (const seed of seeds.slice(0, 4)) {
       const spec = { workersMin: 3, epochs: 3, protocol };
       const cluster = clusterOf(seed, spec).start();
       cluster.run(1, () => training(cluster));

@@ -58,7 +58,7 @@ export type Beginning =
   | { readonly verdict: "failed"; readonly reason: string }
   | { readonly verdict: "start" };
 
-/** Looks at whoever has come, or prepares; the time to start is one for coming, one for preparing. */
+/** Looks at who has come, or prepares; coming and preparing each have the time to start. */
 export function beginningOf(
   phase: Phase & { readonly name: "forming" | "preparing" },
   run: FormedRun,

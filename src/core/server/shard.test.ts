@@ -378,7 +378,7 @@ describe("a push that comes again", () => {
   });
 });
 
-test("where the learning rate grows with the workers, those count whose first step has come", () => {
+test("a learning rate that grows with the workers counts those whose first step has come", () => {
   const bench = new Bench({ lrScaling: "linear", workersMax: 2 });
   bench.view({ fromSteps: [0, 2] });
   for (const chunk of [0, 1]) bench.load(chunk);

@@ -9,8 +9,8 @@
  * brought to rest before, returns to the pool and is dealt before what was never dealt.
  *
  * Invariant: a position is with one worker at a time and is used once; while an epoch has positions
- * that were not used, it is not over, unless a limit on steps ends it. What that leaves stays in the
- * account, for a run that is resumed with another limit.
+ * that were not used, it is not over, unless a limit on steps ends it. What that leaves stays in
+ * the account, for a run that is resumed with another limit.
  */
 import { assert } from "../../assert.js";
 import { IdSource } from "../../protocol/ids.js";

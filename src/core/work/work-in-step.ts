@@ -64,7 +64,7 @@ export class WorkInStep implements WorkDealer {
   #atBoundary(plan: EpochPlan | null, active: readonly number[]): void {
     const floor = this.#floor;
     const cursor = this.#cursor;
-    // Those who are left may come in later than the boundary: what is before is sealed without them.
+    // Those who are left may come in later than the boundary: what is before is sealed.
     this.#boundary = Math.max(this.#boundary, floor.views.openStep);
     const step = this.#boundary;
     const over = plan === null || step >= cursor.lastStepOf(plan);

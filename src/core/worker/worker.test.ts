@@ -340,3 +340,39 @@ test("a preparation that a later job has overtaken is not taken, nor is its fail
   const [ready] = bench.give({ type: "prepared", run: "s", ...made });
   assert.ok(ready?.type === "tell" && ready.message.type === "ready");
 });
+
+test("a view that comes after a later one is not followed", () => {
+  const bench = new Bench();
+  bench.begin();
+  const later = { ...view, number: 3 };
+  const first = bench.give({ type: "message", message: { type: "view", view: later } });
+  assert.ok(first.some(({ type }) => type === "connect"));
+  const stale = { ...view, number: 2 };
+  assert.deepEqual(bench.give({ type: "message", message: { type: "view", view: stale } }), []);
+  const [push] = bench.give({ type: "chunkReady", step: 0, chunk: 2 });
+  assert.ok(push?.type === "push");
+  assert.equal(push.header.fence, 3);
+});
+
+test("a step that every chunk dropped is told of, and is not among the examples used", () => {
+  const bench = new Bench();
+  bench.begin();
+  bench.compute(0);
+  const tags = { run: "r", rank: 0, incarnation: 7, step: 0, version: 1 };
+  const answer = { ...emptyHeader, ...tags, kind: "reply", outcome: "dropped" } as const;
+  const said = [0, 1, 2].flatMap((chunk) =>
+    bench.give({ type: "reply", header: { ...answer, chunk } }),
+  );
+  const text = "4 examples of step 0 were not used: every chunk went on without them";
+  assert.ok(said.some((effect) => effect.type === "log" && effect.text === text));
+  for (const step of [1, 2]) {
+    bench.compute(step);
+    for (const chunk of [0, 1]) bench.reply(step, chunk);
+    said.push(...bench.reply(step, 2));
+  }
+  const done = said.flatMap((effect) => (effect.type === "tell" ? [effect.message] : []));
+  const [last] = done;
+  assert.ok(last?.type === "assignmentDone");
+  assert.deepEqual([last.examples, last.skipped, last.dropped], [6, 0, 4]);
+  assert.equal(bench.machine.statistics().examples, 6);
+});
