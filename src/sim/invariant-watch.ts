@@ -12,7 +12,7 @@ import { paceOf } from "../core/sync/modes.js";
 import type { Pace } from "../core/sync/pace.js";
 import type { SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
 import type { CheckpointState } from "../host/coordinator-host.js";
-import type { Range } from "../protocol/messages.js";
+import type { ChunkHeader, Range } from "../protocol/messages.js";
 import type { RunEvent } from "../protocol/run-events.js";
 import { countPositions, usedExamples } from "./applied-positions.js";
 import type { Ledger } from "./ledger.js";
@@ -68,6 +68,14 @@ export class InvariantWatch {
     if (!this.violations.some((known) => known.kind === kind)) {
       this.violations.push({ kind, sentence });
     }
+  }
+
+  /** A chunk message has been sent: where pushes are held for their step, none comes too late. */
+  sent({ kind, outcome, incarnation, step, rank, chunk, detail }: ChunkHeader): void {
+    if (kind !== "reply" || outcome !== "dropped") return;
+    if (this.#ledger.stepOf(incarnation, step) === undefined) return;
+    const whose = `push of chunk ${chunk} from worker ${rank} at step ${step}`;
+    this.violated("dropped", `${whose}, with examples, is dropped: ${detail}`);
   }
 
   /** A server has applied an entry. */

@@ -224,7 +224,9 @@ function judgeTorn(
 ): void {
   if (globalStep !== "step") return;
   const torn = tornSteps(ledger);
-  if (torn !== told) watch.violated("torn steps", `the result says ${told}, there are ${torn}`);
+  if (torn === told) return;
+  const kind = told < torn ? "torn steps" : "empty steps told as torn";
+  watch.violated(kind, `the result says ${told}, there are ${torn}`);
 }
 
 /** A part in one line. */

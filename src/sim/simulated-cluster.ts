@@ -102,6 +102,7 @@ export class SimulatedCluster {
     this.#ledger = parts.ledger;
     this.#from = parts.from;
     this.#network = new SimulatedNetwork(this.#time, parts.random, plan.network);
+    this.#network.onSent = (header) => this.#watch.sent(header);
     this.#watch.readClocks(() =>
       [...this.#members.values()].flatMap((member) =>
         member instanceof SimulatedWorker ? (member.clock ?? []) : [],
@@ -199,6 +200,7 @@ export class SimulatedCluster {
       initialState: async () => this.#from?.state ?? fresh,
       saveCheckpoint: async (request, _setup, state) => {
         const saved = this.#watch.saved(request, state);
+        if (this.#plan.faults.length === 0) this.#weighMemory();
         await pause();
         this.#checkpoints.push(saved);
         return saved.globalStep;
@@ -216,6 +218,21 @@ export class SimulatedCluster {
       submit: () => "",
       readExamples: toyExamples,
     });
+  }
+
+  /** At rest, and where nothing was lost on the way, servers hold the chunks and nothing else. */
+  #weighMemory(): void {
+    const { compression } = this.#plan.spec;
+    if (compression.push.codec !== "none" || compression.pull.codec !== "none") return;
+    for (const member of this.#members.values()) {
+      if (!(member instanceof SimulatedServer)) continue;
+      const slots = member.host?.memory()?.slots ?? 0;
+      const chunks = member.host?.heartbeat().server?.chunks ?? 0;
+      const wanted = chunks * this.#ledger.partCount;
+      if (slots === wanted) continue;
+      const sentence = `${member.process.name} holds ${slots} slots for ${chunks} chunks`;
+      this.#watch.violated("held at a save", `${sentence} instead of ${wanted}`);
+    }
   }
 
   #around(process: SimulatedProcess): MemberSurroundings {

@@ -8,8 +8,8 @@ const known: readonly { readonly kind: string; readonly modes: readonly string[]
   { kind: "global steps", modes: ["bsp", "ssp", "asp"] },
   // A worker that still pulls never stands at a checkpoint's barrier, or one that is told of it.
   { kind: "stands still", modes: ["bsp", "ssp", "asp"] },
-  // A push that was held when its worker was lost may be told as torn.
-  { kind: "torn steps", modes: ["bsp"] },
+  // A lost worker's step without examples that some chunks have marked counts as torn.
+  { kind: "empty steps told as torn", modes: ["bsp"] },
   // Workers evaluate what each of them has.
   { kind: "evaluation of several models", modes: ["ssp", "asp"] },
   { kind: "final evaluation", modes: ["ssp", "asp"] },
