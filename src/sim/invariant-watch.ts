@@ -72,8 +72,11 @@ export class InvariantWatch {
 
   /** A chunk message has been sent: where pushes are held for their step, none comes too late. */
   sent({ kind, outcome, incarnation, step, rank, chunk, detail }: ChunkHeader): void {
-    if (kind !== "reply" || outcome !== "dropped") return;
-    if (this.#ledger.stepOf(incarnation, step) === undefined) return;
+    if (kind !== "reply") return;
+    const computed = this.#ledger.stepOf(incarnation, step);
+    if (computed === undefined) return;
+    if (outcome === "rejected") this.#ledger.rejected.add(computed);
+    if (outcome !== "dropped") return;
     const whose = `push of chunk ${chunk} from worker ${rank} at step ${step}`;
     this.violated("dropped", `${whose}, with examples, is dropped: ${detail}`);
   }
@@ -157,7 +160,8 @@ export class InvariantWatch {
     this.#compareFinal(where, request, state);
     const applied = Math.min(...state.marks.map((marks) => marks.version));
     const globalStep = this.#pace.globalStep === "step" ? step : applied;
-    return { why, step, globalStep, state: copyOf(state), snapshot, entries };
+    const rejected = [...this.#ledger.rejected];
+    return { why, step, globalStep, state: copyOf(state), snapshot, entries, rejected };
   }
 
   #compareChunk(where: string, chunk: number, state: CheckpointState, step: number): void {
@@ -189,7 +193,7 @@ export class InvariantWatch {
   #compareAccount(where: string, { epochs, openEpochs }: TrainingSnapshot): void {
     const applied = countPositions(this.#ledger, (what) => this.violated("applied twice", what));
     for (const { epoch, examples } of [...epochs, ...openEpochs]) {
-      const used = usedExamples(applied, epoch);
+      const used = usedExamples(applied, epoch, this.#ledger.rejected);
       if (used === examples) continue;
       const sentence = `${where}: epoch ${epoch} counts ${examples} examples, ${used} are applied`;
       this.violated(used < examples ? "counted, not applied" : "applied, not counted", sentence);

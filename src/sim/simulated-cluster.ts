@@ -3,6 +3,7 @@
  * members, a supervisor that starts processes again, and the faults that strike them.
  */
 import type { RunSetup } from "../core/work/run-setup.js";
+import { PacelineError } from "../errors.js";
 import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
 import type { Layout } from "../protocol/layout.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";
@@ -51,8 +52,10 @@ export interface ClusterPlan {
   readonly lateMs: readonly number[];
   readonly faults: readonly Fault[];
   readonly interruptMs: number | null;
-  /** Times, the first of which is the share of batches that a worker refuses once. */
+  /** How many batches are refused by a worker that is sent them, once each. */
   readonly refusals: number;
+  /** How many checkpoints can't be written, before the last one. */
+  readonly failedSaves: number;
 }
 
 /** What a part of a run came to. */
@@ -83,6 +86,7 @@ export class SimulatedCluster {
   #coordinator: CoordinatorHost | null = null;
   #coordinatorProcess: SimulatedProcess | null = null;
   #result: RunResult | null = null;
+  #failedSaves = 0;
   #isBroken = false;
 
   constructor(
@@ -202,6 +206,10 @@ export class SimulatedCluster {
         const saved = this.#watch.saved(request, state);
         if (this.#plan.faults.length === 0) this.#weighMemory();
         await pause();
+        if (request.why === "checkpoint" && this.#failedSaves < this.#plan.failedSaves) {
+          this.#failedSaves++;
+          throw new PacelineError("storage", "the simulated disk is full");
+        }
         this.#checkpoints.push(saved);
         return saved.globalStep;
       },

@@ -10,13 +10,15 @@ const known: readonly { readonly kind: string; readonly modes: readonly string[]
   { kind: "stands still", modes: ["bsp", "ssp", "asp"] },
   // A lost worker's step without examples that some chunks have marked counts as torn.
   { kind: "empty steps told as torn", modes: ["bsp"] },
-  // Workers evaluate what each of them has.
-  { kind: "evaluation of several models", modes: ["ssp", "asp"] },
+  // Workers evaluate what each of them has, which differs where replies are differences.
+  { kind: "evaluation of several models", modes: ["bsp", "ssp", "asp"] },
   { kind: "final evaluation", modes: ["ssp", "asp"] },
+  // The rest before which a run is saved may be of a step that a lost worker was in alone.
+  { kind: "checkpoint step", modes: ["bsp"] },
+  // A run may end while a returned worker still has a share of an epoch before the last.
+  { kind: "work unaccounted", modes: ["ssp", "asp"] },
   // An epoch is closed before servers have said how far a lost worker had come.
   { kind: "applied, not counted", modes: ["ssp", "asp"] },
-  // A push that is rejected by some chunks counts as used.
-  { kind: "counted, not applied", modes: ["asp"] },
 ];
 
 /** The kinds that are let pass for a mode. */
