@@ -4,7 +4,8 @@
  */
 
 const known: readonly { readonly kind: string; readonly modes: readonly string[] }[] = [
-  // The result's global steps come from the servers' last heartbeats.
+  // The result's global steps come from the servers' last heartbeats, and leave empty and torn
+  // steps out, which a checkpoint's step counts.
   { kind: "global steps", modes: ["bsp", "ssp", "asp"] },
   // A worker that still pulls never stands at a checkpoint's barrier, or one that is told of it.
   { kind: "stands still", modes: ["bsp", "ssp", "asp"] },
@@ -13,8 +14,6 @@ const known: readonly { readonly kind: string; readonly modes: readonly string[]
   // Workers evaluate what each of them has, which differs where replies are differences.
   { kind: "evaluation of several models", modes: ["bsp", "ssp", "asp"] },
   { kind: "final evaluation", modes: ["ssp", "asp"] },
-  // The rest before which a run is saved may be of a step that a lost worker was in alone.
-  { kind: "checkpoint step", modes: ["bsp"] },
   // A run may end while a returned worker still has a share of an epoch before the last.
   { kind: "work unaccounted", modes: ["ssp", "asp"] },
   // An epoch is closed before servers have said how far a lost worker had come.
