@@ -1,5 +1,5 @@
 /** Which positions of which epoch every chunk has applied, from a ledger's entries. */
-import type { Ledger } from "./ledger.js";
+import type { Ledger, LedgerStep } from "./ledger.js";
 
 /** By epoch and position, how many chunks have applied it. */
 export type AppliedPositions = ReadonlyMap<number, Uint16Array>;
@@ -30,9 +30,21 @@ export function countPositions(ledger: Ledger, complain: (what: string) => void)
   return counts;
 }
 
-/** How many positions of an epoch some chunk has applied. */
-export function usedExamples(applied: AppliedPositions, epoch: number): number {
-  return applied.get(epoch)?.reduce((sum, chunks) => sum + (chunks > 0 ? 1 : 0), 0) ?? 0;
+/** How many positions of an epoch some chunk has applied, or are among those of these steps. */
+export function usedExamples(
+  applied: AppliedPositions,
+  epoch: number,
+  rejected: Iterable<LedgerStep> = [],
+): number {
+  const used = new Set<number>();
+  applied.get(epoch)?.forEach((chunks, position) => {
+    if (chunks > 0) used.add(position);
+  });
+  for (const { epoch: own, range } of rejected) {
+    if (own !== epoch) continue;
+    for (let position = range.start; position < range.end; position++) used.add(position);
+  }
+  return used.size;
 }
 
 /** Steps of workers that some chunks have applied and some have not. */

@@ -25,6 +25,8 @@ export interface ConnectionSurroundings extends PipeSurroundings {
   /** True where an end that is over tells whoever still sends to it. */
   resets(): boolean;
   onOver(connection: Connection): void;
+  /** A chunk message has been sent, whether it will arrive or not. */
+  onSent(header: ChunkHeader): void;
 }
 
 const none: readonly number[] = [];
@@ -65,6 +67,7 @@ export class ConnectionEnd {
   /** Sends a chunk message; `sent` is called once, in this process. */
   sendChunk(header: ChunkHeader, payload: Uint8Array | null, sent: () => void = () => {}): void {
     const { nowMs } = this.connection.around;
+    this.connection.around.onSent(header);
     const done = () => this.connection.around.plan(nowMs, () => this.process.run(sent));
     if (this.isOver) {
       done();

@@ -12,7 +12,7 @@ import { paceOf } from "../core/sync/modes.js";
 import type { Pace } from "../core/sync/pace.js";
 import type { SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
 import type { CheckpointState } from "../host/coordinator-host.js";
-import type { Range } from "../protocol/messages.js";
+import type { ChunkHeader, Range } from "../protocol/messages.js";
 import type { RunEvent } from "../protocol/run-events.js";
 import { countPositions, usedExamples } from "./applied-positions.js";
 import type { Ledger } from "./ledger.js";
@@ -68,6 +68,17 @@ export class InvariantWatch {
     if (!this.violations.some((known) => known.kind === kind)) {
       this.violations.push({ kind, sentence });
     }
+  }
+
+  /** A chunk message has been sent: where pushes are held for their step, none comes too late. */
+  sent({ kind, outcome, incarnation, step, rank, chunk, detail }: ChunkHeader): void {
+    if (kind !== "reply") return;
+    const computed = this.#ledger.stepOf(incarnation, step);
+    if (computed === undefined) return;
+    if (outcome === "rejected") this.#ledger.rejected.add(computed);
+    if (outcome !== "dropped") return;
+    const whose = `push of chunk ${chunk} from worker ${rank} at step ${step}`;
+    this.violated("dropped", `${whose}, with examples, is dropped: ${detail}`);
   }
 
   /** A server has applied an entry. */
@@ -144,16 +155,22 @@ export class InvariantWatch {
     const where = `checkpoint of step ${step} (${why})`;
     const { chunks } = this.#ledger.layout;
     const entries = chunks.map(({ index }) => [...this.#ledger.entriesOf(index)]);
-    for (const { index } of chunks) this.#compareChunk(where, index, state, step);
+    for (const { index } of chunks) this.#compareChunk(where, index, state);
+    // A step that a lost worker tore is sealed by some chunks only.
+    const sealedStep = Math.max(...state.marks.map((marks) => marks.sealedStep));
+    if (this.#pace.meetsAtBoundaries && sealedStep !== step - 1) {
+      this.violated("checkpoint step", `the ${where} has sealed step ${sealedStep}`);
+    }
     this.#compareAccount(where, snapshot);
     this.#compareFinal(where, request, state);
     const applied = Math.min(...state.marks.map((marks) => marks.version));
     const globalStep = this.#pace.globalStep === "step" ? step : applied;
-    return { why, step, globalStep, state: copyOf(state), snapshot, entries };
+    const rejected = [...this.#ledger.rejected];
+    return { why, step, globalStep, state: copyOf(state), snapshot, entries, rejected };
   }
 
-  #compareChunk(where: string, chunk: number, state: CheckpointState, step: number): void {
-    const { version, examples, sealedStep } = state.marks[chunk]!;
+  #compareChunk(where: string, chunk: number, state: CheckpointState): void {
+    const { version, examples } = state.marks[chunk]!;
     const entries = this.#ledger.entriesOf(chunk);
     const place = `chunk ${chunk} of the ${where}`;
     if (version !== entries.length) {
@@ -162,9 +179,6 @@ export class InvariantWatch {
     const applied = entries.reduce((sum, entry) => sum + entry.examples, 0);
     if (examples !== applied) {
       this.violated("checkpoint examples", `${place} has ${examples} examples, not ${applied}`);
-    }
-    if (this.#pace.meetsAtBoundaries && sealedStep !== step - 1) {
-      this.violated("checkpoint step", `${place} has sealed step ${sealedStep}`);
     }
     if (!this.#ledger.knowsValues) return;
     const { offset, length } = this.#ledger.layout.chunks[chunk]!;
@@ -181,7 +195,7 @@ export class InvariantWatch {
   #compareAccount(where: string, { epochs, openEpochs }: TrainingSnapshot): void {
     const applied = countPositions(this.#ledger, (what) => this.violated("applied twice", what));
     for (const { epoch, examples } of [...epochs, ...openEpochs]) {
-      const used = usedExamples(applied, epoch);
+      const used = usedExamples(applied, epoch, this.#ledger.rejected);
       if (used === examples) continue;
       const sentence = `${where}: epoch ${epoch} counts ${examples} examples, ${used} are applied`;
       this.violated(used < examples ? "counted, not applied" : "applied, not counted", sentence);

@@ -50,6 +50,8 @@ export interface LedgerStart {
   readonly state: readonly Float32Array[];
   /** By chunk; none where nothing was applied. */
   readonly entries: readonly (readonly LedgerEntry[])[];
+  /** None where nothing was rejected. */
+  readonly rejected: readonly LedgerStep[];
 }
 
 /** The ledger of one run, or of one part of a run that was resumed. */
@@ -58,6 +60,8 @@ export class Ledger {
   readonly layout: Layout;
   /** False where pushes are not the gradients that were computed. */
   readonly knowsValues: boolean;
+  /** Steps that some server has said to be too stale: their examples count as used. */
+  readonly rejected: Set<LedgerStep>;
   readonly #chunks: LedgerChunk[];
   readonly #steps = new Map<string, LedgerStep>();
   readonly #arena = new Arena(16_384);
@@ -70,6 +74,7 @@ export class Ledger {
     this.layout = layout;
     this.knowsValues = spec.compression.push.codec === "none";
     this.#complain = complain;
+    this.rejected = new Set(start.rejected);
     this.#scratch = this.#arena.allocate(layout.values);
     const state = Array.from({ length: statePartCount(spec.updateRule) }, (_, index) => {
       return start.state[index] ?? new Float32Array(layout.values);

@@ -105,7 +105,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     ...{ virtualNodes: 4, loadBound: random.below(2) === 0 ? null : 1.25 },
     ...{ compression, evaluateEvery: cadence(), checkpointEvery: cadence(), threads: 1 },
     maxSteps: random.below(4) === 0 ? 1 + random.below(20) : null,
-    reduce: "mean",
+    reduce: oneOf(["mean", "mean", "sum"] as const),
     lrScaling: "none",
   };
 }
@@ -117,7 +117,7 @@ function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: num
   const stepMsMax = [2, 10, 30][random.below(3)]!;
   const steps = Math.ceil((spec.trainExamples * spec.epochs) / (spec.batchSize * workersMax));
   const lengthMs = 150 + steps * (stepMsMax + 3 * network.delayMsMax);
-  const wanted = [0, 0, 1, 1, 2, 3 + random.below(4)][random.below(6)]!;
+  const wanted = [0, 0, 1, 2, 3 + random.below(4), 6 + random.below(8)][random.below(6)]!;
   const { leaseMs } = simulatedTimes;
   const scene = { workers: workersMax, servers, untilMs: lengthMs, leaseMs };
   const faults: Fault[] = drawFaults(random, scene, Math.min(wanted, faultsMax));
@@ -130,6 +130,7 @@ function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: num
       random.below(8) === 0 ? random.float() * lengthMs : 0,
     ),
     interruptMs: isLast ? null : random.float() * lengthMs,
+    failedSaves: random.below(6) === 0 ? 1 + random.below(2) : 0,
     refusals: spec.feed === "central" && random.below(2) === 0 ? 1 + random.below(3) : 0,
   };
 }

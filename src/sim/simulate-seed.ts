@@ -119,6 +119,7 @@ async function simulatePart(
     weights: from?.state.weights ?? toyWeights(layout),
     state: from?.state.state ?? [],
     entries: from?.entries ?? layout.chunks.map(() => []),
+    rejected: from?.rejected ?? [],
   };
   let watch: InvariantWatch | null = null;
   const complain = (what: string) => watch?.violated("entry", what);
@@ -203,7 +204,7 @@ function judgeWork({ epochs: records }: RunResult, ledger: Ledger, watch: Invari
   const { trainExamples, epochs, maxSteps } = ledger.spec;
   const applied = countPositions(ledger, (what) => watch.violated("applied twice", what));
   for (const { epoch, examples, skipped } of records) {
-    const used = usedExamples(applied, epoch);
+    const used = usedExamples(applied, epoch, ledger.rejected);
     const sentence = `epoch ${epoch} has ${examples} used and ${skipped} skipped, ${used} applied`;
     if (used > examples) watch.violated("applied, not counted", sentence);
     if (used < examples) watch.violated("counted, not applied", sentence);
@@ -224,7 +225,9 @@ function judgeTorn(
 ): void {
   if (globalStep !== "step") return;
   const torn = tornSteps(ledger);
-  if (torn !== told) watch.violated("torn steps", `the result says ${told}, there are ${torn}`);
+  if (torn === told) return;
+  const kind = told < torn ? "torn steps" : "empty steps told as torn";
+  watch.violated(kind, `the result says ${told}, there are ${torn}`);
 }
 
 /** A part in one line. */

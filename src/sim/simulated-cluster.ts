@@ -3,6 +3,7 @@
  * members, a supervisor that starts processes again, and the faults that strike them.
  */
 import type { RunSetup } from "../core/work/run-setup.js";
+import { PacelineError } from "../errors.js";
 import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
 import type { Layout } from "../protocol/layout.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";
@@ -51,8 +52,10 @@ export interface ClusterPlan {
   readonly lateMs: readonly number[];
   readonly faults: readonly Fault[];
   readonly interruptMs: number | null;
-  /** Times, the first of which is the share of batches that a worker refuses once. */
+  /** How many batches are refused by a worker that is sent them, once each. */
   readonly refusals: number;
+  /** How many checkpoints can't be written, before the last one. */
+  readonly failedSaves: number;
 }
 
 /** What a part of a run came to. */
@@ -83,6 +86,7 @@ export class SimulatedCluster {
   #coordinator: CoordinatorHost | null = null;
   #coordinatorProcess: SimulatedProcess | null = null;
   #result: RunResult | null = null;
+  #failedSaves = 0;
   #isBroken = false;
 
   constructor(
@@ -102,6 +106,7 @@ export class SimulatedCluster {
     this.#ledger = parts.ledger;
     this.#from = parts.from;
     this.#network = new SimulatedNetwork(this.#time, parts.random, plan.network);
+    this.#network.onSent = (header) => this.#watch.sent(header);
     this.#watch.readClocks(() =>
       [...this.#members.values()].flatMap((member) =>
         member instanceof SimulatedWorker ? (member.clock ?? []) : [],
@@ -199,7 +204,12 @@ export class SimulatedCluster {
       initialState: async () => this.#from?.state ?? fresh,
       saveCheckpoint: async (request, _setup, state) => {
         const saved = this.#watch.saved(request, state);
+        if (this.#plan.faults.length === 0) this.#weighMemory();
         await pause();
+        if (request.why === "checkpoint" && this.#failedSaves < this.#plan.failedSaves) {
+          this.#failedSaves++;
+          throw new PacelineError("storage", "the simulated disk is full");
+        }
         this.#checkpoints.push(saved);
         return saved.globalStep;
       },
@@ -216,6 +226,21 @@ export class SimulatedCluster {
       submit: () => "",
       readExamples: toyExamples,
     });
+  }
+
+  /** At rest, and where nothing was lost on the way, servers hold the chunks and nothing else. */
+  #weighMemory(): void {
+    const { compression } = this.#plan.spec;
+    if (compression.push.codec !== "none" || compression.pull.codec !== "none") return;
+    for (const member of this.#members.values()) {
+      if (!(member instanceof SimulatedServer)) continue;
+      const slots = member.host?.memory()?.slots ?? 0;
+      const chunks = member.host?.heartbeat().server?.chunks ?? 0;
+      const wanted = chunks * this.#ledger.partCount;
+      if (slots === wanted) continue;
+      const sentence = `${member.process.name} holds ${slots} slots for ${chunks} chunks`;
+      this.#watch.violated("held at a save", `${sentence} instead of ${wanted}`);
+    }
   }
 
   #around(process: SimulatedProcess): MemberSurroundings {

@@ -5,6 +5,7 @@
  * blocked or the other process stands still, ends its connection, as keepalive would have it.
  */
 import { PacelineError } from "../errors.js";
+import type { ChunkHeader } from "../protocol/messages.js";
 import type { Random } from "../random.js";
 import type { ChunkAcceptor, CoordinatorService, Listener } from "../transport/transport.js";
 import { Connection, type ConnectionSurroundings } from "./connection.js";
@@ -42,6 +43,8 @@ export class SimulatedNetwork implements ConnectionSurroundings {
   /** How often each way is blocked. */
   readonly #blocked = new Map<string, number>();
   readonly #stalled = new Map<string, Set<Pipe>>();
+  /** Told of each chunk message that is sent. */
+  onSent: (header: ChunkHeader) => void = () => {};
   /** By node the answers to calls that are yet to be lost. */
   readonly #lostAnswers = new Map<string, number>();
 

@@ -57,10 +57,12 @@ export class Pause {
   lost(rank: number): PauseLimit[] {
     if (!this.#steps.delete(rank)) return [];
     this.#resting.delete(rank);
+    // The step that they were in is taken by nobody.
+    if (this.#steps.size === 0) this.#limit = -1;
     return this.#limitsIfComplete();
   }
 
-  /** The last step of those who share one; -1 until it is known. */
+  /** The last step of those who share one; -1 until it is known, and where nobody is left. */
   get limit(): number {
     return this.#limit ?? -1;
   }
