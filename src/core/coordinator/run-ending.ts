@@ -46,9 +46,7 @@ export interface ProcessEnd {
 }
 
 /** The verdict on training that has finished. */
-export function endingOf(
-  training: Pick<Training, "closed" | "unsaved" | "keptStep">,
-): Ending {
+export function endingOf(training: Pick<Training, "closed" | "unsaved" | "keptStep">): Ending {
   const { closed, unsaved } = training;
   if (closed === null) {
     const reason = "training is done";
