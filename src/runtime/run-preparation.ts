@@ -11,6 +11,7 @@ import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import { inspectDataset } from "../data/dataset.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
+import { tellsChoice } from "../nn/onednn/kernel-choice.js";
 import type { Feed, RunSpec } from "../protocol/run-spec.js";
 import {
   assertSameModel,
@@ -18,6 +19,7 @@ import {
   type StoredCheckpoint,
 } from "../store/checkpoint/checkpoint.js";
 import { resolveResume } from "../store/checkpoint/checkpoint-folder.js";
+import type { CheckpointManifest } from "../store/checkpoint/manifest.js";
 import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
 import { initialState, layoutOf } from "./compute/initial-state.js";
 import type { RunSettings } from "./run-settings.js";
@@ -67,12 +69,21 @@ export async function prepareRun(
     configText,
   });
   const { name } = directory;
-  const spec = { ...draft, name, run: `${name}-${randomBytes(4).toString("hex")}` };
+  const recordedAlgorithms = resumed === null ? [] : choicesOf(resumed.checkpoint.manifest);
+  const run = `${name}-${randomBytes(4).toString("hex")}`;
+  const spec = { ...draft, name, run, recordedAlgorithms };
   const residuals = new Map(
     resumed?.checkpoint.residuals.map(({ rank, values }) => [rank, values] as const),
   );
   const setup = { spec, layout, resume, residuals: [...residuals.keys()] };
   return { setup, state, residuals, directory };
+}
+
+/** The choices of kernels that a checkpoint's run has computed with. */
+function choicesOf({ machine }: CheckpointManifest): string[] {
+  const lines: unknown = machine.algorithms;
+  if (!Array.isArray(lines)) return [];
+  return lines.filter((line): line is string => typeof line === "string" && tellsChoice(line));
 }
 
 function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {

@@ -45,5 +45,6 @@ export const sampleSpec: RunSpec = {
   compression: uncompressed,
   evaluateEvery: null,
   engine: "reference",
+  recordedAlgorithms: [],
   threads: 1,
 };
