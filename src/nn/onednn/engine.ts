@@ -10,6 +10,7 @@
  * what was chosen can be read (`describe`).
  */
 import { assert } from "../../assert.js";
+import { Random } from "../../random.js";
 import type {
   Batch,
   Engine,
@@ -28,7 +29,7 @@ import { type Compiled, compile } from "./compile.js";
 import type { DataType, Dnnl } from "./dnnl.js";
 import { type KernelPlan, type KernelSource, planKernels, ruleOnly } from "./kernel-plan.js";
 import { type OpenedDnnl, openAllDnnl, openDnnl } from "./library.js";
-import { chooseLibrary } from "./library-choice.js";
+import { chooseLibrary, type StepTrial } from "./library-choice.js";
 import type { OperationListener } from "./program.js";
 import { ProgramMemory } from "./program-memory.js";
 
@@ -45,9 +46,6 @@ export interface OneDnnOptions {
 export type OneDnnChoice =
   | { readonly engine: OneDnnEngine; readonly reason: string; readonly warning: string | null }
   | { readonly engine: null; readonly reason: string };
-
-/** The longest that training steps are measured for with one library, after the first. */
-const stepsMsMax = 1000;
 
 /** Programs that an executor keeps: training and evaluation, each for whole batches and a rest. */
 const programsMax = 4;
@@ -105,14 +103,14 @@ export class OneDnnEngine implements Engine {
     const { type, threads } = this;
     const model = { graph, type, threads, n: memory.batchUsual ?? memory.batchMax };
     const { dnnl, line } = chooseLibrary(this.#libraries, model, this.#kernels, (library) =>
-      this.#stepSeconds(library, graph, memory),
+      this.#trial(library, graph, memory),
     );
     const kernels = { source: this.#kernels, library: line };
     return new OneDnnExecutor(dnnl, { graph, memory, type, threads }, kernels);
   }
 
-  /** The best of a few training steps on memory of their own. */
-  #stepSeconds(dnnl: Dnnl, graph: ModelGraph, given: EngineMemory): number {
+  /** Training steps on random pictures, in memory of their own. */
+  #trial(dnnl: Dnnl, graph: ModelGraph, given: EngineMemory): StepTrial {
     const { placement, parameters: own, batchMax, batchUsual: n = batchMax } = given;
     const parameters = initialParameters(graph, 1, placement, own.length);
     const gradients = new Float32Array(own.length);
@@ -120,18 +118,14 @@ export class OneDnnEngine implements Engine {
     const bound = { graph, memory, type: this.type, threads: this.threads };
     const kernels = { source: this.#kernels, library: null };
     const executor = new OneDnnExecutor(dnnl, bound, kernels);
-    const x = new Float32Array(n * valuesIn(graph.inputShape)).fill(0.5);
+    const random = new Random(1, "pictures");
+    const values = n * valuesIn(graph.inputShape);
+    const x = Float32Array.from({ length: values }, () => random.normal());
     const batch = { x, y: new Int32Array(n), n };
-    executor.step(batch, [], () => {});
-    let bestMs = Number.POSITIVE_INFINITY;
-    const endMs = performance.now() + stepsMsMax;
-    for (let round = 0; round < 3 && (round === 0 || performance.now() < endMs); round++) {
-      const startedMs = performance.now();
-      executor.step(batch, [], () => {});
-      bestMs = Math.min(bestMs, performance.now() - startedMs);
-    }
-    executor.close();
-    return bestMs / 1000;
+    return {
+      step: () => void executor.step(batch, [], () => {}),
+      close: () => executor.close(),
+    };
   }
 }
 

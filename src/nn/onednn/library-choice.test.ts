@@ -7,7 +7,7 @@ import { buildModel } from "../models.js";
 import type { Dnnl } from "./dnnl.js";
 import { kernelCacheFile } from "./kernel-cache.js";
 import { ruleOnly } from "./kernel-plan.js";
-import { chooseLibrary, lineOfLibraries } from "./library-choice.js";
+import { chooseLibrary, lineOfLibraries, type StepTrial } from "./library-choice.js";
 
 const folder = mkdtempSync(join(tmpdir(), "paceline-libraries-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -19,10 +19,15 @@ const model = { graph: buildModel("resnet20"), n: 64, type: "bf16", threads: 2 }
 const source = (name: string, recorded: readonly string[] = []) => {
   return { mode: "measured", cacheFile: kernelCacheFile(join(folder, name)), recorded } as const;
 };
-const secondsOf =
-  (seconds: Readonly<Record<string, number>>) =>
-  ({ version }: Dnnl) =>
-    seconds[version]!;
+/** Steps that take so many milliseconds, waited for without computing. */
+const lasting =
+  (milliseconds: Readonly<Record<string, number>>) =>
+  ({ version }: Dnnl): StepTrial => ({
+    step() {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds[version]);
+    },
+    close() {},
+  });
 const never = () => assert.fail("nothing is measured");
 
 describe("the library of a model", () => {
@@ -48,15 +53,15 @@ describe("the library of a model", () => {
   });
 
   test("is measured once and then known, to other batches it is not", () => {
-    const seconds = secondsOf({ "2.6.3": 0.7, "3.7.2": 0.6 });
-    const first = chooseLibrary(both, model, source("once"), seconds);
+    const trial = lasting({ "2.6.3": 40, "3.7.2": 4 });
+    const first = chooseLibrary(both, model, source("once"), trial);
     assert.equal(first.dnnl, newer);
     assert.match(
       first.line ?? "",
-      /oneDNN 3\.7\.2 \(measured: a step with 2\.6\.3 700\.00 ms, with 3\.7\.2 600\.00 ms\)$/,
+      /oneDNN 3\.7\.2 \(measured: a step with 2\.6\.3 [\d.]+ ms, with 3\.7\.2 [\d.]+ ms\)$/,
     );
     assert.deepEqual(chooseLibrary(both, model, source("once"), never), first);
-    const faster = secondsOf({ "2.6.3": 0.3, "3.7.2": 0.6 });
+    const faster = lasting({ "2.6.3": 4, "3.7.2": 40 });
     assert.equal(chooseLibrary(both, { ...model, n: 32 }, source("once"), faster).dnnl, older);
   });
 
@@ -65,7 +70,7 @@ describe("the library of a model", () => {
       both,
       model,
       source("recorded"),
-      secondsOf({ "2.6.3": 0.7, "3.7.2": 0.6 }),
+      lasting({ "2.6.3": 40, "3.7.2": 4 }),
     );
     const others = source("other", [recorded.line!]);
     assert.equal(chooseLibrary(both, model, others, never).dnnl, newer);
