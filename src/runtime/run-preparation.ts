@@ -11,7 +11,6 @@ import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import { inspectDataset } from "../data/dataset.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
-import { tellsChoice } from "../nn/onednn/kernel-choice.js";
 import type { Feed, RunSpec } from "../protocol/run-spec.js";
 import {
   assertSameModel,
@@ -19,9 +18,9 @@ import {
   type StoredCheckpoint,
 } from "../store/checkpoint/checkpoint.js";
 import { resolveResume } from "../store/checkpoint/checkpoint-folder.js";
-import type { CheckpointManifest } from "../store/checkpoint/manifest.js";
 import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
 import { initialState, layoutOf } from "./compute/initial-state.js";
+import { recordedChoices } from "./run-checkpoints.js";
 import type { RunSettings } from "./run-settings.js";
 import { runSpecFrom } from "./run-spec.js";
 
@@ -69,7 +68,7 @@ export async function prepareRun(
     configText,
   });
   const { name } = directory;
-  const recordedAlgorithms = resumed === null ? [] : choicesOf(resumed.checkpoint.manifest);
+  const recordedAlgorithms = recordedChoices(resumed?.checkpoint.manifest.machine);
   const run = `${name}-${randomBytes(4).toString("hex")}`;
   const spec = { ...draft, name, run, recordedAlgorithms };
   const residuals = new Map(
@@ -77,13 +76,6 @@ export async function prepareRun(
   );
   const setup = { spec, layout, resume, residuals: [...residuals.keys()] };
   return { setup, state, residuals, directory };
-}
-
-/** The choices of kernels that a checkpoint's run has computed with. */
-function choicesOf({ machine }: CheckpointManifest): string[] {
-  const lines: unknown = machine.algorithms;
-  if (!Array.isArray(lines)) return [];
-  return lines.filter((line): line is string => typeof line === "string" && tellsChoice(line));
 }
 
 function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {
