@@ -3,7 +3,7 @@ PyTorch's side of `paceline bench train`: DistributedDataParallel over gloo, one
 each with threads of its own, momentum SGD on every rank.
 
 The first line of standard input says what to train, as JSON: the model as Paceline's graph, the
-batch of one worker, the number's type, workers, threads of each, a free port. Each further line,
+batch of one worker, the number's type, the memory format, workers, threads of each, a free port. Each further line,
 {"steps": n}, takes so many steps and is answered with the seconds that they took; {"reduce":
 values, "rounds": n} with the milliseconds of each all-reduce of so many values.
 """
@@ -18,7 +18,7 @@ import torch.distributed as distributed
 import torch.multiprocessing as multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
-from torch_steps import Network, loss_of
+from torch_steps import Network, laid_out, loss_of
 
 
 class Rank:
@@ -32,9 +32,10 @@ class Rank:
         self.is_bf16 = wish["dtype"] == "bf16"
         place = f"tcp://127.0.0.1:{wish['port']}"
         distributed.init_process_group("gloo", place, rank=rank, world_size=wish["workers"])
-        self.network = DistributedDataParallel(Network(self.graph))
+        x = torch.randn(wish["batch"], *self.graph["inputShape"])
+        network, self.x = laid_out(Network(self.graph), x, wish["memoryFormat"])
+        self.network = DistributedDataParallel(network)
         self.rule = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.9)
-        self.x = torch.randn(wish["batch"], *self.graph["inputShape"])
         self.y = torch.randint(0, self.graph["classes"], (wish["batch"],))
 
     def step(self):

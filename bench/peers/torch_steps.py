@@ -91,6 +91,14 @@ class Network(nn.Module):
         return values[self.output]
 
 
+def laid_out(network, x, memory_format):
+    """The network and its pictures in one of PyTorch's two orders."""
+    if memory_format == "contiguous":
+        return network, x
+    order = torch.channels_last
+    return network.to(memory_format=order), x.to(memory_format=order)
+
+
 def loss_of(graph, logits, labels):
     if graph["loss"] == "cross-entropy":
         return F.cross_entropy(logits, labels)
@@ -105,9 +113,7 @@ def main():
     network = Network(graph)
     x = torch.randn(batch, *graph["inputShape"])
     y = torch.randint(0, graph["classes"], (batch,))
-    if wish["memoryFormat"] == "channels-last":
-        network = network.to(memory_format=torch.channels_last)
-        x = x.to(memory_format=torch.channels_last)
+    network, x = laid_out(network, x, wish["memoryFormat"])
     is_bf16 = wish["dtype"] == "bf16"
 
     def step():

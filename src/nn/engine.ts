@@ -22,6 +22,8 @@ export interface EngineMemory {
   readonly placement: Placement;
   /** The most examples a batch will have; buffers are made for as many. */
   readonly batchMax: number;
+  /** The examples of most batches, which choices are made for; `batchMax` if not given. */
+  readonly batchUsual?: number;
 }
 
 /** Examples: x [n, ...inputShape] and y [n], labels; what longer arrays hold beyond is ignored. */

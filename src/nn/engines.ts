@@ -71,6 +71,6 @@ function reference(why: string): ChosenEngine {
   return { engine: referenceEngine, reason, warning: null };
 }
 
-function optionsOf({ dtype = "f32", threads = 1 }: EngineRequest): OneDnnOptions {
-  return { dtype, threads };
+function optionsOf({ dtype = "f32", threads = 1, kernels }: EngineRequest): OneDnnOptions {
+  return { dtype, threads, ...(kernels && { kernels }) };
 }

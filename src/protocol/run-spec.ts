@@ -19,6 +19,7 @@ import { chunkValuesMax } from "./layout.js";
 import { type ScheduleSpec, scheduleFields } from "./schedule-spec.js";
 import {
   addedLater,
+  list,
   nullable,
   oneOf,
   opaque,
@@ -81,6 +82,9 @@ export type EngineChoice = (typeof engines)[number];
  * same. Where a processor lacks the instructions, bf16 falls back to f32 and bf16! is refused.
  */
 export const dtypes = ["f32", "bf16", "bf16!"] as const;
+
+/** How an engine chooses between kernels of the same layer, which bits depend on. */
+export const algorithmChoices = ["measured", "rule"] as const;
 
 /**
  * How a residual network begins: for small pictures by a 3x3 convolution that keeps their size, or
@@ -226,6 +230,18 @@ export const runFields = {
     group: "training",
     scope: "training",
   }),
+  algorithms: addedLater(
+    option("algorithms", oneOf(algorithmChoices), {
+      default: "measured",
+      sentence:
+        "how kernels are chosen: measured once on each machine, or by a rule that all share",
+      group: "training",
+      scope: "training",
+    }),
+    "rule",
+  ),
+  /** What the run that this one goes on from has chosen, line by line. */
+  recordedAlgorithms: addedLater(list(text(512), 1024), []),
   evaluateEvery: option("evalEvery", nullable(cadence), {
     default: { unit: "epoch", count: 1 },
     sentence: "how often to evaluate on the whole test set",

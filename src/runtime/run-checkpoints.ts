@@ -2,6 +2,7 @@
 import type { SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
+import { tellsChoice } from "../nn/onednn/kernel-choice.js";
 import type { Layout } from "../protocol/layout.js";
 import type { Residuals } from "../protocol/residuals.js";
 import type { RunSpec } from "../protocol/run-spec.js";
@@ -63,4 +64,14 @@ export async function keepCheckpoint(
     if (!(thrown instanceof PacelineError)) throw thrown;
   }
   return written;
+}
+
+/**
+ * The choices of kernels that a checkpoint's run has computed with, from what its manifest says of
+ * the machine; none where it says nothing.
+ */
+export function recordedChoices(machine: Readonly<Record<string, JsonValue>> = {}): string[] {
+  const { algorithms } = machine;
+  if (!Array.isArray(algorithms)) return [];
+  return algorithms.filter((line) => typeof line === "string" && tellsChoice(line)) as string[];
 }

@@ -32,6 +32,7 @@ import {
 } from "../store/runs/run-directory.js";
 import { initialState, layoutOf } from "./compute/initial-state.js";
 import { usableCores } from "./process/cores.js";
+import { recordedChoices } from "./run-checkpoints.js";
 import type { RunSettings } from "./run-settings.js";
 import { runSpecFrom } from "./run-spec.js";
 
@@ -79,7 +80,9 @@ export async function prepareRun(
     throw thrown;
   });
   const { name } = directory;
-  const spec = { ...draft, name, run: `${name}-${randomBytes(4).toString("hex")}` };
+  const recordedAlgorithms = recordedChoices(resumed?.checkpoint.manifest.machine);
+  const run = `${name}-${randomBytes(4).toString("hex")}`;
+  const spec = { ...draft, name, run, recordedAlgorithms };
   const residuals = new Map(
     resumed?.checkpoint.residuals.map(({ rank, values }) => [rank, values] as const),
   );

@@ -62,6 +62,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
       totalExamples: wholeWork(options, protocol, facts.trainExamples),
     },
     compression: filled(compressionSpecFields, options),
+    recordedAlgorithms: [],
     threads: options.threads ?? Math.max(1, Math.floor(facts.cores / workers.max)),
   };
 }

@@ -87,6 +87,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
       stem: null,
       data: "toy",
       engine: "reference",
+      recordedAlgorithms: [],
     },
     ...{ trainExamples, testExamples: oneOf([0, 5, 20]), workersMin: 1, workersMax: 1 },
     input: {

@@ -26,7 +26,6 @@ export interface EngineMeasures {
   readonly turnMs: number;
   readonly peers: boolean;
   readonly python: string;
-  readonly torchFormat: "contiguous" | "channels-last";
 }
 
 const modelNames = choice(modelList.map(({ name }) => name));
@@ -96,12 +95,6 @@ export const engineBench = benchOf<EngineMeasures>({
       sentence: "instead, take so many steps in one process and see whether its memory stays flat",
     },
     ...sharedOptions,
-    torchFormat: {
-      name: "torch-format",
-      type: choice(["contiguous", "channels-last"]),
-      default: "contiguous",
-      sentence: "how PyTorch's side lays out its pictures",
-    },
   },
   async run(measures, task) {
     return (await import("./engine-run.js")).runEngineBench(measures, task);

@@ -3,10 +3,13 @@
  * every gradient in the flat vector), what preparing a batch takes, peak memory, and where the time
  * goes. PyTorch takes its turns in processes of its own.
  */
-import { freemem } from "node:os";
+import { mkdtempSync, rmSync } from "node:fs";
+import { freemem, tmpdir } from "node:os";
+import { join } from "node:path";
 import { PacelineError } from "../../errors.js";
 import { createEngine } from "../../nn/engines.js";
 import { OneDnnExecutor } from "../../nn/onednn/engine.js";
+import { kernelCacheFile } from "../../nn/onednn/kernel-cache.js";
 import { usableCores } from "../../runtime/process/cores.js";
 import { describeMachine } from "../../runtime/process/machine.js";
 import type { BenchResult, BenchTask } from "../harness/bench-option.js";
@@ -29,7 +32,14 @@ import {
 } from "./engine-subject.js";
 import { formatLayers, LayerSums, type LayerTable, millisecondsOf } from "./layer-table.js";
 import { peakMemoryCase, soak } from "./resident-memory.js";
-import { type TorchWorkload, torchProcess, torchSpeed } from "./torch-peer.js";
+import {
+  inBothFormats,
+  type TorchFormat,
+  type TorchWorkload,
+  torchFormats,
+  torchProcess,
+  torchSpeed,
+} from "./torch-peer.js";
 
 /** How long preparing batches is measured for in one turn. */
 const preparingMs = 50;
@@ -42,7 +52,21 @@ export async function runEngineBench(
   measures: EngineMeasures,
   task: BenchTask,
 ): Promise<BenchResult> {
-  const subjects = subjectsOf(measures, task.log);
+  const folder = mkdtempSync(join(tmpdir(), "paceline-bench-"));
+  try {
+    return await measureIn(folder, measures, task);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function measureIn(
+  folder: string,
+  measures: EngineMeasures,
+  task: BenchTask,
+): Promise<BenchResult> {
+  const kernelCache = kernelCacheFile(folder);
+  const subjects = subjectsOf(measures, task.log).map((one) => ({ ...one, kernelCache }));
   const isCompared = measures.peers && measures.soakSteps === null;
   const hasTorch = isCompared && tellTorch(measures.python, task.log);
   const rows: BenchmarkRow[] = [];
@@ -82,7 +106,10 @@ async function soakOf(subject: Subject, steps: number, log: (line: string) => vo
 }
 
 /** Every configuration that this machine can compute; what it can't is said. */
-function subjectsOf(measures: EngineMeasures, log: (line: string) => void): Subject[] {
+function subjectsOf(
+  measures: EngineMeasures,
+  log: (line: string) => void,
+): Omit<Subject, "kernelCache">[] {
   const chosen = createEngine(measures.engine);
   const engine = chosen.engine.name === "onednn" ? "onednn" : "reference";
   const batch = measures.batchSize ?? batchDefault[engine];
@@ -183,14 +210,16 @@ class SubjectRun {
   /** In bf16 also against what PyTorch computes in unless it is asked for less. */
   #speedPeers(): Peer[] {
     const { python, turnMs } = this.#measures;
-    const workload = this.#torchWorkload(this.#subject);
-    const own = torchSpeed("pytorch", python, workload, turnMs);
-    if (workload.dtype === "f32") return [own];
-    return [own, torchSpeed("pytorch-f32", python, { ...workload, dtype: "f32" }, turnMs)];
+    const inType = (name: string, dtype: Subject["dtype"]) =>
+      inBothFormats(name, (format) => {
+        const workload = this.#torchWorkload({ ...this.#subject, dtype }, format);
+        return torchSpeed(name, python, workload, turnMs);
+      });
+    if (this.#subject.dtype === "f32") return inType("pytorch", "f32");
+    return [...inType("pytorch", "bf16"), ...inType("pytorch-f32", "f32")];
   }
 
-  #torchWorkload({ batch, threads, dtype }: Subject): TorchWorkload {
-    const { torchFormat: memoryFormat } = this.#measures;
+  #torchWorkload({ batch, threads, dtype }: Subject, memoryFormat: TorchFormat): TorchWorkload {
     return { graph: this.#bound.graph, batch, threads, dtype, memoryFormat };
   }
 
@@ -271,8 +300,12 @@ class SubjectRun {
       }
       const wanted = Math.floor(memory.milliseconds / (factor * this.#stepMs));
       const steps = Math.min(memory.stepsMax, Math.max(memory.stepsMin, wanted));
-      const torch = torchProcess(this.#measures.python, this.#torchWorkload(subject));
-      const one = peakMemoryCase(subject, steps, [{ name: "pytorch", process: torch }]);
+      const peers = torchFormats.map((format) => {
+        const workload = this.#torchWorkload(subject, format);
+        const process = torchProcess(this.#measures.python, workload);
+        return { name: `pytorch ${format}`, system: "pytorch", process };
+      });
+      const one = peakMemoryCase(subject, steps, peers);
       rows.push(...(await this.#run([one], 1, 0)));
     }
     return rows;

@@ -20,6 +20,8 @@ export interface Subject {
   readonly batch: number;
   readonly threads: number;
   readonly engine: EngineChoice;
+  /** Where choices of kernels are kept while the benchmark runs. */
+  readonly kernelCache: string | null;
 }
 
 /** The name of a configuration in rows, such as resnet18-cifar/f32/b64/t2. */
@@ -59,7 +61,8 @@ export interface BoundSubject {
 export function bindSubject(subject: Subject): BoundSubject {
   const { batch, dtype, threads } = subject;
   const graph = graphOf(subject);
-  const { engine, reason } = createEngine(subject.engine, { dtype, threads });
+  const kernels = { mode: "measured", cacheFile: subject.kernelCache, recorded: [] } as const;
+  const { engine, reason } = createEngine(subject.engine, { dtype, threads, kernels });
   const { executor } = bindStandalone(engine, graph, 1, batch);
   const random = new Random(1, "pictures");
   const x = Float32Array.from({ length: batch * valuesIn(graph.inputShape) }, () =>

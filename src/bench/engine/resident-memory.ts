@@ -38,7 +38,7 @@ export async function peakOfSteps(subject: Subject, steps: number): Promise<numb
 export function peakMemoryCase(
   subject: Subject,
   steps: number,
-  peers: readonly { readonly name: string; readonly process: StepProcess }[],
+  peers: readonly (Pick<Peer, "name" | "system"> & { readonly process: StepProcess })[],
 ): BenchmarkCase {
   const contender = (name: string, process: StepProcess): Peer => ({
     name,
@@ -51,7 +51,9 @@ export function peakMemoryCase(
     ...contender(`${subjectName(subject)}/peak-memory`, ownStepProcess(subject)),
     unit: "MB",
     better: "lower",
-    peers: peers.map(({ name, process }) => contender(name, process)),
+    peers: peers.map(({ process, ...named }) => {
+      return { ...contender(named.name, process), ...named };
+    }),
   };
 }
 

@@ -12,7 +12,19 @@ export interface TorchWorkload {
   readonly batch: number;
   readonly dtype: "f32" | "bf16";
   readonly threads: number;
-  readonly memoryFormat: "contiguous" | "channels-last";
+  readonly memoryFormat: TorchFormat;
+}
+
+/** How PyTorch can lay out its pictures; which is faster depends on type and processor. */
+export const torchFormats = ["contiguous", "channels-last"] as const;
+/** One of them. */
+export type TorchFormat = (typeof torchFormats)[number];
+
+/** A peer for each of PyTorch's layouts, of which the better one counts. */
+export function inBothFormats(system: string, peerOf: (format: TorchFormat) => Peer): Peer[] {
+  return torchFormats.map((format) => {
+    return { ...peerOf(format), name: `${system} ${format}`, system };
+  });
 }
 
 /** The process that steps; the model is handed over as its graph. */

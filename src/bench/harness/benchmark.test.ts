@@ -80,6 +80,26 @@ for (const { better, ours, theirs, ratio } of [
   });
 }
 
+for (const [better, values, best] of [
+  ["higher", [50, 80], "torch b"],
+  ["lower", [50, 80], "torch a"],
+  ["higher", [60, 60], "torch a, torch b"],
+] as const) {
+  test(`of one system's peers the better has a row, ${better} of ${values}`, async () => {
+    const peers = values.map((value, index) => {
+      return { name: `torch ${"ab"[index]}`, system: "torch", run: () => value };
+    });
+    const cases = [
+      {
+        ...{ name: "case", unit: "u", better, run: () => 40 },
+        peers: [...peers, { name: "other", run: () => 1 }],
+      },
+    ];
+    const { rows } = await runBenchmark("b", cases, { peers: true, turns: 1, warmUpTurns: 0 });
+    assert.equal(rows.map(({ peer }) => peer).join(", "), `${best}, other`);
+  });
+}
+
 test("peers are left alone unless they are asked for", async () => {
   const peer = { name: "other", run: () => assert.fail("the peer ran") };
   const cases = [oneCase("higher", [1], peer)];

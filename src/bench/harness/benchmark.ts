@@ -21,6 +21,8 @@ export interface Contender {
 /** Another system that does the same work beside Paceline. */
 export interface Peer extends Contender {
   readonly name: string;
+  /** Of the peers of one system, set up in different ways, only the best has a row. */
+  readonly system?: string;
 }
 
 /** One thing that is measured. */
@@ -93,15 +95,17 @@ export function formatBenchmark(report: BenchmarkReport, form: "json" | "table")
 interface Lane {
   readonly contender: Contender;
   readonly peer: string | null;
+  readonly system: string | null;
   values: number[] | null;
 }
 
 async function runCase(one: BenchmarkCase, options: BenchmarkOptions): Promise<BenchmarkRow[]> {
   const { turns = 5, warmUpTurns = 1, log = () => {} } = options;
   assert(turns >= 1 && warmUpTurns >= 0, "benchmark turns", { turns, warmUpTurns });
-  const lanes: Lane[] = [{ contender: one, peer: null, values: [] }];
+  const lanes: Lane[] = [{ contender: one, peer: null, system: null, values: [] }];
   for (const peer of options.peers ? (one.peers ?? []) : []) {
-    lanes.push({ contender: peer, peer: peer.name, values: [] });
+    const { name, system = null } = peer;
+    lanes.push({ contender: peer, peer: name, system, values: [] });
   }
   try {
     for (const lane of lanes) await attempt(lane, log, async () => lane.contender.setUp?.());
@@ -143,17 +147,26 @@ async function measure(lane: Lane, counts: boolean): Promise<void> {
 }
 
 function rowsOf(one: BenchmarkCase, lanes: readonly Lane[]): BenchmarkRow[] {
-  const [own, ...peers] = lanes.map(({ peer, values }) => ({
+  const [own, ...peers] = lanes.map(({ peer, system, values }) => ({
     peer,
+    system,
     value: values === null ? null : median(values),
   }));
   const value = own?.value as number;
   const row = { name: one.name, value, unit: one.unit };
   const rows: BenchmarkRow[] = [];
-  for (const { peer, value: peerValue } of peers) {
+  const ratioTo = (other: number) => (one.better === "higher" ? value / other : other / value);
+  for (const { peer, system, value: peerValue } of peers) {
     if (peer === null || peerValue === null) continue;
-    const ratio = one.better === "higher" ? value / peerValue : peerValue / value;
-    rows.push({ ...row, peer, peerValue, ratio });
+    const ratio = ratioTo(peerValue);
+    const isBeaten = peers.some(
+      (other) =>
+        other.peer !== peer &&
+        other.system === system &&
+        other.value !== null &&
+        ratioTo(other.value) < ratio,
+    );
+    if (system === null || !isBeaten) rows.push({ ...row, peer, peerValue, ratio });
   }
   return rows.length > 0 ? rows : [row];
 }

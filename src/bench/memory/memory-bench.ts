@@ -76,6 +76,7 @@ export const memoryBench = benchOf<MemoryMeasures>({
       batch: 1,
       threads: 1,
       engine: "synthetic",
+      kernelCache: null,
     } as const;
     return runMemoryBench(measures, task, (model) =>
       peakOfSteps({ ...subject, model }, engineSteps),

@@ -2,6 +2,7 @@
 import { createServer } from "node:net";
 import { assert } from "../../assert.js";
 import type { ModelGraph } from "../../nn/model.js";
+import type { TorchFormat } from "../engine/torch-peer.js";
 import { median, type Peer } from "../harness/benchmark.js";
 import { LineProcess, peerScript } from "../harness/peer-process.js";
 
@@ -26,6 +27,7 @@ export interface DistributedWorkload {
   readonly graph: ModelGraph;
   readonly batch: number;
   readonly dtype: "f32" | "bf16";
+  readonly memoryFormat: TorchFormat;
   readonly workers: number;
   /** Of each worker. */
   readonly threads: number;
@@ -47,7 +49,8 @@ export function ddpPeer(
 
 /** Milliseconds of one all-reduce of so many values between two processes over gloo. */
 export function allReducePeer(python: string, graph: ModelGraph, values: number): Peer {
-  const workload = { graph, batch: 1, dtype: "f32", workers: 2, threads: 1 };
+  const model = { graph, batch: 1, dtype: "f32", memoryFormat: "contiguous" };
+  const workload = { ...model, workers: 2, threads: 1 };
   return linePeer("gloo-all-reduce", python, "torch_ddp.py", {
     first: async () => ({ ...workload, port: await freePort() }),
     question: { reduce: values, rounds: exchangesPerTurn },

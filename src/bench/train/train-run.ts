@@ -1,6 +1,7 @@
 /** Whole runs in step, and what of a step a worker waits, beside DistributedDataParallel. */
 import { buildModel } from "../../nn/models.js";
 import { usableCores } from "../../runtime/process/cores.js";
+import { inBothFormats } from "../engine/torch-peer.js";
 import type { BenchResult, BenchTask } from "../harness/bench-option.js";
 import { type BenchmarkCase, type Peer, runBenchmark } from "../harness/benchmark.js";
 import { tellTorch } from "../harness/torch.js";
@@ -74,7 +75,10 @@ function torchPeers(
   const graph = buildModel(model, dataShapeOf(model));
   const threads = Math.max(1, Math.floor(usableCores() / workers));
   const workload = { graph, batch, workers, threads };
-  const f32 = () => ddpPeer("torch-ddp", python, { ...workload, dtype: "f32" }, steps);
-  const bf16 = () => ddpPeer("torch-ddp-bf16", python, { ...workload, dtype: "bf16" }, steps);
-  return dtype === "f32" ? [f32()] : [f32(), bf16()];
+  const inType = (name: string, own: "f32" | "bf16") =>
+    inBothFormats(name, (memoryFormat) =>
+      ddpPeer(name, python, { ...workload, dtype: own, memoryFormat }, steps),
+    );
+  const f32 = inType("torch-ddp", "f32");
+  return dtype === "f32" ? f32 : [...f32, ...inType("torch-ddp-bf16", "bf16")];
 }

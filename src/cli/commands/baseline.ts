@@ -65,7 +65,7 @@ async function train(
   io: CommandIo,
   log: (line: string) => void,
 ): Promise<number> {
-  const { engine, reason } = engineOf(spec);
+  const { engine, reason } = engineOf(spec, options);
   log(reason);
   if (residuals.size > 0) {
     log(`residuals of ${residuals.size} workers in the checkpoint are dropped: nothing is pushed`);

@@ -4,10 +4,11 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { openDnnl } from "../../nn/onednn/library.js";
+import { openAllDnnl, openDnnl } from "../../nn/onednn/library.js";
 import type { OptionKey } from "../../options/options.js";
 import { resolve } from "../../options/resolve.js";
 import { doctor, examine } from "./doctor.js";
+import { kernelsFinding } from "./doctor-kernels.js";
 
 describe("doctor", () => {
   const folder = mkdtempSync(join(tmpdir(), "paceline-doctor-"));
@@ -21,7 +22,7 @@ describe("doctor", () => {
   test("looks at everything that a run needs", async () => {
     const findings = await examine(optionsFor({}));
     const names = findings.map(({ name }) => name).join(" ");
-    assert.equal(names, "node platform cores memory disk engine data port");
+    assert.equal(names, "node platform cores memory disk engine kernels data port");
     assert.equal(findings.find(({ name }) => name === "node")?.state, "ok");
     const data = findings.find(({ name }) => name === "data");
     assert.equal(data?.state, "warning");
@@ -34,6 +35,29 @@ describe("doctor", () => {
     const missing = /^engine reference: .*slower than oneDNN; .*install/;
     assert.match(text, openDnnl().dnnl === null ? missing : found);
     assert.equal(state, openDnnl().dnnl === null ? "warning" : "ok");
+  });
+  test("says which kernels compute convolutions, what they took, where that is kept", () => {
+    const cacheDir = join(folder, "kernels");
+    const { text, lines, state } = kernelsFinding(cacheDir);
+    const libraries = openAllDnnl();
+    const [first] = libraries;
+    assert.equal(state, "ok");
+    if (first === undefined) {
+      assert.match(text, /^the reference engine has one kernel/);
+    } else if (libraries.length === 1 && !(first.dnnl.abi === 2 && first.dnnl.hasAvx512)) {
+      const { version, instructionSet } = first.dnnl;
+      const start = `oneDNN ${version} on ${instructionSet} has one way for each convolution (`;
+      assert.ok(text.startsWith(start), text);
+      assert.match(text, /\(\S*(jit|gemm).*\): nothing to choose$/);
+    } else {
+      assert.match(text, /^chosen for resnet20, batch 64; \d+ choices are kept in .*kernels/);
+      const isExplained = /\((measured: .* ms|by the rule: )/;
+      assert.ok(
+        lines!.every((line) => isExplained.test(line)),
+        lines!.join("\n"),
+      );
+      assert.deepEqual(kernelsFinding(cacheDir).lines, lines);
+    }
   });
   test("finds a port in use, and says so with exit code 1", async () => {
     const server = createServer().listen(0, "127.0.0.1");

@@ -10,12 +10,15 @@ import { createEngine } from "../../nn/engines.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { joinHostPort } from "../../protocol/host-port.js";
 import { cpuQuota, usableCores } from "../../runtime/process/cores.js";
+import { kernelsFinding } from "./doctor-kernels.js";
 
 /** One thing looked at. A warning does not stop a run. */
 export interface Finding {
   readonly name: string;
   readonly state: "ok" | "warning" | "problem";
   readonly text: string;
+  /** What stands behind it, where that takes more than a line. */
+  readonly lines?: readonly string[];
 }
 
 const gigabyte = 1024 ** 3;
@@ -29,8 +32,10 @@ export async function doctor(options: ResolvedOptions, io: CommandIo): Promise<n
     io.stdout.write(`${JSON.stringify({ ok, findings })}\n`);
   } else {
     const marks = { ok: "ok     ", warning: "warning", problem: "PROBLEM" };
-    for (const { name, state, text } of findings)
+    for (const { name, state, text, lines = [] } of findings) {
       io.stdout.write(`${marks[state]}  ${name.padEnd(10)} ${text}\n`);
+      for (const line of lines) io.stdout.write(`${" ".repeat(20)} ${line}\n`);
+    }
   }
   return ok ? 0 : 1;
 }
@@ -44,6 +49,7 @@ export async function examine(options: ResolvedOptions): Promise<Finding[]> {
     memoryFinding(freemem(), totalmem()),
     await diskFinding(options.runDir),
     engineFinding(),
+    kernelsFinding(options.cacheDir),
     await dataFinding(options),
     await portFinding(options.host, options.port),
   ];

@@ -1,21 +1,31 @@
 /**
- * Which algorithm a convolution takes: direct, or Winograd's F(4x4, 3x3) (Lavin and Gray 2015,
- * arXiv 1509.09308), which needs 2.25 times fewer multiplications by transforming tiles of 6x6
- * values.
- *
- * The choice is a rule on shape, direction, type and instruction set, never a measurement at run
- * time: the bits of a result depend on it, and every process of a run has to choose alike. The rule
- * was drawn from measurements (`measureConvolution` repeats them); it errs on the direct side.
+ * What a convolution can be computed by: directly, or by Winograd's F(4x4, 3x3) (Lavin and Gray
+ * 2015, arXiv 1509.09308), which needs 2.25 times fewer multiplications by transforming tiles of
+ * 6x6 values; in bf16, or in f32 between values in bf16. Which of them a program takes is measured
+ * (kernel-plan.ts); here stands what there is to choose from, and the rule that holds where nothing
+ * may be measured. The rule was drawn from measurements and errs on the direct side.
  *
  * Error of Winograd against direct in f32: about 1e-6 of the result's scale.
  */
 
-import { type Algorithm, Argument, type DataType, type Dnnl, Query } from "./dnnl.js";
-import { ProgramBuilder } from "./program.js";
-import { ProgramMemory } from "./program-memory.js";
+import type { Shape } from "../layer-kind.js";
+import type { LayerOf } from "../layers.js";
+import { slide } from "../window.js";
+import type { Algorithm, DataType, Dnnl } from "./dnnl.js";
 
-/** A convolution's direction. */
-export type Direction = "forward" | "backward-data" | "backward-weights";
+/** A convolution's directions. */
+export const directions = ["forward", "backward-data", "backward-weights"] as const;
+/** One of them. */
+export type Direction = (typeof directions)[number];
+
+/** A way to compute a convolution in all directions. */
+export interface Candidate {
+  readonly type: DataType;
+  readonly algorithm: Algorithm;
+}
+
+/** What a choice needs to know of the library. */
+export type LibraryFacts = Pick<Dnnl, "abi" | "hasAvx512" | "hasAmx">;
 
 /** What the choice depends on. */
 export interface ConvolutionPlace {
@@ -45,16 +55,48 @@ const winogradTilesMin = 32;
 /** Where Winograd in f32 was seen to win even against direct convolutions in bf16. */
 const insteadOfBf16 = { channelsMin: 64, channelsMax: 256, tilesMin: 128 };
 
-/** The algorithm for a convolution in one direction. */
-export function algorithmFor(place: ConvolutionPlace, direction: Direction, dnnl: Dnnl): Algorithm {
+/** A layer of the kind on n examples, asked for in a type. */
+export function placeOf(
+  layer: LayerOf<"conv2d">,
+  shape: Shape | undefined,
+  { n, type }: Pick<ConvolutionPlace, "n" | "type">,
+): ConvolutionPlace {
+  const { outputs, groups = 1 } = layer;
+  return { ...slide(layer, shape, 1), n, outputs, groups, type };
+}
+
+/** A convolution in one line, such as conv f32 64x3x32x32 to 16 kernel 3x3 stride 1x1. */
+export function titleOf(place: ConvolutionPlace): string {
+  const { n, channels, outputs, groups, input, kernel, stride, padding, type } = place;
+  const size = `${n}x${channels}x${input.join("x")} to ${outputs}`;
+  const rest = groups === 1 ? "" : ` groups ${groups}`;
+  const window = `kernel ${kernel.join("x")} stride ${stride.join("x")}`;
+  return `conv ${type} ${size} ${window} padding ${padding.join("x")}${rest}`;
+}
+
+/** The ways to choose from, the direct one in the type that is asked for first. */
+export function candidatesFor(place: ConvolutionPlace, dnnl: LibraryFacts): Candidate[] {
+  const direct: Candidate = { type: place.type, algorithm: "direct" };
+  if (!fitsWinograd(place, dnnl)) return [direct];
+  // In bf16 it pays, if at all, where Winograd makes up for the copies between the types.
+  const between: Candidate[] = place.type === "f32" ? [] : [{ type: "f32", algorithm: "direct" }];
+  return [direct, ...between, { type: "f32", algorithm: "winograd" }];
+}
+
+/** The algorithm for a convolution in one direction, by the rule. */
+export function algorithmFor(
+  place: ConvolutionPlace,
+  direction: Direction,
+  dnnl: LibraryFacts,
+): Algorithm {
   const { channels, outputs, type } = place;
   const fits = type === "f32" && fitsWinograd(place, dnnl);
   if (!fits || tilesOf(place) < winogradTilesMin) return "direct";
   return Math.min(channels, outputs) < winogradChannelsMin[direction] ? "direct" : "winograd";
 }
 
-/** The type to compute a convolution in where `place.type` is asked for. */
-export function computeTypeFor(place: ConvolutionPlace, dnnl: Dnnl): DataType {
+/** The type to compute a convolution in where `place.type` is asked for, by the rule. */
+export function computeTypeFor(place: ConvolutionPlace, dnnl: LibraryFacts): DataType {
   const { channels, outputs, type } = place;
   const { channelsMin, channelsMax, tilesMin } = insteadOfBf16;
   const pays =
@@ -66,7 +108,10 @@ export function computeTypeFor(place: ConvolutionPlace, dnnl: Dnnl): DataType {
 }
 
 /** oneDNN 3 has lost these kernels; 2 has them for AVX-512. */
-function fitsWinograd({ kernel, stride, padding, groups }: ConvolutionPlace, dnnl: Dnnl): boolean {
+function fitsWinograd(
+  { kernel, stride, padding, groups }: ConvolutionPlace,
+  dnnl: LibraryFacts,
+): boolean {
   const fits =
     kernel.every((extent) => extent === 3) &&
     [...stride, ...padding].every((extent) => extent === 1);
@@ -82,80 +127,4 @@ export function flopsOf(place: ConvolutionPlace): number {
   const { n, channels, outputs, groups, output, kernel } = place;
   const taps = kernel[0] * kernel[1] * (channels / groups);
   return 2 * n * outputs * output[0] * output[1] * taps;
-}
-
-/** Seconds of a direction with one algorithm; null where the library has no such implementation. */
-export interface ConvolutionTiming {
-  readonly direction: Direction;
-  readonly algorithm: Algorithm;
-  readonly implementation: string | null;
-  readonly seconds: number | null;
-}
-
-/**
- * Times a convolution in every direction with every algorithm, on zeros: the best of `repeats`,
- * each with what its own formats need but without reorders.
- */
-export function measureConvolution(
-  dnnl: Dnnl,
-  place: ConvolutionPlace,
-  repeats: number,
-): ConvolutionTiming[] {
-  const directions: Direction[] = ["forward", "backward-data", "backward-weights"];
-  return (["direct", "winograd"] as const).flatMap((algorithm) =>
-    directions.map((direction) => measureDirection(dnnl, place, direction, algorithm, repeats)),
-  );
-}
-
-function measureDirection(
-  dnnl: Dnnl,
-  place: ConvolutionPlace,
-  direction: Direction,
-  algorithm: Algorithm,
-  repeats: number,
-): ConvolutionTiming {
-  const builder = new ProgramBuilder(dnnl);
-  const { n, channels, outputs, groups, input, output, kernel, stride, padding, type } = place;
-  const weights = [outputs / groups, channels / groups, ...kernel];
-  const shape = (weightsType: DataType) => ({
-    algorithm,
-    source: builder.any([n, channels, ...input], type),
-    weights: builder.any(groups === 1 ? weights : [groups, ...weights], weightsType),
-    bias: null,
-    result: builder.any([n, outputs, ...output], type),
-    stride,
-    padding,
-  });
-  const forward = dnnl.convolution(true, shape(type));
-  let found = forward;
-  if (forward !== null && direction === "backward-data") {
-    found = dnnl.convolutionBackwardData(shape(type), forward);
-  } else if (forward !== null && direction === "backward-weights") {
-    found = dnnl.convolutionBackwardWeights(shape("f32"), forward);
-  }
-  if (found === null) return { direction, algorithm, implementation: null, seconds: null };
-  const description = builder.described("convolution", found);
-  const wanted = {
-    forward: ["source", "weights", "result"],
-    "backward-data": ["sourceGradient", "weights", "resultGradient"],
-    "backward-weights": ["source", "weightsGradient", "resultGradient"],
-  } as const;
-  const given = wanted[direction].map(
-    (name) => [Argument[name], builder.cell(builder.formatOf(description, Query[name]))] as const,
-  );
-  builder.execute(direction, description, given, flopsOf(place));
-  const program = builder.finish();
-  const memory = new ProgramMemory(dnnl);
-  memory.reserve(program.bytes);
-  program.attach(memory);
-  program.run(0, 1, null);
-  let bestMs = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < repeats; round++) {
-    program.run(0, 1, (_, milliseconds) => {
-      bestMs = Math.min(bestMs, milliseconds);
-    });
-  }
-  const { implementation } = program.operations[0] as { implementation: string };
-  program.close();
-  return { direction, algorithm, implementation, seconds: bestMs / 1000 };
 }

@@ -16,10 +16,13 @@ import type { EngineMemory, StepCompanion, StepSeed } from "../engine.js";
 import { type Shape, valuesIn } from "../layer-kind.js";
 import type { Layer, LayerOf } from "../layers.js";
 import { type GraphNode, inputId, type ModelGraph } from "../model.js";
+import type { ConvolutionPlace } from "./algorithms.js";
 import { batchNormPasses } from "./batch-norm.js";
 import { conv2dPasses } from "./convolution.js";
 import { Argument, type DataType, type Dnnl, type Extents } from "./dnnl.js";
 import { dropoutPasses, flattenPasses, linearPasses } from "./flat-layers.js";
+import type { KernelChoice } from "./kernel-choice.js";
+import type { KernelPlan } from "./kernel-plan.js";
 import {
   addPasses,
   avgPoolPasses,
@@ -81,6 +84,8 @@ export interface NodeContext<L extends Layer = Layer> {
   /** The tensors by role, in the caller's memory. */
   readonly parameters: Readonly<Record<string, Float32Array>>;
   readonly gradients: Readonly<Record<string, Float32Array>>;
+  /** How a convolution is computed. */
+  choiceOf(place: ConvolutionPlace): KernelChoice;
   /** Takes a line on what was chosen. */
   note(shape: string, direction: string, implementation: string): void;
   /** Writes the report that the tensors' gradients are final. */
@@ -130,6 +135,7 @@ export interface CompileOptions {
   readonly n: number;
   readonly training: boolean;
   readonly type: DataType;
+  readonly plan: KernelPlan;
 }
 
 /** Compiles a model for batches of exactly n examples. */
@@ -267,7 +273,7 @@ class Compiler {
   }
 
   #passesOf(node: GraphNode): Passes {
-    const { graph, n, training, type, memory } = this.#options;
+    const { graph, n, training, type, memory, plan } = this.#options;
     const run = this.#run;
     const source = node.inputs.length === 1 ? (node.inputs[0] as number) : -1;
     if (this.#isFused(node, source)) return passedOn(this.#values[source] as Value);
@@ -298,6 +304,7 @@ class Compiler {
         consumers.every(({ layer }) => layer.kind === "batch-norm"),
       parameters: this.#tensorsOf(node, memory.parameters),
       gradients: this.#tensorsOf(node, memory.gradients),
+      choiceOf: (place) => plan.choiceOf(place),
       note: (shape, direction, implementation) => {
         const chosen = this.#notes.get(shape) ?? new Map<string, string>();
         this.#notes.set(shape, chosen.set(direction, implementation));

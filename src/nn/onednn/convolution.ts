@@ -5,22 +5,16 @@
  * them. The gradient of the weights goes from blocks straight into the caller's vector.
  *
  * In bf16 source, weights and results are bf16, the gradients of weights and bias f32; some shapes
- * are faster in f32 even then (algorithms.ts), and give f32 results.
+ * are faster in f32 even then (kernel-choice.ts), and give f32 results.
  *
  * Values that are not finite could vanish in a ReLU behind (max(NaN, 0) is 0 there); where no batch
  * normalisation would show them, the tensors are looked through.
  */
 import type { LayerOf } from "../layers.js";
-import { slide } from "../window.js";
-import {
-  algorithmFor,
-  type ConvolutionPlace,
-  computeTypeFor,
-  type Direction,
-  flopsOf,
-} from "./algorithms.js";
+import { type ConvolutionPlace, type Direction, flopsOf, placeOf, titleOf } from "./algorithms.js";
 import type { Gradient, NodeContext, Passes, Value } from "./compile.js";
 import { Argument, type ConvolutionShape, type DataType, type Description, Query } from "./dnnl.js";
+import type { KernelChoice } from "./kernel-choice.js";
 import type { Cell, ProgramBuilder } from "./program.js";
 
 /** Operations of a convolution. */
@@ -39,23 +33,23 @@ class Convolution {
   };
   readonly #bias: Float32Array | undefined;
   readonly #source: Value;
+  readonly #choice: KernelChoice;
   /** What source, weights and result are computed in. */
   readonly #type: DataType;
 
   constructor(context: NodeContext<LayerOf<"conv2d">>) {
-    const { layer, n, type } = context;
-    const { channels, ...sliding } = slide(layer, context.inputShapes[0], 1);
-    const { outputs, groups = 1 } = layer;
-    const grouped = [outputs / groups, channels / groups, ...sliding.kernel];
+    const asked = placeOf(context.layer, context.inputShapes[0], context);
+    const { n, channels, outputs, groups, input, output, kernel } = asked;
+    const grouped = [outputs / groups, channels / groups, ...kernel];
     this.#context = context;
     this.#builder = context.builder;
-    const preferred = { ...sliding, n, channels, outputs, groups, type };
-    this.#type = computeTypeFor(preferred, context.builder.dnnl);
-    this.#place = { ...preferred, type: this.#type };
+    this.#choice = context.choiceOf(asked);
+    this.#type = this.#choice.type;
+    this.#place = { ...asked, type: this.#type };
     this.#extents = {
-      source: [n, channels, ...sliding.input],
+      source: [n, channels, ...input],
       weights: groups === 1 ? grouped : [groups, ...grouped],
-      result: [n, outputs, ...sliding.output],
+      result: [n, outputs, ...output],
     };
     this.#bias = context.parameters.bias;
     this.#source = context.inputs[0] as Value;
@@ -140,7 +134,7 @@ class Convolution {
     }
   }
 
-  /** Describes a direction with the algorithm of the rule, direct where that one is missing. */
+  /** Describes a direction with the chosen algorithm, direct where that one is missing. */
   #describe(
     direction: Direction,
     describe: (shape: ConvolutionShape) => Description | null,
@@ -161,19 +155,11 @@ class Convolution {
       stride: this.#place.stride,
       padding: this.#place.padding,
     };
-    const preferred = algorithmFor(this.#place, direction, builder.dnnl);
-    const found =
-      describe({ ...shape, algorithm: preferred }) ?? describe({ ...shape, algorithm: "direct" });
+    const algorithm = this.#choice.algorithms[direction];
+    const found = describe({ ...shape, algorithm }) ?? describe({ ...shape, algorithm: "direct" });
     const description = builder.described(`convolution (${direction})`, found);
-    note(this.#title(), direction, builder.dnnl.implementationOf(description));
+    note(titleOf(this.#place), direction, builder.dnnl.implementationOf(description));
     return description;
-  }
-
-  #title(): string {
-    const { n, channels, outputs, groups, input, kernel, stride, type } = this.#place;
-    const size = `${n}x${channels}x${input.join("x")} to ${outputs}`;
-    const rest = groups === 1 ? "" : ` groups ${groups}`;
-    return `conv ${type} ${size} kernel ${kernel.join("x")} stride ${stride.join("x")}${rest}`;
   }
 
   /** A cell in the format that a description has chosen for it. */

@@ -189,7 +189,7 @@ describe("an executor of oneDNN", { skip }, () => {
   test("gives up every native object when it is closed", () => {
     assert.ok(opened.dnnl !== null);
     const { dnnl, counts } = counting(opened.dnnl);
-    const engine = new OneDnnEngine(dnnl, "f32", 1);
+    const engine = new OneDnnEngine([dnnl], "f32", 1);
     for (let life = 0; life < 3; life++) {
       const model = bind(engine);
       const before = { ...counts };

@@ -10,6 +10,7 @@
  * what was chosen can be read (`describe`).
  */
 import { assert } from "../../assert.js";
+import { Random } from "../../random.js";
 import type {
   Batch,
   Engine,
@@ -19,13 +20,16 @@ import type {
   StepCompanion,
   StepSeed,
 } from "../engine.js";
+import { initialParameters } from "../initialise.js";
 import { valuesIn } from "../layer-kind.js";
 import { lossKernels } from "../loss-sums.js";
 import { checkLabels } from "../losses.js";
 import type { GraphNode, ModelGraph } from "../model.js";
 import { type Compiled, compile } from "./compile.js";
 import type { DataType, Dnnl } from "./dnnl.js";
-import { type OpenedDnnl, openDnnl } from "./library.js";
+import { type KernelPlan, type KernelSource, planKernels, ruleOnly } from "./kernel-plan.js";
+import { type OpenedDnnl, openAllDnnl, openDnnl } from "./library.js";
+import { chooseLibrary, type StepTrial } from "./library-choice.js";
 import type { OperationListener } from "./program.js";
 import { ProgramMemory } from "./program-memory.js";
 
@@ -34,6 +38,8 @@ export interface OneDnnOptions {
   readonly dtype: DataType;
   /** Threads of the library, at least 1. */
   readonly threads: number;
+  /** Where the choice of kernels comes from; the rule if not given. */
+  readonly kernels?: KernelSource;
 }
 
 /** The engine, what it is, and what of the request it could not meet. */
@@ -49,12 +55,12 @@ const programsMax = 4;
  * warning.
  */
 export function createOneDnnEngine(
-  { dtype, threads }: OneDnnOptions,
+  { dtype, threads, kernels = ruleOnly }: OneDnnOptions,
   opened: OpenedDnnl = openDnnl(),
 ): OneDnnChoice {
   assert(Number.isSafeInteger(threads) && threads >= 1, "an engine has threads", { threads });
   if (opened.dnnl === null) return { engine: null, reason: opened.reason };
-  const { dnnl, name } = opened;
+  const { dnnl } = opened;
   const isBf16 = dtype === "bf16" && dnnl.hasBf16;
   const type = isBf16 ? "bf16" : "f32";
   const warning =
@@ -62,10 +68,15 @@ export function createOneDnnEngine(
       ? null
       : `bf16 needs instructions that this processor lacks (it has ${dnnl.instructionSet}); ` +
         "computing in f32";
+  // One that is handed over is the only one.
+  const others = opened === openDnnl() ? openAllDnnl().slice(1) : [];
+  const usable = [opened, ...others.filter((one) => type === "f32" || one.dnnl.hasBf16)] as const;
+  const told = usable.map((one) => `${one.dnnl.version} (${one.name})`).join(" or ");
   const reason =
-    `oneDNN ${dnnl.version} (${name}), ${dnnl.instructionSet}, ${type}, ` +
+    `oneDNN ${told}, ${dnnl.instructionSet}, ${type}, ` +
     `${threads} ${threads === 1 ? "thread" : "threads"}`;
-  return { engine: new OneDnnEngine(dnnl, type, threads), reason, warning };
+  const libraries = usable.map((one) => one.dnnl) as [Dnnl, ...Dnnl[]];
+  return { engine: new OneDnnEngine(libraries, type, threads, kernels), reason, warning };
 }
 
 /** The engine of oneDNN's primitives. */
@@ -73,17 +84,57 @@ export class OneDnnEngine implements Engine {
   readonly name = "onednn";
   readonly type: DataType;
   readonly threads: number;
-  readonly #dnnl: Dnnl;
+  readonly #libraries: readonly [Dnnl, ...Dnnl[]];
+  readonly #kernels: KernelSource;
 
-  constructor(dnnl: Dnnl, type: DataType, threads: number) {
-    this.#dnnl = dnnl;
+  constructor(
+    libraries: readonly [Dnnl, ...Dnnl[]],
+    type: DataType,
+    threads: number,
+    kernels = ruleOnly,
+  ) {
+    this.#libraries = libraries;
+    this.#kernels = kernels;
     this.type = type;
     this.threads = threads;
   }
 
   bind(graph: ModelGraph, memory: EngineMemory): OneDnnExecutor {
-    return new OneDnnExecutor(this.#dnnl, { graph, memory, type: this.type }, this.threads);
+    const { type, threads } = this;
+    const model = { graph, type, threads, n: memory.batchUsual ?? memory.batchMax };
+    const { dnnl, line } = chooseLibrary(this.#libraries, model, this.#kernels, (library) =>
+      this.#trial(library, graph, memory),
+    );
+    const kernels = { source: this.#kernels, library: line };
+    return new OneDnnExecutor(dnnl, { graph, memory, type, threads }, kernels);
   }
+
+  /** Training steps on random pictures, in memory of their own. */
+  #trial(dnnl: Dnnl, graph: ModelGraph, given: EngineMemory): StepTrial {
+    const { placement, parameters: own, batchMax, batchUsual: n = batchMax } = given;
+    const parameters = initialParameters(graph, 1, placement, own.length);
+    const gradients = new Float32Array(own.length);
+    const memory = { placement, parameters, gradients, batchMax: n };
+    const bound = { graph, memory, type: this.type, threads: this.threads };
+    const kernels = { source: this.#kernels, library: null };
+    const executor = new OneDnnExecutor(dnnl, bound, kernels);
+    const random = new Random(1, "pictures");
+    const values = n * valuesIn(graph.inputShape);
+    const x = Float32Array.from({ length: values }, () => random.normal());
+    const batch = { x, y: new Int32Array(n), n };
+    return {
+      step: () => void executor.step(batch, [], () => {}),
+      close: () => executor.close(),
+    };
+  }
+}
+
+/** What an executor is made for. */
+interface BoundModel {
+  readonly graph: ModelGraph;
+  readonly memory: EngineMemory;
+  readonly type: DataType;
+  readonly threads: number;
 }
 
 /** A model bound to memory. */
@@ -100,11 +151,14 @@ export class OneDnnExecutor implements Executor {
   readonly #programs = new Map<string, Compiled>();
   /** Logits of one example. */
   readonly #width: number;
+  readonly #kernels: KernelSource;
+  readonly #libraryLine: string | null;
+  #plan: KernelPlan | null = null;
 
   constructor(
     dnnl: Dnnl,
-    bound: { readonly graph: ModelGraph; readonly memory: EngineMemory; readonly type: DataType },
-    threads: number,
+    bound: BoundModel,
+    { source, library }: { readonly source: KernelSource; readonly library: string | null },
   ) {
     const { batchMax } = bound.memory;
     assert(batchMax >= 1, "a batch may have examples", { batchMax });
@@ -112,7 +166,9 @@ export class OneDnnExecutor implements Executor {
     this.#graph = bound.graph;
     this.#memory = bound.memory;
     this.#type = bound.type;
-    this.#threads = threads;
+    this.#threads = bound.threads;
+    this.#kernels = source;
+    this.#libraryLine = library;
     this.#programMemory = new ProgramMemory(dnnl);
     this.#width = valuesIn((bound.graph.nodes[bound.graph.output - 1] as GraphNode).shape);
   }
@@ -124,12 +180,19 @@ export class OneDnnExecutor implements Executor {
 
   /** What was chosen for the batches met so far, one line for each distinct shape. */
   describe(): readonly string[] {
-    return [...new Set([...this.#programs.values()].flatMap(({ notes }) => notes))].sort();
+    const notes = [...this.#programs.values()].flatMap((compiled) => compiled.notes);
+    return [...new Set([...notes, ...this.#choices()])].sort();
   }
 
   prepare(n: number): readonly string[] {
     assert(n >= 1 && n <= this.#memory.batchMax, "batch fits the buffers", { n });
-    return this.#programFor(n, true).notes;
+    const { notes } = this.#programFor(n, true);
+    return [...notes, ...this.#choices()].sort();
+  }
+
+  #choices(): readonly string[] {
+    const library = this.#libraryLine === null ? [] : [this.#libraryLine];
+    return [...library, ...(this.#plan?.lines ?? [])];
   }
 
   step(
@@ -217,6 +280,13 @@ export class OneDnnExecutor implements Executor {
     return compiled;
   }
 
+  #planned(): KernelPlan {
+    const [graph, type, threads] = [this.#graph, this.#type, this.#threads];
+    const { batchMax, batchUsual: n = batchMax } = this.#memory;
+    this.#plan ??= planKernels(this.#dnnl, { graph, n, type, threads }, this.#kernels);
+    return this.#plan;
+  }
+
   #compile(n: number, training: boolean): Compiled {
     if (this.#programs.size === programsMax) {
       const [oldest, compiled] = this.#programs.entries().next().value as [string, Compiled];
@@ -226,7 +296,8 @@ export class OneDnnExecutor implements Executor {
     // Primitives are made for the number of threads that they run on.
     this.#dnnl.setThreads(this.#threads);
     const [graph, memory, type] = [this.#graph, this.#memory, this.#type];
-    const compiled = compile(this.#dnnl, { graph, memory, n, training, type });
+    const plan = this.#planned();
+    const compiled = compile(this.#dnnl, { graph, memory, n, training, type, plan });
     if (this.#programMemory.reserve(compiled.program.bytes)) {
       for (const { program } of this.#programs.values()) program.attach(this.#programMemory);
     }

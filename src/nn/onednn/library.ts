@@ -6,7 +6,10 @@
  * thread had opened it, its end would unload it under the threads that OpenMP keeps, and the
  * process would die. `preloadOneDnn` does so; what is open stays open until the process ends.
  *
- * Invariant: in each thread the library is opened and looked through once.
+ * Where both versions are here, both are open: each finds its own functions first, and they share
+ * one runtime of threads.
+ *
+ * Invariant: in each thread a library is opened and looked through once.
  */
 
 import {
@@ -20,10 +23,14 @@ import { DnnlV3, signaturesV3 } from "./abi-v3.js";
 import { findAll, type LibraryParts } from "./calls.js";
 import type { Dnnl } from "./dnnl.js";
 
+/** A library and the name it was opened under. */
+export interface FoundDnnl {
+  readonly dnnl: Dnnl;
+  readonly name: string;
+}
+
 /** The library, or why it is not to be had and what helps. */
-export type OpenedDnnl =
-  | { readonly dnnl: Dnnl; readonly name: string }
-  | { readonly dnnl: null; readonly reason: string };
+export type OpenedDnnl = FoundDnnl | { readonly dnnl: null; readonly reason: string };
 
 /** Debian names a library of version 3 by its minor version too. */
 const minors = Array.from({ length: 20 }, (_, index) => 19 - index);
@@ -57,10 +64,24 @@ export function openDnnl(): OpenedDnnl {
   return opened;
 }
 
-/** Opens the first library of these names that can be used. */
+let openedAll: readonly FoundDnnl[] | null = null;
+
+/** The libraries for this thread, one of each version, the first as `openDnnl` has it. */
+export function openAllDnnl(): readonly FoundDnnl[] {
+  if (openedAll !== null) return openedAll;
+  const first = openDnnl();
+  if (first.dnnl === null) return [];
+  const later = libraryNames.slice(libraryNames.indexOf(first.name) + 1);
+  const second = searchDnnl(later, openForeign, [first.dnnl.abi]);
+  openedAll = second.dnnl === null ? [first] : [first, second];
+  return openedAll;
+}
+
+/** Opens the first library of these names that can be used and has none of these versions. */
 export function searchDnnl(
   names: readonly string[],
   callerOfNative: () => Foreign = openForeign,
+  without: readonly Dnnl["abi"][] = [],
 ): OpenedDnnl {
   let foreign: Foreign;
   try {
@@ -85,7 +106,8 @@ export function searchDnnl(
       continue;
     }
     try {
-      return { dnnl: bind(foreign, library), name };
+      const dnnl = bind(foreign, library);
+      if (!without.includes(dnnl.abi)) return { dnnl, name };
     } catch (error) {
       reasons.push(`${name} can't be used: ${firstLine(error)}`);
     }

@@ -8,7 +8,7 @@ import { buildModel } from "../models.js";
 import { referenceEngine } from "../reference/reference.js";
 import { buildResnet, type ResnetFit, type ResnetPlan } from "../resnets.js";
 import { bindStandalone } from "../standalone.js";
-import { createOneDnnEngine } from "./engine.js";
+import { createOneDnnEngine, OneDnnExecutor } from "./engine.js";
 import { openDnnl } from "./library.js";
 
 const opened = openDnnl();
@@ -71,6 +71,32 @@ describe("a whole step of a network agrees with the reference engine's", { skip 
         const most = largestOf(difference);
         assert.ok(most <= 1e-3 * scale, `${tensor}: ${most} of ${scale}`);
       }
+    });
+  }
+});
+
+const isAvx2 = opened.dnnl?.abi === 2 && opened.dnnl.instructionSet === "avx2";
+const others = !isAvx2 && "kernels of another library or instruction set may differ in formats";
+const withAvx2 = { skip: others };
+
+describe("a step copies weights and their gradients, and no pictures", withAvx2, () => {
+  for (const [name, graph] of [
+    ["cnn6", buildModel("cnn6")],
+    ["resnet18", buildModel("resnet18", { stem: "cifar" })],
+  ] as const) {
+    test(name, () => {
+      const { engine } = createOneDnnEngine({ dtype: "f32", threads: 2 });
+      const { executor } = bindStandalone(engine as Engine, graph, 3, 2);
+      assert.ok(executor instanceof OneDnnExecutor);
+      const copies = new Set<string>();
+      executor.listener = ({ what }) => {
+        if (/blocks|format|row-major/.test(what)) copies.add(what);
+      };
+      const x = new Float32Array(2 * valuesIn(graph.inputShape)).fill(0.5);
+      executor.step({ x, y: Int32Array.of(0, 1), n: 2 }, [], () => {});
+      executor.close();
+      const needed = ["to blocks", "to row-major", "weights to blocks"];
+      assert.deepEqual([...copies].sort(), [...needed, "weights' gradient from blocks"].sort());
     });
   }
 });

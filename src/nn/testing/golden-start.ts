@@ -1,4 +1,4 @@
-/** What tests against golden files share: the file, starts by a hash, graphs from lists of nodes. */
+/** What tests against golden files share: the files, starts by a hash, graphs from their nodes. */
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";

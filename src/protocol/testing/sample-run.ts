@@ -46,5 +46,6 @@ export const sampleSpec: RunSpec = {
   compression: uncompressed,
   evaluateEvery: null,
   engine: "reference",
+  recordedAlgorithms: [],
   threads: 1,
 };

@@ -122,7 +122,7 @@ class ComputeThreadSide {
     const { job, spec, rank, place } = request;
     this.#job?.compute.close();
     this.#job = null;
-    const { engine, reason } = engineOf(spec);
+    const { engine, reason } = engineOf(spec, place);
     this.#report({ job, type: "log", text: reason });
     const log = (text: string) => this.#report({ job, type: "log", text });
     const dataset = spec.feed === "central" ? null : await this.#datasetOf(spec, place, log);

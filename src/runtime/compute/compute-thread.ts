@@ -73,7 +73,7 @@ class ComputeThread implements BatchComputePort {
     this.#gate?.giveUp();
     // Loaded here too, a native library outlives the thread that calls it: unloaded with the
     // thread, it would be missing to its own threads.
-    engineOf(spec);
+    engineOf(spec, this.#options);
     const layout = layoutOf(spec);
     const { dataDir, cacheDir, evaluateOn = "test", evaluatesOnly = false } = this.#options;
     const place = { dataDir, cacheDir, evaluateOn, evaluatesOnly };

@@ -22,6 +22,8 @@ const requestOf = (engine: RunSpec["engine"], dtype: RunSpec["dtype"]) => ({
   engine,
   dtype,
   threads: 2,
+  algorithms: "measured" as const,
+  recordedAlgorithms: [],
 });
 
 const chosen: readonly (readonly [

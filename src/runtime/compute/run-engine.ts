@@ -2,7 +2,14 @@
 
 import { PacelineError } from "../../errors.js";
 import { type ChosenEngine, createEngine, type EngineRequest } from "../../nn/engines.js";
+import { kernelCacheFile } from "../../nn/onednn/kernel-cache.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+
+/** What surrounds an engine on a machine. */
+export interface EngineSurroundings {
+  /** Where measurements are kept; without it no choice is measured. */
+  readonly cacheDir?: string | null;
+}
 
 /**
  * The engine of a run and the sentence to log of it. Whatever library it needs is loaded by the
@@ -12,11 +19,13 @@ import type { RunSpec } from "../../protocol/run-spec.js";
  *   and the machine can't compute in bf16.
  */
 export function engineOf(
-  { engine: choice, dtype, threads }: Pick<RunSpec, "engine" | "dtype" | "threads">,
-  { opened }: Pick<EngineRequest, "opened"> = {},
+  spec: Pick<RunSpec, "engine" | "dtype" | "threads" | "algorithms" | "recordedAlgorithms">,
+  { opened, cacheDir = null }: Pick<EngineRequest, "opened"> & EngineSurroundings = {},
 ): Pick<ChosenEngine, "engine" | "reason"> {
+  const { engine: choice, dtype, threads, algorithms: mode, recordedAlgorithms: recorded } = spec;
   const type = dtype === "f32" ? "f32" : "bf16";
-  const request: EngineRequest = { dtype: type, threads };
+  const cacheFile = cacheDir === null ? null : kernelCacheFile(cacheDir);
+  const request: EngineRequest = { dtype: type, threads, kernels: { mode, cacheFile, recorded } };
   const found = createEngine(choice, opened === undefined ? request : { ...request, opened });
   const { engine, reason, warning } = found;
   const lacking = type === "bf16" && engine.name !== "onednn" ? "it computes in f32" : warning;

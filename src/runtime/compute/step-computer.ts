@@ -75,7 +75,10 @@ export class StepComputer {
     const batchMax = Math.max(spec.batchSize, evaluationBatchExamples);
     const placement = (name: string) => places.get(name)!;
     this.#spec = spec;
-    this.#executor = engine.bind(graph, { parameters, gradients, placement, batchMax });
+    this.#executor = engine.bind(graph, {
+      ...{ parameters, gradients, placement, batchMax },
+      batchUsual: spec.batchSize,
+    });
     this.#chunks = new ChunksOfTensors(layout);
     this.#batches = new BatchMaker(spec, reader, batchMax, nowMs);
     this.#nowMs = nowMs;

@@ -1,0 +1,148 @@
+/**
+ * What was measured on a machine, kept in a file in the user's cache folder: lines of text by what
+ * they were measured with (processor, instruction set, library, threads). All processes on the
+ * machine choose alike by it, so the first one measures while the others wait for its lock, and a
+ * line that stands there is never replaced.
+ *
+ * Invariant: the file is replaced as a whole; one that can't be read as such is empty.
+ */
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { hostname } from "node:os";
+import { dirname, join } from "node:path";
+
+const format = "paceline kernels 1";
+/** A lock of this age was left behind. */
+const lockStaleMs = 60_000;
+const lockLookMs = 20;
+
+/** Locks that this thread holds. */
+const held = new Set<string>();
+
+/** What the file tells of one machine. */
+export interface KeptLines {
+  /** When the last of them was measured, as ISO time; null before. */
+  readonly measured: string | null;
+  readonly lines: readonly string[];
+}
+
+const nothing: KeptLines = { measured: null, lines: [] };
+
+/** The file in a user's cache folder. */
+export function kernelCacheFile(cacheDir: string): string {
+  return join(cacheDir, "kernels.json");
+}
+
+/** All that the file holds, by what it was measured with; nothing where it can't be read. */
+export function keptKernels(file: string): Readonly<Record<string, KeptLines>> {
+  return readAll(file);
+}
+
+/** What is kept for a machine. */
+export function readKernels(file: string, machine: string): KeptLines {
+  return readAll(file)[machine] ?? nothing;
+}
+
+/**
+ * Adds what `measure` gives, given the lines that are there; it is called while no other process
+ * measures on this machine. Returns all lines.
+ * @throws Error where the file can't be written, or another process holds the lock for too long.
+ */
+export function addKernels(
+  file: string,
+  machine: string,
+  measure: (known: readonly string[]) => readonly string[],
+  waitMs = 20_000,
+): readonly string[] {
+  makeFolder(dirname(file));
+  const lock = `${file}.lock`;
+  // What is measured for one choice may take further choices.
+  const isHeld = held.has(lock);
+  if (!isHeld) takeLock(lock, waitMs);
+  held.add(lock);
+  try {
+    const known = readKernels(file, machine).lines;
+    const added = measure(known);
+    if (added.length === 0) return known;
+    const lines = [...known, ...added];
+    const machines = { ...readAll(file), [machine]: { measured: new Date().toISOString(), lines } };
+    const aside = `${file}.${process.pid}`;
+    writeFileSync(aside, `${JSON.stringify({ format, machines }, null, 1)}\n`);
+    renameSync(aside, file);
+    return lines;
+  } finally {
+    if (!isHeld) {
+      held.delete(lock);
+      rmSync(lock, { force: true });
+    }
+  }
+}
+
+/** Makes a folder and those it lies in; Node's own way never ends where /proc refuses it. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  const above = dirname(path);
+  if (above !== path) makeFolder(above);
+  try {
+    mkdirSync(path);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
+  }
+}
+
+function readAll(file: string): Readonly<Record<string, KeptLines>> {
+  try {
+    const found: unknown = JSON.parse(readFileSync(file, "utf8"));
+    const { format: own, machines } = found as { format: unknown; machines: object };
+    if (own !== format) return {};
+    return Object.fromEntries(Object.entries(machines).filter(([, kept]) => isKept(kept)));
+  } catch {
+    return {};
+  }
+}
+
+function isKept(kept: unknown): kept is KeptLines {
+  const { measured, lines } = (kept ?? {}) as Partial<Record<keyof KeptLines, unknown>>;
+  const areLines = Array.isArray(lines) && lines.every((line) => typeof line === "string");
+  return areLines && typeof measured === "string";
+}
+
+function takeLock(lock: string, waitMs: number): void {
+  const endMs = performance.now() + waitMs;
+  const sleep = new Int32Array(new SharedArrayBuffer(4));
+  for (;;) {
+    try {
+      const file = openSync(lock, "wx");
+      writeFileSync(file, JSON.stringify({ host: hostname(), pid: process.pid }));
+      closeSync(file);
+      return;
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
+    }
+    if (isLeftBehind(lock)) rmSync(lock, { force: true });
+    else if (performance.now() > endMs) throw new Error(`${lock} is held by another process`);
+    else Atomics.wait(sleep, 0, 0, lockLookMs);
+  }
+}
+
+/** Whether the lock's owner has ended, or has held it for longer than anybody measures. */
+function isLeftBehind(lock: string): boolean {
+  try {
+    if (Date.now() - statSync(lock).mtimeMs > lockStaleMs) return true;
+    const { host, pid } = JSON.parse(readFileSync(lock, "utf8")) as { host: string; pid: number };
+    if (host !== hostname()) return false;
+    process.kill(pid, 0);
+    return false;
+  } catch (thrown) {
+    return (thrown as NodeJS.ErrnoException).code === "ESRCH";
+  }
+}
