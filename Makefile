@@ -91,7 +91,7 @@ show-cnn6: build
 	$(NODE) scripts/show-cnn6.mjs
 
 show-resnet18: build
-	$(NODE) scripts/show-resnet18.mjs 10000 6 docs/images
+	$(NODE) scripts/show-resnet18.mjs 6000 6 docs/images
 
 # Finished runs are skipped; remove experiment_results/quick to begin afresh.
 experiments-quick: build

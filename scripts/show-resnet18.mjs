@@ -8,7 +8,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { buildModel } from "../dist/nn/models.js";
 
-const [train = "10000", epochs = "6", out = "pictures"] = process.argv.slice(2);
+const [train = "6000", epochs = "6", out = "pictures"] = process.argv.slice(2);
 const data = process.env.PACELINE_DATA_DIR;
 if (data === undefined) {
   console.error("paceline: name the folder that holds cifar10/*.bin in PACELINE_DATA_DIR");
@@ -21,6 +21,8 @@ const [mean, std] = [
 const rule = { batch: 64, lr: 0.05, momentum: 0.9, weightDecay: 5e-4, rise: 0.3 };
 const run = `resnet18-${new Date().toISOString().replace(/[-:]|\..*/g, "")}`;
 const threads = availableParallelism();
+/** Test pictures scored after each epoch. */
+const test = 2000;
 
 function perform(program, words, input) {
   const { status } = spawnSync(program, words, { input, stdio: [input === undefined ? "ignore" : "pipe", "inherit", "inherit"] });
@@ -29,7 +31,7 @@ function perform(program, words, input) {
 
 const paceline = [
   ...["dist/cli/main.js", "train", "--name", run, "--model", "resnet18", "--data", "cifar10"],
-  ...["--train-limit", train, "--epochs", epochs, "--servers", "1", "--workers", "1", "--threads", `${threads}`],
+  ...["--train-limit", train, "--test-limit", `${test}`, "--epochs", epochs, "--servers", "1", "--workers", "1", "--threads", `${threads}`],
   ...["--augment", "crop:4,flip", "--batch-size", `${rule.batch}`, "--optimizer", "nesterov"],
   ...["--momentum", `${rule.momentum}`, "--weight-decay", `${rule.weightDecay}`, "--weight-decay-plain", "0"],
   ...["--lr", `${rule.lr}`, "--lr-schedule", "onecycle", "--eval-every", "1e", "--no-progress"],
@@ -40,7 +42,7 @@ const peer = join("runs", run, "pytorch.json");
 const wish = {
   ...rule,
   ...{ graph: buildModel("resnet18", { classes: 10, inputShape: [3, 32, 32] }), folder: join(data, "cifar10") },
-  ...{ train: Number(train), test: 10_000, epochs: Number(epochs), mean, std, threads },
+  ...{ train: Number(train), test, epochs: Number(epochs), mean, std, threads },
   ...{ name: "PyTorch", out: peer },
 };
 perform("/usr/bin/python3", ["-B", "bench/peers/torch_train.py"], `${JSON.stringify(wish)}\n`);

@@ -97,7 +97,10 @@ test("a cell that outlives its suite is seen, and gone on with later", async (co
   await until("an epoch", async () => /Epoch 1\//.test(await told()) || suite.isOver);
   const second = await place.run(words);
   assert.equal(second.exitCode, 2, second.err);
-  assert.match(second.err, /process \d+ runs a suite in experiment_results; wait for its end/);
+  assert.match(
+    second.err,
+    /process \d+ on \S+ has been writing into experiment_results since .*: wait for its end/,
+  );
 
   suite.kill("SIGKILL");
   await suite.end();

@@ -38,7 +38,12 @@ async function stickWithBatch(place: Place, run: string, pid: number): Promise<v
       last = now;
       // Members tell of themselves four times a second, and are asked a hundred times.
       const stands = times > 40 && activities.every((text) => /waiting for/.test(text));
-      return stands && { globalSteps, forPush: activities.every((text) => /chunks?$/.test(text)) };
+      return (
+        stands && {
+          globalSteps,
+          forPush: activities.every((text) => /parts of the new weights$/.test(text)),
+        }
+      );
     });
     if (waits.forPush) return;
     process.kill(pid, "SIGCONT");

@@ -74,7 +74,10 @@ test("below the minimum of workers the run ends with 4 and says what to do", asy
   await killMember(place, "run", "worker", 1);
   const { exitCode, err } = await command.end();
   assert.equal(exitCode, 4, command.told());
-  assert.match(err, /1 worker is left and at least 2 must be: no checkpoint was written, start/);
+  assert.match(
+    err,
+    /1 worker is left and at least 2 must be: go on from its checkpoint of step \d+/,
+  );
   assert.deepEqual(await place.leftovers(), []);
 });
 
@@ -100,8 +103,20 @@ test("a second Ctrl-C stops at once, also when a worker hangs", async (context) 
   process.kill(pid, "SIGSTOP");
   command.kill("SIGINT");
   await command.waitFor(/SIGINT: writing a checkpoint/);
-  command.kill("SIGINT");
-  const { exitCode } = await command.end(3000);
+  // A press that comes within a moment of the first is taken for the same one.
+  let pressedMs = performance.now();
+  await until(
+    "the end",
+    () => {
+      if (performance.now() - pressedMs >= 50) {
+        command.kill("SIGINT");
+        pressedMs = performance.now();
+      }
+      return command.isOver;
+    },
+    3000,
+  );
+  const { exitCode } = await command.end();
   assert.equal(exitCode, 130, command.told());
   await until("no process left", async () => (await place.leftovers()).length === 0, 3000);
   assert.deepEqual(await place.checkpoints("run"), []);

@@ -81,7 +81,7 @@ test("a transport by name that a server lacks ends the worker with the remedy", 
 
 test("SIGTERM lets a worker leave cleanly, and a server and a coordinator end", async (context) => {
   const place = await makePlace(context);
-  const words = [...work, "-w", "1:2", "-s", "1", "--epochs", "200", "--name", "run"];
+  const words = [...work, "-w", "2", "-s", "1", "--epochs", "200", "--name", "run"];
   const { coordinator, address } = await startCoordinator(place, words);
   const reach = ["--coordinator", address];
   const server = place.start(["server", ...reach]);
@@ -142,8 +142,9 @@ test("a serving coordinator says no to a bad run and takes the next", async (con
   const members = [place.start(["server", ...reach]), place.start(["worker", ...reach])];
   const submit = ["submit", ...reach, ...work, "-s", "1", "--epochs", "1", "-w", "1"];
   const large = await place.run([...submit, "--name", "large", "--batch-size", "100000"]);
-  await coordinator.waitFor(/run large could not begin: --batch-size 100000 is larger/);
-  assert.equal(large.exitCode, 0);
+  await coordinator.waitFor(/a job is refused: --batch-size 100000 is larger/);
+  assert.match(large.err, /--batch-size 100000 is larger than a worker's slice of 512/);
+  assert.notEqual(large.exitCode, 0);
   const good = await place.run([...submit, "--name", "good"]);
   assert.equal(good.exitCode, 0, good.err);
   await coordinator.waitFor(/result in runs\/good\/result.json/);

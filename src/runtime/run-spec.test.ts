@@ -55,6 +55,19 @@ describe("a run spec", () => {
     assert.equal(specWith({ maxSteps, mode: "asp" }).schedule.totalExamples, 100 * 64);
     assert.equal(specWith({ maxSteps: 1_000_000 }).schedule.totalExamples, 180_000);
   });
+  test("writes no checkpoint by the clock where one shapes what workers see", () => {
+    const topk = { codec: "topk", share: 0.01 } as const;
+    const byClock = { unit: "second", count: 600 } as const;
+    assert.deepEqual(specWith({}).checkpointEvery, byClock);
+    assert.deepEqual(specWith({ compress: topk }).checkpointEvery, byClock);
+    assert.deepEqual(specWith({ compressPull: topk }).checkpointEvery, { unit: "epoch", count: 1 });
+    const minute = { unit: "second", count: 60 } as const;
+    assert.deepEqual(specWith({ checkpointEvery: minute }).checkpointEvery, minute);
+    assert.throws(() => specWith({ checkpointEvery: minute, compressPull: topk }), {
+      code: "usage",
+      message: /--checkpoint-every 60s with --compress-pull topk .* write steps or epochs/,
+    });
+  });
   test("has a stem where the model has a choice of them", () => {
     assert.equal(specWith({ stem: "imagenet" }).stem, null);
     assert.equal(specWith({ model: "resnet32" }).stem, null);

@@ -8,7 +8,7 @@ import { paceOf, protocolOf } from "../core/sync/modes.js";
 import { batchesOfGlobalStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
 import { stemmedModels } from "../nn/models.js";
-import { compressionSpecFields } from "../protocol/compression.js";
+import { compressionSpecFields, pullsDifferences } from "../protocol/compression.js";
 import type { AugmentSpec, InputSpec } from "../protocol/input-spec.js";
 import { type Protocol, type RunSpec, runFields } from "../protocol/run-spec.js";
 import { scheduleFields } from "../protocol/schedule-spec.js";
@@ -62,9 +62,25 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
       totalExamples: wholeWork(options, protocol, facts.trainExamples),
     },
     compression: filled(compressionSpecFields, options),
+    checkpointEvery: steadyCadence(options),
     recordedAlgorithms: [],
     threads: options.threads ?? Math.max(1, Math.floor(facts.cores / workers.max)),
   };
+}
+
+/**
+ * Before a checkpoint workers take whole weights where replies are differences, so when one is
+ * written shows in the bits: there the default is every epoch, and no time may be asked for.
+ */
+function steadyCadence(options: RunSettings): RunSpec["checkpointEvery"] {
+  const { checkpointEvery, compressPull } = options;
+  if (checkpointEvery?.unit !== "second") return checkpointEvery;
+  if (!pullsDifferences(filled(compressionSpecFields, options))) return checkpointEvery;
+  const { default: usual } = runFields.checkpointEvery.option;
+  if (usual !== null && checkpointEvery.count === usual.count) return { unit: "epoch", count: 1 };
+  const codec = `--compress-pull ${compressPull.codec}`;
+  const sentence = `--checkpoint-every ${checkpointEvery.count}s with ${codec}`;
+  throw usage(`${sentence} makes results depend on time; write steps or epochs: 500it or 1e`);
 }
 
 function updateRuleOf(options: RunSettings): UpdateRuleSpec {

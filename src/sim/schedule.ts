@@ -5,7 +5,12 @@
 
 import { protocolOf } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
-import { type CompressionSpec, uncompressed } from "../protocol/compression.js";
+import {
+  type Compression,
+  codecs,
+  pullCompressions,
+  uncompressed,
+} from "../protocol/compression.js";
 import { feeds, type RunSpec, runFields } from "../protocol/run-spec.js";
 import { scheduleFields } from "../protocol/schedule-spec.js";
 import { defaultsOf } from "../protocol/spec-option.js";
@@ -30,16 +35,11 @@ export interface ScheduleLimits {
   readonly faultsMax?: number;
 }
 
-const pushWays: readonly CompressionSpec["push"][] = [
-  { codec: "bf16", share: 1 },
-  { codec: "topk", share: 0.2 },
-  { codec: "onebit", share: 1 },
-];
-const pullWays: readonly CompressionSpec["pull"][] = [
-  { codec: "bf16", share: 1 },
-  { codec: "topk", share: 0.2 },
-  { codec: "onebit", share: 1 },
-];
+/** Every codec that changes what is sent. */
+const pushWays: readonly Compression[] = codecs
+  .slice(1)
+  .map(({ name, hasShare }) => ({ codec: name, share: hasShare ? 0.2 : 1 }));
+const pullWays = pushWays.filter(({ codec }) => pullCompressions.some((name) => name === codec));
 
 /** Draws the schedule of a seed. */
 export function drawSchedule(

@@ -59,6 +59,9 @@ export interface Member extends MemberIdentity {
   reach: readonly ServerReach[];
 }
 
+/** So many leases may a member be silent that builds model and data, or has yet to speak. */
+const startLeases = 5;
+
 /** True for a member that has not begun to speak, or prepares itself for the run it was told of. */
 function isStarting({ opened, toldOf, readyFor }: Member): boolean {
   return !opened || toldOf !== readyFor;
@@ -125,7 +128,8 @@ export class Roster {
     const { leaseMs, closedGraceMs, heartbeatIntervalMs, startTimeoutMs } = this.#config;
     const detector = new FailureDetector(nowMs, {
       ...{ leaseMs, closedGraceMs, lookMs },
-      ...{ heartbeatMs: heartbeatIntervalMs, startMs: startTimeoutMs },
+      ...{ heartbeatMs: heartbeatIntervalMs },
+      startMs: Math.min(startTimeoutMs, startLeases * leaseMs),
     });
     const member: Member = {
       role: request.role,
