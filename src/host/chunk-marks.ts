@@ -4,14 +4,14 @@
  */
 
 import { PacelineError } from "../errors.js";
-import type { ChunkMarks } from "../protocol/messages.js";
+import type { ChunkMarks, PushCounts } from "../protocol/messages.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
 /** Reads marks; throws "protocol" with the field and its value where they are none. */
 export function readMarks(text: string, chunk: number): ChunkMarks {
   const marks = fieldsOf(parsed(text, chunk), chunk, text);
-  const { applied } = marks;
+  const { applied, counts } = marks;
   if (!Array.isArray(applied)) throw noMarks(chunk, text);
   return {
     version: wholeNumber(marks, "version", 0, chunk),
@@ -25,6 +25,19 @@ export function readMarks(text: string, chunk: number): ChunkMarks {
         step: wholeNumber(mark, "step", -1, chunk),
       };
     }),
+    ...(counts === undefined ? {} : { counts: countsIn(fieldsOf(counts, chunk, text), chunk) }),
+  };
+}
+
+function countsIn(counts: Fields, chunk: number): PushCounts {
+  const number = (name: string) => wholeNumber(counts, name, 0, chunk);
+  const places = Array.isArray(counts.stalenessCounts) ? (counts.stalenessCounts as unknown[]) : [];
+  return {
+    pushes: number("pushes"),
+    rejected: number("rejected"),
+    stalenessSum: number("stalenessSum"),
+    stalenessMax: number("stalenessMax"),
+    stalenessCounts: places.map((_, place) => wholeNumber({ ...places }, `${place}`, 0, chunk)),
   };
 }
 

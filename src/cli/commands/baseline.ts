@@ -186,5 +186,6 @@ function resultOf(result: BaselineResult): RunResult {
     evaluations,
     servers: { 0: result.server },
     workers: { ...result.workers },
+    earlierWorkers: result.earlierWorkers,
   };
 }

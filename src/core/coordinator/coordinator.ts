@@ -33,7 +33,7 @@ import {
   Returning,
   Shortage,
 } from "./formation.js";
-import { MemberCounts } from "./member-counts.js";
+import { countsIn, MemberCounts, type ToldCounts } from "./member-counts.js";
 import { lossOf, type Member, nameOf, Roster, registrationOf } from "./roster.js";
 import {
   type Ending,
@@ -106,10 +106,8 @@ export class Coordinator {
       case "interrupt":
         this.#onInterrupt(event.reason);
         break;
-      case "tick":
-        break;
       default:
-        event satisfies never;
+        event satisfies { readonly type: "tick" };
     }
     this.#advance();
     return this.#effects;
@@ -161,7 +159,7 @@ export class Coordinator {
     this.#raiseTerm(term);
     this.#setup = setup;
     this.#training = null;
-    this.#counts = new MemberCounts();
+    this.#counts = new MemberCounts(setup.resume?.workers);
     this.#shortage = new Shortage();
     this.#bequests = new Set(setup.residuals);
     this.#phase = { name: "forming", sinceMs: this.#nowMs };
@@ -227,10 +225,10 @@ export class Coordinator {
       return;
     }
     member.detector.heard(this.#nowMs);
+    this.#keepCounts(member, countsIn(message));
     switch (message.type) {
       case "heartbeat":
         member.activity = message.activity;
-        this.#keepCounts(member, message);
         if (message.term > this.term) this.#end(endingDeposed(member, message.term, this.term));
         break;
       case "ready":
@@ -243,14 +241,15 @@ export class Coordinator {
         this.#onFailed(member, message.code as ErrorCode, message.reason);
         break;
       case "leave":
-        this.#onLeave(member, message);
+        this.#onLeave(member, message.reason);
         break;
       default:
         this.#training?.onMessage(member, message, this.#nowMs);
     }
   }
 
-  #keepCounts(member: Member, counts: Pick<Member, "server" | "worker">): void {
+  #keepCounts(member: Member, counts: ToldCounts | null): void {
+    if (counts === null) return;
     member.server = counts.server;
     member.worker = counts.worker;
     if (this.#setup !== null) this.#counts.keep(member, counts);
@@ -285,10 +284,9 @@ export class Coordinator {
     else this.#lose(member, `failed: ${reason}`);
   }
 
-  #onLeave(member: Member, message: MemberMessage & { type: "leave" }): void {
-    this.#keepCounts(member, message);
+  #onLeave(member: Member, reason: string): void {
     if (this.#phase.name !== "stopping") {
-      this.#lose(member, `left: ${message.reason}`);
+      this.#lose(member, `left: ${reason}`);
       return;
     }
     this.#phase.awaited.delete(member);
@@ -426,6 +424,7 @@ export class Coordinator {
         save: (request) => this.#effects.push({ type: "save", request, setup }),
         persist: (record) => this.#effects.push({ type: "persist", record }),
         serverStatistics: () => Object.values(this.#counts.servers),
+        workerCounts: () => this.#counts.workers,
       },
     );
     for (const { rank } of workers) this.#settleBequest(rank);
@@ -490,8 +489,8 @@ export class Coordinator {
     this.#effects.push({ type: "send", role, rank, message });
   }
 
-  #send(member: Member, message: CoordinatorMessage): void {
-    this.#sendTo(member.role, member.rank, message);
+  #send({ role, rank }: Member, message: CoordinatorMessage): void {
+    this.#sendTo(role, rank, message);
   }
 
   #emit(event: RunEvent): void {

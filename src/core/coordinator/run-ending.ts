@@ -89,5 +89,6 @@ export function resultOf(
     evaluations: training?.evaluations ?? [],
     servers: counts.servers,
     workers: counts.workers,
+    earlierWorkers: counts.earlier,
   };
 }

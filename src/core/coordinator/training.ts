@@ -3,13 +3,14 @@
  * makes the views, has the work dealt, evaluated and saved, and lets workers go and come.
  *
  * The idea: work is dealt in assignments, and everything that needs a quiet moment happens between
- * assignments or, where workers have no common boundary, in a pause (pause.ts). How work is dealt
- * depends on feed and pace: see work-floor.ts.
+ * assignments or, where workers have no common boundary, in a pause (quiet-moments.ts). How work is
+ * dealt depends on feed and pace: see work-floor.ts.
  *
  * Invariant: what is saved is a state in which no push is outstanding and no view is being agreed
  * on, and workers that keep state of their own stand at its barrier (barrier-round.ts).
  */
 
+import type { ErrorCode } from "../../errors.js";
 import { keepsResiduals, pullsDifferences } from "../../protocol/compression.js";
 import { IdSource, shownId } from "../../protocol/ids.js";
 import type { Assignment, CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
@@ -21,9 +22,9 @@ import type { Pace } from "../sync/pace.js";
 import { BarrierRound } from "../work/barrier-round.js";
 import { EpochRecords } from "../work/epoch-records.js";
 import { Evaluator } from "../work/evaluator.js";
-import { Pause, type PauseReason } from "../work/pause.js";
+import { QuietMoments } from "../work/quiet-moments.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
-import type { WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
+import type { EvaluationWish, WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
 import { viewsOf, wayOfDealing } from "./choices.js";
 import type { Member } from "./roster.js";
 import type { TrainingMembers, TrainingPort } from "./training-port.js";
@@ -50,8 +51,7 @@ export class Training implements WorkFloor {
   /** Ids of pauses and of barriers. */
   readonly #ids: IdSource;
   #stage: "placing" | "loading" | "training" | "finished" = "placing";
-  #pause: Pause | null = null;
-  #pauseWanted: PauseReason | null = null;
+  readonly #quiet: QuietMoments;
   #saving: SaveRequest["why"] | null = null;
   /** What is saved once all stand at it; null from then on. */
   #barrier: BarrierRound | null = null;
@@ -73,7 +73,13 @@ export class Training implements WorkFloor {
     this.#dealer = dealer;
     this.#records = new EpochRecords(resume);
     const { testExamples } = spec;
-    this.evaluator = new Evaluator(testExamples, resume?.evaluations ?? [], new IdSource(term));
+    const { globalStep, hasBarriers } = this.pace;
+    const evaluations = resume?.evaluations ?? [];
+    const countsUpdates = globalStep === "push";
+    this.evaluator = new Evaluator(testExamples, evaluations, new IdSource(term), countsUpdates);
+    this.#quiet = new QuietMoments(this.#ids, hasBarriers, (rank, message) =>
+      this.#toWorker(rank, message),
+    );
     this.#tornSteps = resume?.tornSteps ?? 0;
     this.views = viewsOf(setup, term, servers);
     for (const { rank, incarnation } of workers) {
@@ -111,10 +117,10 @@ export class Training implements WorkFloor {
       return `a checkpoint waits for worker ${this.#barrier.missing().join(", ")}`;
     }
     if (this.#saving !== null) return "writing a checkpoint";
-    if (this.#pause !== null) return "bringing workers to rest";
     if (this.evaluator.busy) {
       return `evaluating: waiting for worker ${this.evaluator.missing().join(", ")}`;
     }
+    if (this.#quiet.limit !== null) return "bringing workers to rest";
     if (this.views.busy) return "waiting for servers to acknowledge a view";
     return `epoch ${this.epoch + 1} of ${this.spec.epochs}`;
   }
@@ -172,15 +178,10 @@ export class Training implements WorkFloor {
       problem === null ? `checkpoint of step ${step} written` : `checkpoint failed: ${problem}`;
     if (problem === null) this.#port.emit({ kind: "checkpoint", step, text });
     else this.#port.emit({ kind: "warning", text });
-    const pause = this.#pause;
-    this.#pause = null;
+    this.#quiet.end(why === "interrupt" ? [] : this.activeRanks());
     if (why === "interrupt") {
       this.#stage = "finished";
       this.#interruption = { problem };
-    } else if (pause !== null) {
-      for (const rank of this.activeRanks()) {
-        this.#toWorker(rank, { type: "resume", pause: pause.id });
-      }
     }
     this.advance(nowMs);
   }
@@ -198,14 +199,14 @@ export class Training implements WorkFloor {
     this.views.remove(rank);
     this.evaluator.lost(rank);
     this.#barrier?.lost(rank);
-    for (const limit of this.#pause?.lost(rank) ?? []) this.#pauseAt(limit.rank, limit.step);
+    this.#quiet.lost(rank);
     this.advance(nowMs);
     return true;
   }
 
   /** Brings the workers to rest, saves, and finishes. */
   interrupt(nowMs: number): void {
-    this.#pauseWanted = "interrupt";
+    this.#quiet.wantSave("interrupt");
     this.advance(nowMs);
   }
 
@@ -234,14 +235,10 @@ export class Training implements WorkFloor {
         this.evaluator.report(message);
         break;
       case "pausing":
-        if (this.#pause?.id !== message.pause) break;
-        for (const limit of this.#pause.answered(rank, message.step)) {
-          this.#pauseAt(limit.rank, limit.step);
-        }
+        this.#quiet.answered(rank, message);
         break;
       case "paused":
-        if (this.#pause?.id !== message.pause) break;
-        this.#pause.rested(rank);
+        if (!this.#quiet.rested(rank, message)) break;
         if (message.position >= 0) this.#account.restsBefore(rank, message.step);
         break;
       case "barrierReached":
@@ -260,8 +257,9 @@ export class Training implements WorkFloor {
     this.#saveAtBarrier();
     if (this.#stage !== "training" || this.#saving !== null) return;
     this.#recordEvaluation();
-    this.#dealer.advance(this.#pause?.limit ?? null);
-    this.#advancePause();
+    if (this.finished) return;
+    this.#dealer.advance(this.#quiet.limit);
+    this.#advanceQuiet();
     this.#beginRound();
   }
 
@@ -319,9 +317,13 @@ export class Training implements WorkFloor {
     if (refusals < refusalsMax) {
       this.#port.emit({ kind: "warning", text: `${text}; they are dealt again` });
     } else {
-      this.#stage = "finished";
-      this.#port.fail("data", `${text}; that was time ${refusals}, look at the data set`);
+      this.#fail("data", `${text}; that was time ${refusals}, look at the data set`);
     }
+  }
+
+  #fail(code: ErrorCode, reason: string): void {
+    this.#stage = "finished";
+    this.#port.fail(code, reason);
   }
 
   openEpoch(epoch: number): void {
@@ -337,11 +339,21 @@ export class Training implements WorkFloor {
     this.#port.emit({ kind: "info", text });
   }
 
-  evaluate(about: { epoch: number; step: number; final: boolean }, reachedStep: number): void {
+  evaluate(wish: EvaluationWish, reachedStep: number): void {
+    if (!this.pace.meetsAtBoundaries && !wish.final) {
+      this.#quiet.wantEvaluation(wish);
+      return;
+    }
+    // The final one takes the place of whatever else was due.
+    this.#quiet.takeEvaluation();
+    this.#evaluate(wish, reachedStep);
+  }
+
+  #evaluate(wish: EvaluationWish, reachedStep: number): void {
     const ranks = this.#evaluators(reachedStep);
     if (ranks.length === 0) return;
-    if (this.pace.meetsAtBoundaries || about.final) this.#records.interrupt(this.#nowMs);
-    for (const { rank, evaluation, range } of this.evaluator.begin(about, ranks)) {
+    this.#records.interrupt(this.#nowMs);
+    for (const { rank, evaluation, range } of this.evaluator.begin(wish, ranks)) {
       this.#toWorker(rank, { type: "evaluate", evaluation, range });
     }
   }
@@ -362,9 +374,14 @@ export class Training implements WorkFloor {
     for (const { rank, evaluation, range } of open) {
       this.#toWorker(rank, { type: "evaluate", evaluation, range });
     }
+    const conflict = this.evaluator.conflict();
+    if (conflict !== null) {
+      this.#fail("protocol", conflict);
+      return;
+    }
     const record = this.evaluator.conclude(() => ({
       atSeconds: this.#records.elapsedSeconds(this.#nowMs),
-      trainedExamples: this.#trainedExamples(),
+      trainedExamples: this.#records.examples(),
     }));
     if (record === null) return;
     this.#records.resume(this.#nowMs);
@@ -377,14 +394,6 @@ export class Training implements WorkFloor {
     this.#port.emit({ kind: "evaluation", text, ...record });
   }
 
-  /** Where assignments need not end for an evaluation, the pushes tell more of the work. */
-  #trainedExamples(): number {
-    const { batchSize, trainExamples, epochs } = this.spec;
-    const told = this.#records.examples();
-    if (this.pace.meetsAtBoundaries) return told;
-    return Math.max(told, Math.min(epochs * trainExamples, this.globalSteps() * batchSize));
-  }
-
   recordEpoch(epoch: number, skipped: number): boolean {
     const record = this.#records.closeEpoch(epoch, skipped, this.#nowMs);
     if (record === null) return false;
@@ -394,28 +403,34 @@ export class Training implements WorkFloor {
   }
 
   pauseForCheckpoint(): void {
-    this.#pauseWanted ??= "checkpoint";
+    this.#quiet.wantSave("checkpoint");
   }
 
-  /** Begins a pause that is wanted, and saves once everybody rests. */
-  #advancePause(): void {
+  /** Brings all to rest where something is wished for that needs it, and does that. */
+  #advanceQuiet(): void {
     if (this.#stage !== "training" || this.#saving !== null) return;
-    if (this.#pause === null && this.#pauseWanted !== null) {
-      if (!this.#dealer.pausable || this.evaluator.busyWithFinal) return;
-      const ranks = this.activeRanks();
-      const { hasBarriers } = this.pace;
-      this.#pause = new Pause(this.#ids.next(), this.#pauseWanted, hasBarriers, ranks);
-      this.#pauseWanted = null;
-      const pause = this.#pause.id;
-      for (const rank of ranks) this.#toWorker(rank, { type: "pause", pause });
+    const quiet = this.#quiet;
+    const ranks = this.activeRanks();
+    if (this.#dealer.pausable && !this.evaluator.busy) quiet.begin(ranks);
+    if (quiet.limit === null || !quiet.isQuiet || this.views.busy) return;
+    if (ranks.length === 0) {
+      const abandoned = this.evaluator.abandon();
+      if (abandoned !== null) quiet.wantEvaluation(abandoned);
     }
-    if (this.#pause?.quiet !== true || this.views.busy) return;
-    this.#save(this.#pause.reason, this.#dealer.restingStep(this.#pause.limit));
-  }
-
-  #pauseAt(rank: number, step: number): void {
-    if (this.#pause !== null)
-      this.#toWorker(rank, { type: "pauseAt", pause: this.#pause.id, step });
+    if (this.evaluator.busy) return;
+    const wish = ranks.length === 0 ? null : quiet.takeEvaluation();
+    if (wish !== null) {
+      const reached = this.pace.hasBarriers ? quiet.limit + 1 : Number.POSITIVE_INFINITY;
+      this.#evaluate(wish, reached);
+      return;
+    }
+    const why = quiet.takeSave();
+    if (why !== null) {
+      this.#save(why, this.#dealer.restingStep(quiet.limit));
+      return;
+    }
+    quiet.end(ranks);
+    this.#dealer.advance(null);
   }
 
   save(why: "checkpoint" | "final", step: number): void {
@@ -446,7 +461,8 @@ export class Training implements WorkFloor {
       for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
     }
     const residuals = barrier.given();
-    this.#port.save({ view, step, why, snapshot: this.snapshot(), residuals });
+    const version = why === "final" ? this.evaluator.finalVersion : null;
+    this.#port.save({ view, step, why, snapshot: this.snapshot(), version, residuals });
   }
 
   /** True while this life of a worker may give residuals for this barrier. */
@@ -466,6 +482,7 @@ export class Training implements WorkFloor {
       ...this.#records.snapshot(this.#nowMs),
       term: this.#term,
       tornSteps: this.#tornSteps,
+      workers: this.#port.workerCounts(),
     };
   }
 

@@ -14,6 +14,7 @@ import type { ChunkMarks, PushOutcome } from "../../protocol/messages.js";
 import { type View, type ViewWorker, workerOfRank } from "../../protocol/view.js";
 import type { ChunkProgress } from "../sync/pace.js";
 import type { Entry } from "./entry.js";
+import { PushTally } from "./push-tally.js";
 
 /** A gradient held whole, waiting for its step to be sealed. */
 export interface Contribution extends WorkerIdentity {
@@ -35,11 +36,14 @@ export interface Waiter extends WorkerIdentity {
   readonly staleness: number;
   readonly wantsWeights: boolean;
   readonly detail: string;
+  /** The verdict on the push that this answers; null where there is none. */
+  readonly scale: number | null;
 }
 
 interface Mark {
   readonly incarnation: number;
   readonly step: number;
+  readonly scale: number | null;
 }
 
 /** The chunk's place in its order of entries and everything pending on it. */
@@ -56,8 +60,8 @@ export class ChunkState implements ChunkProgress {
   /** Examples applied: the work that schedules follow. */
   examples = 0;
   sealedStep = -1;
-  /** Pushes with examples that were applied. */
-  pushes = 0;
+  /** Over the whole run. */
+  readonly tally = new PushTally();
   waiters: Waiter[] = [];
   readonly #applied = new Map<number, Mark>();
   /** Contributions to the open step, by the worker's incarnation. */
@@ -74,9 +78,10 @@ export class ChunkState implements ChunkProgress {
     return mark !== undefined && mark.incarnation === incarnation && step <= mark.step;
   }
 
-  /** Records that a push needs never be looked at again. */
-  mark(rank: number, incarnation: number, step: number): void {
-    this.#applied.set(rank, { incarnation, step });
+  /** The verdict on a push that has been seen; null where there was none. */
+  verdictOn(rank: number, step: number): number | null {
+    const mark = this.#applied.get(rank);
+    return mark?.step === step ? mark.scale : null;
   }
 
   clockOf(worker: ViewWorker): number {
@@ -133,11 +138,13 @@ export class ChunkState implements ChunkProgress {
     assert(entry === this.pending && entry.seq === this.seq + 1, "entries are in order", { entry });
     this.pending = null;
     this.seq = entry.seq;
-    for (const { rank, incarnation, step } of entry.marks) this.mark(rank, incarnation, step);
+    for (const { rank, incarnation, step, scale } of entry.marks) {
+      this.#applied.set(rank, { incarnation, step, scale });
+    }
     this.sealedStep = entry.sealedStep;
     this.version = entry.version;
     this.examples += entry.examples;
-    this.pushes += entry.pushes;
+    this.tally.count(entry);
   }
 
   /** How far a worker has come here: the last step that an entry has of it, -1 if none. */
@@ -171,6 +178,7 @@ export class ChunkState implements ChunkProgress {
       examples: this.examples,
       sealedStep: this.sealedStep,
       applied,
+      counts: this.tally.counts(),
     };
   }
 
@@ -180,8 +188,11 @@ export class ChunkState implements ChunkProgress {
     this.version = marks.version;
     this.examples = marks.examples;
     this.sealedStep = marks.sealedStep;
+    if (marks.counts !== undefined) this.tally.restore(marks.counts);
     this.#applied.clear();
-    for (const { rank, incarnation, step } of marks.applied) this.mark(rank, incarnation, step);
+    for (const { rank, incarnation, step } of marks.applied) {
+      this.#applied.set(rank, { incarnation, step, scale: null });
+    }
   }
 
   /** Every slot held, given up with what waits for it. */

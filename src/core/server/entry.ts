@@ -11,6 +11,8 @@ import type { WorkerIdentity } from "../../protocol/identity.js";
 /** A push that needs never be looked at again. */
 export interface ContributorMark extends WorkerIdentity {
   readonly step: number;
+  /** The verdict on the push, as its header has it: whoever sends it again is told the same. */
+  readonly scale: number | null;
 }
 
 /** A change of one chunk. */
@@ -29,6 +31,11 @@ export interface Entry {
   readonly gradient: number;
   /** Pushes that are in the gradient. */
   readonly pushes: number;
+  /**
+   * Of the one push that leads: updates of the chunk since the version that it was computed with;
+   * null where the entry is of another, of none with examples, or of several.
+   */
+  readonly staleness: number | null;
   /** Examples that are in the gradient. */
   readonly examples: number;
   /** The learning rate. */

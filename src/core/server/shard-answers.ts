@@ -17,7 +17,7 @@ import type { ChunkState, Waiter } from "./chunk-state.js";
 export function waiterFor(
   push: ChunkHeader,
   channel: number,
-  about: Pick<Waiter, "outcome" | "staleness" | "detail">,
+  about: Pick<Waiter, "outcome" | "staleness" | "detail" | "scale">,
 ): Waiter {
   return {
     rank: push.rank,
@@ -31,7 +31,7 @@ export function waiterFor(
   };
 }
 
-/** Whoever sent a pull asks for the chunk to start that step with. */
+/** Whoever sent a pull asks for the chunk to start that step with; of step -1, to have it at once. */
 export function waiterForPull(pull: ChunkHeader, channel: number): Waiter {
   return {
     rank: pull.rank,
@@ -44,6 +44,7 @@ export function waiterForPull(pull: ChunkHeader, channel: number): Waiter {
     outcome: "none",
     staleness: 0,
     detail: "",
+    scale: null,
   };
 }
 
@@ -64,6 +65,7 @@ export function replyTo(waiter: Waiter, view: View, state: ChunkState): ChunkHea
     fence: view.fences[state.index]!,
     outcome: waiter.outcome,
     staleness: waiter.staleness,
+    scale: waiter.scale,
     detail: waiter.detail,
   };
 }

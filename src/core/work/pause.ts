@@ -8,7 +8,7 @@
  */
 
 /** Why the workers are brought to rest. */
-export type PauseReason = "checkpoint" | "interrupt";
+export type PauseReason = "checkpoint" | "interrupt" | "evaluation";
 
 /** One pause under way. */
 export class Pause {

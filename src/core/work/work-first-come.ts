@@ -111,7 +111,7 @@ export class WorkFirstCome implements WorkDealer {
     }
     this.#finishing ||= this.#isOver && !this.#floor.views.busy && this.#allAsFar();
     if (this.#finishing) this.#due.finish(pool.epoch, Number.POSITIVE_INFINITY);
-    else this.#due.look(pool.epoch, Number.POSITIVE_INFINITY);
+    else this.#due.look(pool.epoch);
   }
 
   #allAsFar(): boolean {

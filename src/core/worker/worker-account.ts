@@ -84,10 +84,10 @@ export class WorkerAccount {
     };
   }
 
-  /** What the final metrics are made of; an epoch that it took no part in has 0 seconds. */
+  /** What the final metrics are made of; an epoch that it took no part in is left out. */
   record(): WorkerAccountRecord {
     return {
-      epochSeconds: Array.from(this.#epochSeconds, (seconds) => seconds ?? 0),
+      epochSeconds: this.#epochSeconds.filter((seconds) => seconds !== undefined),
       accuraciesPercent: [...this.#accuraciesPercent],
       steps: this.#steps,
     };

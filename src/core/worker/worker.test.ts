@@ -159,7 +159,10 @@ describe("a worker whose chunks are on their way", () => {
     bench.give({ type: "message", message: { type: "evaluate", evaluation: 1, range } });
     assert.equal(computeOf(bench.compute(0)), null);
     const effects = [0, 1, 2].flatMap((chunk) => bench.reply(0, chunk));
-    assert.deepEqual(effects, [{ type: "evaluate", range }]);
+    const pulled = effects.map((effect) => effect.type === "pull" && effect.header.step);
+    assert.deepEqual(pulled, [-1, -1, -1], "the model as it is, which starts no step");
+    const fetched = [0, 1, 2].flatMap((chunk) => bench.reply(-1, chunk));
+    assert.deepEqual(fetched, [{ type: "evaluate", range }]);
   });
 
   test("begins no step past its assignment, and none on examples that are sent", () => {

@@ -3,21 +3,21 @@
  * every chunk's gradient to its primary as soon as it is final, and goes on when all are back.
  *
  * Within an assignment it does not wait for the last of them: once a step is computed the next one
- * is handed over with the chunks that it lacks, and each is told of (`arrived`) when its answer,
- * which is the permission to start the step with it, is there. What computes waits before the first
- * layer that needs it, and says no gradient before all have arrived; so a step's pushes follow the
- * answers to all pushes of the step before, and servers can't tell the difference.
+ * is handed over with the chunks that it lacks, and each is told of (`arrived`) when its answer is
+ * there. What computes says no gradient before all have arrived, so a step's pushes follow the
+ * answers to all pushes of the step before.
  *
  * States: idle -> preparing -> awaiting (a view that has this incarnation) -> pulling (all chunks)
- * -> resting (between steps) <-> stepping | evaluating; at a checkpoint's barrier resting ->
- * pulling -> giving (residuals) -> resting; `stop` leads back to idle from any of them.
+ * -> resting (between steps) <-> stepping; resting -> fetching (the model as it is) -> evaluating
+ * -> resting; at a checkpoint's barrier resting -> pulling -> giving (residuals) -> resting; `stop`
+ * leads back to idle from any of them.
  *
  * Invariants: pushes of one step are in flight at a time; a push stays outstanding, and is sent
  * again as it was, until it is answered; a worker that was asked to pause does not start a step
  * past the one it was given.
  */
 import { assert } from "../../assert.js";
-import { pullsDifferences } from "../../protocol/compression.js";
+import { pullsDifferences, pullsEncoded } from "../../protocol/compression.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { Chunk, Layout } from "../../protocol/layout.js";
 import type {
@@ -25,12 +25,12 @@ import type {
   ChunkHeader,
   CoordinatorMessage,
   MemberMessage,
-  Range,
   WorkerStatistics,
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { primaryOf, supersedes, type View, workerOfRank } from "../../protocol/view.js";
-import { protocolProblem } from "../sync/modes.js";
+import { paceOf, protocolProblem } from "../sync/modes.js";
+import type { Pace } from "../sync/pace.js";
 import { RestOrder } from "./rest-order.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
@@ -41,14 +41,21 @@ import {
   awaitsAnswer,
   type BarrierOrder,
   creditStep,
+  type EvaluationPart,
   epochWords,
+  evaluatedOf,
+  evaluating,
   inFlight,
+  isAsking,
+  isAwaited,
   isExhausted,
+  isIdleInPause,
   lastWordsOf,
+  type StepPlace,
   type Stepping,
+  stepAhead,
   stepBegun,
   stepIn,
-  stepOf,
   unanswered,
   type Work,
   type WorkerState,
@@ -65,7 +72,7 @@ export class Worker {
   #versions: number[] = [];
   #nextStep = 0;
   #work: Work | null = null;
-  #evaluations: { evaluation: number; range: Range }[] = [];
+  #evaluations: Omit<EvaluationPart, "versions">[] = [];
   readonly #rest = new RestOrder();
   #barrier: BarrierOrder | null = null;
   #lastEpoch = -1;
@@ -108,7 +115,7 @@ export class Worker {
         if (event.run === this.#spec?.run) this.#fail(event.code, event.reason);
         break;
       case "channelOpen":
-        if (this.#view !== null) this.#resend(this.#view, event.server);
+        this.#askAgain((chunk) => primaryOf(this.#view!, chunk) === event.server);
         break;
       default:
         event satisfies never;
@@ -121,9 +128,7 @@ export class Worker {
   wants(header: ChunkHeader): boolean {
     if (header.run !== this.#spec?.run || header.generation !== this.#view?.generation)
       return false;
-    if (header.incarnation !== this.#identity.incarnation) return false;
-    if (this.#state.name === "pulling" && header.step !== -1) return false;
-    return awaitsAnswer(this.#state, header);
+    return header.incarnation === this.#identity.incarnation && isAwaited(this.#state, header);
   }
 
   /** One sentence: what this worker is doing. */
@@ -187,14 +192,9 @@ export class Worker {
       return;
     }
     this.#spec = spec;
-    this.#view = null;
-    this.#layout = null;
-    this.#work = null;
-    this.#evaluations = [];
+    [this.#view, this.#layout, this.#work, this.#barrier] = [null, null, null, null];
+    [this.#nextStep, this.#lastEpoch, this.#evaluations] = [0, -1, []];
     this.#rest.lift(null);
-    this.#barrier = null;
-    this.#nextStep = 0;
-    this.#lastEpoch = -1;
     this.#account = new WorkerAccount();
     this.#state = { name: "preparing" };
     this.#effects.push({ type: "prepare", spec, residuals });
@@ -223,7 +223,7 @@ export class Worker {
       this.#pullAll(layout.chunks);
       return;
     }
-    for (const server of view.servers) this.#resend(view, server.index);
+    this.#askAgain(() => true);
   }
 
   #onWork(assignment: Assignment): void {
@@ -248,8 +248,7 @@ export class Worker {
     if (state.name !== "stepping" || state.step !== step) return;
     const lacking = state.before?.missing.size ?? 0;
     assert(lacking === 0, "a gradient follows all parameters", { step, chunk, lacking });
-    state.outstanding.add(chunk);
-    this.#push(chunk, state);
+    this.#pushFinal(chunk, state);
   }
 
   #onComputed(step: number, outcome: StepOutcome, nowMs: number): void {
@@ -270,13 +269,13 @@ export class Worker {
   /** The step is still to be taken: with another assignment, which the coordinator deals. */
   #onExamplesRefused(step: number, reason: string): void {
     if (this.#state.name !== "stepping" || this.#state.step !== step) return;
-    const work = this.#work;
-    assert(work !== null, "a step belongs to an assignment", { step });
+    assert(this.#work !== null, "a step belongs to an assignment", { step });
     assert(this.#state.before === null, "no step is begun on examples that are sent", { step });
+    const { id: assignment, start, end } = this.#work.assignment;
     this.#work = null;
     this.#state = { name: "resting" };
-    this.#log(`examples ${work.assignment.start} to ${work.assignment.end} are refused: ${reason}`);
-    this.#tell({ type: "assignmentRefused", assignment: work.assignment.id, reason });
+    this.#log(`examples ${start} to ${end} are refused: ${reason}`);
+    this.#tell({ type: "assignmentRefused", assignment, reason });
   }
 
   #onReply(header: ChunkHeader, nowMs: number): void {
@@ -289,16 +288,20 @@ export class Worker {
       this.#tell({ type: "diverged", step: header.step, what: header.detail });
       return;
     }
-    this.#versions[header.chunk] = header.version;
     const state = this.#state;
-    if (state.name === "pulling") {
+    const versions = state.name === "fetching" ? state.versions : this.#versions;
+    versions[header.chunk] = header.version;
+    if (isAsking(state)) {
       state.missing.delete(header.chunk);
-      if (state.missing.size === 0) this.#state = { name: "resting" };
+      if (state.missing.size === 0) this.#onAllHere(state);
       return;
     }
     const answered = inFlight(state, header.step)!;
     answered.outstanding.delete(header.chunk);
     answered.missing.delete(header.chunk);
+    for (const held of answered.verdict.decided(header.chunk, header.scale)) {
+      this.#push(held, answered);
+    }
     if (answered !== state) this.#effects.push({ type: "arrived", chunk: header.chunk });
     if (answered.computed && answered.missing.size === 0) this.#finishStep(answered, nowMs);
   }
@@ -329,10 +332,25 @@ export class Worker {
     else if (this.#state.name === "stepping") this.#state.before = null;
   }
 
+  /** Asks for the model as it is; where it trains on something near it, that is laid aside. */
+  #fetch(part: Omit<EvaluationPart, "versions">): void {
+    const isKept = pullsEncoded(this.#spec!.compression);
+    if (isKept) this.#effects.push({ type: "layAside" });
+    const versions = isKept ? [...this.#versions] : this.#versions;
+    const missing = new Set(versions.keys());
+    this.#state = { name: "fetching", ...part, versions, missing };
+    for (const chunk of missing) this.#pull(chunk);
+  }
+
+  #onAllHere(state: WorkerState & { readonly name: "pulling" | "fetching" }): void {
+    this.#state = state.name === "pulling" ? { name: "resting" } : evaluating(state);
+    if (state.name === "fetching") this.#effects.push({ type: "evaluate", range: state.range });
+  }
+
   #onEvaluated(correct: number, lossSum: number): void {
     if (this.#state.name !== "evaluating") return;
-    const { evaluation, range } = this.#state;
-    this.#tell({ type: "evaluated", evaluation, range, correct, lossSum });
+    this.#tell(evaluatedOf(this.#state, correct, lossSum));
+    if (pullsEncoded(this.#spec!.compression)) this.#effects.push({ type: "takeBack" });
     this.#state = { name: "resting" };
   }
 
@@ -343,8 +361,7 @@ export class Worker {
     }
     this.#tell({ type: "leave", reason, server: null, worker: this.statistics() });
     this.#effects.push({ type: "finish", outcome, reason, stay });
-    this.#state = { name: "idle" };
-    this.#work = null;
+    [this.#state, this.#work] = [{ name: "idle" }, null];
   }
 
   /** Takes whole weights where replies are differences, then gives its residuals. */
@@ -368,17 +385,17 @@ export class Worker {
 
   /** Starts whatever is due, if the worker rests. */
   #proceed(nowMs: number): void {
-    const mustRest = () => this.#rest.forbids(this.#nextStep);
+    const mustRest = () =>
+      this.#rest.forbids(this.#nextStep) || isIdleInPause(this.#work, this.#pace, this.#rest);
     if (this.#state.name === "pulling" && mustRest()) this.#tellPaused();
     while (this.#state.name === "resting") {
       const evaluation = this.#evaluations.shift();
       if (evaluation !== undefined) {
-        this.#state = { name: "evaluating", ...evaluation };
-        this.#effects.push({ type: "evaluate", range: evaluation.range });
+        this.#fetch(evaluation);
         return;
       }
       const work = this.#work;
-      if (work !== null && isExhausted(work, this.#nextStep, this.#spec!, this.#view)) {
+      if (work !== null && isExhausted(work, this.#nextStep, this.#pace)) {
         this.#finishAssignment(work);
         continue;
       }
@@ -396,27 +413,20 @@ export class Worker {
     this.#startAhead(nowMs);
   }
 
-  /**
-   * Begins the assignment's next step while chunks of the one that has been computed are on their
-   * way. One without examples is left for when they are back, as its pushes would leave at once;
-   * and examples that are sent may be refused, with an assignment that has to end there.
-   */
+  /** Begins the assignment's next step while chunks of the one computed are on their way. */
   #startAhead(nowMs: number): void {
-    const [spec, work, state] = [this.#spec, this.#work, this.#state];
-    if (spec === null || work === null || spec.feed === "central") return;
-    if (state.name !== "stepping" || !state.computed || state.before !== null) return;
-    const step = state.step + 1;
-    if (this.#rest.forbids(step) || this.#evaluations.length > 0) return;
-    const start = work.position + state.examples;
-    if (stepOf(work, step, start, spec.batchSize) === null) return;
-    state.leftAtMs = nowMs;
-    this.#begin(work, { step, start, before: state }, nowMs);
+    const [spec, work] = [this.#spec, this.#work];
+    if (spec === null || work === null || this.#evaluations.length > 0) return;
+    const ahead = stepAhead(this.#state, work, spec);
+    if (ahead === null || this.#rest.forbids(ahead.step)) return;
+    ahead.before.leftAtMs = nowMs;
+    this.#begin(work, ahead, nowMs);
   }
 
   #finishAssignment(work: Work): void {
     this.#work = null;
     this.#account.spent(work.assignment.epoch, work.seconds);
-    this.#tell(assignmentDoneOf(work));
+    this.#tell(assignmentDoneOf(work, this.statistics()));
   }
 
   /** Rests where it was told to: its assignment ends there, and what is left is dealt again. */
@@ -428,32 +438,17 @@ export class Worker {
     this.#tell({ type: "paused", pause, position, step: this.#nextStep });
   }
 
-  #begin(
-    work: Work,
-    { step, start, before }: { step: number; start: number; before: Stepping | null },
-    nowMs: number,
-  ): void {
+  #begin(work: Work, place: StepPlace, nowMs: number): void {
     const [layout, spec] = [this.#layout, this.#spec];
     assert(layout !== null && spec !== null, "prepared before stepping");
-    const taken = stepOf(work, step, start, spec.batchSize);
-    const { end } = taken?.range ?? { end: start };
-    const begun = { step, examples: end - start, computed: taken === null, before };
-    const state = stepBegun(begun, layout, nowMs);
+    const { state, compute } = stepBegun(work, place, { layout, spec, pace: this.#pace }, nowMs);
     this.#state = state;
-    if (taken !== null) {
-      const lacking = [...(before?.missing ?? [])];
-      const next = stepOf(work, step + 1, end, spec.batchSize);
-      this.#effects.push({ type: "compute", ...taken, lacking, next });
-      return;
-    }
-    for (const chunk of layout.chunks) {
-      state.outstanding.add(chunk.index);
-      this.#push(chunk.index, state);
-    }
+    if (compute !== null) this.#effects.push(compute);
+    else for (const { index } of layout.chunks) this.#pushFinal(index, state);
   }
 
-  #resend(view: View, server: number): void {
-    this.#askAgain((chunk) => primaryOf(view, chunk) === server);
+  #pushFinal(chunk: number, state: Stepping): void {
+    if (state.verdict.admits(chunk)) this.#push(chunk, state);
   }
 
   #askAgain(isMeant: (chunk: number) => boolean): void {
@@ -465,7 +460,8 @@ export class Worker {
   }
 
   #pull(chunk: number): void {
-    this.#effects.push(pullFrom(this.#identity, this.#view, { step: this.#nextStep, chunk }));
+    const step = this.#state.name === "fetching" ? -1 : this.#nextStep;
+    this.#effects.push(pullFrom(this.#identity, this.#view, { step, chunk }));
   }
 
   #pullAll(chunks: readonly Chunk[]): void {
@@ -474,9 +470,15 @@ export class Worker {
     for (const chunk of missing) this.#pull(chunk);
   }
 
-  #push(chunk: number, { step, examples }: Stepping): void {
+  #push(chunk: number, { step, examples, outstanding, verdict }: Stepping): void {
+    outstanding.add(chunk);
     const about = { step, chunk, version: this.#versions[chunk]!, examples };
-    this.#effects.push(pushTo(this.#identity, this.#view, about));
+    const push = { ...about, ...verdict.tagsOf(chunk) };
+    this.#effects.push(pushTo(this.#identity, this.#view, push));
+  }
+
+  get #pace(): Pace {
+    return paceOf(this.#spec!, this.#view?.phase ?? 0);
   }
 
   #leaveEpoch(): void {

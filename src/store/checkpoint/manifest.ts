@@ -45,11 +45,20 @@ const placedTensor = z.object({
   length: count,
 });
 
+const pushCounts = z.object({
+  pushes: count,
+  rejected: count,
+  stalenessSum: count,
+  stalenessMax: count,
+  stalenessCounts: z.array(count),
+});
+
 const chunkMarks = z.object({
   version: count,
   examples: count,
   sealedStep: z.int().min(-1),
   applied: z.array(z.object({ rank: count, incarnation: count, step: z.int().min(-1) })),
+  counts: pushCounts.optional(),
 });
 
 const fileFacts = z.object({ bytes: count, sha256: z.string().length(64) });

@@ -5,7 +5,7 @@
 
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import type { CoordinatorSnapshot, RunResult } from "../../protocol/run-events.js";
-import { idleWorker, sumOfLives } from "../../protocol/statistics.js";
+import { countedSince, idleWorker, sumOfLives } from "../../protocol/statistics.js";
 
 /** One line of metrics.jsonl about the steps since the line before. */
 export interface StepRow {
@@ -136,10 +136,12 @@ export class RunCounts {
     };
   }
 
-  /** Takes the last counts that the members said goodbye with. */
-  end({ workers, servers }: Pick<RunResult, "workers" | "servers">): void {
-    for (const [key, statistics] of Object.entries(workers)) {
+  /** Takes the last counts that the members said goodbye with; earlier ones are not this life's. */
+  end(result: Pick<RunResult, "workers" | "servers" | "earlierWorkers">): void {
+    const { workers, servers, earlierWorkers = {} } = result;
+    for (const [key, whole] of Object.entries(workers)) {
       const rank = Number(key);
+      const statistics = countedSince(earlierWorkers[rank] ?? idleWorker, whole);
       const lives = this.#workers.get(rank);
       // Fewer examples than were seen are those of a life that no snapshot has shown.
       const isSameLife = lives !== undefined && statistics.examples >= lives.latest.examples;

@@ -76,6 +76,8 @@ export interface PacelineResult {
     /** Training examples gone through by then. */
     readonly examples: number;
     readonly final: boolean;
+    /** Which version of the model: see model-version.ts; left out where it is not known. */
+    readonly version?: string;
   }[];
   readonly epochs: readonly {
     readonly epoch: number;
@@ -88,7 +90,7 @@ export interface PacelineResult {
   }[];
   readonly tornSteps: number;
   readonly skippedExamples: number;
-  /** Over chunk pushes, which is what staleness is a property of. */
+  /** Over pushes that were applied on arrival, each counted once; `rejected` counts whole pushes. */
   readonly staleness: {
     readonly average: number;
     readonly max: number;
@@ -186,10 +188,9 @@ function workerMetrics({ spec, result, workerCounts }: RunFacts): WorkerFinalMet
     );
 }
 
-/** An epoch before a worker came has 0 seconds of it; those after it went are left out. */
+/** Of the epochs that the worker took part in: one that it was not there for took it no time. */
 function secondsOf(rank: number, { epochs }: RunResult): number[] {
-  const seconds = epochs.map(({ workerSeconds }) => workerSeconds[rank] ?? 0);
-  return seconds.slice(0, seconds.findLastIndex((one) => one > 0) + 1);
+  return epochs.flatMap(({ workerSeconds }) => workerSeconds[rank] ?? []);
 }
 
 /** The last evaluation of each epoch that is over, and the final one. */
@@ -223,7 +224,7 @@ function pacelineResult(facts: RunFacts): PacelineResult {
     trainingSeconds: result.trainingSeconds,
     globalSteps: result.globalSteps,
     evaluations: result.evaluations.map(
-      ({ step, epoch, accuracyPercent, loss, atSeconds, trainedExamples, final }) => ({
+      ({ step, epoch, accuracyPercent, loss, atSeconds, trainedExamples, final, version }) => ({
         step,
         epoch: epoch + 1,
         accuracy: accuracyPercent,
@@ -231,6 +232,7 @@ function pacelineResult(facts: RunFacts): PacelineResult {
         seconds: atSeconds,
         examples: trainedExamples,
         final,
+        ...(version === undefined ? {} : { version }),
       }),
     ),
     epochs: result.epochs.map((record) => ({

@@ -29,7 +29,8 @@ test("a chunk message decodes to what was encoded", () => {
   );
 });
 
-function toGenerated(header: ChunkHeader, payload: Uint8Array): Uint8Array {
+function toGenerated(all: ChunkHeader, payload: Uint8Array): Uint8Array {
+  const { scale, ...header } = all;
   return toBinary(
     ChunkSchema,
     create(ChunkSchema, {
@@ -43,6 +44,7 @@ function toGenerated(header: ChunkHeader, payload: Uint8Array): Uint8Array {
       fence: BigInt(header.fence),
       examples: BigInt(header.examples),
       staleness: BigInt(header.staleness),
+      ...(scale === null ? {} : { scale }),
       payload,
     }),
   );
@@ -64,6 +66,7 @@ test("hand-written and generated codec write the same bytes and read each other'
       assert.equal(read.detail, header.detail);
       assert.equal(chunkKinds[read.kind], header.kind);
       assert.equal(read.wantsReply, header.wantsReply);
+      assert.deepEqual([read.scale ?? null, read.leads], [header.scale, header.leads]);
       assert.equal(Number(read.examples), header.examples);
     }),
     { seed: 6, numRuns: 500 },

@@ -41,6 +41,7 @@ import * as schemas from "./generated-coordinator.js";
 import {
   algorithmBytesMax,
   algorithmsMax,
+  chunksMax,
   dimensionsMax,
   membersMax,
   nameBytesMax,
@@ -179,6 +180,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
       lossSum: measured,
       correct: count,
       seconds: measured,
+      statistics: workerStatistics,
     },
   ),
   evaluated: record<Body<"evaluated">, wire.Evaluated>(schemas.EvaluatedSchema, {
@@ -186,6 +188,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     range,
     correct: count,
     lossSum: measured,
+    versions: list(count, chunksMax),
   }),
   pausing: record<Body<"pausing">, wire.Pausing>(schemas.PausingSchema, { pause: count, step }),
   paused: record<Body<"paused">, wire.Paused>(schemas.PausedSchema, {
