@@ -31,7 +31,7 @@ export function waiterFor(
   };
 }
 
-/** Whoever sent a pull asks for the chunk to start that step with; of step -1, to have it at once. */
+/** Whoever sent a pull asks for the chunk to start that step with; of step -1, for now and none. */
 export function waiterForPull(pull: ChunkHeader, channel: number): Waiter {
   return {
     rank: pull.rank,

@@ -90,7 +90,7 @@ export interface PacelineResult {
   }[];
   readonly tornSteps: number;
   readonly skippedExamples: number;
-  /** Over pushes that were applied on arrival, each counted once; `rejected` counts whole pushes. */
+  /** Over pushes applied on arrival, each counted once; `rejected` counts whole pushes. */
   readonly staleness: {
     readonly average: number;
     readonly max: number;
