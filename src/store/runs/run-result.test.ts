@@ -154,14 +154,14 @@ test("each worker that took part has a line, with the steps that it took", () =>
   );
 });
 
-test("epochs before a worker came count 0 seconds, those after it went are left out", () => {
+test("epochs in which a worker took no part are left out of its times", () => {
   const epochs = [epoch(0, { 0: 4 }), epoch(1, { 0: 4, 1: 2 }), epoch(2, { 0: 4 })];
   const workers = of({ epochs }).raw_worker_metrics;
   assert.deepEqual(
     workers.map((worker) => worker.epoch_times_seconds),
     [
       [4, 4, 4],
-      [0, 2],
+      [2],
     ],
   );
 });
