@@ -153,7 +153,7 @@ for (const { what, bytes, says } of hostile) {
 test("a payload of more than 1 MiB is refused", () => {
   const length = payloadBytesMax + 1;
   const bytes = Buffer.alloc(length + 5);
-  bytes.set([0x9a, 1, 0x81, 0x80, 0x40]);
+  bytes.set([0xaa, 1, 0x81, 0x80, 0x40]);
   assert.throws(() => decodeChunk(bytes), { code: "protocol", message: /1048577 bytes/ });
 });
 
