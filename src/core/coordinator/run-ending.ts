@@ -127,5 +127,6 @@ export function resultOf(
     evaluations: training?.evaluations ?? [],
     servers: counts.servers,
     workers: counts.workers,
+    earlierWorkers: counts.earlier,
   };
 }
