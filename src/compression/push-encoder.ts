@@ -105,10 +105,10 @@ export class PushEncoder {
     return `${chunks} chunk${chunks === 1 ? "" : "s"} (${values} values) out of the checkpoint`;
   }
 
-  /** What to send for a push, for the first time or again. */
+  /** What to send for a push, for the first time or again; of one that is rejected no values. */
   message(header: ChunkHeader): PushMessage {
     const raw = { header, payload: null, sent: () => {} };
-    if (header.examples === 0) return raw;
+    if (header.examples === 0 || header.scale === 0) return raw;
     const values = this.#gradientOf(header.chunk);
     const encoded = this.#encodedOf(header, values);
     if (encoded === null) {

@@ -4,14 +4,19 @@
  */
 
 import { PacelineError } from "../errors.js";
-import { type AppliedMark, type ChunkMarks, pushOutcomes } from "../protocol/messages.js";
+import {
+  type AppliedMark,
+  type ChunkMarks,
+  type PushCounts,
+  pushOutcomes,
+} from "../protocol/messages.js";
 
 type Fields = Readonly<Record<string, unknown>>;
 
 /** Reads marks; throws "protocol" with the field and its value where they are none. */
 export function readMarks(text: string, chunk: number): ChunkMarks {
   const marks = fieldsOf(parsed(text, chunk), chunk, text);
-  const { applied } = marks;
+  const { applied, counts } = marks;
   if (!Array.isArray(applied)) throw noMarks(chunk, text);
   return {
     version: wholeNumber(marks, "version", 0, chunk),
@@ -26,6 +31,19 @@ export function readMarks(text: string, chunk: number): ChunkMarks {
         ...outcomeOf(mark, chunk),
       };
     }),
+    ...(counts === undefined ? {} : { counts: countsIn(fieldsOf(counts, chunk, text), chunk) }),
+  };
+}
+
+function countsIn(counts: Fields, chunk: number): PushCounts {
+  const number = (name: string) => wholeNumber(counts, name, 0, chunk);
+  const places = Array.isArray(counts.stalenessCounts) ? (counts.stalenessCounts as unknown[]) : [];
+  return {
+    pushes: number("pushes"),
+    rejected: number("rejected"),
+    stalenessSum: number("stalenessSum"),
+    stalenessMax: number("stalenessMax"),
+    stalenessCounts: places.map((_, place) => wholeNumber({ ...places }, `${place}`, 0, chunk)),
   };
 }
 

@@ -17,6 +17,12 @@ const attraction: ToyGradients = ({ range }, gradients, parameters) => {
   }
 };
 
+/** A loss that no two models share; a whole number, so that sums of it are exact. */
+function hashOf(parameters: Float32Array): number {
+  const words = new Uint32Array(parameters.buffer, parameters.byteOffset, parameters.length);
+  return words.reduce((hash, word) => Math.imul(hash ^ word, 0x01000193) >>> 8, 7);
+}
+
 const specOf = (compression: Partial<CompressionSpec>, changes: Partial<RunSpec> = {}) =>
   specOfEpochs(40, compression, changes);
 
@@ -31,7 +37,7 @@ function run(
     spec,
     layoutOf,
     fresh,
-    compute: () => new ToyCompute(layoutOf, attraction),
+    compute: () => new ToyCompute(layoutOf, attraction, hashOf),
     during,
     from,
     log,
@@ -105,6 +111,26 @@ test("a resumed run has the bits of one that was not where nothing is dropped", 
   const second = await run({ ...spec, run: "toy-again" }, () => {}, first.saved);
   assert.deepEqual(second.weights, uncut.weights);
 });
+
+for (const pull of [...pulls, { codec: "none", ...whole } as const]) {
+  test(`pulls as ${pull.codec}: what is evaluated is saved, and leaves no trace`, async () => {
+    const often = { evaluateEvery: { unit: "step", count: 3 } } as const;
+    const asp: Protocol = {
+      mode: "asp",
+      staleness: { rule: "scale", scale: 0.1, floor: 0.1, max: 5 },
+    };
+    const evaluated = await run(specOf({ pull }, often));
+    const lr = { ...specOf({}).schedule, lr: 0.05 };
+    const free = await run(specOf({ pull }, { ...often, protocol: asp, schedule: lr }));
+    for (const { result, weights } of [evaluated, free]) {
+      assert.equal(result.outcome, "done", result.reason);
+      assert.ok(result.evaluations.length > 5, `${result.evaluations.length} evaluations`);
+      assert.equal(result.evaluations.at(-1)!.loss, hashOf(Float32Array.from(weights)));
+    }
+    const without = await run(specOf({ pull }));
+    assert.deepEqual(evaluated.weights, without.weights, "workers train on what they had");
+  });
+}
 
 test("every mode trains with both ways compressed", async () => {
   const asp: Protocol = {

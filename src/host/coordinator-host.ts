@@ -25,11 +25,13 @@ import { type Examples, type ExamplesRequest, examplesBytesMax } from "../protoc
 import type { MemberIdentity } from "../protocol/identity.js";
 import { shownId } from "../protocol/ids.js";
 import type {
+  ChunkMarks,
   CoordinatorMessage,
   MemberMessage,
   RegisterReply,
   RegisterRequest,
 } from "../protocol/messages.js";
+import { modelVersion } from "../protocol/model-version.js";
 import type { ResidualChunk, ResidualPlace, Residuals } from "../protocol/residuals.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
 import type { RunSpec } from "../protocol/run-spec.js";
@@ -336,6 +338,7 @@ export class CoordinatorHost implements CoordinatorService {
       const parts = statePartCount(setup.spec.updateRule);
       const residuals = this.#given.take(request.residuals);
       const state = await saveState(this.#parts, request.view, setup.layout, parts);
+      demandVersion(request, state.marks);
       step = await this.#parts.saveCheckpoint(request, setup, { ...state, residuals });
       version = Math.min(...state.marks.map((marks) => marks.version));
     } catch (thrown) {
@@ -343,6 +346,14 @@ export class CoordinatorHost implements CoordinatorService {
     }
     this.tell({ type: "saved", run: setup.spec.run, step, version, problem });
   }
+}
+
+/** What is saved at the end is what was evaluated. */
+function demandVersion({ version }: SaveRequest, marks: readonly ChunkMarks[]): void {
+  const held = modelVersion(marks.map((chunk) => chunk.version));
+  if (version === null || version === held) return;
+  const sentence = `servers have version ${held} of the model, ${version} was evaluated`;
+  throw new PacelineError("protocol", `${sentence} at the end: it changed in between`);
 }
 
 function demandReadable({ run, split, start, end }: ExamplesRequest, spec: RunSpec | null): void {

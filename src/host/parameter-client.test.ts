@@ -68,6 +68,9 @@ function begin(changes: Partial<RunSpec> = {}) {
   return { client, sent, open, replies, failures, parameters, gradients, welcome, answer };
 }
 
+/** Of a push that nobody judges. */
+const alone = { leads: true, scale: null };
+
 test("a foreign loop pulls, pushes and has its weights, without a worker's machine", () => {
   const { client, sent, parameters, replies, welcome, answer } = begin();
   client.follow(view);
@@ -76,7 +79,7 @@ test("a foreign loop pulls, pushes and has its weights, without a worker's machi
   for (const address of ["a", "b"]) welcome(address);
   answer("a", { step: -1, chunk: 0 }, [5, 6]);
   answer("b", { step: -1, chunk: 1 }, [7, 8]);
-  client.push({ step: 0, chunk: 1, version: 3, examples: 8 });
+  client.push({ step: 0, chunk: 1, version: 3, examples: 8, ...alone });
   answer("b", { step: 0, chunk: 1 }, [9, 10]);
   assert.deepEqual(
     sent.map(({ to, header: { kind, chunk, fence } }) => [to, kind, chunk, fence]),
@@ -98,7 +101,7 @@ test("what is unanswered goes out again as it was, once for each link that opens
   const { client, sent, gradients, welcome, answer } = begin({ compression });
   client.follow(view);
   for (const address of ["a", "b"]) welcome(address);
-  const facts = { step: 4, chunk: 0, version: 2, examples: 8 };
+  const facts = { step: 4, chunk: 0, version: 2, examples: 8, ...alone };
   client.push(facts);
   client.push(facts);
   assert.equal(sent.length, 1, "what is on its way is not sent twice");
@@ -114,7 +117,7 @@ test("a later view sends it again with its fence, to the chunk's primary there",
   const { client, sent, open, replies, welcome, answer } = begin();
   client.follow(view);
   for (const address of ["a", "b"]) welcome(address);
-  client.push({ step: 4, chunk: 1, version: 2, examples: 8 });
+  client.push({ step: 4, chunk: 1, version: 2, examples: 8, ...alone });
   const servers = view.servers.slice(0, 1);
   const later = { ...view, number: 2, servers, replicas: [[0], [0]], fences: [1, 2] };
   client.follow(later);
@@ -137,7 +140,7 @@ test("weights of a generation that has been rolled back are thrown away", () => 
   const { client, sent, parameters, welcome, answer } = begin();
   client.follow(view);
   welcome("a");
-  client.push({ step: 4, chunk: 0, version: 2, examples: 8 });
+  client.push({ step: 4, chunk: 0, version: 2, examples: 8, ...alone });
   client.follow({ ...view, number: 2, generation: 1, fences: [2, 2] });
   answer("a", { step: 4, chunk: 0 }, [1, 2]);
   assert.deepEqual([...parameters], [0, 0, 0, 0]);
@@ -153,7 +156,7 @@ test("a life that is not in the view sends nothing again", () => {
   const { client, sent, welcome } = begin();
   client.follow(view);
   for (const address of ["a", "b"]) welcome(address);
-  client.push({ step: 4, chunk: 1, version: 2, examples: 8 });
+  client.push({ step: 4, chunk: 1, version: 2, examples: 8, ...alone });
   client.follow({ ...view, number: 2, workers: [{ rank: 0, incarnation: 8, fromStep: 6 }] });
   assert.equal(sent.length, 1);
 });

@@ -96,6 +96,8 @@ export class ParameterClient {
   readonly #auto: AutoCompression | null;
   readonly #trace: PushTrace | null;
   #view: View | null = null;
+  /** Parameters laid aside; kept, as the next time needs as much. */
+  #aside: Float32Array | null = null;
 
   constructor(parts: ParameterClientParts, memory: ParameterMemory, listener: ParameterListener) {
     this.#parts = parts;
@@ -143,15 +145,32 @@ export class ParameterClient {
     for (const one of this.#unanswered.all()) this.#send(one);
   }
 
-  /** Asks for a chunk's weights to start a step with, until they are there. */
+  /**
+   * Asks for a chunk's weights to start a step with, until they are there; with a step of -1 for
+   * the weights as they are, which starts nothing.
+   */
   pull({ step, chunk }: Pick<ChunkRequest, "step" | "chunk">): void {
-    const request = { kind: "pull", step, chunk, version: 0, examples: 0 } as const;
-    this.#send(this.#unanswered.add(request));
+    const nothing = { version: 0, examples: 0, leads: false, scale: null };
+    this.#send(this.#unanswered.add({ kind: "pull", step, chunk, ...nothing }));
   }
 
   /** Pushes a chunk's gradient until it is answered. */
-  push({ step, chunk, version, examples }: Omit<ChunkRequest, "kind">): void {
-    this.#send(this.#unanswered.add({ kind: "push", step, chunk, version, examples }));
+  push(push: Omit<ChunkRequest, "kind">): void {
+    const { step, chunk, version, examples, leads, scale } = push;
+    const about = { step, chunk, version, examples, leads, scale };
+    this.#send(this.#unanswered.add({ kind: "push", ...about }));
+  }
+
+  /** Keeps the parameters as they are while others are pulled in their place. */
+  layAside(): void {
+    const { parameters } = this.#memory;
+    this.#aside ??= new Float32Array(parameters.length);
+    this.#aside.set(parameters);
+  }
+
+  /** Puts the parameters back that were laid aside. */
+  takeBack(): void {
+    if (this.#aside !== null) this.#memory.parameters.set(this.#aside);
   }
 
   /** A step is about to be computed: time to measure in, where codecs are chosen by measuring. */
@@ -222,8 +241,9 @@ export class ParameterClient {
     else link.send(pullFrom(this.#parts, view, { step, chunk }).header, null);
   }
 
-  #sendPush(link: ServerLink, { step, chunk, version, examples }: ChunkRequest, view: View): void {
-    const { header } = pushTo(this.#parts, view, { step, chunk, version, examples });
+  #sendPush(link: ServerLink, { kind, ...push }: ChunkRequest, view: View): void {
+    const { step, chunk } = push;
+    const { header } = pushTo(this.#parts, view, push);
     this.#trace?.ready(chunk, step);
     const message = this.#pushes.message(header);
     this.#auto?.pushed(header);

@@ -10,7 +10,7 @@ import { ReplyEncoder } from "../compression/reply-encoder.js";
 import { RunCodecs } from "../compression/run-codecs.js";
 import type { Entry } from "../core/server/entry.js";
 import { Shard } from "../core/server/shard.js";
-import type { SentCopy, ShardEffect, ShardEvent } from "../core/server/shard-events.js";
+import type { ShardEffect, ShardEvent } from "../core/server/shard-events.js";
 import { toPacelineError } from "../errors.js";
 import { Arena, type ArenaUsage } from "../kernels/arena.js";
 import { createConversions, createKernels, type KernelsChoice } from "../kernels/choice.js";
@@ -425,10 +425,11 @@ export class ServerHost {
   /** A worker that is gone will ask again; nothing is taken to have been sent to it. */
   #sendWeights(
     job: ServedRun,
-    { channel, header, copy }: { channel: number; header: ChunkHeader; copy: SentCopy | null },
+    { channel, header, copy, isRaw }: ShardEffect & { readonly type: "reply" },
   ): void {
     const open = this.#channels.get(channel);
-    const encoded = open === undefined ? null : job.replies.encode(header, copy);
+    const isEncoded = open !== undefined && isRaw !== true;
+    const encoded = isEncoded ? job.replies.encode(header, copy) : null;
     if (open === undefined || encoded === null) {
       this.#sendPart(job, channel, header);
       return;

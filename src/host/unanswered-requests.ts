@@ -15,6 +15,9 @@ export interface ChunkRequest {
   readonly version: number;
   /** Of a push: how many examples the gradient is of; without any it has no payload. */
   readonly examples: number;
+  /** Of a push: see the header's fields. */
+  readonly leads: boolean;
+  readonly scale: number | null;
 }
 
 /** A request and where it stands. */

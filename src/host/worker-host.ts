@@ -131,6 +131,12 @@ export class WorkerHost {
       case "evaluate":
         this.#parts.compute.evaluate(effect.range);
         break;
+      case "layAside":
+        this.#client?.layAside();
+        break;
+      case "takeBack":
+        this.#client?.takeBack();
+        break;
       case "giveResiduals":
         void this.#endAsEvent(this.#giveResiduals(effect.barrier), this.#spec?.run ?? "");
         break;

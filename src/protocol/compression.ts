@@ -103,6 +103,11 @@ export function keepsResiduals({ push, feedback }: CompressionSpec): boolean {
   return feedback && (push.codec === "auto" || feedbackCodecs.includes(push.codec));
 }
 
+/** True where the weights of a reply are not what the server has, but something near it. */
+export function pullsEncoded({ pull }: CompressionSpec): boolean {
+  return pull.codec !== "none";
+}
+
 /** True where replies are differences, so that what a worker has lags behind the servers. */
 export function pullsDifferences({ pull }: CompressionSpec): boolean {
   return feedbackCodecs.includes(pull.codec);

@@ -14,7 +14,7 @@ import type { RunSpec } from "./run-spec.js";
 import type { FrameAddresses, View } from "./view.js";
 
 /** Raised when messages change meaning; both sides of a registration must have the same. */
-export const protocolVersion = 2;
+export const protocolVersion = 3;
 
 /** First word of a process to the coordinator. */
 export interface RegisterRequest {
@@ -82,18 +82,23 @@ export interface ServerStatistics {
   readonly versionMin: number;
   readonly versionMax: number;
   readonly chunks: number;
-  /** Pushes whole: the most that any one chunk has accepted. */
+  /** Pushes with examples that any one chunk has applied at most, since the run began. */
   readonly pushes: number;
-  /** Chunk updates, the seconds they took, and of these the longest. */
+  /** Chunk updates since the server has the job, and the seconds they took. */
   readonly updates: number;
   readonly updateSeconds: number;
-  /** Over accepted asynchronous chunk pushes. */
+  /**
+   * Over pushes that were applied on arrival, since the run began: each counts once, on the server
+   * of the chunk that leads it.
+   */
   readonly stalenessSum: number;
   readonly stalenessCount: number;
   readonly stalenessMax: number;
   /** By staleness: index s counts those of staleness s, the last also those above. */
   readonly stalenessCounts: readonly number[];
+  /** Pushes that the staleness rule rejected, counted in the same way. */
   readonly rejected: number;
+  /** Chunk pushes that had been seen before, since the server has the job. */
   readonly duplicates: number;
   readonly tornSteps: number;
   readonly bytesIn: number;
@@ -195,6 +200,8 @@ export type MemberMessage =
       readonly lossSum: number;
       readonly correct: number;
       readonly seconds: number;
+      /** All that the worker has counted by then. */
+      readonly statistics: WorkerStatistics;
     }
   /** The examples sent for an assignment are not what the run spec says; its step was not begun. */
   | { readonly type: "assignmentRefused"; readonly assignment: number; readonly reason: string }
@@ -204,6 +211,8 @@ export type MemberMessage =
       readonly range: Range;
       readonly correct: number;
       readonly lossSum: number;
+      /** By chunk: the version of the weights that it evaluated with. */
+      readonly versions: readonly number[];
     }
   /**
    * Answer to `pause`: the step in which the worker is, or will be next; it does not go past it
@@ -259,6 +268,7 @@ export type CoordinatorMessage =
     }
   | { readonly type: "view"; readonly view: View }
   | { readonly type: "work"; readonly assignment: Assignment }
+  /** Pull all weights as they are, go through these test examples with them, say `evaluated`. */
   | { readonly type: "evaluate"; readonly evaluation: number; readonly range: Range }
   | { readonly type: "pause"; readonly pause: number }
   /** Go on up to and including this step, then rest and say `paused`. */
@@ -325,10 +335,12 @@ export type ChunkPart = (typeof chunkParts)[number];
  * - hello (opens a channel; payload empty): run, generation, rank, incarnation; welcome / refusal
  *   answer it (detail: reason)
  * - push: every tag, payload = gradient in `codec`; `version` is the base version; `wantsReply`
- *   asks for the new chunk
- * - pull: chunk; answered by reply with step -1
- * - reply: chunk, step, outcome, version, staleness, detail = reason; payload = weights unless
- *   refused, nonfinite or !wantsReply
+ *   asks for the new chunk; of the chunks of one step the one pushed first `leads`, the others
+ *   carry in `scale` what its answer said; a push that was rejected has no payload
+ * - pull: chunk, to start `step` with; a step of -1 starts none and asks for the weights as they
+ *   are, at once and uncompressed, which changes nothing; answered by reply with step -1
+ * - reply: chunk, step, outcome, version, staleness, scale, detail = reason; payload = weights
+ *   unless refused, nonfinite or !wantsReply
  * - load: chunk, part, version, payload = values, detail = ChunkMarks as JSON with the weights;
  *   loaded answers each
  * - save: chunk; answered by one saved message a part
@@ -353,6 +365,13 @@ export interface ChunkHeader {
   readonly part: ChunkPart;
   readonly outcome: PushOutcome;
   readonly staleness: number;
+  /**
+   * The verdict on a push, which is one for all its chunks: 0 rejects it, anything above is what
+   * the gradient is multiplied by, an f32 number of at most 1; null where nobody judges, or has.
+   */
+  readonly scale: number | null;
+  /** True for the first chunk of a step that its worker pushes: it stands for the whole push. */
+  readonly leads: boolean;
   readonly wantsReply: boolean;
   readonly detail: string;
 }
@@ -375,6 +394,8 @@ export const emptyHeader: ChunkHeader = {
   part: "weights",
   outcome: "none",
   staleness: 0,
+  scale: null,
+  leads: false,
   wantsReply: false,
   detail: "",
 };
@@ -398,4 +419,19 @@ export interface ChunkMarks {
   readonly sealedStep: number;
   /** Per rank the last push that was decided on. */
   readonly applied: readonly AppliedMark[];
+  /** Over the whole run; left out where the writer did not count. */
+  readonly counts?: PushCounts | undefined;
+}
+
+/** What a chunk has counted of pushes with examples, since the run began. */
+export interface PushCounts {
+  /** Applied to this chunk. */
+  readonly pushes: number;
+  /** Of those that lead their push: rejected by the staleness rule. */
+  readonly rejected: number;
+  /** Of those that lead and were applied on arrival: the sum of staleness, and the most. */
+  readonly stalenessSum: number;
+  readonly stalenessMax: number;
+  /** The same by staleness: index s counts those of staleness s, the last also those above. */
+  readonly stalenessCounts: readonly number[];
 }

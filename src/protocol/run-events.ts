@@ -47,7 +47,7 @@ export interface EpochRecord {
   readonly workerSeconds: Readonly<Record<number, number>>;
 }
 
-/** One evaluation on the whole test set. */
+/** One evaluation of one version of the model on the whole test set. */
 export interface EvaluationRecord {
   readonly epoch: number;
   readonly step: number;
@@ -55,6 +55,8 @@ export interface EvaluationRecord {
   readonly accuracyPercent: number;
   readonly loss: number;
   readonly examples: number;
+  /** Which version of the whole model: see model-version.ts. Left out where it was not told. */
+  readonly version?: string;
   /** Seconds since training began. */
   readonly atSeconds: number;
   /** Work done by then: training examples gone through. */
@@ -74,7 +76,10 @@ export interface RunResult {
   readonly epochs: readonly EpochRecord[];
   readonly evaluations: readonly EvaluationRecord[];
   readonly servers: Readonly<Record<number, ServerStatistics>>;
+  /** By rank, over all its lives since the run began, also before it was resumed. */
   readonly workers: Readonly<Record<number, WorkerStatistics>>;
+  /** Of these, what had been counted when the run was resumed. */
+  readonly earlierWorkers?: Readonly<Record<number, WorkerStatistics>>;
 }
 
 /** What a member looks like from the coordinator, for status, cluster.json and the display. */

@@ -56,3 +56,18 @@ export function sumOfLives(ended: WorkerStatistics, last: WorkerStatistics): Wor
     waitSeconds: ended.waitSeconds + last.waitSeconds,
   };
 }
+
+/** What a rank has counted since it had counted this much. */
+export function countedSince(earlier: WorkerStatistics, whole: WorkerStatistics): WorkerStatistics {
+  return {
+    clock: whole.clock,
+    steps: whole.steps - earlier.steps,
+    examples: whole.examples - earlier.examples,
+    lossSum: whole.lossSum - earlier.lossSum,
+    lossCount: whole.lossCount - earlier.lossCount,
+    correct: whole.correct - earlier.correct,
+    inputSeconds: whole.inputSeconds - earlier.inputSeconds,
+    computeSeconds: whole.computeSeconds - earlier.computeSeconds,
+    waitSeconds: whole.waitSeconds - earlier.waitSeconds,
+  };
+}

@@ -154,7 +154,9 @@ export class RunRecord {
       spec,
       result,
       exitCode,
-      workerCounts: this.#counts.totals(),
+      workerCounts: new Map(
+        Object.entries(result.workers).map(([rank, counts]) => [Number(rank), counts]),
+      ),
       version,
       commit: sourceCommit(),
       inOneProcess,

@@ -203,5 +203,6 @@ function resultOf(result: BaselineResult, unsaved: string | null): RunResult {
     evaluations,
     servers: { 0: result.server },
     workers: { ...result.workers },
+    earlierWorkers: result.earlierWorkers,
   };
 }

@@ -227,7 +227,7 @@ test("what the host finds broken in mid-run ends it with a checkpoint", () => {
   cluster.tell({ type: "fail", code: "data", reason: "shard 3 is corrupt" });
   const { code, reason } = cluster.run().result;
   assert.equal(code, "data");
-  assert.match(reason, /^shard 3 is corrupt: go on from the checkpoint of step \d+ with/);
+  assert.match(reason, /^shard 3 is corrupt: go on from its checkpoint of step \d+ with/);
 });
 
 test("a range of workers that is written starts with its minimum, and others join", () => {

@@ -27,7 +27,7 @@ import type {
 import { activityIn, beginningOf, type Phase } from "./coordinator-phase.js";
 import { pictureOf } from "./coordinator-picture.js";
 import { hasPlace, modelObjection, placesOf } from "./formation.js";
-import { MemberCounts } from "./member-counts.js";
+import { countsIn, MemberCounts, type ToldCounts } from "./member-counts.js";
 import { lossOf, type Member, nameOf, Roster, registrationOf } from "./roster.js";
 import {
   type Ending,
@@ -99,10 +99,8 @@ export class Coordinator {
       case "interrupt":
         this.#onInterrupt(event.reason);
         break;
-      case "tick":
-        break;
       default:
-        event satisfies never;
+        event satisfies { readonly type: "tick" };
     }
     this.#advance();
     return this.#effects;
@@ -154,7 +152,7 @@ export class Coordinator {
     this.#raiseTerm(term);
     this.#setup = setup;
     this.#training = null;
-    this.#counts = new MemberCounts();
+    this.#counts = new MemberCounts(setup.resume?.workers);
     this.#attendance = new Attendance(this.#config);
     this.#bequests = this.#bequestsOf(setup.residuals ?? []);
     this.#phase = { name: "forming", sinceMs: this.#nowMs };
@@ -221,11 +219,11 @@ export class Coordinator {
       return;
     }
     member.detector.heard(this.#nowMs);
+    this.#keepCounts(member, countsIn(message));
     switch (message.type) {
       case "heartbeat":
         member.activity = message.activity;
         member.reach = message.reach;
-        this.#keepCounts(member, message);
         if (message.term > this.term) this.#end(endingDeposed(member, message.term, this.term));
         break;
       case "ready":
@@ -238,14 +236,15 @@ export class Coordinator {
         this.#onFailed(member, message.code as ErrorCode, message.reason);
         break;
       case "leave":
-        this.#onLeave(member, message);
+        this.#onLeave(member, message.reason);
         break;
       default:
         this.#training?.onMessage(member, message, this.#nowMs);
     }
   }
 
-  #keepCounts(member: Member, counts: Pick<Member, "server" | "worker">): void {
+  #keepCounts(member: Member, counts: ToldCounts | null): void {
+    if (counts === null) return;
     member.server = counts.server;
     member.worker = counts.worker;
     if (this.#setup !== null) this.#counts.keep(member, counts);
@@ -282,10 +281,9 @@ export class Coordinator {
     else this.#lose(member, `failed: ${reason}`);
   }
 
-  #onLeave(member: Member, message: MemberMessage & { type: "leave" }): void {
-    this.#keepCounts(member, message);
+  #onLeave(member: Member, reason: string): void {
     if (this.#phase.name !== "stopping") {
-      this.#lose(member, `left: ${message.reason}`);
+      this.#lose(member, `left: ${reason}`);
       return;
     }
     this.#phase.awaited.delete(member);
@@ -422,6 +420,7 @@ export class Coordinator {
         save: (request) => this.#effects.push({ type: "save", request, setup }),
         persist: (record) => this.#effects.push({ type: "persist", record }),
         serverStatistics: () => Object.values(this.#counts.servers),
+        workerCounts: () => this.#counts.workers,
       },
     );
     for (const { rank } of workers) this.#bequests.settle(rank);
@@ -482,8 +481,8 @@ export class Coordinator {
     this.#effects.push({ type: "send", role, rank, message });
   }
 
-  #send(member: Member, message: CoordinatorMessage): void {
-    this.#sendTo(member.role, member.rank, message);
+  #send({ role, rank }: Member, message: CoordinatorMessage): void {
+    this.#sendTo(role, rank, message);
   }
 
   #emit(event: RunEvent): void {

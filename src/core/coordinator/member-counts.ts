@@ -1,11 +1,13 @@
 /**
  * What members counted, also those that are gone. A worker's counts begin anew with each life of
- * its rank, so those of lives that ended are added up; a server's are of its one life in a run.
+ * its rank, so those of lives that ended are added up, also of lives before the run was resumed; a
+ * server's are of its one life in a run, and what its chunks kept.
  *
- * Invariant: what a rank has counted never shrinks while a run is on.
+ * Invariants: what a rank has counted never shrinks while a run is on; at a quiet moment the counts
+ * of workers are what they did, as each assignment ends with them.
  */
 import type { MemberIdentity } from "../../protocol/identity.js";
-import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
+import type { MemberMessage, ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import { idleWorker, sumOfLives } from "../../protocol/statistics.js";
 
 interface LastCount {
@@ -13,17 +15,37 @@ interface LastCount {
   readonly counts: WorkerStatistics;
 }
 
+/** What a member counted, as a message of its tells; null where that tells nothing of it. */
+export function countsIn(message: MemberMessage): ToldCounts | null {
+  if (message.type === "heartbeat" || message.type === "leave") return message;
+  if (message.type === "assignmentDone") return { server: null, worker: message.statistics };
+  return null;
+}
+
+/** Counts as a member tells them; null of the other role. */
+export interface ToldCounts {
+  readonly server: ServerStatistics | null;
+  readonly worker: WorkerStatistics | null;
+}
+
+/** By rank. */
+export type WorkerCounts = Readonly<Record<number, WorkerStatistics>>;
+
 /** The counts of one run. */
 export class MemberCounts {
+  /** What workers had counted when the run was resumed: by rank, over their lives before. */
+  readonly earlier: WorkerCounts;
   #servers: Record<number, ServerStatistics> = {};
   readonly #present = new Map<number, LastCount>();
-  readonly #past = new Map<number, WorkerStatistics>();
+  readonly #past: Map<number, WorkerStatistics>;
+
+  constructor(earlier: WorkerCounts = {}) {
+    this.earlier = earlier;
+    this.#past = new Map(Object.entries(earlier).map(([rank, counts]) => [Number(rank), counts]));
+  }
 
   /** Takes what a member says of itself; nothing where it has nothing to say. */
-  keep(
-    { rank, incarnation }: MemberIdentity,
-    counts: { readonly server: ServerStatistics | null; readonly worker: WorkerStatistics | null },
-  ): void {
+  keep({ rank, incarnation }: MemberIdentity, counts: ToldCounts): void {
     if (counts.server !== null) this.#servers = { ...this.#servers, [rank]: counts.server };
     if (counts.worker === null) return;
     const last = this.#present.get(rank);
@@ -38,12 +60,12 @@ export class MemberCounts {
     return this.#servers;
   }
 
-  /** By rank, over all its lives; the clock is the last one's. */
-  get workers(): Readonly<Record<number, WorkerStatistics>> {
+  /** By rank, over all its lives since the run began; the clock is the last one's. */
+  get workers(): WorkerCounts {
     const entries = [...this.#present].map(
       ([rank, { counts }]) =>
         [rank, sumOfLives(this.#past.get(rank) ?? idleWorker, counts)] as const,
     );
-    return Object.fromEntries(entries);
+    return { ...Object.fromEntries(this.#past), ...Object.fromEntries(entries) };
   }
 }

@@ -110,7 +110,7 @@ test("a server that no worker reaches ends the run, with a checkpoint", () => {
     const { outcome, code, reason } = cluster.run().result;
     assert.deepEqual([outcome, code], ["failed", "member_lost"]);
     assert.match(reason, /^server-1 \(pid \d+ on h\) is lost: no worker reaches it: worker-0 for/);
-    assert.match(reason, /: go on from the checkpoint of step \d+ with --resume auto$/);
+    assert.match(reason, /: go on from its checkpoint of step \d+ with paceline resume$/);
     assert.equal(cluster.checkpoints.at(-1)!.why, "ending");
   }
 });

@@ -125,5 +125,6 @@ export function resultOf(
     evaluations: training?.evaluations ?? [],
     servers: counts.servers,
     workers: counts.workers,
+    earlierWorkers: counts.earlier,
   };
 }

@@ -1,11 +1,13 @@
 /**
- * When training stands still: everybody is brought to rest (pause.ts), stands at the checkpoint's
- * barrier where workers keep something (barrier-round.ts), and everything is written. A checkpoint
- * lets them go on, an ending does not; and while there are fewer workers than there must be, they
- * rest with nothing to be written.
+ * When training stands still: everybody is brought to rest (pause.ts), and one version of the whole
+ * model can be looked at. What is wanted meanwhile is done one after the other, an evaluation before
+ * a checkpoint; for that everybody stands at a barrier where workers keep something
+ * (barrier-round.ts), and everything is written. A checkpoint lets them go on, an ending does not,
+ * and has nothing evaluated; and while there are fewer workers than there must be, they rest.
  *
  * Invariant: one thing at a time. What is wanted meanwhile waits, the weightiest of it; a rest for
- * want of workers becomes a rest for a checkpoint or an ending without anybody being moved.
+ * want of workers, or for an evaluation, becomes one for a checkpoint or an ending without anybody
+ * being moved. While all rest no step is begun, so what is evaluated is what is saved.
  */
 import { keepsResiduals, pullsDifferences } from "../../protocol/compression.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
@@ -15,7 +17,9 @@ import type { RunSpec } from "../../protocol/run-spec.js";
 import type { Pace } from "../sync/pace.js";
 import { BarrierRound } from "../work/barrier-round.js";
 import { Pause, type PauseLimit, type PauseReason, weightOf } from "../work/pause.js";
+import type { Evaluator } from "../work/evaluator.js";
 import type { SaveRequest } from "../work/run-setup.js";
+import type { EvaluationWish } from "../work/work-floor.js";
 import type { ViewRounds } from "./view-rounds.js";
 
 /** What training is to the standstill. */
@@ -23,11 +27,14 @@ export interface StandstillFloor {
   readonly spec: RunSpec;
   readonly pace: Pace;
   readonly views: ViewRounds;
+  readonly evaluator: Evaluator;
   /** True while nobody waits for work that others depend on. */
   readonly pausable: boolean;
   /** The step before which everybody stands, once they rest after `limit` (-1: nobody is there). */
   restingStep(limit: number): number;
   toWorker(rank: number, message: CoordinatorMessage): void;
+  /** Has the model evaluated as it stands, by workers that have come in by this step. */
+  evaluateHere(wish: EvaluationWish, reachedStep: number): void;
   /** Saving begins: epochs' clocks stand still. */
   halt(): void;
   /** Writes everything; all stand at the barrier. */
@@ -39,6 +46,7 @@ export class Standstill {
   readonly #floor: StandstillFloor;
   readonly #ids: IdSource;
   #wanted: PauseReason | null = null;
+  #evaluation: EvaluationWish | null = null;
   #pause: Pause | null = null;
   #saving: SaveRequest["why"] | null = null;
   /** What is saved once all stand at it; null from then on. */
@@ -76,39 +84,75 @@ export class Standstill {
     if (this.#wanted === null || weightOf(reason) > weightOf(this.#wanted)) this.#wanted = reason;
   }
 
-  /** There are enough workers: who rests for want of them goes on. */
-  suffice(): void {
-    if (this.#wanted === "shortage") this.#wanted = null;
-    if (this.#pause?.reason === "shortage") this.#lift();
+  /** Has the model evaluated when everybody rests; a later wish, or none, takes its place. */
+  wantEvaluation(wish: EvaluationWish | null): void {
+    this.#evaluation = wish;
   }
 
-  /** Begins what is wanted, and saves once everybody rests. */
-  advance(): void {
-    if (this.#saving !== null) return;
+  /** There are enough workers: who rests for want of them goes on, after an evaluation if any. */
+  suffice(): void {
+    if (this.#wanted === "shortage") this.#wanted = null;
+    if (this.#pause?.reason !== "shortage") return;
+    if (this.#floor.evaluator.busy) this.#pause.reason = "evaluation";
+    else this.#lift();
+  }
+
+  /** Begins what is wanted, and does it once everybody rests; true where they go on after that. */
+  advance(): boolean {
+    if (this.#saving !== null) return false;
     this.#beginWanted();
     const pause = this.#pause;
-    if (pause === null || !pause.quiet || this.#floor.views.busy) return;
-    if (pause.reason === "shortage") return;
-    const { pace, views } = this.#floor;
-    const step = this.#floor.restingStep(pause.limit);
-    this.save(pause.reason, pace.meetsAtBoundaries ? Math.max(step, views.openStep) : step);
+    if (pause === null || !pause.quiet || this.#floor.views.busy) return false;
+    if (this.#isEvaluating(pause)) return false;
+    switch (pause.reason) {
+      case "evaluation":
+        this.#lift();
+        return true;
+      case "shortage":
+        return false;
+      default: {
+        const { pace, views } = this.#floor;
+        const step = this.#floor.restingStep(pause.limit);
+        this.save(pause.reason, pace.meetsAtBoundaries ? Math.max(step, views.openStep) : step);
+        return false;
+      }
+    }
   }
 
   #beginWanted(): void {
     const { views, pace } = this.#floor;
-    if (this.#wanted === null) return;
+    const ranks = views.workers().map(({ rank }) => rank);
+    const isEvaluation = this.#evaluation !== null && ranks.length > 0;
+    const wanted = this.#wanted ?? (isEvaluation ? "evaluation" : null);
+    if (wanted === null) return;
     if (this.#pause !== null) {
-      if (this.#pause.reason === "shortage") this.#pause.reason = this.#wanted;
+      const { reason } = this.#pause;
+      if (isBrief(reason) && weightOf(wanted) > weightOf(reason)) this.#pause.reason = wanted;
       if (this.#pause.reason === this.#wanted) this.#wanted = null;
       return;
     }
-    const ranks = views.workers().map(({ rank }) => rank);
     // Nobody is held up where nobody is left.
     if (ranks.length === 0 ? views.busy : !this.#floor.pausable) return;
     const pause = this.#ids.next();
-    this.#pause = new Pause(pause, this.#wanted, pace.hasBarriers, ranks);
+    this.#pause = new Pause(pause, wanted, pace.hasBarriers, ranks);
     this.#wanted = null;
     for (const rank of ranks) this.#floor.toWorker(rank, { type: "pause", pause });
+  }
+
+  /** Begins the evaluation that is wished for; true while one is under way. */
+  #isEvaluating({ reason, limit }: Pause): boolean {
+    const { evaluator, pace, views } = this.#floor;
+    if (views.workers().length === 0) {
+      // Whoever comes next may find another version: it is begun anew.
+      if (!pace.meetsAtBoundaries) this.#evaluation ??= evaluator.abandon();
+      return false;
+    }
+    const wish = this.#evaluation;
+    if (!evaluator.busy && wish !== null && !isEnding(reason)) {
+      this.#evaluation = null;
+      this.#floor.evaluateHere(wish, pace.hasBarriers ? limit + 1 : Number.POSITIVE_INFINITY);
+    }
+    return evaluator.busy;
   }
 
   /** Has workers stand at the barrier where they keep something, then everything written. */
@@ -139,7 +183,7 @@ export class Standstill {
   saved(): SaveRequest["why"] | null {
     const why = this.#saving;
     this.#saving = null;
-    if (why !== null && why !== "interrupt" && why !== "ending") this.#lift();
+    if (why !== null && !isEnding(why)) this.#lift();
     return why;
   }
 
@@ -190,4 +234,13 @@ export class Standstill {
   awaitsResiduals(rank: number, incarnation: number, barrier: number): boolean {
     return this.#barrier?.id === barrier && this.#barrier.awaits(rank, incarnation);
   }
+}
+
+/** True of a rest in which nothing is written, and that may become one in which something is. */
+function isBrief(reason: PauseReason): boolean {
+  return weightOf(reason) < weightOf("checkpoint");
+}
+
+function isEnding(reason: PauseReason | SaveRequest["why"]): boolean {
+  return reason === "interrupt" || reason === "ending";
 }

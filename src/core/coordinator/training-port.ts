@@ -8,6 +8,7 @@ import type { RunEvent } from "../../protocol/run-events.js";
 import type { View } from "../../protocol/view.js";
 import type { SaveRequest } from "../work/run-setup.js";
 import type { CoordinatorRecord } from "./coordinator-events.js";
+import type { WorkerCounts } from "./member-counts.js";
 import type { Member } from "./roster.js";
 
 /** What training asks of the coordinator around it. */
@@ -21,6 +22,8 @@ export interface TrainingPort {
   persist(record: CoordinatorRecord): void;
   /** The servers' latest counts. */
   serverStatistics(): ServerStatistics[];
+  /** What workers have counted since the run began, by rank. */
+  workerCounts(): WorkerCounts;
 }
 
 /** Who takes part from the beginning, and under which term. */

@@ -20,20 +20,19 @@ import type { View } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
 import type { BarrierRound } from "../work/barrier-round.js";
+import { refusalsMax } from "../work/batch-pool.js";
 import { EpochRecords } from "../work/epoch-records.js";
 import { Evaluator } from "../work/evaluator.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import { DueByClock } from "../work/what-is-due.js";
-import type { WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
+import type { EvaluationWish, WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
 import { viewsOf, wayOfDealing } from "./choices.js";
+import { EvaluationRounds } from "./evaluation-rounds.js";
 import type { Member } from "./roster.js";
 import type { ClosedRun, Ending } from "./run-ending.js";
 import { Standstill, type StandstillFloor } from "./standstill.js";
 import type { TrainingMembers, TrainingPort } from "./training-port.js";
 import type { RoundOutcome, ViewRounds } from "./view-rounds.js";
-
-/** A batch that was refused so often ends the run. */
-const refusalsMax = 3;
 
 /** What the writing of a checkpoint came to. */
 export interface SaveEnd {
@@ -62,6 +61,7 @@ export class Training implements WorkFloor, StandstillFloor {
   readonly #serverCount: number;
   readonly #term: number;
   readonly #still: Standstill;
+  readonly #rounds: EvaluationRounds;
   #stage: "placing" | "loading" | "training" | "finished" = "placing";
   /** How it is to end once everything is written; null while nothing ends it. */
   #closing: Ending | null = null;
@@ -89,7 +89,10 @@ export class Training implements WorkFloor, StandstillFloor {
     this.#dealer = dealer;
     this.#records = new EpochRecords(resume);
     const { testExamples } = spec;
-    this.evaluator = new Evaluator(testExamples, resume?.evaluations ?? [], new IdSource(term));
+    const evaluations = resume?.evaluations ?? [];
+    const countsUpdates = this.pace.globalStep === "push";
+    this.evaluator = new Evaluator(testExamples, evaluations, new IdSource(term), countsUpdates);
+    this.#rounds = new EvaluationRounds(this, (event) => port.emit(event));
     this.#tornSteps = resume?.tornSteps ?? 0;
     this.views = viewsOf(setup, term, servers);
     for (const { rank, incarnation } of workers) {
@@ -132,7 +135,7 @@ export class Training implements WorkFloor, StandstillFloor {
   activity(): string {
     if (this.#stage !== "training") return this.#stage;
     const still = this.#still.activity();
-    if (still !== null) return still;
+    if (still !== null && (this.#still.isSaving || !this.evaluator.busy)) return still;
     if (this.evaluator.busy) {
       return `evaluating: waiting for worker ${this.evaluator.missing().join(", ")}`;
     }
@@ -289,10 +292,11 @@ export class Training implements WorkFloor, StandstillFloor {
     if (this.#stage !== "training") return;
     this.#watchNumbers();
     if (this.#still.isSaving) return;
-    this.#recordEvaluation();
+    this.#evaluateOn();
+    if (this.finished) return;
     if (this.#byClock.isDue(nowMs)) this.pauseForCheckpoint();
     this.#dealer.advance(this.#still.limit);
-    if (this.running) this.#still.advance();
+    if (this.running && this.#still.advance()) this.#dealer.advance(null);
     this.#beginRound();
   }
 
@@ -382,52 +386,27 @@ export class Training implements WorkFloor, StandstillFloor {
     this.#port.emit({ kind: "info", text });
   }
 
-  evaluate(about: { epoch: number; step: number; final: boolean }, reachedStep: number): void {
-    const ranks = this.#evaluators(reachedStep);
-    if (ranks.length === 0) return;
-    if (this.pace.meetsAtBoundaries || about.final) this.#records.interrupt(this.#nowMs);
-    for (const { rank, evaluation, range } of this.evaluator.begin(about, ranks)) {
-      this.toWorker(rank, { type: "evaluate", evaluation, range });
+  evaluate(wish: EvaluationWish, reachedStep: number): void {
+    if (!this.pace.meetsAtBoundaries && !wish.final) {
+      this.#still.wantEvaluation(wish);
+      return;
     }
+    // The final one takes the place of whatever else was due.
+    this.#still.wantEvaluation(null);
+    this.evaluateHere(wish, reachedStep);
   }
 
-  /**
-   * Workers that have come in by this step, or those that come in first: others may wait for work
-   * of these.
-   */
-  #evaluators(reachedStep: number): number[] {
-    const confirmed = this.views.workers().filter(({ rank }) => this.views.isConfirmed(rank));
-    const first = Math.min(...confirmed.map(({ fromStep }) => fromStep));
-    const reached = Math.max(first, reachedStep);
-    return confirmed.filter(({ fromStep }) => fromStep <= reached).map(({ rank }) => rank);
+  evaluateHere(wish: EvaluationWish, reachedStep: number): void {
+    this.#rounds.begin(wish, reachedStep, this.#nowMs);
   }
 
-  #recordEvaluation(): void {
-    const open = this.evaluator.giveAway(this.#evaluators(-1));
-    for (const { rank, evaluation, range } of open) {
-      this.toWorker(rank, { type: "evaluate", evaluation, range });
-    }
-    const record = this.evaluator.conclude(() => ({
-      atSeconds: this.#records.elapsedSeconds(this.#nowMs),
-      trainedExamples: this.#trainedExamples(),
-    }));
-    if (record === null) return;
-    this.#records.resume(this.#nowMs);
-    const { epoch, step, final, accuracyPercent, loss } = record;
-    for (const rank of this.activeRanks()) {
-      this.toWorker(rank, { type: "evaluation", epoch, final, accuracyPercent, loss });
-    }
-    const accuracy = `test accuracy ${accuracyPercent.toFixed(2)}%`;
-    const text = `${accuracy} and loss ${loss.toFixed(4)} at step ${step}`;
-    this.#port.emit({ kind: "evaluation", text, ...record });
-  }
-
-  /** Where assignments need not end for an evaluation, the pushes tell more of the work. */
-  #trainedExamples(): number {
-    const { batchSize, trainExamples, epochs } = this.spec;
-    const told = this.#records.examples();
-    if (this.pace.meetsAtBoundaries) return told;
-    return Math.max(told, Math.min(epochs * trainExamples, this.globalSteps() * batchSize));
+  /** Where workers see different models, none of them is sound: nothing is written any more. */
+  #evaluateOn(): void {
+    const reason = this.#rounds.advance(this.#nowMs);
+    if (reason === null) return;
+    this.#stage = "finished";
+    const ending: Ending = { outcome: "failed", code: "protocol", reason };
+    this.#closed = { ending, step: this.keptStep ?? 0, problem: null };
   }
 
   recordEpoch(epoch: number, skipped: number): boolean {
@@ -468,7 +447,8 @@ export class Training implements WorkFloor, StandstillFloor {
       for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
     }
     const residuals = barrier.given();
-    this.#port.save({ view, step, why, snapshot: this.snapshot(), residuals });
+    const version = why === "final" ? this.evaluator.finalVersion : null;
+    this.#port.save({ view, step, why, snapshot: this.snapshot(), version, residuals });
   }
 
   /** True while this life of a worker may give residuals for this barrier. */
@@ -488,6 +468,7 @@ export class Training implements WorkFloor, StandstillFloor {
       ...this.#records.snapshot(this.#nowMs),
       term: this.#term,
       tornSteps: this.#tornSteps,
+      workers: this.#port.workerCounts(),
     };
   }
 

@@ -36,10 +36,11 @@ export class ChunkReplies {
       return;
     }
     const header = replyTo(waiter, view, state);
-    const withWeights = waiter.wantsWeights;
-    const copy =
-      withWeights && this.#areDifferences(state.index) ? this.#copies.sent(header) : null;
-    this.#context.emit({ type: "reply", channel: waiter.channel, header, withWeights, copy });
+    const { wantsWeights: withWeights, channel } = waiter;
+    const isRaw = waiter.startStep < 0;
+    const isDifference = withWeights && !isRaw && this.#areDifferences(state.index);
+    const copy = isDifference ? this.#copies.sent(header) : null;
+    this.#context.emit({ type: "reply", channel, header, withWeights, copy, isRaw });
   }
 
   /** Looks at everybody again who waits for a chunk. */

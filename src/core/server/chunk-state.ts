@@ -14,6 +14,7 @@ import type { ChunkMarks } from "../../protocol/messages.js";
 import { type View, type ViewWorker, workerOfRank } from "../../protocol/view.js";
 import type { ChunkProgress } from "../sync/pace.js";
 import { type ContributorMark, type Entry, heldVerdict, type PushVerdict } from "./entry.js";
+import { PushTally } from "./push-tally.js";
 
 /** A gradient held whole, waiting for its step to be sealed. */
 export interface Contribution extends WorkerIdentity {
@@ -57,8 +58,8 @@ export class ChunkState implements ChunkProgress {
   /** Examples applied: the work that schedules follow. */
   examples = 0;
   sealedStep = -1;
-  /** Pushes with examples that were applied. */
-  pushes = 0;
+  /** Over the whole run. */
+  readonly tally = new PushTally();
   waiters: Waiter[] = [];
   readonly #applied = new Map<number, Mark>();
   /** Contributions to the open step, by the worker's incarnation. */
@@ -77,7 +78,8 @@ export class ChunkState implements ChunkProgress {
     const mark = this.#applied.get(rank);
     if (mark === undefined || mark.incarnation !== incarnation || step > mark.step) return null;
     if (step === mark.step && mark.verdict.outcome !== "applied") return mark.verdict;
-    return { outcome: "duplicate", staleness: 0, detail: "seen before" };
+    const scale = step === mark.step ? mark.verdict.scale : null;
+    return { outcome: "duplicate", staleness: 0, detail: "seen before", scale };
   }
 
   #mark({ rank, incarnation, step, verdict }: ContributorMark): void {
@@ -149,7 +151,7 @@ export class ChunkState implements ChunkProgress {
     this.sealedStep = entry.sealedStep;
     this.version = entry.version;
     this.examples += entry.examples;
-    this.pushes += entry.pushes;
+    this.tally.count(entry);
   }
 
   /**
@@ -188,6 +190,7 @@ export class ChunkState implements ChunkProgress {
       examples: this.examples,
       sealedStep: this.sealedStep,
       applied,
+      counts: this.tally.counts(),
     };
   }
 
@@ -197,9 +200,11 @@ export class ChunkState implements ChunkProgress {
     this.version = marks.version;
     this.examples = marks.examples;
     this.sealedStep = marks.sealedStep;
+    if (marks.counts !== undefined) this.tally.restore(marks.counts);
     this.#applied.clear();
     for (const { outcome = "applied", ...mark } of marks.applied) {
-      this.#mark({ ...mark, verdict: { ...heldVerdict, outcome } });
+      const scale = outcome === "rejected" ? 0 : null;
+      this.#mark({ ...mark, verdict: { ...heldVerdict, outcome, scale } });
     }
   }
 

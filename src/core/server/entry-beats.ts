@@ -19,7 +19,7 @@ import type { ShardContext } from "./shard-context.js";
 import type { FoldedGradient } from "./shard-events.js";
 
 /** What an entry is made of. */
-export interface EntryParts extends Pick<Entry, "marks" | "sealedStep" | "scale"> {
+export interface EntryParts extends Pick<Entry, "marks" | "sealedStep" | "scale" | "staleness"> {
   /** Those that move the values, in ascending rank. */
   readonly gradients: readonly FoldedGradient[];
   /** True where the gradients become one by a fold; else there is one, applied as it is. */
@@ -60,7 +60,14 @@ export class EntryBeats {
     const gradients = contributions
       .filter(({ examples }) => examples > 0)
       .map(({ slot, examples }) => ({ slot, examples }));
-    this.enter(state, { marks, sealedStep: step, gradients, isFolded: true, scale: 1 });
+    this.enter(state, {
+      marks,
+      sealedStep: step,
+      gradients,
+      isFolded: true,
+      scale: 1,
+      staleness: null,
+    });
     return true;
   }
 
@@ -68,17 +75,19 @@ export class EntryBeats {
   enterPush(
     state: ChunkState,
     mark: ContributorMark,
+    staleness: number | null,
     applied: { readonly gradient: FoldedGradient; readonly scale: number } | null,
   ): void {
     const gradients = applied === null ? [] : [applied.gradient];
     const { sealedStep } = state;
     const scale = applied?.scale ?? 1;
-    this.enter(state, { marks: [mark], sealedStep, gradients, isFolded: false, scale });
+    const marks = [mark];
+    this.enter(state, { marks, sealedStep, gradients, isFolded: false, scale, staleness });
   }
 
   /** The second beat: the gradients become one, and the entry is written down. */
   enter(state: ChunkState, parts: EntryParts): void {
-    const { marks, sealedStep, scale, gradients, isFolded } = parts;
+    const { marks, sealedStep, scale, gradients, isFolded, staleness } = parts;
     const chunk = state.index;
     const [first, ...others] = gradients;
     if (isFolded && first !== undefined) {
@@ -94,6 +103,7 @@ export class EntryBeats {
       sealedStep,
       gradient: first?.slot ?? -1,
       pushes: gradients.length,
+      staleness,
       examples: gradients.reduce((sum, { examples }) => sum + examples, 0),
       lr: this.#learningRate(state, marks[0]?.step ?? sealedStep),
       scale,

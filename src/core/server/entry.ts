@@ -14,10 +14,20 @@ export interface PushVerdict {
   readonly outcome: PushOutcome;
   readonly staleness: number;
   readonly detail: string;
+  /**
+   * What the pace that judges pushes said of it, as headers have it: 0 where it was rejected, else
+   * what its gradient is multiplied by; null where nothing judged it.
+   */
+  readonly scale: number | null;
 }
 
 /** The verdict on a push whose gradient waits for its step to be sealed. */
-export const heldVerdict: PushVerdict = { outcome: "applied", staleness: 0, detail: "" };
+export const heldVerdict: PushVerdict = {
+  outcome: "applied",
+  staleness: 0,
+  detail: "",
+  scale: null,
+};
 
 /** A push that needs never be looked at again, and what was decided of it. */
 export interface ContributorMark extends WorkerIdentity {
@@ -41,6 +51,11 @@ export interface Entry {
   readonly gradient: number;
   /** Pushes that are in the gradient. */
   readonly pushes: number;
+  /**
+   * Of the one push that leads: updates of the chunk since the version that it was computed with;
+   * null where the entry is of another, of none with examples, or of several.
+   */
+  readonly staleness: number | null;
   /** Examples that are in the gradient. */
   readonly examples: number;
   /** The learning rate. */

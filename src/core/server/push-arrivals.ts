@@ -5,7 +5,9 @@
  * Invariant: a push that is refused, or not finite, leaves no trace; any other is marked, now or
  * with the entry that it is sealed in.
  */
+import type { ChunkHeader } from "../../protocol/messages.js";
 import type { View } from "../../protocol/view.js";
+import type { Arrival } from "../sync/pace.js";
 import type { ChunkReplies } from "./chunk-replies.js";
 import type { ChunkState } from "./chunk-state.js";
 import { type ContributorMark, heldVerdict, type PushVerdict } from "./entry.js";
@@ -58,16 +60,18 @@ export class PushArrivals {
     const { header, slot, channel } = event;
     const { rank, incarnation, step, examples } = header;
     const staleness = Math.max(0, state.version - header.version);
-    const arrival = this.#context.pace.onPush(view, state, { step, examples, staleness });
+    const arrival = this.#verdictOn(header, staleness, state, view);
+    const scale = this.#context.pace.judges ? scaleOf(arrival) : null;
     if (arrival.kind === "refuse") {
       this.#context.release(slot);
       this.#context.refuse(header, channel, arrival.reason);
       return;
     }
     this.#replies.heard(header);
-    const decide = (verdict: PushVerdict): ContributorMark => {
-      state.await(waiterFor(header, channel, verdict));
-      return { rank, incarnation, step, verdict };
+    const decide = (verdict: Omit<PushVerdict, "scale">): ContributorMark => {
+      const whole = { ...verdict, scale };
+      state.await(waiterFor(header, channel, whole));
+      return { rank, incarnation, step, verdict: whole };
     };
     switch (arrival.kind) {
       case "hold":
@@ -77,32 +81,48 @@ export class PushArrivals {
       case "apply": {
         const mark = decide({ outcome: "applied", staleness, detail: arrival.reason });
         if (examples > 0) {
-          this.#context.counts.accepted(staleness);
-          const { scale } = arrival;
-          this.#beats.enterPush(state, mark, { gradient: { slot, examples }, scale });
+          const applied = { gradient: { slot, examples }, scale: arrival.scale };
+          this.#beats.enterPush(state, mark, header.leads ? staleness : null, applied);
         } else {
           this.#context.release(slot);
-          this.#beats.enterPush(state, mark, null);
+          this.#beats.enterPush(state, mark, null, null);
         }
         break;
       }
       case "reject": {
         this.#context.release(slot);
-        this.#context.counts.rejected++;
         const mark = decide({ outcome: "rejected", staleness, detail: arrival.reason });
-        this.#beats.enterPush(state, mark, null);
+        this.#beats.enterPush(state, mark, header.leads ? staleness : null, null);
         break;
       }
       case "drop": {
         this.#context.release(slot);
         const mark = decide({ outcome: "dropped", staleness: 0, detail: arrival.reason });
-        this.#beats.enterPush(state, mark, null);
+        this.#beats.enterPush(state, mark, null, null);
         break;
       }
       default:
         arrival satisfies never;
     }
     this.#beats.advance(state, view);
+  }
+
+  /** The pace is asked by the chunk that leads the push; the others carry what it said. */
+  #verdictOn(header: ChunkHeader, staleness: number, state: ChunkState, view: View): Arrival {
+    const { step, examples, scale, leads, rank } = header;
+    const { pace } = this.#context;
+    const isJudged = pace.judges && examples > 0;
+    const whose = `push of chunk ${header.chunk} from worker ${rank} at step ${step}`;
+    if (isJudged && (scale === null) !== leads) {
+      const which = leads ? "leads and carries a verdict" : "has no verdict and does not lead";
+      return { kind: "refuse", reason: `${whose} ${which}: the first pushed is judged for all` };
+    }
+    if (scale === null) return pace.onPush(view, state, { step, examples, staleness });
+    if (!isJudged) {
+      return { kind: "refuse", reason: `${whose} carries a verdict, and nobody judges it` };
+    }
+    const reason = `its first chunk was ${scale === 0 ? "rejected" : `scaled by ${scale}`}`;
+    return scale === 0 ? { kind: "reject", reason } : { kind: "apply", scale, reason };
   }
 
   #hold({ header, slot }: PushEvent, state: ChunkState): void {
@@ -114,4 +134,10 @@ export class PushArrivals {
       state.hold({ rank, incarnation, examples, slot });
     }
   }
+}
+
+/** What other chunks of the push are to carry. */
+function scaleOf(arrival: Arrival): number | null {
+  if (arrival.kind === "reject") return 0;
+  return arrival.kind === "apply" ? arrival.scale : null;
 }

@@ -28,7 +28,7 @@ export function waiterFor(push: ChunkHeader, channel: number, verdict: PushVerdi
   };
 }
 
-/** Whoever sent a pull asks for the chunk to start that step with. */
+/** Whoever sent a pull asks for the chunk to start that step with; of step -1, for now and none. */
 export function waiterForPull(pull: ChunkHeader, channel: number): Waiter {
   return {
     rank: pull.rank,
@@ -41,6 +41,7 @@ export function waiterForPull(pull: ChunkHeader, channel: number): Waiter {
     outcome: "none",
     staleness: 0,
     detail: "",
+    scale: null,
   };
 }
 
@@ -61,6 +62,7 @@ export function replyTo(waiter: Waiter, view: View, state: ChunkState): ChunkHea
     fence: view.fences[state.index]!,
     outcome: waiter.outcome,
     staleness: waiter.staleness,
+    scale: waiter.scale,
     detail: waiter.detail,
   };
 }

@@ -1,24 +1,16 @@
 /**
- * What a shard counts while it applies: updates, staleness and the pushes that it did not apply.
- * Times and bytes are the host's to add.
+ * What a shard counts: of its own since it has the job, and of its chunks over the whole run. Times
+ * and bytes are the host's to add.
  */
 
 import type { ServerStatistics } from "../../protocol/messages.js";
 import type { ChunkState } from "./chunk-state.js";
 
-/** The lengths of staleness that are counted apart, the last with all above. */
-const stalenessPlaces = 128;
-
 /** The counts of one job. */
 export class ShardCounts {
-  rejected = 0;
   duplicates = 0;
   #updates = 0;
   #lr = 0;
-  #stalenessSum = 0;
-  #stalenessCount = 0;
-  #stalenessMax = 0;
-  #stalenessCounts: number[] = [];
 
   /** A chunk was updated at this learning rate. */
   updated(lr: number): void {
@@ -26,31 +18,28 @@ export class ShardCounts {
     this.#lr = lr;
   }
 
-  /** A push was accepted that is this many updates behind. */
-  accepted(staleness: number): void {
-    this.#stalenessSum += staleness;
-    this.#stalenessCount++;
-    this.#stalenessMax = Math.max(this.#stalenessMax, staleness);
-    const place = Math.min(staleness, stalenessPlaces - 1);
-    while (this.#stalenessCounts.length <= place) this.#stalenessCounts.push(0);
-    this.#stalenessCounts[place]!++;
-  }
-
   /** The counts, with those of the chunks held. */
   statistics(states: readonly ChunkState[]): ServerStatistics {
     const versions = states.map((state) => state.version);
+    const counts = states.map((state) => state.tally.counts());
+    const sum = (pick: (one: (typeof counts)[number]) => number) =>
+      counts.reduce((total, one) => total + pick(one), 0);
+    const places = Math.max(0, ...counts.map((one) => one.stalenessCounts.length));
+    const stalenessCounts = Array.from({ length: places }, (_, place) =>
+      sum((one) => one.stalenessCounts[place] ?? 0),
+    );
     return {
       versionMin: versions.length === 0 ? 0 : Math.min(...versions),
       versionMax: Math.max(0, ...versions),
       chunks: states.length,
-      pushes: Math.max(0, ...states.map((state) => state.pushes)),
+      pushes: Math.max(0, ...counts.map(({ pushes }) => pushes)),
       updates: this.#updates,
       updateSeconds: 0,
-      stalenessSum: this.#stalenessSum,
-      stalenessCount: this.#stalenessCount,
-      stalenessMax: this.#stalenessMax,
-      stalenessCounts: [...this.#stalenessCounts],
-      rejected: this.rejected,
+      stalenessSum: sum((one) => one.stalenessSum),
+      stalenessCount: stalenessCounts.reduce((total, one) => total + one, 0),
+      stalenessMax: Math.max(0, ...counts.map(({ stalenessMax }) => stalenessMax)),
+      stalenessCounts,
+      rejected: sum(({ rejected }) => rejected),
       duplicates: this.duplicates,
       tornSteps: 0,
       bytesIn: 0,

@@ -84,6 +84,8 @@ export type ShardEffect =
       readonly withWeights: boolean;
       /** How, where replies with this chunk are differences; null for whole weights to nobody's. */
       readonly copy: SentCopy | null;
+      /** The weights go as they are, whatever codec replies have. */
+      readonly isRaw?: boolean;
     }
   /** No worker has this copy, or will have it. */
   | { readonly type: "forgetCopy"; readonly chunk: number; readonly id: number }

@@ -28,7 +28,8 @@ export function shapeObjection(
     return `chunk ${header.chunk} does not exist: the model has ${layout.chunks.length}`;
   }
   if (header.run !== spec.run) return `run ${header.run} is not served here`;
-  const empty = header.kind === "push" ? header.examples === 0 : header.kind !== "load";
+  const isBare = header.examples === 0 || header.scale === 0;
+  const empty = header.kind === "push" ? isBare : header.kind !== "load";
   const { min, max } = empty ? rawSizes(0) : sizes(chunk.length);
   if (payloadBytes < min || payloadBytes > max) {
     const what = `${header.kind} of chunk ${header.chunk}`;

@@ -75,7 +75,13 @@ class Bench {
 
   push(rank: number, step: number, about: Partial<ChunkHeader> & { channel?: number } = {}) {
     const { channel = rank, ...rest } = about;
-    const header = { ...this.#tags(rank, step), kind: "push", examples: 4, ...rest } as const;
+    const header = {
+      ...this.#tags(rank, step),
+      kind: "push",
+      examples: 4,
+      leads: true,
+      ...rest,
+    } as const;
     const slot = header.examples === 0 ? -1 : this.#slot();
     return this.#step({ type: "push", header, slot, finite: true, channel });
   }
@@ -287,7 +293,7 @@ describe("the beats of a step", () => {
       });
     const { lr } = bench.entries[0]!;
     assert.ok(lr > 0);
-    const common = { chunk: 0, scale: 1 };
+    const common = { chunk: 0, scale: 1, staleness: null };
     const first = { seq: 1, marks: marksOf(0), sealedStep: 0, gradient: 3, pushes: 2, examples: 6 };
     assert.deepEqual(bench.entries[0], { ...common, ...first, lr, version: 1 });
     const second = { seq: 2, marks: marksOf(1), sealedStep: 1, gradient: -1 };

@@ -2,7 +2,8 @@
  * ASP, asynchronous: every push is applied on arrival and nobody waits for anybody. What a stale
  * push counts for is the staleness rule's to say (protocol/staleness.ts).
  *
- * Invariant: a push without examples is never judged stale, as it moves nothing.
+ * Invariants: a push without examples is never judged stale, as it moves nothing; a push is judged
+ * once, on the chunk that leads it, and applied in whole or not at all.
  */
 import type { Protocol, StalenessRule } from "../../protocol/run-spec.js";
 import { real, whole } from "../../protocol/spec-field.js";
@@ -49,6 +50,7 @@ function aspPace(rule: StalenessRule): Pace {
     globalStep: "push",
     hasBarriers: false,
     meetsAtBoundaries: false,
+    judges: rule.rule !== "none",
     mayStart: () => granted,
     onPush: (_view, _progress, { examples, staleness }) => {
       if (examples === 0) return { kind: "apply", scale: 1, reason: "" };

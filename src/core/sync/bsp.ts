@@ -28,6 +28,7 @@ export const bspPace: Pace = {
   globalStep: "step",
   hasBarriers: true,
   meetsAtBoundaries: true,
+  judges: false,
   mayStart: (view, progress, step) => {
     if (progress.sealedStep >= step - 1) return granted;
     const next = progress.sealedStep + 1;

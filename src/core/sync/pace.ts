@@ -71,8 +71,14 @@ export interface AcknowledgedProgress {
 export interface Pace {
   /** May a worker have the chunk to start `step` (0 is the first)? */
   mayStart(view: View, progress: ChunkProgress, step: number): Decision;
-  /** What happens to a push? */
+  /** What happens to a push? The scale of one that is applied is an f32 number of at most 1. */
   onPush(view: View, progress: ChunkProgress, push: ArrivedPush): Arrival;
+  /**
+   * True where `onPush` weighs a push by what its chunk alone has seen, so that chunks would come
+   * to different verdicts. Then only the chunk that leads the push is asked, and the worker's other
+   * chunks of the step are applied, or not, by what that said. False costs nobody a wait.
+   */
+  readonly judges: boolean;
   /** Are the contributions held for the open step complete, so that it may be sealed? */
   maySeal(view: View, progress: ChunkProgress): Decision;
   /**

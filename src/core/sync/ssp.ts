@@ -28,6 +28,7 @@ function sspPace(staleness: number): Pace {
     globalStep: "push",
     hasBarriers: true,
     meetsAtBoundaries: false,
+    judges: false,
     mayStart: (view, progress, step) => {
       const slowest = slowestOf(view, progress);
       if (slowest === undefined || step - slowest.clock <= staleness) return granted;

@@ -6,7 +6,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { MemberRole } from "../../protocol/identity.js";
+import type { MemberRole, WorkerIdentity } from "../../protocol/identity.js";
 import { type Layout, layOut } from "../../protocol/layout.js";
 import type {
   ChunkHeader,
@@ -16,6 +16,7 @@ import type {
   Range,
 } from "../../protocol/messages.js";
 import { protocolVersion } from "../../protocol/messages.js";
+import { modelVersion } from "../../protocol/model-version.js";
 import type { RunEvent, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
@@ -61,6 +62,8 @@ export interface ClusterPlan {
   readonly slow?: { readonly rank: number; readonly factor: number };
   /** Why a worker can't give its residuals at a barrier; "" where it can. */
   readonly withholds?: (rank: number) => string;
+  /** A worker that says that it evaluated another version of the model than it did. */
+  readonly evaluatesOther?: (worker: WorkerIdentity) => boolean;
   /** Why a worker refuses what it was sent for a step; null where it takes it. */
   readonly refuses?: (rank: number, epoch: number, range: Range) => string | null;
 }
@@ -474,6 +477,8 @@ export class ModelCluster {
           marks[chunk] = server.marksOf(chunk);
         }
       }
+      const held = modelVersion(marks.map(({ version }) => version));
+      assert.ok((request.version ?? held) === held, "what is saved at the end was evaluated");
       const checkpoint = { step, why, snapshot, values, marks, residuals: request.residuals };
       this.#checkpoint = null;
       this.checkpoints.push(checkpoint);

@@ -245,6 +245,7 @@ export class ModelWorker implements ModelMember {
   readonly #machine: Worker;
   readonly #layout: Layout;
   #weights: ModelValue[] = [];
+  #aside: ModelValue[] = [];
   #gradient: ModelGradient | null = null;
   #lastStarted = -1;
   /** Chunks that the step under way lacks. */
@@ -305,7 +306,7 @@ export class ModelWorker implements ModelMember {
   #perform(effect: WorkerEffect): void {
     switch (effect.type) {
       case "tell":
-        this.#cluster.say(this, effect.message);
+        this.#tell(effect.message);
         break;
       case "prepare":
         this.run = effect.spec.run;
@@ -328,7 +329,8 @@ export class ModelWorker implements ModelMember {
       case "push": {
         const { header } = effect;
         if (header.examples === 0) this.#noteStart(header.step);
-        const gradient = header.examples === 0 ? null : this.#gradient;
+        const isBare = header.examples === 0 || header.scale === 0;
+        const gradient = isBare ? null : this.#gradient;
         assert.ok(gradient === null || gradient.step === header.step);
         this.#cluster.sendChunk(this, effect.server, header, gradient);
         break;
@@ -343,6 +345,12 @@ export class ModelWorker implements ModelMember {
         break;
       case "evaluate":
         this.#evaluate(effect.range);
+        break;
+      case "layAside":
+        this.#aside = [...this.#weights];
+        break;
+      case "takeBack":
+        this.#weights = this.#aside;
         break;
       case "giveResiduals": {
         const problem = this.#cluster.plan.withholds?.(this.rank) ?? "";
@@ -364,6 +372,16 @@ export class ModelWorker implements ModelMember {
       default:
         effect satisfies never;
     }
+  }
+
+  #tell(message: MemberMessage): void {
+    const isOther = this.#cluster.plan.evaluatesOther?.(this) === true;
+    const isEvaluation = message.type === "evaluated";
+    const told =
+      isEvaluation && isOther
+        ? { ...message, versions: message.versions.map((version) => version + 1) }
+        : message;
+    this.#cluster.say(this, told);
   }
 
   #noteStart(step: number): void {

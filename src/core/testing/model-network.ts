@@ -18,6 +18,8 @@ export class ModelNetwork {
   readonly #heap: Planned[] = [];
   readonly #lastMs = new Map<string, number>();
   #order = 0;
+  /** Called after everything that happens. */
+  observe: () => void = () => {};
 
   constructor(seed: number, delayMsMax: number) {
     this.random = new Random("model network", seed);
@@ -58,6 +60,7 @@ export class ModelNetwork {
     }
     this.nowMs = first.atMs;
     first.action();
+    this.observe();
     return true;
   }
 

@@ -14,6 +14,8 @@ import { Random } from "../../random.js";
 import type { Entry } from "../server/entry.js";
 import { Shard } from "../server/shard.js";
 import type { FoldedGradient, ShardEffect, ShardEvent } from "../server/shard-events.js";
+import { paceOf } from "../sync/modes.js";
+import { PushVerdict } from "../worker/push-verdict.js";
 
 /** What a simulation is made of. */
 export interface Plan {
@@ -42,6 +44,10 @@ interface Worker {
   /** What it asked and has no answer to, by chunk. */
   readonly asked: Map<number, ChunkHeader>;
   readonly versions: number[];
+  /** What becomes of its present push. */
+  verdict: PushVerdict;
+  /** Pushes of the step that wait for the verdict, and that have no answer. */
+  readonly held: Map<number, ChunkHeader>;
 }
 
 /** A two-way link between a worker and a server. `channel` changes when it breaks. */
@@ -108,6 +114,8 @@ export class Simulation {
       step: 0,
       asked: new Map(),
       versions: Array(plan.chunks).fill(0),
+      verdict: new PushVerdict(false),
+      held: new Map(),
     }));
     this.history = upTo(plan.chunks).map(() => []);
     this.#links = this.workers.flatMap(({ rank }) =>
@@ -199,6 +207,8 @@ export class Simulation {
 
   #ask(worker: Worker, kind: "push" | "pull"): void {
     const { rank, step, fence } = worker;
+    const isJudged = kind === "push" && examplesOf(this.plan, rank, step) > 0;
+    worker.verdict = new PushVerdict(isJudged && paceOf(this.plan, 0).judges);
     for (const chunk of new Random("order", rank, step, this.plan.seed).shuffle(
       upTo(this.plan.chunks),
     )) {
@@ -206,10 +216,18 @@ export class Simulation {
       const version = worker.versions[chunk]!;
       const tags = { run: "r", generation: 1, rank, incarnation: 10 + rank, step, chunk, fence };
       const header = { ...emptyHeader, ...tags, kind, version, examples, wantsReply: true };
-      worker.asked.set(chunk, header);
-      const server = primaryOf(this.#view, chunk)!;
-      this.#links.find((l) => l.rank === rank && l.server === server)!.toServer.push(header);
+      if (kind === "pull" || worker.verdict.admits(chunk)) this.#send(worker, header);
+      else worker.held.set(chunk, header);
     }
+  }
+
+  #send(worker: Worker, bare: ChunkHeader): void {
+    const { chunk, kind } = bare;
+    const header = kind === "pull" ? bare : { ...bare, ...worker.verdict.tagsOf(chunk) };
+    worker.asked.set(chunk, header);
+    const server = primaryOf(this.#view, chunk)!;
+    const link = this.#links.find((one) => one.rank === worker.rank && one.server === server);
+    link!.toServer.push(header);
   }
 
   #deliverView(server: number): void {
@@ -225,7 +243,9 @@ export class Simulation {
       return;
     }
     if (this.plan.nonfinite && this.#random.below(5) === 0) this.#pushNonfinite(link, header);
-    this.stalenessesSeen.push(this.history[header.chunk]!.length - header.version);
+    if (header.leads && header.examples > 0) {
+      this.stalenessesSeen.push(this.history[header.chunk]!.length - header.version);
+    }
     const slot = this.#slotFor(header);
     this.#step(server, { type: "push", header, slot, finite: true, channel });
   }
@@ -252,7 +272,7 @@ export class Simulation {
   }
 
   #slotFor(header: ChunkHeader): number {
-    if (header.examples === 0) return -1;
+    if (header.examples === 0 || header.scale === 0) return -1;
     const slot = this.#slots++;
     this.#labelOfSlot.set(slot, `${header.rank}@${header.step}`);
     this.#labelsSeen.set(slot, `${header.rank}@${header.step}`);
@@ -305,15 +325,21 @@ export class Simulation {
     assert.notEqual(reply.outcome, "refused", reply.detail);
     worker.asked.delete(reply.chunk);
     worker.versions[reply.chunk] = reply.version;
-    if (reply.outcome === "rejected") this.rejected++;
-    else if (asked.kind === "push" && reply.outcome === "applied") {
-      this.stalenesses.push(reply.staleness);
+    if (asked.leads) this.#told(reply);
+    for (const chunk of worker.verdict.decided(reply.chunk, reply.scale)) {
+      this.#send(worker, worker.held.get(chunk)!);
+      worker.held.delete(chunk);
     }
     if (worker.asked.size > 0) return;
     if (asked.kind === "push") worker.step++;
     if (worker.step >= this.plan.steps) return;
     this.leadMax = Math.max(this.leadMax, worker.step - this.#clockMin());
     this.#ask(worker, "push");
+  }
+
+  #told({ outcome, staleness }: ChunkHeader): void {
+    if (outcome === "rejected") this.rejected++;
+    else if (outcome === "applied") this.stalenesses.push(staleness);
   }
 
   /** Steps that the slowest living worker has completed on every chunk. */

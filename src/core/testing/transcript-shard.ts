@@ -96,10 +96,12 @@ export class ShardScene {
       term: 1,
       fence: mint(1, Number(values.view ?? this.#view)),
       wantsReply: true,
+      leads: values.scale === undefined,
+      scale: values.scale === undefined ? null : Number(values.scale),
     };
     const channel = Number(rank);
     if (kind === "pull") return this.#say(this.#shard.step({ type: "pull", header, channel }, 0));
-    const slot = header.examples === 0 ? -1 : this.#slotIds++;
+    const slot = header.examples === 0 || header.scale === 0 ? -1 : this.#slotIds++;
     if (slot >= 0) this.#slots.set(slot, `worker ${who} step ${header.step}`);
     const finite = values.value !== "NaN";
     return this.#say(this.#shard.step({ type: "push", header, slot, finite, channel }, 0));

@@ -51,6 +51,9 @@ interface OpenPool extends EpochPool {
   left: LeftBatch[];
 }
 
+/** A batch that was refused so often ends the run, and is dealt no more. */
+export const refusalsMax = 3;
+
 /** The account. */
 export class BatchPool implements WorkAccount {
   readonly #spec: RunSpec;
@@ -136,7 +139,7 @@ export class BatchPool implements WorkAccount {
 
   /**
    * Deals a rank the next batch for this step; null when there is none for it. What it refused is
-   * for others while one of these ranks has not refused it.
+   * for others while one of these ranks has not refused it, and for nobody once that ends the run.
    */
   deal(rank: number, step: number, ranks: readonly number[]): DealtAssignment | null {
     assert(!this.#out.has(rank), "one assignment at a time", { rank });
@@ -174,6 +177,7 @@ export class BatchPool implements WorkAccount {
 
   #isFor(rank: number, { epoch }: EpochPool, start: number, ranks: readonly number[]): boolean {
     const refusedBy = this.#refusals.get(`${epoch}/${start}`) ?? [];
+    if (refusedBy.length >= refusalsMax) return false;
     return !refusedBy.includes(rank) || ranks.every((other) => refusedBy.includes(other));
   }
 

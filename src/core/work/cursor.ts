@@ -318,9 +318,14 @@ export class Cursor implements WorkAccount {
     return undefined;
   }
 
-  /** True when nobody alive has steps left in the plan. */
+  /**
+   * True when nobody alive has steps left in the plan, and no assignment of it is out: also one
+   * that a lost worker had, until the servers have said how far it came.
+   */
   exhausted(plan: EpochPlan, alive: ReadonlySet<number>): boolean {
-    return plan.shares.every((share) => !alive.has(share.rank) || this.#used(plan, share));
+    return plan.shares.every(
+      (share) => share.assignment === null && (!alive.has(share.rank) || this.#used(plan, share)),
+    );
   }
 
   #used(plan: EpochPlan, share: Share): boolean {

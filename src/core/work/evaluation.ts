@@ -2,9 +2,12 @@
  * One evaluation on the whole test set, shared among the workers. Each takes a contiguous range;
  * the range of a worker that is lost is given to another. The sums are added in order of the
  * ranges, so that equal shares give equal bits.
+ *
+ * Invariant: an outcome is of one version of the whole model.
  */
 
 import type { Range } from "../../protocol/messages.js";
+import { modelVersion, updatesOfAll } from "../../protocol/model-version.js";
 import { equalRanges } from "./cursor.js";
 
 const nobody = -1;
@@ -12,7 +15,23 @@ const nobody = -1;
 interface Part {
   readonly range: Range;
   rank: number;
-  result: { readonly correct: number; readonly lossSum: number } | null;
+  result: PartResult | null;
+}
+
+interface PartResult {
+  readonly correct: number;
+  readonly lossSum: number;
+  readonly version: string;
+  /** Updates that every chunk had had. */
+  readonly updates: number;
+}
+
+/** What was found on a range, and by chunk the version of the weights that it was found with. */
+export interface PartReport {
+  readonly range: Range;
+  readonly correct: number;
+  readonly lossSum: number;
+  readonly versions: readonly number[];
 }
 
 /** An evaluation under way. */
@@ -46,10 +65,11 @@ export class Evaluation {
   }
 
   /** Takes a result; one for a range that is not asked for is ignored. */
-  report(range: Range, correct: number, lossSum: number): void {
+  report({ range, correct, lossSum, versions }: PartReport): void {
     const part = this.#parts.find(({ range: asked }) => asked.start === range.start);
     if (part === undefined || part.range.end !== range.end || part.result !== null) return;
-    part.result = { correct, lossSum };
+    const version = modelVersion(versions);
+    part.result = { correct, lossSum, version, updates: updatesOfAll(versions) };
   }
 
   /** A worker is gone: its open ranges are nobody's until they are given away. */
@@ -75,6 +95,20 @@ export class Evaluation {
   missing(): number[] {
     const open = this.#parts.filter(({ rank, result }) => rank !== nobody && result === null);
     return open.map(({ rank }) => rank);
+  }
+
+  /** Which version of the model was evaluated; null where nothing was. */
+  evaluated(): { readonly version: string; readonly updates: number } | null {
+    return this.#parts[0]?.result ?? null;
+  }
+
+  /** What is wrong where workers evaluated different versions of the model; else null. */
+  conflict(): string | null {
+    const [first, ...others] = this.#parts.filter(({ result }) => result !== null);
+    const other = others.find(({ result }) => result!.version !== first!.result!.version);
+    if (first === undefined || other === undefined) return null;
+    const seen = ({ rank, result }: Part) => `worker-${rank} evaluated version ${result!.version}`;
+    return `${seen(first)} of the model and ${seen(other)}: an evaluation is of one version`;
   }
 
   /** Accuracy and mean loss once every range is in, else null. */

@@ -3,13 +3,14 @@
  * one that ended. A worker that is lost leaves its part to those who are there, or to the next who
  * comes.
  *
- * Invariant: every record covers the whole test set once.
+ * Invariant: every record covers the whole test set once, and is of one version of the model.
  */
 
 import type { IdSource } from "../../protocol/ids.js";
 import type { MemberMessage, Range } from "../../protocol/messages.js";
 import type { EvaluationRecord } from "../../protocol/run-events.js";
 import { Evaluation } from "./evaluation.js";
+import type { EvaluationWish } from "./work-floor.js";
 
 /** A worker and the test examples it is to go through. */
 export interface EvaluationOrder {
@@ -24,14 +25,25 @@ export type EvaluationMoment = Pick<EvaluationRecord, "atSeconds" | "trainedExam
 /** The evaluations. */
 export class Evaluator {
   readonly #testExamples: number;
-  readonly #records: EvaluationRecord[];
+  #records: EvaluationRecord[];
+  #hasFinal = false;
   #present: Evaluation | null = null;
   readonly #ids: IdSource;
+  readonly #countsUpdates: boolean;
 
-  /** `records` are those of earlier lives of the run, `ids` those of the evaluations to come. */
-  constructor(testExamples: number, records: readonly EvaluationRecord[], ids: IdSource) {
+  /**
+   * `records` are those of earlier lives of the run, `ids` those of the evaluations to come.
+   * `countsUpdates`: the step of a record is how many updates the model has had.
+   */
+  constructor(
+    testExamples: number,
+    records: readonly EvaluationRecord[],
+    ids: IdSource,
+    countsUpdates = false,
+  ) {
     this.#testExamples = testExamples;
     this.#ids = ids;
+    this.#countsUpdates = countsUpdates;
     this.#records = [...records];
   }
 
@@ -45,14 +57,32 @@ export class Evaluator {
     return this.#present !== null;
   }
 
-  /** True while the last one of the run is under way. */
+  /** The same of the last one of the run. */
   get busyWithFinal(): boolean {
     return this.#present?.final === true;
   }
 
-  /** True when the last one of the run has ended. */
+  /** The version that the last one of the run was of; null before it, or where it has none. */
+  get finalVersion(): string | null {
+    return this.#records.findLast(({ final }) => final)?.version ?? null;
+  }
+
+  /** Why the present one can't come to a result; null where it can. */
+  conflict(): string | null {
+    return this.#present?.conflict() ?? null;
+  }
+
+  /** Gives the present one up, to be begun anew; null where none that may be is under way. */
+  abandon(): EvaluationWish | null {
+    if (this.#present === null || this.#present.final) return null;
+    const { epoch, step, final } = this.#present;
+    this.#present = null;
+    return { epoch, step, final };
+  }
+
+  /** True when the last one of the run has ended; that of an earlier life was of fewer epochs. */
   get hasFinal(): boolean {
-    return this.#records.some((record) => record.final);
+    return this.#hasFinal;
   }
 
   /** The step of the last one that ended; null before the first. */
@@ -71,10 +101,7 @@ export class Evaluator {
   }
 
   /** Begins one; what each of these ranks is to do. */
-  begin(
-    about: { epoch: number; step: number; final: boolean },
-    ranks: readonly number[],
-  ): EvaluationOrder[] {
+  begin(about: EvaluationWish, ranks: readonly number[]): EvaluationOrder[] {
     const testExamples = this.#testExamples;
     const evaluation = new Evaluation({ id: this.#ids.next(), ...about, testExamples, ranks });
     this.#present = evaluation;
@@ -84,7 +111,7 @@ export class Evaluator {
   /** Takes a worker's result. */
   report(message: MemberMessage & { readonly type: "evaluated" }): void {
     if (this.#present?.id !== message.evaluation) return;
-    this.#present.report(message.range, message.correct, message.lossSum);
+    this.#present.report(message);
   }
 
   /** A worker is gone. */
@@ -103,10 +130,19 @@ export class Evaluator {
   conclude(moment: () => EvaluationMoment): EvaluationRecord | null {
     const outcome = this.#present?.outcome() ?? null;
     if (this.#present === null || outcome === null) return null;
-    const { epoch, step, final } = this.#present;
+    const { epoch, final } = this.#present;
+    const evaluated = this.#present.evaluated();
+    const updates = this.#countsUpdates ? evaluated?.updates : undefined;
+    const step = updates ?? this.#present.step;
     this.#present = null;
-    const record = { epoch, step, final, ...outcome, ...moment() };
+    const named = evaluated === null ? {} : { version: evaluated.version };
+    const record = { epoch, step, final, ...outcome, ...named, ...moment() };
+    // What an earlier life ended with is not the end any more.
+    this.#records = this.#records.map((one) =>
+      one.final && one.step < step ? { ...one, final: false } : one,
+    );
     this.#records.push(record);
+    this.#hasFinal ||= final;
     return record;
   }
 }

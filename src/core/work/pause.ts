@@ -8,8 +8,8 @@
  */
 
 /** Why the workers are brought to rest, the weightier reason behind. */
-const pauseReasons = ["shortage", "checkpoint", "ending", "interrupt"] as const;
-/** One of the reasons: too few workers, a checkpoint, or the end of the run. */
+const pauseReasons = ["evaluation", "shortage", "checkpoint", "ending", "interrupt"] as const;
+/** One of the reasons: an evaluation, too few workers, a checkpoint, or the end of the run. */
 export type PauseReason = (typeof pauseReasons)[number];
 
 /** Of two reasons that of more weight goes first. */

@@ -4,6 +4,7 @@
  */
 
 import type { Layout } from "../../protocol/layout.js";
+import type { WorkerStatistics } from "../../protocol/messages.js";
 import type { EpochRecord, EvaluationRecord } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
@@ -37,6 +38,8 @@ export interface TrainingSnapshot {
   /** The term under which it was written: no id of that term or a lower one is given again. */
   readonly term: number;
   readonly tornSteps: number;
+  /** What workers have counted, by rank; left out where the writer did not keep it. */
+  readonly workers?: Readonly<Record<number, WorkerStatistics>>;
 }
 
 /** Counts of an epoch that is not over. */
@@ -57,6 +60,8 @@ export interface SaveRequest {
   readonly step: number;
   readonly why: "checkpoint" | "ending" | "interrupt" | "final";
   readonly snapshot: TrainingSnapshot;
+  /** The version that the final evaluation was of, which is the one to save; null before that. */
+  readonly version: string | null;
   /** Whose residuals belong to it. */
   readonly residuals: readonly GivenResiduals[];
 }

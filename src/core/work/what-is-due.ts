@@ -1,9 +1,8 @@
 /**
  * Evaluations and checkpoints that fall due, and the end of a run: what every dealer does beside
  * dealing. Where everybody stands before the same step, one thing after the other is done there
- * (`settleDue`). Where nobody waits for the others, workers evaluate between two of their steps and
- * a checkpoint brings all to rest (`DueAtWill`); cadences in steps then follow the steps, or
- * pushes, that every chunk has applied.
+ * (`settleDue`). Where nobody waits for the others, all are brought to rest for it (`DueAtWill`);
+ * cadences in steps then follow the steps, or pushes, that every chunk has applied.
  *
  * Invariant: an epoch or a step that was evaluated, or tried to be saved, is not again.
  */
@@ -64,8 +63,6 @@ export function isDue(
 /** What is due where nobody keeps step with the others. */
 export class DueAtWill {
   readonly #floor: WorkFloor;
-  /** An epoch whose evaluation is due and waits for another to end. */
-  #evaluationDue: number | null = null;
   /** The last step at which checkpoints in steps were looked at as due. */
   #checkpointStep: number | null = null;
 
@@ -76,38 +73,38 @@ export class DueAtWill {
   /** An epoch that is not the last has ended. */
   epochEnded(epoch: number): void {
     const { spec } = this.#floor;
-    if (isDue(spec.evaluateEvery, -1, epoch + 1)) this.#evaluationDue = epoch;
+    if (isDue(spec.evaluateEvery, -1, epoch + 1)) this.#evaluate(epoch);
     if (isDue(spec.checkpointEvery, -1, epoch + 1)) this.#floor.pauseForCheckpoint();
   }
 
-  /** In this epoch; evaluations are for workers that come in before `reachedStep`. */
-  look(epoch: number, reachedStep: number): void {
-    this.#evaluateIfDue(epoch, reachedStep);
-    this.#saveIfDue();
+  /** Looks at what is due in steps, in this epoch. */
+  look(epoch: number): void {
+    const { evaluator, spec } = this.#floor;
+    const step = this.#floor.globalSteps();
+    const isPassed = passed(spec.evaluateEvery, evaluator.lastStep, step);
+    if (!evaluator.busy && isPassed) this.#evaluate(epoch);
+    this.#saveIfDue(step);
   }
 
-  /** No work is left: everybody rests, and the final evaluation sees the final model. */
+  /**
+   * No work is left and nobody has any: nothing is in flight once the servers have heard of whoever
+   * was lost. The final model is evaluated, by workers that have come in by this step, and saved.
+   */
   finish(epoch: number, reachedStep: number): void {
-    const { evaluator, finalSaved } = this.#floor;
-    if (evaluator.busy) return;
-    const step = this.#floor.globalSteps();
+    const { evaluator, finalSaved, views } = this.#floor;
+    if (evaluator.busy || views.busy) return;
+    const step = evaluator.lastStep ?? 0;
     if (!evaluator.hasFinal) this.#floor.evaluate({ epoch, step, final: true }, reachedStep);
     else if (!finalSaved) this.#floor.save("final", step);
     else this.#floor.finish();
   }
 
-  #evaluateIfDue(epoch: number, reachedStep: number): void {
-    const { evaluator, spec } = this.#floor;
-    const step = this.#floor.globalSteps();
-    if (passed(spec.evaluateEvery, evaluator.lastStep, step)) this.#evaluationDue ??= epoch;
-    if (evaluator.busy || this.#evaluationDue === null) return;
-    const about = { epoch: this.#evaluationDue, step, final: false };
-    this.#evaluationDue = null;
-    this.#floor.evaluate(about, reachedStep);
+  #evaluate(epoch: number): void {
+    const wish = { epoch, step: this.#floor.globalSteps(), final: false };
+    this.#floor.evaluate(wish, Number.POSITIVE_INFINITY);
   }
 
-  #saveIfDue(): void {
-    const step = this.#floor.globalSteps();
+  #saveIfDue(step: number): void {
     this.#checkpointStep ??= step;
     if (!passed(this.#floor.spec.checkpointEvery, this.#checkpointStep, step)) return;
     this.#checkpointStep = step;

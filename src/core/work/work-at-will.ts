@@ -1,11 +1,10 @@
 /**
  * Dealing work where nobody waits at an epoch's end (SSP, ASP). Each worker takes its share of an
  * epoch in one assignment; the first that has used its share up has the next epoch planned, for
- * everybody who is ready. Evaluations are done by each worker between two steps, while the others
- * go on; a checkpoint brings all to rest first.
+ * everybody who is ready. Evaluations and checkpoints bring all to rest first.
  *
- * Invariant: once the last epoch is used up by those who are there, nothing is dealt any more, so
- * that the final evaluation sees the final model.
+ * Invariant: once every epoch is used up by those who are there, and no assignment of any is out,
+ * nothing is dealt any more, so that the final evaluation sees the final model.
  */
 import type { Cursor, EpochPlan } from "./cursor.js";
 import { RangeDealer } from "./range-dealer.js";
@@ -131,11 +130,10 @@ export class WorkAtWill implements WorkDealer {
       if (first) this.#due.epochEnded(plan.epoch);
       cursor.forgetBefore(plan.epoch + 1);
     }
-    const { latest } = cursor;
-    const over = latest === null || cursor.exhausted(latest, alive);
+    const over = cursor.openEpochs().every((plan) => cursor.exhausted(plan, alive));
     this.#finishing ||= cursor.done && over;
-    const reachedStep = latest?.lastStep ?? 0;
+    const reachedStep = cursor.latest?.lastStep ?? 0;
     if (this.#finishing) this.#due.finish(cursor.epoch, reachedStep);
-    else this.#due.look(cursor.epoch, reachedStep);
+    else this.#due.look(cursor.epoch);
   }
 }

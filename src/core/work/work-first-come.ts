@@ -40,10 +40,11 @@ export class WorkFirstCome implements WorkDealer {
     const active = this.#floor.activeRanks();
     if (pauseLimit !== null) {
       if (!this.#keepsPace) return;
-      this.#dealTo(active.filter((rank) => this.#pool.stepOf(rank) <= pauseLimit));
+      const behind = active.filter((rank) => this.#pool.stepOf(rank) <= pauseLimit);
+      this.#dealTo(behind, pauseLimit + 1);
       return;
     }
-    if (!this.#finishing) this.#dealTo(active);
+    if (!this.#finishing) this.#dealTo(active, 0);
     if (active.length === 0 || (!this.#finishing && !this.#isOver)) this.#admitReady(active);
     if (active.length > 0) this.#doWhatIsDue();
   }
@@ -56,14 +57,15 @@ export class WorkFirstCome implements WorkDealer {
     return this.#pool.usedUp && !this.#pool.canOpen;
   }
 
-  #dealTo(ranks: readonly number[]): void {
+  /** Whom there is no batch for takes empty steps, up to where others are or must come. */
+  #dealTo(ranks: readonly number[], untilStep: number): void {
     const { views } = this.#floor;
     const pool = this.#pool;
     for (const rank of ranks) {
       if (!views.isConfirmed(rank) || pool.assignmentOut(rank) !== undefined) continue;
       const dealt = this.#next(rank);
       if (dealt !== null) this.#floor.give(rank, dealt.assignment, dealt.leftBy);
-      else if (this.#keepsPace && pool.stepOf(rank) < this.#farthest()) {
+      else if (this.#keepsPace && pool.stepOf(rank) < Math.max(untilStep, this.#farthest())) {
         this.#floor.give(rank, pool.dealEmpty(rank, pool.stepOf(rank)), null);
       }
     }
@@ -111,7 +113,7 @@ export class WorkFirstCome implements WorkDealer {
     }
     this.#finishing ||= this.#isOver && !this.#floor.views.busy && this.#allAsFar();
     if (this.#finishing) this.#due.finish(pool.epoch, Number.POSITIVE_INFINITY);
-    else this.#due.look(pool.epoch, Number.POSITIVE_INFINITY);
+    else this.#due.look(pool.epoch);
   }
 
   #allAsFar(): boolean {

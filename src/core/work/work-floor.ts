@@ -59,6 +59,13 @@ export interface WorkAccount {
   snapshot(): WorkSnapshot;
 }
 
+/** An evaluation to be carried out; where a global step is a push, its step is what workers saw. */
+export interface EvaluationWish {
+  readonly epoch: number;
+  readonly step: number;
+  readonly final: boolean;
+}
+
 /** The floor on which work is dealt. */
 export interface WorkFloor {
   readonly spec: RunSpec;
@@ -81,8 +88,11 @@ export interface WorkFloor {
   give(rank: number, assignment: Assignment, leftBy: number | null): void;
   /** Closes an epoch's account, with this many examples that nobody used; true the first time. */
   recordEpoch(epoch: number, skipped: number): boolean;
-  /** Has the model evaluated by workers that get to see it before this step. */
-  evaluate(about: { epoch: number; step: number; final: boolean }, reachedStep: number): void;
+  /**
+   * Has the model evaluated by workers that have come in by this step: now, where everybody stands
+   * still, else in the next quiet moment.
+   */
+  evaluate(wish: EvaluationWish, reachedStep: number): void;
   save(why: "checkpoint" | "final", step: number): void;
   /** Brings everybody to rest for a checkpoint. */
   pauseForCheckpoint(): void;

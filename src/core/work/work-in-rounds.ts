@@ -34,8 +34,12 @@ export class WorkInRounds implements WorkDealer {
 
   advance(pauseLimit: number | null): void {
     const { views, evaluator } = this.#floor;
-    if (pauseLimit !== null || views.busy) return;
+    if (views.busy) return;
     const active = this.#floor.activeRanks();
+    if (pauseLimit !== null) {
+      this.#fillUpTo(active, pauseLimit);
+      return;
+    }
     if (active.length === 0) {
       this.#admitReady(this.#pool.firstStepOf());
       return;
@@ -49,6 +53,15 @@ export class WorkInRounds implements WorkDealer {
   #fillRound(active: readonly number[], step: number): void {
     for (const rank of active) {
       if (this.#pool.assignmentOut(rank) !== undefined || this.#pool.stepOf(rank) > step) continue;
+      this.#floor.give(rank, this.#pool.dealEmpty(rank, step), null);
+    }
+  }
+
+  /** In a pause too, as whoever is in the step waits for it. */
+  #fillUpTo(active: readonly number[], limit: number): void {
+    for (const rank of active) {
+      const step = this.#pool.stepOf(rank);
+      if (this.#pool.assignmentOut(rank) !== undefined || step > limit) continue;
       this.#floor.give(rank, this.#pool.dealEmpty(rank, step), null);
     }
   }

@@ -70,6 +70,10 @@ export type WorkerEffect =
   /** The parameters of a chunk that the step under way lacked are in place. */
   | { readonly type: "arrived"; readonly chunk: number }
   | { readonly type: "evaluate"; readonly range: Range }
+  /** Keep the parameters as they are, whatever is pulled, until they are taken back. */
+  | { readonly type: "layAside" }
+  /** Put the parameters in place that were laid aside. */
+  | { readonly type: "takeBack" }
   /** Give the coordinator what pushes have dropped so far; no push is made before the answer. */
   | { readonly type: "giveResiduals"; readonly barrier: number }
   | { readonly type: "log"; readonly text: string }

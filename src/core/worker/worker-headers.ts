@@ -23,6 +23,10 @@ export interface PushFacts {
   /** Version of the weights that the gradient was computed with. */
   readonly version: number;
   readonly examples: number;
+  /** True for the step's first push, which stands for the whole. */
+  readonly leads: boolean;
+  /** What the first was answered; null where nobody judges, and of the first. */
+  readonly scale: number | null;
 }
 
 /** Has a gradient sent to the chunk's primary. */
@@ -35,7 +39,7 @@ export function pushTo(
   return { type: "push", server, header: { ...tags, ...push, kind: "push", wantsReply: true } };
 }
 
-/** Asks the chunk's primary for its weights, to start a step with. */
+/** Asks the chunk's primary for its weights, to start a step with; of step -1 for what they are. */
 export function pullFrom(
   worker: WorkerIdentity,
   view: View | null,

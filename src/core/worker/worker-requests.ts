@@ -41,22 +41,23 @@ export class WorkerRequests {
     this.#versions[chunk] = version;
   }
 
-  /** Asks for a chunk to start this step with. */
+  /** Asks for a chunk to start this step with; of step -1 for what it is. */
   pull(chunk: number, step: number): void {
     this.#emit(pullFrom(this.#identity, this.#view, { step, chunk }));
   }
 
   /** Pushes a chunk's gradient of a step. */
-  push(chunk: number, { step, examples }: Stepping): void {
+  push(chunk: number, { step, examples, outstanding, verdict }: Stepping): void {
+    outstanding.add(chunk);
     const about = { step, chunk, version: this.#versions[chunk]!, examples };
-    this.#emit(pushTo(this.#identity, this.#view, about));
+    this.#emit(pushTo(this.#identity, this.#view, { ...about, ...verdict.tagsOf(chunk) }));
   }
 
   /** Asks again for what is unanswered of the chunks that are meant. */
   again(state: WorkerState, nextStep: number, isMeant: (chunk: number) => boolean): void {
     for (const { chunk, step } of unanswered(state)) {
       if (!isMeant(chunk)) continue;
-      if (step === null) this.pull(chunk, nextStep);
+      if (step === null) this.pull(chunk, state.name === "fetching" ? -1 : nextStep);
       else this.push(chunk, step);
     }
   }

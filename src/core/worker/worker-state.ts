@@ -5,8 +5,9 @@
  * - preparing: model and data are being made. Done -> awaiting.
  * - awaiting: for a view that has this incarnation -> pulling.
  * - pulling: every chunk is asked for. All there -> resting.
- * - resting: between steps -> stepping, or evaluating, or at a checkpoint's barrier pulling again
+ * - resting: between steps -> stepping, or fetching, or at a checkpoint's barrier pulling again
  *   and giving; each leads back.
+ * - fetching: every chunk is asked for as it is, to be evaluated. All there -> evaluating.
  * - giving: the coordinator is given residuals. One that still pulls its first chunks, which it may
  *   have for a later step only, gives them without leaving that state.
  * - stepping: a step is computed, its chunks come back. Once it is computed and while some of them
@@ -14,11 +15,19 @@
  */
 import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
-import type { Assignment, ChunkHeader, MemberMessage, Range } from "../../protocol/messages.js";
+import type {
+  Assignment,
+  ChunkHeader,
+  MemberMessage,
+  Range,
+  WorkerStatistics,
+} from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import type { View } from "../../protocol/view.js";
-import { paceOf } from "../sync/modes.js";
+import type { Pace } from "../sync/pace.js";
+import { PushVerdict } from "./push-verdict.js";
+import type { RestOrder } from "./rest-order.js";
 import type { StepOutcome, WorkerAccount } from "./worker-account.js";
+import type { WorkerEffect } from "./worker-events.js";
 
 /** A step under way. */
 export interface Stepping {
@@ -38,6 +47,8 @@ export interface Stepping {
   readonly startedAtMs: number;
   /** When the next step was begun; null while it has not been. */
   leftAtMs: number | null;
+  /** What becomes of its push as a whole. */
+  readonly verdict: PushVerdict;
   /** The step before, while some of its chunks are on their way; they can't be computed with. */
   before: Stepping | null;
 }
@@ -46,26 +57,61 @@ export interface Stepping {
 export type WorkerState =
   | { readonly name: "idle" | "preparing" | "awaiting" | "resting" | "giving" }
   | { readonly name: "pulling"; readonly missing: Set<number> }
+  | ({ readonly name: "fetching"; readonly missing: Set<number> } & EvaluationPart)
   | Stepping
-  | { readonly name: "evaluating"; readonly evaluation: number; readonly range: Range };
+  | ({ readonly name: "evaluating" } & EvaluationPart);
 
-/** A step that begins with all chunks yet to be answered; `computed` where it has no examples. */
+/** A part of an evaluation, and by chunk the version of the weights that are there for it. */
+export interface EvaluationPart {
+  readonly evaluation: number;
+  readonly range: Range;
+  readonly versions: number[];
+}
+
+/** Where a step begins: the number it has, the position of its examples, the step before it. */
+export interface StepPlace {
+  readonly step: number;
+  readonly start: number;
+  /** Null where all its chunks are back. */
+  readonly before: Stepping | null;
+}
+
+/** What a step depends on besides. */
+export interface StepGround {
+  readonly layout: Layout;
+  readonly spec: RunSpec;
+  readonly pace: Pace;
+}
+
+/** A step of the assignment, with all chunks yet to be answered, and what to compute for it. */
 export function stepBegun(
-  begun: Pick<Stepping, "step" | "examples" | "computed" | "before">,
-  { chunks }: Layout,
+  work: Work,
+  { step, start, before }: StepPlace,
+  { layout, spec, pace }: StepGround,
   nowMs: number,
-): Stepping {
-  return {
+): { readonly state: Stepping; readonly compute: WorkerEffect | null } {
+  const taken = stepOf(work, step, start, spec.batchSize);
+  const end = taken?.range.end ?? start;
+  const examples = end - start;
+  const state: Stepping = {
     name: "stepping",
-    ...begun,
+    step,
+    examples,
     outstanding: new Set(),
-    missing: new Set(chunks.map(({ index }) => index)),
+    missing: new Set(layout.chunks.map(({ index }) => index)),
     dropped: 0,
+    computed: taken === null,
     outcome: null,
     computedAtMs: nowMs,
     startedAtMs: nowMs,
     leftAtMs: null,
+    verdict: new PushVerdict(pace.judges && examples > 0),
+    before,
   };
+  if (taken === null) return { state, compute: null };
+  const lacking = [...(before?.missing ?? [])];
+  const next = stepOf(work, step + 1, end, spec.batchSize);
+  return { state, compute: { type: "compute", ...taken, lacking, next } };
 }
 
 /** The assignment of work that it is on. */
@@ -117,7 +163,7 @@ export function unusedWords({ examples, step }: Stepping): string {
 }
 
 /** What is told of an assignment that ends where the work has come. */
-export function assignmentDoneOf(work: Work): MemberMessage {
+export function assignmentDoneOf(work: Work, statistics: WorkerStatistics): MemberMessage {
   const { assignment, position, examples, dropped, lossSum, correct, seconds } = work;
   const skipped = assignment.end - position;
   return {
@@ -129,6 +175,7 @@ export function assignmentDoneOf(work: Work): MemberMessage {
     lossSum,
     correct,
     seconds,
+    statistics,
   };
 }
 
@@ -136,7 +183,7 @@ export function assignmentDoneOf(work: Work): MemberMessage {
  * The step that takes the assignment's examples from `start` on; null where the assignment has no
  * such step, or no examples for it.
  */
-export function stepOf(
+function stepOf(
   { assignment }: Work,
   step: number,
   start: number,
@@ -148,22 +195,63 @@ export function stepOf(
 }
 
 /**
+ * The step that may be begun while chunks of the one that has been computed are on their way; null
+ * where none may. One without examples is left for when they are back, as its pushes would leave at
+ * once; and examples that are sent may be refused, with an assignment that has to end there.
+ */
+export function stepAhead(
+  state: WorkerState,
+  work: Work,
+  { feed, batchSize }: RunSpec,
+): (StepPlace & { readonly before: Stepping }) | null {
+  if (state.name !== "stepping" || !state.computed || state.before !== null) return null;
+  if (feed === "central") return null;
+  const step = state.step + 1;
+  const start = work.position + state.examples;
+  return stepOf(work, step, start, batchSize) === null ? null : { step, start, before: state };
+}
+
+/**
  * An assignment is done when its steps are taken or, where nobody waits for empty pushes, its
  * examples used.
  */
 export function isExhausted(
   { assignment, position }: Work,
   nextStep: number,
-  spec: RunSpec,
-  view: View | null,
+  { hasBarriers }: Pace,
 ): boolean {
-  const { hasBarriers } = paceOf(spec, view?.phase ?? 0);
   return nextStep >= assignment.lastStep || (!hasBarriers && position >= assignment.end);
+}
+
+/** True while chunks are pulled, to be trained on or to be evaluated. */
+export function isAsking(
+  state: WorkerState,
+): state is WorkerState & { readonly name: "pulling" | "fetching" } {
+  return state.name === "pulling" || state.name === "fetching";
+}
+
+/**
+ * True where a worker without work has none to come while it is ordered to rest: nobody waits for
+ * its step, which it may not have taken as it refused the examples.
+ */
+export function isIdleInPause(work: Work | null, pace: Pace, rest: RestOrder): boolean {
+  return work === null && rest.stands && !pace.hasBarriers;
+}
+
+/** The model is there to be evaluated. */
+export function evaluating({ evaluation, range, versions }: EvaluationPart): WorkerState {
+  return { name: "evaluating", evaluation, range, versions };
+}
+
+/** What is told of a part that has been evaluated. */
+export function evaluatedOf(part: EvaluationPart, correct: number, lossSum: number): MemberMessage {
+  const { evaluation, range } = part;
+  return { type: "evaluated", evaluation, range, correct, lossSum, versions: [...part.versions] };
 }
 
 /** What has been asked and not answered: pushes of a step, or pulls, which are of none. */
 export function unanswered(state: WorkerState): { chunk: number; step: Stepping | null }[] {
-  if (state.name === "pulling") return [...state.missing].map((chunk) => ({ chunk, step: null }));
+  if (isAsking(state)) return [...state.missing].map((chunk) => ({ chunk, step: null }));
   if (state.name !== "stepping") return [];
   const steps = state.before === null ? [state] : [state.before, state];
   return steps.flatMap((step) => [...step.outstanding].map((chunk) => ({ chunk, step })));
@@ -176,9 +264,14 @@ export function inFlight(state: WorkerState, step: number): Stepping | null {
   return state.before?.step === step ? state.before : null;
 }
 
+/** True while this is the answer that is waited for: those to pulls are of no step. */
+export function isAwaited(state: WorkerState, header: ChunkHeader): boolean {
+  return (!isAsking(state) || header.step === -1) && awaitsAnswer(state, header);
+}
+
 /** True while a push of the chunk at this step, or a pull of it, waits for its answer. */
 export function awaitsAnswer(state: WorkerState, { step, chunk }: ChunkHeader): boolean {
-  if (state.name === "pulling") return state.missing.has(chunk);
+  if (isAsking(state)) return state.missing.has(chunk);
   return inFlight(state, step)?.outstanding.has(chunk) === true;
 }
 
@@ -232,6 +325,8 @@ export function activityOf(
     }
     case "pulling":
       return `fetching the weights: ${chunks - state.missing.size} of ${chunks} parts are here`;
+    case "fetching":
+      return `fetching the model to evaluate: ${chunks - state.missing.size} of ${chunks} parts are here`;
     case "evaluating":
       return `evaluating test examples ${state.range.start} to ${state.range.end}`;
     case "resting":

@@ -162,7 +162,10 @@ describe("a worker whose chunks are on their way", () => {
     bench.give({ type: "message", message: { type: "evaluate", evaluation: 1, range } });
     assert.equal(computeOf(bench.compute(0)), null);
     const effects = [0, 1, 2].flatMap((chunk) => bench.reply(0, chunk));
-    assert.deepEqual(effects, [{ type: "evaluate", range }]);
+    const pulled = effects.map((effect) => effect.type === "pull" && effect.header.step);
+    assert.deepEqual(pulled, [-1, -1, -1], "the model as it is, which starts no step");
+    const fetched = [0, 1, 2].flatMap((chunk) => bench.reply(-1, chunk));
+    assert.deepEqual(fetched, [{ type: "evaluate", range }]);
   });
 
   test("begins no step past its assignment, and none on examples that are sent", () => {
@@ -250,7 +253,12 @@ describe("a worker at a checkpoint's barrier", () => {
     const range = { start: 0, end: 5 };
     bench.give({ type: "message", message: { type: "evaluate", evaluation: 1, range } });
     assert.deepEqual(bench.give(barrier), []);
-    assert.equal(bench.give({ type: "evaluated", correct: 1, lossSum: 1 }).length, 4);
+    for (const chunk of [0, 1, 2]) bench.reply(-1, chunk);
+    const after = bench.give({ type: "evaluated", correct: 1, lossSum: 1 });
+    assert.deepEqual(
+      after.map(({ type }) => type),
+      ["tell", "takeBack", "pull", "pull", "pull"],
+    );
     for (const chunk of [0, 1, 2]) bench.reply(-1, chunk);
     assert.deepEqual(bench.give(given), [{ type: "tell", message: taken }]);
   });

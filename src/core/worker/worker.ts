@@ -3,10 +3,9 @@
  * every chunk's gradient to its primary as soon as it is final, and goes on when all are back.
  *
  * Within an assignment it does not wait for the last of them: once a step is computed the next one
- * is handed over with the chunks that it lacks, and each is told of (`arrived`) when its answer,
- * which is the permission to start the step with it, is there. What computes waits before the first
- * layer that needs it, and says no gradient before all have arrived; so a step's pushes follow the
- * answers to all pushes of the step before, and servers can't tell the difference.
+ * is handed over with the chunks that it lacks, and each is told of (`arrived`) when its answer is
+ * there. What computes says no gradient before all have arrived, so a step's pushes follow the
+ * answers to all pushes of the step before.
  *
  * Its states are in worker-state.ts; `stop` leads back to idle from any of them.
  *
@@ -15,7 +14,7 @@
  * past the one it was given.
  */
 import { assert } from "../../assert.js";
-import { pullsDifferences } from "../../protocol/compression.js";
+import { pullsDifferences, pullsEncoded } from "../../protocol/compression.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { Chunk, Layout } from "../../protocol/layout.js";
 import type {
@@ -23,12 +22,12 @@ import type {
   ChunkHeader,
   CoordinatorMessage,
   MemberMessage,
-  Range,
   WorkerStatistics,
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
-import { protocolProblem } from "../sync/modes.js";
+import { paceOf, protocolProblem } from "../sync/modes.js";
+import type { Pace } from "../sync/pace.js";
 import { RestOrder } from "./rest-order.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
@@ -39,14 +38,21 @@ import {
   awaitsAnswer,
   type BarrierOrder,
   creditStep,
+  type EvaluationPart,
   epochWords,
+  evaluatedOf,
+  evaluating,
   inFlight,
+  isAsking,
+  isAwaited,
   isExhausted,
+  isIdleInPause,
   lastWordsOf,
+  type StepPlace,
   type Stepping,
+  stepAhead,
   stepBegun,
   stepIn,
-  stepOf,
   unusedWords,
   type Work,
   type WorkerState,
@@ -63,7 +69,7 @@ export class Worker {
   #requests: WorkerRequests;
   #nextStep = 0;
   #work: Work | null = null;
-  #evaluations: { evaluation: number; range: Range }[] = [];
+  #evaluations: Omit<EvaluationPart, "versions">[] = [];
   readonly #rest = new RestOrder();
   #barrier: BarrierOrder | null = null;
   #lastEpoch = -1;
@@ -120,9 +126,7 @@ export class Worker {
   wants(header: ChunkHeader): boolean {
     if (header.run !== this.#spec?.run || header.generation !== this.#view?.generation)
       return false;
-    if (header.incarnation !== this.#identity.incarnation) return false;
-    if (this.#state.name === "pulling" && header.step !== -1) return false;
-    return awaitsAnswer(this.#state, header);
+    return header.incarnation === this.#identity.incarnation && isAwaited(this.#state, header);
   }
 
   /** One sentence: what this worker is doing. */
@@ -186,14 +190,9 @@ export class Worker {
       return;
     }
     this.#spec = spec;
-    this.#view = null;
-    this.#layout = null;
-    this.#work = null;
-    this.#evaluations = [];
+    [this.#view, this.#layout, this.#work, this.#barrier] = [null, null, null, null];
+    [this.#nextStep, this.#lastEpoch, this.#evaluations] = [0, -1, []];
     this.#rest.lift(null);
-    this.#barrier = null;
-    this.#nextStep = 0;
-    this.#lastEpoch = -1;
     this.#account = new WorkerAccount();
     this.#state = { name: "preparing" };
     this.#effects.push({ type: "prepare", spec, residuals });
@@ -248,8 +247,7 @@ export class Worker {
     if (state.name !== "stepping" || state.step !== step) return;
     const lacking = state.before?.missing.size ?? 0;
     assert(lacking === 0, "a gradient follows all parameters", { step, chunk, lacking });
-    state.outstanding.add(chunk);
-    this.#requests.push(chunk, state);
+    this.#pushFinal(chunk, state);
   }
 
   #onComputed(step: number, outcome: StepOutcome, nowMs: number): void {
@@ -269,13 +267,13 @@ export class Worker {
   /** The step is still to be taken: with another assignment, which the coordinator deals. */
   #onExamplesRefused(step: number, reason: string): void {
     if (this.#state.name !== "stepping" || this.#state.step !== step) return;
-    const work = this.#work;
-    assert(work !== null, "a step belongs to an assignment", { step });
+    assert(this.#work !== null, "a step belongs to an assignment", { step });
     assert(this.#state.before === null, "no step is begun on examples that are sent", { step });
+    const { id: assignment, start, end } = this.#work.assignment;
     this.#work = null;
     this.#state = { name: "resting" };
-    this.#log(`examples ${work.assignment.start} to ${work.assignment.end} are refused: ${reason}`);
-    this.#tell({ type: "assignmentRefused", assignment: work.assignment.id, reason });
+    this.#log(`examples ${start} to ${end} are refused: ${reason}`);
+    this.#tell({ type: "assignmentRefused", assignment, reason });
   }
 
   #onReply(header: ChunkHeader, nowMs: number): void {
@@ -288,17 +286,23 @@ export class Worker {
       this.#tell({ type: "diverged", step: header.step, what: header.detail });
       return;
     }
-    this.#requests.received(header.chunk, header.version);
     const state = this.#state;
-    if (state.name === "pulling") {
+    const isFetched = state.name === "fetching";
+    if (isFetched) state.versions[header.chunk] = header.version;
+    // What was laid aside is what it goes on with.
+    if (!isFetched || !this.#laysAside) this.#requests.received(header.chunk, header.version);
+    if (isAsking(state)) {
       state.missing.delete(header.chunk);
-      if (state.missing.size === 0) this.#state = { name: "resting" };
+      if (state.missing.size === 0) this.#onAllHere(state);
       return;
     }
     const answered = inFlight(state, header.step)!;
     answered.outstanding.delete(header.chunk);
     answered.missing.delete(header.chunk);
     if (header.outcome === "dropped") answered.dropped++;
+    for (const held of answered.verdict.decided(header.chunk, header.scale)) {
+      this.#requests.push(held, answered);
+    }
     if (answered !== state) this.#effects.push({ type: "arrived", chunk: header.chunk });
     if (answered.computed && answered.missing.size === 0) this.#finishStep(answered, nowMs);
   }
@@ -331,10 +335,27 @@ export class Worker {
     else if (this.#state.name === "stepping") this.#state.before = null;
   }
 
+  /** Asks for the model as it is; where it trains on something near it, that is laid aside. */
+  #fetch(part: Omit<EvaluationPart, "versions">): void {
+    if (this.#laysAside) this.#effects.push({ type: "layAside" });
+    const missing = new Set(this.#layout!.chunks.map(({ index }) => index));
+    this.#state = { name: "fetching", ...part, versions: [], missing };
+    for (const chunk of missing) this.#requests.pull(chunk, -1);
+  }
+
+  get #laysAside(): boolean {
+    return pullsEncoded(this.#spec!.compression);
+  }
+
+  #onAllHere(state: WorkerState & { readonly name: "pulling" | "fetching" }): void {
+    this.#state = state.name === "pulling" ? { name: "resting" } : evaluating(state);
+    if (state.name === "fetching") this.#effects.push({ type: "evaluate", range: state.range });
+  }
+
   #onEvaluated(correct: number, lossSum: number): void {
     if (this.#state.name !== "evaluating") return;
-    const { evaluation, range } = this.#state;
-    this.#tell({ type: "evaluated", evaluation, range, correct, lossSum });
+    this.#tell(evaluatedOf(this.#state, correct, lossSum));
+    if (this.#laysAside) this.#effects.push({ type: "takeBack" });
     this.#state = { name: "resting" };
   }
 
@@ -345,8 +366,7 @@ export class Worker {
     }
     this.#tell({ type: "leave", reason, server: null, worker: this.statistics() });
     this.#effects.push({ type: "finish", outcome, reason, stay });
-    this.#state = { name: "idle" };
-    this.#work = null;
+    [this.#state, this.#work] = [{ name: "idle" }, null];
   }
 
   /** Takes whole weights where replies are differences, then gives its residuals. */
@@ -375,17 +395,17 @@ export class Worker {
 
   /** Starts whatever is due, if the worker rests. */
   #proceed(nowMs: number): void {
-    const mustRest = () => this.#rest.forbids(this.#nextStep);
+    const mustRest = () =>
+      this.#rest.forbids(this.#nextStep) || isIdleInPause(this.#work, this.#pace, this.#rest);
     if (this.#state.name === "pulling") this.#attendWhilePulling(mustRest());
     while (this.#state.name === "resting") {
       const evaluation = this.#evaluations.shift();
       if (evaluation !== undefined) {
-        this.#state = { name: "evaluating", ...evaluation };
-        this.#effects.push({ type: "evaluate", range: evaluation.range });
+        this.#fetch(evaluation);
         return;
       }
       const work = this.#work;
-      if (work !== null && isExhausted(work, this.#nextStep, this.#spec!, this.#view)) {
+      if (work !== null && isExhausted(work, this.#nextStep, this.#pace)) {
         this.#finishAssignment(work);
         continue;
       }
@@ -414,27 +434,20 @@ export class Worker {
     this.#giveResiduals(this.#barrier);
   }
 
-  /**
-   * Begins the assignment's next step while chunks of the one that has been computed are on their
-   * way. One without examples is left for when they are back, as its pushes would leave at once;
-   * and examples that are sent may be refused, with an assignment that has to end there.
-   */
+  /** Begins the assignment's next step while chunks of the one computed are on their way. */
   #startAhead(nowMs: number): void {
-    const [spec, work, state] = [this.#spec, this.#work, this.#state];
-    if (spec === null || work === null || spec.feed === "central") return;
-    if (state.name !== "stepping" || !state.computed || state.before !== null) return;
-    const step = state.step + 1;
-    if (this.#rest.forbids(step) || this.#evaluations.length > 0) return;
-    const start = work.position + state.examples;
-    if (stepOf(work, step, start, spec.batchSize) === null) return;
-    state.leftAtMs = nowMs;
-    this.#begin(work, { step, start, before: state }, nowMs);
+    const [spec, work] = [this.#spec, this.#work];
+    if (spec === null || work === null || this.#evaluations.length > 0) return;
+    const ahead = stepAhead(this.#state, work, spec);
+    if (ahead === null || this.#rest.forbids(ahead.step)) return;
+    ahead.before.leftAtMs = nowMs;
+    this.#begin(work, ahead, nowMs);
   }
 
   #finishAssignment(work: Work): void {
     this.#work = null;
     this.#account.spent(work.assignment.epoch, work.seconds);
-    this.#tell(assignmentDoneOf(work));
+    this.#tell(assignmentDoneOf(work, this.statistics()));
   }
 
   /** Rests where it was told to: its assignment ends there, and what is left is dealt again. */
@@ -446,28 +459,17 @@ export class Worker {
     this.#tell({ type: "paused", pause, position, step: this.#nextStep });
   }
 
-  #begin(
-    work: Work,
-    { step, start, before }: { step: number; start: number; before: Stepping | null },
-    nowMs: number,
-  ): void {
+  #begin(work: Work, place: StepPlace, nowMs: number): void {
     const [layout, spec] = [this.#layout, this.#spec];
     assert(layout !== null && spec !== null, "prepared before stepping");
-    const taken = stepOf(work, step, start, spec.batchSize);
-    const { end } = taken?.range ?? { end: start };
-    const begun = { step, examples: end - start, computed: taken === null, before };
-    const state = stepBegun(begun, layout, nowMs);
+    const { state, compute } = stepBegun(work, place, { layout, spec, pace: this.#pace }, nowMs);
     this.#state = state;
-    if (taken !== null) {
-      const lacking = [...(before?.missing ?? [])];
-      const next = stepOf(work, step + 1, end, spec.batchSize);
-      this.#effects.push({ type: "compute", ...taken, lacking, next });
-      return;
-    }
-    for (const chunk of layout.chunks) {
-      state.outstanding.add(chunk.index);
-      this.#requests.push(chunk.index, state);
-    }
+    if (compute !== null) this.#effects.push(compute);
+    else for (const { index } of layout.chunks) this.#pushFinal(index, state);
+  }
+
+  #pushFinal(chunk: number, state: Stepping): void {
+    if (state.verdict.admits(chunk)) this.#requests.push(chunk, state);
   }
 
   #requestsOf(chunks: number): WorkerRequests {
@@ -478,6 +480,10 @@ export class Worker {
     const missing = new Set(chunks.map(({ index }) => index));
     this.#state = missing.size === 0 ? { name: "resting" } : { name: "pulling", missing };
     for (const chunk of missing) this.#requests.pull(chunk, this.#nextStep);
+  }
+
+  get #pace(): Pace {
+    return paceOf(this.#spec!, this.#view?.phase ?? 0);
   }
 
   #leaveEpoch(): void {

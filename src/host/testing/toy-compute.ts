@@ -23,14 +23,21 @@ export type ToyGradients = (
 export class ToyCompute implements ComputePort {
   readonly #layoutOf: (spec: RunSpec) => Layout;
   readonly #write: ToyGradients;
+  readonly #loss: ((parameters: Float32Array) => number) | null;
   #listener: ComputeListener | null = null;
   #job: PreparedCompute | null = null;
   #lacking = new Set<number>();
   #begin: () => void = () => {};
 
-  constructor(layoutOf: (spec: RunSpec) => Layout, write: ToyGradients) {
+  /** @param loss of an evaluated example; one of each range's if left out. */
+  constructor(
+    layoutOf: (spec: RunSpec) => Layout,
+    write: ToyGradients,
+    loss: ((parameters: Float32Array) => number) | null = null,
+  ) {
     this.#layoutOf = layoutOf;
     this.#write = write;
+    this.#loss = loss;
   }
 
   async prepare(spec: RunSpec, _rank: number, listener: ComputeListener): Promise<PreparedCompute> {
@@ -64,7 +71,11 @@ export class ToyCompute implements ComputePort {
   }
 
   evaluate(range: Range): void {
-    setImmediate(() => this.#listener?.onEvaluated(range.end - range.start, 1));
+    setImmediate(() => {
+      const examples = range.end - range.start;
+      const loss = this.#loss === null ? 1 : examples * this.#loss(this.#job!.parameters);
+      this.#listener?.onEvaluated(examples, loss);
+    });
   }
 
   async close(): Promise<void> {

@@ -193,7 +193,9 @@ describe("training in one process", () => {
       workers.map((worker) => worker.examples),
       [34, 34, 32],
     );
-    const mark = { version: 6, examples: 100, sealedStep: 5, applied: [] };
+    const none = { rejected: 0, stalenessSum: 0, stalenessMax: 0, stalenessCounts: [] };
+    const counts = { pushes: 16, ...none };
+    const mark = { version: 6, examples: 100, sealedStep: 5, applied: [], counts };
     assert.deepEqual([examples, marks[0]], [100, mark]);
   });
 

@@ -25,6 +25,7 @@ import type {
   ServerStatistics,
   WorkerStatistics,
 } from "../../protocol/messages.js";
+import { modelVersion } from "../../protocol/model-version.js";
 import type {
   EpochRecord,
   EvaluationRecord,
@@ -33,7 +34,7 @@ import type {
 } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { learningRate } from "../../protocol/schedule.js";
-import { idleServer, idleWorker } from "../../protocol/statistics.js";
+import { idleServer, idleWorker, sumOfLives } from "../../protocol/statistics.js";
 import { initialState, layoutOf } from "../compute/initial-state.js";
 import { StepComputer } from "../compute/step-computer.js";
 import {
@@ -88,6 +89,8 @@ export interface BaselineResult extends BaselineProgress, BaselineCheckpoint {
   readonly failure: PacelineError | null;
   readonly epochs: readonly EpochRecord[];
   readonly trainingSeconds: number;
+  /** Of what workers counted, what had been counted when the run was resumed. */
+  readonly earlierWorkers: Readonly<Record<number, WorkerStatistics>>;
 }
 
 /**
@@ -144,6 +147,8 @@ class BaselineTraining {
   readonly #byClock: DueByClock;
   readonly #ranks: readonly number[];
   readonly #counts: Counts[];
+  /** What had been counted when the run was resumed. */
+  readonly #earlier: Readonly<Record<number, WorkerStatistics>>;
   readonly #evaluations: EvaluationRecord[];
   /** The epoch that the start stands in, until it is gone on with. */
   #openPlan: EpochPlan | null = null;
@@ -169,9 +174,11 @@ class BaselineTraining {
     this.#evaluations = [...(resume?.evaluations ?? [])];
     this.#ranks = Array.from({ length: spec.workersMax }, (_, rank) => rank);
     this.#counts = this.#ranks.map(() => ({ ...idleWorker }));
+    this.#earlier = resume?.workers ?? {};
     const start = parts.start?.state ?? initialState(spec, this.#layout);
     const { version, examples } = start.marks[0]!;
     this.#stepsBefore = version;
+    this.#pushes = start.marks[0]!.counts?.pushes ?? 0;
     this.#steps = version;
     this.#examples = examples;
     this.#epoch = this.#cursor.latest?.epoch ?? 0;
@@ -389,9 +396,10 @@ class BaselineTraining {
     const about = { id: 0, epoch: this.#epoch, step: this.#steps, final };
     const { testExamples } = this.#spec;
     const evaluation = new Evaluation({ ...about, testExamples, ranks: this.#ranks });
+    const versions = this.#layout.chunks.map(() => this.#steps);
     for (const { range } of evaluation.assignments()) {
       const { correct, lossSum } = this.#job.evaluate(range);
-      evaluation.report(range, correct, lossSum);
+      evaluation.report({ range, correct, lossSum, versions });
     }
     const outcome = evaluation.outcome();
     assert(outcome !== null, "every share is evaluated");
@@ -400,7 +408,8 @@ class BaselineTraining {
     const { epoch, step } = about;
     const atSeconds = this.#records.elapsedSeconds(nowMs);
     const moment = { atSeconds, trainedExamples: this.#examples };
-    const record: EvaluationRecord = { epoch, step, final, ...outcome, ...moment };
+    const version = modelVersion(versions);
+    const record: EvaluationRecord = { epoch, step, final, ...outcome, version, ...moment };
     this.#evaluations.push(record);
     const sums = `${outcome.accuracyPercent.toFixed(2)}% and loss ${outcome.loss.toFixed(4)}`;
     const text = `test accuracy ${sums} at step ${step}`;
@@ -438,9 +447,18 @@ class BaselineTraining {
       ...this.#checkpoint(),
       outcome,
       failure,
+      workers: this.#wholeCounts(),
+      earlierWorkers: this.#earlier,
       epochs: this.#records.closed,
       trainingSeconds: this.#records.elapsedSeconds(this.#parts.nowMs()),
     };
+  }
+
+  /** By rank, since the run began. */
+  #wholeCounts(): WorkerStatistics[] {
+    return this.#progress().workers.map((counts, rank) =>
+      sumOfLives(this.#earlier[rank] ?? idleWorker, counts),
+    );
   }
 
   #checkpoint(): BaselineCheckpoint {
@@ -448,9 +466,12 @@ class BaselineTraining {
     const globalSteps = this.#steps;
     const examples = this.#examples;
     const sealedStep = globalSteps - 1;
-    const marks: ChunkMarks = { version: globalSteps, examples, sealedStep, applied: [] };
+    const none = { rejected: 0, stalenessSum: 0, stalenessMax: 0, stalenessCounts: [] };
+    const counts = { pushes: this.#pushes, ...none };
+    const marks: ChunkMarks = { version: globalSteps, examples, sealedStep, applied: [], counts };
     const evaluations = this.#evaluations;
-    const counted = { evaluations, term: 0, tornSteps: 0 };
+    const workers = { ...this.#wholeCounts() };
+    const counted = { evaluations, term: 0, tornSteps: 0, workers };
     const records = this.#records.snapshot(this.#parts.nowMs());
     return {
       globalSteps,

@@ -65,7 +65,7 @@ export class ModelScorer {
     const evaluation = new Evaluation(about);
     for (const { range } of evaluation.assignments()) {
       const { correct, lossSum } = await this.#evaluate(range);
-      evaluation.report(range, correct, lossSum);
+      evaluation.report({ range, correct, lossSum, versions: [] });
     }
     const outcome = evaluation.outcome();
     assert(outcome !== null, "every share is evaluated");

@@ -45,6 +45,14 @@ const placedTensor = z.object({
   length: count,
 });
 
+const pushCounts = z.object({
+  pushes: count,
+  rejected: count,
+  stalenessSum: count,
+  stalenessMax: count,
+  stalenessCounts: z.array(count),
+});
+
 const chunkMarks = z.object({
   version: count,
   examples: count,
@@ -57,6 +65,7 @@ const chunkMarks = z.object({
       outcome: z.enum(pushOutcomes).optional(),
     }),
   ),
+  counts: pushCounts.optional(),
 });
 
 const fileFacts = z.object({ bytes: count, sha256: z.string().length(64) });

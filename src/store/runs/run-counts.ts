@@ -5,7 +5,7 @@
 
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import type { CoordinatorSnapshot, RunResult } from "../../protocol/run-events.js";
-import { idleWorker, sumOfLives } from "../../protocol/statistics.js";
+import { countedSince, idleWorker, sumOfLives } from "../../protocol/statistics.js";
 
 /** One line of metrics.jsonl about the steps since the line before. */
 export interface StepRow {
@@ -169,9 +169,12 @@ export class RunCounts {
   }
 
   /** Takes the last counts, each of all lives of its rank: none is added to what was seen. */
-  end({ workers, servers }: Pick<RunResult, "workers" | "servers">): void {
-    for (const [rank, latest] of Object.entries(workers)) {
-      this.#workers.set(Number(rank), { incarnation: -1, latest, before: idleWorker });
+  end(result: Pick<RunResult, "workers" | "servers" | "earlierWorkers">): void {
+    const { workers, servers, earlierWorkers = {} } = result;
+    for (const [key, whole] of Object.entries(workers)) {
+      const rank = Number(key);
+      const latest = countedSince(earlierWorkers[rank] ?? idleWorker, whole);
+      this.#workers.set(rank, { incarnation: -1, latest, before: idleWorker });
     }
     for (const [key, statistics] of Object.entries(servers)) {
       this.#servers.set(Number(key), statistics);

@@ -71,6 +71,8 @@ export interface PacelineResult {
     /** Training examples gone through by then. */
     readonly examples: number;
     readonly final: boolean;
+    /** Which version of the model: see model-version.ts; left out where it is not known. */
+    readonly version?: string;
   }[];
   readonly epochs: readonly {
     readonly epoch: number;
@@ -83,7 +85,7 @@ export interface PacelineResult {
   }[];
   readonly tornSteps: number;
   readonly skippedExamples: number;
-  /** Over chunk pushes, which is what staleness is a property of. */
+  /** Over pushes applied on arrival, each counted once; `rejected` counts whole pushes. */
   readonly staleness: {
     readonly average: number;
     readonly max: number;
@@ -236,7 +238,7 @@ function pacelineResult(facts: RunFacts): PacelineResult {
     trainingSeconds: result.trainingSeconds,
     globalSteps: result.globalSteps,
     evaluations: result.evaluations.map(
-      ({ step, epoch, accuracyPercent, loss, atSeconds, trainedExamples, final }) => ({
+      ({ step, epoch, accuracyPercent, loss, atSeconds, trainedExamples, final, version }) => ({
         step,
         epoch: epoch + 1,
         accuracy: accuracyPercent,
@@ -244,6 +246,7 @@ function pacelineResult(facts: RunFacts): PacelineResult {
         seconds: atSeconds,
         examples: trainedExamples,
         final,
+        ...(version === undefined ? {} : { version }),
       }),
     ),
     epochs: result.epochs.map((record) => ({

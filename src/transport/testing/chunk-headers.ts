@@ -28,6 +28,8 @@ export const headers: fc.Arbitrary<ChunkHeader> = fc.record(
     part: fc.constantFrom(...chunkParts),
     outcome: fc.constantFrom(...pushOutcomes),
     staleness: count,
+    scale: fc.oneof(fc.constant(null), fc.float({ min: 0, max: 1, noNaN: true })),
+    leads: fc.boolean(),
     wantsReply: fc.boolean(),
     detail: fc.string({ unit: "binary", maxLength: 60 }),
   },

@@ -29,7 +29,8 @@ test("a chunk message decodes to what was encoded", () => {
   );
 });
 
-function toGenerated(header: ChunkHeader, payload: Uint8Array): Uint8Array {
+function toGenerated(all: ChunkHeader, payload: Uint8Array): Uint8Array {
+  const { scale, ...header } = all;
   return toBinary(
     ChunkSchema,
     create(ChunkSchema, {
@@ -43,6 +44,7 @@ function toGenerated(header: ChunkHeader, payload: Uint8Array): Uint8Array {
       fence: BigInt(header.fence),
       examples: BigInt(header.examples),
       staleness: BigInt(header.staleness),
+      ...(scale === null ? {} : { scale }),
       payload,
     }),
   );
@@ -64,6 +66,7 @@ test("hand-written and generated codec write the same bytes and read each other'
       assert.equal(read.detail, header.detail);
       assert.equal(chunkKinds[read.kind], header.kind);
       assert.equal(read.wantsReply, header.wantsReply);
+      assert.deepEqual([read.scale ?? null, read.leads], [header.scale, header.leads]);
       assert.equal(Number(read.examples), header.examples);
     }),
     { seed: 6, numRuns: 500 },
@@ -150,7 +153,7 @@ for (const { what, bytes, says } of hostile) {
 test("a payload of more than 1 MiB is refused", () => {
   const length = payloadBytesMax + 1;
   const bytes = Buffer.alloc(length + 5);
-  bytes.set([0x9a, 1, 0x81, 0x80, 0x40]);
+  bytes.set([0xaa, 1, 0x81, 0x80, 0x40]);
   assert.throws(() => decodeChunk(bytes), { code: "protocol", message: /1048577 bytes/ });
 });
 

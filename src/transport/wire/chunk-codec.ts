@@ -17,6 +17,7 @@ import { PacelineError } from "../../errors.js";
 import type { ChunkHeader } from "../../protocol/messages.js";
 import {
   checkedNumber,
+  checkedScale,
   demandSendable,
   knownWord,
   type NumberRule,
@@ -38,6 +39,7 @@ export interface DecodedChunk {
 
 const wireTypeVarint = 0;
 const wireTypeBytes = 2;
+const wireTypeFixed32 = 5;
 
 const fields = {
   kind: 1,
@@ -58,7 +60,9 @@ const fields = {
   wantsReply: 16,
   detail: 17,
   term: 18,
-  payload: 19,
+  scale: 19,
+  leads: 20,
+  payload: 21,
 } as const;
 
 const stalenessRule = numberRules.find(({ name }) => name === "staleness")!;
@@ -97,6 +101,14 @@ export function encodeChunk(
   }
   offset = writeText(buffer, fields.detail, header.detail, detailBytes, offset);
   offset = writeNumber(buffer, termRule, header.term, offset);
+  if (header.scale !== null) {
+    offset = writeVarint(buffer, fields.scale * 8 + wireTypeFixed32, offset);
+    offset = buffer.writeFloatLE(header.scale, offset);
+  }
+  if (header.leads) {
+    offset = writeVarint(buffer, fields.leads * 8 + wireTypeVarint, offset);
+    buffer[offset++] = 1;
+  }
   if (payload !== null && payloadBytes > 0) {
     offset = writeVarint(buffer, fields.payload * 8 + wireTypeBytes, offset);
     offset = writeVarint(buffer, payloadBytes, offset);
@@ -127,6 +139,10 @@ export function decodeChunk(bytes: Buffer): DecodedChunk {
       else reader.skip(wireType);
       continue;
     }
+    if (wireType === wireTypeFixed32 && field === fields.scale) {
+      header.scale = readScale(bytes, reader);
+      continue;
+    }
     const rule = ruleOfField.get(field);
     const word = wordOfField.get(field);
     if (wireType !== wireTypeVarint) reader.skip(wireType);
@@ -134,6 +150,7 @@ export function decodeChunk(bytes: Buffer): DecodedChunk {
     else if (word !== undefined)
       Object.assign(header, { [word]: knownWord(word, reader.varint()) });
     else if (field === fields.wantsReply) header.wantsReply = reader.varint() !== 0;
+    else if (field === fields.leads) header.leads = reader.varint() !== 0;
     else reader.skip(wireType);
   }
   return { header, payload };
@@ -158,6 +175,8 @@ const wireDefaults: ChunkHeader = {
   part: "weights",
   outcome: "none",
   staleness: 0,
+  scale: null,
+  leads: false,
   wantsReply: false,
   detail: "",
 };
@@ -174,6 +193,8 @@ function encodedBytes(
     const unsigned = rule.signed ? zigzag(value) : value;
     if (value !== 0) total += varintBytes(fields[rule.name] * 8) + varintBytes(unsigned);
   }
+  if (header.scale !== null) total += varintBytes(fields.scale * 8) + 4;
+  if (header.leads) total += varintBytes(fields.leads * 8) + 1;
   for (const name of ["kind", "part", "outcome"] as const) {
     if (header[name] !== words[name][0]) total += varintBytes(fields[name] * 8) + 1;
   }
@@ -209,6 +230,12 @@ function writeText(
   offset = writeVarint(buffer, field * 8 + wireTypeBytes, offset);
   offset = writeVarint(buffer, bytes, offset);
   return offset + buffer.write(text, offset, bytes, "utf8");
+}
+
+function readScale(bytes: Buffer, reader: MessageReader): number {
+  const start = reader.offset;
+  reader.skip(wireTypeFixed32);
+  return checkedScale(bytes.readFloatLE(start));
 }
 
 function readText(

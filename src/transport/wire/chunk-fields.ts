@@ -110,6 +110,10 @@ export function demandSendable(header: ChunkHeader, payload: Uint8Array | null):
     const fits = Number.isSafeInteger(value) && value <= max && value >= (signed ? -max : 0);
     if (!fits) assert(false, "header field in range", { [name]: value });
   }
+  const { scale } = header;
+  if (scale !== null) {
+    assert(isScale(scale) && Math.fround(scale) === scale, "a scale is f32", { scale });
+  }
   return { runBytes, detailBytes, payloadBytes };
 }
 
@@ -120,6 +124,17 @@ export function checkedNumber({ name, signed, max }: NumberRule, value: number):
     "protocol",
     `${name} of a chunk message is ${value}, at most ${max} is allowed`,
   );
+}
+
+/** The verdict as it came, which throws "protocol" where it is none. */
+export function checkedScale(scale: number): number {
+  if (isScale(scale)) return scale;
+  const allowed = "a number from 0 to 1 is allowed";
+  throw new PacelineError("protocol", `scale of a chunk message is ${scale}, ${allowed}`);
+}
+
+function isScale(scale: number): boolean {
+  return scale >= 0 && scale <= 1;
 }
 
 /** The word of a wire value; throws "protocol" where there is none. */

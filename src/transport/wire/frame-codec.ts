@@ -3,16 +3,17 @@
  * a bare connection. All numbers are little-endian.
  *
  * Each side first says a greeting of 8 bytes: four that no text, TLS or HTTP/2 connection begins
- * with, the version of this layout (u16), 0 (u16). Then frames follow, each a head of 88 bytes, the
+ * with, the version of this layout (u16), 0 (u16). Then frames follow, each a head of 92 bytes, the
  * run, the detail, the payload:
  *
  *   0 kind u8 | 1 part u8 | 2 outcome u8 | 3 flags u8 | 4 run's bytes u16 | 6 zero u16
  *   8 payload's bytes u32 | 12 detail's bytes u32 | 16 generation u32 | 20 rank i32 | 24 phase u32
  *   28 chunk u32 | 32 codec u32 | 36 term u32 | 40 incarnation u64 | 48 step i64 | 56 version u64
- *   64 fence u64 | 72 examples u64 | 80 staleness u64
+ *   64 fence u64 | 72 examples u64 | 80 staleness u64 | 88 scale f32
  *
  * Words have the public contract's wire values; three more kinds serve the connection itself. Flag
- * 1 says that a reply is wanted, flag 2 that the run is that of the frame before.
+ * 1 says that a reply is wanted, 2 that the run is that of the frame before, 4 that the chunk leads
+ * its push, 8 that there is a scale; where there is none its place holds 0.
  */
 import { isUtf8 } from "node:buffer";
 import { PacelineError } from "../../errors.js";
@@ -20,6 +21,7 @@ import type { ChunkHeader } from "../../protocol/messages.js";
 import {
   type CarriedBytes,
   checkedNumber,
+  checkedScale,
   demandSendable,
   knownWord,
   type NumberField,
@@ -33,9 +35,9 @@ import { detailBytesMax, payloadBytesMax, runBytesMax } from "./limits.js";
 /** Bytes of the greeting. */
 export const greetingBytes = 8;
 /** Bytes of a frame's head. */
-export const frameHeadBytes = 88;
+export const frameHeadBytes = 92;
 /** The layout's version; both sides must have the same. */
-export const frameVersion = 2;
+export const frameVersion = 3;
 /** The first bytes of a connection that carries frames. */
 export const frameMagic: Uint8Array = Uint8Array.of(0x8f, 0x50, 0x4c, 0x46);
 
@@ -80,6 +82,10 @@ const signalValues: Readonly<Record<FrameSignal, number>> = { ping: 253, pong: 2
 const signalOf = new Map(frameSignals.map((signal) => [signalValues[signal], signal]));
 const flagWantsReply = 1;
 const flagRepeatsRun = 2;
+const flagLeads = 4;
+const flagHasScale = 8;
+const flagsAll = flagWantsReply | flagRepeatsRun | flagLeads | flagHasScale;
+const scaleOffset = 88;
 const twoTo32 = 4294967296;
 
 /** The greeting. */
@@ -112,7 +118,12 @@ export function encodeFrame(
   bytes[0] = wordValue("kind", header.kind);
   bytes[1] = wordValue("part", header.part);
   bytes[2] = wordValue("outcome", header.outcome);
-  bytes[3] = (header.wantsReply ? flagWantsReply : 0) | (repeatsRun ? flagRepeatsRun : 0);
+  bytes[3] =
+    (header.wantsReply ? flagWantsReply : 0) |
+    (repeatsRun ? flagRepeatsRun : 0) |
+    (header.leads ? flagLeads : 0) |
+    (header.scale === null ? 0 : flagHasScale);
+  bytes.writeFloatLE(header.scale ?? 0, scaleOffset);
   writeSizes(bytes, { runBytes: ownRunBytes, detailBytes, payloadBytes });
   for (const { name, offset, width } of placedRules) write(bytes, offset, width, header[name]);
   if (ownRunBytes > 0) bytes.write(header.run, frameHeadBytes, "utf8");
@@ -144,7 +155,9 @@ export function decodeFrameHead(bytes: Buffer): FrameHead {
   if (payloadBytes > payloadBytesMax) throw oversizedPayload(payloadBytes);
   const repeatsRun = (flags & flagRepeatsRun) !== 0;
   const spare = bytes.readUInt16LE(6);
-  if (flags > (flagWantsReply | flagRepeatsRun) || spare > 0 || (repeatsRun && runBytes > 0)) {
+  const hasScale = (flags & flagHasScale) !== 0;
+  const stray = !hasScale && bytes.readUInt32LE(scaleOffset) !== 0;
+  if (flags > flagsAll || spare > 0 || stray || (repeatsRun && runBytes > 0)) {
     throw new PacelineError("protocol", "a frame's head has bits that must be zero");
   }
   const signal = signalOf.get(kind) ?? null;
@@ -168,6 +181,8 @@ export function decodeFrameHead(bytes: Buffer): FrameHead {
     part: knownWord("part", bytes[1]!),
     outcome: knownWord("outcome", bytes[2]!),
     staleness: read(bytes, "staleness"),
+    scale: hasScale ? checkedScale(bytes.readFloatLE(scaleOffset)) : null,
+    leads: (flags & flagLeads) !== 0,
     wantsReply: (flags & flagWantsReply) !== 0,
     detail: "",
   } as ChunkHeader;

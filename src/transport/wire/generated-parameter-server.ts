@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/parameter_server.proto.
  */
 export const file_paceline_v1_parameter_server: GenFile = /*@__PURE__*/
-  fileDesc("CiJwYWNlbGluZS92MS9wYXJhbWV0ZXJfc2VydmVyLnByb3RvEgtwYWNlbGluZS52MSKGAwoFQ2h1bmsSJAoEa2luZBgBIAEoDjIWLnBhY2VsaW5lLnYxLkNodW5rS2luZBILCgNydW4YAiABKAkSEgoKZ2VuZXJhdGlvbhgDIAEoDRIMCgRyYW5rGAQgASgREhMKC2luY2FybmF0aW9uGAUgASgEEg0KBXBoYXNlGAYgASgNEgwKBHN0ZXAYByABKBISDQoFY2h1bmsYCCABKA0SDwoHdmVyc2lvbhgJIAEoBBINCgVmZW5jZRgKIAEoBBIQCghleGFtcGxlcxgLIAEoBBINCgVjb2RlYxgMIAEoDRIkCgRwYXJ0GA0gASgOMhYucGFjZWxpbmUudjEuQ2h1bmtQYXJ0EikKB291dGNvbWUYDiABKA4yGC5wYWNlbGluZS52MS5QdXNoT3V0Y29tZRIRCglzdGFsZW5lc3MYDyABKAQSEwoLd2FudHNfcmVwbHkYECABKAgSDgoGZGV0YWlsGBEgASgJEgwKBHRlcm0YEiABKA0SDwoHcGF5bG9hZBgTIAEoDCKIAQoLUHVzaFN1bW1hcnkSDwoHYXBwbGllZBgBIAEoBBIRCglkdXBsaWNhdGUYAiABKAQSEAoIcmVqZWN0ZWQYAyABKAQSDwoHZHJvcHBlZBgEIAEoBBIPCgdyZWZ1c2VkGAUgASgEEhEKCW5vbmZpbml0ZRgGIAEoBBIOCgZkZXRhaWwYByABKAkifgoLUHVsbFJlcXVlc3QSCwoDcnVuGAEgASgJEhIKCmdlbmVyYXRpb24YAiABKA0SDAoEcmFuaxgDIAEoERITCgtpbmNhcm5hdGlvbhgEIAEoBBINCgVmZW5jZRgFIAEoBBIOCgZjaHVua3MYBiADKA0SDAoEdGVybRgHIAEoDSroAQoJQ2h1bmtLaW5kEhQKEENIVU5LX0tJTkRfSEVMTE8QABIWChJDSFVOS19LSU5EX1dFTENPTUUQARIWChJDSFVOS19LSU5EX1JFRlVTQUwQAhITCg9DSFVOS19LSU5EX1BVU0gQAxITCg9DSFVOS19LSU5EX1BVTEwQBBIUChBDSFVOS19LSU5EX1JFUExZEAUSEwoPQ0hVTktfS0lORF9MT0FEEAYSFQoRQ0hVTktfS0lORF9MT0FERUQQBxITCg9DSFVOS19LSU5EX1NBVkUQCBIUChBDSFVOS19LSU5EX1NBVkVEEAkqUQoJQ2h1bmtQYXJ0EhYKEkNIVU5LX1BBUlRfV0VJR0hUUxAAEhUKEUNIVU5LX1BBUlRfU1RBVEUxEAESFQoRQ0hVTktfUEFSVF9TVEFURTIQAirFAQoLUHVzaE91dGNvbWUSFQoRUFVTSF9PVVRDT01FX05PTkUQABIYChRQVVNIX09VVENPTUVfQVBQTElFRBABEhoKFlBVU0hfT1VUQ09NRV9EVVBMSUNBVEUQAhIZChVQVVNIX09VVENPTUVfUkVKRUNURUQQAxIYChRQVVNIX09VVENPTUVfRFJPUFBFRBAEEhgKFFBVU0hfT1VUQ09NRV9SRUZVU0VEEAUSGgoWUFVTSF9PVVRDT01FX05PTkZJTklURRAGMrkBCg9QYXJhbWV0ZXJTZXJ2ZXISNgoEUHVzaBISLnBhY2VsaW5lLnYxLkNodW5rGhgucGFjZWxpbmUudjEuUHVzaFN1bW1hcnkoARI2CgRQdWxsEhgucGFjZWxpbmUudjEuUHVsbFJlcXVlc3QaEi5wYWNlbGluZS52MS5DaHVuazABEjYKCFB1c2hQdWxsEhIucGFjZWxpbmUudjEuQ2h1bmsaEi5wYWNlbGluZS52MS5DaHVuaygBMAFiBnByb3RvMw");
+  fileDesc("CiJwYWNlbGluZS92MS9wYXJhbWV0ZXJfc2VydmVyLnByb3RvEgtwYWNlbGluZS52MSKzAwoFQ2h1bmsSJAoEa2luZBgBIAEoDjIWLnBhY2VsaW5lLnYxLkNodW5rS2luZBILCgNydW4YAiABKAkSEgoKZ2VuZXJhdGlvbhgDIAEoDRIMCgRyYW5rGAQgASgREhMKC2luY2FybmF0aW9uGAUgASgEEg0KBXBoYXNlGAYgASgNEgwKBHN0ZXAYByABKBISDQoFY2h1bmsYCCABKA0SDwoHdmVyc2lvbhgJIAEoBBINCgVmZW5jZRgKIAEoBBIQCghleGFtcGxlcxgLIAEoBBINCgVjb2RlYxgMIAEoDRIkCgRwYXJ0GA0gASgOMhYucGFjZWxpbmUudjEuQ2h1bmtQYXJ0EikKB291dGNvbWUYDiABKA4yGC5wYWNlbGluZS52MS5QdXNoT3V0Y29tZRIRCglzdGFsZW5lc3MYDyABKAQSEwoLd2FudHNfcmVwbHkYECABKAgSDgoGZGV0YWlsGBEgASgJEgwKBHRlcm0YEiABKA0SEgoFc2NhbGUYEyABKAJIAIgBARINCgVsZWFkcxgUIAEoCBIPCgdwYXlsb2FkGBUgASgMQggKBl9zY2FsZSKIAQoLUHVzaFN1bW1hcnkSDwoHYXBwbGllZBgBIAEoBBIRCglkdXBsaWNhdGUYAiABKAQSEAoIcmVqZWN0ZWQYAyABKAQSDwoHZHJvcHBlZBgEIAEoBBIPCgdyZWZ1c2VkGAUgASgEEhEKCW5vbmZpbml0ZRgGIAEoBBIOCgZkZXRhaWwYByABKAkifgoLUHVsbFJlcXVlc3QSCwoDcnVuGAEgASgJEhIKCmdlbmVyYXRpb24YAiABKA0SDAoEcmFuaxgDIAEoERITCgtpbmNhcm5hdGlvbhgEIAEoBBINCgVmZW5jZRgFIAEoBBIOCgZjaHVua3MYBiADKA0SDAoEdGVybRgHIAEoDSroAQoJQ2h1bmtLaW5kEhQKEENIVU5LX0tJTkRfSEVMTE8QABIWChJDSFVOS19LSU5EX1dFTENPTUUQARIWChJDSFVOS19LSU5EX1JFRlVTQUwQAhITCg9DSFVOS19LSU5EX1BVU0gQAxITCg9DSFVOS19LSU5EX1BVTEwQBBIUChBDSFVOS19LSU5EX1JFUExZEAUSEwoPQ0hVTktfS0lORF9MT0FEEAYSFQoRQ0hVTktfS0lORF9MT0FERUQQBxITCg9DSFVOS19LSU5EX1NBVkUQCBIUChBDSFVOS19LSU5EX1NBVkVEEAkqUQoJQ2h1bmtQYXJ0EhYKEkNIVU5LX1BBUlRfV0VJR0hUUxAAEhUKEUNIVU5LX1BBUlRfU1RBVEUxEAESFQoRQ0hVTktfUEFSVF9TVEFURTIQAirFAQoLUHVzaE91dGNvbWUSFQoRUFVTSF9PVVRDT01FX05PTkUQABIYChRQVVNIX09VVENPTUVfQVBQTElFRBABEhoKFlBVU0hfT1VUQ09NRV9EVVBMSUNBVEUQAhIZChVQVVNIX09VVENPTUVfUkVKRUNURUQQAxIYChRQVVNIX09VVENPTUVfRFJPUFBFRBAEEhgKFFBVU0hfT1VUQ09NRV9SRUZVU0VEEAUSGgoWUFVTSF9PVVRDT01FX05PTkZJTklURRAGMrkBCg9QYXJhbWV0ZXJTZXJ2ZXISNgoEUHVzaBISLnBhY2VsaW5lLnYxLkNodW5rGhgucGFjZWxpbmUudjEuUHVzaFN1bW1hcnkoARI2CgRQdWxsEhgucGFjZWxpbmUudjEuUHVsbFJlcXVlc3QaEi5wYWNlbGluZS52MS5DaHVuazABEjYKCFB1c2hQdWxsEhIucGFjZWxpbmUudjEuQ2h1bmsaEi5wYWNlbGluZS52MS5DaHVuaygBMAFiBnByb3RvMw");
 
 /**
  * One message of the data plane.
@@ -67,7 +67,8 @@ export type Chunk = Message<"paceline.v1.Chunk"> & {
   phase: number;
 
   /**
-   * The worker's step; -1 in replies to pulls. Magnitude below 2^52.
+   * The worker's step; in a pull the step to be started with the chunk, or -1 for none: then the weights come at once and
+   * uncompressed, and the server forgets the question; -1 in replies to pulls. Magnitude below 2^52.
    *
    * @generated from field: sint64 step = 7;
    */
@@ -152,9 +153,28 @@ export type Chunk = Message<"paceline.v1.Chunk"> & {
   term: number;
 
   /**
+   * The verdict of the staleness rule on a push, which is one for all its chunks (push, reply): 0 rejects it, anything
+   * above is what the gradient is multiplied by, at most 1. Absent where the mode judges no push. Where it does, the
+   * push that leads goes without a scale, and its answer has it; the worker's other pushes of the step wait for that
+   * answer and carry its scale as it came. A push of scale 0 has no payload. A push that is sent again carries what it
+   * carried the first time, and its answer has the same scale.
+   *
+   * @generated from field: optional float scale = 19;
+   */
+  scale?: number;
+
+  /**
+   * Of a step's pushes with examples exactly one leads: the first that the worker sends. It stands for the push as a
+   * whole where pushes are counted or judged.
+   *
+   * @generated from field: bool leads = 20;
+   */
+  leads: boolean;
+
+  /**
    * Raw little-endian values, at most 1 MiB; the last field, so that it can be written without moving it.
    *
-   * @generated from field: bytes payload = 19;
+   * @generated from field: bytes payload = 21;
    */
   payload: Uint8Array;
 };

@@ -143,6 +143,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     lossSum: measured,
     correct: whole,
     seconds: measured,
+    statistics: worker,
   }),
   assignmentRefused: shape<Said<"assignmentRefused">>({
     type: fc.constant("assignmentRefused"),
@@ -155,6 +156,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     range,
     correct: whole,
     lossSum: measured,
+    versions: fc.array(whole, { maxLength: 5 }),
   }),
   pausing: shape<Said<"pausing">>({ type: fc.constant("pausing"), pause: whole, step }),
   paused: shape<Said<"paused">>({

@@ -215,6 +215,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
       lossSum: measured,
       correct: count,
       seconds: measured,
+      statistics: workerStatistics,
     },
   ),
   evaluated: record<Body<"evaluated">, wire.Evaluated>(schemas.EvaluatedSchema, {
@@ -222,6 +223,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     range,
     correct: count,
     lossSum: measured,
+    versions: list(count, chunksMax),
   }),
   pausing: record<Body<"pausing">, wire.Pausing>(schemas.PausingSchema, { pause: count, step }),
   paused: record<Body<"paused">, wire.Paused>(schemas.PausedSchema, {
