@@ -144,7 +144,7 @@ test("a checkpoint tells what computed, and the kernels it took", { skip }, asyn
   const { manifest } = await readCheckpoint(path);
   const told = JSON.stringify(manifest.machine);
   assert.match(told, /oneDNN [23]\.\d+\.\d+ .*, f32, 3 threads/);
-  assert.match(told, /"conv f32 8x1x28x28 to 32 kernel 3x3 stride 1x1: [^"]+"/);
+  assert.match(told, /"conv f32 8x1x28x28 to 32 kernel 3x3 stride 1x1 padding 1x1: [^"]+"/);
   assert.match(await place.logs("told"), /engine onednn: oneDNN/);
 });
 

@@ -208,7 +208,7 @@ test("too few workers while all servers live end with a checkpoint to go on from
       assert.equal(code, "too_few_workers");
       const { step, why } = cluster.checkpoints.at(-1)!;
       assert.equal(why, "ending");
-      const remedy = `go on from the checkpoint of step ${step} with --resume auto, or lower the`;
+      const remedy = `go on from its checkpoint of step ${step} with paceline resume, or lower the`;
       const left = "2 workers are left and at least 3 must be";
       assert.equal(reason, `${left}: ${remedy} minimum of --workers`);
       const resume = cluster.checkpoints.at(-1)!;

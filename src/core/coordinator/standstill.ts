@@ -16,8 +16,8 @@ import type { CoordinatorMessage, MemberMessage } from "../../protocol/messages.
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { Pace } from "../sync/pace.js";
 import { BarrierRound } from "../work/barrier-round.js";
-import { Pause, type PauseLimit, type PauseReason, weightOf } from "../work/pause.js";
 import type { Evaluator } from "../work/evaluator.js";
+import { Pause, type PauseLimit, type PauseReason, weightOf } from "../work/pause.js";
 import type { SaveRequest } from "../work/run-setup.js";
 import type { EvaluationWish } from "../work/work-floor.js";
 import type { ViewRounds } from "./view-rounds.js";
