@@ -62,10 +62,11 @@ test("a Python worker trains 200 BSP steps beside one of Paceline's own", async 
   for (const command of [coordinator, ...own]) {
     assert.equal((await command.end()).exitCode, 0, command.told());
   }
-  // Outcome 0 answers the pull of each chunk, outcome 1 is "applied": one for each push of a chunk.
+  // Outcome 0 answers the pulls of each chunk, at the start and for the evaluation, outcome 1 is
+  // "applied": one for each push of a chunk.
   const { outcomes, ...rest } = JSON.parse(said);
   assert.equal(rest.steps, steps);
-  assert.deepEqual(outcomes, { 0: 2, 1: 2 * steps });
+  assert.deepEqual(outcomes, { 0: 4, 1: 2 * steps });
   const { paceline } = await place.result("mixed");
   assert.equal(paceline.epochs[0]!.examples, steps * 16);
   assert.equal(paceline.skippedExamples, 0);

@@ -71,3 +71,8 @@ export function countedSince(earlier: WorkerStatistics, whole: WorkerStatistics)
     waitSeconds: whole.waitSeconds - earlier.waitSeconds,
   };
 }
+
+/** What a rank itself has worked; the rest of a step it waits for others and for the update. */
+export function busySeconds({ inputSeconds, computeSeconds }: WorkerStatistics): number {
+  return inputSeconds + computeSeconds;
+}

@@ -21,7 +21,7 @@ import grpc
 import numpy
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 
 class Messages:
@@ -91,7 +91,8 @@ class Session:
         if reply.WhichOneof("result") == "refused":
             raise SystemExit(f"refused: {reply.refused.reason}")
         self.me = reply.registered
-        self.clock, self.activity = 0, "starting"
+        # What it has counted is told with each heartbeat and at the end of each assignment.
+        self.counts, self.activity = messages.WorkerStatistics(), "starting"
         self.received, self.agreed, self._kept = 0, threading.Event(), []
         self._sequence, self._lock = 0, threading.Lock()
         self._out = Outbox()
@@ -110,7 +111,7 @@ class Session:
                 beat = self.messages.Heartbeat(
                     sequence=self._sequence, received=self.received, activity=self.activity, term=self.me.term
                 )
-                beat.worker.clock = self.clock
+                beat.worker.CopyFrom(self.counts)
                 self._out.put(self.messages.MemberMessage(heartbeat=beat))
             time.sleep(self.me.heartbeat_interval_ms / 1000)
 
@@ -184,11 +185,12 @@ class Servers:
 
     def push(self, step, gradient, examples):
         """Gives a step's gradient, the mean over its examples; the answers are the new weights."""
+        # Of the pushes with examples the first leads; in BSP nobody judges, so the others need not wait for its answer.
         for index, chunk in enumerate(self.chunks):
             part = gradient[chunk.offset : chunk.offset + chunk.length] if examples > 0 else gradient[:0]
             self._ask(
                 kind=3, chunk=index, step=step, version=self.versions[index], examples=examples,
-                wants_reply=True, payload=part.astype("<f4").tobytes(),
+                wants_reply=True, leads=examples > 0 and index == 0, payload=part.astype("<f4").tobytes(),
             )
 
     def hear(self, reply):
@@ -398,16 +400,24 @@ class NumpyWorker:
         start, end = self._position, min(self._position + spec.batch_size, work.end)
         examples = max(0, end - start)
         gradient = numpy.zeros(0, "f4")
+        counts = self.messages.WorkerStatistics()
+        counts.CopyFrom(self.session.counts)
+        counts.clock = self._next + 1
         if examples > 0:
             x, labels = self._read(1, work.epoch, start, end)
             gradient, loss_sum, correct = self.model.gradient(self.servers.values, x, labels)
             self._sums[0] += loss_sum
             self._sums[1] += correct
             self.steps += 1
+            counts.steps += 1
+            counts.examples += examples
+            counts.loss_sum += loss_sum
+            counts.loss_count += examples
+            counts.correct += correct
         self.servers.push(self._next, gradient, examples)
         self._await()
         self._position, self._next, self._stepping = start + examples, self._next + 1, False
-        self.session.clock = self._next
+        self.session.counts = counts
 
     def _finish(self):
         work, (loss_sum, correct, began) = self._work, self._sums
@@ -416,17 +426,22 @@ class NumpyWorker:
             assignment_done=self.messages.AssignmentDone(
                 assignment=work.id, examples=self._position - work.start, skipped=work.end - self._position,
                 loss_sum=loss_sum, correct=correct, seconds=time.monotonic() - began,
+                statistics=self.session.counts,
             )
         )
 
     def _evaluate(self, order):
+        # The model as it is, whose versions are told: all workers have to evaluate the same one.
+        self.servers.pull(-1)
+        self._await()
         loss_sum, correct = 0.0, 0
         if order.range.end > order.range.start:
             x, labels = self._read(2, 0, order.range.start, order.range.end)
             _, _, loss_sum, correct = self.model.forward(self.servers.values, x, labels)
         self.session.say(
             evaluated=self.messages.Evaluated(
-                evaluation=order.evaluation, range=order.range, correct=correct, loss_sum=loss_sum
+                evaluation=order.evaluation, range=order.range, correct=correct, loss_sum=loss_sum,
+                versions=self.servers.versions,
             )
         )
 

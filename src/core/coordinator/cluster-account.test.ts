@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { type ClusterPlan, type Death, ModelCluster, specOf } from "../testing/model-cluster.js";
+import { type ClusterPlan, type Death, ModelCluster } from "../testing/model-cluster.js";
+import { specOf } from "../testing/model-run.js";
 import { positionsUsed } from "../testing/model-values.js";
 
 const seeds = Array.from({ length: 24 }, (_, index) => index);

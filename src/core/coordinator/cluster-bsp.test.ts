@@ -4,7 +4,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { type ClusterPlan, ModelCluster, specOf } from "../testing/model-cluster.js";
+import { type ClusterPlan, ModelCluster } from "../testing/model-cluster.js";
+import { specOf } from "../testing/model-run.js";
 import { positionsUsed } from "../testing/model-values.js";
 
 function digests(cluster: ModelCluster): number[] {

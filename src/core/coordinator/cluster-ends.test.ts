@@ -8,7 +8,8 @@ import { test } from "node:test";
 import { mint } from "../../protocol/ids.js";
 import { protocolVersion } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { type ClusterPlan, type Death, ModelCluster, specOf } from "../testing/model-cluster.js";
+import { type ClusterPlan, type Death, ModelCluster } from "../testing/model-cluster.js";
+import { specOf } from "../testing/model-run.js";
 import { positionsUsed } from "../testing/model-values.js";
 
 const seeds = Array.from({ length: 20 }, (_, index) => index);

@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { termOf } from "../../protocol/ids.js";
-import { ModelCluster, specOf } from "../testing/model-cluster.js";
+import { ModelCluster } from "../testing/model-cluster.js";
+import { specOf } from "../testing/model-run.js";
 
 const seeds = Array.from({ length: 10 }, (_, index) => index);
 

@@ -9,7 +9,8 @@ import {
   type RegisterReply,
   type RegisterRequest,
 } from "../../protocol/messages.js";
-import { ModelCluster, specOf } from "../testing/model-cluster.js";
+import { ModelCluster } from "../testing/model-cluster.js";
+import { specOf } from "../testing/model-run.js";
 import { Coordinator } from "./coordinator.js";
 import type { CoordinatorEffect, CoordinatorEvent } from "./coordinator-events.js";
 

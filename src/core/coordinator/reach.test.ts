@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { ModelCluster, specOf } from "../testing/model-cluster.js";
+import { ModelCluster } from "../testing/model-cluster.js";
+import { specOf } from "../testing/model-run.js";
 import { Absences, judgeReach, type ReachReport } from "./reach.js";
 
 /** A worker that reaches servers 0 and 1 as told; null where it has no link yet. */

@@ -1,9 +1,9 @@
 /**
  * When training stands still: everybody is brought to rest (pause.ts), and one version of the whole
- * model can be looked at. What is wanted meanwhile is done one after the other, an evaluation before
- * a checkpoint; for that everybody stands at a barrier where workers keep something
- * (barrier-round.ts), and everything is written. A checkpoint lets them go on, an ending does not,
- * and has nothing evaluated; and while there are fewer workers than there must be, they rest.
+ * model can be looked at. An evaluation goes before a checkpoint of the same rest. For a checkpoint
+ * all stand at a barrier where workers keep something (barrier-round.ts), all is written, and
+ * they go on. An ending lets nobody go on and has nothing evaluated; and while there are fewer
+ * workers than there must be, all rest, with nothing to be written.
  *
  * Invariant: one thing at a time. What is wanted meanwhile waits, the weightiest of it; a rest for
  * want of workers, or for an evaluation, becomes one for a checkpoint or an ending without anybody

@@ -11,7 +11,7 @@ import {
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { learningRate } from "../../protocol/schedule.js";
 import type { View } from "../../protocol/view.js";
-import { specOf } from "../testing/model-cluster.js";
+import { specOf } from "../testing/model-run.js";
 import { type Entry, heldVerdict } from "./entry.js";
 import { Shard } from "./shard.js";
 import type { ShardEffect, ShardEvent } from "./shard-events.js";

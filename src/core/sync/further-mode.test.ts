@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Protocol } from "../../protocol/run-spec.js";
-import { ModelCluster, specOf } from "../testing/model-cluster.js";
+import { ModelCluster } from "../testing/model-cluster.js";
+import { specOf } from "../testing/model-run.js";
 import { positionsUsed } from "../testing/model-values.js";
 import { asp } from "./asp.js";
 import { bspPace } from "./bsp.js";

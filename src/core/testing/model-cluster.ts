@@ -19,7 +19,6 @@ import { protocolVersion } from "../../protocol/messages.js";
 import { modelVersion } from "../../protocol/model-version.js";
 import type { RunEvent, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { chunksOfServer, type View } from "../../protocol/view.js";
 import type { Coordinator } from "../coordinator/coordinator.js";
 import type { CoordinatorConfig, CoordinatorEvent } from "../coordinator/coordinator-events.js";
@@ -457,7 +456,11 @@ export class ModelCluster {
     const counted = new Set(view.workers.map(({ incarnation }) => incarnation));
     for (const worker of this.workers()) {
       if (!worker.alive || !counted.has(worker.incarnation)) continue;
-      assert.doesNotMatch(worker.activity(), /comput|step \d+: waiting|giving/, "all rest");
+      assert.doesNotMatch(
+        worker.activity(),
+        /comput|of the new weights|to evaluate|giving/,
+        "all rest",
+      );
     }
     const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
     this.network.after(this.network.between(10, 100), () => {
@@ -486,25 +489,4 @@ export class ModelCluster {
       this.tell({ type: "saved", step, version, problem: null });
     });
   }
-}
-
-/** A run's choices: small, and plain where a test does not say otherwise. */
-export function specOf(extra: Partial<RunSpec> = {}): RunSpec {
-  const { epochs = 2, trainExamples = 96 } = extra;
-  const totalExamples = epochs * trainExamples;
-  return {
-    ...sampleSpec,
-    name: "a run",
-    seed: 1,
-    trainExamples,
-    testExamples: 31,
-    workersMax: 4,
-    servers: 2,
-    schedule: { ...sampleSpec.schedule, name: "cosine", totalExamples },
-    epochs,
-    batchSize: 4,
-    chunkValues: 1,
-    virtualNodes: 20,
-    ...extra,
-  };
 }

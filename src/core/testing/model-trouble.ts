@@ -4,7 +4,8 @@
  */
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { Random } from "../../random.js";
-import { type ClusterPlan, type Death, type ModelCluster, specOf } from "./model-cluster.js";
+import type { ClusterPlan, Death, ModelCluster } from "./model-cluster.js";
+import { specOf } from "./model-run.js";
 
 /** A run with choices that follow from the seed. */
 export function planOf(

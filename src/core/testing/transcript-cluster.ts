@@ -5,8 +5,9 @@
 import { shownId } from "../../protocol/ids.js";
 import type { CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
-import { type Death, ModelCluster, specOf } from "./model-cluster.js";
+import { type Death, ModelCluster } from "./model-cluster.js";
 import type { ModelWorker } from "./model-members.js";
+import { specOf } from "./model-run.js";
 
 /** A cluster of one server whose every delay follows from a seed. */
 export class ClusterScene {

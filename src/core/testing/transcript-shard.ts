@@ -8,7 +8,7 @@ import type { Protocol, StalenessRule } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import { Shard } from "../server/shard.js";
 import type { ShardEffect } from "../server/shard-events.js";
-import { specOf } from "./model-cluster.js";
+import { specOf } from "./model-run.js";
 
 const layout = layOut([{ name: "w", shape: [1], group: "weight" }], 1);
 const none: StalenessRule = { rule: "none", scale: 0.1, floor: 0.1, max: 5 };

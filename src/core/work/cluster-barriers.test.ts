@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type CompressionSpec, uncompressed } from "../../protocol/compression.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { type ClusterPlan, type Death, ModelCluster, specOf } from "../testing/model-cluster.js";
+import { type ClusterPlan, type Death, ModelCluster } from "../testing/model-cluster.js";
+import { specOf } from "../testing/model-run.js";
 
 const seeds = Array.from({ length: 15 }, (_, index) => index);
 const topk: CompressionSpec = { ...uncompressed, push: { codec: "topk", share: 0.1 } };

@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RunResult } from "../../protocol/run-events.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
-import { type ClusterPlan, ModelCluster, specOf } from "../testing/model-cluster.js";
+import { type ClusterPlan, ModelCluster } from "../testing/model-cluster.js";
+import { specOf } from "../testing/model-run.js";
 import { planOf, trouble } from "../testing/model-trouble.js";
 import { updatesOf } from "../testing/model-values.js";
 

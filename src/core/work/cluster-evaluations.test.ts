@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { modelVersion } from "../../protocol/model-version.js";
 import type { Protocol } from "../../protocol/run-spec.js";
-import { ModelCluster, specOf } from "../testing/model-cluster.js";
+import { ModelCluster } from "../testing/model-cluster.js";
+import { specOf } from "../testing/model-run.js";
 import { planOf, trouble } from "../testing/model-trouble.js";
 import { digestOf, updatesOf } from "../testing/model-values.js";
 

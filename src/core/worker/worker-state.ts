@@ -61,10 +61,13 @@ export type WorkerState =
   | Stepping
   | ({ readonly name: "evaluating" } & EvaluationPart);
 
-/** A part of an evaluation, and by chunk the version of the weights that are there for it. */
+/** A part of an evaluation. */
 export interface EvaluationPart {
   readonly evaluation: number;
   readonly range: Range;
+  /** True where it trains on something near the model, which is laid aside meanwhile. */
+  readonly laysAside: boolean;
+  /** By chunk that of the weights that are there for it. */
   readonly versions: number[];
 }
 
@@ -239,8 +242,9 @@ export function isIdleInPause(work: Work | null, pace: Pace, rest: RestOrder): b
 }
 
 /** The model is there to be evaluated. */
-export function evaluating({ evaluation, range, versions }: EvaluationPart): WorkerState {
-  return { name: "evaluating", evaluation, range, versions };
+export function evaluating(part: EvaluationPart): WorkerState {
+  const { evaluation, range, laysAside, versions } = part;
+  return { name: "evaluating", evaluation, range, laysAside, versions };
 }
 
 /** What is told of a part that has been evaluated. */
@@ -325,8 +329,10 @@ export function activityOf(
     }
     case "pulling":
       return `fetching the weights: ${chunks - state.missing.size} of ${chunks} parts are here`;
-    case "fetching":
-      return `fetching the model to evaluate: ${chunks - state.missing.size} of ${chunks} parts are here`;
+    case "fetching": {
+      const here = chunks - state.missing.size;
+      return `fetching the model to evaluate: ${here} of ${chunks} parts are here`;
+    }
     case "evaluating":
       return `evaluating test examples ${state.range.start} to ${state.range.end}`;
     case "resting":

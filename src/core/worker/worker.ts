@@ -69,16 +69,17 @@ export class Worker {
   #requests: WorkerRequests;
   #nextStep = 0;
   #work: Work | null = null;
-  #evaluations: Omit<EvaluationPart, "versions">[] = [];
+  #evaluations: Pick<EvaluationPart, "evaluation" | "range">[] = [];
   readonly #rest = new RestOrder();
   #barrier: BarrierOrder | null = null;
   #lastEpoch = -1;
   #account = new WorkerAccount();
   #effects: WorkerEffect[] = [];
+  readonly #emit = (effect: WorkerEffect) => this.#effects.push(effect);
 
   constructor(identity: WorkerIdentity) {
     this.#identity = identity;
-    this.#requests = this.#requestsOf(0);
+    this.#requests = new WorkerRequests(identity, 0, this.#emit);
   }
 
   /** Eats one event; the effects are to be performed in order. */
@@ -202,7 +203,7 @@ export class Worker {
     const { run, layout, engine, algorithms } = event;
     if (this.#state.name !== "preparing" || this.#spec?.run !== run) return;
     this.#layout = layout;
-    this.#requests = this.#requestsOf(layout.chunks.length);
+    this.#requests = new WorkerRequests(this.#identity, layout.chunks.length, this.#emit);
     this.#state = { name: "awaiting" };
     const tensors = layout.tensors.map(({ name, shape, group }) => ({ name, shape, group }));
     this.#tell({ type: "ready", run, tensors, engine, algorithms });
@@ -287,10 +288,10 @@ export class Worker {
       return;
     }
     const state = this.#state;
-    const isFetched = state.name === "fetching";
-    if (isFetched) state.versions[header.chunk] = header.version;
-    // What was laid aside is what it goes on with.
-    if (!isFetched || !this.#laysAside) this.#requests.received(header.chunk, header.version);
+    if (state.name === "fetching") state.versions[header.chunk] = header.version;
+    // It goes on with what it has laid aside.
+    const isPassing = state.name === "fetching" && state.laysAside;
+    if (!isPassing) this.#requests.received(header.chunk, header.version);
     if (isAsking(state)) {
       state.missing.delete(header.chunk);
       if (state.missing.size === 0) this.#onAllHere(state);
@@ -336,15 +337,12 @@ export class Worker {
   }
 
   /** Asks for the model as it is; where it trains on something near it, that is laid aside. */
-  #fetch(part: Omit<EvaluationPart, "versions">): void {
-    if (this.#laysAside) this.#effects.push({ type: "layAside" });
+  #fetch(part: Pick<EvaluationPart, "evaluation" | "range">): void {
+    const laysAside = pullsEncoded(this.#spec!.compression);
+    if (laysAside) this.#effects.push({ type: "layAside" });
     const missing = new Set(this.#layout!.chunks.map(({ index }) => index));
-    this.#state = { name: "fetching", ...part, versions: [], missing };
+    this.#state = { name: "fetching", ...part, laysAside, versions: [], missing };
     for (const chunk of missing) this.#requests.pull(chunk, -1);
-  }
-
-  get #laysAside(): boolean {
-    return pullsEncoded(this.#spec!.compression);
   }
 
   #onAllHere(state: WorkerState & { readonly name: "pulling" | "fetching" }): void {
@@ -355,7 +353,7 @@ export class Worker {
   #onEvaluated(correct: number, lossSum: number): void {
     if (this.#state.name !== "evaluating") return;
     this.#tell(evaluatedOf(this.#state, correct, lossSum));
-    if (this.#laysAside) this.#effects.push({ type: "takeBack" });
+    if (this.#state.laysAside) this.#effects.push({ type: "takeBack" });
     this.#state = { name: "resting" };
   }
 
@@ -470,10 +468,6 @@ export class Worker {
 
   #pushFinal(chunk: number, state: Stepping): void {
     if (state.verdict.admits(chunk)) this.#requests.push(chunk, state);
-  }
-
-  #requestsOf(chunks: number): WorkerRequests {
-    return new WorkerRequests(this.#identity, chunks, (effect) => this.#effects.push(effect));
   }
 
   #pullAll(chunks: readonly Chunk[]): void {

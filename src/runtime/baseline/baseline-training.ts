@@ -34,7 +34,7 @@ import type {
 } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { learningRate } from "../../protocol/schedule.js";
-import { idleServer, idleWorker, sumOfLives } from "../../protocol/statistics.js";
+import { busySeconds, idleServer, idleWorker, sumOfLives } from "../../protocol/statistics.js";
 import { initialState, layoutOf } from "../compute/initial-state.js";
 import { StepComputer } from "../compute/step-computer.js";
 import {
@@ -496,9 +496,4 @@ class BaselineTraining {
       details: { step: this.#steps, rank },
     });
   }
-}
-
-/** What a rank itself has worked; the rest of a step it waits for the others and the update. */
-function busySeconds({ inputSeconds, computeSeconds }: WorkerStatistics): number {
-  return inputSeconds + computeSeconds;
 }
