@@ -197,7 +197,7 @@ export class Standstill {
   }
 
   /** A worker says in which step it is. */
-  pausing(rank: number, { pause, step }: MemberMessage & { readonly type: "pausing" }): void {
+  answered(rank: number, { pause, step }: { pause: number; step: number }): void {
     if (this.#pause?.id === pause) this.#settle(this.#pause.answered(rank, step));
   }
 

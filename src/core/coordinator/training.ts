@@ -70,8 +70,8 @@ export class Training implements WorkFloor, StandstillFloor {
   #unsaved: string | null = null;
   #isShort = false;
   #tornSteps = 0;
-  /** Updates that every chunk of the last checkpoint has. */
-  #savedVersion = 0;
+  /** Global steps of the last checkpoint. */
+  #reachedStep = 0;
   #nowMs = 0;
 
   constructor(setup: RunSetup, { term, servers, workers }: TrainingMembers, port: TrainingPort) {
@@ -160,9 +160,9 @@ export class Training implements WorkFloor, StandstillFloor {
 
   globalSteps(): number {
     const statistics = this.#port.serverStatistics().filter((server) => server.chunks > 0);
-    if (statistics.length === 0) return this.#savedVersion;
+    if (statistics.length === 0) return this.#reachedStep;
     // What servers tell from time to time may be from before the last checkpoint.
-    return Math.max(this.#savedVersion, Math.min(...statistics.map((one) => one.versionMin)));
+    return Math.max(this.#reachedStep, Math.min(...statistics.map((one) => one.versionMin)));
   }
 
   activeRanks(): number[] {
@@ -190,7 +190,8 @@ export class Training implements WorkFloor, StandstillFloor {
     const why = this.#still.saved();
     if (why === null) return;
     this.#byClock.tried(nowMs);
-    this.#savedVersion = Math.max(this.#savedVersion, version);
+    const reached = this.pace.globalStep === "step" ? step : version;
+    this.#reachedStep = Math.max(this.#reachedStep, reached);
     this.finalSaved ||= why === "final";
     this.#records.resume(nowMs);
     this.savedStep = step;
@@ -268,7 +269,7 @@ export class Training implements WorkFloor, StandstillFloor {
         this.evaluator.report(message);
         break;
       case "pausing":
-        this.#still.pausing(rank, message);
+        this.#still.answered(rank, message);
         break;
       case "paused": {
         const isAsked = this.#still.paused(rank, message);

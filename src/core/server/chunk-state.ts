@@ -40,7 +40,7 @@ interface Mark {
   /** The last step whose push was decided on. */
   readonly step: number;
   readonly verdict: PushVerdict;
-  /** The last step whose push was not dropped; -1 if none. */
+  /** The last step whose push had examples and was not dropped; -1 if none. */
   readonly usedStep: number;
 }
 
@@ -82,9 +82,9 @@ export class ChunkState implements ChunkProgress {
     return { outcome: "duplicate", staleness: 0, detail: "seen before", scale };
   }
 
-  #mark({ rank, incarnation, step, verdict }: ContributorMark): void {
-    const isUsed = verdict.outcome !== "dropped";
-    const usedStep = isUsed ? step : this.#usedStepOf(rank, incarnation);
+  #mark(mark: ContributorMark): void {
+    const { rank, incarnation, step, verdict } = mark;
+    const usedStep = isUsed(mark) ? step : this.#usedStepOf(rank, incarnation);
     this.#applied.set(rank, { incarnation, step, verdict, usedStep });
   }
 
@@ -155,12 +155,12 @@ export class ChunkState implements ChunkProgress {
   }
 
   /**
-   * How far a worker has come here: the last step that an entry has of it and that was not dropped,
-   * -1 if none.
+   * How far a worker has come here: the last step that an entry has of it, that has examples and
+   * was not dropped; -1 if none.
    */
   reached(rank: number, incarnation: number): number {
     const pending = this.pending?.marks.find((mark) => mark.incarnation === incarnation);
-    if (pending !== undefined && pending.verdict.outcome !== "dropped") return pending.step;
+    if (pending !== undefined && isUsed(pending)) return pending.step;
     return this.#usedStepOf(rank, incarnation);
   }
 
@@ -204,7 +204,8 @@ export class ChunkState implements ChunkProgress {
     this.#applied.clear();
     for (const { outcome = "applied", ...mark } of marks.applied) {
       const scale = outcome === "rejected" ? 0 : null;
-      this.#mark({ ...mark, verdict: { ...heldVerdict, outcome, scale } });
+      // Of whose steps it is not known whether they had examples, all count as used.
+      this.#mark({ ...mark, examples: 1, verdict: { ...heldVerdict, outcome, scale } });
     }
   }
 
@@ -216,6 +217,10 @@ export class ChunkState implements ChunkProgress {
     this.waiters = [];
     return slots;
   }
+}
+
+function isUsed({ examples, verdict }: ContributorMark): boolean {
+  return examples > 0 && verdict.outcome !== "dropped";
 }
 
 function slotsOf(held: readonly { readonly slot: number }[]): number[] {

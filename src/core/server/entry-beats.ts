@@ -54,8 +54,8 @@ export class EntryBeats {
     if (!pace.maySeal(view, state).allowed) return false;
     const step = state.openStep;
     const contributions = state.takeHeld();
-    const marks = contributions.map(({ rank, incarnation }) => {
-      return { rank, incarnation, step, verdict: heldVerdict };
+    const marks = contributions.map(({ rank, incarnation, examples }) => {
+      return { rank, incarnation, step, examples, verdict: heldVerdict };
     });
     const gradients = contributions
       .filter(({ examples }) => examples > 0)

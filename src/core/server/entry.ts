@@ -32,6 +32,8 @@ export const heldVerdict: PushVerdict = {
 /** A push that needs never be looked at again, and what was decided of it. */
 export interface ContributorMark extends WorkerIdentity {
   readonly step: number;
+  /** Examples that it is made of; a step without any uses none. */
+  readonly examples: number;
   readonly verdict: PushVerdict;
 }
 

@@ -71,7 +71,7 @@ export class PushArrivals {
     const decide = (verdict: Omit<PushVerdict, "scale">): ContributorMark => {
       const whole = { ...verdict, scale };
       state.await(waiterFor(header, channel, whole));
-      return { rank, incarnation, step, verdict: whole };
+      return { rank, incarnation, step, examples, verdict: whole };
     };
     switch (arrival.kind) {
       case "hold":

@@ -287,16 +287,18 @@ describe("the beats of a step", () => {
     bench.push(0, 0);
     bench.push(1, 1, { examples: 0 });
     bench.push(0, 1, { examples: 0 });
-    const marksOf = (step: number) =>
+    const marksOf = (step: number, examples: readonly number[]) =>
       [0, 1].map((rank) => {
-        return { rank, incarnation: 10 + rank, step, verdict: heldVerdict };
+        const about = { step, examples: examples[rank]!, verdict: heldVerdict };
+        return { rank, incarnation: 10 + rank, ...about };
       });
     const { lr } = bench.entries[0]!;
     assert.ok(lr > 0);
     const common = { chunk: 0, scale: 1, staleness: null };
-    const first = { seq: 1, marks: marksOf(0), sealedStep: 0, gradient: 3, pushes: 2, examples: 6 };
+    const sealed = { sealedStep: 0, gradient: 3, pushes: 2, examples: 6 };
+    const first = { seq: 1, marks: marksOf(0, [4, 2]), ...sealed };
     assert.deepEqual(bench.entries[0], { ...common, ...first, lr, version: 1 });
-    const second = { seq: 2, marks: marksOf(1), sealedStep: 1, gradient: -1 };
+    const second = { seq: 2, marks: marksOf(1, [0, 0]), sealedStep: 1, gradient: -1 };
     assert.deepEqual(bench.entries[1], {
       ...common,
       ...second,
