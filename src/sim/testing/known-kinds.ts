@@ -4,9 +4,6 @@
  */
 
 const known: readonly { readonly kind: string; readonly modes: readonly string[] }[] = [
-  // The result's global steps come from the servers' last heartbeats, and leave empty and torn
-  // steps out, which a checkpoint's step counts.
-  { kind: "global steps", modes: ["bsp", "ssp", "asp"] },
   // A lost worker's step without examples that some chunks have marked counts as torn.
   { kind: "empty steps told as torn", modes: ["bsp"] },
 ];
