@@ -142,7 +142,7 @@ test("a serving coordinator says no to a bad run and takes the next", async (con
   const members = [place.start(["server", ...reach]), place.start(["worker", ...reach])];
   const submit = ["submit", ...reach, ...work, "-s", "1", "--epochs", "1", "-w", "1"];
   const large = await place.run([...submit, "--name", "large", "--batch-size", "100000"]);
-  await coordinator.waitFor(/run large could not begin: --batch-size 100000 is larger/);
+  await coordinator.waitFor(/run large could not start: --batch-size 100000 is larger/);
   assert.equal(large.exitCode, 0);
   const good = await place.run([...submit, "--name", "good"]);
   assert.equal(good.exitCode, 0, good.err);

@@ -152,10 +152,7 @@ describe("roles that a program starts", () => {
     assert.match(lines.join("\n"), /a job is refused: data set "no-such-set" is unknown/);
     assert.match(lines.join("\n"), /job served waits for 1 worker and 1 server, 0 and 0 are here/);
     assert.match(lines.join("\n"), /job later is taken, 1 before it/);
-    assert.match(
-      lines.join("\n"),
-      /SIGINT: jobs that waited are dropped: later; submit them again/,
-    );
+    assert.match(lines.join("\n"), /SIGINT: queued jobs are dropped: later; submit them again/);
   });
 
   test("go on under a higher term; without one no run begins, nor is a file held", async () => {

@@ -84,7 +84,7 @@ export async function readCoordinatorState(
   try {
     value = JSON.parse(content.toString("utf8"));
   } catch (cause) {
-    throw unreadable(path, "is no JSON", cause);
+    throw unreadable(path, "is not JSON", cause);
   }
   const parsed = stateSchema.safeParse(value);
   if (parsed.success) {

@@ -243,7 +243,7 @@ async function listClasses(folder: string): Promise<Classes> {
       throw dataError(path, `${finding}; move it into one of them, or elsewhere`);
     }
     if (classes.has(name)) {
-      throw dataError(path, "is shown as another class is, whose name is UTF-8; rename one");
+      throw dataError(path, "is displayed like another class, whose name is UTF-8; rename one");
     }
     classes.set(name, await listPictures(path));
   }
@@ -258,7 +258,7 @@ async function listPictures(folder: FilePath): Promise<FilePath[]> {
       throw dataError(path, "is a folder; the pictures of a class lie directly in its own");
     }
     if (!extensions.includes(extname(name).toLowerCase())) {
-      const wanted = "is no picture by its name (.png, .jpg, .jpeg)";
+      const wanted = "is not named as a picture (.png, .jpg, .jpeg)";
       throw dataError(path, `${wanted}; convert it, or move it elsewhere`);
     }
     paths.push(path);

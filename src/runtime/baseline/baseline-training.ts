@@ -145,7 +145,7 @@ class BaselineTraining {
   readonly #ranks: readonly number[];
   readonly #counts: Counts[];
   readonly #evaluations: EvaluationRecord[];
-  /** The epoch that the start stands in, until it is gone on with. */
+  /** The epoch that the start lies in, until it is continued. */
   #openPlan: EpochPlan | null = null;
   #epoch = 0;
   /** Steps that the start has taken. */
