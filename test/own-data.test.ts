@@ -80,7 +80,7 @@ test("broken data of one's own ends with 7 and its path, before a run is made", 
   await rename(join(folder, "train", "top"), join(folder, "train", "high"));
   const unmatched = await train("bars");
   assert.equal(unmatched.exitCode, 7);
-  assert.match(unmatched.err, /test\/top is a class that .*train has not; add it there or remove/);
+  assert.match(unmatched.err, /test\/top is a class that .*train lacks; add it there or remove/);
   assert.deepEqual(await place.files(), []);
 });
 

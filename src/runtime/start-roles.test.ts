@@ -169,7 +169,7 @@ describe("roles that a program starts", () => {
     const again = { settings: { ...settings, name: null, resume: directory }, configText };
     try {
       await writeFile(path, kept.slice(0, 20));
-      await assert.rejects(coordinator.run(again), { code: "storage", message: /is no JSON/ });
+      await assert.rejects(coordinator.run(again), { code: "storage", message: /is not JSON/ });
       assert.deepEqual(await openFilesBelow(directory), []);
       await writeFile(path, kept);
       const running = coordinator.run(again);

@@ -111,7 +111,6 @@ export async function writeCoordinatorState(
 }
 
 function unreadable(path: string, what: string, cause: unknown): PacelineError {
-  const remedy =
-    "go on from a checkpoint under another --name, or remove the file if no run uses it";
+  const remedy = "resume a checkpoint under another --name, or remove the file if no run uses it";
   return new PacelineError("storage", `${path} ${what}: ${remedy}`, { cause });
 }

@@ -208,7 +208,7 @@ describe("a file that is wrong is refused with what is wrong", () => {
     [
       "its workers told twice",
       original({ experiment_name: "async_4workers", server_metrics: null }),
-      /number of workers: total_workers of worker 0 says 2 and the name async_4workers 4; mend/,
+      /number of workers: total_workers of worker 0 says 2 and the name async_4workers 4; correct/,
     ],
     [
       "workers that disagree",
@@ -281,7 +281,7 @@ describe("a file that is wrong is refused with what is wrong", () => {
           ],
         },
       }),
-      /lists epoch 1 twice in accuracy_by_epoch, with .*:70} and .*:10}; take/,
+      /lists epoch 1 twice in accuracy_by_epoch, with .*:70} and .*:10}; remove/,
     ],
     [
       "a key twice",

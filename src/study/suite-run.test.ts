@@ -265,7 +265,7 @@ test("the status tells states, times and what is left", async () => {
   assert.deepEqual(statusLines(status), [
     "Cell             State        Priority  Time(s)  Accuracy(%)   Left  Note",
     "---------------  -----------  --------  -------  -----------  -----  " +
-      "-----------------------------------",
+      "-------------------------------------",
     "sync_1workers    done         medium        2.0        90.00      -",
     "sync_2workers *  failed       medium        2.0            -      -  " +
       "failed: exit code 5: gradients of 2",

@@ -74,7 +74,7 @@ export const wireOptions: { readonly [Key in keyof WireLists]: BenchOption<WireL
     name: "compress",
     type: severalOf(compressionPair),
     default: [none],
-    sentence: "what pushes and pulls are written as; beside each that is not none stands none",
+    sentence: "codecs of pushes and pulls; each is compared with none",
   },
 };
 

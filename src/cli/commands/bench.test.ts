@@ -110,7 +110,7 @@ describe("paceline bench engine", () => {
     const { exitCode, out, err } = await call("engine", ...tiny, "--soak", "40");
     if (!isLinux) {
       assert.equal(exitCode, 2);
-      assert.match(err, /which .* has not; run it on Linux/);
+      assert.match(err, /which .* lacks; run it on Linux/);
       return;
     }
     assert.equal(exitCode, 0, err);

@@ -6,8 +6,9 @@
  * epoch also spans a fixed interval of steps, as many as its longest range needs; a worker that
  * has used up its range pushes empty gradients to the end. A plan is dealt in
  * assignments; where everybody meets at boundaries an assignment also ends where one is asked for,
- * so that evaluations and checkpoints find everybody between steps. A limit on steps does not shorten a plan: it says how
- * much of it is dealt, so that a run which is resumed with another limit deals the rest.
+ * so that evaluations and checkpoints find everybody between steps. A limit on steps does not
+ * shorten a plan: it says how much of it is dealt, so that a run
+ * which is resumed with another limit deals the rest.
  *
  * Invariant: a position is dealt to one life of one worker at a time, and what a lost worker had
  * used by the servers' account is never dealt again.

@@ -183,7 +183,7 @@ const faults: readonly [string, Fault, RegExp][] = [
   [
     "a class only in test",
     (folder) => put(join(folder, "test", "dog", "0.png"), grey(4, 3, 0)),
-    /test\/dog is a class that .*train has not; add it there or remove it here$/,
+    /test\/dog is a class that .*train lacks; add it there or remove it here$/,
   ],
   [
     "one class",

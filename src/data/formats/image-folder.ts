@@ -80,7 +80,7 @@ export async function listPictureFolder(folder: string): Promise<Omit<PictureFol
   }
   for (const name of tested.keys()) {
     if (trained.has(name)) continue;
-    const finding = `is a class that ${join(folder, "train")} has not`;
+    const finding = `is a class that ${join(folder, "train")} lacks`;
     throw dataError(join(testFolder, name), `${finding}; add it there or remove it here`);
   }
   const label = new Map(classNames.map((name, index) => [name, index]));

@@ -74,7 +74,7 @@ export function asShape(picture: Picture, shape: PictureShape, path: FilePath): 
     return { pixels: repeated, shape };
   }
   if (channels !== 1) {
-    throw dataError(path, `has 1 or 3 channels where ${channels} are expected; pack the set anew`);
+    throw dataError(path, `has 1 or 3 channels where ${channels} are expected; pack the set again`);
   }
   const plane = height * width;
   const grey = new Uint8Array(plane);

@@ -95,12 +95,12 @@ test("a dataset.json that is none, or contradicts itself, is refused", async () 
     await assert.rejects(readShardIndex(folder), (error: Error & { code: string }) => {
       assert.equal(error.code, "data", name);
       assert.match(error.message, message, name);
-      assert.ok(error.message.startsWith(path) && error.message.endsWith("pack the set anew"));
+      assert.ok(error.message.startsWith(path) && error.message.endsWith("pack the set again"));
       return true;
     });
   }
   await writeFile(path, whole.slice(0, 40));
-  await assert.rejects(readShardIndex(folder), { code: "data", message: /is no JSON/ });
+  await assert.rejects(readShardIndex(folder), { code: "data", message: /is not JSON/ });
   await rm(path);
   await assert.rejects(readShardIndex(folder), { code: "data", message: /can't be read \(ENOENT/ });
 });
@@ -111,7 +111,7 @@ test("a shard that is missing or of another length is found before anything is r
   const short = /train-00001\.bin has 31 bytes where dataset\.json says 32; copy it again/;
   await assert.rejects(readShardIndex(folder), { code: "data", message: short });
   await rm(join(folder, "train-00001.bin"));
-  const absent = /train-00001\.bin is missing; copy it again or pack the set anew/;
+  const absent = /train-00001\.bin is missing; copy it again or pack the set again/;
   await assert.rejects(readShardIndex(folder), { code: "data", message: absent });
 });
 

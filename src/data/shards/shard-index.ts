@@ -22,7 +22,7 @@ export const labelBytes = 2;
 export const indexBytesMax = 64 << 20;
 
 const pieceBytes = 1 << 20;
-const remedy = "pack the set anew";
+const remedy = "pack the set again";
 
 const positive = z.int().positive();
 const number = z.number().min(-1e6).max(1e6);

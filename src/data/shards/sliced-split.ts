@@ -138,7 +138,7 @@ export class ShardFiles {
     const path = join(this.#folder, this.#shard(split, shardNumber).file);
     const { classes } = this.#index;
     const finding = `has label ${label} in record ${place} where 0 to ${classes - 1} are allowed`;
-    return dataError(path, `${finding}; pack the set anew`);
+    return dataError(path, `${finding}; pack the set again`);
   }
 
   /** Closes what is open and forgets what was read; reading opens it again. */
@@ -197,7 +197,7 @@ export class ShardFiles {
     }
     if (done === bytes) return;
     const finding = `ends at byte ${position + done} where ${indexName} says ${shard.bytes} bytes`;
-    throw dataError(path, `${finding}; copy it again or pack the set anew`);
+    throw dataError(path, `${finding}; copy it again or pack the set again`);
   }
 
   #descriptor(shard: ShardEntry, path: string): number {
