@@ -21,7 +21,7 @@ if (!isHere && isDebian && process.getuid?.() === 0) {
   const add = (name) => aptGet("install", "-y", "--no-install-recommends", name);
   const install = () => packages.some(add);
   const went = install() || (aptGet("update") && install());
-  const without = "oneDNN could not be installed: going on with the reference engine, slower";
+  const without = "oneDNN could not be installed: using the reference engine, which is slower";
   console.log(went ? "installed oneDNN for convolutions" : without);
 } else if (!isHere) {
   console.log("no oneDNN here: the reference engine computes, slower; paceline doctor says more");

@@ -66,7 +66,7 @@ test("Ctrl-C ends a follower and not its run; it goes on where it stopped", asyn
   first.kill("SIGINT");
   const stopped = await first.end();
   assert.equal(stopped.exitCode, 130, stopped.err);
-  assert.match(stopped.err, /SIGINT: \d+ checkpoints scored; the same command goes on where/);
+  assert.match(stopped.err, /SIGINT: \d+ checkpoints scored; the same command continues where/);
   assert.equal(training.isOver, false, training.told());
   const before = await linesIn(place, "long", "evaluations.jsonl");
   assert.ok(before.length >= 2);

@@ -62,7 +62,7 @@ test("a suite is interrupted and goes on; a failing cell stops no other", async 
   assert.equal(second.exitCode, 1, second.err);
   assert.match(second.err, new RegExp(`${failing}: failed: .*; --retry-failed runs it again`));
   assert.match(second.err, new RegExp(`${plain}: finished; skipped`));
-  assert.match(second.err, new RegExp(`${slow}: half-finished: goes on from step \\d+`));
+  assert.match(second.err, new RegExp(`${slow}: half-finished: continues from step \\d+`));
   assert.equal((await stateOf(place, slow)).resumed, true);
 
   const { results, problems } = await readStudyResults(place.path("experiment_results"));
@@ -81,10 +81,10 @@ test("a suite is interrupted and goes on; a failing cell stops no other", async 
   const page = await readFile(place.path("experiment_results", "report.md"), "utf8");
   assert.match(page, /\*\*Question\.\*\* Does a small suite hold together\?/);
   assert.match(page, new RegExp(`${failing} failed: exit code 1`));
-  assert.match(page, new RegExp(`${slow} went on from a checkpoint`));
+  assert.match(page, new RegExp(`${slow} was resumed from a checkpoint`));
 });
 
-test("a cell that outlives its suite is seen, and gone on with later", async (context) => {
+test("a cell that outlives its suite is seen, and continued later", async (context) => {
   const place = await makePlace(context);
   const cell = "async_2workers";
   const options = "model: logistic, data: mnist-parity, epochs: 60, batch-size: 4";
@@ -114,7 +114,7 @@ test("a cell that outlives its suite is seen, and gone on with later", async (co
   await until("the end of everything", async () => (await place.leftovers()).length === 0);
   const last = await place.run(words);
   assert.equal(last.exitCode, 0, last.err);
-  assert.match(last.err, new RegExp(`${cell}: half-finished: goes on from step \\d+`));
+  assert.match(last.err, new RegExp(`${cell}: half-finished: continues from step \\d+`));
 });
 
 test("a matrix that is wrong is refused before anything runs", async (context) => {

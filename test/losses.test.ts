@@ -147,7 +147,7 @@ test("a signal that reaches the coordinator too, as Ctrl-C does, counts once", a
   command.kill("SIGINT");
   const { exitCode, err } = await command.end(20_000);
   assert.equal(exitCode, 130, command.told());
-  assert.match(err, /go on with: paceline resume .*\/run$/m);
+  assert.match(err, /resume with: paceline resume .*\/run$/m);
   assert.equal((await place.checkpoints("run")).length, 1);
   assert.deepEqual(await place.leftovers(), []);
 });

@@ -47,7 +47,7 @@ test("a run of shards reads none of the shards that its examples leave out", asy
   await withPictures(place);
   const out = place.path("data", "few");
   await place.run(["data", "pack", "bars", "--out", out, "--shard-examples", "30"]);
-  // Right length, wrong labels: whoever reads it fails.
+  // Right length, wrong labels: its reader fails.
   await writeFile(join(out, "train-00003.bin"), Buffer.alloc(30 * 146, 255));
   const words = [...mlp, "--data", "few"];
   const limited = await place.run(["train", ...words, "-w", "2", "--train-limit", "90"]);
@@ -75,12 +75,12 @@ test("broken data of one's own ends with 7 and its path, before a run is made", 
   await truncate(join(folder, "train", "top", "0002.png"), 60);
   const broken = await train("bars");
   assert.equal(broken.exitCode, 7);
-  assert.match(broken.err, /train\/top\/0002\.png is a broken PNG .*replace it or take it away/);
+  assert.match(broken.err, /train\/top\/0002\.png is a broken PNG .*replace or remove it/);
 
   await rename(join(folder, "train", "top"), join(folder, "train", "high"));
   const unmatched = await train("bars");
   assert.equal(unmatched.exitCode, 7);
-  assert.match(unmatched.err, /test\/top is a class that .*train has not; add it there or remove/);
+  assert.match(unmatched.err, /test\/top is a class that .*train lacks; add it there or remove/);
   assert.deepEqual(await place.files(), []);
 });
 

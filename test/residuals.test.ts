@@ -41,6 +41,6 @@ test("after Ctrl-C a run of topk goes on to the same bits, or not at all", async
   const resumed = await place.run([...train, "--resume", "stopped"]);
   assert.equal(resumed.exitCode, 0, resumed.err);
   assert.equal(await place.weights("stopped"), await place.weights("whole"));
-  const heirs = /pushes go as topk:0\.01 .*: residuals of \d+ chunks? \(101632 values\) .* go on/g;
+  const heirs = /topk:0\.01 .*: residuals of \d+ chunks? \(101632 values\) .* are restored/g;
   assert.equal((await place.logs("stopped")).match(heirs)?.length, 2);
 });

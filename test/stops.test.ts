@@ -26,10 +26,10 @@ test("a signal to all processes saves first, and resume goes on from there", asy
   await until("no process left", async () => (await place.leftovers()).length === 0, 5000);
 
   const again = place.start(["resume", "run"]);
-  await again.waitFor(/^goes on from .*run.checkpoints.step-\d+ \(step \d+, \d+ examples/m);
+  await again.waitFor(/^continues from .*run.checkpoints.step-\d+ \(step \d+, \d+ examples/m);
   const second = await place.run(["resume", "run"]);
   assert.equal(second.exitCode, 2);
-  assert.match(second.err, /has been writing into .*run since .*: wait for its end, or stop it/);
+  assert.match(second.err, /has been writing into .*run since .*: wait until it ends, or stop it/);
   const removal = await place.run(["runs", "rm", "run"]);
   assert.equal(removal.exitCode, 2);
   assert.match(removal.err, /run stays: process \d+ on /);
@@ -39,6 +39,6 @@ test("a signal to all processes saves first, and resume goes on from there", asy
   const { exitCode, err } = await again.end(20_000);
   assert.equal(exitCode, 130, again.told());
   assert.equal([...err.matchAll(/^SIGINT: writing a checkpoint$/gm)].length, 1);
-  assert.match(err, /^go on with: paceline resume .*run$/m);
+  assert.match(err, /^resume with: paceline resume .*run$/m);
   assert.deepEqual(await place.leftovers(), []);
 });

@@ -1,7 +1,7 @@
 /**
  * What one addition takes. ARCHITECTURE.md says for each kind how many files are edited by hand;
  * here one that is there already is looked for in all our sources, as a word of the program: the
- * files that know it are those that whoever adds another one has to edit.
+ * files that know it are those that have to be edited to add another one.
  */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";

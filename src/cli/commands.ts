@@ -33,7 +33,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "resume",
-    sentence: "go on with a run of a folder: what it was given holds, unless said anew",
+    sentence: "resume a run with the settings in its folder; flags override them",
     options: "train",
     arguments: ["<run>"],
     examples: ["paceline resume mlp-bsp-4w-001", "paceline resume runs/digits --epochs 10"],

@@ -113,7 +113,7 @@ export class CoordinatorChild {
   async #lost(how: string, path: string | null): Promise<PacelineError> {
     const sentence = `the coordinator (pid ${this.#child.pid ?? "none"}) ${how}: the run is over`;
     const latest = path === null ? null : await latestCheckpoint(path).catch(() => null);
-    const from = `go on from step ${latest?.step} with paceline resume ${path}`;
+    const from = `continue from step ${latest?.step} with paceline resume ${path}`;
     const remedy = latest === null ? "it left no checkpoint, start it again" : from;
     return new PacelineError("member_lost", `${sentence}; ${remedy}`);
   }

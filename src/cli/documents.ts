@@ -122,8 +122,8 @@ function errorsDocument(): string {
     "",
     "This page is generated from `src/errors.ts` by `make docs`.",
     "",
-    "Every failure is one sentence on standard error that says what was wrong, with the value, and",
-    'how to correct it. With `--json` standard output also gets `{"error":{"code":...}}`, with',
+    "Every failure is one sentence on standard error: what is wrong, with the value, and how to",
+    'correct it. With `--json` standard output also gets `{"error":{"code":...}}`, with',
     "`message`, `exitCode` and `details`.",
     "",
     "| code | exit code | a retry may help | meaning |",
@@ -134,14 +134,14 @@ function errorsDocument(): string {
   lines.push(
     "",
     "Exit code 0 means done, with the last checkpoint on disk. 129 (hang-up), 130 (interrupt) and",
-    "143 (termination) mean that a signal ended the run after a checkpoint was written, where it",
-    "had begun to train; `paceline resume RUN` goes on from there. After a second signal nothing",
-    "is written. Where the last checkpoint can't be written, its weights are kept and it is tried",
-    "again for `--save-patience`; a run that ends without it has exit code 8, not 0 or 130.",
+    "143 (termination) mean that a signal ended the run. If training had started, a checkpoint was",
+    "written, and `paceline resume RUN` continues from it. After a second signal nothing is",
+    "written. If the last checkpoint can't be written, its weights stay in memory and the write is",
+    "retried for `--save-patience`; a run that ends without it has exit code 8, not 0 or 130.",
     "",
-    "`paceline train` ends with the code of a member whose process says what is wrong (2, 5, 6",
-    "or 7) before a first step is taken, and with 1 or 4 where one that was needed is lost later.",
-    "A worker that ended so is not started again, as it would say the same.",
+    "`paceline train` ends with the exit code of a member that fails before the first step (2, 5,",
+    "6 or 7), and with 1 or 4 if a required member is lost later. A worker that failed so is not",
+    "restarted, as it would fail again.",
   );
   return `${lines.join("\n")}\n`;
 }

@@ -110,7 +110,7 @@ describe("completion", () => {
     }
   });
   test("refuses another shell", () => {
-    const message = /no shell fsh \(did you mean zsh\?\); write bash, zsh or fish/;
+    const message = /does not support fsh \(did you mean zsh\?\); write bash, zsh or fish/;
     assert.throws(() => completionScript("fsh", commandPlans), { code: "usage", message });
   });
 });

@@ -40,7 +40,8 @@ export async function untilMemberEnds(
     const isFirst = last === null;
     last = signal;
     if (!isFirst || !staysForRun || !member.takesPart()) return leave(signal);
-    log(`${signal}: stays up to ${stayMs / 1000} s for the end of the run; again to leave at once`);
+    const limit = `${stayMs / 1000} s`;
+    log(`${signal}: waits up to ${limit} for the run to end; a second signal leaves at once`);
     stay = setTimeout(() => leave(signal), stayMs);
   };
   const release = onSignals(onSignal);

@@ -1,5 +1,5 @@
 /**
- * Signals that ask a process to stop, whoever sends them: a terminal, a supervisor of services, a
+ * Signals that ask a process to stop, from any sender: a terminal, a supervisor of services, a
  * batch system before the time is over. All mean the same: save and end.
  *
  * One press of a key may come several times, from the terminal and from a wrapper that hands it on;
@@ -30,7 +30,7 @@ const stopping: readonly NodeJS.Signals[] = [
   "SIGXCPU",
 ];
 
-/** What comes again within this time is the same; whoever has read an answer takes longer. */
+/** A repeat within this time is the same request; a person who has read an answer takes longer. */
 const againMs = 15;
 
 /** 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM. */

@@ -22,7 +22,7 @@ test("the cheapest push is chosen where it saves a tenth of the step and 2 ms", 
   const cases = [
     [12.5, 4, "topk", /44\.0 MB costs 3520 ms as none, 1780 ms as fp16, 152 ms as topk:0\.01/],
     [400, 0.2, "fp16", /a step takes 200 ms, the link carries 400 MB\/s/],
-    [1000, 0.5, "none", /nothing saves the 50 ms that make it worth it, pushes stay as they are/],
+    [1000, 0.5, "none", /no codec saves the 50 ms that make it worth it, pushes stay uncompressed/],
     [Number.POSITIVE_INFINITY, 0.001, "none", /the link is as fast as memory/],
   ] as const;
   for (const [megabytesPerSecond, stepSeconds, codec, reason] of cases) {
@@ -118,7 +118,7 @@ test("a worker measures its link without latency and chooses once", () => {
   assert.equal(slow.pulls, 20);
   const fast = measured(1e9, "10.0.0.2:8000");
   assert.deepEqual(fast.chosen, []);
-  assert.match(fast.said[0]!, /pushes stay as they are/);
+  assert.match(fast.said[0]!, /pushes stay uncompressed/);
   for (const address of ["127.0.0.1:80", "tcp:127.0.0.1:80", "unix:/tmp/a", "localhost:8"]) {
     assert.deepEqual(measured(2.5e7, address).chosen, [], address);
   }

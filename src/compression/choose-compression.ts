@@ -64,11 +64,11 @@ export function chooseCompression(
   const step = `a step takes ${milliseconds(link.stepSeconds)}, ${rate}`;
   const push = `pushing ${(raw.bytes / 1e6).toPrecision(3)} MB costs ${costs.join(", ")}`;
   const why = isLink
-    ? `nothing saves the ${milliseconds(worth)} that make it worth it`
+    ? `no codec saves the ${milliseconds(worth)} that make it worth it`
     : "the servers are on this computer, where bytes wait for processors";
   const verdict = isWorth
-    ? `pushes go as ${compressionTitle(compression)}`
-    : `${why}, pushes stay as they are`;
+    ? `pushes are sent as ${compressionTitle(compression)}`
+    : `${why}, pushes stay uncompressed`;
   return { compression, reason: `--compress auto: ${step}; ${push}: ${verdict}` };
 }
 

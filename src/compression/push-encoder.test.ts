@@ -132,7 +132,7 @@ function copied(residuals: ReadonlyMap<number, Float32Array>): Map<number, Float
   return new Map([...residuals].map(([chunk, values]) => [chunk, values.slice()]));
 }
 
-test("whoever inherits residuals pushes what their owner would have", () => {
+test("a worker that inherits residuals pushes what their owner would have", () => {
   for (const codec of ["topk", "randomk", "onebit"] as const) {
     const share = 0.1;
     const unbroken = encoderOf({ codec, share });
@@ -142,7 +142,7 @@ test("whoever inherits residuals pushes what their owner would have", () => {
     const kept = copied(unbroken.pushes.residuals);
     assert.deepEqual([...kept.keys()], [0, 1], "of weights only");
     const heir = encoderOf({ codec, share }, 0, true, kept);
-    assert.match(heir.said.join(), /residuals of 2 chunks \(100 values\) .* go on$/);
+    assert.match(heir.said.join(), /residuals of 2 chunks \(100 values\) .* are restored$/);
     const stranger = encoderOf({ codec, share });
     for (let step = 4; step < 8; step++) {
       const bytes = [unbroken, heir, stranger].map(({ pushes, gradients }) => {
@@ -198,7 +198,7 @@ test("residuals wait while auto measures, and go where nothing wants them", () =
   assert.deepEqual([...auto.pushes.residuals], [...held()]);
   auto.pushes.choose({ codec: "fp16", share: 1 });
   assert.equal(auto.pushes.residuals.size, 0);
-  const text = /residuals of 1 chunk \(60 values\) out of the checkpoint are dropped/;
+  const text = /residuals of 1 chunk \(60 values\) from the checkpoint are dropped/;
   assert.match(auto.said.at(-1)!, text);
 });
 
@@ -244,7 +244,7 @@ test("a codec that is unknown, not the run's or not for the group is refused by 
   const coded = (chunk: number, codec: number) => ({ ...push(chunk, 0), codec });
   assert.equal(codecs.objection(coded(0, 0)), null);
   assert.equal(codecs.objection(coded(0, 1)), null);
-  assert.match(codecs.objection(coded(0, 99))!, /codec 99 is unknown here; known are 0 \(raw\)/);
+  assert.match(codecs.objection(coded(0, 99))!, /codec 99 is unknown here; known codecs are 0/);
   assert.match(codecs.objection(coded(0, 4))!, /written as topk, and this run has --compress fp16/);
   assert.match(codecs.objection(coded(2, 1))!, /group plain, which is never compressed/);
   assert.match(codecs.objection({ ...coded(0, 1), kind: "load" })!, /load .* send raw/);

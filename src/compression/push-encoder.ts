@@ -8,7 +8,7 @@
  * life that begins amid a run starts with zeros and says so. A push that a server rejects as stale
  * takes with it what its residual had added.
  *
- * Invariants: the same push is always the same bytes, whatever became of an earlier sending; the
+ * Invariants: the same push is always the same bytes, however an earlier sending ended; the
  * bytes depend on seed, rank, step, chunk and gradients only; memory that a transport still reads
  * is not written to.
  */
@@ -84,7 +84,7 @@ export class PushEncoder {
     const title = compressionTitle(compression);
     const isLossy = this.#chosen?.codec.wantsFeedback === true;
     if (isLossy && !spec.compression.feedback) {
-      log(`pushes go as ${title} without error feedback: what is dropped is lost`);
+      log(`pushes are sent as ${title} without error feedback: what is dropped is lost`);
     }
     if (!isLossy || !spec.compression.feedback) {
       if (this.#residuals.size > 0) log(`residuals of ${this.#held()} are dropped`);
@@ -94,15 +94,15 @@ export class PushEncoder {
     const longest = Math.max(...layout.chunks.map(({ length }) => length));
     const memory = () => codecs.allocate(longest);
     this.#feedback = new ErrorFeedback(this.#chosen!.codec, codecs.conversions, memory);
-    const how = this.#residuals.size === 0 ? "start at zero" : `of ${this.#held()} go on`;
-    log(`pushes go as ${title} with error feedback: residuals ${how}`);
+    const how = this.#residuals.size === 0 ? "start at zero" : `of ${this.#held()} are restored`;
+    log(`pushes are sent as ${title} with error feedback: residuals ${how}`);
   }
 
   /** How much is held, in words. */
   #held(): string {
     const values = [...this.#residuals.values()].reduce((sum, { length }) => sum + length, 0);
     const chunks = this.#residuals.size;
-    return `${chunks} chunk${chunks === 1 ? "" : "s"} (${values} values) out of the checkpoint`;
+    return `${chunks} chunk${chunks === 1 ? "" : "s"} (${values} values) from the checkpoint`;
   }
 
   /** What to send for a push, for the first time or again; of one that is rejected no values. */

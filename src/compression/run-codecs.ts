@@ -1,7 +1,7 @@
 /**
  * Which codec a run's messages may be written as. Only chunks of the group "weight" are ever
- * compressed, and raw values are understood everywhere: whoever can't or doesn't want to encode
- * sends them.
+ * compressed, and raw values are understood everywhere: a sender that can't or doesn't want to
+ * encode sends them.
  *
  * Invariant: a server takes in no payload whose codec the run spec doesn't name, nor one that is
  * longer than that codec's bound.

@@ -169,7 +169,7 @@ test("verifying checks the sum of every shard", async () => {
   assert.match(problem!, /train-00001\.bin has SHA-256 \w+, not \w+; copy it again/);
   assert.deepEqual(others, []);
   await writeFile(join(folder, "dataset.json"), "{}");
-  assert.match((await problemsOf("torn")).join(), /dataset\.json is none of a sharded set/);
+  assert.match((await problemsOf("torn")).join(), /dataset\.json is not that of a sharded set/);
 });
 
 test("a sharded set below a URL is fetched when it is loaded, not before", async () => {

@@ -255,7 +255,7 @@ export class CoordinatorHost implements CoordinatorService {
     const { rank, incarnation } = reply;
     const member = { role, rank, incarnation };
     this.#present.set(placeOf(member), member);
-    // Whoever asks a second time has its line.
+    // A member that asks a second time has its line.
     if (this.#lines.has(keyOf(member))) return;
     const line = { mailbox: new Mailbox<CoordinatorMessage>(), channel: null };
     this.#lines.set(keyOf(member), { ...line, agreed: false, received: 0 });

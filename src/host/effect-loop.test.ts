@@ -67,7 +67,7 @@ test("a loop that has ended performs nothing more", async () => {
   assert.deepEqual(bench.said, ["a~"]);
 });
 
-test("what an effect throws at once is thrown to whoever brought the event", () => {
+test("what an effect throws at once is thrown to the caller that brought the event", () => {
   const bench = new Bench();
   bench.onPerformed = (effect) => {
     if (effect === "a") throw new Error("out of memory");

@@ -134,7 +134,7 @@ test("nothing is taken of a coordinator that has not said its term on this strea
   assert.equal(scene.heardOf.length, 1);
 });
 
-test("a view of a lower term is not handed on, whoever sends it", () => {
+test("a view of a lower term is not handed on, from any sender", () => {
   const scene = new Scene();
   scene.say(ack(4), viewOf(3), viewOf(4), viewOf(5));
   assert.deepEqual(scene.heardOf, [viewOf(4), viewOf(5)]);

@@ -166,7 +166,7 @@ export class MemberSession {
     return this.#patiently((address) => this.#transport.keepResidual(address, whole));
   }
 
-  /** Asks it for a chunk's residual in the checkpoint gone on from, in the same way. */
+  /** Asks it for a chunk's residual in the resumed checkpoint, in the same way. */
   readResidual(place: Omit<ResidualPlace, keyof MemberIdentity>): Promise<Uint8Array> {
     const { rank, incarnation } = this.identity;
     const whole = { ...place, rank, incarnation };

@@ -1,5 +1,5 @@
 /**
- * A run's parameters, as whoever trains on them sees them: follows the views, keeps a link to each
+ * A run's parameters, as a training loop sees them: follows the views, keeps a link to each
  * server of the present one, pulls weights into the parameters, pushes gradients. A worker's host
  * drives it by its machine's effects; another training loop may drive it by itself.
  *

@@ -108,7 +108,7 @@ for (const compression of bothWays) {
   });
 }
 
-test("leased batches too are gone on with in the same bits", async () => {
+test("leased batches too are resumed in the same bits", async () => {
   const spec = specOf({ push: pushes[0]! }, { feed: "leased" });
   const uncut = await run(spec);
   const first = await interrupted(spec);

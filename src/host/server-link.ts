@@ -2,7 +2,7 @@
  * A worker's or the coordinator's line to one server: opens a channel, says hello, and when the
  * channel breaks opens another until it is told to stop, each time asking where the server is to be
  * reached: a way that was there may be gone. What was on its way is not known to have arrived:
- * whoever uses the link asks again when `onOpen` is called.
+ * the link's user asks again when `onOpen` is called.
  *
  * A channel may also be open and dead. So a server that has not been heard for a third of the time
  * that a transfer may take is greeted again, which it answers; one that is silent for all of that

@@ -1,7 +1,7 @@
 /**
  * What a worker has asked of servers and has no answer to: at most one request of each chunk, as
  * the next step's push of a chunk follows the answer to the last. A request that is made again is
- * the same request, so that whoever is not sure may ask again without sending twice.
+ * the same request, so that an unsure caller may ask again without sending twice.
  */
 import type { WorkerIdentity } from "../protocol/identity.js";
 import type { ChunkHeader } from "../protocol/messages.js";

@@ -10,7 +10,7 @@
  * Slots are handed out first-fit from the lowest offset, which keeps the pages ever touched few.
  *
  * Invariant: live slots never overlap, start on 64 bytes (a cache line, and any SIMD width), and
- * hold whatever was there before: whoever allocates also fills.
+ * hold whatever was there before: the caller that allocates also fills.
  */
 import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";

@@ -53,7 +53,7 @@ export function choose<T>(
   } catch (thrown) {
     if (choice === "wasm" || !(thrown instanceof PacelineError) || thrown.code !== "usage")
       throw thrown;
-    log(`${thrown.message}; going on with the scalar kernels, which are several times slower`);
+    log(`${thrown.message}; using the scalar kernels, which are several times slower`);
     return scalar();
   }
 }

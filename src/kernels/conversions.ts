@@ -6,7 +6,7 @@
  * reads, unless it says so.
  */
 
-/** What becomes of a finite value that is too large for its form: an infinity, or the largest. */
+/** How a finite value that is too large for its form is written: as infinity, or as the largest. */
 export type Overflow = "infinity" | "saturate";
 
 /** One implementation of the conversions. */

@@ -2,7 +2,7 @@
  * What the optimizers need besides vectors: how much state they keep per value, and the scalars of
  * one update. Which optimizers there are says the list in `protocol`.
  *
- * Whoever decides an update computes these scalars once, in f64, and rounds each to f32; replicas
+ * A chunk's primary computes these scalars once, in f64, and rounds each to f32; replicas
  * are sent the results as bits. So no two machines can disagree about a power or a division.
  */
 import { assert } from "../assert.js";

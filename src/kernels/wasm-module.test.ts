@@ -71,7 +71,7 @@ test("where SIMD doesn't run scalar code does, with a reason, unless SIMD was de
     choose({ log }, fails, () => "scalar"),
     "scalar",
   );
-  assert.match(lines.join(), /don't run here \(no v128\); going on with the scalar kernels/);
+  assert.match(lines.join(), /don't run here \(no v128\); using the scalar kernels/);
   assert.throws(() => choose({ choice: "wasm", log }, fails, () => "scalar"), /no v128/);
   const breaks = () => assert.fail("a bug");
   assert.throws(() => choose({ log }, breaks, () => "scalar"), /a bug/);

@@ -78,7 +78,7 @@ export function asFields(thrown: unknown): unknown {
 function demandKey(field: string): OptionKey {
   const key = optionKeys.find((known) => known === field);
   if (key !== undefined && rowOf(key).commands.includes("train")) return key;
-  throw usage(`${field} is no setting of a run${didYouMean(field, optionKeys)}; leave it out`);
+  throw usage(`${field} is not a setting of a run${didYouMean(field, optionKeys)}; leave it out`);
 }
 
 function textOf(key: OptionKey, value: unknown): string {

@@ -54,7 +54,7 @@ describe("train as a call", () => {
     assert.deepEqual(await weights("one", 1), await weights("two", 2));
   });
 
-  test("is stopped by a signal with a checkpoint, and gone on with", async () => {
+  test("is stopped by a signal with a checkpoint, and resumed", async () => {
     const stop = new AbortController();
     const stopped = await train(settings({ epochs: 400, name: "stopped" }), {
       signal: stop.signal,
@@ -87,7 +87,7 @@ describe("settings of a program", () => {
     ["a value out of range", { batchSize: 0 }, /^batchSize 0 .*; write /],
     ["a word that is none", { mode: "bps" }, /^mode bps .*did you mean bsp/],
     ["a value of another type", { lrMilestones: 3 }, /^lrMilestones /],
-    ["a name that is none", { batchsize: 8 }, /^batchsize is no setting .*did you mean batchSize/],
+    ["a name that is none", { batchsize: 8 }, /^batchsize is not a .*did you mean batchSize/],
     ["what has no effect", { staleness: 2 }, /^staleness has no effect with mode bsp; .*mode ssp/],
     ["no model", { model: undefined }, /^model is missing; write /],
   ];

@@ -4,7 +4,7 @@
  * over N, H and W. Named and laid out as PyTorch's nn.BatchNorm2d.
  *
  * Training normalises with the batch's own statistics, evaluation with the running ones. These are
- * part of the model, kept by whoever keeps the parameters: a step only says, at a buffer's place,
+ * part of the model, kept beside the parameters: a step only says, at a buffer's place,
  * what the batch's statistic was (engine.ts).
  *
  * Invariant: `weight` and `bias` belong to the group without weight decay.

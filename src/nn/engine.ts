@@ -61,7 +61,7 @@ export interface Executor {
   /**
    * Forward and backward over one batch: writes the gradient of the batch's mean loss at each
    * tensor's place and calls `onGradient` with a tensor's name as soon as its gradient is final and
-   * its value is needed no more in this step, so that whoever hears it may overwrite both: once per
+   * its value is no longer needed in this step, so that the listener may overwrite both: once per
    * tensor, buffers and counters included, in reverse of `graph.tensors`. A batch of none writes
    * zeros everywhere. A loss that is not finite is returned, not thrown; the step then ends without
    * a gradient, and `onGradient` is not called.
@@ -69,8 +69,8 @@ export interface Executor {
    * What is no parameter has no gradient but a statistic. At a buffer's place stands what the batch
    * measured: its mean, or its unbiased variance count / (count - 1) * variance; a channel's only
    * value has variance 0, so that it stays finite. At a counter's place stands 1. The step itself
-   * normalises with the biased variance, and neither reads nor changes running statistics: whoever
-   * keeps them applies b <- (1 - m) b + m * statistic.
+   * normalises with the biased variance, and neither reads nor changes running statistics: their
+   * keeper applies b <- (1 - m) b + m * statistic.
    * @throws PacelineError `data` for a label that is no class of the model.
    */
   step(

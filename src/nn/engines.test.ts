@@ -25,7 +25,7 @@ test("onednn gives the library, or a usage error that says how to install it", (
   }
   assert.throws(create, {
     code: "usage",
-    message: /not to be had: .*install .* --engine reference/,
+    message: /engine onednn is unavailable: .*install .* --engine reference/,
   });
 });
 

@@ -39,7 +39,7 @@ const makers: Readonly<Record<EngineChoice, (request: EngineRequest) => ChosenEn
 /**
  * The engine for a choice.
  * @param request f32 and one thread if not given.
- * @throws PacelineError `usage` when the choice is unknown or not to be had.
+ * @throws PacelineError `usage` when the choice is unknown or unavailable.
  */
 export function createEngine(choice: string, request: EngineRequest = {}): ChosenEngine {
   const known = engines.find((engine) => engine === choice);

@@ -33,7 +33,7 @@ export function checkLabels(y: Int32Array, n: number, classes: number): void {
     throw new PacelineError(
       "data",
       `label ${label} of a batch's example ${example} is none of the model's ${classes} classes; ` +
-        "choose a data set and a model that have equally many classes",
+        "choose a data set and a model with the same number of classes",
       { details: { label, example, classes } },
     );
   }

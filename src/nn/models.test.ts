@@ -123,9 +123,9 @@ describe("the models", () => {
     [
       "resnet20",
       { stem: "imagenet" },
-      /--stem imagenet is of no use to model resnet20, .*; leave it out, or choose --model/,
+      /--stem imagenet has no effect on model resnet20, .*; leave it out, or choose --model/,
     ],
-    ["mlp", { stem: "cifar" }, /--stem cifar is of no use to model mlp/],
+    ["mlp", { stem: "cifar" }, /--stem cifar has no effect on model mlp/],
     ["mlp", { classes: 1 }, /at least 2 classes, not 1/],
     [
       "cnn6",

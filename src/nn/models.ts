@@ -111,7 +111,7 @@ export function buildModel(name: string, options: ModelOptions = {}): ModelGraph
 function withoutStem(name: string, stem: string): PacelineError {
   return new PacelineError(
     "usage",
-    `--stem ${stem} is of no use to model ${name}, which begins in one way only; ` +
+    `--stem ${stem} has no effect on model ${name}, which begins in one way only; ` +
       `leave it out, or choose --model ${stemmedModels.join(", ")}`,
   );
 }

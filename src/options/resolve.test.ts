@@ -111,7 +111,7 @@ describe("refusals name the place, the value and the remedy", () => {
     [
       { flags: written({ name: "" }) },
       '--name "" is empty; write at most 100 letters, digits, dots, dashes and underlines, ' +
-        "of which no dot or dash comes first, or none",
+        "the first of them not a dot or dash, or none",
     ],
     [
       { flags: written({ staleness: "3" }) },

@@ -1,6 +1,6 @@
 /**
- * From what was written to what holds: flag > --set > environment > config file > the run gone on
- * with > --fast > default.
+ * The value in effect of each option: flag > --set > environment > config file > the resumed run >
+ * --fast > default.
  * Every value keeps its origin, so that a refusal can name the place to mend and `config print` can
  * show where a value came from.
  */
@@ -56,7 +56,7 @@ export interface Given {
   readonly set?: Written;
   readonly environment?: Environment;
   readonly file?: { readonly path: string; readonly values: FileValues };
-  /** What the run that is gone on with was given. */
+  /** The options of the run that is resumed. */
   readonly run?: { readonly path: string; readonly values: FileValues };
 }
 

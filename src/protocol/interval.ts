@@ -1,7 +1,7 @@
 /**
- * The range of a number as mathematics writes it: "[0, 1)" holds 0 and does not hold 1. Whoever
- * declares a range states for each end whether it belongs to it; the type accepts no text that
- * leaves this open.
+ * The range of a number as mathematics writes it: "[0, 1)" holds 0 and does not hold 1. A
+ * range states for each end whether it belongs to it; the type accepts no text that leaves this
+ * open.
  *
  * A number of a run ends as a 32-bit float. So a value is judged as what is left of it: 0.99999999
  * is 1, and 1e-50 is 0.

@@ -46,7 +46,7 @@ export type RegisterReply =
       readonly accepted: true;
       readonly rank: number;
       readonly incarnation: number;
-      /** The coordinator's; whoever has heard of a higher one does not take the reply. */
+      /** The coordinator's; a member that knows a higher one ignores the reply. */
       readonly term: number;
       readonly heartbeatIntervalMs: number;
       readonly leaseMs: number;
@@ -261,7 +261,7 @@ export type CoordinatorMessage =
   | {
       readonly type: "prepare";
       readonly spec: RunSpec;
-      /** True where the checkpoint gone on from has residuals for this life of the worker. */
+      /** True where the resumed checkpoint has residuals for this life of the worker. */
       readonly residuals: boolean;
       /** For programs that can't derive it from the spec; Paceline's own members do. */
       readonly layout: ModelLayout;
@@ -311,7 +311,7 @@ export const chunkKinds = [
 /** One of the kinds. */
 export type ChunkKind = (typeof chunkKinds)[number];
 
-/** What became of a push. The order is the wire value. */
+/** The outcome of a push. The order is the wire value. */
 export const pushOutcomes = [
   "none",
   "applied",

@@ -2,8 +2,8 @@
  * A consistent-hashing ring (Karger et al. 1997) with virtual nodes.
  *
  * Picture a clock face: each node stands at many places on it, and a key belongs to the first
- * node met going on from the key's own place. A node that leaves hands its keys to whoever stands
- * next; nobody else's keys move. The place of a key is the SHA-256 of its name, that of a node
+ * node met clockwise from the key's own place. A node that leaves hands its keys to the nodes that
+ * follow; nobody else's keys move. The place of a key is the SHA-256 of its name, that of a node
  * the SHA-256 of its name with the replica's index in decimal behind it.
  *
  * Invariant: positions ascend; where two nodes share one (`server1` with replica 11 and

@@ -270,7 +270,7 @@ export interface RunSpec extends SpecOf<typeof runFields> {}
 
 /** A run as it is read from elsewhere. */
 export const runSpecField = record<RunSpec>(runFields, ({ workersMin, workersMax }) =>
-  workersMin <= workersMax ? null : `workers ${workersMin} to ${workersMax} is no range`,
+  workersMin <= workersMax ? null : `workers ${workersMin} to ${workersMax} is not a range`,
 );
 
 /** The model as people read it: its name, and its stem where it has a choice of them. */

@@ -5,7 +5,7 @@
  * 2104.08364, section 4).
  *
  * Invariant: pure; the same work gives the same rate in every process. Past the whole work the
- * rate stays at its end value. Results are f64; whoever applies one rounds it to f32 once.
+ * rate stays at its end value. Results are f64; the caller that applies one rounds it to f32 once.
  */
 import { assert } from "../assert.js";
 import type { ScheduleSpec } from "./schedule-spec.js";

@@ -8,7 +8,7 @@
  */
 import type { Field, FieldTable, ValueOf } from "./spec-field.js";
 
-/** Who takes the option: whoever defines a cluster's run, or the baseline as well. */
+/** Which commands take the option: those that define a cluster's run, or the baseline as well. */
 export type OptionScope = "run" | "training";
 
 /** Where help shows the option. */

@@ -15,7 +15,7 @@ import type { StalenessRule } from "./run-spec.js";
 /** The ranges of its numbers that are no counts. */
 export const stalenessRanges = { scale: "[0, 1000]", floor: "[0, 1]" } as const;
 
-/** What becomes of a push, and why. `scale` multiplies the gradient; it is 0 for a refused push. */
+/** How a push is applied, and why. `scale` multiplies the gradient; it is 0 for a refused push. */
 export interface StalenessJudgement {
   readonly accept: boolean;
   readonly scale: number;

@@ -1,6 +1,6 @@
 /**
  * A view: a numbered, immutable statement of who is a member and which server holds which chunk.
- * Servers hear of a view before workers do; whoever holds a newer one refuses what an older one
+ * Servers hear of a view before workers do; a member with a newer one refuses what an older one
  * implies.
  */
 import type { WorkerIdentity } from "./identity.js";

@@ -283,7 +283,7 @@ describe("what is worth a sentence", () => {
     const recorded = recordReport();
     recorded.report.onEvent({ kind: "checkpoint", step: 5, text: "checkpoint of step 5 written" });
     assert.equal(await recorded.report.finish(interrupted, "SIGINT"), 130);
-    assert.ok(recorded.err().includes("go on with: paceline resume runs/trial"));
+    assert.ok(recorded.err().includes("resume with: paceline resume runs/trial"));
     assert.ok(!recorded.err().some((line) => line.includes("completed training")));
     const without = recordReport();
     await without.report.finish(interrupted, "SIGINT");
@@ -327,15 +327,15 @@ describe("the exit code", () => {
     recorded.report.onEvent(evaluation(0, { loss: 400, final: false }));
     const exploded = "is more than 100 times that of a guess (2.303)";
     const warned = [
-      `warning: training in epoch 1: loss 1.000e+30 ${exploded}; lower --lr if it stays so`,
-      `warning: test at step 10: loss 400.0 ${exploded}; lower --lr if it stays so`,
+      `warning: training in epoch 1: loss 1.000e+30 ${exploded}; lower --lr if this persists`,
+      `warning: test at step 10: loss 400.0 ${exploded}; lower --lr if this persists`,
     ];
     assert.deepEqual(recorded.err(), warned);
     recorded.report.onEvent({ kind: "ended", outcome: "done", text: "run done" });
     const ruined = evaluation(1, { loss: 1e30, accuracyPercent: 10 });
     assert.equal(await recorded.report.finish({ ...done, evaluations: [ruined] }), 5);
     const [last] = recorded.err().slice(warned.length);
-    assert.match(last!, /^in the end loss 1\.000e\+30 .* training has diverged, lower --lr/);
+    assert.match(last!, /^at the end loss 1\.000e\+30 .* training has diverged, lower --lr/);
     const { outcome, exitCode, reason } = (recorded.results[0] as { paceline: PacelineResult })
       .paceline;
     assert.deepEqual([outcome, exitCode, reason], ["failed", 5, last]);
@@ -368,7 +368,7 @@ describe("what workers compute with", () => {
     assert.deepEqual(seen(recordReport({ options: { quiet: true } }), here), []);
     const unlike = seen(recordReport(), here, less);
     assert.equal(unlike.length, 2);
-    assert.match(unlike[1]!, /compute with .* and .*: another run may end in other bits$/);
+    assert.match(unlike[1]!, /compute with .* and .*: another run may end with different bits$/);
   });
 
   test("is a warning where it is less than was asked for, also when told to be quiet", () => {

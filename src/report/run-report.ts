@@ -82,7 +82,7 @@ export class RunReport implements Observer {
   }
 
   onNotBegun(name: string, { message }: PacelineError): void {
-    this.#setup.io.stderr.write(`run ${name} could not begin: ${message}\n`);
+    this.#setup.io.stderr.write(`run ${name} could not start: ${message}\n`);
   }
 
   /** Prints the results. */
@@ -199,7 +199,7 @@ class OneReport {
     else this.#alarm(problem.message);
     for (const loss of losses) this.#alarm(loss);
     if (result.outcome !== "done" && this.#hasCheckpoint) {
-      this.#log(`go on with: paceline resume ${shellWord(folder.path)}`);
+      this.#log(`resume with: paceline resume ${shellWord(folder.path)}`);
     }
     if (settings.json) io.stdout.write(`${JSON.stringify(experiment)}\n`);
   }
@@ -312,7 +312,7 @@ class OneReport {
     if (before === 0) this.#tellEngine();
     if (before > 1 || this.#engines.size < 2) return;
     const told = [...this.#engines].join(" and ");
-    this.#alarm(`workers compute with ${told}: another run may end in other bits`);
+    this.#alarm(`workers compute with ${told}: another run may end with different bits`);
   }
 
   /** What computes; less than was asked for is said even when told to be quiet. */

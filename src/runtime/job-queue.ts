@@ -1,6 +1,6 @@
 /**
  * The jobs that a serving coordinator has taken and not begun, in the order in which they came. A
- * job is judged before it is taken, so that whoever submits it hears why it is refused.
+ * job is judged before it is taken, so that its submitter hears why it is refused.
  */
 import { PacelineError } from "../errors.js";
 import type { CoordinatorSnapshot } from "../protocol/run-events.js";
@@ -29,7 +29,7 @@ export class JobQueue<Request> {
    */
   add(job: Job<Request>): number {
     if (this.#jobs.some(({ name }) => name === job.name)) {
-      const sentence = `--name ${job.name}: a job of that name waits here already`;
+      const sentence = `--name ${job.name}: a job of that name is already queued`;
       throw new PacelineError("usage", `${sentence}; choose another name`);
     }
     this.#taken += 1;
@@ -76,7 +76,7 @@ export function missingMembers(
   const wanted = `${counted(workers.max, "worker")} and ${counted(servers, "server")}`;
   const found = `${here} and ${serversHere} are here`;
   const limit = `after ${startTimeoutMs / 1000} s (--start-timeout)`;
-  const ending = `${limit} it begins with at least ${workers.min} and ${servers}, or fails`;
+  const ending = `${limit} it starts with at least ${workers.min} and ${servers}, or fails`;
   return `job ${name} waits for ${wanted}, ${found}; ${ending}`;
 }
 

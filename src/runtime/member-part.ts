@@ -16,12 +16,12 @@ import { type ReachSettings, roleDefaults } from "./role-settings.js";
 
 /** How a member's part ended. */
 export interface MemberEnd {
-  /** What became of the run; `left` where the member went before. */
+  /** How the run ended; `left` where the member left before its end. */
   readonly outcome: "done" | "failed" | "interrupted" | "left";
   readonly reason: string;
 }
 
-/** A role that takes part, seen by whoever started it. */
+/** A running role, as the code that started it sees it. */
 export interface RunningMember {
   /** Its end; rejects with a PacelineError where it could not go on. */
   readonly ended: Promise<MemberEnd>;

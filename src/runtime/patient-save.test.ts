@@ -29,7 +29,7 @@ test("a last checkpoint is tried until there is room; what to do is told once", 
   assert.equal(await saving, "written");
   assert.equal(attempts, 4);
   assert.equal(told.length, 1);
-  for (const part of [/disk is full/, /kept in memory for 60 s/, /move runs\/a\/checkpoints to/]) {
+  for (const part of [/disk is full/, /stay in memory for 60 s/, /move runs\/a\/checkpoints to/]) {
     assert.match(told[0]!, part);
   }
 });

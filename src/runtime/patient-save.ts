@@ -41,9 +41,9 @@ export async function savePatiently<T>(
 
 function plea({ message }: PacelineError, folder: string, patienceMs: number): string {
   return (
-    `the last checkpoint is not written: ${message}. Its weights are kept in memory for ` +
-    `${wordsOf(patienceMs)} and it is tried again every ${wordsOf(retryIntervalMs)}: make room, ` +
-    `or move ${folder} to another disk and leave a link to it in its place. ` +
+    `the last checkpoint could not be written: ${message}. Its weights stay in memory for ` +
+    `${wordsOf(patienceMs)} and the write is retried every ${wordsOf(retryIntervalMs)}: ` +
+    `make room, or move ${folder} to another disk and leave a link to it in its place. ` +
     "Two interrupts (Ctrl-C) end the run without it"
   );
 }

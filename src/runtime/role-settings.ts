@@ -31,7 +31,7 @@ export interface ListenSettings {
 export interface RoleParts {
   /**
    * Another network than the machine's, such as one in memory: hosts and ports are then names in
-   * it. Whoever makes it closes it.
+   * it. Its creator closes it.
    */
   readonly transport?: Transport;
   /** The process's if left out. */
@@ -60,6 +60,6 @@ export function demandLoopback({ host = roleDefaults.host, insecure }: ListenSet
   throw new PacelineError(
     "usage",
     `--host ${host} is not a loopback address and there is no encryption: ` +
-      `give --insecure if everyone on that network may be trusted`,
+      `write --insecure if you trust everyone on that network`,
   );
 }

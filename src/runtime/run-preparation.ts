@@ -162,7 +162,7 @@ export function nothingLeft(
   const isDone = evaluations.at(-1)?.final === true;
   const wantsSteps = before.maxSteps !== null && (maxSteps ?? Infinity) > before.maxSteps;
   if (!isDone || epochs > before.epochs || wantsSteps) return null;
-  const remedy = "to train on give it more --epochs or --max-steps";
+  const remedy = "to train further raise --epochs or --max-steps";
   return `is done at step ${globalStep}, epoch ${before.epochs} of ${before.epochs}; ${remedy}`;
 }
 
@@ -172,16 +172,16 @@ async function goBack(resumed: Resumed | null, { path }: RunDirectory): Promise<
   const { point, checkpoint, name } = resumed;
   const notices: Notice[] = point.skipped.map((skipped) => ({
     kind: "warning",
-    text: `${skipped.path} is passed over: ${skipped.reason}`,
+    text: `${skipped.path} is skipped: ${skipped.reason}`,
   }));
   const { globalStep, examples } = checkpoint.manifest;
   const where = `step ${globalStep}, ${examples} examples trained`;
-  notices.push({ kind: "info", text: `goes on from ${point.path} (${where})` });
+  notices.push({ kind: "info", text: `continues from ${point.path} (${where})` });
   if (name === null) return notices;
   const retired = await retireLater(path, point.step);
   if (retired.length > 0) {
     const steps = retired.map(({ step }) => step).join(", ");
-    const text = `checkpoints that came later (step ${steps}) are moved to`;
+    const text = `later checkpoints (step ${steps}) are moved to`;
     notices.push({ kind: "warning", text: `${text} ${dirname(retired[0]!.path)}` });
   }
   return notices;
@@ -205,7 +205,7 @@ function assertResumable(
     ["--data", before.data, spec.data],
     ["--train-limit", before.trainExamples, spec.trainExamples],
     ["--seed", before.seed, spec.seed],
-    // The other two deal alike, whoever reads the files.
+    // The other two deal alike; only who reads the files differs.
     ["--feed", ...alike(before.feed, spec.feed)],
     ["--batch-size", before.batchSize, spec.batchSize],
   ];
@@ -221,19 +221,19 @@ function assertResumable(
     trained === null || here === null ? null : identityDifference(here, trained, ["train"]);
   if (difference === null) return;
   const sentence = `data set ${spec.data} here has ${difference} as the checkpoint's`;
-  const remedy = "give the files that it was trained on, or begin anew without --resume";
+  const remedy = "give the files that it was trained on, or start over without --resume";
   throw new PacelineError("data", `${sentence}: ${remedy}`);
 }
 
 /** What may differ between the data before and here, in sentences. */
 function dataNotes({ input: before }: RunSpec, { data, input }: RunSpec): string[] {
   if (before.identity === null) {
-    const sentence = "the checkpoint does not tell what its classes and training examples were";
+    const sentence = "the checkpoint does not record its classes and training examples";
     return [`${sentence}: whether ${data} here is the same is not checked`];
   }
   const isSame = before.identity.testFingerprint === input.identity?.testFingerprint;
   if (isSame) return [];
-  return [`the test examples of ${data} are others than before: so are the accuracies`];
+  return [`the test examples of ${data} have changed: accuracies differ from those before`];
 }
 
 /** Two feeds, the second as the first where both deal batches. */

@@ -97,7 +97,7 @@ export class RunRecord {
       event.kind === "epoch"
         ? `training in epoch ${event.epoch + 1}`
         : `test at step ${event.step}`;
-    this.onEvent({ kind: "warning", text: `${where}: ${exploded}; lower --lr if it stays so` });
+    this.onEvent({ kind: "warning", text: `${where}: ${exploded}; lower --lr if this persists` });
   }
 
   /** Takes the coordinator's present picture, some times a second. */
@@ -145,7 +145,7 @@ export class RunRecord {
     if (result.outcome !== "done" || final === undefined) return result;
     const reason = divergence(final, this.#setup.spec.input.classes);
     if (reason === null) return result;
-    return { ...result, outcome: "failed", code: "diverged", reason: `in the end ${reason}` };
+    return { ...result, outcome: "failed", code: "diverged", reason: `at the end ${reason}` };
   }
 
   #experiment(result: RunResult, exitCode: number): RunEnd["experiment"] {

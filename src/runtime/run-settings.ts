@@ -1,7 +1,7 @@
 /**
  * Everything that describes one run, as plain data: what is trained, on what, by how many, and what
  * is kept of it. Durations are in milliseconds, null stands for "not set". Nothing has a default
- * here; whoever offers settings to people has the defaults and the checks.
+ * here; the rooms that offer settings to people have the defaults and the checks.
  */
 import type { PaceSettings } from "../core/sync/pace.js";
 import type { RunOptions } from "../protocol/run-options.js";

@@ -69,7 +69,7 @@ export interface CoordinatorParts extends RoleParts {
   readonly onPrepared?: (directory: PreparedRun["directory"]) => void;
 }
 
-/** The end of a member's process, as whoever started it saw it. */
+/** The end of a member's process, as its supervisor saw it. */
 export type MemberExited = Omit<CoordinatorEvent & { readonly type: "exited" }, "type">;
 
 /** A coordinator that runs. */
@@ -248,9 +248,7 @@ class StartedCoordinator implements RunningCoordinator {
     this.#host.tell({ type: "interrupt", reason });
     const dropped = this.#queue.clear();
     if (dropped.length > 0)
-      this.#log(
-        `${reason}: jobs that waited are dropped: ${dropped.join(", ")}; submit them again`,
-      );
+      this.#log(`${reason}: queued jobs are dropped: ${dropped.join(", ")}; submit them again`);
     this.#queue.wake();
     return first;
   }
@@ -298,7 +296,7 @@ class StartedCoordinator implements RunningCoordinator {
         const start = { state, residuals };
         this.#current = { ...run, settings, start, examples, record, ended: resolve };
         this.#host.tell({ type: "submit", setup, term });
-        // Whoever interrupted while the run was prepared meant this one.
+        // An interrupt that came while the run was prepared is meant for it.
         const reason = this.#interruption;
         if (reason !== null) this.#host.tell({ type: "interrupt", reason });
         this.#parts.onPrepared?.(directory);
@@ -326,10 +324,10 @@ class StartedCoordinator implements RunningCoordinator {
   async #takeJob(configText: string): Promise<string> {
     const { readSubmitted } = this.#parts;
     if (this.#settings.serve !== true || readSubmitted === undefined) {
-      throw new PacelineError("usage", "this coordinator has its run: start one with --serve");
+      throw new PacelineError("usage", "this coordinator takes no jobs: start one with --serve");
     }
     if (this.#interruption !== null)
-      throw new PacelineError("refused", "this coordinator ends and takes no jobs");
+      throw new PacelineError("refused", "this coordinator is stopping and accepts no jobs");
     const { settings, configText: whole } = readSubmitted(configText);
     await demandPreparable(settings);
     const name = settings.name ?? this.#queue.nextName(`submitted-${process.pid}`);

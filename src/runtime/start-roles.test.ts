@@ -152,10 +152,7 @@ describe("roles that a program starts", () => {
     assert.match(lines.join("\n"), /a job is refused: data set "no-such-set" is unknown/);
     assert.match(lines.join("\n"), /job served waits for 1 worker and 1 server, 0 and 0 are here/);
     assert.match(lines.join("\n"), /job later is taken, 1 before it/);
-    assert.match(
-      lines.join("\n"),
-      /SIGINT: jobs that waited are dropped: later; submit them again/,
-    );
+    assert.match(lines.join("\n"), /SIGINT: queued jobs are dropped: later; submit them again/);
   });
 
   test("go on under a higher term; without one no run begins, nor is a file held", async () => {
@@ -172,7 +169,7 @@ describe("roles that a program starts", () => {
     const again = { settings: { ...settings, name: null, resume: directory }, configText };
     try {
       await writeFile(path, kept.slice(0, 20));
-      await assert.rejects(coordinator.run(again), { code: "storage", message: /is no JSON/ });
+      await assert.rejects(coordinator.run(again), { code: "storage", message: /is not JSON/ });
       assert.deepEqual(await openFilesBelow(directory), []);
       await writeFile(path, kept);
       const running = coordinator.run(again);

@@ -138,12 +138,12 @@ function demandReachable({ host = "", port = 0, advertise = null }: ServerSettin
   if (advertise !== null || !["0.0.0.0", "::", "[::]"].includes(host)) return;
   throw new PacelineError(
     "usage",
-    `--host ${host} is every address of this machine, but others have to call one: ` +
-      `say which with --advertise ADDRESS:${port === 0 ? "PORT and give --port" : port}`,
+    `--host ${host} listens on every address, but members need one to connect to: ` +
+      `give it with --advertise ADDRESS:${port === 0 ? "PORT and give --port" : port}`,
   );
 }
 
-/** A server that has no rank yet serves no run: whoever asks is told to come again. */
+/** A server that has no rank yet serves no run: it asks each caller to try again. */
 function refuseAll(channel: ChunkChannel): ChunkReceiver {
   const detail = "this server is not registered yet";
   return {

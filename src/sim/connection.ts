@@ -22,7 +22,7 @@ export interface EndReceiver {
 export interface ConnectionSurroundings extends PipeSurroundings {
   /** True where a payload is copied when it is sent. */
   copiesPayload(): boolean;
-  /** True where an end that is over tells whoever still sends to it. */
+  /** True where a closed end tells a peer that still sends to it. */
   resets(): boolean;
   onOver(connection: Connection): void;
   /** A chunk message has been sent, whether it will arrive or not. */

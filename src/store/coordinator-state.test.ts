@@ -48,8 +48,8 @@ test("what is kept is read as it was written, and a folder without it has none",
 });
 
 const wrong: readonly (readonly [what: string, text: string, says: RegExp])[] = [
-  ["a torn file", JSON.stringify({ format: 1, ...state }).slice(0, 200), /is no JSON: go on from/],
-  ["an empty file", "", /is no JSON/],
+  ["a torn file", JSON.stringify({ format: 1, ...state }).slice(0, 200), /is not JSON: resume a/],
+  ["an empty file", "", /is not JSON/],
   ["another program's file", '{"version":1}', /is not a coordinator's state \(format: /],
   ["a later format", JSON.stringify({ ...state, format: 2 }), /\(format: /],
   ["a term past every id", JSON.stringify({ format: 1, ...state, term: 2 ** 21 }), /\(term: /],

@@ -84,7 +84,7 @@ export async function readCoordinatorState(
   try {
     value = JSON.parse(content.toString("utf8"));
   } catch (cause) {
-    throw unreadable(path, "is no JSON", cause);
+    throw unreadable(path, "is not JSON", cause);
   }
   const parsed = stateSchema.safeParse(value);
   if (parsed.success) {
@@ -111,7 +111,6 @@ export async function writeCoordinatorState(
 }
 
 function unreadable(path: string, what: string, cause: unknown): PacelineError {
-  const remedy =
-    "go on from a checkpoint under another --name, or remove the file if no run uses it";
+  const remedy = "resume a checkpoint under another --name, or remove the file if no run uses it";
   return new PacelineError("storage", `${path} ${what}: ${remedy}`, { cause });
 }

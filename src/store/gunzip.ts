@@ -57,9 +57,9 @@ async function beginsMember(input: ByteReader): Promise<boolean> {
 async function skipHead(input: ByteReader): Promise<void> {
   const head = await input.take(headBytes);
   const flags = head[3] as number;
-  if (!isGzip(head)) throw new Error("it does not begin as gzip");
+  if (!isGzip(head)) throw new Error("it does not start with a gzip header");
   if (head[2] !== deflate) throw new Error(`its method ${head[2]} is unknown`);
-  if ((flags & flag.reserved) !== 0) throw new Error("its head has unknown flags");
+  if ((flags & flag.reserved) !== 0) throw new Error("its header has unknown flags");
   if ((flags & flag.extra) !== 0) await input.take((await input.take(2)).readUInt16LE(0));
   for (const text of [flag.name, flag.comment]) {
     if ((flags & text) === 0) continue;

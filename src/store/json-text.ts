@@ -38,7 +38,7 @@ export function repeatedKey(text: string): RepeatedKey | null {
 
 /**
  * Parses a text.
- * @throws SyntaxError where it is no JSON, or an object of it has a key twice.
+ * @throws SyntaxError where it is not JSON, or an object of it has a key twice.
  */
 export function parseJson(text: string): unknown {
   const content: unknown = JSON.parse(text);

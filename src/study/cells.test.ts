@@ -178,11 +178,11 @@ describe("a matrix is refused", () => {
     [
       "axes: {workers: [1, 2]}\ninclude: [{workers: 2}]",
       "two cells of m.yaml have the name sync_2workers: (model=logistic, data=mnist-parity, " +
-        "workers=2) and (model=logistic, data=mnist-parity, workers=2); take one out",
+        "workers=2) and (model=logistic, data=mnist-parity, workers=2); remove one",
     ],
     [
       "axes: {workers: [1, 2]}\nexclude: [{workers: [1, 2]}]",
-      "m.yaml has no cell left; take an exclude out",
+      "m.yaml has no cell left; remove an exclude",
     ],
     [
       "axes: {staleness-rule: [none, scale]}",

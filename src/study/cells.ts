@@ -69,7 +69,7 @@ export function expandMatrix(file: MatrixFile, options: RunOptions): Expansion {
   refuseEnvironment(file, options);
   const used = new Set<object>();
   const drafts = draftsOf(file, options, used);
-  if (drafts.length === 0) throw usage(`${file.path} has no cell left; take an exclude out`);
+  if (drafts.length === 0) throw usage(`${file.path} has no cell left; remove an exclude`);
   const varying = varyingOptions(file, drafts);
   const cells = drafts.flatMap((draft) =>
     Array.from({ length: file.repeats }, (_, index) =>
@@ -218,7 +218,7 @@ function refuseDuplicates(cells: readonly Cell[], path: string): void {
     const other = byName.get(cell.name.toLowerCase());
     if (other !== undefined) {
       const both = `${shown(other.values)} and ${shown(cell.values)}`;
-      throw usage(`two cells of ${path} have the name ${cell.name}: ${both}; take one out`);
+      throw usage(`two cells of ${path} have the name ${cell.name}: ${both}; remove one`);
     }
     byName.set(cell.name.toLowerCase(), cell);
   }

@@ -104,7 +104,7 @@ test("a run is not compared with itself, whatever its file is called", () => {
 test("a run that did not come to its end is named", () => {
   const runs = [result("a", { outcome: "failed" }), result("b", { outcome: "interrupted" })];
   assert.deepEqual(compareResults(runs).remarks, [
-    "a did not come to its end: it failed",
-    "b did not come to its end: it was interrupted",
+    "a did not finish: it failed",
+    "b did not finish: it was interrupted",
   ]);
 });

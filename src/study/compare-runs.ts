@@ -65,9 +65,7 @@ export function compareResults(runs: readonly StudyResult[]): Comparison {
   );
   for (const { name, outcome } of runs) {
     if (outcome === "failed" || outcome === "interrupted")
-      remarks.push(
-        `${name} did not come to its end: it ${outcome === "failed" ? "" : "was "}${outcome}`,
-      );
+      remarks.push(`${name} did not finish: it ${outcome === "failed" ? "" : "was "}${outcome}`);
   }
   return {
     runs,

@@ -1,6 +1,6 @@
 /**
  * What else than the mode runs of several modes differ in: where there is such a setting, no
- * difference between them is the mode's alone, and whoever compares them says so.
+ * difference between them is the mode's alone, and a comparison says so.
  */
 import type { Setting, StudyResult } from "./study-result.js";
 

@@ -178,7 +178,7 @@ function parsed(content: string, path: string): unknown {
     const [, word] = /[:[,]\s*(-?(?:NaN|Infinity))\b/.exec(content) ?? [];
     const what =
       word !== undefined
-        ? `${path} holds ${word}, for which JSON has no word: write null where nothing is known`
+        ? `${path} holds ${word}, which JSON can't express: write null where nothing is known`
         : content.trim() === ""
           ? `${path} is empty: ${remedy}`
           : `${path} is not JSON, or is cut off (${(cause as Error).message}): ${remedy}`;
@@ -188,5 +188,5 @@ function parsed(content: string, path: string): unknown {
   if (repeated === null) return value;
   const { path: place, values } = repeated;
   const sentence = `${path} says ${place} twice, ${values[0]} and ${values[1]}`;
-  throw new PacelineError("usage", `${sentence}; take one of the two out`);
+  throw new PacelineError("usage", `${sentence}; remove one of the two`);
 }

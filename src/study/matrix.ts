@@ -21,7 +21,7 @@ export type Priority = (typeof priorities)[number];
 /** Values of options by name, each as its type prints it. */
 export type OptionTexts = ReadonlyMap<string, string>;
 
-/** What a suite needs to know of the options of a run; supplied by whoever has their table. */
+/** What a suite needs to know of the options of a run; supplied by the owner of their table. */
 export interface RunOptions {
   /** Reads one line of a file of options: `name` is an option's, or a group's with its options. */
   read(name: string, value: unknown, place: string): OptionTexts;

@@ -208,7 +208,7 @@ describe("a file that is wrong is refused with what is wrong", () => {
     [
       "its workers told twice",
       original({ experiment_name: "async_4workers", server_metrics: null }),
-      /number of workers: total_workers of worker 0 says 2 and the name async_4workers 4; mend/,
+      /number of workers: total_workers of worker 0 says 2 and the name async_4workers 4; correct/,
     ],
     [
       "workers that disagree",
@@ -221,7 +221,7 @@ describe("a file that is wrong is refused with what is wrong", () => {
     [
       "a mode nowhere",
       original({ experiment_name: "friday", server_metrics: null }),
-      /does not tell its mode: .* friday is not like sync_4workers/,
+      /does not state its mode: .* friday is not like sync_4workers/,
     ],
     [
       "a text for a number",
@@ -248,7 +248,7 @@ describe("a file that is wrong is refused with what is wrong", () => {
     [
       "NaN",
       JSON.stringify(original()).replace("18.5", "NaN"),
-      /holds NaN, for which JSON has no word/,
+      /holds NaN, which JSON can't express/,
     ],
     ["a cut end", JSON.stringify(original()).slice(0, 200), /is not JSON, or is cut off/],
     ["nothing in it", "", /is empty: give/],
@@ -269,7 +269,7 @@ describe("a file that is wrong is refused with what is wrong", () => {
         raw_worker_metrics: undefined,
         worker_metrics_aggregated: { per_worker_metrics: [worker(0), worker(0)] },
       }),
-      /lists worker 0 twice in per_worker_metrics, with .*; take one of the two out/,
+      /lists worker 0 twice in per_worker_metrics, with .*; remove one of the two/,
     ],
     [
       "an epoch twice",
@@ -281,12 +281,12 @@ describe("a file that is wrong is refused with what is wrong", () => {
           ],
         },
       }),
-      /lists epoch 1 twice in accuracy_by_epoch, with .*:70} and .*:10}; take/,
+      /lists epoch 1 twice in accuracy_by_epoch, with .*:70} and .*:10}; remove/,
     ],
     [
       "a key twice",
       JSON.stringify(original()).replace('"mode":"async"', '"mode":"async","mode":"sync"'),
-      /says server_metrics\.mode twice, "async" and "sync"; take one of the two out/,
+      /says server_metrics\.mode twice, "async" and "sync"; remove one of the two/,
     ],
   ];
   for (const [what, content, message] of refused) {
@@ -469,7 +469,7 @@ describe("a folder of results", () => {
     assert.match(told[0]![1]!, /is not JSON/);
     assert.match(told[1]![1]!, /has no result\.json yet: it is running, or was killed/);
     assert.match(told[2]![1]!, /does not end in \.json/);
-    assert.match(told[3]![1]!, /is no run's folder/);
+    assert.match(told[3]![1]!, /is not a run folder/);
   });
 
   test("may be a single run, or a file", async () => {

@@ -1,5 +1,5 @@
 /**
- * Results of runs, whoever wrote them: an experiment file of Paceline's, one of the system that the
+ * Results of runs, from any writer: an experiment file of Paceline's, one of the system that the
  * form comes from, or a run's folder. Where a file says a thing twice and differently, that is an
  * error, since nobody could tell which of the two a chart should show.
  */
@@ -54,7 +54,7 @@ export async function readStudyResult(
   }
   const what = isRunFolder(names)
     ? `the run in ${path} has no ${resultFile} yet: it is running, or was killed`
-    : `${path} is no run's folder: it holds no ${resultFile}`;
+    : `${path} is not a run folder: it holds no ${resultFile}`;
   throw new PacelineError("usage", `${what}; give a run that has ended, or an experiment file`);
 }
 
@@ -159,7 +159,7 @@ function agreed<T>(what: string, path: string, statements: readonly Statement<T>
   const first = `${told[0]!.where} says ${String(told[0]!.value)}`;
   const both = `${first} and ${other.where} ${String(other.value)}`;
   const sentence = `${path} contradicts itself about its ${what}: ${both}`;
-  throw new PacelineError("usage", `${sentence}; mend the one that is wrong`);
+  throw new PacelineError("usage", `${sentence}; correct the one that is wrong`);
 }
 
 /** sync_4workers, async_16workers_seed2: what a name tells in the published form. */
@@ -187,7 +187,7 @@ function modeOf(file: ExperimentForm, path: string): string {
   if (mode !== null) return mode;
   throw new PacelineError(
     "usage",
-    `${path} does not tell its mode: it has no server_metrics, and its name ` +
+    `${path} does not state its mode: it has no server_metrics, and its name ` +
       `${file.experiment_name} is not like sync_4workers; give it such an experiment_name`,
   );
 }
@@ -204,7 +204,7 @@ function workersOf(file: ExperimentForm, metrics: readonly WorkerForm[], path: s
   ]);
   const known = total ?? file.worker_metrics_aggregated?.num_workers ?? metrics.length;
   if (known > 0) return known;
-  const what = `${path} does not tell how many workers the run had`;
+  const what = `${path} does not state how many workers the run had`;
   throw new PacelineError("usage", `${what}; give it an experiment_name such as sync_4workers`);
 }
 

@@ -189,15 +189,15 @@ describe("removing", () => {
   });
 
   const refused: readonly (readonly [string, RegExp])[] = [
-    ["../outside", /"\.\.\/outside" is no run's name; write names as paceline runs ls/],
-    ["..", /"\.\." is no run's name/],
-    [".", /"\." is no run's name/],
-    ["", /"" is no run's name/],
-    ["good/", /"good\/" is no run's name/],
-    ["good/checkpoints", /is no run's name/],
+    ["../outside", /"\.\.\/outside" is not a run name; write names as paceline runs ls/],
+    ["..", /"\.\." is not a run name/],
+    [".", /"\." is not a run name/],
+    ["", /"" is not a run name/],
+    ["good/", /"good\/" is not a run name/],
+    ["good/checkpoints", /is not a run name/],
     ["link", /link is a link and stays; remove it, and what it points to, by hand/],
-    ["stranger", /stranger is no run's folder and stays; remove it by hand/],
-    ["file", /file is no run's folder/],
+    ["stranger", /stranger is not a run folder and stays; remove it by hand/],
+    ["file", /file is not a run folder/],
     ["running", /running is running \(its coordinator-0 lives as process \d+\) and stays; stop it/],
     ["fresh", /fresh was written to \d+ s ago and may be running .*try again in a minute/],
     ["nowhere", /nowhere: there is no such file or folder/],

@@ -81,7 +81,7 @@ export async function judgeRun(
     }
   }
   if (outcome !== null) return { state: outcome, reason: "as its result.json says" };
-  if (resultMs !== null) return { state: "unknown", reason: "its result.json tells no outcome" };
+  if (resultMs !== null) return { state: "unknown", reason: "its result.json states no outcome" };
   const coordinator = members.find(({ role }) => role === "coordinator");
   if (coordinator === undefined) {
     return { state: "unknown", reason: "it has no result.json and no coordinator is known" };
@@ -139,7 +139,7 @@ export async function unnameable(runDir: string): Promise<string[]> {
 
 /**
  * Removes runs by their exact names. All are looked at before the first is removed: one that is not
- * there, is no run's folder, or may be running is a `usage` error, and then none is removed. With
+ * there, is not a run folder, or may be running is a `usage` error, and then none is removed. With
  * `isTrial` nothing is removed at all.
  */
 export async function removeRuns(
@@ -165,7 +165,7 @@ export async function removeRuns(
 async function removable(runDir: string, name: string): Promise<string> {
   const path = join(runDir, name);
   if (name.startsWith(".") || /[\\/\0]/.test(name) || basename(path) !== name) {
-    const what = `${JSON.stringify(name)} is no run's name`;
+    const what = `${JSON.stringify(name)} is not a run name`;
     throw usage(`${what}; write names as paceline runs ls shows them, without a path`);
   }
   const kept = await lstat(path).catch((thrown: unknown) => {
@@ -175,7 +175,7 @@ async function removable(runDir: string, name: string): Promise<string> {
     throw usage(`${path} is a link and stays; remove it, and what it points to, by hand`);
   }
   if (!(await holdsRun(path))) {
-    throw usage(`${path} is no run's folder and stays; remove it by hand`);
+    throw usage(`${path} is not a run folder and stays; remove it by hand`);
   }
   // Whatever the result says: what counts here is whether somebody still writes.
   const refusal = await refusalOf(path);

@@ -141,7 +141,7 @@ describe("a run without a result", () => {
       endedAt: null,
     });
   });
-  test("that went on from a checkpoint has each epoch once, as it was last", async () => {
+  test("that was resumed from a checkpoint has each epoch once, as it was last", async () => {
     const files = await recordedFiles(0, false);
     const [first, tested] = files["metrics.jsonl"] as [object, object];
     const again = [first, tested, { ...first, trainLoss: 0.5 }, { ...tested, loss: 0.75 }];
@@ -234,5 +234,5 @@ test("checkpoints are told with their sizes, unfinished ones are not", async () 
 
 test("a folder that is no run's is an error that says so", async () => {
   const path = runDir({ one: { "thesis.txt": "" } });
-  await assert.rejects(readRun(join(path, "one")), /is no run's folder: it holds no result\.json/);
+  await assert.rejects(readRun(join(path, "one")), /is not a run folder: it holds no result\.json/);
 });

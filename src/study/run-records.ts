@@ -85,7 +85,7 @@ export async function readRun(path: string): Promise<RunRecord> {
   if (names === null) {
     const ended = await readEnded(path);
     const state = ended.result.outcome ?? "unknown";
-    const reason = ended.form.paceline?.reason ?? "the file does not tell how the run ended";
+    const reason = ended.form.paceline?.reason ?? "the file does not state how the run ended";
     return {
       ...factsOfResult(ended),
       ...ended,
@@ -97,7 +97,7 @@ export async function readRun(path: string): Promise<RunRecord> {
     };
   }
   if (!isRunFolder(names)) {
-    const what = `${path} is no run's folder: it holds no result.json and no events.jsonl`;
+    const what = `${path} is not a run folder: it holds no result.json and no events.jsonl`;
     throw new PacelineError("usage", `${what}; give the name of a run, see paceline runs ls`);
   }
   const problems: string[] = [];
@@ -270,7 +270,7 @@ const metricForm = z.discriminatedUnion("kind", [
   }),
 ]);
 
-/** What metrics.jsonl has so far. A run that went on from a checkpoint says some things again. */
+/** What metrics.jsonl has so far. A resumed run repeats some rows. */
 async function readProgress(path: string, onBroken: (sentence: string) => void): Promise<Progress> {
   const epochs = new Map<number, StudyEpoch>();
   const evaluations = new Map<string, StudyEvaluation>();

@@ -1,5 +1,5 @@
 /**
- * One run as reports and charts see it, whoever wrote its file: Paceline, or the system that the
+ * One run as reports and charts see it, whichever wrote its file: Paceline, or the system that the
  * file's form comes from. What a file does not tell is null, and nothing is made up for it.
  */
 

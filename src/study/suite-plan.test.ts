@@ -40,7 +40,7 @@ const run = (changes: Partial<CellTraces["run"]>) => ({
 });
 const unreadable = { kind: "unreadable", reason: "no JSON" } as const;
 
-describe("what becomes of a cell", () => {
+describe("the decision about a cell", () => {
   const cases: readonly (readonly [
     what: string,
     traces: Partial<CellTraces>,
@@ -83,17 +83,17 @@ describe("what becomes of a cell", () => {
     [
       "that was stopped at a checkpoint",
       { record: { ...record, state: "interrupted" }, run: run({ checkpointStep: 40 }) },
-      "resume: half-finished: goes on from step 40",
+      "resume: half-finished: continues from step 40",
     ],
     [
       "that broke off at a checkpoint",
       { record: { ...record, state: "running", pid: 7 }, run: run({ checkpointStep: 40 }) },
-      "resume: half-finished: goes on from step 40",
+      "resume: half-finished: continues from step 40",
     ],
     [
       "that was stopped without a checkpoint",
       { record: { ...record, state: "interrupted" }, run: run({}) },
-      "begin: half-finished without a checkpoint: begins again",
+      "begin: half-finished without a checkpoint: starts over",
     ],
     [
       "that was stopped with other options",
@@ -101,7 +101,7 @@ describe("what becomes of a cell", () => {
         record: { ...record, state: "interrupted", fingerprint: "other" },
         run: run({ checkpointStep: 40 }),
       },
-      "begin: begun with other options: runs again",
+      "begin: started with other options: runs again",
     ],
     [
       "whose run nobody has recorded",
@@ -122,7 +122,7 @@ describe("what becomes of a cell", () => {
     [
       "that failed with other options",
       { record: { ...record, state: "failed", fingerprint: "other" }, run: run({}) },
-      "begin: begun with other options: runs again",
+      "begin: started with other options: runs again",
     ],
     ["that was finished, and removed by hand", { record }, "begin: waiting"],
   ];

@@ -1,5 +1,5 @@
 /**
- * What becomes of each cell when a suite is run, and how long it will take: pure rules over what
+ * What is done with each cell when a suite is run, and how long it will take: pure rules over what
  * lies on the disk. A decision comes with the sentence that is shown for it.
  */
 import { isSynchronous } from "../store/runs/experiment-file.js";
@@ -84,7 +84,7 @@ export function decide(
     return begin("finished with other options: runs again");
   }
   if (record !== null && record.state !== "waiting") {
-    if (!isSame) return begin("begun with other options: runs again");
+    if (!isSame) return begin("started with other options: runs again");
     if (run.outcome === "done") return { kind: "collect", reason: "trained, its file is missing" };
     if (record.state === "failed") {
       if (retryFailed) return begin("failed: runs again");
@@ -92,9 +92,9 @@ export function decide(
     }
     const step = run.checkpointStep;
     if (step !== null && record.state !== "done")
-      return { kind: "resume", step, reason: `half-finished: goes on from step ${step}` };
+      return { kind: "resume", step, reason: `half-finished: continues from step ${step}` };
     if (record.state !== "done")
-      return begin("half-finished without a checkpoint: begins again", true);
+      return begin("half-finished without a checkpoint: starts over", true);
   }
   if (result.kind === "unreadable")
     return begin(`its file can't be read (${result.reason}): runs again`);

@@ -85,8 +85,8 @@ paceline experiments report m.yaml
 
 **Answer.** With 1 worker, async took 1.10 times as long as sync and ended equally accurate \
 (97.00 % against 97.00 %).
-With 4 workers, async ended 1.25 points lower (95.25 % against 96.50 %); of time it tells \
-nothing, as workers took turns.
+With 4 workers, async ended 1.25 points lower (95.25 % against 96.50 %); times are \
+not comparable, as workers took turns.
 These runs differ in more than the mode: in lr (sync 0.1, async 0.5). \
 No difference between them is the mode's alone.
 `,
@@ -109,9 +109,9 @@ No difference between them is the mode's alone.
     const text = page(plain, ["scaling_analysis.png"]);
     assert.ok(text.includes("![scaling_analysis](charts/scaling_analysis.png)"));
     assert.match(text, /^- Marked \\\*: more .* than the 2 cores of the machine\./m);
-    assert.match(text, /^- A single run tells nothing of chance/m);
-    assert.match(text, /^- sync_4workers went on from a checkpoint after an interruption\.$/m);
-    assert.match(text, /^- The longest run, async_1workers, took 23 s with its start\.$/m);
+    assert.match(text, /^- A single run says nothing about chance/m);
+    assert.match(text, /^- sync_4workers was resumed from a checkpoint after an interruption\.$/m);
+    assert.match(text, /^- The longest run, async_1workers, took 23 s\.$/m);
   });
 
   test("names cells that failed or are not done, and counts them nowhere", () => {

@@ -133,7 +133,7 @@ function circumstances(planned: readonly PlannedCell[]): string {
   const finished = planned.filter(({ decision }) => decision.kind === "skip");
   const machines = new Set(
     finished.map(({ disk: { machine } }) => {
-      if (machine === null) return "a machine that its file does not tell";
+      if (machine === null) return "a machine that its file does not name";
       const { cpu, cores, platform, node } = machine;
       return `${cpu}, ${cores} ${cores === 1 ? "core" : "cores"}, ${platform}, Node.js ${node}`;
     }),
@@ -197,7 +197,7 @@ function answer(groups: readonly ReportGroup[]): string[] {
     }
     if (points === null) return [];
     const ended = `${right.mode} ended ${pointsText(points)}${told}`;
-    return [`With ${where}, ${ended}; of time it tells nothing, as workers took turns.`];
+    return [`With ${where}, ${ended}; times are not comparable, as workers took turns.`];
   });
   if (sentences.length === 0) return [];
   const confounds = confoundText(confoundsOf(pairedGroups(groups)));
@@ -319,16 +319,16 @@ function noteSection(facts: ReportFacts, groups: readonly ReportGroup[]): string
     notes.push(
       `Marked \\*: more workers than the ` +
         `${count(Number(told ?? cores), "core")} ` +
-        "of the machine. They take turns, so their times do not tell how the system scales.",
+        "of the machine. They take turns, so their times do not show how the system scales.",
     );
   if (pairsOf(groups).some(({ left, right }) => left.runs === 1 || right.runs === 1))
     notes.push(
-      "A single run tells nothing of chance: small differences of accuracy may be the seed's. " +
+      "A single run says nothing about chance: the seed may explain small differences. " +
         "`repeats: 5` in the matrix shows how far runs lie apart.",
     );
   for (const { cell, disk, decision } of planned) {
     if (decision.kind === "skip" && disk.record?.resumed)
-      notes.push(`${cell.name} went on from a checkpoint after an interruption.`);
+      notes.push(`${cell.name} was resumed from a checkpoint after an interruption.`);
     if (decision.kind === "leave") notes.push(`${cell.name} ${oneLine(decision.reason)}.`);
     else if (decision.kind !== "skip") notes.push(`${cell.name} is not done.`);
   }
@@ -342,7 +342,7 @@ function longest(planned: readonly PlannedCell[]): string | null {
   const spent = planned.map(({ cell, disk }) => ({ cell, seconds: disk.record?.seconds ?? 0 }));
   const [most] = spent.sort((left, right) => right.seconds - left.seconds);
   if (most === undefined || most.seconds === 0) return null;
-  return `The longest run, ${most.cell.name}, took ${durationText(most.seconds)} with its start.`;
+  return `The longest run, ${most.cell.name}, took ${durationText(most.seconds)}.`;
 }
 
 function table(titles: readonly string[], rows: readonly string[][], lefts: number): string[] {

@@ -171,21 +171,21 @@ describe("a suite", () => {
   test("hands a signal on, stops, and later goes on from the checkpoint", async () => {
     const { outcome, lines } = await interruptAt("sync_2workers", [1, 3, 1]);
     assert.deepEqual(outcome, { failed: ["sync_2workers"], signal: "SIGINT" });
-    assert.equal(lines.at(-1), "stopped by SIGINT; run it again to go on");
+    assert.equal(lines.at(-1), "stopped by SIGINT; run it again to continue");
     assert.equal(stateOf("sync_2workers").state, "interrupted");
     assert.equal(existsSync(path("sync_3workers.json")), false);
 
     const again = begin([1, 3, 1]);
     assert.deepEqual(await again.suite.run(), { failed: [], signal: null });
-    assert.match(again.lines[1]!, /sync_2workers: half-finished: goes on from step 12/);
+    assert.match(again.lines[1]!, /sync_2workers: half-finished: continues from step 12/);
     assert.match(readFileSync(path("cells", "sync_2workers.log"), "utf8"), /--name[\s\S]*--resume/);
     const { resumed, attempts, seconds } = stateOf("sync_2workers");
     assert.deepEqual([resumed, attempts, seconds], [true, 2, 4]);
   });
 
   for (const [kind, what, reason] of [
-    [4, "a checkpoint that is of no use is given up", "goes on from step 12"],
-    [5, "a cell without a checkpoint begins again", "without a checkpoint: begins again"],
+    [4, "a checkpoint that is of no use is given up", "continues from step 12"],
+    [5, "a cell without a checkpoint begins again", "without a checkpoint: starts over"],
   ] as const) {
     test(what, async () => {
       await interruptAt("sync_1workers", [kind]);
@@ -265,12 +265,12 @@ test("the status tells states, times and what is left", async () => {
   assert.deepEqual(statusLines(status), [
     "Cell             State        Priority  Time(s)  Accuracy(%)   Left  Note",
     "---------------  -----------  --------  -------  -----------  -----  " +
-      "-----------------------------------",
+      "-------------------------------------",
     "sync_1workers    done         medium        2.0        90.00      -",
     "sync_2workers *  failed       medium        2.0            -      -  " +
       "failed: exit code 5: gradients of 2",
     "sync_3workers *  interrupted  medium        2.0            -  0.0 s  " +
-      "half-finished: goes on from step 12",
+      "half-finished: continues from step 12",
     "sync_4workers *  waiting      medium          -            -  2.0 s",
     "",
     "1 done, 1 waiting, 1 interrupted, 1 failed; about 2.0 s left",

@@ -130,7 +130,7 @@ export class SuiteRun {
     } finally {
       await this.#keep({ pid: null });
     }
-    if (this.#signal !== null) log(`stopped by ${this.#signal}; run it again to go on`);
+    if (this.#signal !== null) log(`stopped by ${this.#signal}; run it again to continue`);
     return { failed, signal: this.#signal };
   }
 
@@ -139,7 +139,7 @@ export class SuiteRun {
     if (pid === null || pid === process.pid || !isRunning(pid, "experiments")) return;
     const { path } = this.#setup.folder;
     const sentence = `process ${pid} runs a suite in ${path}`;
-    throw new PacelineError("usage", `${sentence}; wait for its end, or end it`);
+    throw new PacelineError("usage", `${sentence}; wait until it ends, or stop it`);
   }
 
   /** Two matrices in one folder would write over each other's results. */
@@ -204,7 +204,7 @@ export class SuiteRun {
   async #train(cell: Cell, resumes: boolean): Promise<CellRecord> {
     const { record, exit } = await this.#attempt(cell, resumes);
     if (!resumes || exit.code !== errorCodes.checkpoint.exitCode) return record;
-    this.#setup.log(`${cell.name}: ${record.error}: begins again`);
+    this.#setup.log(`${cell.name}: ${record.error}: starts over`);
     return (await this.#attempt(cell, false)).record;
   }
 

@@ -118,7 +118,7 @@ export async function readSuiteState(
   const checked = stateSchema.safeParse(parseJson(text));
   if (checked.success) return checked.data;
   const where = checked.error.issues[0]!.path.join(".") || "the whole";
-  const remedy = "remove it: finished cells stay finished, half-finished ones begin again";
+  const remedy = "remove it: finished cells stay finished, half-finished ones start over";
   throw new PacelineError("usage", `${path} is damaged (${where}); ${remedy}`);
 }
 

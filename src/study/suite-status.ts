@@ -148,7 +148,7 @@ function stateOf({ decision, disk }: PlannedCell): CellState {
 }
 
 function noteOf({ decision, disk }: PlannedCell, state: CellState): string {
-  if (state === "done") return disk.record?.resumed ? "went on from a checkpoint" : "";
+  if (state === "done") return disk.record?.resumed ? "resumed from a checkpoint" : "";
   if (state === "running") return `process ${disk.run.pid}`;
   return decision.reason === "waiting" ? "" : decision.reason;
 }

@@ -82,7 +82,7 @@ async function listenOnPath(server: Server, path: string): Promise<void> {
   }
 }
 
-/** What can't be removed any more is left to whoever finds it; a process that ends ends well. */
+/** A file that can't be removed is left for the next start; the process still ends well. */
 function removeQuietly(path: string): void {
   try {
     rmSync(path, { force: true });

@@ -101,7 +101,7 @@ export interface CoordinatorService {
    * "refused" where no such barrier is stood at, "protocol" where it is no chunk's residual.
    */
   keepResidual(residual: ResidualChunk): void;
-  /** A chunk's residual in the checkpoint gone on from. Throws as `keepResidual` does. */
+  /** A chunk's residual in the resumed checkpoint. Throws as `keepResidual` does. */
   readResidual(place: ResidualPlace): Uint8Array;
 }
 
@@ -136,7 +136,7 @@ export interface Transport {
   ): Promise<void>;
   /** Gives the coordinator a chunk's residual; its memory must stay until this resolves. */
   keepResidual(address: string, residual: ResidualChunk): Promise<void>;
-  /** Resolves to a chunk's residual in the checkpoint gone on from, to be read at once. */
+  /** Resolves to a chunk's residual in the resumed checkpoint, to be read at once. */
   readResidual(address: string, place: ResidualPlace): Promise<Uint8Array>;
   /** Ends every connection this transport opened. */
   close(): Promise<void>;

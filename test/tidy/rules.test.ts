@@ -59,6 +59,8 @@ describe("each rule refuses what it is there for", () => {
     ["src/host/a.ts", `const a = "/${"home"}/ann/run";`, "path of one machine"],
     ["docs/a.md", `cd /${"Users"}/ann`, "path of one machine"],
     ["src/host/a.ts", `// ${"TO"}DO later`, "marks something unfinished"],
+    ["docs/a.md", `Told to ${"who"}ever asks.`, "is hard to read"],
+    ["src/host/a.ts", `/**\n * Not ${"to"}\n * be had.\n */`, "write available"],
   ];
   for (const [path, text, message] of refused) {
     test(`${path} with ${JSON.stringify(text.replace(top, "")).slice(0, 50)}`, () => {

@@ -3,6 +3,7 @@
  * is itself tried on small strings in rules.test.ts, so that a rule that can't fail is noticed.
  */
 import ts from "typescript";
+import { foreignPhrases } from "./plain-words.js";
 import {
   at,
   type Finding,
@@ -239,11 +240,12 @@ const codeRules: readonly Rule[] = [
   namedExports,
   header,
   cleanText,
+  foreignPhrases,
 ];
 
 /** All that is wrong with one file. */
 export function check(source: Source, rooms: Rooms): Finding[] {
   if (isGenerated(source.path)) return [];
-  const rules = source.path.endsWith(".ts") ? codeRules : [cleanText];
+  const rules = source.path.endsWith(".ts") ? codeRules : [cleanText, foreignPhrases];
   return rules.flatMap((rule) => rule(source, rooms));
 }

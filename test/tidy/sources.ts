@@ -31,7 +31,7 @@ export interface Room {
   readonly imports: ReadonlyMap<string, Permission>;
 }
 
-/** The rooms by name, in the table's order: whoever is imported stands above. */
+/** The rooms by name, in the table's order: a room stands below those it imports. */
 export type Rooms = ReadonlyMap<string, Room>;
 
 /** The wing of fixtures and harnesses: in any room, not shipped, imported by tests alone. */

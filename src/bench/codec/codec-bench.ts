@@ -25,7 +25,7 @@ export const codecBench = benchOf<CodecMeasures>({
       name: "values",
       type: whole(1, chunkValuesMax),
       default: chunkValuesMax,
-      sentence: "values of a chunk",
+      sentence: "values per chunk",
     },
     share: {
       name: "share",
@@ -37,7 +37,7 @@ export const codecBench = benchOf<CodecMeasures>({
       name: "kernels",
       type: choice(kernelsChoices),
       default: "auto",
-      sentence: "what the loops are done by",
+      sentence: "what runs the loops",
     },
     peers: sharedOptions.peers,
     rounds: sharedOptions.rounds,

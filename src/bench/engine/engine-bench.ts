@@ -46,13 +46,13 @@ export const engineBench = benchOf<EngineMeasures>({
       type: orFound(severalOf(choice(stems))),
       default: null,
       defaultText: "cifar",
-      sentence: "how resnet18, 34 and 50 begin; imagenet takes pictures of 224 x 224",
+      sentence: "first layers of resnet18, 34 and 50; imagenet takes pictures of 224 x 224",
     },
     dtypes: {
       name: "dtype",
       type: severalOf(choice(["f32", "bf16"])),
       default: ["f32", "bf16"],
-      sentence: "numbers of forward and backward",
+      sentence: "number format of forward and backward",
     },
     batchSize: {
       name: "batch-size",
@@ -60,7 +60,7 @@ export const engineBench = benchOf<EngineMeasures>({
       type: orFound(whole(1, 1_000_000, "examples")),
       default: null,
       defaultText: "64, or 2 with the reference engine",
-      sentence: "examples of a step",
+      sentence: "examples per step",
     },
     threads: {
       name: "threads",
@@ -73,7 +73,7 @@ export const engineBench = benchOf<EngineMeasures>({
       name: "engine",
       type: choice(engines),
       default: "auto",
-      sentence: "what computes; auto takes the fastest there is",
+      sentence: "compute engine; auto picks the fastest available",
     },
     parts: {
       name: "rows",
@@ -92,7 +92,7 @@ export const engineBench = benchOf<EngineMeasures>({
       name: "soak",
       type: orFound(whole(10, 100_000_000, "steps")),
       default: null,
-      sentence: "instead, take so many steps in one process and see whether its memory stays flat",
+      sentence: "take this many steps in one process instead, and check that its memory stays flat",
     },
     ...sharedOptions,
   },

@@ -101,7 +101,7 @@ function withoutModels(subjects: readonly Subject[]): Subject[] {
 
 async function soakOf(subject: Subject, steps: number, log: (line: string) => void) {
   if (tellsMemory) return soak(subject, steps, log);
-  const sentence = `--soak reads memory from /proc, which ${process.platform} has not`;
+  const sentence = `--soak reads memory from /proc, which ${process.platform} lacks`;
   throw new PacelineError("usage", `${sentence}; run it on Linux`);
 }
 
@@ -256,7 +256,7 @@ class SubjectRun {
     const { executor, graph } = this.#bound;
     if (!isWanted) return null;
     if (!(executor instanceof OneDnnExecutor)) {
-      if (table) this.#task.log("no table: the reference engine does not tell its layers' times");
+      if (table) this.#task.log("no table: the reference engine does not report its layers' times");
       return null;
     }
     const sums = new LayerSums(graph);
@@ -285,7 +285,7 @@ class SubjectRun {
   async #peakMemory(bytes: number): Promise<BenchmarkRow[]> {
     const { log } = this.#task;
     if (!tellsMemory) {
-      log(`no memory rows: they are read from /proc, which ${process.platform} has not`);
+      log(`no memory rows: they are read from /proc, which ${process.platform} lacks`);
       return [];
     }
     const rows: BenchmarkRow[] = [];

@@ -56,7 +56,7 @@ export interface BoundSubject {
 
 /**
  * Binds a configuration and makes its batch: random pictures, random labels.
- * @throws PacelineError `usage` when the engine, or the model with this stem, is not to be had.
+ * @throws PacelineError `usage` when the engine, or the model with this stem, is unavailable.
  */
 export function bindSubject(subject: Subject): BoundSubject {
   const { batch, dtype, threads } = subject;

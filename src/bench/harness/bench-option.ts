@@ -116,25 +116,25 @@ export const sharedOptions = {
     name: "rounds",
     type: whole(1, 10_000, "turns"),
     default: 10,
-    sentence: "turns of each side that count; their median is reported",
+    sentence: "measured turns per side; the median is reported",
   },
   turnMs: {
     name: "turn",
     type: duration(1, 600_000),
     default: 1000,
-    sentence: "how long a turn takes at least",
+    sentence: "minimum duration of a turn",
   },
   peers: {
     name: "peers",
     type: toggle,
     default: false,
-    sentence: "measure others that do the same beside it, in turns",
+    sentence: "also measure comparable systems, turn by turn",
   },
   python: {
     name: "python",
     type: text("path", "the path of a Python that has PyTorch"),
     default: pythonDefault,
-    sentence: "Python to run PyTorch's side with",
+    sentence: "Python that runs PyTorch's side",
   },
 } as const;
 

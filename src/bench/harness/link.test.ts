@@ -18,10 +18,10 @@ for (const [text, bitsPerSecond, delayMs, title] of written) {
 }
 
 const refused: [text: string, problem: string][] = [
-  ["100MB/s", "is no link"],
-  ["100", "is no link"],
-  ["-1Gb/s", "is no link"],
-  ["1Gb/s/", "is no link"],
+  ["100MB/s", "is not a link"],
+  ["100", "is not a link"],
+  ["-1Gb/s", "is not a link"],
+  ["1Gb/s/", "is not a link"],
   ["1kb/s", "is below 100kb/s"],
   ["101Gb/s", "is above 100Gb/s"],
   ["1Gb/s/5", "has a delay that is not a time"],

@@ -28,7 +28,7 @@ export const linkType: ValueType<Link> = {
   parse(text) {
     const [, digits, unit, time] = /^(\d+(?:\.\d+)?)([GMk])b\/s(?:\/(.+))?$/.exec(text) ?? [];
     const factor = units.find(([name]) => name === unit)?.[1];
-    if (digits === undefined || factor === undefined) return { problem: "is no link" };
+    if (digits === undefined || factor === undefined) return { problem: "is not a link" };
     const bitsPerSecond = Number(digits) * factor;
     if (bitsPerSecond < bitsPerSecondMin) return { problem: "is below 100kb/s" };
     if (bitsPerSecond > bitsPerSecondMax) return { problem: "is above 100Gb/s" };

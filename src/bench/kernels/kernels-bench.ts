@@ -22,13 +22,13 @@ export const kernelsBench = benchOf<KernelsMeasures>({
       name: "values",
       type: whole(1, 40_000_000, "values"),
       default: 11_200_000,
-      sentence: "values of a model that folds and update rules go through, chunk by chunk",
+      sentence: "size of the model that folds and update rules process chunk by chunk",
     },
     chunkValues: {
       name: "chunk-values",
       type: whole(1, 1 << 24, "values"),
       default: 262_144,
-      sentence: "values of a chunk",
+      sentence: "values per chunk",
     },
     kernels: {
       name: "kernels",

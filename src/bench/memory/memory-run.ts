@@ -43,7 +43,7 @@ export async function runMemoryBench(
   measureEngine: MeasureEngine,
 ): Promise<BenchResult> {
   if (!tellsMemory) {
-    const where = "reads memory from /proc, which this system has not";
+    const where = "reads memory from /proc, which this system lacks";
     throw new PacelineError("usage", `paceline bench memory ${where}; run it on Linux`);
   }
   const { model, transports, pushes, steps } = measures;

@@ -20,7 +20,7 @@ export function demandLinkable(
 ): void {
   const link = links.find((one) => one !== null);
   if (link === undefined || !transports.includes("unix")) return;
-  const sentence = `--transport unix goes past --link ${linkTitle(link)}`;
+  const sentence = `--transport unix bypasses --link ${linkTitle(link)}`;
   throw new PacelineError("usage", `${sentence}; write tcp or grpc, or leave the link out`);
 }
 

@@ -28,13 +28,13 @@ export interface PushPullMeasures extends WireLists {
 /** The benchmark of moving and applying: runs whose workers compute nothing. */
 export const pushPullBench = benchOf<PushPullMeasures>({
   name: "push-pull",
-  sentence: "gradients pushed, momentum SGD, parameters pulled, without computing between",
+  sentence: "gradients pushed, momentum SGD, parameters pulled, without computing in between",
   options: {
     model: {
       name: "model",
       type: choice(modelList.map(({ name }) => name)),
       default: "resnet18",
-      sentence: "model whose parameters are moved",
+      sentence: "model whose parameters are transferred",
     },
     transports: {
       name: "transport",
@@ -48,14 +48,14 @@ export const pushPullBench = benchOf<PushPullMeasures>({
       short: "s",
       type: severalOf(whole(1, 64)),
       default: [1],
-      sentence: "servers that hold the parameters",
+      sentence: "number of servers",
     },
     workers: {
       name: "workers",
       short: "w",
       type: severalOf(whole(1, 64)),
       default: [1],
-      sentence: "workers that push and pull",
+      sentence: "number of workers",
     },
     steps: {
       name: "steps",

@@ -114,5 +114,5 @@ test("a link is read as it is written in a list", () => {
   const parsed = linkType.parse("1Gb/s");
   assert.ok("value" in parsed);
   assert.deepEqual(type.parse("none, 1Gb/s"), { value: [null, parsed.value] });
-  assert.match(JSON.stringify(type.parse("none,fast")), /has \\"fast\\", which is no link/);
+  assert.match(JSON.stringify(type.parse("none,fast")), /has \\"fast\\", which is not a link/);
 });

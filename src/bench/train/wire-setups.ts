@@ -31,7 +31,7 @@ const ofPull = compression(pullCompressions);
 /** PUSH+PULL, such as topk:0.01+topk:0.01; PUSH alone leaves the pulls as they are. */
 export const compressionPair: ValueType<CompressionPair> = {
   placeholder: "push+pull",
-  wanted: `what pushes and pulls are written as, such as fp16+bf16 or topk:0.01+topk:0.01`,
+  wanted: `codecs of pushes and pulls, such as fp16+bf16 or topk:0.01+topk:0.01`,
   parse(text) {
     const [first = "", second, ...others] = text.split("+");
     if (others.length > 0) return { problem: "has more than a push and a pull" };
@@ -74,7 +74,7 @@ export const wireOptions: { readonly [Key in keyof WireLists]: BenchOption<WireL
     name: "compress",
     type: severalOf(compressionPair),
     default: [none],
-    sentence: "what pushes and pulls are written as; beside each that is not none stands none",
+    sentence: "codecs of pushes and pulls; each is compared with none",
   },
 };
 

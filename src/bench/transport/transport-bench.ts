@@ -20,7 +20,7 @@ export interface TransportMeasures {
 /** The benchmark of moving chunks, without a server's work. */
 export const transportBench = benchOf<TransportMeasures>({
   name: "transport",
-  sentence: "chunks there and back by each transport, beside bare connections",
+  sentence: "chunks sent and echoed by each transport, compared with bare connections",
   options: {
     transports: {
       name: "transport",
@@ -32,20 +32,20 @@ export const transportBench = benchOf<TransportMeasures>({
       name: "connections",
       type: severalOf(whole(1, 64)),
       default: [1],
-      sentence: "connections that chunks are shared out to",
+      sentence: "connections that share the chunks",
     },
     bytes: {
       name: "bytes",
       type: whole(4, 1_000_000_000, "bytes"),
       default: 44_880_528,
       defaultText: "44880528, resnet18 in f32",
-      sentence: "bytes that go each way, in chunks of 1 MiB",
+      sentence: "bytes sent each way, in chunks of 1 MiB",
     },
     delayMs: {
       name: "delay",
       type: whole(0, 1000, "milliseconds"),
       default: 1,
-      sentence: "milliseconds that a network takes one way, in the rows with a delay; 0 for none",
+      sentence: "one-way network delay in milliseconds, for the rows with a delay; 0 for none",
     },
     rounds: sharedOptions.rounds,
     peers: sharedOptions.peers,

@@ -118,7 +118,7 @@ test("a baseline that is interrupted keeps a checkpoint of where it stands", asy
   const path = join(folder, "runs", "stopped", "checkpoints", `step-${step}`);
   const { manifest } = await readCheckpoint(path);
   assert.equal(manifest.chunks[0]!.version, Number(step));
-  assert.match(err, /go on with: paceline resume .*stopped$/m);
+  assert.match(err, /resume with: paceline resume .*stopped$/m);
 });
 
 test("a baseline that is resumed ends in the weights of one that was not stopped", async () => {
@@ -168,7 +168,7 @@ test("baseline --dry-run tells one process's plan and starts nothing", async () 
   await assert.rejects(readdir(runs), { code: "ENOENT" });
 });
 
-test("a baseline keeps the latest of its checkpoints, and each can be gone on with", async () => {
+test("a baseline keeps the latest of its checkpoints, and each can be resumed", async () => {
   const choices = [...mlp, ...place, "-b", "20", "-e", "2", "--eval-every", "none"];
   const cadence = ["--checkpoint-every", "8it", "--keep", "3"];
   const { exitCode, err } = await call(...choices, ...cadence, "--name", "often");

@@ -110,7 +110,7 @@ describe("paceline bench engine", () => {
     const { exitCode, out, err } = await call("engine", ...tiny, "--soak", "40");
     if (!isLinux) {
       assert.equal(exitCode, 2);
-      assert.match(err, /which .* has not; run it on Linux/);
+      assert.match(err, /which .* lacks; run it on Linux/);
       return;
     }
     assert.equal(exitCode, 0, err);
@@ -145,17 +145,17 @@ describe("paceline bench refuses", () => {
     ["engin", /there is no benchmark engin \(did you mean engine\?\); write engine/],
     ["engine --dtype bf61", /--dtype bf61 is unknown \(did you mean bf16\?\); write f32 or bf16/],
     ["engine --model resnet19", /--model resnet19 is unknown \(did you mean resnet18\?\)/],
-    ["engine --model resnet20 --stem imagenet", /--stem imagenet is of no use to model resnet20/],
+    ["engine --model resnet20 --stem imagenet", /--stem imagenet has no effect on model resnet20/],
     ["engine --engine synthetic", /--engine synthetic is unknown; write auto, onednn or reference/],
     ["engine --rounds 0", /--rounds 0 is below 1/],
     ["engine --soak 3", /--soak 3 is below 10/],
     ["engine --peer", /bench has no option --peer \(did you mean --peers\?\)/],
     ["engine --engine reference --dtype bf16", /--dtype bf16 can't be computed here/],
-    ["push-pull --link 100MB/s", /--link 100MB\/s is no link; write a link such as 100Mb\/s/],
-    ["push-pull --link 1Gb/s --transport tcp,unix", /--transport unix goes past --link 1Gb\/s/],
+    ["push-pull --link 100MB/s", /--link 100MB\/s is not a link; write a link such as 100Mb\/s/],
+    ["push-pull --link 1Gb/s --transport tcp,unix", /--transport unix bypasses --link 1Gb\/s/],
     ["push-pull --servers 1,0", /--servers 1,0 has "0", which is below 1/],
     ["train --compress none,fp16+int8", /has "fp16\+int8", which has a pull that is unknown/],
-    ["train --link 1Gb/s --transport unix", /--transport unix goes past --link 1Gb\/s/],
+    ["train --link 1Gb/s --transport unix", /--transport unix bypasses --link 1Gb\/s/],
     ["", /missing required argument/],
   ];
   for (const [words, message] of refused) {

@@ -70,7 +70,7 @@ interface Listed extends CheckpointEntry {
   readonly data: string | null;
   readonly bytes: number;
   readonly created: string | null;
-  /** Why it can't be gone on from, as far as the manifest and the sizes of the files tell. */
+  /** Why it can't be resumed from, as far as the manifest and the files' sizes show. */
   readonly problem: string | null;
 }
 

@@ -14,7 +14,7 @@ export function completionScript(shell: string, plans: readonly CommandPlan[]): 
   const known = Object.keys(shells) as (keyof typeof shells)[];
   const found = known.find((name) => name === shell);
   if (found !== undefined) return shells[found](plans);
-  const sentence = `paceline completion knows no shell ${shell}${didYouMean(shell, known)}`;
+  const sentence = `paceline completion does not support ${shell}${didYouMean(shell, known)}`;
   throw new PacelineError("usage", `${sentence}; write ${alternatives(known)}`);
 }
 

@@ -38,8 +38,8 @@ export function kernelsFinding(cacheDir: string): Finding {
   const last = kept.map(([, { measured }]) => measured ?? "").sort();
   const where =
     count === 0
-      ? `nothing is kept in ${cacheFile}`
-      : `${count} choices are kept in ${cacheFile}, the last measured ${last.at(-1)}`;
+      ? `nothing is cached in ${cacheFile}`
+      : `${count} choices are cached in ${cacheFile}, the last measured ${last.at(-1)}`;
   const text = `chosen for ${tried.model}, batch ${tried.batch}; ${where}`;
   return { name, state: count === 0 ? "warning" : "ok", text, lines: choices };
 }

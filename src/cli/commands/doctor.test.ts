@@ -50,7 +50,7 @@ describe("doctor", () => {
       assert.ok(text.startsWith(start), text);
       assert.match(text, /\(\S*(jit|gemm).*\): nothing to choose$/);
     } else {
-      assert.match(text, /^chosen for resnet20, batch 64; \d+ choices are kept in .*kernels/);
+      assert.match(text, /^chosen for resnet20, batch 64; \d+ choices are cached in .*kernels/);
       const isExplained = /\((measured: .* ms|by the rule: )/;
       assert.ok(
         lines!.every((line) => isExplained.test(line)),

@@ -90,7 +90,7 @@ function printPlan(plan: DryRun, command: "train" | "baseline"): string {
   const kept = plan.buffers === 0 ? "" : ` and ${plan.buffers} running`;
   const values = `${plan.parameters} trained${kept} values`;
   const ofCluster = [
-    `workers    ${max}, the run goes on with as few as ${min}; batch ${spec.batchSize} each`,
+    `workers    ${max}, continues with as few as ${min}; batch ${spec.batchSize} each`,
     `servers    ${spec.servers}: ${loadTexts.join(", ")} values`,
     `pace       ${spec.protocol.mode}`,
   ];

@@ -79,7 +79,7 @@ async function evaluateCommand(call: Call): Promise<number> {
     throw usage(`paceline eval ${both}, as in ${evalPlan.examples.slice(1, 3).join(", or ")}`);
   }
   if (followed === undefined) {
-    if (flags.wait === true) throw usage("--wait means something with --follow only; leave it out");
+    if (flags.wait === true) throw usage("--wait requires --follow; leave it out");
     const { evaluate } = await import("./evaluate.js");
     return evaluate(checkpoint!, choice, options, io);
   }
@@ -97,7 +97,7 @@ function choiceOf({ flags, options, resolution }: Call): EvaluationChoice {
   const split = splits.find((one) => one === written);
   if (split === undefined) {
     const hint = didYouMean(written, splits);
-    throw usage(`--split ${written} is no part of a data set${hint}; write test or train`);
+    throw usage(`--split ${written} is not a split of a data set${hint}; write test or train`);
   }
   const [own, other] = split === "test" ? ["test", "train"] : ["train", "test"];
   const given = (key: OptionKey) => resolution.origins[key].kind !== "default";
@@ -116,7 +116,7 @@ function choiceOf({ flags, options, resolution }: Call): EvaluationChoice {
 function topOf(written: string): number {
   const top = /^\d{1,9}$/.test(written) ? Number(written) : 0;
   if (top >= 1) return top;
-  throw usage(`--top ${written} is no count of classes; write a whole number from 1`);
+  throw usage(`--top ${written} is not a number of classes; write a whole number from 1`);
 }
 
 async function runToFollow(word: string, { flags, options, io }: Call): Promise<FollowedRun> {

@@ -122,11 +122,7 @@ describe("paceline eval --ckpt", () => {
       ["--ckpt", "kept", "--train-limit", "5"],
       /has no effect with --s/,
     ],
-    [
-      "waiting for a checkpoint",
-      ["--ckpt", "kept", "--wait"],
-      /--wait means something with --foll/,
-    ],
+    ["waiting for a checkpoint", ["--ckpt", "kept", "--wait"], /--wait requires --follow/],
     ["a run that is not there", ["--follow", "kpet"], /did you mean kept\?.*--wait/],
     [
       "a run that does not come",
@@ -268,7 +264,7 @@ describe("paceline predict", () => {
     assert.ok(JSON.parse(wrong.out).accuracy_percent < 50);
     const resumed = await call("baseline", ...run, ...place, "--resume", "own", "-e", "5");
     assert.equal(resumed.exitCode, 7);
-    assert.match(resumed.err, /bars here has label 0 for "middle".*begin anew without --resume/);
+    assert.match(resumed.err, /bars here has label 0 for "middle".*start over without --resume/);
     await rename(join(dataDir, "bars/train/zebra"), join(dataDir, "bars/train/bottom"));
     await rename(join(dataDir, "bars/test/zebra"), join(dataDir, "bars/test/bottom"));
     const [one, two] = ["0000.png", "0003.png"].map((name) =>
@@ -285,9 +281,9 @@ describe("paceline predict", () => {
 
   const refused: [string, string[], number, RegExp][] = [
     ["no pictures", [], 2, /needs pictures, as in paceline predict/],
-    ["no count", ["--top", "0", "a.png"], 2, /--top 0 is no count of classes/],
+    ["no count", ["--top", "0", "a.png"], 2, /--top 0 is not a number of classes/],
     ["a picture of another size", ["large.png"], 7, /30 x 20 pixels .* where 28 x 28 are .*resize/],
-    ["what is no picture", ["test-0.png", "words.png"], 7, /words\.png is no PNG or JPEG/],
+    ["what is no picture", ["test-0.png", "words.png"], 7, /words\.png is not a PNG or JPEG/],
     ["a picture that is not there", ["lost.png"], 7, /lost\.png can't be read/],
   ];
   for (const [what, words, expected, message] of refused) {

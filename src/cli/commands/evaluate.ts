@@ -180,13 +180,13 @@ function compareIdentities(
   const trained = input.identity;
   if (trained === null) {
     if (otherClasses) return null;
-    return `the checkpoint does not tell its classes: whether ${name} has the same is not checked`;
+    return `the checkpoint records no classes: whether ${name} has the same is not checked`;
   }
   const difference = classesDifference(identity.classNames, trained.classNames);
   if (difference !== null && !otherClasses) {
     const sentence = `data set ${name} has ${difference} as the checkpoint's ${model} for ${data}`;
     const remedy = own ? "give the files that it was trained on" : "leave --data out";
-    const flag = "--other-classes scores by the labels' numbers all the same";
+    const flag = "--other-classes scores by label number regardless";
     throw new PacelineError(own ? "data" : "usage", `${sentence}: ${remedy}; ${flag}`);
   }
   if (difference !== null || !own) return null;

@@ -74,7 +74,7 @@ export async function follow(
     if (parsed.success) kept.push(parsed.data);
   }
   const scores = await JsonLinesWriter.open(path);
-  scores.onTrouble = ({ message }) => tell(`${message}; following goes on`);
+  scores.onTrouble = ({ message }) => tell(`${message}; still following`);
   const stop = new AbortController();
   const follower = new Follower({ run, choice, options, io, scores, kept, stop: stop.signal });
   const release = onSignals((signal) => {
@@ -150,7 +150,7 @@ class Follower {
     } catch (thrown) {
       if (!stop.aborted) throw thrown;
       const signal = stop.reason as NodeJS.Signals;
-      const rest = "the same command goes on where this one stopped";
+      const rest = "the same command continues where this one stopped";
       this.#log(`${signal}: ${this.#scored} checkpoints scored; ${rest}`);
       return signalExitCode(signal);
     }

@@ -42,8 +42,8 @@ export function configText({ options, origins }: Resolution): string {
   const isShown = (key: OptionKey) =>
     hasEffect(key, options) && (shownKeys.includes(key) || origins[key].kind !== "default");
   const lines = [
-    "# A run of Paceline: paceline train FILE carries it out, --dry-run shows what it would do.",
-    "# paceline train --help-all explains every option; each may stand here by its name.",
+    "# A run of Paceline: paceline train FILE runs it, --dry-run shows the plan.",
+    "# paceline train --help-all explains every option; each can be set here by its name.",
   ];
   for (const group of optionGroups) {
     const keys = keysOf("train").filter((key) => rowOf(key).group === group && isShown(key));

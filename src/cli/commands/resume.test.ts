@@ -55,13 +55,16 @@ test("a run goes on with what its folder says, and each difference is told", asy
   ]) {
     const { exitCode, err } = await call([...words, ...runs]);
     assert.equal(exitCode, 0, err);
-    assert.match(err, /^run whole is done at step 10, epoch 1 of 1; to train on give it more/m);
+    assert.match(
+      err,
+      /^run whole is done at step 10, epoch 1 of 1; to train further raise --epochs/m,
+    );
     assert.equal(await readFile(result, "utf8"), written);
   }
   const { exitCode, err } = await call(["resume", "whole", ...runs, "--epochs", "2"]);
   assert.equal(exitCode, 0, err);
   assert.match(err, /^--epochs is 2 \(flag --epochs\); the run had 1$/m);
-  assert.match(err, /^goes on from .*step-10 \(step 10, 400 examples trained\)$/m);
+  assert.match(err, /^continues from .*step-10 \(step 10, 400 examples trained\)$/m);
   assert.deepEqual(
     await stepsOf("whole"),
     ["step-10", "step-12", "step-16", "step-20", "step-4"].concat("step-8"),
@@ -74,10 +77,7 @@ test("going back moves what came later aside, and --keep keeps what is written",
   const from = join(folder, "runs", "back", "checkpoints", "step-4");
   const { exitCode, err } = await call(["resume", from, "--keep", "1", ...runs]);
   assert.equal(exitCode, 0, err);
-  assert.match(
-    err,
-    /^warning: checkpoints that came later \(step 8, 10\) are moved to .*retired$/m,
-  );
+  assert.match(err, /^warning: later checkpoints \(step 8, 10\) are moved to .*retired$/m);
   assert.deepEqual(await stepsOf("back"), ["retired", "step-10"]);
   assert.deepEqual(await stepsOf("back", "retired"), ["step-10", "step-8"]);
 });
@@ -91,8 +91,8 @@ test("a broken latest checkpoint is passed over, and by its path refused", async
   assert.match(refused.err, /is corrupt.*; step 8 of the same run is sound: --resume .*step-8$/m);
   const { exitCode, err } = await call(["resume", "torn", ...runs, "-e", "2"]);
   assert.equal(exitCode, 0, err);
-  assert.match(err, /^warning: .*step-10 is passed over: .*is corrupt/m);
-  assert.match(err, /^goes on from .*step-8 /m);
+  assert.match(err, /^warning: .*step-10 is skipped: .*is corrupt/m);
+  assert.match(err, /^continues from .*step-8 /m);
 });
 
 /** Puts a file where checkpoints go, once training has begun. */
@@ -103,7 +103,7 @@ function obstruct(name: string, onPlea: () => void) {
       renameSync(place, `${place}-before`);
       writeFileSync(place, "");
     }
-    if (/last checkpoint is not written/.test(text)) onPlea();
+    if (/last checkpoint could not be written/.test(text)) onPlea();
   };
 }
 
@@ -124,6 +124,6 @@ test("a last checkpoint is written as soon as there is room for it", async () =>
   const makeRoom = () => rmSync(join(folder, "runs", "room", "checkpoints"));
   const { exitCode, err } = await call(begin("room"), obstruct("room", makeRoom));
   assert.equal(exitCode, 0, err);
-  assert.match(err, /kept in memory for 10 minutes and it is tried again every 3 s: make room/);
+  assert.match(err, /stay in memory for 10 minutes and the write is retried every 3 s/);
   assert.deepEqual(await stepsOf("room"), ["step-10"]);
 });

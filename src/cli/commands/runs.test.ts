@@ -139,7 +139,7 @@ describe("runs show", () => {
     const { out } = await call("show", path);
     assert.match(out, /^mode +async$/m);
     assert.match(out, /^ +batchSize +128$/m);
-    assert.match(out, /^state +unknown: the file does not tell how the run ended$/m);
+    assert.match(out, /^state +unknown: the file does not state how the run ended$/m);
   });
   test("leaves nothing in a name that a terminal would obey", async () => {
     const path = join(root, "evil.json");

@@ -1,4 +1,4 @@
-/** `paceline runs`: what became of the runs in the folder of runs. */
+/** `paceline runs`: state and results of the runs in the folder of runs. */
 import { lstat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { PacelineError } from "../../errors.js";

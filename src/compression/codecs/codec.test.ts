@@ -67,7 +67,7 @@ test("an id that a peer made up is answered with the known ones", () => {
   for (const id of [-1, 0.5, table.all.length, 4294967295]) {
     assert.throws(
       () => table.ofId(id),
-      refusesAs("protocol", /is unknown here; known are 0 \(raw\), 1 \(fp16\)/),
+      refusesAs("protocol", /is unknown here; known codecs are 0 \(raw\), 1 \(fp16\)/),
     );
   }
 });

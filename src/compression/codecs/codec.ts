@@ -91,7 +91,7 @@ export class CodecTable {
   readonly all: readonly Codec[];
 
   /**
-   * @param conversions what the loops are done by.
+   * @param conversions what runs the loops.
    * @param allocate gives memory, best where the conversions use it in place.
    */
   constructor(conversions: Conversions, allocate: Allocate = allocateAnywhere) {
@@ -107,7 +107,7 @@ export class CodecTable {
     const codec = this.all[id];
     if (codec === undefined) {
       const known = this.all.map((each) => `${each.id} (${each.name})`).join(", ");
-      throw new PacelineError("protocol", `codec ${id} is unknown here; known are ${known}`);
+      throw new PacelineError("protocol", `codec ${id} is unknown here; known codecs are ${known}`);
     }
     return codec;
   }

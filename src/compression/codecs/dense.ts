@@ -24,7 +24,7 @@ export function demandBytes(
   );
 }
 
-/** Memory for so many values that lasts as long as whoever asks for it. */
+/** Memory for a number of values that lasts as long as its caller. */
 export type Allocate = (values: number) => Float32Array;
 
 /** Memory anywhere. */

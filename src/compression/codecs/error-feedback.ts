@@ -13,7 +13,7 @@ import type { Conversions } from "../../kernels/conversions.js";
 import type { Codec, EncodeSettings } from "./codec.js";
 import { type Allocate, allocateAnywhere, reused } from "./dense.js";
 
-/** One codec with feedback; whoever uses it keeps a residual for each stream of gradients. */
+/** One codec with feedback; the caller keeps a residual for each stream of gradients. */
 export class ErrorFeedback {
   readonly #codec: Codec;
   readonly #conversions: Conversions;

@@ -2,7 +2,7 @@
  * What follows from a run's choices before it begins: who holds which chunk, which every view says;
  * which account is kept of the work, and who deals it.
  *
- * Invariant: the same choices and the same members give the same, whoever coordinates.
+ * Invariant: the same choices and the same members give the same, in any coordinator.
  */
 import { IdSource } from "../../protocol/ids.js";
 import { placeChunks } from "../../protocol/placement.js";
@@ -34,8 +34,8 @@ export function viewsOf(
 }
 
 /**
- * The account of the work and who deals it. What is gone on from may have sealed steps that nobody
- * took, which are gone for those who go on.
+ * The account of the work and who deals it. The resumed checkpoint may have sealed steps that no
+ * worker took, which are gone for those who go on.
  */
 export function wayOfDealing(
   floor: WorkFloor,

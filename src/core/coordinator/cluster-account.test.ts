@@ -100,7 +100,7 @@ for (const feed of feeds) {
   });
 }
 
-test("a checkpoint whose chunks had sealed ahead of its account is gone on with past them", () => {
+test("a checkpoint whose chunks had sealed ahead of its account is resumed past them", () => {
   for (const seed of seeds.slice(0, 12)) {
     const first = clusterOf(seed, { epochs: 3 }).start();
     first.run(1, () => steps(first) >= 4);

@@ -95,7 +95,7 @@ test("with all workers but one killed the run goes on to its end", () => {
   }
 });
 
-test("the account of an epoch agrees with what the servers applied, whoever dies", () => {
+test("the account of an epoch agrees with what the servers applied, whichever member dies", () => {
   for (const seed of seeds) {
     const cluster = clusterOf(seed, { trainExamples: 200 }).start();
     cluster.run(1, () => training(cluster));

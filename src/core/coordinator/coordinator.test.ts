@@ -180,7 +180,7 @@ test("a view that can't be kept is told to nobody, and the run ends", () => {
   assert.match(reason, /the disk is full/);
 });
 
-test("a run that is gone on with has ids above all those of the run before", () => {
+test("a resumed run has ids above all those of the run before", () => {
   const plan = { seed: 2, chunks: 2, spec: specOf({ epochs: 2 }) };
   const first = new ModelCluster(plan).start();
   first.run(1, () => first.coordinator.snapshot(first.nowMs).globalSteps >= 3);

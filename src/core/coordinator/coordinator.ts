@@ -401,7 +401,7 @@ export class Coordinator {
     else this.#end(ending);
   }
 
-  /** Whoever got ready takes part, also those who came while the others prepared. */
+  /** Every ready worker takes part, also those that came while the others prepared. */
   #startTraining(setup: RunSetup): void {
     this.#phase = { name: "training" };
     const members = this.#roster

@@ -1,6 +1,6 @@
 /**
  * Who has registered with the coordinator: ranks, incarnations, liveness. A rank belongs to one
- * live process at a time; a dead worker's rank is kept for whoever asks for it by number during the
+ * live process at a time; a dead worker's rank is kept for a process that asks for it during the
  * rank grace, and is otherwise given to the lowest asker.
  *
  * Invariant: an incarnation is given to one process and never again; what a dead incarnation says
@@ -109,8 +109,8 @@ export class Roster {
   }
 
   /**
-   * Answers a registration; `limits` are the ranks that the present run has room for. Whoever did
-   * not hear the answer and asks again is given the same, and no further member comes of it.
+   * Answers a registration; `limits` are the ranks that the present run has room for. One that
+   * did not hear the answer and asks again is given the same, and no further member comes of it.
    */
   register(
     request: RegisterRequest,

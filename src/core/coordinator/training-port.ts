@@ -1,6 +1,6 @@
 /**
  * What training is given: who takes part from the beginning, and the coordinator around it.
- * Training decides what is due in a run; whoever implements the port has it done, in the order of
+ * Training decides what is due in a run; the port's owner has it done, in the order of
  * the calls.
  */
 import type { CoordinatorMessage, ServerStatistics } from "../../protocol/messages.js";

@@ -70,13 +70,8 @@ export class Training implements WorkFloor, StandstillFloor {
   #unsaved: string | null = null;
   #isShort = false;
   #tornSteps = 0;
-<<<<<<< ours
   /** Global steps of the last checkpoint. */
   #reachedStep = 0;
-=======
-  /** Global steps of the last checkpoint, steps without examples too where all stand before one. */
-  #savedSteps = 0;
->>>>>>> theirs
   #nowMs = 0;
 
   constructor(setup: RunSetup, { term, servers, workers }: TrainingMembers, port: TrainingPort) {
@@ -165,15 +160,9 @@ export class Training implements WorkFloor, StandstillFloor {
 
   globalSteps(): number {
     const statistics = this.#port.serverStatistics().filter((server) => server.chunks > 0);
-<<<<<<< ours
     if (statistics.length === 0) return this.#reachedStep;
     // What servers tell from time to time may be from before the last checkpoint.
     return Math.max(this.#reachedStep, Math.min(...statistics.map((one) => one.versionMin)));
-=======
-    if (statistics.length === 0) return this.#savedSteps;
-    // What servers tell from time to time may be from before the last checkpoint.
-    return Math.max(this.#savedSteps, Math.min(...statistics.map((one) => one.versionMin)));
->>>>>>> theirs
   }
 
   activeRanks(): number[] {
@@ -201,13 +190,8 @@ export class Training implements WorkFloor, StandstillFloor {
     const why = this.#still.saved();
     if (why === null) return;
     this.#byClock.tried(nowMs);
-<<<<<<< ours
     const reached = this.pace.globalStep === "step" ? step : version;
     this.#reachedStep = Math.max(this.#reachedStep, reached);
-=======
-    const steps = this.pace.meetsAtBoundaries ? Math.max(step, version) : version;
-    this.#savedSteps = Math.max(this.#savedSteps, steps);
->>>>>>> theirs
     this.finalSaved ||= why === "final";
     this.#records.resume(nowMs);
     this.savedStep = step;

@@ -1,8 +1,8 @@
 /**
  * Pushes and pulls that came before the view or the load that may allow them. Views reach servers
  * before workers, but not before what workers send at once; so a message is kept until its time
- * comes. Whoever asks again takes its own place, and the places are counted, so that nobody can
- * fill a server with promises.
+ * comes. A repeated request replaces the earlier one, and their number is limited, so that no
+ * sender can fill a server with them.
  */
 import type { ChunkHeader } from "../../protocol/messages.js";
 

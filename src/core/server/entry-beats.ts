@@ -4,7 +4,7 @@
  * (it counts), apply and answer.
  *
  * An entry is committed at once unless others have to have it first; then that comes between, as an
- * event. Meanwhile pushes to the chunk wait, and whoever is answered is so from the entry before.
+ * event. Meanwhile pushes to the chunk wait, and answers come from the entry before.
  *
  * Invariants: entries are committed in the order of their seq, at most one a chunk is not yet, and
  * nothing of that one leaves the server; a step is folded in ascending rank.
@@ -41,7 +41,7 @@ export class EntryBeats {
     this.#needsAcknowledgement = needs;
   }
 
-  /** Seals every step that is complete, then answers whoever may go on. */
+  /** Seals every step that is complete, then answers the workers that may continue. */
   advance(state: ChunkState, view: View): void {
     while (this.#sealNext(state, view));
     if (state.pending === null) this.#replies.answerWaiting(state, view);

@@ -1,6 +1,6 @@
 /**
  * One entry of a chunk's order: everything that changes the chunk by it, as plain data. It is made
- * when contributions are sealed, and nothing is decided again from there on: whoever applies the
+ * when contributions are sealed, and nothing is decided again from there on: a server with the
  * same entries in the same order, with the same kernels, has the same bits.
  *
  * Invariant: numbers are the very ones that are applied; an entry that changes marks only has no

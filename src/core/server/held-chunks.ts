@@ -3,7 +3,7 @@
  * are saved.
  *
  * Invariants: a chunk that a view newly gives, or that is rolled back, waits for its load; one that
- * a view takes away is given up with everything on it, and whoever waits for it is told so; a chunk
+ * a view takes away is given up with everything on it, and its waiters are told so; a chunk
  * is loaded once in a generation, whatever comes twice.
  */
 

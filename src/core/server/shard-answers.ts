@@ -14,7 +14,7 @@ import { type View, workerOfRank } from "../../protocol/view.js";
 import type { ChunkState, Waiter } from "./chunk-state.js";
 import type { PushVerdict } from "./entry.js";
 
-/** Whoever sent a push asks for the chunk to start the next step with. */
+/** The sender of a push asks for the chunk to start the next step with. */
 export function waiterFor(push: ChunkHeader, channel: number, verdict: PushVerdict): Waiter {
   return {
     rank: push.rank,
@@ -28,7 +28,7 @@ export function waiterFor(push: ChunkHeader, channel: number, verdict: PushVerdi
   };
 }
 
-/** Whoever sent a pull asks for the chunk to start that step with; of step -1, for now and none. */
+/** The sender of a pull asks for the chunk to start that step with; of step -1, for no step. */
 export function waiterForPull(pull: ChunkHeader, channel: number): Waiter {
   return {
     rank: pull.rank,

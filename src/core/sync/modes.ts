@@ -1,5 +1,5 @@
 /**
- * The ways to keep pace: one line each. Whoever needs one looks it up here, by the run's protocol
+ * The ways to keep pace: one line each. A mode is looked up here, by the run's protocol
  * and the phase of the view; adding one is its file and its line.
  *
  * Invariant: a protocol that came from elsewhere is given a pace only when its mode is known and

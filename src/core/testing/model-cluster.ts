@@ -314,7 +314,7 @@ export class ModelCluster {
     });
   }
 
-  /** From a server to whoever holds the other end of the channel. */
+  /** From a server to the other end of the channel. */
   answer(id: number, header: ChunkHeader, value: ModelValue | null): void {
     const channel = this.#channels.get(id);
     if (channel === undefined) return;

@@ -1,5 +1,5 @@
 /**
- * The account of the work where batches are dealt one at a time, to whoever takes them: under
+ * The account of the work where batches are dealt one at a time, to any worker: under
  * `--feed leased` the worker reads its batch itself, under `--feed central` it is sent the
  * examples.
  *

@@ -1,6 +1,6 @@
 /**
  * Batches dealt from a pool, over random schedules: each example is used once in each epoch and
- * none is skipped, whoever dies, comes back, or refuses what it was sent.
+ * none is skipped, whichever worker dies, comes back, or refuses what it was sent.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -3,11 +3,12 @@
  * static`.
  *
  * An epoch is planned once into one range of positions per rank. Where the pace has barriers the
- * epoch also spans a fixed interval of steps, as many as its longest range needs; whoever has used
- * its range up pushes empty gradients to the end. A plan is dealt in assignments; where everybody
- * meets at boundaries an assignment also ends where one is asked for, so that evaluations and
- * checkpoints find everybody between steps. A limit on steps does not shorten a plan: it says how
- * much of it is dealt, so that a run which is resumed with another limit deals the rest.
+ * epoch also spans a fixed interval of steps, as many as its longest range needs; a worker that
+ * has used up its range pushes empty gradients to the end. A plan is dealt in
+ * assignments; where everybody meets at boundaries an assignment also ends where one is asked for,
+ * so that evaluations and checkpoints find everybody between steps. A limit on steps does not
+ * shorten a plan: it says how much of it is dealt, so that a run
+ * which is resumed with another limit deals the rest.
  *
  * Invariant: a position is dealt to one life of one worker at a time, and what a lost worker had
  * used by the servers' account is never dealt again.
@@ -66,7 +67,7 @@ export class Cursor implements WorkAccount {
   /** Per rank the share of which it last finished an assignment. */
   readonly #finished = new Map<number, Share>();
 
-  /** @param ids of assignments; whoever deals none leaves them out. */
+  /** @param ids of assignments; left out where none are dealt. */
   constructor(spec: RunSpec, pace: Pace, snapshot?: WorkSnapshot, ids: IdSource = new IdSource(0)) {
     this.#spec = spec;
     this.#pace = pace;
@@ -101,7 +102,7 @@ export class Cursor implements WorkAccount {
     if (!isPush) return;
     plan.lastStep = plan.firstStep + Math.max(...steps);
     if (!wasCut) return;
-    // Whoever was short of positions took steps without any while others had more.
+    // A worker that was short of positions took steps without any while others had more.
     const ends = plan.shares.map((one) => {
       return one.nextStep + this.#stepsTo({ start: one.next }, one.limit);
     });
@@ -121,7 +122,7 @@ export class Cursor implements WorkAccount {
     return this.latest?.epoch ?? 0;
   }
 
-  /** Whoever has no share of the latest plan comes in where that ends. */
+  /** A worker without a share of the latest plan comes in where that ends. */
   firstStepOf(rank: number): number {
     const plan = this.latest;
     const share = plan?.shares.find((candidate) => candidate.rank === rank);
@@ -279,7 +280,7 @@ export class Cursor implements WorkAccount {
     for (const share of this.latest?.shares ?? []) share.nextStep = Math.max(share.nextStep, step);
   }
 
-  /** Never: whoever takes ranges reads its own files, and can't go on where they are broken. */
+  /** Never: a worker with ranges reads its own files, and can't go on where they are broken. */
   refuse(): null {
     return null;
   }

@@ -1,7 +1,7 @@
 /**
  * Bringing every worker to rest between two steps without anybody being left at a barrier. Asked to
  * pause, each worker says which step it is in and goes no further unasked; the highest of these is
- * where all stop, since whoever is in it may need the others' pushes to get out. Without barriers
+ * where all stop, since a worker in it may need the others' pushes to get out. Without barriers
  * (ASP) each stops where it is.
  *
  * States: asking (who is in which step?) -> gathering (all run to the same step) -> quiet.

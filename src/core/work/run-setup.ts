@@ -19,11 +19,11 @@ export interface RunSetup {
   readonly resume: TrainingSnapshot | null;
   /** How many workers are waited for at the start; as many as may take part if left out. */
   readonly workersAtStart?: number;
-  /** The highest step that a chunk of the checkpoint gone on from has sealed; -1 if left out. */
+  /** The highest step that a chunk of the resumed checkpoint has sealed; -1 if left out. */
   readonly sealedStep?: number;
-  /** The step of the checkpoint gone on from, as its folder is called. */
+  /** The step of the resumed checkpoint, as its folder is called. */
   readonly resumedStep?: number;
-  /** Ranks whose residuals are in the checkpoint gone on from; nobody's if left out. */
+  /** Ranks whose residuals are in the resumed checkpoint; nobody's if left out. */
   readonly residuals?: readonly number[];
 }
 

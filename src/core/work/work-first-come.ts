@@ -1,8 +1,8 @@
 /**
  * Dealing batches first come, first served, where nobody waits at an epoch's end (SSP, ASP):
- * whoever has finished a batch takes the next one, of this epoch or, when that has no more for it,
- * of the next. So slow workers take fewer. The batch of a worker that was lost goes to the next
- * that comes.
+ * a worker that has finished a batch takes the next one, of this epoch or, when that
+ * has no more for it, of the next. So slow workers take fewer. The batch of a lost worker goes to
+ * the next that comes.
  *
  * In SSP a worker that stops would hold up those who may only be so many steps ahead of it. So
  * behind the last batch of the last epoch each takes steps without examples until all have come as
@@ -90,7 +90,7 @@ export class WorkFirstCome implements WorkDealer {
     return Math.max(0, ...steps);
   }
 
-  /** Whoever comes in does so beside the slowest. */
+  /** A new worker comes in beside the slowest. */
   #admitReady(active: readonly number[]): void {
     const { views, ready } = this.#floor;
     if (views.busy) return;

@@ -27,7 +27,7 @@ export interface RefusedAssignment {
   readonly refusals: number;
 }
 
-/** What is known of the work, whoever deals it. */
+/** What is known of the work, under any dealer. */
 export interface WorkAccount {
   /** The latest epoch begun, counted from 0; 0 before the first. */
   readonly epoch: number;

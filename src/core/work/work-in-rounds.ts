@@ -2,7 +2,7 @@
  * Dealing batches where everybody keeps one step (BSP). Work is dealt in rounds of one step: the
  * workers in ascending rank take the next batches of the pool, one each; when the pool has fewer
  * batches than there are workers, the others take the step without examples. Between two rounds
- * everybody stands before the same step: what is due there is done, and whoever is ready comes in.
+ * everybody stands before the same step: what is due there is done, and ready workers come in.
  *
  * The batch of a worker that was lost in a round is dealt in the next, so an epoch may end a round
  * later; which positions a rank takes in a step follows from the workers that are there and nothing
@@ -49,7 +49,7 @@ export class WorkInRounds implements WorkDealer {
     else if (!evaluator.busy) this.#betweenRounds(active);
   }
 
-  /** Whoever refused its batch takes the step of the others without one. */
+  /** A worker that refused its batch takes the step of the others without one. */
   #fillRound(active: readonly number[], step: number): void {
     for (const rank of active) {
       if (this.#pool.assignmentOut(rank) !== undefined || this.#pool.stepOf(rank) > step) continue;

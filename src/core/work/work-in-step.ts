@@ -4,8 +4,8 @@
  * the same step: what is due there is done, one thing after the other, and the next segment is
  * dealt.
  *
- * In the middle of a segment only a worker whose share has examples left comes back; whoever else
- * is ready waits for the next epoch, which is planned for all. With nobody left, anybody may come.
+ * In the middle of a segment only a worker whose share has examples left comes back; any other
+ * ready worker waits for the next epoch, which is planned for all. With none left, any may come.
  *
  * Invariant: nothing is evaluated or saved while an assignment is out or a view is being agreed on.
  */

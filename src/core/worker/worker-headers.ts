@@ -1,6 +1,6 @@
 /**
  * What a worker's pushes and pulls say of themselves: the tags by which a server knows run, view
- * and life, whatever became of the link in between; and to whom they go.
+ * and life, even after the link was lost in between; and to whom they go.
  *
  * Invariant: the same view and the same step give the same header, so that a push which is sent
  * again is known as the one that was sent before.

@@ -64,7 +64,7 @@ async function leavePart(bytes: number): Promise<string> {
 }
 
 for (const marks of ["etag", "date", "none"] as const) {
-  test(`a connection that breaks twice is gone on with (mark: ${marks})`, async () => {
+  test(`a download whose connection breaks twice is continued (mark: ${marks})`, async () => {
     server.site.marks = marks;
     server.site.cuts = [first, second];
     await fetchBig();
@@ -72,16 +72,16 @@ for (const marks of ["etag", "date", "none"] as const) {
     assert.deepEqual(ranges(), [null, `bytes=${first}-`, `bytes=${first + second}-`]);
     const condition = server.requests[1]?.headers["if-range"];
     assert.equal(condition === undefined, marks === "none");
-    assert.ok(lines.some((line) => /set: set\/big broke off .* at 0\.1 MB; going on/.test(line)));
+    assert.ok(lines.some((line) => /set: set\/big broke off .* at 0\.1 MB; continuing/.test(line)));
   });
 }
 
-test("what an earlier fetch left is gone on with, and nothing of it stays", async () => {
+test("what an earlier fetch left is continued, and nothing of it stays", async () => {
   await leavePart(first);
   await fetchBig();
   assert.deepEqual(ranges(), [`bytes=${first}-`]);
   await assertWhole();
-  assert.ok(lines.includes("set: set/big: going on from 0.1 MB"));
+  assert.ok(lines.includes("set: set/big: continuing from 0.1 MB"));
 });
 
 test("a part that lacked only its name needs no byte more", async () => {
@@ -96,7 +96,7 @@ test("a server that ignores ranges starts over", async () => {
   server.site.knowsRanges = false;
   await fetchBig();
   await assertWhole();
-  assert.ok(lines.includes("set: set/big: starting over, it can't be gone on with"));
+  assert.ok(lines.includes("set: set/big: starting over, as the server does not resume downloads"));
 });
 
 test("a server that pauses is asked again from there", async () => {
@@ -105,7 +105,7 @@ test("a server that pauses is asked again from there", async () => {
   await fetchBig({ pauseTimeoutMs: 300 });
   assert.match(ranges()[1] ?? "", /^bytes=[1-9]\d*-$/);
   await assertWhole();
-  assert.ok(lines.some((line) => /big paused for 300 ms at 0\.\d MB; going on/.test(line)));
+  assert.ok(lines.some((line) => /big paused for 300 ms at 0\.\d MB; continuing/.test(line)));
 });
 
 test("a server whose file changed starts over", async () => {

@@ -41,7 +41,7 @@ export async function download(request: DownloadRequest, part: PartFile): Promis
       const mayGoOn = part.bytes > before && breaks < breaksMax;
       const isBreak = cause instanceof PacelineError && cause.code === "unavailable";
       if (!mayGoOn || !isBreak) throw cause;
-      request.log(`${cause.message} at ${inMegabytes(part.bytes)}; going on from there`);
+      request.log(`${cause.message} at ${inMegabytes(part.bytes)}; continuing from there`);
     }
   }
 }
@@ -69,7 +69,7 @@ async function attempt(request: DownloadRequest, part: PartFile): Promise<boolea
     }
     const { totalBytes } = opened;
     if (totalBytes !== null && part.bytes < totalBytes) {
-      throw unavailable(`${path} broke off (${part.bytes} of ${totalBytes} bytes came)`);
+      throw unavailable(`${path} broke off (${part.bytes} of ${totalBytes} bytes arrived)`);
     }
     return true;
   } finally {
@@ -82,7 +82,7 @@ async function begin(opened: OpenedFile, part: PartFile, request: DownloadReques
   const { path, bytesMax, log } = request;
   if ((opened.totalBytes ?? 0) > bytesMax) throw tooLarge(path, bytesMax);
   if (opened.offset > 0) {
-    log(`${path}: going on from ${inMegabytes(opened.offset)}`);
+    log(`${path}: continuing from ${inMegabytes(opened.offset)}`);
     return;
   }
   if (part.bytes > 0) log(`${path}: starting over, as the server does not resume downloads`);

@@ -13,7 +13,7 @@ import { messageOf } from "../../store/file-content.js";
 import { makeFolders } from "../../store/folders.js";
 import { PartFile } from "./part-file.js";
 
-/** Nothing changed for this long: whoever wrote there is gone, on whatever machine it was. */
+/** Nothing changed for this long: the writer is gone, whatever machine it ran on. */
 const idleAgeMs = 3_600_000;
 const folderPrefix = ".fetching-";
 const poolName = ".parts";

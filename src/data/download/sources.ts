@@ -187,7 +187,7 @@ async function bring(
 }
 
 /**
- * A part that led to wrong content is never gone on with: where it was an earlier fetch's, the
+ * A part that led to wrong content is never continued: where it was an earlier fetch's, the
  * download starts over, else the source is at fault.
  */
 async function bringOne(

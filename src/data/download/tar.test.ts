@@ -106,7 +106,7 @@ test("an archive whose stream fails gives the stream's own error", async () => {
   await assert.rejects(read, { name: "RangeError", message: "the disk is gone" });
 });
 
-test("whoever stops reading an archive lets go of its stream", async () => {
+test("a reader that stops early releases the archive's stream", async () => {
   let released = false;
   const watched = (async function* () {
     try {

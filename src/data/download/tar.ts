@@ -83,7 +83,7 @@ async function pass(
   }
 }
 
-/** What has yet to come; whoever stops early leaves the rest of it there. */
+/** What has yet to come; a reader that stops early leaves the rest of it there. */
 async function* restOf(
   next: () => Promise<IteratorResult<Uint8Array>>,
 ): AsyncGenerator<Uint8Array> {

@@ -30,7 +30,7 @@ export interface CifarArchive extends FileArchive {
 }
 
 const home = "https://www.cs.toronto.edu/~kriz/";
-/** Where the home sends whoever asks for the files. */
+/** Where the home redirects requests for the files. */
 const movedHome = "https://cave.cs.toronto.edu/kriz/";
 const copyOfHome = "https://storage.googleapis.com/mirror.tensorflow.org/www.cs.toronto.edu/~kriz/";
 /** These hosts answer slowly, and after a redirection. */

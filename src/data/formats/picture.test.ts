@@ -125,7 +125,7 @@ test("the head alone tells the shape, also behind a large preview", async () => 
     [3, 16, 8],
   ]);
   const text = readPictureShape(await kept("e.png", Buffer.alloc(70_000, 65)));
-  await assert.rejects(text, { code: "data", message: /e\.png is no PNG or JPEG/ });
+  await assert.rejects(text, { code: "data", message: /e\.png is not a PNG or JPEG/ });
 });
 
 const whole = png(2);
@@ -138,13 +138,13 @@ flipped[flipped.length - 20]! ^= 0xff;
 
 const refusals: readonly [string, Uint8Array, RegExp][] = [
   ["empty.png", Buffer.alloc(0), /empty\.png is empty; convert it/],
-  ["text.png", Buffer.from("hello"), /text\.png is no PNG or JPEG \(it begins with 68656c6c\)/],
-  ["head.png", whole.subarray(0, 20), /head\.png is a broken PNG \(its head is cut off\)/],
+  ["text.png", Buffer.from("hello"), /text\.png is not a PNG or JPEG \(it begins with 68656c6c\)/],
+  ["head.png", whole.subarray(0, 20), /head\.png is a broken PNG \(its header is cut off\)/],
   ["half.png", whole.subarray(0, whole.length - 30), /half\.png is a broken PNG/],
   ["end.png", whole.subarray(0, whole.length - 12), /end\.png is a broken PNG/],
   ["flipped.png", flipped, /flipped\.png is a broken PNG/],
   ["huge.png", wide, /huge\.png has 1000000 x 1000000 pixels where 1 to 67108864 are allowed/],
-  ["head.jpg", photo.subarray(0, 40), /head\.jpg is a broken JPEG \(its head is cut off\)/],
+  ["head.jpg", photo.subarray(0, 40), /head\.jpg is a broken JPEG \(its header is cut off\)/],
   ["half.jpg", photo.subarray(0, photo.length - 20), /half\.jpg is a broken JPEG/],
 ];
 

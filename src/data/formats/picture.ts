@@ -74,7 +74,7 @@ export function asShape(picture: Picture, shape: PictureShape, path: FilePath): 
     return { pixels: repeated, shape };
   }
   if (channels !== 1) {
-    throw dataError(path, `has 1 or 3 channels where ${channels} are expected; pack the set anew`);
+    throw dataError(path, `has 1 or 3 channels where ${channels} are expected; pack the set again`);
   }
   const plane = height * width;
   const grey = new Uint8Array(plane);
@@ -112,11 +112,12 @@ function headOf(bytes: Buffer, path: FilePath): Head {
   const isJpeg = bytes.length >= 3 && bytes.readUIntBE(0, 3) === 0xffd8ff;
   if (!isPng(bytes) && !isJpeg) {
     const start = bytes.subarray(0, 4).toString("hex");
-    const found = bytes.length === 0 ? "is empty" : `is no PNG or JPEG (it begins with ${start})`;
+    const other = `is not a PNG or JPEG (it begins with ${start})`;
+    const found = bytes.length === 0 ? "is empty" : other;
     throw dataError(path, `${found}; convert it, or move it elsewhere`);
   }
   const head = isJpeg ? headOfJpeg(bytes) : pngHead(bytes);
-  if (head === null) throw broken(path, bytes, "its head is cut off");
+  if (head === null) throw broken(path, bytes, "its header is cut off");
   const { width, height } = head;
   const pixelCount = width * height;
   if (pixelCount > 0 && pixelCount <= pixelCountMax) return head;
@@ -189,5 +190,5 @@ function headOfJpeg(bytes: Buffer): Head | null {
 
 function broken(path: FilePath, bytes: Buffer, reason: string, cause?: unknown) {
   const kind = isPng(bytes) ? "PNG" : "JPEG";
-  return dataError(path, `is a broken ${kind} (${reason}); replace it or take it away`, cause);
+  return dataError(path, `is a broken ${kind} (${reason}); replace or remove it`, cause);
 }

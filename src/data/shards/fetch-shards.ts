@@ -66,7 +66,7 @@ async function fetchWhole(set: RemoteShards): Promise<void> {
     if (problem === null) continue;
     await rm(path, { force: true });
     const finding = `has a ${name}/${file} that is not what its ${indexName} says`;
-    throw dataError(place, `${finding}; pack the set anew there`);
+    throw dataError(place, `${finding}; pack the set again there`);
   }
   try {
     await rename(here, folder);

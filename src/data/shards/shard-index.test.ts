@@ -69,14 +69,18 @@ const lies: readonly [string, (content: Content) => void, RegExp][] = [
     (c) => (c.shape = [3, 2, 2]),
     /records of 8 bytes, pixels of 3 x 2 x 2 need 14/,
   ],
-  ["a path that leaves", (c) => (c.train.shards[0]!.file = "../a.bin"), /is no plain file name/],
-  ["an absolute path", (c) => (c.train.shards[0]!.file = "/etc/passwd"), /is no plain file name/],
+  ["a path that leaves", (c) => (c.train.shards[0]!.file = "../a.bin"), /is not a plain file name/],
+  [
+    "an absolute path",
+    (c) => (c.train.shards[0]!.file = "/etc/passwd"),
+    /is not a plain file name/,
+  ],
   ["a shard twice", (c) => (c.train.shards[1]!.file = "train-00000.bin"), /is named twice/],
   ["a short shard", (c) => (c.train.shards[1]!.examples = 3), /00001\.bin has 3 examples where 4/],
   ["a count too high", (c) => (c.train.examples = 12), /00002\.bin has 2 examples where 4 are due/],
   ["a long last one", (c) => (c.train.shards.length = 2), /00001\.bin has 4 examples where 6/],
   ["wrong bytes", (c) => (c.train.shards[0]!.bytes = 33), /has 33 bytes for 4 records of 8/],
-  ["a sum that is none", (c) => (c.train.shards[0]!.sha256 = "0"), /is no SHA-256/],
+  ["a sum that is none", (c) => (c.train.shards[0]!.sha256 = "0"), /is not a SHA-256/],
   ["no shards", (c) => (c.train.shards = []), /train\.shards/],
 ];
 
@@ -91,12 +95,12 @@ test("a dataset.json that is none, or contradicts itself, is refused", async () 
     await assert.rejects(readShardIndex(folder), (error: Error & { code: string }) => {
       assert.equal(error.code, "data", name);
       assert.match(error.message, message, name);
-      assert.ok(error.message.startsWith(path) && error.message.endsWith("pack the set anew"));
+      assert.ok(error.message.startsWith(path) && error.message.endsWith("pack the set again"));
       return true;
     });
   }
   await writeFile(path, whole.slice(0, 40));
-  await assert.rejects(readShardIndex(folder), { code: "data", message: /is no JSON/ });
+  await assert.rejects(readShardIndex(folder), { code: "data", message: /is not JSON/ });
   await rm(path);
   await assert.rejects(readShardIndex(folder), { code: "data", message: /can't be read \(ENOENT/ });
 });
@@ -107,7 +111,7 @@ test("a shard that is missing or of another length is found before anything is r
   const short = /train-00001\.bin has 31 bytes where dataset\.json says 32; copy it again/;
   await assert.rejects(readShardIndex(folder), { code: "data", message: short });
   await rm(join(folder, "train-00001.bin"));
-  const absent = /train-00001\.bin is missing; copy it again or pack the set anew/;
+  const absent = /train-00001\.bin is missing; copy it again or pack the set again/;
   await assert.rejects(readShardIndex(folder), { code: "data", message: absent });
 });
 

@@ -22,17 +22,17 @@ export const labelBytes = 2;
 export const indexBytesMax = 64 << 20;
 
 const pieceBytes = 1 << 20;
-const remedy = "pack the set anew";
+const remedy = "pack the set again";
 
 const positive = z.int().positive();
 const number = z.number().min(-1e6).max(1e6);
 
 const shard = z.strictObject({
   // A plain name: nothing outside the folder, nothing hidden.
-  file: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "is no plain file name"),
+  file: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "is not a plain file name"),
   examples: positive,
   bytes: positive,
-  sha256: z.string().regex(/^[0-9a-f]{64}$/, "is no SHA-256"),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/, "is not a SHA-256"),
 });
 
 const split = z.strictObject({
@@ -124,13 +124,13 @@ export async function readIndex(folder: string): Promise<ShardIndex> {
   try {
     content = parseJson(text);
   } catch (cause) {
-    throw dataError(path, `is no JSON (${messageOf(cause)}); ${remedy}`, cause);
+    throw dataError(path, `is not JSON (${messageOf(cause)}); ${remedy}`, cause);
   }
   const parsed = form.safeParse(content);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const place = issue?.path.join(".") || "the whole";
-    throw dataError(path, `is none of a sharded set (${place}: ${issue?.message}); ${remedy}`);
+    throw dataError(path, `is not that of a sharded set (${place}: ${issue?.message}); ${remedy}`);
   }
   const fault = contradictionIn(parsed.data);
   if (fault !== null) throw dataError(path, `contradicts itself: ${fault}; ${remedy}`);

@@ -1,6 +1,6 @@
 /**
  * Examples of a sharded data set, of which only what is asked for is ever read: synchronously,
- * since whoever computes waits for it, and page by page into a cache of bounded size. A shard that
+ * since the compute thread waits for it, and page by page into a bounded cache. A shard that
  * fits the cache is read once, however its examples are shuffled; of a larger one each record is
  * read by itself, so that a page is never read for one example alone.
  */
@@ -138,7 +138,7 @@ export class ShardFiles {
     const path = join(this.#folder, this.#shard(split, shardNumber).file);
     const { classes } = this.#index;
     const finding = `has label ${label} in record ${place} where 0 to ${classes - 1} are allowed`;
-    return dataError(path, `${finding}; pack the set anew`);
+    return dataError(path, `${finding}; pack the set again`);
   }
 
   /** Closes what is open and forgets what was read; reading opens it again. */
@@ -193,11 +193,11 @@ export class ShardFiles {
       }
     } catch (cause) {
       const finding = `can't be read (${messageOf(cause)})`;
-      throw dataError(path, `${finding}; see that the folder stays as it is`, cause);
+      throw dataError(path, `${finding}; make sure that the folder does not change`, cause);
     }
     if (done === bytes) return;
     const finding = `ends at byte ${position + done} where ${indexName} says ${shard.bytes} bytes`;
-    throw dataError(path, `${finding}; copy it again or pack the set anew`);
+    throw dataError(path, `${finding}; copy it again or pack the set again`);
   }
 
   #descriptor(shard: ShardEntry, path: string): number {

@@ -1,7 +1,7 @@
 /**
  * A whole cluster in one process: the real hosts, over the memory transport or, addresses being
  * names, over any other, with whatever computes
- * and whoever reads examples given by the test.
+ * and the reader of examples given by the test.
  */
 import assert from "node:assert/strict";
 import { performance } from "node:perf_hooks";

@@ -2,8 +2,8 @@
  * Functions of a native library called from TypeScript. koffi does the calling; it is an optional
  * dependency and is loaded here, when it is first needed, so that everything else works without it.
  *
- * A pointer is a bigint, or a typed array whose memory it points to, or null. Whoever passes memory
- * keeps it alive for as long as the library may use it; typed arrays have to lie on an ArrayBuffer
+ * A pointer is a bigint, or a typed array whose memory it points to, or null. Memory that is
+ * passed has to live as long as the library may use it; typed arrays have to lie on an ArrayBuffer
  * of their own, since small ones otherwise move.
  *
  * koffi closes a library when the JavaScript thread ends that opened it. Under a library with

@@ -51,7 +51,7 @@ export type OneDnnChoice =
 const programsMax = 4;
 
 /**
- * The engine, or why it is not to be had. bf16 without its instructions becomes f32, with a
+ * The engine, or why it is unavailable. bf16 without its instructions becomes f32, with a
  * warning.
  */
 export function createOneDnnEngine(

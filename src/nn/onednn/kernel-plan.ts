@@ -30,7 +30,7 @@ export interface KernelSource {
   readonly mode: "measured" | "rule";
   /** The machine's cache; without one the rule decides. */
   readonly cacheFile: string | null;
-  /** Lines of the run that is gone on with. */
+  /** Lines of the run that is resumed. */
   readonly recorded: readonly string[];
 }
 
@@ -126,7 +126,7 @@ function measured(
   return ordered.map((place) => {
     const isOver = performance.now() > endMs;
     const choice = isOver
-      ? ruledKernels(place, dnnl, "the time for measuring was over")
+      ? ruledKernels(place, dnnl, "the time for measuring ran out")
       : chooseKernels(place, measure(dnnl, place));
     return lineOfChoice(place, choice);
   });

@@ -29,7 +29,7 @@ export interface FoundDnnl {
   readonly name: string;
 }
 
-/** The library, or why it is not to be had and what helps. */
+/** The library, or why it is unavailable and what helps. */
 export type OpenedDnnl = FoundDnnl | { readonly dnnl: null; readonly reason: string };
 
 /** Debian names a library of version 3 by its minor version too. */
@@ -49,7 +49,7 @@ const remedy =
 
 /**
  * How often GNU OpenMP looks again before a waiting thread sleeps. Its own 300,000 hold a core for
- * milliseconds, which whoever else is on the machine pays for, and each step many times over.
+ * milliseconds, which slows other programs on the machine, many times in each step.
  */
 const spinCount = "10000";
 

@@ -1,6 +1,6 @@
 /**
  * The reference engine: the obvious loops in plain TypeScript. It is the oracle for every other
- * engine and what runs where no other one is to be had.
+ * engine and what runs where no other one is available.
  *
  * Binding lays out all memory: an activation and a gradient buffer for each node, and one kernel
  * per node that holds its arrays. A step then walks the nodes forward, takes the loss, and walks

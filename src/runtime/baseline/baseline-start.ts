@@ -33,18 +33,18 @@ export function assertBaselineStart({ state, resume }: BaselineStart, workers: n
     return isAlike && mark.sealedStep === version - 1;
   });
   if (!inStep) {
-    const sentence = "the checkpoint is of a run whose workers did not keep step (ssp or asp)";
-    const remedy = "go on with it by paceline train --resume, or choose one of --mode bsp";
+    const sentence = "the checkpoint is from a run whose workers were not in step (ssp or asp)";
+    const remedy = "continue it with paceline train --resume, or choose one of --mode bsp";
     throw new PacelineError("checkpoint", `${sentence}: ${remedy}`);
   }
   if (resume !== null && !("plans" in resume.cursor)) {
-    const sentence = "the checkpoint is of a run whose batches were dealt one by one";
-    const remedy = "go on with it by paceline train --resume, or choose one of --feed static";
+    const sentence = "the checkpoint is from a run that dealt batches one by one";
+    const remedy = "continue it with paceline train --resume, or choose one of --feed static";
     throw new PacelineError("checkpoint", `${sentence} (leased or central): ${remedy}`);
   }
   const plan = resume === null ? null : openEpochOf(resume);
   if (plan === null || plan.shares.length === workers) return;
-  const sentence = `the checkpoint stands within an epoch of ${plan.shares.length} workers`;
+  const sentence = `the checkpoint lies within an epoch of ${plan.shares.length} workers`;
   const remedy = `give --as-workers ${plan.shares.length}`;
   throw new PacelineError("checkpoint", `${sentence} and this run has ${workers}: ${remedy}`);
 }

@@ -352,7 +352,7 @@ describe("training in one process that goes on from a checkpoint", () => {
     const other = { ...change, workersMin: 2, workersMax: 2 };
     await assert.rejects(run(other, {}, within), {
       code: "checkpoint",
-      message: /stands within an epoch of 3 workers and this run has 2: give --as-workers 3$/,
+      message: /lies within an epoch of 3 workers and this run has 2: give --as-workers 3$/,
     });
     const between = startFrom(await run({ ...change, epochs: 1 }));
     const { outcome, globalSteps } = await run({ ...other, epochs: 2 }, {}, between);
@@ -364,7 +364,7 @@ describe("training in one process that goes on from a checkpoint", () => {
     const { state, resume } = startFrom(await run(change, stopAt(2)));
     const cursor = { pools: [], assignments: 2, nextStep: 2 };
     const dealt = { state, resume: { ...resume!, cursor } };
-    const message = /dealt one by one \(leased or central\): .*paceline train --resume/;
+    const message = /batches one by one \(leased or central\): .*paceline train --resume/;
     await assert.rejects(run(change, {}, dealt), { code: "checkpoint", message });
   });
 
@@ -375,7 +375,7 @@ describe("training in one process that goes on from a checkpoint", () => {
     for (const marks of [apart, [{ ...mark!, sealedStep: -1 }]]) {
       assert.throws(() => assertBaselineStart({ state: { ...state, marks }, resume }, 3), {
         code: "checkpoint",
-        message: /did not keep step \(ssp or asp\): .*paceline train --resume/,
+        message: /were not in step \(ssp or asp\): .*paceline train --resume/,
       });
     }
   });

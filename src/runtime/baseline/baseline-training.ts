@@ -150,7 +150,7 @@ class BaselineTraining {
   /** What had been counted when the run was resumed. */
   readonly #earlier: Readonly<Record<number, WorkerStatistics>>;
   readonly #evaluations: EvaluationRecord[];
-  /** The epoch that the start stands in, until it is gone on with. */
+  /** The epoch that the start lies in, until it is continued. */
   #openPlan: EpochPlan | null = null;
   #epoch = 0;
   /** Steps that the start has taken. */

@@ -41,7 +41,7 @@ test("a chunk that is not lacking holds nobody up", () => {
   gate.await(1);
 });
 
-test("whoever waits in another thread goes on when the chunk arrives", async () => {
+test("a wait in another thread ends when the chunk arrives", async () => {
   const memory = gateMemory(2);
   const gate = new ArrivalGate(memory);
   gate.lack([0, 1]);
@@ -66,7 +66,7 @@ test("no arrival is missed, whether the other sleeps, is about to or is elsewher
   assert.deepEqual(await heard(2), ["waits", "went on"]);
 });
 
-test("whoever waits is thrown out when the gate is given up, and who comes later too", async () => {
+test("present and later waits throw when the gate is given up", async () => {
   const memory = gateMemory(1);
   const gate = new ArrivalGate(memory);
   gate.lack([0]);

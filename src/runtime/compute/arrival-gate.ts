@@ -2,10 +2,10 @@
  * Where a step waits for parameters that have not come back from the servers: one cell a chunk in
  * memory that the main thread and the compute thread share. The main thread says which chunks a
  * step lacks before it asks for the step, and opens each when its last byte is in place; what was
- * written before is visible to whoever finds the cell open.
+ * written before is visible to a thread that finds the cell open.
  *
- * Invariant: no wait outlasts the job. Once the gate is given up every cell stays so, and whoever
- * waits, or comes to wait, is thrown out.
+ * Invariant: no wait outlasts the job. Once the gate is given up, every cell stays so, and
+ * each present and later wait throws.
  */
 import { PacelineError } from "../../errors.js";
 
@@ -18,7 +18,7 @@ const awaited = 3;
 /** A step was given up while it waited; nobody wants to hear of it. */
 export class StepGivenUp extends PacelineError {
   constructor() {
-    super("unavailable", "the step was given up before its parameters came");
+    super("unavailable", "the step was abandoned before its parameters arrived");
   }
 }
 

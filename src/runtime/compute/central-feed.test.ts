@@ -110,7 +110,7 @@ describe("--feed central", () => {
         ...examples,
         labels: labels.map((l, i) => (i === 3 ? 10 : l)),
       }),
-      /label 10 is none of 0 to 9/,
+      /label 10 is not one of 0 to 9/,
     ],
     [
       "an example too few",
@@ -119,17 +119,17 @@ describe("--feed central", () => {
         labels: labels.subarray(1),
         values: values.subarray(784),
       }),
-      /15 examples came and 16 were asked for/,
+      /15 examples arrived and 16 were requested/,
     ],
     [
       "a byte too few",
       ({ values, ...examples }) => ({ ...examples, values: values.subarray(1) }),
-      /only 12543 bytes came for 16 examples of 12544 bytes in all/,
+      /only 12543 bytes arrived for 16 examples of 12544 bytes in all/,
     ],
     [
       "a byte too many",
       ({ values, ...examples }) => ({ ...examples, values: new Uint8Array(values.length + 1) }),
-      /more bytes came for 16 examples of 12544 bytes in all/,
+      /more bytes arrived for 16 examples of 12544 bytes in all/,
     ],
   ];
 

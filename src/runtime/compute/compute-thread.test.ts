@@ -246,18 +246,23 @@ describe("a compute thread that can't go on", () => {
   const failing: [title: string, change: Partial<RunSpec>, code: string, message: RegExp][] = [
     ["an unknown model", { model: "mpl" }, "usage", /"mpl"/],
     ["an unknown engine", { engine: "gpu" as "auto" }, "usage", /"gpu"; choose one of auto/],
-    ["too few examples", { trainExamples: 300 }, "data", /200 training examples .* on 300: give/],
+    [
+      "too few examples",
+      { trainExamples: 300 },
+      "data",
+      /200 training examples .* expects 300: give/,
+    ],
     [
       "data of other classes",
       { input: { ...spec.input, classes: 7 } },
       "data",
-      /10 classes here and the run counts on 7: give every member the same files/,
+      /10 classes here and the run expects 7: give every member the same files/,
     ],
     [
       "data of another shape",
       { input: { ...spec.input, shape: [1, 20, 28] } },
       "data",
-      /1 x 28 x 28 channels, rows and columns here .* on 1 x 20 x 28: give/,
+      /1 x 28 x 28 channels, rows and columns here .* 1 x 20 x 28: give/,
     ],
     [
       "other files of the same counts and shapes",

@@ -194,5 +194,5 @@ class ComputeThread implements BatchComputePort {
 }
 
 function givenUp(): PacelineError {
-  return new PacelineError("unavailable", "computing was given up before it was prepared");
+  return new PacelineError("unavailable", "computing was abandoned before it was prepared");
 }

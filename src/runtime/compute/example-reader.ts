@@ -81,7 +81,7 @@ function demandSameData(spec: RunSpec, dataset: Dataset): void {
   ] as const;
   for (const [what, found, wanted] of facts) {
     if (found === wanted) continue;
-    const here = `${spec.data} has ${found} ${what} here and the run counts on ${wanted}`;
+    const here = `${spec.data} has ${found} ${what} here and the run expects ${wanted}`;
     throw new PacelineError("data", `${here}: ${remedy}`);
   }
   if (identity === undefined || input.identity === null) return;

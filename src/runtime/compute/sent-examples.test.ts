@@ -72,12 +72,12 @@ test("what the coordinator refuses, and what is not the run's, is asked for once
   await assert.rejects(new SentExamples(spec, source).fetch(place), refusal);
   assert.equal(refused.asked.length, 1);
   for (const [blocks, reason] of [
-    [[block([3, 10], [1, 2, 3, 4])], /^label 10 is none of 0 to 9$/],
-    [[block([3, -1], [1, 2, 3, 4])], /^label -1 is none of 0 to 9$/],
-    [[block([3, 4, 5], [1, 2, 3, 4])], /^more labels came for 2 examples of 4 bytes in all$/],
-    [[block([3], [1, 2, 3, 4])], /^only 1 labels came for 2 examples/],
-    [[block([3, 4], [1, 2, 3])], /^only 3 bytes came for 2 examples/],
-    [[], /^only 0 labels came/],
+    [[block([3, 10], [1, 2, 3, 4])], /^label 10 is not one of 0 to 9$/],
+    [[block([3, -1], [1, 2, 3, 4])], /^label -1 is not one of 0 to 9$/],
+    [[block([3, 4, 5], [1, 2, 3, 4])], /^more labels arrived for 2 examples of 4 bytes in all$/],
+    [[block([3], [1, 2, 3, 4])], /^only 1 labels arrived for 2 examples/],
+    [[block([3, 4], [1, 2, 3])], /^only 3 bytes arrived for 2 examples/],
+    [[], /^only 0 labels arrived/],
   ] as const) {
     const lying = answering({ blocks: [...blocks] });
     const fetched = new SentExamples(spec, { ask: lying.ask, ioTimeoutMs: 1000 }).fetch(place);

@@ -93,12 +93,12 @@ class Arriving {
   take(block: ExamplesBlock): void {
     const { labels, values } = block;
     this.#demandFacts(block);
-    if (this.#labelsTaken + labels.length > this.#count) this.#refuse("more labels came");
-    if (this.#pixelsTaken + values.length > this.#pixels.length) this.#refuse("more bytes came");
+    if (this.#labelsTaken + labels.length > this.#count) this.#refuse("more labels arrived");
+    if (this.#pixelsTaken + values.length > this.#pixels.length) this.#refuse("more bytes arrived");
     const { classes } = this.#spec.input;
     const wrong = labels.find((label) => label < 0 || label >= classes);
     if (wrong !== undefined) {
-      throw new ExamplesRefused(`label ${wrong} is none of 0 to ${classes - 1}`);
+      throw new ExamplesRefused(`label ${wrong} is not one of 0 to ${classes - 1}`);
     }
     this.#labels.set(labels, this.#labelsTaken);
     this.#pixels.set(values, this.#pixelsTaken);
@@ -107,16 +107,16 @@ class Arriving {
   }
 
   whole(): SentBatch {
-    if (this.#labelsTaken < this.#count) this.#refuse(`only ${this.#labelsTaken} labels came`);
+    if (this.#labelsTaken < this.#count) this.#refuse(`only ${this.#labelsTaken} labels arrived`);
     if (this.#pixelsTaken < this.#pixels.length)
-      this.#refuse(`only ${this.#pixelsTaken} bytes came`);
+      this.#refuse(`only ${this.#pixelsTaken} bytes arrived`);
     return { pixels: this.#pixels, labels: this.#labels };
   }
 
   #demandFacts({ count, shape, dtype }: Omit<ExamplesBlock, keyof SentBatch | "values">): void {
     const wanted = this.#spec.input.shape.join(" x ");
     if (count !== this.#count) {
-      throw new ExamplesRefused(`${count} examples came and ${this.#count} were asked for`);
+      throw new ExamplesRefused(`${count} examples arrived and ${this.#count} were requested`);
     }
     if (dtype !== "u8") throw new ExamplesRefused(`values are "${dtype}" and must be bytes, "u8"`);
     if (shape.join(" x ") === wanted) return;

@@ -158,7 +158,7 @@ describe("class probabilities", () => {
     const broken = weights.map(() => Number.NaN);
     assert.throws(() => classProbabilities(spec, broken, referenceEngine, pictures), {
       code: "diverged",
-      message: /choose a checkpoint of before it diverged/,
+      message: /choose a checkpoint from before it diverged/,
     });
   });
 });

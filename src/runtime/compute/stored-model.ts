@@ -72,7 +72,7 @@ export class ModelScorer {
     return outcome;
   }
 
-  /** Ends the thread at once; whoever waits for a score is told `unavailable`. */
+  /** Ends the thread at once; pending scores fail with `unavailable`. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#waiting?.reject(givenUp());
@@ -84,7 +84,7 @@ export class ModelScorer {
     if (this.#prepared?.key === key) return this.#prepared.job;
     this.#prepared = null;
     const never = () => assert(false, "nobody asked for a step");
-    // Whoever scores has the files, however the run's workers came by their examples.
+    // The scoring process has the files, even where the run's workers were sent their examples.
     const job = await this.#port.prepare({ ...spec, feed: "static" }, 0, {
       onChunkReady: never,
       onComputed: never,
@@ -163,7 +163,7 @@ export function classProbabilities(
 function probabilities(logits: Float32Array): Float64Array {
   if (!logits.every(Number.isFinite)) {
     const sentence = `the model gives ${logits.find((value) => !Number.isFinite(value))} here`;
-    throw new PacelineError("diverged", `${sentence}: choose a checkpoint of before it diverged`);
+    throw new PacelineError("diverged", `${sentence}: choose a checkpoint from before it diverged`);
   }
   // One logit is that of class 1 against a class 0 of logit 0.
   const both = logits.length === 1 ? [0, logits[0]!] : [...logits];
@@ -174,5 +174,5 @@ function probabilities(logits: Float32Array): Float64Array {
 }
 
 function givenUp(): PacelineError {
-  return new PacelineError("unavailable", "scoring was given up before it was done");
+  return new PacelineError("unavailable", "scoring was abandoned before it finished");
 }

@@ -1,4 +1,4 @@
-/** What every process of a server or a worker is started with, whoever starts it. */
+/** What every process of a server or a worker is started with. */
 import { usableCores } from "./cores.js";
 
 /** Names and values that a process gets. */

@@ -9,7 +9,7 @@ import type { MemberRole } from "../../protocol/identity.js";
 import { diskFiles } from "../../store/files.js";
 import { joinTraces, TraceFile } from "./trace-file.js";
 
-/** This process's part of a trace, begun or gone on with; null where none is wanted. */
+/** This process's part of a trace, begun or continued; null where none is wanted. */
 export async function openProcessTrace(traceFile: string | null): Promise<TraceFile | null> {
   if (traceFile === null) return null;
   await diskFiles.makeFolder(dirname(traceFile));
@@ -26,7 +26,7 @@ export async function closeProcessTrace(
   try {
     await trace?.close();
   } catch (thrown) {
-    log(`the trace is not whole: ${toPacelineError(thrown).message}`);
+    log(`the trace is incomplete: ${toPacelineError(thrown).message}`);
   }
 }
 
@@ -40,7 +40,7 @@ export function computeSpansTo(trace: TraceFile | null) {
   };
 }
 
-/** The members' files of one run, and what becomes of them. */
+/** The trace files of a run's members, which are joined into one at the end. */
 export class RunTrace {
   readonly #folder: string;
   readonly #into: string;
@@ -64,7 +64,7 @@ export class RunTrace {
       await diskFiles.remove(this.#folder);
     } catch (thrown) {
       const { message } = toPacelineError(thrown);
-      log(`${this.#into} is not whole, see ${this.#folder}: ${message}`);
+      log(`${this.#into} is incomplete, see ${this.#folder}: ${message}`);
     }
   }
 }

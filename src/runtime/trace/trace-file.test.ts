@@ -44,7 +44,7 @@ describe("a process's trace", () => {
     ]);
   });
 
-  test("is gone on with by a process that was started again", async () => {
+  test("is continued by a process that was started again", async () => {
     const path = join(folder, "worker-0.json");
     for (const pid of [12, 13]) {
       const trace = await TraceFile.open(path, { ...owner, pid });
@@ -55,7 +55,7 @@ describe("a process's trace", () => {
     assert.deepEqual([events.length, events.at(0)?.pid, events.at(-1)?.pid], [3004, 12, 13]);
   });
 
-  test("is gone on with behind a line that a killed process has torn", async () => {
+  test("is continued after a line that a killed process has torn", async () => {
     const path = join(folder, "worker-0.json");
     const first = await TraceFile.open(path, owner);
     first.span("compute", "step 0", 0, 1);

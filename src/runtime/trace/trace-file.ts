@@ -115,7 +115,7 @@ export async function* readTrace(path: string): AsyncGenerator<TraceEvent, void,
     try {
       yield JSON.parse(text) as TraceEvent;
     } catch (cause) {
-      throw new PacelineError("storage", `${path} is no trace: ${text.slice(0, 80)}`, { cause });
+      throw new PacelineError("storage", `${path} is not a trace: ${text.slice(0, 80)}`, { cause });
     }
   }
 }

@@ -312,7 +312,7 @@ describe("what agrees with its checksums and is wrong all the same", () => {
     [
       "chunk size",
       ({ layout }) => ({ layout: { ...layout, chunkValues: 2 ** 30 } }),
-      /its chunks are of 1073741824 values and at most 262144 can be/,
+      /its chunks have 1073741824 values; at most 262144 are allowed/,
     ],
     [
       "fingerprint",
@@ -324,7 +324,7 @@ describe("what agrees with its checksums and is wrong all the same", () => {
     [
       "places",
       ({ layout }) => ({ layout: { ...layout, tensors: swapped(layout.tensors) } }),
-      /tensor "bn.weight" does not lie at value 6/,
+      /tensor "bn.weight" does not start at value 6/,
     ],
   ];
   for (const [what, change, message] of disagreements) {
@@ -332,7 +332,7 @@ describe("what agrees with its checksums and is wrong all the same", () => {
       await rewriteManifest(change);
       const problems = await problemsOf(path);
       assert.match(problems.join("\n"), message);
-      assert.match(problems[0]!, /does not agree with itself: .*; choose another checkpoint$/);
+      assert.match(problems[0]!, /contradicts itself: .*; choose another checkpoint$/);
     });
   }
 

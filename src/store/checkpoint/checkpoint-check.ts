@@ -36,7 +36,7 @@ export interface Demands {
   readonly stateParts: number;
 }
 
-/** Answers the demands of a spec; a PacelineError where its model is not to be had. */
+/** Answers the demands of a spec; a PacelineError where its model can't be built. */
 export type DemandsOf = (spec: RunSpec) => Demands;
 
 /** What a tensor's values are like. */
@@ -139,7 +139,7 @@ function manifestFaults(
   const { layout, spec, globalStep } = manifest;
   const faults: string[] = [];
   const fault = (what: string) =>
-    faults.push(`${path} does not agree with itself: ${what}; choose another checkpoint`);
+    faults.push(`${path} contradicts itself: ${what}; choose another checkpoint`);
   const [, step] = /^(?:\.old-)?step-(\d+)$/.exec(basename(path)) ?? [];
   if (step !== undefined && Number(step) !== globalStep) {
     fault(`its folder says step ${Number(step)} and its manifest ${globalStep}`);
@@ -170,7 +170,7 @@ function manifestFaults(
 function layoutFaults({ layout, chunks }: CheckpointManifest): string[] {
   const { tensors, chunkValues, fingerprint } = layout;
   if (chunkValues > chunkValuesMax) {
-    return [`its chunks are of ${chunkValues} values and at most ${chunkValuesMax} can be`];
+    return [`its chunks have ${chunkValues} values; at most ${chunkValuesMax} are allowed`];
   }
   const counts = parameterGroups.map((group) => {
     const members = tensors.filter((tensor) => tensor.group === group);
@@ -181,7 +181,7 @@ function layoutFaults({ layout, chunks }: CheckpointManifest): string[] {
   const own = layOut(tensors, chunkValues);
   const astray = own.tensors.find(({ offset }, at) => offset !== tensors[at]!.offset);
   if (astray !== undefined) {
-    return [`tensor ${quoted(astray.name)} does not lie at value ${astray.offset}`];
+    return [`tensor ${quoted(astray.name)} does not start at value ${astray.offset}`];
   }
   if (own.fingerprint === fingerprint) return [];
   return [`its layout's fingerprint is ${quoted(fingerprint)}, not ${own.fingerprint}`];

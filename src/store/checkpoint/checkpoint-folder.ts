@@ -247,7 +247,7 @@ async function pointAt(path: string, files: Files): Promise<ResumePoint> {
     (manifest) => manifest.globalStep,
     (thrown: unknown) => {
       const [, told] = stepName.exec(basename(resolve(path))) ?? [];
-      // The step is known all the same; whoever reads the checkpoint says what is wrong with it.
+      // The step is known all the same; the checkpoint's reader says what is wrong with it.
       if (!isBroken(thrown) || told === undefined) throw thrown;
       return Number(told);
     },

@@ -344,7 +344,7 @@ test("a manifest that lists other files than a checkpoint's own is refused", () 
     "residuals--1.safetensors",
     "more.safetensors",
   ]) {
-    assert.throws(() => read(name), { code: "checkpoint", message: /is no file of a checkpoint/ });
+    assert.throws(() => read(name), { code: "checkpoint", message: /is not a checkpoint file/ });
   }
 });
 

@@ -24,7 +24,7 @@ const count = z.int().nonnegative();
 const positive = z.int().positive();
 
 const parameter = z.union([z.number(), z.string()]);
-// Which parameters belong to a mode is the mode's own to say, to whoever goes on from here.
+// Which parameters belong to a mode is decided by the mode when a run is resumed.
 const protocol = z
   .object({ mode: z.string() })
   .catchall(z.union([parameter, z.record(z.string(), parameter)]));
@@ -82,7 +82,7 @@ const files = z
     const own = ["model.safetensors", "optimizer.safetensors"];
     const foreign = Object.keys(named).find((name) => !own.includes(name) && !isResiduals(name));
     if (foreign === undefined) return;
-    context.addIssue({ code: "custom", message: `${quoted(foreign)} is no file of a checkpoint` });
+    context.addIssue({ code: "custom", message: `${quoted(foreign)} is not a checkpoint file` });
   });
 
 const manifestSchema = z.object({
@@ -105,7 +105,7 @@ const manifestSchema = z.object({
   chunks: z.array(chunkMarks),
 });
 
-/** A JSON value: what it holds is the business of whoever made it. */
+/** A JSON value: only its writer knows what it holds. */
 export type JsonValue = z.infer<ReturnType<typeof z.json>>;
 
 /** What is known of a file before it is read. */

@@ -53,7 +53,7 @@ test("user and password are sent as a header and shown to nobody", async () => {
   assert.equal(headers.authorization, `Basic ${Buffer.from("ann:se cret").toString("base64")}`);
 });
 
-test("a body packed for the journey tells no size and can't be gone on with", async () => {
+test("a body with a content encoding has no known size and can't be continued", async () => {
   const host = await serve((_request, response) => {
     response.writeHead(200, { "content-encoding": "gzip", etag: '"a"' }).end(gzipSync("hello"));
   });
@@ -110,7 +110,7 @@ test("a part that nobody asked for is refused", async () => {
   });
   await assert.rejects(httpStore(`http://${host}`).open(ask("a")), {
     code: "unavailable",
-    message: /a answered with a part of it that nobody asked for/,
+    message: /a answered with a range that was not requested/,
   });
 });
 

@@ -56,7 +56,7 @@ async function openOver(
   const afresh = { ...request, from: 0 };
   const whole = read(await ask(url, { ...headers }, path, signal), afresh);
   if (whole !== "start over") return whole;
-  throw unavailable(`${path} answered with a part of it that nobody asked for`);
+  throw unavailable(`${path} answered with a range that was not requested`);
 }
 
 async function ask(

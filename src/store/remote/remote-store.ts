@@ -43,7 +43,7 @@ export function isRemote(place: string): boolean {
 export async function remoteStoreAt(place: string): Promise<RemoteStore> {
   if (/^s3:/i.test(place)) return (await import("./s3-store.js")).s3Store(place);
   if (/^https?:/i.test(place)) return (await import("./http-store.js")).httpStore(place);
-  const message = `${place} is no place that data can come from`;
+  const message = `${place} is not a source of data`;
   throw new PacelineError("usage", `${message}; give a folder, an https:// or an s3:// URL`);
 }
 

@@ -83,7 +83,7 @@ test("with credentials they are signed for the region", async () => {
   await assertWhole();
 });
 
-test("a connection that breaks is gone on with", async () => {
+test("a download whose connection breaks is continued", async () => {
   server.site.cuts = [70_000];
   await fetchSet();
   await assertWhole();
@@ -134,6 +134,6 @@ test("a place without a bucket is a usage error", async () => {
     message: /s3:\/\/\/set names no bucket; write s3:\/\/bucket\/prefix/,
   });
   await assert.rejects(ensureArchive(archive, { dataDir: "ftp://host/set", cacheDir }), {
-    message: /ftp:\/\/host\/set is no place that data can come from; give a folder, an https/,
+    message: /ftp:\/\/host\/set is not a source of data; give a folder, an https/,
   });
 });

@@ -25,7 +25,7 @@ async function leave(owner: object): Promise<void> {
 
 test("a folder has one writer at a time, who is named to the others", async () => {
   const lock = await lockFolder(folder);
-  const wanted = new RegExp(`process ${process.pid} on .* since .*: wait for its end, or stop it`);
+  const wanted = new RegExp(`process ${process.pid} on .* since .*: wait until it ends`);
   await assert.rejects(lockFolder(folder), { code: "usage", message: wanted });
   assert.match((await refusalOf(folder)) ?? "", wanted);
   const other = await lockFolder(folder, "scores.lock");
@@ -56,14 +56,14 @@ test("a dead process, and another that got its pid, hold no folder", async (cont
   await leave({ pid: process.pid, host: hostname(), start: "another boot/17" });
   await (await lockFolder(folder)).release();
   await leave({ pid: process.pid, host: hostname(), start: await processStart(process.pid) });
-  await assert.rejects(lockFolder(folder), /wait for its end/);
+  await assert.rejects(lockFolder(folder), /wait until it ends/);
 });
 
 test("of a process elsewhere, and of a lock that says nothing, the user decides", async () => {
   await leave({ pid: 1, host: "elsewhere", start: null });
   await assert.rejects(lockFolder(folder), /on elsewhere .*: if it is gone, remove .*writer.lock/);
   await writeFile(join(folder, lockName), "");
-  await assert.rejects(lockFolder(folder), /says nothing: remove it if no process writes/);
+  await assert.rejects(lockFolder(folder), /names no process: remove it if no process writes/);
 });
 
 test("who gives a folder free leaves the lock of another alone", async () => {

@@ -65,7 +65,7 @@ export async function lockFolder(
     if (refusal !== null) throw new PacelineError("usage", refusal);
     if (!(await removeStale(folder, name, files))) await sleep(lookIntervalMs);
   }
-  throw new PacelineError("usage", `${path} changes again and again: try again in a minute`);
+  throw new PacelineError("usage", `${path} keeps changing: try again in a minute`);
 }
 
 /** Why this process must not write into a folder, in words; null where it may. */
@@ -78,12 +78,12 @@ export async function refusalOf(
   const owner = await readOwner(path, files);
   if (owner === null) return null;
   if (owner === "broken") {
-    return `${path} says nothing: remove it if no process writes into ${folder}`;
+    return `${path} names no process: remove it if no process writes into ${folder}`;
   }
   const { pid, host, since } = owner;
   const who = `process ${pid} on ${host} has been writing into ${folder} since ${since}`;
   if (host !== hostname()) return `${who}: if it is gone, remove ${path}`;
-  return (await isAlive(owner)) ? `${who}: wait for its end, or stop it` : null;
+  return (await isAlive(owner)) ? `${who}: wait until it ends, or stop it` : null;
 }
 
 async function isAlive({ pid, start }: FolderOwner): Promise<boolean> {

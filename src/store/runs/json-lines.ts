@@ -132,7 +132,7 @@ export class JsonLinesWriter {
 
 /**
  * The values of a file, in order; a torn last line is left out, and a missing file has none. A line
- * that is no JSON, as a crash may leave one, is left out and told.
+ * that is not JSON, as a crash may leave one, is left out and told.
  */
 export async function* readJsonLines(
   path: string,

@@ -158,7 +158,7 @@ test("a full disk ends nothing, is told once, and what is lost is told on closin
   assert.equal(told.length, 2);
   const losses = await run.close();
   assert.match(losses[0]!, /metrics.jsonl lacks 3 lines: can't write .*: the disk is full/);
-  assert.match(losses[1]!, /cluster.json is not what it should be: .*the disk is full/);
+  assert.match(losses[1]!, /cluster.json is invalid: .*the disk is full/);
   const events = await readFile(join(run.path, "events.jsonl"), "utf8");
   assert.equal(events, '{"turn":0}\n{"turn":1}\n{"turn":2}\n');
   assert.ok(closed >= 2);
@@ -169,7 +169,7 @@ test("a run's folder has one writer, resumed or not, until it is closed", async 
   const run = await openRunDirectory(request("trial"));
   run.event({ a: 1 });
   await run.flush();
-  await assert.rejects(openRunDirectory(request("trial", true)), usageError(/wait for its end/));
+  await assert.rejects(openRunDirectory(request("trial", true)), usageError(/wait until it ends/));
   assert.equal(await readFile(join(run.path, "config.yaml"), "utf8"), "resuming: false\n");
   await run.close();
   await (await openRunDirectory(request("trial", true))).close();

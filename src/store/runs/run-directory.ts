@@ -109,7 +109,7 @@ export class RunDirectory {
   tellTrouble(tell: (text: string) => void): void {
     this.#onTrouble = tell;
     for (const lines of [this.#parts.events, this.#parts.metrics]) {
-      lines.onTrouble = ({ message }) => tell(`${message}; the run goes on, lines wait for room`);
+      lines.onTrouble = ({ message }) => tell(`${message}; the run continues`);
     }
   }
 
@@ -177,7 +177,7 @@ export class RunDirectory {
         // Who writes the result waits for it, and says so.
         if (name === resultName) return;
         if (!this.#unwritten.has(name)) this.#onTrouble(message);
-        this.#unwritten.set(name, `${path} is not what it should be: ${message}`);
+        this.#unwritten.set(name, `${path} is invalid: ${message}`);
       },
     );
     return write;
@@ -193,7 +193,7 @@ function lossSentence(lost: LostLines | null): string[] {
 /** What a run's name may be, to follow "write ". */
 export const runNameWanted =
   `at most ${nameMax} letters, digits, dots, dashes and underlines, ` +
-  "of which no dot or dash comes first";
+  "the first of them not a dot or dash";
 
 /** What is wrong with the name of a run ("is not a run's name"); null when nothing is. */
 export function runNameProblem(name: string): string | null {

@@ -30,7 +30,7 @@ export function demandOnce<Entry>(path: string, list: ListedOnce<Entry>): void {
     if (before !== undefined) {
       const both = `with ${JSON.stringify(value(before))} and ${JSON.stringify(value(entry))}`;
       const sentence = `${path} lists ${what} ${number} twice in ${place}, ${both}`;
-      throw new PacelineError("usage", `${sentence}; take one of the two out`);
+      throw new PacelineError("usage", `${sentence}; remove one of the two`);
     }
     first.set(number, entry);
   }

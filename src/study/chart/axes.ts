@@ -1,7 +1,7 @@
 /**
  * Axes worked out before anything is drawn: domain, ticks and their words, so that labels can be
  * placed by the same numbers. An axis starts at zero unless its numbers would then be one line,
- * and whoever asks for such an axis says so in its title.
+ * and the caller of such an axis says so in its title.
  */
 import { textWidth } from "./font-metrics.js";
 import { textSizes } from "./theme.js";

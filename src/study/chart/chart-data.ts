@@ -81,7 +81,7 @@ export function captionsFor(groups: readonly NamedGroup[], hasTimes: boolean): s
   }
   if (hasTimes && groups.some(({ crowded }) => crowded)) {
     const what = "more workers than processor cores";
-    captions.push(`* ${what}: they took turns, so these times tell little about scaling.`);
+    captions.push(`* ${what}: they took turns, so these times say little about scaling.`);
   }
   const confounds = confoundText(confoundsOf(groups));
   if (confounds !== null) captions.push(confounds);

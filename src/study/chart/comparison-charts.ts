@@ -116,7 +116,7 @@ function comparisonPanels(groups: readonly NamedGroup[], missing: Note): Panel[]
   ];
   const titles = ["training time", "mean epoch time", "longest epoch times", "final accuracy"];
   for (const [index, panel] of panels.entries())
-    if (panel === null) missing(`${titles[index]}: no file tells it`);
+    if (panel === null) missing(`${titles[index]}: no file records it`);
   return panels.filter((panel) => panel !== null);
 }
 
@@ -241,7 +241,7 @@ export function scalingAnalysis(chartData: ChartData, note: Note): Chart | null 
   ];
   const drawn = panels.filter((panel) => panel !== null);
   if (drawn.length === 0) {
-    note(`${name} is not drawn: no file tells times or accuracies`);
+    note(`${name} is not drawn: no file records times or accuracies`);
     return null;
   }
   const title = scalingTitle(series, counts, confoundsOf(groups).length > 0);

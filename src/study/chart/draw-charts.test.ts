@@ -73,7 +73,7 @@ describe("files of charts", () => {
 });
 
 describe("what is not drawn is said", () => {
-  test("and reaches whoever asked for charts", async () => {
+  test("and reaches the caller", async () => {
     const { notes } = await draw({ results: oneRun, themes: ["light"], formats: ["svg"] });
     assert.ok(notes.some((note) => /^scaling_analysis is not drawn: all runs/.test(note)));
   });
@@ -84,9 +84,9 @@ describe("what is not drawn is said", () => {
       [
         /^scaling_analysis is not drawn: all runs have 4 workers$/,
         /^baseline is not drawn: no result is of a baseline$/,
-        /^training_curves is not drawn: no file tells the loss by epoch$/,
+        /^training_curves is not drawn: no file records the loss by epoch$/,
         /^staleness_histogram is not drawn: no file counts its pushes by staleness$/,
-        /^step_time_split is not drawn: no file tells how a step's time is split$/,
+        /^step_time_split is not drawn: no file records how a step's time is split$/,
       ],
     ],
     [

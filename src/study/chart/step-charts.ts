@@ -152,7 +152,7 @@ export function stepTimeSplit({ groups, subtitle }: ChartData, note: Note): Char
   const name = "step_time_split";
   const told = groups.filter(({ results }) => results.some(({ stepTimes }) => stepTimes !== null));
   if (told.length === 0) {
-    note(`${name} is not drawn: no file tells how a step's time is split`);
+    note(`${name} is not drawn: no file records how a step's time is split`);
     return null;
   }
   const untold = groups.filter((group) => !told.includes(group)).map(({ label }) => label);

@@ -51,10 +51,10 @@ export function runSheet(group: NamedGroup, name: string, note: Note): Chart | n
   const missing = words.filter((_, index) => panels[index] === null);
   const drawn = panels.filter((panel) => panel !== null);
   if (drawn.length === 0) {
-    note(`${name} is not drawn: ${group.label} tells no epochs`);
+    note(`${name} is not drawn: ${group.label} records no epochs`);
     return null;
   }
-  if (missing.length > 0) note(`${name} has no panel of ${missing.join(", ")}: no file tells it`);
+  if (missing.length > 0) note(`${name} has no panel of ${missing.join(", ")}: no file records it`);
   const end = group.accuracyPercent;
   const epochs = group.epochs.length;
   const after = epochs === 1 ? "1 epoch" : `${epochs} epochs`;
@@ -184,7 +184,7 @@ export function trainingCurves({ groups, subtitle }: ChartData, note: Note): Cha
   const accuracies = lines(({ testAccuracyPercent }) => testAccuracyPercent);
   if (losses.length === 0 || accuracies.length === 0) {
     const what = losses.length === 0 ? "the loss" : "the test accuracy";
-    note(`${name} is not drawn: no file tells ${what} by epoch`);
+    note(`${name} is not drawn: no file records ${what} by epoch`);
     return null;
   }
   const last = Math.max(...groups.flatMap(({ epochs }) => epochs.map(({ epoch }) => epoch)));

@@ -213,7 +213,7 @@ export class FrameChannel implements ChunkChannel {
     const { ioTimeoutMs, peer } = this.#side;
     const seconds = `${(ioTimeoutMs / 1000).toFixed(1)} s`;
     if (this.#writer.waitingMs > ioTimeoutMs) {
-      this.breakOff(new PacelineError("timeout", `${peer} took nothing for ${seconds}`));
+      this.breakOff(new PacelineError("timeout", `${peer} accepted no data for ${seconds}`));
     } else if (this.#heard || !this.#greeted || this.#receiver === null) {
       this.#heard = false;
       this.#asked = false;

@@ -210,7 +210,7 @@ test("a peer that stops reading costs references, blocks nobody, and is ended", 
   assert.ok(grown < 60, `${Math.round(grown)} MiB for 300 messages of 1 MiB`);
   await until("its end", () => inboxes[0]!.errors.length === 1 && sent === 300);
   assert.equal(inboxes[0]!.errors[0]!.code, "timeout");
-  assert.match(inboxes[0]!.errors[0]!.message, /took nothing for 1\.5 s/);
+  assert.match(inboxes[0]!.errors[0]!.message, /accepted no data for 1\.5 s/);
   assert.deepEqual(near.errors, []);
 });
 

@@ -60,8 +60,8 @@ export interface RoutePatience {
 }
 
 /**
- * Ends whoever asks where a server has no way that may be taken: at once if it never had one, as no
- * other try would find it; if it had, after a while, in which the run may end of itself.
+ * Fails the member where a server has no permitted route: at once if it never had one, as no other
+ * try would find one; if it had, after a while, in which the run may end by itself.
  */
 export function withPatience(
   route: (server: ViewServer) => string,

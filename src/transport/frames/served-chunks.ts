@@ -108,7 +108,7 @@ function ownedFolder(folder: string, user: number | undefined): string {
   const remedy = "remove it, or set TMPDIR to another folder";
   throw new PacelineError(
     "usage",
-    `others may reach into ${folder}, which is for sockets; ${remedy}`,
+    `other users can access ${folder}, which is for sockets; ${remedy}`,
   );
 }
 

@@ -64,7 +64,7 @@ export class GrpcClient {
     try {
       return JSON.parse(json) as unknown;
     } catch (cause) {
-      throw new PacelineError("protocol", `${address} sent a status that is no JSON`, { cause });
+      throw new PacelineError("protocol", `${address} sent a status that is not JSON`, { cause });
     }
   };
 

@@ -58,7 +58,7 @@ export function serveCoordinator(
       const receiver = sessions.get(sessionKey(member));
       if (receiver === undefined) {
         const who = `${member.role} ${member.rank}`;
-        throw new PacelineError("refused", `${who} has no open session; it is no member`);
+        throw new PacelineError("refused", `${who} has no open session; it is not a member`);
       }
       receiver.onMessage({ type: "leave", ...leave });
       return leaveReplyBytes.encode({});

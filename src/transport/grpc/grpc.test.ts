@@ -193,7 +193,7 @@ test("a reset link is unavailable on both sides, the next one works at once", as
   }
 });
 
-test("a Push call is told what became of its pushes", async () => {
+test("a Push call is told the outcomes of its pushes", async () => {
   for (const outcome of ["applied", "rejected"] as const) {
     const { inbox, accept } = answering(outcome);
     let summary: Buffer | undefined;

@@ -1,6 +1,6 @@
 /**
  * The Push and Pull calls as small channels on the acceptor that also serves PushPull, so that a
- * host knows one kind of channel only. Push counts what became of each push; Pull asks for each
+ * host knows one kind of channel only. Push counts the outcome of each push; Pull asks for each
  * chunk.
  */
 import type { ServerReadableStream, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";

@@ -30,7 +30,7 @@ const translations: readonly [status, string, ErrorCode, RegExp][] = [
   [status.DEADLINE_EXCEEDED, "late", "timeout", /host:8000 did not answer in time/],
   [status.UNIMPLEMENTED, "no such", "protocol", /host:8000 is not a coordinator; check the addr/],
   [status.PERMISSION_DENIED, "no token", "refused", /host:8000 refused: no token/],
-  [status.INTERNAL, "bad\nbytes", "protocol", /what the protocol forbids: bad bytes/],
+  [status.INTERNAL, "bad\nbytes", "protocol", /that the protocol forbids: bad bytes/],
   [status.OK, "", "unavailable", /host:8000 closed the connection/],
 ];
 for (const [code, details, expected, says] of translations) {

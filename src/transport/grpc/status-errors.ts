@@ -89,7 +89,7 @@ function sentence(code: ErrorCode, address: string, details: string, connected: 
   const said = singleLine(details);
   if (code === "timeout") return `${address} did not answer in time; is it overloaded or cut off?`;
   if (code === "refused") return `${address} refused: ${said}`;
-  if (code === "protocol") return `${address} answered what the protocol forbids: ${said}`;
+  if (code === "protocol") return `${address} sent an answer that the protocol forbids: ${said}`;
   if (connected) return `the connection to ${address} broke (${said})`;
   return unreachable(address, /E[A-Z]{4,}/.exec(said)?.[0]).message;
 }

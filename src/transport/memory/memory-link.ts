@@ -83,7 +83,7 @@ export class LinkEnd<In, Out> {
   }
 }
 
-/** The connection; whoever breaks it ends both sides. */
+/** The connection; breaking either end ends both. */
 export class MemoryLink {
   readonly schedule: Schedule;
   /** Called once when the link is gone. */

@@ -25,7 +25,7 @@ describe("examples on the wire", () => {
   test("a request for no range or of no split is refused", () => {
     const rest = { run: "r", epoch: 0n };
     for (const [wrong, reason] of [
-      [{ ...rest, split: 1, start: 5n, end: 4n }, /5 to 4 is no range/],
+      [{ ...rest, split: 1, start: 5n, end: 4n }, /5 to 4 is not a range/],
       [{ ...rest, split: 0, start: 0n, end: 4n }, /split has the unknown value 0/],
       [{ ...rest, split: 9, start: 0n, end: 4n }, /split has the unknown value 9/],
     ] as const) {

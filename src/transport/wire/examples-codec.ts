@@ -31,7 +31,7 @@ export const examplesRequestBytes = bytesCodec<ExamplesRequest, wire.ReadExample
       start: whole(),
       end: whole(),
     },
-    ({ start, end }) => (start <= end ? null : `${start} to ${end} is no range`),
+    ({ start, end }) => (start <= end ? null : `${start} to ${end} is not a range`),
   ),
 );
 

@@ -20,7 +20,7 @@ export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
   fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJuCgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0iQQoHUmVmdXNlZBImCgRjb2RlGAEgASgOMhgucGFjZWxpbmUudjEuUmVmdXNhbENvZGUSDgoGcmVhc29uGAIgASgJIloKDk1lbWJlcklkZW50aXR5EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQi4gQKDU1lbWJlck1lc3NhZ2USKwoEb3BlbhgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5SAASKwoJaGVhcnRiZWF0GAIgASgLMhYucGFjZWxpbmUudjEuSGVhcnRiZWF0SAASIwoFcmVhZHkYAyABKAsyEi5wYWNlbGluZS52MS5SZWFkeUgAEigKCHZpZXdfYWNrGAQgASgLMhQucGFjZWxpbmUudjEuVmlld0Fja0gAEjYKD2Fzc2lnbm1lbnRfZG9uZRgFIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lSAASKwoJZXZhbHVhdGVkGAYgASgLMhYucGFjZWxpbmUudjEuRXZhbHVhdGVkSAASJwoHcGF1c2luZxgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNpbmdIABIlCgZwYXVzZWQYCCABKAsyEy5wYWNlbGluZS52MS5QYXVzZWRIABIpCghkaXZlcmdlZBgJIAEoCzIVLnBhY2VsaW5lLnYxLkRpdmVyZ2VkSAASJQoGZmFpbGVkGAogASgLMhMucGFjZWxpbmUudjEuRmFpbGVkSAASIwoFbGVhdmUYCyABKAsyEi5wYWNlbGluZS52MS5MZWF2ZUgAEjwKEmFzc2lnbm1lbnRfcmVmdXNlZBgMIAEoCzIeLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnRSZWZ1c2VkSAASNgoPYmFycmllcl9yZWFjaGVkGA0gASgLMhsucGFjZWxpbmUudjEuQmFycmllclJlYWNoZWRIAEIGCgRib2R5IuIDChJDb29yZGluYXRvck1lc3NhZ2USMgoNaGVhcnRiZWF0X2FjaxgBIAEoCzIZLnBhY2VsaW5lLnYxLkhlYXJ0YmVhdEFja0gAEicKB3ByZXBhcmUYAiABKAsyFC5wYWNlbGluZS52MS5QcmVwYXJlSAASKAoEdmlldxgDIAEoCzIYLnBhY2VsaW5lLnYxLlZpZXdNZXNzYWdlSAASIQoEd29yaxgEIAEoCzIRLnBhY2VsaW5lLnYxLldvcmtIABIpCghldmFsdWF0ZRgFIAEoCzIVLnBhY2VsaW5lLnYxLkV2YWx1YXRlSAASIwoFcGF1c2UYBiABKAsyEi5wYWNlbGluZS52MS5QYXVzZUgAEigKCHBhdXNlX2F0GAcgASgLMhQucGFjZWxpbmUudjEuUGF1c2VBdEgAEiUKBnJlc3VtZRgIIAEoCzITLnBhY2VsaW5lLnYxLlJlc3VtZUgAEi0KCmV2YWx1YXRpb24YCSABKAsyFy5wYWNlbGluZS52MS5FdmFsdWF0aW9uSAASIQoEc3RvcBgKIAEoCzIRLnBhY2VsaW5lLnYxLlN0b3BIABInCgdiYXJyaWVyGAsgASgLMhQucGFjZWxpbmUudjEuQmFycmllckgAQgYKBGJvZHki1gEKCUhlYXJ0YmVhdBIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIQCghhY3Rpdml0eRgDIAEoCRItCgZzZXJ2ZXIYBCABKAsyHS5wYWNlbGluZS52MS5TZXJ2ZXJTdGF0aXN0aWNzEi0KBndvcmtlchgFIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MSDAoEdGVybRgGIAEoDRInCgVyZWFjaBgHIAMoCzIYLnBhY2VsaW5lLnYxLlNlcnZlclJlYWNoIjMKC1NlcnZlclJlYWNoEg4KBnNlcnZlchgBIAEoDRIUCgx1bnJlYWNoZWRfbXMYAiABKAQi0QIKEFNlcnZlclN0YXRpc3RpY3MSEwoLdmVyc2lvbl9taW4YASABKAQSEwoLdmVyc2lvbl9tYXgYAiABKAQSDgoGY2h1bmtzGAMgASgEEg4KBnB1c2hlcxgEIAEoBBIPCgd1cGRhdGVzGAUgASgEEhYKDnVwZGF0ZV9zZWNvbmRzGAYgASgBEhUKDXN0YWxlbmVzc19zdW0YByABKAQSFwoPc3RhbGVuZXNzX2NvdW50GAggASgEEhUKDXN0YWxlbmVzc19tYXgYCSABKAQSEAoIcmVqZWN0ZWQYCiABKAQSEgoKZHVwbGljYXRlcxgLIAEoBBISCgp0b3JuX3N0ZXBzGAwgASgEEhAKCGJ5dGVzX2luGA0gASgEEhEKCWJ5dGVzX291dBgOIAEoBBIKCgJschgPIAEoARIYChBzdGFsZW5lc3NfY291bnRzGBAgAygEIr8BChBXb3JrZXJTdGF0aXN0aWNzEg0KBWNsb2NrGAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEhAKCGxvc3Nfc3VtGAMgASgBEhIKCmxvc3NfY291bnQYBCABKAQSFwoPY29tcHV0ZV9zZWNvbmRzGAUgASgBEhQKDHdhaXRfc2Vjb25kcxgGIAEoARINCgVzdGVwcxgHIAEoBBIPCgdjb3JyZWN0GAggASgEEhUKDWlucHV0X3NlY29uZHMYCSABKAEiYgoFUmVhZHkSCwoDcnVuGAEgASgJEigKB3RlbnNvcnMYAiADKAsyFy5wYWNlbGluZS52MS5UZW5zb3JTcGVjEg4KBmVuZ2luZRgDIAEoCRISCgphbGdvcml0aG1zGAQgAygJIlUKClRlbnNvclNwZWMSDAoEbmFtZRgBIAEoCRINCgVzaGFwZRgCIAMoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwImkKB1ZpZXdBY2sSDAoEdmlldxgBIAEoBBITCgtzZWFsZWRfc3RlcBgCIAEoEhIRCgljbG9ja19taW4YAyABKAQSKAoIZGVwYXJ0ZWQYBCADKAsyFi5wYWNlbGluZS52MS5EZXBhcnR1cmUiUgoJRGVwYXJ0dXJlEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEAoIc3RlcF9taW4YAyABKBISEAoIc3RlcF9tYXgYBCABKBIivwEKDkFzc2lnbm1lbnREb25lEhIKCmFzc2lnbm1lbnQYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSDwoHc2tpcHBlZBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIPCgdzZWNvbmRzGAUgASgBEg8KB2NvcnJlY3QYBiABKAQSDwoHZHJvcHBlZBgHIAEoBBIxCgpzdGF0aXN0aWNzGAggASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyI3ChFBc3NpZ25tZW50UmVmdXNlZBISCgphc3NpZ25tZW50GAEgASgEEg4KBnJlYXNvbhgCIAEoCSIjCgVSYW5nZRINCgVzdGFydBgBIAEoBBILCgNlbmQYAiABKAQidwoJRXZhbHVhdGVkEhIKCmV2YWx1YXRpb24YASABKAQSIQoFcmFuZ2UYAiABKAsyEi5wYWNlbGluZS52MS5SYW5nZRIPCgdjb3JyZWN0GAMgASgEEhAKCGxvc3Nfc3VtGAQgASgBEhAKCHZlcnNpb25zGAUgAygEIiYKB1BhdXNpbmcSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiI3CgZQYXVzZWQSDQoFcGF1c2UYASABKAQSEAoIcG9zaXRpb24YAiABKBISDAoEc3RlcBgDIAEoEiJFCg5CYXJyaWVyUmVhY2hlZBIPCgdiYXJyaWVyGAEgASgEEhEKCXJlc2lkdWFscxgCIAEoBBIPCgdwcm9ibGVtGAMgASgJIiYKCERpdmVyZ2VkEgwKBHN0ZXAYASABKBISDAoEd2hhdBgCIAEoCSImCgZGYWlsZWQSDAoEY29kZRgBIAEoCRIOCgZyZWFzb24YAiABKAkidQoFTGVhdmUSDgoGcmVhc29uGAEgASgJEi0KBnNlcnZlchgCIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAMgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyJACgxIZWFydGJlYXRBY2sSEAoIc2VxdWVuY2UYASABKAQSEAoIcmVjZWl2ZWQYAiABKAQSDAoEdGVybRgDIAEoDSJqCgdQcmVwYXJlEiIKBHNwZWMYASABKAsyFC5wYWNlbGluZS52MS5SdW5TcGVjEhEKCXJlc2lkdWFscxgCIAEoCBIoCgZsYXlvdXQYAyABKAsyGC5wYWNlbGluZS52MS5Nb2RlbExheW91dCJiCgtNb2RlbExheW91dBIqCgd0ZW5zb3JzGAEgAygLMhkucGFjZWxpbmUudjEuUGxhY2VkVGVuc29yEicKBmNodW5rcxgCIAMoCzIXLnBhY2VsaW5lLnYxLkNodW5rUGxhY2UidwoMUGxhY2VkVGVuc29yEgwKBG5hbWUYASABKAkSDQoFc2hhcGUYAiADKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cBIOCgZvZmZzZXQYBCABKAQSDgoGbGVuZ3RoGAUgASgEIlgKCkNodW5rUGxhY2USDgoGb2Zmc2V0GAEgASgEEg4KBmxlbmd0aBgCIAEoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwIi4KC1ZpZXdNZXNzYWdlEh8KBHZpZXcYASABKAsyES5wYWNlbGluZS52MS5WaWV3IjMKBFdvcmsSKwoKYXNzaWdubWVudBgBIAEoCzIXLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnQiagoKQXNzaWdubWVudBIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoBBINCgVzdGFydBgDIAEoBBILCgNlbmQYBCABKAQSEgoKZmlyc3Rfc3RlcBgFIAEoBBIRCglsYXN0X3N0ZXAYBiABKAQiQQoIRXZhbHVhdGUSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlIhYKBVBhdXNlEg0KBXBhdXNlGAEgASgEIiYKB1BhdXNlQXQSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiIXCgZSZXN1bWUSDQoFcGF1c2UYASABKAQiGgoHQmFycmllchIPCgdiYXJyaWVyGAEgASgEIlIKCkV2YWx1YXRpb24SDQoFZXBvY2gYASABKAQSDQoFZmluYWwYAiABKAgSGAoQYWNjdXJhY3lfcGVyY2VudBgDIAEoARIMCgRsb3NzGAQgASgBIksKBFN0b3ASDgoGcmVhc29uGAEgASgJEiUKB291dGNvbWUYAiABKA4yFC5wYWNlbGluZS52MS5PdXRjb21lEgwKBHN0YXkYAyABKAgiXgoMTGVhdmVSZXF1ZXN0EisKBm1lbWJlchgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5EiEKBWxlYXZlGAIgASgLMhIucGFjZWxpbmUudjEuTGVhdmUiDAoKTGVhdmVSZXBseSIPCg1TdGF0dXNSZXF1ZXN0IhsKC1N0YXR1c1JlcGx5EgwKBGpzb24YASABKAkiHwoNU3VibWl0UmVxdWVzdBIOCgZjb25maWcYASABKAkiGgoLU3VibWl0UmVwbHkSCwoDcnVuGAEgASgJInAKE1JlYWRFeGFtcGxlc1JlcXVlc3QSCwoDcnVuGAEgASgJEiEKBXNwbGl0GAIgASgOMhIucGFjZWxpbmUudjEuU3BsaXQSDQoFZXBvY2gYAyABKAQSDQoFc3RhcnQYBCABKAQSCwoDZW5kGAUgASgEIlwKDUV4YW1wbGVzQmxvY2sSDQoFY291bnQYASABKA0SDQoFc2hhcGUYAiADKA0SDQoFZHR5cGUYAyABKAkSDgoGbGFiZWxzGAQgAygNEg4KBnZhbHVlcxgFIAEoDCJ1ChNLZWVwUmVzaWR1YWxSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgRyYW5rGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEEg8KB2JhcnJpZXIYBCABKAQSDQoFY2h1bmsYBSABKA0SDgoGdmFsdWVzGAYgASgMIhMKEUtlZXBSZXNpZHVhbFJlcGx5IlQKE1JlYWRSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDQoFY2h1bmsYBCABKA0iIwoRUmVhZFJlc2lkdWFsUmVwbHkSDgoGdmFsdWVzGAEgASgMKlkKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9TRVJWRVIQARIWChJNRU1CRVJfUk9MRV9XT1JLRVIQAip4CgtSZWZ1c2FsQ29kZRIcChhSRUZVU0FMX0NPREVfVU5TUEVDSUZJRUQQABIYChRSRUZVU0FMX0NPREVfUkVGVVNFRBABEhkKFVJFRlVTQUxfQ09ERV9QUk9UT0NPTBACEhYKElJFRlVTQUxfQ09ERV9VU0FHRRADKqEBCg5QYXJhbWV0ZXJHcm91cBIfChtQQVJBTUVURVJfR1JPVVBfVU5TUEVDSUZJRUQQABIaChZQQVJBTUVURVJfR1JPVVBfV0VJR0hUEAESGQoVUEFSQU1FVEVSX0dST1VQX1BMQUlOEAISGgoWUEFSQU1FVEVSX0dST1VQX0JVRkZFUhADEhsKF1BBUkFNRVRFUl9HUk9VUF9DT1VOVEVSEAQqYQoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASEAoMT1VUQ09NRV9ET05FEAESEgoOT1VUQ09NRV9GQUlMRUQQAhIXChNPVVRDT01FX0lOVEVSUlVQVEVEEAMqPwoFU3BsaXQSFQoRU1BMSVRfVU5TUEVDSUZJRUQQABIPCgtTUExJVF9UUkFJThABEg4KClNQTElUX1RFU1QQAjLSBAoLQ29vcmRpbmF0b3ISRAoIUmVnaXN0ZXISHC5wYWNlbGluZS52MS5SZWdpc3RlclJlcXVlc3QaGi5wYWNlbGluZS52MS5SZWdpc3RlclJlcGx5EkwKCUhlYXJ0YmVhdBIaLnBhY2VsaW5lLnYxLk1lbWJlck1lc3NhZ2UaHy5wYWNlbGluZS52MS5Db29yZGluYXRvck1lc3NhZ2UoATABEjsKBUxlYXZlEhkucGFjZWxpbmUudjEuTGVhdmVSZXF1ZXN0GhcucGFjZWxpbmUudjEuTGVhdmVSZXBseRI+CgZTdGF0dXMSGi5wYWNlbGluZS52MS5TdGF0dXNSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3RhdHVzUmVwbHkSPgoGU3VibWl0EhoucGFjZWxpbmUudjEuU3VibWl0UmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcGx5Ek4KDFJlYWRFeGFtcGxlcxIgLnBhY2VsaW5lLnYxLlJlYWRFeGFtcGxlc1JlcXVlc3QaGi5wYWNlbGluZS52MS5FeGFtcGxlc0Jsb2NrMAESUAoMS2VlcFJlc2lkdWFsEiAucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcGx5ElAKDFJlYWRSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXBseWIGcHJvdG8z", [file_paceline_v1_run]);
 
 /**
- * First word of a process to the coordinator.
+ * The first request of a process to the coordinator.
  *
  * @generated from message paceline.v1.RegisterRequest
  */
@@ -40,14 +40,14 @@ export type RegisterRequest = Message<"paceline.v1.RegisterRequest"> & {
   role: MemberRole;
 
   /**
-   * A rank (worker) or index (server) asked for; absent for the lowest free one.
+   * The requested rank (worker) or index (server); absent for the lowest free one.
    *
    * @generated from field: optional uint32 rank = 3;
    */
   rank?: number;
 
   /**
-   * Set when a process comes back after a broken link: the incarnation it was given.
+   * Set when a process registers again after a broken link: the incarnation it was given.
    *
    * @generated from field: optional uint64 incarnation = 4;
    */
@@ -75,15 +75,15 @@ export type RegisterRequest = Message<"paceline.v1.RegisterRequest"> & {
   address: string;
 
   /**
-   * Where a server takes frames besides; absent for workers and where it speaks gRPC only.
+   * Where a server also accepts frames; absent for workers and for servers that speak gRPC only.
    *
    * @generated from field: paceline.v1.FrameAddresses frames = 8;
    */
   frames?: FrameAddresses;
 
   /**
-   * Names this try to become a member, in words that no other process uses: who did not hear the answer and asks again
-   * in the same words is given the same. "" where nobody asks again; at most 1,024 bytes.
+   * Identifies this attempt to register; unique to the process. A process that repeats the request with the same
+   * value gets the same answer. "" if the request is never repeated; at most 1,024 bytes.
    *
    * @generated from field: string attempt = 9;
    */
@@ -169,7 +169,7 @@ export type Registered = Message<"paceline.v1.Registered"> & {
   leaseMs: number;
 
   /**
-   * The coordinator's term, which grows with each start of it; whoever has heard of a higher one does not take the reply.
+   * The coordinator's term, which grows with each start of it; a member that knows a higher one ignores the reply.
    *
    * @generated from field: uint32 term = 5;
    */
@@ -331,7 +331,7 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
     case: "diverged";
   } | {
     /**
-     * The member can't go on.
+     * The member can't continue.
      *
      * @generated from field: paceline.v1.Failed failed = 10;
      */
@@ -347,7 +347,7 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
     case: "leave";
   } | {
     /**
-     * A worker will not compute with the examples it was sent.
+     * A worker refuses the examples it was sent.
      *
      * @generated from field: paceline.v1.AssignmentRefused assignment_refused = 12;
      */
@@ -424,7 +424,7 @@ export type CoordinatorMessage = Message<"paceline.v1.CoordinatorMessage"> & {
     case: "evaluate";
   } | {
     /**
-     * Say where you are and go no further.
+     * Report the current step and go no further.
      *
      * @generated from field: paceline.v1.Pause pause = 6;
      */
@@ -432,7 +432,7 @@ export type CoordinatorMessage = Message<"paceline.v1.CoordinatorMessage"> & {
     case: "pause";
   } | {
     /**
-     * Go on up to and including a step, then rest.
+     * Continue up to and including a step, then rest.
      *
      * @generated from field: paceline.v1.PauseAt pause_at = 7;
      */
@@ -440,7 +440,7 @@ export type CoordinatorMessage = Message<"paceline.v1.CoordinatorMessage"> & {
     case: "pauseAt";
   } | {
     /**
-     * Go on.
+     * Continue.
      *
      * @generated from field: paceline.v1.Resume resume = 8;
      */
@@ -557,7 +557,7 @@ export type ServerReach = Message<"paceline.v1.ServerReach"> & {
   server: number;
 
   /**
-   * 0 where it does; else the milliseconds since its link broke, or was first tried in vain.
+   * 0 where it does; else the milliseconds since its link broke, or first failed to open.
    *
    * @generated from field: uint64 unreached_ms = 2;
    */
@@ -635,7 +635,7 @@ export type ServerStatistics = Message<"paceline.v1.ServerStatistics"> & {
   stalenessCount: bigint;
 
   /**
-   * The most stale of them.
+   * The highest staleness among them.
    *
    * @generated from field: uint64 staleness_max = 9;
    */
@@ -754,7 +754,7 @@ export type WorkerStatistics = Message<"paceline.v1.WorkerStatistics"> & {
   steps: bigint;
 
   /**
-   * Examples whose label the model gave before it learned from them.
+   * Examples that the model classified correctly before it learned from them.
    *
    * @generated from field: uint64 correct = 8;
    */
@@ -979,7 +979,7 @@ export type AssignmentDone = Message<"paceline.v1.AssignmentDone"> & {
   seconds: number;
 
   /**
-   * Examples whose label the model gave before it learned from them.
+   * Examples that the model classified correctly before it learned from them.
    *
    * @generated from field: uint64 correct = 6;
    */
@@ -1008,7 +1008,7 @@ export const AssignmentDoneSchema: GenMessage<AssignmentDone> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 15);
 
 /**
- * The examples sent for an assignment are not what the run says; its step was not begun.
+ * The examples sent for an assignment do not match the run; its step was not started.
  *
  * @generated from message paceline.v1.AssignmentRefused
  */
@@ -1176,7 +1176,7 @@ export const PausedSchema: GenMessage<Paused> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 20);
 
 /**
- * The worker stands as one that begins from the checkpoint would.
+ * The worker is in the state of a worker that starts from the checkpoint.
  *
  * @generated from message paceline.v1.BarrierReached
  */
@@ -1239,7 +1239,7 @@ export const DivergedSchema: GenMessage<Diverged> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 22);
 
 /**
- * The member can't go on.
+ * The member can't continue.
  *
  * @generated from message paceline.v1.Failed
  */
@@ -1322,7 +1322,7 @@ export type HeartbeatAck = Message<"paceline.v1.HeartbeatAck"> & {
   received: bigint;
 
   /**
-   * The coordinator's term. What follows on the stream is its word: members take none of a lower term than they know.
+   * The coordinator's term; it applies to all that follows on the stream. Members ignore a lower term than they know.
    *
    * @generated from field: uint32 term = 3;
    */
@@ -1350,15 +1350,15 @@ export type Prepare = Message<"paceline.v1.Prepare"> & {
   spec?: RunSpec;
 
   /**
-   * Whether the checkpoint gone on from has residuals for this life of the worker.
+   * Whether the resumed checkpoint has residuals for this life of the worker.
    *
    * @generated from field: bool residuals = 2;
    */
   residuals: boolean;
 
   /**
-   * The model's tensors and chunks, for programs that have not the model's description: what layer names, shapes and
-   * the cutting into chunks follow from.
+   * The model's tensors and chunks, for programs without the model's description: names, shapes and the division into
+   * chunks.
    *
    * @generated from field: paceline.v1.ModelLayout layout = 3;
    */
@@ -1613,7 +1613,7 @@ export const EvaluateSchema: GenMessage<Evaluate> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 33);
 
 /**
- * Say where you are and go no further.
+ * Report the current step and go no further.
  *
  * @generated from message paceline.v1.Pause
  */
@@ -1634,7 +1634,7 @@ export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 34);
 
 /**
- * Go on up to and including a step, then rest and say paused.
+ * Continue up to and including a step, then rest and say paused.
  *
  * @generated from message paceline.v1.PauseAt
  */
@@ -1662,7 +1662,7 @@ export const PauseAtSchema: GenMessage<PauseAt> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 35);
 
 /**
- * Go on.
+ * Continue.
  *
  * @generated from message paceline.v1.Resume
  */
@@ -1795,7 +1795,7 @@ export type LeaveRequest = Message<"paceline.v1.LeaveRequest"> & {
   member?: MemberIdentity;
 
   /**
-   * What it says.
+   * The message.
    *
    * @generated from field: paceline.v1.Leave leave = 2;
    */
@@ -1810,7 +1810,7 @@ export const LeaveRequestSchema: GenMessage<LeaveRequest> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 40);
 
 /**
- * It was heard.
+ * The message was received.
  *
  * @generated from message paceline.v1.LeaveReply
  */
@@ -1840,7 +1840,7 @@ export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 42);
 
 /**
- * The present snapshot.
+ * The current snapshot.
  *
  * @generated from message paceline.v1.StatusReply
  */
@@ -1861,7 +1861,7 @@ export const StatusReplySchema: GenMessage<StatusReply> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 43);
 
 /**
- * A run for a serving coordinator.
+ * A run submitted to a serving coordinator.
  *
  * @generated from message paceline.v1.SubmitRequest
  */
@@ -1882,7 +1882,7 @@ export const SubmitRequestSchema: GenMessage<SubmitRequest> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 44);
 
 /**
- * The run was taken.
+ * The run was accepted.
  *
  * @generated from message paceline.v1.SubmitReply
  */
@@ -2001,7 +2001,7 @@ export const ExamplesBlockSchema: GenMessage<ExamplesBlock> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 47);
 
 /**
- * Gives what pushes have dropped of a chunk so far.
+ * What pushes have dropped of a chunk so far.
  *
  * @generated from message paceline.v1.KeepResidualRequest
  */
@@ -2057,7 +2057,7 @@ export const KeepResidualRequestSchema: GenMessage<KeepResidualRequest> = /*@__P
   messageDesc(file_paceline_v1_coordinator, 48);
 
 /**
- * It is kept.
+ * The residual is stored.
  *
  * @generated from message paceline.v1.KeepResidualReply
  */
@@ -2182,7 +2182,7 @@ export enum RefusalCode {
   UNSPECIFIED = 0,
 
   /**
-   * No place, or not any longer.
+   * No place is free, or the place was lost.
    *
    * @generated from enum value: REFUSAL_CODE_REFUSED = 1;
    */
@@ -2196,7 +2196,7 @@ export enum RefusalCode {
   PROTOCOL = 2,
 
   /**
-   * The request asks for what can't be.
+   * The request is impossible.
    *
    * @generated from enum value: REFUSAL_CODE_USAGE = 3;
    */
@@ -2339,7 +2339,7 @@ export const SplitSchema: GenEnum<Split> = /*@__PURE__*/
  */
 export const Coordinator: GenService<{
   /**
-   * The first word of a process. Being refused is an answer, not an error.
+   * Registers a process. A refusal is an answer, not an error.
    *
    * @generated from rpc paceline.v1.Coordinator.Register
    */
@@ -2361,7 +2361,7 @@ export const Coordinator: GenService<{
     output: typeof CoordinatorMessageSchema;
   },
   /**
-   * The same as sending `leave` over the open session, for callers to whom a unary call comes easier.
+   * The same as `leave` in the open session, for callers that prefer a unary call.
    *
    * @generated from rpc paceline.v1.Coordinator.Leave
    */
@@ -2371,7 +2371,7 @@ export const Coordinator: GenService<{
     output: typeof LeaveReplySchema;
   },
   /**
-   * The present snapshot.
+   * The current snapshot.
    *
    * @generated from rpc paceline.v1.Coordinator.Status
    */
@@ -2381,7 +2381,7 @@ export const Coordinator: GenService<{
     output: typeof StatusReplySchema;
   },
   /**
-   * Gives a serving coordinator a run.
+   * Submits a run to a serving coordinator.
    *
    * @generated from rpc paceline.v1.Coordinator.Submit
    */
@@ -2391,9 +2391,9 @@ export const Coordinator: GenService<{
     output: typeof SubmitReplySchema;
   },
   /**
-   * Training or test examples by position, for workers that have no files, in blocks of at most 1 MiB: as many in a call
-   * as fit in 64 MiB of values, and a mini-batch in any case. Refused unless the run's spec has the feed "central".
-   * Asking again gives the same again.
+   * Training or test examples by position, for workers that have no files, in blocks of at most 1 MiB. One call
+   * returns a mini-batch, or as many examples as fit in 64 MiB of values. Refused unless the run's feed is "central".
+   * Repeated calls return the same.
    *
    * @generated from rpc paceline.v1.Coordinator.ReadExamples
    */
@@ -2403,8 +2403,8 @@ export const Coordinator: GenService<{
     output: typeof ExamplesBlockSchema;
   },
   /**
-   * Takes what a worker's pushes have dropped of one chunk so far, between barrier and barrier_reached. Giving it again
-   * changes nothing.
+   * Stores what a worker's pushes have dropped of one chunk so far, between barrier and barrier_reached. Repeating
+   * the call changes nothing.
    *
    * @generated from rpc paceline.v1.Coordinator.KeepResidual
    */
@@ -2414,7 +2414,7 @@ export const Coordinator: GenService<{
     output: typeof KeepResidualReplySchema;
   },
   /**
-   * The same out of the checkpoint that a run goes on from, for workers whose prepare says that there are residuals.
+   * Returns it from the checkpoint that a run resumes, for workers whose prepare says that there are residuals.
    *
    * @generated from rpc paceline.v1.Coordinator.ReadResidual
    */

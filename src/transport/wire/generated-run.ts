@@ -71,7 +71,7 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
   testExamples: bigint;
 
   /**
-   * The fewest workers that the run goes on with.
+   * The fewest workers that the run continues with.
    *
    * @generated from field: uint32 workers_min = 8;
    */
@@ -197,7 +197,7 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
   threads: number;
 
   /**
-   * What must be known of the data set without its files.
+   * What members without files must know of the data set.
    *
    * @generated from field: paceline.v1.InputSpec input = 26;
    */
@@ -211,21 +211,21 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
   feed: string;
 
   /**
-   * In what numbers forward and backward are computed.
+   * Number format of forward and backward.
    *
    * @generated from field: string dtype = 28;
    */
   dtype: string;
 
   /**
-   * How a residual network begins; absent where the model begins in one way only.
+   * First layers of a residual network; absent where the model has no choice.
    *
    * @generated from field: optional string stem = 29;
    */
   stem?: string;
 
   /**
-   * How pushes and pulls of weights are made shorter.
+   * How pushes and pulls of weights are compressed.
    *
    * @generated from field: paceline.v1.CompressionSpec compression = 30;
    */
@@ -239,7 +239,7 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
   algorithms: string;
 
   /**
-   * The choices of the run that this one goes on from, which hold where they fit.
+   * The choices of the run that this one resumes, which hold where they fit.
    *
    * @generated from field: repeated string recorded_algorithms = 32;
    */
@@ -254,7 +254,7 @@ export const RunSpecSchema: GenMessage<RunSpec> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 0);
 
 /**
- * How pushes and pulls of weights are made shorter.
+ * How pushes and pulls of weights are compressed.
  *
  * @generated from message paceline.v1.CompressionSpec
  */
@@ -317,7 +317,7 @@ export const CompressionSchema: GenMessage<Compression> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 2);
 
 /**
- * What must be known of a data set without its files.
+ * What members without files must know of a data set.
  *
  * @generated from message paceline.v1.InputSpec
  */
@@ -365,7 +365,7 @@ export type InputSpec = Message<"paceline.v1.InputSpec"> & {
   augment?: Augment;
 
   /**
-   * Absent where nobody has looked at the files.
+   * Absent where no process has read the files.
    *
    * @generated from field: paceline.v1.DataIdentity identity = 7;
    */
@@ -380,7 +380,7 @@ export const InputSpecSchema: GenMessage<InputSpec> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 3);
 
 /**
- * What tells a data set from another of the same counts and shapes.
+ * Distinguishes data sets of equal counts and shapes.
  *
  * @generated from message paceline.v1.DataIdentity
  */
@@ -415,7 +415,7 @@ export const DataIdentitySchema: GenMessage<DataIdentity> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 4);
 
 /**
- * What is done to a training example before it is computed with.
+ * How a training example is changed before it is used.
  *
  * @generated from message paceline.v1.Augment
  */
@@ -665,7 +665,7 @@ export type Cadence = Message<"paceline.v1.Cadence"> & {
   unit: string;
 
   /**
-   * Every so many; at least 1.
+   * The interval in that unit; at least 1.
    *
    * @generated from field: uint64 count = 2;
    */
@@ -806,7 +806,7 @@ export type ViewServer = Message<"paceline.v1.ViewServer"> & {
   address: string;
 
   /**
-   * Where it takes frames besides; absent where it speaks gRPC only.
+   * Where it also accepts frames; absent where it speaks gRPC only.
    *
    * @generated from field: paceline.v1.FrameAddresses frames = 4;
    */

@@ -1,7 +1,7 @@
 /**
  * A run's protocol <-> the generated messages of proto/paceline/v1/run.proto: the name of a mode
- * and its parameters by name. Which modes there are, and what they take, is not known here: whoever
- * is given the run asks the mode.
+ * and its parameters by name. Which modes there are, and what they take, is not known here: the
+ * member that is given the run asks the mode.
  *
  * Invariant: names are short words, each stands once, and numbers are finite.
  */
@@ -55,7 +55,7 @@ function readInto(
   const shown = JSON.stringify(parameter.name.slice(0, 64));
   const where = `${path}.parameters ${shown}`;
   if (!name.test(parameter.name) || parameter.name === "mode") {
-    throw new PacelineError("protocol", `${where} is no name of a parameter`);
+    throw new PacelineError("protocol", `${where} is not the name of a parameter`);
   }
   const value = parameterOf(parameter, where);
   const [group, member] = parameter.name.split(".") as [string, string?];

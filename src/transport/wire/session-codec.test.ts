@@ -318,7 +318,7 @@ test("a range that ends before it starts is refused with its numbers", () => {
   );
   assert.throws(() => decodeCoordinatorMessage(bytes), {
     code: "protocol",
-    message: /range: 9 to 3 is no range/,
+    message: /range: 9 to 3 is not a range/,
   });
 });
 
@@ -375,7 +375,7 @@ test("what a run spec holds is refused by the name of the field and its bounds",
     [{ seed: 2 ** 32 - 1, epochs: 2 ** 40 }, /spec\.epochs is 1099511627776, it must be from 1/],
     [{ feed: "spoon" as "static" }, /spec\.feed has the unknown value spoon; it is one of static,/],
     [{ loadBound: Number.NaN }, /spec\.loadBound is NaN, a finite number is needed/],
-    [{ workersMin: 3, workersMax: 2 }, /spec: workers 3 to 2 is no range/],
+    [{ workersMin: 3, workersMax: 2 }, /spec: workers 3 to 2 is not a range/],
     [{ input: { ...sample.input, mean: [1] } }, /spec\.input: 1 means and 3 deviations are not/],
     [
       { updateRule: { ...sample.updateRule, name: "lion" as "sgd" } },

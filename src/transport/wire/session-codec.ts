@@ -121,15 +121,15 @@ const statistics = { server: optional(serverStatistics), worker: optional(worker
 const range = record<Range, wire.Range>(
   schemas.RangeSchema,
   { start: count, end: count },
-  ({ start, end }) => (start <= end ? null : `${start} to ${end} is no range`),
+  ({ start, end }) => (start <= end ? null : `${start} to ${end} is not a range`),
 );
 
 const assignment = record<Assignment, wire.Assignment>(
   schemas.AssignmentSchema,
   { id: count, epoch: count, start: count, end: count, firstStep: count, lastStep: count },
   ({ start, end, firstStep, lastStep }) => {
-    if (start > end) return `positions ${start} to ${end} are no range`;
-    return firstStep <= lastStep ? null : `steps ${firstStep} to ${lastStep} are no range`;
+    if (start > end) return `positions ${start} to ${end} are not a range`;
+    return firstStep <= lastStep ? null : `steps ${firstStep} to ${lastStep} are not a range`;
   },
 );
 
