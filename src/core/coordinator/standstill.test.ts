@@ -35,7 +35,7 @@ class Floor implements StandstillFloor {
 
   toWorker(rank: number, message: CoordinatorMessage): void {
     if (message.type === "pause") {
-      this.still.answered(rank, { ...message, type: "pausing", step: 3 });
+      this.still.answered(rank, { pause: message.pause, step: 3 });
     } else if (message.type === "pauseAt") {
       this.still.paused(rank, { ...message, type: "paused", step: 4, position: -1 });
     } else if (rank === 0) this.done.push(message.type);
