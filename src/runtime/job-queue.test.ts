@@ -8,7 +8,9 @@ test("jobs come out as they went in, under names of their own", async () => {
   assert.equal(queue.next(), null);
   assert.equal(queue.add({ name: "a", request: 1 }), 0);
   assert.equal(queue.add({ name: "b", request: 2 }), 1);
-  assert.throws(() => queue.add({ name: "b", request: 3 }), { message: /--name b: .* waits here/ });
+  assert.throws(() => queue.add({ name: "b", request: 3 }), {
+    message: /--name b: .* already queued/,
+  });
   await queue.wait();
   assert.equal(queue.next()?.name, "a");
   assert.deepEqual(queue.clear(), ["b"]);
