@@ -132,7 +132,7 @@ describe("at rest", () => {
     assert.deepEqual(floor.advance(), ["resume", "deal"]);
   });
 
-  test("an evaluation that everybody has left is begun anew by whoever comes", () => {
+  test("an evaluation that everybody has left is started again by the next worker", () => {
     floor.still.wantEvaluation(wish);
     floor.advance();
     for (const rank of [0, 1]) floor.still.lost(rank);

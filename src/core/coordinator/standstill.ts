@@ -143,7 +143,7 @@ export class Standstill {
   #isEvaluating({ reason, limit }: Pause): boolean {
     const { evaluator, pace, views } = this.#floor;
     if (views.workers().length === 0) {
-      // Whoever comes next may find another version: it is begun anew.
+      // The next worker may find another version: the evaluation starts again.
       if (!pace.meetsAtBoundaries) this.#evaluation ??= evaluator.abandon();
       return false;
     }

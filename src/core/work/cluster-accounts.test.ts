@@ -1,5 +1,5 @@
 /**
- * The account of the work against what the servers have: whoever is lost and whenever, an example
+ * The account of the work against what the servers have: whichever worker is lost, an example
  * is used, or reported as skipped, and never both; and nothing is in flight when a run ends or
  * rests.
  */
@@ -63,7 +63,7 @@ for (const protocol of protocols) {
   });
 }
 
-test("a run that maxSteps ends waits for whoever is still in an earlier epoch", () => {
+test("a run that maxSteps ends waits for a worker still in an earlier epoch", () => {
   for (let seed = 0; seed < 40; seed++) {
     for (const feed of ["static", "leased"] as const) {
       const slow = { rank: seed % 3, factor: 30 };

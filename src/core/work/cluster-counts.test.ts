@@ -86,7 +86,7 @@ for (const { protocol, feed } of cases) {
   });
 }
 
-test("a checkpoint without counts is gone on with; they begin at zero", () => {
+test("a checkpoint without counts is continued; they begin at zero", () => {
   const first = clusterOf(1, { epochs: 1 }).start().run();
   const { workers: _, ...snapshot } = first.checkpoints.at(-1)!.snapshot;
   const marks = first.checkpoints.at(-1)!.marks.map(({ counts: __, ...rest }) => rest);

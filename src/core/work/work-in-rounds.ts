@@ -57,7 +57,7 @@ export class WorkInRounds implements WorkDealer {
     }
   }
 
-  /** In a pause too, as whoever is in the step waits for it. */
+  /** In a pause too, as workers in the step wait for it. */
   #fillUpTo(active: readonly number[], limit: number): void {
     for (const rank of active) {
       const step = this.#pool.stepOf(rank);

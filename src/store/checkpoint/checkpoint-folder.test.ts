@@ -37,7 +37,7 @@ function specOf(model: string): RunSpec {
     model,
     trainExamples: 10,
     testExamples: 10,
-    updateRule: { ...sampleSpec.updateRule, beta1: 0, beta2: 0, epsilon: 0 },
+    updateRule: { ...sampleSpec.updateRule, beta1: 0, beta2: 0 },
     schedule: { ...sampleSpec.schedule, totalExamples: 10 },
     batchSize: 1,
     chunkValues: 4,

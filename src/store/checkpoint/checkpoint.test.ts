@@ -389,8 +389,11 @@ test("a manifest with the first fields of a run alone is read, and later ones ar
       "manifest.json",
     ).spec;
   const first = firstFields.split(" ").map((name) => [name, Reflect.get(whole, name)]);
-  const { stem, compression, ...others } = read(Object.fromEntries(first));
+  const { stem, compression, algorithms, recordedAlgorithms, ...others } = read(
+    Object.fromEntries(first),
+  );
   assert.deepEqual([stem, compression], [null, uncompressed]);
+  assert.deepEqual([algorithms, recordedAlgorithms], ["rule", []]);
   assert.deepEqual(others, Object.fromEntries(first));
   assert.deepEqual(read({ ...whole, mood: "good" }), { ...whole, mood: "good" });
   const refused: readonly (readonly [object, RegExp])[] = [
