@@ -3,6 +3,7 @@
 // Usage: node scripts/run-tests.mjs [part of a path...]
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 
 const wanted = process.argv.slice(2);
@@ -16,7 +17,9 @@ if (files.length === 0) {
   console.error(`paceline: no test matches ${wanted.join(" ")}; run make build first.`);
   process.exit(1);
 }
-const child = spawnSync(process.execPath, ["--test", "--test-reporter=spec", ...files], {
+// Many tests wait for processes: a file a core, where node's own default leaves one core idle.
+const lanes = `--test-concurrency=${availableParallelism()}`;
+const child = spawnSync(process.execPath, ["--test", lanes, "--test-reporter=spec", ...files], {
   stdio: "inherit",
 });
 process.exit(child.status ?? 1);

@@ -99,7 +99,7 @@ test("a cell that outlives its suite is seen, and continued later", async (conte
   assert.equal(second.exitCode, 2, second.err);
   assert.match(
     second.err,
-    /process \d+ on \S+ has been writing into experiment_results since .*: wait for its end/,
+    /process \d+ on \S+ has been writing into experiment_results since .*: wait until it ends/,
   );
 
   suite.kill("SIGKILL");

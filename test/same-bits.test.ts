@@ -86,7 +86,7 @@ test("Ctrl-C ends with 130, and --resume auto ends in the same bits", async (con
   command.kill("SIGINT");
   const { exitCode, err } = await command.end();
   assert.equal(exitCode, 130, command.told());
-  assert.match(err, /go on with: paceline resume runs\/stopped/);
+  assert.match(err, /resume with: paceline resume runs\/stopped/);
   const [kept] = await place.checkpoints("stopped");
   const step = Number(kept!.replace("step-", ""));
   assert.ok(step >= 8 && step < (2 * 480) / 3 / 8, kept);

@@ -88,7 +88,7 @@ export class DueAtWill {
 
   /**
    * No work is left and nobody has any: nothing is in flight once the servers have heard of every
-   * lost worker. The final model is evaluated, by workers that have come in by this step, and saved.
+   * lost worker. The final model is evaluated by workers that have come in by this step, and saved.
    */
   finish(epoch: number, reachedStep: number): void {
     const { evaluator, finalSaved, views } = this.#floor;
