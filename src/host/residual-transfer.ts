@@ -61,7 +61,7 @@ export async function inheritResiduals({
     const title = compressionTitle(spec.compression.push);
     const way = spec.compression.feedback ? title : `${title} without error feedback`;
     const held = `${chunks.length} chunks (${weightValues(layout)} values)`;
-    log(`residuals of ${held} in the checkpoint are dropped: pushes go as ${way}`);
+    log(`residuals of ${held} in the checkpoint are dropped: pushes are sent as ${way}`);
     return inherited;
   }
   for (const { index, length } of chunks) {

@@ -122,7 +122,7 @@ test("a push whose codec or bytes are wrong is refused with what is wrong", () =
   const unknown = { ...push, codec: 77 };
   const topk = { ...push, codec: table.named("topk").id };
   const cases: readonly (readonly [Partial<ChunkHeader>, Uint8Array, RegExp])[] = [
-    [unknown, good, /codec 77 is unknown here; known are 0 \(raw\)/],
+    [unknown, good, /codec 77 is unknown here; known codecs are 0 \(raw\)/],
     [{ ...push, codec: 1 }, encoded("fp16"), /written as fp16, and this run has --compress topk/],
     [{ ...topk, chunk: 1 }, good, /group plain, which is never compressed/],
     [topk, new Uint8Array(8), /has 8 bytes instead of 12 to 84/],

@@ -202,7 +202,10 @@ describe("roles that a program starts", () => {
       usage(/^a worker needs the address .*write coordinator: /),
     );
     const open = { coordinator: "127.0.0.1:1", host: "0.0.0.0", insecure: true };
-    await assert.rejects(startServer(open), usage(/--host 0.0.0.0 is every address .*--advertise/));
+    await assert.rejects(
+      startServer(open),
+      usage(/--host 0.0.0.0 listens on every address, .*--advertise/),
+    );
     await assert.rejects(startCoordinator({ host: "10.0.0.1" }), usage(/not a loopback address/));
     const first = await startCoordinator(onAnyPort);
     const port = Number(first.address.split(":")[1]);
