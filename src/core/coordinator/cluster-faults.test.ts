@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Protocol, StalenessRule } from "../../protocol/run-spec.js";
 import { ModelCluster } from "../testing/model-cluster.js";
+import { nameOf } from "../testing/model-run.js";
 import { planOf, trouble } from "../testing/model-trouble.js";
 import { positionsUsed } from "../testing/model-values.js";
 
@@ -16,10 +17,6 @@ const protocols: readonly Protocol[] = [
   { mode: "ssp", staleness: 2 },
   { mode: "asp", staleness: rule },
 ];
-
-function nameOf(protocol: Protocol): string {
-  return protocol.mode === "ssp" ? `SSP(${protocol.staleness})` : protocol.mode.toUpperCase();
-}
 
 function assertSound(cluster: ModelCluster): void {
   const { spec } = cluster.plan;

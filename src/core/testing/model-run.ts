@@ -1,5 +1,5 @@
 /** The run of a model cluster: what its tests do not say of it. */
-import type { RunSpec } from "../../protocol/run-spec.js";
+import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
 
 /** A run's choices: small, and plain where a test does not say otherwise. */
@@ -21,4 +21,22 @@ export function specOf(extra: Partial<RunSpec> = {}): RunSpec {
     virtualNodes: 20,
     ...extra,
   };
+}
+
+/** ASP that takes every push as it is. */
+export const plainAsp: Protocol = {
+  mode: "asp",
+  staleness: { rule: "none", scale: 0, floor: 0, max: 0 },
+};
+/** Every way to keep pace, SSP with the tightest bound and with a loose one. */
+export const everyProtocol: readonly Protocol[] = [
+  { mode: "bsp" },
+  { mode: "ssp", staleness: 0 },
+  { mode: "ssp", staleness: 2 },
+  plainAsp,
+];
+
+/** What a test calls one of them: `SSP(2)`. */
+export function nameOf(protocol: Protocol): string {
+  return protocol.mode === "ssp" ? `SSP(${protocol.staleness})` : protocol.mode.toUpperCase();
 }

@@ -5,23 +5,11 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, ModelCluster } from "../testing/model-cluster.js";
-import { specOf } from "../testing/model-run.js";
+import { everyProtocol, nameOf, plainAsp, specOf } from "../testing/model-run.js";
 import { planOf, trouble } from "../testing/model-trouble.js";
 import { positionsUsed, updatesOf } from "../testing/model-values.js";
-
-const asp: Protocol = { mode: "asp", staleness: { rule: "none", scale: 0, floor: 0, max: 0 } };
-const protocols: readonly Protocol[] = [
-  { mode: "bsp" },
-  { mode: "ssp", staleness: 0 },
-  { mode: "ssp", staleness: 2 },
-  asp,
-];
-
-function nameOf(protocol: Protocol): string {
-  return protocol.mode === "ssp" ? `SSP(${protocol.staleness})` : protocol.mode.toUpperCase();
-}
 
 function clusterOf(seed: number, spec: Partial<RunSpec>, extra: Partial<ClusterPlan> = {}) {
   return new ModelCluster({ seed, chunks: 4, spec: specOf(spec), ...extra });
@@ -38,7 +26,7 @@ function finished(cluster: ModelCluster): ModelCluster {
   return cluster;
 }
 
-for (const protocol of protocols) {
+for (const protocol of everyProtocol) {
   test(`${nameOf(protocol)} skips what no chunk has, and nothing else, in trouble`, () => {
     let skips = 0;
     for (let seed = 0; seed < 120; seed++) {
@@ -67,7 +55,7 @@ test("a run that maxSteps ends waits for a worker still in an earlier epoch", ()
   for (let seed = 0; seed < 40; seed++) {
     for (const feed of ["static", "leased"] as const) {
       const slow = { rank: seed % 3, factor: 30 };
-      const spec = { protocol: asp, feed, epochs: 4, workersMax: 3, maxSteps: 30 + seed };
+      const spec = { protocol: plainAsp, feed, epochs: 4, workersMax: 3, maxSteps: 30 + seed };
       const cluster = finished(clusterOf(seed, spec, { slow }).start());
       const pushes = cluster.values().map((value) => updatesOf(value).length);
       assert.deepEqual(new Set(pushes), new Set([spec.maxSteps]), `seed ${seed}, ${feed}`);
@@ -79,7 +67,7 @@ test("a run that maxSteps ends waits for a worker still in an earlier epoch", ()
   }
 });
 
-for (const protocol of protocols) {
+for (const protocol of everyProtocol) {
   test(`in ${nameOf(protocol)} a batch that is refused in a pause holds nobody up`, () => {
     let inPause = 0;
     for (let seed = 0; seed < 100; seed++) {

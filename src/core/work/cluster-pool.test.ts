@@ -4,23 +4,11 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, ModelCluster } from "../testing/model-cluster.js";
-import { specOf } from "../testing/model-run.js";
+import { everyProtocol, nameOf, plainAsp, specOf } from "../testing/model-run.js";
 import { planOf, trouble } from "../testing/model-trouble.js";
 import { positionsUsed, updatesOf } from "../testing/model-values.js";
-
-const asp: Protocol = { mode: "asp", staleness: { rule: "none", scale: 0, floor: 0, max: 0 } };
-const protocols: readonly Protocol[] = [
-  { mode: "bsp" },
-  { mode: "ssp", staleness: 0 },
-  { mode: "ssp", staleness: 2 },
-  asp,
-];
-
-function nameOf(protocol: Protocol): string {
-  return protocol.mode === "ssp" ? `SSP(${protocol.staleness})` : protocol.mode.toUpperCase();
-}
 
 function clusterOf(seed: number, spec: Partial<RunSpec>, extra: Partial<ClusterPlan> = {}) {
   return new ModelCluster({ seed, chunks: 4, spec: specOf({ feed: "leased", ...spec }), ...extra });
@@ -63,7 +51,7 @@ function assertAllUsed(cluster: ModelCluster): void {
 
 const seeds = Array.from({ length: 60 }, (_, index) => index);
 
-for (const protocol of protocols) {
+for (const protocol of everyProtocol) {
   test(`${nameOf(protocol)} uses each example once without trouble`, () => {
     for (const seed of seeds) {
       const plan = planOf(seed, protocol, { feed: "leased" });
@@ -167,7 +155,7 @@ test("BSP goes on after an interrupt, or from any checkpoint, to the same weight
 
 test("in ASP a slow worker gets fewer batches, and all are used", () => {
   const slow = { rank: 1, factor: 8 };
-  const spec = { protocol: asp, trainExamples: 400, epochs: 1, workersMax: 3 };
+  const spec = { protocol: plainAsp, trainExamples: 400, epochs: 1, workersMax: 3 };
   const cluster = finished(clusterOf(3, spec, { slow }).start());
   const steps = [0, 1, 2].map((rank) => cluster.result.workers[rank]!.steps);
   assert.equal(
@@ -178,7 +166,7 @@ test("in ASP a slow worker gets fewer batches, and all are used", () => {
 });
 
 test("a lone survivor uses what the others left", () => {
-  for (const protocol of protocols) {
+  for (const protocol of everyProtocol) {
     for (const seed of seeds.slice(0, 20)) {
       const cluster = clusterOf(seed, { protocol, trainExamples: 200 }).start();
       cluster.run(1, () => cluster.coordinator.snapshot(cluster.nowMs).globalSteps >= 2);
@@ -188,7 +176,7 @@ test("a lone survivor uses what the others left", () => {
   }
 });
 
-for (const protocol of protocols) {
+for (const protocol of everyProtocol) {
   test(`in ${nameOf(protocol)} a refused batch goes to another worker, and is used`, () => {
     for (const seed of seeds.slice(0, 20)) {
       const refuses: ClusterPlan["refuses"] = (rank, epoch, { start }) =>
