@@ -191,6 +191,7 @@ for (const codec of ["topk", "onebit"] as const) {
         trial.endWrites();
         trial.received.keepOnly({
           ...{ run: "r", number: 9, generation: 0, phase: 0, phaseFromStep: 0 },
+          ...{ candidates: [], departing: [] },
           ...{ servers: [], workers: [], replicas: [], fences: [] },
         });
         assert.equal(trial.arena.usage().slots, 0, "everything is given back");

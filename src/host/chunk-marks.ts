@@ -29,6 +29,10 @@ export function readMarks(text: string, chunk: number): ChunkMarks {
         incarnation: wholeNumber(mark, "incarnation", 0, chunk),
         step: wholeNumber(mark, "step", -1, chunk),
         ...outcomeOf(mark, chunk),
+        ...(mark.usedStep === undefined
+          ? {}
+          : { usedStep: wholeNumber(mark, "usedStep", -1, chunk) }),
+        ...(mark.scale === undefined ? {} : { scale: scaleIn(mark, chunk) }),
       };
     }),
     ...(counts === undefined ? {} : { counts: countsIn(fieldsOf(counts, chunk, text), chunk) }),
@@ -45,6 +49,11 @@ function countsIn(counts: Fields, chunk: number): PushCounts {
     stalenessMax: number("stalenessMax"),
     stalenessCounts: places.map((_, place) => wholeNumber({ ...places }, `${place}`, 0, chunk)),
   };
+}
+
+function scaleIn({ scale }: Fields, chunk: number): number {
+  if (typeof scale === "number" && scale >= 0 && scale <= 1) return scale;
+  throw new PacelineError("protocol", `scale in chunk ${chunk}'s marks is ${String(scale)}`);
 }
 
 /** Nothing where the push was applied. */

@@ -107,17 +107,27 @@ export class ChunkStore {
     const slots = this.#slotsOf(chunk);
     const length = this.#lengthOf(chunk);
     assert(slots.weights >= 0, "weights are loaded", { chunk });
-    const shared = (this.#writes.get(slots.weights) ?? 0) > 0;
+    const shared = this.#isLent(slots.weights);
     const target = shared ? this.#arena.allocate(length) : slots.weights;
     const moment = { lr, scale, group, updateCount: version };
+    // A gradient that is still on its way to somebody stays as it is.
+    const isLent = this.#isLent(gradient);
+    const scratch = isLent ? this.#copyOf(gradient, length) : gradient;
+    // State is updated where it lies: what a snapshot still sends is left behind.
+    slots.states.forEach((state, index) => {
+      if (!this.#isLent(state)) return;
+      slots.states[index] = this.#copyOf(state, length);
+      this.free(state);
+    });
     this.#kernels.update(updateScalars(this.#rule, moment), {
       weightsIn: slots.weights,
       weightsOut: target,
-      gradient,
+      gradient: scratch,
       state1: slots.states[0] ?? null,
       state2: slots.states[1] ?? null,
       length,
     });
+    if (isLent) this.#arena.free(scratch);
     if (!shared) return;
     this.free(slots.weights);
     slots.weights = target;
@@ -137,6 +147,11 @@ export class ChunkStore {
     const slots = this.#slotsOf(chunk);
     const slot = part === "weights" ? slots.weights : slots.states[chunkParts.indexOf(part) - 1];
     assert(slot !== undefined && slot >= 0, "the part is there", { chunk, part });
+    return this.lendSlot(slot, chunk);
+  }
+
+  /** Lends the bytes of a slot as long as a chunk; as `lend` does. */
+  lendSlot(slot: number, chunk: number): { readonly bytes: Uint8Array; readonly done: () => void } {
     this.#writes.set(slot, (this.#writes.get(slot) ?? 0) + 1);
     const done = () => this.#endWrite(slot);
     return { bytes: this.#arena.byteView(slot, this.#lengthOf(chunk)), done };
@@ -145,6 +160,16 @@ export class ChunkStore {
   /** The parts that each chunk has. */
   parts(): readonly ChunkPart[] {
     return chunkParts.slice(0, 1 + statePartCount(this.#rule));
+  }
+
+  #isLent(slot: number): boolean {
+    return (this.#writes.get(slot) ?? 0) > 0;
+  }
+
+  #copyOf(slot: number, length: number): number {
+    const copy = this.#arena.allocate(length);
+    this.#arena.view(copy, length).set(this.#arena.view(slot, length));
+    return copy;
   }
 
   #endWrite(slot: number): void {

@@ -102,6 +102,8 @@ export class CoordinatorHost implements CoordinatorService {
   readonly #dropped = new Map<string, string>();
   /** How each registration that waits for its answer is given it. */
   readonly #asked = new Map<RegisterRequest, (reply: RegisterReply) => void>();
+  /** Ends the asking for what is being saved; null where nothing is. */
+  #abandoned: AbortController | null = null;
   /** True for the effects of a step behind a record that could not be made durable. */
   #isUnkept = false;
 
@@ -296,6 +298,9 @@ export class CoordinatorHost implements CoordinatorService {
       case "save":
         void this.#save(effect.request, effect.setup);
         break;
+      case "abandonSave":
+        this.#abandoned?.abort();
+        break;
       case "event":
         this.#parts.onEvent(effect.event);
         break;
@@ -334,10 +339,17 @@ export class CoordinatorHost implements CoordinatorService {
     let step = request.step;
     let version = 0;
     let problem: string | null = null;
+    const abandoned = new AbortController();
+    this.#abandoned = abandoned;
     try {
       const parts = statePartCount(setup.spec.updateRule);
       const residuals = this.#given.take(request.residuals);
-      const state = await saveState(this.#parts, request.view, setup.layout, parts);
+      const state = await saveState(
+        { ...this.#parts, signal: abandoned.signal },
+        request.view,
+        setup.layout,
+        parts,
+      );
       demandVersion(request, state.marks);
       step = await this.#parts.saveCheckpoint(request, setup, { ...state, residuals });
       version = Math.min(...state.marks.map((marks) => marks.version));

@@ -13,6 +13,7 @@ const view: View = {
   ...{ run: "r", number: 1, generation: 0, phase: 0 },
   servers: ["a", "b"].map((address, index) => ({ index, incarnation: 1, address, frames: null })),
   workers: [{ rank: 0, incarnation: 7, fromStep: 0 }],
+  ...{ candidates: [], departing: [] },
   ...{ replicas: [[0], [1]], fences: [1, 1], phaseFromStep: 0 },
 };
 

@@ -11,6 +11,7 @@ import { type ChunkHeader, emptyHeader, type MemberMessage } from "../protocol/m
 import type { RunSpec } from "../protocol/run-spec.js";
 import { sampleSpec } from "../protocol/testing/sample-run.js";
 import type { View } from "../protocol/view.js";
+import { MemoryNetwork } from "../transport/memory/memory.js";
 import type { ChunkReceiver } from "../transport/transport.js";
 import { HeardTerm } from "./heard-term.js";
 import type { MemberSession } from "./member-session.js";
@@ -46,6 +47,7 @@ function viewOf(number: number, primaries: readonly number[]): View {
     ...{ run: sampleSpec.run, number, generation: 0, phase: 0, phaseFromStep: 0 },
     servers: [0, 1].map((index) => ({ index, incarnation: 1, address: "here", frames: null })),
     workers: [{ rank: 0, incarnation: 5, fromStep: 0 }],
+    ...{ candidates: [], departing: [] },
     replicas: primaries.map((primary) => [primary]),
     fences: [1, 1],
   };
@@ -60,6 +62,7 @@ function served(compression: RunSpec["compression"] = topkPushes): {
   const spec = { ...sampleSpec, compression };
   const heard = new HeardTerm();
   const host = new ServerHost({
+    transport: new MemoryNetwork().createTransport("server-0"),
     clock: { nowMs: () => 0, after: () => ({ cancel: () => {} }) },
     ...{ index: 0, heard, arenaValues: 30_000, kernels: "scalar" as const },
     layoutOf: () => layout,

@@ -22,20 +22,30 @@ import {
   emptyHeader,
   type ServerStatistics,
 } from "../protocol/messages.js";
+import { termOf } from "../protocol/ids.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
+import type { View, ViewServer } from "../protocol/view.js";
+import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
 import { readMarks } from "./chunk-marks.js";
 import { ChunkStore } from "./chunk-store.js";
 import type { Clock } from "./clock.js";
 import { EffectLoop } from "./effect-loop.js";
+import { entryHeader, readEntry } from "./entry-text.js";
 import type { HeardTerm } from "./heard-term.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
+import { ReplicaLinks } from "./replica-links.js";
 import { ServedChannel } from "./served-channel.js";
 import type { Trace } from "./trace.js";
 
 /** What a server needs around it. */
 export interface ServerHostParts {
   readonly clock: Clock;
+  /** By which it reaches other servers. */
+  readonly transport: Transport;
+  /** Where a server takes chunks; its address if left out. */
+  readonly route?: (server: ViewServer) => string;
+  /** Silence after which an open channel to a server is taken for dead; 30 s if left out. */
+  readonly ioTimeoutMs?: number;
   readonly index: number;
   /** The highest term that the process has heard of: transfers under a lower one are refused. */
   readonly heard: HeardTerm;
@@ -62,8 +72,11 @@ interface ServedRun {
   readonly store: ChunkStore;
   readonly codecs: RunCodecs;
   readonly replies: ReplyEncoder;
+  readonly links: ReplicaLinks;
   /** Slots with gradients that were folded to something that is not finite. */
   readonly overflown: Set<number>;
+  /** The last that was heard of. */
+  view: View | null;
 }
 
 /** A message whose payload is on its way; null where there is nothing to be kept of it. */
@@ -100,7 +113,8 @@ export class ServerHost {
   /** What the session sends each interval. */
   heartbeat(): HeartbeatBody {
     const activity = this.#job?.shard.activity() ?? "idle";
-    return { activity, server: this.#statistics(), worker: null, reach: [] };
+    const reach = this.#job?.links.reach() ?? [];
+    return { activity, server: this.#statistics(), worker: null, reach };
   }
 
   /** What the job's arena holds; null without a job. */
@@ -116,6 +130,8 @@ export class ServerHost {
         break;
       case "view":
         if (this.#job?.spec.run !== message.view.run) break;
+        this.#job.view = message.view;
+        this.#job.links.follow(message.view);
         this.#step({ type: "view", view: message.view });
         break;
       case "stop":
@@ -145,6 +161,7 @@ export class ServerHost {
       },
       onClose: () => {
         this.#channels.delete(id);
+        this.#step({ type: "closed", channel: id });
         if (arriving.slot >= 0) arriving.job?.store.free(arriving.slot);
         arriving = nothing;
       },
@@ -156,6 +173,7 @@ export class ServerHost {
     for (const channel of this.#channels.values()) channel.close();
     this.#channels.clear();
     this.#job?.loop.end();
+    this.#job?.links.close();
     this.#job = null;
   }
 
@@ -180,7 +198,11 @@ export class ServerHost {
       });
       const loop = this.#loopOf(shard, (effect) => this.#perform(job, effect));
       const overflown = new Set<number>();
-      const job = { spec, arena, layout, shard, loop, store, codecs, replies, overflown };
+      const links = this.#linksOf(spec.run, () => job);
+      const job: ServedRun = {
+        ...{ spec, arena, layout, shard, loop, store, codecs, replies, overflown, links },
+        view: null,
+      };
       this.#job = job;
       this.#updateMs = 0;
       this.#bytesIn = 0;
@@ -261,6 +283,12 @@ export class ServerHost {
         break;
       case "save":
         this.#step({ type: "save", chunk: header.chunk, channel });
+        break;
+      case "follow":
+        this.#step({ type: "follow", header, channel });
+        break;
+      case "received":
+        this.#step({ type: "received", header });
         break;
       default: {
         const detail = `a server is not sent ${header.kind} messages`;
@@ -377,11 +405,19 @@ export class ServerHost {
         job.replies.forgetCopy(effect.id);
         break;
       case "sendParts":
-        for (const part of job.store.parts()) {
+        // The weights come last, with what says that all is there.
+        for (const part of job.store.parts().toReversed()) {
           this.#sendPart(job, effect.channel, { ...effect.header, part });
         }
         break;
+      case "sendEntry":
+        this.#sendEntry(job, effect);
+        break;
+      case "tell":
+        job.links.tell(effect.server, effect.header);
+        break;
       case "viewAck":
+      case "caughtUp":
         this.#session?.send(effect);
         break;
       case "log":
@@ -436,6 +472,72 @@ export class ServerHost {
     }
     this.#bytesOut += encoded.bytes.length;
     open.send(encoded.header, encoded.bytes, encoded.done);
+  }
+
+  /** Gives an entry to who follows; its gradient is lent until it has gone out. */
+  #sendEntry(job: ServedRun, { channel, entry, fence }: ShardEffect & { type: "sendEntry" }): void {
+    const open = this.#channels.get(channel);
+    if (open === undefined || job.view === null) return;
+    const { run, generation, number } = job.view;
+    const header = entryHeader(entry, { run, generation, term: termOf(number), fence });
+    if (entry.gradient < 0) {
+      open.send(header, null);
+      return;
+    }
+    const { bytes, done } = job.store.lendSlot(entry.gradient, entry.chunk);
+    this.#bytesOut += bytes.length;
+    open.send(header, bytes, done);
+  }
+
+  /** What comes from those whose chunks are copied here. */
+  #linksOf(run: string, jobOf: () => ServedRun): ReplicaLinks {
+    const arriving = new Map<number, number>();
+    const giveUp = (server: number) => {
+      const slot = arriving.get(server);
+      arriving.delete(server);
+      if (slot !== undefined) jobOf().store.free(slot);
+    };
+    return new ReplicaLinks(this.#parts, run, {
+      onLinked: (server) => this.#step({ type: "linked", server }),
+      onTrouble: giveUp,
+      onHeader: (server, { kind, chunk }, payloadBytes) => {
+        giveUp(server);
+        const { layout, store } = jobOf();
+        const isKept = kind === "snapshot" || kind === "entry";
+        if (!isKept || payloadBytes === 0) return null;
+        if (payloadBytes !== (layout.chunks[chunk]?.length ?? 0) * 4) return null;
+        const { slot, bytes } = store.allocate(chunk);
+        arriving.set(server, slot);
+        this.#bytesIn += payloadBytes;
+        return bytes;
+      },
+      onChunk: (server, header) => {
+        const slot = arriving.get(server) ?? -1;
+        arriving.delete(server);
+        this.#onFollowed(jobOf(), server, header, slot);
+      },
+    });
+  }
+
+  #onFollowed(job: ServedRun, server: number, header: ChunkHeader, slot: number): void {
+    const { kind, chunk, part, fence, generation, step: seq, detail } = header;
+    const about = { server, fence, generation };
+    try {
+      if (kind === "snapshot" && slot >= 0) {
+        const marks = part === "weights" ? readMarks(detail, chunk) : null;
+        this.#step({ type: "snapshot", chunk, part, slot, seq, marks, ...about });
+      } else if (kind === "entry") {
+        const entry = readEntry(header, slot);
+        if (slot >= 0 && !job.store.finite(slot, chunk)) job.overflown.add(slot);
+        this.#step({ type: "entry", entry, ...about });
+      } else {
+        if (slot >= 0) job.store.free(slot);
+        this.#parts.log(`server ${server} says of chunk ${chunk}: ${kind} ${detail}`);
+      }
+    } catch (thrown) {
+      if (slot >= 0) job.store.free(slot);
+      this.#parts.log(`server ${server}: ${toPacelineError(thrown).message}`);
+    }
   }
 
   #sendPart(job: ServedRun, channel: number, header: ChunkHeader): void {

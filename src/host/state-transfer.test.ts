@@ -12,6 +12,7 @@ const view: View = {
   ...{ run: "r", number: 1, generation: 0, phase: 0, phaseFromStep: 0 },
   servers: [0, 1].map((index) => ({ index, incarnation: 1, address: `s${index}`, frames: null })),
   workers: [],
+  ...{ candidates: [], departing: [] },
   ...{ replicas: [[0], [1]], fences: [1, 1] },
 };
 const marks = { version: 0, examples: 0, sealedStep: -1, applied: [] };

@@ -36,6 +36,8 @@ export interface TransferParts {
   readonly clock: Clock;
   /** Silence of a server after which the transfer has failed. */
   readonly ioTimeoutMs: number;
+  /** Ends the transfer, which fails then. */
+  readonly signal?: AbortSignal;
 }
 
 /** Gives every server of the view its chunks. */
@@ -172,6 +174,9 @@ function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Di
     });
     let watch = parts.clock.after(1000, look);
     stop = () => end(null);
+    parts.signal?.addEventListener("abort", () => {
+      end(new PacelineError("unavailable", `server-${server.index} is asked no more`));
+    });
     function look(): void {
       const silentMs = parts.clock.nowMs() - heardMs;
       if (silentMs >= parts.ioTimeoutMs) {

@@ -236,6 +236,16 @@ export type MemberMessage =
       /** Why they could not be given; "" where they could. */
       readonly problem: string;
     }
+  /**
+   * A primary waits for a candidate from here on before an entry counts: the view may name it as
+   * a backup.
+   */
+  | {
+      readonly type: "caughtUp";
+      readonly chunk: number;
+      readonly server: number;
+      readonly incarnation: number;
+    }
   | { readonly type: "diverged"; readonly step: number; readonly what: string }
   /** The member can't go on; the code is an exit code's name. */
   | { readonly type: "failed"; readonly code: string; readonly reason: string }
@@ -307,6 +317,10 @@ export const chunkKinds = [
   "loaded",
   "save",
   "saved",
+  "follow",
+  "snapshot",
+  "entry",
+  "received",
 ] as const;
 /** One of the kinds. */
 export type ChunkKind = (typeof chunkKinds)[number];
@@ -344,6 +358,13 @@ export type ChunkPart = (typeof chunkParts)[number];
  * - load: chunk, part, version, payload = values, detail = ChunkMarks as JSON with the weights;
  *   loaded answers each
  * - save: chunk; answered by one saved message a part
+ * - follow: a server asks a chunk's primary for all its entries; rank = its index, `step` = the seq
+ *   that it has, -1 for none, fence = the view that it stands on, which all answers repeat
+ * - snapshot: chunk, part, payload = values, `step` = seq, detail = ChunkMarks as JSON with the
+ *   weights, which come last: what the follower goes on from
+ * - entry: `step` = seq, version, examples, payload = the gradient as raw f32, if there is one,
+ *   detail = all else of the entry as JSON
+ * - received: answers a snapshot and an entry; `step` = the seq that the follower now has
  */
 export interface ChunkHeader {
   readonly kind: ChunkKind;
@@ -351,7 +372,7 @@ export interface ChunkHeader {
   readonly generation: number;
   /** The term of the view that the sender holds; 0 in hello and its answers. */
   readonly term: number;
-  /** The worker's rank; -1 for the coordinator. */
+  /** The worker's rank; -1 for the coordinator; between servers the index of the one that follows. */
   readonly rank: number;
   readonly incarnation: number;
   readonly phase: number;
@@ -405,6 +426,10 @@ export interface AppliedMark extends WorkerIdentity {
   readonly step: number;
   /** Left out where it was applied; a push that comes again is answered with the same. */
   readonly outcome?: PushOutcome | undefined;
+  /** What the staleness rule said; left out where nothing judged it. */
+  readonly scale?: number | undefined;
+  /** The last step with examples that was not dropped; left out where that is `step`. */
+  readonly usedStep?: number | undefined;
 }
 
 /**

@@ -142,6 +142,16 @@ export const runFields = {
     group: "cluster",
     scope: "run",
   }),
+  replicas: addedLater(
+    option("replicas", whole(1, 16), {
+      default: 1,
+      unit: "servers",
+      sentence: "servers that hold each chunk; with 2 or more no update is lost with a server",
+      group: "cluster",
+      scope: "run",
+    }),
+    1,
+  ),
   chunkValues: option("chunkValues", whole(1, chunkValuesMax), {
     default: chunkValuesMax,
     unit: "f32 values",

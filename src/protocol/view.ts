@@ -35,6 +35,12 @@ export interface ViewWorker extends WorkerIdentity {
   readonly fromStep: number;
 }
 
+/** A server that is brought up to hold a chunk: it has, or gets, the chunk and does not count yet. */
+export interface ChunkCandidate {
+  readonly chunk: number;
+  readonly server: number;
+}
+
 /** The view itself. */
 export interface View {
   readonly run: string;
@@ -52,9 +58,16 @@ export interface View {
   readonly workers: readonly ViewWorker[];
   /** Per chunk the indices of the servers that hold it: its primary, then its in-sync backups. */
   readonly replicas: readonly (readonly number[])[];
-  /** Per chunk its fence: the number of the view that last changed its replicas. */
+  /** Per chunk its fence: the number of the view that last changed its primary. */
   readonly fences: readonly number[];
+  /** In ascending chunk. */
+  readonly candidates: readonly ChunkCandidate[];
+  /** Workers that are gone, and of whom it is yet to be told how far they had come. */
+  readonly departing: readonly ViewWorker[];
 }
+
+/** What a server is to a chunk. */
+export type ReplicaRole = "primary" | "backup" | "candidate";
 
 /** True when `left` supersedes `right`. */
 export function supersedes(left: View, right: View): boolean {
@@ -69,6 +82,32 @@ export function workerOfRank(view: View, rank: number): ViewWorker | undefined {
 /** The index of the server that leads a chunk; undefined where there is no such chunk. */
 export function primaryOf(view: View, chunk: number): number | undefined {
   return view.replicas[chunk]?.[0];
+}
+
+/** The chunks that a server has anything to do with, and what it is to each. */
+export function rolesOfServer(view: View, index: number): Map<number, ReplicaRole> {
+  const roles = new Map<number, ReplicaRole>();
+  view.replicas.forEach((servers, chunk) => {
+    const place = servers.indexOf(index);
+    if (place >= 0) roles.set(chunk, place === 0 ? "primary" : "backup");
+  });
+  for (const { chunk, server } of view.candidates) {
+    if (server === index && !roles.has(chunk)) roles.set(chunk, "candidate");
+  }
+  return roles;
+}
+
+/** What a server is to one chunk; null for nothing. */
+export function roleOfServer(view: View, index: number, chunk: number): ReplicaRole | null {
+  const place = view.replicas[chunk]?.indexOf(index) ?? -1;
+  if (place >= 0) return place === 0 ? "primary" : "backup";
+  const isNamed = view.candidates.some((one) => one.chunk === chunk && one.server === index);
+  return isNamed ? "candidate" : null;
+}
+
+/** The server of this index, if the view has it. */
+export function serverOfIndex(view: View, index: number): ViewServer | undefined {
+  return view.servers.find((server) => server.index === index);
 }
 
 /** The chunks whose primary is the server of this index, ascending. */

@@ -6,7 +6,9 @@ import { arenaValuesMax } from "../kernels/arena.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import { joinHostPort } from "../protocol/host-port.js";
 import { emptyHeader } from "../protocol/messages.js";
+import type { ViewServer } from "../protocol/view.js";
 import { createMemberTransport } from "../transport/frames/member-transport.js";
+import { createRouter } from "../transport/frames/routes.js";
 import { type ServedChunks, serveChunksEverywhere } from "../transport/frames/served-chunks.js";
 import type {
   ChunkAcceptor,
@@ -81,6 +83,8 @@ export async function startServer(
   const { address, frames } = served;
   const { kernels = "auto", rank = null } = settings;
   const request = { ...registrationOf("server", rank), address, frames };
+  const router = createRouter(settings.transport ?? roleDefaults.transport, log);
+  const route = parts.transport === undefined ? router : ({ address }: ViewServer) => address;
   const heard = new HeardTerm();
   const part = new MemberPart({ transport, clock, config, request, heard, log });
   let end: (end: MemberEnd) => void = () => {};
@@ -88,7 +92,7 @@ export async function startServer(
     end = resolve;
     const joined = part.join((index) => {
       host = new ServerHost({
-        ...{ clock, index, heard, kernels, trace, log, layoutOf },
+        ...{ clock, index, heard, kernels, trace, log, layoutOf, transport, ioTimeoutMs, route },
         arenaValues: arenaValuesMax,
         onStop: ({ outcome, reason, stay }) => !stay && resolve({ outcome, reason }),
       });

@@ -49,6 +49,33 @@ export function drawFaults(random: Random, scene: FaultScene, count: number): Fa
   return faults.sort((left, right) => left.atMs - right.atMs);
 }
 
+/** Draws some faults of servers whose chunks have copies, so that one of them can be spared. */
+export function drawServerFaults(random: Random, scene: FaultScene, most: number): Fault[] {
+  const { servers, untilMs, leaseMs } = scene;
+  const count = Math.min(most, random.below(4));
+  return Array.from({ length: count }, (): Fault => {
+    const atMs = random.float() * untilMs;
+    const index = random.below(servers);
+    const node = `server-${index}`;
+    const other = `server-${(index + 1 + random.below(servers - 1)) % servers}`;
+    const durationMs = leaseMs * (0.2 + random.float() * 2.5);
+    switch (random.below(6)) {
+      case 0:
+      case 1:
+      case 2: {
+        const restartMs = random.below(3) === 0 ? null : 50 + random.float() * 400;
+        return { kind: "kill", atMs, node, isSilent: random.below(3) === 0, restartMs };
+      }
+      case 3:
+        return { kind: "freeze", atMs, node, durationMs };
+      case 4:
+        return { kind: "block", atMs, from: node, to: other, durationMs };
+      default:
+        return { kind: "block", atMs, from: node, to: "coordinator", durationMs };
+    }
+  });
+}
+
 /** When everything is as it should be again. */
 export function endOfFaults(faults: readonly Fault[]): number {
   return Math.max(0, ...faults.map((fault) => fault.atMs + durationOf(fault)));

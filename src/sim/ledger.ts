@@ -120,9 +120,13 @@ export class Ledger {
     return this.#chunks[chunk]!.entries;
   }
 
-  /** A server has applied an entry. */
+  /** A server has applied an entry; of those who have copies the first one counts. */
   applied(entry: Entry): void {
     const chunk = this.#chunks[entry.chunk]!;
+    if (entry.version <= chunk.entries.length) {
+      this.#compareCopy(entry, chunk.entries[entry.version - 1]!);
+      return;
+    }
     const steps = entry.marks
       .map(({ incarnation, step }) => this.stepOf(incarnation, step))
       .filter((step): step is LedgerStep => step !== undefined)
@@ -141,6 +145,15 @@ export class Ledger {
     }
     chunk.entries.push({ step: entry.marks[0]?.step ?? -1, steps, examples });
     if (this.knowsValues && steps.length > 0) this.#move(entry, chunk, steps);
+  }
+
+  /** A copy applies what the others have, in the same order. */
+  #compareCopy({ chunk, version, marks, examples }: Entry, entry: LedgerEntry): void {
+    const steps = marks.flatMap(({ incarnation, step }) => this.stepOf(incarnation, step) ?? []);
+    const isSame = steps.every((step) => entry.steps.includes(step));
+    if (isSame && examples === entry.examples) return;
+    const found = `${marks.length} pushes of ${examples} examples`;
+    this.#complain(`a copy of chunk ${chunk} has ${found} for entry ${version}, not those it had`);
   }
 
   /** The values of a part of a chunk. */

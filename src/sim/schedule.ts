@@ -16,7 +16,7 @@ import { scheduleFields } from "../protocol/schedule-spec.js";
 import { defaultsOf } from "../protocol/spec-option.js";
 import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
-import { drawFaults, type Fault } from "./fault-plan.js";
+import { drawFaults, drawServerFaults, type Fault } from "./fault-plan.js";
 import type { ClusterPlan } from "./simulated-cluster.js";
 import { simulatedTimes } from "./simulated-cluster.js";
 import type { NetworkSettings } from "./simulated-network.js";
@@ -114,6 +114,8 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
 function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: number): ClusterPlan {
   const workersMax = 1 + random.below(5);
   const servers = 1 + random.below(3);
+  const replication = new Random("replication", spec.seed, spec.run);
+  const replicas = servers > 1 && replication.below(3) === 0 ? 2 : 1;
   const network = drawNetwork(random);
   const stepMsMax = [2, 10, 30][random.below(3)]!;
   const steps = Math.ceil((spec.trainExamples * spec.epochs) / (spec.batchSize * workersMax));
@@ -121,9 +123,11 @@ function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: num
   const wanted = [0, 0, 1, 2, 3 + random.below(4), 6 + random.below(8)][random.below(6)]!;
   const { leaseMs } = simulatedTimes;
   const scene = { workers: workersMax, servers, untilMs: lengthMs, leaseMs };
-  const faults: Fault[] = drawFaults(random, scene, Math.min(wanted, faultsMax));
+  const drawn: Fault[] = drawFaults(random, scene, Math.min(wanted, faultsMax));
+  const strikes = replicas > 1 ? drawServerFaults(replication, scene, faultsMax) : [];
+  const faults = [...drawn, ...strikes].sort((left, right) => left.atMs - right.atMs);
   return {
-    spec: { ...spec, workersMax, servers },
+    spec: { ...spec, workersMax, servers, replicas },
     layout: toyLayout(spec),
     ...{ network, stepMsMax, faults },
     slowness: Array.from({ length: workersMax }, () => (random.below(4) === 0 ? 5 : 1)),

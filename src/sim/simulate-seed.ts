@@ -149,6 +149,9 @@ function judgeEnd(
   if (outcome === "interrupted" && part.interruptMs === null) {
     watch.violated("interrupted", "nobody interrupted it");
   }
+  if (code === "member_lost" && wasRedundant(end)) {
+    watch.violated("lost though redundant", reason);
+  }
   if (outcome !== "done") return;
   judgeDone(end, result, ledger, watch);
   // Ranges of ranks that a run is resumed without are skipped.
@@ -168,6 +171,21 @@ function isExcused({ faults }: ClusterPlan, code: string | null): boolean {
   if (code === "member_lost") return strikesServer;
   if (code === "too_few_workers" || code === "cluster_not_formed") return strikes;
   return false;
+}
+
+/** True where every chunk had its replicas when the last server was lost. */
+function wasRedundant({ events }: ClusterEnd): boolean {
+  let isRedundant = false;
+  let was = false;
+  for (const event of events) {
+    if (event.kind === "lost" && event.role === "server") {
+      was = isRedundant;
+      isRedundant = false;
+    }
+    if (event.text.startsWith("redundant")) isRedundant = true;
+    if (event.text.startsWith("some chunks lack")) isRedundant = false;
+  }
+  return was;
 }
 
 function judgeDone(
@@ -232,10 +250,10 @@ function judgeTorn(
 
 /** A part in one line. */
 export function describePart({ spec, interruptMs, refusals, faults }: ClusterPlan): string {
-  const { workersMax, servers, feed, epochs, trainExamples, batchSize, maxSteps } = spec;
+  const { workersMax, servers, replicas, feed, epochs, trainExamples, batchSize, maxSteps } = spec;
   const { protocol, updateRule, compression, evaluateEvery, checkpointEvery } = spec;
   const about = {
-    ...{ protocol, workersMax, servers, feed, epochs, trainExamples, batchSize, maxSteps },
+    ...{ protocol, workersMax, servers, replicas, feed, epochs, trainExamples, batchSize, maxSteps },
     ...{ rule: updateRule.name, push: compression.push.codec, pull: compression.pull.codec },
     ...{ evaluateEvery, checkpointEvery, interruptMs, refusals, faults: faults.length },
   };

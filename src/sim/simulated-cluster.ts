@@ -232,6 +232,8 @@ export class SimulatedCluster {
   #weighMemory(): void {
     const { compression } = this.#plan.spec;
     if (compression.push.codec !== "none" || compression.pull.codec !== "none") return;
+    // Copies are held besides, and come and go beside a save.
+    if (this.#plan.spec.replicas > 1) return;
     for (const member of this.#members.values()) {
       if (!(member instanceof SimulatedServer)) continue;
       const slots = member.host?.memory()?.slots ?? 0;
@@ -252,13 +254,14 @@ export class SimulatedCluster {
       process.note(`ends: ${why}`);
       process.end();
       this.#network.ended(process, false);
-      const isLost = process.node.startsWith("worker") && why !== "it was stopped";
-      if (isLost) this.#supervise(process, 200, why);
+      const returns = process.node.startsWith("worker") || this.#plan.spec.replicas > 1;
+      if (returns && why !== "it was stopped") this.#supervise(process, 200, why);
     };
     return { process, transport, config, exit };
   }
 
   #startServer(index: number): void {
+    if (this.#members.get(`server-${index}`)?.process.isAlive === true) return;
     const process = this.#spawn(`server-${index}`);
     process.run(() => {
       const server = new SimulatedServer(this.#around(process), index, (entry) =>
@@ -302,8 +305,11 @@ export class SimulatedCluster {
     this.#time.after(10, () => {
       this.#coordinatorProcess?.run(() => this.#coordinator?.tell(exited));
     });
-    if (restartMs === null || role !== "worker") return;
-    this.#time.after(restartMs, () => this.#startWorker(Number(number)));
+    if (restartMs === null) return;
+    this.#time.after(restartMs, () => {
+      if (role === "worker") this.#startWorker(Number(number));
+      else this.#startServer(Number(number));
+    });
   }
 
   #strike(fault: Fault): void {

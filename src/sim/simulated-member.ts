@@ -62,6 +62,8 @@ export class SimulatedServer implements SimulatedMember {
     const accept = (channel: ChunkChannel) => this.host?.accept(channel) ?? refuseAll(channel);
     const open = () => {
       this.host = new ServerHost({
+        transport: around.transport,
+        ioTimeoutMs: around.config.ioTimeoutMs,
         ...{ clock: process.clock, index: rank, heard, arenaValues, kernels: "scalar", log },
         layoutOf: (spec: RunSpec) => toyLayout(spec),
         onApplied: (entry) => onApplied(entry, rank),

@@ -32,6 +32,7 @@ const state: CoordinatorState = {
       { index: 1, incarnation: mint(2, 9), address: "h:2", frames: null },
     ],
     workers: [{ rank: 0, incarnation: mint(3, 2), fromStep: 0 }],
+    ...{ candidates: [], departing: [] },
     ...{ replicas: [[0, 1], [1]], fences: [mint(3, 1), mint(3, 7)] },
   },
   progress: { cursor: { plans: [] }, seconds: 1.5, term: 3 },

@@ -35,6 +35,8 @@ const whole = z.int().nonnegative();
 const identity = { incarnation: whole };
 const frames = z.object({ tcp: z.string(), unix: z.string(), machine: z.string() });
 
+const worker = z.object({ rank: whole, ...identity, fromStep: whole });
+
 const view: z.ZodType<View> = z
   .object({
     run: z.string(),
@@ -45,9 +47,11 @@ const view: z.ZodType<View> = z
     servers: z.array(
       z.object({ index: whole, ...identity, address: z.string(), frames: frames.nullable() }),
     ),
-    workers: z.array(z.object({ rank: whole, ...identity, fromStep: whole })),
+    workers: z.array(worker),
     replicas: z.array(z.array(whole).min(1)),
     fences: z.array(whole),
+    candidates: z.array(z.object({ chunk: whole, server: whole })).default([]),
+    departing: z.array(worker).default([]),
   })
   .refine(({ replicas, fences }) => replicas.length === fences.length, "a fence for each chunk");
 

@@ -72,15 +72,18 @@ export class Attendance {
       return role === "server" || training.isActive(rank, incarnation);
     });
     const reach = judgeReach(partners, leaseMs);
-    const lost = reach.removed.flatMap(({ rank, reason }) => {
-      const member = roster.get("worker", rank);
+    const lost = reach.removed.flatMap(({ role, rank, reason }) => {
+      const member = roster.get(role, rank);
       if (member === undefined) return [];
+      if (role === "server") return [{ member, reason }];
       const absence = `${this.#absences.begin(rank, nowMs) / 1000} s`;
       return [{ member, reason: `${reason}; it may take part again in ${absence}` }];
     });
     const server = reach.lost === null ? undefined : roster.get("server", reach.lost.server);
     if (reach.lost !== null && server !== undefined) {
-      return { lost, ending: endingUnreached(server, reach.lost.reason), alone: true };
+      const { reason } = reach.lost;
+      if (training.canSpare(server)) lost.push({ member: server, reason });
+      else return { lost, ending: endingUnreached(server, reason), alone: true };
     }
     const active = training.activeRanks().length;
     const preparing = roster.all("worker").length - active;

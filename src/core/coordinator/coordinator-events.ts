@@ -101,6 +101,8 @@ export type CoordinatorEffect =
   | { readonly type: "inherited"; readonly rank: number }
   /** Begin to write a checkpoint; its end is `saved`. */
   | { readonly type: "save"; readonly request: SaveRequest; readonly setup: RunSetup }
+  /** Wait for the values of the checkpoint that is being written no more. */
+  | { readonly type: "abandonSave" }
   | { readonly type: "event"; readonly event: RunEvent }
   | { readonly type: "ended"; readonly result: RunResult };
 

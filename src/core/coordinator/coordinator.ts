@@ -265,7 +265,11 @@ export class Coordinator {
     member.engine = engine;
     member.algorithms = algorithms;
     member.activity = "ready";
-    if (member.role !== "worker" || this.#training === null) return;
+    if (this.#training === null) return;
+    if (member.role === "server") {
+      this.#training.onServerReady(member, this.#nowMs);
+      return;
+    }
     this.#bequests.settle(member.rank);
     if (this.#attendance.mayTakePart(member.rank, this.#nowMs)) {
       this.#training.onReady(member, this.#nowMs);
@@ -332,9 +336,9 @@ export class Coordinator {
     if (role === "worker") this.#attendance.lost(rank, this.#nowMs);
     this.#emit({ kind: "lost", role, rank, incarnation, text });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
-    if (role === "server" && !forming && member.toldOf === this.spec?.run) {
-      this.#end(endingWithout(member, reason, this.#training));
-    }
+    if (role !== "server" || forming || member.toldOf !== this.spec?.run) return;
+    if (this.#training?.onServerLost(member, this.#nowMs) === true) return;
+    this.#end(endingWithout(member, reason, this.#training));
   }
 
   /**
@@ -418,6 +422,7 @@ export class Coordinator {
         emit: (event) => this.#emit(event),
         load: (view) => this.#effects.push({ type: "load", view, setup }),
         save: (request) => this.#effects.push({ type: "save", request, setup }),
+        abandonSave: () => this.#effects.push({ type: "abandonSave" }),
         persist: (record) => this.#effects.push({ type: "persist", record }),
         serverStatistics: () => Object.values(this.#counts.servers),
         workerCounts: () => this.#counts.workers,

@@ -3,9 +3,9 @@
  * need and can't reach, and for how long; a server that workers can't reach holds up every step
  * that needs all of them, though each of the two is heard of by the coordinator.
  *
- * The rule: a report counts from the lease on. A worker that can't reach a server which another
- * worker reaches is taken out of the view, told why, and may come back, later each time. A server
- * that no worker reaches, or that another server can't reach, is lost.
+ * The rule: a report counts from the lease on. A member that can't reach a server which a worker
+ * reaches is taken out of the view, told why, and may come back, a worker later each time. A server
+ * that no worker reaches is lost.
  *
  * Invariant: nobody is taken out while it is not known whether anybody reaches the server.
  */
@@ -20,8 +20,10 @@ export interface ReachReport extends Pick<MemberIdentity, "role" | "rank"> {
 
 /** What follows from the reports; each with a sentence that holds the numbers. */
 export interface ReachVerdict {
-  /** Workers to take out of the view. */
-  readonly removed: readonly { readonly rank: number; readonly reason: string }[];
+  /** Members to take out of the view. */
+  readonly removed: readonly (Pick<MemberIdentity, "role" | "rank"> & {
+    readonly reason: string;
+  })[];
   /** A server that is lost to everybody; null where none is. */
   readonly lost: { readonly server: number; readonly reason: string } | null;
 }
@@ -54,22 +56,20 @@ function judgeServer(
   );
   const lease = `lease ${seconds(leaseMs)}`;
   const times = cutOff.map((one) => `${nameOf(one)} for ${seconds(one.unreachedMs)}`).join(", ");
-  if (cutOff.some(({ role }) => role === "server")) {
-    const reason = `another server does not reach it: ${times}, ${lease}`;
-    return { removed: [], lost: { server, reason } };
-  }
   const workers = told.filter(({ role }) => role === "worker");
   const reaching = workers.filter(({ unreachedMs }) => unreachedMs === 0).length;
   if (reaching > 0) {
     const whom = nameOf({ role: "server", rank: server });
     const others = `${reaching} other ${reaching === 1 ? "worker reaches" : "workers reach"} it`;
-    const removed = cutOff.map(({ rank, unreachedMs }) => {
+    const removed = cutOff.map(({ role, rank, unreachedMs }) => {
       const what = `has not reached ${whom} for ${seconds(unreachedMs)}`;
-      return { rank, reason: `${what}, ${lease}, and ${others}` };
+      return { role, rank, reason: `${what}, ${lease}, and ${others}` };
     });
     return { removed, lost: null };
   }
-  if (cutOff.length < workers.length) return allIsWell;
+  if (workers.some(({ unreachedMs }) => unreachedMs === null || unreachedMs < leaseMs)) {
+    return allIsWell;
+  }
   return { removed: [], lost: { server, reason: `no worker reaches it: ${times}, ${lease}` } };
 }
 

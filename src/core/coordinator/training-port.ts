@@ -18,6 +18,8 @@ export interface TrainingPort {
   emit(event: RunEvent): void;
   load(view: View): void;
   save(request: SaveRequest): void;
+  /** What is being saved can't be: a server that is asked for its part is gone. */
+  abandonSave(): void;
   /** Makes the record durable before anything that follows is said. */
   persist(record: CoordinatorRecord): void;
   /** The servers' latest counts. */

@@ -26,10 +26,11 @@ import { Evaluator } from "../work/evaluator.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import { DueByClock } from "../work/what-is-due.js";
 import type { EvaluationWish, WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
-import { viewsOf, wayOfDealing } from "./choices.js";
+import { wayOfDealing } from "./choices.js";
 import { EvaluationRounds } from "./evaluation-rounds.js";
 import type { Member } from "./roster.js";
 import type { ClosedRun, Ending } from "./run-ending.js";
+import { RunServers } from "./run-servers.js";
 import { Standstill, type StandstillFloor } from "./standstill.js";
 import type { TrainingMembers, TrainingPort } from "./training-port.js";
 import type { RoundOutcome, ViewRounds } from "./view-rounds.js";
@@ -40,6 +41,13 @@ export interface SaveEnd {
   /** Updates that every chunk has; 0 where they could not be asked. */
   readonly version: number;
   readonly problem: string | null;
+}
+
+/** A checkpoint on its way: one whose servers changed is asked for anew. */
+interface Writing {
+  readonly why: SaveRequest["why"];
+  readonly barrier: BarrierRound;
+  stage: "begun" | "abandoned" | "due";
 }
 
 /** The machine's part for one run. */
@@ -58,10 +66,12 @@ export class Training implements WorkFloor, StandstillFloor {
   readonly #account: WorkAccount;
   readonly #dealer: WorkDealer;
   readonly #byClock: DueByClock;
-  readonly #serverCount: number;
+  readonly #servers: RunServers;
   readonly #term: number;
   readonly #still: Standstill;
   readonly #rounds: EvaluationRounds;
+  /** What is being written; null where nothing is. */
+  #writing: Writing | null = null;
   #stage: "placing" | "loading" | "training" | "finished" = "placing";
   /** How it is to end once everything is written; null while nothing ends it. */
   #closing: Ending | null = null;
@@ -81,7 +91,6 @@ export class Training implements WorkFloor, StandstillFloor {
     this.#byClock = new DueByClock(spec.checkpointEvery);
     this.#port = port;
     this.keptStep = resume === null ? null : (setup.resumedStep ?? 0);
-    this.#serverCount = servers.length;
     this.#term = term;
     this.#still = new Standstill(this, new IdSource(term));
     const { account, dealer } = wayOfDealing(this, setup, term);
@@ -94,7 +103,8 @@ export class Training implements WorkFloor, StandstillFloor {
     this.evaluator = new Evaluator(testExamples, evaluations, new IdSource(term), countsUpdates);
     this.#rounds = new EvaluationRounds(this, (event) => port.emit(event));
     this.#tornSteps = resume?.tornSteps ?? 0;
-    this.views = viewsOf(setup, term, servers);
+    this.#servers = new RunServers(setup, term, servers);
+    this.views = this.#servers.views;
     for (const { rank, incarnation } of workers) {
       this.ready.set(rank, incarnation);
       this.views.admit({ rank, incarnation, fromStep: account.firstStepOf(rank) });
@@ -187,6 +197,12 @@ export class Training implements WorkFloor, StandstillFloor {
 
   /** The checkpoint is written, or was not (`problem`). */
   onSaved({ step, problem, version }: SaveEnd, nowMs: number): void {
+    if (problem !== null && this.#writing?.stage === "abandoned") {
+      this.#writing.stage = "due";
+      this.advance(nowMs);
+      return;
+    }
+    this.#writing = null;
     const why = this.#still.saved();
     if (why === null) return;
     this.#byClock.tried(nowMs);
@@ -225,6 +241,29 @@ export class Training implements WorkFloor, StandstillFloor {
     return true;
   }
 
+  /** True where every chunk has an in-sync replica without this server. */
+  canSpare(member: Member): boolean {
+    return this.#stage === "training" && this.#servers.canSpare(member);
+  }
+
+  /** A server is gone; true if every chunk has an in-sync replica left, and training goes on. */
+  onServerLost(member: Member, nowMs: number): boolean {
+    if (!this.canSpare(member)) return false;
+    this.#servers.lose(member);
+    if (this.#writing?.stage === "begun") {
+      this.#writing.stage = "abandoned";
+      this.#port.abandonSave();
+    }
+    this.advance(nowMs);
+    return true;
+  }
+
+  /** A server has prepared itself after training began. */
+  onServerReady(member: Member, nowMs: number): void {
+    this.#servers.join(member);
+    this.advance(nowMs);
+  }
+
   /** Brings the workers to rest, saves, and finishes in this way; the first ending stands. */
   close(ending: Ending, nowMs: number): void {
     this.#closing ??= ending;
@@ -248,8 +287,12 @@ export class Training implements WorkFloor, StandstillFloor {
     this.#nowMs = nowMs;
     const { rank } = member;
     // A server and a worker may have the same number.
-    if ((message.type === "viewAck") !== (member.role === "server")) return;
+    const isOfServer = message.type === "viewAck" || message.type === "caughtUp";
+    if (isOfServer !== (member.role === "server")) return;
     switch (message.type) {
+      case "caughtUp":
+        this.#servers.caughtUp(message);
+        break;
       case "viewAck": {
         const { view, sealedStep, clockMin, departed } = message;
         const outcome = this.views.answer(rank, view, { sealedStep, clockMin, departed });
@@ -290,6 +333,8 @@ export class Training implements WorkFloor, StandstillFloor {
     this.#nowMs = nowMs;
     this.#beginRound();
     this.#still.writeAtBarrier();
+    this.#writeAgain();
+    this.#tellOfReplicas();
     if (this.#stage !== "training") return;
     this.#watchNumbers();
     if (this.#still.isSaving) return;
@@ -313,6 +358,17 @@ export class Training implements WorkFloor, StandstillFloor {
     const are = `${present} worker${present === 1 ? " is" : "s are"} there`;
     const text = `${are} and at least ${workersMin} must be: training waits`;
     this.#port.emit({ kind: "info", text });
+  }
+
+  /** A server was lost while it was asked for what is to be written: the others are asked. */
+  #writeAgain(): void {
+    if (this.#writing?.stage !== "due" || this.views.busy) return;
+    this.write(this.#writing.why, this.#writing.barrier);
+  }
+
+  #tellOfReplicas(): void {
+    const text = this.#servers.news();
+    if (text !== null) this.#port.emit({ kind: "info", text });
   }
 
   #beginRound(): void {
@@ -447,6 +503,7 @@ export class Training implements WorkFloor, StandstillFloor {
     if (keepsResiduals(this.spec.compression)) {
       for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
     }
+    this.#writing = { why, barrier, stage: "begun" };
     const residuals = barrier.given();
     const version = why === "final" ? this.evaluator.finalVersion : null;
     this.#port.save({ view, step, why, snapshot: this.snapshot(), version, residuals });
@@ -479,7 +536,7 @@ export class Training implements WorkFloor, StandstillFloor {
 
   #headCount(): string {
     const workers = this.views.workers().length;
-    const servers = this.#serverCount;
+    const servers = this.#servers.count;
     const plural = (count: number) => (count === 1 ? "" : "s");
     return `${workers} worker${plural(workers)} and ${servers} server${plural(servers)}`;
   }

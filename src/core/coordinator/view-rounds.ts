@@ -6,14 +6,15 @@
  *
  * Invariants: one round at a time; views reach servers before workers; a joiner that is told of its
  * view is ahead of every barrier; a chunk's fence is the number of the view that last changed its
- * replicas, or raised the generation.
+ * primary, or raised the generation; a worker that a view takes out is in every view that follows
+ * as departing, until all servers of one have answered how far it had come.
  */
 
 import { assert } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import { IdSource } from "../../protocol/ids.js";
 import type { Departure } from "../../protocol/messages.js";
-import type { View, ViewServer, ViewWorker } from "../../protocol/view.js";
+import type { ChunkCandidate, View, ViewServer, ViewWorker } from "../../protocol/view.js";
 import type { Pace } from "../sync/pace.js";
 
 /** One server's answer to a view. */
@@ -49,12 +50,15 @@ interface Round {
 /** The rounds of one run. */
 export class ViewRounds {
   readonly #run: string;
-  readonly #servers: readonly ViewServer[];
+  readonly #servers = new Map<number, ViewServer>();
   readonly #pace: Pace;
   readonly #ids: IdSource;
   readonly #workers = new Map<number, ViewWorker>();
   readonly #confirmed = new Set<number>();
   readonly #replicas: (readonly number[])[];
+  #candidates: readonly ChunkCandidate[] = [];
+  /** Workers that views had and have no more, until all servers have said how far they had come. */
+  readonly #departing = new Map<number, ViewWorker>();
   #generation = 0;
   #phase = { phase: 0, phaseFromStep: 0 };
   #changed = true;
@@ -69,7 +73,7 @@ export class ViewRounds {
   /** @param term of the coordinator, which is in the views' numbers. */
   constructor({ run, servers, replicas }: FirstView, pace: Pace, term: number) {
     this.#run = run;
-    this.#servers = servers;
+    for (const server of servers) this.#servers.set(server.index, server);
     this.#replicas = [...replicas];
     this.#pace = pace;
     this.#ids = new IdSource(term);
@@ -137,11 +141,43 @@ export class ViewRounds {
    * chunk's values are not moved by it.
    */
   place(chunk: number, servers: readonly number[]): void {
-    const known = servers.every((index) => this.#servers.some((server) => server.index === index));
+    const known = servers.every((index) => this.#servers.has(index));
     const sound = servers.length > 0 && known && new Set(servers).size === servers.length;
     assert(sound && chunk in this.#replicas, "members hold a chunk", { chunk, servers });
     this.#replicas[chunk] = [...servers];
     this.#changed = true;
+  }
+
+  /** Asks for these servers to be brought up to hold chunks. */
+  nominate(candidates: readonly ChunkCandidate[]): void {
+    this.#candidates = candidates;
+    this.#changed = true;
+  }
+
+  /** Asks for a server to be let in, which holds nothing yet. */
+  admitServer(server: ViewServer): void {
+    this.#servers.set(server.index, server);
+    this.#changed = true;
+  }
+
+  /**
+   * Asks for a server to be taken out, which leads nothing any more. The round that is under way
+   * would wait for it: another takes its place.
+   */
+  removeServer(index: number): void {
+    this.#servers.delete(index);
+    this.#round = null;
+    this.#changed = true;
+  }
+
+  /** True while the view to come has this life of a server. */
+  hasServer({ index, incarnation }: Pick<ViewServer, "index" | "incarnation">): boolean {
+    return this.#servers.get(index)?.incarnation === incarnation;
+  }
+
+  /** Servers of the view to come, ascending. */
+  servers(): ViewServer[] {
+    return [...this.#servers.values()].sort((left, right) => left.index - right.index);
   }
 
   /** Asks for another phase, to which steps from this one on belong. */
@@ -166,20 +202,28 @@ export class ViewRounds {
     const generation = this.#generation;
     const replicas = [...this.#replicas];
     const before = this.#begun?.generation === generation ? this.#begun : null;
+    for (const worker of this.#begun?.workers ?? []) {
+      if (this.#workers.get(worker.rank)?.incarnation === worker.incarnation) continue;
+      this.#departing.set(worker.incarnation, worker);
+    }
     const view: View = {
       run: this.#run,
       number,
       generation,
       ...this.#phase,
-      servers: this.#servers,
+      servers: this.servers(),
       workers: this.workers(),
       replicas,
       fences: replicas.map((servers, chunk) => {
-        const isKept = before !== null && isSameList(servers, before.replicas[chunk]!);
-        return isKept ? before.fences[chunk]! : number;
+        const isKept = before?.replicas[chunk]![0] === servers[0];
+        return before !== null && isKept ? before.fences[chunk]! : number;
       }),
+      candidates: this.#candidates,
+      departing: [...this.#departing.values()],
     };
-    this.#binding = view.phase !== this.#begun?.phase || view.fences.includes(number);
+    const isPlaced =
+      before !== null && replicas.every((one, chunk) => isSameList(one, before.replicas[chunk]!));
+    this.#binding = view.phase !== this.#begun?.phase || !isPlaced;
     this.#begun = view;
     this.#round = { view, answers: new Map() };
     return view;
@@ -191,7 +235,7 @@ export class ViewRounds {
     if (round === null || round.view.number !== view) return null;
     round.answers.set(server, answer);
     this.#sealedStep = Math.max(this.#sealedStep, answer.sealedStep);
-    if (round.answers.size < this.#servers.length) return null;
+    if (round.answers.size < this.#servers.size) return null;
     this.#round = null;
     return this.#conclude(round);
   }
@@ -199,6 +243,7 @@ export class ViewRounds {
   #conclude(round: Round): RoundOutcome {
     const answers = [...round.answers.values()];
     const departed = sumUp(answers);
+    for (const { incarnation } of round.view.departing) this.#departing.delete(incarnation);
     const sealedStep = Math.max(...answers.map((answer) => answer.sealedStep));
     const clockMin = Math.max(
       firstStepMin(round.view.workers.filter(({ rank }) => this.#confirmed.has(rank))),

@@ -31,7 +31,7 @@ export class ChunkReplies {
   /** Answers at once if the pace lets the asker start its step, else lets it wait. */
   answer(state: ChunkState, view: View, waiter: Waiter): void {
     const verdict = this.#context.pace.mayStart(view, state, waiter.startStep);
-    if (!state.loaded || !verdict.allowed) {
+    if (!state.loaded || state.unsettled || !verdict.allowed) {
       state.await(waiter);
       return;
     }

@@ -11,7 +11,12 @@
 import { assert } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
-import { type View, type ViewWorker, workerOfRank } from "../../protocol/view.js";
+import {
+  type ReplicaRole,
+  type View,
+  type ViewWorker,
+  workerOfRank,
+} from "../../protocol/view.js";
 import type { ChunkProgress } from "../sync/pace.js";
 import { type ContributorMark, type Entry, heldVerdict, type PushVerdict } from "./entry.js";
 import { PushTally } from "./push-tally.js";
@@ -47,6 +52,8 @@ interface Mark {
 /** The chunk's place in its order of entries and everything pending on it. */
 export class ChunkState implements ChunkProgress {
   readonly index: number;
+  /** What this server is to the chunk. */
+  role: ReplicaRole = "primary";
   loaded = false;
   /** Of the state that it is loaded with, or waits for. */
   readonly generation: number;
@@ -54,6 +61,8 @@ export class ChunkState implements ChunkProgress {
   seq = 0;
   /** The entry that is made and not committed. */
   pending: Entry | null = null;
+  /** True while it is not known that every backup has what was committed by an earlier primary. */
+  unsettled = false;
   version = 0;
   /** Examples applied: the work that schedules follow. */
   examples = 0;
@@ -104,6 +113,11 @@ export class ChunkState implements ChunkProgress {
     return workers
       .filter((worker) => this.#applied.get(worker.rank)?.incarnation === worker.incarnation)
       .map((worker) => this.clockOf(worker));
+  }
+
+  /** True while nothing may be said of it or decided on: what it stands at may not count yet. */
+  get isBusy(): boolean {
+    return this.pending !== null || this.unsettled;
   }
 
   /** The step that is being gathered: the one after the last that was sealed. */
@@ -180,9 +194,14 @@ export class ChunkState implements ChunkProgress {
   /** The part of the state that is kept with the values. */
   marks(): ChunkMarks {
     const applied = [...this.#applied.entries()]
-      .map(([rank, { incarnation, step, verdict }]) => {
-        const { outcome } = verdict;
-        return { rank, incarnation, step, ...(outcome === "applied" ? {} : { outcome }) };
+      .map(([rank, { incarnation, step, verdict, usedStep }]) => {
+        const { outcome, scale } = verdict;
+        return {
+          ...{ rank, incarnation, step },
+          ...(outcome === "applied" ? {} : { outcome }),
+          ...(scale === null ? {} : { scale }),
+          ...(usedStep === step ? {} : { usedStep }),
+        };
       })
       .sort((a, b) => a.rank - b.rank);
     return {
@@ -194,18 +213,19 @@ export class ChunkState implements ChunkProgress {
     };
   }
 
-  /** Takes over marks that were kept with the values. */
-  restore(marks: ChunkMarks): void {
-    this.seq = 0;
+  /** Takes over marks that were kept with the values; of a snapshot the seq goes with them. */
+  restore(marks: ChunkMarks, seq = 0): void {
+    this.seq = seq;
     this.version = marks.version;
     this.examples = marks.examples;
     this.sealedStep = marks.sealedStep;
     if (marks.counts !== undefined) this.tally.restore(marks.counts);
     this.#applied.clear();
-    for (const { outcome = "applied", ...mark } of marks.applied) {
-      const scale = outcome === "rejected" ? 0 : null;
-      // Of whose steps it is not known whether they had examples, all count as used.
-      this.#mark({ ...mark, examples: 1, verdict: { ...heldVerdict, outcome, scale } });
+    for (const { rank, incarnation, step, outcome = "applied", ...mark } of marks.applied) {
+      const scale = mark.scale ?? (outcome === "rejected" ? 0 : null);
+      const verdict = { ...heldVerdict, outcome, scale };
+      const usedStep = mark.usedStep ?? (outcome === "dropped" ? -1 : step);
+      this.#applied.set(rank, { incarnation, step, verdict, usedStep });
     }
   }
 

@@ -15,6 +15,7 @@ import type { View } from "../../protocol/view.js";
 import type { ChunkReplies } from "./chunk-replies.js";
 import type { ChunkState } from "./chunk-state.js";
 import { type ContributorMark, type Entry, heldVerdict, movesValues } from "./entry.js";
+import type { Followers } from "./followers.js";
 import type { ShardContext } from "./shard-context.js";
 import type { FoldedGradient } from "./shard-events.js";
 
@@ -33,24 +34,31 @@ export type NeedsAcknowledgement = (entry: Entry) => boolean;
 export class EntryBeats {
   readonly #context: ShardContext;
   readonly #replies: ChunkReplies;
+  readonly #followers: Followers;
   readonly #needsAcknowledgement: NeedsAcknowledgement;
 
-  constructor(context: ShardContext, replies: ChunkReplies, needs: NeedsAcknowledgement) {
+  constructor(
+    context: ShardContext,
+    replies: ChunkReplies,
+    followers: Followers,
+    needs: NeedsAcknowledgement,
+  ) {
     this.#context = context;
     this.#replies = replies;
+    this.#followers = followers;
     this.#needsAcknowledgement = needs;
   }
 
   /** Seals every step that is complete, then answers the workers that may continue. */
   advance(state: ChunkState, view: View): void {
     while (this.#sealNext(state, view));
-    if (state.pending === null) this.#replies.answerWaiting(state, view);
+    if (!state.isBusy) this.#replies.answerWaiting(state, view);
   }
 
   /** The first beat: true where a step was complete. */
   #sealNext(state: ChunkState, view: View): boolean {
     const { pace } = this.#context;
-    if (!state.loaded || state.pending !== null) return false;
+    if (!state.loaded || state.isBusy || state.role !== "primary") return false;
     if (!pace.maySeal(view, state).allowed) return false;
     const step = state.openStep;
     const contributions = state.takeHeld();
@@ -110,7 +118,20 @@ export class EntryBeats {
       version: state.version + (first === undefined ? 0 : 1),
     };
     state.pending = entry;
-    if (!this.#needsAcknowledgement(entry)) this.#commit(state, entry);
+    this.#followers.send(entry);
+    const isAwaited = this.#followers.lacks(state, entry.seq) || this.#needsAcknowledgement(entry);
+    if (!isAwaited) this.#commit(state, entry);
+  }
+
+  /** Commits what nobody is waited for with any more; true if something was. */
+  settle(state: ChunkState, view: View): boolean {
+    if (!state.loaded || state.role !== "primary" || !state.isBusy) return false;
+    const { pending } = state;
+    if (this.#followers.lacks(state, pending?.seq ?? state.seq)) return false;
+    state.unsettled = false;
+    if (pending !== null) this.#commit(state, pending);
+    this.advance(state, view);
+    return true;
   }
 
   /** Everybody who has to have the entry of this seq has it; true if it was waited for. */

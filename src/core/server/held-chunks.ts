@@ -9,7 +9,7 @@
 
 import { shownId } from "../../protocol/ids.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
-import { chunksOfServer, primaryOf, type View } from "../../protocol/view.js";
+import { primaryOf, type ReplicaRole, rolesOfServer, type View } from "../../protocol/view.js";
 import type { ChunkReplies } from "./chunk-replies.js";
 import { ChunkState } from "./chunk-state.js";
 import type { ShardContext } from "./shard-context.js";
@@ -33,24 +33,40 @@ export class HeldChunks {
     return this.#chunks.get(chunk);
   }
 
-  /** All of them. */
+  /** The chunk, if it is held and led. */
+  leading(chunk: number): ChunkState | null {
+    const state = this.#chunks.get(chunk);
+    return state?.role === "primary" ? state : null;
+  }
+
+  /** All that are held. */
   states(): ChunkState[] {
     return [...this.#chunks.values()];
   }
 
+  /** All that are held and led. */
+  led(): ChunkState[] {
+    return this.states().filter(({ role }) => role === "primary");
+  }
+
   /** Gives up what the view gives to others or rolls back, makes room for what it gives. */
   follow(view: View): void {
-    const owned = new Set(chunksOfServer(view, this.#index));
+    const roles = rolesOfServer(view, this.#index);
     const { generation } = view;
     for (const [chunk, state] of this.#chunks) {
       const isBack = state.generation < generation;
-      if (owned.has(chunk) && !isBack) continue;
+      const role = roles.get(chunk);
+      if (!isBack && role !== undefined && isKept(state, role)) continue;
       const why = isBack ? rolledBack(state.generation, generation) : this.whereIs(chunk);
       this.#replies.refuseWaiting(state, view, why);
       this.#giveUp(state);
     }
-    for (const chunk of owned) {
-      if (!this.#chunks.has(chunk)) this.#chunks.set(chunk, new ChunkState(chunk, generation));
+    for (const [chunk, role] of roles) {
+      const state = this.#chunks.get(chunk) ?? new ChunkState(chunk, generation);
+      const isNewLeader = state.loaded && role === "primary" && state.role !== "primary";
+      if (isNewLeader) state.unsettled = (view.replicas[chunk]?.length ?? 0) > 1;
+      state.role = role;
+      this.#chunks.set(chunk, state);
     }
   }
 
@@ -72,10 +88,10 @@ export class HeldChunks {
     const { run } = this.#context.spec;
     const header = { ...emptyHeader, run, generation, chunk, part };
     const held = this.#chunks.get(chunk);
-    if (held === undefined || generation < held.generation) {
+    if (held?.role !== "primary" || generation < held.generation) {
       this.#context.release(slot);
-      const isHere = held !== undefined;
-      const why = isHere ? rolledBack(generation, held.generation) : this.whereIs(chunk);
+      const isBack = held?.role === "primary";
+      const why = isBack ? rolledBack(generation, held.generation) : this.whereIs(chunk);
       this.#context.refuse(header, channel, why);
       return null;
     }
@@ -97,8 +113,8 @@ export class HeldChunks {
   save({ chunk, channel }: ShardEvent & { readonly type: "save" }): void {
     const state = this.#chunks.get(chunk);
     const header = { ...emptyHeader, run: this.#context.spec.run, chunk };
-    if (state?.loaded !== true) {
-      const isHere = state !== undefined;
+    if (state?.loaded !== true || state.role !== "primary") {
+      const isHere = state?.role === "primary";
       const why = isHere ? `chunk ${chunk} is not loaded` : this.whereIs(chunk);
       this.#context.refuse(header, channel, why);
       return;
@@ -121,6 +137,13 @@ export class HeldChunks {
     this.#chunks.set(state.index, renewed);
     return renewed;
   }
+}
+
+/** A copy that led, or counted, is not what a candidate begins with. */
+function isKept({ role }: ChunkState, next: ReplicaRole): boolean {
+  if (role === next) return true;
+  if (role === "candidate") return next === "backup";
+  return role === "backup" && next === "primary";
 }
 
 function rolledBack(generation: number, present: number): string {

@@ -50,7 +50,7 @@ export class PushArrivals {
       this.#context.reply(channel, header, { outcome: "nonfinite", version, detail });
       return true;
     }
-    if (state.pending !== null) return false;
+    if (state.isBusy) return false;
     this.#judge(event, state, view);
     return true;
   }

@@ -10,7 +10,7 @@ import {
   emptyHeader,
   type MemberMessage,
 } from "../../protocol/messages.js";
-import { type View, workerOfRank } from "../../protocol/view.js";
+import type { View } from "../../protocol/view.js";
 import type { ChunkState, Waiter } from "./chunk-state.js";
 import type { PushVerdict } from "./entry.js";
 
@@ -67,19 +67,13 @@ export function replyTo(waiter: Waiter, view: View, state: ChunkState): ChunkHea
   };
 }
 
-/** How far those had come, in entries, whom `view` has no more; asked before it seals any. */
-export function departuresOf(
-  previous: View | null,
-  view: View,
-  states: readonly ChunkState[],
-): Departure[] {
-  if (previous === null || states.length === 0) return [];
-  return previous.workers
-    .filter((worker) => workerOfRank(view, worker.rank)?.incarnation !== worker.incarnation)
-    .map(({ rank, incarnation, fromStep }) => {
-      const steps = states.map((state) => Math.max(fromStep - 1, state.reached(rank, incarnation)));
-      return { rank, incarnation, stepMin: Math.min(...steps), stepMax: Math.max(...steps) };
-    });
+/** How far those had come, in entries, whom a view has no more; asked before it seals any. */
+export function departuresOf(view: View, led: readonly ChunkState[]): Departure[] {
+  if (led.length === 0) return [];
+  return view.departing.map(({ rank, incarnation, fromStep }) => {
+    const steps = led.map((state) => Math.max(fromStep - 1, state.reached(rank, incarnation)));
+    return { rank, incarnation, stepMin: Math.min(...steps), stepMax: Math.max(...steps) };
+  });
 }
 
 /** The answer to a view that has been put in force. */

@@ -34,11 +34,40 @@ export type ShardEvent =
       readonly channel: number;
     }
   | { readonly type: "save"; readonly chunk: number; readonly channel: number }
+  /** A server asks for a chunk that this one leads. */
+  | { readonly type: "follow"; readonly header: ChunkHeader; readonly channel: number }
+  /** It has what it was sent up to a seq. */
+  | { readonly type: "received"; readonly header: ChunkHeader }
+  /** A channel has ended. */
+  | { readonly type: "closed"; readonly channel: number }
+  /** The way to a server whose chunks this one follows is open, for the first time or again. */
+  | { readonly type: "linked"; readonly server: number }
+  /** A part of a chunk that this server follows. */
+  | (FollowedChunk & {
+      readonly type: "snapshot";
+      readonly chunk: number;
+      readonly part: ChunkPart;
+      readonly slot: number;
+      readonly seq: number;
+      /** With the weights, which are the last part; null otherwise. */
+      readonly marks: ChunkMarks | null;
+    })
+  /** A change of it; its gradient is in a slot of this server's. */
+  | (FollowedChunk & { readonly type: "entry"; readonly entry: Entry })
   /** Everybody who has to have an entry before it counts has it. */
   | { readonly type: "acknowledged"; readonly chunk: number; readonly seq: number };
 
-/** A push or a pull. */
-export type AskingEvent = ShardEvent & { readonly type: "push" | "pull" };
+/** What tells which asking something answers. */
+export interface FollowedChunk {
+  /** Who sent it. */
+  readonly server: number;
+  /** The view under which it was asked for. */
+  readonly fence: number;
+  readonly generation: number;
+}
+
+/** A push or a pull, or another server's wish to follow. */
+export type AskingEvent = ShardEvent & { readonly type: "push" | "pull" | "follow" };
 
 /** A gradient that takes part in a fold. */
 export interface FoldedGradient {
@@ -91,5 +120,15 @@ export type ShardEffect =
   | { readonly type: "forgetCopy"; readonly chunk: number; readonly id: number }
   /** Send every part of the chunk; `header` is the same for each but for `part`. */
   | { readonly type: "sendParts"; readonly channel: number; readonly header: ChunkHeader }
-  | (MemberMessage & { readonly type: "viewAck" })
+  /** Send an entry to who follows, with its gradient if it has one. */
+  | {
+      readonly type: "sendEntry";
+      readonly channel: number;
+      readonly entry: Entry;
+      /** The view under which it was asked for. */
+      readonly fence: number;
+    }
+  /** Say something to the server whose chunk this one follows; lost while there is no way to it. */
+  | { readonly type: "tell"; readonly server: number; readonly header: ChunkHeader }
+  | (MemberMessage & { readonly type: "viewAck" | "caughtUp" })
   | { readonly type: "log"; readonly level: "info" | "warn"; readonly text: string };

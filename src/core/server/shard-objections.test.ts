@@ -10,6 +10,7 @@ const view: View = {
   ...{ run: "r", number: mint(2, 3), generation: 1, phase: 0, phaseFromStep: 0 },
   servers: [{ index: 0, incarnation: 1, address: "s", frames: null }],
   workers: [{ rank: 0, incarnation: mint(2, 5), fromStep: 4 }],
+  ...{ candidates: [], departing: [] },
   ...{ replicas: [[0], [0]], fences: [mint(2, 3), mint(2, 1)] },
 };
 const push: ChunkHeader = {

@@ -50,6 +50,7 @@ class Bench {
     const where = { address: "", frames: null };
     const view: View = {
       ...{ run: "r", number, generation, phase: 0, phaseFromStep: 0, fences: [1, 1] },
+      ...{ candidates: [], departing: [] },
       replicas: primaries.map((primary) => [primary]),
       servers: [0, 1].map((index) => ({ index, incarnation: 1, ...where })),
       workers: workers.map((rank) => {

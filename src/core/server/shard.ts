@@ -4,7 +4,8 @@
  *
  * Here a message is weighed against the view. What follows is elsewhere: what happens to a push in
  * push-arrivals.ts, entries and their beats in entry-beats.ts, who is answered and with what in
- * chunk-replies.ts, which chunks there are in held-chunks.ts.
+ * chunk-replies.ts, which chunks there are in held-chunks.ts, who has copies of them in
+ * followers.ts, and of whose chunks this server has copies in following.ts.
  *
  * Invariant: what implies a view, a load or a commit that is yet to come waits for it, in a place
  * of its sender's own.
@@ -16,8 +17,11 @@ import type { ChunkHeader, ServerStatistics } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { ChunkReplies } from "./chunk-replies.js";
+import type { ChunkState } from "./chunk-state.js";
 import { EarlyMessages } from "./early-messages.js";
 import { EntryBeats, type NeedsAcknowledgement } from "./entry-beats.js";
+import { Followers } from "./followers.js";
+import { Following } from "./following.js";
 import { HeldChunks } from "./held-chunks.js";
 import { PushArrivals, type PushEvent } from "./push-arrivals.js";
 import { answerTo, departuresOf, waiterForPull } from "./shard-answers.js";
@@ -41,13 +45,24 @@ export class Shard {
   readonly #beats: EntryBeats;
   readonly #arrivals: PushArrivals;
   readonly #chunks: HeldChunks;
+  readonly #followers: Followers;
+  readonly #following: Following;
+  /** True while the view is yet to be acknowledged. */
+  #owesAnswer = false;
   /** Pushes and pulls whose time has not come. */
   readonly #early: EarlyMessages<AskingEvent>;
 
   constructor({ index, spec, layout, needsAcknowledgement = () => false }: ShardConfig) {
     this.#context = new ShardContext(spec, layout);
     this.#replies = new ChunkReplies(this.#context);
-    this.#beats = new EntryBeats(this.#context, this.#replies, needsAcknowledgement);
+    this.#followers = new Followers(this.#context);
+    this.#following = new Following(index, this.#context);
+    this.#beats = new EntryBeats(
+      this.#context,
+      this.#replies,
+      this.#followers,
+      needsAcknowledgement,
+    );
     this.#arrivals = new PushArrivals(this.#context, this.#replies, this.#beats);
     this.#chunks = new HeldChunks(index, this.#context, this.#replies);
     this.#early = new EarlyMessages(2 * spec.workersMax * layout.chunks.length);
@@ -77,10 +92,12 @@ export class Shard {
   activity(): string {
     const { view, pace } = this.#context;
     if (view === null) return "waiting for a view";
-    for (const state of this.#chunks.states()) {
+    for (const state of this.#chunks.led()) {
       if (!state.loaded) return `chunk ${state.index} is not loaded`;
-      if (state.pending !== null) {
-        return `entry ${state.pending.seq} of chunk ${state.index} is not committed`;
+      if (state.isBusy) {
+        const seq = state.pending?.seq ?? state.seq;
+        const whom = this.#followers.missing(state, seq);
+        return `entry ${seq} of chunk ${state.index} is not committed: waiting for ${whom}`;
       }
       for (const waiter of state.waiters) {
         const verdict = pace.mayStart(view, state, waiter.startStep);
@@ -96,12 +113,12 @@ export class Shard {
       .take()
       .flatMap((event) => (event.type === "push" && event.slot >= 0 ? [event.slot] : []));
     for (const state of this.#chunks.states()) slots.push(...state.drain());
-    return slots;
+    return [...slots, ...this.#following.drain()];
   }
 
   /** Counts; times and bytes are the host's to add. */
   statistics(): ServerStatistics {
-    return this.#context.counts.statistics(this.#chunks.states());
+    return this.#context.counts.statistics(this.#chunks.led());
   }
 
   #dispatch(event: ShardEvent): void {
@@ -121,6 +138,24 @@ export class Shard {
       case "save":
         this.#chunks.save(event);
         break;
+      case "follow":
+        this.#onFollow(event);
+        break;
+      case "received":
+        this.#onReceived(event.header);
+        break;
+      case "closed":
+        this.#followers.closed(event.channel);
+        break;
+      case "linked":
+        this.#onLinked(event.server);
+        break;
+      case "snapshot":
+        this.#following.snapshot(event, this.#chunks.get(event.chunk), this.#chunks.states());
+        break;
+      case "entry":
+        this.#following.entry(event, this.#chunks.get(event.entry.chunk));
+        break;
       case "acknowledged":
         this.#onAcknowledged(event.chunk, event.seq);
         break;
@@ -139,18 +174,32 @@ export class Shard {
     this.#context.follow(view);
     this.#replies.keepOnly(view);
     this.#chunks.follow(view);
-    const states = this.#chunks.states();
-    const departed = departuresOf(previous, view, states);
-    for (const state of states) {
+    this.#following.follow(this.#chunks.states(), view);
+    const led = this.#chunks.led();
+    for (const state of led) this.#followers.follow(state, view);
+    this.#owesAnswer = true;
+    for (const state of led) {
       for (const slot of state.dropAbsent(view)) this.#context.release(slot);
       state.waiters = state.waiters.filter(
         (waiter) =>
           waiter.rank < 0 || workerOfRank(view, waiter.rank)?.incarnation === waiter.incarnation,
       );
-      this.#beats.advance(state, view);
+      if (!this.#beats.settle(state, view)) this.#beats.advance(state, view);
     }
-    this.#context.emit(answerTo(view, states, departed));
+    this.#answerView();
     this.#takeEarly();
+  }
+
+  /** How far somebody had come who is gone is known once nothing of him is left to be committed. */
+  #answerView(): void {
+    const { view } = this.#context;
+    if (view === null || !this.#owesAnswer) return;
+    const led = this.#chunks.led();
+    const isGone = ({ incarnation }: { readonly incarnation: number }) =>
+      view.departing.some((worker) => worker.incarnation === incarnation);
+    if (led.some(({ pending, unsettled }) => unsettled || pending?.marks.some(isGone))) return;
+    this.#owesAnswer = false;
+    this.#context.emit(answerTo(view, led, departuresOf(view, led)));
   }
 
   /** Keeps what a view, a load or an acknowledgement that is yet to come may allow. */
@@ -170,14 +219,14 @@ export class Shard {
   #onPush(event: PushEvent): void {
     const { header, slot, channel } = event;
     const { view } = this.#context;
-    const state = this.#chunks.get(header.chunk);
+    const state = this.#chunks.leading(header.chunk);
     const objection = viewObjection(view, header);
-    const isAhead = state !== undefined && (!state.loaded || state.generation > header.generation);
+    const isAhead = state !== null && (!state.loaded || state.generation > header.generation);
     if (objection === "early" || (objection === null && isAhead)) {
       this.#keepEarly(event);
       return;
     }
-    if (view === null || state === undefined || objection !== null) {
+    if (view === null || state === null || objection !== null) {
       this.#context.release(slot);
       const why = objection ?? this.#chunks.whereIs(header.chunk);
       this.#context.refuse(header, channel, why);
@@ -189,13 +238,13 @@ export class Shard {
   #onPull(event: ShardEvent & { readonly type: "pull" }): void {
     const { header, channel } = event;
     const { view } = this.#context;
-    const state = this.#chunks.get(header.chunk);
+    const state = this.#chunks.leading(header.chunk);
     const objection = header.rank < 0 ? null : viewObjection(view, header);
     if (objection === "early") {
       this.#keepEarly(event);
       return;
     }
-    if (view === null || state === undefined || objection !== null) {
+    if (view === null || state === null || objection !== null) {
       const why = objection ?? this.#chunks.whereIs(header.chunk);
       this.#context.refuse(header, channel, why);
       return;
@@ -208,8 +257,48 @@ export class Shard {
     const { view } = this.#context;
     const loaded = this.#chunks.load(event);
     if (loaded === null || view === null) return;
+    this.#followers.follow(loaded, view);
     this.#beats.advance(loaded, view);
     this.#takeEarly();
+  }
+
+  /** Another server wants the entries of a chunk. */
+  #onFollow(event: ShardEvent & { readonly type: "follow" }): void {
+    const { header, channel } = event;
+    const { view } = this.#context;
+    const isEarly = view === null || header.fence > view.number;
+    const state = isEarly ? null : this.#chunks.leading(header.chunk);
+    if (isEarly || (state !== null && !state.loaded)) {
+      this.#keepEarly(event);
+      return;
+    }
+    const isPresent = header.generation === view.generation;
+    const why =
+      state === null || !isPresent
+        ? this.#chunks.whereIs(header.chunk)
+        : this.#followers.ask(state, view, header, channel);
+    if (state === null || why !== null) this.#context.refuse(header, channel, why ?? "");
+    else this.#settle(state, view);
+  }
+
+  #onReceived(header: ChunkHeader): void {
+    const { view } = this.#context;
+    const state = this.#chunks.leading(header.chunk);
+    if (view === null || state === null || header.generation !== state.generation) return;
+    this.#followers.received(state, header);
+    this.#settle(state, view);
+  }
+
+  /** Somebody who may have been waited for has a chunk as it is here. */
+  #settle(state: ChunkState, view: View): void {
+    if (!this.#beats.settle(state, view)) return;
+    this.#answerView();
+    this.#takeEarly();
+  }
+
+  #onLinked(server: number): void {
+    const { view } = this.#context;
+    if (view !== null) this.#following.linked(server, this.#chunks.states(), view);
   }
 
   /** An entry is committed; what came meanwhile has its turn. */
@@ -217,7 +306,9 @@ export class Shard {
     const { view } = this.#context;
     const state = this.#chunks.get(chunk);
     if (view === null || state === undefined) return;
-    if (this.#beats.acknowledged(state, view, seq)) this.#takeEarly();
+    if (!this.#beats.acknowledged(state, view, seq)) return;
+    this.#answerView();
+    this.#takeEarly();
   }
 
   #log(level: "info" | "warn", text: string): void {

@@ -402,6 +402,8 @@ export class ModelCluster {
       case "ended":
         this.results.push(effect.result);
         break;
+      case "abandonSave":
+        break;
       default:
         effect satisfies never;
     }

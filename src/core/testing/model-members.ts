@@ -214,7 +214,12 @@ export class ModelServer implements ModelMember {
         this.#marks = JSON.parse(effect.header.detail) as ChunkMarks;
         break;
       case "viewAck":
+      case "caughtUp":
         this.#cluster.say(this, effect);
+        break;
+      case "sendEntry":
+      case "tell":
+        assert.fail("chunks have one replica here");
         break;
       case "log":
         break;

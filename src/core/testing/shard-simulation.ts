@@ -378,6 +378,7 @@ function viewOf(plan: Plan, number: number, ranks: readonly number[]): View {
     ...numbers,
     servers: upTo(plan.servers).map((index) => ({ index, incarnation: index, ...where })),
     workers: ranks.map((rank) => ({ rank, incarnation: 10 + rank, fromStep: 0 })),
+    ...{ candidates: [], departing: [] },
     replicas: upTo(plan.chunks).map((chunk) => [chunk % plan.servers]),
     fences: Array(plan.chunks).fill(1),
   };

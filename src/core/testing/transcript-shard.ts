@@ -72,6 +72,7 @@ export class ShardScene {
           fromStep: +fromStep,
         };
       }),
+      ...{ candidates: [], departing: [] },
       replicas: [[0]],
       fences: [mint(1, 1)],
     };

@@ -19,6 +19,7 @@ const view: View = {
   phaseFromStep: 0,
   servers: [{ index: 0, incarnation: 1, address: "server", frames: null }],
   workers: [{ rank: 0, incarnation: 7, fromStep: 0 }],
+  ...{ candidates: [], departing: [] },
   replicas: [[0], [0], [0]],
   fences: [1, 1, 1],
 };

@@ -167,6 +167,7 @@ async function startServer(
   const listener = await transport.serveChunks(address, (channel) => host!.accept(channel));
   const session = await join(transport, "server", index, address, (_incarnation, heard) => {
     host = new ServerHost({
+      transport,
       clock,
       index,
       heard,

@@ -63,6 +63,8 @@ const chunkMarks = z.object({
       incarnation: count,
       step: z.int().min(-1),
       outcome: z.enum(pushOutcomes).optional(),
+      scale: z.number().min(0).max(1).optional(),
+      usedStep: z.int().min(-1).optional(),
     }),
   ),
   counts: pushCounts.optional(),

@@ -71,6 +71,10 @@ const kindValues: Readonly<Record<ChunkKind, number>> = {
   loaded: 7,
   save: 8,
   saved: 9,
+  follow: 10,
+  snapshot: 11,
+  entry: 12,
+  received: 13,
 };
 const partValues: Readonly<Record<ChunkPart, number>> = { weights: 0, state1: 1, state2: 2 };
 const outcomeValues: Readonly<Record<PushOutcome, number>> = {

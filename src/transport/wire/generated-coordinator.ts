@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/coordinator.proto.
  */
 export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJuCgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0iQQoHUmVmdXNlZBImCgRjb2RlGAEgASgOMhgucGFjZWxpbmUudjEuUmVmdXNhbENvZGUSDgoGcmVhc29uGAIgASgJIloKDk1lbWJlcklkZW50aXR5EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQi4gQKDU1lbWJlck1lc3NhZ2USKwoEb3BlbhgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5SAASKwoJaGVhcnRiZWF0GAIgASgLMhYucGFjZWxpbmUudjEuSGVhcnRiZWF0SAASIwoFcmVhZHkYAyABKAsyEi5wYWNlbGluZS52MS5SZWFkeUgAEigKCHZpZXdfYWNrGAQgASgLMhQucGFjZWxpbmUudjEuVmlld0Fja0gAEjYKD2Fzc2lnbm1lbnRfZG9uZRgFIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lSAASKwoJZXZhbHVhdGVkGAYgASgLMhYucGFjZWxpbmUudjEuRXZhbHVhdGVkSAASJwoHcGF1c2luZxgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNpbmdIABIlCgZwYXVzZWQYCCABKAsyEy5wYWNlbGluZS52MS5QYXVzZWRIABIpCghkaXZlcmdlZBgJIAEoCzIVLnBhY2VsaW5lLnYxLkRpdmVyZ2VkSAASJQoGZmFpbGVkGAogASgLMhMucGFjZWxpbmUudjEuRmFpbGVkSAASIwoFbGVhdmUYCyABKAsyEi5wYWNlbGluZS52MS5MZWF2ZUgAEjwKEmFzc2lnbm1lbnRfcmVmdXNlZBgMIAEoCzIeLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnRSZWZ1c2VkSAASNgoPYmFycmllcl9yZWFjaGVkGA0gASgLMhsucGFjZWxpbmUudjEuQmFycmllclJlYWNoZWRIAEIGCgRib2R5IuIDChJDb29yZGluYXRvck1lc3NhZ2USMgoNaGVhcnRiZWF0X2FjaxgBIAEoCzIZLnBhY2VsaW5lLnYxLkhlYXJ0YmVhdEFja0gAEicKB3ByZXBhcmUYAiABKAsyFC5wYWNlbGluZS52MS5QcmVwYXJlSAASKAoEdmlldxgDIAEoCzIYLnBhY2VsaW5lLnYxLlZpZXdNZXNzYWdlSAASIQoEd29yaxgEIAEoCzIRLnBhY2VsaW5lLnYxLldvcmtIABIpCghldmFsdWF0ZRgFIAEoCzIVLnBhY2VsaW5lLnYxLkV2YWx1YXRlSAASIwoFcGF1c2UYBiABKAsyEi5wYWNlbGluZS52MS5QYXVzZUgAEigKCHBhdXNlX2F0GAcgASgLMhQucGFjZWxpbmUudjEuUGF1c2VBdEgAEiUKBnJlc3VtZRgIIAEoCzITLnBhY2VsaW5lLnYxLlJlc3VtZUgAEi0KCmV2YWx1YXRpb24YCSABKAsyFy5wYWNlbGluZS52MS5FdmFsdWF0aW9uSAASIQoEc3RvcBgKIAEoCzIRLnBhY2VsaW5lLnYxLlN0b3BIABInCgdiYXJyaWVyGAsgASgLMhQucGFjZWxpbmUudjEuQmFycmllckgAQgYKBGJvZHki1gEKCUhlYXJ0YmVhdBIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIQCghhY3Rpdml0eRgDIAEoCRItCgZzZXJ2ZXIYBCABKAsyHS5wYWNlbGluZS52MS5TZXJ2ZXJTdGF0aXN0aWNzEi0KBndvcmtlchgFIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MSDAoEdGVybRgGIAEoDRInCgVyZWFjaBgHIAMoCzIYLnBhY2VsaW5lLnYxLlNlcnZlclJlYWNoIjMKC1NlcnZlclJlYWNoEg4KBnNlcnZlchgBIAEoDRIUCgx1bnJlYWNoZWRfbXMYAiABKAQi0QIKEFNlcnZlclN0YXRpc3RpY3MSEwoLdmVyc2lvbl9taW4YASABKAQSEwoLdmVyc2lvbl9tYXgYAiABKAQSDgoGY2h1bmtzGAMgASgEEg4KBnB1c2hlcxgEIAEoBBIPCgd1cGRhdGVzGAUgASgEEhYKDnVwZGF0ZV9zZWNvbmRzGAYgASgBEhUKDXN0YWxlbmVzc19zdW0YByABKAQSFwoPc3RhbGVuZXNzX2NvdW50GAggASgEEhUKDXN0YWxlbmVzc19tYXgYCSABKAQSEAoIcmVqZWN0ZWQYCiABKAQSEgoKZHVwbGljYXRlcxgLIAEoBBISCgp0b3JuX3N0ZXBzGAwgASgEEhAKCGJ5dGVzX2luGA0gASgEEhEKCWJ5dGVzX291dBgOIAEoBBIKCgJschgPIAEoARIYChBzdGFsZW5lc3NfY291bnRzGBAgAygEIr8BChBXb3JrZXJTdGF0aXN0aWNzEg0KBWNsb2NrGAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEhAKCGxvc3Nfc3VtGAMgASgBEhIKCmxvc3NfY291bnQYBCABKAQSFwoPY29tcHV0ZV9zZWNvbmRzGAUgASgBEhQKDHdhaXRfc2Vjb25kcxgGIAEoARINCgVzdGVwcxgHIAEoBBIPCgdjb3JyZWN0GAggASgEEhUKDWlucHV0X3NlY29uZHMYCSABKAEiYgoFUmVhZHkSCwoDcnVuGAEgASgJEigKB3RlbnNvcnMYAiADKAsyFy5wYWNlbGluZS52MS5UZW5zb3JTcGVjEg4KBmVuZ2luZRgDIAEoCRISCgphbGdvcml0aG1zGAQgAygJIlUKClRlbnNvclNwZWMSDAoEbmFtZRgBIAEoCRINCgVzaGFwZRgCIAMoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwImkKB1ZpZXdBY2sSDAoEdmlldxgBIAEoBBITCgtzZWFsZWRfc3RlcBgCIAEoEhIRCgljbG9ja19taW4YAyABKAQSKAoIZGVwYXJ0ZWQYBCADKAsyFi5wYWNlbGluZS52MS5EZXBhcnR1cmUiUgoJRGVwYXJ0dXJlEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEAoIc3RlcF9taW4YAyABKBISEAoIc3RlcF9tYXgYBCABKBIivwEKDkFzc2lnbm1lbnREb25lEhIKCmFzc2lnbm1lbnQYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSDwoHc2tpcHBlZBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIPCgdzZWNvbmRzGAUgASgBEg8KB2NvcnJlY3QYBiABKAQSDwoHZHJvcHBlZBgHIAEoBBIxCgpzdGF0aXN0aWNzGAggASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyI3ChFBc3NpZ25tZW50UmVmdXNlZBISCgphc3NpZ25tZW50GAEgASgEEg4KBnJlYXNvbhgCIAEoCSIjCgVSYW5nZRINCgVzdGFydBgBIAEoBBILCgNlbmQYAiABKAQidwoJRXZhbHVhdGVkEhIKCmV2YWx1YXRpb24YASABKAQSIQoFcmFuZ2UYAiABKAsyEi5wYWNlbGluZS52MS5SYW5nZRIPCgdjb3JyZWN0GAMgASgEEhAKCGxvc3Nfc3VtGAQgASgBEhAKCHZlcnNpb25zGAUgAygEIiYKB1BhdXNpbmcSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiI3CgZQYXVzZWQSDQoFcGF1c2UYASABKAQSEAoIcG9zaXRpb24YAiABKBISDAoEc3RlcBgDIAEoEiJFCg5CYXJyaWVyUmVhY2hlZBIPCgdiYXJyaWVyGAEgASgEEhEKCXJlc2lkdWFscxgCIAEoBBIPCgdwcm9ibGVtGAMgASgJIiYKCERpdmVyZ2VkEgwKBHN0ZXAYASABKBISDAoEd2hhdBgCIAEoCSImCgZGYWlsZWQSDAoEY29kZRgBIAEoCRIOCgZyZWFzb24YAiABKAkidQoFTGVhdmUSDgoGcmVhc29uGAEgASgJEi0KBnNlcnZlchgCIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAMgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyJACgxIZWFydGJlYXRBY2sSEAoIc2VxdWVuY2UYASABKAQSEAoIcmVjZWl2ZWQYAiABKAQSDAoEdGVybRgDIAEoDSJqCgdQcmVwYXJlEiIKBHNwZWMYASABKAsyFC5wYWNlbGluZS52MS5SdW5TcGVjEhEKCXJlc2lkdWFscxgCIAEoCBIoCgZsYXlvdXQYAyABKAsyGC5wYWNlbGluZS52MS5Nb2RlbExheW91dCJiCgtNb2RlbExheW91dBIqCgd0ZW5zb3JzGAEgAygLMhkucGFjZWxpbmUudjEuUGxhY2VkVGVuc29yEicKBmNodW5rcxgCIAMoCzIXLnBhY2VsaW5lLnYxLkNodW5rUGxhY2UidwoMUGxhY2VkVGVuc29yEgwKBG5hbWUYASABKAkSDQoFc2hhcGUYAiADKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cBIOCgZvZmZzZXQYBCABKAQSDgoGbGVuZ3RoGAUgASgEIlgKCkNodW5rUGxhY2USDgoGb2Zmc2V0GAEgASgEEg4KBmxlbmd0aBgCIAEoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwIi4KC1ZpZXdNZXNzYWdlEh8KBHZpZXcYASABKAsyES5wYWNlbGluZS52MS5WaWV3IjMKBFdvcmsSKwoKYXNzaWdubWVudBgBIAEoCzIXLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnQiagoKQXNzaWdubWVudBIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoBBINCgVzdGFydBgDIAEoBBILCgNlbmQYBCABKAQSEgoKZmlyc3Rfc3RlcBgFIAEoBBIRCglsYXN0X3N0ZXAYBiABKAQiQQoIRXZhbHVhdGUSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlIhYKBVBhdXNlEg0KBXBhdXNlGAEgASgEIiYKB1BhdXNlQXQSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiIXCgZSZXN1bWUSDQoFcGF1c2UYASABKAQiGgoHQmFycmllchIPCgdiYXJyaWVyGAEgASgEIlIKCkV2YWx1YXRpb24SDQoFZXBvY2gYASABKAQSDQoFZmluYWwYAiABKAgSGAoQYWNjdXJhY3lfcGVyY2VudBgDIAEoARIMCgRsb3NzGAQgASgBIksKBFN0b3ASDgoGcmVhc29uGAEgASgJEiUKB291dGNvbWUYAiABKA4yFC5wYWNlbGluZS52MS5PdXRjb21lEgwKBHN0YXkYAyABKAgiXgoMTGVhdmVSZXF1ZXN0EisKBm1lbWJlchgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5EiEKBWxlYXZlGAIgASgLMhIucGFjZWxpbmUudjEuTGVhdmUiDAoKTGVhdmVSZXBseSIPCg1TdGF0dXNSZXF1ZXN0IhsKC1N0YXR1c1JlcGx5EgwKBGpzb24YASABKAkiHwoNU3VibWl0UmVxdWVzdBIOCgZjb25maWcYASABKAkiGgoLU3VibWl0UmVwbHkSCwoDcnVuGAEgASgJInAKE1JlYWRFeGFtcGxlc1JlcXVlc3QSCwoDcnVuGAEgASgJEiEKBXNwbGl0GAIgASgOMhIucGFjZWxpbmUudjEuU3BsaXQSDQoFZXBvY2gYAyABKAQSDQoFc3RhcnQYBCABKAQSCwoDZW5kGAUgASgEIlwKDUV4YW1wbGVzQmxvY2sSDQoFY291bnQYASABKA0SDQoFc2hhcGUYAiADKA0SDQoFZHR5cGUYAyABKAkSDgoGbGFiZWxzGAQgAygNEg4KBnZhbHVlcxgFIAEoDCJ1ChNLZWVwUmVzaWR1YWxSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgRyYW5rGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEEg8KB2JhcnJpZXIYBCABKAQSDQoFY2h1bmsYBSABKA0SDgoGdmFsdWVzGAYgASgMIhMKEUtlZXBSZXNpZHVhbFJlcGx5IlQKE1JlYWRSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDQoFY2h1bmsYBCABKA0iIwoRUmVhZFJlc2lkdWFsUmVwbHkSDgoGdmFsdWVzGAEgASgMKlkKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9TRVJWRVIQARIWChJNRU1CRVJfUk9MRV9XT1JLRVIQAip4CgtSZWZ1c2FsQ29kZRIcChhSRUZVU0FMX0NPREVfVU5TUEVDSUZJRUQQABIYChRSRUZVU0FMX0NPREVfUkVGVVNFRBABEhkKFVJFRlVTQUxfQ09ERV9QUk9UT0NPTBACEhYKElJFRlVTQUxfQ09ERV9VU0FHRRADKqEBCg5QYXJhbWV0ZXJHcm91cBIfChtQQVJBTUVURVJfR1JPVVBfVU5TUEVDSUZJRUQQABIaChZQQVJBTUVURVJfR1JPVVBfV0VJR0hUEAESGQoVUEFSQU1FVEVSX0dST1VQX1BMQUlOEAISGgoWUEFSQU1FVEVSX0dST1VQX0JVRkZFUhADEhsKF1BBUkFNRVRFUl9HUk9VUF9DT1VOVEVSEAQqYQoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASEAoMT1VUQ09NRV9ET05FEAESEgoOT1VUQ09NRV9GQUlMRUQQAhIXChNPVVRDT01FX0lOVEVSUlVQVEVEEAMqPwoFU3BsaXQSFQoRU1BMSVRfVU5TUEVDSUZJRUQQABIPCgtTUExJVF9UUkFJThABEg4KClNQTElUX1RFU1QQAjLSBAoLQ29vcmRpbmF0b3ISRAoIUmVnaXN0ZXISHC5wYWNlbGluZS52MS5SZWdpc3RlclJlcXVlc3QaGi5wYWNlbGluZS52MS5SZWdpc3RlclJlcGx5EkwKCUhlYXJ0YmVhdBIaLnBhY2VsaW5lLnYxLk1lbWJlck1lc3NhZ2UaHy5wYWNlbGluZS52MS5Db29yZGluYXRvck1lc3NhZ2UoATABEjsKBUxlYXZlEhkucGFjZWxpbmUudjEuTGVhdmVSZXF1ZXN0GhcucGFjZWxpbmUudjEuTGVhdmVSZXBseRI+CgZTdGF0dXMSGi5wYWNlbGluZS52MS5TdGF0dXNSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3RhdHVzUmVwbHkSPgoGU3VibWl0EhoucGFjZWxpbmUudjEuU3VibWl0UmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcGx5Ek4KDFJlYWRFeGFtcGxlcxIgLnBhY2VsaW5lLnYxLlJlYWRFeGFtcGxlc1JlcXVlc3QaGi5wYWNlbGluZS52MS5FeGFtcGxlc0Jsb2NrMAESUAoMS2VlcFJlc2lkdWFsEiAucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcGx5ElAKDFJlYWRSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXBseWIGcHJvdG8z", [file_paceline_v1_run]);
+  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJuCgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0iQQoHUmVmdXNlZBImCgRjb2RlGAEgASgOMhgucGFjZWxpbmUudjEuUmVmdXNhbENvZGUSDgoGcmVhc29uGAIgASgJIloKDk1lbWJlcklkZW50aXR5EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQijgUKDU1lbWJlck1lc3NhZ2USKwoEb3BlbhgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5SAASKwoJaGVhcnRiZWF0GAIgASgLMhYucGFjZWxpbmUudjEuSGVhcnRiZWF0SAASIwoFcmVhZHkYAyABKAsyEi5wYWNlbGluZS52MS5SZWFkeUgAEigKCHZpZXdfYWNrGAQgASgLMhQucGFjZWxpbmUudjEuVmlld0Fja0gAEjYKD2Fzc2lnbm1lbnRfZG9uZRgFIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lSAASKwoJZXZhbHVhdGVkGAYgASgLMhYucGFjZWxpbmUudjEuRXZhbHVhdGVkSAASJwoHcGF1c2luZxgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNpbmdIABIlCgZwYXVzZWQYCCABKAsyEy5wYWNlbGluZS52MS5QYXVzZWRIABIpCghkaXZlcmdlZBgJIAEoCzIVLnBhY2VsaW5lLnYxLkRpdmVyZ2VkSAASJQoGZmFpbGVkGAogASgLMhMucGFjZWxpbmUudjEuRmFpbGVkSAASIwoFbGVhdmUYCyABKAsyEi5wYWNlbGluZS52MS5MZWF2ZUgAEjwKEmFzc2lnbm1lbnRfcmVmdXNlZBgMIAEoCzIeLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnRSZWZ1c2VkSAASNgoPYmFycmllcl9yZWFjaGVkGA0gASgLMhsucGFjZWxpbmUudjEuQmFycmllclJlYWNoZWRIABIqCgljYXVnaHRfdXAYDiABKAsyFS5wYWNlbGluZS52MS5DYXVnaHRVcEgAQgYKBGJvZHki4gMKEkNvb3JkaW5hdG9yTWVzc2FnZRIyCg1oZWFydGJlYXRfYWNrGAEgASgLMhkucGFjZWxpbmUudjEuSGVhcnRiZWF0QWNrSAASJwoHcHJlcGFyZRgCIAEoCzIULnBhY2VsaW5lLnYxLlByZXBhcmVIABIoCgR2aWV3GAMgASgLMhgucGFjZWxpbmUudjEuVmlld01lc3NhZ2VIABIhCgR3b3JrGAQgASgLMhEucGFjZWxpbmUudjEuV29ya0gAEikKCGV2YWx1YXRlGAUgASgLMhUucGFjZWxpbmUudjEuRXZhbHVhdGVIABIjCgVwYXVzZRgGIAEoCzISLnBhY2VsaW5lLnYxLlBhdXNlSAASKAoIcGF1c2VfYXQYByABKAsyFC5wYWNlbGluZS52MS5QYXVzZUF0SAASJQoGcmVzdW1lGAggASgLMhMucGFjZWxpbmUudjEuUmVzdW1lSAASLQoKZXZhbHVhdGlvbhgJIAEoCzIXLnBhY2VsaW5lLnYxLkV2YWx1YXRpb25IABIhCgRzdG9wGAogASgLMhEucGFjZWxpbmUudjEuU3RvcEgAEicKB2JhcnJpZXIYCyABKAsyFC5wYWNlbGluZS52MS5CYXJyaWVySABCBgoEYm9keSLWAQoJSGVhcnRiZWF0EhAKCHNlcXVlbmNlGAEgASgEEhAKCHJlY2VpdmVkGAIgASgEEhAKCGFjdGl2aXR5GAMgASgJEi0KBnNlcnZlchgEIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAUgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcxIMCgR0ZXJtGAYgASgNEicKBXJlYWNoGAcgAygLMhgucGFjZWxpbmUudjEuU2VydmVyUmVhY2giMwoLU2VydmVyUmVhY2gSDgoGc2VydmVyGAEgASgNEhQKDHVucmVhY2hlZF9tcxgCIAEoBCLRAgoQU2VydmVyU3RhdGlzdGljcxITCgt2ZXJzaW9uX21pbhgBIAEoBBITCgt2ZXJzaW9uX21heBgCIAEoBBIOCgZjaHVua3MYAyABKAQSDgoGcHVzaGVzGAQgASgEEg8KB3VwZGF0ZXMYBSABKAQSFgoOdXBkYXRlX3NlY29uZHMYBiABKAESFQoNc3RhbGVuZXNzX3N1bRgHIAEoBBIXCg9zdGFsZW5lc3NfY291bnQYCCABKAQSFQoNc3RhbGVuZXNzX21heBgJIAEoBBIQCghyZWplY3RlZBgKIAEoBBISCgpkdXBsaWNhdGVzGAsgASgEEhIKCnRvcm5fc3RlcHMYDCABKAQSEAoIYnl0ZXNfaW4YDSABKAQSEQoJYnl0ZXNfb3V0GA4gASgEEgoKAmxyGA8gASgBEhgKEHN0YWxlbmVzc19jb3VudHMYECADKAQivwEKEFdvcmtlclN0YXRpc3RpY3MSDQoFY2xvY2sYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSEAoIbG9zc19zdW0YAyABKAESEgoKbG9zc19jb3VudBgEIAEoBBIXCg9jb21wdXRlX3NlY29uZHMYBSABKAESFAoMd2FpdF9zZWNvbmRzGAYgASgBEg0KBXN0ZXBzGAcgASgEEg8KB2NvcnJlY3QYCCABKAQSFQoNaW5wdXRfc2Vjb25kcxgJIAEoASJiCgVSZWFkeRILCgNydW4YASABKAkSKAoHdGVuc29ycxgCIAMoCzIXLnBhY2VsaW5lLnYxLlRlbnNvclNwZWMSDgoGZW5naW5lGAMgASgJEhIKCmFsZ29yaXRobXMYBCADKAkiVQoKVGVuc29yU3BlYxIMCgRuYW1lGAEgASgJEg0KBXNoYXBlGAIgAygNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiaQoHVmlld0FjaxIMCgR2aWV3GAEgASgEEhMKC3NlYWxlZF9zdGVwGAIgASgSEhEKCWNsb2NrX21pbhgDIAEoBBIoCghkZXBhcnRlZBgEIAMoCzIWLnBhY2VsaW5lLnYxLkRlcGFydHVyZSJSCglEZXBhcnR1cmUSDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIQCghzdGVwX21pbhgDIAEoEhIQCghzdGVwX21heBgEIAEoEiK/AQoOQXNzaWdubWVudERvbmUSEgoKYXNzaWdubWVudBgBIAEoBBIQCghleGFtcGxlcxgCIAEoBBIPCgdza2lwcGVkGAMgASgEEhAKCGxvc3Nfc3VtGAQgASgBEg8KB3NlY29uZHMYBSABKAESDwoHY29ycmVjdBgGIAEoBBIPCgdkcm9wcGVkGAcgASgEEjEKCnN0YXRpc3RpY3MYCCABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIjcKEUFzc2lnbm1lbnRSZWZ1c2VkEhIKCmFzc2lnbm1lbnQYASABKAQSDgoGcmVhc29uGAIgASgJIiMKBVJhbmdlEg0KBXN0YXJ0GAEgASgEEgsKA2VuZBgCIAEoBCJ3CglFdmFsdWF0ZWQSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlEg8KB2NvcnJlY3QYAyABKAQSEAoIbG9zc19zdW0YBCABKAESEAoIdmVyc2lvbnMYBSADKAQiJgoHUGF1c2luZxINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIjcKBlBhdXNlZBINCgVwYXVzZRgBIAEoBBIQCghwb3NpdGlvbhgCIAEoEhIMCgRzdGVwGAMgASgSIkUKDkJhcnJpZXJSZWFjaGVkEg8KB2JhcnJpZXIYASABKAQSEQoJcmVzaWR1YWxzGAIgASgEEg8KB3Byb2JsZW0YAyABKAkiPgoIQ2F1Z2h0VXASDQoFY2h1bmsYASABKA0SDgoGc2VydmVyGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEIiYKCERpdmVyZ2VkEgwKBHN0ZXAYASABKBISDAoEd2hhdBgCIAEoCSImCgZGYWlsZWQSDAoEY29kZRgBIAEoCRIOCgZyZWFzb24YAiABKAkidQoFTGVhdmUSDgoGcmVhc29uGAEgASgJEi0KBnNlcnZlchgCIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAMgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyJACgxIZWFydGJlYXRBY2sSEAoIc2VxdWVuY2UYASABKAQSEAoIcmVjZWl2ZWQYAiABKAQSDAoEdGVybRgDIAEoDSJqCgdQcmVwYXJlEiIKBHNwZWMYASABKAsyFC5wYWNlbGluZS52MS5SdW5TcGVjEhEKCXJlc2lkdWFscxgCIAEoCBIoCgZsYXlvdXQYAyABKAsyGC5wYWNlbGluZS52MS5Nb2RlbExheW91dCJiCgtNb2RlbExheW91dBIqCgd0ZW5zb3JzGAEgAygLMhkucGFjZWxpbmUudjEuUGxhY2VkVGVuc29yEicKBmNodW5rcxgCIAMoCzIXLnBhY2VsaW5lLnYxLkNodW5rUGxhY2UidwoMUGxhY2VkVGVuc29yEgwKBG5hbWUYASABKAkSDQoFc2hhcGUYAiADKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cBIOCgZvZmZzZXQYBCABKAQSDgoGbGVuZ3RoGAUgASgEIlgKCkNodW5rUGxhY2USDgoGb2Zmc2V0GAEgASgEEg4KBmxlbmd0aBgCIAEoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwIi4KC1ZpZXdNZXNzYWdlEh8KBHZpZXcYASABKAsyES5wYWNlbGluZS52MS5WaWV3IjMKBFdvcmsSKwoKYXNzaWdubWVudBgBIAEoCzIXLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnQiagoKQXNzaWdubWVudBIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoBBINCgVzdGFydBgDIAEoBBILCgNlbmQYBCABKAQSEgoKZmlyc3Rfc3RlcBgFIAEoBBIRCglsYXN0X3N0ZXAYBiABKAQiQQoIRXZhbHVhdGUSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlIhYKBVBhdXNlEg0KBXBhdXNlGAEgASgEIiYKB1BhdXNlQXQSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiIXCgZSZXN1bWUSDQoFcGF1c2UYASABKAQiGgoHQmFycmllchIPCgdiYXJyaWVyGAEgASgEIlIKCkV2YWx1YXRpb24SDQoFZXBvY2gYASABKAQSDQoFZmluYWwYAiABKAgSGAoQYWNjdXJhY3lfcGVyY2VudBgDIAEoARIMCgRsb3NzGAQgASgBIksKBFN0b3ASDgoGcmVhc29uGAEgASgJEiUKB291dGNvbWUYAiABKA4yFC5wYWNlbGluZS52MS5PdXRjb21lEgwKBHN0YXkYAyABKAgiXgoMTGVhdmVSZXF1ZXN0EisKBm1lbWJlchgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5EiEKBWxlYXZlGAIgASgLMhIucGFjZWxpbmUudjEuTGVhdmUiDAoKTGVhdmVSZXBseSIPCg1TdGF0dXNSZXF1ZXN0IhsKC1N0YXR1c1JlcGx5EgwKBGpzb24YASABKAkiHwoNU3VibWl0UmVxdWVzdBIOCgZjb25maWcYASABKAkiGgoLU3VibWl0UmVwbHkSCwoDcnVuGAEgASgJInAKE1JlYWRFeGFtcGxlc1JlcXVlc3QSCwoDcnVuGAEgASgJEiEKBXNwbGl0GAIgASgOMhIucGFjZWxpbmUudjEuU3BsaXQSDQoFZXBvY2gYAyABKAQSDQoFc3RhcnQYBCABKAQSCwoDZW5kGAUgASgEIlwKDUV4YW1wbGVzQmxvY2sSDQoFY291bnQYASABKA0SDQoFc2hhcGUYAiADKA0SDQoFZHR5cGUYAyABKAkSDgoGbGFiZWxzGAQgAygNEg4KBnZhbHVlcxgFIAEoDCJ1ChNLZWVwUmVzaWR1YWxSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgRyYW5rGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEEg8KB2JhcnJpZXIYBCABKAQSDQoFY2h1bmsYBSABKA0SDgoGdmFsdWVzGAYgASgMIhMKEUtlZXBSZXNpZHVhbFJlcGx5IlQKE1JlYWRSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDQoFY2h1bmsYBCABKA0iIwoRUmVhZFJlc2lkdWFsUmVwbHkSDgoGdmFsdWVzGAEgASgMKlkKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9TRVJWRVIQARIWChJNRU1CRVJfUk9MRV9XT1JLRVIQAip4CgtSZWZ1c2FsQ29kZRIcChhSRUZVU0FMX0NPREVfVU5TUEVDSUZJRUQQABIYChRSRUZVU0FMX0NPREVfUkVGVVNFRBABEhkKFVJFRlVTQUxfQ09ERV9QUk9UT0NPTBACEhYKElJFRlVTQUxfQ09ERV9VU0FHRRADKqEBCg5QYXJhbWV0ZXJHcm91cBIfChtQQVJBTUVURVJfR1JPVVBfVU5TUEVDSUZJRUQQABIaChZQQVJBTUVURVJfR1JPVVBfV0VJR0hUEAESGQoVUEFSQU1FVEVSX0dST1VQX1BMQUlOEAISGgoWUEFSQU1FVEVSX0dST1VQX0JVRkZFUhADEhsKF1BBUkFNRVRFUl9HUk9VUF9DT1VOVEVSEAQqYQoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASEAoMT1VUQ09NRV9ET05FEAESEgoOT1VUQ09NRV9GQUlMRUQQAhIXChNPVVRDT01FX0lOVEVSUlVQVEVEEAMqPwoFU3BsaXQSFQoRU1BMSVRfVU5TUEVDSUZJRUQQABIPCgtTUExJVF9UUkFJThABEg4KClNQTElUX1RFU1QQAjLSBAoLQ29vcmRpbmF0b3ISRAoIUmVnaXN0ZXISHC5wYWNlbGluZS52MS5SZWdpc3RlclJlcXVlc3QaGi5wYWNlbGluZS52MS5SZWdpc3RlclJlcGx5EkwKCUhlYXJ0YmVhdBIaLnBhY2VsaW5lLnYxLk1lbWJlck1lc3NhZ2UaHy5wYWNlbGluZS52MS5Db29yZGluYXRvck1lc3NhZ2UoATABEjsKBUxlYXZlEhkucGFjZWxpbmUudjEuTGVhdmVSZXF1ZXN0GhcucGFjZWxpbmUudjEuTGVhdmVSZXBseRI+CgZTdGF0dXMSGi5wYWNlbGluZS52MS5TdGF0dXNSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3RhdHVzUmVwbHkSPgoGU3VibWl0EhoucGFjZWxpbmUudjEuU3VibWl0UmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcGx5Ek4KDFJlYWRFeGFtcGxlcxIgLnBhY2VsaW5lLnYxLlJlYWRFeGFtcGxlc1JlcXVlc3QaGi5wYWNlbGluZS52MS5FeGFtcGxlc0Jsb2NrMAESUAoMS2VlcFJlc2lkdWFsEiAucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcGx5ElAKDFJlYWRSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXBseWIGcHJvdG8z", [file_paceline_v1_run]);
 
 /**
  * The first request of a process to the coordinator.
@@ -361,6 +361,14 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
      */
     value: BarrierReached;
     case: "barrierReached";
+  } | {
+    /**
+     * A server that leads a chunk waits for a candidate from here on.
+     *
+     * @generated from field: paceline.v1.CaughtUp caught_up = 14;
+     */
+    value: CaughtUp;
+    case: "caughtUp";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1211,6 +1219,41 @@ export const BarrierReachedSchema: GenMessage<BarrierReached> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 21);
 
 /**
+ * A chunk's primary has a candidate acknowledge every change before it counts: the coordinator may name it as a backup.
+ *
+ * @generated from message paceline.v1.CaughtUp
+ */
+export type CaughtUp = Message<"paceline.v1.CaughtUp"> & {
+  /**
+   * The chunk.
+   *
+   * @generated from field: uint32 chunk = 1;
+   */
+  chunk: number;
+
+  /**
+   * The candidate's index.
+   *
+   * @generated from field: uint32 server = 2;
+   */
+  server: number;
+
+  /**
+   * The life of the candidate's process.
+   *
+   * @generated from field: uint64 incarnation = 3;
+   */
+  incarnation: bigint;
+};
+
+/**
+ * Describes the message paceline.v1.CaughtUp.
+ * Use `create(CaughtUpSchema)` to create a new message.
+ */
+export const CaughtUpSchema: GenMessage<CaughtUp> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 22);
+
+/**
  * Loss or gradient is not finite.
  *
  * @generated from message paceline.v1.Diverged
@@ -1236,7 +1279,7 @@ export type Diverged = Message<"paceline.v1.Diverged"> & {
  * Use `create(DivergedSchema)` to create a new message.
  */
 export const DivergedSchema: GenMessage<Diverged> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 22);
+  messageDesc(file_paceline_v1_coordinator, 23);
 
 /**
  * The member can't continue.
@@ -1264,7 +1307,7 @@ export type Failed = Message<"paceline.v1.Failed"> & {
  * Use `create(FailedSchema)` to create a new message.
  */
 export const FailedSchema: GenMessage<Failed> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 23);
+  messageDesc(file_paceline_v1_coordinator, 24);
 
 /**
  * The member goes.
@@ -1299,7 +1342,7 @@ export type Leave = Message<"paceline.v1.Leave"> & {
  * Use `create(LeaveSchema)` to create a new message.
  */
 export const LeaveSchema: GenMessage<Leave> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 24);
+  messageDesc(file_paceline_v1_coordinator, 25);
 
 /**
  * Answers a heartbeat.
@@ -1334,7 +1377,7 @@ export type HeartbeatAck = Message<"paceline.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 25);
+  messageDesc(file_paceline_v1_coordinator, 26);
 
 /**
  * Prepare this run.
@@ -1370,7 +1413,7 @@ export type Prepare = Message<"paceline.v1.Prepare"> & {
  * Use `create(PrepareSchema)` to create a new message.
  */
 export const PrepareSchema: GenMessage<Prepare> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 26);
+  messageDesc(file_paceline_v1_coordinator, 27);
 
 /**
  * How a model's tensors lie in one flat vector of 32-bit floats, and how the vector is cut into chunks.
@@ -1399,7 +1442,7 @@ export type ModelLayout = Message<"paceline.v1.ModelLayout"> & {
  * Use `create(ModelLayoutSchema)` to create a new message.
  */
 export const ModelLayoutSchema: GenMessage<ModelLayout> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 27);
+  messageDesc(file_paceline_v1_coordinator, 28);
 
 /**
  * A tensor and its place in the flat vector; its values lie there in row-major order.
@@ -1448,7 +1491,7 @@ export type PlacedTensor = Message<"paceline.v1.PlacedTensor"> & {
  * Use `create(PlacedTensorSchema)` to create a new message.
  */
 export const PlacedTensorSchema: GenMessage<PlacedTensor> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 28);
+  messageDesc(file_paceline_v1_coordinator, 29);
 
 /**
  * A run of consecutive values of the flat vector.
@@ -1483,7 +1526,7 @@ export type ChunkPlace = Message<"paceline.v1.ChunkPlace"> & {
  * Use `create(ChunkPlaceSchema)` to create a new message.
  */
 export const ChunkPlaceSchema: GenMessage<ChunkPlace> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 29);
+  messageDesc(file_paceline_v1_coordinator, 30);
 
 /**
  * The present view.
@@ -1504,7 +1547,7 @@ export type ViewMessage = Message<"paceline.v1.ViewMessage"> & {
  * Use `create(ViewMessageSchema)` to create a new message.
  */
 export const ViewMessageSchema: GenMessage<ViewMessage> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 30);
+  messageDesc(file_paceline_v1_coordinator, 31);
 
 /**
  * Take these steps.
@@ -1525,7 +1568,7 @@ export type Work = Message<"paceline.v1.Work"> & {
  * Use `create(WorkSchema)` to create a new message.
  */
 export const WorkSchema: GenMessage<Work> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 31);
+  messageDesc(file_paceline_v1_coordinator, 32);
 
 /**
  * A part of an epoch's examples with the steps to take on it.
@@ -1581,7 +1624,7 @@ export type Assignment = Message<"paceline.v1.Assignment"> & {
  * Use `create(AssignmentSchema)` to create a new message.
  */
 export const AssignmentSchema: GenMessage<Assignment> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 32);
+  messageDesc(file_paceline_v1_coordinator, 33);
 
 /**
  * Pull every chunk with a step of -1, go through these test examples with what came, say `evaluated`. Nobody pushes
@@ -1610,7 +1653,7 @@ export type Evaluate = Message<"paceline.v1.Evaluate"> & {
  * Use `create(EvaluateSchema)` to create a new message.
  */
 export const EvaluateSchema: GenMessage<Evaluate> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 33);
+  messageDesc(file_paceline_v1_coordinator, 34);
 
 /**
  * Report the current step and go no further.
@@ -1631,7 +1674,7 @@ export type Pause = Message<"paceline.v1.Pause"> & {
  * Use `create(PauseSchema)` to create a new message.
  */
 export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 34);
+  messageDesc(file_paceline_v1_coordinator, 35);
 
 /**
  * Continue up to and including a step, then rest and say paused.
@@ -1659,7 +1702,7 @@ export type PauseAt = Message<"paceline.v1.PauseAt"> & {
  * Use `create(PauseAtSchema)` to create a new message.
  */
 export const PauseAtSchema: GenMessage<PauseAt> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 35);
+  messageDesc(file_paceline_v1_coordinator, 36);
 
 /**
  * Continue.
@@ -1680,7 +1723,7 @@ export type Resume = Message<"paceline.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 36);
+  messageDesc(file_paceline_v1_coordinator, 37);
 
 /**
  * A checkpoint is about to be written, and all rest: pull all weights where replies are differences, give residuals
@@ -1702,7 +1745,7 @@ export type Barrier = Message<"paceline.v1.Barrier"> & {
  * Use `create(BarrierSchema)` to create a new message.
  */
 export const BarrierSchema: GenMessage<Barrier> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 37);
+  messageDesc(file_paceline_v1_coordinator, 38);
 
 /**
  * Results of an evaluation.
@@ -1744,7 +1787,7 @@ export type Evaluation = Message<"paceline.v1.Evaluation"> & {
  * Use `create(EvaluationSchema)` to create a new message.
  */
 export const EvaluationSchema: GenMessage<Evaluation> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 38);
+  messageDesc(file_paceline_v1_coordinator, 39);
 
 /**
  * The run is over; the member answers leave with its statistics.
@@ -1779,7 +1822,7 @@ export type Stop = Message<"paceline.v1.Stop"> & {
  * Use `create(StopSchema)` to create a new message.
  */
 export const StopSchema: GenMessage<Stop> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 39);
+  messageDesc(file_paceline_v1_coordinator, 40);
 
 /**
  * A member goes.
@@ -1807,7 +1850,7 @@ export type LeaveRequest = Message<"paceline.v1.LeaveRequest"> & {
  * Use `create(LeaveRequestSchema)` to create a new message.
  */
 export const LeaveRequestSchema: GenMessage<LeaveRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 40);
+  messageDesc(file_paceline_v1_coordinator, 41);
 
 /**
  * The message was received.
@@ -1822,7 +1865,7 @@ export type LeaveReply = Message<"paceline.v1.LeaveReply"> & {
  * Use `create(LeaveReplySchema)` to create a new message.
  */
 export const LeaveReplySchema: GenMessage<LeaveReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 41);
+  messageDesc(file_paceline_v1_coordinator, 42);
 
 /**
  * Asks for the snapshot.
@@ -1837,7 +1880,7 @@ export type StatusRequest = Message<"paceline.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 42);
+  messageDesc(file_paceline_v1_coordinator, 43);
 
 /**
  * The current snapshot.
@@ -1858,7 +1901,7 @@ export type StatusReply = Message<"paceline.v1.StatusReply"> & {
  * Use `create(StatusReplySchema)` to create a new message.
  */
 export const StatusReplySchema: GenMessage<StatusReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 43);
+  messageDesc(file_paceline_v1_coordinator, 44);
 
 /**
  * A run submitted to a serving coordinator.
@@ -1879,7 +1922,7 @@ export type SubmitRequest = Message<"paceline.v1.SubmitRequest"> & {
  * Use `create(SubmitRequestSchema)` to create a new message.
  */
 export const SubmitRequestSchema: GenMessage<SubmitRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 44);
+  messageDesc(file_paceline_v1_coordinator, 45);
 
 /**
  * The run was accepted.
@@ -1900,7 +1943,7 @@ export type SubmitReply = Message<"paceline.v1.SubmitReply"> & {
  * Use `create(SubmitReplySchema)` to create a new message.
  */
 export const SubmitReplySchema: GenMessage<SubmitReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 45);
+  messageDesc(file_paceline_v1_coordinator, 46);
 
 /**
  * Asks for examples. A mini-batch is the batch_size next positions of the worker's assignment, or those left of it.
@@ -1949,7 +1992,7 @@ export type ReadExamplesRequest = Message<"paceline.v1.ReadExamplesRequest"> & {
  * Use `create(ReadExamplesRequestSchema)` to create a new message.
  */
 export const ReadExamplesRequestSchema: GenMessage<ReadExamplesRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 46);
+  messageDesc(file_paceline_v1_coordinator, 47);
 
 /**
  * A part of an answer, which is the labels and the values of its blocks, one after the other.
@@ -1998,7 +2041,7 @@ export type ExamplesBlock = Message<"paceline.v1.ExamplesBlock"> & {
  * Use `create(ExamplesBlockSchema)` to create a new message.
  */
 export const ExamplesBlockSchema: GenMessage<ExamplesBlock> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 47);
+  messageDesc(file_paceline_v1_coordinator, 48);
 
 /**
  * What pushes have dropped of a chunk so far.
@@ -2054,7 +2097,7 @@ export type KeepResidualRequest = Message<"paceline.v1.KeepResidualRequest"> & {
  * Use `create(KeepResidualRequestSchema)` to create a new message.
  */
 export const KeepResidualRequestSchema: GenMessage<KeepResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 48);
+  messageDesc(file_paceline_v1_coordinator, 49);
 
 /**
  * The residual is stored.
@@ -2069,7 +2112,7 @@ export type KeepResidualReply = Message<"paceline.v1.KeepResidualReply"> & {
  * Use `create(KeepResidualReplySchema)` to create a new message.
  */
 export const KeepResidualReplySchema: GenMessage<KeepResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 49);
+  messageDesc(file_paceline_v1_coordinator, 50);
 
 /**
  * Asks for what pushes had dropped of a chunk.
@@ -2111,7 +2154,7 @@ export type ReadResidualRequest = Message<"paceline.v1.ReadResidualRequest"> & {
  * Use `create(ReadResidualRequestSchema)` to create a new message.
  */
 export const ReadResidualRequestSchema: GenMessage<ReadResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 50);
+  messageDesc(file_paceline_v1_coordinator, 51);
 
 /**
  * What they had dropped.
@@ -2132,7 +2175,7 @@ export type ReadResidualReply = Message<"paceline.v1.ReadResidualReply"> & {
  * Use `create(ReadResidualReplySchema)` to create a new message.
  */
 export const ReadResidualReplySchema: GenMessage<ReadResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 51);
+  messageDesc(file_paceline_v1_coordinator, 52);
 
 /**
  * The roles that register.

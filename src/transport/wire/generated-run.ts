@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/run.proto.
  */
 export const file_paceline_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIr8GCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjEhIKCmFsZ29yaXRobXMYHyABKAkSGwoTcmVjb3JkZWRfYWxnb3JpdGhtcxggIAMoCUIMCgpfbWF4X3N0ZXBzQg0KC19sb2FkX2JvdW5kQgcKBV9zdGVtInMKD0NvbXByZXNzaW9uU3BlYxImCgRwdXNoGAEgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SJgoEcHVsbBgCIAEoCzIYLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uEhAKCGZlZWRiYWNrGAMgASgIIisKC0NvbXByZXNzaW9uEg0KBWNvZGVjGAEgASgJEg0KBXNoYXJlGAIgASgBIrIBCglJbnB1dFNwZWMSDwoHY2xhc3NlcxgBIAEoDRINCgVzaGFwZRgCIAMoDRIMCgRtZWFuGAMgAygBEgsKA3N0ZBgEIAMoARIWCg5ibG9ja19leGFtcGxlcxgFIAEoDRIlCgdhdWdtZW50GAYgASgLMhQucGFjZWxpbmUudjEuQXVnbWVudBIrCghpZGVudGl0eRgHIAEoCzIZLnBhY2VsaW5lLnYxLkRhdGFJZGVudGl0eSJYCgxEYXRhSWRlbnRpdHkSEwoLY2xhc3NfbmFtZXMYASADKAkSGQoRdHJhaW5fZmluZ2VycHJpbnQYAiABKAkSGAoQdGVzdF9maW5nZXJwcmludBgDIAEoCSJCCgdBdWdtZW50EhQKDGNyb3BfcGFkZGluZxgBIAEoDRIMCgRmbGlwGAIgASgIEhMKC3N0YW5kYXJkaXNlGAMgASgIIkwKCFByb3RvY29sEgwKBG1vZGUYASABKAkSMgoKcGFyYW1ldGVycxgCIAMoCzIeLnBhY2VsaW5lLnYxLlByb3RvY29sUGFyYW1ldGVyIkwKEVByb3RvY29sUGFyYW1ldGVyEgwKBG5hbWUYASABKAkSEAoGbnVtYmVyGAIgASgBSAASDgoEd29yZBgDIAEoCUgAQgcKBXZhbHVlIqYBCgpVcGRhdGVSdWxlEgwKBG5hbWUYASABKAkSEAoIbW9tZW50dW0YAiABKAESDQoFYmV0YTEYAyABKAESDQoFYmV0YTIYBCABKAESDwoHZXBzaWxvbhgFIAEoARIUCgx3ZWlnaHRfZGVjYXkYBiABKAESGgoSd2VpZ2h0X2RlY2F5X3BsYWluGAcgASgBEhcKD2J1ZmZlcl9tb21lbnR1bRgIIAEoASJvCghTY2hlZHVsZRIMCgRuYW1lGAEgASgJEgoKAmxyGAIgASgBEg4KBndhcm11cBgDIAEoARISCgptaWxlc3RvbmVzGAQgAygBEg0KBWdhbW1hGAUgASgBEhYKDnRvdGFsX2V4YW1wbGVzGAYgASgEIiYKB0NhZGVuY2USDAoEdW5pdBgBIAEoCRINCgVjb3VudBgCIAEoBCKLAgoEVmlldxILCgNydW4YASABKAkSDgoGbnVtYmVyGAMgASgEEhIKCmdlbmVyYXRpb24YBCABKA0SDQoFcGhhc2UYBSABKA0SKAoHc2VydmVycxgGIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdTZXJ2ZXISKAoHd29ya2VycxgHIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXISDgoGZmVuY2VzGAkgAygEEikKCHJlcGxpY2FzGAogAygLMhcucGFjZWxpbmUudjEuUmVwbGljYVNldBIXCg9waGFzZV9mcm9tX3N0ZXAYCyABKARKBAgCEANKBAgIEAlSBHRlcm1SCXByaW1hcmllcyIdCgpSZXBsaWNhU2V0Eg8KB3NlcnZlcnMYASADKA0ibgoKVmlld1NlcnZlchINCgVpbmRleBgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgdhZGRyZXNzGAMgASgJEisKBmZyYW1lcxgEIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzIjwKDkZyYW1lQWRkcmVzc2VzEgsKA3RjcBgBIAEoCRIMCgR1bml4GAIgASgJEg8KB21hY2hpbmUYAyABKAkiQgoKVmlld1dvcmtlchIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhEKCWZyb21fc3RlcBgDIAEoBGIGcHJvdG8z");
+  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxItEGCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjEhIKCmFsZ29yaXRobXMYHyABKAkSGwoTcmVjb3JkZWRfYWxnb3JpdGhtcxggIAMoCRIQCghyZXBsaWNhcxghIAEoDUIMCgpfbWF4X3N0ZXBzQg0KC19sb2FkX2JvdW5kQgcKBV9zdGVtInMKD0NvbXByZXNzaW9uU3BlYxImCgRwdXNoGAEgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SJgoEcHVsbBgCIAEoCzIYLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uEhAKCGZlZWRiYWNrGAMgASgIIisKC0NvbXByZXNzaW9uEg0KBWNvZGVjGAEgASgJEg0KBXNoYXJlGAIgASgBIrIBCglJbnB1dFNwZWMSDwoHY2xhc3NlcxgBIAEoDRINCgVzaGFwZRgCIAMoDRIMCgRtZWFuGAMgAygBEgsKA3N0ZBgEIAMoARIWCg5ibG9ja19leGFtcGxlcxgFIAEoDRIlCgdhdWdtZW50GAYgASgLMhQucGFjZWxpbmUudjEuQXVnbWVudBIrCghpZGVudGl0eRgHIAEoCzIZLnBhY2VsaW5lLnYxLkRhdGFJZGVudGl0eSJYCgxEYXRhSWRlbnRpdHkSEwoLY2xhc3NfbmFtZXMYASADKAkSGQoRdHJhaW5fZmluZ2VycHJpbnQYAiABKAkSGAoQdGVzdF9maW5nZXJwcmludBgDIAEoCSJCCgdBdWdtZW50EhQKDGNyb3BfcGFkZGluZxgBIAEoDRIMCgRmbGlwGAIgASgIEhMKC3N0YW5kYXJkaXNlGAMgASgIIkwKCFByb3RvY29sEgwKBG1vZGUYASABKAkSMgoKcGFyYW1ldGVycxgCIAMoCzIeLnBhY2VsaW5lLnYxLlByb3RvY29sUGFyYW1ldGVyIkwKEVByb3RvY29sUGFyYW1ldGVyEgwKBG5hbWUYASABKAkSEAoGbnVtYmVyGAIgASgBSAASDgoEd29yZBgDIAEoCUgAQgcKBXZhbHVlIqYBCgpVcGRhdGVSdWxlEgwKBG5hbWUYASABKAkSEAoIbW9tZW50dW0YAiABKAESDQoFYmV0YTEYAyABKAESDQoFYmV0YTIYBCABKAESDwoHZXBzaWxvbhgFIAEoARIUCgx3ZWlnaHRfZGVjYXkYBiABKAESGgoSd2VpZ2h0X2RlY2F5X3BsYWluGAcgASgBEhcKD2J1ZmZlcl9tb21lbnR1bRgIIAEoASJvCghTY2hlZHVsZRIMCgRuYW1lGAEgASgJEgoKAmxyGAIgASgBEg4KBndhcm11cBgDIAEoARISCgptaWxlc3RvbmVzGAQgAygBEg0KBWdhbW1hGAUgASgBEhYKDnRvdGFsX2V4YW1wbGVzGAYgASgEIiYKB0NhZGVuY2USDAoEdW5pdBgBIAEoCRINCgVjb3VudBgCIAEoBCLoAgoEVmlldxILCgNydW4YASABKAkSDgoGbnVtYmVyGAMgASgEEhIKCmdlbmVyYXRpb24YBCABKA0SDQoFcGhhc2UYBSABKA0SKAoHc2VydmVycxgGIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdTZXJ2ZXISKAoHd29ya2VycxgHIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXISDgoGZmVuY2VzGAkgAygEEikKCHJlcGxpY2FzGAogAygLMhcucGFjZWxpbmUudjEuUmVwbGljYVNldBIXCg9waGFzZV9mcm9tX3N0ZXAYCyABKAQSLwoKY2FuZGlkYXRlcxgMIAMoCzIbLnBhY2VsaW5lLnYxLkNodW5rQ2FuZGlkYXRlEioKCWRlcGFydGluZxgNIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXJKBAgCEANKBAgIEAlSBHRlcm1SCXByaW1hcmllcyIdCgpSZXBsaWNhU2V0Eg8KB3NlcnZlcnMYASADKA0iLwoOQ2h1bmtDYW5kaWRhdGUSDQoFY2h1bmsYASABKA0SDgoGc2VydmVyGAIgASgNIm4KClZpZXdTZXJ2ZXISDQoFaW5kZXgYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHYWRkcmVzcxgDIAEoCRIrCgZmcmFtZXMYBCABKAsyGy5wYWNlbGluZS52MS5GcmFtZUFkZHJlc3NlcyI8Cg5GcmFtZUFkZHJlc3NlcxILCgN0Y3AYASABKAkSDAoEdW5peBgCIAEoCRIPCgdtYWNoaW5lGAMgASgJIkIKClZpZXdXb3JrZXISDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIRCglmcm9tX3N0ZXAYAyABKARiBnByb3RvMw");
 
 /**
  * One training run: every choice that changes what is computed or promised. A text that names one
@@ -244,6 +244,13 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
    * @generated from field: repeated string recorded_algorithms = 32;
    */
   recordedAlgorithms: string[];
+
+  /**
+   * Servers that hold each chunk.
+   *
+   * @generated from field: uint32 replicas = 33;
+   */
+  replicas: number;
 };
 
 /**
@@ -748,6 +755,20 @@ export type View = Message<"paceline.v1.View"> & {
    * @generated from field: uint64 phase_from_step = 11;
    */
   phaseFromStep: bigint;
+
+  /**
+   * Servers that are brought up to hold a chunk, and don't count yet.
+   *
+   * @generated from field: repeated paceline.v1.ChunkCandidate candidates = 12;
+   */
+  candidates: ChunkCandidate[];
+
+  /**
+   * Workers that are gone, of whom servers tell in their acknowledgement how far they had come.
+   *
+   * @generated from field: repeated paceline.v1.ViewWorker departing = 13;
+   */
+  departing: ViewWorker[];
 };
 
 /**
@@ -777,6 +798,34 @@ export type ReplicaSet = Message<"paceline.v1.ReplicaSet"> & {
  */
 export const ReplicaSetSchema: GenMessage<ReplicaSet> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 12);
+
+/**
+ * A server that is brought up to hold a chunk.
+ *
+ * @generated from message paceline.v1.ChunkCandidate
+ */
+export type ChunkCandidate = Message<"paceline.v1.ChunkCandidate"> & {
+  /**
+   * The chunk.
+   *
+   * @generated from field: uint32 chunk = 1;
+   */
+  chunk: number;
+
+  /**
+   * The server's index.
+   *
+   * @generated from field: uint32 server = 2;
+   */
+  server: number;
+};
+
+/**
+ * Describes the message paceline.v1.ChunkCandidate.
+ * Use `create(ChunkCandidateSchema)` to create a new message.
+ */
+export const ChunkCandidateSchema: GenMessage<ChunkCandidate> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_run, 13);
 
 /**
  * A server in a view.
@@ -818,7 +867,7 @@ export type ViewServer = Message<"paceline.v1.ViewServer"> & {
  * Use `create(ViewServerSchema)` to create a new message.
  */
 export const ViewServerSchema: GenMessage<ViewServer> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 13);
+  messageDesc(file_paceline_v1_run, 14);
 
 /**
  * Where a server takes frames, which Paceline's own processes prefer to gRPC for chunks.
@@ -853,7 +902,7 @@ export type FrameAddresses = Message<"paceline.v1.FrameAddresses"> & {
  * Use `create(FrameAddressesSchema)` to create a new message.
  */
 export const FrameAddressesSchema: GenMessage<FrameAddresses> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 14);
+  messageDesc(file_paceline_v1_run, 15);
 
 /**
  * A worker in a view.
@@ -888,5 +937,5 @@ export type ViewWorker = Message<"paceline.v1.ViewWorker"> & {
  * Use `create(ViewWorkerSchema)` to create a new message.
  */
 export const ViewWorkerSchema: GenMessage<ViewWorker> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 15);
+  messageDesc(file_paceline_v1_run, 16);
 

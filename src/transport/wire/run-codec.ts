@@ -8,7 +8,13 @@
 
 import { create } from "@bufbuild/protobuf";
 import { runSpecField } from "../../protocol/run-spec.js";
-import type { FrameAddresses, View, ViewServer, ViewWorker } from "../../protocol/view.js";
+import type {
+  ChunkCandidate,
+  FrameAddresses,
+  View,
+  ViewServer,
+  ViewWorker,
+} from "../../protocol/view.js";
 import type { FieldCodec } from "./field-codec.js";
 import { list, optional, record, small, text, whole } from "./field-codec.js";
 import type * as wire from "./generated-run.js";
@@ -49,6 +55,13 @@ const replicaSet: FieldCodec<readonly number[], wire.ReplicaSet> = {
   fromWire: ({ servers }, path) => indices.fromWire(servers, path),
 };
 
+const candidate = record<ChunkCandidate, wire.ChunkCandidate>(schemas.ChunkCandidateSchema, {
+  chunk: small(),
+  server: small(),
+});
+/** Few are brought up at one time; a view names at most one for each of this many chunks. */
+const candidatesMax = 2 * chunksMax;
+
 /** Views, which must agree with themselves. */
 export const viewCodec = record<View, wire.View>(
   schemas.ViewSchema,
@@ -62,6 +75,8 @@ export const viewCodec = record<View, wire.View>(
     workers: list(viewWorker, membersMax),
     replicas: list(replicaSet, chunksMax),
     fences: list(whole(), chunksMax),
+    candidates: list(candidate, candidatesMax),
+    departing: list(viewWorker, membersMax),
   },
   disagreement,
 );
@@ -81,6 +96,11 @@ function disagreement(view: View): string | null {
     const stray = servers.find((server) => !known.has(server));
     if (stray !== undefined) return `server ${stray} holds a chunk but is not a member`;
     if (new Set(servers).size < servers.length) return `chunk ${chunk} names a server twice`;
+  }
+  for (const { chunk, server } of view.candidates) {
+    if (replicas[chunk] === undefined) return `chunk ${chunk} has a candidate and does not exist`;
+    if (!known.has(server)) return `server ${server} is a candidate but is not a member`;
+    if (replicas[chunk].includes(server)) return `server ${server} holds chunk ${chunk} already`;
   }
   return null;
 }

@@ -134,6 +134,12 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     clockMin: whole,
     departed: fc.array(departure, { maxLength: 3 }),
   }),
+  caughtUp: shape<Said<"caughtUp">>({
+    type: fc.constant("caughtUp"),
+    chunk: small,
+    server: small,
+    incarnation: whole,
+  }),
   assignmentDone: shape<Said<"assignmentDone">>({
     type: fc.constant("assignmentDone"),
     assignment: whole,
@@ -199,7 +205,12 @@ const view: fc.Arbitrary<View> = fc
     });
     const fences = chunks.map(([, fence]) => fence);
     const numbered = { run, number, generation, phase, phaseFromStep };
-    return { ...numbered, servers, workers, replicas, fences };
+    const candidates = chunks.flatMap(([pick], chunk) => {
+      const server = indices.find((index) => !replicas[chunk]!.includes(index));
+      return server === undefined || pick % 2 === 0 ? [] : [{ chunk, server }];
+    });
+    const departing = workers.slice(0, 1);
+    return { ...numbered, servers, workers, replicas, fences, candidates, departing };
   });
 
 const coordinatorMessages: {

@@ -231,6 +231,11 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     position: whole(-1),
     step,
   }),
+  caughtUp: record<Body<"caughtUp">, wire.CaughtUp>(schemas.CaughtUpSchema, {
+    chunk: small(),
+    server: rank,
+    incarnation: count,
+  }),
   diverged: record<Body<"diverged">, wire.Diverged>(schemas.DivergedSchema, {
     step,
     what: sentence,
