@@ -20,7 +20,10 @@ export function entryHeader(
 }
 
 /** Reads an entry whose gradient is in `slot`, -1 for none; throws "protocol" where it is none. */
-export function readEntry({ chunk, step, version, examples, detail }: ChunkHeader, slot: number): Entry {
+export function readEntry(
+  { chunk, step, version, examples, detail }: ChunkHeader,
+  slot: number,
+): Entry {
   const fields = parsed(detail, chunk);
   const { marks, staleness } = fields;
   if (!Array.isArray(marks)) throw problem(chunk, "marks", marks);
@@ -61,7 +64,9 @@ function parsed(text: string, chunk: number): Fields {
   } catch (cause) {
     if (cause instanceof PacelineError) throw cause;
     const said = text.slice(0, 80);
-    throw new PacelineError("protocol", `an entry of chunk ${chunk} is no JSON: ${said}`, { cause });
+    throw new PacelineError("protocol", `an entry of chunk ${chunk} is no JSON: ${said}`, {
+      cause,
+    });
   }
 }
 

@@ -78,7 +78,14 @@ const ack = (term: number, received = 0): CoordinatorMessage => {
 const pause: CoordinatorMessage = { type: "pause", pause: 9 };
 
 function viewOf(term: number): CoordinatorMessage {
-  const nobody = { servers: [], workers: [], replicas: [], fences: [], candidates: [], departing: [] };
+  const nobody = {
+    servers: [],
+    workers: [],
+    replicas: [],
+    fences: [],
+    candidates: [],
+    departing: [],
+  };
   const numbers = { number: mint(term, 1), generation: 0, phase: 0, phaseFromStep: 0 };
   const view: View = { run: "r", ...numbers, ...nobody };
   return { type: "view", view };

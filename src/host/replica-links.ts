@@ -73,8 +73,13 @@ export class ReplicaLinks {
 
   /** Which servers are reached. */
   reach(): ServerReach[] {
-    return [...this.#links].flatMap(([server, { link: { unreachedMs } }]) =>
-      unreachedMs === null ? [] : [{ server, unreachedMs }],
+    return [...this.#links].flatMap(
+      ([
+        server,
+        {
+          link: { unreachedMs },
+        },
+      ]) => (unreachedMs === null ? [] : [{ server, unreachedMs }]),
     );
   }
 

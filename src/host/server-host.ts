@@ -14,6 +14,7 @@ import type { ShardEffect, ShardEvent } from "../core/server/shard-events.js";
 import { toPacelineError } from "../errors.js";
 import { Arena, type ArenaUsage } from "../kernels/arena.js";
 import { createConversions, createKernels, type KernelsChoice } from "../kernels/choice.js";
+import { termOf } from "../protocol/ids.js";
 import type { Layout } from "../protocol/layout.js";
 import {
   type ChunkHeader,
@@ -22,7 +23,6 @@ import {
   emptyHeader,
   type ServerStatistics,
 } from "../protocol/messages.js";
-import { termOf } from "../protocol/ids.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { View, ViewServer } from "../protocol/view.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";

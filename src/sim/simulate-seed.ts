@@ -183,7 +183,7 @@ function wasRedundant({ events }: ClusterEnd): boolean {
       isRedundant = false;
     }
     if (event.text.startsWith("redundant")) isRedundant = true;
-    if (event.text.startsWith("some chunks lack")) isRedundant = false;
+    if (/^(some chunks lack|every chunk is on one)/.test(event.text)) isRedundant = false;
   }
   return was;
 }
@@ -253,7 +253,17 @@ export function describePart({ spec, interruptMs, refusals, faults }: ClusterPla
   const { workersMax, servers, replicas, feed, epochs, trainExamples, batchSize, maxSteps } = spec;
   const { protocol, updateRule, compression, evaluateEvery, checkpointEvery } = spec;
   const about = {
-    ...{ protocol, workersMax, servers, replicas, feed, epochs, trainExamples, batchSize, maxSteps },
+    ...{
+      protocol,
+      workersMax,
+      servers,
+      replicas,
+      feed,
+      epochs,
+      trainExamples,
+      batchSize,
+      maxSteps,
+    },
     ...{ rule: updateRule.name, push: compression.push.codec, pull: compression.pull.codec },
     ...{ evaluateEvery, checkpointEvery, interruptMs, refusals, faults: faults.length },
   };

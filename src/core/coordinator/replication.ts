@@ -30,7 +30,8 @@ export class Replication {
   readonly #virtualNodes: number;
   readonly #keys: readonly string[];
   readonly #servers: Set<number>;
-  readonly #replicas: number[][];
+  /** What views have of it stays as it is. */
+  readonly #replicas: (readonly number[])[];
   readonly #candidates: Set<number>[];
 
   constructor({ chunks, replicas, virtualNodes, servers, primaries }: ReplicationRequest) {
@@ -61,11 +62,6 @@ export class Replication {
     return this.#replicas.every(({ length }) => length >= count);
   }
 
-  /** True where the run asks for more replicas than there are servers. */
-  get isShort(): boolean {
-    return this.#wanted > this.#servers.size;
-  }
-
   /** True where every chunk has a replica without this server. */
   canSpare(server: number): boolean {
     return this.#replicas.every((servers) => servers.some((other) => other !== server));
@@ -90,7 +86,7 @@ export class Replication {
   /** A candidate has all that is committed, and is waited for; true where that changes its place. */
   caughtUp(chunk: number, server: number): boolean {
     if (this.#candidates[chunk]?.delete(server) !== true) return false;
-    this.#replicas[chunk]!.push(server);
+    this.#replicas[chunk] = [...this.#replicas[chunk]!, server];
     return true;
   }
 

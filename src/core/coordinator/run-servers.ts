@@ -16,7 +16,7 @@ export class RunServers {
   readonly views: ViewRounds;
   readonly #replication: Replication;
   readonly #wanted: number;
-  #wasRedundant = false;
+  #told = "";
 
   /** Chunks are placed on these servers; no worker is in yet. */
   constructor({ spec, layout }: RunSetup, term: number, members: readonly Member[]) {
@@ -69,17 +69,23 @@ export class RunServers {
     if (this.#replication.caughtUp(chunk, index)) this.#place();
   }
 
-  /** A sentence where all chunks have their replicas, or have them no more; null if as before. */
+  /** A sentence on how many servers hold each chunk, where that has changed; else null. */
   news(): string | null {
     if (this.#wanted < 2 || this.views.busy) return null;
-    const isRedundant = this.#replication.isRedundant;
-    if (isRedundant === this.#wasRedundant) return null;
-    this.#wasRedundant = isRedundant;
-    if (!isRedundant) return "some chunks lack a replica, which is copied while training goes on";
-    const count = Math.min(this.#wanted, this.count);
-    const all = `redundant: every chunk is on ${count} server${count === 1 ? "" : "s"}`;
-    if (!this.#replication.isShort) return all;
-    return `${all}; --replicas ${this.#wanted} needs ${this.#wanted - count} more`;
+    const text = this.#stand();
+    if (text === this.#told) return null;
+    this.#told = text;
+    return text;
+  }
+
+  #stand(): string {
+    const { isRedundant } = this.#replication;
+    const missing = this.#wanted - this.count;
+    const more = `--replicas ${this.#wanted} needs ${missing} more server${missing === 1 ? "" : "s"}`;
+    const short = missing > 0 ? `; ${more}` : "";
+    if (this.count < 2) return `every chunk is on one server${short}`;
+    if (!isRedundant) return `some chunks lack a replica, which is copied meanwhile${short}`;
+    return `redundant: every chunk is on ${Math.min(this.#wanted, this.count)} servers${short}`;
   }
 
   #place(): void {

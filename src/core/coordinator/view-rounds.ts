@@ -235,7 +235,7 @@ export class ViewRounds {
     if (round === null || round.view.number !== view) return null;
     round.answers.set(server, answer);
     this.#sealedStep = Math.max(this.#sealedStep, answer.sealedStep);
-    if (round.answers.size < this.#servers.size) return null;
+    if (round.answers.size < round.view.servers.length) return null;
     this.#round = null;
     return this.#conclude(round);
   }

@@ -11,12 +11,7 @@
 import { assert } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
-import {
-  type ReplicaRole,
-  type View,
-  type ViewWorker,
-  workerOfRank,
-} from "../../protocol/view.js";
+import { type ReplicaRole, type View, type ViewWorker, workerOfRank } from "../../protocol/view.js";
 import type { ChunkProgress } from "../sync/pace.js";
 import { type ContributorMark, type Entry, heldVerdict, type PushVerdict } from "./entry.js";
 import { PushTally } from "./push-tally.js";

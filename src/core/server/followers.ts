@@ -107,7 +107,8 @@ export class Followers {
     if (follower === undefined || follower.incarnation !== incarnation) {
       return `server ${server} is not to follow chunk ${state.index} here`;
     }
-    const isLate = fence < follower.fence || (fence === follower.fence && channel < follower.channel);
+    const isLate =
+      fence < follower.fence || (fence === follower.fence && channel < follower.channel);
     if (isLate) return null;
     follower.channel = channel;
     follower.fence = fence;

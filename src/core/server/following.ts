@@ -66,7 +66,11 @@ export class Following {
   }
 
   /** Takes a part of a snapshot; true where the chunk is whole by it. */
-  snapshot(event: SnapshotEvent, state: ChunkState | undefined, states: readonly ChunkState[]): boolean {
+  snapshot(
+    event: SnapshotEvent,
+    state: ChunkState | undefined,
+    states: readonly ChunkState[],
+  ): boolean {
     const { view } = this.#context;
     if (view === null || state === undefined || !this.#isAnswer(event, state)) {
       this.#context.release(event.slot);
