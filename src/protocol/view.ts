@@ -79,6 +79,12 @@ export function workerOfRank(view: View, rank: number): ViewWorker | undefined {
   return view.workers.find((worker) => worker.rank === rank);
 }
 
+/** Lives of workers that a view has and a later one has not. */
+export function workersGone(before: View | null, workers: readonly ViewWorker[]): ViewWorker[] {
+  const present = new Set(workers.map(({ incarnation }) => incarnation));
+  return (before?.workers ?? []).filter(({ incarnation }) => !present.has(incarnation));
+}
+
 /** The index of the server that leads a chunk; undefined where there is no such chunk. */
 export function primaryOf(view: View, chunk: number): number | undefined {
   return view.replicas[chunk]?.[0];

@@ -23,7 +23,7 @@ describe("who can't reach a server", () => {
     const reports = [worker(0, 0, 3400), worker(1, 0, 0), worker(2, 0, 0)];
     const what = "has not reached server-1 for 3.4 s, lease 3.0 s";
     assert.deepEqual(judgeReach(reports, 3000), {
-      removed: [{ rank: 0, reason: `${what}, and 2 other workers reach it` }],
+      removed: [{ role: "worker", rank: 0, reason: `${what}, and 2 other workers reach it` }],
       lost: null,
     });
   });
@@ -43,17 +43,16 @@ describe("who can't reach a server", () => {
     });
   });
 
-  test("has it lost where it is a server itself", () => {
+  test("is taken out where it is a server itself", () => {
     const peer: ReachReport = {
       role: "server",
       rank: 1,
       reach: [{ server: 0, unreachedMs: 4000 }],
     };
-    const { lost } = judgeReach([peer, worker(0, 0, 0)], 3000);
-    assert.deepEqual(lost, {
-      server: 0,
-      reason: "another server does not reach it: server-1 for 4.0 s, lease 3.0 s",
-    });
+    const { removed, lost } = judgeReach([peer, worker(0, 0, 0)], 3000);
+    const what = "has not reached server-0 for 4.0 s, lease 3.0 s, and 1 other worker reaches it";
+    assert.deepEqual(removed, [{ role: "server", rank: 1, reason: what }]);
+    assert.equal(lost, null, "the copy is given up, not the chunks that it is of");
   });
 });
 

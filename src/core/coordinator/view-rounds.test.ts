@@ -92,7 +92,8 @@ describe("views that say more than who works", () => {
     assert.equal(rounds.binding, true);
     assert.deepEqual(first.replicas, [[0], [0], [1]], "a view stays as it was said");
     rounds.place(1, [1]);
-    assert.deepEqual(shownFences(stand(rounds)), ["1.1", "1.3", "1.1"]);
+    assert.deepEqual(shownFences(stand(rounds)), ["1.1", "1.2", "1.1"], "its primary leads on");
+    assert.equal(rounds.binding, true);
   });
 
   test("a chunk that is placed where it is keeps its fence", () => {

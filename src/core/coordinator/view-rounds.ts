@@ -14,7 +14,13 @@ import { assert } from "../../assert.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import { IdSource } from "../../protocol/ids.js";
 import type { Departure } from "../../protocol/messages.js";
-import type { ChunkCandidate, View, ViewServer, ViewWorker } from "../../protocol/view.js";
+import {
+  type ChunkCandidate,
+  type View,
+  type ViewServer,
+  type ViewWorker,
+  workersGone,
+} from "../../protocol/view.js";
 import type { Pace } from "../sync/pace.js";
 
 /** One server's answer to a view. */
@@ -202,8 +208,7 @@ export class ViewRounds {
     const generation = this.#generation;
     const replicas = [...this.#replicas];
     const before = this.#begun?.generation === generation ? this.#begun : null;
-    for (const worker of this.#begun?.workers ?? []) {
-      if (this.#workers.get(worker.rank)?.incarnation === worker.incarnation) continue;
+    for (const worker of workersGone(this.#begun, this.workers())) {
       this.#departing.set(worker.incarnation, worker);
     }
     const view: View = {
@@ -215,8 +220,8 @@ export class ViewRounds {
       workers: this.workers(),
       replicas,
       fences: replicas.map((servers, chunk) => {
-        const isKept = before?.replicas[chunk]![0] === servers[0];
-        return before !== null && isKept ? before.fences[chunk]! : number;
+        const isLed = before !== null && before.replicas[chunk]![0] === servers[0];
+        return isLed ? before.fences[chunk]! : number;
       }),
       candidates: this.#candidates,
       departing: [...this.#departing.values()],

@@ -27,26 +27,16 @@ export interface EntryParts extends Pick<Entry, "marks" | "sealedStep" | "scale"
   readonly isFolded: boolean;
 }
 
-/** True while others have to have an entry before it counts. */
-export type NeedsAcknowledgement = (entry: Entry) => boolean;
-
 /** The beats of one server in one run. */
 export class EntryBeats {
   readonly #context: ShardContext;
   readonly #replies: ChunkReplies;
   readonly #followers: Followers;
-  readonly #needsAcknowledgement: NeedsAcknowledgement;
 
-  constructor(
-    context: ShardContext,
-    replies: ChunkReplies,
-    followers: Followers,
-    needs: NeedsAcknowledgement,
-  ) {
+  constructor(context: ShardContext, replies: ChunkReplies, followers: Followers) {
     this.#context = context;
     this.#replies = replies;
     this.#followers = followers;
-    this.#needsAcknowledgement = needs;
   }
 
   /** Seals every step that is complete, then answers the workers that may continue. */
@@ -119,8 +109,7 @@ export class EntryBeats {
     };
     state.pending = entry;
     this.#followers.send(entry);
-    const isAwaited = this.#followers.lacks(state, entry.seq) || this.#needsAcknowledgement(entry);
-    if (!isAwaited) this.#commit(state, entry);
+    if (!this.#followers.lacks(state, entry.seq)) this.#commit(state, entry);
   }
 
   /** Commits what nobody is waited for with any more; true if something was. */
@@ -130,15 +119,6 @@ export class EntryBeats {
     if (this.#followers.lacks(state, pending?.seq ?? state.seq)) return false;
     state.unsettled = false;
     if (pending !== null) this.#commit(state, pending);
-    this.advance(state, view);
-    return true;
-  }
-
-  /** Everybody who has to have the entry of this seq has it; true if it was waited for. */
-  acknowledged(state: ChunkState, view: View, seq: number): boolean {
-    const entry = state.pending;
-    if (entry?.seq !== seq) return false;
-    this.#commit(state, entry);
     this.advance(state, view);
     return true;
   }

@@ -82,12 +82,12 @@ export class Followers {
     return false;
   }
 
-  /** One sentence's words on whom a chunk waits for. */
+  /** The end of a sentence, on whom a chunk waits for. */
   missing(state: ChunkState, seq: number): string {
     const servers = [...(this.#chunks.get(state.index) ?? [])]
       .filter(([, { counts, seq: has }]) => counts && has < seq)
       .map(([server]) => server);
-    return `server ${servers.join(", ")}`;
+    return servers.length === 0 ? "" : `: waiting for server ${servers.join(", ")}`;
   }
 
   /** Gives an entry to all who have what it goes on from, or are about to. */
@@ -132,7 +132,8 @@ export class Followers {
     const chunk = state.index;
     const follower = this.#chunks.get(chunk)?.get(server);
     const isKnown = follower?.incarnation === incarnation && follower.fence === fence;
-    if (!isKnown || seq <= follower.seq) return;
+    const isSent = seq <= (state.pending?.seq ?? state.seq);
+    if (!isKnown || !isSent || seq <= follower.seq) return;
     follower.seq = seq;
     follower.counts = true;
     if (follower.told || seq < state.seq) return;

@@ -53,9 +53,7 @@ export type ShardEvent =
       readonly marks: ChunkMarks | null;
     })
   /** A change of it; its gradient is in a slot of this server's. */
-  | (FollowedChunk & { readonly type: "entry"; readonly entry: Entry })
-  /** Everybody who has to have an entry before it counts has it. */
-  | { readonly type: "acknowledged"; readonly chunk: number; readonly seq: number };
+  | (FollowedChunk & { readonly type: "entry"; readonly entry: Entry });
 
 /** What tells which asking something answers. */
 export interface FollowedChunk {

@@ -10,7 +10,7 @@ import {
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { learningRate } from "../../protocol/schedule.js";
-import type { View } from "../../protocol/view.js";
+import { type View, workersGone } from "../../protocol/view.js";
 import { specOf } from "../testing/model-run.js";
 import { type Entry, heldVerdict } from "./entry.js";
 import { Shard } from "./shard.js";
@@ -26,52 +26,58 @@ interface ViewParts {
   readonly generation?: number;
 }
 
+/** What the other server has of each chunk: nothing, or a copy that acknowledges at once or later. */
+type Copy = "none" | "at once" | "later";
+
 /** Server 0 of two, which has both chunks at first; what it does is kept as lines. */
 class Bench {
   readonly entries: Entry[] = [];
   /** Slots that the machine has, and the values of chunks. */
   readonly slots = new Set<number>();
   readonly #shard: Shard;
+  readonly #copy: Copy;
   #slotIds = 0;
   #view = 0;
+  #held: View | null = null;
 
-  constructor(extra: Partial<RunSpec> = {}, later = false) {
+  constructor(extra: Partial<RunSpec> = {}, copy: Copy = "none") {
     const spec = specOf({ protocol: { mode: "bsp" }, ...extra });
-    const needsAcknowledgement = (entry: Entry) => {
-      this.entries.push(entry);
-      return later;
-    };
-    this.#shard = new Shard({ index: 0, spec, layout, needsAcknowledgement });
+    this.#copy = copy;
+    this.#shard = new Shard({ index: 0, spec, layout });
   }
 
   view(parts: ViewParts = {}): string[] {
     const { workers = [0, 1], fromSteps = [0, 0], primaries = [0, 0], generation = 0 } = parts;
     const number = ++this.#view;
     const where = { address: "", frames: null };
+    const lives = workers.map((rank) => {
+      return { rank, incarnation: 10 + rank, fromStep: fromSteps[rank]! };
+    });
+    const departing = workersGone(this.#held, lives);
     const view: View = {
       ...{ run: "r", number, generation, phase: 0, phaseFromStep: 0, fences: [1, 1] },
-      ...{ candidates: [], departing: [] },
-      replicas: primaries.map((primary) => [primary]),
+      ...{ candidates: [], departing },
+      replicas: primaries.map((primary) =>
+        this.#copy !== "none" ? [primary, 1 - primary] : [primary],
+      ),
       servers: [0, 1].map((index) => ({ index, incarnation: 1, ...where })),
-      workers: workers.map((rank) => {
-        return { rank, incarnation: 10 + rank, fromStep: fromSteps[rank]! };
-      }),
+      workers: lives,
     };
+    this.#held = view;
     return this.#step({ type: "view", view });
   }
 
   load(chunk: number, about: { generation?: number; marks?: ChunkMarks | null } = {}): string[] {
     const { generation = 0, marks = null } = about;
     const slot = this.#slot();
-    return this.#step({
-      type: "load",
-      chunk,
-      generation,
-      part: "weights",
-      slot,
-      marks,
-      channel: 99,
-    });
+    const load = { type: "load", chunk, generation, part: "weights", slot, marks } as const;
+    return this.#step({ ...load, channel: 99 });
+  }
+
+  /** The other server asks for a chunk, and takes the snapshot. */
+  follow(chunk: number): string[] {
+    const header = { ...this.#follower(chunk), kind: "follow" } as const;
+    return [...this.#step({ type: "follow", header, channel: 50 }), ...this.acknowledge(chunk, 0)];
   }
 
   push(rank: number, step: number, about: Partial<ChunkHeader> & { channel?: number } = {}) {
@@ -93,7 +99,13 @@ class Bench {
   }
 
   acknowledge(chunk: number, seq: number): string[] {
-    return this.#step({ type: "acknowledged", chunk, seq });
+    const header = { ...this.#follower(chunk), kind: "received", step: seq } as const;
+    return this.#step({ type: "received", header });
+  }
+
+  #follower(chunk: number): ChunkHeader {
+    const tags = { run: "r", rank: 1, incarnation: 1, fence: 1, chunk };
+    return { ...emptyHeader, ...tags };
   }
 
   save(chunk: number): string[] {
@@ -115,7 +127,14 @@ class Bench {
   }
 
   #step(event: ShardEvent): string[] {
-    return this.#shard.step(event, 0).map((effect) => this.#shown(effect));
+    const effects = this.#shard.step(event, 0);
+    const lines = effects.map((effect) => this.#shown(effect));
+    if (this.#copy !== "at once") return lines;
+    for (const effect of effects) {
+      if (effect.type !== "sendEntry") continue;
+      lines.push(...this.acknowledge(effect.entry.chunk, effect.entry.seq));
+    }
+    return lines;
   }
 
   #shown(effect: ShardEffect): string {
@@ -141,6 +160,9 @@ class Bench {
       }
       case "sendParts":
         return `save ${effect.header.detail}`;
+      case "sendEntry":
+        this.entries.push(effect.entry);
+        return `entry ${effect.entry.seq} to 1`;
       case "viewAck":
         return ["acknowledged", ...effect.departed.map(goneOf)].join("; ");
       default:
@@ -153,11 +175,12 @@ function goneOf({ rank, stepMin, stepMax }: Departure): string {
   return `${rank} went after ${stepMin}..${stepMax}`;
 }
 
-function loaded(extra: Partial<RunSpec> = {}, later = false): Bench {
-  const bench = new Bench(extra, later);
+function loaded(extra: Partial<RunSpec> = {}, copy: Copy = "none"): Bench {
+  const bench = new Bench(extra, copy);
   bench.view();
   bench.load(0);
   bench.load(1);
+  if (copy !== "none") for (const chunk of [0, 1]) bench.follow(chunk);
   return bench;
 }
 
@@ -208,10 +231,10 @@ describe("a chunk that a view gives to another server", () => {
   });
 
   test("is given up with the entry that is not committed", () => {
-    const bench = loaded({}, true);
+    const bench = loaded({}, "later");
     bench.push(0, 0);
     bench.push(1, 0);
-    assert.equal(bench.view({ primaries: [1, 0] }).at(-3), "release 2");
+    assert.equal(bench.view({ primaries: [1, 0] })[0], "release 2");
     assert.deepEqual(bench.acknowledge(0, 1), []);
     assert.equal(bench.slots.size, 0);
   });
@@ -263,10 +286,10 @@ describe("a load", () => {
 
 describe("the beats of a step", () => {
   test("nothing leaves between entry and commit, and later pushes wait", () => {
-    const bench = loaded({}, true);
+    const bench = loaded({}, "later");
     bench.push(0, 0);
-    assert.deepEqual(bench.push(1, 0), ["fold 2 3", "release 3"]);
-    assert.equal(bench.activity(), "entry 1 of chunk 0 is not committed");
+    assert.deepEqual(bench.push(1, 0), ["fold 2 3", "release 3", "entry 1 to 1"]);
+    assert.equal(bench.activity(), "entry 1 of chunk 0 is not committed: waiting for server 1");
     assert.deepEqual(bench.pull(0, 0), ["0: step -1 none, version 0"]);
     assert.match(bench.save(0)[0]!, /"version":0.*"sealedStep":-1,"applied":\[\]/);
     assert.deepEqual(bench.push(1, 0, { channel: 7 }), [], "also one that comes again");
@@ -283,7 +306,7 @@ describe("the beats of a step", () => {
   });
 
   test("an entry is plain data: place, marks, gradient, numbers", () => {
-    const bench = loaded();
+    const bench = loaded({}, "at once");
     bench.push(1, 0, { examples: 2 });
     bench.push(0, 0);
     bench.push(1, 1, { examples: 0 });
@@ -309,7 +332,7 @@ describe("the beats of a step", () => {
 
   test("a push that is rejected is an entry that changes marks only", () => {
     const staleness = { rule: "reject", scale: 0, floor: 0, max: 0 };
-    const bench = loaded({ protocol: { mode: "asp", staleness } });
+    const bench = loaded({ protocol: { mode: "asp", staleness } }, "at once");
     bench.push(0, 0);
     bench.push(1, 0);
     assert.deepEqual(
@@ -352,7 +375,7 @@ describe("a push that comes again", () => {
   const staleness = { rule: "reject", scale: 0, floor: 0, max: 0 };
 
   test("is answered with the verdict of the first time", () => {
-    const bench = loaded({ protocol: { mode: "asp", staleness } });
+    const bench = loaded({ protocol: { mode: "asp", staleness } }, "at once");
     bench.push(0, 0);
     const verdict = "1: step 0 rejected, version 1";
     assert.ok(bench.push(1, 0).includes(verdict));
@@ -388,9 +411,10 @@ describe("a push that comes again", () => {
 });
 
 test("a learning rate that grows with the workers counts those whose first step has come", () => {
-  const bench = new Bench({ lrScaling: "linear", workersMax: 2 });
+  const bench = new Bench({ lrScaling: "linear", workersMax: 2 }, "at once");
   bench.view({ fromSteps: [0, 2] });
   for (const chunk of [0, 1]) bench.load(chunk);
+  bench.follow(0);
   for (const step of [0, 1, 2]) bench.push(0, step);
   bench.push(1, 2);
   const [first, second, third] = bench.entries.map(({ lr }) => lr);

@@ -19,7 +19,7 @@ import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { ChunkReplies } from "./chunk-replies.js";
 import type { ChunkState } from "./chunk-state.js";
 import { EarlyMessages } from "./early-messages.js";
-import { EntryBeats, type NeedsAcknowledgement } from "./entry-beats.js";
+import { EntryBeats } from "./entry-beats.js";
 import { Followers } from "./followers.js";
 import { Following } from "./following.js";
 import { HeldChunks } from "./held-chunks.js";
@@ -34,8 +34,6 @@ export interface ShardConfig {
   readonly index: number;
   readonly spec: RunSpec;
   readonly layout: Layout;
-  /** Which entries wait for `acknowledged`; none if left out, as a chunk has one replica. */
-  readonly needsAcknowledgement?: NeedsAcknowledgement;
 }
 
 /** The machine. */
@@ -52,17 +50,12 @@ export class Shard {
   /** Pushes and pulls whose time has not come. */
   readonly #early: EarlyMessages<AskingEvent>;
 
-  constructor({ index, spec, layout, needsAcknowledgement = () => false }: ShardConfig) {
+  constructor({ index, spec, layout }: ShardConfig) {
     this.#context = new ShardContext(spec, layout);
     this.#replies = new ChunkReplies(this.#context);
     this.#followers = new Followers(this.#context);
     this.#following = new Following(index, this.#context);
-    this.#beats = new EntryBeats(
-      this.#context,
-      this.#replies,
-      this.#followers,
-      needsAcknowledgement,
-    );
+    this.#beats = new EntryBeats(this.#context, this.#replies, this.#followers);
     this.#arrivals = new PushArrivals(this.#context, this.#replies, this.#beats);
     this.#chunks = new HeldChunks(index, this.#context, this.#replies);
     this.#early = new EarlyMessages(2 * spec.workersMax * layout.chunks.length);
@@ -96,8 +89,7 @@ export class Shard {
       if (!state.loaded) return `chunk ${state.index} is not loaded`;
       if (state.isBusy) {
         const seq = state.pending?.seq ?? state.seq;
-        const whom = this.#followers.missing(state, seq);
-        return `entry ${seq} of chunk ${state.index} is not committed: waiting for ${whom}`;
+        return `entry ${seq} of chunk ${state.index} is not committed${this.#followers.missing(state, seq)}`;
       }
       for (const waiter of state.waiters) {
         const verdict = pace.mayStart(view, state, waiter.startStep);
@@ -155,9 +147,6 @@ export class Shard {
         break;
       case "entry":
         this.#following.entry(event, this.#chunks.get(event.entry.chunk));
-        break;
-      case "acknowledged":
-        this.#onAcknowledged(event.chunk, event.seq);
         break;
       default:
         event satisfies never;
@@ -299,16 +288,6 @@ export class Shard {
   #onLinked(server: number): void {
     const { view } = this.#context;
     if (view !== null) this.#following.linked(server, this.#chunks.states(), view);
-  }
-
-  /** An entry is committed; what came meanwhile has its turn. */
-  #onAcknowledged(chunk: number, seq: number): void {
-    const { view } = this.#context;
-    const state = this.#chunks.get(chunk);
-    if (view === null || state === undefined) return;
-    if (!this.#beats.acknowledged(state, view, seq)) return;
-    this.#answerView();
-    this.#takeEarly();
   }
 
   #log(level: "info" | "warn", text: string): void {

@@ -9,7 +9,7 @@ import { layOut } from "../../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
-import { primaryOf, type View } from "../../protocol/view.js";
+import { primaryOf, type View, workersGone } from "../../protocol/view.js";
 import { Random } from "../../random.js";
 import type { Entry } from "../server/entry.js";
 import { Shard } from "../server/shard.js";
@@ -101,11 +101,7 @@ export class Simulation {
     const layout = layOut([{ name: "w", shape: [plan.chunks], group: "weight" }], 1);
     const spec = specOf(plan);
     this.shards = upTo(plan.servers).map((index) => {
-      const needsAcknowledgement = (entry: Entry) => {
-        if (plan.later) this.#uncommitted.push({ server: index, entry });
-        return plan.later;
-      };
-      return new Shard({ index, spec, layout, needsAcknowledgement });
+      return new Shard({ index, spec, layout });
     });
     this.workers = upTo(plan.workers).map((rank) => ({
       rank,
@@ -139,6 +135,10 @@ export class Simulation {
       this.#deliverView(server);
       const load = { type: "load", chunk, generation: 1, part: "weights" } as const;
       this.#step(server, { ...load, slot: this.#slots++, marks: null, channel: -1 });
+      if (!this.plan.later) return;
+      const header = { ...followerOf(this.plan, chunk), kind: "follow" } as const;
+      this.#step(server, { type: "follow", header, channel: followerChannel });
+      this.#step(server, { type: "received", header: { ...header, kind: "received", step: 0 } });
     });
   }
 
@@ -175,13 +175,15 @@ export class Simulation {
     const others = this.#uncommitted.filter((other) => other.entry.chunk === chunk);
     assert.equal(others.length, 1, "one entry of a chunk is not committed");
     this.#uncommitted = this.#uncommitted.filter((other) => other !== one);
-    this.#step(one.server, { type: "acknowledged", chunk, seq });
+    const header = { ...followerOf(this.plan, chunk), kind: "received", step: seq } as const;
+    this.#step(one.server, { type: "received", header });
   }
 
   #remove(worker: Worker): void {
     worker.alive = false;
     const ranks = this.workers.filter(({ alive }) => alive).map(({ rank }) => rank);
-    this.#view = viewOf(this.plan, this.#view.number + 1, ranks);
+    const next = viewOf(this.plan, this.#view.number + 1, ranks);
+    this.#view = { ...next, departing: workersGone(this.#view, next.workers) };
     for (const views of this.#viewsFor) views.push(this.#view);
     for (const link of this.#links) {
       if (link.rank === worker.rank) {
@@ -287,6 +289,7 @@ export class Simulation {
     for (const effect of effects) {
       if (effect.type === "fold") this.#folds.set(effect.gradients[0]!.slot, effect.gradients);
       if (effect.type === "apply") this.#apply(effect);
+      if (effect.type === "sendEntry") this.#uncommitted.push({ server, entry: effect.entry });
       if (effect.type === "release") {
         assert.ok(this.#labelOfSlot.delete(effect.slot), "a slot is released once");
       }
@@ -371,15 +374,27 @@ export function examplesOf(plan: Plan, rank: number, step: number): number {
   return plan.idle && (rank + step) % 3 === 0 ? 0 : 1 + ((rank * 7 + step * 3) % 5);
 }
 
+/** Where entries go; no worker's. */
+const followerChannel = 1_000_000;
+
+/** Has a copy of every chunk, and acknowledges when its turn is. */
+function followerOf(plan: Plan, chunk: number): ChunkHeader {
+  const tags = { run: "r", generation: 1, rank: plan.servers, incarnation: plan.servers, fence: 1 };
+  return { ...emptyHeader, ...tags, chunk };
+}
+
 function viewOf(plan: Plan, number: number, ranks: readonly number[]): View {
   const numbers = { run: "r", number, generation: 1, phase: 0, phaseFromStep: 0 };
   const where = { address: "", frames: null };
   return {
     ...numbers,
-    servers: upTo(plan.servers).map((index) => ({ index, incarnation: index, ...where })),
+    servers: upTo(plan.servers + 1).map((index) => ({ index, incarnation: index, ...where })),
     workers: ranks.map((rank) => ({ rank, incarnation: 10 + rank, fromStep: 0 })),
     ...{ candidates: [], departing: [] },
-    replicas: upTo(plan.chunks).map((chunk) => [chunk % plan.servers]),
+    replicas: upTo(plan.chunks).map((chunk) => [
+      chunk % plan.servers,
+      ...(plan.later ? [plan.servers] : []),
+    ]),
     fences: Array(plan.chunks).fill(1),
   };
 }

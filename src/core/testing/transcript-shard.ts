@@ -5,7 +5,7 @@ import { mint, shownId } from "../../protocol/ids.js";
 import { layOut } from "../../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { Protocol, StalenessRule } from "../../protocol/run-spec.js";
-import type { View } from "../../protocol/view.js";
+import { type View, workersGone } from "../../protocol/view.js";
 import { Shard } from "../server/shard.js";
 import type { ShardEffect } from "../server/shard-events.js";
 import { specOf } from "./model-run.js";
@@ -20,6 +20,7 @@ export class ShardScene {
   readonly #folds = new Map<number, string>();
   #shard = new Shard({ index: 0, spec: specOf(), layout });
   #view = 0;
+  #held: View | null = null;
   #slotIds = 0;
 
   /** Carries a command out; what the server does, a line each. */
@@ -52,10 +53,16 @@ export class ShardScene {
     const spec = specOf({ protocol: protocols[mode!]! });
     this.#shard = new Shard({ index: 0, spec, layout });
     this.#view = 0;
+    this.#held = null;
     return [];
   }
 
   #onView(workers: readonly string[]): string[] {
+    const lives = workers.map((word) => {
+      const [name, fromStep = "0"] = word.split("@");
+      const [rank, life = "1"] = name!.split(".");
+      return { rank: Number(rank), incarnation: lifeOf(rank!, life), fromStep: +fromStep };
+    });
     const view: View = {
       run: "r",
       number: mint(1, ++this.#view),
@@ -63,19 +70,12 @@ export class ShardScene {
       phase: 0,
       phaseFromStep: 0,
       servers: [{ index: 0, incarnation: 1, address: "", frames: null }],
-      workers: workers.map((word) => {
-        const [name, fromStep = "0"] = word.split("@");
-        const [rank, life = "1"] = name!.split(".");
-        return {
-          rank: Number(rank),
-          incarnation: lifeOf(rank!, life),
-          fromStep: +fromStep,
-        };
-      }),
-      ...{ candidates: [], departing: [] },
+      workers: lives,
+      ...{ candidates: [], departing: workersGone(this.#held, lives) },
       replicas: [[0]],
       fences: [mint(1, 1)],
     };
+    this.#held = view;
     const lines = this.#say(this.#shard.step({ type: "view", view }, 0));
     if (this.#view > 1) return lines;
     const load = { type: "load", chunk: 0, generation: 0, part: "weights", slot: -1 } as const;
