@@ -30,10 +30,10 @@ import { readMarks } from "./chunk-marks.js";
 import { ChunkStore } from "./chunk-store.js";
 import type { Clock } from "./clock.js";
 import { EffectLoop } from "./effect-loop.js";
-import { entryHeader, readEntry } from "./entry-text.js";
+import { entryHeader } from "./entry-text.js";
 import type { HeardTerm } from "./heard-term.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
-import { ReplicaLinks } from "./replica-links.js";
+import { ReplicaInbox } from "./replica-inbox.js";
 import { ServedChannel } from "./served-channel.js";
 import type { Trace } from "./trace.js";
 
@@ -72,7 +72,7 @@ interface ServedRun {
   readonly store: ChunkStore;
   readonly codecs: RunCodecs;
   readonly replies: ReplyEncoder;
-  readonly links: ReplicaLinks;
+  readonly inbox: ReplicaInbox;
   /** Slots with gradients that were folded to something that is not finite. */
   readonly overflown: Set<number>;
   /** The last that was heard of. */
@@ -113,7 +113,7 @@ export class ServerHost {
   /** What the session sends each interval. */
   heartbeat(): HeartbeatBody {
     const activity = this.#job?.shard.activity() ?? "idle";
-    const reach = this.#job?.links.reach() ?? [];
+    const reach = this.#job?.inbox.reach() ?? [];
     return { activity, server: this.#statistics(), worker: null, reach };
   }
 
@@ -131,7 +131,7 @@ export class ServerHost {
       case "view":
         if (this.#job?.spec.run !== message.view.run) break;
         this.#job.view = message.view;
-        this.#job.links.follow(message.view);
+        this.#job.inbox.follow(message.view);
         this.#step({ type: "view", view: message.view });
         break;
       case "stop":
@@ -173,7 +173,7 @@ export class ServerHost {
     for (const channel of this.#channels.values()) channel.close();
     this.#channels.clear();
     this.#job?.loop.end();
-    this.#job?.links.close();
+    this.#job?.inbox.close();
     this.#job = null;
   }
 
@@ -198,9 +198,15 @@ export class ServerHost {
       });
       const loop = this.#loopOf(shard, (effect) => this.#perform(job, effect));
       const overflown = new Set<number>();
-      const links = this.#linksOf(spec.run, () => job);
+      const inbox = new ReplicaInbox(this.#parts, {
+        ...{ run: spec.run, layout, store, overflown },
+        take: (event) => this.#step(event),
+        onBytes: (bytes) => {
+          this.#bytesIn += bytes;
+        },
+      });
       const job: ServedRun = {
-        ...{ spec, arena, layout, shard, loop, store, codecs, replies, overflown, links },
+        ...{ spec, arena, layout, shard, loop, store, codecs, replies, overflown, inbox },
         view: null,
       };
       this.#job = job;
@@ -414,7 +420,7 @@ export class ServerHost {
         this.#sendEntry(job, effect);
         break;
       case "tell":
-        job.links.tell(effect.server, effect.header);
+        job.inbox.tell(effect.server, effect.header);
         break;
       case "viewAck":
       case "caughtUp":
@@ -487,57 +493,6 @@ export class ServerHost {
     const { bytes, done } = job.store.lendSlot(entry.gradient, entry.chunk);
     this.#bytesOut += bytes.length;
     open.send(header, bytes, done);
-  }
-
-  /** What comes from those whose chunks are copied here. */
-  #linksOf(run: string, jobOf: () => ServedRun): ReplicaLinks {
-    const arriving = new Map<number, number>();
-    const giveUp = (server: number) => {
-      const slot = arriving.get(server);
-      arriving.delete(server);
-      if (slot !== undefined) jobOf().store.free(slot);
-    };
-    return new ReplicaLinks(this.#parts, run, {
-      onLinked: (server) => this.#step({ type: "linked", server }),
-      onTrouble: giveUp,
-      onHeader: (server, { kind, chunk }, payloadBytes) => {
-        giveUp(server);
-        const { layout, store } = jobOf();
-        const isKept = kind === "snapshot" || kind === "entry";
-        if (!isKept || payloadBytes === 0) return null;
-        if (payloadBytes !== (layout.chunks[chunk]?.length ?? 0) * 4) return null;
-        const { slot, bytes } = store.allocate(chunk);
-        arriving.set(server, slot);
-        this.#bytesIn += payloadBytes;
-        return bytes;
-      },
-      onChunk: (server, header) => {
-        const slot = arriving.get(server) ?? -1;
-        arriving.delete(server);
-        this.#onFollowed(jobOf(), server, header, slot);
-      },
-    });
-  }
-
-  #onFollowed(job: ServedRun, server: number, header: ChunkHeader, slot: number): void {
-    const { kind, chunk, part, fence, generation, step: seq, detail } = header;
-    const about = { server, fence, generation };
-    try {
-      if (kind === "snapshot" && slot >= 0) {
-        const marks = part === "weights" ? readMarks(detail, chunk) : null;
-        this.#step({ type: "snapshot", chunk, part, slot, seq, marks, ...about });
-      } else if (kind === "entry") {
-        const entry = readEntry(header, slot);
-        if (slot >= 0 && !job.store.finite(slot, chunk)) job.overflown.add(slot);
-        this.#step({ type: "entry", entry, ...about });
-      } else {
-        if (slot >= 0) job.store.free(slot);
-        this.#parts.log(`server ${server} says of chunk ${chunk}: ${kind} ${detail}`);
-      }
-    } catch (thrown) {
-      if (slot >= 0) job.store.free(slot);
-      this.#parts.log(`server ${server}: ${toPacelineError(thrown).message}`);
-    }
   }
 
   #sendPart(job: ServedRun, channel: number, header: ChunkHeader): void {

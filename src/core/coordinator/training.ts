@@ -31,24 +31,10 @@ import { EvaluationRounds } from "./evaluation-rounds.js";
 import type { Member } from "./roster.js";
 import type { ClosedRun, Ending } from "./run-ending.js";
 import { RunServers } from "./run-servers.js";
+import { type SaveEnd, Saves } from "./saves.js";
 import { Standstill, type StandstillFloor } from "./standstill.js";
 import type { TrainingMembers, TrainingPort } from "./training-port.js";
 import type { RoundOutcome, ViewRounds } from "./view-rounds.js";
-
-/** What the writing of a checkpoint came to. */
-export interface SaveEnd {
-  readonly step: number;
-  /** Updates that every chunk has; 0 where they could not be asked. */
-  readonly version: number;
-  readonly problem: string | null;
-}
-
-/** A checkpoint on its way: one whose servers changed is asked for anew. */
-interface Writing {
-  readonly why: SaveRequest["why"];
-  readonly barrier: BarrierRound;
-  stage: "begun" | "abandoned" | "due";
-}
 
 /** The machine's part for one run. */
 export class Training implements WorkFloor, StandstillFloor {
@@ -57,10 +43,6 @@ export class Training implements WorkFloor, StandstillFloor {
   readonly views: ViewRounds;
   readonly evaluator: Evaluator;
   readonly ready = new Map<number, number>();
-  savedStep: number | null = null;
-  finalSaved = false;
-  /** The step of the last checkpoint there is; null where there is none. */
-  keptStep: number | null;
   readonly #port: TrainingPort;
   readonly #records: EpochRecords;
   readonly #account: WorkAccount;
@@ -70,18 +52,13 @@ export class Training implements WorkFloor, StandstillFloor {
   readonly #term: number;
   readonly #still: Standstill;
   readonly #rounds: EvaluationRounds;
-  /** What is being written; null where nothing is. */
-  #writing: Writing | null = null;
+  readonly #saves: Saves;
   #stage: "placing" | "loading" | "training" | "finished" = "placing";
   /** How it is to end once everything is written; null while nothing ends it. */
   #closing: Ending | null = null;
   #closed: ClosedRun | null = null;
-  /** Why the last checkpoint of finished work was not written. */
-  #unsaved: string | null = null;
   #isShort = false;
   #tornSteps = 0;
-  /** Global steps of the last checkpoint. */
-  #reachedStep = 0;
   #nowMs = 0;
 
   constructor(setup: RunSetup, { term, servers, workers }: TrainingMembers, port: TrainingPort) {
@@ -90,7 +67,7 @@ export class Training implements WorkFloor, StandstillFloor {
     this.pace = paceOf(spec, 0);
     this.#byClock = new DueByClock(spec.checkpointEvery);
     this.#port = port;
-    this.keptStep = resume === null ? null : (setup.resumedStep ?? 0);
+    this.#saves = new Saves(resume === null ? null : (setup.resumedStep ?? 0));
     this.#term = term;
     this.#still = new Standstill(this, new IdSource(term));
     const { account, dealer } = wayOfDealing(this, setup, term);
@@ -128,7 +105,20 @@ export class Training implements WorkFloor, StandstillFloor {
 
   /** Why what finished work has come to is not on disk; null where it is. */
   get unsaved(): string | null {
-    return this.#unsaved;
+    return this.#saves.unsaved;
+  }
+
+  /** The step of the last checkpoint there is; null where there is none. */
+  get keptStep(): number | null {
+    return this.#saves.keptStep;
+  }
+
+  get savedStep(): number | null {
+    return this.#saves.savedStep;
+  }
+
+  get finalSaved(): boolean {
+    return this.#saves.finalSaved;
   }
 
   /** True from the first view given to workers on. */
@@ -170,9 +160,10 @@ export class Training implements WorkFloor, StandstillFloor {
 
   globalSteps(): number {
     const statistics = this.#port.serverStatistics().filter((server) => server.chunks > 0);
-    if (statistics.length === 0) return this.#reachedStep;
+    const { reachedStep } = this.#saves;
+    if (statistics.length === 0) return reachedStep;
     // What servers tell from time to time may be from before the last checkpoint.
-    return Math.max(this.#reachedStep, Math.min(...statistics.map((one) => one.versionMin)));
+    return Math.max(reachedStep, Math.min(...statistics.map((one) => one.versionMin)));
   }
 
   activeRanks(): number[] {
@@ -196,32 +187,21 @@ export class Training implements WorkFloor, StandstillFloor {
   }
 
   /** The checkpoint is written, or was not (`problem`). */
-  onSaved({ step, problem, version }: SaveEnd, nowMs: number): void {
-    if (problem !== null && this.#writing?.stage === "abandoned") {
-      this.#writing.stage = "due";
-      this.advance(nowMs);
-      return;
-    }
-    this.#writing = null;
-    const why = this.#still.saved();
-    if (why === null) return;
-    this.#byClock.tried(nowMs);
-    const reached = this.pace.globalStep === "step" ? step : version;
-    this.#reachedStep = Math.max(this.#reachedStep, reached);
-    this.finalSaved ||= why === "final";
-    this.#records.resume(nowMs);
-    this.savedStep = step;
-    if (problem === null) this.keptStep = step;
-    const text =
-      problem === null ? `checkpoint of step ${step} written` : `checkpoint failed: ${problem}`;
-    if (problem === null) this.#port.emit({ kind: "checkpoint", step, text });
-    else this.#port.emit({ kind: "warning", text });
-    if (why === "final") this.#unsaved = problem;
-    if (this.#closing !== null && (why === "ending" || why === "interrupt")) {
-      this.#stage = "finished";
-      this.#closed = { ending: this.#closing, step, problem };
-    }
+  onSaved(end: SaveEnd, nowMs: number): void {
+    const why = this.#saves.isDueAgain(end) ? null : this.#still.saved();
+    if (why !== null) this.#keep(end, why, nowMs);
     this.advance(nowMs);
+  }
+
+  #keep(end: SaveEnd, why: SaveRequest["why"], nowMs: number): void {
+    const { step, problem, version } = end;
+    this.#byClock.tried(nowMs);
+    this.#records.resume(nowMs);
+    const reached = this.pace.globalStep === "step" ? step : version;
+    this.#port.emit(this.#saves.keep(end, why, reached));
+    if (this.#closing === null || (why !== "ending" && why !== "interrupt")) return;
+    this.#stage = "finished";
+    this.#closed = { ending: this.#closing, step, problem };
   }
 
   /** A worker has prepared itself after training began. */
@@ -250,10 +230,7 @@ export class Training implements WorkFloor, StandstillFloor {
   onServerLost(member: Member, nowMs: number): boolean {
     if (!this.canSpare(member)) return false;
     this.#servers.lose(member);
-    if (this.#writing?.stage === "begun") {
-      this.#writing.stage = "abandoned";
-      this.#port.abandonSave();
-    }
+    if (this.#saves.abandon()) this.#port.abandonSave();
     this.advance(nowMs);
     return true;
   }
@@ -360,10 +337,9 @@ export class Training implements WorkFloor, StandstillFloor {
     this.#port.emit({ kind: "info", text });
   }
 
-  /** A server was lost while it was asked for what is to be written: the others are asked. */
   #writeAgain(): void {
-    if (this.#writing?.stage !== "due" || this.views.busy) return;
-    this.write(this.#writing.why, this.#writing.barrier);
+    const { due } = this.#saves;
+    if (due !== null && !this.views.busy) this.write(due.why, due.barrier);
   }
 
   #tellOfReplicas(): void {
@@ -503,7 +479,7 @@ export class Training implements WorkFloor, StandstillFloor {
     if (keepsResiduals(this.spec.compression)) {
       for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
     }
-    this.#writing = { why, barrier, stage: "begun" };
+    this.#saves.begin(why, barrier);
     const residuals = barrier.given();
     const version = why === "final" ? this.evaluator.finalVersion : null;
     this.#port.save({ view, step, why, snapshot: this.snapshot(), version, residuals });

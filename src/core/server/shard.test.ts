@@ -234,7 +234,7 @@ describe("a chunk that a view gives to another server", () => {
     const bench = loaded({}, "later");
     bench.push(0, 0);
     bench.push(1, 0);
-    assert.equal(bench.view({ primaries: [1, 0] })[0], "release 2");
+    assert.ok(bench.view({ primaries: [1, 0] }).includes("release 2"));
     assert.deepEqual(bench.acknowledge(0, 1), []);
     assert.equal(bench.slots.size, 0);
   });
