@@ -57,6 +57,10 @@ export interface Toy {
   readonly network: MemoryNetwork;
   readonly coordinator: CoordinatorHost;
   readonly events: RunEvent[];
+  /** Ends a server at once, as a supervisor sees it. */
+  kill(server: number): Promise<void>;
+  /** Starts another in its place. */
+  restart(server: number): Promise<void>;
 }
 
 /** What a cluster is made of. */
@@ -136,14 +140,22 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
       const ranks = [...residuals.keys()];
       const setup: RunSetup = { spec, layout, resume: from?.snapshot ?? null, residuals: ranks };
       coordinator.tell({ type: "submit", setup, term: 1 + (from?.snapshot.term ?? 0) });
-      for (let index = 0; index < spec.servers; index++) {
-        const own = transportOf(`server-${index}`);
-        closing.push(await startServer(own, index, plan, servers));
-      }
+      const ends = new Map<number, () => unknown>();
+      const restart = async (index: number) => {
+        ends.set(index, await startServer(transportOf(`server-${index}`), index, plan, servers));
+      };
+      const kill = async (index: number) => {
+        await ends.get(index)?.();
+        ends.delete(index);
+        const process = { role: "server", rank: index, pid: 1, restarts: false } as const;
+        coordinator.tell({ type: "exited", ...process, reason: "was killed" });
+      };
+      closing.push(() => Promise.all([...ends.values()].map((end) => end())));
+      for (let index = 0; index < spec.servers; index++) await restart(index);
       for (let rank = 0; rank < spec.workersMax; rank++) {
         closing.push(await startWorker(transportOf(`worker-${rank}`), rank, plan));
       }
-      during?.({ network, coordinator, events });
+      during?.({ network, coordinator, events, kill, restart });
     };
     start().catch(reject);
   });
