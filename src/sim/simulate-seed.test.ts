@@ -1,6 +1,6 @@
 /** Whole clusters of the hosts of production in virtual time, with faults drawn by seed. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { modes } from "../core/sync/modes.js";
 import { drawSchedule } from "./schedule.js";
 import { simulateSchedule, simulateSeed } from "./simulate-seed.js";
@@ -29,27 +29,27 @@ test("a seed gives the same trace each time, and another seed another one", asyn
   }
 });
 
-test("only a run that had all its workers all the time is compared with an unbroken one", async () => {
-  const schedule = drawSchedule("bsp", 3, { faultsMax: 0 });
-  const [part] = schedule.parts;
-  const spec = { ...part!.spec, workersMax: 2, epochs: 3, batchSize: 1, maxSteps: null };
-  const simulate = (lateMs: readonly number[]) =>
-    simulateSchedule({
-      ...schedule,
-      parts: [{ ...part!, spec, lateMs, interruptMs: null, failedSaves: 0, refusals: 0 }],
-    });
-  const startMs = simulatedTimes.startTimeoutMs;
+describe("workers that come late", () => {
+  const { startTimeoutMs } = simulatedTimes;
   const cases = [
-    { lateMs: [0, 0], isCompared: true },
-    { lateMs: [0, startMs / 2], isCompared: true },
-    { lateMs: [0, startMs + 50], isCompared: false },
-    { lateMs: [0, startMs * 10], isCompared: false },
+    { lateMs: [0, 0], outcome: "done", isCompared: true },
+    { lateMs: [0, startTimeoutMs / 2], outcome: "done", isCompared: true },
+    { lateMs: [0, startTimeoutMs + 50], outcome: "done", isCompared: false },
+    { lateMs: [0, startTimeoutMs * 10], outcome: "done", isCompared: false },
+    { lateMs: [startTimeoutMs * 2, startTimeoutMs + 200], outcome: "failed", isCompared: false },
   ];
-  for (const { lateMs, isCompared } of cases) {
-    const verdict = await simulate(lateMs);
-    const about = `late by ${lateMs} ms: ${verdict.outcomes}`;
-    assert.equal(verdict.outcomes.at(-1)?.startsWith("done"), true, about);
-    assert.deepEqual(verdict.violations, [], about);
-    assert.equal(verdict.isCompared, isCompared, about);
+  for (const { lateMs, outcome, isCompared } of cases) {
+    const bits = isCompared ? "bits to be compared" : "no bits to be compared";
+    test(`by ${lateMs.join(" and ")} ms: the run is ${outcome} and has ${bits}`, async () => {
+      const schedule = drawSchedule("bsp", 3, { faultsMax: 0 });
+      const [part] = schedule.parts;
+      const spec = { ...part!.spec, workersMax: 2, epochs: 3, batchSize: 1, maxSteps: null };
+      const undisturbed = { interruptMs: null, failedSaves: 0, refusals: 0 };
+      const parts = [{ ...part!, ...undisturbed, spec, lateMs }];
+      const verdict = await simulateSchedule({ ...schedule, parts });
+      assert.deepEqual(verdict.violations, []);
+      assert.match(verdict.outcomes.join(), new RegExp(`^${outcome} `));
+      assert.equal(verdict.isCompared, isCompared);
+    });
   }
 });

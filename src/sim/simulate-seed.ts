@@ -173,13 +173,14 @@ function judgeEnd(
   }
 }
 
-/** A run may fail where a server is lost, or all of the workers. */
-function isExcused({ faults }: ClusterPlan, code: string | null): boolean {
+/** A run may fail where a server is lost, or all of the workers, or where none comes in time. */
+function isExcused({ faults, lateMs }: ClusterPlan, code: string | null): boolean {
   const strikesServer = faults.some((fault) => /server/.test(JSON.stringify(fault)));
   const strikes = faults.some(({ kind }) => kind !== "lateWorker");
   if (code === "member_lost") return strikesServer;
-  if (code === "too_few_workers" || code === "cluster_not_formed") return strikes;
-  return false;
+  if (code === "too_few_workers") return strikes;
+  const isTooLate = lateMs.every((ms) => ms > simulatedTimes.startTimeoutMs);
+  return code === "cluster_not_formed" && (strikes || isTooLate);
 }
 
 function judgeDone(
