@@ -128,9 +128,10 @@ export interface WorkerStatistics {
 }
 
 /**
- * How far a removed worker had come on one server: the lowest and highest step, over the chunks,
- * that an entry has; -1 for none. What was held of it and not sealed is dropped. Steps past the
- * lowest are torn, steps up to the highest used.
+ * How far a removed worker had come on one server: the lowest and highest, over the chunks, of the
+ * last step with examples that an entry has; the step before its first for none. What was held of
+ * it and not sealed is dropped. Steps up to the highest are used; the highest is torn where some
+ * chunk has not come as far.
  */
 export interface Departure extends WorkerIdentity {
   readonly stepMin: number;

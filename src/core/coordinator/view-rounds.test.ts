@@ -161,3 +161,52 @@ describe("views that say more than who works", () => {
     assert.ok(supersedes(first, last) && !supersedes(last, first));
   });
 });
+
+describe("of a worker that is removed", () => {
+  const two: FirstView = {
+    run: "r",
+    servers: [0, 1].map((index) => ({ index, incarnation: 1, address: "", frames: null })),
+    replicas: [[0], [0], [1]],
+  };
+  const worker = { rank: 2, incarnation: 9 };
+  const cases = [
+    { title: "a step that every chunk has is whole", first: "4..4", second: "4..4", isTorn: false },
+    {
+      title: "no step is torn where none was taken",
+      first: "-1..-1",
+      second: "-1..-1",
+      isTorn: false,
+    },
+    {
+      title: "a step of some chunks of a server is torn",
+      first: "3..4",
+      second: "4..4",
+      isTorn: true,
+    },
+    { title: "a step of one server is torn", first: "4..4", second: "3..3", isTorn: true },
+    {
+      title: "steps without examples before it are not torn",
+      first: "4..4",
+      second: "1..1",
+      isTorn: true,
+    },
+  ];
+  for (const { title, first, second, isTorn } of cases) {
+    test(title, () => {
+      const rounds = new ViewRounds(two, inStep, 1);
+      const answer = (told: string) => {
+        const [stepMin, stepMax] = told.split("..").map(Number) as [number, number];
+        return { ...unheard, departed: [{ ...worker, stepMin, stepMax }] };
+      };
+      rounds.admit({ ...worker, fromStep: 0 });
+      const { number: before } = rounds.begin()!;
+      for (const server of [0, 1]) rounds.answer(server, before, unheard);
+      rounds.remove(worker.rank);
+      const { number } = rounds.begin()!;
+      rounds.answer(0, number, answer(first));
+      const outcome = rounds.answer(1, number, answer(second));
+      const lastStep = Number(first.split("..")[1]);
+      assert.deepEqual(outcome?.departed, [{ ...worker, lastStep, isTorn }]);
+    });
+  }
+});

@@ -23,10 +23,10 @@ export interface ViewAnswer {
   readonly departed: readonly Departure[];
 }
 
-/** A removed worker, over all servers: steps used, and how many of them only some chunks have. */
+/** A removed worker, over all servers: the last step used, and whether only some chunks have it. */
 export interface Departed extends WorkerIdentity {
   readonly lastStep: number;
-  readonly tornSteps: number;
+  readonly isTorn: boolean;
 }
 
 /** What a finished round says. */
@@ -240,6 +240,10 @@ function isSameList(left: readonly number[], right: readonly number[]): boolean 
   return left.length === right.length && left.every((index, place) => index === right[place]);
 }
 
+/**
+ * No push of a step leaves a worker before every chunk has answered those of the step before: so
+ * one step at most is torn, however many without examples lie before it.
+ */
 function sumUp(answers: readonly ViewAnswer[]): Departed[] {
   const byIncarnation = new Map<number, { rank: number; min: number; max: number }>();
   for (const { departed } of answers) {
@@ -256,6 +260,6 @@ function sumUp(answers: readonly ViewAnswer[]): Departed[] {
     rank,
     incarnation,
     lastStep: max,
-    tornSteps: max - min,
+    isTorn: min < max,
   }));
 }

@@ -916,14 +916,15 @@ export type Departure = Message<"paceline.v1.Departure"> & {
   incarnation: bigint;
 
   /**
-   * Lowest step, over the chunks, that was sealed or applied; -1 for none.
+   * Lowest, over the chunks, of the last step with examples that was sealed or applied; the step
+   * before the worker's first for none.
    *
    * @generated from field: sint64 step_min = 3;
    */
   stepMin: bigint;
 
   /**
-   * Highest such step; -1 for none.
+   * Highest such step; torn where the lowest is below it.
    *
    * @generated from field: sint64 step_max = 4;
    */
