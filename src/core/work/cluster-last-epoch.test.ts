@@ -1,5 +1,6 @@
 /**
- * The last epoch of a run whose workers leave before its end: a run that is resumed keeps its account.
+ * The last epoch of a run whose workers come late to it, or leave before its end: whatever brings
+ * all to rest then finds them where no work is left, and a run that is resumed keeps its account.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -17,6 +18,32 @@ function clusterOf(seed: number, spec: Partial<RunSpec>, extra: Partial<ClusterP
 function interrupt(cluster: ModelCluster): void {
   cluster.tell({ type: "interrupt", reason: "Ctrl-C" });
 }
+
+function joins(cluster: ModelCluster): number[] {
+  return cluster.events.flatMap(({ kind, text }) => {
+    const step = kind === "info" ? /takes part from step (\d+)/.exec(text)?.[1] : undefined;
+    return step === undefined ? [] : [Number(step)];
+  });
+}
+
+test("all come to rest though one came in at a step that the last epoch does not reach", () => {
+  let past = 0;
+  for (const seed of seeds) {
+    // Each worker has four steps, and one that comes in must stay ahead of the others by three.
+    const spec = { protocol: { mode: "ssp", staleness: 3 }, epochs: 1, trainExamples: 64 } as const;
+    const cluster = clusterOf(seed, spec, { computeMs: 400 }).start();
+    cluster.run(1, () => cluster.coordinator.snapshot(cluster.nowMs).globalSteps >= 5);
+    cluster.kill(cluster.worker(seed % 4)!, "restarted");
+    cluster.run(1, () => joins(cluster).length > 0 || cluster.results.length > 0);
+    if (cluster.results.length > 0) continue;
+    cluster.network.after(seed * 10, () => interrupt(cluster));
+    cluster.run();
+    const { outcome, reason } = cluster.result;
+    assert.ok(outcome === "interrupted" || outcome === "done", reason);
+    if (joins(cluster).at(-1)! > 4 && outcome === "interrupted") past++;
+  }
+  assert.ok(past > 5, `${past} came in past the last step`);
+});
 
 for (const protocol of everyProtocol) {
   test(`nothing is dealt of an epoch that is over when ${nameOf(protocol)} is resumed`, () => {

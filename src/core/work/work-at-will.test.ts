@@ -26,6 +26,7 @@ function benchOf(choices: Parameters<typeof specOf>[0], ranks: readonly number[]
     openEpoch: (epoch: number) => said.push(`epoch ${epoch}`),
     give: (rank: number, { epoch, firstStep, lastStep }: { [name: string]: unknown }) =>
       said.push(`${rank}: epoch ${epoch}, steps ${firstStep} to ${lastStep}`),
+    letRest: (rank: number, step: number) => said.push(`${rank}: rests before ${step}`),
     recordEpoch: (epoch: number, skipped: number) =>
       said.push(`epoch ${epoch} is over, ${skipped} skipped`) > 0,
     evaluate: () => {},
@@ -45,6 +46,35 @@ function benchOf(choices: Parameters<typeof specOf>[0], ranks: readonly number[]
   };
   return { cursor, floor, advance, finish };
 }
+
+test("in a pause whose limit lies past the last plan, all rest where their work ends", () => {
+  const { cursor, advance, finish } = benchOf({ epochs: 1 }, [0, 1]);
+  for (const rank of [0, 1]) cursor.begin(rank, 0);
+  assert.deepEqual(advance(null), [
+    "epoch 0",
+    "0: epoch 0, steps 0 to 2",
+    "1: epoch 0, steps 0 to 2",
+  ]);
+  // A joiner may come in at step 6, so that the others are asked to go up to step 5.
+  finish(0);
+  assert.deepEqual(advance(5), ["0: rests before 2"]);
+  finish(1);
+  assert.deepEqual(advance(5), ["0: rests before 2", "1: rests before 2"]);
+  assert.deepEqual(advance(1), [], "who is past the limit rests unasked");
+  assert.deepEqual(advance(-1), [], "the limit is not known");
+});
+
+test("while an epoch is to come, they go up to the limit in that", () => {
+  const { cursor, advance, finish } = benchOf({ epochs: 2 }, [0, 1]);
+  for (const rank of [0, 1]) cursor.begin(rank, 0);
+  advance(null);
+  finish(0);
+  assert.deepEqual(advance(5), ["epoch 1", "0: epoch 1, steps 2 to 4"]);
+  finish(0);
+  assert.deepEqual(advance(5), ["0: rests before 4"]);
+  finish(1);
+  assert.deepEqual(advance(5), ["1: epoch 1, steps 2 to 4", "0: rests before 4"]);
+});
 
 for (const pace of [protocol, plainAsp]) {
   test(`what nobody used of an epoch that is over is dealt to nobody (${pace.mode})`, () => {
