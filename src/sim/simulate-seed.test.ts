@@ -26,3 +26,9 @@ test("a seed gives the same trace each time, and another seed another one", asyn
     assert.notEqual((await simulateSeed(name, 6)).hash, traced.hash);
   }
 });
+
+test("a run to which nobody comes in time fails, and that is as it should be", async () => {
+  const { outcomes, violations } = await simulateSeed("ssp", 1831);
+  assert.match(outcomes.join("; "), /^failed \(the time to start is over and .* 0 of 1 workers/);
+  assert.deepEqual(violations, []);
+});

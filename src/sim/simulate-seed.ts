@@ -161,11 +161,14 @@ function judgeEnd(
   }
 }
 
-/** A run may fail where a server is lost, or all of the workers. */
-function isExcused({ faults }: ClusterPlan, code: string | null): boolean {
+/** A run may fail where a server is lost, or all of the workers; or all come after its start. */
+function isExcused({ faults, lateMs }: ClusterPlan, code: string | null): boolean {
   const strikesServer = faults.some((fault) => /server/.test(JSON.stringify(fault)));
   const strikes = faults.some(({ kind }) => kind !== "lateWorker");
   if (code === "member_lost") return strikesServer;
+  // Who has come must still be accepted.
+  const isLate = Math.min(...lateMs) > 0.9 * simulatedTimes.startTimeoutMs;
+  if (code === "cluster_not_formed" && isLate) return true;
   if (code === "too_few_workers" || code === "cluster_not_formed") return strikes;
   return false;
 }
