@@ -374,6 +374,10 @@ export class Training implements WorkFloor, StandstillFloor {
     }
   }
 
+  letRest(rank: number, step: number): void {
+    this.#still.endsBefore(rank, step);
+  }
+
   openEpoch(epoch: number): void {
     this.#records.openEpoch(epoch, this.#nowMs);
   }

@@ -156,6 +156,20 @@ describe("a worker whose chunks are on their way", () => {
     assert.deepEqual(told.at(-1), { type: "tell", message: paused });
   });
 
+  test("rests before the limit that it was told, when it is told a lower one", () => {
+    bench.begin();
+    for (const step of [0, 1, 2]) {
+      bench.compute(step);
+      for (const chunk of [0, 1, 2]) bench.reply(step, chunk);
+    }
+    bench.give({ type: "message", message: { type: "pause", pause: 1 } });
+    const limitAt = (step: number) =>
+      bench.give({ type: "message", message: { type: "pauseAt", pause: 1, step } });
+    assert.deepEqual(limitAt(4), [], "it waits for work up to there");
+    const paused = { type: "paused", pause: 1, position: -1, step: 3 };
+    assert.deepEqual(limitAt(2), [{ type: "tell", message: paused }]);
+  });
+
   test("evaluates between two steps first, with all chunks there", () => {
     bench.begin();
     const range = { start: 0, end: 5 };
