@@ -129,8 +129,9 @@ export interface WorkerStatistics {
 
 /**
  * How far a removed worker had come on one server: the lowest and highest step, over the chunks,
- * that an entry has; -1 for none. What was held of it and not sealed is dropped. Steps past the
- * lowest are torn, steps up to the highest used.
+ * that an entry has with examples; -1 for none. What was held of it and not sealed is dropped.
+ * Steps up to the highest are used; where the lowest, over all servers, is below it that step is
+ * torn.
  */
 export interface Departure extends WorkerIdentity {
   readonly stepMin: number;
@@ -340,8 +341,8 @@ export type ChunkPart = (typeof chunkParts)[number];
  * - pull: chunk, to start `step` with; a step of -1 starts none and asks for the weights as they
  *   are, at once and uncompressed, which changes nothing; answered by reply with step -1 and the
  *   same `pull`
- * - reply: chunk, step, pull, outcome, version, staleness, scale, detail = reason; payload = weights
- *   unless refused, nonfinite or !wantsReply
+ * - reply: chunk, step, pull, outcome, version, staleness, scale, detail = reason; payload =
+ *   weights unless refused, nonfinite or !wantsReply
  * - load: chunk, part, version, payload = values, detail = ChunkMarks as JSON with the weights;
  *   loaded answers each
  * - save: chunk; answered by one saved message a part

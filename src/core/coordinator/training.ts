@@ -332,7 +332,7 @@ export class Training implements WorkFloor, StandstillFloor {
 
   #onRound(outcome: RoundOutcome): void {
     for (const departed of outcome.departed) {
-      this.#tornSteps += departed.tornSteps;
+      if (departed.isTorn) this.#tornSteps++;
       const used = this.#account.lose(departed.rank, departed.lastStep);
       if (used !== null) this.#records.addLost(used.epoch, used.examples);
     }

@@ -23,10 +23,15 @@ export interface ViewAnswer {
   readonly departed: readonly Departure[];
 }
 
-/** A removed worker, over all servers: steps used, and how many of them only some chunks have. */
+/** A removed worker, over all servers. */
 export interface Departed extends WorkerIdentity {
+  /** The last of its steps that is used. */
   readonly lastStep: number;
-  readonly tornSteps: number;
+  /**
+   * Only some chunks have that step. It is the only such one, however far behind the others are: a
+   * step's pushes follow the answers to all of the step before, and the steps between are empty.
+   */
+  readonly isTorn: boolean;
 }
 
 /** What a finished round says. */
@@ -256,6 +261,6 @@ function sumUp(answers: readonly ViewAnswer[]): Departed[] {
     rank,
     incarnation,
     lastStep: max,
-    tornSteps: max - min,
+    isTorn: min < max,
   }));
 }

@@ -916,14 +916,14 @@ export type Departure = Message<"paceline.v1.Departure"> & {
   incarnation: bigint;
 
   /**
-   * Lowest step, over the chunks, that was sealed or applied; -1 for none.
+   * Lowest, over the chunks, of the last steps with examples that were sealed or applied; -1 for none.
    *
    * @generated from field: sint64 step_min = 3;
    */
   stepMin: bigint;
 
   /**
-   * Highest such step; -1 for none.
+   * Highest of them; -1 for none.
    *
    * @generated from field: sint64 step_max = 4;
    */
