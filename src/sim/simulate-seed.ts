@@ -161,13 +161,15 @@ function judgeEnd(
   }
 }
 
-/** A run may fail where a server is lost, or all of the workers. */
-function isExcused({ faults }: ClusterPlan, code: string | null): boolean {
+/** A run may fail where a server is lost, or all of the workers, or too few come in time. */
+function isExcused({ spec, lateMs, faults }: ClusterPlan, code: string | null): boolean {
   const strikesServer = faults.some((fault) => /server/.test(JSON.stringify(fault)));
   const strikes = faults.some(({ kind }) => kind !== "lateWorker");
   if (code === "member_lost") return strikesServer;
-  if (code === "too_few_workers" || code === "cluster_not_formed") return strikes;
-  return false;
+  if (code === "too_few_workers") return strikes;
+  if (code !== "cluster_not_formed") return false;
+  const inTime = lateMs.filter((ms) => ms < simulatedTimes.startTimeoutMs);
+  return strikes || inTime.length < spec.workersMin;
 }
 
 function judgeDone(
