@@ -109,6 +109,7 @@ export class SimulatedCluster {
     this.#from = parts.from;
     this.#network = new SimulatedNetwork(this.#time, parts.random, plan.network);
     this.#network.onSent = (header) => this.#watch.sent(header);
+    this.#network.onSaid = (member, message) => this.#watch.said(member, message);
     this.#watch.readClocks(() =>
       [...this.#members.values()].flatMap((member) =>
         member instanceof SimulatedWorker ? (member.clock ?? []) : [],

@@ -51,6 +51,26 @@ describe("views under SSP(0)", () => {
   }
 });
 
+test("a lost worker tears one step, however many empty ones are before it", () => {
+  const lost = { rank: 1, incarnation: 11 };
+  const cases: readonly [stepMin: number, stepMax: number, isTorn: boolean][] = [
+    [4, 4, false],
+    [3, 4, true],
+    [2, 4, true],
+    [-1, 4, true],
+  ];
+  for (const [stepMin, stepMax, isTorn] of cases) {
+    const rounds = new ViewRounds(base, inStep, 1);
+    for (const rank of [0, 1]) rounds.admit({ rank, incarnation: 10 + rank, fromStep: 0 });
+    roundOf(rounds, 0);
+    rounds.remove(1);
+    const view = rounds.begin();
+    const departed = [{ ...lost, stepMin, stepMax }];
+    const outcome = rounds.answer(0, view!.number, { sealedStep: 4, clockMin: 5, departed });
+    assert.deepEqual(outcome?.departed, [{ ...lost, lastStep: 4, isTorn }]);
+  }
+});
+
 describe("views that say more than who works", () => {
   const three: FirstView = {
     run: "r",

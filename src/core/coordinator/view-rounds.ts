@@ -23,9 +23,14 @@ export interface ViewAnswer {
   readonly departed: readonly Departure[];
 }
 
-/** A removed worker, over all servers: the last step used, and whether only some chunks have it. */
+/** A removed worker, over all servers. */
 export interface Departed extends WorkerIdentity {
+  /** The last of its steps that is used. */
   readonly lastStep: number;
+  /**
+   * Only some chunks have that step. It is the only such one, however far behind the others are: a
+   * step's pushes follow the answers to all of the step before, and the steps between are empty.
+   */
   readonly isTorn: boolean;
 }
 

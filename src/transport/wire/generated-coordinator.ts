@@ -26,7 +26,7 @@ export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
  */
 export type RegisterRequest = Message<"paceline.v1.RegisterRequest"> & {
   /**
-   * The protocol's version, 3; both sides must have the same.
+   * The protocol's version, 4; both sides must have the same.
    *
    * @generated from field: uint32 protocol = 1;
    */
