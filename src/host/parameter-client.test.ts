@@ -75,11 +75,11 @@ const alone = { leads: true, scale: null };
 test("a foreign loop pulls, pushes and has its weights, without a worker's machine", () => {
   const { client, sent, parameters, replies, welcome, answer } = begin();
   client.follow(view);
-  for (const chunk of [0, 1]) client.pull({ step: 0, chunk });
+  for (const chunk of [0, 1]) client.pull({ step: 0, chunk, pull: 1 });
   assert.deepEqual(sent, [], "nothing goes out before a link is open");
   for (const address of ["a", "b"]) welcome(address);
-  answer("a", { step: -1, chunk: 0 }, [5, 6]);
-  answer("b", { step: -1, chunk: 1 }, [7, 8]);
+  answer("a", { step: -1, pull: 1, chunk: 0 }, [5, 6]);
+  answer("b", { step: -1, pull: 1, chunk: 1 }, [7, 8]);
   client.push({ step: 0, chunk: 1, version: 3, examples: 8, ...alone });
   answer("b", { step: 0, chunk: 1 }, [9, 10]);
   assert.deepEqual(
@@ -168,9 +168,35 @@ test("weights of a wrong length are a failure, those that nobody waits for are n
   welcome("a");
   answer("a", { step: 9, chunk: 0 }, [5, 6]);
   assert.deepEqual([[...parameters], failures], [[0, 0, 0, 0], []]);
-  client.pull({ step: 0, chunk: 0 });
-  answer("a", { step: -1, chunk: 0 }, [5]);
+  client.pull({ step: 0, chunk: 0, pull: 1 });
+  answer("a", { step: -1, pull: 1, chunk: 0 }, [5]);
   assert.deepEqual(failures, [
     "server 0 answered with chunk 0: its payload has not the chunk's length",
   ]);
+});
+
+test("a pull is not answered by what answers an earlier one that was sent twice", () => {
+  const { client, open, sent, parameters, failures, welcome, answer } = begin();
+  client.follow(view);
+  welcome("a");
+  client.pull({ step: 3, chunk: 0, pull: 1 });
+  client.follow({ ...view, number: 2 });
+  assert.deepEqual(
+    sent.map(({ header: { pull, fence } }) => [pull, fence]),
+    [
+      [1, 1],
+      [1, 2],
+    ],
+  );
+  answer("a", { step: -1, pull: 1, chunk: 0 }, [1, 2]);
+  const tags = { run: "r", rank: 0, incarnation: 7, kind: "reply", step: -1, chunk: 0 } as const;
+  const second = { ...emptyHeader, ...tags, pull: 1 };
+  const memory = open.get("a")!.onHeader(second, 8);
+  assert.equal(memory, null, "its head comes while nothing is asked");
+  client.pull({ step: -1, chunk: 0, pull: 2 });
+  open.get("a")!.onChunk(second, memory);
+  answer("a", { step: -1, pull: 1, chunk: 0 }, [3, 4]);
+  assert.deepEqual([[...parameters], failures], [[1, 2, 0, 0], []]);
+  answer("a", { step: -1, pull: 2, chunk: 0 }, [5, 6]);
+  assert.deepEqual([[...parameters], failures], [[5, 6, 0, 0], []]);
 });

@@ -147,17 +147,18 @@ export class ParameterClient {
 
   /**
    * Asks for a chunk's weights to start a step with, until they are there; with a step of -1 for
-   * the weights as they are, which starts nothing.
+   * the weights as they are, which starts nothing. Each time that they are wanted anew has another
+   * number (`pull`), by which late answers to earlier ones are known.
    */
-  pull({ step, chunk }: Pick<ChunkRequest, "step" | "chunk">): void {
+  pull({ step, chunk, pull }: Pick<ChunkRequest, "step" | "chunk" | "pull">): void {
     const nothing = { version: 0, examples: 0, leads: false, scale: null };
-    this.#send(this.#unanswered.add({ kind: "pull", step, chunk, ...nothing }));
+    this.#send(this.#unanswered.add({ kind: "pull", step, chunk, pull, ...nothing }));
   }
 
   /** Pushes a chunk's gradient until it is answered. */
-  push(push: Omit<ChunkRequest, "kind">): void {
+  push(push: Omit<ChunkRequest, "kind" | "pull">): void {
     const { step, chunk, version, examples, leads, scale } = push;
-    const about = { step, chunk, version, examples, leads, scale };
+    const about = { step, chunk, version, examples, leads, scale, pull: 0 };
     this.#send(this.#unanswered.add({ kind: "push", ...about }));
   }
 
@@ -236,9 +237,9 @@ export class ParameterClient {
     const link = this.#primaryLink(request.chunk);
     if (view === null || link?.isOpen !== true || one.sentUnder === view.number) return;
     one.sentUnder = view.number;
-    const { kind, step, chunk } = request;
+    const { kind, step, chunk, pull } = request;
     if (kind === "push") this.#sendPush(link, request, view);
-    else link.send(pullFrom(this.#parts, view, { step, chunk }).header, null);
+    else link.send(pullFrom(this.#parts, view, { step, chunk, pull }).header, null);
   }
 
   #sendPush(link: ServerLink, { kind, ...push }: ChunkRequest, view: View): void {

@@ -18,6 +18,8 @@ export interface ChunkRequest {
   /** Of a push: see the header's fields. */
   readonly leads: boolean;
   readonly scale: number | null;
+  /** Of a pull: the header's number; 0 of a push. */
+  readonly pull: number;
 }
 
 /** A request and where it stands. */
@@ -26,9 +28,6 @@ export interface Unanswered {
   /** The view under which it went out over the present channel; -1 where it did not. */
   sentUnder: number;
 }
-
-/** Replies to pulls carry no step. */
-const pullReplyStep = -1;
 
 /** The unanswered requests of one worker's life in one run. */
 export class UnansweredRequests {
@@ -44,19 +43,20 @@ export class UnansweredRequests {
   /** Notes a request; the same one again is the one that is there. */
   add(request: ChunkRequest): Unanswered {
     const present = this.#byChunk.get(request.chunk);
-    const { kind, step } = present?.request ?? {};
-    if (present !== undefined && kind === request.kind && step === request.step) return present;
+    const { kind, step, pull } = present?.request ?? {};
+    const isSame = kind === request.kind && step === request.step && pull === request.pull;
+    if (present !== undefined && isSame) return present;
     const added = { request, sentUnder: -1 };
     this.#byChunk.set(request.chunk, added);
     return added;
   }
 
   /** True while the weights that a reply carries are wanted. */
-  wants({ run, incarnation, chunk, step }: ChunkHeader): boolean {
+  wants({ run, incarnation, chunk, step, pull }: ChunkHeader): boolean {
     const request = this.#byChunk.get(chunk)?.request;
     if (request === undefined || run !== this.#run) return false;
     if (incarnation !== this.#identity.incarnation) return false;
-    return step === (request.kind === "pull" ? pullReplyStep : request.step);
+    return request.kind === "pull" ? pull === request.pull : step === request.step;
   }
 
   /** Takes an answer. A refused request stays: it goes out again under the next view. */

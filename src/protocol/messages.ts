@@ -14,7 +14,7 @@ import type { RunSpec } from "./run-spec.js";
 import type { FrameAddresses, View } from "./view.js";
 
 /** Raised when messages change meaning; both sides of a registration must have the same. */
-export const protocolVersion = 3;
+export const protocolVersion = 4;
 
 /** First word of a process to the coordinator. */
 export interface RegisterRequest {
@@ -128,9 +128,10 @@ export interface WorkerStatistics {
 }
 
 /**
- * How far a removed worker had come on one server: the lowest and highest step, over the chunks,
- * that an entry has; -1 for none. What was held of it and not sealed is dropped. Steps past the
- * lowest are torn, steps up to the highest used.
+ * How far a removed worker had come on one server: the lowest and highest, over the chunks, of the
+ * last step with examples that an entry has; the step before its first for none. What was held of
+ * it and not sealed is dropped. Steps up to the highest are used; the highest is torn where some
+ * chunk has not come as far.
  */
 export interface Departure extends WorkerIdentity {
   readonly stepMin: number;
@@ -352,9 +353,10 @@ export type ChunkPart = (typeof chunkParts)[number];
  *   asks for the new chunk; of the chunks of one step the one pushed first `leads`, the others
  *   carry in `scale` what its answer said; a push that was rejected has no payload
  * - pull: chunk, to start `step` with; a step of -1 starts none and asks for the weights as they
- *   are, at once and uncompressed, which changes nothing; answered by reply with step -1
- * - reply: chunk, step, outcome, version, staleness, scale, detail = reason; payload = weights
- *   unless refused, nonfinite or !wantsReply
+ *   are, at once and uncompressed, which changes nothing; answered by reply with step -1 and the
+ *   same `pull`
+ * - reply: chunk, step, pull, outcome, version, staleness, scale, detail = reason; payload =
+ *   weights unless refused, nonfinite or !wantsReply
  * - load: chunk, part, version, payload = values, detail = ChunkMarks as JSON with the weights;
  *   loaded answers each
  * - save: chunk; answered by one saved message a part
@@ -393,6 +395,12 @@ export interface ChunkHeader {
   readonly scale: number | null;
   /** True for the first chunk of a step that its worker pushes: it stands for the whole push. */
   readonly leads: boolean;
+  /**
+   * Which of its sender's pulls of the chunk a pull is, and a reply answers: another number each
+   * time that the chunk is wanted anew, the same where it is asked for again; 0 in all else. A pull
+   * that was sent twice is answered twice, and the second answer is not one to the next pull.
+   */
+  readonly pull: number;
   readonly wantsReply: boolean;
   readonly detail: string;
 }
@@ -417,6 +425,7 @@ export const emptyHeader: ChunkHeader = {
   staleness: 0,
   scale: null,
   leads: false,
+  pull: 0,
   wantsReply: false,
   detail: "",
 };

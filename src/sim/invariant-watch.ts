@@ -12,7 +12,8 @@ import { paceOf } from "../core/sync/modes.js";
 import type { Pace } from "../core/sync/pace.js";
 import type { SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
 import type { CheckpointState } from "../host/coordinator-host.js";
-import type { ChunkHeader, Range } from "../protocol/messages.js";
+import type { MemberIdentity, WorkerIdentity } from "../protocol/identity.js";
+import type { ChunkHeader, MemberMessage } from "../protocol/messages.js";
 import type { RunEvent } from "../protocol/run-events.js";
 import { countPositions, usedExamples } from "./applied-positions.js";
 import type { Ledger } from "./ledger.js";
@@ -41,8 +42,10 @@ export class InvariantWatch {
   readonly #pullsAreWhole: boolean;
   /** By step the versions that it was first computed with. */
   readonly #versions = new Map<number, readonly number[]>();
-  /** Digests of the models that were evaluated since the last evaluation. */
-  readonly #evaluated = new Set<number>();
+  /** By life of a worker the digest of the model that it evaluated last. */
+  readonly #evaluated = new Map<number, number>();
+  /** The last evaluation that results were told of, and the models that these were found with. */
+  #evaluation = { id: -1, models: new Set<number>() };
   #lastLoss = Number.NaN;
   #workers: readonly number[] = [];
   /** By rank the life that has computed a step. */
@@ -90,24 +93,35 @@ export class InvariantWatch {
   told(event: RunEvent): void {
     if (event.kind === "view") this.#workers = event.workers;
     if (event.kind !== "evaluation") return;
-    const models = this.#evaluated.size;
+    const models = this.#evaluation.models.size;
     if (models > 1) {
       const which = event.final ? "the final evaluation" : "an evaluation";
       const sentence = `${which} of step ${event.step} is of ${models} models`;
       this.violated("evaluation of several models", sentence);
     }
-    this.#evaluated.clear();
     this.#lastLoss = event.final ? event.loss : Number.NaN;
   }
 
   /** A worker has evaluated a part of the test set. */
-  evaluated(_rank: number, _range: Range, parameters: Float32Array): void {
-    this.#evaluated.add(digestOf(parameters.slice()));
+  evaluated({ incarnation }: WorkerIdentity, parameters: Float32Array): void {
+    this.#evaluated.set(incarnation, digestOf(parameters.slice()));
+  }
+
+  /**
+   * A member has said something to the coordinator. What a worker that was given up says of an
+   * evaluation before the present one is part of none.
+   */
+  said({ incarnation }: MemberIdentity, message: MemberMessage): void {
+    if (message.type !== "evaluated" || message.evaluation < this.#evaluation.id) return;
+    const isFirst = message.evaluation > this.#evaluation.id;
+    if (isFirst) this.#evaluation = { id: message.evaluation, models: new Set() };
+    const model = this.#evaluated.get(incarnation);
+    if (model !== undefined) this.#evaluation.models.add(model);
   }
 
   /** A worker has computed a step. */
   computed(
-    { rank, incarnation }: { readonly rank: number; readonly incarnation: number },
+    { rank, incarnation }: WorkerIdentity,
     { step, epoch, range, gradients, parameters }: ComputedStep,
   ): void {
     const known = { rank, incarnation, step, epoch, range, gradients };

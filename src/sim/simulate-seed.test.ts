@@ -1,18 +1,18 @@
 /** Whole clusters of the hosts of production in virtual time, with faults drawn by seed. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { modes } from "../core/sync/modes.js";
-import { simulateSeed } from "./simulate-seed.js";
+import { drawSchedule } from "./schedule.js";
+import { simulateSchedule, simulateSeed } from "./simulate-seed.js";
 import { seedsText, simulateSeeds } from "./simulate-seeds.js";
-import { knownKinds } from "./testing/known-kinds.js";
+import { simulatedTimes } from "./simulated-cluster.js";
 
 const seedsOfMode = 50;
 
 for (const { name } of modes()) {
   test(`${name}: what must hold does in ${seedsOfMode} runs with faults of all kinds`, async () => {
     const report = await simulateSeeds(name, { from: 0, count: seedsOfMode });
-    const kinds = report.kinds.filter(({ kind }) => !knownKinds(name).includes(kind));
-    assert.deepEqual(kinds, [], seedsText({ ...report, kinds }));
+    assert.deepEqual(report.kinds, [], seedsText(report));
     assert.ok((report.outcomes.get("done") ?? 0) > seedsOfMode / 2, seedsText(report));
   });
 }
@@ -24,5 +24,30 @@ test("a seed gives the same trace each time, and another seed another one", asyn
     assert.equal(again.hash, traced.hash);
     assert.ok(traced.trace.length > 100, `${traced.trace.length} lines`);
     assert.notEqual((await simulateSeed(name, 6)).hash, traced.hash);
+  }
+});
+
+describe("workers that come late", () => {
+  const { startTimeoutMs } = simulatedTimes;
+  const cases = [
+    { lateMs: [0, 0], outcome: "done", isCompared: true },
+    { lateMs: [0, startTimeoutMs / 2], outcome: "done", isCompared: true },
+    { lateMs: [0, startTimeoutMs + 50], outcome: "done", isCompared: false },
+    { lateMs: [0, startTimeoutMs * 10], outcome: "done", isCompared: false },
+    { lateMs: [startTimeoutMs * 2, startTimeoutMs + 200], outcome: "failed", isCompared: false },
+  ];
+  for (const { lateMs, outcome, isCompared } of cases) {
+    const bits = isCompared ? "bits to be compared" : "no bits to be compared";
+    test(`by ${lateMs.join(" and ")} ms: the run is ${outcome} and has ${bits}`, async () => {
+      const schedule = drawSchedule("bsp", 3, { faultsMax: 0 });
+      const [part] = schedule.parts;
+      const spec = { ...part!.spec, workersMax: 2, epochs: 3, batchSize: 1, maxSteps: null };
+      const undisturbed = { interruptMs: null, failedSaves: 0, refusals: 0 };
+      const parts = [{ ...part!, ...undisturbed, spec, lateMs }];
+      const verdict = await simulateSchedule({ ...schedule, parts });
+      assert.deepEqual(verdict.violations, []);
+      assert.match(verdict.outcomes.join(), new RegExp(`^${outcome} `));
+      assert.equal(verdict.isCompared, isCompared);
+    });
   }
 });

@@ -32,8 +32,10 @@ export interface SeedVerdict {
   readonly violations: readonly Violation[];
   /** How each part ended. */
   readonly outcomes: readonly string[];
-  /** Workers that were lost in any part. */
-  readonly lostWorkers: number;
+  /** In every part all workers were there from the start to the end. */
+  readonly hadAllWorkers: boolean;
+  /** Its bits were compared with those of an unbroken run. */
+  readonly isCompared: boolean;
   /** Empty where no trace was asked for. */
   readonly trace: readonly string[];
   /** Of the last checkpoint; null where there is none. */
@@ -46,23 +48,31 @@ export interface SimulationOptions extends ScheduleLimits {
   readonly trace?: boolean;
 }
 
-/**
- * Simulates the run that a mode and a seed stand for. Where everybody keeps one step and nobody was
- * lost it is simulated again without a fault or an interruption, to end in the same bits.
- */
-export async function simulateSeed(
+/** Simulates the run that a mode and a seed stand for. */
+export function simulateSeed(
   mode: string,
   seed: number,
   options: SimulationOptions = {},
 ): Promise<SeedVerdict> {
-  const schedule = drawSchedule(mode, seed, options);
-  const verdict = await simulateSchedule(schedule, options);
+  return simulateSchedule(drawSchedule(mode, seed, options), options);
+}
+
+/**
+ * Simulates a schedule. Where everybody keeps one step and all workers were there from the start to
+ * the end it is simulated again without a fault or an interruption, to end in the same bits.
+ */
+export async function simulateSchedule(
+  schedule: RunSchedule,
+  options: SimulationOptions = {},
+): Promise<SeedVerdict> {
+  const verdict = await simulateParts(schedule, options);
   const unbroken = unbrokenOf(schedule, verdict);
   if (unbroken === null) return verdict;
-  const { weights } = await simulateSchedule(unbroken);
-  if (weights !== null && digestOf(weights) === digestOf(verdict.weights!)) return verdict;
+  const compared = { ...verdict, isCompared: true };
+  const { weights } = await simulateParts(unbroken, {});
+  if (weights !== null && digestOf(weights) === digestOf(verdict.weights!)) return compared;
   const sentence = "an unbroken run of the same workers ends in other bits";
-  return { ...verdict, violations: [...verdict.violations, { kind: "other bits", sentence }] };
+  return { ...compared, violations: [...verdict.violations, { kind: "other bits", sentence }] };
 }
 
 /** The same run in one part and without trouble; null where other bits are right. */
@@ -74,22 +84,21 @@ function unbrokenOf({ parts, ...run }: RunSchedule, verdict: SeedVerdict): RunSc
     parts.every(({ spec: { workersMax } }) => workersMax === spec.workersMax) &&
     parts.every(({ refusals }) => refusals === 0) &&
     !pullsDifferences(spec.compression);
-  const isWhole = verdict.lostWorkers === 0 && verdict.outcomes.at(-1)?.startsWith("done");
+  const isWhole = verdict.hadAllWorkers && verdict.outcomes.at(-1)?.startsWith("done");
   if (!isAlike || isWhole !== true || verdict.violations.length > 0) return null;
   const network = { ...last.network, delayMsMin: 0.1, delayMsMax: 1, beatMsMax: 0.1 };
   const lateMs = last.lateMs.map(() => 0);
   return { ...run, parts: [{ ...last, network, lateMs, faults: [], interruptMs: null }] };
 }
 
-/** Simulates a schedule. */
-export async function simulateSchedule(
+async function simulateParts(
   { mode, seed, parts }: RunSchedule,
-  { trace: keepsTrace = false }: SimulationOptions = {},
+  { trace: keepsTrace = false }: SimulationOptions,
 ): Promise<SeedVerdict> {
   const trace = new EventTrace(keepsTrace);
   const random = new Random("simulation", mode, seed);
   const outcomes: string[] = [];
-  let lostWorkers = 0;
+  let hadAllWorkers = true;
   let from: SavedCheckpoint | null = null;
   let violations: readonly Violation[] = [];
   for (const [index, part] of parts.entries()) {
@@ -98,7 +107,7 @@ export async function simulateSchedule(
     const found = await simulatePart(part, { random, trace, from });
     violations = found.watch.violations;
     const { result, checkpoints } = found.end;
-    lostWorkers += found.end.lostWorkers;
+    hadAllWorkers &&= found.end.hadAllWorkers;
     outcomes.push(result === null ? "none" : `${result.outcome} (${result.reason})`);
     trace.note(found.end.endedMs, "part", `ended: ${outcomes.at(-1)}`);
     from = checkpoints.at(-1) ?? from;
@@ -107,7 +116,10 @@ export async function simulateSchedule(
   for (const { kind, sentence } of violations) trace.note(0, "violation", `${kind}: ${sentence}`);
   const { hash, lines } = trace;
   const weights = from?.state.weights ?? null;
-  return { mode, seed, hash, violations, outcomes, lostWorkers, trace: lines ?? [], weights };
+  return {
+    ...{ mode, seed, hash, violations, outcomes, hadAllWorkers, isCompared: false },
+    ...{ trace: lines ?? [], weights },
+  };
 }
 
 async function simulatePart(
@@ -164,13 +176,15 @@ function judgeEnd(
   }
 }
 
-/** A run may fail where a server is lost, or all of the workers. */
-function isExcused({ faults }: ClusterPlan, code: string | null): boolean {
+/** A run may fail where a server is lost, or all of the workers, or where none comes in time. */
+function isExcused({ faults, lateMs }: ClusterPlan, code: string | null): boolean {
   const strikesServer = faults.some((fault) => /server/.test(JSON.stringify(fault)));
   const strikes = faults.some(({ kind }) => kind !== "lateWorker");
   if (code === "member_lost") return strikesServer;
-  if (code === "too_few_workers" || code === "cluster_not_formed") return strikes;
-  return false;
+  if (code === "too_few_workers") return strikes;
+  // Who has come must still be accepted.
+  const isLate = Math.min(...lateMs) > 0.9 * simulatedTimes.startTimeoutMs;
+  return code === "cluster_not_formed" && (strikes || isLate);
 }
 
 /** True where every chunk had its replicas when the last server was lost. */

@@ -65,6 +65,8 @@ export interface ClusterEnd {
   readonly events: readonly RunEvent[];
   readonly checkpoints: readonly SavedCheckpoint[];
   readonly lostWorkers: number;
+  /** No worker was lost, and every view has as many as the spec wants. */
+  readonly hadAllWorkers: boolean;
   readonly endedMs: number;
 }
 
@@ -107,6 +109,7 @@ export class SimulatedCluster {
     this.#from = parts.from;
     this.#network = new SimulatedNetwork(this.#time, parts.random, plan.network);
     this.#network.onSent = (header) => this.#watch.sent(header);
+    this.#network.onSaid = (member, message) => this.#watch.said(member, message);
     this.#watch.readClocks(() =>
       [...this.#members.values()].flatMap((member) =>
         member instanceof SimulatedWorker ? (member.clock ?? []) : [],
@@ -126,9 +129,13 @@ export class SimulatedCluster {
     for (const { process } of this.#members.values()) process.end();
     this.#coordinator?.close();
     this.#coordinatorProcess?.end();
-    const lost = this.#events.filter((event) => event.kind === "lost" && event.role === "worker");
     const [events, checkpoints, result] = [this.#events, this.#checkpoints, this.#result];
-    return { result, events, checkpoints, lostWorkers: lost.length, endedMs };
+    const lost = events.filter((event) => event.kind === "lost" && event.role === "worker");
+    const isFull = events.every(
+      (event) => event.kind !== "view" || event.workers.length === this.#plan.spec.workersMax,
+    );
+    const hadAllWorkers = lost.length === 0 && isFull;
+    return { result, events, checkpoints, lostWorkers: lost.length, hadAllWorkers, endedMs };
   }
 
   #standsStill(): void {

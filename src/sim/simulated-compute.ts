@@ -35,7 +35,7 @@ export interface ComputeSurroundings {
   /** True where this worker will not compute with these examples. */
   refuses(epoch: number, range: Range): boolean;
   onComputed(step: ComputedStep): void;
-  onEvaluated(range: Range, parameters: Float32Array): void;
+  onEvaluated(parameters: Float32Array): void;
 }
 
 /** The examples of a toy run as a coordinator sends them: the label is the position. */
@@ -83,7 +83,7 @@ export class SimulatedCompute implements ComputePort {
       if (this.#job === null) return;
       const { parameters } = this.#job;
       const examples = range.end - range.start;
-      this.#around.onEvaluated(range, parameters);
+      this.#around.onEvaluated(parameters);
       this.#listener?.onEvaluated(examples, examples * toyLoss(parameters));
     });
   }

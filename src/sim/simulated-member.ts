@@ -9,7 +9,7 @@ import { HeardTerm } from "../host/heard-term.js";
 import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
 import { ServerHost } from "../host/server-host.js";
 import { WorkerHost } from "../host/worker-host.js";
-import type { MemberRole } from "../protocol/identity.js";
+import type { MemberRole, WorkerIdentity } from "../protocol/identity.js";
 import { emptyHeader, protocolVersion, type RegisterRequest } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
@@ -87,11 +87,8 @@ export class SimulatedServer implements SimulatedMember {
 /** What a worker computes with, but for what its own life says. */
 export type WorkerCompute = Pick<ComputeSurroundings, "random" | "stepMsMax" | "coordinator"> & {
   refuses(rank: number, epoch: number, start: number): boolean;
-  onComputed(
-    life: { readonly rank: number; readonly incarnation: number },
-    step: Parameters<ComputeSurroundings["onComputed"]>[0],
-  ): void;
-  onEvaluated(rank: number, ...about: Parameters<ComputeSurroundings["onEvaluated"]>): void;
+  onComputed(life: WorkerIdentity, ...about: Parameters<ComputeSurroundings["onComputed"]>): void;
+  onEvaluated(life: WorkerIdentity, ...about: Parameters<ComputeSurroundings["onEvaluated"]>): void;
 };
 
 /** A worker. */
@@ -153,7 +150,7 @@ export class SimulatedWorker implements SimulatedMember {
         ...{ process, transport },
         refuses: (epoch, { start }) => compute.refuses(rank, epoch, start),
         onComputed: (step) => compute.onComputed({ rank, incarnation }, step),
-        onEvaluated: (range, parameters) => compute.onEvaluated(rank, range, parameters),
+        onEvaluated: (parameters) => compute.onEvaluated({ rank, incarnation }, parameters),
       }),
       onFinish: () => {},
       log: (text) => process.note(text),

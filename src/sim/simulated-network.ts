@@ -5,7 +5,8 @@
  * blocked or the other process stands still, ends its connection, as keepalive would have it.
  */
 import { PacelineError } from "../errors.js";
-import type { ChunkHeader } from "../protocol/messages.js";
+import type { MemberIdentity } from "../protocol/identity.js";
+import type { ChunkHeader, MemberMessage } from "../protocol/messages.js";
 import type { Random } from "../random.js";
 import type { ChunkAcceptor, CoordinatorService, Listener } from "../transport/transport.js";
 import { Connection, type ConnectionSurroundings } from "./connection.js";
@@ -45,6 +46,8 @@ export class SimulatedNetwork implements ConnectionSurroundings {
   readonly #stalled = new Map<string, Set<Pipe>>();
   /** Told of each chunk message that is sent. */
   onSent: (header: ChunkHeader) => void = () => {};
+  /** The same of what members say to the coordinator. */
+  onSaid: (member: MemberIdentity, message: MemberMessage) => void = () => {};
   /** By node the answers to calls that are yet to be lost. */
   readonly #lostAnswers = new Map<string, number>();
 

@@ -75,7 +75,12 @@ export class SimulatedTransport implements Transport {
       const channel = sessionChannel(own, this.#process.name);
       return serviceOf(served, address).open(identity, channel);
     });
-    return sessionChannel(end, address);
+    const channel = sessionChannel<MemberMessage>(end, address);
+    const send = (message: MemberMessage) => {
+      this.#network.onSaid(identity, message);
+      channel.send(message);
+    };
+    return { ...channel, send };
   }
 
   openChunks(address: string, receiver: ChunkReceiver): ChunkChannel {

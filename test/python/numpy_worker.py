@@ -21,7 +21,7 @@ import grpc
 import numpy
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-PROTOCOL = 3
+PROTOCOL = 4
 
 
 class Messages:
@@ -135,6 +135,7 @@ class Servers:
         self.versions = [0] * len(self.chunks)
         self.outcomes = {}
         self.asked = {}
+        self._pulls = 0
         self._view, self._links = None, {}
 
     def take(self, view):
@@ -180,8 +181,10 @@ class Servers:
         self._send(asked)
 
     def pull(self, step):
+        # An answer to an earlier pull that was sent twice may still come: it has that one's number.
+        self._pulls += 1
         for index in range(len(self.chunks)):
-            self._ask(kind=4, chunk=index, step=step)
+            self._ask(kind=4, chunk=index, step=step, pull=self._pulls)
 
     def push(self, step, gradient, examples):
         """Gives a step's gradient, the mean over its examples; the answers are the new weights."""
@@ -198,7 +201,9 @@ class Servers:
         if reply.kind == 2:
             raise SystemExit(f"a server refused the link: {reply.detail}")
         asked = self.asked.get(reply.chunk)
-        if reply.kind != 5 or asked is None or reply.step != (asked["step"] if asked["kind"] == 3 else -1):
+        if reply.kind != 5 or asked is None:
+            return
+        if reply.pull != asked["pull"] if asked["kind"] == 4 else reply.step != asked["step"]:
             return
         if reply.outcome == 5:
             # What an earlier view had sent goes out again under the present one; a later view mends the rest.

@@ -201,6 +201,11 @@ export class Standstill {
     if (this.#pause?.id === pause) this.#settle(this.#pause.answered(rank, step));
   }
 
+  /** A worker stands before this step and gets no more work: it rests there. */
+  endsBefore(rank: number, step: number): void {
+    this.#settle(this.#pause?.shortened(rank, step - 1) ?? []);
+  }
+
   /** A worker rests; true if it was asked to. */
   paused(rank: number, { pause }: MemberMessage & { readonly type: "paused" }): boolean {
     if (this.#pause?.id !== pause) return false;

@@ -364,7 +364,7 @@ export class Training implements WorkFloor, StandstillFloor {
 
   #onRound(outcome: RoundOutcome): void {
     for (const departed of outcome.departed) {
-      this.#tornSteps += departed.tornSteps;
+      if (departed.isTorn) this.#tornSteps++;
       const used = this.#account.lose(departed.rank, departed.lastStep);
       if (used !== null) this.#records.addLost(used.epoch, used.examples);
     }
@@ -404,6 +404,10 @@ export class Training implements WorkFloor, StandstillFloor {
       const reason = `${text}; that was time ${refusals}, look at the data set`;
       this.close({ outcome: "failed", code: "data", reason }, this.#nowMs);
     }
+  }
+
+  letRest(rank: number, step: number): void {
+    this.#still.endsBefore(rank, step);
   }
 
   openEpoch(epoch: number): void {

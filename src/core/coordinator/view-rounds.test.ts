@@ -51,6 +51,26 @@ describe("views under SSP(0)", () => {
   }
 });
 
+test("a lost worker tears one step, however many empty ones are before it", () => {
+  const lost = { rank: 1, incarnation: 11 };
+  const cases: readonly [stepMin: number, stepMax: number, isTorn: boolean][] = [
+    [4, 4, false],
+    [3, 4, true],
+    [2, 4, true],
+    [-1, 4, true],
+  ];
+  for (const [stepMin, stepMax, isTorn] of cases) {
+    const rounds = new ViewRounds(base, inStep, 1);
+    for (const rank of [0, 1]) rounds.admit({ rank, incarnation: 10 + rank, fromStep: 0 });
+    roundOf(rounds, 0);
+    rounds.remove(1);
+    const view = rounds.begin();
+    const departed = [{ ...lost, stepMin, stepMax }];
+    const outcome = rounds.answer(0, view!.number, { sealedStep: 4, clockMin: 5, departed });
+    assert.deepEqual(outcome?.departed, [{ ...lost, lastStep: 4, isTorn }]);
+  }
+});
+
 describe("views that say more than who works", () => {
   const three: FirstView = {
     run: "r",
@@ -161,4 +181,53 @@ describe("views that say more than who works", () => {
     const first = stand(new ViewRounds(three, inStep, 2));
     assert.ok(supersedes(first, last) && !supersedes(last, first));
   });
+});
+
+describe("of a worker that is removed", () => {
+  const two: FirstView = {
+    run: "r",
+    servers: [0, 1].map((index) => ({ index, incarnation: 1, address: "", frames: null })),
+    replicas: [[0], [0], [1]],
+  };
+  const worker = { rank: 2, incarnation: 9 };
+  const cases = [
+    { title: "a step that every chunk has is whole", first: "4..4", second: "4..4", isTorn: false },
+    {
+      title: "no step is torn where none was taken",
+      first: "-1..-1",
+      second: "-1..-1",
+      isTorn: false,
+    },
+    {
+      title: "a step of some chunks of a server is torn",
+      first: "3..4",
+      second: "4..4",
+      isTorn: true,
+    },
+    { title: "a step of one server is torn", first: "4..4", second: "3..3", isTorn: true },
+    {
+      title: "steps without examples before it are not torn",
+      first: "4..4",
+      second: "1..1",
+      isTorn: true,
+    },
+  ];
+  for (const { title, first, second, isTorn } of cases) {
+    test(title, () => {
+      const rounds = new ViewRounds(two, inStep, 1);
+      const answer = (told: string) => {
+        const [stepMin, stepMax] = told.split("..").map(Number) as [number, number];
+        return { ...unheard, departed: [{ ...worker, stepMin, stepMax }] };
+      };
+      rounds.admit({ ...worker, fromStep: 0 });
+      const { number: before } = rounds.begin()!;
+      for (const server of [0, 1]) rounds.answer(server, before, unheard);
+      rounds.remove(worker.rank);
+      const { number } = rounds.begin()!;
+      rounds.answer(0, number, answer(first));
+      const outcome = rounds.answer(1, number, answer(second));
+      const lastStep = Number(first.split("..")[1]);
+      assert.deepEqual(outcome?.departed, [{ ...worker, lastStep, isTorn }]);
+    });
+  }
 });

@@ -30,10 +30,15 @@ export interface ViewAnswer {
   readonly departed: readonly Departure[];
 }
 
-/** A removed worker, over all servers: steps used, and how many of them only some chunks have. */
+/** A removed worker, over all servers. */
 export interface Departed extends WorkerIdentity {
+  /** The last of its steps that is used. */
   readonly lastStep: number;
-  readonly tornSteps: number;
+  /**
+   * Only some chunks have that step. It is the only such one, however far behind the others are: a
+   * step's pushes follow the answers to all of the step before, and the steps between are empty.
+   */
+  readonly isTorn: boolean;
 }
 
 /** What a finished round says. */
@@ -290,6 +295,10 @@ function isSameList(left: readonly number[], right: readonly number[]): boolean 
   return left.length === right.length && left.every((index, place) => index === right[place]);
 }
 
+/**
+ * No push of a step leaves a worker before every chunk has answered those of the step before: so
+ * one step at most is torn, however many without examples lie before it.
+ */
 function sumUp(answers: readonly ViewAnswer[]): Departed[] {
   const byIncarnation = new Map<number, { rank: number; min: number; max: number }>();
   for (const { departed } of answers) {
@@ -306,6 +315,6 @@ function sumUp(answers: readonly ViewAnswer[]): Departed[] {
     rank,
     incarnation,
     lastStep: max,
-    tornSteps: max - min,
+    isTorn: min < max,
   }));
 }

@@ -32,6 +32,8 @@ export interface Waiter extends WorkerIdentity, PushVerdict {
   readonly startStep: number;
   /** The step whose push this answers, -1 for a pull. */
   readonly pushedStep: number;
+  /** The number of the pull that this answers, 0 for a push. */
+  readonly pull: number;
   readonly wantsWeights: boolean;
 }
 
@@ -183,7 +185,8 @@ export class ChunkState implements ChunkProgress {
     const earlier = this.waiters.find(isSame);
     const rest = this.waiters.filter((other) => !isSame(other));
     const isOld = earlier?.incarnation === waiter.incarnation && earlier.channel > waiter.channel;
-    this.waiters = [...rest, isOld ? { ...waiter, channel: earlier.channel } : waiter];
+    const latest = isOld && earlier.pull > waiter.pull ? earlier : waiter;
+    this.waiters = [...rest, isOld ? { ...latest, channel: earlier.channel } : latest];
   }
 
   /** The part of the state that is kept with the values. */

@@ -23,6 +23,7 @@ export function waiterFor(push: ChunkHeader, channel: number, verdict: PushVerdi
     fence: push.fence,
     startStep: push.step + 1,
     pushedStep: push.step,
+    pull: 0,
     wantsWeights: push.wantsReply,
     ...verdict,
   };
@@ -37,6 +38,7 @@ export function waiterForPull(pull: ChunkHeader, channel: number): Waiter {
     fence: pull.fence,
     startStep: pull.step,
     pushedStep: -1,
+    pull: pull.pull,
     wantsWeights: true,
     outcome: "none",
     staleness: 0,
@@ -57,6 +59,7 @@ export function replyTo(waiter: Waiter, view: View, state: ChunkState): ChunkHea
     incarnation: waiter.incarnation,
     phase: view.phase,
     step: waiter.pushedStep,
+    pull: waiter.pull,
     chunk: state.index,
     version: state.version,
     fence: view.fences[state.index]!,

@@ -93,9 +93,13 @@ class Bench {
     return this.#step({ type: "push", header, slot, finite: true, channel });
   }
 
-  pull(rank: number, step: number, about: Partial<ChunkHeader> = {}): string[] {
+  pull(
+    rank: number,
+    step: number,
+    { channel = rank, ...about }: Partial<ChunkHeader> & { channel?: number } = {},
+  ): string[] {
     const header = { ...this.#tags(rank, step), kind: "pull", ...about } as const;
-    return this.#step({ type: "pull", header, channel: rank });
+    return this.#step({ type: "pull", header, channel });
   }
 
   acknowledge(chunk: number, seq: number): string[] {
@@ -152,11 +156,12 @@ class Bench {
       case "forget":
         return `forget chunk ${effect.chunk}`;
       case "reply": {
-        const { kind, step, outcome, version, fence, detail } = effect.header;
+        const { kind, step, pull, outcome, version, fence, detail } = effect.header;
         if (kind === "loaded") return "loaded";
         if (outcome === "refused")
           return `${effect.channel}: refused by ${version}, ${fence}: ${detail}`;
-        return `${effect.channel}: step ${step} ${outcome}, version ${version}`;
+        const what = pull > 0 ? `pull ${pull}` : `step ${step} ${outcome}`;
+        return `${effect.channel}: ${what}, version ${version}`;
       }
       case "sendParts":
         return `save ${effect.header.detail}`;
@@ -355,6 +360,15 @@ test("who asks again over an older channel is answered over the newer one", () =
   bench.push(0, 0, { channel: 5 });
   bench.push(0, 0, { channel: 4 });
   assert.ok(bench.push(1, 0, { channel: 6 }).includes("5: step 0 applied, version 1"));
+});
+
+test("an answer has the number of its pull, of two that wait that of the later one", () => {
+  const bench = loaded();
+  assert.deepEqual(bench.pull(0, 0, { pull: 3 }), ["0: pull 3, version 0"]);
+  bench.push(0, 0, { channel: 5 });
+  bench.pull(0, 1, { pull: 5, channel: 5 });
+  bench.pull(0, 1, { pull: 4, channel: 4 });
+  assert.ok(bench.push(1, 0).includes("5: pull 5, version 1"));
 });
 
 test("what is held of a removed worker is dropped, and it went after its last entry", () => {

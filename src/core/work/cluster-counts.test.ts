@@ -9,7 +9,7 @@ import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, ModelCluster } from "../testing/model-cluster.js";
 import { specOf } from "../testing/model-run.js";
 import { planOf, trouble } from "../testing/model-trouble.js";
-import { updatesOf } from "../testing/model-values.js";
+import { type ModelValue, updatesOf } from "../testing/model-values.js";
 
 const asp: Protocol = { mode: "asp", staleness: { rule: "scale", scale: 1, floor: 0, max: 0 } };
 const protocols: readonly Protocol[] = [{ mode: "bsp" }, { mode: "ssp", staleness: 1 }, asp];
@@ -30,6 +30,18 @@ function countsOf({ workers, servers }: RunResult) {
     judged: sum(Object.values(servers).map(({ stalenessCount }) => stalenessCount)),
     byStaleness: sum(Object.values(servers).flatMap(({ stalenessCounts }) => stalenessCounts)),
   };
+}
+
+/** How many gradients some chunks have and some have not. */
+function inPart(values: readonly ModelValue[]): number {
+  const chunks = new Map<string, number>();
+  for (const { gradients } of values.flatMap(updatesOf)) {
+    for (const { rank, step, epoch, start } of gradients) {
+      const which = [rank, step, epoch, start].join();
+      chunks.set(which, (chunks.get(which) ?? 0) + 1);
+    }
+  }
+  return [...chunks.values()].filter((count) => count < values.length).length;
 }
 
 for (const { protocol, feed } of cases) {
@@ -60,6 +72,20 @@ for (const { protocol, feed } of cases) {
         `seed ${seed}: ${steps} steps, ${gradients} pushes`,
       );
     }
+  });
+
+  test(`${name}: the torn steps are those that only some chunks have applied, in trouble`, () => {
+    // In step, every second step of all workers but one has no examples.
+    const spec = { feed, workersMax: 3, trainExamples: 13, epochs: 20, maxSteps: null };
+    let torn = 0;
+    for (let seed = 0; seed < 60; seed++) {
+      const cluster = new ModelCluster(planOf(seed, protocol, spec)).start();
+      trouble(cluster, {}, seed % 2 === 0);
+      const { tornSteps } = cluster.run().result;
+      assert.equal(tornSteps, inPart(cluster.values()), `seed ${seed}`);
+      torn += tornSteps;
+    }
+    assert.ok(torn > 0, "some were torn");
   });
 
   test(`${name}: a run that is resumed counts what an unbroken one does`, () => {

@@ -32,7 +32,10 @@ export interface Share {
   nextStep: number;
   /** The position at which the limit on steps ends it; `end` where it does not. */
   limit: number;
-  /** Examples of steps that every chunk went on without: they are not used, nor dealt again. */
+  /**
+   * Examples before `next` that were not used, and are not dealt again: those of steps that every
+   * chunk went on without, and what was left when the epoch's account was closed.
+   */
   dropped: number;
   /** The assignment out with the worker, if any. */
   assignment: Assignment | null;
@@ -278,6 +281,19 @@ export class Cursor implements WorkAccount {
   standBefore(step: number): void {
     this.#stand = Math.max(this.#stand, step);
     for (const share of this.latest?.shares ?? []) share.nextStep = Math.max(share.nextStep, step);
+  }
+
+  /**
+   * The account of a plan is closed: what nobody used of it is reported, so it is never dealt. What
+   * a limit on steps has cut off stays, for a run that is resumed with another limit.
+   */
+  close(plan: EpochPlan): void {
+    if (this.isCut(plan.epoch)) return;
+    for (const share of plan.shares) {
+      share.dropped += share.limit - share.next;
+      share.next = share.limit;
+      share.nextStep = Math.max(share.nextStep, plan.lastStep);
+    }
   }
 
   /** Never: a worker with ranges reads its own files, and can't go on where they are broken. */

@@ -2,7 +2,8 @@
  * Bringing every worker to rest between two steps without anybody being left at a barrier. Asked to
  * pause, each worker says which step it is in and goes no further unasked; the highest of these is
  * where all stop, since a worker in it may need the others' pushes to get out. Without barriers
- * (ASP) each stops where it is.
+ * (ASP) each stops where it is. A worker may be counted to be in a step that its plan of work does
+ * not reach, as a joiner's first step lies ahead of the others; these stop where their work ends.
  *
  * States: asking (who is in which step?) -> gathering (all run to the same step) -> quiet.
  */
@@ -30,6 +31,8 @@ export class Pause {
   readonly #barriers: boolean;
   readonly #steps = new Map<number, number | null>();
   readonly #resting = new Set<number>();
+  /** Per rank the last step that it was told, once that is settled. */
+  readonly #told = new Map<number, number>();
   #limit: number | null = null;
 
   /** `barriers` says whether a worker may need the others' pushes to get out of its step. */
@@ -53,10 +56,19 @@ export class Pause {
     if (this.#limit !== null && this.#steps.has(rank)) this.#resting.add(rank);
   }
 
+  /** No work is left that brings this worker past `step`; the limit to tell it, once. */
+  shortened(rank: number, step: number): PauseLimit[] {
+    const told = this.#told.get(rank);
+    if (told === undefined || told <= step) return [];
+    this.#told.set(rank, step);
+    return [{ rank, step }];
+  }
+
   /** A worker is gone; the limits to tell if it was the last one missing. */
   lost(rank: number): PauseLimit[] {
     if (!this.#steps.delete(rank)) return [];
     this.#resting.delete(rank);
+    this.#told.delete(rank);
     // The step that they were in is taken by nobody.
     if (this.#steps.size === 0) this.#limit = -1;
     return this.#limitsIfComplete();
@@ -80,9 +92,7 @@ export class Pause {
       highest = Math.max(highest, step);
     }
     this.#limit = highest;
-    return [...this.#steps].map(([rank, step]) => ({
-      rank,
-      step: this.#barriers ? highest : step!,
-    }));
+    for (const [rank, step] of this.#steps) this.#told.set(rank, this.#barriers ? highest : step!);
+    return [...this.#told].map(([rank, step]) => ({ rank, step }));
   }
 }

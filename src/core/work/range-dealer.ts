@@ -32,8 +32,10 @@ export class RangeDealer {
     if (assignment !== null) this.#floor.give(rank, assignment, null);
   }
 
-  /** Closes an epoch's account; true the first time. */
+  /** Closes an epoch's account, and nothing of it is dealt any more; true the first time. */
   close(plan: EpochPlan): boolean {
-    return this.#floor.recordEpoch(plan.epoch, this.#cursor.skipped(plan));
+    const isFirst = this.#floor.recordEpoch(plan.epoch, this.#cursor.skipped(plan));
+    if (isFirst) this.#cursor.close(plan);
+    return isFirst;
   }
 }

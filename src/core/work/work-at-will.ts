@@ -37,10 +37,8 @@ export class WorkAtWill implements WorkDealer {
   advance(pauseLimit: number | null): void {
     const floor = this.#floor;
     const active = floor.activeRanks();
-    const cursor = this.#cursor;
     if (pauseLimit !== null) {
-      const behind = active.filter((rank) => cursor.stepOf(rank) <= pauseLimit);
-      if (floor.pace.hasBarriers) this.#dealTo(behind, active);
+      if (floor.pace.hasBarriers) this.#bringUpTo(pauseLimit, active);
       return;
     }
     if (active.length === 0) {
@@ -54,6 +52,17 @@ export class WorkAtWill implements WorkDealer {
     this.#dealTo(active, active);
     this.#admit((rank) => this.#hasWork(rank));
     this.#closeEpochs(new Set(floor.activeRanks()));
+  }
+
+  /** Where the last plan ends before the limit all rest there: nobody waits for their steps. */
+  #bringUpTo(pauseLimit: number, active: readonly number[]): void {
+    const cursor = this.#cursor;
+    const behind = active.filter((rank) => cursor.stepOf(rank) <= pauseLimit);
+    this.#dealTo(behind, active);
+    for (const rank of behind) {
+      if (!cursor.done || cursor.openPlan(rank) !== null) continue;
+      this.#floor.letRest(rank, cursor.stepOf(rank));
+    }
   }
 
   #dealTo(ranks: readonly number[], active: readonly number[]): void {

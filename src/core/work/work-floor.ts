@@ -86,6 +86,8 @@ export interface WorkFloor {
   openEpoch(epoch: number): void;
   /** Sends a rank its assignment; `leftBy` is the rank that left these examples, if one did. */
   give(rank: number, assignment: Assignment, leftBy: number | null): void;
+  /** In a pause: no work is left for a worker that stands before this step, so it rests there. */
+  letRest(rank: number, step: number): void;
   /** Closes an epoch's account, with this many examples that nobody used; true the first time. */
   recordEpoch(epoch: number, skipped: number): boolean;
   /**

@@ -43,7 +43,7 @@ export function pushTo(
 export function pullFrom(
   worker: WorkerIdentity,
   view: View | null,
-  pull: Pick<PushFacts, "step" | "chunk">,
+  pull: Pick<ChunkHeader, "step" | "chunk" | "pull">,
 ): RequestTo<"pull"> {
   const { server, tags } = placeOf(worker, view, pull.chunk);
   return { type: "pull", server, header: { ...tags, ...pull, kind: "pull" } };

@@ -10,7 +10,7 @@ import type { WorkerIdentity } from "../../protocol/identity.js";
 import { primaryOf, type View } from "../../protocol/view.js";
 import type { WorkerEffect } from "./worker-events.js";
 import { pullFrom, pushTo } from "./worker-headers.js";
-import { type Stepping, unanswered, type WorkerState } from "./worker-state.js";
+import { isAsking, outstanding, type Stepping, type WorkerState } from "./worker-state.js";
 
 /** The requests of one life of a worker in one run. */
 export class WorkerRequests {
@@ -18,6 +18,8 @@ export class WorkerRequests {
   readonly #emit: (effect: WorkerEffect) => void;
   readonly #versions: number[];
   #view: View | null = null;
+  /** How many times chunks were asked for; each is the number of its pulls. */
+  #pulls = 0;
 
   /** @param chunks how many the model has. */
   constructor(identity: WorkerIdentity, chunks: number, emit: (effect: WorkerEffect) => void) {
@@ -41,9 +43,15 @@ export class WorkerRequests {
     this.#versions[chunk] = version;
   }
 
-  /** Asks for a chunk to start this step with; of step -1 for what it is. */
-  pull(chunk: number, step: number): void {
-    this.#emit(pullFrom(this.#identity, this.#view, { step, chunk }));
+  /** Asks for chunks to start this step with; of step -1 for what they are. The pulls' number. */
+  pull(chunks: Iterable<number>, step: number): number {
+    const pull = ++this.#pulls;
+    for (const chunk of chunks) this.#pull({ chunk, step, pull });
+    return pull;
+  }
+
+  #pull(pull: Parameters<typeof pullFrom>[2]): void {
+    this.#emit(pullFrom(this.#identity, this.#view, pull));
   }
 
   /** Pushes a chunk's gradient of a step. */
@@ -55,11 +63,12 @@ export class WorkerRequests {
 
   /** Asks again for what is unanswered of the chunks that are meant. */
   again(state: WorkerState, nextStep: number, isMeant: (chunk: number) => boolean): void {
-    for (const { chunk, step } of unanswered(state)) {
-      if (!isMeant(chunk)) continue;
-      if (step === null) this.pull(chunk, state.name === "fetching" ? -1 : nextStep);
-      else this.push(chunk, step);
+    if (isAsking(state)) {
+      const about = { step: state.name === "fetching" ? -1 : nextStep, pull: state.pull };
+      for (const chunk of state.missing) if (isMeant(chunk)) this.#pull({ ...about, chunk });
+      return;
     }
+    for (const { chunk, step } of outstanding(state)) if (isMeant(chunk)) this.push(chunk, step);
   }
 
   /** The same for what is asked of one server. */

@@ -56,10 +56,17 @@ export interface Stepping {
 /** Where a worker stands. */
 export type WorkerState =
   | { readonly name: "idle" | "preparing" | "awaiting" | "resting" | "giving" }
-  | { readonly name: "pulling"; readonly missing: Set<number> }
-  | ({ readonly name: "fetching"; readonly missing: Set<number> } & EvaluationPart)
+  | ({ readonly name: "pulling" } & Asking)
+  | ({ readonly name: "fetching" } & Asking & EvaluationPart)
   | Stepping
   | ({ readonly name: "evaluating" } & EvaluationPart);
+
+/** Chunks that have been asked for. */
+export interface Asking {
+  /** The number of the pulls; answers to earlier ones may still come. */
+  readonly pull: number;
+  readonly missing: Set<number>;
+}
 
 /** A part of an evaluation. */
 export interface EvaluationPart {
@@ -253,9 +260,8 @@ export function evaluatedOf(part: EvaluationPart, correct: number, lossSum: numb
   return { type: "evaluated", evaluation, range, correct, lossSum, versions: [...part.versions] };
 }
 
-/** What has been asked and not answered: pushes of a step, or pulls, which are of none. */
-export function unanswered(state: WorkerState): { chunk: number; step: Stepping | null }[] {
-  if (isAsking(state)) return [...state.missing].map((chunk) => ({ chunk, step: null }));
+/** The pushes that are not answered. */
+export function outstanding(state: WorkerState): { chunk: number; step: Stepping }[] {
   if (state.name !== "stepping") return [];
   const steps = state.before === null ? [state] : [state.before, state];
   return steps.flatMap((step) => [...step.outstanding].map((chunk) => ({ chunk, step })));
@@ -268,14 +274,9 @@ export function inFlight(state: WorkerState, step: number): Stepping | null {
   return state.before?.step === step ? state.before : null;
 }
 
-/** True while this is the answer that is waited for: those to pulls are of no step. */
-export function isAwaited(state: WorkerState, header: ChunkHeader): boolean {
-  return (!isAsking(state) || header.step === -1) && awaitsAnswer(state, header);
-}
-
-/** True while a push of the chunk at this step, or a pull of it, waits for its answer. */
-export function awaitsAnswer(state: WorkerState, { step, chunk }: ChunkHeader): boolean {
-  if (isAsking(state)) return state.missing.has(chunk);
+/** True while a push of the chunk at this step, or this pull of it, waits for its answer. */
+export function awaitsAnswer(state: WorkerState, { step, chunk, pull }: ChunkHeader): boolean {
+  if (isAsking(state)) return pull === state.pull && state.missing.has(chunk);
   return inFlight(state, step)?.outstanding.has(chunk) === true;
 }
 

@@ -31,10 +31,16 @@ class Bench {
   readonly machine = new Worker({ rank: 0, incarnation: 7 });
   nowMs = 0;
   readonly #version = new Map<number, number>();
+  /** By chunk the number of its last pull. */
+  readonly #pulls = new Map<number, number>();
 
   give(event: WorkerEvent): WorkerEffect[] {
     this.nowMs += 10;
-    return this.machine.step(event, this.nowMs);
+    const effects = this.machine.step(event, this.nowMs);
+    for (const effect of effects) {
+      if (effect.type === "pull") this.#pulls.set(effect.header.chunk, effect.header.pull);
+    }
+    return effects;
   }
 
   /** To where a worker has its assignment, and computes its first step. */
@@ -50,10 +56,12 @@ class Bench {
     return this.give({ type: "message", message: { type: "work", assignment } });
   }
 
+  /** An answer to a push, or with a step of -1 to the chunk's last pull. */
   reply(step: number, chunk: number): WorkerEffect[] {
     const version = (this.#version.get(chunk) ?? -1) + 1;
     this.#version.set(chunk, version);
-    const tags = { run: "r", rank: 0, incarnation: 7, step, chunk, version };
+    const pull = step === -1 ? this.#pulls.get(chunk)! : 0;
+    const tags = { run: "r", rank: 0, incarnation: 7, step, chunk, version, pull };
     const header: ChunkHeader = { ...emptyHeader, ...tags, kind: "reply", outcome: "applied" };
     return this.give({ type: "reply", header });
   }
@@ -155,6 +163,20 @@ describe("a worker whose chunks are on their way", () => {
     const told = [0, 1, 2].flatMap((chunk) => bench.reply(1, chunk));
     const paused = { type: "paused", pause: 1, position: 8, step: 2 };
     assert.deepEqual(told.at(-1), { type: "tell", message: paused });
+  });
+
+  test("rests before the limit that it was told, when it is told a lower one", () => {
+    bench.begin();
+    for (const step of [0, 1, 2]) {
+      bench.compute(step);
+      for (const chunk of [0, 1, 2]) bench.reply(step, chunk);
+    }
+    bench.give({ type: "message", message: { type: "pause", pause: 1 } });
+    const limitAt = (step: number) =>
+      bench.give({ type: "message", message: { type: "pauseAt", pause: 1, step } });
+    assert.deepEqual(limitAt(4), [], "it waits for work up to there");
+    const paused = { type: "paused", pause: 1, position: -1, step: 3 };
+    assert.deepEqual(limitAt(2), [{ type: "tell", message: paused }]);
   });
 
   test("evaluates between two steps first, with all chunks there", () => {
@@ -335,6 +357,40 @@ test("an answer out of a generation that has been rolled back is none", () => {
     [0, 1].map((generation) => bench.machine.wants({ ...header, generation })),
     [false, true],
   );
+});
+
+test("the second answer to a pull that was sent twice is not one to the next pull", () => {
+  const bench = new Bench();
+  bench.begin();
+  const asked = (effects: readonly WorkerEffect[]) =>
+    effects.flatMap((effect) => (effect.type === "pull" ? [effect.header.pull] : []));
+  const evaluate = (evaluation: number) => {
+    const range = { start: 0, end: 5 };
+    bench.give({ type: "message", message: { type: "evaluate", evaluation, range } });
+  };
+  evaluate(1);
+  bench.compute(0);
+  const first = asked([0, 1, 2].flatMap((chunk) => bench.reply(0, chunk)));
+  const later = { ...view, number: 2 };
+  const again = asked(bench.give({ type: "message", message: { type: "view", view: later } }));
+  assert.deepEqual(again, first, "what is asked again has its number");
+  for (const chunk of [0, 1, 2]) bench.reply(-1, chunk);
+  evaluate(2);
+  const second = asked(bench.give({ type: "evaluated", correct: 1, lossSum: 1 }));
+  const tags = { run: "r", rank: 0, incarnation: 7, step: -1, chunk: 1, version: 9 };
+  const header: ChunkHeader = { ...emptyHeader, ...tags, kind: "reply" };
+  const numbers = [first[0]!, second[0]!, 0];
+  assert.deepEqual(
+    numbers.map((pull) => bench.machine.wants({ ...header, pull })),
+    [false, true, false],
+  );
+  for (const chunk of [0, 1, 2]) {
+    bench.give({ type: "reply", header: { ...header, chunk, pull: first[0]! } });
+  }
+  for (const chunk of [0, 1, 2]) bench.reply(-1, chunk);
+  const [told] = bench.give({ type: "evaluated", correct: 1, lossSum: 1 });
+  assert.ok(told?.type === "tell" && told.message.type === "evaluated");
+  assert.deepEqual([told.message.evaluation, told.message.versions], [2, [3, 3, 3]]);
 });
 
 test("a preparation that a later job has overtaken is not taken, nor is its failure", () => {

@@ -44,7 +44,6 @@ import {
   evaluating,
   inFlight,
   isAsking,
-  isAwaited,
   isExhausted,
   isIdleInPause,
   lastWordsOf,
@@ -127,7 +126,7 @@ export class Worker {
   wants(header: ChunkHeader): boolean {
     if (header.run !== this.#spec?.run || header.generation !== this.#view?.generation)
       return false;
-    return header.incarnation === this.#identity.incarnation && isAwaited(this.#state, header);
+    return header.incarnation === this.#identity.incarnation && awaitsAnswer(this.#state, header);
   }
 
   /** One sentence: what this worker is doing. */
@@ -341,8 +340,8 @@ export class Worker {
     const laysAside = pullsEncoded(this.#spec!.compression);
     if (laysAside) this.#effects.push({ type: "layAside" });
     const missing = new Set(this.#layout!.chunks.map(({ index }) => index));
-    this.#state = { name: "fetching", ...part, laysAside, versions: [], missing };
-    for (const chunk of missing) this.#requests.pull(chunk, -1);
+    const pull = this.#requests.pull(missing, -1);
+    this.#state = { name: "fetching", ...part, laysAside, versions: [], pull, missing };
   }
 
   #onAllHere(state: WorkerState & { readonly name: "pulling" | "fetching" }): void {
@@ -472,8 +471,8 @@ export class Worker {
 
   #pullAll(chunks: readonly Chunk[]): void {
     const missing = new Set(chunks.map(({ index }) => index));
-    this.#state = missing.size === 0 ? { name: "resting" } : { name: "pulling", missing };
-    for (const chunk of missing) this.#requests.pull(chunk, this.#nextStep);
+    const pull = this.#requests.pull(missing, this.#nextStep);
+    this.#state = missing.size === 0 ? { name: "resting" } : { name: "pulling", pull, missing };
   }
 
   get #pace(): Pace {

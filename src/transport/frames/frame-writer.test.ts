@@ -48,7 +48,7 @@ test("small messages go out in one piece, large payloads from where they lie", a
     payload,
   ]);
   assert.deepEqual(Buffer.concat(taken), Buffer.concat(expected));
-  const head = 92;
+  const head = 96;
   const [first, second] = [3 * head + 1 + 300 + 4096, 3 * head + 1];
   assert.deepEqual(
     taken.map(({ length }) => length),

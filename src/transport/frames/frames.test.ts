@@ -76,7 +76,7 @@ const wrong: readonly (readonly [what: string, bytes: Buffer, hears: RegExp])[] 
   [
     "another version",
     Buffer.from([...encodeGreeting().subarray(0, 4), 9, 0, 0, 0]),
-    /protocol.*version 9 of the frames, not 3; use the same release/,
+    /protocol.*version 9 of the frames, not 4; use the same release/,
   ],
   [
     "a push before hello",

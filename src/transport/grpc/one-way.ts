@@ -145,7 +145,7 @@ function oneWayChannel(
 function pullHeader(request: PullRequest, kind: "hello" | "pull", chunk: number): ChunkHeader {
   const { run, generation, rank, incarnation, fence, term } = request;
   const blank = { phase: 0, version: 0, examples: 0, codec: 0, staleness: 0, detail: "" };
-  const unjudged = { scale: null, leads: false };
+  const unjudged = { scale: null, leads: false, pull: 0 };
   const words = { part: "weights", outcome: "none", wantsReply: true, step: -1 } as const;
   return {
     ...blank,

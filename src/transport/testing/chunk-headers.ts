@@ -30,6 +30,7 @@ export const headers: fc.Arbitrary<ChunkHeader> = fc.record(
     staleness: count,
     scale: fc.oneof(fc.constant(null), fc.float({ min: 0, max: 1, noNaN: true })),
     leads: fc.boolean(),
+    pull: uint32,
     wantsReply: fc.boolean(),
     detail: fc.string({ unit: "binary", maxLength: 60 }),
   },

@@ -62,12 +62,15 @@ const fields = {
   term: 18,
   scale: 19,
   leads: 20,
-  payload: 21,
+  pull: 21,
+  payload: 22,
 } as const;
 
 const stalenessRule = numberRules.find(({ name }) => name === "staleness")!;
 const termRule = numberRules.find(({ name }) => name === "term")!;
-const tagRules = numberRules.filter((rule) => rule !== stalenessRule && rule !== termRule);
+const pullRule = numberRules.find(({ name }) => name === "pull")!;
+const laterRules = [stalenessRule, termRule, pullRule];
+const tagRules = numberRules.filter((rule) => !laterRules.includes(rule));
 const ruleOfField = new Map(numberRules.map((rule) => [fields[rule.name] as number, rule]));
 
 const wordOfField = new Map<number, WordField>([
@@ -109,6 +112,7 @@ export function encodeChunk(
     offset = writeVarint(buffer, fields.leads * 8 + wireTypeVarint, offset);
     buffer[offset++] = 1;
   }
+  offset = writeNumber(buffer, pullRule, header.pull, offset);
   if (payload !== null && payloadBytes > 0) {
     offset = writeVarint(buffer, fields.payload * 8 + wireTypeBytes, offset);
     offset = writeVarint(buffer, payloadBytes, offset);
@@ -177,6 +181,7 @@ const wireDefaults: ChunkHeader = {
   staleness: 0,
   scale: null,
   leads: false,
+  pull: 0,
   wantsReply: false,
   detail: "",
 };

@@ -23,7 +23,8 @@ export type NumberField =
   | "examples"
   | "codec"
   | "staleness"
-  | "term";
+  | "term"
+  | "pull";
 
 /** Header fields that are words of a closed list. */
 export type WordField = "kind" | "part" | "outcome";
@@ -55,6 +56,7 @@ export const numberRules: readonly NumberRule[] = [
   { name: "codec", signed: false, max: uint32Max },
   { name: "staleness", signed: false, max: safeMax },
   { name: "term", signed: false, max: termMax },
+  { name: "pull", signed: false, max: uint32Max },
 ];
 
 /**

@@ -3,13 +3,13 @@
  * a bare connection. All numbers are little-endian.
  *
  * Each side first says a greeting of 8 bytes: four that no text, TLS or HTTP/2 connection begins
- * with, the version of this layout (u16), 0 (u16). Then frames follow, each a head of 92 bytes, the
+ * with, the version of this layout (u16), 0 (u16). Then frames follow, each a head of 96 bytes, the
  * run, the detail, the payload:
  *
  *   0 kind u8 | 1 part u8 | 2 outcome u8 | 3 flags u8 | 4 run's bytes u16 | 6 zero u16
  *   8 payload's bytes u32 | 12 detail's bytes u32 | 16 generation u32 | 20 rank i32 | 24 phase u32
  *   28 chunk u32 | 32 codec u32 | 36 term u32 | 40 incarnation u64 | 48 step i64 | 56 version u64
- *   64 fence u64 | 72 examples u64 | 80 staleness u64 | 88 scale f32
+ *   64 fence u64 | 72 examples u64 | 80 staleness u64 | 88 scale f32 | 92 pull u32
  *
  * Words have the public contract's wire values; three more kinds serve the connection itself. Flag
  * 1 says that a reply is wanted, 2 that the run is that of the frame before, 4 that the chunk leads
@@ -35,9 +35,9 @@ import { detailBytesMax, payloadBytesMax, runBytesMax } from "./limits.js";
 /** Bytes of the greeting. */
 export const greetingBytes = 8;
 /** Bytes of a frame's head. */
-export const frameHeadBytes = 92;
+export const frameHeadBytes = 96;
 /** The layout's version; both sides must have the same. */
-export const frameVersion = 3;
+export const frameVersion = 4;
 /** The first bytes of a connection that carries frames. */
 export const frameMagic: Uint8Array = Uint8Array.of(0x8f, 0x50, 0x4c, 0x46);
 
@@ -70,6 +70,7 @@ const places: Readonly<Record<NumberField, readonly [offset: number, width: Widt
   fence: [64, "u64"],
   examples: [72, "u64"],
   staleness: [80, "u64"],
+  pull: [92, "u32"],
 };
 const placedRules = numberRules.map((rule) => {
   const [offset, width] = places[rule.name];
@@ -183,6 +184,7 @@ export function decodeFrameHead(bytes: Buffer): FrameHead {
     staleness: read(bytes, "staleness"),
     scale: hasScale ? checkedScale(bytes.readFloatLE(scaleOffset)) : null,
     leads: (flags & flagLeads) !== 0,
+    pull: read(bytes, "pull"),
     wantsReply: (flags & flagWantsReply) !== 0,
     detail: "",
   } as ChunkHeader;

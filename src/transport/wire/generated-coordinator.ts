@@ -26,7 +26,7 @@ export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
  */
 export type RegisterRequest = Message<"paceline.v1.RegisterRequest"> & {
   /**
-   * The protocol's version, 3; both sides must have the same.
+   * The protocol's version, 4; both sides must have the same.
    *
    * @generated from field: uint32 protocol = 1;
    */
@@ -924,14 +924,15 @@ export type Departure = Message<"paceline.v1.Departure"> & {
   incarnation: bigint;
 
   /**
-   * Lowest step, over the chunks, that was sealed or applied; -1 for none.
+   * Lowest, over the chunks, of the last step with examples that was sealed or applied; the step
+   * before the worker's first for none.
    *
    * @generated from field: sint64 step_min = 3;
    */
   stepMin: bigint;
 
   /**
-   * Highest such step; -1 for none.
+   * Highest such step; torn where the lowest is below it.
    *
    * @generated from field: sint64 step_max = 4;
    */
