@@ -62,6 +62,21 @@ test("a slot that a write reads is given away only when its last write has ended
   assert.equal(arena.usage().slots, used, "one slot came, one went");
 });
 
+test("an update leaves state and gradient alone that are still sent", () => {
+  const { store, slotOf } = storeOf("momentum");
+  const gradient = slotOf(0.5);
+  store.apply({ ...entry, gradient: slotOf(0.25) }, "weight");
+  const state = store.lend(0, "state1");
+  const sent = store.lendSlot(gradient, 0);
+  const [before, sending] = [floats(state.bytes), floats(sent.bytes)];
+  store.apply({ ...entry, gradient, version: 2 }, "weight");
+  assert.deepEqual(floats(state.bytes), before);
+  assert.deepEqual(floats(sent.bytes), sending);
+  const now = store.lend(0, "state1");
+  assert.notDeepEqual(floats(now.bytes), before, "the state itself has moved");
+  for (const { done } of [state, sent, now]) done();
+});
+
 test("without a write in flight weights are updated where they are", () => {
   const { arena, store, step } = storeOf("sgd");
   store.lend(0, "weights").done();

@@ -343,7 +343,6 @@ export class CoordinatorHost implements CoordinatorService {
     this.#abandoned = abandoned;
     try {
       const parts = statePartCount(setup.spec.updateRule);
-      const residuals = this.#given.take(request.residuals);
       const state = await saveState(
         { ...this.#parts, signal: abandoned.signal },
         request.view,
@@ -351,6 +350,8 @@ export class CoordinatorHost implements CoordinatorService {
         parts,
       );
       demandVersion(request, state.marks);
+      // They are given once: an asking that fails may be done anew.
+      const residuals = this.#given.take(request.residuals);
       step = await this.#parts.saveCheckpoint(request, setup, { ...state, residuals });
       version = Math.min(...state.marks.map((marks) => marks.version));
     } catch (thrown) {

@@ -137,6 +137,21 @@ test("a later view sends it again with its fence, to the chunk's primary there",
   assert.equal(sent.length, 2);
 });
 
+test("weights that a chunk's former primary is still sending are not written any more", () => {
+  const { client, open, parameters, welcome, answer } = begin();
+  client.follow(view);
+  for (const address of ["a", "b"]) welcome(address);
+  client.push({ step: 4, chunk: 0, version: 2, examples: 8, ...alone });
+  const tags = { run: "r", rank: 0, incarnation: 7, kind: "reply", outcome: "applied" } as const;
+  const former = open.get("a")!;
+  const memory = former.onHeader({ ...emptyHeader, ...tags, step: 4, chunk: 0 }, 8);
+  assert.ok(memory !== null, "the head is in, the payload is on its way");
+  client.follow({ ...view, number: 2, replicas: [[1], [1]], fences: [2, 1] });
+  assert.notEqual(open.get("a"), former, "the channel is given up for another");
+  answer("b", { step: 4, chunk: 0 }, [5, 6]);
+  assert.deepEqual([...parameters], [5, 6, 0, 0]);
+});
+
 test("weights of a generation that has been rolled back are thrown away", () => {
   const { client, sent, parameters, welcome, answer } = begin();
   client.follow(view);

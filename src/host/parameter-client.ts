@@ -88,6 +88,8 @@ export class ParameterClient {
   readonly #memory: ParameterMemory;
   readonly #listener: ParameterListener;
   readonly #links = new Map<number, ServerLink>();
+  /** By server the weights that are being written to the parameters. */
+  readonly #arriving = new Map<number, ChunkHeader>();
   /** Servers whose trouble has been told. */
   readonly #troubles = new Set<number>();
   readonly #unanswered: UnansweredRequests;
@@ -139,6 +141,7 @@ export class ParameterClient {
     this.#view = view;
     const servers = new Set(view.servers.map(({ index }) => index));
     for (const [index, link] of this.#links) if (!servers.has(index)) this.#drop(index, link);
+    this.#dropOutdated(view);
     for (const server of view.servers) this.#connect(server);
     const { rank, incarnation } = this.#parts;
     if (workerOfRank(view, rank)?.incarnation !== incarnation) return;
@@ -185,8 +188,18 @@ export class ParameterClient {
     this.#links.clear();
   }
 
+  /** What is still being written must not follow what others will have written. */
+  #dropOutdated(view: View): void {
+    for (const [server, { chunk, generation }] of this.#arriving) {
+      const link = this.#links.get(server);
+      const isOutdated = primaryOf(view, chunk) !== server || generation !== view.generation;
+      if (isOutdated && link !== undefined) this.#drop(server, link);
+    }
+  }
+
   #drop(server: number, link: ServerLink): void {
     link.close();
+    this.#arriving.delete(server);
     this.#links.delete(server);
     this.#troubles.delete(server);
   }
@@ -208,9 +221,17 @@ export class ParameterClient {
     const identity = { run: this.#memory.spec.run, rank, incarnation };
     const link = new ServerLink(this.#parts, find, identity, {
       onOpen: () => this.#onOpen(server),
-      onHeader: (header, payloadBytes) => this.#destination(header, payloadBytes),
-      onChunk: (header, destination) => this.#onAnswer(server, header, destination),
+      onHeader: (header, payloadBytes) => {
+        const memory = this.#destination(header, payloadBytes);
+        if (memory !== null) this.#arriving.set(server, header);
+        return memory;
+      },
+      onChunk: (header, destination) => {
+        this.#arriving.delete(server);
+        this.#onAnswer(server, header, destination);
+      },
       onTrouble: (reason) => {
+        this.#arriving.delete(server);
         if (this.#troubles.has(server)) return;
         this.#troubles.add(server);
         this.#parts.log(reason);

@@ -74,7 +74,7 @@ for (const push of [
   });
 }
 
-test("asynchronous pushes that were answered are in the versions, whoever ends", async () => {
+test("asynchronous pushes that were answered are in the versions after servers ended", async () => {
   const spec = specOf({ protocol: asp });
   const { result, saved } = await run(spec, killing([0, 2]));
   assert.equal(result.outcome, "done", result.reason);

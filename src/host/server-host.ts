@@ -24,7 +24,7 @@ import {
   type ServerStatistics,
 } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import type { View, ViewServer } from "../protocol/view.js";
+import type { ViewServer } from "../protocol/view.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
 import { readMarks } from "./chunk-marks.js";
 import { ChunkStore } from "./chunk-store.js";
@@ -35,6 +35,7 @@ import type { HeardTerm } from "./heard-term.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
 import { ReplicaInbox } from "./replica-inbox.js";
 import { ServedChannel } from "./served-channel.js";
+import { type Arriving, nothing, type ServedRun } from "./served-run.js";
 import type { Trace } from "./trace.js";
 
 /** What a server needs around it. */
@@ -62,33 +63,6 @@ export interface ServerHostParts {
   onApplied?(entry: Entry): void;
   log(text: string): void;
 }
-
-interface ServedRun {
-  readonly spec: RunSpec;
-  readonly arena: Arena;
-  readonly layout: Layout;
-  readonly shard: Shard;
-  readonly loop: EffectLoop<ShardEvent, ShardEffect>;
-  readonly store: ChunkStore;
-  readonly codecs: RunCodecs;
-  readonly replies: ReplyEncoder;
-  readonly inbox: ReplicaInbox;
-  /** Slots with gradients that were folded to something that is not finite. */
-  readonly overflown: Set<number>;
-  /** The last that was heard of. */
-  view: View | null;
-}
-
-/** A message whose payload is on its way; null where there is nothing to be kept of it. */
-interface Arriving {
-  readonly job: ServedRun | null;
-  /** Where the payload goes, -1 for nowhere: the values, or their encoding. */
-  readonly slot: number;
-  readonly bytes: Uint8Array | null;
-  readonly objection: string | null;
-}
-
-const nothing: Arriving = { job: null, slot: -1, bytes: null, objection: null };
 
 /** The host. */
 export class ServerHost {
@@ -325,8 +299,9 @@ export class ServerHost {
       } catch (thrown) {
         const { code, message } = toPacelineError(thrown);
         if (code !== "protocol") throw thrown;
-        const whose = `push of chunk ${header.chunk} from worker ${header.rank}`;
-        this.#refuse(channel, header, `${whose} at step ${header.step}: ${message}`);
+        const { chunk, rank, step } = header;
+        const whose = `push of chunk ${chunk} from worker ${rank} at step ${step}`;
+        this.#refuse(channel, header, `${whose}: ${message}`);
         return;
       } finally {
         job.store.free(slot);

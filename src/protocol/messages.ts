@@ -374,7 +374,7 @@ export interface ChunkHeader {
   readonly generation: number;
   /** The term of the view that the sender holds; 0 in hello and its answers. */
   readonly term: number;
-  /** The worker's rank; -1 for the coordinator; between servers the index of the one that follows. */
+  /** The worker's rank, -1 for the coordinator; between servers the index of the follower. */
   readonly rank: number;
   readonly incarnation: number;
   readonly phase: number;

@@ -35,7 +35,7 @@ export interface ViewWorker extends WorkerIdentity {
   readonly fromStep: number;
 }
 
-/** A server that is brought up to hold a chunk: it has, or gets, the chunk and does not count yet. */
+/** A server that is brought up to hold a chunk, and does not count yet. */
 export interface ChunkCandidate {
   readonly chunk: number;
   readonly server: number;

@@ -83,7 +83,7 @@ export class Replication {
     this.#nominate();
   }
 
-  /** A candidate has all that is committed, and is waited for; true where that changes its place. */
+  /** A candidate has all that is committed, and is waited for; false where it is none. */
   caughtUp(chunk: number, server: number): boolean {
     if (this.#candidates[chunk]?.delete(server) !== true) return false;
     this.#replicas[chunk] = [...this.#replicas[chunk]!, server];

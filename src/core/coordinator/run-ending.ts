@@ -46,8 +46,9 @@ export interface ProcessEnd {
 }
 
 /** The verdict on training that has finished. */
-export function endingOf(training: Pick<Training, "closed" | "unsaved" | "keptStep">): Ending {
-  const { closed, unsaved } = training;
+export function endingOf(training: Pick<Training, "closed" | "saves">): Ending {
+  const { closed, saves } = training;
+  const { unsaved } = saves;
   if (closed === null) {
     const reason = "training is done";
     if (unsaved === null) return { outcome: "done", code: null, reason };
@@ -69,7 +70,7 @@ export function endingOf(training: Pick<Training, "closed" | "unsaved" | "keptSt
 export function endingWithout(
   server: Pick<Member, "role" | "rank"> & Partial<Pick<Member, "pid" | "host">>,
   reason: string,
-  training: Pick<Training, "keptStep"> | null,
+  training: Pick<Training, "saves"> | null,
 ): Ending {
   const { pid, host } = server;
   const whereabouts = pid === undefined ? "" : ` (pid ${pid} on ${host})`;
@@ -82,7 +83,7 @@ export function endingWithout(
 }
 
 /** What is left of a run that can't go on. */
-function fromCheckpoint({ keptStep }: Pick<Training, "keptStep">): string {
+function fromCheckpoint({ saves: { keptStep } }: Pick<Training, "saves">): string {
   if (keptStep === null) return "no checkpoint was written, start the run again";
   return `go on from its checkpoint of step ${keptStep} with paceline resume`;
 }

@@ -81,8 +81,8 @@ export class RunServers {
   #stand(): string {
     const { isRedundant } = this.#replication;
     const missing = this.#wanted - this.count;
-    const more = `--replicas ${this.#wanted} needs ${missing} more server${missing === 1 ? "" : "s"}`;
-    const short = missing > 0 ? `; ${more}` : "";
+    const more = `${missing} more server${missing === 1 ? "" : "s"}`;
+    const short = missing > 0 ? `; --replicas ${this.#wanted} needs ${more}` : "";
     if (this.count < 2) return `every chunk is on one server${short}`;
     if (!isRedundant) return `some chunks lack a replica, which is copied meanwhile${short}`;
     return `redundant: every chunk is on ${Math.min(this.#wanted, this.count)} servers${short}`;

@@ -34,6 +34,7 @@ import { RunServers } from "./run-servers.js";
 import { type SaveEnd, Saves } from "./saves.js";
 import { Standstill, type StandstillFloor } from "./standstill.js";
 import type { TrainingMembers, TrainingPort } from "./training-port.js";
+import { dealtAgain, headCount, refusalOf, shortageOf } from "./training-words.js";
 import type { RoundOutcome, ViewRounds } from "./view-rounds.js";
 
 /** The machine's part for one run. */
@@ -43,6 +44,7 @@ export class Training implements WorkFloor, StandstillFloor {
   readonly views: ViewRounds;
   readonly evaluator: Evaluator;
   readonly ready = new Map<number, number>();
+  readonly saves: Saves;
   readonly #port: TrainingPort;
   readonly #records: EpochRecords;
   readonly #account: WorkAccount;
@@ -52,7 +54,6 @@ export class Training implements WorkFloor, StandstillFloor {
   readonly #term: number;
   readonly #still: Standstill;
   readonly #rounds: EvaluationRounds;
-  readonly #saves: Saves;
   #stage: "placing" | "loading" | "training" | "finished" = "placing";
   /** How it is to end once everything is written; null while nothing ends it. */
   #closing: Ending | null = null;
@@ -67,7 +68,7 @@ export class Training implements WorkFloor, StandstillFloor {
     this.pace = paceOf(spec, 0);
     this.#byClock = new DueByClock(spec.checkpointEvery);
     this.#port = port;
-    this.#saves = new Saves(resume === null ? null : (setup.resumedStep ?? 0));
+    this.saves = new Saves(resume === null ? null : (setup.resumedStep ?? 0));
     this.#term = term;
     this.#still = new Standstill(this, new IdSource(term));
     const { account, dealer } = wayOfDealing(this, setup, term);
@@ -101,24 +102,6 @@ export class Training implements WorkFloor, StandstillFloor {
   /** Not null when something other than the end of the work ended it. */
   get closed(): ClosedRun | null {
     return this.#closed;
-  }
-
-  /** Why what finished work has come to is not on disk; null where it is. */
-  get unsaved(): string | null {
-    return this.#saves.unsaved;
-  }
-
-  /** The step of the last checkpoint there is; null where there is none. */
-  get keptStep(): number | null {
-    return this.#saves.keptStep;
-  }
-
-  get savedStep(): number | null {
-    return this.#saves.savedStep;
-  }
-
-  get finalSaved(): boolean {
-    return this.#saves.finalSaved;
   }
 
   /** True from the first view given to workers on. */
@@ -160,7 +143,7 @@ export class Training implements WorkFloor, StandstillFloor {
 
   globalSteps(): number {
     const statistics = this.#port.serverStatistics().filter((server) => server.chunks > 0);
-    const { reachedStep } = this.#saves;
+    const { reachedStep } = this.saves;
     if (statistics.length === 0) return reachedStep;
     // What servers tell from time to time may be from before the last checkpoint.
     return Math.max(reachedStep, Math.min(...statistics.map((one) => one.versionMin)));
@@ -188,7 +171,7 @@ export class Training implements WorkFloor, StandstillFloor {
 
   /** The checkpoint is written, or was not (`problem`). */
   onSaved(end: SaveEnd, nowMs: number): void {
-    const why = this.#saves.isDueAgain(end) ? null : this.#still.saved();
+    const why = this.saves.isDueAgain(end) ? null : this.#still.saved();
     if (why !== null) this.#keep(end, why, nowMs);
     this.advance(nowMs);
   }
@@ -198,7 +181,7 @@ export class Training implements WorkFloor, StandstillFloor {
     this.#byClock.tried(nowMs);
     this.#records.resume(nowMs);
     const reached = this.pace.globalStep === "step" ? step : version;
-    this.#port.emit(this.#saves.keep(end, why, reached));
+    this.#port.emit(this.saves.keep(end, why, reached));
     if (this.#closing === null || (why !== "ending" && why !== "interrupt")) return;
     this.#stage = "finished";
     this.#closed = { ending: this.#closing, step, problem };
@@ -230,7 +213,7 @@ export class Training implements WorkFloor, StandstillFloor {
   onServerLost(member: Member, nowMs: number): boolean {
     if (!this.canSpare(member)) return false;
     this.#servers.lose(member);
-    if (this.#saves.abandon()) this.#port.abandonSave();
+    if (this.saves.abandon()) this.#port.abandonSave();
     this.advance(nowMs);
     return true;
   }
@@ -332,13 +315,11 @@ export class Training implements WorkFloor, StandstillFloor {
     if (this.#isShort) this.#still.want("shortage");
     else this.#still.suffice();
     if (!this.#isShort || wasShort) return;
-    const are = `${present} worker${present === 1 ? " is" : "s are"} there`;
-    const text = `${are} and at least ${workersMin} must be: training waits`;
-    this.#port.emit({ kind: "info", text });
+    this.#port.emit({ kind: "info", text: shortageOf(present, workersMin) });
   }
 
   #writeAgain(): void {
-    const { due } = this.#saves;
+    const { due } = this.saves;
     if (due !== null && !this.views.busy) this.write(due.why, due.barrier);
   }
 
@@ -396,8 +377,7 @@ export class Training implements WorkFloor, StandstillFloor {
     const refused = this.#account.refuse(rank, assignmentId);
     if (refused === null) return;
     const { epoch, range, refusals } = refused;
-    const examples = `examples ${range.start} to ${range.end} of epoch ${epoch + 1}`;
-    const text = `worker-${rank} refused ${examples}: ${reason}`;
+    const text = refusalOf(rank, epoch, range, reason);
     if (refusals < refusalsMax) {
       this.#port.emit({ kind: "warning", text: `${text}; they are dealt again` });
     } else {
@@ -417,9 +397,7 @@ export class Training implements WorkFloor, StandstillFloor {
   give(rank: number, assignment: Assignment, leftBy: number | null): void {
     this.toWorker(rank, { type: "work", assignment });
     if (leftBy === null) return;
-    const { start, end, epoch } = assignment;
-    const examples = `examples ${start} to ${end} of epoch ${epoch + 1}`;
-    const text = `${examples}, left by worker-${leftBy}, are dealt again to worker-${rank}`;
+    const text = dealtAgain(rank, leftBy, assignment.epoch, assignment);
     this.#port.emit({ kind: "info", text });
   }
 
@@ -443,7 +421,7 @@ export class Training implements WorkFloor, StandstillFloor {
     if (reason === null) return;
     this.#stage = "finished";
     const ending: Ending = { outcome: "failed", code: "protocol", reason };
-    this.#closed = { ending, step: this.keptStep ?? 0, problem: null };
+    this.#closed = { ending, step: this.saves.keptStep ?? 0, problem: null };
   }
 
   recordEpoch(epoch: number, skipped: number): boolean {
@@ -483,7 +461,7 @@ export class Training implements WorkFloor, StandstillFloor {
     if (keepsResiduals(this.spec.compression)) {
       for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
     }
-    this.#saves.begin(why, barrier);
+    this.saves.begin(why, barrier);
     const residuals = barrier.given();
     const version = why === "final" ? this.evaluator.finalVersion : null;
     this.#port.save({ view, step, why, snapshot: this.snapshot(), version, residuals });
@@ -515,9 +493,6 @@ export class Training implements WorkFloor, StandstillFloor {
   }
 
   #headCount(): string {
-    const workers = this.views.workers().length;
-    const servers = this.#servers.count;
-    const plural = (count: number) => (count === 1 ? "" : "s");
-    return `${workers} worker${plural(workers)} and ${servers} server${plural(servers)}`;
+    return headCount(this.views.workers().length, this.#servers.count);
   }
 }

@@ -139,11 +139,12 @@ export class HeldChunks {
   }
 }
 
-/** A copy that led, or counted, is not what a candidate begins with. */
+/**
+ * A copy that led, or counted, is not what a candidate begins with. A candidate that entries wait
+ * for may lead before a view has called it a backup.
+ */
 function isKept({ role }: ChunkState, next: ReplicaRole): boolean {
-  if (role === next) return true;
-  if (role === "candidate") return next === "backup";
-  return role === "backup" && next === "primary";
+  return role === next || (role !== "primary" && next !== "candidate");
 }
 
 function rolledBack(generation: number, present: number): string {

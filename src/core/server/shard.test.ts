@@ -26,7 +26,7 @@ interface ViewParts {
   readonly generation?: number;
 }
 
-/** What the other server has of each chunk: nothing, or a copy that acknowledges at once or later. */
+/** What the other server has of each chunk: nothing, or a copy that acknowledges. */
 type Copy = "none" | "at once" | "later";
 
 /** Server 0 of two, which has both chunks at first; what it does is kept as lines. */

@@ -89,7 +89,8 @@ export class Shard {
       if (!state.loaded) return `chunk ${state.index} is not loaded`;
       if (state.isBusy) {
         const seq = state.pending?.seq ?? state.seq;
-        return `entry ${seq} of chunk ${state.index} is not committed${this.#followers.missing(state, seq)}`;
+        const what = `entry ${seq} of chunk ${state.index} is not committed`;
+        return what + this.#followers.missing(state, seq);
       }
       for (const waiter of state.waiters) {
         const verdict = pace.mayStart(view, state, waiter.startStep);

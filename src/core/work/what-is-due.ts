@@ -29,7 +29,8 @@ export function settleDue(floor: WorkFloor, { step, epoch, epochNumber, final }:
     return true;
   }
   const saveDue = step > 0 && isDue(spec.checkpointEvery, step, epochNumber);
-  if (final ? !floor.finalSaved : saveDue && floor.savedStep !== step) {
+  const { finalSaved, savedStep } = floor.saves;
+  if (final ? !finalSaved : saveDue && savedStep !== step) {
     floor.save(final ? "final" : "checkpoint", step);
     return true;
   }
@@ -91,11 +92,11 @@ export class DueAtWill {
    * lost worker. The final model is evaluated by workers that have come in by this step, and saved.
    */
   finish(epoch: number, reachedStep: number): void {
-    const { evaluator, finalSaved, views } = this.#floor;
+    const { evaluator, saves, views } = this.#floor;
     if (evaluator.busy || views.busy) return;
     const step = evaluator.lastStep ?? 0;
     if (!evaluator.hasFinal) this.#floor.evaluate({ epoch, step, final: true }, reachedStep);
-    else if (!finalSaved) this.#floor.save("final", step);
+    else if (!saves.finalSaved) this.#floor.save("final", step);
     else this.#floor.finish();
   }
 

@@ -79,9 +79,8 @@ export interface WorkFloor {
   activeRanks(): number[];
   /** Steps, or pushes, that every chunk has applied. */
   globalSteps(): number;
-  /** The step of the last checkpoint tried; null before the first. */
-  readonly savedStep: number | null;
-  readonly finalSaved: boolean;
+  /** The step of the last checkpoint that was tried, and whether that of finished work was. */
+  readonly saves: { readonly savedStep: number | null; readonly finalSaved: boolean };
   /** An epoch's first assignment is about to be dealt. */
   openEpoch(epoch: number): void;
   /** Sends a rank its assignment; `leftBy` is the rank that left these examples, if one did. */

@@ -1,0 +1,44 @@
+/** What is kept of a run: checkpoints that are written, fail, or are asked for anew. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { BarrierRound } from "../work/barrier-round.js";
+import { Saves } from "./saves.js";
+
+const barrier = new BarrierRound(1, 8, []);
+const written = { step: 8, version: 8, problem: null };
+const failed = { step: 8, version: 0, problem: "server-1 is asked no more" };
+
+test("a checkpoint whose server is lost meanwhile is asked for anew", () => {
+  const saves = new Saves(null);
+  assert.equal(saves.abandon(), false, "nothing is asked for");
+  saves.begin("checkpoint", barrier);
+  assert.equal(saves.abandon(), true);
+  assert.equal(saves.abandon(), false, "once is enough");
+  assert.ok(saves.due === null, "its end is yet to come");
+  assert.equal(saves.isDueAgain(failed), true);
+  const due = saves.due as Saves["due"];
+  assert.deepEqual([due?.why, due?.barrier], ["checkpoint", barrier]);
+  saves.begin("checkpoint", barrier);
+  assert.equal(saves.isDueAgain(written), false);
+  assert.equal(saves.due, null);
+});
+
+test("one that was whole before the loss counts, and one that fails otherwise is not repeated", () => {
+  const saves = new Saves(null);
+  saves.begin("final", barrier);
+  saves.abandon();
+  assert.equal(saves.isDueAgain(written), false);
+  saves.begin("final", barrier);
+  assert.equal(saves.isDueAgain({ ...failed, problem: "the disk is full" }), false);
+});
+
+test("what was written and what was not", () => {
+  const saves = new Saves(2);
+  const warning = saves.keep({ ...failed, problem: "the disk is full" }, "checkpoint", 8);
+  assert.deepEqual(warning, { kind: "warning", text: "checkpoint failed: the disk is full" });
+  assert.deepEqual([saves.savedStep, saves.keptStep, saves.unsaved], [8, 2, null]);
+  saves.keep({ ...failed, problem: "the disk is full" }, "final", 8);
+  assert.deepEqual([saves.finalSaved, saves.unsaved], [true, "the disk is full"]);
+  assert.equal(saves.keep({ ...written, step: 9 }, "checkpoint", 9).kind, "checkpoint");
+  assert.deepEqual([saves.keptStep, saves.reachedStep], [9, 9]);
+});

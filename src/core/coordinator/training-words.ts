@@ -1,0 +1,35 @@
+/**
+ * The sentences that training says, each with its numbers. People read them in logs and tests
+ * compare them, so each is made in one place.
+ */
+import type { Range } from "../../protocol/messages.js";
+
+/** Who takes part. */
+export function headCount(workers: number, servers: number): string {
+  return `${counted(workers, "worker")} and ${counted(servers, "server")}`;
+}
+
+/** Fewer workers are there than the run asks for. */
+export function shortageOf(present: number, workersMin: number): string {
+  const are = `${counted(present, "worker")} ${present === 1 ? "is" : "are"} there`;
+  return `${are} and at least ${workersMin} must be: training waits`;
+}
+
+/** A worker has refused examples. */
+export function refusalOf(rank: number, epoch: number, range: Range, reason: string): string {
+  return `worker-${rank} refused ${examplesOf(epoch, range)}: ${reason}`;
+}
+
+/** A worker is dealt what another left. */
+export function dealtAgain(rank: number, leftBy: number, epoch: number, range: Range): string {
+  const examples = `${examplesOf(epoch, range)}, left by worker-${leftBy}`;
+  return `${examples}, are dealt again to worker-${rank}`;
+}
+
+function examplesOf(epoch: number, { start, end }: Range): string {
+  return `examples ${start} to ${end} of epoch ${epoch + 1}`;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
