@@ -102,7 +102,7 @@ export class ChunkStore {
     this.#kernels.fold(gradients[0]!.slot, inputs, this.#lengthOf(chunk), reduce);
   }
 
-  /** Moves a chunk's values by an entry. The slot of its gradient is scratch memory afterwards. */
+  /** Moves a chunk's values by an entry; its gradient is read and may still be on its way. */
   apply({ chunk, gradient, lr, scale, version }: Entry, group: ParameterGroup): void {
     const slots = this.#slotsOf(chunk);
     const length = this.#lengthOf(chunk);
@@ -110,9 +110,6 @@ export class ChunkStore {
     const shared = this.#isLent(slots.weights);
     const target = shared ? this.#arena.allocate(length) : slots.weights;
     const moment = { lr, scale, group, updateCount: version };
-    // A gradient that is still on its way to somebody stays as it is.
-    const isLent = this.#isLent(gradient);
-    const scratch = isLent ? this.#copyOf(gradient, length) : gradient;
     // State is updated where it lies: what a snapshot still sends is left behind.
     slots.states.forEach((state, index) => {
       if (!this.#isLent(state)) return;
@@ -122,12 +119,11 @@ export class ChunkStore {
     this.#kernels.update(updateScalars(this.#rule, moment), {
       weightsIn: slots.weights,
       weightsOut: target,
-      gradient: scratch,
+      gradient,
       state1: slots.states[0] ?? null,
       state2: slots.states[1] ?? null,
       length,
     });
-    if (isLent) this.#arena.free(scratch);
     if (!shared) return;
     this.free(slots.weights);
     slots.weights = target;

@@ -23,7 +23,7 @@ test("a checkpoint whose server is lost meanwhile is asked for anew", () => {
   assert.equal(saves.due, null);
 });
 
-test("one that was whole before the loss counts, and one that fails otherwise is not repeated", () => {
+test("one that was whole before the loss counts, one that fails otherwise is not repeated", () => {
   const saves = new Saves(null);
   saves.begin("final", barrier);
   saves.abandon();

@@ -165,6 +165,31 @@ describe("views that say more than who works", () => {
     assert.equal(rounds.busy, false);
   });
 
+  test("a server that is lost in mid-round is waited for no more, one that comes not yet", () => {
+    const rounds = new ViewRounds(three, inStep, 1);
+    rounds.admit({ rank: 0, incarnation: 9, fromStep: 0 });
+    stand(rounds);
+    rounds.remove(0);
+    const first = rounds.begin()!;
+    rounds.admitServer({ index: 2, incarnation: 5, address: "", frames: null });
+    const departed = [{ rank: 0, incarnation: 9, stepMin: 3, stepMax: 3 }];
+    assert.equal(rounds.answer(0, first.number, { ...unheard, departed }), null);
+    for (const chunk of [0, 1, 2]) rounds.place(chunk, [0]);
+    rounds.removeServer(1);
+    const second = rounds.begin()!;
+    assert.deepEqual(
+      second.servers.map(({ index }) => index),
+      [0, 2],
+    );
+    assert.deepEqual(second.departing, first.departing, "its account is not closed");
+    rounds.admitServer({ index: 3, incarnation: 6, address: "", frames: null });
+    assert.equal(rounds.answer(0, second.number, { ...unheard, departed }), null);
+    const outcome = rounds.answer(2, second.number, unheard);
+    assert.equal(outcome?.stands, true);
+    assert.deepEqual(outcome?.departed, [{ rank: 0, incarnation: 9, lastStep: 3, isTorn: false }]);
+    assert.deepEqual(rounds.begin()?.departing, []);
+  });
+
   test("nobody but members holds a chunk, each once, and somebody does", () => {
     const rounds = new ViewRounds(three, inStep, 1);
     for (const servers of [[], [2], [0, 0]]) {

@@ -92,7 +92,7 @@ export type ShardEffect =
       readonly gradients: readonly FoldedGradient[];
       readonly reduce: Reduce;
     }
-  /** Updates the chunk's values by a committed entry that moves them; its slot is scratch then. */
+  /** Updates the chunk's values by a committed entry that moves them; its gradient is kept. */
   | { readonly type: "apply"; readonly entry: Entry; readonly group: ParameterGroup }
   | { readonly type: "release"; readonly slot: number }
   | {
