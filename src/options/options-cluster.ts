@@ -42,7 +42,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     type: whole(0, 1000),
     default: 3,
     unit: "restarts",
-    sentence: "how many times a worker that died is restarted",
+    sentence: "how many times a worker that died is restarted, and with replicas a server",
     group,
     commands: ["train"],
   },

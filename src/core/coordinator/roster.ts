@@ -80,9 +80,13 @@ export function registrationOf({ role, rank, pid, host }: Member): string {
 
 /**
  * The sentence on a lost member; `left` workers go on without it, null where it was not counted on.
+ * A server's step is as it told last.
  */
 export function lossOf(member: Member, reason: string, left: number | null): string {
   const text = `${nameOf(member)} ${reason}`;
+  if (member.role === "server" && member.server !== null) {
+    return `${text}: lost at step ${member.server.versionMin}`;
+  }
   if (left === null) return reason.startsWith("left") ? text : `${text}: lost`;
   const workers = `${left} worker${left === 1 ? "" : "s"}`;
   return `${text}: lost at step ${member.worker?.clock ?? 0}, going on with ${workers}`;

@@ -209,6 +209,17 @@ describe("a supervisor", () => {
     assert.equal(supervisor.kill("worker", 0), false);
   });
 
+  test("starts a server again where others have copies of what it held", async () => {
+    const { supervisor, exits, clock, log } = begin("stay", { restartsServers: true });
+    supervisor.start("server", 0);
+    await until("its start", () => log("server", 0) !== "");
+    process.kill(supervisor.pids()[0]!.pid, "SIGKILL");
+    await until("its end", () => exits.length === 1);
+    assert.deepEqual([exits[0]!.role, exits[0]!.restarts], ["server", true]);
+    clock.goOff();
+    await until("its return", () => log("server", 0).split("ready").length === 3);
+  });
+
   test("starts nobody again once the run is ending", async () => {
     let ending = false;
     const { supervisor, exits, clock, log } = begin("fail", { mayRestart: () => !ending });

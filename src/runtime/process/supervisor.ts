@@ -1,6 +1,6 @@
 /**
- * The members of a `paceline train` as child processes: each with its log file, workers started
- * again when they die, and none left when the parent goes. Members stand in process groups of their
+ * The members of a `paceline train` as child processes: each with its log file, started again where
+ * others can bring it up when it dies, and none left when the parent goes. Members stand in process groups of their
  * own, so that Ctrl-C reaches the parent alone, which has work to save before it ends them.
  */
 
@@ -42,13 +42,15 @@ export interface SupervisorSetup {
   readonly threads: number;
   readonly logPath: (role: MemberRole, rank: number) => string;
   /**
-   * How often a rank's worker is started again; one whose exit code tells that the same would
+   * How often a rank's member is started again; one whose exit code tells that the same would
    * happen again is not.
    */
   readonly maxRestarts: number;
+  /** True where servers are, too, as others have copies of what they held; false if left out. */
+  readonly restartsServers?: boolean;
   /** How long members may take to end when told to; 5 s unless told. */
   readonly stopLimitMs?: number;
-  /** Asked before a worker is started again: false once the run is ending. */
+  /** Asked before a member is started again: false once the run is ending. */
   readonly mayRestart?: () => boolean;
   /** A member ended; not called for those that `stop` and `killAll` end. */
   readonly onExit: (exit: MemberExit) => void;
@@ -197,9 +199,9 @@ export class Supervisor {
     member.ended?.();
     if (this.#closing) return;
     const { role, rank, injected } = member;
-    const { maxRestarts, mayRestart, onExit } = this.#setup;
+    const { maxRestarts, mayRestart, onExit, restartsServers = false } = this.#setup;
     const mayBeMended = end.code !== 0 && codeOfExit(end.code ?? null) === null;
-    const wanted = role === "worker" && !injected && mayBeMended;
+    const wanted = (role === "worker" || restartsServers) && !injected && mayBeMended;
     const restarts = wanted && member.restarts < maxRestarts && mayRestart?.() !== false;
     if (restarts) {
       const delayMs = Math.min(backoffMaxMs, firstBackoffMs * 2 ** member.restarts);

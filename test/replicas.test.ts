@@ -1,0 +1,38 @@
+/** Servers that are killed while a run with replicas trains: its bits are those without it. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { makePlace, until } from "./run-paceline.js";
+
+const work = [
+  ...["--model", "mlp", "--data", "mnist", "--batch-size", "8", "--epochs", "12"],
+  ...["--optimizer", "adam", "--lr", "0.002", "--lr-schedule", "cosine", "--eval-every", "none"],
+];
+
+test("servers killed one after the other come back, and cost a run no bit", async (context) => {
+  const place = await makePlace(context, { train: 960 });
+  const words = ["train", ...work, "--chunk-values", "10000", "-w", "3", "-s", "3"];
+  const whole = place.start([...words, "--name", "whole"]);
+  assert.equal((await whole.end()).exitCode, 0, whole.told());
+  const command = place.start([...words, "--replicas", "2", "--name", "killed"]);
+  const redundancies = async () => {
+    const events = await place.events("killed");
+    return events.filter(({ text }) => text.startsWith("redundant")).length;
+  };
+  const pids: number[] = [];
+  for (const server of [1, 2, 1]) {
+    await until("copies of all chunks", async () => (await redundancies()) > pids.length);
+    const { pid } = await place.member("killed", "server", server, pids.at(-2) ?? -1);
+    process.kill(pid, "SIGKILL");
+    pids.push(pid);
+    await place.member("killed", "server", server, pid);
+  }
+  const { exitCode, err } = await command.end();
+  assert.equal(exitCode, 0, command.told());
+  assert.equal([...err.matchAll(/^server-\d .*SIGKILL.*: lost at step \d+$/gm)].length, 3, err);
+  assert.equal(await place.weights("killed"), await place.weights("whole"));
+  const { paceline } = await place.result("killed");
+  for (const { examples, skipped } of paceline.epochs) {
+    assert.deepEqual([examples, skipped], [960, 0]);
+  }
+  assert.deepEqual(await place.leftovers(), []);
+});
