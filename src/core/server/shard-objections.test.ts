@@ -34,9 +34,9 @@ const cases: readonly (readonly [
     "generation 0 has been rolled back: this is generation 1",
   ],
   [
-    "a view before the chunk's replicas changed",
+    "a view before the chunk's primary changed",
     { chunk: 0, fence: mint(2, 2) },
-    "view 2.2 is out of date for chunk 0: its replicas changed in view 2.3",
+    "view 2.2 is out of date for chunk 0: its primary changed in view 2.3",
   ],
   [
     "another life of the worker",

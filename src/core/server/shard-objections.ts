@@ -54,7 +54,7 @@ export function viewObjection(view: View | null, header: ChunkHeader): string | 
   }
   const fence = view.fences[header.chunk] ?? 0;
   if (header.fence < fence) {
-    const changed = `its replicas changed in view ${shownId(fence)}`;
+    const changed = `its primary changed in view ${shownId(fence)}`;
     const asked = `view ${shownId(header.fence)} is out of date for chunk ${header.chunk}`;
     return `${asked}: ${changed}`;
   }

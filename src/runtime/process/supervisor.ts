@@ -1,7 +1,8 @@
 /**
  * The members of a `paceline train` as child processes: each with its log file, started again where
- * others can bring it up when it dies, and none left when the parent goes. Members stand in process groups of their
- * own, so that Ctrl-C reaches the parent alone, which has work to save before it ends them.
+ * others can bring it up when it dies, and none left when the parent goes. Members stand in process
+ * groups of their own, so that Ctrl-C reaches the parent alone, which has work to save before it
+ * ends them.
  */
 
 import { type ChildProcess, spawn } from "node:child_process";

@@ -89,7 +89,7 @@ export type Chunk = Message<"paceline.v1.Chunk"> & {
   version: bigint;
 
   /**
-   * The number of the view that last changed the chunk's replicas, as the sender knows it. At most 2^53 - 1.
+   * The number of the view that last changed the chunk's primary, as the sender knows it. At most 2^53 - 1.
    *
    * @generated from field: uint64 fence = 10;
    */
