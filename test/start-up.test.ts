@@ -12,7 +12,7 @@ import { parse, references, repositoryRoot } from "./tidy/sources.js";
 
 const root = repositoryRoot();
 
-/** The packages that a compiled file imports at once, itself or through others, with the importer. */
+/** The packages that a compiled file imports at once, itself or through others. */
 function packagesOf(entry: string): Map<string, string> {
   const packages = new Map<string, string>();
   const files = [entry];
