@@ -32,7 +32,7 @@ test("a suite is interrupted and goes on; a failing cell stops no other", async 
   await writeFile(place.path("matrix.yaml"), matrix(epochs));
   const words = ["experiments", "run", "matrix.yaml"];
 
-  const dry = await place.run([...words, "--dry-run", "--json"]);
+  const dry = await place.call([...words, "--dry-run", "--json"]);
   assert.equal(dry.exitCode, 0, dry.err);
   const names = JSON.parse(dry.out).cells.map(({ name }: { name: string }) => name);
   assert.deepEqual(names, [failing, plain, slow]);
@@ -54,7 +54,7 @@ test("a suite is interrupted and goes on; a failing cell stops no other", async 
   assert.equal(state, "failed");
   assert.ok(lastLines.length > 0);
 
-  const status = await place.run(["experiments", "status", "matrix.yaml", "--json"]);
+  const status = await place.call(["experiments", "status", "matrix.yaml", "--json"]);
   const told = JSON.parse(status.out).cells.map((cell: { state: string }) => cell.state);
   assert.deepEqual(told, ["failed", "done", "interrupted"], status.out);
 
@@ -75,7 +75,7 @@ test("a suite is interrupted and goes on; a failing cell stops no other", async 
     ],
   );
 
-  const report = await place.run(["experiments", "report", "matrix.yaml"]);
+  const report = await place.call(["experiments", "report", "matrix.yaml"]);
   assert.equal(report.exitCode, 0, report.err);
   assert.match(report.out, /^Experiment +Mode +Workers +Time\(s\) +Epoch\(s\) +Accuracy\(%\)$/m);
   const page = await readFile(place.path("experiment_results", "report.md"), "utf8");
@@ -95,7 +95,7 @@ test("a cell that outlives its suite is seen, and continued later", async (conte
   const log = place.path("experiment_results", "cells", `${cell}.log`);
   const told = () => readFile(log, "utf8").catch(() => "");
   await until("an epoch", async () => /Epoch 1\//.test(await told()) || suite.isOver);
-  const second = await place.run(words);
+  const second = await place.call(words);
   assert.equal(second.exitCode, 2, second.err);
   assert.match(
     second.err,
@@ -104,9 +104,9 @@ test("a cell that outlives its suite is seen, and continued later", async (conte
 
   suite.kill("SIGKILL");
   await suite.end();
-  const status = await place.run(["experiments", "status", "matrix.yaml"]);
+  const status = await place.call(["experiments", "status", "matrix.yaml"]);
   assert.match(status.out, new RegExp(`^${cell} .*running .*process \\d+$`, "m"));
-  const third = await place.run(words);
+  const third = await place.call(words);
   assert.equal(third.exitCode, 2, third.err);
   assert.match(third.err, new RegExp(`${cell} can't be run: process \\d+ still trains it`));
 
@@ -121,7 +121,7 @@ test("a matrix that is wrong is refused before anything runs", async (context) =
   const place = await makePlace(context);
   const text = "base: {model: logistic, data: mnist-parity}\naxes:\n  wrokers: [1]\n";
   await writeFile(place.path("matrix.yaml"), text);
-  const { exitCode, err } = await place.run(["experiments", "run", "matrix.yaml"]);
+  const { exitCode, err } = await place.call(["experiments", "run", "matrix.yaml"]);
   assert.equal(exitCode, 2);
   assert.match(err, /^paceline: "wrokers" in matrix\.yaml line 3, .* \(did you mean workers\?\)/);
 });

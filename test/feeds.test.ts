@@ -51,18 +51,25 @@ async function stickWithBatch(place: Place, run: string, pid: number): Promise<v
   }
 }
 
-for (const feed of ["leased", "central"]) {
-  test(`${feed}: with a worker killed by injection each example is used once`, async (context) => {
+for (const [feed, ...pace] of [
+  ["leased"],
+  ["central", "--mode", "asp"],
+  ["central", "--mode", "ssp", "--staleness", "2"],
+] as const) {
+  const title = [feed, ...pace].join(" ");
+  test(`${title}: with a worker killed by injection each example is used once`, async (context) => {
     const place = await makePlace(context, { train: 514 });
     const words = ["-w", "3", "-e", "2", "--inject", "kill:worker=1,at=9", "--name", "run"];
-    const command = place.start([...dealt(feed), ...words]);
+    const command = place.start([...dealt(feed), ...pace, ...words]);
     const { exitCode, err } = await command.end();
     assert.equal(exitCode, 0, command.told());
     assert.match(err, /^worker-1 .*: lost at step \d+, going on with 2 workers$/m);
     await assertAllUsed(place, "run", 514);
     assert.deepEqual(await place.leftovers(), []);
   });
+}
 
+for (const feed of ["leased", "central"]) {
   test(`${feed}: the batch of a stuck worker that is killed is dealt again`, async (context) => {
     const place = await makePlace(context, { train: 1026 });
     // Long enough for a worker to be stopped in it, however busy the machine is.
@@ -85,30 +92,22 @@ for (const feed of ["leased", "central"]) {
   });
 }
 
-test("ASP and SSP use each example once too, with a worker killed", async (context) => {
-  const place = await makePlace(context, { train: 514 });
-  for (const pace of [
-    ["--mode", "asp"],
-    ["--mode", "ssp", "--staleness", "2"],
-  ]) {
-    const run = pace[1]!;
-    const words = ["-w", "3", "-e", "2", "--inject", "kill:worker=1,at=9", "--name", run];
-    const command = place.start([...dealt("central"), ...pace, ...words]);
-    const { exitCode, err } = await command.end();
-    assert.equal(exitCode, 0, command.told());
-    assert.match(err, /^worker-1 .*: lost at step \d+, going on with 2 workers$/m);
-    await assertAllUsed(place, run, 514);
-  }
+test("workers without files, and a resumed run, end in the bits of others", async (context) => {
+  const place = await makePlace(context, { train: 480 });
+  const pace = ["-w", "3", "-e", "2"];
+  const whole = place.start([...dealt("leased"), ...pace, "--name", "whole"]);
+  assert.equal((await whole.end()).exitCode, 0, whole.told());
+  await context.test("without files they touch no folder", () => trainWithoutFiles(place, pace));
+  await context.test("Ctrl-C, then --resume with the other feed", () =>
+    resumeOtherFeed(place, pace),
+  );
 });
 
-test("workers without files end in the bits of others and touch no folder", async (context) => {
-  const place = await makePlace(context, { train: 200 });
-  const pace = ["-w", "2", "-e", "2", "--name"];
-  const leased = place.start([...dealt("leased"), ...pace, "leased"]);
-  assert.equal((await leased.end()).exitCode, 0, leased.told());
+/** Roles of their own; only the coordinator has the data. */
+async function trainWithoutFiles(place: Place, pace: readonly string[]): Promise<void> {
   const port = String(await freePort());
   const run = [...model, "--batch-size", "4", "--feed", "central", "--port", port];
-  const coordinator = place.start(["coordinator", ...run, ...pace, "central"]);
+  const coordinator = place.start(["coordinator", ...run, ...pace, "--name", "central"]);
   const folders = [place.path("no-data"), place.path("no-cache")] as const;
   for (const folder of folders) await mkdir(folder);
   const to = ["--coordinator", `127.0.0.1:${port}`];
@@ -116,39 +115,34 @@ test("workers without files end in the bits of others and touch no folder", asyn
     return place.start(["server", ...to, "--rank", String(index), "--port", "0"]);
   });
   const where = ["--data-dir", folders[0], "--cache-dir", folders[1]];
-  const workers = [0, 1].map((rank) => {
+  const workers = [0, 1, 2].map((rank) => {
     return place.start(["worker", ...to, ...where, "--rank", String(rank)]);
   });
   for (const command of [coordinator, ...servers, ...workers]) {
     assert.equal((await command.end()).exitCode, 0, command.told());
   }
-  assert.equal(await place.weights("central"), await place.weights("leased"));
-  const results = await Promise.all([place.result("central"), place.result("leased")]);
+  assert.equal(await place.weights("central"), await place.weights("whole"));
+  const results = await Promise.all([place.result("central"), place.result("whole")]);
   const [sent, read] = results.map(({ paceline }) => {
     const { accuracy, loss } = paceline.evaluations.at(-1)!;
     return { accuracy, loss };
   });
   assert.deepEqual(sent, read);
   for (const folder of folders) assert.deepEqual(await readdir(folder), []);
-});
+}
 
-test("Ctrl-C, then --resume with the other feed, end in the same bits", async (context) => {
-  const place = await makePlace(context, { train: 480 });
-  const words = ["-w", "3", "-e", "2"];
-  const whole = place.start([...dealt("leased"), ...words, "--name", "whole"]);
-  assert.equal((await whole.end()).exitCode, 0, whole.told());
-  const stopped = place.start([...dealt("central"), ...words, "--name", "stopped"]);
+async function resumeOtherFeed(place: Place, pace: readonly string[]): Promise<void> {
+  const stopped = place.start([...dealt("central"), ...pace, "--name", "stopped"]);
   await place.step("stopped", 8);
   stopped.kill("SIGINT");
   assert.equal((await stopped.end()).exitCode, 130, stopped.told());
   const [kept] = await place.checkpoints("stopped");
   assert.notEqual(Number(kept!.replace("step-", "")) % 40, 0, "it stopped within an epoch");
-  const other = place.start([...dealt("static"), ...words, "--resume", "stopped"]);
-  const { exitCode, err } = await other.end();
-  assert.equal(exitCode, 6, other.told());
-  assert.match(err, /was written with --feed central and this run has static/);
-  const rest = place.start([...dealt("leased"), ...words, "--resume", "stopped"]);
+  const other = await place.call([...dealt("static"), ...pace, "--resume", "stopped"]);
+  assert.equal(other.exitCode, 6, other.err);
+  assert.match(other.err, /was written with --feed central and this run has static/);
+  const rest = place.start([...dealt("leased"), ...pace, "--resume", "stopped"]);
   assert.equal((await rest.end()).exitCode, 0, rest.told());
   assert.equal(await place.weights("stopped"), await place.weights("whole"));
   await assertAllUsed(place, "stopped", 480);
-});
+}

@@ -46,7 +46,7 @@ test("a run of shards reads none of the shards that its examples leave out", asy
   const place = await makePlace(context);
   await withPictures(place);
   const out = place.path("data", "few");
-  await place.run(["data", "pack", "bars", "--out", out, "--shard-examples", "30"]);
+  await place.call(["data", "pack", "bars", "--out", out, "--shard-examples", "30"]);
   // Right length, wrong labels: its reader fails.
   await writeFile(join(out, "train-00003.bin"), Buffer.alloc(30 * 146, 255));
   const words = [...mlp, "--data", "few"];
@@ -61,8 +61,8 @@ test("broken data of one's own ends with 7 and its path, before a run is made", 
   const place = await makePlace(context);
   const folder = await withPictures(place);
   const out = place.path("data", "shards");
-  await place.run(["data", "pack", "bars", "--out", out]);
-  const train = (data: string) => place.run(["train", ...mlp, "--data", data, "-w", "2"]);
+  await place.call(["data", "pack", "bars", "--out", out]);
+  const train = (data: string) => place.call(["train", ...mlp, "--data", data, "-w", "2"]);
 
   await truncate(join(out, "train-00000.bin"), 1000);
   const short = await train("shards");
@@ -97,7 +97,7 @@ test("words that pack can't follow are refused", async (context) => {
     ["verify --shard-examples 3", /--shard-examples applies to pack only/],
   ];
   for (const [words, pattern] of table) {
-    const { exitCode, err, out: told } = await place.run(["data", ...words.split(" ")]);
+    const { exitCode, err, out: told } = await place.call(["data", ...words.split(" ")]);
     assert.deepEqual([exitCode, told], [2, ""], words);
     assert.match(err, pattern);
   }

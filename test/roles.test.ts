@@ -73,7 +73,7 @@ test("a transport by name that a server lacks ends the worker with the remedy", 
   const server = place.start(["server", ...reach, "--transport", "tcp"]);
   const other = place.start(["worker", ...reach]);
   // It ends at once, and does not try for its session any more.
-  const picky = await place.start(["worker", ...reach, "--transport", "unix"]).end(20_000);
+  const picky = await place.start(["worker", ...reach, "--transport", "unix"]).end();
   assert.equal(picky.exitCode, 2, picky.err);
   assert.match(picky.err, /--transport unix: it has no Unix socket .*--transport tcp or auto/);
   await endWell(coordinator, server, other);
@@ -88,11 +88,11 @@ test("SIGTERM lets a worker leave cleanly, and a server and a coordinator end", 
   const workers = [place.start(["worker", ...reach]), place.start(["worker", ...reach])];
   await place.step("run", 5);
   workers[0]!.kill("SIGTERM");
-  assert.equal((await workers[0]!.end(10_000)).exitCode, 143, workers[0]!.told());
+  assert.equal((await workers[0]!.end()).exitCode, 143, workers[0]!.told());
   const line = /^worker-\d left: SIGTERM: lost at step \d+, going on with 1 worker$/m;
-  await coordinator.waitFor(line, 10_000);
+  await coordinator.waitFor(line);
   coordinator.kill("SIGTERM");
-  assert.equal((await coordinator.end(20_000)).exitCode, 143, coordinator.told());
+  assert.equal((await coordinator.end()).exitCode, 143, coordinator.told());
   assert.equal((await place.checkpoints("run")).length, 1);
   await endWell(server, workers[1]!);
   assert.deepEqual(await place.leftovers(), []);

@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
+import { runProgram } from "../dist/cli/program.js";
 import { type SampleOptions, writeSampleMnist } from "../dist/data/testing/sample-files.js";
 import type { CoordinatorSnapshot } from "../dist/protocol/run-events.js";
 import type { ExperimentFile } from "../dist/store/runs/experiment-file.js";
@@ -163,20 +164,13 @@ export class Place {
     this.folder = folder;
   }
 
-  /** Starts a command here. The environment has nothing of the caller's but the search path. */
+  /** Starts a command here as a process. */
   start(
     words: readonly string[],
     environment: NodeJS.ProcessEnv = {},
     through: readonly string[] = [],
   ): RunningCommand {
-    const own = {
-      PATH: process.env.PATH,
-      HOME: this.folder,
-      PACELINE_DATA_DIR: join(this.folder, "data"),
-      // Steps take as long here as on machines without oneDNN; tests of it name it.
-      PACELINE_ENGINE: "reference",
-      ...environment,
-    };
+    const own = this.#environment(environment);
     const command = new RunningCommand(words, this.folder, own, through);
     this.#started.push(command);
     return command;
@@ -185,6 +179,40 @@ export class Place {
   /** Runs a command here to its end. */
   run(words: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Ended> {
     return this.start(words, environment).end();
+  }
+
+  /**
+   * Runs a command in this process, for what it says alone: it starts none, and nothing here is
+   * asserted of processes. One at a time, as the process has one working folder.
+   */
+  async call(words: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Ended> {
+    const told = { out: "", err: "" };
+    const before = process.cwd();
+    process.chdir(this.folder);
+    try {
+      const exitCode = await runProgram(words, {
+        stdout: { write: (text) => (told.out += text) },
+        stderr: { write: (text) => (told.err += text) },
+        // This process has the home folder of its user.
+        environment: this.#environment({ PACELINE_CACHE_DIR: this.path("cache"), ...environment }),
+        isTerminal: false,
+      });
+      return { exitCode, signal: null, ...told };
+    } finally {
+      process.chdir(before);
+    }
+  }
+
+  /** What commands here see of the caller's: nothing but the search path. */
+  #environment(more: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+    return {
+      PATH: process.env.PATH,
+      HOME: this.folder,
+      PACELINE_DATA_DIR: join(this.folder, "data"),
+      // Steps take as long here as on machines without oneDNN; tests of it name it.
+      PACELINE_ENGINE: "reference",
+      ...more,
+    };
   }
 
   /** A path below the folder. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { shownId } from "../dist/protocol/ids.js";
@@ -20,29 +21,37 @@ async function bitsOf(place: Place, name: string, words: readonly string[]): Pro
   return place.weights(name);
 }
 
-test("BSP has the same bits again, with 1, 2, 3 servers, as the baseline", async (context) => {
-  const place = await makePlace(context, { train: 160 });
-  const oracle = await bitsOf(place, "baseline", ["baseline", "--as-workers", "4"]);
-  for (const [name, servers] of [
-    ["one", "1"],
-    ["two", "2"],
-    ["again", "2"],
-    ["three", "3"],
-  ] as const) {
-    const bits = await bitsOf(place, name, [...train, "-w", "4", "-s", servers]);
-    assert.equal(bits, oracle, `${name}: ${servers} servers`);
-  }
-});
-
-test("plain kernels have the bits of SIMD ones, alone and on servers", async (context) => {
-  const place = await makePlace(context, { train: 160 });
-  const baseline = ["baseline", "--as-workers", "2"];
-  const simd = await bitsOf(place, "simd", [...baseline, "--kernels", "wasm"]);
-  const plain = await bitsOf(place, "plain", [...baseline, "--kernels", "scalar"]);
-  assert.equal(plain, simd);
-  for (const kernels of ["wasm", "scalar"]) {
-    const words = [...train, "-w", "2", "-s", "2", "--kernels", kernels];
-    assert.equal(await bitsOf(place, `servers-${kernels}`, words), simd, kernels);
+test("BSP has the bits of the baseline, whatever servers, kernels and ways", async (context) => {
+  const place = await makePlace(context, { train: 240 });
+  const baseline = ["baseline", "--as-workers", "3", "--kernels"];
+  const oracle = await bitsOf(place, "oracle", [...baseline, "wasm"]);
+  assert.equal(await bitsOf(place, "plain", [...baseline, "scalar"]), oracle, "plain kernels");
+  // Three workers: the sum of two has the same bits in either order.
+  for (const { name, servers, kernels, way, says, prefix } of [
+    {
+      ...{ name: "one-server", servers: "1", kernels: "wasm", way: "auto", prefix: "/" },
+      says: /server 0: a Unix socket, on this computer/,
+    },
+    {
+      ...{ name: "grpc", servers: "2", kernels: "wasm", way: "grpc", prefix: "" },
+      says: /server 1: gRPC \(127\.0\.0\.1:\d+\)/,
+    },
+    {
+      ...{ name: "tcp-scalar", servers: "2", kernels: "scalar", way: "tcp", prefix: "" },
+      says: /server 1: frames over TCP, as asked for \(tcp:127\.0\.0\.1:\d+\)/,
+    },
+    {
+      ...{ name: "three-servers-unix", servers: "3", kernels: "wasm", way: "unix", prefix: "/" },
+      says: /server 1: a Unix socket, on this computer \(unix:\/\S+\.sock\)/,
+    },
+  ]) {
+    const words = [...train, "-w", "3", "-s", servers, "--kernels", kernels, "--transport", way];
+    const running = bitsOf(place, name, words);
+    const { address, frames } = await place.member(name, "server", Number(servers) > 1 ? 1 : 0);
+    assert.equal(await running, oracle, name);
+    assert.match(await place.logs(name), says);
+    assert.equal(frames?.tcp, way === "grpc" ? undefined : address);
+    assert.equal(frames?.unix.slice(0, 1) ?? "", prefix);
   }
 });
 
@@ -59,27 +68,17 @@ test("codecs have the same bits with either kernels, on workers and servers", as
   assert.match(told, /^paceline server .*kernels=scalar/m);
 });
 
-test("BSP has the same bits over gRPC, TCP and Unix; logs say which it was", async (context) => {
-  const place = await makePlace(context, { train: 160 });
-  const oracle = await bitsOf(place, "baseline", ["baseline", "--as-workers", "2"]);
-  for (const [way, says, prefix] of [
-    ["grpc", /server 1: gRPC \(127\.0\.0\.1:\d+\)/, ""],
-    ["tcp", /server 1: frames over TCP, as asked for \(tcp:127\.0\.0\.1:\d+\)/, ""],
-    ["unix", /server 1: a Unix socket, on this computer \(unix:\/\S+\.sock\)/, "/"],
-  ] as const) {
-    const words = [...train, "-w", "2", "-s", "2", "--transport", way];
-    const running = bitsOf(place, way, words);
-    const { address, frames } = await place.member(way, "server", 1);
-    assert.equal(await running, oracle, way);
-    assert.match(await place.logs(way), says);
-    assert.equal(frames?.tcp, way === "grpc" ? undefined : address);
-    assert.equal(frames?.unix.slice(0, 1) ?? "", prefix);
-  }
-});
+/** Changes the last byte of a file. */
+async function spoil(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  bytes[bytes.length - 1]! ^= 1;
+  await writeFile(path, bytes);
+}
 
-test("Ctrl-C ends with 130, and --resume auto ends in the same bits", async (context) => {
+test("after Ctrl-C, --resume auto ends in the same bits or not at all", async (context) => {
   const place = await makePlace(context, { train: 480 });
-  const words = [...train, "-w", "3", "-s", "2"];
+  // With what pushes dropped to be kept and given back, beside all that a plain run has.
+  const words = [...train, "-w", "3", "-s", "2", "--compress", "topk:0.01"];
   const whole = await bitsOf(place, "whole", words);
   const command = place.start([...words, ...work, "--name", "stopped"]);
   await place.step("stopped", 8);
@@ -91,8 +90,16 @@ test("Ctrl-C ends with 130, and --resume auto ends in the same bits", async (con
   const step = Number(kept!.replace("step-", ""));
   assert.ok(step >= 8 && step < (2 * 480) / 3 / 8, kept);
   assert.deepEqual(await place.leftovers(), []);
-  const folder = join(place.folder, "runs", "stopped");
+  const folder = place.path("runs", "stopped");
   const before = await readCoordinatorState(folder);
+
+  const file = join(folder, "checkpoints", kept!, "residuals-1.safetensors");
+  await spoil(file);
+  const refused = await place.call([...words, ...work, "--resume", "stopped"]);
+  assert.equal(refused.exitCode, 6, refused.err);
+  assert.match(refused.err, /residuals-1\.safetensors is corrupt: its SHA-256 is/);
+  await spoil(file);
+
   const resumed = place.start([...words, ...work, "--resume", "auto"]);
   assert.equal((await resumed.end()).exitCode, 0, resumed.told());
   const after = await readCoordinatorState(folder);
@@ -102,6 +109,8 @@ test("Ctrl-C ends with 130, and --resume auto ends in the same bits", async (con
     [2, "2.1"],
   ]);
   assert.equal(await place.weights("stopped"), whole);
+  const heirs = /topk:0\.01 .*: residuals of \d+ chunks? \(101632 values\) .* are restored/g;
+  assert.equal((await place.logs("stopped")).match(heirs)?.length, 3);
   const { paceline } = await place.result("stopped");
   assert.deepEqual(
     paceline.epochs.map(({ examples }) => examples),

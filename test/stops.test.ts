@@ -20,10 +20,10 @@ test("a signal to all processes saves first, and resume goes on from there", asy
   // As a service manager does: every process of the group is told, in any order.
   for (const { pid } of members) process.kill(pid, "SIGTERM");
   command.kill("SIGTERM");
-  assert.equal((await command.end(20_000)).exitCode, 143);
+  assert.equal((await command.end()).exitCode, 143);
   const [kept] = await place.checkpoints("run");
   assert.ok(kept !== undefined);
-  await until("no process left", async () => (await place.leftovers()).length === 0, 5000);
+  await until("no process left", async () => (await place.leftovers()).length === 0);
 
   const again = place.start(["resume", "run"]);
   await again.waitFor(/^continues from .*run.checkpoints.step-\d+ \(step \d+, \d+ examples/m);
@@ -36,7 +36,7 @@ test("a signal to all processes saves first, and resume goes on from there", asy
   await again.waitFor(/training starts/);
   again.kill("SIGINT");
   again.kill("SIGINT");
-  const { exitCode, err } = await again.end(20_000);
+  const { exitCode, err } = await again.end();
   assert.equal(exitCode, 130, again.told());
   assert.equal([...err.matchAll(/^SIGINT: writing a checkpoint$/gm)].length, 1);
   assert.match(err, /^resume with: paceline resume .*run$/m);

@@ -85,14 +85,6 @@ test("four workers and two servers train in step, tell it and are gone", async (
   assert.match(everything, /PARAMETER SERVER FINAL STATISTICS/);
 });
 
-test("--json ends with the content of result.json alone", async (context) => {
-  const place = await makePlace(context, { train: 128 });
-  const words = ["-w", "2", "--batch-size", "16", "--epochs", "1", "--name", "machine", "--json"];
-  const { exitCode, out } = await place.run(["train", ...logistic, ...words]);
-  assert.equal(exitCode, 0);
-  assert.deepEqual(JSON.parse(out), await place.result("machine"));
-});
-
 test("SSP keeps its bound and ends with the staleness it saw", async (context) => {
   const place = await makePlace(context);
   const words = ["--mode", "ssp", "--staleness", "2", "-w", "3", "-s", "2", "--batch-size", "8"];
@@ -148,11 +140,15 @@ test("a checkpoint tells what computed, and the kernels it took", { skip }, asyn
   assert.match(await place.logs("told"), /engine onednn: oneDNN/);
 });
 
-test("--trace leaves one file of every process's spans, as Chrome has them", async (context) => {
+test("--json is result.json alone, --trace leaves spans of every process", async (context) => {
   const place = await makePlace(context, { train: 64 });
-  const words = ["-w", "2", "-s", "2", "-b", "8", "-e", "1", "--eval-every", "none", "--trace"];
-  const command = place.start(["train", ...logistic, ...words, "--name", "traced"]);
-  assert.equal((await command.end()).exitCode, 0, command.told());
+  const words = ["-w", "2", "-s", "2", "-b", "8", "-e", "1", "--eval-every", "none"];
+  const told = ["--trace", "--json", "--name", "traced"];
+  const command = place.start(["train", ...logistic, ...words, ...told]);
+  const { exitCode, out } = await command.end();
+  assert.equal(exitCode, 0, command.told());
+  assert.deepEqual(JSON.parse(out), await place.result("traced"));
+  // As Chrome has them.
   const text = await readFile(place.path("runs", "traced", "trace.json"), "utf8");
   const { traceEvents: events } = JSON.parse(text) as { traceEvents: readonly TraceEvent[] };
   const processes = events.filter(({ name }) => name === "process_name");

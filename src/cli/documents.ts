@@ -2,7 +2,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errorCodes, PacelineError } from "../errors.js";
-import { configSchema, printConfig, showOrigin } from "../options/config-file.js";
+import { showOrigin } from "../options/assignments.js";
+import { configSchema, printConfig } from "../options/config-file.js";
 import { type OptionGroup, optionGroups } from "../options/option-row.js";
 import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "../options/options.js";
 import type { Resolution } from "../options/resolve.js";

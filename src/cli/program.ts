@@ -3,13 +3,9 @@
  * and whatever goes wrong ends as one sentence on standard error with the exit code of its kind.
  */
 import { Command, CommanderError, Option } from "commander";
+import { assert } from "../assert.js";
 import { errorCodes, PacelineError, toPacelineError } from "../errors.js";
-import {
-  printConfig,
-  readAssignments,
-  readConfigFile,
-  readConfigText,
-} from "../options/config-file.js";
+import { readAssignments } from "../options/assignments.js";
 import type { CommandName, Environment } from "../options/option-row.js";
 import { path } from "../options/option-values.js";
 import { colorWelcome, keysOf, namesOf, type OptionKey, rowOf } from "../options/options.js";
@@ -151,12 +147,14 @@ async function perform(
   host: ProgramHost,
 ): Promise<number> {
   if (plan.name === "resume") return resumeRun(words[0] ?? "", flags, host);
+  // Members of a run have no config file: YAML is loaded for those who may have one.
+  const files = plan.config ? await import("../options/config-file.js") : null;
   const path = plan.config ? words.at(plan.arguments!.length - 1) : undefined;
   const given: Given = {
     flags: writtenFlags(plan.options, flags),
     set: readAssignments((flags.set as string[] | undefined) ?? []),
     environment: host.environment,
-    ...(path === undefined ? {} : { file: { path, values: readConfigFile(path) } }),
+    ...(path === undefined ? {} : { file: { path, values: files!.readConfigFile(path) } }),
   };
   const first = resolve(plan.options, given);
   const resumed = plan.resumes && first.options.resume !== null;
@@ -192,9 +190,10 @@ async function perform(
     isTerminal: host.isTerminal && !host.environment.CI && host.environment.TERM !== "dumb",
     environment: host.environment,
     version: packageVersion(),
-    configText: printConfig(plan.options, resolution, false),
+    configText: files?.printConfig(plan.options, resolution, false) ?? "",
     readConfig: (text) => {
-      const values = readConfigText(text, "the submitted run");
+      assert(files !== null, "the command takes a config file", { command: plan.name });
+      const values = files.readConfigText(text, "the submitted run");
       return resolve("train", { file: { path: "the submitted run", values } }).options;
     },
   };

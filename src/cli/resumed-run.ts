@@ -3,7 +3,8 @@
  * concerns a start alone. What is said anew overrides it, and each difference is told.
  */
 import { join } from "node:path";
-import { readConfigFile, showOrigin } from "../options/config-file.js";
+import { showOrigin } from "../options/assignments.js";
+import { readConfigFile } from "../options/config-file.js";
 import type { CommandName } from "../options/option-row.js";
 import { keysOf, type OptionKey, rowOf } from "../options/options.js";
 import type { Resolution, Written } from "../options/resolve.js";

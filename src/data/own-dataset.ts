@@ -22,7 +22,8 @@ import {
 import { readPicture } from "./formats/picture.js";
 import { type DataIdentity, fingerprintOf } from "./identity.js";
 import { fetchShardIndex, fetchShards } from "./shards/fetch-shards.js";
-import { indexName, readShardIndex, type ShardIndex, verifyShards } from "./shards/shard-index.js";
+import type { ShardIndex } from "./shards/shard-form.js";
+import { indexName, readShardIndex, verifyShards } from "./shards/shard-index.js";
 import { openShards } from "./shards/sliced-split.js";
 import { type Dataset, MemorySplit } from "./split.js";
 

@@ -19,7 +19,8 @@ import {
   scanPictures,
 } from "./formats/image-folder.js";
 import { findOwn } from "./own-dataset.js";
-import type { ShardIndex, SplitName } from "./shards/shard-index.js";
+import type { ShardIndex } from "./shards/shard-form.js";
+import type { SplitName } from "./shards/shard-index.js";
 import { type Normalisation, type ShardedFacts, ShardWriter } from "./shards/shard-writer.js";
 import type { Dataset } from "./split.js";
 

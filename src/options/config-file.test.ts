@@ -1,12 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import {
-  configSchema,
-  printConfig,
-  readAssignments,
-  readConfigFile,
-  readConfigText,
-} from "./config-file.js";
+import { readAssignments } from "./assignments.js";
+import { configSchema, printConfig, readConfigFile, readConfigText } from "./config-file.js";
 import type { OptionKey } from "./options.js";
 import { resolve } from "./resolve.js";
 

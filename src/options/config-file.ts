@@ -8,18 +8,10 @@ import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import { PacelineError } from "../errors.js";
 import { readYaml, utf8Text } from "../store/yaml-file.js";
-import { didYouMean } from "../suggest.js";
-import { type CommandName, type OptionGroup, optionGroups } from "./option-row.js";
-import { keyOfName, keysOf, type OptionKey, optionKeys, optionNames, rowOf } from "./options.js";
-import {
-  type FileValues,
-  hasEffect,
-  type Origin,
-  type Resolution,
-  type WhenRule,
-  type Written,
-} from "./resolve.js";
-import { optionHint } from "./synonyms.js";
+import { readValue, showOrigin } from "./assignments.js";
+import { type CommandName, optionGroups } from "./option-row.js";
+import { keysOf, type OptionKey, optionKeys, rowOf } from "./options.js";
+import { type FileValues, hasEffect, type Resolution, type WhenRule } from "./resolve.js";
 
 /** The largest config file that is read. */
 const configBytesMax = 1_000_000;
@@ -109,55 +101,6 @@ function readRules(rules: unknown, path: string): WhenRule[] {
   });
 }
 
-/** Reads one NAME=VALUE or GROUP.NAME=VALUE of --set. */
-export function readAssignments(assignments: readonly string[]): Written {
-  const values = new Map<OptionKey, string>();
-  for (const assignment of assignments) {
-    const [, path, text] = /^([^=]+)=(.*)$/s.exec(assignment) ?? [];
-    if (path === undefined)
-      throw usage(`--set ${assignment} has no "="; write it as --set training.lr=0.05`);
-    const dot = path.indexOf(".");
-    const group = dot < 0 ? null : demandGroup(path.slice(0, dot), assignment);
-    readValue(path.slice(dot + 1), text ?? "", group, `--set ${assignment}`, values);
-  }
-  return values;
-}
-
-function demandGroup(name: string, assignment: string): OptionGroup {
-  const group = optionGroups.find((known) => known === name);
-  if (group !== undefined) return group;
-  const hint = didYouMean(name, optionGroups);
-  throw usage(
-    `"${name}" in --set ${assignment} is not a group${hint}; ` +
-      `write one of ${optionGroups.join(", ")}`,
-  );
-}
-
-function readValue(
-  name: string,
-  value: unknown,
-  group: OptionGroup | null,
-  place: string,
-  values: Map<OptionKey, string>,
-): void {
-  const key = keyOfName(name);
-  if (key === undefined) {
-    const hint = optionHint(name, group === null ? [...optionNames, ...optionGroups] : optionNames);
-    throw usage(`"${name}" in ${place} is not an option${hint}; see paceline config schema`);
-  }
-  const row = rowOf(key);
-  if (group !== null && row.group !== group)
-    throw usage(`"${name}" in ${place} belongs under ${row.group}, not ${group}; move it`);
-  if (values.has(key) && !place.startsWith("--set"))
-    throw usage(`"${name}" appears twice in ${place}; keep one of the two`);
-  const several = Array.isArray(value) && row.type.separator !== undefined;
-  if (several) values.set(key, value.map(String).join(row.type.separator));
-  else if (value === null) values.set(key, "none");
-  else if (typeof value === "object")
-    throw usage(`"${name}" in ${place} is a list or mapping; write ${row.type.wanted}`);
-  else values.set(key, String(value));
-}
-
 /**
  * The resolved options of a command as YAML, by group, each with its origin as a comment if asked
  * for.
@@ -178,14 +121,6 @@ export function printConfig(
     }
   }
   return `${lines.join("\n")}\n`;
-}
-
-/**
- * An origin in words: "default", "flag --workers", "environment PACELINE_WORKERS", "file run.yaml".
- */
-export function showOrigin({ kind, place }: Origin): string {
-  if (kind === "default" || kind === "fast") return place;
-  return kind === "set" ? place : `${kind} ${place}`;
 }
 
 /** The line of an option in a config file. */

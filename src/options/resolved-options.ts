@@ -145,7 +145,7 @@ export interface CommandIo {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Paceline's version. */
   readonly version: string;
-  /** The resolved options as the YAML text of a run's config.yaml. */
+  /** The resolved options as the YAML text of a run's config.yaml; "" of one without a file. */
   readonly configText: string;
   /** Resolves the YAML text of a submitted run; throws a PacelineError with code "usage". */
   readonly readConfig: (configText: string) => ResolvedOptions;

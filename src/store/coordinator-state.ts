@@ -7,9 +7,8 @@
  * survives a crash.
  */
 import { join } from "node:path";
-import { z } from "zod";
+import type { z } from "zod";
 import { PacelineError } from "../errors.js";
-import { termMax, termOf } from "../protocol/ids.js";
 import type { View } from "../protocol/view.js";
 import { isMissing } from "./file-errors.js";
 import { diskFiles, type Files, readWhole, writeTextAtomically } from "./files.js";
@@ -26,47 +25,10 @@ export interface CoordinatorState {
   readonly progress: z.core.util.JSONType;
 }
 
-const fileName = "coordinator.json";
 /** Raised when the file changes meaning. */
-const stateFormat = 1;
+export const stateFormat = 1;
+const fileName = "coordinator.json";
 const bytesMax = 256 * 1024 * 1024;
-
-const whole = z.int().nonnegative();
-const identity = { incarnation: whole };
-const frames = z.object({ tcp: z.string(), unix: z.string(), machine: z.string() });
-
-const worker = z.object({ rank: whole, ...identity, fromStep: whole });
-
-const view: z.ZodType<View> = z
-  .object({
-    run: z.string(),
-    number: whole,
-    generation: whole,
-    phase: whole,
-    phaseFromStep: whole,
-    servers: z.array(
-      z.object({ index: whole, ...identity, address: z.string(), frames: frames.nullable() }),
-    ),
-    workers: z.array(worker),
-    replicas: z.array(z.array(whole).min(1)),
-    fences: z.array(whole),
-    candidates: z.array(z.object({ chunk: whole, server: whole })).default([]),
-    departing: z.array(worker).default([]),
-  })
-  .refine(({ replicas, fences }) => replicas.length === fences.length, "a fence for each chunk");
-
-const stateSchema = z
-  .object({
-    format: z.literal(stateFormat),
-    term: z.int().min(1).max(termMax),
-    run: z.string(),
-    view: view.nullable(),
-    progress: z.json(),
-  })
-  .refine(
-    ({ term, view }) => view === null || termOf(view.number) <= term,
-    "a view of a later term",
-  );
 
 /**
  * What the folder of a run has of its coordinator; null where it has nothing. A file that is torn
@@ -90,6 +52,7 @@ export async function readCoordinatorState(
   } catch (cause) {
     throw unreadable(path, "is not JSON", cause);
   }
+  const { stateSchema } = await import("./coordinator-form.js");
   const parsed = stateSchema.safeParse(value);
   if (parsed.success) {
     const { format: _, ...state } = parsed.data;

@@ -1,11 +1,11 @@
 """Loads models that Paceline exported into PyTorch modules of torchvision's form, strictly, and says
 what they compute:
 
-    python3 test/python/torch-logits.py logits MODEL STEM CLASSES SIDE PICTURES FILE...
-    python3 test/python/torch-logits.py tensors MODEL STEM CLASSES
-    python3 test/python/torch-logits.py rounding EXACT ROUNDED
+    python3 test/python/torch-logits.py checkpoint MODEL STEM CLASSES SIDE PICTURES EXACT OWN ROUNDED...
+    python3 test/python/torch-logits.py tensors CLASSES [MODEL STEM]...
 
-PICTURES holds f32 values [n, 3, SIDE, SIDE] and nothing else. One JSON object goes to standard output;
+PICTURES holds f32 values [n, 3, SIDE, SIDE] and nothing else. Logits are told of EXACT and OWN; each
+ROUNDED is compared with EXACT. One JSON object goes to standard output;
 no file is written. The reader below knows the safetensors format by itself, so that it shares no
 code with what it checks.
 """
@@ -72,10 +72,10 @@ def module_of(model, stem, classes):
     return Resnet(int(model[len("resnet") :]), int(classes), stem)
 
 
-def tensors(model, stem, classes):
-    """Name and shape of each tensor of a fresh state_dict."""
-    state = module_of(model, stem, classes).state_dict()
-    return [[name, *value.shape] for name, value in state.items()]
+def tensors(classes, *named):
+    """For each model and stem name and shape of each tensor of a fresh state_dict."""
+    states = [module_of(*pair, classes).state_dict() for pair in zip(named[::2], named[1::2])]
+    return [[[name, *value.shape] for name, value in state.items()] for state in states]
 
 
 def logits(model, stem, classes, side, pictures, *files):
@@ -111,6 +111,14 @@ def rounding(exact, rounded):
     return {"halves": len(halves), "wrong": wrong}
 
 
+def checkpoint(model, stem, classes, side, pictures, exact, own, *rounded):
+    """All that is asked of one checkpoint."""
+    return {
+        "answers": logits(model, stem, classes, side, pictures, exact, own),
+        "roundings": [rounding(exact, one) for one in rounded],
+    }
+
+
 if __name__ == "__main__":
     verb, *words = sys.argv[1:]
-    print(json.dumps({"logits": logits, "tensors": tensors, "rounding": rounding}[verb](*words)))
+    print(json.dumps({"checkpoint": checkpoint, "tensors": tensors}[verb](*words)))

@@ -3,7 +3,7 @@
  * through little memory. tar-stream reads the headers; what it lets pass, an archive that ends
  * without its closing block, is refused here. Folders, links and devices are passed over.
  */
-import { extract } from "tar-stream";
+import type { Extract } from "tar-stream";
 import { PacelineError } from "../../errors.js";
 import { messageOf } from "../../store/file-content.js";
 
@@ -21,6 +21,7 @@ export interface TarFile {
  * archive that ends without its closing block.
  */
 export async function* readTar(archive: AsyncIterable<Uint8Array>): AsyncGenerator<TarFile> {
+  const { extract } = await import("tar-stream");
   const unpacker = extract({ allowUnknownFormat: true });
   const passed: Passed = { bytes: 0, zeros: 0, failure: null };
   const passing = pass(archive, unpacker, passed);
@@ -63,7 +64,7 @@ interface Passed {
 /** Passes the archive to the unpacker until either ends. */
 async function pass(
   archive: AsyncIterable<Uint8Array>,
-  unpacker: ReturnType<typeof extract>,
+  unpacker: Extract,
   passed: Passed,
 ): Promise<void> {
   const closed = new Promise<void>((resolve) => unpacker.once("close", resolve));

@@ -7,14 +7,8 @@ import { rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { dataError, storageError } from "../../store/file-content.js";
 import { fetchRemoteFiles } from "../download/fetch-files.js";
-import {
-  indexBytesMax,
-  indexName,
-  readIndex,
-  type ShardIndex,
-  splitNames,
-  verifyShards,
-} from "./shard-index.js";
+import type { ShardIndex } from "./shard-form.js";
+import { indexBytesMax, indexName, readIndex, splitNames, verifyShards } from "./shard-index.js";
 
 /** Where a set is, and where it goes to. */
 export interface RemoteShards {

@@ -8,10 +8,10 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
 import { toPacelineError } from "../../errors.js";
 import { dataError, messageOf } from "../../store/file-content.js";
 import { parseJson } from "../../store/json-text.js";
+import type { ShardEntry, ShardIndex } from "./shard-form.js";
 
 /** The file that makes a folder a sharded data set. */
 export const indexName = "dataset.json";
@@ -23,47 +23,6 @@ export const indexBytesMax = 64 << 20;
 
 const pieceBytes = 1 << 20;
 const remedy = "pack the set again";
-
-const positive = z.int().positive();
-const number = z.number().min(-1e6).max(1e6);
-
-const shard = z.strictObject({
-  // A plain name: nothing outside the folder, nothing hidden.
-  file: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "is not a plain file name"),
-  examples: positive,
-  bytes: positive,
-  sha256: z.string().regex(/^[0-9a-f]{64}$/, "is not a SHA-256"),
-});
-
-const split = z.strictObject({
-  examples: positive,
-  shardExamples: positive,
-  shards: z.array(shard).min(1),
-});
-
-const form = z.strictObject({
-  format: z.literal("paceline-shards"),
-  version: z.literal(1),
-  classes: z.int().min(2).max(65_536),
-  classNames: z.array(z.string()),
-  shape: z.tuple([positive.max(4096), positive.max(65_535), positive.max(65_535)]),
-  mean: z.array(number),
-  std: z.array(number.positive()),
-  record: z.strictObject({
-    bytes: positive,
-    label: z.literal("u16le"),
-    pixels: z.literal("u8"),
-  }),
-  train: split,
-  test: split,
-});
-
-/** The content of `dataset.json`. */
-export type ShardIndex = Readonly<z.infer<typeof form>>;
-/** What it says of one split. */
-export type ShardedSplit = Readonly<z.infer<typeof split>>;
-/** Its entry on one file. */
-export type ShardEntry = Readonly<z.infer<typeof shard>>;
 
 /** The splits, in the order in which they are told. */
 export const splitNames = ["train", "test"] as const;
@@ -126,7 +85,8 @@ export async function readIndex(folder: string): Promise<ShardIndex> {
   } catch (cause) {
     throw dataError(path, `is not JSON (${messageOf(cause)}); ${remedy}`, cause);
   }
-  const parsed = form.safeParse(content);
+  const { indexForm } = await import("./shard-form.js");
+  const parsed = indexForm.safeParse(content);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const place = issue?.path.join(".") || "the whole";

@@ -10,14 +10,8 @@ import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
 import { messageOf } from "../../store/file-content.js";
 import { makeFolders } from "../../store/folders.js";
-import {
-  indexName,
-  labelBytes,
-  recordBytesOf,
-  type ShardEntry,
-  type ShardIndex,
-  type SplitName,
-} from "./shard-index.js";
+import type { ShardEntry, ShardIndex } from "./shard-form.js";
+import { indexName, labelBytes, recordBytesOf, type SplitName } from "./shard-index.js";
 
 const shardBytesWanted = 64 << 20;
 const pieceBytes = 1 << 20;

@@ -9,13 +9,8 @@ import { join } from "node:path";
 import { assert } from "../../assert.js";
 import { dataError, messageOf } from "../../store/file-content.js";
 import type { Split } from "../split.js";
-import {
-  indexName,
-  labelBytes,
-  type ShardEntry,
-  type ShardIndex,
-  type SplitName,
-} from "./shard-index.js";
+import type { ShardEntry, ShardIndex } from "./shard-form.js";
+import { indexName, labelBytes, type SplitName } from "./shard-index.js";
 
 /** Memory for what was read: a whole shard of 64 MiB, and the first pages of the next. */
 export const cacheBytesMax = 72 << 20;

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { narrowerSets } from "./calls.js";
 import { openDnnl } from "./library.js";
 
@@ -15,9 +14,9 @@ test("a processor has every instruction set that its widest one contains", () =>
 const opened = openDnnl();
 const skip = opened.dnnl === null && opened.reason;
 const sets = opened.dnnl === null ? [] : narrowerSets(opened.dnnl.instructionSet);
-const files = ["kernels.test.js", "../golden-rounded.test.js"].map((name) =>
-  fileURLToPath(new URL(name, import.meta.url)),
-);
+const program = ["kernels.test.js", "../golden-rounded.test.js"]
+  .map((name) => `await import("${new URL(name, import.meta.url).href}");`)
+  .join("");
 
 // The library takes its instruction set once in a process; the widest one is every other test's.
 describe("kernels agree with the reference engine under each narrower instruction set", {
@@ -27,7 +26,7 @@ describe("kernels agree with the reference engine under each narrower instructio
     test(`under ${set}`, () => {
       const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
       const env = { ...environment, ONEDNN_MAX_CPU_ISA: set.toUpperCase() };
-      const words = ["--test", "--test-reporter=tap", ...files];
+      const words = ["--test-reporter=tap", "--input-type=module", "--eval", program];
       const limits = { env, encoding: "utf8", timeout: 180_000 } as const;
       const { status, stdout, stderr } = spawnSync(process.execPath, words, limits);
       const failures = stdout.split("\n").filter((line) => /^\s*(not ok|error:)/.test(line));

@@ -11,7 +11,7 @@
 import { basename, dirname, join, resolve } from "node:path";
 import { PacelineError } from "../../errors.js";
 import { diskFiles, type Files, readWhole } from "../files.js";
-import { type CheckpointManifest, decodeManifest, manifestBytesMax } from "./manifest.js";
+import { type CheckpointManifest, manifestBytesMax } from "./manifest.js";
 
 /** A checkpoint of a run. */
 export interface CheckpointEntry {
@@ -137,6 +137,7 @@ export async function readManifest(
 ): Promise<CheckpointManifest> {
   const manifest = join(path, "manifest.json");
   const bytes = await readWhole(files, manifest, manifestBytesMax, "checkpoint");
+  const { decodeManifest } = await import("./manifest-form.js");
   return decodeManifest(bytes, manifest);
 }
 

@@ -18,12 +18,8 @@ import {
   writeCheckpoint,
 } from "./checkpoint.js";
 import { latestCheckpoint, listCheckpoints } from "./checkpoint-folder.js";
-import {
-  type CheckpointManifest,
-  checkpointFormat,
-  decodeManifest,
-  encodeManifest,
-} from "./manifest.js";
+import { type CheckpointManifest, checkpointFormat, encodeManifest } from "./manifest.js";
+import { decodeManifest } from "./manifest-form.js";
 import { readAllTensors } from "./safetensors.js";
 
 const tensors: readonly TensorSpec[] = [

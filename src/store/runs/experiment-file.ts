@@ -3,7 +3,6 @@
  * by field in their order, so that tools that read those read Paceline's runs too. What that format
  * lacks stands in the field `paceline`.
  */
-import { z } from "zod";
 import { PacelineError } from "../../errors.js";
 import { diskFiles, type Files, readWhole } from "../files.js";
 import { parseJson } from "../json-text.js";
@@ -238,48 +237,6 @@ export function aggregate(workers: readonly WorkerFinalMetrics[]): AggregatedWor
 
 const experimentBytesMax = 64 * 1024 * 1024;
 
-const serverSchema = z.looseObject({
-  type: z.literal("SERVER_FINAL_METRICS").default("SERVER_FINAL_METRICS"),
-  mode: z.string(),
-  total_workers: z.number(),
-  total_training_time_seconds: z.number(),
-  global_steps_completed: z.number(),
-  total_parameter_updates: z.number(),
-  gradients_processed: z.number(),
-  average_update_time_seconds: z.number(),
-  updates_per_second: z.number(),
-  learning_rate: z.number(),
-  async_updates: z.number().optional(),
-  average_gradient_staleness: z.number().optional(),
-  max_staleness_observed: z.number().optional(),
-});
-
-const workerSchema = z.looseObject({
-  type: z.literal("WORKER_FINAL_METRICS").default("WORKER_FINAL_METRICS"),
-  worker_id: z.number(),
-  total_workers: z.number(),
-  total_training_time_seconds: z.number(),
-  average_epoch_time_seconds: z.number().nullable().default(null),
-  epoch_times_seconds: z.array(z.number().nullable()).default([]),
-  final_test_accuracy_percent: z.number().nullable().default(null),
-  all_accuracies_percent: z.array(z.number().nullable()).default([]),
-  local_steps_completed: z.number(),
-  batch_size: z.number(),
-  learning_rate: z.number(),
-  num_epochs: z.number(),
-});
-
-const fileSchema = z.looseObject({
-  experiment_name: z.string(),
-  timestamp: z.string(),
-  server_metrics: serverSchema.nullish(),
-  worker_metrics_aggregated: z
-    .looseObject({ per_worker_metrics: z.array(workerSchema).optional() })
-    .nullish(),
-  raw_worker_metrics: z.array(workerSchema).nullish(),
-  paceline: z.unknown().optional(),
-});
-
 /**
  * Reads an experiment file of any origin. The workers' own numbers count, and the aggregate is
  * computed from them anew; `server_metrics` may be null or absent. A file of another form is a
@@ -299,7 +256,8 @@ export async function readExperimentFile(
       cause: thrown,
     });
   }
-  const checked = fileSchema.safeParse(parsed);
+  const { experimentSchema } = await import("./experiment-schema.js");
+  const checked = experimentSchema.safeParse(parsed);
   if (!checked.success) {
     const issue = checked.error.issues[0]!;
     const where = issue.path.join(".") || "the whole";

@@ -7,24 +7,14 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { z } from "zod";
 import { PacelineError } from "../../errors.js";
 import { isMissing } from "../file-errors.js";
 import { diskFiles, type Files, readWhole } from "../files.js";
 import { lives, processStart } from "../process-life.js";
+import type { FolderOwner } from "./folder-owner.js";
 
 /** The file in a run's folder. */
 export const lockName = "writer.lock";
-
-/** Who writes into a folder. */
-export interface FolderOwner {
-  readonly pid: number;
-  readonly host: string;
-  /** Tells it apart from others that had the same pid; null where the platform does not tell. */
-  readonly start: string | null;
-  /** ISO 8601. */
-  readonly since: string;
-}
 
 /** A folder that this process alone writes into. */
 export interface FolderLock {
@@ -32,12 +22,6 @@ export interface FolderLock {
   release(): Promise<void>;
 }
 
-const ownerForm = z.object({
-  pid: z.int().positive(),
-  host: z.string(),
-  start: z.string().nullable(),
-  since: z.string(),
-});
 const bytesMax = 64 * 1024;
 /** A lock is written at once after it is made. */
 const writingMs = 500;
@@ -126,6 +110,7 @@ async function readOwner(path: string, files: Files): Promise<FolderOwner | "bro
   for (let waitedMs = 0; ; waitedMs += lookIntervalMs) {
     try {
       const content = (await readWhole(files, path, bytesMax)).toString("utf8");
+      const { ownerForm } = await import("./folder-owner.js");
       return ownerForm.parse(JSON.parse(content));
     } catch (thrown) {
       if (isMissing(thrown)) return null;

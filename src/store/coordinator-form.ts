@@ -1,0 +1,43 @@
+/** The form of `coordinator.json`. Loaded when there is one to read: zod takes a while to load. */
+import { z } from "zod";
+import { termMax, termOf } from "../protocol/ids.js";
+import type { View } from "../protocol/view.js";
+import { stateFormat } from "./coordinator-state.js";
+
+const whole = z.int().nonnegative();
+const identity = { incarnation: whole };
+const frames = z.object({ tcp: z.string(), unix: z.string(), machine: z.string() });
+
+const worker = z.object({ rank: whole, ...identity, fromStep: whole });
+
+const view: z.ZodType<View> = z
+  .object({
+    run: z.string(),
+    number: whole,
+    generation: whole,
+    phase: whole,
+    phaseFromStep: whole,
+    servers: z.array(
+      z.object({ index: whole, ...identity, address: z.string(), frames: frames.nullable() }),
+    ),
+    workers: z.array(worker),
+    replicas: z.array(z.array(whole).min(1)),
+    fences: z.array(whole),
+    candidates: z.array(z.object({ chunk: whole, server: whole })).default([]),
+    departing: z.array(worker).default([]),
+  })
+  .refine(({ replicas, fences }) => replicas.length === fences.length, "a fence for each chunk");
+
+/** All of the file. */
+export const stateSchema = z
+  .object({
+    format: z.literal(stateFormat),
+    term: z.int().min(1).max(termMax),
+    run: z.string(),
+    view: view.nullable(),
+    progress: z.json(),
+  })
+  .refine(
+    ({ term, view }) => view === null || termOf(view.number) <= term,
+    "a view of a later term",
+  );
