@@ -74,8 +74,10 @@ export class InvariantWatch {
   }
 
   /** A chunk message has been sent: where pushes are held for their step, none comes too late. */
-  sent({ kind, outcome, incarnation, step, rank, chunk, detail }: ChunkHeader): void {
-    if (kind !== "reply") return;
+  sent({ kind, outcome, incarnation, step, rank, chunk, version, detail }: ChunkHeader): void {
+    if (kind === "saved") this.#ledger.sent(chunk, version);
+    if (kind !== "reply" || outcome === "refused") return;
+    this.#ledger.sent(chunk, version);
     const computed = this.#ledger.stepOf(incarnation, step);
     if (computed === undefined) return;
     if (outcome === "rejected") this.#ledger.rejected.add(computed);

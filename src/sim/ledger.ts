@@ -42,6 +42,10 @@ interface LedgerChunk {
   readonly parts: readonly number[];
   /** By the digest of the weights their versions. */
   readonly versions: Map<number, number>;
+  /** The values before the last entry; none where that moved none, or there is none. */
+  before: readonly Float32Array[];
+  /** The highest version that a worker or the coordinator was sent. */
+  seen: number;
 }
 
 /** What a ledger begins with: a fresh start, or what a checkpoint has. */
@@ -88,7 +92,7 @@ export class Ledger {
       const entries = [...(start.entries[index] ?? [])];
       const versions = new Map([[digestOf(this.#arena.view(parts[0]!, length)), entries.length]]);
       const examples = entries.reduce((sum, entry) => sum + entry.examples, 0);
-      return { entries, examples, parts, versions };
+      return { entries, examples, parts, versions, before: [], seen: entries.length };
     });
   }
 
@@ -120,12 +124,29 @@ export class Ledger {
     return this.#chunks[chunk]!.entries;
   }
 
-  /** A server has applied an entry; of those who have copies the first one counts. */
+  /** A version has left the servers: it must never be lost. */
+  sent(chunk: number, version: number): void {
+    const known = this.#chunks[chunk]!;
+    known.seen = Math.max(known.seen, version);
+  }
+
+  /**
+   * A server has applied an entry; of those who have copies the first one counts. The last entry
+   * may be taken back while nobody has seen it, where its primary is gone and another leads that
+   * has it not.
+   */
   applied(entry: Entry): void {
     const chunk = this.#chunks[entry.chunk]!;
-    if (entry.version <= chunk.entries.length) {
-      this.#compareCopy(entry, chunk.entries[entry.version - 1]!);
-      return;
+    const { length: count } = chunk.entries;
+    if (entry.version <= count) {
+      if (this.#isCopy(entry, chunk.entries[entry.version - 1]!)) return;
+      if (entry.version < count || chunk.seen >= count) {
+        const found = `${entry.marks.length} pushes of ${entry.examples} examples`;
+        const place = `entry ${entry.version} of chunk ${entry.chunk}`;
+        this.#complain(`${place} is one of ${found} now, and had been another, which was seen`);
+        return;
+      }
+      this.#undo(chunk);
     }
     const steps = entry.marks
       .map(({ incarnation, step }) => this.stepOf(incarnation, step))
@@ -144,16 +165,27 @@ export class Ledger {
       this.#complain(`${where} follows version ${chunk.entries.length}`);
     }
     chunk.entries.push({ step: entry.marks[0]?.step ?? -1, steps, examples });
+    const length = this.layout.chunks[entry.chunk]!.length;
+    chunk.before = chunk.parts.map((slot) => this.#arena.view(slot, length).slice());
     if (this.knowsValues && steps.length > 0) this.#move(entry, chunk, steps);
   }
 
-  /** A copy applies what the others have, in the same order. */
-  #compareCopy({ chunk, version, marks, examples }: Entry, entry: LedgerEntry): void {
+  /** True where a copy applies what another has. */
+  #isCopy({ marks, examples }: Entry, entry: LedgerEntry): boolean {
     const steps = marks.flatMap(({ incarnation, step }) => this.stepOf(incarnation, step) ?? []);
-    const isSame = steps.every((step) => entry.steps.includes(step));
-    if (isSame && examples === entry.examples) return;
-    const found = `${marks.length} pushes of ${examples} examples`;
-    this.#complain(`a copy of chunk ${chunk} has ${found} for entry ${version}, not those it had`);
+    return steps.every((step) => entry.steps.includes(step)) && examples === entry.examples;
+  }
+
+  #undo(chunk: LedgerChunk): void {
+    const last = chunk.entries.pop();
+    chunk.examples -= last?.examples ?? 0;
+    chunk.before.forEach((values, part) => {
+      this.#arena.view(chunk.parts[part]!, values.length).set(values);
+    });
+    for (const [digest, version] of chunk.versions) {
+      if (version > chunk.entries.length) chunk.versions.delete(digest);
+    }
+    chunk.before = [];
   }
 
   /** The values of a part of a chunk. */

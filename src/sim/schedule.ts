@@ -115,7 +115,8 @@ function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: num
   const workersMax = 1 + random.below(5);
   const servers = 1 + random.below(3);
   const replication = new Random("replication", spec.seed, spec.run);
-  const replicas = servers > 1 && replication.below(3) === 0 ? 2 : 1;
+  const isReplicated = servers > 1 && replication.below(3) === 0;
+  const replicas = isReplicated ? 2 + replication.below(servers - 1) : 1;
   const network = drawNetwork(random);
   const stepMsMax = [2, 10, 30][random.below(3)]!;
   const steps = Math.ceil((spec.trainExamples * spec.epochs) / (spec.batchSize * workersMax));
