@@ -119,6 +119,7 @@ class Servers {
         break;
       }
       case "sendParts": {
+        if (effect.channel <= 100) break;
         const { step: seq, fence, generation, detail } = effect.header;
         const about = { chunk: 0, part: "weights", seq, server: from, fence, generation } as const;
         const marks = JSON.parse(detail) as ChunkMarks;
@@ -314,6 +315,24 @@ test("a channel that opens again brings what was on its way", () => {
   assert.equal(asking!.what, "follow 0", "it has the state before, and needs no snapshot");
   servers.deliver();
   assert.deepEqual(servers.versions(), [1]);
+});
+
+test("a step that is being sealed counts as sealed for who joins", () => {
+  const servers = replicated();
+  servers.push(0, 0);
+  const view = { ...servers.view, number: servers.view.number + 1 };
+  const [answer] = servers.shards[0]!.step({ type: "view", view }, 0);
+  assert.ok(answer?.type === "viewAck");
+  assert.equal(answer.sealedStep, 0);
+});
+
+test("what is saved is what is left when nothing more can be sealed", () => {
+  const servers = replicated();
+  const joiner = { rank: 0, incarnation: 11, fromStep: 3 };
+  servers.follow({ workers: [joiner], departing: servers.view.workers });
+  assert.equal(servers.marks(0), null, "empty steps are yet to be committed");
+  servers.deliver();
+  assert.equal(servers.marks(0)?.sealedStep, 2);
 });
 
 test("a view is acknowledged when nothing of who is gone is left to be committed", () => {

@@ -89,7 +89,11 @@ export function answerTo(
   return {
     type: "viewAck",
     view: view.number,
-    sealedStep: Math.max(-1, ...states.map((state) => state.sealedStep)),
+    // What is being committed is sealed: a joiner would come too late for it.
+    sealedStep: Math.max(
+      -1,
+      ...states.map(({ pending, sealedStep }) => pending?.sealedStep ?? sealedStep),
+    ),
     clockMin: clocks.length === 0 ? 0 : Math.min(...clocks),
     departed,
   };

@@ -296,7 +296,7 @@ describe("the beats of a step", () => {
     assert.deepEqual(bench.push(1, 0), ["fold 2 3", "release 3", "entry 1 to 1"]);
     assert.equal(bench.activity(), "entry 1 of chunk 0 is not committed: waiting for server 1");
     assert.deepEqual(bench.pull(0, 0), ["0: step -1 none, version 0"]);
-    assert.match(bench.save(0)[0]!, /"version":0.*"sealedStep":-1,"applied":\[\]/);
+    assert.deepEqual(bench.save(0), [], "what is saved is what is committed");
     assert.deepEqual(bench.push(1, 0, { channel: 7 }), [], "also one that comes again");
     assert.deepEqual(bench.acknowledge(0, 2), [], "it is another entry that is waited for");
     assert.deepEqual(bench.acknowledge(0, 1), [
@@ -306,6 +306,9 @@ describe("the beats of a step", () => {
       "1: step 0 applied, version 1",
       "release 4",
       "7: step 0 duplicate, version 1",
+      'save {"version":1,"examples":8,"sealedStep":0,"applied":[' +
+        '{"rank":0,"incarnation":10,"step":0},{"rank":1,"incarnation":11,"step":0}],"counts":' +
+        '{"pushes":2,"rejected":0,"stalenessSum":0,"stalenessMax":0,"stalenessCounts":[]}}',
     ]);
     assert.deepEqual(bench.acknowledge(0, 1), [], "an entry is committed once");
   });

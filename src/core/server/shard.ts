@@ -36,6 +36,8 @@ export interface ShardConfig {
   readonly layout: Layout;
 }
 
+type SaveEvent = ShardEvent & { readonly type: "save" };
+
 /** The machine. */
 export class Shard {
   readonly #context: ShardContext;
@@ -45,6 +47,8 @@ export class Shard {
   readonly #chunks: HeldChunks;
   readonly #followers: Followers;
   readonly #following: Following;
+  /** Askings to save a chunk that has an entry to be committed first. */
+  #saves: SaveEvent[] = [];
   /** True while the view is yet to be acknowledged. */
   #owesAnswer = false;
   /** Pushes and pulls whose time has not come. */
@@ -129,7 +133,7 @@ export class Shard {
         this.#onLoad(event);
         break;
       case "save":
-        this.#chunks.save(event);
+        this.#onSave(event);
         break;
       case "follow":
         this.#onFollow(event);
@@ -178,6 +182,7 @@ export class Shard {
     }
     this.#answerView();
     this.#takeEarly();
+    this.#takeSaves();
   }
 
   /** How far somebody had come who is gone is known once nothing of him is left to be committed. */
@@ -284,6 +289,22 @@ export class Shard {
     if (!this.#beats.settle(state, view)) return;
     this.#answerView();
     this.#takeEarly();
+    this.#takeSaves();
+  }
+
+  /** A chunk at rest may still have steps to seal that nobody takes, each an entry of its own. */
+  #onSave(event: SaveEvent): void {
+    if (this.#chunks.leading(event.chunk)?.isBusy !== true) {
+      this.#chunks.save(event);
+      return;
+    }
+    this.#saves = [...this.#saves.filter(({ chunk }) => chunk !== event.chunk), event];
+  }
+
+  #takeSaves(): void {
+    const saves = this.#saves;
+    this.#saves = [];
+    for (const event of saves) this.#onSave(event);
   }
 
   #onLinked(server: number): void {
