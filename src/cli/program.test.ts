@@ -35,7 +35,7 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
       "train --wrokers 3",
       "paceline train has no option --wrokers (did you mean --workers?); see paceline train --help",
     ],
-    ["train --replicas=2", "paceline train has no option --replicas; see paceline train --help"],
+    ["train --standbys=2", "paceline train has no option --standbys; see paceline train --help"],
     ["train --port", "paceline: --port has no value; write a whole number from 0 to 65535"],
     [
       "train a.yaml b.yaml",
