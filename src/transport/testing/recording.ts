@@ -39,11 +39,11 @@ export const accepted: RegisterReply = {
   leaseMs: 3000,
 };
 
-/** Waits until a condition holds; fails with what was waited for after ten seconds. */
+/** Waits until a condition holds; fails with what was waited for after a minute. */
 export async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!condition()) {
-    assert.ok(Date.now() < deadline, `waited 10 s for ${what}`);
+    assert.ok(Date.now() < deadline, `waited 60 s for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
