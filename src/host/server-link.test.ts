@@ -82,10 +82,11 @@ test("without a way from the start there is no link", () => {
 });
 
 test("a link that was closed tries no more, and tells of no trouble", () => {
-  const { link, opened, troubles, breakOff } = linked(() => "s0");
+  const { link, opened, troubles, breakOff, goOn } = linked(() => "s0");
   breakOff();
   link.close();
   breakOff();
+  goOn();
   assert.deepEqual([opened.length, troubles], [1, []]);
 });
 

@@ -72,6 +72,8 @@ describe("the library of a model", () => {
       source("recorded"),
       lasting({ "2.6.3": 40, "3.7.2": 4 }),
     );
+    const contrary = lasting({ "2.6.3": 4, "3.7.2": 40 });
+    assert.equal(chooseLibrary(both, model, source("other"), contrary).dnnl, older);
     const others = source("other", [recorded.line!]);
     assert.equal(chooseLibrary(both, model, others, never).dnnl, newer);
     const ruled = { ...ruleOnly, recorded: [recorded.line!] };
