@@ -35,7 +35,7 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
       "train --wrokers 3",
       "paceline train has no option --wrokers (did you mean --workers?); see paceline train --help",
     ],
-    ["train --replicas=2", "paceline train has no option --replicas; see paceline train --help"],
+    ["train --zones=2", "paceline train has no option --zones; see paceline train --help"],
     ["train --port", "paceline: --port has no value; write a whole number from 0 to 65535"],
     [
       "train a.yaml b.yaml",
@@ -124,6 +124,7 @@ describe("what a run can't take is refused by --dry-run too", () => {
     ],
     ["--test-limit 10001", /--test-limit 10001 is more than the 10000 test examples of mnist/],
     ["--inject kill:worker=9,at=1", /--inject kill:worker=9,at=1 names no worker/],
+    ["--inject kill:server=0,at=0", /kill:server=0,at=0 is at step 0, and the first is 1; write a/],
     ["--data nope", /data set "nope" is unknown; choose one of mnist, .*cifar100/],
   ];
   for (const [words, message, code = 2] of refused) {
