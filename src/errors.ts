@@ -87,6 +87,11 @@ export class PacelineError extends Error {
     return errorCodes[this.code].retryable;
   }
 
+  /** True where nobody listens at the address that was tried, so that no process is there. */
+  get nobodyListens(): boolean {
+    return this.details.refused === true;
+  }
+
   /** The process exit code that this failure ends a command with. */
   get exitCode(): number {
     return errorCodes[this.code].exitCode;

@@ -13,7 +13,8 @@ test("servers killed one after the other come back, and cost a run no bit", asyn
   const words = ["train", ...work, "--chunk-values", "10000", "-w", "3", "-s", "3"];
   const whole = place.start([...words, "--name", "whole"]);
   assert.equal((await whole.end()).exitCode, 0, whole.told());
-  const command = place.start([...words, "--replicas", "2", "--name", "killed"]);
+  const fault = ["--inject", "kill:server=1,at=100"];
+  const command = place.start([...words, "--replicas", "2", ...fault, "--name", "killed"]);
   const redundancies = async () => {
     const events = await place.events("killed");
     return events.filter(({ text }) => text.startsWith("redundant")).length;
@@ -22,12 +23,17 @@ test("servers killed one after the other come back, and cost a run no bit", asyn
   for (const server of [1, 2, 1]) {
     await until("copies of all chunks", async () => (await redundancies()) > pids.length);
     const { pid } = await place.member("killed", "server", server, pids.at(-2) ?? -1);
-    process.kill(pid, "SIGKILL");
+    // The first is killed by injection.
+    if (pids.length > 0) process.kill(pid, "SIGKILL");
     pids.push(pid);
     await place.member("killed", "server", server, pid);
   }
   const { exitCode, err } = await command.end();
   assert.equal(exitCode, 0, command.told());
+  assert.match(
+    err,
+    /^server-1 \(pid \d+\) ended with SIGKILL, as injected, is started again: lost/m,
+  );
   assert.equal([...err.matchAll(/^server-\d .*SIGKILL.*: lost at step \d+$/gm)].length, 3, err);
   assert.equal(await place.weights("killed"), await place.weights("whole"));
   const { paceline } = await place.result("killed");

@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { PacelineError } from "../errors.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
+import type { InjectedFault } from "../protocol/injected-fault.js";
 import type { MemberExited } from "../runtime/start-coordinator.js";
 import { latestCheckpoint } from "../store/checkpoint/checkpoint-folder.js";
 import type { FromCoordinator, ToCoordinator } from "./coordinator-link.js";
@@ -20,7 +21,7 @@ export interface CoordinatorListener {
   /** Members may come. */
   onPrepared(place: RunPlace): void;
   /** A fault is due. */
-  onKill(role: "server" | "worker", rank: number): void;
+  onFault(fault: InjectedFault): void;
 }
 
 /** Phases of the coordinator in which a worker that died is wanted again. */
@@ -70,7 +71,7 @@ export class CoordinatorChild {
       this.#child.on("message", (given) => {
         const message = given as FromCoordinator;
         if (message.type === "phase") this.#phase = message.phase;
-        else if (message.type === "kill") listener.onKill(message.role, message.rank);
+        else if (message.type === "fault") listener.onFault(message.fault);
         else if (message.type === "ended") resolve(message.exitCode);
         else if (message.type === "failed") reject(errorOf(message));
         else {

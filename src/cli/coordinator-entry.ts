@@ -7,12 +7,13 @@
  * way it comes first.
  */
 import { toPacelineError } from "../errors.js";
-import type { Injection } from "../options/resolved-options.js";
+import { faultText } from "../protocol/injected-fault.js";
 import { RunReport } from "../report/run-report.js";
 import type { Observer } from "../runtime/observer.js";
 import { processClock } from "../runtime/process/process-clock.js";
 import { type RunningCoordinator, startCoordinator } from "../runtime/start-coordinator.js";
 import type { FromCoordinator, ToCoordinator } from "./coordinator-link.js";
+import { InjectedFaults } from "./injected-faults.js";
 import { guardProcessOutput } from "./output.js";
 import { coordinatorSettingsOf } from "./role-settings.js";
 import { onSignals, signalExitCode } from "./signals.js";
@@ -75,11 +76,20 @@ class SupervisedCoordinator {
         log,
       });
       this.#running = running;
-      const injections = [...options.inject];
-      if (injections.length > 0)
-        watch = setInterval(() => inject(running, injections), injectIntervalMs);
+      const faults = new InjectedFaults(options.inject);
+      const inject = () => {
+        for (const { fault, pid, text } of faults.due(running.snapshot())) {
+          if (fault.kind === "pause") {
+            paused.add(pid);
+            log(text);
+          }
+          say({ type: "fault", fault });
+        }
+      };
+      if (options.inject.length > 0) watch = setInterval(inject, injectIntervalMs);
       const { exitCode } = await running.run({ settings: options, configText: io.configText });
       this.#exitCode = exitCode;
+      for (const fault of faults.left) log(`--inject ${faultText(fault)} did not come about`);
       say({ type: "ended", exitCode });
     } catch (thrown) {
       const { code, message, details, cause, exitCode } = toPacelineError(thrown);
@@ -109,16 +119,17 @@ class SupervisedCoordinator {
   }
 }
 
-/** Has those members killed whose moment has come. */
-function inject(running: RunningCoordinator, injections: Injection[]): void {
-  if (injections.length === 0) return;
-  const { members, phase } = running.snapshot();
-  if (phase !== "training") return;
-  const step = Math.max(0, ...members.map((member) => member.worker?.clock ?? 0));
-  for (const injection of [...injections]) {
-    if (step < injection.at) continue;
-    injections.splice(injections.indexOf(injection), 1);
-    say({ type: "kill", role: injection.role, rank: injection.rank });
+/**
+ * A member that is stopped does not see that the supervisor is gone, and would stay for ever; this
+ * process ends with the supervisor, and has it go on.
+ */
+function wake(pids: Iterable<number>): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, "SIGCONT");
+    } catch {
+      // It has ended.
+    }
   }
 }
 
@@ -126,6 +137,8 @@ function say(message: FromCoordinator): void {
   process.send?.(message);
 }
 
+const paused = new Set<number>();
+process.once("exit", () => wake(paused));
 exitWithParent();
 guardProcessOutput();
 const coordinator = new SupervisedCoordinator();

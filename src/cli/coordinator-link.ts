@@ -4,7 +4,7 @@
  */
 import type { ErrorCode } from "../errors.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
-import type { MemberRole } from "../protocol/identity.js";
+import type { InjectedFault } from "../protocol/injected-fault.js";
 import type { MemberExited } from "../runtime/start-coordinator.js";
 
 /** From the supervisor. */
@@ -27,7 +27,7 @@ export type FromCoordinator =
   /** The coordinator is in another phase. */
   | { readonly type: "phase"; readonly phase: string }
   /** The moment of an injected fault has come. */
-  | { readonly type: "kill"; readonly role: MemberRole; readonly rank: number }
+  | { readonly type: "fault"; readonly fault: InjectedFault }
   /** The run is over and its folder is whole; members may be ended. */
   | { readonly type: "ended"; readonly exitCode: number }
   /** The run could not begin. */

@@ -124,6 +124,7 @@ describe("what a run can't take is refused by --dry-run too", () => {
     ],
     ["--test-limit 10001", /--test-limit 10001 is more than the 10000 test examples of mnist/],
     ["--inject kill:worker=9,at=1", /--inject kill:worker=9,at=1 names no worker/],
+    ["--inject kill:server=0,at=0", /kill:server=0,at=0 is at step 0, and the first is 1; write a/],
     ["--data nope", /data set "nope" is unknown; choose one of mnist, .*cifar100/],
   ];
   for (const [words, message, code = 2] of refused) {

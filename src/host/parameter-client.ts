@@ -131,8 +131,8 @@ export class ParameterClient {
 
   /** The servers of the present view that a link was made to, and whether they are reached. */
   reach(): ServerReach[] {
-    return [...this.#links].flatMap(([server, { unreachedMs }]) =>
-      unreachedMs === null ? [] : [{ server, unreachedMs }],
+    return (this.#view?.servers ?? []).flatMap(
+      ({ index, incarnation }) => this.#links.get(index)?.reachOf(index, incarnation) ?? [],
     );
   }
 

@@ -73,13 +73,8 @@ export class ReplicaLinks {
 
   /** Which servers are reached. */
   reach(): ServerReach[] {
-    return [...this.#links].flatMap(
-      ([
-        server,
-        {
-          link: { unreachedMs },
-        },
-      ]) => (unreachedMs === null ? [] : [{ server, unreachedMs }]),
+    return [...this.#links].flatMap(([server, { link, incarnation }]) =>
+      link.reachOf(server, incarnation),
     );
   }
 

@@ -74,6 +74,22 @@ for (const push of [
   });
 }
 
+test("a server that ends where nobody sees it is lost when others are refused there", async () => {
+  const spec = specOf({});
+  const undisturbed = await run({ ...spec, replicas: 1 });
+  const { result, weights, events } = await run(spec, (toy) => {
+    void heard(toy, /^redundant/, 0).then(() => toy.kill(1, false));
+  });
+  assert.equal(result.outcome, "done", result.reason);
+  const lost = events.filter(({ kind }) => kind === "lost").map(({ text }) => text);
+  assert.equal(lost.length, 1);
+  assert.match(
+    lost[0]!,
+    /^server-1 connection closed 0\.\d s ago and .* is refused at its address/,
+  );
+  assert.deepEqual(weights, undisturbed.weights);
+});
+
 test("asynchronous pushes that were answered are in the versions after servers ended", async () => {
   const spec = specOf({ protocol: asp });
   const { result, saved } = await run(spec, killing([0, 2]));

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PacelineError } from "../errors.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
+import { unreachable } from "../transport/connection-errors.js";
 import type { ChunkReceiver, Transport } from "../transport/transport.js";
 import { ServerLink } from "./server-link.js";
 import { ManualClock } from "./testing/manual-clock.js";
@@ -27,8 +28,8 @@ function linked(find: () => string) {
     onChunk: () => {},
     onTrouble: (reason) => void troubles.push(reason),
   });
-  const breakOff = () => {
-    opened.at(-1)!.receiver.onClose(new PacelineError("unavailable", "it broke"));
+  const breakOff = (error = new PacelineError("unavailable", "it broke")) => {
+    opened.at(-1)!.receiver.onClose(error);
   };
   const welcome = () => {
     opened.at(-1)!.receiver.onChunk({ ...emptyHeader, kind: "welcome" }, null);
@@ -106,6 +107,30 @@ test("a link tells how long the server can't be reached, from its break to its w
   assert.equal(link.unreachedMs, 1150, "further breaks change nothing");
   welcome();
   assert.equal(link.unreachedMs, 0);
+});
+
+test("a link tells of a server's life whether its last try was refused", () => {
+  const { link, breakOff, welcome, goOn } = linked(() => "s0");
+  const refused = () => link.reachOf(2, 7).map((one) => one.refused);
+  assert.deepEqual(link.reachOf(2, 7), [], "nothing is known before there was an answer");
+  welcome();
+  assert.deepEqual(link.reachOf(2, 7), [
+    { server: 2, incarnation: 7, unreachedMs: 0, refused: false },
+  ]);
+  breakOff();
+  assert.deepEqual(refused(), [false]);
+  goOn();
+  breakOff(unreachable("s0", "ECONNREFUSED"));
+  assert.deepEqual(refused(), [true]);
+  goOn();
+  breakOff(unreachable("s0", "ETIMEDOUT"));
+  assert.deepEqual(refused(), [false], "somebody may be there");
+  goOn();
+  breakOff(unreachable("/s0.sock", "ENOENT"));
+  assert.deepEqual(refused(), [true]);
+  goOn();
+  welcome();
+  assert.deepEqual(refused(), [false]);
 });
 
 test("a channel that is open and dead is found out and opened anew", () => {

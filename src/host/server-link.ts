@@ -11,7 +11,7 @@
 
 import { type PacelineError, toPacelineError } from "../errors.js";
 import type { WorkerIdentity } from "../protocol/identity.js";
-import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
+import { type ChunkHeader, emptyHeader, type ServerReach } from "../protocol/messages.js";
 import type { ChunkChannel, Transport } from "../transport/transport.js";
 import type { Clock, Timer } from "./clock.js";
 
@@ -50,6 +50,8 @@ export class ServerLink {
   #heardMs: number;
   /** Since when the server can't be reached; null while it is, or may be. */
   #troubleMs: number | null = null;
+  /** True where the last try was refused. */
+  #isRefused = false;
   /** True while a greeting over an open channel has no answer. */
   #isGreetedAgain = false;
   #closed = false;
@@ -76,6 +78,13 @@ export class ServerLink {
   /** Where the server was last looked for. */
   get address(): string {
     return this.#address;
+  }
+
+  /** What a heartbeat tells of the link to a server's life; nothing before it is known. */
+  reachOf(server: number, incarnation: number): ServerReach[] {
+    const { unreachedMs } = this;
+    if (unreachedMs === null) return [];
+    return [{ server, incarnation, unreachedMs, refused: this.#isRefused }];
   }
 
   /** How long the server can't be reached, in whole milliseconds; 0 where it can; null before. */
@@ -153,6 +162,7 @@ export class ServerLink {
     this.#heardMs = this.#clock.nowMs();
     if (header.kind === "welcome") {
       this.#troubleMs = null;
+      this.#isRefused = false;
       // One that answers a further greeting says no more than that it is there.
       const isAnswer = this.#welcome && this.#isGreetedAgain;
       this.#isGreetedAgain = false;
@@ -172,6 +182,7 @@ export class ServerLink {
 
   #onClose(error: PacelineError): void {
     this.#channel = null;
+    this.#isRefused = error.nobodyListens;
     this.#tryAgain(error.message);
   }
 

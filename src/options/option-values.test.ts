@@ -7,7 +7,6 @@ import {
   choice,
   duration,
   host,
-  injection,
   listOf,
   optional,
   real,
@@ -47,8 +46,6 @@ const read: readonly (readonly [ValueType<never>, string, unknown])[] = [
   [host, "[::1]", "::1"],
   [host, "::1:2", "::1:2"],
   [host, "fe80::1%eth0", "fe80::1%eth0"],
-  [injection, "kill:worker=2,at=50", { kind: "kill", role: "worker", rank: 2, at: 50 }],
-  [injection, "kill:server=0,at=1", { kind: "kill", role: "server", rank: 0, at: 1 }],
 ] as never;
 
 const refused: readonly (readonly [ValueType<unknown>, string, string])[] = [
@@ -80,7 +77,6 @@ const refused: readonly (readonly [ValueType<unknown>, string, string])[] = [
   [address(8000), "here:70000", "has a port above 65535"],
   [host, "here:8000", "has a port"],
   [host, "http://here", "is not an address"],
-  [injection, "kill:coordinator=0,at=1", "is not a fault"],
 ];
 
 describe("option values", () => {

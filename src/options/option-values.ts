@@ -18,7 +18,7 @@ import type { Cadence, TimedCadence } from "../protocol/run-spec.js";
 import { expandHome } from "../store/home-path.js";
 import { runNameProblem, runNameWanted } from "../store/runs/run-directory.js";
 import { alternatives } from "../suggest.js";
-import type { Injection, WorkerRange } from "./resolved-options.js";
+import type { WorkerRange } from "./resolved-options.js";
 
 /** A parsed value, or what is wrong with the text ("is below 1"). */
 export type Parsed<T> = { readonly value: T } | { readonly problem: string };
@@ -369,19 +369,6 @@ export const host: ValueType<string> = {
   },
   print: (value) => value,
   schema: { type: "string", minLength: 1 },
-};
-
-/** kill:worker=2,at=50: kill the worker of rank 2 at step 50. */
-export const injection: ValueType<Injection> = {
-  placeholder: "fault",
-  wanted: "a fault such as kill:worker=2,at=50 or kill:server=1,at=50",
-  parse(text) {
-    const [, role, rank, at] = /^kill:(worker|server)=(\d+),at=(\d+)$/.exec(text) ?? [];
-    if (role !== "worker" && role !== "server") return { problem: "is not a fault" };
-    return { value: { kind: "kill", role, rank: Number(rank), at: Number(at) } };
-  },
-  print: ({ kind, role, rank, at }) => `${kind}:${role}=${rank},at=${at}`,
-  schema: { type: "string", pattern: "^kill:(worker|server)=\\d+,at=\\d+$" },
 };
 
 function within(

@@ -1,11 +1,11 @@
 /** The rows of the groups "keeping", "showing" and "trying". */
 
+import { injection } from "./injection.js";
 import { type CommandName, commandNames, type OptionRows, trainingCommands } from "./option-row.js";
 import {
   cadence,
   choice,
   duration,
-  injection,
   listOf,
   optional,
   path,
@@ -170,7 +170,9 @@ export const showingRows: OptionRows<ShowingOptions> = {
     name: "inject",
     type: listOf(injection, ";"),
     default: [],
-    sentence: "inject a fault; may be repeated",
+    sentence:
+      "kill or pause a member once the coordinator knows that the run is at a global step, which " +
+      "it hears up to 250 ms late; may be repeated",
     group: "trying",
     commands: ["train"],
   },

@@ -6,6 +6,7 @@
 
 import type { PaceSettings } from "../core/sync/pace.js";
 import type { KernelsChoice } from "../kernels/choice.js";
+import type { InjectedFault } from "../protocol/injected-fault.js";
 import type { RunOptions } from "../protocol/run-options.js";
 import type { Cadence, Stem } from "../protocol/run-spec.js";
 import type { TransportChoice } from "../protocol/view.js";
@@ -16,19 +17,6 @@ export interface WorkerRange {
   readonly max: number;
   /** How many it waits for at the start: the minimum of a range that is written, else all. */
   readonly start?: number;
-}
-
-/**
- * A fault that a run brings upon itself: the process is killed when it, or the run, reaches the
- * step.
- */
-export interface Injection {
-  readonly kind: "kill";
-  readonly role: "server" | "worker";
-  /** Rank of the worker or index of the server. */
-  readonly rank: number;
-  /** The global step at which the process is killed. */
-  readonly at: number;
 }
 
 /** Who belongs and how members reach each other. */
@@ -109,7 +97,7 @@ export interface ShowingOptions {
   readonly dryRun: boolean;
   readonly fast: boolean;
   readonly kernels: KernelsChoice;
-  readonly inject: readonly Injection[];
+  readonly inject: readonly InjectedFault[];
 }
 
 /** Every option of every command; a command reads those that its help lists. */

@@ -141,8 +141,12 @@ export interface Departure extends WorkerIdentity {
 /** Whether a member reaches a server. */
 export interface ServerReach {
   readonly server: number;
+  /** Of the server's life that the member's view names. */
+  readonly incarnation: number;
   /** 0 where it does; else how long ago the link broke, or was first tried in vain. */
   readonly unreachedMs: number;
+  /** True where the last try was refused: nobody listens at the server's address. */
+  readonly refused: boolean;
 }
 
 /** Member to coordinator, over the session. */

@@ -4,6 +4,7 @@
  * here; the rooms that offer settings to people have the defaults and the checks.
  */
 import type { PaceSettings } from "../core/sync/pace.js";
+import type { InjectedFault } from "../protocol/injected-fault.js";
 import type { RunOptions } from "../protocol/run-options.js";
 import type { Cadence, Stem } from "../protocol/run-spec.js";
 
@@ -33,13 +34,8 @@ export interface ClusterSettings extends PaceSettings {
   readonly workers: { readonly min: number; readonly max: number; readonly start?: number };
   /** One of the modes of `core/sync`. */
   readonly mode: string;
-  /** Members that are killed on purpose at a step; checked against the counts. */
-  readonly inject: readonly {
-    readonly kind: "kill";
-    readonly role: "server" | "worker";
-    readonly rank: number;
-    readonly at: number;
-  }[];
+  /** Faults that the run brings upon itself; checked against the counts. */
+  readonly inject: readonly InjectedFault[];
 }
 
 /** What stays after a run. */

@@ -99,6 +99,11 @@ describe("a run spec", () => {
       "--inject kill:server=2,at=5 names no server; there are 2, from 0 to 1",
     ],
     [
+      { inject: [{ kind: "pause", role: "worker", rank: 4, at: 5, forMs: 1500 }] },
+      {},
+      "--inject pause:worker=4,at=5,for=1500ms names no worker; there are 4, from 0 to 3",
+    ],
+    [
       { lrSchedule: "step", lrMilestones: [0.75, 0.5] },
       {},
       "--lr-milestones 0.75,0.5 do not ascend; sort them",

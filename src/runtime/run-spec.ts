@@ -9,6 +9,7 @@ import { batchesOfGlobalStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
 import { stemmedModels } from "../nn/models.js";
 import { compressionSpecFields, pullsDifferences } from "../protocol/compression.js";
+import { faultText } from "../protocol/injected-fault.js";
 import type { AugmentSpec, InputSpec } from "../protocol/input-spec.js";
 import { type Protocol, type RunSpec, runFields } from "../protocol/run-spec.js";
 import { scheduleFields } from "../protocol/schedule-spec.js";
@@ -131,10 +132,11 @@ function demandComputable({ engine, dtype }: RunSettings): void {
 }
 
 function demandInjectable({ inject, servers, workers }: RunSettings): void {
-  for (const { kind, role, rank, at } of inject) {
+  for (const fault of inject) {
+    const { role, rank } = fault;
     const count = role === "worker" ? workers.max : servers;
     if (rank < count) continue;
-    const sentence = `--inject ${kind}:${role}=${rank},at=${at} names no ${role}`;
+    const sentence = `--inject ${faultText(fault)} names no ${role}`;
     throw usage(`${sentence}; there are ${count}, from 0 to ${count - 1}`);
   }
 }

@@ -7,6 +7,7 @@ import type { ExamplesBlock } from "../protocol/examples.js";
 import type { MemberIdentity } from "../protocol/identity.js";
 import type { MemberMessage } from "../protocol/messages.js";
 import { acceptHello } from "../transport/chunk-delivery.js";
+import { unreachable } from "../transport/connection-errors.js";
 import type {
   ChunkAcceptor,
   ChunkChannel,
@@ -112,7 +113,7 @@ export class SimulatedTransport implements Transport {
     client.receiver = receiver;
     this.#opened.add(client);
     if (served === undefined) {
-      client.break(new PacelineError("unavailable", `${address} can't be reached`));
+      client.break(unreachable(address, "ECONNREFUSED"));
       return client;
     }
     let isOpen = false;

@@ -21,11 +21,15 @@ export function silent(peer: string, what: string, limitMs: number): PacelineErr
   return new PacelineError("timeout", `${peer} sent no ${what} within ${seconds} s`);
 }
 
+/** The system's words for a port, or the socket file of a process, that nobody listens at. */
+const refusals: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOENT"]);
+
 /** Nobody answers at an address. */
 export function unreachable(address: string, reason: string | undefined): PacelineError {
   const shown = reason === undefined ? "" : ` (${reason})`;
   const message = `${address} can't be reached${shown}; is it running and is the address right?`;
-  return new PacelineError("unavailable", message, { details: { address } });
+  const refused = reason !== undefined && refusals.has(reason);
+  return new PacelineError("unavailable", message, { details: { address, refused } });
 }
 
 /** Why a port can't be listened on. */

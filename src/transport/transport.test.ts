@@ -402,6 +402,7 @@ for (const kind of kinds) {
       await until("close", () => near.errors.length === 1 && calls === 1);
       assert.equal(near.errors[0]!.code, "unavailable");
       assert.match(near.errors[0]!.message, new RegExp(kind.deadAddress));
+      assert.ok(near.errors[0]!.nobodyListens, "nobody listens there");
     });
 
     test("a listener that closes ends its channels, and its successor is reached", async () => {
@@ -414,6 +415,11 @@ for (const kind of kinds) {
       await first.close();
       await until("both ends", () => near.errors.length === 1 && far.errors.length === 1);
       assert.equal(near.errors[0]!.code, "unavailable");
+      assert.ok(!near.errors[0]!.nobodyListens, "an end is no refusal");
+      const gone = new Inbox();
+      client.openChunks(first.address, gone).send(hello, null);
+      await until("refusal", () => gone.errors.length === 1);
+      assert.ok(gone.errors[0]!.nobodyListens, gone.errors[0]!.message);
       const second = await server.serveChunks(first.address, () => far);
       closers.push(() => second.close());
       client.openChunks(second.address, near).send(hello, null);

@@ -7,6 +7,7 @@ import { loadDataset } from "../../data/dataset.js";
 import { codeOfExit, PacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import type { MemberRole } from "../../protocol/identity.js";
+import type { InjectedFault } from "../../protocol/injected-fault.js";
 import { lastWordsIn } from "../../runtime/process/last-words.js";
 import { memberFlags, threadsOfEach } from "../../runtime/process/member-process.js";
 import { type MemberExit, Supervisor } from "../../runtime/process/supervisor.js";
@@ -43,7 +44,7 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
       onPrepared: (place) => {
         members = new Members(here, io, coordinator, place);
       },
-      onKill: (role, rank) => members?.kill(role, rank),
+      onFault: (fault) => members?.suffer(fault),
     });
   } catch (thrown) {
     // Who stops at once needs not be told that the coordinator is gone.
@@ -103,8 +104,11 @@ class Members {
     for (let rank = 0; rank < options.workers.max; rank++) this.#supervisor.start("worker", rank);
   }
 
-  kill(role: MemberRole, rank: number): void {
-    this.#supervisor.kill(role, rank);
+  /** Brings an injected fault upon the member that it names. */
+  suffer(fault: InjectedFault): void {
+    const { kind, role, rank } = fault;
+    if (kind === "kill") this.#supervisor.kill(role, rank);
+    else this.#supervisor.pause(role, rank, fault.forMs);
   }
 
   killAll(): void {
@@ -122,7 +126,7 @@ class Members {
     const how = exit.signal ?? `exit code ${exit.code}`;
     const hasWords = exit.signal === null && exit.code !== 0;
     const said = hasWords ? lastWordsIn(logPathIn(this.#path, role, rank)) : "";
-    const why = exit.injected ? ", as injected" : restarts ? ", is started again" : "";
+    const why = `${exit.injected ? ", as injected" : ""}${restarts ? ", is started again" : ""}`;
     const reason = exit.problem ?? `(pid ${pid}) ended with ${how}${why}${said && `: ${said}`}`;
     const code = said === "" ? null : codeOfExit(exit.code);
     this.#coordinator.memberExited({ role, rank, pid, reason, restarts, code });

@@ -35,6 +35,34 @@ test("a lost server ends the run and is named", () => {
   }
 });
 
+test("a killed server that nobody supervises is lost within a second", () => {
+  for (const seed of seeds) {
+    const cluster = clusterOf(seed).start();
+    cluster.run(1, () => training(cluster));
+    const { nowMs } = cluster;
+    cluster.kill(cluster.servers().find(({ rank }) => rank === 1)!, "closed");
+    cluster.run(1, () => cluster.events.some(({ kind }) => kind === "lost"));
+    const { text } = cluster.events.find(({ kind }) => kind === "lost")!;
+    const why = /^server-1 connection closed 0\.\d s ago and worker-\d is refused at its address/;
+    assert.match(text, why);
+    assert.ok(cluster.nowMs - nowMs < 1000, `${cluster.nowMs - nowMs} ms`);
+  }
+});
+
+test("a server whose session and links are cut for less than its grace is not lost", () => {
+  for (const seed of seeds) {
+    const cluster = clusterOf(seed).start();
+    cluster.run(1, () => training(cluster));
+    const server = cluster.servers().find(({ rank }) => rank === 1)!;
+    cluster.cut(server, 2000);
+    assert.equal(cluster.run().result.outcome, "done", cluster.result.reason);
+    assert.deepEqual(
+      cluster.events.filter(({ kind }) => kind === "lost"),
+      [],
+    );
+  }
+});
+
 test("a server that a supervisor saw end before it registered ends the run at once", () => {
   const cluster = clusterOf(1);
   cluster.submit(cluster.plan.spec);

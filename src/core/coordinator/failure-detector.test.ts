@@ -132,6 +132,20 @@ test("a member that starts has the time for that, and its lease from then on", (
   assert.equal(walk(detector, 60_100, 70_000, "dead"), 63_000);
 });
 
+test("a closed member whose address refuses others is dead at once, an open one is not", () => {
+  const detector = new FailureDetector(0);
+  detector.heard(1000);
+  assert.equal(detector.verdict(1400, false, "worker-1").state, "alive");
+  detector.closed(1500);
+  assert.equal(detector.verdict(1600).state, "suspect");
+  assert.deepEqual(detector.verdict(1700, false, "worker-1"), {
+    state: "dead",
+    reason: "connection closed 0.2 s ago and worker-1 is refused at its address",
+  });
+  detector.reopened(1800);
+  assert.equal(detector.verdict(1900, false, "worker-1").state, "alive");
+});
+
 test("other limits are obeyed", () => {
   const detector = new FailureDetector(0, {
     ...{ leaseMs: 400, closedGraceMs: 200, lookMs: 150 },

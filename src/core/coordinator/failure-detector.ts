@@ -1,18 +1,20 @@
 /**
- * Says whether one member is alive, suspect or dead, from four things: how long it has not been
- * heard, whether its connection is closed, whether the observer itself was awake, and how late the
- * member has been before.
+ * Says whether one member is alive, suspect or dead, from five things: how long it has not been
+ * heard, whether its connection is closed, whether others find that nobody listens at its address,
+ * whether the observer itself was awake, and how late the member has been before.
  *
  * Think of a night watchman and a lamp that blinks once a second. A lamp dark for longer than the
  * lease is out. A lamp whose wire is seen to break is given a short grace to be mended, whatever
- * the lease says: a link cut for less than that costs nothing. A watchman who dozes must not call
+ * the lease says: a link cut for less than that costs nothing; but where a neighbour sees that the
+ * lamp is gone as well, there is nothing to be mended. A watchman who dozes must not call
  * lamps dead for what he did not see: between two looks only so much counts, however long he slept.
  * A lamp on a weak battery blinks late, again and again; it is given as much more as it was late.
  * And one that is being lit, whose keeper has his hands full, is waited for with the patience that
  * starting has.
  *
  * Invariant: dead is said only after the observer has seen `leaseMs` of silence, or `closedGraceMs`
- * without a connection. One detector serves one incarnation.
+ * without a connection, or that it has none and somebody is refused at its address. One detector
+ * serves one incarnation.
  */
 
 /** The limits, all in milliseconds. */
@@ -93,13 +95,17 @@ export class FailureDetector {
 
   /**
    * The verdict at this moment; asking also tells the detector that the observer is awake.
-   * `isStarting` says that the member builds model and data, or has not begun to speak.
+   * `isStarting` says that the member builds model and data, or has not begun to speak; `refused`
+   * who finds that nobody listens at its address, null where nobody does.
    */
-  verdict(nowMs: number, isStarting = false): FailureVerdict {
+  verdict(nowMs: number, isStarting = false, refused: string | null = null): FailureVerdict {
     this.#look(nowMs);
     const { leaseMs, closedGraceMs, startMs } = this.#limits;
     if (this.#closedMs !== null) {
       const said = `connection closed ${seconds(this.#closedMs)} ago`;
+      if (refused !== null) {
+        return { state: "dead", reason: `${said} and ${refused} is refused at its address` };
+      }
       const limit = `grace ${seconds(closedGraceMs)}`;
       return this.#closedMs >= closedGraceMs
         ? { state: "dead", reason: `${said} and not back within its ${limit}` }

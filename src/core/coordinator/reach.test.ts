@@ -7,7 +7,7 @@ import { Absences, judgeReach, type ReachReport } from "./reach.js";
 /** A worker that reaches servers 0 and 1 as told; null where it has no link yet. */
 function worker(rank: number, ...times: readonly (number | null)[]): ReachReport {
   const reach = times.flatMap((unreachedMs, server) =>
-    unreachedMs === null ? [] : [{ server, unreachedMs }],
+    unreachedMs === null ? [] : [{ server, incarnation: 1, unreachedMs, refused: false }],
   );
   return { role: "worker", rank, reach };
 }
@@ -47,7 +47,7 @@ describe("who can't reach a server", () => {
     const peer: ReachReport = {
       role: "server",
       rank: 1,
-      reach: [{ server: 0, unreachedMs: 4000 }],
+      reach: [{ server: 0, incarnation: 1, unreachedMs: 4000, refused: false }],
     };
     const { removed, lost } = judgeReach([peer, worker(0, 0, 0)], 3000);
     const what = "has not reached server-0 for 4.0 s, lease 3.0 s, and 1 other worker reaches it";

@@ -19,7 +19,7 @@ import {
 } from "../../protocol/messages.js";
 import type { MemberSnapshot } from "../../protocol/run-events.js";
 import type { FrameAddresses } from "../../protocol/view.js";
-import { FailureDetector } from "./failure-detector.js";
+import { FailureDetector, type FailureVerdict } from "./failure-detector.js";
 
 /** Times and limits of membership. */
 export interface RosterConfig {
@@ -211,7 +211,7 @@ export class Roster {
   dead(nowMs: number): { member: Member; reason: string }[] {
     const found: { member: Member; reason: string }[] = [];
     for (const member of this.#members.values()) {
-      const verdict = member.detector.verdict(nowMs, isStarting(member));
+      const verdict = this.#verdictOn(member, nowMs);
       if (verdict.state === "dead") found.push({ member, reason: verdict.reason });
     }
     return found;
@@ -220,7 +220,7 @@ export class Roster {
   /** Every member as others may see it. */
   snapshot(nowMs: number, inView: (member: Member) => boolean): MemberSnapshot[] {
     return this.everybody().map((member) => {
-      const { state, reason } = member.detector.verdict(nowMs, isStarting(member));
+      const { state, reason } = this.#verdictOn(member, nowMs);
       const { role, rank, incarnation, pid, host, address, frames } = member;
       const { activity, engine, server, worker } = member;
       return {
@@ -240,6 +240,12 @@ export class Roster {
         worker,
       };
     });
+  }
+
+  #verdictOn(member: Member, nowMs: number): FailureVerdict {
+    const isAsked = member.role === "server" && !member.connected;
+    const refused = isAsked ? refusedAt(member, this.#members.values()) : null;
+    return member.detector.verdict(nowMs, isStarting(member), refused);
   }
 
   #refusal(
@@ -269,7 +275,7 @@ export class Roster {
     }
     const holder = this.get(role, rank);
     if (holder === undefined || !holder.connected) return null;
-    const { reason } = holder.detector.verdict(nowMs, isStarting(holder));
+    const { reason } = this.#verdictOn(holder, nowMs);
     return {
       code: "refused",
       reason:
@@ -290,6 +296,22 @@ export class Roster {
     }
     return firstKept ?? limit;
   }
+}
+
+/**
+ * Who is refused at the address of this life of a server, which nobody reaches; null if nobody. A
+ * process that lives listens, so one without a session besides is not waited for.
+ */
+function refusedAt(server: Member, members: Iterable<Member>): string | null {
+  let refused: string | null = null;
+  for (const member of members) {
+    for (const one of member.reach) {
+      if (one.server !== server.rank || one.incarnation !== server.incarnation) continue;
+      if (one.unreachedMs === 0) return null;
+      if (one.refused) refused ??= nameOf(member);
+    }
+  }
+  return refused;
 }
 
 function isSameAttempt(member: Member, { role, attempt }: RegisterRequest): boolean {

@@ -253,6 +253,8 @@ export class ModelWorker implements ModelMember {
   #aside: ModelValue[] = [];
   #gradient: ModelGradient | null = null;
   #lastStarted = -1;
+  /** Of the view that it was last given. */
+  #servers: View["servers"] = [];
   /** Chunks that the step under way lacks. */
   #lacking = new Set<number>();
   /** Chunks whose weights are being computed with: nobody may write to them. */
@@ -284,13 +286,17 @@ export class ModelWorker implements ModelMember {
     const common = { sequence: 0, received: 0, term, activity: this.activity() };
     const { nowMs } = this.#cluster;
     const reach = [...this.channels.values()].map(({ server, open, sinceMs }) => {
-      return { server, unreachedMs: open ? 0 : Math.max(1, Math.round(nowMs - sinceMs)) };
+      const { incarnation = 0 } = this.#servers.find(({ index }) => index === server) ?? {};
+      const life = this.#cluster.servers().find((one) => one.alive && one.rank === server);
+      const unreachedMs = open ? 0 : Math.max(1, Math.round(nowMs - sinceMs));
+      return { server, incarnation, unreachedMs, refused: life === undefined };
     });
     return { type: "heartbeat", ...common, server: null, worker, reach };
   }
 
   receiveMessage(message: CoordinatorMessage): void {
     this.joined ||= message.type === "view";
+    if (message.type === "view") this.#servers = message.view.servers;
     this.step({ type: "message", message });
   }
 

@@ -57,8 +57,8 @@ export interface Toy {
   readonly network: MemoryNetwork;
   readonly coordinator: CoordinatorHost;
   readonly events: RunEvent[];
-  /** Ends a server at once, as a supervisor sees it. */
-  kill(server: number): Promise<void>;
+  /** Ends a server at once, as a supervisor sees it, or where nobody does. */
+  kill(server: number, isSeen?: boolean): Promise<void>;
   /** Starts another in its place. */
   restart(server: number): Promise<void>;
 }
@@ -144,9 +144,10 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
       const restart = async (index: number) => {
         ends.set(index, await startServer(transportOf(`server-${index}`), index, plan, servers));
       };
-      const kill = async (index: number) => {
+      const kill = async (index: number, isSeen = true) => {
         await ends.get(index)?.();
         ends.delete(index);
+        if (!isSeen) return;
         const process = { role: "server", rank: index, pid: 1, restarts: false } as const;
         coordinator.tell({ type: "exited", ...process, reason: "was killed" });
       };

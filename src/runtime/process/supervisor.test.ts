@@ -57,6 +57,11 @@ function lives(pid: number): boolean {
   }
 }
 
+/** The letter that Linux has for what a process does: T while it is stopped. */
+function stateOf(pid: number): string | undefined {
+  return /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1];
+}
+
 /** A clock whose timers go off when the test says so. */
 class HandClock implements Clock {
   readonly delays: number[] = [];
@@ -212,12 +217,36 @@ describe("a supervisor", () => {
   test("starts a server again where others have copies of what it held", async () => {
     const { supervisor, exits, clock, log } = begin("stay", { restartsServers: true });
     supervisor.start("server", 0);
-    await until("its start", () => log("server", 0) !== "");
+    await until("its start", () => log("server", 0).includes("ready"));
     process.kill(supervisor.pids()[0]!.pid, "SIGKILL");
     await until("its end", () => exits.length === 1);
     assert.deepEqual([exits[0]!.role, exits[0]!.restarts], ["server", true]);
     clock.goOff();
     await until("its return", () => log("server", 0).split("ready").length === 3);
+    assert.equal(supervisor.kill("server", 0), true, "also one that is killed on purpose");
+    await until("its second end", () => exits.length === 2);
+    assert.deepEqual([exits[1]!.injected, exits[1]!.restarts], [true, true]);
+    clock.goOff();
+    await until("its second return", () => log("server", 0).split("ready").length === 4);
+  });
+
+  test("stops a member for a while, and does not leave it stopped", async () => {
+    const { supervisor, clock, log } = begin("stay");
+    supervisor.start("worker", 0);
+    await until("its start", () => log("worker", 0).includes("ready"));
+    const { pid } = supervisor.pids()[0]!;
+    assert.equal(supervisor.pause("worker", 1, 700), false, "there is none");
+    assert.equal(supervisor.pause("worker", 0, 700), true);
+    await until("its stop", () => stateOf(pid) === "T");
+    assert.deepEqual(clock.delays, [700]);
+    clock.goOff();
+    await until("its going on", () => stateOf(pid) !== "T");
+    assert.equal(supervisor.pause("worker", 0, 900), true);
+    await until("its second stop", () => stateOf(pid) === "T");
+    const stopped = supervisor.stop();
+    await until("its end", () => !lives(pid));
+    await stopped;
+    assert.equal(clock.waiting, 0);
   });
 
   test("starts nobody again once the run is ending", async () => {

@@ -64,6 +64,8 @@ interface Supervised {
   child: ChildProcess | null;
   restarts: number;
   injected: boolean;
+  /** Until the present process goes on that is stopped on purpose; null while it runs. */
+  pause: Timer | null;
   /** A start that is yet to come. */
   pending: Timer | null;
   /** Called when the present process has ended. */
@@ -95,6 +97,7 @@ export class Supervisor {
       child: null,
       restarts: 0,
       injected: false,
+      pause: null,
       pending: null,
       ended: null,
     };
@@ -111,12 +114,27 @@ export class Supervisor {
     );
   }
 
-  /** Kills a member on purpose: it is not started again. False when it does not run. */
+  /**
+   * Kills a member on purpose: a worker is not started again, a server is where others are. False
+   * when it does not run.
+   */
   kill(role: MemberRole, rank: number): boolean {
     const member = this.#members.get(`${role}-${rank}`);
     if (member?.child == null) return false;
     member.injected = true;
     return member.child.kill("SIGKILL");
+  }
+
+  /**
+   * Stops a member's process on purpose, and has it go on after this time; of two pauses at a time
+   * the later one counts. False when it does not run.
+   */
+  pause(role: MemberRole, rank: number, forMs: number): boolean {
+    const member = this.#members.get(`${role}-${rank}`);
+    if (this.#closing || member?.child == null || !member.child.kill("SIGSTOP")) return false;
+    member.pause?.cancel();
+    member.pause = this.#clock.after(forMs, () => goOn(member));
+    return true;
   }
 
   /** Kills every member at once, and starts none again. */
@@ -144,6 +162,7 @@ export class Supervisor {
       running.push({ member, gone });
       // A member stays for a run on a signal, which may have come to all; not on this word.
       if (member.child.connected) member.child.send({ type: "end" }, () => {});
+      goOn(member);
       member.child.kill("SIGTERM");
     }
     const limit = this.#clock.after(limitMs, () => {
@@ -197,12 +216,15 @@ export class Supervisor {
   ): void {
     if (member.child !== child) return;
     member.child = null;
+    member.pause?.cancel();
+    member.pause = null;
     member.ended?.();
     if (this.#closing) return;
     const { role, rank, injected } = member;
     const { maxRestarts, mayRestart, onExit, restartsServers = false } = this.#setup;
     const mayBeMended = end.code !== 0 && codeOfExit(end.code ?? null) === null;
-    const wanted = (role === "worker" || restartsServers) && !injected && mayBeMended;
+    // Without a worker that is gone the others show how they go on; a server's copies are wanted.
+    const wanted = mayBeMended && (role === "worker" ? !injected : restartsServers);
     const restarts = wanted && member.restarts < maxRestarts && mayRestart?.() !== false;
     if (restarts) {
       const delayMs = Math.min(backoffMaxMs, firstBackoffMs * 2 ** member.restarts);
@@ -212,6 +234,13 @@ export class Supervisor {
     const pid = child.pid ?? endless.pid;
     onExit({ ...endless, ...end, role, rank, pid, injected, restarts });
   }
+}
+
+/** Has a process go on that is stopped on purpose. */
+function goOn(member: Supervised): void {
+  member.pause?.cancel();
+  if (member.pause !== null) member.child?.kill("SIGCONT");
+  member.pause = null;
 }
 
 const endless = { pid: -1, code: null, signal: null, problem: null };

@@ -66,6 +66,13 @@ export function fromStatus(
     return new PacelineError(told as ErrorCode, status.details, { details: { address } });
   }
   const options = { cause: status, details: { address, status: status.code } };
+  if (!connected && status.code === grpcStatus.UNAVAILABLE) {
+    const { message, details } = unreachableAs(address, singleLine(status.details));
+    return new PacelineError("unavailable", message, {
+      ...options,
+      details: { ...options.details, ...details },
+    });
+  }
   if (status.code === grpcStatus.OK) return closedBy(address);
   if (status.code === grpcStatus.UNIMPLEMENTED) {
     const message = `${address} is not a ${wanted}; check the address`;
@@ -91,7 +98,12 @@ function sentence(code: ErrorCode, address: string, details: string, connected: 
   if (code === "refused") return `${address} refused: ${said}`;
   if (code === "protocol") return `${address} sent an answer that the protocol forbids: ${said}`;
   if (connected) return `the connection to ${address} broke (${said})`;
-  return unreachable(address, /E[A-Z]{4,}/.exec(said)?.[0]).message;
+  return unreachableAs(address, said).message;
+}
+
+/** With the system's word for the reason, which gRPC has in its sentence. */
+function unreachableAs(address: string, said: string): PacelineError {
+  return unreachable(address, /E[A-Z]{4,}/.exec(said)?.[0]);
 }
 
 function singleLine(text: string): string {

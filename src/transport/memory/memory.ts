@@ -9,6 +9,7 @@ import { PacelineError, toPacelineError } from "../../errors.js";
 import type { MemberIdentity } from "../../protocol/identity.js";
 import type { ChunkHeader, CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import { acceptHello, deliverChunk } from "../chunk-delivery.js";
+import { unreachable } from "../connection-errors.js";
 import type {
   ChunkAcceptor,
   ChunkChannel,
@@ -105,10 +106,8 @@ export class MemoryNetwork {
   /** What answers at an address; throws "unavailable" when nothing does or the link is cut. */
   reach(from: string, address: string): Served {
     const served = this.#served.get(address);
-    if (served === undefined || this.#cuts.has(this.#pair(from, served.owner))) {
-      const remedy = "is it running and is the address right?";
-      throw new PacelineError("unavailable", `${address} can't be reached; ${remedy}`);
-    }
+    if (served === undefined) throw unreachable(address, "ECONNREFUSED");
+    if (this.#cuts.has(this.#pair(from, served.owner))) throw unreachable(address, undefined);
     return served;
   }
 

@@ -20,6 +20,7 @@ import type {
   Range,
   RegisterReply,
   RegisterRequest,
+  ServerReach,
   ServerStatistics,
   WorkerStatistics,
 } from "../../protocol/messages.js";
@@ -109,6 +110,12 @@ const departure = shape<Departure>({
   stepMin: step,
   stepMax: step,
 });
+const serverReach = shape<ServerReach>({
+  server: small,
+  incarnation: whole,
+  unreachedMs: whole,
+  refused: fc.boolean(),
+});
 
 const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>> } = {
   heartbeat: shape<Said<"heartbeat">>({
@@ -118,7 +125,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     term,
     activity: words,
     ...statistics,
-    reach: fc.array(shape({ server: small, unreachedMs: whole }), { maxLength: 3 }),
+    reach: fc.array(serverReach, { maxLength: 3 }),
   }),
   ready: shape<Said<"ready">>({
     type: fc.constant("ready"),

@@ -168,7 +168,9 @@ const departure = record<Departure, wire.Departure>(schemas.DepartureSchema, {
 
 const serverReach = record<ServerReach, wire.ServerReach>(schemas.ServerReachSchema, {
   server: rank,
+  incarnation: count,
   unreachedMs: count,
+  refused: flag,
 });
 
 /** Whose session it is. */
