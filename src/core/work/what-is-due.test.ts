@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DueByClock } from "./what-is-due.js";
 
-test("a checkpoint is due when so much time has passed, once, and counted from the last try", () => {
+test("a checkpoint is due when its time has passed, once, and counted from the last try", () => {
   const due = new DueByClock({ unit: "second", count: 10 });
   assert.equal(due.isDue(5000), false, "training begins");
   assert.equal(due.isDue(14_999), false);
