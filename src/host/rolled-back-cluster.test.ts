@@ -119,7 +119,10 @@ test("a run without a checkpoint begins anew, and says so", async () => {
   const outcome = await run(spec, striking([2, /^Epoch 3\//]));
   assertAlike(outcome, undisturbed);
   const said = outcome.events.find(({ text }) => /^the run begins anew/.test(text))?.text;
-  assert.match(said ?? "", /^the run begins anew, as it has no checkpoint, from step \d+: (no |\d+ )st/);
+  assert.match(
+    said ?? "",
+    /^the run begins anew, as it has no checkpoint, from step \d+: (no |\d+ )st/,
+  );
 });
 
 test("an asynchronous run that went back counts every example and push once", async () => {

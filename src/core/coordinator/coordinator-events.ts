@@ -34,8 +34,8 @@ export type CoordinatorEvent =
   /** A supervisor saw the process end. */
   | ({ readonly type: "exited" } & ProcessEnd)
   /**
-   * Answers to `load`, `save` and `persist`. Where `run` or `generation` is given and is not the one
-   * that is on, the answer is late.
+   * Answers to `load`, `save` and `persist`. Where `run` or `generation` is given and is not the
+   * one that is on, the answer is late.
    */
   | {
       readonly type: "loaded";

@@ -64,8 +64,8 @@ export class RollBack {
   }
 
   /**
-   * A server is gone that can't be spared; `ending` holds where nobody takes its place, or where the
-   * run can't go back: it never trained, is ending already, or nobody is waited for.
+   * A server is gone that can't be spared; `ending` holds where nobody takes its place, or where
+   * the run can't go back: it never trained, is ending already, or nobody is waited for.
    */
   begin({ rank }: Member, ending: Ending, training: Training | null, nowMs: number): void {
     const { serverGraceMs = 0 } = this.#config;
