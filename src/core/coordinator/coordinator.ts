@@ -3,9 +3,9 @@
  * "all are ready" and "nothing is left to do" is training.ts.
  *
  * Phases: idle -> forming (members come) -> preparing (they build model and data) -> training ->
- * stopping (they say goodbye) -> idle. Losing a chunk's last replica has the run go back to its last
- * checkpoint (roll-back.ts); losing workers ends it when fewer than the minimum are left and none
- * is coming back.
+ * stopping (they say goodbye) -> idle. Losing a chunk's last replica has the run go back to its
+ * last checkpoint (roll-back.ts); losing workers ends it when fewer than the minimum are left and
+ * none is coming back.
  */
 
 import type { ErrorCode } from "../../errors.js";
