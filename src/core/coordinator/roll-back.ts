@@ -48,6 +48,8 @@ export class RollBack {
   readonly #port: RollBackPort;
   readonly #missing = new Map<number, Missing>();
   #past: Training | null = null;
+  /** How the run ends without the server that was lost last. */
+  #ending: Ending | null = null;
   /** Global steps that it had come to. */
   #fromStep = 0;
   #stage: "none" | "waiting" | "reading" = "none";
@@ -79,6 +81,7 @@ export class RollBack {
       this.#fromStep = training.globalSteps();
       this.#port.perform({ type: "abandonSave" });
     }
+    this.#ending = ending;
     this.#missing.set(rank, { ending, untilMs: nowMs + serverGraceMs });
     this.#port.giveUp();
     this.#warn(this.#waits());
@@ -97,6 +100,11 @@ export class RollBack {
     if (this.#stage !== "waiting") return;
     const servers = this.#roster.all("server").filter((member) => hasPlace(setup.spec, member));
     for (const { rank } of servers) this.#missing.delete(rank);
+    this.#missDeserted(
+      servers.map(({ rank }) => rank),
+      setup.spec.servers,
+      nowMs,
+    );
     const late = [...this.#missing.values()].find(({ untilMs }) => nowMs >= untilMs);
     if (late !== undefined) {
       this.#port.end(late.ending);
@@ -105,6 +113,16 @@ export class RollBack {
     if (servers.filter(({ connected }) => connected).length < setup.spec.servers) return;
     this.#stage = "reading";
     this.#port.perform({ type: "goBack", setup });
+  }
+
+  /** Nobody is told of a server that was spared before, or went before it had heard of the run. */
+  #missDeserted(present: readonly number[], servers: number, nowMs: number): void {
+    const ending = this.#ending;
+    const { serverGraceMs = 0 } = this.#config;
+    for (let rank = 0; rank < servers && ending !== null; rank++) {
+      if (present.includes(rank) || this.#missing.has(rank)) continue;
+      this.#missing.set(rank, { ending, untilMs: nowMs + serverGraceMs });
+    }
   }
 
   /** The checkpoint is read, or can't be. */
