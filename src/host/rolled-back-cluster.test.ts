@@ -164,3 +164,21 @@ test("a run that is interrupted while it waits for a server ends at once", async
   });
   assert.equal(result.outcome, "interrupted", result.reason);
 });
+
+test("copies are made anew after a roll-back", async () => {
+  const spec = specOf({ replicas: 2 });
+  const undisturbed = await run({ ...spec, replicas: 1 });
+  const outcome = await run(spec, (toy) => {
+    const strike = async () => {
+      const from = await heard(toy, /^checkpoint of step 30 /);
+      await Promise.all([toy.kill(1), toy.kill(2)]);
+      await heard(toy, /^waiting up to/, from);
+      await Promise.all([toy.restart(1), toy.restart(2)]);
+    };
+    void strike();
+  });
+  assertAlike(outcome, undisturbed);
+  const back = outcome.events.findIndex(({ text }) => /^the run goes back/.test(text));
+  const rest = outcome.events.slice(back);
+  assert.ok(back >= 0 && rest.some(({ text }) => text.startsWith("redundant")));
+});

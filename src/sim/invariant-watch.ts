@@ -51,7 +51,7 @@ export class InvariantWatch {
   #workers: readonly number[] = [];
   /** By rank the life that has computed a step. */
   readonly #begun = new Map<number, number>();
-  /** Of the view that servers apply under, and the term of lives that take part: others are over. */
+  /** The generation that servers apply under, and the term of lives that take part. */
   #present = { generation: 0, term: 0 };
   #clocks: () => readonly WorkerClock[] = () => [];
 
