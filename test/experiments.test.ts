@@ -6,7 +6,9 @@ import { makePlace, type Place, until } from "./run-paceline.js";
 
 const matrix = (epochs: number) => `
 question: Does a small suite hold together?
-base: {model: logistic, data: mnist-parity, epochs: 1, batch-size: 16, servers: 1, lease: 1s}
+base:
+  {model: logistic, data: mnist-parity, epochs: 1, batch-size: 16, servers: 1, lease: 1s,
+   server-grace: 0s}
 include:
   - {workers: 1}
   - {workers: 2, inject: "kill:server=0,at=3", epochs: 400}

@@ -104,7 +104,8 @@ test("below the minimum of workers the run ends with 4 and says what to do", asy
 
 test("a lost server ends the run with 1 and its name", async (context) => {
   const place = await makePlace(context);
-  const words = [...pace, "-w", "1", "-s", "2", "--epochs", "200", "--name", "run"];
+  const cluster = ["-w", "1", "-s", "2", "--server-grace", "0s"];
+  const words = [...pace, ...cluster, "--epochs", "200", "--name", "run"];
   const command = place.start([...logistic, ...words]);
   await place.step("run", 5);
   const pid = await killMember(place, "run", "server", 1);

@@ -24,8 +24,13 @@ export interface CoordinatorListener {
   onFault(fault: InjectedFault): void;
 }
 
-/** Phases of the coordinator in which a worker that died is wanted again. */
-const runningPhases: ReadonlySet<string> = new Set(["forming", "preparing", "training"]);
+/** Phases of the coordinator in which a member that died is wanted again. */
+const runningPhases: ReadonlySet<string> = new Set([
+  "forming",
+  "preparing",
+  "training",
+  "rolling back",
+]);
 
 /** The child. */
 export class CoordinatorChild {

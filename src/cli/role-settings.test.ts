@@ -5,13 +5,15 @@ import { roleDefaults } from "../runtime/role-settings.js";
 import { coordinatorSettingsOf, serverSettingsOf, workerSettingsOf } from "./role-settings.js";
 
 test("what a role does unasked is what its command does", () => {
-  const { host, serverPort, coordinatorPort, leaseMs, rankGraceMs, ...reach } = roleDefaults;
+  const { host, serverPort, coordinatorPort, leaseMs, ...others } = roleDefaults;
+  const { rankGraceMs, serverGraceMs, ...reach } = others;
   const place = { insecure: false, ...reach, host };
   assert.deepEqual(coordinatorSettingsOf(resolve("coordinator", {}).options), {
     ...place,
     port: coordinatorPort,
     leaseMs,
     rankGraceMs,
+    serverGraceMs,
     serve: false,
   });
   const { host: own, port, ...server } = serverSettingsOf(resolve("server", {}).options);

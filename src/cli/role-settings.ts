@@ -7,8 +7,9 @@ import type { WorkerSettings } from "../runtime/start-worker.js";
 
 /** A coordinator's. */
 export function coordinatorSettingsOf(options: ResolvedOptions): CoordinatorSettings {
-  const { host, port, insecure, leaseMs, rankGraceMs, serve } = options;
-  return { ...reachOf(options), host, port, insecure, leaseMs, rankGraceMs, serve };
+  const { host, port, insecure, leaseMs, rankGraceMs, serverGraceMs, serve } = options;
+  const patience = { leaseMs, rankGraceMs, serverGraceMs };
+  return { ...reachOf(options), host, port, insecure, ...patience, serve };
 }
 
 /** A server's. */

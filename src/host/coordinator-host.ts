@@ -17,6 +17,7 @@ import type {
   CoordinatorEvent,
   CoordinatorRecord,
   LoadProblem,
+  WayBack,
 } from "../core/coordinator/coordinator-events.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
@@ -57,6 +58,11 @@ export interface CoordinatorHostParts extends TransferParts {
   saveCheckpoint(request: SaveRequest, setup: RunSetup, state: CheckpointState): Promise<number>;
   /** Makes the record durable in place of the one before; rejects where it is not. */
   persist(record: CoordinatorRecord): Promise<void>;
+  /**
+   * Reads the last checkpoint of the run, or its start where it has none: what `initialState` and
+   * `inheritance` give from there on. The term is durable, and above each one before.
+   */
+  goBack?(setup: RunSetup): Promise<WayBack>;
   /**
    * By rank the residuals that the setup goes on with, those of its checkpoint; what is taken over
    * is taken out. None if left out.
@@ -104,6 +110,8 @@ export class CoordinatorHost implements CoordinatorService {
   readonly #asked = new Map<RegisterRequest, (reply: RegisterReply) => void>();
   /** Ends the asking for what is being saved; null where nothing is. */
   #abandoned: AbortController | null = null;
+  /** Ends with what is being saved. */
+  #saving: Promise<void> = Promise.resolve();
   /** True for the effects of a step behind a record that could not be made durable. */
   #isUnkept = false;
 
@@ -296,7 +304,10 @@ export class CoordinatorHost implements CoordinatorService {
         this.#parts.inheritance?.().delete(effect.rank);
         break;
       case "save":
-        void this.#save(effect.request, effect.setup);
+        this.#saving = this.#save(effect.request, effect.setup);
+        break;
+      case "goBack":
+        void this.#goBack(effect.setup);
         break;
       case "abandonSave":
         this.#abandoned?.abort();
@@ -332,7 +343,23 @@ export class CoordinatorHost implements CoordinatorService {
       const { code, message } = toPacelineError(thrown);
       problem = { code, reason: message };
     }
-    this.tell({ type: "loaded", run: setup.spec.run, problem });
+    const { generation } = view;
+    this.tell({ type: "loaded", run: setup.spec.run, generation, problem });
+  }
+
+  /** What is being written may be the last checkpoint when it is there. */
+  async #goBack(setup: RunSetup): Promise<void> {
+    let way: WayBack | LoadProblem;
+    try {
+      await this.#saving;
+      const { goBack } = this.#parts;
+      if (goBack === undefined) throw new PacelineError("internal", "nobody reads checkpoints");
+      way = await goBack(setup);
+    } catch (thrown) {
+      const { code, message } = toPacelineError(thrown);
+      way = { code, reason: message };
+    }
+    this.tell({ type: "wentBack", run: setup.spec.run, way });
   }
 
   async #save(request: SaveRequest, setup: RunSetup): Promise<void> {
@@ -357,7 +384,8 @@ export class CoordinatorHost implements CoordinatorService {
     } catch (thrown) {
       problem = toPacelineError(thrown).message;
     }
-    this.tell({ type: "saved", run: setup.spec.run, step, version, problem });
+    const { generation } = request.view;
+    this.tell({ type: "saved", run: setup.spec.run, generation, step, version, problem });
   }
 }
 

@@ -59,8 +59,8 @@ export interface ServerHostParts {
   onStop(message: CoordinatorMessage & { type: "stop" }): void;
   /** Told of each update, if given. */
   readonly trace?: Trace | null;
-  /** Told of each entry that has moved a chunk's values, if given. */
-  onApplied?(entry: Entry): void;
+  /** Told of each entry that has moved a chunk's values, and in which generation, if given. */
+  onApplied?(entry: Entry, generation: number): void;
   log(text: string): void;
 }
 
@@ -366,7 +366,7 @@ export class ServerHost {
           break;
         }
         this.#timed("apply", entry.chunk, () => job.store.apply(entry, group));
-        this.#parts.onApplied?.(entry);
+        this.#parts.onApplied?.(entry, job.view?.generation ?? 0);
         break;
       }
       case "release":

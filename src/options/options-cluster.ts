@@ -167,6 +167,16 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     group,
     commands: ["train", "coordinator"],
   },
+  serverGraceMs: {
+    name: "server-grace",
+    type: duration(0, 24 * hourMs),
+    default: 10_000,
+    sentence:
+      "how long a lost server that had the only copy of a chunk is waited for, before the run " +
+      "ends; once it is back the run goes back to its last checkpoint",
+    group,
+    commands: ["train", "coordinator"],
+  },
 };
 
 /** The names of the modes that have a use for a setting. */

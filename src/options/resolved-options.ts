@@ -40,6 +40,7 @@ export interface ClusterOptions {
   readonly ioTimeoutMs: number;
   readonly leaseMs: number;
   readonly rankGraceMs: number;
+  readonly serverGraceMs: number;
 }
 
 /** How tightly workers keep pace. */

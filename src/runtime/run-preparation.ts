@@ -10,7 +10,6 @@ import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import { identifyDataset, inspectDataset } from "../data/dataset.js";
 import { identityDifference } from "../data/identity.js";
 import { PacelineError } from "../errors.js";
-import type { ModelState } from "../host/state-transfer.js";
 import type { Feed, RunSpec } from "../protocol/run-spec.js";
 import {
   assertSameModel,
@@ -21,7 +20,6 @@ import {
   type ResumePoint,
   readSound,
   resolveResume,
-  retireLater,
 } from "../store/checkpoint/checkpoint-folder.js";
 import type { CheckpointManifest } from "../store/checkpoint/manifest.js";
 import {
@@ -35,22 +33,25 @@ import { usableCores } from "./process/cores.js";
 import { recordedChoices } from "./run-checkpoints.js";
 import type { RunSettings } from "./run-settings.js";
 import { runSpecFrom } from "./run-spec.js";
+import {
+  keptBy,
+  type Notice,
+  type RunStart,
+  residualsOf,
+  retireNotices,
+  skippedNotices,
+  snapshotOf,
+  stateOf,
+} from "./run-start.js";
 
 /** A run, ready to begin. */
-export interface PreparedRun {
+export interface PreparedRun extends RunStart {
   readonly setup: RunSetup;
-  readonly state: ModelState;
-  /** By rank what pushes of workers had dropped; empty where it begins fresh. */
-  readonly residuals: Map<number, Float32Array>;
   readonly directory: RunDirectory;
+  /** The folder of the checkpoint that it goes on from; null where it begins fresh. */
+  readonly resumedFrom: string | null;
   /** What is to be said of how it begins: from where it goes on, what it passes over. */
   readonly notices: readonly Notice[];
-}
-
-/** A sentence for the user. */
-export interface Notice {
-  readonly kind: "info" | "warning";
-  readonly text: string;
 }
 
 /**
@@ -65,7 +66,7 @@ export async function prepareRun(
   demandStart: (start: Pick<PreparedRun, "state"> & Pick<RunSetup, "resume">) => void = () => {},
 ): Promise<PreparedRun> {
   const { draft, layout, resumed, doubts } = await draftOf(options);
-  const resume = (resumed?.checkpoint.manifest.cursor ?? null) as TrainingSnapshot | null;
+  const resume = resumed === null ? null : snapshotOf(resumed.checkpoint);
   const state = resumed === null ? initialState(draft, layout) : stateOf(resumed.checkpoint);
   demandStart({ state, resume });
   const directory = await openRunDirectory({
@@ -83,16 +84,13 @@ export async function prepareRun(
   const recordedAlgorithms = recordedChoices(resumed?.checkpoint.manifest.machine);
   const run = `${name}-${randomBytes(4).toString("hex")}`;
   const spec = { ...draft, name, run, recordedAlgorithms };
-  const residuals = new Map(
-    resumed?.checkpoint.residuals.map(({ rank, values }) => [rank, values] as const),
-  );
-  const sealedStep = Math.max(-1, ...state.marks.map((marks) => marks.sealedStep));
+  const residuals = residualsOf(resumed?.checkpoint);
   const workersAtStart = options.workers.start ?? options.workers.max;
-  const from = resumed === null ? {} : { resumedStep: resumed.point.step };
-  const kept = { resume, sealedStep, ...from, residuals: [...residuals.keys()] };
+  const kept = keptBy({ state, residuals }, resume, resumed?.point.step ?? null);
   const setup = { spec, layout, workersAtStart, ...kept };
   const notices = [...begun, ...doubts.map((text) => ({ kind: "warning", text }) as const)];
-  return { setup, state, residuals, directory, notices };
+  const resumedFrom = resumed?.point.path ?? null;
+  return { setup, state, residuals, directory, resumedFrom, notices };
 }
 
 /**
@@ -123,10 +121,6 @@ async function draftOf(options: RunSettings) {
   const nothing = resumed.name === null ? null : nothingLeft(manifest, draft);
   if (nothing !== null) throw new PacelineError("usage", `run ${resumed.name} ${nothing}`);
   return { draft, layout, resumed, doubts: dataNotes(manifest.spec, draft) };
-}
-
-function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {
-  return { weights, state, marks: manifest.chunks };
 }
 
 interface Resumed {
@@ -170,21 +164,12 @@ export function nothingLeft(
 async function goBack(resumed: Resumed | null, { path }: RunDirectory): Promise<Notice[]> {
   if (resumed === null) return [];
   const { point, checkpoint, name } = resumed;
-  const notices: Notice[] = point.skipped.map((skipped) => ({
-    kind: "warning",
-    text: `${skipped.path} is skipped: ${skipped.reason}`,
-  }));
+  const notices = skippedNotices(point);
   const { globalStep, examples } = checkpoint.manifest;
   const where = `step ${globalStep}, ${examples} examples trained`;
   notices.push({ kind: "info", text: `continues from ${point.path} (${where})` });
   if (name === null) return notices;
-  const retired = await retireLater(path, point.step);
-  if (retired.length > 0) {
-    const steps = retired.map(({ step }) => step).join(", ");
-    const text = `later checkpoints (step ${steps}) are moved to`;
-    notices.push({ kind: "warning", text: `${text} ${dirname(retired[0]!.path)}` });
-  }
-  return notices;
+  return [...notices, ...(await retireNotices(path, point.step))];
 }
 
 /**

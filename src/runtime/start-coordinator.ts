@@ -6,6 +6,7 @@ import { hostname } from "node:os";
 import type {
   CoordinatorEvent,
   CoordinatorRecord,
+  WayBack,
 } from "../core/coordinator/coordinator-events.js";
 import { paceOf } from "../core/sync/modes.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
@@ -42,6 +43,7 @@ import { keepCheckpoint } from "./run-checkpoints.js";
 import { demandPreparable, type PreparedRun, prepareRun } from "./run-preparation.js";
 import { RunRecord } from "./run-record.js";
 import type { RunSettings } from "./run-settings.js";
+import { type RunStart, startAgain } from "./run-start.js";
 
 /** Where a coordinator listens and how patient it is. */
 export interface CoordinatorSettings extends ReachSettings, ListenSettings {
@@ -49,6 +51,11 @@ export interface CoordinatorSettings extends ReachSettings, ListenSettings {
   readonly leaseMs?: number;
   /** How long a lost worker's rank is kept for its return; 30 s if left out. */
   readonly rankGraceMs?: number;
+  /**
+   * How long a server that had the only copy of a chunk may take to come back, before the run ends;
+   * 10 s if left out, 0 to wait for none.
+   */
+  readonly serverGraceMs?: number;
   /** Members stay when a run is over, and runs may be submitted. */
   readonly serve?: boolean;
 }
@@ -120,9 +127,9 @@ interface Start {
   readonly residuals: Map<number, Float32Array>;
 }
 
-interface CurrentRun extends Omit<PreparedRun, "state" | "residuals" | "notices"> {
+interface CurrentRun extends Omit<PreparedRun, keyof RunStart | "notices"> {
   readonly settings: RunSettings;
-  readonly start: Start;
+  start: Start;
   /** What is sent to workers that have no files; null where they have. */
   readonly examples: ExampleReader | null;
   readonly record: RunRecord;
@@ -154,7 +161,8 @@ class StartedCoordinator implements RunningCoordinator {
   constructor(settings: CoordinatorSettings, parts: CoordinatorParts) {
     this.#settings = settings;
     this.#parts = parts;
-    const { leaseMs, rankGraceMs, startTimeoutMs, ioTimeoutMs } = { ...roleDefaults, ...settings };
+    const patience = { ...roleDefaults, ...settings };
+    const { leaseMs, rankGraceMs, serverGraceMs, startTimeoutMs, ioTimeoutMs } = patience;
     this.#clock = parts.clock ?? processClock;
     this.#transport = parts.transport ?? createMemberTransport({ ioTimeoutMs });
     const choice = settings.transport ?? roleDefaults.transport;
@@ -170,11 +178,13 @@ class StartedCoordinator implements RunningCoordinator {
         leaseMs: Math.round(leaseMs),
         closedGraceMs: (leaseMs * 5) / 6,
         rankGraceMs,
+        serverGraceMs,
         startTimeoutMs,
         stopTimeoutMs: Math.min(5000, ioTimeoutMs),
         serve: settings.serve ?? false,
       },
       initialState: async () => this.#takeState(),
+      goBack: (setup) => this.#goBack(setup),
       inheritance: () => this.#run().start.residuals,
       saveCheckpoint: (request, setup, state) => this.#saveCheckpoint(request, setup, state),
       persist: (record) => this.#keep(record),
@@ -407,6 +417,16 @@ class StartedCoordinator implements RunningCoordinator {
     if (current === null) return;
     current.record.onSnapshot(this.#host.snapshot());
     current.ended(await current.record.finish(result, this.#interruption));
+  }
+
+  /** What the run goes on from after a roll-back; ids that follow are of a term of their own. */
+  async #goBack(before: RunSetup): Promise<WayBack> {
+    const run = this.#run();
+    const { setup, state, residuals, notices } = await startAgain(before, run);
+    const term = await this.#takeTerm({ setup, directory: run.directory });
+    run.start = { state, residuals };
+    for (const notice of notices) run.record.onEvent(notice);
+    return { setup, term };
   }
 
   /** Twice the parameters with momentum, which nobody needs once servers have them. */

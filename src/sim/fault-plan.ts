@@ -76,6 +76,18 @@ export function drawServerFaults(random: Random, scene: FaultScene, most: number
   });
 }
 
+/** Draws losses of servers whose chunks have no copies, each of which is started again. */
+export function drawLosses(random: Random, scene: FaultScene, most: number): Fault[] {
+  const { servers, untilMs } = scene;
+  const count = random.below(4) === 0 ? Math.min(most, 1 + random.below(2)) : 0;
+  return Array.from({ length: count }, (): Fault => {
+    const node = `server-${random.below(servers)}`;
+    const restartMs = 50 + random.float() * 400;
+    const isSilent = random.below(3) === 0;
+    return { kind: "kill", atMs: random.float() * untilMs, node, isSilent, restartMs };
+  });
+}
+
 /** When everything is as it should be again. */
 export function endOfFaults(faults: readonly Fault[]): number {
   return Math.max(0, ...faults.map((fault) => fault.atMs + durationOf(fault)));

@@ -13,10 +13,11 @@ import type { Pace } from "../core/sync/pace.js";
 import type { SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
 import type { CheckpointState } from "../host/coordinator-host.js";
 import type { MemberIdentity, WorkerIdentity } from "../protocol/identity.js";
+import { termOf } from "../protocol/ids.js";
 import type { ChunkHeader, MemberMessage } from "../protocol/messages.js";
 import type { RunEvent } from "../protocol/run-events.js";
 import { countPositions, usedExamples } from "./applied-positions.js";
-import type { Ledger } from "./ledger.js";
+import type { Ledger, LedgerStart } from "./ledger.js";
 import type { SavedCheckpoint } from "./saved-checkpoint.js";
 import type { ComputedStep } from "./simulated-compute.js";
 import { digestOf, toyLoss } from "./toy-model.js";
@@ -50,13 +51,14 @@ export class InvariantWatch {
   #workers: readonly number[] = [];
   /** By rank the life that has computed a step. */
   readonly #begun = new Map<number, number>();
+  /** The generation that servers apply under, and the term of lives that take part. */
+  #present = { generation: 0, term: 0 };
   #clocks: () => readonly WorkerClock[] = () => [];
 
   /** @param from what the run is resumed from. */
   constructor(ledger: Ledger, from: Pick<SavedCheckpoint, "snapshot"> | null) {
     this.#ledger = ledger;
-    const final = from?.snapshot.evaluations.find((evaluation) => evaluation.final);
-    this.#lastLoss = final?.loss ?? Number.NaN;
+    this.#lastLoss = finalLossOf(from);
     this.#pace = paceOf(ledger.spec, 0);
     this.#pullsAreWhole = ledger.spec.compression.pull.codec === "none";
   }
@@ -64,6 +66,18 @@ export class InvariantWatch {
   /** Has the clocks of workers read from there on. */
   readClocks(clocks: () => readonly WorkerClock[]): void {
     this.#clocks = clocks;
+  }
+
+  /** The run has gone back: what earlier lives and generations do from here on does not count. */
+  wentBack(start: LedgerStart, final: number, generation: number, term: number): void {
+    this.#ledger.goBack(start);
+    this.#versions.clear();
+    this.#lastLoss = final;
+    this.#present = { generation, term };
+  }
+
+  #isOver(incarnation: number): boolean {
+    return termOf(incarnation) < this.#present.term;
   }
 
   /** Notes a violation; of each kind the first is enough. */
@@ -75,8 +89,7 @@ export class InvariantWatch {
 
   /** A chunk message has been sent: where pushes are held for their step, none comes too late. */
   sent({ kind, outcome, incarnation, step, rank, chunk, version, detail }: ChunkHeader): void {
-    if (kind === "saved") this.#ledger.sent(chunk, version);
-    if (kind !== "reply" || outcome === "refused") return;
+    if (kind !== "reply" || outcome === "refused" || this.#isOver(incarnation)) return;
     this.#ledger.sent(chunk, version);
     const computed = this.#ledger.stepOf(incarnation, step);
     if (computed === undefined) return;
@@ -87,8 +100,8 @@ export class InvariantWatch {
   }
 
   /** A server has applied an entry. */
-  applied(entry: Entry): void {
-    this.#ledger.applied(entry);
+  applied(entry: Entry, generation: number): void {
+    if (generation === this.#present.generation) this.#ledger.applied(entry);
   }
 
   /** The coordinator has said something. */
@@ -126,6 +139,7 @@ export class InvariantWatch {
     { rank, incarnation }: WorkerIdentity,
     { step, epoch, range, gradients, parameters }: ComputedStep,
   ): void {
+    if (this.#isOver(incarnation)) return;
     const known = { rank, incarnation, step, epoch, range, gradients };
     const { versions } = this.#ledger.computed(known, parameters);
     this.#begun.set(rank, incarnation);
@@ -187,6 +201,7 @@ export class InvariantWatch {
 
   #compareChunk(where: string, chunk: number, state: CheckpointState): void {
     const { version, examples } = state.marks[chunk]!;
+    this.#ledger.sent(chunk, version);
     const entries = this.#ledger.entriesOf(chunk);
     const place = `chunk ${chunk} of the ${where}`;
     if (version !== entries.length) {
@@ -225,6 +240,11 @@ export class InvariantWatch {
     const sentence = `${where}: the final evaluation has ${this.#lastLoss}, the weights ${loss}`;
     this.violated("final evaluation", sentence);
   }
+}
+
+/** The loss of a checkpoint's final evaluation; not a number where it has none. */
+export function finalLossOf(from: Pick<SavedCheckpoint, "snapshot"> | null): number {
+  return from?.snapshot.evaluations.find(({ final }) => final)?.loss ?? Number.NaN;
 }
 
 function copyOf(state: CheckpointState): CheckpointState {

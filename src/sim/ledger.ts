@@ -66,7 +66,7 @@ export class Ledger {
   readonly knowsValues: boolean;
   /** Steps that some server has said to be too stale: their examples count as used. */
   readonly rejected: Set<LedgerStep>;
-  readonly #chunks: LedgerChunk[];
+  #chunks: LedgerChunk[];
   readonly #steps = new Map<string, LedgerStep>();
   readonly #arena = new Arena(16_384);
   readonly #kernels: Kernels = createKernels(this.#arena, { choice: "scalar" });
@@ -80,10 +80,22 @@ export class Ledger {
     this.#complain = complain;
     this.rejected = new Set(start.rejected);
     this.#scratch = this.#arena.allocate(layout.values);
-    const state = Array.from({ length: statePartCount(spec.updateRule) }, (_, index) => {
-      return start.state[index] ?? new Float32Array(layout.values);
+    this.#chunks = this.#chunksOf(start);
+  }
+
+  /** Goes back to what a checkpoint has, or to the fresh start; computed steps stay known. */
+  goBack(start: LedgerStart): void {
+    for (const slot of this.#chunks.flatMap(({ parts }) => parts)) this.#arena.free(slot);
+    this.rejected.clear();
+    for (const step of start.rejected) this.rejected.add(step);
+    this.#chunks = this.#chunksOf(start);
+  }
+
+  #chunksOf(start: LedgerStart): LedgerChunk[] {
+    const state = Array.from({ length: statePartCount(this.spec.updateRule) }, (_, index) => {
+      return start.state[index] ?? new Float32Array(this.layout.values);
     });
-    this.#chunks = layout.chunks.map(({ index, offset, length }) => {
+    return this.layout.chunks.map(({ index, offset, length }) => {
       const parts = [start.weights, ...state].map((values) => {
         const slot = this.#arena.allocate(length);
         this.#arena.view(slot, length).set(values.subarray(offset, offset + length));

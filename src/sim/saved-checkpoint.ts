@@ -1,7 +1,9 @@
 /** A checkpoint of a simulated run, in memory, with what the ledger knew when it was written. */
 import type { SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
 import type { CheckpointState } from "../host/coordinator-host.js";
-import type { LedgerEntry, LedgerStep } from "./ledger.js";
+import type { Layout } from "../protocol/layout.js";
+import type { LedgerEntry, LedgerStart, LedgerStep } from "./ledger.js";
+import { toyWeights } from "./toy-model.js";
 
 /** Everything that a run can be resumed from. */
 export interface SavedCheckpoint {
@@ -14,4 +16,14 @@ export interface SavedCheckpoint {
   readonly entries: readonly (readonly LedgerEntry[])[];
   /** Steps that were rejected until then. */
   readonly rejected: readonly LedgerStep[];
+}
+
+/** What a ledger begins with that goes on from a checkpoint, or afresh. */
+export function ledgerStartOf(from: SavedCheckpoint | null, layout: Layout): LedgerStart {
+  return {
+    weights: from?.state.weights ?? toyWeights(layout),
+    state: from?.state.state ?? [],
+    entries: from?.entries ?? layout.chunks.map(() => []),
+    rejected: from?.rejected ?? [],
+  };
 }

@@ -16,7 +16,7 @@ import { scheduleFields } from "../protocol/schedule-spec.js";
 import { defaultsOf } from "../protocol/spec-option.js";
 import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
-import { drawFaults, drawServerFaults, type Fault } from "./fault-plan.js";
+import { drawFaults, drawLosses, drawServerFaults, type Fault } from "./fault-plan.js";
 import type { ClusterPlan } from "./simulated-cluster.js";
 import { simulatedTimes } from "./simulated-cluster.js";
 import type { NetworkSettings } from "./simulated-network.js";
@@ -125,7 +125,10 @@ function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: num
   const { leaseMs } = simulatedTimes;
   const scene = { workers: workersMax, servers, untilMs: lengthMs, leaseMs };
   const drawn: Fault[] = drawFaults(random, scene, Math.min(wanted, faultsMax));
-  const strikes = replicas > 1 ? drawServerFaults(replication, scene, faultsMax) : [];
+  const strikes =
+    replicas > 1
+      ? drawServerFaults(replication, scene, faultsMax)
+      : drawLosses(new Random("losses", spec.seed, spec.run), scene, faultsMax);
   const faults = [...drawn, ...strikes].sort((left, right) => left.atMs - right.atMs);
   return {
     spec: { ...spec, workersMax, servers, replicas },

@@ -27,6 +27,33 @@ test("a seed gives the same trace each time, and another seed another one", asyn
   }
 });
 
+test("a server without copies that is started again costs a run no bit", async () => {
+  const { parts, ...run } = drawSchedule("bsp", 3, { faultsMax: 0 });
+  const [part] = parts;
+  const cluster = { workersMax: 2, servers: 2, replicas: 1, epochs: 3, batchSize: 1 };
+  const checkpointEvery = { unit: "step", count: 4 } as const;
+  const spec = { ...part!.spec, ...cluster, maxSteps: null, checkpointEvery };
+  const calm = { interruptMs: null, failedSaves: 0, refusals: 0, lateMs: [0, 0] };
+  for (const atMs of [100, 200, 400]) {
+    const faults = [0, 1].map(
+      (index) =>
+        ({ kind: "kill", atMs, node: `server-${index}`, isSilent: false, restartMs: 200 }) as const,
+    );
+    const struck = { ...run, parts: [{ ...part!, ...calm, spec, faults }] };
+    const verdict = await simulateSchedule(struck, { trace: true });
+    assert.deepEqual(verdict.violations, []);
+    assert.match(verdict.outcomes.join(), /^done /, `servers end at ${atMs} ms`);
+    assert.ok(verdict.isCompared);
+    assert.ok(verdict.trace.some((line) => /the run (goes back|begins anew)/.test(line)));
+  }
+});
+
+test("copies that servers keep through a roll-back are asked for anew", async () => {
+  const verdict = await simulateSeed("asp", 132, { trace: true });
+  assert.deepEqual(verdict.violations, []);
+  assert.ok(verdict.trace.some((line) => /the run begins anew/.test(line)));
+});
+
 describe("workers that come late", () => {
   const { startTimeoutMs } = simulatedTimes;
   const cases = [

@@ -14,7 +14,7 @@ import { EventTrace } from "./event-trace.js";
 import { endOfFaults } from "./fault-plan.js";
 import { InvariantWatch, type Violation } from "./invariant-watch.js";
 import { Ledger } from "./ledger.js";
-import type { SavedCheckpoint } from "./saved-checkpoint.js";
+import { ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
 import { drawSchedule, type RunSchedule, type ScheduleLimits } from "./schedule.js";
 import {
   type ClusterEnd,
@@ -22,7 +22,7 @@ import {
   SimulatedCluster,
   simulatedTimes,
 } from "./simulated-cluster.js";
-import { digestOf, toyWeights } from "./toy-model.js";
+import { digestOf } from "./toy-model.js";
 
 /** What a seed came to. */
 export interface SeedVerdict {
@@ -127,15 +127,9 @@ async function simulatePart(
   { random, trace, from }: { random: Random; trace: EventTrace; from: SavedCheckpoint | null },
 ): Promise<{ end: ClusterEnd; watch: InvariantWatch }> {
   const { spec, layout, faults } = part;
-  const start = {
-    weights: from?.state.weights ?? toyWeights(layout),
-    state: from?.state.state ?? [],
-    entries: from?.entries ?? layout.chunks.map(() => []),
-    rejected: from?.rejected ?? [],
-  };
   let watch: InvariantWatch | null = null;
   const complain = (what: string) => watch?.violated("entry", what);
-  const ledger = new Ledger(spec, layout, start, complain);
+  const ledger = new Ledger(spec, layout, ledgerStartOf(from, layout), complain);
   watch = new InvariantWatch(ledger, from);
   const cluster = new SimulatedCluster(part, { random, trace, watch, ledger, from });
   const latestMs = Math.max(part.interruptMs ?? 0, ...part.lateMs, endOfFaults(faults));

@@ -11,9 +11,9 @@ import type { RunSpec } from "../protocol/run-spec.js";
 import type { Random } from "../random.js";
 import type { EventTrace } from "./event-trace.js";
 import type { Fault } from "./fault-plan.js";
-import type { InvariantWatch } from "./invariant-watch.js";
+import { finalLossOf, type InvariantWatch } from "./invariant-watch.js";
 import type { Ledger } from "./ledger.js";
-import type { SavedCheckpoint } from "./saved-checkpoint.js";
+import { ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
 import { toyExamples } from "./simulated-compute.js";
 import {
   type MemberSurroundings,
@@ -38,6 +38,7 @@ export const simulatedTimes = {
   ioTimeoutMs: 3000,
   /** How long a run may go on once everything is as it should be. */
   patienceMs: 60_000,
+  serverGraceMs: 1500,
 };
 
 /** What a part of a run is made of. */
@@ -84,6 +85,8 @@ export class SimulatedCluster {
   readonly #checkpoints: SavedCheckpoint[] = [];
   readonly #watch: InvariantWatch;
   readonly #from: SavedCheckpoint | null;
+  /** What servers are loaded with. */
+  #start: SavedCheckpoint | null;
   readonly #ledger: Ledger;
   #coordinator: CoordinatorHost | null = null;
   #coordinatorProcess: SimulatedProcess | null = null;
@@ -107,6 +110,7 @@ export class SimulatedCluster {
     this.#watch = parts.watch;
     this.#ledger = parts.ledger;
     this.#from = parts.from;
+    this.#start = parts.from;
     this.#network = new SimulatedNetwork(this.#time, parts.random, plan.network);
     this.#network.onSent = (header) => this.#watch.sent(header);
     this.#network.onSaid = (member, message) => this.#watch.said(member, message);
@@ -163,7 +167,7 @@ export class SimulatedCluster {
   }
 
   #open(): void {
-    const { spec, layout, interruptMs } = this.#plan;
+    const { spec, interruptMs } = this.#plan;
     const process = this.#spawn("coordinator");
     this.#coordinatorProcess = process;
     const transport = new SimulatedTransport(this.#network, process);
@@ -175,7 +179,7 @@ export class SimulatedCluster {
     const begin = async () => {
       await transport.serveCoordinator("coordinator", coordinator);
       const resume = this.#from?.snapshot ?? null;
-      const setup: RunSetup = { spec, layout, resume, residuals: [...residuals.keys()] };
+      const setup = this.#setupFrom(spec, this.#from);
       coordinator.tell({ type: "submit", setup, term: 1 + (resume?.term ?? 0) });
     };
     process.run(() => void begin());
@@ -205,10 +209,26 @@ export class SimulatedCluster {
       marks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
     };
     const { ioTimeoutMs } = simulatedTimes;
-    return new CoordinatorHost({
+    const coordinator: CoordinatorHost = new CoordinatorHost({
       ...{ transport, clock: process.clock, ioTimeoutMs },
       config: { ...simulatedTimes, term: 1, serve: false },
-      initialState: async () => this.#from?.state ?? fresh,
+      initialState: async ({ generation = 0 }) => {
+        // No server applies anything of an earlier generation from here on.
+        if (generation > 0) {
+          const start = ledgerStartOf(this.#start, layout);
+          this.#watch.wentBack(start, finalLossOf(this.#start), generation, coordinator.term);
+        }
+        return this.#start?.state ?? fresh;
+      },
+      goBack: async ({ spec }) => {
+        await pause();
+        this.#start = this.#checkpoints.at(-1) ?? this.#from;
+        residuals.clear();
+        for (const { rank, values } of this.#start?.state.residuals ?? []) {
+          residuals.set(rank, values);
+        }
+        return { setup: this.#setupFrom(spec, this.#start), term: coordinator.term + 1 };
+      },
       saveCheckpoint: async (request, _setup, state) => {
         const saved = this.#watch.saved(request, state);
         if (this.#plan.faults.length === 0) this.#weighMemory();
@@ -233,6 +253,13 @@ export class SimulatedCluster {
       submit: () => "",
       readExamples: toyExamples,
     });
+    return coordinator;
+  }
+
+  #setupFrom(spec: RunSpec, from: SavedCheckpoint | null): RunSetup {
+    const { layout } = this.#plan;
+    const residuals = from?.state.residuals.map(({ rank }) => rank) ?? [];
+    return { spec, layout, resume: from?.snapshot ?? null, residuals };
   }
 
   /** At rest, and where nothing was lost on the way, servers hold the chunks and nothing else. */
@@ -261,8 +288,7 @@ export class SimulatedCluster {
       process.note(`ends: ${why}`);
       process.end();
       this.#network.ended(process, false);
-      const returns = process.node.startsWith("worker") || this.#plan.spec.replicas > 1;
-      if (returns && why !== "it was stopped") this.#supervise(process, 200, why);
+      if (why !== "it was stopped") this.#supervise(process, 200, why);
     };
     return { process, transport, config, exit };
   }
@@ -271,8 +297,8 @@ export class SimulatedCluster {
     if (this.#members.get(`server-${index}`)?.process.isAlive === true) return;
     const process = this.#spawn(`server-${index}`);
     process.run(() => {
-      const server = new SimulatedServer(this.#around(process), index, (entry) =>
-        this.#watch.applied(entry),
+      const server = new SimulatedServer(this.#around(process), index, (entry, generation) =>
+        this.#watch.applied(entry, generation),
       );
       this.#members.set(process.node, server);
     });

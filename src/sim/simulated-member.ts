@@ -51,7 +51,7 @@ export class SimulatedServer implements SimulatedMember {
   constructor(
     around: MemberSurroundings,
     rank: number,
-    onApplied: (entry: Entry, server: number) => void,
+    onApplied: (entry: Entry, generation: number) => void,
   ) {
     this.rank = rank;
     this.process = around.process;
@@ -66,7 +66,7 @@ export class SimulatedServer implements SimulatedMember {
         ioTimeoutMs: around.config.ioTimeoutMs,
         ...{ clock: process.clock, index: rank, heard, arenaValues, kernels: "scalar", log },
         layoutOf: (spec: RunSpec) => toyLayout(spec),
-        onApplied: (entry) => onApplied(entry, rank),
+        onApplied,
         onStop: () => {},
       });
       return this.host;

@@ -96,7 +96,7 @@ class Members {
       threads: threadsOfEach(options.servers + options.workers.max),
       logPath: (role, rank) => logPathIn(path, role, rank),
       maxRestarts: options.maxRestarts,
-      restartsServers: options.replicas > 1,
+      restartsServers: options.replicas > 1 || options.serverGraceMs > 0,
       mayRestart: () => coordinator.wantsWorkers,
       onExit: (exit) => this.#onExit(exit),
     });

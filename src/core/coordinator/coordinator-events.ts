@@ -34,10 +34,15 @@ export type CoordinatorEvent =
   /** A supervisor saw the process end. */
   | ({ readonly type: "exited" } & ProcessEnd)
   /**
-   * Answers to `load`, `save` and `persist`. Where `run` is given and is not the run that is on,
-   * the answer is late.
+   * Answers to `load`, `save` and `persist`. Where `run` or `generation` is given and is not the
+   * one that is on, the answer is late.
    */
-  | { readonly type: "loaded"; readonly problem: LoadProblem | null; readonly run?: string }
+  | {
+      readonly type: "loaded";
+      readonly problem: LoadProblem | null;
+      readonly run?: string;
+      readonly generation?: number;
+    }
   | { readonly type: "persisted"; readonly problem: string | null; readonly run: string }
   | {
       readonly type: "saved";
@@ -46,7 +51,10 @@ export type CoordinatorEvent =
       readonly version: number;
       readonly problem: string | null;
       readonly run?: string;
+      readonly generation?: number;
     }
+  /** Answers `goBack`. */
+  | { readonly type: "wentBack"; readonly run: string; readonly way: WayBack | LoadProblem }
   | {
       readonly type: "fail";
       readonly code: ErrorCode;
@@ -60,6 +68,12 @@ export type CoordinatorEvent =
 export interface LoadProblem {
   readonly code: ErrorCode;
   readonly reason: string;
+}
+
+/** What a run goes on from that has gone back, and under which term. */
+export interface WayBack {
+  readonly setup: RunSetup;
+  readonly term: number;
 }
 
 /** What a coordinator that starts again has to know: plain data. */
@@ -103,6 +117,11 @@ export type CoordinatorEffect =
   | { readonly type: "save"; readonly request: SaveRequest; readonly setup: RunSetup }
   /** Wait for the values of the checkpoint that is being written no more. */
   | { readonly type: "abandonSave" }
+  /**
+   * Read the run's last checkpoint, or its fresh start where it has none, once nothing is being
+   * written any more. Its end is `wentBack`.
+   */
+  | { readonly type: "goBack"; readonly setup: RunSetup }
   | { readonly type: "event"; readonly event: RunEvent }
   | { readonly type: "ended"; readonly result: RunResult };
 
@@ -110,6 +129,11 @@ export type CoordinatorEffect =
 export interface CoordinatorConfig extends RosterConfig {
   /** The term to begin with, before a run is submitted. */
   readonly term: number;
+  /**
+   * How long a server that had the last in-sync replica of a chunk may take to come back, before
+   * the run ends; nobody is waited for if left out.
+   */
+  readonly serverGraceMs?: number;
   /** How long a goodbye may take. */
   readonly stopTimeoutMs: number;
   /** Stay for further runs when one is over. */

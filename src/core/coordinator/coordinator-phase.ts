@@ -4,11 +4,15 @@
  * - idle: no run. A submission leads to forming.
  * - forming: members come. Complete -> preparing; too few in time -> stopping.
  * - preparing: they build model and data. All ready -> training; too few left -> forming.
- * - training: see training.ts. Finished or failed -> stopping.
+ * - training: see training.ts. Finished or failed -> stopping; a chunk has no replica left ->
+ *   rolling back.
+ * - rolling back: see roll-back.ts. The servers are there and the checkpoint is read -> forming; a
+ *   server does not come back -> stopping.
  * - stopping: members say goodbye. All have, or the time is over -> idle.
  */
 
 import { type FormedRun, judgeFormation, judgePreparation } from "./formation.js";
+import type { RollBack } from "./roll-back.js";
 import { type Member, nameOf } from "./roster.js";
 import type { Ending } from "./run-ending.js";
 import type { Training } from "./training.js";
@@ -19,6 +23,7 @@ export type Phase =
   | { readonly name: "forming"; readonly sinceMs: number }
   | { readonly name: "preparing"; readonly sinceMs: number; readonly members: Set<Member> }
   | { readonly name: "training" }
+  | { readonly name: "rolling back"; readonly rollBack: RollBack }
   | {
       readonly name: "stopping";
       readonly sinceMs: number;
@@ -45,6 +50,8 @@ export function activityIn(
     }
     case "training":
       return training?.activity() ?? "";
+    case "rolling back":
+      return phase.rollBack.activity();
     case "stopping":
       return `stopping: ${phase.ending.reason}`;
     default:

@@ -5,6 +5,7 @@
 
 import type { CoordinatorSnapshot } from "../../protocol/run-events.js";
 import type { RunSetup } from "../work/run-setup.js";
+import { activityIn, type Phase } from "./coordinator-phase.js";
 import type { MemberCounts } from "./member-counts.js";
 import type { Roster } from "./roster.js";
 import type { Training } from "./training.js";
@@ -23,7 +24,7 @@ export interface PictureParts {
 /** The picture at this moment. */
 export function pictureOf(
   { setup, training, roster, counts }: PictureParts,
-  phase: { readonly name: string; readonly activity: string },
+  phase: Phase,
   nowMs: number,
 ): CoordinatorSnapshot {
   const spec = setup?.spec ?? null;
@@ -32,7 +33,7 @@ export function pictureOf(
     run: spec?.run ?? null,
     name: spec?.name ?? null,
     phase: phase.name,
-    activity: phase.activity,
+    activity: activityIn(phase, setup, training, roster.everybody()),
     epoch: training?.epoch ?? 0,
     epochs: spec?.epochs ?? 0,
     globalSteps: training?.globalSteps() ?? 0,

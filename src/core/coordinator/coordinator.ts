@@ -3,12 +3,13 @@
  * "all are ready" and "nothing is left to do" is training.ts.
  *
  * Phases: idle -> forming (members come) -> preparing (they build model and data) -> training ->
- * stopping (they say goodbye) -> idle. Losing a server ends the run, since its chunks have one
- * replica; losing workers ends it when fewer than the minimum are left and none is coming back.
+ * stopping (they say goodbye) -> idle. Losing a chunk's last replica has the run go back to its
+ * last checkpoint (roll-back.ts); losing workers ends it when fewer than the minimum are left and
+ * none is coming back.
  */
 
 import type { ErrorCode } from "../../errors.js";
-import type { MemberIdentity, MemberRole } from "../../protocol/identity.js";
+import type { MemberIdentity } from "../../protocol/identity.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
@@ -24,10 +25,11 @@ import type {
   CoordinatorEffect,
   CoordinatorEvent,
 } from "./coordinator-events.js";
-import { activityIn, beginningOf, type Phase } from "./coordinator-phase.js";
+import { beginningOf, type Phase } from "./coordinator-phase.js";
 import { pictureOf } from "./coordinator-picture.js";
-import { hasPlace, modelObjection, placesOf } from "./formation.js";
+import { hasPlace, modelObjection, placesOf, readyOnes } from "./formation.js";
 import { countsIn, MemberCounts, type ToldCounts } from "./member-counts.js";
+import { RollBack } from "./roll-back.js";
 import { lossOf, type Member, nameOf, Roster, registrationOf } from "./roster.js";
 import {
   type Ending,
@@ -39,6 +41,7 @@ import {
   resultOf,
 } from "./run-ending.js";
 import { Training } from "./training.js";
+import { portOf } from "./training-port.js";
 
 /** The machine. */
 export class Coordinator {
@@ -47,6 +50,7 @@ export class Coordinator {
   #phase: Phase = { name: "idle" };
   #setup: RunSetup | null = null;
   #training: Training | null = null;
+  readonly #rollBack: RollBack;
   #attendance: Attendance;
   #counts = new MemberCounts();
   #bequests = this.#bequestsOf([]);
@@ -57,6 +61,15 @@ export class Coordinator {
     this.#config = config;
     this.#roster = new Roster(config, config.term);
     this.#attendance = new Attendance(config);
+    this.#rollBack = new RollBack(config, this.#roster, {
+      end: (ending) => this.#end(ending),
+      giveUp: () => {
+        this.#phase = { name: "rolling back", rollBack: this.#rollBack };
+        this.#training = null;
+      },
+      form: (setup, term) => this.#form(setup, term),
+      perform: (effect) => this.#effects.push(effect),
+    });
   }
 
   /** Eats one event; the effects are to be performed in order. */
@@ -65,7 +78,7 @@ export class Coordinator {
     this.#nowMs = nowMs;
     switch (event.type) {
       case "submit":
-        this.#onSubmit(event.setup, event.term);
+        if (this.#phase.name === "idle") this.#form(event.setup, event.term);
         break;
       case "register":
         this.#onRegister(event.request);
@@ -83,15 +96,20 @@ export class Coordinator {
         this.#onExited(event);
         break;
       case "loaded":
-        if (!this.#isOn(event.run)) break;
-        if (event.problem === null) this.#training?.onLoaded(nowMs);
+        if (!this.#isOn(event.run, event.generation) || this.#training === null) break;
+        if (event.problem === null) this.#training.onLoaded(nowMs);
         else this.#fail(event.problem.code, event.problem.reason);
         break;
       case "persisted":
         if (this.#isOn(event.run) && event.problem !== null) this.#fail("storage", event.problem);
         break;
       case "saved":
-        if (this.#isOn(event.run)) this.#training?.onSaved(event, nowMs);
+        if (!this.#isOn(event.run, event.generation)) break;
+        if (this.#phase.name === "rolling back") this.#rollBack.saved(event, nowMs);
+        else this.#training?.onSaved(event, nowMs);
+        break;
+      case "wentBack":
+        this.#onWentBack(event);
         break;
       case "fail":
         if (this.#isOn(event.run)) this.#fail(event.code, event.reason, true);
@@ -133,22 +151,21 @@ export class Coordinator {
 
   /** The present picture. */
   snapshot(nowMs: number): CoordinatorSnapshot {
-    return pictureOf(
-      { setup: this.#setup, training: this.#training, roster: this.#roster, counts: this.#counts },
-      {
-        name: this.#phase.name,
-        activity: activityIn(this.#phase, this.#setup, this.#training, this.#roster.everybody()),
-      },
-      nowMs,
-    );
+    const [setup, roster, counts] = [this.#setup, this.#roster, this.#counts];
+    return pictureOf({ setup, training: this.#trained, roster, counts }, this.#phase, nowMs);
   }
 
-  #isOn(run: string | undefined): boolean {
-    return run === undefined || run === this.#setup?.spec.run;
+  #isOn(run: string | undefined, generation = this.#setup?.generation ?? 0): boolean {
+    const isPresent = generation === (this.#setup?.generation ?? 0);
+    return isPresent && (run === undefined || run === this.#setup?.spec.run);
   }
 
-  #onSubmit(setup: RunSetup, term: number): void {
-    if (this.#phase.name !== "idle") return;
+  #onWentBack({ run, way }: CoordinatorEvent & { readonly type: "wentBack" }): void {
+    if (this.#setup === null || this.#phase.name !== "rolling back" || !this.#isOn(run)) return;
+    this.#rollBack.wentBack(way, this.#setup);
+  }
+
+  #form(setup: RunSetup, term: number): void {
     this.#raiseTerm(term);
     this.#setup = setup;
     this.#training = null;
@@ -166,11 +183,10 @@ export class Coordinator {
   #raiseTerm(term: number): void {
     if (term <= this.term) return;
     this.#roster.raiseTerm(term);
+    const reason = `has to register again: the run goes on under term ${term}`;
     for (const member of this.#roster.all("worker")) {
-      const reason = `has to register again: the run goes on under term ${term}`;
       this.#expel(member, reason);
-      const text = `${nameOf(member)} ${reason}`;
-      this.#emit({ kind: "info", text });
+      this.#emit({ kind: "info", text: `${nameOf(member)} ${reason}` });
     }
   }
 
@@ -266,12 +282,9 @@ export class Coordinator {
     member.algorithms = algorithms;
     member.activity = "ready";
     if (this.#training === null) return;
-    if (member.role === "server") {
-      this.#training.onServerReady(member, this.#nowMs);
-      return;
-    }
-    this.#bequests.settle(member.rank);
-    if (this.#attendance.mayTakePart(member.rank, this.#nowMs)) {
+    if (member.role === "worker") this.#bequests.settle(member.rank);
+    if (member.role === "server") this.#training.onServerReady(member, this.#nowMs);
+    else if (this.#attendance.mayTakePart(member.rank, this.#nowMs)) {
       this.#training.onReady(member, this.#nowMs);
     }
   }
@@ -298,7 +311,7 @@ export class Coordinator {
 
   /** The rank may be with another life by then, which goes on. */
   #onExited({ role, rank, pid, reason, restarts, code }: ProcessEnd): void {
-    const isUntrained = (this.#training?.globalSteps() ?? 0) === 0;
+    const isUntrained = (this.#trained?.globalSteps() ?? 0) === 0;
     if (code != null && !restarts && isUntrained) {
       this.#fail(code, `${nameOf({ role, rank })} ${reason}`);
     }
@@ -309,7 +322,9 @@ export class Coordinator {
       if (restarts) this.#attendance.restarts(rank, this.#nowMs);
       else this.#attendance.settled(rank);
     } else if (!restarts && this.#phase.name === "forming") {
-      this.#end(endingWithout({ role, rank }, reason, null));
+      this.#end(endingWithout({ role, rank }, reason, this.#trained));
+    } else if (restarts) {
+      this.#rollBack.restarts(rank, this.#nowMs);
     }
   }
 
@@ -338,7 +353,13 @@ export class Coordinator {
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
     if (role !== "server" || forming || member.toldOf !== this.spec?.run) return;
     if (this.#training?.onServerLost(member, this.#nowMs) === true) return;
-    this.#end(endingWithout(member, reason, this.#training));
+    const ending = endingWithout(member, reason, this.#trained);
+    this.#rollBack.begin(member, ending, this.#trained, this.#nowMs);
+  }
+
+  /** Training that is on, or was given up for a roll-back. */
+  get #trained(): Training | null {
+    return this.#training ?? this.#rollBack.past;
   }
 
   /**
@@ -379,6 +400,9 @@ export class Coordinator {
         this.#training?.advance(this.#nowMs);
         this.#advanceTraining();
         break;
+      case "rolling back":
+        if (this.#setup !== null) this.#rollBack.advance(this.#setup, this.#nowMs);
+        break;
       case "stopping":
         this.#advanceStopping(this.#phase);
         break;
@@ -390,8 +414,7 @@ export class Coordinator {
   #advanceBeginning(phase: Phase & { readonly name: "forming" | "preparing" }): void {
     const setup = this.#setup;
     if (setup === null) return;
-    const { startTimeoutMs } = this.#config;
-    const time = { nowMs: this.#nowMs, startTimeoutMs };
+    const time = { nowMs: this.#nowMs, startTimeoutMs: this.#config.startTimeoutMs };
     const beginning = beginningOf(phase, setup, this.#roster.everybody(), time);
     if (beginning.verdict === "start") this.#startTraining(setup);
     else if (beginning.verdict === "failed") this.#fail("cluster_not_formed", beginning.reason);
@@ -408,26 +431,10 @@ export class Coordinator {
   /** Every ready worker takes part, also those that came while the others prepared. */
   #startTraining(setup: RunSetup): void {
     this.#phase = { name: "training" };
-    const members = this.#roster
-      .everybody()
-      .filter((member) => member.readyFor === setup.spec.run && hasPlace(setup.spec, member));
-    const servers = members.filter((member) => member.role === "server");
-    const workers = members.filter((member) => member.role === "worker");
-    this.#training = new Training(
-      setup,
-      { term: this.term, servers, workers },
-      {
-        toWorker: (rank, message) => this.#sendTo("worker", rank, message),
-        toServer: (rank, message) => this.#sendTo("server", rank, message),
-        emit: (event) => this.#emit(event),
-        load: (view) => this.#effects.push({ type: "load", view, setup }),
-        save: (request) => this.#effects.push({ type: "save", request, setup }),
-        abandonSave: () => this.#effects.push({ type: "abandonSave" }),
-        persist: (record) => this.#effects.push({ type: "persist", record }),
-        serverStatistics: () => Object.values(this.#counts.servers),
-        workerCounts: () => this.#counts.workers,
-      },
-    );
+    const { servers, workers } = readyOnes(setup.spec, this.#roster.everybody());
+    const port = portOf(setup, this.#counts, (effect) => this.#effects.push(effect));
+    this.#training = new Training(setup, { term: this.term, servers, workers }, port);
+    this.#rollBack.settle();
     for (const { rank } of workers) this.#bequests.settle(rank);
     for (const text of this.#bequests.giveUpFrom(setup.spec.workersMax)) {
       this.#emit({ kind: "warning", text });
@@ -473,21 +480,18 @@ export class Coordinator {
     const late = this.#nowMs - phase.sinceMs >= this.#config.stopTimeoutMs;
     if (phase.awaited.size > 0 && !late) return;
     for (const member of [...phase.awaited]) this.#lose(member, "said no goodbye");
-    const result = resultOf(phase.ending, this.#training, this.#counts, phase.sinceMs);
+    const result = resultOf(phase.ending, this.#trained, this.#counts, phase.sinceMs);
     const text = `run ${result.outcome}: ${result.reason}`;
     this.#emit({ kind: "ended", outcome: result.outcome, text });
     this.#effects.push({ type: "ended", result });
     this.#phase = { name: "idle" };
     this.#setup = null;
     this.#training = null;
-  }
-
-  #sendTo(role: MemberRole, rank: number, message: CoordinatorMessage): void {
-    this.#effects.push({ type: "send", role, rank, message });
+    this.#rollBack.settle();
   }
 
   #send({ role, rank }: Member, message: CoordinatorMessage): void {
-    this.#sendTo(role, rank, message);
+    this.#effects.push({ type: "send", role, rank, message });
   }
 
   #emit(event: RunEvent): void {

@@ -50,6 +50,14 @@ export function modelObjection(
   return `${other}: ${difference}; ${remedy}`;
 }
 
+/** The members that are ready for the run and have a place in it, by role. */
+export function readyOnes(spec: RunSpec, members: readonly Member[]) {
+  const ready = members.filter((one) => one.readyFor === spec.run && hasPlace(spec, one));
+  const servers = ready.filter(({ role }) => role === "server");
+  const workers = ready.filter(({ role }) => role === "worker");
+  return { servers, workers };
+}
+
 /** May the run start? `late` says that the time to start is over. */
 export function judgeFormation(
   { spec, workersAtStart = spec.workersMax }: FormedRun,

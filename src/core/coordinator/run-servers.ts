@@ -19,7 +19,7 @@ export class RunServers {
   #told = "";
 
   /** Chunks are placed on these servers; no worker is in yet. */
-  constructor({ spec, layout }: RunSetup, term: number, members: readonly Member[]) {
+  constructor({ spec, layout, generation }: RunSetup, term: number, members: readonly Member[]) {
     const { chunks } = layout;
     const { virtualNodes, loadBound, run } = spec;
     const servers = members.map(({ rank }) => rank);
@@ -31,7 +31,7 @@ export class RunServers {
     });
     const { replicas } = this.#replication;
     const first = { run, servers: members.map(viewServerOf), replicas };
-    this.views = new ViewRounds(first, paceOf(spec, 0), term);
+    this.views = new ViewRounds(first, paceOf(spec, 0), term, generation);
     this.views.nominate(this.#replication.candidates);
   }
 

@@ -41,6 +41,11 @@ export class Saves {
     this.keptStep = keptStep;
   }
 
+  /** True while what is being written is of finished work. */
+  get isFinal(): boolean {
+    return this.#writing?.why === "final";
+  }
+
   /** What has to be asked for anew, if anything. */
   get due(): Pick<Writing, "why" | "barrier"> | null {
     return this.#writing?.stage === "due" ? this.#writing : null;

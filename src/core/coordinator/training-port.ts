@@ -6,9 +6,9 @@
 import type { CoordinatorMessage, ServerStatistics } from "../../protocol/messages.js";
 import type { RunEvent } from "../../protocol/run-events.js";
 import type { View } from "../../protocol/view.js";
-import type { SaveRequest } from "../work/run-setup.js";
-import type { CoordinatorRecord } from "./coordinator-events.js";
-import type { WorkerCounts } from "./member-counts.js";
+import type { RunSetup, SaveRequest } from "../work/run-setup.js";
+import type { CoordinatorEffect, CoordinatorRecord } from "./coordinator-events.js";
+import type { MemberCounts, WorkerCounts } from "./member-counts.js";
 import type { Member } from "./roster.js";
 
 /** What training asks of the coordinator around it. */
@@ -26,6 +26,25 @@ export interface TrainingPort {
   serverStatistics(): ServerStatistics[];
   /** What workers have counted since the run began, by rank. */
   workerCounts(): WorkerCounts;
+}
+
+/** A port whose owner performs effects. */
+export function portOf(
+  setup: RunSetup,
+  counts: MemberCounts,
+  perform: (effect: CoordinatorEffect) => void,
+): TrainingPort {
+  return {
+    toWorker: (rank, message) => perform({ type: "send", role: "worker", rank, message }),
+    toServer: (rank, message) => perform({ type: "send", role: "server", rank, message }),
+    emit: (event) => perform({ type: "event", event }),
+    load: (view) => perform({ type: "load", view, setup }),
+    save: (request) => perform({ type: "save", request, setup }),
+    abandonSave: () => perform({ type: "abandonSave" }),
+    persist: (record) => perform({ type: "persist", record }),
+    serverStatistics: () => Object.values(counts.servers),
+    workerCounts: () => counts.workers,
+  };
 }
 
 /** Who takes part from the beginning, and under which term. */

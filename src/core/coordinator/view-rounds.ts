@@ -70,7 +70,7 @@ export class ViewRounds {
   #candidates: readonly ChunkCandidate[] = [];
   /** Workers that views had and have no more, until all servers have said how far they had come. */
   readonly #departing = new Map<number, ViewWorker>();
-  #generation = 0;
+  #generation: number;
   #phase = { phase: 0, phaseFromStep: 0 };
   #changed = true;
   /** The last view that was begun. */
@@ -81,8 +81,12 @@ export class ViewRounds {
   /** The highest step that a server has told to be sealed. */
   #sealedStep = -1;
 
-  /** @param term of the coordinator, which is in the views' numbers. */
-  constructor({ run, servers, replicas }: FirstView, pace: Pace, term: number) {
+  /**
+   * @param term of the coordinator, which is in the views' numbers.
+   * @param generation to begin with.
+   */
+  constructor({ run, servers, replicas }: FirstView, pace: Pace, term: number, generation = 0) {
+    this.#generation = generation;
     this.#run = run;
     for (const server of servers) this.#servers.set(server.index, server);
     this.#replicas = [...replicas];

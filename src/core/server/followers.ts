@@ -25,6 +25,8 @@ import type { ShardContext } from "./shard-context.js";
 /** One server that follows one chunk. */
 interface Follower {
   readonly incarnation: number;
+  /** What it had in an earlier one is rolled back. */
+  readonly generation: number;
   /** Where entries go; -1 while it has no channel. */
   channel: number;
   /** The view under which it asked, which names this asking. */
@@ -55,13 +57,14 @@ export class Followers {
     for (const { chunk, server } of view.candidates) {
       if (chunk === state.index && !wanted.has(server)) wanted.set(server, false);
     }
-    for (const [server, { incarnation }] of known) {
+    for (const [server, { incarnation, generation }] of known) {
       const isSame = serverOfIndex(view, server)?.incarnation === incarnation;
-      if (!isSame || !wanted.has(server)) known.delete(server);
+      const isBack = generation < view.generation;
+      if (!isSame || isBack || !wanted.has(server)) known.delete(server);
     }
     for (const [server, isBackup] of wanted) {
       const incarnation = serverOfIndex(view, server)?.incarnation ?? 0;
-      const follower = known.get(server) ?? newFollower(incarnation);
+      const follower = known.get(server) ?? newFollower(incarnation, view.generation);
       follower.counts ||= isBackup;
       follower.told ||= isBackup;
       known.set(server, follower);
@@ -166,6 +169,6 @@ export class Followers {
   }
 }
 
-function newFollower(incarnation: number): Follower {
-  return { incarnation, channel: -1, fence: 0, counts: false, told: false, seq: -1 };
+function newFollower(incarnation: number, generation: number): Follower {
+  return { incarnation, generation, channel: -1, fence: 0, counts: false, told: false, seq: -1 };
 }

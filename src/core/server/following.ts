@@ -23,6 +23,7 @@ const copiesMax = 4;
 interface Asking {
   readonly server: number;
   readonly incarnation: number;
+  readonly generation: number;
   readonly fence: number;
 }
 
@@ -50,7 +51,8 @@ export class Following {
     for (const { index } of copied) {
       const asked = this.#askings.get(index);
       const server = primaryOf(view, index) ?? -1;
-      const isSame = asked?.server === server && asked.incarnation === lifeOf(view, server);
+      const isOfLife = asked?.server === server && asked.incarnation === lifeOf(view, server);
+      const isSame = isOfLife && asked.generation === view.generation;
       if (asked !== undefined && !isSame) this.forget(index);
     }
     this.#askMore(states, view);
@@ -143,7 +145,10 @@ export class Following {
     const server = primaryOf(view, state.index);
     if (server === undefined || roleOfServer(view, this.#index, state.index) === null) return;
     const fence = view.number;
-    this.#askings.set(state.index, { server, incarnation: lifeOf(view, server), fence });
+    const { generation } = view;
+    this.#askings.set(state.index, {
+      ...{ server, incarnation: lifeOf(view, server), fence, generation },
+    });
     const header: ChunkHeader = {
       ...emptyHeader,
       ...{ kind: "follow", run: view.run, generation: view.generation, fence },

@@ -403,6 +403,7 @@ export class ModelCluster {
         this.results.push(effect.result);
         break;
       case "abandonSave":
+      case "goBack":
         break;
       default:
         effect satisfies never;

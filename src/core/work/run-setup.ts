@@ -25,6 +25,8 @@ export interface RunSetup {
   readonly resumedStep?: number;
   /** Ranks whose residuals are in the resumed checkpoint; nobody's if left out. */
   readonly residuals?: readonly number[];
+  /** How often the run has gone back to a checkpoint while it was on; never if left out. */
+  readonly generation?: number;
 }
 
 /** The coordinator's part of a checkpoint. */

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { performance } from "node:perf_hooks";
 import type { CoordinatorRecord } from "../../core/coordinator/coordinator-events.js";
 import type { RunSetup, TrainingSnapshot } from "../../core/work/run-setup.js";
+import type { PacelineError } from "../../errors.js";
 import type { KernelsChoice } from "../../kernels/choice.js";
 import type { Examples, ExamplesRequest } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
@@ -80,6 +81,8 @@ export interface ToyPlan {
   quiet?(step: number, servers: readonly ServerHost[]): Promise<void>;
   /** Where to go on from. */
   readonly from?: SavedRun | null;
+  /** How long a server that can't be spared is waited for; not at all if left out. */
+  readonly serverGraceMs?: number;
   /** What workers write codecs with; `auto` if left out. */
   readonly kernels?: KernelsChoice;
   /** What workers say. */
@@ -103,9 +106,15 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
     residuals: [],
     marks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
   };
+  let start = from;
+  const setupFrom = (spec: RunSpec): RunSetup => ({
+    ...{ spec, layout, resume: start?.snapshot ?? null, residuals: [...residuals.keys()] },
+    ...(start === null ? {} : { resumedStep: start.step }),
+    sealedStep: Math.max(-1, ...(start?.state.marks.map(({ sealedStep }) => sealedStep) ?? [])),
+  });
   const result = await new Promise<RunResult>((resolve, reject) => {
     const transport = transportOf("coordinator");
-    const coordinator = new CoordinatorHost({
+    const coordinator: CoordinatorHost = new CoordinatorHost({
       transport,
       clock,
       ioTimeoutMs: 5000,
@@ -117,9 +126,16 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
         rankGraceMs: 0,
         startTimeoutMs: 5000,
         stopTimeoutMs: 1000,
+        serverGraceMs: plan.serverGraceMs ?? 0,
         serve: false,
       },
-      initialState: async () => from?.state ?? fresh,
+      initialState: async () => start?.state ?? fresh,
+      goBack: async ({ spec }) => {
+        start = checkpoints.at(-1) ?? from;
+        residuals.clear();
+        for (const { rank, values } of start?.state.residuals ?? []) residuals.set(rank, values);
+        return { setup: setupFrom(spec), term: coordinator.term + 1 };
+      },
       saveCheckpoint: async (request, _job, state) => {
         await plan.quiet?.(request.step, servers);
         const { step } = request;
@@ -134,12 +150,11 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
       readExamples: plan.readExamples ?? (() => assert.fail("nobody asks for examples")),
     });
     closing.push(() => coordinator.close());
-    const start = async () => {
+    const begin = async () => {
       const listener = await transport.serveCoordinator("coordinator", coordinator);
       closing.push(() => listener.close());
-      const ranks = [...residuals.keys()];
-      const setup: RunSetup = { spec, layout, resume: from?.snapshot ?? null, residuals: ranks };
-      coordinator.tell({ type: "submit", setup, term: 1 + (from?.snapshot.term ?? 0) });
+      const term = 1 + (from?.snapshot.term ?? 0);
+      coordinator.tell({ type: "submit", setup: setupFrom(spec), term });
       const ends = new Map<number, () => unknown>();
       const restart = async (index: number) => {
         ends.set(index, await startServer(transportOf(`server-${index}`), index, plan, servers));
@@ -158,7 +173,7 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
       }
       during?.({ network, coordinator, events, kill, restart });
     };
-    start().catch(reject);
+    begin().catch(reject);
   });
   for (const close of closing) await close();
   const last = checkpoints.at(-1);
@@ -206,7 +221,9 @@ async function startWorker(
   plan: ToyPlan,
 ): Promise<() => unknown> {
   let host: WorkerHost | null = null;
-  const session = await join(transport, "worker", rank, "", (incarnation) => {
+  let isOver = false;
+  let session: MemberSession;
+  const open = (incarnation: number) => {
     const compute = plan.compute(transport, rank);
     const trace = plan.trace?.(`worker-${rank}`) ?? null;
     const onFinish = () => {};
@@ -215,8 +232,16 @@ async function startWorker(
     const own = { transport, clock, rank, incarnation, compute, kernels };
     host = new WorkerHost({ ...own, trace, onFinish, log });
     return host;
-  });
+  };
+  const live = async () => {
+    session = await join(transport, "worker", rank, "", open, async ({ code }) => {
+      await host?.close();
+      if (code === "refused" && !isOver) await live();
+    });
+  };
+  await live();
   return async () => {
+    isOver = true;
     session.close();
     await host?.close();
     await transport.close();
@@ -229,6 +254,7 @@ async function join(
   rank: number,
   address: string,
   make: (incarnation: number, heard: HeardTerm) => ServerHost | WorkerHost,
+  onLost: (error: PacelineError) => unknown = () => {},
 ): Promise<MemberSession> {
   const reply = await transport.register("coordinator", {
     protocol: protocolVersion,
@@ -253,7 +279,7 @@ async function join(
       handler: {
         onMessage: (message) => host.onMessage(message),
         heartbeat: () => host.heartbeat(),
-        onLost: () => {},
+        onLost: (error) => void onLost(error),
         log: () => {},
       },
       heard,

@@ -47,7 +47,10 @@ export interface SupervisorSetup {
    * happen again is not.
    */
   readonly maxRestarts: number;
-  /** True where servers are, too, as others have copies of what they held; false if left out. */
+  /**
+   * True where servers are, too, as others have copies of what they held, or the run goes back to a
+   * checkpoint; false if left out.
+   */
   readonly restartsServers?: boolean;
   /** How long members may take to end when told to; 5 s unless told. */
   readonly stopLimitMs?: number;

@@ -1,0 +1,119 @@
+/**
+ * What training starts from: a checkpoint's values and account, or fresh ones. A run that goes back
+ * while it is on reads the same as one that is resumed.
+ */
+import { dirname } from "node:path";
+import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
+import type { ModelState } from "../host/state-transfer.js";
+import { readCheckpoint, type StoredCheckpoint } from "../store/checkpoint/checkpoint.js";
+import {
+  latestCheckpoint,
+  type ResumePoint,
+  readSound,
+  retireLater,
+} from "../store/checkpoint/checkpoint-folder.js";
+import { initialState } from "./compute/initial-state.js";
+
+/** Values that members are given. */
+export interface RunStart {
+  readonly state: ModelState;
+  /** By rank what pushes of workers had dropped; empty where it begins fresh. */
+  readonly residuals: Map<number, Float32Array>;
+}
+
+/** A sentence for the user. */
+export interface Notice {
+  readonly kind: "info" | "warning";
+  readonly text: string;
+}
+
+/** A run that goes back, and where to. */
+export interface StartedAgain extends RunStart {
+  readonly setup: RunSetup;
+  readonly notices: readonly Notice[];
+}
+
+/** Where a run's checkpoints are. */
+export interface RunPlaces {
+  readonly directory: { readonly path: string };
+  /** The folder of the checkpoint that it was resumed from; null where it began fresh. */
+  readonly resumedFrom: string | null;
+}
+
+/**
+ * What a run goes on from that goes back: its latest sound checkpoint, else the one that it was
+ * resumed from, else its fresh start.
+ * @throws PacelineError `checkpoint` where there are checkpoints and none can be read.
+ */
+export async function startAgain(
+  before: RunSetup,
+  { directory: { path }, resumedFrom }: RunPlaces,
+): Promise<StartedAgain> {
+  const { spec, layout } = before;
+  const latest = await latestCheckpoint(path);
+  if (latest !== null) {
+    const meant = { ...latest, runDirectory: path, skipped: [], isExact: false };
+    const { value, point } = await readSound(meant, readCheckpoint);
+    const notices = [...skippedNotices(point), ...(await retireNotices(path, point.step))];
+    return { ...fromCheckpoint(before, value, point.step), notices };
+  }
+  if (resumedFrom !== null) {
+    const checkpoint = await readCheckpoint(resumedFrom);
+    return { ...fromCheckpoint(before, checkpoint, before.resumedStep ?? 0), notices: [] };
+  }
+  const start = { state: initialState(spec, layout), residuals: new Map() };
+  return { ...start, setup: { spec, layout, ...keptBy(start, null, null) }, notices: [] };
+}
+
+function fromCheckpoint(
+  { spec, layout }: RunSetup,
+  checkpoint: StoredCheckpoint,
+  step: number,
+): Omit<StartedAgain, "notices"> {
+  const start = { state: stateOf(checkpoint), residuals: residualsOf(checkpoint) };
+  const kept = keptBy(start, snapshotOf(checkpoint), step);
+  return { ...start, setup: { spec, layout, ...kept } };
+}
+
+/** The part of a setup that follows from what is started from; `step` is the checkpoint's. */
+export function keptBy(
+  { state, residuals }: RunStart,
+  resume: TrainingSnapshot | null,
+  step: number | null,
+): Pick<RunSetup, "resume" | "sealedStep" | "resumedStep" | "residuals"> {
+  const sealedStep = Math.max(-1, ...state.marks.map((marks) => marks.sealedStep));
+  const from = step === null ? {} : { resumedStep: step };
+  return { resume, sealedStep, ...from, residuals: [...residuals.keys()] };
+}
+
+/** What servers hold of a checkpoint. */
+export function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelState {
+  return { weights, state, marks: manifest.chunks };
+}
+
+/** What a checkpoint has of the coordinator. */
+export function snapshotOf({ manifest }: StoredCheckpoint): TrainingSnapshot | null {
+  return (manifest.cursor ?? null) as TrainingSnapshot | null;
+}
+
+/** What a checkpoint has of the workers, by rank; nothing of none. */
+export function residualsOf(checkpoint: StoredCheckpoint | undefined): Map<number, Float32Array> {
+  return new Map(checkpoint?.residuals.map(({ rank, values }) => [rank, values] as const));
+}
+
+/** A warning of each checkpoint that was passed over. */
+export function skippedNotices({ skipped }: Pick<ResumePoint, "skipped">): Notice[] {
+  return skipped.map(({ path, reason }) => ({
+    kind: "warning",
+    text: `${path} is skipped: ${reason}`,
+  }));
+}
+
+/** Moves away what came after this step in a run's folder, which is no part of it any more. */
+export async function retireNotices(path: string, step: number): Promise<Notice[]> {
+  const retired = await retireLater(path, step);
+  if (retired.length === 0) return [];
+  const steps = retired.map((entry) => entry.step).join(", ");
+  const text = `later checkpoints (step ${steps}) are moved to`;
+  return [{ kind: "warning", text: `${text} ${dirname(retired[0]!.path)}` }];
+}
