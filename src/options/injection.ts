@@ -34,7 +34,7 @@ export const injection: ValueType<InjectedFault> = {
     if (!isCount(at)) return { problem: "does not say at which step" };
     if (Number(at) === 0) return { problem: "is at step 0, and the first is 1" };
     const place: Place = { role, rank: Number(id), at: Number(at) };
-    return kind === "kill" ? killAt(place, given.get("for")) : pauseAt(place, given.get("for"));
+    return kind === "kill" ? killAt(place, given.get("for")) : pauseFor(place, given.get("for"));
   },
   print: faultText,
   schema: {
@@ -52,7 +52,7 @@ function killAt(place: Place, time: string | undefined): Parsed<InjectedFault> {
   return { value: { kind: "kill", ...place } };
 }
 
-function pauseAt(place: Place, time: string | undefined): Parsed<InjectedFault> {
+function pauseFor(place: Place, time: string | undefined): Parsed<InjectedFault> {
   if (time === undefined) return { problem: "is a pause that does not say for how long" };
   const parsed = pauseTime.parse(time);
   if ("problem" in parsed) return { problem: `has the time ${time}, which ${parsed.problem}` };

@@ -56,7 +56,8 @@ class Servers {
   }
 
   load(): void {
-    const load = { type: "load", chunk: 0, generation: 0, part: "weights" } as const;
+    const { generation } = this.view;
+    const load = { type: "load", chunk: 0, generation, part: "weights" } as const;
     this.step(0, { ...load, slot: this.#slots++, marks: null, channel: 9 });
   }
 
@@ -315,6 +316,20 @@ test("a channel that opens again brings what was on its way", () => {
   assert.equal(asking!.what, "follow 0", "it has the state before, and needs no snapshot");
   servers.deliver();
   assert.deepEqual(servers.versions(), [1]);
+});
+
+test("after a roll-back copies are asked for anew, and nothing of those before counts", () => {
+  const servers = replicated();
+  servers.push(0, 0);
+  servers.deliver();
+  servers.follow({ generation: 1, replicas: [[0]], candidates: [{ chunk: 0, server: 1 }] });
+  const asked = servers.letters.filter(({ what }) => what === "follow -1");
+  assert.deepEqual(asked.length, 1);
+  servers.load();
+  servers.push(0, 0, { generation: 1 });
+  assert.equal(servers.versions().at(-1), 1, "the candidate is not waited for yet");
+  servers.deliver();
+  assert.deepEqual(servers.told, ["1 has caught up"]);
 });
 
 test("a step that is being sealed counts as sealed for who joins", () => {
