@@ -49,6 +49,8 @@ export class RunServers {
   lose({ rank, incarnation }: Member): void {
     if (!this.views.hasServer({ index: rank, incarnation })) return;
     this.#replication.lose(rank);
+    // Copies that are made before anyone looks are news all the same.
+    this.#told = "";
     this.#place();
     this.views.removeServer(rank);
   }

@@ -18,6 +18,7 @@ class Floor implements StandstillFloor {
   readonly spec = { ...sampleSpec, protocol: { mode: "asp", staleness } };
   readonly pace = asp.paceOf(this.spec.protocol);
   readonly evaluator = new Evaluator(10, [], new IdSource(1));
+  readonly saves = { finalSaved: false };
   readonly pausable = true;
   ranks = [0, 1];
   done: string[] = [];
@@ -91,6 +92,15 @@ describe("at rest", () => {
     floor.advance();
     floor.evaluated();
     assert.deepEqual(floor.advance(), ["resume", "deal"]);
+  });
+
+  test("a checkpoint that was asked for before the last one was written is none any more", () => {
+    floor.still.want("checkpoint");
+    floor.saves.finalSaved = true;
+    assert.deepEqual(floor.advance(), []);
+    floor.saves.finalSaved = false;
+    floor.still.want("checkpoint");
+    assert.deepEqual(floor.advance(), ["write checkpoint"]);
   });
 
   test("an ending has nothing evaluated, and lets nobody go on", () => {

@@ -28,6 +28,7 @@ export interface StandstillFloor {
   readonly pace: Pace;
   readonly views: ViewRounds;
   readonly evaluator: Evaluator;
+  readonly saves: { readonly finalSaved: boolean };
   /** True while nobody waits for work that others depend on. */
   readonly pausable: boolean;
   /** The step before which everybody stands, once they rest after `limit` (-1: nobody is there). */
@@ -120,7 +121,9 @@ export class Standstill {
   }
 
   #beginWanted(): void {
-    const { views, pace } = this.#floor;
+    const { views, pace, saves } = this.#floor;
+    // Nothing is left to be kept that finished work has not had written.
+    if (saves.finalSaved && this.#wanted === "checkpoint") this.#wanted = null;
     const ranks = views.workers().map(({ rank }) => rank);
     const isEvaluation = this.#evaluation !== null && ranks.length > 0;
     const wanted = this.#wanted ?? (isEvaluation ? "evaluation" : null);

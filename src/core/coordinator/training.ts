@@ -209,8 +209,9 @@ export class Training implements WorkFloor, StandstillFloor {
     return this.#stage === "training" && this.#servers.canSpare(member);
   }
 
-  /** A server is gone; true if every chunk has an in-sync replica left, and training goes on. */
+  /** A server is gone; true if every chunk has an in-sync replica left, or none is needed more. */
   onServerLost(member: Member, nowMs: number): boolean {
+    if (this.finished) return true;
     if (!this.canSpare(member)) return false;
     this.#servers.lose(member);
     if (this.saves.abandon()) this.#port.abandonSave();
@@ -294,8 +295,8 @@ export class Training implements WorkFloor, StandstillFloor {
     this.#beginRound();
     this.#still.writeAtBarrier();
     this.#writeAgain();
-    this.#tellOfReplicas();
     if (this.#stage !== "training") return;
+    this.#tellOfReplicas();
     this.#watchNumbers();
     if (this.#still.isSaving) return;
     this.#evaluateOn();
