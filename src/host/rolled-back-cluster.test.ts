@@ -2,23 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Compression } from "../protocol/compression.js";
-import type { Protocol, RunSpec } from "../protocol/run-spec.js";
-import { layoutOf, specOf as specOfEpochs } from "./testing/compressed-toys.js";
-import { type Outcome, runInMemory, type Toy } from "./testing/memory-cluster.js";
-import { ToyCompute, type ToyGradients } from "./testing/toy-compute.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+import { specOf as specOfEpochs } from "./testing/compressed-toys.js";
+import type { Outcome, Toy } from "./testing/memory-cluster.js";
+import { asp, heard, runStruck } from "./testing/struck-toys.js";
 
-/** Pulls each parameter towards a number of its own, a little differently for each example. */
-const attraction: ToyGradients = ({ range, step }, gradients, parameters) => {
-  const noise = ((range.start % 5) - 2) / 50 + (step % 3) / 100;
-  for (let index = 0; index < gradients.length; index++) {
-    gradients[index] = parameters[index]! - Math.sin(index) * 2 + noise;
-  }
-};
-
-const asp: Protocol = {
-  mode: "asp",
-  staleness: { rule: "none", scale: 0.1, floor: 0.1, max: 5 },
-};
 const epochs = 40;
 
 const specOf = (changes: Partial<RunSpec> = {}, push: Compression = { codec: "none", share: 1 }) =>
@@ -28,29 +16,8 @@ const specOf = (changes: Partial<RunSpec> = {}, push: Compression = { codec: "no
     { checkpointEvery: { unit: "step", count: 30 }, servers: 3, ...changes },
   );
 
-function run(
-  spec: RunSpec,
-  during: (toy: Toy) => void = () => {},
-  serverGraceMs = 5000,
-): Promise<Outcome> {
-  const { values } = layoutOf(spec);
-  const state = [0, 1].map(() => new Float32Array(values));
-  const fresh = { weights: new Float32Array(values).fill(3), state };
-  const compute = () => new ToyCompute(layoutOf, attraction);
-  return runInMemory({ spec, layoutOf, fresh, compute, during, serverGraceMs });
-}
-
-/** Waits until an event's text tells of something, from a place in the events on. */
-function heard({ events }: Toy, what: RegExp, from = 0): Promise<number> {
-  return new Promise((resolve) => {
-    const look = () => {
-      const at = events.findIndex(({ text }, index) => index >= from && what.test(text));
-      if (at >= 0) resolve(at + 1);
-      else setTimeout(look, 1);
-    };
-    look();
-  });
-}
+const run = (spec: RunSpec, during: (toy: Toy) => void = () => {}, serverGraceMs = 5000) =>
+  runStruck(spec, during, serverGraceMs);
 
 /** Ends a server once an event tells of something, and starts another in its place. */
 function striking(...strikes: readonly (readonly [server: number, at: RegExp])[]) {
