@@ -11,7 +11,7 @@ import type { Entry } from "../core/server/entry.js";
 import { paceOf } from "../core/sync/modes.js";
 import type { Pace } from "../core/sync/pace.js";
 import type { SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
-import type { CheckpointState } from "../host/coordinator-host.js";
+import type { CheckpointState } from "../host/checkpoint-saver.js";
 import type { MemberIdentity, WorkerIdentity } from "../protocol/identity.js";
 import { termOf } from "../protocol/ids.js";
 import type { ChunkHeader, ChunkMarks, MemberMessage } from "../protocol/messages.js";

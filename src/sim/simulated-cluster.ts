@@ -4,7 +4,7 @@
  */
 import type { RunSetup } from "../core/work/run-setup.js";
 import { PacelineError } from "../errors.js";
-import type { CheckpointState } from "../host/coordinator-host.js";
+import type { CheckpointState } from "../host/checkpoint-saver.js";
 import { CoordinatorHost } from "../host/coordinator-host.js";
 import type { Layout } from "../protocol/layout.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";

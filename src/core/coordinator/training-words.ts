@@ -3,6 +3,7 @@
  * compare them, so each is made in one place.
  */
 import type { Range } from "../../protocol/messages.js";
+import type { TimedCadence } from "../../protocol/run-spec.js";
 
 /** Who takes part. */
 export function headCount(workers: number, servers: number): string {
@@ -24,6 +25,14 @@ export function refusalOf(rank: number, epoch: number, range: Range, reason: str
 export function dealtAgain(rank: number, leftBy: number, epoch: number, range: Range): string {
   const examples = `${examplesOf(epoch, range)}, left by worker-${leftBy}`;
   return `${examples}, are dealt again to worker-${rank}`;
+}
+
+/** A checkpoint is due before the last one is written. */
+export function lateSaveWords(step: number, cadence: TimedCadence | null): string {
+  const often =
+    cadence === null ? "" : `, at present every ${counted(cadence.count, cadence.unit)}`;
+  const remedy = `give a longer --checkpoint-every${often}, or a faster disk`;
+  return `a checkpoint is due while that of step ${step} is being written, and waits: ${remedy}`;
 }
 
 function examplesOf(epoch: number, { start, end }: Range): string {
