@@ -7,7 +7,7 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native install build lint proto kernels docs test test-long mutants bench-memory test-onednn3 demo show-cnn6 show-resnet18 experiments-quick sim-seeds sim-seed clean
+.PHONY: help node native install build lint proto kernels docs test test-long mutants bench-memory bench-checkpoint test-onednn3 demo show-cnn6 show-resnet18 experiments-quick sim-seeds sim-seed clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
@@ -102,6 +102,9 @@ experiments-quick: build
 # peers: its limits stand beside it.
 bench-memory: build
 	$(PACELINE) bench memory --checkpoint
+
+bench-checkpoint: build
+	$(PACELINE) bench checkpoint
 
 bench-%: build
 	$(PACELINE) bench $* --peers

@@ -38,6 +38,9 @@ export interface CheckpointFloor {
   snapshot(): TrainingSnapshot;
 }
 
+/** So long a checkpoint may wait for the one before without anything being said. */
+const patienceMs = 1000;
+
 /** The checkpoints of one run, as members see them. */
 export class CheckpointRounds {
   readonly #floor: CheckpointFloor;
@@ -45,6 +48,8 @@ export class CheckpointRounds {
   readonly #port: TrainingPort;
   readonly #byClock: DueByClock;
   #isToldLate = false;
+  /** What waits for the one that is being written; null while nothing does. */
+  #waiting: { readonly sinceMs: number; readonly isCheckpoint: boolean } | null = null;
 
   constructor(floor: CheckpointFloor, still: Standstill, port: TrainingPort) {
     this.#floor = floor;
@@ -55,19 +60,26 @@ export class CheckpointRounds {
 
   /** Has one written if the clock asks for it. */
   look(nowMs: number): void {
-    if (this.#byClock.isDue(nowMs)) this.want();
+    if (this.#byClock.isDue(nowMs)) this.want(nowMs);
   }
 
   /** One is due and finds workers anywhere. */
-  want(): void {
-    this.#tellIfLate();
+  want(nowMs: number): void {
+    this.hurry(nowMs, true);
     this.#still.want("checkpoint");
   }
 
   /** One is due, and everybody stands before this step. */
-  save(why: "checkpoint" | "final", step: number): void {
-    if (why === "checkpoint") this.#tellIfLate();
+  save(why: "checkpoint" | "final", step: number, nowMs: number): void {
+    this.hurry(nowMs, why === "checkpoint");
     this.#still.save(why, step);
+  }
+
+  /** Something waits for the one that is written beside training, if one is. */
+  hurry(nowMs: number, isCheckpoint = false): void {
+    if (!this.#floor.saves.isBeside || this.#waiting !== null) return;
+    this.#waiting = { sinceMs: nowMs, isCheckpoint };
+    this.#port.hurrySave();
   }
 
   /** All stand at the barrier: servers are asked, with what is kept beside what they have. */
@@ -108,6 +120,7 @@ export class CheckpointRounds {
     }
     const { why, isBeside } = saves;
     if (why === null || saves.isDueAgain(event)) return null;
+    this.#tellOfWait(nowMs);
     if (!isBeside) this.#goOn(nowMs);
     const reached = pace.globalStep === "step" ? event.step : event.version;
     this.#port.emit(saves.keep(event, why, reached));
@@ -123,12 +136,15 @@ export class CheckpointRounds {
     this.#still.saved();
   }
 
-  /** Once: who knows of it has a remedy. */
-  #tellIfLate(): void {
-    const { saves, spec } = this.#floor;
-    if (this.#isToldLate || !saves.isBeside) return;
+  /** A checkpoint that had to wait long for the one before: once, as it will be so again. */
+  #tellOfWait(nowMs: number): void {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    if (waiting === null || !waiting.isCheckpoint || this.#isToldLate) return;
+    const waitedMs = nowMs - waiting.sinceMs;
+    if (waitedMs < patienceMs) return;
     this.#isToldLate = true;
-    const text = lateSaveWords(saves.writtenStep ?? 0, spec.checkpointEvery);
+    const text = lateSaveWords(waitedMs, this.#floor.spec.checkpointEvery);
     this.#port.emit({ kind: "warning", text });
   }
 }

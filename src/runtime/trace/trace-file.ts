@@ -120,7 +120,10 @@ export async function* readTrace(path: string): AsyncGenerator<TraceEvent, void,
   }
 }
 
-/** Puts the files of a folder together as one; moments are counted from `begunMs` there. */
+/**
+ * Puts the files of a folder together as one; moments are counted from `begunMs` there, which is
+ * among its `otherData`.
+ */
 export async function joinTraces(
   folder: string,
   into: string,
@@ -129,7 +132,8 @@ export async function joinTraces(
 ): Promise<void> {
   const file = await files.create(into);
   try {
-    let text = '{"displayTimeUnit":"ms","traceEvents":[';
+    const otherData = JSON.stringify({ begunMs });
+    let text = `{"displayTimeUnit":"ms","otherData":${otherData},"traceEvents":[`;
     let separator = "\n";
     for (const name of (await files.list(folder)) ?? []) {
       for await (const event of readTrace(join(folder, name))) {
