@@ -347,7 +347,7 @@ export class Coordinator {
     if (this.#phase.name === "stopping") return;
     const counted = role === "worker" && this.#training?.onWorkerLost(member, this.#nowMs);
     const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
-    const text = lossOf(member, reason, left);
+    const text = lossOf(member, reason, left, this.#trained?.globalSteps() ?? 0);
     if (role === "worker") this.#attendance.lost(rank, this.#nowMs);
     this.#emit({ kind: "lost", role, rank, incarnation, text });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
