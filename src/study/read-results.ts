@@ -287,6 +287,7 @@ const toldElsewhere = [
   "model",
   "data",
   "servers",
+  "serversMax",
   "workersMax",
   "protocol.mode",
 ];
