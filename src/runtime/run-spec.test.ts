@@ -8,7 +8,7 @@ import { type RunFacts, runSpecFrom } from "./run-spec.js";
 const { options: defaults } = resolve("train", {});
 const options: ResolvedOptions = {
   ...defaults,
-  servers: 2,
+  servers: { min: 2, max: 2 },
   chunkValues: 4096,
   model: "mlp",
   data: "mnist",

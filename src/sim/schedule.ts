@@ -97,6 +97,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
       recordedAlgorithms: [],
     },
     ...{ trainExamples, testExamples: oneOf([0, 5, 20]), workersMin: 1, workersMax: 1 },
+    ...{ servers: 1, serversMax: null },
     input: {
       ...{ classes: 10, shape: [1, 1, 1], mean: [0], std: [1], blockExamples: 0 },
       identity: null,

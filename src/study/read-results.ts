@@ -288,6 +288,7 @@ const toldElsewhere = [
   "model",
   "data",
   "servers",
+  "serversMax",
   "workersMax",
   "protocol.mode",
 ];

@@ -98,7 +98,7 @@ class Members {
         ...(trace?.argumentsOf(role, rank) ?? []),
       ],
       environment: io.environment,
-      threads: threadsOfEach(options.servers + options.workers.max),
+      threads: threadsOfEach(options.servers.min + options.workers.max),
       logPath: (role, rank) => logPathIn(path, role, rank),
       maxRestarts: options.maxRestarts,
       restartsServers: options.replicas > 1 || options.serverGraceMs > 0,
@@ -113,7 +113,8 @@ class Members {
       },
       onExit: (exit) => this.#onExit(exit),
     });
-    for (let index = 0; index < options.servers; index++) this.#supervisor.start("server", index);
+    const { servers } = options;
+    for (let index = 0; index < servers.min; index++) this.#supervisor.start("server", index);
     for (let rank = 0; rank < options.workers.max; rank++) this.#supervisor.start("worker", rank);
   }
 

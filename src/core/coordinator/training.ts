@@ -50,7 +50,7 @@ export class Training implements WorkFloor, StandstillFloor {
   readonly #account: WorkAccount;
   readonly #dealer: WorkDealer;
   readonly #byClock: DueByClock;
-  readonly #servers: RunServers;
+  readonly servers: RunServers;
   readonly #term: number;
   readonly #still: Standstill;
   readonly #rounds: EvaluationRounds;
@@ -81,8 +81,8 @@ export class Training implements WorkFloor, StandstillFloor {
     this.evaluator = new Evaluator(testExamples, evaluations, new IdSource(term), countsUpdates);
     this.#rounds = new EvaluationRounds(this, (event) => port.emit(event));
     this.#tornSteps = resume?.tornSteps ?? 0;
-    this.#servers = new RunServers(setup, term, servers);
-    this.views = this.#servers.views;
+    this.servers = new RunServers(setup, term, servers);
+    this.views = this.servers.views;
     for (const { rank, incarnation } of workers) {
       this.ready.set(rank, incarnation);
       this.views.admit({ rank, incarnation, fromStep: account.firstStepOf(rank) });
@@ -206,22 +206,21 @@ export class Training implements WorkFloor, StandstillFloor {
 
   /** True where every chunk has an in-sync replica without this server. */
   canSpare(member: Member): boolean {
-    return this.#stage === "training" && this.#servers.canSpare(member);
+    return this.#stage === "training" && this.servers.canSpare(member);
   }
 
   /** A server is gone; true if every chunk has an in-sync replica left, or none is needed more. */
   onServerLost(member: Member, nowMs: number): boolean {
     if (this.finished) return true;
     if (!this.canSpare(member)) return false;
-    this.#servers.lose(member);
-    if (this.saves.abandon()) this.#port.abandonSave();
+    if (this.servers.lose(member) && this.saves.abandon()) this.#port.abandonSave();
     this.advance(nowMs);
     return true;
   }
 
   /** A server has prepared itself after training began. */
   onServerReady(member: Member, nowMs: number): void {
-    this.#servers.join(member);
+    this.servers.join(member);
     this.advance(nowMs);
   }
 
@@ -252,7 +251,7 @@ export class Training implements WorkFloor, StandstillFloor {
     if (isOfServer !== (member.role === "server")) return;
     switch (message.type) {
       case "caughtUp":
-        this.#servers.caughtUp(message);
+        this.servers.caughtUp(message);
         break;
       case "viewAck": {
         const { view, sealedStep, clockMin, departed } = message;
@@ -296,7 +295,6 @@ export class Training implements WorkFloor, StandstillFloor {
     this.#still.writeAtBarrier();
     this.#writeAgain();
     if (this.#stage !== "training") return;
-    this.#tellOfReplicas();
     this.#watchNumbers();
     if (this.#still.isSaving) return;
     this.#evaluateOn();
@@ -304,6 +302,8 @@ export class Training implements WorkFloor, StandstillFloor {
     if (this.#byClock.isDue(nowMs)) this.pauseForCheckpoint();
     this.#dealer.advance(this.#still.limit);
     if (this.running && this.#still.advance()) this.#dealer.advance(null);
+    // Copies and moves take their next step once all else has had its turn in a view that stands.
+    if (this.running) this.servers.attend(this.#port, this.#still.isSaving, nowMs);
     this.#beginRound();
   }
 
@@ -322,11 +322,6 @@ export class Training implements WorkFloor, StandstillFloor {
   #writeAgain(): void {
     const { due } = this.saves;
     if (due !== null && !this.views.busy) this.write(due.why, due.barrier);
-  }
-
-  #tellOfReplicas(): void {
-    const text = this.#servers.news();
-    if (text !== null) this.#port.emit({ kind: "info", text });
   }
 
   #beginRound(): void {
@@ -494,6 +489,6 @@ export class Training implements WorkFloor, StandstillFloor {
   }
 
   #headCount(): string {
-    return headCount(this.views.workers().length, this.#servers.count);
+    return headCount(this.views.workers().length, this.servers.count);
   }
 }

@@ -404,6 +404,7 @@ export class ModelCluster {
         break;
       case "abandonSave":
       case "goBack":
+      case "drainAnswered":
         break;
       default:
         effect satisfies never;
