@@ -112,6 +112,7 @@ export class Coordinator {
       case "persisted":
         if (this.#isOn(event.run) && event.problem !== null) this.#fail("storage", event.problem);
         break;
+      case "copied":
       case "saved":
         if (!this.#isOn(event.run, event.generation)) break;
         if (this.#phase.name === "rolling back") this.#rollBack.saved(event, nowMs);
@@ -445,8 +446,7 @@ export class Coordinator {
   }
 
   #advanceTraining(): void {
-    const training = this.#training;
-    const spec = this.spec;
+    const [training, spec] = [this.#training, this.spec];
     if (training === null || spec === null) return;
     if (training.finished) this.#end(endingOf(training));
     if (training.finished || training.isClosing) return;
