@@ -3,6 +3,7 @@
 import { checkpointBench } from "./checkpoint/checkpoint-bench.js";
 import { codecBench } from "./codec/codec-bench.js";
 import { engineBench } from "./engine/engine-bench.js";
+import { failoverBench } from "./failover/failover-bench.js";
 import type { Bench } from "./harness/bench-option.js";
 import { kernelsBench } from "./kernels/kernels-bench.js";
 import { memoryBench } from "./memory/memory-bench.js";
@@ -20,4 +21,5 @@ export const benches: readonly Bench[] = [
   trainBench,
   checkpointBench,
   memoryBench,
+  failoverBench,
 ];

@@ -16,13 +16,14 @@ import type {
   CoordinatorEffect,
   CoordinatorEvent,
   CoordinatorRecord,
+  DrainAnswer,
   LoadProblem,
   WayBack,
 } from "../core/coordinator/coordinator-events.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { type Examples, type ExamplesRequest, examplesBytesMax } from "../protocol/examples.js";
-import type { MemberIdentity } from "../protocol/identity.js";
+import type { MemberIdentity, MemberPlace } from "../protocol/identity.js";
 import { shownId } from "../protocol/ids.js";
 import type {
   CoordinatorMessage,
@@ -98,6 +99,8 @@ export class CoordinatorHost implements CoordinatorService {
   readonly #dropped = new Map<string, string>();
   /** How each registration that waits for its answer is given it. */
   readonly #asked = new Map<RegisterRequest, (reply: RegisterReply) => void>();
+  /** The same of each asking to have a member leave. */
+  readonly #drains = new Map<MemberPlace, (answer: DrainAnswer) => void>();
   readonly #saver: CheckpointSaver;
   /** True for the effects of a step behind a record that could not be made durable. */
   #isUnkept = false;
@@ -175,6 +178,16 @@ export class CoordinatorHost implements CoordinatorService {
 
   status(): unknown {
     return this.snapshot();
+  }
+
+  async drain(member: MemberPlace): Promise<string> {
+    const { isAccepted, text } = await new Promise<DrainAnswer>((resolve) => {
+      const request = { ...member };
+      this.#drains.set(request, resolve);
+      this.tell({ type: "drain", request });
+    });
+    if (!isAccepted) throw new PacelineError("refused", text);
+    return text;
   }
 
   submit(configText: string): string | Promise<string> {
@@ -270,6 +283,10 @@ export class CoordinatorHost implements CoordinatorService {
         this.#asked.delete(request);
         break;
       }
+      case "drainAnswered":
+        this.#drains.get(effect.request)?.(effect.answer);
+        this.#drains.delete(effect.request);
+        break;
       case "send": {
         if (this.#isUnkept) break;
         const member = this.#present.get(placeOf(effect));

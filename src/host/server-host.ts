@@ -423,9 +423,8 @@ export class ServerHost {
 
   #fold({ store, overflown }: ServedRun, fold: ShardEffect & { readonly type: "fold" }): void {
     const { chunk, gradients } = fold;
-    this.#timed("fold", chunk, () => store.fold(fold));
-    const { slot } = gradients[0]!;
-    if (!store.finite(slot, chunk)) overflown.add(slot);
+    const finite = this.#timed("fold", chunk, () => store.fold(fold));
+    if (!finite) overflown.add(gradients[0]!.slot);
   }
 
   /**
@@ -439,12 +438,13 @@ export class ServerHost {
   }
 
   /** A part of an update, whose time is counted and traced. */
-  #timed(track: string, chunk: number, part: () => void): void {
+  #timed<T>(track: string, chunk: number, part: () => T): T {
     const startedMs = this.#parts.clock.nowMs();
-    part();
+    const result = part();
     const endedMs = this.#parts.clock.nowMs();
     this.#updateMs += endedMs - startedMs;
     this.#parts.trace?.span(track, `chunk ${chunk}`, startedMs, endedMs);
+    return result;
   }
 
   #send(channel: number, header: ChunkHeader): void {

@@ -11,6 +11,7 @@ import {
   onlyOne,
   optional,
   real,
+  serverRange,
   text,
   toggle,
   whole,
@@ -25,6 +26,18 @@ const group = "cluster";
 
 /** Who belongs and how members reach each other. */
 export const clusterRows: OptionRows<ClusterOptions> = {
+  servers: {
+    name: "servers",
+    short: "s",
+    otherNames: ["num-ps"],
+    type: serverRange,
+    default: { min: 1, max: 1 },
+    defaults: { ring: { min: 5, max: 5 } },
+    unit: "processes",
+    sentence: "number of servers; 2:4 starts with 2, continues with as few and accepts up to 4",
+    group,
+    commands: [...runCommands, "ring"],
+  },
   workers: {
     name: "workers",
     short: "w",

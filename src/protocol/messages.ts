@@ -308,6 +308,8 @@ export type CoordinatorMessage =
       readonly reason: string;
       readonly outcome: "done" | "failed" | "interrupted";
       readonly stay: boolean;
+      /** A worker completes the step that it is in first. */
+      readonly afterStep: boolean;
     };
 
 /** What a chunk message is. The order is the wire value. */

@@ -24,7 +24,7 @@ interface Span {
 }
 
 interface RunTraceFile {
-  readonly otherData: { readonly begunMs: number };
+  readonly otherData: { readonly begunAt: string };
   readonly traceEvents: readonly Span[];
 }
 
@@ -41,11 +41,17 @@ export async function runCheckpointBench(
 
 function casesOf(measures: CheckpointMeasures, appendix: string[]): BenchmarkCase[] {
   const { model, dtype, batch, workers, servers, replicas, steps, every } = measures;
-  const options = [
-    ...["--dtype", dtype, "--replicas", `${replicas}`, "--checkpoint-every", `${every}it`],
-    "--trace",
-  ];
-  const exchange = { model, workers, servers, batch, steps, transport: "auto", wire: plainWire };
+  const options = [...["--dtype", dtype, "--checkpoint-every", `${every}it`, "--trace"]];
+  const exchange = {
+    model,
+    workers,
+    servers,
+    replicas,
+    batch,
+    steps,
+    transport: "auto",
+    wire: plainWire,
+  };
   const place = new RunPlace({ ...exchange, options });
   const name = `${model}/${dtype}/b${batch}/w${workers}/s${servers}/r${replicas}`;
   const plain: number[] = [];
@@ -93,7 +99,8 @@ async function stepsOf(folder: string, epochSteps: number): Promise<OverlappedSt
 }
 
 /** When the first chunk was applied at each step; where it has copies, by the first to do so. */
-function appliedMs({ otherData: { begunMs }, traceEvents }: RunTraceFile): number[] {
+function appliedMs({ otherData, traceEvents }: RunTraceFile): number[] {
+  const begunMs = Date.parse(otherData.begunAt);
   const tracks = new Set(
     traceEvents
       .filter(({ ph, args }) => ph === "M" && args?.name === "apply")

@@ -73,8 +73,13 @@ const snapshot: CoordinatorSnapshot = {
 
 function serviceWith(parts: Partial<CoordinatorService>): CoordinatorService {
   const unasked = () => assert.fail("nobody asked for this");
-  const calls = { register: unasked, open: unasked, status: unasked, submit: unasked };
-  const values = { readExamples: unasked, keepResidual: unasked, readResidual: unasked };
+  const calls = { register: unasked, open: unasked, status: unasked, drain: unasked };
+  const values = {
+    submit: unasked,
+    readExamples: unasked,
+    keepResidual: unasked,
+    readResidual: unasked,
+  };
   return { ...calls, ...values, ...parts };
 }
 

@@ -4,7 +4,7 @@
  */
 
 import type { ErrorCode } from "../../errors.js";
-import type { MemberIdentity, MemberRole } from "../../protocol/identity.js";
+import type { MemberIdentity, MemberPlace, MemberRole } from "../../protocol/identity.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
@@ -17,6 +17,12 @@ import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.
 import type { RosterConfig } from "./roster.js";
 import type { ProcessEnd } from "./run-ending.js";
 import type { SaveEnd } from "./saves.js";
+
+/** What comes of the asking for a member to leave, in a sentence; or why nothing does. */
+export interface DrainAnswer {
+  readonly isAccepted: boolean;
+  readonly text: string;
+}
 
 /** What a coordinator can be told. */
 export type CoordinatorEvent =
@@ -55,6 +61,8 @@ export type CoordinatorEvent =
       readonly run?: string;
     }
   | { readonly type: "interrupt"; readonly reason: string }
+  /** Somebody asks for a member to leave; answered by `drainAnswered`. */
+  | { readonly type: "drain"; readonly request: MemberPlace }
   | { readonly type: "tick" };
 
 /** What comes of a `save`. */
@@ -98,6 +106,11 @@ export type CoordinatorEffect =
       readonly type: "registered";
       readonly request: RegisterRequest;
       readonly reply: RegisterReply;
+    }
+  | {
+      readonly type: "drainAnswered";
+      readonly request: MemberPlace;
+      readonly answer: DrainAnswer;
     }
   /**
    * Make this durable in place of the record before; nothing that follows is done until it is, and

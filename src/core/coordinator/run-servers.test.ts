@@ -43,17 +43,23 @@ function begin() {
 test("copies that are complete are told once, and again after each loss", () => {
   const { servers, members, stand, settle } = begin();
   const first = stand();
-  assert.equal(servers.news(), "some chunks lack a replica, which is copied meanwhile");
+  assert.deepEqual(servers.news(0), ["some chunks lack a replica, which is copied meanwhile"]);
   settle(first);
-  assert.equal(servers.news(), null, "a view is being agreed on");
+  assert.deepEqual(servers.news(0), [], "a view is being agreed on");
   stand();
-  assert.equal(servers.news(), "redundant: every chunk is on 2 servers");
-  assert.equal(servers.news(), null);
+  assert.deepEqual(servers.news(0), ["redundant: every chunk is on 2 servers"]);
+  assert.deepEqual(servers.news(0), []);
   servers.lose(members[2]!);
+  stand();
+  assert.deepEqual(servers.plan(0), []);
   settle(stand());
   stand();
-  assert.equal(servers.news(), "redundant: every chunk is on 2 servers", "nobody looked between");
+  const redundant = "redundant: every chunk is on 2 servers";
+  assert.deepEqual(servers.news(0), ["chunk moves: 1 of 1 left", redundant], "nobody looked");
   servers.lose(members[1]!);
   stand();
-  assert.equal(servers.news(), "every chunk is on one server; --replicas 2 needs 1 more server");
+  assert.deepEqual(servers.news(0), [
+    "chunk moves: 1 done in 0.0 s",
+    "every chunk is on one server; --replicas 2 needs 1 more server",
+  ]);
 });

@@ -48,7 +48,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   readonly #records: EpochRecords;
   readonly #account: WorkAccount;
   readonly #dealer: WorkDealer;
-  readonly #servers: RunServers;
+  readonly servers: RunServers;
   readonly #term: number;
   readonly #still: Standstill;
   readonly #rounds: EvaluationRounds;
@@ -80,8 +80,8 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.evaluator = new Evaluator(testExamples, evaluations, new IdSource(term), countsUpdates);
     this.#rounds = new EvaluationRounds(this, (event) => port.emit(event));
     this.#tornSteps = resume?.tornSteps ?? 0;
-    this.#servers = new RunServers(setup, term, servers);
-    this.views = this.#servers.views;
+    this.servers = new RunServers(setup, term, servers);
+    this.views = this.servers.views;
     for (const { rank, incarnation } of workers) {
       this.ready.set(rank, incarnation);
       this.views.admit({ rank, incarnation, fromStep: account.firstStepOf(rank) });
@@ -198,22 +198,21 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
 
   /** True where every chunk has an in-sync replica without this server. */
   canSpare(member: Member): boolean {
-    return this.#stage === "training" && this.#servers.canSpare(member);
+    return this.#stage === "training" && this.servers.canSpare(member);
   }
 
   /** A server is gone; true if every chunk has an in-sync replica left, or none is needed more. */
   onServerLost(member: Member, nowMs: number): boolean {
     if (this.finished) return true;
     if (!this.canSpare(member)) return false;
-    this.#servers.lose(member);
-    this.#checkpoints.serverLost();
+    if (this.servers.lose(member)) this.#checkpoints.serverLost();
     this.advance(nowMs);
     return true;
   }
 
   /** A server has prepared itself after training began. */
   onServerReady(member: Member, nowMs: number): void {
-    this.#servers.join(member);
+    this.servers.join(member);
     this.advance(nowMs);
   }
 
@@ -245,7 +244,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     if (isOfServer !== (member.role === "server")) return;
     switch (message.type) {
       case "caughtUp":
-        this.#servers.caughtUp(message);
+        this.servers.caughtUp(message);
         break;
       case "viewAck": {
         const { view, sealedStep, clockMin, departed } = message;
@@ -289,7 +288,6 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#still.writeAtBarrier();
     this.#checkpoints.writeAgain(nowMs);
     if (this.#stage !== "training") return;
-    this.#tellOfReplicas();
     this.#watchNumbers();
     if (this.#still.isSaving) return;
     this.#evaluateOn();
@@ -297,6 +295,8 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#checkpoints.look(nowMs);
     this.#dealer.advance(this.#still.limit);
     if (this.running && this.#still.advance()) this.#dealer.advance(null);
+    // Copies and moves take their next step once all else has had its turn in a view that stands.
+    if (this.running) this.servers.attend(this.#port, this.#still.isSaving, nowMs);
     this.#beginRound();
   }
 
@@ -310,11 +310,6 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     else this.#still.suffice();
     if (!this.#isShort || wasShort) return;
     this.#port.emit({ kind: "info", text: shortageOf(present, workersMin) });
-  }
-
-  #tellOfReplicas(): void {
-    const text = this.#servers.news();
-    if (text !== null) this.#port.emit({ kind: "info", text });
   }
 
   #beginRound(): void {
@@ -476,6 +471,6 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   #headCount(): string {
-    return headCount(this.views.workers().length, this.#servers.count);
+    return headCount(this.views.workers().length, this.servers.count);
   }
 }

@@ -72,9 +72,12 @@ export class Followers {
     this.#chunks.set(state.index, known);
   }
 
-  /** Forgets who follows a chunk that this server leads no more. */
-  forget(chunk: number): void {
-    this.#chunks.delete(chunk);
+  /** Forgets who followed chunks that this server does not lead: another's order goes on there. */
+  keepOnly(led: readonly ChunkState[]): void {
+    const present = new Set(led.map(({ index }) => index));
+    for (const chunk of [...this.#chunks.keys()]) {
+      if (!present.has(chunk)) this.#chunks.delete(chunk);
+    }
   }
 
   /** True while an entry, or all of the chunk's state, waits for somebody who counts. */

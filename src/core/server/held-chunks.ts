@@ -2,8 +2,9 @@
  * The chunks that a server holds: which a view gives and takes, and how their values come.
  *
  * Invariants: a chunk that a view newly gives, or that is rolled back, waits for its load; one that
- * a view takes away is given up with everything on it, and its waiters are told so; a chunk
- * is loaded once in a generation, whatever comes twice.
+ * a view takes away is given up with everything on it, and its waiters are told so; of one that is
+ * led no more and still backed up what is committed stays; a chunk is loaded once in a generation,
+ * whatever comes twice.
  */
 
 import { shownId } from "../../protocol/ids.js";
@@ -55,10 +56,12 @@ export class HeldChunks {
     for (const [chunk, state] of this.#chunks) {
       const isBack = state.generation < generation;
       const role = roles.get(chunk);
-      if (!isBack && role !== undefined && isKept(state, role)) continue;
+      const isCopyKept = !isBack && role !== undefined && isKept(state, role);
+      if (isCopyKept && (role === "primary" || state.role !== "primary")) continue;
       const why = isBack ? rolledBack(state.generation, generation) : this.whereIs(chunk);
       this.#replies.refuseWaiting(state, view, why);
-      this.#giveUp(state);
+      if (isCopyKept) this.#handOver(state);
+      else this.#giveUp(state);
     }
     for (const [chunk, role] of roles) {
       const state = this.#chunks.get(chunk) ?? new ChunkState(chunk, generation);
@@ -108,9 +111,15 @@ export class HeldChunks {
     return isLast ? state : null;
   }
 
-  #giveUp(state: ChunkState): void {
+  /** Another leads from here on: what is committed stays as a copy, and all else is given up. */
+  #handOver(state: ChunkState): void {
     for (const slot of state.drain()) this.#context.release(slot);
+    state.unsettled = false;
     this.#replies.forget(state.index);
+  }
+
+  #giveUp(state: ChunkState): void {
+    this.#handOver(state);
     this.#chunks.delete(state.index);
     this.#context.emit({ type: "forget", chunk: state.index });
   }
@@ -125,10 +134,10 @@ export class HeldChunks {
 
 /**
  * A copy that led, or counted, is not what a candidate begins with. A candidate that entries wait
- * for may lead before a view has called it a backup.
+ * for may lead before a view has called it a backup; who led and backs up has all that counts.
  */
 function isKept({ role }: ChunkState, next: ReplicaRole): boolean {
-  return role === next || (role !== "primary" && next !== "candidate");
+  return role === next || next !== "candidate";
 }
 
 function rolledBack(generation: number, present: number): string {

@@ -171,6 +171,7 @@ export class Shard {
     this.#chunks.follow(view);
     this.#following.follow(this.#chunks.states(), view);
     const led = this.#chunks.led();
+    this.#followers.keepOnly(led);
     for (const state of led) this.#followers.follow(state, view);
     this.#owesAnswer = true;
     for (const state of led) {

@@ -411,6 +411,7 @@ export class ModelCluster {
         break;
       case "abandonSave":
       case "goBack":
+      case "drainAnswered":
         break;
       default:
         effect satisfies never;

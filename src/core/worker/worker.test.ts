@@ -213,6 +213,7 @@ describe("a worker whose chunks are on their way", () => {
       outcome: "failed",
       reason: "server-0 is lost",
       stay: true,
+      afterStep: false,
     } as const;
     const effects = bench.give({ type: "message", message: stop });
     assert.equal(effects.at(-1)?.type, "finish");

@@ -120,10 +120,7 @@ export async function* readTrace(path: string): AsyncGenerator<TraceEvent, void,
   }
 }
 
-/**
- * Puts the files of a folder together as one; moments are counted from `begunMs` there, which is
- * among its `otherData`.
- */
+/** Puts the files of a folder together as one; moments are counted from `begunMs` there. */
 export async function joinTraces(
   folder: string,
   into: string,
@@ -132,8 +129,8 @@ export async function joinTraces(
 ): Promise<void> {
   const file = await files.create(into);
   try {
-    const otherData = JSON.stringify({ begunMs });
-    let text = `{"displayTimeUnit":"ms","otherData":${otherData},"traceEvents":[`;
+    const begunAt = JSON.stringify(new Date(begunMs).toISOString());
+    let text = `{"displayTimeUnit":"ms","otherData":{"begunAt":${begunAt}},"traceEvents":[`;
     let separator = "\n";
     for (const name of (await files.list(folder)) ?? []) {
       for await (const event of readTrace(join(folder, name))) {
