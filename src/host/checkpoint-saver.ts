@@ -65,7 +65,7 @@ export class CheckpointSaver {
   begin(request: SaveRequest, setup: RunSetup): void {
     this.#abandoned = new AbortController();
     const isBeside = request.why === "checkpoint";
-    this.#pace = isBeside ? new BackgroundPace(this.#parts.clock) : null;
+    this.#pace = isBeside ? new BackgroundPace(this.#parts.clock, request.leisureMs) : null;
     this.#last = this.#save(request, setup, this.#abandoned.signal, this.#pace);
   }
 

@@ -29,7 +29,7 @@ class Servers {
   readonly replicas: readonly (readonly number[])[];
   readonly ended: Promise<unknown>;
 
-  readonly pace = new BackgroundPace(this.clock);
+  readonly pace = new BackgroundPace(this.clock, 60_000);
 
   constructor(replicas: readonly (readonly number[])[], isBeside = true, isHurried = true) {
     if (isHurried) this.pace.hurry();

@@ -41,12 +41,17 @@ export interface CheckpointFloor {
 /** So long a checkpoint may wait for the one before without anything being said. */
 const patienceMs = 1000;
 
+/** The part of the time between two checkpoints in which one may be written at leisure. */
+const leisureShare = 0.25;
+
 /** The checkpoints of one run, as members see them. */
 export class CheckpointRounds {
   readonly #floor: CheckpointFloor;
   readonly #still: Standstill;
   readonly #port: TrainingPort;
   readonly #byClock: DueByClock;
+  /** When the last one was begun, or training was first looked at. */
+  #begunMs: number | null = null;
   #isToldLate = false;
   /** What waits for the one that is being written; null while nothing does. */
   #waiting: { readonly sinceMs: number; readonly isCheckpoint: boolean } | null = null;
@@ -60,6 +65,7 @@ export class CheckpointRounds {
 
   /** Has one written if the clock asks for it. */
   look(nowMs: number): void {
+    this.#begunMs ??= nowMs;
     if (this.#byClock.isDue(nowMs)) this.want(nowMs);
   }
 
@@ -96,7 +102,16 @@ export class CheckpointRounds {
     this.#byClock.tried(nowMs);
     const residuals = barrier.given();
     const version = why === "final" ? evaluator.finalVersion : null;
-    this.#port.save({ view, step, why, snapshot: this.#floor.snapshot(), version, residuals });
+    const leisureMs = this.#leisureMs(why, nowMs);
+    const snapshot = this.#floor.snapshot();
+    this.#port.save({ view, step, why, snapshot, version, residuals, leisureMs });
+  }
+
+  /** What is lost with a server is what came after the last checkpoint that is whole. */
+  #leisureMs(why: SaveRequest["why"], nowMs: number): number {
+    const sinceMs = nowMs - (this.#begunMs ?? nowMs);
+    this.#begunMs = nowMs;
+    return why === "checkpoint" ? sinceMs * leisureShare : 0;
   }
 
   /** Asks for one anew whose servers have changed. */

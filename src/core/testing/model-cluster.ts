@@ -94,8 +94,8 @@ export class ModelCluster {
   readonly results: RunResult[] = [];
   /** Ranks whose residuals are with a worker that takes part. */
   readonly inherited: number[] = [];
-  /** How often something waited for a checkpoint that was being written. */
-  hurried = 0;
+  /** When checkpoints were begun, and how long each might take; null where one was waited for. */
+  readonly saves: { readonly atMs: number; readonly leisureMs: number | null }[] = [];
   /** The longest lead, in steps, over the slowest worker of a view. */
   leadMax = 0;
   /** Steps that were begun before all chunks of the step before had come back. */
@@ -407,7 +407,7 @@ export class ModelCluster {
         this.results.push(effect.result);
         break;
       case "hurrySave":
-        this.hurried++;
+        this.saves.push({ atMs: this.nowMs, leisureMs: null });
         break;
       case "abandonSave":
       case "goBack":
@@ -463,7 +463,8 @@ export class ModelCluster {
 
   #save(request: SaveRequest, setup: RunSetup): void {
     assert.equal(setup.spec.run, this.coordinator.spec?.run);
-    const { step, why, view } = request;
+    const { step, why, view, leisureMs } = request;
+    this.saves.push({ atMs: this.nowMs, leisureMs });
     const counted = new Set(view.workers.map(({ incarnation }) => incarnation));
     for (const worker of this.workers()) {
       if (!worker.alive || !counted.has(worker.incarnation)) continue;
