@@ -16,7 +16,13 @@ import { scheduleFields } from "../protocol/schedule-spec.js";
 import { defaultsOf } from "../protocol/spec-option.js";
 import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
-import { drawFaults, drawLosses, drawServerFaults, type Fault } from "./fault-plan.js";
+import {
+  drawAmidSave,
+  drawFaults,
+  drawLosses,
+  drawServerFaults,
+  type Fault,
+} from "./fault-plan.js";
 import type { ClusterPlan } from "./simulated-cluster.js";
 import { simulatedTimes } from "./simulated-cluster.js";
 import type { NetworkSettings } from "./simulated-network.js";
@@ -137,7 +143,10 @@ function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: num
     replicas > 1
       ? drawServerFaults(replication, scene, faultsMax)
       : drawLosses(new Random("losses", spec.seed, spec.run), scene, faultsMax);
-  const faults = [...drawn, ...strikes].sort((left, right) => left.atMs - right.atMs);
+  const mayLose = replicas > 1 || strikes.length > 0;
+  const amidSave = drawAmidSave(new Random("amid save", spec.seed, spec.run), scene, mayLose);
+  const saved = faultsMax === 0 ? [] : amidSave;
+  const faults = [...drawn, ...strikes, ...saved].sort((left, right) => left.atMs - right.atMs);
   return {
     spec: { ...spec, workersMax, servers, replicas },
     layout: toyLayout(spec),
