@@ -144,8 +144,13 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     const statistics = this.#port.serverStatistics().filter((server) => server.chunks > 0);
     const { reachedStep } = this.saves;
     if (statistics.length === 0) return reachedStep;
-    // What servers tell from time to time may be from before the last checkpoint.
-    return Math.max(reachedStep, Math.min(...statistics.map((one) => one.versionMin)));
+    // What servers tell from time to time may be from before the last checkpoint or evaluation.
+    const evaluatedStep = this.evaluator.records.at(-1)?.step ?? 0;
+    return Math.max(
+      reachedStep,
+      evaluatedStep,
+      Math.min(...statistics.map((one) => one.versionMin)),
+    );
   }
 
   activeRanks(): number[] {
