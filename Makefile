@@ -7,15 +7,17 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native install build lint proto kernels docs test test-long mutants bench-memory test-onednn3 demo show-cnn6 show-resnet18 experiments-quick sim-seeds sim-seed clean
+.PHONY: help node native install build lint proto kernels docs test test-long mutants bench-memory bench-failover test-onednn3 demo show-cnn6 show-resnet18 experiments-quick sim sim-long clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
 	@echo "make test-long   simulated clusters by the thousand; a thousand losses; a set larger than memory; two computers (Linux, root)"
-	@echo "make sim-seeds MODE=bsp SEEDS=20000 FROM=0   simulated clusters: which seeds fail, and why"
-	@echo "make sim-seed MODE=bsp SEED=7   one of them, with its trace"
+	@echo "make sim SEEDS=5000 FROM=0   simulated clusters with faults: which seeds fail, and why"
+	@echo "make sim SEED=7   one of them, with its story; MODE=bsp fixes the mode that a seed draws"
+	@echo "make sim-long   100,000 simulated clusters"
 	@echo "make mutants  plant the faults of test/mutants one by one: does a test catch each?"
 	@echo "make bench-memory   2,000 steps with each transport: is memory within its limits, and flat (Linux)"
+	@echo "make bench-failover   servers killed, paused, cut off: time without progress, and the bits after"
 	@echo "make test-onednn3   the engine's tests with oneDNN 3, in a Debian 13 root (Linux, root)"
 	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
 	@echo "make show-resnet18   ResNet-18 on a part of CIFAR-10, Paceline and PyTorch: accuracy over time"
@@ -69,16 +71,16 @@ test-long: build
 mutants: build
 	$(NODE) scripts/mutants.mjs
 
-MODE := bsp
-SEEDS := 1000
+MODE :=
+SEEDS := 5000
 FROM := 0
-SEED := 0
+SEED :=
 
-sim-seeds: build
-	$(NODE) scripts/sim-seeds.mjs $(MODE) $(SEEDS) $(FROM)
+sim: build
+	$(NODE) scripts/sim.mjs $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --from $(FROM)) --mode "$(MODE)"
 
-sim-seed: build
-	$(NODE) scripts/sim-seeds.mjs $(MODE) seed $(SEED)
+sim-long: build
+	$(NODE) scripts/sim.mjs --seeds 100000 --from $(FROM) --mode "$(MODE)"
 
 test-onednn3: build
 	$(NODE) scripts/test-onednn3.mjs
@@ -102,6 +104,11 @@ experiments-quick: build
 # peers: its limits stand beside it.
 bench-memory: build
 	$(PACELINE) bench memory --checkpoint
+
+# Thirty faults of servers in each of three runs, f32 and fp16 in step and f32 freely; half an hour.
+bench-failover: build
+	$(PACELINE) bench failover --mode bsp --compress none,fp16
+	$(PACELINE) bench failover --mode asp
 
 bench-%: build
 	$(PACELINE) bench $* --peers

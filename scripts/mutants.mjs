@@ -4,6 +4,8 @@
 //
 // A list holds objects: file (a source), from (text that stands once in it), to (what stands there
 // instead), tests (parts of the paths of compiled tests) and fault (what is wrong then, in a sentence).
+// In place of tests it may name seeds (mode, or null for the mode that each draws; from; count): then
+// simulated runs must notice.
 import { spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -31,7 +33,7 @@ process.on("exit", () => {
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
 
 // Tests that fail without any fault would catch all of them.
-const soundTests = [...new Set(mutants.flatMap(({ tests }) => tests))];
+const soundTests = [...new Set(mutants.flatMap(({ tests = [] }) => tests))];
 const sound = await inTurn(soundTests, async (copy, test) => ({
   test,
   ...(await runTests(copy, [test])),
@@ -42,6 +44,12 @@ for (const { test, said } of broken) {
 }
 if (broken.length > 0) process.exit(1);
 console.log(`${soundTests.length} groups of tests pass without a fault`);
+const ranges = new Map(mutants.flatMap(({ seeds }) => (seeds ? [[JSON.stringify(seeds), seeds]] : [])));
+const soundSeeds = await inTurn([...ranges.values()], runSeeds);
+for (const [index, { passed, said }] of soundSeeds.entries()) {
+  if (!passed) console.error(`seeds fail without a fault: ${[...ranges.keys()][index]}\n${said}`);
+}
+if (soundSeeds.some(({ passed }) => !passed)) process.exit(1);
 
 const outcomes = await inTurn(mutants, tryMutant);
 const missed = outcomes.filter((caught) => !caught).length;
@@ -65,7 +73,7 @@ function listedMutants() {
   return listed;
 }
 
-function problemsOf({ file, from, to, tests, fault }, compiled) {
+function problemsOf({ file, from, to, tests = [], seeds, fault }, compiled) {
   const what = `${file}: "${fault}"`;
   const found = readFileSync(join(repository, file), "utf8").split(from).length - 1;
   const problems = tests
@@ -73,11 +81,12 @@ function problemsOf({ file, from, to, tests, fault }, compiled) {
     .map((test) => `${what}: no compiled test matches ${test}`);
   if (found !== 1) problems.push(`${what}: its text stands ${found} times in the file, not once`);
   if (from === to) problems.push(`${what}: changes nothing`);
+  if (tests.length > 0 === (seeds !== undefined)) problems.push(`${what}: name tests or seeds`);
   return problems;
 }
 
 /** Plants one fault, runs its tests, takes it out again; true if it was caught. */
-async function tryMutant(copy, { file, from, to, tests, fault }) {
+async function tryMutant(copy, { file, from, to, tests, seeds, fault }) {
   const source = readFileSync(join(repository, file), "utf8");
   const compiledFile = join(copy, file.replace(/^src\//, "dist/").replace(/\.ts$/, ".js"));
   const before = readFileSync(compiledFile, "utf8");
@@ -96,10 +105,13 @@ async function tryMutant(copy, { file, from, to, tests, fault }) {
     return false;
   }
   writeFileSync(compiledFile, planted.outputText);
-  const { passed, seconds, timedOut } = await runTests(copy, tests);
+  const { passed, seconds, timedOut, said } = await (seeds === undefined
+    ? runTests(copy, tests)
+    : runSeeds(copy, seeds));
   writeFileSync(compiledFile, before);
   const verdict = passed ? "MISSED" : timedOut ? "hangs " : "caught";
   console.log(`${verdict} ${seconds.toFixed(1).padStart(5)} s  ${file}: ${fault}`);
+  if (seeds !== undefined && !passed) console.log(said);
   return !passed;
 }
 
@@ -109,12 +121,28 @@ async function runTests(copy, parts) {
     .flatMap((build) => readdirSync(join(copy, build), { recursive: true }).map((name) => join(build, name)))
     .filter((path) => path.endsWith(".test.js") && parts.some((part) => path.includes(part)))
     .sort();
+  const options = ["--test", "--test-concurrency=1", "--test-reporter=spec", ...files];
+  // One failure tells enough.
+  const { output, ...end } = await runNode(copy, options, /^\s*✖ /m);
+  const said = output.split("\n").filter((line) => line.includes("✖")).slice(0, 3).join("\n");
+  return { ...end, said };
+}
+
+/** Simulates seeds in a copy, to the first that fails; its script stands there as a link. */
+async function runSeeds(copy, { mode, from, count }) {
+  const links = ["--preserve-symlinks", "--preserve-symlinks-main"];
+  const range = ["--mode", mode ?? "", "--from", String(from), "--seeds", String(count)];
+  const script = [...links, join("scripts", "sim.mjs"), "--first", "--processes", "1"];
+  const { output, ...end } = await runNode(copy, [...script, ...range], null);
+  return { ...end, said: output.trimEnd() };
+}
+
+/** Runs node in a copy until it ends, says what is `enough`, or has had its time. */
+async function runNode(copy, options, enough) {
   const started = performance.now();
-  const child = spawn(
-    process.execPath,
-    ["--test", "--test-concurrency=1", "--test-reporter=spec", ...files],
-    { cwd: copy, stdio: ["ignore", "pipe", "ignore"], detached: true },
-  );
+  const child = spawn(process.execPath, options, {
+    ...{ cwd: copy, stdio: ["ignore", "pipe", "ignore"], detached: true },
+  });
   let timedOut = false;
   const limit = setTimeout(() => {
     timedOut = true;
@@ -123,13 +151,11 @@ async function runTests(copy, parts) {
   let output = "";
   child.stdout.on("data", (piece) => {
     output += piece;
-    // One failure tells enough.
-    if (/^\s*✖ /m.test(output)) endGroup(child);
+    if (enough?.test(output)) endGroup(child);
   });
   const code = await new Promise((ended) => child.on("close", ended));
   clearTimeout(limit);
-  const said = output.split("\n").filter((line) => line.includes("✖")).slice(0, 3).join("\n");
-  return { passed: code === 0, seconds: (performance.now() - started) / 1000, timedOut, said };
+  return { passed: code === 0, seconds: (performance.now() - started) / 1000, timedOut, output };
 }
 
 /** Ends the runner with the processes that its tests have started. */

@@ -11,7 +11,7 @@ const seedsOfMode = 3000;
 
 for (const { name } of modes()) {
   test(`${name}: what must hold does in ${seedsOfMode} simulated runs`, async () => {
-    const report = await simulateSeeds(name, { from: 1000, count: seedsOfMode });
+    const report = await simulateSeeds({ mode: name, from: 1000, count: seedsOfMode });
     assert.deepEqual(report.kinds, [], seedsText(report));
   });
 }

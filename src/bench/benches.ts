@@ -2,6 +2,7 @@
 
 import { codecBench } from "./codec/codec-bench.js";
 import { engineBench } from "./engine/engine-bench.js";
+import { failoverBench } from "./failover/failover-bench.js";
 import type { Bench } from "./harness/bench-option.js";
 import { kernelsBench } from "./kernels/kernels-bench.js";
 import { memoryBench } from "./memory/memory-bench.js";
@@ -18,4 +19,5 @@ export const benches: readonly Bench[] = [
   codecBench,
   trainBench,
   memoryBench,
+  failoverBench,
 ];

@@ -3,7 +3,7 @@ import { errorCodes } from "../errors.js";
 import type { CommandIo } from "../options/resolved-options.js";
 import type { MemberEnd, RunningMember } from "../runtime/member-part.js";
 import { onSignals, signalExitCode } from "./signals.js";
-import { onEndAsked } from "./supervised.js";
+import { onSupervisorWord } from "./supervised.js";
 
 /**
  * Whatever stops all of a group or of a machine reaches members too, while the coordinator has yet
@@ -45,7 +45,9 @@ export async function untilMemberEnds(
     stay = setTimeout(() => leave(signal), stayMs);
   };
   const release = onSignals(onSignal);
-  onEndAsked(() => void closeAndExit(member, signalExitCode("SIGTERM")));
+  onSupervisorWord(({ type }) => {
+    if (type === "end") void closeAndExit(member, signalExitCode("SIGTERM"));
+  });
   try {
     const end = await member.ended;
     return { exitCode: endCode(end, last, log), end };

@@ -136,10 +136,11 @@ function demandComputable({ engine, dtype }: RunSettings): void {
 function demandInjectable({ inject, servers, workers }: RunSettings): void {
   for (const fault of inject) {
     const { role, rank } = fault;
-    const count = role === "worker" ? workers.max : servers.max;
+    const count = { worker: workers.max, server: servers.max, coordinator: 1 }[role];
     if (rank < count) continue;
     const sentence = `--inject ${faultText(fault)} names no ${role}`;
-    throw usage(`${sentence}; there are ${count}, from 0 to ${count - 1}`);
+    const there = count === 1 ? "there is one, 0" : `there are ${count}, from 0 to ${count - 1}`;
+    throw usage(`${sentence}; ${there}`);
   }
 }
 

@@ -94,6 +94,7 @@ export async function startServer(
       host = new ServerHost({
         ...{ clock, index, heard, kernels, trace, log, layoutOf, transport, ioTimeoutMs, route },
         arenaValues: arenaValuesMax,
+        onApplied: ({ version }) => parts.onChunkStep?.(version),
         onStop: ({ outcome, reason, stay }) => !stay && resolve({ outcome, reason }),
       });
       const onLeft = (reason: string) => resolve({ outcome: "left", reason });

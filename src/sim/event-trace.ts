@@ -1,18 +1,22 @@
 /**
  * What happened in a simulated world, as lines with their time. Lines are kept where somebody wants
- * to read them; a hash of all of them is kept always, so that two runs of one seed can be compared.
+ * to read them: all, or those that tell the story without each message. A hash of all is kept
+ * always, so that two runs of one seed can be compared.
  */
 
 const prime = 0x01000193;
 
+/** Which lines are kept. */
+export type KeptLines = "none" | "story" | "all";
+
 /** The trace of one world. */
 export class EventTrace {
-  /** Null where nobody reads them. */
-  readonly lines: string[] | null;
+  readonly lines: string[] = [];
+  readonly #kept: KeptLines;
   #hash = 0x811c9dc5;
 
-  constructor(keepsLines: boolean) {
-    this.lines = keepsLines ? [] : null;
+  constructor(kept: KeptLines) {
+    this.#kept = kept;
   }
 
   /** Of all lines so far. */
@@ -25,7 +29,7 @@ export class EventTrace {
     this.#mix(Math.round(atMs * 1000));
     this.#mixText(where);
     this.#mixText(what);
-    this.lines?.push(lineOf(atMs, where, what));
+    if (this.#kept !== "none") this.lines.push(lineOf(atMs, where, what));
   }
 
   /** The same for what happens often: numbers stand for the sentence, made if it is read. */
@@ -33,7 +37,7 @@ export class EventTrace {
     this.#mix(Math.round(atMs * 1000));
     this.#mixText(where);
     for (const number of numbers) this.#mix(number);
-    this.lines?.push(lineOf(atMs, where, what()));
+    if (this.#kept === "all") this.lines.push(lineOf(atMs, where, what()));
   }
 
   #mix(number: number): void {

@@ -3,7 +3,7 @@
  * numbers of workers and servers, where each is interrupted, what goes wrong in it.
  */
 
-import { protocolOf } from "../core/sync/modes.js";
+import { modes, protocolOf } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
 import {
   type Compression,
@@ -41,12 +41,19 @@ const pushWays: readonly Compression[] = codecs
   .map(({ name, hasShare }) => ({ codec: name, share: hasShare ? 0.2 : 1 }));
 const pullWays = pushWays.filter(({ codec }) => pullCompressions.some((name) => name === codec));
 
-/** Draws the schedule of a seed. */
+/** The mode that a seed draws. */
+export function modeOfSeed(seed: number): string {
+  const all = modes();
+  return all[new Random("mode", seed).below(all.length)]!.name;
+}
+
+/** Draws the schedule of a seed, in a mode or in that which the seed draws. */
 export function drawSchedule(
-  mode: string,
+  wantedMode: string | null,
   seed: number,
   { faultsMax = Number.POSITIVE_INFINITY }: ScheduleLimits = {},
 ): RunSchedule {
+  const mode = wantedMode ?? modeOfSeed(seed);
   const random = new Random("schedule", mode, seed);
   const spec = drawSpec(random, mode, seed);
   const count = random.below(3) > 0 ? 1 : 2 + random.below(3);

@@ -11,7 +11,7 @@ const seedsOfMode = 50;
 
 for (const { name } of modes()) {
   test(`${name}: what must hold does in ${seedsOfMode} runs with faults of all kinds`, async () => {
-    const report = await simulateSeeds(name, { from: 0, count: seedsOfMode });
+    const report = await simulateSeeds({ mode: name, from: 0, count: seedsOfMode });
     assert.deepEqual(report.kinds, [], seedsText(report));
     assert.ok((report.outcomes.get("done") ?? 0) > seedsOfMode / 2, seedsText(report));
   });
@@ -19,7 +19,7 @@ for (const { name } of modes()) {
 
 test("a seed gives the same trace each time, and another seed another one", async () => {
   for (const { name } of modes()) {
-    const traced = await simulateSeed(name, 5, { trace: true });
+    const traced = await simulateSeed(name, 5, { trace: "all" });
     const again = await simulateSeed(name, 5);
     assert.equal(again.hash, traced.hash);
     assert.ok(traced.trace.length > 100, `${traced.trace.length} lines`);
@@ -40,7 +40,7 @@ test("a server without copies that is started again costs a run no bit", async (
         ({ kind: "kill", atMs, node: `server-${index}`, isSilent: false, restartMs: 200 }) as const,
     );
     const struck = { ...run, parts: [{ ...part!, ...calm, spec, faults }] };
-    const verdict = await simulateSchedule(struck, { trace: true });
+    const verdict = await simulateSchedule(struck, { trace: "all" });
     assert.deepEqual(verdict.violations, []);
     assert.match(verdict.outcomes.join(), /^done /, `servers end at ${atMs} ms`);
     assert.ok(verdict.isCompared);
@@ -49,7 +49,7 @@ test("a server without copies that is started again costs a run no bit", async (
 });
 
 test("copies that servers keep through a roll-back are asked for anew", async () => {
-  const verdict = await simulateSeed("asp", 367, { trace: true });
+  const verdict = await simulateSeed("asp", 367, { trace: "all" });
   assert.deepEqual(verdict.violations, []);
   assert.ok(verdict.trace.some((line) => /the run begins anew/.test(line)));
 });

@@ -4,7 +4,8 @@
  */
 import type { RunSetup } from "../core/work/run-setup.js";
 import { PacelineError } from "../errors.js";
-import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
+import type { CheckpointState } from "../host/checkpoint-saver.js";
+import { CoordinatorHost } from "../host/coordinator-host.js";
 import type { Layout } from "../protocol/layout.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";
 import type { RunSpec } from "../protocol/run-spec.js";
@@ -200,8 +201,8 @@ export class SimulatedCluster {
     residuals: Map<number, Float32Array>,
   ): CoordinatorHost {
     const { layout } = this.#plan;
-    const pause = () =>
-      new Promise<void>((resolve) => process.clock.after(this.#random.float() * 20, resolve));
+    const pause = (msMax = 20) =>
+      new Promise<void>((resolve) => process.clock.after(this.#random.float() * msMax, resolve));
     const fresh: CheckpointState = {
       weights: this.#ledger.weights(),
       state: [],
@@ -231,8 +232,10 @@ export class SimulatedCluster {
       },
       saveCheckpoint: async (request, _setup, state) => {
         const saved = this.#watch.saved(request, state);
-        if (this.#plan.faults.length === 0) this.#weighMemory();
-        await pause();
+        const stands = request.why !== "checkpoint";
+        if (stands && this.#plan.faults.length === 0) this.#weighMemory();
+        // Training goes on beside it for many steps.
+        await pause(stands ? undefined : 400);
         if (request.why === "checkpoint" && this.#failedSaves < this.#plan.failedSaves) {
           this.#failedSaves++;
           throw new PacelineError("storage", "the simulated disk is full");
@@ -240,7 +243,7 @@ export class SimulatedCluster {
         this.#checkpoints.push(saved);
         return saved.globalStep;
       },
-      persist: pause,
+      persist: () => pause(),
       inheritance: () => residuals,
       onEvent: (event) => {
         process.note(event.text);

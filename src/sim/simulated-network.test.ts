@@ -13,7 +13,7 @@ import { VirtualTime } from "./virtual-time.js";
 class World {
   readonly time = new VirtualTime();
   readonly network: SimulatedNetwork;
-  readonly #trace = new EventTrace(false);
+  readonly #trace = new EventTrace("none");
 
   constructor(seed: number) {
     const settings = { delayMsMin: 1, delayMsMax: 2, beatMsMax: 1, ioTimeoutMs: 3000 };

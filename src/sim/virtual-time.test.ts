@@ -31,7 +31,7 @@ test("what comes to a frozen process comes when it goes on, and never to an ende
   const crashes: unknown[] = [];
   const around = {
     time,
-    trace: new EventTrace(false),
+    trace: new EventTrace("none"),
     onCrash: (_process: SimulatedProcess, thrown: unknown) => crashes.push(thrown),
   };
   const process = new SimulatedProcess("worker-0", 0, around);

@@ -13,7 +13,8 @@ interface Mutant {
   readonly fault: string;
   readonly from: string;
   readonly to: string;
-  readonly tests: readonly string[];
+  readonly tests?: readonly string[];
+  readonly seeds?: { readonly mode: string | null; readonly from: number; readonly count: number };
 }
 
 const listed = readdirSync(folder)
@@ -28,8 +29,8 @@ const tests = ["src", "test"]
   )
   .filter((path) => path.endsWith(".test.ts"));
 
-test("each fault can be planted, in one place, and names tests that there are", () => {
-  const wrong = listed.flatMap(({ file, fault, from, to, tests: parts }) => {
+test("each fault can be planted, in one place, and names tests that there are, or seeds", () => {
+  const wrong = listed.flatMap(({ file, fault, from, to, tests: parts = [], seeds }) => {
     const path = join(repository, file);
     const times = existsSync(path) ? readFileSync(path, "utf8").split(from).length - 1 : 0;
     const problems = times === 1 ? [] : [`its text stands ${times} times in ${file}, not once`];
@@ -37,12 +38,16 @@ test("each fault can be planted, in one place, and names tests that there are", 
     for (const part of parts) {
       if (!tests.some((name) => name.includes(part))) problems.push(`no test matches ${part}`);
     }
+    if (parts.length > 0 === (seeds !== undefined)) problems.push("tests or seeds are to be named");
+    if (seeds !== undefined && seeds.count > 200) problems.push("more than 200 seeds are named");
     return problems.map((problem) => `${fault}: ${problem}`);
   });
   assert.deepEqual(wrong, []);
 });
 
-test("no fault is listed twice", () => {
-  const keys = listed.map(({ file, from, to }) => `${file}\n${from}\n${to}`);
+test("no fault is listed twice, but once for tests and once for seeds", () => {
+  const keys = listed.map(
+    ({ file, from, to, seeds }) => `${file}\n${from}\n${to}\n${seeds === undefined}`,
+  );
   assert.equal(new Set(keys).size, keys.length);
 });

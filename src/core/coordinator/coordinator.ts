@@ -112,6 +112,7 @@ export class Coordinator {
       case "persisted":
         if (this.#isOn(event.run) && event.problem !== null) this.#fail("storage", event.problem);
         break;
+      case "copied":
       case "saved":
         if (!this.#isOn(event.run, event.generation)) break;
         if (this.#phase.name === "rolling back") this.#rollBack.saved(event, nowMs);
@@ -335,7 +336,7 @@ export class Coordinator {
     if (this.#phase.name === "stopping") return;
     const counted = role === "worker" && this.#training?.onWorkerLost(member, this.#nowMs);
     const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
-    const text = lossOf(member, reason, left);
+    const text = lossOf(member, reason, left, this.#trained?.globalSteps() ?? 0);
     const isAsked = member.dismissal !== null;
     if (role === "worker" && isAsked) this.#attendance.settled(rank);
     else if (role === "worker") this.#attendance.lost(rank, this.#nowMs);
@@ -445,8 +446,7 @@ export class Coordinator {
   }
 
   #advanceTraining(): void {
-    const training = this.#training;
-    const spec = this.spec;
+    const [training, spec] = [this.#training, this.spec];
     if (training === null || spec === null) return;
     if (training.finished) this.#end(endingOf(training));
     if (training.finished || training.isClosing) return;

@@ -16,12 +16,12 @@ import type {
   CoordinatorConfig,
   CoordinatorEffect,
   LoadProblem,
+  SaveEvent,
   WayBack,
 } from "./coordinator-events.js";
 import { hasPlace } from "./formation.js";
 import type { Member, Roster } from "./roster.js";
 import { type Ending, endingOf } from "./run-ending.js";
-import type { SaveEnd } from "./saves.js";
 import type { Training } from "./training.js";
 
 /** What a roll-back asks of the coordinator around it. */
@@ -147,10 +147,11 @@ export class RollBack {
   }
 
   /** A checkpoint was written after all: a final one is the end of the run. */
-  saved(end: SaveEnd, nowMs: number): void {
+  saved(event: SaveEvent, nowMs: number): void {
     const past = this.#past;
-    if (this.#stage === "none" || past?.saves.isFinal !== true || end.problem !== null) return;
-    past.onSaved(end, nowMs);
+    if (this.#stage === "none" || past?.saves.isFinal !== true) return;
+    if (event.type === "copied" || event.problem !== null) return;
+    past.onSaved(event, nowMs);
     if (past.finished) this.#port.end(endingOf(past));
   }
 

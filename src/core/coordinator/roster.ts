@@ -82,9 +82,14 @@ export function registrationOf({ role, rank, pid, host }: Member): string {
 
 /**
  * The sentence on a lost member; `left` workers go on without it, null where it was not counted on.
- * A server's step is as it told last.
+ * A server's step is as it told last, or the run's where it holds nothing that is further.
  */
-export function lossOf(member: Member, reason: string, left: number | null): string {
+export function lossOf(
+  member: Member,
+  reason: string,
+  left: number | null,
+  globalSteps: number,
+): string {
   const text = `${nameOf(member)} ${reason}`;
   const workers = `${left} worker${left === 1 ? "" : "s"}`;
   const step = member.worker?.clock ?? 0;
@@ -94,7 +99,7 @@ export function lossOf(member: Member, reason: string, left: number | null): str
       : `${member.dismissal} at step ${step}, going on with ${workers}`;
   }
   if (member.role === "server" && member.server !== null) {
-    return `${text}: lost at step ${member.server.versionMin}`;
+    return `${text}: lost at step ${Math.max(member.server.versionMin, globalSteps)}`;
   }
   if (left === null) return reason.startsWith("left") ? text : `${text}: lost`;
   return `${text}: lost at step ${step}, going on with ${workers}`;

@@ -34,6 +34,7 @@ test("one that was whole before the loss counts, one that fails otherwise is not
 
 test("what was written and what was not", () => {
   const saves = new Saves(2);
+  saves.begin("checkpoint", barrier);
   const warning = saves.keep({ ...failed, problem: "the disk is full" }, "checkpoint", 8);
   assert.deepEqual(warning, { kind: "warning", text: "checkpoint failed: the disk is full" });
   assert.deepEqual([saves.savedStep, saves.keptStep, saves.unsaved], [8, 2, null]);
@@ -41,4 +42,30 @@ test("what was written and what was not", () => {
   assert.deepEqual([saves.finalSaved, saves.unsaved], [true, "the disk is full"]);
   assert.equal(saves.keep({ ...written, step: 9 }, "checkpoint", 9).kind, "checkpoint");
   assert.deepEqual([saves.keptStep, saves.reachedStep], [9, 9]);
+});
+
+test("from the copies on one is written beside training, unless the run ends with it", () => {
+  const saves = new Saves(null);
+  saves.begin("final", barrier);
+  assert.deepEqual([saves.copied(), saves.isBeside, saves.why], [false, false, "final"]);
+  saves.isDueAgain(written);
+  saves.begin("checkpoint", barrier);
+  assert.deepEqual([saves.isBeside, saves.copied(), saves.isBeside], [false, true, true]);
+  assert.deepEqual([saves.writtenStep, saves.savedStep], [8, 8]);
+  assert.equal(saves.isDueAgain(written), false);
+  assert.deepEqual([saves.isBeside, saves.why, saves.writtenStep], [false, null, null]);
+});
+
+test("one whose copies were lost is taken again, once", () => {
+  const saves = new Saves(null);
+  const lost = { ...failed, isLost: true };
+  for (const isAgain of [true, false, true]) {
+    saves.begin("checkpoint", barrier);
+    saves.copied();
+    assert.equal(saves.abandon(), true, "as often as a server is lost");
+    assert.equal(saves.isDueAgain(lost), false, "training has gone on");
+    assert.equal(saves.isTakenAgain(lost), isAgain);
+  }
+  assert.equal(saves.isTakenAgain(written), false);
+  assert.equal(saves.isTakenAgain({ ...failed, problem: "the disk is full" }), false);
 });

@@ -3,6 +3,7 @@
  * compare them, so each is made in one place.
  */
 import type { Range } from "../../protocol/messages.js";
+import type { TimedCadence } from "../../protocol/run-spec.js";
 import type { MoveCount } from "./replication.js";
 
 /** Who takes part. */
@@ -45,6 +46,14 @@ export function movesBegun({ left, total }: MoveCount): string {
 /** All chunks are where they are wanted. */
 export function movesDone(total: number, time: string): string {
   return `chunk moves: ${total} done in ${time}`;
+}
+
+/** A checkpoint is due before the last one is written. */
+export function lateSaveWords(step: number, cadence: TimedCadence | null): string {
+  const often =
+    cadence === null ? "" : `, at present every ${counted(cadence.count, cadence.unit)}`;
+  const remedy = `give a longer --checkpoint-every${often}, or a faster disk`;
+  return `a checkpoint is due while that of step ${step} is being written, and waits: ${remedy}`;
 }
 
 function examplesOf(epoch: number, { start, end }: Range): string {

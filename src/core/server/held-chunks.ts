@@ -1,6 +1,5 @@
 /**
- * The chunks that a server holds: which a view gives and takes, how their values come and how they
- * are saved.
+ * The chunks that a server holds: which a view gives and takes, and how their values come.
  *
  * Invariants: a chunk that a view newly gives, or that is rolled back, waits for its load; one that
  * a view takes away is given up with everything on it, and its waiters are told so; of one that is
@@ -110,21 +109,6 @@ export class HeldChunks {
     const loaded: ChunkHeader = { ...header, kind: "loaded" };
     this.#context.emit({ type: "reply", channel, header: loaded, withWeights: false, copy: null });
     return isLast ? state : null;
-  }
-
-  /** Has a chunk sent as it is committed: values are those of the last entry applied. */
-  save({ chunk, channel }: ShardEvent & { readonly type: "save" }): void {
-    const state = this.#chunks.get(chunk);
-    const header = { ...emptyHeader, run: this.#context.spec.run, chunk };
-    if (state?.loaded !== true || state.role !== "primary") {
-      const isHere = state?.role === "primary";
-      const why = isHere ? `chunk ${chunk} is not loaded` : this.whereIs(chunk);
-      this.#context.refuse(header, channel, why);
-      return;
-    }
-    const detail = JSON.stringify(state.marks());
-    const saved: ChunkHeader = { ...header, kind: "saved", version: state.version, detail };
-    this.#context.emit({ type: "sendParts", channel, header: saved });
   }
 
   /** Another leads from here on: what is committed stays as a copy, and all else is given up. */

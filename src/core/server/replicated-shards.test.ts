@@ -91,8 +91,8 @@ class Servers {
 
   marks(server: number): ChunkMarks | null {
     let found: ChunkMarks | null = null;
-    for (const effect of this.shards[server]!.step({ type: "save", chunk: 0, channel: 9 }, 0)) {
-      if (effect.type === "sendParts") found = JSON.parse(effect.header.detail) as ChunkMarks;
+    for (const effect of this.shards[server]!.step({ type: "copy", chunk: 0, channel: 9 }, 0)) {
+      if (effect.type === "keepCopy") found = JSON.parse(effect.header.detail) as ChunkMarks;
     }
     return found;
   }

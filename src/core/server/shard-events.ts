@@ -33,7 +33,8 @@ export type ShardEvent =
       readonly marks: ChunkMarks | null;
       readonly channel: number;
     }
-  | { readonly type: "save"; readonly chunk: number; readonly channel: number }
+  /** The coordinator, at the channel, wants the chunk as it is, while it is trained on. */
+  | { readonly type: "copy"; readonly chunk: number; readonly channel: number }
   /** A server asks for a chunk that this one leads. */
   | { readonly type: "follow"; readonly header: ChunkHeader; readonly channel: number }
   /** It has what it was sent up to a seq. */
@@ -116,6 +117,11 @@ export type ShardEffect =
     }
   /** No worker has this copy, or will have it. */
   | { readonly type: "forgetCopy"; readonly chunk: number; readonly id: number }
+  /**
+   * Keep every part of the chunk as it is for a channel, instead of what was kept for another;
+   * `header` is what each goes out with, but for `part`.
+   */
+  | { readonly type: "keepCopy"; readonly channel: number; readonly header: ChunkHeader }
   /** Send every part of the chunk; `header` is the same for each but for `part`. */
   | { readonly type: "sendParts"; readonly channel: number; readonly header: ChunkHeader }
   /** Send an entry to who follows, with its gradient if it has one. */

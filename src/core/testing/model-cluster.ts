@@ -55,6 +55,8 @@ export interface ClusterPlan {
   readonly loadFails?: boolean;
   /** Why no checkpoint can be written. */
   readonly saveProblem?: string;
+  /** How long a checkpoint is written; up to a tenth of a second if left out. */
+  readonly writeMs?: number;
   /** Workers say nothing for so long while they prepare themselves. */
   readonly startsBusyMs?: number;
   /** This worker takes so many times as long for each step. */
@@ -467,18 +469,13 @@ export class ModelCluster {
       );
     }
     const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
-    this.network.after(this.network.between(10, 100), () => {
-      const { saveProblem: problem } = this.plan;
-      if (problem !== undefined) return this.tell({ type: "saved", step, version: 0, problem });
+    const fail = (problem: string) => this.tell({ type: "saved", step, version: 0, problem });
+    this.network.after(this.network.between(1, 10), () => {
       const values: ModelValue[] = [];
       const marks: ChunkMarks[] = [];
       for (const { index } of request.view.servers) {
         const server = this.#serverOf(index);
-        if (server === undefined) {
-          const problem = `server-${index} has not answered`;
-          this.tell({ type: "saved", step, version: 0, problem });
-          return;
-        }
+        if (server === undefined) return fail(`server-${index} has not answered`);
         for (const chunk of chunksOfServer(request.view, index)) {
           values[chunk] = server.values.get(chunk)!;
           marks[chunk] = server.marksOf(chunk);
@@ -486,11 +483,15 @@ export class ModelCluster {
       }
       const held = modelVersion(marks.map(({ version }) => version));
       assert.ok((request.version ?? held) === held, "what is saved at the end was evaluated");
+      if (why === "checkpoint") this.tell({ type: "copied" });
       const checkpoint = { step, why, snapshot, values, marks, residuals: request.residuals };
-      this.#checkpoint = null;
-      this.checkpoints.push(checkpoint);
-      const version = Math.min(...marks.map((one) => one.version));
-      this.tell({ type: "saved", step, version, problem: null });
+      this.network.after(this.plan.writeMs ?? this.network.between(10, 100), () => {
+        if (this.plan.saveProblem !== undefined) return fail(this.plan.saveProblem);
+        this.#checkpoint = null;
+        this.checkpoints.push(checkpoint);
+        const version = Math.min(...marks.map((one) => one.version));
+        this.tell({ type: "saved", step, version, problem: null });
+      });
     });
   }
 }

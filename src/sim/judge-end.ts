@@ -1,0 +1,131 @@
+/**
+ * What must hold once a part of a simulated run has ended: why it may fail, what its result says
+ * of work, steps and evaluations beside what the ledger knows.
+ */
+import { paceOf } from "../core/sync/modes.js";
+import type { Pace } from "../core/sync/pace.js";
+import type { RunResult } from "../protocol/run-events.js";
+import { feeds } from "../protocol/run-spec.js";
+import { countPositions, tornSteps, usedExamples } from "./applied-positions.js";
+import type { InvariantWatch } from "./invariant-watch.js";
+import type { Ledger } from "./ledger.js";
+import type { SavedCheckpoint } from "./saved-checkpoint.js";
+import { type ClusterEnd, type ClusterPlan, simulatedTimes } from "./simulated-cluster.js";
+
+/** Notes what does not hold. */
+export function judgeEnd(
+  part: ClusterPlan,
+  end: ClusterEnd,
+  ledger: Ledger,
+  watch: InvariantWatch,
+  from: SavedCheckpoint | null,
+): void {
+  const { result } = end;
+  if (result === null) return;
+  const { outcome, code, reason } = result;
+  if (outcome === "failed" && !isExcused(part, code)) {
+    watch.violated("failed", `${code}: ${reason}`);
+  }
+  if (outcome === "interrupted" && part.interruptMs === null) {
+    watch.violated("interrupted", "nobody interrupted it");
+  }
+  if (code === "member_lost" && wasRedundant(end)) {
+    watch.violated("lost though redundant", reason);
+  }
+  if (outcome !== "done") return;
+  judgeDone(end, result, ledger, watch);
+  // Ranges of ranks that a run is resumed without are skipped.
+  const isResumed = from !== null && part.spec.feed === feeds[0];
+  if (end.lostWorkers === 0 && !isResumed && part.spec.maxSteps === null) {
+    const { skippedExamples } = result;
+    if (skippedExamples > 0) {
+      watch.violated("skipped without a loss", `${skippedExamples} examples`);
+    }
+  }
+}
+
+/** A run may fail where a server is lost, or all of the workers, or where none comes in time. */
+function isExcused({ faults, lateMs }: ClusterPlan, code: string | null): boolean {
+  const strikesServer = faults.some((fault) => /server/.test(JSON.stringify(fault)));
+  const strikes = faults.some(({ kind }) => kind !== "lateWorker");
+  if (code === "member_lost") return strikesServer;
+  if (code === "too_few_workers") return strikes;
+  // Who has come must still be accepted.
+  const isLate = Math.min(...lateMs) > 0.9 * simulatedTimes.startTimeoutMs;
+  return code === "cluster_not_formed" && (strikes || isLate);
+}
+
+/** True where every chunk had its replicas when the last server was lost. */
+function wasRedundant({ events }: ClusterEnd): boolean {
+  let isRedundant = false;
+  let was = false;
+  for (const event of events) {
+    if (event.kind === "lost" && event.role === "server") {
+      was = isRedundant;
+      isRedundant = false;
+    }
+    if (event.text.startsWith("redundant")) isRedundant = true;
+    if (/^(some chunks lack|every chunk is on one)/.test(event.text)) isRedundant = false;
+  }
+  return was;
+}
+
+function judgeDone(
+  { checkpoints }: ClusterEnd,
+  result: RunResult,
+  ledger: Ledger,
+  watch: InvariantWatch,
+): void {
+  const { spec } = ledger;
+  const last = checkpoints.at(-1);
+  if (last?.why !== "final") {
+    watch.violated("no final checkpoint", `the last one is ${last?.why} of step ${last?.step}`);
+    return;
+  }
+  for (const chunk of ledger.layout.chunks) {
+    const after = ledger.entriesOf(chunk.index).length - last.entries[chunk.index]!.length;
+    if (after === 0) continue;
+    const what = `chunk ${chunk.index} has applied ${after} entries after the final checkpoint`;
+    watch.violated("applied after the end", what);
+  }
+  const { globalSteps } = result;
+  if (globalSteps !== last.globalStep) {
+    const sentence = `the result says ${globalSteps}, the checkpoint ${last.globalStep}`;
+    watch.violated("global steps", sentence);
+  }
+  if (spec.testExamples > 0 && !result.evaluations.some(({ final }) => final)) {
+    watch.violated("final evaluation", "there is none");
+  }
+  judgeWork(result, ledger, watch);
+  judgeTorn(paceOf(spec, 0), result, ledger, watch);
+}
+
+function judgeWork({ epochs: records }: RunResult, ledger: Ledger, watch: InvariantWatch): void {
+  const { trainExamples, epochs, maxSteps } = ledger.spec;
+  const applied = countPositions(ledger, (what) => watch.violated("applied twice", what));
+  for (const { epoch, examples, skipped } of records) {
+    const used = usedExamples(applied, epoch, ledger.rejected);
+    const sentence = `epoch ${epoch} has ${examples} used and ${skipped} skipped, ${used} applied`;
+    if (used > examples) watch.violated("applied, not counted", sentence);
+    if (used < examples) watch.violated("counted, not applied", sentence);
+    if (maxSteps === null && examples + skipped !== trainExamples) {
+      watch.violated("work unaccounted", `${sentence}, of ${trainExamples}`);
+    }
+  }
+  if (maxSteps === null && records.length !== epochs) {
+    watch.violated("work unaccounted", `${records.length} of ${epochs} epochs are recorded`);
+  }
+}
+
+function judgeTorn(
+  { globalStep }: Pace,
+  { tornSteps: told }: RunResult,
+  ledger: Ledger,
+  watch: InvariantWatch,
+): void {
+  if (globalStep !== "step") return;
+  const torn = tornSteps(ledger);
+  if (torn === told) return;
+  const kind = told < torn ? "torn steps" : "empty steps told as torn";
+  watch.violated(kind, `the result says ${told}, there are ${torn}`);
+}
