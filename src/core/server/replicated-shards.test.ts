@@ -410,6 +410,21 @@ describe("a primary that hands its chunk over", () => {
     assert.deepEqual([servers.replies.at(-1)?.outcome, servers.versions().at(-1)], ["applied", 2]);
   });
 
+  test("and is given it back knows nothing of what it had not committed", () => {
+    const servers = replicated();
+    servers.push(0, 0);
+    servers.letters = [];
+    servers.follow({ replicas: [[1, 0]] });
+    servers.deliver();
+    servers.follow({ replicas: [[0, 1]] });
+    servers.deliver();
+    servers.replies.length = 0;
+    servers.push(0, 0);
+    servers.deliver();
+    const answers = servers.replies.map(({ outcome, version }) => [outcome, version]);
+    assert.deepEqual(answers, [["applied", 1]]);
+  });
+
   test("and is given it back believes no follower by what it had before", () => {
     const servers = new Servers();
     servers.follow({ replicas: [[0, 1, 2]] });
