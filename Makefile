@@ -7,7 +7,7 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native install build lint proto kernels docs test test-long mutants bench-memory bench-failover test-onednn3 demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long clean
+.PHONY: help node native install build lint proto kernels docs test test-long mutants bench-memory bench-checkpoint bench-failover test-onednn3 demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
@@ -108,6 +108,9 @@ experiments-quick: build
 # peers: its limits stand beside it.
 bench-memory: build
 	$(PACELINE) bench memory --checkpoint
+
+bench-checkpoint: build
+	$(PACELINE) bench checkpoint
 
 # Thirty faults of servers in each of three runs, f32 and fp16 in step and f32 freely; half an hour.
 bench-failover: build

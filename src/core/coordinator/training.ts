@@ -224,6 +224,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   /** Brings the workers to rest, saves, and finishes in this way; the first ending stands. */
   close(ending: Ending, nowMs: number): void {
     this.#closing ??= ending;
+    this.#checkpoints.hurry(nowMs);
     this.#still.want(ending.outcome === "interrupted" ? "interrupt" : "ending");
     this.advance(nowMs);
   }
@@ -422,7 +423,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   pauseForCheckpoint(): void {
-    this.#checkpoints.want();
+    this.#checkpoints.want(this.#nowMs);
   }
 
   get pausable(): boolean {
@@ -434,7 +435,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   save(why: "checkpoint" | "final", step: number): void {
-    this.#checkpoints.save(why, step);
+    this.#checkpoints.save(why, step, this.#nowMs);
   }
 
   halt(): void {
