@@ -180,7 +180,7 @@ export class RunServers {
 
   /**
    * Tells what is new and takes the next small step, unless servers are asked for a checkpoint.
-   * While one is written beside training nobody leaves, as copies may be with whoever does.
+   * While one is written beside training nobody leaves, as a server that does may have copies.
    */
   attend(port: ServersPort, { isSaving, isBeside }: SavingStand, nowMs: number): void {
     for (const name of this.#stays) port.emit({ kind: "warning", text: drainEnded(name) });
