@@ -16,7 +16,7 @@ import { scheduleFields } from "../protocol/schedule-spec.js";
 import { defaultsOf } from "../protocol/spec-option.js";
 import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
-import { drawFaults, drawLosses, drawServerFaults, type Fault } from "./fault-plan.js";
+import { drawComings, drawFaults, drawLosses, drawServerFaults, type Fault } from "./fault-plan.js";
 import type { ClusterPlan } from "./simulated-cluster.js";
 import { simulatedTimes } from "./simulated-cluster.js";
 import type { NetworkSettings } from "./simulated-network.js";
@@ -137,9 +137,11 @@ function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: num
     replicas > 1
       ? drawServerFaults(replication, scene, faultsMax)
       : drawLosses(new Random("losses", spec.seed, spec.run), scene, faultsMax);
-  const faults = [...drawn, ...strikes].sort((left, right) => left.atMs - right.atMs);
+  const comings = drawComings(new Random("comings", spec.seed, spec.run), scene, faultsMax);
+  const all = [...drawn, ...strikes, ...comings.faults];
+  const faults = all.sort((left, right) => left.atMs - right.atMs);
   return {
-    spec: { ...spec, workersMax, servers, replicas },
+    spec: { ...spec, workersMax, servers, serversMax: comings.serversMax, replicas },
     layout: toyLayout(spec),
     ...{ network, stepMsMax, faults },
     slowness: Array.from({ length: workersMax }, () => (random.below(4) === 0 ? 5 : 1)),

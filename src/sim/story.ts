@@ -83,6 +83,10 @@ export function faultSentence(fault: Fault): string {
       return `${fault.count} answers to calls of ${fault.node} are lost`;
     case "lateWorker":
       return `worker-${fault.rank} is started, unless it runs`;
+    case "joinServer":
+      return `server-${fault.index} comes`;
+    case "drain":
+      return `${fault.role}-${fault.rank} is asked to leave`;
     default:
       return fault satisfies never;
   }

@@ -301,7 +301,8 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#dealer.advance(this.#still.limit);
     if (this.running && this.#still.advance()) this.#dealer.advance(null);
     // Copies and moves take their next step once all else has had its turn in a view that stands.
-    if (this.running) this.servers.attend(this.#port, this.#still.isSaving, nowMs);
+    const stand = { isSaving: this.#still.isSaving, isBeside: this.saves.isBeside };
+    if (this.running) this.servers.attend(this.#port, stand, nowMs);
     this.#beginRound();
   }
 
