@@ -64,7 +64,7 @@ function endCode(
   log: (text: string) => void,
 ): number {
   if (outcome === "left") return signalExitCode(signal ?? "SIGINT");
-  log(`the run is over, ${outcome}: ${reason}`);
+  log(`its part is over, ${outcome}: ${reason}`);
   // A member ends well when its run did, or when the run's failure is not its own.
   if (outcome === "failed") return errorCodes.member_lost.exitCode;
   return signal === null ? 0 : signalExitCode(signal);

@@ -55,7 +55,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     type: whole(0, 1000),
     default: 3,
     unit: "restarts",
-    sentence: "how many times a worker that died is restarted, and with replicas a server",
+    sentence: "how many times a worker or server that died is restarted",
     group,
     commands: ["train"],
   },
@@ -65,7 +65,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: null,
     sentence: "address of the coordinator",
     group,
-    commands: ["server", "worker", "submit", "status"],
+    commands: ["server", "worker", "submit", "status", "admin"],
     aliases: [
       { name: "PARAMETER_SERVER_ADDRESS", portFrom: "SERVER_PORT" },
       { name: "MASTER_ADDR", portFrom: "MASTER_PORT" },
@@ -162,7 +162,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: 30_000,
     sentence: "time limit of each network operation",
     group,
-    commands: [...partCommands, "submit", "status"],
+    commands: [...partCommands, "submit", "status", "admin"],
   },
   leaseMs: {
     name: "lease",

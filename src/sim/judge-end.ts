@@ -7,6 +7,7 @@ import type { Pace } from "../core/sync/pace.js";
 import type { RunResult } from "../protocol/run-events.js";
 import { feeds } from "../protocol/run-spec.js";
 import { countPositions, tornSteps, usedExamples } from "./applied-positions.js";
+import { isOrderly } from "./fault-plan.js";
 import type { InvariantWatch } from "./invariant-watch.js";
 import type { Ledger } from "./ledger.js";
 import type { SavedCheckpoint } from "./saved-checkpoint.js";
@@ -46,8 +47,10 @@ export function judgeEnd(
 
 /** A run may fail where a server is lost, or all of the workers, or where none comes in time. */
 function isExcused({ faults, lateMs }: ClusterPlan, code: string | null): boolean {
-  const strikesServer = faults.some((fault) => /server/.test(JSON.stringify(fault)));
-  const strikes = faults.some(({ kind }) => kind !== "lateWorker");
+  const strikes = faults.some((fault) => !isOrderly(fault));
+  const strikesServer = faults.some(
+    (fault) => !isOrderly(fault) && /server/.test(JSON.stringify(fault)),
+  );
   if (code === "member_lost") return strikesServer;
   if (code === "too_few_workers") return strikes;
   // Who has come must still be accepted.

@@ -18,6 +18,7 @@ import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
 import {
   drawAmidSave,
+  drawComings,
   drawFaults,
   drawLosses,
   drawServerFaults,
@@ -146,9 +147,11 @@ function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: num
   const mayLose = replicas > 1 || strikes.length > 0;
   const amidSave = drawAmidSave(new Random("amid save", spec.seed, spec.run), scene, mayLose);
   const saved = faultsMax === 0 ? [] : amidSave;
-  const faults = [...drawn, ...strikes, ...saved].sort((left, right) => left.atMs - right.atMs);
+  const comings = drawComings(new Random("comings", spec.seed, spec.run), scene, faultsMax);
+  const all = [...drawn, ...strikes, ...comings.faults, ...saved];
+  const faults = all.sort((left, right) => left.atMs - right.atMs);
   return {
-    spec: { ...spec, workersMax, servers, replicas },
+    spec: { ...spec, workersMax, servers, serversMax: comings.serversMax, replicas },
     layout: toyLayout(spec),
     ...{ network, stepMsMax, faults },
     slowness: Array.from({ length: workersMax }, () => (random.below(4) === 0 ? 5 : 1)),

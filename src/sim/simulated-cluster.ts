@@ -141,7 +141,9 @@ export class SimulatedCluster {
     this.#coordinator?.close();
     this.#coordinatorProcess?.end();
     const [events, checkpoints, result] = [this.#events, this.#checkpoints, this.#result];
-    const lost = events.filter((event) => event.kind === "lost" && event.role === "worker");
+    const isGone = (event: RunEvent) =>
+      (event.kind === "lost" || event.kind === "left") && event.role === "worker";
+    const lost = events.filter(isGone);
     const isFull = events.every(
       (event) => event.kind !== "view" || event.workers.length === this.#plan.spec.workersMax,
     );
@@ -396,6 +398,17 @@ export class SimulatedCluster {
         break;
       case "amidSave":
         this.#amidSave.push(fault.fault);
+        break;
+      case "joinServer":
+        this.#startServer(fault.index);
+        break;
+      case "drain":
+        // Who is not there, or can't be spared, stays.
+        this.#coordinatorProcess?.run(() => {
+          this.#coordinator?.drain(fault).catch((thrown: Error) => {
+            this.#trace.note(this.#time.nowMs, "drain", thrown.message);
+          });
+        });
         break;
       default:
         fault satisfies never;

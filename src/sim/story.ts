@@ -85,6 +85,10 @@ export function faultSentence(fault: Fault): string {
       return `worker-${fault.rank} is started, unless it runs`;
     case "amidSave":
       return `once copies for a checkpoint are sent, ${faultSentence(fault.fault)}`;
+    case "joinServer":
+      return `server-${fault.index} comes`;
+    case "drain":
+      return `${fault.role}-${fault.rank} is asked to leave`;
     default:
       return fault satisfies never;
   }

@@ -182,6 +182,7 @@ function snapshotOf(
       server: null,
       worker,
     })),
+    moves: { left: 0, total: 0 },
     algorithms,
     evaluations,
   };

@@ -63,7 +63,7 @@ export function drain(request: MemberPlace, scene: DrainScene, nowMs: number): D
 export function dismissalOf(member: Member, text: string, afterStep = false): CoordinatorEffect {
   const { role, rank } = member;
   member.dismissal = text;
-  const about = { reason: text, outcome: "done", stay: false, afterStep } as const;
+  const about = { reason: text, outcome: "interrupted", stay: false, afterStep } as const;
   return { type: "send", role, rank, message: { type: "stop", ...about } };
 }
 

@@ -25,8 +25,16 @@ interface Drain {
   readonly chunks: number;
 }
 
+/** How far a checkpoint is, if one is on its way. */
+export interface SavingStand {
+  /** Servers are asked for their chunks, or are about to be. */
+  readonly isSaving: boolean;
+  /** They have copied them, and training goes on. */
+  readonly isBeside: boolean;
+}
+
 /** A server that holds nothing any more and may go, with the sentence on it. */
-export interface Drained {
+interface Drained {
   readonly member: Member;
   readonly text: string;
 }
@@ -90,19 +98,26 @@ export class RunServers {
    * are left, those stay that were to leave. False where it had no part in the run.
    */
   lose({ rank, incarnation }: Member): boolean {
+    if (this.#drains.get(rank)?.member.incarnation === incarnation) this.#drains.delete(rank);
     if (!this.views.hasServer({ index: rank, incarnation })) return false;
-    this.#drains.delete(rank);
     this.#replication.lose(rank);
-    if (this.#replication.holders < this.#min) {
-      for (const index of this.#drains.keys()) this.#replication.join(index);
-      this.#stays = [...this.#stays, ...this.draining];
-      this.#drains.clear();
-    }
+    if (this.#replication.holders < this.#min) this.#keepAll();
     // Copies that are made before anyone looks are news all the same.
     this.#told = "";
     this.#place();
     this.views.removeServer(rank);
     return true;
+  }
+
+  /** Who was to leave and is still in stays. */
+  #keepAll(): void {
+    for (const [index, { member }] of this.#drains) {
+      const { incarnation } = member;
+      if (!this.views.hasServer({ index, incarnation })) continue;
+      this.#replication.join(index);
+      this.#drains.delete(index);
+      this.#stays = [...this.#stays, nameOf(member)];
+    }
   }
 
   /** A server has prepared itself after training began. */
@@ -141,36 +156,40 @@ export class RunServers {
     return chunks;
   }
 
-  /**
-   * The next small step of copies and moves, once a view stands; servers that have come to hold
-   * nothing, and that no view has any more.
-   */
-  plan(nowMs: number): Drained[] {
-    if (this.views.busy) return [];
+  /** The next small step of copies and moves, as a view stands. */
+  #plan(): void {
     if (this.#replication.plan()) this.#place();
-    const drained: Drained[] = [];
-    for (const [index, { member, sinceMs, chunks }] of this.#drains) {
-      const { rank, incarnation } = member;
-      if (this.#replication.chunksOf(index).length > 0) continue;
-      if (this.views.hasServer({ index, incarnation })) {
-        // A view without its chunks stands first, so that it has given them up by itself.
-        if (!this.views.busy) this.views.removeServer(index);
-        continue;
-      }
-      if (this.views.busy) continue;
-      this.#drains.delete(index);
-      const moved = `${chunkCount(chunks)} moved in ${seconds(nowMs - sinceMs)}`;
-      drained.push({ member, text: `server-${rank} drained: ${moved}` });
+    for (const [index, { member }] of this.#drains) {
+      const { incarnation } = member;
+      // A view without its chunks stands first, so that it has given them up by itself.
+      const isDone = this.#replication.chunksOf(index).length === 0 && !this.views.busy;
+      if (isDone && this.views.hasServer({ index, incarnation })) this.views.removeServer(index);
     }
-    return drained;
   }
 
-  /** Tells what is new and takes the next small step, unless servers are asked for a checkpoint. */
-  attend(port: ServersPort, isSaving: boolean, nowMs: number): void {
+  /** Those who were to leave and that the view, which stands, has no more. */
+  #takeDrained(nowMs: number): Drained[] {
+    return [...this.#drains.values()].flatMap(({ member, sinceMs, chunks }) => {
+      const { rank, incarnation } = member;
+      if (this.views.hasServer({ index: rank, incarnation })) return [];
+      this.#drains.delete(rank);
+      const moved = `${chunkCount(chunks)} moved in ${seconds(nowMs - sinceMs)}`;
+      return [{ member, text: `server-${rank} drained: ${moved}` }];
+    });
+  }
+
+  /**
+   * Tells what is new and takes the next small step, unless servers are asked for a checkpoint.
+   * While one is written beside training nobody leaves, as a server that does may have copies.
+   */
+  attend(port: ServersPort, { isSaving, isBeside }: SavingStand, nowMs: number): void {
     for (const name of this.#stays) port.emit({ kind: "warning", text: drainEnded(name) });
     this.#stays = [];
     for (const text of this.news(nowMs)) port.emit({ kind: "info", text });
-    if (!isSaving) for (const one of this.plan(nowMs)) port.dismiss(one.member, one.text);
+    if (isSaving || this.views.busy) return;
+    this.#plan();
+    if (isBeside || this.views.busy) return;
+    for (const { member, text } of this.#takeDrained(nowMs)) port.dismiss(member, text);
   }
 
   /** Sentences on how many servers hold each chunk and on moves, where that has changed. */

@@ -144,8 +144,13 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     const statistics = this.#port.serverStatistics().filter((server) => server.chunks > 0);
     const { reachedStep } = this.saves;
     if (statistics.length === 0) return reachedStep;
-    // What servers tell from time to time may be from before the last checkpoint.
-    return Math.max(reachedStep, Math.min(...statistics.map((one) => one.versionMin)));
+    // What servers tell from time to time may be from before the last checkpoint or evaluation.
+    const evaluatedStep = this.evaluator.records.at(-1)?.step ?? 0;
+    return Math.max(
+      reachedStep,
+      evaluatedStep,
+      Math.min(...statistics.map((one) => one.versionMin)),
+    );
   }
 
   activeRanks(): number[] {
@@ -296,7 +301,8 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#dealer.advance(this.#still.limit);
     if (this.running && this.#still.advance()) this.#dealer.advance(null);
     // Copies and moves take their next step once all else has had its turn in a view that stands.
-    if (this.running) this.servers.attend(this.#port, this.#still.isSaving, nowMs);
+    const stand = { isSaving: this.#still.isSaving, isBeside: this.saves.isBeside };
+    if (this.running) this.servers.attend(this.#port, stand, nowMs);
     this.#beginRound();
   }
 

@@ -356,8 +356,8 @@ export class Worker {
     this.#state = { name: "resting" };
   }
 
-  #onStop({ outcome, reason, stay, afterStep }: CoordinatorMessage & { type: "stop" }): void {
-    if (outcome === "done" && this.#spec !== null && !afterStep) {
+  #onStop({ outcome, reason, stay }: CoordinatorMessage & { type: "stop" }): void {
+    if (outcome === "done" && this.#spec !== null) {
       this.#leaveEpoch();
       for (const line of lastWordsOf(this.#identity.rank, this.#account)) this.#log(line);
     }

@@ -42,7 +42,7 @@ export function heard({ events }: Toy, what: RegExp, from = 0): Promise<number> 
     const look = () => {
       const at = events.findIndex(({ text }, index) => index >= from && what.test(text));
       if (at >= 0) resolve(at + 1);
-      else setTimeout(look, 1);
+      else setTimeout(look, 1).unref();
     };
     look();
   });

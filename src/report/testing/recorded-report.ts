@@ -203,6 +203,7 @@ export function picture(
     examples: 0,
     totalExamples: 400,
     members,
+    moves: { left: 0, total: 0 },
     algorithms: [],
     evaluations: [],
     ...changes,
