@@ -1,5 +1,6 @@
 /** The benchmarks by name; a further one is an entry here. */
 
+import { checkpointBench } from "./checkpoint/checkpoint-bench.js";
 import { codecBench } from "./codec/codec-bench.js";
 import { engineBench } from "./engine/engine-bench.js";
 import { failoverBench } from "./failover/failover-bench.js";
@@ -18,6 +19,7 @@ export const benches: readonly Bench[] = [
   pushPullBench,
   codecBench,
   trainBench,
+  checkpointBench,
   memoryBench,
   failoverBench,
 ];

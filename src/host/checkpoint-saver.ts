@@ -10,6 +10,7 @@ import { statePartCount } from "../kernels/update-rule.js";
 import type { ChunkMarks } from "../protocol/messages.js";
 import { modelVersion } from "../protocol/model-version.js";
 import type { Residuals } from "../protocol/residuals.js";
+import { BackgroundPace } from "./background-pace.js";
 import type { GivenResidualStore } from "./given-residuals.js";
 import { collectState } from "./state-collection.js";
 import type { ModelState, TransferParts } from "./state-transfer.js";
@@ -22,8 +23,16 @@ export interface CheckpointState extends ModelState {
 
 /** What a saver needs around it. */
 export interface SaverParts extends TransferParts {
-  /** Writes a checkpoint; resolves to the step it is of. */
-  saveCheckpoint(request: SaveRequest, setup: RunSetup, state: CheckpointState): Promise<number>;
+  /**
+   * Writes a checkpoint, at this pace where that is beside training, else null; resolves to the
+   * step it is of.
+   */
+  saveCheckpoint(
+    request: SaveRequest,
+    setup: RunSetup,
+    state: CheckpointState,
+    beside: BackgroundPace | null,
+  ): Promise<number>;
 }
 
 /** The checkpoints of one coordinator. */
@@ -33,6 +42,7 @@ export class CheckpointSaver {
   readonly #tell: (event: CoordinatorEvent) => void;
   /** Ends the asking for the last one. */
   #abandoned = new AbortController();
+  #pace: BackgroundPace | null = null;
   #last: Promise<void> = Promise.resolve();
 
   /** @param tell takes `copied` and `saved`. */
@@ -54,7 +64,14 @@ export class CheckpointSaver {
   /** Begins one. */
   begin(request: SaveRequest, setup: RunSetup): void {
     this.#abandoned = new AbortController();
-    this.#last = this.#save(request, setup, this.#abandoned.signal);
+    const isBeside = request.why === "checkpoint";
+    this.#pace = isBeside ? new BackgroundPace(this.#parts.clock, request.leisureMs) : null;
+    this.#last = this.#save(request, setup, this.#abandoned.signal, this.#pace);
+  }
+
+  /** Somebody waits for the one that is being written. */
+  hurry(): void {
+    this.#pace?.hurry();
   }
 
   /** Has what is asked of servers given up; what has been collected is written all the same. */
@@ -62,17 +79,21 @@ export class CheckpointSaver {
     this.#abandoned.abort();
   }
 
-  async #save(request: SaveRequest, setup: RunSetup, signal: AbortSignal): Promise<void> {
+  async #save(
+    request: SaveRequest,
+    setup: RunSetup,
+    signal: AbortSignal,
+    beside: BackgroundPace | null,
+  ): Promise<void> {
     const about = { run: setup.spec.run, generation: request.view.generation };
     let residuals: readonly Residuals[] | null = null;
     let isCopied = false;
     let isCollected = false;
-    const goesOn = request.why === "checkpoint";
     const order = {
-      ...{ view: request.view, layout: setup.layout, goesOn },
+      ...{ view: request.view, layout: setup.layout, beside },
       stateParts: statePartCount(setup.spec.updateRule),
       onCopied: () => {
-        if (!goesOn) return;
+        if (beside === null) return;
         // Workers may give others as soon as they go on.
         residuals = this.#given.take(request.residuals);
         isCopied = true;
@@ -85,7 +106,7 @@ export class CheckpointSaver {
       demandVersion(request, state.marks);
       // At rest the asking may be repeated, and they are given once.
       const whole = { ...state, residuals: residuals ?? this.#given.take(request.residuals) };
-      const step = await this.#parts.saveCheckpoint(request, setup, whole);
+      const step = await this.#parts.saveCheckpoint(request, setup, whole, beside);
       const version = Math.min(...state.marks.map((marks) => marks.version));
       this.#tell({ type: "saved", ...about, step, version, problem: null });
     } catch (thrown) {

@@ -314,6 +314,9 @@ export class CoordinatorHost implements CoordinatorService {
       case "goBack":
         void this.#goBack(effect.setup);
         break;
+      case "hurrySave":
+        this.#saver.hurry();
+        break;
       case "abandonSave":
         this.#saver.abandon();
         break;
@@ -323,6 +326,7 @@ export class CoordinatorHost implements CoordinatorService {
       case "ended":
         // Servers are gone; what is being written is a part of what the run leaves.
         this.#saver.abandon();
+        this.#saver.hurry();
         void this.#saver.settled.then(() => this.#parts.onEnded(effect.result));
         break;
       default:
@@ -358,6 +362,7 @@ export class CoordinatorHost implements CoordinatorService {
   async #goBack(setup: RunSetup): Promise<void> {
     let way: WayBack | LoadProblem;
     try {
+      this.#saver.hurry();
       await this.#saver.settled;
       const { goBack } = this.#parts;
       if (goBack === undefined) throw new PacelineError("internal", "nobody reads checkpoints");

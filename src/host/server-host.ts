@@ -279,7 +279,7 @@ export class ServerHost {
         this.#step({ type: "follow", header, channel });
         break;
       case "received":
-        this.#step({ type: "received", header });
+        this.#step({ type: "received", header, channel });
         break;
       default:
         this.#refuse(channel, header, `a server is not sent ${header.kind} messages`);

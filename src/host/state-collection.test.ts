@@ -1,11 +1,13 @@
 /** The two rounds in which a model's state is collected, with servers told what to say. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { PacelineError } from "../errors.js";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { View } from "../protocol/view.js";
 import type { ChunkReceiver, Transport } from "../transport/transport.js";
+import { BackgroundPace } from "./background-pace.js";
 import { collectState } from "./state-collection.js";
 import { ManualClock } from "./testing/manual-clock.js";
 
@@ -27,7 +29,10 @@ class Servers {
   readonly replicas: readonly (readonly number[])[];
   readonly ended: Promise<unknown>;
 
-  constructor(replicas: readonly (readonly number[])[], goesOn = true) {
+  readonly pace = new BackgroundPace(this.clock, 60_000);
+
+  constructor(replicas: readonly (readonly number[])[], isBeside = true, isHurried = true) {
+    if (isHurried) this.pace.hurry();
     this.replicas = replicas;
     const openChunks = (address: string, receiver: ChunkReceiver) => {
       const server = Number(address);
@@ -43,7 +48,8 @@ class Servers {
     };
     const transport = { openChunks } as unknown as Transport;
     const parts = { transport, clock: this.clock, ioTimeoutMs: 5000, signal: this.#signal.signal };
-    const order = { view: this.#view(), layout, stateParts: 1, goesOn };
+    const beside = isBeside ? this.pace : null;
+    const order = { view: this.#view(), layout, stateParts: 1, beside };
     const onCopied = () => void this.copied++;
     this.ended = collectState(parts, { ...order, onCopied }).then(
       ({ weights, state, marks: told }) => [[...weights], [...state[0]!], told.length],
@@ -200,4 +206,14 @@ test("what is refused, silent, told wrongly or given up ends it", async () => {
   assert.match(String(await silent.ended), /^server-1 at 1 has not answered for \d s$/);
   const refused = begun().copy(0, 0).copy(1, 1).refuse(1, 1);
   assert.equal(await refused.ended, "server-1 refused: no room", "its copy is gone");
+});
+
+test("beside training one chunk is asked for after the other", async () => {
+  const servers = new Servers([[0], [1]], true, false).welcome(0, 1).copy(0, 0).copy(1, 1);
+  assert.deepEqual(servers.take().slice(2), ["save 0 at 0"]);
+  servers.save(0, 0, 1);
+  await setImmediate();
+  assert.deepEqual(servers.take(), ["save 1 at 1"]);
+  servers.save(1, 1, 2);
+  assert.deepEqual(((await servers.ended) as number[][])[0], [1, 1, 1, 1, 2, 2, 2, 2]);
 });

@@ -18,6 +18,7 @@ import {
   emptyHeader,
 } from "../protocol/messages.js";
 import type { View, ViewServer } from "../protocol/view.js";
+import type { BackgroundPace } from "./background-pace.js";
 import { readMarks } from "./chunk-marks.js";
 import type { Timer } from "./clock.js";
 import { ServerLink } from "./server-link.js";
@@ -30,8 +31,8 @@ export interface CollectionOrder {
   readonly layout: Layout;
   /** Vectors besides the weights. */
   readonly stateParts: number;
-  /** True where training goes on from `onCopied` on. */
-  readonly goesOn: boolean;
+  /** Where training goes on from `onCopied` on, at which pace copies are sent; else null. */
+  readonly beside: BackgroundPace | null;
   /** Every chunk is copied. */
   onCopied(): void;
 }
@@ -50,7 +51,7 @@ interface Giver {
   readonly coming: Map<number, number>;
 }
 
-/** Chunks that one server is asked for at one time. */
+/** Chunks that one server is asked for at one time where nothing is left to others. */
 const chunksInFlight = 16;
 
 /** Collects it. @throws PacelineError when it can't be had, or the signal ends it. */
@@ -78,6 +79,8 @@ class Collection {
   readonly #vectors: readonly Float32Array[];
   readonly #marks: ChunkMarks[] = [];
   #chunksLeft: number;
+  /** When a chunk was last asked for. */
+  #askedMs = 0;
   #watch: Timer | null = null;
   #isOver = false;
 
@@ -154,7 +157,7 @@ class Collection {
     const isOther = (chunk: number) => ![index, null].includes(this.#sources[chunk]!);
     const gone = giver.chunks.filter((chunk) => !isDone(chunk) && !isOther(chunk));
     if (gone.length === 0) return;
-    if (this.#isCopied && this.#order.goesOn) {
+    if (this.#isCopied && this.#order.beside !== null) {
       const what = `the link to server-${index} broke, and ${gone.length} copies are lost with it`;
       this.#end(new PacelineError("unavailable", what));
       return;
@@ -229,12 +232,25 @@ class Collection {
   }
 
   #askMore(giver: Giver): void {
-    while (giver.coming.size < chunksInFlight) {
+    const { beside } = this.#order;
+    const isPaced = beside !== null && !beside.isHurried;
+    // Beside training one chunk after the other is enough.
+    if (isPaced && [...this.#givers.values()].some(({ coming }) => coming.size > 0)) return;
+    while (giver.coming.size < (isPaced ? 1 : chunksInFlight)) {
       const chunk = giver.queue.shift();
       if (chunk === undefined) return;
       giver.coming.set(chunk, this.#vectors.length);
+      this.#askedMs = this.#parts.clock.nowMs();
       this.#say(giver, "save", chunk);
     }
+  }
+
+  async #goOn(chunk: number): Promise<void> {
+    const { beside, layout } = this.#order;
+    const bytes = 4 * this.#vectors.length * layout.chunks[chunk]!.length;
+    await beside?.rest(this.#askedMs, bytes);
+    if (this.#isOver) return;
+    for (const giver of this.#givers.values()) this.#askMore(giver);
   }
 
   #onSaved(giver: Giver, { chunk, part, detail }: ChunkHeader): void {
@@ -248,7 +264,7 @@ class Collection {
     }
     this.#marks[chunk] = readMarks(detail, chunk);
     this.#chunksLeft--;
-    if (this.#chunksLeft > 0) this.#askMore(giver);
+    if (this.#chunksLeft > 0) void this.#goOn(chunk);
     else this.#end(null);
   }
 

@@ -65,15 +65,22 @@ export class RunPlace {
   }
 
   /** Runs once. */
-  async run(): Promise<RunTimes> {
+  run(): Promise<RunTimes> {
+    return this.read(async (folder, said) => {
+      const result = JSON.parse(await readFile(join(folder, "result.json"), "utf8"));
+      return { ...timesOf(result, this.#workload.steps), choices: choicesIn(said) };
+    });
+  }
+
+  /** Runs once; resolves to what is made of its folder, which is removed, and of the logs. */
+  async read<T>(make: (folder: string, said: readonly string[]) => Promise<T>): Promise<T> {
     const runDir = join(this.#folder ?? "", "runs");
     const name = `turn-${++this.#runs}`;
     const folder = join(runDir, name);
     const said = await this.#carryOut(["--run-dir", runDir, "--name", name], folder);
-    const result = JSON.parse(await readFile(join(folder, "result.json"), "utf8"));
-    const times = timesOf(result, this.#workload.steps);
+    const made = await make(folder, said);
     await rm(folder, { recursive: true, force: true });
-    return { ...times, choices: choicesIn(said) };
+    return made;
   }
 
   /** Removes everything. */

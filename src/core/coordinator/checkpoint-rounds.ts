@@ -38,13 +38,23 @@ export interface CheckpointFloor {
   snapshot(): TrainingSnapshot;
 }
 
+/** So long a checkpoint may wait for the one before without anything being said. */
+const patienceMs = 1000;
+
+/** The part of the time between two checkpoints in which one may be written at leisure. */
+const leisureShare = 0.25;
+
 /** The checkpoints of one run, as members see them. */
 export class CheckpointRounds {
   readonly #floor: CheckpointFloor;
   readonly #still: Standstill;
   readonly #port: TrainingPort;
   readonly #byClock: DueByClock;
+  /** When the last one was begun, or training was first looked at. */
+  #begunMs: number | null = null;
   #isToldLate = false;
+  /** What waits for the one that is being written; null while nothing does. */
+  #waiting: { readonly sinceMs: number; readonly isCheckpoint: boolean } | null = null;
 
   constructor(floor: CheckpointFloor, still: Standstill, port: TrainingPort) {
     this.#floor = floor;
@@ -55,19 +65,27 @@ export class CheckpointRounds {
 
   /** Has one written if the clock asks for it. */
   look(nowMs: number): void {
-    if (this.#byClock.isDue(nowMs)) this.want();
+    this.#begunMs ??= nowMs;
+    if (this.#byClock.isDue(nowMs)) this.want(nowMs);
   }
 
   /** One is due and finds workers anywhere. */
-  want(): void {
-    this.#tellIfLate();
+  want(nowMs: number): void {
+    this.hurry(nowMs, true);
     this.#still.want("checkpoint");
   }
 
   /** One is due, and everybody stands before this step. */
-  save(why: "checkpoint" | "final", step: number): void {
-    if (why === "checkpoint") this.#tellIfLate();
+  save(why: "checkpoint" | "final", step: number, nowMs: number): void {
+    this.hurry(nowMs, why === "checkpoint");
     this.#still.save(why, step);
+  }
+
+  /** Something waits for the one that is written beside training, if one is. */
+  hurry(nowMs: number, isCheckpoint = false): void {
+    if (!this.#floor.saves.isBeside || this.#waiting !== null) return;
+    this.#waiting = { sinceMs: nowMs, isCheckpoint };
+    this.#port.hurrySave();
   }
 
   /** All stand at the barrier: servers are asked, with what is kept beside what they have. */
@@ -84,7 +102,16 @@ export class CheckpointRounds {
     this.#byClock.tried(nowMs);
     const residuals = barrier.given();
     const version = why === "final" ? evaluator.finalVersion : null;
-    this.#port.save({ view, step, why, snapshot: this.#floor.snapshot(), version, residuals });
+    const leisureMs = this.#leisureMs(why, nowMs);
+    const snapshot = this.#floor.snapshot();
+    this.#port.save({ view, step, why, snapshot, version, residuals, leisureMs });
+  }
+
+  /** What is lost with a server is what came after the last checkpoint that is whole. */
+  #leisureMs(why: SaveRequest["why"], nowMs: number): number {
+    const sinceMs = nowMs - (this.#begunMs ?? nowMs);
+    this.#begunMs = nowMs;
+    return why === "checkpoint" ? sinceMs * leisureShare : 0;
   }
 
   /** Asks for one anew whose servers have changed. */
@@ -108,6 +135,7 @@ export class CheckpointRounds {
     }
     const { why, isBeside } = saves;
     if (why === null || saves.isDueAgain(event)) return null;
+    this.#tellOfWait(nowMs);
     if (!isBeside) this.#goOn(nowMs);
     const reached = pace.globalStep === "step" ? event.step : event.version;
     this.#port.emit(saves.keep(event, why, reached));
@@ -123,12 +151,15 @@ export class CheckpointRounds {
     this.#still.saved();
   }
 
-  /** Once: who knows of it has a remedy. */
-  #tellIfLate(): void {
-    const { saves, spec } = this.#floor;
-    if (this.#isToldLate || !saves.isBeside) return;
+  /** A checkpoint that had to wait long for the one before: once, as it will be so again. */
+  #tellOfWait(nowMs: number): void {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    if (waiting === null || !waiting.isCheckpoint || this.#isToldLate) return;
+    const waitedMs = nowMs - waiting.sinceMs;
+    if (waitedMs < patienceMs) return;
     this.#isToldLate = true;
-    const text = lateSaveWords(saves.writtenStep ?? 0, spec.checkpointEvery);
+    const text = lateSaveWords(waitedMs, this.#floor.spec.checkpointEvery);
     this.#port.emit({ kind: "warning", text });
   }
 }

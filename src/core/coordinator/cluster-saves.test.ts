@@ -67,18 +67,20 @@ test("in step, work is dealt as soon as all is copied, and each step's is taken"
   }
 });
 
+const hurries = ({ saves }: ModelCluster) =>
+  saves.filter(({ leisureMs }) => leisureMs === null).length;
+
 test("one that is due too early waits, which is said once and with the remedy", () => {
   const said = ({ events }: ModelCluster) =>
-    events.filter(
-      ({ kind, text }) => kind === "warning" && /is being written, and waits/.test(text),
-    );
+    events.filter(({ kind, text }) => kind === "warning" && /was due and waited/.test(text));
   for (const protocol of everyProtocol) {
     const late = clusterOf(1, { protocol }, { writeMs: 20_000 }).start().run();
     assert.equal(late.result.outcome, "done");
     assert.equal(said(late).length, 1);
-    assert.match(said(late)[0]!.text, /that of step \d+ .* longer --checkpoint-every, .* 5 steps/);
+    assert.ok(hurries(late) > 0, "it is not written at leisure any more");
+    assert.match(said(late)[0]!.text, /waited \d+\.\d s .* longer --checkpoint-every, .* 5 steps/);
     const timely = clusterOf(1, { protocol }, { writeMs: 0 }).start().run();
-    assert.equal(said(timely).length, 0);
+    assert.equal(said(timely).length + hurries(timely), 0);
   }
 });
 
@@ -101,4 +103,15 @@ test("a worker that is lost while one is written leaves the account true", () =>
       }
     }
   }
+});
+
+test("a checkpoint takes its time for a quarter of what has passed since the one before", () => {
+  const cluster = clusterOf(1, {}, { writeMs: 0 });
+  cluster.start().run();
+  const [first, second, last] = cluster.saves;
+  assert.ok(first !== undefined && second !== undefined);
+  const leisureMs = first.leisureMs ?? 0;
+  assert.ok(leisureMs > 0 && leisureMs < first.atMs / 4);
+  assert.equal(second.leisureMs, (second.atMs - first.atMs) / 4);
+  assert.equal(last?.leisureMs, 0, "the run ends with it");
 });

@@ -134,6 +134,8 @@ export type CoordinatorEffect =
   | { readonly type: "inherited"; readonly rank: number }
   /** Begin to write a checkpoint; its end is `saved`, after `copied` where training goes on. */
   | { readonly type: "save"; readonly request: SaveRequest; readonly setup: RunSetup }
+  /** Somebody waits for the checkpoint that is being written: leave nothing to others any more. */
+  | { readonly type: "hurrySave" }
   /** Wait for the values of the checkpoint that is being written no more. */
   | { readonly type: "abandonSave" }
   /**

@@ -181,8 +181,9 @@ export class RollBack {
 
   #returns({ resume, resumedStep = 0 }: RunSetup): string {
     const lost = Math.max(0, this.#fromStep - resumedStep);
-    const many = `${lost} step${lost === 1 ? " is" : "s are"} lost and trained again`;
-    const steps = lost === 0 ? "no step is lost" : many;
+    // Servers tell how far they are now and then: there may have been more.
+    const many = `at least ${lost} step${lost === 1 ? " is" : "s are"} trained again`;
+    const steps = lost === 0 ? "what followed is trained again" : many;
     const where =
       resume === null
         ? "begins anew, as it has no checkpoint"

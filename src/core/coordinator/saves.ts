@@ -57,11 +57,6 @@ export class Saves {
     return this.#writing?.why ?? null;
   }
 
-  /** The step of the one on its way; null where none is. */
-  get writtenStep(): number | null {
-    return this.#writing?.barrier.step ?? null;
-  }
-
   /** True while one is written beside training. */
   get isBeside(): boolean {
     return this.#writing?.stage === "copied";

@@ -18,6 +18,8 @@ export interface TrainingPort extends ServersPort {
   toServer(index: number, message: CoordinatorMessage): void;
   load(view: View): void;
   save(request: SaveRequest): void;
+  /** Somebody waits for what is being saved. */
+  hurrySave(): void;
   /** What is being saved can't be: a server that is asked for its part is gone. */
   abandonSave(): void;
   /** Makes the record durable before anything that follows is said. */
@@ -41,6 +43,7 @@ export function portOf(
     dismiss: (member, text) => perform(dismissalOf(member, text)),
     load: (view) => perform({ type: "load", view, setup }),
     save: (request) => perform({ type: "save", request, setup }),
+    hurrySave: () => perform({ type: "hurrySave" }),
     abandonSave: () => perform({ type: "abandonSave" }),
     persist: (record) => perform({ type: "persist", record }),
     serverStatistics: () => Object.values(counts.servers),

@@ -48,12 +48,13 @@ export function movesDone(total: number, time: string): string {
   return `chunk moves: ${total} done in ${time}`;
 }
 
-/** A checkpoint is due before the last one is written. */
-export function lateSaveWords(step: number, cadence: TimedCadence | null): string {
+/** A checkpoint had to wait for the one before. */
+export function lateSaveWords(waitedMs: number, cadence: TimedCadence | null): string {
   const often =
     cadence === null ? "" : `, at present every ${counted(cadence.count, cadence.unit)}`;
   const remedy = `give a longer --checkpoint-every${often}, or a faster disk`;
-  return `a checkpoint is due while that of step ${step} is being written, and waits: ${remedy}`;
+  const seconds = (waitedMs / 1000).toFixed(1);
+  return `a checkpoint was due and waited ${seconds} s for the one before to be written: ${remedy}`;
 }
 
 function examplesOf(epoch: number, { start, end }: Range): string {

@@ -144,8 +144,13 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     const statistics = this.#port.serverStatistics().filter((server) => server.chunks > 0);
     const { reachedStep } = this.saves;
     if (statistics.length === 0) return reachedStep;
-    // What servers tell from time to time may be from before the last checkpoint.
-    return Math.max(reachedStep, Math.min(...statistics.map((one) => one.versionMin)));
+    // What servers tell from time to time may be from before the last checkpoint or evaluation.
+    const evaluatedStep = this.evaluator.records.at(-1)?.step ?? 0;
+    return Math.max(
+      reachedStep,
+      evaluatedStep,
+      Math.min(...statistics.map((one) => one.versionMin)),
+    );
   }
 
   activeRanks(): number[] {
@@ -219,6 +224,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   /** Brings the workers to rest, saves, and finishes in this way; the first ending stands. */
   close(ending: Ending, nowMs: number): void {
     this.#closing ??= ending;
+    this.#checkpoints.hurry(nowMs);
     this.#still.want(ending.outcome === "interrupted" ? "interrupt" : "ending");
     this.advance(nowMs);
   }
@@ -418,7 +424,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   pauseForCheckpoint(): void {
-    this.#checkpoints.want();
+    this.#checkpoints.want(this.#nowMs);
   }
 
   get pausable(): boolean {
@@ -430,7 +436,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   save(why: "checkpoint" | "final", step: number): void {
-    this.#checkpoints.save(why, step);
+    this.#checkpoints.save(why, step, this.#nowMs);
   }
 
   halt(): void {

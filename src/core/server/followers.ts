@@ -131,13 +131,16 @@ export class Followers {
   }
 
   /**
-   * A follower has a seq. From a candidate's first one on entries wait for it, so that it gets to
+   * A follower has a seq, as it says over the channel by which it asked: nobody else can say so
+   * for it. From a candidate's first one on entries wait for it, so that it gets to
    * have all that is committed; only then the coordinator is told.
    */
-  received(state: ChunkState, { rank: server, incarnation, fence, step: seq }: ChunkHeader): void {
+  received(state: ChunkState, header: ChunkHeader, channel: number): void {
+    const { rank: server, incarnation, fence, step: seq } = header;
     const chunk = state.index;
     const follower = this.#chunks.get(chunk)?.get(server);
-    const isKnown = follower?.incarnation === incarnation && follower.fence === fence;
+    const isOfAsking = follower?.fence === fence && follower.channel === channel;
+    const isKnown = follower?.incarnation === incarnation && isOfAsking;
     const isSent = seq <= (state.pending?.seq ?? state.seq);
     if (!isKnown || !isSent || seq <= follower.seq) return;
     follower.seq = seq;

@@ -115,7 +115,7 @@ class Servers {
         const isAsking = header.kind === "follow";
         const event: ShardEvent = isAsking
           ? { type: "follow", header, channel: 101 + from }
-          : { type: "received", header };
+          : { type: "received", header, channel: 101 + from };
         this.#post(from, to, `${header.kind} ${header.step}`, event);
         break;
       }
@@ -198,6 +198,18 @@ describe("a candidate", () => {
 });
 
 describe("a backup", () => {
+  test("is acknowledged for by itself alone, over the channel by which it asked", () => {
+    const servers = replicated();
+    servers.push(0, 0);
+    servers.deliver(({ what }) => what.startsWith("received"));
+    const [letter] = servers.letters.map(({ event }) => event);
+    assert.ok(letter?.type === "received");
+    servers.step(0, { ...letter, channel: 150 });
+    assert.deepEqual(servers.versions(), [], "a stranger said so");
+    servers.deliver();
+    assert.deepEqual(servers.versions(), [1]);
+  });
+
   test("takes entries in order, from its primary, and as it asked last", () => {
     const servers = replicated();
     servers.push(0, 0);

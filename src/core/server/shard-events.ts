@@ -37,8 +37,8 @@ export type ShardEvent =
   | { readonly type: "copy"; readonly chunk: number; readonly channel: number }
   /** A server asks for a chunk that this one leads. */
   | { readonly type: "follow"; readonly header: ChunkHeader; readonly channel: number }
-  /** It has what it was sent up to a seq. */
-  | { readonly type: "received"; readonly header: ChunkHeader }
+  /** It has what it was sent up to a seq; only over the channel by which it asked it may say so. */
+  | { readonly type: "received"; readonly header: ChunkHeader; readonly channel: number }
   /** A channel has ended. */
   | { readonly type: "closed"; readonly channel: number }
   /** The way to a server whose chunks this one follows is open, for the first time or again. */

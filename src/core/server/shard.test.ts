@@ -104,7 +104,7 @@ class Bench {
 
   acknowledge(chunk: number, seq: number): string[] {
     const header = { ...this.#follower(chunk), kind: "received", step: seq } as const;
-    return this.#step({ type: "received", header });
+    return this.#step({ type: "received", header, channel: 50 });
   }
 
   #follower(chunk: number): ChunkHeader {

@@ -139,7 +139,7 @@ export class Shard {
         this.#onFollow(event);
         break;
       case "received":
-        this.#onReceived(event.header);
+        this.#onReceived(event);
         break;
       case "closed":
         this.#followers.closed(event.channel);
@@ -278,11 +278,11 @@ export class Shard {
     else this.#settle(state, view);
   }
 
-  #onReceived(header: ChunkHeader): void {
+  #onReceived({ header, channel }: ShardEvent & { readonly type: "received" }): void {
     const { view } = this.#context;
     const state = this.#chunks.leading(header.chunk);
     if (view === null || state === null || header.generation !== state.generation) return;
-    this.#followers.received(state, header);
+    this.#followers.received(state, header, channel);
     this.#settle(state, view);
   }
 

@@ -94,6 +94,8 @@ export class ModelCluster {
   readonly results: RunResult[] = [];
   /** Ranks whose residuals are with a worker that takes part. */
   readonly inherited: number[] = [];
+  /** When checkpoints were begun, and how long each might take; null where one was waited for. */
+  readonly saves: { readonly atMs: number; readonly leisureMs: number | null }[] = [];
   /** The longest lead, in steps, over the slowest worker of a view. */
   leadMax = 0;
   /** Steps that were begun before all chunks of the step before had come back. */
@@ -404,6 +406,9 @@ export class ModelCluster {
       case "ended":
         this.results.push(effect.result);
         break;
+      case "hurrySave":
+        this.saves.push({ atMs: this.nowMs, leisureMs: null });
+        break;
       case "abandonSave":
       case "goBack":
       case "drainAnswered":
@@ -458,17 +463,15 @@ export class ModelCluster {
 
   #save(request: SaveRequest, setup: RunSetup): void {
     assert.equal(setup.spec.run, this.coordinator.spec?.run);
-    const { step, why, view } = request;
+    const { step, why, view, leisureMs } = request;
+    this.saves.push({ atMs: this.nowMs, leisureMs });
     const counted = new Set(view.workers.map(({ incarnation }) => incarnation));
     for (const worker of this.workers()) {
       if (!worker.alive || !counted.has(worker.incarnation)) continue;
-      assert.doesNotMatch(
-        worker.activity(),
-        /comput|of the new weights|to evaluate|giving/,
-        "all rest",
-      );
+      const isBusy = /comput|of the new weights|to evaluate|giving/;
+      assert.doesNotMatch(worker.activity(), isBusy, "all rest");
     }
-    const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
+    const snapshot: TrainingSnapshot = structuredClone(request.snapshot);
     const fail = (problem: string) => this.tell({ type: "saved", step, version: 0, problem });
     this.network.after(this.network.between(1, 10), () => {
       const values: ModelValue[] = [];
