@@ -41,6 +41,8 @@ interface Judged {
 }
 
 const batch = 128;
+/** The program tells of a fault within so long; faults come seconds apart. */
+const hearingMs = 500;
 /** A killed server may cost a run so much at most. */
 const killLimitMs = 2000;
 const suffersPattern = /^server-\d+ \(pid \d+\) suffers (\S+) at step \d+$/gm;
@@ -168,8 +170,8 @@ class StruckRun {
     strikes: readonly InjectedFault[],
   ): Promise<Suffered[]> {
     const begins = await stepBegins(join(folder, "trace.json"));
-    // What is read from the program's output is some milliseconds old.
-    const heardMs = (fault: InjectedFault) => (moments.get(faultText(fault)) ?? 0) - 50;
+    // What is read from the program's output is some time old, and the step before is meant.
+    const heardMs = (fault: InjectedFault) => (moments.get(faultText(fault)) ?? 0) - hearingMs;
     const came = strikes
       .filter((strike) => moments.has(faultText(strike)))
       .sort((first, second) => heardMs(first) - heardMs(second));

@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gapAt, histogramOf } from "./progress-gaps.js";
 
-test("a gap is the longest wait for a step that was on, or began, while the fault lasted", () => {
+test("a gap is the longest wait after a step that began between a fault and the next", () => {
   const begins = new Map([
     ["worker-0", [0, 10, 20, 90, 100, 300]],
     ["worker-1", [0, 10, 21, 95, 100, 105]],
   ]);
-  assert.equal(gapAt(begins, { atMs: 25, untilMs: 99 }), 74);
-  assert.equal(gapAt(begins, { atMs: 25, untilMs: 101 }), 200, "the last begins at 100");
-  assert.equal(gapAt(begins, { atMs: 1, untilMs: 15 }), 11);
+  assert.equal(gapAt(begins, { atMs: 15, untilMs: 100 }), 74);
+  assert.equal(gapAt(begins, { atMs: 15, untilMs: 101 }), 200, "the last begins at 100");
+  assert.equal(gapAt(begins, { atMs: 5, untilMs: 15 }), 11);
 });
 
 test("a histogram counts each gap once, in classes that double", () => {

@@ -1,6 +1,6 @@
 /**
  * How long a run made no progress because of a fault: the longest time between the begins of two
- * steps of one worker that ended after the fault came and began before it was over.
+ * steps of one worker, the first of which lies between the fault and the next one.
  */
 
 /** The moments at which each worker began its steps, in milliseconds, ascending. */
@@ -19,7 +19,7 @@ export function gapAt(begins: StepBegins, { atMs, untilMs }: Moment): number {
   for (const moments of begins.values()) {
     for (let index = 1; index < moments.length; index++) {
       const [from, to] = [moments[index - 1]!, moments[index]!];
-      if (to < atMs || from >= untilMs) continue;
+      if (from < atMs || from >= untilMs) continue;
       longest = Math.max(longest, to - from);
     }
   }
