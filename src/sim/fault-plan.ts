@@ -32,6 +32,8 @@ export type Fault = { readonly atMs: number } & (
     }
   | { readonly kind: "loseAnswer"; readonly node: string; readonly count: number }
   | { readonly kind: "lateWorker"; readonly rank: number }
+  /** Another, as soon as a server sends a part of what a checkpoint is made of. */
+  | { readonly kind: "amidSave"; readonly fault: Fault }
   /** Nothing goes wrong: another server comes, or a member is asked to leave. */
   | { readonly kind: "joinServer"; readonly index: number }
   | { readonly kind: "drain"; readonly role: MemberRole; readonly rank: number }
@@ -128,6 +130,27 @@ export function drawLosses(random: Random, scene: FaultScene, most: number): Fau
   });
 }
 
+/**
+ * Draws what strikes while a checkpoint is collected, which takes so little time that faults at any
+ * moment seldom meet it; `mayLose`: servers may be lost.
+ */
+export function drawAmidSave(random: Random, scene: FaultScene, mayLose: boolean): Fault[] {
+  const { servers, workers, untilMs, leaseMs } = scene;
+  if (random.below(3) !== 0) return [];
+  const atMs = random.float() * untilMs;
+  const server = `server-${random.below(servers)}`;
+  const worker = `worker-${random.below(workers)}`;
+  const restartMs = 50 + random.float() * 400;
+  const strikes: readonly Fault[] = [
+    { kind: "break", atMs, left: "coordinator", right: server },
+    { kind: "leaveBehind", atMs, from: server, to: "coordinator", lateMs: leaseMs / 4 },
+    { kind: "kill", atMs, node: worker, isSilent: false, restartMs },
+    { kind: "kill", atMs, node: server, isSilent: false, restartMs },
+  ];
+  const fault = strikes[random.below(mayLose ? 4 : 3)]!;
+  return [{ kind: "amidSave", atMs, fault }];
+}
+
 /** When everything is as it should be again. */
 export function endOfFaults(faults: readonly Fault[]): number {
   return Math.max(0, ...faults.map((fault) => fault.atMs + durationOf(fault)));
@@ -145,6 +168,8 @@ export function mayLoseServer(fault: Fault, leaseMs: number): boolean {
       const isServer = [fault.from, fault.to].some((node) => node.startsWith("server"));
       return isSession && isServer && fault.durationMs >= leaseMs / 2;
     }
+    case "amidSave":
+      return mayLoseServer(fault.fault, leaseMs);
     default:
       return false;
   }
@@ -161,6 +186,8 @@ export function mayLoseWorker(fault: Fault, leaseMs: number): boolean {
       return fault.durationMs >= leaseMs / 2;
     case "leaveBehind":
       return fault.lateMs >= leaseMs / 2;
+    case "amidSave":
+      return mayLoseWorker(fault.fault, leaseMs);
     default:
       return false;
   }
@@ -175,6 +202,8 @@ function durationOf(fault: Fault): number {
       return fault.durationMs;
     case "leaveBehind":
       return fault.lateMs;
+    case "amidSave":
+      return durationOf(fault.fault);
     default:
       return 0;
   }

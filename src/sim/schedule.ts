@@ -16,7 +16,14 @@ import { scheduleFields } from "../protocol/schedule-spec.js";
 import { defaultsOf } from "../protocol/spec-option.js";
 import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
-import { drawComings, drawFaults, drawLosses, drawServerFaults, type Fault } from "./fault-plan.js";
+import {
+  drawAmidSave,
+  drawComings,
+  drawFaults,
+  drawLosses,
+  drawServerFaults,
+  type Fault,
+} from "./fault-plan.js";
 import type { ClusterPlan } from "./simulated-cluster.js";
 import { simulatedTimes } from "./simulated-cluster.js";
 import type { NetworkSettings } from "./simulated-network.js";
@@ -137,8 +144,11 @@ function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: num
     replicas > 1
       ? drawServerFaults(replication, scene, faultsMax)
       : drawLosses(new Random("losses", spec.seed, spec.run), scene, faultsMax);
+  const mayLose = replicas > 1 || strikes.length > 0;
+  const amidSave = drawAmidSave(new Random("amid save", spec.seed, spec.run), scene, mayLose);
+  const saved = faultsMax === 0 ? [] : amidSave;
   const comings = drawComings(new Random("comings", spec.seed, spec.run), scene, faultsMax);
-  const all = [...drawn, ...strikes, ...comings.faults];
+  const all = [...drawn, ...strikes, ...comings.faults, ...saved];
   const faults = all.sort((left, right) => left.atMs - right.atMs);
   return {
     spec: { ...spec, workersMax, servers, serversMax: comings.serversMax, replicas },

@@ -93,6 +93,8 @@ export class SimulatedCluster {
   #coordinatorProcess: SimulatedProcess | null = null;
   #result: RunResult | null = null;
   #failedSaves = 0;
+  /** Faults that wait for copies to be sent. */
+  readonly #amidSave: Fault[] = [];
   #isBroken = false;
 
   constructor(
@@ -113,7 +115,11 @@ export class SimulatedCluster {
     this.#from = parts.from;
     this.#start = parts.from;
     this.#network = new SimulatedNetwork(this.#time, parts.random, plan.network);
-    this.#network.onSent = (header) => this.#watch.sent(header);
+    this.#network.onSent = (header) => {
+      this.#watch.sent(header);
+      if (header.kind !== "saved") return;
+      for (const fault of this.#amidSave.splice(0)) this.#time.after(0, () => this.#strike(fault));
+    };
     this.#network.onSaid = (member, message) => this.#watch.said(member, message);
     this.#watch.readClocks(() =>
       [...this.#members.values()].flatMap((member) =>
@@ -389,6 +395,9 @@ export class SimulatedCluster {
         break;
       case "lateWorker":
         this.#startWorker(fault.rank);
+        break;
+      case "amidSave":
+        this.#amidSave.push(fault.fault);
         break;
       case "joinServer":
         this.#startServer(fault.index);

@@ -83,6 +83,8 @@ export function faultSentence(fault: Fault): string {
       return `${fault.count} answers to calls of ${fault.node} are lost`;
     case "lateWorker":
       return `worker-${fault.rank} is started, unless it runs`;
+    case "amidSave":
+      return `once copies for a checkpoint are sent, ${faultSentence(fault.fault)}`;
     case "joinServer":
       return `server-${fault.index} comes`;
     case "drain":

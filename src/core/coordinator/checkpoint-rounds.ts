@@ -93,12 +93,13 @@ export class CheckpointRounds {
     const { spec, pace, views, evaluator, saves } = this.#floor;
     const view = views.standing;
     assert(view !== null, "what is written is a view's", { why });
-    const { step } = barrier;
+    // While a checkpoint waited, servers may have sealed steps that nobody is left to take.
+    const step = pace.meetsAtBoundaries ? Math.max(barrier.step, views.openStep) : barrier.step;
     if (pace.meetsAtBoundaries) this.#floor.standBefore(step);
     if (keepsResiduals(spec.compression)) {
       for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
     }
-    saves.begin(why, barrier);
+    saves.begin(why, barrier, step);
     this.#byClock.tried(nowMs);
     const residuals = barrier.given();
     const version = why === "final" ? evaluator.finalVersion : null;

@@ -115,3 +115,25 @@ test("a checkpoint takes its time for a quarter of what has passed since the one
   assert.equal(second.leisureMs, (second.atMs - first.atMs) / 4);
   assert.equal(last?.leisureMs, 0, "the run ends with it");
 });
+
+test("one that waited is of the step that all have sealed by then", () => {
+  const spec = { checkpointEvery: { unit: "step", count: 1 } } as const;
+  // Who comes later has no share of this epoch, and is in step from the next one on.
+  const alone = clusterOf(1, { ...spec, workersMax: 1 }, { writeMs: 0 })
+    .start()
+    .run();
+  const resume = alone.checkpoints.find(({ step }) => step === 2)!;
+  for (const seed of seeds) {
+    const cluster = clusterOf(seed, spec, { writeMs: 8000, resume }).start();
+    let steps = 0;
+    cluster.onTalk = (_from, to, { type }) => {
+      if (type !== "work" || to !== "worker-0" || ++steps !== 2) return;
+      cluster.network.after(500, () => cluster.kill(cluster.worker(0)!, "closed"));
+    };
+    const { outcome, reason } = cluster.run().result;
+    assert.equal(outcome, "done", reason);
+    for (const { step, marks } of cluster.checkpoints) {
+      assert.equal(Math.max(...marks.map(({ sealedStep }) => sealedStep)), step - 1, `${seed}`);
+    }
+  }
+});

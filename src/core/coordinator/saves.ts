@@ -67,10 +67,10 @@ export class Saves {
     return this.#writing?.stage === "due" ? this.#writing : null;
   }
 
-  /** Servers are asked for their parts. */
-  begin(why: SaveRequest["why"], barrier: BarrierRound): void {
+  /** Servers are asked for their parts, all of which have sealed what is before this step. */
+  begin(why: SaveRequest["why"], barrier: BarrierRound, step: number): void {
     this.#writing = { why, barrier, stage: "begun" };
-    this.savedStep = barrier.step;
+    this.savedStep = step;
   }
 
   /** Servers have copied theirs; true where training goes on. */
