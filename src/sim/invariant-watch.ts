@@ -191,6 +191,7 @@ export class InvariantWatch {
       return this.#ledger.entriesOf(index).slice(0, state.marks[index]!.version);
     });
     for (const { index } of chunks) this.#compareChunk(where, index, state, why);
+    this.#noteRejected(state.marks);
     const rejected = rejectedBy(this.#ledger.rejected, state.marks);
     // A step that a lost worker tore is sealed by some chunks only.
     const sealedStep = Math.max(...state.marks.map((marks) => marks.sealedStep));
@@ -202,6 +203,14 @@ export class InvariantWatch {
     const applied = Math.min(...state.marks.map((marks) => marks.version));
     const globalStep = this.#pace.globalStep === "step" ? step : applied;
     return { why, step, globalStep, state: copyOf(state), snapshot, entries, rejected };
+  }
+
+  /** A worker that is lost before its push is answered is never told that it was rejected. */
+  #noteRejected(marks: readonly ChunkMarks[]): void {
+    for (const { incarnation, step, outcome } of marks.flatMap(({ applied }) => applied)) {
+      const computed = this.#ledger.stepOf(incarnation, step);
+      if (outcome === "rejected" && computed !== undefined) this.#ledger.rejected.add(computed);
+    }
   }
 
   #compareChunk(

@@ -64,13 +64,13 @@ export const checkpointBench = benchOf<CheckpointMeasures>({
     steps: {
       name: "steps",
       type: whole(4, 1_000_000),
-      default: 41,
+      default: 80,
       sentence: "steps of each epoch of a run; two epochs count, one warms up",
     },
     every: {
       name: "checkpoint-every",
       type: whole(2, 1_000_000, "steps"),
-      default: 20,
+      default: 42,
       sentence: "steps between two checkpoints",
     },
     rounds: { ...sharedOptions.rounds, default: 1, sentence: "runs; the median is reported" },
