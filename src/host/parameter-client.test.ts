@@ -190,12 +190,30 @@ test("weights of a wrong length are a failure, those that nobody waits for are n
   ]);
 });
 
+test("a view that leaves a chunk where it is sends nothing again but what was refused", () => {
+  const { client, sent, welcome, answer } = begin();
+  client.follow(view);
+  for (const address of ["a", "b"]) welcome(address);
+  const about = { step: 4, version: 2, examples: 8, ...alone };
+  for (const chunk of [0, 1]) client.push({ ...about, chunk });
+  answer("a", { step: 4, chunk: 0, outcome: "refused" }, []);
+  client.follow({ ...view, number: 2 });
+  assert.deepEqual(
+    sent.map(({ header: { chunk, fence } }) => [chunk, fence]),
+    [
+      [0, 1],
+      [1, 1],
+      [0, 2],
+    ],
+  );
+});
+
 test("a pull is not answered by what answers an earlier one that was sent twice", () => {
   const { client, open, sent, parameters, failures, welcome, answer } = begin();
   client.follow(view);
   welcome("a");
   client.pull({ step: 3, chunk: 0, pull: 1 });
-  client.follow({ ...view, number: 2 });
+  client.follow({ ...view, number: 2, fences: [2, 1] });
   assert.deepEqual(
     sent.map(({ header: { pull, fence } }) => [pull, fence]),
     [

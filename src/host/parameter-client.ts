@@ -4,8 +4,8 @@
  * drives it by its machine's effects; another training loop may drive it by itself.
  *
  * A gradient is encoded once and its bytes are kept until they are answered. Whatever is unanswered
- * goes out again when a link opens anew, as the other side may not have it, and under a later view,
- * with that view's number as its fence and to the chunk's primary there; servers know by their
+ * goes out again when a link opens anew, as the other side may not have it, and under a later view
+ * that gives the chunk another primary, with that view's number as its fence; servers know by their
  * marks what they have had. Asking for the same again sends nothing that is on its way.
  *
  * Invariants: nothing is decided but where and when bytes go; weights that nobody waits for are
@@ -256,7 +256,9 @@ export class ParameterClient {
     const { request } = one;
     const view = this.#view;
     const link = this.#primaryLink(request.chunk);
-    if (view === null || link?.isOpen !== true || one.sentUnder === view.number) return;
+    if (view === null || link?.isOpen !== true) return;
+    // What was sent under an earlier view stands while the chunk has the same primary.
+    if (one.sentUnder >= (view.fences[request.chunk] ?? 0)) return;
     one.sentUnder = view.number;
     const { kind, step, chunk, pull } = request;
     if (kind === "push") this.#sendPush(link, request, view);

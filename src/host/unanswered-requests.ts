@@ -59,9 +59,11 @@ export class UnansweredRequests {
     return request.kind === "pull" ? pull === request.pull : step === request.step;
   }
 
-  /** Takes an answer. A refused request stays: it goes out again under the next view. */
+  /** Takes an answer. A refused request stays: it goes out again under the next view, or now. */
   answered(header: ChunkHeader): void {
-    if (header.outcome !== "refused" && this.wants(header)) this.#byChunk.delete(header.chunk);
+    if (!this.wants(header)) return;
+    if (header.outcome === "refused") this.#byChunk.get(header.chunk)!.sentUnder = -1;
+    else this.#byChunk.delete(header.chunk);
   }
 
   /** All of them, in the order in which they were made. */
