@@ -24,7 +24,7 @@ import {
   type ServerStatistics,
 } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import type { ViewServer } from "../protocol/view.js";
+import { supersedes, type View, type ViewServer } from "../protocol/view.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
 import { readMarks } from "./chunk-marks.js";
 import { ChunkStore } from "./chunk-store.js";
@@ -103,10 +103,7 @@ export class ServerHost {
         this.#begin(message.spec);
         break;
       case "view":
-        if (this.#job?.spec.run !== message.view.run) break;
-        this.#job.view = message.view;
-        this.#job.inbox.follow(message.view);
-        this.#step({ type: "view", view: message.view });
+        this.#follow(message.view);
         break;
       case "stop":
         this.#stop(message);
@@ -114,6 +111,17 @@ export class ServerHost {
       default:
         break;
     }
+  }
+
+  /** One that does not supersede the last changes no link; the machine says what it thinks of it. */
+  #follow(view: View): void {
+    const job = this.#job;
+    if (job?.spec.run !== view.run) return;
+    if (job.view === null || supersedes(view, job.view)) {
+      job.view = view;
+      job.inbox.follow(view);
+    }
+    this.#step({ type: "view", view });
   }
 
   /** Takes an incoming channel. */
