@@ -286,7 +286,7 @@ test("a chunk that a view gives away leaves no memory behind, and comes back wit
   host.close();
 });
 
-test("an earlier view that comes again leaves the links to those who lead copies as they are", () => {
+test("an earlier view that comes again leaves the links to primaries as they are", () => {
   const { host, links } = served();
   const backed = { ...viewOf(4, [1, 0]), replicas: [[1, 0], [0]] };
   host.onMessage({ type: "view", view: backed });

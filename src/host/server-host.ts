@@ -113,7 +113,7 @@ export class ServerHost {
     }
   }
 
-  /** One that does not supersede the last changes no link; the machine says what it thinks of it. */
+  /** One that does not supersede the last changes no link; the machine says so. */
   #follow(view: View): void {
     const job = this.#job;
     if (job?.spec.run !== view.run) return;

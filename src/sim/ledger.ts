@@ -68,7 +68,7 @@ export class Ledger {
   readonly rejected: Set<LedgerStep>;
   #chunks: LedgerChunk[];
   readonly #steps = new Map<string, LedgerStep>();
-  readonly #arena = new Arena(16_384);
+  readonly #arena = new Arena(32_768);
   readonly #kernels: Kernels = createKernels(this.#arena, { choice: "scalar" });
   readonly #scratch: number;
   readonly #complain: (what: string) => void;

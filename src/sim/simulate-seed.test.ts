@@ -48,12 +48,6 @@ test("a server without copies that is started again costs a run no bit", async (
   }
 });
 
-test("copies that servers keep through a roll-back are asked for anew", async () => {
-  const verdict = await simulateSeed("asp", 367, { trace: "all" });
-  assert.deepEqual(verdict.violations, []);
-  assert.ok(verdict.trace.some((line) => /the run begins anew/.test(line)));
-});
-
 describe("workers that come late", () => {
   const { startTimeoutMs } = simulatedTimes;
   const cases = [

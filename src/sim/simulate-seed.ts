@@ -13,12 +13,7 @@ import { judgeEnd } from "./judge-end.js";
 import { Ledger } from "./ledger.js";
 import { ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
 import { drawSchedule, type RunSchedule, type ScheduleLimits } from "./schedule.js";
-import {
-  type ClusterEnd,
-  type ClusterPlan,
-  SimulatedCluster,
-  simulatedTimes,
-} from "./simulated-cluster.js";
+import { type ClusterEnd, type ClusterPlan, SimulatedCluster } from "./simulated-cluster.js";
 import { digestOf } from "./toy-model.js";
 
 /** What a seed came to. */
@@ -105,7 +100,8 @@ async function simulateParts(
     violations = found.watch.violations;
     const { result, checkpoints } = found.end;
     hadAllWorkers &&= found.end.hadAllWorkers;
-    outcomes.push(result === null ? "none" : `${result.outcome} (${result.reason})`);
+    const none = found.end.isCutOff ? "cut off" : "none";
+    outcomes.push(result === null ? none : `${result.outcome} (${result.reason})`);
     trace.note(found.end.endedMs, "part", `ended: ${outcomes.at(-1)}`);
     from = checkpoints.at(-1) ?? from;
     if (violations.length > 0 || result?.outcome === "done") break;
@@ -130,7 +126,7 @@ async function simulatePart(
   watch = new InvariantWatch(ledger, from);
   const cluster = new SimulatedCluster(part, { random, trace, watch, ledger, from });
   const latestMs = Math.max(part.interruptMs ?? 0, ...part.lateMs, endOfFaults(faults));
-  const end = await cluster.run(latestMs + simulatedTimes.patienceMs);
+  const end = await cluster.run(latestMs);
   judgeEnd(part, end, ledger, watch, from);
   return { end, watch };
 }

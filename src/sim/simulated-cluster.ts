@@ -25,6 +25,7 @@ import {
 import { type NetworkSettings, SimulatedNetwork } from "./simulated-network.js";
 import { SimulatedProcess } from "./simulated-process.js";
 import { SimulatedTransport } from "./simulated-transport.js";
+import { Strikes } from "./strikes.js";
 import { VirtualTime } from "./virtual-time.js";
 
 /** Milliseconds that clusters of simulated worlds keep to. */
@@ -61,8 +62,10 @@ export interface ClusterPlan {
 
 /** What a part of a run came to. */
 export interface ClusterEnd {
-  /** Null where it did not end in time. */
+  /** Null where it did not end in time, or was cut off. */
   readonly result: RunResult | null;
+  /** The coordinator's process was killed, and with it the run. */
+  readonly isCutOff: boolean;
   readonly events: readonly RunEvent[];
   readonly checkpoints: readonly SavedCheckpoint[];
   readonly lostWorkers: number;
@@ -91,6 +94,7 @@ export class SimulatedCluster {
   #coordinator: CoordinatorHost | null = null;
   #coordinatorProcess: SimulatedProcess | null = null;
   #result: RunResult | null = null;
+  #strikes: Strikes | null = null;
   #failedSaves = 0;
   #isBroken = false;
 
@@ -121,15 +125,20 @@ export class SimulatedCluster {
     );
   }
 
-  /** Runs it to its end, or to `untilMs`. */
-  async run(untilMs: number): Promise<ClusterEnd> {
+  /** Runs it to its end, or until so long after the last of these moments and faults. */
+  async run(latestMs: number): Promise<ClusterEnd> {
     this.#open();
-    while (this.#result === null && !this.#isBroken && this.#time.nextMs <= untilMs) {
+    const isLate = () => {
+      const overMs = Math.max(latestMs, this.#strikes?.overMs ?? 0);
+      return this.#time.nextMs > overMs + simulatedTimes.patienceMs;
+    };
+    while (this.#result === null && !this.#isBroken && !this.#isCutOff && !isLate()) {
       if (!this.#time.move()) break;
       await settled();
     }
-    if (this.#result === null && !this.#isBroken) this.#standsStill();
+    if (this.#result === null && !this.#isBroken && !this.#isCutOff) this.#standsStill();
     const endedMs = this.#time.nowMs;
+    const isCutOff = this.#isCutOff;
     for (const { process } of this.#members.values()) process.end();
     this.#coordinator?.close();
     this.#coordinatorProcess?.end();
@@ -139,7 +148,12 @@ export class SimulatedCluster {
       (event) => event.kind !== "view" || event.workers.length === this.#plan.spec.workersMax,
     );
     const hadAllWorkers = lost.length === 0 && isFull;
-    return { result, events, checkpoints, lostWorkers: lost.length, hadAllWorkers, endedMs };
+    const lostWorkers = lost.length;
+    return { result, isCutOff, events, checkpoints, lostWorkers, hadAllWorkers, endedMs };
+  }
+
+  get #isCutOff(): boolean {
+    return this.#coordinatorProcess?.isAlive === false;
   }
 
   #standsStill(): void {
@@ -187,11 +201,35 @@ export class SimulatedCluster {
     for (let rank = 0; rank < spec.workersMax; rank++) {
       this.#time.at(this.#plan.lateMs[rank] ?? 0, () => this.#startWorker(rank));
     }
-    for (const fault of this.#plan.faults) this.#time.at(fault.atMs, () => this.#strike(fault));
+    this.#strikes = this.#openStrikes();
     if (interruptMs === null) return;
     this.#time.at(interruptMs, () => {
       process.run(() => coordinator.tell({ type: "interrupt", reason: "SIGINT" }));
     });
+  }
+
+  #openStrikes(): Strikes {
+    const cluster = {
+      time: this.#time,
+      network: this.#network,
+      trace: this.#trace,
+      processOf: (node: string) =>
+        node === "coordinator" ? this.#coordinatorProcess : this.#members.get(node)?.process,
+      onKilled: (process: SimulatedProcess, restartMs: number | null, isTold: boolean) => {
+        if (process !== this.#coordinatorProcess && (isTold || restartMs !== null)) {
+          this.#supervise(process, restartMs, "was killed");
+        }
+      },
+      startWorker: (rank: number) => this.#startWorker(rank),
+      workers: () => [...this.#members.keys()].filter((node) => node.startsWith("worker")),
+      repeatView: (node: string) => this.#members.get(node)?.repeatView(),
+    };
+    return new Strikes(cluster, this.#plan.faults);
+  }
+
+  /** The coordinator does something that is no message, over which it may end. */
+  #does(process: SimulatedProcess, kind: string, isDone: boolean): void {
+    if (process.isAlive) this.#strikes?.acts(process, kind, isDone);
   }
 
   #openCoordinator(
@@ -232,23 +270,30 @@ export class SimulatedCluster {
       saveCheckpoint: async (request, _setup, state) => {
         const saved = this.#watch.saved(request, state);
         if (this.#plan.faults.length === 0) this.#weighMemory();
+        this.#does(process, "write", false);
         await pause();
         if (request.why === "checkpoint" && this.#failedSaves < this.#plan.failedSaves) {
           this.#failedSaves++;
           throw new PacelineError("storage", "the simulated disk is full");
         }
         this.#checkpoints.push(saved);
+        this.#does(process, "write", true);
         return saved.globalStep;
       },
-      persist: pause,
+      persist: async () => {
+        this.#does(process, "persist", false);
+        await pause();
+        this.#does(process, "persist", true);
+      },
       inheritance: () => residuals,
       onEvent: (event) => {
+        if (!process.isAlive) return;
         process.note(event.text);
         this.#events.push(event);
         this.#watch.told(event);
       },
       onEnded: (result) => {
-        this.#result = result;
+        if (process.isAlive) this.#result = result;
       },
       submit: () => "",
       readExamples: toyExamples,
@@ -297,9 +342,9 @@ export class SimulatedCluster {
     if (this.#members.get(`server-${index}`)?.process.isAlive === true) return;
     const process = this.#spawn(`server-${index}`);
     process.run(() => {
-      const server = new SimulatedServer(this.#around(process), index, (entry, generation) =>
-        this.#watch.applied(entry, generation),
-      );
+      const server = new SimulatedServer(this.#around(process), index, (entry, generation) => {
+        if (process.isAlive) this.#watch.applied(entry, generation);
+      });
       this.#members.set(process.node, server);
     });
   }
@@ -320,7 +365,9 @@ export class SimulatedCluster {
         this.#refused.add(key);
         return true;
       },
-      onComputed: this.#watch.computed.bind(this.#watch),
+      onComputed: (...about: Parameters<InvariantWatch["computed"]>) => {
+        if (process.isAlive) this.#watch.computed(...about);
+      },
       onEvaluated: this.#watch.evaluated.bind(this.#watch),
     };
     process.run(() => {
@@ -343,51 +390,6 @@ export class SimulatedCluster {
       if (role === "worker") this.#startWorker(Number(number));
       else this.#startServer(Number(number));
     });
-  }
-
-  #strike(fault: Fault): void {
-    const network = this.#network;
-    const { kind, ...about } = fault;
-    this.#trace.note(this.#time.nowMs, "fault", `${kind} ${JSON.stringify(about)}`);
-    const processOf = (node: string) =>
-      node === "coordinator" ? this.#coordinatorProcess : this.#members.get(node)?.process;
-    switch (fault.kind) {
-      case "kill": {
-        const process = processOf(fault.node);
-        if (process?.isAlive !== true) return;
-        process.end();
-        network.ended(process, fault.isSilent);
-        if (!fault.isSilent || fault.restartMs !== null) {
-          this.#supervise(process, fault.restartMs, "was killed");
-        }
-        break;
-      }
-      case "freeze": {
-        const process = processOf(fault.node);
-        if (process?.isAlive !== true) return;
-        process.freeze();
-        network.stoodStill(process);
-        this.#time.after(fault.durationMs, () => process.thaw());
-        break;
-      }
-      case "block":
-        network.block(fault.from, fault.to, fault.durationMs);
-        break;
-      case "break":
-        network.breakBetween(fault.left, fault.right);
-        break;
-      case "leaveBehind":
-        network.leaveBehind(fault.from, fault.to, fault.lateMs);
-        break;
-      case "loseAnswer":
-        network.loseAnswers(fault.node, fault.count);
-        break;
-      case "lateWorker":
-        this.#startWorker(fault.rank);
-        break;
-      default:
-        fault satisfies never;
-    }
   }
 }
 
