@@ -29,7 +29,7 @@ export interface ConnectionSurroundings extends PipeSurroundings {
   resets(): boolean;
   onOver(connection: Connection): void;
   /** A chunk message has been sent, whether it will arrive or not. */
-  onSent(header: ChunkHeader): void;
+  onSent(header: ChunkHeader, from: string): void;
   /** A process is about to send a message of this kind, or has done so: it may end over it. */
   onAct(process: SimulatedProcess, kind: string, isDone: boolean): void;
   /** True while what this node asks of servers is asked twice. */
@@ -116,7 +116,7 @@ export class ConnectionEnd {
 
   #sendChunk(header: ChunkHeader, payload: Uint8Array | null, sent: () => void): void {
     const { nowMs } = this.connection.around;
-    this.connection.around.onSent(header);
+    this.connection.around.onSent(header, this.process.node);
     const done = () => this.connection.around.plan(nowMs, () => this.process.run(sent));
     const isCopied = payload === null || this.connection.around.copiesPayload();
     const bytes = isCopied ? (payload?.slice() ?? null) : payload;

@@ -136,6 +136,11 @@ export class Ledger {
     return this.#chunks[chunk]!.entries;
   }
 
+  /** The highest version that has left the servers. */
+  seen(chunk: number): number {
+    return this.#chunks[chunk]!.seen;
+  }
+
   /** A version has left the servers: it must never be lost. */
   sent(chunk: number, version: number): void {
     const known = this.#chunks[chunk]!;

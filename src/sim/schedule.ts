@@ -197,6 +197,7 @@ function drawPart(
       random.below(8) === 0 ? random.float() * lengthMs : 0,
     ),
     interruptMs: isLast ? null : random.float() * lengthMs,
+    diskMsMax: [0.1, 0.1, 2, 20][moments.below(4)]!,
     failedSaves: random.below(6) === 0 ? 1 + random.below(2) : 0,
     refusals: spec.feed === "central" && random.below(2) === 0 ? 1 + random.below(3) : 0,
   };

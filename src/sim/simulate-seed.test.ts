@@ -7,7 +7,7 @@ import { simulateSchedule, simulateSeed } from "./simulate-seed.js";
 import { seedsText, simulateSeeds } from "./simulate-seeds.js";
 import { simulatedTimes } from "./simulated-cluster.js";
 
-const seedsOfMode = 50;
+const seedsOfMode = 30;
 
 for (const { name } of modes()) {
   test(`${name}: what must hold does in ${seedsOfMode} runs with faults of all kinds`, async () => {

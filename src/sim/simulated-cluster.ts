@@ -3,7 +3,6 @@
  * members, a supervisor that starts processes again, and the faults that strike them.
  */
 import type { RunSetup } from "../core/work/run-setup.js";
-import { PacelineError } from "../errors.js";
 import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
 import type { Layout } from "../protocol/layout.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";
@@ -12,6 +11,7 @@ import type { Random } from "../random.js";
 import type { EventTrace } from "./event-trace.js";
 import type { Fault } from "./fault-plan.js";
 import { finalLossOf, type InvariantWatch } from "./invariant-watch.js";
+import type { KeptCheckpoints } from "./kept-checkpoints.js";
 import type { Ledger } from "./ledger.js";
 import { ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
 import { toyExamples } from "./simulated-compute.js";
@@ -58,6 +58,8 @@ export interface ClusterPlan {
   readonly refusals: number;
   /** How many checkpoints can't be written, before the last one. */
   readonly failedSaves: number;
+  /** How long the disk takes for one thing. */
+  readonly diskMsMax: number;
 }
 
 /** What a part of a run came to. */
@@ -87,6 +89,7 @@ export class SimulatedCluster {
   readonly #events: RunEvent[] = [];
   readonly #checkpoints: SavedCheckpoint[] = [];
   readonly #watch: InvariantWatch;
+  readonly #kept: KeptCheckpoints;
   readonly #from: SavedCheckpoint | null;
   /** What servers are loaded with. */
   #start: SavedCheckpoint | null;
@@ -106,8 +109,10 @@ export class SimulatedCluster {
       readonly watch: InvariantWatch;
       readonly ledger: Ledger;
       readonly from: SavedCheckpoint | null;
+      readonly kept: KeptCheckpoints;
     },
   ) {
+    this.#kept = parts.kept;
     this.#plan = plan;
     this.#random = parts.random;
     this.#trace = parts.trace;
@@ -116,7 +121,11 @@ export class SimulatedCluster {
     this.#from = parts.from;
     this.#start = parts.from;
     this.#network = new SimulatedNetwork(this.#time, parts.random, plan.network);
-    this.#network.onSent = (header) => this.#watch.sent(header);
+    this.#network.onSent = (header, from) => this.#watch.sent(header, from);
+    this.#watch.readViews((server) => {
+      const member = this.#members.get(`server-${server}`);
+      return member instanceof SimulatedServer ? member.view : null;
+    });
     this.#network.onSaid = (member, message) => this.#watch.said(member, message);
     this.#watch.readClocks(() =>
       [...this.#members.values()].flatMap((member) =>
@@ -227,6 +236,10 @@ export class SimulatedCluster {
     return new Strikes(cluster, this.#plan.faults);
   }
 
+  #diskMs(): number {
+    return this.#random.float() * this.#plan.diskMsMax;
+  }
+
   /** The coordinator does something that is no message, over which it may end. */
   #does(process: SimulatedProcess, kind: string, isDone: boolean): void {
     if (process.isAlive) this.#strikes?.acts(process, kind, isDone);
@@ -272,10 +285,12 @@ export class SimulatedCluster {
         if (this.#plan.faults.length === 0) this.#weighMemory();
         this.#does(process, "write", false);
         await pause();
-        if (request.why === "checkpoint" && this.#failedSaves < this.#plan.failedSaves) {
-          this.#failedSaves++;
-          throw new PacelineError("storage", "the simulated disk is full");
-        }
+        const { disk } = this.#kept;
+        disk.pause = () => new Promise((done) => void process.clock.after(this.#diskMs(), done));
+        const isFull = request.why === "checkpoint" && this.#failedSaves < this.#plan.failedSaves;
+        if (isFull) this.#failedSaves++;
+        disk.writesLeft = isFull ? this.#random.below(8) : Number.POSITIVE_INFINITY;
+        await this.#kept.keep(saved, this.#plan.spec, layout);
         this.#checkpoints.push(saved);
         this.#does(process, "write", true);
         return saved.globalStep;
@@ -343,7 +358,9 @@ export class SimulatedCluster {
     const process = this.#spawn(`server-${index}`);
     process.run(() => {
       const server = new SimulatedServer(this.#around(process), index, (entry, generation) => {
-        if (process.isAlive) this.#watch.applied(entry, generation);
+        if (!process.isAlive) return;
+        this.#watch.applied(entry, generation);
+        this.#watch.holds(process.name, server.host?.memory()?.slots ?? 0);
       });
       this.#members.set(process.node, server);
     });

@@ -17,6 +17,7 @@ import {
   type RegisterRequest,
 } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
+import type { View } from "../protocol/view.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
 import type { WorkerClock } from "./invariant-watch.js";
 import { type ComputeSurroundings, SimulatedCompute } from "./simulated-compute.js";
@@ -52,11 +53,13 @@ export interface SimulatedMember {
 class ToldViews {
   #first: CoordinatorMessage | null = null;
   #count = 0;
+  last: View | null = null;
 
   /** Takes note of what a member is told. */
   heard(message: CoordinatorMessage): void {
     if (message.type !== "view") return;
     this.#first ??= message;
+    this.last = message.view;
     this.#count++;
   }
 
@@ -108,6 +111,11 @@ export class SimulatedServer implements SimulatedMember {
 
   activity(): string {
     return this.host?.heartbeat().activity ?? "registering";
+  }
+
+  /** The last view that it was told. */
+  get view(): View | null {
+    return this.#told.last;
   }
 
   repeatView(): void {

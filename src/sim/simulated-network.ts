@@ -48,7 +48,7 @@ export class SimulatedNetwork implements ConnectionSurroundings {
   readonly #blocked = new Map<string, number>();
   readonly #stalled = new Map<string, Set<Pipe>>();
   /** Told of each chunk message that is sent. */
-  onSent: (header: ChunkHeader) => void = () => {};
+  onSent: (header: ChunkHeader, from: string) => void = () => {};
   /** The same of what members say to the coordinator. */
   onSaid: (member: MemberIdentity, message: MemberMessage) => void = () => {};
   /** See `ConnectionSurroundings`. */
