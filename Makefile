@@ -7,7 +7,7 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native install build lint proto kernels docs test test-long mutants bench-memory test-onednn3 demo show-cnn6 show-resnet18 experiments-quick sim sim-long clean
+.PHONY: help node native install build lint proto kernels docs test test-long mutants bench-memory bench-checkpoint bench-failover test-onednn3 demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
@@ -17,9 +17,11 @@ help:
 	@echo "make sim-long   100,000 simulated clusters"
 	@echo "make mutants  plant the faults of test/mutants one by one: does a test catch each?"
 	@echo "make bench-memory   2,000 steps with each transport: is memory within its limits, and flat (Linux)"
+	@echo "make bench-failover   servers killed, paused, cut off: time without progress, and the bits after"
 	@echo "make test-onednn3   the engine's tests with oneDNN 3, in a Debian 13 root (Linux, root)"
 	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
 	@echo "make show-resnet18   ResNet-18 on a part of CIFAR-10, Paceline and PyTorch: accuracy over time"
+	@echo "make show-server-failure   a server is killed, with one replica and with two: accuracy by iteration"
 	@echo "make show-cnn6   train cnn6 on CIFAR-10 with batches dealt to workers without data"
 	@echo "make experiments-quick   six short runs in two modes, their charts and a report"
 	@echo "make build    compile src/ to dist/ and test/ to dist-test/"
@@ -94,6 +96,9 @@ show-cnn6: build
 show-resnet18: build
 	$(NODE) scripts/show-resnet18.mjs 6000 6 docs/images
 
+show-server-failure: build
+	$(NODE) scripts/show-server-failure.mjs docs/images
+
 # Finished runs are skipped; remove experiment_results/quick to begin afresh.
 experiments-quick: build
 	$(PACELINE) experiments run configs/experiments-quick.yaml
@@ -103,6 +108,14 @@ experiments-quick: build
 # peers: its limits stand beside it.
 bench-memory: build
 	$(PACELINE) bench memory --checkpoint
+
+bench-checkpoint: build
+	$(PACELINE) bench checkpoint
+
+# Thirty faults of servers in each of three runs, f32 and fp16 in step and f32 freely; half an hour.
+bench-failover: build
+	$(PACELINE) bench failover --mode bsp --compress none,fp16
+	$(PACELINE) bench failover --mode asp
 
 bench-%: build
 	$(PACELINE) bench $* --peers

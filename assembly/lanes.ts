@@ -6,6 +6,18 @@
  * the loop read from memory again.
  */
 
+/** The lanes' bits without their signs, which order like their magnitudes. */
+@inline
+export function magnitudes(values: v128): v128 {
+  return i32x4.shl(values, 1);
+}
+
+/** 1 when no lane of the largest magnitudes is an infinity or not a number. */
+@inline
+export function allFinite(most: v128): i32 {
+  return v128.any_true(i32x4.ge_u(most, i32x4.splat(0xff000000))) ? 0 : 1;
+}
+
 /** Up to 16 bytes as a vector; lanes past them are zero. A count of 0 or less loads nothing. */
 @inline
 export function loadUpTo(at: usize, bytes: i32): v128 {

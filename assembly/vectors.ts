@@ -1,28 +1,24 @@
 /** What needs no formula: finite check, copy, fill, sum and difference of two vectors. */
-import { loadUpTo, storeUpTo } from "./lanes";
+import { allFinite, loadUpTo, magnitudes, storeUpTo } from "./lanes";
 
-/**
- * 1 when every value is finite. Without its sign a value's bits order like its magnitude, so the
- * largest of all lanes decides; sixteen lanes at a time keep the loads busy.
- */
+/** 1 when every value is finite. Sixteen lanes at a time keep the loads busy. */
 export function finite(at: usize, length: i32): i32 {
   let most0 = i32x4.splat(0);
   let most1 = most0;
   let most2 = most0;
   let most3 = most0;
   for (; length >= 16; length -= 16) {
-    most0 = i32x4.max_u(most0, i32x4.shl(v128.load(at), 1));
-    most1 = i32x4.max_u(most1, i32x4.shl(v128.load(at, 16), 1));
-    most2 = i32x4.max_u(most2, i32x4.shl(v128.load(at, 32), 1));
-    most3 = i32x4.max_u(most3, i32x4.shl(v128.load(at, 48), 1));
+    most0 = i32x4.max_u(most0, magnitudes(v128.load(at)));
+    most1 = i32x4.max_u(most1, magnitudes(v128.load(at, 16)));
+    most2 = i32x4.max_u(most2, magnitudes(v128.load(at, 32)));
+    most3 = i32x4.max_u(most3, magnitudes(v128.load(at, 48)));
     at += 64;
   }
   for (; length > 0; length -= 4) {
-    most0 = i32x4.max_u(most0, i32x4.shl(loadUpTo(at, length << 2), 1));
+    most0 = i32x4.max_u(most0, magnitudes(loadUpTo(at, length << 2)));
     at += 16;
   }
-  const most = i32x4.max_u(i32x4.max_u(most0, most1), i32x4.max_u(most2, most3));
-  return v128.any_true(i32x4.ge_u(most, i32x4.splat(0xff000000))) ? 0 : 1;
+  return allFinite(i32x4.max_u(i32x4.max_u(most0, most1), i32x4.max_u(most2, most3)));
 }
 
 export function copy(from: usize, to: usize, bytes: usize): void {

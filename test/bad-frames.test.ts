@@ -12,7 +12,20 @@ import {
 import { makePlace, type Place, until } from "./run-paceline.js";
 
 const logistic = ["train", "--model", "logistic", "--data", "mnist-parity", "--eval-every", "none"];
-const pace = ["-s", "1", "-w", "2", "--epochs", "30", "--batch-size", "4", "--engine", "synthetic"];
+const pace = [
+  "-s",
+  "2",
+  "-w",
+  "2",
+  "--replicas",
+  "2",
+  "--epochs",
+  "30",
+  "--batch-size",
+  "4",
+  "--engine",
+  "synthetic",
+];
 const hello = { ...emptyHeader, kind: "hello", run: "nobody's", rank: 0 } as const;
 const greeted = Buffer.concat([encodeGreeting(), encodeFrame(hello, null, "")]);
 
@@ -21,6 +34,12 @@ function byHand(run: string) {
   const pull = { ...emptyHeader, kind: "pull", run, rank: -1, chunk: 0 } as const;
   const push = { ...pull, kind: "push", rank: 0, step: 1, examples: 1 } as const;
   const load = { ...pull, kind: "load", detail: '{"applied":[null]}' } as const;
+  // Each as a server would say it, but nobody was asked for it.
+  const copy = { ...pull, rank: 1, incarnation: 2 ** 32 + 1, term: 1, fence: 2 ** 32 + 2, step: 9 };
+  const asCopies = (["follow", "received", "entry", "snapshot", "copy", "save"] as const).map(
+    (kind) =>
+      encodeFrame({ ...copy, kind, detail: "{}" }, kind === "entry" ? Buffer.alloc(9) : null, ""),
+  );
   const oversized = encodeFrame(pull, null, "");
   oversized.writeUInt32LE(0xffffffff, 8);
   return {
@@ -31,17 +50,29 @@ function byHand(run: string) {
     codec: Buffer.concat([greeted, encodeFrame({ ...push, codec: 99 }, Buffer.alloc(9), "")]),
     marks: Buffer.concat([greeted, encodeFrame(load, Buffer.alloc(9), "")]),
     truncated: Buffer.concat([greeted, encodeFrame(push, Buffer.alloc(3144), "").subarray(0, -9)]),
+    copies: Buffer.concat([greeted, ...asCopies]),
     pings: Buffer.concat([greeted, ...Array<Buffer>(5000).fill(encodeSignal("ping"))]),
     pulls: Buffer.concat([greeted, ...Array<Buffer>(5000).fill(encodeFrame(pull, null, ""))]),
   };
 }
 
-/** Where the server of a run listens: its port and its socket. */
+/** Where the servers of a run listen: their ports and their sockets. */
 async function waysTo(place: Place, run: string): Promise<(() => Socket)[]> {
   const log = await place.logs(run);
-  const port = /server listens on 127\.0\.0\.1:(\d+)/.exec(log)![1];
-  const path = /on the Unix socket (\S+)/.exec(log)![1]!;
-  return [() => connect(Number(port), "127.0.0.1"), () => connect(path)];
+  const ports = [...log.matchAll(/server listens on 127\.0\.0\.1:(\d+)/g)];
+  const paths = [...log.matchAll(/on the Unix socket (\S+)/g)];
+  return [
+    ...ports.map(
+      ([, port]) =>
+        () =>
+          connect(Number(port), "127.0.0.1"),
+    ),
+    ...paths.map(
+      ([, path]) =>
+        () =>
+          connect(path!),
+    ),
+  ];
 }
 
 test("whatever strangers say, a run ends in the bits of an undisturbed one", async (context) => {
@@ -78,6 +109,6 @@ test("a socket that can't be had ends the run in the server's own words", async 
   const words = [...logistic, ...pace, "--transport", "unix", "--name", "long"];
   const { exitCode, err } = await place.run(words, { TMPDIR: long });
   assert.equal(exitCode, 2, err);
-  assert.match(err, /run failed: server-0 .* exit code 2: .* has \d+ bytes, at most \d+/);
+  assert.match(err, /run failed: server-\d .* exit code 2: .* has \d+ bytes, at most \d+/);
   assert.match(err, /set TMPDIR to a shorter folder, or take --transport tcp/);
 });

@@ -13,8 +13,9 @@ test("servers killed one after the other come back, and cost a run no bit", asyn
   const words = ["train", ...work, "--chunk-values", "10000", "-w", "3", "-s", "3"];
   const whole = place.start([...words, "--name", "whole"]);
   assert.equal((await whole.end()).exitCode, 0, whole.told());
-  const fault = ["--inject", "kill:server=1,at=100"];
-  const command = place.start([...words, "--replicas", "2", ...fault, "--name", "killed"]);
+  const cut = ["--inject", "cut:worker=0,at=60,for=200ms", "--inject", "cut:server=0,at=80,for=1s"];
+  const faults = ["--inject", "kill:server=1,at=100", ...cut];
+  const command = place.start([...words, "--replicas", "2", ...faults, "--name", "killed"]);
   const redundancies = async () => {
     const events = await place.events("killed");
     return events.filter(({ text }) => text.startsWith("redundant")).length;
@@ -34,6 +35,11 @@ test("servers killed one after the other come back, and cost a run no bit", asyn
     err,
     /^server-1 \(pid \d+\) ended with SIGKILL, as injected, is started again: lost/m,
   );
+  // Each suffers what is meant for it at the very step.
+  for (const step of ["worker-0 .*60,for=200ms at step 60", "server-0 .*80,for=1s at step 80"]) {
+    assert.match(err, new RegExp(`^${step}$`, "m"));
+  }
+  assert.match(err, /^server-1 \(pid \d+\) suffers kill:server=1,at=100 at step 100$/m);
   assert.equal([...err.matchAll(/^server-\d .*SIGKILL.*: lost at step \d+$/gm)].length, 3, err);
   assert.equal(await place.weights("killed"), await place.weights("whole"));
   const { paceline } = await place.result("killed");

@@ -1,7 +1,9 @@
 /** The benchmarks by name; a further one is an entry here. */
 
+import { checkpointBench } from "./checkpoint/checkpoint-bench.js";
 import { codecBench } from "./codec/codec-bench.js";
 import { engineBench } from "./engine/engine-bench.js";
+import { failoverBench } from "./failover/failover-bench.js";
 import type { Bench } from "./harness/bench-option.js";
 import { kernelsBench } from "./kernels/kernels-bench.js";
 import { memoryBench } from "./memory/memory-bench.js";
@@ -17,5 +19,7 @@ export const benches: readonly Bench[] = [
   pushPullBench,
   codecBench,
   trainBench,
+  checkpointBench,
   memoryBench,
+  failoverBench,
 ];

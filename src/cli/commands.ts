@@ -1,6 +1,7 @@
 /** Every command: its words, its options, and what it runs, loaded only when it is called. */
 import { PacelineError } from "../errors.js";
 import type { ResolvedOptions } from "../options/resolved-options.js";
+import { adminPlan } from "./commands/admin.js";
 import { benchPlan } from "./commands/bench.js";
 import { chartsPlan } from "./commands/charts.js";
 import { ckptPlan } from "./commands/ckpt.js";
@@ -117,6 +118,7 @@ export const commandPlans: readonly CommandPlan[] = [
       return (await import("./commands/status.js")).status(options, io);
     },
   },
+  adminPlan,
   {
     name: "ring",
     sentence: "show the placement of chunks, the load per server, and what moves",

@@ -6,7 +6,6 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { PacelineError } from "../errors.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
-import type { InjectedFault } from "../protocol/injected-fault.js";
 import type { MemberExited } from "../runtime/start-coordinator.js";
 import { latestCheckpoint } from "../store/checkpoint/checkpoint-folder.js";
 import type { FromCoordinator, ToCoordinator } from "./coordinator-link.js";
@@ -20,8 +19,8 @@ export type RunPlace = Omit<FromCoordinator & { readonly type: "prepared" }, "ty
 export interface CoordinatorListener {
   /** Members may come. */
   onPrepared(place: RunPlace): void;
-  /** A fault is due. */
-  onFault(fault: InjectedFault): void;
+  /** The coordinator suffers a fault. */
+  onFault(fault: Omit<FromCoordinator & { readonly type: "fault" }, "type">): void;
 }
 
 /** Phases of the coordinator in which a member that died is wanted again. */
@@ -76,7 +75,7 @@ export class CoordinatorChild {
       this.#child.on("message", (given) => {
         const message = given as FromCoordinator;
         if (message.type === "phase") this.#phase = message.phase;
-        else if (message.type === "fault") listener.onFault(message.fault);
+        else if (message.type === "fault") listener.onFault(message);
         else if (message.type === "ended") resolve(message.exitCode);
         else if (message.type === "failed") reject(errorOf(message));
         else {
@@ -98,6 +97,16 @@ export class CoordinatorChild {
   /** A signal came to this process, and perhaps to the child too. */
   interrupt(signal: NodeJS.Signals): void {
     this.#say({ type: "interrupt", signal });
+  }
+
+  /** Its process; -1 where it could not be started. */
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  /** A process is stopped on purpose: it has to go on where this one can't see to it. */
+  wakesAtEnd(pid: number): void {
+    this.#say({ type: "paused", pid });
   }
 
   /** Ends it at once. */

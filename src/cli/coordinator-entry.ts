@@ -7,11 +7,12 @@
  * way it comes first.
  */
 import { toPacelineError } from "../errors.js";
-import { faultText } from "../protocol/injected-fault.js";
+import type { CoordinatorSnapshot } from "../protocol/run-events.js";
 import { RunReport } from "../report/run-report.js";
 import type { Observer } from "../runtime/observer.js";
 import { processClock } from "../runtime/process/process-clock.js";
 import { type RunningCoordinator, startCoordinator } from "../runtime/start-coordinator.js";
+import { holdDisk } from "../store/held-disk.js";
 import type { FromCoordinator, ToCoordinator } from "./coordinator-link.js";
 import { InjectedFaults } from "./injected-faults.js";
 import { guardProcessOutput } from "./output.js";
@@ -42,6 +43,9 @@ class SupervisedCoordinator {
       case "interrupt":
         this.#passedOn += 1;
         this.#takeSignal(message.signal, this.#passedOn);
+        break;
+      case "paused":
+        paused.add(message.pid);
         break;
       case "close":
         void this.#close();
@@ -76,20 +80,15 @@ class SupervisedCoordinator {
         log,
       });
       this.#running = running;
-      const faults = new InjectedFaults(options.inject);
-      const inject = () => {
-        for (const { fault, pid, text } of faults.due(running.snapshot())) {
-          if (fault.kind === "pause") {
-            paused.add(pid);
-            log(text);
-          }
-          say({ type: "fault", fault });
-        }
-      };
-      if (options.inject.length > 0) watch = setInterval(inject, injectIntervalMs);
+      const faults = new InjectedFaults((fault, step) => {
+        say({ type: "fault", fault, step });
+        if (fault.kind === "slow-disk") holdDisk(fault.forMs ?? 0);
+      });
+      faults.expect(options.inject.filter(({ role }) => role === "coordinator"));
+      const look = () => faults.reached(stepOf(running.snapshot()));
+      if (faults.left.length > 0) watch = setInterval(look, injectIntervalMs);
       const { exitCode } = await running.run({ settings: options, configText: io.configText });
       this.#exitCode = exitCode;
-      for (const fault of faults.left) log(`--inject ${faultText(fault)} did not come about`);
       say({ type: "ended", exitCode });
     } catch (thrown) {
       const { code, message, details, cause, exitCode } = toPacelineError(thrown);
@@ -117,6 +116,13 @@ class SupervisedCoordinator {
     await this.#running?.close();
     process.exit(this.#exitCode);
   }
+}
+
+/** How far the coordinator knows the run to be; 0 while it does not train. */
+function stepOf({ phase, globalSteps, members }: CoordinatorSnapshot): number {
+  if (phase !== "training") return 0;
+  // Where every push is a step of the run, it has taken no fewer than any of its workers.
+  return Math.max(globalSteps, ...members.map(({ worker }) => worker?.clock ?? 0));
 }
 
 /**

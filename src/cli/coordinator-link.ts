@@ -17,6 +17,8 @@ export type ToCoordinator =
     }
   | { readonly type: "exited"; readonly exit: MemberExited }
   | { readonly type: "interrupt"; readonly signal: NodeJS.Signals }
+  /** A member's process is stopped on purpose. */
+  | { readonly type: "paused"; readonly pid: number }
   /** The members are gone: so may the coordinator. */
   | { readonly type: "close" };
 
@@ -26,8 +28,8 @@ export type FromCoordinator =
   | { readonly type: "prepared"; readonly address: string; readonly path: string }
   /** The coordinator is in another phase. */
   | { readonly type: "phase"; readonly phase: string }
-  /** The moment of an injected fault has come. */
-  | { readonly type: "fault"; readonly fault: InjectedFault }
+  /** The moment of a fault that is injected into this process has come. */
+  | { readonly type: "fault"; readonly fault: InjectedFault; readonly step: number }
   /** The run is over and its folder is whole; members may be ended. */
   | { readonly type: "ended"; readonly exitCode: number }
   /** The run could not begin. */

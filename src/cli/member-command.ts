@@ -3,7 +3,7 @@ import { errorCodes } from "../errors.js";
 import type { CommandIo } from "../options/resolved-options.js";
 import type { MemberEnd, RunningMember } from "../runtime/member-part.js";
 import { onSignals, signalExitCode } from "./signals.js";
-import { onEndAsked } from "./supervised.js";
+import { onSupervisorWord } from "./supervised.js";
 
 /**
  * Whatever stops all of a group or of a machine reaches members too, while the coordinator has yet
@@ -45,7 +45,9 @@ export async function untilMemberEnds(
     stay = setTimeout(() => leave(signal), stayMs);
   };
   const release = onSignals(onSignal);
-  onEndAsked(() => void closeAndExit(member, signalExitCode("SIGTERM")));
+  onSupervisorWord(({ type }) => {
+    if (type === "end") void closeAndExit(member, signalExitCode("SIGTERM"));
+  });
   try {
     const end = await member.ended;
     return { exitCode: endCode(end, last, log), end };
@@ -62,7 +64,7 @@ function endCode(
   log: (text: string) => void,
 ): number {
   if (outcome === "left") return signalExitCode(signal ?? "SIGINT");
-  log(`the run is over, ${outcome}: ${reason}`);
+  log(`its part is over, ${outcome}: ${reason}`);
   // A member ends well when its run did, or when the run's failure is not its own.
   if (outcome === "failed") return errorCodes.member_lost.exitCode;
   return signal === null ? 0 : signalExitCode(signal);

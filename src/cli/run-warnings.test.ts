@@ -19,9 +19,11 @@ test("more threads than cores are a warning with the count that fits", () => {
 });
 
 test("a cluster that needs more open files than allowed is refused", () => {
-  const members = { workers: { min: 1, max: 100 }, servers: 4 };
+  const members = { workers: { min: 1, max: 100 }, servers: { min: 4, max: 4 } };
   const message = /may have 1024 files open and needs about 1088; raise .* or lower --workers/;
   assert.throws(() => demandOpenFiles("train", members, 1024), { code: "usage", message });
-  assert.doesNotThrow(() => demandOpenFiles("train", { workers, servers: 1 }, 1024));
+  assert.doesNotThrow(() =>
+    demandOpenFiles("train", { workers, servers: { min: 1, max: 1 } }, 1024),
+  );
   assert.doesNotThrow(() => demandOpenFiles("worker", members, 1024));
 });

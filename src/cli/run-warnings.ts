@@ -36,7 +36,7 @@ export function demandOpenFiles(
   limit: number | null = openFilesLimit(),
 ): void {
   if (command !== "train" && command !== "coordinator") return;
-  const needed = openFilesBase + openFilesOfMember * (workers.max + servers);
+  const needed = openFilesBase + openFilesOfMember * (workers.max + servers.max);
   const problem = openFilesProblem(needed, limit);
   if (problem === null) return;
   throw new PacelineError("usage", `${problem}, or lower --workers and --servers`);

@@ -1,12 +1,29 @@
 /** What a process does that a supervisor has started. */
 
+import type { InjectedFault } from "../protocol/injected-fault.js";
+
 /** The part of a process that this needs. */
 export interface ChildProcessSelf {
   readonly send?: unknown;
   readonly connected?: boolean;
   readonly channel?: { unref(): void } | null | undefined;
-  once(event: "disconnect" | "message", listener: (message?: unknown) => void): unknown;
+  once(event: "disconnect", listener: () => void): unknown;
   exit(code: number): unknown;
+}
+
+/** What a supervisor says to a member. */
+export type SupervisorWord =
+  /** There is nothing left to stay for. */
+  | { readonly type: "end" }
+  /** These faults are to come upon it. */
+  | { readonly type: "suffer"; readonly faults: readonly InjectedFault[] };
+
+/** What a member says to its supervisor. */
+export interface MemberWord {
+  /** A fault's step has come. */
+  readonly type: "suffers";
+  readonly fault: InjectedFault;
+  readonly step: number;
 }
 
 /**
@@ -30,9 +47,14 @@ export function isSupervised(self: ChildProcessSelf = process): boolean {
   return self.send !== undefined;
 }
 
-/** Calls once the supervisor asks this process to end: then there is nothing left to stay for. */
-export function onEndAsked(action: () => void, self: ChildProcessSelf = process): void {
-  if (!isSupervised(self)) return;
-  self.once("message", action);
-  self.channel?.unref();
+/** Calls with each word of the supervisor. */
+export function onSupervisorWord(listener: (word: SupervisorWord) => void): void {
+  if (!isSupervised()) return;
+  process.on("message", (message) => listener(message as SupervisorWord));
+  process.channel?.unref();
+}
+
+/** Says a word to the supervisor, which has left this process when this returns. */
+export function tellSupervisor(word: MemberWord): void {
+  process.send?.(word, undefined, undefined, () => {});
 }

@@ -96,10 +96,13 @@ export class ChunkStore {
     slots.states[index] = slot;
   }
 
-  /** Folds gradients into the slot of the first. The others are scratch memory afterwards. */
-  fold({ chunk, gradients, reduce }: ShardEffect & { readonly type: "fold" }): void {
+  /**
+   * Folds gradients into the slot of the first. The others are scratch memory afterwards. False
+   * when a value of the result is not finite.
+   */
+  fold({ chunk, gradients, reduce }: ShardEffect & { readonly type: "fold" }): boolean {
     const inputs = gradients.map(({ slot, examples }) => ({ offset: slot, examples }));
-    this.#kernels.fold(gradients[0]!.slot, inputs, this.#lengthOf(chunk), reduce);
+    return this.#kernels.fold(gradients[0]!.slot, inputs, this.#lengthOf(chunk), reduce);
   }
 
   /** Moves a chunk's values by an entry; its gradient is read and may still be on its way. */

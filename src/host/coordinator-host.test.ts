@@ -157,6 +157,7 @@ test("a view that can't be kept is sent to nobody, and the run ends with the rea
   assert.deepEqual(server.types(), ["prepare", "stop"]);
   assert.deepEqual(worker.types(), ["prepare", "stop"]);
   scene.clock.pass(1100);
+  await settle();
   const [result] = scene.results;
   assert.deepEqual([result?.outcome, result?.code], ["failed", "storage"]);
   assert.match(result?.reason ?? "", /the disk is full/);

@@ -16,46 +16,37 @@ import type {
   CoordinatorEffect,
   CoordinatorEvent,
   CoordinatorRecord,
+  DrainAnswer,
   LoadProblem,
   WayBack,
 } from "../core/coordinator/coordinator-events.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
-import { statePartCount } from "../kernels/update-rule.js";
 import { type Examples, type ExamplesRequest, examplesBytesMax } from "../protocol/examples.js";
-import type { MemberIdentity } from "../protocol/identity.js";
+import type { MemberIdentity, MemberPlace } from "../protocol/identity.js";
 import { shownId } from "../protocol/ids.js";
 import type {
-  ChunkMarks,
   CoordinatorMessage,
   MemberMessage,
   RegisterReply,
   RegisterRequest,
 } from "../protocol/messages.js";
-import { modelVersion } from "../protocol/model-version.js";
-import type { ResidualChunk, ResidualPlace, Residuals } from "../protocol/residuals.js";
+import type { ResidualChunk, ResidualPlace } from "../protocol/residuals.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { CoordinatorService, MemberReceiver, SessionChannel } from "../transport/transport.js";
+import { CheckpointSaver, type SaverParts } from "./checkpoint-saver.js";
 import { every, type Timer } from "./clock.js";
 import { EffectLoop } from "./effect-loop.js";
 import { GivenResidualStore, residualBytes } from "./given-residuals.js";
 import { Mailbox } from "./mailbox.js";
-import { loadState, type ModelState, saveState, type TransferParts } from "./state-transfer.js";
-
-/** All values that a checkpoint keeps. */
-export interface CheckpointState extends ModelState {
-  /** Of the workers that have any, by ascending rank. */
-  readonly residuals: readonly Residuals[];
-}
+import { loadState, type ModelState } from "./state-transfer.js";
 
 /** What a coordinator needs around it. */
-export interface CoordinatorHostParts extends TransferParts {
+export interface CoordinatorHostParts extends SaverParts {
   readonly config: CoordinatorConfig;
   /** What training starts from: fresh, or from the checkpoint that the setup resumes. */
   initialState(setup: RunSetup): Promise<ModelState>;
-  /** Writes a checkpoint; resolves to the step it is of. */
-  saveCheckpoint(request: SaveRequest, setup: RunSetup, state: CheckpointState): Promise<number>;
   /** Makes the record durable in place of the one before; rejects where it is not. */
   persist(record: CoordinatorRecord): Promise<void>;
   /**
@@ -108,16 +99,16 @@ export class CoordinatorHost implements CoordinatorService {
   readonly #dropped = new Map<string, string>();
   /** How each registration that waits for its answer is given it. */
   readonly #asked = new Map<RegisterRequest, (reply: RegisterReply) => void>();
-  /** Ends the asking for what is being saved; null where nothing is. */
-  #abandoned: AbortController | null = null;
-  /** Ends with what is being saved. */
-  #saving: Promise<void> = Promise.resolve();
+  /** The same of each asking to have a member leave. */
+  readonly #drains = new Map<MemberPlace, (answer: DrainAnswer) => void>();
+  readonly #saver: CheckpointSaver;
   /** True for the effects of a step behind a record that could not be made durable. */
   #isUnkept = false;
 
   constructor(parts: CoordinatorHostParts) {
     this.#parts = parts;
     this.#machine = new Coordinator(parts.config);
+    this.#saver = new CheckpointSaver(parts, this.#given, (event) => this.tell(event));
     this.#loop = new EffectLoop<Arrived, CoordinatorEffect>({
       step: ({ event, atMs }) => {
         this.#isUnkept = false;
@@ -187,6 +178,16 @@ export class CoordinatorHost implements CoordinatorService {
 
   status(): unknown {
     return this.snapshot();
+  }
+
+  async drain(member: MemberPlace): Promise<string> {
+    const { isAccepted, text } = await new Promise<DrainAnswer>((resolve) => {
+      const request = { ...member };
+      this.#drains.set(request, resolve);
+      this.tell({ type: "drain", request });
+    });
+    if (!isAccepted) throw new PacelineError("refused", text);
+    return text;
   }
 
   submit(configText: string): string | Promise<string> {
@@ -282,6 +283,10 @@ export class CoordinatorHost implements CoordinatorService {
         this.#asked.delete(request);
         break;
       }
+      case "drainAnswered":
+        this.#drains.get(effect.request)?.(effect.answer);
+        this.#drains.delete(effect.request);
+        break;
       case "send": {
         if (this.#isUnkept) break;
         const member = this.#present.get(placeOf(effect));
@@ -304,19 +309,25 @@ export class CoordinatorHost implements CoordinatorService {
         this.#parts.inheritance?.().delete(effect.rank);
         break;
       case "save":
-        this.#saving = this.#save(effect.request, effect.setup);
+        this.#saver.begin(effect.request, effect.setup);
         break;
       case "goBack":
         void this.#goBack(effect.setup);
         break;
+      case "hurrySave":
+        this.#saver.hurry();
+        break;
       case "abandonSave":
-        this.#abandoned?.abort();
+        this.#saver.abandon();
         break;
       case "event":
         this.#parts.onEvent(effect.event);
         break;
       case "ended":
-        this.#parts.onEnded(effect.result);
+        // Servers are gone; what is being written is a part of what the run leaves.
+        this.#saver.abandon();
+        this.#saver.hurry();
+        void this.#saver.settled.then(() => this.#parts.onEnded(effect.result));
         break;
       default:
         effect satisfies never;
@@ -351,7 +362,8 @@ export class CoordinatorHost implements CoordinatorService {
   async #goBack(setup: RunSetup): Promise<void> {
     let way: WayBack | LoadProblem;
     try {
-      await this.#saving;
+      this.#saver.hurry();
+      await this.#saver.settled;
       const { goBack } = this.#parts;
       if (goBack === undefined) throw new PacelineError("internal", "nobody reads checkpoints");
       way = await goBack(setup);
@@ -361,40 +373,6 @@ export class CoordinatorHost implements CoordinatorService {
     }
     this.tell({ type: "wentBack", run: setup.spec.run, way });
   }
-
-  async #save(request: SaveRequest, setup: RunSetup): Promise<void> {
-    let step = request.step;
-    let version = 0;
-    let problem: string | null = null;
-    const abandoned = new AbortController();
-    this.#abandoned = abandoned;
-    try {
-      const parts = statePartCount(setup.spec.updateRule);
-      const state = await saveState(
-        { ...this.#parts, signal: abandoned.signal },
-        request.view,
-        setup.layout,
-        parts,
-      );
-      demandVersion(request, state.marks);
-      // They are given once: an asking that fails may be done anew.
-      const residuals = this.#given.take(request.residuals);
-      step = await this.#parts.saveCheckpoint(request, setup, { ...state, residuals });
-      version = Math.min(...state.marks.map((marks) => marks.version));
-    } catch (thrown) {
-      problem = toPacelineError(thrown).message;
-    }
-    const { generation } = request.view;
-    this.tell({ type: "saved", run: setup.spec.run, generation, step, version, problem });
-  }
-}
-
-/** What is saved at the end is what was evaluated. */
-function demandVersion({ version }: SaveRequest, marks: readonly ChunkMarks[]): void {
-  const held = modelVersion(marks.map((chunk) => chunk.version));
-  if (version === null || version === held) return;
-  const sentence = `servers have version ${held} of the model, ${version} was evaluated`;
-  throw new PacelineError("protocol", `${sentence} at the end: it changed in between`);
 }
 
 function demandReadable({ run, split, start, end }: ExamplesRequest, spec: RunSpec | null): void {

@@ -95,7 +95,8 @@ for (const protocol of [{ mode: "bsp" }, { mode: "ssp", staleness: 1 }, asp] as 
       );
       for (const { slots, used } of seen) assert.deepEqual({ slots, used }, atRest);
       const { usedMax } = seen.at(-1)!;
-      const most = (2 + workers) * all + Math.max(...lengths);
+      // A checkpoint that is sent while training goes on may hold as much again.
+      const most = (2 + 2 + workers) * all + Math.max(...lengths);
       assert.ok(usedMax <= most, `at most ${most} values, and there were ${usedMax}`);
     });
   }

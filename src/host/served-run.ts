@@ -9,6 +9,7 @@ import type { RunSpec } from "../protocol/run-spec.js";
 import type { View } from "../protocol/view.js";
 import type { ChunkStore } from "./chunk-store.js";
 import type { EffectLoop } from "./effect-loop.js";
+import type { KeptCopies } from "./kept-copies.js";
 import type { ReplicaInbox } from "./replica-inbox.js";
 
 /** One run. */
@@ -22,6 +23,7 @@ export interface ServedRun {
   readonly codecs: RunCodecs;
   readonly replies: ReplyEncoder;
   readonly inbox: ReplicaInbox;
+  readonly copies: KeptCopies;
   /** Slots with gradients that were folded to something that is not finite. */
   readonly overflown: Set<number>;
   /** The last that was heard of. */

@@ -307,7 +307,7 @@ test("a coordinator of a lower term than the view's sets no values and is given 
   for (let time = 0; time < 1000; time++) {
     const { send, answers } = peer();
     send({ kind: "load", term: 1, chunk: 0, detail }, values);
-    send({ kind: "save", term: 1, chunk: 0 }, new Uint8Array(0));
+    send({ kind: "copy", term: 1, chunk: 0 }, new Uint8Array(0));
     assert.deepEqual(
       answers.map(({ kind, outcome }) => [kind, outcome]),
       [
@@ -318,8 +318,15 @@ test("a coordinator of a lower term than the view's sets no values and is given 
     assert.match(answers[0]!.detail, /term 1 is out of date: this is term 2/);
   }
   const { send, answers } = peer();
+  send({ kind: "copy", term: 2, chunk: 0 }, new Uint8Array(0));
+  send({ kind: "save", term: 1, chunk: 0 }, new Uint8Array(0));
   send({ kind: "save", term: 2, chunk: 0 }, new Uint8Array(0));
-  assert.deepEqual([answers[0]?.kind, answers[0]?.version], ["saved", 0]);
+  const told = answers.slice(0, 3).map(({ kind, version }) => [kind, version]);
+  assert.deepEqual(told, [
+    ["copied", 0],
+    ["reply", 0],
+    ["saved", 0],
+  ]);
   send({ kind: "load", term: 2, chunk: 0, detail }, values);
   assert.equal(answers.at(-1)?.kind, "loaded");
   host.close();
@@ -333,7 +340,7 @@ test("a coordinator whose place another has taken loads and saves nothing", () =
   const told: [string, string][] = [];
   for (const term of [1, 2]) {
     send({ kind: "load", term, generation: 1, chunk: 0, detail: freshMarks }, valuesOf(0));
-    send({ kind: "save", term, chunk: 0 }, new Uint8Array(0));
+    send({ kind: "copy", term, chunk: 0 }, new Uint8Array(0));
     told.push(...answers.splice(0).map(({ kind, detail }) => [kind, detail] as [string, string]));
   }
   const refusal = "term 1 is out of date: this is term 2";
@@ -342,7 +349,7 @@ test("a coordinator whose place another has taken loads and saves nothing", () =
     ["reply", refusal],
     ["loaded", ""],
   ]);
-  assert.equal(told[3]![0], "saved");
+  assert.equal(told[3]![0], "copied");
   assert.equal(host.memory()!.used, free, "a load that is refused leaves no memory behind");
   host.close();
 });
@@ -369,9 +376,11 @@ test("of finite gradients whose sum is not finite nothing is applied, and it is 
     },
     close: () => {},
   });
-  const save = { ...emptyHeader, kind: "save", run: sampleSpec.run, chunk: 0 } as const;
-  receiver.onHeader(save, 0);
-  receiver.onChunk(save, null);
+  for (const kind of ["copy", "save"] as const) {
+    const header = { ...emptyHeader, kind, run: sampleSpec.run, chunk: 0 };
+    receiver.onHeader(header, 0);
+    receiver.onChunk(header, null);
+  }
   assert.ok(kept.length >= length && kept.every((value) => value === 0), "weights stay");
   worker.send({ ...push, step: 1 }, new Uint8Array(4 * length));
   assert.equal(told.length, 1, "the slot is sound again");

@@ -18,13 +18,14 @@ import { termOf } from "../protocol/ids.js";
 import type { Layout } from "../protocol/layout.js";
 import {
   type ChunkHeader,
+  type ChunkKind,
   type ChunkMarks,
   type CoordinatorMessage,
   emptyHeader,
   type ServerStatistics,
 } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import { supersedes, type View, type ViewServer } from "../protocol/view.js";
+import type { ViewServer } from "../protocol/view.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
 import { readMarks } from "./chunk-marks.js";
 import { ChunkStore } from "./chunk-store.js";
@@ -32,6 +33,7 @@ import type { Clock } from "./clock.js";
 import { EffectLoop } from "./effect-loop.js";
 import { entryHeader } from "./entry-text.js";
 import type { HeardTerm } from "./heard-term.js";
+import { KeptCopies } from "./kept-copies.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
 import { ReplicaInbox } from "./replica-inbox.js";
 import { ServedChannel } from "./served-channel.js";
@@ -63,6 +65,9 @@ export interface ServerHostParts {
   onApplied?(entry: Entry, generation: number): void;
   log(text: string): void;
 }
+
+/** What a coordinator of a lower term may not say. */
+const transferKinds: ReadonlySet<ChunkKind> = new Set(["load", "copy", "save", "discard"]);
 
 /** The host. */
 export class ServerHost {
@@ -103,7 +108,9 @@ export class ServerHost {
         this.#begin(message.spec);
         break;
       case "view":
-        this.#follow(message.view);
+        if (this.#job?.spec.run !== message.view.run) break;
+        if (this.#job.inbox.follow(message.view)) this.#job.view = message.view;
+        this.#step({ type: "view", view: message.view });
         break;
       case "stop":
         this.#stop(message);
@@ -111,17 +118,6 @@ export class ServerHost {
       default:
         break;
     }
-  }
-
-  /** One that does not supersede the last changes no link; the machine says so. */
-  #follow(view: View): void {
-    const job = this.#job;
-    if (job?.spec.run !== view.run) return;
-    if (job.view === null || supersedes(view, job.view)) {
-      job.view = view;
-      job.inbox.follow(view);
-    }
-    this.#step({ type: "view", view });
   }
 
   /** Takes an incoming channel. */
@@ -143,6 +139,7 @@ export class ServerHost {
       },
       onClose: () => {
         this.#channels.delete(id);
+        this.#job?.copies.closed(id);
         this.#step({ type: "closed", channel: id });
         if (arriving.slot >= 0) arriving.job?.store.free(arriving.slot);
         arriving = nothing;
@@ -189,6 +186,7 @@ export class ServerHost {
       });
       const job: ServedRun = {
         ...{ spec, arena, layout, shard, loop, store, codecs, replies, overflown, inbox },
+        copies: new KeptCopies(store),
         view: null,
       };
       this.#job = job;
@@ -251,12 +249,10 @@ export class ServerHost {
       return;
     }
     // Pushes and pulls are for the machine to judge, which has the view.
-    const isTransfer = header.kind === "load" || header.kind === "save";
     const { value: term } = this.#parts.heard;
-    if (isTransfer && header.term < term) {
+    if (transferKinds.has(header.kind) && header.term < term) {
       if (slot >= 0) job.store.free(slot);
-      const detail = `term ${header.term} is out of date: this is term ${term}`;
-      this.#refuse(channel, header, detail);
+      this.#refuse(channel, header, `term ${header.term} is out of date: this is term ${term}`);
       return;
     }
     switch (header.kind) {
@@ -269,19 +265,23 @@ export class ServerHost {
       case "load":
         this.#onLoad(channel, header, job, slot);
         break;
+      case "copy":
+        this.#step({ type: "copy", chunk: header.chunk, channel });
+        break;
       case "save":
-        this.#step({ type: "save", chunk: header.chunk, channel });
+        this.#sendCopy(channel, header, job);
+        break;
+      case "discard":
+        job.copies.discard(channel, header.chunk);
         break;
       case "follow":
         this.#step({ type: "follow", header, channel });
         break;
       case "received":
-        this.#step({ type: "received", header });
+        this.#step({ type: "received", header, channel });
         break;
-      default: {
-        const detail = `a server is not sent ${header.kind} messages`;
-        this.#refuse(channel, header, detail);
-      }
+      default:
+        this.#refuse(channel, header, `a server is not sent ${header.kind} messages`);
     }
   }
 
@@ -393,6 +393,9 @@ export class ServerHost {
       case "forgetCopy":
         job.replies.forgetCopy(effect.id);
         break;
+      case "keepCopy":
+        if (this.#channels.has(effect.channel)) job.copies.keep(effect.channel, effect.header);
+        break;
       case "sendParts":
         // The weights come last, with what says that all is there.
         for (const part of job.store.parts().toReversed()) {
@@ -419,9 +422,8 @@ export class ServerHost {
 
   #fold({ store, overflown }: ServedRun, fold: ShardEffect & { readonly type: "fold" }): void {
     const { chunk, gradients } = fold;
-    this.#timed("fold", chunk, () => store.fold(fold));
-    const { slot } = gradients[0]!;
-    if (!store.finite(slot, chunk)) overflown.add(slot);
+    const finite = this.#timed("fold", chunk, () => store.fold(fold));
+    if (!finite) overflown.add(gradients[0]!.slot);
   }
 
   /**
@@ -435,12 +437,13 @@ export class ServerHost {
   }
 
   /** A part of an update, whose time is counted and traced. */
-  #timed(track: string, chunk: number, part: () => void): void {
+  #timed<T>(track: string, chunk: number, part: () => T): T {
     const startedMs = this.#parts.clock.nowMs();
-    part();
+    const result = part();
     const endedMs = this.#parts.clock.nowMs();
     this.#updateMs += endedMs - startedMs;
     this.#parts.trace?.span(track, `chunk ${chunk}`, startedMs, endedMs);
+    return result;
   }
 
   #send(channel: number, header: ChunkHeader): void {
@@ -476,6 +479,13 @@ export class ServerHost {
     const { bytes, done } = job.store.lendSlot(entry.gradient, entry.chunk);
     this.#bytesOut += bytes.length;
     open.send(header, bytes, done);
+  }
+
+  #sendCopy(channel: number, header: ChunkHeader, { copies }: ServedRun): void {
+    const open = this.#channels.get(channel);
+    const sent = open === undefined ? null : copies.send(channel, header.chunk, open);
+    this.#bytesOut += sent ?? 0;
+    if (sent === null) this.#refuse(channel, header, `no copy of chunk ${header.chunk} is kept`);
   }
 
   #sendPart(job: ServedRun, channel: number, header: ChunkHeader): void {

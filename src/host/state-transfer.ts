@@ -1,7 +1,5 @@
 /**
- * Moves a model's whole state between the coordinator and the servers: loads what training starts
- * from, and collects what a checkpoint keeps. Both go chunk by chunk over one channel to each
- * server.
+ * Gives servers the state that training starts from, chunk by chunk over one channel to each.
  */
 
 import { PacelineError } from "../errors.js";
@@ -10,7 +8,6 @@ import type { Layout } from "../protocol/layout.js";
 import {
   type ChunkHeader,
   type ChunkMarks,
-  type ChunkPart,
   chunkParts,
   emptyHeader,
 } from "../protocol/messages.js";
@@ -63,50 +60,16 @@ export async function loadState(
           const weights = bytesOf(state.weights, offset, length);
           send({ ...header, version: marks.version, detail }, weights);
         },
-        destination: () => null,
         answersPerChunk: 1 + state.state.length,
-        take: () => {},
       }),
     ),
   );
-}
-
-/** Collects the chunks of every server. The caller makes sure that nothing is being applied. */
-export async function saveState(
-  parts: TransferParts,
-  view: View,
-  layout: Layout,
-  stateParts: number,
-): Promise<ModelState> {
-  const vectors = chunkParts.slice(0, 1 + stateParts).map(() => new Float32Array(layout.values));
-  const marks: ChunkMarks[] = [];
-  const vectorOf = (part: ChunkPart) => vectors[chunkParts.indexOf(part)];
-  await wholly(
-    view.servers.map((server) =>
-      talk(parts, view, server, {
-        say: (chunk, send) => send({ ...emptyHeader, kind: "save", run: view.run, chunk }, null),
-        destination: (header, payloadBytes) => {
-          const chunk = layout.chunks[header.chunk];
-          const vector = vectorOf(header.part);
-          if (chunk === undefined || payloadBytes !== chunk.length * 4) return null;
-          return vector === undefined ? null : bytesOf(vector, chunk.offset, chunk.length);
-        },
-        answersPerChunk: 1 + stateParts,
-        take: (header) => {
-          if (header.part === "weights") marks[header.chunk] = JSON.parse(header.detail);
-        },
-      }),
-    ),
-  );
-  return { weights: vectors[0]!, state: vectors.slice(1), marks };
 }
 
 interface Dialogue {
   /** Says what is to be said of one chunk. */
   say(chunk: number, send: (header: ChunkHeader, payload: Uint8Array | null) => void): void;
-  destination(header: ChunkHeader, payloadBytes: number): Uint8Array | null;
   readonly answersPerChunk: number;
-  take(header: ChunkHeader): void;
 }
 
 /** A dialogue with one server that is going on. */
@@ -158,14 +121,13 @@ function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Di
         answers = 0;
         sayMore();
       },
-      onHeader: (header, payloadBytes) => dialogue.destination(header, payloadBytes),
+      onHeader: () => null,
       onChunk: (header) => {
         heardMs = parts.clock.nowMs();
         if (header.kind === "reply") {
           end(new PacelineError("refused", `server-${server.index} refused: ${header.detail}`));
           return;
         }
-        dialogue.take(header);
         answers++;
         if (answers === chunks.length * dialogue.answersPerChunk) end(null);
         else sayMore();
@@ -191,6 +153,7 @@ function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Di
   return { ended, stop: () => stop() };
 }
 
-function bytesOf(vector: Float32Array, offset: number, length: number): Uint8Array {
+/** The bytes of so many values of a flat vector. */
+export function bytesOf(vector: Float32Array, offset: number, length: number): Uint8Array {
   return new Uint8Array(vector.buffer, vector.byteOffset + offset * 4, length * 4);
 }

@@ -9,7 +9,7 @@ import type { WorkerEffect, WorkerEvent } from "../core/worker/worker-events.js"
 import { toPacelineError } from "../errors.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import type { WorkerIdentity } from "../protocol/identity.js";
-import type { CoordinatorMessage } from "../protocol/messages.js";
+import type { ChunkHeader, CoordinatorMessage } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { ViewServer } from "../protocol/view.js";
 import type { Transport } from "../transport/transport.js";
@@ -46,6 +46,8 @@ export interface WorkerHostParts extends WorkerIdentity {
   readonly kernels?: KernelsChoice;
   /** Told of each push, if given. */
   readonly trace?: Trace | null;
+  /** Told of each answer with a chunk before the machine hears of it, if given. */
+  onReply?(header: ChunkHeader): void;
   onFinish(end: WorkerEnd): void;
   log(text: string): void;
 }
@@ -188,7 +190,10 @@ export class WorkerHost {
     const memory = { spec, ...prepared, codecs, inherited };
     const client = new ParameterClient(this.#parts, memory, {
       onOpen: (server) => this.#step({ type: "channelOpen", server }),
-      onReply: (header) => this.#step({ type: "reply", header }),
+      onReply: (header) => {
+        this.#parts.onReply?.(header);
+        this.#step({ type: "reply", header });
+      },
       onFailed: (error) => this.#step(failureOf(run, error)),
     });
     this.#clients.set(run, client);

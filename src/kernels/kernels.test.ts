@@ -223,6 +223,28 @@ function everyImplementation(create: (arena: Arena) => Kernels): void {
     assert.deepEqual([...foldOf([], [], "mean", 2)], [0, 0]);
   });
 
+  test("a fold of finite values says where their sum is not finite, in any lane", () => {
+    const largest = fround(3.4e38);
+    const length = 7;
+    for (const count of [1, 2, 3, 4, 5, 9]) {
+      for (let place = -1; place < length; place++) {
+        const arena = new Arena(1 << 16);
+        const inputs = Array.from({ length: count }, () => {
+          const offset = arena.allocate(length);
+          const values = arena.view(offset, length).fill(1);
+          if (place >= 0) values[place] = largest;
+          return { offset, examples: 2 };
+        });
+        const out = arena.allocate(length);
+        assert.equal(
+          create(arena).fold(out, inputs, length, "mean"),
+          place < 0,
+          `${count} ${place}`,
+        );
+      }
+    }
+  });
+
   test("a fold may write over its first input, and over no other", () => {
     const arena = new Arena(1 << 16);
     const kernels = create(arena);

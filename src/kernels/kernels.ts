@@ -38,9 +38,10 @@ export interface Kernels {
   /**
    * Folds gradients, given in ascending rank, into `out`: the mean is the sum of fround(n_r *
    * g_r), each addition rounded, times fround(1 / sum of n_r); the sum leaves both factors out.
-   * Without examples the result is zero. `out` may be the first input's slot, no other's.
+   * Without examples the result is zero. `out` may be the first input's slot, no other's. False
+   * when any value of the result is an infinity or not a number.
    */
-  fold(out: number, inputs: readonly FoldInput[], length: number, reduce: Reduce): void;
+  fold(out: number, inputs: readonly FoldInput[], length: number, reduce: Reduce): boolean;
 
   /**
    * Applies a gradient with an update rule, or a batch's statistic to a buffer. Slots other

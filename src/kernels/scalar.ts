@@ -25,7 +25,9 @@ export function createScalarKernels(arena: Arena): Kernels {
         examples,
         values: arena.view(offset, length),
       }));
-      fold(arena.view(out, length), counted, reduce);
+      const sum = arena.view(out, length);
+      fold(sum, counted, reduce);
+      return finite(sum);
     },
     update(scalars, slots) {
       checkSlots(scalars, slots);

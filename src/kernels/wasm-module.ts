@@ -11,16 +11,18 @@ import { kernelModule } from "./generated-kernels.js";
 import type { UpdateName } from "./update-rule.js";
 
 type Numbers = (...numbers: number[]) => void;
+/** 1 when every value of the result is finite, else 0. */
+type Judged = (...numbers: number[]) => number;
 
 /** Updates that have a function of their own; adamw's is adam's. */
 type OwnUpdate = Exclude<UpdateName, "adamw">;
 
 /** What the module exports; each function's arguments are told in assembly/. */
 export interface KernelExports extends Readonly<Record<OwnUpdate, Numbers>> {
-  readonly fold1: Numbers;
-  readonly fold2: Numbers;
-  readonly fold3: Numbers;
-  readonly fold4: Numbers;
+  readonly fold1: Judged;
+  readonly fold2: Judged;
+  readonly fold3: Judged;
+  readonly fold4: Judged;
   readonly finite: (at: number, length: number) => number;
   readonly copy: Numbers;
   readonly fill: Numbers;

@@ -10,7 +10,8 @@ import type { UpdateName, UpdateScalars } from "./update-rule.js";
 import { instantiateKernels, type KernelExports } from "./wasm-module.js";
 
 const bytesPerValue = 4;
-const inputsMax = 4;
+/** Folds of one vector to four. */
+const passes = ["fold1", "fold2", "fold3", "fold4"] as const;
 
 /** SIMD kernels over one arena; throws "usage" where the platform can't run them. */
 export function createWasmKernels(arena: Arena): Kernels {
@@ -18,7 +19,7 @@ export function createWasmKernels(arena: Arena): Kernels {
   return {
     name: "wasm",
     fold(out, inputs, length, reduce) {
-      fold(simd, out * bytesPerValue, countedInputs(out, inputs), { length, reduce });
+      return fold(simd, out * bytesPerValue, countedInputs(out, inputs), { length, reduce });
     },
     update(scalars, slots) {
       checkSlots(scalars, slots);
@@ -43,10 +44,10 @@ function fold(
   out: number,
   inputs: readonly FoldInput[],
   { length, reduce }: { readonly length: number; readonly reduce: Reduce },
-): void {
+): boolean {
   if (inputs.length === 0) {
     simd.fill(out, length, 0);
-    return;
+    return true;
   }
   const mean = reduce === "mean";
   const examples = inputs.reduce((sum, input) => sum + input.examples, 0);
@@ -54,17 +55,16 @@ function fold(
     at: input.offset * bytesPerValue,
     factor: mean ? input.examples : 1,
   }));
-  while (terms.length > 0) {
-    const pass = terms.splice(0, inputsMax);
+  for (;;) {
+    const pass = terms.splice(0, passes.length);
     const last = mean && terms.length === 0 ? 1 / examples : 1;
     const addresses = pass.map(({ at }) => at);
     const factors = pass.map(({ factor }) => factor);
     const numbers = [out, ...addresses, length, ...factors, last];
-    if (pass.length === 1) simd.fold1(...numbers);
-    else if (pass.length === 2) simd.fold2(...numbers);
-    else if (pass.length === 3) simd.fold3(...numbers);
-    else simd.fold4(...numbers);
-    if (terms.length > 0) terms.unshift({ at: out, factor: 1 });
+    const finite = simd[passes[pass.length - 1]!](...numbers) !== 0;
+    // What is not finite stays so in every later pass.
+    if (terms.length === 0) return finite;
+    terms.unshift({ at: out, factor: 1 });
   }
 }
 

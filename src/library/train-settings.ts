@@ -23,14 +23,17 @@ type Setting<Value> = Value | string;
 
 /** Settings of a run, of which `model` and `data` have no default. */
 export type TrainSettings = {
-  readonly [Key in Exclude<keyof RunSettings, "inject" | "workers" | "model" | "data">]?: Setting<
-    RunSettings[Key]
-  >;
+  readonly [Key in Exclude<
+    keyof RunSettings,
+    "inject" | "workers" | "servers" | "model" | "data"
+  >]?: Setting<RunSettings[Key]>;
 } & {
   readonly model: string;
   readonly data: string;
   /** How many, or a range such as "2:4" that a run begins with and goes on with. */
   readonly workers?: Setting<number | RunSettings["workers"]>;
+  /** How many, or a range. */
+  readonly servers?: Setting<number | RunSettings["servers"]>;
 };
 
 /** Set by the program alone, whatever the options of a command. */
@@ -83,7 +86,7 @@ function demandKey(field: string): OptionKey {
 
 function textOf(key: OptionKey, value: unknown): string {
   if (typeof value === "string") return value;
-  if (key === "workers" && typeof value === "number") return String(value);
+  if ((key === "workers" || key === "servers") && typeof value === "number") return String(value);
   try {
     return rowOf(key).type.print(value);
   } catch {

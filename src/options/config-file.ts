@@ -128,6 +128,9 @@ export function yamlLine(key: OptionKey, value: unknown): string {
   return `${rowOf(key).name}: ${yamlScalar(key, value)}`;
 }
 
+/** Written as numbers where they are no ranges. */
+const countKeys: readonly OptionKey[] = ["servers", "workers"];
+
 function yamlScalar(key: OptionKey, value: unknown): string {
   if (typeof value === "number" || typeof value === "boolean") {
     const printed = rowOf(key).type.print(value);
@@ -135,7 +138,7 @@ function yamlScalar(key: OptionKey, value: unknown): string {
   }
   const printed = rowOf(key).type.print(value);
   return stringify(
-    /^\d+$/.test(printed) && key === "workers" ? Number(printed) : printed,
+    /^\d+$/.test(printed) && countKeys.includes(key) ? Number(printed) : printed,
   ).trimEnd();
 }
 

@@ -3,16 +3,31 @@ import { describe, test } from "node:test";
 import { injection } from "./injection.js";
 
 const read = [
-  ["kill:worker=2,at=50", { kind: "kill", role: "worker", rank: 2, at: 50 }],
-  ["kill:server=0,at=1", { kind: "kill", role: "server", rank: 0, at: 1 }],
+  ["kill:worker=2,at=50", { kind: "kill", role: "worker", rank: 2, at: 50, forMs: null }],
+  ["kill:server=0,at=1", { kind: "kill", role: "server", rank: 0, at: 1, forMs: null }],
   ["pause:server=1,at=9,for=3s", { kind: "pause", role: "server", rank: 1, at: 9, forMs: 3000 }],
   ["pause:worker=0,at=9,for=250ms", { kind: "pause", role: "worker", rank: 0, at: 9, forMs: 250 }],
+  ["cut:server=0,at=9,for=2s", { kind: "cut", role: "server", rank: 0, at: 9, forMs: 2000 }],
+  ["kill:coordinator=0,at=9", { kind: "kill", role: "coordinator", rank: 0, at: 9, forMs: null }],
+  [
+    "slow-disk:coordinator=0,at=9,for=1s",
+    { kind: "slow-disk", role: "coordinator", rank: 0, at: 9, forMs: 1000 },
+  ],
 ] as const;
 
 const refused = [
   ["kill", "is not a fault"],
-  ["drop:worker=1,at=5", 'has the fault "drop", which is neither kill nor pause'],
-  ["kill:coordinator=0,at=1", 'has the role "coordinator", which is neither worker nor server'],
+  ["drop:worker=1,at=5", 'has the fault "drop", which is none of kill, pause, cut, slow-disk'],
+  [
+    "pause:coordinator=0,at=1,for=1s",
+    'has the role "coordinator", and pause is of worker or server',
+  ],
+  ["slow-disk:server=0,at=1,for=1s", 'has the role "server", and slow-disk is of coordinator'],
+  [
+    "kill:scheduler=0,at=1",
+    'has the role "scheduler", and kill is of worker or server or coordinator',
+  ],
+  ["cut:worker=0,at=1", "is a cut that does not say for how long"],
   ["kill:worker,at=1", "does not say which worker"],
   ["kill:server=one,at=1", "does not say which server"],
   ["kill:server=1=2,at=1", "does not say which server"],
@@ -20,7 +35,7 @@ const refused = [
   ["kill:server=1,at=x", "does not say at which step"],
   ["kill:server=1,at=1e3", "does not say at which step"],
   ["kill:server=1,at=0", "is at step 0, and the first is 1"],
-  ["kill:server=1,at=5,for=1s", "is a kill with a time, which only a pause has"],
+  ["kill:server=1,at=5,for=1s", 'has "for=1s", which no kill has'],
   ["kill:server=1,at=5,at=6", 'has "at=6", which no kill has'],
   ["pause:server=1,at=5,until=9", 'has "until=9", which no pause has'],
   ["pause:server=1,at=5", "is a pause that does not say for how long"],

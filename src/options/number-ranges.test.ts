@@ -27,7 +27,6 @@ const belowOne: Ends = {
 const share: Ends = { taken: ["0", "1", "100%"], refused: ["1.01", "101%", "-1%", "1e-50"] };
 
 const ranges: Readonly<Record<string, Ends>> = {
-  servers: wholeEnds(1, 256),
   replicas: wholeEnds(1, 16),
   "max-restarts": wholeEnds(0, 1000),
   port: wholeEnds(0, 65535),

@@ -15,6 +15,7 @@ export const commandNames = [
   "worker",
   "submit",
   "status",
+  "admin",
   "ring",
   "experiments",
   "doctor",

@@ -14,11 +14,11 @@ import {
   rangeSchema,
   rangeText,
 } from "../protocol/interval.js";
-import type { Cadence, TimedCadence } from "../protocol/run-spec.js";
+import { type Cadence, serversMax, type TimedCadence } from "../protocol/run-spec.js";
 import { expandHome } from "../store/home-path.js";
 import { runNameProblem, runNameWanted } from "../store/runs/run-directory.js";
 import { alternatives } from "../suggest.js";
-import type { WorkerRange } from "./resolved-options.js";
+import type { ServerRange, WorkerRange } from "./resolved-options.js";
 
 /** A parsed value, or what is wrong with the text ("is below 1"). */
 export type Parsed<T> = { readonly value: T } | { readonly problem: string };
@@ -322,21 +322,51 @@ export const workersMax = 1024;
 
 /** 4 for one to four workers, 2:8 to begin with two, go on with at least two, take up to eight. */
 export const workerRange: ValueType<WorkerRange> = {
-  placeholder: "count",
-  wanted: `a whole number from 1 to ${workersMax}, or two such as 2:8`,
+  ...rangeWords(workersMax),
   parse(text) {
-    const [, first, second] = /^(\d+)(?::(\d+))?$/.exec(text) ?? [];
-    if (first === undefined) return { problem: "is not a count of workers" };
-    const max = Number(second ?? first);
-    const min = second === undefined ? Math.min(1, max) : Number(first);
-    if (max > workersMax) return { problem: `is above ${workersMax}` };
-    if (min < 1) return { problem: "is below 1" };
-    if (min > max) return { problem: "has its minimum above its maximum" };
-    return { value: second === undefined ? { min, max } : { min, max, start: min } };
+    const range = parseRange(text, "workers", workersMax);
+    if ("problem" in range) return range;
+    const { min, max } = range.ends;
+    return { value: min === null ? { min: 1, max } : { min, max, start: min } };
   },
   print: ({ min, max, start }) => (start === undefined ? String(max) : `${min}:${max}`),
-  schema: { type: ["integer", "string"] },
 };
+
+/** 2 for two servers, 2:4 to begin with two, go on with at least two, take up to four. */
+export const serverRange: ValueType<ServerRange> = {
+  ...rangeWords(serversMax),
+  parse(text) {
+    const range = parseRange(text, "servers", serversMax);
+    if ("problem" in range) return range;
+    const { min, max } = range.ends;
+    return { value: { min: min ?? max, max } };
+  },
+  print: ({ min, max }) => (min === max ? String(max) : `${min}:${max}`),
+};
+
+function rangeWords(most: number): Pick<ValueType<unknown>, "placeholder" | "wanted" | "schema"> {
+  return {
+    placeholder: "count",
+    wanted: `a whole number from 1 to ${most}, or two such as 2:8`,
+    schema: { type: ["integer", "string"] },
+  };
+}
+
+type ParsedRange =
+  | { readonly problem: string }
+  | { readonly ends: { readonly min: number | null; readonly max: number } };
+
+/** A count, or the two ends of a range; `min` is null where one number is written. */
+function parseRange(text: string, what: string, most: number): ParsedRange {
+  const [, first, second] = /^(\d+)(?::(\d+))?$/.exec(text) ?? [];
+  if (first === undefined) return { problem: `is not a count of ${what}` };
+  const max = Number(second ?? first);
+  const min = second === undefined ? null : Number(first);
+  if (max > most) return { problem: `is above ${most}` };
+  if ((min ?? max) < 1) return { problem: "is below 1" };
+  if (min !== null && min > max) return { problem: "has its minimum above its maximum" };
+  return { ends: { min, max } };
+}
 
 /** host:port, with this port where none is written; null demands one. */
 export function address(portDefault: number | null): ValueType<string> {

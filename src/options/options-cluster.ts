@@ -11,6 +11,7 @@ import {
   onlyOne,
   optional,
   real,
+  serverRange,
   text,
   toggle,
   whole,
@@ -25,6 +26,18 @@ const group = "cluster";
 
 /** Who belongs and how members reach each other. */
 export const clusterRows: OptionRows<ClusterOptions> = {
+  servers: {
+    name: "servers",
+    short: "s",
+    otherNames: ["num-ps"],
+    type: serverRange,
+    default: { min: 1, max: 1 },
+    defaults: { ring: { min: 5, max: 5 } },
+    unit: "processes",
+    sentence: "number of servers; 2:4 starts with 2, continues with as few and accepts up to 4",
+    group,
+    commands: [...runCommands, "ring"],
+  },
   workers: {
     name: "workers",
     short: "w",
@@ -42,7 +55,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     type: whole(0, 1000),
     default: 3,
     unit: "restarts",
-    sentence: "how many times a worker that died is restarted, and with replicas a server",
+    sentence: "how many times a worker or server that died is restarted",
     group,
     commands: ["train"],
   },
@@ -52,7 +65,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: null,
     sentence: "address of the coordinator",
     group,
-    commands: ["server", "worker", "submit", "status"],
+    commands: ["server", "worker", "submit", "status", "admin"],
     aliases: [
       { name: "PARAMETER_SERVER_ADDRESS", portFrom: "SERVER_PORT" },
       { name: "MASTER_ADDR", portFrom: "MASTER_PORT" },
@@ -149,7 +162,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: 30_000,
     sentence: "time limit of each network operation",
     group,
-    commands: [...partCommands, "submit", "status"],
+    commands: [...partCommands, "submit", "status", "admin"],
   },
   leaseMs: {
     name: "lease",

@@ -42,7 +42,6 @@ const alsoTaken: {
     readonly defaults?: OptionRow<RunOptions[Key]>["defaults"];
   };
 } = {
-  servers: { commands: ["ring"], defaults: { ring: 5 } },
   chunkValues: { commands: ["ring"] },
   virtualNodes: { commands: ["ring"] },
   loadBound: { commands: ["ring"] },

@@ -171,8 +171,9 @@ export const showingRows: OptionRows<ShowingOptions> = {
     type: listOf(injection, ";"),
     default: [],
     sentence:
-      "kill or pause a member once the coordinator knows that the run is at a global step, which " +
-      "it hears up to 250 ms late; may be repeated",
+      "a fault at a global step: kill, pause or cut (close all connections of) a worker or " +
+      "server as soon as one of its chunks is at that step; kill the coordinator, or have its " +
+      "disk stand still (slow-disk), when it hears of the step; may be repeated",
     group: "trying",
     commands: ["train"],
   },

@@ -13,19 +13,16 @@ import { wireRows } from "./options-wire.js";
 import type { ResolvedOptions } from "./resolved-options.js";
 import { serviceOf } from "./service-variables.js";
 
-const { servers, ...otherRunRows } = runOptionRows;
-
 /**
  * Every row, by the field of ResolvedOptions that it fills. Within a group this is the order in
  * which help and the documents show them.
  */
 export const optionRows: OptionRows<ResolvedOptions> = {
-  servers,
   ...clusterRows,
   ...paceRows,
   ...trainingRows,
   ...wireRows,
-  ...otherRunRows,
+  ...runOptionRows,
   ...portionRows,
   ...keepingRows,
   ...showingRows,

@@ -19,8 +19,15 @@ export interface WorkerRange {
   readonly start?: number;
 }
 
+/** How few servers a run begins and goes on with (min), and how many it takes (max). */
+export interface ServerRange {
+  readonly min: number;
+  readonly max: number;
+}
+
 /** Who belongs and how members reach each other. */
 export interface ClusterOptions {
+  readonly servers: ServerRange;
   readonly workers: WorkerRange;
   readonly maxRestarts: number;
   /** host:port of the coordinator; null where the command starts its own. */

@@ -6,11 +6,15 @@
 /** The roles that register with a coordinator. */
 export type MemberRole = "server" | "worker";
 
-/** One life of one member. */
-export interface MemberIdentity {
+/** What a member is called, whatever its life. */
+export interface MemberPlace {
   readonly role: MemberRole;
   /** Rank of a worker, index of a server. */
   readonly rank: number;
+}
+
+/** One life of one member. */
+export interface MemberIdentity extends MemberPlace {
   /** Names this life of the process in everything it says. */
   readonly incarnation: number;
 }

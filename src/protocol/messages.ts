@@ -308,6 +308,8 @@ export type CoordinatorMessage =
       readonly reason: string;
       readonly outcome: "done" | "failed" | "interrupted";
       readonly stay: boolean;
+      /** A worker completes the step that it is in first. */
+      readonly afterStep: boolean;
     };
 
 /** What a chunk message is. The order is the wire value. */
@@ -326,6 +328,9 @@ export const chunkKinds = [
   "snapshot",
   "entry",
   "received",
+  "copy",
+  "copied",
+  "discard",
 ] as const;
 /** One of the kinds. */
 export type ChunkKind = (typeof chunkKinds)[number];
@@ -363,7 +368,10 @@ export type ChunkPart = (typeof chunkParts)[number];
  *   weights unless refused, nonfinite or !wantsReply
  * - load: chunk, part, version, payload = values, detail = ChunkMarks as JSON with the weights;
  *   loaded answers each
- * - save: chunk; answered by one saved message a part
+ * - copy: the coordinator has the chunk kept as it is, for this channel, while it is trained on;
+ *   answered by copied, whose `step` is the seq and whose `version` the version of the copy
+ * - save: chunk; answered by one saved message a part, with which the copy is given up
+ * - discard: the copy of the chunk is not wanted; no answer
  * - follow: a server asks a chunk's primary for all its entries; rank = its index, `step` = the seq
  *   that it has, -1 for none, fence = the view that it stands on, which all answers repeat
  * - snapshot: chunk, part, payload = values, `step` = seq, detail = ChunkMarks as JSON with the

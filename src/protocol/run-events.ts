@@ -113,6 +113,8 @@ export interface CoordinatorSnapshot {
   readonly examples: number;
   readonly totalExamples: number;
   readonly members: readonly MemberSnapshot[];
+  /** Chunks that are on their way to other servers, and how many these are in all. */
+  readonly moves: { readonly left: number; readonly total: number };
   /** What the workers' engines chose that bits depend on, each line once. */
   readonly algorithms: readonly string[];
   readonly evaluations: readonly EvaluationRecord[];

@@ -108,6 +108,8 @@ export interface TimedCadence extends SpecOf<typeof timedFields> {}
 const timedCadence = record<TimedCadence>(timedFields);
 const name = text(1024);
 const members = whole(1, 4096);
+/** The most servers of one run. */
+export const serversMax = 256;
 
 /** The fields of a run. */
 export const runFields = {
@@ -133,15 +135,10 @@ export const runFields = {
   input: record<InputSpec>(inputFields, inputProblem),
   workersMin: members,
   workersMax: members,
-  servers: option("servers", whole(1, 256), {
-    short: "s",
-    otherNames: ["num-ps"],
-    default: 1,
-    unit: "processes",
-    sentence: "number of server processes",
-    group: "cluster",
-    scope: "run",
-  }),
+  /** As many must be there. */
+  servers: whole(1, serversMax),
+  /** The most that it takes; null for no more than must be there. */
+  serversMax: addedLater(nullable(whole(1, serversMax)), null),
   replicas: addedLater(
     option("replicas", whole(1, 16), {
       default: 1,
@@ -279,9 +276,12 @@ export const runFields = {
 export interface RunSpec extends SpecOf<typeof runFields> {}
 
 /** A run as it is read from elsewhere. */
-export const runSpecField = record<RunSpec>(runFields, ({ workersMin, workersMax }) =>
-  workersMin <= workersMax ? null : `workers ${workersMin} to ${workersMax} is not a range`,
-);
+export const runSpecField = record<RunSpec>(runFields, (spec) => {
+  const { workersMin, workersMax, servers, serversMax } = spec;
+  if (workersMin > workersMax) return `workers ${workersMin} to ${workersMax} is not a range`;
+  if (servers <= (serversMax ?? servers)) return null;
+  return `servers ${servers} to ${serversMax} is not a range`;
+});
 
 /** The model as people read it: its name, and its stem where it has a choice of them. */
 export function modelTitle({ model, stem }: Pick<RunSpec, "model" | "stem">): string {

@@ -195,6 +195,7 @@ const snapshot: CoordinatorSnapshot = {
   examples: 0,
   totalExamples: 400,
   members: [worker(0), worker(1)],
+  moves: { left: 0, total: 0 },
   algorithms: [],
   evaluations: [],
 };

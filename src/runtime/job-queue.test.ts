@@ -20,7 +20,7 @@ test("jobs come out as they went in, under names of their own", async () => {
 });
 
 test("what a job waits for is told with the numbers", () => {
-  const settings = { workers: { min: 1, max: 4 }, servers: 1 };
+  const settings = { workers: { min: 1, max: 4 }, servers: { min: 1, max: 1 } };
   const member = (role: "server" | "worker") => ({ role, state: "alive" }) as MemberSnapshot;
   const told = missingMembers("j", settings, { members: [member("worker")] }, 60_000);
   assert.match(told ?? "", /^job j waits for 4 workers and 1 server, 1 and 0 are here; after 60 s/);

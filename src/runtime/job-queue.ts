@@ -72,11 +72,11 @@ export function missingMembers(
   const count = (role: string) =>
     members.filter((member) => member.role === role && member.state !== "dead").length;
   const [here, serversHere] = [count("worker"), count("server")];
-  if (here >= workers.max && serversHere >= servers) return null;
-  const wanted = `${counted(workers.max, "worker")} and ${counted(servers, "server")}`;
+  if (here >= workers.max && serversHere >= servers.min) return null;
+  const wanted = `${counted(workers.max, "worker")} and ${counted(servers.min, "server")}`;
   const found = `${here} and ${serversHere} are here`;
   const limit = `after ${startTimeoutMs / 1000} s (--start-timeout)`;
-  const ending = `${limit} it starts with at least ${workers.min} and ${servers}, or fails`;
+  const ending = `${limit} it starts with at least ${workers.min} and ${servers.min}, or fails`;
   return `job ${name} waits for ${wanted}, ${found}; ${ending}`;
 }
 

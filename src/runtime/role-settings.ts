@@ -38,6 +38,12 @@ export interface RoleParts {
   readonly clock?: Clock;
   /** Told what the role does, a sentence at a time; nobody if left out. */
   readonly log?: (text: string) => void;
+  /**
+   * Called when a server has applied an update to a chunk, before that is answered, or a worker
+   * has received one, with the count of updates that the chunk has had: the global step that it is
+   * at.
+   */
+  readonly onChunkStep?: (step: number) => void;
 }
 
 /** What holds where nothing is said. */

@@ -120,6 +120,7 @@ async function draftOf(options: RunSettings) {
   assertResumable(resumed.checkpoint, draft, layout);
   const nothing = resumed.name === null ? null : nothingLeft(manifest, draft);
   if (nothing !== null) throw new PacelineError("usage", `run ${resumed.name} ${nothing}`);
+  demandFurtherEnd(manifest, draft);
   return { draft, layout, resumed, doubts: dataNotes(manifest.spec, draft) };
 }
 
@@ -158,6 +159,32 @@ export function nothingLeft(
   if (!isDone || epochs > before.epochs || wantsSteps) return null;
   const remedy = "to train further raise --epochs or --max-steps";
   return `is done at step ${globalStep}, epoch ${before.epochs} of ${before.epochs}; ${remedy}`;
+}
+
+/** Which epoch, from 1, a checkpoint was written in. */
+export function epochOf({ cursor }: Pick<CheckpointManifest, "cursor">): number {
+  const work = (cursor as unknown as TrainingSnapshot | null)?.cursor;
+  if (work === undefined) return 1;
+  const latest = "plans" in work ? work.plans.at(-1) : work.pools.at(-1);
+  return (latest?.epoch ?? 0) + 1;
+}
+
+/** @throws PacelineError `usage` where the run is past what is asked for. */
+function demandFurtherEnd(
+  manifest: CheckpointManifest,
+  { epochs, maxSteps }: Pick<RunSpec, "epochs" | "maxSteps">,
+): void {
+  const { globalStep } = manifest;
+  const epoch = epochOf(manifest);
+  const ends = [
+    ["--epochs", epochs, epoch, `in epoch ${epoch}`],
+    ["--max-steps", maxSteps ?? Infinity, globalStep, `at step ${globalStep}`],
+  ] as const;
+  for (const [flag, end, reached, where] of ends) {
+    if (end >= reached) continue;
+    const sentence = `${flag} ${end} ends before the checkpoint, which is ${where}`;
+    throw new PacelineError("usage", `${sentence}; write ${reached} or more`);
+  }
 }
 
 /** In the folder of the run: whatever came after the checkpoint is no part of it any more. */

@@ -32,6 +32,8 @@ export interface ClusterSettings extends PaceSettings {
    * at the start; all of them if left out.
    */
   readonly workers: { readonly min: number; readonly max: number; readonly start?: number };
+  /** How few servers the run begins and goes on with (min), and how many it takes (max). */
+  readonly servers: { readonly min: number; readonly max: number };
   /** One of the modes of `core/sync`. */
   readonly mode: string;
   /** Faults that the run brings upon itself; checked against the counts. */

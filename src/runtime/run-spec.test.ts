@@ -8,7 +8,7 @@ import { type RunFacts, runSpecFrom } from "./run-spec.js";
 const { options: defaults } = resolve("train", {});
 const options: ResolvedOptions = {
   ...defaults,
-  servers: 2,
+  servers: { min: 2, max: 2 },
   chunkValues: 4096,
   model: "mlp",
   data: "mnist",
@@ -94,7 +94,7 @@ describe("a run spec", () => {
       "3 training examples are too few for 4 workers; lower --workers or raise --train-limit",
     ],
     [
-      { inject: [{ kind: "kill", role: "server", rank: 2, at: 5 }] },
+      { inject: [{ kind: "kill", role: "server", rank: 2, at: 5, forMs: null }] },
       {},
       "--inject kill:server=2,at=5 names no server; there are 2, from 0 to 1",
     ],

@@ -36,7 +36,7 @@ export interface RunFacts {
  * @throws PacelineError `usage` where the options don't go together with the data.
  */
 export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
-  const { model, data, workers } = options;
+  const { model, data, workers, servers } = options;
   const protocol = protocolOf(options.mode, options);
   if (model === null) throw usage("a run needs --model, such as --model mlp");
   if (data === null) throw usage("a run needs --data, such as --data mnist");
@@ -55,6 +55,8 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
     input: { ...facts.input, augment: demandAugmentable(options, facts) },
     workersMin: workers.min,
     workersMax: workers.max,
+    servers: servers.min,
+    serversMax: servers.max === servers.min ? null : servers.max,
     protocol,
     updateRule: updateRuleOf(options),
     schedule: {
@@ -134,10 +136,11 @@ function demandComputable({ engine, dtype }: RunSettings): void {
 function demandInjectable({ inject, servers, workers }: RunSettings): void {
   for (const fault of inject) {
     const { role, rank } = fault;
-    const count = role === "worker" ? workers.max : servers;
+    const count = { worker: workers.max, server: servers.max, coordinator: 1 }[role];
     if (rank < count) continue;
     const sentence = `--inject ${faultText(fault)} names no ${role}`;
-    throw usage(`${sentence}; there are ${count}, from 0 to ${count - 1}`);
+    const there = count === 1 ? "there is one, 0" : `there are ${count}, from 0 to ${count - 1}`;
+    throw usage(`${sentence}; ${there}`);
   }
 }
 

@@ -13,8 +13,9 @@ import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { loadDataset } from "../data/dataset.js";
 import type { Dataset } from "../data/split.js";
 import { PacelineError, toPacelineError } from "../errors.js";
+import type { CheckpointState } from "../host/checkpoint-saver.js";
 import { type Clock, every } from "../host/clock.js";
-import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
+import { CoordinatorHost } from "../host/coordinator-host.js";
 import type { ModelState } from "../host/state-transfer.js";
 import type { Examples, ExamplesRequest } from "../protocol/examples.js";
 import { joinHostPort } from "../protocol/host-port.js";
@@ -22,6 +23,7 @@ import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-e
 import { checkpointsFolder } from "../store/checkpoint/checkpoint-folder.js";
 import type { JsonValue } from "../store/checkpoint/manifest.js";
 import { readCoordinatorState, writeCoordinatorState } from "../store/coordinator-state.js";
+import { diskFiles, type Files } from "../store/files.js";
 import { enginesOf } from "../store/runs/run-result.js";
 import { createMemberTransport } from "../transport/frames/member-transport.js";
 import { createRouter } from "../transport/frames/routes.js";
@@ -29,6 +31,7 @@ import type { Listener, Transport } from "../transport/transport.js";
 import { ExampleReader } from "./compute/example-reader.js";
 import { type Job, JobQueue, missingMembers } from "./job-queue.js";
 import type { Observer, RunBegin, RunEnd } from "./observer.js";
+import { pacedFiles } from "./paced-files.js";
 import { savePatiently } from "./patient-save.js";
 import { describeMachine, packageVersion } from "./process/machine.js";
 import { processClock } from "./process/process-clock.js";
@@ -186,7 +189,10 @@ class StartedCoordinator implements RunningCoordinator {
       initialState: async () => this.#takeState(),
       goBack: (setup) => this.#goBack(setup),
       inheritance: () => this.#run().start.residuals,
-      saveCheckpoint: (request, setup, state) => this.#saveCheckpoint(request, setup, state),
+      saveCheckpoint: (request, setup, state, beside) => {
+        const files = beside === null ? diskFiles : pacedFiles(diskFiles, beside, this.#clock);
+        return this.#saveCheckpoint(request, setup, state, files);
+      },
       persist: (record) => this.#keep(record),
       onEvent: (event) => this.#onEvent(event),
       onEnded: (result) => void this.#onEnded(result),
@@ -382,6 +388,7 @@ class StartedCoordinator implements RunningCoordinator {
     { step, snapshot, view, why }: SaveRequest,
     { spec, layout }: RunSetup,
     state: CheckpointState,
+    files: Files,
   ): Promise<number> {
     const { directory, settings, record } = this.#run();
     const applied = Math.min(...state.marks.map((marks) => marks.version));
@@ -397,7 +404,7 @@ class StartedCoordinator implements RunningCoordinator {
       engines: enginesOf(picture),
       algorithms: picture.algorithms,
     };
-    const save = () => keepCheckpoint(place, content);
+    const save = () => keepCheckpoint(place, content, files);
     const tell = (text: string) => record.onEvent({ kind: "warning", text });
     const patience = { clock: this.#clock, patienceMs: settings.savePatienceMs, tell };
     // Of one amid training the next is the remedy.

@@ -110,6 +110,54 @@ describe("roles that a program starts", () => {
     assert.equal(network.connections, 0);
   });
 
+  test("a server that was given up registers again, and is brought up to hold chunks", async () => {
+    const network = new MemoryNetwork();
+    const told: string[] = [];
+    const coordinator = await startCoordinator(
+      { host: "coordinator", leaseMs: 300, startTimeoutMs: 20_000 },
+      {
+        transport: network.createTransport("coordinator"),
+        observers: [{ onEvent: ({ text }) => void told.push(text) }],
+      },
+    );
+    const reach = { coordinator: coordinator.address };
+    const servers = await Promise.all(
+      [0, 1].map((rank) => {
+        const transport = network.createTransport(`server-${rank}`);
+        return startServer({ ...reach, rank, host: `server-${rank}`, port: 0 }, { transport });
+      }),
+    );
+    const place = { dataDir: join(folder, "data") };
+    const worker = await startWorker(
+      { ...reach, ...place },
+      { transport: network.createTransport() },
+    );
+    const heard = async (what: RegExp, from: number) => {
+      for (;;) {
+        const at = told.findIndex((text, index) => index >= from && what.test(text));
+        if (at >= 0) return at + 1;
+        await setImmediate();
+      }
+    };
+    const { settings, configText } = runOf("given-up", 4000);
+    const two = { servers: { min: 2, max: 2 }, replicas: 2 };
+    const running = coordinator.run({ settings: { ...settings, ...two }, configText });
+    try {
+      let at = await heard(/^redundant/, 0);
+      network.cut("server-1", "coordinator");
+      at = await heard(/^server-1 .*: lost/, at);
+      network.restore("server-1", "coordinator");
+      at = await heard(/^Server 1 registered/, at);
+      await heard(/^redundant: every chunk is on 2 servers$/, at);
+    } finally {
+      coordinator.interrupt("enough");
+      const { result } = await running;
+      assert.equal(result.outcome, "interrupted", result.reason);
+      for (const member of [worker, ...servers]) await member.close();
+      await coordinator.close();
+    }
+  });
+
   test("serve: a job is judged when it is submitted, and members go home at the end", async () => {
     const network = new MemoryNetwork();
     const lines: string[] = [];

@@ -17,13 +17,7 @@ import type {
   Transport,
 } from "../transport/transport.js";
 import { layoutOf } from "./compute/initial-state.js";
-import {
-  type MemberEnd,
-  MemberPart,
-  type RunningMember,
-  registrationOf,
-  sessionConfigOf,
-} from "./member-part.js";
+import { type RunningMember, registrationOf, sessionConfigOf } from "./member-part.js";
 import { processClock } from "./process/process-clock.js";
 import {
   demandLoopback,
@@ -32,6 +26,7 @@ import {
   type RoleParts,
   roleDefaults,
 } from "./role-settings.js";
+import { ServerLives } from "./server-lives.js";
 import { closeProcessTrace, openProcessTrace } from "./trace/process-trace.js";
 
 /** Where a server listens, and whose runs it serves. */
@@ -55,8 +50,8 @@ export interface RunningServer extends RunningMember {
 }
 
 /**
- * Starts a server: it listens, then registers, trying until the coordinator is there. Resolves once
- * it listens.
+ * Starts a server: it listens, then registers, trying until the coordinator is there, and registers
+ * again when it has been given up. Resolves once it listens.
  * @throws PacelineError `usage` where settings are wrong or the port can't be had.
  */
 export async function startServer(
@@ -72,8 +67,8 @@ export async function startServer(
   const { ioTimeoutMs } = config;
   const transport = parts.transport ?? createMemberTransport({ ioTimeoutMs });
   const trace = await openProcessTrace(settings.traceFile ?? null);
-  let host: ServerHost | null = null;
-  const accept: ChunkAcceptor = (channel) => host?.accept(channel) ?? refuseAll(channel);
+  let lives: ServerLives | null = null;
+  const accept: ChunkAcceptor = (channel) => lives?.host?.accept(channel) ?? refuseAll(channel);
   const closeTransport = async () => parts.transport ?? (await transport.close());
   const served = await serve(settings, parts, transport, accept).catch(async (thrown: unknown) => {
     await closeProcessTrace(trace, log);
@@ -82,34 +77,30 @@ export async function startServer(
   });
   const { address, frames } = served;
   const { kernels = "auto", rank = null } = settings;
-  const request = { ...registrationOf("server", rank), address, frames };
   const router = createRouter(settings.transport ?? roleDefaults.transport, log);
   const route = parts.transport === undefined ? router : ({ address }: ViewServer) => address;
   const heard = new HeardTerm();
-  const part = new MemberPart({ transport, clock, config, request, heard, log });
-  let end: (end: MemberEnd) => void = () => {};
-  const ended = new Promise<MemberEnd>((resolve, reject) => {
-    end = resolve;
-    const joined = part.join((index) => {
-      host = new ServerHost({
-        ...{ clock, index, heard, kernels, trace, log, layoutOf, transport, ioTimeoutMs, route },
-        arenaValues: arenaValuesMax,
-        onStop: ({ outcome, reason, stay }) => !stay && resolve({ outcome, reason }),
-      });
-      const onLeft = (reason: string) => resolve({ outcome: "left", reason });
-      return { host, onLost: reject, onLeft };
-    });
-    joined.catch(reject);
-  });
+  const present = new ServerLives(
+    {
+      ...{ transport, clock, config, heard, log },
+      requestOf: (index) => ({ ...registrationOf("server", index), address, frames }),
+      open: (index, onStop) =>
+        new ServerHost({
+          ...{ clock, index, heard, kernels, trace, log, layoutOf, transport, ioTimeoutMs, route },
+          ...{ arenaValues: arenaValuesMax, onStop },
+          onApplied: ({ version }) => parts.onChunkStep?.(version),
+        }),
+    },
+    rank,
+  );
+  lives = present;
   return {
     address,
-    ended,
-    interrupt: (reason) => part.leave(reason),
-    takesPart: () => part.takesPart(),
+    ended: present.ended,
+    interrupt: (reason) => present.part.leave(reason),
+    takesPart: () => present.part.takesPart(),
     close: async () => {
-      end({ outcome: "left", reason: "closed" });
-      part.close();
-      host?.close();
+      present.close();
       await closeProcessTrace(trace, log);
       await served.close();
       await closeTransport();

@@ -142,7 +142,7 @@ class StartedWorker implements RunningMember {
 
   #openHost(rank: number, incarnation: number): WorkerHost {
     const { kernels = "auto", coordinator, threads = null, dataDir = null } = this.#settings;
-    const { onRunEnd } = this.#parts;
+    const { onRunEnd, onChunkStep } = this.#parts;
     const trace = this.#trace;
     const { transport, clock, config, log } = this.#setup;
     const cacheDir = this.#settings.cacheDir ?? null;
@@ -157,6 +157,7 @@ class StartedWorker implements RunningMember {
       route: this.#route,
       ioTimeoutMs: config.ioTimeoutMs,
       compute: createCentralCompute(thread, { ask, ioTimeoutMs: config.ioTimeoutMs }),
+      onReply: ({ version }) => onChunkStep?.(version),
       onFinish: (end) => {
         onRunEnd?.(rank, end);
         if (!end.stay) this.#end({ outcome: end.outcome, reason: end.reason });

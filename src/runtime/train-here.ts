@@ -68,7 +68,7 @@ class ClusterHere {
   startMembers(coordinator: RunningCoordinator): void {
     const { servers, workers, threads, dataDir, cacheDir } = this.#request.settings;
     const reach = { coordinator: coordinator.address };
-    for (let rank = 0; rank < servers; rank++) {
+    for (let rank = 0; rank < servers.min; rank++) {
       const settings = { ...reach, rank, host: `server-${rank}`, port: 0 };
       this.#add("server", rank, coordinator, startServer(settings, this.#partsOf("server", rank)));
     }

@@ -1,16 +1,23 @@
 /** Which positions of which epoch every chunk has applied, from a ledger's entries. */
-import type { Ledger, LedgerStep } from "./ledger.js";
+import type { Ledger, LedgerEntry, LedgerStep } from "./ledger.js";
 
 /** By epoch and position, how many chunks have applied it. */
 export type AppliedPositions = ReadonlyMap<number, Uint16Array>;
 
-/** Counts; complains where a chunk has applied a position a second time. */
-export function countPositions(ledger: Ledger, complain: (what: string) => void): AppliedPositions {
+/**
+ * Counts; complains where a chunk has applied a position a second time. `entriesOf`: what of its
+ * entries counts; all if left out.
+ */
+export function countPositions(
+  ledger: Ledger,
+  complain: (what: string) => void,
+  entriesOf: (chunk: number) => readonly LedgerEntry[] = (chunk) => ledger.entriesOf(chunk),
+): AppliedPositions {
   const { layout, spec } = ledger;
   const counts = new Map<number, Uint16Array>();
   for (const { index } of layout.chunks) {
     const own = new Set<number>();
-    for (const { steps } of ledger.entriesOf(index)) {
+    for (const { steps } of entriesOf(index)) {
       for (const { epoch, range, rank, step } of steps) {
         const ofEpoch = counts.get(epoch) ?? new Uint16Array(spec.trainExamples);
         counts.set(epoch, ofEpoch);

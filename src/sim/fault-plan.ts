@@ -2,6 +2,7 @@
  * What goes wrong in a simulated run, as plain data: when, where and for how long. A plan is drawn
  * from a seed, and each fault ends: a run that stands still after the last one has no excuse.
  */
+import type { MemberRole } from "../protocol/identity.js";
 import type { Random } from "../random.js";
 
 /** One fault. Nodes are named by role and rank, the coordinator by its role. */
@@ -59,10 +60,20 @@ export type Fault = { readonly atMs: number } & (
   /** A member is told an earlier view again. */
   | { readonly kind: "staleView"; readonly node: string }
   | { readonly kind: "lateWorker"; readonly rank: number }
+  /** Another, as soon as a server sends a part of what a checkpoint is made of. */
+  | { readonly kind: "amidSave"; readonly fault: Fault }
+  /** Nothing goes wrong: another server comes, or a member is asked to leave. */
+  | { readonly kind: "joinServer"; readonly index: number }
+  | { readonly kind: "drain"; readonly role: MemberRole; readonly rank: number }
 );
 
 /** Whose process it is. */
 export type FaultRole = "server" | "worker" | "coordinator";
+
+/** True of what happens to sound clusters as well. */
+export function isOrderly({ kind }: Fault): boolean {
+  return kind === "lateWorker" || kind === "joinServer" || kind === "drain";
+}
 
 /** What a plan of faults is drawn for. */
 export interface FaultScene {
@@ -111,6 +122,37 @@ export function drawServerFaults(random: Random, scene: FaultScene, most: number
         return { kind: "block", atMs, from: node, to: "coordinator", durationMs };
     }
   });
+}
+
+/** Servers that may come, and what happens with it. */
+export interface Comings {
+  /** The most that the run takes; null for no more than it begins with. */
+  readonly serversMax: number | null;
+  readonly faults: readonly Fault[];
+}
+
+/** Draws servers that come while a run is on, members that are drained, and losses amid that. */
+export function drawComings(random: Random, scene: FaultScene, most: number): Comings {
+  const { workers, servers, untilMs } = scene;
+  if (most === 0 || random.below(3) > 0) return { serversMax: null, faults: [] };
+  const serversMax = servers + 1 + random.below(2);
+  const atMs = () => random.float() * untilMs;
+  const joins = Array.from({ length: 1 + random.below(3) }, (_, count): Fault => {
+    const index = count === 0 ? servers : random.below(serversMax);
+    return { kind: "joinServer", atMs: 0.6 * atMs(), index };
+  });
+  const drains = Array.from({ length: random.below(3) }, (): Fault => {
+    if (random.below(4) === 0) {
+      return { kind: "drain", atMs: atMs(), role: "worker", rank: random.below(workers) };
+    }
+    return { kind: "drain", atMs: atMs(), role: "server", rank: random.below(serversMax) };
+  });
+  const kills = Array.from({ length: random.below(4) === 0 ? 1 : 0 }, (): Fault => {
+    const node = `server-${random.below(serversMax)}`;
+    const restartMs = 50 + random.float() * 400;
+    return { kind: "kill", atMs: atMs(), node, isSilent: random.below(3) === 0, restartMs };
+  });
+  return { serversMax, faults: [...joins, ...drains, ...kills] };
 }
 
 /** Draws losses of servers whose chunks have no copies, each of which is started again. */
@@ -208,6 +250,27 @@ export function drawFailOvers(
   });
 }
 
+/**
+ * Draws what strikes while a checkpoint is collected, which takes so little time that faults at any
+ * moment seldom meet it; `mayLose`: servers may be lost.
+ */
+export function drawAmidSave(random: Random, scene: FaultScene, mayLose: boolean): Fault[] {
+  const { servers, workers, untilMs, leaseMs } = scene;
+  if (random.below(3) !== 0) return [];
+  const atMs = random.float() * untilMs;
+  const server = `server-${random.below(servers)}`;
+  const worker = `worker-${random.below(workers)}`;
+  const restartMs = 50 + random.float() * 400;
+  const strikes: readonly Fault[] = [
+    { kind: "break", atMs, left: "coordinator", right: server },
+    { kind: "leaveBehind", atMs, from: server, to: "coordinator", lateMs: leaseMs / 4 },
+    { kind: "kill", atMs, node: worker, isSilent: false, restartMs },
+    { kind: "kill", atMs, node: server, isSilent: false, restartMs },
+  ];
+  const fault = strikes[random.below(mayLose ? 4 : 3)]!;
+  return [{ kind: "amidSave", atMs, fault }];
+}
+
 /** When everything is as it should be again. */
 export function endOfFaults(faults: readonly Fault[]): number {
   return Math.max(0, ...faults.map((fault) => fault.atMs + durationOf(fault)));
@@ -222,6 +285,8 @@ export function durationOf(fault: Fault): number {
       const { strike, then = [] } = fault;
       return Math.max(durationOf({ atMs: 0, node: "", ...strike }), endOfFaults(then));
     }
+    case "amidSave":
+      return durationOf(fault.fault);
     case "freeze":
     case "block":
     case "repeat":

@@ -11,15 +11,15 @@ import type { Entry } from "../core/server/entry.js";
 import { paceOf } from "../core/sync/modes.js";
 import type { Pace } from "../core/sync/pace.js";
 import type { SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
-import type { CheckpointState } from "../host/coordinator-host.js";
+import type { CheckpointState } from "../host/checkpoint-saver.js";
 import type { MemberIdentity, WorkerIdentity } from "../protocol/identity.js";
 import { termOf } from "../protocol/ids.js";
-import type { ChunkHeader, MemberMessage } from "../protocol/messages.js";
+import type { ChunkHeader, ChunkMarks, MemberMessage } from "../protocol/messages.js";
 import type { RunEvent } from "../protocol/run-events.js";
 import type { View } from "../protocol/view.js";
 import { countPositions, usedExamples } from "./applied-positions.js";
 import { CopyWatch } from "./copy-watch.js";
-import type { Ledger, LedgerStart } from "./ledger.js";
+import type { Ledger, LedgerStart, LedgerStep } from "./ledger.js";
 import type { SavedCheckpoint } from "./saved-checkpoint.js";
 import type { ComputedStep } from "./simulated-compute.js";
 import { digestOf, toyLoss } from "./toy-model.js";
@@ -211,55 +211,70 @@ export class InvariantWatch {
     }
   }
 
-  /** A checkpoint is about to be written. */
+  /**
+   * A checkpoint is about to be written. Servers may have gone on since they copied for it: what it
+   * has to be is what they had at the versions that it names.
+   */
   saved(request: SaveRequest, state: CheckpointState): SavedCheckpoint {
     const { step, why } = request;
     const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
     const where = `checkpoint of step ${step} (${why})`;
     const { chunks } = this.#ledger.layout;
-    const entries = chunks.map(({ index }) => [...this.#ledger.entriesOf(index)]);
-    for (const { index } of chunks) this.#compareChunk(where, index, state);
+    const entries = chunks.map(({ index }) => {
+      return this.#ledger.entriesOf(index).slice(0, state.marks[index]!.version);
+    });
+    for (const { index } of chunks) this.#compareChunk(where, index, state, why);
+    const rejected = rejectedBy(this.#ledger.rejected, state.marks);
     // A step that a lost worker tore is sealed by some chunks only.
     const sealedStep = Math.max(...state.marks.map((marks) => marks.sealedStep));
     if (this.#pace.meetsAtBoundaries && sealedStep !== step - 1) {
       this.violated("checkpoint step", `the ${where} has sealed step ${sealedStep}`);
     }
-    this.#compareAccount(where, snapshot);
+    this.#compareAccount(where, { snapshot, entries, rejected });
     this.#compareFinal(where, request, state);
     const applied = Math.min(...state.marks.map((marks) => marks.version));
     const globalStep = this.#pace.globalStep === "step" ? step : applied;
-    const rejected = [...this.#ledger.rejected];
     return { why, step, globalStep, state: copyOf(state), snapshot, entries, rejected };
   }
 
-  #compareChunk(where: string, chunk: number, state: CheckpointState): void {
+  #compareChunk(
+    where: string,
+    chunk: number,
+    state: CheckpointState,
+    why: SaveRequest["why"],
+  ): void {
     const { version, examples } = state.marks[chunk]!;
     this.#ledger.sent(chunk, version);
     const entries = this.#ledger.entriesOf(chunk);
     const place = `chunk ${chunk} of the ${where}`;
-    if (version !== entries.length) {
+    if (why === "checkpoint" ? version > entries.length : version !== entries.length) {
       this.violated("checkpoint version", `${place} is of ${version}, not ${entries.length}`);
     }
-    const applied = entries.reduce((sum, entry) => sum + entry.examples, 0);
+    const applied = entries.slice(0, version).reduce((sum, entry) => sum + entry.examples, 0);
     if (examples !== applied) {
       this.violated("checkpoint examples", `${place} has ${examples} examples, not ${applied}`);
     }
     if (!this.#ledger.knowsValues) return;
     const { offset, length } = this.#ledger.layout.chunks[chunk]!;
     const vectors = [state.weights, ...state.state];
+    const known = this.#ledger.valuesAt(chunk, version);
     for (let part = 0; part < this.#ledger.partCount; part++) {
       const found = vectors[part]!.subarray(offset, offset + length);
-      if (digestOf(found.slice()) === digestOf(this.#ledger.valuesOf(chunk, part).slice()))
-        continue;
+      const wanted = known[part];
+      if (wanted !== undefined && digestOf(found.slice()) === digestOf(wanted)) continue;
       this.violated("checkpoint values", `${place}, part ${part}, has other bits than the ledger`);
     }
   }
 
   /** What the coordinator counts as used is what some chunk has applied. */
-  #compareAccount(where: string, { epochs, openEpochs }: TrainingSnapshot): void {
-    const applied = countPositions(this.#ledger, (what) => this.violated("applied twice", what));
-    for (const { epoch, examples } of [...epochs, ...openEpochs]) {
-      const used = usedExamples(applied, epoch, this.#ledger.rejected);
+  #compareAccount(
+    where: string,
+    { snapshot, entries, rejected }: Pick<SavedCheckpoint, "snapshot" | "entries" | "rejected">,
+  ): void {
+    const complain = (what: string) => this.violated("applied twice", what);
+    const applied = countPositions(this.#ledger, complain, (chunk) => entries[chunk]!);
+    for (const { epoch, examples } of [...snapshot.epochs, ...snapshot.openEpochs]) {
+      const used = usedExamples(applied, epoch, rejected);
       if (used === examples) continue;
       const sentence = `${where}: epoch ${epoch} counts ${examples} examples, ${used} are applied`;
       this.violated(used < examples ? "counted, not applied" : "applied, not counted", sentence);
@@ -273,6 +288,20 @@ export class InvariantWatch {
     const sentence = `${where}: the final evaluation has ${this.#lastLoss}, the weights ${loss}`;
     this.violated("final evaluation", sentence);
   }
+}
+
+/** Those of the rejected steps that marks know of: of earlier lives all, else up to their step. */
+function rejectedBy(rejected: Iterable<LedgerStep>, marks: readonly ChunkMarks[]): LedgerStep[] {
+  return [...rejected].filter(({ rank, incarnation, step }) =>
+    marks.some(({ applied }) =>
+      applied.some(
+        (mark) =>
+          mark.rank === rank &&
+          (mark.incarnation > incarnation ||
+            (mark.incarnation === incarnation && mark.step >= step)),
+      ),
+    ),
+  );
 }
 
 /** The loss of a checkpoint's final evaluation; not a number where it has none. */

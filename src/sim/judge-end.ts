@@ -7,7 +7,7 @@ import type { Pace } from "../core/sync/pace.js";
 import type { RunResult } from "../protocol/run-events.js";
 import { feeds } from "../protocol/run-spec.js";
 import { countPositions, tornSteps, usedExamples } from "./applied-positions.js";
-import { durationOf, type Fault } from "./fault-plan.js";
+import { durationOf, type Fault, isOrderly } from "./fault-plan.js";
 import type { InvariantWatch } from "./invariant-watch.js";
 import type { Ledger } from "./ledger.js";
 import type { SavedCheckpoint } from "./saved-checkpoint.js";
@@ -47,8 +47,9 @@ export function judgeEnd(
 
 /** A run may fail where a server stays away, or all of the workers, or where none comes in time. */
 function isExcused({ faults, lateMs }: ClusterPlan, end: ClusterEnd, code: string | null): boolean {
-  const strikes = faults.some(({ kind }) => kind !== "lateWorker");
-  if (code === "member_lost") return hasNoWayBack(faults, end);
+  const struck = faults.filter((fault) => !isOrderly(fault));
+  const strikes = struck.length > 0;
+  if (code === "member_lost") return hasNoWayBack(struck, end);
   if (code === "too_few_workers") return strikes;
   // Who has come must still be accepted.
   const isLate = Math.min(...lateMs) > 0.9 * simulatedTimes.startTimeoutMs;

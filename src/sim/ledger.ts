@@ -42,8 +42,8 @@ interface LedgerChunk {
   readonly parts: readonly number[];
   /** By the digest of the weights their versions. */
   readonly versions: Map<number, number>;
-  /** The values before the last entry; none where that moved none, or there is none. */
-  before: readonly Float32Array[];
+  /** By version the values, from the last one on that a checkpoint was compared with. */
+  readonly history: Map<number, readonly Float32Array[]>;
   /** The highest version that a worker or the coordinator was sent. */
   seen: number;
 }
@@ -104,7 +104,9 @@ export class Ledger {
       const entries = [...(start.entries[index] ?? [])];
       const versions = new Map([[digestOf(this.#arena.view(parts[0]!, length)), entries.length]]);
       const examples = entries.reduce((sum, entry) => sum + entry.examples, 0);
-      return { entries, examples, parts, versions, before: [], seen: entries.length };
+      const values = parts.map((slot) => this.#arena.view(slot, length).slice());
+      const history = new Map([[entries.length, values]]);
+      return { entries, examples, parts, versions, history, seen: entries.length };
     });
   }
 
@@ -183,8 +185,9 @@ export class Ledger {
     }
     chunk.entries.push({ step: entry.marks[0]?.step ?? -1, steps, examples });
     const length = this.layout.chunks[entry.chunk]!.length;
-    chunk.before = chunk.parts.map((slot) => this.#arena.view(slot, length).slice());
     if (this.knowsValues && steps.length > 0) this.#move(entry, chunk, steps);
+    const values = chunk.parts.map((slot) => this.#arena.view(slot, length).slice());
+    chunk.history.set(entry.version, values);
   }
 
   /** True where a copy applies what another has. */
@@ -196,19 +199,27 @@ export class Ledger {
   #undo(chunk: LedgerChunk): void {
     const last = chunk.entries.pop();
     chunk.examples -= last?.examples ?? 0;
-    chunk.before.forEach((values, part) => {
+    const { length: count } = chunk.entries;
+    chunk.history.delete(count + 1);
+    chunk.history.get(count)?.forEach((values, part) => {
       this.#arena.view(chunk.parts[part]!, values.length).set(values);
     });
     for (const [digest, version] of chunk.versions) {
-      if (version > chunk.entries.length) chunk.versions.delete(digest);
+      if (version > count) chunk.versions.delete(digest);
     }
-    chunk.before = [];
   }
 
   /** The values of a part of a chunk. */
   valuesOf(chunk: number, part: number): Float32Array {
     const { length } = this.layout.chunks[chunk]!;
     return this.#arena.view(this.#chunks[chunk]!.parts[part]!, length);
+  }
+
+  /** The same as they were at a version; nobody asks for an earlier one from here on. */
+  valuesAt(chunk: number, version: number): readonly Float32Array[] {
+    const { history } = this.#chunks[chunk]!;
+    for (const earlier of [...history.keys()]) if (earlier < version) history.delete(earlier);
+    return history.get(version) ?? [];
   }
 
   /** How many vectors there are: weights and state. */

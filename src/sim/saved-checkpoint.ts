@@ -1,6 +1,6 @@
 /** A checkpoint of a simulated run, in memory, with what the ledger knew when it was written. */
 import type { SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
-import type { CheckpointState } from "../host/coordinator-host.js";
+import type { CheckpointState } from "../host/checkpoint-saver.js";
 import type { Layout } from "../protocol/layout.js";
 import type { LedgerEntry, LedgerStart, LedgerStep } from "./ledger.js";
 import { toyWeights } from "./toy-model.js";

@@ -17,6 +17,8 @@ import { defaultsOf } from "../protocol/spec-option.js";
 import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
 import {
+  drawAmidSave,
+  drawComings,
   drawFailOvers,
   drawFaults,
   drawLosses,
@@ -126,6 +128,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
       recordedAlgorithms: [],
     },
     ...{ trainExamples, testExamples: oneOf([0, 5, 20]), workersMin: 1, workersMax: 1 },
+    ...{ servers: 1, serversMax: null },
     input: {
       ...{ classes: 10, shape: [1, 1, 1], mean: [0], std: [1], blockExamples: 0 },
       identity: null,
@@ -179,8 +182,11 @@ function drawPart(
     drawMoments(moments, scene, { role, count: Math.min(faultsMax, count), restarts });
   const most = isLong ? 6 : 3;
   const isCutOff = !isLast && moments.below(3) === 0;
+  const mayLose = replicas > 1 || strikes.length > 0;
+  const amidSave = drawAmidSave(new Random("amid save", spec.seed, spec.run), scene, mayLose);
+  const comings = drawComings(new Random("comings", spec.seed, spec.run), scene, faultsMax);
   const faults = [
-    ...[...drawn, ...strikes],
+    ...[...drawn, ...strikes, ...comings.faults, ...(faultsMax === 0 ? [] : amidSave)],
     ...drawMany("worker", moments.below(3) === 0 ? 1 + moments.below(most) : 0),
     ...drawMany("server", moments.below(replicas > 1 ? 2 : 6) === 0 ? 1 + moments.below(most) : 0),
     ...(replicas > 1 && moments.below(2) === 0
@@ -189,7 +195,7 @@ function drawPart(
     ...drawMany("coordinator", isCutOff ? 1 : 0, false),
   ].sort((left, right) => left.atMs - right.atMs);
   return {
-    spec: { ...spec, workersMax, servers, replicas },
+    spec: { ...spec, workersMax, servers, serversMax: comings.serversMax, replicas },
     layout: toyLayout(spec),
     ...{ network, stepMsMax, faults },
     slowness: Array.from({ length: workersMax }, () => (random.below(4) === 0 ? 5 : 1)),

@@ -3,7 +3,8 @@
  * members, a supervisor that starts processes again, and the faults that strike them.
  */
 import type { RunSetup } from "../core/work/run-setup.js";
-import { type CheckpointState, CoordinatorHost } from "../host/coordinator-host.js";
+import type { CheckpointState } from "../host/checkpoint-saver.js";
+import { CoordinatorHost } from "../host/coordinator-host.js";
 import type { Layout } from "../protocol/layout.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";
 import type { RunSpec } from "../protocol/run-spec.js";
@@ -152,7 +153,9 @@ export class SimulatedCluster {
     this.#coordinator?.close();
     this.#coordinatorProcess?.end();
     const [events, checkpoints, result] = [this.#events, this.#checkpoints, this.#result];
-    const lost = events.filter((event) => event.kind === "lost" && event.role === "worker");
+    const isGone = (event: RunEvent) =>
+      (event.kind === "lost" || event.kind === "left") && event.role === "worker";
+    const lost = events.filter(isGone);
     const isFull = events.every(
       (event) => event.kind !== "view" || event.workers.length === this.#plan.spec.workersMax,
     );
@@ -231,6 +234,14 @@ export class SimulatedCluster {
       },
       startWorker: (rank: number) => this.#startWorker(rank),
       workers: () => [...this.#members.keys()].filter((node) => node.startsWith("worker")),
+      startServer: (index: number) => this.#startServer(index),
+      // Who is not there, or can't be spared, stays.
+      drain: (fault: Parameters<CoordinatorHost["drain"]>[0]) =>
+        this.#coordinatorProcess?.run(() => {
+          this.#coordinator?.drain(fault).catch((thrown: Error) => {
+            this.#trace.note(this.#time.nowMs, "drain", thrown.message);
+          });
+        }),
       repeatView: (node: string) => this.#members.get(node)?.repeatView(),
     };
     return new Strikes(cluster, this.#plan.faults);
@@ -251,8 +262,8 @@ export class SimulatedCluster {
     residuals: Map<number, Float32Array>,
   ): CoordinatorHost {
     const { layout } = this.#plan;
-    const pause = () =>
-      new Promise<void>((resolve) => process.clock.after(this.#random.float() * 20, resolve));
+    const pause = (msMax = 20) =>
+      new Promise<void>((resolve) => process.clock.after(this.#random.float() * msMax, resolve));
     const fresh: CheckpointState = {
       weights: this.#ledger.weights(),
       state: [],
@@ -282,16 +293,12 @@ export class SimulatedCluster {
       },
       saveCheckpoint: async (request, _setup, state) => {
         const saved = this.#watch.saved(request, state);
-        if (this.#plan.faults.length === 0) this.#weighMemory();
+        const stands = request.why !== "checkpoint";
+        if (stands && this.#plan.faults.length === 0) this.#weighMemory();
         this.#does(process, "write", false);
-        await pause();
-        const { disk } = this.#kept;
-        disk.pause = () => new Promise((done) => void process.clock.after(this.#diskMs(), done));
-        const isFull = request.why === "checkpoint" && this.#failedSaves < this.#plan.failedSaves;
-        if (isFull) this.#failedSaves++;
-        disk.writesLeft = isFull ? this.#random.below(8) : Number.POSITIVE_INFINITY;
-        await this.#kept.keep(saved, this.#plan.spec, layout);
-        this.#checkpoints.push(saved);
+        // Training goes on beside it for many steps.
+        await pause(stands ? undefined : 400);
+        await this.#keep(process, saved);
         this.#does(process, "write", true);
         return saved.globalStep;
       },
@@ -314,6 +321,17 @@ export class SimulatedCluster {
       readExamples: toyExamples,
     });
     return coordinator;
+  }
+
+  async #keep(process: SimulatedProcess, saved: SavedCheckpoint): Promise<void> {
+    const { spec, layout, failedSaves } = this.#plan;
+    const { disk } = this.#kept;
+    disk.pause = () => new Promise((done) => void process.clock.after(this.#diskMs(), done));
+    const isFull = saved.why === "checkpoint" && this.#failedSaves < failedSaves;
+    if (isFull) this.#failedSaves++;
+    disk.writesLeft = isFull ? this.#random.below(8) : Number.POSITIVE_INFINITY;
+    await this.#kept.keep(saved, spec, layout);
+    this.#checkpoints.push(saved);
   }
 
   #setupFrom(spec: RunSpec, from: SavedCheckpoint | null): RunSetup {

@@ -100,13 +100,21 @@ export class SimulatedServer implements SimulatedMember {
       });
       return this.host;
     };
+    const fail = (thrown: Error) => around.exit(thrown.message);
+    const live = async (life: number): Promise<void> => {
+      const onLost = (error: PacelineError) => {
+        if (error.code !== "refused") return fail(error);
+        this.host?.close();
+        live(life + 1).catch(fail);
+      };
+      const hears = { heard, told: this.#told };
+      await join(around, requestOf(around, "server", rank, life), hears, open, onLost);
+    };
     const begin = async () => {
       await transport.serveChunks(address, accept);
-      const onLost = (error: PacelineError) => around.exit(error.message);
-      const hears = { heard, told: this.#told };
-      await join(around, requestOf(around, "server", rank, 0), hears, open, onLost);
+      await live(0);
     };
-    begin().catch((thrown: Error) => around.exit(thrown.message));
+    begin().catch(fail);
   }
 
   activity(): string {

@@ -51,6 +51,9 @@ export class SimulatedTransport implements Transport {
   status: Transport["status"] = (address) =>
     this.#ask(address, "status", (service) => structuredClone(service.status()));
 
+  drain: Transport["drain"] = (address, member) =>
+    this.#ask(address, "drain", (service) => service.drain(member));
+
   submit: Transport["submit"] = (address, configText) =>
     this.#ask(address, "submit", (service) => service.submit(configText));
 

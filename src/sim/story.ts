@@ -102,6 +102,12 @@ export function faultSentence(fault: Fault): string {
       return `${fault.node} is told an earlier view again`;
     case "lateWorker":
       return `worker-${fault.rank} is started, unless it runs`;
+    case "amidSave":
+      return `once copies for a checkpoint are sent, ${faultSentence(fault.fault)}`;
+    case "joinServer":
+      return `server-${fault.index} comes`;
+    case "drain":
+      return `${fault.role}-${fault.rank} is asked to leave`;
     default:
       return fault satisfies never;
   }

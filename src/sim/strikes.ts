@@ -19,6 +19,8 @@ export interface StruckCluster {
   /** A process has been killed, and is started again after so long, or not at all. */
   onKilled(process: SimulatedProcess, restartMs: number | null, isTold: boolean): void;
   startWorker(rank: number): void;
+  startServer(index: number): void;
+  drain(fault: Fault & { readonly kind: "drain" }): void;
   /** The nodes of workers. */
   workers(): readonly string[];
   /** A member is told an earlier view again. */
@@ -32,6 +34,8 @@ export class Strikes {
   readonly #cluster: StruckCluster;
   /** Moments that are waited for, and how many such messages there were. */
   readonly #armed = new Map<Moment, number>();
+  /** Faults that wait for a part of a checkpoint to be sent. */
+  readonly #amidSave: Fault[] = [];
   /** When everything that has struck is over. */
   overMs = 0;
 
@@ -43,6 +47,10 @@ export class Strikes {
 
   /** A process is about to do something that others notice, or has just done it. */
   acts(process: SimulatedProcess, kind: string, isDone: boolean): void {
+    if (isDone && kind === "saved") {
+      const { time } = this.#cluster;
+      for (const fault of this.#amidSave.splice(0)) time.after(0, () => this.#strike(fault));
+    }
     if (this.#armed.size === 0) return;
     const [role] = process.node.split("-");
     for (const [moment, count] of this.#armed) {
@@ -111,6 +119,15 @@ export class Strikes {
         break;
       case "staleView":
         cluster.repeatView(fault.node);
+        break;
+      case "amidSave":
+        this.#amidSave.push(fault.fault);
+        break;
+      case "joinServer":
+        cluster.startServer(fault.index);
+        break;
+      case "drain":
+        cluster.drain(fault);
         break;
       case "lateWorker":
         cluster.startWorker(fault.rank);

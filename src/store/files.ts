@@ -9,6 +9,7 @@ import { basename, dirname, join } from "node:path";
 import { type ErrorCode, PacelineError } from "../errors.js";
 import { fileError } from "./file-errors.js";
 import { makeFolders } from "./folders.js";
+import { untilDiskGoesOn } from "./held-disk.js";
 
 /** A file opened for writing; writes land one after the other. */
 export interface WritableFile {
@@ -129,6 +130,7 @@ export const diskFiles: Files = aroundFiles(
   },
   async (verb, path, action) => {
     try {
+      await untilDiskGoesOn();
       return await action();
     } catch (thrown) {
       throw fileError(thrown, verb, path);

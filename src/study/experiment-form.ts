@@ -61,6 +61,7 @@ const evaluationForm = z.looseObject({
   seconds: z.number().nonnegative(),
   examples: amount,
   final: z.boolean().nullish(),
+  version: text,
 });
 
 const pacelineForm = z.looseObject({

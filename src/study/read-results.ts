@@ -263,11 +263,12 @@ function evaluationsOf(paceline: PacelineForm): StudyEvaluation[] {
     return counts.reduce((sum: number, one) => sum + one!, 0);
   };
   return (paceline.evaluations ?? []).flatMap((evaluation) => {
-    const { seconds, step, examples, accuracy, loss, epoch } = evaluation;
+    const { seconds, step, examples, accuracy, loss, epoch, version } = evaluation;
     // A model that diverged has no loss, and its accuracy is chance.
     if (accuracy == null || loss == null) return [];
     const work = examples ?? (atEnds && epoch ? examplesUpTo(epoch) : null);
-    return { seconds, step, examples: work, accuracyPercent: accuracy, loss };
+    const values = { seconds, step, examples: work, accuracyPercent: accuracy, loss };
+    return version == null ? values : { ...values, version };
   });
 }
 
@@ -287,6 +288,7 @@ const toldElsewhere = [
   "model",
   "data",
   "servers",
+  "serversMax",
   "workersMax",
   "protocol.mode",
 ];

@@ -133,6 +133,7 @@ describe("a run without a result", () => {
           examples: record.evaluations[0]!.examples,
           accuracyPercent: 95,
           loss: 0.25,
+          version: "10-9f3c21aa",
         },
       ],
       accuracyPercent: 95,

@@ -267,6 +267,7 @@ const metricForm = z.discriminatedUnion("kind", [
     loss: z.number(),
     atSeconds: z.number(),
     trainedExamples: z.number().nullish(),
+    version: z.string().nullish(),
   }),
 ]);
 
@@ -283,13 +284,13 @@ async function readProgress(path: string, onBroken: (sentence: string) => void):
     else if (data.kind === "evaluation") {
       const { step, accuracyPercent, loss, atSeconds } = data;
       seconds = atSeconds;
-      const examples = data.trainedExamples ?? null;
       evaluations.set(`${data.epoch}/${step}`, {
         seconds: atSeconds,
         step,
-        examples,
+        examples: data.trainedExamples ?? null,
         accuracyPercent,
         loss,
+        ...(data.version == null ? {} : { version: data.version }),
       });
       if (step > 0) tests.set(data.epoch, { accuracyPercent, loss });
     } else {

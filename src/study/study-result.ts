@@ -29,6 +29,8 @@ export interface StudyEvaluation {
   readonly examples: number | null;
   readonly accuracyPercent: number;
   readonly loss: number;
+  /** Which version of the whole model; left out where the file does not tell. */
+  readonly version?: string;
 }
 
 /** Where a worker's mean step goes, in seconds; the parts follow each other. */

@@ -233,7 +233,13 @@ for (const kind of kinds) {
       client.openSession(address, identity, mail);
       await until("session", () => coordinator.sessions.length === 1);
       const { channel, mail: memberMail } = coordinator.sessions[0]!;
-      channel.send({ type: "stop", reason: "done", outcome: "done", stay: false });
+      channel.send({
+        type: "stop",
+        reason: "done",
+        outcome: "done",
+        stay: false,
+        afterStep: false,
+      });
       channel.close();
       await until("close", () => mail.errors.length > 0);
       assert.equal(mail.messages[0]!.type, "stop");
@@ -249,6 +255,13 @@ for (const kind of kinds) {
         code: "usage",
         message: /configuration is empty; give YAML/,
       });
+    });
+
+    test("a member is named by role and rank, and a refusal has its reason", async () => {
+      const { client, address } = await coordinate();
+      assert.equal(await client.drain(address, { role: "worker", rank: 1 }), "worker-1 leaves");
+      const refusal = { code: "refused", message: /there is no server-7/ };
+      await assert.rejects(client.drain(address, { role: "server", rank: 7 }), refusal);
     });
 
     test("two sessions and a re-opened one under the same identity live side by side", async () => {

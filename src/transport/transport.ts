@@ -12,7 +12,7 @@
 
 import type { PacelineError } from "../errors.js";
 import type { Examples, ExamplesBlock, ExamplesRequest } from "../protocol/examples.js";
-import type { MemberIdentity } from "../protocol/identity.js";
+import type { MemberIdentity, MemberPlace } from "../protocol/identity.js";
 import type {
   ChunkHeader,
   CoordinatorMessage,
@@ -87,6 +87,8 @@ export interface CoordinatorService {
   open(identity: MemberIdentity, channel: SessionChannel<CoordinatorMessage>): MemberReceiver;
   /** A JSON document: the present snapshot, for `paceline status` and the admin service. */
   status(): unknown;
+  /** Has a member leave: what follows, in a sentence. Throws "refused" where it can't be. */
+  drain(member: MemberPlace): string | Promise<string>;
   /**
    * A run spec submitted to a serving coordinator, as YAML text; returns the run's name or throws.
    */
@@ -124,6 +126,7 @@ export interface Transport {
   ): SessionChannel<MemberMessage>;
   openChunks(address: string, receiver: ChunkReceiver): ChunkChannel;
   status(address: string): Promise<unknown>;
+  drain(address: string, member: MemberPlace): Promise<string>;
   submit(address: string, configText: string): Promise<string>;
   /**
    * Gives each block of the coordinator's answer to `onBlock`, in order, then resolves. What

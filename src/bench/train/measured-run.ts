@@ -28,6 +28,25 @@ export interface RunTimes {
 
 const dataName = "pictures";
 
+/** Writes a set of random pictures of the shape that a model takes, as many to train with. */
+export async function writePictures(path: string, model: string, examples: number): Promise<void> {
+  const { classes, inputShape: shape } = dataShapeOf(model);
+  const classNames = Array.from({ length: classes }, (_, index) => `class ${index}`);
+  const writer = await ShardWriter.begin(path, { classNames, shape, shardExamples: null });
+  const random = new Random("bench", "pictures");
+  const pixels = new Uint8Array(shape[0] * shape[1] * shape[2]);
+  const add = async (split: "train" | "test", count: number) => {
+    for (let index = 0; index < count; index++) {
+      for (let at = 0; at < pixels.length; at++) pixels[at] = random.below(256);
+      await writer.add(split, index % classes, pixels);
+    }
+  };
+  await add("train", examples);
+  await add("test", classes);
+  const ofChannels = (value: number) => Array.from({ length: shape[0] }, () => value);
+  await writer.finish({ mean: ofChannels(0.5), std: ofChannels(0.29) });
+}
+
 /** A place for runs: a folder with data, removed when all is measured. */
 export class RunPlace {
   readonly #workload: Workload;
@@ -42,34 +61,26 @@ export class RunPlace {
   async setUp(): Promise<void> {
     this.#folder = await mkdtemp(join(tmpdir(), "paceline-bench-"));
     const { model, workers, batch, steps } = this.#workload;
-    const { classes, inputShape: shape } = dataShapeOf(model);
-    const classNames = Array.from({ length: classes }, (_, index) => `class ${index}`);
-    const facts = { classNames, shape, shardExamples: null };
-    const writer = await ShardWriter.begin(join(this.#folder, dataName), facts);
-    const random = new Random("bench", "pictures");
-    const pixels = new Uint8Array(shape[0] * shape[1] * shape[2]);
-    const add = async (split: "train" | "test", count: number) => {
-      for (let index = 0; index < count; index++) {
-        for (let at = 0; at < pixels.length; at++) pixels[at] = random.below(256);
-        await writer.add(split, index % classes, pixels);
-      }
-    };
-    await add("train", workers * batch * steps);
-    await add("test", classes);
-    const ofChannels = (value: number) => Array.from({ length: shape[0] }, () => value);
-    await writer.finish({ mean: ofChannels(0.5), std: ofChannels(0.29) });
+    await writePictures(join(this.#folder, dataName), model, workers * batch * steps);
   }
 
   /** Runs once. */
-  async run(): Promise<RunTimes> {
+  run(): Promise<RunTimes> {
+    return this.read(async (folder, said) => {
+      const result = JSON.parse(await readFile(join(folder, "result.json"), "utf8"));
+      return { ...timesOf(result, this.#workload.steps), choices: choicesIn(said) };
+    });
+  }
+
+  /** Runs once; resolves to what is made of its folder, which is removed, and of the logs. */
+  async read<T>(make: (folder: string, said: readonly string[]) => Promise<T>): Promise<T> {
     const runDir = join(this.#folder ?? "", "runs");
     const name = `turn-${++this.#runs}`;
     const folder = join(runDir, name);
     const said = await this.#carryOut(["--run-dir", runDir, "--name", name], folder);
-    const result = JSON.parse(await readFile(join(folder, "result.json"), "utf8"));
-    const times = timesOf(result, this.#workload.steps);
+    const made = await make(folder, said);
     await rm(folder, { recursive: true, force: true });
-    return { ...times, choices: choicesIn(said) };
+    return made;
   }
 
   /** Removes everything. */
@@ -98,11 +109,12 @@ export class RunPlace {
   }
 
   #words(): string[] {
-    const { model, workers, servers, batch, wire, options } = this.#workload;
+    const { model, workers, servers, replicas, batch, wire, options } = this.#workload;
     const { push, pull } = wire.compression;
     return [
       ...["--model", model, "--data", dataName, "--epochs", `${epochsOf.all}`],
       ...["-w", `${workers}`, "-s", `${servers}`, "-b", `${batch}`],
+      ...["--replicas", `${replicas}`],
       ...["--optimizer", "momentum", "--lr", "0.01", "--eval-every", `${epochsOf.all}e`],
       ...["--compress", compressionTitle(push), "--compress-pull", compressionTitle(pull)],
       ...options,

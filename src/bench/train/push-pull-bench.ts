@@ -16,6 +16,7 @@ export interface PushPullMeasures extends WireLists {
   /** Null for all there are, over a link TCP. */
   readonly transports: readonly PushPullTransport[] | null;
   readonly servers: readonly number[];
+  readonly replicas: readonly number[];
   readonly workers: readonly number[];
   /** Null for as many as take a second or two. */
   readonly steps: number | null;
@@ -49,6 +50,12 @@ export const pushPullBench = benchOf<PushPullMeasures>({
       type: severalOf(whole(1, 64)),
       default: [1],
       sentence: "number of servers",
+    },
+    replicas: {
+      name: "replicas",
+      type: severalOf(whole(1, 64)),
+      default: [1],
+      sentence: "servers that hold each chunk, at most as many as there are",
     },
     workers: {
       name: "workers",

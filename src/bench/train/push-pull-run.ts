@@ -13,7 +13,7 @@ import { echoPeer } from "../transport/echo-peer.js";
 import { demandLinkable, tellCeilings } from "./link-ceiling.js";
 import { growthTable, type PushRate } from "./push-growth.js";
 import type { PushPullMeasures, PushPullTransport } from "./push-pull-bench.js";
-import { caseOfRun, caseOfSame, warmUpTurnsOf } from "./run-cases.js";
+import { caseOfRun, caseOfSame, demandServers, warmUpTurnsOf } from "./run-cases.js";
 import { allReducePeer, rpcPeer } from "./torch-distributed.js";
 import { isRaw, plainWire, type WireSetup, wireSetupsOf, wireTitle } from "./wire-setups.js";
 import { dataShapeOf, stepsFor, stepsOfMoving, valuesOf, type Workload } from "./workload.js";
@@ -23,6 +23,7 @@ interface Combination {
   readonly transport: PushPullTransport;
   readonly wire: WireSetup;
   readonly servers: number;
+  readonly replicas: number;
   readonly workers: number;
 }
 
@@ -46,6 +47,7 @@ export async function runPushPullBench(
     buildModel(model, dataShapeOf(model)).tensors,
     chunkValues,
   ).chunks;
+  demandServers(measures.replicas, servers);
   const most = Math.max(...servers);
   if (most > chunks) {
     const remedy = "write a smaller --chunk-values";
@@ -66,7 +68,11 @@ function combinationsOf(measures: PushPullMeasures): Combination[] {
     const standard = wire.link === null ? (["unix", "tcp", "grpc"] as const) : (["tcp"] as const);
     return (measures.transports ?? standard).flatMap((transport) =>
       measures.servers.flatMap((servers) =>
-        measures.workers.map((workers) => ({ transport, wire, servers, workers })),
+        measures.workers.flatMap((workers) =>
+          measures.replicas
+            .filter((replicas) => replicas <= servers)
+            .map((replicas) => ({ transport, wire, servers, replicas, workers })),
+        ),
       ),
     );
   });
@@ -75,7 +81,7 @@ function combinationsOf(measures: PushPullMeasures): Combination[] {
 /** Milliseconds of a step, and in the same runs the pushes that a server takes in a second. */
 function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
   const { measures, chunks, told } = setting;
-  const { transport, wire, servers, workers } = combination;
+  const { transport, wire, servers, replicas, workers } = combination;
   const { model } = measures;
   const exchange = { model, workers, servers, wire };
   const most = stepsOfMoving(exchange);
@@ -83,8 +89,9 @@ function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
   const steps = measures.steps ?? stepsFor(exchange, most);
   const rawSteps = measures.steps ?? stepsFor(raw, most);
   const options = ["--engine", "synthetic", "--chunk-values", `${measures.chunkValues}`];
-  const workload: Workload = { ...exchange, batch: 1, steps, transport, options };
-  const name = `${model}/${transport}/s${servers}/w${workers}${wireTitle(wire)}`;
+  const workload: Workload = { ...exchange, replicas, batch: 1, steps, transport, options };
+  const counts = `s${servers}/w${workers}${replicas > 1 ? `/r${replicas}` : ""}`;
+  const name = `${model}/${transport}/${counts}${wireTitle(wire)}`;
   const perServer: number[] = [];
   const measure = {
     unit: "ms",
@@ -96,7 +103,7 @@ function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
     },
   } as const;
   const rate = { unit: "pushes/s a server", better: "higher" } as const;
-  const series = `${transport}${wireTitle(wire)}`;
+  const series = `${transport}${replicas > 1 ? `/r${replicas}` : ""}${wireTitle(wire)}`;
   setting.rates.push({
     series,
     servers,

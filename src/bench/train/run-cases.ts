@@ -1,8 +1,10 @@
 /**
- * Cases of runs that are measured with several wire setups. Beside a run whose values are
- * compressed stands the same run without, over the same link and in the same turns, so that the
- * ratio says what compression is worth there.
+ * Cases of runs that are measured with several wire setups and numbers of replicas. Beside a run
+ * whose values are compressed stands the same run without, over the same link and in the same
+ * turns, so that the ratio says what compression is worth there; beside one whose chunks have
+ * copies the same run with one replica.
  */
+import { PacelineError } from "../../errors.js";
 import type { BenchmarkCase, Peer } from "../harness/benchmark.js";
 import { RunPlace, type RunTimes } from "./measured-run.js";
 import { isRaw, plainWire } from "./wire-setups.js";
@@ -27,7 +29,13 @@ export function caseOfRun(
 ): BenchmarkCase {
   const { unit, better } = measure;
   const all = [...peers];
-  if (!isRaw(workload.wire)) all.push(uncompressedPeer(workload, steps, measure));
+  if (!isRaw(workload.wire)) {
+    const wire = { ...plainWire, link: workload.wire.link };
+    all.push(otherRun("uncompressed", { ...workload, wire, steps }, measure));
+  }
+  if (workload.replicas > 1) {
+    all.push(otherRun("one-replica", { ...workload, replicas: 1 }, measure));
+  }
   const place = new RunPlace(workload);
   return {
     name,
@@ -42,6 +50,17 @@ export function caseOfRun(
     },
     tearDown: () => place.tearDown(),
   };
+}
+
+/**
+ * Refuses more replicas than there are servers in any case.
+ * @throws PacelineError `usage`.
+ */
+export function demandServers(replicas: readonly number[], servers: readonly number[]): void {
+  const [wanted, most] = [Math.max(...replicas), Math.max(...servers)];
+  if (wanted <= most) return;
+  const sentence = `--replicas ${wanted} is more than the ${most} server${most === 1 ? "" : "s"}`;
+  throw new PacelineError("usage", `${sentence}; write --servers ${wanted}`);
 }
 
 /** Each run has an epoch that warms up; a turn that does is for the others that stand beside it. */
@@ -59,11 +78,10 @@ export function caseOfSame(
   return { name, unit, better, run: () => values[turn++]! };
 }
 
-function uncompressedPeer(workload: Workload, steps: number, { read }: Measure): Peer {
-  const wire = { ...plainWire, link: workload.wire.link };
-  const place = new RunPlace({ ...workload, wire, steps });
+function otherRun(name: string, workload: Workload, { read }: Measure): Peer {
+  const place = new RunPlace(workload);
   return {
-    name: "uncompressed",
+    name,
     setUp: () => place.setUp(),
     run: async () => read(await place.run()),
     tearDown: () => place.tearDown(),

@@ -11,6 +11,7 @@ export interface TrainMeasures extends WireLists {
   readonly dtypes: readonly ("f32" | "bf16")[];
   readonly batch: number;
   readonly servers: number;
+  readonly replicas: readonly number[];
   readonly workers: number;
   /** Null for 5, or fewer over a slow link. */
   readonly steps: number | null;
@@ -50,6 +51,12 @@ export const trainBench = benchOf<TrainMeasures>({
       type: whole(1, 64),
       default: 1,
       sentence: "number of servers",
+    },
+    replicas: {
+      name: "replicas",
+      type: severalOf(whole(1, 64)),
+      default: [1],
+      sentence: "servers that hold each chunk, at most as many as there are",
     },
     workers: {
       name: "workers",

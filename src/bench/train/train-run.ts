@@ -6,13 +6,27 @@ import type { BenchResult, BenchTask } from "../harness/bench-option.js";
 import { type BenchmarkCase, type Peer, runBenchmark } from "../harness/benchmark.js";
 import { tellTorch } from "../harness/torch.js";
 import { demandLinkable, tellCeilings } from "./link-ceiling.js";
-import { caseOfRun, caseOfSame, warmUpTurnsOf } from "./run-cases.js";
+import { caseOfRun, caseOfSame, demandServers, warmUpTurnsOf } from "./run-cases.js";
 import { ddpPeer } from "./torch-distributed.js";
 import type { TrainMeasures } from "./train-bench.js";
 import { isRaw, plainWire, type WireSetup, wireSetupsOf, wireTitle } from "./wire-setups.js";
 import { dataShapeOf, stepsFor } from "./workload.js";
 
 const stepsDefault = 5;
+
+/** What all cases share. */
+interface Setting {
+  readonly measures: TrainMeasures;
+  readonly hasTorch: boolean;
+  readonly told: Set<string>;
+}
+
+/** What is measured once. */
+interface Combination {
+  readonly dtype: "f32" | "bf16";
+  readonly wire: WireSetup;
+  readonly replicas: number;
+}
 
 /** Measures each type of numbers with each wire setup. */
 export async function runTrainBench(
@@ -25,8 +39,13 @@ export async function runTrainBench(
   const appendix = await tellCeilings(links, task.log);
   const told = new Set<string>();
   const warmUpTurns = warmUpTurnsOf(measures);
-  const cases = measures.dtypes.flatMap((dtype) =>
-    wireSetupsOf(measures).flatMap((wire) => casesOf(measures, dtype, wire, hasTorch, told)),
+  demandServers(measures.replicas, [measures.servers]);
+  const cases = measures.replicas.flatMap((replicas) =>
+    measures.dtypes.flatMap((dtype) =>
+      wireSetupsOf(measures).flatMap((wire) =>
+        casesOf({ measures, hasTorch, told }, { dtype, wire, replicas }),
+      ),
+    ),
   );
   const settings = { peers: true, turns: rounds, warmUpTurns, log: task.log };
   const report = await runBenchmark("train", cases, settings);
@@ -35,19 +54,18 @@ export async function runTrainBench(
 
 /** Images per second, and the share of waiting in the same runs. */
 function casesOf(
-  measures: TrainMeasures,
-  dtype: "f32" | "bf16",
-  wire: WireSetup,
-  hasTorch: boolean,
-  told: Set<string>,
+  { measures, hasTorch, told }: Setting,
+  { dtype, wire, replicas }: Combination,
 ): BenchmarkCase[] {
   const { model, workers, servers, batch, transport } = measures;
   const exchange = { model, workers, servers, wire };
   const raw = { ...exchange, wire: { ...plainWire, link: wire.link } };
   const steps = measures.steps ?? stepsFor(exchange, stepsDefault);
   const rawSteps = measures.steps ?? stepsFor(raw, stepsDefault);
-  const workload = { ...exchange, batch, steps, transport, options: ["--dtype", dtype] };
-  const name = `${model}/${dtype}/b${batch}/w${workers}/s${servers}${wireTitle(wire)}`;
+  const options = ["--dtype", dtype];
+  const workload = { ...exchange, replicas, batch, steps, transport, options };
+  const copies = replicas > 1 ? `/r${replicas}` : "";
+  const name = `${model}/${dtype}/b${batch}/w${workers}/s${servers}${copies}${wireTitle(wire)}`;
   const shares: number[] = [];
   const measure = {
     unit: "images/s",
@@ -58,7 +76,7 @@ function casesOf(
       for (const choice of times.choices) told.add(`${name}: ${choice}`);
     },
   } as const;
-  const isPlain = wire.link === null && isRaw(wire);
+  const isPlain = wire.link === null && isRaw(wire) && replicas === 1;
   const peers = hasTorch && isPlain ? torchPeers(measures, dtype, steps) : [];
   const share = { unit: "% of a step", better: "lower" } as const;
   return [

@@ -8,6 +8,8 @@ export interface Workload {
   readonly model: string;
   readonly workers: number;
   readonly servers: number;
+  /** Servers that hold each chunk. */
+  readonly replicas: number;
   /** Examples of one worker's step. */
   readonly batch: number;
   /** Steps of one worker in each epoch that counts; a first epoch as long warms up. */

@@ -55,7 +55,7 @@ export async function baseline(options: ResolvedOptions, io: CommandIo): Promise
 /** The options of the BSP run that this is the like of. */
 function asBsp(options: ResolvedOptions): ResolvedOptions {
   const workers = { min: options.asWorkers, max: options.asWorkers };
-  return { ...options, mode: "bsp", workers, servers: 1, inject: [] };
+  return { ...options, mode: "bsp", workers, servers: { min: 1, max: 1 }, inject: [] };
 }
 
 async function train(
@@ -182,6 +182,7 @@ function snapshotOf(
       server: null,
       worker,
     })),
+    moves: { left: 0, total: 0 },
     algorithms,
     evaluations,
   };

@@ -91,7 +91,7 @@ function printPlan(plan: DryRun, command: "train" | "baseline"): string {
   const values = `${plan.parameters} trained${kept} values`;
   const ofCluster = [
     `workers    ${max}, continues with as few as ${min}; batch ${spec.batchSize} each`,
-    `servers    ${spec.servers}: ${loadTexts.join(", ")} values`,
+    `servers    ${serversText(spec)}: ${loadTexts.join(", ")} values`,
     `pace       ${spec.protocol.mode}`,
   ];
   const batches = max === 1 ? "a batch" : `${max} batches`;
@@ -108,4 +108,8 @@ function printPlan(plan: DryRun, command: "train" | "baseline"): string {
     lines.push(`cores      ${plan.cores}, fewer than workers: expect no speed-up from them`);
   lines.push("Nothing was started; leave out --dry-run to train.");
   return `${lines.join("\n")}\n`;
+}
+
+function serversText({ servers, serversMax }: DryRun["spec"]): string {
+  return serversMax === null ? String(servers) : `${servers}, accepts up to ${serversMax}`;
 }

@@ -86,7 +86,7 @@ describe("paceline eval --ckpt", () => {
   test("scores fewer examples, the training set, or another set of equal sizes", async () => {
     const counts: [string[], number][] = [
       [["--test-limit", "25"], 25],
-      [["--test-limit", "1000"], testExamples],
+      [["--test-limit", `${testExamples}`], testExamples],
       [["--split", "train"], 200],
       [["--split", "train", "--train-limit", "150"], 150],
       [["--data", "fashion-mnist", "--other-classes"], testExamples],
@@ -121,6 +121,11 @@ describe("paceline eval --ckpt", () => {
       "a limit of the other part",
       ["--ckpt", "kept", "--train-limit", "5"],
       /has no effect with --s/,
+    ],
+    [
+      "a limit above the set",
+      ["--ckpt", "kept", "--test-limit", "1000"],
+      /--test-limit 1000 is more than the 60 test examples of mnist; write 60 or less/,
     ],
     ["waiting for a checkpoint", ["--ckpt", "kept", "--wait"], /--wait requires --follow/],
     ["a run that is not there", ["--follow", "kpet"], /did you mean kept\?.*--wait/],

@@ -4,7 +4,6 @@
  * manifest, so that the numbers are those of the run's own evaluations.
  */
 
-import type { TrainingSnapshot } from "../../core/work/run-setup.js";
 import { identifyDataset, inspectDataset } from "../../data/dataset.js";
 import { classesDifference, type DataIdentity, identityDifference } from "../../data/identity.js";
 import { PacelineError } from "../../errors.js";
@@ -14,6 +13,7 @@ import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
 import { printable } from "../../report/progress.js";
 import { layoutOf } from "../../runtime/compute/initial-state.js";
 import { ModelScorer, type Score } from "../../runtime/compute/stored-model.js";
+import { epochOf } from "../../runtime/run-preparation.js";
 import {
   orMissing,
   readWeights,
@@ -140,6 +140,11 @@ export async function planEvaluation(
   }
   const used = split === "train" ? spec.trainExamples : spec.testExamples;
   const wanted = limit === "run" ? (own ? used : null) : limit;
+  if (typeof limit === "number" && limit > found[split]) {
+    const sentence = `--${split}-limit ${limit} is more than the ${found[split]} ${split} examples`;
+    const remedy = `write ${found[split]} or less, or leave it out`;
+    throw new PacelineError("usage", `${sentence} of ${name}; ${remedy}`);
+  }
   const examples = Math.min(found[split], wanted ?? found[split]);
   if (examples === 0) {
     throw new PacelineError("data", `${name} has no ${split} examples: there is nothing to score`);
@@ -202,14 +207,6 @@ export function scorerFor(
 ): ModelScorer {
   const log = (text: string) => void (quiet || stderr.write(`${printable(text)}\n`));
   return new ModelScorer({ dataDir, cacheDir, evaluateOn: split, log });
-}
-
-/** Which epoch, from 1, a checkpoint was written in. */
-export function epochOf({ cursor }: CheckpointManifest): number {
-  const work = (cursor as unknown as TrainingSnapshot | null)?.cursor;
-  if (work === undefined) return 1;
-  const latest = "plans" in work ? work.plans.at(-1) : work.pools.at(-1);
-  return (latest?.epoch ?? 0) + 1;
 }
 
 /** A score as programs get it. */

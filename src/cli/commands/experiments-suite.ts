@@ -290,7 +290,8 @@ export class TableOfRuns implements RunOptions {
     const options = resolvedOptions(file, withoutOptions(this.#environment, places));
     const { mode, workers, servers, seed, model, data, epochs, maxSteps, batchSize } = options;
     return {
-      ...{ mode, servers, seed, model, data, epochs, maxSteps, batchSize },
+      ...{ mode, seed, model, data, epochs, maxSteps, batchSize },
+      servers: servers.min,
       workers: workers.max,
       workersMin: workers.min,
       trainLimit: options.trainLimit,

@@ -11,6 +11,7 @@ import { errorCodes, PacelineError } from "../../errors.js";
 import type { CommandIo } from "../../options/resolved-options.js";
 import { printable } from "../../report/progress.js";
 import type { ModelScorer } from "../../runtime/compute/stored-model.js";
+import { epochOf } from "../../runtime/run-preparation.js";
 import { type CheckpointEntry, listCheckpoints } from "../../store/checkpoint/checkpoint-folder.js";
 import { lockFolder } from "../../store/runs/folder-lock.js";
 import { JsonLinesWriter, readJsonLines } from "../../store/runs/json-lines.js";
@@ -18,7 +19,6 @@ import { onSignals, signalExitCode } from "../signals.js";
 import {
   type EvaluateOptions,
   type EvaluationChoice,
-  epochOf,
   planEvaluation,
   readModel,
   scoreForm,

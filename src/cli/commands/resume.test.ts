@@ -72,6 +72,20 @@ test("a run goes on with what its folder says, and each difference is told", asy
   assert.equal((await call(["resume", "nothing", ...runs])).exitCode, 6);
 });
 
+test("an end that the checkpoint is past is refused", async () => {
+  assert.equal((await call(begin("past", "-e", "3", "--max-steps", "25"))).exitCode, 0);
+  const from = join(folder, "runs", "past", "checkpoints", "step-24");
+  for (const [words, sentence] of [
+    [["--max-steps", "23"], "--max-steps 23 ends before the checkpoint, which is at step 24"],
+    [["--epochs", "2"], "--epochs 2 ends before the checkpoint, which is in epoch 3"],
+  ] as const) {
+    const { exitCode, err } = await call(["resume", from, ...words, ...runs]);
+    assert.equal(exitCode, 2, err);
+    assert.match(err, new RegExp(`${sentence}; write (24|3) or more$`, "m"));
+  }
+  assert.ok((await stepsOf("past")).includes("step-25"), "what came later is where it was");
+});
+
 test("going back moves what came later aside, and --keep keeps what is written", async () => {
   assert.equal((await call(begin("back"))).exitCode, 0);
   const from = join(folder, "runs", "back", "checkpoints", "step-4");

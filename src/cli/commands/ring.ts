@@ -25,7 +25,7 @@ export function ringReport(options: ResolvedOptions, removed: string | null): Ri
   // A config file may set the stem of a model that a flag has overridden.
   const stem = stemmedModels.includes(model) ? options.stem : null;
   const layout = layOut(buildModel(model, { stem }).tensors, chunkValues);
-  const servers = Array.from({ length: options.servers }, (_, index) => index);
+  const servers = Array.from({ length: options.servers.min }, (_, index) => index);
   const { virtualNodes, loadBound } = options;
   const place = (among: readonly number[]) =>
     placeChunks({ chunks: layout.chunks, servers: among, virtualNodes, loadBound });

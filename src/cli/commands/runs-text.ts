@@ -63,9 +63,10 @@ export function describeRun(record: RunRecord, details: RunDetails): string[] {
     ...epochLines(record),
     ...section(
       "Evaluations",
-      ["Step", "Time(s)", "Examples", "Accuracy(%)", "Loss"],
-      record.evaluations.map(({ step, seconds, examples, accuracyPercent, loss }) => [
+      ["Step", "Version", "Time(s)", "Examples", "Accuracy(%)", "Loss"],
+      record.evaluations.map(({ step, version, seconds, examples, accuracyPercent, loss }) => [
         String(step),
+        version ?? "-",
         fixed(seconds, 2),
         String(examples ?? "-"),
         fixed(accuracyPercent, 2),

@@ -122,7 +122,7 @@ describe("runs show", () => {
       " Option Value Default",
       " epochs 2 3",
       " batch-size 10 64",
-      " 20 4.00 400 96.00 0.2500",
+      " 20 20-9f3c21aa 4.00 400 96.00 0.2500",
       " 20 1.5 kB ",
       "lost worker-1 silent for 3.0 s: lost at step 12",
     ])

@@ -3,13 +3,17 @@ import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.
 import { startServer } from "../../runtime/start-server.js";
 import { memberLog, untilMemberEnds } from "../member-command.js";
 import { serverSettingsOf } from "../role-settings.js";
+import { sufferedFaults } from "../suffered-faults.js";
 import { exitWithParent } from "../supervised.js";
 
 /** Runs the command; resolves to the exit code. */
 export async function server(options: ResolvedOptions, io: CommandIo): Promise<number> {
   exitWithParent();
   const log = memberLog(io, "server");
-  const member = await startServer(serverSettingsOf(options), { log });
+  const member = await startServer(serverSettingsOf(options), {
+    log,
+    onChunkStep: sufferedFaults(),
+  });
   const { exitCode, end } = await untilMemberEnds(member, { staysForRun: true, log });
   if (options.json) io.stdout.write(`${JSON.stringify(end)}\n`);
   return exitCode;

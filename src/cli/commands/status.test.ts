@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
 import { describe, test } from "node:test";
 import { PacelineError } from "../../errors.js";
+import type { MemberPlace } from "../../protocol/identity.js";
 import type { CoordinatorSnapshot } from "../../protocol/run-events.js";
 import { idleWorker } from "../../protocol/statistics.js";
 import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
 import { MemoryNetwork } from "../../transport/memory/memory.js";
 import type { CoordinatorService, Transport } from "../../transport/transport.js";
+import { admin } from "./admin.js";
 import { status } from "./status.js";
 import { submit } from "./submit.js";
 
@@ -56,6 +58,7 @@ const snapshot: CoordinatorSnapshot = {
       worker: { ...idleWorker, clock: 118 },
     },
   ],
+  moves: { left: 0, total: 0 },
   algorithms: [],
   evaluations: [
     {
@@ -73,8 +76,13 @@ const snapshot: CoordinatorSnapshot = {
 
 function serviceWith(parts: Partial<CoordinatorService>): CoordinatorService {
   const unasked = () => assert.fail("nobody asked for this");
-  const calls = { register: unasked, open: unasked, status: unasked, submit: unasked };
-  const values = { readExamples: unasked, keepResidual: unasked, readResidual: unasked };
+  const calls = { register: unasked, open: unasked, status: unasked, drain: unasked };
+  const values = {
+    submit: unasked,
+    readExamples: unasked,
+    keepResidual: unasked,
+    readResidual: unasked,
+  };
   return { ...calls, ...values, ...parts };
 }
 
@@ -110,6 +118,11 @@ describe("paceline status", () => {
       "worker-10  4242  far-away  suspect  118   silent for 2.0 s, lease 3.0 s",
       "",
     ]);
+  });
+
+  test("says how many chunks are on their way", async () => {
+    const lines = (await shown({ ...snapshot, moves: { left: 3, total: 12 } })).split("\n");
+    assert.equal(lines[4], "chunk moves 3 of 12 left");
   });
 
   test("shows a coordinator that has nothing to do", async () => {
@@ -173,6 +186,41 @@ describe("paceline submit", () => {
       },
     };
     await assert.rejects(submitted(false, parts), { code: "refused", message: /has its run/ });
+  });
+});
+
+describe("paceline admin drain", () => {
+  const drained = (words: readonly string[], parts: Partial<CoordinatorService>, json = false) =>
+    printed(parts, (io, transport) => admin(words, { ...options, json }, io, transport));
+
+  test("names the member, and prints what follows", async () => {
+    const drain = ({ role, rank }: MemberPlace) => `${role} ${rank} leaves`;
+    assert.equal(await drained(["drain", "server-1"], { drain }), "server 1 leaves\n");
+    assert.equal(
+      await drained(["drain", "worker-10"], { drain }, true),
+      '{"text":"worker 10 leaves"}\n',
+    );
+  });
+
+  test("passes on why a member can't leave", async () => {
+    const drain = () => {
+      throw new PacelineError("refused", "there is no server-7");
+    };
+    const refusal = { code: "refused", message: /there is no server-7/ };
+    await assert.rejects(drained(["drain", "server-7"], { drain }), refusal);
+  });
+
+  test("says what is wrong with its words", async () => {
+    for (const [words, message] of [
+      [["drian", "server-1"], /has no action drian .did you mean drain/],
+      [[], /has no action/],
+      [["drain"], /needs a member; write paceline admin drain server-1/],
+      [["drain", "server-1", "server-2"], /takes one member, and got server-1 server-2/],
+      [["drain", "server1"], /server1 is no member's name; write server-1 or worker-2/],
+      [["drain", "coordinator-0"], /is no member's name/],
+    ] as const) {
+      await assert.rejects(drained(words, {}), { code: "usage", message });
+    }
   });
 });
 

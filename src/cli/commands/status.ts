@@ -39,7 +39,7 @@ export function coordinatorAddress({ coordinator }: AdminCall["options"]): strin
 
 /** The snapshot for people. */
 export function statusLines(snapshot: CoordinatorSnapshot, address: string): string[] {
-  const { name, phase, activity, members, evaluations } = snapshot;
+  const { name, phase, activity, members, evaluations, moves } = snapshot;
   const lines = [
     `coordinator ${address}`,
     `run         ${name === null ? "none" : printable(name)}`,
@@ -51,6 +51,7 @@ export function statusLines(snapshot: CoordinatorSnapshot, address: string): str
     const done = `${examples} of ${totalExamples} examples (${share.toFixed(1)}%)`;
     lines.push(`progress    epoch ${epoch + 1} of ${epochs}, step ${globalSteps}, ${done}`);
   }
+  if (moves.left > 0) lines.push(`chunk moves ${moves.left} of ${moves.total} left`);
   for (const { step, epoch, accuracyPercent, loss, final } of evaluations) {
     const accuracy = `accuracy ${accuracyPercent.toFixed(2)}%, loss ${loss.toFixed(4)}`;
     lines.push(
@@ -109,6 +110,7 @@ const snapshotSchema = z.looseObject({
   globalSteps: z.number(),
   examples: z.number(),
   totalExamples: z.number(),
+  moves: z.looseObject({ left: z.number(), total: z.number() }),
   members: z.array(member),
   evaluations: z.array(evaluation),
 });

@@ -7,7 +7,7 @@ import { loadDataset } from "../../data/dataset.js";
 import { codeOfExit, PacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import type { MemberRole } from "../../protocol/identity.js";
-import type { InjectedFault } from "../../protocol/injected-fault.js";
+import { faultText, type InjectedFault } from "../../protocol/injected-fault.js";
 import { lastWordsIn } from "../../runtime/process/last-words.js";
 import { memberFlags, threadsOfEach } from "../../runtime/process/member-process.js";
 import { type MemberExit, Supervisor } from "../../runtime/process/supervisor.js";
@@ -15,6 +15,7 @@ import { RunTrace } from "../../runtime/trace/process-trace.js";
 import { logPathIn } from "../../store/runs/run-directory.js";
 import { CoordinatorChild, type RunPlace } from "../coordinator-child.js";
 import { onSignals, signalExitCode } from "../signals.js";
+import type { MemberWord, SupervisorWord } from "../supervised.js";
 
 /** How long members may take to end when the user does not wait for a checkpoint. */
 const quitLimitMs = 1000;
@@ -40,12 +41,14 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
     await demandData(options, io);
     hasBegun = true;
     const here = { ...options, host: "127.0.0.1" };
-    return await coordinator.carryOut(here, io, {
+    const exitCode = await coordinator.carryOut(here, io, {
       onPrepared: (place) => {
         members = new Members(here, io, coordinator, place);
       },
-      onFault: (fault) => members?.suffer(fault),
+      onFault: ({ fault, step }) => members?.suffer(fault, step, coordinator.pid),
     });
+    (members as Members | null)?.tellOfFaultsLeft();
+    return exitCode;
   } catch (thrown) {
     // Who stops at once needs not be told that the coordinator is gone.
     if (quit === null) throw thrown;
@@ -73,6 +76,7 @@ class Members {
   readonly #io: CommandIo;
   readonly #path: string;
   readonly #trace: RunTrace | null;
+  #faults: readonly InjectedFault[];
 
   constructor(
     options: ResolvedOptions,
@@ -83,6 +87,7 @@ class Members {
     this.#coordinator = coordinator;
     this.#io = io;
     this.#path = path;
+    this.#faults = options.inject;
     const trace = options.trace ? new RunTrace(path) : null;
     this.#trace = trace;
     this.#supervisor = new Supervisor({
@@ -93,22 +98,52 @@ class Members {
         ...(trace?.argumentsOf(role, rank) ?? []),
       ],
       environment: io.environment,
-      threads: threadsOfEach(options.servers + options.workers.max),
+      threads: threadsOfEach(options.servers.min + options.workers.max),
       logPath: (role, rank) => logPathIn(path, role, rank),
       maxRestarts: options.maxRestarts,
       restartsServers: options.replicas > 1 || options.serverGraceMs > 0,
       mayRestart: () => coordinator.wantsWorkers,
+      greeting: (role, rank) => this.#faultsOf(role, rank),
+      onWord: (role, rank, word) => {
+        const { type, fault, step } = word as MemberWord;
+        const member = this.#supervisor
+          .pids()
+          .find((one) => one.role === role && one.rank === rank);
+        if (type === "suffers" && member !== undefined) this.suffer(fault, step, member.pid);
+      },
       onExit: (exit) => this.#onExit(exit),
     });
-    for (let index = 0; index < options.servers; index++) this.#supervisor.start("server", index);
+    const { servers } = options;
+    for (let index = 0; index < servers.min; index++) this.#supervisor.start("server", index);
     for (let rank = 0; rank < options.workers.max; rank++) this.#supervisor.start("worker", rank);
   }
 
-  /** Brings an injected fault upon the member that it names. */
-  suffer(fault: InjectedFault): void {
-    const { kind, role, rank } = fault;
-    if (kind === "kill") this.#supervisor.kill(role, rank);
-    else this.#supervisor.pause(role, rank, fault.forMs);
+  /** Brings an injected fault upon a process whose step has come, as it says. */
+  suffer(fault: InjectedFault, step: number, pid: number): void {
+    const { kind, role, rank, forMs } = fault;
+    this.#faults = this.#faults.filter((one) => faultText(one) !== faultText(fault));
+    const name = role === "coordinator" ? role : `${role}-${rank}`;
+    this.#io.stderr.write(`${name} (pid ${pid}) suffers ${faultText(fault)} at step ${step}\n`);
+    if (role === "coordinator") {
+      if (kind === "kill") this.#coordinator.kill();
+    } else if (kind === "kill") {
+      this.#supervisor.kill(role, rank);
+    } else if (kind === "pause") {
+      this.#supervisor.pause(role, rank, forMs ?? 0);
+      this.#coordinator.wakesAtEnd(pid);
+    }
+  }
+
+  /** Says which faults did not come about. */
+  tellOfFaultsLeft(): void {
+    for (const fault of this.#faults) {
+      this.#io.stderr.write(`--inject ${faultText(fault)} did not come about\n`);
+    }
+  }
+
+  #faultsOf(role: MemberRole, rank: number): SupervisorWord | null {
+    const faults = this.#faults.filter((one) => one.role === role && one.rank === rank);
+    return faults.length === 0 ? null : { type: "suffer", faults };
   }
 
   killAll(): void {

@@ -10,6 +10,7 @@ import {
 } from "../../store/runs/experiment-file.js";
 import { memberLog, untilMemberEnds } from "../member-command.js";
 import { workerSettingsOf } from "../role-settings.js";
+import { sufferedFaults } from "../suffered-faults.js";
 import { exitWithParent, isSupervised } from "../supervised.js";
 
 /** Runs the command; resolves to the exit code. */
@@ -23,7 +24,10 @@ export async function worker(options: ResolvedOptions, io: CommandIo): Promise<n
     metrics.push(own);
     if (printsMetrics(options, io.stdout)) io.stdout.write(`${metricsLine(own)}\n`);
   };
-  const member = await startWorker(workerSettingsOf(options), { log, onRunEnd });
+  const member = await startWorker(workerSettingsOf(options), {
+    ...{ log, onRunEnd },
+    onChunkStep: sufferedFaults(),
+  });
   const { exitCode, end } = await untilMemberEnds(member, {
     // A run goes on without one of several; one of a supervisor's is stopped with all the others.
     staysForRun: isSupervised(),

@@ -1,6 +1,6 @@
 /**
  * Who takes part in training, seen from outside of it: are there enough workers, does everybody
- * reach the servers, who may come back and when. It decides; the coordinator has it done.
+ * reach the servers, who may come back and when.
  */
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { Returning, Shortage } from "./formation.js";
@@ -17,12 +17,25 @@ export interface AttendanceConfig {
 }
 
 /** What follows from who is there. */
-export interface AttendanceVerdict {
+interface AttendanceVerdict {
   /** Workers that take part no more. */
   readonly lost: readonly { readonly member: Member; readonly reason: string }[];
   /** Not null where the run can't go on; `alone` says that no worker is to be waited for. */
   readonly ending: Ending | null;
   readonly alone: boolean;
+}
+
+/** Who is there, and for what. */
+export interface AttendanceScene {
+  readonly training: Training;
+  readonly roster: Roster;
+  readonly spec: RunSpec;
+}
+
+/** Has done what follows from it. */
+export interface AttendancePort {
+  lose(member: Member, reason: string): void;
+  close(ending: Ending): void;
 }
 
 /** The attendance of one run. */
@@ -57,8 +70,17 @@ export class Attendance {
     return !this.#absences.has(rank, nowMs);
   }
 
+  /** Looks at everybody who is there, and has done what follows. */
+  attend({ training, roster, spec }: AttendanceScene, nowMs: number, port: AttendancePort): void {
+    for (const member of this.#readmitted(training, roster, nowMs)) training.onReady(member, nowMs);
+    const { lost, alone, ending } = this.#judge(training, roster, spec, nowMs);
+    for (const { member, reason } of lost) port.lose(member, reason);
+    if (alone) training.releaseAll(nowMs);
+    if (ending !== null) port.close(ending);
+  }
+
   /** Workers that are prepared, were kept out for a while, and take part again from here on. */
-  readmitted(training: Training, roster: Roster, nowMs: number): Member[] {
+  #readmitted(training: Training, roster: Roster, nowMs: number): Member[] {
     return roster.all("worker").filter(({ rank, incarnation, readyFor }) => {
       const isIn = training.ready.get(rank) === incarnation;
       return !isIn && readyFor === training.spec.run && this.mayTakePart(rank, nowMs);
@@ -66,7 +88,7 @@ export class Attendance {
   }
 
   /** Looks at everybody who is there. */
-  judge(training: Training, roster: Roster, spec: RunSpec, nowMs: number): AttendanceVerdict {
+  #judge(training: Training, roster: Roster, spec: RunSpec, nowMs: number): AttendanceVerdict {
     const { leaseMs, startTimeoutMs } = this.#config;
     const partners = roster.everybody().filter(({ role, rank, incarnation }) => {
       return role === "server" || training.isActive(rank, incarnation);

@@ -4,7 +4,7 @@
  */
 
 import type { ErrorCode } from "../../errors.js";
-import type { MemberIdentity, MemberRole } from "../../protocol/identity.js";
+import type { MemberIdentity, MemberPlace, MemberRole } from "../../protocol/identity.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
@@ -16,6 +16,13 @@ import type { View } from "../../protocol/view.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import type { RosterConfig } from "./roster.js";
 import type { ProcessEnd } from "./run-ending.js";
+import type { SaveEnd } from "./saves.js";
+
+/** What comes of the asking for a member to leave, in a sentence; or why nothing does. */
+export interface DrainAnswer {
+  readonly isAccepted: boolean;
+  readonly text: string;
+}
 
 /** What a coordinator can be told. */
 export type CoordinatorEvent =
@@ -44,15 +51,7 @@ export type CoordinatorEvent =
       readonly generation?: number;
     }
   | { readonly type: "persisted"; readonly problem: string | null; readonly run: string }
-  | {
-      readonly type: "saved";
-      readonly step: number;
-      /** Updates that every chunk has in it; 0 where there is a problem. */
-      readonly version: number;
-      readonly problem: string | null;
-      readonly run?: string;
-      readonly generation?: number;
-    }
+  | SaveEvent
   /** Answers `goBack`. */
   | { readonly type: "wentBack"; readonly run: string; readonly way: WayBack | LoadProblem }
   | {
@@ -62,7 +61,22 @@ export type CoordinatorEvent =
       readonly run?: string;
     }
   | { readonly type: "interrupt"; readonly reason: string }
+  /** Somebody asks for a member to leave; answered by `drainAnswered`. */
+  | { readonly type: "drain"; readonly request: MemberPlace }
   | { readonly type: "tick" };
+
+/** What comes of a `save`. */
+export type SaveEvent =
+  /**
+   * Servers have copied what is saved for a checkpoint amid training, which may go on; `saved`
+   * follows.
+   */
+  | { readonly type: "copied"; readonly run?: string; readonly generation?: number }
+  | ({
+      readonly type: "saved";
+      readonly run?: string;
+      readonly generation?: number;
+    } & SaveEnd);
 
 /** Why servers could not be given their chunks. */
 export interface LoadProblem {
@@ -93,6 +107,11 @@ export type CoordinatorEffect =
       readonly request: RegisterRequest;
       readonly reply: RegisterReply;
     }
+  | {
+      readonly type: "drainAnswered";
+      readonly request: MemberPlace;
+      readonly answer: DrainAnswer;
+    }
   /**
    * Make this durable in place of the record before; nothing that follows is done until it is, and
    * nothing is sent where it can't be. Answered by `persisted`.
@@ -113,8 +132,10 @@ export type CoordinatorEffect =
   | { readonly type: "load"; readonly view: View; readonly setup: RunSetup }
   /** The residuals of this rank are with a worker that takes part, or with nobody ever. */
   | { readonly type: "inherited"; readonly rank: number }
-  /** Begin to write a checkpoint; its end is `saved`. */
+  /** Begin to write a checkpoint; its end is `saved`, after `copied` where training goes on. */
   | { readonly type: "save"; readonly request: SaveRequest; readonly setup: RunSetup }
+  /** Somebody waits for the checkpoint that is being written: leave nothing to others any more. */
+  | { readonly type: "hurrySave" }
   /** Wait for the values of the checkpoint that is being written no more. */
   | { readonly type: "abandonSave" }
   /**

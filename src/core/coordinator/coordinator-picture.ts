@@ -45,6 +45,7 @@ export function pictureOf(
       ({ role, rank, incarnation }) =>
         role === "server" || (training?.isActive(rank, incarnation) ?? false),
     ),
+    moves: training?.servers.moves ?? { left: 0, total: 0 },
     algorithms: algorithmsOf(roster),
     evaluations: training?.evaluations ?? [],
   };

@@ -129,6 +129,62 @@ test("a coordinator that hears of a higher term ends its run", () => {
   );
 });
 
+test("without a run a member that is drained leaves at once, and is told so once", () => {
+  const scene = new Scene();
+  const { incarnation } = scene.register({ role: "server" });
+  const drain = (rank: number) => {
+    const effects = scene.tell({ type: "drain", request: { role: "server", rank } });
+    const stops = effects.flatMap((effect) => {
+      return effect.type === "send" && effect.message.type === "stop" ? [effect.message] : [];
+    });
+    const answer = effects.flatMap((effect) => {
+      return effect.type === "drainAnswered" ? [effect.answer] : [];
+    });
+    return { stops, answer };
+  };
+  const accepted = drain(0);
+  assert.deepEqual(accepted.answer, [{ isAccepted: true, text: "server-0 leaves: no run is on" }]);
+  assert.deepEqual(
+    accepted.stops.map(({ stay, afterStep }) => [stay, afterStep]),
+    [[false, false]],
+  );
+  const again = { isAccepted: false, text: "server-0 has been told to leave already" };
+  assert.deepEqual(drain(0), { stops: [], answer: [again] });
+  const unknown = { isAccepted: false, text: "there is no server-3; members are server-0" };
+  assert.deepEqual(drain(3), { stops: [], answer: [unknown] });
+  scene.tell({ type: "submit", setup, term: 1 });
+  const member = { role: "server", rank: 0, incarnation } as const;
+  const message = {
+    type: "leave",
+    reason: "server-0 drained",
+    server: null,
+    worker: null,
+  } as const;
+  const left = scene.tell({ type: "message", member, message }).flatMap((effect) => {
+    return effect.type === "event" ? [[effect.event.kind, effect.event.text]] : [];
+  });
+  assert.deepEqual(left, [["left", "server-0 drained"]]);
+  scene.register({ role: "server" });
+  const exit = { type: "exited", role: "server", reason: "ended", restarts: false } as const;
+  const forming = { isAccepted: false, text: "server-0 can't be drained while the run is forming" };
+  assert.deepEqual(drain(0), { stops: [], answer: [forming] });
+  scene.tell({ ...exit, rank: 1, pid: 8 });
+  assert.equal(scene.machine.snapshot(0).phase, "idle", "one that a run waits for is missed");
+});
+
+test("the end of a process that was told to leave is no news to a run that forms", () => {
+  const scene = new Scene();
+  const { incarnation } = scene.register({ role: "server" });
+  scene.tell({ type: "drain", request: { role: "server", rank: 0 } });
+  const member = { role: "server", rank: 0, incarnation } as const;
+  const message = { type: "leave", reason: "drained", server: null, worker: null } as const;
+  scene.tell({ type: "message", member, message });
+  scene.tell({ type: "submit", setup, term: 1 });
+  const exit = { type: "exited", role: "server", rank: 0, reason: "ended" } as const;
+  scene.tell({ ...exit, pid: 7, restarts: false });
+  assert.equal(scene.machine.snapshot(0).phase, "forming");
+});
+
 test("a worker's viewAck does not count as that of the server of its rank", () => {
   const cluster = new ModelCluster({ seed: 1, chunks: 2, spec: specOf({ servers: 1 }) }).start();
   let told = false;

@@ -9,7 +9,7 @@
  */
 
 import type { ErrorCode } from "../../errors.js";
-import type { MemberIdentity } from "../../protocol/identity.js";
+import type { MemberIdentity, MemberPlace } from "../../protocol/identity.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
@@ -27,8 +27,9 @@ import type {
 } from "./coordinator-events.js";
 import { beginningOf, type Phase } from "./coordinator-phase.js";
 import { pictureOf } from "./coordinator-picture.js";
-import { hasPlace, modelObjection, placesOf, readyOnes } from "./formation.js";
-import { countsIn, MemberCounts, type ToldCounts } from "./member-counts.js";
+import { drain } from "./draining.js";
+import { invitation, modelObjection, noteReady, placesOf, readyOnes } from "./formation.js";
+import { MemberCounts, noteCounts } from "./member-counts.js";
 import { RollBack } from "./roll-back.js";
 import { lossOf, type Member, nameOf, Roster, registrationOf } from "./roster.js";
 import {
@@ -37,11 +38,14 @@ import {
   endingDiverged,
   endingOf,
   endingWithout,
+  goodbyeOf,
   type ProcessEnd,
   resultOf,
+  toldOf,
 } from "./run-ending.js";
 import { Training } from "./training.js";
 import { portOf } from "./training-port.js";
+import { drainEnded } from "./training-words.js";
 
 /** The machine. */
 export class Coordinator {
@@ -55,6 +59,7 @@ export class Coordinator {
   #counts = new MemberCounts();
   #bequests = this.#bequestsOf([]);
   #effects: CoordinatorEffect[] = [];
+  readonly #perform = (effect: CoordinatorEffect) => void this.#effects.push(effect);
   #nowMs = 0;
 
   constructor(config: CoordinatorConfig) {
@@ -64,11 +69,13 @@ export class Coordinator {
     this.#rollBack = new RollBack(config, this.#roster, {
       end: (ending) => this.#end(ending),
       giveUp: () => {
+        const drained = this.#training?.servers.draining ?? [];
+        for (const name of drained) this.#emit({ kind: "warning", text: drainEnded(name) });
         this.#phase = { name: "rolling back", rollBack: this.#rollBack };
         this.#training = null;
       },
       form: (setup, term) => this.#form(setup, term),
-      perform: (effect) => this.#effects.push(effect),
+      perform: this.#perform,
     });
   }
 
@@ -83,11 +90,13 @@ export class Coordinator {
       case "register":
         this.#onRegister(event.request);
         break;
-      case "opened":
-        this.#onOpened(event.member);
+      case "opened": {
+        const member = this.#roster.opened(event.member, nowMs);
+        if (member !== undefined) this.#prepare(member);
         break;
+      }
       case "closed":
-        this.#onClosed(event.member);
+        this.#roster.closed(event.member, nowMs);
         break;
       case "message":
         this.#onMessage(event.member, event.message);
@@ -103,6 +112,7 @@ export class Coordinator {
       case "persisted":
         if (this.#isOn(event.run) && event.problem !== null) this.#fail("storage", event.problem);
         break;
+      case "copied":
       case "saved":
         if (!this.#isOn(event.run, event.generation)) break;
         if (this.#phase.name === "rolling back") this.#rollBack.saved(event, nowMs);
@@ -116,6 +126,9 @@ export class Coordinator {
         break;
       case "interrupt":
         this.#onInterrupt(event.reason);
+        break;
+      case "drain":
+        this.#onDrain(event.request);
         break;
       default:
         event satisfies { readonly type: "tick" };
@@ -201,31 +214,11 @@ export class Coordinator {
     this.#emit({ kind: "registered", role, rank, incarnation, text: registrationOf(member) });
   }
 
-  #onOpened(name: MemberIdentity): void {
-    const member = this.#roster.find(name.role, name.rank, name.incarnation);
-    if (member === undefined) return;
-    member.connected = true;
-    member.opened = true;
-    member.detector.reopened(this.#nowMs);
-    this.#prepare(member);
-  }
-
-  /** Tells a member of the run, once; a member whose link is cut hears of it when it is back. */
   #prepare(member: Member): void {
-    if (this.#setup === null || !member.opened || this.#phase.name === "stopping") return;
-    const { spec, layout } = this.#setup;
-    if (member.toldOf === spec.run || !hasPlace(spec, member)) return;
-    member.toldOf = spec.run;
-    member.activity = "preparing";
+    if (this.#setup === null || this.#phase.name === "stopping") return;
     const residuals = member.role === "worker" && this.#bequests.has(member.rank);
-    this.#send(member, { type: "prepare", spec, residuals, layout });
-  }
-
-  #onClosed(name: MemberIdentity): void {
-    const member = this.#roster.find(name.role, name.rank, name.incarnation);
-    if (member === undefined) return;
-    member.connected = false;
-    member.detector.closed(this.#nowMs);
+    const message = invitation(member, this.#setup, residuals);
+    if (message !== null) this.#send(member, message);
   }
 
   #onMessage(name: MemberIdentity, message: MemberMessage): void {
@@ -235,7 +228,7 @@ export class Coordinator {
       return;
     }
     member.detector.heard(this.#nowMs);
-    this.#keepCounts(member, countsIn(message));
+    noteCounts(member, message, this.#setup === null ? null : this.#counts);
     switch (message.type) {
       case "heartbeat":
         member.activity = message.activity;
@@ -259,28 +252,23 @@ export class Coordinator {
     }
   }
 
-  #keepCounts(member: Member, counts: ToldCounts | null): void {
-    if (counts === null) return;
-    member.server = counts.server;
-    member.worker = counts.worker;
-    if (this.#setup !== null) this.#counts.keep(member, counts);
-  }
-
   #onReady(member: Member, message: MemberMessage & { readonly type: "ready" }): void {
-    const { run, tensors, engine, algorithms } = message;
     const setup = this.#setup;
-    if (setup === null || run !== setup.spec.run) return;
-    const reason = modelObjection(setup, member, tensors);
+    if (setup === null || message.run !== setup.spec.run || member.dismissal !== null) return;
+    const reason = modelObjection(setup, member, message.tensors);
     if (reason !== null) {
       this.#emit({ kind: "warning", text: reason });
-      this.#send(member, { type: "stop", reason, outcome: "failed", stay: false });
+      this.#send(member, {
+        type: "stop",
+        reason,
+        outcome: "failed",
+        stay: false,
+        afterStep: false,
+      });
       this.#forget(member);
       return;
     }
-    member.readyFor = run;
-    member.engine = engine;
-    member.algorithms = algorithms;
-    member.activity = "ready";
+    noteReady(member, message);
     if (this.#training === null) return;
     if (member.role === "worker") this.#bequests.settle(member.rank);
     if (member.role === "server") this.#training.onServerReady(member, this.#nowMs);
@@ -317,6 +305,7 @@ export class Coordinator {
     }
     const member = this.#roster.get(role, rank);
     if (member !== undefined && member.pid !== pid) return;
+    if (member === undefined && this.#roster.wasDismissed(role, rank, pid)) return;
     if (member !== undefined) this.#lose(member, reason);
     if (role === "worker") {
       if (restarts) this.#attendance.restarts(rank, this.#nowMs);
@@ -347,9 +336,11 @@ export class Coordinator {
     if (this.#phase.name === "stopping") return;
     const counted = role === "worker" && this.#training?.onWorkerLost(member, this.#nowMs);
     const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
-    const text = lossOf(member, reason, left);
-    if (role === "worker") this.#attendance.lost(rank, this.#nowMs);
-    this.#emit({ kind: "lost", role, rank, incarnation, text });
+    const text = lossOf(member, reason, left, this.#trained?.globalSteps() ?? 0);
+    const isAsked = member.dismissal !== null;
+    if (role === "worker" && isAsked) this.#attendance.settled(rank);
+    else if (role === "worker") this.#attendance.lost(rank, this.#nowMs);
+    this.#emit({ kind: isAsked ? "left" : "lost", role, rank, incarnation, text });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
     if (role !== "server" || forming || member.toldOf !== this.spec?.run) return;
     if (this.#training?.onServerLost(member, this.#nowMs) === true) return;
@@ -362,14 +353,21 @@ export class Coordinator {
     return this.#training ?? this.#rollBack.past;
   }
 
+  #onDrain(request: MemberPlace): void {
+    const about = { phase: this.#phase.name, spec: this.spec, training: this.#training };
+    const scene = { ...about, roster: this.#roster, perform: this.#perform };
+    const answer = drain(request, scene, this.#nowMs);
+    if (answer.isAccepted) this.#emit({ kind: "info", text: answer.text });
+    this.#effects.push({ type: "drainAnswered", request, answer });
+  }
+
   /**
    * Without a run that trains there is nothing to save; without any run the members may go home.
    */
   #onInterrupt(reason: string): void {
     if (this.#phase.name === "idle") {
-      for (const member of this.#roster.everybody()) {
-        this.#send(member, { type: "stop", reason, outcome: "interrupted", stay: false });
-      }
+      const goodbye = goodbyeOf({ outcome: "interrupted", code: null, reason }, false);
+      for (const member of this.#roster.everybody()) this.#send(member, goodbye);
     } else {
       this.#close({ outcome: "interrupted", code: null, reason });
     }
@@ -432,7 +430,7 @@ export class Coordinator {
   #startTraining(setup: RunSetup): void {
     this.#phase = { name: "training" };
     const { servers, workers } = readyOnes(setup.spec, this.#roster.everybody());
-    const port = portOf(setup, this.#counts, (effect) => this.#effects.push(effect));
+    const port = portOf(setup, this.#counts, this.#perform);
     this.#training = new Training(setup, { term: this.term, servers, workers }, port);
     this.#rollBack.settle();
     for (const { rank } of workers) this.#bequests.settle(rank);
@@ -448,19 +446,15 @@ export class Coordinator {
   }
 
   #advanceTraining(): void {
-    const training = this.#training;
-    const spec = this.spec;
+    const [training, spec] = [this.#training, this.spec];
     if (training === null || spec === null) return;
     if (training.finished) this.#end(endingOf(training));
     if (training.finished || training.isClosing) return;
-    const attendance = this.#attendance;
-    for (const member of attendance.readmitted(training, this.#roster, this.#nowMs)) {
-      training.onReady(member, this.#nowMs);
-    }
-    const judged = attendance.judge(training, this.#roster, spec, this.#nowMs);
-    for (const { member, reason } of judged.lost) this.#lose(member, reason);
-    if (judged.alone) training.releaseAll(this.#nowMs);
-    if (judged.ending !== null) this.#close(judged.ending);
+    const found = { training, roster: this.#roster, spec };
+    this.#attendance.attend(found, this.#nowMs, {
+      lose: (member, reason) => this.#lose(member, reason),
+      close: (ending) => this.#close(ending),
+    });
   }
 
   /**
@@ -470,9 +464,7 @@ export class Coordinator {
   #end(ending: Ending): void {
     if (this.#phase.name === "stopping" || this.#phase.name === "idle") return;
     const awaited = new Set(this.#roster.everybody().filter(({ opened }) => opened));
-    const { outcome, reason } = ending;
-    const stay = this.#config.serve;
-    for (const member of awaited) this.#send(member, { type: "stop", reason, outcome, stay });
+    for (const member of awaited) this.#send(member, goodbyeOf(ending, this.#config.serve));
     this.#phase = { name: "stopping", sinceMs: this.#nowMs, awaited, ending };
   }
 
@@ -481,9 +473,7 @@ export class Coordinator {
     if (phase.awaited.size > 0 && !late) return;
     for (const member of [...phase.awaited]) this.#lose(member, "said no goodbye");
     const result = resultOf(phase.ending, this.#trained, this.#counts, phase.sinceMs);
-    const text = `run ${result.outcome}: ${result.reason}`;
-    this.#emit({ kind: "ended", outcome: result.outcome, text });
-    this.#effects.push({ type: "ended", result });
+    this.#effects.push(...toldOf(result));
     this.#phase = { name: "idle" };
     this.#setup = null;
     this.#training = null;

@@ -8,6 +8,7 @@
  */
 import type { MemberRole } from "../../protocol/identity.js";
 import { type TensorSpec, tensorDifference } from "../../protocol/layout.js";
+import type { CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { RunSetup } from "../work/run-setup.js";
 import { type Member, membersMax, nameOf } from "./roster.js";
@@ -28,12 +29,13 @@ export interface Preparation {
 
 /** True when the run has a place for this rank. */
 export function hasPlace(spec: RunSpec, { role, rank }: Pick<Member, "role" | "rank">): boolean {
-  return rank < (role === "server" ? spec.servers : spec.workersMax);
+  return rank < placesOf(spec)[role];
 }
 
 /** How many ranks of each role are given out; without a run as many as a cluster may have. */
 export function placesOf(spec: RunSpec | null): Readonly<Record<MemberRole, number>> {
-  return { server: spec?.servers ?? membersMax, worker: spec?.workersMax ?? membersMax };
+  if (spec === null) return { server: membersMax, worker: membersMax };
+  return { server: spec.serversMax ?? spec.servers, worker: spec.workersMax };
 }
 
 /** Why a worker whose model has these tensors can't take part; null when it can. */
@@ -48,6 +50,33 @@ export function modelObjection(
   const other = `${nameOf(member)}'s model is not the run's ${setup.spec.model}`;
   const remedy = "run the same version of Paceline with the same model on both";
   return `${other}: ${difference}; ${remedy}`;
+}
+
+/**
+ * Tells a member of the run, once; null where it knows, or is not to take part. One whose link is
+ * cut hears of it when it is back.
+ */
+export function invitation(
+  member: Member,
+  { spec, layout }: RunSetup,
+  residuals: boolean,
+): CoordinatorMessage | null {
+  const isWanted = member.opened && member.dismissal === null && hasPlace(spec, member);
+  if (!isWanted || member.toldOf === spec.run) return null;
+  member.toldOf = spec.run;
+  member.activity = "preparing";
+  return { type: "prepare", spec, residuals, layout };
+}
+
+/** A member has prepared itself. */
+export function noteReady(
+  member: Member,
+  { run, engine, algorithms }: MemberMessage & { readonly type: "ready" },
+): void {
+  member.readyFor = run;
+  member.engine = engine;
+  member.algorithms = algorithms;
+  member.activity = "ready";
 }
 
 /** The members that are ready for the run and have a place in it, by role. */

@@ -9,17 +9,27 @@
 import type { MemberIdentity } from "../../protocol/identity.js";
 import type { MemberMessage, ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import { idleWorker, sumOfLives } from "../../protocol/statistics.js";
+import type { Member } from "./roster.js";
 
 interface LastCount {
   readonly incarnation: number;
   readonly counts: WorkerStatistics;
 }
 
-/** What a member counted, as a message of its tells; null where that tells nothing of it. */
-export function countsIn(message: MemberMessage): ToldCounts | null {
+/** Null where the message tells nothing of it. */
+function countsIn(message: MemberMessage): ToldCounts | null {
   if (message.type === "heartbeat" || message.type === "leave") return message;
   if (message.type === "assignmentDone") return { server: null, worker: message.statistics };
   return null;
+}
+
+/** Keeps what a message tells of its member's counts: as the latest, and in those of a run. */
+export function noteCounts(member: Member, message: MemberMessage, run: MemberCounts | null): void {
+  const counts = countsIn(message);
+  if (counts === null) return;
+  member.server = counts.server;
+  member.worker = counts.worker;
+  run?.keep(member, counts);
 }
 
 /** Counts as a member tells them; null of the other role. */

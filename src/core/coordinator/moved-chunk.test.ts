@@ -73,7 +73,7 @@ class Scene {
       if (effect.type === "apply") {
         this.applied[server]!.push(`chunk ${effect.entry.chunk}: ${folded.join("+")}`);
       }
-      if (effect.type === "sendParts") this.#marks = JSON.parse(effect.header.detail);
+      if (effect.type === "keepCopy") this.#marks = JSON.parse(effect.header.detail);
       if (effect.type !== "reply" || effect.channel < 0) continue;
       if (effect.header.outcome === "refused") this.refusals.push(effect.header.detail);
       this.give(effect.channel, { type: "reply", header: effect.header });
@@ -97,7 +97,7 @@ class Scene {
   }
 
   marksOf(server: number, chunk: number): ChunkMarks {
-    this.serve(server, { type: "save", chunk, channel: -1 });
+    this.serve(server, { type: "copy", chunk, channel: -1 });
     return this.#marks!;
   }
 

@@ -1,13 +1,16 @@
 /** Who holds which chunk as servers are lost, come and catch up. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { Replication } from "./replication.js";
+import { placeChunks } from "../../protocol/placement.js";
+import { movesMax, Replication } from "./replication.js";
 
-const chunks = Array.from({ length: 12 }, (_, index) => ({ key: `layer${index}.weight` }));
+const chunks = Array.from({ length: 24 }, (_, index) => ({
+  key: `layer${index}.weight`,
+  length: 1,
+}));
 
 function replicated(replicas: number, servers: readonly number[]): Replication {
-  const primaries = chunks.map((_, chunk) => servers[chunk % servers.length]!);
-  return new Replication({ chunks, replicas, virtualNodes: 20, servers, primaries });
+  return new Replication({ chunks, replicas, virtualNodes: 20, loadBound: null, servers });
 }
 
 /** Every candidate catches up. */
@@ -42,6 +45,7 @@ describe("replicas of every chunk", () => {
     settle(replication);
     for (const servers of replication.replicas) assert.equal(servers.length, 3);
     replication.join(3);
+    replication.plan();
     assert.equal(replication.isRedundant, false, "they are met when servers come");
     settle(replication);
     for (const servers of replication.replicas) assert.equal(servers.length, 4);
@@ -52,8 +56,10 @@ describe("replicas of every chunk", () => {
     assert.equal(replication.caughtUp(0, 0), false, "it leads");
     assert.equal(replication.caughtUp(99, 1), false);
     replication.join(2);
+    replication.plan();
     settle(replication);
     replication.lose(1);
+    replication.plan();
     for (const { server } of replication.candidates) assert.notEqual(server, 1);
     assert.equal(replication.caughtUp(0, 1), false);
   });
@@ -72,8 +78,9 @@ describe("a server that is lost", () => {
   test("leaves its chunks to their backups, and others become candidates", () => {
     const replication = replicated(2, [0, 1, 2]);
     settle(replication);
-    const before = replication.replicas;
+    const before = [...replication.replicas];
     replication.lose(1);
+    replication.plan();
     replication.replicas.forEach((servers, chunk) => {
       const left = before[chunk]!.filter((server) => server !== 1);
       assert.deepEqual(servers, left, "what is left stays in its order");
@@ -92,5 +99,119 @@ describe("a server that is lost", () => {
     settle(replication);
     replication.lose(0);
     assert.equal(JSON.stringify(given), shown);
+  });
+});
+
+/** Where the ring has each chunk. */
+function placed(servers: readonly number[]): readonly number[] {
+  return placeChunks({ chunks, servers, virtualNodes: 20, loadBound: null }).primaries;
+}
+
+/** Plans, and has what is nominated catch up, until nothing changes; what was seen on the way. */
+function move(replication: Replication, look: () => void = () => {}): void {
+  for (let round = 0; round < 100; round++) {
+    const isChanged = replication.plan();
+    look();
+    settle(replication);
+    if (!isChanged && replication.candidates.length === 0) return;
+  }
+  assert.fail("moves end");
+}
+
+describe("chunks of a server that comes or leaves", () => {
+  for (const replicas of [1, 2, 3]) {
+    test(`move to where the ring has them, some at a time: ${replicas} replicas`, () => {
+      const replication = replicated(replicas, [0, 1, 2]);
+      settle(replication);
+      replication.join(3);
+      const { left } = replication.moves;
+      assert.ok(left > movesMax, "there is more to move than may move at a time");
+      let before = left;
+      move(replication, () => {
+        assert.ok(replication.candidates.length <= movesMax);
+        assert.ok(before - replication.moves.left <= movesMax);
+        before = replication.moves.left;
+        assert.equal(replication.isRedundant, true, "no copy is missing on the way");
+      });
+      assert.deepEqual(
+        replication.replicas.map(([primary]) => primary),
+        placed([0, 1, 2, 3]),
+      );
+      for (const servers of replication.replicas) assert.equal(servers.length, replicas);
+      replication.leave(1);
+      move(replication);
+      assert.deepEqual(replication.chunksOf(1), []);
+      assert.deepEqual(
+        replication.replicas.map(([primary]) => primary),
+        placed([0, 2, 3]),
+      );
+      assert.deepEqual(replication.moves, { left: 0, total: 0 });
+    });
+  }
+
+  test("are given up by their holder only once another has them", () => {
+    const replication = replicated(1, [0]);
+    replication.join(1);
+    replication.plan();
+    const [first] = replication.candidates;
+    assert.ok(first !== undefined);
+    replication.plan();
+    assert.deepEqual(replication.replicas[first.chunk], [0], "it has not caught up");
+    replication.caughtUp(first.chunk, 1);
+    assert.deepEqual(replication.replicas[first.chunk], [0, 1], "both hold it in one view");
+    replication.plan();
+    assert.deepEqual(replication.replicas[first.chunk], [1]);
+  });
+
+  test("wait while copies are missing", () => {
+    const servers = Array.from({ length: 16 }, (_, index) => index);
+    const replication = replicated(2, servers);
+    settle(replication);
+    // One with fewer chunks than may move at a time, so that there would be room for moves.
+    const few = servers.find((one) => [1, 2].includes(replication.chunksOf(one).length));
+    replication.lose(few!);
+    for (const one of [16, 17, 18]) replication.join(one);
+    const lacking = replication.replicas.flatMap(({ length }, chunk) =>
+      length < 2 ? [chunk] : [],
+    );
+    assert.ok(lacking.length > 0 && replication.moves.left > 0);
+    replication.plan();
+    assert.deepEqual(
+      replication.candidates.map(({ chunk }) => chunk),
+      lacking,
+    );
+    settle(replication);
+    replication.plan();
+    assert.ok(replication.candidates.length > 0);
+  });
+
+  test("stay, or go elsewhere, where a server is lost in the middle of a move", () => {
+    for (const lost of [0, 3]) {
+      const replication = replicated(2, [0, 1, 2]);
+      settle(replication);
+      replication.join(3);
+      replication.plan();
+      const [first] = replication.candidates;
+      replication.caughtUp(first!.chunk, 3);
+      assert.equal(replication.canSpare(lost), true);
+      replication.lose(lost);
+      move(replication);
+      const rest = [0, 1, 2, 3].filter((server) => server !== lost);
+      assert.deepEqual(
+        replication.replicas.map(([primary]) => primary),
+        placed(rest),
+      );
+    }
+  });
+
+  test("are copied to nobody any more who is wanted no more", () => {
+    const replication = replicated(1, [0, 1]);
+    replication.join(2);
+    replication.plan();
+    assert.ok(replication.candidates.length > 0);
+    replication.leave(2);
+    replication.plan();
+    assert.deepEqual(replication.candidates, []);
+    assert.deepEqual(replication.chunksOf(2), []);
   });
 });

@@ -1,6 +1,7 @@
 /**
  * A run that has lost the last in-sync replica of some chunk: it waits for the servers that are
- * gone, each for a grace, and then goes back to its last checkpoint.
+ * gone, each for a grace, until as many are there as must be, and then goes back to its last
+ * checkpoint.
  *
  * The idea: a roll-back is a resume in place. The training that was on is given up whole; another
  * begins from the checkpoint under a higher term and the next generation. So servers drop what they
@@ -15,12 +16,12 @@ import type {
   CoordinatorConfig,
   CoordinatorEffect,
   LoadProblem,
+  SaveEvent,
   WayBack,
 } from "./coordinator-events.js";
 import { hasPlace } from "./formation.js";
 import type { Member, Roster } from "./roster.js";
 import { type Ending, endingOf } from "./run-ending.js";
-import type { SaveEnd } from "./saves.js";
 import type { Training } from "./training.js";
 
 /** What a roll-back asks of the coordinator around it. */
@@ -100,17 +101,19 @@ export class RollBack {
     if (this.#stage !== "waiting") return;
     const servers = this.#roster.all("server").filter((member) => hasPlace(setup.spec, member));
     for (const { rank } of servers) this.#missing.delete(rank);
-    this.#missDeserted(
-      servers.map(({ rank }) => rank),
-      setup.spec.servers,
-      nowMs,
-    );
-    const late = [...this.#missing.values()].find(({ untilMs }) => nowMs >= untilMs);
-    if (late !== undefined) {
-      this.#port.end(late.ending);
-      return;
+    const present = servers.map(({ rank }) => rank);
+    this.#missDeserted(present, setup.spec.servers, nowMs);
+    for (const [rank, { untilMs, ending }] of this.#missing) {
+      if (nowMs < untilMs) continue;
+      if (present.length < setup.spec.servers) {
+        this.#port.end(ending);
+        return;
+      }
+      // Enough are there without it.
+      this.#missing.delete(rank);
     }
-    if (servers.filter(({ connected }) => connected).length < setup.spec.servers) return;
+    const connected = servers.filter((member) => member.connected).length;
+    if (connected < setup.spec.servers || this.#missing.size > 0) return;
     this.#stage = "reading";
     this.#port.perform({ type: "goBack", setup });
   }
@@ -119,7 +122,8 @@ export class RollBack {
   #missDeserted(present: readonly number[], servers: number, nowMs: number): void {
     const ending = this.#ending;
     const { serverGraceMs = 0 } = this.#config;
-    for (let rank = 0; rank < servers && ending !== null; rank++) {
+    for (let rank = 0; ending !== null; rank++) {
+      if (present.length + this.#missing.size >= servers) return;
       if (present.includes(rank) || this.#missing.has(rank)) continue;
       this.#missing.set(rank, { ending, untilMs: nowMs + serverGraceMs });
     }
@@ -143,10 +147,11 @@ export class RollBack {
   }
 
   /** A checkpoint was written after all: a final one is the end of the run. */
-  saved(end: SaveEnd, nowMs: number): void {
+  saved(event: SaveEvent, nowMs: number): void {
     const past = this.#past;
-    if (this.#stage === "none" || past?.saves.isFinal !== true || end.problem !== null) return;
-    past.onSaved(end, nowMs);
+    if (this.#stage === "none" || past?.saves.isFinal !== true) return;
+    if (event.type === "copied" || event.problem !== null) return;
+    past.onSaved(event, nowMs);
     if (past.finished) this.#port.end(endingOf(past));
   }
 
@@ -176,8 +181,9 @@ export class RollBack {
 
   #returns({ resume, resumedStep = 0 }: RunSetup): string {
     const lost = Math.max(0, this.#fromStep - resumedStep);
-    const many = `${lost} step${lost === 1 ? " is" : "s are"} lost and trained again`;
-    const steps = lost === 0 ? "no step is lost" : many;
+    // Servers tell how far they are now and then: there may have been more.
+    const many = `at least ${lost} step${lost === 1 ? " is" : "s are"} trained again`;
+    const steps = lost === 0 ? "what followed is trained again" : many;
     const where =
       resume === null
         ? "begins anew, as it has no checkpoint"

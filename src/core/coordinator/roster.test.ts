@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { protocolVersion, type ServerReach } from "../../protocol/messages.js";
-import { type Member, Roster } from "./roster.js";
+import { lossOf, type Member, Roster } from "./roster.js";
 
 /** A server whose session is open, and two workers. */
 function rostered() {
@@ -68,4 +68,12 @@ describe("a server at whose address a worker is refused", () => {
     workers[1].reach = told({ incarnation: workers[0].incarnation });
     assert.deepEqual(dead(), []);
   });
+});
+
+test("a server that holds nothing yet is lost at the step of the run", () => {
+  const { server } = rostered();
+  server.server = { chunks: 0, versionMin: 0 } as Member["server"];
+  assert.equal(lossOf(server, "is gone", null, 70), "server-0 is gone: lost at step 70");
+  server.server = { chunks: 2, versionMin: 75 } as Member["server"];
+  assert.equal(lossOf(server, "is gone", null, 70), "server-0 is gone: lost at step 75");
 });

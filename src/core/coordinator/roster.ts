@@ -49,6 +49,8 @@ export interface Member extends MemberIdentity {
   /** The run it has prepared for, "" if none. */
   readyFor: string;
   activity: string;
+  /** The sentence with which it was told to leave; null while it was not. */
+  dismissal: string | null;
   /** What it computes with, for the run it is ready for. */
   engine: string;
   /** What its engine chose, for the same run. */
@@ -80,16 +82,27 @@ export function registrationOf({ role, rank, pid, host }: Member): string {
 
 /**
  * The sentence on a lost member; `left` workers go on without it, null where it was not counted on.
- * A server's step is as it told last.
+ * A server's step is as it told last, or the run's where it holds nothing that is further.
  */
-export function lossOf(member: Member, reason: string, left: number | null): string {
+export function lossOf(
+  member: Member,
+  reason: string,
+  left: number | null,
+  globalSteps: number,
+): string {
   const text = `${nameOf(member)} ${reason}`;
+  const workers = `${left} worker${left === 1 ? "" : "s"}`;
+  const step = member.worker?.clock ?? 0;
+  if (member.dismissal !== null) {
+    return left === null
+      ? member.dismissal
+      : `${member.dismissal} at step ${step}, going on with ${workers}`;
+  }
   if (member.role === "server" && member.server !== null) {
-    return `${text}: lost at step ${member.server.versionMin}`;
+    return `${text}: lost at step ${Math.max(member.server.versionMin, globalSteps)}`;
   }
   if (left === null) return reason.startsWith("left") ? text : `${text}: lost`;
-  const workers = `${left} worker${left === 1 ? "" : "s"}`;
-  return `${text}: lost at step ${member.worker?.clock ?? 0}, going on with ${workers}`;
+  return `${text}: lost at step ${step}, going on with ${workers}`;
 }
 
 /** Of the time between two looks at a member, so much counts: more means that nobody looked. */
@@ -104,6 +117,8 @@ export class Roster {
   readonly #members = new Map<string, Member>();
   /** When each rank lost its process. */
   readonly #vacatedMs = new Map<string, number>();
+  /** By rank the process that left last as it was told to. */
+  readonly #dismissed = new Map<string, number>();
   readonly #incarnations: IdSource;
 
   /** @param term of the coordinator. */
@@ -150,6 +165,7 @@ export class Roster {
       toldOf: "",
       readyFor: "",
       activity: "registered",
+      dismissal: null,
       engine: "",
       algorithms: [],
       server: null,
@@ -177,6 +193,24 @@ export class Roster {
     return member?.incarnation === incarnation ? member : undefined;
   }
 
+  /** A member's session is open: the member, if it is one still. */
+  opened({ role, rank, incarnation }: MemberIdentity, nowMs: number): Member | undefined {
+    const member = this.find(role, rank, incarnation);
+    if (member === undefined) return undefined;
+    member.connected = true;
+    member.opened = true;
+    member.detector.reopened(nowMs);
+    return member;
+  }
+
+  /** A member's session is closed, which may open again. */
+  closed({ role, rank, incarnation }: MemberIdentity, nowMs: number): void {
+    const member = this.find(role, rank, incarnation);
+    if (member === undefined) return;
+    member.connected = false;
+    member.detector.closed(nowMs);
+  }
+
   /** All live members of a role in ascending rank. */
   all(role: MemberRole): Member[] {
     return [...this.#members.values()]
@@ -189,11 +223,17 @@ export class Roster {
     return [...this.all("server"), ...this.all("worker")];
   }
 
+  /** True of a process that was told to leave: its end is no news. */
+  wasDismissed(role: MemberRole, rank: number, pid: number): boolean {
+    return this.#dismissed.get(keyOf(role, rank)) === pid;
+  }
+
   /** Takes a member off; its rank stays kept for the rank grace. */
   remove(member: Member, nowMs: number): void {
     const key = keyOf(member.role, member.rank);
     if (this.#members.get(key) !== member) return;
     this.#members.delete(key);
+    if (member.dismissal !== null) this.#dismissed.set(key, member.pid);
     this.#vacatedMs.set(key, nowMs);
   }
 

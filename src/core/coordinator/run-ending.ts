@@ -6,7 +6,9 @@
 
 import type { ErrorCode } from "../../errors.js";
 import type { MemberRole } from "../../protocol/identity.js";
+import type { CoordinatorMessage } from "../../protocol/messages.js";
 import type { RunOutcome, RunResult } from "../../protocol/run-events.js";
+import type { CoordinatorEffect } from "./coordinator-events.js";
 import type { MemberCounts } from "./member-counts.js";
 import { type Member, nameOf } from "./roster.js";
 import type { Training } from "./training.js";
@@ -43,6 +45,11 @@ export interface ProcessEnd {
    * user's to mend and ends the run, later it is a loss like any other.
    */
   readonly code?: ErrorCode | null;
+}
+
+/** What members are told at the end of a run; with `stay` they wait for another. */
+export function goodbyeOf({ outcome, reason }: Ending, stay: boolean): CoordinatorMessage {
+  return { type: "stop", reason, outcome, stay, afterStep: false };
 }
 
 /** The verdict on training that has finished. */
@@ -106,6 +113,16 @@ export function endingDiverged(member: string, step: number, what: string): Endi
   const where = `at step ${step} on ${member.replace("-", " ")}`;
   const reason = `${what} ${where}: lower --lr, or look at the data`;
   return { outcome: "failed", code: "diverged", reason };
+}
+
+/** How the world hears of a result. */
+export function toldOf(result: RunResult): CoordinatorEffect[] {
+  const text = `run ${result.outcome}: ${result.reason}`;
+  const event = { kind: "ended", outcome: result.outcome, text } as const;
+  return [
+    { type: "event", event },
+    { type: "ended", result },
+  ];
 }
 
 /** The result of a run whose verdict fell at `endedMs`; `training` is null when it never began. */

@@ -1,9 +1,11 @@
 /**
  * What is kept of a run while it trains: the checkpoint that is on its way, and what those before
- * it came to.
+ * it came to. Servers are asked for one and copy their chunks; from then on it is written beside
+ * training, unless it is one that the run ends with.
  *
- * Invariant: a checkpoint whose servers changed while they were asked for it is asked for anew, of
- * the servers that lead then, as nobody has gone on meanwhile.
+ * Invariants: one at a time. A checkpoint whose servers changed before all had copied is asked for
+ * anew, of the servers that lead then, as nobody has gone on meanwhile. One that was lost later is
+ * taken again at the next moment, once.
  */
 import type { RunEvent } from "../../protocol/run-events.js";
 import type { BarrierRound } from "../work/barrier-round.js";
@@ -12,16 +14,18 @@ import type { SaveRequest } from "../work/run-setup.js";
 /** What the writing of a checkpoint came to. */
 export interface SaveEnd {
   readonly step: number;
-  /** Updates that every chunk has; 0 where they could not be asked. */
+  /** Updates that every chunk has in it; 0 where there is a problem. */
   readonly version: number;
   readonly problem: string | null;
+  /** True where copies were lost after training had gone on; false if left out. */
+  readonly isLost?: boolean;
 }
 
 /** A checkpoint on its way. */
 interface Writing {
   readonly why: SaveRequest["why"];
   readonly barrier: BarrierRound;
-  stage: "begun" | "abandoned" | "due";
+  stage: "begun" | "copied" | "abandoned" | "due";
 }
 
 /** The checkpoints of one run. */
@@ -36,6 +40,8 @@ export class Saves {
   /** Global steps of the last one. */
   reachedStep = 0;
   #writing: Writing | null = null;
+  /** True while the next one stands for one that was lost. */
+  #isSecond = false;
 
   constructor(keptStep: number | null) {
     this.keptStep = keptStep;
@@ -46,18 +52,37 @@ export class Saves {
     return this.#writing?.why === "final";
   }
 
+  /** What the one on its way is for; null where none is. */
+  get why(): SaveRequest["why"] | null {
+    return this.#writing?.why ?? null;
+  }
+
+  /** True while one is written beside training. */
+  get isBeside(): boolean {
+    return this.#writing?.stage === "copied";
+  }
+
   /** What has to be asked for anew, if anything. */
   get due(): Pick<Writing, "why" | "barrier"> | null {
     return this.#writing?.stage === "due" ? this.#writing : null;
   }
 
-  /** Servers are asked for their parts. */
-  begin(why: SaveRequest["why"], barrier: BarrierRound): void {
+  /** Servers are asked for their parts, all of which have sealed what is before this step. */
+  begin(why: SaveRequest["why"], barrier: BarrierRound, step: number): void {
     this.#writing = { why, barrier, stage: "begun" };
+    this.savedStep = step;
   }
 
-  /** A server is gone; true where its part of a checkpoint was asked for. */
+  /** Servers have copied theirs; true where training goes on. */
+  copied(): boolean {
+    if (this.#writing?.why !== "checkpoint") return false;
+    this.#writing.stage = "copied";
+    return true;
+  }
+
+  /** A server is gone; true where what it was asked for may not come any more. */
   abandon(): boolean {
+    if (this.isBeside) return true;
     if (this.#writing?.stage !== "begun") return false;
     this.#writing.stage = "abandoned";
     return true;
@@ -71,11 +96,16 @@ export class Saves {
     return isAgain;
   }
 
+  /** True where another is to be taken at once in the place of one that was lost. */
+  isTakenAgain({ isLost = false }: SaveEnd): boolean {
+    this.#isSecond = isLost && !this.#isSecond;
+    return this.#isSecond;
+  }
+
   /** Takes what the last one came to: what is to be told of it. */
   keep({ step, problem }: SaveEnd, why: SaveRequest["why"], reachedStep: number): RunEvent {
     this.reachedStep = Math.max(this.reachedStep, reachedStep);
     this.finalSaved ||= why === "final";
-    this.savedStep = step;
     if (why === "final") this.unsaved = problem;
     if (problem !== null) return { kind: "warning", text: `checkpoint failed: ${problem}` };
     this.keptStep = step;

@@ -7,6 +7,7 @@ import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { asp } from "../sync/asp.js";
 import { type EvaluationOrder, Evaluator } from "../work/evaluator.js";
 import type { EvaluationWish } from "../work/work-floor.js";
+import type { Saves } from "./saves.js";
 import { Standstill, type StandstillFloor } from "./standstill.js";
 import type { ViewRounds } from "./view-rounds.js";
 
@@ -18,7 +19,9 @@ class Floor implements StandstillFloor {
   readonly spec = { ...sampleSpec, protocol: { mode: "asp", staleness } };
   readonly pace = asp.paceOf(this.spec.protocol);
   readonly evaluator = new Evaluator(10, [], new IdSource(1));
-  readonly saves = { finalSaved: false };
+  readonly saves: Pick<Saves, "finalSaved"> & { why: Saves["why"] } = {
+    ...{ finalSaved: false, why: null },
+  };
   readonly pausable = true;
   ranks = [0, 1];
   done: string[] = [];
@@ -101,6 +104,19 @@ describe("at rest", () => {
     floor.saves.finalSaved = false;
     floor.still.want("checkpoint");
     assert.deepEqual(floor.advance(), ["write checkpoint"]);
+  });
+
+  test("while one is written the next brings nobody to rest, and what ends the run waits", () => {
+    floor.saves.why = "checkpoint";
+    floor.still.want("checkpoint");
+    assert.deepEqual(floor.advance(), []);
+    assert.equal(floor.still.limit, null, "nobody is asked");
+    floor.still.want("interrupt");
+    assert.deepEqual(floor.advance(), []);
+    assert.match(floor.still.activity() ?? "", /waits until the one before is written/);
+    floor.saves.why = null;
+    floor.still.writeAtBarrier();
+    assert.deepEqual(floor.done, ["write interrupt"]);
   });
 
   test("an ending has nothing evaluated, and lets nobody go on", () => {

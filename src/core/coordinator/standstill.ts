@@ -1,9 +1,10 @@
 /**
  * When training stands still: everybody is brought to rest (pause.ts), and one version of the whole
  * model can be looked at. An evaluation goes before a checkpoint of the same rest. For a checkpoint
- * all stand at a barrier where workers keep something (barrier-round.ts), all is written, and
- * they go on. An ending lets nobody go on and has nothing evaluated; and while there are fewer
- * workers than there must be, all rest, with nothing to be written.
+ * all stand at a barrier where workers keep something (barrier-round.ts), servers copy what they
+ * have, and they go on; what the run ends with is written first. An ending lets nobody go on and
+ * has nothing evaluated; and while there are fewer workers than there must be, all rest, with
+ * nothing to be written.
  *
  * Invariant: one thing at a time. What is wanted meanwhile waits, the weightiest of it; a rest for
  * want of workers, or for an evaluation, becomes one for a checkpoint or an ending without anybody
@@ -28,7 +29,8 @@ export interface StandstillFloor {
   readonly pace: Pace;
   readonly views: ViewRounds;
   readonly evaluator: Evaluator;
-  readonly saves: { readonly finalSaved: boolean };
+  /** `why`: what the checkpoint that is being written is for; null where none is. */
+  readonly saves: { readonly finalSaved: boolean; readonly why: SaveRequest["why"] | null };
   /** True while nobody waits for work that others depend on. */
   readonly pausable: boolean;
   /** The step before which everybody stands, once they rest after `limit` (-1: nobody is there). */
@@ -59,7 +61,7 @@ export class Standstill {
     this.#ids = ids;
   }
 
-  /** True from the barrier on until the checkpoint is written. */
+  /** True from the barrier on until servers have copied, or the last checkpoint is written. */
   get isSaving(): boolean {
     return this.#saving !== null;
   }
@@ -74,6 +76,7 @@ export class Standstill {
     if (this.#barrier?.complete === false) {
       return `a checkpoint waits for worker ${this.#barrier.missing().join(", ")}`;
     }
+    if (this.#barrier !== null) return "a checkpoint waits until the one before is written";
     if (this.#saving !== null) return "writing a checkpoint";
     if (this.#pause === null) return null;
     if (this.#pause.reason !== "shortage") return "bringing workers to rest";
@@ -126,7 +129,9 @@ export class Standstill {
     if (saves.finalSaved && this.#wanted === "checkpoint") this.#wanted = null;
     const ranks = views.workers().map(({ rank }) => rank);
     const isEvaluation = this.#evaluation !== null && ranks.length > 0;
-    const wanted = this.#wanted ?? (isEvaluation ? "evaluation" : null);
+    // Nobody is held up for one that has to wait for the one before.
+    const isLater = this.#wanted === "checkpoint" && saves.why !== null;
+    const wanted = (isLater ? null : this.#wanted) ?? (isEvaluation ? "evaluation" : null);
     if (wanted === null) return;
     if (this.#pause !== null) {
       const { reason } = this.#pause;
@@ -174,15 +179,20 @@ export class Standstill {
     this.writeAtBarrier();
   }
 
-  /** Writes as soon as all stand at the barrier and no view is being agreed on. */
+  /**
+   * Writes as soon as all stand at the barrier, no view is being agreed on and the checkpoint
+   * before is written.
+   */
   writeAtBarrier(): void {
     const barrier = this.#barrier;
-    if (barrier?.complete !== true || this.#floor.views.busy || this.#saving === null) return;
+    const { views, saves } = this.#floor;
+    if (barrier?.complete !== true || views.busy || this.#saving === null) return;
+    if (saves.why !== null) return;
     this.#barrier = null;
     this.#floor.write(this.#saving, barrier);
   }
 
-  /** The checkpoint is written, or can't be: why there was one, null where there was none. */
+  /** What all stood for is done, or can't be: why they did, null where they did not. */
   saved(): SaveRequest["why"] | null {
     const why = this.#saving;
     this.#saving = null;

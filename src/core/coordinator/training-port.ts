@@ -4,20 +4,22 @@
  * the calls.
  */
 import type { CoordinatorMessage, ServerStatistics } from "../../protocol/messages.js";
-import type { RunEvent } from "../../protocol/run-events.js";
 import type { View } from "../../protocol/view.js";
 import type { RunSetup, SaveRequest } from "../work/run-setup.js";
 import type { CoordinatorEffect, CoordinatorRecord } from "./coordinator-events.js";
+import { dismissalOf } from "./draining.js";
 import type { MemberCounts, WorkerCounts } from "./member-counts.js";
 import type { Member } from "./roster.js";
+import type { ServersPort } from "./run-servers.js";
 
 /** What training asks of the coordinator around it. */
-export interface TrainingPort {
+export interface TrainingPort extends ServersPort {
   toWorker(rank: number, message: CoordinatorMessage): void;
   toServer(index: number, message: CoordinatorMessage): void;
-  emit(event: RunEvent): void;
   load(view: View): void;
   save(request: SaveRequest): void;
+  /** Somebody waits for what is being saved. */
+  hurrySave(): void;
   /** What is being saved can't be: a server that is asked for its part is gone. */
   abandonSave(): void;
   /** Makes the record durable before anything that follows is said. */
@@ -38,8 +40,10 @@ export function portOf(
     toWorker: (rank, message) => perform({ type: "send", role: "worker", rank, message }),
     toServer: (rank, message) => perform({ type: "send", role: "server", rank, message }),
     emit: (event) => perform({ type: "event", event }),
+    dismiss: (member, text) => perform(dismissalOf(member, text)),
     load: (view) => perform({ type: "load", view, setup }),
     save: (request) => perform({ type: "save", request, setup }),
+    hurrySave: () => perform({ type: "hurrySave" }),
     abandonSave: () => perform({ type: "abandonSave" }),
     persist: (record) => perform({ type: "persist", record }),
     serverStatistics: () => Object.values(counts.servers),

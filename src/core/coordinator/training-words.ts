@@ -3,6 +3,8 @@
  * compare them, so each is made in one place.
  */
 import type { Range } from "../../protocol/messages.js";
+import type { TimedCadence } from "../../protocol/run-spec.js";
+import type { MoveCount } from "./replication.js";
 
 /** Who takes part. */
 export function headCount(workers: number, servers: number): string {
@@ -24,6 +26,35 @@ export function refusalOf(rank: number, epoch: number, range: Range, reason: str
 export function dealtAgain(rank: number, leftBy: number, epoch: number, range: Range): string {
   const examples = `${examplesOf(epoch, range)}, left by worker-${leftBy}`;
   return `${examples}, are dealt again to worker-${rank}`;
+}
+
+/** A server was to leave, and others that were counted on are gone. */
+export function drainEnded(name: string): string {
+  return `${name} stays: too few servers are left to drain it, ask again when others have come`;
+}
+
+/** So many chunks. */
+export function chunkCount(chunks: number): string {
+  return counted(chunks, "chunk");
+}
+
+/** How far chunks that move have come. */
+export function movesBegun({ left, total }: MoveCount): string {
+  return `chunk moves: ${left} of ${total} left`;
+}
+
+/** All chunks are where they are wanted. */
+export function movesDone(total: number, time: string): string {
+  return `chunk moves: ${total} done in ${time}`;
+}
+
+/** A checkpoint had to wait for the one before. */
+export function lateSaveWords(waitedMs: number, cadence: TimedCadence | null): string {
+  const often =
+    cadence === null ? "" : `, at present every ${counted(cadence.count, cadence.unit)}`;
+  const remedy = `give a longer --checkpoint-every${often}, or a faster disk`;
+  const seconds = (waitedMs / 1000).toFixed(1);
+  return `a checkpoint was due and waited ${seconds} s for the one before to be written: ${remedy}`;
 }
 
 function examplesOf(epoch: number, { start, end }: Range): string {

@@ -10,8 +10,6 @@
  * on, and workers that keep state of their own stand at its barrier (barrier-round.ts).
  */
 
-import { assert } from "../../assert.js";
-import { keepsResiduals } from "../../protocol/compression.js";
 import { IdSource, shownId } from "../../protocol/ids.js";
 import type { Assignment, CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { EvaluationRecord } from "../../protocol/run-events.js";
@@ -24,21 +22,22 @@ import { refusalsMax } from "../work/batch-pool.js";
 import { EpochRecords } from "../work/epoch-records.js";
 import { Evaluator } from "../work/evaluator.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
-import { DueByClock } from "../work/what-is-due.js";
 import type { EvaluationWish, WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
+import { type CheckpointFloor, CheckpointRounds } from "./checkpoint-rounds.js";
 import { wayOfDealing } from "./choices.js";
+import type { SaveEvent } from "./coordinator-events.js";
 import { EvaluationRounds } from "./evaluation-rounds.js";
 import type { Member } from "./roster.js";
 import type { ClosedRun, Ending } from "./run-ending.js";
 import { RunServers } from "./run-servers.js";
-import { type SaveEnd, Saves } from "./saves.js";
+import { Saves } from "./saves.js";
 import { Standstill, type StandstillFloor } from "./standstill.js";
 import type { TrainingMembers, TrainingPort } from "./training-port.js";
 import { dealtAgain, headCount, refusalOf, shortageOf } from "./training-words.js";
 import type { RoundOutcome, ViewRounds } from "./view-rounds.js";
 
 /** The machine's part for one run. */
-export class Training implements WorkFloor, StandstillFloor {
+export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   readonly spec: RunSpec;
   readonly pace: Pace;
   readonly views: ViewRounds;
@@ -49,11 +48,11 @@ export class Training implements WorkFloor, StandstillFloor {
   readonly #records: EpochRecords;
   readonly #account: WorkAccount;
   readonly #dealer: WorkDealer;
-  readonly #byClock: DueByClock;
-  readonly #servers: RunServers;
+  readonly servers: RunServers;
   readonly #term: number;
   readonly #still: Standstill;
   readonly #rounds: EvaluationRounds;
+  readonly #checkpoints: CheckpointRounds;
   #stage: "placing" | "loading" | "training" | "finished" = "placing";
   /** How it is to end once everything is written; null while nothing ends it. */
   #closing: Ending | null = null;
@@ -66,11 +65,11 @@ export class Training implements WorkFloor, StandstillFloor {
     const { spec, resume } = setup;
     this.spec = spec;
     this.pace = paceOf(spec, 0);
-    this.#byClock = new DueByClock(spec.checkpointEvery);
     this.#port = port;
     this.saves = new Saves(resume === null ? null : (setup.resumedStep ?? 0));
     this.#term = term;
     this.#still = new Standstill(this, new IdSource(term));
+    this.#checkpoints = new CheckpointRounds(this, this.#still, port);
     const { account, dealer } = wayOfDealing(this, setup, term);
     this.#account = account;
     this.#dealer = dealer;
@@ -81,8 +80,8 @@ export class Training implements WorkFloor, StandstillFloor {
     this.evaluator = new Evaluator(testExamples, evaluations, new IdSource(term), countsUpdates);
     this.#rounds = new EvaluationRounds(this, (event) => port.emit(event));
     this.#tornSteps = resume?.tornSteps ?? 0;
-    this.#servers = new RunServers(setup, term, servers);
-    this.views = this.#servers.views;
+    this.servers = new RunServers(setup, term, servers);
+    this.views = this.servers.views;
     for (const { rank, incarnation } of workers) {
       this.ready.set(rank, incarnation);
       this.views.admit({ rank, incarnation, fromStep: account.firstStepOf(rank) });
@@ -145,8 +144,13 @@ export class Training implements WorkFloor, StandstillFloor {
     const statistics = this.#port.serverStatistics().filter((server) => server.chunks > 0);
     const { reachedStep } = this.saves;
     if (statistics.length === 0) return reachedStep;
-    // What servers tell from time to time may be from before the last checkpoint.
-    return Math.max(reachedStep, Math.min(...statistics.map((one) => one.versionMin)));
+    // What servers tell from time to time may be from before the last checkpoint or evaluation.
+    const evaluatedStep = this.evaluator.records.at(-1)?.step ?? 0;
+    return Math.max(
+      reachedStep,
+      evaluatedStep,
+      Math.min(...statistics.map((one) => one.versionMin)),
+    );
   }
 
   activeRanks(): number[] {
@@ -169,22 +173,15 @@ export class Training implements WorkFloor, StandstillFloor {
     this.advance(nowMs);
   }
 
-  /** The checkpoint is written, or was not (`problem`). */
-  onSaved(end: SaveEnd, nowMs: number): void {
-    const why = this.saves.isDueAgain(end) ? null : this.#still.saved();
-    if (why !== null) this.#keep(end, why, nowMs);
+  /** Servers have copied what a checkpoint is made of, or it is written, or was not. */
+  onSaved(event: SaveEvent, nowMs: number): void {
+    const why = this.#checkpoints.take(event, nowMs);
+    const isEnd = why === "ending" || why === "interrupt";
+    if (isEnd && this.#closing !== null && event.type === "saved") {
+      this.#stage = "finished";
+      this.#closed = { ending: this.#closing, step: event.step, problem: event.problem };
+    }
     this.advance(nowMs);
-  }
-
-  #keep(end: SaveEnd, why: SaveRequest["why"], nowMs: number): void {
-    const { step, problem, version } = end;
-    this.#byClock.tried(nowMs);
-    this.#records.resume(nowMs);
-    const reached = this.pace.globalStep === "step" ? step : version;
-    this.#port.emit(this.saves.keep(end, why, reached));
-    if (this.#closing === null || (why !== "ending" && why !== "interrupt")) return;
-    this.#stage = "finished";
-    this.#closed = { ending: this.#closing, step, problem };
   }
 
   /** A worker has prepared itself after training began. */
@@ -206,28 +203,28 @@ export class Training implements WorkFloor, StandstillFloor {
 
   /** True where every chunk has an in-sync replica without this server. */
   canSpare(member: Member): boolean {
-    return this.#stage === "training" && this.#servers.canSpare(member);
+    return this.#stage === "training" && this.servers.canSpare(member);
   }
 
   /** A server is gone; true if every chunk has an in-sync replica left, or none is needed more. */
   onServerLost(member: Member, nowMs: number): boolean {
     if (this.finished) return true;
     if (!this.canSpare(member)) return false;
-    this.#servers.lose(member);
-    if (this.saves.abandon()) this.#port.abandonSave();
+    if (this.servers.lose(member)) this.#checkpoints.serverLost();
     this.advance(nowMs);
     return true;
   }
 
   /** A server has prepared itself after training began. */
   onServerReady(member: Member, nowMs: number): void {
-    this.#servers.join(member);
+    this.servers.join(member);
     this.advance(nowMs);
   }
 
   /** Brings the workers to rest, saves, and finishes in this way; the first ending stands. */
   close(ending: Ending, nowMs: number): void {
     this.#closing ??= ending;
+    this.#checkpoints.hurry(nowMs);
     this.#still.want(ending.outcome === "interrupted" ? "interrupt" : "ending");
     this.advance(nowMs);
   }
@@ -252,7 +249,7 @@ export class Training implements WorkFloor, StandstillFloor {
     if (isOfServer !== (member.role === "server")) return;
     switch (message.type) {
       case "caughtUp":
-        this.#servers.caughtUp(message);
+        this.servers.caughtUp(message);
         break;
       case "viewAck": {
         const { view, sealedStep, clockMin, departed } = message;
@@ -294,16 +291,18 @@ export class Training implements WorkFloor, StandstillFloor {
     this.#nowMs = nowMs;
     this.#beginRound();
     this.#still.writeAtBarrier();
-    this.#writeAgain();
+    this.#checkpoints.writeAgain(nowMs);
     if (this.#stage !== "training") return;
-    this.#tellOfReplicas();
     this.#watchNumbers();
     if (this.#still.isSaving) return;
     this.#evaluateOn();
     if (this.finished) return;
-    if (this.#byClock.isDue(nowMs)) this.pauseForCheckpoint();
+    this.#checkpoints.look(nowMs);
     this.#dealer.advance(this.#still.limit);
     if (this.running && this.#still.advance()) this.#dealer.advance(null);
+    // Copies and moves take their next step once all else has had its turn in a view that stands.
+    const stand = { isSaving: this.#still.isSaving, isBeside: this.saves.isBeside };
+    if (this.running) this.servers.attend(this.#port, stand, nowMs);
     this.#beginRound();
   }
 
@@ -317,16 +316,6 @@ export class Training implements WorkFloor, StandstillFloor {
     else this.#still.suffice();
     if (!this.#isShort || wasShort) return;
     this.#port.emit({ kind: "info", text: shortageOf(present, workersMin) });
-  }
-
-  #writeAgain(): void {
-    const { due } = this.saves;
-    if (due !== null && !this.views.busy) this.write(due.why, due.barrier);
-  }
-
-  #tellOfReplicas(): void {
-    const text = this.#servers.news();
-    if (text !== null) this.#port.emit({ kind: "info", text });
   }
 
   #beginRound(): void {
@@ -435,7 +424,7 @@ export class Training implements WorkFloor, StandstillFloor {
   }
 
   pauseForCheckpoint(): void {
-    this.#still.want("checkpoint");
+    this.#checkpoints.want(this.#nowMs);
   }
 
   get pausable(): boolean {
@@ -447,25 +436,19 @@ export class Training implements WorkFloor, StandstillFloor {
   }
 
   save(why: "checkpoint" | "final", step: number): void {
-    this.#still.save(why, step);
+    this.#checkpoints.save(why, step, this.#nowMs);
   }
 
   halt(): void {
     this.#records.interrupt(this.#nowMs);
   }
 
+  standBefore(step: number): void {
+    this.#account.standBefore(step);
+  }
+
   write(why: SaveRequest["why"], barrier: BarrierRound): void {
-    const view = this.views.standing;
-    assert(view !== null, "what is written is a view's", { why });
-    const { step } = barrier;
-    if (this.pace.meetsAtBoundaries) this.#account.standBefore(step);
-    if (keepsResiduals(this.spec.compression)) {
-      for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
-    }
-    this.saves.begin(why, barrier);
-    const residuals = barrier.given();
-    const version = why === "final" ? this.evaluator.finalVersion : null;
-    this.#port.save({ view, step, why, snapshot: this.snapshot(), version, residuals });
+    this.#checkpoints.write(why, barrier, this.#nowMs);
   }
 
   /** True while this life of a worker may give residuals for this barrier. */
@@ -494,6 +477,6 @@ export class Training implements WorkFloor, StandstillFloor {
   }
 
   #headCount(): string {
-    return headCount(this.views.workers().length, this.#servers.count);
+    return headCount(this.views.workers().length, this.servers.count);
   }
 }

@@ -72,9 +72,12 @@ export class Followers {
     this.#chunks.set(state.index, known);
   }
 
-  /** Forgets who follows a chunk that this server leads no more. */
-  forget(chunk: number): void {
-    this.#chunks.delete(chunk);
+  /** Forgets who followed chunks that this server does not lead: another's order goes on there. */
+  keepOnly(led: readonly ChunkState[]): void {
+    const present = new Set(led.map(({ index }) => index));
+    for (const chunk of [...this.#chunks.keys()]) {
+      if (!present.has(chunk)) this.#chunks.delete(chunk);
+    }
   }
 
   /** True while an entry, or all of the chunk's state, waits for somebody who counts. */
@@ -128,13 +131,16 @@ export class Followers {
   }
 
   /**
-   * A follower has a seq. From a candidate's first one on entries wait for it, so that it gets to
+   * A follower has a seq, as it says over the channel by which it asked: nobody else can say so
+   * for it. From a candidate's first one on entries wait for it, so that it gets to
    * have all that is committed; only then the coordinator is told.
    */
-  received(state: ChunkState, { rank: server, incarnation, fence, step: seq }: ChunkHeader): void {
+  received(state: ChunkState, header: ChunkHeader, channel: number): void {
+    const { rank: server, incarnation, fence, step: seq } = header;
     const chunk = state.index;
     const follower = this.#chunks.get(chunk)?.get(server);
-    const isKnown = follower?.incarnation === incarnation && follower.fence === fence;
+    const isOfAsking = follower?.fence === fence && follower.channel === channel;
+    const isKnown = follower?.incarnation === incarnation && isOfAsking;
     const isSent = seq <= (state.pending?.seq ?? state.seq);
     if (!isKnown || !isSent || seq <= follower.seq) return;
     follower.seq = seq;

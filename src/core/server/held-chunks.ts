@@ -1,10 +1,10 @@
 /**
- * The chunks that a server holds: which a view gives and takes, how their values come and how they
- * are saved.
+ * The chunks that a server holds: which a view gives and takes, and how their values come.
  *
  * Invariants: a chunk that a view newly gives, or that is rolled back, waits for its load; one that
- * a view takes away is given up with everything on it, and its waiters are told so; a chunk
- * is loaded once in a generation, whatever comes twice.
+ * a view takes away is given up with everything on it, and its waiters are told so; of one that is
+ * led no more and still backed up what is committed stays; a chunk is loaded once in a generation,
+ * whatever comes twice.
  */
 
 import { shownId } from "../../protocol/ids.js";
@@ -56,10 +56,12 @@ export class HeldChunks {
     for (const [chunk, state] of this.#chunks) {
       const isBack = state.generation < generation;
       const role = roles.get(chunk);
-      if (!isBack && role !== undefined && isKept(state, role)) continue;
+      const isCopyKept = !isBack && role !== undefined && isKept(state, role);
+      if (isCopyKept && (role === "primary" || state.role !== "primary")) continue;
       const why = isBack ? rolledBack(state.generation, generation) : this.whereIs(chunk);
       this.#replies.refuseWaiting(state, view, why);
-      this.#giveUp(state);
+      if (isCopyKept) this.#handOver(state);
+      else this.#giveUp(state);
     }
     for (const [chunk, role] of roles) {
       const state = this.#chunks.get(chunk) ?? new ChunkState(chunk, generation);
@@ -109,24 +111,15 @@ export class HeldChunks {
     return isLast ? state : null;
   }
 
-  /** Has a chunk sent as it is committed: values are those of the last entry applied. */
-  save({ chunk, channel }: ShardEvent & { readonly type: "save" }): void {
-    const state = this.#chunks.get(chunk);
-    const header = { ...emptyHeader, run: this.#context.spec.run, chunk };
-    if (state?.loaded !== true || state.role !== "primary") {
-      const isHere = state?.role === "primary";
-      const why = isHere ? `chunk ${chunk} is not loaded` : this.whereIs(chunk);
-      this.#context.refuse(header, channel, why);
-      return;
-    }
-    const detail = JSON.stringify(state.marks());
-    const saved: ChunkHeader = { ...header, kind: "saved", version: state.version, detail };
-    this.#context.emit({ type: "sendParts", channel, header: saved });
+  /** Another leads from here on: what is committed stays as a copy, and all else is given up. */
+  #handOver(state: ChunkState): void {
+    for (const slot of state.drain()) this.#context.release(slot);
+    state.unsettled = false;
+    this.#replies.forget(state.index);
   }
 
   #giveUp(state: ChunkState): void {
-    for (const slot of state.drain()) this.#context.release(slot);
-    this.#replies.forget(state.index);
+    this.#handOver(state);
     this.#chunks.delete(state.index);
     this.#context.emit({ type: "forget", chunk: state.index });
   }
@@ -141,10 +134,10 @@ export class HeldChunks {
 
 /**
  * A copy that led, or counted, is not what a candidate begins with. A candidate that entries wait
- * for may lead before a view has called it a backup.
+ * for may lead before a view has called it a backup; who led and backs up has all that counts.
  */
 function isKept({ role }: ChunkState, next: ReplicaRole): boolean {
-  return role === next || (role !== "primary" && next !== "candidate");
+  return role === next || next !== "candidate";
 }
 
 function rolledBack(generation: number, present: number): string {

@@ -91,8 +91,8 @@ class Servers {
 
   marks(server: number): ChunkMarks | null {
     let found: ChunkMarks | null = null;
-    for (const effect of this.shards[server]!.step({ type: "save", chunk: 0, channel: 9 }, 0)) {
-      if (effect.type === "sendParts") found = JSON.parse(effect.header.detail) as ChunkMarks;
+    for (const effect of this.shards[server]!.step({ type: "copy", chunk: 0, channel: 9 }, 0)) {
+      if (effect.type === "keepCopy") found = JSON.parse(effect.header.detail) as ChunkMarks;
     }
     return found;
   }
@@ -115,7 +115,7 @@ class Servers {
         const isAsking = header.kind === "follow";
         const event: ShardEvent = isAsking
           ? { type: "follow", header, channel: 101 + from }
-          : { type: "received", header };
+          : { type: "received", header, channel: 101 + from };
         this.#post(from, to, `${header.kind} ${header.step}`, event);
         break;
       }
@@ -198,6 +198,18 @@ describe("a candidate", () => {
 });
 
 describe("a backup", () => {
+  test("is acknowledged for by itself alone, over the channel by which it asked", () => {
+    const servers = replicated();
+    servers.push(0, 0);
+    servers.deliver(({ what }) => what.startsWith("received"));
+    const [letter] = servers.letters.map(({ event }) => event);
+    assert.ok(letter?.type === "received");
+    servers.step(0, { ...letter, channel: 150 });
+    assert.deepEqual(servers.versions(), [], "a stranger said so");
+    servers.deliver();
+    assert.deepEqual(servers.versions(), [1]);
+  });
+
   test("takes entries in order, from its primary, and as it asked last", () => {
     const servers = replicated();
     servers.push(0, 0);
@@ -365,4 +377,84 @@ test("a view is acknowledged when nothing of who is gone is left to be committed
   servers.deliver(({ what }) => what.startsWith("received"));
   step(servers.letters[0]!.event);
   assert.deepEqual(acknowledged, [0], "its entry counts");
+});
+
+describe("a primary that hands its chunk over", () => {
+  test("keeps a copy where it backs up, and what was not committed counts once", () => {
+    const servers = replicated();
+    servers.push(0, 0);
+    servers.deliver();
+    servers.push(0, 1);
+    servers.deliver(({ what }) => what.startsWith("received"));
+    assert.deepEqual(servers.versions(), [1], "entry 2 is at the backup, and not answered");
+    servers.letters = [];
+    servers.follow({ replicas: [[1, 0]] });
+    servers.push(1, 1);
+    assert.deepEqual(servers.versions().slice(2), [], "its copy is one entry behind");
+    servers.deliver();
+    const { outcome, version } = servers.replies.at(-1)!;
+    assert.deepEqual([outcome, version], ["duplicate", 2]);
+    servers.push(1, 2);
+    servers.deliver();
+    servers.follow({ replicas: [[0, 1]] });
+    assert.deepEqual(
+      servers.letters.map(({ what }) => what),
+      ["follow 3"],
+      "nothing has to be sent anew",
+    );
+    servers.deliver();
+    servers.push(0, 3);
+    servers.deliver();
+    assert.deepEqual(servers.versions().slice(-2), [3, 4]);
+  });
+
+  test("gives up what it held of a step, which is pushed again", () => {
+    const servers = replicated();
+    servers.push(0, 0);
+    servers.deliver();
+    servers.push(0, 1);
+    servers.letters = [];
+    servers.follow({ replicas: [[1]] });
+    assert.equal(servers.marks(0), null, "it holds the chunk no more");
+    servers.push(0, 1);
+    assert.equal(servers.replies.at(-1)?.outcome, "refused");
+    servers.push(1, 1);
+    assert.deepEqual([servers.replies.at(-1)?.outcome, servers.versions().at(-1)], ["applied", 2]);
+  });
+
+  test("and is given it back knows nothing of what it had not committed", () => {
+    const servers = replicated();
+    servers.push(0, 0);
+    servers.letters = [];
+    servers.follow({ replicas: [[1, 0]] });
+    servers.deliver();
+    servers.follow({ replicas: [[0, 1]] });
+    servers.deliver();
+    servers.replies.length = 0;
+    servers.push(0, 0);
+    servers.deliver();
+    const answers = servers.replies.map(({ outcome, version }) => [outcome, version]);
+    assert.deepEqual(answers, [["applied", 1]]);
+  });
+
+  test("and is given it back believes no follower by what it had before", () => {
+    const servers = new Servers();
+    servers.follow({ replicas: [[0, 1, 2]] });
+    servers.load();
+    servers.deliver();
+    servers.push(0, 0);
+    servers.deliver(({ from, to }) => from === 2 || to === 2);
+    assert.deepEqual(servers.versions(), [], "server 2 has not the entry");
+    servers.letters = [];
+    servers.follow({ replicas: [[2, 0, 1]] });
+    servers.deliver();
+    servers.follow({ replicas: [[0, 1, 2]] });
+    servers.deliver(({ from }) => from === 1);
+    servers.replies.length = 0;
+    servers.push(0, 0);
+    servers.deliver(({ from }) => from === 1);
+    assert.deepEqual(servers.versions(), [], "server 1 had an entry that counted for nothing");
+    servers.deliver();
+    assert.deepEqual(servers.versions(), [1]);
+  });
 });

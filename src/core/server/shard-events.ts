@@ -33,11 +33,12 @@ export type ShardEvent =
       readonly marks: ChunkMarks | null;
       readonly channel: number;
     }
-  | { readonly type: "save"; readonly chunk: number; readonly channel: number }
+  /** The coordinator, at the channel, wants the chunk as it is, while it is trained on. */
+  | { readonly type: "copy"; readonly chunk: number; readonly channel: number }
   /** A server asks for a chunk that this one leads. */
   | { readonly type: "follow"; readonly header: ChunkHeader; readonly channel: number }
-  /** It has what it was sent up to a seq. */
-  | { readonly type: "received"; readonly header: ChunkHeader }
+  /** It has what it was sent up to a seq; only over the channel by which it asked it may say so. */
+  | { readonly type: "received"; readonly header: ChunkHeader; readonly channel: number }
   /** A channel has ended. */
   | { readonly type: "closed"; readonly channel: number }
   /** The way to a server whose chunks this one follows is open, for the first time or again. */
@@ -116,6 +117,11 @@ export type ShardEffect =
     }
   /** No worker has this copy, or will have it. */
   | { readonly type: "forgetCopy"; readonly chunk: number; readonly id: number }
+  /**
+   * Keep every part of the chunk as it is for a channel, instead of what was kept for another;
+   * `header` is what each goes out with, but for `part`.
+   */
+  | { readonly type: "keepCopy"; readonly channel: number; readonly header: ChunkHeader }
   /** Send every part of the chunk; `header` is the same for each but for `part`. */
   | { readonly type: "sendParts"; readonly channel: number; readonly header: ChunkHeader }
   /** Send an entry to who follows, with its gradient if it has one. */

@@ -104,7 +104,7 @@ class Bench {
 
   acknowledge(chunk: number, seq: number): string[] {
     const header = { ...this.#follower(chunk), kind: "received", step: seq } as const;
-    return this.#step({ type: "received", header });
+    return this.#step({ type: "received", header, channel: 50 });
   }
 
   #follower(chunk: number): ChunkHeader {
@@ -113,7 +113,7 @@ class Bench {
   }
 
   save(chunk: number): string[] {
-    return this.#step({ type: "save", chunk, channel: 99 });
+    return this.#step({ type: "copy", chunk, channel: 99 });
   }
 
   activity(): string {
@@ -163,8 +163,8 @@ class Bench {
         const what = pull > 0 ? `pull ${pull}` : `step ${step} ${outcome}`;
         return `${effect.channel}: ${what}, version ${version}`;
       }
-      case "sendParts":
-        return `save ${effect.header.detail}`;
+      case "keepCopy":
+        return `copy ${effect.header.detail}`;
       case "sendEntry":
         this.entries.push(effect.entry);
         return `entry ${effect.entry.seq} to 1`;
@@ -306,9 +306,10 @@ describe("the beats of a step", () => {
       "1: step 0 applied, version 1",
       "release 4",
       "7: step 0 duplicate, version 1",
-      'save {"version":1,"examples":8,"sealedStep":0,"applied":[' +
+      'copy {"version":1,"examples":8,"sealedStep":0,"applied":[' +
         '{"rank":0,"incarnation":10,"step":0},{"rank":1,"incarnation":11,"step":0}],"counts":' +
         '{"pushes":2,"rejected":0,"stalenessSum":0,"stalenessMax":0,"stalenessCounts":[]}}',
+      "99: step 1 none, version 1",
     ]);
     assert.deepEqual(bench.acknowledge(0, 1), [], "an entry is committed once");
   });

@@ -4,8 +4,9 @@
  *
  * Here a message is weighed against the view. What follows is elsewhere: what happens to a push in
  * push-arrivals.ts, entries and their beats in entry-beats.ts, who is answered and with what in
- * chunk-replies.ts, which chunks there are in held-chunks.ts, who has copies of them in
- * followers.ts, and of whose chunks this server has copies in following.ts.
+ * chunk-replies.ts, which chunks there are in held-chunks.ts, what a checkpoint has of them in
+ * chunk-copies.ts, who follows them in followers.ts, and whose chunks this server follows in
+ * following.ts.
  *
  * Invariant: what implies a view, a load or a commit that is yet to come waits for it, in a place
  * of its sender's own.
@@ -16,6 +17,7 @@ import type { Layout } from "../../protocol/layout.js";
 import type { ChunkHeader, ServerStatistics } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
+import { ChunkCopies } from "./chunk-copies.js";
 import { ChunkReplies } from "./chunk-replies.js";
 import type { ChunkState } from "./chunk-state.js";
 import { EarlyMessages } from "./early-messages.js";
@@ -36,8 +38,6 @@ export interface ShardConfig {
   readonly layout: Layout;
 }
 
-type SaveEvent = ShardEvent & { readonly type: "save" };
-
 /** The machine. */
 export class Shard {
   readonly #context: ShardContext;
@@ -47,8 +47,7 @@ export class Shard {
   readonly #chunks: HeldChunks;
   readonly #followers: Followers;
   readonly #following: Following;
-  /** Askings to save a chunk that has an entry to be committed first. */
-  #saves: SaveEvent[] = [];
+  readonly #copies: ChunkCopies;
   /** True while the view is yet to be acknowledged. */
   #owesAnswer = false;
   /** Pushes and pulls whose time has not come. */
@@ -62,6 +61,7 @@ export class Shard {
     this.#beats = new EntryBeats(this.#context, this.#replies, this.#followers);
     this.#arrivals = new PushArrivals(this.#context, this.#replies, this.#beats);
     this.#chunks = new HeldChunks(index, this.#context, this.#replies);
+    this.#copies = new ChunkCopies(this.#context, this.#chunks);
     this.#early = new EarlyMessages(2 * spec.workersMax * layout.chunks.length);
   }
 
@@ -132,17 +132,18 @@ export class Shard {
       case "load":
         this.#onLoad(event);
         break;
-      case "save":
-        this.#onSave(event);
+      case "copy":
+        this.#copies.ask(event);
         break;
       case "follow":
         this.#onFollow(event);
         break;
       case "received":
-        this.#onReceived(event.header);
+        this.#onReceived(event);
         break;
       case "closed":
         this.#followers.closed(event.channel);
+        this.#copies.closed(event.channel);
         break;
       case "linked":
         this.#onLinked(event.server);
@@ -170,6 +171,7 @@ export class Shard {
     this.#chunks.follow(view);
     this.#following.follow(this.#chunks.states(), view);
     const led = this.#chunks.led();
+    this.#followers.keepOnly(led);
     for (const state of led) this.#followers.follow(state, view);
     this.#owesAnswer = true;
     for (const state of led) {
@@ -182,7 +184,7 @@ export class Shard {
     }
     this.#answerView();
     this.#takeEarly();
-    this.#takeSaves();
+    this.#copies.take();
   }
 
   /** How far somebody had come who is gone is known once nothing of him is left to be committed. */
@@ -276,11 +278,11 @@ export class Shard {
     else this.#settle(state, view);
   }
 
-  #onReceived(header: ChunkHeader): void {
+  #onReceived({ header, channel }: ShardEvent & { readonly type: "received" }): void {
     const { view } = this.#context;
     const state = this.#chunks.leading(header.chunk);
     if (view === null || state === null || header.generation !== state.generation) return;
-    this.#followers.received(state, header);
+    this.#followers.received(state, header, channel);
     this.#settle(state, view);
   }
 
@@ -289,22 +291,7 @@ export class Shard {
     if (!this.#beats.settle(state, view)) return;
     this.#answerView();
     this.#takeEarly();
-    this.#takeSaves();
-  }
-
-  /** A chunk at rest may still have steps to seal that nobody takes, each an entry of its own. */
-  #onSave(event: SaveEvent): void {
-    if (this.#chunks.leading(event.chunk)?.isBusy !== true) {
-      this.#chunks.save(event);
-      return;
-    }
-    this.#saves = [...this.#saves.filter(({ chunk }) => chunk !== event.chunk), event];
-  }
-
-  #takeSaves(): void {
-    const saves = this.#saves;
-    this.#saves = [];
-    for (const event of saves) this.#onSave(event);
+    this.#copies.take();
   }
 
   #onLinked(server: number): void {

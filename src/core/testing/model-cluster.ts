@@ -55,6 +55,8 @@ export interface ClusterPlan {
   readonly loadFails?: boolean;
   /** Why no checkpoint can be written. */
   readonly saveProblem?: string;
+  /** How long a checkpoint is written; up to a tenth of a second if left out. */
+  readonly writeMs?: number;
   /** Workers say nothing for so long while they prepare themselves. */
   readonly startsBusyMs?: number;
   /** This worker takes so many times as long for each step. */
@@ -92,6 +94,8 @@ export class ModelCluster {
   readonly results: RunResult[] = [];
   /** Ranks whose residuals are with a worker that takes part. */
   readonly inherited: number[] = [];
+  /** When checkpoints were begun, and how long each might take; null where one was waited for. */
+  readonly saves: { readonly atMs: number; readonly leisureMs: number | null }[] = [];
   /** The longest lead, in steps, over the slowest worker of a view. */
   leadMax = 0;
   /** Steps that were begun before all chunks of the step before had come back. */
@@ -402,8 +406,12 @@ export class ModelCluster {
       case "ended":
         this.results.push(effect.result);
         break;
+      case "hurrySave":
+        this.saves.push({ atMs: this.nowMs, leisureMs: null });
+        break;
       case "abandonSave":
       case "goBack":
+      case "drainAnswered":
         break;
       default:
         effect satisfies never;
@@ -455,29 +463,22 @@ export class ModelCluster {
 
   #save(request: SaveRequest, setup: RunSetup): void {
     assert.equal(setup.spec.run, this.coordinator.spec?.run);
-    const { step, why, view } = request;
+    const { step, why, view, leisureMs } = request;
+    this.saves.push({ atMs: this.nowMs, leisureMs });
     const counted = new Set(view.workers.map(({ incarnation }) => incarnation));
     for (const worker of this.workers()) {
       if (!worker.alive || !counted.has(worker.incarnation)) continue;
-      assert.doesNotMatch(
-        worker.activity(),
-        /comput|of the new weights|to evaluate|giving/,
-        "all rest",
-      );
+      const isBusy = /comput|of the new weights|to evaluate|giving/;
+      assert.doesNotMatch(worker.activity(), isBusy, "all rest");
     }
-    const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
-    this.network.after(this.network.between(10, 100), () => {
-      const { saveProblem: problem } = this.plan;
-      if (problem !== undefined) return this.tell({ type: "saved", step, version: 0, problem });
+    const snapshot: TrainingSnapshot = structuredClone(request.snapshot);
+    const fail = (problem: string) => this.tell({ type: "saved", step, version: 0, problem });
+    this.network.after(this.network.between(1, 10), () => {
       const values: ModelValue[] = [];
       const marks: ChunkMarks[] = [];
       for (const { index } of request.view.servers) {
         const server = this.#serverOf(index);
-        if (server === undefined) {
-          const problem = `server-${index} has not answered`;
-          this.tell({ type: "saved", step, version: 0, problem });
-          return;
-        }
+        if (server === undefined) return fail(`server-${index} has not answered`);
         for (const chunk of chunksOfServer(request.view, index)) {
           values[chunk] = server.values.get(chunk)!;
           marks[chunk] = server.marksOf(chunk);
@@ -485,11 +486,15 @@ export class ModelCluster {
       }
       const held = modelVersion(marks.map(({ version }) => version));
       assert.ok((request.version ?? held) === held, "what is saved at the end was evaluated");
+      if (why === "checkpoint") this.tell({ type: "copied" });
       const checkpoint = { step, why, snapshot, values, marks, residuals: request.residuals };
-      this.#checkpoint = null;
-      this.checkpoints.push(checkpoint);
-      const version = Math.min(...marks.map((one) => one.version));
-      this.tell({ type: "saved", step, version, problem: null });
+      this.network.after(this.plan.writeMs ?? this.network.between(10, 100), () => {
+        if (this.plan.saveProblem !== undefined) return fail(this.plan.saveProblem);
+        this.#checkpoint = null;
+        this.checkpoints.push(checkpoint);
+        const version = Math.min(...marks.map((one) => one.version));
+        this.tell({ type: "saved", step, version, problem: null });
+      });
     });
   }
 }

@@ -154,7 +154,7 @@ export class ModelServer implements ModelMember {
 
   marksOf(chunk: number): ChunkMarks {
     this.#marks = null;
-    this.#step({ type: "save", chunk, channel: -1 });
+    this.#step({ type: "copy", chunk, channel: -1 });
     assert.ok(this.#marks !== null, "a quiet chunk can be saved");
     return this.#marks;
   }
@@ -210,13 +210,14 @@ export class ModelServer implements ModelMember {
         this.#cluster.answer(effect.channel, effect.header, value);
         break;
       }
-      case "sendParts":
+      case "keepCopy":
         this.#marks = JSON.parse(effect.header.detail) as ChunkMarks;
         break;
       case "viewAck":
       case "caughtUp":
         this.#cluster.say(this, effect);
         break;
+      case "sendParts":
       case "sendEntry":
       case "tell":
         assert.fail("chunks have one replica here");

@@ -138,7 +138,8 @@ export class Simulation {
       if (!this.plan.later) return;
       const header = { ...followerOf(this.plan, chunk), kind: "follow" } as const;
       this.#step(server, { type: "follow", header, channel: followerChannel });
-      this.#step(server, { type: "received", header: { ...header, kind: "received", step: 0 } });
+      const received = { ...header, kind: "received", step: 0 } as const;
+      this.#step(server, { type: "received", header: received, channel: followerChannel });
     });
   }
 
@@ -176,7 +177,7 @@ export class Simulation {
     assert.equal(others.length, 1, "one entry of a chunk is not committed");
     this.#uncommitted = this.#uncommitted.filter((other) => other !== one);
     const header = { ...followerOf(this.plan, chunk), kind: "received", step: seq } as const;
-    this.#step(one.server, { type: "received", header });
+    this.#step(one.server, { type: "received", header, channel: followerChannel });
   }
 
   #remove(worker: Worker): void {

@@ -79,9 +79,11 @@ for (const death of ["closed", "silent", "restarted", "exited"] as Death[]) {
         assert.equal(outcome, "done", reason);
         const ranks = cluster.checkpoints[1]!.residuals.map(({ rank }) => rank);
         assert.deepEqual(ranks, [0, 1, 3]);
-        const warning = cluster.events.find(({ kind }) => kind === "warning")!;
         const wanted = /checkpoint of step \d+ is without residuals .*: worker-2 was lost at the/;
-        assert.match(warning.text, wanted);
+        const isTold = cluster.events.some(
+          ({ kind, text }) => kind === "warning" && wanted.test(text),
+        );
+        assert.ok(isTold);
         assert.deepEqual(cluster.refusals, []);
       }
     }

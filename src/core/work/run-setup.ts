@@ -66,4 +66,6 @@ export interface SaveRequest {
   readonly version: string | null;
   /** Whose residuals belong to it. */
   readonly residuals: readonly GivenResiduals[];
+  /** How long it may take to leave the machine to training; 0 where nobody goes on beside it. */
+  readonly leisureMs: number;
 }

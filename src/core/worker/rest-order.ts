@@ -2,12 +2,19 @@
  * An order to rest, as a worker keeps it. Asked to pause it says which step it is in and goes no
  * further unasked; told up to which step it may go, it rests behind that and says so once.
  *
+ * One that is told to leave after its step begins no other, and leaves once that is complete.
+ *
  * Invariant: while an order stands, no step past its limit is begun.
  */
+import type { CoordinatorMessage } from "../../protocol/messages.js";
+import type { WorkerState } from "./worker-state.js";
+
+type StopOrder = CoordinatorMessage & { readonly type: "stop" };
 
 /** The order that stands, if any. */
 export class RestOrder {
   #pause: { id: number; limit: number; isSettled: boolean; isTold: boolean } | null = null;
+  #leave: StopOrder | null = null;
 
   /** True while the worker is to rest, or will be. */
   get stands(): boolean {
@@ -24,6 +31,21 @@ export class RestOrder {
     if (this.#pause?.id === id) this.#pause = { id, limit, isSettled: true, isTold: false };
   }
 
+  /** The worker is told to leave: true where it has a step to complete first. */
+  leave(order: StopOrder, state: WorkerState["name"]): boolean {
+    const isLater = order.afterStep && state === "stepping";
+    this.#leave = isLater ? order : null;
+    return isLater;
+  }
+
+  /** The order to leave, once, where the time for it has come. */
+  takeLeave(state: WorkerState["name"]): StopOrder | null {
+    if (state === "stepping") return null;
+    const order = this.#leave;
+    this.#leave = null;
+    return order;
+  }
+
   /** It may go on; null lifts whatever order stands. */
   lift(id: number | null): void {
     if (id === null || this.#pause?.id === id) this.#pause = null;
@@ -31,7 +53,7 @@ export class RestOrder {
 
   /** May this step not be begun? */
   forbids(step: number): boolean {
-    return this.#pause !== null && step > this.#pause.limit;
+    return this.#leave !== null || (this.#pause !== null && step > this.#pause.limit);
   }
 
   /** The pause that the worker now rests for and has not said so of; null where there is none. */

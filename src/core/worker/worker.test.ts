@@ -213,10 +213,39 @@ describe("a worker whose chunks are on their way", () => {
       outcome: "failed",
       reason: "server-0 is lost",
       stay: true,
+      afterStep: false,
     } as const;
     const effects = bench.give({ type: "message", message: stop });
     assert.equal(effects.at(-1)?.type, "finish");
     assert.deepEqual(bench.reply(0, 1), []);
+  });
+});
+
+describe("a worker that is told to leave after its step", () => {
+  const how = { outcome: "interrupted", reason: "worker-0 drained", stay: false } as const;
+  const leave = { type: "message", message: { type: "stop", ...how, afterStep: true } } as const;
+
+  test("completes it, begins no other, and leaves", () => {
+    const bench = new Bench();
+    bench.begin();
+    assert.deepEqual(bench.give(leave), [], "it is computing");
+    assert.equal(computeOf(bench.compute(0)), null, "no step is begun ahead");
+    const effects = [0, 1, 2].flatMap((chunk) => bench.reply(0, chunk));
+    assert.equal(computeOf(effects), null);
+    const told = effects.flatMap((effect) => (effect.type === "tell" ? [effect.message.type] : []));
+    assert.deepEqual(told, ["leave"]);
+    assert.equal(effects.at(-1)?.type, "finish");
+  });
+
+  test("leaves at once where it is in none, or where the run ends meanwhile", () => {
+    const idle = new Bench();
+    assert.equal(idle.give(leave).at(-1)?.type, "finish");
+    const bench = new Bench();
+    bench.begin();
+    bench.give(leave);
+    const ended = { ...leave, message: { ...leave.message, afterStep: false } };
+    const effects = bench.give(ended);
+    assert.equal(effects.filter(({ type }) => type === "finish").length, 1);
   });
 });
 

@@ -176,7 +176,7 @@ export class Worker {
         this.#account.evaluated(this.#nextStep > 0 ? message.epoch : null, message.accuracyPercent);
         break;
       case "stop":
-        this.#onStop(message);
+        if (!this.#rest.leave(message, this.#state.name)) this.#onStop(message);
         break;
       default:
         message satisfies never;
@@ -392,6 +392,8 @@ export class Worker {
 
   /** Starts whatever is due, if the worker rests. */
   #proceed(nowMs: number): void {
+    const leave = this.#rest.takeLeave(this.#state.name);
+    if (leave !== null) this.#onStop(leave);
     const mustRest = () =>
       this.#rest.forbids(this.#nextStep) || isIdleInPause(this.#work, this.#pace, this.#rest);
     if (this.#state.name === "pulling") this.#attendWhilePulling(mustRest());

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { performance } from "node:perf_hooks";
 import type { CoordinatorRecord } from "../../core/coordinator/coordinator-events.js";
-import type { RunSetup, TrainingSnapshot } from "../../core/work/run-setup.js";
+import type { RunSetup, SaveRequest, TrainingSnapshot } from "../../core/work/run-setup.js";
 import type { PacelineError } from "../../errors.js";
 import type { KernelsChoice } from "../../kernels/choice.js";
 import type { Examples, ExamplesRequest } from "../../protocol/examples.js";
@@ -16,9 +16,10 @@ import type { RunEvent, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { MemoryNetwork } from "../../transport/memory/memory.js";
 import type { Transport } from "../../transport/transport.js";
+import type { CheckpointState } from "../checkpoint-saver.js";
 import type { Clock } from "../clock.js";
 import type { ComputePort } from "../compute-port.js";
-import { type CheckpointState, CoordinatorHost } from "../coordinator-host.js";
+import { CoordinatorHost } from "../coordinator-host.js";
 import { HeardTerm } from "../heard-term.js";
 import { MemberSession } from "../member-session.js";
 import { ServerHost } from "../server-host.js";
@@ -77,8 +78,13 @@ export interface ToyPlan {
   trace?(member: string): Trace | null;
   readExamples?(request: ExamplesRequest): Examples;
   during?(toy: Toy): void;
-  /** Called at each checkpoint, when nothing is applied; the run goes on when it is over. */
+  /**
+   * Called while a checkpoint is written, once nothing is applied: at the next one, which waits for
+   * it, or as the run ends with it. The run goes on when it is over.
+   */
   quiet?(step: number, servers: readonly ServerHost[]): Promise<void>;
+  /** How a checkpoint is written, beside training; rejects where it can't be. */
+  writing?(request: SaveRequest, toy: Pick<Toy, "coordinator">): Promise<void>;
   /** Where to go on from. */
   readonly from?: SavedRun | null;
   /** How long a server that can't be spared is waited for; not at all if left out. */
@@ -137,7 +143,9 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
         return { setup: setupFrom(spec), term: coordinator.term + 1 };
       },
       saveCheckpoint: async (request, _job, state) => {
+        if (plan.quiet !== undefined) await allStand(coordinator);
         await plan.quiet?.(request.step, servers);
+        await plan.writing?.(request, { coordinator });
         const { step } = request;
         checkpoints.push({ step, state, snapshot: JSON.parse(JSON.stringify(request.snapshot)) });
         return step;
@@ -182,6 +190,15 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
   const nothing = { step: -1, state: fresh, snapshot: null as unknown as TrainingSnapshot };
   const kept = last ?? nothing;
   return { result, events, weights: [...kept.state.weights], saved: kept, checkpoints, records };
+}
+
+/** Resolves when everybody waits for what is being written. */
+async function allStand(coordinator: CoordinatorHost): Promise<void> {
+  const untilMs = performance.now() + 10_000;
+  while (!/a checkpoint( waits until|$)/.test(coordinator.snapshot().activity)) {
+    assert.ok(performance.now() < untilMs, coordinator.snapshot().activity);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 async function startServer(

@@ -4,7 +4,7 @@
  */
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { layoutOf } from "./compressed-toys.js";
-import { type Outcome, runInMemory, type Toy } from "./memory-cluster.js";
+import { type Outcome, runInMemory, type Toy, type ToyPlan } from "./memory-cluster.js";
 import { ToyCompute, type ToyGradients } from "./toy-compute.js";
 
 /** Nobody waits, and nothing is too stale. */
@@ -21,18 +21,19 @@ const attraction: ToyGradients = ({ range, step }, gradients, parameters) => {
   }
 };
 
-/** Carries a run out from a fresh start while `during` strikes. */
+/** Carries a run out, from a fresh start if nothing else is said, while `during` strikes. */
 export function runStruck(
   spec: RunSpec,
   during: (toy: Toy) => void = () => {},
   serverGraceMs?: number,
+  more: Pick<ToyPlan, "from" | "writing"> = {},
 ): Promise<Outcome> {
   const { values } = layoutOf(spec);
   const state = [0, 1].map(() => new Float32Array(values));
   const fresh = { weights: new Float32Array(values).fill(3), state };
   const compute = () => new ToyCompute(layoutOf, attraction);
   const grace = serverGraceMs === undefined ? {} : { serverGraceMs };
-  return runInMemory({ spec, layoutOf, fresh, compute, during, ...grace });
+  return runInMemory({ spec, layoutOf, fresh, compute, during, ...grace, ...more });
 }
 
 /** Waits until an event tells of something, from a place in the events on: the place behind it. */
@@ -41,7 +42,7 @@ export function heard({ events }: Toy, what: RegExp, from = 0): Promise<number> 
     const look = () => {
       const at = events.findIndex(({ text }, index) => index >= from && what.test(text));
       if (at >= 0) resolve(at + 1);
-      else setTimeout(look, 1);
+      else setTimeout(look, 1).unref();
     };
     look();
   });

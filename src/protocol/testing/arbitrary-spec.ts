@@ -79,13 +79,15 @@ export const specs: fc.Arbitrary<RunSpec> = fc
 
 /** What is drawn field by field, with the demands that span fields. */
 function consistent(spec: RunSpec): RunSpec {
-  const { input, compression, workersMin, workersMax } = spec;
+  const { input, compression, workersMin, workersMax, servers, serversMax } = spec;
   const { push, pull } = compression;
   const pulls = pullCompressions.find((codec) => codec === pull.codec) ?? "none";
   return {
     ...spec,
     workersMin: Math.min(workersMin, workersMax),
     workersMax: Math.max(workersMin, workersMax),
+    servers: Math.min(servers, serversMax ?? servers),
+    serversMax: serversMax === null ? null : Math.max(servers, serversMax),
     input: { ...input, shape: [3, input.shape[1], input.shape[2]] },
     compression: {
       ...compression,

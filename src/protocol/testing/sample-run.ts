@@ -37,6 +37,8 @@ export const sampleSpec: RunSpec = {
   input: sampleInput,
   workersMin: 1,
   workersMax: 1,
+  servers: 1,
+  serversMax: null,
   protocol: { mode: "bsp" },
   updateRule: { ...defaultsOf(updateRuleFields), momentum: 0, weightDecayPlain: 0 },
   schedule: { ...defaultsOf(scheduleFields), milestones: [], totalExamples: 200 },

@@ -203,6 +203,7 @@ export function picture(
     examples: 0,
     totalExamples: 400,
     members,
+    moves: { left: 0, total: 0 },
     algorithms: [],
     evaluations: [],
     ...changes,
@@ -235,6 +236,7 @@ export function evaluation(number: number, changes: Partial<EvaluationRecord> = 
     examples: 100,
     atSeconds: 2 * (number + 1),
     trainedExamples: 200 * (number + 1),
+    version: `${10 * (number + 1)}-9f3c21aa`,
     ...changes,
   };
   const { accuracyPercent, step } = record;

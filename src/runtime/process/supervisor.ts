@@ -54,6 +54,10 @@ export interface SupervisorSetup {
   readonly restartsServers?: boolean;
   /** How long members may take to end when told to; 5 s unless told. */
   readonly stopLimitMs?: number;
+  /** What a member's process is told as soon as it is started; nothing if left out or null. */
+  readonly greeting?: (role: MemberRole, rank: number) => object | null;
+  /** A member's process said something. */
+  readonly onWord?: (role: MemberRole, rank: number, word: unknown) => void;
   /** Asked before a member is started again: false once the run is ending. */
   readonly mayRestart?: () => boolean;
   /** A member ended; not called for those that `stop` and `killAll` end. */
@@ -190,6 +194,9 @@ export class Supervisor {
         windowsHide: true,
       });
       member.child = child;
+      child.on("message", (word) => this.#setup.onWord?.(role, rank, word));
+      const greeting = this.#setup.greeting?.(role, rank) ?? null;
+      if (greeting !== null) child.send(greeting, () => {});
       child.on("error", (error) => {
         // Of a process that runs this tells of a signal that failed, not of its end.
         if (child.pid === undefined) this.#onEnd(member, child, { problem: error.message });

@@ -129,7 +129,8 @@ export async function joinTraces(
 ): Promise<void> {
   const file = await files.create(into);
   try {
-    let text = '{"displayTimeUnit":"ms","traceEvents":[';
+    const begunAt = JSON.stringify(new Date(begunMs).toISOString());
+    let text = `{"displayTimeUnit":"ms","otherData":{"begunAt":${begunAt}},"traceEvents":[`;
     let separator = "\n";
     for (const name of (await files.list(folder)) ?? []) {
       for await (const event of readTrace(join(folder, name))) {

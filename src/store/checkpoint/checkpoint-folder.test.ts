@@ -81,6 +81,26 @@ test("pruning keeps those of the highest steps, and one at least", async () => {
   assert.deepEqual(await readdir(join(run, "checkpoints")), ["step-200"]);
 });
 
+test("what a run has left behind by going back counts for nothing in what is kept", async () => {
+  const run = join(root, "a");
+  const steps = async () => (await listCheckpoints(run)).map(({ step }) => step);
+  for (const step of [10, 20, 30, 40]) await keep("a", step, step);
+  await pruneCheckpoints(run, 3);
+  assert.deepEqual(await steps(), [20, 30, 40]);
+  // The later two are broken: the run goes on from 20, with which alone it has anything.
+  await retireLater(run, 20);
+  await pruneCheckpoints(run, 1);
+  assert.deepEqual(await steps(), [20], "the one that it goes on from");
+  await keep("a", 25, 41);
+  await pruneCheckpoints(run, 2);
+  assert.deepEqual(await steps(), [20, 25]);
+  await keep("a", 30, 42);
+  await pruneCheckpoints(run, 2);
+  assert.deepEqual(await steps(), [25, 30], "of its own line the newest");
+  const retired = await readdir(join(run, "checkpoints", "retired"));
+  assert.deepEqual(retired.sort(), ["step-30", "step-40"]);
+});
+
 test("a crash amid pruning leaves no half checkpoint in the list", async () => {
   for (const step of [5, 30]) await keep("a", step, 0);
   const run = join(root, "a");

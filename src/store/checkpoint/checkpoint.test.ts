@@ -386,10 +386,9 @@ test("a manifest with the first fields of a run alone is read, and later ones ar
       "manifest.json",
     ).spec;
   const first = firstFields.split(" ").map((name) => [name, Reflect.get(whole, name)]);
-  const { stem, replicas, compression, algorithms, recordedAlgorithms, ...others } = read(
-    Object.fromEntries(first),
-  );
-  assert.deepEqual([stem, replicas, compression], [null, 1, uncompressed]);
+  const { stem, replicas, serversMax, compression, algorithms, recordedAlgorithms, ...others } =
+    read(Object.fromEntries(first));
+  assert.deepEqual([stem, replicas, serversMax, compression], [null, 1, null, uncompressed]);
   assert.deepEqual([algorithms, recordedAlgorithms], ["rule", []]);
   assert.deepEqual(others, Object.fromEntries(first));
   assert.deepEqual(read({ ...whole, mood: "good" }), { ...whole, mood: "good" });

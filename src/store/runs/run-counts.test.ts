@@ -29,6 +29,7 @@ function picture(members: readonly Told[], changes: Partial<CoordinatorSnapshot>
     globalSteps: 0,
     examples: 0,
     totalExamples: 1000,
+    moves: { left: 0, total: 0 },
     algorithms: [],
     evaluations: [],
     members: members.map((member) => ({

@@ -26,6 +26,8 @@ import {
   residualBytes,
 } from "../wire/residual-codec.js";
 import {
+  drainReplyBytes,
+  drainRequestBytes,
   registerReplyBytes,
   registerRequestBytes,
   statusReplyBytes,
@@ -66,6 +68,11 @@ export class GrpcClient {
     } catch (cause) {
       throw new PacelineError("protocol", `${address} sent a status that is not JSON`, { cause });
     }
+  };
+
+  drain: Transport["drain"] = async (address, member) => {
+    const bytes = drainRequestBytes.encode(member);
+    return drainReplyBytes.decode(await this.#ask(address, coordinatorMethods.drain, bytes)).text;
   };
 
   submit: Transport["submit"] = async (address, configText) => {

@@ -22,6 +22,8 @@ import {
   residualBytes,
 } from "../wire/residual-codec.js";
 import {
+  drainReplyBytes,
+  drainRequestBytes,
   leaveReplyBytes,
   leaveRequestBytes,
   registerReplyBytes,
@@ -66,6 +68,10 @@ export function serveCoordinator(
     status: unary((bytes) => {
       statusRequestBytes.decode(bytes);
       return statusReplyBytes.encode({ json: JSON.stringify(service.status() ?? null) });
+    }),
+    drain: unary(async (bytes) => {
+      const text = await service.drain(drainRequestBytes.decode(bytes));
+      return drainReplyBytes.encode({ text });
     }),
     submit: unary(async (bytes) => {
       const run = await service.submit(submitRequestBytes.decode(bytes).config);

@@ -18,6 +18,7 @@ export function createGrpcTransport(options: GrpcTransportOptions = {}): Transpo
     serveChunks: (address, accept) => serveChunks(address, accept, limits),
     register: client.register,
     status: client.status,
+    drain: client.drain,
     submit: client.submit,
     readExamples: client.readExamples,
     keepResidual: client.keepResidual,

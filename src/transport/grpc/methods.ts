@@ -56,6 +56,7 @@ export const coordinatorMethods = {
   heartbeat: method(serviceNames.coordinator, "Heartbeat", true, true),
   leave: method(serviceNames.coordinator, "Leave", false, false),
   status: method(serviceNames.coordinator, "Status", false, false),
+  drain: method(serviceNames.coordinator, "Drain", false, false),
   submit: method(serviceNames.coordinator, "Submit", false, false),
   readExamples: method(serviceNames.coordinator, "ReadExamples", false, true),
   keepResidual: method(serviceNames.coordinator, "KeepResidual", false, false),

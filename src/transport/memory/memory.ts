@@ -154,6 +154,9 @@ class MemoryTransport implements Transport {
   status: Transport["status"] = (address) =>
     this.#ask(address, (service) => structuredClone(service.status()));
 
+  drain: Transport["drain"] = (address, member) =>
+    this.#ask(address, (service) => service.drain(member));
+
   submit: Transport["submit"] = (address, configText) =>
     this.#ask(address, (service) => service.submit(configText));
 

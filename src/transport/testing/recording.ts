@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { PacelineError } from "../../errors.js";
 import type { Examples, ExamplesRequest } from "../../protocol/examples.js";
-import type { MemberIdentity } from "../../protocol/identity.js";
+import type { MemberIdentity, MemberPlace } from "../../protocol/identity.js";
 import type {
   ChunkHeader,
   CoordinatorMessage,
@@ -103,6 +103,11 @@ export class Coordinator implements CoordinatorService {
 
   status(): unknown {
     return { members: [{ rank: 2, waiting: "for worker 3: step 118 of 121" }], step: 12 };
+  }
+
+  drain({ role, rank }: MemberPlace): string {
+    if (rank > 1) throw new PacelineError("refused", `there is no ${role}-${rank}`);
+    return `${role}-${rank} leaves`;
   }
 
   submit(configText: string): string {

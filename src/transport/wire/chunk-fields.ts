@@ -77,6 +77,9 @@ const kindValues: Readonly<Record<ChunkKind, number>> = {
   snapshot: 11,
   entry: 12,
   received: 13,
+  copy: 14,
+  copied: 15,
+  discard: 16,
 };
 const partValues: Readonly<Record<ChunkPart, number>> = { weights: 0, state1: 1, state2: 2 };
 const outcomeValues: Readonly<Record<PushOutcome, number>> = {

@@ -7,7 +7,7 @@
 
 import { create } from "@bufbuild/protobuf";
 import { PacelineError } from "../../errors.js";
-import type { MemberIdentity, WorkerIdentity } from "../../protocol/identity.js";
+import type { MemberIdentity, MemberPlace, WorkerIdentity } from "../../protocol/identity.js";
 import { termMax } from "../../protocol/ids.js";
 import type { RegisterReply, RegisterRequest } from "../../protocol/messages.js";
 import type { RecordCodec } from "./field-codec.js";
@@ -134,6 +134,23 @@ export const statusReplyBytes = bytesCodec<{ readonly json: string }, wire.Statu
   schemas.StatusReplySchema,
   record<{ readonly json: string }, wire.StatusReply>(schemas.StatusReplySchema, {
     json: text(documentBytesMax),
+  }),
+);
+
+/** A member that is to leave. */
+export const drainRequestBytes = bytesCodec<MemberPlace, wire.DrainRequest>(
+  schemas.DrainRequestSchema,
+  record<MemberPlace, wire.DrainRequest>(schemas.DrainRequestSchema, {
+    role: word("server", "worker"),
+    rank: small(),
+  }),
+);
+
+/** What follows. */
+export const drainReplyBytes = bytesCodec<{ readonly text: string }, wire.DrainReply>(
+  schemas.DrainReplySchema,
+  record<{ readonly text: string }, wire.DrainReply>(schemas.DrainReplySchema, {
+    text: text(sentenceBytesMax),
   }),
 );
 

@@ -257,6 +257,7 @@ const coordinatorMessages: {
     reason: words,
     outcome: fc.constantFrom("done", "failed", "interrupted"),
     stay: fc.boolean(),
+    afterStep: fc.boolean(),
   }),
 };
 

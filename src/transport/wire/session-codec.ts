@@ -295,6 +295,7 @@ const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
     reason: sentence,
     outcome: word("done", "failed", "interrupted"),
     stay: flag,
+    afterStep: flag,
   }),
 });
 

@@ -1,0 +1,76 @@
+/** `paceline admin`: acts on the run that a coordinator carries out. */
+import { PacelineError } from "../../errors.js";
+import type { MemberPlace } from "../../protocol/identity.js";
+import { alternatives, didYouMean } from "../../suggest.js";
+import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
+import type { Transport } from "../../transport/transport.js";
+import type { CommandPlan } from "./command-plan.js";
+import { type AdminCall, coordinatorAddress } from "./status.js";
+
+/** What an action does at a coordinator, with the words behind its name: a sentence on it. */
+type Action = (words: readonly string[], transport: Transport, address: string) => Promise<string>;
+
+const actions: Readonly<Record<string, Action>> = { drain };
+
+/** The command with its words. */
+export const adminPlan: CommandPlan = {
+  name: "admin",
+  sentence: "act on a live run",
+  options: "admin",
+  needs: "a coordinator",
+  arguments: [`<${Object.keys(actions).join("|")}>`, "[words...]"],
+  verbs: [
+    {
+      name: "drain",
+      words: "MEMBER",
+      sentence: "have a server or worker leave while the run goes on, as server-1 or worker-2",
+    },
+  ],
+  examples: ["paceline admin drain server-1 --coordinator 127.0.0.1:8000"],
+  run: ({ words, options, io }) => admin(words, options, io),
+};
+
+/** Runs the command; resolves to the exit code. */
+export async function admin(
+  [word = "", ...words]: readonly string[],
+  options: AdminCall["options"],
+  io: AdminCall["io"],
+  transport: Transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs }),
+): Promise<number> {
+  try {
+    const action = actions[word];
+    if (action === undefined) {
+      const known = Object.keys(actions);
+      const hint = didYouMean(word, known);
+      throw usage(`paceline admin has no action ${word}${hint}; write ${alternatives(known)}`);
+    }
+    const text = await action(words, transport, coordinatorAddress(options));
+    io.stdout.write(`${options.json ? JSON.stringify({ text }) : text}\n`);
+    return 0;
+  } finally {
+    await transport.close();
+  }
+}
+
+function drain(words: readonly string[], transport: Transport, address: string): Promise<string> {
+  const [name, ...others] = words;
+  const example = "write paceline admin drain server-1";
+  if (name === undefined) throw usage(`paceline admin drain needs a member; ${example}`);
+  if (others.length > 0) {
+    throw usage(`paceline admin drain takes one member, and got ${words.join(" ")}; ${example}`);
+  }
+  return transport.drain(address, memberNamed(name));
+}
+
+function memberNamed(name: string): MemberPlace {
+  const [, role, rank] = /^(server|worker)-(\d{1,4})$/.exec(name) ?? [];
+  if (role === undefined) {
+    const wanted = "write server-1 or worker-2, as paceline status shows them";
+    throw usage(`${name} is no member's name; ${wanted}`);
+  }
+  return { role: role as MemberPlace["role"], rank: Number(rank) };
+}
+
+function usage(sentence: string): PacelineError {
+  return new PacelineError("usage", sentence);
+}

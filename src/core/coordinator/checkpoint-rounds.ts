@@ -1,0 +1,166 @@
+/**
+ * How a checkpoint is carried out, once all stand at its barrier (standstill.ts): servers copy
+ * their chunks, and what the coordinator keeps of the same moment is written down; then training
+ * goes on, and the copies are collected and written beside it. Where the run ends with it, all
+ * stand until it is written.
+ *
+ * Invariant: what is written of servers, workers and the coordinator is of one moment, in which
+ * nobody pushes and no view is being agreed on.
+ */
+import { assert } from "../../assert.js";
+import { keepsResiduals } from "../../protocol/compression.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { Pace } from "../sync/pace.js";
+import type { BarrierRound } from "../work/barrier-round.js";
+import type { EpochRecords } from "../work/epoch-records.js";
+import type { Evaluator } from "../work/evaluator.js";
+import type { SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
+import { DueByClock } from "../work/what-is-due.js";
+import type { SaveEvent } from "./coordinator-events.js";
+import type { Saves } from "./saves.js";
+import type { Standstill } from "./standstill.js";
+import type { TrainingPort } from "./training-port.js";
+import { lateSaveWords } from "./training-words.js";
+import type { ViewRounds } from "./view-rounds.js";
+
+/** What training is to checkpoints. */
+export interface CheckpointFloor {
+  readonly spec: RunSpec;
+  readonly pace: Pace;
+  readonly views: ViewRounds;
+  readonly evaluator: Evaluator;
+  /** The account of epochs, whose clocks stand still until servers have copied. */
+  readonly records: EpochRecords;
+  readonly saves: Saves;
+  /** Everybody stands before this step. */
+  standBefore(step: number): void;
+  /** What a checkpoint keeps of the coordinator. */
+  snapshot(): TrainingSnapshot;
+}
+
+/** So long a checkpoint may wait for the one before without anything being said. */
+const patienceMs = 1000;
+
+/** The part of the time between two checkpoints in which one may be written at leisure. */
+const leisureShare = 0.25;
+
+/** The checkpoints of one run, as members see them. */
+export class CheckpointRounds {
+  readonly #floor: CheckpointFloor;
+  readonly #still: Standstill;
+  readonly #port: TrainingPort;
+  readonly #byClock: DueByClock;
+  /** When the last one was begun, or training was first looked at. */
+  #begunMs: number | null = null;
+  #isToldLate = false;
+  /** What waits for the one that is being written; null while nothing does. */
+  #waiting: { readonly sinceMs: number; readonly isCheckpoint: boolean } | null = null;
+
+  constructor(floor: CheckpointFloor, still: Standstill, port: TrainingPort) {
+    this.#floor = floor;
+    this.#still = still;
+    this.#port = port;
+    this.#byClock = new DueByClock(floor.spec.checkpointEvery);
+  }
+
+  /** Has one written if the clock asks for it. */
+  look(nowMs: number): void {
+    this.#begunMs ??= nowMs;
+    if (this.#byClock.isDue(nowMs)) this.want(nowMs);
+  }
+
+  /** One is due and finds workers anywhere. */
+  want(nowMs: number): void {
+    this.hurry(nowMs, true);
+    this.#still.want("checkpoint");
+  }
+
+  /** One is due, and everybody stands before this step. */
+  save(why: "checkpoint" | "final", step: number, nowMs: number): void {
+    this.hurry(nowMs, why === "checkpoint");
+    this.#still.save(why, step);
+  }
+
+  /** Something waits for the one that is written beside training, if one is. */
+  hurry(nowMs: number, isCheckpoint = false): void {
+    if (!this.#floor.saves.isBeside || this.#waiting !== null) return;
+    this.#waiting = { sinceMs: nowMs, isCheckpoint };
+    this.#port.hurrySave();
+  }
+
+  /** All stand at the barrier: servers are asked, with what is kept beside what they have. */
+  write(why: SaveRequest["why"], barrier: BarrierRound, nowMs: number): void {
+    const { spec, pace, views, evaluator, saves } = this.#floor;
+    const view = views.standing;
+    assert(view !== null, "what is written is a view's", { why });
+    // While a checkpoint waited, servers may have sealed steps that nobody is left to take.
+    const step = pace.meetsAtBoundaries ? Math.max(barrier.step, views.openStep) : barrier.step;
+    if (pace.meetsAtBoundaries) this.#floor.standBefore(step);
+    if (keepsResiduals(spec.compression)) {
+      for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
+    }
+    saves.begin(why, barrier, step);
+    this.#byClock.tried(nowMs);
+    const residuals = barrier.given();
+    const version = why === "final" ? evaluator.finalVersion : null;
+    const leisureMs = this.#leisureMs(why, nowMs);
+    const snapshot = this.#floor.snapshot();
+    this.#port.save({ view, step, why, snapshot, version, residuals, leisureMs });
+  }
+
+  /** What is lost with a server is what came after the last checkpoint that is whole. */
+  #leisureMs(why: SaveRequest["why"], nowMs: number): number {
+    const sinceMs = nowMs - (this.#begunMs ?? nowMs);
+    this.#begunMs = nowMs;
+    return why === "checkpoint" ? sinceMs * leisureShare : 0;
+  }
+
+  /** Asks for one anew whose servers have changed. */
+  writeAgain(nowMs: number): void {
+    const { saves, views } = this.#floor;
+    const { due } = saves;
+    if (due !== null && !views.busy) this.write(due.why, due.barrier, nowMs);
+  }
+
+  /** A server is gone. */
+  serverLost(): void {
+    if (this.#floor.saves.abandon()) this.#port.abandonSave();
+  }
+
+  /** Servers have copied, or one has ended: what that was for, null where none has. */
+  take(event: SaveEvent, nowMs: number): SaveRequest["why"] | null {
+    const { saves, pace } = this.#floor;
+    if (event.type === "copied") {
+      if (saves.copied()) this.#goOn(nowMs);
+      return null;
+    }
+    const { why, isBeside } = saves;
+    if (why === null || saves.isDueAgain(event)) return null;
+    this.#tellOfWait(nowMs);
+    if (!isBeside) this.#goOn(nowMs);
+    const reached = pace.globalStep === "step" ? event.step : event.version;
+    this.#port.emit(saves.keep(event, why, reached));
+    if (saves.isTakenAgain(event)) {
+      this.#port.emit({ kind: "info", text: "another checkpoint is taken in its place" });
+      this.#still.want("checkpoint");
+    }
+    return why;
+  }
+
+  #goOn(nowMs: number): void {
+    this.#floor.records.resume(nowMs);
+    this.#still.saved();
+  }
+
+  /** A checkpoint that had to wait long for the one before: once, as it will be so again. */
+  #tellOfWait(nowMs: number): void {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    if (waiting === null || !waiting.isCheckpoint || this.#isToldLate) return;
+    const waitedMs = nowMs - waiting.sinceMs;
+    if (waitedMs < patienceMs) return;
+    this.#isToldLate = true;
+    const text = lateSaveWords(waitedMs, this.#floor.spec.checkpointEvery);
+    this.#port.emit({ kind: "warning", text });
+  }
+}

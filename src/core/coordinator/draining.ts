@@ -1,0 +1,96 @@
+/**
+ * Members that are asked to leave while others go on: may they, and what follows. A worker leaves
+ * once its present step is complete, a server once others hold its chunks (run-servers.ts); who has
+ * no part in a run leaves at once.
+ *
+ * Invariant: nobody is asked to leave below the minimum that the run goes on with.
+ */
+import type { MemberPlace } from "../../protocol/identity.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import type { CoordinatorEffect, DrainAnswer } from "./coordinator-events.js";
+import type { Phase } from "./coordinator-phase.js";
+import { type Member, nameOf, type Roster } from "./roster.js";
+import type { Training } from "./training.js";
+import { chunkCount } from "./training-words.js";
+
+/** What there is when somebody asks. */
+export interface DrainScene {
+  readonly phase: Phase["name"];
+  readonly spec: RunSpec | null;
+  readonly training: Training | null;
+  readonly roster: Roster;
+  perform(effect: CoordinatorEffect): void;
+}
+
+/** Has a member drained, or says why not. */
+export function drain(request: MemberPlace, scene: DrainScene, nowMs: number): DrainAnswer {
+  const { phase, roster, training, perform } = scene;
+  const name = nameOf(request);
+  const member = roster.get(request.role, request.rank);
+  if (member === undefined) return refused(`there is no ${name}${presentText(roster)}`);
+  if (member.dismissal !== null) return refused(`${name} has been told to leave already`);
+  const leave = (afterStep: boolean) => perform(dismissalOf(member, `${name} drained`, afterStep));
+  if (phase === "idle") {
+    leave(false);
+    return { isAccepted: true, text: `${name} leaves: no run is on` };
+  }
+  if (phase !== "training" || training?.running !== true || training.isClosing) {
+    return refused(`${name} can't be drained while the run is ${standing(phase, training)}`);
+  }
+  const objection =
+    member.role === "server"
+      ? training.servers.drainObjection(member)
+      : workerObjection(member, scene, training);
+  if (objection !== null) return refused(objection);
+  const { rank: index, incarnation } = member;
+  const isWorker = member.role === "worker";
+  const takesPart = isWorker
+    ? training.isActive(index, incarnation)
+    : training.views.hasServer({ index, incarnation });
+  if (!takesPart) {
+    leave(false);
+    return { isAccepted: true, text: `${name} leaves: it has no part in the run yet` };
+  }
+  if (isWorker) {
+    leave(true);
+    return { isAccepted: true, text: `${name} leaves when its present step is complete` };
+  }
+  const chunks = training.servers.drain(member, nowMs);
+  return { isAccepted: true, text: `${name} is drained: ${chunkCount(chunks)} to be moved` };
+}
+
+/** Tells a member to leave; `afterStep` has a worker complete its step first. */
+export function dismissalOf(member: Member, text: string, afterStep = false): CoordinatorEffect {
+  const { role, rank } = member;
+  member.dismissal = text;
+  const about = { reason: text, outcome: "interrupted", stay: false, afterStep } as const;
+  return { type: "send", role, rank, message: { type: "stop", ...about } };
+}
+
+function workerObjection(
+  member: Member,
+  { spec, roster }: DrainScene,
+  training: Training,
+): string | null {
+  const stays = ({ rank, incarnation, dismissal }: Member) =>
+    dismissal === null && training.isActive(rank, incarnation);
+  const count = roster.all("worker").filter(stays).length;
+  const least = spec?.workersMin ?? 1;
+  if (!stays(member) || count > least) return null;
+  const are = count === 1 ? "it is the only worker" : `${count} workers take part`;
+  return `${nameOf(member)} can't be drained: ${are} and at least ${least} must be left`;
+}
+
+function refused(text: string): DrainAnswer {
+  return { isAccepted: false, text };
+}
+
+function standing(phase: Phase["name"], training: Training | null): string {
+  if (phase !== "training") return phase;
+  return training?.isClosing === true ? "ending" : "starting";
+}
+
+function presentText(roster: Roster): string {
+  const names = roster.everybody().slice(0, 16).map(nameOf);
+  return names.length === 0 ? "; nobody has registered" : `; members are ${names.join(", ")}`;
+}
