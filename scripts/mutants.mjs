@@ -16,6 +16,8 @@ import ts from "typescript";
 const repository = resolve(fileURLToPath(import.meta.url), "..", "..");
 const builds = ["dist", "dist-test"];
 const testLimitMs = 120_000;
+/** Two hundred seeds take half a minute where nothing else runs. */
+const seedsLimitMs = 600_000;
 
 const wanted = process.argv.slice(2);
 const mutants = listedMutants().filter(
@@ -123,7 +125,7 @@ async function runTests(copy, parts) {
     .sort();
   const options = ["--test", "--test-concurrency=1", "--test-reporter=spec", ...files];
   // One failure tells enough.
-  const { output, ...end } = await runNode(copy, options, /^\s*✖ /m);
+  const { output, ...end } = await runNode(copy, options, testLimitMs, /^\s*✖ /m);
   const said = output.split("\n").filter((line) => line.includes("✖")).slice(0, 3).join("\n");
   return { ...end, said };
 }
@@ -133,12 +135,12 @@ async function runSeeds(copy, { mode, from, count }) {
   const links = ["--preserve-symlinks", "--preserve-symlinks-main"];
   const range = ["--mode", mode ?? "", "--from", String(from), "--seeds", String(count)];
   const script = [...links, join("scripts", "sim.mjs"), "--first", "--processes", "1"];
-  const { output, ...end } = await runNode(copy, [...script, ...range], null);
+  const { output, ...end } = await runNode(copy, [...script, ...range], seedsLimitMs, null);
   return { ...end, said: output.trimEnd() };
 }
 
 /** Runs node in a copy until it ends, says what is `enough`, or has had its time. */
-async function runNode(copy, options, enough) {
+async function runNode(copy, options, limitMs, enough) {
   const started = performance.now();
   const child = spawn(process.execPath, options, {
     ...{ cwd: copy, stdio: ["ignore", "pipe", "ignore"], detached: true },
@@ -147,7 +149,7 @@ async function runNode(copy, options, enough) {
   const limit = setTimeout(() => {
     timedOut = true;
     endGroup(child);
-  }, testLimitMs);
+  }, limitMs);
   let output = "";
   child.stdout.on("data", (piece) => {
     output += piece;

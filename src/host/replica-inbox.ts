@@ -43,9 +43,9 @@ export class ReplicaInbox {
     });
   }
 
-  /** Goes over to a later view. */
-  follow(view: View): void {
-    this.#links.follow(view);
+  /** Goes over to a later view; see `ReplicaLinks`. */
+  follow(view: View): boolean {
+    return this.#links.follow(view);
   }
 
   /** Says something to a server; see `ReplicaLinks`. */

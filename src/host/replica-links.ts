@@ -5,7 +5,13 @@
  */
 import { toPacelineError } from "../errors.js";
 import type { ChunkHeader, ServerReach } from "../protocol/messages.js";
-import { primaryOf, rolesOfServer, type View, type ViewServer } from "../protocol/view.js";
+import {
+  primaryOf,
+  rolesOfServer,
+  supersedes,
+  type View,
+  type ViewServer,
+} from "../protocol/view.js";
 import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
 import { ServerLink } from "./server-link.js";
@@ -42,6 +48,7 @@ export class ReplicaLinks {
   readonly #run: string;
   readonly #listener: ReplicaLinksListener;
   readonly #links = new Map<number, Linked>();
+  #view: View | null = null;
 
   constructor(parts: ReplicaLinksParts, run: string, listener: ReplicaLinksListener) {
     this.#parts = parts;
@@ -49,8 +56,13 @@ export class ReplicaLinks {
     this.#listener = listener;
   }
 
-  /** Goes over to a later view: links to those who lead chunks copied here, and to no others. */
-  follow(view: View): void {
+  /**
+   * Goes over to a later view: links to those who lead chunks copied here, and to no others. False
+   * where the view does not supersede the last: links stay as they are.
+   */
+  follow(view: View): boolean {
+    if (this.#view !== null && !supersedes(view, this.#view)) return false;
+    this.#view = view;
     const { index } = this.#parts;
     const leaders = new Set<number>();
     for (const [chunk, role] of rolesOfServer(view, index)) {
@@ -64,6 +76,7 @@ export class ReplicaLinks {
     }
     const { incarnation } = view.servers.find((server) => server.index === index) ?? {};
     for (const server of wanted) this.#connect(server, incarnation ?? 0);
+    return true;
   }
 
   /** Says something to a server; nothing where there is no way to it, as `onLinked` follows. */

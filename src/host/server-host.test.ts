@@ -57,12 +57,20 @@ function viewOf(number: number, primaries: readonly number[]): View {
 function served(compression: RunSpec["compression"] = topkPushes): {
   readonly host: ServerHost;
   readonly heard: HeardTerm;
+  /** What it does with links to other servers. */
+  readonly links: readonly string[];
   peer(): Peer;
 } {
   const spec = { ...sampleSpec, compression };
   const heard = new HeardTerm();
+  const links: string[] = [];
+  const transport = new MemoryNetwork().createTransport("server-0");
+  transport.openChunks = (address) => {
+    links.push(`opened to ${address}`);
+    return { peer: address, send: () => {}, close: () => void links.push("closed") };
+  };
   const host = new ServerHost({
-    transport: new MemoryNetwork().createTransport("server-0"),
+    transport,
     clock: { nowMs: () => 0, after: () => ({ cancel: () => {} }) },
     ...{ index: 0, heard, arenaValues: 30_000, kernels: "scalar" as const },
     layoutOf: () => layout,
@@ -101,7 +109,7 @@ function served(compression: RunSpec["compression"] = topkPushes): {
     coordinator.answers.map(({ kind }) => kind),
     ["loaded", "loaded"],
   );
-  return { host, heard, peer };
+  return { host, heard, links, peer };
 }
 
 const push: Partial<ChunkHeader> = {
@@ -275,6 +283,17 @@ test("a chunk that a view gives away leaves no memory behind, and comes back wit
   send({ kind: "load", chunk: 0, detail: freshMarks }, valuesOf(0));
   send({ kind: "pull", chunk: 0, rank: -1 }, new Uint8Array(0));
   assert.equal(answers.at(-1)?.version, 1, "a load that comes late rewinds nothing");
+  host.close();
+});
+
+test("an earlier view that comes again leaves the links to primaries as they are", () => {
+  const { host, links } = served();
+  const backed = { ...viewOf(4, [1, 0]), replicas: [[1, 0], [0]] };
+  host.onMessage({ type: "view", view: backed });
+  host.onMessage({ type: "view", view: viewOf(3, [0, 0]) });
+  assert.deepEqual(links, ["opened to here"]);
+  host.onMessage({ type: "view", view: viewOf(5, [1, 0]) });
+  assert.deepEqual(links, ["opened to here", "closed"]);
   host.close();
 });
 

@@ -109,8 +109,7 @@ export class ServerHost {
         break;
       case "view":
         if (this.#job?.spec.run !== message.view.run) break;
-        this.#job.view = message.view;
-        this.#job.inbox.follow(message.view);
+        if (this.#job.inbox.follow(message.view)) this.#job.view = message.view;
         this.#step({ type: "view", view: message.view });
         break;
       case "stop":

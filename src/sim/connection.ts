@@ -12,6 +12,7 @@ import type { ChunkHeader } from "../protocol/messages.js";
 import type { ChunkReceiver } from "../transport/transport.js";
 import { Pipe, type PipeSurroundings } from "./pipe.js";
 import type { SimulatedProcess } from "./simulated-process.js";
+import { packHeader, type WireForm } from "./wire-forms.js";
 
 /** What hears at an end. */
 export interface EndReceiver {
@@ -20,16 +21,24 @@ export interface EndReceiver {
 
 /** What connections lie in. */
 export interface ConnectionSurroundings extends PipeSurroundings {
+  /** As what messages are on their way. */
+  readonly wire: WireForm;
   /** True where a payload is copied when it is sent. */
   copiesPayload(): boolean;
   /** True where a closed end tells a peer that still sends to it. */
   resets(): boolean;
   onOver(connection: Connection): void;
   /** A chunk message has been sent, whether it will arrive or not. */
-  onSent(header: ChunkHeader): void;
+  onSent(header: ChunkHeader, from: string): void;
+  /** A process is about to send a message of this kind, or has done so: it may end over it. */
+  onAct(process: SimulatedProcess, kind: string, isDone: boolean): void;
+  /** True while what this node asks of servers is asked twice. */
+  repeats(node: string): boolean;
 }
 
 const none: readonly number[] = [];
+/** What a process that is unsure may ask a second time. */
+const repeated: readonly string[] = ["push", "pull", "follow", "received", "load", "save"];
 
 /** One end of a connection. */
 export class ConnectionEnd {
@@ -39,6 +48,8 @@ export class ConnectionEnd {
   /** What leaves here. */
   readonly out: Pipe;
   isOver = false;
+  /** Of the frame before. */
+  #runBefore = "";
 
   constructor(connection: Connection, process: SimulatedProcess, out: Pipe) {
     this.connection = connection;
@@ -51,28 +62,62 @@ export class ConnectionEnd {
   }
 
   /** Has something happen with the receiver at the other end. */
-  send<Receiver extends EndReceiver>(label: () => string, deliver: (to: Receiver) => void): void {
-    if (this.isOver) return;
-    const other = this.#other;
-    this.#hearReset();
-    this.out.send({
-      ...{ label, numbers: none },
-      beats: 1,
-      isLent: false,
-      arrive: () => other.#guard<Receiver>(deliver),
-      lose: () => {},
+  send<Receiver extends EndReceiver>(
+    kind: string,
+    label: () => string,
+    deliver: (to: Receiver) => void,
+  ): void {
+    this.#act(kind, () => {
+      const other = this.#other;
+      this.#hearReset();
+      this.out.send({
+        ...{ label, numbers: none },
+        beats: 1,
+        isLent: false,
+        arrive: () => other.#guard<Receiver>(deliver),
+        lose: () => {},
+      });
     });
+  }
+
+  /** Sends, unless the process ends before; one that stands still does so when it goes on. */
+  #act(kind: string, send: () => void, unsent: () => void = () => {}): void {
+    const { process } = this;
+    const { around } = this.connection;
+    if (!this.isOver && !process.isFrozen) around.onAct(process, kind, false);
+    if (process.isFrozen && process.isAlive) {
+      process.run(() => this.#act(kind, send, unsent));
+      return;
+    }
+    if (this.isOver) {
+      unsent();
+      return;
+    }
+    send();
+    around.onAct(process, kind, true);
   }
 
   /** Sends a chunk message; `sent` is called once, in this process. */
   sendChunk(header: ChunkHeader, payload: Uint8Array | null, sent: () => void = () => {}): void {
+    const { around } = this.connection;
+    const send = () => {
+      this.#sendChunk(header, payload, sent);
+      if (!repeated.includes(header.kind) || !around.repeats(this.process.node)) return;
+      const again = payload?.slice() ?? null;
+      const atMs = around.nowMs + around.delayMs() * 3;
+      around.plan(atMs, () => {
+        this.process.run(() => this.isOver || this.#sendChunk(header, again, () => {}));
+      });
+    };
+    this.#act(header.kind, send, () => {
+      around.plan(around.nowMs, () => this.process.run(sent));
+    });
+  }
+
+  #sendChunk(header: ChunkHeader, payload: Uint8Array | null, sent: () => void): void {
     const { nowMs } = this.connection.around;
-    this.connection.around.onSent(header);
+    this.connection.around.onSent(header, this.process.node);
     const done = () => this.connection.around.plan(nowMs, () => this.process.run(sent));
-    if (this.isOver) {
-      done();
-      return;
-    }
     const isCopied = payload === null || this.connection.around.copiesPayload();
     const bytes = isCopied ? (payload?.slice() ?? null) : payload;
     if (isCopied) done();
@@ -83,6 +128,9 @@ export class ConnectionEnd {
       if (isLent) this.process.run(sent);
       isLent = false;
     };
+    const packed = packHeader(this.connection.around.wire, header, payload, this.#runBefore);
+    this.#runBefore = header.run;
+    let arrived = header;
     let destination: Uint8Array | null = null;
     let receiver: EndReceiver | null = null;
     const half = Math.floor((bytes?.length ?? 0) / 8) * 4;
@@ -98,14 +146,15 @@ export class ConnectionEnd {
         if (beat === 0) {
           receiver = other.receiver;
           other.#guard<ChunkReceiver>((to) => {
-            destination = to.onHeader(header, bytes?.length ?? 0);
+            arrived = packed.unpack();
+            destination = to.onHeader(arrived, bytes?.length ?? 0);
           });
         }
         const isHeard = receiver !== null && other.receiver === receiver;
         if (beat === 1 && isHeard) destination?.set(bytes!.subarray(0, half));
         if (beat < beats - 1) return;
         if (isHeard && bytes !== null) destination?.set(bytes.subarray(half), half);
-        if (isHeard) other.#guard<ChunkReceiver>((to) => to.onChunk(header, destination));
+        if (isHeard) other.#guard<ChunkReceiver>((to) => to.onChunk(arrived, destination));
         release();
       },
       lose: () => this.connection.around.plan(nowMs, release),

@@ -13,8 +13,30 @@ export type Fault = { readonly atMs: number } & (
       readonly node: string;
       readonly isSilent: boolean;
       readonly restartMs: number | null;
+      /** What it has sent arrives later by this much; as ever if left out. */
+      readonly lateMs?: number;
     }
   | { readonly kind: "freeze"; readonly node: string; readonly durationMs: number }
+  /** Something strikes a process of this role as it sends a message of some kind. */
+  | {
+      readonly kind: "moment";
+      readonly role: FaultRole;
+      /** The one that it strikes; the first that comes to it if left out. */
+      readonly node?: string;
+      readonly message: string;
+      /** The message is the so many-th of its kind since `atMs`, from 1. */
+      readonly nth: number;
+      /** How long after the message it strikes; negative where the message is not sent any more. */
+      readonly afterMs: number;
+      readonly strike:
+        | Pick<Fault & { readonly kind: "kill" }, "kind" | "isSilent" | "restartMs" | "lateMs">
+        | { readonly kind: "freeze"; readonly durationMs: number }
+        | { readonly kind: "mute" };
+      /** What follows, its time counted from the strike. */
+      readonly then?: readonly Fault[];
+    }
+  /** What a server sends to workers over their present connections is lost. */
+  | { readonly kind: "mute"; readonly node: string }
   /** Nothing passes from one node to another. */
   | {
       readonly kind: "block";
@@ -30,7 +52,13 @@ export type Fault = { readonly atMs: number } & (
       readonly to: string;
       readonly lateMs: number;
     }
+  /** What a node sends over its present connections to another arrives nowhere. */
+  | { readonly kind: "swallow"; readonly from: string; readonly to: string }
   | { readonly kind: "loseAnswer"; readonly node: string; readonly count: number }
+  /** A node's calls and its askings of servers are made twice. */
+  | { readonly kind: "repeat"; readonly node: string; readonly durationMs: number }
+  /** A member is told an earlier view again. */
+  | { readonly kind: "staleView"; readonly node: string }
   | { readonly kind: "lateWorker"; readonly rank: number }
   /** Another, as soon as a server sends a part of what a checkpoint is made of. */
   | { readonly kind: "amidSave"; readonly fault: Fault }
@@ -38,6 +66,9 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: "joinServer"; readonly index: number }
   | { readonly kind: "drain"; readonly role: MemberRole; readonly rank: number }
 );
+
+/** Whose process it is. */
+export type FaultRole = "server" | "worker" | "coordinator";
 
 /** True of what happens to sound clusters as well. */
 export function isOrderly({ kind }: Fault): boolean {
@@ -70,7 +101,13 @@ export function drawServerFaults(random: Random, scene: FaultScene, most: number
     const node = `server-${index}`;
     const other = `server-${(index + 1 + random.below(servers - 1)) % servers}`;
     const durationMs = leaseMs * (0.2 + random.float() * 2.5);
-    switch (random.below(6)) {
+    switch (random.below(9)) {
+      case 6:
+        return { kind: "break", atMs, left: node, right: other };
+      case 7:
+        return { kind: "leaveBehind", atMs, from: node, to: other, lateMs: durationMs / 2 };
+      case 8:
+        return { kind: "swallow", atMs, from: node, to: other };
       case 0:
       case 1:
       case 2: {
@@ -130,6 +167,89 @@ export function drawLosses(random: Random, scene: FaultScene, most: number): Fau
   });
 }
 
+/** What each role sends, as moments to strike in. */
+const momentsOf: Readonly<Record<FaultRole, readonly string[]>> = {
+  server: [
+    ...["reply", "reply", "entry", "entry", "snapshot", "received", "follow", "saved", "loaded"],
+    ...["viewAck", "caughtUp", "caughtUp", "ready"],
+  ],
+  worker: ["push", "push", "push", "pull", "ready", "assignmentDone", "pausing", "paused"],
+  coordinator: [
+    ...["persist", "view", "view", "prepare", "work", "work", "pause", "pauseAt", "resume"],
+    ...["evaluate", "evaluation", "barrier", "load", "save", "write", "write", "stop"],
+  ],
+};
+
+/** Draws moments in which processes of a role die, or stand still. */
+export function drawMoments(
+  random: Random,
+  { untilMs, leaseMs }: Pick<FaultScene, "untilMs" | "leaseMs">,
+  { role, count, restarts }: { role: FaultRole; count: number; restarts: boolean },
+): Fault[] {
+  return Array.from({ length: count }, (): Fault => {
+    const moments = momentsOf[role];
+    const message = moments[random.below(moments.length)]!;
+    const nth = 1 + Math.floor(random.float() ** 3 * (role === "coordinator" ? 8 : 40));
+    const afterMs = [-1, 0, random.float() * 8][random.below(3)]!;
+    const about = { kind: "moment", atMs: random.float() * untilMs * 0.7, role, message } as const;
+    const isFrozen = restarts && random.below(5) === 0;
+    const durationMs = leaseMs * (0.2 + random.float() * 2.5);
+    const restartMs = restarts ? 50 + random.float() * 400 : null;
+    const isLate = role === "worker" && random.below(2) === 0;
+    const lateMs = isLate ? random.float() * leaseMs * 1.5 : 0;
+    const strike = isFrozen
+      ? ({ kind: "freeze", durationMs } as const)
+      : ({ kind: "kill", isSilent: random.below(3) === 0, restartMs, lateMs } as const);
+    return { ...about, nth, afterMs, strike };
+  });
+}
+
+/**
+ * Draws losses of servers that follow each other closely, where chunks have copies: while a copy
+ * is made, while one primary takes over from another, with workers that have lacked answers.
+ */
+export function drawFailOvers(
+  random: Random,
+  { servers, workers, untilMs }: FaultScene,
+  count: number,
+): Fault[] {
+  const kill = () => {
+    const restartMs = 50 + random.float() * 150;
+    return { kind: "kill", isSilent: random.below(3) === 0, restartMs } as const;
+  };
+  const serverBeside = (index: number) => {
+    return `server-${(index + 1 + random.below(servers - 1)) % servers}`;
+  };
+  const stale = (): Fault => {
+    const node = random.below(2) === 0 ? `worker-${random.below(workers)}` : serverBeside(0);
+    return { kind: "staleView", atMs: 50 + random.float() * 600, node };
+  };
+  return Array.from({ length: count }, (): Fault => {
+    const atMs = random.float() * untilMs * 0.8;
+    const index = random.below(servers);
+    const node = `server-${index}`;
+    const moment = (message: string, about: { node?: string; nth: number; afterMs: number }) =>
+      ({ kind: "moment", atMs: 0, role: "server", message, ...about }) as const;
+    const soon = () => [-1, 0, random.float() * 8][random.below(3)]!;
+    const other = serverBeside(index);
+    if (random.below(2) === 0) {
+      // The next primary is lost as it begins to speak.
+      const next = moment(["reply", "entry"][random.below(2)]!, { nth: 1, afterMs: soon() });
+      const then: Fault[] = [{ ...next, strike: kill() }, stale()];
+      const first = moment("entry", { node, nth: 1 + random.below(12), afterMs: soon() });
+      return { ...first, atMs, strike: kill(), then };
+    }
+    // The server comes back, and who copies chunks to it is lost.
+    const mute = moment("snapshot", { node: other, nth: 1, afterMs: 0 });
+    const end = moment(["caughtUp", "entry", "snapshot"][random.below(3)]!, {
+      ...{ node: other, nth: 1 + random.below(3), afterMs: soon() },
+    });
+    const silenced: Fault[] = random.below(2) === 0 ? [{ ...mute, strike: { kind: "mute" } }] : [];
+    const then: Fault[] = [...silenced, { ...end, strike: kill() }, stale()];
+    return { ...moment("entry", { node, nth: 1, afterMs: 0 }), atMs, strike: kill(), then };
+  });
+}
+
 /**
  * Draws what strikes while a checkpoint is collected, which takes so little time that faults at any
  * moment seldom meet it; `mayLose`: servers may be lost.
@@ -156,54 +276,23 @@ export function endOfFaults(faults: readonly Fault[]): number {
   return Math.max(0, ...faults.map((fault) => fault.atMs + durationOf(fault)));
 }
 
-/** True where a fault may cost a server its membership, and with it the run. */
-export function mayLoseServer(fault: Fault, leaseMs: number): boolean {
+/** How long a fault lasts once it has struck. */
+export function durationOf(fault: Fault): number {
   switch (fault.kind) {
     case "kill":
-      return fault.node.startsWith("server");
-    case "freeze":
-      return fault.node.startsWith("server") && fault.durationMs >= leaseMs / 2;
-    case "block": {
-      const isSession = [fault.from, fault.to].includes("coordinator");
-      const isServer = [fault.from, fault.to].some((node) => node.startsWith("server"));
-      return isSession && isServer && fault.durationMs >= leaseMs / 2;
+      return Math.max(fault.restartMs ?? 0, fault.lateMs ?? 0);
+    case "moment": {
+      const { strike, then = [] } = fault;
+      return Math.max(durationOf({ atMs: 0, node: "", ...strike }), endOfFaults(then));
     }
     case "amidSave":
-      return mayLoseServer(fault.fault, leaseMs);
-    default:
-      return false;
-  }
-}
-
-/** True where a fault may cost a worker its membership. */
-export function mayLoseWorker(fault: Fault, leaseMs: number): boolean {
-  switch (fault.kind) {
-    case "kill":
-      return fault.node.startsWith("worker");
-    case "freeze":
-      return fault.durationMs >= leaseMs / 2;
-    case "block":
-      return fault.durationMs >= leaseMs / 2;
-    case "leaveBehind":
-      return fault.lateMs >= leaseMs / 2;
-    case "amidSave":
-      return mayLoseWorker(fault.fault, leaseMs);
-    default:
-      return false;
-  }
-}
-
-function durationOf(fault: Fault): number {
-  switch (fault.kind) {
-    case "kill":
-      return fault.restartMs ?? 0;
+      return durationOf(fault.fault);
     case "freeze":
     case "block":
+    case "repeat":
       return fault.durationMs;
     case "leaveBehind":
       return fault.lateMs;
-    case "amidSave":
-      return durationOf(fault.fault);
     default:
       return 0;
   }
@@ -227,11 +316,13 @@ function drawFault(random: Random, { workers, servers, untilMs, leaseMs }: Fault
   const [from, to] = ends[random.below(ends.length)]!;
   const rank = random.below(workers);
   const isOfServer = ![from, to].includes(worker);
-  switch (random.below(11)) {
+  switch (random.below(14)) {
     case 0:
     case 1: {
       const restartMs = random.below(4) === 0 ? null : between(50, 400);
-      return { kind: "kill", atMs, node: worker, isSilent: random.below(3) === 0, restartMs };
+      const isSilent = random.below(3) === 0;
+      const lateMs = random.below(2) === 0 ? 0 : between(20, leaseMs * 1.5);
+      return { kind: "kill", atMs, node: worker, isSilent, restartMs, lateMs };
     }
     case 2: {
       const isRare = random.below(6) === 0;
@@ -255,6 +346,14 @@ function drawFault(random: Random, { workers, servers, untilMs, leaseMs }: Fault
       return { kind: "leaveBehind", atMs, from, to, lateMs: between(20, leaseMs * 1.5) };
     case 9:
       return { kind: "loseAnswer", atMs: 0, node: worker, count: 1 + random.below(2) };
+    case 10:
+      return { kind: "swallow", atMs, from, to };
+    case 11: {
+      const node = random.below(2) === 0 ? worker : server;
+      return { kind: "repeat", atMs: atMs / 2, node, durationMs: untilMs / 2 };
+    }
+    case 12:
+      return { kind: "staleView", atMs, node: random.below(2) === 0 ? worker : server };
     default:
       return { kind: "lateWorker", atMs, rank };
   }

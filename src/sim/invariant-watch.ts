@@ -16,7 +16,9 @@ import type { MemberIdentity, WorkerIdentity } from "../protocol/identity.js";
 import { termOf } from "../protocol/ids.js";
 import type { ChunkHeader, ChunkMarks, MemberMessage } from "../protocol/messages.js";
 import type { RunEvent } from "../protocol/run-events.js";
+import type { View } from "../protocol/view.js";
 import { countPositions, usedExamples } from "./applied-positions.js";
+import { CopyWatch } from "./copy-watch.js";
 import type { Ledger, LedgerStart, LedgerStep } from "./ledger.js";
 import type { SavedCheckpoint } from "./saved-checkpoint.js";
 import type { ComputedStep } from "./simulated-compute.js";
@@ -54,10 +56,17 @@ export class InvariantWatch {
   /** The generation that servers apply under, and the term of lives that take part. */
   #present = { generation: 0, term: 0 };
   #clocks: () => readonly WorkerClock[] = () => [];
+  #viewOf: (server: number) => View | null = () => null;
+  readonly #copies: CopyWatch;
 
   /** @param from what the run is resumed from. */
   constructor(ledger: Ledger, from: Pick<SavedCheckpoint, "snapshot"> | null) {
     this.#ledger = ledger;
+    this.#copies = new CopyWatch({
+      viewOf: (server) => this.#viewOf(server),
+      seen: (chunk) => ledger.seen(chunk),
+      violated: (kind, sentence) => this.violated(kind, sentence),
+    });
     this.#lastLoss = finalLossOf(from);
     this.#pace = paceOf(ledger.spec, 0);
     this.#pullsAreWhole = ledger.spec.compression.pull.codec === "none";
@@ -68,9 +77,15 @@ export class InvariantWatch {
     this.#clocks = clocks;
   }
 
+  /** Has the views of servers read from there on. */
+  readViews(viewOf: (server: number) => View | null): void {
+    this.#viewOf = viewOf;
+  }
+
   /** The run has gone back: what earlier lives and generations do from here on does not count. */
   wentBack(start: LedgerStart, final: number, generation: number, term: number): void {
     this.#ledger.goBack(start);
+    this.#copies.wentBack();
     this.#versions.clear();
     this.#lastLoss = final;
     this.#present = { generation, term };
@@ -88,7 +103,11 @@ export class InvariantWatch {
   }
 
   /** A chunk message has been sent: where pushes are held for their step, none comes too late. */
-  sent({ kind, outcome, incarnation, step, rank, chunk, version, detail }: ChunkHeader): void {
+  sent(header: ChunkHeader, from: string): void {
+    const { kind, outcome, incarnation, step, rank, chunk, version, detail } = header;
+    const [role, index] = from.split("-");
+    const isPresent = header.generation === this.#present.generation;
+    if (role === "server" && isPresent) this.#copies.sent(Number(index), header);
     if (kind !== "reply" || outcome === "refused" || this.#isOver(incarnation)) return;
     this.#ledger.sent(chunk, version);
     const computed = this.#ledger.stepOf(incarnation, step);
@@ -104,9 +123,22 @@ export class InvariantWatch {
     if (generation === this.#present.generation) this.#ledger.applied(entry);
   }
 
+  /**
+   * A server holds so many slots: at most each part of each chunk as it is, as a write still reads
+   * it and as a snapshot brings it, and of each chunk what each worker has pushed, once held, once
+   * kept until its time comes and once on its way, and an entry.
+   */
+  holds(server: string, slots: number): void {
+    const { layout, spec, partCount } = this.#ledger;
+    const most = layout.chunks.length * (3 * partCount + 4 * spec.workersMax + 4);
+    if (slots <= most) return;
+    this.violated("memory", `${server} holds ${slots} slots, ${most} are enough`);
+  }
+
   /** The coordinator has said something. */
   told(event: RunEvent): void {
     if (event.kind === "view") this.#workers = event.workers;
+    if (event.kind === "lost" && event.role === "server") this.#copies.lost(event.incarnation);
     if (event.kind !== "evaluation") return;
     const models = this.#evaluation.models.size;
     if (models > 1) {
@@ -127,6 +159,7 @@ export class InvariantWatch {
    * evaluation before the present one is part of none.
    */
   said({ incarnation }: MemberIdentity, message: MemberMessage): void {
+    if (message.type === "caughtUp") this.#copies.caughtUp(message);
     if (message.type !== "evaluated" || message.evaluation < this.#evaluation.id) return;
     const isFirst = message.evaluation > this.#evaluation.id;
     if (isFirst) this.#evaluation = { id: message.evaluation, models: new Set() };

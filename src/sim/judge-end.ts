@@ -7,7 +7,7 @@ import type { Pace } from "../core/sync/pace.js";
 import type { RunResult } from "../protocol/run-events.js";
 import { feeds } from "../protocol/run-spec.js";
 import { countPositions, tornSteps, usedExamples } from "./applied-positions.js";
-import { isOrderly } from "./fault-plan.js";
+import { durationOf, type Fault, isOrderly } from "./fault-plan.js";
 import type { InvariantWatch } from "./invariant-watch.js";
 import type { Ledger } from "./ledger.js";
 import type { SavedCheckpoint } from "./saved-checkpoint.js";
@@ -24,7 +24,7 @@ export function judgeEnd(
   const { result } = end;
   if (result === null) return;
   const { outcome, code, reason } = result;
-  if (outcome === "failed" && !isExcused(part, code)) {
+  if (outcome === "failed" && !isExcused(part, end, code)) {
     watch.violated("failed", `${code}: ${reason}`);
   }
   if (outcome === "interrupted" && part.interruptMs === null) {
@@ -45,17 +45,42 @@ export function judgeEnd(
   }
 }
 
-/** A run may fail where a server is lost, or all of the workers, or where none comes in time. */
-function isExcused({ faults, lateMs }: ClusterPlan, code: string | null): boolean {
-  const strikes = faults.some((fault) => !isOrderly(fault));
-  const strikesServer = faults.some(
-    (fault) => !isOrderly(fault) && /server/.test(JSON.stringify(fault)),
-  );
-  if (code === "member_lost") return strikesServer;
+/** A run may fail where a server stays away, or all of the workers, or where none comes in time. */
+function isExcused({ faults, lateMs }: ClusterPlan, end: ClusterEnd, code: string | null): boolean {
+  const struck = faults.filter((fault) => !isOrderly(fault));
+  const strikes = struck.length > 0;
+  if (code === "member_lost") return hasNoWayBack(struck, end);
   if (code === "too_few_workers") return strikes;
   // Who has come must still be accepted.
   const isLate = Math.min(...lateMs) > 0.9 * simulatedTimes.startTimeoutMs;
   return code === "cluster_not_formed" && (strikes || isLate);
+}
+
+/**
+ * True where a server may be away for longer than it is waited for, or is lost when there is
+ * nothing to go back to: before training, or when the run is about to end.
+ */
+function hasNoWayBack(faults: readonly Fault[], { events }: ClusterEnd): boolean {
+  const ofServers = faults
+    .flatMap(flattened)
+    .filter((fault) => /server/.test(JSON.stringify(fault)));
+  const isGone = ofServers.some((fault) => restartOf(fault) === null);
+  const awayMs = ofServers.reduce((sum, fault) => sum + durationOf(fault), 0);
+  const began = events.findLastIndex(({ text }) => /^training starts/.test(text));
+  const isEnding = events.slice(began).some(({ kind, text }) => {
+    return kind === "evaluation" || /interrupt|SIGINT|writing|final|ends/.test(text);
+  });
+  return isGone || awayMs > simulatedTimes.serverGraceMs / 2 || began < 0 || isEnding;
+}
+
+function flattened(fault: Fault): Fault[] {
+  return fault.kind === "moment" ? [fault, ...(fault.then ?? []).flatMap(flattened)] : [fault];
+}
+
+/** Undefined where the fault ends no process. */
+function restartOf(fault: Fault): number | null | undefined {
+  const strike = fault.kind === "moment" ? fault.strike : fault;
+  return strike.kind === "kill" ? strike.restartMs : undefined;
 }
 
 /** True where every chunk had its replicas when the last server was lost. */

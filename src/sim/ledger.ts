@@ -68,7 +68,7 @@ export class Ledger {
   readonly rejected: Set<LedgerStep>;
   #chunks: LedgerChunk[];
   readonly #steps = new Map<string, LedgerStep>();
-  readonly #arena = new Arena(16_384);
+  readonly #arena = new Arena(32_768);
   readonly #kernels: Kernels = createKernels(this.#arena, { choice: "scalar" });
   readonly #scratch: number;
   readonly #complain: (what: string) => void;
@@ -136,6 +136,11 @@ export class Ledger {
   /** What a chunk has applied, in its order. */
   entriesOf(chunk: number): readonly LedgerEntry[] {
     return this.#chunks[chunk]!.entries;
+  }
+
+  /** The highest version that has left the servers. */
+  seen(chunk: number): number {
+    return this.#chunks[chunk]!.seen;
   }
 
   /** A version has left the servers: it must never be lost. */

@@ -46,6 +46,7 @@ export class Pipe {
   readonly #queue: Queued[] = [];
   #isPlanned = false;
   #notBeforeMs = 0;
+  #isLeaking = false;
 
   constructor(from: string, to: SimulatedProcess, around: PipeSurroundings) {
     this.from = from;
@@ -61,6 +62,10 @@ export class Pipe {
   /** Puts a parcel on its way. */
   send(parcel: Parcel): void {
     const { nowMs } = this.#around;
+    if (this.#isLeaking) {
+      parcel.lose();
+      return;
+    }
     const readyMs = nowMs + this.#around.delayMs();
     this.#queue.push({ parcel, readyMs, beat: 0 });
     this.flow();
@@ -75,6 +80,12 @@ export class Pipe {
   cutLent(): void {
     const first = this.#queue.findIndex(({ parcel }) => parcel.isLent);
     if (first >= 0) for (const { parcel } of this.#queue.splice(first)) parcel.lose();
+  }
+
+  /** Nothing of what is on its way arrives, nor of what follows. */
+  swallow(): void {
+    this.#isLeaking = true;
+    this.drop();
   }
 
   /** Nothing of it arrives. */

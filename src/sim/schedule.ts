@@ -19,15 +19,18 @@ import { Random } from "../random.js";
 import {
   drawAmidSave,
   drawComings,
+  drawFailOvers,
   drawFaults,
   drawLosses,
+  drawMoments,
   drawServerFaults,
   type Fault,
+  type FaultRole,
 } from "./fault-plan.js";
 import type { ClusterPlan } from "./simulated-cluster.js";
 import { simulatedTimes } from "./simulated-cluster.js";
 import type { NetworkSettings } from "./simulated-network.js";
-import { toyLayout, toyModels } from "./toy-model.js";
+import { toyLayout, toyModels, wideModels } from "./toy-model.js";
 
 /** One run in parts; each but the last is interrupted, or may end before that. */
 export interface RunSchedule {
@@ -63,17 +66,38 @@ export function drawSchedule(
   const mode = wantedMode ?? modeOfSeed(seed);
   const random = new Random("schedule", mode, seed);
   const spec = drawSpec(random, mode, seed);
+  const { isLong } = drawSize(mode, seed);
   const count = random.below(3) > 0 ? 1 : 2 + random.below(3);
   const parts = Array.from({ length: count }, (_, index) =>
-    drawPart(random, { ...spec, run: `run-${index}` }, index === count - 1, faultsMax),
+    drawPart(
+      random,
+      { ...spec, run: `run-${index}` },
+      {
+        ...{ isLong, faultsMax, isLast: index === count - 1 },
+      },
+    ),
   );
   return { mode, seed, parts };
 }
 
+/** How large a run is: most are short, of few values; some are long, and have some thousand. */
+interface RunSize {
+  readonly isLong: boolean;
+  readonly steps: number;
+}
+
+function drawSize(mode: string, seed: number): RunSize {
+  const random = new Random("size", mode, seed);
+  return { isLong: random.below(3) === 0, steps: 20 + random.below(81) };
+}
+
 function drawSpec(random: Random, mode: string, seed: number): RunSpec {
   const oneOf = <Item>(items: readonly Item[]): Item => items[random.below(items.length)]!;
-  const trainExamples = 6 + random.below(40);
+  const { isLong, steps } = drawSize(mode, seed);
+  const batchSize = 1 + random.below(6);
   const epochs = 1 + Math.floor(random.below(5) / 2);
+  // About so many steps of four workers.
+  const trainExamples = isLong ? Math.ceil((steps * batchSize * 4) / epochs) : 6 + random.below(40);
   const settings: PaceSettings = {
     staleness: random.below(4),
     stalenessRule: oneOf(["none", "none", "scale", "reject", "scale+reject"] as const),
@@ -97,7 +121,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
       run: "run",
       name: "run",
       seed,
-      model: oneOf(toyModels),
+      model: oneOf(isLong ? wideModels : toyModels),
       stem: null,
       data: "toy",
       engine: "reference",
@@ -117,26 +141,35 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
       ...{ ...defaultsOf(scheduleFields), milestones: [], totalExamples: epochs * trainExamples },
       ...{ lr: 0.02, name: oneOf(["constant", "cosine"] as const) },
     },
-    ...{ epochs, batchSize: 1 + random.below(6), chunkValues: 4 + random.below(10) },
+    ...{ epochs, batchSize, chunkValues: isLong ? 200 + random.below(400) : 4 + random.below(10) },
     ...{ virtualNodes: 4, loadBound: random.below(2) === 0 ? null : 1.25 },
     ...{ compression, evaluateEvery: cadence(), checkpointEvery: cadence(), threads: 1 },
-    maxSteps: random.below(4) === 0 ? 1 + random.below(20) : null,
+    maxSteps: random.below(4) === 0 ? 1 + random.below(isLong ? 100 : 20) : null,
     reduce: oneOf(["mean", "mean", "sum"] as const),
     lrScaling: "none",
   };
 }
 
-function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: number): ClusterPlan {
-  const workersMax = 1 + random.below(5);
-  const servers = 1 + random.below(3);
+function drawPart(
+  random: Random,
+  spec: RunSpec,
+  { isLong, isLast, faultsMax }: { isLong: boolean; isLast: boolean; faultsMax: number },
+): ClusterPlan {
+  const workersMax = isLong ? 3 + random.below(3) : 1 + random.below(5);
+  const servers = isLong ? 3 + random.below(2) : [1, 2, 2, 3, 3, 4][random.below(6)]!;
   const replication = new Random("replication", spec.seed, spec.run);
-  const isReplicated = servers > 1 && replication.below(3) === 0;
+  const isReplicated = servers > 1 && replication.below(2) === 0;
   const replicas = isReplicated ? 2 + replication.below(servers - 1) : 1;
-  const network = drawNetwork(random);
+  const wire = new Random("wire", spec.seed, spec.run).below(20);
+  const network: NetworkSettings = {
+    ...drawNetwork(random),
+    wire: wire > 1 ? "objects" : wire === 1 ? "frames" : "grpc",
+  };
   const stepMsMax = [2, 10, 30][random.below(3)]!;
   const steps = Math.ceil((spec.trainExamples * spec.epochs) / (spec.batchSize * workersMax));
   const lengthMs = 150 + steps * (stepMsMax + 3 * network.delayMsMax);
-  const wanted = [0, 0, 1, 2, 3 + random.below(4), 6 + random.below(8)][random.below(6)]!;
+  const few = [0, 0, 1, 2, 3 + random.below(4), 6 + random.below(8)][random.below(6)]!;
+  const wanted = isLong ? 3 * few : few;
   const { leaseMs } = simulatedTimes;
   const scene = { workers: workersMax, servers, untilMs: lengthMs, leaseMs };
   const drawn: Fault[] = drawFaults(random, scene, Math.min(wanted, faultsMax));
@@ -144,12 +177,23 @@ function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: num
     replicas > 1
       ? drawServerFaults(replication, scene, faultsMax)
       : drawLosses(new Random("losses", spec.seed, spec.run), scene, faultsMax);
+  const moments = new Random("moments", spec.seed, spec.run);
+  const drawMany = (role: FaultRole, count: number, restarts = true) =>
+    drawMoments(moments, scene, { role, count: Math.min(faultsMax, count), restarts });
+  const most = isLong ? 6 : 3;
+  const isCutOff = !isLast && moments.below(3) === 0;
   const mayLose = replicas > 1 || strikes.length > 0;
   const amidSave = drawAmidSave(new Random("amid save", spec.seed, spec.run), scene, mayLose);
-  const saved = faultsMax === 0 ? [] : amidSave;
   const comings = drawComings(new Random("comings", spec.seed, spec.run), scene, faultsMax);
-  const all = [...drawn, ...strikes, ...comings.faults, ...saved];
-  const faults = all.sort((left, right) => left.atMs - right.atMs);
+  const faults = [
+    ...[...drawn, ...strikes, ...comings.faults, ...(faultsMax === 0 ? [] : amidSave)],
+    ...drawMany("worker", moments.below(3) === 0 ? 1 + moments.below(most) : 0),
+    ...drawMany("server", moments.below(replicas > 1 ? 2 : 6) === 0 ? 1 + moments.below(most) : 0),
+    ...(replicas > 1 && moments.below(2) === 0
+      ? drawFailOvers(moments, scene, Math.min(faultsMax, 1 + moments.below(most)))
+      : []),
+    ...drawMany("coordinator", isCutOff ? 1 : 0, false),
+  ].sort((left, right) => left.atMs - right.atMs);
   return {
     spec: { ...spec, workersMax, servers, serversMax: comings.serversMax, replicas },
     layout: toyLayout(spec),
@@ -159,6 +203,7 @@ function drawPart(random: Random, spec: RunSpec, isLast: boolean, faultsMax: num
       random.below(8) === 0 ? random.float() * lengthMs : 0,
     ),
     interruptMs: isLast ? null : random.float() * lengthMs,
+    diskMsMax: [0.1, 0.1, 2, 20][moments.below(4)]!,
     failedSaves: random.below(6) === 0 ? 1 + random.below(2) : 0,
     refusals: spec.feed === "central" && random.below(2) === 0 ? 1 + random.below(3) : 0,
   };

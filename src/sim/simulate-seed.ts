@@ -10,15 +10,11 @@ import { EventTrace, type KeptLines } from "./event-trace.js";
 import { endOfFaults } from "./fault-plan.js";
 import { InvariantWatch, type Violation } from "./invariant-watch.js";
 import { judgeEnd } from "./judge-end.js";
+import { KeptCheckpoints } from "./kept-checkpoints.js";
 import { Ledger } from "./ledger.js";
 import { ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
 import { drawSchedule, type RunSchedule, type ScheduleLimits } from "./schedule.js";
-import {
-  type ClusterEnd,
-  type ClusterPlan,
-  SimulatedCluster,
-  simulatedTimes,
-} from "./simulated-cluster.js";
+import { type ClusterEnd, type ClusterPlan, SimulatedCluster } from "./simulated-cluster.js";
 import { digestOf } from "./toy-model.js";
 
 /** What a seed came to. */
@@ -90,47 +86,61 @@ function unbrokenOf({ parts, ...run }: RunSchedule, verdict: SeedVerdict): RunSc
 
 async function simulateParts(
   { mode, seed, parts }: RunSchedule,
-  { trace: kept = "none" }: SimulationOptions,
+  { trace: lines = "none" }: SimulationOptions,
 ): Promise<SeedVerdict> {
-  const trace = new EventTrace(kept);
+  const trace = new EventTrace(lines);
   const random = new Random("simulation", mode, seed);
   const outcomes: string[] = [];
   let hadAllWorkers = true;
+  const kept = new KeptCheckpoints();
+  await kept.open();
   let from: SavedCheckpoint | null = null;
   let violations: readonly Violation[] = [];
   for (const [index, part] of parts.entries()) {
     const about = describePart(part);
     trace.note(0, "part", `${index + 1} of ${parts.length}: ${about}`);
-    const found = await simulatePart(part, { random, trace, from });
+    const found = await simulatePart(part, { random, trace, from, kept });
     violations = found.watch.violations;
     const { result, checkpoints } = found.end;
     hadAllWorkers &&= found.end.hadAllWorkers;
-    outcomes.push(result === null ? "none" : `${result.outcome} (${result.reason})`);
+    const none = found.end.isCutOff ? "cut off" : "none";
+    outcomes.push(result === null ? none : `${result.outcome} (${result.reason})`);
     trace.note(found.end.endedMs, "part", `ended: ${outcomes.at(-1)}`);
     from = checkpoints.at(-1) ?? from;
+    if (found.end.isCutOff) {
+      from = await kept.afterCrash(new Random("crash", mode, seed, index), (kind, sentence) =>
+        found.watch.violated(kind, sentence),
+      );
+    }
     if (violations.length > 0 || result?.outcome === "done") break;
   }
   for (const { kind, sentence } of violations) trace.note(0, "violation", `${kind}: ${sentence}`);
-  const { hash, lines } = trace;
+  const { hash } = trace;
   const weights = from?.state.weights ?? null;
   return {
     ...{ mode, seed, hash, violations, outcomes, hadAllWorkers, isCompared: false },
-    ...{ trace: lines, weights },
+    ...{ trace: trace.lines, weights },
   };
 }
 
 async function simulatePart(
   part: ClusterPlan,
-  { random, trace, from }: { random: Random; trace: EventTrace; from: SavedCheckpoint | null },
+  parts: {
+    readonly random: Random;
+    readonly trace: EventTrace;
+    readonly from: SavedCheckpoint | null;
+    readonly kept: KeptCheckpoints;
+  },
 ): Promise<{ end: ClusterEnd; watch: InvariantWatch }> {
   const { spec, layout, faults } = part;
+  const { from } = parts;
   let watch: InvariantWatch | null = null;
   const complain = (what: string) => watch?.violated("entry", what);
   const ledger = new Ledger(spec, layout, ledgerStartOf(from, layout), complain);
   watch = new InvariantWatch(ledger, from);
-  const cluster = new SimulatedCluster(part, { random, trace, watch, ledger, from });
+  const cluster = new SimulatedCluster(part, { ...parts, watch, ledger });
   const latestMs = Math.max(part.interruptMs ?? 0, ...part.lateMs, endOfFaults(faults));
-  const end = await cluster.run(latestMs + simulatedTimes.patienceMs);
+  const end = await cluster.run(latestMs);
   judgeEnd(part, end, ledger, watch, from);
   return { end, watch };
 }

@@ -3,7 +3,6 @@
  * members, a supervisor that starts processes again, and the faults that strike them.
  */
 import type { RunSetup } from "../core/work/run-setup.js";
-import { PacelineError } from "../errors.js";
 import type { CheckpointState } from "../host/checkpoint-saver.js";
 import { CoordinatorHost } from "../host/coordinator-host.js";
 import type { Layout } from "../protocol/layout.js";
@@ -13,6 +12,7 @@ import type { Random } from "../random.js";
 import type { EventTrace } from "./event-trace.js";
 import type { Fault } from "./fault-plan.js";
 import { finalLossOf, type InvariantWatch } from "./invariant-watch.js";
+import type { KeptCheckpoints } from "./kept-checkpoints.js";
 import type { Ledger } from "./ledger.js";
 import { ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
 import { toyExamples } from "./simulated-compute.js";
@@ -26,6 +26,7 @@ import {
 import { type NetworkSettings, SimulatedNetwork } from "./simulated-network.js";
 import { SimulatedProcess } from "./simulated-process.js";
 import { SimulatedTransport } from "./simulated-transport.js";
+import { Strikes } from "./strikes.js";
 import { VirtualTime } from "./virtual-time.js";
 
 /** Milliseconds that clusters of simulated worlds keep to. */
@@ -58,12 +59,16 @@ export interface ClusterPlan {
   readonly refusals: number;
   /** How many checkpoints can't be written, before the last one. */
   readonly failedSaves: number;
+  /** How long the disk takes for one thing. */
+  readonly diskMsMax: number;
 }
 
 /** What a part of a run came to. */
 export interface ClusterEnd {
-  /** Null where it did not end in time. */
+  /** Null where it did not end in time, or was cut off. */
   readonly result: RunResult | null;
+  /** The coordinator's process was killed, and with it the run. */
+  readonly isCutOff: boolean;
   readonly events: readonly RunEvent[];
   readonly checkpoints: readonly SavedCheckpoint[];
   readonly lostWorkers: number;
@@ -85,6 +90,7 @@ export class SimulatedCluster {
   readonly #events: RunEvent[] = [];
   readonly #checkpoints: SavedCheckpoint[] = [];
   readonly #watch: InvariantWatch;
+  readonly #kept: KeptCheckpoints;
   readonly #from: SavedCheckpoint | null;
   /** What servers are loaded with. */
   #start: SavedCheckpoint | null;
@@ -92,9 +98,8 @@ export class SimulatedCluster {
   #coordinator: CoordinatorHost | null = null;
   #coordinatorProcess: SimulatedProcess | null = null;
   #result: RunResult | null = null;
+  #strikes: Strikes | null = null;
   #failedSaves = 0;
-  /** Faults that wait for copies to be sent. */
-  readonly #amidSave: Fault[] = [];
   #isBroken = false;
 
   constructor(
@@ -105,8 +110,10 @@ export class SimulatedCluster {
       readonly watch: InvariantWatch;
       readonly ledger: Ledger;
       readonly from: SavedCheckpoint | null;
+      readonly kept: KeptCheckpoints;
     },
   ) {
+    this.#kept = parts.kept;
     this.#plan = plan;
     this.#random = parts.random;
     this.#trace = parts.trace;
@@ -115,11 +122,11 @@ export class SimulatedCluster {
     this.#from = parts.from;
     this.#start = parts.from;
     this.#network = new SimulatedNetwork(this.#time, parts.random, plan.network);
-    this.#network.onSent = (header) => {
-      this.#watch.sent(header);
-      if (header.kind !== "saved") return;
-      for (const fault of this.#amidSave.splice(0)) this.#time.after(0, () => this.#strike(fault));
-    };
+    this.#network.onSent = (header, from) => this.#watch.sent(header, from);
+    this.#watch.readViews((server) => {
+      const member = this.#members.get(`server-${server}`);
+      return member instanceof SimulatedServer ? member.view : null;
+    });
     this.#network.onSaid = (member, message) => this.#watch.said(member, message);
     this.#watch.readClocks(() =>
       [...this.#members.values()].flatMap((member) =>
@@ -128,15 +135,20 @@ export class SimulatedCluster {
     );
   }
 
-  /** Runs it to its end, or to `untilMs`. */
-  async run(untilMs: number): Promise<ClusterEnd> {
+  /** Runs it to its end, or until so long after the last of these moments and faults. */
+  async run(latestMs: number): Promise<ClusterEnd> {
     this.#open();
-    while (this.#result === null && !this.#isBroken && this.#time.nextMs <= untilMs) {
+    const isLate = () => {
+      const overMs = Math.max(latestMs, this.#strikes?.overMs ?? 0);
+      return this.#time.nextMs > overMs + simulatedTimes.patienceMs;
+    };
+    while (this.#result === null && !this.#isBroken && !this.#isCutOff && !isLate()) {
       if (!this.#time.move()) break;
       await settled();
     }
-    if (this.#result === null && !this.#isBroken) this.#standsStill();
+    if (this.#result === null && !this.#isBroken && !this.#isCutOff) this.#standsStill();
     const endedMs = this.#time.nowMs;
+    const isCutOff = this.#isCutOff;
     for (const { process } of this.#members.values()) process.end();
     this.#coordinator?.close();
     this.#coordinatorProcess?.end();
@@ -148,7 +160,12 @@ export class SimulatedCluster {
       (event) => event.kind !== "view" || event.workers.length === this.#plan.spec.workersMax,
     );
     const hadAllWorkers = lost.length === 0 && isFull;
-    return { result, events, checkpoints, lostWorkers: lost.length, hadAllWorkers, endedMs };
+    const lostWorkers = lost.length;
+    return { result, isCutOff, events, checkpoints, lostWorkers, hadAllWorkers, endedMs };
+  }
+
+  get #isCutOff(): boolean {
+    return this.#coordinatorProcess?.isAlive === false;
   }
 
   #standsStill(): void {
@@ -196,11 +213,47 @@ export class SimulatedCluster {
     for (let rank = 0; rank < spec.workersMax; rank++) {
       this.#time.at(this.#plan.lateMs[rank] ?? 0, () => this.#startWorker(rank));
     }
-    for (const fault of this.#plan.faults) this.#time.at(fault.atMs, () => this.#strike(fault));
+    this.#strikes = this.#openStrikes();
     if (interruptMs === null) return;
     this.#time.at(interruptMs, () => {
       process.run(() => coordinator.tell({ type: "interrupt", reason: "SIGINT" }));
     });
+  }
+
+  #openStrikes(): Strikes {
+    const cluster = {
+      time: this.#time,
+      network: this.#network,
+      trace: this.#trace,
+      processOf: (node: string) =>
+        node === "coordinator" ? this.#coordinatorProcess : this.#members.get(node)?.process,
+      onKilled: (process: SimulatedProcess, restartMs: number | null, isTold: boolean) => {
+        if (process !== this.#coordinatorProcess && (isTold || restartMs !== null)) {
+          this.#supervise(process, restartMs, "was killed");
+        }
+      },
+      startWorker: (rank: number) => this.#startWorker(rank),
+      workers: () => [...this.#members.keys()].filter((node) => node.startsWith("worker")),
+      startServer: (index: number) => this.#startServer(index),
+      // Who is not there, or can't be spared, stays.
+      drain: (fault: Parameters<CoordinatorHost["drain"]>[0]) =>
+        this.#coordinatorProcess?.run(() => {
+          this.#coordinator?.drain(fault).catch((thrown: Error) => {
+            this.#trace.note(this.#time.nowMs, "drain", thrown.message);
+          });
+        }),
+      repeatView: (node: string) => this.#members.get(node)?.repeatView(),
+    };
+    return new Strikes(cluster, this.#plan.faults);
+  }
+
+  #diskMs(): number {
+    return this.#random.float() * this.#plan.diskMsMax;
+  }
+
+  /** The coordinator does something that is no message, over which it may end. */
+  #does(process: SimulatedProcess, kind: string, isDone: boolean): void {
+    if (process.isAlive) this.#strikes?.acts(process, kind, isDone);
   }
 
   #openCoordinator(
@@ -242,29 +295,43 @@ export class SimulatedCluster {
         const saved = this.#watch.saved(request, state);
         const stands = request.why !== "checkpoint";
         if (stands && this.#plan.faults.length === 0) this.#weighMemory();
+        this.#does(process, "write", false);
         // Training goes on beside it for many steps.
         await pause(stands ? undefined : 400);
-        if (request.why === "checkpoint" && this.#failedSaves < this.#plan.failedSaves) {
-          this.#failedSaves++;
-          throw new PacelineError("storage", "the simulated disk is full");
-        }
-        this.#checkpoints.push(saved);
+        await this.#keep(process, saved);
+        this.#does(process, "write", true);
         return saved.globalStep;
       },
-      persist: () => pause(),
+      persist: async () => {
+        this.#does(process, "persist", false);
+        await pause();
+        this.#does(process, "persist", true);
+      },
       inheritance: () => residuals,
       onEvent: (event) => {
+        if (!process.isAlive) return;
         process.note(event.text);
         this.#events.push(event);
         this.#watch.told(event);
       },
       onEnded: (result) => {
-        this.#result = result;
+        if (process.isAlive) this.#result = result;
       },
       submit: () => "",
       readExamples: toyExamples,
     });
     return coordinator;
+  }
+
+  async #keep(process: SimulatedProcess, saved: SavedCheckpoint): Promise<void> {
+    const { spec, layout, failedSaves } = this.#plan;
+    const { disk } = this.#kept;
+    disk.pause = () => new Promise((done) => void process.clock.after(this.#diskMs(), done));
+    const isFull = saved.why === "checkpoint" && this.#failedSaves < failedSaves;
+    if (isFull) this.#failedSaves++;
+    disk.writesLeft = isFull ? this.#random.below(8) : Number.POSITIVE_INFINITY;
+    await this.#kept.keep(saved, spec, layout);
+    this.#checkpoints.push(saved);
   }
 
   #setupFrom(spec: RunSpec, from: SavedCheckpoint | null): RunSetup {
@@ -308,9 +375,11 @@ export class SimulatedCluster {
     if (this.#members.get(`server-${index}`)?.process.isAlive === true) return;
     const process = this.#spawn(`server-${index}`);
     process.run(() => {
-      const server = new SimulatedServer(this.#around(process), index, (entry, generation) =>
-        this.#watch.applied(entry, generation),
-      );
+      const server = new SimulatedServer(this.#around(process), index, (entry, generation) => {
+        if (!process.isAlive) return;
+        this.#watch.applied(entry, generation);
+        this.#watch.holds(process.name, server.host?.memory()?.slots ?? 0);
+      });
       this.#members.set(process.node, server);
     });
   }
@@ -331,7 +400,9 @@ export class SimulatedCluster {
         this.#refused.add(key);
         return true;
       },
-      onComputed: this.#watch.computed.bind(this.#watch),
+      onComputed: (...about: Parameters<InvariantWatch["computed"]>) => {
+        if (process.isAlive) this.#watch.computed(...about);
+      },
       onEvaluated: this.#watch.evaluated.bind(this.#watch),
     };
     process.run(() => {
@@ -354,65 +425,6 @@ export class SimulatedCluster {
       if (role === "worker") this.#startWorker(Number(number));
       else this.#startServer(Number(number));
     });
-  }
-
-  #strike(fault: Fault): void {
-    const network = this.#network;
-    const { kind, ...about } = fault;
-    this.#trace.note(this.#time.nowMs, "fault", `${kind} ${JSON.stringify(about)}`);
-    const processOf = (node: string) =>
-      node === "coordinator" ? this.#coordinatorProcess : this.#members.get(node)?.process;
-    switch (fault.kind) {
-      case "kill": {
-        const process = processOf(fault.node);
-        if (process?.isAlive !== true) return;
-        process.end();
-        network.ended(process, fault.isSilent);
-        if (!fault.isSilent || fault.restartMs !== null) {
-          this.#supervise(process, fault.restartMs, "was killed");
-        }
-        break;
-      }
-      case "freeze": {
-        const process = processOf(fault.node);
-        if (process?.isAlive !== true) return;
-        process.freeze();
-        network.stoodStill(process);
-        this.#time.after(fault.durationMs, () => process.thaw());
-        break;
-      }
-      case "block":
-        network.block(fault.from, fault.to, fault.durationMs);
-        break;
-      case "break":
-        network.breakBetween(fault.left, fault.right);
-        break;
-      case "leaveBehind":
-        network.leaveBehind(fault.from, fault.to, fault.lateMs);
-        break;
-      case "loseAnswer":
-        network.loseAnswers(fault.node, fault.count);
-        break;
-      case "lateWorker":
-        this.#startWorker(fault.rank);
-        break;
-      case "amidSave":
-        this.#amidSave.push(fault.fault);
-        break;
-      case "joinServer":
-        this.#startServer(fault.index);
-        break;
-      case "drain":
-        // Who is not there, or can't be spared, stays.
-        this.#coordinatorProcess?.run(() => {
-          this.#coordinator?.drain(fault).catch((thrown: Error) => {
-            this.#trace.note(this.#time.nowMs, "drain", thrown.message);
-          });
-        });
-        break;
-      default:
-        fault satisfies never;
-    }
   }
 }
 

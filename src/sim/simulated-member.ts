@@ -10,8 +10,14 @@ import { MemberSession, register, type SessionConfig } from "../host/member-sess
 import { ServerHost } from "../host/server-host.js";
 import { WorkerHost } from "../host/worker-host.js";
 import type { MemberRole, WorkerIdentity } from "../protocol/identity.js";
-import { emptyHeader, protocolVersion, type RegisterRequest } from "../protocol/messages.js";
+import {
+  type CoordinatorMessage,
+  emptyHeader,
+  protocolVersion,
+  type RegisterRequest,
+} from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
+import type { View } from "../protocol/view.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
 import type { WorkerClock } from "./invariant-watch.js";
 import { type ComputeSurroundings, SimulatedCompute } from "./simulated-compute.js";
@@ -39,6 +45,28 @@ export interface SimulatedMember {
   readonly process: SimulatedProcess;
   /** What it says that it is doing. */
   activity(): string;
+  /** Has it be told an earlier view than its last again. */
+  repeatView(): void;
+}
+
+/** The views that a member was told. */
+class ToldViews {
+  #first: CoordinatorMessage | null = null;
+  #count = 0;
+  last: View | null = null;
+
+  /** Takes note of what a member is told. */
+  heard(message: CoordinatorMessage): void {
+    if (message.type !== "view") return;
+    this.#first ??= message;
+    this.last = message.view;
+    this.#count++;
+  }
+
+  /** The first, where it is not the last; else null. */
+  get earlier(): CoordinatorMessage | null {
+    return this.#count > 1 ? this.#first : null;
+  }
 }
 
 /** A server. */
@@ -47,6 +75,7 @@ export class SimulatedServer implements SimulatedMember {
   readonly rank: number;
   readonly process: SimulatedProcess;
   host: ServerHost | null = null;
+  readonly #told = new ToldViews();
 
   constructor(
     around: MemberSurroundings,
@@ -78,7 +107,8 @@ export class SimulatedServer implements SimulatedMember {
         this.host?.close();
         live(life + 1).catch(fail);
       };
-      await join(around, requestOf(around, "server", rank, life), heard, open, onLost);
+      const hears = { heard, told: this.#told };
+      await join(around, requestOf(around, "server", rank, life), hears, open, onLost);
     };
     const begin = async () => {
       await transport.serveChunks(address, accept);
@@ -89,6 +119,16 @@ export class SimulatedServer implements SimulatedMember {
 
   activity(): string {
     return this.host?.heartbeat().activity ?? "registering";
+  }
+
+  /** The last view that it was told. */
+  get view(): View | null {
+    return this.#told.last;
+  }
+
+  repeatView(): void {
+    const view = this.#told.earlier;
+    if (view !== null) this.process.run(() => this.host?.onMessage(view));
   }
 }
 
@@ -110,6 +150,7 @@ export class SimulatedWorker implements SimulatedMember {
   #host: WorkerHost | null = null;
   #incarnation = 0;
   #lives = 0;
+  #told = new ToldViews();
 
   constructor(around: MemberSurroundings, rank: number, compute: WorkerCompute) {
     this.rank = rank;
@@ -121,6 +162,11 @@ export class SimulatedWorker implements SimulatedMember {
 
   activity(): string {
     return this.#host?.heartbeat().activity ?? "registering";
+  }
+
+  repeatView(): void {
+    const view = this.#told.earlier;
+    if (view !== null) this.process.run(() => this.#host?.onMessage(view));
   }
 
   /** How far its present life has come; null before it has one. */
@@ -143,7 +189,9 @@ export class SimulatedWorker implements SimulatedMember {
     };
     const request = requestOf(around, "worker", this.rank, this.#lives++);
     const open = (rank: number, incarnation: number) => this.#open(rank, incarnation);
-    join(around, request, this.#heard, open, (error) => void onLost(error)).catch((thrown: Error) =>
+    this.#told = new ToldViews();
+    const hears = { heard: this.#heard, told: this.#told };
+    join(around, request, hears, open, (error) => void onLost(error)).catch((thrown: Error) =>
       around.exit(thrown.message),
     );
   }
@@ -192,7 +240,7 @@ export function pidOf({ name }: SimulatedProcess): number {
 async function join(
   { process, transport, config, exit }: MemberSurroundings,
   request: RegisterRequest,
-  heard: HeardTerm,
+  { heard, told }: { readonly heard: HeardTerm; readonly told: ToldViews },
   open: (rank: number, incarnation: number) => ServerHost | WorkerHost,
   onLost: (error: PacelineError) => void,
 ): Promise<void> {
@@ -207,6 +255,7 @@ async function join(
       ...{ transport, clock, config, heard },
       handler: {
         onMessage: (message) => {
+          told.heard(message);
           host.onMessage(message);
           if (message.type !== "stop" || message.stay) return;
           isOver = true;

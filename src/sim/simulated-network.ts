@@ -13,6 +13,7 @@ import { Connection, type ConnectionSurroundings } from "./connection.js";
 import { Pipe } from "./pipe.js";
 import type { SimulatedProcess } from "./simulated-process.js";
 import type { VirtualTime } from "./virtual-time.js";
+import type { WireForm } from "./wire-forms.js";
 
 /** How fast the network is and how patient those who use it. */
 export interface NetworkSettings {
@@ -22,6 +23,8 @@ export interface NetworkSettings {
   readonly beatMsMax: number;
   /** How long a call or the opening of a connection is waited for. */
   readonly ioTimeoutMs: number;
+  /** As what messages are on their way; as objects if left out. */
+  readonly wire?: WireForm;
 }
 
 /** What answers at an address. */
@@ -45,9 +48,13 @@ export class SimulatedNetwork implements ConnectionSurroundings {
   readonly #blocked = new Map<string, number>();
   readonly #stalled = new Map<string, Set<Pipe>>();
   /** Told of each chunk message that is sent. */
-  onSent: (header: ChunkHeader) => void = () => {};
+  onSent: (header: ChunkHeader, from: string) => void = () => {};
   /** The same of what members say to the coordinator. */
   onSaid: (member: MemberIdentity, message: MemberMessage) => void = () => {};
+  /** See `ConnectionSurroundings`. */
+  onAct: (process: SimulatedProcess, kind: string, isDone: boolean) => void = () => {};
+  /** Until when nodes ask twice. */
+  readonly #repeating = new Map<string, number>();
   /** By node the answers to calls that are yet to be lost. */
   readonly #lostAnswers = new Map<string, number>();
 
@@ -55,6 +62,10 @@ export class SimulatedNetwork implements ConnectionSurroundings {
     this.#time = time;
     this.#random = random;
     this.settings = settings;
+  }
+
+  get wire(): WireForm {
+    return this.settings.wire ?? "objects";
   }
 
   get nowMs(): number {
@@ -135,6 +146,27 @@ export class SimulatedNetwork implements ConnectionSurroundings {
     this.#lostAnswers.set(node, count);
   }
 
+  /** Has a node's calls, and what it asks of servers, made twice for a while. */
+  repeat(node: string, durationMs: number): void {
+    this.#repeating.set(node, this.nowMs + durationMs);
+  }
+
+  repeats(node: string): boolean {
+    return this.#repeating.size > 0 && this.nowMs < (this.#repeating.get(node) ?? 0);
+  }
+
+  /** Has what a node sends over its connections to another be lost, until both find out. */
+  swallow(from: string, to: string): void {
+    const patienceMs = this.settings.ioTimeoutMs * keepaliveShare;
+    for (const connection of this.#between(from, to)) {
+      connection.endOn(from)?.out.swallow();
+      this.#time.after(patienceMs, () => {
+        connection.client.break(silence(patienceMs));
+        connection.server.break(silence(patienceMs));
+      });
+    }
+  }
+
   /** Blocks the way from one node to another for a while. */
   block(from: string, to: string, durationMs: number): void {
     const way = wayOf(from, to);
@@ -184,13 +216,17 @@ export class SimulatedNetwork implements ConnectionSurroundings {
     }
   }
 
-  /** A process has ended. Where it is silent nobody is told, and others find out by waiting. */
-  ended(process: SimulatedProcess, isSilent: boolean): void {
+  /**
+   * A process has ended. Where it is silent nobody is told, and others find out by waiting; what it
+   * had sent may be late.
+   */
+  ended(process: SimulatedProcess, isSilent: boolean, lateMs = 0): void {
     const patienceMs = this.settings.ioTimeoutMs * keepaliveShare;
     for (const connection of [...this.#connections]) {
       const { client, server } = connection;
       const own = [client, server].find((end) => end.process === process);
       if (own === undefined || own.isOver) continue;
+      if (lateMs > 0) own.out.delay(lateMs);
       own.die(isSilent);
       const other = connection.otherThan(own);
       if (isSilent) this.#time.after(patienceMs, () => other.break(silence(patienceMs)));

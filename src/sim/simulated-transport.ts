@@ -5,7 +5,7 @@
 import { PacelineError, toPacelineError } from "../errors.js";
 import type { ExamplesBlock } from "../protocol/examples.js";
 import type { MemberIdentity } from "../protocol/identity.js";
-import type { MemberMessage } from "../protocol/messages.js";
+import type { CoordinatorMessage, MemberMessage } from "../protocol/messages.js";
 import { acceptHello } from "../transport/chunk-delivery.js";
 import { unreachable } from "../transport/connection-errors.js";
 import type {
@@ -21,6 +21,7 @@ import type {
 import type { ConnectionEnd, EndReceiver } from "./connection.js";
 import type { Served, SimulatedNetwork } from "./simulated-network.js";
 import type { SimulatedProcess } from "./simulated-process.js";
+import { answered, asked, type Packed, packDown, packUp } from "./wire-forms.js";
 
 /** The transport of one process. */
 export class SimulatedTransport implements Transport {
@@ -42,7 +43,10 @@ export class SimulatedTransport implements Transport {
   }
 
   register: Transport["register"] = (address, request) =>
-    this.#ask(address, "register", (service) => service.register(request, this.#process.name));
+    this.#ask(address, "register", async (service) => {
+      const { wire } = this.#network;
+      return answered(wire, await service.register(asked(wire, request), this.#process.name));
+    });
 
   status: Transport["status"] = (address) =>
     this.#ask(address, "status", (service) => structuredClone(service.status()));
@@ -76,10 +80,12 @@ export class SimulatedTransport implements Transport {
     receiver: CoordinatorReceiver,
   ): SessionChannel<MemberMessage> {
     const end = this.#open(address, receiver, (served, own) => {
-      const channel = sessionChannel(own, this.#process.name);
+      const pack = (message: CoordinatorMessage) => packDown(this.#network.wire, message);
+      const channel = sessionChannel(own, this.#process.name, pack);
       return serviceOf(served, address).open(identity, channel);
     });
-    const channel = sessionChannel<MemberMessage>(end, address);
+    const pack = (message: MemberMessage) => packUp(this.#network.wire, message);
+    const channel = sessionChannel<MemberMessage>(end, address, pack);
     const send = (message: MemberMessage) => {
       this.#network.onSaid(identity, message);
       channel.send(message);
@@ -115,13 +121,14 @@ export class SimulatedTransport implements Transport {
     );
     client.receiver = receiver;
     this.#opened.add(client);
-    if (served === undefined) {
+    if (served === undefined || !this.#process.isAlive) {
       client.break(unreachable(address, "ECONNREFUSED"));
       return client;
     }
     let isOpen = false;
     server.receiver = { onClose: () => {} };
     client.send(
+      "connect",
       () => "a connection",
       () => {
         isOpen = true;
@@ -144,6 +151,7 @@ export class SimulatedTransport implements Transport {
     const self = this.#process;
     return new Promise((resolve, reject) => {
       const served = network.at(address);
+      if (!self.isAlive) return;
       if (served === undefined) {
         const error = new PacelineError("unavailable", `${address} can't be reached`);
         self.clock.after(network.delayMs(), () => reject(error));
@@ -171,9 +179,14 @@ export class SimulatedTransport implements Transport {
       };
       const arrive = () => void request();
       const about = { label: () => label, numbers: [] };
-      network
-        .pipe(self, served.process)
-        .send({ ...about, beats: 1, isLent: false, arrive, lose: () => {} });
+      const asking = { ...about, beats: 1, isLent: false, arrive, lose: () => {} };
+      self.run(() => network.pipe(self, served.process).send(asking));
+      if (network.repeats(self.node)) {
+        // Its answer comes second, if it comes: a promise is settled once.
+        const again = network.pipe(self, served.process);
+        again.delay(network.delayMs() * 5);
+        again.send(asking);
+      }
       const { ioTimeoutMs } = network.settings;
       self.clock.after(ioTimeoutMs, () => {
         if (!isSettled) reject(new PacelineError("timeout", `${address} does not answer`));
@@ -201,14 +214,18 @@ function awaitHello(end: ConnectionEnd, accept: ChunkAcceptor, channel: ChunkCha
 function sessionChannel<Message extends { readonly type: string }>(
   end: ConnectionEnd,
   peer: string,
+  pack: (message: Message) => Packed<Message>,
 ): SessionChannel<Message> {
   return {
     peer,
-    send: (message) =>
+    send: (message) => {
+      const packed = pack(message);
       end.send<EndReceiver & { onMessage(message: Message): void }>(
+        message.type,
         () => labelOf(message),
-        (receiver) => receiver.onMessage(message),
-      ),
+        (receiver) => receiver.onMessage(packed.unpack()),
+      );
+    },
     close: () => end.close(),
   };
 }

@@ -46,8 +46,8 @@ function describePart(part: ClusterPlan, index: number, count: number): string[]
     `  ${updateRule.name}; pushes as ${compression.push.codec}, pulls as ` +
       `${compression.pull.codec}; evaluated ${every(evaluateEvery)}, ` +
       `kept ${every(checkpointEvery)}`,
-    `  network: ${network.delayMsMin} to ${network.delayMsMax} ms; a step takes up to ` +
-      `${part.stepMsMax} ms`,
+    `  network: ${network.delayMsMin} to ${network.delayMsMax} ms, messages as ` +
+      `${network.wire}; a step takes up to ${part.stepMsMax} ms`,
   ];
   if (interruptMs !== null) lines.push(`  interrupted at ${interruptMs.toFixed(0)}`);
   if (late.length > 0) lines.push(`  late: ${late.join(", ")}`);
@@ -64,13 +64,24 @@ function describePart(part: ClusterPlan, index: number, count: number): string[]
 export function faultSentence(fault: Fault): string {
   switch (fault.kind) {
     case "kill": {
-      const told = fault.isSilent ? ", and nothing says so" : "";
-      const { restartMs } = fault;
+      const { node, isSilent, restartMs, lateMs = 0 } = fault;
+      const told = isSilent ? ", and nothing says so" : "";
       const again = restartMs === null ? "" : `; it is started again after ${ms(restartMs)}`;
-      return `${fault.node} is killed${told}${again}`;
+      const late = lateMs > 0 ? `; what it had sent is late by ${ms(lateMs)}` : "";
+      return `${node} is killed${told}${again}${late}`;
     }
     case "freeze":
       return `${fault.node} stands still for ${ms(fault.durationMs)}`;
+    case "moment": {
+      const { role, node, message, nth, afterMs, strike, then = [] } = fault;
+      const when = afterMs < 0 ? "before" : afterMs === 0 ? "right after" : `${ms(afterMs)} after`;
+      const whose = node ?? `a ${role}`;
+      const what = faultSentence({ atMs: 0, node: node ?? `that ${role}`, ...strike });
+      const next = then.map(
+        (one) => `; ${one.atMs.toFixed(0)} ms after that: ${faultSentence(one)}`,
+      );
+      return `${when} ${message} ${nth} of ${whose} from there on, ${what}${next.join("")}`;
+    }
     case "block":
       return `nothing passes from ${fault.from} to ${fault.to} for ${ms(fault.durationMs)}`;
     case "break":
@@ -79,8 +90,16 @@ export function faultSentence(fault: Fault): string {
       const what = `${fault.from} takes its connections to ${fault.to} for broken`;
       return `${what}; what it had sent arrives ${ms(fault.lateMs)} later`;
     }
+    case "swallow":
+      return `what ${fault.from} sends to ${fault.to} by their present connections is lost`;
+    case "mute":
+      return `what ${fault.node} sends to workers by their present connections is lost`;
     case "loseAnswer":
       return `${fault.count} answers to calls of ${fault.node} are lost`;
+    case "repeat":
+      return `${fault.node} asks everything twice for ${ms(fault.durationMs)}`;
+    case "staleView":
+      return `${fault.node} is told an earlier view again`;
     case "lateWorker":
       return `worker-${fault.rank} is started, unless it runs`;
     case "amidSave":

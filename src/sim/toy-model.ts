@@ -7,21 +7,32 @@ import { type Layout, layOut, type TensorSpec } from "../protocol/layout.js";
 import type { Range } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 
-const tensors: readonly TensorSpec[] = [
-  { name: "layer.weight", shape: [4, 3], group: "weight" },
-  { name: "layer.bias", shape: [3], group: "plain" },
-];
-const statistics: readonly TensorSpec[] = [
-  { name: "norm.running_mean", shape: [3], group: "buffer" },
-  { name: "norm.num_batches_tracked", shape: [], group: "counter" },
-];
+function layer(inputs: number, outputs: number): readonly TensorSpec[] {
+  return [
+    { name: "layer.weight", shape: [inputs, outputs], group: "weight" },
+    { name: "layer.bias", shape: [outputs], group: "plain" },
+  ];
+}
+
+function statistics(outputs: number): readonly TensorSpec[] {
+  return [
+    { name: "norm.running_mean", shape: [outputs], group: "buffer" },
+    { name: "norm.num_batches_tracked", shape: [], group: "counter" },
+  ];
+}
 
 /** The model, and the same with values that no gradient moves. */
 export const toyModels = ["toy", "toy-norm"] as const;
+/** The same with some thousand values. */
+export const wideModels = ["toy-wide", "toy-wide-norm"] as const;
 
-/** How the model lies in chunks. */
+/** How a model lies in chunks. */
 export function toyLayout({ model, chunkValues }: Pick<RunSpec, "model" | "chunkValues">): Layout {
-  return layOut(model === toyModels[1] ? [...tensors, ...statistics] : tensors, chunkValues);
+  const isWide = wideModels.some((name) => name === model);
+  const [inputs, outputs] = isWide ? [64, 48] : [4, 3];
+  const hasNorm = model === toyModels[1] || model === wideModels[1];
+  const further = hasNorm ? statistics(outputs) : [];
+  return layOut([...layer(inputs, outputs), ...further], chunkValues);
 }
 
 /** The weights that training begins with. */

@@ -168,7 +168,7 @@ test("tensors lie in the files under the model's names and in its shapes", async
   assert.deepEqual(optimizer.get("state2.fc2.weight")?.values, second);
 });
 
-test("files are durable before the folder is renamed, and the name after", async () => {
+test("files are durable before the folder is renamed, and all names after", async () => {
   const verbs: string[] = [];
   const files = aroundFiles(diskFiles, (verb, path, action) => {
     if (verb !== "write" && verb !== "list") verbs.push(`${verb} ${path.slice(run.length)}`);
@@ -181,6 +181,7 @@ test("files are durable before the folder is renamed, and the name after", async
   );
   assert.deepEqual(verbs, [
     "make the folder /checkpoints",
+    "sync the folder ",
     `make the folder ${aside}`,
     ...durable,
     `sync the folder ${aside}`,

@@ -81,6 +81,7 @@ export async function writeCheckpoint(
   const folder = checkpointsFolder(runDirectory);
   const aside = join(folder, `.tmp-step-${facts.globalStep}`);
   await files.makeFolder(folder);
+  await files.syncFolder(runDirectory);
   await clearUnfinished(runDirectory, files);
   try {
     await files.makeFolder(aside);
