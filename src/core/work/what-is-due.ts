@@ -23,19 +23,20 @@ export interface Boundary {
 /** Has the next thing done that is due where everybody stands; false when work may go on. */
 export function settleDue(floor: WorkFloor, { step, epoch, epochNumber, final }: Boundary) {
   const { spec, evaluator } = floor;
+  if (final && floor.saves.finalSaved) {
+    // Who was lost meanwhile may have left steps to be sealed empty; they change nothing.
+    floor.finish();
+    return true;
+  }
   const evaluationDue = final || isDue(spec.evaluateEvery, step, epochNumber);
   if (evaluationDue && !evaluator.has(step, final)) {
     floor.evaluate({ epoch, step, final }, step);
     return true;
   }
   const saveDue = step > 0 && isDue(spec.checkpointEvery, step, epochNumber);
-  const { finalSaved, savedStep } = floor.saves;
-  if (final ? !finalSaved : saveDue && savedStep !== step) {
-    floor.save(final ? "final" : "checkpoint", step);
-    return true;
-  }
-  if (final) floor.finish();
-  return final;
+  if (!final && !(saveDue && floor.saves.savedStep !== step)) return false;
+  floor.save(final ? "final" : "checkpoint", step);
+  return true;
 }
 
 /**
