@@ -99,9 +99,11 @@ test("asynchronous pushes that come beside are counted once, in the next", async
 
 test("an interrupt while one is written waits for it, and has one of its own", async () => {
   let isWriting = false;
+  const written: string[] = [];
   const writing: ToyPlan["writing"] = async ({ why }, toy) => {
     assert.equal(isWriting, false, "one at a time");
     isWriting = true;
+    written.push(why);
     if (why === "checkpoint") {
       await passed(toy, 5);
       toy.coordinator.tell({ type: "interrupt", reason: "SIGINT" });
@@ -114,8 +116,9 @@ test("an interrupt while one is written waits for it, and has one of its own", a
   };
   const { result, checkpoints } = await run(specOf(), { writing });
   assert.equal(result.outcome, "interrupted", result.reason);
-  assert.equal(checkpoints.length, 2);
-  assert.ok(checkpoints[1]!.step > checkpoints[0]!.step);
+  // Where training is faster than this looks, the next one is due as well before the interrupt.
+  assert.deepEqual([written[0], written.at(-1)], ["checkpoint", "interrupt"]);
+  assert.ok(checkpoints.at(-1)!.step > checkpoints[0]!.step);
 });
 
 test("a full disk costs a warning and no step, and the next one is tried at its time", async () => {

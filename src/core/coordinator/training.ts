@@ -141,16 +141,13 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   globalSteps(): number {
-    const statistics = this.#port.serverStatistics().filter((server) => server.chunks > 0);
-    const { reachedStep } = this.saves;
-    if (statistics.length === 0) return reachedStep;
+    const told = this.#port.serverStatistics().flatMap(({ chunks, versionMin }) => {
+      return chunks > 0 ? [versionMin] : [];
+    });
     // What servers tell from time to time may be from before the last checkpoint or evaluation.
     const evaluatedStep = this.evaluator.records.at(-1)?.step ?? 0;
-    return Math.max(
-      reachedStep,
-      evaluatedStep,
-      Math.min(...statistics.map((one) => one.versionMin)),
-    );
+    const toldStep = told.length === 0 ? 0 : Math.min(...told);
+    return Math.max(this.saves.reachedStep, evaluatedStep, toldStep);
   }
 
   activeRanks(): number[] {
