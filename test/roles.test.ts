@@ -67,7 +67,8 @@ test("a rank that is taken is refused with who has it", async (context) => {
 
 test("a transport by name that a server lacks ends the worker with the remedy", async (context) => {
   const place = await makePlace(context);
-  const words = [...work, "-w", "1:2", "-s", "1", "--epochs", "1", "--name", "run"];
+  // So long that the run is on when the other comes.
+  const words = [...work, "-w", "1:2", "-s", "1", "--epochs", "100", "--name", "run"];
   const { coordinator, address } = await startCoordinator(place, words);
   const reach = ["--coordinator", address];
   const server = place.start(["server", ...reach, "--transport", "tcp"]);

@@ -2,10 +2,9 @@
 import { PacelineError } from "../../errors.js";
 import type { MemberPlace } from "../../protocol/identity.js";
 import { alternatives, didYouMean } from "../../suggest.js";
-import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
 import type { Transport } from "../../transport/transport.js";
+import { type AdminCall, coordinatorAddress } from "../coordinator-address.js";
 import type { CommandPlan } from "./command-plan.js";
-import { type AdminCall, coordinatorAddress } from "./status.js";
 
 /** What an action does at a coordinator, with the words behind its name: a sentence on it. */
 type Action = (words: readonly string[], transport: Transport, address: string) => Promise<string>;
@@ -35,8 +34,9 @@ export async function admin(
   [word = "", ...words]: readonly string[],
   options: AdminCall["options"],
   io: AdminCall["io"],
-  transport: Transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs }),
+  given: Transport | null = null,
 ): Promise<number> {
+  const transport = given ?? (await grpcTransport(options));
   try {
     const action = actions[word];
     if (action === undefined) {
@@ -50,6 +50,11 @@ export async function admin(
   } finally {
     await transport.close();
   }
+}
+
+async function grpcTransport({ ioTimeoutMs }: AdminCall["options"]): Promise<Transport> {
+  const { createGrpcTransport } = await import("../../transport/grpc/grpc-transport.js");
+  return createGrpcTransport({ ioTimeoutMs });
 }
 
 function drain(words: readonly string[], transport: Transport, address: string): Promise<string> {

@@ -1,17 +1,11 @@
 /** `paceline status`: what a coordinator is doing, as a table or as the JSON it sent. */
 import { z } from "zod";
 import { PacelineError } from "../../errors.js";
-import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import type { CoordinatorSnapshot } from "../../protocol/run-events.js";
 import { printable } from "../../report/progress.js";
 import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
 import type { Transport } from "../../transport/transport.js";
-
-/** What the command reads and writes. */
-export interface AdminCall {
-  readonly options: Pick<ResolvedOptions, "coordinator" | "ioTimeoutMs" | "json">;
-  readonly io: Pick<CommandIo, "stdout">;
-}
+import { type AdminCall, coordinatorAddress } from "../coordinator-address.js";
 
 /** Runs the command; resolves to the exit code. */
 export async function status(
@@ -29,12 +23,6 @@ export async function status(
   } finally {
     await transport.close();
   }
-}
-
-/** The address given; `usage` where none is. */
-export function coordinatorAddress({ coordinator }: AdminCall["options"]): string {
-  if (coordinator !== null) return coordinator;
-  throw new PacelineError("usage", "where does the coordinator listen? Give --coordinator");
 }
 
 /** The snapshot for people. */

@@ -3,7 +3,7 @@
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
 import type { Transport } from "../../transport/transport.js";
-import { coordinatorAddress } from "./status.js";
+import { coordinatorAddress } from "../coordinator-address.js";
 
 /** Runs the command; resolves to the exit code. */
 export async function submit(
