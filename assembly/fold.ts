@@ -15,9 +15,25 @@ export function fold1(out: usize, x0: usize, length: i32, f0: f32, last: f32): i
   const f0s = f32x4.splat(f0);
   const lasts = f32x4.splat(last);
   const whole = <usize>(length & ~3) << 2;
+  const wide = <usize>(length & ~15) << 2;
   const rest = (length & 3) << 2;
   let at: usize = 0;
   let most = i32x4.splat(0);
+  let most1 = most;
+  // The fold of a single worker: four vectors at a time keep the loads busy.
+  for (; at < wide; at += 64) {
+    const value0 = f32x4.mul(f32x4.mul(f0s, v128.load(x0 + at)), lasts);
+    const value1 = f32x4.mul(f32x4.mul(f0s, v128.load(x0 + at, 16)), lasts);
+    const value2 = f32x4.mul(f32x4.mul(f0s, v128.load(x0 + at, 32)), lasts);
+    const value3 = f32x4.mul(f32x4.mul(f0s, v128.load(x0 + at, 48)), lasts);
+    v128.store(out + at, value0);
+    v128.store(out + at, value1, 16);
+    v128.store(out + at, value2, 32);
+    v128.store(out + at, value3, 48);
+    most = i32x4.max_u(most, i32x4.max_u(magnitudes(value0), magnitudes(value1)));
+    most1 = i32x4.max_u(most1, i32x4.max_u(magnitudes(value2), magnitudes(value3)));
+  }
+  most = i32x4.max_u(most, most1);
   for (; at < whole; at += 16) {
     const value = f32x4.mul(f32x4.mul(f0s, v128.load(x0 + at)), lasts);
     v128.store(out + at, value);

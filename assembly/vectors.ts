@@ -1,8 +1,11 @@
 /** What needs no formula: finite check, copy, fill, sum and difference of two vectors. */
-import { allFinite, loadUpTo, magnitudes, storeUpTo } from "./lanes";
+import { loadUpTo, magnitudes, storeUpTo } from "./lanes";
 
-/** 1 when every value is finite. Sixteen lanes at a time keep the loads busy. */
-export function finite(at: usize, length: i32): i32 {
+/**
+ * The largest magnitude: the bits of that value shifted left by one, 0xff000000 or more where a
+ * value is not finite. Sixteen lanes at a time keep the loads busy.
+ */
+export function largest(at: usize, length: i32): u32 {
   let most0 = i32x4.splat(0);
   let most1 = most0;
   let most2 = most0;
@@ -18,7 +21,17 @@ export function finite(at: usize, length: i32): i32 {
     most0 = i32x4.max_u(most0, magnitudes(loadUpTo(at, length << 2)));
     at += 16;
   }
-  return allFinite(i32x4.max_u(i32x4.max_u(most0, most1), i32x4.max_u(most2, most3)));
+  const most = i32x4.max_u(i32x4.max_u(most0, most1), i32x4.max_u(most2, most3));
+  const first: u32 = i32x4.extract_lane(most, 0);
+  const second: u32 = i32x4.extract_lane(most, 1);
+  const third: u32 = i32x4.extract_lane(most, 2);
+  const fourth: u32 = i32x4.extract_lane(most, 3);
+  return max(max(first, second), max(third, fourth));
+}
+
+/** 1 when every value is finite. */
+export function finite(at: usize, length: i32): i32 {
+  return largest(at, length) < 0xff000000 ? 1 : 0;
 }
 
 export function copy(from: usize, to: usize, bytes: usize): void {

@@ -24,6 +24,8 @@ export interface KernelExports extends Readonly<Record<OwnUpdate, Numbers>> {
   readonly fold3: Judged;
   readonly fold4: Judged;
   readonly finite: (at: number, length: number) => number;
+  /** See vectors.ts; as a signed number. */
+  readonly largest: (at: number, length: number) => number;
   readonly copy: Numbers;
   readonly fill: Numbers;
   readonly add: Numbers;

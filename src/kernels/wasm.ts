@@ -51,6 +51,7 @@ function fold(
   }
   const mean = reduce === "mean";
   const examples = inputs.reduce((sum, input) => sum + input.examples, 0);
+  if (inputs.length === 1 && isUnchanged(simd, out, inputs[0]!, { length, reduce })) return true;
   const terms = inputs.map((input) => ({
     at: input.offset * bytesPerValue,
     factor: mean ? input.examples : 1,
@@ -66,6 +67,29 @@ function fold(
     if (terms.length === 0) return finite;
     terms.unshift({ at: out, factor: 1 });
   }
+}
+
+/**
+ * A single gradient in its place is its own mean where n times each value, and the same times 1/n,
+ * are exact: n is a power of two, and no product overflows.
+ */
+function isUnchanged(
+  simd: KernelExports,
+  out: number,
+  { offset, examples }: FoldInput,
+  { length, reduce }: { readonly length: number; readonly reduce: Reduce },
+): boolean {
+  const factor = reduce === "mean" ? examples : 1;
+  const isExact = factor <= 2 ** 30 && (factor & (factor - 1)) === 0;
+  if (!isExact || offset * bytesPerValue !== out) return false;
+  return simd.largest(out, length) >>> 0 <= magnitudeOf(largestFloat / factor);
+}
+
+/** The largest finite f32. */
+const largestFloat = (2 - 2 ** -23) * 2 ** 127;
+/** An f32's bits without its sign, which order like magnitudes. */
+function magnitudeOf(value: number): number {
+  return (new Uint32Array(Float32Array.of(value).buffer)[0]! << 1) >>> 0;
 }
 
 /** Where the vectors of one update lie, in bytes; `first` and `second` are the rule's state. */
