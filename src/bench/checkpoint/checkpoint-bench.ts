@@ -2,7 +2,7 @@
 
 import { modelList } from "../../nn/models.js";
 import { choice, whole } from "../../options/option-values.js";
-import { benchOf, sharedOptions } from "../harness/bench-option.js";
+import { benchOf, countOptions, sharedOptions } from "../harness/bench-option.js";
 
 /** What to measure. */
 export interface CheckpointMeasures {
@@ -34,27 +34,9 @@ export const checkpointBench = benchOf<CheckpointMeasures>({
       default: "f32",
       sentence: "number format of forward and backward",
     },
-    batch: {
-      name: "batch-size",
-      short: "b",
-      type: whole(1, 1_000_000, "examples"),
-      default: 64,
-      sentence: "examples per worker and step",
-    },
-    servers: {
-      name: "servers",
-      short: "s",
-      type: whole(1, 64),
-      default: 1,
-      sentence: "number of servers",
-    },
-    workers: {
-      name: "workers",
-      short: "w",
-      type: whole(1, 64),
-      default: 2,
-      sentence: "number of workers",
-    },
+    batch: { ...countOptions.batch, default: 64 },
+    servers: { ...countOptions.servers, default: 1 },
+    workers: { ...countOptions.workers, default: 2 },
     replicas: {
       name: "replicas",
       type: whole(1, 64),

@@ -5,7 +5,7 @@ import { choice, type ValueType, whole } from "../../options/option-values.js";
 import { rowOf } from "../../options/options.js";
 import { compression } from "../../options/options-wire.js";
 import { pushCompressions } from "../../protocol/compression.js";
-import { benchOf, severalOf } from "../harness/bench-option.js";
+import { benchOf, countOptions, severalOf } from "../harness/bench-option.js";
 import type { FailoverMeasures } from "./failover-run.js";
 
 const modeType = rowOf("mode").type as ValueType<string>;
@@ -33,13 +33,7 @@ export const failoverBench = benchOf<FailoverMeasures>({
       default: [{ codec: "none", share: 1 }],
       sentence: "codecs of pushed gradients, separated by commas",
     },
-    workers: {
-      name: "workers",
-      short: "w",
-      type: whole(1, 64),
-      default: 4,
-      sentence: "number of workers",
-    },
+    workers: { ...countOptions.workers, default: 4 },
     servers: {
       name: "servers",
       short: "s",

@@ -138,6 +138,18 @@ export const sharedOptions = {
   },
 } as const;
 
+/** What is counted in a run, one number each; a benchmark gives the default. */
+export const countOptions = {
+  batch: {
+    name: "batch-size",
+    short: "b",
+    type: whole(1, 1_000_000, "examples"),
+    sentence: "examples per worker and step",
+  },
+  servers: { name: "servers", short: "s", type: whole(1, 64), sentence: "number of servers" },
+  workers: { name: "workers", short: "w", type: whole(1, 64), sentence: "number of workers" },
+} as const;
+
 /** Of a type, or null where nothing was written and the benchmark finds a value itself. */
 export function orFound<T>(type: ValueType<T>): ValueType<T | null> {
   return { ...type, print: (value) => (value === null ? "" : type.print(value)) };

@@ -4,7 +4,7 @@ import { modelList } from "../../nn/models.js";
 import { choice, toggle, whole } from "../../options/option-values.js";
 import { compression } from "../../options/options-wire.js";
 import { pullCompressions, pushCompressions } from "../../protocol/compression.js";
-import { benchOf, severalOf } from "../harness/bench-option.js";
+import { benchOf, countOptions, severalOf } from "../harness/bench-option.js";
 import type { MemoryMeasures } from "./memory-run.js";
 
 const uncompressed = { codec: "none", share: 1 } as const;
@@ -40,20 +40,8 @@ export const memoryBench = benchOf<MemoryMeasures>({
       default: uncompressed,
       sentence: "codec of pulled weights",
     },
-    workers: {
-      name: "workers",
-      short: "w",
-      type: whole(1, 64),
-      default: 4,
-      sentence: "number of workers",
-    },
-    servers: {
-      name: "servers",
-      short: "s",
-      type: whole(1, 64),
-      default: 1,
-      sentence: "number of servers",
-    },
+    workers: { ...countOptions.workers, default: 4 },
+    servers: { ...countOptions.servers, default: 1 },
     steps: {
       name: "steps",
       type: whole(10, 1_000_000),

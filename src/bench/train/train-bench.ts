@@ -2,7 +2,13 @@
 
 import { modelList } from "../../nn/models.js";
 import { choice, whole } from "../../options/option-values.js";
-import { benchOf, orFound, severalOf, sharedOptions } from "../harness/bench-option.js";
+import {
+  benchOf,
+  countOptions,
+  orFound,
+  severalOf,
+  sharedOptions,
+} from "../harness/bench-option.js";
 import { type WireLists, wireOptions } from "./wire-setups.js";
 
 /** What to measure. */
@@ -38,33 +44,15 @@ export const trainBench = benchOf<TrainMeasures>({
       default: ["f32", "bf16"],
       sentence: "number format of forward and backward",
     },
-    batch: {
-      name: "batch-size",
-      short: "b",
-      type: whole(1, 1_000_000, "examples"),
-      default: 64,
-      sentence: "examples per worker and step",
-    },
-    servers: {
-      name: "servers",
-      short: "s",
-      type: whole(1, 64),
-      default: 1,
-      sentence: "number of servers",
-    },
+    batch: { ...countOptions.batch, default: 64 },
+    servers: { ...countOptions.servers, default: 1 },
     replicas: {
       name: "replicas",
       type: severalOf(whole(1, 64)),
       default: [1],
       sentence: "servers that hold each chunk, at most as many as there are",
     },
-    workers: {
-      name: "workers",
-      short: "w",
-      type: whole(1, 64),
-      default: 2,
-      sentence: "number of workers",
-    },
+    workers: { ...countOptions.workers, default: 2 },
     steps: {
       name: "steps",
       type: orFound(whole(1, 1_000_000)),

@@ -158,6 +158,18 @@ function replicated(protocol: Protocol = bsp, backups: readonly number[] = [1]):
   return servers;
 }
 
+/** Entry 2 is at the backup, and its acknowledgement is lost with the link. */
+function withEntryAtBackup(): Servers {
+  const servers = replicated();
+  servers.push(0, 0);
+  servers.deliver();
+  servers.push(0, 1);
+  servers.deliver(({ what }) => what.startsWith("received"));
+  assert.deepEqual(servers.versions(), [1], "it is not answered");
+  servers.letters = [];
+  return servers;
+}
+
 describe("a candidate", () => {
   test("is sent a snapshot, then every entry, and is waited for from its first answer on", () => {
     const servers = new Servers();
@@ -232,13 +244,7 @@ describe("a backup", () => {
   });
 
   test("leads with all that was answered, and knows a push that comes again", () => {
-    const servers = replicated();
-    servers.push(0, 0);
-    servers.deliver();
-    servers.push(0, 1);
-    servers.deliver(({ what }) => what.startsWith("received"));
-    assert.deepEqual(servers.versions(), [1], "entry 2 is at the backup, and not answered");
-    servers.letters = [];
+    const servers = withEntryAtBackup();
     servers.follow({ replicas: [[1]], servers: servers.view.servers.slice(1) }, [1]);
     servers.push(1, 1);
     const { outcome, version } = servers.replies.at(-1)!;
@@ -381,13 +387,7 @@ test("a view is acknowledged when nothing of who is gone is left to be committed
 
 describe("a primary that hands its chunk over", () => {
   test("keeps a copy where it backs up, and what was not committed counts once", () => {
-    const servers = replicated();
-    servers.push(0, 0);
-    servers.deliver();
-    servers.push(0, 1);
-    servers.deliver(({ what }) => what.startsWith("received"));
-    assert.deepEqual(servers.versions(), [1], "entry 2 is at the backup, and not answered");
-    servers.letters = [];
+    const servers = withEntryAtBackup();
     servers.follow({ replicas: [[1, 0]] });
     servers.push(1, 1);
     assert.deepEqual(servers.versions().slice(2), [], "its copy is one entry behind");
