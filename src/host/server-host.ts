@@ -61,8 +61,8 @@ export interface ServerHostParts {
   onStop(message: CoordinatorMessage & { type: "stop" }): void;
   /** Told of each update, if given. */
   readonly trace?: Trace | null;
-  /** Told of each entry that has moved a chunk's values, and in which generation, if given. */
-  onApplied?(entry: Entry, generation: number): void;
+  /** Told of each entry that moves values, its generation, and its chunk's weights and state. */
+  onApplied?(entry: Entry, generation: number, values: readonly Float32Array[]): void;
   log(text: string): void;
 }
 
@@ -374,7 +374,7 @@ export class ServerHost {
           break;
         }
         this.#timed("apply", entry.chunk, () => job.store.apply(entry, group));
-        this.#parts.onApplied?.(entry, job.view?.generation ?? 0);
+        this.#parts.onApplied?.(entry, job.view?.generation ?? 0, job.store.viewsOf(entry.chunk));
         break;
       }
       case "release":
