@@ -361,7 +361,7 @@ export class ServerHost {
           break;
         }
         this.#timed("apply", entry.chunk, () => job.store.apply(entry, group));
-        this.#parts.onApplied?.(entry, job.view?.generation ?? 0);
+        this.#parts.onApplied?.(entry, job.view?.generation ?? 0, job.store.viewsOf(entry.chunk));
         break;
       }
       case "release":

@@ -32,7 +32,7 @@ export interface ServerHostParts {
   onStop(message: CoordinatorMessage & { type: "stop" }): void;
   /** Told of each update, if given. */
   readonly trace?: Trace | null;
-  /** Told of each entry that has moved a chunk's values, and in which generation, if given. */
-  onApplied?(entry: Entry, generation: number): void;
+  /** Told of each entry that moves values, its generation, and its chunk's weights and state. */
+  onApplied?(entry: Entry, generation: number, values: readonly Float32Array[]): void;
   log(text: string): void;
 }

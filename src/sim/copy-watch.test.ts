@@ -47,3 +47,17 @@ test("a candidate is promoted when it has what was seen", () => {
   ready.promote();
   assert.deepEqual(ready.kinds, []);
 });
+
+test("what has applied the same entry has the same bits of weights and state", () => {
+  const { kinds, watch } = begin();
+  const entry = { chunk: 0, version: 4 };
+  const [weights, momentum] = [Float32Array.of(1, 2), Float32Array.of(0.5, 0.5)];
+  watch.applied("server-0", entry, [weights, momentum], false);
+  watch.applied("server-1", entry, [weights, momentum], true);
+  // The entry was taken back with its server, and another has its place.
+  watch.applied("server-1", entry, [momentum, momentum], false);
+  watch.applied("server-2", entry, [momentum, momentum], true);
+  assert.deepEqual(kinds, []);
+  watch.applied("server-2", entry, [momentum, weights], true);
+  assert.deepEqual(kinds, ["copies differ"]);
+});

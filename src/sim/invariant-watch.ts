@@ -118,9 +118,11 @@ export class InvariantWatch {
     this.violated("dropped", `${whose}, with examples, is dropped: ${detail}`);
   }
 
-  /** A server has applied an entry. */
-  applied(entry: Entry, generation: number): void {
-    if (generation === this.#present.generation) this.#ledger.applied(entry);
+  /** A server has applied an entry, by which a chunk has these weights and this state. */
+  applied(server: string, entry: Entry, generation: number, values: readonly Float32Array[]): void {
+    if (generation !== this.#present.generation) return;
+    const isCopy = this.#ledger.applied(entry);
+    this.#copies.applied(server, entry, values, isCopy);
   }
 
   /**
@@ -254,6 +256,7 @@ export class InvariantWatch {
   ): void {
     const { version, examples } = state.marks[chunk]!;
     this.#ledger.sent(chunk, version);
+    if (why !== "checkpoint") this.#ledger.atRest(chunk, version);
     const entries = this.#ledger.entriesOf(chunk);
     const place = `chunk ${chunk} of the ${where}`;
     if (why === "checkpoint" ? version > entries.length : version !== entries.length) {

@@ -14,6 +14,7 @@ import type { Fault } from "./fault-plan.js";
 import { finalLossOf, type InvariantWatch } from "./invariant-watch.js";
 import type { KeptCheckpoints } from "./kept-checkpoints.js";
 import type { Ledger } from "./ledger.js";
+import { RedundancyWatch } from "./redundancy-watch.js";
 import { ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
 import { toyExamples } from "./simulated-compute.js";
 import {
@@ -90,6 +91,7 @@ export class SimulatedCluster {
   readonly #events: RunEvent[] = [];
   readonly #checkpoints: SavedCheckpoint[] = [];
   readonly #watch: InvariantWatch;
+  readonly #redundancy: RedundancyWatch;
   readonly #kept: KeptCheckpoints;
   readonly #from: SavedCheckpoint | null;
   /** What servers are loaded with. */
@@ -118,6 +120,7 @@ export class SimulatedCluster {
     this.#random = parts.random;
     this.#trace = parts.trace;
     this.#watch = parts.watch;
+    this.#redundancy = new RedundancyWatch(parts.watch.violated.bind(parts.watch));
     this.#ledger = parts.ledger;
     this.#from = parts.from;
     this.#start = parts.from;
@@ -148,6 +151,7 @@ export class SimulatedCluster {
     }
     if (this.#result === null && !this.#isBroken && !this.#isCutOff) this.#standsStill();
     const endedMs = this.#time.nowMs;
+    this.#redundancy.ended(endedMs, this.#strikes?.overMs ?? 0);
     const isCutOff = this.#isCutOff;
     for (const { process } of this.#members.values()) process.end();
     this.#coordinator?.close();
@@ -313,6 +317,7 @@ export class SimulatedCluster {
         process.note(event.text);
         this.#events.push(event);
         this.#watch.told(event);
+        this.#redundancy.told(event.text, this.#time.nowMs, this.#strikes?.overMs ?? 0);
       },
       onEnded: (result) => {
         if (process.isAlive) this.#result = result;
@@ -375,9 +380,9 @@ export class SimulatedCluster {
     if (this.#members.get(`server-${index}`)?.process.isAlive === true) return;
     const process = this.#spawn(`server-${index}`);
     process.run(() => {
-      const server = new SimulatedServer(this.#around(process), index, (entry, generation) => {
+      const server = new SimulatedServer(this.#around(process), index, (...applied) => {
         if (!process.isAlive) return;
-        this.#watch.applied(entry, generation);
+        this.#watch.applied(process.name, ...applied);
         this.#watch.holds(process.name, server.host?.memory()?.slots ?? 0);
       });
       this.#members.set(process.node, server);

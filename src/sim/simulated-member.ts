@@ -81,7 +81,7 @@ export class SimulatedServer implements SimulatedMember {
   constructor(
     around: MemberSurroundings,
     rank: number,
-    onApplied: (entry: Entry, generation: number) => void,
+    onApplied: (entry: Entry, generation: number, values: readonly Float32Array[]) => void,
   ) {
     this.rank = rank;
     this.process = around.process;
