@@ -168,7 +168,9 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     name: "lease",
     type: duration(200, hourMs),
     default: 3000,
-    sentence: "how long a member may be silent before it is declared lost",
+    sentence:
+      "how long a member may be silent before it is declared lost; half of it is enough while " +
+      "heartbeats come regularly",
     group,
     commands: ["train", "coordinator"],
   },

@@ -2,7 +2,7 @@
 import { PacelineError } from "../errors.js";
 import { HeardTerm } from "../host/heard-term.js";
 import { ServerHost } from "../host/server-host.js";
-import { arenaValuesMax } from "../kernels/arena.js";
+import { Arena, arenaValuesMax } from "../kernels/arena.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import { joinHostPort } from "../protocol/host-port.js";
 import { emptyHeader } from "../protocol/messages.js";
@@ -87,7 +87,8 @@ export async function startServer(
       open: (index, onStop) =>
         new ServerHost({
           ...{ clock, index, heard, kernels, trace, log, layoutOf, transport, ioTimeoutMs, route },
-          ...{ arenaValues: arenaValuesMax, onStop },
+          openArena: () => new Arena(arenaValuesMax),
+          onStop,
           onApplied: ({ version }) => parts.onChunkStep?.(version),
         }),
     },

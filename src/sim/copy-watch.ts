@@ -29,6 +29,8 @@ export class CopyWatch {
   /** By chunk and life of a server the highest version that it has acknowledged. */
   readonly #acknowledged = new Map<string, number>();
   readonly #promoted = new Set<string>();
+  /** Lives of servers that are members no more: the coordinator takes nothing from them. */
+  readonly #lost = new Set<number>();
   /** By chunk and version the bits that the first server had. */
   readonly #bits = new Map<string, { readonly server: string; readonly digest: string }>();
 
@@ -90,17 +92,21 @@ export class CopyWatch {
 
   /** A server is lost: nobody waits for what it has. */
   lost(incarnation: number): void {
+    this.#lost.add(incarnation);
     for (const key of this.#acknowledged.keys()) {
       if (key.endsWith(`/${incarnation}`)) this.#acknowledged.delete(key);
     }
   }
 
-  /** A primary says that a candidate has caught up; what it says again is older than it seems. */
-  caughtUp(message: MemberMessage & { readonly type: "caughtUp" }): void {
+  /**
+   * A primary, this life of a server, says that a candidate has caught up; what it says again is
+   * older than it seems.
+   */
+  caughtUp(primary: number, message: MemberMessage & { readonly type: "caughtUp" }): void {
     const { chunk, server, incarnation } = message;
     const key = `${chunk}/${incarnation}`;
     const has = this.#acknowledged.get(key);
-    if (has === undefined || this.#promoted.has(key)) return;
+    if (has === undefined || this.#promoted.has(key) || this.#lost.has(primary)) return;
     this.#promoted.add(key);
     const seen = this.#around.seen(chunk);
     if (has >= seen) return;

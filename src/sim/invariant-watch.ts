@@ -161,7 +161,7 @@ export class InvariantWatch {
    * evaluation before the present one is part of none.
    */
   said({ incarnation }: MemberIdentity, message: MemberMessage): void {
-    if (message.type === "caughtUp") this.#copies.caughtUp(message);
+    if (message.type === "caughtUp") this.#copies.caughtUp(incarnation, message);
     if (message.type !== "evaluated" || message.evaluation < this.#evaluation.id) return;
     const isFirst = message.evaluation > this.#evaluation.id;
     if (isFirst) this.#evaluation = { id: message.evaluation, models: new Set() };

@@ -227,7 +227,7 @@ export class Coordinator {
       this.#effects.push({ type: "drop", member: name, reason: "" });
       return;
     }
-    member.detector.heard(this.#nowMs);
+    member.detector.heard(this.#nowMs, message.type === "heartbeat");
     noteCounts(member, message, this.#setup === null ? null : this.#counts);
     switch (message.type) {
       case "heartbeat":

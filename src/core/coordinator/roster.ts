@@ -20,6 +20,7 @@ import {
 import type { MemberSnapshot } from "../../protocol/run-events.js";
 import type { FrameAddresses } from "../../protocol/view.js";
 import { FailureDetector, type FailureVerdict } from "./failure-detector.js";
+import { MemberLoad } from "./member-load.js";
 
 /** Times and limits of membership. */
 export interface RosterConfig {
@@ -250,8 +251,9 @@ export class Roster {
   /** Members found dead, with the reason. */
   dead(nowMs: number): { member: Member; reason: string }[] {
     const found: { member: Member; reason: string }[] = [];
+    const load = new MemberLoad(this.#members.values(), nowMs);
     for (const member of this.#members.values()) {
-      const verdict = this.#verdictOn(member, nowMs);
+      const verdict = this.#verdictOn(member, load, nowMs);
       if (verdict.state === "dead") found.push({ member, reason: verdict.reason });
     }
     return found;
@@ -259,8 +261,9 @@ export class Roster {
 
   /** Every member as others may see it. */
   snapshot(nowMs: number, inView: (member: Member) => boolean): MemberSnapshot[] {
+    const load = new MemberLoad(this.#members.values(), nowMs);
     return this.everybody().map((member) => {
-      const { state, reason } = this.#verdictOn(member, nowMs);
+      const { state, reason } = this.#verdictOn(member, load, nowMs);
       const { role, rank, incarnation, pid, host, address, frames } = member;
       const { activity, engine, server, worker } = member;
       return {
@@ -282,10 +285,11 @@ export class Roster {
     });
   }
 
-  #verdictOn(member: Member, nowMs: number): FailureVerdict {
+  #verdictOn(member: Member, load: MemberLoad, nowMs: number): FailureVerdict {
     const isAsked = member.role === "server" && !member.connected;
     const refused = isAsked ? refusedAt(member, this.#members.values()) : null;
-    return member.detector.verdict(nowMs, isStarting(member), refused);
+    const isLoaded = load.isSeenBy(member);
+    return member.detector.verdict(nowMs, { isStarting: isStarting(member), refused, isLoaded });
   }
 
   #refusal(
@@ -315,7 +319,8 @@ export class Roster {
     }
     const holder = this.get(role, rank);
     if (holder === undefined || !holder.connected) return null;
-    const { reason } = this.#verdictOn(holder, nowMs);
+    const load = new MemberLoad(this.#members.values(), nowMs);
+    const { reason } = this.#verdictOn(holder, load, nowMs);
     return {
       code: "refused",
       reason:

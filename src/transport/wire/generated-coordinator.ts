@@ -2464,8 +2464,8 @@ export const Coordinator: GenService<{
   },
   /**
    * The member's session. Its first message is `open`; the stream then lives as long as the member does. A
-   * member that is silent for the lease is lost. After a broken link a member registers with its incarnation
-   * and opens a session again.
+   * member that is silent for the lease is lost; half of it is enough while heartbeats come regularly. After a
+   * broken link a member registers with its incarnation and opens a session again.
    *
    * @generated from rpc paceline.v1.Coordinator.Heartbeat
    */
