@@ -3,6 +3,7 @@
  * in it on all chunks or on none, unless its worker is lost; and a chunk's values are what it comes
  * to with the entries that its marks cover and no others, in the order in which it applied them.
  */
+import type { WorkerIdentity } from "../protocol/identity.js";
 import type { ChunkMarks } from "../protocol/messages.js";
 import type { LedgerEntry } from "./ledger.js";
 
@@ -18,18 +19,12 @@ export function coveredBy({ applied }: ChunkMarks, entries: readonly LedgerEntry
   );
 }
 
-/** Why chunks' marks are of no consistent cut; null where they are. `gone`: lives that are lost. */
+/** Why chunks' marks are of no consistent cut; null where they are. `lives`: of who is there. */
 export function inconsistency(
   chunks: readonly ChunkMarks[],
-  gone: ReadonlySet<number>,
+  lives: readonly WorkerIdentity[],
 ): string | null {
-  // Of each rank the latest life: those before are lost, or ended with an earlier term.
-  const lives = new Map<number, number>();
-  for (const { rank, incarnation } of chunks.flatMap(({ applied }) => applied)) {
-    lives.set(rank, Math.max(incarnation, lives.get(rank) ?? 0));
-  }
-  for (const [rank, incarnation] of lives) {
-    if (gone.has(incarnation)) continue;
+  for (const { rank, incarnation } of lives) {
     const steps = chunks.map(({ applied }) => {
       return applied.find((mark) => mark.incarnation === incarnation)?.step ?? -1;
     });

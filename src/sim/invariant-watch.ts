@@ -232,7 +232,12 @@ export class InvariantWatch {
       return isCut ? coveredBy(marks, all) : all.slice(0, marks.version);
     });
     for (const { index } of chunks) this.#compareChunk(where, index, state, request, entries);
-    const torn = isCut ? inconsistency(state.marks, this.#gone) : null;
+    // Of lives that ended with an earlier part, or before the run went back, marks may be torn.
+    const lives = [...this.#begun].map(([rank, incarnation]) => ({ rank, incarnation }));
+    const present = lives.filter(({ incarnation: life }) => {
+      return !this.#gone.has(life) && !this.#isOver(life);
+    });
+    const torn = isCut ? inconsistency(state.marks, present) : null;
     if (torn !== null) this.violated("inconsistent cut", `${where}: ${torn}`);
     this.#noteRejected(state.marks);
     const rejected = rejectedBy(this.#ledger.rejected, state.marks);
