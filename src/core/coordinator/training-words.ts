@@ -17,6 +17,13 @@ export function shortageOf(present: number, workersMin: number): string {
   return `${are} and at least ${workersMin} must be: training waits`;
 }
 
+/** Another coordinator carried the run out, which ended. */
+export function returnWords(term: number, step: number, members: number): string {
+  const why = `the coordinator was started again, under term ${term}`;
+  const who = `with ${members} members to come back`;
+  return `${why}: the run goes on in place, from step ${step}, ${who}`;
+}
+
 /** A worker has refused examples. */
 export function refusalOf(rank: number, epoch: number, range: Range, reason: string): string {
   return `worker-${rank} refused ${examplesOf(epoch, range)}: ${reason}`;

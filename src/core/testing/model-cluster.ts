@@ -59,7 +59,7 @@ export interface ClusterPlan {
   readonly writeMs?: number;
   /** Workers say nothing for so long while they prepare themselves. */
   readonly startsBusyMs?: number;
-  /** This worker takes so many times as long for each step. */
+  /** A worker that takes so many times as long for each step. */
   readonly slow?: { readonly rank: number; readonly factor: number };
   /** Why a worker can't give its residuals at a barrier; "" where it can. */
   readonly withholds?: (rank: number) => string;
@@ -409,12 +409,9 @@ export class ModelCluster {
       case "hurrySave":
         this.saves.push({ atMs: this.nowMs, leisureMs: null });
         break;
-      case "abandonSave":
-      case "goBack":
-      case "drainAnswered":
-        break;
       default:
-        effect satisfies never;
+        // Nobody does the rest here.
+        effect satisfies { type: "abandonSave" | "expect" | "goBack" | "drainAnswered" };
     }
   }
 

@@ -12,12 +12,15 @@ import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { ViewRounds } from "../coordinator/view-rounds.js";
 import type { Pace } from "../sync/pace.js";
-import type { PoolSnapshot } from "./batch-pool.js";
-import type { CursorSnapshot } from "./cursor.js";
+import type { PoolRecord, PoolSnapshot } from "./batch-pool.js";
+import type { CursorRecord, CursorSnapshot } from "./cursor.js";
 import type { Evaluator } from "./evaluator.js";
 
 /** The account of the work in a form that a checkpoint keeps. */
 export type WorkSnapshot = CursorSnapshot | PoolSnapshot;
+
+/** All of the account: what a coordinator that starts again goes on with, amid assignments. */
+export type WorkRecord = CursorRecord | PoolRecord;
 
 /** An assignment whose examples a worker would not compute with. */
 export interface RefusedAssignment {
@@ -56,7 +59,11 @@ export interface WorkAccount {
   standBefore(step: number): void;
   /** True where a limit on steps ends an epoch before all of it is dealt. */
   isCut(epoch: number): boolean;
+  /** The assignment that is with a rank; null where none is. */
+  assignmentOut(rank: number): Assignment | null;
   snapshot(): WorkSnapshot;
+  /** All of it. */
+  record(): WorkRecord;
 }
 
 /** An evaluation to be carried out; where a global step is a push, its step is what workers saw. */

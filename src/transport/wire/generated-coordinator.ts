@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/coordinator.proto.
  */
 export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJuCgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0iQQoHUmVmdXNlZBImCgRjb2RlGAEgASgOMhgucGFjZWxpbmUudjEuUmVmdXNhbENvZGUSDgoGcmVhc29uGAIgASgJIloKDk1lbWJlcklkZW50aXR5EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQijgUKDU1lbWJlck1lc3NhZ2USKwoEb3BlbhgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5SAASKwoJaGVhcnRiZWF0GAIgASgLMhYucGFjZWxpbmUudjEuSGVhcnRiZWF0SAASIwoFcmVhZHkYAyABKAsyEi5wYWNlbGluZS52MS5SZWFkeUgAEigKCHZpZXdfYWNrGAQgASgLMhQucGFjZWxpbmUudjEuVmlld0Fja0gAEjYKD2Fzc2lnbm1lbnRfZG9uZRgFIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lSAASKwoJZXZhbHVhdGVkGAYgASgLMhYucGFjZWxpbmUudjEuRXZhbHVhdGVkSAASJwoHcGF1c2luZxgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNpbmdIABIlCgZwYXVzZWQYCCABKAsyEy5wYWNlbGluZS52MS5QYXVzZWRIABIpCghkaXZlcmdlZBgJIAEoCzIVLnBhY2VsaW5lLnYxLkRpdmVyZ2VkSAASJQoGZmFpbGVkGAogASgLMhMucGFjZWxpbmUudjEuRmFpbGVkSAASIwoFbGVhdmUYCyABKAsyEi5wYWNlbGluZS52MS5MZWF2ZUgAEjwKEmFzc2lnbm1lbnRfcmVmdXNlZBgMIAEoCzIeLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnRSZWZ1c2VkSAASNgoPYmFycmllcl9yZWFjaGVkGA0gASgLMhsucGFjZWxpbmUudjEuQmFycmllclJlYWNoZWRIABIqCgljYXVnaHRfdXAYDiABKAsyFS5wYWNlbGluZS52MS5DYXVnaHRVcEgAQgYKBGJvZHki4gMKEkNvb3JkaW5hdG9yTWVzc2FnZRIyCg1oZWFydGJlYXRfYWNrGAEgASgLMhkucGFjZWxpbmUudjEuSGVhcnRiZWF0QWNrSAASJwoHcHJlcGFyZRgCIAEoCzIULnBhY2VsaW5lLnYxLlByZXBhcmVIABIoCgR2aWV3GAMgASgLMhgucGFjZWxpbmUudjEuVmlld01lc3NhZ2VIABIhCgR3b3JrGAQgASgLMhEucGFjZWxpbmUudjEuV29ya0gAEikKCGV2YWx1YXRlGAUgASgLMhUucGFjZWxpbmUudjEuRXZhbHVhdGVIABIjCgVwYXVzZRgGIAEoCzISLnBhY2VsaW5lLnYxLlBhdXNlSAASKAoIcGF1c2VfYXQYByABKAsyFC5wYWNlbGluZS52MS5QYXVzZUF0SAASJQoGcmVzdW1lGAggASgLMhMucGFjZWxpbmUudjEuUmVzdW1lSAASLQoKZXZhbHVhdGlvbhgJIAEoCzIXLnBhY2VsaW5lLnYxLkV2YWx1YXRpb25IABIhCgRzdG9wGAogASgLMhEucGFjZWxpbmUudjEuU3RvcEgAEicKB2JhcnJpZXIYCyABKAsyFC5wYWNlbGluZS52MS5CYXJyaWVySABCBgoEYm9keSLWAQoJSGVhcnRiZWF0EhAKCHNlcXVlbmNlGAEgASgEEhAKCHJlY2VpdmVkGAIgASgEEhAKCGFjdGl2aXR5GAMgASgJEi0KBnNlcnZlchgEIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAUgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcxIMCgR0ZXJtGAYgASgNEicKBXJlYWNoGAcgAygLMhgucGFjZWxpbmUudjEuU2VydmVyUmVhY2giWQoLU2VydmVyUmVhY2gSDgoGc2VydmVyGAEgASgNEhQKDHVucmVhY2hlZF9tcxgCIAEoBBIPCgdyZWZ1c2VkGAMgASgIEhMKC2luY2FybmF0aW9uGAQgASgEItECChBTZXJ2ZXJTdGF0aXN0aWNzEhMKC3ZlcnNpb25fbWluGAEgASgEEhMKC3ZlcnNpb25fbWF4GAIgASgEEg4KBmNodW5rcxgDIAEoBBIOCgZwdXNoZXMYBCABKAQSDwoHdXBkYXRlcxgFIAEoBBIWCg51cGRhdGVfc2Vjb25kcxgGIAEoARIVCg1zdGFsZW5lc3Nfc3VtGAcgASgEEhcKD3N0YWxlbmVzc19jb3VudBgIIAEoBBIVCg1zdGFsZW5lc3NfbWF4GAkgASgEEhAKCHJlamVjdGVkGAogASgEEhIKCmR1cGxpY2F0ZXMYCyABKAQSEgoKdG9ybl9zdGVwcxgMIAEoBBIQCghieXRlc19pbhgNIAEoBBIRCglieXRlc19vdXQYDiABKAQSCgoCbHIYDyABKAESGAoQc3RhbGVuZXNzX2NvdW50cxgQIAMoBCK/AQoQV29ya2VyU3RhdGlzdGljcxINCgVjbG9jaxgBIAEoBBIQCghleGFtcGxlcxgCIAEoBBIQCghsb3NzX3N1bRgDIAEoARISCgpsb3NzX2NvdW50GAQgASgEEhcKD2NvbXB1dGVfc2Vjb25kcxgFIAEoARIUCgx3YWl0X3NlY29uZHMYBiABKAESDQoFc3RlcHMYByABKAQSDwoHY29ycmVjdBgIIAEoBBIVCg1pbnB1dF9zZWNvbmRzGAkgASgBImIKBVJlYWR5EgsKA3J1bhgBIAEoCRIoCgd0ZW5zb3JzGAIgAygLMhcucGFjZWxpbmUudjEuVGVuc29yU3BlYxIOCgZlbmdpbmUYAyABKAkSEgoKYWxnb3JpdGhtcxgEIAMoCSJVCgpUZW5zb3JTcGVjEgwKBG5hbWUYASABKAkSDQoFc2hhcGUYAiADKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cCJpCgdWaWV3QWNrEgwKBHZpZXcYASABKAQSEwoLc2VhbGVkX3N0ZXAYAiABKBISEQoJY2xvY2tfbWluGAMgASgEEigKCGRlcGFydGVkGAQgAygLMhYucGFjZWxpbmUudjEuRGVwYXJ0dXJlIlIKCURlcGFydHVyZRIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhAKCHN0ZXBfbWluGAMgASgSEhAKCHN0ZXBfbWF4GAQgASgSIr8BCg5Bc3NpZ25tZW50RG9uZRISCgphc3NpZ25tZW50GAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEg8KB3NraXBwZWQYAyABKAQSEAoIbG9zc19zdW0YBCABKAESDwoHc2Vjb25kcxgFIAEoARIPCgdjb3JyZWN0GAYgASgEEg8KB2Ryb3BwZWQYByABKAQSMQoKc3RhdGlzdGljcxgIIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MiNwoRQXNzaWdubWVudFJlZnVzZWQSEgoKYXNzaWdubWVudBgBIAEoBBIOCgZyZWFzb24YAiABKAkiIwoFUmFuZ2USDQoFc3RhcnQYASABKAQSCwoDZW5kGAIgASgEIncKCUV2YWx1YXRlZBISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2USDwoHY29ycmVjdBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIQCgh2ZXJzaW9ucxgFIAMoBCImCgdQYXVzaW5nEg0KBXBhdXNlGAEgASgEEgwKBHN0ZXAYAiABKBIiNwoGUGF1c2VkEg0KBXBhdXNlGAEgASgEEhAKCHBvc2l0aW9uGAIgASgSEgwKBHN0ZXAYAyABKBIiRQoOQmFycmllclJlYWNoZWQSDwoHYmFycmllchgBIAEoBBIRCglyZXNpZHVhbHMYAiABKAQSDwoHcHJvYmxlbRgDIAEoCSI+CghDYXVnaHRVcBINCgVjaHVuaxgBIAEoDRIOCgZzZXJ2ZXIYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIkAKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIMCgR0ZXJtGAMgASgNImoKB1ByZXBhcmUSIgoEc3BlYxgBIAEoCzIULnBhY2VsaW5lLnYxLlJ1blNwZWMSEQoJcmVzaWR1YWxzGAIgASgIEigKBmxheW91dBgDIAEoCzIYLnBhY2VsaW5lLnYxLk1vZGVsTGF5b3V0ImIKC01vZGVsTGF5b3V0EioKB3RlbnNvcnMYASADKAsyGS5wYWNlbGluZS52MS5QbGFjZWRUZW5zb3ISJwoGY2h1bmtzGAIgAygLMhcucGFjZWxpbmUudjEuQ2h1bmtQbGFjZSJ3CgxQbGFjZWRUZW5zb3ISDAoEbmFtZRgBIAEoCRINCgVzaGFwZRgCIAMoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwEg4KBm9mZnNldBgEIAEoBBIOCgZsZW5ndGgYBSABKAQiWAoKQ2h1bmtQbGFjZRIOCgZvZmZzZXQYASABKAQSDgoGbGVuZ3RoGAIgASgNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiLgoLVmlld01lc3NhZ2USHwoEdmlldxgBIAEoCzIRLnBhY2VsaW5lLnYxLlZpZXciMwoEV29yaxIrCgphc3NpZ25tZW50GAEgASgLMhcucGFjZWxpbmUudjEuQXNzaWdubWVudCJqCgpBc3NpZ25tZW50EgoKAmlkGAEgASgEEg0KBWVwb2NoGAIgASgEEg0KBXN0YXJ0GAMgASgEEgsKA2VuZBgEIAEoBBISCgpmaXJzdF9zdGVwGAUgASgEEhEKCWxhc3Rfc3RlcBgGIAEoBCJBCghFdmFsdWF0ZRISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2UiFgoFUGF1c2USDQoFcGF1c2UYASABKAQiJgoHUGF1c2VBdBINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIhcKBlJlc3VtZRINCgVwYXVzZRgBIAEoBCIaCgdCYXJyaWVyEg8KB2JhcnJpZXIYASABKAQiUgoKRXZhbHVhdGlvbhINCgVlcG9jaBgBIAEoBBINCgVmaW5hbBgCIAEoCBIYChBhY2N1cmFjeV9wZXJjZW50GAMgASgBEgwKBGxvc3MYBCABKAEiXwoEU3RvcBIOCgZyZWFzb24YASABKAkSJQoHb3V0Y29tZRgCIAEoDjIULnBhY2VsaW5lLnYxLk91dGNvbWUSDAoEc3RheRgDIAEoCBISCgphZnRlcl9zdGVwGAQgASgIIl4KDExlYXZlUmVxdWVzdBIrCgZtZW1iZXIYASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eRIhCgVsZWF2ZRgCIAEoCzISLnBhY2VsaW5lLnYxLkxlYXZlIgwKCkxlYXZlUmVwbHkiDwoNU3RhdHVzUmVxdWVzdCIbCgtTdGF0dXNSZXBseRIMCgRqc29uGAEgASgJIkMKDERyYWluUmVxdWVzdBIlCgRyb2xlGAEgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIMCgRyYW5rGAIgASgNIhoKCkRyYWluUmVwbHkSDAoEdGV4dBgBIAEoCSIfCg1TdWJtaXRSZXF1ZXN0Eg4KBmNvbmZpZxgBIAEoCSIaCgtTdWJtaXRSZXBseRILCgNydW4YASABKAkicAoTUmVhZEV4YW1wbGVzUmVxdWVzdBILCgNydW4YASABKAkSIQoFc3BsaXQYAiABKA4yEi5wYWNlbGluZS52MS5TcGxpdBINCgVlcG9jaBgDIAEoBBINCgVzdGFydBgEIAEoBBILCgNlbmQYBSABKAQiXAoNRXhhbXBsZXNCbG9jaxINCgVjb3VudBgBIAEoDRINCgVzaGFwZRgCIAMoDRINCgVkdHlwZRgDIAEoCRIOCgZsYWJlbHMYBCADKA0SDgoGdmFsdWVzGAUgASgMInUKE0tlZXBSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDwoHYmFycmllchgEIAEoBBINCgVjaHVuaxgFIAEoDRIOCgZ2YWx1ZXMYBiABKAwiEwoRS2VlcFJlc2lkdWFsUmVwbHkiVAoTUmVhZFJlc2lkdWFsUmVxdWVzdBILCgNydW4YASABKAkSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBBINCgVjaHVuaxgEIAEoDSIjChFSZWFkUmVzaWR1YWxSZXBseRIOCgZ2YWx1ZXMYASABKAwqWQoKTWVtYmVyUm9sZRIbChdNRU1CRVJfUk9MRV9VTlNQRUNJRklFRBAAEhYKEk1FTUJFUl9ST0xFX1NFUlZFUhABEhYKEk1FTUJFUl9ST0xFX1dPUktFUhACKngKC1JlZnVzYWxDb2RlEhwKGFJFRlVTQUxfQ09ERV9VTlNQRUNJRklFRBAAEhgKFFJFRlVTQUxfQ09ERV9SRUZVU0VEEAESGQoVUkVGVVNBTF9DT0RFX1BST1RPQ09MEAISFgoSUkVGVVNBTF9DT0RFX1VTQUdFEAMqoQEKDlBhcmFtZXRlckdyb3VwEh8KG1BBUkFNRVRFUl9HUk9VUF9VTlNQRUNJRklFRBAAEhoKFlBBUkFNRVRFUl9HUk9VUF9XRUlHSFQQARIZChVQQVJBTUVURVJfR1JPVVBfUExBSU4QAhIaChZQQVJBTUVURVJfR1JPVVBfQlVGRkVSEAMSGwoXUEFSQU1FVEVSX0dST1VQX0NPVU5URVIQBCphCgdPdXRjb21lEhcKE09VVENPTUVfVU5TUEVDSUZJRUQQABIQCgxPVVRDT01FX0RPTkUQARISCg5PVVRDT01FX0ZBSUxFRBACEhcKE09VVENPTUVfSU5URVJSVVBURUQQAyo/CgVTcGxpdBIVChFTUExJVF9VTlNQRUNJRklFRBAAEg8KC1NQTElUX1RSQUlOEAESDgoKU1BMSVRfVEVTVBACMo8FCgtDb29yZGluYXRvchJECghSZWdpc3RlchIcLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVxdWVzdBoaLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVwbHkSTAoJSGVhcnRiZWF0EhoucGFjZWxpbmUudjEuTWVtYmVyTWVzc2FnZRofLnBhY2VsaW5lLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESOwoFTGVhdmUSGS5wYWNlbGluZS52MS5MZWF2ZVJlcXVlc3QaFy5wYWNlbGluZS52MS5MZWF2ZVJlcGx5Ej4KBlN0YXR1cxIaLnBhY2VsaW5lLnYxLlN0YXR1c1JlcXVlc3QaGC5wYWNlbGluZS52MS5TdGF0dXNSZXBseRI7CgVEcmFpbhIZLnBhY2VsaW5lLnYxLkRyYWluUmVxdWVzdBoXLnBhY2VsaW5lLnYxLkRyYWluUmVwbHkSPgoGU3VibWl0EhoucGFjZWxpbmUudjEuU3VibWl0UmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcGx5Ek4KDFJlYWRFeGFtcGxlcxIgLnBhY2VsaW5lLnYxLlJlYWRFeGFtcGxlc1JlcXVlc3QaGi5wYWNlbGluZS52MS5FeGFtcGxlc0Jsb2NrMAESUAoMS2VlcFJlc2lkdWFsEiAucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcGx5ElAKDFJlYWRSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXBseWIGcHJvdG8z", [file_paceline_v1_run]);
+  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJuCgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0iQQoHUmVmdXNlZBImCgRjb2RlGAEgASgOMhgucGFjZWxpbmUudjEuUmVmdXNhbENvZGUSDgoGcmVhc29uGAIgASgJIloKDk1lbWJlcklkZW50aXR5EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQiuQUKDU1lbWJlck1lc3NhZ2USKwoEb3BlbhgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5SAASKwoJaGVhcnRiZWF0GAIgASgLMhYucGFjZWxpbmUudjEuSGVhcnRiZWF0SAASIwoFcmVhZHkYAyABKAsyEi5wYWNlbGluZS52MS5SZWFkeUgAEigKCHZpZXdfYWNrGAQgASgLMhQucGFjZWxpbmUudjEuVmlld0Fja0gAEjYKD2Fzc2lnbm1lbnRfZG9uZRgFIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lSAASKwoJZXZhbHVhdGVkGAYgASgLMhYucGFjZWxpbmUudjEuRXZhbHVhdGVkSAASJwoHcGF1c2luZxgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNpbmdIABIlCgZwYXVzZWQYCCABKAsyEy5wYWNlbGluZS52MS5QYXVzZWRIABIpCghkaXZlcmdlZBgJIAEoCzIVLnBhY2VsaW5lLnYxLkRpdmVyZ2VkSAASJQoGZmFpbGVkGAogASgLMhMucGFjZWxpbmUudjEuRmFpbGVkSAASIwoFbGVhdmUYCyABKAsyEi5wYWNlbGluZS52MS5MZWF2ZUgAEjwKEmFzc2lnbm1lbnRfcmVmdXNlZBgMIAEoCzIeLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnRSZWZ1c2VkSAASNgoPYmFycmllcl9yZWFjaGVkGA0gASgLMhsucGFjZWxpbmUudjEuQmFycmllclJlYWNoZWRIABIqCgljYXVnaHRfdXAYDiABKAsyFS5wYWNlbGluZS52MS5DYXVnaHRVcEgAEikKCHJldHVybmVkGA8gASgLMhUucGFjZWxpbmUudjEuUmV0dXJuZWRIAEIGCgRib2R5IuIDChJDb29yZGluYXRvck1lc3NhZ2USMgoNaGVhcnRiZWF0X2FjaxgBIAEoCzIZLnBhY2VsaW5lLnYxLkhlYXJ0YmVhdEFja0gAEicKB3ByZXBhcmUYAiABKAsyFC5wYWNlbGluZS52MS5QcmVwYXJlSAASKAoEdmlldxgDIAEoCzIYLnBhY2VsaW5lLnYxLlZpZXdNZXNzYWdlSAASIQoEd29yaxgEIAEoCzIRLnBhY2VsaW5lLnYxLldvcmtIABIpCghldmFsdWF0ZRgFIAEoCzIVLnBhY2VsaW5lLnYxLkV2YWx1YXRlSAASIwoFcGF1c2UYBiABKAsyEi5wYWNlbGluZS52MS5QYXVzZUgAEigKCHBhdXNlX2F0GAcgASgLMhQucGFjZWxpbmUudjEuUGF1c2VBdEgAEiUKBnJlc3VtZRgIIAEoCzITLnBhY2VsaW5lLnYxLlJlc3VtZUgAEi0KCmV2YWx1YXRpb24YCSABKAsyFy5wYWNlbGluZS52MS5FdmFsdWF0aW9uSAASIQoEc3RvcBgKIAEoCzIRLnBhY2VsaW5lLnYxLlN0b3BIABInCgdiYXJyaWVyGAsgASgLMhQucGFjZWxpbmUudjEuQmFycmllckgAQgYKBGJvZHki1gEKCUhlYXJ0YmVhdBIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIQCghhY3Rpdml0eRgDIAEoCRItCgZzZXJ2ZXIYBCABKAsyHS5wYWNlbGluZS52MS5TZXJ2ZXJTdGF0aXN0aWNzEi0KBndvcmtlchgFIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MSDAoEdGVybRgGIAEoDRInCgVyZWFjaBgHIAMoCzIYLnBhY2VsaW5lLnYxLlNlcnZlclJlYWNoIlkKC1NlcnZlclJlYWNoEg4KBnNlcnZlchgBIAEoDRIUCgx1bnJlYWNoZWRfbXMYAiABKAQSDwoHcmVmdXNlZBgDIAEoCBITCgtpbmNhcm5hdGlvbhgEIAEoBCLRAgoQU2VydmVyU3RhdGlzdGljcxITCgt2ZXJzaW9uX21pbhgBIAEoBBITCgt2ZXJzaW9uX21heBgCIAEoBBIOCgZjaHVua3MYAyABKAQSDgoGcHVzaGVzGAQgASgEEg8KB3VwZGF0ZXMYBSABKAQSFgoOdXBkYXRlX3NlY29uZHMYBiABKAESFQoNc3RhbGVuZXNzX3N1bRgHIAEoBBIXCg9zdGFsZW5lc3NfY291bnQYCCABKAQSFQoNc3RhbGVuZXNzX21heBgJIAEoBBIQCghyZWplY3RlZBgKIAEoBBISCgpkdXBsaWNhdGVzGAsgASgEEhIKCnRvcm5fc3RlcHMYDCABKAQSEAoIYnl0ZXNfaW4YDSABKAQSEQoJYnl0ZXNfb3V0GA4gASgEEgoKAmxyGA8gASgBEhgKEHN0YWxlbmVzc19jb3VudHMYECADKAQivwEKEFdvcmtlclN0YXRpc3RpY3MSDQoFY2xvY2sYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSEAoIbG9zc19zdW0YAyABKAESEgoKbG9zc19jb3VudBgEIAEoBBIXCg9jb21wdXRlX3NlY29uZHMYBSABKAESFAoMd2FpdF9zZWNvbmRzGAYgASgBEg0KBXN0ZXBzGAcgASgEEg8KB2NvcnJlY3QYCCABKAQSFQoNaW5wdXRfc2Vjb25kcxgJIAEoASJiCgVSZWFkeRILCgNydW4YASABKAkSKAoHdGVuc29ycxgCIAMoCzIXLnBhY2VsaW5lLnYxLlRlbnNvclNwZWMSDgoGZW5naW5lGAMgASgJEhIKCmFsZ29yaXRobXMYBCADKAkiVQoKVGVuc29yU3BlYxIMCgRuYW1lGAEgASgJEg0KBXNoYXBlGAIgAygNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiaQoHVmlld0FjaxIMCgR2aWV3GAEgASgEEhMKC3NlYWxlZF9zdGVwGAIgASgSEhEKCWNsb2NrX21pbhgDIAEoBBIoCghkZXBhcnRlZBgEIAMoCzIWLnBhY2VsaW5lLnYxLkRlcGFydHVyZSJSCglEZXBhcnR1cmUSDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIQCghzdGVwX21pbhgDIAEoEhIQCghzdGVwX21heBgEIAEoEiK/AQoOQXNzaWdubWVudERvbmUSEgoKYXNzaWdubWVudBgBIAEoBBIQCghleGFtcGxlcxgCIAEoBBIPCgdza2lwcGVkGAMgASgEEhAKCGxvc3Nfc3VtGAQgASgBEg8KB3NlY29uZHMYBSABKAESDwoHY29ycmVjdBgGIAEoBBIPCgdkcm9wcGVkGAcgASgEEjEKCnN0YXRpc3RpY3MYCCABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIjcKEUFzc2lnbm1lbnRSZWZ1c2VkEhIKCmFzc2lnbm1lbnQYASABKAQSDgoGcmVhc29uGAIgASgJIiMKBVJhbmdlEg0KBXN0YXJ0GAEgASgEEgsKA2VuZBgCIAEoBCJ3CglFdmFsdWF0ZWQSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlEg8KB2NvcnJlY3QYAyABKAQSEAoIbG9zc19zdW0YBCABKAESEAoIdmVyc2lvbnMYBSADKAQiJgoHUGF1c2luZxINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIjcKBlBhdXNlZBINCgVwYXVzZRgBIAEoBBIQCghwb3NpdGlvbhgCIAEoEhIMCgRzdGVwGAMgASgSIkUKDkJhcnJpZXJSZWFjaGVkEg8KB2JhcnJpZXIYASABKAQSEQoJcmVzaWR1YWxzGAIgASgEEg8KB3Byb2JsZW0YAyABKAkiVwoIUmV0dXJuZWQSEgoKYXNzaWdubWVudBgBIAEoBBIMCgRzdGVwGAIgASgSEikKBGRvbmUYAyABKAsyGy5wYWNlbGluZS52MS5Bc3NpZ25tZW50RG9uZSI+CghDYXVnaHRVcBINCgVjaHVuaxgBIAEoDRIOCgZzZXJ2ZXIYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIlQKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIMCgR0ZXJtGAMgASgNEhIKCnNpbmNlX3Rlcm0YBCABKA0iagoHUHJlcGFyZRIiCgRzcGVjGAEgASgLMhQucGFjZWxpbmUudjEuUnVuU3BlYxIRCglyZXNpZHVhbHMYAiABKAgSKAoGbGF5b3V0GAMgASgLMhgucGFjZWxpbmUudjEuTW9kZWxMYXlvdXQiYgoLTW9kZWxMYXlvdXQSKgoHdGVuc29ycxgBIAMoCzIZLnBhY2VsaW5lLnYxLlBsYWNlZFRlbnNvchInCgZjaHVua3MYAiADKAsyFy5wYWNlbGluZS52MS5DaHVua1BsYWNlIncKDFBsYWNlZFRlbnNvchIMCgRuYW1lGAEgASgJEg0KBXNoYXBlGAIgAygNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXASDgoGb2Zmc2V0GAQgASgEEg4KBmxlbmd0aBgFIAEoBCJYCgpDaHVua1BsYWNlEg4KBm9mZnNldBgBIAEoBBIOCgZsZW5ndGgYAiABKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cCIuCgtWaWV3TWVzc2FnZRIfCgR2aWV3GAEgASgLMhEucGFjZWxpbmUudjEuVmlldyIzCgRXb3JrEisKCmFzc2lnbm1lbnQYASABKAsyFy5wYWNlbGluZS52MS5Bc3NpZ25tZW50ImoKCkFzc2lnbm1lbnQSCgoCaWQYASABKAQSDQoFZXBvY2gYAiABKAQSDQoFc3RhcnQYAyABKAQSCwoDZW5kGAQgASgEEhIKCmZpcnN0X3N0ZXAYBSABKAQSEQoJbGFzdF9zdGVwGAYgASgEIkEKCEV2YWx1YXRlEhIKCmV2YWx1YXRpb24YASABKAQSIQoFcmFuZ2UYAiABKAsyEi5wYWNlbGluZS52MS5SYW5nZSIWCgVQYXVzZRINCgVwYXVzZRgBIAEoBCImCgdQYXVzZUF0Eg0KBXBhdXNlGAEgASgEEgwKBHN0ZXAYAiABKBIiFwoGUmVzdW1lEg0KBXBhdXNlGAEgASgEIhoKB0JhcnJpZXISDwoHYmFycmllchgBIAEoBCJSCgpFdmFsdWF0aW9uEg0KBWVwb2NoGAEgASgEEg0KBWZpbmFsGAIgASgIEhgKEGFjY3VyYWN5X3BlcmNlbnQYAyABKAESDAoEbG9zcxgEIAEoASJfCgRTdG9wEg4KBnJlYXNvbhgBIAEoCRIlCgdvdXRjb21lGAIgASgOMhQucGFjZWxpbmUudjEuT3V0Y29tZRIMCgRzdGF5GAMgASgIEhIKCmFmdGVyX3N0ZXAYBCABKAgiXgoMTGVhdmVSZXF1ZXN0EisKBm1lbWJlchgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5EiEKBWxlYXZlGAIgASgLMhIucGFjZWxpbmUudjEuTGVhdmUiDAoKTGVhdmVSZXBseSIPCg1TdGF0dXNSZXF1ZXN0IhsKC1N0YXR1c1JlcGx5EgwKBGpzb24YASABKAkiQwoMRHJhaW5SZXF1ZXN0EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0iGgoKRHJhaW5SZXBseRIMCgR0ZXh0GAEgASgJIh8KDVN1Ym1pdFJlcXVlc3QSDgoGY29uZmlnGAEgASgJIhoKC1N1Ym1pdFJlcGx5EgsKA3J1bhgBIAEoCSJwChNSZWFkRXhhbXBsZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCRIhCgVzcGxpdBgCIAEoDjISLnBhY2VsaW5lLnYxLlNwbGl0Eg0KBWVwb2NoGAMgASgEEg0KBXN0YXJ0GAQgASgEEgsKA2VuZBgFIAEoBCJcCg1FeGFtcGxlc0Jsb2NrEg0KBWNvdW50GAEgASgNEg0KBXNoYXBlGAIgAygNEg0KBWR0eXBlGAMgASgJEg4KBmxhYmVscxgEIAMoDRIOCgZ2YWx1ZXMYBSABKAwidQoTS2VlcFJlc2lkdWFsUmVxdWVzdBILCgNydW4YASABKAkSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBBIPCgdiYXJyaWVyGAQgASgEEg0KBWNodW5rGAUgASgNEg4KBnZhbHVlcxgGIAEoDCITChFLZWVwUmVzaWR1YWxSZXBseSJUChNSZWFkUmVzaWR1YWxSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgRyYW5rGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEEg0KBWNodW5rGAQgASgNIiMKEVJlYWRSZXNpZHVhbFJlcGx5Eg4KBnZhbHVlcxgBIAEoDCpZCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfU0VSVkVSEAESFgoSTUVNQkVSX1JPTEVfV09SS0VSEAIqeAoLUmVmdXNhbENvZGUSHAoYUkVGVVNBTF9DT0RFX1VOU1BFQ0lGSUVEEAASGAoUUkVGVVNBTF9DT0RFX1JFRlVTRUQQARIZChVSRUZVU0FMX0NPREVfUFJPVE9DT0wQAhIWChJSRUZVU0FMX0NPREVfVVNBR0UQAyqhAQoOUGFyYW1ldGVyR3JvdXASHwobUEFSQU1FVEVSX0dST1VQX1VOU1BFQ0lGSUVEEAASGgoWUEFSQU1FVEVSX0dST1VQX1dFSUdIVBABEhkKFVBBUkFNRVRFUl9HUk9VUF9QTEFJThACEhoKFlBBUkFNRVRFUl9HUk9VUF9CVUZGRVIQAxIbChdQQVJBTUVURVJfR1JPVVBfQ09VTlRFUhAEKmEKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhAKDE9VVENPTUVfRE9ORRABEhIKDk9VVENPTUVfRkFJTEVEEAISFwoTT1VUQ09NRV9JTlRFUlJVUFRFRBADKj8KBVNwbGl0EhUKEVNQTElUX1VOU1BFQ0lGSUVEEAASDwoLU1BMSVRfVFJBSU4QARIOCgpTUExJVF9URVNUEAIyjwUKC0Nvb3JkaW5hdG9yEkQKCFJlZ2lzdGVyEhwucGFjZWxpbmUudjEuUmVnaXN0ZXJSZXF1ZXN0GhoucGFjZWxpbmUudjEuUmVnaXN0ZXJSZXBseRJMCglIZWFydGJlYXQSGi5wYWNlbGluZS52MS5NZW1iZXJNZXNzYWdlGh8ucGFjZWxpbmUudjEuQ29vcmRpbmF0b3JNZXNzYWdlKAEwARI7CgVMZWF2ZRIZLnBhY2VsaW5lLnYxLkxlYXZlUmVxdWVzdBoXLnBhY2VsaW5lLnYxLkxlYXZlUmVwbHkSPgoGU3RhdHVzEhoucGFjZWxpbmUudjEuU3RhdHVzUmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN0YXR1c1JlcGx5EjsKBURyYWluEhkucGFjZWxpbmUudjEuRHJhaW5SZXF1ZXN0GhcucGFjZWxpbmUudjEuRHJhaW5SZXBseRI+CgZTdWJtaXQSGi5wYWNlbGluZS52MS5TdWJtaXRSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3VibWl0UmVwbHkSTgoMUmVhZEV4YW1wbGVzEiAucGFjZWxpbmUudjEuUmVhZEV4YW1wbGVzUmVxdWVzdBoaLnBhY2VsaW5lLnYxLkV4YW1wbGVzQmxvY2swARJQCgxLZWVwUmVzaWR1YWwSIC5wYWNlbGluZS52MS5LZWVwUmVzaWR1YWxSZXF1ZXN0Gh4ucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVwbHkSUAoMUmVhZFJlc2lkdWFsEiAucGFjZWxpbmUudjEuUmVhZFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcGx5YgZwcm90bzM", [file_paceline_v1_run]);
 
 /**
  * The first request of a process to the coordinator.
@@ -369,6 +369,14 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
      */
     value: CaughtUp;
     case: "caughtUp";
+  } | {
+    /**
+     * The worker has found another coordinator in the place of the one before.
+     *
+     * @generated from field: paceline.v1.Returned returned = 15;
+     */
+    value: Returned;
+    case: "returned";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1234,6 +1242,41 @@ export const BarrierReachedSchema: GenMessage<BarrierReached> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 21);
 
 /**
+ * Said to a coordinator that has taken the place of one that ended, and knows what was durable: how the worker stands.
+ *
+ * @generated from message paceline.v1.Returned
+ */
+export type Returned = Message<"paceline.v1.Returned"> & {
+  /**
+   * The assignment that it works on; 0 where it has none.
+   *
+   * @generated from field: uint64 assignment = 1;
+   */
+  assignment: bigint;
+
+  /**
+   * The step before which it stands, if it has none.
+   *
+   * @generated from field: sint64 step = 2;
+   */
+  step: bigint;
+
+  /**
+   * Its last assignment that is done; unset before the first.
+   *
+   * @generated from field: paceline.v1.AssignmentDone done = 3;
+   */
+  done?: AssignmentDone;
+};
+
+/**
+ * Describes the message paceline.v1.Returned.
+ * Use `create(ReturnedSchema)` to create a new message.
+ */
+export const ReturnedSchema: GenMessage<Returned> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 22);
+
+/**
  * A chunk's primary has a candidate acknowledge every change before it counts: the coordinator may name it as a backup.
  *
  * @generated from message paceline.v1.CaughtUp
@@ -1266,7 +1309,7 @@ export type CaughtUp = Message<"paceline.v1.CaughtUp"> & {
  * Use `create(CaughtUpSchema)` to create a new message.
  */
 export const CaughtUpSchema: GenMessage<CaughtUp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 22);
+  messageDesc(file_paceline_v1_coordinator, 23);
 
 /**
  * Loss or gradient is not finite.
@@ -1294,7 +1337,7 @@ export type Diverged = Message<"paceline.v1.Diverged"> & {
  * Use `create(DivergedSchema)` to create a new message.
  */
 export const DivergedSchema: GenMessage<Diverged> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 23);
+  messageDesc(file_paceline_v1_coordinator, 24);
 
 /**
  * The member can't continue.
@@ -1322,7 +1365,7 @@ export type Failed = Message<"paceline.v1.Failed"> & {
  * Use `create(FailedSchema)` to create a new message.
  */
 export const FailedSchema: GenMessage<Failed> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 24);
+  messageDesc(file_paceline_v1_coordinator, 25);
 
 /**
  * The member goes.
@@ -1357,7 +1400,7 @@ export type Leave = Message<"paceline.v1.Leave"> & {
  * Use `create(LeaveSchema)` to create a new message.
  */
 export const LeaveSchema: GenMessage<Leave> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 25);
+  messageDesc(file_paceline_v1_coordinator, 26);
 
 /**
  * Answers a heartbeat.
@@ -1385,6 +1428,13 @@ export type HeartbeatAck = Message<"paceline.v1.HeartbeatAck"> & {
    * @generated from field: uint32 term = 3;
    */
   term: number;
+
+  /**
+   * The term under which the coordinator's process began. Where it is higher than in the answers before, another has taken its place: both sides count messages from 0 again, and a worker says `returned`.
+   *
+   * @generated from field: uint32 since_term = 4;
+   */
+  sinceTerm: number;
 };
 
 /**
@@ -1392,7 +1442,7 @@ export type HeartbeatAck = Message<"paceline.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 26);
+  messageDesc(file_paceline_v1_coordinator, 27);
 
 /**
  * Prepare this run.
@@ -1428,7 +1478,7 @@ export type Prepare = Message<"paceline.v1.Prepare"> & {
  * Use `create(PrepareSchema)` to create a new message.
  */
 export const PrepareSchema: GenMessage<Prepare> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 27);
+  messageDesc(file_paceline_v1_coordinator, 28);
 
 /**
  * How a model's tensors lie in one flat vector of 32-bit floats, and how the vector is cut into chunks.
@@ -1457,7 +1507,7 @@ export type ModelLayout = Message<"paceline.v1.ModelLayout"> & {
  * Use `create(ModelLayoutSchema)` to create a new message.
  */
 export const ModelLayoutSchema: GenMessage<ModelLayout> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 28);
+  messageDesc(file_paceline_v1_coordinator, 29);
 
 /**
  * A tensor and its place in the flat vector; its values lie there in row-major order.
@@ -1506,7 +1556,7 @@ export type PlacedTensor = Message<"paceline.v1.PlacedTensor"> & {
  * Use `create(PlacedTensorSchema)` to create a new message.
  */
 export const PlacedTensorSchema: GenMessage<PlacedTensor> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 29);
+  messageDesc(file_paceline_v1_coordinator, 30);
 
 /**
  * A run of consecutive values of the flat vector.
@@ -1541,7 +1591,7 @@ export type ChunkPlace = Message<"paceline.v1.ChunkPlace"> & {
  * Use `create(ChunkPlaceSchema)` to create a new message.
  */
 export const ChunkPlaceSchema: GenMessage<ChunkPlace> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 30);
+  messageDesc(file_paceline_v1_coordinator, 31);
 
 /**
  * The present view.
@@ -1562,7 +1612,7 @@ export type ViewMessage = Message<"paceline.v1.ViewMessage"> & {
  * Use `create(ViewMessageSchema)` to create a new message.
  */
 export const ViewMessageSchema: GenMessage<ViewMessage> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 31);
+  messageDesc(file_paceline_v1_coordinator, 32);
 
 /**
  * Take these steps.
@@ -1583,7 +1633,7 @@ export type Work = Message<"paceline.v1.Work"> & {
  * Use `create(WorkSchema)` to create a new message.
  */
 export const WorkSchema: GenMessage<Work> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 32);
+  messageDesc(file_paceline_v1_coordinator, 33);
 
 /**
  * A part of an epoch's examples with the steps to take on it.
@@ -1639,7 +1689,7 @@ export type Assignment = Message<"paceline.v1.Assignment"> & {
  * Use `create(AssignmentSchema)` to create a new message.
  */
 export const AssignmentSchema: GenMessage<Assignment> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 33);
+  messageDesc(file_paceline_v1_coordinator, 34);
 
 /**
  * Pull every chunk with a step of -1, go through these test examples with what came, say `evaluated`. Nobody pushes
@@ -1668,7 +1718,7 @@ export type Evaluate = Message<"paceline.v1.Evaluate"> & {
  * Use `create(EvaluateSchema)` to create a new message.
  */
 export const EvaluateSchema: GenMessage<Evaluate> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 34);
+  messageDesc(file_paceline_v1_coordinator, 35);
 
 /**
  * Report the current step and go no further.
@@ -1689,7 +1739,7 @@ export type Pause = Message<"paceline.v1.Pause"> & {
  * Use `create(PauseSchema)` to create a new message.
  */
 export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 35);
+  messageDesc(file_paceline_v1_coordinator, 36);
 
 /**
  * Continue up to and including a step, then rest and say paused.
@@ -1717,7 +1767,7 @@ export type PauseAt = Message<"paceline.v1.PauseAt"> & {
  * Use `create(PauseAtSchema)` to create a new message.
  */
 export const PauseAtSchema: GenMessage<PauseAt> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 36);
+  messageDesc(file_paceline_v1_coordinator, 37);
 
 /**
  * Continue.
@@ -1738,7 +1788,7 @@ export type Resume = Message<"paceline.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 37);
+  messageDesc(file_paceline_v1_coordinator, 38);
 
 /**
  * A checkpoint is about to be written, and all rest: pull all weights where replies are differences, give residuals
@@ -1760,7 +1810,7 @@ export type Barrier = Message<"paceline.v1.Barrier"> & {
  * Use `create(BarrierSchema)` to create a new message.
  */
 export const BarrierSchema: GenMessage<Barrier> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 38);
+  messageDesc(file_paceline_v1_coordinator, 39);
 
 /**
  * Results of an evaluation.
@@ -1802,7 +1852,7 @@ export type Evaluation = Message<"paceline.v1.Evaluation"> & {
  * Use `create(EvaluationSchema)` to create a new message.
  */
 export const EvaluationSchema: GenMessage<Evaluation> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 39);
+  messageDesc(file_paceline_v1_coordinator, 40);
 
 /**
  * The run is over, or goes on without the member, which answers leave with its statistics.
@@ -1844,7 +1894,7 @@ export type Stop = Message<"paceline.v1.Stop"> & {
  * Use `create(StopSchema)` to create a new message.
  */
 export const StopSchema: GenMessage<Stop> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 40);
+  messageDesc(file_paceline_v1_coordinator, 41);
 
 /**
  * A member goes.
@@ -1872,7 +1922,7 @@ export type LeaveRequest = Message<"paceline.v1.LeaveRequest"> & {
  * Use `create(LeaveRequestSchema)` to create a new message.
  */
 export const LeaveRequestSchema: GenMessage<LeaveRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 41);
+  messageDesc(file_paceline_v1_coordinator, 42);
 
 /**
  * The message was received.
@@ -1887,7 +1937,7 @@ export type LeaveReply = Message<"paceline.v1.LeaveReply"> & {
  * Use `create(LeaveReplySchema)` to create a new message.
  */
 export const LeaveReplySchema: GenMessage<LeaveReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 42);
+  messageDesc(file_paceline_v1_coordinator, 43);
 
 /**
  * Asks for the snapshot.
@@ -1902,7 +1952,7 @@ export type StatusRequest = Message<"paceline.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 43);
+  messageDesc(file_paceline_v1_coordinator, 44);
 
 /**
  * The current snapshot.
@@ -1923,7 +1973,7 @@ export type StatusReply = Message<"paceline.v1.StatusReply"> & {
  * Use `create(StatusReplySchema)` to create a new message.
  */
 export const StatusReplySchema: GenMessage<StatusReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 44);
+  messageDesc(file_paceline_v1_coordinator, 45);
 
 /**
  * The member that is to leave.
@@ -1951,7 +2001,7 @@ export type DrainRequest = Message<"paceline.v1.DrainRequest"> & {
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema: GenMessage<DrainRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 45);
+  messageDesc(file_paceline_v1_coordinator, 46);
 
 /**
  * It is going to leave.
@@ -1972,7 +2022,7 @@ export type DrainReply = Message<"paceline.v1.DrainReply"> & {
  * Use `create(DrainReplySchema)` to create a new message.
  */
 export const DrainReplySchema: GenMessage<DrainReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 46);
+  messageDesc(file_paceline_v1_coordinator, 47);
 
 /**
  * A run submitted to a serving coordinator.
@@ -1993,7 +2043,7 @@ export type SubmitRequest = Message<"paceline.v1.SubmitRequest"> & {
  * Use `create(SubmitRequestSchema)` to create a new message.
  */
 export const SubmitRequestSchema: GenMessage<SubmitRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 47);
+  messageDesc(file_paceline_v1_coordinator, 48);
 
 /**
  * The run was accepted.
@@ -2014,7 +2064,7 @@ export type SubmitReply = Message<"paceline.v1.SubmitReply"> & {
  * Use `create(SubmitReplySchema)` to create a new message.
  */
 export const SubmitReplySchema: GenMessage<SubmitReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 48);
+  messageDesc(file_paceline_v1_coordinator, 49);
 
 /**
  * Asks for examples. A mini-batch is the batch_size next positions of the worker's assignment, or those left of it.
@@ -2063,7 +2113,7 @@ export type ReadExamplesRequest = Message<"paceline.v1.ReadExamplesRequest"> & {
  * Use `create(ReadExamplesRequestSchema)` to create a new message.
  */
 export const ReadExamplesRequestSchema: GenMessage<ReadExamplesRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 49);
+  messageDesc(file_paceline_v1_coordinator, 50);
 
 /**
  * A part of an answer, which is the labels and the values of its blocks, one after the other.
@@ -2112,7 +2162,7 @@ export type ExamplesBlock = Message<"paceline.v1.ExamplesBlock"> & {
  * Use `create(ExamplesBlockSchema)` to create a new message.
  */
 export const ExamplesBlockSchema: GenMessage<ExamplesBlock> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 50);
+  messageDesc(file_paceline_v1_coordinator, 51);
 
 /**
  * What pushes have dropped of a chunk so far.
@@ -2168,7 +2218,7 @@ export type KeepResidualRequest = Message<"paceline.v1.KeepResidualRequest"> & {
  * Use `create(KeepResidualRequestSchema)` to create a new message.
  */
 export const KeepResidualRequestSchema: GenMessage<KeepResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 51);
+  messageDesc(file_paceline_v1_coordinator, 52);
 
 /**
  * The residual is stored.
@@ -2183,7 +2233,7 @@ export type KeepResidualReply = Message<"paceline.v1.KeepResidualReply"> & {
  * Use `create(KeepResidualReplySchema)` to create a new message.
  */
 export const KeepResidualReplySchema: GenMessage<KeepResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 52);
+  messageDesc(file_paceline_v1_coordinator, 53);
 
 /**
  * Asks for what pushes had dropped of a chunk.
@@ -2225,7 +2275,7 @@ export type ReadResidualRequest = Message<"paceline.v1.ReadResidualRequest"> & {
  * Use `create(ReadResidualRequestSchema)` to create a new message.
  */
 export const ReadResidualRequestSchema: GenMessage<ReadResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 53);
+  messageDesc(file_paceline_v1_coordinator, 54);
 
 /**
  * What they had dropped.
@@ -2246,7 +2296,7 @@ export type ReadResidualReply = Message<"paceline.v1.ReadResidualReply"> & {
  * Use `create(ReadResidualReplySchema)` to create a new message.
  */
 export const ReadResidualReplySchema: GenMessage<ReadResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 54);
+  messageDesc(file_paceline_v1_coordinator, 55);
 
 /**
  * The roles that register.
