@@ -1,7 +1,7 @@
 /** In which order a coordinator does what its machine says, while something is waited for. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { CoordinatorRecord } from "../core/coordinator/coordinator-events.js";
+import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { mint } from "../protocol/ids.js";
 import { layOut } from "../protocol/layout.js";
@@ -163,7 +163,7 @@ test("a view is sent once it is kept; meanwhile events wait, heartbeats are answ
   await settle();
   assert.equal(late, null, "its turn has not come");
   assert.deepEqual(server.heard.at(-1), {
-    ...{ type: "heartbeatAck", sequence: 2, received: 1, term: 2 },
+    ...{ type: "heartbeatAck", sequence: 2, received: 1, term: 2, sinceTerm: 2 },
   });
   assert.equal(server.heard.length, acks + 1);
   scene.kept(null);
@@ -234,7 +234,10 @@ test("a view that can't be kept is sent to nobody, and the run ends with the rea
   const { server, worker } = await scene.begin();
   scene.kept(new Error("the disk is full"));
   await settle();
-  assert.deepEqual(server.types(), ["prepare", "stop"]);
+  assert.equal(scene.records.at(-1)!.ending?.code, "storage");
+  scene.kept(new Error("it still is"));
+  await settle();
+  assert.deepEqual(server.types(), ["prepare", "stop"], "a goodbye is said all the same");
   assert.deepEqual(worker.types(), ["prepare", "stop"]);
   scene.clock.pass(1100);
   await settle();
@@ -253,6 +256,8 @@ test("a load that fails comes back to the machine as an event, which ends the ru
   server.say({ type: "viewAck", view: mint(2, 1), ...answer });
   await settle();
   assert.equal(scene.loads, 1);
+  scene.kept(null);
+  await settle();
   assert.deepEqual(server.types(), ["prepare", "view", "stop"]);
   scene.host.close();
 });

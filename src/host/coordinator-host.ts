@@ -16,11 +16,11 @@ import type {
   CoordinatorConfig,
   CoordinatorEffect,
   CoordinatorEvent,
-  CoordinatorRecord,
   DrainAnswer,
   LoadProblem,
   WayBack,
 } from "../core/coordinator/coordinator-events.js";
+import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { type Examples, type ExamplesRequest, examplesBytesMax } from "../protocol/examples.js";
@@ -264,10 +264,13 @@ export class CoordinatorHost implements CoordinatorService {
     const sender = keyOf(member);
     const isAdmitted = this.#intake.admits(sender);
     if (message.type === "heartbeat") {
-      line.mailbox.acknowledge(message.received);
+      const sinceTerm = this.#parts.config.term;
+      // What a member counts that has not heard of this coordinator is another's.
+      if (message.term >= sinceTerm) line.mailbox.acknowledge(message.received);
       const { sequence } = message;
       const { term } = this.#machine;
-      line.channel?.send({ type: "heartbeatAck", sequence, received: line.received, term });
+      const { received } = line;
+      line.channel?.send({ type: "heartbeatAck", sequence, received, term, sinceTerm });
       if (!line.agreed) {
         line.agreed = true;
         for (const kept of line.mailbox.unacknowledged()) line.channel?.send(kept);
@@ -296,7 +299,10 @@ export class CoordinatorHost implements CoordinatorService {
   #answer({ role }: RegisterRequest, reply: RegisterReply): void {
     if (!reply.accepted) return;
     const { rank, incarnation } = reply;
-    const member = { role, rank, incarnation };
+    this.#expect({ role, rank, incarnation });
+  }
+
+  #expect(member: MemberIdentity): void {
     this.#present.set(placeOf(member), member);
     // A member that asks a second time has its line.
     if (this.#lines.has(keyOf(member))) return;
@@ -320,7 +326,7 @@ export class CoordinatorHost implements CoordinatorService {
         this.#drains.delete(effect.request);
         break;
       case "send": {
-        if (this.#isUnkept) break;
+        if (this.#isUnkept && effect.message.type !== "stop") break;
         const member = this.#present.get(placeOf(effect));
         const line = member === undefined ? undefined : this.#lines.get(keyOf(member));
         if (member === undefined || line === undefined) break;
@@ -332,6 +338,9 @@ export class CoordinatorHost implements CoordinatorService {
         if (line.agreed) line.channel?.send(effect.message);
         break;
       }
+      case "expect":
+        for (const member of effect.members) this.#expect(member);
+        break;
       case "drop": {
         const key = keyOf(effect.member);
         this.#noteDropped(key, effect.reason);

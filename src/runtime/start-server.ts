@@ -17,12 +17,16 @@ import type {
   Transport,
 } from "../transport/transport.js";
 import { layoutOf } from "./compute/initial-state.js";
-import { type RunningMember, registrationOf, sessionConfigOf } from "./member-part.js";
+import {
+  type MemberSettings,
+  type RunningMember,
+  registrationOf,
+  sessionConfigOf,
+} from "./member-part.js";
 import { processClock } from "./process/process-clock.js";
 import {
   demandLoopback,
   type ListenSettings,
-  type ReachSettings,
   type RoleParts,
   roleDefaults,
 } from "./role-settings.js";
@@ -30,9 +34,7 @@ import { ServerLives } from "./server-lives.js";
 import { closeProcessTrace, openProcessTrace } from "./trace/process-trace.js";
 
 /** Where a server listens, and whose runs it serves. */
-export interface ServerSettings extends ReachSettings, ListenSettings {
-  /** host:port of the coordinator. */
-  readonly coordinator: string;
+export interface ServerSettings extends MemberSettings, ListenSettings {
   /** Its index; any that is free if left out. */
   readonly rank?: number | null;
   /** host:port that others call where it is not the one listened on. */

@@ -263,6 +263,7 @@ async function join(
           void session.drain(goodbyeMs).then(() => exit("it was stopped"));
         },
         heartbeat: () => host.heartbeat(),
+        onReturned: () => "onReturned" in host && host.onReturned(),
         onLost: (error) => {
           if (!isOver) onLost(error);
           isOver = true;

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { performance } from "node:perf_hooks";
-import type { CoordinatorRecord } from "../../core/coordinator/coordinator-events.js";
+import type { CoordinatorRecord } from "../../core/coordinator/coordinator-record.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../../core/work/run-setup.js";
 import type { PacelineError } from "../../errors.js";
 import { Arena } from "../../kernels/arena.js";
@@ -295,10 +295,16 @@ async function join(
     {
       transport,
       clock,
-      config: { coordinator: "coordinator", startTimeoutMs: 5000, ioTimeoutMs: 5000 },
+      config: {
+        coordinator: "coordinator",
+        startTimeoutMs: 5000,
+        ioTimeoutMs: 5000,
+        coordinatorGraceMs: 5000,
+      },
       handler: {
         onMessage: (message) => host.onMessage(message),
         heartbeat: () => host.heartbeat(),
+        onReturned: () => "onReturned" in host && host.onReturned(),
         onLost: (error) => void onLost(error),
         log: () => {},
       },
