@@ -1,12 +1,13 @@
 /**
  * Carries checkpoints out for the coordinator's host, one at a time: has the servers copy their
  * chunks, says so, collects the copies and has them written. What is collected lies in the
- * coordinator's memory until it is written.
+ * coordinator's memory until it is written. One of a cut waits for the account that belongs to it.
  */
 import type { CoordinatorEvent } from "../core/coordinator/coordinator-events.js";
-import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
+import type { RunSetup, SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { statePartCount } from "../kernels/update-rule.js";
+import { type CutLimit, tornAt } from "../protocol/cut.js";
 import type { ChunkMarks } from "../protocol/messages.js";
 import { modelVersion } from "../protocol/model-version.js";
 import type { Residuals } from "../protocol/residuals.js";
@@ -43,6 +44,8 @@ export class CheckpointSaver {
   /** Ends the asking for the last one. */
   #abandoned = new AbortController();
   #pace: BackgroundPace | null = null;
+  /** Takes the account that belongs to the one of a cut. */
+  #giveAccount: (snapshot: TrainingSnapshot) => void = () => {};
   #last: Promise<void> = Promise.resolve();
 
   /** @param tell takes `copied` and `saved`. */
@@ -69,6 +72,11 @@ export class CheckpointSaver {
     this.#last = this.#save(request, setup, this.#abandoned.signal, this.#pace);
   }
 
+  /** This is what the one of a cut keeps of the coordinator. */
+  account(snapshot: TrainingSnapshot): void {
+    this.#giveAccount(snapshot);
+  }
+
   /** Somebody waits for the one that is being written. */
   hurry(): void {
     this.#pace?.hurry();
@@ -79,6 +87,18 @@ export class CheckpointSaver {
     this.#abandoned.abort();
   }
 
+  #accountOf(signal: AbortSignal): Promise<TrainingSnapshot> {
+    const account = new Promise<TrainingSnapshot>((resolve, reject) => {
+      this.#giveAccount = resolve;
+      signal.addEventListener("abort", () => {
+        reject(new PacelineError("unavailable", "the account of the cut is waited for no more"));
+      });
+    });
+    // It may be given up before it is waited for.
+    account.catch(() => {});
+    return account;
+  }
+
   async #save(
     request: SaveRequest,
     setup: RunSetup,
@@ -87,11 +107,15 @@ export class CheckpointSaver {
   ): Promise<void> {
     const about = { run: setup.spec.run, generation: request.view.generation };
     let residuals: readonly Residuals[] | null = null;
-    let isCopied = false;
+    let isCopied = request.isCut;
     let isCollected = false;
+    const account = request.isCut ? this.#accountOf(signal) : request.snapshot;
     const order = {
       ...{ view: request.view, layout: setup.layout, beside },
       stateParts: statePartCount(setup.spec.updateRule),
+      onMarked: request.isCut
+        ? (limits: readonly CutLimit[]) => this.#tell({ type: "marked", ...about, limits })
+        : null,
       onCopied: () => {
         if (beside === null) return;
         // Workers may give others as soon as they go on.
@@ -102,11 +126,15 @@ export class CheckpointSaver {
     };
     try {
       const state = await collectState({ ...this.#parts, signal }, order);
+      const snapshot = await account;
       isCollected = true;
       demandVersion(request, state.marks);
       // At rest the asking may be repeated, and they are given once.
-      const whole = { ...state, residuals: residuals ?? this.#given.take(request.residuals) };
-      const step = await this.#parts.saveCheckpoint(request, setup, whole, beside);
+      const values = { ...state, residuals: residuals ?? this.#given.take(request.residuals) };
+      const torn = tornIn(request, state.marks);
+      const kept = { ...snapshot, tornSteps: snapshot.tornSteps + torn };
+      const whole = { ...request, snapshot: kept };
+      const step = await this.#parts.saveCheckpoint(whole, setup, values, beside);
       const version = Math.min(...state.marks.map((marks) => marks.version));
       this.#tell({ type: "saved", ...about, step, version, problem: null });
     } catch (thrown) {
@@ -115,6 +143,13 @@ export class CheckpointSaver {
       this.#tell({ type: "saved", ...about, step: request.step, version: 0, problem, isLost });
     }
   }
+}
+
+/** Who is lost amid a cut may have torn a step that the account does not know of. */
+function tornIn({ isCut, view }: SaveRequest, marks: readonly ChunkMarks[]): number {
+  if (!isCut) return 0;
+  const applied = marks.map((chunk) => chunk.applied);
+  return tornAt(view.workers, applied);
 }
 
 /** What is saved at the end is what was evaluated. */

@@ -1,9 +1,11 @@
 /**
- * The marks of a chunk as they travel beside its weights: JSON in a message's detail. They come
- * from the network, so each number is looked at before a machine takes it over.
+ * The marks of a chunk as they travel beside its weights, and the limits of a cut: JSON in a
+ * message's detail. They come from the network, so each number is looked at before a machine takes
+ * it over.
  */
 
 import { PacelineError } from "../errors.js";
+import type { CutLimit } from "../protocol/cut.js";
 import {
   type AppliedMark,
   type ChunkMarks,
@@ -37,6 +39,21 @@ export function readMarks(text: string, chunk: number): ChunkMarks {
     }),
     ...(counts === undefined ? {} : { counts: countsIn(fieldsOf(counts, chunk, text), chunk) }),
   };
+}
+
+/** Reads the limits of a cut, given to a chunk; throws as `readMarks` does. */
+export function readLimits(text: string, chunk: number): CutLimit[] {
+  const limits = parsed(text, chunk);
+  if (!Array.isArray(limits)) throw noMarks(chunk, text);
+  return limits.map((one: unknown) => {
+    const limit = fieldsOf(one, chunk, text);
+    return {
+      rank: wholeNumber(limit, "rank", 0, chunk),
+      incarnation: wholeNumber(limit, "incarnation", 0, chunk),
+      step: wholeNumber(limit, "step", -1, chunk),
+      usedStep: wholeNumber(limit, "usedStep", -1, chunk),
+    };
+  });
 }
 
 function countsIn(counts: Fields, chunk: number): PushCounts {

@@ -21,6 +21,13 @@ interface ChunkSlots {
   readonly states: number[];
 }
 
+/** A slot that is not modified until `done` is called. */
+export interface LentSlot {
+  readonly slot: number;
+  readonly bytes: Uint8Array;
+  readonly done: () => void;
+}
+
 /** The memory of one job. */
 export class ChunkStore {
   readonly #arena: Arena;
@@ -112,10 +119,47 @@ export class ChunkStore {
   }
 
   /** Moves a chunk's values by an entry; its gradient is read and may still be on its way. */
-  apply({ chunk, gradient, lr, scale, version }: Entry, group: ParameterGroup): void {
-    const slots = this.#slotsOf(chunk);
+  apply(entry: Entry, group: ParameterGroup): void {
+    const slots = this.#slotsOf(entry.chunk);
+    assert(slots.weights >= 0, "weights are loaded", { chunk: entry.chunk });
+    this.#move(slots, entry, group);
+  }
+
+  /**
+   * Moves a copy: parts of a chunk that are lent, the weights first, by an entry that the chunk
+   * itself has applied, so that it has left them. What nobody else reads is changed where it lies.
+   * Returns the parts as they are lent from there on.
+   */
+  applyToCopy(parts: readonly LentSlot[], entry: Entry, group: ParameterGroup): LentSlot[] {
+    const [weights, ...states] = parts.map(({ slot }) => this.#takeBack(slot));
+    const slots: ChunkSlots = { weights: weights!, states };
+    this.#move(slots, entry, group);
+    return [slots.weights, ...slots.states].map((slot) => {
+      const lent = this.lendSlot(slot, entry.chunk);
+      // It is freed with the last who reads it.
+      this.#retired.add(slot);
+      return lent;
+    });
+  }
+
+  /** Ends a reading of a slot that its chunk has left; what nobody else reads is not freed. */
+  #takeBack(slot: number): number {
+    assert(this.#retired.has(slot), "a copy is moved after its chunk", { slot });
+    const left = this.#writes.get(slot)! - 1;
+    if (left > 0) this.#writes.set(slot, left);
+    else {
+      this.#writes.delete(slot);
+      this.#retired.delete(slot);
+    }
+    return slot;
+  }
+
+  #move(
+    slots: ChunkSlots,
+    { chunk, gradient, lr, scale, version }: Entry,
+    group: ParameterGroup,
+  ): void {
     const length = this.#lengthOf(chunk);
-    assert(slots.weights >= 0, "weights are loaded", { chunk });
     const shared = this.#isLent(slots.weights);
     const target = shared ? this.#arena.allocate(length) : slots.weights;
     const moment = { lr, scale, group, updateCount: version };
@@ -148,7 +192,7 @@ export class ChunkStore {
   }
 
   /** Lends a part's bytes to a write; `done` must be called when it has ended. */
-  lend(chunk: number, part: ChunkPart): { readonly bytes: Uint8Array; readonly done: () => void } {
+  lend(chunk: number, part: ChunkPart): LentSlot {
     const slots = this.#slotsOf(chunk);
     const slot = part === "weights" ? slots.weights : slots.states[chunkParts.indexOf(part) - 1];
     assert(slot !== undefined && slot >= 0, "the part is there", { chunk, part });
@@ -156,10 +200,10 @@ export class ChunkStore {
   }
 
   /** Lends the bytes of a slot as long as a chunk; as `lend` does. */
-  lendSlot(slot: number, chunk: number): { readonly bytes: Uint8Array; readonly done: () => void } {
+  lendSlot(slot: number, chunk: number): LentSlot {
     this.#writes.set(slot, (this.#writes.get(slot) ?? 0) + 1);
     const done = () => this.#endWrite(slot);
-    return { bytes: this.#arena.byteView(slot, this.#lengthOf(chunk)), done };
+    return { slot, bytes: this.#arena.byteView(slot, this.#lengthOf(chunk)), done };
   }
 
   /** The parts that each chunk has. */

@@ -351,6 +351,9 @@ export class CoordinatorHost implements CoordinatorService {
       case "goBack":
         void this.#goBack(effect.setup);
         break;
+      case "giveAccount":
+        this.#saver.account(effect.snapshot);
+        break;
       case "hurrySave":
         this.#saver.hurry();
         break;

@@ -25,8 +25,12 @@ class Kept {
   });
   readonly copies = new KeptCopies(this.store);
   /** What was sent: the part, its first value, and what ends the sending. */
-  readonly sent: { readonly part: string; readonly value: number; readonly done: () => void }[] =
-    [];
+  readonly sent: {
+    readonly part: string;
+    readonly value: number;
+    readonly version: number;
+    readonly done: () => void;
+  }[] = [];
 
   constructor() {
     for (const chunk of [0, 1]) this.store.install(chunk, "weights", this.#slotOf(1));
@@ -49,11 +53,20 @@ class Kept {
     this.store.free(gradient);
   }
 
+  /** A push that the chunk applies, and a copy of it as well. */
+  late(channel: number, chunk: number): void {
+    const gradient = this.#slotOf(0.25);
+    const late = { ...entry, chunk, gradient };
+    this.store.apply(late, "weight");
+    this.copies.apply({ type: "applyToCopy", channel, entry: late, group: "weight" });
+    this.store.free(gradient);
+  }
+
   send(channel: number, chunk: number): number | null {
     return this.copies.send(channel, chunk, {
-      send: ({ part }, payload, done = () => {}) => {
+      send: ({ part, version }, payload, done = () => {}) => {
         const value = new Float32Array(payload!.slice().buffer)[0]!;
-        this.sent.push({ part, value, done });
+        this.sent.push({ part, value, version, done });
       },
     });
   }
@@ -118,4 +131,39 @@ test("nobody but the channel that has copies gets or ends them", () => {
   assert.equal(kept.send(8, 0), null);
   assert.equal(kept.send(7, 1), null);
   assert.notEqual(kept.send(7, 0), null);
+});
+
+test("what is late moves a copy as it moves the chunk, and nothing else does", () => {
+  const before = kept.slots;
+  kept.keep(7, 0);
+  kept.late(7, 0);
+  kept.step(0);
+  kept.late(7, 0);
+  kept.late(8, 0);
+  assert.equal(kept.slots, before + 2, "it is changed where it lies");
+  kept.copies.close(7, { ...emptyHeader, kind: "saved", chunk: 0, version: 5 });
+  kept.send(7, 0);
+  // 0.25 and half of it again: momentum of its own.
+  assert.deepEqual(
+    kept.sent.map(({ part, value, version }) => [part, value, version]),
+    [
+      ["state1", 0.375, 5],
+      ["weights", 1 - 0.25 - 0.375, 5],
+    ],
+  );
+  for (const { done } of kept.sent) done();
+  assert.equal(kept.slots, before);
+});
+
+test("what somebody else still reads of a copy is left as it is", () => {
+  const before = kept.slots;
+  const { bytes, done } = kept.store.lend(0, "weights");
+  kept.keep(7, 0);
+  kept.late(7, 0);
+  assert.equal(new Float32Array(bytes.slice().buffer)[0], 1);
+  done();
+  kept.send(7, 0);
+  assert.equal(kept.sent.at(-1)?.value, 0.75);
+  for (const one of kept.sent) one.done();
+  assert.equal(kept.slots, before);
 });

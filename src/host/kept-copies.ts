@@ -1,29 +1,30 @@
 /**
  * The copies of chunks that a server keeps for a checkpoint while training goes on: parts whose
- * slots are lent, so that updates write elsewhere (chunk-store.ts). A copy is given up with its
- * sending.
+ * slots are lent, so that updates write elsewhere (chunk-store.ts). A copy may be moved by what is
+ * late for it until it is closed, and is given up with its sending.
  *
  * Invariant: one channel at a time has copies, and each chunk is kept once for it. So copies take
  * at most as much memory again as the chunks that are held.
  */
+import type { ShardEffect } from "../core/server/shard-events.js";
 import type { ChunkHeader, ChunkPart } from "../protocol/messages.js";
-import type { ChunkStore } from "./chunk-store.js";
+import type { ChunkStore, LentSlot } from "./chunk-store.js";
 import type { ServedChannel } from "./served-channel.js";
 
 /** A part of a copy; `done` gives its memory up. */
-interface KeptPart {
+interface KeptPart extends LentSlot {
   readonly header: ChunkHeader;
-  readonly bytes: Uint8Array;
-  readonly done: () => void;
 }
+
+type CopiedStore = Pick<ChunkStore, "lend" | "parts" | "applyToCopy">;
 
 /** The copies of one job. */
 export class KeptCopies {
-  readonly #store: Pick<ChunkStore, "lend" | "parts">;
+  readonly #store: CopiedStore;
   #channel = -1;
   readonly #chunks = new Map<number, readonly KeptPart[]>();
 
-  constructor(store: Pick<ChunkStore, "lend" | "parts">) {
+  constructor(store: CopiedStore) {
     this.#store = store;
   }
 
@@ -38,6 +39,24 @@ export class KeptCopies {
       return { header: { ...header, part }, ...this.#store.lend(header.chunk, part) };
     });
     this.#chunks.set(header.chunk, kept);
+  }
+
+  /** Moves a copy, if there is one, by an entry that the chunk has applied. */
+  apply({ channel, entry, group }: ShardEffect & { readonly type: "applyToCopy" }): void {
+    const { chunk } = entry;
+    const kept = this.#take(channel, chunk);
+    if (kept === null) return;
+    const moved = this.#store.applyToCopy(kept.toReversed(), entry, group).toReversed();
+    const parts = kept.map(({ header }, index) => ({ header, ...moved[index]! }));
+    this.#chunks.set(chunk, parts);
+  }
+
+  /** A copy, if there is one, is moved no more; `header` is what its parts go out with. */
+  close(channel: number, header: ChunkHeader): void {
+    const kept = this.#take(channel, header.chunk);
+    if (kept === null) return;
+    const parts = kept.map((one) => ({ ...one, header: { ...header, part: one.header.part } }));
+    this.#chunks.set(header.chunk, parts);
   }
 
   /** Sends a copy, which is given up with it; how many bytes, null where there is none. */

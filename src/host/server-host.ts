@@ -17,16 +17,14 @@ import { createConversions, createKernels } from "../kernels/choice.js";
 import { termOf } from "../protocol/ids.js";
 import {
   type ChunkHeader,
-  type ChunkKind,
-  type ChunkMarks,
   type CoordinatorMessage,
   emptyHeader,
   type ServerStatistics,
 } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
-import { readMarks } from "./chunk-marks.js";
 import { ChunkStore } from "./chunk-store.js";
+import { type TransferKind, transferEvent, transferKinds } from "./chunk-transfers.js";
 import { EffectLoop } from "./effect-loop.js";
 import { entryHeader } from "./entry-text.js";
 import { KeptCopies } from "./kept-copies.js";
@@ -35,9 +33,6 @@ import { ReplicaInbox } from "./replica-inbox.js";
 import { ServedChannel } from "./served-channel.js";
 import { type Arriving, nothing, type ServedRun } from "./served-run.js";
 import type { ServerHostParts } from "./server-parts.js";
-
-/** What a coordinator of a lower term may not say. */
-const transferKinds: ReadonlySet<ChunkKind> = new Set(["load", "copy", "save", "discard"]);
 
 /** The host. */
 export class ServerHost {
@@ -234,10 +229,10 @@ export class ServerHost {
         this.#step({ type: "pull", header, channel });
         break;
       case "load":
-        this.#onLoad(channel, header, job, slot);
-        break;
       case "copy":
-        this.#step({ type: "copy", chunk: header.chunk, channel });
+      case "mark":
+      case "cut":
+        this.#onTransfer(header.kind, channel, header, arrived);
         break;
       case "save":
         this.#sendCopy(channel, header, job);
@@ -256,17 +251,17 @@ export class ServerHost {
     }
   }
 
-  #onLoad(channel: number, header: ChunkHeader, { store }: ServedRun, slot: number): void {
-    const { chunk, generation, part, detail } = header;
-    let marks: ChunkMarks | null = null;
+  #onTransfer(kind: TransferKind, channel: number, header: ChunkHeader, arrived: Arriving): void {
+    const { slot, job } = arrived;
+    let event: ShardEvent;
     try {
-      if (part === "weights") marks = readMarks(detail, chunk);
+      event = transferEvent(kind, header, slot, channel);
     } catch (thrown) {
-      store.free(slot);
+      if (slot >= 0) job?.store.free(slot);
       this.#refuse(channel, header, toPacelineError(thrown).message);
       return;
     }
-    this.#step({ type: "load", chunk, generation, part, slot, marks, channel });
+    this.#step(event);
   }
 
   /** The machine hears of a push when its values lie in a slot of their own. */
@@ -382,6 +377,12 @@ export class ServerHost {
         break;
       case "keepCopy":
         if (this.#channels.has(effect.channel)) job.copies.keep(effect.channel, effect.header);
+        break;
+      case "applyToCopy":
+        this.#timed("apply", effect.entry.chunk, () => job.copies.apply(effect));
+        break;
+      case "closeCopy":
+        job.copies.close(effect.channel, effect.header);
         break;
       case "sendParts":
         // The weights come last, with what says that all is there.

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { PacelineError } from "../errors.js";
+import type { CutLimit } from "../protocol/cut.js";
 import { layOut } from "../protocol/layout.js";
-import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
+import { type AppliedMark, type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { View } from "../protocol/view.js";
 import type { ChunkReceiver, Transport } from "../transport/transport.js";
 import { BackgroundPace } from "./background-pace.js";
@@ -31,17 +32,29 @@ class Servers {
 
   readonly pace = new BackgroundPace(this.clock, 60_000);
 
-  constructor(replicas: readonly (readonly number[])[], isBeside = true, isHurried = true) {
+  /** The limits that were told; null where nobody was told any. */
+  limits: readonly CutLimit[] | null = null;
+
+  constructor(
+    replicas: readonly (readonly number[])[],
+    isBeside = true,
+    isHurried = true,
+    isCut = false,
+  ) {
     if (isHurried) this.pace.hurry();
     this.replicas = replicas;
     const openChunks = (address: string, receiver: ChunkReceiver) => {
       const server = Number(address);
       this.#receivers.set(server, receiver);
+      // Who is greeted again answers at once.
+      let isGreeted = false;
       return {
         peer: address,
         send: (header: ChunkHeader, _payload: unknown, sent?: () => void) => {
           sent?.();
           if (header.kind !== "hello") this.asked.push({ server, header });
+          else if (isGreeted) receiver.onChunk({ ...emptyHeader, kind: "welcome", run: "r" }, null);
+          isGreeted ||= header.kind === "hello";
         },
         close: () => {},
       };
@@ -51,7 +64,11 @@ class Servers {
     const beside = isBeside ? this.pace : null;
     const order = { view: this.#view(), layout, stateParts: 1, beside };
     const onCopied = () => void this.copied++;
-    this.ended = collectState(parts, { ...order, onCopied }).then(
+    const takeLimits = (limits: readonly CutLimit[]) => {
+      this.limits = limits;
+    };
+    const onMarked = isCut ? takeLimits : null;
+    this.ended = collectState(parts, { ...order, onMarked, onCopied }).then(
       ({ weights, state, marks: told }) => [[...weights], [...state[0]!], told.length],
       (thrown: PacelineError) => thrown.message,
     );
@@ -89,8 +106,10 @@ class Servers {
     });
   }
 
-  copy(server: number, chunk: number, seq = 3): this {
-    const header = { ...emptyHeader, kind: "copied", chunk, step: seq, version: 3 } as const;
+  copy(server: number, chunk: number, seq = 3, applied: readonly AppliedMark[] = []): this {
+    const detail = JSON.stringify({ ...marks, applied });
+    const about = { chunk, step: seq, version: 3, detail };
+    const header = { ...emptyHeader, kind: "copied", ...about } as const;
     this.#receivers.get(server)!.onChunk(header, null);
     return this;
   }
@@ -216,4 +235,37 @@ test("beside training one chunk is asked for after the other", async () => {
   assert.deepEqual(servers.take(), ["save 1 at 1"]);
   servers.save(1, 1, 2);
   assert.deepEqual(((await servers.ended) as number[][])[0], [1, 1, 1, 1, 2, 2, 2, 2]);
+});
+
+test("for a cut primaries mark their chunks, and are told its limits when all have", async () => {
+  const servers = new Servers([[0, 1], [1]], true, true, true).welcome(0, 1);
+  assert.deepEqual(servers.take(), ["mark 0 at 0", "mark 1 at 1"]);
+  const about = { rank: 2, incarnation: 7 };
+  servers.copy(0, 0, 3, [{ ...about, step: 4 }]);
+  servers.copy(0, 0);
+  assert.deepEqual([servers.take(), servers.limits], [[], null]);
+  servers.copy(1, 1, 3, [{ ...about, step: 5 }]);
+  const limits = [{ ...about, step: 5, usedStep: 5 }];
+  assert.deepEqual(servers.limits, limits);
+  const told = servers.asked.map(({ header: { detail } }) => JSON.parse(detail) as unknown);
+  assert.deepEqual(told, [limits, limits]);
+  assert.deepEqual(servers.take(), ["cut 0 at 0", "cut 1 at 1"]);
+  servers.copy(1, 1);
+  for (let second = 0; second < 20; second++) servers.clock.pass(1000);
+  assert.deepEqual([servers.take(), servers.copied], [[], 0], "a worker may be slow");
+  servers.copy(0, 0);
+  assert.deepEqual([servers.take(), servers.copied], [["save 0 at 0", "save 1 at 1"], 1]);
+  servers.save(0, 0, 1).save(1, 1, 2);
+  assert.deepEqual(((await servers.ended) as number[][])[0], [1, 1, 1, 1, 2, 2, 2, 2]);
+});
+
+test("a cut is over with a link, a refusal, or a server that marks nothing", async () => {
+  const begun = () => new Servers([[0], [1]], true, true, true).welcome(0, 1);
+  const lost = "the link to server-0 broke, and 1 copies are lost with it";
+  assert.equal(await begun().reopen(0).ended, lost);
+  assert.equal(await begun().copy(0, 0).copy(1, 1).reopen(0).ended, lost);
+  assert.equal(await begun().copy(0, 0).refuse(1, 1).ended, "server-1 refused: no room");
+  const silent = begun().copy(0, 0);
+  for (let second = 0; second < 6; second++) silent.clock.pass(1000);
+  assert.match(String(await silent.ended), /^server-1 at 1 has not answered for \d s$/);
 });

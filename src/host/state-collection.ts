@@ -2,6 +2,10 @@
  * Collects a model's whole state from the servers, in two rounds: every chunk is copied where it
  * lies, which takes no time and after which training may go on; then the copies are sent.
  *
+ * Where nobody stands still each chunk's primary marks it instead, and its pushes wait; when all
+ * are marked the limits of the cut are known and told, and the chunk is copied once its primary has
+ * all pushes within them (protocol/cut.ts). Nobody but workers is waited for in between.
+ *
  * Each chunk's primary copies it, and so does the backup that is to give it (copy-sources.ts). At
  * rest both have the same entries; where the backup is behind, the primary's copy is taken.
  * A copy is kept for its channel. One that is lost with it is taken again while nobody has gone on;
@@ -9,10 +13,12 @@
  */
 import { copySources } from "../core/coordinator/copy-sources.js";
 import { PacelineError, toPacelineError } from "../errors.js";
+import { type CutLimit, cutLimitsOf } from "../protocol/cut.js";
 import { termOf } from "../protocol/ids.js";
 import type { Layout } from "../protocol/layout.js";
 import {
   type ChunkHeader,
+  type ChunkKind,
   type ChunkMarks,
   chunkParts,
   emptyHeader,
@@ -26,13 +32,15 @@ import { bytesOf, type ModelState, type TransferParts } from "./state-transfer.j
 
 /** What is to be collected. */
 export interface CollectionOrder {
-  /** All servers stand on it, and nobody pushes until `onCopied`. */
+  /** All servers stand on it; where it is of no cut, nobody pushes until `onCopied`. */
   readonly view: View;
   readonly layout: Layout;
   /** Vectors besides the weights. */
   readonly stateParts: number;
   /** Where training goes on from `onCopied` on, at which pace copies are sent; else null. */
   readonly beside: BackgroundPace | null;
+  /** Every chunk is marked, and the limits are about to be told; null where all stand still. */
+  readonly onMarked: ((limits: readonly CutLimit[]) => void) | null;
   /** Every chunk is copied. */
   onCopied(): void;
 }
@@ -75,6 +83,9 @@ class Collection {
   readonly #copied: readonly Map<number, number>[];
   /** By chunk whose copy is taken, once that is known. */
   readonly #sources: (number | null)[];
+  /** By chunk the marks that it was marked with; none where all stand still. */
+  readonly #marked: ChunkMarks[] = [];
+  #markedLeft: number;
   #isCopied = false;
   readonly #vectors: readonly Float32Array[];
   readonly #marks: ChunkMarks[] = [];
@@ -92,8 +103,10 @@ class Collection {
     this.#parts = parts;
     this.#order = order;
     this.#onEnd = onEnd;
-    const { layout, view, stateParts } = order;
-    this.#wanted = copySources(view, layout);
+    const { layout, view, stateParts, onMarked } = order;
+    const isCut = onMarked !== null;
+    this.#wanted = isCut ? view.replicas.map(([primary]) => primary!) : copySources(view, layout);
+    this.#markedLeft = isCut ? layout.chunks.length : 0;
     this.#copied = layout.chunks.map(() => new Map<number, number>());
     this.#sources = layout.chunks.map(() => null);
     this.#chunksLeft = layout.chunks.length;
@@ -138,10 +151,10 @@ class Collection {
     });
   }
 
-  #say(giver: Giver, kind: "copy" | "save" | "discard", chunk: number): void {
+  #say(giver: Giver, kind: ChunkKind, chunk: number, detail = ""): void {
     const { run, number } = this.#order.view;
     giver.heardMs = this.#parts.clock.nowMs();
-    giver.link?.send({ ...emptyHeader, kind, run, term: termOf(number), chunk }, null);
+    giver.link?.send({ ...emptyHeader, kind, run, term: termOf(number), chunk, detail }, null);
   }
 
   /** What was kept for an earlier channel is gone. */
@@ -149,7 +162,8 @@ class Collection {
     const isAgain = giver.wasOpen;
     giver.wasOpen = true;
     if (!isAgain) {
-      for (const chunk of giver.chunks) this.#say(giver, "copy", chunk);
+      const kind = this.#order.onMarked === null ? "copy" : "mark";
+      for (const chunk of giver.chunks) this.#say(giver, kind, chunk);
       return;
     }
     const { index } = giver.server;
@@ -157,7 +171,7 @@ class Collection {
     const isOther = (chunk: number) => ![index, null].includes(this.#sources[chunk]!);
     const gone = giver.chunks.filter((chunk) => !isDone(chunk) && !isOther(chunk));
     if (gone.length === 0) return;
-    if (this.#isCopied && this.#order.beside !== null) {
+    if ((this.#isCopied && this.#order.beside !== null) || this.#order.onMarked !== null) {
       const what = `the link to server-${index} broke, and ${gone.length} copies are lost with it`;
       this.#end(new PacelineError("unavailable", what));
       return;
@@ -194,6 +208,8 @@ class Collection {
     const { index } = giver.server;
     if (header.kind === "saved") {
       this.#onSaved(giver, header);
+    } else if (header.kind === "copied" && this.#markedLeft > 0) {
+      this.#onMarked(giver, header);
     } else if (header.kind === "copied") {
       this.#onCopied(giver, chunk, header.step);
     } else if (index !== this.#order.view.replicas[chunk]?.[0] && !this.#isCopied) {
@@ -201,6 +217,20 @@ class Collection {
       this.#onCopied(giver, chunk, -1);
     } else {
       throw new PacelineError("refused", `server-${index} refused: ${header.detail}`);
+    }
+  }
+
+  #onMarked(giver: Giver, { chunk, detail }: ChunkHeader): void {
+    const { onMarked } = this.#order;
+    if (onMarked === null || !giver.chunks.includes(chunk) || chunk in this.#marked) return;
+    this.#marked[chunk] = readMarks(detail, chunk);
+    this.#markedLeft--;
+    if (this.#markedLeft > 0) return;
+    const limits = cutLimitsOf(this.#marked.map(({ applied }) => applied));
+    onMarked(limits);
+    const told = JSON.stringify(limits);
+    for (const one of this.#givers.values()) {
+      for (const index of one.chunks) this.#say(one, "cut", index, told);
     }
   }
 
@@ -268,12 +298,17 @@ class Collection {
     else this.#end(null);
   }
 
-  /** One that is asked for something and says nothing is not waited for without end. */
+  /**
+   * One that is asked for something and says nothing is not waited for without end, unless it may
+   * wait for a slow worker's push.
+   */
   #look(): void {
     const { clock, ioTimeoutMs } = this.#parts;
+    const isCut = this.#order.onMarked !== null;
     for (const { server, chunks, coming, heardMs } of this.#givers.values()) {
-      const isAsked =
-        coming.size > 0 || chunks.some((chunk) => !this.#copied[chunk]!.has(server.index));
+      const lacks = (chunk: number) =>
+        isCut ? !(chunk in this.#marked) : !this.#copied[chunk]!.has(server.index);
+      const isAsked = coming.size > 0 || chunks.some(lacks);
       const silentMs = clock.nowMs() - heardMs;
       if (!isAsked || silentMs < ioTimeoutMs) continue;
       const silence = `has not answered for ${(silentMs / 1000).toFixed(0)} s`;

@@ -8,6 +8,7 @@
  *
  * Every transport carries exactly these. Wire formats live in `wire`, promises in ARCHITECTURE.md.
  */
+import type { StepTally, TallyOrder } from "./cut.js";
 import type { MemberRole, WorkerIdentity } from "./identity.js";
 import type { ModelLayout, TensorSpec } from "./layout.js";
 import type { RunSpec } from "./run-spec.js";
@@ -232,6 +233,8 @@ export type MemberMessage =
       readonly position: number;
       readonly step: number;
     }
+  /** Answer to `tally`, once the step is complete: what the assignment had come to by then. */
+  | ({ readonly type: "tallied"; readonly cut: number } & StepTally)
   /** Answer to `barrier`: the worker stands as one that begins from the checkpoint would. */
   | {
       readonly type: "barrierReached";
@@ -289,6 +292,8 @@ export type CoordinatorMessage =
   /** Go on up to and including this step, then rest and say `paused`. */
   | { readonly type: "pauseAt"; readonly pause: number; readonly step: number }
   | { readonly type: "resume"; readonly pause: number }
+  /** A checkpoint is of a cut behind a step: say `tallied` once that is complete, and go on. */
+  | ({ readonly type: "tally" } & TallyOrder)
   /**
    * A checkpoint is about to be written, and all rest: take whole weights where replies are
    * differences, give residuals where there are any, then say `barrierReached`.
@@ -331,6 +336,8 @@ export const chunkKinds = [
   "copy",
   "copied",
   "discard",
+  "mark",
+  "cut",
 ] as const;
 /** One of the kinds. */
 export type ChunkKind = (typeof chunkKinds)[number];
@@ -372,6 +379,10 @@ export type ChunkPart = (typeof chunkParts)[number];
  *   answered by copied, whose `step` is the seq and whose `version` the version of the copy
  * - save: chunk; answered by one saved message a part, with which the copy is given up
  * - discard: the copy of the chunk is not wanted; no answer
+ * - mark: as copy, of a chunk whose primary has pushes to it wait until cut; copied has in detail
+ *   the ChunkMarks of the copy as JSON
+ * - cut: detail = the CutLimits as JSON (cut.ts): the chunk goes on, and its copy takes the pushes
+ *   within them; answered by copied when it has them all
  * - follow: a server asks a chunk's primary for all its entries; rank = its index, `step` = the seq
  *   that it has, -1 for none, fence = the view that it stands on, which all answers repeat
  * - snapshot: chunk, part, payload = values, `step` = seq, detail = ChunkMarks as JSON with the

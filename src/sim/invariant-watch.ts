@@ -4,7 +4,8 @@
  *
  * What is looked at: every step's parameters are versions that servers had, in step where the pace
  * keeps step; no position is applied twice to a chunk; every checkpoint holds what the ledger says,
- * and the coordinator's account counts what was applied; the parts of an evaluation are of one
+ * and the coordinator's account counts what was applied; a checkpoint for which nobody stands still
+ * is of a consistent cut (cut-watch.ts); the parts of an evaluation are of one
  * model, those of the last one of the final weights.
  */
 import type { Entry } from "../core/server/entry.js";
@@ -19,7 +20,8 @@ import type { RunEvent } from "../protocol/run-events.js";
 import type { View } from "../protocol/view.js";
 import { countPositions, usedExamples } from "./applied-positions.js";
 import { CopyWatch } from "./copy-watch.js";
-import type { Ledger, LedgerStart, LedgerStep } from "./ledger.js";
+import { coveredBy, inconsistency } from "./cut-watch.js";
+import type { Ledger, LedgerEntry, LedgerStart, LedgerStep } from "./ledger.js";
 import type { SavedCheckpoint } from "./saved-checkpoint.js";
 import type { ComputedStep } from "./simulated-compute.js";
 import { digestOf, toyLoss } from "./toy-model.js";
@@ -53,6 +55,8 @@ export class InvariantWatch {
   #workers: readonly number[] = [];
   /** By rank the life that has computed a step. */
   readonly #begun = new Map<number, number>();
+  /** Lives of workers that are members no more. */
+  readonly #gone = new Set<number>();
   /** The generation that servers apply under, and the term of lives that take part. */
   #present = { generation: 0, term: 0 };
   #clocks: () => readonly WorkerClock[] = () => [];
@@ -141,6 +145,8 @@ export class InvariantWatch {
   told(event: RunEvent): void {
     if (event.kind === "view") this.#workers = event.workers;
     if (event.kind === "lost" && event.role === "server") this.#copies.lost(event.incarnation);
+    const isGone = event.kind === "lost" || event.kind === "left";
+    if (isGone && event.role === "worker") this.#gone.add(event.incarnation);
     if (event.kind !== "evaluation") return;
     const models = this.#evaluation.models.size;
     if (models > 1) {
@@ -215,17 +221,26 @@ export class InvariantWatch {
 
   /**
    * A checkpoint is about to be written. Servers may have gone on since they copied for it: what it
-   * has to be is what they had at the versions that it names.
+   * has to be is what they had at the versions that it names or, of a cut, what its marks cover.
    */
   saved(request: SaveRequest, state: CheckpointState): SavedCheckpoint {
-    const { step, why } = request;
+    const { step, why, isCut } = request;
     const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
     const where = `checkpoint of step ${step} (${why})`;
     const { chunks } = this.#ledger.layout;
     const entries = chunks.map(({ index }) => {
-      return this.#ledger.entriesOf(index).slice(0, state.marks[index]!.version);
+      const all = this.#ledger.entriesOf(index);
+      const marks = state.marks[index]!;
+      return isCut ? coveredBy(marks, all) : all.slice(0, marks.version);
     });
-    for (const { index } of chunks) this.#compareChunk(where, index, state, why);
+    for (const { index } of chunks) this.#compareChunk(where, index, state, request, entries);
+    // Of lives that ended with an earlier part, or before the run went back, marks may be torn.
+    const lives = [...this.#begun].map(([rank, incarnation]) => ({ rank, incarnation }));
+    const present = lives.filter(({ incarnation: life }) => {
+      return !this.#gone.has(life) && !this.#isOver(life);
+    });
+    const torn = isCut ? inconsistency(state.marks, present) : null;
+    if (torn !== null) this.violated("inconsistent cut", `${where}: ${torn}`);
     this.#noteRejected(state.marks);
     const rejected = rejectedBy(this.#ledger.rejected, state.marks);
     // A step that a lost worker tore is sealed by some chunks only.
@@ -252,24 +267,29 @@ export class InvariantWatch {
     where: string,
     chunk: number,
     state: CheckpointState,
-    why: SaveRequest["why"],
+    { why, isCut }: Pick<SaveRequest, "why" | "isCut">,
+    applies: readonly (readonly LedgerEntry[])[],
   ): void {
     const { version, examples } = state.marks[chunk]!;
-    this.#ledger.sent(chunk, version);
-    if (why !== "checkpoint") this.#ledger.atRest(chunk, version);
+    const own = applies[chunk]!;
     const entries = this.#ledger.entriesOf(chunk);
+    this.#ledger.sent(chunk, entries.lastIndexOf(own.at(-1)!) + 1);
+    if (why !== "checkpoint") this.#ledger.atRest(chunk, version);
     const place = `chunk ${chunk} of the ${where}`;
-    if (why === "checkpoint" ? version > entries.length : version !== entries.length) {
+    const isAtRest = why !== "checkpoint";
+    if (version !== own.length || (isAtRest && version !== entries.length)) {
       this.violated("checkpoint version", `${place} is of ${version}, not ${entries.length}`);
     }
-    const applied = entries.slice(0, version).reduce((sum, entry) => sum + entry.examples, 0);
+    const applied = own.reduce((sum, entry) => sum + entry.examples, 0);
     if (examples !== applied) {
       this.violated("checkpoint examples", `${place} has ${examples} examples, not ${applied}`);
     }
     if (!this.#ledger.knowsValues) return;
     const { offset, length } = this.#ledger.layout.chunks[chunk]!;
     const vectors = [state.weights, ...state.state];
-    const known = this.#ledger.valuesAt(chunk, version);
+    const known = isCut
+      ? this.#ledger.valuesWith(chunk, own)
+      : this.#ledger.valuesAt(chunk, version);
     for (let part = 0; part < this.#ledger.partCount; part++) {
       const found = vectors[part]!.subarray(offset, offset + length);
       const wanted = known[part];

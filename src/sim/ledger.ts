@@ -31,6 +31,17 @@ export interface LedgerEntry {
   readonly step: number;
   readonly steps: readonly LedgerStep[];
   readonly examples: number;
+  /** What its gradient was multiplied by. */
+  readonly scale: number;
+}
+
+/** What the values of a chunk are moved by. */
+interface Moment {
+  readonly steps: readonly LedgerStep[];
+  readonly lr: number;
+  readonly scale: number;
+  readonly version: number;
+  readonly isFolded: boolean;
 }
 
 /** Values and order of a chunk. */
@@ -183,9 +194,14 @@ export class Ledger {
     if (entry.version !== chunk.entries.length + 1) {
       this.#complain(`${where} follows version ${chunk.entries.length}`);
     }
-    chunk.entries.push({ step: entry.marks[0]?.step ?? -1, steps, examples });
+    const { scale, version } = entry;
+    chunk.entries.push({ step: entry.marks[0]?.step ?? -1, steps, examples, scale });
     const length = this.layout.chunks[entry.chunk]!.length;
-    if (this.knowsValues && steps.length > 0) this.#move(entry, chunk, steps);
+    if (this.knowsValues && steps.length > 0) {
+      const isFolded = entry.sealedStep >= 0;
+      this.#move(entry.chunk, chunk.parts, { steps, lr, scale, version, isFolded });
+      chunk.versions.set(digestOf(this.#arena.view(chunk.parts[0]!, length)), version);
+    }
     const values = chunk.parts.map((slot) => this.#arena.view(slot, length).slice());
     chunk.history.set(entry.version, values);
     return false;
@@ -232,6 +248,33 @@ export class Ledger {
     return history.get(version) ?? [];
   }
 
+  /**
+   * The values of a chunk that has applied these of its entries, in this order, and no other; none
+   * where they are not known. Nobody asks for what is before the first that it lacks from here on.
+   */
+  valuesWith(chunk: number, entries: readonly LedgerEntry[]): readonly Float32Array[] {
+    const all = this.entriesOf(chunk);
+    const lacked = entries.findIndex((entry, index) => entry !== all[index]);
+    const base = lacked < 0 ? entries.length : lacked;
+    const { length } = this.layout.chunks[chunk]!;
+    const slots = this.valuesAt(chunk, base).map((values) => {
+      const slot = this.#arena.allocate(length);
+      this.#arena.view(slot, length).set(values);
+      return slot;
+    });
+    if (slots.length === 0) return [];
+    let examples = entries.slice(0, base).reduce((sum, entry) => sum + entry.examples, 0);
+    for (const [index, { steps, scale, examples: more }] of entries.slice(base).entries()) {
+      const lr = learningRate(this.spec.schedule, examples);
+      const version = base + index + 1;
+      this.#move(chunk, slots, { steps, lr, scale, version, isFolded: false });
+      examples += more;
+    }
+    const found = slots.map((slot) => this.#arena.view(slot, length).slice());
+    for (const slot of slots) this.#arena.free(slot);
+    return found;
+  }
+
   /** How many vectors there are: weights and state. */
   get partCount(): number {
     return 1 + statePartCount(this.spec.updateRule);
@@ -246,8 +289,9 @@ export class Ledger {
     return weights;
   }
 
-  #move(entry: Entry, chunk: LedgerChunk, steps: readonly LedgerStep[]): void {
-    const { offset, length, group } = this.layout.chunks[entry.chunk]!;
+  #move(chunk: number, parts: readonly number[], moment: Moment): void {
+    const { steps, lr, scale, version, isFolded } = moment;
+    const { offset, length, group } = this.layout.chunks[chunk]!;
     const kernels = this.#kernels;
     const slots = steps.map(({ gradients }) => {
       const slot = this.#arena.allocate(length);
@@ -257,12 +301,10 @@ export class Ledger {
     const inputs = steps.map(({ range }, index) => {
       return { offset: slots[index]!, examples: range.end - range.start };
     });
-    const isFolded = entry.sealedStep >= 0;
     const reduce = reduceOf(group, this.spec.reduce);
     if (isFolded) kernels.fold(this.#scratch, inputs, length, reduce);
     else kernels.copy(slots[0]!, this.#scratch, length);
-    const { lr, scale, version } = entry;
-    const [weights, first, second] = chunk.parts;
+    const [weights, first, second] = parts;
     kernels.update(
       updateScalars(this.spec.updateRule, { lr, scale, group, updateCount: version }),
       {
@@ -275,7 +317,6 @@ export class Ledger {
       },
     );
     for (const slot of slots) this.#arena.free(slot);
-    chunk.versions.set(digestOf(this.#arena.view(weights!, length)), version);
   }
 }
 

@@ -1,21 +1,24 @@
 /**
- * How a checkpoint is carried out, once all stand at its barrier (standstill.ts): servers copy
+ * How a checkpoint is carried out. Where all stand at its barrier (standstill.ts) servers copy
  * their chunks, and what the coordinator keeps of the same moment is written down; then training
  * goes on, and the copies are collected and written beside it. Where the run ends with it, all
- * stand until it is written.
+ * stand until it is written. Where nobody stops for it, it is of a cut (checkpoint-cut.ts).
  *
  * Invariant: what is written of servers, workers and the coordinator is of one moment, in which
- * nobody pushes and no view is being agreed on.
+ * nobody pushes and no view is being agreed on, or of one consistent cut.
  */
 import { assert } from "../../assert.js";
 import { keepsResiduals } from "../../protocol/compression.js";
+import type { WorkerIdentity } from "../../protocol/identity.js";
+import type { IdSource } from "../../protocol/ids.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { Pace } from "../sync/pace.js";
 import type { BarrierRound } from "../work/barrier-round.js";
 import type { EpochRecords } from "../work/epoch-records.js";
 import type { Evaluator } from "../work/evaluator.js";
-import type { SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
+import type { SaveRequest } from "../work/run-setup.js";
 import { DueByClock } from "../work/what-is-due.js";
+import { CheckpointCut, type CutFloor, type Tally } from "./checkpoint-cut.js";
 import type { SaveEvent } from "./coordinator-events.js";
 import type { Saves } from "./saves.js";
 import type { Standstill } from "./standstill.js";
@@ -24,7 +27,7 @@ import { lateSaveWords } from "./training-words.js";
 import type { ViewRounds } from "./view-rounds.js";
 
 /** What training is to checkpoints. */
-export interface CheckpointFloor {
+export interface CheckpointFloor extends CutFloor {
   readonly spec: RunSpec;
   readonly pace: Pace;
   readonly views: ViewRounds;
@@ -34,8 +37,8 @@ export interface CheckpointFloor {
   readonly saves: Saves;
   /** Everybody stands before this step. */
   standBefore(step: number): void;
-  /** What a checkpoint keeps of the coordinator. */
-  snapshot(): TrainingSnapshot;
+  /** Global steps so far. */
+  globalSteps(): number;
 }
 
 /** So long a checkpoint may wait for the one before without anything being said. */
@@ -53,14 +56,34 @@ export class CheckpointRounds {
   /** When the last one was begun, or training was first looked at. */
   #begunMs: number | null = null;
   #isToldLate = false;
+  readonly #ids: IdSource;
+  /** The one on its way, until it is written or given up, where nobody stops for it. */
+  #cut: CheckpointCut | null = null;
   /** What waits for the one that is being written; null while nothing does. */
   #waiting: { readonly sinceMs: number; readonly isCheckpoint: boolean } | null = null;
 
-  constructor(floor: CheckpointFloor, still: Standstill, port: TrainingPort) {
+  /** @param ids of cuts. */
+  constructor(floor: CheckpointFloor, still: Standstill, port: TrainingPort, ids: IdSource) {
+    this.#ids = ids;
     this.#floor = floor;
     this.#still = still;
     this.#port = port;
     this.#byClock = new DueByClock(floor.spec.checkpointEvery);
+  }
+
+  /** True while no work is dealt, as servers are marking their chunks for a cut. */
+  get isMarking(): boolean {
+    return this.#cut?.isMarking === true;
+  }
+
+  /** True while servers are asked for what belongs before a cut. */
+  get isCutting(): boolean {
+    return this.#cut?.isOpen === true;
+  }
+
+  /** One sentence where a cut waits for something; else null. */
+  activity(): string | null {
+    return this.#cut === null || this.#cut.account !== null ? null : this.#cut.activity;
   }
 
   /** Has one written if the clock asks for it. */
@@ -105,7 +128,40 @@ export class CheckpointRounds {
     const version = why === "final" ? evaluator.finalVersion : null;
     const leisureMs = this.#leisureMs(why, nowMs);
     const snapshot = this.#floor.snapshot();
-    this.#port.save({ view, step, why, snapshot, version, residuals, leisureMs });
+    this.#port.save({ view, step, why, snapshot, isCut: false, version, residuals, leisureMs });
+  }
+
+  /** Nobody stops for the one that is due. */
+  cut(nowMs: number): void {
+    const { views, saves } = this.#floor;
+    const view = views.standing;
+    assert(view !== null, "a cut is through what a view's workers do");
+    const step = this.#floor.globalSteps();
+    saves.begin("checkpoint", null, step);
+    this.#byClock.tried(nowMs);
+    this.#cut = new CheckpointCut(this.#ids.next(), view, this.#floor, this.#port);
+    const leisureMs = this.#leisureMs("checkpoint", nowMs);
+    const about = { why: "checkpoint", isCut: true, version: null, residuals: [] } as const;
+    this.#port.save({ ...about, view, step, snapshot: this.#floor.snapshot(), leisureMs });
+  }
+
+  /** A worker tells what its assignment has come to at a cut. */
+  tallied(worker: WorkerIdentity, tally: Tally): void {
+    this.#cut?.told(worker, tally);
+    this.#giveAccount();
+  }
+
+  /** A worker is gone. */
+  workerLost(rank: number): void {
+    this.#cut?.lost(rank);
+    this.#giveAccount();
+  }
+
+  #giveAccount(): void {
+    const snapshot = this.#cut?.account ?? null;
+    if (snapshot === null) return;
+    this.#cut = null;
+    this.#port.giveAccount(snapshot);
   }
 
   /** What is lost with a server is what came after the last checkpoint that is whole. */
@@ -119,7 +175,7 @@ export class CheckpointRounds {
   writeAgain(nowMs: number): void {
     const { saves, views } = this.#floor;
     const { due } = saves;
-    if (due !== null && !views.busy) this.write(due.why, due.barrier, nowMs);
+    if (due?.barrier != null && !views.busy) this.write(due.why, due.barrier, nowMs);
   }
 
   /** A server is gone. */
@@ -130,10 +186,20 @@ export class CheckpointRounds {
   /** Servers have copied, or one has ended: what that was for, null where none has. */
   take(event: SaveEvent, nowMs: number): SaveRequest["why"] | null {
     const { saves, pace } = this.#floor;
-    if (event.type === "copied") {
-      if (saves.copied()) this.#goOn(nowMs);
+    if (event.type === "marked") {
+      this.#cut?.settle(event.limits);
       return null;
     }
+    if (event.type === "copied") {
+      if (this.#cut === null) {
+        if (saves.copied()) this.#goOn(nowMs);
+        return null;
+      }
+      this.#cut.copied();
+      this.#giveAccount();
+      return null;
+    }
+    this.#cut = null;
     const { why, isBeside } = saves;
     if (why === null || saves.isDueAgain(event)) return null;
     this.#tellOfWait(nowMs);

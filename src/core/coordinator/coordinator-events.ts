@@ -4,6 +4,7 @@
  */
 
 import type { ErrorCode } from "../../errors.js";
+import type { CutLimit } from "../../protocol/cut.js";
 import type { MemberIdentity, MemberPlace, MemberRole } from "../../protocol/identity.js";
 import type {
   CoordinatorMessage,
@@ -72,6 +73,13 @@ export type SaveEvent =
    * follows.
    */
   | { readonly type: "copied"; readonly run?: string; readonly generation?: number }
+  /** All chunks are marked for a cut: how far each worker's pushes belong before it. */
+  | {
+      readonly type: "marked";
+      readonly run?: string;
+      readonly generation?: number;
+      readonly limits: readonly CutLimit[];
+    }
   | ({
       readonly type: "saved";
       readonly run?: string;
@@ -132,8 +140,13 @@ export type CoordinatorEffect =
   | { readonly type: "load"; readonly view: View; readonly setup: RunSetup }
   /** The residuals of this rank are with a worker that takes part, or with nobody ever. */
   | { readonly type: "inherited"; readonly rank: number }
-  /** Begin to write a checkpoint; its end is `saved`, after `copied` where training goes on. */
+  /**
+   * Begin to write a checkpoint; its end is `saved`, after `copied` where training goes on. Of a
+   * cut `marked` comes first.
+   */
   | { readonly type: "save"; readonly request: SaveRequest; readonly setup: RunSetup }
+  /** What the checkpoint of a cut keeps of the coordinator: it is not written before. */
+  | { readonly type: "giveAccount"; readonly snapshot: TrainingSnapshot }
   /** Somebody waits for the checkpoint that is being written: leave nothing to others any more. */
   | { readonly type: "hurrySave" }
   /** Wait for the values of the checkpoint that is being written no more. */

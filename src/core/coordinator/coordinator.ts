@@ -112,6 +112,7 @@ export class Coordinator {
       case "persisted":
         if (this.#isOn(event.run) && event.problem !== null) this.#fail("storage", event.problem);
         break;
+      case "marked":
       case "copied":
       case "saved":
         if (!this.#isOn(event.run, event.generation)) break;

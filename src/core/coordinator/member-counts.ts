@@ -6,7 +6,7 @@
  * Invariants: what a rank has counted never shrinks while a run is on; at a quiet moment the counts
  * of workers are what they did, as each assignment ends with them.
  */
-import type { MemberIdentity } from "../../protocol/identity.js";
+import type { MemberIdentity, WorkerIdentity } from "../../protocol/identity.js";
 import type { MemberMessage, ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import { idleWorker, sumOfLives } from "../../protocol/statistics.js";
 import type { Member } from "./roster.js";
@@ -63,6 +63,12 @@ export class MemberCounts {
       this.#past.set(rank, sumOfLives(this.#past.get(rank) ?? idleWorker, last.counts));
     }
     this.#present.set(rank, { incarnation, counts: counts.worker });
+  }
+
+  /** What a rank has counted where its present life came to this; null of another life. */
+  at({ rank, incarnation }: WorkerIdentity, counts: WorkerStatistics): WorkerStatistics | null {
+    if (this.#present.get(rank)?.incarnation !== incarnation) return null;
+    return sumOfLives(this.#past.get(rank) ?? idleWorker, counts);
   }
 
   /** By index. */

@@ -150,7 +150,7 @@ export class RollBack {
   saved(event: SaveEvent, nowMs: number): void {
     const past = this.#past;
     if (this.#stage === "none" || past?.saves.isFinal !== true) return;
-    if (event.type === "copied" || event.problem !== null) return;
+    if (event.type !== "saved" || event.problem !== null) return;
     past.onSaved(event, nowMs);
     if (past.finished) this.#port.end(endingOf(past));
   }

@@ -4,8 +4,8 @@
  * training, unless it is one that the run ends with.
  *
  * Invariants: one at a time. A checkpoint whose servers changed before all had copied is asked for
- * anew, of the servers that lead then, as nobody has gone on meanwhile. One that was lost later is
- * taken again at the next moment, once.
+ * anew, of the servers that lead then, as nobody has gone on meanwhile. One that was lost later, or
+ * for which nobody stood, is taken again at the next moment, once.
  */
 import type { RunEvent } from "../../protocol/run-events.js";
 import type { BarrierRound } from "../work/barrier-round.js";
@@ -24,7 +24,8 @@ export interface SaveEnd {
 /** A checkpoint on its way. */
 interface Writing {
   readonly why: SaveRequest["why"];
-  readonly barrier: BarrierRound;
+  /** At which all stood; null where it is of a cut, for which nobody does. */
+  readonly barrier: BarrierRound | null;
   stage: "begun" | "copied" | "abandoned" | "due";
 }
 
@@ -67,9 +68,12 @@ export class Saves {
     return this.#writing?.stage === "due" ? this.#writing : null;
   }
 
-  /** Servers are asked for their parts, all of which have sealed what is before this step. */
-  begin(why: SaveRequest["why"], barrier: BarrierRound, step: number): void {
-    this.#writing = { why, barrier, stage: "begun" };
+  /**
+   * Servers are asked for their parts, all of which have sealed what is before this step. Without a
+   * barrier it is written beside training from here on.
+   */
+  begin(why: SaveRequest["why"], barrier: BarrierRound | null, step: number): void {
+    this.#writing = { why, barrier, stage: barrier === null ? "copied" : "begun" };
     this.savedStep = step;
   }
 

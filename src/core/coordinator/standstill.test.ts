@@ -5,6 +5,7 @@ import { IdSource } from "../../protocol/ids.js";
 import type { CoordinatorMessage } from "../../protocol/messages.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { asp } from "../sync/asp.js";
+import { bspPace } from "../sync/bsp.js";
 import { type EvaluationOrder, Evaluator } from "../work/evaluator.js";
 import type { EvaluationWish } from "../work/work-floor.js";
 import type { Saves } from "./saves.js";
@@ -51,6 +52,10 @@ class Floor implements StandstillFloor {
   }
 
   halt(): void {}
+
+  cut(): void {
+    this.done.push("cut");
+  }
 
   write(why: string): void {
     this.done.push(`write ${why}`);
@@ -103,7 +108,7 @@ describe("at rest", () => {
     assert.deepEqual(floor.advance(), []);
     floor.saves.finalSaved = false;
     floor.still.want("checkpoint");
-    assert.deepEqual(floor.advance(), ["write checkpoint"]);
+    assert.deepEqual(floor.advance(), ["cut"]);
   });
 
   test("while one is written the next brings nobody to rest, and what ends the run waits", () => {
@@ -167,5 +172,51 @@ describe("at rest", () => {
     assert.equal(floor.evaluator.busy, false);
     floor.ranks = [0];
     assert.deepEqual(floor.advance(), ["evaluate"]);
+  });
+});
+
+describe("a checkpoint for which nobody has to stop", () => {
+  test("is of a cut, unless they rest for something else", () => {
+    const floor = new Floor();
+    floor.still.wantEvaluation(wish);
+    floor.advance();
+    floor.still.want("checkpoint");
+    floor.evaluated();
+    assert.deepEqual(floor.advance(), ["write checkpoint"]);
+    floor.still.saved();
+    floor.still.want("checkpoint");
+    floor.still.wantEvaluation(wish);
+    floor.advance();
+    floor.evaluated();
+    assert.deepEqual(floor.advance(), ["write checkpoint"]);
+    floor.still.saved();
+    floor.still.want("checkpoint");
+    assert.deepEqual(floor.advance(), ["cut"]);
+    assert.deepEqual(floor.advance(), [], "once");
+  });
+
+  for (const [what, changed] of [
+    ["keep residuals", { push: { codec: "topk", share: 0.1 } }],
+    ["take differences", { pull: { codec: "topk", share: 0.1 } }],
+  ] as const) {
+    test(`is at rest where workers ${what}`, () => {
+      const floor = new Floor();
+      const { compression } = floor.spec;
+      Object.assign(floor.spec, { compression: { ...compression, ...changed } });
+      floor.still.want("checkpoint");
+      floor.advance();
+      assert.deepEqual(floor.done, ["barrier"]);
+    });
+  }
+
+  test("is at rest where nobody is there, or all meet anyway", () => {
+    const nobody = new Floor();
+    nobody.ranks = [];
+    nobody.still.want("checkpoint");
+    assert.deepEqual(nobody.advance(), ["write checkpoint"]);
+    const inStep = new Floor();
+    Object.assign(inStep, { pace: bspPace });
+    inStep.still.want("checkpoint");
+    assert.deepEqual(inStep.advance(), ["write checkpoint"]);
   });
 });

@@ -2,9 +2,10 @@
  * When training stands still: everybody is brought to rest (pause.ts), and one version of the whole
  * model can be looked at. An evaluation goes before a checkpoint of the same rest. For a checkpoint
  * all stand at a barrier where workers keep something (barrier-round.ts), servers copy what they
- * have, and they go on; what the run ends with is written first. An ending lets nobody go on and
- * has nothing evaluated; and while there are fewer workers than there must be, all rest, with
- * nothing to be written.
+ * have, and they go on; what the run ends with is written first. A checkpoint that can be of a cut
+ * stops nobody (checkpoint-cut.ts), unless they rest for something else. An ending lets nobody go
+ * on and has nothing evaluated; and while there are fewer workers than there must be, all rest,
+ * with nothing to be written.
  *
  * Invariant: one thing at a time. What is wanted meanwhile waits, the weightiest of it; a rest for
  * want of workers, or for an evaluation, becomes one for a checkpoint or an ending without anybody
@@ -15,7 +16,7 @@ import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { IdSource } from "../../protocol/ids.js";
 import type { CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import type { Pace } from "../sync/pace.js";
+import { isCutAnywhere, type Pace } from "../sync/pace.js";
 import { BarrierRound } from "../work/barrier-round.js";
 import type { Evaluator } from "../work/evaluator.js";
 import { Pause, type PauseLimit, type PauseReason, weightOf } from "../work/pause.js";
@@ -40,6 +41,8 @@ export interface StandstillFloor {
   evaluateHere(wish: EvaluationWish, reachedStep: number): void;
   /** Saving begins: epochs' clocks stand still. */
   halt(): void;
+  /** Begins a checkpoint of a cut, for which nobody stops. */
+  cut(): void;
   /** Writes everything; all stand at the barrier. */
   write(why: SaveRequest["why"], barrier: BarrierRound): void;
 }
@@ -141,10 +144,23 @@ export class Standstill {
     }
     // Nobody is held up where nobody is left.
     if (ranks.length === 0 ? views.busy : !this.#floor.pausable) return;
+    if (wanted === "checkpoint" && this.#evaluation === null && this.#stopsNobody) {
+      this.#wanted = null;
+      this.#floor.cut();
+      return;
+    }
     const pause = this.#ids.next();
     this.#pause = new Pause(pause, wanted, pace.hasBarriers, ranks);
     this.#wanted = null;
     for (const rank of ranks) this.#floor.toWorker(rank, { type: "pause", pause });
+  }
+
+  /** What workers keep for themselves can be had at rest only. */
+  get #stopsNobody(): boolean {
+    const { spec, pace, views } = this.#floor;
+    const { compression } = spec;
+    const isKept = keepsResiduals(compression) || pullsDifferences(compression);
+    return !isKept && isCutAnywhere(pace) && views.workers().length > 0;
   }
 
   /** Begins the evaluation that is wished for; true while one is under way. */

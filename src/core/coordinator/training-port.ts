@@ -3,9 +3,14 @@
  * Training decides what is due in a run; the port's owner has it done, in the order of
  * the calls.
  */
-import type { CoordinatorMessage, ServerStatistics } from "../../protocol/messages.js";
+import type { WorkerIdentity } from "../../protocol/identity.js";
+import type {
+  CoordinatorMessage,
+  ServerStatistics,
+  WorkerStatistics,
+} from "../../protocol/messages.js";
 import type { View } from "../../protocol/view.js";
-import type { RunSetup, SaveRequest } from "../work/run-setup.js";
+import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import type { CoordinatorEffect, CoordinatorRecord } from "./coordinator-events.js";
 import { dismissalOf } from "./draining.js";
 import type { MemberCounts, WorkerCounts } from "./member-counts.js";
@@ -18,6 +23,8 @@ export interface TrainingPort extends ServersPort {
   toServer(index: number, message: CoordinatorMessage): void;
   load(view: View): void;
   save(request: SaveRequest): void;
+  /** What a cut keeps of the coordinator, once servers have copied theirs. */
+  giveAccount(snapshot: TrainingSnapshot): void;
   /** Somebody waits for what is being saved. */
   hurrySave(): void;
   /** What is being saved can't be: a server that is asked for its part is gone. */
@@ -28,6 +35,8 @@ export interface TrainingPort extends ServersPort {
   serverStatistics(): ServerStatistics[];
   /** What workers have counted since the run began, by rank. */
   workerCounts(): WorkerCounts;
+  /** The same of one rank where its present life had counted so much; null of another life. */
+  countsAt(worker: WorkerIdentity, counts: WorkerStatistics): WorkerStatistics | null;
 }
 
 /** A port whose owner performs effects. */
@@ -43,11 +52,13 @@ export function portOf(
     dismiss: (member, text) => perform(dismissalOf(member, text)),
     load: (view) => perform({ type: "load", view, setup }),
     save: (request) => perform({ type: "save", request, setup }),
+    giveAccount: (snapshot) => perform({ type: "giveAccount", snapshot }),
     hurrySave: () => perform({ type: "hurrySave" }),
     abandonSave: () => perform({ type: "abandonSave" }),
     persist: (record) => perform({ type: "persist", record }),
     serverStatistics: () => Object.values(counts.servers),
     workerCounts: () => counts.workers,
+    countsAt: (worker, told) => counts.at(worker, told),
   };
 }
 

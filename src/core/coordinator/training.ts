@@ -46,7 +46,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   readonly saves: Saves;
   readonly #port: TrainingPort;
   readonly #records: EpochRecords;
-  readonly #account: WorkAccount;
+  readonly account: WorkAccount;
   readonly #dealer: WorkDealer;
   readonly servers: RunServers;
   readonly #term: number;
@@ -69,9 +69,9 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.saves = new Saves(resume === null ? null : (setup.resumedStep ?? 0));
     this.#term = term;
     this.#still = new Standstill(this, new IdSource(term));
-    this.#checkpoints = new CheckpointRounds(this, this.#still, port);
+    this.#checkpoints = new CheckpointRounds(this, this.#still, port, new IdSource(term));
     const { account, dealer } = wayOfDealing(this, setup, term);
-    this.#account = account;
+    this.account = account;
     this.#dealer = dealer;
     this.#records = new EpochRecords(resume);
     const { testExamples } = spec;
@@ -110,7 +110,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
 
   /** The epoch being worked on, counted from 0. */
   get epoch(): number {
-    return this.#account.epoch;
+    return this.account.epoch;
   }
 
   /** One sentence: what training waits for. */
@@ -122,7 +122,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
       return `evaluating: waiting for worker ${this.evaluator.missing().join(", ")}`;
     }
     if (this.views.busy) return "waiting for servers to acknowledge a view";
-    return `epoch ${this.epoch + 1} of ${this.spec.epochs}`;
+    return this.#checkpoints.activity() ?? `epoch ${this.epoch + 1} of ${this.spec.epochs}`;
   }
 
   /** Evaluations so far. */
@@ -194,6 +194,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.views.remove(rank);
     this.evaluator.lost(rank);
     this.#still.lost(rank);
+    this.#checkpoints.workerLost(rank);
     this.advance(nowMs);
     return true;
   }
@@ -232,6 +233,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
       this.views.remove(rank);
       this.evaluator.lost(rank);
       this.#still.lost(rank);
+      this.#checkpoints.workerLost(rank);
     }
     this.ready.clear();
     this.advance(nowMs);
@@ -256,7 +258,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
       }
       case "assignmentDone": {
         const { assignment, skipped, dropped } = message;
-        const epoch = this.#account.finish(rank, assignment, skipped, dropped);
+        const epoch = this.account.finish(rank, assignment, skipped, dropped);
         if (epoch !== null) this.#records.addAssignment(epoch, rank, message);
         break;
       }
@@ -271,9 +273,12 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
         break;
       case "paused": {
         const isAsked = this.#still.paused(rank, message);
-        if (isAsked && message.position >= 0) this.#account.restsBefore(rank, message.step);
+        if (isAsked && message.position >= 0) this.account.restsBefore(rank, message.step);
         break;
       }
+      case "tallied":
+        this.#checkpoints.tallied(member, message);
+        break;
       case "barrierReached":
         this.#still.reached(member, message);
         break;
@@ -291,14 +296,15 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#checkpoints.writeAgain(nowMs);
     if (this.#stage !== "training") return;
     this.#watchNumbers();
-    if (this.#still.isSaving) return;
+    if (this.#still.isSaving || this.#checkpoints.isMarking) return;
     this.#evaluateOn();
     if (this.finished) return;
     this.#checkpoints.look(nowMs);
     this.#dealer.advance(this.#still.limit);
     if (this.running && this.#still.advance()) this.#dealer.advance(null);
     // Copies and moves take their next step once all else has had its turn in a view that stands.
-    const stand = { isSaving: this.#still.isSaving, isBeside: this.saves.isBeside };
+    const isSaving = this.#still.isSaving || this.#checkpoints.isCutting;
+    const stand = { isSaving, isBeside: this.saves.isBeside };
     if (this.running) this.servers.attend(this.#port, stand, nowMs);
     this.#beginRound();
   }
@@ -333,14 +339,14 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   #onRound(outcome: RoundOutcome): void {
     for (const departed of outcome.departed) {
       if (departed.isTorn) this.#tornSteps++;
-      const used = this.#account.lose(departed.rank, departed.lastStep);
+      const used = this.account.lose(departed.rank, departed.lastStep);
       if (used !== null) this.#records.addLost(used.epoch, used.examples);
     }
     const view = this.views.standing;
     if (!outcome.stands || view === null) return;
     for (const rank of outcome.joined) {
       const fromStep = this.views.worker(rank)?.fromStep ?? 0;
-      this.#account.begin(rank, fromStep);
+      this.account.begin(rank, fromStep);
       if (this.#stage === "training") {
         this.#port.emit({ kind: "info", text: `worker-${rank} takes part from step ${fromStep}` });
       }
@@ -361,7 +367,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   #onRefused(rank: number, assignmentId: number, reason: string): void {
-    const refused = this.#account.refuse(rank, assignmentId);
+    const refused = this.account.refuse(rank, assignmentId);
     if (refused === null) return;
     const { epoch, range, refusals } = refused;
     const text = refusalOf(rank, epoch, range, reason);
@@ -412,7 +418,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   recordEpoch(epoch: number, skipped: number): boolean {
-    const isCut = this.#account.isCut(epoch);
+    const isCut = this.account.isCut(epoch);
     const record = this.#records.closeEpoch(epoch, skipped, this.#nowMs, isCut);
     if (record === null) return false;
     const text = `Epoch ${epoch + 1}/${this.spec.epochs} completed`;
@@ -441,7 +447,11 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   standBefore(step: number): void {
-    this.#account.standBefore(step);
+    this.account.standBefore(step);
+  }
+
+  cut(): void {
+    this.#checkpoints.cut(this.#nowMs);
   }
 
   write(why: SaveRequest["why"], barrier: BarrierRound): void {
@@ -460,8 +470,8 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   /** What a checkpoint keeps of the coordinator. */
   snapshot(): TrainingSnapshot {
     return {
-      cursor: this.#account.snapshot(),
-      evaluations: this.evaluator.records,
+      cursor: this.account.snapshot(),
+      evaluations: [...this.evaluator.records],
       ...this.#records.snapshot(this.#nowMs),
       term: this.#term,
       tornSteps: this.#tornSteps,

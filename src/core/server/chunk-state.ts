@@ -13,6 +13,7 @@ import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
 import { type ReplicaRole, type View, type ViewWorker, workerOfRank } from "../../protocol/view.js";
 import type { ChunkProgress } from "../sync/pace.js";
+import type { ChunkCut } from "./chunk-cut.js";
 import { type ContributorMark, type Entry, heldVerdict, type PushVerdict } from "./entry.js";
 import { PushTally } from "./push-tally.js";
 
@@ -64,6 +65,8 @@ export class ChunkState implements ChunkProgress {
   /** Examples applied: the work that schedules follow. */
   examples = 0;
   sealedStep = -1;
+  /** Its part of the cut that is being made; null while none is. */
+  cut: ChunkCut | null = null;
   /** Over the whole run. */
   readonly tally = new PushTally();
   waiters: Waiter[] = [];
@@ -232,6 +235,7 @@ export class ChunkState implements ChunkProgress {
     const slots = slotsOf([...this.#held.values(), { slot: this.pending?.gradient ?? -1 }]);
     this.#held.clear();
     this.pending = null;
+    this.cut = null;
     this.waiters = [];
     return slots;
   }

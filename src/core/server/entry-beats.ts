@@ -10,8 +10,8 @@
  * nothing of that one leaves the server; a step is folded in ascending rank.
  */
 import { reduceOf } from "../../protocol/layout.js";
-import { learningRate } from "../../protocol/schedule.js";
 import type { View } from "../../protocol/view.js";
+import type { ChunkCopies } from "./chunk-copies.js";
 import type { ChunkReplies } from "./chunk-replies.js";
 import type { ChunkState } from "./chunk-state.js";
 import { type ContributorMark, type Entry, heldVerdict, movesValues } from "./entry.js";
@@ -32,11 +32,18 @@ export class EntryBeats {
   readonly #context: ShardContext;
   readonly #replies: ChunkReplies;
   readonly #followers: Followers;
+  readonly #copies: ChunkCopies;
 
-  constructor(context: ShardContext, replies: ChunkReplies, followers: Followers) {
+  constructor(
+    context: ShardContext,
+    replies: ChunkReplies,
+    followers: Followers,
+    copies: ChunkCopies,
+  ) {
     this.#context = context;
     this.#replies = replies;
     this.#followers = followers;
+    this.#copies = copies;
   }
 
   /** Seals every step that is complete, then answers the workers that may continue. */
@@ -103,7 +110,7 @@ export class EntryBeats {
       pushes: gradients.length,
       staleness,
       examples: gradients.reduce((sum, { examples }) => sum + examples, 0),
-      lr: this.#learningRate(state, marks[0]?.step ?? sealedStep),
+      lr: this.#context.learningRate(state.examples, marks[0]?.step ?? sealedStep),
       scale,
       version: state.version + (first === undefined ? 0 : 1),
     };
@@ -126,18 +133,11 @@ export class EntryBeats {
   /** The third beat and the fourth, but for the answers. */
   #commit(state: ChunkState, entry: Entry): void {
     state.commit(entry);
-    if (!movesValues(entry)) return;
-    this.#context.counts.updated(entry.lr);
-    this.#context.emit({ type: "apply", entry, group: this.#context.groupOf(entry.chunk) });
+    if (movesValues(entry)) {
+      this.#context.counts.updated(entry.lr);
+      this.#context.emit({ type: "apply", entry, group: this.#context.groupOf(entry.chunk) });
+    }
+    this.#copies.committed(state, entry);
     this.#context.release(entry.gradient);
-  }
-
-  /** Where it grows with the workers, those count whose first step has come. */
-  #learningRate(state: ChunkState, step: number): number {
-    const { spec, view } = this.#context;
-    const lr = learningRate(spec.schedule, state.examples);
-    if (spec.lrScaling === "none" || view === null) return lr;
-    const partners = view.workers.filter(({ fromStep }) => fromStep <= step);
-    return (lr * partners.length) / spec.workersMax;
   }
 }

@@ -31,7 +31,10 @@ export class PushArrivals {
     this.#beats = beats;
   }
 
-  /** Takes a push in; false where it has to wait until the chunk's entry is committed. */
+  /**
+   * Takes a push in; false where it has to wait: until the chunk's entry is committed, or the
+   * limits of a cut are known.
+   */
   take(event: PushEvent, state: ChunkState, view: View): boolean {
     const { header, slot, channel } = event;
     const { rank, incarnation, step, chunk } = header;
@@ -50,7 +53,7 @@ export class PushArrivals {
       this.#context.reply(channel, header, { outcome: "nonfinite", version, detail });
       return true;
     }
-    if (state.isBusy) return false;
+    if (state.isBusy || state.cut?.isMarked === true) return false;
     this.#judge(event, state, view);
     return true;
   }

@@ -7,6 +7,7 @@
 import type { Layout, ParameterGroup } from "../../protocol/layout.js";
 import type { ChunkHeader, PushOutcome } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import { learningRate } from "../../protocol/schedule.js";
 import type { View } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
@@ -47,6 +48,17 @@ export class ShardContext {
   /** The group that a chunk's tensors are of. */
   groupOf(chunk: number): ParameterGroup {
     return this.layout.chunks[chunk]!.group;
+  }
+
+  /**
+   * The learning rate of a chunk's next entry, after so many examples; where it grows with the
+   * workers, those count whose first step has come.
+   */
+  learningRate(examples: number, step: number): number {
+    const lr = learningRate(this.spec.schedule, examples);
+    if (this.spec.lrScaling === "none" || this.#view === null) return lr;
+    const partners = this.#view.workers.filter(({ fromStep }) => fromStep <= step);
+    return (lr * partners.length) / this.spec.workersMax;
   }
 
   /** Has the host do something after all that it was told so far. */

@@ -3,6 +3,7 @@
  * order in which they stand, each finished before the next begins; `channel` names where an answer
  * goes, slots name memory of the host.
  */
+import type { CutLimit } from "../../protocol/cut.js";
 import type { ParameterGroup } from "../../protocol/layout.js";
 import type { ChunkHeader, ChunkMarks, ChunkPart, MemberMessage } from "../../protocol/messages.js";
 import type { Reduce } from "../../protocol/run-spec.js";
@@ -35,6 +36,18 @@ export type ShardEvent =
     }
   /** The coordinator, at the channel, wants the chunk as it is, while it is trained on. */
   | { readonly type: "copy"; readonly chunk: number; readonly channel: number }
+  /**
+   * The coordinator, at the channel, begins a cut: the chunk is kept as it is, and pushes to it
+   * wait.
+   */
+  | { readonly type: "mark"; readonly chunk: number; readonly channel: number }
+  /** It knows the limits of the cut for which it had the chunk marked. */
+  | {
+      readonly type: "cut";
+      readonly chunk: number;
+      readonly channel: number;
+      readonly limits: readonly CutLimit[];
+    }
   /** A server asks for a chunk that this one leads. */
   | { readonly type: "follow"; readonly header: ChunkHeader; readonly channel: number }
   /** It has what it was sent up to a seq; only over the channel by which it asked it may say so. */
@@ -122,6 +135,15 @@ export type ShardEffect =
    * `header` is what each goes out with, but for `part`.
    */
   | { readonly type: "keepCopy"; readonly channel: number; readonly header: ChunkHeader }
+  /** Update what was kept of the chunk for the channel by an entry that its chunk has applied. */
+  | {
+      readonly type: "applyToCopy";
+      readonly channel: number;
+      readonly entry: Entry;
+      readonly group: ParameterGroup;
+    }
+  /** What was kept for the channel is whole: this header is what each part goes out with. */
+  | { readonly type: "closeCopy"; readonly channel: number; readonly header: ChunkHeader }
   /** Send every part of the chunk; `header` is the same for each but for `part`. */
   | { readonly type: "sendParts"; readonly channel: number; readonly header: ChunkHeader }
   /** Send an entry to who follows, with its gradient if it has one. */

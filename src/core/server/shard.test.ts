@@ -304,12 +304,12 @@ describe("the beats of a step", () => {
       "release 2",
       "0: step 0 applied, version 1",
       "1: step 0 applied, version 1",
-      "release 4",
-      "7: step 0 duplicate, version 1",
       'copy {"version":1,"examples":8,"sealedStep":0,"applied":[' +
         '{"rank":0,"incarnation":10,"step":0},{"rank":1,"incarnation":11,"step":0}],"counts":' +
         '{"pushes":2,"rejected":0,"stalenessSum":0,"stalenessMax":0,"stalenessCounts":[]}}',
       "99: step 1 none, version 1",
+      "release 4",
+      "7: step 0 duplicate, version 1",
     ]);
     assert.deepEqual(bench.acknowledge(0, 1), [], "an entry is committed once");
   });

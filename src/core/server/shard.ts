@@ -58,10 +58,11 @@ export class Shard {
     this.#replies = new ChunkReplies(this.#context);
     this.#followers = new Followers(this.#context);
     this.#following = new Following(index, this.#context);
-    this.#beats = new EntryBeats(this.#context, this.#replies, this.#followers);
-    this.#arrivals = new PushArrivals(this.#context, this.#replies, this.#beats);
     this.#chunks = new HeldChunks(index, this.#context, this.#replies);
     this.#copies = new ChunkCopies(this.#context, this.#chunks);
+    const parts = [this.#replies, this.#followers, this.#copies] as const;
+    this.#beats = new EntryBeats(this.#context, ...parts);
+    this.#arrivals = new PushArrivals(this.#context, this.#replies, this.#beats);
     this.#early = new EarlyMessages(2 * spec.workersMax * layout.chunks.length);
   }
 
@@ -90,6 +91,7 @@ export class Shard {
     const { view, pace } = this.#context;
     if (view === null) return "waiting for a view";
     for (const state of this.#chunks.led()) {
+      if (state.cut?.isMarked === true) return `chunk ${state.index} waits for the limits of a cut`;
       if (!state.loaded) return `chunk ${state.index} is not loaded`;
       if (state.isBusy) {
         const seq = state.pending?.seq ?? state.seq;
@@ -133,7 +135,12 @@ export class Shard {
         this.#onLoad(event);
         break;
       case "copy":
+      case "mark":
         this.#copies.ask(event);
+        break;
+      case "cut":
+        this.#copies.cut(event);
+        this.#takeEarly();
         break;
       case "follow":
         this.#onFollow(event);
@@ -144,6 +151,7 @@ export class Shard {
       case "closed":
         this.#followers.closed(event.channel);
         this.#copies.closed(event.channel);
+        this.#takeEarly();
         break;
       case "linked":
         this.#onLinked(event.server);
@@ -183,8 +191,8 @@ export class Shard {
       if (!this.#beats.settle(state, view)) this.#beats.advance(state, view);
     }
     this.#answerView();
-    this.#takeEarly();
     this.#copies.take();
+    this.#takeEarly();
   }
 
   /** How far somebody had come who is gone is known once nothing of him is left to be committed. */
@@ -290,8 +298,8 @@ export class Shard {
   #settle(state: ChunkState, view: View): void {
     if (!this.#beats.settle(state, view)) return;
     this.#answerView();
-    this.#takeEarly();
     this.#copies.take();
+    this.#takeEarly();
   }
 
   #onLinked(server: number): void {

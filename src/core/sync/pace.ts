@@ -96,7 +96,7 @@ export interface Pace {
   /**
    * True where everybody stands before the same step whenever no assignment is out: evaluations and
    * checkpoints are of that step, and the clock of an epoch stops for them. Elsewhere each worker
-   * evaluates between two steps of its own.
+   * evaluates between two steps of its own, and a checkpoint stops nobody.
    */
   readonly meetsAtBoundaries: boolean;
   /** Who deals static ranges. */
@@ -131,6 +131,14 @@ export interface Mode {
   problem(protocol: Protocol): string | null;
   /** The pace of a protocol of this mode in which nothing is wrong. */
   paceOf(protocol: Protocol): Pace;
+}
+
+/**
+ * True where a checkpoint is of a consistent cut, as workers meet nowhere: each push is an entry of
+ * its own, and so belongs before a cut or behind it.
+ */
+export function isCutAnywhere({ globalStep, meetsAtBoundaries }: Pace): boolean {
+  return globalStep === "push" && !meetsAtBoundaries;
 }
 
 /** How many batches a global step takes where so many workers take part. */

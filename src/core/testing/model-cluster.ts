@@ -16,17 +16,17 @@ import type {
   Range,
 } from "../../protocol/messages.js";
 import { protocolVersion } from "../../protocol/messages.js";
-import { modelVersion } from "../../protocol/model-version.js";
 import type { RunEvent, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { chunksOfServer, type View } from "../../protocol/view.js";
 import type { Coordinator } from "../coordinator/coordinator.js";
 import type { CoordinatorConfig, CoordinatorEvent } from "../coordinator/coordinator-events.js";
 import { nameOf } from "../coordinator/roster.js";
-import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
+import type { SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import { ModelCoordinator, type ModelEffect } from "./model-coordinator.js";
 import { type Channel, type ModelMember, ModelServer, ModelWorker } from "./model-members.js";
 import { ModelNetwork } from "./model-network.js";
+import { ModelSaves } from "./model-saves.js";
 import { initialValue, type ModelGradient, type ModelValue } from "./model-values.js";
 
 /** What a checkpoint holds. */
@@ -104,6 +104,7 @@ export class ModelCluster {
   readonly #channels = new Map<number, Channel>();
   /** Pairs of worker and server that no channel opens between. */
   readonly #blocked = new Set<string>();
+  readonly #saves = new ModelSaves(this);
   #checkpoint: ModelCheckpoint | null;
   #channelIds = 0;
 
@@ -398,7 +399,7 @@ export class ModelCluster {
         this.inherited.push(effect.rank);
         break;
       case "save":
-        this.#save(effect.request, effect.setup);
+        this.#saves.begin(effect.request, effect.setup);
         break;
       case "event":
         this.events.push(effect.event);
@@ -409,7 +410,12 @@ export class ModelCluster {
       case "hurrySave":
         this.saves.push({ atMs: this.nowMs, leisureMs: null });
         break;
+      case "giveAccount":
+        this.#saves.account(effect.snapshot);
+        break;
       case "abandonSave":
+        this.#saves.abandon();
+        break;
       case "goBack":
       case "drainAnswered":
         break;
@@ -461,40 +467,9 @@ export class ModelCluster {
     }
   }
 
-  #save(request: SaveRequest, setup: RunSetup): void {
-    assert.equal(setup.spec.run, this.coordinator.spec?.run);
-    const { step, why, view, leisureMs } = request;
-    this.saves.push({ atMs: this.nowMs, leisureMs });
-    const counted = new Set(view.workers.map(({ incarnation }) => incarnation));
-    for (const worker of this.workers()) {
-      if (!worker.alive || !counted.has(worker.incarnation)) continue;
-      const isBusy = /comput|of the new weights|to evaluate|giving/;
-      assert.doesNotMatch(worker.activity(), isBusy, "all rest");
-    }
-    const snapshot: TrainingSnapshot = structuredClone(request.snapshot);
-    const fail = (problem: string) => this.tell({ type: "saved", step, version: 0, problem });
-    this.network.after(this.network.between(1, 10), () => {
-      const values: ModelValue[] = [];
-      const marks: ChunkMarks[] = [];
-      for (const { index } of request.view.servers) {
-        const server = this.#serverOf(index);
-        if (server === undefined) return fail(`server-${index} has not answered`);
-        for (const chunk of chunksOfServer(request.view, index)) {
-          values[chunk] = server.values.get(chunk)!;
-          marks[chunk] = server.marksOf(chunk);
-        }
-      }
-      const held = modelVersion(marks.map(({ version }) => version));
-      assert.ok((request.version ?? held) === held, "what is saved at the end was evaluated");
-      if (why === "checkpoint") this.tell({ type: "copied" });
-      const checkpoint = { step, why, snapshot, values, marks, residuals: request.residuals };
-      this.network.after(this.plan.writeMs ?? this.network.between(10, 100), () => {
-        if (this.plan.saveProblem !== undefined) return fail(this.plan.saveProblem);
-        this.#checkpoint = null;
-        this.checkpoints.push(checkpoint);
-        const version = Math.min(...marks.map((one) => one.version));
-        this.tell({ type: "saved", step, version, problem: null });
-      });
-    });
+  /** A checkpoint is written. */
+  keep(checkpoint: ModelCheckpoint): void {
+    this.#checkpoint = null;
+    this.checkpoints.push(checkpoint);
   }
 }

@@ -4,6 +4,7 @@
  */
 
 import assert from "node:assert/strict";
+import type { CutLimit } from "../../protocol/cut.js";
 import type { MemberIdentity, WorkerIdentity } from "../../protocol/identity.js";
 import { termOf } from "../../protocol/ids.js";
 import { type Layout, layOut } from "../../protocol/layout.js";
@@ -21,6 +22,7 @@ import type { ShardEffect, ShardEvent } from "../server/shard-events.js";
 import { Worker } from "../worker/worker.js";
 import type { WorkerEffect, WorkerEvent } from "../worker/worker-events.js";
 import type { ModelCluster } from "./model-cluster.js";
+import { ModelCopies } from "./model-copies.js";
 import {
   digestOf,
   initialValue,
@@ -76,6 +78,7 @@ export class ModelServer implements ModelMember {
   #shard: Shard | null = null;
   #slotIds = 0;
   #marks: ChunkMarks | null = null;
+  readonly copies = new ModelCopies();
 
   constructor(cluster: ModelCluster, { rank, incarnation, pid }: Identity) {
     this.#cluster = cluster;
@@ -159,6 +162,26 @@ export class ModelServer implements ModelMember {
     return this.#marks;
   }
 
+  /** Begins a cut at a chunk, which waits from here on: what it is marked with. */
+  mark(chunk: number): ChunkMarks {
+    this.#marks = null;
+    this.#step({ type: "mark", chunk, channel: -1 });
+    assert.ok(this.#marks !== null, "a chunk of one replica can be marked");
+    return this.#marks;
+  }
+
+  /** The chunk goes on; told once its copy has all that belongs before the cut. */
+  cutAt(chunk: number, limits: readonly CutLimit[], onWhole: (marks: ChunkMarks) => void): void {
+    this.copies.whenWhole(chunk, onWhole);
+    this.#step({ type: "cut", chunk, channel: -1, limits });
+  }
+
+  /** The cut is given up. */
+  endCut(): void {
+    this.copies.giveUp();
+    this.#step({ type: "closed", channel: -1 });
+  }
+
   #keep(content: ModelGradient | ModelValue): number {
     this.#slots.set(this.#slotIds, content);
     return this.#slotIds++;
@@ -212,6 +235,15 @@ export class ModelServer implements ModelMember {
       }
       case "keepCopy":
         this.#marks = JSON.parse(effect.header.detail) as ChunkMarks;
+        this.copies.keep(effect.header.chunk, this.values.get(effect.header.chunk)!);
+        break;
+      case "applyToCopy": {
+        const { entry } = effect;
+        this.copies.apply(entry, this.#slots.get(entry.gradient) as ModelGradient);
+        break;
+      }
+      case "closeCopy":
+        this.copies.close(effect.header);
         break;
       case "viewAck":
       case "caughtUp":

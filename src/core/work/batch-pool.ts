@@ -17,7 +17,13 @@ import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { Pace } from "../sync/pace.js";
-import type { RefusedAssignment, WorkAccount, WorkSnapshot } from "./work-floor.js";
+import type {
+  CutAssignment,
+  CutLimits,
+  RefusedAssignment,
+  WorkAccount,
+  WorkSnapshot,
+} from "./work-floor.js";
 
 /** Positions that came back, and who was lost with them or refused them; null where nobody did. */
 export interface LeftBatch extends Range {
@@ -261,14 +267,36 @@ export class BatchPool implements WorkAccount {
 
   /** Assignments that are out, of which there are none where everybody rests, count as left. */
   snapshot(): PoolSnapshot {
+    return this.#kept([...this.#out.values()], this.firstStepOf());
+  }
+
+  /** A batch whose step every chunk went on without is not used: it counts as left. */
+  snapshotAt(limits: CutLimits): { readonly work: PoolSnapshot; readonly out: CutAssignment[] } {
+    const out = [...this.#out].map(([rank, assignment]) => {
+      const { step = -1, usedStep = -1 } = limits.get(rank) ?? {};
+      const { firstStep, start, end } = assignment;
+      const examples = usedStep >= firstStep ? end - start : 0;
+      return { rank, assignment, examples, isTaken: step >= firstStep };
+    });
+    const left = out.filter(({ examples }) => examples === 0).map(({ assignment }) => assignment);
+    const steps = out.filter(({ isTaken }) => isTaken).map(({ assignment }) => assignment.lastStep);
+    return {
+      work: this.#kept(left, Math.max(this.firstStepOf(), ...steps)),
+      out: out.map(({ rank, assignment: { id, epoch }, examples }) => {
+        return { rank, assignment: id, epoch, examples, drop: () => {} };
+      }),
+    };
+  }
+
+  #kept(unused: readonly Assignment[], nextStep: number): PoolSnapshot {
     const pools = this.#pools.map(({ epoch, next, end, left }) => {
-      const out = [...this.#out.values()]
+      const out = unused
         .filter((assignment) => assignment.epoch === epoch && assignment.end > assignment.start)
         .map(({ start, end }) => ({ start, end, leftBy: null }));
       const all = [...left, ...out].sort((a, b) => a.start - b.start);
       return { epoch, next, end, left: all };
     });
-    return { pools, nextStep: this.firstStepOf() };
+    return { pools, nextStep };
   }
 }
 

@@ -78,9 +78,12 @@ for (const protocol of everyProtocol) {
         refused.add(which);
         return "label 10 is above 9";
       };
-      const checkpointEvery = { unit: "step", count: 1 + (seed % 3) } as const;
+      const every = { unit: "step", count: 1 + (seed % 3) } as const;
+      // What everybody comes to rest for.
+      const isMet = protocol.mode === "bsp";
+      const cadence = isMet ? { checkpointEvery: every } : { evaluateEvery: every };
       const workersMax = 1 + (seed % 4);
-      const spec = { protocol, feed: "central", workersMax, checkpointEvery } as const;
+      const spec = { protocol, feed: "central", workersMax, ...cadence } as const;
       const cluster = clusterOf(seed, spec, { refuses, delayMsMax: 40 }).start();
       let pauses = 0;
       cluster.onTalk = (_from, _to, { type }) => {
@@ -88,7 +91,7 @@ for (const protocol of everyProtocol) {
         if (type === "resume") pauses--;
         if (type === "assignmentRefused" && pauses > 0) inPause++;
       };
-      if (protocol.mode === "bsp") {
+      if (isMet) {
         const interrupt = () => cluster.tell({ type: "interrupt", reason: "Ctrl-C" });
         cluster.network.after(500 + 13 * seed, interrupt);
         cluster.run();

@@ -18,7 +18,7 @@ import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { Pace } from "../sync/pace.js";
-import type { WorkAccount, WorkSnapshot } from "./work-floor.js";
+import type { CutAssignment, CutLimits, WorkAccount, WorkSnapshot } from "./work-floor.js";
 
 /**
  * One rank's share of an epoch. `next` is the first position not used, `nextStep` the first step
@@ -306,12 +306,7 @@ export class Cursor implements WorkAccount {
     for (const plan of this.#plans) {
       const share = plan.shares.find((candidate) => candidate.rank === rank);
       if (share?.assignment == null) continue;
-      const { start, end, firstStep } = share.assignment;
-      const taken = Math.max(0, lastStep + 1 - firstStep);
-      share.next = Math.min(end, start + taken * this.#spec.batchSize);
-      share.nextStep = firstStep + taken;
-      share.assignment = null;
-      return { epoch: plan.epoch, examples: share.next - start };
+      return { epoch: plan.epoch, examples: endAfter(share, lastStep, this.#spec.batchSize) };
     }
     return null;
   }
@@ -374,6 +369,34 @@ export class Cursor implements WorkAccount {
       pushesDealt: this.#pushesDealt,
     });
   }
+
+  snapshotAt(limits: CutLimits): { readonly work: CursorSnapshot; readonly out: CutAssignment[] } {
+    const work = this.snapshot();
+    const out = work.plans.flatMap(({ epoch, shares }) =>
+      shares.flatMap((share) => {
+        const { rank } = share;
+        const assignment = share.assignment?.id;
+        if (assignment === undefined) return [];
+        const examples = endAfter(share, limits.get(rank)?.step ?? -1, this.#spec.batchSize);
+        const drop = (dropped: number) => {
+          share.dropped += dropped;
+        };
+        return [{ rank, assignment, epoch, examples, drop }];
+      }),
+    );
+    return { work, out };
+  }
+}
+
+/** The assignment that is out comes back after this step; how many of its examples it used. */
+function endAfter(share: Share, lastStep: number, batchSize: number): number {
+  if (share.assignment === null) return 0;
+  const { start, end, firstStep } = share.assignment;
+  const taken = Math.max(0, lastStep + 1 - firstStep);
+  share.next = Math.min(end, start + taken * batchSize);
+  share.nextStep = firstStep + taken;
+  share.assignment = null;
+  return share.next - start;
 }
 
 /**

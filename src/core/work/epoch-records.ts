@@ -124,7 +124,9 @@ export class EpochRecords {
     const openEpochs = [...this.#open.values(), ...cut].map((open) => {
       const { epoch, examples, lostExamples, lossSum, correct, workerSeconds } = open;
       const seconds = open.seconds + runningSeconds(open, nowMs);
-      return { epoch, seconds, examples, lostExamples, lossSum, correct, workerSeconds };
+      const counts = { examples, lostExamples, lossSum, correct };
+      // What is kept is of this moment, and training goes on.
+      return { epoch, seconds, ...counts, workerSeconds: { ...workerSeconds } };
     });
     const epochs = this.#closed.filter(({ epoch }) => epoch !== this.#cut?.epoch);
     return { epochs, openEpochs, seconds: this.elapsedSeconds(nowMs) };

@@ -56,12 +56,15 @@ export interface OpenEpoch {
   readonly workerSeconds: Record<number, number>;
 }
 
-/** A request to write the state of a cluster at rest. */
+/** A request to write the state of a cluster, at rest or as a cut has it. */
 export interface SaveRequest {
   readonly view: View;
   readonly step: number;
   readonly why: "checkpoint" | "ending" | "interrupt" | "final";
+  /** Where it is of a cut, as it was when servers were asked; the cut's own follows. */
   readonly snapshot: TrainingSnapshot;
+  /** True where workers go on meanwhile, and it is of a consistent cut through what they do. */
+  readonly isCut: boolean;
   /** The version that the final evaluation was of, which is the one to save; null before that. */
   readonly version: string | null;
   /** Whose residuals belong to it. */

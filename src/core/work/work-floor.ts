@@ -8,6 +8,7 @@
  * Training (coordinator/training.ts) is the floor: it tells the account what workers and servers
  * say, and does what the dealer asks for.
  */
+import type { CutLimit } from "../../protocol/cut.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { ViewRounds } from "../coordinator/view-rounds.js";
@@ -19,12 +20,26 @@ import type { Evaluator } from "./evaluator.js";
 /** The account of the work in a form that a checkpoint keeps. */
 export type WorkSnapshot = CursorSnapshot | PoolSnapshot;
 
+/** By rank how far a worker has come at a cut. */
+export type CutLimits = ReadonlyMap<number, Pick<CutLimit, "step" | "usedStep">>;
+
 /** An assignment whose examples a worker would not compute with. */
 export interface RefusedAssignment {
   readonly epoch: number;
   readonly range: Range;
   /** How often these positions have been refused, this time included. */
   readonly refusals: number;
+}
+
+/** What an assignment that is out comes to at a cut. */
+export interface CutAssignment {
+  readonly rank: number;
+  readonly assignment: number;
+  readonly epoch: number;
+  /** Examples that it has used by then. */
+  readonly examples: number;
+  /** Notes in the account of the cut that so many of them were used in vain. */
+  drop(examples: number): void;
 }
 
 /** What is known of the work, under any dealer. */
@@ -57,6 +72,11 @@ export interface WorkAccount {
   /** True where a limit on steps ends an epoch before all of it is dealt. */
   isCut(epoch: number): boolean;
   snapshot(): WorkSnapshot;
+  /**
+   * The account as a cut has it: of the assignments that are out, workers have taken the steps up
+   * to their rank's limit, and none where there is no limit.
+   */
+  snapshotAt(limits: CutLimits): { readonly work: WorkSnapshot; readonly out: CutAssignment[] };
 }
 
 /** An evaluation to be carried out; where a global step is a push, its step is what workers saw. */

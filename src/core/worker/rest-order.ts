@@ -6,7 +6,7 @@
  *
  * Invariant: while an order stands, no step past its limit is begun.
  */
-import type { CoordinatorMessage } from "../../protocol/messages.js";
+import type { CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { WorkerState } from "./worker-state.js";
 
 type StopOrder = CoordinatorMessage & { readonly type: "stop" };
@@ -21,14 +21,19 @@ export class RestOrder {
     return this.#pause !== null;
   }
 
-  /** The worker is asked to go no further than the step it is in. */
-  give(id: number, step: number): void {
+  /** The worker is asked to go no further than the step it is in: its answer. */
+  give(id: number, step: number): MemberMessage {
     this.#pause = { id, limit: step, isSettled: false, isTold: false };
+    return { type: "pausing", pause: id, step };
   }
 
-  /** It is settled up to and including which step it goes. */
-  settle(id: number, limit: number): void {
-    if (this.#pause?.id === id) this.#pause = { id, limit, isSettled: true, isTold: false };
+  /** It is settled up to and including which step it goes, or it may go on. */
+  hear(order: CoordinatorMessage & { readonly type: "pauseAt" | "resume" }): void {
+    const { pause: id } = order;
+    if (order.type === "resume") this.lift(id);
+    else if (this.#pause?.id === id) {
+      this.#pause = { id, limit: order.step, isSettled: true, isTold: false };
+    }
   }
 
   /** The worker is told to leave: true where it has a step to complete first. */

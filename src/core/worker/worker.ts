@@ -29,6 +29,7 @@ import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { paceOf, protocolProblem } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
 import { RestOrder } from "./rest-order.js";
+import { StepHistory } from "./step-history.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
 import { WorkerRequests } from "./worker-requests.js";
@@ -75,6 +76,7 @@ export class Worker {
   #account = new WorkerAccount();
   #effects: WorkerEffect[] = [];
   readonly #emit = (effect: WorkerEffect) => this.#effects.push(effect);
+  #history = new StepHistory(this.#emit);
 
   constructor(identity: WorkerIdentity) {
     this.#identity = identity;
@@ -161,13 +163,14 @@ export class Worker {
         this.#evaluations.push({ evaluation: message.evaluation, range: message.range });
         break;
       case "pause":
-        this.#onPause(message.pause);
+        this.#tell(this.#rest.give(message.pause, stepIn(this.#state, this.#nextStep)));
         break;
       case "pauseAt":
-        this.#rest.settle(message.pause, message.step);
-        break;
       case "resume":
-        this.#rest.lift(message.pause);
+        this.#rest.hear(message);
+        break;
+      case "tally":
+        this.#history.ask(message);
         break;
       case "barrier":
         this.#barrier = { id: message.barrier, isWhole: false, isGiving: false };
@@ -193,7 +196,7 @@ export class Worker {
     [this.#view, this.#layout, this.#work, this.#barrier] = [null, null, null, null];
     [this.#nextStep, this.#lastEpoch, this.#evaluations] = [0, -1, []];
     this.#rest.lift(null);
-    this.#account = new WorkerAccount();
+    [this.#account, this.#history] = [new WorkerAccount(), new StepHistory(this.#emit)];
     this.#state = { name: "preparing" };
     this.#effects.push({ type: "prepare", spec, residuals });
   }
@@ -234,12 +237,6 @@ export class Worker {
     this.#nextStep = Math.max(this.#nextStep, assignment.firstStep);
     if (assignment.epoch > this.#lastEpoch) this.#leaveEpoch();
     this.#lastEpoch = Math.max(this.#lastEpoch, assignment.epoch);
-  }
-
-  #onPause(id: number): void {
-    const step = stepIn(this.#state, this.#nextStep);
-    this.#rest.give(id, step);
-    this.#tell({ type: "pausing", pause: id, step });
   }
 
   #onChunkReady(step: number, chunk: number): void {
@@ -288,9 +285,9 @@ export class Worker {
     }
     const state = this.#state;
     if (state.name === "fetching") state.versions[header.chunk] = header.version;
-    // It goes on with what it has laid aside.
-    const isPassing = state.name === "fetching" && state.laysAside;
-    if (!isPassing) this.#requests.received(header.chunk, header.version);
+    // Else it goes on with what it has laid aside.
+    const isKept = state.name !== "fetching" || !state.laysAside;
+    if (isKept) this.#requests.received(header.chunk, header.version);
     if (isAsking(state)) {
       state.missing.delete(header.chunk);
       if (state.missing.size === 0) this.#onAllHere(state);
@@ -331,6 +328,7 @@ export class Worker {
     this.#account.stepped(used, endMs - finished.computedAtMs);
     if (used < finished.examples) this.#log(unusedWords(finished));
     this.#nextStep = finished.step + 1;
+    this.#history.completed(work, finished.step, this.statistics());
     if (this.#state === finished) this.#state = { name: "resting" };
     else if (this.#state.name === "stepping") this.#state.before = null;
   }

@@ -14,7 +14,7 @@ export const asp: Protocol = {
 };
 
 /** Pulls each parameter towards a number of its own, differently for each example and step. */
-const attraction: ToyGradients = ({ range, step }, gradients, parameters) => {
+export const attraction: ToyGradients = ({ range, step }, gradients, parameters) => {
   const noise = ((range.start % 5) - 2) / 50 + (step % 3) / 100;
   for (let index = 0; index < gradients.length; index++) {
     gradients[index] = parameters[index]! - Math.sin(index) * 2 + noise;

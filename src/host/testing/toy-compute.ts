@@ -24,17 +24,24 @@ export class ToyCompute implements ComputePort {
   readonly #layoutOf: (spec: RunSpec) => Layout;
   readonly #write: ToyGradients;
   readonly #loss: ((parameters: Float32Array) => number) | null;
+  /** What each step waits for when half of its chunks have been said to be ready; null for none. */
+  readonly #halfway: Promise<void> | null;
   #listener: ComputeListener | null = null;
   #job: PreparedCompute | null = null;
   #lacking = new Set<number>();
-  #begin: () => void = () => {};
+  #begin: () => Promise<void> = async () => {};
 
-  /** @param loss of an evaluated example; one of each range's if left out. */
+  /**
+   * @param loss of an evaluated example; one of each range's if left out.
+   * @param halfway what each step waits for when half of its chunks have been said to be ready.
+   */
   constructor(
     layoutOf: (spec: RunSpec) => Layout,
     write: ToyGradients,
     loss: ((parameters: Float32Array) => number) | null = null,
+    halfway: Promise<void> | null = null,
   ) {
+    this.#halfway = halfway;
     this.#layoutOf = layoutOf;
     this.#write = write;
     this.#loss = loss;
@@ -52,22 +59,24 @@ export class ToyCompute implements ComputePort {
   compute(request: ComputeRequest): void {
     const { step, range } = request;
     this.#lacking = new Set(request.lacking);
-    this.#begin = () => {
+    this.#begin = async () => {
       const { layout, parameters, gradients } = this.#job!;
       this.#write(request, gradients, parameters);
-      for (const { index } of layout.chunks.toReversed()) {
+      const half = Math.floor(layout.chunks.length / 2);
+      for (const [place, { index }] of layout.chunks.toReversed().entries()) {
+        if (place === half && this.#halfway !== null) await this.#halfway;
         this.#listener?.onChunkReady(step, index);
       }
       const lossSum = range.end - range.start;
       const outcome = { lossSum, correct: 0, inputSeconds: 0, waitSeconds: 0 };
       this.#listener?.onComputed(step, outcome);
     };
-    if (this.#lacking.size === 0) setImmediate(this.#begin);
+    if (this.#lacking.size === 0) setImmediate(() => void this.#begin());
   }
 
   arrived(chunk: number): void {
     this.#lacking.delete(chunk);
-    if (this.#lacking.size === 0) setImmediate(this.#begin);
+    if (this.#lacking.size === 0) setImmediate(() => void this.#begin());
   }
 
   evaluate(range: Range): void {

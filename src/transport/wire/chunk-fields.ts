@@ -80,6 +80,8 @@ const kindValues: Readonly<Record<ChunkKind, number>> = {
   copy: 14,
   copied: 15,
   discard: 16,
+  mark: 17,
+  cut: 18,
 };
 const partValues: Readonly<Record<ChunkPart, number>> = { weights: 0, state1: 1, state2: 2 };
 const outcomeValues: Readonly<Record<PushOutcome, number>> = {

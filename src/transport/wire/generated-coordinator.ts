@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/coordinator.proto.
  */
 export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJuCgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0iQQoHUmVmdXNlZBImCgRjb2RlGAEgASgOMhgucGFjZWxpbmUudjEuUmVmdXNhbENvZGUSDgoGcmVhc29uGAIgASgJIloKDk1lbWJlcklkZW50aXR5EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQijgUKDU1lbWJlck1lc3NhZ2USKwoEb3BlbhgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5SAASKwoJaGVhcnRiZWF0GAIgASgLMhYucGFjZWxpbmUudjEuSGVhcnRiZWF0SAASIwoFcmVhZHkYAyABKAsyEi5wYWNlbGluZS52MS5SZWFkeUgAEigKCHZpZXdfYWNrGAQgASgLMhQucGFjZWxpbmUudjEuVmlld0Fja0gAEjYKD2Fzc2lnbm1lbnRfZG9uZRgFIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lSAASKwoJZXZhbHVhdGVkGAYgASgLMhYucGFjZWxpbmUudjEuRXZhbHVhdGVkSAASJwoHcGF1c2luZxgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNpbmdIABIlCgZwYXVzZWQYCCABKAsyEy5wYWNlbGluZS52MS5QYXVzZWRIABIpCghkaXZlcmdlZBgJIAEoCzIVLnBhY2VsaW5lLnYxLkRpdmVyZ2VkSAASJQoGZmFpbGVkGAogASgLMhMucGFjZWxpbmUudjEuRmFpbGVkSAASIwoFbGVhdmUYCyABKAsyEi5wYWNlbGluZS52MS5MZWF2ZUgAEjwKEmFzc2lnbm1lbnRfcmVmdXNlZBgMIAEoCzIeLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnRSZWZ1c2VkSAASNgoPYmFycmllcl9yZWFjaGVkGA0gASgLMhsucGFjZWxpbmUudjEuQmFycmllclJlYWNoZWRIABIqCgljYXVnaHRfdXAYDiABKAsyFS5wYWNlbGluZS52MS5DYXVnaHRVcEgAQgYKBGJvZHki4gMKEkNvb3JkaW5hdG9yTWVzc2FnZRIyCg1oZWFydGJlYXRfYWNrGAEgASgLMhkucGFjZWxpbmUudjEuSGVhcnRiZWF0QWNrSAASJwoHcHJlcGFyZRgCIAEoCzIULnBhY2VsaW5lLnYxLlByZXBhcmVIABIoCgR2aWV3GAMgASgLMhgucGFjZWxpbmUudjEuVmlld01lc3NhZ2VIABIhCgR3b3JrGAQgASgLMhEucGFjZWxpbmUudjEuV29ya0gAEikKCGV2YWx1YXRlGAUgASgLMhUucGFjZWxpbmUudjEuRXZhbHVhdGVIABIjCgVwYXVzZRgGIAEoCzISLnBhY2VsaW5lLnYxLlBhdXNlSAASKAoIcGF1c2VfYXQYByABKAsyFC5wYWNlbGluZS52MS5QYXVzZUF0SAASJQoGcmVzdW1lGAggASgLMhMucGFjZWxpbmUudjEuUmVzdW1lSAASLQoKZXZhbHVhdGlvbhgJIAEoCzIXLnBhY2VsaW5lLnYxLkV2YWx1YXRpb25IABIhCgRzdG9wGAogASgLMhEucGFjZWxpbmUudjEuU3RvcEgAEicKB2JhcnJpZXIYCyABKAsyFC5wYWNlbGluZS52MS5CYXJyaWVySABCBgoEYm9keSLWAQoJSGVhcnRiZWF0EhAKCHNlcXVlbmNlGAEgASgEEhAKCHJlY2VpdmVkGAIgASgEEhAKCGFjdGl2aXR5GAMgASgJEi0KBnNlcnZlchgEIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAUgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcxIMCgR0ZXJtGAYgASgNEicKBXJlYWNoGAcgAygLMhgucGFjZWxpbmUudjEuU2VydmVyUmVhY2giWQoLU2VydmVyUmVhY2gSDgoGc2VydmVyGAEgASgNEhQKDHVucmVhY2hlZF9tcxgCIAEoBBIPCgdyZWZ1c2VkGAMgASgIEhMKC2luY2FybmF0aW9uGAQgASgEItECChBTZXJ2ZXJTdGF0aXN0aWNzEhMKC3ZlcnNpb25fbWluGAEgASgEEhMKC3ZlcnNpb25fbWF4GAIgASgEEg4KBmNodW5rcxgDIAEoBBIOCgZwdXNoZXMYBCABKAQSDwoHdXBkYXRlcxgFIAEoBBIWCg51cGRhdGVfc2Vjb25kcxgGIAEoARIVCg1zdGFsZW5lc3Nfc3VtGAcgASgEEhcKD3N0YWxlbmVzc19jb3VudBgIIAEoBBIVCg1zdGFsZW5lc3NfbWF4GAkgASgEEhAKCHJlamVjdGVkGAogASgEEhIKCmR1cGxpY2F0ZXMYCyABKAQSEgoKdG9ybl9zdGVwcxgMIAEoBBIQCghieXRlc19pbhgNIAEoBBIRCglieXRlc19vdXQYDiABKAQSCgoCbHIYDyABKAESGAoQc3RhbGVuZXNzX2NvdW50cxgQIAMoBCK/AQoQV29ya2VyU3RhdGlzdGljcxINCgVjbG9jaxgBIAEoBBIQCghleGFtcGxlcxgCIAEoBBIQCghsb3NzX3N1bRgDIAEoARISCgpsb3NzX2NvdW50GAQgASgEEhcKD2NvbXB1dGVfc2Vjb25kcxgFIAEoARIUCgx3YWl0X3NlY29uZHMYBiABKAESDQoFc3RlcHMYByABKAQSDwoHY29ycmVjdBgIIAEoBBIVCg1pbnB1dF9zZWNvbmRzGAkgASgBImIKBVJlYWR5EgsKA3J1bhgBIAEoCRIoCgd0ZW5zb3JzGAIgAygLMhcucGFjZWxpbmUudjEuVGVuc29yU3BlYxIOCgZlbmdpbmUYAyABKAkSEgoKYWxnb3JpdGhtcxgEIAMoCSJVCgpUZW5zb3JTcGVjEgwKBG5hbWUYASABKAkSDQoFc2hhcGUYAiADKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cCJpCgdWaWV3QWNrEgwKBHZpZXcYASABKAQSEwoLc2VhbGVkX3N0ZXAYAiABKBISEQoJY2xvY2tfbWluGAMgASgEEigKCGRlcGFydGVkGAQgAygLMhYucGFjZWxpbmUudjEuRGVwYXJ0dXJlIlIKCURlcGFydHVyZRIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhAKCHN0ZXBfbWluGAMgASgSEhAKCHN0ZXBfbWF4GAQgASgSIr8BCg5Bc3NpZ25tZW50RG9uZRISCgphc3NpZ25tZW50GAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEg8KB3NraXBwZWQYAyABKAQSEAoIbG9zc19zdW0YBCABKAESDwoHc2Vjb25kcxgFIAEoARIPCgdjb3JyZWN0GAYgASgEEg8KB2Ryb3BwZWQYByABKAQSMQoKc3RhdGlzdGljcxgIIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MiNwoRQXNzaWdubWVudFJlZnVzZWQSEgoKYXNzaWdubWVudBgBIAEoBBIOCgZyZWFzb24YAiABKAkiIwoFUmFuZ2USDQoFc3RhcnQYASABKAQSCwoDZW5kGAIgASgEIncKCUV2YWx1YXRlZBISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2USDwoHY29ycmVjdBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIQCgh2ZXJzaW9ucxgFIAMoBCImCgdQYXVzaW5nEg0KBXBhdXNlGAEgASgEEgwKBHN0ZXAYAiABKBIiNwoGUGF1c2VkEg0KBXBhdXNlGAEgASgEEhAKCHBvc2l0aW9uGAIgASgSEgwKBHN0ZXAYAyABKBIiRQoOQmFycmllclJlYWNoZWQSDwoHYmFycmllchgBIAEoBBIRCglyZXNpZHVhbHMYAiABKAQSDwoHcHJvYmxlbRgDIAEoCSI+CghDYXVnaHRVcBINCgVjaHVuaxgBIAEoDRIOCgZzZXJ2ZXIYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIkAKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIMCgR0ZXJtGAMgASgNImoKB1ByZXBhcmUSIgoEc3BlYxgBIAEoCzIULnBhY2VsaW5lLnYxLlJ1blNwZWMSEQoJcmVzaWR1YWxzGAIgASgIEigKBmxheW91dBgDIAEoCzIYLnBhY2VsaW5lLnYxLk1vZGVsTGF5b3V0ImIKC01vZGVsTGF5b3V0EioKB3RlbnNvcnMYASADKAsyGS5wYWNlbGluZS52MS5QbGFjZWRUZW5zb3ISJwoGY2h1bmtzGAIgAygLMhcucGFjZWxpbmUudjEuQ2h1bmtQbGFjZSJ3CgxQbGFjZWRUZW5zb3ISDAoEbmFtZRgBIAEoCRINCgVzaGFwZRgCIAMoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwEg4KBm9mZnNldBgEIAEoBBIOCgZsZW5ndGgYBSABKAQiWAoKQ2h1bmtQbGFjZRIOCgZvZmZzZXQYASABKAQSDgoGbGVuZ3RoGAIgASgNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiLgoLVmlld01lc3NhZ2USHwoEdmlldxgBIAEoCzIRLnBhY2VsaW5lLnYxLlZpZXciMwoEV29yaxIrCgphc3NpZ25tZW50GAEgASgLMhcucGFjZWxpbmUudjEuQXNzaWdubWVudCJqCgpBc3NpZ25tZW50EgoKAmlkGAEgASgEEg0KBWVwb2NoGAIgASgEEg0KBXN0YXJ0GAMgASgEEgsKA2VuZBgEIAEoBBISCgpmaXJzdF9zdGVwGAUgASgEEhEKCWxhc3Rfc3RlcBgGIAEoBCJBCghFdmFsdWF0ZRISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2UiFgoFUGF1c2USDQoFcGF1c2UYASABKAQiJgoHUGF1c2VBdBINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIhcKBlJlc3VtZRINCgVwYXVzZRgBIAEoBCIaCgdCYXJyaWVyEg8KB2JhcnJpZXIYASABKAQiUgoKRXZhbHVhdGlvbhINCgVlcG9jaBgBIAEoBBINCgVmaW5hbBgCIAEoCBIYChBhY2N1cmFjeV9wZXJjZW50GAMgASgBEgwKBGxvc3MYBCABKAEiXwoEU3RvcBIOCgZyZWFzb24YASABKAkSJQoHb3V0Y29tZRgCIAEoDjIULnBhY2VsaW5lLnYxLk91dGNvbWUSDAoEc3RheRgDIAEoCBISCgphZnRlcl9zdGVwGAQgASgIIl4KDExlYXZlUmVxdWVzdBIrCgZtZW1iZXIYASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eRIhCgVsZWF2ZRgCIAEoCzISLnBhY2VsaW5lLnYxLkxlYXZlIgwKCkxlYXZlUmVwbHkiDwoNU3RhdHVzUmVxdWVzdCIbCgtTdGF0dXNSZXBseRIMCgRqc29uGAEgASgJIkMKDERyYWluUmVxdWVzdBIlCgRyb2xlGAEgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIMCgRyYW5rGAIgASgNIhoKCkRyYWluUmVwbHkSDAoEdGV4dBgBIAEoCSIfCg1TdWJtaXRSZXF1ZXN0Eg4KBmNvbmZpZxgBIAEoCSIaCgtTdWJtaXRSZXBseRILCgNydW4YASABKAkicAoTUmVhZEV4YW1wbGVzUmVxdWVzdBILCgNydW4YASABKAkSIQoFc3BsaXQYAiABKA4yEi5wYWNlbGluZS52MS5TcGxpdBINCgVlcG9jaBgDIAEoBBINCgVzdGFydBgEIAEoBBILCgNlbmQYBSABKAQiXAoNRXhhbXBsZXNCbG9jaxINCgVjb3VudBgBIAEoDRINCgVzaGFwZRgCIAMoDRINCgVkdHlwZRgDIAEoCRIOCgZsYWJlbHMYBCADKA0SDgoGdmFsdWVzGAUgASgMInUKE0tlZXBSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDwoHYmFycmllchgEIAEoBBINCgVjaHVuaxgFIAEoDRIOCgZ2YWx1ZXMYBiABKAwiEwoRS2VlcFJlc2lkdWFsUmVwbHkiVAoTUmVhZFJlc2lkdWFsUmVxdWVzdBILCgNydW4YASABKAkSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBBINCgVjaHVuaxgEIAEoDSIjChFSZWFkUmVzaWR1YWxSZXBseRIOCgZ2YWx1ZXMYASABKAwqWQoKTWVtYmVyUm9sZRIbChdNRU1CRVJfUk9MRV9VTlNQRUNJRklFRBAAEhYKEk1FTUJFUl9ST0xFX1NFUlZFUhABEhYKEk1FTUJFUl9ST0xFX1dPUktFUhACKngKC1JlZnVzYWxDb2RlEhwKGFJFRlVTQUxfQ09ERV9VTlNQRUNJRklFRBAAEhgKFFJFRlVTQUxfQ09ERV9SRUZVU0VEEAESGQoVUkVGVVNBTF9DT0RFX1BST1RPQ09MEAISFgoSUkVGVVNBTF9DT0RFX1VTQUdFEAMqoQEKDlBhcmFtZXRlckdyb3VwEh8KG1BBUkFNRVRFUl9HUk9VUF9VTlNQRUNJRklFRBAAEhoKFlBBUkFNRVRFUl9HUk9VUF9XRUlHSFQQARIZChVQQVJBTUVURVJfR1JPVVBfUExBSU4QAhIaChZQQVJBTUVURVJfR1JPVVBfQlVGRkVSEAMSGwoXUEFSQU1FVEVSX0dST1VQX0NPVU5URVIQBCphCgdPdXRjb21lEhcKE09VVENPTUVfVU5TUEVDSUZJRUQQABIQCgxPVVRDT01FX0RPTkUQARISCg5PVVRDT01FX0ZBSUxFRBACEhcKE09VVENPTUVfSU5URVJSVVBURUQQAyo/CgVTcGxpdBIVChFTUExJVF9VTlNQRUNJRklFRBAAEg8KC1NQTElUX1RSQUlOEAESDgoKU1BMSVRfVEVTVBACMo8FCgtDb29yZGluYXRvchJECghSZWdpc3RlchIcLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVxdWVzdBoaLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVwbHkSTAoJSGVhcnRiZWF0EhoucGFjZWxpbmUudjEuTWVtYmVyTWVzc2FnZRofLnBhY2VsaW5lLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESOwoFTGVhdmUSGS5wYWNlbGluZS52MS5MZWF2ZVJlcXVlc3QaFy5wYWNlbGluZS52MS5MZWF2ZVJlcGx5Ej4KBlN0YXR1cxIaLnBhY2VsaW5lLnYxLlN0YXR1c1JlcXVlc3QaGC5wYWNlbGluZS52MS5TdGF0dXNSZXBseRI7CgVEcmFpbhIZLnBhY2VsaW5lLnYxLkRyYWluUmVxdWVzdBoXLnBhY2VsaW5lLnYxLkRyYWluUmVwbHkSPgoGU3VibWl0EhoucGFjZWxpbmUudjEuU3VibWl0UmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcGx5Ek4KDFJlYWRFeGFtcGxlcxIgLnBhY2VsaW5lLnYxLlJlYWRFeGFtcGxlc1JlcXVlc3QaGi5wYWNlbGluZS52MS5FeGFtcGxlc0Jsb2NrMAESUAoMS2VlcFJlc2lkdWFsEiAucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcGx5ElAKDFJlYWRSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXBseWIGcHJvdG8z", [file_paceline_v1_run]);
+  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJuCgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0iQQoHUmVmdXNlZBImCgRjb2RlGAEgASgOMhgucGFjZWxpbmUudjEuUmVmdXNhbENvZGUSDgoGcmVhc29uGAIgASgJIloKDk1lbWJlcklkZW50aXR5EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQitwUKDU1lbWJlck1lc3NhZ2USKwoEb3BlbhgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5SAASKwoJaGVhcnRiZWF0GAIgASgLMhYucGFjZWxpbmUudjEuSGVhcnRiZWF0SAASIwoFcmVhZHkYAyABKAsyEi5wYWNlbGluZS52MS5SZWFkeUgAEigKCHZpZXdfYWNrGAQgASgLMhQucGFjZWxpbmUudjEuVmlld0Fja0gAEjYKD2Fzc2lnbm1lbnRfZG9uZRgFIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lSAASKwoJZXZhbHVhdGVkGAYgASgLMhYucGFjZWxpbmUudjEuRXZhbHVhdGVkSAASJwoHcGF1c2luZxgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNpbmdIABIlCgZwYXVzZWQYCCABKAsyEy5wYWNlbGluZS52MS5QYXVzZWRIABIpCghkaXZlcmdlZBgJIAEoCzIVLnBhY2VsaW5lLnYxLkRpdmVyZ2VkSAASJQoGZmFpbGVkGAogASgLMhMucGFjZWxpbmUudjEuRmFpbGVkSAASIwoFbGVhdmUYCyABKAsyEi5wYWNlbGluZS52MS5MZWF2ZUgAEjwKEmFzc2lnbm1lbnRfcmVmdXNlZBgMIAEoCzIeLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnRSZWZ1c2VkSAASNgoPYmFycmllcl9yZWFjaGVkGA0gASgLMhsucGFjZWxpbmUudjEuQmFycmllclJlYWNoZWRIABIqCgljYXVnaHRfdXAYDiABKAsyFS5wYWNlbGluZS52MS5DYXVnaHRVcEgAEicKB3RhbGxpZWQYDyABKAsyFC5wYWNlbGluZS52MS5UYWxsaWVkSABCBgoEYm9keSKHBAoSQ29vcmRpbmF0b3JNZXNzYWdlEjIKDWhlYXJ0YmVhdF9hY2sYASABKAsyGS5wYWNlbGluZS52MS5IZWFydGJlYXRBY2tIABInCgdwcmVwYXJlGAIgASgLMhQucGFjZWxpbmUudjEuUHJlcGFyZUgAEigKBHZpZXcYAyABKAsyGC5wYWNlbGluZS52MS5WaWV3TWVzc2FnZUgAEiEKBHdvcmsYBCABKAsyES5wYWNlbGluZS52MS5Xb3JrSAASKQoIZXZhbHVhdGUYBSABKAsyFS5wYWNlbGluZS52MS5FdmFsdWF0ZUgAEiMKBXBhdXNlGAYgASgLMhIucGFjZWxpbmUudjEuUGF1c2VIABIoCghwYXVzZV9hdBgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNlQXRIABIlCgZyZXN1bWUYCCABKAsyEy5wYWNlbGluZS52MS5SZXN1bWVIABItCgpldmFsdWF0aW9uGAkgASgLMhcucGFjZWxpbmUudjEuRXZhbHVhdGlvbkgAEiEKBHN0b3AYCiABKAsyES5wYWNlbGluZS52MS5TdG9wSAASJwoHYmFycmllchgLIAEoCzIULnBhY2VsaW5lLnYxLkJhcnJpZXJIABIjCgV0YWxseRgMIAEoCzISLnBhY2VsaW5lLnYxLlRhbGx5SABCBgoEYm9keSLWAQoJSGVhcnRiZWF0EhAKCHNlcXVlbmNlGAEgASgEEhAKCHJlY2VpdmVkGAIgASgEEhAKCGFjdGl2aXR5GAMgASgJEi0KBnNlcnZlchgEIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAUgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcxIMCgR0ZXJtGAYgASgNEicKBXJlYWNoGAcgAygLMhgucGFjZWxpbmUudjEuU2VydmVyUmVhY2giWQoLU2VydmVyUmVhY2gSDgoGc2VydmVyGAEgASgNEhQKDHVucmVhY2hlZF9tcxgCIAEoBBIPCgdyZWZ1c2VkGAMgASgIEhMKC2luY2FybmF0aW9uGAQgASgEItECChBTZXJ2ZXJTdGF0aXN0aWNzEhMKC3ZlcnNpb25fbWluGAEgASgEEhMKC3ZlcnNpb25fbWF4GAIgASgEEg4KBmNodW5rcxgDIAEoBBIOCgZwdXNoZXMYBCABKAQSDwoHdXBkYXRlcxgFIAEoBBIWCg51cGRhdGVfc2Vjb25kcxgGIAEoARIVCg1zdGFsZW5lc3Nfc3VtGAcgASgEEhcKD3N0YWxlbmVzc19jb3VudBgIIAEoBBIVCg1zdGFsZW5lc3NfbWF4GAkgASgEEhAKCHJlamVjdGVkGAogASgEEhIKCmR1cGxpY2F0ZXMYCyABKAQSEgoKdG9ybl9zdGVwcxgMIAEoBBIQCghieXRlc19pbhgNIAEoBBIRCglieXRlc19vdXQYDiABKAQSCgoCbHIYDyABKAESGAoQc3RhbGVuZXNzX2NvdW50cxgQIAMoBCK/AQoQV29ya2VyU3RhdGlzdGljcxINCgVjbG9jaxgBIAEoBBIQCghleGFtcGxlcxgCIAEoBBIQCghsb3NzX3N1bRgDIAEoARISCgpsb3NzX2NvdW50GAQgASgEEhcKD2NvbXB1dGVfc2Vjb25kcxgFIAEoARIUCgx3YWl0X3NlY29uZHMYBiABKAESDQoFc3RlcHMYByABKAQSDwoHY29ycmVjdBgIIAEoBBIVCg1pbnB1dF9zZWNvbmRzGAkgASgBImIKBVJlYWR5EgsKA3J1bhgBIAEoCRIoCgd0ZW5zb3JzGAIgAygLMhcucGFjZWxpbmUudjEuVGVuc29yU3BlYxIOCgZlbmdpbmUYAyABKAkSEgoKYWxnb3JpdGhtcxgEIAMoCSJVCgpUZW5zb3JTcGVjEgwKBG5hbWUYASABKAkSDQoFc2hhcGUYAiADKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cCJpCgdWaWV3QWNrEgwKBHZpZXcYASABKAQSEwoLc2VhbGVkX3N0ZXAYAiABKBISEQoJY2xvY2tfbWluGAMgASgEEigKCGRlcGFydGVkGAQgAygLMhYucGFjZWxpbmUudjEuRGVwYXJ0dXJlIlIKCURlcGFydHVyZRIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhAKCHN0ZXBfbWluGAMgASgSEhAKCHN0ZXBfbWF4GAQgASgSIr8BCg5Bc3NpZ25tZW50RG9uZRISCgphc3NpZ25tZW50GAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEg8KB3NraXBwZWQYAyABKAQSEAoIbG9zc19zdW0YBCABKAESDwoHc2Vjb25kcxgFIAEoARIPCgdjb3JyZWN0GAYgASgEEg8KB2Ryb3BwZWQYByABKAQSMQoKc3RhdGlzdGljcxgIIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MiNwoRQXNzaWdubWVudFJlZnVzZWQSEgoKYXNzaWdubWVudBgBIAEoBBIOCgZyZWFzb24YAiABKAkiIwoFUmFuZ2USDQoFc3RhcnQYASABKAQSCwoDZW5kGAIgASgEIncKCUV2YWx1YXRlZBISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2USDwoHY29ycmVjdBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIQCgh2ZXJzaW9ucxgFIAMoBCKgAQoHVGFsbGllZBILCgNjdXQYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSDwoHZHJvcHBlZBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIPCgdjb3JyZWN0GAUgASgEEg8KB3NlY29uZHMYBiABKAESMQoKc3RhdGlzdGljcxgHIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MiJgoHUGF1c2luZxINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIjcKBlBhdXNlZBINCgVwYXVzZRgBIAEoBBIQCghwb3NpdGlvbhgCIAEoEhIMCgRzdGVwGAMgASgSIkUKDkJhcnJpZXJSZWFjaGVkEg8KB2JhcnJpZXIYASABKAQSEQoJcmVzaWR1YWxzGAIgASgEEg8KB3Byb2JsZW0YAyABKAkiPgoIQ2F1Z2h0VXASDQoFY2h1bmsYASABKA0SDgoGc2VydmVyGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEIiYKCERpdmVyZ2VkEgwKBHN0ZXAYASABKBISDAoEd2hhdBgCIAEoCSImCgZGYWlsZWQSDAoEY29kZRgBIAEoCRIOCgZyZWFzb24YAiABKAkidQoFTGVhdmUSDgoGcmVhc29uGAEgASgJEi0KBnNlcnZlchgCIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAMgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyJACgxIZWFydGJlYXRBY2sSEAoIc2VxdWVuY2UYASABKAQSEAoIcmVjZWl2ZWQYAiABKAQSDAoEdGVybRgDIAEoDSJqCgdQcmVwYXJlEiIKBHNwZWMYASABKAsyFC5wYWNlbGluZS52MS5SdW5TcGVjEhEKCXJlc2lkdWFscxgCIAEoCBIoCgZsYXlvdXQYAyABKAsyGC5wYWNlbGluZS52MS5Nb2RlbExheW91dCJiCgtNb2RlbExheW91dBIqCgd0ZW5zb3JzGAEgAygLMhkucGFjZWxpbmUudjEuUGxhY2VkVGVuc29yEicKBmNodW5rcxgCIAMoCzIXLnBhY2VsaW5lLnYxLkNodW5rUGxhY2UidwoMUGxhY2VkVGVuc29yEgwKBG5hbWUYASABKAkSDQoFc2hhcGUYAiADKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cBIOCgZvZmZzZXQYBCABKAQSDgoGbGVuZ3RoGAUgASgEIlgKCkNodW5rUGxhY2USDgoGb2Zmc2V0GAEgASgEEg4KBmxlbmd0aBgCIAEoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwIi4KC1ZpZXdNZXNzYWdlEh8KBHZpZXcYASABKAsyES5wYWNlbGluZS52MS5WaWV3IjMKBFdvcmsSKwoKYXNzaWdubWVudBgBIAEoCzIXLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnQiagoKQXNzaWdubWVudBIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoBBINCgVzdGFydBgDIAEoBBILCgNlbmQYBCABKAQSEgoKZmlyc3Rfc3RlcBgFIAEoBBIRCglsYXN0X3N0ZXAYBiABKAQiQQoIRXZhbHVhdGUSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlIhYKBVBhdXNlEg0KBXBhdXNlGAEgASgEIjYKBVRhbGx5EgsKA2N1dBgBIAEoBBISCgphc3NpZ25tZW50GAIgASgEEgwKBHN0ZXAYAyABKBIiJgoHUGF1c2VBdBINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIhcKBlJlc3VtZRINCgVwYXVzZRgBIAEoBCIaCgdCYXJyaWVyEg8KB2JhcnJpZXIYASABKAQiUgoKRXZhbHVhdGlvbhINCgVlcG9jaBgBIAEoBBINCgVmaW5hbBgCIAEoCBIYChBhY2N1cmFjeV9wZXJjZW50GAMgASgBEgwKBGxvc3MYBCABKAEiXwoEU3RvcBIOCgZyZWFzb24YASABKAkSJQoHb3V0Y29tZRgCIAEoDjIULnBhY2VsaW5lLnYxLk91dGNvbWUSDAoEc3RheRgDIAEoCBISCgphZnRlcl9zdGVwGAQgASgIIl4KDExlYXZlUmVxdWVzdBIrCgZtZW1iZXIYASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eRIhCgVsZWF2ZRgCIAEoCzISLnBhY2VsaW5lLnYxLkxlYXZlIgwKCkxlYXZlUmVwbHkiDwoNU3RhdHVzUmVxdWVzdCIbCgtTdGF0dXNSZXBseRIMCgRqc29uGAEgASgJIkMKDERyYWluUmVxdWVzdBIlCgRyb2xlGAEgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIMCgRyYW5rGAIgASgNIhoKCkRyYWluUmVwbHkSDAoEdGV4dBgBIAEoCSIfCg1TdWJtaXRSZXF1ZXN0Eg4KBmNvbmZpZxgBIAEoCSIaCgtTdWJtaXRSZXBseRILCgNydW4YASABKAkicAoTUmVhZEV4YW1wbGVzUmVxdWVzdBILCgNydW4YASABKAkSIQoFc3BsaXQYAiABKA4yEi5wYWNlbGluZS52MS5TcGxpdBINCgVlcG9jaBgDIAEoBBINCgVzdGFydBgEIAEoBBILCgNlbmQYBSABKAQiXAoNRXhhbXBsZXNCbG9jaxINCgVjb3VudBgBIAEoDRINCgVzaGFwZRgCIAMoDRINCgVkdHlwZRgDIAEoCRIOCgZsYWJlbHMYBCADKA0SDgoGdmFsdWVzGAUgASgMInUKE0tlZXBSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDwoHYmFycmllchgEIAEoBBINCgVjaHVuaxgFIAEoDRIOCgZ2YWx1ZXMYBiABKAwiEwoRS2VlcFJlc2lkdWFsUmVwbHkiVAoTUmVhZFJlc2lkdWFsUmVxdWVzdBILCgNydW4YASABKAkSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBBINCgVjaHVuaxgEIAEoDSIjChFSZWFkUmVzaWR1YWxSZXBseRIOCgZ2YWx1ZXMYASABKAwqWQoKTWVtYmVyUm9sZRIbChdNRU1CRVJfUk9MRV9VTlNQRUNJRklFRBAAEhYKEk1FTUJFUl9ST0xFX1NFUlZFUhABEhYKEk1FTUJFUl9ST0xFX1dPUktFUhACKngKC1JlZnVzYWxDb2RlEhwKGFJFRlVTQUxfQ09ERV9VTlNQRUNJRklFRBAAEhgKFFJFRlVTQUxfQ09ERV9SRUZVU0VEEAESGQoVUkVGVVNBTF9DT0RFX1BST1RPQ09MEAISFgoSUkVGVVNBTF9DT0RFX1VTQUdFEAMqoQEKDlBhcmFtZXRlckdyb3VwEh8KG1BBUkFNRVRFUl9HUk9VUF9VTlNQRUNJRklFRBAAEhoKFlBBUkFNRVRFUl9HUk9VUF9XRUlHSFQQARIZChVQQVJBTUVURVJfR1JPVVBfUExBSU4QAhIaChZQQVJBTUVURVJfR1JPVVBfQlVGRkVSEAMSGwoXUEFSQU1FVEVSX0dST1VQX0NPVU5URVIQBCphCgdPdXRjb21lEhcKE09VVENPTUVfVU5TUEVDSUZJRUQQABIQCgxPVVRDT01FX0RPTkUQARISCg5PVVRDT01FX0ZBSUxFRBACEhcKE09VVENPTUVfSU5URVJSVVBURUQQAyo/CgVTcGxpdBIVChFTUExJVF9VTlNQRUNJRklFRBAAEg8KC1NQTElUX1RSQUlOEAESDgoKU1BMSVRfVEVTVBACMo8FCgtDb29yZGluYXRvchJECghSZWdpc3RlchIcLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVxdWVzdBoaLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVwbHkSTAoJSGVhcnRiZWF0EhoucGFjZWxpbmUudjEuTWVtYmVyTWVzc2FnZRofLnBhY2VsaW5lLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESOwoFTGVhdmUSGS5wYWNlbGluZS52MS5MZWF2ZVJlcXVlc3QaFy5wYWNlbGluZS52MS5MZWF2ZVJlcGx5Ej4KBlN0YXR1cxIaLnBhY2VsaW5lLnYxLlN0YXR1c1JlcXVlc3QaGC5wYWNlbGluZS52MS5TdGF0dXNSZXBseRI7CgVEcmFpbhIZLnBhY2VsaW5lLnYxLkRyYWluUmVxdWVzdBoXLnBhY2VsaW5lLnYxLkRyYWluUmVwbHkSPgoGU3VibWl0EhoucGFjZWxpbmUudjEuU3VibWl0UmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcGx5Ek4KDFJlYWRFeGFtcGxlcxIgLnBhY2VsaW5lLnYxLlJlYWRFeGFtcGxlc1JlcXVlc3QaGi5wYWNlbGluZS52MS5FeGFtcGxlc0Jsb2NrMAESUAoMS2VlcFJlc2lkdWFsEiAucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcGx5ElAKDFJlYWRSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXBseWIGcHJvdG8z", [file_paceline_v1_run]);
 
 /**
  * The first request of a process to the coordinator.
@@ -369,6 +369,14 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
      */
     value: CaughtUp;
     case: "caughtUp";
+  } | {
+    /**
+     * Answer to tally.
+     *
+     * @generated from field: paceline.v1.Tallied tallied = 15;
+     */
+    value: Tallied;
+    case: "tallied";
   } | { case: undefined; value?: undefined };
 };
 
@@ -478,6 +486,14 @@ export type CoordinatorMessage = Message<"paceline.v1.CoordinatorMessage"> & {
      */
     value: Barrier;
     case: "barrier";
+  } | {
+    /**
+     * A checkpoint is of a cut behind a step.
+     *
+     * @generated from field: paceline.v1.Tally tally = 12;
+     */
+    value: Tally;
+    case: "tally";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1136,6 +1152,69 @@ export const EvaluatedSchema: GenMessage<Evaluated> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 18);
 
 /**
+ * Answer to tally, once the step is complete: what the assignment had come to by then.
+ *
+ * @generated from message paceline.v1.Tallied
+ */
+export type Tallied = Message<"paceline.v1.Tallied"> & {
+  /**
+   * The cut's id.
+   *
+   * @generated from field: uint64 cut = 1;
+   */
+  cut: bigint;
+
+  /**
+   * Examples of it used; 0, as all that follows, where the worker does not know it any more.
+   *
+   * @generated from field: uint64 examples = 2;
+   */
+  examples: bigint;
+
+  /**
+   * Examples of steps that were taken, and that every chunk dropped.
+   *
+   * @generated from field: uint64 dropped = 3;
+   */
+  dropped: bigint;
+
+  /**
+   * Sum of the loss over the examples used.
+   *
+   * @generated from field: double loss_sum = 4;
+   */
+  lossSum: number;
+
+  /**
+   * Of the examples used, those whose label the model gave before it learned from them.
+   *
+   * @generated from field: uint64 correct = 5;
+   */
+  correct: bigint;
+
+  /**
+   * Seconds spent on them.
+   *
+   * @generated from field: double seconds = 6;
+   */
+  seconds: number;
+
+  /**
+   * All that the worker had counted by then.
+   *
+   * @generated from field: paceline.v1.WorkerStatistics statistics = 7;
+   */
+  statistics?: WorkerStatistics;
+};
+
+/**
+ * Describes the message paceline.v1.Tallied.
+ * Use `create(TalliedSchema)` to create a new message.
+ */
+export const TalliedSchema: GenMessage<Tallied> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 19);
+
+/**
  * Answer to pause.
  *
  * @generated from message paceline.v1.Pausing
@@ -1161,7 +1240,7 @@ export type Pausing = Message<"paceline.v1.Pausing"> & {
  * Use `create(PausingSchema)` to create a new message.
  */
 export const PausingSchema: GenMessage<Pausing> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 19);
+  messageDesc(file_paceline_v1_coordinator, 20);
 
 /**
  * The worker rests.
@@ -1196,7 +1275,7 @@ export type Paused = Message<"paceline.v1.Paused"> & {
  * Use `create(PausedSchema)` to create a new message.
  */
 export const PausedSchema: GenMessage<Paused> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 20);
+  messageDesc(file_paceline_v1_coordinator, 21);
 
 /**
  * The worker is in the state of a worker that starts from the checkpoint.
@@ -1231,7 +1310,7 @@ export type BarrierReached = Message<"paceline.v1.BarrierReached"> & {
  * Use `create(BarrierReachedSchema)` to create a new message.
  */
 export const BarrierReachedSchema: GenMessage<BarrierReached> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 21);
+  messageDesc(file_paceline_v1_coordinator, 22);
 
 /**
  * A chunk's primary has a candidate acknowledge every change before it counts: the coordinator may name it as a backup.
@@ -1266,7 +1345,7 @@ export type CaughtUp = Message<"paceline.v1.CaughtUp"> & {
  * Use `create(CaughtUpSchema)` to create a new message.
  */
 export const CaughtUpSchema: GenMessage<CaughtUp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 22);
+  messageDesc(file_paceline_v1_coordinator, 23);
 
 /**
  * Loss or gradient is not finite.
@@ -1294,7 +1373,7 @@ export type Diverged = Message<"paceline.v1.Diverged"> & {
  * Use `create(DivergedSchema)` to create a new message.
  */
 export const DivergedSchema: GenMessage<Diverged> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 23);
+  messageDesc(file_paceline_v1_coordinator, 24);
 
 /**
  * The member can't continue.
@@ -1322,7 +1401,7 @@ export type Failed = Message<"paceline.v1.Failed"> & {
  * Use `create(FailedSchema)` to create a new message.
  */
 export const FailedSchema: GenMessage<Failed> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 24);
+  messageDesc(file_paceline_v1_coordinator, 25);
 
 /**
  * The member goes.
@@ -1357,7 +1436,7 @@ export type Leave = Message<"paceline.v1.Leave"> & {
  * Use `create(LeaveSchema)` to create a new message.
  */
 export const LeaveSchema: GenMessage<Leave> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 25);
+  messageDesc(file_paceline_v1_coordinator, 26);
 
 /**
  * Answers a heartbeat.
@@ -1392,7 +1471,7 @@ export type HeartbeatAck = Message<"paceline.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 26);
+  messageDesc(file_paceline_v1_coordinator, 27);
 
 /**
  * Prepare this run.
@@ -1428,7 +1507,7 @@ export type Prepare = Message<"paceline.v1.Prepare"> & {
  * Use `create(PrepareSchema)` to create a new message.
  */
 export const PrepareSchema: GenMessage<Prepare> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 27);
+  messageDesc(file_paceline_v1_coordinator, 28);
 
 /**
  * How a model's tensors lie in one flat vector of 32-bit floats, and how the vector is cut into chunks.
@@ -1457,7 +1536,7 @@ export type ModelLayout = Message<"paceline.v1.ModelLayout"> & {
  * Use `create(ModelLayoutSchema)` to create a new message.
  */
 export const ModelLayoutSchema: GenMessage<ModelLayout> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 28);
+  messageDesc(file_paceline_v1_coordinator, 29);
 
 /**
  * A tensor and its place in the flat vector; its values lie there in row-major order.
@@ -1506,7 +1585,7 @@ export type PlacedTensor = Message<"paceline.v1.PlacedTensor"> & {
  * Use `create(PlacedTensorSchema)` to create a new message.
  */
 export const PlacedTensorSchema: GenMessage<PlacedTensor> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 29);
+  messageDesc(file_paceline_v1_coordinator, 30);
 
 /**
  * A run of consecutive values of the flat vector.
@@ -1541,7 +1620,7 @@ export type ChunkPlace = Message<"paceline.v1.ChunkPlace"> & {
  * Use `create(ChunkPlaceSchema)` to create a new message.
  */
 export const ChunkPlaceSchema: GenMessage<ChunkPlace> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 30);
+  messageDesc(file_paceline_v1_coordinator, 31);
 
 /**
  * The present view.
@@ -1562,7 +1641,7 @@ export type ViewMessage = Message<"paceline.v1.ViewMessage"> & {
  * Use `create(ViewMessageSchema)` to create a new message.
  */
 export const ViewMessageSchema: GenMessage<ViewMessage> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 31);
+  messageDesc(file_paceline_v1_coordinator, 32);
 
 /**
  * Take these steps.
@@ -1583,7 +1662,7 @@ export type Work = Message<"paceline.v1.Work"> & {
  * Use `create(WorkSchema)` to create a new message.
  */
 export const WorkSchema: GenMessage<Work> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 32);
+  messageDesc(file_paceline_v1_coordinator, 33);
 
 /**
  * A part of an epoch's examples with the steps to take on it.
@@ -1639,7 +1718,7 @@ export type Assignment = Message<"paceline.v1.Assignment"> & {
  * Use `create(AssignmentSchema)` to create a new message.
  */
 export const AssignmentSchema: GenMessage<Assignment> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 33);
+  messageDesc(file_paceline_v1_coordinator, 34);
 
 /**
  * Pull every chunk with a step of -1, go through these test examples with what came, say `evaluated`. Nobody pushes
@@ -1668,7 +1747,7 @@ export type Evaluate = Message<"paceline.v1.Evaluate"> & {
  * Use `create(EvaluateSchema)` to create a new message.
  */
 export const EvaluateSchema: GenMessage<Evaluate> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 34);
+  messageDesc(file_paceline_v1_coordinator, 35);
 
 /**
  * Report the current step and go no further.
@@ -1689,7 +1768,43 @@ export type Pause = Message<"paceline.v1.Pause"> & {
  * Use `create(PauseSchema)` to create a new message.
  */
 export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 35);
+  messageDesc(file_paceline_v1_coordinator, 36);
+
+/**
+ * A checkpoint is of a cut behind a step: say tallied of the assignment once the step is complete, and
+ * continue meanwhile.
+ *
+ * @generated from message paceline.v1.Tally
+ */
+export type Tally = Message<"paceline.v1.Tally"> & {
+  /**
+   * The cut's id.
+   *
+   * @generated from field: uint64 cut = 1;
+   */
+  cut: bigint;
+
+  /**
+   * The assignment's id.
+   *
+   * @generated from field: uint64 assignment = 2;
+   */
+  assignment: bigint;
+
+  /**
+   * The last of its steps that belongs before the cut.
+   *
+   * @generated from field: sint64 step = 3;
+   */
+  step: bigint;
+};
+
+/**
+ * Describes the message paceline.v1.Tally.
+ * Use `create(TallySchema)` to create a new message.
+ */
+export const TallySchema: GenMessage<Tally> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 37);
 
 /**
  * Continue up to and including a step, then rest and say paused.
@@ -1717,7 +1832,7 @@ export type PauseAt = Message<"paceline.v1.PauseAt"> & {
  * Use `create(PauseAtSchema)` to create a new message.
  */
 export const PauseAtSchema: GenMessage<PauseAt> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 36);
+  messageDesc(file_paceline_v1_coordinator, 38);
 
 /**
  * Continue.
@@ -1738,7 +1853,7 @@ export type Resume = Message<"paceline.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 37);
+  messageDesc(file_paceline_v1_coordinator, 39);
 
 /**
  * A checkpoint is about to be written, and all rest: pull all weights where replies are differences, give residuals
@@ -1760,7 +1875,7 @@ export type Barrier = Message<"paceline.v1.Barrier"> & {
  * Use `create(BarrierSchema)` to create a new message.
  */
 export const BarrierSchema: GenMessage<Barrier> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 38);
+  messageDesc(file_paceline_v1_coordinator, 40);
 
 /**
  * Results of an evaluation.
@@ -1802,7 +1917,7 @@ export type Evaluation = Message<"paceline.v1.Evaluation"> & {
  * Use `create(EvaluationSchema)` to create a new message.
  */
 export const EvaluationSchema: GenMessage<Evaluation> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 39);
+  messageDesc(file_paceline_v1_coordinator, 41);
 
 /**
  * The run is over, or goes on without the member, which answers leave with its statistics.
@@ -1844,7 +1959,7 @@ export type Stop = Message<"paceline.v1.Stop"> & {
  * Use `create(StopSchema)` to create a new message.
  */
 export const StopSchema: GenMessage<Stop> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 40);
+  messageDesc(file_paceline_v1_coordinator, 42);
 
 /**
  * A member goes.
@@ -1872,7 +1987,7 @@ export type LeaveRequest = Message<"paceline.v1.LeaveRequest"> & {
  * Use `create(LeaveRequestSchema)` to create a new message.
  */
 export const LeaveRequestSchema: GenMessage<LeaveRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 41);
+  messageDesc(file_paceline_v1_coordinator, 43);
 
 /**
  * The message was received.
@@ -1887,7 +2002,7 @@ export type LeaveReply = Message<"paceline.v1.LeaveReply"> & {
  * Use `create(LeaveReplySchema)` to create a new message.
  */
 export const LeaveReplySchema: GenMessage<LeaveReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 42);
+  messageDesc(file_paceline_v1_coordinator, 44);
 
 /**
  * Asks for the snapshot.
@@ -1902,7 +2017,7 @@ export type StatusRequest = Message<"paceline.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 43);
+  messageDesc(file_paceline_v1_coordinator, 45);
 
 /**
  * The current snapshot.
@@ -1923,7 +2038,7 @@ export type StatusReply = Message<"paceline.v1.StatusReply"> & {
  * Use `create(StatusReplySchema)` to create a new message.
  */
 export const StatusReplySchema: GenMessage<StatusReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 44);
+  messageDesc(file_paceline_v1_coordinator, 46);
 
 /**
  * The member that is to leave.
@@ -1951,7 +2066,7 @@ export type DrainRequest = Message<"paceline.v1.DrainRequest"> & {
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema: GenMessage<DrainRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 45);
+  messageDesc(file_paceline_v1_coordinator, 47);
 
 /**
  * It is going to leave.
@@ -1972,7 +2087,7 @@ export type DrainReply = Message<"paceline.v1.DrainReply"> & {
  * Use `create(DrainReplySchema)` to create a new message.
  */
 export const DrainReplySchema: GenMessage<DrainReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 46);
+  messageDesc(file_paceline_v1_coordinator, 48);
 
 /**
  * A run submitted to a serving coordinator.
@@ -1993,7 +2108,7 @@ export type SubmitRequest = Message<"paceline.v1.SubmitRequest"> & {
  * Use `create(SubmitRequestSchema)` to create a new message.
  */
 export const SubmitRequestSchema: GenMessage<SubmitRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 47);
+  messageDesc(file_paceline_v1_coordinator, 49);
 
 /**
  * The run was accepted.
@@ -2014,7 +2129,7 @@ export type SubmitReply = Message<"paceline.v1.SubmitReply"> & {
  * Use `create(SubmitReplySchema)` to create a new message.
  */
 export const SubmitReplySchema: GenMessage<SubmitReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 48);
+  messageDesc(file_paceline_v1_coordinator, 50);
 
 /**
  * Asks for examples. A mini-batch is the batch_size next positions of the worker's assignment, or those left of it.
@@ -2063,7 +2178,7 @@ export type ReadExamplesRequest = Message<"paceline.v1.ReadExamplesRequest"> & {
  * Use `create(ReadExamplesRequestSchema)` to create a new message.
  */
 export const ReadExamplesRequestSchema: GenMessage<ReadExamplesRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 49);
+  messageDesc(file_paceline_v1_coordinator, 51);
 
 /**
  * A part of an answer, which is the labels and the values of its blocks, one after the other.
@@ -2112,7 +2227,7 @@ export type ExamplesBlock = Message<"paceline.v1.ExamplesBlock"> & {
  * Use `create(ExamplesBlockSchema)` to create a new message.
  */
 export const ExamplesBlockSchema: GenMessage<ExamplesBlock> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 50);
+  messageDesc(file_paceline_v1_coordinator, 52);
 
 /**
  * What pushes have dropped of a chunk so far.
@@ -2168,7 +2283,7 @@ export type KeepResidualRequest = Message<"paceline.v1.KeepResidualRequest"> & {
  * Use `create(KeepResidualRequestSchema)` to create a new message.
  */
 export const KeepResidualRequestSchema: GenMessage<KeepResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 51);
+  messageDesc(file_paceline_v1_coordinator, 53);
 
 /**
  * The residual is stored.
@@ -2183,7 +2298,7 @@ export type KeepResidualReply = Message<"paceline.v1.KeepResidualReply"> & {
  * Use `create(KeepResidualReplySchema)` to create a new message.
  */
 export const KeepResidualReplySchema: GenMessage<KeepResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 52);
+  messageDesc(file_paceline_v1_coordinator, 54);
 
 /**
  * Asks for what pushes had dropped of a chunk.
@@ -2225,7 +2340,7 @@ export type ReadResidualRequest = Message<"paceline.v1.ReadResidualRequest"> & {
  * Use `create(ReadResidualRequestSchema)` to create a new message.
  */
 export const ReadResidualRequestSchema: GenMessage<ReadResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 53);
+  messageDesc(file_paceline_v1_coordinator, 55);
 
 /**
  * What they had dropped.
@@ -2246,7 +2361,7 @@ export type ReadResidualReply = Message<"paceline.v1.ReadResidualReply"> & {
  * Use `create(ReadResidualReplySchema)` to create a new message.
  */
 export const ReadResidualReplySchema: GenMessage<ReadResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 54);
+  messageDesc(file_paceline_v1_coordinator, 56);
 
 /**
  * The roles that register.

@@ -134,6 +134,16 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     engine: words,
     algorithms: fc.array(words, { maxLength: 3 }),
   }),
+  tallied: shape<Said<"tallied">>({
+    type: fc.constant("tallied"),
+    cut: whole,
+    examples: whole,
+    dropped: whole,
+    lossSum: measured,
+    correct: whole,
+    seconds: measured,
+    statistics: worker,
+  }),
   viewAck: shape<Said<"viewAck">>({
     type: fc.constant("viewAck"),
     view: whole,
@@ -244,6 +254,12 @@ const coordinatorMessages: {
   pause: shape<Told<"pause">>({ type: fc.constant("pause"), pause: whole }),
   pauseAt: shape<Told<"pauseAt">>({ type: fc.constant("pauseAt"), pause: whole, step }),
   resume: shape<Told<"resume">>({ type: fc.constant("resume"), pause: whole }),
+  tally: shape<Told<"tally">>({
+    type: fc.constant("tally"),
+    cut: whole,
+    assignment: whole,
+    step,
+  }),
   barrier: shape<Told<"barrier">>({ type: fc.constant("barrier"), barrier: whole }),
   evaluation: shape<Told<"evaluation">>({
     type: fc.constant("evaluation"),

@@ -233,6 +233,10 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     position: whole(-1),
     step,
   }),
+  tallied: record<Body<"tallied">, wire.Tallied>(schemas.TalliedSchema, {
+    ...{ cut: count, examples: count, dropped: count, lossSum: measured, correct: count },
+    ...{ seconds: measured, statistics: workerStatistics },
+  }),
   caughtUp: record<Body<"caughtUp">, wire.CaughtUp>(schemas.CaughtUpSchema, {
     chunk: small(),
     server: rank,
@@ -284,6 +288,9 @@ const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
   pause: record<Order<"pause">, wire.Pause>(schemas.PauseSchema, { pause: count }),
   pauseAt: record<Order<"pauseAt">, wire.PauseAt>(schemas.PauseAtSchema, { pause: count, step }),
   resume: record<Order<"resume">, wire.Resume>(schemas.ResumeSchema, { pause: count }),
+  tally: record<Order<"tally">, wire.Tally>(schemas.TallySchema, {
+    ...{ cut: count, assignment: count, step },
+  }),
   barrier: record<Order<"barrier">, wire.Barrier>(schemas.BarrierSchema, { barrier: count }),
   evaluation: record<Order<"evaluation">, wire.Evaluation>(schemas.EvaluationSchema, {
     epoch: count,
