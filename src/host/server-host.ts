@@ -31,8 +31,7 @@ import { KeptCopies } from "./kept-copies.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
 import { ReplicaInbox } from "./replica-inbox.js";
 import { ServedChannel } from "./served-channel.js";
-import { type Arriving, nothing, type ServedRun } from "./served-run.js";
-import type { ServerHostParts } from "./server-parts.js";
+import { type Arriving, nothing, type ServedRun, type ServerHostParts } from "./served-run.js";
 
 /** The host. */
 export class ServerHost {
