@@ -325,19 +325,9 @@ export class CoordinatorHost implements CoordinatorService {
         this.#drains.get(effect.request)?.(effect.answer);
         this.#drains.delete(effect.request);
         break;
-      case "send": {
-        if (this.#isUnkept && effect.message.type !== "stop") break;
-        const member = this.#present.get(placeOf(effect));
-        const line = member === undefined ? undefined : this.#lines.get(keyOf(member));
-        if (member === undefined || line === undefined) break;
-        if (line.mailbox.isFull) {
-          this.#giveUp(member, line);
-          break;
-        }
-        line.mailbox.add(effect.message);
-        if (line.agreed) line.channel?.send(effect.message);
+      case "send":
+        this.#send(effect);
         break;
-      }
       case "expect":
         for (const member of effect.members) this.#expect(member);
         break;
@@ -381,6 +371,19 @@ export class CoordinatorHost implements CoordinatorService {
       default:
         effect satisfies never;
     }
+  }
+
+  #send({ message, ...place }: CoordinatorEffect & { readonly type: "send" }): void {
+    if (this.#isUnkept && message.type !== "stop") return;
+    const member = this.#present.get(placeOf(place));
+    const line = member === undefined ? undefined : this.#lines.get(keyOf(member));
+    if (member === undefined || line === undefined) return;
+    if (line.mailbox.isFull) {
+      this.#giveUp(member, line);
+      return;
+    }
+    line.mailbox.add(message);
+    if (line.agreed) line.channel?.send(message);
   }
 
   #whyDropped(identity: MemberIdentity): string {

@@ -8,6 +8,7 @@
  *
  * Every transport carries exactly these. Wire formats live in `wire`, promises in ARCHITECTURE.md.
  */
+import type { AssignmentReport } from "./assignment-report.js";
 import type { StepTally, TallyOrder } from "./cut.js";
 import type { MemberRole, WorkerIdentity } from "./identity.js";
 import type { ModelLayout, TensorSpec } from "./layout.js";
@@ -126,22 +127,6 @@ export interface WorkerStatistics {
   readonly computeSeconds: number;
   /** From the end of the backward pass until every new chunk was there. */
   readonly waitSeconds: number;
-}
-
-/** What came of an assignment. */
-export interface AssignmentReport {
-  readonly assignment: number;
-  /** Examples used. */
-  readonly examples: number;
-  /** Examples at the end of the assignment whose steps were not taken. */
-  readonly skipped: number;
-  /** Examples of steps that were taken, and that every chunk dropped. */
-  readonly dropped: number;
-  readonly lossSum: number;
-  readonly correct: number;
-  readonly seconds: number;
-  /** All that the worker has counted by then. */
-  readonly statistics: WorkerStatistics;
 }
 
 /**

@@ -2,7 +2,7 @@
  * What is known of a run's work as it goes on: which of it was dealt and used, what epochs came to,
  * and which steps only some chunks have applied.
  */
-import type { AssignmentReport } from "../../protocol/messages.js";
+import type { AssignmentReport } from "../../protocol/assignment-report.js";
 import { EpochRecords } from "./epoch-records.js";
 import type { TrainingSnapshot } from "./run-setup.js";
 import type { WorkAccount } from "./work-floor.js";

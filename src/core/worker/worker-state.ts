@@ -13,11 +13,11 @@
  * - stepping: a step is computed, its chunks come back. Once it is computed and while some of them
  *   are on their way, the assignment's next step is begun: -> stepping, with the step `before`.
  */
+import type { AssignmentReport } from "../../protocol/assignment-report.js";
 import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
 import type {
   Assignment,
-  AssignmentReport,
   ChunkHeader,
   MemberMessage,
   Range,

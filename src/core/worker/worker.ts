@@ -156,8 +156,6 @@ export class Worker {
       return;
     }
     switch (message.type) {
-      case "heartbeatAck":
-        break;
       case "prepare":
         this.#takeJob(message.spec, message.residuals);
         break;
@@ -181,6 +179,8 @@ export class Worker {
         break;
       case "stop":
         if (!this.#rest.leave(message, this.#state.name)) this.#onStop(message);
+        break;
+      case "heartbeatAck":
         break;
       default:
         message satisfies never;

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { PacelineError } from "../../errors.js";
+import type { AssignmentReport } from "../../protocol/assignment-report.js";
 import { termMax } from "../../protocol/ids.js";
 import {
   chunkValuesMax,
@@ -14,7 +15,6 @@ import {
 } from "../../protocol/layout.js";
 import type {
   Assignment,
-  AssignmentReport,
   CoordinatorMessage,
   Departure,
   MemberMessage,

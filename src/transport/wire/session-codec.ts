@@ -11,6 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { PacelineError } from "../../errors.js";
+import type { AssignmentReport } from "../../protocol/assignment-report.js";
 import type { MemberIdentity } from "../../protocol/identity.js";
 import { termMax } from "../../protocol/ids.js";
 import {
@@ -23,7 +24,6 @@ import {
 } from "../../protocol/layout.js";
 import type {
   Assignment,
-  AssignmentReport,
   CoordinatorMessage,
   Departure,
   MemberMessage,

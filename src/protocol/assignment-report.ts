@@ -1,0 +1,18 @@
+/** What a worker tells of an assignment that is done, or that it did last. */
+import type { WorkerStatistics } from "./messages.js";
+
+/** What came of an assignment. */
+export interface AssignmentReport {
+  readonly assignment: number;
+  /** Examples used. */
+  readonly examples: number;
+  /** Examples at the end of the assignment whose steps were not taken. */
+  readonly skipped: number;
+  /** Examples of steps that were taken, and that every chunk dropped. */
+  readonly dropped: number;
+  readonly lossSum: number;
+  readonly correct: number;
+  readonly seconds: number;
+  /** All that the worker has counted by then. */
+  readonly statistics: WorkerStatistics;
+}
