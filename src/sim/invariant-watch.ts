@@ -55,7 +55,7 @@ export class InvariantWatch {
   #workers: readonly number[] = [];
   /** By rank the life that has computed a step. */
   readonly #begun = new Map<number, number>();
-  /** Lives of workers that are members no more. */
+  /** Lives of processes that are members no more. */
   readonly #gone = new Set<number>();
   /** The generation that servers apply under, and the term of lives that take part. */
   #present = { generation: 0, term: 0 };
@@ -143,8 +143,7 @@ export class InvariantWatch {
   told(event: RunEvent): void {
     if (event.kind === "view") this.#workers = event.workers;
     if (event.kind === "lost" && event.role === "server") this.#copies.lost(event.incarnation);
-    const isGone = event.kind === "lost" || event.kind === "left";
-    if (isGone && event.role === "worker") this.#gone.add(event.incarnation);
+    if (event.kind === "lost" || event.kind === "left") this.#gone.add(event.incarnation);
     if (event.kind !== "evaluation") return;
     const models = this.#evaluation.models.size;
     if (models > 1) {
@@ -165,7 +164,9 @@ export class InvariantWatch {
    * evaluation before the present one is part of none.
    */
   said({ incarnation }: MemberIdentity, message: MemberMessage): void {
-    if (message.type === "caughtUp") this.#copies.caughtUp(message);
+    // Who wakes after it was lost says what was so before, and nobody hears it.
+    const isPresent = !this.#gone.has(incarnation);
+    if (message.type === "caughtUp" && isPresent) this.#copies.caughtUp(message);
     if (message.type !== "evaluated" || message.evaluation < this.#evaluation.id) return;
     const isFirst = message.evaluation > this.#evaluation.id;
     if (isFirst) this.#evaluation = { id: message.evaluation, models: new Set() };
