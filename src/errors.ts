@@ -54,6 +54,7 @@ export const errorCodes = {
     retryable: false,
     meaning: "a member that the run depends on was lost",
   },
+  memory: { exitCode: 1, retryable: false, meaning: "a process has no memory left" },
   internal: { exitCode: 1, retryable: false, meaning: "an internal error: a bug in Paceline" },
 } as const;
 
@@ -102,5 +103,9 @@ export class PacelineError extends Error {
 export function toPacelineError(thrown: unknown, code: ErrorCode = "internal"): PacelineError {
   if (thrown instanceof PacelineError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
+  if (thrown instanceof RangeError && /^Array buffer allocation failed/.test(message)) {
+    const remedy = "give the process more memory, or spread the run over more machines";
+    return new PacelineError("memory", `${message}: ${remedy}`, { cause: thrown });
+  }
   return new PacelineError(code, message, { cause: thrown });
 }

@@ -40,6 +40,8 @@ function byHand(run: string) {
     (kind) =>
       encodeFrame({ ...copy, kind, detail: "{}" }, kind === "entry" ? Buffer.alloc(9) : null, ""),
   );
+  const asWorker = { ...hello, run, incarnation: 2 ** 32 + 3, term: 1, fence: 2 ** 32 + 2 };
+  const greetedAsWorker = Buffer.concat([encodeGreeting(), encodeFrame(asWorker, null, "")]);
   const oversized = encodeFrame(pull, null, "");
   oversized.writeUInt32LE(0xffffffff, 8);
   return {
@@ -51,6 +53,7 @@ function byHand(run: string) {
     marks: Buffer.concat([greeted, encodeFrame(load, Buffer.alloc(9), "")]),
     truncated: Buffer.concat([greeted, encodeFrame(push, Buffer.alloc(3144), "").subarray(0, -9)]),
     copies: Buffer.concat([greeted, ...asCopies]),
+    workersCopies: Buffer.concat([greetedAsWorker, ...asCopies]),
     pings: Buffer.concat([greeted, ...Array<Buffer>(5000).fill(encodeSignal("ping"))]),
     pulls: Buffer.concat([greeted, ...Array<Buffer>(5000).fill(encodeFrame(pull, null, ""))]),
   };

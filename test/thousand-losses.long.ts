@@ -72,10 +72,16 @@ async function joinAndGo(address: string, number: number): Promise<void> {
     {
       transport,
       clock: processClock,
-      config: { coordinator: address, startTimeoutMs: 10_000, ioTimeoutMs: 10_000 },
+      config: {
+        coordinator: address,
+        startTimeoutMs: 10_000,
+        ioTimeoutMs: 10_000,
+        coordinatorGraceMs: 10_000,
+      },
       handler: {
         onMessage,
         heartbeat: () => ({ activity: "", server: null, worker: null, reach: [] }),
+        onReturned: () => {},
         onLost: () => (lost = true),
         log: () => {},
       },

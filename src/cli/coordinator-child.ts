@@ -3,9 +3,12 @@
  * is started before there is anything to tell it, so that it loads while data are checked.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { basename, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PacelineError } from "../errors.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
+import { parseHostPort } from "../protocol/host-port.js";
+import { faultText } from "../protocol/injected-fault.js";
 import type { MemberExited } from "../runtime/start-coordinator.js";
 import { latestCheckpoint } from "../store/checkpoint/checkpoint-folder.js";
 import type { FromCoordinator, ToCoordinator } from "./coordinator-link.js";
@@ -31,29 +34,45 @@ const runningPhases: ReadonlySet<string> = new Set([
   "rolling back",
 ]);
 
-/** The child. */
+/** What the first process was told to carry out, with where its members go. */
+interface Carried {
+  readonly options: ResolvedOptions;
+  readonly io: CommandIo;
+  readonly listener: CoordinatorListener;
+  /** Null until members may come. */
+  place: RunPlace | null;
+  end(exitCode: number): void;
+  fail(thrown: unknown): void;
+}
+
+/** How long it waits before it starts another process, longer each time. */
+const firstDelayMs = 250;
+
+/**
+ * The child, and those that follow where one is killed before its run is over: members outlive
+ * it, and the next one goes on with the run.
+ */
 export class CoordinatorChild {
-  readonly #child: ChildProcess;
-  readonly #gone: Promise<string>;
+  readonly #environment: CommandIo["environment"];
+  #child: ChildProcess;
+  #gone: Promise<void>;
   #phase = "forming";
   #isGone = false;
+  #carried: Carried | null = null;
+  #restarts = 0;
+  /** True once nobody wants another process in its place. */
+  #isOver = false;
+  /** False from the end of a process until the next one has the run. */
+  #isBack = true;
+  /** What the next process has to hear of then. */
+  readonly #exits: MemberExited[] = [];
+  readonly #paused = new Set<number>();
+  readonly #suffered = new Set<string>();
+  #interruption: NodeJS.Signals | null = null;
 
   constructor(environment: CommandIo["environment"]) {
-    this.#child = spawn(process.execPath, [entry], {
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
-      serialization: "advanced",
-      env: environment,
-      windowsHide: true,
-    });
-    this.#gone = new Promise((resolve) => {
-      this.#child.once("error", ({ message }) => resolve(`could not be started: ${message}`));
-      this.#child.once("exit", (code, signal) => {
-        resolve(`ended with ${signal ?? `exit code ${code}`}`);
-      });
-    });
-    void this.#gone.then(() => {
-      this.#isGone = true;
-    });
+    this.#environment = environment;
+    [this.#child, this.#gone] = this.#spawn();
   }
 
   /** True while a worker that died is wanted again. */
@@ -63,40 +82,29 @@ export class CoordinatorChild {
 
   /**
    * Has the run carried out; resolves to its exit code when its folder is whole.
-   * @throws PacelineError what the coordinator threw; `member_lost` where it is gone.
+   * @throws PacelineError what the coordinator threw; `member_lost` where it is gone for good.
    */
-  async carryOut(
+  carryOut(
     options: ResolvedOptions,
-    { color, isTerminal, configText }: CommandIo,
+    io: CommandIo,
     listener: CoordinatorListener,
   ): Promise<number> {
-    let path: string | null = null;
-    const ended = new Promise<number>((resolve, reject) => {
-      this.#child.on("message", (given) => {
-        const message = given as FromCoordinator;
-        if (message.type === "phase") this.#phase = message.phase;
-        else if (message.type === "fault") listener.onFault(message);
-        else if (message.type === "ended") resolve(message.exitCode);
-        else if (message.type === "failed") reject(errorOf(message));
-        else {
-          path = message.path;
-          attempt(() => listener.onPrepared(message), reject);
-        }
-      });
-      void this.#gone.then(async (how) => reject(await this.#lost(how, path)));
+    return new Promise<number>((end, fail) => {
+      this.#carried = { options, io, listener, place: null, end, fail };
+      this.#begin(this.#carried, false);
     });
-    this.#say({ type: "begin", options, io: { color, isTerminal, configText } });
-    return ended;
   }
 
   /** A member's process is gone. */
   memberExited(exit: MemberExited): void {
-    this.#say({ type: "exited", exit });
+    if (this.#isBack) this.#say({ type: "exited", exit });
+    else this.#exits.push(exit);
   }
 
   /** A signal came to this process, and perhaps to the child too. */
   interrupt(signal: NodeJS.Signals): void {
-    this.#say({ type: "interrupt", signal });
+    this.#interruption = signal;
+    if (this.#isBack) this.#say({ type: "interrupt", signal });
   }
 
   /** Its process; -1 where it could not be started. */
@@ -106,18 +114,107 @@ export class CoordinatorChild {
 
   /** A process is stopped on purpose: it has to go on where this one can't see to it. */
   wakesAtEnd(pid: number): void {
+    this.#paused.add(pid);
     this.#say({ type: "paused", pid });
   }
 
-  /** Ends it at once. */
+  /** Ends the process at once, as whatever else might. */
   kill(): void {
     this.#child.kill("SIGKILL");
   }
 
+  /** Ends it at once and for good. */
+  killForGood(): void {
+    this.#isOver = true;
+    this.kill();
+  }
+
   /** Lets it end; resolves when it is gone. */
   async close(): Promise<void> {
+    this.#isOver = true;
     this.#say({ type: "close" });
     await this.#gone;
+  }
+
+  #spawn(): [child: ChildProcess, gone: Promise<void>] {
+    const child = spawn(process.execPath, [entry], {
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+      serialization: "advanced",
+      env: this.#environment,
+      windowsHide: true,
+    });
+    const gone = new Promise<void>((resolve) => {
+      const end = (how: string, isKilled: boolean) => {
+        [this.#isGone, this.#isBack] = [true, false];
+        resolve();
+        this.#onGone(how, isKilled);
+      };
+      child.once("error", ({ message }) => end(`could not be started: ${message}`, false));
+      child.once("exit", (code, signal) => {
+        end(`ended with ${signal ?? `exit code ${code}`}`, signal !== null);
+      });
+    });
+    return [child, gone];
+  }
+
+  #begin(carried: Carried, returns: boolean): void {
+    const { io, options } = carried;
+    this.#child.on("message", (given) => this.#onMessage(given as FromCoordinator, carried));
+    const { color, isTerminal, configText } = io;
+    const inject = options.inject.filter((fault) => !this.#suffered.has(faultText(fault)));
+    const begun = { ...options, ...placeOf(carried.place), inject };
+    this.#say({ type: "begin", options: begun, io: { color, isTerminal, configText }, returns });
+  }
+
+  #onMessage(message: FromCoordinator, carried: Carried): void {
+    const { listener, end, fail } = carried;
+    if (message.type === "phase") this.#onPhase(message.phase);
+    else if (message.type === "fault") {
+      this.#suffered.add(faultText(message.fault));
+      listener.onFault(message);
+    } else if (message.type === "ended" || message.type === "failed") {
+      this.#isOver = true;
+      if (message.type === "ended") end(message.exitCode);
+      else fail(errorOf(message));
+    } else {
+      carried.place = { address: message.address, path: message.path };
+      attempt(() => listener.onPrepared(message), fail);
+    }
+  }
+
+  /** Another process takes its place where it was killed, until the run's folder is whole. */
+  #onGone(how: string, isKilled: boolean): void {
+    const carried = this.#carried;
+    if (carried === null) return;
+    const { maxRestarts } = carried.options;
+    const isWanted = isKilled && !this.#isOver && carried.place !== null;
+    if (!isWanted || this.#restarts >= maxRestarts) {
+      void this.#lost(how, carried.place?.path ?? null).then(carried.fail);
+      return;
+    }
+    const delayMs = firstDelayMs * 2 ** this.#restarts++;
+    carried.io.stderr.write(
+      `the coordinator (pid ${this.pid}) ${how}: it is started again in ${delayMs / 1000} s\n`,
+    );
+    setTimeout(() => {
+      if (!this.#isOver) this.#startAgain(carried);
+    }, delayMs);
+  }
+
+  #startAgain(carried: Carried): void {
+    this.#isGone = false;
+    [this.#child, this.#gone] = this.#spawn();
+    this.#begin(carried, true);
+    for (const pid of this.#paused) this.#say({ type: "paused", pid });
+  }
+
+  /** The first word of a process that has the run: it is told what it has missed. */
+  #onPhase(phase: string): void {
+    this.#phase = phase;
+    if (this.#isBack) return;
+    this.#isBack = true;
+    for (const exit of this.#exits.splice(0)) this.#say({ type: "exited", exit });
+    if (this.#interruption !== null) this.#say({ type: "interrupt", signal: this.#interruption });
   }
 
   #say(message: ToCoordinator): void {
@@ -132,6 +229,20 @@ export class CoordinatorChild {
     const remedy = latest === null ? "it left no checkpoint, start it again" : from;
     return new PacelineError("member_lost", `${sentence}; ${remedy}`);
   }
+}
+
+/** Where members look for the coordinator, and the name of its run, once both are given. */
+function placeOf(place: RunPlace | null): Partial<ResolvedOptions> {
+  if (place === null) return {};
+  const at = parseHostPort(place.address);
+  if ("problem" in at || at.port === null) return {};
+  return {
+    host: at.host,
+    port: at.port,
+    runDir: dirname(place.path),
+    name: basename(place.path),
+    resume: null,
+  };
 }
 
 function errorOf(message: FromCoordinator & { readonly type: "failed" }): PacelineError {

@@ -9,9 +9,14 @@
 import { toPacelineError } from "../errors.js";
 import type { CoordinatorSnapshot } from "../protocol/run-events.js";
 import { RunReport } from "../report/run-report.js";
-import type { Observer } from "../runtime/observer.js";
+import type { Observer, RunEnd } from "../runtime/observer.js";
 import { processClock } from "../runtime/process/process-clock.js";
-import { type RunningCoordinator, startCoordinator } from "../runtime/start-coordinator.js";
+import {
+  type CoordinatorParts,
+  type RunningCoordinator,
+  returnCoordinator,
+  startCoordinator,
+} from "../runtime/start-coordinator.js";
 import { holdDisk } from "../store/held-disk.js";
 import type { FromCoordinator, ToCoordinator } from "./coordinator-link.js";
 import { InjectedFaults } from "./injected-faults.js";
@@ -67,16 +72,16 @@ class SupervisedCoordinator {
     if (!saves) process.exit(signalExitCode(signal));
   }
 
-  async #carryOut({ options, io }: ToCoordinator & { readonly type: "begin" }): Promise<void> {
+  async #carryOut(begin: ToCoordinator & { readonly type: "begin" }): Promise<void> {
+    const { options, io } = begin;
     const { stdout, stderr } = process;
     const setup = { settings: options, io: { ...io, stdout, stderr }, clock: processClock };
     const report = new RunReport({ ...setup, speaksForWorkers: true });
     const log = (line: string) => void (options.quiet || stderr.write(`${line}\n`));
     let watch: NodeJS.Timeout | undefined;
     try {
-      const running = await startCoordinator(coordinatorSettingsOf(options), {
+      const { running, ended } = await this.#start(begin, {
         observers: [report, this.#phaseObserver()],
-        onPrepared: ({ path }) => say({ type: "prepared", address: running.address, path }),
         log,
       });
       this.#running = running;
@@ -87,7 +92,7 @@ class SupervisedCoordinator {
       faults.expect(options.inject.filter(({ role }) => role === "coordinator"));
       const look = () => faults.reached(stepOf(running.snapshot()));
       if (faults.left.length > 0) watch = setInterval(look, injectIntervalMs);
-      const { exitCode } = await running.run({ settings: options, configText: io.configText });
+      const { exitCode } = await ended();
       this.#exitCode = exitCode;
       say({ type: "ended", exitCode });
     } catch (thrown) {
@@ -99,6 +104,23 @@ class SupervisedCoordinator {
       clearInterval(watch);
       report.close();
     }
+  }
+
+  async #start(
+    { options, io, returns }: ToCoordinator & { readonly type: "begin" },
+    parts: CoordinatorParts,
+  ): Promise<{ readonly running: RunningCoordinator; ended(): Promise<RunEnd> }> {
+    const request = { settings: options, configText: io.configText };
+    const settings = coordinatorSettingsOf(options);
+    if (returns) {
+      const { coordinator: running, ended } = await returnCoordinator(settings, parts, request);
+      return { running, ended: () => ended };
+    }
+    const running = await startCoordinator(settings, {
+      ...parts,
+      onPrepared: ({ path }) => say({ type: "prepared", address: running.address, path }),
+    });
+    return { running, ended: () => running.run(request) };
   }
 
   /** Tells the supervisor of each phase, which decides whether a worker is started again. */

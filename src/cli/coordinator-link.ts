@@ -14,6 +14,8 @@ export type ToCoordinator =
       readonly type: "begin";
       readonly options: ResolvedOptions;
       readonly io: Pick<CommandIo, "color" | "isTerminal" | "configText">;
+      /** A coordinator before carried the run out, which goes on. */
+      readonly returns: boolean;
     }
   | { readonly type: "exited"; readonly exit: MemberExited }
   | { readonly type: "interrupt"; readonly signal: NodeJS.Signals }

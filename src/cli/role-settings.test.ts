@@ -6,7 +6,7 @@ import { coordinatorSettingsOf, serverSettingsOf, workerSettingsOf } from "./rol
 
 test("what a role does unasked is what its command does", () => {
   const { host, serverPort, coordinatorPort, leaseMs, ...others } = roleDefaults;
-  const { rankGraceMs, serverGraceMs, ...reach } = others;
+  const { rankGraceMs, serverGraceMs, coordinatorGraceMs, ...reach } = others;
   const place = { insecure: false, ...reach, host };
   assert.deepEqual(coordinatorSettingsOf(resolve("coordinator", {}).options), {
     ...place,
@@ -22,6 +22,7 @@ test("what a role does unasked is what its command does", () => {
   for (const settings of [server, worker]) {
     const { transport, startTimeoutMs, ioTimeoutMs, rank, kernels, traceFile } = settings;
     assert.deepEqual({ transport, startTimeoutMs, ioTimeoutMs }, reach);
+    assert.equal(settings.coordinatorGraceMs, coordinatorGraceMs);
     assert.deepEqual(
       { rank, kernels, traceFile },
       { rank: null, kernels: "auto", traceFile: null },

@@ -14,15 +14,15 @@ export function coordinatorSettingsOf(options: ResolvedOptions): CoordinatorSett
 
 /** A server's. */
 export function serverSettingsOf(options: ResolvedOptions): ServerSettings {
-  const { host, port, insecure, advertise, rank, kernels, traceFile } = options;
-  const own = { host, port, insecure, advertise, rank, kernels, traceFile };
+  const { host, port, insecure, advertise, rank, kernels, traceFile, coordinatorGraceMs } = options;
+  const own = { host, port, insecure, advertise, rank, kernels, traceFile, coordinatorGraceMs };
   return { ...reachOf(options), ...own, coordinator: options.coordinator ?? "" };
 }
 
 /** A worker's. */
 export function workerSettingsOf(options: ResolvedOptions): WorkerSettings {
-  const { rank, threads, kernels, dataDir, cacheDir, traceFile } = options;
-  const own = { rank, threads, kernels, dataDir, cacheDir, traceFile };
+  const { rank, threads, kernels, dataDir, cacheDir, traceFile, coordinatorGraceMs } = options;
+  const own = { rank, threads, kernels, dataDir, cacheDir, traceFile, coordinatorGraceMs };
   return { ...reachOf(options), ...own, coordinator: options.coordinator ?? "" };
 }
 

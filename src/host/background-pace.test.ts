@@ -26,15 +26,15 @@ test("it rests thirty times as long as it worked, and not without end", async ()
   const clock = new ManualClock();
   const pace = new BackgroundPace(clock, 5000);
   assert.equal(await restAfter(clock, pace, 2, mebibyte), 60);
-  assert.equal(await restAfter(clock, pace, 50, mebibyte), 100);
-  assert.equal(await restAfter(clock, pace, 50, 3 * mebibyte), 300);
+  assert.equal(await restAfter(clock, pace, 50, mebibyte), 200);
+  assert.equal(await restAfter(clock, pace, 50, 3 * mebibyte), 600);
 });
 
 test("rests that are too short to be made are made together", async () => {
   const clock = new ManualClock();
   const pace = new BackgroundPace(clock, 5000);
   const rests: number[] = [];
-  for (let piece = 0; piece < 4; piece++) rests.push(await restAfter(clock, pace, 1, 8000));
+  for (let piece = 0; piece < 4; piece++) rests.push(await restAfter(clock, pace, 1, 4000));
   assert.deepEqual(rests, [0, 0, 3, 0]);
 });
 
@@ -50,8 +50,8 @@ test("once somebody waits it rests no more, and the rest that is on ends", async
 
 test("it takes its time for so long, and no rest goes past that", async () => {
   const clock = new ManualClock();
-  const pace = new BackgroundPace(clock, 120);
-  assert.equal(await restAfter(clock, pace, 10, mebibyte), 100);
+  const pace = new BackgroundPace(clock, 220);
+  assert.equal(await restAfter(clock, pace, 10, mebibyte), 200);
   assert.equal(await restAfter(clock, pace, 6, mebibyte), 4);
   assert.equal(pace.isHurried, true);
   assert.equal(await restAfter(clock, pace, 10, mebibyte), 0);

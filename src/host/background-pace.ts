@@ -9,7 +9,7 @@ import type { Clock } from "./clock.js";
 /** How many times as long as it worked it rests. */
 const restFactor = 30;
 /** It rests no longer than this for each mebibyte, however long a slow machine or disk took. */
-const restMsMaxOfMebibyte = 100;
+const restMsMaxOfMebibyte = 200;
 /** Shorter rests are made later, together. */
 const restMsMin = 2;
 

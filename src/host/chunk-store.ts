@@ -61,6 +61,12 @@ export class ChunkStore {
     return { slot, bytes: this.#arena.byteView(slot, words).subarray(0, length) };
   }
 
+  /** A chunk's weights and each part of its state, as they are now. */
+  viewsOf(chunk: number): Float32Array[] {
+    const { weights, states } = this.#slotsOf(chunk);
+    return [weights, ...states].map((slot) => this.valuesOf(slot, chunk));
+  }
+
   /** The values of a slot as long as a chunk. */
   valuesOf(slot: number, chunk: number): Float32Array {
     return this.#arena.view(slot, this.#lengthOf(chunk));

@@ -1,7 +1,8 @@
 /** In which order a coordinator does what its machine says, while something is waited for. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { CoordinatorRecord } from "../core/coordinator/coordinator-events.js";
+import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
+import { PacelineError, toPacelineError } from "../errors.js";
 import { mint } from "../protocol/ids.js";
 import { layOut } from "../protocol/layout.js";
 import {
@@ -14,6 +15,8 @@ import type { RunResult } from "../protocol/run-events.js";
 import { sampleSpec } from "../protocol/testing/sample-run.js";
 import type { MemberReceiver, Transport } from "../transport/transport.js";
 import { CoordinatorHost } from "./coordinator-host.js";
+import { waitingOfSenderMax } from "./event-intake.js";
+import { mailboxMessagesMax } from "./mailbox.js";
 import { ManualClock } from "./testing/manual-clock.js";
 
 const layout = layOut([{ name: "w", shape: [4], group: "weight" }], 4);
@@ -23,6 +26,14 @@ const setup = { spec: { ...sampleSpec, workersMin: 1, workersMax: 2 }, layout, r
 /** Turns of the event loop, in which whatever can go on does. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+function messageOf(action: () => unknown): string {
+  try {
+    return String(action());
+  } catch (thrown) {
+    return toPacelineError(thrown).message;
+  }
 }
 
 class Scene {
@@ -85,6 +96,10 @@ class Scene {
 
 class Member {
   readonly heard: CoordinatorMessage[] = [];
+  readonly incarnation: number;
+  /** Opens its session anew. */
+  readonly back: () => Member;
+  isCutOff = false;
   readonly #receiver: MemberReceiver;
   readonly #tensors;
   #sequence = 0;
@@ -92,17 +107,22 @@ class Member {
   constructor(
     host: CoordinatorHost,
     role: "server" | "worker",
-    { rank, incarnation }: RegisterReply & { readonly accepted: true },
+    reply: RegisterReply & { readonly accepted: true },
   ) {
+    const { rank, incarnation } = reply;
+    this.incarnation = incarnation;
+    this.back = () => new Member(host, role, reply);
     const send = (message: CoordinatorMessage) => void this.heard.push(message);
-    const channel = { peer: "member", send, close: () => {} };
-    this.#receiver = host.open({ role, rank, incarnation }, channel);
+    const close = () => {
+      this.isCutOff = true;
+    };
+    this.#receiver = host.open({ role, rank, incarnation }, { peer: "member", send, close });
     this.#tensors = role === "server" ? [] : layout.tensors;
     this.beat();
   }
 
-  beat(): void {
-    const body = { received: 0, activity: "", server: null, worker: null, reach: [] };
+  beat(received = 0): void {
+    const body = { received, activity: "", server: null, worker: null, reach: [] };
     this.say({ type: "heartbeat", sequence: ++this.#sequence, term: 2, ...body });
   }
 
@@ -113,6 +133,11 @@ class Member {
 
   say(message: MemberMessage): void {
     this.#receiver.onMessage(message);
+  }
+
+  /** How much of what it has said was received, by the answers to its heartbeats. */
+  acknowledged(): number[] {
+    return this.heard.flatMap((one) => (one.type === "heartbeatAck" ? [one.received] : []));
   }
 
   types(): string[] {
@@ -138,7 +163,7 @@ test("a view is sent once it is kept; meanwhile events wait, heartbeats are answ
   await settle();
   assert.equal(late, null, "its turn has not come");
   assert.deepEqual(server.heard.at(-1), {
-    ...{ type: "heartbeatAck", sequence: 2, received: 1, term: 2 },
+    ...{ type: "heartbeatAck", sequence: 2, received: 1, term: 2, sinceTerm: 2 },
   });
   assert.equal(server.heard.length, acks + 1);
   scene.kept(null);
@@ -149,12 +174,70 @@ test("a view is sent once it is kept; meanwhile events wait, heartbeats are answ
   scene.host.close();
 });
 
+test("while the disk stands still no more waits than may, and nothing said is lost", async () => {
+  const scene = new Scene();
+  const { server, worker } = await scene.begin();
+  await settle();
+  const acks = () => server.heard.filter(({ type }) => type === "heartbeatAck").length;
+  const acksBefore = acks();
+  for (let beat = 0; beat < 2 * waitingOfSenderMax; beat++) {
+    scene.clock.pass(250);
+    for (const member of [server, worker]) member.beat();
+  }
+  assert.equal(acks() - acksBefore, 2 * waitingOfSenderMax, "all are answered");
+  const answer = { sealedStep: -1, clockMin: 0, departed: [] };
+  const said = { type: "viewAck", view: mint(2, 1), ...answer } as const;
+  server.say(said);
+  assert.ok(server.isCutOff, "what is no heartbeat is not thrown away");
+  const identity = { role: "server", rank: 0, incarnation: server.incarnation } as const;
+  const open = () => scene.host.open(identity, { peer: "", send: () => {}, close: () => {} });
+  const refusal = (thrown: unknown) => thrown instanceof PacelineError && thrown.retryable;
+  assert.throws(open, refusal);
+  const waiting = /with (\d+) events, (\d+) of server-0/.exec(messageOf(open));
+  assert.ok(Number(waiting?.[1]) <= 3 * waitingOfSenderMax + 10, `${waiting}`);
+  assert.ok(Number(waiting?.[2]) <= waitingOfSenderMax + 1, `${waiting}`);
+  const callers = Array.from({ length: waitingOfSenderMax + 1 }, () => scene.register("worker"));
+  await assert.rejects(callers.at(-1)!, refusal);
+  scene.kept(null);
+  await settle();
+  const back = server.back();
+  assert.deepEqual(back.acknowledged(), [1], "only that it is ready was received");
+  assert.deepEqual(back.types(), ["prepare", "view"], "its silence was the disk's");
+  assert.deepEqual(worker.types(), ["prepare"], "it is a member still");
+  back.say(said);
+  await settle();
+  assert.equal(scene.loads, 1);
+  assert.equal(
+    (await Promise.all(callers.slice(0, -1))).filter(({ accepted }) => accepted).length,
+    1,
+    "the other worker that there is room for",
+  );
+  scene.host.close();
+});
+
+test("a member that never says what it has heard is a loss, and ends nothing else", async () => {
+  const scene = new Scene();
+  const server = await scene.join("server");
+  const worker = await scene.join("worker");
+  for (let time = 0; time <= mailboxMessagesMax; time++) {
+    scene.host.tell({ type: "interrupt", reason: "" });
+    if (time % 1000 === 0) worker.beat(1000 + worker.types().length);
+  }
+  assert.ok(server.isCutOff && !worker.isCutOff);
+  assert.throws(() => server.back(), /server-0 .* is no member .*left: it has not taken in/);
+  worker.back();
+  scene.host.close();
+});
+
 test("a view that can't be kept is sent to nobody, and the run ends with the reason", async () => {
   const scene = new Scene();
   const { server, worker } = await scene.begin();
   scene.kept(new Error("the disk is full"));
   await settle();
-  assert.deepEqual(server.types(), ["prepare", "stop"]);
+  assert.equal(scene.records.at(-1)!.ending?.code, "storage");
+  scene.kept(new Error("it still is"));
+  await settle();
+  assert.deepEqual(server.types(), ["prepare", "stop"], "a goodbye is said all the same");
   assert.deepEqual(worker.types(), ["prepare", "stop"]);
   scene.clock.pass(1100);
   await settle();
@@ -173,6 +256,8 @@ test("a load that fails comes back to the machine as an event, which ends the ru
   server.say({ type: "viewAck", view: mint(2, 1), ...answer });
   await settle();
   assert.equal(scene.loads, 1);
+  scene.kept(null);
+  await settle();
   assert.deepEqual(server.types(), ["prepare", "view", "stop"]);
   scene.host.close();
 });

@@ -5,9 +5,10 @@
  *
  * Effects are performed in their order. One that has to be durable before the rest (`persist`) is
  * waited for (effect-loop.ts); events that come meanwhile wait, and are stepped in the order of
- * their coming and with its time. Heartbeats are answered all the same. What takes long and holds
- * nothing up (`load`, `save`) is only begun. Whatever is waited for or begun ends in an event: the
- * machine decides.
+ * their coming and with its time; past a limit what members say is left to be said again
+ * (event-intake.ts). Heartbeats are answered all the same. What takes long and holds nothing up
+ * (`load`, `save`) is only begun. Whatever is waited for or begun ends in an event: the machine
+ * decides.
  */
 
 import { Coordinator } from "../core/coordinator/coordinator.js";
@@ -15,11 +16,11 @@ import type {
   CoordinatorConfig,
   CoordinatorEffect,
   CoordinatorEvent,
-  CoordinatorRecord,
   DrainAnswer,
   LoadProblem,
   WayBack,
 } from "../core/coordinator/coordinator-events.js";
+import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { type Examples, type ExamplesRequest, examplesBytesMax } from "../protocol/examples.js";
@@ -38,8 +39,9 @@ import type { CoordinatorService, MemberReceiver, SessionChannel } from "../tran
 import { CheckpointSaver, type SaverParts } from "./checkpoint-saver.js";
 import { every, type Timer } from "./clock.js";
 import { EffectLoop } from "./effect-loop.js";
+import { EventIntake } from "./event-intake.js";
 import { GivenResidualStore, residualBytes } from "./given-residuals.js";
-import { Mailbox } from "./mailbox.js";
+import { Mailbox, mailboxMessagesMax } from "./mailbox.js";
 import { loadState, type ModelState } from "./state-transfer.js";
 
 /** What a coordinator needs around it. */
@@ -79,9 +81,12 @@ interface Line {
 interface Arrived {
   readonly event: CoordinatorEvent;
   readonly atMs: number;
+  readonly sender: string;
 }
 
 const tickIntervalMs = 100;
+/** Senders of events that are no members. */
+const [host, clock, callers] = ["the coordinator itself", "the clock", "new members and callers"];
 /** So many members that were dropped can be told why. */
 const droppedMax = 1024;
 
@@ -94,6 +99,7 @@ export class CoordinatorHost implements CoordinatorService {
   /** Incarnation by role and rank, to address the machine's messages. */
   readonly #present = new Map<string, MemberIdentity>();
   readonly #tick: Timer;
+  readonly #intake = new EventIntake();
   readonly #given = new GivenResidualStore();
   /** Why members were dropped, for those who come and ask; the latest of them. */
   readonly #dropped = new Map<string, string>();
@@ -110,18 +116,22 @@ export class CoordinatorHost implements CoordinatorService {
     this.#machine = new Coordinator(parts.config);
     this.#saver = new CheckpointSaver(parts, this.#given, (event) => this.tell(event));
     this.#loop = new EffectLoop<Arrived, CoordinatorEffect>({
-      step: ({ event, atMs }) => {
+      step: ({ event, atMs, sender }) => {
+        this.#intake.done(sender);
         this.#isUnkept = false;
         return this.#machine.step(event, atMs);
       },
       perform: (effect) => this.#perform(effect),
     });
-    this.#tick = every(parts.clock, tickIntervalMs, () => this.tell({ type: "tick" }));
+    this.#tick = every(parts.clock, tickIntervalMs, () => {
+      if (this.#intake.admits(clock)) this.tell({ type: "tick" }, clock);
+    });
   }
 
   /** Gives the machine an event and does what it says: at once, or when its turn has come. */
-  tell(event: CoordinatorEvent): void {
-    this.#loop.take({ event, atMs: this.#parts.clock.nowMs() });
+  tell(event: CoordinatorEvent, sender = host): void {
+    this.#intake.add(sender);
+    this.#loop.take({ event, atMs: this.#parts.clock.nowMs(), sender });
   }
 
   /** The term under which it speaks. */
@@ -142,11 +152,12 @@ export class CoordinatorHost implements CoordinatorService {
     this.#lines.clear();
   }
 
-  register(request: RegisterRequest): Promise<RegisterReply> {
+  async register(request: RegisterRequest): Promise<RegisterReply> {
+    this.#intake.demandRoom(callers);
     return new Promise((resolve) => {
       const asked = { ...request };
       this.#asked.set(asked, resolve);
-      this.tell({ type: "register", request: asked });
+      this.tell({ type: "register", request: asked }, callers);
     });
   }
 
@@ -159,19 +170,18 @@ export class CoordinatorHost implements CoordinatorService {
           `is no member (any more): ${this.#whyDropped(identity)}`,
       );
     }
+    const sender = keyOf(identity);
+    this.#intake.demandRoom(sender);
     line.channel?.close();
     line.channel = channel;
     line.agreed = false;
-    this.tell({ type: "opened", member: identity });
+    this.tell({ type: "opened", member: identity }, sender);
     return {
       onMessage: (message) => {
         if (line.channel === channel) this.#onMessage(identity, line, message);
       },
       onClose: () => {
-        if (line.channel !== channel) return;
-        line.channel = null;
-        line.agreed = false;
-        this.tell({ type: "closed", member: identity });
+        if (line.channel === channel) this.#closed(identity, line);
       },
     };
   }
@@ -181,10 +191,11 @@ export class CoordinatorHost implements CoordinatorService {
   }
 
   async drain(member: MemberPlace): Promise<string> {
+    this.#intake.demandRoom(callers);
     const { isAccepted, text } = await new Promise<DrainAnswer>((resolve) => {
       const request = { ...member };
       this.#drains.set(request, resolve);
-      this.tell({ type: "drain", request });
+      this.tell({ type: "drain", request }, callers);
     });
     if (!isAccepted) throw new PacelineError("refused", text);
     return text;
@@ -233,20 +244,44 @@ export class CoordinatorHost implements CoordinatorService {
     throw new PacelineError("refused", `${whose} is no member (any more)`);
   }
 
+  #closed(member: MemberIdentity, line: Line): void {
+    line.channel = null;
+    line.agreed = false;
+    this.tell({ type: "closed", member }, keyOf(member));
+  }
+
+  /** A member that never says that it has heard is a loss, whatever else it says. */
+  #giveUp(member: MemberIdentity, line: Line): void {
+    line.channel?.close();
+    this.#lines.delete(keyOf(member));
+    const reason = `it has not taken in the last ${mailboxMessagesMax} messages`;
+    const message = { type: "leave", reason, server: null, worker: null } as const;
+    this.tell({ type: "message", member, message });
+  }
+
+  /** What there is no room for is not received: the member says it again over its next stream. */
   #onMessage(member: MemberIdentity, line: Line, message: MemberMessage): void {
+    const sender = keyOf(member);
+    const isAdmitted = this.#intake.admits(sender);
     if (message.type === "heartbeat") {
-      line.mailbox.acknowledge(message.received);
+      const sinceTerm = this.#parts.config.term;
+      // What a member counts that has not heard of this coordinator is another's.
+      if (message.term >= sinceTerm) line.mailbox.acknowledge(message.received);
       const { sequence } = message;
       const { term } = this.#machine;
-      line.channel?.send({ type: "heartbeatAck", sequence, received: line.received, term });
+      const { received } = line;
+      line.channel?.send({ type: "heartbeatAck", sequence, received, term, sinceTerm });
       if (!line.agreed) {
         line.agreed = true;
         for (const kept of line.mailbox.unacknowledged()) line.channel?.send(kept);
       }
-    } else {
+    } else if (isAdmitted) {
       line.received++;
+    } else {
+      line.channel?.close();
+      this.#closed(member, line);
     }
-    this.tell({ type: "message", member, message });
+    if (isAdmitted) this.tell({ type: "message", member, message }, sender);
   }
 
   /** What is not durable is not spoken of: the machine hears what is wrong and decides. */
@@ -264,7 +299,10 @@ export class CoordinatorHost implements CoordinatorService {
   #answer({ role }: RegisterRequest, reply: RegisterReply): void {
     if (!reply.accepted) return;
     const { rank, incarnation } = reply;
-    const member = { role, rank, incarnation };
+    this.#expect({ role, rank, incarnation });
+  }
+
+  #expect(member: MemberIdentity): void {
     this.#present.set(placeOf(member), member);
     // A member that asks a second time has its line.
     if (this.#lines.has(keyOf(member))) return;
@@ -288,13 +326,21 @@ export class CoordinatorHost implements CoordinatorService {
         this.#drains.delete(effect.request);
         break;
       case "send": {
-        if (this.#isUnkept) break;
+        if (this.#isUnkept && effect.message.type !== "stop") break;
         const member = this.#present.get(placeOf(effect));
         const line = member === undefined ? undefined : this.#lines.get(keyOf(member));
-        line?.mailbox.add(effect.message);
-        if (line?.agreed === true) line.channel?.send(effect.message);
+        if (member === undefined || line === undefined) break;
+        if (line.mailbox.isFull) {
+          this.#giveUp(member, line);
+          break;
+        }
+        line.mailbox.add(effect.message);
+        if (line.agreed) line.channel?.send(effect.message);
         break;
       }
+      case "expect":
+        for (const member of effect.members) this.#expect(member);
+        break;
       case "drop": {
         const key = keyOf(effect.member);
         this.#noteDropped(key, effect.reason);

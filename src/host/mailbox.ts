@@ -15,10 +15,15 @@ export class Mailbox<Message> {
 
   /** Keeps a message until it is known to have arrived. */
   add(message: Message): void {
-    assert(this.#kept.length < mailboxMessagesMax, "a peer takes its messages in", {
+    assert(!this.isFull, "a peer takes its messages in", {
       kept: this.#kept.length,
     });
     this.#kept.push(message);
+  }
+
+  /** True where one more would be too many. */
+  get isFull(): boolean {
+    return this.#kept.length >= mailboxMessagesMax;
   }
 
   /** The other side has received this many in all. */

@@ -16,7 +16,8 @@ import { HeardTerm } from "./heard-term.js";
 import { MemberSession, register } from "./member-session.js";
 import { ManualClock } from "./testing/manual-clock.js";
 
-const config = { coordinator: "here", startTimeoutMs: 10_000, ioTimeoutMs: 5000 };
+const times = { startTimeoutMs: 10_000, ioTimeoutMs: 1000, coordinatorGraceMs: 5000 };
+const config = { coordinator: "here", ...times };
 const request: RegisterRequest = {
   ...{ protocol: protocolVersion, role: "worker", rank: null, incarnation: null, pid: 7 },
   ...{ host: "h", address: "", frames: null, attempt: "a" },
@@ -51,6 +52,7 @@ class Scene {
     const handler = {
       onMessage: (message: CoordinatorMessage) => void this.heardOf.push(message),
       heartbeat: () => ({ activity: "", server: null, worker: null, reach: [] }),
+      onReturned: () => this.session.send(returned),
       onLost: (error: PacelineError) => void this.lost.push(error),
       log: () => {},
     };
@@ -72,9 +74,10 @@ class Scene {
   }
 }
 
-const ack = (term: number, received = 0): CoordinatorMessage => {
-  return { type: "heartbeatAck", sequence: 1, received, term };
+const ack = (term: number, received = 0, sinceTerm = 1, sequence = 1): CoordinatorMessage => {
+  return { type: "heartbeatAck", sequence, received, term, sinceTerm };
 };
+const returned: MemberMessage = { type: "returned", assignment: 7, step: 3, done: null };
 const pause: CoordinatorMessage = { type: "pause", pause: 9 };
 
 function viewOf(term: number): CoordinatorMessage {
@@ -156,7 +159,7 @@ test("a member that finds none but a deposed coordinator gives up in time and sa
   assert.equal(scene.lost.length, 1);
   const said = /the coordinator at here is of term 2, and term 3 has been heard of: another has/;
   assert.match(scene.lost[0]!.message, said);
-  assert.ok(scene.clock.nowMs() >= config.ioTimeoutMs);
+  assert.ok(scene.clock.nowMs() >= config.coordinatorGraceMs);
 });
 
 test("a registration with a coordinator of a lower term is none, and is tried again", async () => {
@@ -184,4 +187,55 @@ test("a registration with a coordinator of a lower term is none, and is tried ag
   assert.equal((await answer).rank, 4);
   assert.deepEqual(asked, ["a", "a"], "in the same words");
   assert.equal(heard.value, 4);
+});
+
+test("where another takes over, both count anew and the member says how it stands", () => {
+  const scene = new Scene();
+  scene.say(ack(3), pause, pause);
+  scene.session.send({ type: "pausing", pause: 9, step: 4 });
+  scene.session.send({ type: "leave", reason: "home", server: null, worker: null });
+  scene.stream.receiver.onClose(new PacelineError("unavailable", "killed"));
+  scene.clock.pass(150);
+  assert.deepEqual(
+    scene.beats().map(({ received, term }) => [received, term]),
+    [[2, 3]],
+    "of the one before",
+  );
+  scene.say(ack(4, 0, 4), pause);
+  assert.deepEqual(
+    scene.stream.said.map(({ type }) => type),
+    ["heartbeat", "returned", "leave"],
+    "what the one before had asked for is no news to this one",
+  );
+  scene.clock.pass(1000);
+  assert.equal(scene.beats().at(-1)!.received, 1);
+  scene.say(ack(5, 2, 4, 3));
+  scene.stream.receiver.onClose(new PacelineError("unavailable", "cut"));
+  scene.clock.pass(150);
+  scene.say(ack(5, 2, 4, 4));
+  assert.deepEqual(
+    scene.stream.said.map(({ type }) => type),
+    ["heartbeat"],
+    "one that raises its term is the same",
+  );
+});
+
+test("a member goes on without a coordinator for a grace from the last answered heartbeat", () => {
+  const scene = new Scene();
+  scene.clock.pass(1000);
+  scene.clock.pass(1000);
+  assert.equal(scene.beats().length, 3, "sent at 0, 1000 and 2000 ms");
+  // The second is answered late, and says nothing of later moments.
+  scene.clock.pass(900);
+  scene.say(ack(3, 0, 1, 2));
+  scene.stream.receiver.onClose(new PacelineError("unavailable", "killed"));
+  while (scene.lost.length === 0) {
+    assert.ok(scene.clock.nowMs() < 10_000);
+    scene.clock.pass(150);
+    if (scene.lost.length === 0) {
+      scene.stream.receiver.onClose(new PacelineError("unavailable", "nobody listens"));
+    }
+  }
+  const goneMs = scene.clock.nowMs();
+  assert.ok(goneMs >= 6000 && goneMs < 6300, `gave up at ${goneMs} ms`);
 });

@@ -5,7 +5,11 @@
  *
  * States: registering -> open <-> reopening -> over. The identity stays the same through every link
  * that is restored; when the coordinator no longer knows it, the handler is told that it was
- * expelled.
+ * expelled. Where another coordinator has taken the place of one that ended, both sides begin to
+ * count anew, and the member says how it stands.
+ *
+ * Without a coordinator it goes on for a grace, counted from the sending of the last heartbeat that
+ * was answered, as the coordinator may not have known it for longer.
  *
  * Invariant: nothing is taken from a coordinator of a lower term than the process has heard of, nor
  * from one that has not said its term on the present stream.
@@ -36,6 +40,12 @@ export type HeartbeatBody = Pick<
 export interface SessionHandler {
   onMessage(message: CoordinatorMessage): void;
   heartbeat(): HeartbeatBody;
+  /**
+   * Another coordinator has taken the place of the one before, and has heard nothing yet: what the
+   * member has to say of how it stands goes first. A server has nothing to say: it answers the
+   * view that comes next.
+   */
+  onReturned(): unknown;
   /** The session can't go on: "refused" when the coordinator has given this member up. */
   onLost(error: PacelineError): void;
   log(text: string): void;
@@ -46,10 +56,14 @@ export interface SessionConfig {
   readonly coordinator: string;
   /** How long registration is tried. */
   readonly startTimeoutMs: number;
-  /** How long a broken link is repaired. */
+  /** How long a call is tried again that a broken link ended. */
   readonly ioTimeoutMs: number;
+  /** How long the member goes on without a coordinator. */
+  readonly coordinatorGraceMs: number;
 }
 
+/** What is said once and ends something. */
+const lastWords: ReadonlySet<MemberMessage["type"]> = new Set(["diverged", "failed", "leave"]);
 /** Waits between tries to register: 1, 2, 4, then 8 s. */
 const registerDelaysMs = [1000, 2000, 4000, 8000];
 const reopenDelayMs = 150;
@@ -117,7 +131,7 @@ export class MemberSession {
   readonly #config: SessionConfig;
   readonly #handler: SessionHandler;
   readonly #heard: HeardTerm;
-  readonly #mailbox = new Mailbox<MemberMessage>();
+  #mailbox = new Mailbox<MemberMessage>();
   readonly #beat: Timer;
   #channel: SessionChannel<MemberMessage> | null = null;
   #retry: Timer | null = null;
@@ -125,7 +139,12 @@ export class MemberSession {
   #agreed = false;
   #sequence = 0;
   #received = 0;
-  #lastHeardMs: number;
+  /** When the last heartbeat was sent that was answered. */
+  #answeredMs: number;
+  /** When heartbeats were sent of which the answer is missing, by number. */
+  readonly #sentMs = new Map<number, number>();
+  /** The term under which the coordinator began that is heard; 0 before any. */
+  #sinceTerm = 0;
   /** Why the coordinator that answers is not listened to; null where it is. */
   #objection: PacelineError | null = null;
   #over = false;
@@ -147,7 +166,7 @@ export class MemberSession {
     this.#config = parts.config;
     this.#handler = parts.handler;
     this.#heard = parts.heard;
-    this.#lastHeardMs = parts.clock.nowMs();
+    this.#answeredMs = parts.clock.nowMs();
     this.#beat = every(parts.clock, heartbeatIntervalMs, () => this.#heartbeat());
     this.#open();
   }
@@ -226,22 +245,23 @@ export class MemberSession {
     const received = this.#received;
     const term = this.#heard.value;
     const body = this.#handler.heartbeat();
+    this.#sentMs.set(sequence, this.#clock.nowMs());
     this.#channel.send({ type: "heartbeat", sequence, received, term, ...body });
     this.#watchSilence();
   }
 
+  /** How long no heartbeat has been answered. */
+  get #unansweredMs(): number {
+    return this.#clock.nowMs() - this.#answeredMs;
+  }
+
   /** A link that is open and says nothing is as good as broken. */
   #watchSilence(): void {
-    const silentMs = this.#clock.nowMs() - this.#lastHeardMs;
-    if (silentMs < this.#config.ioTimeoutMs) return;
-    this.#give(
-      this.#objection ??
-        new PacelineError(
-          "timeout",
-          `the coordinator at ${this.#config.coordinator} has ` +
-            `been silent for ${(silentMs / 1000).toFixed(0)} s`,
-        ),
-    );
+    const unansweredMs = this.#unansweredMs;
+    if (unansweredMs < this.#config.coordinatorGraceMs) return;
+    const seconds = (unansweredMs / 1000).toFixed(0);
+    const sentence = `the coordinator at ${this.#config.coordinator} has answered nothing`;
+    this.#give(this.#objection ?? new PacelineError("timeout", `${sentence} for ${seconds} s`));
   }
 
   #onMessage(message: CoordinatorMessage): void {
@@ -250,7 +270,6 @@ export class MemberSession {
       return;
     }
     if (!this.#agreed) return;
-    this.#lastHeardMs = this.#clock.nowMs();
     this.#received++;
     // A term may be raised between two heartbeats: then the first to tell is a view of it.
     if (message.type === "view" && !this.#heard.hear(termOf(message.view.number))) return;
@@ -258,7 +277,8 @@ export class MemberSession {
   }
 
   /** What a coordinator says of itself: whether it is the present one, and what it has received. */
-  #onAck({ received, term }: CoordinatorMessage & { readonly type: "heartbeatAck" }): void {
+  #onAck(ack: CoordinatorMessage & { readonly type: "heartbeatAck" }): void {
+    const { received, term, sinceTerm, sequence } = ack;
     if (!this.#heard.hear(term)) {
       const objection = this.#heard.objection(this.#config.coordinator, term);
       this.#objection = new PacelineError("unavailable", objection);
@@ -267,19 +287,38 @@ export class MemberSession {
       return;
     }
     this.#objection = null;
-    this.#lastHeardMs = this.#clock.nowMs();
+    this.#noteAnswered(sequence);
+    if (this.#sinceTerm > 0 && sinceTerm > this.#sinceTerm) this.#beginAnew();
+    this.#sinceTerm = sinceTerm;
     this.#mailbox.acknowledge(received);
     if (this.#agreed) return;
     this.#agreed = true;
     for (const kept of this.#mailbox.unacknowledged()) this.#channel?.send(kept);
   }
 
+  #noteAnswered(sequence: number): void {
+    this.#answeredMs = Math.max(this.#answeredMs, this.#sentMs.get(sequence) ?? 0);
+    for (const sent of this.#sentMs.keys()) if (sent <= sequence) this.#sentMs.delete(sent);
+  }
+
+  /**
+   * Of what the coordinator before was told, only what ends something counts still; the rest the
+   * member says again as it stands.
+   */
+  #beginAnew(): void {
+    const kept = this.#mailbox.unacknowledged().filter(({ type }) => lastWords.has(type));
+    this.#mailbox = new Mailbox();
+    this.#received = 0;
+    this.#handler.log("another coordinator goes on with the run");
+    this.#handler.onReturned();
+    for (const message of kept) this.#mailbox.add(message);
+  }
+
   #onClose(error: PacelineError): void {
     this.#channel = null;
     this.#agreed = false;
     if (this.#over) return;
-    const silentMs = this.#clock.nowMs() - this.#lastHeardMs;
-    if (!error.retryable || silentMs >= this.#config.ioTimeoutMs) {
+    if (!error.retryable || this.#unansweredMs >= this.#config.coordinatorGraceMs) {
       this.#give(error);
       return;
     }

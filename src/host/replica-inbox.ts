@@ -20,6 +20,8 @@ export interface CopiedRun {
   /** Slots with gradients that are not finite, of which entries move nothing. */
   readonly overflown: Set<number>;
   take(event: ShardEvent): void;
+  /** Performs what needs memory; null where there is none, and the run is given up here. */
+  whileMemoryLasts<T>(action: () => T): T | null;
   /** So many bytes of values are about to come. */
   onBytes(bytes: number): void;
 }
@@ -75,14 +77,15 @@ export class ReplicaInbox {
     payloadBytes: number,
   ): Uint8Array | null {
     this.#giveUp(server);
-    const { layout, store, onBytes } = this.#job;
+    const { layout, store, whileMemoryLasts, onBytes } = this.#job;
     const isKept = kind === "snapshot" || kind === "entry";
     if (!isKept || payloadBytes !== (layout.chunks[chunk]?.length ?? 0) * 4) return null;
     if (payloadBytes === 0) return null;
-    const { slot, bytes } = store.allocate(chunk);
-    this.#arriving.set(server, slot);
+    const place = whileMemoryLasts(() => store.allocate(chunk));
+    if (place === null) return null;
+    this.#arriving.set(server, place.slot);
     onBytes(payloadBytes);
-    return bytes;
+    return place.bytes;
   }
 
   #onChunk(server: number, header: ChunkHeader): void {

@@ -75,7 +75,8 @@ for (const push of [
     const numbers = outcome.records.map(({ view }) => view.number);
     assert.deepEqual(
       numbers,
-      [...new Set(numbers)].sort((left, right) => left - right),
+      numbers.toSorted((left, right) => left - right),
+      "ids only grow",
     );
   });
 }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CodecTable, codecNames } from "../compression/codecs/codec.js";
 import { PacelineError } from "../errors.js";
+import { Arena } from "../kernels/arena.js";
 import { scalarConversions } from "../kernels/scalar-conversions.js";
 import { uncompressed } from "../protocol/compression.js";
 import { mint } from "../protocol/ids.js";
@@ -72,7 +73,7 @@ function served(compression: RunSpec["compression"] = topkPushes): {
   const host = new ServerHost({
     transport,
     clock: { nowMs: () => 0, after: () => ({ cancel: () => {} }) },
-    ...{ index: 0, heard, arenaValues: 30_000, kernels: "scalar" as const },
+    ...{ index: 0, heard, openArena: () => new Arena(30_000), kernels: "scalar" as const },
     layoutOf: () => layout,
     onStop: () => {},
     log: () => {},

@@ -12,10 +12,9 @@ import type { Entry } from "../core/server/entry.js";
 import { Shard } from "../core/server/shard.js";
 import type { ShardEffect, ShardEvent } from "../core/server/shard-events.js";
 import { toPacelineError } from "../errors.js";
-import { Arena, type ArenaUsage } from "../kernels/arena.js";
-import { createConversions, createKernels, type KernelsChoice } from "../kernels/choice.js";
+import type { ArenaUsage } from "../kernels/arena.js";
+import { createConversions, createKernels } from "../kernels/choice.js";
 import { termOf } from "../protocol/ids.js";
-import type { Layout } from "../protocol/layout.js";
 import {
   type ChunkHeader,
   type CoordinatorMessage,
@@ -23,46 +22,17 @@ import {
   type ServerStatistics,
 } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import type { ViewServer } from "../protocol/view.js";
-import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
+import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
 import { ChunkStore } from "./chunk-store.js";
 import { type TransferKind, transferEvent, transferKinds } from "./chunk-transfers.js";
-import type { Clock } from "./clock.js";
 import { EffectLoop } from "./effect-loop.js";
 import { entryHeader } from "./entry-text.js";
-import type { HeardTerm } from "./heard-term.js";
 import { KeptCopies } from "./kept-copies.js";
 import type { HeartbeatBody, MemberSession } from "./member-session.js";
 import { ReplicaInbox } from "./replica-inbox.js";
 import { ServedChannel } from "./served-channel.js";
 import { type Arriving, nothing, type ServedRun } from "./served-run.js";
-import type { Trace } from "./trace.js";
-
-/** What a server needs around it. */
-export interface ServerHostParts {
-  readonly clock: Clock;
-  /** By which it reaches other servers. */
-  readonly transport: Transport;
-  /** Where a server takes chunks; its address if left out. */
-  readonly route?: (server: ViewServer) => string;
-  /** Silence after which an open channel to a server is taken for dead; 30 s if left out. */
-  readonly ioTimeoutMs?: number;
-  readonly index: number;
-  /** The highest term that the process has heard of: transfers under a lower one are refused. */
-  readonly heard: HeardTerm;
-  /** Values that the arena may hold at most. */
-  readonly arenaValues: number;
-  /** Which kernels fold and apply; all have the same bits, and the fastest is taken if left out. */
-  readonly kernels?: KernelsChoice;
-  layoutOf(spec: RunSpec): Layout;
-  /** The coordinator has ended the job. */
-  onStop(message: CoordinatorMessage & { type: "stop" }): void;
-  /** Told of each update, if given. */
-  readonly trace?: Trace | null;
-  /** Told of each entry that has moved a chunk's values, and in which generation, if given. */
-  onApplied?(entry: Entry, generation: number): void;
-  log(text: string): void;
-}
+import type { ServerHostParts } from "./server-parts.js";
 
 /** The host. */
 export class ServerHost {
@@ -124,13 +94,13 @@ export class ServerHost {
     return {
       onHeader: (header, payloadBytes) => {
         if (this.#job !== null) served.demandRoom(this.#job.layout);
-        arriving = this.#prepare(header, payloadBytes);
+        arriving = this.#whileMemoryLasts(() => this.#prepare(header, payloadBytes)) ?? nothing;
         return arriving.bytes;
       },
       onChunk: (header) => {
         const arrived = arriving;
         arriving = nothing;
-        this.#onChunk(id, header, arrived);
+        this.#whileMemoryLasts(() => this.#onChunk(id, header, arrived));
       },
       onClose: () => {
         this.#channels.delete(id);
@@ -155,7 +125,7 @@ export class ServerHost {
     if (this.#job?.spec.run === spec.run) return;
     try {
       const layout = this.#parts.layoutOf(spec);
-      const arena = new Arena(this.#parts.arenaValues);
+      const arena = this.#parts.openArena();
       const { kernels: choice = "auto", log } = this.#parts;
       const kernels = createKernels(arena, { choice, log });
       const store = new ChunkStore({ arena, kernels, layout, rule: spec.updateRule });
@@ -175,6 +145,7 @@ export class ServerHost {
       const inbox = new ReplicaInbox(this.#parts, {
         ...{ run: spec.run, layout, store, overflown },
         take: (event) => this.#step(event),
+        whileMemoryLasts: (action) => this.#whileMemoryLasts(action),
         onBytes: (bytes) => {
           this.#bytesIn += bytes;
         },
@@ -347,7 +318,23 @@ export class ServerHost {
   }
 
   #step(event: ShardEvent): void {
-    this.#job?.loop.take(event);
+    this.#whileMemoryLasts(() => this.#job?.loop.take(event));
+  }
+
+  /**
+   * Where memory is full what was begun can't be finished, so that nothing of this life may be
+   * relied on: it is given up whole, and the run goes on with the other replicas. Null then.
+   */
+  #whileMemoryLasts<T>(action: () => T): T | null {
+    try {
+      return action();
+    } catch (thrown) {
+      const { code, message } = toPacelineError(thrown);
+      if (code !== "memory") throw thrown;
+      this.#session?.send({ type: "failed", code, reason: message });
+      this.close();
+      return null;
+    }
   }
 
   #loopOf(shard: Shard, perform: (effect: ShardEffect) => Promise<void> | void) {
@@ -369,7 +356,7 @@ export class ServerHost {
           break;
         }
         this.#timed("apply", entry.chunk, () => job.store.apply(entry, group));
-        this.#parts.onApplied?.(entry, job.view?.generation ?? 0);
+        this.#parts.onApplied?.(entry, job.view?.generation ?? 0, job.store.viewsOf(entry.chunk));
         break;
       }
       case "release":

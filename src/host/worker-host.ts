@@ -90,6 +90,11 @@ export class WorkerHost {
     this.#step({ type: "message", message });
   }
 
+  /** Another coordinator has taken the place of the one before. */
+  onReturned(): void {
+    this.#step({ type: "returned" });
+  }
+
   /** Gives everything up. */
   async close(): Promise<void> {
     this.#loop.end();

@@ -78,7 +78,7 @@ export class Arena {
       this.memory = new WebAssembly.Memory({ initial: 0, maximum, shared: true });
     } catch (cause) {
       throw new PacelineError(
-        "internal",
+        "memory",
         `can't reserve ${this.#capacity * 4} bytes of address space for the arena: raise the ` +
           "address space limit (ulimit -v) or use fewer workers per server",
         { cause },
@@ -112,7 +112,7 @@ export class Arena {
     return this.#bytes.subarray(offset * 4, (offset + length) * 4);
   }
 
-  /** Takes a slot and returns its offset in values. Throws "internal" when the arena is full. */
+  /** Takes a slot and returns its offset in values. Throws "memory" when the arena is full. */
   allocate(length: number): number {
     assert(Number.isInteger(length) && length >= 1, "a slot holds values", { length });
     const size = Math.ceil(length / slotAlignmentValues) * slotAlignmentValues;
@@ -213,7 +213,7 @@ export class Arena {
   #full(size: number, cause?: unknown): PacelineError {
     const { slots, used, capacity, committed } = this.usage();
     return new PacelineError(
-      "internal",
+      "memory",
       `the arena can't hold ${size} more values: ${slots} slots hold ${used} of ${capacity} ` +
         `(${committed} backed by memory); use more servers or fewer workers`,
       { cause, details: { size, slots, used, capacity, committed } },

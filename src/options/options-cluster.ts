@@ -55,7 +55,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     type: whole(0, 1000),
     default: 3,
     unit: "restarts",
-    sentence: "how many times a worker or server that died is restarted",
+    sentence: "how many times a worker, server or coordinator that died is restarted",
     group,
     commands: ["train"],
   },
@@ -168,7 +168,9 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     name: "lease",
     type: duration(200, hourMs),
     default: 3000,
-    sentence: "how long a member may be silent before it is declared lost",
+    sentence:
+      "how long a member may be silent before it is declared lost; half of it is enough while " +
+      "heartbeats come regularly",
     group,
     commands: ["train", "coordinator"],
   },
@@ -189,6 +191,16 @@ export const clusterRows: OptionRows<ClusterOptions> = {
       "ends; once it is back the run goes back to its last checkpoint",
     group,
     commands: ["train", "coordinator"],
+  },
+  coordinatorGraceMs: {
+    name: "coordinator-grace",
+    type: duration(100, 24 * hourMs),
+    default: 30_000,
+    sentence:
+      "how long members go on without a coordinator, counted from the last heartbeat that was " +
+      "answered; then they end",
+    group,
+    commands: ["train", "server", "worker"],
   },
 };
 

@@ -48,6 +48,7 @@ export interface ClusterOptions {
   readonly leaseMs: number;
   readonly rankGraceMs: number;
   readonly serverGraceMs: number;
+  readonly coordinatorGraceMs: number;
 }
 
 /** How tightly workers keep pace. */

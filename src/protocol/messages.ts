@@ -128,6 +128,22 @@ export interface WorkerStatistics {
   readonly waitSeconds: number;
 }
 
+/** What came of an assignment. */
+export interface AssignmentReport {
+  readonly assignment: number;
+  /** Examples used. */
+  readonly examples: number;
+  /** Examples at the end of the assignment whose steps were not taken. */
+  readonly skipped: number;
+  /** Examples of steps that were taken, and that every chunk dropped. */
+  readonly dropped: number;
+  readonly lossSum: number;
+  readonly correct: number;
+  readonly seconds: number;
+  /** All that the worker has counted by then. */
+  readonly statistics: WorkerStatistics;
+}
+
 /**
  * How far a removed worker had come on one server: the lowest and highest, over the chunks, of the
  * last step with examples that an entry has; the step before its first for none. What was held of
@@ -194,21 +210,7 @@ export type MemberMessage =
       /** Workers that this view removed, and how far each had come on this server's chunks. */
       readonly departed: readonly Departure[];
     }
-  | {
-      readonly type: "assignmentDone";
-      readonly assignment: number;
-      /** Examples used. */
-      readonly examples: number;
-      /** Examples at the end of the assignment whose steps were not taken. */
-      readonly skipped: number;
-      /** Examples of steps that were taken, and that every chunk dropped. */
-      readonly dropped: number;
-      readonly lossSum: number;
-      readonly correct: number;
-      readonly seconds: number;
-      /** All that the worker has counted by then. */
-      readonly statistics: WorkerStatistics;
-    }
+  | ({ readonly type: "assignmentDone" } & AssignmentReport)
   /** The examples sent for an assignment are not what the run spec says; its step was not begun. */
   | { readonly type: "assignmentRefused"; readonly assignment: number; readonly reason: string }
   | {
@@ -235,6 +237,16 @@ export type MemberMessage =
     }
   /** Answer to `tally`, once the step is complete: what the assignment had come to by then. */
   | ({ readonly type: "tallied"; readonly cut: number } & StepTally)
+  /** The worker hears another coordinator, which knows what was durable: how it stands. */
+  | {
+      readonly type: "returned";
+      /** The assignment that it works on; 0 where it has none. */
+      readonly assignment: number;
+      /** The step before which it stands, if it has none. */
+      readonly step: number;
+      /** Its last one that is done; null before the first. */
+      readonly done: AssignmentReport | null;
+    }
   /** Answer to `barrier`: the worker stands as one that begins from the checkpoint would. */
   | {
       readonly type: "barrierReached";
@@ -275,6 +287,11 @@ export type CoordinatorMessage =
       readonly received: number;
       /** The coordinator's; the first answer of a stream says whose words those behind it are. */
       readonly term: number;
+      /**
+       * The term under which the coordinator's process began: a higher one than in the answers
+       * before says that another has taken its place, which has received and sent nothing yet.
+       */
+      readonly sinceTerm: number;
     }
   | {
       readonly type: "prepare";

@@ -93,6 +93,7 @@ export class MemberPart {
             if (message.type === "stop" && !message.stay) void this.#endSession();
           },
           heartbeat: () => host.heartbeat(),
+          onReturned: () => "onReturned" in host && host.onReturned(),
           onLost: (error) => {
             if (this.#isOver) return;
             this.#isOver = true;
@@ -141,11 +142,23 @@ export class MemberPart {
   }
 }
 
+/** Whose runs a member takes part in, and for how long it goes on without a coordinator. */
+export interface MemberSettings extends ReachSettings {
+  /** host:port of the coordinator. */
+  readonly coordinator: string;
+  /**
+   * How long a member goes on while no coordinator answers, counted from the last heartbeat that
+   * was answered; 30 s if left out.
+   */
+  readonly coordinatorGraceMs?: number;
+}
+
 /** The session of a member with these settings. */
 export function sessionConfigOf(
   role: "server" | "worker",
-  { coordinator, startTimeoutMs, ioTimeoutMs }: ReachSettings & { readonly coordinator: string },
+  settings: MemberSettings,
 ): SessionConfig {
+  const { coordinator, startTimeoutMs, ioTimeoutMs, coordinatorGraceMs } = settings;
   if (coordinator === "") {
     const sentence = `a ${role} needs the address of a coordinator`;
     throw new PacelineError("usage", `${sentence}; write coordinator: "127.0.0.1:8000"`);
@@ -154,6 +167,7 @@ export function sessionConfigOf(
     coordinator,
     startTimeoutMs: startTimeoutMs ?? roleDefaults.startTimeoutMs,
     ioTimeoutMs: ioTimeoutMs ?? roleDefaults.ioTimeoutMs,
+    coordinatorGraceMs: coordinatorGraceMs ?? roleDefaults.coordinatorGraceMs,
   };
 }
 

@@ -54,6 +54,7 @@ export const roleDefaults = {
   leaseMs: 3000,
   rankGraceMs: 30_000,
   serverGraceMs: 10_000,
+  coordinatorGraceMs: 30_000,
   host: "127.0.0.1",
   coordinatorPort: 8000,
   serverPort: 0,

@@ -3,11 +3,8 @@
  * checkpoints, and tells observers. Who its members are it learns when they register.
  */
 import { hostname } from "node:os";
-import type {
-  CoordinatorEvent,
-  CoordinatorRecord,
-  WayBack,
-} from "../core/coordinator/coordinator-events.js";
+import type { CoordinatorEvent, WayBack } from "../core/coordinator/coordinator-events.js";
+import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
 import { paceOf } from "../core/sync/modes.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { loadDataset } from "../data/dataset.js";
@@ -21,7 +18,6 @@ import type { Examples, ExamplesRequest } from "../protocol/examples.js";
 import { joinHostPort } from "../protocol/host-port.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
 import { checkpointsFolder } from "../store/checkpoint/checkpoint-folder.js";
-import type { JsonValue } from "../store/checkpoint/manifest.js";
 import { readCoordinatorState, writeCoordinatorState } from "../store/coordinator-state.js";
 import { diskFiles, type Files } from "../store/files.js";
 import { enginesOf } from "../store/runs/run-result.js";
@@ -45,6 +41,7 @@ import {
 import { keepCheckpoint } from "./run-checkpoints.js";
 import { demandPreparable, type PreparedRun, prepareRun } from "./run-preparation.js";
 import { RunRecord } from "./run-record.js";
+import { prepareReturn, type ReturnedRun, stateAtStart, stateOfRecord } from "./run-return.js";
 import type { RunSettings } from "./run-settings.js";
 import { type RunStart, startAgain } from "./run-start.js";
 
@@ -122,6 +119,39 @@ export async function startCoordinator(
   return coordinator;
 }
 
+/** A coordinator that goes on with a run. */
+export interface ReturnedCoordinator {
+  readonly coordinator: RunningCoordinator;
+  /** As `RunningCoordinator.run`. */
+  readonly ended: Promise<RunEnd>;
+}
+
+/**
+ * Starts a coordinator in the place of one that has ended, for the run whose folder `request` names
+ * by `runDir` and `name`: in place where training had begun, else from its last checkpoint. It has
+ * the folder and the run before it listens, so that members which come find both.
+ * @throws PacelineError as `startCoordinator`, and where the run can't go on.
+ */
+export async function returnCoordinator(
+  settings: CoordinatorSettings,
+  parts: CoordinatorParts,
+  { settings: run, configText }: RunRequest,
+): Promise<ReturnedCoordinator> {
+  if (parts.transport === undefined) demandLoopback(settings);
+  const returned = await prepareReturn(run, configText);
+  const coordinator = new StartedCoordinator(settings, parts, returned.term);
+  try {
+    const dataset = run.feed === "central" ? await loadRunDataset(run, parts.log) : null;
+    const ended = coordinator.goOn(run, returned, dataset);
+    await coordinator.listen();
+    return { coordinator, ended };
+  } catch (thrown) {
+    await coordinator.close();
+    await returned.directory.close();
+    throw thrown;
+  }
+}
+
 /** What members are to be given. */
 interface Start {
   /** For servers; null once it has been taken. */
@@ -129,6 +159,8 @@ interface Start {
   /** For workers, by rank; each is taken out once its worker has it. */
   readonly residuals: Map<number, Float32Array>;
 }
+
+type TermTaker = Pick<CurrentRun, "setup" | "directory" | "resumedFrom">;
 
 interface CurrentRun extends Omit<PreparedRun, keyof RunStart | "notices"> {
   readonly settings: RunSettings;
@@ -161,7 +193,7 @@ class StartedCoordinator implements RunningCoordinator {
   #interruption: string | null = null;
   readonly #queue = new JobQueue<RunRequest>();
 
-  constructor(settings: CoordinatorSettings, parts: CoordinatorParts) {
+  constructor(settings: CoordinatorSettings, parts: CoordinatorParts, term: number = firstTerm) {
     this.#settings = settings;
     this.#parts = parts;
     const patience = { ...roleDefaults, ...settings };
@@ -175,7 +207,7 @@ class StartedCoordinator implements RunningCoordinator {
       clock: this.#clock,
       ioTimeoutMs,
       config: {
-        term: firstTerm,
+        term,
         // Members are told these in whole milliseconds.
         heartbeatIntervalMs: Math.floor(Math.min(250, leaseMs / 8)),
         leaseMs: Math.round(leaseMs),
@@ -212,7 +244,8 @@ class StartedCoordinator implements RunningCoordinator {
 
   async run({ settings, configText }: RunRequest): Promise<RunEnd> {
     // What is wrong with a file is told before there is a folder.
-    const dataset = settings.feed === "central" ? await this.#loadDataset(settings) : null;
+    const dataset =
+      settings.feed === "central" ? await loadRunDataset(settings, this.#parts.log) : null;
     try {
       const run = await prepareRun(settings, configText);
       try {
@@ -221,6 +254,16 @@ class StartedCoordinator implements RunningCoordinator {
         await run.directory.close();
       }
     } finally {
+      dataset?.close?.();
+    }
+  }
+
+  /** Carries on with a run of another coordinator's, as `run` does; members may come at once. */
+  async goOn(settings: RunSettings, returned: ReturnedRun, dataset: Dataset | null) {
+    try {
+      return await this.#carryOut(settings, returned, dataset, returned);
+    } finally {
+      await returned.directory.close();
       dataset?.close?.();
     }
   }
@@ -285,11 +328,12 @@ class StartedCoordinator implements RunningCoordinator {
 
   async #carryOut(
     settings: RunSettings,
-    { state, residuals, notices, ...run }: PreparedRun,
+    { state, residuals, notices, ...run }: Omit<PreparedRun, "state"> & Pick<Start, "state">,
     dataset: Dataset | null,
+    returned: ReturnedRun | null = null,
   ): Promise<RunEnd> {
     const { setup, directory } = run;
-    const term = await this.#takeTerm(run);
+    const term = returned?.term ?? (await this.#takeTerm(run));
     const examples = dataset === null ? null : new ExampleReader(setup.spec, dataset);
     const record = new RunRecord({
       spec: setup.spec,
@@ -311,7 +355,9 @@ class StartedCoordinator implements RunningCoordinator {
       return await new Promise<RunEnd>((resolve) => {
         const start = { state, residuals };
         this.#current = { ...run, settings, start, examples, record, ended: resolve };
-        this.#host.tell({ type: "submit", setup, term });
+        const { record: kept = null } = returned ?? {};
+        if (kept === null) this.#host.tell({ type: "submit", setup, term });
+        else this.#host.tell({ type: "return", setup, term, record: kept });
         // An interrupt that came while the run was prepared is meant for it.
         const reason = this.#interruption;
         if (reason !== null) this.#host.tell({ type: "interrupt", reason });
@@ -324,7 +370,9 @@ class StartedCoordinator implements RunningCoordinator {
   }
 
   #self(): RunBegin["coordinator"] {
-    return { pid: process.pid, host: hostname(), address: this.address };
+    const { host = roleDefaults.host, port = roleDefaults.coordinatorPort } = this.#settings;
+    const address = this.address || joinHostPort(host, port);
+    return { pid: process.pid, host: hostname(), address };
   }
 
   async #submit(configText: string): Promise<string> {
@@ -354,15 +402,6 @@ class StartedCoordinator implements RunningCoordinator {
     return name;
   }
 
-  #loadDataset(settings: RunSettings): Promise<Dataset> {
-    const { dataDir, cacheDir, trainLimit, testLimit } = settings;
-    const log = (line: string) => this.#parts.log?.(line);
-    return loadDataset(settings.data ?? "", {
-      ...{ dataDir, cacheDir, trainLimit, testLimit, log },
-      identify: true,
-    });
-  }
-
   #readExamples(request: ExamplesRequest): Examples {
     const { examples } = this.#run();
     if (examples === null) throw new PacelineError("refused", "this run's workers have the files");
@@ -370,18 +409,18 @@ class StartedCoordinator implements RunningCoordinator {
   }
 
   /** Takes a term above each one under which the run was carried out, and keeps it. */
-  async #takeTerm({ setup, directory }: Pick<CurrentRun, "setup" | "directory">): Promise<number> {
+  async #takeTerm({ setup, directory, resumedFrom }: TermTaker): Promise<number> {
     const kept = await readCoordinatorState(directory.path);
     const before = Math.max(kept?.term ?? 0, setup.resume?.term ?? 0);
     const term = Math.max(this.#host.term, before + 1);
-    const nothing = { view: null, progress: null };
-    await writeCoordinatorState(directory.path, { term, run: setup.spec.run, ...nothing });
+    await writeCoordinatorState(directory.path, stateAtStart(setup, resumedFrom, term));
     return term;
   }
 
-  #keep({ run, term, view, progress }: CoordinatorRecord): Promise<void> {
-    const json = JSON.parse(JSON.stringify(progress)) as JsonValue;
-    return writeCoordinatorState(this.#run().directory.path, { run, term, view, progress: json });
+  #keep(record: CoordinatorRecord): Promise<void> {
+    const { directory, setup, resumedFrom } = this.#run();
+    const { start } = stateAtStart(setup, resumedFrom, record.term);
+    return writeCoordinatorState(directory.path, stateOfRecord(start, record));
   }
 
   async #saveCheckpoint(
@@ -430,7 +469,8 @@ class StartedCoordinator implements RunningCoordinator {
   async #goBack(before: RunSetup): Promise<WayBack> {
     const run = this.#run();
     const { setup, state, residuals, notices } = await startAgain(before, run);
-    const term = await this.#takeTerm({ setup, directory: run.directory });
+    const generation = (before.generation ?? 0) + 1;
+    const term = await this.#takeTerm({ ...run, setup: { ...run.setup, generation } });
     run.start = { state, residuals };
     for (const notice of notices) run.record.onEvent(notice);
     return { setup, term };
@@ -449,4 +489,11 @@ class StartedCoordinator implements RunningCoordinator {
     if (this.#current === null) throw new PacelineError("internal", "there is no run");
     return this.#current;
   }
+}
+
+/** The data of a run whose workers are sent theirs. */
+function loadRunDataset(settings: RunSettings, log = (_line: string) => {}): Promise<Dataset> {
+  const { dataDir, cacheDir, trainLimit, testLimit } = settings;
+  const place = { dataDir, cacheDir, trainLimit, testLimit, log };
+  return loadDataset(settings.data ?? "", { ...place, identify: true });
 }

@@ -2,7 +2,7 @@
 import { PacelineError } from "../errors.js";
 import { HeardTerm } from "../host/heard-term.js";
 import { ServerHost } from "../host/server-host.js";
-import { arenaValuesMax } from "../kernels/arena.js";
+import { Arena, arenaValuesMax } from "../kernels/arena.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import { joinHostPort } from "../protocol/host-port.js";
 import { emptyHeader } from "../protocol/messages.js";
@@ -17,12 +17,16 @@ import type {
   Transport,
 } from "../transport/transport.js";
 import { layoutOf } from "./compute/initial-state.js";
-import { type RunningMember, registrationOf, sessionConfigOf } from "./member-part.js";
+import {
+  type MemberSettings,
+  type RunningMember,
+  registrationOf,
+  sessionConfigOf,
+} from "./member-part.js";
 import { processClock } from "./process/process-clock.js";
 import {
   demandLoopback,
   type ListenSettings,
-  type ReachSettings,
   type RoleParts,
   roleDefaults,
 } from "./role-settings.js";
@@ -30,9 +34,7 @@ import { ServerLives } from "./server-lives.js";
 import { closeProcessTrace, openProcessTrace } from "./trace/process-trace.js";
 
 /** Where a server listens, and whose runs it serves. */
-export interface ServerSettings extends ReachSettings, ListenSettings {
-  /** host:port of the coordinator. */
-  readonly coordinator: string;
+export interface ServerSettings extends MemberSettings, ListenSettings {
   /** Its index; any that is free if left out. */
   readonly rank?: number | null;
   /** host:port that others call where it is not the one listened on. */
@@ -87,7 +89,8 @@ export async function startServer(
       open: (index, onStop) =>
         new ServerHost({
           ...{ clock, index, heard, kernels, trace, log, layoutOf, transport, ioTimeoutMs, route },
-          ...{ arenaValues: arenaValuesMax, onStop },
+          openArena: () => new Arena(arenaValuesMax),
+          onStop,
           onApplied: ({ version }) => parts.onChunkStep?.(version),
         }),
     },

@@ -13,19 +13,18 @@ import type { AskForExamples } from "./compute/sent-examples.js";
 import {
   type MemberEnd,
   MemberPart,
+  type MemberSettings,
   type RunningMember,
   registrationOf,
   sessionConfigOf,
 } from "./member-part.js";
 import { processClock } from "./process/process-clock.js";
-import { type ReachSettings, type RoleParts, roleDefaults } from "./role-settings.js";
+import { type RoleParts, roleDefaults } from "./role-settings.js";
 import { closeProcessTrace, computeSpansTo, openProcessTrace } from "./trace/process-trace.js";
 import type { TraceFile } from "./trace/trace-file.js";
 
 /** Whose runs a worker computes for, and from what. */
-export interface WorkerSettings extends ReachSettings {
-  /** host:port of the coordinator. */
-  readonly coordinator: string;
+export interface WorkerSettings extends MemberSettings {
   /** Any that is free if left out. */
   readonly rank?: number | null;
   /** Compute threads; left to the run if left out. */

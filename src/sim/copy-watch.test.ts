@@ -20,7 +20,8 @@ function begin() {
   const says = (server: number, about: Partial<ChunkHeader>) =>
     watch.sent(server, { ...emptyHeader, incarnation: 10 + server, ...about });
   for (const version of [1, 2, 3]) says(0, { kind: "entry", step: version + 4, version });
-  const promote = () => watch.caughtUp({ type: "caughtUp", chunk: 0, server: 1, incarnation: 11 });
+  const candidate = { chunk: 0, server: 1, incarnation: 11 };
+  const promote = () => watch.caughtUp(10, { type: "caughtUp", ...candidate });
   return { watch, kinds, says, promote };
 }
 
@@ -46,4 +47,26 @@ test("a candidate is promoted when it has what was seen", () => {
   ready.promote();
   ready.promote();
   assert.deepEqual(ready.kinds, []);
+});
+
+test("who is lost promotes nobody", () => {
+  const { kinds, says, promote, watch } = begin();
+  says(1, { kind: "received", step: 5 });
+  watch.lost(10);
+  promote();
+  assert.deepEqual(kinds, []);
+});
+
+test("what has applied the same entry has the same bits of weights and state", () => {
+  const { kinds, watch } = begin();
+  const entry = { chunk: 0, version: 4 };
+  const [weights, momentum] = [Float32Array.of(1, 2), Float32Array.of(0.5, 0.5)];
+  watch.applied("server-0", entry, [weights, momentum], false);
+  watch.applied("server-1", entry, [weights, momentum], true);
+  // The entry was taken back with its server, and another has its place.
+  watch.applied("server-1", entry, [momentum, momentum], false);
+  watch.applied("server-2", entry, [momentum, momentum], true);
+  assert.deepEqual(kinds, []);
+  watch.applied("server-2", entry, [momentum, weights], true);
+  assert.deepEqual(kinds, ["copies differ"]);
 });

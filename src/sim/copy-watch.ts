@@ -5,9 +5,12 @@
  * What is looked at: no version leaves a primary before every backup of its view has acknowledged
  * it, and no candidate is promoted before it has acknowledged all that somebody has seen. An
  * acknowledgement counts here from its sending on, which is sooner than its primary may count it.
+ * All who have applied the same entry have the same bits of weights and state.
  */
+import type { Entry } from "../core/server/entry.js";
 import type { ChunkHeader, MemberMessage } from "../protocol/messages.js";
 import { serverOfIndex, type View } from "../protocol/view.js";
+import { digestOf } from "./toy-model.js";
 
 /** What a copy watch stands beside. */
 export interface CopySurroundings {
@@ -26,6 +29,10 @@ export class CopyWatch {
   /** By chunk and life of a server the highest version that it has acknowledged. */
   readonly #acknowledged = new Map<string, number>();
   readonly #promoted = new Set<string>();
+  /** Lives of servers that are members no more: the coordinator takes nothing from them. */
+  readonly #lost = new Set<number>();
+  /** By chunk and version the bits that the first server had. */
+  readonly #bits = new Map<string, { readonly server: string; readonly digest: string }>();
 
   constructor(around: CopySurroundings) {
     this.#around = around;
@@ -36,6 +43,26 @@ export class CopyWatch {
     this.#versions.clear();
     this.#acknowledged.clear();
     this.#promoted.clear();
+    this.#bits.clear();
+  }
+
+  /** A server has applied an entry, as the first to do so or as others have before. */
+  applied(
+    server: string,
+    { chunk, version }: Pick<Entry, "chunk" | "version">,
+    values: readonly Float32Array[],
+    isCopy: boolean,
+  ): void {
+    const key = `${chunk}/${version}`;
+    const digest = values.map((part) => digestOf(part.slice())).join();
+    const first = this.#bits.get(key);
+    if (!isCopy || first === undefined) {
+      this.#bits.set(key, { server, digest });
+      return;
+    }
+    if (first.digest === digest) return;
+    const sentence = `${server} has other bits of chunk ${chunk} at version ${version} than`;
+    this.#around.violated("copies differ", `${sentence} ${first.server}`);
   }
 
   /** A server has sent a chunk message; of none that is part of the run any more. */
@@ -65,17 +92,21 @@ export class CopyWatch {
 
   /** A server is lost: nobody waits for what it has. */
   lost(incarnation: number): void {
+    this.#lost.add(incarnation);
     for (const key of this.#acknowledged.keys()) {
       if (key.endsWith(`/${incarnation}`)) this.#acknowledged.delete(key);
     }
   }
 
-  /** A primary says that a candidate has caught up; what it says again is older than it seems. */
-  caughtUp(message: MemberMessage & { readonly type: "caughtUp" }): void {
+  /**
+   * A primary, this life of a server, says that a candidate has caught up; what it says again is
+   * older than it seems.
+   */
+  caughtUp(primary: number, message: MemberMessage & { readonly type: "caughtUp" }): void {
     const { chunk, server, incarnation } = message;
     const key = `${chunk}/${incarnation}`;
     const has = this.#acknowledged.get(key);
-    if (has === undefined || this.#promoted.has(key)) return;
+    if (has === undefined || this.#promoted.has(key) || this.#lost.has(primary)) return;
     this.#promoted.add(key);
     const seen = this.#around.seen(chunk);
     if (has >= seen) return;

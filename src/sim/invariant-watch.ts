@@ -122,9 +122,11 @@ export class InvariantWatch {
     this.violated("dropped", `${whose}, with examples, is dropped: ${detail}`);
   }
 
-  /** A server has applied an entry. */
-  applied(entry: Entry, generation: number): void {
-    if (generation === this.#present.generation) this.#ledger.applied(entry);
+  /** A server has applied an entry, by which a chunk has these weights and this state. */
+  applied(server: string, entry: Entry, generation: number, values: readonly Float32Array[]): void {
+    if (generation !== this.#present.generation) return;
+    const isCopy = this.#ledger.applied(entry);
+    this.#copies.applied(server, entry, values, isCopy);
   }
 
   /**
@@ -164,9 +166,7 @@ export class InvariantWatch {
    * evaluation before the present one is part of none.
    */
   said({ incarnation }: MemberIdentity, message: MemberMessage): void {
-    // Who wakes after it was lost says what was so before, and nobody hears it.
-    const isPresent = !this.#gone.has(incarnation);
-    if (message.type === "caughtUp" && isPresent) this.#copies.caughtUp(message);
+    if (message.type === "caughtUp") this.#copies.caughtUp(incarnation, message);
     if (message.type !== "evaluated" || message.evaluation < this.#evaluation.id) return;
     const isFirst = message.evaluation > this.#evaluation.id;
     if (isFirst) this.#evaluation = { id: message.evaluation, models: new Set() };
@@ -273,6 +273,7 @@ export class InvariantWatch {
     const own = applies[chunk]!;
     const entries = this.#ledger.entriesOf(chunk);
     this.#ledger.sent(chunk, entries.lastIndexOf(own.at(-1)!) + 1);
+    if (why !== "checkpoint") this.#ledger.atRest(chunk, version);
     const place = `chunk ${chunk} of the ${where}`;
     const isAtRest = why !== "checkpoint";
     if (version !== own.length || (isAtRest && version !== entries.length)) {

@@ -49,3 +49,14 @@ test("the last entry is taken back where another is made in its place, unless it
   seen.ledger.applied(seen.entryOf(1, 1, 0));
   assert.match(seen.complaints.join(), /entry 1 of chunk 0 .* had been another, which was seen/);
 });
+
+test("the last entry is taken back where its chunk rests without it, unless it was seen", () => {
+  const [unseen, seen] = [begin(), begin()];
+  const fresh = [...unseen.ledger.weights()];
+  for (const { ledger, entryOf } of [unseen, seen]) ledger.applied(entryOf(0, 1, 0));
+  seen.ledger.sent(0, 1);
+  for (const { ledger } of [unseen, seen]) ledger.atRest(0, 0);
+  assert.equal(unseen.ledger.entriesOf(0).length, 0);
+  assert.deepEqual([...unseen.ledger.weights()], fresh);
+  assert.equal(seen.ledger.entriesOf(0).length, 1);
+});

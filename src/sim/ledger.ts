@@ -163,18 +163,18 @@ export class Ledger {
   /**
    * A server has applied an entry; of those who have copies the first one counts. The last entry
    * may be taken back while nobody has seen it, where its primary is gone and another leads that
-   * has it not.
+   * has it not. True where another has applied the same before.
    */
-  applied(entry: Entry): void {
+  applied(entry: Entry): boolean {
     const chunk = this.#chunks[entry.chunk]!;
     const { length: count } = chunk.entries;
     if (entry.version <= count) {
-      if (this.#isCopy(entry, chunk.entries[entry.version - 1]!)) return;
+      if (this.#isCopy(entry, chunk.entries[entry.version - 1]!)) return true;
       if (entry.version < count || chunk.seen >= count) {
         const found = `${entry.marks.length} pushes of ${entry.examples} examples`;
         const place = `entry ${entry.version} of chunk ${entry.chunk}`;
         this.#complain(`${place} is one of ${found} now, and had been another, which was seen`);
-        return;
+        return false;
       }
       this.#undo(chunk);
     }
@@ -204,6 +204,16 @@ export class Ledger {
     }
     const values = chunk.parts.map((slot) => this.#arena.view(slot, length).slice());
     chunk.history.set(entry.version, values);
+    return false;
+  }
+
+  /**
+   * A chunk is at rest at a version: an entry behind it that nobody has seen, which its primary had
+   * sent to some before it was lost or replaced, is taken back for good.
+   */
+  atRest(index: number, version: number): void {
+    const chunk = this.#chunks[index]!;
+    if (chunk.entries.length === version + 1 && chunk.seen <= version) this.#undo(chunk);
   }
 
   /** True where a copy applies what another has. */

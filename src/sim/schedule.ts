@@ -182,6 +182,8 @@ function drawPart(
     drawMoments(moments, scene, { role, count: Math.min(faultsMax, count), restarts });
   const most = isLong ? 6 : 3;
   const isCutOff = !isLast && moments.below(3) === 0;
+  const returns = new Random("returns", spec.seed, spec.run);
+  const losses = returns.below(3) === 0 ? 1 + returns.below(most) : 0;
   const mayLose = replicas > 1 || strikes.length > 0;
   const amidSave = drawAmidSave(new Random("amid save", spec.seed, spec.run), scene, mayLose);
   const comings = drawComings(new Random("comings", spec.seed, spec.run), scene, faultsMax);
@@ -193,6 +195,10 @@ function drawPart(
       ? drawFailOvers(moments, scene, Math.min(faultsMax, 1 + moments.below(most)))
       : []),
     ...drawMany("coordinator", isCutOff ? 1 : 0, false),
+    ...drawMoments(returns, scene, {
+      ...{ role: "coordinator", restarts: true },
+      count: Math.min(faultsMax, losses),
+    }),
   ].sort((left, right) => left.atMs - right.atMs);
   return {
     spec: { ...spec, workersMax, servers, serversMax: comings.serversMax, replicas },

@@ -2,6 +2,7 @@
  * One part of a simulated run, from a fresh start or a checkpoint to its end: a coordinator, its
  * members, a supervisor that starts processes again, and the faults that strike them.
  */
+import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
 import type { RunSetup } from "../core/work/run-setup.js";
 import type { CheckpointState } from "../host/checkpoint-saver.js";
 import { CoordinatorHost } from "../host/coordinator-host.js";
@@ -14,6 +15,7 @@ import type { Fault } from "./fault-plan.js";
 import { finalLossOf, type InvariantWatch } from "./invariant-watch.js";
 import type { KeptCheckpoints } from "./kept-checkpoints.js";
 import type { Ledger } from "./ledger.js";
+import { RedundancyWatch } from "./redundancy-watch.js";
 import { ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
 import { toyExamples } from "./simulated-compute.js";
 import {
@@ -27,6 +29,7 @@ import { type NetworkSettings, SimulatedNetwork } from "./simulated-network.js";
 import { SimulatedProcess } from "./simulated-process.js";
 import { SimulatedTransport } from "./simulated-transport.js";
 import { Strikes } from "./strikes.js";
+import { toyWeights } from "./toy-model.js";
 import { VirtualTime } from "./virtual-time.js";
 
 /** Milliseconds that clusters of simulated worlds keep to. */
@@ -41,6 +44,7 @@ export const simulatedTimes = {
   /** How long a run may go on once everything is as it should be. */
   patienceMs: 60_000,
   serverGraceMs: 1500,
+  coordinatorGraceMs: 3000,
 };
 
 /** What a part of a run is made of. */
@@ -77,6 +81,14 @@ export interface ClusterEnd {
   readonly endedMs: number;
 }
 
+/** What is durable of a coordinator. */
+interface DurableState {
+  readonly term: number;
+  readonly generation: number;
+  /** Null until training begins under the term. */
+  readonly record: CoordinatorRecord | null;
+}
+
 /** The cluster. */
 export class SimulatedCluster {
   readonly #plan: ClusterPlan;
@@ -90,6 +102,7 @@ export class SimulatedCluster {
   readonly #events: RunEvent[] = [];
   readonly #checkpoints: SavedCheckpoint[] = [];
   readonly #watch: InvariantWatch;
+  readonly #redundancy: RedundancyWatch;
   readonly #kept: KeptCheckpoints;
   readonly #from: SavedCheckpoint | null;
   /** What servers are loaded with. */
@@ -97,6 +110,11 @@ export class SimulatedCluster {
   readonly #ledger: Ledger;
   #coordinator: CoordinatorHost | null = null;
   #coordinatorProcess: SimulatedProcess | null = null;
+  /** What a coordinator that starts again reads. */
+  #durable: DurableState;
+  /** A coordinator's process is started again before long. */
+  #isReturning = false;
+  #isInterrupted = false;
   #result: RunResult | null = null;
   #strikes: Strikes | null = null;
   #failedSaves = 0;
@@ -118,9 +136,12 @@ export class SimulatedCluster {
     this.#random = parts.random;
     this.#trace = parts.trace;
     this.#watch = parts.watch;
+    this.#redundancy = new RedundancyWatch(parts.watch.violated.bind(parts.watch));
     this.#ledger = parts.ledger;
     this.#from = parts.from;
     this.#start = parts.from;
+    const term = 1 + (parts.from?.snapshot.term ?? 0);
+    this.#durable = { term, generation: 0, record: null };
     this.#network = new SimulatedNetwork(this.#time, parts.random, plan.network);
     this.#network.onSent = (header, from) => this.#watch.sent(header, from);
     this.#watch.readViews((server) => {
@@ -148,6 +169,7 @@ export class SimulatedCluster {
     }
     if (this.#result === null && !this.#isBroken && !this.#isCutOff) this.#standsStill();
     const endedMs = this.#time.nowMs;
+    this.#redundancy.ended(endedMs, this.#strikes?.overMs ?? 0);
     const isCutOff = this.#isCutOff;
     for (const { process } of this.#members.values()) process.end();
     this.#coordinator?.close();
@@ -165,7 +187,7 @@ export class SimulatedCluster {
   }
 
   get #isCutOff(): boolean {
-    return this.#coordinatorProcess?.isAlive === false;
+    return this.#coordinatorProcess?.isAlive === false && !this.#isReturning;
   }
 
   #standsStill(): void {
@@ -194,21 +216,10 @@ export class SimulatedCluster {
 
   #open(): void {
     const { spec, interruptMs } = this.#plan;
-    const process = this.#spawn("coordinator");
-    this.#coordinatorProcess = process;
-    const transport = new SimulatedTransport(this.#network, process);
-    const residuals = new Map(
-      this.#from?.state.residuals.map(({ rank, values }) => [rank, values]),
-    );
-    const coordinator = this.#openCoordinator(process, transport, residuals);
-    this.#coordinator = coordinator;
-    const begin = async () => {
-      await transport.serveCoordinator("coordinator", coordinator);
-      const resume = this.#from?.snapshot ?? null;
+    this.#startCoordinator(1, async (coordinator) => {
       const setup = this.#setupFrom(spec, this.#from);
-      coordinator.tell({ type: "submit", setup, term: 1 + (resume?.term ?? 0) });
-    };
-    process.run(() => void begin());
+      coordinator.tell({ type: "submit", setup, term: this.#durable.term });
+    });
     for (let index = 0; index < spec.servers; index++) this.#startServer(index);
     for (let rank = 0; rank < spec.workersMax; rank++) {
       this.#time.at(this.#plan.lateMs[rank] ?? 0, () => this.#startWorker(rank));
@@ -216,8 +227,54 @@ export class SimulatedCluster {
     this.#strikes = this.#openStrikes();
     if (interruptMs === null) return;
     this.#time.at(interruptMs, () => {
-      process.run(() => coordinator.tell({ type: "interrupt", reason: "SIGINT" }));
+      this.#isInterrupted = true;
+      this.#interrupt();
     });
+  }
+
+  #interrupt(): void {
+    const interrupt = { type: "interrupt", reason: "SIGINT" } as const;
+    this.#coordinatorProcess?.run(() => this.#coordinator?.tell(interrupt));
+  }
+
+  #startCoordinator(term: number, begin: (coordinator: CoordinatorHost) => Promise<void>): void {
+    const process = this.#spawn("coordinator");
+    this.#coordinatorProcess = process;
+    const transport = new SimulatedTransport(this.#network, process);
+    const residuals = new Map(
+      this.#start?.state.residuals.map(({ rank, values }) => [rank, values]),
+    );
+    const coordinator = this.#openCoordinator(process, transport, residuals, term);
+    this.#coordinator = coordinator;
+    const open = async () => {
+      await begin(coordinator);
+      await transport.serveCoordinator("coordinator", coordinator);
+    };
+    process.run(() => void open());
+  }
+
+  /**
+   * Its supervisor starts a coordinator in the place of one that was killed: it goes on in place
+   * where training had begun, else from the last checkpoint.
+   */
+  #returnCoordinator(): void {
+    this.#isReturning = false;
+    const { spec } = this.#plan;
+    const { record, generation } = this.#durable;
+    const term = this.#durable.term + 1;
+    this.#startCoordinator(term, async (coordinator) => {
+      this.#durable = { ...this.#durable, term };
+      if (record?.stand.isLoaded === true) {
+        const setup = this.#setupFrom(spec, this.#from);
+        coordinator.tell({ type: "return", setup, term, record });
+      } else {
+        this.#start = this.#checkpoints.at(-1) ?? this.#from;
+        const setup = { ...this.#setupFrom(spec, this.#start), generation: generation + 1 };
+        this.#durable = { term, generation: generation + 1, record: null };
+        coordinator.tell({ type: "submit", setup, term });
+      }
+    });
+    if (this.#isInterrupted) this.#interrupt();
   }
 
   #openStrikes(): Strikes {
@@ -228,7 +285,10 @@ export class SimulatedCluster {
       processOf: (node: string) =>
         node === "coordinator" ? this.#coordinatorProcess : this.#members.get(node)?.process,
       onKilled: (process: SimulatedProcess, restartMs: number | null, isTold: boolean) => {
-        if (process !== this.#coordinatorProcess && (isTold || restartMs !== null)) {
+        if (process === this.#coordinatorProcess) {
+          this.#isReturning = restartMs !== null;
+          if (restartMs !== null) this.#time.after(restartMs, () => this.#returnCoordinator());
+        } else if (isTold || restartMs !== null) {
           this.#supervise(process, restartMs, "was killed");
         }
       },
@@ -260,12 +320,13 @@ export class SimulatedCluster {
     process: SimulatedProcess,
     transport: SimulatedTransport,
     residuals: Map<number, Float32Array>,
+    term: number,
   ): CoordinatorHost {
     const { layout } = this.#plan;
     const pause = (msMax = 20) =>
       new Promise<void>((resolve) => process.clock.after(this.#random.float() * msMax, resolve));
     const fresh: CheckpointState = {
-      weights: this.#ledger.weights(),
+      weights: toyWeights(layout),
       state: [],
       residuals: [],
       marks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
@@ -273,7 +334,7 @@ export class SimulatedCluster {
     const { ioTimeoutMs } = simulatedTimes;
     const coordinator: CoordinatorHost = new CoordinatorHost({
       ...{ transport, clock: process.clock, ioTimeoutMs },
-      config: { ...simulatedTimes, term: 1, serve: false },
+      config: { ...simulatedTimes, term, serve: false },
       initialState: async ({ generation = 0 }) => {
         // No server applies anything of an earlier generation from here on.
         if (generation > 0) {
@@ -282,14 +343,16 @@ export class SimulatedCluster {
         }
         return this.#start?.state ?? fresh;
       },
-      goBack: async ({ spec }) => {
+      goBack: async ({ spec, generation = 0 }) => {
         await pause();
         this.#start = this.#checkpoints.at(-1) ?? this.#from;
         residuals.clear();
         for (const { rank, values } of this.#start?.state.residuals ?? []) {
           residuals.set(rank, values);
         }
-        return { setup: this.#setupFrom(spec, this.#start), term: coordinator.term + 1 };
+        const term = coordinator.term + 1;
+        this.#durable = { term, generation: generation + 1, record: null };
+        return { setup: this.#setupFrom(spec, this.#start), term };
       },
       saveCheckpoint: async (request, _setup, state) => {
         const saved = this.#watch.saved(request, state);
@@ -302,9 +365,10 @@ export class SimulatedCluster {
         this.#does(process, "write", true);
         return saved.globalStep;
       },
-      persist: async () => {
+      persist: async (record) => {
         this.#does(process, "persist", false);
         await pause();
+        this.#durable = durableOf(record);
         this.#does(process, "persist", true);
       },
       inheritance: () => residuals,
@@ -313,6 +377,7 @@ export class SimulatedCluster {
         process.note(event.text);
         this.#events.push(event);
         this.#watch.told(event);
+        this.#redundancy.told(event.text, this.#time.nowMs, this.#strikes?.overMs ?? 0);
       },
       onEnded: (result) => {
         if (process.isAlive) this.#result = result;
@@ -359,8 +424,9 @@ export class SimulatedCluster {
 
   #around(process: SimulatedProcess): MemberSurroundings {
     const transport = new SimulatedTransport(this.#network, process);
-    const { startTimeoutMs, ioTimeoutMs } = simulatedTimes;
-    const config = { coordinator: "coordinator", startTimeoutMs, ioTimeoutMs };
+    const { startTimeoutMs, ioTimeoutMs, coordinatorGraceMs } = simulatedTimes;
+    const times = { startTimeoutMs, ioTimeoutMs, coordinatorGraceMs };
+    const config = { coordinator: "coordinator", ...times };
     const exit = (why: string) => {
       if (!process.isAlive) return;
       process.note(`ends: ${why}`);
@@ -375,9 +441,9 @@ export class SimulatedCluster {
     if (this.#members.get(`server-${index}`)?.process.isAlive === true) return;
     const process = this.#spawn(`server-${index}`);
     process.run(() => {
-      const server = new SimulatedServer(this.#around(process), index, (entry, generation) => {
+      const server = new SimulatedServer(this.#around(process), index, (...applied) => {
         if (!process.isAlive) return;
-        this.#watch.applied(entry, generation);
+        this.#watch.applied(process.name, ...applied);
         this.#watch.holds(process.name, server.host?.memory()?.slots ?? 0);
       });
       this.#members.set(process.node, server);
@@ -426,6 +492,11 @@ export class SimulatedCluster {
       else this.#startServer(Number(number));
     });
   }
+}
+
+function durableOf(record: CoordinatorRecord): DurableState {
+  const { term, view } = record;
+  return { term, generation: view.generation, record: JSON.parse(JSON.stringify(record)) };
 }
 
 /** Resolves once no promise has anything left to do. */

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { PacelineError } from "../errors.js";
 import { Random } from "../random.js";
 import { readWhole } from "../store/files.js";
+import { openRunDirectory } from "../store/runs/run-directory.js";
 import { SimulatedDisk } from "./simulated-disk.js";
 
 async function write(disk: SimulatedDisk, path: string, text: string, syncs: boolean) {
@@ -68,4 +69,18 @@ test("a full disk fails one write, with the remedy", async () => {
     return error instanceof PacelineError && /the disk is full/.test(error.message);
   });
   await write(disk, "/run/a", "abc", true);
+});
+
+test("a run's folder survives every crash once it is open, and its parents with it", async () => {
+  for (const name of ["trial", null]) {
+    for (let seed = 0; seed < 40; seed++) {
+      const disk = new SimulatedDisk();
+      const request = { root: "/deep/runs", name, stem: "mlp", resuming: false };
+      const run = await openRunDirectory({ ...request, configText: "a: 1\n" }, disk.files);
+      disk.crash(new Random("crash", seed));
+      const path = `/deep/runs/${name ?? "mlp-001"}`;
+      assert.equal(run.path, path);
+      assert.equal(String(await readWhole(disk.files, `${path}/config.yaml`, 100)), "a: 1\n");
+    }
+  }
 });

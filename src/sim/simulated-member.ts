@@ -9,6 +9,7 @@ import { HeardTerm } from "../host/heard-term.js";
 import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
 import { ServerHost } from "../host/server-host.js";
 import { WorkerHost } from "../host/worker-host.js";
+import { Arena } from "../kernels/arena.js";
 import type { MemberRole, WorkerIdentity } from "../protocol/identity.js";
 import {
   type CoordinatorMessage,
@@ -35,8 +36,8 @@ export interface MemberSurroundings {
 
 /** How long a goodbye may take. */
 const goodbyeMs = 2000;
-/** Values of an arena in which the toy model has room for all that can wait. */
-const arenaValues = 65_536;
+/** An arena in which the toy model has room for all that can wait. */
+const openArena = () => new Arena(65_536);
 
 /** A member's process while it lives. */
 export interface SimulatedMember {
@@ -80,7 +81,7 @@ export class SimulatedServer implements SimulatedMember {
   constructor(
     around: MemberSurroundings,
     rank: number,
-    onApplied: (entry: Entry, generation: number) => void,
+    onApplied: (entry: Entry, generation: number, values: readonly Float32Array[]) => void,
   ) {
     this.rank = rank;
     this.process = around.process;
@@ -93,7 +94,7 @@ export class SimulatedServer implements SimulatedMember {
       this.host = new ServerHost({
         transport: around.transport,
         ioTimeoutMs: around.config.ioTimeoutMs,
-        ...{ clock: process.clock, index: rank, heard, arenaValues, kernels: "scalar", log },
+        ...{ clock: process.clock, index: rank, heard, openArena, kernels: "scalar", log },
         layoutOf: (spec: RunSpec) => toyLayout(spec),
         onApplied,
         onStop: () => {},
@@ -262,6 +263,7 @@ async function join(
           void session.drain(goodbyeMs).then(() => exit("it was stopped"));
         },
         heartbeat: () => host.heartbeat(),
+        onReturned: () => "onReturned" in host && host.onReturned(),
         onLost: (error) => {
           if (!isOver) onLost(error);
           isOver = true;

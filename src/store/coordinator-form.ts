@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { termMax, termOf } from "../protocol/ids.js";
 import type { View } from "../protocol/view.js";
+import { runSpecForm } from "./checkpoint/manifest-form.js";
 import { stateFormat } from "./coordinator-state.js";
 
 const whole = z.int().nonnegative();
@@ -28,6 +29,13 @@ const view: z.ZodType<View> = z
   })
   .refine(({ replicas, fences }) => replicas.length === fences.length, "a fence for each chunk");
 
+const origin = z.object({
+  spec: runSpecForm,
+  resumedFrom: z.string().nullable(),
+  resumedStep: whole.nullable(),
+  workersAtStart: whole.nullable(),
+});
+
 /** All of the file. */
 export const stateSchema = z
   .object({
@@ -36,6 +44,9 @@ export const stateSchema = z
     run: z.string(),
     view: view.nullable(),
     progress: z.json(),
+    generation: whole.default(0),
+    start: origin.nullable().default(null),
+    rest: z.json().default(null),
   })
   .refine(
     ({ term, view }) => view === null || termOf(view.number) <= term,

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
 import { mint } from "../protocol/ids.js";
+import { sampleSpec } from "../protocol/testing/sample-run.js";
 import {
   type CoordinatorState,
   readCoordinatorState,
@@ -36,15 +37,39 @@ const state: CoordinatorState = {
     ...{ replicas: [[0, 1], [1]], fences: [mint(3, 1), mint(3, 7)] },
   },
   progress: { cursor: { plans: [] }, seconds: 1.5, term: 3 },
+  generation: 1,
+  start: {
+    spec: sampleSpec,
+    resumedFrom: "runs/b/checkpoints/step-4",
+    resumedStep: 4,
+    workersAtStart: 3,
+  },
+  rest: { stand: { isLoaded: true } },
 };
+const nothing = { view: null, progress: null, generation: 0, start: null, rest: null };
 
 test("what is kept is read as it was written, and a folder without it has none", async () => {
   assert.equal(await readCoordinatorState(folder), null);
   await writeCoordinatorState(folder, state);
   assert.deepEqual(await readCoordinatorState(folder), state);
-  const bare = { term: 4, run: "b", view: null, progress: null };
+  const bare = { term: 4, run: "b", ...nothing };
   await writeCoordinatorState(folder, bare);
   assert.deepEqual(await readCoordinatorState(folder), bare);
+  assert.deepEqual(await readdir(folder), ["coordinator.json"]);
+});
+
+test("what an earlier program kept of its term is read", async () => {
+  const kept = { format: 1, term: 4, run: "b", view: null, progress: null };
+  await writeFile(path, JSON.stringify(kept));
+  assert.deepEqual(await readCoordinatorState(folder), { term: 4, run: "b", ...nothing });
+});
+
+test("a torn write beside the file is not what is read", async () => {
+  await writeCoordinatorState(folder, state);
+  await writeFile(join(folder, ".coordinator.json.tmp"), '{"format":1,"term":9');
+  assert.deepEqual(await readCoordinatorState(folder), state);
+  await writeCoordinatorState(folder, { ...state, term: 5 });
+  assert.equal((await readCoordinatorState(folder))?.term, 5);
   assert.deepEqual(await readdir(folder), ["coordinator.json"]);
 });
 

@@ -9,6 +9,7 @@
 import { join } from "node:path";
 import type { z } from "zod";
 import { PacelineError } from "../errors.js";
+import type { RunSpec } from "../protocol/run-spec.js";
 import type { View } from "../protocol/view.js";
 import { isMissing } from "./file-errors.js";
 import { diskFiles, type Files, readWhole, writeTextAtomically } from "./files.js";
@@ -23,6 +24,21 @@ export interface CoordinatorState {
   readonly view: View | null;
   /** How far the run had come when that view was made; null as that. */
   readonly progress: z.core.util.JSONType;
+  /** How often the run had gone back to a checkpoint. */
+  readonly generation: number;
+  /** What the run began with; null where the writer did not keep it. */
+  readonly start: RunOrigin | null;
+  /** What else a coordinator needs to go on in place; null as the view. */
+  readonly rest: z.core.util.JSONType;
+}
+
+/** What a run began with. */
+export interface RunOrigin {
+  readonly spec: RunSpec;
+  /** The folder of the checkpoint that it was resumed from, and its step; null if none was. */
+  readonly resumedFrom: string | null;
+  readonly resumedStep: number | null;
+  readonly workersAtStart: number | null;
 }
 
 /** Raised when the file changes meaning. */

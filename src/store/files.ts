@@ -138,6 +138,17 @@ export const diskFiles: Files = aroundFiles(
   },
 );
 
+/** Makes a folder and its parents, whose names a crash does not lose; one that exists is fine. */
+export async function makeFolderDurably(files: Files, path: string): Promise<void> {
+  const parents: string[] = [];
+  for (let missing = path; (await files.list(missing)) === null; missing = dirname(missing)) {
+    if (dirname(missing) === missing) break;
+    parents.push(dirname(missing));
+  }
+  await files.makeFolder(path);
+  for (const parent of parents) await files.syncFolder(parent);
+}
+
 /**
  * Replaces a small text file so that a reader or a crash meets the old text or the new, never half.
  */

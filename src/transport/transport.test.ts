@@ -193,7 +193,7 @@ for (const kind of kinds) {
       assert.deepEqual(opened.identity, identity);
       assert.deepEqual(opened.mail.messages, heartbeats);
       for (let sequence = 0; sequence < 50; sequence++)
-        opened.channel.send({ type: "heartbeatAck", sequence, received: 1, term: 1 });
+        opened.channel.send({ type: "heartbeatAck", sequence, received: 1, term: 1, sinceTerm: 1 });
       await until("answers", () => mail.messages.length === 50);
       assert.deepEqual(
         mail.messages.map((m) => (m.type === "heartbeatAck" ? m.sequence : -1)),

@@ -1,11 +1,12 @@
 """A worker of a Paceline run in Python, written from docs/protocol.md and the proto files alone:
 
-    python3 test/python/numpy_worker.py DESCRIPTORS COORDINATOR
+    python3 test/python/numpy_worker.py DESCRIPTORS COORDINATOR [RECORD]
 
 DESCRIPTORS is a file descriptor set of proto/paceline/v1 with its imports, as protoc or buf write it.
 It knows the model `mlp` (two fully connected layers, ReLU between) and takes its examples from the
 coordinator, so the run has `--feed central`. It keeps pace in BSP, evaluates, rests for checkpoints,
 and ends with what the coordinator says. One JSON line of what it did goes to standard output.
+Each message that it sends or receives becomes a line of the file RECORD, without payloads and examples.
 """
 
 import json
@@ -19,15 +20,16 @@ import uuid
 
 import grpc
 import numpy
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 
 PROTOCOL = 4
 
 
 class Messages:
-    """The message classes of a descriptor set, by name."""
+    """The message classes of a descriptor set, by name, and the record of those that travel."""
 
-    def __init__(self, path):
+    def __init__(self, path, record):
+        self.record = record
         self._pool = descriptor_pool.DescriptorPool()
         described = descriptor_pb2.FileDescriptorSet()
         with open(path, "rb") as file:
@@ -42,6 +44,25 @@ class Messages:
         return made
 
 
+class Record:
+    """A file of what was said and heard, a line a message, in the order of the wire."""
+
+    def __init__(self, path):
+        self._file, self._lock = path and open(path, "w"), threading.Lock()
+
+    def add(self, direction, call, message):
+        if not self._file:
+            return
+        told = type(message)()
+        told.CopyFrom(message)
+        for bulk in ("payload", "values"):
+            if bulk in told.DESCRIPTOR.fields_by_name:
+                told.ClearField(bulk)
+        line = f"{direction} {call} {told.DESCRIPTOR.name} {json.dumps(json_format.MessageToDict(told))}"
+        with self._lock:
+            print(line, file=self._file, flush=True)
+
+
 class Calls:
     """The calls of one service at one address."""
 
@@ -51,11 +72,19 @@ class Calls:
         self._messages, self._service = messages, service
 
     def call(self, form, name, answer):
-        return getattr(self._channel, form)(
-            f"/paceline.v1.{self._service}/{name}",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=getattr(self._messages, answer).FromString,
-        )
+        record, kind = self._messages.record, getattr(self._messages, answer)
+
+        def to_bytes(message):
+            record.add(">", name, message)
+            return message.SerializeToString()
+
+        def from_bytes(data):
+            message = kind.FromString(data)
+            record.add("<", name, message)
+            return message
+
+        path = f"/paceline.v1.{self._service}/{name}"
+        return getattr(self._channel, form)(path, request_serializer=to_bytes, response_deserializer=from_bytes)
 
     def close(self):
         self._channel.close()
@@ -452,8 +481,8 @@ class NumpyWorker:
 
 
 def main():
-    descriptors, coordinator = sys.argv[1:]
-    messages = Messages(descriptors)
+    descriptors, coordinator = sys.argv[1:3]
+    messages = Messages(descriptors, Record(sys.argv[3] if len(sys.argv) > 3 else None))
     worker = NumpyWorker(messages, coordinator)
     end = worker.run()
     if end is not None:

@@ -20,7 +20,7 @@ const shapes = [
   [512, 512, 4],
 ] as const;
 
-const ways = (["direct", "winograd"] as const).flatMap((algorithm) =>
+const ways = (["direct", "winograd", "joined"] as const).flatMap((algorithm) =>
   directions.map((direction) => ({ algorithm, direction })),
 );
 

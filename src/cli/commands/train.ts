@@ -30,7 +30,7 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
   const release = onSignals((signal) => {
     signals += 1;
     if (hasBegun && signals === 1) return coordinator.interrupt(signal);
-    coordinator.kill();
+    coordinator.killForGood();
     quit = signal;
     // Members have a moment to remove their sockets.
     if (members !== null && signals === 2) return void members.stop(quitLimitMs);
@@ -178,6 +178,7 @@ function memberArguments(
   // Said even where it is the default: members see the environment too.
   const ways = [
     ...[`--io-timeout=${options.ioTimeoutMs}ms`, `--transport=${options.transport}`],
+    `--coordinator-grace=${options.coordinatorGraceMs}ms`,
     `--kernels=${options.kernels}`,
   ];
   if (role === "server") return ["server", ...shared, ...ways, "--port", "0"];

@@ -8,26 +8,30 @@ import { IdSource } from "../../protocol/ids.js";
 import { BatchPool } from "../work/batch-pool.js";
 import { Cursor } from "../work/cursor.js";
 import type { RunSetup } from "../work/run-setup.js";
-import type { WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
+import type { WorkAccount, WorkDealer, WorkFloor, WorkRecord } from "../work/work-floor.js";
 
 /**
  * The account of the work and who deals it. The resumed checkpoint may have sealed steps that no
  * worker took, which are gone for those who go on.
+ *
+ * @param record all of the account as it was, where a coordinator goes on amid the work.
  */
 export function wayOfDealing(
   floor: WorkFloor,
   { resume, sealedStep = -1 }: Pick<RunSetup, "resume" | "sealedStep">,
   term: number,
+  record: WorkRecord | null = null,
 ): { readonly account: WorkAccount; readonly dealer: WorkDealer } {
   const { spec, pace } = floor;
   const ids = new IdSource(term);
-  const kept = resume?.cursor;
+  const kept = record ?? resume?.cursor;
+  const skipsSealed = pace.meetsAtBoundaries && record === null;
   if (spec.feed === "static") {
     const account = new Cursor(spec, pace, kept, ids);
-    if (pace.meetsAtBoundaries) account.standBefore(sealedStep + 1);
+    if (skipsSealed) account.standBefore(sealedStep + 1);
     return { account, dealer: pace.dealRanges(floor, account) };
   }
   const account = new BatchPool(spec, pace, kept, ids);
-  if (pace.meetsAtBoundaries) account.standBefore(sealedStep + 1);
+  if (skipsSealed) account.standBefore(sealedStep + 1);
   return { account, dealer: pace.dealBatches(floor, account) };
 }

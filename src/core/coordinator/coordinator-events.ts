@@ -15,6 +15,7 @@ import type {
 import type { RunEvent, RunResult } from "../../protocol/run-events.js";
 import type { View } from "../../protocol/view.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
+import type { CoordinatorRecord, Return } from "./coordinator-record.js";
 import type { RosterConfig } from "./roster.js";
 import type { ProcessEnd } from "./run-ending.js";
 import type { SaveEnd } from "./saves.js";
@@ -36,6 +37,8 @@ export type CoordinatorEvent =
        */
       readonly term: number;
     }
+  /** A coordinator that has ended carried the run out, which goes on in place. */
+  | ({ readonly type: "return" } & Return)
   | { readonly type: "register"; readonly request: RegisterRequest }
   | { readonly type: "opened" | "closed"; readonly member: MemberIdentity }
   | { readonly type: "message"; readonly member: MemberIdentity; readonly message: MemberMessage }
@@ -98,16 +101,6 @@ export interface WayBack {
   readonly term: number;
 }
 
-/** What a coordinator that starts again has to know: plain data. */
-export interface CoordinatorRecord {
-  readonly run: string;
-  readonly term: number;
-  /** The view that nobody has heard of before this is kept. */
-  readonly view: View;
-  /** How far the run had come. */
-  readonly progress: TrainingSnapshot;
-}
-
 /** What the host has to do, in order. */
 export type CoordinatorEffect =
   | {
@@ -131,6 +124,8 @@ export type CoordinatorEffect =
       readonly rank: number;
       readonly message: CoordinatorMessage;
     }
+  /** Members of an earlier coordinator's may open their sessions again. */
+  | { readonly type: "expect"; readonly members: readonly MemberIdentity[] }
   /** End this member's session; should it ask again, it is told why. */
   | { readonly type: "drop"; readonly member: MemberIdentity; readonly reason: string }
   /**

@@ -27,9 +27,18 @@ import type {
 } from "./coordinator-events.js";
 import { beginningOf, type Phase } from "./coordinator-phase.js";
 import { pictureOf } from "./coordinator-picture.js";
+import { type CoordinatorRecord, goneFrom, type Return, withRecord } from "./coordinator-record.js";
 import { drain } from "./draining.js";
-import { invitation, modelObjection, noteReady, placesOf, readyOnes } from "./formation.js";
+import {
+  invitation,
+  modelObjection,
+  noteReady,
+  placesOf,
+  readyOnes,
+  stopFor,
+} from "./formation.js";
 import { MemberCounts, noteCounts } from "./member-counts.js";
+import { recordOf, returned } from "./return.js";
 import { RollBack } from "./roll-back.js";
 import { lossOf, type Member, nameOf, Roster, registrationOf } from "./roster.js";
 import {
@@ -87,6 +96,9 @@ export class Coordinator {
       case "submit":
         if (this.#phase.name === "idle") this.#form(event.setup, event.term);
         break;
+      case "return":
+        if (this.#phase.name === "idle") this.#return(event);
+        break;
       case "register":
         this.#onRegister(event.request);
         break;
@@ -135,7 +147,7 @@ export class Coordinator {
         event satisfies { readonly type: "tick" };
     }
     this.#advance();
-    return this.#effects;
+    return withRecord(this.#effects, () => this.#record());
   }
 
   /** True while this life of a process is a member. */
@@ -156,6 +168,23 @@ export class Coordinator {
   /** The same with what it goes on from. */
   get setup(): RunSetup | null {
     return this.#setup;
+  }
+
+  /** What has to be durable before members are told what they act on. */
+  #record(): CoordinatorRecord | null {
+    const [training, roster, counts] = [this.#trained, this.#roster, this.#counts];
+    return training && recordOf({ training, roster, counts, phase: this.#phase }, this.#nowMs);
+  }
+
+  /** Goes on where another has ended; members come back to what they have. */
+  #return(back: Return): void {
+    this.#roster.raiseTerm(back.term);
+    const { setup, counts, training } = returned(back, this.#roster, this.#perform, this.#nowMs);
+    [this.#setup, this.#counts, this.#training] = [setup, counts, training];
+    this.#phase = { name: "training" };
+    const { record } = back;
+    if (record.ending === null) training.goOn(goneFrom(record), this.#nowMs);
+    else this.#end(record.ending, this.#roster.everybody());
   }
 
   /** True while this life of a worker may give residuals for this barrier. */
@@ -190,15 +219,9 @@ export class Coordinator {
     for (const member of this.#roster.everybody()) this.#prepare(member);
   }
 
-  /**
-   * Marks of the run's checkpoint may name lives by the ids of lower terms; so a worker that has
-   * such an id registers again. Servers push nothing: theirs are in no marks.
-   */
   #raiseTerm(term: number): void {
-    if (term <= this.term) return;
-    this.#roster.raiseTerm(term);
     const reason = `has to register again: the run goes on under term ${term}`;
-    for (const member of this.#roster.all("worker")) {
+    for (const member of this.#roster.raiseTerm(term)) {
       this.#expel(member, reason);
       this.#emit({ kind: "info", text: `${nameOf(member)} ${reason}` });
     }
@@ -228,7 +251,7 @@ export class Coordinator {
       this.#effects.push({ type: "drop", member: name, reason: "" });
       return;
     }
-    member.detector.heard(this.#nowMs);
+    member.detector.heard(this.#nowMs, message.type === "heartbeat");
     noteCounts(member, message, this.#setup === null ? null : this.#counts);
     switch (message.type) {
       case "heartbeat":
@@ -259,13 +282,7 @@ export class Coordinator {
     const reason = modelObjection(setup, member, message.tensors);
     if (reason !== null) {
       this.#emit({ kind: "warning", text: reason });
-      this.#send(member, {
-        type: "stop",
-        reason,
-        outcome: "failed",
-        stay: false,
-        afterStep: false,
-      });
+      this.#send(member, stopFor(reason));
       this.#forget(member);
       return;
     }
@@ -278,10 +295,7 @@ export class Coordinator {
     }
   }
 
-  /**
-   * A member can't go on: before training that is the user's to mend, later it is a loss like any
-   * other.
-   */
+  /** A member can't go on: before training that is the user's to mend, later a loss. */
   #onFailed(member: Member, code: ErrorCode, reason: string): void {
     if (this.#training === null) this.#fail(code, `${nameOf(member)}: ${reason}`);
     else this.#lose(member, `failed: ${reason}`);
@@ -356,15 +370,10 @@ export class Coordinator {
 
   #onDrain(request: MemberPlace): void {
     const about = { phase: this.#phase.name, spec: this.spec, training: this.#training };
-    const scene = { ...about, roster: this.#roster, perform: this.#perform };
-    const answer = drain(request, scene, this.#nowMs);
-    if (answer.isAccepted) this.#emit({ kind: "info", text: answer.text });
-    this.#effects.push({ type: "drainAnswered", request, answer });
+    drain(request, { ...about, roster: this.#roster, perform: this.#perform }, this.#nowMs);
   }
 
-  /**
-   * Without a run that trains there is nothing to save; without any run the members may go home.
-   */
+  /** Without training there is nothing to save; without any run the members may go home. */
   #onInterrupt(reason: string): void {
     if (this.#phase.name === "idle") {
       const goodbye = goodbyeOf({ outcome: "interrupted", code: null, reason }, false);
@@ -435,9 +444,8 @@ export class Coordinator {
     this.#training = new Training(setup, { term: this.term, servers, workers }, port);
     this.#rollBack.settle();
     for (const { rank } of workers) this.#bequests.settle(rank);
-    for (const text of this.#bequests.giveUpFrom(setup.spec.workersMax)) {
-      this.#emit({ kind: "warning", text });
-    }
+    const givenUp = this.#bequests.giveUpFrom(setup.spec.workersMax);
+    for (const text of givenUp) this.#emit({ kind: "warning", text });
     this.#training.advance(this.#nowMs);
   }
 
@@ -462,9 +470,9 @@ export class Coordinator {
    * Ends the run that is on: everybody is told, also who is cut off for the moment, and has a while
    * to answer.
    */
-  #end(ending: Ending): void {
+  #end(ending: Ending, members = this.#roster.everybody().filter(({ opened }) => opened)): void {
     if (this.#phase.name === "stopping" || this.#phase.name === "idle") return;
-    const awaited = new Set(this.#roster.everybody().filter(({ opened }) => opened));
+    const awaited = new Set(members);
     for (const member of awaited) this.#send(member, goodbyeOf(ending, this.#config.serve));
     this.#phase = { name: "stopping", sinceMs: this.#nowMs, awaited, ending };
   }

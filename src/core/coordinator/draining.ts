@@ -22,8 +22,15 @@ export interface DrainScene {
   perform(effect: CoordinatorEffect): void;
 }
 
-/** Has a member drained, or says why not. */
-export function drain(request: MemberPlace, scene: DrainScene, nowMs: number): DrainAnswer {
+/** Has a member drained, or says why not: in the answer, and in the run's events. */
+export function drain(request: MemberPlace, scene: DrainScene, nowMs: number): void {
+  const answer = drained(request, scene, nowMs);
+  const { isAccepted, text } = answer;
+  if (isAccepted) scene.perform({ type: "event", event: { kind: "info", text } });
+  scene.perform({ type: "drainAnswered", request, answer });
+}
+
+function drained(request: MemberPlace, scene: DrainScene, nowMs: number): DrainAnswer {
   const { phase, roster, training, perform } = scene;
   const name = nameOf(request);
   const member = roster.get(request.role, request.rank);

@@ -122,9 +122,9 @@ test("a member that is heard late has more silence the later it was, until it is
 test("a member that starts has the time for that, and its lease from then on", () => {
   const detector = new FailureDetector(0);
   for (let now = 100; now < 59_900; now += 100) {
-    assert.notEqual(detector.verdict(now, true).state, "dead", `at ${now}`);
+    assert.notEqual(detector.verdict(now, { isStarting: true }).state, "dead", `at ${now}`);
   }
-  assert.deepEqual(detector.verdict(60_000, true), {
+  assert.deepEqual(detector.verdict(60_000, { isStarting: true }), {
     state: "dead",
     reason: "silent for 60.0 s, lease 60.0 s while it starts",
   });
@@ -135,15 +135,15 @@ test("a member that starts has the time for that, and its lease from then on", (
 test("a closed member whose address refuses others is dead at once, an open one is not", () => {
   const detector = new FailureDetector(0);
   detector.heard(1000);
-  assert.equal(detector.verdict(1400, false, "worker-1").state, "alive");
+  assert.equal(detector.verdict(1400, { refused: "worker-1" }).state, "alive");
   detector.closed(1500);
   assert.equal(detector.verdict(1600).state, "suspect");
-  assert.deepEqual(detector.verdict(1700, false, "worker-1"), {
+  assert.deepEqual(detector.verdict(1700, { refused: "worker-1" }), {
     state: "dead",
     reason: "connection closed 0.2 s ago and worker-1 is refused at its address",
   });
   detector.reopened(1800);
-  assert.equal(detector.verdict(1900, false, "worker-1").state, "alive");
+  assert.equal(detector.verdict(1900, { refused: "worker-1" }).state, "alive");
 });
 
 test("other limits are obeyed", () => {

@@ -1,25 +1,24 @@
 /**
- * Says whether one member is alive, suspect or dead, from five things: how long it has not been
- * heard, whether its connection is closed, whether others find that nobody listens at its address,
- * whether the observer itself was awake, and how late the member has been before.
+ * Says whether one member is alive, suspect or dead: from how long it has not been heard, whether
+ * its connection is closed, who is refused at its address, and how regularly members were heard.
  *
- * Think of a night watchman and a lamp that blinks once a second. A lamp dark for longer than the
- * lease is out. A lamp whose wire is seen to break is given a short grace to be mended, whatever
- * the lease says: a link cut for less than that costs nothing; but where a neighbour sees that the
- * lamp is gone as well, there is nothing to be mended. A watchman who dozes must not call
- * lamps dead for what he did not see: between two looks only so much counts, however long he slept.
- * A lamp on a weak battery blinks late, again and again; it is given as much more as it was late.
- * And one that is being lit, whose keeper has his hands full, is waited for with the patience that
- * starting has.
+ * While all is quiet a silent member is dead after median + k x MAD of its heartbeats' intervals,
+ * from half the lease to the lease (heartbeat-intervals.ts). Quiet means that for ten seconds its
+ * heartbeats and the observer's looks were in time, and that the caller knows of no load: who has
+ * to wait for a loaded machine is not dead (Dadgar et al., Lifeguard, 2018). Under load it is dead
+ * after the lease, and more where it was late before; while it starts, after the time for that. A
+ * closed connection has a grace to open again. Of the time between two looks only so much counts:
+ * if the observer was suspended, what was sent to it meanwhile is not heard yet.
  *
- * Invariant: dead is said only after the observer has seen `leaseMs` of silence, or `closedGraceMs`
- * without a connection, or that it has none and somebody is refused at its address. One detector
- * serves one incarnation.
+ * Invariant: dead is said only after `leaseMs` of silence were seen, half of it while all is quiet,
+ * or `closedGraceMs` without a connection, or a refusal where there is none.
  */
+
+import { HeartbeatIntervals } from "./heartbeat-intervals.js";
 
 /** The limits, all in milliseconds. */
 export interface FailureLimits {
-  /** Silence after which a connected member is dead. */
+  /** Silence after which a connected member is dead, whatever its heartbeats were before. */
   readonly leaseMs: number;
   /** Time after which a member whose connection closed, and that did not come back, is dead. */
   readonly closedGraceMs: number;
@@ -46,14 +45,33 @@ export interface FailureVerdict {
   readonly reason: string;
 }
 
-/** The share of the lease after which silence is worth a word. */
+/** What the caller knows of a member besides what the detector has seen. */
+export interface FailureContext {
+  /** It builds model and data, or has not begun to speak. */
+  readonly isStarting?: boolean;
+  /** Who finds that nobody listens at its address; null where nobody does. */
+  readonly refused?: string | null;
+  /** Others show that what it runs on, or what hears it, is loaded. */
+  readonly isLoaded?: boolean;
+}
+
+/** The share of the silence that it may last after which it is worth a word. */
 const suspectShare = 0.5;
+/**
+ * The least silence of a dead member, as a share of the lease. By default 1.5 s: six heartbeats, or
+ * three times in a row that TCP sends again what was lost (200 + 400 + 800 ms at the least).
+ */
+const quietShare = 0.5;
+/** It is late after so many intervals: it may fall between looks, and the next be just missed. */
+const lateIntervals = 2;
+/** It is quiet when nothing was late for so many intervals: ten seconds of 250 ms. */
+const quietIntervals = 40;
 /** How much more silence a member is given for each millisecond that it was late. */
 const slackPerLateMs = 2;
 /** What is left of a lateness when the member is heard in time: half of it after 35 times. */
 const lateDecay = 0.98;
 
-/** Watches one member; the caller passes the time, which never runs backwards. */
+/** Watches one member. Looks into the past of the last one count as made at that time. */
 export class FailureDetector {
   readonly #limits: FailureLimits;
   /** Seen since the member was last heard. */
@@ -63,27 +81,39 @@ export class FailureDetector {
   #lastLookMs: number;
   /** How late the member has been. */
   #lateMs = 0;
+  readonly #intervals = new HeartbeatIntervals();
+  /** Seen since its last heartbeat; null where that is not known, or not of one connection. */
+  #sinceHeartbeatMs: number | null = null;
+  /** When it was heard last. */
+  #heardAtMs: number;
+  #lateUntilMs = Number.NEGATIVE_INFINITY;
 
   /** The member counts as heard at `nowMs`. */
   constructor(nowMs: number, limits: FailureLimits = defaultFailureLimits) {
     this.#limits = limits;
     this.#lastLookMs = nowMs;
+    this.#heardAtMs = nowMs;
   }
 
   /** Something arrived from the member. */
-  heard(nowMs: number): void {
+  heard(nowMs: number, isHeartbeat = false): void {
     this.#look(nowMs);
-    // A beat may fall between two looks, and the next be just missed.
-    const lateMs = this.#closedMs === null ? this.#silentMs - 2 * this.#limits.heartbeatMs : 0;
+    const lateMs = this.#closedMs === null ? this.#silentMs - this.#lateAfterMs : 0;
+    if (lateMs > 0) this.#noteLate();
     const kept = this.#lateMs * lateDecay;
     this.#lateMs = Math.max(lateMs, kept < 1 ? 0 : kept);
     this.#silentMs = 0;
+    this.#heardAtMs = this.#lastLookMs;
+    if (!isHeartbeat) return;
+    if (this.#sinceHeartbeatMs !== null) this.#intervals.add(this.#sinceHeartbeatMs);
+    this.#sinceHeartbeatMs = 0;
   }
 
   /** Its present connection closed; repeating it changes nothing. */
   closed(nowMs: number): void {
     this.#look(nowMs);
     this.#closedMs ??= 0;
+    this.#forgetIntervals();
   }
 
   /** It has a connection again, which also counts as having been heard. */
@@ -91,44 +121,89 @@ export class FailureDetector {
     this.#look(nowMs);
     this.#closedMs = null;
     this.#silentMs = 0;
+    this.#heardAtMs = this.#lastLookMs;
+    this.#forgetIntervals();
   }
 
-  /**
-   * The verdict at this moment; asking also tells the detector that the observer is awake.
-   * `isStarting` says that the member builds model and data, or has not begun to speak; `refused`
-   * who finds that nobody listens at its address, null where nobody does.
-   */
-  verdict(nowMs: number, isStarting = false, refused: string | null = null): FailureVerdict {
+  /** True while the last look found a connected member later than its heartbeats may be. */
+  get isLate(): boolean {
+    return this.#closedMs === null && this.#silentMs > this.#lateAfterMs;
+  }
+
+  /** Until when it is not quiet, as a heartbeat or a look was late; minus infinity if none was. */
+  get lateUntilMs(): number {
+    return this.#lateUntilMs;
+  }
+
+  /** The verdict at this moment; asking also tells the detector that the observer is awake. */
+  verdict(nowMs: number, context: FailureContext = {}): FailureVerdict {
     this.#look(nowMs);
-    const { leaseMs, closedGraceMs, startMs } = this.#limits;
-    if (this.#closedMs !== null) {
-      const said = `connection closed ${seconds(this.#closedMs)} ago`;
-      if (refused !== null) {
-        return { state: "dead", reason: `${said} and ${refused} is refused at its address` };
-      }
-      const limit = `grace ${seconds(closedGraceMs)}`;
-      return this.#closedMs >= closedGraceMs
-        ? { state: "dead", reason: `${said} and not back within its ${limit}` }
-        : { state: "suspect", reason: `${said}, ${limit}` };
-    }
-    const slackMs = isStarting ? 0 : Math.min(slackPerLateMs * this.#lateMs, 3 * leaseMs);
-    const limitMs = isStarting ? Math.max(leaseMs, startMs) : leaseMs;
-    const late = slackMs === 0 ? "" : ` and ${seconds(slackMs)} as it was late before`;
-    const lease = `lease ${seconds(limitMs)}${isStarting ? " while it starts" : late}`;
+    const { isStarting = false, refused = null, isLoaded = false } = context;
+    if (isStarting) this.#forgetIntervals();
+    if (this.#closedMs !== null) return this.#closedVerdict(this.#closedMs, refused);
+    const [limitMs, limit] = isStarting ? this.#startLimit() : this.#silenceLimit(isLoaded);
     const silentMs = this.#silentMs;
-    if (silentMs >= limitMs + slackMs) {
-      return { state: "dead", reason: `silent for ${seconds(silentMs)}, ${lease}` };
+    if (silentMs >= limitMs) {
+      return { state: "dead", reason: `silent for ${seconds(silentMs)}, ${limit}` };
     }
-    const reason = `last heard ${seconds(silentMs)} ago, ${lease}`;
-    const suspect = silentMs >= limitMs * suspectShare;
-    return { state: suspect ? "suspect" : "alive", reason };
+    const state = silentMs >= limitMs * suspectShare ? "suspect" : "alive";
+    return { state, reason: `last heard ${seconds(silentMs)} ago, ${limit}` };
+  }
+
+  #closedVerdict(closedMs: number, refused: string | null): FailureVerdict {
+    const said = `connection closed ${seconds(closedMs)} ago`;
+    if (refused !== null) {
+      return { state: "dead", reason: `${said} and ${refused} is refused at its address` };
+    }
+    const { closedGraceMs } = this.#limits;
+    const limit = `grace ${seconds(closedGraceMs)}`;
+    return closedMs >= closedGraceMs
+      ? { state: "dead", reason: `${said} and not back within its ${limit}` }
+      : { state: "suspect", reason: `${said}, ${limit}` };
+  }
+
+  #startLimit(): [limitMs: number, limit: string] {
+    const limitMs = Math.max(this.#limits.leaseMs, this.#limits.startMs);
+    return [limitMs, `lease ${seconds(limitMs)} while it starts`];
+  }
+
+  #silenceLimit(isLoaded: boolean): [limitMs: number, limit: string] {
+    const { leaseMs } = this.#limits;
+    const slackMs = Math.min(slackPerLateMs * this.#lateMs, 3 * leaseMs);
+    const more = slackMs === 0 ? "" : ` and ${seconds(slackMs)} as it was late before`;
+    // Its silence says nothing of how loaded it is: what counts is how it was until then.
+    const isQuiet = !isLoaded && this.#heardAtMs >= this.#lateUntilMs;
+    const quietMs = Math.max(leaseMs * quietShare, this.#intervals.silenceMs);
+    if (!isQuiet || quietMs >= leaseMs) {
+      return [leaseMs + slackMs, `lease ${seconds(leaseMs)}${more}`];
+    }
+    const limit = `deadline ${seconds(quietMs)} as its heartbeats are in time${more}`;
+    return [quietMs + slackMs, `${limit}, lease ${seconds(leaseMs)}`];
+  }
+
+  get #lateAfterMs(): number {
+    return lateIntervals * this.#limits.heartbeatMs;
+  }
+
+  #noteLate(): void {
+    this.#lateUntilMs = this.#lastLookMs + quietIntervals * this.#limits.heartbeatMs;
+  }
+
+  #forgetIntervals(): void {
+    this.#intervals.clear();
+    this.#sinceHeartbeatMs = null;
   }
 
   #look(nowMs: number): void {
-    const seenMs = Math.min(nowMs - this.#lastLookMs, this.#limits.lookMs);
-    this.#lastLookMs = nowMs;
+    const passedMs = Math.max(0, nowMs - this.#lastLookMs);
+    const seenMs = Math.min(passedMs, this.#limits.lookMs);
+    this.#lastLookMs += passedMs;
     this.#silentMs += seenMs;
     if (this.#closedMs !== null) this.#closedMs += seenMs;
+    if (this.#sinceHeartbeatMs !== null) this.#sinceHeartbeatMs += seenMs;
+    if (passedMs <= this.#limits.lookMs) return;
+    this.#noteLate();
+    this.#sinceHeartbeatMs = null;
   }
 }
 

@@ -68,6 +68,11 @@ export function invitation(
   return { type: "prepare", spec, residuals, layout };
 }
 
+/** Tells a member that it can't take part. */
+export function stopFor(reason: string): CoordinatorMessage {
+  return { type: "stop", reason, outcome: "failed", stay: false, afterStep: false };
+}
+
 /** A member has prepared itself. */
 export function noteReady(
   member: Member,

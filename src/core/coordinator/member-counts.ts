@@ -11,7 +11,8 @@ import type { MemberMessage, ServerStatistics, WorkerStatistics } from "../../pr
 import { idleWorker, sumOfLives } from "../../protocol/statistics.js";
 import type { Member } from "./roster.js";
 
-interface LastCount {
+/** What a life of a worker counted last. */
+export interface LastCount {
   readonly incarnation: number;
   readonly counts: WorkerStatistics;
 }
@@ -20,7 +21,8 @@ interface LastCount {
 function countsIn(message: MemberMessage): ToldCounts | null {
   if (message.type === "heartbeat" || message.type === "leave") return message;
   if (message.type === "assignmentDone") return { server: null, worker: message.statistics };
-  return null;
+  if (message.type !== "returned" || message.done === null) return null;
+  return { server: null, worker: message.done.statistics };
 }
 
 /** Keeps what a message tells of its member's counts: as the latest, and in those of a run. */
@@ -41,17 +43,39 @@ export interface ToldCounts {
 /** By rank. */
 export type WorkerCounts = Readonly<Record<number, WorkerStatistics>>;
 
+/** The step that all chunks have come to, as servers say; 0 while none holds any. */
+export function stepOfAll(servers: readonly ServerStatistics[]): number {
+  const told = servers.flatMap(({ chunks, versionMin }) => (chunks > 0 ? [versionMin] : []));
+  return told.length === 0 ? 0 : Math.min(...told);
+}
+
+/** The counts in a form that is kept. */
+export interface KeptCounts {
+  readonly earlier: WorkerCounts;
+  /** By rank, over lives before the last. */
+  readonly past: WorkerCounts;
+  /** By rank the last life's. */
+  readonly last: Readonly<Record<number, LastCount>>;
+}
+
 /** The counts of one run. */
 export class MemberCounts {
   /** What workers had counted when the run was resumed: by rank, over their lives before. */
   readonly earlier: WorkerCounts;
   #servers: Record<number, ServerStatistics> = {};
-  readonly #present = new Map<number, LastCount>();
+  readonly #present: Map<number, LastCount>;
   readonly #past: Map<number, WorkerStatistics>;
 
-  constructor(earlier: WorkerCounts = {}) {
+  constructor(earlier: WorkerCounts = {}, kept: Omit<KeptCounts, "earlier"> | null = null) {
     this.earlier = earlier;
-    this.#past = new Map(Object.entries(earlier).map(([rank, counts]) => [Number(rank), counts]));
+    this.#past = byRank(kept?.past ?? earlier);
+    this.#present = byRank(kept?.last ?? {});
+  }
+
+  /** All of it. */
+  record(): KeptCounts {
+    const [past, last] = [Object.fromEntries(this.#past), Object.fromEntries(this.#present)];
+    return { earlier: this.earlier, past, last };
   }
 
   /** Takes what a member says of itself; nothing where it has nothing to say. */
@@ -84,4 +108,8 @@ export class MemberCounts {
     );
     return { ...Object.fromEntries(this.#past), ...Object.fromEntries(entries) };
   }
+}
+
+function byRank<Counts>(counts: Readonly<Record<number, Counts>>): Map<number, Counts> {
+  return new Map(Object.entries(counts).map(([rank, one]) => [Number(rank), one]));
 }

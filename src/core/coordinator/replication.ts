@@ -52,13 +52,14 @@ export class Replication {
   readonly #candidates: Set<number>[];
   #moved = 0;
 
-  constructor(request: ReplicationRequest) {
+  /** @param held by chunk who holds it already; left out where nobody holds anything. */
+  constructor(request: ReplicationRequest, held?: readonly (readonly number[])[]) {
     this.#request = request;
     this.#holders = new Set(request.servers);
     this.#wanted = this.#placed();
-    this.#replicas = this.#wanted.map(([primary]) => [primary!]);
     this.#candidates = request.chunks.map(() => new Set());
-    this.plan();
+    this.#replicas = [...(held ?? this.#wanted.map(([primary]) => [primary!]))];
+    if (held === undefined) this.plan();
   }
 
   /** By chunk the servers that hold it, its primary first. */

@@ -19,7 +19,9 @@ import {
 } from "../../protocol/messages.js";
 import type { MemberSnapshot } from "../../protocol/run-events.js";
 import type { FrameAddresses } from "../../protocol/view.js";
+import type { RecordedMember } from "./coordinator-record.js";
 import { FailureDetector, type FailureVerdict } from "./failure-detector.js";
+import { MemberLoad } from "./member-load.js";
 
 /** Times and limits of membership. */
 export interface RosterConfig {
@@ -144,6 +146,25 @@ export class Roster {
     }
     const rank = request.rank ?? this.#lowestFree(request.role, limits[request.role], nowMs);
     const replaced = this.get(request.role, rank) ?? null;
+    const { role, pid, host, address, frames, attempt } = request;
+    const identity = { role, rank, incarnation: this.#incarnations.next() };
+    const member = this.#admit({ ...identity, pid, host, address, frames, attempt }, nowMs);
+    return { reply: this.#accept(member), member, replaced };
+  }
+
+  /** Takes up a member of an earlier coordinator's, which has the time to start to be back. */
+  expect(recorded: RecordedMember, run: string, nowMs: number): void {
+    const { role, rank, incarnation, pid, host, address, frames, engine, algorithms } = recorded;
+    const from = { role, rank, incarnation, pid, host, address, frames, attempt: "" };
+    const member = this.#admit(from, nowMs);
+    [member.toldOf, member.readyFor, member.activity] = [run, run, "to come back"];
+    [member.engine, member.algorithms] = [engine, algorithms];
+  }
+
+  #admit(
+    from: MemberIdentity & Pick<Member, "pid" | "host" | "address" | "frames" | "attempt">,
+    nowMs: number,
+  ): Member {
     const { leaseMs, closedGraceMs, heartbeatIntervalMs, startTimeoutMs } = this.#config;
     const detector = new FailureDetector(nowMs, {
       ...{ leaseMs, closedGraceMs, lookMs },
@@ -151,14 +172,7 @@ export class Roster {
       startMs: Math.min(startTimeoutMs, startLeases * leaseMs),
     });
     const member: Member = {
-      role: request.role,
-      rank,
-      incarnation: this.#incarnations.next(),
-      pid: request.pid,
-      host: request.host,
-      address: request.address,
-      frames: request.frames,
-      attempt: request.attempt,
+      ...from,
       detector,
       connected: false,
       opened: false,
@@ -172,9 +186,10 @@ export class Roster {
       worker: null,
       reach: [],
     };
-    this.#members.set(keyOf(request.role, rank), member);
-    this.#vacatedMs.delete(keyOf(request.role, rank));
-    return { reply: this.#accept(member), member, replaced };
+    const key = keyOf(from.role, from.rank);
+    this.#members.set(key, member);
+    this.#vacatedMs.delete(key);
+    return member;
   }
 
   #accept({ rank, incarnation }: Member): RegisterReply {
@@ -242,16 +257,23 @@ export class Roster {
     return this.#incarnations.term;
   }
 
-  /** Gives incarnations under this term from here on, if it is higher. */
-  raiseTerm(term: number): void {
+  /**
+   * Gives incarnations under this term from here on, if it is higher: the workers that then have to
+   * register again, as marks of a checkpoint may name lives by the ids of lower terms. Servers push
+   * nothing: theirs are in no marks.
+   */
+  raiseTerm(term: number): readonly Member[] {
+    if (term <= this.term) return [];
     this.#incarnations.raise(term);
+    return this.all("worker");
   }
 
   /** Members found dead, with the reason. */
   dead(nowMs: number): { member: Member; reason: string }[] {
     const found: { member: Member; reason: string }[] = [];
+    const load = new MemberLoad(this.#members.values(), nowMs);
     for (const member of this.#members.values()) {
-      const verdict = this.#verdictOn(member, nowMs);
+      const verdict = this.#verdictOn(member, load, nowMs);
       if (verdict.state === "dead") found.push({ member, reason: verdict.reason });
     }
     return found;
@@ -259,8 +281,9 @@ export class Roster {
 
   /** Every member as others may see it. */
   snapshot(nowMs: number, inView: (member: Member) => boolean): MemberSnapshot[] {
+    const load = new MemberLoad(this.#members.values(), nowMs);
     return this.everybody().map((member) => {
-      const { state, reason } = this.#verdictOn(member, nowMs);
+      const { state, reason } = this.#verdictOn(member, load, nowMs);
       const { role, rank, incarnation, pid, host, address, frames } = member;
       const { activity, engine, server, worker } = member;
       return {
@@ -282,10 +305,11 @@ export class Roster {
     });
   }
 
-  #verdictOn(member: Member, nowMs: number): FailureVerdict {
+  #verdictOn(member: Member, load: MemberLoad, nowMs: number): FailureVerdict {
     const isAsked = member.role === "server" && !member.connected;
     const refused = isAsked ? refusedAt(member, this.#members.values()) : null;
-    return member.detector.verdict(nowMs, isStarting(member), refused);
+    const isLoaded = load.isSeenBy(member);
+    return member.detector.verdict(nowMs, { isStarting: isStarting(member), refused, isLoaded });
   }
 
   #refusal(
@@ -315,7 +339,8 @@ export class Roster {
     }
     const holder = this.get(role, rank);
     if (holder === undefined || !holder.connected) return null;
-    const { reason } = this.#verdictOn(holder, nowMs);
+    const load = new MemberLoad(this.#members.values(), nowMs);
+    const { reason } = this.#verdictOn(holder, load, nowMs);
     return {
       code: "refused",
       reason:

@@ -12,6 +12,7 @@ import type { RunEvent } from "../../protocol/run-events.js";
 import type { ViewServer } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
 import type { RunSetup } from "../work/run-setup.js";
+import type { CoordinatorRecord } from "./coordinator-record.js";
 import { type MoveCount, Replication } from "./replication.js";
 import { type Member, nameOf } from "./roster.js";
 import { chunkCount, drainEnded, movesBegun, movesDone } from "./training-words.js";
@@ -60,16 +61,26 @@ export class RunServers {
   /** When chunks began to move, and how many; null while none do. */
   #moving: { readonly sinceMs: number; total: number } | null = null;
 
-  /** Chunks are placed on these servers; no worker is in yet. */
-  constructor({ spec, layout, generation }: RunSetup, term: number, members: readonly Member[]) {
+  /**
+   * Chunks are placed on these servers, and no worker is in yet; or both are as a record has them.
+   */
+  constructor(
+    { spec, layout, generation }: RunSetup,
+    term: number,
+    members: readonly Member[],
+    record: Pick<CoordinatorRecord, "view" | "stand"> | null = null,
+  ) {
     const { chunks } = layout;
     const { virtualNodes, loadBound, run, replicas } = spec;
-    const servers = members.map(({ rank }) => rank);
+    const inView = record?.view.servers ?? members.map(viewServerOf);
+    const servers = inView.map(({ index }) => index);
+    const request = { chunks, servers, virtualNodes, loadBound, replicas };
     this.#wanted = replicas;
     this.#min = spec.servers;
-    this.#replication = new Replication({ chunks, servers, virtualNodes, loadBound, replicas });
-    const first = { run, servers: members.map(viewServerOf), replicas: this.#replication.replicas };
+    this.#replication = new Replication(request, record?.view.replicas);
+    const first = { run, servers: inView, replicas: this.#replication.replicas };
     this.views = new ViewRounds(first, paceOf(spec, 0), term, generation);
+    if (record !== null) this.views.restore(record.view, record.stand);
     this.views.nominate(this.#replication.candidates);
   }
 

@@ -29,6 +29,15 @@ interface Writing {
   stage: "begun" | "copied" | "abandoned" | "due";
 }
 
+/** What a coordinator that starts again knows of checkpoints. */
+export interface KeptSaves {
+  readonly savedStep: number | null;
+  readonly keptStep: number | null;
+  readonly reachedStep: number;
+  /** One was on its way, which has to be begun anew. */
+  readonly isDue: boolean;
+}
+
 /** The checkpoints of one run. */
 export class Saves {
   /** The step of the last one that was tried. */
@@ -46,6 +55,18 @@ export class Saves {
 
   constructor(keptStep: number | null) {
     this.keptStep = keptStep;
+  }
+
+  /** What is known of checkpoints; what is being written is not there yet. */
+  record(): KeptSaves {
+    const { keptStep, reachedStep } = this;
+    const isDue = this.#writing !== null;
+    return { savedStep: isDue ? null : this.savedStep, keptStep, reachedStep, isDue };
+  }
+
+  /** Goes on from what an earlier coordinator knew. */
+  restore({ savedStep, keptStep, reachedStep }: KeptSaves): void {
+    [this.savedStep, this.keptStep, this.reachedStep] = [savedStep, keptStep, reachedStep];
   }
 
   /** True while what is being written is of finished work. */

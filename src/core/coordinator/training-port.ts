@@ -11,7 +11,8 @@ import type {
 } from "../../protocol/messages.js";
 import type { View } from "../../protocol/view.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
-import type { CoordinatorEffect, CoordinatorRecord } from "./coordinator-events.js";
+import type { CoordinatorEffect } from "./coordinator-events.js";
+import type { CoordinatorRecord } from "./coordinator-record.js";
 import { dismissalOf } from "./draining.js";
 import type { MemberCounts, WorkerCounts } from "./member-counts.js";
 import type { Member } from "./roster.js";
@@ -29,8 +30,6 @@ export interface TrainingPort extends ServersPort {
   hurrySave(): void;
   /** What is being saved can't be: a server that is asked for its part is gone. */
   abandonSave(): void;
-  /** Makes the record durable before anything that follows is said. */
-  persist(record: CoordinatorRecord): void;
   /** The servers' latest counts. */
   serverStatistics(): ServerStatistics[];
   /** What workers have counted since the run began, by rank. */
@@ -55,7 +54,6 @@ export function portOf(
     giveAccount: (snapshot) => perform({ type: "giveAccount", snapshot }),
     hurrySave: () => perform({ type: "hurrySave" }),
     abandonSave: () => perform({ type: "abandonSave" }),
-    persist: (record) => perform({ type: "persist", record }),
     serverStatistics: () => Object.values(counts.servers),
     workerCounts: () => counts.workers,
     countsAt: (worker, told) => counts.at(worker, told),
@@ -67,4 +65,6 @@ export interface TrainingMembers {
   readonly term: number;
   readonly servers: readonly Member[];
   readonly workers: readonly Member[];
+  /** Where a run goes on in place; members are then as it has them. */
+  readonly record?: CoordinatorRecord;
 }

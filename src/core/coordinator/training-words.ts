@@ -7,14 +7,27 @@ import type { TimedCadence } from "../../protocol/run-spec.js";
 import type { MoveCount } from "./replication.js";
 
 /** Who takes part. */
-export function headCount(workers: number, servers: number): string {
-  return `${counted(workers, "worker")} and ${counted(servers, "server")}`;
+export function headCount({
+  views,
+  servers,
+}: {
+  readonly views: { workers(): readonly unknown[] };
+  readonly servers: { readonly count: number };
+}): string {
+  return `${counted(views.workers().length, "worker")} and ${counted(servers.count, "server")}`;
 }
 
 /** Fewer workers are there than the run asks for. */
 export function shortageOf(present: number, workersMin: number): string {
   const are = `${counted(present, "worker")} ${present === 1 ? "is" : "are"} there`;
   return `${are} and at least ${workersMin} must be: training waits`;
+}
+
+/** Another coordinator carried the run out, which ended. */
+export function returnWords(term: number, step: number, members: number): string {
+  const why = `the coordinator was started again, under term ${term}`;
+  const who = `with ${members} members to come back`;
+  return `${why}: the run goes on in place, from step ${step}, ${who}`;
 }
 
 /** A worker has refused examples. */

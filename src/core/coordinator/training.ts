@@ -10,7 +10,8 @@
  * on, and workers that keep state of their own stand at its barrier (barrier-round.ts).
  */
 
-import { IdSource, shownId } from "../../protocol/ids.js";
+import type { WorkerIdentity } from "../../protocol/identity.js";
+import { IdSource, shownId, termOf } from "../../protocol/ids.js";
 import type { Assignment, CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { EvaluationRecord } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
@@ -19,14 +20,17 @@ import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
 import type { BarrierRound } from "../work/barrier-round.js";
 import { refusalsMax } from "../work/batch-pool.js";
-import { EpochRecords } from "../work/epoch-records.js";
+import type { EpochRecords } from "../work/epoch-records.js";
 import { Evaluator } from "../work/evaluator.js";
+import { RunAccount } from "../work/run-account.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import type { EvaluationWish, WorkAccount, WorkDealer, WorkFloor } from "../work/work-floor.js";
 import { type CheckpointFloor, CheckpointRounds } from "./checkpoint-rounds.js";
 import { wayOfDealing } from "./choices.js";
 import type { SaveEvent } from "./coordinator-events.js";
+import type { CoordinatorRecord } from "./coordinator-record.js";
 import { EvaluationRounds } from "./evaluation-rounds.js";
+import { stepOfAll } from "./member-counts.js";
 import type { Member } from "./roster.js";
 import type { ClosedRun, Ending } from "./run-ending.js";
 import { RunServers } from "./run-servers.js";
@@ -35,6 +39,8 @@ import { Standstill, type StandstillFloor } from "./standstill.js";
 import type { TrainingMembers, TrainingPort } from "./training-port.js";
 import { dealtAgain, headCount, refusalOf, shortageOf } from "./training-words.js";
 import type { RoundOutcome, ViewRounds } from "./view-rounds.js";
+
+type Returned = MemberMessage & { readonly type: "returned" };
 
 /** The machine's part for one run. */
 export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
@@ -45,8 +51,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   readonly ready = new Map<number, number>();
   readonly saves: Saves;
   readonly #port: TrainingPort;
-  readonly #records: EpochRecords;
-  readonly account: WorkAccount;
+  readonly #account: RunAccount;
   readonly #dealer: WorkDealer;
   readonly servers: RunServers;
   readonly #term: number;
@@ -58,10 +63,11 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   #closing: Ending | null = null;
   #closed: ClosedRun | null = null;
   #isShort = false;
-  #tornSteps = 0;
   #nowMs = 0;
 
-  constructor(setup: RunSetup, { term, servers, workers }: TrainingMembers, port: TrainingPort) {
+  /** From a start or a checkpoint, or from a record, amid the work. */
+  constructor(setup: RunSetup, members: TrainingMembers, port: TrainingPort) {
+    const { term, servers, workers, record = null } = members;
     const { spec, resume } = setup;
     this.spec = spec;
     this.pace = paceOf(spec, 0);
@@ -70,22 +76,26 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#term = term;
     this.#still = new Standstill(this, new IdSource(term));
     this.#checkpoints = new CheckpointRounds(this, this.#still, port, new IdSource(term));
-    const { account, dealer } = wayOfDealing(this, setup, term);
-    this.account = account;
+    const stand = record?.stand ?? null;
+    const { account, dealer } = wayOfDealing(this, setup, term, stand?.work);
+    this.#account = new RunAccount(account, resume);
     this.#dealer = dealer;
-    this.#records = new EpochRecords(resume);
-    const { testExamples } = spec;
-    const evaluations = resume?.evaluations ?? [];
     const countsUpdates = this.pace.globalStep === "push";
-    this.evaluator = new Evaluator(testExamples, evaluations, new IdSource(term), countsUpdates);
+    const evaluations = resume?.evaluations ?? [];
+    const ids = new IdSource(term);
+    this.evaluator = new Evaluator(spec.testExamples, evaluations, ids, countsUpdates);
     this.#rounds = new EvaluationRounds(this, (event) => port.emit(event));
-    this.#tornSteps = resume?.tornSteps ?? 0;
-    this.servers = new RunServers(setup, term, servers);
+    this.servers = new RunServers(setup, term, servers, record);
     this.views = this.servers.views;
     for (const { rank, incarnation } of workers) {
       this.ready.set(rank, incarnation);
-      this.views.admit({ rank, incarnation, fromStep: account.firstStepOf(rank) });
+      const fromStep = account.firstStepOf(rank);
+      if (record === null) this.views.admit({ rank, incarnation, fromStep });
     }
+    if (stand === null) return;
+    this.saves.restore(stand.saves);
+    if (stand.hasFinal) this.evaluator.ended();
+    if (stand.saves.isDue) this.#still.want("checkpoint");
   }
 
   /** True when every assignment is done, evaluated and saved. */
@@ -110,7 +120,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
 
   /** The epoch being worked on, counted from 0. */
   get epoch(): number {
-    return this.account.epoch;
+    return this.#account.work.epoch;
   }
 
   /** One sentence: what training waits for. */
@@ -118,9 +128,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     if (this.#stage !== "training") return this.#stage;
     const still = this.#still.activity();
     if (still !== null && (this.#still.isSaving || !this.evaluator.busy)) return still;
-    if (this.evaluator.busy) {
-      return `evaluating: waiting for worker ${this.evaluator.missing().join(", ")}`;
-    }
+    if (this.evaluator.busy) return this.evaluator.activity();
     if (this.views.busy) return "waiting for servers to acknowledge a view";
     return this.#checkpoints.activity() ?? `epoch ${this.epoch + 1} of ${this.spec.epochs}`;
   }
@@ -132,21 +140,23 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
 
   /** The account of epochs. */
   get records(): EpochRecords {
-    return this.#records;
+    return this.#account.epochs;
+  }
+
+  /** What was dealt, and used. */
+  get account(): WorkAccount {
+    return this.#account.work;
   }
 
   /** Worker steps that only some chunks have applied. */
   get tornSteps(): number {
-    return this.#tornSteps;
+    return this.#account.tornSteps;
   }
 
   globalSteps(): number {
-    const told = this.#port.serverStatistics().flatMap(({ chunks, versionMin }) => {
-      return chunks > 0 ? [versionMin] : [];
-    });
     // What servers tell from time to time may be from before the last checkpoint or evaluation.
     const evaluatedStep = this.evaluator.records.at(-1)?.step ?? 0;
-    const toldStep = told.length === 0 ? 0 : Math.min(...told);
+    const toldStep = stepOfAll(this.#port.serverStatistics());
     return Math.max(this.saves.reachedStep, evaluatedStep, toldStep);
   }
 
@@ -154,7 +164,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     return this.views.workers().map((worker) => worker.rank);
   }
 
-  /** True when this worker, or server, is in the view to come. */
+  /** True when this worker is in the view to come. */
   isActive(rank: number, incarnation: number): boolean {
     return this.views.worker(rank)?.incarnation === incarnation;
   }
@@ -163,11 +173,30 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   onLoaded(nowMs: number): void {
     if (this.#stage !== "loading") return;
     this.#stage = "training";
-    this.#records.begin(nowMs);
+    this.#account.epochs.begin(nowMs);
     const view = this.views.standing;
     if (view !== null) this.#giveView(view);
-    this.#port.emit({ kind: "started", text: `training starts with ${this.#headCount()}` });
+    this.#port.emit({ kind: "started", text: `training starts with ${headCount(this)}` });
     this.advance(nowMs);
+  }
+
+  /** Training goes on in place; who is in the view and gone for certain is lost. */
+  goOn(gone: readonly WorkerIdentity[], nowMs: number): void {
+    this.#stage = "training";
+    this.#account.epochs.begin(nowMs);
+    for (const worker of gone) this.onWorkerLost(worker, nowMs);
+    this.advance(nowMs);
+  }
+
+  /** All that is not begun anew by a coordinator that starts again; null before the first view. */
+  record(nowMs: number): Pick<CoordinatorRecord, "view" | "progress" | "stand"> | null {
+    this.#nowMs = nowMs;
+    const { view, ...told } = this.views.record();
+    if (view === null) return null;
+    const isLoaded = this.#stage === "training" || this.#stage === "finished";
+    const [work, saves] = [this.#account.work.record(), this.saves.record()];
+    const stand = { isLoaded, ...told, work, saves, hasFinal: this.evaluator.hasFinal };
+    return { view, progress: this.snapshot(), stand };
   }
 
   /** Servers have copied what a checkpoint is made of, or it is written, or was not. */
@@ -188,15 +217,18 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   /** A worker is gone; true if it was counted on. */
-  onWorkerLost({ rank, incarnation }: Member, nowMs: number): boolean {
+  onWorkerLost({ rank, incarnation }: WorkerIdentity, nowMs: number): boolean {
     if (this.ready.get(rank) === incarnation) this.ready.delete(rank);
     if (!this.isActive(rank, incarnation)) return false;
-    this.views.remove(rank);
-    this.evaluator.lost(rank);
-    this.#still.lost(rank);
-    this.#checkpoints.workerLost(rank);
+    this.#forget(rank);
     this.advance(nowMs);
     return true;
+  }
+
+  #forget(rank: number): void {
+    this.views.remove(rank);
+    for (const one of [this.evaluator, this.#still]) one.lost(rank);
+    this.#checkpoints.workerLost(rank);
   }
 
   /** True where every chunk has an in-sync replica without this server. */
@@ -229,12 +261,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
 
   /** Counts on no worker any more: nobody is to be waited for. */
   releaseAll(nowMs: number): void {
-    for (const { rank } of this.views.workers()) {
-      this.views.remove(rank);
-      this.evaluator.lost(rank);
-      this.#still.lost(rank);
-      this.#checkpoints.workerLost(rank);
-    }
+    for (const { rank } of this.views.workers()) this.#forget(rank);
     this.ready.clear();
     this.advance(nowMs);
   }
@@ -251,19 +278,18 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
         this.servers.caughtUp(message);
         break;
       case "viewAck": {
-        const { view, sealedStep, clockMin, departed } = message;
-        const outcome = this.views.answer(rank, view, { sealedStep, clockMin, departed });
+        const outcome = this.views.answer(rank, message.view, message);
         if (outcome !== null) this.#onRound(outcome);
         break;
       }
-      case "assignmentDone": {
-        const { assignment, skipped, dropped } = message;
-        const epoch = this.account.finish(rank, assignment, skipped, dropped);
-        if (epoch !== null) this.#records.addAssignment(epoch, rank, message);
+      case "assignmentDone":
+        this.#account.done(rank, message);
         break;
-      }
       case "assignmentRefused":
         this.#onRefused(rank, message.assignment, message.reason);
+        break;
+      case "returned":
+        if (this.isActive(rank, member.incarnation)) this.#onReturned(rank, message);
         break;
       case "evaluated":
         this.evaluator.report(message);
@@ -273,7 +299,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
         break;
       case "paused": {
         const isAsked = this.#still.paused(rank, message);
-        if (isAsked && message.position >= 0) this.account.restsBefore(rank, message.step);
+        if (isAsked && message.position >= 0) this.#account.work.restsBefore(rank, message.step);
         break;
       }
       case "tallied":
@@ -327,26 +353,18 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     if (view === null) return;
     const workers = view.workers.map((worker) => worker.rank);
     const servers = view.servers.map((server) => server.index);
-    const text = `view ${shownId(view.number)}: ${this.#headCount()}`;
-    if (this.views.binding) {
-      const { run } = this.spec;
-      this.#port.persist({ run, term: this.#term, view, progress: this.snapshot() });
-    }
+    const text = `view ${shownId(view.number)}: ${headCount(this)}`;
     this.#port.emit({ kind: "view", number: view.number, workers, servers, text });
     for (const server of view.servers) this.#port.toServer(server.index, { type: "view", view });
   }
 
   #onRound(outcome: RoundOutcome): void {
-    for (const departed of outcome.departed) {
-      if (departed.isTorn) this.#tornSteps++;
-      const used = this.account.lose(departed.rank, departed.lastStep);
-      if (used !== null) this.#records.addLost(used.epoch, used.examples);
-    }
+    this.#account.departed(outcome.departed);
     const view = this.views.standing;
     if (!outcome.stands || view === null) return;
     for (const rank of outcome.joined) {
       const fromStep = this.views.worker(rank)?.fromStep ?? 0;
-      this.account.begin(rank, fromStep);
+      this.#account.work.begin(rank, fromStep);
       if (this.#stage === "training") {
         this.#port.emit({ kind: "info", text: `worker-${rank} takes part from step ${fromStep}` });
       }
@@ -359,6 +377,16 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#giveView(view);
   }
 
+  /** A coordinator before may not have heard of what is done, and what it dealt be lost. */
+  #onReturned(rank: number, { assignment, step, done }: Returned): void {
+    if (done !== null) this.#account.done(rank, done);
+    const { work } = this.#account;
+    const out = work.assignmentOut(rank);
+    if (out === null && done !== null) work.restsBefore(rank, step);
+    const isEarlier = out !== null && termOf(out.id) < this.#term;
+    if (isEarlier && out.id !== assignment) this.give(rank, out, null);
+  }
+
   /** By now a rank may have a process that is not the one in the view. */
   #giveView(view: View): void {
     for (const { rank, incarnation } of view.workers) {
@@ -367,16 +395,14 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   #onRefused(rank: number, assignmentId: number, reason: string): void {
-    const refused = this.account.refuse(rank, assignmentId);
+    const refused = this.#account.work.refuse(rank, assignmentId);
     if (refused === null) return;
     const { epoch, range, refusals } = refused;
     const text = refusalOf(rank, epoch, range, reason);
-    if (refusals < refusalsMax) {
-      this.#port.emit({ kind: "warning", text: `${text}; they are dealt again` });
-    } else {
-      const reason = `${text}; that was time ${refusals}, look at the data set`;
-      this.close({ outcome: "failed", code: "data", reason }, this.#nowMs);
-    }
+    const again = { kind: "warning", text: `${text}; they are dealt again` } as const;
+    const last = `${text}; that was time ${refusals}, look at the data set`;
+    if (refusals < refusalsMax) this.#port.emit(again);
+    else this.close({ outcome: "failed", code: "data", reason: last }, this.#nowMs);
   }
 
   letRest(rank: number, step: number): void {
@@ -384,7 +410,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   openEpoch(epoch: number): void {
-    this.#records.openEpoch(epoch, this.#nowMs);
+    this.#account.epochs.openEpoch(epoch, this.#nowMs);
   }
 
   give(rank: number, assignment: Assignment, leftBy: number | null): void {
@@ -395,13 +421,10 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   evaluate(wish: EvaluationWish, reachedStep: number): void {
-    if (!this.pace.meetsAtBoundaries && !wish.final) {
-      this.#still.wantEvaluation(wish);
-      return;
-    }
+    const isHere = this.pace.meetsAtBoundaries || wish.final;
     // The final one takes the place of whatever else was due.
-    this.#still.wantEvaluation(null);
-    this.evaluateHere(wish, reachedStep);
+    this.#still.wantEvaluation(isHere ? null : wish);
+    if (isHere) this.evaluateHere(wish, reachedStep);
   }
 
   evaluateHere(wish: EvaluationWish, reachedStep: number): void {
@@ -418,8 +441,8 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   recordEpoch(epoch: number, skipped: number): boolean {
-    const isCut = this.account.isCut(epoch);
-    const record = this.#records.closeEpoch(epoch, skipped, this.#nowMs, isCut);
+    const isCut = this.#account.work.isCut(epoch);
+    const record = this.#account.epochs.closeEpoch(epoch, skipped, this.#nowMs, isCut);
     if (record === null) return false;
     const text = `Epoch ${epoch + 1}/${this.spec.epochs} completed`;
     this.#port.emit({ kind: "epoch", text, ...record });
@@ -443,11 +466,11 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   halt(): void {
-    this.#records.interrupt(this.#nowMs);
+    this.#account.epochs.interrupt(this.#nowMs);
   }
 
   standBefore(step: number): void {
-    this.account.standBefore(step);
+    this.#account.work.standBefore(step);
   }
 
   cut(): void {
@@ -470,20 +493,14 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   /** What a checkpoint keeps of the coordinator. */
   snapshot(): TrainingSnapshot {
     return {
-      cursor: this.account.snapshot(),
+      ...this.#account.snapshot(this.#nowMs),
       evaluations: [...this.evaluator.records],
-      ...this.#records.snapshot(this.#nowMs),
       term: this.#term,
-      tornSteps: this.#tornSteps,
       workers: this.#port.workerCounts(),
     };
   }
 
   toWorker(rank: number, message: CoordinatorMessage): void {
     this.#port.toWorker(rank, message);
-  }
-
-  #headCount(): string {
-    return headCount(this.views.workers().length, this.servers.count);
   }
 }

@@ -22,6 +22,7 @@ import {
   workersGone,
 } from "../../protocol/view.js";
 import type { Pace } from "../sync/pace.js";
+import type { DepartedWorker } from "../work/run-account.js";
 
 /** One server's answer to a view. */
 export interface ViewAnswer {
@@ -30,16 +31,11 @@ export interface ViewAnswer {
   readonly departed: readonly Departure[];
 }
 
-/** A removed worker, over all servers. */
-export interface Departed extends WorkerIdentity {
-  /** The last of its steps that is used. */
-  readonly lastStep: number;
-  /**
-   * Only some chunks have that step. It is the only such one, however far behind the others are: a
-   * step's pushes follow the answers to all of the step before, and the steps between are empty.
-   */
-  readonly isTorn: boolean;
-}
+/**
+ * A removed worker, over all servers. Its torn step is the only one, however far behind some chunks
+ * are: a step's pushes follow the answers to all of the step before, and those between are empty.
+ */
+export type Departed = DepartedWorker & WorkerIdentity;
 
 /** What a finished round says. */
 export interface RoundOutcome {
@@ -48,6 +44,14 @@ export interface RoundOutcome {
   readonly stands: boolean;
   /** Ranks that this view lets in for the first time. */
   readonly joined: readonly number[];
+}
+
+/** What came of the views of a run. */
+export interface ViewsStand {
+  /** Ranks of the last view that may have been told of it, or of an earlier one. */
+  readonly confirmed: readonly number[];
+  /** Workers that earlier views had, and of which not all servers have said how far they came. */
+  readonly departing: readonly ViewWorker[];
 }
 
 /** What the views of a run begin with: its servers, and by chunk which of them hold it. */
@@ -65,6 +69,7 @@ export class ViewRounds {
   readonly #pace: Pace;
   readonly #ids: IdSource;
   readonly #workers = new Map<number, ViewWorker>();
+  /** Lives of workers that have been told of a view. */
   readonly #confirmed = new Set<number>();
   readonly #replicas: (readonly number[])[];
   #candidates: readonly ChunkCandidate[] = [];
@@ -75,7 +80,6 @@ export class ViewRounds {
   #changed = true;
   /** The last view that was begun. */
   #begun: View | null = null;
-  #binding = false;
   #round: Round | null = null;
   #standing: View | null = null;
   /** The highest step that a server has told to be sealed. */
@@ -108,12 +112,27 @@ export class ViewRounds {
     return Math.max(this.#sealedStep + 1, firstStepMin(workers));
   }
 
+  /** The last view, null before the first; who may have heard of one, and who is departing. */
+  record(): { readonly view: View | null } & ViewsStand {
+    const told = this.#begun?.workers.filter((one) => this.#confirmed.has(one.incarnation)) ?? [];
+    const confirmed = told.map(({ rank }) => rank);
+    return { view: this.#begun, confirmed, departing: [...this.#departing.values()] };
+  }
+
   /**
-   * True where the view that was begun last says more than who works: a coordinator that starts
-   * again must know it, as servers act on it. So it is durable before anyone hears of it.
+   * Goes on from the last view of an earlier term, which some may have heard of. The next view says
+   * the same, without candidates: what primaries had said of those may not have been heard.
    */
-  get binding(): boolean {
-    return this.#binding;
+  restore(view: View, { confirmed, departing }: ViewsStand): void {
+    for (const worker of view.workers) {
+      this.#workers.set(worker.rank, worker);
+      if (confirmed.includes(worker.rank)) this.#confirmed.add(worker.incarnation);
+    }
+    for (const worker of departing) this.#departing.set(worker.incarnation, worker);
+    const { phase, phaseFromStep } = view;
+    this.#phase = { phase, phaseFromStep };
+    this.#begun = view;
+    this.#standing = view;
   }
 
   /** True while a change is not yet in a standing view. */
@@ -133,20 +152,20 @@ export class ViewRounds {
 
   /** True when the worker has been told of a view that has it. */
   isConfirmed(rank: number): boolean {
-    return this.#confirmed.has(rank);
+    const worker = this.#workers.get(rank);
+    return worker !== undefined && this.#confirmed.has(worker.incarnation);
   }
 
   /** Asks for a worker to be let in, from its `fromStep` or, where that has passed, later. */
   admit(worker: ViewWorker): void {
     this.#workers.set(worker.rank, worker);
-    this.#confirmed.delete(worker.rank);
+    this.#confirmed.delete(worker.incarnation);
     this.#changed = true;
   }
 
   /** Asks for a worker to be taken out; true if it was in. */
   remove(rank: number): boolean {
     if (!this.#workers.delete(rank)) return false;
-    this.#confirmed.delete(rank);
     this.#changed = true;
     return true;
   }
@@ -219,6 +238,7 @@ export class ViewRounds {
     const before = this.#begun?.generation === generation ? this.#begun : null;
     for (const worker of workersGone(this.#begun, this.workers())) {
       this.#departing.set(worker.incarnation, worker);
+      this.#confirmed.delete(worker.incarnation);
     }
     const view: View = {
       run: this.#run,
@@ -235,9 +255,6 @@ export class ViewRounds {
       candidates: this.#candidates,
       departing: [...this.#departing.values()],
     };
-    const isPlaced =
-      before !== null && replicas.every((one, chunk) => isSameList(one, before.replicas[chunk]!));
-    this.#binding = view.phase !== this.#begun?.phase || !isPlaced;
     this.#begun = view;
     this.#round = { view, answers: new Map() };
     return view;
@@ -260,10 +277,14 @@ export class ViewRounds {
     for (const { incarnation } of round.view.departing) this.#departing.delete(incarnation);
     const sealedStep = Math.max(...answers.map((answer) => answer.sealedStep));
     const clockMin = Math.max(
-      firstStepMin(round.view.workers.filter(({ rank }) => this.#confirmed.has(rank))),
+      firstStepMin(
+        round.view.workers.filter(({ incarnation }) => this.#confirmed.has(incarnation)),
+      ),
       ...answers.map((answer) => answer.clockMin),
     );
-    const joiners = round.view.workers.filter((worker) => !this.#confirmed.has(worker.rank));
+    const joiners = round.view.workers.filter(
+      ({ incarnation }) => !this.#confirmed.has(incarnation),
+    );
     let late = false;
     for (const joiner of joiners) {
       // No barrier has passed before workers were told of a view.
@@ -280,7 +301,7 @@ export class ViewRounds {
     const joined: number[] = [];
     for (const { rank, incarnation } of joiners) {
       if (this.#workers.get(rank)?.incarnation !== incarnation) continue;
-      this.#confirmed.add(rank);
+      this.#confirmed.add(incarnation);
       joined.push(rank);
     }
     return { departed, stands: true, joined };
@@ -293,10 +314,6 @@ export class ViewRounds {
  */
 function firstStepMin(workers: readonly ViewWorker[]): number {
   return workers.length === 0 ? 0 : Math.min(...workers.map(({ fromStep }) => fromStep));
-}
-
-function isSameList(left: readonly number[], right: readonly number[]): boolean {
-  return left.length === right.length && left.every((index, place) => index === right[place]);
 }
 
 /**

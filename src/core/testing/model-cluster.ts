@@ -59,7 +59,7 @@ export interface ClusterPlan {
   readonly writeMs?: number;
   /** Workers say nothing for so long while they prepare themselves. */
   readonly startsBusyMs?: number;
-  /** This worker takes so many times as long for each step. */
+  /** A worker that takes so many times as long for each step. */
   readonly slow?: { readonly rank: number; readonly factor: number };
   /** Why a worker can't give its residuals at a barrier; "" where it can. */
   readonly withholds?: (rank: number) => string;
@@ -416,11 +416,9 @@ export class ModelCluster {
       case "abandonSave":
         this.#saves.abandon();
         break;
-      case "goBack":
-      case "drainAnswered":
-        break;
       default:
-        effect satisfies never;
+        // Nobody does the rest here.
+        effect satisfies { type: "abandonSave" | "expect" | "goBack" | "drainAnswered" };
     }
   }
 

@@ -10,8 +10,8 @@ import type {
   CoordinatorConfig,
   CoordinatorEffect,
   CoordinatorEvent,
-  CoordinatorRecord,
 } from "../coordinator/coordinator-events.js";
+import type { CoordinatorRecord } from "../coordinator/coordinator-record.js";
 import type { ModelNetwork } from "./model-network.js";
 
 /** What is left to do when durability and registrations are seen to. */

@@ -22,6 +22,7 @@ import type {
   CutLimits,
   RefusedAssignment,
   WorkAccount,
+  WorkRecord,
   WorkSnapshot,
 } from "./work-floor.js";
 
@@ -43,6 +44,16 @@ export interface PoolSnapshot {
   readonly pools: readonly EpochPool[];
   /** The step before which nobody stands any more. */
   readonly nextStep: number;
+}
+
+/** All of the account, with the assignments that are out. */
+export interface PoolRecord extends PoolSnapshot {
+  /** By rank the assignment that is with it. */
+  readonly out: readonly (readonly [rank: number, assignment: Assignment])[];
+  /** By rank the first step that it has not taken. */
+  readonly steps: readonly (readonly [rank: number, step: number])[];
+  /** By epoch and first position: the ranks that refused it, one as often as it did. */
+  readonly refusals: readonly (readonly [place: string, ranks: readonly number[]])[];
 }
 
 /** An assignment, and the rank that left its examples, if one did. */
@@ -74,15 +85,27 @@ export class BatchPool implements WorkAccount {
   /** By epoch and first position: the ranks that refused it, one as often as it did. */
   readonly #refusals = new Map<string, number[]>();
 
-  /** @param ids of assignments. */
-  constructor(spec: RunSpec, pace: Pace, snapshot?: WorkSnapshot, ids: IdSource = new IdSource(0)) {
+  /**
+   * @param kept what a checkpoint has of the account, or all of it.
+   * @param ids of assignments.
+   */
+  constructor(
+    spec: RunSpec,
+    pace: Pace,
+    kept?: WorkSnapshot | WorkRecord,
+    ids: IdSource = new IdSource(0),
+  ) {
     this.#spec = spec;
     this.#pace = pace;
     this.#ids = ids;
-    if (snapshot === undefined) return;
-    assert("pools" in snapshot, "an account of batches is of batches");
-    this.#pools = snapshot.pools.map((pool) => ({ ...pool, left: [...pool.left] }));
-    this.#stand = snapshot.nextStep;
+    if (kept === undefined) return;
+    assert("pools" in kept, "an account of batches is of batches");
+    this.#pools = kept.pools.map((pool) => ({ ...pool, left: [...pool.left] }));
+    this.#stand = kept.nextStep;
+    if (!("steps" in kept)) return;
+    for (const [rank, assignment] of kept.out) this.#out.set(rank, assignment);
+    for (const [rank, step] of kept.steps) this.#steps.set(rank, step);
+    for (const [place, ranks] of kept.refusals) this.#refusals.set(place, [...ranks]);
   }
 
   get epoch(): number {
@@ -187,9 +210,8 @@ export class BatchPool implements WorkAccount {
     return !refusedBy.includes(rank) || ranks.every((other) => refusedBy.includes(other));
   }
 
-  /** The assignment that is with a rank. */
-  assignmentOut(rank: number): Assignment | undefined {
-    return this.#out.get(rank);
+  assignmentOut(rank: number): Assignment | null {
+    return this.#out.get(rank) ?? null;
   }
 
   /** The first step that a rank has not taken. */
@@ -220,7 +242,7 @@ export class BatchPool implements WorkAccount {
 
   restsBefore(rank: number, nextStep: number): void {
     if (this.#out.has(rank) || nextStep >= this.stepOf(rank)) return;
-    this.#steps.set(rank, nextStep);
+    this.#steps.set(rank, Math.max(this.#stand, nextStep));
   }
 
   /** The worker stands before the same step, without an assignment. */
@@ -297,6 +319,13 @@ export class BatchPool implements WorkAccount {
       return { epoch, next, end, left: all };
     });
     return { pools, nextStep };
+  }
+
+  record(): PoolRecord {
+    const pools = this.#pools.map((pool) => ({ ...pool, left: [...pool.left] }));
+    const refusals = [...this.#refusals].map(([place, ranks]) => [place, [...ranks]] as const);
+    const out = [...this.#out];
+    return { pools, nextStep: this.#stand, out, steps: [...this.#steps], refusals };
   }
 }
 

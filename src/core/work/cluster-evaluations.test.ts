@@ -89,8 +89,7 @@ test("workers that evaluated different versions of the model end the run, and ar
   });
   const { outcome, code, reason } = cluster.start().run().result;
   assert.deepEqual([outcome, code], ["failed", "protocol"]);
-  assert.match(
-    reason,
-    /^worker-\d evaluated version 12-\w{8} of the model and worker-2 evaluated version 13-/,
-  );
+  const [, other] = /worker-(\d) evaluated version 12-\w{8}\b/.exec(reason) ?? [];
+  assert.ok(other !== undefined && other !== "2", reason);
+  assert.match(reason, /worker-2 evaluated version 13-/);
 });

@@ -18,7 +18,13 @@ import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { Pace } from "../sync/pace.js";
-import type { CutAssignment, CutLimits, WorkAccount, WorkSnapshot } from "./work-floor.js";
+import type {
+  CutAssignment,
+  CutLimits,
+  WorkAccount,
+  WorkRecord,
+  WorkSnapshot,
+} from "./work-floor.js";
 
 /**
  * One rank's share of an epoch. `next` is the first position not used, `nextStep` the first step
@@ -55,6 +61,16 @@ export interface CursorSnapshot {
   readonly pushesDealt: number;
 }
 
+/** All of the account, with the assignments that are out. */
+export interface CursorRecord extends CursorSnapshot {
+  readonly stand: number;
+  readonly boundary: number;
+  /** By rank the first step that its present life has not been dealt. */
+  readonly steps: readonly (readonly [rank: number, step: number])[];
+  /** By rank the epoch of the share of which it last finished an assignment. */
+  readonly finished: readonly (readonly [rank: number, epoch: number])[];
+}
+
 /** The account. */
 export class Cursor implements WorkAccount {
   readonly #spec: RunSpec;
@@ -69,14 +85,44 @@ export class Cursor implements WorkAccount {
   readonly #steps = new Map<number, number>();
   /** Per rank the share of which it last finished an assignment. */
   readonly #finished = new Map<number, Share>();
+  /** Where all keep one step: where the assignments out end, and all stand once none is out. */
+  boundary = 0;
 
-  /** @param ids of assignments; left out where none are dealt. */
-  constructor(spec: RunSpec, pace: Pace, snapshot?: WorkSnapshot, ids: IdSource = new IdSource(0)) {
+  /**
+   * @param kept what a checkpoint has of the account, or all of it.
+   * @param ids of assignments; left out where none are dealt.
+   */
+  constructor(
+    spec: RunSpec,
+    pace: Pace,
+    kept?: WorkSnapshot | WorkRecord,
+    ids: IdSource = new IdSource(0),
+  ) {
     this.#spec = spec;
     this.#pace = pace;
     this.#ids = ids;
-    if (snapshot === undefined) return;
-    assert("plans" in snapshot, "an account of ranges is of ranges");
+    if (kept === undefined) return;
+    assert("plans" in kept, "an account of ranges is of ranges");
+    if ("steps" in kept) this.#restore(structuredCopy(kept));
+    else this.#resume(kept);
+  }
+
+  /** Goes on as if the account had never been anywhere else. */
+  #restore({ plans, pushesDealt, stand, boundary, steps, finished }: CursorRecord): void {
+    this.#plans = [...plans];
+    this.#pushesDealt = pushesDealt;
+    this.#stand = stand;
+    this.boundary = boundary;
+    for (const [rank, step] of steps) this.#steps.set(rank, step);
+    for (const [rank, epoch] of finished) {
+      const plan = plans.find((candidate) => candidate.epoch === epoch);
+      const share = plan?.shares.find((candidate) => candidate.rank === rank);
+      if (share !== undefined) this.#finished.set(rank, share);
+    }
+  }
+
+  /** Goes on from a checkpoint, where nothing is out. */
+  #resume(snapshot: CursorSnapshot): void {
     this.#plans = snapshot.plans.map((plan) => ({
       ...plan,
       shares: plan.shares.map((share) => {
@@ -87,6 +133,8 @@ export class Cursor implements WorkAccount {
     }));
     this.#pushesDealt = snapshot.pushesDealt;
     this.#limitAgain();
+    const steps = this.latest?.shares.map(({ nextStep }) => nextStep) ?? [0];
+    this.boundary = Math.min(...steps);
   }
 
   /** The limit on steps may be another than the one under which the latest epoch was planned. */
@@ -260,8 +308,8 @@ export class Cursor implements WorkAccount {
   restsBefore(rank: number, nextStep: number): void {
     const share = this.#finished.get(rank);
     if (share === undefined || share.assignment !== null || nextStep > share.nextStep) return;
-    share.nextStep = nextStep;
-    this.#steps.set(rank, nextStep);
+    share.nextStep = Math.max(this.#stand, nextStep);
+    this.#steps.set(rank, share.nextStep);
   }
 
   /**
@@ -280,6 +328,7 @@ export class Cursor implements WorkAccount {
   /** Everybody stands before this step, also those who were not there for the last ones. */
   standBefore(step: number): void {
     this.#stand = Math.max(this.#stand, step);
+    this.boundary = Math.max(this.boundary, step);
     for (const share of this.latest?.shares ?? []) share.nextStep = Math.max(share.nextStep, step);
   }
 
@@ -330,6 +379,10 @@ export class Cursor implements WorkAccount {
     return undefined;
   }
 
+  assignmentOut(rank: number): Assignment | null {
+    return this.shareOut(rank)?.assignment ?? null;
+  }
+
   /**
    * True when nobody alive has steps left in the plan, and no assignment of it is out: also one
    * that a lost worker had, until the servers have said how far it came.
@@ -368,6 +421,15 @@ export class Cursor implements WorkAccount {
       plans: this.#plans,
       pushesDealt: this.#pushesDealt,
     });
+  }
+
+  record(): CursorRecord {
+    const finished = [...this.#finished].flatMap(([rank, share]) => {
+      const plan = this.#plans.find(({ shares }) => shares.includes(share));
+      return plan === undefined ? [] : [[rank, plan.epoch] as const];
+    });
+    const { boundary } = this;
+    return { ...this.snapshot(), stand: this.#stand, boundary, steps: [...this.#steps], finished };
   }
 
   snapshotAt(limits: CutLimits): { readonly work: CursorSnapshot; readonly out: CutAssignment[] } {

@@ -47,6 +47,11 @@ export class Evaluator {
     this.#records = [...records];
   }
 
+  /** Goes on after the last evaluation of the run. */
+  ended(): void {
+    this.#hasFinal = true;
+  }
+
   /** Evaluations that ended. */
   get records(): readonly EvaluationRecord[] {
     return this.#records;
@@ -98,6 +103,11 @@ export class Evaluator {
   /** Ranks that are waited for. */
   missing(): number[] {
     return this.#present?.missing() ?? [];
+  }
+
+  /** One sentence on whom the present one waits for. */
+  activity(): string {
+    return `evaluating: waiting for worker ${this.missing().join(", ")}`;
   }
 
   /** Begins one; what each of these ranks is to do. */

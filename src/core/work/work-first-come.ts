@@ -62,7 +62,7 @@ export class WorkFirstCome implements WorkDealer {
     const { views } = this.#floor;
     const pool = this.#pool;
     for (const rank of ranks) {
-      if (!views.isConfirmed(rank) || pool.assignmentOut(rank) !== undefined) continue;
+      if (!views.isConfirmed(rank) || pool.assignmentOut(rank) !== null) continue;
       const dealt = this.#next(rank);
       if (dealt !== null) this.#floor.give(rank, dealt.assignment, dealt.leftBy);
       else if (this.#keepsPace && pool.stepOf(rank) < Math.max(untilStep, this.#farthest())) {

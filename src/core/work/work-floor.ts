@@ -13,8 +13,8 @@ import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { ViewRounds } from "../coordinator/view-rounds.js";
 import type { Pace } from "../sync/pace.js";
-import type { PoolSnapshot } from "./batch-pool.js";
-import type { CursorSnapshot } from "./cursor.js";
+import type { PoolRecord, PoolSnapshot } from "./batch-pool.js";
+import type { CursorRecord, CursorSnapshot } from "./cursor.js";
 import type { Evaluator } from "./evaluator.js";
 
 /** The account of the work in a form that a checkpoint keeps. */
@@ -22,6 +22,8 @@ export type WorkSnapshot = CursorSnapshot | PoolSnapshot;
 
 /** By rank how far a worker has come at a cut. */
 export type CutLimits = ReadonlyMap<number, Pick<CutLimit, "step" | "usedStep">>;
+/** All of the account: what a coordinator that starts again goes on with, amid assignments. */
+export type WorkRecord = CursorRecord | PoolRecord;
 
 /** An assignment whose examples a worker would not compute with. */
 export interface RefusedAssignment {
@@ -71,12 +73,16 @@ export interface WorkAccount {
   standBefore(step: number): void;
   /** True where a limit on steps ends an epoch before all of it is dealt. */
   isCut(epoch: number): boolean;
+  /** The assignment that is with a rank; null where none is. */
+  assignmentOut(rank: number): Assignment | null;
   snapshot(): WorkSnapshot;
   /**
    * The account as a cut has it: of the assignments that are out, workers have taken the steps up
    * to their rank's limit, and none where there is no limit.
    */
   snapshotAt(limits: CutLimits): { readonly work: WorkSnapshot; readonly out: CutAssignment[] };
+  /** All of it. */
+  record(): WorkRecord;
 }
 
 /** An evaluation to be carried out; where a global step is a push, its step is what workers saw. */

@@ -52,7 +52,7 @@ export class WorkInRounds implements WorkDealer {
   /** A worker that refused its batch takes the step of the others without one. */
   #fillRound(active: readonly number[], step: number): void {
     for (const rank of active) {
-      if (this.#pool.assignmentOut(rank) !== undefined || this.#pool.stepOf(rank) > step) continue;
+      if (this.#pool.assignmentOut(rank) !== null || this.#pool.stepOf(rank) > step) continue;
       this.#floor.give(rank, this.#pool.dealEmpty(rank, step), null);
     }
   }
@@ -61,7 +61,7 @@ export class WorkInRounds implements WorkDealer {
   #fillUpTo(active: readonly number[], limit: number): void {
     for (const rank of active) {
       const step = this.#pool.stepOf(rank);
-      if (this.#pool.assignmentOut(rank) !== undefined || step > limit) continue;
+      if (this.#pool.assignmentOut(rank) !== null || step > limit) continue;
       this.#floor.give(rank, this.#pool.dealEmpty(rank, step), null);
     }
   }

@@ -21,15 +21,11 @@ export class WorkInStep implements WorkDealer {
   readonly #floor: WorkFloor;
   readonly #cursor: Cursor;
   readonly #dealer: RangeDealer;
-  /** Where the assignments out end, and everybody stands once none is out. */
-  #boundary: number;
 
   constructor(floor: WorkFloor, cursor: Cursor) {
     this.#floor = floor;
     this.#cursor = cursor;
     this.#dealer = new RangeDealer(floor, cursor);
-    const steps = cursor.latest?.shares.map(({ nextStep }) => nextStep) ?? [0];
-    this.#boundary = Math.min(...steps);
   }
 
   get pausable(): boolean {
@@ -52,7 +48,8 @@ export class WorkInStep implements WorkDealer {
       this.#startAgain(plan);
       return;
     }
-    if (plan !== null) for (const rank of active) this.#dealer.deal(plan, rank, this.#boundary);
+    if (plan !== null)
+      for (const rank of active) this.#dealer.deal(plan, rank, this.#cursor.boundary);
     if (active.some((rank) => cursor.shareOut(rank) !== undefined)) {
       assert(plan !== null, "an assignment is of a plan");
       this.#admitReturning(plan);
@@ -65,8 +62,8 @@ export class WorkInStep implements WorkDealer {
     const floor = this.#floor;
     const cursor = this.#cursor;
     // Those who are left may come in later than the boundary: what is before is sealed.
-    this.#boundary = Math.max(this.#boundary, floor.views.openStep);
-    const step = this.#boundary;
+    this.#cursor.boundary = Math.max(this.#cursor.boundary, floor.views.openStep);
+    const step = this.#cursor.boundary;
     const over = plan === null || step >= cursor.lastStepOf(plan);
     const epoch = plan?.epoch ?? 0;
     cursor.standBefore(step);
@@ -77,12 +74,12 @@ export class WorkInStep implements WorkDealer {
     else this.#admitReturning(plan);
     if (floor.views.busy) return;
     const next = over ? this.#dealer.plan(active) : plan;
-    this.#boundary = Math.min(
+    this.#cursor.boundary = Math.min(
       cursor.lastStepOf(next),
       nextMultiple(floor.spec.evaluateEvery, step),
       nextMultiple(floor.spec.checkpointEvery, step),
     );
-    for (const rank of active) this.#dealer.deal(next, rank, this.#boundary);
+    for (const rank of active) this.#dealer.deal(next, rank, this.#cursor.boundary);
   }
 
   /**
@@ -91,12 +88,12 @@ export class WorkInStep implements WorkDealer {
   #startAgain(plan: EpochPlan | null): void {
     const { ready } = this.#floor;
     if (ready.size === 0) return;
-    const over = plan === null || this.#boundary >= this.#cursor.lastStepOf(plan);
+    const over = plan === null || this.#cursor.boundary >= this.#cursor.lastStepOf(plan);
     if (!over && [...ready.keys()].some((rank) => hasExamples(plan, rank))) {
       this.#admitReturning(plan);
       return;
     }
-    if (!over) this.#boundary = this.#cursor.endEarly();
+    if (!over) this.#cursor.boundary = this.#cursor.endEarly();
     this.#admit(() => true);
   }
 
@@ -109,7 +106,7 @@ export class WorkInStep implements WorkDealer {
     for (const [rank, incarnation] of ready) {
       if (views.worker(rank) !== undefined || !allowed(rank)) continue;
       const share = this.#cursor.latest?.shares.find((candidate) => candidate.rank === rank);
-      const fromStep = share?.nextStep ?? this.#boundary;
+      const fromStep = share?.nextStep ?? this.#cursor.boundary;
       views.admit({ rank, incarnation, fromStep });
     }
   }

@@ -9,7 +9,14 @@
 import type { CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { WorkerState } from "./worker-state.js";
 
+type PauseWord = CoordinatorMessage & { readonly type: "pause" | "pauseAt" | "resume" };
 type StopOrder = CoordinatorMessage & { readonly type: "stop" };
+
+/** True of what is said about a pause. */
+export function isPauseWord(message: CoordinatorMessage): message is PauseWord {
+  const { type } = message;
+  return type === "pause" || type === "pauseAt" || type === "resume";
+}
 
 /** The order that stands, if any. */
 export class RestOrder {
@@ -21,19 +28,19 @@ export class RestOrder {
     return this.#pause !== null;
   }
 
-  /** The worker is asked to go no further than the step it is in: its answer. */
-  give(id: number, step: number): MemberMessage {
-    this.#pause = { id, limit: step, isSettled: false, isTold: false };
-    return { type: "pausing", pause: id, step };
-  }
-
-  /** It is settled up to and including which step it goes, or it may go on. */
-  hear(order: CoordinatorMessage & { readonly type: "pauseAt" | "resume" }): void {
-    const { pause: id } = order;
-    if (order.type === "resume") this.lift(id);
-    else if (this.#pause?.id === id) {
+  /**
+   * The worker, which is in this step, is asked to go no further; or it is settled up to and
+   * including which step it goes; or it may go on. What it has to answer; null for nothing.
+   */
+  hear(order: PauseWord, step: number): MemberMessage | null {
+    const { type, pause: id } = order;
+    if (type === "resume") this.lift(id);
+    if (type === "pauseAt" && this.#pause?.id === id) {
       this.#pause = { id, limit: order.step, isSettled: true, isTold: false };
     }
+    if (type !== "pause") return null;
+    this.#pause = { id, limit: step, isSettled: false, isTold: false };
+    return { type: "pausing", pause: id, step };
   }
 
   /** The worker is told to leave: true where it has a step to complete first. */

@@ -47,6 +47,8 @@ export type WorkerEvent =
       readonly code: ErrorCode;
       readonly reason: string;
     }
+  /** Another coordinator has taken the place of the one before. */
+  | { readonly type: "returned" }
   /** The channel to a server is open, for the first time or again. */
   | { readonly type: "channelOpen"; readonly server: number };
 

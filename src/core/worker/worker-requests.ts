@@ -7,10 +7,17 @@
  * for what it is.
  */
 import type { WorkerIdentity } from "../../protocol/identity.js";
+import type { Chunk } from "../../protocol/layout.js";
 import { primaryOf, type View } from "../../protocol/view.js";
 import type { WorkerEffect } from "./worker-events.js";
 import { pullFrom, pushTo } from "./worker-headers.js";
-import { isAsking, outstanding, type Stepping, type WorkerState } from "./worker-state.js";
+import {
+  type Asking,
+  isAsking,
+  outstanding,
+  type Stepping,
+  type WorkerState,
+} from "./worker-state.js";
 
 /** The requests of one life of a worker in one run. */
 export class WorkerRequests {
@@ -43,11 +50,11 @@ export class WorkerRequests {
     this.#versions[chunk] = version;
   }
 
-  /** Asks for chunks to start this step with; of step -1 for what they are. The pulls' number. */
-  pull(chunks: Iterable<number>, step: number): number {
+  /** Asks for chunks to start this step with; of step -1 for what they are. */
+  ask(chunks: readonly Pick<Chunk, "index">[], step: number): Asking {
     const pull = ++this.#pulls;
-    for (const chunk of chunks) this.#pull({ chunk, step, pull });
-    return pull;
+    for (const { index: chunk } of chunks) this.#pull({ chunk, step, pull });
+    return { pull, missing: new Set(chunks.map(({ index }) => index)) };
   }
 
   #pull(pull: Parameters<typeof pullFrom>[2]): void {

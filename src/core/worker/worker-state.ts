@@ -17,6 +17,7 @@ import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
 import type {
   Assignment,
+  AssignmentReport,
   ChunkHeader,
   MemberMessage,
   Range,
@@ -173,20 +174,21 @@ export function unusedWords({ examples, step }: Stepping): string {
 }
 
 /** What is told of an assignment that ends where the work has come. */
-export function assignmentDoneOf(work: Work, statistics: WorkerStatistics): MemberMessage {
+export function reportOf(work: Work, statistics: WorkerStatistics): AssignmentReport {
   const { assignment, position, examples, dropped, lossSum, correct, seconds } = work;
   const skipped = assignment.end - position;
-  return {
-    type: "assignmentDone",
-    assignment: assignment.id,
-    examples,
-    skipped,
-    dropped,
-    lossSum,
-    correct,
-    seconds,
-    statistics,
-  };
+  const counts = { examples, skipped, dropped, lossSum, correct, seconds, statistics };
+  return { assignment: assignment.id, ...counts };
+}
+
+/** What is told of a run that has been prepared. */
+export function readyOf(
+  run: string,
+  { tensors }: Layout,
+  made: { readonly engine: string; readonly algorithms: readonly string[] },
+): MemberMessage {
+  const known = tensors.map(({ name, shape, group }) => ({ name, shape, group }));
+  return { type: "ready", run, tensors: known, ...made };
 }
 
 /**

@@ -1,7 +1,6 @@
 /**
  * A worker's machine. It takes assignments from the coordinator, has each step computed, pushes
  * every chunk's gradient to its primary as soon as it is final, and goes on when all are back.
- *
  * Within an assignment it does not wait for the last of them: once a step is computed the next one
  * is handed over with the chunks that it lacks, and each is told of (`arrived`) when its answer is
  * there. What computes says no gradient before all have arrived, so a step's pushes follow the
@@ -28,14 +27,13 @@ import type { RunSpec } from "../../protocol/run-spec.js";
 import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { paceOf, protocolProblem } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
-import { RestOrder } from "./rest-order.js";
+import { isPauseWord, RestOrder } from "./rest-order.js";
 import { StepHistory } from "./step-history.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
 import type { WorkerEffect, WorkerEvent } from "./worker-events.js";
 import { WorkerRequests } from "./worker-requests.js";
 import {
   activityOf,
-  assignmentDoneOf,
   awaitsAnswer,
   type BarrierOrder,
   creditStep,
@@ -48,6 +46,8 @@ import {
   isExhausted,
   isIdleInPause,
   lastWordsOf,
+  readyOf,
+  reportOf,
   type StepPlace,
   type Stepping,
   stepAhead,
@@ -69,6 +69,8 @@ export class Worker {
   #requests: WorkerRequests;
   #nextStep = 0;
   #work: Work | null = null;
+  /** What was done of the assignment before. */
+  #lastDone: Work | null = null;
   #evaluations: Pick<EvaluationPart, "evaluation" | "range">[] = [];
   readonly #rest = new RestOrder();
   #barrier: BarrierOrder | null = null;
@@ -114,6 +116,9 @@ export class Worker {
       case "failed":
         if (event.run === this.#spec?.run) this.#fail(event.code, event.reason);
         break;
+      case "returned":
+        this.#onReturned();
+        break;
       case "channelOpen":
         this.#requests.againOf(event.server, this.#state, this.#nextStep);
         break;
@@ -126,9 +131,7 @@ export class Worker {
 
   /** True when the weights that a reply carries are still wanted; the host throws others away. */
   wants(header: ChunkHeader): boolean {
-    if (header.run !== this.#spec?.run || header.generation !== this.#view?.generation)
-      return false;
-    return header.incarnation === this.#identity.incarnation && awaitsAnswer(this.#state, header);
+    return header.generation === this.#view?.generation && this.#isOwn(header);
   }
 
   /** One sentence: what this worker is doing. */
@@ -147,6 +150,11 @@ export class Worker {
   }
 
   #onMessage(message: CoordinatorMessage): void {
+    if (isPauseWord(message)) {
+      const answer = this.#rest.hear(message, stepIn(this.#state, this.#nextStep));
+      if (answer !== null) this.#tell(answer);
+      return;
+    }
     switch (message.type) {
       case "heartbeatAck":
         break;
@@ -161,13 +169,6 @@ export class Worker {
         break;
       case "evaluate":
         this.#evaluations.push({ evaluation: message.evaluation, range: message.range });
-        break;
-      case "pause":
-        this.#tell(this.#rest.give(message.pause, stepIn(this.#state, this.#nextStep)));
-        break;
-      case "pauseAt":
-      case "resume":
-        this.#rest.hear(message);
         break;
       case "tally":
         this.#history.ask(message);
@@ -193,7 +194,8 @@ export class Worker {
       return;
     }
     this.#spec = spec;
-    [this.#view, this.#layout, this.#work, this.#barrier] = [null, null, null, null];
+    [this.#view, this.#layout, this.#barrier] = [null, null, null];
+    [this.#work, this.#lastDone] = [null, null];
     [this.#nextStep, this.#lastEpoch, this.#evaluations] = [0, -1, []];
     this.#rest.lift(null);
     [this.#account, this.#history] = [new WorkerAccount(), new StepHistory(this.#emit)];
@@ -207,8 +209,7 @@ export class Worker {
     this.#layout = layout;
     this.#requests = new WorkerRequests(this.#identity, layout.chunks.length, this.#emit);
     this.#state = { name: "awaiting" };
-    const tensors = layout.tensors.map(({ name, shape, group }) => ({ name, shape, group }));
-    this.#tell({ type: "ready", run, tensors, engine, algorithms });
+    this.#tell(readyOf(run, layout, { engine, algorithms }));
   }
 
   #onView(view: View): void {
@@ -223,9 +224,7 @@ export class Worker {
     if (this.#state.name === "awaiting") {
       this.#nextStep = self.fromStep;
       this.#pullAll(layout.chunks);
-      return;
-    }
-    this.#requests.again(this.#state, this.#nextStep, () => true);
+    } else this.#requests.again(this.#state, this.#nextStep, () => true);
   }
 
   #onWork(assignment: Assignment): void {
@@ -254,9 +253,7 @@ export class Worker {
       this.#tell({ type: "diverged", step, what: `loss is ${outcome.lossSum}` });
       return;
     }
-    state.computed = true;
-    state.outcome = outcome;
-    state.computedAtMs = nowMs;
+    Object.assign(state, { computed: true, outcome, computedAtMs: nowMs });
     this.#account.computed(state.examples, outcome, nowMs - state.startedAtMs);
     if (state.missing.size === 0) this.#finishStep(state, nowMs);
   }
@@ -267,20 +264,17 @@ export class Worker {
     assert(this.#work !== null, "a step belongs to an assignment", { step });
     assert(this.#state.before === null, "no step is begun on examples that are sent", { step });
     const { id: assignment, start, end } = this.#work.assignment;
-    this.#work = null;
-    this.#state = { name: "resting" };
+    [this.#work, this.#state] = [null, { name: "resting" }];
     this.#log(`examples ${start} to ${end} are refused: ${reason}`);
     this.#tell({ type: "assignmentRefused", assignment, reason });
   }
 
   #onReply(header: ChunkHeader, nowMs: number): void {
-    if (header.outcome === "refused") {
-      this.#onRefused(header);
-      return;
-    }
-    if (!this.wants(header)) return;
-    if (header.outcome === "nonfinite") {
-      this.#tell({ type: "diverged", step: header.step, what: header.detail });
+    const { outcome, step, detail } = header;
+    if (outcome === "refused") this.#onRefused(header);
+    if (outcome === "refused" || !this.wants(header)) return;
+    if (outcome === "nonfinite") {
+      this.#tell({ type: "diverged", step, what: detail });
       return;
     }
     const state = this.#state;
@@ -311,12 +305,16 @@ export class Worker {
   #onRefused(header: ChunkHeader): void {
     const refusal = `a server refused chunk ${header.chunk}: ${header.detail}`;
     this.#log(refusal);
+    const { number = 0 } = this.#view ?? {};
+    if (!this.#isOwn(header) || header.version > number) return;
+    if (header.fence < number) {
+      this.#requests.again(this.#state, this.#nextStep, (chunk) => chunk === header.chunk);
+    } else this.#fail("refused", `${refusal} (step ${header.step})`);
+  }
+
+  #isOwn(header: ChunkHeader): boolean {
     const own = header.run === this.#spec?.run && header.incarnation === this.#identity.incarnation;
-    const viewNumber = this.#view?.number ?? 0;
-    if (!own || !awaitsAnswer(this.#state, header) || header.version > viewNumber) return;
-    const isMeant = (chunk: number) => chunk === header.chunk;
-    if (header.fence < viewNumber) this.#requests.again(this.#state, this.#nextStep, isMeant);
-    else this.#fail("refused", `${refusal} (step ${header.step})`);
+    return own && awaitsAnswer(this.#state, header);
   }
 
   /** All chunks are back. Where the next step was begun, this one's time ended with that. */
@@ -337,9 +335,8 @@ export class Worker {
   #fetch(part: Pick<EvaluationPart, "evaluation" | "range">): void {
     const laysAside = pullsEncoded(this.#spec!.compression);
     if (laysAside) this.#effects.push({ type: "layAside" });
-    const missing = new Set(this.#layout!.chunks.map(({ index }) => index));
-    const pull = this.#requests.pull(missing, -1);
-    this.#state = { name: "fetching", ...part, laysAside, versions: [], pull, missing };
+    const asking = this.#requests.ask(this.#layout!.chunks, -1);
+    this.#state = { name: "fetching", ...part, laysAside, versions: [], ...asking };
   }
 
   #onAllHere(state: WorkerState & { readonly name: "pulling" | "fetching" }): void {
@@ -443,8 +440,19 @@ export class Worker {
 
   #finishAssignment(work: Work): void {
     this.#work = null;
+    this.#lastDone = work;
     this.#account.spent(work.assignment.epoch, work.seconds);
-    this.#tell(assignmentDoneOf(work, this.statistics()));
+    this.#tell({ type: "assignmentDone", ...reportOf(work, this.statistics()) });
+  }
+
+  /** Another coordinator begins pauses and all else anew; it may not know what was done last. */
+  #onReturned(): void {
+    this.#rest.lift(null);
+    this.#evaluations = [];
+    if (this.#barrier?.isGiving === false) this.#barrier = null;
+    const [assignment, step] = [this.#work?.assignment.id ?? 0, this.#nextStep];
+    const done = this.#lastDone && reportOf(this.#lastDone, this.statistics());
+    this.#tell({ type: "returned", assignment, step, done });
   }
 
   /** Rests where it was told to: its assignment ends there, and what is left is dealt again. */
@@ -457,9 +465,8 @@ export class Worker {
   }
 
   #begin(work: Work, place: StepPlace, nowMs: number): void {
-    const [layout, spec] = [this.#layout, this.#spec];
-    assert(layout !== null && spec !== null, "prepared before stepping");
-    const { state, compute } = stepBegun(work, place, { layout, spec, pace: this.#pace }, nowMs);
+    const [layout, spec, pace] = [this.#layout!, this.#spec!, this.#pace];
+    const { state, compute } = stepBegun(work, place, { layout, spec, pace }, nowMs);
     this.#state = state;
     if (compute !== null) this.#effects.push(compute);
     else for (const { index } of layout.chunks) this.#pushFinal(index, state);
@@ -470,9 +477,8 @@ export class Worker {
   }
 
   #pullAll(chunks: readonly Chunk[]): void {
-    const missing = new Set(chunks.map(({ index }) => index));
-    const pull = this.#requests.pull(missing, this.#nextStep);
-    this.#state = missing.size === 0 ? { name: "resting" } : { name: "pulling", pull, missing };
+    const asking = this.#requests.ask(chunks, this.#nextStep);
+    this.#state = chunks.length === 0 ? { name: "resting" } : { name: "pulling", ...asking };
   }
 
   get #pace(): Pace {
@@ -493,6 +499,6 @@ export class Worker {
   }
 
   #log(text: string): void {
-    this.#effects.push({ type: "log", text });
+    this.#emit({ type: "log", text });
   }
 }

@@ -5,9 +5,10 @@
  */
 import assert from "node:assert/strict";
 import { performance } from "node:perf_hooks";
-import type { CoordinatorRecord } from "../../core/coordinator/coordinator-events.js";
+import type { CoordinatorRecord } from "../../core/coordinator/coordinator-record.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../../core/work/run-setup.js";
 import type { PacelineError } from "../../errors.js";
+import { Arena } from "../../kernels/arena.js";
 import type { KernelsChoice } from "../../kernels/choice.js";
 import type { Examples, ExamplesRequest } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
@@ -77,6 +78,8 @@ export interface ToyPlan {
   /** What a member tells its spans to. */
   trace?(member: string): Trace | null;
   readExamples?(request: ExamplesRequest): Examples;
+  /** The memory of a server in its next life; ample if left out. */
+  openArena?(server: number): Arena;
   during?(toy: Toy): void;
   /**
    * Called while a checkpoint is written, once nothing is applied: at the next one, which waits for
@@ -216,7 +219,7 @@ async function startServer(
       clock,
       index,
       heard,
-      arenaValues: 1 << 22,
+      openArena: () => plan.openArena?.(index) ?? new Arena(1 << 22),
       layoutOf: plan.layoutOf,
       trace: plan.trace?.(address) ?? null,
       onStop: () => {},
@@ -292,10 +295,16 @@ async function join(
     {
       transport,
       clock,
-      config: { coordinator: "coordinator", startTimeoutMs: 5000, ioTimeoutMs: 5000 },
+      config: {
+        coordinator: "coordinator",
+        startTimeoutMs: 5000,
+        ioTimeoutMs: 5000,
+        coordinatorGraceMs: 5000,
+      },
       handler: {
         onMessage: (message) => host.onMessage(message),
         heartbeat: () => host.heartbeat(),
+        onReturned: () => "onReturned" in host && host.onReturned(),
         onLost: (error) => void onLost(error),
         log: () => {},
       },

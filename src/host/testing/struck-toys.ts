@@ -26,7 +26,7 @@ export function runStruck(
   spec: RunSpec,
   during: (toy: Toy) => void = () => {},
   serverGraceMs?: number,
-  more: Pick<ToyPlan, "from" | "writing"> = {},
+  more: Pick<ToyPlan, "from" | "writing" | "openArena"> = {},
 ): Promise<Outcome> {
   const { values } = layoutOf(spec);
   const state = [0, 1].map(() => new Float32Array(values));

@@ -73,7 +73,12 @@ export class DnnlV2 extends Calls implements Dnnl {
   }
 
   plain(extents: Extents, type: DataType): MemoryFormat {
-    return this.#filled("dnnl_memory_desc_init_by_strides", extents, type, stridesOf(extents));
+    return this.strided(extents, stridesOf(extents), type);
+  }
+
+  strided(extents: Extents, strides: readonly number[], type: DataType): MemoryFormat {
+    const given = extentsOf(strides);
+    return this.#filled("dnnl_memory_desc_init_by_strides", extents, type, given);
   }
 
   any(extents: Extents, type: DataType): MemoryFormat {

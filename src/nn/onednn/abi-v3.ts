@@ -68,7 +68,12 @@ export class DnnlV3 extends Calls implements Dnnl {
   }
 
   plain(extents: Extents, type: DataType): MemoryFormat {
-    return this.#made("dnnl_memory_desc_create_with_strides", extents, type, stridesOf(extents));
+    return this.strided(extents, stridesOf(extents), type);
+  }
+
+  strided(extents: Extents, strides: readonly number[], type: DataType): MemoryFormat {
+    const given = extentsOf(strides);
+    return this.#made("dnnl_memory_desc_create_with_strides", extents, type, given);
   }
 
   any(extents: Extents, type: DataType): MemoryFormat {

@@ -1,7 +1,8 @@
 /**
  * What a convolution can be computed by: directly, or by Winograd's F(4x4, 3x3) (Lavin and Gray
  * 2015, arXiv 1509.09308), which needs 2.25 times fewer multiplications by transforming tiles of
- * 6x6 values; in bf16, or in f32 between values in bf16. Which of them a program takes is measured
+ * 6x6 values; in bf16, or in f32 between values in bf16; gradients of weights in bf16 also directly
+ * with narrow pictures joined (joined-pictures.ts). Which of them a program takes is measured
  * (kernel-plan.ts); here stands what there is to choose from, and the rule that holds where nothing
  * may be measured. The rule was drawn from measurements and errs on the direct side.
  *
@@ -12,16 +13,20 @@ import type { Shape } from "../layer-kind.js";
 import type { LayerOf } from "../layers.js";
 import { slide } from "../window.js";
 import type { Algorithm, DataType, Dnnl } from "./dnnl.js";
+import { joinedPictures } from "./joined-pictures.js";
 
 /** A convolution's directions. */
 export const directions = ["forward", "backward-data", "backward-weights"] as const;
 /** One of them. */
 export type Direction = (typeof directions)[number];
 
-/** A way to compute a convolution in all directions. */
+/** One of oneDNN's algorithms, or the direct one on joined pictures. */
+export type Way = Algorithm | "joined";
+
+/** A way to compute a convolution; joined pictures are for gradients of weights alone. */
 export interface Candidate {
   readonly type: DataType;
-  readonly algorithm: Algorithm;
+  readonly algorithm: Way;
 }
 
 /** What a choice needs to know of the library. */
@@ -76,11 +81,13 @@ export function titleOf(place: ConvolutionPlace): string {
 
 /** The ways to choose from, the direct one in the type that is asked for first. */
 export function candidatesFor(place: ConvolutionPlace, dnnl: LibraryFacts): Candidate[] {
-  const direct: Candidate = { type: place.type, algorithm: "direct" };
-  if (!fitsWinograd(place, dnnl)) return [direct];
+  const { type } = place;
+  const own: Candidate[] = [{ type, algorithm: "direct" }];
+  if (fitsJoined(place, dnnl)) own.push({ type, algorithm: "joined" });
+  if (!fitsWinograd(place, dnnl)) return own;
   // In bf16 it pays, if at all, where Winograd makes up for the copies between the types.
-  const between: Candidate[] = place.type === "f32" ? [] : [{ type: "f32", algorithm: "direct" }];
-  return [direct, ...between, { type: "f32", algorithm: "winograd" }];
+  const between: Candidate[] = type === "f32" ? [] : [{ type: "f32", algorithm: "direct" }];
+  return [...own, ...between, { type: "f32", algorithm: "winograd" }];
 }
 
 /** The algorithm for a convolution in one direction, by the rule. */
@@ -88,8 +95,10 @@ export function algorithmFor(
   place: ConvolutionPlace,
   direction: Direction,
   dnnl: LibraryFacts,
-): Algorithm {
+): Way {
   const { channels, outputs, type } = place;
+  const isNarrow = place.output[1] <= narrowColumns && fitsJoined(place, dnnl);
+  if (direction === "backward-weights" && isNarrow) return "joined";
   const fits = type === "f32" && fitsWinograd(place, dnnl);
   if (!fits || tilesOf(place) < winogradTilesMin) return "direct";
   return Math.min(channels, outputs) < winogradChannelsMin[direction] ? "direct" : "winograd";
@@ -105,6 +114,13 @@ export function computeTypeFor(place: ConvolutionPlace, dnnl: LibraryFacts): Dat
     tilesOf(place) >= tilesMin &&
     !dnnl.hasAmx;
   return type === "bf16" && pays && fitsWinograd(place, dnnl) ? "f32" : type;
+}
+
+/** Results up to so wide leave half of a tile empty, so that joining them was seen to win. */
+const narrowColumns = 8;
+
+function fitsJoined(place: ConvolutionPlace, { hasAmx }: LibraryFacts): boolean {
+  return place.type === "bf16" && hasAmx && joinedPictures(place) !== null;
 }
 
 /** oneDNN 3 has lost these kernels; 2 has them for AVX-512. */

@@ -124,11 +124,10 @@ export function extentsOf(values: readonly number[]): BigInt64Array {
 }
 
 /** Row-major distances between values, for the extents. */
-export function stridesOf(extents: readonly number[]): BigInt64Array {
-  const strides = extents.map((_, axis) =>
+export function stridesOf(extents: readonly number[]): number[] {
+  return extents.map((_, axis) =>
     extents.slice(axis + 1).reduce((product, extent) => product * extent, 1),
   );
-  return extentsOf(strides);
 }
 
 /** oneDNN's C functions, called by name, with what every primitive needs. */

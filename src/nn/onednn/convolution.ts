@@ -13,13 +13,28 @@
 import type { LayerOf } from "../layers.js";
 import { type ConvolutionPlace, type Direction, flopsOf, placeOf, titleOf } from "./algorithms.js";
 import type { Gradient, NodeContext, Passes, Value } from "./compile.js";
-import { Argument, type ConvolutionShape, type DataType, type Description, Query } from "./dnnl.js";
+import {
+  Argument,
+  type ConvolutionShape,
+  type DataType,
+  type Description,
+  type MemoryFormat,
+  Query,
+} from "./dnnl.js";
+import { joinedCell, joinedPictures, writeJoined } from "./joined-pictures.js";
 import type { KernelChoice } from "./kernel-choice.js";
 import type { Cell, ProgramBuilder } from "./program.js";
 
 /** Operations of a convolution. */
 export function conv2dPasses(context: NodeContext<LayerOf<"conv2d">>): Passes {
   return new Convolution(context).passes();
+}
+
+/** How the gradient of the weights is computed, and from what. */
+interface WeightsPass {
+  readonly backward: Description;
+  readonly source: Cell;
+  readonly incoming: Cell;
 }
 
 class Convolution {
@@ -111,11 +126,8 @@ class Convolution {
 
   #backwardWeights(gradient: Cell, used: Cell, forward: Description): void {
     const builder = this.#builder;
-    const backward = this.#describe("backward-weights", (shape) =>
-      builder.dnnl.convolutionBackwardWeights(shape, forward),
-    );
-    const source = this.#in("source", used, backward, Query.source);
-    const incoming = this.#in("gradient", gradient, backward, Query.resultGradient);
+    const { backward, source, incoming } =
+      this.#joinedWeights(gradient, used) ?? this.#directWeights(gradient, used, forward);
     const flat = this.#flat(this.#context.gradients.weight as Float32Array);
     const chosen = builder.formatOf(backward, Query.weightsGradient);
     const blocked = builder.dnnl.same(chosen, flat.format) ? flat : builder.cell(chosen);
@@ -134,10 +146,38 @@ class Convolution {
     }
   }
 
+  #directWeights(gradient: Cell, used: Cell, forward: Description): WeightsPass {
+    const { dnnl } = this.#builder;
+    const backward = this.#describe("backward-weights", (shape) =>
+      dnnl.convolutionBackwardWeights(shape, forward),
+    );
+    const source = this.#in("source", used, backward, Query.source);
+    const incoming = this.#in("gradient", gradient, backward, Query.resultGradient);
+    return { backward, source, incoming };
+  }
+
+  /** The same on joined pictures; null where that is not the choice, or these can't be joined. */
+  #joinedWeights(gradient: Cell, used: Cell): WeightsPass | null {
+    const builder = this.#builder;
+    const joined = joinedPictures(this.#place);
+    if (this.#choice.algorithms["backward-weights"] !== "joined" || joined === null) return null;
+    const source = joinedCell(builder, "source", joined.source);
+    const incoming = joinedCell(builder, "gradient", joined.result);
+    const wide = { source: source.format, result: incoming.format };
+    const { dnnl } = builder;
+    const forward = this.#describe("forward", (shape) => dnnl.convolution(true, shape), wide);
+    const describe = (shape: ConvolutionShape) => dnnl.convolutionBackwardWeights(shape, forward);
+    const backward = this.#describe("backward-weights", describe, wide);
+    writeJoined(builder, "source", used, source, joined.source);
+    writeJoined(builder, "gradient", gradient, incoming, joined.result);
+    return { backward, source, incoming };
+  }
+
   /** Describes a direction with the chosen algorithm, direct where that one is missing. */
   #describe(
     direction: Direction,
     describe: (shape: ConvolutionShape) => Description | null,
+    wide: { readonly source: MemoryFormat; readonly result: MemoryFormat } | null = null,
   ): Description {
     const builder = this.#builder;
     const { note } = this.#context;
@@ -145,20 +185,25 @@ class Convolution {
     const weightsType = direction === "backward-weights" ? "f32" : type;
     const { source, weights, result } = this.#extents;
     const shape = {
-      source: builder.any(source, type),
+      source: wide?.source ?? builder.any(source, type),
       weights: builder.any(weights, weightsType),
       bias:
         this.#bias && direction !== "backward-data"
           ? builder.plain([this.#bias.length], "f32")
           : null,
-      result: builder.any(result, type),
+      result: wide?.result ?? builder.any(result, type),
       stride: this.#place.stride,
       padding: this.#place.padding,
     };
-    const algorithm = this.#choice.algorithms[direction];
+    const chosen = this.#choice.algorithms[direction];
+    const algorithm = chosen === "joined" || wide !== null ? "direct" : chosen;
     const found = describe({ ...shape, algorithm }) ?? describe({ ...shape, algorithm: "direct" });
     const description = builder.described(`convolution (${direction})`, found);
-    note(titleOf(this.#place), direction, builder.dnnl.implementationOf(description));
+    const implementation = builder.dnnl.implementationOf(description);
+    if (wide === null) note(titleOf(this.#place), direction, implementation);
+    else if (direction === "backward-weights") {
+      note(titleOf(this.#place), direction, `${implementation} on joined pictures`);
+    }
     return description;
   }
 

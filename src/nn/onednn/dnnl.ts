@@ -122,6 +122,8 @@ export interface Dnnl {
 
   /** Row-major. */
   plain(extents: Extents, type: DataType): MemoryFormat;
+  /** So many values from each index of an axis to the next. */
+  strided(extents: Extents, strides: readonly number[], type: DataType): MemoryFormat;
   /** To be chosen by the primitive. */
   any(extents: Extents, type: DataType): MemoryFormat;
   /** Whether values need no reorder to go from one format to the other. */

@@ -65,6 +65,21 @@ describe("kernels are chosen from what each candidate took", () => {
     });
   }
 
+  test("joined pictures for the gradient of the weights where they are faster", () => {
+    const of = place(512, 4, "bf16");
+    const own: readonly (readonly [DataType, Algorithm, Speeds])[] = [
+      ["bf16", "direct", [2934, 2243, 281]],
+      ["f32", "winograd", [432, 406, 435]],
+    ];
+    const joined = (speed: number): KernelTiming => {
+      const seconds = flopsOf(of) / speed / 1e9;
+      return { type: "bf16", algorithm: "joined", direction: "backward-weights", seconds };
+    };
+    const chosen = (speed: number) => ways(chooseKernels(of, [...timed(of, own), joined(speed)]));
+    assert.equal(chosen(1000), "bf16 direct direct joined");
+    assert.equal(chosen(285), "bf16 direct direct direct");
+  });
+
   test("each direction for itself, and direct where Winograd is faster by a hair only", () => {
     const of = place(64, 32, "f32");
     const timings = timed(of, [
@@ -128,6 +143,18 @@ describe("there is nothing to choose", () => {
     ["for a stride of 2", { ...place(64, 32, "f32"), stride: [2, 2] }, wide!, 1],
     ["but Winograd with AVX-512", place(64, 32, "f32"), wide!, 2],
     ["but Winograd and f32 with AVX-512 in bf16", place(64, 32, "bf16"), wide!, 3],
+    [
+      "nor joins with matrix tiles what is wide",
+      place(64, 32, "bf16"),
+      { ...wide!, hasAmx: true },
+      3,
+    ],
+    [
+      "but joined pictures where they are narrow",
+      place(512, 4, "bf16"),
+      { ...wide!, hasAmx: true },
+      4,
+    ],
   ] as const;
   for (const [title, of, facts, count] of cases) {
     test(title, () => assert.equal(candidatesFor(of, facts).length, count));
@@ -145,7 +172,9 @@ describe("a choice is a line", () => {
       ["f32", "direct", [1.234, 1.234, 1.234]],
       ["f32", "winograd", [3.21, 3.21, 3.21]],
     ] as const;
-    for (const choice of [ruled, chooseKernels(of, timed(of, speeds))]) {
+    const way = { type: "bf16", algorithm: "joined", direction: "backward-weights" } as const;
+    const joined = chooseKernels(of, [...timed(of, speeds), { ...way, seconds: 0.1234 }]);
+    for (const choice of [ruled, joined]) {
       const line = lineOfChoice(of, choice);
       assert.deepEqual(choiceOfLine(line)?.choice, choice);
       assert.ok(tellsChoice(line));

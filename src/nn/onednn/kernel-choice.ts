@@ -16,13 +16,14 @@ import {
   directions,
   type LibraryFacts,
   titleOf,
+  type Way,
 } from "./algorithms.js";
-import type { Algorithm, DataType } from "./dnnl.js";
+import type { DataType } from "./dnnl.js";
 
 /** How a convolution is computed. */
 export interface KernelChoice {
   readonly type: DataType;
-  readonly algorithms: Readonly<Record<Direction, Algorithm>>;
+  readonly algorithms: Readonly<Record<Direction, Way>>;
   /** Where the choice comes from, with the numbers that led to it. */
   readonly reason: string;
 }
@@ -51,20 +52,21 @@ export function chooseKernels(
   const chosen = other.seconds < mostOfPlain * plain.seconds ? other : plain;
   const algorithms = Object.fromEntries(
     directions.map((direction, index) => [direction, chosen.algorithms[index]?.algorithm]),
-  ) as Record<Direction, Algorithm>;
+  ) as Record<Direction, Way>;
   return { type: chosen.type, algorithms, reason: `measured: ${inWords(timings)}` };
 }
 
-/** Direct unless Winograd is faster by the margin; infinite where there is neither. */
+/** Direct unless another is faster by the margin; infinite where there is none. */
 function fastest(timings: readonly KernelTiming[], type: DataType, direction: Direction) {
-  const of = (algorithm: Algorithm) => {
+  const of = (algorithm: Way) => {
     const isThis = (one: KernelTiming) =>
       one.type === type && one.direction === direction && one.algorithm === algorithm;
     const seconds = timings.find(isThis)?.seconds ?? Number.POSITIVE_INFINITY;
     return { algorithm, seconds };
   };
-  const [direct, winograd] = [of("direct"), of("winograd")];
-  return winograd.seconds < mostOfPlain * direct.seconds ? winograd : direct;
+  const [direct, winograd, joined] = [of("direct"), of("winograd"), of("joined")];
+  const other = joined.seconds < winograd.seconds ? joined : winograd;
+  return other.seconds < mostOfPlain * direct.seconds ? other : direct;
 }
 
 function inWords(timings: readonly KernelTiming[]): string {
@@ -88,7 +90,7 @@ export function ruledKernels(
   const type = computeTypeFor(place, facts);
   const algorithms = Object.fromEntries(
     directions.map((direction) => [direction, algorithmFor({ ...place, type }, direction, facts)]),
-  ) as Record<Direction, Algorithm>;
+  ) as Record<Direction, Way>;
   return { type, algorithms, reason: `by the rule: ${reason}` };
 }
 
@@ -109,10 +111,8 @@ export function lineOfChoice(place: ConvolutionPlace, choice: KernelChoice): str
   return `${marker}${titleOf(place)}: in ${type}, ${ways.join(", ")} (${reason})`;
 }
 
-const form = new RegExp(
-  `^${marker}(conv [^:]+): in (f32|bf16), ` +
-    `${directions.map((direction) => `${direction} (direct|winograd)`).join(", ")} \\((.*)\\)$`,
-);
+const waysForm = directions.map((direction) => `${direction} (direct|winograd|joined)`).join(", ");
+const form = new RegExp(`^${marker}(conv [^:]+): in (f32|bf16), ${waysForm} \\((.*)\\)$`);
 
 /** The convolution and the choice that a line tells; null for another line. */
 export function choiceOfLine(
@@ -124,9 +124,9 @@ export function choiceOfLine(
     string,
     string,
     DataType,
-    Algorithm,
-    Algorithm,
-    Algorithm,
+    Way,
+    Way,
+    Way,
     string,
   ];
   const algorithms = { forward, "backward-data": data, "backward-weights": weights };

@@ -12,8 +12,15 @@ import {
   flopsOf,
 } from "./algorithms.js";
 import { Argument, type DataType, type Dnnl, type Extents, Query } from "./dnnl.js";
+import {
+  type JoinedPictures,
+  joinedCell,
+  joinedPictures,
+  pictureFormat,
+  writeJoined,
+} from "./joined-pictures.js";
 import type { KernelTiming } from "./kernel-choice.js";
-import { type Program, ProgramBuilder } from "./program.js";
+import { type Cell, type Program, ProgramBuilder } from "./program.js";
 import { ProgramMemory } from "./program-memory.js";
 
 /** How long and how often a kernel is run, at the most. */
@@ -45,6 +52,7 @@ export function timeConvolution(
   { type, algorithm, direction }: Candidate & { readonly direction: Direction },
   limits: TimingLimits,
 ): { readonly implementation: string; readonly seconds: number } | null {
+  if (algorithm === "joined") return timeJoined(dnnl, place, direction, limits);
   const builder = new ProgramBuilder(dnnl);
   const { n, channels, outputs, groups, input, output, kernel, stride, padding } = place;
   const weights = [outputs / groups, channels / groups, ...kernel];
@@ -82,6 +90,49 @@ export function timeConvolution(
   builder.execute(direction, description, given, flopsOf(place));
   const program = builder.finish();
   const { implementation } = program.operations[0] as { implementation: string };
+  return { implementation, seconds: secondsOf(dnnl, program, limits) };
+}
+
+/** A gradient of weights on joined pictures, with the copies to these. */
+function timeJoined(
+  dnnl: Dnnl,
+  place: ConvolutionPlace,
+  direction: Direction,
+  limits: TimingLimits,
+): ReturnType<typeof timeConvolution> {
+  const joined = joinedPictures(place);
+  if (joined === null || direction !== "backward-weights") return null;
+  const { outputs, channels, kernel, stride, padding, type } = place;
+  const builder = new ProgramBuilder(dnnl);
+  const source = joinedCell(builder, "source", joined.source);
+  const gradient = joinedCell(builder, "gradient", joined.result);
+  const shape = (weightsType: DataType) => ({
+    ...({ algorithm: "direct", source: source.format, result: gradient.format } as const),
+    ...{ weights: builder.any([outputs, channels, ...kernel], weightsType), bias: null },
+    ...{ stride, padding },
+  });
+  const forward = dnnl.convolution(true, shape(type));
+  if (forward !== null) builder.described("convolution", forward);
+  const found = forward && dnnl.convolutionBackwardWeights(shape("f32"), forward);
+  if (found === null) {
+    builder.discard();
+    return null;
+  }
+  const description = builder.described("convolution", found);
+  const write = (pictures: JoinedPictures, to: Cell) => {
+    writeJoined(builder, "pictures", builder.cell(pictureFormat(builder, pictures)), to, pictures);
+  };
+  write(joined.source, source);
+  write(joined.result, gradient);
+  const weights = builder.cell(builder.formatOf(description, Query.weightsGradient));
+  const given = [
+    [Argument.source, source],
+    [Argument.resultGradient, gradient],
+    [Argument.weightsGradient, weights],
+  ] as const;
+  builder.execute(direction, description, given, flopsOf(place));
+  const program = builder.finish();
+  const { implementation } = program.operations.at(-1) as { implementation: string };
   return { implementation, seconds: secondsOf(dnnl, program, limits) };
 }
 

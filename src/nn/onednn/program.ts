@@ -74,6 +74,7 @@ export class ProgramBuilder {
   readonly #descriptions: Description[] = [];
   readonly #primitives: Primitive[] = [];
   readonly #formats: MemoryFormat[] = [];
+  readonly #zeroed = new Map<string, Cell>();
 
   constructor(dnnl: Dnnl) {
     this.dnnl = dnnl;
@@ -86,6 +87,10 @@ export class ProgramBuilder {
 
   plain(extents: Extents, type: DataType): MemoryFormat {
     return this.#kept(this.dnnl.plain(extents, type));
+  }
+
+  strided(extents: Extents, strides: readonly number[], type: DataType): MemoryFormat {
+    return this.#kept(this.dnnl.strided(extents, strides, type));
   }
 
   any(extents: Extents, type: DataType): MemoryFormat {
@@ -108,9 +113,21 @@ export class ProgramBuilder {
 
   /** The memory of a cell under another format of at most its size. */
   view(cell: Cell, format: MemoryFormat): Cell {
-    assert(cell.region !== null, "a view shows a region", { node: this.node });
+    if (cell.region === null) return this.fixed(cell.values, format);
     assert(format.bytes <= cell.region.bytes, "a view lies inside its region", { node: this.node });
     return this.#cellIn(format, cell.region);
+  }
+
+  /**
+   * Memory that holds zeros where nothing was written, which lasts as long as the program: the same
+   * for each name, so that what uses it one after the other writes the same places.
+   */
+  zeroed(name: string, format: MemoryFormat): Cell {
+    const known = this.#zeroed.get(name);
+    if (known !== undefined) return known;
+    const cell = this.fixed(new Float32Array(Math.ceil(format.bytes / 4)), format);
+    this.#zeroed.set(name, cell);
+    return cell;
   }
 
   /** Memory of the caller's, which never moves and outlives the program. */

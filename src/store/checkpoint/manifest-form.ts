@@ -26,8 +26,10 @@ const protocol = z
   .object({ mode: z.string() })
   .catchall(z.union([parameter, z.record(z.string(), parameter)]));
 
-// Loose: a field of a later run spec is kept, not cut off. The rest is read by the run's own table.
-const runSpec = z.looseObject({ protocol }).transform((kept, context): RunSpec => {
+/**
+ * A run spec. A field of a later one is kept, not cut off; the rest is read by the run's own table.
+ */
+export const runSpecForm = z.looseObject({ protocol }).transform((kept, context): RunSpec => {
   const reading = runSpecField.read(kept, "");
   if ("value" in reading) return { ...kept, ...reading.value };
   context.addIssue({ code: "custom", message: reading.problem });
@@ -86,7 +88,7 @@ const manifestSchema = z.object({
   globalStep: count,
   examples: count,
   seed: z.number(),
-  spec: runSpec,
+  spec: runSpecForm,
   layout: z.object({
     fingerprint: z.string(),
     chunkValues: positive,

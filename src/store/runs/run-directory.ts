@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { PacelineError, toPacelineError } from "../../errors.js";
-import { diskFiles, type Files, writeTextAtomically } from "../files.js";
+import { diskFiles, type Files, makeFolderDurably, writeTextAtomically } from "../files.js";
 import { type FolderLock, lockFolder } from "./folder-lock.js";
 import { JsonLinesWriter, type LostLines } from "./json-lines.js";
 
@@ -59,7 +59,7 @@ export async function openRunDirectory(
 ): Promise<RunDirectory> {
   const { root, name, stem, resuming, configText } = request;
   if (name !== null) checkName(name);
-  await files.makeFolder(root);
+  await makeFolderDurably(files, root);
   const chosen = name ?? (await claimNumbered(root, stem, files));
   const path = join(root, chosen);
   if (name !== null && !(await files.claimFolder(path)) && !resuming) throw taken(name, root);
@@ -70,6 +70,7 @@ export async function openRunDirectory(
     const events = await JsonLinesWriter.open(join(path, "events.jsonl"), files);
     const metrics = await JsonLinesWriter.open(join(path, "metrics.jsonl"), files);
     await files.syncFolder(path);
+    await files.syncFolder(root);
     return new RunDirectory(path, chosen, files, { lock, events, metrics });
   } catch (thrown) {
     await lock.release();

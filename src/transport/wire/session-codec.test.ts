@@ -14,6 +14,7 @@ import {
 } from "../../protocol/layout.js";
 import type {
   Assignment,
+  AssignmentReport,
   CoordinatorMessage,
   Departure,
   MemberMessage,
@@ -117,6 +118,17 @@ const serverReach = shape<ServerReach>({
   refused: fc.boolean(),
 });
 
+const report = {
+  assignment: whole,
+  examples: whole,
+  skipped: whole,
+  dropped: whole,
+  lossSum: measured,
+  correct: whole,
+  seconds: measured,
+  statistics: worker,
+};
+
 const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>> } = {
   heartbeat: shape<Said<"heartbeat">>({
     type: fc.constant("heartbeat"),
@@ -159,14 +171,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
   }),
   assignmentDone: shape<Said<"assignmentDone">>({
     type: fc.constant("assignmentDone"),
-    assignment: whole,
-    examples: whole,
-    skipped: whole,
-    dropped: whole,
-    lossSum: measured,
-    correct: whole,
-    seconds: measured,
-    statistics: worker,
+    ...report,
   }),
   assignmentRefused: shape<Said<"assignmentRefused">>({
     type: fc.constant("assignmentRefused"),
@@ -187,6 +192,12 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     pause: whole,
     position: step,
     step,
+  }),
+  returned: shape<Said<"returned">>({
+    type: fc.constant("returned"),
+    assignment: whole,
+    step,
+    done: fc.option(shape<AssignmentReport>(report), { nil: null }),
   }),
   barrierReached: shape<Said<"barrierReached">>({
     type: fc.constant("barrierReached"),
@@ -238,6 +249,7 @@ const coordinatorMessages: {
     sequence: whole,
     received: whole,
     term,
+    sinceTerm: term,
   }),
   prepare: shape<Told<"prepare">>({
     type: fc.constant("prepare"),

@@ -23,6 +23,7 @@ import {
 } from "../../protocol/layout.js";
 import type {
   Assignment,
+  AssignmentReport,
   CoordinatorMessage,
   Departure,
   MemberMessage,
@@ -185,6 +186,17 @@ export const leaveCodec = record<Body<"leave">, wire.Leave>(schemas.LeaveSchema,
   ...statistics,
 });
 
+const assignmentDone = record<AssignmentReport, wire.AssignmentDone>(schemas.AssignmentDoneSchema, {
+  assignment: count,
+  examples: count,
+  skipped: count,
+  dropped: count,
+  lossSum: measured,
+  correct: count,
+  seconds: measured,
+  statistics: workerStatistics,
+});
+
 const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
   open: identityCodec,
   heartbeat: record<Body<"heartbeat">, wire.Heartbeat>(schemas.HeartbeatSchema, {
@@ -207,19 +219,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     clockMin: count,
     departed: list(departure, membersMax),
   }),
-  assignmentDone: record<Body<"assignmentDone">, wire.AssignmentDone>(
-    schemas.AssignmentDoneSchema,
-    {
-      assignment: count,
-      examples: count,
-      skipped: count,
-      dropped: count,
-      lossSum: measured,
-      correct: count,
-      seconds: measured,
-      statistics: workerStatistics,
-    },
-  ),
+  assignmentDone,
   evaluated: record<Body<"evaluated">, wire.Evaluated>(schemas.EvaluatedSchema, {
     evaluation: count,
     range,
@@ -258,6 +258,11 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
       reason: sentence,
     },
   ),
+  returned: record<Body<"returned">, wire.Returned>(schemas.ReturnedSchema, {
+    assignment: count,
+    step,
+    done: optional(assignmentDone),
+  }),
   barrierReached: record<Body<"barrierReached">, wire.BarrierReached>(
     schemas.BarrierReachedSchema,
     {
@@ -273,6 +278,7 @@ const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
     sequence: count,
     received: count,
     term,
+    sinceTerm: term,
   }),
   prepare: record<Order<"prepare">, wire.Prepare>(schemas.PrepareSchema, {
     spec: runSpecCodec,

@@ -1,0 +1,59 @@
+/**
+ * What is known of a run's work as it goes on: which of it was dealt and used, what epochs came to,
+ * and which steps only some chunks have applied.
+ */
+import type { AssignmentReport } from "../../protocol/messages.js";
+import { EpochRecords } from "./epoch-records.js";
+import type { TrainingSnapshot } from "./run-setup.js";
+import type { WorkAccount } from "./work-floor.js";
+
+/** A worker that is gone, over all servers. */
+export interface DepartedWorker {
+  readonly rank: number;
+  /** The last of its steps that is used. */
+  readonly lastStep: number;
+  /** Only some chunks have that step. */
+  readonly isTorn: boolean;
+}
+
+/** The account of one run. */
+export class RunAccount {
+  readonly work: WorkAccount;
+  readonly epochs: EpochRecords;
+  #tornSteps: number;
+
+  constructor(work: WorkAccount, resume: TrainingSnapshot | null) {
+    this.work = work;
+    this.epochs = new EpochRecords(resume);
+    this.#tornSteps = resume?.tornSteps ?? 0;
+  }
+
+  /** Worker steps that only some chunks have applied. */
+  get tornSteps(): number {
+    return this.#tornSteps;
+  }
+
+  /** A worker says that an assignment is done; one that is not its any more changes nothing. */
+  done(rank: number, report: AssignmentReport): void {
+    const { assignment, skipped, dropped } = report;
+    const epoch = this.work.finish(rank, assignment, skipped, dropped);
+    if (epoch !== null) this.epochs.addAssignment(epoch, rank, report);
+  }
+
+  /** Servers have said how far these had come. */
+  departed(workers: readonly DepartedWorker[]): void {
+    for (const { rank, lastStep, isTorn } of workers) {
+      if (isTorn) this.#tornSteps++;
+      const used = this.work.lose(rank, lastStep);
+      if (used !== null) this.epochs.addLost(used.epoch, used.examples);
+    }
+  }
+
+  /** What a checkpoint keeps of it. */
+  snapshot(
+    nowMs: number,
+  ): Pick<TrainingSnapshot, "cursor" | "epochs" | "openEpochs" | "seconds" | "tornSteps"> {
+    const { tornSteps } = this;
+    return { cursor: this.work.snapshot(), ...this.epochs.snapshot(nowMs), tornSteps };
+  }
+}

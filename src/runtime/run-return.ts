@@ -1,0 +1,111 @@
+/**
+ * From a run's folder to a run that goes on under another coordinator, where the one before has
+ * ended: in place where training had begun, else from its last checkpoint.
+ *
+ * Invariant: the folder is this process's alone, and the term above each one before is durable,
+ * before anybody hears of either.
+ */
+import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
+import type { RunSetup } from "../core/work/run-setup.js";
+import { PacelineError } from "../errors.js";
+import type { ModelState } from "../host/state-transfer.js";
+import {
+  type CoordinatorState,
+  type RunOrigin,
+  readCoordinatorState,
+  writeCoordinatorState,
+} from "../store/coordinator-state.js";
+import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
+import { layoutOf } from "./compute/initial-state.js";
+import type { RunSettings } from "./run-settings.js";
+import { type Notice, startAgain } from "./run-start.js";
+
+/** A run that another coordinator carried out. */
+export interface ReturnedRun {
+  readonly setup: RunSetup;
+  readonly term: number;
+  /** What it goes on from in place; null where it goes on from a checkpoint, or begins anew. */
+  readonly record: CoordinatorRecord | null;
+  /** What servers are to be given; null where they have it. */
+  readonly state: ModelState | null;
+  readonly residuals: Map<number, Float32Array>;
+  readonly directory: RunDirectory;
+  readonly resumedFrom: string | null;
+  readonly notices: readonly Notice[];
+}
+
+/** What has to be kept of a run that begins, or begins again, under a term. */
+export function stateAtStart(setup: RunSetup, resumedFrom: string | null, term: number) {
+  const { spec, resumedStep, workersAtStart, generation = 0 } = setup;
+  const start: RunOrigin = {
+    ...{ spec, resumedFrom },
+    resumedStep: resumedStep ?? null,
+    workersAtStart: workersAtStart ?? null,
+  };
+  const nothing = { view: null, progress: null, rest: null };
+  return { term, run: spec.run, generation, start, ...nothing } satisfies CoordinatorState;
+}
+
+/** The same of one that trains. */
+export function stateOfRecord(start: RunOrigin | null, record: CoordinatorRecord) {
+  const { run, term, view, progress, ...rest } = record;
+  const plain = JSON.parse(JSON.stringify({ progress, rest }));
+  return { run, term, view, generation: view.generation, start, ...plain } as CoordinatorState;
+}
+
+/**
+ * Opens the folder of a run whose coordinator has ended, and takes the next term.
+ * @throws PacelineError `usage` while that coordinator lives, `storage` where its state can't be
+ *   read, `checkpoint` where the run goes back and no checkpoint can be read.
+ */
+export async function prepareReturn(
+  options: RunSettings,
+  configText: string,
+): Promise<ReturnedRun> {
+  const { model, mode, workers, runDir: root, name } = options;
+  const stem = runStem({ model: model ?? "", mode, workers: workers.max });
+  const directory = await openRunDirectory({ root, name, stem, resuming: true, configText });
+  try {
+    return await takeOver(directory);
+  } catch (thrown) {
+    await directory.close();
+    throw thrown;
+  }
+}
+
+async function takeOver(directory: RunDirectory): Promise<ReturnedRun> {
+  const { path } = directory;
+  const state = await readCoordinatorState(path);
+  if (state === null || state.start === null) {
+    const remedy = "start it again, or continue from a checkpoint with --resume";
+    throw new PacelineError("storage", `${path} does not say how its run began: ${remedy}`);
+  }
+  const { start } = state;
+  const { spec, resumedFrom } = start;
+  const workersAtStart = start.workersAtStart ?? spec.workersMax;
+  const from = start.resumedStep === null ? {} : { resumedStep: start.resumedStep };
+  const before: RunSetup = { spec, layout: layoutOf(spec), resume: null, workersAtStart, ...from };
+  const term = state.term + 1;
+  const record = recordIn(state);
+  if (record?.stand.isLoaded === true) {
+    await writeCoordinatorState(path, { ...state, term });
+    const nothing = { state: null, residuals: new Map(), notices: [] };
+    return { setup: before, term, record, ...nothing, directory, resumedFrom };
+  }
+  const again = await startAgain(before, { directory, resumedFrom });
+  const generation = state.generation + 1;
+  const setup = { ...again.setup, workersAtStart, generation };
+  await writeCoordinatorState(path, { ...state, term, generation, ...noRecord });
+  const text = `the coordinator was started again, under term ${term}: the run forms anew`;
+  const notices = [{ kind: "warning", text } as const, ...again.notices];
+  return { ...again, setup, term, record: null, notices, directory, resumedFrom };
+}
+
+const noRecord = { view: null, progress: null, rest: null };
+
+/** What this program has written there, as the form of the file says. */
+function recordIn({ run, term, view, progress, rest }: CoordinatorState): CoordinatorRecord | null {
+  if (view === null || rest === null) return null;
+  const kept = { run, term, view, progress, ...(rest as object) };
+  return kept as unknown as CoordinatorRecord;
+}

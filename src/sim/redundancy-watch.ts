@@ -1,0 +1,36 @@
+/**
+ * Watches that lost copies of chunks are made again: once all faults are over, a chunk lacks a
+ * replica for a while at most.
+ */
+
+/** What a cluster may take, in milliseconds of its time, to find a loss and copy what was held. */
+export const copiesWithinMs = 4000;
+
+/** Watches one part of a run. */
+export class RedundancyWatch {
+  readonly #violated: (kind: string, sentence: string) => void;
+  /** Since when chunks lack a replica; null while none does. */
+  #lackingMs: number | null = null;
+
+  constructor(violated: (kind: string, sentence: string) => void) {
+    this.#violated = violated;
+  }
+
+  /** The coordinator has said something; all faults so far are over at `overMs`. */
+  told(text: string, nowMs: number, overMs: number): void {
+    const isLacking = text.startsWith("some chunks lack");
+    const isOther = text.startsWith("redundant") || text.startsWith("every chunk is on one");
+    if (!isLacking && !isOther && !text.startsWith("training starts")) return;
+    this.ended(nowMs, overMs);
+    this.#lackingMs = isLacking ? nowMs : null;
+  }
+
+  /** The part has ended, or what it lacks is another now. */
+  ended(nowMs: number, overMs: number): void {
+    if (this.#lackingMs === null) return;
+    const takenMs = nowMs - Math.max(this.#lackingMs, overMs);
+    if (takenMs <= copiesWithinMs) return;
+    const sentence = `chunks lack a replica for ${takenMs.toFixed(0)} ms after the last fault`;
+    this.#violated("copies are not made", sentence);
+  }
+}
