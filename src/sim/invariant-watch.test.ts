@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { MemberIdentity } from "../protocol/identity.js";
+import { emptyHeader } from "../protocol/messages.js";
 import type { RunEvent } from "../protocol/run-events.js";
 import { InvariantWatch } from "./invariant-watch.js";
 import { Ledger } from "./ledger.js";
@@ -41,6 +42,21 @@ test("the parts of an evaluation are of one model", () => {
   assert.deepEqual(watch.violations, [
     { kind: "evaluation of several models", sentence: "an evaluation of step 4 is of 2 models" },
   ]);
+});
+
+test("a server that was lost before promotes nobody", () => {
+  const { watch } = begin();
+  const backup = { chunk: 0, server: 1, incarnation: 21 };
+  const header = { ...emptyHeader, chunk: 0, step: 3, version: 3 };
+  watch.sent({ ...header, kind: "entry" }, "server-0");
+  watch.sent({ ...header, kind: "received", incarnation: 21 }, "server-1");
+  watch.sent({ ...header, kind: "reply", outcome: "applied", version: 4 }, "server-2");
+  const life: MemberIdentity = { role: "server", rank: 0, incarnation: 20 };
+  watch.told({ kind: "lost", ...life, text: "" });
+  watch.said(life, { type: "caughtUp", ...backup });
+  assert.deepEqual(watch.violations, []);
+  watch.said({ ...life, incarnation: 22 }, { type: "caughtUp", ...backup });
+  assert.match(JSON.stringify(watch.violations), /promoted before it has all/);
 });
 
 test("what a worker says late of an earlier evaluation is no part of the present one", () => {

@@ -55,7 +55,7 @@ export class InvariantWatch {
   #workers: readonly number[] = [];
   /** By rank the life that has computed a step. */
   readonly #begun = new Map<number, number>();
-  /** Lives of workers that are members no more. */
+  /** Lives of processes that are members no more. */
   readonly #gone = new Set<number>();
   /** The generation that servers apply under, and the term of lives that take part. */
   #present = { generation: 0, term: 0 };
@@ -145,8 +145,7 @@ export class InvariantWatch {
   told(event: RunEvent): void {
     if (event.kind === "view") this.#workers = event.workers;
     if (event.kind === "lost" && event.role === "server") this.#copies.lost(event.incarnation);
-    const isGone = event.kind === "lost" || event.kind === "left";
-    if (isGone && event.role === "worker") this.#gone.add(event.incarnation);
+    if (event.kind === "lost" || event.kind === "left") this.#gone.add(event.incarnation);
     if (event.kind !== "evaluation") return;
     const models = this.#evaluation.models.size;
     if (models > 1) {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, type ModelCheckpoint, ModelCluster } from "../testing/model-cluster.js";
-import { everyProtocol, nameOf, specOf } from "../testing/model-run.js";
+import { everyProtocol, nameOf, plainAsp, specOf } from "../testing/model-run.js";
 import { positionsUsed } from "../testing/model-values.js";
 
 const seeds = Array.from({ length: 6 }, (_, index) => index + 1);
@@ -139,5 +139,25 @@ test("one that waited is of the step that all have sealed by then", () => {
     for (const { step, marks } of cluster.checkpoints) {
       assert.equal(Math.max(...marks.map(({ sealedStep }) => sealedStep)), step - 1, `${seed}`);
     }
+  }
+});
+
+test("while chunks are marked for a cut no work is dealt, and then it is", () => {
+  for (const seed of seeds) {
+    const cluster = clusterOf(seed, { protocol: plainAsp, feed: "leased" }, { writeMs: 0 });
+    let [marked, dealt] = [0, 0];
+    const { tell } = cluster;
+    cluster.tell = (event) => {
+      if (event.type === "marked") marked++;
+      tell.call(cluster, event);
+    };
+    cluster.onTalk = (_from, _to, { type }) => {
+      if (type !== "work") return;
+      dealt++;
+      const begun = cluster.saves.filter(({ leisureMs }) => (leisureMs ?? 0) > 0).length;
+      assert.equal(begun, marked, `batch ${dealt} of seed ${seed}`);
+    };
+    assert.equal(cluster.start().run().result.outcome, "done");
+    assert.ok(marked > 1);
   }
 });
