@@ -31,7 +31,7 @@ describe("a worker whose coordinator has been replaced", () => {
     const { type: _, ...report } = done;
     const again = { type: "returned", assignment: 0, step: 3, done: report };
     assert.deepEqual(said(bench.give(returned)), [again]);
-    assert.deepEqual(said(bench.give(returned)), [again], "whoever asks");
+    assert.deepEqual(said(bench.give(returned)), [again], "each time");
   });
 
   test("goes on where it had been asked to rest, and drops what had been asked of it", () => {
