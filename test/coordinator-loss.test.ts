@@ -59,7 +59,7 @@ test("batches that are dealt one at a time are each used once", async (context) 
   for (const step of [150, 500]) pid = await killAt(place, "run", step, pid);
   const { exitCode, err } = await command.end();
   assert.equal(exitCode, 0, command.told());
-  assert.equal([...err.matchAll(/the run goes on in place, from step/g)].length, 2, err);
+  assert.equal([...err.matchAll(/the run goes on in place, with/g)].length, 2, err);
   const { paceline } = await place.result("run");
   for (const { examples, skipped } of paceline.epochs) {
     assert.deepEqual([examples, skipped], [1600, 0]);

@@ -57,3 +57,19 @@ test("what no room would mend is not tried again", async () => {
   await assert.rejects(saving, broken);
   assert.deepEqual(told, []);
 });
+
+test("what is no checkpoint is waited for as well, in words of its own", async () => {
+  const clock = new ManualClock();
+  const told: string[] = [];
+  let attempts = 0;
+  const save = async () => {
+    if (++attempts < 2) throw full();
+    return "kept";
+  };
+  const tell = (text: string) => void told.push(text);
+  const saving = savePatiently(save, { clock, patienceMs: 60_000, folder: null, tell });
+  await setImmediate();
+  clock.pass(3000);
+  assert.equal(await saving, "kept");
+  assert.match(told.join(), /^what the coordinator has to keep .*disk is full.* waits for 60 s/);
+});

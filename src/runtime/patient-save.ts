@@ -1,6 +1,7 @@
 /**
  * The last checkpoint of a run is worth waiting for: while it can't be written, servers keep the
- * weights and it is tried again, so that the user can make room for it.
+ * weights and it is tried again, so that the user can make room for it. So is what the coordinator
+ * has to make durable before it speaks: members go on with what they have meanwhile.
  */
 import { PacelineError, toPacelineError } from "../errors.js";
 import type { Clock } from "../host/clock.js";
@@ -10,8 +11,8 @@ export interface SavePatience {
   readonly clock: Pick<Clock, "nowMs" | "after">;
   /** How long it is tried. */
   readonly patienceMs: number;
-  /** The folder of checkpoints, where there is no room. */
-  readonly folder: string;
+  /** The folder of checkpoints, where there is no room; null where it is no checkpoint. */
+  readonly folder: string | null;
   /** Told in a sentence what the user can do. */
   tell(text: string): void;
 }
@@ -39,7 +40,14 @@ export async function savePatiently<T>(
   }
 }
 
-function plea({ message }: PacelineError, folder: string, patienceMs: number): string {
+function plea({ message }: PacelineError, folder: string | null, patienceMs: number): string {
+  if (folder === null) {
+    return (
+      `what the coordinator has to keep could not be written: ${message}. Training waits for ` +
+      `${wordsOf(patienceMs)} and the write is retried every ${wordsOf(retryIntervalMs)}: make ` +
+      "room. Two interrupts (Ctrl-C) end the run"
+    );
+  }
   return (
     `the last checkpoint could not be written: ${message}. Its weights stay in memory for ` +
     `${wordsOf(patienceMs)} and the write is retried every ${wordsOf(retryIntervalMs)}: ` +

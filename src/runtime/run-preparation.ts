@@ -7,8 +7,9 @@ import { randomBytes } from "node:crypto";
 import { basename, dirname, resolve } from "node:path";
 import { protocolProblem } from "../core/sync/modes.js";
 import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
-import { identifyDataset, inspectDataset } from "../data/dataset.js";
+import { identifyDataset, inspectDataset, loadDataset } from "../data/dataset.js";
 import { identityDifference } from "../data/identity.js";
+import type { Dataset } from "../data/split.js";
 import { PacelineError } from "../errors.js";
 import type { Feed, RunSpec } from "../protocol/run-spec.js";
 import {
@@ -251,4 +252,14 @@ function dataNotes({ input: before }: RunSpec, { data, input }: RunSpec): string
 /** Two feeds, the second as the first where both deal batches. */
 function alike(before: Feed, feed: Feed): readonly [Feed, Feed] {
   return [before, before !== "static" && feed !== "static" ? before : feed];
+}
+
+/** The data of a run whose workers are sent theirs. */
+export function loadRunDataset(
+  settings: RunSettings,
+  log = (_line: string) => {},
+): Promise<Dataset> {
+  const { dataDir, cacheDir, trainLimit, testLimit } = settings;
+  const place = { dataDir, cacheDir, trainLimit, testLimit, log };
+  return loadDataset(settings.data ?? "", { ...place, identify: true });
 }

@@ -7,7 +7,6 @@ import type { CoordinatorEvent, WayBack } from "../core/coordinator/coordinator-
 import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
 import { paceOf } from "../core/sync/modes.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
-import { loadDataset } from "../data/dataset.js";
 import type { Dataset } from "../data/split.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import type { CheckpointState } from "../host/checkpoint-saver.js";
@@ -39,7 +38,12 @@ import {
   roleDefaults,
 } from "./role-settings.js";
 import { keepCheckpoint } from "./run-checkpoints.js";
-import { demandPreparable, type PreparedRun, prepareRun } from "./run-preparation.js";
+import {
+  demandPreparable,
+  loadRunDataset,
+  type PreparedRun,
+  prepareRun,
+} from "./run-preparation.js";
 import { RunRecord } from "./run-record.js";
 import { prepareReturn, type ReturnedRun, stateAtStart, stateOfRecord } from "./run-return.js";
 import type { RunSettings } from "./run-settings.js";
@@ -127,9 +131,8 @@ export interface ReturnedCoordinator {
 }
 
 /**
- * Starts a coordinator in the place of one that has ended, for the run whose folder `request` names
- * by `runDir` and `name`: in place where training had begun, else from its last checkpoint. It has
- * the folder and the run before it listens, so that members which come find both.
+ * Starts a coordinator in the place of one that has ended, for the run that `name` says; it has the
+ * run before it listens.
  * @throws PacelineError as `startCoordinator`, and where the run can't go on.
  */
 export async function returnCoordinator(
@@ -355,7 +358,7 @@ class StartedCoordinator implements RunningCoordinator {
       return await new Promise<RunEnd>((resolve) => {
         const start = { state, residuals };
         this.#current = { ...run, settings, start, examples, record, ended: resolve };
-        const { record: kept = null } = returned ?? {};
+        const kept = returned?.record ?? null;
         if (kept === null) this.#host.tell({ type: "submit", setup, term });
         else this.#host.tell({ type: "return", setup, term, record: kept });
         // An interrupt that came while the run was prepared is meant for it.
@@ -419,8 +422,15 @@ class StartedCoordinator implements RunningCoordinator {
 
   #keep(record: CoordinatorRecord): Promise<void> {
     const { directory, setup, resumedFrom } = this.#run();
-    const { start } = stateAtStart(setup, resumedFrom, record.term);
-    return writeCoordinatorState(directory.path, stateOfRecord(start, record));
+    const state = stateOfRecord(stateAtStart(setup, resumedFrom, record.term).start, record);
+    const write = () => writeCoordinatorState(directory.path, state);
+    return record.ending === null ? this.#savePatiently(write, null) : write();
+  }
+
+  #savePatiently<T>(save: () => Promise<T>, folder: string | null): Promise<T> {
+    const tell = (text: string) => this.#onEvent({ kind: "warning", text });
+    const patienceMs = this.#run().settings.savePatienceMs;
+    return savePatiently(save, { clock: this.#clock, patienceMs, tell, folder });
   }
 
   async #saveCheckpoint(
@@ -429,7 +439,7 @@ class StartedCoordinator implements RunningCoordinator {
     state: CheckpointState,
     files: Files,
   ): Promise<number> {
-    const { directory, settings, record } = this.#run();
+    const { directory, settings } = this.#run();
     const applied = Math.min(...state.marks.map((marks) => marks.version));
     const globalStep = paceOf(spec, view.phase).globalStep === "step" ? step : applied;
     const { path } = directory;
@@ -444,11 +454,9 @@ class StartedCoordinator implements RunningCoordinator {
       algorithms: picture.algorithms,
     };
     const save = () => keepCheckpoint(place, content, files);
-    const tell = (text: string) => record.onEvent({ kind: "warning", text });
-    const patience = { clock: this.#clock, patienceMs: settings.savePatienceMs, tell };
     // Of one amid training the next is the remedy.
     if (why === "checkpoint") await save();
-    else await savePatiently(save, { ...patience, folder: checkpointsFolder(path) });
+    else await this.#savePatiently(save, checkpointsFolder(path));
     return globalStep;
   }
 
@@ -489,11 +497,4 @@ class StartedCoordinator implements RunningCoordinator {
     if (this.#current === null) throw new PacelineError("internal", "there is no run");
     return this.#current;
   }
-}
-
-/** The data of a run whose workers are sent theirs. */
-function loadRunDataset(settings: RunSettings, log = (_line: string) => {}): Promise<Dataset> {
-  const { dataDir, cacheDir, trainLimit, testLimit } = settings;
-  const place = { dataDir, cacheDir, trainLimit, testLimit, log };
-  return loadDataset(settings.data ?? "", { ...place, identify: true });
 }

@@ -48,6 +48,50 @@ test("a server without copies that is started again costs a run no bit", async (
   }
 });
 
+const returnMoments = [
+  "persist",
+  "view",
+  "work",
+  "evaluate",
+  "evaluation",
+  "save",
+  "write",
+  "stop",
+];
+
+for (const { name } of modes()) {
+  test(`${name}: a coordinator that is started again at any moment costs nothing`, async () => {
+    const { parts, ...run } = drawSchedule(name, 3, { faultsMax: 0 });
+    const [part] = parts;
+    const cluster = { workersMax: 3, servers: 2, replicas: 2, epochs: 3, batchSize: 2 };
+    const evaluateEvery = { unit: "epoch", count: 1 } as const;
+    const checkpointEvery = { unit: "step", count: 6 } as const;
+    const spec = { ...part!.spec, ...cluster, evaluateEvery, checkpointEvery, maxSteps: 14 };
+    const calm = { interruptMs: null, failedSaves: 0, refusals: 0, lateMs: [0, 0, 0] };
+    let returns = 0;
+    for (const message of returnMoments) {
+      for (const [nth, afterMs] of [
+        [1, -1],
+        [2, 0],
+        [3, 4],
+      ] as const) {
+        const strike = { kind: "kill", isSilent: false, restartMs: 120, lateMs: 0 } as const;
+        const about = { kind: "moment", atMs: 0, role: "coordinator", message, nth } as const;
+        const faults = [{ ...about, afterMs, strike }];
+        const struck = { ...run, parts: [{ ...part!, ...calm, spec, faults }] };
+        const verdict = await simulateSchedule(struck, { trace: "story" });
+        const where = `${message} ${nth}, ${afterMs} ms`;
+        assert.deepEqual(verdict.violations, [], where);
+        assert.match(verdict.outcomes.join(), /^done /, where);
+        assert.ok(verdict.hadAllWorkers, `${where}: a worker was lost`);
+        assert.equal(verdict.isCompared, name === "bsp", where);
+        returns += verdict.trace.filter((line) => /was started again, under/.test(line)).length;
+      }
+    }
+    assert.ok(returns >= returnMoments.length, `${returns} returns`);
+  });
+}
+
 describe("workers that come late", () => {
   const { startTimeoutMs } = simulatedTimes;
   const cases = [

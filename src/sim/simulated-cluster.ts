@@ -216,7 +216,7 @@ export class SimulatedCluster {
 
   #open(): void {
     const { spec, interruptMs } = this.#plan;
-    this.#startCoordinator(1, async (coordinator) => {
+    this.#startCoordinator(1, (coordinator) => {
       const setup = this.#setupFrom(spec, this.#from);
       coordinator.tell({ type: "submit", setup, term: this.#durable.term });
     });
@@ -237,7 +237,7 @@ export class SimulatedCluster {
     this.#coordinatorProcess?.run(() => this.#coordinator?.tell(interrupt));
   }
 
-  #startCoordinator(term: number, begin: (coordinator: CoordinatorHost) => Promise<void>): void {
+  #startCoordinator(term: number, begin: (coordinator: CoordinatorHost) => void): void {
     const process = this.#spawn("coordinator");
     this.#coordinatorProcess = process;
     const transport = new SimulatedTransport(this.#network, process);
@@ -246,11 +246,10 @@ export class SimulatedCluster {
     );
     const coordinator = this.#openCoordinator(process, transport, residuals, term);
     this.#coordinator = coordinator;
-    const open = async () => {
-      await begin(coordinator);
-      await transport.serveCoordinator("coordinator", coordinator);
-    };
-    process.run(() => void open());
+    process.run(() => {
+      begin(coordinator);
+      void transport.serveCoordinator("coordinator", coordinator);
+    });
   }
 
   /**
@@ -262,7 +261,7 @@ export class SimulatedCluster {
     const { spec } = this.#plan;
     const { record, generation } = this.#durable;
     const term = this.#durable.term + 1;
-    this.#startCoordinator(term, async (coordinator) => {
+    this.#startCoordinator(term, (coordinator) => {
       this.#durable = { ...this.#durable, term };
       if (record?.stand.isLoaded === true) {
         const setup = this.#setupFrom(spec, this.#from);

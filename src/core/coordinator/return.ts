@@ -63,7 +63,7 @@ export function returned(
   const [servers, workers] = [roster.all("server"), roster.all("worker")];
   const port = portOf(setup, counts, perform);
   const training = new Training(setup, { term, servers, workers, record }, port);
-  const text = returnWords(term, training.globalSteps(), members.length);
+  const text = returnWords(term, members.length);
   perform({ type: "event", event: { kind: "warning", text } });
   return { setup, counts, training };
 }

@@ -24,10 +24,9 @@ export function shortageOf(present: number, workersMin: number): string {
 }
 
 /** Another coordinator carried the run out, which ended. */
-export function returnWords(term: number, step: number, members: number): string {
+export function returnWords(term: number, members: number): string {
   const why = `the coordinator was started again, under term ${term}`;
-  const who = `with ${members} members to come back`;
-  return `${why}: the run goes on in place, from step ${step}, ${who}`;
+  return `${why}: the run goes on in place, with ${counted(members, "member")} to come back`;
 }
 
 /** A worker has refused examples. */

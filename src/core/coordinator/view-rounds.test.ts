@@ -249,3 +249,43 @@ describe("of a worker that is removed", () => {
     });
   }
 });
+
+test("views of the next term go on from the last one: same primaries, who was told stays", () => {
+  const serverOf = (index: number) => {
+    return { index, incarnation: index + 1, address: `s${index}`, frames: null };
+  };
+  const first = { run: "r", servers: [serverOf(0), serverOf(1)], replicas: [[0], [1]] };
+  const before = new ViewRounds(first, inStep, 1);
+  before.admit({ rank: 0, incarnation: 9, fromStep: 0 });
+  before.admit({ rank: 1, incarnation: 10, fromStep: 0 });
+  const answer = { sealedStep: -1, clockMin: 0, departed: [] };
+  const stand = (rounds: ViewRounds) => {
+    const view = rounds.begin();
+    assert.ok(view !== null);
+    for (const { index } of view.servers) rounds.answer(index, view.number, answer);
+    return view;
+  };
+  stand(before);
+  before.nominate([{ chunk: 0, server: 1 }]);
+  before.remove(1);
+  before.admit({ rank: 2, incarnation: 11, fromStep: 4 });
+  const last = before.begin()!;
+  const { view, ...kept } = before.record();
+  assert.equal(view, last);
+  assert.deepEqual(kept.confirmed, [0], "2 has heard of nothing yet");
+  assert.deepEqual(
+    kept.departing.map(({ rank }) => rank),
+    [1],
+  );
+  const after = new ViewRounds({ ...first, servers: last.servers }, inStep, 2);
+  after.restore(JSON.parse(JSON.stringify(last)), JSON.parse(JSON.stringify(kept)));
+  assert.deepEqual([after.isConfirmed(0), after.isConfirmed(2)], [true, false]);
+  const next = after.begin()!;
+  assert.equal(shownId(next.number), "2.1");
+  assert.deepEqual(next.fences, last.fences, "nobody else leads");
+  assert.deepEqual(next.candidates, []);
+  assert.deepEqual([next.workers, next.departing], [last.workers, last.departing]);
+  const sealed = { ...answer, sealedStep: 6 };
+  for (const { index } of next.servers) after.answer(index, next.number, sealed);
+  assert.equal(after.begin()?.workers.find(({ rank }) => rank === 2)?.fromStep, 7);
+});

@@ -1,6 +1,7 @@
 /** The pool's account, walked by hand. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { IdSource } from "../../protocol/ids.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { paceOf } from "../sync/modes.js";
@@ -134,4 +135,21 @@ test("a kept account goes on where it stood, with what was out counted as left",
   assert.equal(again.firstStepOf(), 1);
   assert.equal(shown(again.deal(3, 1, [3])), "0: 0 to 4 in step 1");
   assert.equal(shown(again.deal(4, 1, [3])), "0: 8 to 10 in step 1");
+});
+
+test("all of it, with what is out, goes on elsewhere as if it had never been anywhere else", () => {
+  const pool = poolOf({ trainExamples: 20 });
+  pool.begin(0, 3);
+  pool.begin(1, 2);
+  const [first, second] = [pool.deal(0, 3, both)!, pool.deal(1, 2, both)!];
+  pool.refuse(1, second.assignment.id);
+  const kept = JSON.parse(JSON.stringify(pool.record()));
+  const spec: RunSpec = { ...sampleSpec, feed: "leased", trainExamples: 20, batchSize: 4 };
+  const again = new BatchPool(spec, paceOf(spec, 0), kept, new IdSource(2));
+  assert.deepEqual(again.record(), kept);
+  assert.deepEqual(again.assignmentOut(0), first.assignment);
+  assert.equal(again.assignmentOut(1), null);
+  assert.equal(shown(again.deal(1, 2, both)), "0: 8 to 12 in step 2", "0 has not refused 4 to 8");
+  assert.equal(again.finish(0, first.assignment.id, 0, 0), 0);
+  assert.equal(shown(again.deal(0, 4, both)), "0: 4 to 8 in step 4, left by 1");
 });

@@ -379,9 +379,10 @@ export class Worker {
 
   #onResidualsGiven(event: WorkerEvent & { readonly type: "residualsGiven" }): void {
     const { barrier, chunks: residuals, problem } = event;
+    // Another coordinator may have a barrier of its own by then.
+    if (this.#state.name === "giving") this.#state = { name: "resting" };
     if (this.#barrier?.id !== barrier || !this.#barrier.isGiving) return;
     this.#barrier = null;
-    if (this.#state.name === "giving") this.#state = { name: "resting" };
     this.#tell({ type: "barrierReached", barrier, residuals, problem });
   }
 
