@@ -1,4 +1,7 @@
-/** What a worker tells of an assignment that is done, or that it did last. */
+/**
+ * What a worker tells of an assignment: when it is done, and again to a coordinator that was
+ * started since and may not have heard of it.
+ */
 import type { WorkerStatistics } from "./messages.js";
 
 /** What came of an assignment. */

@@ -18,6 +18,13 @@ export interface SavedCheckpoint {
   readonly rejected: readonly LedgerStep[];
 }
 
+/** What servers are loaded with where a run begins. */
+export function freshState(layout: Layout): CheckpointState {
+  const marks = { version: 0, examples: 0, sealedStep: -1, applied: [] };
+  const none = { state: [], residuals: [] };
+  return { weights: toyWeights(layout), ...none, marks: layout.chunks.map(() => marks) };
+}
+
 /** What a ledger begins with that goes on from a checkpoint, or afresh. */
 export function ledgerStartOf(from: SavedCheckpoint | null, layout: Layout): LedgerStart {
   return {

@@ -4,7 +4,6 @@
  */
 import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
 import type { RunSetup } from "../core/work/run-setup.js";
-import type { CheckpointState } from "../host/checkpoint-saver.js";
 import { CoordinatorHost } from "../host/coordinator-host.js";
 import type { Layout } from "../protocol/layout.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";
@@ -16,7 +15,7 @@ import { finalLossOf, type InvariantWatch } from "./invariant-watch.js";
 import type { KeptCheckpoints } from "./kept-checkpoints.js";
 import type { Ledger } from "./ledger.js";
 import { RedundancyWatch } from "./redundancy-watch.js";
-import { ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
+import { freshState, ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
 import { toyExamples } from "./simulated-compute.js";
 import {
   type MemberSurroundings,
@@ -29,7 +28,6 @@ import { type NetworkSettings, SimulatedNetwork } from "./simulated-network.js";
 import { SimulatedProcess } from "./simulated-process.js";
 import { SimulatedTransport } from "./simulated-transport.js";
 import { Strikes } from "./strikes.js";
-import { toyWeights } from "./toy-model.js";
 import { VirtualTime } from "./virtual-time.js";
 
 /** Milliseconds that clusters of simulated worlds keep to. */
@@ -324,12 +322,6 @@ export class SimulatedCluster {
     const { layout } = this.#plan;
     const pause = (msMax = 20) =>
       new Promise<void>((resolve) => process.clock.after(this.#random.float() * msMax, resolve));
-    const fresh: CheckpointState = {
-      weights: toyWeights(layout),
-      state: [],
-      residuals: [],
-      marks: layout.chunks.map(() => ({ version: 0, examples: 0, sealedStep: -1, applied: [] })),
-    };
     const { ioTimeoutMs } = simulatedTimes;
     const coordinator: CoordinatorHost = new CoordinatorHost({
       ...{ transport, clock: process.clock, ioTimeoutMs },
@@ -340,7 +332,7 @@ export class SimulatedCluster {
           const start = ledgerStartOf(this.#start, layout);
           this.#watch.wentBack(start, finalLossOf(this.#start), generation, coordinator.term);
         }
-        return this.#start?.state ?? fresh;
+        return this.#start?.state ?? freshState(layout);
       },
       goBack: async ({ spec, generation = 0 }) => {
         await pause();

@@ -3,9 +3,9 @@
  * reach the servers, who may come back and when.
  */
 import type { RunSpec } from "../../protocol/run-spec.js";
+import { Absences, judgeReach } from "../members/reach.js";
+import type { Member, Roster } from "../members/roster.js";
 import { Returning, Shortage } from "./formation.js";
-import { Absences, judgeReach } from "./reach.js";
-import type { Member, Roster } from "./roster.js";
 import { type Ending, endingUnreached } from "./run-ending.js";
 import type { Training } from "./training.js";
 

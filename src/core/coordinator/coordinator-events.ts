@@ -14,9 +14,9 @@ import type {
 } from "../../protocol/messages.js";
 import type { RunEvent, RunResult } from "../../protocol/run-events.js";
 import type { View } from "../../protocol/view.js";
+import type { RosterConfig } from "../members/roster.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import type { CoordinatorRecord, Return } from "./coordinator-record.js";
-import type { RosterConfig } from "./roster.js";
 import type { ProcessEnd } from "./run-ending.js";
 import type { SaveEnd } from "./saves.js";
 

@@ -11,9 +11,9 @@
  * - stopping: members say goodbye. All have, or the time is over -> idle.
  */
 
+import { type Member, nameOf } from "../members/roster.js";
 import { type FormedRun, judgeFormation, judgePreparation } from "./formation.js";
 import type { RollBack } from "./roll-back.js";
-import { type Member, nameOf } from "./roster.js";
 import type { Ending } from "./run-ending.js";
 import type { Training } from "./training.js";
 

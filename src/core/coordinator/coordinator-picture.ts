@@ -4,10 +4,10 @@
  */
 
 import type { CoordinatorSnapshot } from "../../protocol/run-events.js";
+import type { Roster } from "../members/roster.js";
 import type { RunSetup } from "../work/run-setup.js";
 import { activityIn, type Phase } from "./coordinator-phase.js";
 import type { MemberCounts } from "./member-counts.js";
-import type { Roster } from "./roster.js";
 import type { Training } from "./training.js";
 
 /** The most lines of what engines chose, so that a status stays small whatever members say. */

@@ -17,6 +17,7 @@ import type {
 } from "../../protocol/messages.js";
 import type { CoordinatorSnapshot, RunEvent } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import { lossOf, type Member, nameOf, Roster, registrationOf } from "../members/roster.js";
 import type { RunSetup } from "../work/run-setup.js";
 import { Attendance } from "./attendance.js";
 import { Bequests } from "./bequests.js";
@@ -40,7 +41,6 @@ import {
 import { MemberCounts, noteCounts } from "./member-counts.js";
 import { recordOf, returned } from "./return.js";
 import { RollBack } from "./roll-back.js";
-import { lossOf, type Member, nameOf, Roster, registrationOf } from "./roster.js";
 import {
   type Ending,
   endingDeposed,

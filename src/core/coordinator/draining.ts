@@ -7,9 +7,9 @@
  */
 import type { MemberPlace } from "../../protocol/identity.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import { type Member, nameOf, type Roster } from "../members/roster.js";
 import type { CoordinatorEffect, DrainAnswer } from "./coordinator-events.js";
 import type { Phase } from "./coordinator-phase.js";
-import { type Member, nameOf, type Roster } from "./roster.js";
 import type { Training } from "./training.js";
 import { chunkCount } from "./training-words.js";
 

@@ -10,8 +10,8 @@ import type { MemberRole } from "../../protocol/identity.js";
 import { type TensorSpec, tensorDifference } from "../../protocol/layout.js";
 import type { CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import { type Member, membersMax, nameOf } from "../members/roster.js";
 import type { RunSetup } from "../work/run-setup.js";
-import { type Member, membersMax, nameOf } from "./roster.js";
 
 /** Who takes part, or why nobody does yet. */
 export type Formation =

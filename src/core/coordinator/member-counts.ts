@@ -9,7 +9,7 @@
 import type { MemberIdentity, WorkerIdentity } from "../../protocol/identity.js";
 import type { MemberMessage, ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
 import { idleWorker, sumOfLives } from "../../protocol/statistics.js";
-import type { Member } from "./roster.js";
+import type { Member } from "../members/roster.js";
 
 /** What a life of a worker counted last. */
 export interface LastCount {

@@ -2,12 +2,13 @@
  * A run that goes on in place where another coordinator has ended: its record is made of what the
  * machine knows, and the machine of its record.
  */
+
+import type { Roster } from "../members/roster.js";
 import type { RunSetup } from "../work/run-setup.js";
 import type { CoordinatorEffect } from "./coordinator-events.js";
 import type { Phase } from "./coordinator-phase.js";
 import type { CoordinatorRecord, RecordedMember, Return } from "./coordinator-record.js";
 import { MemberCounts } from "./member-counts.js";
-import type { Roster } from "./roster.js";
 import { Training } from "./training.js";
 import { portOf } from "./training-port.js";
 import { returnWords } from "./training-words.js";

@@ -11,6 +11,8 @@
  * Invariant: nothing of the training that was given up reaches the one that follows, except by the
  * checkpoint.
  */
+
+import type { Member, Roster } from "../members/roster.js";
 import type { RunSetup } from "../work/run-setup.js";
 import type {
   CoordinatorConfig,
@@ -20,7 +22,6 @@ import type {
   WayBack,
 } from "./coordinator-events.js";
 import { hasPlace } from "./formation.js";
-import type { Member, Roster } from "./roster.js";
 import { type Ending, endingOf } from "./run-ending.js";
 import type { Training } from "./training.js";
 

@@ -8,9 +8,9 @@ import type { ErrorCode } from "../../errors.js";
 import type { MemberRole } from "../../protocol/identity.js";
 import type { CoordinatorMessage } from "../../protocol/messages.js";
 import type { RunOutcome, RunResult } from "../../protocol/run-events.js";
+import { type Member, nameOf } from "../members/roster.js";
 import type { CoordinatorEffect } from "./coordinator-events.js";
 import type { MemberCounts } from "./member-counts.js";
-import { type Member, nameOf } from "./roster.js";
 import type { Training } from "./training.js";
 
 /** The verdict. */

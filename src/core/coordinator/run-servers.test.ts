@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { layOut } from "../../protocol/layout.js";
 import type { View } from "../../protocol/view.js";
+import { Roster } from "../members/roster.js";
 import { specOf } from "../testing/model-run.js";
-import { Roster } from "./roster.js";
 import { RunServers } from "./run-servers.js";
 
 const layout = layOut([{ name: "w", shape: [6], group: "weight" }], 1);

@@ -10,11 +10,11 @@
 import type { MemberMessage } from "../../protocol/messages.js";
 import type { RunEvent } from "../../protocol/run-events.js";
 import type { ViewServer } from "../../protocol/view.js";
+import { type Member, nameOf } from "../members/roster.js";
 import { paceOf } from "../sync/modes.js";
 import type { RunSetup } from "../work/run-setup.js";
 import type { CoordinatorRecord } from "./coordinator-record.js";
 import { type MoveCount, Replication } from "./replication.js";
-import { type Member, nameOf } from "./roster.js";
 import { chunkCount, drainEnded, movesBegun, movesDone } from "./training-words.js";
 import { ViewRounds } from "./view-rounds.js";
 

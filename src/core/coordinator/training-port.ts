@@ -10,12 +10,12 @@ import type {
   WorkerStatistics,
 } from "../../protocol/messages.js";
 import type { View } from "../../protocol/view.js";
+import type { Member } from "../members/roster.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import type { CoordinatorEffect } from "./coordinator-events.js";
 import type { CoordinatorRecord } from "./coordinator-record.js";
 import { dismissalOf } from "./draining.js";
 import type { MemberCounts, WorkerCounts } from "./member-counts.js";
-import type { Member } from "./roster.js";
 import type { ServersPort } from "./run-servers.js";
 
 /** What training asks of the coordinator around it. */

@@ -2,8 +2,10 @@
  * The sentences that training says, each with its numbers. People read them in logs and tests
  * compare them, so each is made in one place.
  */
-import type { Range } from "../../protocol/messages.js";
+import type { Assignment, Range } from "../../protocol/messages.js";
 import type { TimedCadence } from "../../protocol/run-spec.js";
+import { refusalsMax } from "../work/batch-pool.js";
+import type { RefusedAssignment } from "../work/work-floor.js";
 import type { MoveCount } from "./replication.js";
 
 /** Who takes part. */
@@ -29,14 +31,21 @@ export function returnWords(term: number, members: number): string {
   return `${why}: the run goes on in place, with ${counted(members, "member")} to come back`;
 }
 
-/** A worker has refused examples. */
-export function refusalOf(rank: number, epoch: number, range: Range, reason: string): string {
-  return `worker-${rank} refused ${examplesOf(epoch, range)}: ${reason}`;
+/** A worker has refused examples: in words, and whether it was so often that the run ends. */
+export function refusalOf(
+  rank: number,
+  { epoch, range, refusals }: RefusedAssignment,
+  reason: string,
+): { readonly text: string; readonly isLast: boolean } {
+  const text = `worker-${rank} refused ${examplesOf(epoch, range)}: ${reason}`;
+  const isLast = refusals >= refusalsMax;
+  const last = `that was time ${refusals}, look at the data set`;
+  return { text: `${text}; ${isLast ? last : "they are dealt again"}`, isLast };
 }
 
 /** A worker is dealt what another left. */
-export function dealtAgain(rank: number, leftBy: number, epoch: number, range: Range): string {
-  const examples = `${examplesOf(epoch, range)}, left by worker-${leftBy}`;
+export function dealtAgain(rank: number, leftBy: number, dealt: Assignment): string {
+  const examples = `${examplesOf(dealt.epoch, dealt)}, left by worker-${leftBy}`;
   return `${examples}, are dealt again to worker-${rank}`;
 }
 

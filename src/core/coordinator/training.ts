@@ -16,10 +16,10 @@ import type { Assignment, CoordinatorMessage, MemberMessage } from "../../protoc
 import type { EvaluationRecord } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
+import type { Member } from "../members/roster.js";
 import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
 import type { BarrierRound } from "../work/barrier-round.js";
-import { refusalsMax } from "../work/batch-pool.js";
 import type { EpochRecords } from "../work/epoch-records.js";
 import { Evaluator } from "../work/evaluator.js";
 import { RunAccount } from "../work/run-account.js";
@@ -31,7 +31,6 @@ import type { SaveEvent } from "./coordinator-events.js";
 import type { CoordinatorRecord } from "./coordinator-record.js";
 import { EvaluationRounds } from "./evaluation-rounds.js";
 import { stepOfAll } from "./member-counts.js";
-import type { Member } from "./roster.js";
 import type { ClosedRun, Ending } from "./run-ending.js";
 import { RunServers } from "./run-servers.js";
 import { Saves } from "./saves.js";
@@ -238,8 +237,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
 
   /** A server is gone; true if every chunk has an in-sync replica left, or none is needed more. */
   onServerLost(member: Member, nowMs: number): boolean {
-    if (this.finished) return true;
-    if (!this.canSpare(member)) return false;
+    if (this.finished || !this.canSpare(member)) return this.finished;
     if (this.servers.lose(member)) this.#checkpoints.serverLost();
     this.advance(nowMs);
     return true;
@@ -397,12 +395,9 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   #onRefused(rank: number, assignmentId: number, reason: string): void {
     const refused = this.#account.work.refuse(rank, assignmentId);
     if (refused === null) return;
-    const { epoch, range, refusals } = refused;
-    const text = refusalOf(rank, epoch, range, reason);
-    const again = { kind: "warning", text: `${text}; they are dealt again` } as const;
-    const last = `${text}; that was time ${refusals}, look at the data set`;
-    if (refusals < refusalsMax) this.#port.emit(again);
-    else this.close({ outcome: "failed", code: "data", reason: last }, this.#nowMs);
+    const { text, isLast } = refusalOf(rank, refused, reason);
+    if (isLast) this.close({ outcome: "failed", code: "data", reason: text }, this.#nowMs);
+    else this.#port.emit({ kind: "warning", text });
   }
 
   letRest(rank: number, step: number): void {
@@ -416,8 +411,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   give(rank: number, assignment: Assignment, leftBy: number | null): void {
     this.toWorker(rank, { type: "work", assignment });
     if (leftBy === null) return;
-    const text = dealtAgain(rank, leftBy, assignment.epoch, assignment);
-    this.#port.emit({ kind: "info", text });
+    this.#port.emit({ kind: "info", text: dealtAgain(rank, leftBy, assignment) });
   }
 
   evaluate(wish: EvaluationWish, reachedStep: number): void {

@@ -21,7 +21,7 @@ import type { RunSpec } from "../../protocol/run-spec.js";
 import { chunksOfServer, type View } from "../../protocol/view.js";
 import type { Coordinator } from "../coordinator/coordinator.js";
 import type { CoordinatorConfig, CoordinatorEvent } from "../coordinator/coordinator-events.js";
-import { nameOf } from "../coordinator/roster.js";
+import { nameOf } from "../members/roster.js";
 import type { SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
 import { ModelCoordinator, type ModelEffect } from "./model-coordinator.js";
 import { type Channel, type ModelMember, ModelServer, ModelWorker } from "./model-members.js";

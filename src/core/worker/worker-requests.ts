@@ -68,6 +68,11 @@ export class WorkerRequests {
     this.#emit(pushTo(this.#identity, this.#view, { ...about, ...verdict.tagsOf(chunk) }));
   }
 
+  /** The gradient is final: it is pushed unless the step's verdict has to come first. */
+  pushFinal(chunk: number, state: Stepping): void {
+    if (state.verdict.admits(chunk)) this.push(chunk, state);
+  }
+
   /** Asks again for what is unanswered of the chunks that are meant. */
   again(state: WorkerState, nextStep: number, isMeant: (chunk: number) => boolean): void {
     if (isAsking(state)) {

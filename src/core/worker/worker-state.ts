@@ -173,6 +173,16 @@ export function unusedWords({ examples, step }: Stepping): string {
   return `${examples} examples of step ${step} were not used: every chunk went on without them`;
 }
 
+/** What a worker tells another coordinator: its assignment, and what it did of the last. */
+export function returnedOf(
+  [work, lastDone]: readonly [Work | null, Work | null],
+  step: number,
+  statistics: WorkerStatistics,
+): MemberMessage {
+  const done = lastDone && reportOf(lastDone, statistics);
+  return { type: "returned", assignment: work?.assignment.id ?? 0, step, done };
+}
+
 /** What is told of an assignment that ends where the work has come. */
 export function reportOf(work: Work, statistics: WorkerStatistics): AssignmentReport {
   const { assignment, position, examples, dropped, lossSum, correct, seconds } = work;

@@ -48,6 +48,7 @@ import {
   lastWordsOf,
   readyOf,
   reportOf,
+  returnedOf,
   type StepPlace,
   type Stepping,
   stepAhead,
@@ -243,7 +244,7 @@ export class Worker {
     if (state.name !== "stepping" || state.step !== step) return;
     const lacking = state.before?.missing.size ?? 0;
     assert(lacking === 0, "a gradient follows all parameters", { step, chunk, lacking });
-    this.#pushFinal(chunk, state);
+    this.#requests.pushFinal(chunk, state);
   }
 
   #onComputed(step: number, outcome: StepOutcome, nowMs: number): void {
@@ -451,9 +452,7 @@ export class Worker {
     this.#rest.lift(null);
     this.#evaluations = [];
     if (this.#barrier?.isGiving === false) this.#barrier = null;
-    const [assignment, step] = [this.#work?.assignment.id ?? 0, this.#nextStep];
-    const done = this.#lastDone && reportOf(this.#lastDone, this.statistics());
-    this.#tell({ type: "returned", assignment, step, done });
+    this.#tell(returnedOf([this.#work, this.#lastDone], this.#nextStep, this.statistics()));
   }
 
   /** Rests where it was told to: its assignment ends there, and what is left is dealt again. */
@@ -470,11 +469,7 @@ export class Worker {
     const { state, compute } = stepBegun(work, place, { layout, spec, pace }, nowMs);
     this.#state = state;
     if (compute !== null) this.#effects.push(compute);
-    else for (const { index } of layout.chunks) this.#pushFinal(index, state);
-  }
-
-  #pushFinal(chunk: number, state: Stepping): void {
-    if (state.verdict.admits(chunk)) this.#requests.push(chunk, state);
+    else for (const { index } of layout.chunks) this.#requests.pushFinal(index, state);
   }
 
   #pullAll(chunks: readonly Chunk[]): void {

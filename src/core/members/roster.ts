@@ -19,7 +19,7 @@ import {
 } from "../../protocol/messages.js";
 import type { MemberSnapshot } from "../../protocol/run-events.js";
 import type { FrameAddresses } from "../../protocol/view.js";
-import type { RecordedMember } from "./coordinator-record.js";
+import type { RecordedMember } from "../coordinator/coordinator-record.js";
 import { FailureDetector, type FailureVerdict } from "./failure-detector.js";
 import { MemberLoad } from "./member-load.js";
 
