@@ -95,3 +95,17 @@ test("with no restarts the run ends, and is continued from its checkpoint", asyn
   assert.equal((await again.end()).exitCode, 0, again.told());
   assert.deepEqual(await place.leftovers(), []);
 });
+
+test("two signals end a run whose coordinator is about to be started again", async (context) => {
+  const place = await makePlace(context, { train: 960 });
+  const pace = ["--epochs", "200", "--eval-every", "none"];
+  const command = place.start(["train", ...work, ...pace, "-w", "1", "-s", "1", "--name", "run"]);
+  await killAt(place, "run", 20, -1);
+  await command.waitFor(/it is started again in/);
+  command.kill("SIGINT");
+  command.kill("SIGINT");
+  // One that is heard late finds the next coordinator, which saves; the next ends it at once.
+  const { exitCode } = await command.end();
+  assert.ok(exitCode === 130, command.told());
+  assert.deepEqual(await place.leftovers(), []);
+});

@@ -152,9 +152,10 @@ test("a second Ctrl-C stops at once, also when a worker hangs", async (context) 
   assert.deepEqual(await place.checkpoints("run"), []);
 });
 
-test("a lost coordinator ends the run with 1, its name and the members", async (context) => {
+test("a coordinator lost for good ends the run with 1, and the members", async (context) => {
   const place = await makePlace(context);
-  const words = [...pace, "-w", "1", "-s", "1", "--epochs", "200", "--name", "run"];
+  const once = ["--max-restarts", "0", "--epochs", "200"];
+  const words = [...pace, "-w", "1", "-s", "1", ...once, "--name", "run"];
   const command = place.start([...logistic, ...words]);
   await place.step("run", 5);
   const { pid } = await place.member("run", "coordinator", 0);

@@ -64,8 +64,11 @@ export class CoordinatorChild {
   #isOver = false;
   /** False from the end of a process until the next one has the run. */
   #isBack = true;
-  /** What the next process has to hear of then. */
-  readonly #exits: MemberExited[] = [];
+  /**
+   * By member its last end, of which the next process has to hear: one that was said may not have
+   * been heard. It knows by the pid which life is meant.
+   */
+  readonly #exits = new Map<string, MemberExited>();
   readonly #paused = new Set<number>();
   readonly #suffered = new Set<string>();
   #interruption: NodeJS.Signals | null = null;
@@ -97,8 +100,8 @@ export class CoordinatorChild {
 
   /** A member's process is gone. */
   memberExited(exit: MemberExited): void {
+    this.#exits.set(`${exit.role}-${exit.rank}`, exit);
     if (this.#isBack) this.#say({ type: "exited", exit });
-    else this.#exits.push(exit);
   }
 
   /** A signal came to this process, and perhaps to the child too. */
@@ -126,7 +129,8 @@ export class CoordinatorChild {
   /** Ends it at once and for good. */
   killForGood(): void {
     this.#isOver = true;
-    this.kill();
+    if (this.#isGone) this.#giveUp("was to be started again");
+    else this.kill();
   }
 
   /** Lets it end; resolves when it is gone. */
@@ -189,7 +193,7 @@ export class CoordinatorChild {
     const { maxRestarts } = carried.options;
     const isWanted = isKilled && !this.#isOver && carried.place !== null;
     if (!isWanted || this.#restarts >= maxRestarts) {
-      void this.#lost(how, carried.place?.path ?? null).then(carried.fail);
+      this.#giveUp(how);
       return;
     }
     const delayMs = firstDelayMs * 2 ** this.#restarts++;
@@ -199,6 +203,11 @@ export class CoordinatorChild {
     setTimeout(() => {
       if (!this.#isOver) this.#startAgain(carried);
     }, delayMs);
+  }
+
+  #giveUp(how: string): void {
+    const carried = this.#carried;
+    if (carried !== null) void this.#lost(how, carried.place?.path ?? null).then(carried.fail);
   }
 
   #startAgain(carried: Carried): void {
@@ -213,7 +222,7 @@ export class CoordinatorChild {
     this.#phase = phase;
     if (this.#isBack) return;
     this.#isBack = true;
-    for (const exit of this.#exits.splice(0)) this.#say({ type: "exited", exit });
+    for (const exit of this.#exits.values()) this.#say({ type: "exited", exit });
     if (this.#interruption !== null) this.#say({ type: "interrupt", signal: this.#interruption });
   }
 
