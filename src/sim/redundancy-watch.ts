@@ -3,8 +3,11 @@
  * replica for a while at most.
  */
 
-/** What a cluster may take, in milliseconds of its time, to find a loss and copy what was held. */
-export const copiesWithinMs = 4000;
+/**
+ * What a cluster may take, in milliseconds of its time, to find a loss, to have its coordinator
+ * back and its members gathered, and to copy what was held.
+ */
+export const copiesWithinMs = 8000;
 
 /** Watches one part of a run. */
 export class RedundancyWatch {

@@ -117,6 +117,8 @@ export class SimulatedCluster {
   #strikes: Strikes | null = null;
   #failedSaves = 0;
   #isBroken = false;
+  /** The last step of which a checkpoint is written, and when it was. */
+  #progress = { step: -1, atMs: 0 };
 
   constructor(
     plan: ClusterPlan,
@@ -158,7 +160,7 @@ export class SimulatedCluster {
   async run(latestMs: number): Promise<ClusterEnd> {
     this.#open();
     const isLate = () => {
-      const overMs = Math.max(latestMs, this.#strikes?.overMs ?? 0);
+      const overMs = Math.max(latestMs, this.#strikes?.overMs ?? 0, this.#progress.atMs);
       return this.#time.nextMs > overMs + simulatedTimes.patienceMs;
     };
     while (this.#result === null && !this.#isBroken && !this.#isCutOff && !isLate()) {
@@ -179,8 +181,7 @@ export class SimulatedCluster {
     const isFull = events.every(
       (event) => event.kind !== "view" || event.workers.length === this.#plan.spec.workersMax,
     );
-    const hadAllWorkers = lost.length === 0 && isFull;
-    const lostWorkers = lost.length;
+    const [hadAllWorkers, lostWorkers] = [lost.length === 0 && isFull, lost.length];
     return { result, isCutOff, events, checkpoints, lostWorkers, hadAllWorkers, endedMs };
   }
 
@@ -367,6 +368,9 @@ export class SimulatedCluster {
         if (!process.isAlive) return;
         process.note(event.text);
         this.#events.push(event);
+        if (event.kind === "checkpoint" && event.step > this.#progress.step) {
+          this.#progress = { step: event.step, atMs: this.#time.nowMs };
+        }
         this.#watch.told(event);
         this.#redundancy.told(event.text, this.#time.nowMs, this.#strikes?.overMs ?? 0);
       },

@@ -231,6 +231,22 @@ test("no view, assignment or end is told that is not kept", () => {
   );
 });
 
+test("a run that was over is over for each coordinator that comes back to it", () => {
+  const cluster = new ModelCluster({ seed: 3, chunks: 2, spec: specOf() }).start();
+  cluster.run();
+  let record = cluster.driven.records.at(-1)!;
+  for (const term of [2, 3]) {
+    assert.equal(record.ending?.outcome, "done");
+    // Else it would be begun anew.
+    assert.equal(record.stand.isLoaded, true, `what term ${term} finds`);
+    const run = { spec: cluster.plan.spec, layout: cluster.layout, resume: null };
+    const effects = new Scene().tell({ type: "return", setup: run, term, record });
+    const kept = effects.find(({ type }) => type === "persist");
+    assert.ok(kept?.type === "persist");
+    record = kept.record;
+  }
+});
+
 test("a view that can't be kept is told to nobody, and the run ends", () => {
   const cluster = new ModelCluster({ seed: 3, chunks: 2, spec: specOf() }).start();
   cluster.driven.persistProblem = "can't write coordinator.json: the disk is full";

@@ -64,6 +64,8 @@ export function returned(
   const [servers, workers] = [roster.all("server"), roster.all("worker")];
   const port = portOf(setup, counts, perform);
   const training = new Training(setup, { term, servers, workers, record }, port);
+  // What was over stays so, also for a coordinator that comes after this one.
+  if (record.ending !== null) training.finish();
   const text = returnWords(term, members.length);
   perform({ type: "event", event: { kind: "warning", text } });
   return { setup, counts, training };
