@@ -13,7 +13,7 @@ import { type PacelineError, toPacelineError } from "../errors.js";
 import type { WorkerIdentity } from "../protocol/identity.js";
 import { type ChunkHeader, emptyHeader, type ServerReach } from "../protocol/messages.js";
 import type { ChunkChannel, Transport } from "../transport/transport.js";
-import type { Clock, Timer } from "./clock.js";
+import { AwakeTime, type Clock, type Timer } from "./clock.js";
 
 /** Who speaks over the link. */
 export interface LinkIdentity extends WorkerIdentity {
@@ -47,6 +47,7 @@ export class ServerLink {
   #retry: Timer | null = null;
   #watch: Timer | null = null;
   readonly #silenceMs: number;
+  readonly #awake: AwakeTime;
   #heardMs: number;
   /** Since when the server can't be reached; null while it is, or may be. */
   #troubleMs: number | null = null;
@@ -68,7 +69,8 @@ export class ServerLink {
     this.#transport = parts.transport;
     this.#clock = parts.clock;
     this.#silenceMs = parts.ioTimeoutMs ?? silenceMsMax;
-    this.#heardMs = parts.clock.nowMs();
+    this.#awake = new AwakeTime(parts.clock, this.#silenceMs / 2);
+    this.#heardMs = this.#awake.nowMs();
     this.#identity = identity;
     this.#listener = listener;
     this.#open();
@@ -121,12 +123,12 @@ export class ServerLink {
 
   #watchSilence(): void {
     this.#watch = this.#clock.after(this.#silenceMs / 3, () => {
-      const silentMs = this.#clock.nowMs() - this.#heardMs;
+      const silentMs = this.#awake.nowMs() - this.#heardMs;
       if (this.#channel !== null && silentMs >= this.#silenceMs) {
-        this.#troubleMs ??= this.#heardMs;
+        this.#troubleMs ??= this.#clock.nowMs() - silentMs;
         this.#channel.close();
         this.#channel = null;
-        this.#heardMs = this.#clock.nowMs();
+        this.#heardMs = this.#awake.nowMs();
         this.#tryAgain(`it has not answered for ${(silentMs / 1000).toFixed(0)} s`);
       } else if (this.#welcome && silentMs >= this.#silenceMs / 3) {
         this.#isGreetedAgain = true;
@@ -159,7 +161,7 @@ export class ServerLink {
   }
 
   #onChunk(header: ChunkHeader, destination: Uint8Array | null): void {
-    this.#heardMs = this.#clock.nowMs();
+    this.#heardMs = this.#awake.nowMs();
     if (header.kind === "welcome") {
       this.#troubleMs = null;
       this.#isRefused = false;

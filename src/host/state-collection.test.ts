@@ -227,6 +227,14 @@ test("what is refused, silent, told wrongly or given up ends it", async () => {
   assert.equal(await refused.ended, "server-1 refused: no room", "its copy is gone");
 });
 
+test("what it slept itself is nobody's silence", async () => {
+  const servers = new Servers([[0], [1]]).welcome(0, 1).copy(0, 0);
+  for (let time = 0; time < 2; time++) servers.clock.sleep(60_000);
+  servers.copy(1, 1);
+  servers.save(0, 0, 1).save(1, 1, 2);
+  assert.deepEqual(((await servers.ended) as number[][])[0], [1, 1, 1, 1, 2, 2, 2, 2]);
+});
+
 test("beside training one chunk is asked for after the other", async () => {
   const servers = new Servers([[0], [1]], true, false).welcome(0, 1).copy(0, 0).copy(1, 1);
   assert.deepEqual(servers.take().slice(2), ["save 0 at 0"]);

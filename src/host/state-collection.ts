@@ -26,7 +26,7 @@ import {
 import type { View, ViewServer } from "../protocol/view.js";
 import type { BackgroundPace } from "./background-pace.js";
 import { readMarks } from "./chunk-marks.js";
-import type { Timer } from "./clock.js";
+import { AwakeTime, type Timer } from "./clock.js";
 import { ServerLink } from "./server-link.js";
 import { bytesOf, type ModelState, type TransferParts } from "./state-transfer.js";
 
@@ -52,6 +52,7 @@ interface Giver {
   readonly chunks: readonly number[];
   link: ServerLink | null;
   wasOpen: boolean;
+  /** As `AwakeTime` has it. */
   heardMs: number;
   /** Copies that it is yet to be asked for. */
   queue: number[];
@@ -61,6 +62,8 @@ interface Giver {
 
 /** Chunks that one server is asked for at one time where nothing is left to others. */
 const chunksInFlight = 16;
+/** How often it is looked who is silent. */
+const lookMs = 1000;
 
 /** Collects it. @throws PacelineError when it can't be had, or the signal ends it. */
 export function collectState(parts: TransferParts, order: CollectionOrder): Promise<ModelState> {
@@ -92,6 +95,7 @@ class Collection {
   #chunksLeft: number;
   /** When a chunk was last asked for. */
   #askedMs = 0;
+  readonly #awake: AwakeTime;
   #watch: Timer | null = null;
   #isOver = false;
 
@@ -103,6 +107,7 @@ class Collection {
     this.#parts = parts;
     this.#order = order;
     this.#onEnd = onEnd;
+    this.#awake = new AwakeTime(parts.clock, 2 * lookMs);
     const { layout, view, stateParts, onMarked } = order;
     const isCut = onMarked !== null;
     this.#wanted = isCut ? view.replicas.map(([primary]) => primary!) : copySources(view, layout);
@@ -137,7 +142,7 @@ class Collection {
   }
 
   #open(server: ViewServer, chunks: readonly number[]): void {
-    const heardMs = this.#parts.clock.nowMs();
+    const heardMs = this.#awake.nowMs();
     const state = { wasOpen: false, heardMs, queue: [], coming: new Map<number, number>() };
     const giver: Giver = { server, chunks, link: null, ...state };
     this.#givers.set(server.index, giver);
@@ -153,7 +158,7 @@ class Collection {
 
   #say(giver: Giver, kind: ChunkKind, chunk: number, detail = ""): void {
     const { run, number } = this.#order.view;
-    giver.heardMs = this.#parts.clock.nowMs();
+    giver.heardMs = this.#awake.nowMs();
     giver.link?.send({ ...emptyHeader, kind, run, term: termOf(number), chunk, detail }, null);
   }
 
@@ -195,7 +200,7 @@ class Collection {
   }
 
   #onChunk(giver: Giver, header: ChunkHeader): void {
-    giver.heardMs = this.#parts.clock.nowMs();
+    giver.heardMs = this.#awake.nowMs();
     try {
       this.#take(giver, header);
     } catch (thrown) {
@@ -309,14 +314,14 @@ class Collection {
       const lacks = (chunk: number) =>
         isCut ? !(chunk in this.#marked) : !this.#copied[chunk]!.has(server.index);
       const isAsked = coming.size > 0 || chunks.some(lacks);
-      const silentMs = clock.nowMs() - heardMs;
+      const silentMs = this.#awake.nowMs() - heardMs;
       if (!isAsked || silentMs < ioTimeoutMs) continue;
       const silence = `has not answered for ${(silentMs / 1000).toFixed(0)} s`;
       const name = `server-${server.index} at ${server.address}`;
       this.#end(new PacelineError("timeout", `${name} ${silence}`));
       return;
     }
-    this.#watch = clock.after(1000, () => this.#look());
+    this.#watch = clock.after(lookMs, () => this.#look());
   }
 
   #end(error: PacelineError | null): void {

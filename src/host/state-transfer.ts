@@ -13,7 +13,7 @@ import {
 } from "../protocol/messages.js";
 import { chunksOfServer, type View, type ViewServer } from "../protocol/view.js";
 import type { Transport } from "../transport/transport.js";
-import type { Clock } from "./clock.js";
+import { AwakeTime, type Clock } from "./clock.js";
 import { ServerLink } from "./server-link.js";
 
 /** Everything that servers hold of a model. Flat vectors of f32 values, in the layout's order. */
@@ -90,6 +90,8 @@ async function wholly(talks: readonly Talk[]): Promise<void> {
 
 /** Chunks whose answers are awaited at one time. */
 const chunksInFlight = 16;
+/** How often it is looked whether the other is silent. */
+const lookMs = 1000;
 
 /** Says something of each chunk that the server holds, and waits for all answers. */
 function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Dialogue): Talk {
@@ -101,7 +103,8 @@ function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Di
   const ended = new Promise<void>((resolve, reject) => {
     let next = 0;
     let answers = 0;
-    let heardMs = parts.clock.nowMs();
+    const awake = new AwakeTime(parts.clock, 2 * lookMs);
+    let heardMs = awake.nowMs();
     const end = (error: PacelineError | null) => {
       watch.cancel();
       link.close();
@@ -123,7 +126,7 @@ function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Di
       },
       onHeader: () => null,
       onChunk: (header) => {
-        heardMs = parts.clock.nowMs();
+        heardMs = awake.nowMs();
         if (header.kind === "reply") {
           end(new PacelineError("refused", `server-${server.index} refused: ${header.detail}`));
           return;
@@ -134,20 +137,20 @@ function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Di
       },
       onTrouble: () => {},
     });
-    let watch = parts.clock.after(1000, look);
+    let watch = parts.clock.after(lookMs, look);
     stop = () => end(null);
     parts.signal?.addEventListener("abort", () => {
       end(new PacelineError("unavailable", `server-${server.index} is asked no more`));
     });
     function look(): void {
-      const silentMs = parts.clock.nowMs() - heardMs;
+      const silentMs = awake.nowMs() - heardMs;
       if (silentMs >= parts.ioTimeoutMs) {
         const silence = `${(silentMs / 1000).toFixed(0)} s`;
         const name = `server-${server.index} at ${server.address}`;
         end(new PacelineError("timeout", `${name} has not answered for ${silence}`));
         return;
       }
-      watch = parts.clock.after(1000, look);
+      watch = parts.clock.after(lookMs, look);
     }
   });
   return { ended, stop: () => stop() };

@@ -16,6 +16,15 @@ export class ManualClock implements Clock {
     return { cancel: () => void this.#timers.delete(timer) };
   }
 
+  /** Nothing happens for a while, as in a process that stands still; then all that is due does. */
+  sleep(durationMs: number): void {
+    this.#nowMs += durationMs;
+    const due = [...this.#timers].filter(({ atMs }) => atMs <= this.#nowMs);
+    for (const timer of due.sort((left, right) => left.atMs - right.atMs)) {
+      if (this.#timers.delete(timer)) timer.action();
+    }
+  }
+
   /** Lets time pass, and what is due on the way happen in its order. */
   pass(durationMs: number): void {
     const endMs = this.#nowMs + durationMs;
