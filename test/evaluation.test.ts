@@ -76,7 +76,20 @@ test("Ctrl-C ends a follower and not its run; it goes on where it stopped", asyn
   await until("another score", async () => {
     return (await linesIn(place, "long", "evaluations.jsonl")).length > before.length;
   });
+  // Its coordinator comes back, so the run goes on and so does who follows it.
   endProcess(coordinator.pid);
+  const successor = await place.member("long", "coordinator", 0, coordinator.pid);
+  const scored = (await linesIn(place, "long", "evaluations.jsonl")).length;
+  await until("a score after the coordinator's return", async () => {
+    return (await linesIn(place, "long", "evaluations.jsonl")).length > scored + 1;
+  });
+  assert.equal(second.isOver, false, second.told());
+
+  const members = await place.members("long");
+  training.kill("SIGKILL");
+  await training.end();
+  endProcess(successor.pid);
+  for (const { pid } of members) endProcess(pid);
   const { exitCode, err } = await second.end();
   assert.equal(exitCode, 0, err);
   assert.match(err, /the run is over: its coordinator, process \d+, died without a result/);

@@ -43,9 +43,10 @@ function runDir(runs: Readonly<Record<string, Readonly<Record<string, string>>>>
   return path;
 }
 
-function cluster(pid: number, host = hostname()): string {
-  const member = { role: "coordinator", id: 0, pid, host, address: "" };
-  return JSON.stringify({ members: [member] });
+function cluster(pid: number, host = hostname(), workerPid: number | null = null): string {
+  const coordinator = { role: "coordinator", id: 0, pid, host, address: "" };
+  const worker = { ...coordinator, role: "worker", pid: workerPid };
+  return JSON.stringify({ members: workerPid === null ? [coordinator] : [coordinator, worker] });
 }
 
 /** The pid of a process that has ended. */
@@ -125,6 +126,12 @@ describe("a run is over", () => {
       [
         "not while its coordinator lives",
         { "config.yaml": "", "cluster.json": cluster(process.pid) },
+        [],
+        /^goes on$/,
+      ],
+      [
+        "not while a worker waits for its coordinator to come back",
+        { "config.yaml": "", "cluster.json": cluster(deadPid(), hostname(), process.pid) },
         [],
         /^goes on$/,
       ],

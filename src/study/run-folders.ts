@@ -95,7 +95,8 @@ export async function judgeRun(
 
 /**
  * Why a run is over, in words; null while it goes on, as far as this machine can tell: a run that
- * is resumed is not over by its earlier result, nor is one by the death of an earlier coordinator.
+ * is resumed is not over by its earlier result, nor is one by the death of an earlier coordinator,
+ * nor by the death of a coordinator that members have outlived and still wait for.
  */
 export async function endOfRun(path: string): Promise<string | null> {
   const startedMs = (await changedMs(join(path, "config.yaml"))) ?? 0;
@@ -114,7 +115,11 @@ async function lostCoordinator(path: string, startedMs: number): Promise<number 
   const coordinator = members.find(({ role, host }) => {
     return role === "coordinator" && host === hostname();
   });
-  if (coordinator === undefined || (await isAlive(coordinator.pid, clusterMs))) return null;
+  if (coordinator === undefined) return null;
+  // While others of the run live, a coordinator that died may be started again and go on with it.
+  for (const { pid, host } of members) {
+    if (host === hostname() && (await isAlive(pid, clusterMs))) return null;
+  }
   return coordinator.pid;
 }
 
