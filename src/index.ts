@@ -10,7 +10,11 @@ export { type TrainParts, type TrainResult, train } from "./library/train.js";
 export { describeRun, type TrainSettings } from "./library/train-settings.js";
 export { buildModel, modelList } from "./nn/models.js";
 export { type Chunk, type Layout, layOut, type TensorSpec } from "./protocol/layout.js";
-export { type Placement, type PlacementRequest, placeChunks } from "./protocol/placement.js";
+export {
+  type Placement,
+  type PlacementRequest,
+  placeChunks,
+} from "./protocol/placement/placement.js";
 export type {
   CoordinatorSnapshot,
   EpochRecord,

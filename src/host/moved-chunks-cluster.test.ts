@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type CompressionSpec, uncompressed } from "../protocol/compression.js";
-import { movesBetween, placeChunks } from "../protocol/placement.js";
+import { movesBetween, placeChunks } from "../protocol/placement/placement.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import { layoutOf, specOf as specOfEpochs } from "./testing/compressed-toys.js";
 import type { Outcome, Toy } from "./testing/memory-cluster.js";

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type Layout, layOut } from "../protocol/layout.js";
+import type { Reduce } from "../protocol/reduction.js";
 import type { Protocol, RunSpec } from "../protocol/run-spec.js";
 import { sampleSpec } from "../protocol/testing/sample-run.js";
 import { namedTransports } from "../transport/testing/named-transports.js";
@@ -58,7 +59,7 @@ function runToy(
   spec: RunSpec,
   during: (toy: Toy) => void = () => {},
   from: Outcome["saved"] | null = null,
-  more: Pick<ToyPlan, "transportOf"> = {},
+  more: Partial<Pick<ToyPlan, "transportOf" | "compute">> = {},
 ): Promise<Outcome> {
   const { values } = layoutOf(spec);
   const fresh = { weights: new Float32Array(values).fill(3), state: [new Float32Array(values)] };
@@ -83,6 +84,25 @@ test("a cluster over the memory transport trains to the end in every mode", asyn
     assert.equal(result.evaluations.at(-1)?.accuracyPercent, 100);
     assert.equal(result.evaluations.at(-1)?.final, true);
   }
+});
+
+test("one worker with arbitrary gradients ruins a mean and no median", async () => {
+  const hostile: ToyGradients = ({ step }, gradients) => {
+    gradients.fill(step % 2 === 0 ? -1e4 : 3e4);
+  };
+  const farthest = async (reduce: Reduce, isHostile: boolean) => {
+    const spec = specOf({ mode: "bsp" }, { reduce, workersMax: 4, epochs: 20 });
+    const compute = (_: unknown, rank: number) =>
+      new ToyCompute(layoutOf, isHostile && rank === 2 ? hostile : pull);
+    const { result, weights } = await runToy(spec, () => {}, null, { compute });
+    assert.equal(result.outcome, "done", result.reason);
+    return Math.max(...weights.map(Math.abs));
+  };
+  // The parameters go towards the mean of the targets, from below 1 to 2.3.
+  assert.ok((await farthest("mean", false)) < 3);
+  assert.ok((await farthest("mean", true)) > 1000);
+  assert.ok((await farthest("median", true)) < 3);
+  assert.ok((await farthest("trimmed:0.25", true)) < 3);
 });
 
 test("BSP ends in the same bits with one, two and three servers", async () => {

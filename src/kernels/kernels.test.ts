@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { type Reduce, trimmedAtEnds } from "../protocol/reduction.js";
 import type { UpdateRuleSpec } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
 import { Arena } from "./arena.js";
@@ -218,7 +219,46 @@ function everyImplementation(create: (arena: Arena) => Kernels): void {
     assert.deepEqual([...foldOf([[2], [3], [4]], [7, 0, 9], "sum")], [6]);
   });
 
+  test("a median and a trimmed mean are of the middle values of each place, unweighted", () => {
+    fc.assert(
+      fc.property(
+        f32Vectors,
+        fc.array(fc.nat({ max: 2 }), { minLength: 5 }),
+        fc.constantFrom<Reduce>("median", "trimmed:0.1", "trimmed:0.4"),
+        (vectors, counts, reduce) => {
+          const counted = vectors.filter((_, rank) => counts[rank]! > 0);
+          const trimmed = trimmedAtEnds(reduce, counted.length);
+          const expected = Array.from({ length: 6 }, (_, index) => {
+            const ordered = counted.map((vector) => fround(vector[index]!));
+            ordered.sort((left, right) => left - right);
+            const middle = ordered.slice(trimmed, ordered.length - trimmed);
+            if (middle.length === 0) return 0;
+            const sum = middle.reduce((before, value) => fround(before + value));
+            return fround(sum * fround(1 / middle.length));
+          });
+          // -0 and 0 are ordered by their bits here.
+          const found = [...foldOf(vectors, counts, reduce)].map((value) => value + 0);
+          assert.deepEqual(
+            found,
+            expected.map((value) => value + 0),
+          );
+        },
+      ),
+      { seed: 10, numRuns: 300 },
+    );
+  });
+
+  test("what is not a number counts as extreme, so that it is left out", () => {
+    const { NaN: none, POSITIVE_INFINITY: most } = Number;
+    assert.deepEqual([...foldOf([[none], [4], [2]], [1, 1, 1], "median")], [4]);
+    assert.deepEqual([...foldOf([[most], [4], [2]], [1, 1, 1], "median")], [4]);
+    assert.deepEqual([...foldOf([[-most], [4], [2]], [1, 1, 1], "median")], [2]);
+    const five = [[none], [1], [2], [3], [-most]];
+    assert.deepEqual([...foldOf(five, [1, 1, 1, 1, 1], "trimmed:0.2")], [2]);
+  });
+
   test("a fold without examples is zero", () => {
+    assert.deepEqual([...foldOf([[3], [5]], [0, 0], "median")], [0]);
     assert.deepEqual([...foldOf([[3], [5]], [0, 0], "mean")], [0]);
     assert.deepEqual([...foldOf([], [], "mean", 2)], [0, 0]);
   });
@@ -264,7 +304,7 @@ function everyImplementation(create: (arena: Arena) => Kernels): void {
   function foldOf(
     vectors: readonly (readonly number[])[],
     counts: readonly number[],
-    reduce: "mean" | "sum",
+    reduce: Reduce,
     length = vectors[0]?.length ?? 1,
   ): Float32Array {
     const arena = new Arena(1 << 16);

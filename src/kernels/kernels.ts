@@ -5,7 +5,7 @@
  * Every implementation gives the same bits: each f32 operation is rounded on its own, in the
  * order that scalar.ts writes down; no fused multiply-add, no reassociation.
  */
-import type { Reduce } from "../protocol/run-spec.js";
+import type { Reduce } from "../protocol/reduction.js";
 import type { UpdateScalars } from "./update-rule.js";
 
 /** One contribution to a fold. */
@@ -37,7 +37,10 @@ export interface Kernels {
 
   /**
    * Folds gradients, given in ascending rank, into `out`: the mean is the sum of fround(n_r *
-   * g_r), each addition rounded, times fround(1 / sum of n_r); the sum leaves both factors out.
+   * g_r), each addition rounded, times fround(1 / sum of n_r); the sum leaves both factors out. The
+   * median and the trimmed mean put the values of all inputs in order, place by place (-NaN first,
+   * NaN last), where they lie, add those that are left in that order, and multiply by fround(1 /
+   * their number).
    * Without examples the result is zero. `out` may be the first input's slot, no other's. False
    * when any value of the result is an infinity or not a number.
    */

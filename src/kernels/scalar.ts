@@ -8,10 +8,11 @@
  *
  * Invariant: no result depends on where slots lie, nor on whether weights are written in place.
  */
-import type { Reduce } from "../protocol/run-spec.js";
+import { isRobust, type Reduce, trimmedAtEnds } from "../protocol/reduction.js";
 import type { Arena } from "./arena.js";
 import type { FoldInput, Kernels } from "./kernels.js";
 import { checkSlots, countedInputs, stateSlots } from "./slot-rules.js";
+import { sortByExchanges } from "./sorting-network.js";
 import type { UpdateName, UpdateScalars } from "./update-rule.js";
 
 const fround = Math.fround;
@@ -80,6 +81,10 @@ function fold(out: Float32Array, inputs: readonly Contribution[], reduce: Reduce
     out.fill(0);
     return;
   }
+  if (isRobust(reduce)) {
+    foldMiddle(out, inputs, reduce);
+    return;
+  }
   const mean = reduce === "mean";
   let examples = 0;
   for (const input of inputs) {
@@ -89,6 +94,37 @@ function fold(out: Float32Array, inputs: readonly Contribution[], reduce: Reduce
     examples += input.examples;
   }
   if (mean) scaleInto(out, out, fround(1 / examples));
+}
+
+/** The plain mean of what is in the middle, once all is in order. */
+function foldMiddle(out: Float32Array, inputs: readonly Contribution[], reduce: Reduce): void {
+  const count = inputs.length;
+  sortByExchanges(count, (low, high) => exchange(inputs[low]!.values, inputs[high]!.values));
+  const trimmed = trimmedAtEnds(reduce, count);
+  const middle = inputs.slice(trimmed, count - trimmed);
+  middle.forEach(({ values }, index) => {
+    if (index === 0) scaleInto(out, values, 1);
+    else addScaled(out, values, 1);
+  });
+  scaleInto(out, out, fround(1 / middle.length));
+}
+
+/** Puts each pair of values in order, by their bits: numbers would make all NaN one. */
+function exchange(low: Float32Array, high: Float32Array): void {
+  const [left, right] = [low, high].map(
+    ({ buffer, byteOffset, length }) => new Int32Array(buffer, byteOffset, length),
+  ) as [Int32Array, Int32Array];
+  for (let index = 0; index < left.length; index++) {
+    const [one, other] = [left[index]!, right[index]!];
+    if (keyOf(one) <= keyOf(other)) continue;
+    left[index] = other;
+    right[index] = one;
+  }
+}
+
+/** Of an f32's bits a number that orders like it. */
+function keyOf(bits: number): number {
+  return bits ^ ((bits >> 31) & 0x7fffffff);
 }
 
 /** out = factor * x. */

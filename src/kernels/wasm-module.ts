@@ -28,6 +28,7 @@ export interface KernelExports extends Readonly<Record<OwnUpdate, Numbers>> {
   readonly largest: (at: number, length: number) => number;
   readonly copy: Numbers;
   readonly fill: Numbers;
+  readonly exchange: Numbers;
   readonly add: Numbers;
   readonly subtract: Numbers;
   readonly halvesFromFloats: Numbers;

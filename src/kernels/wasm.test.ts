@@ -106,7 +106,7 @@ for (const name of names) {
 const folds = fc.record({
   length: fc.oneof(fc.constantFrom(...lengths), fc.nat({ max: 300 })),
   examples: fc.array(fc.nat({ max: 70 }), { maxLength: 12 }),
-  reduce: fc.constantFrom("mean" as const, "sum" as const),
+  reduce: fc.constantFrom("mean", "sum", "median", "trimmed:0.2" as const),
   inPlace: fc.boolean(),
   seed: fc.nat(),
 });

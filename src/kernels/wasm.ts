@@ -2,10 +2,11 @@
  * The kernels as SIMD instructions over the arena's own memory. Each is one pass over its
  * vectors; its bits are those of scalar.ts, operation by operation.
  */
-import type { Reduce } from "../protocol/run-spec.js";
+import { isRobust, type Reduce, trimmedAtEnds } from "../protocol/reduction.js";
 import type { Arena } from "./arena.js";
 import type { FoldInput, Kernels, UpdateSlots } from "./kernels.js";
 import { checkSlots, countedInputs } from "./slot-rules.js";
+import { sortByExchanges } from "./sorting-network.js";
 import type { UpdateName, UpdateScalars } from "./update-rule.js";
 import { instantiateKernels, type KernelExports } from "./wasm-module.js";
 
@@ -49,6 +50,7 @@ function fold(
     simd.fill(out, length, 0);
     return true;
   }
+  if (isRobust(reduce)) return foldMiddle(simd, out, inputs, { length, reduce });
   const mean = reduce === "mean";
   const examples = inputs.reduce((sum, input) => sum + input.examples, 0);
   if (inputs.length === 1 && isUnchanged(simd, out, inputs[0]!, { length, reduce })) return true;
@@ -56,9 +58,35 @@ function fold(
     at: input.offset * bytesPerValue,
     factor: mean ? input.examples : 1,
   }));
+  return addUp(simd, out, { terms, length, last: mean ? 1 / examples : 1 });
+}
+
+/** The plain mean of what is in the middle, once all is in order. */
+function foldMiddle(
+  simd: KernelExports,
+  out: number,
+  inputs: readonly FoldInput[],
+  { length, reduce }: { readonly length: number; readonly reduce: Reduce },
+): boolean {
+  const count = inputs.length;
+  const places = inputs.map(({ offset }) => offset * bytesPerValue);
+  sortByExchanges(count, (low, high) => simd.exchange(places[low]!, places[high]!, length));
+  const trimmed = trimmedAtEnds(reduce, count);
+  const terms = places.slice(trimmed, count - trimmed).map((at) => ({ at, factor: 1 }));
+  return addUp(simd, out, { terms, length, last: 1 / terms.length });
+}
+
+/** What is summed up, in this order, and what the sum is multiplied by. */
+interface Addition {
+  readonly terms: { readonly at: number; readonly factor: number }[];
+  readonly length: number;
+  readonly last: number;
+}
+
+function addUp(simd: KernelExports, out: number, { terms, length, last: end }: Addition): boolean {
   for (;;) {
     const pass = terms.splice(0, passes.length);
-    const last = mean && terms.length === 0 ? 1 / examples : 1;
+    const last = terms.length === 0 ? end : 1;
     const addresses = pass.map(({ at }) => at);
     const factors = pass.map(({ factor }) => factor);
     const numbers = [out, ...addresses, length, ...factors, last];

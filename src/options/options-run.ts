@@ -9,10 +9,12 @@ import {
   pushCompressions,
 } from "../protocol/compression.js";
 import { inputFields } from "../protocol/input-spec.js";
+import { parseReduce, type Reduce, reductions } from "../protocol/reduction.js";
 import type { RunOptions } from "../protocol/run-options.js";
 import { runFields } from "../protocol/run-spec.js";
 import type { Field, FieldShape, FieldTable } from "../protocol/spec-field.js";
 import { type FoundOption, optionsIn } from "../protocol/spec-option.js";
+import { alternatives } from "../suggest.js";
 import {
   type CommandName,
   type OptionRow,
@@ -48,11 +50,21 @@ const alsoTaken: {
   engine: { commands: ["eval", "predict"] },
 };
 
-/** How the records of the table are written as one text. */
+const reduction: ValueType<Reduce> = {
+  placeholder: reductions.join("|"),
+  wanted: alternatives(reductions),
+  parse: parseReduce,
+  print: String,
+  choices: reductions,
+  schema: { type: "string", pattern: "^(mean|sum|median|trimmed:[0-9.e-]+)$" },
+};
+
+/** How fields of the table that are more than a word or a number are written as one text. */
 const writtenRecords = new Map<Field<unknown>, ValueType<unknown>>([
   [runFields.evaluateEvery.of, cadence],
   [runFields.checkpointEvery.of, timedCadence],
   [inputFields.augment, augmentation],
+  [runFields.reduce, reduction],
   [compressionSpecFields.push, compression(pushCompressions)],
   [compressionSpecFields.pull, compression(pullCompressions)],
 ]);

@@ -106,7 +106,7 @@ describe("refusals name the place, the value and the remedy", () => {
     ],
     [
       { set: written({ reduce: "men" }) },
-      "--set reduce=men is unknown (did you mean mean?); write mean or sum",
+      "--set reduce=men is unknown (did you mean mean?); write mean, sum, median or trimmed:0.1",
     ],
     [
       { flags: written({ name: "" }) },

@@ -8,7 +8,7 @@
  * the same layout.
  */
 import { assert } from "../assert.js";
-import type { Reduce } from "./run-spec.js";
+import { isRobust, type Reduce } from "./reduction.js";
 import { sha256Hex } from "./sha256.js";
 
 /**
@@ -21,9 +21,13 @@ export const parameterGroups = ["weight", "plain", "buffer", "counter"] as const
 /** One of the groups. */
 export type ParameterGroup = (typeof parameterGroups)[number];
 
-/** How a group's contributions become one: those of batches' statistics are always a mean. */
+/**
+ * How a group's contributions become one: those of batches' statistics never by a sum, and a
+ * counter is none of values.
+ */
 export function reduceOf(group: ParameterGroup, reduce: Reduce): Reduce {
-  return group === "buffer" || group === "counter" ? "mean" : reduce;
+  if (group === "counter") return "mean";
+  return group === "buffer" && !isRobust(reduce) ? "mean" : reduce;
 }
 
 /** A named tensor of a model. */

@@ -16,6 +16,7 @@ import {
 } from "./compression.js";
 import { type InputSpec, inputFields, inputProblem } from "./input-spec.js";
 import { chunkValuesMax } from "./layout.js";
+import { reduction } from "./reduction.js";
 import { type ScheduleSpec, scheduleFields } from "./schedule-spec.js";
 import {
   addedLater,
@@ -56,13 +57,6 @@ export type StalenessRule = {
   readonly floor: number;
   readonly max: number;
 };
-
-/**
- * How gradients of one step become one: mean over examples, or the plain sum of the workers' means.
- */
-export const reductions = ["mean", "sum"] as const;
-/** One of the ways. */
-export type Reduce = (typeof reductions)[number];
 
 /**
  * How examples reach workers: each has the files and takes a range of every epoch, or takes batch
@@ -175,9 +169,11 @@ export const runFields = {
   }),
   /** Read and written by functions of its own. */
   protocol: opaque<Protocol>(),
-  reduce: option("reduce", oneOf(reductions), {
+  reduce: option("reduce", reduction, {
     default: "mean",
-    sentence: "how the gradients of one step are combined",
+    sentence:
+      "how the gradients of one step are combined; median and trimmed withstand a few workers " +
+      "with arbitrary gradients (bsp only)",
     group: "pace",
     scope: "training",
   }),

@@ -50,8 +50,10 @@ export interface FlagField extends Field<boolean> {
 }
 
 /** A text. */
-export interface TextField extends Field<string> {
+export interface TextField<Text extends string = string> extends Field<Text> {
   readonly kind: "text";
+  /** One of each kind, where not every text may stand there. */
+  readonly examples?: readonly Text[];
 }
 
 /** A word of a closed list. */
@@ -143,6 +145,23 @@ export function text(bytesMax: number): TextField {
       const bytes = new TextEncoder().encode(value).length;
       if (bytes <= bytesMax) return { value };
       return { problem: `${path} has ${bytes} bytes, at most ${bytesMax} are allowed` };
+    },
+  };
+}
+
+/** A text of a form of its own, of which `examples` show each kind. */
+export function formed<Text extends string>(
+  parse: (text: string) => Reading<Text>,
+  examples: readonly Text[],
+): TextField<Text> {
+  return {
+    kind: "text",
+    examples,
+    read(value, path) {
+      const reading = typeof value === "string" ? parse(value) : { problem: "is not a text" };
+      if ("value" in reading) return reading;
+      const known = `it is one of ${examples.join(", ")}`;
+      return { problem: `${path} ${shownValue(value)} ${reading.problem}; ${known}` };
     },
   };
 }

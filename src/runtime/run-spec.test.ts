@@ -104,6 +104,18 @@ describe("a run spec", () => {
       "--inject pause:worker=4,at=5,for=1500ms names no worker; there are 4, from 0 to 3",
     ],
     [
+      { reduce: "median", mode: "asp" },
+      {},
+      "--reduce median with --mode asp: its pushes are applied one by one, so that none is left " +
+        "out; write --mode bsp, or --reduce mean",
+    ],
+    [
+      { reduce: "trimmed:0.1", compress: { codec: "topk", share: 0.01 } },
+      {},
+      "--reduce trimmed:0.1 with --compress topk:0.01, which may send most values as 0, or only " +
+        "their signs; write --compress none, fp16, bf16 or int8",
+    ],
+    [
       { lrSchedule: "step", lrMilestones: [0.75, 0.5] },
       {},
       "--lr-milestones 0.75,0.5 do not ascend; sort them",

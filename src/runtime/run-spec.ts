@@ -8,9 +8,15 @@ import { paceOf, protocolOf } from "../core/sync/modes.js";
 import { batchesOfGlobalStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
 import { stemmedModels } from "../nn/models.js";
-import { compressionSpecFields, pullsDifferences } from "../protocol/compression.js";
+import {
+  compressionSpecFields,
+  compressionTitle,
+  feedbackCodecs,
+  pullsDifferences,
+} from "../protocol/compression.js";
 import { faultText } from "../protocol/injected-fault.js";
 import type { AugmentSpec, InputSpec } from "../protocol/input-spec.js";
+import { isRobust } from "../protocol/reduction.js";
 import { type Protocol, type RunSpec, runFields } from "../protocol/run-spec.js";
 import { scheduleFields } from "../protocol/schedule-spec.js";
 import { filled } from "../protocol/spec-option.js";
@@ -43,6 +49,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   demandExamples(options, facts);
   demandInjectable(options);
   demandComputable(options);
+  demandReducible(options, protocol);
   return {
     ...filled(runFields, options),
     run: facts.run,
@@ -131,6 +138,21 @@ function demandComputable({ engine, dtype }: RunSettings): void {
   if (engine !== "reference" || dtype === "f32") return;
   const sentence = `--dtype ${dtype} is not computed by --engine reference`;
   throw usage(`${sentence}; write --dtype f32, or --engine auto or onednn`);
+}
+
+/** What withstands arbitrary gradients puts those of one step in order, each of them whole. */
+function demandReducible({ reduce, mode, compress }: RunSettings, protocol: Protocol): void {
+  if (!isRobust(reduce)) return;
+  const asked = `--reduce ${reduce}`;
+  if (paceOf({ protocol }, 0).globalStep !== "step") {
+    const sentence = `${asked} with --mode ${mode}: its pushes are applied one by one`;
+    throw usage(`${sentence}, so that none is left out; write --mode bsp, or --reduce mean`);
+  }
+  const { codec } = compress;
+  if (codec !== "auto" && !feedbackCodecs.includes(codec)) return;
+  const sentence = `${asked} with --compress ${compressionTitle(compress)}`;
+  const reason = "which may send most values as 0, or only their signs";
+  throw usage(`${sentence}, ${reason}; write --compress none, fp16, bf16 or int8`);
 }
 
 function demandInjectable({ inject, servers, workers }: RunSettings): void {

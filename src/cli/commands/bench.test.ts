@@ -99,7 +99,7 @@ describe("paceline bench engine", () => {
     const { exitCode, out, err } = await call("engine", ...words);
     assert.equal(exitCode, 0, err);
     if (engine === "reference") {
-      assert.match(err, /no table: the reference engine does not tell/);
+      assert.match(err, /no table: the reference engine does not report/);
       return;
     }
     assert.match(out, /\nlayer3\.2\.conv2 +64x8x8 to 64x8x8 +[a-z/]+( +\d+\.\d\d){4} +\d+ +\d/);

@@ -7,7 +7,7 @@ import { batchesOfGlobalStep } from "../../core/sync/pace.js";
 import { inspectDataset } from "../../data/dataset.js";
 import { trainableValues } from "../../nn/model.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
-import { placeChunks, ringName } from "../../protocol/placement.js";
+import { placeChunks, ringName } from "../../protocol/placement/placement.js";
 import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
 import { layoutOf, modelOf } from "../../runtime/compute/initial-state.js";
 import { usableCores } from "../../runtime/process/cores.js";

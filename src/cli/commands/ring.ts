@@ -4,7 +4,12 @@ import { PacelineError } from "../../errors.js";
 import { buildModel, stemmedModels } from "../../nn/models.js";
 import type { ResolvedOptions } from "../../options/resolved-options.js";
 import { layOut } from "../../protocol/layout.js";
-import { movesBetween, type Placement, placeChunks, ringName } from "../../protocol/placement.js";
+import {
+  movesBetween,
+  type Placement,
+  placeChunks,
+  ringName,
+} from "../../protocol/placement/placement.js";
 import { didYouMean } from "../../suggest.js";
 
 /** What `paceline ring --json` prints; loads and moves are counted in values. */

@@ -1,7 +1,7 @@
 /** Who holds which chunk as servers are lost, come and catch up. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { placeChunks } from "../../protocol/placement.js";
+import { placeChunks } from "../../protocol/placement/placement.js";
 import { movesMax, Replication } from "./replication.js";
 
 const chunks = Array.from({ length: 24 }, (_, index) => ({

@@ -15,8 +15,8 @@
  * say of the earlier one has been heard by then.
  */
 import type { Chunk } from "../../protocol/layout.js";
-import { placeChunks, ringName } from "../../protocol/placement.js";
-import { buildRing, nodesFrom } from "../../protocol/ring.js";
+import { placeChunks, ringName } from "../../protocol/placement/placement.js";
+import { buildRing, nodesFrom } from "../../protocol/placement/ring.js";
 import type { ChunkCandidate } from "../../protocol/view.js";
 
 /** Chunks that move at one time: so many snapshots travel beside training at most. */

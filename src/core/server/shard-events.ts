@@ -6,7 +6,7 @@
 import type { CutLimit } from "../../protocol/cut.js";
 import type { ParameterGroup } from "../../protocol/layout.js";
 import type { ChunkHeader, ChunkMarks, ChunkPart, MemberMessage } from "../../protocol/messages.js";
-import type { Reduce } from "../../protocol/run-spec.js";
+import type { Reduce } from "../../protocol/reduction.js";
 import type { View } from "../../protocol/view.js";
 import type { Entry } from "./entry.js";
 

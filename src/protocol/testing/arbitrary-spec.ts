@@ -51,6 +51,7 @@ function shapeOf(shape: FieldShape): fc.Arbitrary<unknown> {
     case "flag":
       return fc.boolean();
     case "text":
+      if (shape.examples !== undefined) return fc.constantFrom(...shape.examples);
       return fc.string({ unit: "binary", maxLength: 20 });
     case "word":
       return fc.constantFrom(...shape.words);

@@ -3,8 +3,8 @@
  * needs no run, only the ring itself, and stands beside the published figure of 5 servers.
  */
 
-import { ringName } from "../../protocol/placement.js";
-import { buildRing, ownerOf } from "../../protocol/ring.js";
+import { ringName } from "../../protocol/placement/placement.js";
+import { buildRing, ownerOf } from "../../protocol/placement/ring.js";
 import { Random } from "../../random.js";
 import { spreadOf } from "../group-results.js";
 import { linearAxis, logAxis } from "./axes.js";

@@ -10,7 +10,7 @@
  * chunk goes to the least loaded server, first along the ring among equals, so that no load ever
  * exceeds max(capacity, values / servers + largest chunk).
  */
-import { assert } from "../assert.js";
+import { assert } from "../../assert.js";
 import { buildRing, nodesFrom, type Ring } from "./ring.js";
 
 /** What is to be placed, and where. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { sha256Hex } from "../sha256.js";
 import { buildRing, nodesFrom, ownerOf } from "./ring.js";
-import { sha256Hex } from "./sha256.js";
 
 test("a key belongs to the first position strictly greater than its own, wrapping", () => {
   const ring = buildRing(["a", "b", "c"], 5);

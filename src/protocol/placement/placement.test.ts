@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { Random } from "../random.js";
-import { layOut } from "./layout.js";
+import { Random } from "../../random.js";
+import { layOut } from "../layout.js";
 import { movesBetween, type Placement, placeChunks, ringName } from "./placement.js";
 import { buildRing, ownerOf } from "./ring.js";
 

@@ -10,8 +10,8 @@
  * `server11` with replica 1 do), the name that sorts first owns it, so the order in which nodes
  * are given never counts.
  */
-import { assert } from "../assert.js";
-import { sha256Hex } from "./sha256.js";
+import { assert } from "../../assert.js";
+import { sha256Hex } from "../sha256.js";
 
 /**
  * One place on the ring: 64 hexadecimal digits, compared as text, and the node that stands there.
