@@ -10,6 +10,7 @@ import { dataPlan } from "./commands/data.js";
 import { evalPlan, predictPlan } from "./commands/eval.js";
 import { experimentsPlan } from "./commands/experiments.js";
 import { runsPlan } from "./commands/runs.js";
+import { tunePlan } from "./commands/tune.js";
 
 const runFile = { arguments: ["[run.yaml]"], config: true, tellsOptions: true } as const;
 
@@ -163,6 +164,7 @@ export const commandPlans: readonly CommandPlan[] = [
     },
   },
   experimentsPlan,
+  tunePlan,
   runsPlan,
   chartsPlan,
   ckptPlan,

@@ -18,6 +18,7 @@ export const commandNames = [
   "admin",
   "ring",
   "experiments",
+  "tune",
   "doctor",
   "runs",
   "charts",

@@ -91,7 +91,7 @@ export const showingRows: OptionRows<ShowingOptions> = {
     default: false,
     sentence: "print errors and the result only",
     group: "showing",
-    commands: [...running, "data", "charts", "eval", "predict"],
+    commands: [...running, "data", "charts", "eval", "predict", "tune"],
   },
   verbose: {
     name: "verbose",
