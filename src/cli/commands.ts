@@ -1,6 +1,7 @@
 /** Every command: its words, its options, and what it runs, loaded only when it is called. */
 import { PacelineError } from "../errors.js";
 import type { ResolvedOptions } from "../options/resolved-options.js";
+import { isInBucket } from "../store/files.js";
 import { adminPlan } from "./commands/admin.js";
 import { benchPlan } from "./commands/bench.js";
 import { chartsPlan } from "./commands/charts.js";
@@ -18,6 +19,7 @@ const runFile = { arguments: ["[run.yaml]"], config: true, tellsOptions: true } 
 export const commandPlans: readonly CommandPlan[] = [
   {
     name: "train",
+    buckets: true,
     sentence: "train on this machine: coordinator, servers and workers in one command",
     options: "train",
     ...runFile,
@@ -46,6 +48,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "baseline",
+    buckets: true,
     sentence: "train in one process, without servers",
     options: "baseline",
     ...runFile,
@@ -62,6 +65,7 @@ export const commandPlans: readonly CommandPlan[] = [
   },
   {
     name: "coordinator",
+    buckets: true,
     sentence: "one role: tracks membership and assigns work",
     options: "coordinator",
     ...runFile,
@@ -245,6 +249,23 @@ export function nextSteps({ name, needs }: CommandPlan, options: ResolvedOptions
     `paceline ${name} --help lists every option, paceline doctor looks at this machine.`,
     "",
   ].join("\n");
+}
+
+/**
+ * Refuses a bucket of S3 where what a command does with runs needs a folder of this machine.
+ * @throws PacelineError `usage`.
+ */
+export function demandPlace({ name, buckets }: CommandPlan, options: ResolvedOptions): void {
+  const { runDir, trace } = options;
+  if (!isInBucket(runDir)) return;
+  if (buckets !== true) {
+    const remedy = `copy what is there first: aws s3 sync ${runDir} runs`;
+    const sentence = `paceline ${name} needs a folder of this machine, --run-dir is ${runDir}`;
+    throw new PacelineError("usage", `${sentence}; ${remedy}`);
+  }
+  if (!trace) return;
+  const sentence = `--trace writes its parts side by side, and --run-dir is ${runDir}`;
+  throw new PacelineError("usage", `${sentence}; leave it out, or give a folder`);
 }
 
 function dataFor(model: string | null): string {

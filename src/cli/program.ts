@@ -23,7 +23,7 @@ import { usableCores } from "../runtime/process/cores.js";
 import { packageVersion } from "../runtime/process/machine.js";
 import { systemError } from "../store/file-errors.js";
 import type { Call, CommandPlan } from "./commands/command-plan.js";
-import { commandPlans, nextSteps } from "./commands.js";
+import { commandPlans, demandPlace, nextSteps } from "./commands.js";
 import { programHelp } from "./help.js";
 import { helpAsked } from "./help-request.js";
 import { demandOpenFiles, threadsWarning } from "./run-warnings.js";
@@ -177,6 +177,7 @@ async function perform(
     if (resolution.options.json) reportJson(new PacelineError("usage", sentence), host);
     return errorCodes.usage.exitCode;
   }
+  demandPlace(plan, resolution.options);
   if (plan.tellsOptions === true) {
     demandOpenFiles(plan.options, resolution.options);
     const warning = threadsWarning(plan.options, resolution.options, usableCores());

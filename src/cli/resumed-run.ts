@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { showOrigin } from "../options/assignments.js";
-import { readConfigFile } from "../options/config-file.js";
+import { readConfigText } from "../options/config-file.js";
 import type { CommandName } from "../options/option-row.js";
 import { keysOf, type OptionKey, rowOf } from "../options/options.js";
 import type { Resolution, Written } from "../options/resolve.js";
@@ -18,6 +18,8 @@ import {
   resolveResume,
 } from "../store/checkpoint/checkpoint-folder.js";
 import type { CheckpointManifest } from "../store/checkpoint/manifest.js";
+import { diskFiles, readWhole } from "../store/files.js";
+import { utf8Text } from "../store/yaml-file.js";
 
 /** A run to go on with. */
 export interface ResumedRun {
@@ -29,6 +31,9 @@ export interface ResumedRun {
   /** The command that began it. */
   readonly command: "train" | "baseline" | "coordinator";
 }
+
+/** The largest config.yaml of a run that is read. */
+const configBytesMax = 1_000_000;
 
 /** What belongs to a start, not to a run. */
 const ofStart: readonly OptionKey[] = [
@@ -57,7 +62,8 @@ export async function findResumedRun({
   const { value: manifest, point } = await readSound(meant, read);
   if (point.runDirectory === null) return null;
   const path = join(point.runDirectory, "config.yaml");
-  const written = readConfigFile(path);
+  const content = await readWhole(diskFiles, path, configBytesMax);
+  const written = readConfigText(utf8Text(content, path), path);
   const values = new Map([...written].filter(([key]) => !ofStart.includes(key)));
   const command = written.has("asWorkers")
     ? "baseline"

@@ -4,7 +4,7 @@
  * the user asked for is found here, before a member is told anything.
  */
 import { randomBytes } from "node:crypto";
-import { basename, dirname, resolve } from "node:path";
+import { basename, dirname } from "node:path";
 import { protocolProblem } from "../core/sync/modes.js";
 import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import { identifyDataset, inspectDataset, loadDataset } from "../data/dataset.js";
@@ -23,6 +23,7 @@ import {
   resolveResume,
 } from "../store/checkpoint/checkpoint-folder.js";
 import type { CheckpointManifest } from "../store/checkpoint/manifest.js";
+import { wholePath } from "../store/files.js";
 import {
   demandFreeName,
   openRunDirectory,
@@ -141,7 +142,7 @@ async function findCheckpoint(options: RunSettings, spec: RunSpec): Promise<Resu
   if (point.runDirectory === null || options.name !== null) {
     return { checkpoint, point, name: null, root: null };
   }
-  const path = resolve(point.runDirectory);
+  const path = wholePath(point.runDirectory);
   const name = basename(path);
   return { checkpoint, point, name, root: dirname(path) };
 }

@@ -1,11 +1,12 @@
 /**
- * The few verbs the store needs of a disk, and the real disk behind them. A test puts its faults
- * between the two with `aroundFiles`, so every failing write can be tried without a failing disk.
+ * The few verbs the store needs of a disk, and the real disk behind them, or a bucket of S3 where a
+ * path begins with s3://. A test puts its faults between the two with `aroundFiles`, so every
+ * failing write can be tried without a failing disk.
  */
 import { isUtf8 } from "node:buffer";
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { type ErrorCode, PacelineError } from "../errors.js";
 import { fileError } from "./file-errors.js";
 import { makeFolders } from "./folders.js";
@@ -84,8 +85,43 @@ export function aroundFiles(
   };
 }
 
-/** The real disk. */
-export const diskFiles: Files = aroundFiles(
+/** True for `s3://bucket/...`, also where joining paths has made one slash of two. */
+export function isInBucket(path: string): boolean {
+  return /^s3:\/{1,2}[^/]/i.test(path);
+}
+
+/** A path in full, from parts as `join` takes them; of a bucket it begins with `s3://`. */
+export function wholePath(...parts: readonly string[]): string {
+  const joined = join(...parts);
+  return isInBucket(joined)
+    ? joined.replace(/^s3:\/+/i, "s3://").replace(/\/$/, "")
+    : resolve(joined);
+}
+
+/** The files of buckets: loaded when the first is used, as few runs have any. */
+let buckets: Promise<Files> | null = null;
+
+function filesAt(path: string): Files | Promise<Files> {
+  if (!isInBucket(path)) return localFiles;
+  buckets ??= import("./remote/s3-files.js").then(({ s3Files }) => s3Files());
+  return buckets;
+}
+
+/** The real disk, and what lies behind s3://. */
+export const diskFiles: Files = {
+  makeFolder: async (path) => (await filesAt(path)).makeFolder(path),
+  claimFolder: async (path) => (await filesAt(path)).claimFolder(path),
+  claimFile: async (path, text) => (await filesAt(path)).claimFile(path, text),
+  list: async (path) => (await filesAt(path)).list(path),
+  rename: async (from, to) => (await filesAt(from)).rename(from, to),
+  remove: async (path) => (await filesAt(path)).remove(path),
+  syncFolder: async (path) => (await filesAt(path)).syncFolder(path),
+  create: async (path) => (await filesAt(path)).create(path),
+  append: async (path, bytes) => (await filesAt(path)).append(path, bytes),
+  openFile: async (path) => (await filesAt(path)).openFile(path),
+};
+
+const localFiles: Files = aroundFiles(
   {
     makeFolder: makeFolders,
     claimFolder: async (path) => {
@@ -140,6 +176,7 @@ export const diskFiles: Files = aroundFiles(
 
 /** Makes a folder and its parents, whose names a crash does not lose; one that exists is fine. */
 export async function makeFolderDurably(files: Files, path: string): Promise<void> {
+  if (isInBucket(path)) return files.makeFolder(path);
   const parents: string[] = [];
   for (let missing = path; (await files.list(missing)) === null; missing = dirname(missing)) {
     if (dirname(missing) === missing) break;

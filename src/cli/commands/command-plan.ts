@@ -50,6 +50,8 @@ export interface CommandPlan {
   readonly examples: readonly string[];
   /** It takes what is not said anew from the run that --resume names. */
   readonly resumes?: boolean;
+  /** It can do with --run-dir in a bucket. */
+  readonly buckets?: boolean;
   /** What must have been said before it can start. */
   readonly needs?: "model and data" | "a coordinator";
   /** Resolves to the exit code. */

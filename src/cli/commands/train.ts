@@ -12,8 +12,8 @@ import { lastWordsIn } from "../../runtime/process/last-words.js";
 import { memberFlags, threadsOfEach } from "../../runtime/process/member-process.js";
 import { type MemberExit, Supervisor } from "../../runtime/process/supervisor.js";
 import { RunTrace } from "../../runtime/trace/process-trace.js";
-import { logPathIn } from "../../store/runs/run-directory.js";
 import { CoordinatorChild, type RunPlace } from "../coordinator-child.js";
+import { MemberLogs } from "../member-logs.js";
 import { onSignals, signalExitCode } from "../signals.js";
 import type { MemberWord, SupervisorWord } from "../supervised.js";
 
@@ -74,7 +74,7 @@ class Members {
   readonly #supervisor: Supervisor;
   readonly #coordinator: CoordinatorChild;
   readonly #io: CommandIo;
-  readonly #path: string;
+  readonly #logs: MemberLogs;
   readonly #trace: RunTrace | null;
   #faults: readonly InjectedFault[];
 
@@ -86,7 +86,7 @@ class Members {
   ) {
     this.#coordinator = coordinator;
     this.#io = io;
-    this.#path = path;
+    this.#logs = new MemberLogs(path);
     this.#faults = options.inject;
     const trace = options.trace ? new RunTrace(path) : null;
     this.#trace = trace;
@@ -99,7 +99,7 @@ class Members {
       ],
       environment: io.environment,
       threads: threadsOfEach(options.servers.min + options.workers.max),
-      logPath: (role, rank) => logPathIn(path, role, rank),
+      logPath: (role, rank) => this.#logs.pathOf(role, rank),
       maxRestarts: options.maxRestarts,
       restartsServers: options.replicas > 1 || options.serverGraceMs > 0,
       mayRestart: () => coordinator.wantsWorkers,
@@ -153,6 +153,7 @@ class Members {
   /** @param limitMs how long members may take; the supervisor's if left out. */
   async stop(limitMs?: number): Promise<void> {
     await this.#supervisor.stop(limitMs);
+    await this.#logs.keep((text) => this.#io.stderr.write(`${text}\n`));
     await this.#trace?.join((text) => this.#io.stderr.write(`${text}\n`));
   }
 
@@ -160,7 +161,7 @@ class Members {
     const { role, rank, pid, restarts } = exit;
     const how = exit.signal ?? `exit code ${exit.code}`;
     const hasWords = exit.signal === null && exit.code !== 0;
-    const said = hasWords ? lastWordsIn(logPathIn(this.#path, role, rank)) : "";
+    const said = hasWords ? lastWordsIn(this.#logs.pathOf(role, rank)) : "";
     const why = `${exit.injected ? ", as injected" : ""}${restarts ? ", is started again" : ""}`;
     const reason = exit.problem ?? `(pid ${pid}) ended with ${how}${why}${said && `: ${said}`}`;
     const code = said === "" ? null : codeOfExit(exit.code);

@@ -8,9 +8,9 @@
  * the highest step is the one written last. A run that goes back to an earlier one has those that
  * came after it moved to `retired/`, where nothing looks for them.
  */
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { PacelineError } from "../../errors.js";
-import { diskFiles, type Files, readWhole } from "../files.js";
+import { diskFiles, type Files, readWhole, wholePath } from "../files.js";
 import { type CheckpointManifest, manifestBytesMax } from "./manifest.js";
 
 /** A checkpoint of a run. */
@@ -242,12 +242,12 @@ function isBroken(thrown: unknown): thrown is PacelineError {
 }
 
 async function pointAt(path: string, files: Files): Promise<ResumePoint> {
-  const parent = dirname(resolve(path));
+  const parent = dirname(wholePath(path));
   const runDirectory = basename(parent) === folderName ? dirname(parent) : null;
   const globalStep = await readManifest(path, files).then(
     (manifest) => manifest.globalStep,
     (thrown: unknown) => {
-      const [, told] = stepName.exec(basename(resolve(path))) ?? [];
+      const [, told] = stepName.exec(basename(wholePath(path))) ?? [];
       // The step is known all the same; the checkpoint's reader says what is wrong with it.
       if (!isBroken(thrown) || told === undefined) throw thrown;
       return Number(told);

@@ -1,9 +1,8 @@
 /**
- * Objects of an S3 bucket below a prefix. Region, credentials and endpoint are the SDK's own
- * matter (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL and so on); without credentials requests go
- * unsigned, which public buckets answer.
+ * Objects of an S3 bucket below a prefix, to be read from any byte on: what data sets are fetched
+ * from.
  */
-import type { GetObjectCommandOutput, S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
+import type { GetObjectCommandOutput, S3Client } from "@aws-sdk/client-s3";
 import { PacelineError } from "../../errors.js";
 import { messageOf } from "../file-content.js";
 import {
@@ -12,25 +11,13 @@ import {
   type RemoteStore,
   unavailable,
 } from "./remote-store.js";
-
-/** Where requests go when nobody says where: S3 then names the bucket's own region. */
-const fallbackRegion = "us-east-1";
-
-type Sdk = typeof import("@aws-sdk/client-s3");
-
-interface Connection {
-  readonly sdk: Sdk;
-  readonly client: S3Client;
-}
+import { connectToS3, type S3Connection, type Sdk, s3Failure } from "./s3-connection.js";
 
 /**
  * The store at `s3://bucket/prefix`.
  * @param load imports the SDK; for tests of one that is not installed.
  */
-export function s3Store(
-  place: string,
-  load: () => Promise<Sdk> = () => import("@aws-sdk/client-s3"),
-): RemoteStore {
+export function s3Store(place: string, load?: () => Promise<Sdk>): RemoteStore {
   const match = /^s3:\/\/([^/]+)(?:\/(.*))?$/i.exec(place);
   if (match === null) {
     const message = `${place} names no bucket; write s3://bucket/prefix`;
@@ -38,54 +25,16 @@ export function s3Store(
   }
   const bucket = match[1] as string;
   const prefix = (match[2] ?? "").replace(/\/+$/, "");
-  let connection: Promise<Connection> | null = null;
+  let connection: Promise<S3Connection> | null = null;
   return {
     name: `s3://${bucket}/${prefix === "" ? "" : `${prefix}/`}`,
     async open(request) {
-      connection ??= connect(load);
+      connection ??= connectToS3(load);
       const { sdk, client } = await connection;
       const key = prefix === "" ? request.path : `${prefix}/${request.path}`;
       return openObject(sdk, client, { Bucket: bucket, Key: key }, request);
     },
   };
-}
-
-/** An optional dependency: 22 MB that only s3:// needs. */
-const sdkName = "@aws-sdk/client-s3";
-
-async function loaded(load: () => Promise<Sdk>): Promise<Sdk> {
-  try {
-    return await load();
-  } catch (cause) {
-    const isMissing = (cause as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND";
-    const reason = isMissing ? "is not installed" : `can't be loaded (${messageOf(cause)})`;
-    const sentence = `an s3:// URL needs the package ${sdkName}, which ${reason}`;
-    throw new PacelineError("usage", `${sentence}: npm install ${sdkName}`, { cause });
-  }
-}
-
-async function connect(load: () => Promise<Sdk>): Promise<Connection> {
-  const sdk = await loaded(load);
-  const config: S3ClientConfig = {
-    followRegionRedirects: true,
-    forcePathStyle: true,
-    // A part of an object has no checksum of its own; the archive checks the whole.
-    responseChecksumValidation: "WHEN_REQUIRED",
-  };
-  const probe = new sdk.S3Client(config);
-  const region = await probe.config.region().catch(() => fallbackRegion);
-  const isAnonymous = await probe.config.credentials().then(
-    () => false,
-    () => true,
-  );
-  probe.destroy();
-  // The SDK wants credentials even where nothing is signed with them.
-  const unsigned: S3ClientConfig = {
-    credentials: { accessKeyId: "none", secretAccessKey: "none" },
-    signer: { sign: async (request) => request },
-  };
-  const client = new sdk.S3Client({ ...config, region, ...(isAnonymous ? unsigned : {}) });
-  return { sdk, client };
 }
 
 async function openObject(
@@ -102,7 +51,7 @@ async function openObject(
     const output = await client.send(command, { abortSignal: signal });
     return opened(output, request);
   } catch (cause) {
-    const { name, status } = reasonOf(cause);
+    const { name, status } = s3Failure(cause);
     const mayStartOver = from > 0 && (status === 412 || status === 416);
     if (mayStartOver) return openObject(sdk, client, object, { ...request, from: 0 });
     if (status === 404 && name !== "NoSuchBucket") return null;
@@ -136,12 +85,4 @@ async function* pieces(
     if (cause instanceof PacelineError) throw cause;
     throw unavailable(`${path} broke off (${messageOf(cause)})`, cause);
   }
-}
-
-function reasonOf(cause: unknown): { name: string; status: number | null } {
-  const { name, $metadata } = cause as {
-    name?: string;
-    $metadata?: { httpStatusCode?: number };
-  };
-  return { name: name ?? "error", status: $metadata?.httpStatusCode ?? null };
 }

@@ -4,7 +4,14 @@
  */
 import { join } from "node:path";
 import { PacelineError, toPacelineError } from "../../errors.js";
-import { diskFiles, type Files, makeFolderDurably, writeTextAtomically } from "../files.js";
+import {
+  diskFiles,
+  type Files,
+  isInBucket,
+  makeFolderDurably,
+  wholePath,
+  writeTextAtomically,
+} from "../files.js";
 import { type FolderLock, lockFolder } from "./folder-lock.js";
 import { JsonLinesWriter, type LostLines } from "./json-lines.js";
 
@@ -61,7 +68,8 @@ export async function openRunDirectory(
   if (name !== null) checkName(name);
   await makeFolderDurably(files, root);
   const chosen = name ?? (await claimNumbered(root, stem, files));
-  const path = join(root, chosen);
+  const joined = join(root, chosen);
+  const path = isInBucket(joined) ? wholePath(joined) : joined;
   if (name !== null && !(await files.claimFolder(path)) && !resuming) throw taken(name, root);
   const lock = await lockFolder(path, undefined, files);
   try {

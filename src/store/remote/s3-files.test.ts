@@ -1,0 +1,171 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { PacelineError } from "../../errors.js";
+import { type Files, readWhole, writeTextAtomically } from "../files.js";
+import { openRunDirectory } from "../runs/run-directory.js";
+import { SampleBucket } from "../testing/sample-bucket.js";
+import { s3Files } from "./s3-files.js";
+
+const kept = { ...process.env };
+const root = "s3://some-bucket/runs";
+let bucket: SampleBucket;
+let files: Files;
+
+before(() => {
+  for (const name of Object.keys(process.env)) if (/^AWS_/.test(name)) delete process.env[name];
+  process.env.AWS_EC2_METADATA_DISABLED = "true";
+  process.env.AWS_CONFIG_FILE = join(tmpdir(), "paceline-no-such-file");
+  process.env.AWS_SHARED_CREDENTIALS_FILE = process.env.AWS_CONFIG_FILE;
+  process.env.AWS_ACCESS_KEY_ID = "id";
+  process.env.AWS_SECRET_ACCESS_KEY = "secret";
+});
+after(() => {
+  process.env = kept;
+});
+beforeEach(async () => {
+  bucket = await SampleBucket.start();
+  process.env.AWS_ENDPOINT_URL = bucket.url;
+  files = s3Files();
+});
+afterEach(() => bucket.close());
+
+async function write(path: string, ...pieces: readonly Uint8Array[]): Promise<void> {
+  const file = await files.create(path);
+  for (const piece of pieces) await file.write(piece);
+  await file.sync();
+  await file.close();
+}
+
+describe("files in a bucket", () => {
+  test("are written, read, listed page by page, renamed and removed", async () => {
+    assert.equal(await files.list(root), null);
+    await files.makeFolder(root);
+    assert.deepEqual(await files.list(root), []);
+    for (const name of ["a", "b", "c", "d/e", "d/f/g"]) {
+      await write(join(root, name), Buffer.from(name));
+    }
+    assert.deepEqual(await files.list(root), ["a", "b", "c", "d"]);
+    assert.deepEqual(await files.list(`${root}/d`), ["e", "f"]);
+    assert.equal(String(await readWhole(files, `${root}/d/f/g`, 100)), "d/f/g");
+    await files.rename(`${root}/a`, `${root}/z`);
+    await files.rename(`${root}/d`, `${root}/y`);
+    assert.deepEqual(await files.list(root), ["b", "c", "y", "z"]);
+    assert.equal(bucket.text("some-bucket/runs/y/f/g"), "d/f/g");
+    await files.remove(`${root}/y`);
+    await files.remove(`${root}/b`);
+    await files.remove(`${root}/never`);
+    assert.deepEqual(await files.list(root), ["c", "z"]);
+  });
+
+  test("a folder is moved with its manifest last", async () => {
+    for (const name of ["manifest.json", "model", "optimizer"]) {
+      await write(`${root}/aside/${name}`, Buffer.from(name));
+    }
+    bucket.requests.length = 0;
+    await files.rename(`${root}/aside`, `${root}/step-1`);
+    const written = bucket.requests.filter((one) => one.startsWith("PUT"));
+    assert.equal(written.at(-1), "PUT some-bucket/runs/step-1/manifest.json");
+    const removed = bucket.requests.filter((one) => one.startsWith("DELETE"));
+    assert.equal(removed[0], "DELETE some-bucket/runs/aside/manifest.json");
+    assert.deepEqual(await files.list(root), ["step-1"]);
+  });
+
+  test("what must not exist is made once", async () => {
+    const claims = await Promise.all(
+      Array.from({ length: 5 }, (_, index) => files.claimFile(`${root}/lock`, `${index}`)),
+    );
+    assert.equal(claims.filter((one) => one).length, 1);
+    assert.equal(await files.claimFolder(`${root}/run`), true);
+    assert.equal(await files.claimFolder(`${root}/run`), false);
+    await write(`${root}/other/file`, Buffer.from("x"));
+    assert.equal(await files.claimFolder(`${root}/other`), false);
+  });
+
+  test("a large file goes up in parts and grows without being sent again", async () => {
+    const mebibyte = 1024 * 1024;
+    const pieces = Array.from({ length: 21 }, () => randomBytes(mebibyte));
+    await write(`${root}/large`, ...pieces);
+    const whole = Buffer.concat(pieces);
+    assert.ok(bucket.objects.get("some-bucket/runs/large")!.equals(whole));
+    const file = await files.append(`${root}/large`, whole.length - 5);
+    for (const piece of [randomBytes(3), randomBytes(2 * mebibyte)]) {
+      await file.write(piece);
+      await file.sync();
+    }
+    await file.close();
+    const found = bucket.objects.get("some-bucket/runs/large")!;
+    assert.equal(found.length, whole.length - 5 + 3 + 2 * mebibyte);
+    assert.ok(found.subarray(0, whole.length - 5).equals(whole.subarray(0, whole.length - 5)));
+    const tail = await readWhole(files, `${root}/large`, 64 * mebibyte);
+    assert.ok(tail.equals(found));
+  });
+
+  test("what is appended is sent without being asked for, behind what is kept", async () => {
+    await write(`${root}/log`, Buffer.from("one\ntw"));
+    const file = await files.append(`${root}/log`, 4);
+    await file.write(Buffer.from("three\n"));
+    while (bucket.text("some-bucket/runs/log") !== "one\nthree\n") await sleep(20);
+    await file.write(Buffer.from("four\n"));
+    await file.close();
+    assert.equal(bucket.text("some-bucket/runs/log"), "one\nthree\nfour\n");
+  });
+
+  test("of two that write one file the second to send is refused", async () => {
+    await write(`${root}/log`, Buffer.from("old\n"));
+    const sleeper = await files.append(`${root}/log`, 4);
+    const next = await files.append(`${root}/log`, 4);
+    await next.write(Buffer.from("new\n"));
+    await next.close();
+    await sleeper.write(Buffer.from("late\n"));
+    await assert.rejects(sleeper.sync(), {
+      code: "storage",
+      message:
+        "can't write s3://some-bucket/runs/log: another process has written it meanwhile: let one " +
+        "write into a run's folder",
+    });
+    assert.equal(bucket.text("some-bucket/runs/log"), "old\nnew\n");
+  });
+
+  test("failures name the object and the remedy", async () => {
+    await assert.rejects(files.openFile(`${root}/none`), (error: PacelineError) => {
+      assert.equal(error.details.errno, "ENOENT");
+      assert.equal(
+        error.message,
+        "can't open s3://some-bucket/runs/none: there is no such object: check the path",
+      );
+      return true;
+    });
+    bucket.interfere = () => ({ status: 403, body: "" });
+    await assert.rejects(writeTextAtomically(files, `${root}/x`, "x"), {
+      code: "storage",
+      message:
+        /^can't write s3:\/\/some-bucket\/runs\/\.x\.tmp: access denied \(.*403\): check the cred/,
+    });
+    await assert.rejects(files.list("s3:///x"), { code: "usage" });
+  });
+
+  test("a run's folder is one writer's, as on a disk", async () => {
+    const request = { root, name: "r", stem: "r", resuming: false, configText: "a: 1\n" };
+    const first = await openRunDirectory(request, files);
+    first.event({ kind: "note" });
+    await first.writeCluster([]);
+    await assert.rejects(openRunDirectory({ ...request, resuming: true }, files), {
+      code: "usage",
+      message: /has been writing into s3:\/\/some-bucket\/runs\/r since .*: wait until it ends/,
+    });
+    await assert.rejects(openRunDirectory(request, files), /there is a run of that name/);
+    assert.deepEqual(await first.close(), []);
+    assert.equal(bucket.text("some-bucket/runs/r/events.jsonl"), '{"kind":"note"}\n');
+    const second = await openRunDirectory({ ...request, resuming: true }, files);
+    second.event({ kind: "again" });
+    assert.deepEqual(await second.close(), []);
+    const lines = '{"kind":"note"}\n{"kind":"again"}\n';
+    assert.equal(bucket.text("some-bucket/runs/r/events.jsonl"), lines);
+    const names = ["cluster.json", "config.yaml", "events.jsonl", "logs", "metrics.jsonl"];
+    assert.deepEqual(await files.list(`${root}/r`), names);
+  });
+});

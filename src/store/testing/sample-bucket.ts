@@ -1,0 +1,199 @@
+/**
+ * An object store for tests, as S3 is one: buckets of objects under names, with ranges, conditions,
+ * listings, copies and uploads in parts. It keeps everything in memory and listens on this machine
+ * alone.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+/** One request as it came. */
+interface Asked {
+  readonly method: string;
+  /** bucket/key. */
+  readonly name: string;
+  readonly query: URLSearchParams;
+  readonly headers: IncomingMessage["headers"];
+  readonly body: Buffer;
+}
+
+/** Status, headers and body of an answer. */
+interface Answer {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string | number>>;
+  readonly body?: string | Uint8Array;
+}
+
+/** A running store. */
+export class SampleBucket {
+  /** Content by bucket and key, joined by a slash. */
+  readonly objects = new Map<string, Buffer>();
+  /** Method and name of each request, oldest first. */
+  readonly requests: string[] = [];
+  /** Answers a request in the store's place, where it gives one. */
+  interfere: (asked: Pick<Asked, "method" | "name" | "query">) => Answer | null = () => null;
+  readonly #uploads = new Map<string, Map<number, Buffer>>();
+  readonly #server = createServer((request, response) => void this.#serve(request, response));
+
+  /** Starts one; `url` is what AWS_ENDPOINT_URL takes. */
+  static async start(): Promise<SampleBucket> {
+    const bucket = new SampleBucket();
+    bucket.#server.listen(0, "127.0.0.1");
+    await once(bucket.#server, "listening");
+    return bucket;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/`;
+  }
+
+  /** An object's text; undefined where there is none. */
+  text(name: string): string | undefined {
+    return this.objects.get(name)?.toString("utf8");
+  }
+
+  async close(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const pieces: Buffer[] = [];
+    for await (const piece of request) pieces.push(piece as Buffer);
+    const { pathname, searchParams: query } = new URL(request.url ?? "/", "http://localhost");
+    const name = decodeURIComponent(pathname.slice(1));
+    const { method = "GET", headers } = request;
+    const asked = { method, name, query, headers, body: Buffer.concat(pieces) };
+    this.requests.push(`${method} ${name}`);
+    const { status, headers: told = {}, body = "" } = this.interfere(asked) ?? this.#answer(asked);
+    const length = told["content-length"] ?? Buffer.byteLength(body);
+    response.writeHead(status, { ...told, "content-length": length });
+    response.end(method === "HEAD" ? undefined : body);
+  }
+
+  #answer(asked: Asked): Answer {
+    const { method, query } = asked;
+    if (method === "GET" && query.has("list-type")) return this.#list(asked);
+    if (method === "GET" || method === "HEAD") return this.#read(asked);
+    if (method === "DELETE") {
+      this.objects.delete(asked.name);
+      return { status: 204 };
+    }
+    if (method === "POST" && query.has("uploads")) {
+      const id = randomUUID();
+      this.#uploads.set(id, new Map());
+      const inside = `<UploadId>${id}</UploadId>`;
+      return xml(`<InitiateMultipartUploadResult>${inside}</InitiateMultipartUploadResult>`);
+    }
+    if (method === "POST") return this.#complete(asked);
+    return this.#put(asked);
+  }
+
+  #put(asked: Asked): Answer {
+    const { name, query, headers, body } = asked;
+    const source = headers["x-amz-copy-source"];
+    const content = source === undefined ? body : this.#copied(String(source), headers);
+    if (content === null) return failure(404, "NoSuchKey");
+    const parts = this.#uploads.get(query.get("uploadId") ?? "");
+    if (parts !== undefined) parts.set(Number(query.get("partNumber")), content);
+    else {
+      const refusal = this.#refusal(asked);
+      if (refusal !== null) return refusal;
+      this.objects.set(name, content);
+    }
+    const etag = etagOf(content);
+    if (source === undefined) return { status: 200, headers: { etag } };
+    const kind = parts === undefined ? "CopyObjectResult" : "CopyPartResult";
+    return xml(`<${kind}><ETag>${etag}</ETag></${kind}>`);
+  }
+
+  #copied(source: string, headers: Asked["headers"]): Buffer | null {
+    const content = this.objects.get(decodeURIComponent(source.replace(/^\//, "")));
+    if (content === undefined) return null;
+    const range = /^bytes=(\d+)-(\d+)$/.exec(String(headers["x-amz-copy-source-range"] ?? ""));
+    if (range === null) return content;
+    return content.subarray(Number(range[1]), Number(range[2]) + 1);
+  }
+
+  #complete(asked: Asked): Answer {
+    const { name, query } = asked;
+    const parts = this.#uploads.get(query.get("uploadId") ?? "");
+    if (parts === undefined) return failure(404, "NoSuchUpload");
+    const refusal = this.#refusal(asked);
+    if (refusal !== null) return refusal;
+    const ordered = [...parts].sort(([left], [right]) => left - right).map(([, part]) => part);
+    const isShort = ordered.slice(0, -1).some((part) => part.length < 5 * 1024 * 1024);
+    if (isShort) return failure(400, "EntityTooSmall");
+    const content = Buffer.concat(ordered);
+    this.objects.set(name, content);
+    const inside = `<ETag>${etagOf(content)}</ETag>`;
+    return xml(`<CompleteMultipartUploadResult>${inside}</CompleteMultipartUploadResult>`);
+  }
+
+  /** Of a condition that does not hold. */
+  #refusal({ name, headers }: Asked): Answer | null {
+    const present = this.objects.get(name);
+    const isNew = headers["if-none-match"] === "*";
+    if (isNew && present !== undefined) return failure(412, "PreconditionFailed");
+    const wanted = headers["if-match"];
+    if (wanted === undefined) return null;
+    if (present === undefined) return failure(404, "NoSuchKey");
+    return etagOf(present) === wanted ? null : failure(412, "PreconditionFailed");
+  }
+
+  #read({ name, headers, method }: Asked): Answer {
+    const content = this.objects.get(name);
+    if (content === undefined) return failure(404, "NoSuchKey");
+    const etag = etagOf(content);
+    const range = /^bytes=(\d+)-(\d*)$/.exec(headers.range ?? "");
+    if (method === "HEAD" || range === null) {
+      return { status: 200, headers: { etag, "content-length": content.length }, body: content };
+    }
+    const [from, to] = [Number(range[1]), range[2] === "" ? content.length - 1 : Number(range[2])];
+    if (from >= content.length) return failure(416, "InvalidRange");
+    const body = content.subarray(from, to + 1);
+    const place = `bytes ${from}-${from + body.length - 1}/${content.length}`;
+    return { status: 206, headers: { etag, "content-range": place }, body };
+  }
+
+  /** Two names a page, so that callers have to turn pages. */
+  #list({ name, query }: Asked): Answer {
+    const prefix = query.get("prefix") ?? "";
+    const bucket = `${name.replace(/\/$/, "")}/`;
+    const delimiter = query.get("delimiter");
+    const after = query.get("continuation-token") ?? "";
+    const found = new Map<string, string>();
+    for (const whole of [...this.objects.keys()].sort()) {
+      if (!whole.startsWith(bucket + prefix)) continue;
+      const key = whole.slice(bucket.length);
+      const cut = delimiter === null ? -1 : key.indexOf(delimiter, prefix.length);
+      if (cut < 0) found.set(key, `<Contents><Key>${key}</Key></Contents>`);
+      else {
+        const common = key.slice(0, cut + 1);
+        found.set(common, `<CommonPrefixes><Prefix>${common}</Prefix></CommonPrefixes>`);
+      }
+    }
+    const rest = [...found].filter(([key]) => key > after);
+    const page = rest.slice(0, 2);
+    const isMore = rest.length > page.length;
+    const next = isMore ? `<NextContinuationToken>${page.at(-1)![0]}</NextContinuationToken>` : "";
+    const inside = page.map(([, element]) => element).join("");
+    return xml(
+      `<ListBucketResult><IsTruncated>${isMore}</IsTruncated>${next}${inside}</ListBucketResult>`,
+    );
+  }
+}
+
+function etagOf(content: Uint8Array): string {
+  return `"${createHash("md5").update(content).digest("hex")}"`;
+}
+
+function xml(inside: string): Answer {
+  const body = `<?xml version="1.0" encoding="UTF-8"?>${inside}`;
+  return { status: 200, headers: { "content-type": "application/xml" }, body };
+}
+
+function failure(status: number, code: string): Answer {
+  return { ...xml(`<Error><Code>${code}</Code><Message>${code}</Message></Error>`), status };
+}
