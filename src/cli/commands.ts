@@ -3,6 +3,7 @@ import { PacelineError } from "../errors.js";
 import type { ResolvedOptions } from "../options/resolved-options.js";
 import { adminPlan } from "./commands/admin.js";
 import { benchPlan } from "./commands/bench.js";
+import { certsPlan } from "./commands/certs.js";
 import { chartsPlan } from "./commands/charts.js";
 import { ckptPlan } from "./commands/ckpt.js";
 import type { CommandPlan } from "./commands/command-plan.js";
@@ -170,6 +171,7 @@ export const commandPlans: readonly CommandPlan[] = [
   evalPlan,
   predictPlan,
   benchPlan,
+  certsPlan,
   {
     name: "init",
     sentence: "write a config file for a run, with a comment above each option",
