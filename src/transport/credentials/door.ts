@@ -10,7 +10,7 @@
 import type { Socket } from "node:net";
 import { PacelineError } from "../../errors.js";
 import type { RegisterReply } from "../../protocol/messages.js";
-import { placeOf } from "../addresses.js";
+import { isPathAddress } from "../addresses.js";
 import type { ChunkAcceptor, ChunkReceiver } from "../transport.js";
 import {
   connectionsPerAddressMax,
@@ -272,9 +272,9 @@ export class Door {
   }
 }
 
-/** The door of a listener at an address; throws "usage" where it is none. */
+/** The door of a listener at an address. */
 export function doorAt(address: string, security: Security | null): Door {
-  return new Door(security, placeOf(address).kind === "path");
+  return new Door(security, isPathAddress(address));
 }
 
 function demandPatience(counts: Counts): void {
