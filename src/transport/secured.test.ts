@@ -1,8 +1,9 @@
 /** Who is let in where there are certificates or a token, and what everybody else is told. */
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, test } from "node:test";
+import { type ChannelCredentials, Client, credentials } from "@grpc/grpc-js";
 import { PacelineError } from "../errors.js";
 import type { ChunkKind, CoordinatorMessage } from "../protocol/messages.js";
 import { framesAddress, pathAddress } from "./addresses.js";
@@ -10,6 +11,7 @@ import { addCertificate, initFolder, listFolder } from "./credentials/certificat
 import { validFor } from "./credentials/make-certificate.js";
 import type { ClusterRole } from "./credentials/roles.js";
 import { openSecurity, type Security } from "./credentials/security.js";
+import { coordinatorMethods } from "./grpc/methods.js";
 import { Coordinator, hello, Inbox, identity, Mail, request, until } from "./testing/recording.js";
 import {
   cluster,
@@ -20,6 +22,7 @@ import {
   transportWith,
 } from "./testing/test-certificates.js";
 import type { Transport } from "./transport.js";
+import { statusReplyBytes, statusRequestBytes } from "./wire/service-codec.js";
 
 const closers: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -166,6 +169,38 @@ test("a certificate that names hosts is good at these alone", async () => {
   assert.match(error.message, /certs add coordinator --out DIR --host 127\.0\.0\.1/);
   const right = await madeSecurity({ role: "coordinator", hosts: ["127.0.0.1"] });
   assert.deepEqual(await made("admin").status(await coordinate(right)), new Coordinator().status());
+});
+
+test("a client of another make, with a certificate for its host, is answered", async () => {
+  const folder = await makeCluster(["127.0.0.1", "localhost"]);
+  const address = await coordinate(openSecurity("coordinator", { tls: folder }));
+  const file = (name: string) => readFileSync(join(folder, name));
+  const ssl = (role: ClusterRole) =>
+    credentials.createSsl(file("ca.pem"), file(`${role}-key.pem`), file(`${role}.pem`));
+  const ask = (channel: ChannelCredentials) =>
+    new Promise<Buffer>((resolve, reject) => {
+      const client = new Client(address, channel);
+      const { path, requestSerialize, responseDeserialize } = coordinatorMethods.status;
+      const bytes = statusRequestBytes.encode({});
+      client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        bytes,
+        (error, reply) => {
+          client.close();
+          if (error === null) resolve(reply!);
+          else reject(error);
+        },
+      );
+    });
+  const { json } = statusReplyBytes.decode(await ask(ssl("admin")));
+  assert.deepEqual(JSON.parse(json), new Coordinator().status());
+  await assert.rejects(ask(ssl("worker")), { code: 9, details: /worker, with a .* may not call/ });
+  await assert.rejects(ask(credentials.createSsl(file("ca.pem"))), {
+    code: 9,
+    details: /the certificate of 127\S+ is missing: this cluster asks for one; give --tls DIR/,
+  });
 });
 
 describe("a role may say at a coordinator what is its own to say", () => {

@@ -152,6 +152,20 @@ describe("--tls", () => {
     });
   }
 
+  test("warns of a certificate that is soon to expire", async () => {
+    const folder = await makeCluster();
+    const log: string[] = [];
+    const read = () => new TlsFolder(folder, "worker", (text) => log.push(text)).present();
+    read();
+    assert.deepEqual(log, []);
+    await addCertificate(folder, { role: "worker", name: null, hosts: [] }, validFor(13));
+    read();
+    assert.match(
+      log.join(),
+      /worker\.pem expires at 20\S+; make it again with: paceline certs add/,
+    );
+  });
+
   test("names the command that makes what is missing", () => {
     const folder = copy();
     const told = /there is no worker\.pem; make it with: paceline certs add worker --out/;

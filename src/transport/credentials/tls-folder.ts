@@ -33,6 +33,9 @@ export interface TlsOptions {
   readonly minVersion: "TLSv1.3";
 }
 
+/** So long before its end a certificate is warned of. */
+const warningMs = 14 * 86_400_000;
+
 /** The file of the authority's certificate. */
 export const authorityFile = "ca.pem";
 /** The file of serial numbers that are not good any more. */
@@ -55,7 +58,7 @@ export class TlsFolder implements Certificates {
     this.role = role;
     const { certificate, key } = filesOfRole(role);
     const paths = [authorityFile, certificate, key, revokedFile].map((file) => join(folder, file));
-    this.#files = new WatchedFiles(paths, () => readMaterial(folder, role), log);
+    this.#files = new WatchedFiles(paths, () => readMaterial(folder, role, log), log);
   }
 
   /** What the files hold. */
@@ -64,7 +67,7 @@ export class TlsFolder implements Certificates {
   }
 }
 
-function readMaterial(folder: string, role: ClusterRole): TlsMaterial {
+function readMaterial(folder: string, role: ClusterRole, log: (text: string) => void): TlsMaterial {
   const names = filesOfRole(role);
   const path = join(folder, names.certificate);
   if (!isThere(path)) {
@@ -91,7 +94,11 @@ function readMaterial(folder: string, role: ClusterRole): TlsMaterial {
   if (facts.validToMs < Date.now()) {
     throw usage(`${path} expired at ${new Date(facts.validToMs).toISOString()}; ${again}`);
   }
-  return materialOf({ ca, cert, key }, readRevoked(folder));
+  const material = materialOf({ ca, cert, key }, readRevoked(folder));
+  if (facts.validToMs - Date.now() < warningMs) {
+    log(`${path} expires at ${new Date(facts.validToMs).toISOString()}; ${again}`);
+  }
+  return material;
 }
 
 /** What connections are made with that have a certificate, its key and its authority. */
