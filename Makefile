@@ -7,7 +7,7 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native install build lint proto kernels docs test test-long mutants bench-memory bench-checkpoint bench-failover test-onednn3 demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long conversation clean
+.PHONY: help node native install build lint proto kernels docs sbom test test-long mutants bench-memory bench-checkpoint bench-failover test-onednn3 demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long conversation clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
@@ -29,6 +29,7 @@ help:
 	@echo "make proto    generate src/transport/wire/generated-*.ts from proto/"
 	@echo "make kernels  compile assembly/ to src/kernels/generated-kernels.ts"
 	@echo "make docs     generate docs/config.md and docs/errors.md"
+	@echo "make sbom     the bill of materials, CycloneDX JSON, to .build/sbom.cdx.json"
 	@echo "make conversation   record docs/protocol.md's conversation anew"
 	@echo "make bench-NAME   one benchmark beside its peers: paceline bench NAME --peers"
 	@echo "make clean    remove what was built"
@@ -61,6 +62,9 @@ kernels: install
 
 docs: build
 	$(PACELINE) config docs --write docs
+
+sbom: install
+	$(NODE) scripts/write-sbom.mjs .build/sbom.cdx.json
 
 conversation: build
 	$(NODE) scripts/record-conversation.mjs

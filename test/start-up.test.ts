@@ -41,7 +41,16 @@ describe("no process of a run loads at its start what only some runs need", () =
     test(entry, () => {
       const packages = packagesOf(`dist/${entry}.js`);
       assert.ok(packages.has("node:path"), "imports are found");
-      for (const name of ["zod", "yaml", "tar-stream", "vega", "vega-lite", "pngjs", "jpeg-js"]) {
+      for (const name of [
+        "zod",
+        "yaml",
+        "tar-stream",
+        "vega",
+        "vega-lite",
+        "pngjs",
+        "jpeg-js",
+        "selfsigned",
+      ]) {
         assert.equal(packages.get(name), undefined, `${name} is imported at the start`);
       }
     });

@@ -4,6 +4,7 @@ import type { ResolvedOptions } from "../options/resolved-options.js";
 import { isInBucket } from "../store/files.js";
 import { adminPlan } from "./commands/admin.js";
 import { benchPlan } from "./commands/bench.js";
+import { certsPlan } from "./commands/certs.js";
 import { chartsPlan } from "./commands/charts.js";
 import { ckptPlan } from "./commands/ckpt.js";
 import type { CommandPlan } from "./commands/command-plan.js";
@@ -176,6 +177,7 @@ export const commandPlans: readonly CommandPlan[] = [
   evalPlan,
   predictPlan,
   benchPlan,
+  certsPlan,
   {
     name: "init",
     sentence: "write a config file for a run, with a comment above each option",

@@ -2,9 +2,11 @@
 import { PacelineError } from "../errors.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
 
+type Reach = Partial<Pick<ResolvedOptions, "tls" | "tokenFile">>;
+
 /** What the command reads and writes. */
 export interface AdminCall {
-  readonly options: Pick<ResolvedOptions, "coordinator" | "ioTimeoutMs" | "json">;
+  readonly options: Pick<ResolvedOptions, "coordinator" | "ioTimeoutMs" | "json"> & Reach;
   readonly io: Pick<CommandIo, "stdout">;
 }
 

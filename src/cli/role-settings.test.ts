@@ -20,8 +20,9 @@ test("what a role does unasked is what its command does", () => {
   assert.deepEqual({ own, port }, { own: host, port: serverPort });
   const worker = workerSettingsOf(resolve("worker", {}).options);
   for (const settings of [server, worker]) {
-    const { transport, startTimeoutMs, ioTimeoutMs, rank, kernels, traceFile } = settings;
-    assert.deepEqual({ transport, startTimeoutMs, ioTimeoutMs }, reach);
+    const { transport, startTimeoutMs, ioTimeoutMs, tls, tokenFile } = settings;
+    const { rank, kernels, traceFile } = settings;
+    assert.deepEqual({ transport, startTimeoutMs, ioTimeoutMs, tls, tokenFile }, reach);
     assert.equal(settings.coordinatorGraceMs, coordinatorGraceMs);
     assert.deepEqual(
       { rank, kernels, traceFile },

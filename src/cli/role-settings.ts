@@ -26,6 +26,7 @@ export function workerSettingsOf(options: ResolvedOptions): WorkerSettings {
   return { ...reachOf(options), ...own, coordinator: options.coordinator ?? "" };
 }
 
-function reachOf({ transport, startTimeoutMs, ioTimeoutMs }: ResolvedOptions): ReachSettings {
-  return { transport, startTimeoutMs, ioTimeoutMs };
+function reachOf(options: ResolvedOptions): ReachSettings {
+  const { transport, startTimeoutMs, ioTimeoutMs, tls, tokenFile } = options;
+  return { transport, startTimeoutMs, ioTimeoutMs, tls, tokenFile };
 }

@@ -27,6 +27,7 @@ export const commandNames = [
   "eval",
   "predict",
   "bench",
+  "certs",
   "completion",
 ] as const;
 /** One of them. */

@@ -37,6 +37,10 @@ export interface ClusterOptions {
   readonly port: number;
   readonly advertise: string | null;
   readonly insecure: boolean;
+  /** A folder with certificates. */
+  readonly tls: string | null;
+  /** A file with the cluster's token. */
+  readonly tokenFile: string | null;
   readonly rank: number | null;
   /** What the worker calls itself in its log. */
   readonly workerName: string | null;

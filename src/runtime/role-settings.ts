@@ -5,10 +5,11 @@
 import { PacelineError } from "../errors.js";
 import type { Clock } from "../host/clock.js";
 import type { TransportChoice } from "../protocol/view.js";
+import type { SecuritySettings } from "../transport/credentials/security.js";
 import type { Transport } from "../transport/transport.js";
 
 /** How a role reaches others and how long it waits for them. */
-export interface ReachSettings {
+export interface ReachSettings extends SecuritySettings {
   /** How chunks travel; `auto` if left out. */
   readonly transport?: TransportChoice;
   /** How long the cluster is waited for at the start; 60 s if left out. */
@@ -19,7 +20,10 @@ export interface ReachSettings {
 
 /** Where a role listens. */
 export interface ListenSettings {
-  /** An address of this machine; 127.0.0.1 if left out. Others than loopback need `insecure`. */
+  /**
+   * An address of this machine; 127.0.0.1 if left out. Others than loopback need certificates, a
+   * token, or `insecure`.
+   */
   readonly host?: string;
   /** 0 for any free one; 8000 for a coordinator and 0 for a server if left out. */
   readonly port?: number;
@@ -51,6 +55,8 @@ export const roleDefaults = {
   transport: "auto",
   startTimeoutMs: 60_000,
   ioTimeoutMs: 30_000,
+  tls: null,
+  tokenFile: null,
   leaseMs: 3000,
   rankGraceMs: 30_000,
   serverGraceMs: 10_000,
@@ -60,14 +66,28 @@ export const roleDefaults = {
   serverPort: 0,
 } as const;
 
-/** Addresses beyond loopback are only listened on where it is said that this is meant. */
-export function demandLoopback({ host = roleDefaults.host, insecure }: ListenSettings): void {
+/**
+ * Addresses beyond loopback are only listened on with certificates or a token, or where it is said
+ * that everyone there is trusted.
+ */
+export function demandLoopback(
+  settings: ListenSettings & SecuritySettings,
+  log: (text: string) => void = () => {},
+): void {
+  const { host = roleDefaults.host, insecure, tls = null, tokenFile = null } = settings;
   const bare = host.replace(/^\[(.*)\]$/, "$1");
   const loopback = bare === "localhost" || bare === "::1" || /^127(\.\d{1,3}){3}$/.test(bare);
-  if (loopback || insecure === true) return;
+  if (loopback || tls !== null) return;
+  if (tokenFile !== null) {
+    const readable = "without --tls all that travels, the token too, can be read on its network";
+    log(`--host ${host} is not a loopback address: ${readable}`);
+    return;
+  }
+  if (insecure === true) return;
   throw new PacelineError(
     "usage",
-    `--host ${host} is not a loopback address and there is no encryption: ` +
-      `write --insecure if you trust everyone on that network`,
+    `--host ${host} is not a loopback address, and everyone who reaches it could join: ` +
+      "give --tls DIR with certificates from paceline certs init, or write --insecure " +
+      "if you trust everyone on that network",
   );
 }

@@ -20,7 +20,6 @@ import { checkpointsFolder } from "../store/checkpoint/checkpoint-folder.js";
 import { readCoordinatorState, writeCoordinatorState } from "../store/coordinator-state.js";
 import { diskFiles, type Files } from "../store/files.js";
 import { enginesOf } from "../store/runs/run-result.js";
-import { createMemberTransport } from "../transport/frames/member-transport.js";
 import { createRouter } from "../transport/frames/routes.js";
 import type { Listener, Transport } from "../transport/transport.js";
 import { ExampleReader } from "./compute/example-reader.js";
@@ -37,6 +36,7 @@ import {
   type RoleParts,
   roleDefaults,
 } from "./role-settings.js";
+import { openTransport } from "./role-transport.js";
 import { keepCheckpoint } from "./run-checkpoints.js";
 import {
   demandPreparable,
@@ -112,7 +112,7 @@ export async function startCoordinator(
   settings: CoordinatorSettings = {},
   parts: CoordinatorParts = {},
 ): Promise<RunningCoordinator> {
-  if (parts.transport === undefined) demandLoopback(settings);
+  if (parts.transport === undefined) demandLoopback(settings, parts.log);
   const coordinator = new StartedCoordinator(settings, parts);
   try {
     await coordinator.listen();
@@ -140,7 +140,7 @@ export async function returnCoordinator(
   parts: CoordinatorParts,
   { settings: run, configText }: RunRequest,
 ): Promise<ReturnedCoordinator> {
-  if (parts.transport === undefined) demandLoopback(settings);
+  if (parts.transport === undefined) demandLoopback(settings, parts.log);
   const returned = await prepareReturn(run, configText);
   const coordinator = new StartedCoordinator(settings, parts, returned.term);
   try {
@@ -202,7 +202,7 @@ class StartedCoordinator implements RunningCoordinator {
     const patience = { ...roleDefaults, ...settings };
     const { leaseMs, rankGraceMs, serverGraceMs, startTimeoutMs, ioTimeoutMs } = patience;
     this.#clock = parts.clock ?? processClock;
-    this.#transport = parts.transport ?? createMemberTransport({ ioTimeoutMs });
+    this.#transport = parts.transport ?? openTransport("coordinator", settings, parts.log);
     const choice = settings.transport ?? roleDefaults.transport;
     this.#host = new CoordinatorHost({
       transport: this.#transport,

@@ -7,7 +7,6 @@ import type { KernelsChoice } from "../kernels/choice.js";
 import { joinHostPort } from "../protocol/host-port.js";
 import { emptyHeader } from "../protocol/messages.js";
 import type { ViewServer } from "../protocol/view.js";
-import { createMemberTransport } from "../transport/frames/member-transport.js";
 import { createRouter } from "../transport/frames/routes.js";
 import { type ServedChunks, serveChunksEverywhere } from "../transport/frames/served-chunks.js";
 import type {
@@ -30,6 +29,7 @@ import {
   type RoleParts,
   roleDefaults,
 } from "./role-settings.js";
+import { openTransport } from "./role-transport.js";
 import { ServerLives } from "./server-lives.js";
 import { closeProcessTrace, openProcessTrace } from "./trace/process-trace.js";
 
@@ -63,11 +63,11 @@ export async function startServer(
   const { log = () => {}, clock = processClock } = parts;
   const config = sessionConfigOf("server", settings);
   if (parts.transport === undefined) {
-    demandLoopback(settings);
+    demandLoopback(settings, log);
     demandReachable(settings);
   }
   const { ioTimeoutMs } = config;
-  const transport = parts.transport ?? createMemberTransport({ ioTimeoutMs });
+  const transport = parts.transport ?? openTransport("server", settings, log);
   const trace = await openProcessTrace(settings.traceFile ?? null);
   let lives: ServerLives | null = null;
   const accept: ChunkAcceptor = (channel) => lives?.host?.accept(channel) ?? refuseAll(channel);

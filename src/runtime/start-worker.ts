@@ -5,7 +5,6 @@ import type { SessionConfig } from "../host/member-session.js";
 import { type WorkerEnd, WorkerHost } from "../host/worker-host.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import type { ViewServer } from "../protocol/view.js";
-import { createMemberTransport } from "../transport/frames/member-transport.js";
 import { createRouter, withPatience } from "../transport/frames/routes.js";
 import { createCentralCompute } from "./compute/central-compute.js";
 import { createComputeThread } from "./compute/compute-thread.js";
@@ -20,6 +19,7 @@ import {
 } from "./member-part.js";
 import { processClock } from "./process/process-clock.js";
 import { type RoleParts, roleDefaults } from "./role-settings.js";
+import { openTransport } from "./role-transport.js";
 import { closeProcessTrace, computeSpansTo, openProcessTrace } from "./trace/process-trace.js";
 import type { TraceFile } from "./trace/trace-file.js";
 
@@ -83,7 +83,7 @@ class StartedWorker implements RunningMember {
     this.#trace = trace;
     const { clock = processClock, log = () => {} } = parts;
     const { ioTimeoutMs } = config;
-    const transport = parts.transport ?? createMemberTransport({ ioTimeoutMs });
+    const transport = parts.transport ?? openTransport("worker", settings, log);
     this.#setup = { transport, clock, config, heard: new HeardTerm(), log };
     this.ended = new Promise((resolve, reject) => {
       this.#end = resolve;

@@ -28,6 +28,11 @@ export function wantsFrames(address: string): boolean {
   return address.startsWith(pathPrefix) || address.startsWith(framesPrefix);
 }
 
+/** True for the address of a Unix socket. */
+export function isPathAddress(address: string): boolean {
+  return address.startsWith(pathPrefix);
+}
+
 /** Reads an address; throws "usage" when it is none. */
 export function placeOf(address: string): SocketPlace {
   if (address.startsWith(pathPrefix)) {

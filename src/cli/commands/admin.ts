@@ -36,7 +36,7 @@ export async function admin(
   io: AdminCall["io"],
   given: Transport | null = null,
 ): Promise<number> {
-  const transport = given ?? (await grpcTransport(options));
+  const transport = given ?? (await openTransport(options));
   try {
     const action = actions[word];
     if (action === undefined) {
@@ -52,9 +52,8 @@ export async function admin(
   }
 }
 
-async function grpcTransport({ ioTimeoutMs }: AdminCall["options"]): Promise<Transport> {
-  const { createGrpcTransport } = await import("../../transport/grpc/grpc-transport.js");
-  return createGrpcTransport({ ioTimeoutMs });
+async function openTransport(options: AdminCall["options"]): Promise<Transport> {
+  return (await import("../admin-transport.js")).adminTransport(options);
 }
 
 function drain(words: readonly string[], transport: Transport, address: string): Promise<string> {

@@ -3,15 +3,15 @@ import { z } from "zod";
 import { PacelineError } from "../../errors.js";
 import type { CoordinatorSnapshot } from "../../protocol/run-events.js";
 import { printable } from "../../report/progress.js";
-import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
 import type { Transport } from "../../transport/transport.js";
+import { adminTransport } from "../admin-transport.js";
 import { type AdminCall, coordinatorAddress } from "../coordinator-address.js";
 
 /** Runs the command; resolves to the exit code. */
 export async function status(
   options: AdminCall["options"],
   io: AdminCall["io"],
-  transport: Transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs }),
+  transport: Transport = adminTransport(options),
 ): Promise<number> {
   const address = coordinatorAddress(options);
   try {

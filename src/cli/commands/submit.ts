@@ -1,15 +1,15 @@
 /** `paceline submit`: gives a serving coordinator a run and prints the run's name. */
 
-import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
-import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
+import type { CommandIo } from "../../options/resolved-options.js";
 import type { Transport } from "../../transport/transport.js";
-import { coordinatorAddress } from "../coordinator-address.js";
+import { adminTransport } from "../admin-transport.js";
+import { type AdminCall, coordinatorAddress } from "../coordinator-address.js";
 
 /** Runs the command; resolves to the exit code. */
 export async function submit(
-  options: Pick<ResolvedOptions, "coordinator" | "ioTimeoutMs" | "json">,
+  options: AdminCall["options"],
   io: Pick<CommandIo, "stdout" | "configText">,
-  transport: Transport = createGrpcTransport({ ioTimeoutMs: options.ioTimeoutMs }),
+  transport: Transport = adminTransport(options),
 ): Promise<number> {
   const address = coordinatorAddress(options);
   try {

@@ -12,6 +12,7 @@ import { lastWordsIn } from "../../runtime/process/last-words.js";
 import { memberFlags, threadsOfEach } from "../../runtime/process/member-process.js";
 import { type MemberExit, Supervisor } from "../../runtime/process/supervisor.js";
 import { RunTrace } from "../../runtime/trace/process-trace.js";
+import { openSecurity } from "../../transport/credentials/security.js";
 import { CoordinatorChild, type RunPlace } from "../coordinator-child.js";
 import { MemberLogs } from "../member-logs.js";
 import { onSignals, signalExitCode } from "../signals.js";
@@ -38,6 +39,7 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
     process.exit(signalExitCode(signal));
   });
   try {
+    demandCredentials(options);
     await demandData(options, io);
     hasBegun = true;
     const here = { ...options, host: "127.0.0.1" };
@@ -58,6 +60,11 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
     release();
     await coordinator.close();
   }
+}
+
+/** What is wrong with a certificate or the token is told before a process is there to refuse it. */
+function demandCredentials(options: ResolvedOptions): void {
+  for (const role of ["coordinator", "server", "worker"] as const) openSecurity(role, options);
 }
 
 /** Reads it whole: what is wrong with a file is told before there is a folder. */
@@ -181,6 +188,7 @@ function memberArguments(
     ...[`--io-timeout=${options.ioTimeoutMs}ms`, `--transport=${options.transport}`],
     `--coordinator-grace=${options.coordinatorGraceMs}ms`,
     `--kernels=${options.kernels}`,
+    ...[`--tls=${options.tls ?? "none"}`, `--token-file=${options.tokenFile ?? "none"}`],
   ];
   if (role === "server") return ["server", ...shared, ...ways, "--port", "0"];
   if (options.cacheDir === "") throw new PacelineError("usage", "--cache-dir is empty");

@@ -13,7 +13,7 @@
  */
 import type { Socket } from "node:net";
 import { assert } from "../../assert.js";
-import { type ErrorCode, errorCodes, PacelineError } from "../../errors.js";
+import { type ErrorCode, errorCodes, PacelineError, toPacelineError } from "../../errors.js";
 import type { ChunkHeader } from "../../protocol/messages.js";
 import { brokenWith, closedBy, silent, unreachable } from "../connection-errors.js";
 import type { ChunkChannel, ChunkReceiver } from "../transport.js";
@@ -23,7 +23,9 @@ import {
   frameVersion,
   greetedVersion,
 } from "../wire/frame-codec.js";
+import { helloBytesMax } from "../wire/limits.js";
 import { FrameReader } from "./frame-reader.js";
+import { readInto } from "./frame-socket.js";
 import { FrameWriter } from "./frame-writer.js";
 
 /** What differs between the side that called and the side that was called. */
@@ -35,6 +37,8 @@ export interface ChannelSide {
    * Decides on the first message of a caller who has said hello; null where the receiver is known.
    */
   readonly accept: ((channel: ChunkChannel, first: ChunkHeader) => ChunkReceiver) | null;
+  /** The cluster's token, which a caller's hello carries; none if left out. */
+  readonly token?: string | null;
 }
 
 /** How long a connection may take to end once everything has been said. */
@@ -55,6 +59,9 @@ export class FrameChannel implements ChunkChannel {
   #heard = true;
   #asked = false;
   #deaf = false;
+  /** True until a connection may be spoken over. */
+  #securing = false;
+  #helloBytes = 0;
   #closing = false;
   #over = false;
 
@@ -85,12 +92,32 @@ export class FrameChannel implements ChunkChannel {
   filled(bytes: number): void {
     this.#heard = true;
     this.#guard(() => this.reader.filled(bytes));
+    this.#countHello(bytes);
   }
 
   /** The socket, or who accepted it, has read these bytes. */
   feed(bytes: Uint8Array): void {
     this.#heard = true;
     this.#guard(() => this.reader.feed(bytes));
+    this.#countHello(bytes.length);
+  }
+
+  /**
+   * As `attach`, of a connection over which a handshake is being made.
+   * @param secured resolves to the socket to speak over, and rejects when the channel fails.
+   */
+  attachWhen(secured: Promise<Socket>, bare: Socket): void {
+    this.#socket = bare;
+    this.#securing = true;
+    const begin = (socket: Socket): void => {
+      this.#securing = false;
+      readInto(this, socket);
+      this.attach(socket);
+    };
+    secured.then(begin, (thrown) => {
+      this.breakOff(toPacelineError(thrown));
+      this.#gone();
+    });
   }
 
   /** Begins to speak over a socket, which may still be connecting. */
@@ -100,8 +127,7 @@ export class FrameChannel implements ChunkChannel {
     socket.on("error", (error: NodeJS.ErrnoException) => this.#remoteBroke(error));
     socket.on("close", () => {
       this.#remoteBroke();
-      this.#writer.abandon();
-      for (const listener of this.#overListeners.splice(0)) listener();
+      this.#gone();
     });
     if (this.#over) this.#linger(lingerMs);
     this.#writer.attach(socket);
@@ -112,7 +138,9 @@ export class FrameChannel implements ChunkChannel {
       if (sent !== undefined) setImmediate(sent);
       return;
     }
-    this.#writer.send(header, payload, sent);
+    const { token = null } = this.#side;
+    const isHello = token !== null && header.kind === "hello";
+    this.#writer.send(isHello ? { ...header, detail: token } : header, payload, sent);
   }
 
   close(): void {
@@ -122,6 +150,7 @@ export class FrameChannel implements ChunkChannel {
     clearTimeout(this.#opening);
     this.#stopReading();
     const { ioTimeoutMs } = this.#side;
+    if (this.#securing) this.#linger(ioTimeoutMs);
     this.#writer.end(() => this.#linger(this.#deaf ? lingerMs : ioTimeoutMs));
   }
 
@@ -194,6 +223,21 @@ export class FrameChannel implements ChunkChannel {
     this.#finish(new PacelineError(known, sentence, { details: { address: this.peer } }));
     this.#stopReading();
     this.#end();
+  }
+
+  /** A caller that is nobody's yet may not say much. */
+  #countHello(bytes: number): void {
+    if (this.#side.accept === null || this.#receiver !== null || this.#closing) return;
+    this.#helloBytes += bytes;
+    if (this.#over || this.#helloBytes <= helloBytesMax) return;
+    const sentence = `${this.peer} sent ${this.#helloBytes} bytes without a hello`;
+    this.fail(new PacelineError("protocol", `${sentence}; at most ${helloBytesMax} are allowed`));
+  }
+
+  /** The connection has ended: nothing is left to be waited for. */
+  #gone(): void {
+    this.#writer.abandon();
+    for (const listener of this.#overListeners.splice(0)) listener();
   }
 
   /** What is wrong with the peer's bytes ends the connection; a bug ends the process. */

@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import type { PacelineError } from "../../errors.js";
 import { acceptHello } from "../chunk-delivery.js";
 import { brokenWith } from "../connection-errors.js";
+import type { Door } from "../credentials/door.js";
 import type { OtherProtocol } from "../grpc/listener.js";
 import type { ChunkAcceptor } from "../transport.js";
 import { frameMagic } from "../wire/frame-codec.js";
@@ -17,10 +18,12 @@ export class FrameServer implements OtherProtocol {
   readonly #channels = new Set<FrameChannel>();
   readonly #accept: ChunkAcceptor;
   readonly #ioTimeoutMs: number;
+  readonly #door: Door;
 
-  constructor(accept: ChunkAcceptor, ioTimeoutMs: number) {
+  constructor(accept: ChunkAcceptor, ioTimeoutMs: number, door: Door) {
     this.#accept = accept;
     this.#ioTimeoutMs = ioTimeoutMs;
+    this.#door = door;
   }
 
   /** No text, TLS or HTTP/2 connection begins with this byte. */
@@ -31,8 +34,12 @@ export class FrameServer implements OtherProtocol {
   accept(accepted: Socket, first: Buffer): void {
     const { remoteAddress, remotePort } = accepted;
     const peer = remoteAddress === undefined ? "a process here" : `${remoteAddress}:${remotePort}`;
-    const accept: ChannelSide["accept"] = (channel, first) =>
-      acceptHello(this.#accept, channel, first);
+    const accept: ChannelSide["accept"] = (channel, first) => {
+      if (first.kind === "hello") this.#door.demandToken(peer, first.detail);
+      const receiver = acceptHello(this.#accept, channel, first);
+      this.#door.greeted(peer);
+      return receiver;
+    };
     const channel = new FrameChannel({ peer, ioTimeoutMs: this.#ioTimeoutMs, accept }, null);
     this.#channels.add(channel);
     channel.whenOver(() => this.#channels.delete(channel));

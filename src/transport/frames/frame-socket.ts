@@ -1,10 +1,11 @@
 /**
  * Sockets that read into memory of the reader's choice. Node offers this (`onread`) for sockets
  * that connect; for one that was accepted, its handle is given to a socket made so. Where Node
- * keeps no handle in the usual place, bytes are copied instead.
+ * keeps no handle in the usual place, and of encrypted connections, bytes are copied instead.
  */
 import { connect, Socket } from "node:net";
-import { placeOf } from "../addresses.js";
+import { TLSSocket } from "node:tls";
+import { placeOf, type SocketPlace } from "../addresses.js";
 
 /** Says where the next bytes go, and hears that they are there. */
 export interface SocketReader {
@@ -23,6 +24,16 @@ export function dial(address: string, reader: SocketReader): Socket {
   return connect({ ...where, noDelay: true, allowHalfOpen: true, onread });
 }
 
+/** Connects to a port without reading, for a handshake to be made over it. */
+export function dialPlain({ host, port }: SocketPlace & { readonly kind: "port" }): Socket {
+  return connect({ host, port, noDelay: true, allowHalfOpen: true });
+}
+
+/** Has what comes copied to the reader: of an encrypted connection each piece is a new one. */
+export function readInto(reader: SocketReader, socket: Socket): void {
+  socket.on("data", (bytes) => reader.feed(bytes));
+}
+
 /**
  * The socket to go on with in place of an accepted one that has been read from already: what it had
  * read is in the caller's hands.
@@ -30,9 +41,10 @@ export function dial(address: string, reader: SocketReader): Socket {
 export function adopt(accepted: Socket, reader: SocketReader): Socket {
   const holder = accepted as unknown as { _handle?: object | null };
   const handle = holder._handle;
-  if (typeof handle !== "object" || handle === null || !("useUserBuffer" in handle)) {
+  const isBare = !(accepted instanceof TLSSocket);
+  if (!isBare || typeof handle !== "object" || handle === null || !("useUserBuffer" in handle)) {
     accepted.allowHalfOpen = true;
-    accepted.on("data", (bytes) => reader.feed(bytes));
+    readInto(reader, accepted);
     return accepted;
   }
   holder._handle = null;

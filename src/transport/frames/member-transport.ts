@@ -5,28 +5,35 @@
  */
 
 import { toPacelineError } from "../../errors.js";
-import { wantsFrames } from "../addresses.js";
+import { placeOf, wantsFrames } from "../addresses.js";
 import { brokenWith } from "../connection-errors.js";
+import { secure } from "../credentials/tls-dial.js";
 import { createGrpcTransport } from "../grpc/grpc-transport.js";
-import type { GrpcTransportOptions } from "../grpc/methods.js";
+import { type GrpcLimits, type GrpcTransportOptions, limitsOf } from "../grpc/methods.js";
 import { serveChunks } from "../grpc/parameter-server.js";
 import type { ChunkReceiver, Transport } from "../transport.js";
 import { FrameChannel } from "./frame-channel.js";
 import { FrameServer } from "./frame-server.js";
-import { dial } from "./frame-socket.js";
+import { dial, dialPlain } from "./frame-socket.js";
 
 /** Makes a transport; nothing is opened yet. */
 export function createMemberTransport(options: GrpcTransportOptions = {}): Transport {
-  const ioTimeoutMs = options.ioTimeoutMs ?? 30_000;
-  const grpc = createGrpcTransport({ ioTimeoutMs });
+  const limits = limitsOf(options);
+  const { ioTimeoutMs } = limits;
+  const grpc = createGrpcTransport(options);
   const channels = new Set<FrameChannel>();
   return {
     ...grpc,
     serveChunks: (address, accept) =>
-      serveChunks(address, accept, { ioTimeoutMs }, new FrameServer(accept, ioTimeoutMs)),
+      serveChunks(
+        address,
+        accept,
+        limits,
+        (door, checked) => new FrameServer(checked, ioTimeoutMs, door),
+      ),
     openChunks: (address, receiver) =>
       wantsFrames(address)
-        ? openFrames(address, receiver, ioTimeoutMs, channels)
+        ? openFrames(address, receiver, limits, channels)
         : grpc.openChunks(address, receiver),
     close: async () => {
       await Promise.all([grpc.close(), ...[...channels].map((one) => end(one, ioTimeoutMs))]);
@@ -37,12 +44,22 @@ export function createMemberTransport(options: GrpcTransportOptions = {}): Trans
 function openFrames(
   address: string,
   receiver: ChunkReceiver,
-  ioTimeoutMs: number,
+  { ioTimeoutMs, security }: GrpcLimits,
   channels: Set<FrameChannel>,
 ): FrameChannel {
-  const channel = new FrameChannel({ peer: address, ioTimeoutMs, accept: null }, receiver);
+  const token = security?.token?.sent ?? null;
+  const side = { peer: address, ioTimeoutMs, accept: null, token };
+  const channel = new FrameChannel(side, receiver);
   try {
-    channel.attach(dial(address, channel));
+    const place = placeOf(address);
+    const tls = place.kind === "path" ? null : (security?.tls ?? null);
+    if (tls === null || place.kind === "path") {
+      channel.attach(dial(address, channel));
+    } else {
+      const bare = dialPlain(place);
+      const wanted = { address, host: place.host, role: "server" } as const;
+      channel.attachWhen(secure(bare, tls, wanted), bare);
+    }
     channels.add(channel);
     channel.whenOver(() => channels.delete(channel));
   } catch (thrown) {

@@ -5,12 +5,12 @@
  */
 
 import type { ClientDuplexStream, MethodDefinition } from "@grpc/grpc-js";
-import { Client, credentials } from "@grpc/grpc-js";
 import { PacelineError } from "../../errors.js";
 import type { MemberIdentity } from "../../protocol/identity.js";
 import type { ChunkHeader, MemberMessage } from "../../protocol/messages.js";
 import { deliverChunk } from "../chunk-delivery.js";
 import { silent } from "../connection-errors.js";
+import type { ClusterRole } from "../credentials/roles.js";
 import type {
   ChunkChannel,
   ChunkReceiver,
@@ -36,10 +36,10 @@ import {
   submitRequestBytes,
 } from "../wire/service-codec.js";
 import { decodeCoordinatorMessage, encodeMemberMessage } from "../wire/session-codec.js";
+import { GrpcConnection } from "./connection.js";
 import { KeptCalls } from "./kept-calls.js";
 import type { GrpcLimits } from "./methods.js";
-import { clientOptions, coordinatorMethods, parameterServerMethods } from "./methods.js";
-import { fromServiceError, fromStatus } from "./status-errors.js";
+import { coordinatorMethods, parameterServerMethods } from "./methods.js";
 import type { StreamReceiver } from "./stream.js";
 import { GrpcStream } from "./stream.js";
 
@@ -114,7 +114,7 @@ export class GrpcClient {
   }
 
   openChunks(address: string, receiver: ChunkReceiver): ChunkChannel {
-    const stream = this.#open(address, "parameter server", parameterServerMethods.pushPull, {
+    const stream = this.#open(address, "server", parameterServerMethods.pushPull, {
       onBytes: (bytes) => {
         const { header, payload } = decodeChunk(bytes);
         deliverChunk(receiver, header, payload);
@@ -142,7 +142,8 @@ export class GrpcClient {
   }
 
   #ask(address: string, method: MethodDefinition<Buffer, Buffer>, bytes: Buffer): Promise<Buffer> {
-    const client = this.#connect(address);
+    const connection = new GrpcConnection(address, "coordinator", this.#limits);
+    const { client, metadata } = connection;
     const deadline = Date.now() + this.#limits.ioTimeoutMs;
     return new Promise((resolve, reject) => {
       client.makeUnaryRequest(
@@ -150,10 +151,11 @@ export class GrpcClient {
         method.requestSerialize,
         method.responseDeserialize,
         bytes,
+        metadata,
         { deadline },
         (error, reply) => {
           client.close();
-          if (error !== null) reject(fromServiceError(error, address, "coordinator"));
+          if (error !== null) reject(connection.failed(error));
           else resolve(reply ?? Buffer.alloc(0));
         },
       );
@@ -162,15 +164,17 @@ export class GrpcClient {
 
   #open(
     address: string,
-    wanted: string,
+    role: ClusterRole,
     method: MethodDefinition<Buffer, Buffer>,
     receiver: StreamReceiver,
   ): GrpcStream {
-    const client = this.#connect(address);
+    const connection = new GrpcConnection(address, role, this.#limits);
+    const { client, metadata } = connection;
     const call: ClientDuplexStream<Buffer, Buffer> = client.makeBidiStreamRequest(
       method.path,
       method.requestSerialize,
       method.responseDeserialize,
+      metadata,
     );
     const stream = new GrpcStream(address, call, receiver, () => call.cancel());
     const { ioTimeoutMs } = this.#limits;
@@ -184,7 +188,7 @@ export class GrpcClient {
       clearTimeout(opening);
     });
     call.on("data", (bytes: Buffer) => stream.arrived(bytes));
-    call.on("status", (status) => stream.finish(fromStatus(status, address, wanted, connected)));
+    call.on("status", (status) => stream.finish(connection.ended(status, connected)));
     call.on("error", () => {});
     this.#streams.add(stream);
     stream.whenOver(() => {
@@ -194,10 +198,6 @@ export class GrpcClient {
       client.close();
     });
     return stream;
-  }
-
-  #connect(address: string): Client {
-    return new Client(address, credentials.createInsecure(), clientOptions(this.#limits));
   }
 }
 

@@ -13,6 +13,7 @@ import { PacelineError } from "../../errors.js";
 import type { MemberIdentity } from "../../protocol/identity.js";
 import type { CoordinatorMessage } from "../../protocol/messages.js";
 import { closedBy } from "../connection-errors.js";
+import { type Door, doorAt } from "../credentials/door.js";
 import type { CoordinatorService, Listener, MemberReceiver, SessionChannel } from "../transport.js";
 import { blocksOf, examplesBlockBytes, examplesRequestBytes } from "../wire/examples-codec.js";
 import {
@@ -50,13 +51,16 @@ export function serveCoordinator(
 ): Promise<Listener> {
   const streams = new Set<GrpcStream>();
   const sessions = new Map<string, MemberReceiver>();
+  const door = doorAt(address, limits.security);
   const handlers = {
     register: unary(async (bytes, peer) => {
-      const reply = await service.register(registerRequestBytes.decode(bytes), peer);
-      return registerReplyBytes.encode(reply);
+      const request = registerRequestBytes.decode(bytes);
+      const register = () => service.register(request, peer);
+      return registerReplyBytes.encode(await door.registration(peer, request.role, register));
     }),
-    leave: unary((bytes) => {
+    leave: unary((bytes, peer) => {
       const { member, leave } = leaveRequestBytes.decode(bytes);
+      door.demandRole(peer, member.role);
       const receiver = sessions.get(sessionKey(member));
       if (receiver === undefined) {
         const who = `${member.role} ${member.rank}`;
@@ -89,12 +93,12 @@ export function serveCoordinator(
       answerExamples(call, service, streams),
     heartbeat: (call: ServerDuplexStream<Buffer, Buffer>) => {
       const stream = serverStream(call, streams, limits, "member identity", (first) =>
-        openSession(stream, service, sessions, first),
+        openSession(stream, service, sessions, door, first),
       );
     },
   };
   const name = serviceNames.coordinator;
-  return listen(address, { name, methods: coordinatorMethods, handlers, streams }, limits);
+  return listen(address, { name, methods: coordinatorMethods, handlers, streams, door }, limits);
 }
 
 /** Takes the message that opens a session and gives the stream to the service. */
@@ -102,6 +106,7 @@ function openSession(
   stream: GrpcStream,
   service: CoordinatorService,
   sessions: Map<string, MemberReceiver>,
+  door: Door,
   first: Buffer,
 ): void {
   const opening = decodeMemberMessage(first);
@@ -110,6 +115,7 @@ function openSession(
     throw new PacelineError("protocol", `the first message of a session must be open, ${said}`);
   }
   const { type: _, ...identity } = opening;
+  door.demandRole(stream.peer, identity.role);
   const channel: SessionChannel<CoordinatorMessage> = {
     peer: stream.peer,
     send: (message) => stream.send(() => encodeCoordinatorMessage(message)),

@@ -6,12 +6,12 @@
 import type { Transport } from "../transport.js";
 import { GrpcClient } from "./client.js";
 import { serveCoordinator } from "./coordinator-service.js";
-import type { GrpcTransportOptions } from "./methods.js";
+import { type GrpcTransportOptions, limitsOf } from "./methods.js";
 import { serveChunks } from "./parameter-server.js";
 
 /** Makes a transport; nothing is opened yet. */
 export function createGrpcTransport(options: GrpcTransportOptions = {}): Transport {
-  const limits = { ioTimeoutMs: options.ioTimeoutMs ?? 30_000 };
+  const limits = limitsOf(options);
   const client = new GrpcClient(limits);
   return {
     serveCoordinator: (address, service) => serveCoordinator(address, service, limits),

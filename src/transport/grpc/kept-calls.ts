@@ -4,18 +4,17 @@
  * another one is made.
  */
 import type { ClientReadableStream, MethodDefinition, ServiceError } from "@grpc/grpc-js";
-import { Client, credentials } from "@grpc/grpc-js";
 import { type PacelineError, toPacelineError } from "../../errors.js";
 import type { Transport } from "../transport.js";
 import { examplesBlockBytes, examplesRequestBytes } from "../wire/examples-codec.js";
+import { GrpcConnection } from "./connection.js";
 import type { GrpcLimits } from "./methods.js";
-import { clientOptions, coordinatorMethods } from "./methods.js";
-import { fromServiceError, fromStatus } from "./status-errors.js";
+import { coordinatorMethods } from "./methods.js";
 
 /** Connections that are kept, and what is asked over them; `close` ends them all. */
 export class KeptCalls {
   readonly #limits: GrpcLimits;
-  readonly #clients = new Map<string, Client>();
+  readonly #connections = new Map<string, GrpcConnection>();
   readonly #calls = new Set<{ cancel(): void }>();
 
   constructor(limits: GrpcLimits) {
@@ -28,18 +27,20 @@ export class KeptCalls {
     { path, requestSerialize, responseDeserialize }: MethodDefinition<Buffer, Buffer>,
     bytes: Buffer,
   ): Promise<Buffer> {
+    const connection = this.#connection(address);
     return new Promise((resolve, reject) => {
       const answered = (error: ServiceError | null, reply?: Buffer) => {
         this.#calls.delete(call);
         if (error === null) return resolve(reply ?? Buffer.alloc(0));
         this.#forget(address);
-        reject(fromServiceError(error, address, "coordinator"));
+        reject(connection.failed(error));
       };
-      const call = this.#client(address).makeUnaryRequest(
+      const call = connection.client.makeUnaryRequest(
         path,
         requestSerialize,
         responseDeserialize,
         bytes,
+        connection.metadata,
         { deadline: this.#deadline() },
         answered,
       );
@@ -49,11 +50,13 @@ export class KeptCalls {
 
   readExamples: Transport["readExamples"] = (address, request, onBlock) => {
     const { path, requestSerialize, responseDeserialize } = coordinatorMethods.readExamples;
-    const call: ClientReadableStream<Buffer> = this.#client(address).makeServerStreamRequest(
+    const connection = this.#connection(address);
+    const call: ClientReadableStream<Buffer> = connection.client.makeServerStreamRequest(
       path,
       requestSerialize,
       responseDeserialize,
       examplesRequestBytes.encode(request),
+      connection.metadata,
       { deadline: this.#deadline() },
     );
     this.#calls.add(call);
@@ -77,7 +80,7 @@ export class KeptCalls {
         this.#calls.delete(call);
         if (thrown === null && status.code === 0) return resolve();
         if (thrown === null) this.#forget(address);
-        reject(thrown ?? fromStatus(status, address, "coordinator", connected));
+        reject(thrown ?? connection.ended(status, connected));
       });
     });
   };
@@ -85,22 +88,22 @@ export class KeptCalls {
   /** Ends every call and connection. */
   close(): void {
     for (const call of this.#calls) call.cancel();
-    for (const address of [...this.#clients.keys()]) this.#forget(address);
+    for (const address of [...this.#connections.keys()]) this.#forget(address);
   }
 
   #deadline(): number {
     return Date.now() + this.#limits.ioTimeoutMs;
   }
 
-  #client(address: string): Client {
-    let client = this.#clients.get(address);
-    client ??= new Client(address, credentials.createInsecure(), clientOptions(this.#limits));
-    this.#clients.set(address, client);
-    return client;
+  #connection(address: string): GrpcConnection {
+    let connection = this.#connections.get(address);
+    connection ??= new GrpcConnection(address, "coordinator", this.#limits);
+    this.#connections.set(address, connection);
+    return connection;
   }
 
   #forget(address: string): void {
-    this.#clients.get(address)?.close();
-    this.#clients.delete(address);
+    this.#connections.get(address)?.client.close();
+    this.#connections.delete(address);
   }
 }

@@ -3,7 +3,7 @@
  * network with delay, reading that never waits for writing, health checking, reflection, an end for
  * connections that say nothing, and a close that lets what was sent go out first.
  */
-import type { Http2Server, Settings } from "node:http2";
+import type { Http2Server, ServerHttp2Session, Settings } from "node:http2";
 import type { Socket } from "node:net";
 import { type DescFile, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
@@ -18,12 +18,16 @@ import { PacelineError } from "../../errors.js";
 import { placeOf } from "../addresses.js";
 import { bindSocket } from "../bound-socket.js";
 import { silent } from "../connection-errors.js";
+import { type Door, keyOf } from "../credentials/door.js";
+import { tlsEntrance } from "../credentials/tls-entrance.js";
 import type { Listener } from "../transport.js";
 import { file_paceline_v1_coordinator } from "../wire/generated-coordinator.js";
 import { file_paceline_v1_parameter_server } from "../wire/generated-parameter-server.js";
 import { file_paceline_v1_run } from "../wire/generated-run.js";
+import { callGuard } from "./call-guard.js";
 import type { GrpcLimits } from "./methods.js";
 import { frameBytesMax, receiveWindowBytes, serverOptions } from "./methods.js";
+import { refuser } from "./refused-connection.js";
 import { toStatus } from "./status-errors.js";
 import { GrpcStream } from "./stream.js";
 import { unblockedSocket } from "./unblocked-socket.js";
@@ -35,6 +39,8 @@ export interface Served {
   readonly handlers: UntypedServiceImplementation;
   /** Streams that are open. */
   readonly streams: ReadonlySet<GrpcStream>;
+  /** Who comes in. */
+  readonly door: Door;
 }
 
 /** How long connections may take to end once every stream has. */
@@ -57,12 +63,15 @@ export async function listen(
   other: OtherProtocol | null = null,
 ): Promise<Listener> {
   placeOf(address);
-  const server = new Server(serverOptions(limits));
+  const { door } = served;
+  const interceptors = door.isGuarded ? [callGuard(door)] : [];
+  const server = new Server({ ...serverOptions(limits), interceptors });
   server.addService(served.methods, served.handlers);
   await addHealthAndReflection(server, served);
-  const accept = raiseWindows(server);
+  const accept = raiseWindows(server, door);
   const acceptEither = other === null ? accept : sortConnections(accept, other, limits);
-  const bound = await bindSocket(address, acceptEither).catch((thrown) => {
+  const accepted = behind(door, acceptEither, limits);
+  const bound = await bindSocket(address, accepted).catch((thrown) => {
     server.forceShutdown();
     throw thrown;
   });
@@ -77,6 +86,7 @@ export async function listen(
     await within(lingerMs, new Promise<void>((resolve) => server.tryShutdown(() => resolve())));
     server.forceShutdown();
     bound.destroyAll();
+    door.close();
     await freed;
   };
   return {
@@ -85,6 +95,22 @@ export async function listen(
       closing ??= close();
       return closing;
     },
+  };
+}
+
+/** What a door lets in, over TLS where it has certificates. */
+function behind(
+  door: Door,
+  accept: (socket: Socket) => void,
+  { ioTimeoutMs }: GrpcLimits,
+): (socket: Socket) => void {
+  const { tls } = door;
+  const entrance =
+    tls === null
+      ? accept
+      : tlsEntrance(door, tls, ioTimeoutMs, { onSecure: accept, onRefused: refuser() });
+  return (socket) => {
+    if (door.admit(socket, ioTimeoutMs)) entrance(socket);
   };
 }
 
@@ -153,7 +179,7 @@ export function serverStream(
  * option on clients only, so its HTTP/2 server is reached through two of its fields; the library is
  * pinned exactly, and should they move, this says so instead of letting pushes crawl.
  */
-function raiseWindows(server: Server): (socket: Socket) => void {
+function raiseWindows(server: Server, door: Door): (socket: Socket) => void {
   const inner = server as unknown as {
     commonServerOptions?: { settings?: Settings };
     http2Servers?: Map<Http2Server, unknown>;
@@ -167,8 +193,31 @@ function raiseWindows(server: Server): (socket: Socket) => void {
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const http2Server = inner.http2Servers?.keys().next().value;
   assert(http2Server !== undefined, "grpc-js keeps its HTTP/2 servers where it did");
-  http2Server.on("session", (session) => session.setLocalWindowSize(receiveWindowBytes));
-  return (socket) => injector.injectConnection(unblockedSocket(socket));
+  let entering: Socket | null = null;
+  http2Server.on("session", (session) => {
+    session.setLocalWindowSize(receiveWindowBytes);
+    const key = entering === null ? null : keyOf(entering);
+    if (entering === null || key === null) return;
+    nameOf(session, entering);
+    if (!door.isGuarded) session.once("stream", () => door.greeted(key));
+  });
+  return (socket) => {
+    entering = socket;
+    injector.injectConnection(unblockedSocket(socket));
+    entering = null;
+  };
+}
+
+/**
+ * Has calls know their peer's address: of a stream that is no socket, HTTP/2 knows none unless it
+ * is told in the field where a socket keeps its own. A call whose peer is unknown is refused where
+ * certificates decide.
+ */
+function nameOf({ socket }: ServerHttp2Session, { remoteAddress, remotePort }: Socket): void {
+  (socket as unknown as { _peername?: object })._peername = {
+    address: remoteAddress,
+    port: remotePort,
+  };
 }
 
 /** Loaded when something is served, since clients need neither. */

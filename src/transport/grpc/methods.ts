@@ -4,6 +4,7 @@
  * after, so that what is wrong with them is told by one translator and not by the library.
  */
 import type { ChannelOptions, MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
+import type { Security } from "../credentials/security.js";
 import { chunkMessageBytesMax, sessionMessageBytesMax } from "../wire/limits.js";
 
 /** Fully qualified names of the services. */
@@ -25,11 +26,19 @@ export const frameBytesMax = 262144;
 export interface GrpcTransportOptions {
   /** Every wait on the network ends after this many milliseconds; 30,000 if not given. */
   readonly ioTimeoutMs?: number;
+  /** What connections by a port are made with; plain ones, without a token, if not given. */
+  readonly security?: Security | null;
 }
 
 /** The defaults filled in. */
 export interface GrpcLimits {
   readonly ioTimeoutMs: number;
+  readonly security: Security | null;
+}
+
+/** The limits that options ask for. */
+export function limitsOf({ ioTimeoutMs = 30_000, security = null }: GrpcTransportOptions) {
+  return { ioTimeoutMs, security };
 }
 
 function method(

@@ -10,6 +10,7 @@ import type {
   sendUnaryData,
 } from "@grpc/grpc-js";
 import { acceptHello, deliverChunk } from "../chunk-delivery.js";
+import { type Door, doorAt } from "../credentials/door.js";
 import type { ChunkAcceptor, Listener } from "../transport.js";
 import { decodeChunk } from "../wire/chunk-codec.js";
 import { chunkChannel } from "./client.js";
@@ -22,10 +23,12 @@ import type { GrpcStream } from "./stream.js";
 /** Serves data channels at an address, beside another protocol where one is given. */
 export function serveChunks(
   address: string,
-  accept: ChunkAcceptor,
+  acceptAll: ChunkAcceptor,
   limits: GrpcLimits,
-  other: OtherProtocol | null = null,
+  besides: ((door: Door, accept: ChunkAcceptor) => OtherProtocol) | null = null,
 ): Promise<Listener> {
+  const door = doorAt(address, limits.security);
+  const accept = door.checked(acceptAll);
   const streams = new Set<GrpcStream>();
   const handlers = {
     pushPull: (call: ServerDuplexStream<Buffer, Buffer>) => {
@@ -47,6 +50,6 @@ export function serveChunks(
     pull: (call: ServerWritableStream<Buffer, Buffer>) => answerPull(call, accept, streams),
   };
   const name = serviceNames.parameterServer;
-  const served = { name, methods: parameterServerMethods, handlers, streams };
-  return listen(address, served, limits, other);
+  const served = { name, methods: parameterServerMethods, handlers, streams, door };
+  return listen(address, served, limits, besides?.(door, accept) ?? null);
 }

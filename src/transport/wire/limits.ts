@@ -48,3 +48,19 @@ export const blockLabelsMax = 16384;
 export const blockValueBytesMax = 917504;
 /** The most parameters of a way to keep pace. */
 export const protocolParametersMax = 64;
+/** The most bytes that come before a connection's hello is whole. */
+export const helloBytesMax = 65536;
+/** How long a caller of a guarded port may take to its first complete hello, in milliseconds. */
+export const helloMsMax = 10_000;
+/** The most connections of one remote address to one port. */
+export const connectionsPerAddressMax = 1024;
+/** Of these, the most that have not said their hello. */
+export const greetingConnectionsPerAddressMax = 256;
+/** So many refused registrations of one address within so many milliseconds are looked at. */
+export const refusedRegistrationsMax = 120;
+/** See there. */
+export const refusedRegistrationsMs = 60_000;
+/** Characters of a cluster's token. */
+export const tokenBytesMin = 16;
+/** See there. */
+export const tokenBytesMax = 512;

@@ -1,0 +1,161 @@
+/**
+ * The files that `paceline certs` makes: a folder with an authority, its key, and a certificate and
+ * key for each role, as --tls takes it; below it folders for single computers, which have what one
+ * process needs and not the authority's key. Keys are readable by their owner alone. Each file is
+ * written aside and renamed, so that a process that reads it meanwhile has the one before.
+ */
+import { randomBytes } from "node:crypto";
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { PacelineError } from "../../errors.js";
+import { type CertificateFacts, readCertificate } from "./certificate.js";
+import {
+  type CertificateRequest,
+  type MadeCertificate,
+  makeAuthority,
+  makeCertificate,
+  type Validity,
+  validFor,
+} from "./make-certificate.js";
+import { type ClusterRole, clusterRoles } from "./roles.js";
+import { authorityFile, filesOfRole } from "./tls-folder.js";
+import { isThere, readSecurityFile } from "./watched-files.js";
+
+/** A certificate of a folder. */
+export interface ListedCertificate extends CertificateFacts {
+  /** Its path in the folder. */
+  readonly file: string;
+}
+
+const authorityKeyFile = "ca-key.pem";
+const authorityDays = 3650;
+
+/** Makes an authority, and a certificate for each role; the paths of what was written. */
+export async function initFolder(
+  folder: string,
+  hosts: readonly string[],
+  days: number,
+): Promise<string[]> {
+  if (isThere(join(folder, authorityFile))) {
+    const remedy = "add to it with paceline certs add, or name another folder";
+    throw usage(`${folder} has an authority already; ${remedy}`);
+  }
+  makeFolder(folder);
+  const authority = await makeAuthority(validFor(Math.max(days, authorityDays)));
+  const made = await Promise.all(
+    clusterRoles.map(async (role) => {
+      const request = { role, name: role, hosts };
+      return [role, await makeCertificate(authority, request, validFor(days))] as const;
+    }),
+  );
+  const written = [write(folder, authorityKeyFile, authority.key, 0o600)];
+  for (const [role, one] of made) written.push(...writeRole(folder, role, one));
+  return [...written, write(folder, authorityFile, authority.certificate, 0o644)];
+}
+
+/**
+ * Makes a certificate with a folder's authority: for a computer of its own in a folder below where
+ * it is named, else in the place of the role's.
+ */
+export async function addCertificate(
+  folder: string,
+  request: Omit<CertificateRequest, "name"> & { readonly name: string | null },
+  validity: Validity,
+): Promise<string[]> {
+  const authority = readAuthority(folder);
+  const { role, name } = request;
+  const made = await makeCertificate(authority, { ...request, name: name ?? role }, validity);
+  if (name === null) return writeRole(folder, role, made);
+  const own = join(folder, name);
+  makeFolder(own);
+  const written = writeRole(own, role, made);
+  return [...written, write(own, authorityFile, authority.certificate, 0o644)];
+}
+
+/** The certificates of a folder and of those below it, the authority first. */
+export function listFolder(folder: string): ListedCertificate[] {
+  const inFolder = (path: string): string[] =>
+    [authorityFile, ...clusterRoles.map((role) => filesOfRole(role).certificate)]
+      .map((file) => join(path, file))
+      .filter((file) => isThere(join(folder, file)));
+  const entries = readEntries(folder);
+  const below = entries.flatMap((name) => inFolder(name).filter((file) => !isAuthority(file)));
+  return [...inFolder(""), ...below].map((file) => {
+    const path = join(folder, file);
+    const pem = readSecurityFile(path, "the certificate", false);
+    try {
+      return { file, ...readCertificate(pem) };
+    } catch (cause) {
+      const sentence = `${path} can't be read as a certificate; is it whole?`;
+      throw new PacelineError("usage", sentence, { cause });
+    }
+  });
+}
+
+function isAuthority(file: string): boolean {
+  return file.endsWith(authorityFile);
+}
+
+function readEntries(folder: string): string[] {
+  try {
+    const entries = readdirSync(folder, { withFileTypes: true });
+    return entries.flatMap((one) => (one.isDirectory() ? [one.name] : [])).sort();
+  } catch (cause) {
+    const { code = "unknown" } = cause as NodeJS.ErrnoException;
+    throw new PacelineError("usage", `can't read the folder ${folder} (${code})`, { cause });
+  }
+}
+
+function readAuthority(folder: string): MadeCertificate {
+  const path = join(folder, authorityKeyFile);
+  if (!isThere(path)) {
+    const remedy = "name the folder that paceline certs init has made";
+    throw usage(`${folder} has no ${authorityKeyFile}, so nothing can be signed there; ${remedy}`);
+  }
+  const key = readSecurityFile(path, "the private key", true);
+  return { key, certificate: readFileSync(join(folder, authorityFile), "utf8") };
+}
+
+function writeRole(folder: string, role: ClusterRole, made: MadeCertificate): string[] {
+  const { certificate, key } = filesOfRole(role);
+  const first = write(folder, key, made.key, 0o600);
+  return [first, write(folder, certificate, made.certificate, 0o644)];
+}
+
+function write(folder: string, name: string, text: string, mode: number): string {
+  const path = join(folder, name);
+  const aside = `${path}.${randomBytes(4).toString("hex")}`;
+  try {
+    writeFileSync(aside, text, { mode, flag: "wx", flush: true });
+    chmodSync(aside, mode);
+    renameSync(aside, path);
+  } catch (cause) {
+    const { code = "unknown" } = cause as NodeJS.ErrnoException;
+    throw new PacelineError("storage", `can't write ${path} (${code})`, { cause });
+  }
+  return path;
+}
+
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (cause) {
+    const { code = "unknown" } = cause as NodeJS.ErrnoException;
+    if (code === "EEXIST") return;
+    const remedy = "is there a folder to make it in?";
+    throw new PacelineError("storage", `can't make the folder ${path} (${code}); ${remedy}`, {
+      cause,
+    });
+  }
+}
+
+function usage(sentence: string): PacelineError {
+  return new PacelineError("usage", sentence);
+}

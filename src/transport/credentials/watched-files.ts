@@ -1,0 +1,83 @@
+/**
+ * Files that are read again when they change: certificates, keys, the list of what is revoked, the
+ * token. A change is seen by the file's time, size and inode, looked at when what they hold is
+ * asked for. What can't be used when it has changed is told once, and what was read before stays
+ * in use, so that a file half written or a mistake ends no run.
+ */
+import { lstatSync, readFileSync, statSync } from "node:fs";
+import { PacelineError, toPacelineError } from "../../errors.js";
+
+/** The most bytes of any of these files. */
+const secretFileBytesMax = 1048576;
+
+/** What files hold, as long as they hold it. */
+export class WatchedFiles<Content> {
+  readonly #paths: readonly string[];
+  readonly #read: () => Content;
+  readonly #log: (text: string) => void;
+  #seen: string;
+  #content: Content;
+
+  /** Reads at once; throws what `read` throws. */
+  constructor(paths: readonly string[], read: () => Content, log: (text: string) => void) {
+    this.#paths = paths;
+    this.#read = read;
+    this.#log = log;
+    this.#seen = this.#marks();
+    this.#content = read();
+  }
+
+  /** What they hold. */
+  present(): Content {
+    const marks = this.#marks();
+    if (marks === this.#seen) return this.#content;
+    this.#seen = marks;
+    try {
+      this.#content = this.#read();
+    } catch (thrown) {
+      const { message } = toPacelineError(thrown);
+      this.#log(`${message}; what was read before stays in use`);
+    }
+    return this.#content;
+  }
+
+  #marks(): string {
+    return this.#paths.map(markOf).join(" ");
+  }
+}
+
+function markOf(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false, bigint: true });
+  return found === undefined ? "-" : `${found.mtimeNs}.${found.size}.${found.ino}.${found.mode}`;
+}
+
+/**
+ * Reads a small text file; throws "usage" with the remedy where it can't be read, or, of a secret,
+ * where other users may read it too.
+ */
+export function readSecurityFile(path: string, what: string, isSecret: boolean): string {
+  let text: string;
+  try {
+    const { mode, size } = statSync(path);
+    if (size > secretFileBytesMax) throw usage(`${what} ${path} has ${size} bytes: too many`);
+    if (isSecret && process.platform !== "win32" && (mode & 0o077) !== 0) {
+      const found = `0${(mode & 0o777).toString(8)}`;
+      throw usage(`other users may read ${what} ${path} (mode ${found}); run chmod 600 ${path}`);
+    }
+    text = readFileSync(path, "utf8");
+  } catch (thrown) {
+    if (thrown instanceof PacelineError) throw thrown;
+    const { code = "unknown" } = thrown as NodeJS.ErrnoException;
+    throw usage(`can't read ${what} ${path} (${code}); is the path right?`, thrown);
+  }
+  return text;
+}
+
+/** True where something of this name is there. */
+export function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+function usage(sentence: string, cause?: unknown): PacelineError {
+  return new PacelineError("usage", sentence, { cause });
+}
