@@ -9,7 +9,7 @@ import type { CommandName } from "../options/option-row.js";
 import { keysOf, type OptionKey, rowOf } from "../options/options.js";
 import type { Resolution, Written } from "../options/resolve.js";
 import type { ResolvedOptions, TextSink } from "../options/resolved-options.js";
-import { nothingLeft } from "../runtime/run-preparation.js";
+import { goesOn, nothingLeft } from "../runtime/run-preparation.js";
 import { orMissing, readCheckpoint } from "../store/checkpoint/checkpoint.js";
 import {
   type ResumePoint,
@@ -100,7 +100,7 @@ export async function tellNothingLeft(
 ): Promise<boolean> {
   // What the run can't go on with is refused where it would begin.
   const isOther = fixed.some((key) => differs(key, values, options));
-  if (options.name !== null || isOther) return false;
+  if (!goesOn(point, options) || isOther) return false;
   const nothing = nothingLeft(manifest, options);
   if (nothing === null) return false;
   // It is only done while what it came to can be read.

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { datasetNames } from "../data/dataset.js";
 import { modelList, stemmedModels } from "../nn/models.js";
+import { fastLimits } from "../protocol/run-options.js";
 import { stems } from "../protocol/run-spec.js";
 import { homeFolder } from "../store/home-path.js";
 import { alternatives } from "../suggest.js";
@@ -98,7 +99,7 @@ export const portionRows: OptionRows<PortionOptions> = {
     name: "train-limit",
     type: optional(whole(1, 2_000_000_000, "examples")),
     default: null,
-    fast: 2048,
+    fast: fastLimits.train,
     unit: "examples",
     sentence: "use only the first N training examples",
     group: "input",
@@ -108,7 +109,7 @@ export const portionRows: OptionRows<PortionOptions> = {
     name: "test-limit",
     type: optional(whole(1, 2_000_000_000, "examples")),
     default: null,
-    fast: 512,
+    fast: fastLimits.test,
     unit: "examples",
     sentence: "use only the first N test examples",
     group: "input",

@@ -2,10 +2,13 @@
  * The folder of one run, `runs/<name>/`: its resolved configuration, who takes part, what happened,
  * what was measured, the result, and the processes' logs. No run ever writes into another's folder.
  */
-import { join } from "node:path";
+import { constants, existsSync } from "node:fs";
+import { access, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { PacelineError, toPacelineError } from "../../errors.js";
+import { fileError } from "../file-errors.js";
 import { diskFiles, type Files, makeFolderDurably, writeTextAtomically } from "../files.js";
-import { type FolderLock, lockFolder } from "./folder-lock.js";
+import { type FolderLock, lockFolder, refusalOf } from "./folder-lock.js";
 import { JsonLinesWriter, type LostLines } from "./json-lines.js";
 
 /** A process of the run, as cluster.json lists it. */
@@ -203,16 +206,29 @@ export function runNameProblem(name: string): string | null {
 }
 
 /**
- * Refuses a name that a run can't have because another has it; makes nothing.
- * @throws PacelineError `usage`.
+ * Refuses what `openRunDirectory` would refuse, as far as it shows, and makes nothing.
+ * @throws PacelineError `usage` for a name that is unfit or taken and a folder that is in use,
+ *   `storage` where no folder can be made.
  */
-export async function demandFreeName(
-  name: string,
-  root: string,
+export async function demandOpenable(
+  { root, name, resuming }: Pick<RunDirectoryRequest, "root" | "name" | "resuming">,
   files: Files = diskFiles,
 ): Promise<void> {
-  checkName(name);
-  if ((await files.list(join(root, name)).catch(() => null)) !== null) throw taken(name, root);
+  if (name !== null) {
+    checkName(name);
+    const path = join(root, name);
+    const refusal = resuming ? await refusalOf(path, undefined, files) : null;
+    if (refusal !== null) throw new PacelineError("usage", refusal);
+    if (!resuming && (await files.list(path).catch(() => null)) !== null) throw taken(name, root);
+  }
+  let there = resolve(root);
+  while (!existsSync(there)) there = dirname(there);
+  try {
+    if (!(await stat(there)).isDirectory()) throw Object.assign(new Error(), { code: "ENOTDIR" });
+    await access(there, constants.W_OK | constants.X_OK);
+  } catch (thrown) {
+    throw fileError(thrown, "make the folder", root);
+  }
 }
 
 function taken(name: string, root: string): PacelineError {
