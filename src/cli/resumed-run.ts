@@ -3,6 +3,7 @@
  * concerns a start alone. What is said anew overrides it, and each difference is told.
  */
 import { join } from "node:path";
+import { PacelineError } from "../errors.js";
 import { showOrigin } from "../options/assignments.js";
 import { readConfigFile } from "../options/config-file.js";
 import type { CommandName } from "../options/option-row.js";
@@ -50,7 +51,8 @@ export async function findResumedRun({
   resume,
   runDir,
   model,
-}: Pick<ResolvedOptions, "resume" | "runDir" | "model">): Promise<ResumedRun | null> {
+  data,
+}: Pick<ResolvedOptions, "resume" | "runDir" | "model" | "data">): Promise<ResumedRun | null> {
   const request = { wanted: resume ?? "", runRoot: runDir };
   const meant = await resolveResume(model === null ? request : { ...request, model });
   const read = (path: string) => orMissing(readManifest(path));
@@ -58,6 +60,12 @@ export async function findResumedRun({
   if (point.runDirectory === null) return null;
   const path = join(point.runDirectory, "config.yaml");
   const written = readConfigFile(path);
+  if (!(model !== null || written.has("model")) || !(data !== null || written.has("data"))) {
+    const { spec } = manifest;
+    const remedy = `write --model ${spec.model} --data ${spec.data} beside --resume`;
+    const sentence = `${path} is cut off: it says neither model nor data`;
+    throw new PacelineError("checkpoint", `${sentence}; ${remedy}, and what else the run had`);
+  }
   const values = new Map([...written].filter(([key]) => !ofStart.includes(key)));
   const command = written.has("asWorkers")
     ? "baseline"

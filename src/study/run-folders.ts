@@ -127,21 +127,21 @@ async function lostCoordinator(path: string, startedMs: number): Promise<number 
   return coordinator.pid;
 }
 
-/** Bytes of all files of a folder; links count as themselves, what is gone by then as nothing. */
+/**
+ * Bytes of all files of a folder, or of a file; links count as themselves, what is gone by then as
+ * nothing.
+ */
 export async function folderBytes(path: FilePath): Promise<number> {
+  const stat = await orGone(path, lstat(path), null);
+  if (!stat?.isDirectory()) return stat?.size ?? 0;
   let bytes = 0;
-  for (const { path: inside, isFolder } of await orGone(path, entriesOf(path), [])) {
-    if (isFolder) bytes += await folderBytes(inside);
-    else bytes += await orGone(inside, sizeOf(inside), 0);
+  for (const { path: inside } of await orGone(path, entriesOf(path), [])) {
+    bytes += await folderBytes(inside);
   }
   return bytes;
 }
 
-async function sizeOf(path: FilePath): Promise<number> {
-  return (await lstat(path)).size;
-}
-
-async function orGone<T>(path: FilePath, looking: Promise<T>, gone: NoInfer<T>): Promise<T> {
+async function orGone<T, Gone>(path: FilePath, looking: Promise<T>, gone: Gone): Promise<T | Gone> {
   return looking.catch((thrown: unknown) => {
     const error = fileError(thrown, "look at", shownPath(path));
     if (isMissing(error)) return gone;

@@ -165,6 +165,29 @@ test("a broken latest checkpoint is passed over, and by its path refused", async
   assert.match(err, /^continues from .*step-8 /m);
 });
 
+test("a file where the latest checkpoint's folder should be is passed over like a broken one", async () => {
+  assert.equal((await call(begin("odd"))).exitCode, 0);
+  writeFileSync(join(folder, "runs", "odd", "checkpoints", "step-99"), "");
+  const { exitCode, err } = await call(["resume", "odd", ...runs, "-e", "2"]);
+  assert.equal(exitCode, 0, err);
+  assert.match(
+    err,
+    /^warning: .*step-99 is skipped: .*manifest\.json is missing, as its folder is a/m,
+  );
+  assert.match(err, /^continues from .*step-10 /m);
+});
+
+test("a config.yaml that is cut off is told with what to write instead", async () => {
+  assert.equal((await call(begin("cut"))).exitCode, 0);
+  const path = join(folder, "runs", "cut", "config.yaml");
+  await truncate(path, 40);
+  const words = ["resume", "cut", "-e", "2", ...runs];
+  const refused = await call(words);
+  assert.equal(refused.exitCode, 6, refused.err);
+  const sentence = `${path} is cut off: it says neither model nor data; write --model logistic`;
+  assert.ok(refused.err.includes(`${sentence} --data mnist-parity beside --resume`), refused.err);
+});
+
 /** Puts a file where checkpoints go, once training has begun. */
 function obstruct(name: string, onPlea: () => void) {
   const place = join(folder, "runs", name, "checkpoints");
