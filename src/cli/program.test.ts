@@ -142,6 +142,12 @@ describe("what a run can't take is refused by --dry-run too", () => {
     ["--test-limit 10001", /--test-limit 10001 is more than the 10000 test examples of mnist/],
     ["--inject kill:worker=9,at=1", /--inject kill:worker=9,at=1 names no worker/],
     ["--inject kill:server=0,at=0", /kill:server=0,at=0 is at step 0, and the first is 1; write a/],
+    [
+      "--data-dir ftp://host/data",
+      /--data-dir ftp:\/\/host\/data is no source of data; write the path/,
+    ],
+    ["--data-dir https://", /--data-dir https:\/\/ is not a URL; write the path of a folder, an h/],
+    [`--run-dir ${"x".repeat(300)}`, /can't make the folder x+: the name is too long/, 1],
     ["--data nope", /data set "nope" is unknown; choose one of mnist, .*cifar100/],
   ];
   for (const [words, message, code = 2] of refused) {

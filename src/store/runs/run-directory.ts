@@ -4,7 +4,7 @@
  */
 import { constants, existsSync } from "node:fs";
 import { access, stat } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, resolve, sep } from "node:path";
 import { PacelineError, toPacelineError } from "../../errors.js";
 import { fileError } from "../file-errors.js";
 import { diskFiles, type Files, makeFolderDurably, writeTextAtomically } from "../files.js";
@@ -40,6 +40,8 @@ export interface RunDirectoryRequest {
 
 const resultName = "result.json";
 const nameMax = 100;
+/** The longest name that file systems take. */
+const nameBytesMax = 255;
 const namePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
 
 /** Beginning of a made-up name: `mlp-bsp-4w`. */
@@ -221,6 +223,10 @@ export async function demandOpenable(
     if (refusal !== null) throw new PacelineError("usage", refusal);
     if (!resuming && (await files.list(path).catch(() => null)) !== null) throw taken(name, root);
   }
+  const isTooLong = resolve(root)
+    .split(sep)
+    .some((part) => Buffer.byteLength(part) > nameBytesMax);
+  if (isTooLong) throw fileError({ code: "ENAMETOOLONG" }, "make the folder", root);
   let there = resolve(root);
   while (!existsSync(there)) there = dirname(there);
   try {
