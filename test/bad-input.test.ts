@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { open, rm, truncate, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
@@ -157,6 +159,51 @@ test("a coordinator that is absent or mute is given up within the time-out", asy
     await Promise.all(roles);
     assert.deepEqual(await place.leftovers(), []);
   }
+});
+
+/**
+ * A port whose queue of connections is full, with nobody who takes one: what comes is neither taken
+ * nor refused, as behind a firewall that drops packets.
+ */
+async function fullPort(context: TestContext): Promise<number> {
+  const script =
+    'const server = require("node:net").createServer();' +
+    'server.listen({ host: "127.0.0.1", port: 0, backlog: 1 }, () => {' +
+    '  process.stdout.write(server.address().port + "\\n", () => {' +
+    '    process.kill(process.pid, "SIGSTOP");' +
+    "  });" +
+    "});";
+  const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  context.after(() => child.kill("SIGKILL"));
+  const [told] = (await once(child.stdout, "data")) as [Buffer];
+  const port = Number(told.toString());
+  let taken = 0;
+  const sockets = Array.from({ length: 16 }, () => {
+    const socket = connect(port, "127.0.0.1", () => (taken += 1));
+    return socket.on("error", () => {});
+  });
+  context.after(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  await until("the queue is full", () => taken >= 2);
+  return port;
+}
+
+test("a coordinator whose host drops what is sent is given up, and no process stays", async (context) => {
+  const place = await makePlace(context);
+  const address = `127.0.0.1:${await fullPort(context)}`;
+  const reach = ["--coordinator", address, "--io-timeout", "1s"];
+  const pattern = new RegExp(`${address} (did not answer in time|can't be reached)`);
+  const commands = [
+    ["status", ...reach],
+    ["worker", ...reach, "--start-timeout", "2s"],
+    ["server", ...reach, "--start-timeout", "2s"],
+  ];
+  // A connection that is being tried would keep a process for two minutes.
+  const ends = commands.map(async (words) => {
+    judge(await place.start(words).end(30_000), words, 1, pattern);
+  });
+  await Promise.all(ends);
 });
 
 test("numbers that no member can compute in end train with 2 and the remedy", async (context) => {

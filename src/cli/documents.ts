@@ -1,5 +1,4 @@
 /** What `paceline config` prints of the options table, and the pages of docs/ made from it. */
-import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errorCodes, PacelineError } from "../errors.js";
 import { showOrigin } from "../options/assignments.js";
@@ -7,6 +6,7 @@ import { configSchema, printConfig } from "../options/config-file.js";
 import { type OptionGroup, optionGroups } from "../options/option-row.js";
 import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "../options/options.js";
 import type { Resolution } from "../options/resolve.js";
+import { diskFiles, writeTextAtomically } from "../store/files.js";
 import { didYouMean } from "../suggest.js";
 import type { Call } from "./commands/command-plan.js";
 
@@ -22,7 +22,7 @@ export async function configCommand({ words, flags, options, resolution, io }: C
       io.stdout.write(`${JSON.stringify(configSchema(), null, 2)}\n`);
       return 0;
     case "docs":
-      writeDocuments(flags.write as string | undefined, (text) => io.stdout.write(text));
+      await writeDocuments(flags.write as string | undefined, (text) => io.stdout.write(text));
       return 0;
     default: {
       const known = ["print", "schema", "docs"];
@@ -49,14 +49,14 @@ export const documents: Readonly<Record<string, () => string>> = {
   "errors.md": errorsDocument,
 };
 
-function writeDocuments(folder: string | undefined, print: (text: string) => void): void {
+async function writeDocuments(
+  folder: string | undefined,
+  print: (text: string) => void,
+): Promise<void> {
+  if (folder !== undefined) await diskFiles.makeFolder(folder);
   for (const [name, write] of Object.entries(documents)) {
-    if (folder === undefined) {
-      print(write());
-      continue;
-    }
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, name), write());
+    if (folder === undefined) print(write());
+    else await writeTextAtomically(diskFiles, join(folder, name), write());
   }
 }
 

@@ -3,6 +3,22 @@
 import { openFilesBase, openFilesLimit, openFilesProblem } from "./open-files.js";
 import { guardProcessOutput } from "./output.js";
 
+/** How long what a command has left open may take to close. */
+const lingerMs = 500;
+
+/**
+ * Ends this process though something is left open: a connection that is being tried keeps it for
+ * two minutes where the other side drops what is sent. A process with nothing left ends at once.
+ */
+function endSoon(): void {
+  const look = () => {
+    const { stdout, stderr } = process;
+    if (stdout.writableLength + stderr.writableLength === 0) process.exit();
+    endSoon();
+  };
+  setTimeout(look, lingerMs).unref();
+}
+
 guardProcessOutput();
 
 const problem = openFilesProblem(openFilesBase, openFilesLimit());
@@ -16,6 +32,7 @@ if (problem === null) {
     environment: readEnvironment(),
     isTerminal: process.stderr.isTTY === true,
   });
+  endSoon();
 } else {
   process.stderr.write(`paceline: ${problem}\n`);
   process.exitCode = 1;

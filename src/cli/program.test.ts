@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { writeSampleMnist } from "../data/testing/sample-files.js";
 import { type ProgramHost, reportUncaught, runProgram } from "./program.js";
 
 interface Outcome {
@@ -50,6 +52,16 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
       "paceline train has no option --learning-rate (did you mean --lr?); " +
         "see paceline train --help",
     ],
+    [
+      "train --staleness-bound 3 --staleness-max 4",
+      "paceline: --staleness-max and --staleness-bound are two names of one option; " +
+        "keep one of them",
+    ],
+    [
+      "eval --follow=~ada/runs/x",
+      "paceline: --follow ~ada/runs/x begins with the home folder of another user or a name " +
+        "with ~; write the path in full",
+    ],
     ["parse-logs --help", "paceline has no command parse-logs; see paceline --help"],
     [
       "charts --output-dir=~ada/charts",
@@ -94,6 +106,11 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
       );
     });
   }
+  test("and nothing in it is obeyed by a terminal", async () => {
+    const { err } = await call("train --model \u001b[2J\u0007mlp");
+    assert.match(err, /--model {2}?\[2J mlp is unknown/);
+    assert.doesNotMatch(err.trimEnd(), /\p{Cc}/u);
+  });
   test("with --json it is an object on standard output too", async () => {
     const { exitCode, out } = await call("train --mode bps --json");
     const { error } = JSON.parse(out) as { error: Record<string, unknown> };
@@ -125,6 +142,12 @@ describe("what a run can't take is refused by --dry-run too", () => {
     ["--test-limit 10001", /--test-limit 10001 is more than the 10000 test examples of mnist/],
     ["--inject kill:worker=9,at=1", /--inject kill:worker=9,at=1 names no worker/],
     ["--inject kill:server=0,at=0", /kill:server=0,at=0 is at step 0, and the first is 1; write a/],
+    [
+      "--data-dir ftp://host/data",
+      /--data-dir ftp:\/\/host\/data is no source of data; write the path/,
+    ],
+    ["--data-dir https://", /--data-dir https:\/\/ is not a URL; write the path of a folder, an h/],
+    [`--run-dir ${"x".repeat(300)}`, /can't make the folder x+: the name is too long/, 1],
     ["--data nope", /data set "nope" is unknown; choose one of mnist, .*cifar100/],
   ];
   for (const [words, message, code = 2] of refused) {
@@ -134,9 +157,15 @@ describe("what a run can't take is refused by --dry-run too", () => {
       assert.match(err.trimEnd().split("\n").at(-1) ?? "", message);
     });
   }
-  test("a small run may have limits above what there is", async () => {
-    const { exitCode } = await call(`${run} --fast --test-limit 20000 --name free`);
-    assert.equal(exitCode, 0);
+  test("a small run may have fewer examples than --fast takes, but no limit above them", async () => {
+    const data = await mkdtemp(join(tmpdir(), "paceline-small-"));
+    await writeSampleMnist(data, { train: 400, test: 100, seed: 5 });
+    const small = `${run} --fast --name free --data-dir ${data}`;
+    assert.equal((await call(small)).exitCode, 0);
+    const { exitCode, err } = await call(`${small} --test-limit 101`);
+    assert.equal(exitCode, 2);
+    assert.match(err, /--test-limit 101 is more than the 100 test examples of mnist/);
+    await rm(data, { recursive: true });
   });
 });
 
@@ -271,6 +300,14 @@ describe("commands", () => {
     const pace = "mode: bsp\nreduce: mean\nepochs: 3\nbatch-size: 32\noptimizer: momentum\n";
     const more = "seed: 1\nlr-schedule: onecycle\nweight-decay: 0.001\naugment: none\n";
     assert.match(await told(few + cluster + pace + more), /^.{100,200} and [4-9] more$/);
+  });
+  test("config docs writes its pages to a folder, and says where none can be made", async () => {
+    const into = join(folder, "new", "docs");
+    assert.equal((await call(`config docs --write ${into}`)).exitCode, 0);
+    assert.deepEqual(readdirSync(into), ["config.md", "errors.md"]);
+    const { exitCode, err } = await call("config docs --write /proc/paceline/docs");
+    assert.equal(exitCode, 1);
+    assert.match(err, /^paceline: can't make the folder \/proc\/paceline\/docs: the file system/);
   });
   test("init writes a file that train can be given, once", async () => {
     const path = join(folder, "made.yaml");

@@ -19,6 +19,7 @@ import {
 } from "../options/resolve.js";
 import type { CommandIo, TextSink } from "../options/resolved-options.js";
 import { optionHint } from "../options/synonyms.js";
+import { printable } from "../report/progress.js";
 import { usableCores } from "../runtime/process/cores.js";
 import { packageVersion } from "../runtime/process/machine.js";
 import { systemError } from "../store/file-errors.js";
@@ -122,7 +123,7 @@ function addOption(command: Command, key: OptionKey): void {
 /** A flag that is not in the table; one that is a path knows the home folder. */
 function extraOption(flags: string): Option {
   const option = new Option(flags);
-  if (!/<(folder|file|path)>$/.test(flags)) return option;
+  if (!/<(folder|file|path|run)>$/.test(flags)) return option;
   return option.argParser((text: string) => {
     const parsed = path("path", "the path in full").parse(text);
     if ("value" in parsed) return parsed.value;
@@ -213,15 +214,26 @@ async function resumeRun(
   const { options } = resolve("train", { flags: written, environment: host.environment });
   const { findResumedRun } = await import("./resumed-run.js");
   const name = (await findResumedRun(options))?.command ?? "train";
-  return perform(commandPlans.find((plan) => plan.name === name)!, [], flags, host);
+  const plan = commandPlans.find((one) => one.name === name)!;
+  const foreign = [...written.keys()].find((key) => !keysOf(plan.options).includes(key));
+  if (foreign !== undefined) {
+    const sentence = `--${rowOf(foreign).name} does not apply to run ${wanted}`;
+    const reason = `paceline ${name} began it and has no such option`;
+    throw new PacelineError("usage", `${sentence}: ${reason}; leave it out`);
+  }
+  return perform(plan, [], flags, host);
 }
 
 function writtenFlags(command: CommandName, flags: Readonly<Record<string, unknown>>): Written {
   const written = new Map<OptionKey, string>();
   for (const key of keysOf(command)) {
-    const values = namesOf(key).map((name) => flags[new Option(`--${name}`).attributeName()]);
-    const value = values.find((one) => one !== undefined);
-    if (value !== undefined) written.set(key, String(value));
+    const given = (name: string) => flags[new Option(`--${name}`).attributeName()];
+    const [name, other] = namesOf(key).filter((one) => given(one) !== undefined);
+    if (other !== undefined) {
+      const sentence = `--${name} and --${other} are two names of one option`;
+      throw new PacelineError("usage", `${sentence}; keep one of them`);
+    }
+    if (name !== undefined) written.set(key, String(given(name)));
   }
   return written;
 }
@@ -293,7 +305,7 @@ function report(
   host: Pick<ProgramHost, "stdout" | "stderr">,
 ): void {
   const named = error.message.startsWith("paceline ") ? "" : "paceline: ";
-  host.stderr.write(`${named}${error.message}\n`);
+  host.stderr.write(`${named}${printable(error.message)}\n`);
   if (error.code === "internal" && error.cause instanceof Error)
     host.stderr.write(`${error.cause.stack}\n`);
   if (asJson) reportJson(error, host);

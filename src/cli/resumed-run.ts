@@ -3,13 +3,14 @@
  * concerns a start alone. What is said anew overrides it, and each difference is told.
  */
 import { join } from "node:path";
+import { PacelineError } from "../errors.js";
 import { showOrigin } from "../options/assignments.js";
 import { readConfigText } from "../options/config-file.js";
 import type { CommandName } from "../options/option-row.js";
 import { keysOf, type OptionKey, rowOf } from "../options/options.js";
 import type { Resolution, Written } from "../options/resolve.js";
 import type { ResolvedOptions, TextSink } from "../options/resolved-options.js";
-import { nothingLeft } from "../runtime/run-preparation.js";
+import { goesOn, nothingLeft } from "../runtime/run-preparation.js";
 import { orMissing, readCheckpoint } from "../store/checkpoint/checkpoint.js";
 import {
   type ResumePoint,
@@ -55,7 +56,8 @@ export async function findResumedRun({
   resume,
   runDir,
   model,
-}: Pick<ResolvedOptions, "resume" | "runDir" | "model">): Promise<ResumedRun | null> {
+  data,
+}: Pick<ResolvedOptions, "resume" | "runDir" | "model" | "data">): Promise<ResumedRun | null> {
   const request = { wanted: resume ?? "", runRoot: runDir };
   const meant = await resolveResume(model === null ? request : { ...request, model });
   const read = (path: string) => orMissing(readManifest(path));
@@ -64,6 +66,12 @@ export async function findResumedRun({
   const path = join(point.runDirectory, "config.yaml");
   const content = await readWhole(diskFiles, path, configBytesMax);
   const written = readConfigText(utf8Text(content, path), path);
+  if (!(model !== null || written.has("model")) || !(data !== null || written.has("data"))) {
+    const { spec } = manifest;
+    const remedy = `write --model ${spec.model} --data ${spec.data} beside --resume`;
+    const sentence = `${path} is cut off: it says neither model nor data`;
+    throw new PacelineError("checkpoint", `${sentence}; ${remedy}, and what else the run had`);
+  }
   const values = new Map([...written].filter(([key]) => !ofStart.includes(key)));
   const command = written.has("asWorkers")
     ? "baseline"
@@ -106,7 +114,7 @@ export async function tellNothingLeft(
 ): Promise<boolean> {
   // What the run can't go on with is refused where it would begin.
   const isOther = fixed.some((key) => differs(key, values, options));
-  if (options.name !== null || isOther) return false;
+  if (!goesOn(point, options) || isOther) return false;
   const nothing = nothingLeft(manifest, options);
   if (nothing === null) return false;
   // It is only done while what it came to can be read.

@@ -224,7 +224,7 @@ test("a member that never says what it has heard is a loss, and ends nothing els
     if (time % 1000 === 0) worker.beat(1000 + worker.types().length);
   }
   assert.ok(server.isCutOff && !worker.isCutOff);
-  assert.throws(() => server.back(), /server-0 .* is no member .*left: it has not taken in/);
+  assert.throws(() => server.back(), /server-0 .* is not a member .*left: it has not taken in/);
   worker.back();
   scene.host.close();
 });
@@ -306,7 +306,7 @@ test("a member that was lost and asks again is told why", async () => {
   const channel = { peer: "member", send: () => {}, close: () => {} };
   assert.throws(() => scene.host.open(identity, channel), {
     code: "refused",
-    message: /is no member \(any more\): it ended$/,
+    message: /is not a member any more: it ended$/,
   });
   scene.host.close();
 });

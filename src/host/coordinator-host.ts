@@ -167,7 +167,7 @@ export class CoordinatorHost implements CoordinatorService {
       throw new PacelineError(
         "refused",
         `${identity.role}-${identity.rank} of incarnation ${shownId(identity.incarnation)} ` +
-          `is no member (any more): ${this.#whyDropped(identity)}`,
+          `is not a member any more: ${this.#whyDropped(identity)}`,
       );
     }
     const sender = keyOf(identity);
@@ -241,7 +241,7 @@ export class CoordinatorHost implements CoordinatorService {
     if (setup?.spec.run !== run) throw new PacelineError("refused", `run ${run} is not on here`);
     if (this.#machine.knows({ role: "worker", rank, incarnation })) return setup;
     const whose = `worker-${rank} of incarnation ${shownId(incarnation)}`;
-    throw new PacelineError("refused", `${whose} is no member (any more)`);
+    throw new PacelineError("refused", `${whose} is not a member`);
   }
 
   #closed(member: MemberIdentity, line: Line): void {

@@ -87,6 +87,11 @@ describe("settings of a program", () => {
     ["a value out of range", { batchSize: 0 }, /^batchSize 0 .*; write /],
     ["a word that is none", { mode: "bps" }, /^mode bps .*did you mean bsp/],
     ["a value of another type", { lrMilestones: 3 }, /^lrMilestones /],
+    [
+      "a unit that there is not",
+      { evalEvery: { unit: "hour", count: 1 } },
+      /^evalEvery 1 hour is not a cadence; write /,
+    ],
     ["a name that is none", { batchsize: 8 }, /^batchsize is not a .*did you mean batchSize/],
     ["what has no effect", { staleness: 2 }, /^staleness has no effect with mode bsp; .*mode ssp/],
     ["no model", { model: undefined }, /^model is missing; write /],

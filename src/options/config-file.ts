@@ -2,19 +2,16 @@
  * The config file: YAML with an option's name and value in each line, at the top or under its
  * group's name. What `config print` writes can be read again, and so can a run's config.yaml.
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import { PacelineError } from "../errors.js";
-import { readYaml, utf8Text } from "../store/yaml-file.js";
+import { readTextFile, readYaml, yamlBytesMax } from "../store/yaml-file.js";
 import { readValue, showOrigin } from "./assignments.js";
 import { type CommandName, optionGroups } from "./option-row.js";
 import { keysOf, type OptionKey, optionKeys, rowOf } from "./options.js";
 import { type FileValues, hasEffect, type Resolution, type WhenRule } from "./resolve.js";
-
-/** The largest config file that is read. */
-const configBytesMax = 1_000_000;
 
 /**
  * Reads the config file at a path, or, where there is none and the path is a bare name, the one of
@@ -22,13 +19,13 @@ const configBytesMax = 1_000_000;
  */
 export function readConfigFile(path: string): FileValues {
   try {
-    return readConfigText(utf8Text(readFileSync(path), path), path);
+    return readConfigText(readTextFile(path), path);
   } catch (cause) {
     if (cause instanceof PacelineError) throw cause;
     const reason = (cause as NodeJS.ErrnoException).code ?? "unknown";
     const shipped = shippedConfigs();
     const own = reason === "ENOENT" ? shipped.get(path) : undefined;
-    if (own !== undefined) return readConfigText(utf8Text(readFileSync(own), own), own);
+    if (own !== undefined) return readConfigText(readTextFile(own), own);
     const sentence = `the config file ${path} can't be read (${reason})`;
     const names = [...shipped.keys()].join(", ");
     const hint = path.includes("/") ? "" : `, or one of the names that ship: ${names}`;
@@ -59,10 +56,8 @@ function shippedFiles(isWanted: (name: string) => boolean): ReadonlyMap<string, 
 
 /** Reads the text of a config file; `path` names it in refusals. */
 export function readConfigText(text: string, path: string): FileValues {
-  if (text.length > configBytesMax)
-    throw usage(
-      `${path} has ${text.length} characters; a config file has at most ${configBytesMax}`,
-    );
+  if (text.length > yamlBytesMax)
+    throw usage(`${path} has ${text.length} characters; a config file has at most ${yamlBytesMax}`);
   const { content } = readYaml(text, path);
   const values = new Map<OptionKey, string>();
   if (content === null) return values;

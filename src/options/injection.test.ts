@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { faultKinds } from "../protocol/injected-fault.js";
 import { injection } from "./injection.js";
 
 const read = [
@@ -53,6 +54,15 @@ describe("a fault to inject", () => {
       assert.match(text, pattern);
     });
   }
+
+  test("is shown once of each kind where one is refused", () => {
+    const shown = injection.wanted.match(/[a-z-]+:\w+=\d[^ ]*?(?=,? |$)/g) ?? [];
+    const kinds = shown.map((text) => {
+      const parsed = injection.parse(text);
+      return "value" in parsed ? parsed.value.kind : parsed.problem;
+    });
+    assert.deepEqual(kinds, Object.keys(faultKinds));
+  });
 
   test("has its step and its time in any order", () => {
     const text = "pause:server=1,for=1500ms,at=9";

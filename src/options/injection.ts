@@ -7,16 +7,23 @@ import {
   faultText,
   type InjectedFault,
 } from "../protocol/injected-fault.js";
+import { alternatives } from "../suggest.js";
 import { duration, type ValueType } from "./option-values.js";
 
 const lasting = duration(1, 3_600_000);
 const kinds = Object.keys(faultKinds) as FaultKind[];
-const forms = ["kill:worker=2,at=50", "pause:server=1,at=50,for=3s"] as const;
+/** One of each kind. */
+const forms = [
+  "kill:worker=2,at=50",
+  "pause:server=1,at=50,for=3s",
+  "cut:worker=0,at=50,for=2s",
+  "slow-disk:coordinator=0,at=50,for=3s",
+];
 
 /** kill:worker=2,at=50, kill:server=1,at=50 or pause:worker=2,at=50,for=3s. */
 export const injection: ValueType<InjectedFault> = {
   placeholder: "fault",
-  wanted: `a fault such as ${forms[0]}, ${forms[1]}, cut:worker=0,at=50,for=2s`,
+  wanted: `a fault such as ${alternatives(forms)}`,
   parse(text) {
     const [, written, rest = ""] = /^([^:]*):(.*)$/.exec(text) ?? [];
     if (written === undefined) return { problem: "is not a fault" };
@@ -56,7 +63,7 @@ export const injection: ValueType<InjectedFault> = {
 function patternOf(kind: FaultKind): string {
   const { roles, lasts } = faultKinds[kind];
   const at = "at=\\d+";
-  const time = "for=[\\d.]+(ms|s|m|h)";
+  const time = "for=[\\d.]+(ms|s|m|min|h)";
   const rest = lasts ? `(${at},${time}|${time},${at})` : at;
   return `${kind}:(${roles.join("|")})=\\d+,${rest}`;
 }

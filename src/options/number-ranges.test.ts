@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { optionKeys, rowOf } from "./options.js";
+import { keyOfName, optionKeys, rowOf } from "./options.js";
 
 /** A value inside the end, and one outside it, of each end that has an outside. */
 interface Ends {
@@ -59,6 +59,51 @@ const ranges: Readonly<Record<string, Ends>> = {
   "test-limit": wholeEnds(1, 2_000_000_000),
   keep: wholeEnds(1, 1_000_000),
 };
+
+const cadences = ["1it", "2000000000it", "2000000000e"];
+const wild = `${"9".repeat(400)}it`;
+const wildCadences = ["0it", "2000000001it", "2000000001e", "99999999999999999999it", wild];
+const manyShares = (count: number) => Array.from({ length: count }, () => "0.5").join(",");
+
+/** Options whose text is more than one number. */
+const withinTexts: Readonly<Record<string, Ends>> = {
+  "eval-every": { taken: cadences, refused: [...wildCadences, "1s"] },
+  "log-every": { taken: cadences, refused: [...wildCadences, "1s"] },
+  "checkpoint-every": {
+    taken: [...cadences, "1s", "2000000000s", "555555h"],
+    refused: [...wildCadences, "0s", "2000000001s", "555556h", `${"9".repeat(400)}h`],
+  },
+  "lr-milestones": {
+    taken: ["0,1", manyShares(1024)],
+    refused: ["0,1.01", "-0.1", manyShares(1025)],
+  },
+  augment: {
+    taken: ["crop:0", "crop:999,flip"],
+    refused: ["crop:1000", "crop:-1", "crop:1,crop:2"],
+  },
+  servers: { taken: ["1", "1:256"], refused: ["0:1", "1:257", "99999999999999999999"] },
+  workers: { taken: ["1", "1:1024"], refused: ["0:1", "1:1025", "99999999999999999999"] },
+  compress: { taken: ["topk:0.25", "topk:1e-7"], refused: ["topk:0", "topk:0.26", "topk:1e-50"] },
+  "compress-pull": { taken: ["topk:25%"], refused: ["topk:26%", "topk:nan", "topk:1e400"] },
+};
+
+describe("numbers within a text", () => {
+  for (const [name, { taken, refused }] of Object.entries(withinTexts)) {
+    test(`of --${name} are taken up to their ends and not beyond`, () => {
+      const { type } = rowOf(keyOfName(name)!);
+      for (const text of taken) assert.ok("value" in type.parse(text), text.slice(0, 40));
+      for (const text of refused) assert.ok("problem" in type.parse(text), text.slice(0, 40));
+    });
+  }
+  test("of a time have an end of their own wherever a time is written", () => {
+    const times = optionKeys.map(rowOf).filter(({ type }) => type.placeholder === "time");
+    assert.ok(times.length > 5);
+    for (const { name, type } of times) {
+      for (const text of ["999999h", `${"9".repeat(400)}s`, "1e3s", "-1s", "1", ""])
+        assert.ok("problem" in type.parse(text), `${name} ${text.slice(0, 20)}`);
+    }
+  });
+});
 
 describe("options that are numbers", () => {
   test("are all in this table", () => {

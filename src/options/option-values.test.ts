@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import {
   address,
+  augmentation,
   cadence,
   choice,
   duration,
@@ -12,6 +13,7 @@ import {
   real,
   serverRange,
   share,
+  timedCadence,
   toggle,
   type ValueType,
   whole,
@@ -33,6 +35,7 @@ const read: readonly (readonly [ValueType<never>, string, unknown])[] = [
   [seconds, "250ms", 250],
   [seconds, "1.5s", 1500],
   [seconds, "1h", 3_600_000],
+  [seconds, "10min", 600_000],
   [cadence, "5it", { unit: "step", count: 5 }],
   [cadence, "1e", { unit: "epoch", count: 1 }],
   [optional(cadence), "none", null],
@@ -68,6 +71,9 @@ const refused: readonly (readonly [ValueType<unknown>, string, string])[] = [
   [seconds, "2h", "is above 1h"],
   [cadence, "5", "is not a cadence"],
   [cadence, "0e", "is below 1"],
+  [cadence, "99999999999999999999it", "is above 2000000000"],
+  [timedCadence, "2000000001s", "is above 2000000000s"],
+  [augmentation, "crop:4,crop:8", "has crop twice"],
   [listOf(share, ","), "0.5,x", "is not a share"],
   [serverRange, "0", "is below 1"],
   [serverRange, "257", "is above 256"],

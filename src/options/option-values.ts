@@ -129,7 +129,6 @@ export function path(placeholder: string, wanted: string): ValueType<string> {
     parse(written) {
       const expanded = expandHome(written);
       if ("problem" in expanded) return expanded;
-      if (expanded.path.includes("\0")) return { problem: "has a zero byte" };
       return plain.parse(expanded.path);
     },
   };
@@ -181,6 +180,9 @@ export const augmentation: ValueType<AugmentSpec> = {
   parse(text) {
     const augment = { cropPadding: 0, flip: false, standardise: false };
     const words = text.split(",").map((word) => word.trim());
+    const kinds = words.map((word) => word.split(":")[0]);
+    const twice = kinds.find((kind, index) => kinds.indexOf(kind) < index);
+    if (twice !== undefined) return { problem: `has ${twice} twice` };
     for (const word of words) {
       const crop = /^crop(?::(\d{1,3}))?$/.exec(word);
       if (crop !== null) augment.cropPadding = Number(crop[1] ?? 4);
@@ -223,6 +225,7 @@ export function choice<const T extends string>(
 const durationUnits = [
   ["h", 3_600_000],
   ["m", 60_000],
+  ["min", 60_000],
   ["s", 1000],
   ["ms", 1],
 ] as const;
@@ -233,13 +236,13 @@ export function duration(minMs: number, maxMs: number): ValueType<number> {
     placeholder: "time",
     wanted: `a time from ${printDuration(minMs)} to ${printDuration(maxMs)}, such as 250ms or 30s`,
     parse(text) {
-      const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
+      const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|min|h)$/.exec(text) ?? [];
       if (digits === undefined) return { problem: "is not a time" };
       const factor = durationUnits.find(([name]) => name === unit)![1];
       return within(Number(digits) * factor, minMs, maxMs, printDuration);
     },
     print: printDuration,
-    schema: { type: "string", pattern: "^\\d+(\\.\\d+)?(ms|s|m|h)$" },
+    schema: { type: "string", pattern: "^\\d+(\\.\\d+)?(ms|s|m|min|h)$" },
   };
 }
 
@@ -249,6 +252,9 @@ export function printDuration(milliseconds: number): string {
   return milliseconds === 0 ? "0s" : `${milliseconds / factor}${name}`;
 }
 
+/** The most steps, epochs or seconds between two times. */
+const cadenceMax = 2_000_000_000;
+
 /** Every so many global steps or epochs: 5it, 1e. */
 export const cadence: ValueType<Cadence> = {
   placeholder: "cadence",
@@ -256,10 +262,12 @@ export const cadence: ValueType<Cadence> = {
   parse(text) {
     const [, digits, unit] = /^(\d+)(it|e)$/.exec(text) ?? [];
     if (digits === undefined) return { problem: "is not a cadence" };
-    if (Number(digits) < 1) return { problem: "is below 1" };
-    return { value: { unit: unit === "e" ? "epoch" : "step", count: Number(digits) } };
+    const count = within(Number(digits), 1, cadenceMax);
+    if ("problem" in count) return count;
+    return { value: { unit: unit === "e" ? "epoch" : "step", count: count.value } };
   },
-  print: ({ unit, count }) => `${count}${unit === "epoch" ? "e" : "it"}`,
+  // A program may give a unit that there is not: its text is then refused.
+  print: ({ unit, count }) => `${count}${{ epoch: "e", step: "it" }[unit] ?? ` ${unit}`}`,
   schema: { type: "string", pattern: "^\\d+(it|e)$" },
 };
 
@@ -272,8 +280,9 @@ export const timedCadence: ValueType<TimedCadence> = {
   parse(text) {
     const [, digits, unit] = /^(\d+)(s|m|min|h)$/.exec(text) ?? [];
     if (digits === undefined) return cadence.parse(text);
-    const count = Number(digits) * timeUnits[unit as keyof typeof timeUnits];
-    return count < 1 ? { problem: "is below 1s" } : { value: { unit: "second", count } };
+    const seconds = Number(digits) * timeUnits[unit as keyof typeof timeUnits];
+    const count = within(seconds, 1, cadenceMax, (bound) => `${bound}s`);
+    return "problem" in count ? count : { value: { unit: "second", count: count.value } };
   },
   print({ unit, count }) {
     if (unit !== "second") return cadence.print({ unit, count });
@@ -297,8 +306,12 @@ export function optional<T>(
   };
 }
 
-/** Several of one type; in one text they stand apart by the separator. */
-export function listOf<T>(type: ValueType<T>, separator: "," | ";"): ValueType<readonly T[]> {
+/** Several of one type, at most so many; in one text they stand apart by the separator. */
+export function listOf<T>(
+  type: ValueType<T>,
+  separator: "," | ";",
+  lengthMax = 1024,
+): ValueType<readonly T[]> {
   return {
     placeholder: separator === "," ? `${type.placeholder},...` : type.placeholder,
     wanted: separator === "," ? `${type.wanted}, several with commas` : type.wanted,
@@ -310,7 +323,8 @@ export function listOf<T>(type: ValueType<T>, separator: "," | ";"): ValueType<r
         if ("problem" in parsed) return parsed;
         values.push(parsed.value);
       }
-      return { value: values };
+      if (values.length <= lengthMax) return { value: values };
+      return { problem: `has ${values.length} entries, more than ${lengthMax}` };
     },
     print: (values) => values.map((value) => type.print(value)).join(separator),
     schema: { anyOf: [type.schema, { type: "array", items: type.schema }] },

@@ -118,7 +118,7 @@ function typeOf(field: Field<unknown>, placeholder?: string): ValueType<unknown>
     case "nullable":
       return optional(typeOf(shape.of, placeholder));
     case "list":
-      return listOf(typeOf(shape.of, placeholder), ",");
+      return listOf(typeOf(shape.of, placeholder), ",", shape.lengthMax);
     default:
       throw new Error(`assertion failed: an option can't be a ${shape.kind}`);
   }

@@ -3,8 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { datasetNames } from "../data/dataset.js";
 import { modelList, stemmedModels } from "../nn/models.js";
+import { fastLimits } from "../protocol/run-options.js";
 import { stems } from "../protocol/run-spec.js";
 import { homeFolder } from "../store/home-path.js";
+import { isRemote } from "../store/remote/remote-store.js";
 import { alternatives } from "../suggest.js";
 import {
   type CommandName,
@@ -12,8 +14,18 @@ import {
   type OptionRows,
   trainingCommands,
 } from "./option-row.js";
-import { choice, folderName, optional, path, whole } from "./option-values.js";
+import { choice, folderName, optional, path, type ValueType, whole } from "./option-values.js";
 import type { PortionOptions, TrainingOptions } from "./resolved-options.js";
+
+/** Where data sets lie; a URL of another kind would be taken for none that is here. */
+const dataPlace: ValueType<string> = {
+  ...path("place", "the path of a folder, an https:// or an s3:// URL"),
+  parse(text) {
+    if (isRemote(text) && !/^(https?|s3):/i.test(text)) return { problem: "is no source of data" };
+    if (isRemote(text) && !URL.canParse(text)) return { problem: "is not a URL" };
+    return path("place", "").parse(text);
+  },
+};
 
 const modelNames = modelList.map(({ name }) => name);
 const group = "training";
@@ -64,7 +76,7 @@ export const trainingRows: OptionRows<TrainingOptions> = {
   },
   dataDir: {
     name: "data-dir",
-    type: optional(path("place", "the path of a folder, an https:// or an s3:// URL")),
+    type: optional(dataPlace),
     default: null,
     defaultText: "the cache folder",
     sentence: "folder or URL of the data sets, each in a subfolder of its name",
@@ -98,7 +110,7 @@ export const portionRows: OptionRows<PortionOptions> = {
     name: "train-limit",
     type: optional(whole(1, 2_000_000_000, "examples")),
     default: null,
-    fast: 2048,
+    fast: fastLimits.train,
     unit: "examples",
     sentence: "use only the first N training examples",
     group: "input",
@@ -108,7 +120,7 @@ export const portionRows: OptionRows<PortionOptions> = {
     name: "test-limit",
     type: optional(whole(1, 2_000_000_000, "examples")),
     default: null,
-    fast: 512,
+    fast: fastLimits.test,
     unit: "examples",
     sentence: "use only the first N test examples",
     group: "input",

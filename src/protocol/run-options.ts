@@ -11,6 +11,9 @@ import type { scheduleFields } from "./schedule-spec.js";
 import type { OptionsOf } from "./spec-option.js";
 import type { updateRuleFields } from "./update-rules.js";
 
+/** Examples of a small run (`--fast`) where nothing else is said; a data set may have fewer. */
+export const fastLimits = { train: 2048, test: 512 } as const;
+
 /** What fills fields of a run's spec. */
 export interface RunOptions
   extends OptionsOf<typeof runFields>,

@@ -72,6 +72,7 @@ export interface NullableField<T> extends Field<T | null> {
 export interface ListField<T, List extends readonly T[] = readonly T[]> extends Field<List> {
   readonly kind: "list";
   readonly of: Field<T>;
+  readonly lengthMax: number;
 }
 
 /** A record. */
@@ -196,6 +197,7 @@ export function list<T>(of: Field<T>, lengthMax: number): ListField<T> {
   return {
     kind: "list",
     of,
+    lengthMax,
     read(value, path) {
       if (!Array.isArray(value)) return not("a list")(value, path);
       if (value.length > lengthMax) {
@@ -219,6 +221,7 @@ export function triple<T>(of: Field<T>): ListField<T, readonly [T, T, T]> {
   return {
     kind: "list",
     of,
+    lengthMax: some.lengthMax,
     read(value, path) {
       const reading = some.read(value, path);
       if ("problem" in reading) return reading;

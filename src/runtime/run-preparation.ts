@@ -25,7 +25,7 @@ import {
 import type { CheckpointManifest } from "../store/checkpoint/manifest.js";
 import { wholePath } from "../store/files.js";
 import {
-  demandFreeName,
+  demandOpenable,
   openRunDirectory,
   type RunDirectory,
   runStem,
@@ -75,7 +75,7 @@ export async function prepareRun(
     root: resumed?.root ?? options.runDir,
     name: options.name ?? resumed?.name ?? null,
     stem: runStem({ model: draft.model, mode: kind, workers: options.workers.max }),
-    resuming: resumed !== null,
+    resuming: resumed?.name != null,
     configText,
   });
   const begun = await goBack(resumed, directory).catch(async (thrown: unknown) => {
@@ -97,11 +97,26 @@ export async function prepareRun(
 
 /**
  * Refuses what `prepareRun` would refuse, and makes nothing: options that do not go with the data,
- * a checkpoint that is missing or of another run, a name that is taken.
+ * a checkpoint that is missing or of another run, a name that is taken, a folder that is in use or
+ * can't be made.
  */
 export async function demandPreparable(options: RunSettings): Promise<void> {
   const { resumed } = await draftOf(options);
-  if (options.name !== null && resumed === null) await demandFreeName(options.name, options.runDir);
+  const name = options.name ?? resumed?.name ?? null;
+  const root = resumed?.root ?? options.runDir;
+  await demandOpenable({ root, name, resuming: resumed?.name != null });
+}
+
+/**
+ * Whether a run goes on in the folder that the checkpoint lies in: it does unless it is to have
+ * another name.
+ */
+export function goesOn(
+  { runDirectory }: Pick<ResumePoint, "runDirectory">,
+  { name, runDir }: Pick<RunSettings, "name" | "runDir">,
+): boolean {
+  if (runDirectory === null) return false;
+  return name === null || wholePath(runDir, name) === wholePath(runDirectory);
 }
 
 async function draftOf(options: RunSettings) {
@@ -139,7 +154,7 @@ async function findCheckpoint(options: RunSettings, spec: RunSpec): Promise<Resu
   const { model } = spec;
   const meant = await resolveResume({ wanted: options.resume, runRoot: options.runDir, model });
   const { value: checkpoint, point } = await readSound(meant, readCheckpoint);
-  if (point.runDirectory === null || options.name !== null) {
+  if (point.runDirectory === null || !goesOn(point, options)) {
     return { checkpoint, point, name: null, root: null };
   }
   const path = wholePath(point.runDirectory);

@@ -17,6 +17,7 @@ import {
 import { faultText } from "../protocol/injected-fault.js";
 import type { AugmentSpec, InputSpec } from "../protocol/input-spec.js";
 import { isRobust } from "../protocol/reduction.js";
+import { fastLimits } from "../protocol/run-options.js";
 import { type Protocol, type RunSpec, runFields } from "../protocol/run-spec.js";
 import { scheduleFields } from "../protocol/schedule-spec.js";
 import { filled } from "../protocol/spec-option.js";
@@ -113,11 +114,11 @@ function wholeWork(options: RunSettings, protocol: Protocol, trainExamples: numb
 function demandExamples(settings: RunSettings, facts: RunFacts): void {
   const { workers, batchSize, trainLimit, testLimit, fast, data } = settings;
   const limits = [
-    ["--train-limit", trainLimit, facts.trainExamples, "training"],
-    ["--test-limit", testLimit, facts.testExamples, "test"],
+    ["--train-limit", trainLimit, facts.trainExamples, "training", fastLimits.train],
+    ["--test-limit", testLimit, facts.testExamples, "test", fastLimits.test],
   ] as const;
-  for (const [flag, limit, count, kind] of limits) {
-    if (limit === null || limit <= count || fast) continue;
+  for (const [flag, limit, count, kind, small] of limits) {
+    if (limit === null || limit <= count || (fast && limit === small)) continue;
     const sentence = `${flag} ${limit} is more than the ${count} ${kind} examples of ${data}`;
     throw usage(`${sentence}; write ${count} or less, or leave it out`);
   }

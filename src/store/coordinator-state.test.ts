@@ -76,6 +76,11 @@ test("a torn write beside the file is not what is read", async () => {
 const wrong: readonly (readonly [what: string, text: string, says: RegExp])[] = [
   ["a torn file", JSON.stringify({ format: 1, ...state }).slice(0, 200), /is not JSON: resume a/],
   ["an empty file", "", /is not JSON/],
+  [
+    "progress of a hundred thousand levels",
+    `{"format":1,"progress":${"[".repeat(100_000)}${"]".repeat(100_000)}}`,
+    /is nested deeper than 100 levels: resume a/,
+  ],
   ["another program's file", '{"version":1}', /is not a coordinator's state \(format: /],
   ["a later format", JSON.stringify({ ...state, format: 2 }), /\(format: /],
   ["a term past every id", JSON.stringify({ format: 1, ...state, term: 2 ** 21 }), /\(term: /],

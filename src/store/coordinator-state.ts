@@ -13,6 +13,7 @@ import type { RunSpec } from "../protocol/run-spec.js";
 import type { View } from "../protocol/view.js";
 import { isMissing } from "./file-errors.js";
 import { diskFiles, type Files, readWhole, writeTextAtomically } from "./files.js";
+import { isTooDeep, jsonDepthMax } from "./json-text.js";
 
 /** What is kept. */
 export interface CoordinatorState {
@@ -62,12 +63,14 @@ export async function readCoordinatorState(
     if (isMissing(thrown)) return null;
     throw thrown;
   }
+  const text = content.toString("utf8");
   let value: unknown;
   try {
-    value = JSON.parse(content.toString("utf8"));
+    value = JSON.parse(text);
   } catch (cause) {
     throw unreadable(path, "is not JSON", cause);
   }
+  if (isTooDeep(text)) throw unreadable(path, `is nested deeper than ${jsonDepthMax} levels`, null);
   const { stateSchema } = await import("./coordinator-form.js");
   const parsed = stateSchema.safeParse(value);
   if (parsed.success) {

@@ -11,11 +11,15 @@ export function homeFolder(): string | null {
   }
 }
 
-/** A path with its first ~ replaced by the home folder, or what is wrong with it. */
+/**
+ * A path with its first ~ replaced by the home folder, or what is wrong with it: a zero byte, which
+ * no path has, or a ~ that leads nowhere.
+ */
 export function expandHome(
   path: string,
   home: string | null = homeFolder(),
 ): { readonly path: string } | { readonly problem: string } {
+  if (path.includes("\0")) return { problem: "has a zero byte" };
   if (!path.startsWith("~")) return { path };
   if (path !== "~" && !path.startsWith("~/")) {
     return { problem: "begins with the home folder of another user or a name with ~" };

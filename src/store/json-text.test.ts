@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseJson, repeatedKey } from "./json-text.js";
+import { isTooDeep, parseJson, repeatedKey } from "./json-text.js";
 
 test("a key that stands twice in one object is told with its place and both values", () => {
   const cases: [text: string, path: string, values: [string, string]][] = [
@@ -28,4 +28,20 @@ test("equal keys of several objects, and what only looks like a key, are none", 
     assert.deepEqual(parseJson(text), JSON.parse(text));
   }
   assert.throws(() => parseJson("{"), SyntaxError);
+});
+
+test("strings of megabytes are passed over, and told in part", () => {
+  const long = `\\n${"x".repeat(20_000_000)}`;
+  assert.equal(repeatedKey(`{"a": "${long}", "b": 1}`), null);
+  const told = repeatedKey(`{"a": "${long}", "a": 1}`);
+  assert.deepEqual(told?.values, [`"${long}`.slice(0, 60), "1"]);
+});
+
+test("more than a hundred levels are too deep, brackets in strings are none", () => {
+  const nested = (levels: number) => `${"[".repeat(levels)}${"]".repeat(levels)}`;
+  assert.equal(isTooDeep(nested(100)), false);
+  assert.equal(isTooDeep(nested(101)), true);
+  assert.equal(isTooDeep(JSON.stringify({ a: `\\"${"[".repeat(200)}`, b: [[], {}] })), false);
+  assert.equal(isTooDeep(`[${"[],".repeat(200)}[]]`), false);
+  assert.throws(() => parseJson(nested(1000)), /^SyntaxError: it is nested deeper than 100 levels/);
 });

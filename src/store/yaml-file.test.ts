@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
-import { readYaml, utf8Text } from "./yaml-file.js";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { readTextFile, readYaml, utf8Text } from "./yaml-file.js";
 
 const scalars: readonly (readonly [string, string | null])[] = [
   ["007", "007"],
@@ -63,6 +66,46 @@ describe("a YAML file that can't be read is refused with its line and the remedy
     });
     const message = /more than 100000 values; use fewer aliases/;
     assert.throws(() => readYaml(levels.join("\n"), "f"), { code: "usage", message });
+  });
+});
+
+describe("a YAML file that is nested too deeply is refused before it is parsed", () => {
+  const deep: readonly (readonly [string, string, number])[] = [
+    ["lists", "[".repeat(200_000), 1],
+    ["closed lists", `a: 1\nb: ${"[".repeat(9000)}${"]".repeat(9000)}`, 2],
+    ["mappings", "{a: ".repeat(200_000), 1],
+    ["dashes", `${"- ".repeat(100_000)}a`, 1],
+    ["lines", Array.from({ length: 900 }, (_, depth) => `${" ".repeat(depth)}a:`).join("\n"), 100],
+  ];
+  for (const [what, text, line] of deep) {
+    test(what, () => {
+      const message = `f line ${line} is nested deeper than 100 levels; write it flatter`;
+      assert.throws(() => readYaml(text, "f"), { code: "usage", message });
+    });
+  }
+  test("and one of thirty levels is read", () => {
+    const { content } = readYaml(`${"[".repeat(30)}x${"]".repeat(30)}`, "f");
+    assert.match(JSON.stringify(content), /^\[{30}"x"\]{30}$/);
+  });
+});
+
+describe("a text file", () => {
+  const folder = mkdtempSync(join(tmpdir(), "paceline-yaml-"));
+  after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, "f.yaml");
+
+  test("is read up to its limit", () => {
+    writeFileSync(path, "a: \u00e9\n");
+    assert.equal(readTextFile(path, 6), "a: \u00e9\n");
+    const message = `${path} has more than 5 bytes; give the path of a YAML file`;
+    assert.throws(() => readTextFile(path, 5), { code: "usage", message });
+  });
+  test("that never ends is refused", () => {
+    assert.throws(() => readTextFile("/dev/zero"), /^PacelineError: .*more than 1000000 bytes/);
+  });
+  test("that can't be read is the platform's error", () => {
+    assert.throws(() => readTextFile(folder), { code: "EISDIR" });
+    assert.throws(() => readTextFile(join(folder, "none")), { code: "ENOENT" });
   });
 });
 

@@ -3,13 +3,16 @@
  * stays "007" and an option's own type says what 0x10 or `yes` mean. Only null, ~ and nothing are
  * null. What can't be read is a `usage` error with file, line and remedy.
  */
+import { closeSync, openSync, readSync } from "node:fs";
 import {
   type Document,
   isAlias,
   isMap,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
+  Parser,
   parseDocument,
   type YAMLError,
 } from "yaml";
@@ -32,6 +35,10 @@ export interface YamlFile {
 
 /** The most values that aliases may make of a file. */
 const valuesMax = 100_000;
+/** The most collections that lie in each other: deeper ones exhaust what parses them. */
+const depthMax = 100;
+/** The most bytes of a file that is read. */
+export const yamlBytesMax = 1_000_000;
 
 const remedies: Readonly<Record<string, string>> = {
   DUPLICATE_KEY: "has a key twice; keep one of the two",
@@ -55,8 +62,28 @@ export function utf8Text(bytes: Uint8Array, path: string): string {
   }
 }
 
+/**
+ * The text of a file, of which no more is read than may be there: it may be a device or a pipe that
+ * never ends. Throws the platform's errors where it can't be read.
+ */
+export function readTextFile(path: string, bytesMax = yamlBytesMax): string {
+  const bytes = Buffer.alloc(bytesMax + 1);
+  const file = openSync(path, "r");
+  let length = 0;
+  try {
+    for (let count = -1; count !== 0 && length < bytes.length; length += count) {
+      count = readSync(file, bytes, length, bytes.length - length, null);
+    }
+  } finally {
+    closeSync(file);
+  }
+  if (length <= bytesMax) return utf8Text(bytes.subarray(0, length), path);
+  throw usage(`${path} has more than ${bytesMax} bytes; give the path of a YAML file`);
+}
+
 /** Reads a text; `path` names the file in refusals. */
 export function readYaml(text: string, path: string): YamlFile {
+  demandShallow(text, path);
   const lines = new LineCounter();
   const document = parseDocument(text.replace(/^\ufeff/, ""), {
     lineCounter: lines,
@@ -65,6 +92,20 @@ export function readYaml(text: string, path: string): YamlFile {
   const [problem] = [...document.errors, ...document.warnings];
   if (problem !== undefined) throw usage(problemText(problem, path));
   return { content: new Reader(document, lines, path).read(document.contents), document, lines };
+}
+
+/** Follows the text without making anything of it, as deep nesting ends a process that does. */
+function demandShallow(text: string, path: string): void {
+  const parser = new Parser();
+  let line = 1;
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const _ of parser.next(lexeme));
+    line += lexeme.split("\n").length - 1;
+    if (parser.stack.length > depthMax)
+      throw usage(
+        `${path} line ${line} is nested deeper than ${depthMax} levels; write it flatter`,
+      );
+  }
 }
 
 function problemText({ code, message, linePos }: YAMLError, path: string): string {

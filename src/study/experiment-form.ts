@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { PacelineError } from "../errors.js";
 import { diskFiles, type Files, readWhole } from "../store/files.js";
-import { repeatedKey } from "../store/json-text.js";
+import { isTooDeep, jsonDepthMax, repeatedKey } from "../store/json-text.js";
 import { demandOnce, demandWorkersOnce } from "../store/runs/told-once.js";
 
 const fileBytesMax = 64 * 1024 * 1024;
@@ -184,6 +184,10 @@ function parsed(content: string, path: string): unknown {
           ? `${path} is empty: ${remedy}`
           : `${path} is not JSON, or is cut off (${(cause as Error).message}): ${remedy}`;
     throw new PacelineError("usage", what, { cause });
+  }
+  if (isTooDeep(content)) {
+    const what = `${path} is nested deeper than ${jsonDepthMax} levels`;
+    throw new PacelineError("usage", `${what}: ${remedy}`);
   }
   const repeated = repeatedKey(content);
   if (repeated === null) return value;

@@ -61,6 +61,11 @@ describe("a matrix file", () => {
     ["axes:\n  flavour: [sweet]", '"flavour" in m.yaml line 2, axes.flavour.1 is not an option'],
     ["axes:\n  training: [{lr: 1}]", "is a group; write the name of an option"],
     ["axes:\n  lr: [[1, 2]]", '"lr" in m.yaml line 2, axes.lr.1 is a list or mapping'],
+    ["axes: {staleness-bound: [5, 5]}", "5 appears twice in m.yaml line 1, axes.staleness-max"],
+    ["axes: {staleness-bound: [1], staleness-max: [2]}", "appears twice in m.yaml line 1, axes."],
+    ["axes: {training: [x]}", "is a group; write its options under it"],
+    ['results-dir: "a\\0b"', "in m.yaml line 1, results-dir has a zero byte"],
+    ["base: {when: []}", '"when" in m.yaml line 1, base.when has no effect there; write it at'],
     ["base: {name: a}", '"name" in m.yaml line 1, base.name is given by the suite itself'],
     ["base: {as-workers: 2}", "is not an option of paceline train; leave it out"],
     [
@@ -89,6 +94,12 @@ describe("a matrix file", () => {
       );
     });
   }
+
+  test("may call an option by any of its names", () => {
+    const { axes, exclude } = read("axes: {num-worker: [1, 2]}\nexclude: [{num-worker: 2}]");
+    assert.deepEqual([...axes], [["workers", ["1", "2"]]]);
+    assert.deepEqual([...exclude[0]!.value], [["workers", ["2"]]]);
+  });
 
   test("that is not there is refused with its path", async () => {
     await assert.rejects(readMatrixFile("nowhere/m.yaml", options), {

@@ -3,12 +3,11 @@
  * cells are, and the exceptions. Read here into checked values; `cells.ts` makes the cells of it.
  * Whatever is wrong with it is one `usage` error that names file, line, key, value and remedy.
  */
-import { readFile } from "node:fs/promises";
 import { type Document, isScalar, type LineCounter } from "yaml";
 import { z } from "zod";
 import { PacelineError } from "../errors.js";
 import { expandHome } from "../store/home-path.js";
-import { readYaml, utf8Text } from "../store/yaml-file.js";
+import { readTextFile, readYaml, yamlBytesMax } from "../store/yaml-file.js";
 import { didYouMean } from "../suggest.js";
 import type { CellFacts } from "./cells.js";
 
@@ -64,8 +63,6 @@ export interface MatrixFile {
   readonly priority: readonly Placed<{ readonly match: Match; readonly priority: Priority }>[];
 }
 
-const matrixCharactersMax = 1_000_000;
-
 /** A whole number from 1 to 1000, as the text that stands in the file. */
 const count = z
   .string()
@@ -100,7 +97,7 @@ const wanted: Readonly<Record<string, string>> = {
 export async function readMatrixFile(path: string, options: RunOptions): Promise<MatrixFile> {
   let text: string;
   try {
-    text = utf8Text(await readFile(path), path);
+    text = readTextFile(path);
   } catch (cause) {
     if (cause instanceof PacelineError) throw cause;
     const reason = (cause as NodeJS.ErrnoException).code ?? "unknown";
@@ -112,8 +109,8 @@ export async function readMatrixFile(path: string, options: RunOptions): Promise
 
 /** Reads the text of a matrix; `path` names it in refusals. */
 export function readMatrixText(text: string, path: string, options: RunOptions): MatrixFile {
-  if (text.length > matrixCharactersMax)
-    throw usage(`${path} has ${text.length} characters; ${matrixCharactersMax} are allowed`);
+  if (text.length > yamlBytesMax)
+    throw usage(`${path} has ${text.length} characters; a matrix has at most ${yamlBytesMax}`);
   const { content, document, lines } = readYaml(text, path);
   if (typeof content !== "object" || content === null || Array.isArray(content))
     throw usage(`${path} is not a mapping; write base: and axes: with options under them`);
@@ -190,29 +187,50 @@ class Reader {
   }
 
   axes(given: Readonly<Record<string, readonly unknown[]>>): Map<string, string[]> {
-    return new Map(
-      Object.entries(given).map(([name, values]) => {
-        const texts = values.map((value, index) => this.#one(name, value, ["axes", name, index]));
-        const twice = texts.find((text, index) => texts.indexOf(text) < index);
-        if (twice === undefined) return [name, texts];
-        throw usage(`${twice} appears twice in ${this.#place(["axes", name])}; keep one`);
-      }),
-    );
+    const axes = this.#byOption(Object.entries(given), ["axes"], (name, index) => [name, index]);
+    for (const [option, texts] of axes) {
+      const twice = texts.find((text, index) => texts.indexOf(text) < index);
+      if (twice === undefined) continue;
+      throw usage(`${twice} appears twice in ${this.#place(["axes", option])}; keep one`);
+    }
+    return axes;
   }
 
   match(given: Readonly<Record<string, unknown>>, keys: Keys): Match {
-    return new Map(
-      Object.entries(given).map(([name, value]) => {
-        const values = Array.isArray(value) ? value : [value];
-        return [name, values.map((one) => this.#one(name, one, [...keys, name]))];
-      }),
-    );
+    const entries = Object.entries(given).map(([name, value]) => {
+      return [name, Array.isArray(value) ? value : [value]] as const;
+    });
+    return this.#byOption(entries, keys, (name) => [name]);
   }
 
-  #one(name: string, value: unknown, keys: Keys): string {
+  /** Texts of values by the option's own name, whichever of its names is written. */
+  #byOption(
+    given: readonly (readonly [string, readonly unknown[]])[],
+    keys: Keys,
+    keysOf: (name: string, index: number) => Keys,
+  ): Map<string, string[]> {
+    const found = new Map<string, string[]>();
+    for (const [name, values] of given) {
+      const read = values.map((value, index) => {
+        return this.#one(name, value, [...keys, ...keysOf(name, index)]);
+      });
+      const option = read[0]?.[0] ?? name;
+      if (found.has(option)) {
+        throw usage(`"${option}" appears twice in ${this.#place([...keys, name])}; keep one`);
+      }
+      found.set(
+        option,
+        read.map(([, text]) => text),
+      );
+    }
+    return found;
+  }
+
+  #one(name: string, value: unknown, keys: Keys): readonly [option: string, text: string] {
     const place = this.#place(keys);
-    const text = this.#options.read(name, value, place).get(name);
-    if (text !== undefined) return text;
+    const read = [...this.#options.read(name, value, place)];
+    const isGroup = typeof value === "object" && value !== null && !Array.isArray(value);
+    if (read[0] !== undefined && !isGroup) return read[0];
     throw usage(`"${name}" in ${place} is a group; write the name of an option`);
   }
 }

@@ -253,6 +253,14 @@ describe("a file that is wrong is refused with what is wrong", () => {
     ["a cut end", JSON.stringify(original()).slice(0, 200), /is not JSON, or is cut off/],
     ["nothing in it", "", /is empty: give/],
     [
+      "a spec of a hundred thousand levels",
+      JSON.stringify(original({ paceline: { spec: { deep: "here" } } })).replace(
+        '"here"',
+        `${"[".repeat(100_000)}${"]".repeat(100_000)}`,
+      ),
+      /is nested deeper than 100 levels: give/,
+    ],
+    [
       "a worker twice",
       original({
         raw_worker_metrics: [

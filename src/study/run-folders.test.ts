@@ -14,14 +14,9 @@ import {
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import {
-  endOfRun,
-  folderBytes,
-  judgeRun,
-  removeRuns,
-  runNames,
-  unnameable,
-} from "./run-folders.js";
+import { PacelineError } from "../errors.js";
+import { aroundFiles, diskFiles } from "../store/files.js";
+import { endOfRun, folderBytes, judgeRun, leftOut, removeRuns, runNames } from "./run-folders.js";
 
 const root = mkdtempSync(join(tmpdir(), "paceline-folders-"));
 after(() => rmSync(root, { recursive: true }));
@@ -165,6 +160,27 @@ test("names are those of folders that hold runs, and of no link", async () => {
   assert.deepEqual(await runNames(join(path, "nowhere")), []);
 });
 
+test("a folder that can't be listed, or is gone by then, hides no run and is told", async () => {
+  const path = runDir({ first: ended, locked: ended, second: ended });
+  const locked = join(path, "locked");
+  const files = aroundFiles(diskFiles, async (verb, where, action) => {
+    if (verb === "list" && where === locked) {
+      throw new PacelineError("storage", `can't list ${where}: permission denied`);
+    }
+    // Somebody removes one between two looks.
+    if (verb === "list" && where === path) {
+      const names = await action();
+      rmSync(join(path, "second"), { recursive: true });
+      return names;
+    }
+    return action();
+  });
+  assert.deepEqual(await runNames(path, files), ["first"]);
+  const told = `${locked} is left out: can't list ${locked}: permission denied`;
+  assert.deepEqual(await leftOut(path, files), [told]);
+  assert.equal(await folderBytes(join(path, "second")), 0);
+});
+
 test("a folder's bytes are those of all its files", async () => {
   const path = runDir({ a: { "one.txt": "12345", "checkpoints/step-1/w.bin": "123" } });
   assert.equal(await folderBytes(path), 8);
@@ -242,6 +258,7 @@ test("folders whose names are not UTF-8 are told, and hinder nothing", async () 
   mkdirSync(odd);
   writeFileSync(Buffer.concat([odd, Buffer.from("/result.json")]), "{}");
   assert.deepEqual(await runNames(path), ["a"]);
-  assert.deepEqual(await unnameable(path), [join(path, "caf\\xE9")]);
+  const what = `${join(path, "caf\\xE9")} is left out: its name is not UTF-8; rename it`;
+  assert.deepEqual(await leftOut(path), [what]);
   assert.equal(await folderBytes(path), (await folderBytes(join(path, "a"))) + 2);
 });

@@ -8,9 +8,9 @@ import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { PacelineError } from "../errors.js";
-import { fileError } from "../store/file-errors.js";
+import { fileError, isMissing } from "../store/file-errors.js";
 import { entriesOf, type FilePath, shownPath } from "../store/file-names.js";
-import { diskFiles, readWhole } from "../store/files.js";
+import { diskFiles, type Files, readWhole } from "../store/files.js";
 import { lives, startTimeMs } from "../store/process-life.js";
 import { refusalOf } from "../store/runs/folder-lock.js";
 
@@ -52,11 +52,15 @@ export function isRunFolder(names: readonly string[]): boolean {
   return names.includes("result.json") || names.includes("events.jsonl");
 }
 
-/** Names of the run folders in a folder, sorted; none where there is no such folder. */
-export async function runNames(runDir: string): Promise<string[]> {
+/**
+ * Names of the run folders in a folder, sorted; none where there is no such folder. One that can't
+ * be listed, or is removed meanwhile, hides no other (`leftOut` tells of it).
+ */
+export async function runNames(runDir: string, files: Files = diskFiles): Promise<string[]> {
   const names: string[] = [];
-  for (const name of (await diskFiles.list(runDir)) ?? []) {
-    if (!name.startsWith(".") && (await holdsRun(join(runDir, name)))) names.push(name);
+  for (const name of (await files.list(runDir)) ?? []) {
+    if (name.startsWith(".")) continue;
+    if (await holdsRun(join(runDir, name), files).catch(() => false)) names.push(name);
   }
   return names;
 }
@@ -123,23 +127,38 @@ async function lostCoordinator(path: string, startedMs: number): Promise<number 
   return coordinator.pid;
 }
 
-/** Bytes of all files of a folder; links count as themselves. */
+/**
+ * Bytes of all files of a folder, or of a file; links count as themselves, what is gone by then as
+ * nothing.
+ */
 export async function folderBytes(path: FilePath): Promise<number> {
+  const stat = await orGone(path, lstat(path), null);
+  if (!stat?.isDirectory()) return stat?.size ?? 0;
   let bytes = 0;
-  for (const { path: inside, isFolder } of await entriesOf(path)) {
-    bytes += isFolder ? await folderBytes(inside) : (await lstat(inside)).size;
+  for (const { path: inside } of await orGone(path, entriesOf(path), [])) {
+    bytes += await folderBytes(inside);
   }
   return bytes;
 }
 
-/** Folders beside the runs whose names are no text, as people are shown them. */
-export async function unnameable(runDir: string): Promise<string[]> {
-  const entries = await entriesOf(runDir).catch(() => []);
-  return entries
-    .filter(({ path, isFolder }) => isFolder && typeof path !== "string")
-    .map((one) => {
-      return shownPath(one.path);
-    });
+async function orGone<T, Gone>(path: FilePath, looking: Promise<T>, gone: Gone): Promise<T | Gone> {
+  return looking.catch((thrown: unknown) => {
+    const error = fileError(thrown, "look at", shownPath(path));
+    if (isMissing(error)) return gone;
+    throw error;
+  });
+}
+
+/** A sentence for each folder beside the runs of which nobody can tell whether it holds one. */
+export async function leftOut(runDir: string, files: Files = diskFiles): Promise<string[]> {
+  const told: string[] = [];
+  for (const { path, isFolder } of await entriesOf(runDir).catch(() => [])) {
+    if (!isFolder) continue;
+    const what = `${shownPath(path)} is left out`;
+    if (typeof path !== "string") told.push(`${what}: its name is not UTF-8; rename it`);
+    else await files.list(path).catch(({ message }) => told.push(`${what}: ${message}`));
+  }
+  return told;
 }
 
 /**
@@ -201,9 +220,9 @@ async function removable(runDir: string, name: string): Promise<string> {
   return path;
 }
 
-async function holdsRun(path: string): Promise<boolean> {
+async function holdsRun(path: string, files: Files = diskFiles): Promise<boolean> {
   const entry = await lstat(path);
-  return entry.isDirectory() && isRunFolder((await diskFiles.list(path)) ?? []);
+  return entry.isDirectory() && isRunFolder((await files.list(path)) ?? []);
 }
 
 async function clusterMembers(path: string) {

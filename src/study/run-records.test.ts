@@ -201,6 +201,18 @@ describe("a list", () => {
     assert.match(broken!.problems[1]!, /cluster\.json lists no members/);
     assert.equal(broken!.model, "mlp");
   });
+  test("is told of a configuration that is nested without end, and of ranges as what they allow", async () => {
+    const deep = `a: ${"[".repeat(9000)}${"]".repeat(9000)}`;
+    const wide = "cluster:\n  servers: 2:4\n  workers: 1:3\n";
+    const [first, second] = await listRuns(
+      runDir({
+        a: { "events.jsonl": "", "config.yaml": deep },
+        b: { "events.jsonl": "", "config.yaml": wide },
+      }),
+    );
+    assert.match(first!.problems[0]!, /config\.yaml line 1 is nested deeper than 100 levels/);
+    assert.deepEqual([second!.servers, second!.workers, second!.problems], [4, 3, []]);
+  });
   test("of a folder that is not there is empty", async () => {
     assert.deepEqual(await listRuns(join(root, "nowhere")), []);
   });

@@ -4,13 +4,13 @@
  * broken in it is listed with its problem, and hides no other.
  */
 import { basename, join } from "node:path";
-import { parse } from "yaml";
 import { z } from "zod";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { checkpointsFolder, listCheckpoints } from "../store/checkpoint/checkpoint-folder.js";
 import { diskFiles, readWhole } from "../store/files.js";
 import { modeWord } from "../store/runs/experiment-file.js";
 import { readJsonLines } from "../store/runs/json-lines.js";
+import { readYaml, utf8Text, type YamlValue } from "../store/yaml-file.js";
 import { type ExperimentForm, readExperimentForm } from "./experiment-form.js";
 import { studyResultOf } from "./read-results.js";
 import { folderBytes, isRunFolder, type JudgedState, judgeRun, runNames } from "./run-folders.js";
@@ -64,14 +64,22 @@ export interface Remark {
   readonly text: string;
 }
 
-const configBytesMax = 4 * 1024 * 1024;
+const configBytesMax = 1_000_000;
 const ignore = (_sentence: string): void => {};
 const remarkable = ["warning", "lost", "left"];
 
 /** The runs in a folder, newest first; none where the folder does not exist. */
 export async function listRuns(runDir: string): Promise<RunRecord[]> {
   const records: RunRecord[] = [];
-  for (const name of await runNames(runDir)) records.push(await readRun(join(runDir, name)));
+  for (const name of await runNames(runDir)) {
+    const path = join(runDir, name);
+    const record = await readRun(path).catch(async (thrown: unknown) => {
+      // One that was removed since is no run any more.
+      if ((await diskFiles.list(path)) === null) return null;
+      throw thrown;
+    });
+    if (record !== null) records.push(record);
+  }
   const beganMs = ({ startedAt, endedAt }: RunRecord) => {
     const ms = Date.parse(startedAt ?? endedAt ?? "");
     return Number.isNaN(ms) ? 0 : ms;
@@ -200,17 +208,10 @@ const noPlan: Plan = {
 async function readPlan(path: string, names: readonly string[]): Promise<Plan> {
   if (!names.includes("config.yaml")) return noPlan;
   const file = join(path, "config.yaml");
-  const text = (await readWhole(diskFiles, file, configBytesMax)).toString("utf8");
-  let content: unknown;
-  try {
-    content = parse(text, { maxAliasCount: 100 });
-  } catch (cause) {
-    throw new PacelineError("storage", `${file} is not YAML: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
-  const options = new Map<string, unknown>();
-  for (const [name, value] of Object.entries((content ?? {}) as object)) {
+  const text = utf8Text(await readWhole(diskFiles, file, configBytesMax), file);
+  const { content } = readYaml(text, file);
+  const options = new Map<string, YamlValue>();
+  for (const [name, value] of Object.entries(content ?? {})) {
     if (typeof value !== "object" || value === null) options.set(name, value);
     else for (const [inner, one] of Object.entries(value)) options.set(inner, one);
   }
@@ -218,18 +219,17 @@ async function readPlan(path: string, names: readonly string[]): Promise<Plan> {
     const value = options.get(name);
     return typeof value === "string" ? value : null;
   };
+  // "2:8" is from 2 to 8.
   const number = (name: string) => {
-    const value = options.get(name);
-    return typeof value === "number" ? value : null;
+    const most = /^(?:\d+:)?(\d+)$/.exec(word(name) ?? "");
+    return most === null ? null : Number(most[1]);
   };
   const mode = word("mode");
-  // "2:8" is from 2 to 8 workers.
-  const most = /^(?:\d+:)?(\d+)$/.exec(String(options.get("workers") ?? options.get("as-workers")));
   return {
     model: word("model"),
     data: word("data"),
     mode: mode === null ? null : modeWord(mode),
-    workers: most === null ? null : Number(most[1]),
+    workers: number("workers") ?? number("as-workers"),
     servers: number("servers"),
     seed: number("seed"),
     epochsPlanned: number("epochs"),

@@ -11,6 +11,8 @@ const remedies: readonly (readonly [phrase: string, remedy: string])[] = [
   ["gone on from", "write the resumed checkpoint"],
   ["to be had", "write available"],
   ["became of", "name it: the outcome, the state, the result"],
+  ["did not come about", "write did not happen"],
+  ["is no member", "write is not a member"],
 ];
 
 /** Between two words: space, or a line break with the marks of a comment or a list. */

@@ -124,6 +124,18 @@ const noAny: Rule = (source) =>
     )
     .map((node) => at(source, node, 'a cast to "any" hides a mistake; use unknown and narrow it'));
 
+/** Node's own way never ends on a file system that takes no folder in an existing one (/proc). */
+const foldersThatEnd: Rule = (source) => {
+  if (!source.path.startsWith("src/") || isTest(source.path)) return [];
+  return nodes(source)
+    .filter((node) => {
+      if (!ts.isCallExpression(node) || !/\bmkdir(Sync)?$/.test(node.expression.getText()))
+        return false;
+      return node.arguments.some((argument) => /\brecursive\b/.test(argument.getText()));
+    })
+    .map((node) => at(source, node, "may never end; make folders with store/folders.ts"));
+};
+
 const noSkippedTests: Rule = (source) => {
   if (!isTest(source.path)) return [];
   const words = ["skip", "only", "todo"];
@@ -234,6 +246,7 @@ const codeRules: readonly Rule[] = [
   pureCore,
   environmentInOnePlace,
   noAny,
+  foldersThatEnd,
   noSkippedTests,
   lengths,
   documentedExports,

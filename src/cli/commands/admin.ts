@@ -70,7 +70,7 @@ function memberNamed(name: string): MemberPlace {
   const [, role, rank] = /^(server|worker)-(\d{1,4})$/.exec(name) ?? [];
   if (role === undefined) {
     const wanted = "write server-1 or worker-2, as paceline status shows them";
-    throw usage(`${name} is no member's name; ${wanted}`);
+    throw usage(`${name} is not the name of a member; ${wanted}`);
   }
   return { role: role as MemberPlace["role"], rank: Number(rank) };
 }

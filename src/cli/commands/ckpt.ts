@@ -84,9 +84,12 @@ async function list(names: readonly string[], { options, io }: Call): Promise<nu
   for (const run of runs) {
     for (const entry of await listCheckpoints(run)) {
       const row = await listed(run, entry);
+      const folder = await lstat(entry.path).catch(() => null);
+      // A run that goes on removes its earlier ones.
+      if (folder === null) continue;
       // What can't say when it was written was so when its folder was last changed.
       const ms = row.created === null ? Number.NaN : Date.parse(row.created);
-      found.push({ row, ms: Number.isNaN(ms) ? (await lstat(entry.path)).mtimeMs : ms });
+      found.push({ row, ms: Number.isNaN(ms) ? folder.mtimeMs : ms });
     }
   }
   found.sort((left, right) => right.ms - left.ms || right.row.step - left.row.step);

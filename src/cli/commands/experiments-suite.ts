@@ -271,6 +271,8 @@ export class TableOfRuns implements RunOptions {
   }
 
   read(name: string, value: unknown, place: string): OptionTexts {
+    if (name === "when")
+      throw usage(`"when" in ${place} has no effect there; write it at the top of the matrix`);
     const written = readConfigText(stringify({ [name]: value }), place);
     return new Map(
       [...written].map(([key, text]) => {

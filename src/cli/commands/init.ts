@@ -2,13 +2,12 @@
  * `paceline init [run.yaml]`: writes a run's config file with a sentence above each option, from
  * what flags say and the defaults. A file that exists is not overwritten.
  */
-import { writeFile } from "node:fs/promises";
 import { PacelineError } from "../../errors.js";
 import { yamlLine } from "../../options/config-file.js";
 import { optionGroups } from "../../options/option-row.js";
 import { keysOf, type OptionKey, rowOf } from "../../options/options.js";
 import { hasEffect, type Resolution } from "../../options/resolve.js";
-import { fileError } from "../../store/file-errors.js";
+import { diskFiles } from "../../store/files.js";
 import type { Call } from "./command-plan.js";
 
 /** Options that the file names even where nobody set them. */
@@ -58,11 +57,7 @@ export function configText({ options, origins }: Resolution): string {
 }
 
 async function write(path: string, text: string): Promise<void> {
-  try {
-    await writeFile(path, text, { flag: "wx" });
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw fileError(thrown, "write", path);
-    const sentence = `${path} exists already and is not overwritten`;
-    throw new PacelineError("usage", `${sentence}; write paceline init with another file name`);
-  }
+  if (await diskFiles.claimFile(path, text)) return;
+  const sentence = `${path} exists already and is not overwritten`;
+  throw new PacelineError("usage", `${sentence}; write paceline init with another file name`);
 }

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { writeSampleMnist } from "../../data/testing/sample-files.js";
+import { lockFolder } from "../../store/runs/folder-lock.js";
 import { runProgram } from "../program.js";
 
 let folder = "";
@@ -50,7 +51,7 @@ test("a run goes on with what its folder says, and each difference is told", asy
   const result = join(folder, "runs", "whole", "result.json");
   const written = await readFile(result, "utf8");
   for (const words of [
-    ["resume", "whole", "--workers", "2"],
+    ["resume", "whole", "--keep", "2"],
     ["baseline", "--resume", "whole"],
   ]) {
     const { exitCode, err } = await call([...words, ...runs]);
@@ -72,6 +73,21 @@ test("a run goes on with what its folder says, and each difference is told", asy
   assert.equal((await call(["resume", "nothing", ...runs])).exitCode, 6);
 });
 
+test("an option that the command of the run does not take is refused, not passed over", async () => {
+  assert.equal((await call(begin("alone"))).exitCode, 0);
+  for (const [words, flag] of [
+    [["--workers", "2", "--epochs", "2"], "--workers"],
+    [["--inject", "kill:worker=0,at=12", "--epochs", "2"], "--inject"],
+    [["--mode", "asp"], "--mode"],
+  ] as const) {
+    const { exitCode, err } = await call(["resume", "alone", ...words, ...runs]);
+    assert.equal(exitCode, 2, err);
+    const reason = "paceline baseline began it and has no such option; leave it out";
+    assert.match(err, new RegExp(`${flag} does not apply to run alone: ${reason}\n$`));
+  }
+  assert.deepEqual(await stepsOf("alone"), ["step-10", "step-4", "step-8"]);
+});
+
 test("an end that the checkpoint is past is refused", async () => {
   assert.equal((await call(begin("past", "-e", "3", "--max-steps", "25"))).exitCode, 0);
   const from = join(folder, "runs", "past", "checkpoints", "step-24");
@@ -84,6 +100,46 @@ test("an end that the checkpoint is past is refused", async () => {
     assert.match(err, new RegExp(`${sentence}; write (24|3) or more$`, "m"));
   }
   assert.ok((await stepsOf("past")).includes("step-25"), "what came later is where it was");
+});
+
+test("another run's name is refused, and the run's own goes on in its folder", async () => {
+  assert.equal((await call(begin("origin"))).exitCode, 0);
+  assert.equal((await call(begin("other", "-e", "3"))).exitCode, 0);
+  const before = await stepsOf("other");
+  const config = () => readFile(join(folder, "runs", "other", "config.yaml"), "utf8");
+  const written = await config();
+  for (const trial of [["--dry-run"], []]) {
+    const words = ["resume", "origin", "--name", "other", "-e", "2", ...trial, ...runs];
+    const { exitCode, err } = await call(words);
+    assert.equal(exitCode, 2, err);
+    assert.match(err, /--name other: there is a run of that name in .*; choose another name or/);
+  }
+  assert.deepEqual(await stepsOf("other"), before);
+  assert.equal(await config(), written);
+
+  const own = ["resume", "origin", "--name", "origin", ...runs];
+  const done = await call(own);
+  assert.equal(done.exitCode, 0, done.err);
+  assert.match(done.err, /^run origin is done at step 10/m);
+  const from = join(folder, "runs", "origin", "checkpoints", "step-4");
+  const back = await call(["resume", from, "--name", "origin", ...runs]);
+  assert.equal(back.exitCode, 0, back.err);
+  assert.deepEqual(await stepsOf("origin", "retired"), ["step-10", "step-8"]);
+});
+
+test("a dry run tells of a folder that is in use, and of one that can't be made", async () => {
+  assert.equal((await call(begin("held"))).exitCode, 0);
+  const lock = await lockFolder(join(folder, "runs", "held"));
+  const trial = await call(["resume", "held", "-e", "2", "--dry-run", ...runs]);
+  await lock.release();
+  assert.equal(trial.exitCode, 2, trial.err);
+  assert.match(trial.err, /process \d+ on .* has been writing into .*held since .*: wait/);
+  const file = join(folder, "a-file");
+  writeFileSync(file, "");
+  const into = join(file, "runs");
+  const placed = await call([...begin("new"), "--run-dir", into, "--dry-run"]);
+  assert.equal(placed.exitCode, 1, placed.err);
+  assert.match(placed.err, /can't make the folder .*a-file\/runs: a part of the path is a file/);
 });
 
 test("going back moves what came later aside, and --keep keeps what is written", async () => {
@@ -107,6 +163,29 @@ test("a broken latest checkpoint is passed over, and by its path refused", async
   assert.equal(exitCode, 0, err);
   assert.match(err, /^warning: .*step-10 is skipped: .*is corrupt/m);
   assert.match(err, /^continues from .*step-8 /m);
+});
+
+test("a file where the latest checkpoint's folder should be is passed over like a broken one", async () => {
+  assert.equal((await call(begin("odd"))).exitCode, 0);
+  writeFileSync(join(folder, "runs", "odd", "checkpoints", "step-99"), "");
+  const { exitCode, err } = await call(["resume", "odd", ...runs, "-e", "2"]);
+  assert.equal(exitCode, 0, err);
+  assert.match(
+    err,
+    /^warning: .*step-99 is skipped: .*manifest\.json is missing, as its folder is a/m,
+  );
+  assert.match(err, /^continues from .*step-10 /m);
+});
+
+test("a config.yaml that is cut off is told with what to write instead", async () => {
+  assert.equal((await call(begin("cut"))).exitCode, 0);
+  const path = join(folder, "runs", "cut", "config.yaml");
+  await truncate(path, 40);
+  const words = ["resume", "cut", "-e", "2", ...runs];
+  const refused = await call(words);
+  assert.equal(refused.exitCode, 6, refused.err);
+  const sentence = `${path} is cut off: it says neither model nor data; write --model logistic`;
+  assert.ok(refused.err.includes(`${sentence} --data mnist-parity beside --resume`), refused.err);
 });
 
 /** Puts a file where checkpoints go, once training has begun. */

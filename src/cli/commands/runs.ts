@@ -83,7 +83,7 @@ async function list(names: readonly string[], { options, io }: Call): Promise<nu
     throw usage(`paceline runs ls takes no names; write paceline runs show ${names[0]}`);
   }
   const { listRuns } = await import("../../study/run-records.js");
-  const { unnameable } = await import("../../study/run-folders.js");
+  const { leftOut } = await import("../../study/run-folders.js");
   const { listingOf, listTable } = await import("./runs-text.js");
   const records = await listRuns(options.runDir);
   if (options.json) io.stdout.write(`${JSON.stringify(records.map(listingOf))}\n`);
@@ -91,8 +91,7 @@ async function list(names: readonly string[], { options, io }: Call): Promise<nu
   else io.stderr.write(`no runs in ${options.runDir}; paceline train makes one\n`);
   for (const { problems } of records)
     for (const problem of problems) io.stderr.write(`${printable(problem)}\n`);
-  for (const path of await unnameable(options.runDir))
-    io.stderr.write(`${path} is left out: its name is not UTF-8; rename it\n`);
+  for (const told of await leftOut(options.runDir)) io.stderr.write(`${printable(told)}\n`);
   return 0;
 }
 

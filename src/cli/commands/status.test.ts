@@ -216,8 +216,8 @@ describe("paceline admin drain", () => {
       [[], /has no action/],
       [["drain"], /needs a member; write paceline admin drain server-1/],
       [["drain", "server-1", "server-2"], /takes one member, and got server-1 server-2/],
-      [["drain", "server1"], /server1 is no member's name; write server-1 or worker-2/],
-      [["drain", "coordinator-0"], /is no member's name/],
+      [["drain", "server1"], /server1 is not the name of a member; write server-1 or worker-2/],
+      [["drain", "coordinator-0"], /is not the name of a member/],
     ] as const) {
       await assert.rejects(drained(words, {}), { code: "usage", message });
     }

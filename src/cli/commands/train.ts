@@ -141,10 +141,10 @@ class Members {
     }
   }
 
-  /** Says which faults did not come about. */
+  /** Says which faults did not happen. */
   tellOfFaultsLeft(): void {
     for (const fault of this.#faults) {
-      this.#io.stderr.write(`--inject ${faultText(fault)} did not come about\n`);
+      this.#io.stderr.write(`--inject ${faultText(fault)} did not happen\n`);
     }
   }
 

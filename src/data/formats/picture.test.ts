@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,6 +37,17 @@ function png(colorType: 0 | 2 | 4 | 6, bitDepth: 8 | 16 = 8): Buffer {
 }
 
 const planes = [0, 1, 2].flatMap((channel) => [0, 40, 80, 120, 160, 200].map((v) => v + channel));
+
+test("a picture comes through a pipe, and a device that never ends is refused", async () => {
+  const path = join(folder, "pipe");
+  execFileSync("mkfifo", [path]);
+  const [piped] = await Promise.all([readPicture(path), writeFile(path, png(2))]);
+  assert.deepEqual([...piped.pixels], planes);
+  await assert.rejects(readPicture("/dev/zero"), {
+    code: "data",
+    message: "/dev/zero is larger than 67108864 bytes; make the picture smaller",
+  });
+});
 
 test("a colour PNG gives its channels as planes and leaves opacity out", async () => {
   for (const type of [2, 6] as const) {

@@ -4,7 +4,7 @@
  * brought to the nearest 8. Nothing is ever resized or turned: which pixels a model sees is its
  * owner's choice. What lies behind a picture's end is not looked at.
  */
-import { open, readFile, stat } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { PacelineError } from "../../errors.js";
 import { dataError, messageOf } from "../../store/file-content.js";
 import type { FilePath } from "../../store/file-names.js";
@@ -13,6 +13,8 @@ import { decodeJpeg, jpegHead } from "./jpeg.js";
 /** A larger file is refused before it is read, more pixels before they are unpacked. */
 const fileBytesMax = 64 << 20;
 const pixelCountMax = 64 << 20;
+/** Of what tells no size so much is read at a time. */
+const pieceBytes = 1 << 16;
 /** The head is nearly always within these bytes. */
 const headBytes = 1 << 16;
 
@@ -125,14 +127,32 @@ function headOf(bytes: Buffer, path: FilePath): Head {
   throw dataError(path, `${size} where 1 to ${pixelCountMax} are allowed; make it smaller`);
 }
 
+/** A pipe or a device tells no size, and may never end: so much is read, and no more. */
 async function readWhole(path: FilePath): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
   try {
-    const { size } = await stat(path);
-    if (size <= fileBytesMax) return await readFile(path);
+    const handle = await open(path);
+    try {
+      const { size } = await handle.stat();
+      if (size > fileBytesMax) throw tooLarge(path);
+      for (let count = -1; count !== 0 && bytes <= fileBytesMax; bytes += count) {
+        const piece = Buffer.alloc(Math.max(size - bytes, 0) + pieceBytes);
+        count = (await handle.read(piece, 0, piece.length, null)).bytesRead;
+        pieces.push(piece.subarray(0, count));
+      }
+    } finally {
+      await handle.close();
+    }
   } catch (cause) {
-    throw unreadable(path, cause);
+    throw cause instanceof PacelineError ? cause : unreadable(path, cause);
   }
-  throw dataError(path, `is larger than ${fileBytesMax} bytes; make the picture smaller`);
+  if (bytes > fileBytesMax) throw tooLarge(path);
+  return Buffer.concat(pieces);
+}
+
+function tooLarge(path: FilePath): PacelineError {
+  return dataError(path, `is larger than ${fileBytesMax} bytes; make the picture smaller`);
 }
 
 function isPng(bytes: Buffer): boolean {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
@@ -304,6 +304,13 @@ test("a file cut short, lengthened or missing is found and named", async () => {
       assert.ok((thrown as Error).message.startsWith(`${file} is missing; choose another`));
       return true;
     });
+    await mkdir(file);
+    await assert.rejects(readCheckpoint(path), (thrown) => {
+      assert.ok(isCheckpointError(thrown));
+      assert.equal((thrown as Error).message, `${file} is a folder; choose another checkpoint`);
+      return true;
+    });
+    await rm(file, { recursive: true });
     await writeFile(file, whole);
   }
   await readCheckpoint(path);

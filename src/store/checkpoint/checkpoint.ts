@@ -12,7 +12,6 @@ import type { Layout, PlacedTensor } from "../../protocol/layout.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
 import { type Residuals, weightValues } from "../../protocol/residuals.js";
 import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
-import { isMissing } from "../file-errors.js";
 import { diskFiles, type Files, type ReadableFile } from "../files.js";
 import { checkpointsFolder, clearUnfinished, readManifest } from "./checkpoint-folder.js";
 import {
@@ -172,10 +171,11 @@ export async function orMissing<T>(reading: Promise<T>): Promise<T> {
   try {
     return await reading;
   } catch (thrown) {
-    if (!isMissing(thrown)) throw thrown;
-    const file = String((thrown as PacelineError).details.path);
+    const { errno, path } = thrown instanceof PacelineError ? thrown.details : {};
+    const problem = notAFile.get(String(errno));
+    if (problem === undefined) throw thrown;
     const remedy = "choose another checkpoint";
-    throw new PacelineError("checkpoint", `${file} is missing; ${remedy}`, { cause: thrown });
+    throw new PacelineError("checkpoint", `${path} ${problem}; ${remedy}`, { cause: thrown });
   }
 }
 
@@ -204,6 +204,13 @@ export function assertSameModel(manifest: CheckpointManifest, spec: RunSpec, lay
     );
   }
 }
+
+/** What stands where a checkpoint's file should, by the platform's error. */
+const notAFile: ReadonlyMap<string, string> = new Map([
+  ["ENOENT", "is missing"],
+  ["ENOTDIR", "is missing, as its folder is a file"],
+  ["EISDIR", "is a folder"],
+]);
 
 /** The state vectors are numbered from 1 in tensor names, as the chunk parts are. */
 function statePrefix(part: number): string {

@@ -7,6 +7,7 @@ import { PacelineError } from "../../errors.js";
 import { parameterGroups } from "../../protocol/layout.js";
 import { pushOutcomes } from "../../protocol/messages.js";
 import { type RunSpec, runSpecField } from "../../protocol/run-spec.js";
+import { isTooDeep, jsonDepthMax } from "../json-text.js";
 import { currentCursor } from "./cursor-names.js";
 import {
   type CheckpointManifest,
@@ -109,12 +110,14 @@ export function decodeManifest(bytes: Uint8Array, path: string): CheckpointManif
   const tail = /^"([0-9a-f]{64})"\n}\n$/.exec(trailer);
   if (tail === null) throw corrupt(path, "it does not end with its checksum");
   if (tail[1] !== sha256(headBytes)) throw corrupt(path, "its checksum does not match its content");
+  const text = `${Buffer.from(headBytes).toString("utf8")}""}`;
   let parsed: unknown;
   try {
-    parsed = JSON.parse(`${Buffer.from(headBytes).toString("utf8")}""}`);
+    parsed = JSON.parse(text);
   } catch {
     throw corrupt(path, "it is not JSON");
   }
+  if (isTooDeep(text)) throw corrupt(path, `it is nested deeper than ${jsonDepthMax} levels`);
   const format = (parsed as { format?: unknown } | null)?.format;
   if (typeof format === "number" && format > checkpointFormat) {
     throw new PacelineError(

@@ -118,6 +118,17 @@ test("what is no URL is a usage error", () => {
   assert.throws(() => httpStore("http://"), { code: "usage", message: /write https:/ });
 });
 
+test("a user or password that can't be decoded is a usage error which does not show it", () => {
+  for (const place of ["https://ada:100%@host/data", "https://a%e0:secret@host/data"]) {
+    assert.throws(() => httpStore(place), {
+      code: "usage",
+      message:
+        "the user or password before host has a % that encodes no character; " +
+        "write %25 for a % that is meant",
+    });
+  }
+});
+
 test("a body that is read late is whole, though its response was collected meanwhile", async () => {
   const host = await serve((_request, response) => void response.end(Buffer.alloc(300_000, "x")));
   setFlagsFromString("--expose-gc");

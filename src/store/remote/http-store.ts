@@ -17,7 +17,7 @@ export function httpStore(base: string): RemoteStore {
   const url = parsed(base);
   const headers: Record<string, string> = { "accept-encoding": "identity" };
   if (url.username !== "") {
-    const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
+    const pair = `${decoded(url.username, url)}:${decoded(url.password, url)}`;
     headers.authorization = `Basic ${Buffer.from(pair).toString("base64")}`;
     url.username = "";
     url.password = "";
@@ -26,6 +26,16 @@ export function httpStore(base: string): RemoteStore {
     name: `${url.origin}${url.pathname}`,
     open: (request) => openOver(new URL(url), headers, request),
   };
+}
+
+/** Of user and password, which the message does not repeat. */
+function decoded(text: string, { host }: URL): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (cause) {
+    const problem = `the user or password before ${host} has a % that encodes no character`;
+    throw new PacelineError("usage", `${problem}; write %25 for a % that is meant`, { cause });
+  }
 }
 
 function parsed(base: string): URL {

@@ -2,8 +2,11 @@
  * The folder of one run, `runs/<name>/`: its resolved configuration, who takes part, what happened,
  * what was measured, the result, and the processes' logs. No run ever writes into another's folder.
  */
-import { join } from "node:path";
+import { constants, existsSync } from "node:fs";
+import { access, stat } from "node:fs/promises";
+import { dirname, join, resolve, sep } from "node:path";
 import { PacelineError, toPacelineError } from "../../errors.js";
+import { fileError } from "../file-errors.js";
 import {
   diskFiles,
   type Files,
@@ -12,7 +15,7 @@ import {
   wholePath,
   writeTextAtomically,
 } from "../files.js";
-import { type FolderLock, lockFolder } from "./folder-lock.js";
+import { type FolderLock, lockFolder, refusalOf } from "./folder-lock.js";
 import { JsonLinesWriter, type LostLines } from "./json-lines.js";
 
 /** A process of the run, as cluster.json lists it. */
@@ -44,6 +47,8 @@ export interface RunDirectoryRequest {
 
 const resultName = "result.json";
 const nameMax = 100;
+/** The longest name that file systems take. */
+const nameBytesMax = 255;
 const namePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
 
 /** Beginning of a made-up name: `mlp-bsp-4w`. */
@@ -211,16 +216,38 @@ export function runNameProblem(name: string): string | null {
 }
 
 /**
- * Refuses a name that a run can't have because another has it; makes nothing.
- * @throws PacelineError `usage`.
+ * Refuses what `openRunDirectory` would refuse, as far as it shows, and makes nothing.
+ * @throws PacelineError `usage` for a name that is unfit or taken and a folder that is in use,
+ *   `storage` where no folder can be made.
  */
-export async function demandFreeName(
-  name: string,
-  root: string,
+export async function demandOpenable(
+  { root, name, resuming }: Pick<RunDirectoryRequest, "root" | "name" | "resuming">,
   files: Files = diskFiles,
 ): Promise<void> {
-  checkName(name);
-  if ((await files.list(join(root, name)).catch(() => null)) !== null) throw taken(name, root);
+  if (name !== null) {
+    checkName(name);
+    const path = join(root, name);
+    const refusal = resuming ? await refusalOf(path, undefined, files) : null;
+    if (refusal !== null) throw new PacelineError("usage", refusal);
+    if (!resuming && (await files.list(path).catch(() => null)) !== null) throw taken(name, root);
+  }
+  if (isInBucket(root)) {
+    // A bucket that can't be listed is told here.
+    await files.list(root);
+    return;
+  }
+  const isTooLong = resolve(root)
+    .split(sep)
+    .some((part) => Buffer.byteLength(part) > nameBytesMax);
+  if (isTooLong) throw fileError({ code: "ENAMETOOLONG" }, "make the folder", root);
+  let there = resolve(root);
+  while (!existsSync(there)) there = dirname(there);
+  try {
+    if (!(await stat(there)).isDirectory()) throw Object.assign(new Error(), { code: "ENOTDIR" });
+    await access(there, constants.W_OK | constants.X_OK);
+  } catch (thrown) {
+    throw fileError(thrown, "make the folder", root);
+  }
 }
 
 function taken(name: string, root: string): PacelineError {

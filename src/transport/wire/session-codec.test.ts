@@ -369,7 +369,7 @@ test("a range that ends before it starts is refused with its numbers", () => {
   });
 });
 
-test("a view whose chunk lies with a server that is no member is refused", () => {
+test("a view whose chunk lies with a server that is not a member is refused", () => {
   const replicas = [{ servers: [0] }, { servers: [0, 3] }];
   const bytes = toBinary(
     CoordinatorMessageSchema,
