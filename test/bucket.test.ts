@@ -8,7 +8,7 @@ import { endProcess, makePlace, until } from "./run-paceline.js";
 const run = "place/runs/one";
 const mlp = ["--model", "mlp", "--data", "mnist", "--batch-size", "16", "-w", "2", "-s", "1"];
 
-test("a run in a bucket outlives its coordinator and goes on, to a folder's bits", async (context) => {
+test("a run in a bucket outlives its coordinator, to a folder's bits", async (context) => {
   const bucket = await SampleBucket.start();
   context.after(() => bucket.close());
   const place = await makePlace(context);

@@ -124,8 +124,8 @@ describe("files in a bucket", () => {
     await assert.rejects(sleeper.sync(), {
       code: "storage",
       message:
-        "can't write s3://some-bucket/runs/log: another process has written it meanwhile: let one " +
-        "write into a run's folder",
+        "can't write s3://some-bucket/runs/log: another process has written it meanwhile: " +
+        "let one write into a run's folder",
     });
     assert.equal(bucket.text("some-bucket/runs/log"), "old\nnew\n");
   });

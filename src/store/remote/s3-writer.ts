@@ -75,7 +75,7 @@ export class ObjectWriter implements WritableFile {
     await this.#last.catch(() => undefined);
   }
 
-  /** One thing after the other; what failed by itself is told to whoever asks next. */
+  /** One thing after the other; what failed by itself is told to the next call. */
   #after(action: () => Promise<void>): Promise<void> {
     const done = this.#last
       .catch(() => undefined)
