@@ -48,3 +48,5 @@ export const blockLabelsMax = 16384;
 export const blockValueBytesMax = 917504;
 /** The most parameters of a way to keep pace. */
 export const protocolParametersMax = 64;
+/** Highest priority of a job; as low below 0. */
+export const priorityMax = 1000;
