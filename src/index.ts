@@ -29,12 +29,17 @@ export type { UpdateRuleSpec } from "./protocol/update-rules.js";
 export type { MemberEnd, RunningMember } from "./runtime/member-part.js";
 export type { Observer, RunBegin, RunEnd } from "./runtime/observer.js";
 export type { RoleParts } from "./runtime/role-settings.js";
+export type { CoordinatorSettings, RunRequest } from "./runtime/run-carrier.js";
 export type { RunSettings } from "./runtime/run-settings.js";
 export {
+  type RunningServing,
+  type ServingParts,
+  type ServingSettings,
+  startServing,
+} from "./runtime/serving/start-serving.js";
+export {
   type CoordinatorParts,
-  type CoordinatorSettings,
   type RunningCoordinator,
-  type RunRequest,
   startCoordinator,
 } from "./runtime/start-coordinator.js";
 export { type RunningServer, type ServerSettings, startServer } from "./runtime/start-server.js";

@@ -11,7 +11,9 @@ import type { CommandPlan } from "./commands/command-plan.js";
 import { dataPlan } from "./commands/data.js";
 import { evalPlan, predictPlan } from "./commands/eval.js";
 import { experimentsPlan } from "./commands/experiments.js";
+import { jobsPlan } from "./commands/jobs.js";
 import { runsPlan } from "./commands/runs.js";
+import { submitPlan } from "./commands/submit.js";
 import { tunePlan } from "./commands/tune.js";
 
 const runFile = { arguments: ["[run.yaml]"], config: true, tellsOptions: true } as const;
@@ -74,10 +76,11 @@ export const commandPlans: readonly CommandPlan[] = [
     resumes: true,
     examples: [
       "paceline coordinator --model mlp --data mnist -w 2 -s 1",
-      "paceline coordinator --serve",
+      "paceline coordinator --resume mlp-bsp-2w-001",
+      "paceline coordinator --serve --jobs 2",
     ],
-    async run({ options, io }) {
-      return (await import("./commands/coordinator.js")).coordinator(options, io);
+    async run({ options, io, goesOn }) {
+      return (await import("./commands/coordinator.js")).coordinator(options, io, goesOn);
     },
   },
   {
@@ -102,18 +105,8 @@ export const commandPlans: readonly CommandPlan[] = [
       return (await import("./commands/worker.js")).worker(options, io);
     },
   },
-  {
-    name: "submit",
-    sentence: "submit a job to a serving coordinator",
-    options: "submit",
-    needs: "a coordinator",
-    arguments: ["[run.yaml]"],
-    config: true,
-    examples: ["paceline submit run.yaml --coordinator 127.0.0.1:8000"],
-    async run({ options, io }) {
-      return (await import("./commands/submit.js")).submit(options, io);
-    },
-  },
+  submitPlan,
+  jobsPlan,
   {
     name: "status",
     sentence: "show the state of a coordinator",

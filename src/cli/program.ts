@@ -157,17 +157,8 @@ async function perform(
     environment: host.environment,
     ...(path === undefined ? {} : { file: { path, values: files!.readConfigFile(path) } }),
   };
-  const first = resolve(plan.options, given);
-  const resumed = plan.resumes && first.options.resume !== null;
-  const run = resumed
-    ? await (await import("./resumed-run.js")).findResumedRun(first.options)
-    : null;
-  const resolution = run === null ? first : resolve(plan.options, { ...given, run });
-  if (run !== null) {
-    const { differences, tellNothingLeft } = await import("./resumed-run.js");
-    for (const line of differences(plan.options, run, resolution)) host.stderr.write(`${line}\n`);
-    if (await tellNothingLeft(run, resolution.options, host.stderr)) return 0;
-  }
+  const { resolution, isOver, goesOn } = await continued(plan, given, host);
+  if (isOver) return 0;
   const doubts = doubtfulEnvironment(host.environment);
   const ignored = ignoredVariables(plan.options, host.environment);
   for (const line of [...doubts, ...ignored]) host.stderr.write(`${line}\n`);
@@ -199,8 +190,29 @@ async function perform(
       return resolve("train", { file: { path: "the submitted run", values } }).options;
     },
   };
-  const call: Call = { words, flags, resolution, options: resolution.options, io };
+  const call: Call = { words, flags, resolution, options: resolution.options, io, goesOn };
   return plan.run(call);
+}
+
+/** The options of a command, with those of the run that it goes on with. */
+async function continued(plan: CommandPlan, given: Given, host: ProgramHost) {
+  const resolution = resolve(plan.options, given);
+  const fresh = { resolution, isOver: false, goesOn: false };
+  const { resume, name } = resolution.options;
+  if (plan.resumes !== true || (resume === null && name === null)) return fresh;
+  if (plan.name === "coordinator") {
+    const { findBrokenOffRun, optionsInPlace } = await import("./broken-off-run.js");
+    const run = await findBrokenOffRun(resolution.options);
+    if (run !== null) return { ...fresh, resolution: optionsInPlace(run, given), goesOn: true };
+  }
+  if (resume === null) return fresh;
+  const { differences, findResumedRun, tellNothingLeft } = await import("./resumed-run.js");
+  const run = await findResumedRun(resolution.options);
+  if (run === null) return fresh;
+  const resumed = resolve(plan.options, { ...given, run });
+  for (const line of differences(plan.options, run, resumed)) host.stderr.write(`${line}\n`);
+  const isOver = await tellNothingLeft(run, resumed.options, host.stderr);
+  return { resolution: resumed, isOver, goesOn: false };
 }
 
 /** `paceline resume RUN`: the command that began it, with --resume. */

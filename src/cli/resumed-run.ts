@@ -37,8 +37,9 @@ export interface ResumedRun {
 const configBytesMax = 1_000_000;
 
 /** What belongs to a start, not to a run. */
-const ofStart: readonly OptionKey[] = [
-  ...(["resume", "name", "runDir", "dryRun", "fast", "inject", "serve", "port"] as const),
+export const ofStart: readonly OptionKey[] = [
+  ...(["resume", "name", "runDir", "takeOver", "dryRun", "fast", "inject", "serve"] as const),
+  ...(["port", "jobs"] as const),
   ...(["json", "quiet", "verbose", "progress", "trace"] as const),
 ];
 
@@ -84,14 +85,23 @@ export async function findResumedRun({
 /** A line for each option that is not as the run had it. */
 export function differences(
   command: CommandName,
+  run: Pick<ResumedRun, "values">,
+  resolution: Resolution,
+): string[] {
+  return changedOptions(command, run, resolution).map(({ text }) => text);
+}
+
+/** The same with the options' keys. */
+export function changedOptions(
+  command: CommandName,
   { values }: Pick<ResumedRun, "values">,
   { options, origins }: Resolution,
-): string[] {
+): { readonly key: OptionKey; readonly text: string }[] {
   const changed = keysOf(command).filter((key) => differs(key, values, options));
   return changed.map((key) => {
     const { name, type } = rowOf(key);
     const present = `${type.print(options[key])} (${showOrigin(origins[key])})`;
-    return `--${name} is ${present}; the run had ${values.get(key)}`;
+    return { key, text: `--${name} is ${present}; the run had ${values.get(key)}` };
   });
 }
 

@@ -14,7 +14,6 @@ test("what a role does unasked is what its command does", () => {
     leaseMs,
     rankGraceMs,
     serverGraceMs,
-    serve: false,
   });
   const { host: own, port, ...server } = serverSettingsOf(resolve("server", {}).options);
   assert.deepEqual({ own, port }, { own: host, port: serverPort });

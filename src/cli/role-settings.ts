@@ -1,15 +1,15 @@
 /** From resolved options to what each role's `start` takes. */
 import type { ResolvedOptions } from "../options/resolved-options.js";
 import type { ReachSettings } from "../runtime/role-settings.js";
-import type { CoordinatorSettings } from "../runtime/start-coordinator.js";
+import type { CoordinatorSettings } from "../runtime/run-carrier.js";
 import type { ServerSettings } from "../runtime/start-server.js";
 import type { WorkerSettings } from "../runtime/start-worker.js";
 
 /** A coordinator's. */
 export function coordinatorSettingsOf(options: ResolvedOptions): CoordinatorSettings {
-  const { host, port, insecure, leaseMs, rankGraceMs, serverGraceMs, serve } = options;
+  const { host, port, insecure, leaseMs, rankGraceMs, serverGraceMs } = options;
   const patience = { leaseMs, rankGraceMs, serverGraceMs };
-  return { ...reachOf(options), host, port, insecure, ...patience, serve };
+  return { ...reachOf(options), host, port, insecure, ...patience };
 }
 
 /** A server's. */

@@ -44,6 +44,7 @@ class Scene {
   loads = 0;
   readonly results: RunResult[] = [];
   readonly host: CoordinatorHost;
+  note = "";
 
   constructor() {
     const times = { heartbeatIntervalMs: 250, leaseMs: 3000, closedGraceMs: 2500, rankGraceMs: 0 };
@@ -64,9 +65,9 @@ class Scene {
           this.kept = (problem) => (problem === null ? resolve() : reject(problem));
         });
       },
+      note: (role) => this.note && `${role}: ${this.note}`,
       onEvent: () => {},
       onEnded: (result) => void this.results.push(result),
-      submit: () => "",
       readExamples: () => assert.fail("nobody asks for examples"),
     });
   }
@@ -145,6 +146,30 @@ class Member {
   }
 }
 
+test("a member that is wanted elsewhere is told, and is none any more", async () => {
+  const scene = new Scene();
+  const [server, worker] = [await scene.join("server"), await scene.join("worker")];
+  scene.note = "idle: no job";
+  worker.beat();
+  assert.deepEqual(worker.heard.at(-1), {
+    ...{ type: "heartbeatAck", sequence: 2, received: 0, term: 2, sinceTerm: 2 },
+    note: "worker: idle: no job",
+  });
+  const identity = { role: "worker", rank: 0, incarnation: worker.incarnation } as const;
+  scene.host.move([identity], "job x wants this worker");
+  assert.deepEqual([worker.types(), server.types()], [["move"], []]);
+  assert.equal(worker.isCutOff, true);
+  assert.deepEqual(
+    scene.host.snapshot().members.map(({ role }) => role),
+    ["server"],
+  );
+  assert.throws(() => worker.back(), { code: "refused", message: /job x wants this worker/ });
+  assert.equal(scene.host.remembers(identity), true);
+  assert.equal(scene.host.remembers({ ...identity, incarnation: mint(9, 1) }), false);
+  await assert.rejects(scene.host.jobEvents(), { code: "usage", message: /takes no jobs/ });
+  scene.host.close();
+});
+
 test("a view is sent once it is kept; meanwhile events wait, heartbeats are answered", async () => {
   const scene = new Scene();
   const { server, worker } = await scene.begin();
@@ -163,7 +188,7 @@ test("a view is sent once it is kept; meanwhile events wait, heartbeats are answ
   await settle();
   assert.equal(late, null, "its turn has not come");
   assert.deepEqual(server.heard.at(-1), {
-    ...{ type: "heartbeatAck", sequence: 2, received: 1, term: 2, sinceTerm: 2 },
+    ...{ type: "heartbeatAck", sequence: 2, received: 1, term: 2, sinceTerm: 2, note: "" },
   });
   assert.equal(server.heard.length, acks + 1);
   scene.kept(null);

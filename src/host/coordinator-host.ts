@@ -24,7 +24,7 @@ import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.j
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import { PacelineError, toPacelineError } from "../errors.js";
 import { type Examples, type ExamplesRequest, examplesBytesMax } from "../protocol/examples.js";
-import type { MemberIdentity, MemberPlace } from "../protocol/identity.js";
+import type { MemberIdentity, MemberPlace, MemberRole } from "../protocol/identity.js";
 import { shownId } from "../protocol/ids.js";
 import type {
   CoordinatorMessage,
@@ -33,7 +33,12 @@ import type {
   RegisterRequest,
 } from "../protocol/messages.js";
 import type { ResidualChunk, ResidualPlace } from "../protocol/residuals.js";
-import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
+import type {
+  CoordinatorSnapshot,
+  JobEvents,
+  RunEvent,
+  RunResult,
+} from "../protocol/run-events.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { CoordinatorService, MemberReceiver, SessionChannel } from "../transport/transport.js";
 import { CheckpointSaver, type SaverParts } from "./checkpoint-saver.js";
@@ -63,8 +68,8 @@ export interface CoordinatorHostParts extends SaverParts {
   inheritance?(): Map<number, Float32Array>;
   onEvent(event: RunEvent): void;
   onEnded(result: RunResult): void;
-  /** Takes a submitted run's configuration; gives its name, or throws or rejects. */
-  submit(configText: string): string | Promise<string>;
+  /** Why a member of this role has nothing to do; nobody says where it is left out. */
+  note?(role: MemberRole): string;
   /** Examples of the run that is on, whose feed is central; in memory of their own. */
   readExamples(request: ExamplesRequest): Examples;
 }
@@ -201,8 +206,35 @@ export class CoordinatorHost implements CoordinatorService {
     return text;
   }
 
-  submit(configText: string): string | Promise<string> {
-    return this.#parts.submit(configText);
+  submit(): string {
+    throw takesNoJobs();
+  }
+
+  jobs(): unknown {
+    throw takesNoJobs();
+  }
+
+  cancelJob(): string {
+    throw takesNoJobs();
+  }
+
+  async jobEvents(): Promise<JobEvents> {
+    throw takesNoJobs();
+  }
+
+  /** True of a member, and of one that was dropped and may yet be told why. */
+  remembers(member: MemberIdentity): boolean {
+    return this.#machine.knows(member) || this.#dropped.has(keyOf(member));
+  }
+
+  /** Has members leave and register again: another host behind the same address wants them. */
+  move(members: readonly MemberIdentity[], reason: string): void {
+    for (const { role, rank, incarnation } of members) {
+      const member = { role, rank, incarnation };
+      this.#lines.get(keyOf(member))?.channel?.send({ type: "move", reason });
+      const message = { type: "leave", reason, server: null, worker: null } as const;
+      this.tell({ type: "message", member, message });
+    }
   }
 
   /** A batch that can't be read ends the run: no worker could have it. */
@@ -270,7 +302,8 @@ export class CoordinatorHost implements CoordinatorService {
       const { sequence } = message;
       const { term } = this.#machine;
       const { received } = line;
-      line.channel?.send({ type: "heartbeatAck", sequence, received, term, sinceTerm });
+      const note = this.#parts.note?.(member.role) ?? "";
+      line.channel?.send({ type: "heartbeatAck", sequence, received, term, sinceTerm, note });
       if (!line.agreed) {
         line.agreed = true;
         for (const kept of line.mailbox.unacknowledged()) line.channel?.send(kept);
@@ -425,6 +458,10 @@ export class CoordinatorHost implements CoordinatorService {
     }
     this.tell({ type: "wentBack", run: setup.spec.run, way });
   }
+}
+
+function takesNoJobs(): PacelineError {
+  return new PacelineError("usage", "this coordinator takes no jobs: start one with --serve");
 }
 
 function demandReadable({ run, split, start, end }: ExamplesRequest, spec: RunSpec | null): void {

@@ -4,9 +4,27 @@
  * listened to, whichever comes last.
  */
 
+/** So many runs are told apart; of others nothing has been heard. */
+const runsMax = 64;
+
 /** What is known of terms. */
 export class HeardTerm {
   #value = 0;
+  readonly #runs = new Map<string, HeardTerm>();
+
+  /**
+   * What is known of the coordinator of one run, where an address serves several: terms of
+   * different runs are not compared. Itself where no run is named.
+   */
+  of(run: string): HeardTerm {
+    if (run === "") return this;
+    const known = this.#runs.get(run) ?? new HeardTerm();
+    this.#runs.delete(run);
+    this.#runs.set(run, known);
+    const [oldest] = this.#runs.keys();
+    if (this.#runs.size > runsMax) this.#runs.delete(oldest!);
+    return known;
+  }
 
   /** The highest one; 0 before the first. */
   get value(): number {

@@ -29,6 +29,7 @@ class Scene {
   readonly heard = new HeardTerm();
   readonly heardOf: CoordinatorMessage[] = [];
   readonly lost: PacelineError[] = [];
+  readonly told: string[] = [];
   /** By stream: what the member says, and whether it has ended it. */
   readonly streams: {
     readonly said: MemberMessage[];
@@ -54,7 +55,7 @@ class Scene {
       heartbeat: () => ({ activity: "", server: null, worker: null, reach: [] }),
       onReturned: () => this.session.send(returned),
       onLost: (error: PacelineError) => void this.lost.push(error),
-      log: () => {},
+      log: (text: string) => void this.told.push(text),
     };
     const { clock, heard } = this;
     const identity = { role: "worker", rank: 0, incarnation: mint(3, 1) } as const;
@@ -75,7 +76,7 @@ class Scene {
 }
 
 const ack = (term: number, received = 0, sinceTerm = 1, sequence = 1): CoordinatorMessage => {
-  return { type: "heartbeatAck", sequence, received, term, sinceTerm };
+  return { type: "heartbeatAck", sequence, received, term, sinceTerm, note: "" };
 };
 const returned: MemberMessage = { type: "returned", assignment: 7, step: 3, done: null };
 const pause: CoordinatorMessage = { type: "pause", pause: 9 };
@@ -168,7 +169,7 @@ test("a registration with a coordinator of a lower term is none, and is tried ag
   heard.hear(3);
   const asked: string[] = [];
   const reply = (term: number): RegisterReply => {
-    const times = { heartbeatIntervalMs: 1, leaseMs: 1 };
+    const times = { heartbeatIntervalMs: 1, leaseMs: 1, run: "" };
     return { accepted: true, rank: term, incarnation: mint(term, 1), term, ...times };
   };
   const replies = [reply(2), reply(4)];
@@ -187,6 +188,35 @@ test("a registration with a coordinator of a lower term is none, and is tried ag
   assert.equal((await answer).rank, 4);
   assert.deepEqual(asked, ["a", "a"], "in the same words");
   assert.equal(heard.value, 4);
+});
+
+test("terms of several runs behind one address are not compared", async () => {
+  const heard = new HeardTerm();
+  heard.hear(9);
+  const times = { heartbeatIntervalMs: 1, leaseMs: 1 };
+  const joins = async (run: string, term: number) => {
+    const reply = { accepted: true, rank: 0, incarnation: mint(term, 1), term, ...times, run };
+    const transport = { register: async () => reply } as unknown as Transport;
+    const clock = new ManualClock();
+    const short = { ...config, startTimeoutMs: 0 };
+    return register(transport, clock, short, request, () => {}, heard).then(
+      () => true,
+      () => false,
+    );
+  };
+  assert.equal(await joins("a", 4), true, "of another run than those of term 9");
+  assert.equal(await joins("b", 2), true);
+  assert.equal(await joins("a", 3), false);
+  assert.equal(await joins("", 8), false);
+  assert.deepEqual([heard.value, heard.of("a").value, heard.of("b").value], [9, 4, 2]);
+});
+
+test("why there is nothing to do is told when it changes", () => {
+  const scene = new Scene();
+  for (const note of ["", "idle: no job", "idle: no job", "", "idle: job x has its worker"]) {
+    scene.say({ ...ack(3), note } as CoordinatorMessage);
+  }
+  assert.deepEqual(scene.told, ["idle: no job", "idle: job x has its worker"]);
 });
 
 test("where another takes over, both count anew and the member says how it stands", () => {

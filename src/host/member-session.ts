@@ -91,8 +91,9 @@ export async function register(
       if (!reply.accepted) {
         throw new PacelineError(reply.code, `the coordinator said no: ${reply.reason}`);
       }
-      if (heard.hear(reply.term)) return reply;
-      throw new PacelineError("unavailable", heard.objection(config.coordinator, reply.term));
+      const known = heard.of(reply.run);
+      if (known.hear(reply.term)) return reply;
+      throw new PacelineError("unavailable", known.objection(config.coordinator, reply.term));
     } catch (thrown) {
       const error = toPacelineError(thrown);
       const delayMs = registerDelaysMs[Math.min(attempt, registerDelaysMs.length - 1)]!;
@@ -148,6 +149,8 @@ export class MemberSession {
   /** Why the coordinator that answers is not listened to; null where it is. */
   #objection: PacelineError | null = null;
   #over = false;
+  /** Why there is nothing to do, as the coordinator said last. */
+  #note = "";
 
   constructor(
     parts: {
@@ -278,7 +281,7 @@ export class MemberSession {
 
   /** What a coordinator says of itself: whether it is the present one, and what it has received. */
   #onAck(ack: CoordinatorMessage & { readonly type: "heartbeatAck" }): void {
-    const { received, term, sinceTerm, sequence } = ack;
+    const { received, term, sinceTerm, sequence, note } = ack;
     if (!this.#heard.hear(term)) {
       const objection = this.#heard.objection(this.#config.coordinator, term);
       this.#objection = new PacelineError("unavailable", objection);
@@ -288,6 +291,8 @@ export class MemberSession {
     }
     this.#objection = null;
     this.#noteAnswered(sequence);
+    if (note !== this.#note && note !== "") this.#handler.log(note);
+    this.#note = note;
     if (this.#sinceTerm > 0 && sinceTerm > this.#sinceTerm) this.#beginAnew();
     this.#sinceTerm = sinceTerm;
     this.#mailbox.acknowledge(received);

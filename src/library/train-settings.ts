@@ -15,8 +15,8 @@ import {
   withoutOptions,
 } from "../options/options.js";
 import { resolve } from "../options/resolve.js";
+import type { RunRequest } from "../runtime/run-carrier.js";
 import type { RunSettings } from "../runtime/run-settings.js";
-import type { RunRequest } from "../runtime/start-coordinator.js";
 import { didYouMean } from "../suggest.js";
 
 type Setting<Value> = Value | string;

@@ -30,6 +30,7 @@ const ranges: Readonly<Record<string, Ends>> = {
   replicas: wholeEnds(1, 16),
   "max-restarts": wholeEnds(0, 1000),
   port: wholeEnds(0, 65535),
+  jobs: wholeEnds(1, 1000),
   rank: wholeEnds(0, 1023),
   threads: wholeEnds(1, 1024),
   "local-steps": wholeEnds(1, 1),

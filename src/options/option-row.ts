@@ -14,6 +14,7 @@ export const commandNames = [
   "server",
   "worker",
   "submit",
+  "jobs",
   "status",
   "admin",
   "ring",

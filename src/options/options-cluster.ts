@@ -66,7 +66,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: null,
     sentence: "address of the coordinator",
     group,
-    commands: ["server", "worker", "submit", "status", "admin"],
+    commands: ["server", "worker", "submit", "jobs", "status", "admin"],
     aliases: [
       { name: "PARAMETER_SERVER_ADDRESS", portFrom: "SERVER_PORT" },
       { name: "MASTER_ADDR", portFrom: "MASTER_PORT" },
@@ -118,7 +118,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: null,
     sentence: "folder with certificates (paceline certs): mutual TLS on every port",
     group,
-    commands: [...partCommands, "submit", "status", "admin"],
+    commands: [...partCommands, "submit", "jobs", "status", "admin"],
   },
   tokenFile: {
     name: "token-file",
@@ -126,7 +126,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: null,
     sentence: "file with the cluster's token, readable by its owner alone",
     group,
-    commands: [...partCommands, "submit", "status", "admin"],
+    commands: [...partCommands, "submit", "jobs", "status", "admin"],
   },
   rank: {
     name: "rank",
@@ -162,7 +162,16 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     name: "serve",
     type: toggle,
     default: false,
-    sentence: "accept jobs from paceline submit and run them one after the other",
+    sentence: "accept jobs from paceline submit and run them, --jobs at a time",
+    group,
+    commands: ["coordinator"],
+  },
+  jobs: {
+    name: "jobs",
+    type: whole(1, 1000, "jobs"),
+    default: 1,
+    unit: "jobs",
+    sentence: "with --serve: how many jobs may run at a time, where members suffice",
     group,
     commands: ["coordinator"],
   },
@@ -180,7 +189,7 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     default: 30_000,
     sentence: "time limit of each network operation",
     group,
-    commands: [...partCommands, "submit", "status", "admin"],
+    commands: [...partCommands, "submit", "jobs", "status", "admin"],
   },
   leaseMs: {
     name: "lease",

@@ -72,6 +72,14 @@ export const keepingRows: OptionRows<KeepingOptions> = {
     group: "keeping",
     commands: trainingCommands,
   },
+  takeOver: {
+    name: "take-over",
+    type: toggle,
+    default: false,
+    sentence: "take a folder over whose lock is of a process on another machine that is gone",
+    group: "keeping",
+    commands: ["train", "baseline", "coordinator"],
+  },
 };
 
 /** What the user sees, and what is only tried out. */

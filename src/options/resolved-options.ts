@@ -47,6 +47,8 @@ export interface ClusterOptions {
   /** Threads a worker computes on; null leaves it to the run. */
   readonly threads: number | null;
   readonly serve: boolean;
+  /** How many jobs a serving coordinator runs at a time. */
+  readonly jobs: number;
   readonly startTimeoutMs: number;
   readonly ioTimeoutMs: number;
   readonly leaseMs: number;
@@ -94,6 +96,7 @@ export interface KeepingOptions {
   readonly resume: string | null;
   readonly runDir: string;
   readonly name: string | null;
+  readonly takeOver: boolean;
 }
 
 /** What the user sees, and what is only tried out. */

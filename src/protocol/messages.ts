@@ -52,6 +52,8 @@ export type RegisterReply =
       readonly term: number;
       readonly heartbeatIntervalMs: number;
       readonly leaseMs: number;
+      /** Whose members it joins where one address serves several runs: terms are of each; or "". */
+      readonly run: string;
     }
   | {
       readonly accepted: false;
@@ -266,9 +268,7 @@ export type CoordinatorMessage =
   | {
       readonly type: "heartbeatAck";
       readonly sequence: number;
-      /**
-       * Member messages received in this incarnation, heartbeats aside; later ones are sent again.
-       */
+      /** Member messages received, heartbeats aside; later ones are sent again. */
       readonly received: number;
       /** The coordinator's; the first answer of a stream says whose words those behind it are. */
       readonly term: number;
@@ -277,7 +277,11 @@ export type CoordinatorMessage =
        * before says that another has taken its place, which has received and sent nothing yet.
        */
       readonly sinceTerm: number;
+      /** Why the member has nothing to do; "" where it has, or nobody says. */
+      readonly note: string;
     }
+  /** Register again at the same address: another run wants the member, or none. */
+  | { readonly type: "move"; readonly reason: string }
   | {
       readonly type: "prepare";
       readonly spec: RunSpec;

@@ -1,7 +1,8 @@
 /**
  * What the coordinator lets the world know while a run goes on: for the log, events.jsonl, the
  * progress display and the dashboard. Each event has one sentence that a person can read; the
- * fields beside it are for programs.
+ * fields beside it are for programs. A coordinator that serves says the same of its jobs, each of
+ * which is a run.
  */
 import type { MemberIdentity, MemberRole } from "./identity.js";
 import type { ServerStatistics, WorkerStatistics } from "./messages.js";
@@ -118,4 +119,68 @@ export interface CoordinatorSnapshot {
   /** What the workers' engines chose that bits depend on, each line once. */
   readonly algorithms: readonly string[];
   readonly evaluations: readonly EvaluationRecord[];
+}
+
+/** A run that somebody asks a serving coordinator for. */
+export interface Submission {
+  /** Its configuration as YAML. */
+  readonly config: string;
+  /** Higher ones go first. */
+  readonly priority: number;
+  /** The process that asks. */
+  readonly host: string;
+  readonly pid: number;
+}
+
+/** Where a job stands. A queued one waits, for its turn or for members. */
+export type JobState = "queued" | "running" | "done" | "failed" | "cancelled";
+
+/** How a job has ended. */
+export interface JobResult {
+  /** What a process ends with that waits for it. */
+  readonly exitCode: number;
+  /** A code of errors.ts; null where the run is done. */
+  readonly code: string | null;
+  readonly globalSteps: number;
+  /** Of the last evaluation; null where there was none. */
+  readonly accuracyPercent: number | null;
+  readonly loss: number | null;
+  readonly seconds: number;
+}
+
+/** A job as `paceline jobs` shows it. */
+export interface JobSummary {
+  readonly id: number;
+  readonly name: string;
+  readonly state: JobState;
+  /** What a queued one waits for, in a sentence; "" of others. */
+  readonly waitsFor: string;
+  readonly priority: number;
+  /** Members that it starts with. */
+  readonly workers: number;
+  readonly servers: number;
+  /** ISO 8601. */
+  readonly submittedAt: string;
+  readonly startedAt: string | null;
+  readonly endedAt: string | null;
+  readonly submitter: { readonly host: string; readonly pid: number } | null;
+  /** Why it is in its state, in a sentence; "" where nothing is to be said. */
+  readonly reason: string;
+  readonly result: JobResult | null;
+}
+
+/** Asks for what happened in a job from a byte of its events on. */
+export interface JobEventsRequest {
+  readonly job: string;
+  readonly from: number;
+}
+
+/** A part of a job's events. */
+export interface JobEvents {
+  /** Whole lines of its events.jsonl. */
+  readonly text: string;
+  /** Where the next part begins. */
+  readonly next: number;
+  /** The job has ended, and this part is the last. */
+  readonly isOver: boolean;
 }

@@ -54,6 +54,8 @@ export interface Participant {
   onLost(error: PacelineError): void;
   /** The goodbye is said. */
   onLeft(reason: string): void;
+  /** Another host behind the same address wants it: it is to register again. */
+  onMoved(reason: string): void;
 }
 
 /** How long a goodbye may take. */
@@ -72,14 +74,17 @@ export class MemberPart {
   }
 
   /** Registers and begins the session of what `make` makes; rejects when it can't. */
-  async join(make: (rank: number, incarnation: number) => Participant): Promise<void> {
+  async join(
+    make: (rank: number, incarnation: number, heard: HeardTerm) => Participant,
+  ): Promise<void> {
     const { transport, clock, config, request, heard, log } = this.#setup;
     const { role } = request;
     const { signal } = this.#abort;
     const reply = await register(transport, clock, config, request, log, heard, signal);
     const { rank, incarnation } = reply;
+    const known = heard.of(reply.run);
     log(`${role === "worker" ? "Worker" : "Server"} ${rank} registered with ID ${rank}`);
-    const participant = make(rank, incarnation);
+    const participant = make(rank, incarnation, known);
     const { host } = participant;
     this.#participant = participant;
     this.#session = new MemberSession(
@@ -89,6 +94,7 @@ export class MemberPart {
         config,
         handler: {
           onMessage: (message) => {
+            if (message.type === "move") return this.#move(participant, message.reason);
             host.onMessage(message);
             if (message.type === "stop" && !message.stay) void this.#endSession();
           },
@@ -101,7 +107,7 @@ export class MemberPart {
           },
           log,
         },
-        heard,
+        heard: known,
       },
       { role, rank, incarnation },
       reply.heartbeatIntervalMs,
@@ -133,6 +139,13 @@ export class MemberPart {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#session?.close();
+  }
+
+  #move(participant: Participant, reason: string): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#session?.close();
+    participant.onMoved(reason);
   }
 
   async #endSession(): Promise<void> {

@@ -60,12 +60,14 @@ export interface PreparedRun extends RunStart {
  * Prepares the run that the options describe, and makes its folder.
  * @param kind stands in a made-up name for how the run keeps pace.
  * @param demandStart refuses, by throwing, a state that the run can't go on from.
+ * @param reopens the run may begin in a folder of its name that another process has made for it.
  */
 export async function prepareRun(
   options: RunSettings,
   configText: string,
   kind: string = options.mode,
   demandStart: (start: Pick<PreparedRun, "state"> & Pick<RunSetup, "resume">) => void = () => {},
+  reopens = false,
 ): Promise<PreparedRun> {
   const { draft, layout, resumed, doubts } = await draftOf(options);
   const resume = resumed === null ? null : snapshotOf(resumed.checkpoint);
@@ -75,8 +77,9 @@ export async function prepareRun(
     root: resumed?.root ?? options.runDir,
     name: options.name ?? resumed?.name ?? null,
     stem: runStem({ model: draft.model, mode: kind, workers: options.workers.max }),
-    resuming: resumed?.name != null,
+    resuming: resumed?.name != null || reopens,
     configText,
+    takeOver: options.takeOver,
   });
   const begun = await goBack(resumed, directory).catch(async (thrown: unknown) => {
     await directory.close();

@@ -15,6 +15,7 @@ import {
   readCoordinatorState,
   writeCoordinatorState,
 } from "../store/coordinator-state.js";
+import { isLocked } from "../store/runs/folder-lock.js";
 import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
 import { layoutOf } from "./compute/initial-state.js";
 import type { RunSettings } from "./run-settings.js";
@@ -53,6 +54,26 @@ export function stateOfRecord(start: RunOrigin | null, record: CoordinatorRecord
   return { run, term, view, generation: view.generation, start, ...plain } as CoordinatorState;
 }
 
+/** How a run is continued. */
+export interface WayOfReturn {
+  /** A term above this one, which nobody else has; the next if left out. */
+  nextTerm?(above: number): Promise<number>;
+  /** False where its members were sent home: then it goes on from its last checkpoint. */
+  readonly isInPlace?: boolean;
+}
+
+/**
+ * True where a coordinator has carried the run of a folder out and did not come to its end: it has
+ * died, or lives.
+ * @throws PacelineError `storage` where its state can't be read.
+ */
+export async function isBrokenOff(folder: string): Promise<boolean> {
+  const state = await readCoordinatorState(folder);
+  if (state === null || state.start === null) return false;
+  if (recordIn(state)?.ending === null) return true;
+  return isLocked(folder);
+}
+
 /**
  * Opens the folder of a run whose coordinator has ended, and takes the next term.
  * @throws PacelineError `usage` while that coordinator lives, `storage` where its state can't be
@@ -61,19 +82,25 @@ export function stateOfRecord(start: RunOrigin | null, record: CoordinatorRecord
 export async function prepareReturn(
   options: RunSettings,
   configText: string,
+  way: WayOfReturn = {},
 ): Promise<ReturnedRun> {
   const { model, mode, workers, runDir: root, name } = options;
   const stem = runStem({ model: model ?? "", mode, workers: workers.max });
-  const directory = await openRunDirectory({ root, name, stem, resuming: true, configText });
+  const { takeOver } = options;
+  const request = { root, name, stem, resuming: true, configText, takeOver };
+  const directory = await openRunDirectory(request);
   try {
-    return await takeOver(directory);
+    return await readReturn(directory, way);
   } catch (thrown) {
     await directory.close();
     throw thrown;
   }
 }
 
-async function takeOver(directory: RunDirectory): Promise<ReturnedRun> {
+async function readReturn(
+  directory: RunDirectory,
+  { nextTerm = async (above) => above + 1, isInPlace = true }: WayOfReturn,
+): Promise<ReturnedRun> {
   const { path } = directory;
   const state = await readCoordinatorState(path);
   if (state === null || state.start === null) {
@@ -85,8 +112,8 @@ async function takeOver(directory: RunDirectory): Promise<ReturnedRun> {
   const workersAtStart = start.workersAtStart ?? spec.workersMax;
   const from = start.resumedStep === null ? {} : { resumedStep: start.resumedStep };
   const before: RunSetup = { spec, layout: layoutOf(spec), resume: null, workersAtStart, ...from };
-  const term = state.term + 1;
-  const record = recordIn(state);
+  const term = await nextTerm(state.term);
+  const record = isInPlace ? recordIn(state) : null;
   if (record?.stand.isLoaded === true) {
     await writeCoordinatorState(path, { ...state, term });
     const nothing = { state: null, residuals: new Map(), notices: [] };
@@ -96,8 +123,11 @@ async function takeOver(directory: RunDirectory): Promise<ReturnedRun> {
   const generation = state.generation + 1;
   const setup = { ...again.setup, workersAtStart, generation };
   await writeCoordinatorState(path, { ...state, term, generation, ...noRecord });
-  const text = `the coordinator was started again, under term ${term}: the run forms anew`;
-  const notices = [{ kind: "warning", text } as const, ...again.notices];
+  const text = isInPlace
+    ? `the coordinator was started again, under term ${term}: the run forms anew`
+    : `the run was stopped and is continued, under term ${term}`;
+  const kind = isInPlace ? "warning" : "info";
+  const notices = [{ kind, text } as const, ...again.notices];
   return { ...again, setup, term, record: null, notices, directory, resumedFrom };
 }
 

@@ -52,6 +52,8 @@ export interface KeptSettings {
   readonly runDir: string;
   /** The run's name; null has one made up. */
   readonly name: string | null;
+  /** A process on another machine that has the folder is gone, as the user says. */
+  readonly takeOver?: boolean;
   /** How often metrics.jsonl has a row. */
   readonly logEvery: Cadence;
 }

@@ -5,6 +5,7 @@
  */
 import type { PacelineError } from "../errors.js";
 import type { Timer } from "../host/clock.js";
+import type { HeardTerm } from "../host/heard-term.js";
 import type { ServerHost } from "../host/server-host.js";
 import type { CoordinatorMessage, RegisterRequest } from "../protocol/messages.js";
 import { type MemberEnd, MemberPart, type MemberPartSetup } from "./member-part.js";
@@ -16,12 +17,14 @@ export interface ServerLife extends Omit<MemberPartSetup, "request"> {
   /** A registration for this index, or any that is free. */
   requestOf(index: number | null): RegisterRequest;
   /** The host of a life that has this index. */
-  open(index: number, onStop: (message: Stop) => void): ServerHost;
+  open(index: number, onStop: (message: Stop) => void, heard: HeardTerm): ServerHost;
 }
 
 /** Waits from the second time on, each twice as long as the one before. */
 const firstDelayMs = 5000;
 const delayMsMax = 300_000;
+/** A life of this length says that nothing is wrong with the server. */
+const soundLifeMs = 60_000;
 
 /** The lives, one after the other. */
 export class ServerLives {
@@ -35,6 +38,7 @@ export class ServerLives {
   /** What it waits before it registers again. */
   #delayMs = 0;
   #pause: Timer | null = null;
+  #begunMs = 0;
   #end: (end: MemberEnd) => void = () => {};
   #fail: (thrown: unknown) => void = () => {};
 
@@ -62,17 +66,30 @@ export class ServerLives {
   }
 
   #begin(wanted: number | null): MemberPart {
+    this.#begunMs = this.#life.clock.nowMs();
     const part = new MemberPart({ ...this.#life, request: this.#life.requestOf(wanted) });
-    const joined = part.join((index) => {
-      const host = this.#life.open(index, ({ outcome, reason, stay }) => {
+    const joined = part.join((index, _incarnation, heard) => {
+      const onStop = ({ outcome, reason, stay }: Stop) => {
         if (!stay) this.#end({ outcome, reason });
-      });
+      };
+      const host = this.#life.open(index, onStop, heard);
       this.host = host;
-      const onLeft = (reason: string) => this.#end({ outcome: "left", reason });
-      return { host, onLost: (error) => this.#onLost(error, host, index), onLeft };
+      return {
+        host,
+        onLost: (error) => this.#onLost(error, host, index),
+        onLeft: (reason) => this.#end({ outcome: "left", reason }),
+        onMoved: (reason) => this.#onMoved(reason, host, wanted),
+      };
     });
     joined.catch(this.#fail);
     return part;
+  }
+
+  #onMoved(reason: string, host: ServerHost, wanted: number | null): void {
+    host.close();
+    if (this.#isClosed) return;
+    this.#life.log(`${reason}; registering again`);
+    this.#part = this.#begin(wanted);
   }
 
   #onLost(error: PacelineError, host: ServerHost, index: number): void {
@@ -83,7 +100,7 @@ export class ServerLives {
     }
     if (this.#isClosed) return;
     const { log, clock } = this.#life;
-    const delayMs = this.#delayMs;
+    const delayMs = clock.nowMs() - this.#begunMs < soundLifeMs ? this.#delayMs : 0;
     this.#delayMs = Math.min(delayMsMax, Math.max(firstDelayMs, 2 * delayMs));
     log(`${error.message}; registering again${delayMs === 0 ? "" : ` in ${delayMs / 1000} s`}`);
     this.#pause = clock.after(delayMs, () => {

@@ -9,7 +9,9 @@ import { writeSampleMnist } from "../data/testing/sample-files.js";
 import { resolve } from "../options/resolve.js";
 import { MemoryNetwork } from "../transport/memory/memory.js";
 import type { Observer } from "./observer.js";
-import { type RunRequest, startCoordinator } from "./start-coordinator.js";
+import type { RunRequest } from "./run-carrier.js";
+import { startServing } from "./serving/start-serving.js";
+import { startCoordinator } from "./start-coordinator.js";
 import { startServer } from "./start-server.js";
 import { startWorker } from "./start-worker.js";
 
@@ -167,30 +169,31 @@ describe("roles that a program starts", () => {
       taken: runOf("served", 1).settings,
       later: runOf("later", 1).settings,
     };
-    let begun: () => void = () => {};
-    const running = new Promise<void>((resolveRunning) => (begun = resolveRunning));
-    const coordinator = await startCoordinator(
-      { host: "coordinator", serve: true },
+    const runDir = join(folder, "runs");
+    const coordinator = await startServing(
+      { host: "coordinator", runDir },
       {
         transport: network.createTransport(),
         readSubmitted: (name) => ({ settings: settings[name]!, configText: "" }),
-        onPrepared: () => begun(),
         log: (line) => lines.push(line),
       },
     );
     const client = network.createTransport();
-    const submit = (name: string) => client.submit(coordinator.address, name);
+    const from = { priority: 0, host: "", pid: 0 };
+    const submit = (config: string) => client.submit(coordinator.address, { config, ...from });
     const served = coordinator.serve();
     await assert.rejects(submit("unknown"), { code: "usage", message: /"no-such-set" is unknown/ });
     assert.equal(await submit("good"), "served");
-    await running;
-    await assert.rejects(submit("taken"), { message: /there is a run of that name/ });
+    await assert.rejects(submit("taken"), { message: /a job of that name is already queued/ });
     assert.equal(await submit("later"), "later");
     const reach = { coordinator: coordinator.address };
     const server = await startServer(
       { ...reach, host: "server" },
       { transport: network.createTransport() },
     );
+    while (!lines.some((line) => /^Server 0 registered/.test(line))) {
+      await new Promise((resolveSoon) => setTimeout(resolveSoon, 5));
+    }
     coordinator.interrupt("SIGINT");
     await served;
     assert.equal((await server.ended).outcome, "interrupted");
@@ -198,9 +201,11 @@ describe("roles that a program starts", () => {
     await client.close();
     await coordinator.close();
     assert.match(lines.join("\n"), /a job is refused: data set "no-such-set" is unknown/);
-    assert.match(lines.join("\n"), /job served waits for 1 worker and 1 server, 0 and 0 are here/);
+    const waits = /job served waits for 1 more server: 0 of 1 are free, and 1 more worker: 0 of 1/;
+    assert.match(lines.join("\n"), waits);
     assert.match(lines.join("\n"), /job later is taken, 1 before it/);
-    assert.match(lines.join("\n"), /SIGINT: queued jobs are dropped: later; submit them again/);
+    const kept = /SIGINT: queued jobs are kept in .*\.queue\.json: served, later/;
+    assert.match(lines.join("\n"), kept);
   });
 
   test("go on under a higher term; without one no run begins, nor is a file held", async () => {

@@ -86,9 +86,20 @@ export async function startServer(
     {
       ...{ transport, clock, config, heard, log },
       requestOf: (index) => ({ ...registrationOf("server", index), address, frames }),
-      open: (index, onStop) =>
+      open: (index, onStop, known) =>
         new ServerHost({
-          ...{ clock, index, heard, kernels, trace, log, layoutOf, transport, ioTimeoutMs, route },
+          ...{
+            clock,
+            index,
+            heard: known,
+            kernels,
+            trace,
+            log,
+            layoutOf,
+            transport,
+            ioTimeoutMs,
+            route,
+          },
           openArena: () => new Arena(arenaValuesMax),
           onStop,
           onApplied: ({ version }) => parts.onChunkStep?.(version),

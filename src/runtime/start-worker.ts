@@ -124,6 +124,7 @@ class StartedWorker implements RunningMember {
         host,
         onLost: (error) => void this.#onLost(error, host, given),
         onLeft: (reason) => this.#end({ outcome: "left", reason }),
+        onMoved: (reason) => void this.#registerAgain(reason, host, rank),
       };
     });
     joined.catch(this.#fail);
@@ -134,7 +135,11 @@ class StartedWorker implements RunningMember {
       this.#fail(error);
       return;
     }
-    this.#setup.log(`${error.message}; registering again`);
+    await this.#registerAgain(error.message, host, rank);
+  }
+
+  async #registerAgain(reason: string, host: WorkerHost, rank: number | null): Promise<void> {
+    this.#setup.log(`${reason}; registering again`);
     await host.close();
     if (!this.#isClosed) this.#live(rank);
   }

@@ -7,7 +7,8 @@ import { toPacelineError } from "../errors.js";
 import { MemoryNetwork } from "../transport/memory/memory.js";
 import type { RunningMember } from "./member-part.js";
 import type { Observer, RunEnd } from "./observer.js";
-import { type RunningCoordinator, type RunRequest, startCoordinator } from "./start-coordinator.js";
+import type { RunRequest } from "./run-carrier.js";
+import { type RunningCoordinator, startCoordinator } from "./start-coordinator.js";
 import { startServer } from "./start-server.js";
 import { startWorker } from "./start-worker.js";
 

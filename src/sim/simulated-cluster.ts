@@ -377,7 +377,6 @@ export class SimulatedCluster {
       onEnded: (result) => {
         if (process.isAlive) this.#result = result;
       },
-      submit: () => "",
       readExamples: toyExamples,
     });
     return coordinator;

@@ -54,8 +54,17 @@ export class SimulatedTransport implements Transport {
   drain: Transport["drain"] = (address, member) =>
     this.#ask(address, "drain", (service) => service.drain(member));
 
-  submit: Transport["submit"] = (address, configText) =>
-    this.#ask(address, "submit", (service) => service.submit(configText));
+  submit: Transport["submit"] = (address, submission) =>
+    this.#ask(address, "submit", (service) => service.submit(submission));
+
+  jobs: Transport["jobs"] = (address, job) =>
+    this.#ask(address, "ask for jobs", (service) => structuredClone(service.jobs(job)));
+
+  cancelJob: Transport["cancelJob"] = (address, job) =>
+    this.#ask(address, "cancel a job", (service) => service.cancelJob(job));
+
+  jobEvents: Transport["jobEvents"] = (address, request) =>
+    this.#ask(address, "follow a job", (service) => service.jobEvents(request));
 
   async readExamples(
     address: string,

@@ -204,9 +204,10 @@ test("a client of another make, with a certificate for its host, is answered", a
 });
 
 describe("a role may say at a coordinator what is its own to say", () => {
+  const submission = { config: "epochs: 1", priority: 0, host: "there", pid: 1 };
   const calls: Record<string, (client: Transport, address: string) => Promise<unknown>> = {
     status: (client, address) => client.status(address),
-    submit: (client, address) => client.submit(address, "epochs: 1"),
+    submit: (client, address) => client.submit(address, submission),
     drain: (client, address) => client.drain(address, { role: "worker", rank: 0 }),
     "register a worker": (client, address) => client.register(address, request),
     "register a server": (client, address) =>

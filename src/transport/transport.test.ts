@@ -192,8 +192,10 @@ for (const kind of kinds) {
       const opened = coordinator.sessions[0]!;
       assert.deepEqual(opened.identity, identity);
       assert.deepEqual(opened.mail.messages, heartbeats);
-      for (let sequence = 0; sequence < 50; sequence++)
-        opened.channel.send({ type: "heartbeatAck", sequence, received: 1, term: 1, sinceTerm: 1 });
+      for (let sequence = 0; sequence < 50; sequence++) {
+        const acked = { sequence, received: 1, term: 1, sinceTerm: 1, note: "" };
+        opened.channel.send({ type: "heartbeatAck", ...acked });
+      }
       await until("answers", () => mail.messages.length === 50);
       assert.deepEqual(
         mail.messages.map((m) => (m.type === "heartbeatAck" ? m.sequence : -1)),
@@ -250,8 +252,10 @@ for (const kind of kinds) {
     test("status and submit carry documents; a bad one keeps its code and sentence", async () => {
       const { coordinator, client, address } = await coordinate();
       assert.deepEqual(await client.status(address), coordinator.status());
-      assert.equal(await client.submit(address, "epochs: 3"), "run-of-9-letters");
-      await assert.rejects(client.submit(address, ""), {
+      const from = { priority: -3, host: "box", pid: 9 };
+      const submitted = await client.submit(address, { config: "epochs: 3", ...from });
+      assert.equal(submitted, "run-of-9-letters--3-box-9");
+      await assert.rejects(client.submit(address, { config: "", ...from }), {
         code: "usage",
         message: /configuration is empty; give YAML/,
       });

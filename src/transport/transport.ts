@@ -21,6 +21,7 @@ import type {
   RegisterRequest,
 } from "../protocol/messages.js";
 import type { ResidualChunk, ResidualPlace } from "../protocol/residuals.js";
+import type { JobEvents, JobEventsRequest, Submission } from "../protocol/run-events.js";
 
 /**
  * Receives chunk messages, in order of arrival, two calls for each. Between the two, while the
@@ -89,10 +90,14 @@ export interface CoordinatorService {
   status(): unknown;
   /** Has a member leave: what follows, in a sentence. Throws "refused" where it can't be. */
   drain(member: MemberPlace): string | Promise<string>;
-  /**
-   * A run spec submitted to a serving coordinator, as YAML text; returns the run's name or throws.
-   */
-  submit(configText: string): string | Promise<string>;
+  /** Takes a run into the queue of a serving coordinator; returns the run's name or throws. */
+  submit(submission: Submission): string | Promise<string>;
+  /** A JSON document: the jobs, or the one of this name or number. Throws "refused" without it. */
+  jobs(job: string): unknown;
+  /** Ends a job: what follows, in a sentence. Throws "refused" where nothing can be ended. */
+  cancelJob(job: string): string | Promise<string>;
+  /** A part of what happened in a job. Throws "refused" where there is none. */
+  jobEvents(request: JobEventsRequest): Promise<JobEvents>;
   /**
    * Examples for a worker without files, in memory that nobody writes to any more. Throws a
    * PacelineError: "refused" where the run is not on or deals no examples.
@@ -127,7 +132,10 @@ export interface Transport {
   openChunks(address: string, receiver: ChunkReceiver): ChunkChannel;
   status(address: string): Promise<unknown>;
   drain(address: string, member: MemberPlace): Promise<string>;
-  submit(address: string, configText: string): Promise<string>;
+  submit(address: string, submission: Submission): Promise<string>;
+  jobs(address: string, job: string): Promise<unknown>;
+  cancelJob(address: string, job: string): Promise<string>;
+  jobEvents(address: string, request: JobEventsRequest): Promise<JobEvents>;
   /**
    * Gives each block of the coordinator's answer to `onBlock`, in order, then resolves. What
    * `onBlock` throws ends the call and is what it rejects with.

@@ -14,6 +14,8 @@ export interface Call {
   readonly resolution: Resolution;
   readonly options: ResolvedOptions;
   readonly io: CommandIo;
+  /** True where a coordinator goes on in place of one that died. */
+  readonly goesOn?: boolean;
 }
 
 /** A flag that is not in the options table. */

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { createServer, type Socket } from "node:net";
+import { hostname } from "node:os";
 import { describe, test } from "node:test";
 import { PacelineError } from "../../errors.js";
 import type { MemberPlace } from "../../protocol/identity.js";
-import type { CoordinatorSnapshot } from "../../protocol/run-events.js";
+import type { CoordinatorSnapshot, Submission } from "../../protocol/run-events.js";
 import { idleWorker } from "../../protocol/statistics.js";
 import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
 import { MemoryNetwork } from "../../transport/memory/memory.js";
@@ -78,7 +79,7 @@ function serviceWith(parts: Partial<CoordinatorService>): CoordinatorService {
   const unasked = () => assert.fail("nobody asked for this");
   const calls = { register: unasked, open: unasked, status: unasked, drain: unasked };
   const values = {
-    submit: unasked,
+    ...{ submit: unasked, jobs: unasked, cancelJob: unasked, jobEvents: unasked },
     readExamples: unasked,
     keepResidual: unasked,
     readResidual: unasked,
@@ -165,17 +166,20 @@ describe("paceline status", () => {
 
 describe("paceline submit", () => {
   const configText = "model: mlp\n";
+  const choice = { priority: 4, waits: false, follows: false };
   const submitted = (json: boolean, parts: Partial<CoordinatorService>) =>
-    printed(parts, (io, transport) =>
-      submit({ ...options, json }, { ...io, configText }, transport),
-    );
+    printed(parts, (io, transport) => {
+      const around = { ...io, stderr: { write: () => assert.fail("told") }, configText };
+      return submit({ ...options, json }, around, choice, transport);
+    });
 
   test("sends the configuration and prints the run's name", async () => {
-    const taken: string[] = [];
-    const parts = { submit: (text: string) => `run-${taken.push(text)}` };
+    const taken: Submission[] = [];
+    const parts = { submit: (one: Submission) => `run-${taken.push(one)}` };
     assert.equal(await submitted(false, parts), "run-1\n");
     assert.equal(await submitted(true, parts), '{"run":"run-2"}\n');
-    assert.deepEqual(taken, [configText, configText]);
+    const from = { priority: 4, host: hostname(), pid: process.pid };
+    assert.deepEqual(taken, Array(2).fill({ config: configText, ...from }));
   });
 
   test("passes on why a coordinator takes no run", async () => {
@@ -225,7 +229,8 @@ describe("paceline admin drain", () => {
 });
 
 describe("over the network", () => {
-  const io = { stdout: { write: () => assert.fail("printed") }, configText: "model: mlp\n" };
+  const sink = { write: () => assert.fail("printed") };
+  const io = { stdout: sink, stderr: sink, configText: "model: mlp\n" };
 
   test("the snapshot comes through gRPC as it was", async () => {
     const server = createGrpcTransport();

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { PacelineError } from "../../errors.js";
 import type { CoordinatorSnapshot } from "../../protocol/run-events.js";
 import { printable } from "../../report/progress.js";
+import type { ServedMember, ServingSnapshot } from "../../runtime/serving/serving-picture.js";
 import type { Transport } from "../../transport/transport.js";
 import { adminTransport } from "../admin-transport.js";
 import { type AdminCall, coordinatorAddress } from "../coordinator-address.js";
@@ -25,14 +26,26 @@ export async function status(
   }
 }
 
+/** What is shown; what only a coordinator that serves has may be missing. */
+type Shown = CoordinatorSnapshot & Partial<Pick<ServingSnapshot, "runs" | "jobs">>;
+
 /** The snapshot for people. */
-export function statusLines(snapshot: CoordinatorSnapshot, address: string): string[] {
-  const { name, phase, activity, members, evaluations, moves } = snapshot;
+export function statusLines(snapshot: Shown, address: string): string[] {
+  const { name, phase, activity, members, evaluations, moves, runs = [], jobs = [] } = snapshot;
   const lines = [
     `coordinator ${address}`,
     `run         ${name === null ? "none" : printable(name)}`,
     `phase       ${printable(phase)}: ${printable(activity)}`,
   ];
+  if (runs.length > 1) {
+    for (const run of runs) {
+      const where = `epoch ${run.epoch + 1} of ${run.epochs}, step ${run.globalSteps}`;
+      lines.push(`runs        ${printable(run.name ?? "")}: ${printable(run.phase)}, ${where}`);
+    }
+  }
+  for (const job of jobs.filter(({ state }) => state === "queued")) {
+    lines.push(`queued      ${printable(job.name)} ${printable(job.waitsFor)}`.trimEnd());
+  }
   if (name !== null) {
     const { epoch, epochs, globalSteps, examples, totalExamples } = snapshot;
     const share = totalExamples === 0 ? 0 : (100 * examples) / totalExamples;
@@ -47,7 +60,11 @@ export function statusLines(snapshot: CoordinatorSnapshot, address: string): str
     );
   }
   if (members.length === 0) return [...lines, "members     none"];
+  const serves = members.some((member) => "job" in member);
+  const jobOf = (member: (typeof members)[number]) =>
+    serves ? [printable((member as ServedMember).job ?? "-")] : [];
   const rows = members.map((member) => [
+    ...jobOf(member),
     `${member.role}-${member.rank}`,
     `${member.pid}`,
     printable(member.host),
@@ -55,7 +72,8 @@ export function statusLines(snapshot: CoordinatorSnapshot, address: string): str
     member.worker === null ? "-" : `${member.worker.clock}`,
     printable(member.state === "alive" ? member.activity : member.reason),
   ]);
-  return [...lines, "", ...table(["Member", "Pid", "Host", "State", "Step", "Doing"], rows)];
+  const titles = ["Member", "Pid", "Host", "State", "Step", "Doing"];
+  return [...lines, "", ...table([...(serves ? ["Job"] : []), ...titles], rows)];
 }
 
 function table(titles: readonly string[], rows: readonly (readonly string[])[]): string[] {
@@ -87,7 +105,18 @@ const member = z.looseObject({
   reason: z.string(),
   activity: z.string(),
   worker: z.looseObject({ clock: z.number() }).nullable(),
+  job: z.string().nullable().optional(),
 });
+
+const run = z.looseObject({
+  name: z.string().nullable(),
+  phase: z.string(),
+  epoch: z.number(),
+  epochs: z.number(),
+  globalSteps: z.number(),
+});
+
+const job = z.looseObject({ name: z.string(), state: z.string(), waitsFor: z.string() });
 
 const snapshotSchema = z.looseObject({
   name: z.string().nullable(),
@@ -101,12 +130,14 @@ const snapshotSchema = z.looseObject({
   moves: z.looseObject({ left: z.number(), total: z.number() }),
   members: z.array(member),
   evaluations: z.array(evaluation),
+  runs: z.array(run).optional(),
+  jobs: z.array(job).optional(),
 });
 
 /** What is shown of a snapshot must be there; what is not is let be. */
-function checked(told: unknown, address: string): CoordinatorSnapshot {
+function checked(told: unknown, address: string): Shown {
   const parsed = snapshotSchema.safeParse(told);
-  if (parsed.success) return parsed.data as unknown as CoordinatorSnapshot;
+  if (parsed.success) return parsed.data as unknown as Shown;
   const issue = parsed.error.issues[0]!;
   const where = issue.path.join(".") || "the whole";
   const sentence = `${address} sent a status of another form (${where}: ${issue.message})`;

@@ -194,7 +194,8 @@ export class Roster {
 
   #accept({ rank, incarnation }: Member): RegisterReply {
     const { heartbeatIntervalMs, leaseMs } = this.#config;
-    return { accepted: true, rank, incarnation, term: this.term, heartbeatIntervalMs, leaseMs };
+    const times = { heartbeatIntervalMs, leaseMs };
+    return { accepted: true, rank, incarnation, term: this.term, ...times, run: "" };
   }
 
   /** The live member of a rank, if any. */

@@ -7,7 +7,6 @@
  * answers to all pushes of the step before.
  *
  * Its states are in worker-state.ts; `stop` leads back to idle from any of them.
- *
  * Invariants: pushes of one step are in flight at a time; a push stays outstanding, and is sent
  * again as it was, until it is answered; a worker that was asked to pause does not start a step
  * past the one it was given.
@@ -182,6 +181,7 @@ export class Worker {
         if (!this.#rest.leave(message, this.#state.name)) this.#onStop(message);
         break;
       case "heartbeatAck":
+      case "move":
         break;
       default:
         message satisfies never;

@@ -157,7 +157,6 @@ export async function runInMemory(plan: ToyPlan): Promise<Outcome> {
       inheritance: () => residuals,
       onEvent: (event) => events.push(event),
       onEnded: resolve,
-      submit: () => "",
       readExamples: plan.readExamples ?? (() => assert.fail("nobody asks for examples")),
     });
     closing.push(() => coordinator.close());

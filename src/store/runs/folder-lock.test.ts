@@ -4,8 +4,9 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { diskFiles } from "../files.js";
 import { processStart } from "../process-life.js";
-import { lockFolder, lockName, refusalOf } from "./folder-lock.js";
+import { isLocked, lockFolder, lockName, refusalOf } from "./folder-lock.js";
 
 let folder = "";
 
@@ -64,6 +65,21 @@ test("of a process elsewhere, and of a lock that says nothing, the user decides"
   await assert.rejects(lockFolder(folder), /on elsewhere .*: if it is gone, remove .*writer.lock/);
   await writeFile(join(folder, lockName), "");
   await assert.rejects(lockFolder(folder), /names no process: remove it if no process writes/);
+});
+
+test("the user may say that a process elsewhere is gone, and of none here", async () => {
+  for (const content of [JSON.stringify({ pid: 1, host: "elsewhere", start: null, since }), ""]) {
+    await writeFile(join(folder, lockName), content);
+    const wanted = content === "" ? /names no process: add --take-over/ : /gone, add --take-over/;
+    await assert.rejects(lockFolder(folder, lockName, diskFiles, "refused"), wanted);
+    const lock = await lockFolder(folder, lockName, diskFiles, "taken over");
+    assert.match(await readFile(join(folder, lockName), "utf8"), new RegExp(`:${process.pid},`));
+    const living = /wait until it ends/;
+    await assert.rejects(lockFolder(folder, lockName, diskFiles, "taken over"), living);
+    assert.equal(await isLocked(folder), true);
+    await lock.release();
+    assert.equal(await isLocked(folder), false);
+  }
 });
 
 test("who gives a folder free leaves the lock of another alone", async () => {

@@ -2,7 +2,8 @@
  * One writer for a folder: a file in it says which process writes there. It is made in one step, so
  * of two that come at once one is refused. A process that died has left its lock behind; on the
  * same machine the next one takes the folder over. Of a process elsewhere nobody here can tell
- * whether it lives, so the user has to say that it does not.
+ * whether it lives, so the user has to say that it does not. A process that lives here keeps its
+ * folder whatever the user says.
  */
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -22,6 +23,12 @@ export interface FolderLock {
   release(): Promise<void>;
 }
 
+/**
+ * What happens to the lock of a process elsewhere, or one that names no process: the user removes
+ * the file, is told to say --take-over, or has said it.
+ */
+export type ForeignLock = "removed by hand" | "refused" | "taken over";
+
 const bytesMax = 64 * 1024;
 /** A lock is written at once after it is made. */
 const writingMs = 500;
@@ -37,6 +44,7 @@ export async function lockFolder(
   folder: string,
   name: string = lockName,
   files: Files = diskFiles,
+  foreign: ForeignLock = "removed by hand",
 ): Promise<FolderLock> {
   const path = join(folder, name);
   const { pid } = process;
@@ -45,11 +53,20 @@ export async function lockFolder(
   const text = `${JSON.stringify({ pid, host: hostname(), start, since })}\n`;
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     if (await files.claimFile(path, text)) return { release: () => giveUp(path, text, files) };
-    const refusal = await refusalOf(folder, name, files);
+    const refusal = await refusalOf(folder, name, files, foreign);
     if (refusal !== null) throw new PacelineError("usage", refusal);
-    if (!(await removeStale(folder, name, files))) await sleep(lookIntervalMs);
+    if (!(await removeStale(folder, name, files, foreign))) await sleep(lookIntervalMs);
   }
   throw new PacelineError("usage", `${path} keeps changing: try again in a minute`);
+}
+
+/** True where a process has taken a folder and not given it free: it writes there, or has died. */
+export async function isLocked(
+  folder: string,
+  name: string = lockName,
+  files: Files = diskFiles,
+): Promise<boolean> {
+  return (await readOwner(join(folder, name), files)) !== null;
 }
 
 /** Why this process must not write into a folder, in words; null where it may. */
@@ -57,16 +74,21 @@ export async function refusalOf(
   folder: string,
   name: string = lockName,
   files: Files = diskFiles,
+  foreign: ForeignLock = "removed by hand",
 ): Promise<string | null> {
   const path = join(folder, name);
   const owner = await readOwner(path, files);
   if (owner === null) return null;
+  const isOfHere = owner !== "broken" && owner.host === hostname();
+  if (!isOfHere && foreign === "taken over") return null;
   if (owner === "broken") {
-    return `${path} names no process: remove it if no process writes into ${folder}`;
+    const remedy = foreign === "refused" ? "add --take-over" : "remove it";
+    return `${path} names no process: ${remedy} if no process writes into ${folder}`;
   }
   const { pid, host, since } = owner;
   const who = `process ${pid} on ${host} has been writing into ${folder} since ${since}`;
-  if (host !== hostname()) return `${who}: if it is gone, remove ${path}`;
+  const remedy = foreign === "refused" ? "add --take-over" : `remove ${path}`;
+  if (!isOfHere) return `${who}: if it is gone, ${remedy}`;
   return (await isAlive(owner)) ? `${who}: wait until it ends, or stop it` : null;
 }
 
@@ -78,7 +100,12 @@ async function isAlive({ pid, start }: FolderOwner): Promise<boolean> {
  * Removes the lock of a process that is gone; false where another process is about to. Of several
  * that see it one looks again and removes it, under a lock of its own.
  */
-async function removeStale(folder: string, name: string, files: Files): Promise<boolean> {
+async function removeStale(
+  folder: string,
+  name: string,
+  files: Files,
+  foreign: ForeignLock,
+): Promise<boolean> {
   const path = join(folder, name);
   const aside = `${path}.takeover`;
   const own = { pid: process.pid, host: hostname(), start: await processStart(process.pid) };
@@ -92,7 +119,7 @@ async function removeStale(folder: string, name: string, files: Files): Promise<
   try {
     // While it is stale nobody but who holds this second lock removes it.
     const owner = await readOwner(path, files);
-    const isStale = owner !== null && (await refusalOf(folder, name, files)) === null;
+    const isStale = owner !== null && (await refusalOf(folder, name, files, foreign)) === null;
     if (isStale) await files.remove(path);
     return true;
   } finally {

@@ -15,7 +15,7 @@ import {
   wholePath,
   writeTextAtomically,
 } from "../files.js";
-import { type FolderLock, lockFolder, refusalOf } from "./folder-lock.js";
+import { type FolderLock, type ForeignLock, lockFolder, refusalOf } from "./folder-lock.js";
 import { JsonLinesWriter, type LostLines } from "./json-lines.js";
 
 /** A process of the run, as cluster.json lists it. */
@@ -43,6 +43,11 @@ export interface RunDirectoryRequest {
   readonly resuming: boolean;
   /** The text of config.yaml. */
   readonly configText: string;
+  /**
+   * True where the user says that a process elsewhere, which has the folder, is gone; false where
+   * the user may say so, left out where nobody asks.
+   */
+  readonly takeOver?: boolean | undefined;
 }
 
 const resultName = "result.json";
@@ -76,7 +81,7 @@ export async function openRunDirectory(
   const joined = join(root, chosen);
   const path = isInBucket(joined) ? wholePath(joined) : joined;
   if (name !== null && !(await files.claimFolder(path)) && !resuming) throw taken(name, root);
-  const lock = await lockFolder(path, undefined, files);
+  const lock = await lockFolder(path, undefined, files, foreignLock(request));
   try {
     await files.makeFolder(join(path, "logs"));
     await writeTextAtomically(files, join(path, "config.yaml"), configText);
@@ -89,6 +94,12 @@ export async function openRunDirectory(
     await lock.release();
     throw thrown;
   }
+}
+
+/** What happens to the lock of a process elsewhere. */
+export function foreignLock({ takeOver }: Pick<RunDirectoryRequest, "takeOver">): ForeignLock {
+  if (takeOver === undefined) return "removed by hand";
+  return takeOver ? "taken over" : "refused";
 }
 
 interface RunParts {

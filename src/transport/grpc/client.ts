@@ -20,6 +20,16 @@ import type {
 } from "../transport.js";
 import { decodeChunk, encodeChunk } from "../wire/chunk-codec.js";
 import {
+  cancelJobReplyBytes,
+  cancelJobRequestBytes,
+  jobEventsReplyBytes,
+  jobEventsRequestBytes,
+  jobsReplyBytes,
+  jobsRequestBytes,
+  submitReplyBytes,
+  submitRequestBytes,
+} from "../wire/job-codec.js";
+import {
   keepResidualBytes,
   keptResidualBytes,
   readResidualBytes,
@@ -32,8 +42,6 @@ import {
   registerRequestBytes,
   statusReplyBytes,
   statusRequestBytes,
-  submitReplyBytes,
-  submitRequestBytes,
 } from "../wire/service-codec.js";
 import { decodeCoordinatorMessage, encodeMemberMessage } from "../wire/session-codec.js";
 import { GrpcConnection } from "./connection.js";
@@ -62,12 +70,7 @@ export class GrpcClient {
   status: Transport["status"] = async (address) => {
     const bytes = statusRequestBytes.encode({});
     const reply = await this.#ask(address, coordinatorMethods.status, bytes);
-    const { json } = statusReplyBytes.decode(reply);
-    try {
-      return JSON.parse(json) as unknown;
-    } catch (cause) {
-      throw new PacelineError("protocol", `${address} sent a status that is not JSON`, { cause });
-    }
+    return parsed(statusReplyBytes.decode(reply).json, "a status", address);
   };
 
   drain: Transport["drain"] = async (address, member) => {
@@ -75,9 +78,30 @@ export class GrpcClient {
     return drainReplyBytes.decode(await this.#ask(address, coordinatorMethods.drain, bytes)).text;
   };
 
-  submit: Transport["submit"] = async (address, configText) => {
-    const bytes = submitRequestBytes.encode({ config: configText });
+  submit: Transport["submit"] = async (address, submission) => {
+    const bytes = submitRequestBytes.encode(submission);
     return submitReplyBytes.decode(await this.#ask(address, coordinatorMethods.submit, bytes)).run;
+  };
+
+  jobs: Transport["jobs"] = async (address, job) => {
+    const reply = await this.#ask(
+      address,
+      coordinatorMethods.jobs,
+      jobsRequestBytes.encode({ job }),
+    );
+    return parsed(jobsReplyBytes.decode(reply).json, "jobs", address);
+  };
+
+  cancelJob: Transport["cancelJob"] = async (address, job) => {
+    const bytes = cancelJobRequestBytes.encode({ job });
+    const reply = await this.#ask(address, coordinatorMethods.cancelJob, bytes);
+    return cancelJobReplyBytes.decode(reply).text;
+  };
+
+  jobEvents: Transport["jobEvents"] = async (address, request) => {
+    const bytes = jobEventsRequestBytes.encode(request);
+    const reply = await this.#ask(address, coordinatorMethods.jobEvents, bytes);
+    return jobEventsReplyBytes.decode(reply);
   };
 
   readExamples: Transport["readExamples"] = (address, request, onBlock) =>
@@ -198,6 +222,14 @@ export class GrpcClient {
       client.close();
     });
     return stream;
+  }
+}
+
+function parsed(json: string, what: string, address: string): unknown {
+  try {
+    return JSON.parse(json) as unknown;
+  } catch (cause) {
+    throw new PacelineError("protocol", `${address} sent ${what} that is not JSON`, { cause });
   }
 }
 

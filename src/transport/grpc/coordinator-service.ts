@@ -17,6 +17,16 @@ import { type Door, doorAt } from "../credentials/door.js";
 import type { CoordinatorService, Listener, MemberReceiver, SessionChannel } from "../transport.js";
 import { blocksOf, examplesBlockBytes, examplesRequestBytes } from "../wire/examples-codec.js";
 import {
+  cancelJobReplyBytes,
+  cancelJobRequestBytes,
+  jobEventsReplyBytes,
+  jobEventsRequestBytes,
+  jobsReplyBytes,
+  jobsRequestBytes,
+  submitReplyBytes,
+  submitRequestBytes,
+} from "../wire/job-codec.js";
+import {
   keepResidualBytes,
   keptResidualBytes,
   readResidualBytes,
@@ -31,8 +41,6 @@ import {
   registerRequestBytes,
   statusReplyBytes,
   statusRequestBytes,
-  submitReplyBytes,
-  submitRequestBytes,
 } from "../wire/service-codec.js";
 import { decodeMemberMessage, encodeCoordinatorMessage } from "../wire/session-codec.js";
 import { listen, serverStream } from "./listener.js";
@@ -77,10 +85,7 @@ export function serveCoordinator(
       const text = await service.drain(drainRequestBytes.decode(bytes));
       return drainReplyBytes.encode({ text });
     }),
-    submit: unary(async (bytes) => {
-      const run = await service.submit(submitRequestBytes.decode(bytes).config);
-      return submitReplyBytes.encode({ run });
-    }),
+    ...jobHandlers(service),
     keepResidual: unary((bytes) => {
       service.keepResidual(keepResidualBytes.decode(bytes));
       return keptResidualBytes.encode({});
@@ -99,6 +104,27 @@ export function serveCoordinator(
   };
   const name = serviceNames.coordinator;
   return listen(address, { name, methods: coordinatorMethods, handlers, streams, door }, limits);
+}
+
+function jobHandlers(service: CoordinatorService) {
+  return {
+    submit: unary(async (bytes) => {
+      const run = await service.submit(submitRequestBytes.decode(bytes));
+      return submitReplyBytes.encode({ run });
+    }),
+    jobs: unary((bytes) => {
+      const jobs = service.jobs(jobsRequestBytes.decode(bytes).job);
+      return jobsReplyBytes.encode({ json: JSON.stringify(jobs ?? null) });
+    }),
+    cancelJob: unary(async (bytes) => {
+      const text = await service.cancelJob(cancelJobRequestBytes.decode(bytes).job);
+      return cancelJobReplyBytes.encode({ text });
+    }),
+    jobEvents: unary(async (bytes) => {
+      const events = await service.jobEvents(jobEventsRequestBytes.decode(bytes));
+      return jobEventsReplyBytes.encode(events);
+    }),
+  };
 }
 
 /** Takes the message that opens a session and gives the stream to the service. */

@@ -157,8 +157,17 @@ class MemoryTransport implements Transport {
   drain: Transport["drain"] = (address, member) =>
     this.#ask(address, (service) => service.drain(member));
 
-  submit: Transport["submit"] = (address, configText) =>
-    this.#ask(address, (service) => service.submit(configText));
+  submit: Transport["submit"] = (address, submission) =>
+    this.#ask(address, (service) => service.submit(submission));
+
+  jobs: Transport["jobs"] = (address, job) =>
+    this.#ask(address, (service) => structuredClone(service.jobs(job)));
+
+  cancelJob: Transport["cancelJob"] = (address, job) =>
+    this.#ask(address, (service) => service.cancelJob(job));
+
+  jobEvents: Transport["jobEvents"] = (address, request) =>
+    this.#ask(address, (service) => service.jobEvents(request));
 
   readExamples: Transport["readExamples"] = (address, request, onBlock) =>
     this.#ask(address, (service) => {

@@ -16,6 +16,7 @@ import type {
 } from "../../protocol/messages.js";
 import { emptyHeader, protocolVersion } from "../../protocol/messages.js";
 import type { ResidualChunk, ResidualPlace } from "../../protocol/residuals.js";
+import type { JobEvents, JobEventsRequest, Submission } from "../../protocol/run-events.js";
 import type { CoordinatorService, SessionChannel } from "../transport.js";
 
 export const request: RegisterRequest = {
@@ -37,6 +38,7 @@ export const accepted: RegisterReply = {
   term: 1,
   heartbeatIntervalMs: 500,
   leaseMs: 3000,
+  run: "",
 };
 
 /** Waits until a condition holds; fails with what was waited for after a minute. */
@@ -110,10 +112,22 @@ export class Coordinator implements CoordinatorService {
     return `${role}-${rank} leaves`;
   }
 
-  submit(configText: string): string {
-    if (configText === "")
-      throw new PacelineError("usage", "the configuration is empty; give YAML");
-    return `run-of-${configText.length}-letters`;
+  submit({ config, priority, host, pid }: Submission): string {
+    if (config === "") throw new PacelineError("usage", "the configuration is empty; give YAML");
+    return `run-of-${config.length}-letters-${priority}-${host}-${pid}`;
+  }
+
+  jobs(job: string): unknown {
+    if (job === "7") throw new PacelineError("refused", "there is no job 7");
+    return [{ id: 1, name: "first", job }];
+  }
+
+  cancelJob(job: string): string {
+    return `job ${job} is cancelled`;
+  }
+
+  async jobEvents({ job, from }: JobEventsRequest): Promise<JobEvents> {
+    return { text: `{"job":"${job}"}\n`, next: from + 13, isOver: from > 0 };
   }
 
   /** Examples of 3 x 64 x 64 bytes, each filled with its position. */

@@ -64,3 +64,5 @@ export const refusedRegistrationsMs = 60_000;
 export const tokenBytesMin = 16;
 /** See there. */
 export const tokenBytesMax = 512;
+/** Highest priority of a job; as low below 0. */
+export const priorityMax = 1000;

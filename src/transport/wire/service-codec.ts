@@ -63,6 +63,7 @@ const registered = record<Accepted, wire.Registered>(schemas.RegisteredSchema, {
   term: small(0, termMax),
   heartbeatIntervalMs: small(1),
   leaseMs: small(1),
+  run: text(nameBytesMax),
 });
 
 const refused = record<Denied, wire.Refused>(schemas.RefusedSchema, {
@@ -151,22 +152,6 @@ export const drainReplyBytes = bytesCodec<{ readonly text: string }, wire.DrainR
   schemas.DrainReplySchema,
   record<{ readonly text: string }, wire.DrainReply>(schemas.DrainReplySchema, {
     text: text(sentenceBytesMax),
-  }),
-);
-
-/** A run for a serving coordinator. */
-export const submitRequestBytes = bytesCodec<{ readonly config: string }, wire.SubmitRequest>(
-  schemas.SubmitRequestSchema,
-  record<{ readonly config: string }, wire.SubmitRequest>(schemas.SubmitRequestSchema, {
-    config: text(documentBytesMax),
-  }),
-);
-
-/** The name of the run that was taken. */
-export const submitReplyBytes = bytesCodec<{ readonly run: string }, wire.SubmitReply>(
-  schemas.SubmitReplySchema,
-  record<{ readonly run: string }, wire.SubmitReply>(schemas.SubmitReplySchema, {
-    run: text(nameBytesMax),
   }),
 );
 

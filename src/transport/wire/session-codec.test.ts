@@ -250,7 +250,9 @@ const coordinatorMessages: {
     received: whole,
     term,
     sinceTerm: term,
+    note: words,
   }),
+  move: shape<Told<"move">>({ type: fc.constant("move"), reason: words }),
   prepare: shape<Told<"prepare">>({
     type: fc.constant("prepare"),
     spec: specs,
@@ -334,6 +336,7 @@ test("registrations and their replies decode to what was encoded", () => {
       term,
       heartbeatIntervalMs: period,
       leaseMs: period,
+      run: words,
     }),
     shape<Extract<RegisterReply, { accepted: false }>>({
       accepted: fc.constant(false),

@@ -279,7 +279,9 @@ const downBodies = union<CoordinatorMessage, wire.CoordinatorMessage["body"]>({
     received: count,
     term,
     sinceTerm: term,
+    note: sentence,
   }),
+  move: record<Order<"move">, wire.Move>(schemas.MoveSchema, { reason: sentence }),
   prepare: record<Order<"prepare">, wire.Prepare>(schemas.PrepareSchema, {
     spec: runSpecCodec,
     residuals: flag,

@@ -1,0 +1,38 @@
+/**
+ * What happened in a job, a part at a time: whole lines of its run's events.jsonl, from a byte on,
+ * so that one who follows it asks for what is behind the last part, also after a restart of the
+ * coordinator.
+ */
+import { join } from "node:path";
+import type { JobEvents } from "../../protocol/run-events.js";
+import { isMissing } from "../../store/file-errors.js";
+import { diskFiles, type Files } from "../../store/files.js";
+
+/** The most bytes of a part. */
+const partBytesMax = 512 * 1024;
+const lineBreak = 0x0a;
+
+/** A part of the events of the run in a folder; nothing where there is no file, or nothing more. */
+export async function readEventsPart(
+  folder: string,
+  from: number,
+  files: Files = diskFiles,
+): Promise<Pick<JobEvents, "text" | "next">> {
+  const file = await files.openFile(join(folder, "events.jsonl")).catch((thrown: unknown) => {
+    if (isMissing(thrown)) return null;
+    throw thrown;
+  });
+  if (file === null) return { text: "", next: from };
+  try {
+    const bytes = Math.min(partBytesMax, file.bytes - from);
+    if (bytes <= 0) return { text: "", next: from };
+    const part = Buffer.alloc(bytes);
+    await file.read(part, from);
+    const end = part.lastIndexOf(lineBreak) + 1;
+    // A line that fills a whole part is none of ours.
+    const taken = end === 0 && bytes === partBytesMax ? bytes : end;
+    return { text: end === 0 ? "" : part.toString("utf8", 0, end), next: from + taken };
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,31 @@
+/** Calls about jobs of a coordinator that serves, over every transport. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { kinds } from "./testing/kinds.js";
+import { Coordinator } from "./testing/recording.js";
+
+for (const kind of kinds) {
+  describe(`jobs by the ${kind.name} transport`, () => {
+    test("are shown, cancelled and followed by name", async (context) => {
+      const { server, client } = kind.create();
+      const listener = await server.serveCoordinator(kind.listenAddress, new Coordinator());
+      const { address } = listener;
+      context.after(async () => {
+        await client.close();
+        await listener.close();
+        await server.close();
+      });
+      assert.deepEqual(await client.jobs(address, "x"), [{ id: 1, name: "first", job: "x" }]);
+      const missing = { code: "refused", message: /there is no job 7/ };
+      await assert.rejects(async () => client.jobs(address, "7"), missing);
+      assert.equal(await client.cancelJob(address, "x"), "job x is cancelled");
+      for (const [from, isOver] of [
+        [0, false],
+        [13, true],
+      ] as const) {
+        const part = await client.jobEvents(address, { job: "x", from });
+        assert.deepEqual(part, { text: '{"job":"x"}\n', next: from + 13, isOver });
+      }
+    });
+  });
+}
