@@ -7,7 +7,7 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native install build lint proto kernels docs sbom test test-long mutants bench-memory bench-checkpoint bench-failover test-onednn3 demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long conversation clean
+.PHONY: help node native etcd install build lint proto kernels docs sbom test test-long mutants bench-memory bench-checkpoint bench-failover test-onednn3 demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long conversation clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
@@ -69,7 +69,10 @@ sbom: install
 conversation: build
 	$(NODE) scripts/record-conversation.mjs
 
-test: native lint build
+etcd: node
+	@$(NODE) scripts/fetch-etcd.mjs
+
+test: native etcd lint build
 	$(NODE) scripts/generate-proto.mjs --check
 	$(NODE) scripts/generate-kernels.mjs --check
 	$(NODE) scripts/run-tests.mjs

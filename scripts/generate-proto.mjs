@@ -1,7 +1,7 @@
 /**
- * Generates src/transport/wire/generated-*.ts from proto/, offline, with buf and protoc-gen-es from
- * node_modules. `--check` writes nothing and exits 1 when the committed files differ from what would
- * be generated.
+ * Generates src/transport/wire/generated-*.ts and src/store/etcd/generated-*.ts from proto/, offline,
+ * with buf and protoc-gen-es from node_modules. `--check` writes nothing and exits 1 when the committed
+ * files differ from what would be generated.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,10 +10,14 @@ import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const wire = join(root, "src", "transport", "wire");
+/** Packages of proto/, and where what is made of them lies. */
+const targets = new Map([
+  [join("paceline", "v1"), join("src", "transport", "wire")],
+  [join("etcd", "v3"), join("src", "store", "etcd")],
+]);
 const binaries = join(root, "node_modules", ".bin");
 
-/** Runs buf and returns the generated files by the names they are to have. */
+/** Runs buf and returns the generated files by the paths they are to have. */
 function generate() {
   const out = mkdtempSync(join(tmpdir(), "paceline-proto-"));
   try {
@@ -33,11 +37,15 @@ function generate() {
       const reason = ran.error ?? ran.stderr;
       throw new Error(`buf generate failed; run npm ci and mend proto/: ${reason}`);
     }
-    const folder = join(out, "paceline", "v1");
     return new Map(
-      readdirSync(folder)
-        .sort()
-        .map((name) => [flatName(name), flatImports(readFileSync(join(folder, name), "utf8"))]),
+      [...targets].flatMap(([packaged, target]) =>
+        readdirSync(join(out, packaged))
+          .sort()
+          .map((name) => {
+            const text = readFileSync(join(out, packaged, name), "utf8");
+            return [join(target, flatName(name)), flatImports(text)];
+          }),
+      ),
     );
   } finally {
     rmSync(out, { recursive: true, force: true });
@@ -57,23 +65,26 @@ function flatImports(text) {
 }
 
 function committed() {
-  return readdirSync(wire).filter((name) => /^generated-.*\.ts$/.test(name));
+  return [...targets.values()].flatMap((target) =>
+    readdirSync(join(root, target))
+      .filter((name) => /^generated-.*\.ts$/.test(name))
+      .map((name) => join(target, name)),
+  );
 }
 
 const generated = generate();
-const stale = committed().filter((name) => !generated.has(name));
+const present = committed();
+const stale = present.filter((path) => !generated.has(path));
 if (process.argv.includes("--check")) {
-  const present = new Set(committed());
   const different = [...generated].filter(
-    ([name, text]) => !present.has(name) || readFileSync(join(wire, name), "utf8") !== text,
+    ([path, text]) => !present.includes(path) || readFileSync(join(root, path), "utf8") !== text,
   );
-  const names = [...different.map(([name]) => name), ...stale];
-  if (names.length > 0) {
-    const files = names.map((name) => `src/transport/wire/${name}`).join(", ");
-    console.error(`${files} differ from proto/; run node scripts/generate-proto.mjs`);
+  const paths = [...different.map(([path]) => path), ...stale];
+  if (paths.length > 0) {
+    console.error(`${paths.join(", ")} differ from proto/; run node scripts/generate-proto.mjs`);
     process.exit(1);
   }
 } else {
-  for (const name of stale) rmSync(join(wire, name));
-  for (const [name, text] of generated) writeFileSync(join(wire, name), text);
+  for (const path of stale) rmSync(join(root, path));
+  for (const [path, text] of generated) writeFileSync(join(root, path), text);
 }

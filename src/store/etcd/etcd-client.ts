@@ -1,0 +1,195 @@
+/**
+ * Calls of an etcd, by its gRPC API of version 3: as many as records and elections need.
+ *
+ * A call goes to one member of the etcd; where that can't be reached or does not answer in time,
+ * the next is tried, each at most once. A transaction may so be done twice: those that callers
+ * make come to the same result then.
+ */
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
+import { Client, credentials, status } from "@grpc/grpc-js";
+import { PacelineError } from "../../errors.js";
+import {
+  type KeyValue,
+  KV,
+  Lease,
+  type LeaseKeepAliveResponse,
+  type TxnRequestSchema,
+  type TxnResponse,
+  Watch,
+  type WatchResponse,
+} from "./generated-etcd.js";
+
+/** A method of one request and one answer. */
+type Unary<I extends DescMessage, O extends DescMessage> = DescMethod & {
+  readonly methodKind: "unary";
+  readonly input: I;
+  readonly output: O;
+};
+
+/** A method of many requests and many answers. */
+type Streaming<I extends DescMessage, O extends DescMessage> = DescMethod & {
+  readonly methodKind: "bidi_streaming";
+  readonly input: I;
+  readonly output: O;
+};
+
+/** Requests and answers of one open call. */
+export interface EtcdStream<Request, Answer> {
+  send(request: Request): void;
+  /** Ends with the call; throws where that failed. */
+  readonly answers: AsyncIterable<Answer>;
+  close(): void;
+}
+
+const tellsOfAnother: ReadonlySet<number> = new Set([status.UNAVAILABLE, status.DEADLINE_EXCEEDED]);
+
+/** The client. */
+export class EtcdClient {
+  readonly #members: readonly { readonly endpoint: string; readonly client: Client }[];
+  readonly #timeoutMs: number;
+  /** The member that answered last. */
+  #present = 0;
+
+  /**
+   * @param endpoints host:port of each member.
+   * @param timeoutMs how long one member may take to answer.
+   */
+  constructor(endpoints: readonly string[], timeoutMs: number) {
+    this.#timeoutMs = timeoutMs;
+    this.#members = endpoints.map((endpoint) => {
+      const options = {
+        "grpc.initial_reconnect_backoff_ms": 100,
+        "grpc.max_reconnect_backoff_ms": 1000,
+      };
+      return { endpoint, client: new Client(endpoint, credentials.createInsecure(), options) };
+    });
+  }
+
+  /** The key with its value; null where there is none. */
+  async read(key: string): Promise<KeyValue | null> {
+    const { kvs } = await this.#call(KV.method.range, { key: Buffer.from(key) });
+    return kvs[0] ?? null;
+  }
+
+  /** A transaction. */
+  transact(request: MessageInitShape<typeof TxnRequestSchema>): Promise<TxnResponse> {
+    return this.#call(KV.method.txn, request);
+  }
+
+  /** Begins a lease of about so many seconds. */
+  async grantLease(seconds: number): Promise<{ readonly id: bigint; readonly seconds: number }> {
+    const { ID, TTL, error } = await this.#call(Lease.method.leaseGrant, { TTL: BigInt(seconds) });
+    if (error !== "") throw new PacelineError("refused", `etcd gives no lease: ${error}`);
+    return { id: ID, seconds: Number(TTL) };
+  }
+
+  /** Ends a lease. */
+  async revokeLease(id: bigint): Promise<void> {
+    await this.#call(Lease.method.leaseRevoke, { ID: id });
+  }
+
+  /** Has a lease begin again with each request. */
+  keepAlive(id: bigint): EtcdStream<void, LeaseKeepAliveResponse> {
+    const stream = this.#open(Lease.method.leaseKeepAlive);
+    return { ...stream, send: () => stream.send({ ID: id }) };
+  }
+
+  /** Tells the changes of a key from a revision on. */
+  watch(key: string, revision: bigint): EtcdStream<never, WatchResponse> {
+    const stream = this.#open(Watch.method.watch);
+    const value = { key: Buffer.from(key), startRevision: revision };
+    stream.send({ requestUnion: { case: "createRequest", value } });
+    return stream;
+  }
+
+  /** Ends what is open. */
+  close(): void {
+    for (const { client } of this.#members) client.close();
+  }
+
+  async #call<I extends DescMessage, O extends DescMessage>(
+    method: Unary<I, O>,
+    request: MessageInitShape<I>,
+  ): Promise<MessageShape<O>> {
+    const bytes = Buffer.from(toBinary(method.input, create(method.input, request)));
+    for (let tried = 1; ; tried++) {
+      try {
+        return fromBinary(method.output, await this.#callOne(method, bytes));
+      } catch (thrown) {
+        const { code } = thrown as ServiceError;
+        const isLast = tried >= this.#members.length || !tellsOfAnother.has(code);
+        if (isLast) throw this.#failure(thrown as ServiceError);
+        this.#present = (this.#present + 1) % this.#members.length;
+      }
+    }
+  }
+
+  #callOne(method: DescMethod, bytes: Buffer): Promise<Buffer> {
+    const { client } = this.#members[this.#present]!;
+    const deadline = Date.now() + this.#timeoutMs;
+    return new Promise((resolve, reject) => {
+      client.makeUnaryRequest<Buffer, Buffer>(
+        pathOf(method),
+        asItIs,
+        asItIs,
+        bytes,
+        { deadline },
+        (error, answer) => (error === null ? resolve(answer!) : reject(error)),
+      );
+    });
+  }
+
+  #open<I extends DescMessage, O extends DescMessage>(
+    method: Streaming<I, O>,
+  ): EtcdStream<MessageInitShape<I>, MessageShape<O>> {
+    const { client } = this.#members[this.#present]!;
+    const call = client.makeBidiStreamRequest<Buffer, Buffer>(pathOf(method), asItIs, asItIs);
+    // Its reader hears of it; a stream that nobody reads must not end the process.
+    call.on("error", () => {});
+    return {
+      send: (request) => {
+        call.write(Buffer.from(toBinary(method.input, create(method.input, request))));
+      },
+      answers: this.#answersOf(call, method.output),
+      close: () => call.cancel(),
+    };
+  }
+
+  async *#answersOf<O extends DescMessage>(
+    call: ClientDuplexStream<Buffer, Buffer>,
+    output: O,
+  ): AsyncGenerator<MessageShape<O>> {
+    try {
+      for await (const bytes of call) yield fromBinary(output, bytes as Buffer);
+    } catch (thrown) {
+      if ((thrown as ServiceError).code !== status.CANCELLED) {
+        this.#present = (this.#present + 1) % this.#members.length;
+        throw this.#failure(thrown as ServiceError);
+      }
+    }
+  }
+
+  #failure(cause: ServiceError): PacelineError {
+    const where = this.#members.map(({ endpoint }) => endpoint).join(", ");
+    const text = cause.details ?? cause.message;
+    const isAway = tellsOfAnother.has(cause.code);
+    const remedy = isAway ? "; start it, or correct --store" : "";
+    const code = isAway ? "unavailable" : "refused";
+    return new PacelineError(code, `etcd at ${where}: ${text}${remedy}`, { cause });
+  }
+}
+
+const asItIs = (bytes: Buffer): Buffer => bytes;
+
+function pathOf({ parent, name }: DescMethod): string {
+  return `/${parent.typeName}/${name}`;
+}

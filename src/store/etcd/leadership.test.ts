@@ -1,0 +1,191 @@
+import assert from "node:assert/strict";
+import { describe, type TestContext } from "node:test";
+import type { PacelineError } from "../../errors.js";
+import { type RealEtcd, testWithEtcd } from "../testing/real-etcd.js";
+import { EtcdClient } from "./etcd-client.js";
+import {
+  type CampaignHooks,
+  campaign,
+  type ElectionParts,
+  type LeaderFacts,
+  Leadership,
+  type LeaseClock,
+  presentLeader,
+} from "./leadership.js";
+
+const realClock: LeaseClock = {
+  nowMs: () => performance.now(),
+  after(delayMs, action) {
+    const timer = setTimeout(action, delayMs);
+    return { cancel: () => clearTimeout(timer) };
+  },
+};
+
+/** A process that has been put to sleep: no timer of it goes off, and time stands still. */
+const stoppedClock: LeaseClock = { nowMs: () => 0, after: () => ({ cancel() {} }) };
+
+const factsOf = (name: string): LeaderFacts => ({ address: `${name}:8000`, host: name, pid: 1 });
+
+function partsAt(context: TestContext, etcd: RealEtcd, more: Partial<ElectionParts> = {}) {
+  const client = new EtcdClient([etcd.endpoint], 1000);
+  context.after(() => client.close());
+  return { client, prefix: "test", clock: realClock, leaseMs: 2000, ...more };
+}
+
+/** A process that would lead: what it hears, and the lead once it has it. */
+function candidate(context: TestContext, parts: ElectionParts, name: string) {
+  const ending = new AbortController();
+  const heard: string[] = [];
+  const away: PacelineError[] = [];
+  let tell: () => void = () => {};
+  const hearing = new Promise<void>((resolve) => {
+    tell = resolve;
+  });
+  const hooks: CampaignHooks = {
+    onLeader({ host }) {
+      heard.push(host);
+      tell();
+    },
+    onAway: (error) => away.push(error),
+    signal: ending.signal,
+  };
+  const leads = campaign(parts, factsOf(name), hooks);
+  context.after(async () => {
+    ending.abort();
+    await (await leads.catch(() => null))?.resign();
+  });
+  return { leads, heard, hearing, away, end: () => ending.abort() };
+}
+
+async function leader(one: ReturnType<typeof candidate>): Promise<Leadership> {
+  const lead = await one.leads;
+  assert.ok(lead instanceof Leadership);
+  return lead;
+}
+
+describe("leading by a key of etcd", () => {
+  testWithEtcd(
+    "one of several leads; when it resigns another does, with what was kept",
+    async (context, etcd) => {
+      const first = await leader(candidate(context, partsAt(context, etcd), "a"));
+      const others = ["b", "c"].map((name) => candidate(context, partsAt(context, etcd), name));
+      await Promise.all(others.map(({ hearing }) => hearing));
+      assert.deepEqual(
+        others.map(({ heard }) => heard),
+        [["a"], ["a"]],
+      );
+      assert.deepEqual(await presentLeader(partsAt(context, etcd)), factsOf("a"));
+      assert.equal(await first.read("state"), null);
+      await first.write("state", Buffer.from("one"));
+      await first.write("state", Buffer.from("two"));
+      await first.write("gone", Buffer.from("x"));
+      await first.write("gone", null);
+      await first.resign();
+      assert.equal(await first.lost, "it was laid down");
+
+      const second = await Promise.race(others.map(leader));
+      assert.deepEqual(await second.read("state"), Buffer.from("two"));
+      assert.equal(await second.read("gone"), null);
+      const message = "this coordinator leads no longer: it was laid down";
+      await assert.rejects(first.write("state", Buffer.from("three")), {
+        code: "refused",
+        message,
+      });
+      assert.deepEqual(await second.read("state"), Buffer.from("two"));
+    },
+  );
+
+  testWithEtcd(
+    "one that slept past its lease writes nothing when it wakes",
+    async (context, etcd) => {
+      const asleep = partsAt(context, etcd, { clock: stoppedClock });
+      const sleeper = await leader(candidate(context, asleep, "sleeper"));
+      await sleeper.write("state", Buffer.from("old"));
+      const next = await leader(candidate(context, partsAt(context, etcd), "next"));
+      await next.write("state", Buffer.from("new"));
+      assert.equal(sleeper.reason, null);
+      await assert.rejects(sleeper.write("state", Buffer.from("late")), {
+        code: "refused",
+        message: "this coordinator leads no longer: another coordinator leads, or none",
+      });
+      assert.equal(await sleeper.lost, "another coordinator leads, or none");
+      assert.deepEqual(await next.read("state"), Buffer.from("new"));
+    },
+  );
+
+  testWithEtcd(
+    "a write waits for an etcd that comes back, and the lead goes on",
+    async (context, etcd) => {
+      const parts = partsAt(context, etcd, { leaseMs: 60_000 });
+      const lead = await leader(candidate(context, parts, "a"));
+      await lead.write("state", Buffer.from("before"));
+      await etcd.kill();
+      const written = lead.write("state", Buffer.from("during"));
+      await etcd.start();
+      await written;
+      assert.equal(lead.reason, null);
+      assert.deepEqual(await lead.read("state"), Buffer.from("during"));
+    },
+  );
+
+  testWithEtcd(
+    "an etcd that stays away ends the lead when its lease does",
+    async (context, etcd) => {
+      const lead = await leader(candidate(context, partsAt(context, etcd), "a"));
+      await etcd.kill();
+      const written = lead.write("state", Buffer.from("x"));
+      assert.match(await lead.lost, /^etcd has not answered for \d+\.\d s, and the lease is over$/);
+      await assert.rejects(written, { code: "refused" });
+    },
+  );
+
+  testWithEtcd(
+    "an etcd that is not there yet is waited for, and it is said",
+    async (context, etcd) => {
+      const one = candidate(context, partsAt(context, etcd), "a");
+      while (one.away.length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+      assert.equal(one.away[0]!.code, "unavailable");
+      assert.match(
+        one.away[0]!.message,
+        /^etcd at 127\.0\.0\.1:\d+: .*; start it, or correct --store$/,
+      );
+      await etcd.start();
+      await leader(one);
+    },
+    false,
+  );
+
+  testWithEtcd("a campaign ends without the lead when it is told to", async (context, etcd) => {
+    await leader(candidate(context, partsAt(context, etcd), "a"));
+    const other = candidate(context, partsAt(context, etcd), "b");
+    await other.hearing;
+    other.end();
+    assert.equal(await other.leads, null);
+  });
+
+  testWithEtcd("of two addresses the one that answers is spoken to", async (context, etcd) => {
+    const client = new EtcdClient(["127.0.0.1:1", etcd.endpoint], 1000);
+    context.after(() => client.close());
+    const parts = partsAt(context, etcd, { client });
+    const lead = await leader(candidate(context, parts, "a"));
+    await lead.write("state", Buffer.from("x"));
+    assert.deepEqual(await lead.read("state"), Buffer.from("x"));
+  });
+
+  testWithEtcd(
+    "what others keep under the same prefix is told, and not taken",
+    async (context, etcd) => {
+      const parts = partsAt(context, etcd);
+      const key = Buffer.from("test/leader");
+      const value = Buffer.from("not ours");
+      await parts.client.transact({
+        success: [{ request: { case: "requestPut", value: { key, value } } }],
+      });
+      await assert.rejects(candidate(context, parts, "a").leads, {
+        code: "storage",
+        message:
+          /^the leader's key in etcd holds "not ours"; give this cluster a prefix of its own/,
+      });
+    },
+  );
+});

@@ -1,0 +1,333 @@
+/**
+ * Who of several coordinators leads: the one that made the key `<prefix>/leader`, for as long as
+ * its lease goes on. The leader alone can change records: each write is a transaction on condition
+ * that the key is still the one that this leader made.
+ *
+ * The idea: time decides only when another may try to lead, never who does. A leader that slept and
+ * has not noticed writes nothing, as its key is gone or another's.
+ *
+ * Invariants: at most one process can write at any revision; a leader counts its lease from the
+ * sending of the last request that was answered, so that it stops before etcd lets another in.
+ */
+import { gunzipSync, gzipSync } from "node:zlib";
+import { PacelineError, toPacelineError } from "../../errors.js";
+import type { EtcdClient } from "./etcd-client.js";
+import {
+  Compare_CompareResult,
+  Compare_CompareTarget,
+  Event_EventType,
+  type KeyValue,
+} from "./generated-etcd.js";
+
+/** Monotonic time, as hosts have it. */
+export interface LeaseClock {
+  nowMs(): number;
+  after(delayMs: number, action: () => void): { cancel(): void };
+}
+
+/** What others are told of a leader. */
+export interface LeaderFacts {
+  /** host:port under which members reach it. */
+  readonly address: string;
+  readonly host: string;
+  readonly pid: number;
+}
+
+/** What an election is held with. */
+export interface ElectionParts {
+  readonly client: EtcdClient;
+  /** What every key begins with. */
+  readonly prefix: string;
+  readonly clock: LeaseClock;
+  /** How long a leader may be silent; etcd counts whole seconds and gives no less than two. */
+  readonly leaseMs: number;
+}
+
+/** The most bytes of a record, as it is stored: etcd refuses requests above 1.5 MiB. */
+const recordBytesMax = 1_400_000;
+const retryMs = 250;
+/** How long a standby trusts that it is told when the leader's key goes. */
+const lookMs = 5000;
+
+/** The leader now; null where there is none. */
+export async function presentLeader({
+  client,
+  prefix,
+}: Pick<ElectionParts, "client" | "prefix">): Promise<LeaderFacts | null> {
+  const kept = await client.read(`${prefix}/leader`);
+  return kept === null ? null : factsOf(kept);
+}
+
+/**
+ * Waits until this process leads. `onLeader` is told who leads meanwhile, each time it is another.
+ * Null where `signal` ended the wait. An etcd that is away is waited for.
+ */
+export async function campaign(
+  parts: ElectionParts,
+  self: LeaderFacts,
+  { onLeader, onAway, signal }: CampaignHooks,
+): Promise<Leadership | null> {
+  let told = "";
+  while (!signal.aborted) {
+    try {
+      const outcome = await tryToLead(parts, self);
+      if (outcome instanceof Leadership) return outcome;
+      const { leader, revision } = outcome;
+      const facts = factsOf(leader);
+      const key = JSON.stringify(facts);
+      if (key !== told) onLeader(facts);
+      told = key;
+      await untilGone(parts, revision, signal);
+    } catch (thrown) {
+      const error = toPacelineError(thrown);
+      if (error.code !== "unavailable" && error.code !== "timeout") throw error;
+      onAway(error);
+      await pause(parts.clock, retryMs);
+    }
+  }
+  return null;
+}
+
+/** What is told of a campaign, and what ends it. */
+export interface CampaignHooks {
+  readonly onLeader: (leader: LeaderFacts) => void;
+  /** etcd can't be reached; it is tried again. */
+  readonly onAway: (error: PacelineError) => void;
+  readonly signal: AbortSignal;
+}
+
+interface Other {
+  readonly leader: KeyValue;
+  readonly revision: bigint;
+}
+
+async function tryToLead(parts: ElectionParts, self: LeaderFacts): Promise<Leadership | Other> {
+  const { client, prefix, clock, leaseMs } = parts;
+  const key = Buffer.from(`${prefix}/leader`);
+  const grantedMs = clock.nowMs();
+  const lease = await client.grantLease(Math.max(1, Math.ceil(leaseMs / 1000)));
+  const value = Buffer.from(JSON.stringify(self));
+  const { succeeded, header, responses } = await client.transact({
+    compare: [isMadeIn(key, 0n)],
+    success: [put(key, value, lease.id)],
+    failure: [{ request: { case: "requestRange", value: { key } } }],
+  });
+  const taken = { ...parts, lease: lease.id, termMs: lease.seconds * 1000, answeredMs: grantedMs };
+  if (succeeded) return new Leadership({ ...taken, revision: header!.revision });
+  const answer = responses[0]?.response;
+  const found = answer?.case === "responseRange" ? answer.value.kvs[0] : undefined;
+  // A transaction that was made twice finds what the first has done.
+  if (found?.lease === lease.id)
+    return new Leadership({ ...taken, revision: found.createRevision });
+  await client.revokeLease(lease.id);
+  if (found === undefined) return tryToLead(parts, self);
+  return { leader: found, revision: header!.revision };
+}
+
+/** Resolves when the key is gone, or may be. */
+async function untilGone(
+  { client, prefix, clock }: ElectionParts,
+  revision: bigint,
+  signal: AbortSignal,
+): Promise<void> {
+  const stream = client.watch(`${prefix}/leader`, revision + 1n);
+  const stop = () => stream.close();
+  // A connection that has gone silent tells of nothing.
+  const look = clock.after(lookMs, stop);
+  signal.addEventListener("abort", stop);
+  try {
+    for await (const { events, canceled } of stream.answers) {
+      if (canceled || events.some(({ type }) => type === Event_EventType.DELETE)) return;
+    }
+  } finally {
+    look.cancel();
+    signal.removeEventListener("abort", stop);
+    stream.close();
+  }
+}
+
+/** A call that keeps a lease alive; its answers come in the order of the requests. */
+interface Keeping {
+  /** Sends one request, at this time. */
+  ask(nowMs: number): void;
+  close(): void;
+}
+
+interface Taken extends ElectionParts {
+  readonly lease: bigint;
+  /** How long the lease lasts without an answer. */
+  readonly termMs: number;
+  readonly answeredMs: number;
+  /** In which the key was made. */
+  readonly revision: bigint;
+}
+
+/** The lead, from the moment at which it is won until it is lost or laid down. */
+export class Leadership {
+  /** Resolves with the reason when this process no longer leads; never rejects. */
+  readonly lost: Promise<string>;
+  readonly #taken: Taken;
+  /** When the last request was sent that has been answered. */
+  #answeredMs: number;
+  #reason: string | null = null;
+  #lose: (reason: string) => void = () => {};
+  #timer: { cancel(): void } | null = null;
+  #keeping: Keeping | null = null;
+
+  constructor(taken: Taken) {
+    this.#taken = taken;
+    this.#answeredMs = taken.answeredMs;
+    this.lost = new Promise((resolve) => {
+      this.#lose = resolve;
+    });
+    this.#keep();
+  }
+
+  /** Why this process leads no longer; null while it does. */
+  get reason(): string | null {
+    return this.#reason;
+  }
+
+  /**
+   * A record that the leader, or one before it, has written; null where there is none.
+   * @throws PacelineError `storage` where it can't be read.
+   */
+  async read(name: string): Promise<Buffer | null> {
+    const kept = await this.#taken.client.read(this.#keyOf(name));
+    if (kept === null) return null;
+    try {
+      return gunzipSync(kept.value);
+    } catch (cause) {
+      const key = this.#keyOf(name);
+      throw new PacelineError("storage", `${key} in etcd is no record of Paceline`, { cause });
+    }
+  }
+
+  /**
+   * Replaces a record, or removes it where `content` is null; resolves when it is durable. While
+   * etcd is away it is tried again, for as long as this process leads.
+   * @throws PacelineError `refused` where this process leads no longer: nothing is written.
+   */
+  async write(name: string, content: Uint8Array | null): Promise<void> {
+    const key = Buffer.from(this.#keyOf(name));
+    const value = content === null ? null : gzipSync(content);
+    if (value !== null && value.length > recordBytesMax) {
+      const size = `${key} has ${value.length} bytes compressed, etcd takes ${recordBytesMax}`;
+      throw new PacelineError("storage", `${size}; use fewer members or chunks, or --store file`);
+    }
+    for (;;) {
+      if (this.#reason !== null) throw this.#noLongerLeads();
+      try {
+        const { succeeded } = await this.#taken.client.transact({
+          compare: [isMadeIn(Buffer.from(`${this.#taken.prefix}/leader`), this.#taken.revision)],
+          success: [value === null ? remove(key) : put(key, value, 0n)],
+        });
+        if (succeeded) return;
+        this.#end("another coordinator leads, or none");
+      } catch (thrown) {
+        const { code } = toPacelineError(thrown);
+        if (code !== "unavailable" && code !== "timeout") throw thrown;
+        await pause(this.#taken.clock, retryMs);
+      }
+    }
+  }
+
+  /** Lays the lead down, so that another may take it at once. */
+  async resign(): Promise<void> {
+    this.#end("it was laid down");
+    await this.#taken.client.revokeLease(this.#taken.lease).catch(() => {});
+  }
+
+  /** Asks for the lease to begin again, three times a term, and watches that it does. */
+  #keep(): void {
+    const { clock, termMs } = this.#taken;
+    const again = (): void => {
+      if (this.#reason !== null) return;
+      const nowMs = clock.nowMs();
+      if (nowMs - this.#answeredMs >= termMs) {
+        const seconds = ((nowMs - this.#answeredMs) / 1000).toFixed(1);
+        this.#end(`etcd has not answered for ${seconds} s, and the lease is over`);
+        return;
+      }
+      this.#keeping ??= this.#listen();
+      this.#keeping.ask(nowMs);
+      const leftMs = this.#answeredMs + termMs - nowMs;
+      this.#timer = clock.after(Math.min(termMs / 3, leftMs), again);
+    };
+    again();
+  }
+
+  #listen(): Keeping {
+    const stream = this.#taken.client.keepAlive(this.#taken.lease);
+    const sentMs: number[] = [];
+    const keeping: Keeping = {
+      ask: (nowMs) => {
+        sentMs.push(nowMs);
+        stream.send();
+      },
+      close: () => stream.close(),
+    };
+    const read = async (): Promise<void> => {
+      for await (const { TTL } of stream.answers) {
+        if (TTL <= 0n) return this.#end("its lease ended");
+        this.#answeredMs = Math.max(this.#answeredMs, sentMs.shift() ?? 0);
+      }
+    };
+    // Where the call breaks the next look opens another.
+    void read()
+      .catch(() => {})
+      .finally(() => {
+        if (this.#keeping === keeping) this.#keeping = null;
+      });
+    return keeping;
+  }
+
+  #end(reason: string): void {
+    if (this.#reason !== null) return;
+    this.#reason = reason;
+    this.#timer?.cancel();
+    this.#keeping?.close();
+    this.#lose(reason);
+  }
+
+  #noLongerLeads(): PacelineError {
+    return new PacelineError("refused", `this coordinator leads no longer: ${this.#reason}`);
+  }
+
+  #keyOf(name: string): string {
+    return `${this.#taken.prefix}/${name}`;
+  }
+}
+
+function factsOf({ value }: KeyValue): LeaderFacts {
+  const text = Buffer.from(value).toString("utf8");
+  try {
+    const { address, host, pid } = JSON.parse(text) as LeaderFacts;
+    if (typeof address === "string" && typeof host === "string") return { address, host, pid };
+  } catch {
+    // Told below.
+  }
+  const what = `the leader's key in etcd holds ${JSON.stringify(text.slice(0, 80))}`;
+  throw new PacelineError("storage", `${what}; give this cluster a prefix of its own in --store`);
+}
+
+function isMadeIn(key: Uint8Array, revision: bigint) {
+  return {
+    key,
+    result: Compare_CompareResult.EQUAL,
+    target: Compare_CompareTarget.CREATE,
+    targetUnion: { case: "createRevision", value: revision },
+  } as const;
+}
+
+function put(key: Uint8Array, value: Uint8Array, lease: bigint) {
+  return { request: { case: "requestPut", value: { key, value, lease } } } as const;
+}
+
+function remove(key: Uint8Array) {
+  return { request: { case: "requestDeleteRange", value: { key } } } as const;
+}
+
+function pause(clock: LeaseClock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => clock.after(delayMs, resolve));
+}
