@@ -16,7 +16,7 @@ import { sampleSpec } from "../protocol/testing/sample-run.js";
 import type { MemberReceiver, Transport } from "../transport/transport.js";
 import { CoordinatorHost } from "./coordinator-host.js";
 import { waitingOfSenderMax } from "./event-intake.js";
-import { mailboxMessagesMax } from "./mailbox.js";
+import { mailboxMessagesMax } from "./session/mailbox.js";
 import { ManualClock } from "./testing/manual-clock.js";
 
 const layout = layOut([{ name: "w", shape: [4], group: "weight" }], 4);

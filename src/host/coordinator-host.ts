@@ -46,7 +46,7 @@ import { every, type Timer } from "./clock.js";
 import { EffectLoop } from "./effect-loop.js";
 import { EventIntake } from "./event-intake.js";
 import { GivenResidualStore, residualBytes } from "./given-residuals.js";
-import { Mailbox, mailboxMessagesMax } from "./mailbox.js";
+import { Mailbox, mailboxMessagesMax } from "./session/mailbox.js";
 import { loadState, type ModelState } from "./state-transfer.js";
 
 /** What a coordinator needs around it. */

@@ -9,7 +9,7 @@ import { compressionTitle, keepsResiduals } from "../protocol/compression.js";
 import type { Layout } from "../protocol/layout.js";
 import { weightValues } from "../protocol/residuals.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import type { MemberSession } from "./member-session.js";
+import type { MemberSession } from "./session/member-session.js";
 
 /** What came of giving: in how many chunks, and "" or why the coordinator can't have them. */
 export interface Giving {

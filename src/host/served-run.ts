@@ -14,9 +14,9 @@ import type { Transport } from "../transport/transport.js";
 import type { ChunkStore } from "./chunk-store.js";
 import type { Clock } from "./clock.js";
 import type { EffectLoop } from "./effect-loop.js";
-import type { HeardTerm } from "./heard-term.js";
 import type { KeptCopies } from "./kept-copies.js";
 import type { ReplicaInbox } from "./replica-inbox.js";
+import type { HeardTerm } from "./session/heard-term.js";
 import type { Trace } from "./trace.js";
 
 /** What a server needs around it. */

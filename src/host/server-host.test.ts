@@ -14,9 +14,9 @@ import { sampleSpec } from "../protocol/testing/sample-run.js";
 import type { View } from "../protocol/view.js";
 import { MemoryNetwork } from "../transport/memory/memory.js";
 import type { ChunkReceiver } from "../transport/transport.js";
-import { HeardTerm } from "./heard-term.js";
-import type { MemberSession } from "./member-session.js";
 import { ServerHost } from "./server-host.js";
+import { HeardTerm } from "./session/heard-term.js";
+import type { MemberSession } from "./session/member-session.js";
 
 const length = 40;
 const layout = layOut(

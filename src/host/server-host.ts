@@ -28,10 +28,10 @@ import { type TransferKind, transferEvent, transferKinds } from "./chunk-transfe
 import { EffectLoop } from "./effect-loop.js";
 import { entryHeader } from "./entry-text.js";
 import { KeptCopies } from "./kept-copies.js";
-import type { HeartbeatBody, MemberSession } from "./member-session.js";
 import { ReplicaInbox } from "./replica-inbox.js";
 import { ServedChannel } from "./served-channel.js";
 import { type Arriving, nothing, type ServedRun, type ServerHostParts } from "./served-run.js";
+import type { HeartbeatBody, MemberSession } from "./session/member-session.js";
 
 /** The host. */
 export class ServerHost {

@@ -16,9 +16,9 @@ import type { Transport } from "../transport/transport.js";
 import type { Clock } from "./clock.js";
 import type { ComputeListener, ComputePort } from "./compute-port.js";
 import { EffectLoop } from "./effect-loop.js";
-import type { HeartbeatBody, MemberSession } from "./member-session.js";
 import { openCodecs, ParameterClient } from "./parameter-client.js";
 import { giveResiduals, inheritResiduals } from "./residual-transfer.js";
+import type { HeartbeatBody, MemberSession } from "./session/member-session.js";
 import type { Trace } from "./trace.js";
 
 /** The end of a job, as the role sees it. */

@@ -6,9 +6,10 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { PacelineError } from "../errors.js";
 import type { Clock } from "../host/clock.js";
-import type { HeardTerm } from "../host/heard-term.js";
-import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
 import type { ServerHost } from "../host/server-host.js";
+import { CoordinatorPlaces } from "../host/session/coordinator-places.js";
+import type { HeardTerm } from "../host/session/heard-term.js";
+import { MemberSession, register, type SessionConfig } from "../host/session/member-session.js";
 import type { WorkerHost } from "../host/worker-host.js";
 import { protocolVersion, type RegisterRequest } from "../protocol/messages.js";
 import type { Transport } from "../transport/transport.js";
@@ -157,7 +158,7 @@ export class MemberPart {
 
 /** Whose runs a member takes part in, and for how long it goes on without a coordinator. */
 export interface MemberSettings extends ReachSettings {
-  /** host:port of the coordinator. */
+  /** host:port of the coordinator; of one with standbys all, with commas between. */
   readonly coordinator: string;
   /**
    * How long a member goes on while no coordinator answers, counted from the last heartbeat that
@@ -177,7 +178,7 @@ export function sessionConfigOf(
     throw new PacelineError("usage", `${sentence}; write coordinator: "127.0.0.1:8000"`);
   }
   return {
-    coordinator,
+    coordinator: new CoordinatorPlaces(coordinator),
     startTimeoutMs: startTimeoutMs ?? roleDefaults.startTimeoutMs,
     ioTimeoutMs: ioTimeoutMs ?? roleDefaults.ioTimeoutMs,
     coordinatorGraceMs: coordinatorGraceMs ?? roleDefaults.coordinatorGraceMs,

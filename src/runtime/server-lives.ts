@@ -5,8 +5,8 @@
  */
 import type { PacelineError } from "../errors.js";
 import type { Timer } from "../host/clock.js";
-import type { HeardTerm } from "../host/heard-term.js";
 import type { ServerHost } from "../host/server-host.js";
+import type { HeardTerm } from "../host/session/heard-term.js";
 import type { CoordinatorMessage, RegisterRequest } from "../protocol/messages.js";
 import { type MemberEnd, MemberPart, type MemberPartSetup } from "./member-part.js";
 

@@ -1,7 +1,7 @@
 /** A server: holds a shard of the parameters for a coordinator's runs. */
 import { PacelineError } from "../errors.js";
-import { HeardTerm } from "../host/heard-term.js";
 import { ServerHost } from "../host/server-host.js";
+import { HeardTerm } from "../host/session/heard-term.js";
 import { Arena, arenaValuesMax } from "../kernels/arena.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import { joinHostPort } from "../protocol/host-port.js";

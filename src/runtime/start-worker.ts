@@ -1,7 +1,7 @@
 /** A worker: computes gradients for a coordinator's runs. */
 import type { PacelineError } from "../errors.js";
-import { HeardTerm } from "../host/heard-term.js";
-import type { SessionConfig } from "../host/member-session.js";
+import { HeardTerm } from "../host/session/heard-term.js";
+import type { SessionConfig } from "../host/session/member-session.js";
 import { type WorkerEnd, WorkerHost } from "../host/worker-host.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import type { ViewServer } from "../protocol/view.js";
@@ -145,13 +145,13 @@ class StartedWorker implements RunningMember {
   }
 
   #openHost(rank: number, incarnation: number): WorkerHost {
-    const { kernels = "auto", coordinator, threads = null, dataDir = null } = this.#settings;
+    const { kernels = "auto", threads = null, dataDir = null } = this.#settings;
     const { onRunEnd, onChunkStep } = this.#parts;
     const trace = this.#trace;
     const { transport, clock, config, log } = this.#setup;
     const cacheDir = this.#settings.cacheDir ?? null;
     const ask: AskForExamples = (request, onBlock) =>
-      transport.readExamples(coordinator, request, onBlock);
+      transport.readExamples(config.coordinator.present, request, onBlock);
     const thread = createComputeThread({
       ...{ dataDir, cacheDir, threads, log },
       ...computeSpansTo(trace),

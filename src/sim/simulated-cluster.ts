@@ -5,6 +5,7 @@
 import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
 import type { RunSetup } from "../core/work/run-setup.js";
 import { CoordinatorHost } from "../host/coordinator-host.js";
+import { CoordinatorPlaces } from "../host/session/coordinator-places.js";
 import type { Layout } from "../protocol/layout.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";
 import type { RunSpec } from "../protocol/run-spec.js";
@@ -420,7 +421,7 @@ export class SimulatedCluster {
     const transport = new SimulatedTransport(this.#network, process);
     const { startTimeoutMs, ioTimeoutMs, coordinatorGraceMs } = simulatedTimes;
     const times = { startTimeoutMs, ioTimeoutMs, coordinatorGraceMs };
-    const config = { coordinator: "coordinator", ...times };
+    const config = { coordinator: new CoordinatorPlaces("coordinator"), ...times };
     const exit = (why: string) => {
       if (!process.isAlive) return;
       process.note(`ends: ${why}`);

@@ -5,9 +5,9 @@
  */
 import type { Entry } from "../core/server/entry.js";
 import type { PacelineError } from "../errors.js";
-import { HeardTerm } from "../host/heard-term.js";
-import { MemberSession, register, type SessionConfig } from "../host/member-session.js";
 import { ServerHost } from "../host/server-host.js";
+import { HeardTerm } from "../host/session/heard-term.js";
+import { MemberSession, register, type SessionConfig } from "../host/session/member-session.js";
 import { WorkerHost } from "../host/worker-host.js";
 import { Arena } from "../kernels/arena.js";
 import type { MemberRole, WorkerIdentity } from "../protocol/identity.js";

@@ -21,9 +21,10 @@ import type { CheckpointState } from "../checkpoint-saver.js";
 import type { Clock } from "../clock.js";
 import type { ComputePort } from "../compute-port.js";
 import { CoordinatorHost } from "../coordinator-host.js";
-import { HeardTerm } from "../heard-term.js";
-import { MemberSession } from "../member-session.js";
 import { ServerHost } from "../server-host.js";
+import { CoordinatorPlaces } from "../session/coordinator-places.js";
+import { HeardTerm } from "../session/heard-term.js";
+import { MemberSession } from "../session/member-session.js";
 import type { ModelState } from "../state-transfer.js";
 import type { Trace } from "../trace.js";
 import { WorkerHost } from "../worker-host.js";
@@ -295,7 +296,7 @@ async function join(
       transport,
       clock,
       config: {
-        coordinator: "coordinator",
+        coordinator: new CoordinatorPlaces("coordinator"),
         startTimeoutMs: 5000,
         ioTimeoutMs: 5000,
         coordinatorGraceMs: 5000,

@@ -15,18 +15,19 @@
  * from one that has not said its term on the present stream.
  */
 
-import { PacelineError, toPacelineError } from "../errors.js";
-import type { MemberIdentity } from "../protocol/identity.js";
-import { termOf } from "../protocol/ids.js";
+import { PacelineError, toPacelineError } from "../../errors.js";
+import type { MemberIdentity } from "../../protocol/identity.js";
+import { termOf } from "../../protocol/ids.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
   RegisterReply,
   RegisterRequest,
-} from "../protocol/messages.js";
-import type { ResidualChunk, ResidualPlace } from "../protocol/residuals.js";
-import type { SessionChannel, Transport } from "../transport/transport.js";
-import { type Clock, every, type Timer } from "./clock.js";
+} from "../../protocol/messages.js";
+import type { ResidualChunk, ResidualPlace } from "../../protocol/residuals.js";
+import type { SessionChannel, Transport } from "../../transport/transport.js";
+import { type Clock, every, type Timer } from "../clock.js";
+import type { CoordinatorPlaces } from "./coordinator-places.js";
 import type { HeardTerm } from "./heard-term.js";
 import { Mailbox } from "./mailbox.js";
 
@@ -53,7 +54,7 @@ export interface SessionHandler {
 
 /** Where and how long to try. */
 export interface SessionConfig {
-  readonly coordinator: string;
+  readonly coordinator: CoordinatorPlaces;
   /** How long registration is tried. */
   readonly startTimeoutMs: number;
   /** How long a call is tried again that a broken link ended. */
@@ -67,6 +68,8 @@ const lastWords: ReadonlySet<MemberMessage["type"]> = new Set(["diverged", "fail
 /** Waits between tries to register: 1, 2, 4, then 8 s. */
 const registerDelaysMs = [1000, 2000, 4000, 8000];
 const reopenDelayMs = 150;
+/** How long a coordinator may say nothing before another address is tried, where there is one. */
+const silentMsMax = 3000;
 /** Between tries of a call that a broken link ended. */
 const askAgainDelayMs = 100;
 
@@ -86,23 +89,52 @@ export async function register(
   const deadlineMs = clock.nowMs() + config.startTimeoutMs;
   for (let attempt = 0; ; attempt++) {
     try {
-      const reply = await transport.register(config.coordinator, request);
+      const reply = await registerAt(transport, clock, config.coordinator, request);
       if (signal.aborted) throw givenUp();
       if (!reply.accepted) {
         throw new PacelineError(reply.code, `the coordinator said no: ${reply.reason}`);
       }
       const known = heard.of(reply.run);
       if (known.hear(reply.term)) return reply;
-      throw new PacelineError("unavailable", known.objection(config.coordinator, reply.term));
+      throw new PacelineError(
+        "unavailable",
+        known.objection(config.coordinator.present, reply.term),
+      );
     } catch (thrown) {
       const error = toPacelineError(thrown);
-      const delayMs = registerDelaysMs[Math.min(attempt, registerDelaysMs.length - 1)]!;
+      // All addresses are tried before it waits.
+      config.coordinator.turn();
+      const rounds = Math.floor(attempt / config.coordinator.count);
+      const isWhole = (attempt + 1) % config.coordinator.count === 0;
+      const delayMs = isWhole ? (registerDelaysMs[rounds] ?? registerDelaysMs.at(-1)!) : 0;
       if (!error.retryable || clock.nowMs() + delayMs > deadlineMs) throw error;
       if (signal.aborted) throw givenUp();
+      if (delayMs === 0) continue;
       log(`${error.message}; trying again in ${delayMs / 1000} s`);
       await pause(clock, delayMs, signal);
     }
   }
+}
+
+/** Registers at the present address, which has a short time to answer where there are others. */
+async function registerAt(
+  transport: Transport,
+  clock: Clock,
+  places: CoordinatorPlaces,
+  request: RegisterRequest,
+): Promise<RegisterReply> {
+  const asked = transport.register(places.present, request);
+  if (places.count === 1) return asked;
+  asked.catch(() => {});
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(silentMsMax, () => reject(silent(places.present)));
+    asked.then(resolve, reject).finally(() => timer.cancel());
+  });
+}
+
+function silent(address: string): PacelineError {
+  const what = `the coordinator at ${address} has answered nothing for ${silentMsMax / 1000} s`;
+  return new PacelineError("timeout", what);
 }
 
 /** Waits; rejects as soon as the signal comes. */
@@ -142,6 +174,8 @@ export class MemberSession {
   #received = 0;
   /** When the last heartbeat was sent that was answered. */
   #answeredMs: number;
+  /** When the present channel was opened. */
+  #openedMs = 0;
   /** When heartbeats were sent of which the answer is missing, by number. */
   readonly #sentMs = new Map<number, number>();
   /** The term under which the coordinator began that is heard; 0 before any. */
@@ -218,7 +252,7 @@ export class MemberSession {
     const deadlineMs = this.#clock.nowMs() + this.#config.ioTimeoutMs;
     for (;;) {
       try {
-        return await ask(this.#config.coordinator);
+        return await ask(this.#config.coordinator.present);
       } catch (thrown) {
         const error = toPacelineError(thrown);
         if (!error.retryable || this.#over || this.#clock.nowMs() >= deadlineMs) throw error;
@@ -230,7 +264,7 @@ export class MemberSession {
   #open(): void {
     if (this.#over) return;
     this.#agreed = false;
-    const channel = this.#transport.openSession(this.#config.coordinator, this.identity, {
+    const channel = this.#transport.openSession(this.#config.coordinator.present, this.identity, {
       onMessage: (message) => {
         if (this.#channel === channel) this.#onMessage(message);
       },
@@ -239,7 +273,17 @@ export class MemberSession {
       },
     });
     this.#channel = channel;
+    this.#openedMs = this.#clock.nowMs();
     this.#heartbeat();
+  }
+
+  /** Gives the present coordinator's channel up and tries the next address. */
+  #turn(error: PacelineError): void {
+    const channel = this.#channel;
+    this.#channel = null;
+    this.#agreed = false;
+    channel?.close();
+    this.#onClose(error);
   }
 
   #heartbeat(): void {
@@ -261,9 +305,15 @@ export class MemberSession {
   /** A link that is open and says nothing is as good as broken. */
   #watchSilence(): void {
     const unansweredMs = this.#unansweredMs;
-    if (unansweredMs < this.#config.coordinatorGraceMs) return;
+    const { coordinator, coordinatorGraceMs } = this.#config;
+    if (unansweredMs < coordinatorGraceMs) {
+      const isSilent = this.#clock.nowMs() - this.#openedMs >= silentMsMax;
+      const maySwitch = coordinator.count > 1 && isSilent && unansweredMs >= silentMsMax;
+      if (maySwitch) this.#turn(silent(coordinator.present));
+      return;
+    }
     const seconds = (unansweredMs / 1000).toFixed(0);
-    const sentence = `the coordinator at ${this.#config.coordinator} has answered nothing`;
+    const sentence = `the coordinator at ${coordinator} has answered nothing`;
     this.#give(this.#objection ?? new PacelineError("timeout", `${sentence} for ${seconds} s`));
   }
 
@@ -283,7 +333,7 @@ export class MemberSession {
   #onAck(ack: CoordinatorMessage & { readonly type: "heartbeatAck" }): void {
     const { received, term, sinceTerm, sequence, note } = ack;
     if (!this.#heard.hear(term)) {
-      const objection = this.#heard.objection(this.#config.coordinator, term);
+      const objection = this.#heard.objection(this.#config.coordinator.present, term);
       this.#objection = new PacelineError("unavailable", objection);
       this.#channel?.close();
       this.#onClose(this.#objection);
@@ -320,6 +370,7 @@ export class MemberSession {
   }
 
   #onClose(error: PacelineError): void {
+    const wasAgreed = this.#agreed;
     this.#channel = null;
     this.#agreed = false;
     if (this.#over) return;
@@ -327,6 +378,7 @@ export class MemberSession {
       this.#give(error);
       return;
     }
+    if (!wasAgreed) this.#config.coordinator.turn();
     this.#retry = this.#clock.after(reopenDelayMs, () => this.#open());
   }
 

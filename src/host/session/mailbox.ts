@@ -3,7 +3,7 @@
  * while they last, so a count of messages received is all that the two sides tell each other; after
  * a broken link the rest is sent again.
  */
-import { assert } from "../assert.js";
+import { assert } from "../../assert.js";
 
 /** Messages kept for one peer; more mean that it has stopped listening. */
 export const mailboxMessagesMax = 100_000;

@@ -1,23 +1,24 @@
 /** A member between coordinators: whose word it takes, over streams that a test makes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PacelineError } from "../errors.js";
-import { mint } from "../protocol/ids.js";
+import { PacelineError } from "../../errors.js";
+import { mint } from "../../protocol/ids.js";
 import {
   type CoordinatorMessage,
   type MemberMessage,
   protocolVersion,
   type RegisterReply,
   type RegisterRequest,
-} from "../protocol/messages.js";
-import type { View } from "../protocol/view.js";
-import type { CoordinatorReceiver, Transport } from "../transport/transport.js";
+} from "../../protocol/messages.js";
+import type { View } from "../../protocol/view.js";
+import type { CoordinatorReceiver, Transport } from "../../transport/transport.js";
+import { ManualClock } from "../testing/manual-clock.js";
+import { CoordinatorPlaces } from "./coordinator-places.js";
 import { HeardTerm } from "./heard-term.js";
 import { MemberSession, register } from "./member-session.js";
-import { ManualClock } from "./testing/manual-clock.js";
 
 const times = { startTimeoutMs: 10_000, ioTimeoutMs: 1000, coordinatorGraceMs: 5000 };
-const config = { coordinator: "here", ...times };
+const config = { coordinator: new CoordinatorPlaces("here"), ...times };
 const request: RegisterRequest = {
   ...{ protocol: protocolVersion, role: "worker", rank: null, incarnation: null, pid: 7 },
   ...{ host: "h", address: "", frames: null, attempt: "a" },
@@ -34,14 +35,15 @@ class Scene {
   readonly streams: {
     readonly said: MemberMessage[];
     readonly receiver: CoordinatorReceiver;
+    readonly address: string;
     isClosed: boolean;
   }[] = [];
   readonly session: MemberSession;
 
-  constructor() {
+  constructor(addresses = "here") {
     this.heard.hear(3);
-    const openSession: Transport["openSession"] = (_address, _identity, receiver) => {
-      const stream = { said: [] as MemberMessage[], receiver, isClosed: false };
+    const openSession: Transport["openSession"] = (address, _identity, receiver) => {
+      const stream = { said: [] as MemberMessage[], receiver, address, isClosed: false };
       this.streams.push(stream);
       const send = (message: MemberMessage) => void stream.said.push(message);
       const close = () => {
@@ -59,7 +61,9 @@ class Scene {
     };
     const { clock, heard } = this;
     const identity = { role: "worker", rank: 0, incarnation: mint(3, 1) } as const;
-    this.session = new MemberSession({ transport, clock, config, handler, heard }, identity, 1000);
+    const own = { ...config, coordinator: new CoordinatorPlaces(addresses) };
+    const parts = { transport, clock, config: own, handler, heard };
+    this.session = new MemberSession(parts, identity, 1000);
   }
 
   get stream() {
@@ -268,4 +272,53 @@ test("a member goes on without a coordinator for a grace from the last answered 
   }
   const goneMs = scene.clock.nowMs();
   assert.ok(goneMs >= 6000 && goneMs < 6300, `gave up at ${goneMs} ms`);
+});
+
+test("of several addresses the next is tried where one is refused or says nothing", () => {
+  const scene = new Scene("a,b");
+  const addresses = () => scene.streams.map(({ address }) => address);
+  const refused = new PacelineError("unavailable", "nobody listens");
+  scene.stream.receiver.onClose(refused);
+  scene.clock.pass(150);
+  assert.deepEqual(addresses(), ["a", "b"]);
+  scene.say(ack(3, 0, 3, 2));
+  scene.clock.pass(1000);
+  // A link that breaks is first tried where the coordinator was.
+  scene.stream.receiver.onClose(refused);
+  scene.clock.pass(150);
+  assert.deepEqual(addresses(), ["a", "b", "b"]);
+  scene.say(ack(3, 0, 3, scene.beats().at(-1)!.sequence));
+  // One that is frozen takes connections, and answers none.
+  for (let second = 0; second < 2; second++) scene.clock.pass(1000);
+  assert.equal(addresses().length, 3);
+  for (let second = 0; second < 2; second++) scene.clock.pass(1000);
+  assert.equal(scene.streams[2]!.isClosed, true);
+  scene.clock.pass(150);
+  assert.deepEqual(addresses(), ["a", "b", "b", "a"]);
+  scene.say(ack(4, 0, 4, scene.beats().at(-1)!.sequence));
+  for (let second = 0; second < 2; second++) scene.clock.pass(1000);
+  assert.equal(addresses().length, 4);
+  assert.deepEqual(scene.lost, []);
+});
+
+test("a registration tries every address before it waits, and no silent one for long", async () => {
+  const clock = new ManualClock();
+  const asked: string[] = [];
+  const transport = {
+    register: (address: string) => {
+      asked.push(address);
+      const times = { heartbeatIntervalMs: 1, leaseMs: 1, run: "" };
+      if (address === "frozen") return new Promise(() => {});
+      if (address === "away") return Promise.reject(new PacelineError("unavailable", "away"));
+      const reply = { accepted: true, rank: 0, incarnation: mint(1, 1), term: 1, ...times };
+      return Promise.resolve(reply);
+    },
+  } as unknown as Transport;
+  const own = { ...config, coordinator: new CoordinatorPlaces("away,frozen,here") };
+  const answer = register(transport, clock, own, request, () => {}, new HeardTerm());
+  while (asked.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  clock.pass(3000);
+  assert.equal((await answer).accepted, true);
+  assert.deepEqual(asked, ["away", "frozen", "here"]);
+  assert.equal(own.coordinator.present, "here");
 });
