@@ -1,6 +1,6 @@
 /**
- * Thousands of callers that nobody knows, beside a run with certificates: it ends in the bits of one
- * that was left alone, and the memory of who was called stays bounded.
+ * Thousands of callers that nobody knows, beside a run with certificates: it ends in the bits of
+ * one that was left alone, and the memory of who was called stays bounded.
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
