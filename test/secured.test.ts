@@ -51,6 +51,17 @@ test("a run with certificates and a token ends in the bits of one without", asyn
   }
 });
 
+test("a coordinator that dies goes on with its certificates, to the same bits", async (context) => {
+  const place = await securedPlace(context);
+  const base = ["train", ...work, "-w", "2", "-s", "1", "--transport", "tcp", "--epochs", "2"];
+  assert.equal((await place.run([...base, "--name", "plain"])).exitCode, 0);
+  const fault = ["--inject", "kill:coordinator=0,at=20", "--tls", "certs", "--token-file", "token"];
+  const ended = await place.run([...base, ...fault, "--name", "killed"]);
+  assert.equal(ended.exitCode, 0, ended.err);
+  assert.match(ended.err, /coordinator \(pid \d+\) ended with SIGKILL: it is started again/);
+  assert.equal(await place.weights("killed"), await place.weights("plain"));
+});
+
 test("options and the environment name the token's file, never the token", async (context) => {
   const place = await securedPlace(context);
   const environment = { PACELINE_TOKEN_FILE: "token", PACELINE_TLS: "certs" };

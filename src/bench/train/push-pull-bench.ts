@@ -1,7 +1,7 @@
 /** `paceline bench push-pull`: its options; what measures is loaded when it is called. */
 
 import { modelList } from "../../nn/models.js";
-import { choice, whole } from "../../options/option-values.js";
+import { choice, optional, path, whole } from "../../options/option-values.js";
 import { chunkValuesMax } from "../../protocol/layout.js";
 import { benchOf, orFound, severalOf, sharedOptions } from "../harness/bench-option.js";
 import { type WireLists, wireOptions } from "./wire-setups.js";
@@ -21,6 +21,8 @@ export interface PushPullMeasures extends WireLists {
   /** Null for as many as take a second or two. */
   readonly steps: number | null;
   readonly chunkValues: number;
+  /** The folder of certificates that every run has; null for runs without TLS. */
+  readonly tls: string | null;
   readonly rounds: number;
   readonly peers: boolean;
   readonly python: string;
@@ -76,6 +78,12 @@ export const pushPullBench = benchOf<PushPullMeasures>({
       type: whole(1, chunkValuesMax),
       default: chunkValuesMax,
       sentence: "most values in a chunk",
+    },
+    tls: {
+      name: "tls",
+      type: optional(path("folder", "the path of a folder")),
+      default: null,
+      sentence: "folder with certificates (paceline certs): tcp and grpc are measured over TLS",
     },
     ...wireOptions,
     ...sharedOptions,

@@ -4,6 +4,7 @@
  * bytes. With several counts of servers or workers a table says how pushes grow.
  */
 
+import { PacelineError } from "../../errors.js";
 import { buildModel } from "../../nn/models.js";
 import { layOut } from "../../protocol/layout.js";
 import type { BenchResult, BenchTask } from "../harness/bench-option.js";
@@ -43,6 +44,7 @@ export async function runPushPullBench(
 ): Promise<BenchResult> {
   const { rounds, python, links, model, servers, chunkValues } = measures;
   demandLinkable(links, measures.transports ?? []);
+  demandUnlinked(measures);
   const { length: chunks } = layOut(
     buildModel(model, dataShapeOf(model)).tensors,
     chunkValues,
@@ -88,10 +90,13 @@ function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
   const raw = { ...exchange, wire: { ...plainWire, link: wire.link } };
   const steps = measures.steps ?? stepsFor(exchange, most);
   const rawSteps = measures.steps ?? stepsFor(raw, most);
+  const secured = measures.tls === null || transport === "unix" ? null : measures.tls;
   const options = ["--engine", "synthetic", "--chunk-values", `${measures.chunkValues}`];
+  if (secured !== null) options.push("--tls", secured);
   const workload: Workload = { ...exchange, replicas, batch: 1, steps, transport, options };
   const counts = `s${servers}/w${workers}${replicas > 1 ? `/r${replicas}` : ""}`;
-  const name = `${model}/${transport}/${counts}${wireTitle(wire)}`;
+  const way = secured === null ? transport : `${transport}+tls`;
+  const name = `${model}/${way}/${counts}${wireTitle(wire)}`;
   const perServer: number[] = [];
   const measure = {
     unit: "ms",
@@ -103,7 +108,7 @@ function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
     },
   } as const;
   const rate = { unit: "pushes/s a server", better: "higher" } as const;
-  const series = `${transport}${replicas > 1 ? `/r${replicas}` : ""}${wireTitle(wire)}`;
+  const series = `${way}${replicas > 1 ? `/r${replicas}` : ""}${wireTitle(wire)}`;
   setting.rates.push({
     series,
     servers,
@@ -114,6 +119,12 @@ function casesOf(setting: Setting, combination: Combination): BenchmarkCase[] {
     caseOfRun(name, workload, rawSteps, measure, peersOf(setting, combination)),
     caseOfSame(`${name}/pushes`, rate, perServer),
   ];
+}
+
+/** Members behind a link are started one by one, and have no certificates. */
+function demandUnlinked({ tls, links }: PushPullMeasures): void {
+  if (tls === null || links.every((link) => link === null)) return;
+  throw new PacelineError("usage", "--tls is not measured over a link; leave out --tls or --link");
 }
 
 /** The others exchange the values of one worker with one place, as they are, over no link. */
