@@ -2,6 +2,7 @@
 /** The entry of the `paceline` command. What it needs is loaded when there is room for it. */
 import { openFilesBase, openFilesLimit, openFilesProblem } from "./open-files.js";
 import { guardProcessOutput } from "./output.js";
+import { ignoreHangUp } from "./signals.js";
 
 /** How long what a command has left open may take to close. */
 const lingerMs = 500;
@@ -20,6 +21,7 @@ function endSoon(): void {
 }
 
 guardProcessOutput();
+ignoreHangUp();
 
 const problem = openFilesProblem(openFilesBase, openFilesLimit());
 if (problem === null) {
