@@ -73,7 +73,7 @@ test("a run goes on with what its folder says, and each difference is told", asy
   assert.equal((await call(["resume", "nothing", ...runs])).exitCode, 6);
 });
 
-test("an option that the command of the run does not take is refused, not passed over", async () => {
+test("an option that the run's command does not take is refused, not passed over", async () => {
   assert.equal((await call(begin("alone"))).exitCode, 0);
   for (const [words, flag] of [
     [["--workers", "2", "--epochs", "2"], "--workers"],
@@ -165,7 +165,7 @@ test("a broken latest checkpoint is passed over, and by its path refused", async
   assert.match(err, /^continues from .*step-8 /m);
 });
 
-test("a file where the latest checkpoint's folder should be is passed over like a broken one", async () => {
+test("a file in the place of a checkpoint is passed over as a broken one", async () => {
   assert.equal((await call(begin("odd"))).exitCode, 0);
   writeFileSync(join(folder, "runs", "odd", "checkpoints", "step-99"), "");
   const { exitCode, err } = await call(["resume", "odd", ...runs, "-e", "2"]);
