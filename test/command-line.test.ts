@@ -60,6 +60,16 @@ describe("the paceline command as a process", () => {
       /^paceline: this process may have 60 files open .* raise .* ulimit -n 1024\n$/,
     );
   });
+  test("fails where what it prints can't be written, and says so", async () => {
+    const line = `exec ${process.execPath} ${main} config schema > /dev/full`;
+    const child = spawn("bash", ["-c", line], { timeout: 60_000 });
+    let err = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    assert.equal(code, 1);
+    const what = "1 write to standard output could not be made (ENOSPC); free some space";
+    assert.equal(err, `paceline: ${what}\n`);
+  });
   test("ends quietly when its reader closes the pipe", async () => {
     const child = spawn(process.execPath, [main, "config", "schema"], { timeout: 60_000 });
     child.stdout.destroy();

@@ -9,9 +9,11 @@ import { PacelineError } from "../errors.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
 import { parseHostPort } from "../protocol/host-port.js";
 import { faultText } from "../protocol/injected-fault.js";
+import { isInterruptedExit } from "../runtime/process/signal-exit.js";
 import type { MemberExited } from "../runtime/start-coordinator.js";
 import { latestCheckpoint } from "../store/checkpoint/checkpoint-folder.js";
 import type { FromCoordinator, ToCoordinator } from "./coordinator-link.js";
+import { signalExitCode, stopsProcess } from "./signals.js";
 
 const entry = fileURLToPath(new URL("./coordinator-entry.js", import.meta.url));
 
@@ -45,6 +47,14 @@ interface Carried {
   fail(thrown: unknown): void;
 }
 
+/** How a process ended. */
+interface Gone {
+  /** In words that follow its name. */
+  readonly how: string;
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
 /** How long it waits before it starts another process, longer each time. */
 const firstDelayMs = 250;
 
@@ -57,7 +67,8 @@ export class CoordinatorChild {
   #child: ChildProcess;
   #gone: Promise<void>;
   #phase = "forming";
-  #isGone = false;
+  /** How the present process ended; null while it runs. */
+  #ending: Gone | null = null;
   #carried: Carried | null = null;
   #restarts = 0;
   /** True once nobody wants another process in its place. */
@@ -95,6 +106,8 @@ export class CoordinatorChild {
     return new Promise<number>((end, fail) => {
       this.#carried = { options, io, listener, place: null, end, fail };
       this.#begin(this.#carried, false);
+      // It may have ended while data were looked at.
+      if (this.#ending !== null) this.#onGone(this.#ending);
     });
   }
 
@@ -129,7 +142,7 @@ export class CoordinatorChild {
   /** Ends it at once and for good. */
   killForGood(): void {
     this.#isOver = true;
-    if (this.#isGone) this.#giveUp("was to be started again");
+    if (this.#ending !== null) this.#giveUp("was to be started again");
     else this.kill();
   }
 
@@ -148,14 +161,16 @@ export class CoordinatorChild {
       windowsHide: true,
     });
     const gone = new Promise<void>((resolve) => {
-      const end = (how: string, isKilled: boolean) => {
-        [this.#isGone, this.#isBack] = [true, false];
+      const end = (gone: Gone) => {
+        [this.#ending, this.#isBack] = [gone, false];
         resolve();
-        this.#onGone(how, isKilled);
+        this.#onGone(gone);
       };
-      child.once("error", ({ message }) => end(`could not be started: ${message}`, false));
+      child.once("error", ({ message }) => {
+        end({ how: `could not be started: ${message}`, code: null, signal: null });
+      });
       child.once("exit", (code, signal) => {
-        end(`ended with ${signal ?? `exit code ${code}`}`, signal !== null);
+        end({ how: `ended with ${signal ?? `exit code ${code}`}`, code, signal });
       });
     });
     return [child, gone];
@@ -187,11 +202,13 @@ export class CoordinatorChild {
   }
 
   /** Another process takes its place where it was killed, until the run's folder is whole. */
-  #onGone(how: string, isKilled: boolean): void {
+  #onGone({ how, code, signal }: Gone): void {
     const carried = this.#carried;
     if (carried === null) return;
+    if (carried.place === null && !this.#isOver && this.#wasSignalled(carried, code, signal))
+      return;
     const { maxRestarts } = carried.options;
-    const isWanted = isKilled && !this.#isOver && carried.place !== null;
+    const isWanted = signal !== null && !this.#isOver && carried.place !== null;
     if (!isWanted || this.#restarts >= maxRestarts) {
       this.#giveUp(how);
       return;
@@ -205,15 +222,32 @@ export class CoordinatorChild {
     }, delayMs);
   }
 
+  /**
+   * Before there is a run, a signal to all of a group may have met the process while it was loading
+   * and took no signals yet: it does what it does to this one. False where that was not its end.
+   */
+  #wasSignalled(carried: Carried, code: number | null, signal: NodeJS.Signals | null): boolean {
+    if (signal === "SIGHUP" && !stopsProcess(signal)) {
+      this.#startAgain(carried);
+      return true;
+    }
+    const exitCode = signal !== null && stopsProcess(signal) ? signalExitCode(signal) : code;
+    if (!isInterruptedExit(exitCode)) return false;
+    this.#isOver = true;
+    carried.io.stderr.write(`${signal ?? "a signal"}: the run ends before it has begun\n`);
+    carried.end(exitCode!);
+    return true;
+  }
+
   #giveUp(how: string): void {
     const carried = this.#carried;
     if (carried !== null) void this.#lost(how, carried.place?.path ?? null).then(carried.fail);
   }
 
   #startAgain(carried: Carried): void {
-    this.#isGone = false;
+    this.#ending = null;
     [this.#child, this.#gone] = this.#spawn();
-    this.#begin(carried, true);
+    this.#begin(carried, carried.place !== null);
     for (const pid of this.#paused) this.#say({ type: "paused", pid });
   }
 
@@ -228,7 +262,7 @@ export class CoordinatorChild {
 
   #say(message: ToCoordinator): void {
     // One that is gone is heard of by its end.
-    if (!this.#isGone && this.#child.connected) this.#child.send(message, () => {});
+    if (this.#ending === null && this.#child.connected) this.#child.send(message, () => {});
   }
 
   async #lost(how: string, path: string | null): Promise<PacelineError> {

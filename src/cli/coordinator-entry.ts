@@ -168,7 +168,7 @@ function say(message: FromCoordinator): void {
 const paused = new Set<number>();
 process.once("exit", () => wake(paused));
 exitWithParent();
-guardProcessOutput();
+guardProcessOutput(() => true);
 const coordinator = new SupervisedCoordinator();
 onSignals((signal) => coordinator.onSignal(signal));
 process.on("message", (message) => coordinator.onMessage(message as ToCoordinator));

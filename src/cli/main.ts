@@ -2,6 +2,12 @@
 /** The entry of the `paceline` command. What it needs is loaded when there is room for it. */
 import { openFilesBase, openFilesLimit, openFilesProblem } from "./open-files.js";
 import { guardProcessOutput } from "./output.js";
+import { ignoreHangUp } from "./signals.js";
+
+/** Commands of which what they print is in a run's folder or a log as well. */
+const keepingResults = ["train", "resume", "baseline", "coordinator", "server", "worker"].concat(
+  "experiments",
+);
 
 /** How long what a command has left open may take to close. */
 const lingerMs = 500;
@@ -19,7 +25,8 @@ function endSoon(): void {
   setTimeout(look, lingerMs).unref();
 }
 
-guardProcessOutput();
+guardProcessOutput(() => keepingResults.includes(process.argv[2] ?? ""));
+ignoreHangUp();
 
 const problem = openFilesProblem(openFilesBase, openFilesLimit());
 if (problem === null) {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
 import { test } from "node:test";
-import { guardOutput, type OutputStream } from "./output.js";
+import { guardOutput, guardProcessOutput, type OutputStream } from "./output.js";
 
 function errno(code: string): NodeJS.ErrnoException {
   return Object.assign(new Error(code), { code });
@@ -47,4 +48,19 @@ test("a full disk ends nothing, is counted, and has what fits again", () => {
   full = false;
   assert.equal(stream.write("c"), true);
   assert.deepEqual([written, loss], [["c"], { writes: 2, code: "ENOSPC" }]);
+});
+
+test("a command has failed whose result is lost, not one that keeps it in a folder", () => {
+  for (const keeps of [true, false]) {
+    const told: string[] = [];
+    const full = Object.assign(new Error("full"), { code: "ENOSPC" });
+    const stdout = Object.assign(new EventEmitter(), { write: () => true });
+    const stderr = Object.assign(new EventEmitter(), { write: (text: string) => told.push(text) });
+    const self = Object.assign(new EventEmitter(), { stdout, stderr, exitCode: 0 });
+    guardProcessOutput(() => keeps, self as unknown as NodeJS.Process);
+    stdout.emit("error", full);
+    self.emit("exit");
+    assert.equal(self.exitCode, keeps ? 0 : 1);
+    assert.match(told.join(""), keeps ? /see the run's folder/ : /; free some space\n$/);
+  }
 });

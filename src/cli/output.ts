@@ -4,6 +4,7 @@
  * process does; what was lost is said when it ends.
  */
 import { writeSync } from "node:fs";
+import { errorCodes } from "../errors.js";
 
 /** The part of a stream that this needs. */
 export interface OutputStream {
@@ -58,8 +59,12 @@ export function guardOutput(
   return loss;
 }
 
-/** Guards both streams of a process and says, when it ends, what a full disk has swallowed. */
-export function guardProcessOutput(self: NodeJS.Process = process): void {
+/**
+ * Guards both streams of a process and says, when it ends, what a full disk has swallowed. A
+ * command whose result is what it prints has then failed.
+ * @param keepsResult true of a command whose result is in a folder as well.
+ */
+export function guardProcessOutput(keepsResult: () => boolean, self: NodeJS.Process = process) {
   const losses = [
     ["standard output", guardOutput(self.stdout as OutputStream)],
     ["standard error", guardOutput(self.stderr as OutputStream)],
@@ -69,7 +74,10 @@ export function guardProcessOutput(self: NodeJS.Process = process): void {
       if (writes === 0 || goneCodes.includes(code)) continue;
       const count = `${writes} write${writes === 1 ? "" : "s"}`;
       const what = `${count} to ${name} could not be made (${code})`;
-      self.stderr.write(`paceline: ${what}; see the run's folder for what is lost\n`);
+      const isKept = keepsResult();
+      const remedy = isKept ? "see the run's folder for what is lost" : "free some space";
+      self.stderr.write(`paceline: ${what}; ${remedy}\n`);
+      if (!isKept && name === "standard output") self.exitCode ||= errorCodes.storage.exitCode;
     }
   });
 }

@@ -157,7 +157,7 @@ describe("what a run can't take is refused by --dry-run too", () => {
       assert.match(err.trimEnd().split("\n").at(-1) ?? "", message);
     });
   }
-  test("a small run may have fewer examples than --fast takes, and no limit above", async () => {
+  test("a small run has fewer examples than --fast takes, and no limit above them", async () => {
     const data = await mkdtemp(join(tmpdir(), "paceline-small-"));
     await writeSampleMnist(data, { train: 400, test: 100, seed: 5 });
     const small = `${run} --fast --name free --data-dir ${data}`;

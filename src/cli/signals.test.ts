@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { test } from "node:test";
-import { onSignals, signalExitCode } from "./signals.js";
+import { ignoreHangUp, onSignals, signalExitCode, stopsProcess } from "./signals.js";
 
 function processWith({ terminal }: { terminal: boolean }) {
   const emitter = new EventEmitter();
@@ -59,4 +59,17 @@ test("a hang-up counts once, and not at all where there is no terminal to lose",
   assert.deepEqual(detached.taken, []);
   detached.send("SIGTERM");
   assert.deepEqual(detached.taken, ["SIGTERM"]);
+});
+
+test("a hang-up stops a process that has a terminal, and ends none that has not", () => {
+  for (const terminal of [true, false]) {
+    const { emitter } = processWith({ terminal });
+    const self = Object.assign(emitter, { stdout: { isTTY: terminal }, stderr: {} });
+    assert.equal(stopsProcess("SIGHUP", self), terminal);
+    assert.equal(stopsProcess("SIGTERM", self), true);
+    assert.equal(stopsProcess("SIGKILL", self), false);
+    const before = emitter.listenerCount("SIGHUP");
+    ignoreHangUp(self);
+    assert.equal(emitter.listenerCount("SIGHUP") - before, terminal ? 0 : 1);
+  }
 });

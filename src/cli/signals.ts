@@ -59,6 +59,16 @@ export function onSignals(
   };
 }
 
+/** Whether a signal asks this process to stop: a hang-up only where it has a terminal to lose. */
+export function stopsProcess(signal: NodeJS.Signals, self: SignalledProcess = process): boolean {
+  return stopping.includes(signal) && (signal !== "SIGHUP" || hasTerminal(self));
+}
+
+/** Has a hang-up end nothing from now on, also before `onSignals`, where there is no terminal. */
+export function ignoreHangUp(self: SignalledProcess = process): void {
+  if (!hasTerminal(self)) self.on("SIGHUP", () => {});
+}
+
 function hasTerminal({ stdout, stderr }: SignalledProcess): boolean {
   return stdout.isTTY === true || stderr.isTTY === true;
 }

@@ -201,7 +201,7 @@ describe("a list", () => {
     assert.match(broken!.problems[1]!, /cluster\.json lists no members/);
     assert.equal(broken!.model, "mlp");
   });
-  test("is told of one nested without end, and of ranges as what they allow", async () => {
+  test("is told of endless nesting, and of ranges as what they allow", async () => {
     const deep = `a: ${"[".repeat(9000)}${"]".repeat(9000)}`;
     const wide = "cluster:\n  servers: 2:4\n  workers: 1:3\n";
     const [first, second] = await listRuns(

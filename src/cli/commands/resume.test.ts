@@ -165,7 +165,7 @@ test("a broken latest checkpoint is passed over, and by its path refused", async
   assert.match(err, /^continues from .*step-8 /m);
 });
 
-test("a file in the latest checkpoint's place is passed over like a broken one", async () => {
+test("a file in the place of a checkpoint is passed over as a broken one", async () => {
   assert.equal((await call(begin("odd"))).exitCode, 0);
   writeFileSync(join(folder, "runs", "odd", "checkpoints", "step-99"), "");
   const { exitCode, err } = await call(["resume", "odd", ...runs, "-e", "2"]);
