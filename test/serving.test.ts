@@ -2,84 +2,9 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
-import type { JobSummary } from "../dist/protocol/run-events.js";
 import type { ServingSnapshot } from "../dist/runtime/serving/serving-picture.js";
-import { freePort, makePlace, type Place, type RunningCommand, until } from "./run-paceline.js";
-
-const work = ["--model", "mlp", "--data", "mnist", "--batch-size", "8", "--eval-every", "none"];
-
-/** A cluster by hand: a coordinator that serves, and its members. */
-class Cluster {
-  readonly place: Place;
-  readonly port: number;
-  coordinator: RunningCommand;
-  readonly members: RunningCommand[] = [];
-  readonly #words: readonly string[];
-
-  constructor(place: Place, port: number, words: readonly string[]) {
-    this.place = place;
-    this.port = port;
-    this.#words = words;
-    this.coordinator = this.start();
-  }
-
-  get reach(): string[] {
-    return ["--coordinator", `127.0.0.1:${this.port}`];
-  }
-
-  /** Starts a coordinator, also in the place of one that has ended. */
-  start(): RunningCommand {
-    const words = ["coordinator", "--serve", "--port", `${this.port}`, ...this.#words];
-    this.coordinator = this.place.start(words);
-    return this.coordinator;
-  }
-
-  add(role: "server" | "worker", count = 1): RunningCommand[] {
-    const added = Array.from({ length: count }, () => this.place.start([role, ...this.reach]));
-    this.members.push(...added);
-    return added;
-  }
-
-  async submit(name: string, ...words: string[]): Promise<void> {
-    const command = ["submit", ...this.reach, ...work, "--name", name, ...words];
-    const { exitCode, out, err } = await this.place.call(command);
-    assert.deepEqual({ exitCode, out }, { exitCode: 0, out: `${name}\n` }, err);
-  }
-
-  async jobs(): Promise<JobSummary[]> {
-    const command = ["jobs", "ls", ...this.reach, "--json"];
-    const { exitCode, out, err } = await this.place.call(command);
-    if (exitCode !== 0) throw new Error(err);
-    return JSON.parse(out);
-  }
-
-  /** Waits until a job is in a state. */
-  state(name: string, state: string, limitMs?: number): Promise<JobSummary> {
-    const ask = async () => {
-      const jobs = await this.jobs().catch(() => []);
-      const job = jobs.find((one) => one.name === name);
-      return job?.state === state && job;
-    };
-    return until(`job ${name} is ${state}`, ask, limitMs).catch((error: Error) => {
-      throw new Error(`${error.message}\n${this.coordinator.told()}`);
-    });
-  }
-
-  /** Ends all of it by signals. */
-  async end(): Promise<void> {
-    this.coordinator.kill("SIGTERM");
-    assert.equal((await this.coordinator.end()).exitCode, 143, this.coordinator.told());
-    for (const member of this.members) if (!member.isOver) member.kill("SIGTERM");
-    for (const member of this.members) await member.end();
-    assert.deepEqual(await this.place.leftovers(), []);
-  }
-}
-
-async function serve(place: Place, ...words: string[]): Promise<Cluster> {
-  const cluster = new Cluster(place, await freePort(), words);
-  await cluster.coordinator.waitFor(/^coordinator listens on/m);
-  return cluster;
-}
+import { makePlace, until } from "./run-paceline.js";
+import { serve, type Usage, usageOf, work } from "./serving-cluster.js";
 
 const small = ["-w", "2", "-s", "1", "--epochs", "2"];
 const long = ["-w", "2", "-s", "1", "--epochs", "24"];
@@ -186,6 +111,26 @@ test("two at a time where members suffice; a large job waits for more", async (c
   await cluster.end();
 });
 
+test("a run that has lost a worker is given an idle one, in its rank", async (context) => {
+  const place = await makePlace(context, { train: 480 });
+  const cluster = await serve(place);
+  cluster.add("server");
+  cluster.add("worker", 3);
+  await cluster.submit("first", "-w", "2", "-s", "1", "--epochs", "100000");
+  await place.step("first", 20);
+  const { pid } = await place.member("first", "worker", 1);
+  process.kill(pid, "SIGKILL");
+  const other = await place.member("first", "worker", 1, pid);
+  assert.ok(cluster.members.some((member) => member.pid === other.pid));
+  await until("it takes part", async () => {
+    const { members } = await place.snapshotAt(cluster.reach[1]!);
+    return members.some((member) => member.pid === other.pid && member.inView);
+  });
+  await place.call(["jobs", "cancel", "first", ...cluster.reach]);
+  await cluster.state("first", "cancelled");
+  await cluster.end();
+});
+
 test("jobs are listed, shown, cancelled in the queue, and their events told", async (context) => {
   const place = await makePlace(context);
   const cluster = await serve(place);
@@ -223,7 +168,7 @@ test("ten jobs in a row, with workers killed: all end, nothing grows", async (co
   const cluster = await serve(place);
   cluster.add("server");
   let workers = cluster.add("worker", 2);
-  const used: { files: number; kilobytes: number }[] = [];
+  const used: Usage[] = [];
   for (let index = 0; index < 10; index++) {
     await cluster.submit(`job${index}`, "-w", "2", "-s", "1", "--epochs", "2");
     if (index % 3 === 1) {
@@ -233,7 +178,7 @@ test("ten jobs in a row, with workers killed: all end, nothing grows", async (co
       workers = [workers[1]!, ...cluster.add("worker")];
     }
     await cluster.state(`job${index}`, "done");
-    used.push(await usage(cluster.coordinator.pid));
+    used.push(await usageOf(cluster.coordinator.pid));
   }
   const [early, late] = [used[2]!, used.at(-1)!];
   assert.ok(late.files <= early.files + 4, `descriptors: ${JSON.stringify(used)}`);
@@ -241,14 +186,24 @@ test("ten jobs in a row, with workers killed: all end, nothing grows", async (co
   await cluster.end();
 });
 
-/** Open descriptors and resident memory of a process; nothing without /proc. */
-async function usage(pid: number): Promise<{ files: number; kilobytes: number }> {
-  const { readdir } = await import("node:fs/promises");
-  const files = await readdir(`/proc/${pid}/fd`).catch(() => []);
-  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  const [, kilobytes = "0"] = /^VmRSS:\s+(\d+)/m.exec(status) ?? [];
-  return { files: files.length, kilobytes: Number(kilobytes) };
-}
+test("all killed at once: the job goes on from its checkpoint with others", async (context) => {
+  const place = await makePlace(context, { train: 480 });
+  const cluster = await serve(place);
+  const members = [...cluster.add("server"), ...cluster.add("worker", 2)];
+  await cluster.submit("first", ...long, "--checkpoint-every", "1e");
+  await until("a checkpoint", async () => (await place.checkpoints("first")).length > 0);
+  for (const one of [cluster.coordinator, ...members]) one.kill("SIGKILL");
+  for (const one of [cluster.coordinator, ...members]) await one.end();
+  await cluster.start().waitFor(/listens on/);
+  cluster.add("server");
+  cluster.add("worker", 2);
+  await cluster.state("first", "done", 120_000);
+  const { paceline } = await place.result("first");
+  for (const { examples, skipped } of paceline.epochs) {
+    assert.deepEqual([examples, skipped], [480, 0]);
+  }
+  await cluster.end();
+});
 
 test("a queue that is torn, or of another machine's process, is told and kept", async (context) => {
   const place = await makePlace(context);

@@ -81,9 +81,13 @@ export class JobRun implements Seat {
     const { workers, servers } = this.#job;
     if (this.run === null) return { workers, servers };
     if (!wanting.has(this.host.snapshot().phase)) return { workers: 0, servers: 0 };
-    const settings = this.#request?.settings;
-    if (settings === undefined || !this.#parts.isQueueEmpty()) return { workers, servers };
-    return { workers: settings.workers.max, servers: settings.servers.max };
+    return this.#parts.isQueueEmpty() ? this.ranks : { workers, servers };
+  }
+
+  get ranks(): Needs {
+    const { workers, servers } = this.#request?.settings ?? {};
+    if (workers === undefined || servers === undefined) return this.#job;
+    return { workers: workers.max, servers: servers.max };
   }
 
   /**

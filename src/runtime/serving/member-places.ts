@@ -22,6 +22,8 @@ export interface Seat {
   readonly run: string | null;
   /** How many members it wants at this moment, those included that it has. */
   readonly wants: Needs;
+  /** How many ranks of each role the run has. */
+  readonly ranks: Needs;
 }
 
 /** How long a member that was told to register again is waited for. */
@@ -32,8 +34,8 @@ const attemptsMax = 1024;
 interface Kept {
   /** Members that were told to come, each with the time until which it is waited for. */
   readonly coming: Map<string, { readonly role: MemberRole; readonly untilMs: number }>;
-  /** Registrations under way. */
-  readonly pending: Record<MemberRole, number>;
+  /** Registrations under way, by attempt, each with the rank that it is to have. */
+  readonly pending: Map<string, { readonly role: MemberRole; readonly rank: number }>;
 }
 
 /** Places and who is in them. */
@@ -55,12 +57,16 @@ export class MemberPlaces {
 
   /** Members may be with this run from here on. */
   add(seat: Seat): void {
-    this.#seats.set(seat, { coming: new Map(), pending: { server: 0, worker: 0 } });
+    this.#seats.set(seat, { coming: new Map(), pending: new Map() });
   }
 
   /** The run is over: its members are told to register again, and nobody comes any more. */
   remove(seat: Seat): void {
     this.#seats.delete(seat);
+    // A host that is remembered here would stay with all that it holds.
+    for (const [attempt, host] of this.#attempts) {
+      if (host === seat.host) this.#attempts.delete(attempt);
+    }
     seat.host.move(seat.host.snapshot().members, `job ${seat.name} is over`);
   }
 
@@ -107,24 +113,26 @@ export class MemberPlaces {
   /** Registers a process with the run that has a place for it, else with the idle ones. */
   async register(request: RegisterRequest): Promise<RegisterReply> {
     const again = this.#attempts.get(request.attempt);
-    if (again !== undefined && this.#hosts().includes(again)) {
+    if (again !== undefined) {
       const seat = this.seats.find(({ host }) => host === again);
       return withRun(await again.register(request), seat?.run ?? "");
     }
     const seat = this.#seatFor(request);
     const kept = seat === null ? undefined : this.#seats.get(seat);
     if (seat === null || kept === undefined) return this.#registerIdle(request);
-    kept.pending[request.role] += 1;
+    const rank = this.#rankIn(seat, request);
+    if (rank === null) return this.#registerIdle(request);
+    kept.pending.set(request.attempt, { role: request.role, rank });
     kept.coming.delete(keyOf(request));
     try {
       const { run } = seat;
-      const reply = await seat.host.register({ ...request, rank: null });
+      const reply = await seat.host.register({ ...request, rank });
       if (reply.accepted && run !== null) {
         this.#note(request, seat.host);
         return withRun(reply, run);
       }
     } finally {
-      kept.pending[request.role] -= 1;
+      kept.pending.delete(request.attempt);
     }
     return this.#registerIdle(request);
   }
@@ -143,6 +151,19 @@ export class MemberPlaces {
     return withRun(await this.#pool.register(isTaken ? { ...request, rank: null } : request), "");
   }
 
+  /**
+   * The rank that a process is to have in a run: the one that it had there, where that is free, or
+   * the lowest that nobody has. Ranks are not kept for lost members, whose places others take.
+   */
+  #rankIn(seat: Seat, { role, rank }: RegisterRequest): number | null {
+    const having = [...seat.host.snapshot().members, ...this.#seats.get(seat)!.pending.values()];
+    const taken = new Set(having.filter((one) => one.role === role).map((one) => one.rank));
+    const count = seat.ranks[plural(role)];
+    if (rank !== null && rank < count && !taken.has(rank)) return rank;
+    const lowest = Array.from({ length: count }, (_, one) => one).find((one) => !taken.has(one));
+    return lowest ?? null;
+  }
+
   #seatFor(request: RegisterRequest): Seat | null {
     const role = plural(request.role);
     const key = keyOf(request);
@@ -158,9 +179,12 @@ export class MemberPlaces {
   }
 
   #have(seat: Seat): Needs {
-    const { workers, servers } = counted(seat.host.snapshot().members);
-    const { pending } = this.#seats.get(seat)!;
-    return { workers: workers + pending.worker, servers: servers + pending.server };
+    // A registration under way may be in the roster already.
+    const pending = [...this.#seats.get(seat)!.pending.values()];
+    const ranked = [...seat.host.snapshot().members, ...pending].map(
+      ({ role, rank }) => [`${role}-${rank}`, { role }] as const,
+    );
+    return counted([...new Map(ranked).values()]);
   }
 
   /** What a run wants besides what it has and what is on its way. */
