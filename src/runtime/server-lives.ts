@@ -32,6 +32,8 @@ export class ServerLives {
   readonly #life: ServerLife;
   #part: MemberPart;
   #isClosed = false;
+  /** It has asked to be let go, and does not come again. */
+  #isLeaving = false;
   /** What it waits before it registers again. */
   #delayMs = 0;
   #pause: Timer | null = null;
@@ -50,6 +52,12 @@ export class ServerLives {
   /** The present life's part. */
   get part(): MemberPart {
     return this.#part;
+  }
+
+  /** Asks to be let go; see `RunningMember.drain`. */
+  drain(reason: string): boolean {
+    this.#isLeaving = this.#part.drain(reason);
+    return this.#isLeaving;
   }
 
   /** Gives everything up. */
@@ -82,6 +90,10 @@ export class ServerLives {
       return;
     }
     if (this.#isClosed) return;
+    if (this.#isLeaving) {
+      this.#end({ outcome: "left", reason: error.message });
+      return;
+    }
     const { log, clock } = this.#life;
     const delayMs = this.#delayMs;
     this.#delayMs = Math.min(delayMsMax, Math.max(firstDelayMs, 2 * delayMs));

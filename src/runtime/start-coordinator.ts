@@ -36,6 +36,7 @@ import {
   type ReachSettings,
   type RoleParts,
   roleDefaults,
+  type WaitSettings,
 } from "./role-settings.js";
 import { keepCheckpoint } from "./run-checkpoints.js";
 import {
@@ -50,16 +51,11 @@ import type { RunSettings } from "./run-settings.js";
 import { type RunStart, startAgain } from "./run-start.js";
 
 /** Where a coordinator listens and how patient it is. */
-export interface CoordinatorSettings extends ReachSettings, ListenSettings {
+export interface CoordinatorSettings extends ReachSettings, ListenSettings, WaitSettings {
   /** How long a member may be silent before it counts as lost; 3 s if left out. */
   readonly leaseMs?: number;
   /** How long a lost worker's rank is kept for its return; 30 s if left out. */
   readonly rankGraceMs?: number;
-  /**
-   * How long a server that had the only copy of a chunk may take to come back, before the run ends;
-   * 10 s if left out, 0 to wait for none.
-   */
-  readonly serverGraceMs?: number;
   /** Members stay when a run is over, and runs may be submitted. */
   readonly serve?: boolean;
 }
@@ -201,6 +197,7 @@ class StartedCoordinator implements RunningCoordinator {
     this.#parts = parts;
     const patience = { ...roleDefaults, ...settings };
     const { leaseMs, rankGraceMs, serverGraceMs, startTimeoutMs, ioTimeoutMs } = patience;
+    const { waitForWorkersMs } = patience;
     this.#clock = parts.clock ?? processClock;
     this.#transport = parts.transport ?? createMemberTransport({ ioTimeoutMs });
     const choice = settings.transport ?? roleDefaults.transport;
@@ -217,6 +214,7 @@ class StartedCoordinator implements RunningCoordinator {
         closedGraceMs: (leaseMs * 5) / 6,
         rankGraceMs,
         serverGraceMs,
+        waitForWorkersMs,
         startTimeoutMs,
         stopTimeoutMs: Math.min(5000, ioTimeoutMs),
         serve: settings.serve ?? false,

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/coordinator.proto.
  */
 export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJuCgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0iQQoHUmVmdXNlZBImCgRjb2RlGAEgASgOMhgucGFjZWxpbmUudjEuUmVmdXNhbENvZGUSDgoGcmVhc29uGAIgASgJIloKDk1lbWJlcklkZW50aXR5EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQi4gUKDU1lbWJlck1lc3NhZ2USKwoEb3BlbhgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5SAASKwoJaGVhcnRiZWF0GAIgASgLMhYucGFjZWxpbmUudjEuSGVhcnRiZWF0SAASIwoFcmVhZHkYAyABKAsyEi5wYWNlbGluZS52MS5SZWFkeUgAEigKCHZpZXdfYWNrGAQgASgLMhQucGFjZWxpbmUudjEuVmlld0Fja0gAEjYKD2Fzc2lnbm1lbnRfZG9uZRgFIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lSAASKwoJZXZhbHVhdGVkGAYgASgLMhYucGFjZWxpbmUudjEuRXZhbHVhdGVkSAASJwoHcGF1c2luZxgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNpbmdIABIlCgZwYXVzZWQYCCABKAsyEy5wYWNlbGluZS52MS5QYXVzZWRIABIpCghkaXZlcmdlZBgJIAEoCzIVLnBhY2VsaW5lLnYxLkRpdmVyZ2VkSAASJQoGZmFpbGVkGAogASgLMhMucGFjZWxpbmUudjEuRmFpbGVkSAASIwoFbGVhdmUYCyABKAsyEi5wYWNlbGluZS52MS5MZWF2ZUgAEjwKEmFzc2lnbm1lbnRfcmVmdXNlZBgMIAEoCzIeLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnRSZWZ1c2VkSAASNgoPYmFycmllcl9yZWFjaGVkGA0gASgLMhsucGFjZWxpbmUudjEuQmFycmllclJlYWNoZWRIABIqCgljYXVnaHRfdXAYDiABKAsyFS5wYWNlbGluZS52MS5DYXVnaHRVcEgAEicKB3RhbGxpZWQYDyABKAsyFC5wYWNlbGluZS52MS5UYWxsaWVkSAASKQoIcmV0dXJuZWQYECABKAsyFS5wYWNlbGluZS52MS5SZXR1cm5lZEgAQgYKBGJvZHkihwQKEkNvb3JkaW5hdG9yTWVzc2FnZRIyCg1oZWFydGJlYXRfYWNrGAEgASgLMhkucGFjZWxpbmUudjEuSGVhcnRiZWF0QWNrSAASJwoHcHJlcGFyZRgCIAEoCzIULnBhY2VsaW5lLnYxLlByZXBhcmVIABIoCgR2aWV3GAMgASgLMhgucGFjZWxpbmUudjEuVmlld01lc3NhZ2VIABIhCgR3b3JrGAQgASgLMhEucGFjZWxpbmUudjEuV29ya0gAEikKCGV2YWx1YXRlGAUgASgLMhUucGFjZWxpbmUudjEuRXZhbHVhdGVIABIjCgVwYXVzZRgGIAEoCzISLnBhY2VsaW5lLnYxLlBhdXNlSAASKAoIcGF1c2VfYXQYByABKAsyFC5wYWNlbGluZS52MS5QYXVzZUF0SAASJQoGcmVzdW1lGAggASgLMhMucGFjZWxpbmUudjEuUmVzdW1lSAASLQoKZXZhbHVhdGlvbhgJIAEoCzIXLnBhY2VsaW5lLnYxLkV2YWx1YXRpb25IABIhCgRzdG9wGAogASgLMhEucGFjZWxpbmUudjEuU3RvcEgAEicKB2JhcnJpZXIYCyABKAsyFC5wYWNlbGluZS52MS5CYXJyaWVySAASIwoFdGFsbHkYDCABKAsyEi5wYWNlbGluZS52MS5UYWxseUgAQgYKBGJvZHki1gEKCUhlYXJ0YmVhdBIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIQCghhY3Rpdml0eRgDIAEoCRItCgZzZXJ2ZXIYBCABKAsyHS5wYWNlbGluZS52MS5TZXJ2ZXJTdGF0aXN0aWNzEi0KBndvcmtlchgFIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MSDAoEdGVybRgGIAEoDRInCgVyZWFjaBgHIAMoCzIYLnBhY2VsaW5lLnYxLlNlcnZlclJlYWNoIlkKC1NlcnZlclJlYWNoEg4KBnNlcnZlchgBIAEoDRIUCgx1bnJlYWNoZWRfbXMYAiABKAQSDwoHcmVmdXNlZBgDIAEoCBITCgtpbmNhcm5hdGlvbhgEIAEoBCLRAgoQU2VydmVyU3RhdGlzdGljcxITCgt2ZXJzaW9uX21pbhgBIAEoBBITCgt2ZXJzaW9uX21heBgCIAEoBBIOCgZjaHVua3MYAyABKAQSDgoGcHVzaGVzGAQgASgEEg8KB3VwZGF0ZXMYBSABKAQSFgoOdXBkYXRlX3NlY29uZHMYBiABKAESFQoNc3RhbGVuZXNzX3N1bRgHIAEoBBIXCg9zdGFsZW5lc3NfY291bnQYCCABKAQSFQoNc3RhbGVuZXNzX21heBgJIAEoBBIQCghyZWplY3RlZBgKIAEoBBISCgpkdXBsaWNhdGVzGAsgASgEEhIKCnRvcm5fc3RlcHMYDCABKAQSEAoIYnl0ZXNfaW4YDSABKAQSEQoJYnl0ZXNfb3V0GA4gASgEEgoKAmxyGA8gASgBEhgKEHN0YWxlbmVzc19jb3VudHMYECADKAQivwEKEFdvcmtlclN0YXRpc3RpY3MSDQoFY2xvY2sYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSEAoIbG9zc19zdW0YAyABKAESEgoKbG9zc19jb3VudBgEIAEoBBIXCg9jb21wdXRlX3NlY29uZHMYBSABKAESFAoMd2FpdF9zZWNvbmRzGAYgASgBEg0KBXN0ZXBzGAcgASgEEg8KB2NvcnJlY3QYCCABKAQSFQoNaW5wdXRfc2Vjb25kcxgJIAEoASJiCgVSZWFkeRILCgNydW4YASABKAkSKAoHdGVuc29ycxgCIAMoCzIXLnBhY2VsaW5lLnYxLlRlbnNvclNwZWMSDgoGZW5naW5lGAMgASgJEhIKCmFsZ29yaXRobXMYBCADKAkiVQoKVGVuc29yU3BlYxIMCgRuYW1lGAEgASgJEg0KBXNoYXBlGAIgAygNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiaQoHVmlld0FjaxIMCgR2aWV3GAEgASgEEhMKC3NlYWxlZF9zdGVwGAIgASgSEhEKCWNsb2NrX21pbhgDIAEoBBIoCghkZXBhcnRlZBgEIAMoCzIWLnBhY2VsaW5lLnYxLkRlcGFydHVyZSJSCglEZXBhcnR1cmUSDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIQCghzdGVwX21pbhgDIAEoEhIQCghzdGVwX21heBgEIAEoEiK/AQoOQXNzaWdubWVudERvbmUSEgoKYXNzaWdubWVudBgBIAEoBBIQCghleGFtcGxlcxgCIAEoBBIPCgdza2lwcGVkGAMgASgEEhAKCGxvc3Nfc3VtGAQgASgBEg8KB3NlY29uZHMYBSABKAESDwoHY29ycmVjdBgGIAEoBBIPCgdkcm9wcGVkGAcgASgEEjEKCnN0YXRpc3RpY3MYCCABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIjcKEUFzc2lnbm1lbnRSZWZ1c2VkEhIKCmFzc2lnbm1lbnQYASABKAQSDgoGcmVhc29uGAIgASgJIiMKBVJhbmdlEg0KBXN0YXJ0GAEgASgEEgsKA2VuZBgCIAEoBCJ3CglFdmFsdWF0ZWQSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlEg8KB2NvcnJlY3QYAyABKAQSEAoIbG9zc19zdW0YBCABKAESEAoIdmVyc2lvbnMYBSADKAQioAEKB1RhbGxpZWQSCwoDY3V0GAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEg8KB2Ryb3BwZWQYAyABKAQSEAoIbG9zc19zdW0YBCABKAESDwoHY29ycmVjdBgFIAEoBBIPCgdzZWNvbmRzGAYgASgBEjEKCnN0YXRpc3RpY3MYByABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIiYKB1BhdXNpbmcSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiI3CgZQYXVzZWQSDQoFcGF1c2UYASABKAQSEAoIcG9zaXRpb24YAiABKBISDAoEc3RlcBgDIAEoEiJFCg5CYXJyaWVyUmVhY2hlZBIPCgdiYXJyaWVyGAEgASgEEhEKCXJlc2lkdWFscxgCIAEoBBIPCgdwcm9ibGVtGAMgASgJIlcKCFJldHVybmVkEhIKCmFzc2lnbm1lbnQYASABKAQSDAoEc3RlcBgCIAEoEhIpCgRkb25lGAMgASgLMhsucGFjZWxpbmUudjEuQXNzaWdubWVudERvbmUiPgoIQ2F1Z2h0VXASDQoFY2h1bmsYASABKA0SDgoGc2VydmVyGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEIiYKCERpdmVyZ2VkEgwKBHN0ZXAYASABKBISDAoEd2hhdBgCIAEoCSImCgZGYWlsZWQSDAoEY29kZRgBIAEoCRIOCgZyZWFzb24YAiABKAkidQoFTGVhdmUSDgoGcmVhc29uGAEgASgJEi0KBnNlcnZlchgCIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAMgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyJUCgxIZWFydGJlYXRBY2sSEAoIc2VxdWVuY2UYASABKAQSEAoIcmVjZWl2ZWQYAiABKAQSDAoEdGVybRgDIAEoDRISCgpzaW5jZV90ZXJtGAQgASgNImoKB1ByZXBhcmUSIgoEc3BlYxgBIAEoCzIULnBhY2VsaW5lLnYxLlJ1blNwZWMSEQoJcmVzaWR1YWxzGAIgASgIEigKBmxheW91dBgDIAEoCzIYLnBhY2VsaW5lLnYxLk1vZGVsTGF5b3V0ImIKC01vZGVsTGF5b3V0EioKB3RlbnNvcnMYASADKAsyGS5wYWNlbGluZS52MS5QbGFjZWRUZW5zb3ISJwoGY2h1bmtzGAIgAygLMhcucGFjZWxpbmUudjEuQ2h1bmtQbGFjZSJ3CgxQbGFjZWRUZW5zb3ISDAoEbmFtZRgBIAEoCRINCgVzaGFwZRgCIAMoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwEg4KBm9mZnNldBgEIAEoBBIOCgZsZW5ndGgYBSABKAQiWAoKQ2h1bmtQbGFjZRIOCgZvZmZzZXQYASABKAQSDgoGbGVuZ3RoGAIgASgNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiLgoLVmlld01lc3NhZ2USHwoEdmlldxgBIAEoCzIRLnBhY2VsaW5lLnYxLlZpZXciMwoEV29yaxIrCgphc3NpZ25tZW50GAEgASgLMhcucGFjZWxpbmUudjEuQXNzaWdubWVudCJqCgpBc3NpZ25tZW50EgoKAmlkGAEgASgEEg0KBWVwb2NoGAIgASgEEg0KBXN0YXJ0GAMgASgEEgsKA2VuZBgEIAEoBBISCgpmaXJzdF9zdGVwGAUgASgEEhEKCWxhc3Rfc3RlcBgGIAEoBCJBCghFdmFsdWF0ZRISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2UiFgoFUGF1c2USDQoFcGF1c2UYASABKAQiNgoFVGFsbHkSCwoDY3V0GAEgASgEEhIKCmFzc2lnbm1lbnQYAiABKAQSDAoEc3RlcBgDIAEoEiImCgdQYXVzZUF0Eg0KBXBhdXNlGAEgASgEEgwKBHN0ZXAYAiABKBIiFwoGUmVzdW1lEg0KBXBhdXNlGAEgASgEIhoKB0JhcnJpZXISDwoHYmFycmllchgBIAEoBCJSCgpFdmFsdWF0aW9uEg0KBWVwb2NoGAEgASgEEg0KBWZpbmFsGAIgASgIEhgKEGFjY3VyYWN5X3BlcmNlbnQYAyABKAESDAoEbG9zcxgEIAEoASJfCgRTdG9wEg4KBnJlYXNvbhgBIAEoCRIlCgdvdXRjb21lGAIgASgOMhQucGFjZWxpbmUudjEuT3V0Y29tZRIMCgRzdGF5GAMgASgIEhIKCmFmdGVyX3N0ZXAYBCABKAgiXgoMTGVhdmVSZXF1ZXN0EisKBm1lbWJlchgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5EiEKBWxlYXZlGAIgASgLMhIucGFjZWxpbmUudjEuTGVhdmUiDAoKTGVhdmVSZXBseSIPCg1TdGF0dXNSZXF1ZXN0IhsKC1N0YXR1c1JlcGx5EgwKBGpzb24YASABKAkiQwoMRHJhaW5SZXF1ZXN0EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0iGgoKRHJhaW5SZXBseRIMCgR0ZXh0GAEgASgJIh8KDVN1Ym1pdFJlcXVlc3QSDgoGY29uZmlnGAEgASgJIhoKC1N1Ym1pdFJlcGx5EgsKA3J1bhgBIAEoCSJwChNSZWFkRXhhbXBsZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCRIhCgVzcGxpdBgCIAEoDjISLnBhY2VsaW5lLnYxLlNwbGl0Eg0KBWVwb2NoGAMgASgEEg0KBXN0YXJ0GAQgASgEEgsKA2VuZBgFIAEoBCJcCg1FeGFtcGxlc0Jsb2NrEg0KBWNvdW50GAEgASgNEg0KBXNoYXBlGAIgAygNEg0KBWR0eXBlGAMgASgJEg4KBmxhYmVscxgEIAMoDRIOCgZ2YWx1ZXMYBSABKAwidQoTS2VlcFJlc2lkdWFsUmVxdWVzdBILCgNydW4YASABKAkSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBBIPCgdiYXJyaWVyGAQgASgEEg0KBWNodW5rGAUgASgNEg4KBnZhbHVlcxgGIAEoDCITChFLZWVwUmVzaWR1YWxSZXBseSJUChNSZWFkUmVzaWR1YWxSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgRyYW5rGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEEg0KBWNodW5rGAQgASgNIiMKEVJlYWRSZXNpZHVhbFJlcGx5Eg4KBnZhbHVlcxgBIAEoDCpZCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfU0VSVkVSEAESFgoSTUVNQkVSX1JPTEVfV09SS0VSEAIqeAoLUmVmdXNhbENvZGUSHAoYUkVGVVNBTF9DT0RFX1VOU1BFQ0lGSUVEEAASGAoUUkVGVVNBTF9DT0RFX1JFRlVTRUQQARIZChVSRUZVU0FMX0NPREVfUFJPVE9DT0wQAhIWChJSRUZVU0FMX0NPREVfVVNBR0UQAyqhAQoOUGFyYW1ldGVyR3JvdXASHwobUEFSQU1FVEVSX0dST1VQX1VOU1BFQ0lGSUVEEAASGgoWUEFSQU1FVEVSX0dST1VQX1dFSUdIVBABEhkKFVBBUkFNRVRFUl9HUk9VUF9QTEFJThACEhoKFlBBUkFNRVRFUl9HUk9VUF9CVUZGRVIQAxIbChdQQVJBTUVURVJfR1JPVVBfQ09VTlRFUhAEKmEKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhAKDE9VVENPTUVfRE9ORRABEhIKDk9VVENPTUVfRkFJTEVEEAISFwoTT1VUQ09NRV9JTlRFUlJVUFRFRBADKj8KBVNwbGl0EhUKEVNQTElUX1VOU1BFQ0lGSUVEEAASDwoLU1BMSVRfVFJBSU4QARIOCgpTUExJVF9URVNUEAIyjwUKC0Nvb3JkaW5hdG9yEkQKCFJlZ2lzdGVyEhwucGFjZWxpbmUudjEuUmVnaXN0ZXJSZXF1ZXN0GhoucGFjZWxpbmUudjEuUmVnaXN0ZXJSZXBseRJMCglIZWFydGJlYXQSGi5wYWNlbGluZS52MS5NZW1iZXJNZXNzYWdlGh8ucGFjZWxpbmUudjEuQ29vcmRpbmF0b3JNZXNzYWdlKAEwARI7CgVMZWF2ZRIZLnBhY2VsaW5lLnYxLkxlYXZlUmVxdWVzdBoXLnBhY2VsaW5lLnYxLkxlYXZlUmVwbHkSPgoGU3RhdHVzEhoucGFjZWxpbmUudjEuU3RhdHVzUmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN0YXR1c1JlcGx5EjsKBURyYWluEhkucGFjZWxpbmUudjEuRHJhaW5SZXF1ZXN0GhcucGFjZWxpbmUudjEuRHJhaW5SZXBseRI+CgZTdWJtaXQSGi5wYWNlbGluZS52MS5TdWJtaXRSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3VibWl0UmVwbHkSTgoMUmVhZEV4YW1wbGVzEiAucGFjZWxpbmUudjEuUmVhZEV4YW1wbGVzUmVxdWVzdBoaLnBhY2VsaW5lLnYxLkV4YW1wbGVzQmxvY2swARJQCgxLZWVwUmVzaWR1YWwSIC5wYWNlbGluZS52MS5LZWVwUmVzaWR1YWxSZXF1ZXN0Gh4ucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVwbHkSUAoMUmVhZFJlc2lkdWFsEiAucGFjZWxpbmUudjEuUmVhZFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcGx5YgZwcm90bzM", [file_paceline_v1_run]);
+  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJuCgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0iQQoHUmVmdXNlZBImCgRjb2RlGAEgASgOMhgucGFjZWxpbmUudjEuUmVmdXNhbENvZGUSDgoGcmVhc29uGAIgASgJIloKDk1lbWJlcklkZW50aXR5EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQiiwYKDU1lbWJlck1lc3NhZ2USKwoEb3BlbhgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5SAASKwoJaGVhcnRiZWF0GAIgASgLMhYucGFjZWxpbmUudjEuSGVhcnRiZWF0SAASIwoFcmVhZHkYAyABKAsyEi5wYWNlbGluZS52MS5SZWFkeUgAEigKCHZpZXdfYWNrGAQgASgLMhQucGFjZWxpbmUudjEuVmlld0Fja0gAEjYKD2Fzc2lnbm1lbnRfZG9uZRgFIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lSAASKwoJZXZhbHVhdGVkGAYgASgLMhYucGFjZWxpbmUudjEuRXZhbHVhdGVkSAASJwoHcGF1c2luZxgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNpbmdIABIlCgZwYXVzZWQYCCABKAsyEy5wYWNlbGluZS52MS5QYXVzZWRIABIpCghkaXZlcmdlZBgJIAEoCzIVLnBhY2VsaW5lLnYxLkRpdmVyZ2VkSAASJQoGZmFpbGVkGAogASgLMhMucGFjZWxpbmUudjEuRmFpbGVkSAASIwoFbGVhdmUYCyABKAsyEi5wYWNlbGluZS52MS5MZWF2ZUgAEjwKEmFzc2lnbm1lbnRfcmVmdXNlZBgMIAEoCzIeLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnRSZWZ1c2VkSAASNgoPYmFycmllcl9yZWFjaGVkGA0gASgLMhsucGFjZWxpbmUudjEuQmFycmllclJlYWNoZWRIABIqCgljYXVnaHRfdXAYDiABKAsyFS5wYWNlbGluZS52MS5DYXVnaHRVcEgAEicKB3RhbGxpZWQYDyABKAsyFC5wYWNlbGluZS52MS5UYWxsaWVkSAASKQoIcmV0dXJuZWQYECABKAsyFS5wYWNlbGluZS52MS5SZXR1cm5lZEgAEicKB2xlYXZpbmcYESABKAsyFC5wYWNlbGluZS52MS5MZWF2aW5nSABCBgoEYm9keSKHBAoSQ29vcmRpbmF0b3JNZXNzYWdlEjIKDWhlYXJ0YmVhdF9hY2sYASABKAsyGS5wYWNlbGluZS52MS5IZWFydGJlYXRBY2tIABInCgdwcmVwYXJlGAIgASgLMhQucGFjZWxpbmUudjEuUHJlcGFyZUgAEigKBHZpZXcYAyABKAsyGC5wYWNlbGluZS52MS5WaWV3TWVzc2FnZUgAEiEKBHdvcmsYBCABKAsyES5wYWNlbGluZS52MS5Xb3JrSAASKQoIZXZhbHVhdGUYBSABKAsyFS5wYWNlbGluZS52MS5FdmFsdWF0ZUgAEiMKBXBhdXNlGAYgASgLMhIucGFjZWxpbmUudjEuUGF1c2VIABIoCghwYXVzZV9hdBgHIAEoCzIULnBhY2VsaW5lLnYxLlBhdXNlQXRIABIlCgZyZXN1bWUYCCABKAsyEy5wYWNlbGluZS52MS5SZXN1bWVIABItCgpldmFsdWF0aW9uGAkgASgLMhcucGFjZWxpbmUudjEuRXZhbHVhdGlvbkgAEiEKBHN0b3AYCiABKAsyES5wYWNlbGluZS52MS5TdG9wSAASJwoHYmFycmllchgLIAEoCzIULnBhY2VsaW5lLnYxLkJhcnJpZXJIABIjCgV0YWxseRgMIAEoCzISLnBhY2VsaW5lLnYxLlRhbGx5SABCBgoEYm9keSLWAQoJSGVhcnRiZWF0EhAKCHNlcXVlbmNlGAEgASgEEhAKCHJlY2VpdmVkGAIgASgEEhAKCGFjdGl2aXR5GAMgASgJEi0KBnNlcnZlchgEIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAUgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcxIMCgR0ZXJtGAYgASgNEicKBXJlYWNoGAcgAygLMhgucGFjZWxpbmUudjEuU2VydmVyUmVhY2giWQoLU2VydmVyUmVhY2gSDgoGc2VydmVyGAEgASgNEhQKDHVucmVhY2hlZF9tcxgCIAEoBBIPCgdyZWZ1c2VkGAMgASgIEhMKC2luY2FybmF0aW9uGAQgASgEItECChBTZXJ2ZXJTdGF0aXN0aWNzEhMKC3ZlcnNpb25fbWluGAEgASgEEhMKC3ZlcnNpb25fbWF4GAIgASgEEg4KBmNodW5rcxgDIAEoBBIOCgZwdXNoZXMYBCABKAQSDwoHdXBkYXRlcxgFIAEoBBIWCg51cGRhdGVfc2Vjb25kcxgGIAEoARIVCg1zdGFsZW5lc3Nfc3VtGAcgASgEEhcKD3N0YWxlbmVzc19jb3VudBgIIAEoBBIVCg1zdGFsZW5lc3NfbWF4GAkgASgEEhAKCHJlamVjdGVkGAogASgEEhIKCmR1cGxpY2F0ZXMYCyABKAQSEgoKdG9ybl9zdGVwcxgMIAEoBBIQCghieXRlc19pbhgNIAEoBBIRCglieXRlc19vdXQYDiABKAQSCgoCbHIYDyABKAESGAoQc3RhbGVuZXNzX2NvdW50cxgQIAMoBCK/AQoQV29ya2VyU3RhdGlzdGljcxINCgVjbG9jaxgBIAEoBBIQCghleGFtcGxlcxgCIAEoBBIQCghsb3NzX3N1bRgDIAEoARISCgpsb3NzX2NvdW50GAQgASgEEhcKD2NvbXB1dGVfc2Vjb25kcxgFIAEoARIUCgx3YWl0X3NlY29uZHMYBiABKAESDQoFc3RlcHMYByABKAQSDwoHY29ycmVjdBgIIAEoBBIVCg1pbnB1dF9zZWNvbmRzGAkgASgBImIKBVJlYWR5EgsKA3J1bhgBIAEoCRIoCgd0ZW5zb3JzGAIgAygLMhcucGFjZWxpbmUudjEuVGVuc29yU3BlYxIOCgZlbmdpbmUYAyABKAkSEgoKYWxnb3JpdGhtcxgEIAMoCSJVCgpUZW5zb3JTcGVjEgwKBG5hbWUYASABKAkSDQoFc2hhcGUYAiADKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cCJpCgdWaWV3QWNrEgwKBHZpZXcYASABKAQSEwoLc2VhbGVkX3N0ZXAYAiABKBISEQoJY2xvY2tfbWluGAMgASgEEigKCGRlcGFydGVkGAQgAygLMhYucGFjZWxpbmUudjEuRGVwYXJ0dXJlIlIKCURlcGFydHVyZRIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhAKCHN0ZXBfbWluGAMgASgSEhAKCHN0ZXBfbWF4GAQgASgSIr8BCg5Bc3NpZ25tZW50RG9uZRISCgphc3NpZ25tZW50GAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEg8KB3NraXBwZWQYAyABKAQSEAoIbG9zc19zdW0YBCABKAESDwoHc2Vjb25kcxgFIAEoARIPCgdjb3JyZWN0GAYgASgEEg8KB2Ryb3BwZWQYByABKAQSMQoKc3RhdGlzdGljcxgIIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MiNwoRQXNzaWdubWVudFJlZnVzZWQSEgoKYXNzaWdubWVudBgBIAEoBBIOCgZyZWFzb24YAiABKAkiIwoFUmFuZ2USDQoFc3RhcnQYASABKAQSCwoDZW5kGAIgASgEIncKCUV2YWx1YXRlZBISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2USDwoHY29ycmVjdBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIQCgh2ZXJzaW9ucxgFIAMoBCKgAQoHVGFsbGllZBILCgNjdXQYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSDwoHZHJvcHBlZBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIPCgdjb3JyZWN0GAUgASgEEg8KB3NlY29uZHMYBiABKAESMQoKc3RhdGlzdGljcxgHIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MiJgoHUGF1c2luZxINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIjcKBlBhdXNlZBINCgVwYXVzZRgBIAEoBBIQCghwb3NpdGlvbhgCIAEoEhIMCgRzdGVwGAMgASgSIkUKDkJhcnJpZXJSZWFjaGVkEg8KB2JhcnJpZXIYASABKAQSEQoJcmVzaWR1YWxzGAIgASgEEg8KB3Byb2JsZW0YAyABKAkiVwoIUmV0dXJuZWQSEgoKYXNzaWdubWVudBgBIAEoBBIMCgRzdGVwGAIgASgSEikKBGRvbmUYAyABKAsyGy5wYWNlbGluZS52MS5Bc3NpZ25tZW50RG9uZSI+CghDYXVnaHRVcBINCgVjaHVuaxgBIAEoDRIOCgZzZXJ2ZXIYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIZCgdMZWF2aW5nEg4KBnJlYXNvbhgBIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzIlQKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIMCgR0ZXJtGAMgASgNEhIKCnNpbmNlX3Rlcm0YBCABKA0iagoHUHJlcGFyZRIiCgRzcGVjGAEgASgLMhQucGFjZWxpbmUudjEuUnVuU3BlYxIRCglyZXNpZHVhbHMYAiABKAgSKAoGbGF5b3V0GAMgASgLMhgucGFjZWxpbmUudjEuTW9kZWxMYXlvdXQiYgoLTW9kZWxMYXlvdXQSKgoHdGVuc29ycxgBIAMoCzIZLnBhY2VsaW5lLnYxLlBsYWNlZFRlbnNvchInCgZjaHVua3MYAiADKAsyFy5wYWNlbGluZS52MS5DaHVua1BsYWNlIncKDFBsYWNlZFRlbnNvchIMCgRuYW1lGAEgASgJEg0KBXNoYXBlGAIgAygNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXASDgoGb2Zmc2V0GAQgASgEEg4KBmxlbmd0aBgFIAEoBCJYCgpDaHVua1BsYWNlEg4KBm9mZnNldBgBIAEoBBIOCgZsZW5ndGgYAiABKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cCIuCgtWaWV3TWVzc2FnZRIfCgR2aWV3GAEgASgLMhEucGFjZWxpbmUudjEuVmlldyIzCgRXb3JrEisKCmFzc2lnbm1lbnQYASABKAsyFy5wYWNlbGluZS52MS5Bc3NpZ25tZW50ImoKCkFzc2lnbm1lbnQSCgoCaWQYASABKAQSDQoFZXBvY2gYAiABKAQSDQoFc3RhcnQYAyABKAQSCwoDZW5kGAQgASgEEhIKCmZpcnN0X3N0ZXAYBSABKAQSEQoJbGFzdF9zdGVwGAYgASgEIkEKCEV2YWx1YXRlEhIKCmV2YWx1YXRpb24YASABKAQSIQoFcmFuZ2UYAiABKAsyEi5wYWNlbGluZS52MS5SYW5nZSIWCgVQYXVzZRINCgVwYXVzZRgBIAEoBCI2CgVUYWxseRILCgNjdXQYASABKAQSEgoKYXNzaWdubWVudBgCIAEoBBIMCgRzdGVwGAMgASgSIiYKB1BhdXNlQXQSDQoFcGF1c2UYASABKAQSDAoEc3RlcBgCIAEoEiIXCgZSZXN1bWUSDQoFcGF1c2UYASABKAQiGgoHQmFycmllchIPCgdiYXJyaWVyGAEgASgEIlIKCkV2YWx1YXRpb24SDQoFZXBvY2gYASABKAQSDQoFZmluYWwYAiABKAgSGAoQYWNjdXJhY3lfcGVyY2VudBgDIAEoARIMCgRsb3NzGAQgASgBIl8KBFN0b3ASDgoGcmVhc29uGAEgASgJEiUKB291dGNvbWUYAiABKA4yFC5wYWNlbGluZS52MS5PdXRjb21lEgwKBHN0YXkYAyABKAgSEgoKYWZ0ZXJfc3RlcBgEIAEoCCJeCgxMZWF2ZVJlcXVlc3QSKwoGbWVtYmVyGAEgASgLMhsucGFjZWxpbmUudjEuTWVtYmVySWRlbnRpdHkSIQoFbGVhdmUYAiABKAsyEi5wYWNlbGluZS52MS5MZWF2ZSIMCgpMZWF2ZVJlcGx5Ig8KDVN0YXR1c1JlcXVlc3QiGwoLU3RhdHVzUmVwbHkSDAoEanNvbhgBIAEoCSJDCgxEcmFpblJlcXVlc3QSJQoEcm9sZRgBIAEoDjIXLnBhY2VsaW5lLnYxLk1lbWJlclJvbGUSDAoEcmFuaxgCIAEoDSIaCgpEcmFpblJlcGx5EgwKBHRleHQYASABKAkiHwoNU3VibWl0UmVxdWVzdBIOCgZjb25maWcYASABKAkiGgoLU3VibWl0UmVwbHkSCwoDcnVuGAEgASgJInAKE1JlYWRFeGFtcGxlc1JlcXVlc3QSCwoDcnVuGAEgASgJEiEKBXNwbGl0GAIgASgOMhIucGFjZWxpbmUudjEuU3BsaXQSDQoFZXBvY2gYAyABKAQSDQoFc3RhcnQYBCABKAQSCwoDZW5kGAUgASgEIlwKDUV4YW1wbGVzQmxvY2sSDQoFY291bnQYASABKA0SDQoFc2hhcGUYAiADKA0SDQoFZHR5cGUYAyABKAkSDgoGbGFiZWxzGAQgAygNEg4KBnZhbHVlcxgFIAEoDCJ1ChNLZWVwUmVzaWR1YWxSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgRyYW5rGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEEg8KB2JhcnJpZXIYBCABKAQSDQoFY2h1bmsYBSABKA0SDgoGdmFsdWVzGAYgASgMIhMKEUtlZXBSZXNpZHVhbFJlcGx5IlQKE1JlYWRSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDQoFY2h1bmsYBCABKA0iIwoRUmVhZFJlc2lkdWFsUmVwbHkSDgoGdmFsdWVzGAEgASgMKlkKCk1lbWJlclJvbGUSGwoXTUVNQkVSX1JPTEVfVU5TUEVDSUZJRUQQABIWChJNRU1CRVJfUk9MRV9TRVJWRVIQARIWChJNRU1CRVJfUk9MRV9XT1JLRVIQAip4CgtSZWZ1c2FsQ29kZRIcChhSRUZVU0FMX0NPREVfVU5TUEVDSUZJRUQQABIYChRSRUZVU0FMX0NPREVfUkVGVVNFRBABEhkKFVJFRlVTQUxfQ09ERV9QUk9UT0NPTBACEhYKElJFRlVTQUxfQ09ERV9VU0FHRRADKqEBCg5QYXJhbWV0ZXJHcm91cBIfChtQQVJBTUVURVJfR1JPVVBfVU5TUEVDSUZJRUQQABIaChZQQVJBTUVURVJfR1JPVVBfV0VJR0hUEAESGQoVUEFSQU1FVEVSX0dST1VQX1BMQUlOEAISGgoWUEFSQU1FVEVSX0dST1VQX0JVRkZFUhADEhsKF1BBUkFNRVRFUl9HUk9VUF9DT1VOVEVSEAQqYQoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASEAoMT1VUQ09NRV9ET05FEAESEgoOT1VUQ09NRV9GQUlMRUQQAhIXChNPVVRDT01FX0lOVEVSUlVQVEVEEAMqPwoFU3BsaXQSFQoRU1BMSVRfVU5TUEVDSUZJRUQQABIPCgtTUExJVF9UUkFJThABEg4KClNQTElUX1RFU1QQAjKPBQoLQ29vcmRpbmF0b3ISRAoIUmVnaXN0ZXISHC5wYWNlbGluZS52MS5SZWdpc3RlclJlcXVlc3QaGi5wYWNlbGluZS52MS5SZWdpc3RlclJlcGx5EkwKCUhlYXJ0YmVhdBIaLnBhY2VsaW5lLnYxLk1lbWJlck1lc3NhZ2UaHy5wYWNlbGluZS52MS5Db29yZGluYXRvck1lc3NhZ2UoATABEjsKBUxlYXZlEhkucGFjZWxpbmUudjEuTGVhdmVSZXF1ZXN0GhcucGFjZWxpbmUudjEuTGVhdmVSZXBseRI+CgZTdGF0dXMSGi5wYWNlbGluZS52MS5TdGF0dXNSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3RhdHVzUmVwbHkSOwoFRHJhaW4SGS5wYWNlbGluZS52MS5EcmFpblJlcXVlc3QaFy5wYWNlbGluZS52MS5EcmFpblJlcGx5Ej4KBlN1Ym1pdBIaLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcXVlc3QaGC5wYWNlbGluZS52MS5TdWJtaXRSZXBseRJOCgxSZWFkRXhhbXBsZXMSIC5wYWNlbGluZS52MS5SZWFkRXhhbXBsZXNSZXF1ZXN0GhoucGFjZWxpbmUudjEuRXhhbXBsZXNCbG9jazABElAKDEtlZXBSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5LZWVwUmVzaWR1YWxSZXBseRJQCgxSZWFkUmVzaWR1YWwSIC5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXF1ZXN0Gh4ucGFjZWxpbmUudjEuUmVhZFJlc2lkdWFsUmVwbHliBnByb3RvMw", [file_paceline_v1_run]);
 
 /**
  * The first request of a process to the coordinator.
@@ -385,6 +385,14 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
      */
     value: Returned;
     case: "returned";
+  } | {
+    /**
+     * The member's process is to end.
+     *
+     * @generated from field: paceline.v1.Leaving leaving = 17;
+     */
+    value: Leaving;
+    case: "leaving";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1447,6 +1455,28 @@ export const FailedSchema: GenMessage<Failed> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 26);
 
 /**
+ * The member's process is to end: it asks to be told to stop, a worker once its step is complete, a server once others
+ * hold its chunks. It may ask again, and leaves unasked when its own time is over.
+ *
+ * @generated from message paceline.v1.Leaving
+ */
+export type Leaving = Message<"paceline.v1.Leaving"> & {
+  /**
+   * Why.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message paceline.v1.Leaving.
+ * Use `create(LeavingSchema)` to create a new message.
+ */
+export const LeavingSchema: GenMessage<Leaving> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 27);
+
+/**
  * The member goes.
  *
  * @generated from message paceline.v1.Leave
@@ -1479,7 +1509,7 @@ export type Leave = Message<"paceline.v1.Leave"> & {
  * Use `create(LeaveSchema)` to create a new message.
  */
 export const LeaveSchema: GenMessage<Leave> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 27);
+  messageDesc(file_paceline_v1_coordinator, 28);
 
 /**
  * Answers a heartbeat.
@@ -1521,7 +1551,7 @@ export type HeartbeatAck = Message<"paceline.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 28);
+  messageDesc(file_paceline_v1_coordinator, 29);
 
 /**
  * Prepare this run.
@@ -1557,7 +1587,7 @@ export type Prepare = Message<"paceline.v1.Prepare"> & {
  * Use `create(PrepareSchema)` to create a new message.
  */
 export const PrepareSchema: GenMessage<Prepare> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 29);
+  messageDesc(file_paceline_v1_coordinator, 30);
 
 /**
  * How a model's tensors lie in one flat vector of 32-bit floats, and how the vector is cut into chunks.
@@ -1586,7 +1616,7 @@ export type ModelLayout = Message<"paceline.v1.ModelLayout"> & {
  * Use `create(ModelLayoutSchema)` to create a new message.
  */
 export const ModelLayoutSchema: GenMessage<ModelLayout> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 30);
+  messageDesc(file_paceline_v1_coordinator, 31);
 
 /**
  * A tensor and its place in the flat vector; its values lie there in row-major order.
@@ -1635,7 +1665,7 @@ export type PlacedTensor = Message<"paceline.v1.PlacedTensor"> & {
  * Use `create(PlacedTensorSchema)` to create a new message.
  */
 export const PlacedTensorSchema: GenMessage<PlacedTensor> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 31);
+  messageDesc(file_paceline_v1_coordinator, 32);
 
 /**
  * A run of consecutive values of the flat vector.
@@ -1670,7 +1700,7 @@ export type ChunkPlace = Message<"paceline.v1.ChunkPlace"> & {
  * Use `create(ChunkPlaceSchema)` to create a new message.
  */
 export const ChunkPlaceSchema: GenMessage<ChunkPlace> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 32);
+  messageDesc(file_paceline_v1_coordinator, 33);
 
 /**
  * The present view.
@@ -1691,7 +1721,7 @@ export type ViewMessage = Message<"paceline.v1.ViewMessage"> & {
  * Use `create(ViewMessageSchema)` to create a new message.
  */
 export const ViewMessageSchema: GenMessage<ViewMessage> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 33);
+  messageDesc(file_paceline_v1_coordinator, 34);
 
 /**
  * Take these steps.
@@ -1712,7 +1742,7 @@ export type Work = Message<"paceline.v1.Work"> & {
  * Use `create(WorkSchema)` to create a new message.
  */
 export const WorkSchema: GenMessage<Work> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 34);
+  messageDesc(file_paceline_v1_coordinator, 35);
 
 /**
  * A part of an epoch's examples with the steps to take on it.
@@ -1768,7 +1798,7 @@ export type Assignment = Message<"paceline.v1.Assignment"> & {
  * Use `create(AssignmentSchema)` to create a new message.
  */
 export const AssignmentSchema: GenMessage<Assignment> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 35);
+  messageDesc(file_paceline_v1_coordinator, 36);
 
 /**
  * Pull every chunk with a step of -1, go through these test examples with what came, say `evaluated`. Nobody pushes
@@ -1797,7 +1827,7 @@ export type Evaluate = Message<"paceline.v1.Evaluate"> & {
  * Use `create(EvaluateSchema)` to create a new message.
  */
 export const EvaluateSchema: GenMessage<Evaluate> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 36);
+  messageDesc(file_paceline_v1_coordinator, 37);
 
 /**
  * Report the current step and go no further.
@@ -1818,7 +1848,7 @@ export type Pause = Message<"paceline.v1.Pause"> & {
  * Use `create(PauseSchema)` to create a new message.
  */
 export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 37);
+  messageDesc(file_paceline_v1_coordinator, 38);
 
 /**
  * A checkpoint is of a cut behind a step: say tallied of the assignment once the step is complete, and
@@ -1854,7 +1884,7 @@ export type Tally = Message<"paceline.v1.Tally"> & {
  * Use `create(TallySchema)` to create a new message.
  */
 export const TallySchema: GenMessage<Tally> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 38);
+  messageDesc(file_paceline_v1_coordinator, 39);
 
 /**
  * Continue up to and including a step, then rest and say paused.
@@ -1882,7 +1912,7 @@ export type PauseAt = Message<"paceline.v1.PauseAt"> & {
  * Use `create(PauseAtSchema)` to create a new message.
  */
 export const PauseAtSchema: GenMessage<PauseAt> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 39);
+  messageDesc(file_paceline_v1_coordinator, 40);
 
 /**
  * Continue.
@@ -1903,7 +1933,7 @@ export type Resume = Message<"paceline.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 40);
+  messageDesc(file_paceline_v1_coordinator, 41);
 
 /**
  * A checkpoint is about to be written, and all rest: pull all weights where replies are differences, give residuals
@@ -1925,7 +1955,7 @@ export type Barrier = Message<"paceline.v1.Barrier"> & {
  * Use `create(BarrierSchema)` to create a new message.
  */
 export const BarrierSchema: GenMessage<Barrier> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 41);
+  messageDesc(file_paceline_v1_coordinator, 42);
 
 /**
  * Results of an evaluation.
@@ -1967,7 +1997,7 @@ export type Evaluation = Message<"paceline.v1.Evaluation"> & {
  * Use `create(EvaluationSchema)` to create a new message.
  */
 export const EvaluationSchema: GenMessage<Evaluation> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 42);
+  messageDesc(file_paceline_v1_coordinator, 43);
 
 /**
  * The run is over, or goes on without the member, which answers leave with its statistics.
@@ -2009,7 +2039,7 @@ export type Stop = Message<"paceline.v1.Stop"> & {
  * Use `create(StopSchema)` to create a new message.
  */
 export const StopSchema: GenMessage<Stop> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 43);
+  messageDesc(file_paceline_v1_coordinator, 44);
 
 /**
  * A member goes.
@@ -2037,7 +2067,7 @@ export type LeaveRequest = Message<"paceline.v1.LeaveRequest"> & {
  * Use `create(LeaveRequestSchema)` to create a new message.
  */
 export const LeaveRequestSchema: GenMessage<LeaveRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 44);
+  messageDesc(file_paceline_v1_coordinator, 45);
 
 /**
  * The message was received.
@@ -2052,7 +2082,7 @@ export type LeaveReply = Message<"paceline.v1.LeaveReply"> & {
  * Use `create(LeaveReplySchema)` to create a new message.
  */
 export const LeaveReplySchema: GenMessage<LeaveReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 45);
+  messageDesc(file_paceline_v1_coordinator, 46);
 
 /**
  * Asks for the snapshot.
@@ -2067,7 +2097,7 @@ export type StatusRequest = Message<"paceline.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 46);
+  messageDesc(file_paceline_v1_coordinator, 47);
 
 /**
  * The current snapshot.
@@ -2088,7 +2118,7 @@ export type StatusReply = Message<"paceline.v1.StatusReply"> & {
  * Use `create(StatusReplySchema)` to create a new message.
  */
 export const StatusReplySchema: GenMessage<StatusReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 47);
+  messageDesc(file_paceline_v1_coordinator, 48);
 
 /**
  * The member that is to leave.
@@ -2116,7 +2146,7 @@ export type DrainRequest = Message<"paceline.v1.DrainRequest"> & {
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema: GenMessage<DrainRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 48);
+  messageDesc(file_paceline_v1_coordinator, 49);
 
 /**
  * It is going to leave.
@@ -2137,7 +2167,7 @@ export type DrainReply = Message<"paceline.v1.DrainReply"> & {
  * Use `create(DrainReplySchema)` to create a new message.
  */
 export const DrainReplySchema: GenMessage<DrainReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 49);
+  messageDesc(file_paceline_v1_coordinator, 50);
 
 /**
  * A run submitted to a serving coordinator.
@@ -2158,7 +2188,7 @@ export type SubmitRequest = Message<"paceline.v1.SubmitRequest"> & {
  * Use `create(SubmitRequestSchema)` to create a new message.
  */
 export const SubmitRequestSchema: GenMessage<SubmitRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 50);
+  messageDesc(file_paceline_v1_coordinator, 51);
 
 /**
  * The run was accepted.
@@ -2179,7 +2209,7 @@ export type SubmitReply = Message<"paceline.v1.SubmitReply"> & {
  * Use `create(SubmitReplySchema)` to create a new message.
  */
 export const SubmitReplySchema: GenMessage<SubmitReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 51);
+  messageDesc(file_paceline_v1_coordinator, 52);
 
 /**
  * Asks for examples. A mini-batch is the batch_size next positions of the worker's assignment, or those left of it.
@@ -2228,7 +2258,7 @@ export type ReadExamplesRequest = Message<"paceline.v1.ReadExamplesRequest"> & {
  * Use `create(ReadExamplesRequestSchema)` to create a new message.
  */
 export const ReadExamplesRequestSchema: GenMessage<ReadExamplesRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 52);
+  messageDesc(file_paceline_v1_coordinator, 53);
 
 /**
  * A part of an answer, which is the labels and the values of its blocks, one after the other.
@@ -2277,7 +2307,7 @@ export type ExamplesBlock = Message<"paceline.v1.ExamplesBlock"> & {
  * Use `create(ExamplesBlockSchema)` to create a new message.
  */
 export const ExamplesBlockSchema: GenMessage<ExamplesBlock> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 53);
+  messageDesc(file_paceline_v1_coordinator, 54);
 
 /**
  * What pushes have dropped of a chunk so far.
@@ -2333,7 +2363,7 @@ export type KeepResidualRequest = Message<"paceline.v1.KeepResidualRequest"> & {
  * Use `create(KeepResidualRequestSchema)` to create a new message.
  */
 export const KeepResidualRequestSchema: GenMessage<KeepResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 54);
+  messageDesc(file_paceline_v1_coordinator, 55);
 
 /**
  * The residual is stored.
@@ -2348,7 +2378,7 @@ export type KeepResidualReply = Message<"paceline.v1.KeepResidualReply"> & {
  * Use `create(KeepResidualReplySchema)` to create a new message.
  */
 export const KeepResidualReplySchema: GenMessage<KeepResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 55);
+  messageDesc(file_paceline_v1_coordinator, 56);
 
 /**
  * Asks for what pushes had dropped of a chunk.
@@ -2390,7 +2420,7 @@ export type ReadResidualRequest = Message<"paceline.v1.ReadResidualRequest"> & {
  * Use `create(ReadResidualRequestSchema)` to create a new message.
  */
 export const ReadResidualRequestSchema: GenMessage<ReadResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 56);
+  messageDesc(file_paceline_v1_coordinator, 57);
 
 /**
  * What they had dropped.
@@ -2411,7 +2441,7 @@ export type ReadResidualReply = Message<"paceline.v1.ReadResidualReply"> & {
  * Use `create(ReadResidualReplySchema)` to create a new message.
  */
 export const ReadResidualReplySchema: GenMessage<ReadResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 57);
+  messageDesc(file_paceline_v1_coordinator, 58);
 
 /**
  * The roles that register.
