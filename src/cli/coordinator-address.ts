@@ -1,4 +1,6 @@
 /** What commands that ask a coordinator something are given. */
+import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { PacelineError } from "../errors.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
 
@@ -14,4 +16,30 @@ export interface AdminCall {
 export function coordinatorAddress({ coordinator }: AdminCall["options"]): string {
   if (coordinator !== null) return coordinator;
   throw new PacelineError("usage", "where does the coordinator listen? Give --coordinator");
+}
+
+/**
+ * Where the coordinator of a run listens, as the run's folder says.
+ * @throws PacelineError `usage` where there is no such run, or none of its coordinators listens.
+ */
+export async function coordinatorOfRun(run: string, runDir: string): Promise<string> {
+  const named = join(runDir, run);
+  for (const path of basename(run) === run ? [named, run] : [run]) {
+    const text = await readFile(join(path, "cluster.json"), "utf8").catch(() => null);
+    if (text === null) continue;
+    const found = addressIn(text);
+    if (found !== null) return found;
+    throw new PacelineError("usage", `${path} names no coordinator; give --coordinator`);
+  }
+  const where = `no run ${JSON.stringify(run)} with a cluster.json in ${runDir}`;
+  throw new PacelineError("usage", `${where}; see paceline runs ls, or give --coordinator`);
+}
+
+function addressIn(text: string): string | null {
+  try {
+    const { members } = JSON.parse(text) as { members: { role: string; address: string }[] };
+    return members.find(({ role }) => role === "coordinator")?.address || null;
+  } catch {
+    return null;
+  }
 }

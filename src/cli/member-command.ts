@@ -6,8 +6,8 @@ import { onSignals, signalExitCode } from "./signals.js";
 import { onSupervisorWord } from "./supervised.js";
 
 /**
- * Whatever stops all of a group or of a machine reaches members too, while the coordinator has yet
- * to save what they hold: so long they stay, unless they are told once more.
+ * Whatever stops all of a group or of a machine reaches a supervisor's members too, while the
+ * coordinator has yet to save what they hold: so long they stay, unless they are told once more.
  */
 const stayMs = 8000;
 /** A member that is told to go at once has so long to give back what it holds. */
@@ -15,8 +15,10 @@ const closeLimitMs = 1000;
 
 /** How a member takes signals. */
 export interface MemberManners {
-  /** On the first signal it stays a while for the end of the run. */
-  readonly staysForRun: boolean;
+  /** A supervisor stops it with all others: on the first signal it stays for the run's end. */
+  readonly isSupervised: boolean;
+  /** Else it asks to be let go, and leaves unasked after so long; 0 leaves at once. */
+  readonly drainWithinMs: number;
   log(text: string): void;
 }
 
@@ -29,7 +31,7 @@ export interface EndedMember {
 /** Stays with a member to its end. */
 export async function untilMemberEnds(
   member: RunningMember,
-  { staysForRun, log }: MemberManners,
+  { isSupervised, drainWithinMs, log }: MemberManners,
 ): Promise<EndedMember> {
   let last: NodeJS.Signals | null = null;
   let stay: NodeJS.Timeout | null = null;
@@ -39,10 +41,14 @@ export async function untilMemberEnds(
   const onSignal = (signal: NodeJS.Signals) => {
     const isFirst = last === null;
     last = signal;
-    if (!isFirst || !staysForRun || !member.takesPart()) return leave(signal);
-    const limit = `${stayMs / 1000} s`;
-    log(`${signal}: waits up to ${limit} for the run to end; a second signal leaves at once`);
-    stay = setTimeout(() => leave(signal), stayMs);
+    if (!isFirst) return leave(signal);
+    const limitMs = isSupervised ? stayMs : drainWithinMs;
+    const mayStay = isSupervised ? member.takesPart() : limitMs > 0 && member.drain(signal);
+    if (!mayStay) return leave(signal);
+    const what = isSupervised ? "for the run to end" : "to leave in order";
+    const limit = `${Number((limitMs / 1000).toFixed(1))} s`;
+    log(`${signal}: waits up to ${limit} ${what}; a second signal leaves at once`);
+    stay = setTimeout(() => leave(signal), limitMs);
   };
   const release = onSignals(onSignal);
   onSupervisorWord(({ type }) => {
@@ -50,7 +56,7 @@ export async function untilMemberEnds(
   });
   try {
     const end = await member.ended;
-    return { exitCode: endCode(end, last, log), end };
+    return { exitCode: endCode(end, isSupervised ? last : null, last, log), end };
   } finally {
     if (stay !== null) clearTimeout(stay);
     await member.close();
@@ -58,16 +64,18 @@ export async function untilMemberEnds(
   }
 }
 
+/** @param stopped the signal that stopped the run; null of one that the member alone was sent. */
 function endCode(
   { outcome, reason }: MemberEnd,
-  signal: NodeJS.Signals | null,
+  stopped: NodeJS.Signals | null,
+  last: NodeJS.Signals | null,
   log: (text: string) => void,
 ): number {
-  if (outcome === "left") return signalExitCode(signal ?? "SIGINT");
+  if (outcome === "left") return signalExitCode(last ?? "SIGINT");
   log(`its part is over, ${outcome}: ${reason}`);
   // A member ends well when its run did, or when the run's failure is not its own.
   if (outcome === "failed") return errorCodes.member_lost.exitCode;
-  return signal === null ? 0 : signalExitCode(signal);
+  return stopped === null ? 0 : signalExitCode(stopped);
 }
 
 async function closeAndExit(member: RunningMember, exitCode: number): Promise<void> {

@@ -6,7 +6,7 @@ import { coordinatorSettingsOf, serverSettingsOf, workerSettingsOf } from "./rol
 
 test("what a role does unasked is what its command does", () => {
   const { host, serverPort, coordinatorPort, leaseMs, ...others } = roleDefaults;
-  const { rankGraceMs, serverGraceMs, coordinatorGraceMs, ...reach } = others;
+  const { rankGraceMs, serverGraceMs, waitForWorkersMs, coordinatorGraceMs, ...reach } = others;
   const place = { insecure: false, ...reach, host };
   assert.deepEqual(coordinatorSettingsOf(resolve("coordinator", {}).options), {
     ...place,
@@ -14,6 +14,7 @@ test("what a role does unasked is what its command does", () => {
     leaseMs,
     rankGraceMs,
     serverGraceMs,
+    waitForWorkersMs,
   });
   const { host: own, port, ...server } = serverSettingsOf(resolve("server", {}).options);
   assert.deepEqual({ own, port }, { own: host, port: serverPort });

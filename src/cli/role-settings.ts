@@ -7,8 +7,8 @@ import type { WorkerSettings } from "../runtime/start-worker.js";
 
 /** A coordinator's. */
 export function coordinatorSettingsOf(options: ResolvedOptions): CoordinatorSettings {
-  const { host, port, insecure, leaseMs, rankGraceMs, serverGraceMs } = options;
-  const patience = { leaseMs, rankGraceMs, serverGraceMs };
+  const { host, port, insecure, leaseMs, rankGraceMs, serverGraceMs, waitForWorkersMs } = options;
+  const patience = { leaseMs, rankGraceMs, serverGraceMs, waitForWorkersMs };
   return { ...reachOf(options), host, port, insecure, ...patience };
 }
 

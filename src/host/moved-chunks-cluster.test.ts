@@ -194,3 +194,52 @@ test("a server that is lost with the only copy of a moved chunk has the run go b
   assert.ok(events.some(({ text }) => /^waiting up to 0.1 s for server-2 to come/.test(text)));
   assert.deepEqual(weights, undisturbed.weights);
 });
+
+/** A server says that its process is to end. */
+function askToLeave({ coordinator }: Toy, server: number): void {
+  const { members } = coordinator.snapshot();
+  const member = members.find(({ role, rank }) => role === "server" && rank === server)!;
+  const message = { type: "leaving", reason: "SIGTERM" } as const;
+  coordinator.tell({ type: "message", member, message });
+}
+
+test("a server that asks to leave stays while it is needed, and goes later", async () => {
+  const { result, events } = await runStruck(specOf(), (toy) => {
+    const change = async () => {
+      const at = await heard(toy, /^training starts/);
+      for (const _ of [0, 1]) askToLeave(toy, 1);
+      await heard(toy, /^server-1 asks to leave \(SIGTERM\): server-1 can't be drained/, at);
+      await toy.restart(2);
+      await heard(toy, moved, at);
+      askToLeave(toy, 1);
+      await heard(toy, /^server-1 drained: \d+ chunks moved/, at);
+    };
+    void change();
+  });
+  assert.equal(result.outcome, "done", result.reason);
+  const asked = events.filter(({ text }) => /^server-1 asks to leave/.test(text));
+  assert.match(asked.at(-1)!.text, /server-1 is drained: \d+ chunks to be moved$/);
+  assert.equal(asked.length, 2, "a refusal is said once");
+  assert.equal(events.filter(({ kind }) => kind === "left").length, 1);
+});
+
+test("a server that asks to leave goes at once where others have copies", async () => {
+  const spec = specOf({ replicas: 2, serversMax: null });
+  const undisturbed = await runStruck({ ...spec, replicas: 1, servers: 1 });
+  const { result, events, weights } = await runStruck(spec, (toy) => {
+    const change = async () => {
+      const at = await heard(toy, /^redundant: every chunk is on 2 servers/);
+      askToLeave(toy, 1);
+      await heard(toy, /^server-1 drained$/, at);
+    };
+    void change();
+  });
+  assert.equal(result.outcome, "done", result.reason);
+  const asked = events.find(({ text }) => /^server-1 asks to leave/.test(text));
+  assert.match(asked!.text, /it leaves, as others have copies of all its chunks$/);
+  assert.deepEqual(
+    events.filter(({ kind }) => kind === "lost"),
+    [],
+  );
+  assert.deepEqual(weights, undisturbed.weights);
+});

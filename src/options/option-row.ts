@@ -67,6 +67,14 @@ export interface OnlyWith {
   readonly values: readonly string[];
 }
 
+/** A default that follows from another option, where somebody has written that. */
+export interface DefaultBeside<T> {
+  readonly key: keyof ResolvedOptions;
+  /** True of those values of the other option that it follows from. */
+  holds(value: unknown): boolean;
+  readonly value: T;
+}
+
 /** One row of the table. */
 export interface OptionRow<T> {
   /** As on the command line, without the dashes; the config file and --set use the same name. */
@@ -85,6 +93,11 @@ export interface OptionRow<T> {
    * system's word, which means more there than the option's value does here.
    */
   readonly defaultWith?: { readonly variable: string; readonly text: string; readonly value: T };
+  /**
+   * The default where another option is written in some way; every command that has this option
+   * has that one.
+   */
+  readonly defaultBeside?: DefaultBeside<T>;
   /** The default under --fast. */
   readonly fast?: T;
   /** What the documents say of the default where the value itself says too little. */

@@ -209,6 +209,26 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     group,
     commands: ["train", "coordinator"],
   },
+  waitForWorkersMs: {
+    name: "wait-for-workers",
+    type: duration(0, 24 * hourMs),
+    default: 600_000,
+    sentence:
+      "how long a run waits once it has fewer workers than its minimum, before it writes a " +
+      "checkpoint and ends with exit code 4; 0 waits for none",
+    group,
+    commands: ["train", "coordinator"],
+  },
+  drainWithinMs: {
+    name: "drain-within",
+    type: duration(0, 24 * hourMs),
+    default: 30_000,
+    sentence:
+      "how long a member that gets a signal may take to leave in order: a worker after its step, " +
+      "a server once others hold its chunks; 0 leaves at once",
+    group,
+    commands: ["server", "worker"],
+  },
   serverGraceMs: {
     name: "server-grace",
     type: duration(0, 24 * hourMs),

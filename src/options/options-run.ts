@@ -11,12 +11,13 @@ import {
 import { inputFields } from "../protocol/input-spec.js";
 import { parseReduce, type Reduce, reductions } from "../protocol/reduction.js";
 import type { RunOptions } from "../protocol/run-options.js";
-import { runFields } from "../protocol/run-spec.js";
+import { type Feed, runFields } from "../protocol/run-spec.js";
 import type { Field, FieldShape, FieldTable } from "../protocol/spec-field.js";
 import { type FoundOption, optionsIn } from "../protocol/spec-option.js";
 import { alternatives } from "../suggest.js";
 import {
   type CommandName,
+  type DefaultBeside,
   type OptionRow,
   type OptionRows,
   runCommands,
@@ -36,6 +37,7 @@ import {
   whole,
 } from "./option-values.js";
 import { compression } from "./options-wire.js";
+import type { WorkerRange } from "./resolved-options.js";
 
 /** Commands that take an option of a run although they define none, with their own default. */
 const alsoTaken: {
@@ -57,6 +59,18 @@ const reduction: ValueType<Reduce> = {
   print: String,
   choices: reductions,
   schema: { type: "string", pattern: "^(mean|sum|median|trimmed:[0-9.e-]+)$" },
+};
+
+/** Workers that come and go are dealt a batch at a time: no example stays with one that went. */
+const feedOfRange: DefaultBeside<Feed> = {
+  key: "workers",
+  holds: (value) => (value as WorkerRange).start !== undefined,
+  value: "leased",
+};
+
+/** Defaults that follow from options which are no fields of a run's spec. */
+const defaultsBeside: { readonly [Key in keyof RunOptions]?: DefaultBeside<RunOptions[Key]> } = {
+  feed: feedOfRange,
 };
 
 /** How fields of the table that are more than a word or a number are written as one text. */
@@ -88,12 +102,14 @@ function rowFrom({ field, option }: FoundOption): OptionRow<unknown> {
   const { key, name, placeholder, mayBeUnset, scope, onlyWith, ...shown } = option;
   const type = typeOf(field, placeholder);
   const also = alsoTaken[key as keyof RunOptions];
+  const beside = defaultsBeside[key as keyof RunOptions];
   return {
     ...shown,
     name: name ?? key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
     type: mayBeUnset ? optional(type) : type,
     commands: [...(scope === "run" ? runCommands : trainingCommands), ...(also?.commands ?? [])],
     ...(also?.defaults === undefined ? {} : { defaults: also.defaults }),
+    ...(beside === undefined ? {} : { defaultBeside: beside as DefaultBeside<unknown> }),
     ...(onlyWith === undefined ? {} : { onlyWith: onlyWith as NonNullable<OnlyWith> }),
   };
 }

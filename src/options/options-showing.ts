@@ -54,6 +54,7 @@ export const keepingRows: OptionRows<KeepingOptions> = {
       "train",
       "baseline",
       "coordinator",
+      "admin",
       "doctor",
       "runs",
       "charts",

@@ -37,6 +37,41 @@ describe("precedence", () => {
   }
 });
 
+describe("a feed that nobody names", () => {
+  const range = { workers: "2:8" };
+  const rows: readonly (readonly [string, Given, string, string])[] = [
+    ["no word of workers", {}, "static", "default"],
+    ["a number", { flags: written({ workers: "8" }) }, "static", "default"],
+    ["a flag", { flags: written(range) }, "leased", "default with --workers 2:8"],
+    ["--set", { set: written(range) }, "leased", "default with --set workers=2:8"],
+    [
+      "a variable",
+      { environment: { TOTAL_WORKERS_EXPECTED: "2:8" } },
+      ...(["leased", "default with TOTAL_WORKERS_EXPECTED=2:8"] as const),
+    ],
+    ["a file", { file: file(range) }, "leased", "default with workers: 2:8 in run.yaml"],
+    [
+      "a number over a range",
+      { flags: written({ workers: "3" }), file: file(range) },
+      ...(["static", "default"] as const),
+    ],
+    [
+      "a feed in a file",
+      { flags: written(range), file: file({ feed: "static" }) },
+      ...(["static", "run.yaml"] as const),
+    ],
+  ];
+  for (const [what, given, feed, place] of rows) {
+    test(`is ${feed} beside ${what}`, () => {
+      const { options, origins } = resolve("train", given);
+      assert.deepEqual([options.feed, origins.feed.place], [feed, place]);
+    });
+  }
+  test("is static where workers are no option", () => {
+    assert.equal(resolve("worker", { environment: { WORLD_SIZE: "2:8" } }).options.feed, "static");
+  });
+});
+
 describe("environment", () => {
   const aliases: readonly (readonly [CommandName, Record<string, string>, OptionKey, unknown])[] = [
     ["train", { SERVER_MODE: "async" }, "mode", "asp"],

@@ -135,7 +135,7 @@ function resolveOne(
   if (found === null) {
     if (isFast && row.fast !== undefined)
       return { value: row.fast, origin: { kind: "fast", place: "--fast" } };
-    const implied = impliedDefault(row, command, given);
+    const implied = impliedDefault(row, command, given) ?? defaultBeside(row, command, given);
     if (implied !== null) return implied;
     const value = row.defaults?.[command] ?? defaultOf(key, given);
     return { value, origin: defaultOrigin };
@@ -161,6 +161,21 @@ function impliedDefault(
   const found = findText(onlyWith.key, command, given);
   if (found?.origin.place !== variable || found.text !== text) return null;
   return { value, origin: { kind: "default", place: `default with ${variable}=${text}` } as const };
+}
+
+/** The default that follows from another option, which is named as it was written. */
+function defaultBeside(
+  { defaultBeside: beside }: OptionRow<unknown>,
+  command: CommandName,
+  given: Given,
+) {
+  if (beside === undefined || !keysOf(command).includes(beside.key)) return null;
+  const found = findText(beside.key, command, given);
+  if (found === null || !beside.holds(resolveOne(beside.key, command, given, false).value)) {
+    return null;
+  }
+  const place = `default with ${found.shown}`;
+  return { value: beside.value, origin: { kind: "default", place } as const };
 }
 
 function findText(key: OptionKey, command: CommandName, given: Given): Found | null {

@@ -53,6 +53,8 @@ export interface ClusterOptions {
   readonly ioTimeoutMs: number;
   readonly leaseMs: number;
   readonly rankGraceMs: number;
+  readonly waitForWorkersMs: number;
+  readonly drainWithinMs: number;
   readonly serverGraceMs: number;
   readonly coordinatorGraceMs: number;
 }

@@ -256,6 +256,8 @@ export type MemberMessage =
   | { readonly type: "diverged"; readonly step: number; readonly what: string }
   /** The member can't go on; the code is an exit code's name. */
   | { readonly type: "failed"; readonly code: string; readonly reason: string }
+  /** Its process is to end: it asks for `stop`, and again from time to time until it is told. */
+  | { readonly type: "leaving"; readonly reason: string }
   | {
       readonly type: "leave";
       readonly reason: string;

@@ -120,6 +120,7 @@ export const runFields = {
   testExamples: whole(),
   feed: option("feed", oneOf(feeds), {
     default: "static",
+    defaultText: "static; leased where --workers is a range such as 2:8",
     sentence:
       "how workers get examples: static (a range per epoch), leased (batch by batch), central " +
       "(sent batch by batch to workers without files)",

@@ -31,6 +31,12 @@ export interface RunningMember {
    * registered yet, or has begun to leave.
    */
   interrupt(reason: string): boolean;
+  /**
+   * Asks to be let go in order, after which `ended` resolves: a worker once its step is complete, a
+   * server once others hold its chunks. Where that can't be, it is asked again until it can. False
+   * as for `interrupt`.
+   */
+  drain(reason: string): boolean;
   /** True while a run goes on that it has a part in. */
   takesPart(): boolean;
   /** Gives everything up that is still held; `ended` resolves if it has not. */
@@ -69,6 +75,8 @@ export class MemberPart {
   #participant: Participant | null = null;
   #session: MemberSession | null = null;
   #isOver = false;
+  /** It has been told to stop, and has a step to complete before it says goodbye. */
+  #isAfterStep = false;
 
   constructor(setup: MemberPartSetup) {
     this.#setup = setup;
@@ -96,8 +104,10 @@ export class MemberPart {
         handler: {
           onMessage: (message) => {
             if (message.type === "move") return this.#move(participant, message.reason);
+            const stop = message.type === "stop" && !message.stay ? message : null;
+            if (stop !== null) this.#isAfterStep = stop.afterStep;
             host.onMessage(message);
-            if (message.type === "stop" && !message.stay) void this.#endSession();
+            if (stop?.afterStep === false) void this.#endSession();
           },
           heartbeat: () => host.heartbeat(),
           onReturned: () => "onReturned" in host && host.onReturned(),
@@ -132,6 +142,18 @@ export class MemberPart {
     session.send({ type: "leave", reason, server, worker });
     void this.#endSession().then(() => participant.onLeft(reason));
     return true;
+  }
+
+  /** Asks to be let go; see `RunningMember.drain`. */
+  drain(reason: string): boolean {
+    if (this.#isOver || this.#session === null) return false;
+    this.#session.askToLeave(reason);
+    return true;
+  }
+
+  /** The host has said goodbye. Where that came after a step, it is waited for to be heard. */
+  async finish(): Promise<void> {
+    if (this.#isAfterStep) await this.#endSession();
   }
 
   /** Gives the part up; a goodbye that is under way ends by itself. */

@@ -18,6 +18,14 @@ export interface ReachSettings extends SecuritySettings {
   readonly ioTimeoutMs?: number;
 }
 
+/** How long a run waits for members that are gone, before it ends; 0 waits for none. */
+export interface WaitSettings {
+  /** For a server that had the only copy of a chunk; 10 s if left out. */
+  readonly serverGraceMs?: number;
+  /** For workers while fewer are there than must be; 10 min if left out. */
+  readonly waitForWorkersMs?: number;
+}
+
 /** Where a role listens. */
 export interface ListenSettings {
   /**
@@ -60,6 +68,7 @@ export const roleDefaults = {
   leaseMs: 3000,
   rankGraceMs: 30_000,
   serverGraceMs: 10_000,
+  waitForWorkersMs: 600_000,
   coordinatorGraceMs: 30_000,
   host: "127.0.0.1",
   coordinatorPort: 8000,

@@ -27,7 +27,12 @@ import type { Observer, RunBegin, RunEnd } from "./observer.js";
 import { pacedFiles } from "./paced-files.js";
 import { savePatiently } from "./patient-save.js";
 import { describeMachine, packageVersion } from "./process/machine.js";
-import { type ListenSettings, type ReachSettings, roleDefaults } from "./role-settings.js";
+import {
+  type ListenSettings,
+  type ReachSettings,
+  roleDefaults,
+  type WaitSettings,
+} from "./role-settings.js";
 import { keepCheckpoint } from "./run-checkpoints.js";
 import { loadRunDataset, type PreparedRun, prepareRun } from "./run-preparation.js";
 import { RunRecord } from "./run-record.js";
@@ -36,16 +41,11 @@ import type { RunSettings } from "./run-settings.js";
 import { type RunStart, startAgain } from "./run-start.js";
 
 /** Where a coordinator listens and how patient it is. */
-export interface CoordinatorSettings extends ReachSettings, ListenSettings {
+export interface CoordinatorSettings extends ReachSettings, ListenSettings, WaitSettings {
   /** How long a member may be silent before it counts as lost; 3 s if left out. */
   readonly leaseMs?: number;
   /** How long a lost worker's rank is kept for its return; 30 s if left out. */
   readonly rankGraceMs?: number;
-  /**
-   * How long a server that had the only copy of a chunk may take to come back, before the run ends;
-   * 10 s if left out, 0 to wait for none.
-   */
-  readonly serverGraceMs?: number;
 }
 
 /** A run to carry out. */
@@ -87,6 +87,7 @@ export function hostPartsOf(
     leaseMs,
     rankGraceMs,
     serverGraceMs,
+    waitForWorkersMs,
     startTimeoutMs,
     ioTimeoutMs,
     transport: choice,
@@ -107,6 +108,7 @@ export function hostPartsOf(
       closedGraceMs: (leaseMs * 5) / 6,
       rankGraceMs,
       serverGraceMs,
+      waitForWorkersMs,
       startTimeoutMs,
       stopTimeoutMs: Math.min(5000, ioTimeoutMs),
       serve,

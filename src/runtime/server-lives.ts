@@ -35,6 +35,8 @@ export class ServerLives {
   readonly #life: ServerLife;
   #part: MemberPart;
   #isClosed = false;
+  /** It has asked to be let go, and does not come again. */
+  #isLeaving = false;
   /** What it waits before it registers again. */
   #delayMs = 0;
   #pause: Timer | null = null;
@@ -54,6 +56,12 @@ export class ServerLives {
   /** The present life's part. */
   get part(): MemberPart {
     return this.#part;
+  }
+
+  /** Asks to be let go; see `RunningMember.drain`. */
+  drain(reason: string): boolean {
+    this.#isLeaving = this.#part.drain(reason);
+    return this.#isLeaving;
   }
 
   /** Gives everything up. */
@@ -99,6 +107,10 @@ export class ServerLives {
       return;
     }
     if (this.#isClosed) return;
+    if (this.#isLeaving) {
+      this.#end({ outcome: "left", reason: error.message });
+      return;
+    }
     const { log, clock } = this.#life;
     const delayMs = clock.nowMs() - this.#begunMs < soundLifeMs ? this.#delayMs : 0;
     this.#delayMs = Math.min(delayMsMax, Math.max(firstDelayMs, 2 * delayMs));

@@ -112,6 +112,7 @@ export async function startServer(
     address,
     ended: present.ended,
     interrupt: (reason) => present.part.leave(reason),
+    drain: (reason) => present.drain(reason),
     takesPart: () => present.part.takesPart(),
     close: async () => {
       present.close();

@@ -71,6 +71,8 @@ class StartedWorker implements RunningMember {
   #part: MemberPart | null = null;
   #host: WorkerHost | null = null;
   #isClosed = false;
+  /** It has asked to be let go, and does not come again. */
+  #isLeaving = false;
 
   constructor(
     settings: WorkerSettings,
@@ -98,6 +100,11 @@ class StartedWorker implements RunningMember {
 
   interrupt(reason: string): boolean {
     return this.#part?.leave(reason) ?? false;
+  }
+
+  drain(reason: string): boolean {
+    this.#isLeaving = this.#part?.drain(reason) ?? false;
+    return this.#isLeaving;
   }
 
   takesPart(): boolean {
@@ -135,6 +142,10 @@ class StartedWorker implements RunningMember {
       this.#fail(error);
       return;
     }
+    if (this.#isLeaving) {
+      this.#end({ outcome: "left", reason: error.message });
+      return;
+    }
     await this.#registerAgain(error.message, host, rank);
   }
 
@@ -164,7 +175,8 @@ class StartedWorker implements RunningMember {
       onReply: ({ version }) => onChunkStep?.(version),
       onFinish: (end) => {
         onRunEnd?.(rank, end);
-        if (!end.stay) this.#end({ outcome: end.outcome, reason: end.reason });
+        const { outcome, reason, stay } = end;
+        if (!stay) void this.#part?.finish().then(() => this.#end({ outcome, reason }));
       },
     });
   }

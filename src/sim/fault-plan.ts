@@ -4,6 +4,7 @@
  */
 import type { MemberRole } from "../protocol/identity.js";
 import type { Random } from "../random.js";
+import { simulatedTimes } from "./cluster-plan.js";
 
 /** One fault. Nodes are named by role and rank, the coordinator by its role. */
 export type Fault = { readonly atMs: number } & (
@@ -65,6 +66,8 @@ export type Fault = { readonly atMs: number } & (
   /** Nothing goes wrong: another server comes, or a member is asked to leave. */
   | { readonly kind: "joinServer"; readonly index: number }
   | { readonly kind: "drain"; readonly role: MemberRole; readonly rank: number }
+  /** A process is told to end; another takes its place so long after it has, or none. */
+  | { readonly kind: "signal"; readonly node: string; readonly restartMs: number | null }
 );
 
 /** Whose process it is. */
@@ -72,7 +75,7 @@ export type FaultRole = "server" | "worker" | "coordinator";
 
 /** True of what happens to sound clusters as well. */
 export function isOrderly({ kind }: Fault): boolean {
-  return kind === "lateWorker" || kind === "joinServer" || kind === "drain";
+  return ["lateWorker", "joinServer", "drain", "signal"].includes(kind);
 }
 
 /** What a plan of faults is drawn for. */
@@ -293,6 +296,8 @@ export function durationOf(fault: Fault): number {
       return fault.durationMs;
     case "leaveBehind":
       return fault.lateMs;
+    case "signal":
+      return simulatedTimes.drainWithinMs + (fault.restartMs ?? 0);
     default:
       return 0;
   }

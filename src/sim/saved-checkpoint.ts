@@ -2,8 +2,8 @@
 import type { SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
 import type { CheckpointState } from "../host/checkpoint-saver.js";
 import type { Layout } from "../protocol/layout.js";
-import type { LedgerEntry, LedgerStart, LedgerStep } from "./ledger.js";
 import { toyWeights } from "./toy-model.js";
+import type { LedgerEntry, LedgerStart, LedgerStep } from "./watch/ledger.js";
 
 /** Everything that a run can be resumed from. */
 export interface SavedCheckpoint {

@@ -16,6 +16,8 @@ import { scheduleFields } from "../protocol/schedule-spec.js";
 import { defaultsOf } from "../protocol/spec-option.js";
 import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
+import { type ClusterPlan, simulatedTimes } from "./cluster-plan.js";
+import { drawElasticity } from "./elastic-plan.js";
 import {
   drawAmidSave,
   drawComings,
@@ -27,8 +29,6 @@ import {
   type Fault,
   type FaultRole,
 } from "./fault-plan.js";
-import type { ClusterPlan } from "./simulated-cluster.js";
-import { simulatedTimes } from "./simulated-cluster.js";
 import type { NetworkSettings } from "./simulated-network.js";
 import { toyLayout, toyModels, wideModels } from "./toy-model.js";
 
@@ -186,9 +186,11 @@ function drawPart(
   const losses = returns.below(3) === 0 ? 1 + returns.below(most) : 0;
   const mayLose = replicas > 1 || strikes.length > 0;
   const amidSave = drawAmidSave(new Random("amid save", spec.seed, spec.run), scene, mayLose);
+  const elastic = drawElasticity(new Random("elastic", spec.seed, spec.run), scene, faultsMax);
   const comings = drawComings(new Random("comings", spec.seed, spec.run), scene, faultsMax);
   const faults = [
     ...[...drawn, ...strikes, ...comings.faults, ...(faultsMax === 0 ? [] : amidSave)],
+    ...elastic.faults,
     ...drawMany("worker", moments.below(3) === 0 ? 1 + moments.below(most) : 0),
     ...drawMany("server", moments.below(replicas > 1 ? 2 : 6) === 0 ? 1 + moments.below(most) : 0),
     ...(replicas > 1 && moments.below(2) === 0
@@ -201,18 +203,33 @@ function drawPart(
     }),
   ].sort((left, right) => left.atMs - right.atMs);
   return {
-    spec: { ...spec, workersMax, servers, serversMax: comings.serversMax, replicas },
+    spec: {
+      ...{ ...spec, workersMax, servers, serversMax: comings.serversMax, replicas },
+      workersMin: elastic.workersMin,
+    },
+    workersAtStart: elastic.workersAtStart,
     layout: toyLayout(spec),
     ...{ network, stepMsMax, faults },
     slowness: Array.from({ length: workersMax }, () => (random.below(4) === 0 ? 5 : 1)),
-    lateMs: Array.from({ length: workersMax }, () =>
-      random.below(8) === 0 ? random.float() * lengthMs : 0,
-    ),
+    lateMs: drawLateMs(random, lengthMs, elastic.crowdMs, workersMax),
     interruptMs: isLast ? null : random.float() * lengthMs,
     diskMsMax: [0.1, 0.1, 2, 20][moments.below(4)]!,
     failedSaves: random.below(6) === 0 ? 1 + random.below(2) : 0,
     refusals: spec.feed === "central" && random.below(2) === 0 ? 1 + random.below(3) : 0,
   };
+}
+
+/** By rank when a worker comes: as its crowd does, or some later than the others. */
+function drawLateMs(
+  random: Random,
+  lengthMs: number,
+  crowdMs: readonly number[],
+  count: number,
+): number[] {
+  return Array.from({ length: count }, (_, rank) => {
+    const lateMs = random.below(8) === 0 ? random.float() * lengthMs : 0;
+    return crowdMs[rank] || lateMs;
+  });
 }
 
 function drawNetwork(random: Random): NetworkSettings {

@@ -1,11 +1,11 @@
 /** Failing runs made smaller, and their transcripts. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { simulatedTimes } from "./cluster-plan.js";
 import { drawSchedule, type RunSchedule } from "./schedule.js";
 import { leastOf, shrinkSchedule } from "./shrink.js";
 import { simulateSchedule } from "./simulate-seed.js";
 import { SeedsTally, seedsText } from "./simulate-seeds.js";
-import { simulatedTimes } from "./simulated-cluster.js";
 import { storyOf } from "./story.js";
 
 test("what is needed stays, whatever stands around it", async () => {
@@ -26,9 +26,15 @@ function failing(): RunSchedule {
   const { parts, ...run } = drawSchedule("bsp", 9);
   const [part] = parts;
   const { patienceMs } = simulatedTimes;
-  const spec = { ...part!.spec, workersMax: 2, servers: 1, replicas: 1 };
+  const spec = { ...part!.spec, workersMin: 1, workersMax: 2, servers: 1, replicas: 1 };
   const slow = { slowness: [5, 10 * patienceMs], stepMsMax: 10 };
-  const calm = { lateMs: [0, 5], refusals: 0, failedSaves: 1, interruptMs: null };
+  const calm = {
+    workersAtStart: null,
+    lateMs: [0, 5],
+    refusals: 0,
+    failedSaves: 1,
+    interruptMs: null,
+  };
   const faults = [
     { kind: "lateWorker", atMs: 10, rank: 0 },
     { kind: "loseAnswer", atMs: 0, node: "worker-0", count: 1 },

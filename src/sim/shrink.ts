@@ -3,9 +3,10 @@
  * are taken out, alone and in groups, as long as the same kind of violation stays (delta debugging:
  * Zeller and Hildebrandt, TSE 2002). What is left is what the violation takes.
  */
+
+import type { ClusterPlan } from "./cluster-plan.js";
 import type { RunSchedule } from "./schedule.js";
 import { simulateSchedule } from "./simulate-seed.js";
-import type { ClusterPlan } from "./simulated-cluster.js";
 
 /** A smaller run that fails alike. */
 export interface Shrunken {

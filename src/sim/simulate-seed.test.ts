@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { modes } from "../core/sync/modes.js";
+import { simulatedTimes } from "./cluster-plan.js";
 import { drawSchedule } from "./schedule.js";
 import { simulateSchedule, simulateSeed } from "./simulate-seed.js";
 import { seedsText, simulateSeeds } from "./simulate-seeds.js";
-import { simulatedTimes } from "./simulated-cluster.js";
 
 const seedsOfMode = 30;
 

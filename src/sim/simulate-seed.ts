@@ -6,16 +6,17 @@
 import { paceOf } from "../core/sync/modes.js";
 import { pullsDifferences } from "../protocol/compression.js";
 import { Random } from "../random.js";
+import type { ClusterEnd, ClusterPlan } from "./cluster-plan.js";
 import { EventTrace, type KeptLines } from "./event-trace.js";
 import { endOfFaults } from "./fault-plan.js";
-import { InvariantWatch, type Violation } from "./invariant-watch.js";
-import { judgeEnd } from "./judge-end.js";
 import { KeptCheckpoints } from "./kept-checkpoints.js";
-import { Ledger } from "./ledger.js";
 import { ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
 import { drawSchedule, type RunSchedule, type ScheduleLimits } from "./schedule.js";
-import { type ClusterEnd, type ClusterPlan, SimulatedCluster } from "./simulated-cluster.js";
+import { SimulatedCluster } from "./simulated-cluster.js";
 import { digestOf } from "./toy-model.js";
+import { InvariantWatch, type Violation } from "./watch/invariant-watch.js";
+import { judgeEnd } from "./watch/judge-end.js";
+import { Ledger } from "./watch/ledger.js";
 
 /** What a seed came to. */
 export interface SeedVerdict {
@@ -81,7 +82,8 @@ function unbrokenOf({ parts, ...run }: RunSchedule, verdict: SeedVerdict): RunSc
   if (!isAlike || isWhole !== true || verdict.violations.length > 0) return null;
   const network = { ...last.network, delayMsMin: 0.1, delayMsMax: 1, beatMsMax: 0.1 };
   const lateMs = last.lateMs.map(() => 0);
-  return { ...run, parts: [{ ...last, network, lateMs, faults: [], interruptMs: null }] };
+  const calm = { network, lateMs, workersAtStart: null, faults: [], interruptMs: null };
+  return { ...run, parts: [{ ...last, ...calm }] };
 }
 
 async function simulateParts(
@@ -146,13 +148,15 @@ async function simulatePart(
 }
 
 /** A part in one line. */
-export function describePart({ spec, interruptMs, refusals, faults }: ClusterPlan): string {
+export function describePart(part: ClusterPlan): string {
+  const { spec, workersAtStart, interruptMs, refusals, faults } = part;
   const { workersMax, servers, replicas, feed, epochs, trainExamples, batchSize, maxSteps } = spec;
   const { protocol, updateRule, compression, evaluateEvery, checkpointEvery } = spec;
   const about = {
     ...{
       protocol,
       workersMax,
+      ...{ workersMin: spec.workersMin, workersAtStart },
       servers,
       replicas,
       feed,

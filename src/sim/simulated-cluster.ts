@@ -6,16 +6,12 @@ import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.j
 import type { RunSetup } from "../core/work/run-setup.js";
 import { CoordinatorHost } from "../host/coordinator-host.js";
 import { CoordinatorPlaces } from "../host/session/coordinator-places.js";
-import type { Layout } from "../protocol/layout.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { Random } from "../random.js";
+import { type ClusterEnd, type ClusterPlan, simulatedTimes } from "./cluster-plan.js";
 import type { EventTrace } from "./event-trace.js";
-import type { Fault } from "./fault-plan.js";
-import { finalLossOf, type InvariantWatch } from "./invariant-watch.js";
 import type { KeptCheckpoints } from "./kept-checkpoints.js";
-import type { Ledger } from "./ledger.js";
-import { RedundancyWatch } from "./redundancy-watch.js";
 import { freshState, ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
 import { toyExamples } from "./simulated-compute.js";
 import {
@@ -25,60 +21,15 @@ import {
   SimulatedServer,
   SimulatedWorker,
 } from "./simulated-member.js";
-import { type NetworkSettings, SimulatedNetwork } from "./simulated-network.js";
+import { SimulatedNetwork } from "./simulated-network.js";
 import { SimulatedProcess } from "./simulated-process.js";
 import { SimulatedTransport } from "./simulated-transport.js";
 import { Strikes } from "./strikes.js";
 import { VirtualTime } from "./virtual-time.js";
-
-/** Milliseconds that clusters of simulated worlds keep to. */
-export const simulatedTimes = {
-  heartbeatIntervalMs: 100,
-  leaseMs: 1000,
-  closedGraceMs: 800,
-  rankGraceMs: 300,
-  startTimeoutMs: 4000,
-  stopTimeoutMs: 1500,
-  ioTimeoutMs: 3000,
-  /** How long a run may go on once everything is as it should be. */
-  patienceMs: 60_000,
-  serverGraceMs: 1500,
-  coordinatorGraceMs: 3000,
-};
-
-/** What a part of a run is made of. */
-export interface ClusterPlan {
-  readonly spec: RunSpec;
-  readonly layout: Layout;
-  readonly network: NetworkSettings;
-  readonly stepMsMax: number;
-  /** By rank what a worker is slower by. */
-  readonly slowness: readonly number[];
-  /** Ranks that come later than the others. */
-  readonly lateMs: readonly number[];
-  readonly faults: readonly Fault[];
-  readonly interruptMs: number | null;
-  /** How many batches are refused by a worker that is sent them, once each. */
-  readonly refusals: number;
-  /** How many checkpoints can't be written, before the last one. */
-  readonly failedSaves: number;
-  /** How long the disk takes for one thing. */
-  readonly diskMsMax: number;
-}
-
-/** What a part of a run came to. */
-export interface ClusterEnd {
-  /** Null where it did not end in time, or was cut off. */
-  readonly result: RunResult | null;
-  /** The coordinator's process was killed, and with it the run. */
-  readonly isCutOff: boolean;
-  readonly events: readonly RunEvent[];
-  readonly checkpoints: readonly SavedCheckpoint[];
-  readonly lostWorkers: number;
-  /** No worker was lost, and every view has as many as the spec wants. */
-  readonly hadAllWorkers: boolean;
-  readonly endedMs: number;
-}
+import { finalLossOf, type InvariantWatch } from "./watch/invariant-watch.js";
+import type { Ledger } from "./watch/ledger.js";
+import { RedundancyWatch } from "./watch/redundancy-watch.js";
+import { ShortageWatch } from "./watch/shortage-watch.js";
 
 /** What is durable of a coordinator. */
 interface DurableState {
@@ -98,10 +49,14 @@ export class SimulatedCluster {
   readonly #members = new Map<string, SimulatedMember>();
   readonly #lives = new Map<string, number>();
   readonly #refused = new Set<string>();
+  /** Processes that are told to end, with the time until another takes the place of each. */
+  readonly #signalled = new Map<SimulatedProcess, number | null>();
   readonly #events: RunEvent[] = [];
+  readonly #eventsMs: number[] = [];
   readonly #checkpoints: SavedCheckpoint[] = [];
   readonly #watch: InvariantWatch;
   readonly #redundancy: RedundancyWatch;
+  readonly #shortage: ShortageWatch;
   readonly #kept: KeptCheckpoints;
   readonly #from: SavedCheckpoint | null;
   /** What servers are loaded with. */
@@ -137,7 +92,9 @@ export class SimulatedCluster {
     this.#random = parts.random;
     this.#trace = parts.trace;
     this.#watch = parts.watch;
-    this.#redundancy = new RedundancyWatch(parts.watch.violated.bind(parts.watch));
+    const violated = parts.watch.violated.bind(parts.watch);
+    this.#redundancy = new RedundancyWatch(violated);
+    this.#shortage = new ShortageWatch(plan.spec, violated);
     this.#ledger = parts.ledger;
     this.#from = parts.from;
     this.#start = parts.from;
@@ -176,6 +133,7 @@ export class SimulatedCluster {
     this.#coordinator?.close();
     this.#coordinatorProcess?.end();
     const [events, checkpoints, result] = [this.#events, this.#checkpoints, this.#result];
+    const eventsMs = this.#eventsMs;
     const isGone = (event: RunEvent) =>
       (event.kind === "lost" || event.kind === "left") && event.role === "worker";
     const lost = events.filter(isGone);
@@ -183,7 +141,8 @@ export class SimulatedCluster {
       (event) => event.kind !== "view" || event.workers.length === this.#plan.spec.workersMax,
     );
     const [hadAllWorkers, lostWorkers] = [lost.length === 0 && isFull, lost.length];
-    return { result, isCutOff, events, checkpoints, lostWorkers, hadAllWorkers, endedMs };
+    const told = { events, eventsMs, checkpoints };
+    return { result, isCutOff, ...told, lostWorkers, hadAllWorkers, endedMs };
   }
 
   get #isCutOff(): boolean {
@@ -302,6 +261,12 @@ export class SimulatedCluster {
           });
         }),
       repeatView: (node: string) => this.#members.get(node)?.repeatView(),
+      signal: (node: string, restartMs: number | null) => {
+        const member = this.#members.get(node);
+        if (member?.process.isAlive !== true || this.#signalled.has(member.process)) return;
+        this.#signalled.set(member.process, restartMs);
+        member.signal();
+      },
     };
     return new Strikes(cluster, this.#plan.faults);
   }
@@ -369,10 +334,12 @@ export class SimulatedCluster {
         if (!process.isAlive) return;
         process.note(event.text);
         this.#events.push(event);
+        this.#eventsMs.push(this.#time.nowMs);
         if (event.kind === "checkpoint" && event.step > this.#progress.step) {
           this.#progress = { step: event.step, atMs: this.#time.nowMs };
         }
         this.#watch.told(event);
+        this.#shortage.told(event, this.#time.nowMs);
         this.#redundancy.told(event.text, this.#time.nowMs, this.#strikes?.overMs ?? 0);
       },
       onEnded: (result) => {
@@ -395,9 +362,10 @@ export class SimulatedCluster {
   }
 
   #setupFrom(spec: RunSpec, from: SavedCheckpoint | null): RunSetup {
-    const { layout } = this.#plan;
+    const { layout, workersAtStart } = this.#plan;
     const residuals = from?.state.residuals.map(({ rank }) => rank) ?? [];
-    return { spec, layout, resume: from?.snapshot ?? null, residuals };
+    const start = workersAtStart === null ? {} : { workersAtStart };
+    return { spec, layout, resume: from?.snapshot ?? null, residuals, ...start };
   }
 
   /** At rest, and where nothing was lost on the way, servers hold the chunks and nothing else. */
@@ -427,7 +395,9 @@ export class SimulatedCluster {
       process.note(`ends: ${why}`);
       process.end();
       this.#network.ended(process, false);
-      if (why !== "it was stopped") this.#supervise(process, 200, why);
+      const restartMs = this.#signalled.get(process);
+      if (restartMs === undefined && why !== "it was stopped") this.#supervise(process, 200, why);
+      else if (restartMs != null) this.#time.after(restartMs, () => this.#startNode(process.node));
     };
     return { process, transport, config, exit };
   }
@@ -449,6 +419,7 @@ export class SimulatedCluster {
     const node = `worker-${rank}`;
     if (this.#members.get(node)?.process.isAlive === true) return;
     const process = this.#spawn(node);
+    this.#shortage.started(rank);
     const { stepMsMax, slowness, spec, refusals } = this.#plan;
     const compute = {
       coordinator: "coordinator",
@@ -478,14 +449,18 @@ export class SimulatedCluster {
       ...({ type: "exited", role, rank: Number(number), pid: pidOf(process) } as const),
       ...{ reason: why, restarts: restartMs !== null },
     };
+    if (role === "worker") this.#shortage.exited(Number(number), exited.restarts);
     this.#time.after(10, () => {
       this.#coordinatorProcess?.run(() => this.#coordinator?.tell(exited));
     });
     if (restartMs === null) return;
-    this.#time.after(restartMs, () => {
-      if (role === "worker") this.#startWorker(Number(number));
-      else this.#startServer(Number(number));
-    });
+    this.#time.after(restartMs, () => this.#startNode(process.node));
+  }
+
+  #startNode(node: string): void {
+    const [role, number] = node.split("-");
+    if (role === "worker") this.#startWorker(Number(number));
+    else this.#startServer(Number(number));
   }
 }
 

@@ -7,7 +7,12 @@ import type { Entry } from "../core/server/entry.js";
 import type { PacelineError } from "../errors.js";
 import { ServerHost } from "../host/server-host.js";
 import { HeardTerm } from "../host/session/heard-term.js";
-import { MemberSession, register, type SessionConfig } from "../host/session/member-session.js";
+import {
+  type HeartbeatBody,
+  MemberSession,
+  register,
+  type SessionConfig,
+} from "../host/session/member-session.js";
 import { WorkerHost } from "../host/worker-host.js";
 import { Arena } from "../kernels/arena.js";
 import type { MemberRole, WorkerIdentity } from "../protocol/identity.js";
@@ -20,10 +25,11 @@ import {
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { View } from "../protocol/view.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
-import type { WorkerClock } from "./invariant-watch.js";
+import { simulatedTimes } from "./cluster-plan.js";
 import { type ComputeSurroundings, SimulatedCompute } from "./simulated-compute.js";
 import type { SimulatedProcess } from "./simulated-process.js";
 import { toyLayout } from "./toy-model.js";
+import type { WorkerClock } from "./watch/invariant-watch.js";
 
 /** What is around a simulated member. */
 export interface MemberSurroundings {
@@ -36,6 +42,8 @@ export interface MemberSurroundings {
 
 /** How long a goodbye may take. */
 const goodbyeMs = 2000;
+/** Why a process ends that was told to. */
+const leftUnasked = "it was told to end";
 /** An arena in which the toy model has room for all that can wait. */
 const openArena = () => new Arena(65_536);
 
@@ -48,6 +56,52 @@ export interface SimulatedMember {
   activity(): string;
   /** Has it be told an earlier view than its last again. */
   repeatView(): void;
+  /** Its process is told to end: it asks to be let go, and leaves unasked after a while. */
+  signal(): void;
+}
+
+/** What a member's life has to do with its session. */
+interface Hearing {
+  readonly heard: HeardTerm;
+  readonly told: ToldViews;
+  readonly leave: Departure;
+}
+
+/** How a member's process ends in order. */
+class Departure {
+  readonly #around: MemberSurroundings;
+  #session: MemberSession | null = null;
+  #counts: () => HeartbeatBody | null = () => null;
+  /** Called when a worker that was told to stop has completed its step. */
+  finished: () => void = () => {};
+  isAsked = false;
+
+  constructor(around: MemberSurroundings) {
+    this.#around = around;
+  }
+
+  /** A life has a session. */
+  joined(session: MemberSession, counts: () => HeartbeatBody | null): void {
+    this.#session = session;
+    this.#counts = counts;
+  }
+
+  /** The process is told to end. */
+  ask(): void {
+    const { process, exit } = this.#around;
+    const session = this.#session;
+    this.isAsked = true;
+    if (session === null) {
+      exit(leftUnasked);
+      return;
+    }
+    session.askToLeave("SIGTERM");
+    process.clock.after(simulatedTimes.drainWithinMs, () => {
+      const { server = null, worker = null } = this.#counts() ?? {};
+      session.send({ type: "leave", reason: "SIGTERM", server, worker });
+      void session.drain(goodbyeMs).then(() => exit(leftUnasked));
+    });
+  }
 }
 
 /** The views that a member was told. */
@@ -77,6 +131,7 @@ export class SimulatedServer implements SimulatedMember {
   readonly process: SimulatedProcess;
   host: ServerHost | null = null;
   readonly #told = new ToldViews();
+  readonly #leave: Departure;
 
   constructor(
     around: MemberSurroundings,
@@ -85,6 +140,7 @@ export class SimulatedServer implements SimulatedMember {
   ) {
     this.rank = rank;
     this.process = around.process;
+    this.#leave = new Departure(around);
     const { transport, process } = around;
     const address = process.node;
     const heard = new HeardTerm();
@@ -104,11 +160,11 @@ export class SimulatedServer implements SimulatedMember {
     const fail = (thrown: Error) => around.exit(thrown.message);
     const live = async (life: number): Promise<void> => {
       const onLost = (error: PacelineError) => {
-        if (error.code !== "refused") return fail(error);
+        if (error.code !== "refused" || this.#leave.isAsked) return fail(error);
         this.host?.close();
         live(life + 1).catch(fail);
       };
-      const hears = { heard, told: this.#told };
+      const hears = { heard, told: this.#told, leave: this.#leave };
       await join(around, requestOf(around, "server", rank, life), hears, open, onLost);
     };
     const begin = async () => {
@@ -131,6 +187,10 @@ export class SimulatedServer implements SimulatedMember {
     const view = this.#told.earlier;
     if (view !== null) this.process.run(() => this.host?.onMessage(view));
   }
+
+  signal(): void {
+    this.process.run(() => this.#leave.ask());
+  }
 }
 
 /** What a worker computes with, but for what its own life says. */
@@ -152,9 +212,11 @@ export class SimulatedWorker implements SimulatedMember {
   #incarnation = 0;
   #lives = 0;
   #told = new ToldViews();
+  readonly #leave: Departure;
 
   constructor(around: MemberSurroundings, rank: number, compute: WorkerCompute) {
     this.rank = rank;
+    this.#leave = new Departure(around);
     this.process = around.process;
     this.#around = around;
     this.#compute = compute;
@@ -170,6 +232,10 @@ export class SimulatedWorker implements SimulatedMember {
     if (view !== null) this.process.run(() => this.#host?.onMessage(view));
   }
 
+  signal(): void {
+    this.process.run(() => this.#leave.ask());
+  }
+
   /** How far its present life has come; null before it has one. */
   get clock(): WorkerClock | null {
     const clock = this.#host?.heartbeat().worker?.clock;
@@ -180,7 +246,7 @@ export class SimulatedWorker implements SimulatedMember {
   #live(): void {
     const around = this.#around;
     const onLost = async (error: PacelineError) => {
-      if (error.code !== "refused") {
+      if (error.code !== "refused" || this.#leave.isAsked) {
         around.exit(error.message);
         return;
       }
@@ -191,7 +257,7 @@ export class SimulatedWorker implements SimulatedMember {
     const request = requestOf(around, "worker", this.rank, this.#lives++);
     const open = (rank: number, incarnation: number) => this.#open(rank, incarnation);
     this.#told = new ToldViews();
-    const hears = { heard: this.#heard, told: this.#told };
+    const hears = { heard: this.#heard, told: this.#told, leave: this.#leave };
     join(around, request, hears, open, (error) => void onLost(error)).catch((thrown: Error) =>
       around.exit(thrown.message),
     );
@@ -209,7 +275,7 @@ export class SimulatedWorker implements SimulatedMember {
         onComputed: (step) => compute.onComputed({ rank, incarnation }, step),
         onEvaluated: (parameters) => compute.onEvaluated({ rank, incarnation }, parameters),
       }),
-      onFinish: () => {},
+      onFinish: () => this.#leave.finished(),
       log: (text) => process.note(text),
     });
     this.#host = host;
@@ -241,7 +307,7 @@ export function pidOf({ name }: SimulatedProcess): number {
 async function join(
   { process, transport, config, exit }: MemberSurroundings,
   request: RegisterRequest,
-  { heard, told }: { readonly heard: HeardTerm; readonly told: ToldViews },
+  { heard, told, leave }: Hearing,
   open: (rank: number, incarnation: number) => ServerHost | WorkerHost,
   onLost: (error: PacelineError) => void,
 ): Promise<void> {
@@ -251,16 +317,21 @@ async function join(
   const { rank, incarnation, heartbeatIntervalMs } = reply;
   const host = open(rank, incarnation);
   let isOver = false;
-  const session = new MemberSession(
+  const end = () => {
+    isOver = true;
+    void session.drain(goodbyeMs).then(() => exit("it was stopped"));
+  };
+  const session: MemberSession = new MemberSession(
     {
       ...{ transport, clock, config, heard },
       handler: {
         onMessage: (message) => {
           told.heard(message);
+          const stop = message.type === "stop" && !message.stay ? message : null;
+          // One that has a step to complete first says goodbye then.
+          if (stop?.afterStep === true) leave.finished = end;
           host.onMessage(message);
-          if (message.type !== "stop" || message.stay) return;
-          isOver = true;
-          void session.drain(goodbyeMs).then(() => exit("it was stopped"));
+          if (stop?.afterStep === false) end();
         },
         heartbeat: () => host.heartbeat(),
         onReturned: () => "onReturned" in host && host.onReturned(),
@@ -275,6 +346,7 @@ async function join(
     heartbeatIntervalMs,
   );
   host.attach(session);
+  leave.joined(session, () => host.heartbeat());
 }
 
 /** A server that has no rank yet serves no run. */

@@ -2,10 +2,11 @@
  * What happened in a simulated run as a transcript that a person reads from top to bottom: what was
  * drawn, then in the order of time each fault, loss, view and checkpoint, and what did not hold.
  */
+
+import type { ClusterPlan } from "./cluster-plan.js";
 import type { Fault } from "./fault-plan.js";
 import type { RunSchedule } from "./schedule.js";
 import type { SeedVerdict } from "./simulate-seed.js";
-import type { ClusterPlan } from "./simulated-cluster.js";
 
 /** The transcript of a run whose trace was kept. */
 export function storyOf(schedule: RunSchedule, verdict: SeedVerdict): string {
@@ -37,8 +38,10 @@ function describePart(part: ClusterPlan, index: number, count: number): string[]
     cadence === null ? "never" : `every ${cadence.count} ${cadence.unit}s`;
   const late = lateMs.flatMap((ms, rank) => (ms > 0 ? `worker ${rank} at ${ms.toFixed(0)}` : []));
   const slow = slowness.flatMap((by, rank) => (by > 1 ? `worker ${rank}` : []));
+  const begins = part.workersAtStart ?? workersMax;
   const lines = [
-    `Part ${index + 1} of ${count}: ${workersMax} workers, ${servers} servers, ` +
+    `Part ${index + 1} of ${count}: ${workersMax} workers (begins with ${begins}, goes on with ` +
+      `${spec.workersMin}), ${servers} servers, ` +
       `${replicas} replicas of ${layout.chunks.length} chunks with ${layout.values} values`,
     `  protocol ${JSON.stringify(protocol)}, feed ${feed}, ${epochs} epochs of ` +
       `${trainExamples} examples, batches of ${batchSize}` +
@@ -108,6 +111,11 @@ export function faultSentence(fault: Fault): string {
       return `server-${fault.index} comes`;
     case "drain":
       return `${fault.role}-${fault.rank} is asked to leave`;
+    case "signal": {
+      const { node, restartMs } = fault;
+      const again = restartMs === null ? "" : `; another takes its place after ${ms(restartMs)}`;
+      return `${node} is told to end${again}`;
+    }
     default:
       return fault satisfies never;
   }

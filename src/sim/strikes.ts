@@ -21,6 +21,8 @@ export interface StruckCluster {
   startWorker(rank: number): void;
   startServer(index: number): void;
   drain(fault: Fault & { readonly kind: "drain" }): void;
+  /** A member is told to end; another takes its place so long after it has, or none. */
+  signal(node: string, restartMs: number | null): void;
   /** The nodes of workers. */
   workers(): readonly string[];
   /** A member is told an earlier view again. */
@@ -128,6 +130,9 @@ export class Strikes {
         break;
       case "drain":
         cluster.drain(fault);
+        break;
+      case "signal":
+        cluster.signal(fault.node, fault.restartMs);
         break;
       case "lateWorker":
         cluster.startWorker(fault.rank);

@@ -3,11 +3,18 @@ import { PacelineError } from "../../errors.js";
 import type { MemberPlace } from "../../protocol/identity.js";
 import { alternatives, didYouMean } from "../../suggest.js";
 import type { Transport } from "../../transport/transport.js";
-import { type AdminCall, coordinatorAddress } from "../coordinator-address.js";
+import { type AdminCall, coordinatorAddress, coordinatorOfRun } from "../coordinator-address.js";
 import type { CommandPlan } from "./command-plan.js";
 
+/** What the command is given besides its words. */
+export type AdminOptions = AdminCall["options"] & { readonly runDir: string };
+
 /** What an action does at a coordinator, with the words behind its name: a sentence on it. */
-type Action = (words: readonly string[], transport: Transport, address: string) => Promise<string>;
+type Action = (
+  words: readonly string[],
+  transport: Transport,
+  options: AdminOptions,
+) => Promise<string>;
 
 const actions: Readonly<Record<string, Action>> = { drain };
 
@@ -21,18 +28,21 @@ export const adminPlan: CommandPlan = {
   verbs: [
     {
       name: "drain",
-      words: "MEMBER",
+      words: "MEMBER [RUN]",
       sentence: "have a server or worker leave while the run goes on, as server-1 or worker-2",
     },
   ],
-  examples: ["paceline admin drain server-1 --coordinator 127.0.0.1:8000"],
+  examples: [
+    "paceline admin drain worker-2 mlp-bsp-4w-001",
+    "paceline admin drain server-1 --coordinator 127.0.0.1:8000",
+  ],
   run: ({ words, options, io }) => admin(words, options, io),
 };
 
 /** Runs the command; resolves to the exit code. */
 export async function admin(
   [word = "", ...words]: readonly string[],
-  options: AdminCall["options"],
+  options: AdminOptions,
   io: AdminCall["io"],
   given: Transport | null = null,
 ): Promise<number> {
@@ -44,7 +54,7 @@ export async function admin(
       const hint = didYouMean(word, known);
       throw usage(`paceline admin has no action ${word}${hint}; write ${alternatives(known)}`);
     }
-    const text = await action(words, transport, coordinatorAddress(options));
+    const text = await action(words, transport, options);
     io.stdout.write(`${options.json ? JSON.stringify({ text }) : text}\n`);
     return 0;
   } finally {
@@ -56,18 +66,28 @@ async function openTransport(options: AdminCall["options"]): Promise<Transport> 
   return (await import("../admin-transport.js")).adminTransport(options);
 }
 
-function drain(words: readonly string[], transport: Transport, address: string): Promise<string> {
-  const [name, ...others] = words;
+async function drain(
+  words: readonly string[],
+  transport: Transport,
+  options: AdminOptions,
+): Promise<string> {
+  const [name, run, ...others] = words;
   const example = "write paceline admin drain server-1";
   if (name === undefined) throw usage(`paceline admin drain needs a member; ${example}`);
-  if (others.length > 0) {
+  if (others.length > 0 || memberName.test(run ?? "")) {
     throw usage(`paceline admin drain takes one member, and got ${words.join(" ")}; ${example}`);
   }
-  return transport.drain(address, memberNamed(name));
+  const member = memberNamed(name);
+  const { runDir } = options;
+  const address =
+    run === undefined ? coordinatorAddress(options) : await coordinatorOfRun(run, runDir);
+  return transport.drain(address, member);
 }
 
+const memberName = /^(server|worker)-(\d{1,4})$/;
+
 function memberNamed(name: string): MemberPlace {
-  const [, role, rank] = /^(server|worker)-(\d{1,4})$/.exec(name) ?? [];
+  const [, role, rank] = memberName.exec(name) ?? [];
   if (role === undefined) {
     const wanted = "write server-1 or worker-2, as paceline status shows them";
     throw usage(`${name} is not the name of a member; ${wanted}`);

@@ -4,7 +4,7 @@ import { startServer } from "../../runtime/start-server.js";
 import { memberLog, untilMemberEnds } from "../member-command.js";
 import { serverSettingsOf } from "../role-settings.js";
 import { sufferedFaults } from "../suffered-faults.js";
-import { exitWithParent } from "../supervised.js";
+import { exitWithParent, isSupervised } from "../supervised.js";
 
 /** Runs the command; resolves to the exit code. */
 export async function server(options: ResolvedOptions, io: CommandIo): Promise<number> {
@@ -14,7 +14,9 @@ export async function server(options: ResolvedOptions, io: CommandIo): Promise<n
     log,
     onChunkStep: sufferedFaults(),
   });
-  const { exitCode, end } = await untilMemberEnds(member, { staysForRun: true, log });
+  const { drainWithinMs } = options;
+  const manners = { isSupervised: isSupervised(), drainWithinMs, log };
+  const { exitCode, end } = await untilMemberEnds(member, manners);
   if (options.json) io.stdout.write(`${JSON.stringify(end)}\n`);
   return exitCode;
 }

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
-import { hostname } from "node:os";
-import { describe, test } from "node:test";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
 import { PacelineError } from "../../errors.js";
 import type { MemberPlace } from "../../protocol/identity.js";
 import type { CoordinatorSnapshot, Submission } from "../../protocol/run-events.js";
@@ -13,6 +15,8 @@ import { admin } from "./admin.js";
 import { status } from "./status.js";
 import { submit } from "./submit.js";
 
+const runDir = mkdtempSync(join(tmpdir(), "paceline-admin-"));
+after(() => rmSync(runDir, { recursive: true, force: true }));
 const options = { coordinator: "127.0.0.1:8000", ioTimeoutMs: 30_000, json: false };
 
 const snapshot: CoordinatorSnapshot = {
@@ -195,7 +199,7 @@ describe("paceline submit", () => {
 
 describe("paceline admin drain", () => {
   const drained = (words: readonly string[], parts: Partial<CoordinatorService>, json = false) =>
-    printed(parts, (io, transport) => admin(words, { ...options, json }, io, transport));
+    printed(parts, (io, transport) => admin(words, { ...options, runDir, json }, io, transport));
 
   test("names the member, and prints what follows", async () => {
     const drain = ({ role, rank }: MemberPlace) => `${role} ${rank} leaves`;
@@ -204,6 +208,25 @@ describe("paceline admin drain", () => {
       await drained(["drain", "worker-10"], { drain }, true),
       '{"text":"worker 10 leaves"}\n',
     );
+  });
+
+  test("finds the coordinator of a run in its folder", async () => {
+    const { coordinator: address } = options;
+    const member = { role: "coordinator", id: 0, pid: 1, address };
+    mkdirSync(join(runDir, "trial"));
+    writeFileSync(join(runDir, "trial", "cluster.json"), JSON.stringify({ members: [member] }));
+    mkdirSync(join(runDir, "empty"));
+    writeFileSync(join(runDir, "empty", "cluster.json"), '{"members":[]}');
+    const drain = ({ role, rank }: MemberPlace) => `${role} ${rank} leaves`;
+    const ask = (run: string) =>
+      printed({ drain }, (io, transport) =>
+        admin(["drain", "worker-2", run], { ...options, runDir, coordinator: null }, io, transport),
+      );
+    assert.equal(await ask("trial"), "worker 2 leaves\n");
+    assert.equal(await ask(join(runDir, "trial")), "worker 2 leaves\n");
+    const message = /^no run "other" with a cluster.json in .*give --coordinator$/;
+    await assert.rejects(ask("other"), { code: "usage", message });
+    await assert.rejects(ask("empty"), { code: "usage", message: /names no coordinator/ });
   });
 
   test("passes on why a member can't leave", async () => {

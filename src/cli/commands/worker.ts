@@ -28,11 +28,9 @@ export async function worker(options: ResolvedOptions, io: CommandIo): Promise<n
     ...{ log, onRunEnd },
     onChunkStep: sufferedFaults(),
   });
-  const { exitCode, end } = await untilMemberEnds(member, {
-    // A run goes on without one of several; one of a supervisor's is stopped with all the others.
-    staysForRun: isSupervised(),
-    log,
-  });
+  const { drainWithinMs } = options;
+  const manners = { isSupervised: isSupervised(), drainWithinMs, log };
+  const { exitCode, end } = await untilMemberEnds(member, manners);
   if (options.json) io.stdout.write(`${JSON.stringify({ ...end, metrics })}\n`);
   return exitCode;
 }

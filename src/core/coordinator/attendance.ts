@@ -1,25 +1,27 @@
 /**
- * Who takes part in training, seen from outside of it: are there enough workers, does everybody
- * reach the servers, who may come back and when.
+ * Who takes part in training, seen from outside of it: are there enough workers (shortage.ts), does
+ * everybody reach the servers.
  */
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { Absences, judgeReach } from "../members/reach.js";
 import type { Member, Roster } from "../members/roster.js";
-import { Returning, Shortage } from "./formation.js";
 import { type Ending, endingUnreached } from "./run-ending.js";
+import { Shortage } from "./shortage.js";
 import type { Training } from "./training.js";
 
 /** Times that attendance depends on. */
 export interface AttendanceConfig {
   readonly leaseMs: number;
-  readonly rankGraceMs: number;
   readonly startTimeoutMs: number;
+  readonly waitForWorkersMs?: number;
 }
 
 /** What follows from who is there. */
 interface AttendanceVerdict {
   /** Workers that take part no more. */
   readonly lost: readonly { readonly member: Member; readonly reason: string }[];
+  /** Something to be told; null where there is nothing. */
+  readonly news: string | null;
   /** Not null where the run can't go on; `alone` says that no worker is to be waited for. */
   readonly ending: Ending | null;
   readonly alone: boolean;
@@ -35,34 +37,31 @@ export interface AttendanceScene {
 /** Has done what follows from it. */
 export interface AttendancePort {
   lose(member: Member, reason: string): void;
+  tell(news: string): void;
   close(ending: Ending): void;
 }
 
 /** The attendance of one run. */
 export class Attendance {
   readonly #config: AttendanceConfig;
-  readonly #shortage = new Shortage();
+  readonly #shortage: Shortage;
   readonly #absences = new Absences();
-  /** Workers that are gone may be back before this. */
-  readonly #returning = new Returning();
 
   constructor(config: AttendanceConfig) {
     this.#config = config;
+    const { startTimeoutMs, waitForWorkersMs = 0 } = config;
+    this.#shortage = new Shortage({ startTimeoutMs, waitForWorkersMs });
   }
 
-  /** A worker is lost: another process may take its rank soon. */
-  lost(rank: number, nowMs: number): void {
-    this.#returning.expect(rank, nowMs + this.#config.rankGraceMs);
+  /** A worker has registered. */
+  came(rank: number): void {
+    this.#shortage.expect(rank);
   }
 
-  /** A supervisor starts a process for the rank. */
-  restarts(rank: number, nowMs: number): void {
-    this.#returning.expect(rank, nowMs + this.#config.startTimeoutMs);
-  }
-
-  /** The rank has a process, or never will. */
-  settled(rank: number): void {
-    this.#returning.settle(rank);
+  /** The process of a worker has ended, as its supervisor says, who starts it again or never. */
+  exited(rank: number, restarts: boolean): void {
+    if (restarts) this.#shortage.expect(rank);
+    else this.#shortage.giveUp(rank);
   }
 
   /** True unless the rank was taken out for a while that is not over. */
@@ -73,8 +72,9 @@ export class Attendance {
   /** Looks at everybody who is there, and has done what follows. */
   attend({ training, roster, spec }: AttendanceScene, nowMs: number, port: AttendancePort): void {
     for (const member of this.#readmitted(training, roster, nowMs)) training.onReady(member, nowMs);
-    const { lost, alone, ending } = this.#judge(training, roster, spec, nowMs);
+    const { lost, news, alone, ending } = this.#judge(training, roster, spec, nowMs);
     for (const { member, reason } of lost) port.lose(member, reason);
+    if (news !== null) port.tell(news);
     if (alone) training.releaseAll(nowMs);
     if (ending !== null) port.close(ending);
   }
@@ -82,14 +82,14 @@ export class Attendance {
   /** Workers that are prepared, were kept out for a while, and take part again from here on. */
   #readmitted(training: Training, roster: Roster, nowMs: number): Member[] {
     return roster.all("worker").filter(({ rank, incarnation, readyFor }) => {
-      const isIn = training.ready.get(rank) === incarnation;
+      const isIn = training.joiners.has(rank, incarnation);
       return !isIn && readyFor === training.spec.run && this.mayTakePart(rank, nowMs);
     });
   }
 
   /** Looks at everybody who is there. */
   #judge(training: Training, roster: Roster, spec: RunSpec, nowMs: number): AttendanceVerdict {
-    const { leaseMs, startTimeoutMs } = this.#config;
+    const { leaseMs } = this.#config;
     const partners = roster.everybody().filter(({ role, rank, incarnation }) => {
       return role === "server" || training.isActive(rank, incarnation);
     });
@@ -105,15 +105,21 @@ export class Attendance {
     if (reach.lost !== null && server !== undefined) {
       const { reason } = reach.lost;
       if (training.canSpare(server)) lost.push({ member: server, reason });
-      else return { lost, ending: endingUnreached(server, reason), alone: true };
+      else return { lost, news: null, ending: endingUnreached(server, reason), alone: true };
     }
-    const active = training.activeRanks().length;
-    const preparing = roster.all("worker").length - active;
-    const workers = { active, preparing, returning: this.#returning };
-    const reason = this.#shortage.judge(spec, workers, startTimeoutMs, nowMs);
-    if (reason === null) return { lost, ending: null, alone: false };
+    const ready = training.joiners.count;
+    const workers = roster.all("worker");
+    const { news, ending: reason } = this.#shortage.judge(
+      spec,
+      {
+        ...{ ready, preparing: workers.length - ready },
+        has: (rank) => roster.get("worker", rank) !== undefined,
+      },
+      nowMs,
+    );
+    if (reason === null) return { lost, news, ending: null, alone: false };
     const remedy = "lower the minimum of --workers";
     const ending: Ending = { outcome: "failed", code: "too_few_workers", reason, remedy };
-    return { lost, ending, alone: false };
+    return { lost, news, ending, alone: false };
   }
 }

@@ -26,8 +26,12 @@ export class Bequests {
     if (this.#ranks.delete(rank)) this.#settled(rank);
   }
 
-  /** Gives up those of ranks that a run with so many workers has not: a sentence for each. */
-  giveUpFrom(workersMax: number): string[] {
+  /**
+   * These workers are ready. Gives up those of ranks that a run with so many workers has not: a
+   * sentence for each.
+   */
+  settleAll(workers: readonly { readonly rank: number }[], workersMax: number): string[] {
+    for (const { rank } of workers) this.settle(rank);
     const beyond = [...this.#ranks].filter((rank) => rank >= workersMax);
     for (const rank of beyond) this.settle(rank);
     const why = `this run has ${workersMax} workers`;

@@ -163,6 +163,11 @@ export interface CoordinatorConfig extends RosterConfig {
    * the run ends; nobody is waited for if left out.
    */
   readonly serverGraceMs?: number;
+  /**
+   * How long a run waits for workers once fewer are there than must be, before it ends; none are
+   * waited for if left out.
+   */
+  readonly waitForWorkersMs?: number;
   /** How long a goodbye may take. */
   readonly stopTimeoutMs: number;
   /** Stay for further runs when one is over. */

@@ -59,27 +59,40 @@ export function activityIn(
   }
 }
 
+/** The time, and how long is waited. */
+export interface TimesToBegin {
+  readonly nowMs: number;
+  readonly startTimeoutMs: number;
+  readonly waitForWorkersMs?: number;
+}
+
 /** What becomes of a run that begins: it stays in its phase, goes on to another, or can't begin. */
 export type Beginning =
   | { readonly verdict: "phase"; readonly phase: Phase }
   | { readonly verdict: "failed"; readonly reason: string }
   | { readonly verdict: "start" };
 
-/** Looks at who has come, or prepares; coming and preparing each have the time to start. */
+/**
+ * Looks at who has come, or prepares; coming and preparing each have the time to start. A run that
+ * has gone back was on already: it waits for workers as one does that has too few.
+ */
 export function beginningOf(
   phase: Phase & { readonly name: "forming" | "preparing" },
   run: FormedRun,
   members: readonly Member[],
-  { nowMs, startTimeoutMs }: { readonly nowMs: number; readonly startTimeoutMs: number },
+  { nowMs, startTimeoutMs, waitForWorkersMs = 0 }: TimesToBegin,
 ): Beginning {
   const late = nowMs - phase.sinceMs >= startTimeoutMs;
   if (phase.name === "forming") {
-    const formation = judgeFormation(run, members, late);
+    const wasOn = (run.generation ?? 0) > 0;
+    const isOver = late && (!wasOn || nowMs - phase.sinceMs >= waitForWorkersMs);
+    const formation = judgeFormation(run, members, late, isOver);
     if (formation.verdict !== "complete") return kept(phase, formation);
     const chosen = new Set(formation.members);
     return beginningOf({ name: "preparing", sinceMs: nowMs, members: chosen }, run, members, {
       nowMs,
       startTimeoutMs,
+      waitForWorkersMs,
     });
   }
   const preparation = judgePreparation(run.spec, [...phase.members], late);

@@ -9,7 +9,7 @@
  */
 
 import type { ErrorCode } from "../../errors.js";
-import type { MemberIdentity, MemberPlace } from "../../protocol/identity.js";
+import type { MemberIdentity } from "../../protocol/identity.js";
 import type {
   CoordinatorMessage,
   MemberMessage,
@@ -29,7 +29,7 @@ import type {
 import { beginningOf, type Phase } from "./coordinator-phase.js";
 import { pictureOf } from "./coordinator-picture.js";
 import { type CoordinatorRecord, goneFrom, type Return, withRecord } from "./coordinator-record.js";
-import { drain } from "./draining.js";
+import { type DrainScene, drain, letGo } from "./draining.js";
 import {
   invitation,
   modelObjection,
@@ -141,7 +141,7 @@ export class Coordinator {
         this.#onInterrupt(event.reason);
         break;
       case "drain":
-        this.#onDrain(event.request);
+        drain(event.request, this.#drainScene(), nowMs);
         break;
       default:
         event satisfies { readonly type: "tick" };
@@ -151,8 +151,8 @@ export class Coordinator {
   }
 
   /** True while this life of a process is a member. */
-  knows(name: MemberIdentity): boolean {
-    return this.#roster.find(name.role, name.rank, name.incarnation) !== undefined;
+  knows({ role, rank, incarnation }: MemberIdentity): boolean {
+    return this.#roster.find(role, rank, incarnation) !== undefined;
   }
 
   /** The term under which it speaks. */
@@ -172,7 +172,9 @@ export class Coordinator {
 
   /** What has to be durable before members are told what they act on. */
   #record(): CoordinatorRecord | null {
-    const [training, roster, counts] = [this.#trained, this.#roster, this.#counts];
+    // While it is to go back the record of before stands, which has the servers that are lost.
+    const training = this.#phase.name === "rolling back" ? null : this.#trained;
+    const [roster, counts] = [this.#roster, this.#counts];
     return training && recordOf({ training, roster, counts, phase: this.#phase }, this.#nowMs);
   }
 
@@ -182,9 +184,9 @@ export class Coordinator {
     const { setup, counts, training } = returned(back, this.#roster, this.#perform, this.#nowMs);
     [this.#setup, this.#counts, this.#training] = [setup, counts, training];
     this.#phase = { name: "training" };
-    const { record } = back;
-    if (record.ending === null) training.goOn(goneFrom(record), this.#nowMs);
-    else this.#end(record.ending, this.#roster.everybody());
+    const { ending } = back.record;
+    if (ending === null) training.goOn(goneFrom(back.record), this.#nowMs);
+    else this.#end(ending, this.#roster.everybody());
   }
 
   /** True while this life of a worker may give residuals for this barrier. */
@@ -194,8 +196,8 @@ export class Coordinator {
 
   /** The present picture. */
   snapshot(nowMs: number): CoordinatorSnapshot {
-    const [setup, roster, counts] = [this.#setup, this.#roster, this.#counts];
-    return pictureOf({ setup, training: this.#trained, roster, counts }, this.#phase, nowMs);
+    const [training, setup, counts] = [this.#trained, this.#setup, this.#counts];
+    return pictureOf({ setup, training, roster: this.#roster, counts }, this.#phase, nowMs);
   }
 
   #isOn(run: string | undefined, generation = this.#setup?.generation ?? 0): boolean {
@@ -210,10 +212,11 @@ export class Coordinator {
 
   #form(setup: RunSetup, term: number): void {
     this.#raiseTerm(term);
+    // A run that goes back is the same: who is started no more is not started for it either.
+    if (!this.#isOn(setup.spec.run)) this.#attendance = new Attendance(this.#config);
     this.#setup = setup;
     this.#training = null;
     this.#counts = new MemberCounts(setup.resume?.workers);
-    this.#attendance = new Attendance(this.#config);
     this.#bequests = this.#bequestsOf(setup.residuals ?? []);
     this.#phase = { name: "forming", sinceMs: this.#nowMs };
     for (const member of this.#roster.everybody()) this.#prepare(member);
@@ -233,7 +236,7 @@ export class Coordinator {
     if (replaced !== null) this.#lose(replaced, "a new process took its rank");
     this.#effects.push({ type: "registered", request, reply });
     if (member === null) return;
-    if (member.role === "worker") this.#attendance.settled(member.rank);
+    if (member.role === "worker") this.#attendance.came(member.rank);
     const { role, rank, incarnation } = member;
     this.#emit({ kind: "registered", role, rank, incarnation, text: registrationOf(member) });
   }
@@ -270,6 +273,9 @@ export class Coordinator {
         break;
       case "leave":
         this.#onLeave(member, message.reason);
+        break;
+      case "leaving":
+        letGo(member, message.reason, this.#drainScene(), this.#nowMs);
         break;
       default:
         this.#training?.onMessage(member, message, this.#nowMs);
@@ -320,15 +326,13 @@ export class Coordinator {
     }
     const member = this.#roster.get(role, rank);
     if (member !== undefined && member.pid !== pid) return;
+    if (role === "worker") this.#attendance.exited(rank, restarts);
     if (member === undefined && this.#roster.wasDismissed(role, rank, pid)) return;
     if (member !== undefined) this.#lose(member, reason);
-    if (role === "worker") {
-      if (restarts) this.#attendance.restarts(rank, this.#nowMs);
-      else this.#attendance.settled(rank);
-    } else if (!restarts && this.#phase.name === "forming") {
+    if (role === "worker") return;
+    if (restarts) this.#rollBack.restarts(rank, this.#nowMs);
+    else if (this.#phase.name === "forming") {
       this.#end(endingWithout({ role, rank }, reason, this.#trained));
-    } else if (restarts) {
-      this.#rollBack.restarts(rank, this.#nowMs);
     }
   }
 
@@ -353,8 +357,6 @@ export class Coordinator {
     const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
     const text = lossOf(member, reason, left, this.#trained?.globalSteps() ?? 0);
     const isAsked = member.dismissal !== null;
-    if (role === "worker" && isAsked) this.#attendance.settled(rank);
-    else if (role === "worker") this.#attendance.lost(rank, this.#nowMs);
     this.#emit({ kind: isAsked ? "left" : "lost", role, rank, incarnation, text });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
     if (role !== "server" || forming || member.toldOf !== this.spec?.run) return;
@@ -368,19 +370,17 @@ export class Coordinator {
     return this.#training ?? this.#rollBack.past;
   }
 
-  #onDrain(request: MemberPlace): void {
+  #drainScene(): DrainScene {
     const about = { phase: this.#phase.name, spec: this.spec, training: this.#training };
-    drain(request, { ...about, roster: this.#roster, perform: this.#perform }, this.#nowMs);
+    return { ...about, roster: this.#roster, perform: this.#perform };
   }
 
   /** Without training there is nothing to save; without any run the members may go home. */
   #onInterrupt(reason: string): void {
-    if (this.#phase.name === "idle") {
-      const goodbye = goodbyeOf({ outcome: "interrupted", code: null, reason }, false);
-      for (const member of this.#roster.everybody()) this.#send(member, goodbye);
-    } else {
-      this.#close({ outcome: "interrupted", code: null, reason });
-    }
+    const ending = { outcome: "interrupted", code: null, reason } as const;
+    const members = this.#phase.name === "idle" ? this.#roster.everybody() : [];
+    for (const member of members) this.#send(member, goodbyeOf(ending, false));
+    if (this.#phase.name !== "idle") this.#close(ending);
   }
 
   /** Ends the run, with a checkpoint where there is something to be kept. */
@@ -422,8 +422,8 @@ export class Coordinator {
   #advanceBeginning(phase: Phase & { readonly name: "forming" | "preparing" }): void {
     const setup = this.#setup;
     if (setup === null) return;
-    const time = { nowMs: this.#nowMs, startTimeoutMs: this.#config.startTimeoutMs };
-    const beginning = beginningOf(phase, setup, this.#roster.everybody(), time);
+    const times = { ...this.#config, nowMs: this.#nowMs };
+    const beginning = beginningOf(phase, setup, this.#roster.everybody(), times);
     if (beginning.verdict === "start") this.#startTraining(setup);
     else if (beginning.verdict === "failed") this.#fail("cluster_not_formed", beginning.reason);
     else this.#phase = beginning.phase;
@@ -443,9 +443,8 @@ export class Coordinator {
     const port = portOf(setup, this.#counts, this.#perform);
     this.#training = new Training(setup, { term: this.term, servers, workers }, port);
     this.#rollBack.settle();
-    for (const { rank } of workers) this.#bequests.settle(rank);
-    const givenUp = this.#bequests.giveUpFrom(setup.spec.workersMax);
-    for (const text of givenUp) this.#emit({ kind: "warning", text });
+    const dropped = this.#bequests.settleAll(workers, setup.spec.workersMax);
+    for (const text of dropped) this.#emit({ kind: "warning", text });
     this.#training.advance(this.#nowMs);
   }
 
@@ -462,6 +461,7 @@ export class Coordinator {
     const found = { training, roster: this.#roster, spec };
     this.#attendance.attend(found, this.#nowMs, {
       lose: (member, reason) => this.#lose(member, reason),
+      tell: (text) => this.#emit({ kind: "warning", text }),
       close: (ending) => this.#close(ending),
     });
   }
@@ -470,7 +470,7 @@ export class Coordinator {
    * Ends the run that is on: everybody is told, also who is cut off for the moment, and has a while
    * to answer.
    */
-  #end(ending: Ending, members = this.#roster.everybody().filter(({ opened }) => opened)): void {
+  #end(ending: Ending, members: Iterable<Member> = this.#roster.spokenTo()): void {
     if (this.#phase.name === "stopping" || this.#phase.name === "idle") return;
     const awaited = new Set(members);
     for (const member of awaited) this.#send(member, goodbyeOf(ending, this.#config.serve));

@@ -1,9 +1,12 @@
 /**
- * Members that are asked to leave while others go on: may they, and what follows. A worker leaves
- * once its present step is complete, a server once others hold its chunks (run-servers.ts); who has
- * no part in a run leaves at once.
+ * Members that leave while others go on: may they, and what follows. A worker leaves once its
+ * present step is complete, a server once others hold its chunks (run-servers.ts); who has no part
+ * in a run leaves at once.
  *
- * Invariant: nobody is asked to leave below the minimum that the run goes on with.
+ * Somebody may ask a member to leave, or it asks itself, since its machine is to be taken away. The
+ * former is refused below the minimum that the run goes on with. The latter is going to happen
+ * anyway: a worker is always let go, and the run waits for others (shortage.ts); a server is kept
+ * while the run needs what it alone has, and asks again.
  */
 import type { MemberPlace } from "../../protocol/identity.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
@@ -28,6 +31,40 @@ export function drain(request: MemberPlace, scene: DrainScene, nowMs: number): v
   const { isAccepted, text } = answer;
   if (isAccepted) scene.perform({ type: "event", event: { kind: "info", text } });
   scene.perform({ type: "drainAnswered", request, answer });
+}
+
+/**
+ * A member asks to be let go, maybe once more; says what comes of it, and a refusal once. Nothing
+ * where it has been told to leave already, or will be at the end of a run that ends.
+ */
+export function letGo(member: Member, why: string, scene: DrainScene, nowMs: number): void {
+  if (member.dismissal !== null || scene.phase === "stopping") return;
+  if (scene.training?.isClosing === true || scene.training?.servers.isDraining(member)) return;
+  const { isAccepted, text } = leaveOf(member, scene, nowMs);
+  if (!isAccepted && member.refusedLeave === text) return;
+  member.refusedLeave = isAccepted ? "" : text;
+  const told = `${nameOf(member)} asks to leave (${why}): ${text}`;
+  scene.perform({ type: "event", event: { kind: "info", text: told } });
+}
+
+function leaveOf(member: Member, scene: DrainScene, nowMs: number): DrainAnswer {
+  const { phase, training, roster, perform } = scene;
+  const leave = (afterStep: boolean) =>
+    perform(dismissalOf(member, `${nameOf(member)} drained`, afterStep));
+  if (member.role === "worker" || phase === "forming") {
+    const takesPart = training?.isActive(member.rank, member.incarnation) === true;
+    leave(takesPart);
+    const when = takesPart ? " when its present step is complete" : "";
+    return { isAccepted: true, text: `it leaves${when}` };
+  }
+  const objection = phase === "training" ? training?.servers.drainObjection(member) : null;
+  if (objection == null || training?.canSpare(member) !== true) {
+    return drained(member, scene, nowMs);
+  }
+  const other = roster.all("server").find(({ dismissal }) => dismissal !== null);
+  if (other !== undefined) return refused(`${nameOf(other)} leaves first`);
+  leave(false);
+  return { isAccepted: true, text: "it leaves, as others have copies of all its chunks" };
 }
 
 function drained(request: MemberPlace, scene: DrainScene, nowMs: number): DrainAnswer {

@@ -1,10 +1,9 @@
 /**
- * Two questions of numbers, each answered with a sentence: may a run start with the members that
- * have come, and may it go on with the workers that are left.
+ * May a run start with the members that have come? Each answer has a sentence with the numbers.
  *
- * A run waits for its full number of workers, and when the time to start is over takes what has
- * come, if that is enough. While it goes on below its minimum it counts on those who may come back:
- * lost ones for a grace, ones that a supervisor starts again for as long as a start may take.
+ * A run waits for its full number of workers, or for the minimum of a range that is written, and
+ * when the time to start is over takes what has come, if that is enough. Whether it may go on with
+ * those who are left is shortage.ts.
  */
 import type { MemberRole } from "../../protocol/identity.js";
 import { type TensorSpec, tensorDifference } from "../../protocol/layout.js";
@@ -19,7 +18,7 @@ export type Formation =
   | { readonly verdict: "waiting" | "failed"; readonly reason: string };
 
 /** What the forming of a run depends on. */
-export type FormedRun = Pick<RunSetup, "spec" | "workersAtStart">;
+export type FormedRun = Pick<RunSetup, "spec" | "workersAtStart" | "generation">;
 
 /** How those who prepare themselves get on; "short" when too few workers are left. */
 export interface Preparation {
@@ -92,22 +91,27 @@ export function readyOnes(spec: RunSpec, members: readonly Member[]) {
   return { servers, workers };
 }
 
-/** May the run start? `late` says that the time to start is over. */
+/**
+ * May the run start? `late` says that the time to start is over, and what has come has to do;
+ * `isOver` that no others are waited for, even if that does not.
+ */
 export function judgeFormation(
   { spec, workersAtStart = spec.workersMax }: FormedRun,
   members: readonly Member[],
   late: boolean,
+  isOver = late,
 ): Formation {
   const fitting = members.filter((member) => member.connected && hasPlace(spec, member));
   const servers = fitting.filter(({ role }) => role === "server").length;
   const workers = fitting.length - servers;
+  const wanted = Math.max(workersAtStart, workers);
   const ofServers = `${servers} of ${spec.servers} servers`;
-  const reason = `${ofServers} and ${workers} of ${spec.workersMax} workers have come`;
+  const reason = `${ofServers} and ${workers} of ${wanted} workers have come`;
   const enough = servers >= spec.servers && workers >= spec.workersMin;
   if (enough && (late || workers >= workersAtStart)) {
     return { verdict: "complete", members: fitting, reason };
   }
-  if (!late) return { verdict: "waiting", reason };
+  if (!isOver) return { verdict: "waiting", reason };
   const remedy = "start the others, or raise --start-timeout";
   return { verdict: "failed", reason: `the time to start is over and ${reason}: ${remedy}` };
 }
@@ -128,52 +132,4 @@ export function judgePreparation(
   if (!late) return { verdict: "waiting", reason: `${names} prepare` };
   const remedy = "look at the log, or raise --start-timeout";
   return { verdict: "failed", reason: `${names} did not get ready in time: ${remedy}` };
-}
-
-/** Ranks of workers that may come back, each until a time. */
-export class Returning {
-  readonly #untilMs = new Map<number, number>();
-
-  /** A worker is gone and may be back before this time. */
-  expect(rank: number, untilMs: number): void {
-    this.#untilMs.set(rank, untilMs);
-  }
-
-  /** The rank has a process again, or never will. */
-  settle(rank: number): void {
-    this.#untilMs.delete(rank);
-  }
-
-  /** How many may still come. */
-  count(nowMs: number): number {
-    return [...this.#untilMs.values()].filter((untilMs) => nowMs < untilMs).length;
-  }
-}
-
-/** Watches whether enough workers are left. */
-export class Shortage {
-  #sinceMs: number | null = null;
-
-  /**
-   * Why the run can't go on; null when it can. `active` workers take part, `preparing` ones are
-   * about to, if they are within `patienceMs`, and `returning` ones may come back.
-   */
-  judge(
-    spec: RunSpec,
-    workers: { active: number; preparing: number; returning: Returning },
-    patienceMs: number,
-    nowMs: number,
-  ): string | null {
-    const { active, preparing, returning } = workers;
-    if (active >= spec.workersMin) {
-      this.#sinceMs = null;
-      return null;
-    }
-    this.#sinceMs ??= nowMs;
-    const patient = nowMs - this.#sinceMs < patienceMs;
-    const coming = (patient ? preparing : 0) + returning.count(nowMs);
-    if (active + coming >= spec.workersMin) return null;
-    const left = `${active} worker${active === 1 ? " is" : "s are"} left`;
-    return `${left} and at least ${spec.workersMin} must be`;
-  }
 }

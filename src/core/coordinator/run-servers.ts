@@ -146,6 +146,11 @@ export class RunServers {
     if (this.#replication.caughtUp(chunk, index)) this.#place();
   }
 
+  /** True while this life of a member is a server that is to leave. */
+  isDraining({ role, rank, incarnation }: Member): boolean {
+    return role === "server" && this.#drains.get(rank)?.member.incarnation === incarnation;
+  }
+
   /** Why a server can't be drained; null where it can, or has nothing to do with the run. */
   drainObjection({ rank, incarnation }: Member): string | null {
     if (!this.views.hasServer({ index: rank, incarnation })) return null;

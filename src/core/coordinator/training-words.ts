@@ -19,10 +19,17 @@ export function headCount({
   return `${counted(views.workers().length, "worker")} and ${counted(servers.count, "server")}`;
 }
 
-/** Fewer workers are there than the run asks for. */
-export function shortageOf(present: number, workersMin: number): string {
+/** Fewer workers are there than the run asks for, and so long it waits for others. */
+export function shortageOf(present: number, workersMin: number, limitMs: number): string {
   const are = `${counted(present, "worker")} ${present === 1 ? "is" : "are"} there`;
-  return `${are} and at least ${workersMin} must be: training waits`;
+  const missing = `up to ${timeOf(limitMs)} for ${workersMin - present} more`;
+  return `${are} and at least ${workersMin} must be: training waits ${missing}`;
+}
+
+/** A time in words: seconds below two minutes, then minutes. */
+export function timeOf(ms: number): string {
+  if (ms < 120_000) return `${Number((ms / 1000).toFixed(1))} s`;
+  return `${Number((ms / 60_000).toFixed(1))} min`;
 }
 
 /** Another coordinator carried the run out, which ended. */

@@ -30,13 +30,14 @@ import { wayOfDealing } from "./choices.js";
 import type { SaveEvent } from "./coordinator-events.js";
 import type { CoordinatorRecord } from "./coordinator-record.js";
 import { EvaluationRounds } from "./evaluation-rounds.js";
+import { Gathering } from "./gathering.js";
 import { stepOfAll } from "./member-counts.js";
 import type { ClosedRun, Ending } from "./run-ending.js";
 import { RunServers } from "./run-servers.js";
 import { Saves } from "./saves.js";
 import { Standstill, type StandstillFloor } from "./standstill.js";
 import type { TrainingMembers, TrainingPort } from "./training-port.js";
-import { dealtAgain, headCount, refusalOf, shortageOf } from "./training-words.js";
+import { dealtAgain, headCount, refusalOf } from "./training-words.js";
 import type { RoundOutcome, ViewRounds } from "./view-rounds.js";
 
 type Returned = MemberMessage & { readonly type: "returned" };
@@ -47,7 +48,9 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   readonly pace: Pace;
   readonly views: ViewRounds;
   readonly evaluator: Evaluator;
-  readonly ready = new Map<number, number>();
+  /** Workers that are ready, in a view or not. */
+  readonly joiners: Gathering;
+  readonly ready: ReadonlyMap<number, number>;
   readonly saves: Saves;
   readonly #port: TrainingPort;
   readonly #account: RunAccount;
@@ -61,7 +64,6 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   /** How it is to end once everything is written; null while nothing ends it. */
   #closing: Ending | null = null;
   #closed: ClosedRun | null = null;
-  #isShort = false;
   #nowMs = 0;
 
   /** From a start or a checkpoint, or from a record, amid the work. */
@@ -70,6 +72,8 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     const { spec, resume } = setup;
     this.spec = spec;
     this.pace = paceOf(spec, 0);
+    this.joiners = new Gathering(spec.workersMax);
+    this.ready = this.joiners.ready;
     this.#port = port;
     this.saves = new Saves(resume === null ? null : (setup.resumedStep ?? 0));
     this.#term = term;
@@ -87,7 +91,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.servers = new RunServers(setup, term, servers, record);
     this.views = this.servers.views;
     for (const { rank, incarnation } of workers) {
-      this.ready.set(rank, incarnation);
+      this.joiners.begin({ rank, incarnation });
       const fromStep = account.firstStepOf(rank);
       if (record === null) this.views.admit({ rank, incarnation, fromStep });
     }
@@ -211,13 +215,13 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
 
   /** A worker has prepared itself after training began. */
   onReady(member: Member, nowMs: number): void {
-    this.ready.set(member.rank, member.incarnation);
+    this.joiners.join(member, nowMs);
     this.advance(nowMs);
   }
 
   /** A worker is gone; true if it was counted on. */
   onWorkerLost({ rank, incarnation }: WorkerIdentity, nowMs: number): boolean {
-    if (this.ready.get(rank) === incarnation) this.ready.delete(rank);
+    this.joiners.leave({ rank, incarnation });
     if (!this.isActive(rank, incarnation)) return false;
     this.#forget(rank);
     this.advance(nowMs);
@@ -260,7 +264,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   /** Counts on no worker any more: nobody is to be waited for. */
   releaseAll(nowMs: number): void {
     for (const { rank } of this.views.workers()) this.#forget(rank);
-    this.ready.clear();
+    this.joiners.clear();
     this.advance(nowMs);
   }
 
@@ -319,6 +323,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#still.writeAtBarrier();
     this.#checkpoints.writeAgain(nowMs);
     if (this.#stage !== "training") return;
+    this.joiners.open(nowMs);
     this.#watchNumbers();
     if (this.#still.isSaving || this.#checkpoints.isMarking) return;
     this.#evaluateOn();
@@ -335,14 +340,8 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
 
   /** Below the minimum nobody trains on. */
   #watchNumbers(): void {
-    const { workersMin } = this.spec;
-    const present = this.ready.size;
-    const wasShort = this.#isShort;
-    this.#isShort = present < workersMin;
-    if (this.#isShort) this.#still.want("shortage");
+    if (this.joiners.count < this.spec.workersMin) this.#still.want("shortage");
     else this.#still.suffice();
-    if (!this.#isShort || wasShort) return;
-    this.#port.emit({ kind: "info", text: shortageOf(present, workersMin) });
   }
 
   #beginRound(): void {

@@ -53,6 +53,8 @@ export interface Member extends MemberIdentity {
   activity: string;
   /** The sentence with which it was told to leave; null while it was not. */
   dismissal: string | null;
+  /** Why it could not be let go when it asked for that last; "" where it did not. */
+  refusedLeave: string;
   /** What it computes with, for the run it is ready for. */
   engine: string;
   /** What its engine chose, for the same run. */
@@ -113,10 +115,15 @@ const lookMs = 250;
 /** The largest number of workers or servers in one cluster. */
 export const membersMax = 1024;
 
+/** Members in ascending rank. */
+type Lists = Readonly<Record<MemberRole | "everybody", readonly Member[]>>;
+
 /** The members, by role and rank. */
 export class Roster {
   readonly #config: RosterConfig;
   readonly #members = new Map<string, Member>();
+  /** The same in order; null while that is to be found again. */
+  #lists: Lists | null = null;
   /** When each rank lost its process. */
   readonly #vacatedMs = new Map<string, number>();
   /** By rank the process that left last as it was told to. */
@@ -180,6 +187,7 @@ export class Roster {
       readyFor: "",
       activity: "registered",
       dismissal: null,
+      refusedLeave: "",
       engine: "",
       algorithms: [],
       server: null,
@@ -188,6 +196,7 @@ export class Roster {
     };
     const key = keyOf(from.role, from.rank);
     this.#members.set(key, member);
+    this.#lists = null;
     this.#vacatedMs.delete(key);
     return member;
   }
@@ -228,15 +237,30 @@ export class Roster {
   }
 
   /** All live members of a role in ascending rank. */
-  all(role: MemberRole): Member[] {
-    return [...this.#members.values()]
-      .filter((member) => member.role === role)
-      .sort((left, right) => left.rank - right.rank);
+  all(role: MemberRole): readonly Member[] {
+    return this.#listed()[role];
   }
 
   /** All live members: servers, then workers, each in ascending rank. */
-  everybody(): Member[] {
-    return [...this.all("server"), ...this.all("worker")];
+  everybody(): readonly Member[] {
+    return this.#listed().everybody;
+  }
+
+  /** Those of them whose session has been open. */
+  spokenTo(): readonly Member[] {
+    return this.everybody().filter(({ opened }) => opened);
+  }
+
+  /** They are asked for with each event, and change seldom. */
+  #listed(): Lists {
+    if (this.#lists !== null) return this.#lists;
+    const of = (role: MemberRole) =>
+      [...this.#members.values()]
+        .filter((member) => member.role === role)
+        .sort((left, right) => left.rank - right.rank);
+    const [server, worker] = [of("server"), of("worker")];
+    this.#lists = { server, worker, everybody: [...server, ...worker] };
+    return this.#lists;
   }
 
   /** True of a process that was told to leave: its end is no news. */
@@ -249,6 +273,7 @@ export class Roster {
     const key = keyOf(member.role, member.rank);
     if (this.#members.get(key) !== member) return;
     this.#members.delete(key);
+    this.#lists = null;
     if (member.dismissal !== null) this.#dismissed.set(key, member.pid);
     this.#vacatedMs.set(key, nowMs);
   }

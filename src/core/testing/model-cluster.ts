@@ -119,6 +119,7 @@ export class ModelCluster {
       leaseMs: 3000,
       closedGraceMs: 2500,
       rankGraceMs: 4000,
+      waitForWorkersMs: 4000,
       startTimeoutMs: 10_000,
       stopTimeoutMs: 3000,
       serve: false,

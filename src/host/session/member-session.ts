@@ -70,6 +70,8 @@ const registerDelaysMs = [1000, 2000, 4000, 8000];
 const reopenDelayMs = 150;
 /** How long a coordinator may say nothing before another address is tried, where there is one. */
 const silentMsMax = 3000;
+/** Between two askings to be let go: what is refused, or not heard, may be granted later. */
+const leaveAgainMs = 1000;
 /** Between tries of a call that a broken link ended. */
 const askAgainDelayMs = 100;
 
@@ -168,6 +170,8 @@ export class MemberSession {
   readonly #beat: Timer;
   #channel: SessionChannel<MemberMessage> | null = null;
   #retry: Timer | null = null;
+  /** Asks to be let go, once that is wanted. */
+  #leaving: Timer | null = null;
   /** True once the coordinator has said, on this stream, what it has received. */
   #agreed = false;
   #sequence = 0;
@@ -215,6 +219,14 @@ export class MemberSession {
     if (this.#agreed) this.#channel?.send(message);
   }
 
+  /** Asks to be let go, and again from time to time until the session is over. */
+  askToLeave(reason: string): void {
+    if (this.#over || this.#leaving !== null) return;
+    const ask = () => this.send({ type: "leaving", reason });
+    ask();
+    this.#leaving = every(this.#clock, leaveAgainMs, ask);
+  }
+
   /** Gives the coordinator a chunk's residual, whatever the link does; rejects when it can't. */
   keepResidual(residual: Omit<ResidualChunk, keyof MemberIdentity>): Promise<void> {
     const { rank, incarnation } = this.identity;
@@ -231,6 +243,7 @@ export class MemberSession {
 
   /** Resolves when the coordinator has everything that was said, or after a while. */
   async drain(limitMs: number): Promise<void> {
+    this.#leaving?.cancel();
     const deadlineMs = this.#clock.nowMs() + limitMs;
     while (this.#mailbox.unacknowledged().length > 0 && !this.#over) {
       if (this.#clock.nowMs() >= deadlineMs) return;
@@ -244,6 +257,7 @@ export class MemberSession {
     this.#over = true;
     this.#beat.cancel();
     this.#retry?.cancel();
+    this.#leaving?.cancel();
     this.#channel?.close();
     this.#channel = null;
   }

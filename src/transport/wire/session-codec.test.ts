@@ -207,6 +207,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
   }),
   diverged: shape<Said<"diverged">>({ type: fc.constant("diverged"), step, what: words }),
   failed: shape<Said<"failed">>({ type: fc.constant("failed"), code: words, reason: words }),
+  leaving: shape<Said<"leaving">>({ type: fc.constant("leaving"), reason: words }),
   leave: shape<Said<"leave">>({ type: fc.constant("leave"), reason: words, ...statistics }),
 };
 

@@ -251,6 +251,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     reason: sentence,
   }),
   leave: leaveCodec,
+  leaving: record<Body<"leaving">, wire.Leaving>(schemas.LeavingSchema, { reason: sentence }),
   assignmentRefused: record<Body<"assignmentRefused">, wire.AssignmentRefused>(
     schemas.AssignmentRefusedSchema,
     {

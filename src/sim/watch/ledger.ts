@@ -3,16 +3,16 @@
  * which parameters, and which of them each chunk has applied. It applies them to values of its own
  * in the order of the servers' entries, so that every value that shows anywhere can be compared.
  */
-import type { Entry } from "../core/server/entry.js";
-import { Arena } from "../kernels/arena.js";
-import { createKernels } from "../kernels/choice.js";
-import type { Kernels } from "../kernels/kernels.js";
-import { statePartCount, updateScalars } from "../kernels/update-rule.js";
-import { type Layout, reduceOf } from "../protocol/layout.js";
-import type { Range } from "../protocol/messages.js";
-import type { RunSpec } from "../protocol/run-spec.js";
-import { learningRate } from "../protocol/schedule.js";
-import { digestOf } from "./toy-model.js";
+import type { Entry } from "../../core/server/entry.js";
+import { Arena } from "../../kernels/arena.js";
+import { createKernels } from "../../kernels/choice.js";
+import type { Kernels } from "../../kernels/kernels.js";
+import { statePartCount, updateScalars } from "../../kernels/update-rule.js";
+import { type Layout, reduceOf } from "../../protocol/layout.js";
+import type { Range } from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
+import { learningRate } from "../../protocol/schedule.js";
+import { digestOf } from "../toy-model.js";
 
 /** A step that some worker has computed. */
 export interface LedgerStep {

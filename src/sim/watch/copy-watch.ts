@@ -7,10 +7,10 @@
  * acknowledgement counts here from its sending on, which is sooner than its primary may count it.
  * All who have applied the same entry have the same bits of weights and state.
  */
-import type { Entry } from "../core/server/entry.js";
-import type { ChunkHeader, MemberMessage } from "../protocol/messages.js";
-import { serverOfIndex, type View } from "../protocol/view.js";
-import { digestOf } from "./toy-model.js";
+import type { Entry } from "../../core/server/entry.js";
+import type { ChunkHeader, MemberMessage } from "../../protocol/messages.js";
+import { serverOfIndex, type View } from "../../protocol/view.js";
+import { digestOf } from "../toy-model.js";
 
 /** What a copy watch stands beside. */
 export interface CopySurroundings {

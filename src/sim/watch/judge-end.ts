@@ -2,16 +2,16 @@
  * What must hold once a part of a simulated run has ended: why it may fail, what its result says
  * of work, steps and evaluations beside what the ledger knows.
  */
-import { paceOf } from "../core/sync/modes.js";
-import type { Pace } from "../core/sync/pace.js";
-import type { RunResult } from "../protocol/run-events.js";
-import { feeds } from "../protocol/run-spec.js";
+import { paceOf } from "../../core/sync/modes.js";
+import type { Pace } from "../../core/sync/pace.js";
+import type { RunResult } from "../../protocol/run-events.js";
+import { feeds } from "../../protocol/run-spec.js";
+import { type ClusterEnd, type ClusterPlan, simulatedTimes } from "../cluster-plan.js";
+import { durationOf, type Fault, isOrderly } from "../fault-plan.js";
+import type { SavedCheckpoint } from "../saved-checkpoint.js";
 import { countPositions, tornSteps, usedExamples } from "./applied-positions.js";
-import { durationOf, type Fault, isOrderly } from "./fault-plan.js";
 import type { InvariantWatch } from "./invariant-watch.js";
 import type { Ledger } from "./ledger.js";
-import type { SavedCheckpoint } from "./saved-checkpoint.js";
-import { type ClusterEnd, type ClusterPlan, simulatedTimes } from "./simulated-cluster.js";
 
 /** Notes what does not hold. */
 export function judgeEnd(
@@ -45,14 +45,16 @@ export function judgeEnd(
   }
 }
 
-/** A run may fail where a server stays away, or all of the workers, or where none comes in time. */
-function isExcused({ faults, lateMs }: ClusterPlan, end: ClusterEnd, code: string | null): boolean {
-  const struck = faults.filter((fault) => !isOrderly(fault));
+/** A run may fail where a server stays away, or too many workers, or where few come in time. */
+function isExcused(part: ClusterPlan, end: ClusterEnd, code: string | null): boolean {
+  const { faults, lateMs, spec } = part;
+  const struck = faults.filter((fault) => !isOrderly(fault) || fault.kind === "signal");
   const strikes = struck.length > 0;
   if (code === "member_lost") return hasNoWayBack(struck, end);
   if (code === "too_few_workers") return strikes;
   // Who has come must still be accepted.
-  const isLate = Math.min(...lateMs) > 0.9 * simulatedTimes.startTimeoutMs;
+  const [lastMs = 0] = lateMs.toSorted((left, right) => left - right).slice(spec.workersMin - 1);
+  const isLate = lastMs > 0.9 * simulatedTimes.startTimeoutMs;
   return code === "cluster_not_formed" && (strikes || isLate);
 }
 
@@ -88,8 +90,8 @@ function wasRedundant({ events }: ClusterEnd): boolean {
   let isRedundant = false;
   let was = false;
   for (const event of events) {
-    if (event.kind === "lost" && event.role === "server") {
-      was = isRedundant;
+    if ((event.kind === "lost" || event.kind === "left") && event.role === "server") {
+      if (event.kind === "lost") was = isRedundant;
       isRedundant = false;
     }
     if (event.text.startsWith("redundant")) isRedundant = true;

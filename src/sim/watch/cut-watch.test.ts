@@ -1,7 +1,7 @@
 /** What the watch of cuts takes for an inconsistent one, and which entries marks cover. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { AppliedMark, ChunkMarks } from "../protocol/messages.js";
+import type { AppliedMark, ChunkMarks } from "../../protocol/messages.js";
 import { coveredBy, inconsistency } from "./cut-watch.js";
 import type { LedgerEntry } from "./ledger.js";
 

@@ -1,11 +1,11 @@
 /** The simulation's own account where chunks have copies, and the last entry of one may be lost. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Entry, heldVerdict } from "../core/server/entry.js";
-import { learningRate } from "../protocol/schedule.js";
+import { type Entry, heldVerdict } from "../../core/server/entry.js";
+import { learningRate } from "../../protocol/schedule.js";
+import { drawSchedule } from "../schedule.js";
+import { toyWeights } from "../toy-model.js";
 import { Ledger } from "./ledger.js";
-import { drawSchedule } from "./schedule.js";
-import { toyWeights } from "./toy-model.js";
 
 /** A ledger that knows a step of each of two workers, and what it complains of. */
 function begin() {

@@ -1,8 +1,8 @@
 /** What the watch of copies takes for a violation, and what not. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
-import type { View } from "../protocol/view.js";
+import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
+import type { View } from "../../protocol/view.js";
 import { CopyWatch } from "./copy-watch.js";
 
 /** Server 0 leads chunk 0, of which server 1 has a copy; both have entries up to version 3. */

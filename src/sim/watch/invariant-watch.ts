@@ -8,23 +8,23 @@
  * is of a consistent cut (cut-watch.ts); the parts of an evaluation are of one
  * model, those of the last one of the final weights.
  */
-import type { Entry } from "../core/server/entry.js";
-import { paceOf } from "../core/sync/modes.js";
-import type { Pace } from "../core/sync/pace.js";
-import type { SaveRequest, TrainingSnapshot } from "../core/work/run-setup.js";
-import type { CheckpointState } from "../host/checkpoint-saver.js";
-import type { MemberIdentity, WorkerIdentity } from "../protocol/identity.js";
-import { termOf } from "../protocol/ids.js";
-import type { ChunkHeader, ChunkMarks, MemberMessage } from "../protocol/messages.js";
-import type { RunEvent } from "../protocol/run-events.js";
-import type { View } from "../protocol/view.js";
+import type { Entry } from "../../core/server/entry.js";
+import { paceOf } from "../../core/sync/modes.js";
+import type { Pace } from "../../core/sync/pace.js";
+import type { SaveRequest, TrainingSnapshot } from "../../core/work/run-setup.js";
+import type { CheckpointState } from "../../host/checkpoint-saver.js";
+import type { MemberIdentity, WorkerIdentity } from "../../protocol/identity.js";
+import { termOf } from "../../protocol/ids.js";
+import type { ChunkHeader, ChunkMarks, MemberMessage } from "../../protocol/messages.js";
+import type { RunEvent } from "../../protocol/run-events.js";
+import type { View } from "../../protocol/view.js";
+import type { SavedCheckpoint } from "../saved-checkpoint.js";
+import type { ComputedStep } from "../simulated-compute.js";
+import { digestOf, toyLoss } from "../toy-model.js";
 import { countPositions, usedExamples } from "./applied-positions.js";
 import { CopyWatch } from "./copy-watch.js";
 import { coveredBy, inconsistency } from "./cut-watch.js";
 import type { Ledger, LedgerEntry, LedgerStart, LedgerStep } from "./ledger.js";
-import type { SavedCheckpoint } from "./saved-checkpoint.js";
-import type { ComputedStep } from "./simulated-compute.js";
-import { digestOf, toyLoss } from "./toy-model.js";
 
 /** Something that does not hold. */
 export interface Violation {

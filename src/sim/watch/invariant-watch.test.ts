@@ -1,13 +1,13 @@
 /** What the watch of a simulated run takes for a violation, and what not. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { MemberIdentity } from "../protocol/identity.js";
-import { emptyHeader } from "../protocol/messages.js";
-import type { RunEvent } from "../protocol/run-events.js";
+import type { MemberIdentity } from "../../protocol/identity.js";
+import { emptyHeader } from "../../protocol/messages.js";
+import type { RunEvent } from "../../protocol/run-events.js";
+import { drawSchedule } from "../schedule.js";
+import { toyWeights } from "../toy-model.js";
 import { InvariantWatch } from "./invariant-watch.js";
 import { Ledger } from "./ledger.js";
-import { drawSchedule } from "./schedule.js";
-import { toyWeights } from "./toy-model.js";
 
 /** The watch of a run on which nothing has happened. */
 function begin() {

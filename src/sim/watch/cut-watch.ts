@@ -3,8 +3,8 @@
  * in it on all chunks or on none, unless its worker is lost; and a chunk's values are what it comes
  * to with the entries that its marks cover and no others, in the order in which it applied them.
  */
-import type { WorkerIdentity } from "../protocol/identity.js";
-import type { ChunkMarks } from "../protocol/messages.js";
+import type { WorkerIdentity } from "../../protocol/identity.js";
+import type { ChunkMarks } from "../../protocol/messages.js";
 import type { LedgerEntry } from "./ledger.js";
 
 /** The entries that a chunk's marks cover: all pushes of lives before, and those up to the mark. */
