@@ -33,7 +33,7 @@ export interface ResumedRun {
 
 /** What belongs to a start, not to a run. */
 const ofStart: readonly OptionKey[] = [
-  ...(["resume", "name", "runDir", "dryRun", "fast", "inject", "serve", "port"] as const),
+  ...(["resume", "name", "runDir", "dryRun", "inject", "serve", "port"] as const),
   ...(["json", "quiet", "verbose", "progress", "trace"] as const),
 ];
 
