@@ -200,6 +200,8 @@ async function continued(plan: CommandPlan, given: Given, host: ProgramHost) {
   const fresh = { resolution, isOver: false, goesOn: false };
   const { resume, name } = resolution.options;
   if (plan.resumes !== true || (resume === null && name === null)) return fresh;
+  // Of coordinators that stand by the one that leads sees what there is to go on with.
+  if (plan.name === "coordinator" && resolution.options.store !== "file") return fresh;
   if (plan.name === "coordinator") {
     const { findBrokenOffRun, optionsInPlace } = await import("./broken-off-run.js");
     const run = await findBrokenOffRun(resolution.options);

@@ -38,7 +38,7 @@ const configBytesMax = 1_000_000;
 
 /** What belongs to a start, not to a run. */
 export const ofStart: readonly OptionKey[] = [
-  ...(["resume", "name", "runDir", "takeOver", "dryRun", "fast", "inject", "serve"] as const),
+  ...(["resume", "name", "runDir", "takeOver", "store", "dryRun", "inject", "serve"] as const),
   ...(["port", "jobs"] as const),
   ...(["json", "quiet", "verbose", "progress", "trace"] as const),
 ];

@@ -15,6 +15,7 @@ import {
   rangeText,
 } from "../protocol/interval.js";
 import { type Cadence, serversMax, type TimedCadence } from "../protocol/run-spec.js";
+import { etcdAddressIn, isEtcd } from "../store/etcd/etcd-address.js";
 import { expandHome } from "../store/home-path.js";
 import { runNameProblem, runNameWanted } from "../store/runs/run-directory.js";
 import { alternatives } from "../suggest.js";
@@ -399,6 +400,37 @@ export function address(portDefault: number | null): ValueType<string> {
     schema: { type: "string", minLength: 1 },
   };
 }
+
+/** The same of several, with commas between. */
+export function addresses(portDefault: number | null): ValueType<string> {
+  const one = address(portDefault);
+  return {
+    ...one,
+    parse(text) {
+      const values: string[] = [];
+      for (const part of text.split(",")) {
+        const parsed = one.parse(part.trim());
+        if ("problem" in parsed) return parsed;
+        values.push(parsed.value);
+      }
+      return { value: values.join(",") };
+    },
+  };
+}
+
+/** Where a coordinator keeps its state: in the run's folder, or in an etcd. */
+export const stateStore: ValueType<string> = {
+  placeholder: "file|etcd://host:2379",
+  wanted: "file or the address of an etcd, such as etcd://127.0.0.1:2379/paceline",
+  parse(text) {
+    if (text === "file") return { value: text };
+    if (!isEtcd(text)) return { problem: "is no store" };
+    const parsed = etcdAddressIn(text);
+    return "problem" in parsed ? parsed : { value: text };
+  },
+  print: (value) => value,
+  schema: { type: "string", pattern: "^(file|etcd://.+)$" },
+};
 
 /** A name or address of this machine, without a port. */
 export const host: ValueType<string> = {

@@ -5,6 +5,7 @@ import { stalenessRanges } from "../protocol/staleness.js";
 import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
 import {
   address,
+  addresses,
   choice,
   duration,
   host,
@@ -13,6 +14,7 @@ import {
   path,
   real,
   serverRange,
+  stateStore,
   text,
   toggle,
   whole,
@@ -62,9 +64,9 @@ export const clusterRows: OptionRows<ClusterOptions> = {
   },
   coordinator: {
     name: "coordinator",
-    type: optional(address(defaultPort)),
+    type: optional(addresses(defaultPort)),
     default: null,
-    sentence: "address of the coordinator",
+    sentence: "address of the coordinator; with standbys all of them, with commas between",
     group,
     commands: ["server", "worker", "submit", "jobs", "status", "admin"],
     aliases: [
@@ -163,6 +165,15 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     type: toggle,
     default: false,
     sentence: "accept jobs from paceline submit and run them, --jobs at a time",
+    group,
+    commands: ["coordinator"],
+  },
+  store: {
+    name: "store",
+    type: stateStore,
+    default: "file",
+    sentence:
+      "where the coordinator's state is kept; in etcd several coordinators stand by, one leads",
     group,
     commands: ["coordinator"],
   },

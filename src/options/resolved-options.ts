@@ -32,6 +32,7 @@ export interface ClusterOptions {
   readonly maxRestarts: number;
   /** host:port of the coordinator; null where the command starts its own. */
   readonly coordinator: string | null;
+  readonly store: string;
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;

@@ -17,7 +17,7 @@ import type { ModelState } from "../host/state-transfer.js";
 import type { Examples, ExamplesRequest } from "../protocol/examples.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";
 import { checkpointsFolder } from "../store/checkpoint/checkpoint-folder.js";
-import { readCoordinatorState, writeCoordinatorState } from "../store/coordinator-state.js";
+import { type CoordinatorStates, folderStates } from "../store/coordinator-state.js";
 import { diskFiles, type Files } from "../store/files.js";
 import { enginesOf } from "../store/runs/run-result.js";
 import { createRouter } from "../transport/frames/routes.js";
@@ -73,6 +73,8 @@ export interface CarrierParts extends HostSurroundings {
   readonly onPrepared?: ((directory: PreparedRun["directory"]) => void) | undefined;
   /** host:port bound, or that will be. */
   address(): string;
+  /** Where the states of runs are kept; in their folders if left out. */
+  readonly states?: CoordinatorStates | undefined;
   /** A term above this one, which nobody else has; the next if left out. */
   nextTerm?(above: number): Promise<number>;
 }
@@ -254,6 +256,10 @@ export class RunCarrier {
     }
   }
 
+  get #states(): CoordinatorStates {
+    return this.#parts.states ?? folderStates;
+  }
+
   #self(): RunBegin["coordinator"] {
     return { pid: process.pid, host: hostname(), address: this.#parts.address() };
   }
@@ -266,18 +272,18 @@ export class RunCarrier {
 
   /** Takes a term above each one under which the run was carried out, and keeps it. */
   async #takeTerm({ setup, directory, resumedFrom }: TermTaker): Promise<number> {
-    const kept = await readCoordinatorState(directory.path);
+    const kept = await this.#states.read(directory.path);
     const before = Math.max(kept?.term ?? 0, setup.resume?.term ?? 0);
     const { nextTerm = async (above: number) => above + 1 } = this.#parts;
     const term = this.host.term > before ? this.host.term : await nextTerm(before);
-    await writeCoordinatorState(directory.path, stateAtStart(setup, resumedFrom, term));
+    await this.#states.write(directory.path, stateAtStart(setup, resumedFrom, term));
     return term;
   }
 
   #keep(record: CoordinatorRecord): Promise<void> {
     const { directory, setup, resumedFrom } = this.#run();
     const state = stateOfRecord(stateAtStart(setup, resumedFrom, record.term).start, record);
-    const write = () => writeCoordinatorState(directory.path, state);
+    const write = () => this.#states.write(directory.path, state);
     return record.ending === null ? this.#savePatiently(write, null) : write();
   }
 

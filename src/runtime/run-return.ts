@@ -11,9 +11,9 @@ import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
 import {
   type CoordinatorState,
+  type CoordinatorStates,
+  folderStates,
   type RunOrigin,
-  readCoordinatorState,
-  writeCoordinatorState,
 } from "../store/coordinator-state.js";
 import { isLocked } from "../store/runs/folder-lock.js";
 import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
@@ -58,6 +58,8 @@ export function stateOfRecord(start: RunOrigin | null, record: CoordinatorRecord
 export interface WayOfReturn {
   /** A term above this one, which nobody else has; the next if left out. */
   nextTerm?(above: number): Promise<number>;
+  /** Where its state is kept; in its folder if left out. */
+  readonly states?: CoordinatorStates | undefined;
   /** False where its members were sent home: then it goes on from its last checkpoint. */
   readonly isInPlace?: boolean;
 }
@@ -67,8 +69,11 @@ export interface WayOfReturn {
  * died, or lives.
  * @throws PacelineError `storage` where its state can't be read.
  */
-export async function isBrokenOff(folder: string): Promise<boolean> {
-  const state = await readCoordinatorState(folder);
+export async function isBrokenOff(
+  folder: string,
+  states: CoordinatorStates = folderStates,
+): Promise<boolean> {
+  const state = await states.read(folder);
   if (state === null || state.start === null) return false;
   if (recordIn(state)?.ending === null) return true;
   return isLocked(folder);
@@ -99,10 +104,10 @@ export async function prepareReturn(
 
 async function readReturn(
   directory: RunDirectory,
-  { nextTerm = async (above) => above + 1, isInPlace = true }: WayOfReturn,
+  { nextTerm = async (above) => above + 1, states = folderStates, isInPlace = true }: WayOfReturn,
 ): Promise<ReturnedRun> {
   const { path } = directory;
-  const state = await readCoordinatorState(path);
+  const state = await states.read(path);
   if (state === null || state.start === null) {
     const remedy = "start it again, or continue from a checkpoint with --resume";
     throw new PacelineError("storage", `${path} does not say how its run began: ${remedy}`);
@@ -115,14 +120,14 @@ async function readReturn(
   const term = await nextTerm(state.term);
   const record = isInPlace ? recordIn(state) : null;
   if (record?.stand.isLoaded === true) {
-    await writeCoordinatorState(path, { ...state, term });
+    await states.write(path, { ...state, term });
     const nothing = { state: null, residuals: new Map(), notices: [] };
     return { setup: before, term, record, ...nothing, directory, resumedFrom };
   }
   const again = await startAgain(before, { directory, resumedFrom });
   const generation = state.generation + 1;
   const setup = { ...again.setup, workersAtStart, generation };
-  await writeCoordinatorState(path, { ...state, term, generation, ...noRecord });
+  await states.write(path, { ...state, term, generation, ...noRecord });
   const text = isInPlace
     ? `the coordinator was started again, under term ${term}: the run forms anew`
     : `the run was stopped and is continued, under term ${term}`;

@@ -52,8 +52,8 @@ export interface KeptSettings {
   readonly runDir: string;
   /** The run's name; null has one made up. */
   readonly name: string | null;
-  /** A process on another machine that has the folder is gone, as the user says. */
-  readonly takeOver?: boolean;
+  /** A process on another machine that has the folder is gone, as the user says; or "elected". */
+  readonly takeOver?: boolean | "elected";
   /** How often metrics.jsonl has a row. */
   readonly logEvery: Cadence;
 }

@@ -7,6 +7,7 @@ import type { CoordinatorEvent } from "../core/coordinator/coordinator-events.js
 import type { Dataset } from "../data/split.js";
 import { joinHostPort } from "../protocol/host-port.js";
 import type { CoordinatorSnapshot } from "../protocol/run-events.js";
+import type { CoordinatorStates } from "../store/coordinator-state.js";
 import type { Listener, Transport } from "../transport/transport.js";
 import type { Observer, RunEnd } from "./observer.js";
 import { processClock } from "./process/process-clock.js";
@@ -25,6 +26,8 @@ import type { RunSettings } from "./run-settings.js";
 /** What is around a coordinator. */
 export interface CoordinatorParts extends RoleParts {
   readonly observers?: readonly Observer[];
+  /** Where the run's state is kept; in its folder if left out. */
+  readonly states?: CoordinatorStates;
   /** Called when members may come, with the folder that a run has got. */
   readonly onPrepared?: (directory: PreparedRun["directory"]) => void;
 }
@@ -88,7 +91,7 @@ export async function returnCoordinator(
   { settings: run, configText }: RunRequest,
 ): Promise<ReturnedCoordinator> {
   if (parts.transport === undefined) demandLoopback(settings, parts.log);
-  const returned = await prepareReturn(run, configText);
+  const returned = await prepareReturn(run, configText, { states: parts.states });
   const coordinator = new StartedCoordinator(settings, parts, returned.term);
   try {
     const dataset = run.feed === "central" ? await loadRunDataset(run, parts.log) : null;
@@ -126,7 +129,11 @@ class StartedCoordinator implements RunningCoordinator {
     this.#transport = parts.transport ?? openTransport("coordinator", settings, parts.log);
     const around = { transport: this.#transport, isGiven, clock, serve: false, observers, log };
     const address = () => this.address || wantedAddress(settings);
-    this.#carrier = new RunCarrier(settings, { ...around, onPrepared, address }, term);
+    this.#carrier = new RunCarrier(
+      settings,
+      { ...around, onPrepared, address, states: parts.states },
+      term,
+    );
   }
 
   get address(): string {
@@ -139,7 +146,8 @@ class StartedCoordinator implements RunningCoordinator {
   }
 
   run(request: RunRequest): Promise<RunEnd> {
-    return this.#carrier.carryOut(request);
+    // A leader before may have made the folder and come no further.
+    return this.#carrier.carryOut(request, request.settings.takeOver === "elected");
   }
 
   goOn(settings: RunSettings, returned: ReturnedRun, dataset: Dataset | null): Promise<RunEnd> {

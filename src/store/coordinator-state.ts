@@ -47,6 +47,20 @@ export const stateFormat = 1;
 const fileName = "coordinator.json";
 const bytesMax = 256 * 1024 * 1024;
 
+/** Where the states of runs are kept, by the folder of the run. */
+export interface CoordinatorStates {
+  /** Null where there is none; one that is torn or not ours is a `storage` error. */
+  read(folder: string): Promise<CoordinatorState | null>;
+  /** Replaces it; resolves when it is durable. */
+  write(folder: string, state: CoordinatorState): Promise<void>;
+}
+
+/** In the folders themselves. */
+export const folderStates: CoordinatorStates = {
+  read: (folder) => readCoordinatorState(folder),
+  write: (folder, state) => writeCoordinatorState(folder, state),
+};
+
 /**
  * What the folder of a run has of its coordinator; null where it has nothing. A file that is torn
  * or not ours is a `storage` error.
@@ -63,7 +77,11 @@ export async function readCoordinatorState(
     if (isMissing(thrown)) return null;
     throw thrown;
   }
-  const text = content.toString("utf8");
+  return coordinatorStateIn(content.toString("utf8"), path);
+}
+
+/** A state from its text; `path` names it in errors. */
+export async function coordinatorStateIn(text: string, path: string): Promise<CoordinatorState> {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -92,8 +110,12 @@ export async function writeCoordinatorState(
   state: CoordinatorState,
   files: Files = diskFiles,
 ): Promise<void> {
-  const text = `${JSON.stringify({ format: stateFormat, ...state })}\n`;
-  await writeTextAtomically(files, join(folder, fileName), text);
+  await writeTextAtomically(files, join(folder, fileName), coordinatorStateText(state));
+}
+
+/** A state as text. */
+export function coordinatorStateText(state: CoordinatorState): string {
+  return `${JSON.stringify({ format: stateFormat, ...state })}\n`;
 }
 
 function unreadable(path: string, what: string, cause: unknown): PacelineError {

@@ -2,12 +2,15 @@
  * `paceline coordinator`: coordinates one run, which may be one whose coordinator died, or with
  * --serve the jobs that are submitted.
  */
+
+import { PacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { RunReport } from "../../report/run-report.js";
 import type { Observer } from "../../runtime/observer.js";
 import { processClock } from "../../runtime/process/process-clock.js";
 import type { RunRequest } from "../../runtime/run-carrier.js";
 import { returnCoordinator, startCoordinator } from "../../runtime/start-coordinator.js";
+import type { CoordinatorStates } from "../../store/coordinator-state.js";
 import { coordinatorSettingsOf } from "../role-settings.js";
 import { onSignals, signalExitCode } from "../signals.js";
 
@@ -25,9 +28,53 @@ export async function coordinator(
   io: CommandIo,
   goesOn = false,
 ): Promise<number> {
+  if (options.store !== "file") return standing(options, io);
   if (options.serve) return serve(options, io);
+  return one(options, io, goesOn);
+}
+
+/** Leads the run, or waits for the lead; ends at once where it is lost, as another goes on then. */
+async function standing(options: ResolvedOptions, io: CommandIo): Promise<number> {
+  if (options.serve) {
+    const sentence = `--store ${options.store} with --serve: standbys are for one run`;
+    throw new PacelineError("usage", `${sentence}; leave one of them out`);
+  }
+  const { standBy } = await import("../standby.js");
+  const waiting = new AbortController();
+  let last: NodeJS.Signals = "SIGINT";
+  const release = onSignals((signal) => {
+    last = signal;
+    waiting.abort();
+  });
+  const lead = await standBy(options, io, waiting.signal).finally(release);
+  if (lead === null) return signalExitCode(last);
+  void lead.lost.then((reason) => {
+    if (isDone) return;
+    // Whatever this process would still write or say is another's to write and say.
+    io.stderr.write(`paceline: leads no longer: ${reason}; start it again to stand by\n`);
+    process.exit(1);
+  });
+  let isDone = false;
+  try {
+    if (lead.isOver) {
+      io.stderr.write(`run ${options.name} is over; see its result.json\n`);
+      return 0;
+    }
+    return await one(options, io, lead.goesOn, lead.states);
+  } finally {
+    isDone = true;
+    await lead.resign();
+  }
+}
+
+async function one(
+  options: ResolvedOptions,
+  io: CommandIo,
+  goesOn: boolean,
+  states?: CoordinatorStates,
+): Promise<number> {
   const report = reportOf(options, io);
-  const { running, ended } = await started(options, io, goesOn, report);
+  const { running, ended } = await started(options, io, goesOn, report, states);
   const { release } = stopsOnSignals(running);
   try {
     io.stderr.write(`coordinator listens on ${running.address}\n`);
@@ -44,10 +91,13 @@ async function started(
   io: CommandIo,
   goesOn: boolean,
   observer: Observer,
+  states?: CoordinatorStates,
 ) {
   const settings = coordinatorSettingsOf(options);
-  const request = { settings: options, configText: io.configText };
-  const parts = { observers: [observer], log: logOf(options, io) };
+  const elected = states === undefined ? {} : { takeOver: "elected" as const };
+  const request = { settings: { ...options, ...elected }, configText: io.configText };
+  const own = states === undefined ? {} : { states };
+  const parts = { observers: [observer], log: logOf(options, io), ...own };
   if (goesOn) {
     const { coordinator: running, ended } = await returnCoordinator(settings, parts, request);
     return { running, ended: () => ended };

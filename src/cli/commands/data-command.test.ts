@@ -94,6 +94,20 @@ test("ls tells of a set that can't be used why, and goes on", async () => {
   assert.equal(problems[4], null);
 });
 
+test("ls and verify print nothing of a file's name that a terminal would obey", async () => {
+  const odd = join(folder, "odd-names");
+  const classes = join(odd, "flags", "train");
+  await mkdir(join(classes, "a"), { recursive: true });
+  await mkdir(join(classes, "b\u001b[31m"), { recursive: true });
+  await writeFile(join(classes, "a", "\u001b[2J.txt"), "");
+  const given = { dataDir: odd };
+  const texts = [(await call(listData, given)).out, (await call(verifying("flags"), given)).out];
+  for (const text of texts) {
+    assert.match(text, / \[2J\.txt is not named as a picture/);
+    assert.doesNotMatch(text.replaceAll("\n", ""), /\p{Cc}/u);
+  }
+});
+
 test("fetch prints where each set is, and nothing more where all are here", async () => {
   const { exitCode, out, err } = await call(fetching("mnist", "cifar100"));
   assert.equal(exitCode, 0);

@@ -19,6 +19,7 @@ import {
 import { packDataset } from "../../data/pack-dataset.js";
 import { errorCodes, PacelineError, toPacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import { printable } from "../../report/progress.js";
 import { onSignals, signalExitCode } from "../signals.js";
 
 /** What the command reads of the options. */
@@ -238,7 +239,9 @@ function verdictLines({ name, folder, state, bytes, files }: VerifiedDataset): s
   if (state === "right") {
     return `${name}: right, ${files.length} files (${inMegabytes(bytes)}) in ${folder}\n`;
   }
-  const problems = files.flatMap(({ problem }) => (problem === null ? [] : [`  ${problem}\n`]));
+  const problems = files.flatMap(({ problem }) =>
+    problem === null ? [] : [`  ${printable(problem)}\n`],
+  );
   return [`${name}: BROKEN in ${folder}\n`, ...problems].join("");
 }
 
@@ -260,7 +263,8 @@ function nameless(verb: string): PacelineError {
   return new PacelineError("usage", message);
 }
 
-function table(rows: readonly (readonly string[])[]): string {
+function table(given: readonly (readonly string[])[]): string {
+  const rows = given.map((row) => row.map(printable));
   const widths = (rows[0] as readonly string[]).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] as string).length)),
   );

@@ -88,6 +88,13 @@ test("an option that the run's command does not take is refused, not passed over
   assert.deepEqual(await stepsOf("alone"), ["step-10", "step-4", "step-8"]);
 });
 
+test("a small run of fewer examples than --fast takes is resumed", async () => {
+  assert.equal((await call(begin("small", "--fast"))).exitCode, 0);
+  const { exitCode, err } = await call(["resume", "small", "-e", "2", ...runs]);
+  assert.equal(exitCode, 0, err);
+  assert.ok((await stepsOf("small")).includes("step-20"));
+});
+
 test("an end that the checkpoint is past is refused", async () => {
   assert.equal((await call(begin("past", "-e", "3", "--max-steps", "25"))).exitCode, 0);
   const from = join(folder, "runs", "past", "checkpoints", "step-24");

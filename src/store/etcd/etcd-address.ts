@@ -22,29 +22,32 @@ export function isEtcd(place: string): boolean {
   return /^etcd:/i.test(place);
 }
 
+/** An address taken apart, or what is wrong with it, to follow it. */
+export function etcdAddressIn(
+  text: string,
+): { readonly value: EtcdAddress } | { readonly problem: string } {
+  const [, hosts, path = ""] = /^etcd:\/\/([^/?#@]+)(?:\/([^?#]*))?$/i.exec(text) ?? [];
+  if (hosts === undefined) return { problem: "is no address of an etcd" };
+  const endpoints: string[] = [];
+  for (const written of hosts.split(",")) {
+    const parsed = parseHostPort(written);
+    if ("problem" in parsed) return { problem: `names the member ${JSON.stringify(written)}` };
+    endpoints.push(joinHostPort(parsed.host, parsed.port ?? portDefault));
+  }
+  const prefix = path.replaceAll(/^\/+|\/+$/g, "");
+  if (/[^\w./-]/.test(prefix)) {
+    return { problem: "has a prefix with other than letters, digits, . _ - and /" };
+  }
+  return { value: { endpoints, prefix: prefix === "" ? prefixDefault : prefix } };
+}
+
 /**
  * Takes an address apart.
  * @throws PacelineError `usage` with what is wrong and how it is written.
  */
 export function parseEtcdAddress(text: string): EtcdAddress {
-  const [, hosts, path = ""] = /^etcd:\/\/([^/?#@]+)(?:\/([^?#]*))?$/i.exec(text) ?? [];
-  if (hosts === undefined) throw wrong(text, "is no address of an etcd");
-  const endpoints = hosts.split(",").map((host) => endpointOf(text, host));
-  const prefix = path.replaceAll(/^\/+|\/+$/g, "");
-  if (/[^\w./-]/.test(prefix))
-    throw wrong(text, "has a prefix with other than letters, digits, . _ - /");
-  return { endpoints, prefix: prefix === "" ? prefixDefault : prefix };
-}
-
-function endpointOf(text: string, written: string): string {
-  const parsed = parseHostPort(written);
-  if ("problem" in parsed) throw wrong(text, `names the member ${JSON.stringify(written)}`);
-  return joinHostPort(parsed.host, parsed.port ?? portDefault);
-}
-
-function wrong(text: string, what: string): PacelineError {
-  return new PacelineError(
-    "usage",
-    `${text} ${what}; write etcd://host:2379 or etcd://a,b,c/prefix`,
-  );
+  const parsed = etcdAddressIn(text);
+  if ("value" in parsed) return parsed.value;
+  const form = "write etcd://host:2379 or etcd://a,b,c/prefix";
+  throw new PacelineError("usage", `${text} ${parsed.problem}; ${form}`);
 }

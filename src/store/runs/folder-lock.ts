@@ -25,9 +25,10 @@ export interface FolderLock {
 
 /**
  * What happens to the lock of a process elsewhere, or one that names no process: the user removes
- * the file, is told to say --take-over, or has said it.
+ * the file, is told to say --take-over, or has said it. Of one that was elected to write here no
+ * lock is asked: whose it is no longer leads, even if it lives.
  */
-export type ForeignLock = "removed by hand" | "refused" | "taken over";
+export type ForeignLock = "removed by hand" | "refused" | "taken over" | "elected";
 
 const bytesMax = 64 * 1024;
 /** A lock is written at once after it is made. */
@@ -79,6 +80,7 @@ export async function refusalOf(
   const path = join(folder, name);
   const owner = await readOwner(path, files);
   if (owner === null) return null;
+  if (foreign === "elected") return null;
   const isOfHere = owner !== "broken" && owner.host === hostname();
   if (!isOfHere && foreign === "taken over") return null;
   if (owner === "broken") {

@@ -45,9 +45,10 @@ export interface RunDirectoryRequest {
   readonly configText: string;
   /**
    * True where the user says that a process elsewhere, which has the folder, is gone; false where
-   * the user may say so, left out where nobody asks.
+   * the user may say so, left out where nobody asks; "elected" where this process may write whatever
+   * another still wants.
    */
-  readonly takeOver?: boolean | undefined;
+  readonly takeOver?: boolean | "elected" | undefined;
 }
 
 const resultName = "result.json";
@@ -98,6 +99,7 @@ export async function openRunDirectory(
 
 /** What happens to the lock of a process elsewhere. */
 export function foreignLock({ takeOver }: Pick<RunDirectoryRequest, "takeOver">): ForeignLock {
+  if (takeOver === "elected") return takeOver;
   if (takeOver === undefined) return "removed by hand";
   return takeOver ? "taken over" : "refused";
 }

@@ -1,0 +1,91 @@
+/**
+ * `paceline coordinator --store etcd://...`: one of several that are started with the same words and
+ * an address each. One leads; the others stand by, and one of them goes on with the run where the
+ * leader ends.
+ */
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { PacelineError } from "../errors.js";
+import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
+import { joinHostPort } from "../protocol/host-port.js";
+import { processClock } from "../runtime/process/process-clock.js";
+import { isBrokenOff } from "../runtime/run-return.js";
+import type { CoordinatorStates } from "../store/coordinator-state.js";
+import { parseEtcdAddress } from "../store/etcd/etcd-address.js";
+import { EtcdClient } from "../store/etcd/etcd-client.js";
+import { etcdStates } from "../store/etcd/etcd-states.js";
+import { campaign, type LeaderFacts } from "../store/etcd/leadership.js";
+import { wholePath } from "../store/files.js";
+
+/** The lead over a run. */
+export interface Lead {
+  readonly states: CoordinatorStates;
+  /** Another coordinator has begun the run, and it is not over. */
+  readonly goesOn: boolean;
+  /** It is over: nothing is left to lead. */
+  readonly isOver: boolean;
+  /** Resolves with the reason when this process leads no longer. */
+  readonly lost: Promise<string>;
+  /** Lays the lead down. */
+  resign(): Promise<void>;
+}
+
+/** One member of an etcd may take so long to answer. */
+const answerMsMax = 2000;
+
+/**
+ * Waits for the lead over the options' run; null where `signal` ended the wait.
+ * @throws PacelineError `usage` where the run has no name, `storage` where another cluster uses the
+ *   prefix.
+ */
+export async function standBy(
+  options: ResolvedOptions,
+  io: Pick<CommandIo, "stderr">,
+  signal: AbortSignal,
+): Promise<Lead | null> {
+  const { name, runDir, leaseMs, host, port, store, resume } = options;
+  if (name === null || resume !== null) {
+    const sentence = "coordinators that stand by need --name, the same for all, and no --resume";
+    throw new PacelineError("usage", `${sentence}; add --name, such as --name digits`);
+  }
+  const { endpoints, prefix } = parseEtcdAddress(store);
+  const client = new EtcdClient(endpoints, answerMsMax);
+  const say = (text: string) => void io.stderr.write(`${text}\n`);
+  const facts = { address: joinHostPort(host, port), host: hostname(), pid: process.pid };
+  let isAway = false;
+  const hooks = {
+    onLeader: (leader: LeaderFacts) => {
+      isAway = false;
+      say(`stands by: the coordinator at ${leader.address} (pid ${leader.pid}) leads`);
+    },
+    onAway: ({ message }: PacelineError) => {
+      if (!isAway) say(`${message}; it is waited for`);
+      isAway = true;
+    },
+    signal,
+  };
+  const parts = { client, prefix: `${prefix}/${name}`, clock: processClock, leaseMs };
+  const leadership = await campaign(parts, facts, hooks).catch((thrown: unknown) => {
+    client.close();
+    throw thrown;
+  });
+  if (leadership === null) {
+    client.close();
+    return null;
+  }
+  say(`leads run ${name}`);
+  const states = etcdStates(leadership);
+  const resign = async (): Promise<void> => {
+    await leadership.resign();
+    client.close();
+  };
+  const folder = wholePath(join(runDir, name));
+  try {
+    const goesOn = await isBrokenOff(folder, states);
+    const isOver = !goesOn && (await states.read(folder)) !== null;
+    return { states, goesOn, isOver, lost: leadership.lost, resign };
+  } catch (thrown) {
+    await resign();
+    throw thrown;
+  }
+}
