@@ -69,6 +69,8 @@ export class ViewRounds {
   readonly #pace: Pace;
   readonly #ids: IdSource;
   readonly #workers = new Map<number, ViewWorker>();
+  /** The same in ascending rank, asked for with each event; null while it is to be made again. */
+  #ascending: readonly ViewWorker[] | null = null;
   /** Lives of workers that have been told of a view. */
   readonly #confirmed = new Set<number>();
   readonly #replicas: (readonly number[])[];
@@ -125,7 +127,7 @@ export class ViewRounds {
    */
   restore(view: View, { confirmed, departing }: ViewsStand): void {
     for (const worker of view.workers) {
-      this.#workers.set(worker.rank, worker);
+      this.#put(worker);
       if (confirmed.includes(worker.rank)) this.#confirmed.add(worker.incarnation);
     }
     for (const worker of departing) this.#departing.set(worker.incarnation, worker);
@@ -146,8 +148,14 @@ export class ViewRounds {
   }
 
   /** Workers of the view to come, ascending. */
-  workers(): ViewWorker[] {
-    return [...this.#workers.values()].sort((left, right) => left.rank - right.rank);
+  workers(): readonly ViewWorker[] {
+    this.#ascending ??= [...this.#workers.values()].sort((left, right) => left.rank - right.rank);
+    return this.#ascending;
+  }
+
+  #put(worker: ViewWorker): void {
+    this.#workers.set(worker.rank, worker);
+    this.#ascending = null;
   }
 
   /** True when the worker has been told of a view that has it. */
@@ -158,7 +166,7 @@ export class ViewRounds {
 
   /** Asks for a worker to be let in, from its `fromStep` or, where that has passed, later. */
   admit(worker: ViewWorker): void {
-    this.#workers.set(worker.rank, worker);
+    this.#put(worker);
     this.#confirmed.delete(worker.incarnation);
     this.#changed = true;
   }
@@ -166,6 +174,7 @@ export class ViewRounds {
   /** Asks for a worker to be taken out; true if it was in. */
   remove(rank: number): boolean {
     if (!this.#workers.delete(rank)) return false;
+    this.#ascending = null;
     this.#changed = true;
     return true;
   }
@@ -293,7 +302,7 @@ export class ViewRounds {
       if (fromStep === null) continue;
       late = true;
       if (this.#workers.get(joiner.rank)?.incarnation !== joiner.incarnation) continue;
-      this.#workers.set(joiner.rank, { ...joiner, fromStep });
+      this.#put({ ...joiner, fromStep });
       this.#changed = true;
     }
     if (late) return { departed, stands: false, joined: [] };

@@ -322,3 +322,22 @@ test("a registration tries every address before it waits, and no silent one for 
   assert.deepEqual(asked, ["away", "frozen", "here"]);
   assert.equal(own.coordinator.present, "here");
 });
+
+test("it asks to be let go each second, until it says goodbye", async () => {
+  const scene = new Scene();
+  scene.say(ack(3));
+  const asked = () => scene.stream.said.filter(({ type }) => type === "leaving").length;
+  scene.session.askToLeave("SIGTERM");
+  scene.session.askToLeave("SIGTERM");
+  assert.equal(asked(), 1);
+  scene.clock.pass(2000);
+  assert.equal(asked(), 3);
+  // What another coordinator was not told is said to it in the next second.
+  scene.say(ack(4, 0, 4, 2));
+  scene.clock.pass(1000);
+  assert.equal(asked(), 4);
+  const goodbye = scene.session.drain(0);
+  scene.clock.pass(3000);
+  await goodbye;
+  assert.equal(asked(), 4);
+});
