@@ -1,7 +1,7 @@
 /**
  * Fifty small jobs in a row at one coordinator that serves, while workers and servers are killed
  * and others come: all jobs end, and neither the coordinator nor the members that were there from
- * the beginning hold more at the end than early on. `make test-long` runs it; it takes some minutes.
+ * the beginning hold more at the end than early on. `make test-long` runs it; it takes minutes.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,6 +1,6 @@
 /**
- * A cluster that serves, as real processes: a coordinator with a queue, which a test ends and starts
- * again, servers and workers that come and go, and jobs that are submitted to it.
+ * A cluster that serves, as real processes: a coordinator with a queue, which a test ends and
+ * starts again, servers and workers that come and go, and jobs that are submitted to it.
  */
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";

@@ -137,7 +137,7 @@ test("ranks that idle members ask for are given while they are free", async () =
   );
 });
 
-test("a registration that is repeated reaches the same host, an identity the one that gave it", async () => {
+test("what is repeated reaches the same host, an identity the one that gave it", async () => {
   const { pool, host, places, seat } = scene();
   const from = { pid: 1, host: "box", address: "", frames: null, attempt: "same" };
   const asked = {

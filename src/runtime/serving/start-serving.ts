@@ -273,14 +273,11 @@ class StartedServing implements RunningServing, JobDesk {
     if (this.#interruption !== null) {
       throw new PacelineError("unavailable", "this coordinator is stopping and accepts no jobs");
     }
-    const { settings, configText } = this.#parts.readSubmitted(submission.config);
+    const { settings } = this.#parts.readSubmitted(submission.config);
     const folders = (await diskFiles.list(this.#settings.runDir)) ?? [];
     const name = settings.name ?? this.#queue.nextName(folders);
     await demandPreparable({ ...settings, name });
-    const job = this.#queue.add(
-      { ...submission, ...needsOf(settings), name, config: configText },
-      isoNow(),
-    );
+    const job = this.#queue.add({ ...submission, ...needsOf(settings), name }, isoNow());
     try {
       await this.#keep();
     } catch (thrown) {
