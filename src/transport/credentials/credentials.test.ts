@@ -19,6 +19,7 @@ import { clusterRoles, rolesOfCall } from "./roles.js";
 import { openSecurity } from "./security.js";
 import { TlsFolder } from "./tls-folder.js";
 import { TokenFile } from "./token-file.js";
+import { isTooOpen } from "./watched-files.js";
 
 const quiet = () => {};
 
@@ -247,6 +248,24 @@ test("every call has roles, and none is open to everyone but health and reflecti
   assert.deepEqual(rolesOfCall("/grpc.health.v1.Health/Check"), clusterRoles);
   assert.deepEqual(rolesOfCall("/paceline.v1.Coordinator/Unheard"), ["coordinator", "admin"]);
   assert.deepEqual(rolesOfCall("/paceline.v1.Coordinator/constructor"), ["coordinator", "admin"]);
+});
+
+test("a secret is for its owner, or from root for a group", () => {
+  const [root, user, other] = [0, 1000, 1001];
+  for (const [mode, owner, isOpen] of [
+    [0o600, user, false],
+    [0o400, user, false],
+    [0o640, user, true],
+    [0o640, other, true],
+    [0o640, root, false],
+    [0o440, root, false],
+    [0o660, root, true],
+    [0o644, root, true],
+    [0o604, root, true],
+  ] as const) {
+    assert.equal(isTooOpen(mode, owner, user), isOpen, `${mode.toString(8)} of ${owner}`);
+  }
+  assert.equal(isTooOpen(0o640, root, root), true);
 });
 
 test("serial numbers are compared without their form", () => {

@@ -58,9 +58,10 @@ function markOf(path: string): string {
 export function readSecurityFile(path: string, what: string, isSecret: boolean): string {
   let text: string;
   try {
-    const { mode, size } = statSync(path);
+    const { mode, size, uid } = statSync(path);
     if (size > secretFileBytesMax) throw usage(`${what} ${path} has ${size} bytes: too many`);
-    if (isSecret && process.platform !== "win32" && (mode & 0o077) !== 0) {
+    const user = process.getuid?.() ?? null;
+    if (isSecret && user !== null && isTooOpen(mode, uid, user)) {
       const found = `0${(mode & 0o777).toString(8)}`;
       throw usage(`other users may read ${what} ${path} (mode ${found}); run chmod 600 ${path}`);
     }
@@ -71,6 +72,15 @@ export function readSecurityFile(path: string, what: string, isSecret: boolean):
     throw usage(`can't read ${what} ${path} (${code}); is the path right?`, thrown);
   }
   return text;
+}
+
+/**
+ * True where others may read, or change, a secret: users, and the file's group, unless root owns it
+ * and has given it to the group that this process runs in, as container platforms mount secrets.
+ */
+export function isTooOpen(mode: number, owner: number, user: number): boolean {
+  const ofOthers = owner === 0 && user !== 0 ? 0o037 : 0o077;
+  return (mode & ofOthers) !== 0;
 }
 
 /** True where something of this name is there. */
