@@ -10,6 +10,7 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { runProgram } from "../dist/cli/program.js";
+import { CoordinatorPlaces } from "../dist/host/session/coordinator-places.js";
 import { HeardTerm } from "../dist/host/session/heard-term.js";
 import { MemberSession } from "../dist/host/session/member-session.js";
 import { shownId } from "../dist/protocol/ids.js";
@@ -73,7 +74,7 @@ async function joinAndGo(address: string, number: number): Promise<void> {
       transport,
       clock: processClock,
       config: {
-        coordinator: address,
+        coordinator: new CoordinatorPlaces(address),
         startTimeoutMs: 10_000,
         ioTimeoutMs: 10_000,
         coordinatorGraceMs: 10_000,

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { PacelineError } from "../errors.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
+import type { Transport } from "../transport/transport.js";
 
 type Reach = Partial<Pick<ResolvedOptions, "tls" | "tokenFile">>;
 
@@ -12,10 +13,26 @@ export interface AdminCall {
   readonly io: Pick<CommandIo, "stdout">;
 }
 
-/** The address given; `usage` where none is. */
-export function coordinatorAddress({ coordinator }: AdminCall["options"]): string {
-  if (coordinator !== null) return coordinator;
-  throw new PacelineError("usage", "where does the coordinator listen? Give --coordinator");
+/**
+ * The address given; of several, as a coordinator with standbys has, the first that answers.
+ * @throws PacelineError `usage` where none is given, and as the last of several does.
+ */
+export async function coordinatorAddress(
+  { coordinator }: AdminCall["options"],
+  transport: Transport,
+): Promise<string> {
+  if (coordinator === null) {
+    throw new PacelineError("usage", "where does the coordinator listen? Give --coordinator");
+  }
+  const addresses = coordinator.split(",");
+  for (const address of addresses.slice(0, -1)) {
+    const answers = await transport.status(address).then(
+      () => true,
+      () => false,
+    );
+    if (answers) return address;
+  }
+  return addresses.at(-1)!;
 }
 
 /**

@@ -1,8 +1,9 @@
 /** How a member's part ends: at once where it is told to stop, or after the step that it is in. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { HeardTerm } from "../host/heard-term.js";
-import type { MemberSession } from "../host/member-session.js";
+import { CoordinatorPlaces } from "../host/session/coordinator-places.js";
+import { HeardTerm } from "../host/session/heard-term.js";
+import type { MemberSession } from "../host/session/member-session.js";
 import type { WorkerHost } from "../host/worker-host.js";
 import { mint } from "../protocol/ids.js";
 import type { CoordinatorMessage, MemberMessage } from "../protocol/messages.js";
@@ -19,7 +20,7 @@ async function joined() {
   let receiver: CoordinatorReceiver | null = null;
   let isClosed = false;
   const register: Transport["register"] = async () => {
-    const given = { rank: 2, incarnation: mint(1, 1), term: 1 };
+    const given = { rank: 2, incarnation: mint(1, 1), term: 1, run: "" };
     return { accepted: true, ...given, heartbeatIntervalMs: 60_000, leaseMs: 60_000 };
   };
   const openSession: Transport["openSession"] = (_address, _identity, given) => {
@@ -32,7 +33,11 @@ async function joined() {
   };
   const transport = { register, openSession } as unknown as Transport;
   const part = new MemberPart({
-    ...{ transport, clock: processClock, config: { coordinator: "here", ...times } },
+    ...{
+      transport,
+      clock: processClock,
+      config: { coordinator: new CoordinatorPlaces("here"), ...times },
+    },
     ...{ request: registrationOf("worker", 2), heard: new HeardTerm(), log: () => {} },
   });
   const heard: CoordinatorMessage["type"][] = [];
@@ -44,10 +49,10 @@ async function joined() {
     heartbeat: () => ({ activity: "", server: null, worker: idleWorker, reach: [] }),
     onMessage: ({ type }: CoordinatorMessage) => void heard.push(type),
   } as unknown as WorkerHost;
-  await part.join(() => ({ host, onLost: () => {}, onLeft: () => {} }));
+  await part.join(() => ({ host, onLost: () => {}, onLeft: () => {}, onMoved: () => {} }));
   const say = (message: CoordinatorMessage) => receiver!.onMessage(message);
   const acknowledge = (received: number) =>
-    say({ type: "heartbeatAck", sequence: 1, received, term: 1, sinceTerm: 1 });
+    say({ type: "heartbeatAck", sequence: 1, received, term: 1, sinceTerm: 1, note: "" });
   acknowledge(0);
   const stop = (afterStep: boolean) =>
     say({ type: "stop", reason: "drained", outcome: "interrupted", stay: false, afterStep });

@@ -80,7 +80,9 @@ async function drain(
   const member = memberNamed(name);
   const { runDir } = options;
   const address =
-    run === undefined ? coordinatorAddress(options) : await coordinatorOfRun(run, runDir);
+    run === undefined
+      ? await coordinatorAddress(options, transport)
+      : await coordinatorOfRun(run, runDir);
   return transport.drain(address, member);
 }
 

@@ -73,9 +73,9 @@ export async function jobs(
   if (verb !== "ls" && job === "") {
     throw usage(`paceline jobs ${verb} needs a job; see paceline jobs ls for their names`);
   }
-  const address = coordinatorAddress(call.options);
   const transport = given ?? (await import("../admin-transport.js")).adminTransport(call.options);
   try {
+    const address = await coordinatorAddress(call.options, transport);
     return await verbs[verb]({ transport, address, job, call });
   } finally {
     await transport.close();

@@ -14,8 +14,8 @@ export async function status(
   io: AdminCall["io"],
   transport: Transport = adminTransport(options),
 ): Promise<number> {
-  const address = coordinatorAddress(options);
   try {
+    const address = await coordinatorAddress(options, transport);
     const told = await transport.status(address);
     const snapshot = checked(told, address);
     const text = options.json ? JSON.stringify(told) : statusLines(snapshot, address).join("\n");

@@ -48,8 +48,8 @@ export async function submit(
   given: Transport | null = null,
 ): Promise<number> {
   const transport = given ?? (await reached(options));
-  const address = coordinatorAddress(options);
   try {
+    const address = await coordinatorAddress(options, transport);
     const from = { host: hostname(), pid: process.pid };
     const run = await transport.submit(address, { config: io.configText, priority, ...from });
     if (!options.json || (!waits && !follows)) {
