@@ -233,13 +233,14 @@ export function duration(minMs: number, maxMs: number): ValueType<number> {
     placeholder: "time",
     wanted: `a time from ${printDuration(minMs)} to ${printDuration(maxMs)}, such as 250ms or 30s`,
     parse(text) {
-      const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
+      const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|min|h)$/.exec(text) ?? [];
       if (digits === undefined) return { problem: "is not a time" };
-      const factor = durationUnits.find(([name]) => name === unit)![1];
+      const short = unit === "min" ? "m" : unit;
+      const factor = durationUnits.find(([name]) => name === short)![1];
       return within(Number(digits) * factor, minMs, maxMs, printDuration);
     },
     print: printDuration,
-    schema: { type: "string", pattern: "^\\d+(\\.\\d+)?(ms|s|m|h)$" },
+    schema: { type: "string", pattern: "^\\d+(\\.\\d+)?(ms|s|m|min|h)$" },
   };
 }
 
