@@ -1,7 +1,7 @@
 /**
- * `paceline coordinator --store etcd://...`: one of several that are started with the same words and
- * an address each. One leads; the others stand by, and one of them goes on with the run where the
- * leader ends.
+ * `paceline coordinator --store etcd://...`: one of several that are started with the same words
+ * and an address each. One leads; the others stand by, and one of them goes on with the run where
+ * the leader ends.
  */
 import { hostname } from "node:os";
 import { join } from "node:path";

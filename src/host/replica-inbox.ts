@@ -2,10 +2,12 @@
  * What comes to a server from those whose chunks it has copies of: snapshots and entries, whose
  * values are written straight into slots, as events for the server's machine.
  */
+
 import type { ShardEvent } from "../core/server/shard-events.js";
 import { toPacelineError } from "../errors.js";
+import type { ServerReach } from "../protocol/identity.js";
 import type { Layout } from "../protocol/layout.js";
-import type { ChunkHeader, ServerReach } from "../protocol/messages.js";
+import type { ChunkHeader } from "../protocol/messages.js";
 import type { View } from "../protocol/view.js";
 import { readMarks } from "./chunk-marks.js";
 import type { ChunkStore } from "./chunk-store.js";

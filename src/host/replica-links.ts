@@ -3,8 +3,10 @@
  * such a chunk, so that nobody else can bring it an entry: what comes by a link is from whom the
  * view names.
  */
+
 import { toPacelineError } from "../errors.js";
-import type { ChunkHeader, ServerReach } from "../protocol/messages.js";
+import type { ServerReach } from "../protocol/identity.js";
+import type { ChunkHeader } from "../protocol/messages.js";
 import {
   primaryOf,
   rolesOfServer,

@@ -10,8 +10,8 @@
  */
 
 import { type PacelineError, toPacelineError } from "../errors.js";
-import type { WorkerIdentity } from "../protocol/identity.js";
-import { type ChunkHeader, emptyHeader, type ServerReach } from "../protocol/messages.js";
+import type { ServerReach, WorkerIdentity } from "../protocol/identity.js";
+import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { ChunkChannel, Transport } from "../transport/transport.js";
 import { AwakeTime, type Clock, type Timer } from "./clock.js";
 

@@ -36,6 +36,7 @@ const read: readonly (readonly [ValueType<never>, string, unknown])[] = [
   [seconds, "1.5s", 1500],
   [seconds, "1h", 3_600_000],
   [seconds, "10min", 600_000],
+  [seconds, "2min", 120_000],
   [cadence, "5it", { unit: "step", count: 5 }],
   [cadence, "1e", { unit: "epoch", count: 1 }],
   [optional(cadence), "none", null],

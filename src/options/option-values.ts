@@ -239,7 +239,8 @@ export function duration(minMs: number, maxMs: number): ValueType<number> {
     parse(text) {
       const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|min|h)$/.exec(text) ?? [];
       if (digits === undefined) return { problem: "is not a time" };
-      const factor = durationUnits.find(([name]) => name === unit)![1];
+      const short = unit === "min" ? "m" : unit;
+      const factor = durationUnits.find(([name]) => name === short)![1];
       return within(Number(digits) * factor, minMs, maxMs, printDuration);
     },
     print: printDuration,

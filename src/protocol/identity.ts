@@ -21,3 +21,14 @@ export interface MemberIdentity extends MemberPlace {
 
 /** One life of one worker; pushes are known by it. */
 export type WorkerIdentity = Omit<MemberIdentity, "role">;
+
+/** Whether a member reaches a server. */
+export interface ServerReach {
+  readonly server: number;
+  /** Of the server's life that the member's view names. */
+  readonly incarnation: number;
+  /** 0 where it does; else how long ago the link broke, or was first tried in vain. */
+  readonly unreachedMs: number;
+  /** True where the last try was refused: nobody listens at the server's address. */
+  readonly refused: boolean;
+}

@@ -10,7 +10,7 @@
  */
 import type { AssignmentReport } from "./assignment-report.js";
 import type { StepTally, TallyOrder } from "./cut.js";
-import type { MemberRole, WorkerIdentity } from "./identity.js";
+import type { MemberRole, ServerReach, WorkerIdentity } from "./identity.js";
 import type { ModelLayout, TensorSpec } from "./layout.js";
 import type { RunSpec } from "./run-spec.js";
 import type { FrameAddresses, View } from "./view.js";
@@ -140,17 +140,6 @@ export interface WorkerStatistics {
 export interface Departure extends WorkerIdentity {
   readonly stepMin: number;
   readonly stepMax: number;
-}
-
-/** Whether a member reaches a server. */
-export interface ServerReach {
-  readonly server: number;
-  /** Of the server's life that the member's view names. */
-  readonly incarnation: number;
-  /** 0 where it does; else how long ago the link broke, or was first tried in vain. */
-  readonly unreachedMs: number;
-  /** True where the last try was refused: nobody listens at the server's address. */
-  readonly refused: boolean;
 }
 
 /** Member to coordinator, over the session. */

@@ -23,7 +23,6 @@ export const adminPlan: CommandPlan = {
   name: "admin",
   sentence: "act on a live run",
   options: "admin",
-  needs: "a coordinator",
   arguments: [`<${Object.keys(actions).join("|")}>`, "[words...]"],
   verbs: [
     {
@@ -78,6 +77,9 @@ async function drain(
     throw usage(`paceline admin drain takes one member, and got ${words.join(" ")}; ${example}`);
   }
   const member = memberNamed(name);
+  if (run === undefined && options.coordinator === null) {
+    throw usage("where does the coordinator listen? Give the name of its run, or --coordinator");
+  }
   const { runDir } = options;
   const address =
     run === undefined

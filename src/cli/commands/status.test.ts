@@ -227,6 +227,11 @@ describe("paceline admin drain", () => {
     const message = /^no run "other" with a cluster.json in .*give --coordinator$/;
     await assert.rejects(ask("other"), { code: "usage", message });
     await assert.rejects(ask("empty"), { code: "usage", message: /names no coordinator/ });
+    const nowhere = { ...options, runDir, coordinator: null };
+    const asked = printed({ drain }, (io, transport) =>
+      admin(["drain", "worker-2"], nowhere, io, transport),
+    );
+    await assert.rejects(asked, { code: "usage", message: /Give the name of its run, or --coord/ });
   });
 
   test("passes on why a member can't leave", async () => {

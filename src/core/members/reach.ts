@@ -9,8 +9,8 @@
  *
  * Invariant: nobody is taken out while it is not known whether anybody reaches the server.
  */
-import type { MemberIdentity } from "../../protocol/identity.js";
-import type { ServerReach } from "../../protocol/messages.js";
+import type { MemberIdentity, ServerReach } from "../../protocol/identity.js";
+
 import { nameOf } from "./roster.js";
 
 /** A member that takes part, and what it last told. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { protocolVersion, type ServerReach } from "../../protocol/messages.js";
+import type { ServerReach } from "../../protocol/identity.js";
+import { protocolVersion } from "../../protocol/messages.js";
 import { lossOf, type Member, Roster } from "./roster.js";
 
 /** A server whose session is open, and two workers. */

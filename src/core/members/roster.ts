@@ -7,13 +7,12 @@
  * is not heard.
  */
 
-import type { MemberIdentity, MemberRole } from "../../protocol/identity.js";
+import type { MemberIdentity, MemberRole, ServerReach } from "../../protocol/identity.js";
 import { IdSource } from "../../protocol/ids.js";
 import {
   protocolVersion,
   type RegisterReply,
   type RegisterRequest,
-  type ServerReach,
   type ServerStatistics,
   type WorkerStatistics,
 } from "../../protocol/messages.js";

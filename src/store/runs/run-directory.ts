@@ -45,8 +45,8 @@ export interface RunDirectoryRequest {
   readonly configText: string;
   /**
    * True where the user says that a process elsewhere, which has the folder, is gone; false where
-   * the user may say so, left out where nobody asks; "elected" where this process may write whatever
-   * another still wants.
+   * the user may say so, left out where nobody asks; "elected" where this process is the one to
+   * write, whatever another still wants.
    */
   readonly takeOver?: boolean | "elected" | undefined;
 }

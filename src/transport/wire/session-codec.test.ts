@@ -4,6 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { PacelineError } from "../../errors.js";
 import type { AssignmentReport } from "../../protocol/assignment-report.js";
+import type { ServerReach } from "../../protocol/identity.js";
 import { termMax } from "../../protocol/ids.js";
 import {
   chunkValuesMax,
@@ -21,7 +22,6 @@ import type {
   Range,
   RegisterReply,
   RegisterRequest,
-  ServerReach,
   ServerStatistics,
   WorkerStatistics,
 } from "../../protocol/messages.js";

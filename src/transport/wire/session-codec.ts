@@ -12,7 +12,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { PacelineError } from "../../errors.js";
 import type { AssignmentReport } from "../../protocol/assignment-report.js";
-import type { MemberIdentity } from "../../protocol/identity.js";
+import type { MemberIdentity, ServerReach } from "../../protocol/identity.js";
 import { termMax } from "../../protocol/ids.js";
 import {
   chunkValuesMax,
@@ -28,7 +28,6 @@ import type {
   Departure,
   MemberMessage,
   Range,
-  ServerReach,
   ServerStatistics,
   WorkerStatistics,
 } from "../../protocol/messages.js";
