@@ -49,10 +49,7 @@ test("what needs a folder says so of a bucket", async (context) => {
   const place = await makePlace(context);
   const refused = await place.call(["runs", "ls", "--run-dir", "s3://place/runs"]);
   assert.equal(refused.exitCode, 2);
-  assert.match(
-    refused.err,
-    /^paceline: paceline runs needs a folder of this machine, --run-dir is s3:/,
-  );
+  assert.match(refused.err, /^paceline runs needs a folder of this machine, --run-dir is s3:/);
 });
 
 function coordinatorIn(bucket: SampleBucket): number | null {

@@ -14,7 +14,15 @@ import {
   type OptionRows,
   trainingCommands,
 } from "./option-row.js";
-import { choice, folderName, optional, path, type ValueType, whole } from "./option-values.js";
+import {
+  choice,
+  folderName,
+  optional,
+  path,
+  type ValueType,
+  whole,
+  withoutSecret,
+} from "./option-values.js";
 import type { PortionOptions, TrainingOptions } from "./resolved-options.js";
 
 /** Where data sets lie; a URL of another kind would be taken for none that is here. */
@@ -25,6 +33,8 @@ const dataPlace: ValueType<string> = {
     if (isRemote(text) && !URL.canParse(text)) return { problem: "is not a URL" };
     return path("place", "").parse(text);
   },
+  // Neither logs nor the run's folder have a user and password that a URL may hold.
+  print: withoutSecret,
 };
 
 const modelNames = modelList.map(({ name }) => name);

@@ -116,6 +116,14 @@ describe("environment", () => {
       assert.equal(resolution.origins[key].place, environmentName(key));
     }
   });
+  test("user and password of a URL are taken, and nowhere shown", () => {
+    const place = "https://me:secret@example.org/sets";
+    const { options } = resolve("train", { environment: { PACELINE_DATA_DIR: place } });
+    assert.equal(options.dataDir, place);
+    assert.equal(rowOf("dataDir").type.print(place), "https://example.org/sets");
+    assert.equal(rowOf("dataDir").type.print("s3://b/a@b"), "s3://b/a@b");
+    assert.equal(rowOf("dataDir").type.print("/a/b@c"), "/a/b@c");
+  });
   test("a mistyped name is doubted, a foreign one is not", () => {
     const environment = { PACELINE_WROKERS: "3", PACELINE_SERVICE_HOST: "10.0.0.1", PATH: "" };
     assert.deepEqual(doubtfulEnvironment(environment), [

@@ -1,4 +1,5 @@
 /** `paceline doctor`: whether this machine has what a run needs. */
+
 import { existsSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -7,6 +8,7 @@ import { dirname, resolve } from "node:path";
 import { datasetIsHere } from "../../data/dataset.js";
 import { toPacelineError } from "../../errors.js";
 import { createEngine } from "../../nn/engines.js";
+import { withoutSecret } from "../../options/option-values.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { joinHostPort } from "../../protocol/host-port.js";
 import { cpuQuota, usableCores } from "../../runtime/process/cores.js";
@@ -111,7 +113,7 @@ function engineFinding(): Finding {
 async function dataFinding(options: ResolvedOptions): Promise<Finding> {
   const data = options.data ?? "mnist";
   const { dataDir, cacheDir } = options;
-  const place = dataDir === null ? cacheDir : `${dataDir} or ${cacheDir}`;
+  const place = dataDir === null ? cacheDir : `${withoutSecret(dataDir)} or ${cacheDir}`;
   try {
     const isHere = await datasetIsHere(data, { dataDir, cacheDir });
     if (isHere) return { name: "data", state: "ok", text: `${data} is on this machine` };

@@ -5,6 +5,7 @@
 
 import { loadDataset } from "../../data/dataset.js";
 import { codeOfExit, PacelineError } from "../../errors.js";
+import { withoutSecret } from "../../options/option-values.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import type { MemberRole } from "../../protocol/identity.js";
 import { faultText, type InjectedFault } from "../../protocol/injected-fault.js";
@@ -104,7 +105,7 @@ class Members {
         ...memberArguments(role, rank, options, address),
         ...(trace?.argumentsOf(role, rank) ?? []),
       ],
-      environment: io.environment,
+      environment: environmentOf(options, io),
       threads: threadsOfEach(options.servers.min + options.workers.max),
       logPath: (role, rank) => this.#logs.pathOf(role, rank),
       maxRestarts: options.maxRestarts,
@@ -176,6 +177,17 @@ class Members {
   }
 }
 
+/** What stands on a command line others can read: a password goes by the environment. */
+function environmentOf({ dataDir }: ResolvedOptions, { environment }: CommandIo) {
+  return dataDir !== null && hasSecret(dataDir)
+    ? { ...environment, PACELINE_DATA_DIR: dataDir }
+    : environment;
+}
+
+function hasSecret(place: string): boolean {
+  return withoutSecret(place) !== place;
+}
+
 function memberArguments(
   role: MemberRole,
   rank: number,
@@ -195,6 +207,7 @@ function memberArguments(
   ways.push(`--threads=${options.threads ?? "none"}`);
   if (options.feed === "central") return ["worker", ...shared, ...ways];
   const data = ["--cache-dir", options.cacheDir];
-  if (options.dataDir !== null) data.push("--data-dir", options.dataDir);
+  const { dataDir } = options;
+  if (dataDir !== null && !hasSecret(dataDir)) data.push("--data-dir", dataDir);
   return ["worker", ...shared, ...ways, ...data];
 }
