@@ -43,6 +43,8 @@ describe("commands that documents and help show", () => {
   const calls: { plan: string; call: Call }[] = [];
   before(() => {
     process.chdir(root);
+    // A bucket that a document names is looked for on this machine alone.
+    process.env.AWS_ENDPOINT_URL = "http://127.0.0.1:1";
     for (const plan of commandPlans as (CommandPlan & { run: CommandPlan["run"] })[]) {
       plan.run = async (call) => {
         calls.push({ plan: plan.name, call });

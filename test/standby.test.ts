@@ -5,7 +5,7 @@ import { freePort, makePlace, until } from "./run-paceline.js";
 
 const work = [
   ...["--model", "mlp", "--data", "mnist", "--batch-size", "8", "-w", "2", "-s", "1"],
-  ...["--optimizer", "adam", "--lr", "0.002", "--epochs", "12", "--name", "led"],
+  ...["--optimizer", "adam", "--lr", "0.002", "--epochs", "8", "--name", "led"],
 ];
 
 testWithEtcd("a leader frozen, the next killed: the third ends the run", async (context, etcd) => {
@@ -37,7 +37,7 @@ testWithEtcd("a leader frozen, the next killed: the third ends the run", async (
   const leading = () => standbys.find((one) => /^leads run led$/m.test(one.err)) ?? null;
   const second = await until("another leader", leading);
   const third = standbys.find((one) => one !== second)!;
-  await reach(ports[1 + standbys.indexOf(second)]!, 200);
+  await reach(ports[1 + standbys.indexOf(second)]!, 140);
   second.kill("SIGKILL");
   await third.waitFor(/^leads run led$/m);
   const end = await third.end();

@@ -7,10 +7,8 @@
  * Invariant: the file is replaced as a whole; one that can't be read as such is empty.
  */
 import {
-  closeSync,
   existsSync,
   mkdirSync,
-  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -121,12 +119,14 @@ function takeLock(lock: string, waitMs: number): void {
   const sleep = new Int32Array(new SharedArrayBuffer(4));
   for (;;) {
     try {
-      const file = openSync(lock, "wx");
-      writeFileSync(file, JSON.stringify({ host: hostname(), pid: process.pid }));
-      closeSync(file);
+      writeFileSync(lock, JSON.stringify({ host: hostname(), pid: process.pid }), { flag: "wx" });
       return;
     } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
+      if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") {
+        // On a full disk the file is there, empty, and others would wait for its owner.
+        rmSync(lock, { force: true });
+        throw thrown;
+      }
     }
     if (isLeftBehind(lock)) rmSync(lock, { force: true });
     else if (performance.now() > endMs) throw new Error(`${lock} is held by another process`);

@@ -30,7 +30,9 @@ after(() => rmSync(folder, { recursive: true }));
 /** Encrypted: who is called is a coordinator and a server, who calls a worker and an admin. */
 function securedPair(): { server: Transport; client: Transport } {
   const [coordinator, member] = [processOf("coordinator"), processOf("server")];
-  const [worker, { status, submit, drain, ...admin }] = [processOf("worker"), processOf("admin")];
+  const [worker, admin] = [processOf("worker"), processOf("admin")];
+  const { status, submit, drain, jobs, cancelJob, jobEvents } = admin;
+  const asked = { status, submit, drain, jobs, cancelJob, jobEvents };
   const { serveChunks } = member;
   const register: Transport["register"] = (address, request) =>
     (request.role === "server" ? member : worker).register(address, request);
@@ -38,7 +40,7 @@ function securedPair(): { server: Transport; client: Transport } {
     void (await Promise.all([first.close(), second.close()]));
   return {
     server: { ...coordinator, serveChunks, close: closing(coordinator, member) },
-    client: { ...worker, register, status, submit, drain, close: closing(worker, admin) },
+    client: { ...worker, ...asked, register, close: closing(worker, admin) },
   };
 }
 
