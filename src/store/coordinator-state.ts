@@ -8,12 +8,10 @@
  */
 import { join } from "node:path";
 import type { z } from "zod";
-import { PacelineError } from "../errors.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { View } from "../protocol/view.js";
-import { isMissing } from "./file-errors.js";
-import { diskFiles, type Files, readWhole, writeTextAtomically } from "./files.js";
-import { isTooDeep, jsonDepthMax } from "./json-text.js";
+import { diskFiles, type Files } from "./files.js";
+import { type RecordForm, readRecord, writeRecord } from "./kept-record.js";
 
 /** What is kept. */
 export interface CoordinatorState {
@@ -45,7 +43,15 @@ export interface RunOrigin {
 /** Raised when the file changes meaning. */
 export const stateFormat = 1;
 const fileName = "coordinator.json";
-const bytesMax = 256 * 1024 * 1024;
+
+/** The form of a state, wherever it is kept. */
+export const stateForm: RecordForm<CoordinatorState> = {
+  what: "a coordinator's state",
+  remedy: "resume a checkpoint under another --name, or remove the file if no run uses it",
+  format: stateFormat,
+  bytesMax: 256 * 1024 * 1024,
+  schema: async () => (await import("./coordinator-form.js")).stateSchema,
+};
 
 /** Where the states of runs are kept, by the folder of the run. */
 export interface CoordinatorStates {
@@ -65,60 +71,18 @@ export const folderStates: CoordinatorStates = {
  * What the folder of a run has of its coordinator; null where it has nothing. A file that is torn
  * or not ours is a `storage` error.
  */
-export async function readCoordinatorState(
+export function readCoordinatorState(
   folder: string,
   files: Files = diskFiles,
 ): Promise<CoordinatorState | null> {
-  const path = join(folder, fileName);
-  let content: Buffer;
-  try {
-    content = await readWhole(files, path, bytesMax);
-  } catch (thrown) {
-    if (isMissing(thrown)) return null;
-    throw thrown;
-  }
-  return coordinatorStateIn(content.toString("utf8"), path);
-}
-
-/** A state from its text; `path` names it in errors. */
-export async function coordinatorStateIn(text: string, path: string): Promise<CoordinatorState> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw unreadable(path, "is not JSON", cause);
-  }
-  if (isTooDeep(text)) throw unreadable(path, `is nested deeper than ${jsonDepthMax} levels`, null);
-  const { stateSchema } = await import("./coordinator-form.js");
-  const parsed = stateSchema.safeParse(value);
-  if (parsed.success) {
-    const { format: _, ...state } = parsed.data;
-    return state;
-  }
-  const [issue] = parsed.error.issues;
-  const where = issue?.path.join(".") || "the whole";
-  throw unreadable(
-    path,
-    `is not a coordinator's state (${where}: ${issue?.message})`,
-    parsed.error,
-  );
+  return readRecord(join(folder, fileName), stateForm, files);
 }
 
 /** Replaces it; resolves when it is durable. */
-export async function writeCoordinatorState(
+export function writeCoordinatorState(
   folder: string,
   state: CoordinatorState,
   files: Files = diskFiles,
 ): Promise<void> {
-  await writeTextAtomically(files, join(folder, fileName), coordinatorStateText(state));
-}
-
-/** A state as text. */
-export function coordinatorStateText(state: CoordinatorState): string {
-  return `${JSON.stringify({ format: stateFormat, ...state })}\n`;
-}
-
-function unreadable(path: string, what: string, cause: unknown): PacelineError {
-  const remedy = "resume a checkpoint under another --name, or remove the file if no run uses it";
-  return new PacelineError("storage", `${path} ${what}: ${remedy}`, { cause });
+  return writeRecord(join(folder, fileName), state, stateForm, files);
 }

@@ -60,6 +60,10 @@ test("a file that is torn or says something else is told, and stays", async () =
   for (const [text, message] of [
     [whole.slice(0, 40), /is not JSON: restore it, or move it away/],
     [whole.replace('"queued"', '"asleep"'), /is not a queue of jobs \(jobs.0.state/],
+    [
+      `{"jobs":${"[".repeat(9000)}${"]".repeat(9000)}}`,
+      /is nested deeper than 100 levels: restore/,
+    ],
     [ofLater, /a job has a number that was not given/],
   ] as const) {
     await writeFile(path, text);

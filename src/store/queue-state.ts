@@ -6,10 +6,9 @@
  * crash.
  */
 import { join } from "node:path";
-import { PacelineError } from "../errors.js";
 import type { JobSummary } from "../protocol/run-events.js";
-import { isMissing } from "./file-errors.js";
-import { diskFiles, type Files, readWhole, writeTextAtomically } from "./files.js";
+import { diskFiles, type Files } from "./files.js";
+import { type RecordForm, readRecord, writeRecord } from "./kept-record.js";
 
 /** A job as it is kept. */
 export interface KeptJob extends Omit<JobSummary, "waitsFor"> {
@@ -40,52 +39,31 @@ export const queueFormat = 1;
 export const queueName = ".queue.json";
 /** Says which coordinator serves from a folder of runs. */
 export const queueLockName = ".queue.lock";
-const bytesMax = 1024 * 1024 * 1024;
+
+const form: RecordForm<QueueState> = {
+  what: "a queue of jobs",
+  remedy: "restore it, or move it away: the jobs in it are then to be submitted again",
+  format: queueFormat,
+  bytesMax: 1024 * 1024 * 1024,
+  schema: async () => (await import("./queue-form.js")).queueSchema,
+};
 
 /**
  * The queue in a folder of runs; null where there is none. A file that is torn or not ours is a
  * `storage` error.
  */
-export async function readQueueState(
+export function readQueueState(
   folder: string,
   files: Files = diskFiles,
 ): Promise<QueueState | null> {
-  const path = join(folder, queueName);
-  let content: Buffer;
-  try {
-    content = await readWhole(files, path, bytesMax);
-  } catch (thrown) {
-    if (isMissing(thrown)) return null;
-    throw thrown;
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(content.toString("utf8"));
-  } catch (cause) {
-    throw unreadable(path, "is not JSON", cause);
-  }
-  const { queueSchema } = await import("./queue-form.js");
-  const parsed = queueSchema.safeParse(value);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const where = issue?.path.join(".") || "the whole";
-    throw unreadable(path, `is not a queue of jobs (${where}: ${issue?.message})`, parsed.error);
-  }
-  const { format: _, ...state } = parsed.data;
-  return state;
+  return readRecord(join(folder, queueName), form, files);
 }
 
 /** Replaces it; resolves when it is durable. */
-export async function writeQueueState(
+export function writeQueueState(
   folder: string,
   state: QueueState,
   files: Files = diskFiles,
 ): Promise<void> {
-  const text = `${JSON.stringify({ format: queueFormat, ...state })}\n`;
-  await writeTextAtomically(files, join(folder, queueName), text);
-}
-
-function unreadable(path: string, what: string, cause: unknown): PacelineError {
-  const remedy = "restore it, or move it away: the jobs in it are then to be submitted again";
-  return new PacelineError("storage", `${path} ${what}: ${remedy}`, { cause });
+  return writeRecord(join(folder, queueName), state, form, files);
 }

@@ -3,11 +3,8 @@
  * them, whatever another one, which may have slept, still wants to say.
  */
 import { basename } from "node:path";
-import {
-  type CoordinatorStates,
-  coordinatorStateIn,
-  coordinatorStateText,
-} from "../coordinator-state.js";
+import { type CoordinatorStates, stateForm } from "../coordinator-state.js";
+import { recordIn, recordText } from "../kept-record.js";
 import type { Leadership } from "./leadership.js";
 
 /** The states that a leader reads and writes. */
@@ -17,9 +14,9 @@ export function etcdStates(leadership: Leadership): CoordinatorStates {
     async read(folder) {
       const content = await leadership.read(keyOf(folder));
       if (content === null) return null;
-      return coordinatorStateIn(content.toString("utf8"), `${keyOf(folder)} in etcd`);
+      return recordIn(content.toString("utf8"), `${keyOf(folder)} in etcd`, stateForm);
     },
     write: (folder, state) =>
-      leadership.write(keyOf(folder), Buffer.from(coordinatorStateText(state))),
+      leadership.write(keyOf(folder), Buffer.from(recordText(state, stateForm))),
   };
 }
