@@ -47,7 +47,11 @@ async function standing(options: ResolvedOptions, io: CommandIo): Promise<number
     waiting.abort();
   });
   const lead = await standBy(options, io, waiting.signal).finally(release);
-  if (lead === null) return signalExitCode(last);
+  if (lead === null || waiting.signal.aborted) {
+    // A signal may come in the moment in which the lead is won.
+    await lead?.resign();
+    return signalExitCode(last);
+  }
   void lead.lost.then((reason) => {
     if (isDone) return;
     // Whatever this process would still write or say is another's to write and say.
