@@ -3,7 +3,7 @@
 // both accuracies over time. CIFAR-10 is taken from PACELINE_DATA_DIR; PyTorch from /usr/bin/python3.
 // Usage: node scripts/show-resnet18.mjs [training pictures] [epochs] [folder for the pictures]
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { buildModel } from "../dist/nn/models.js";
@@ -47,8 +47,12 @@ const wish = {
 };
 perform("/usr/bin/python3", ["-B", "bench/peers/torch_train.py"], `${JSON.stringify(wish)}\n`);
 
-mkdirSync(out, { recursive: true });
 const result = JSON.parse(readFileSync(join("runs", run, "result.json"), "utf8"));
 const own = join("runs", run, "paceline.json");
 writeFileSync(own, JSON.stringify({ ...result, experiment_name: "Paceline" }));
-perform(process.execPath, ["dist/cli/main.js", "charts", own, peer, "-o", out]);
+const drawn = join("runs", run, "pictures");
+perform(process.execPath, ["dist/cli/main.js", "charts", own, peer, "-o", drawn]);
+mkdirSync(out, { recursive: true });
+for (const theme of ["", "-dark"]) {
+  copyFileSync(join(drawn, `accuracy_vs_time${theme}.png`), join(out, `resnet18-pytorch${theme}.png`));
+}

@@ -287,8 +287,10 @@ export class Place {
   }
 
   /** SHA-256 of the weights in the last checkpoint. */
-  async weights(run: string): Promise<string> {
-    const last = (await this.checkpoints(run)).at(-1);
+  async weights(run: string, step: number | null = null): Promise<string> {
+    const checkpoints = await this.checkpoints(run);
+    const last =
+      step === null ? checkpoints.at(-1) : checkpoints.find((one) => one === `step-${step}`);
     if (last === undefined) throw new Error(`run ${run} has no checkpoint`);
     const path = this.path("runs", run, "checkpoints", last, "model.safetensors");
     return createHash("sha256")

@@ -145,7 +145,7 @@ def main():
     result = {
         "experiment_name": wish["name"],
         "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S"),
-        "server_metrics": {},
+        "server_metrics": {"mode": "sync"},
         "worker_metrics_aggregated": aggregated,
         "raw_worker_metrics": [worker],
     }

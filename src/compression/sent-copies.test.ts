@@ -9,6 +9,7 @@ import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import { sampleSpec } from "../protocol/testing/sample-run.js";
+import { firstPhase } from "../protocol/view.js";
 import { type ChosenCodec, RunCodecs } from "./run-codecs.js";
 import { SentCopies, type SentDifference } from "./sent-copies.js";
 
@@ -190,7 +191,7 @@ for (const codec of ["topk", "onebit"] as const) {
         differences += trial.differences;
         trial.endWrites();
         trial.received.keepOnly({
-          ...{ run: "r", number: 9, generation: 0, phase: 0, phaseFromStep: 0 },
+          ...{ run: "r", number: 9, generation: 0, ...firstPhase({ mode: "bsp" }) },
           ...{ candidates: [], departing: [] },
           ...{ servers: [], workers: [], replicas: [], fences: [] },
         });

@@ -210,7 +210,7 @@ test("while the disk stands still no more waits than may, and nothing said is lo
     for (const member of [server, worker]) member.beat();
   }
   assert.equal(acks() - acksBefore, 2 * waitingOfSenderMax, "all are answered");
-  const answer = { sealedStep: -1, clockMin: 0, departed: [] };
+  const answer = { sealedStep: -1, clockMin: 0, version: 0, departed: [] };
   const said = { type: "viewAck", view: mint(2, 1), ...answer } as const;
   server.say(said);
   assert.ok(server.isCutOff, "what is no heartbeat is not thrown away");
@@ -277,7 +277,7 @@ test("a load that fails comes back to the machine as an event, which ends the ru
   const { server } = await scene.begin();
   scene.kept(null);
   await settle();
-  const answer = { sealedStep: -1, clockMin: 0, departed: [] };
+  const answer = { sealedStep: -1, clockMin: 0, version: 0, departed: [] };
   server.say({ type: "viewAck", view: mint(2, 1), ...answer });
   await settle();
   assert.equal(scene.loads, 1);

@@ -16,8 +16,8 @@ import type {
   CoordinatorConfig,
   CoordinatorEffect,
   CoordinatorEvent,
-  DrainAnswer,
   LoadProblem,
+  OrderAnswer,
   WayBack,
 } from "../core/coordinator/coordinator-events.js";
 import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
@@ -40,7 +40,12 @@ import type {
   RunResult,
 } from "../protocol/run-events.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import type { CoordinatorService, MemberReceiver, SessionChannel } from "../transport/transport.js";
+import type {
+  CoordinatorService,
+  MemberReceiver,
+  SessionChannel,
+  SwitchRequest,
+} from "../transport/transport.js";
 import { CheckpointSaver, type SaverParts } from "./checkpoint-saver.js";
 import { every, type Timer } from "./clock.js";
 import { EffectLoop } from "./effect-loop.js";
@@ -110,8 +115,8 @@ export class CoordinatorHost implements CoordinatorService {
   readonly #dropped = new Map<string, string>();
   /** How each registration that waits for its answer is given it. */
   readonly #asked = new Map<RegisterRequest, (reply: RegisterReply) => void>();
-  /** The same of each asking to have a member leave. */
-  readonly #drains = new Map<MemberPlace, (answer: DrainAnswer) => void>();
+  /** The same of each asking to have a member leave, or workers keep pace in another way. */
+  readonly #orders = new Map<object, (answer: OrderAnswer) => void>();
   readonly #saver: CheckpointSaver;
   /** True for the effects of a step behind a record that could not be made durable. */
   #isUnkept = false;
@@ -197,10 +202,21 @@ export class CoordinatorHost implements CoordinatorService {
 
   async drain(member: MemberPlace): Promise<string> {
     this.#intake.demandRoom(callers);
-    const { isAccepted, text } = await new Promise<DrainAnswer>((resolve) => {
+    const { isAccepted, text } = await new Promise<OrderAnswer>((resolve) => {
       const request = { ...member };
-      this.#drains.set(request, resolve);
+      this.#orders.set(request, resolve);
       this.tell({ type: "drain", request }, callers);
+    });
+    if (!isAccepted) throw new PacelineError("refused", text);
+    return text;
+  }
+
+  async switchTo({ protocol }: SwitchRequest): Promise<string> {
+    this.#intake.demandRoom(callers);
+    const { isAccepted, text } = await new Promise<OrderAnswer>((resolve) => {
+      const request = { ...protocol };
+      this.#orders.set(request, resolve);
+      this.tell({ type: "switch", request }, callers);
     });
     if (!isAccepted) throw new PacelineError("refused", text);
     return text;
@@ -354,9 +370,9 @@ export class CoordinatorHost implements CoordinatorService {
         this.#asked.delete(request);
         break;
       }
-      case "drainAnswered":
-        this.#drains.get(effect.request)?.(effect.answer);
-        this.#drains.delete(effect.request);
+      case "orderAnswered":
+        this.#orders.get(effect.request)?.(effect.answer);
+        this.#orders.delete(effect.request);
         break;
       case "send":
         this.#send(effect);

@@ -4,17 +4,18 @@ import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import { sampleSpec } from "../protocol/testing/sample-run.js";
-import type { View } from "../protocol/view.js";
+import { firstPhase, type View } from "../protocol/view.js";
 import type { ChunkReceiver, Transport } from "../transport/transport.js";
 import { openCodecs, ParameterClient } from "./parameter-client.js";
 
 const layout = layOut([{ name: "w", shape: [4], group: "weight" }], 2);
 const view: View = {
-  ...{ run: "r", number: 1, generation: 0, phase: 0 },
+  ...{ run: "r", number: 1, generation: 0 },
   servers: ["a", "b"].map((address, index) => ({ index, incarnation: 1, address, frames: null })),
   workers: [{ rank: 0, incarnation: 7, fromStep: 0 }],
   ...{ candidates: [], departing: [] },
-  ...{ replicas: [[0], [1]], fences: [1, 1], phaseFromStep: 0 },
+  ...{ replicas: [[0], [1]], fences: [1, 1] },
+  ...firstPhase(sampleSpec.protocol),
 };
 
 interface Sent {

@@ -11,7 +11,7 @@ import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader, type MemberMessage } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import { sampleSpec } from "../protocol/testing/sample-run.js";
-import type { View } from "../protocol/view.js";
+import { firstPhase, type View } from "../protocol/view.js";
 import { MemoryNetwork } from "../transport/memory/memory.js";
 import type { ChunkReceiver } from "../transport/transport.js";
 import { ServerHost } from "./server-host.js";
@@ -45,7 +45,7 @@ function valuesOf(chunk: number): Uint8Array {
 /** Two servers, of which these have the chunks, and one worker. */
 function viewOf(number: number, primaries: readonly number[]): View {
   return {
-    ...{ run: sampleSpec.run, number, generation: 0, phase: 0, phaseFromStep: 0 },
+    ...{ run: sampleSpec.run, number, generation: 0, ...firstPhase(sampleSpec.protocol) },
     servers: [0, 1].map((index) => ({ index, incarnation: 1, address: "here", frames: null })),
     workers: [{ rank: 0, incarnation: 5, fromStep: 0 }],
     ...{ candidates: [], departing: [] },

@@ -6,7 +6,7 @@ import { PacelineError } from "../errors.js";
 import type { CutLimit } from "../protocol/cut.js";
 import { layOut } from "../protocol/layout.js";
 import { type AppliedMark, type ChunkHeader, emptyHeader } from "../protocol/messages.js";
-import type { View } from "../protocol/view.js";
+import { firstPhase, type View } from "../protocol/view.js";
 import type { ChunkReceiver, Transport } from "../transport/transport.js";
 import { BackgroundPace } from "./background-pace.js";
 import { collectState } from "./state-collection.js";
@@ -77,7 +77,7 @@ class Servers {
   #view(): View {
     const servers = [...new Set(this.replicas.flat())].sort();
     return {
-      ...{ run: "r", number: 1, generation: 0, phase: 0, phaseFromStep: 0 },
+      ...{ run: "r", number: 1, generation: 0, ...firstPhase({ mode: "bsp" }) },
       servers: servers.map((index) => {
         return { index, incarnation: 1, address: `${index}`, frames: null };
       }),

@@ -3,13 +3,13 @@ import { test } from "node:test";
 import { PacelineError } from "../errors.js";
 import { layOut } from "../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
-import type { View } from "../protocol/view.js";
+import { firstPhase, type View } from "../protocol/view.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
 import { loadState, type ModelState } from "./state-transfer.js";
 
 const layout = layOut([{ name: "w", shape: [8], group: "weight" }], 4);
 const view: View = {
-  ...{ run: "r", number: 1, generation: 0, phase: 0, phaseFromStep: 0 },
+  ...{ run: "r", number: 1, generation: 0, ...firstPhase({ mode: "bsp" }) },
   servers: [0, 1].map((index) => ({ index, incarnation: 1, address: `s${index}`, frames: null })),
   workers: [],
   ...{ candidates: [], departing: [] },

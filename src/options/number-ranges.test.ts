@@ -35,6 +35,7 @@ const ranges: Readonly<Record<string, Ends>> = {
   threads: wholeEnds(1, 1024),
   "local-steps": wholeEnds(1, 1),
   staleness: wholeEnds(0, 1_000_000),
+  "delay-bound": wholeEnds(1, 1_000_000),
   "staleness-scale": closed(0, 1000),
   "staleness-floor": closed(0, 1),
   "staleness-max": wholeEnds(0, 1_000_000),

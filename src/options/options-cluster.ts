@@ -2,6 +2,7 @@
 import { defaultMode, modes } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
 import { stalenessRanges } from "../protocol/staleness.js";
+import { planValue, switchOrder } from "./option-plan.js";
 import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
 import {
   address,
@@ -9,6 +10,7 @@ import {
   choice,
   duration,
   host,
+  listOf,
   onlyOne,
   optional,
   path,
@@ -296,6 +298,33 @@ export const paceRows: OptionRows<PaceOptions> = {
     commands: runCommands,
     aliases: [{ name: "SERVER_MODE" }],
   },
+  plan: {
+    name: "plan",
+    type: optional(planValue),
+    default: null,
+    sentence:
+      "protocols to go through in one run, with a switch that costs less than a step, " +
+      "such as bsp:6.25%,asp",
+    group: "pace",
+    commands: runCommands,
+  },
+  switchOrder: {
+    name: "switch-order",
+    type: optional(switchOrder),
+    default: null,
+    sentence: "a plan as Sync-Switch writes it: 1 for bsp, 0 for asp; with --train-steps",
+    group: "pace",
+    commands: runCommands,
+  },
+  trainSteps: {
+    name: "train-steps",
+    type: listOf(whole(1, 2_000_000_000, "steps"), ",", 1000),
+    default: [],
+    unit: "global steps",
+    sentence: "global steps at which the phases of --switch-order end, counted from the start",
+    group: "pace",
+    commands: runCommands,
+  },
   staleness: {
     name: "staleness",
     type: whole(0, 1_000_000, "steps"),
@@ -305,6 +334,16 @@ export const paceRows: OptionRows<PaceOptions> = {
     group: "pace",
     commands: runCommands,
     onlyWith: modesWith("staleness"),
+  },
+  delayBound: {
+    name: "delay-bound",
+    type: whole(1, 1_000_000, "updates"),
+    default: 16,
+    unit: "updates",
+    sentence: "a gradient of weights so many updates ago, or more, is thrown away",
+    group: "pace",
+    commands: runCommands,
+    onlyWith: modesWith("delayBound"),
   },
   localSteps: {
     name: "local-steps",

@@ -210,8 +210,17 @@ function findText(key: OptionKey, command: CommandName, given: Given): Found | n
 export function hasEffect(key: OptionKey, options: ResolvedOptions): boolean {
   const { onlyWith } = rowOf(key);
   if (onlyWith === undefined) return true;
-  const satisfied = onlyWith.values.includes(String(options[onlyWith.key]));
+  const present = presentOf(onlyWith.key, options);
+  const satisfied = present.some((value) => onlyWith.values.includes(value));
   return satisfied && hasEffect(onlyWith.key, options);
+}
+
+/** What an option that others depend on is; a plan has several modes. */
+function presentOf(key: OptionKey, options: ResolvedOptions): string[] {
+  const { plan, switchOrder } = options;
+  if (key === "mode" && plan !== null) return plan.map(({ mode }) => mode);
+  if (key === "mode" && switchOrder !== null) return ["bsp", "asp"];
+  return [String(options[key])];
 }
 
 /**

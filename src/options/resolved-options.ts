@@ -7,6 +7,7 @@
 import type { PaceSettings } from "../core/sync/pace.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import type { InjectedFault } from "../protocol/injected-fault.js";
+import type { PlanWords } from "../protocol/plan-text.js";
 import type { RunOptions } from "../protocol/run-options.js";
 import type { Cadence, Stem } from "../protocol/run-spec.js";
 import type { TransportChoice } from "../protocol/view.js";
@@ -64,6 +65,12 @@ export interface ClusterOptions {
 export interface PaceOptions extends PaceSettings {
   /** One of the modes of `core/sync`. */
   readonly mode: string;
+  /** Protocols in their order; null where there is one. */
+  readonly plan: PlanWords | null;
+  /** The same as Sync-Switch has it: a digit for each phase. */
+  readonly switchOrder: string | null;
+  /** Global steps at which its phases end, counted from the start. */
+  readonly trainSteps: readonly number[];
   /** Steps between two exchanges: 1. */
   readonly localSteps: number;
 }

@@ -183,6 +183,8 @@ export type MemberMessage =
        * nothing.
        */
       readonly clockMin: number;
+      /** The lowest version of chunks that it leads; -1 where it leads none. */
+      readonly version: number;
       /** Workers that this view removed, and how far each had come on this server's chunks. */
       readonly departed: readonly Departure[];
     }

@@ -16,6 +16,7 @@ import {
 } from "./compression.js";
 import { type InputSpec, inputFields, inputProblem } from "./input-spec.js";
 import { chunkValuesMax } from "./layout.js";
+import { planField } from "./plan.js";
 import { reduction } from "./reduction.js";
 import { type ScheduleSpec, scheduleFields } from "./schedule-spec.js";
 import {
@@ -170,6 +171,18 @@ export const runFields = {
   }),
   /** Read and written by functions of its own. */
   protocol: opaque<Protocol>(),
+  /** What it goes through after each other; empty where it keeps one protocol. */
+  plan: addedLater(planField, []),
+  switchLr: addedLater(
+    option("switchLr", oneOf(["linear", "keep"]), {
+      default: "linear",
+      sentence:
+        "learning rate after a switch: linear follows the examples of one update, keep leaves it",
+      group: "pace",
+      scope: "run",
+    }),
+    "linear",
+  ),
   reduce: option("reduce", reduction, {
     default: "mean",
     sentence:

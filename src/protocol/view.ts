@@ -4,6 +4,7 @@
  * implies.
  */
 import type { WorkerIdentity } from "./identity.js";
+import type { Protocol } from "./run-spec.js";
 
 /** What a process may be told to take for chunks: the best way there is, or this one only. */
 export const transportChoices = ["auto", "grpc", "tcp", "unix"] as const;
@@ -41,17 +42,30 @@ export interface ChunkCandidate {
   readonly server: number;
 }
 
+/** Where a run stands in its plan of protocols. */
+export interface ViewPhase {
+  /** Counted from 0; raised with each switch. */
+  readonly phase: number;
+  /** The first step that belongs to the phase: no worker takes one before it any more. */
+  readonly phaseFromStep: number;
+  /** How workers keep pace in it. */
+  readonly protocol: Protocol;
+  /** Times the learning rate of the schedule. */
+  readonly lrFactor: number;
+}
+
+/** The phase that a run begins with. */
+export function firstPhase(protocol: Protocol, lrFactor = 1): ViewPhase {
+  return { phase: 0, phaseFromStep: 0, protocol, lrFactor };
+}
+
 /** The view itself. */
-export interface View {
+export interface View extends ViewPhase {
   readonly run: string;
   /** Its id, which holds the coordinator's term: see ids.ts. */
   readonly number: number;
   /** Raised by every roll-back. */
   readonly generation: number;
-  /** The part of a plan of protocols. */
-  readonly phase: number;
-  /** The first step that belongs to the phase. */
-  readonly phaseFromStep: number;
   /** In ascending index. */
   readonly servers: readonly ViewServer[];
   /** In ascending rank. */

@@ -5,6 +5,7 @@
  */
 
 import type { PacelineError } from "../errors.js";
+import { paceTitle } from "../protocol/plan.js";
 import type {
   CoordinatorSnapshot,
   EpochRecord,
@@ -284,7 +285,7 @@ class OneReport {
     }
     const row = {
       experiment: spec.name,
-      mode: modeWord(spec.protocol.mode),
+      mode: modeWord(paceTitle(spec)),
       workers: spec.workersMax,
       seconds: result.trainingSeconds,
       epochSeconds: together.average_epoch_time_seconds,

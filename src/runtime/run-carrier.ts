@@ -6,7 +6,6 @@
 import { hostname } from "node:os";
 import type { WayBack } from "../core/coordinator/coordinator-events.js";
 import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
-import { paceOf } from "../core/sync/modes.js";
 import type { RunSetup, SaveRequest } from "../core/work/run-setup.js";
 import type { Dataset } from "../data/split.js";
 import { PacelineError } from "../errors.js";
@@ -294,14 +293,14 @@ export class RunCarrier {
   }
 
   async #saveCheckpoint(
-    { step, snapshot, view, why }: SaveRequest,
+    { step, snapshot, stepsAhead, why }: SaveRequest,
     { spec, layout }: RunSetup,
     state: CheckpointState,
     files: Files,
   ): Promise<number> {
     const { directory, settings } = this.#run();
     const applied = Math.min(...state.marks.map((marks) => marks.version));
-    const globalStep = paceOf(spec, view.phase).globalStep === "step" ? step : applied;
+    const globalStep = stepsAhead === null ? step : applied + stepsAhead;
     const { path } = directory;
     const picture = this.host.snapshot();
     const place = { path, keep: settings.keep, version: this.#version, spec, layout };

@@ -11,6 +11,7 @@ import { identifyDataset, inspectDataset, loadDataset } from "../data/dataset.js
 import { identityDifference } from "../data/identity.js";
 import type { Dataset } from "../data/split.js";
 import { PacelineError } from "../errors.js";
+import { paceTitle } from "../protocol/plan.js";
 import type { Feed, RunSpec } from "../protocol/run-spec.js";
 import {
   assertSameModel,
@@ -65,7 +66,7 @@ export interface PreparedRun extends RunStart {
 export async function prepareRun(
   options: RunSettings,
   configText: string,
-  kind: string = options.mode,
+  kind: string | null = null,
   demandStart: (start: Pick<PreparedRun, "state"> & Pick<RunSetup, "resume">) => void = () => {},
   reopens = false,
 ): Promise<PreparedRun> {
@@ -76,7 +77,11 @@ export async function prepareRun(
   const directory = await openRunDirectory({
     root: resumed?.root ?? options.runDir,
     name: options.name ?? resumed?.name ?? null,
-    stem: runStem({ model: draft.model, mode: kind, workers: options.workers.max }),
+    stem: runStem({
+      model: draft.model,
+      mode: kind ?? paceTitle(draft),
+      workers: options.workers.max,
+    }),
     resuming: resumed?.name != null || reopens,
     configText,
     takeOver: options.takeOver,

@@ -5,6 +5,7 @@
  */
 import type { PaceSettings } from "../core/sync/pace.js";
 import type { InjectedFault } from "../protocol/injected-fault.js";
+import type { PlanWords } from "../protocol/plan-text.js";
 import type { RunOptions } from "../protocol/run-options.js";
 import type { Cadence, Stem } from "../protocol/run-spec.js";
 
@@ -36,6 +37,12 @@ export interface ClusterSettings extends PaceSettings {
   readonly servers: { readonly min: number; readonly max: number };
   /** One of the modes of `core/sync`. */
   readonly mode: string;
+  /** Several after each other; null where there is one. */
+  readonly plan: PlanWords | null;
+  /** The same as Sync-Switch has it: 1 for BSP, 0 for ASP; null where it is not said so. */
+  readonly switchOrder: string | null;
+  /** Global steps at which its phases end, counted from the start. */
+  readonly trainSteps: readonly number[];
   /** Faults that the run brings upon itself; checked against the counts. */
   readonly inject: readonly InjectedFault[];
 }

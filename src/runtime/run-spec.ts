@@ -4,7 +4,7 @@
  * data. Nothing is read here: the same options and facts give the same spec.
  */
 
-import { paceOf, protocolOf } from "../core/sync/modes.js";
+import { paceOf } from "../core/sync/modes.js";
 import { batchesOfGlobalStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
 import { stemmedModels } from "../nn/models.js";
@@ -22,6 +22,7 @@ import { type Protocol, type RunSpec, runFields } from "../protocol/run-spec.js"
 import { scheduleFields } from "../protocol/schedule-spec.js";
 import { filled } from "../protocol/spec-option.js";
 import { factsOf, type UpdateRuleSpec, updateRuleFields } from "../protocol/update-rules.js";
+import { runPlanOf } from "./run-plan.js";
 import type { RunSettings } from "./run-settings.js";
 
 /** What a run spec needs besides options. */
@@ -44,13 +45,13 @@ export interface RunFacts {
  */
 export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   const { model, data, workers, servers } = options;
-  const protocol = protocolOf(options.mode, options);
+  const { protocol, plan } = runPlanOf(options, facts.trainExamples);
   if (model === null) throw usage("a run needs --model, such as --model mlp");
   if (data === null) throw usage("a run needs --data, such as --data mnist");
   demandExamples(options, facts);
   demandInjectable(options);
   demandComputable(options);
-  demandReducible(options, protocol);
+  demandReducible(options, [protocol, ...plan.map((phase) => phase.protocol)]);
   return {
     ...filled(runFields, options),
     run: facts.run,
@@ -66,6 +67,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
     servers: servers.min,
     serversMax: servers.max === servers.min ? null : servers.max,
     protocol,
+    plan,
     updateRule: updateRuleOf(options),
     schedule: {
       ...filled(scheduleFields, options),
@@ -107,7 +109,7 @@ function updateRuleOf(options: RunSettings): UpdateRuleSpec {
 function wholeWork(options: RunSettings, protocol: Protocol, trainExamples: number): number {
   const byEpochs = options.epochs * trainExamples;
   if (options.maxSteps === null) return byEpochs;
-  const batches = batchesOfGlobalStep(paceOf({ protocol }, 0), options.workers.max);
+  const batches = batchesOfGlobalStep(paceOf(protocol), options.workers.max);
   return Math.min(byEpochs, options.maxSteps * batches * options.batchSize);
 }
 
@@ -142,11 +144,13 @@ function demandComputable({ engine, dtype }: RunSettings): void {
 }
 
 /** What withstands arbitrary gradients puts those of one step in order, each of them whole. */
-function demandReducible({ reduce, mode, compress }: RunSettings, protocol: Protocol): void {
+function demandReducible({ reduce, compress }: RunSettings, protocols: readonly Protocol[]): void {
   if (!isRobust(reduce)) return;
   const asked = `--reduce ${reduce}`;
-  if (paceOf({ protocol }, 0).globalStep !== "step") {
-    const sentence = `${asked} with --mode ${mode}: its pushes are applied one by one`;
+  const apart = protocols.find((protocol) => paceOf(protocol).globalStep !== "step");
+  if (apart !== undefined) {
+    const where = protocols.length > 1 ? `${apart.mode} in the plan` : `--mode ${apart.mode}`;
+    const sentence = `${asked} with ${where}: its pushes are applied one by one`;
     throw usage(`${sentence}, so that none is left out; write --mode bsp, or --reduce mean`);
   }
   const { codec } = compress;

@@ -104,6 +104,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     stalenessScale: 0.1,
     stalenessFloor: 0.1,
     stalenessMax: 2 + random.below(4),
+    delayBound: 2 + (seed % 4),
   };
   const cadence = () =>
     random.below(3) === 0
@@ -135,6 +136,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
       augment: { cropPadding: 0, flip: false, standardise: false },
     },
     protocol: protocolOf(mode, settings),
+    plan: [],
     feed: random.below(2) === 0 ? feeds[0] : oneOf(feeds),
     updateRule: { ...defaultsOf(updateRuleFields), name, momentum: 0.9, weightDecayPlain: 0 },
     schedule: {

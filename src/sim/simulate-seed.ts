@@ -74,7 +74,7 @@ function unbrokenOf({ parts, ...run }: RunSchedule, verdict: SeedVerdict): RunSc
   const last = parts[verdict.outcomes.length - 1]!;
   const { spec } = last;
   const isAlike =
-    paceOf(spec, 0).meetsAtBoundaries &&
+    paceOf(spec.protocol).meetsAtBoundaries &&
     parts.every(({ spec: { workersMax } }) => workersMax === spec.workersMax) &&
     parts.every(({ refusals }) => refusals === 0) &&
     !pullsDifferences(spec.compression);

@@ -54,6 +54,9 @@ export class SimulatedTransport implements Transport {
   drain: Transport["drain"] = (address, member) =>
     this.#ask(address, "drain", (service) => service.drain(member));
 
+  switchTo: Transport["switchTo"] = (address, request) =>
+    this.#ask(address, "switch", (service) => service.switchTo(request));
+
   submit: Transport["submit"] = (address, submission) =>
     this.#ask(address, "submit", (service) => service.submit(submission));
 

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { termMax, termOf } from "../protocol/ids.js";
 import type { View } from "../protocol/view.js";
-import { runSpecForm } from "./checkpoint/manifest-form.js";
+import { protocolForm, runSpecForm } from "./checkpoint/manifest-form.js";
 import { stateFormat } from "./coordinator-state.js";
 
 const whole = z.int().nonnegative();
@@ -18,6 +18,9 @@ const view: z.ZodType<View> = z
     generation: whole,
     phase: whole,
     phaseFromStep: whole,
+    // Of a writer that knew no plans the run's own is filled in.
+    protocol: protocolForm.default({ mode: "" }),
+    lrFactor: z.number().positive().default(1),
     servers: z.array(
       z.object({ index: whole, ...identity, address: z.string(), frames: frames.nullable() }),
     ),
@@ -51,4 +54,9 @@ export const stateSchema = z
   .refine(
     ({ term, view }) => view === null || termOf(view.number) <= term,
     "a view of a later term",
-  );
+  )
+  .transform((state) => {
+    const { view, start } = state;
+    if (view === null || view.protocol.mode !== "") return state;
+    return { ...state, view: { ...view, protocol: start?.spec.protocol ?? { mode: "bsp" } } };
+  });

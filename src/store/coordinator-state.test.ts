@@ -28,6 +28,7 @@ const state: CoordinatorState = {
   run: "a-run-12",
   view: {
     ...{ run: "a-run-12", number: mint(3, 7), generation: 1, phase: 2, phaseFromStep: 40 },
+    ...{ protocol: { mode: "bsp" }, lrFactor: 0.25 },
     servers: [
       { index: 0, incarnation: mint(3, 1), address: "h:1", frames },
       { index: 1, incarnation: mint(2, 9), address: "h:2", frames: null },

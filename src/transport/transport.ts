@@ -22,6 +22,7 @@ import type {
 } from "../protocol/messages.js";
 import type { ResidualChunk, ResidualPlace } from "../protocol/residuals.js";
 import type { JobEvents, JobEventsRequest, Submission } from "../protocol/run-events.js";
+import type { Protocol } from "../protocol/run-spec.js";
 
 /**
  * Receives chunk messages, in order of arrival, two calls for each. Between the two, while the
@@ -79,6 +80,12 @@ export interface SessionChannel<Message> {
   close(): void;
 }
 
+/** Another way to keep pace, for the run of this name; "" for the only one that is on. */
+export interface SwitchRequest {
+  readonly protocol: Protocol;
+  readonly run: string;
+}
+
 /** What a coordinator offers to the network. */
 export interface CoordinatorService {
   register(request: RegisterRequest, peer: string): RegisterReply | Promise<RegisterReply>;
@@ -90,6 +97,8 @@ export interface CoordinatorService {
   status(): unknown;
   /** Has a member leave: what follows, in a sentence. Throws "refused" where it can't be. */
   drain(member: MemberPlace): string | Promise<string>;
+  /** Has workers keep pace in another way: what follows. Throws "refused" where they can't. */
+  switchTo(request: SwitchRequest): string | Promise<string>;
   /** Takes a run into the queue of a serving coordinator; returns the run's name or throws. */
   submit(submission: Submission): string | Promise<string>;
   /** A JSON document: the jobs, or the one of this name or number. Throws "refused" without it. */
@@ -132,6 +141,7 @@ export interface Transport {
   openChunks(address: string, receiver: ChunkReceiver): ChunkChannel;
   status(address: string): Promise<unknown>;
   drain(address: string, member: MemberPlace): Promise<string>;
+  switchTo(address: string, request: SwitchRequest): Promise<string>;
   submit(address: string, submission: Submission): Promise<string>;
   jobs(address: string, job: string): Promise<unknown>;
   cancelJob(address: string, job: string): Promise<string>;

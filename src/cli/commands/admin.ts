@@ -1,4 +1,6 @@
 /** `paceline admin`: acts on the run that a coordinator carries out. */
+import { basename } from "node:path";
+import type { PaceSettings } from "../../core/sync/pace.js";
 import { PacelineError } from "../../errors.js";
 import type { MemberPlace } from "../../protocol/identity.js";
 import { alternatives, didYouMean } from "../../suggest.js";
@@ -7,7 +9,7 @@ import { type AdminCall, coordinatorAddress, coordinatorOfRun } from "../coordin
 import type { CommandPlan } from "./command-plan.js";
 
 /** What the command is given besides its words. */
-export type AdminOptions = AdminCall["options"] & { readonly runDir: string };
+export type AdminOptions = AdminCall["options"] & PaceSettings & { readonly runDir: string };
 
 /** What an action does at a coordinator, with the words behind its name: a sentence on it. */
 type Action = (
@@ -16,7 +18,7 @@ type Action = (
   options: AdminOptions,
 ) => Promise<string>;
 
-const actions: Readonly<Record<string, Action>> = { drain };
+const actions: Readonly<Record<string, Action>> = { drain, switch: switchMode };
 
 /** The command with its words. */
 export const adminPlan: CommandPlan = {
@@ -30,8 +32,14 @@ export const adminPlan: CommandPlan = {
       words: "MEMBER [RUN]",
       sentence: "have a server or worker leave while the run goes on, as server-1 or worker-2",
     },
+    {
+      name: "switch",
+      words: "MODE [RUN]",
+      sentence: "have workers keep pace in another mode while the run goes on, as asp",
+    },
   ],
   examples: [
+    "paceline admin switch asp mlp-bsp-4w-001",
     "paceline admin drain worker-2 mlp-bsp-4w-001",
     "paceline admin drain server-1 --coordinator 127.0.0.1:8000",
   ],
@@ -77,15 +85,48 @@ async function drain(
     throw usage(`paceline admin drain takes one member, and got ${words.join(" ")}; ${example}`);
   }
   const member = memberNamed(name);
-  if (run === undefined && options.coordinator === null) {
-    throw usage("where does the coordinator listen? Give the name of its run, or --coordinator");
-  }
   const { runDir } = options;
   const address =
     run === undefined
-      ? await coordinatorAddress(options, transport)
+      ? await placeOf(run, transport, options)
       : await coordinatorOfRun(run, runDir);
   return transport.drain(address, member);
+}
+
+/** The run keeps its own parameters of the mode, where it names that. */
+async function switchMode(
+  words: readonly string[],
+  transport: Transport,
+  options: AdminOptions,
+): Promise<string> {
+  const { modeNamed, modes, protocolOf } = await import("../../core/sync/modes.js");
+  const mode = words.map(modeNamed).find((found) => found !== null);
+  const known = alternatives(modes().map(({ name }) => name));
+  if (mode === undefined || mode === null) {
+    const got = words.length === 0 ? "" : `, and got ${words.join(" ")}`;
+    throw usage(`paceline admin switch needs a mode, ${known}${got}`);
+  }
+  const [run, ...others] = words.filter((word) => modeNamed(word) !== mode);
+  if (others.length > 0) {
+    throw usage(`paceline admin switch takes a mode and a run, and got ${words.join(" ")}`);
+  }
+  const address = await placeOf(run, transport, options);
+  const request = {
+    protocol: protocolOf(mode, options),
+    run: run === undefined ? "" : basename(run),
+  };
+  return transport.switchTo(address, request);
+}
+
+/** Where the run is led, as its folder or --coordinator says. */
+async function placeOf(
+  run: string | undefined,
+  transport: Transport,
+  options: AdminOptions,
+): Promise<string> {
+  if (options.coordinator !== null) return coordinatorAddress(options, transport);
+  if (run !== undefined) return coordinatorOfRun(run, options.runDir);
+  throw usage("where does the coordinator listen? Give the name of its run, or --coordinator");
 }
 
 const memberName = /^(server|worker)-(\d{1,4})$/;

@@ -8,6 +8,7 @@ import { inspectDataset } from "../../data/dataset.js";
 import { trainableValues } from "../../nn/model.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { placeChunks, ringName } from "../../protocol/placement/placement.js";
+import { paceTitle } from "../../protocol/plan.js";
 import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
 import { layoutOf, modelOf } from "../../runtime/compute/initial-state.js";
 import { usableCores } from "../../runtime/process/cores.js";
@@ -69,7 +70,7 @@ export async function planRun(options: ResolvedOptions, cores: number): Promise<
   const slice = Math.ceil(spec.trainExamples / spec.workersMax);
   const stepsPerEpoch = Math.ceil(slice / spec.batchSize);
   const batches = spec.epochs * stepsPerEpoch * spec.workersMax;
-  const updates = batches / batchesOfGlobalStep(paceOf(spec, 0), spec.workersMax);
+  const updates = batches / batchesOfGlobalStep(paceOf(spec.protocol), spec.workersMax);
   return {
     spec,
     parameters,
@@ -92,7 +93,7 @@ function printPlan(plan: DryRun, command: "train" | "baseline"): string {
   const ofCluster = [
     `workers    ${max}, continues with as few as ${min}; batch ${spec.batchSize} each`,
     `servers    ${serversText(spec)}: ${loadTexts.join(", ")} values`,
-    `pace       ${spec.protocol.mode}`,
+    `pace       ${paceTitle(spec)}`,
   ];
   const batches = max === 1 ? "a batch" : `${max} batches`;
   const lines = [

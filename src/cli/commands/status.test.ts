@@ -5,6 +5,7 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { PacelineError } from "../../errors.js";
+import { resolve } from "../../options/resolve.js";
 import type { MemberPlace } from "../../protocol/identity.js";
 import type { CoordinatorSnapshot, Submission } from "../../protocol/run-events.js";
 import { idleWorker } from "../../protocol/statistics.js";
@@ -17,7 +18,8 @@ import { submit } from "./submit.js";
 
 const runDir = mkdtempSync(join(tmpdir(), "paceline-admin-"));
 after(() => rmSync(runDir, { recursive: true, force: true }));
-const options = { coordinator: "127.0.0.1:8000", ioTimeoutMs: 30_000, json: false };
+const address = { coordinator: "127.0.0.1:8000", ioTimeoutMs: 30_000, json: false };
+const options = { ...resolve("admin", {}).options, ...address };
 
 const snapshot: CoordinatorSnapshot = {
   run: "trial-1",
@@ -81,7 +83,13 @@ const snapshot: CoordinatorSnapshot = {
 
 function serviceWith(parts: Partial<CoordinatorService>): CoordinatorService {
   const unasked = () => assert.fail("nobody asked for this");
-  const calls = { register: unasked, open: unasked, status: unasked, drain: unasked };
+  const calls = {
+    register: unasked,
+    open: unasked,
+    status: unasked,
+    drain: unasked,
+    switchTo: unasked,
+  };
   const values = {
     ...{ submit: unasked, jobs: unasked, cancelJob: unasked, jobEvents: unasked },
     readExamples: unasked,

@@ -20,6 +20,8 @@ import type { SaveRequest } from "../work/run-setup.js";
 import { DueByClock } from "../work/what-is-due.js";
 import { CheckpointCut, type CutFloor, type Tally } from "./checkpoint-cut.js";
 import type { SaveEvent } from "./coordinator-events.js";
+import type { PhaseRounds } from "./phase-rounds.js";
+import type { StepCounter } from "./plan-progress.js";
 import type { Saves } from "./saves.js";
 import type { Standstill } from "./standstill.js";
 import type { TrainingPort } from "./training-port.js";
@@ -39,6 +41,7 @@ export interface CheckpointFloor extends CutFloor {
   standBefore(step: number): void;
   /** Global steps so far. */
   globalSteps(): number;
+  readonly phases: Pick<PhaseRounds, "counter" | "stepsAhead">;
 }
 
 /** So long a checkpoint may wait for the one before without anything being said. */
@@ -57,6 +60,7 @@ export class CheckpointRounds {
   #begunMs: number | null = null;
   #isToldLate = false;
   readonly #ids: IdSource;
+  #reached: StepCounter = (step) => step;
   /** The one on its way, until it is written or given up, where nobody stops for it. */
   #cut: CheckpointCut | null = null;
   /** What waits for the one that is being written; null while nothing does. */
@@ -127,8 +131,15 @@ export class CheckpointRounds {
     const residuals = barrier.given();
     const version = why === "final" ? evaluator.finalVersion : null;
     const leisureMs = this.#leisureMs(why, nowMs);
-    const snapshot = this.#floor.snapshot();
-    this.#port.save({ view, step, why, snapshot, isCut: false, version, residuals, leisureMs });
+    const [snapshot, stepsAhead] = [this.#floor.snapshot(), this.#begin()];
+    const about = { view, step, why, snapshot, isCut: false, version, residuals } as const;
+    this.#port.save({ ...about, stepsAhead, leisureMs });
+  }
+
+  /** One begins, and counts as the present phase does. */
+  #begin(): number | null {
+    this.#reached = this.#floor.phases.counter();
+    return this.#floor.phases.stepsAhead;
   }
 
   /** Nobody stops for the one that is due. */
@@ -141,8 +152,9 @@ export class CheckpointRounds {
     this.#byClock.tried(nowMs);
     this.#cut = new CheckpointCut(this.#ids.next(), view, this.#floor, this.#port);
     const leisureMs = this.#leisureMs("checkpoint", nowMs);
+    const [snapshot, stepsAhead] = [this.#floor.snapshot(), this.#begin()];
     const about = { why: "checkpoint", isCut: true, version: null, residuals: [] } as const;
-    this.#port.save({ ...about, view, step, snapshot: this.#floor.snapshot(), leisureMs });
+    this.#port.save({ ...about, view, step, snapshot, stepsAhead, leisureMs });
   }
 
   /** A worker tells what its assignment has come to at a cut. */
@@ -185,7 +197,7 @@ export class CheckpointRounds {
 
   /** Servers have copied, or one has ended: what that was for, null where none has. */
   take(event: SaveEvent, nowMs: number): SaveRequest["why"] | null {
-    const { saves, pace } = this.#floor;
+    const { saves } = this.#floor;
     if (event.type === "marked") {
       this.#cut?.settle(event.limits);
       return null;
@@ -204,7 +216,7 @@ export class CheckpointRounds {
     if (why === null || saves.isDueAgain(event)) return null;
     this.#tellOfWait(nowMs);
     if (!isBeside) this.#goOn(nowMs);
-    const reached = pace.globalStep === "step" ? event.step : event.version;
+    const reached = this.#reached(event.step, event.version);
     this.#port.emit(saves.keep(event, why, reached));
     if (saves.isTakenAgain(event)) {
       this.#port.emit({ kind: "info", text: "another checkpoint is taken in its place" });

@@ -11,7 +11,7 @@ import type { RunSetup } from "../work/run-setup.js";
 import type { WorkAccount, WorkDealer, WorkFloor, WorkRecord } from "../work/work-floor.js";
 
 /**
- * The account of the work and who deals it. The resumed checkpoint may have sealed steps that no
+ * The account of the work, and how one is made who deals it in the present phase. The resumed checkpoint may have sealed steps that no
  * worker took, which are gone for those who go on.
  *
  * @param record all of the account as it was, where a coordinator goes on amid the work.
@@ -21,7 +21,7 @@ export function wayOfDealing(
   { resume, sealedStep = -1 }: Pick<RunSetup, "resume" | "sealedStep">,
   term: number,
   record: WorkRecord | null = null,
-): { readonly account: WorkAccount; readonly dealer: WorkDealer } {
+): { readonly account: WorkAccount; deal(): WorkDealer } {
   const { spec, pace } = floor;
   const ids = new IdSource(term);
   const kept = record ?? resume?.cursor;
@@ -29,9 +29,9 @@ export function wayOfDealing(
   if (spec.feed === "static") {
     const account = new Cursor(spec, pace, kept, ids);
     if (skipsSealed) account.standBefore(sealedStep + 1);
-    return { account, dealer: pace.dealRanges(floor, account) };
+    return { account, deal: () => floor.pace.dealRanges(floor, account) };
   }
   const account = new BatchPool(spec, pace, kept, ids);
   if (skipsSealed) account.standBefore(sealedStep + 1);
-  return { account, dealer: pace.dealBatches(floor, account) };
+  return { account, deal: () => floor.pace.dealBatches(floor, account) };
 }

@@ -13,6 +13,7 @@ import type {
   RegisterRequest,
 } from "../../protocol/messages.js";
 import type { RunEvent, RunResult } from "../../protocol/run-events.js";
+import type { Protocol } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import type { RosterConfig } from "../members/roster.js";
 import type { RunSetup, SaveRequest, TrainingSnapshot } from "../work/run-setup.js";
@@ -21,7 +22,7 @@ import type { ProcessEnd } from "./run-ending.js";
 import type { SaveEnd } from "./saves.js";
 
 /** What comes of the asking for a member to leave, in a sentence; or why nothing does. */
-export interface DrainAnswer {
+export interface OrderAnswer {
   readonly isAccepted: boolean;
   readonly text: string;
 }
@@ -65,8 +66,10 @@ export type CoordinatorEvent =
       readonly run?: string;
     }
   | { readonly type: "interrupt"; readonly reason: string }
-  /** Somebody asks for a member to leave; answered by `drainAnswered`. */
+  /** Somebody asks for a member to leave; answered by `orderAnswered`. */
   | { readonly type: "drain"; readonly request: MemberPlace }
+  /** Somebody asks for another way to keep pace; answered by `orderAnswered`. */
+  | { readonly type: "switch"; readonly request: Protocol }
   | { readonly type: "tick" };
 
 /** What comes of a `save`. */
@@ -109,9 +112,9 @@ export type CoordinatorEffect =
       readonly reply: RegisterReply;
     }
   | {
-      readonly type: "drainAnswered";
-      readonly request: MemberPlace;
-      readonly answer: DrainAnswer;
+      readonly type: "orderAnswered";
+      readonly request: MemberPlace | Protocol;
+      readonly answer: OrderAnswer;
     }
   /**
    * Make this durable in place of the record before; nothing that follows is done until it is, and

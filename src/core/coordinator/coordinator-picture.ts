@@ -47,7 +47,7 @@ export function pictureOf(
     ),
     moves: training?.servers.moves ?? { left: 0, total: 0 },
     algorithms: algorithmsOf(roster),
-    evaluations: training?.evaluations ?? [],
+    evaluations: training?.evaluator.records ?? [],
   };
 }
 

@@ -138,7 +138,7 @@ test("without a run a member that is drained leaves at once, and is told so once
       return effect.type === "send" && effect.message.type === "stop" ? [effect.message] : [];
     });
     const answer = effects.flatMap((effect) => {
-      return effect.type === "drainAnswered" ? [effect.answer] : [];
+      return effect.type === "orderAnswered" ? [effect.answer] : [];
     });
     return { stops, answer };
   };
@@ -192,7 +192,7 @@ test("a worker's viewAck does not count as that of the server of its rank", () =
     if (told || to !== "server-0" || message.type !== "view") return;
     told = true;
     const { rank, incarnation } = cluster.worker(0)!;
-    const counts = { sealedStep: -1, clockMin: 0, departed: [] };
+    const counts = { sealedStep: -1, clockMin: 0, version: 0, departed: [] };
     const forged = { type: "viewAck", view: message.view.number, ...counts } as const;
     cluster.tell({
       type: "message",

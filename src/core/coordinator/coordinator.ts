@@ -29,7 +29,7 @@ import type {
 import { beginningOf, type Phase } from "./coordinator-phase.js";
 import { pictureOf } from "./coordinator-picture.js";
 import { type CoordinatorRecord, goneFrom, type Return, withRecord } from "./coordinator-record.js";
-import { type DrainScene, drain, letGo } from "./draining.js";
+import { type DrainScene, letGo, obey } from "./draining.js";
 import {
   invitation,
   modelObjection,
@@ -141,7 +141,8 @@ export class Coordinator {
         this.#onInterrupt(event.reason);
         break;
       case "drain":
-        drain(event.request, this.#drainScene(), nowMs);
+      case "switch":
+        obey(event, this.#drainScene(), nowMs);
         break;
       default:
         event satisfies { readonly type: "tick" };
@@ -258,8 +259,6 @@ export class Coordinator {
     noteCounts(member, message, this.#setup === null ? null : this.#counts);
     switch (message.type) {
       case "heartbeat":
-        member.activity = message.activity;
-        member.reach = message.reach;
         if (message.term > this.term) this.#end(endingDeposed(member, message.term, this.term));
         break;
       case "ready":
@@ -344,8 +343,8 @@ export class Coordinator {
   }
 
   #expel(member: Member, reason: string): void {
-    const { role, rank, incarnation } = member;
     this.#forget(member);
+    const { role, rank, incarnation } = member;
     this.#effects.push({ type: "drop", member: { role, rank, incarnation }, reason });
   }
 
@@ -353,11 +352,13 @@ export class Coordinator {
     const { role, rank, incarnation } = member;
     this.#expel(member, reason);
     if (this.#phase.name === "stopping") return;
+    const told = this.#effects.length; // A loss is told before the view that follows from it.
     const counted = role === "worker" && this.#training?.onWorkerLost(member, this.#nowMs);
     const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
     const text = lossOf(member, reason, left, this.#trained?.globalSteps() ?? 0);
-    const isAsked = member.dismissal !== null;
-    this.#emit({ kind: isAsked ? "left" : "lost", role, rank, incarnation, text });
+    const kind = member.dismissal === null ? "lost" : "left";
+    const event: RunEvent = { kind, role, rank, incarnation, text };
+    this.#effects.splice(told, 0, { type: "event", event });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
     if (role !== "server" || forming || member.toldOf !== this.spec?.run) return;
     if (this.#training?.onServerLost(member, this.#nowMs) === true) return;

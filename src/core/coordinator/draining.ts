@@ -1,5 +1,6 @@
 /**
- * Members that leave while others go on: may they, and what follows. A worker leaves once its
+ * What somebody asks a run for while it is on: another way to keep pace (phase-rounds.ts), or
+ * members that leave while others go on: may they, and what follows. A worker leaves once its
  * present step is complete, a server once others hold its chunks (run-servers.ts); who has no part
  * in a run leaves at once.
  *
@@ -9,9 +10,10 @@
  * while the run needs what it alone has, and asks again.
  */
 import type { MemberPlace } from "../../protocol/identity.js";
-import type { RunSpec } from "../../protocol/run-spec.js";
+import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { type Member, nameOf, type Roster } from "../members/roster.js";
-import type { CoordinatorEffect, DrainAnswer } from "./coordinator-events.js";
+import { protocolProblem } from "../sync/modes.js";
+import type { CoordinatorEffect, CoordinatorEvent, OrderAnswer } from "./coordinator-events.js";
 import type { Phase } from "./coordinator-phase.js";
 import type { Training } from "./training.js";
 import { chunkCount } from "./training-words.js";
@@ -25,12 +27,18 @@ export interface DrainScene {
   perform(effect: CoordinatorEffect): void;
 }
 
-/** Has a member drained, or says why not: in the answer, and in the run's events. */
-export function drain(request: MemberPlace, scene: DrainScene, nowMs: number): void {
-  const answer = drained(request, scene, nowMs);
+/** Does what somebody asks for, or says why not: in the answer, and in the run's events. */
+export function obey(
+  order: CoordinatorEvent & { readonly type: "drain" | "switch" },
+  scene: DrainScene,
+  nowMs: number,
+): void {
+  const { request } = order;
+  const isDrain = order.type === "drain";
+  const answer = isDrain ? drained(order.request, scene, nowMs) : switched(order.request, scene);
   const { isAccepted, text } = answer;
   if (isAccepted) scene.perform({ type: "event", event: { kind: "info", text } });
-  scene.perform({ type: "drainAnswered", request, answer });
+  scene.perform({ type: "orderAnswered", request, answer });
 }
 
 /**
@@ -47,7 +55,7 @@ export function letGo(member: Member, why: string, scene: DrainScene, nowMs: num
   scene.perform({ type: "event", event: { kind: "info", text: told } });
 }
 
-function leaveOf(member: Member, scene: DrainScene, nowMs: number): DrainAnswer {
+function leaveOf(member: Member, scene: DrainScene, nowMs: number): OrderAnswer {
   const { phase, training, roster, perform } = scene;
   const leave = (afterStep: boolean) =>
     perform(dismissalOf(member, `${nameOf(member)} drained`, afterStep));
@@ -67,7 +75,7 @@ function leaveOf(member: Member, scene: DrainScene, nowMs: number): DrainAnswer 
   return { isAccepted: true, text: "it leaves, as others have copies of all its chunks" };
 }
 
-function drained(request: MemberPlace, scene: DrainScene, nowMs: number): DrainAnswer {
+function drained(request: MemberPlace, scene: DrainScene, nowMs: number): OrderAnswer {
   const { phase, roster, training, perform } = scene;
   const name = nameOf(request);
   const member = roster.get(request.role, request.rank);
@@ -103,6 +111,16 @@ function drained(request: MemberPlace, scene: DrainScene, nowMs: number): DrainA
   return { isAccepted: true, text: `${name} is drained: ${chunkCount(chunks)} to be moved` };
 }
 
+function switched(protocol: Protocol, { phase, training }: DrainScene): OrderAnswer {
+  const problem = protocolProblem(protocol);
+  if (problem !== null) return refused(problem);
+  if (phase === "idle") return refused("no run is on");
+  if (phase !== "training" || training?.running !== true || training.isClosing) {
+    return refused(`there is no switch while the run is ${standing(phase, training)}`);
+  }
+  return training.phases.ask(protocol);
+}
+
 /** Tells a member to leave; `afterStep` has a worker complete its step first. */
 export function dismissalOf(member: Member, text: string, afterStep = false): CoordinatorEffect {
   const { role, rank } = member;
@@ -125,7 +143,7 @@ function workerObjection(
   return `${nameOf(member)} can't be drained: ${are} and at least ${least} must be left`;
 }
 
-function refused(text: string): DrainAnswer {
+function refused(text: string): OrderAnswer {
   return { isAccepted: false, text };
 }
 

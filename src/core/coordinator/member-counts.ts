@@ -25,8 +25,10 @@ function countsIn(message: MemberMessage): ToldCounts | null {
   return { server: null, worker: message.done.statistics };
 }
 
-/** Keeps what a message tells of its member's counts: as the latest, and in those of a run. */
+/** Keeps what a message tells of its member: what it does, and counts, also in those of a run. */
 export function noteCounts(member: Member, message: MemberMessage, run: MemberCounts | null): void {
+  if (message.type === "heartbeat")
+    [member.activity, member.reach] = [message.activity, message.reach];
   const counts = countsIn(message);
   if (counts === null) return;
   member.server = counts.server;

@@ -13,10 +13,9 @@ import {
   emptyHeader,
 } from "../../protocol/messages.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
-import type { View } from "../../protocol/view.js";
+import { firstPhase, type View } from "../../protocol/view.js";
 import { Shard } from "../server/shard.js";
 import type { ShardEffect, ShardEvent } from "../server/shard-events.js";
-import { paceOf } from "../sync/modes.js";
 import { Worker } from "../worker/worker.js";
 import type { WorkerEffect, WorkerEvent } from "../worker/worker-events.js";
 import { ViewRounds } from "./view-rounds.js";
@@ -41,8 +40,8 @@ class Scene {
     const servers = [0, 1].map((index) => {
       return { index, incarnation: mint(3, 1 + index), address: "", frames: null };
     });
-    const replicas = [[0], [0]];
-    this.rounds = new ViewRounds({ run: "r", servers, replicas }, paceOf(spec, 0), 3);
+    const [replicas, phase] = [[[0], [0]], firstPhase(spec.protocol)];
+    this.rounds = new ViewRounds({ run: "r", servers, replicas, phase }, 3);
     this.workers.forEach((_, rank) => {
       this.rounds.admit({ rank, incarnation: mint(3, 9 + rank), fromStep: 0 });
       this.say(rank, { type: "prepare", spec, residuals: false, layout });

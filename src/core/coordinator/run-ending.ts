@@ -140,7 +140,7 @@ export function resultOf(
     tornSteps: training?.tornSteps ?? 0,
     skippedExamples: epochs.reduce((sum, epoch) => sum + epoch.skipped, 0),
     epochs,
-    evaluations: training?.evaluations ?? [],
+    evaluations: training?.evaluator.records ?? [],
     servers: counts.servers,
     workers: counts.workers,
     earlierWorkers: counts.earlier,

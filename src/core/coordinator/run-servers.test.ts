@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { layOut } from "../../protocol/layout.js";
-import type { View } from "../../protocol/view.js";
+import { firstPhase, type View } from "../../protocol/view.js";
 import { Roster } from "../members/roster.js";
 import { specOf } from "../testing/model-run.js";
 import { RunServers } from "./run-servers.js";
@@ -10,7 +10,7 @@ import { RunServers } from "./run-servers.js";
 const layout = layOut([{ name: "w", shape: [6], group: "weight" }], 1);
 const times = { heartbeatIntervalMs: 1, leaseMs: 1, closedGraceMs: 1, rankGraceMs: 0 };
 const idle = { isSaving: false, isBeside: false };
-const nothing = { sealedStep: -1, clockMin: 0, departed: [] };
+const nothing = { sealedStep: -1, clockMin: 0, version: 0, departed: [] };
 
 /** Three servers whose first view is due. */
 function begin(replicas = 2) {
@@ -23,7 +23,7 @@ function begin(replicas = 2) {
     return member;
   });
   const setup = { spec: specOf({ replicas, servers: 2, serversMax: 4 }), layout, resume: null };
-  const servers = new RunServers(setup, 1, members);
+  const servers = new RunServers(setup, 1, members, firstPhase(setup.spec.protocol));
   const told: string[] = [];
   const port = {
     emit: ({ text }: { readonly text: string }) => void told.push(text),

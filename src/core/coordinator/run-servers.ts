@@ -9,9 +9,8 @@
  */
 import type { MemberMessage } from "../../protocol/messages.js";
 import type { RunEvent } from "../../protocol/run-events.js";
-import type { ViewServer } from "../../protocol/view.js";
+import type { ViewPhase, ViewServer } from "../../protocol/view.js";
 import { type Member, nameOf } from "../members/roster.js";
-import { paceOf } from "../sync/modes.js";
 import type { RunSetup } from "../work/run-setup.js";
 import type { CoordinatorRecord } from "./coordinator-record.js";
 import { type MoveCount, Replication } from "./replication.js";
@@ -68,6 +67,7 @@ export class RunServers {
     { spec, layout, generation }: RunSetup,
     term: number,
     members: readonly Member[],
+    phase: ViewPhase,
     record: Pick<CoordinatorRecord, "view" | "stand"> | null = null,
   ) {
     const { chunks } = layout;
@@ -78,8 +78,8 @@ export class RunServers {
     this.#wanted = replicas;
     this.#min = spec.servers;
     this.#replication = new Replication(request, record?.view.replicas);
-    const first = { run, servers: inView, replicas: this.#replication.replicas };
-    this.views = new ViewRounds(first, paceOf(spec, 0), term, generation);
+    const first = { run, servers: inView, replicas: this.#replication.replicas, phase };
+    this.views = new ViewRounds(first, term, generation);
     if (record !== null) this.views.restore(record.view, record.stand);
     this.views.nominate(this.#replication.candidates);
   }

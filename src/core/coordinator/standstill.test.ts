@@ -53,6 +53,10 @@ class Floor implements StandstillFloor {
 
   halt(): void {}
 
+  enterPhase(): boolean {
+    return false;
+  }
+
   cut(): void {
     this.done.push("cut");
   }

@@ -5,7 +5,7 @@
  * have, and they go on; what the run ends with is written first. A checkpoint that can be of a cut
  * stops nobody (checkpoint-cut.ts), unless they rest for something else. An ending lets nobody go
  * on and has nothing evaluated; and while there are fewer workers than there must be, all rest,
- * with nothing to be written.
+ * with nothing to be written. The next phase of a plan begins in a rest, too.
  *
  * Invariant: one thing at a time. What is wanted meanwhile waits, the weightiest of it; a rest for
  * want of workers, or for an evaluation, becomes one for a checkpoint or an ending without anybody
@@ -41,6 +41,11 @@ export interface StandstillFloor {
   evaluateHere(wish: EvaluationWish, reachedStep: number): void;
   /** Saving begins: epochs' clocks stand still. */
   halt(): void;
+  /**
+   * Enters the next phase of the plan where one is due, as everybody rests after `limit`: true
+   * where a view is to say so first.
+   */
+  enterPhase(limit: number): boolean;
   /** Begins a checkpoint of a cut, for which nobody stops. */
   cut(): void;
   /** Writes everything; all stand at the barrier. */
@@ -112,6 +117,10 @@ export class Standstill {
     if (pause === null || !pause.quiet || this.#floor.views.busy) return false;
     if (this.#isEvaluating(pause)) return false;
     switch (pause.reason) {
+      case "switch":
+        if (this.#floor.enterPhase(pause.limit)) return false;
+        this.#lift();
+        return true;
       case "evaluation":
         this.#lift();
         return true;

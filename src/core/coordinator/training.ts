@@ -11,13 +11,11 @@
  */
 
 import type { WorkerIdentity } from "../../protocol/identity.js";
-import { IdSource, shownId, termOf } from "../../protocol/ids.js";
+import { IdSource, shownId } from "../../protocol/ids.js";
 import type { Assignment, CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
-import type { EvaluationRecord } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import type { Member } from "../members/roster.js";
-import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
 import type { BarrierRound } from "../work/barrier-round.js";
 import type { EpochRecords } from "../work/epoch-records.js";
@@ -31,7 +29,8 @@ import type { SaveEvent } from "./coordinator-events.js";
 import type { CoordinatorRecord } from "./coordinator-record.js";
 import { EvaluationRounds } from "./evaluation-rounds.js";
 import { Gathering } from "./gathering.js";
-import { stepOfAll } from "./member-counts.js";
+import { PhaseRounds } from "./phase-rounds.js";
+import { PlanProgress, type StepCounter } from "./plan-progress.js";
 import type { ClosedRun, Ending } from "./run-ending.js";
 import { RunServers } from "./run-servers.js";
 import { Saves } from "./saves.js";
@@ -40,12 +39,9 @@ import type { TrainingMembers, TrainingPort } from "./training-port.js";
 import { dealtAgain, headCount, refusalOf } from "./training-words.js";
 import type { RoundOutcome, ViewRounds } from "./view-rounds.js";
 
-type Returned = MemberMessage & { readonly type: "returned" };
-
 /** The machine's part for one run. */
 export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   readonly spec: RunSpec;
-  readonly pace: Pace;
   readonly views: ViewRounds;
   readonly evaluator: Evaluator;
   /** Workers that are ready, in a view or not. */
@@ -54,7 +50,11 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   readonly saves: Saves;
   readonly #port: TrainingPort;
   readonly #account: RunAccount;
-  readonly #dealer: WorkDealer;
+  /** Who deals the work in the present phase. */
+  #dealer: WorkDealer;
+  readonly #deal: () => WorkDealer;
+  readonly #plan: PlanProgress;
+  readonly phases: PhaseRounds;
   readonly servers: RunServers;
   readonly #term: number;
   readonly #still: Standstill;
@@ -71,7 +71,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     const { term, servers, workers, record = null } = members;
     const { spec, resume } = setup;
     this.spec = spec;
-    this.pace = paceOf(spec, 0);
+    this.#plan = new PlanProgress(spec, resume?.plan);
     this.joiners = new Gathering(spec.workersMax);
     this.ready = this.joiners.ready;
     this.#port = port;
@@ -80,25 +80,32 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#still = new Standstill(this, new IdSource(term));
     this.#checkpoints = new CheckpointRounds(this, this.#still, port, new IdSource(term));
     const stand = record?.stand ?? null;
-    const { account, dealer } = wayOfDealing(this, setup, term, stand?.work);
-    this.#account = new RunAccount(account, resume);
-    this.#dealer = dealer;
-    const countsUpdates = this.pace.globalStep === "push";
-    const evaluations = resume?.evaluations ?? [];
-    const ids = new IdSource(term);
-    this.evaluator = new Evaluator(spec.testExamples, evaluations, ids, countsUpdates);
+    const { account: work, deal } = wayOfDealing(this, setup, term, stand?.work);
+    this.#account = new RunAccount(work, resume);
+    [this.#deal, this.#dealer] = [deal, deal()];
+    const stepOf: StepCounter = (...told) => this.#plan.counter()(...told);
+    const { evaluations = [] } = resume ?? {};
+    this.evaluator = new Evaluator(spec.testExamples, evaluations, new IdSource(term), stepOf);
     this.#rounds = new EvaluationRounds(this, (event) => port.emit(event));
-    this.servers = new RunServers(setup, term, servers, record);
+    this.servers = new RunServers(setup, term, servers, this.#plan.phase, record);
     this.views = this.servers.views;
+    const { evaluator, saves, views } = this;
+    const ground = { spec, port, evaluator, saves, views, account: this.#account };
+    this.phases = new PhaseRounds({ ...ground, still: this.#still }, this.#plan);
     for (const { rank, incarnation } of workers) {
       this.joiners.begin({ rank, incarnation });
-      const fromStep = account.firstStepOf(rank);
+      const fromStep = work.firstStepOf(rank);
       if (record === null) this.views.admit({ rank, incarnation, fromStep });
     }
     if (stand === null) return;
     this.saves.restore(stand.saves);
     if (stand.hasFinal) this.evaluator.ended();
     if (stand.saves.isDue) this.#still.want("checkpoint");
+  }
+
+  /** How workers keep pace in the present phase. */
+  get pace(): Pace {
+    return this.#plan.pace;
   }
 
   /** True when every assignment is done, evaluated and saved. */
@@ -136,11 +143,6 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     return this.#checkpoints.activity() ?? `epoch ${this.epoch + 1} of ${this.spec.epochs}`;
   }
 
-  /** Evaluations so far. */
-  get evaluations(): readonly EvaluationRecord[] {
-    return this.evaluator.records;
-  }
-
   /** The account of epochs. */
   get records(): EpochRecords {
     return this.#account.epochs;
@@ -157,10 +159,15 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   globalSteps(): number {
-    // What servers tell from time to time may be from before the last checkpoint or evaluation.
-    const evaluatedStep = this.evaluator.records.at(-1)?.step ?? 0;
-    const toldStep = stepOfAll(this.#port.serverStatistics());
-    return Math.max(this.saves.reachedStep, evaluatedStep, toldStep);
+    return this.phases.globalSteps();
+  }
+
+  /** One after the other: what a cut is made of belongs to one phase. */
+  enterPhase(limit: number): boolean {
+    if (this.#checkpoints.isCutting) return true;
+    const isEntered = this.phases.enter(limit);
+    if (isEntered) this.#dealer = this.#deal();
+    return isEntered;
   }
 
   activeRanks(): number[] {
@@ -291,7 +298,10 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
         this.#onRefused(rank, message.assignment, message.reason);
         break;
       case "returned":
-        if (this.isActive(rank, member.incarnation)) this.#onReturned(rank, message);
+        if (this.isActive(rank, member.incarnation)) {
+          const lost = this.#account.returned(rank, message, this.#term);
+          if (lost !== null) this.give(rank, lost, null);
+        }
         break;
       case "evaluated":
         this.evaluator.report(message);
@@ -324,11 +334,14 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#checkpoints.writeAgain(nowMs);
     if (this.#stage !== "training") return;
     this.joiners.open(nowMs);
-    this.#watchNumbers();
+    // Below the minimum nobody trains on.
+    if (this.joiners.count < this.spec.workersMin) this.#still.want("shortage");
+    else this.#still.suffice();
     if (this.#still.isSaving || this.#checkpoints.isMarking) return;
     this.#evaluateOn();
     if (this.finished) return;
     this.#checkpoints.look(nowMs);
+    if (!this.pace.meetsAtBoundaries) this.phases.endsPhase();
     this.#dealer.advance(this.#still.limit);
     if (this.running && this.#still.advance()) this.#dealer.advance(null);
     // Copies and moves take their next step once all else has had its turn in a view that stands.
@@ -336,12 +349,6 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     const stand = { isSaving, isBeside: this.saves.isBeside };
     if (this.running) this.servers.attend(this.#port, stand, nowMs);
     this.#beginRound();
-  }
-
-  /** Below the minimum nobody trains on. */
-  #watchNumbers(): void {
-    if (this.joiners.count < this.spec.workersMin) this.#still.want("shortage");
-    else this.#still.suffice();
   }
 
   #beginRound(): void {
@@ -359,6 +366,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#account.departed(outcome.departed);
     const view = this.views.standing;
     if (!outcome.stands || view === null) return;
+    this.#plan.settle(outcome.version);
     for (const rank of outcome.joined) {
       const fromStep = this.views.worker(rank)?.fromStep ?? 0;
       this.#account.work.begin(rank, fromStep);
@@ -372,16 +380,6 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
       return;
     }
     this.#giveView(view);
-  }
-
-  /** A coordinator before may not have heard of what is done, and what it dealt be lost. */
-  #onReturned(rank: number, { assignment, step, done }: Returned): void {
-    if (done !== null) this.#account.done(rank, done);
-    const { work } = this.#account;
-    const out = work.assignmentOut(rank);
-    if (out === null && done !== null) work.restsBefore(rank, step);
-    const isEarlier = out !== null && termOf(out.id) < this.#term;
-    if (isEarlier && out.id !== assignment) this.give(rank, out, null);
   }
 
   /** By now a rank may have a process that is not the one in the view. */
@@ -480,6 +478,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   }
 
   finish(): void {
+    this.phases.ended();
     this.#stage = "finished";
   }
 
@@ -489,6 +488,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
       ...this.#account.snapshot(this.#nowMs),
       evaluations: [...this.evaluator.records],
       term: this.#term,
+      plan: this.#plan.record(),
       workers: this.#port.workerCounts(),
     };
   }

@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { mint, shownId } from "../../protocol/ids.js";
-import { supersedes, type View, type ViewWorker } from "../../protocol/view.js";
-import { paceOf } from "../sync/modes.js";
+import { firstPhase, supersedes, type View, type ViewWorker } from "../../protocol/view.js";
 import { type FirstView, type ViewAnswer, ViewRounds } from "./view-rounds.js";
 
-const inStep = paceOf({ protocol: { mode: "bsp" } }, 0);
+const inStep = firstPhase({ mode: "bsp" });
 const base: FirstView = {
   run: "r",
   servers: [{ index: 0, incarnation: 1, address: "server", frames: null }],
   replicas: [[0]],
+  phase: inStep,
 };
 /** A server that has heard of no worker of the view. */
-const unheard: ViewAnswer = { sealedStep: -1, clockMin: 0, departed: [] };
+const unheard: ViewAnswer = { sealedStep: -1, clockMin: 0, version: 0, departed: [] };
 
 /** Carries a round out; the first step that the worker of this rank has in the view. */
 function roundOf(rounds: ViewRounds, rank: number, answer = unheard) {
@@ -30,11 +30,8 @@ describe("views under SSP(0)", () => {
   ];
   for (const [title, present, joiner, from] of cases) {
     test(`a joiner ${title} begins with step ${from}`, () => {
-      const rounds = new ViewRounds(
-        base,
-        paceOf({ protocol: { mode: "ssp", staleness: 0 } }, 0),
-        1,
-      );
+      const phase = firstPhase({ mode: "ssp", staleness: 0 });
+      const rounds = new ViewRounds({ ...base, phase }, 1);
       const workerOf = (rank: number, fromStep: number): ViewWorker => {
         return { rank, incarnation: 10 + rank, fromStep };
       };
@@ -60,13 +57,18 @@ test("a lost worker tears one step, however many empty ones are before it", () =
     [-1, 4, true],
   ];
   for (const [stepMin, stepMax, isTorn] of cases) {
-    const rounds = new ViewRounds(base, inStep, 1);
+    const rounds = new ViewRounds(base, 1);
     for (const rank of [0, 1]) rounds.admit({ rank, incarnation: 10 + rank, fromStep: 0 });
     roundOf(rounds, 0);
     rounds.remove(1);
     const view = rounds.begin();
     const departed = [{ ...lost, stepMin, stepMax }];
-    const outcome = rounds.answer(0, view!.number, { sealedStep: 4, clockMin: 5, departed });
+    const outcome = rounds.answer(0, view!.number, {
+      sealedStep: 4,
+      clockMin: 5,
+      version: 5,
+      departed,
+    });
     assert.deepEqual(outcome?.departed, [{ ...lost, lastStep: 4, isTorn }]);
   }
 });
@@ -76,6 +78,7 @@ describe("views that say more than who works", () => {
     run: "r",
     servers: [0, 1].map((index) => ({ index, incarnation: 1, address: "", frames: null })),
     replicas: [[0], [0], [1]],
+    phase: inStep,
   };
 
   /** Has every server acknowledge the view that is due. */
@@ -92,7 +95,7 @@ describe("views that say more than who works", () => {
   const shownFences = ({ fences }: View) => fences.map(shownId);
 
   test("the first one fences every chunk, and one that changes workers none", () => {
-    const rounds = new ViewRounds(three, inStep, 4);
+    const rounds = new ViewRounds(three, 4);
     assert.deepEqual(shownFences(stand(rounds)), ["4.1", "4.1", "4.1"]);
     rounds.admit({ rank: 0, incarnation: 9, fromStep: 0 });
     const second = stand(rounds);
@@ -101,7 +104,7 @@ describe("views that say more than who works", () => {
   });
 
   test("a chunk that is held by others is fenced, and no other chunk", () => {
-    const rounds = new ViewRounds(three, inStep, 1);
+    const rounds = new ViewRounds(three, 1);
     const first = stand(rounds);
     rounds.place(1, [1, 0]);
     const second = stand(rounds);
@@ -113,7 +116,7 @@ describe("views that say more than who works", () => {
   });
 
   test("a chunk that is placed where it is keeps its fence", () => {
-    const rounds = new ViewRounds(three, inStep, 1);
+    const rounds = new ViewRounds(three, 1);
     stand(rounds);
     rounds.place(0, [1]);
     rounds.place(0, [0]);
@@ -121,17 +124,17 @@ describe("views that say more than who works", () => {
   });
 
   test("a phase has its first step, and moves no fence", () => {
-    const rounds = new ViewRounds(three, inStep, 1);
+    const rounds = new ViewRounds(three, 1);
     const first = stand(rounds);
     assert.deepEqual([first.phase, first.phaseFromStep], [0, 0]);
-    rounds.enter(1, 40);
+    rounds.enter({ ...inStep, phase: 1, phaseFromStep: 40 });
     const second = stand(rounds);
     assert.deepEqual([second.phase, second.phaseFromStep], [1, 40]);
     assert.deepEqual(shownFences(second), ["1.1", "1.1", "1.1"]);
   });
 
   test("a generation fences every chunk", () => {
-    const rounds = new ViewRounds(three, inStep, 1);
+    const rounds = new ViewRounds(three, 1);
     stand(rounds);
     rounds.raiseGeneration();
     const second = stand(rounds);
@@ -140,12 +143,12 @@ describe("views that say more than who works", () => {
   });
 
   test("what changes while a round is on comes in one view after it", () => {
-    const rounds = new ViewRounds(three, inStep, 1);
+    const rounds = new ViewRounds(three, 1);
     stand(rounds);
     rounds.place(0, [1]);
     const second = rounds.begin();
     rounds.place(2, [0]);
-    rounds.enter(1, 8);
+    rounds.enter({ ...inStep, phase: 1, phaseFromStep: 8 });
     rounds.raiseGeneration();
     rounds.admit({ rank: 0, incarnation: 9, fromStep: 0 });
     assert.equal(rounds.begin(), null, "one round at a time");
@@ -159,7 +162,7 @@ describe("views that say more than who works", () => {
   });
 
   test("a server that is lost in mid-round is waited for no more, one that comes not yet", () => {
-    const rounds = new ViewRounds(three, inStep, 1);
+    const rounds = new ViewRounds(three, 1);
     rounds.admit({ rank: 0, incarnation: 9, fromStep: 0 });
     stand(rounds);
     rounds.remove(0);
@@ -184,7 +187,7 @@ describe("views that say more than who works", () => {
   });
 
   test("nobody but members holds a chunk, each once, and somebody does", () => {
-    const rounds = new ViewRounds(three, inStep, 1);
+    const rounds = new ViewRounds(three, 1);
     for (const servers of [[], [2], [0, 0]]) {
       assert.throws(() => rounds.place(0, servers), /members hold a chunk/);
     }
@@ -192,11 +195,11 @@ describe("views that say more than who works", () => {
   });
 
   test("a view of a higher term supersedes every one of a lower term", () => {
-    const old = new ViewRounds(three, inStep, 1);
+    const old = new ViewRounds(three, 1);
     stand(old);
     old.raiseGeneration();
     const last = stand(old);
-    const first = stand(new ViewRounds(three, inStep, 2));
+    const first = stand(new ViewRounds(three, 2));
     assert.ok(supersedes(first, last) && !supersedes(last, first));
   });
 });
@@ -206,6 +209,7 @@ describe("of a worker that is removed", () => {
     run: "r",
     servers: [0, 1].map((index) => ({ index, incarnation: 1, address: "", frames: null })),
     replicas: [[0], [0], [1]],
+    phase: inStep,
   };
   const worker = { rank: 2, incarnation: 9 };
   const cases = [
@@ -232,7 +236,7 @@ describe("of a worker that is removed", () => {
   ];
   for (const { title, first, second, isTorn } of cases) {
     test(title, () => {
-      const rounds = new ViewRounds(two, inStep, 1);
+      const rounds = new ViewRounds(two, 1);
       const answer = (told: string) => {
         const [stepMin, stepMax] = told.split("..").map(Number) as [number, number];
         return { ...unheard, departed: [{ ...worker, stepMin, stepMax }] };
@@ -254,11 +258,16 @@ test("views of the next term go on from the last one: same primaries, who was to
   const serverOf = (index: number) => {
     return { index, incarnation: index + 1, address: `s${index}`, frames: null };
   };
-  const first = { run: "r", servers: [serverOf(0), serverOf(1)], replicas: [[0], [1]] };
-  const before = new ViewRounds(first, inStep, 1);
+  const first = {
+    run: "r",
+    servers: [serverOf(0), serverOf(1)],
+    replicas: [[0], [1]],
+    phase: inStep,
+  };
+  const before = new ViewRounds(first, 1);
   before.admit({ rank: 0, incarnation: 9, fromStep: 0 });
   before.admit({ rank: 1, incarnation: 10, fromStep: 0 });
-  const answer = { sealedStep: -1, clockMin: 0, departed: [] };
+  const answer = { sealedStep: -1, clockMin: 0, version: 0, departed: [] };
   const stand = (rounds: ViewRounds) => {
     const view = rounds.begin();
     assert.ok(view !== null);
@@ -277,7 +286,7 @@ test("views of the next term go on from the last one: same primaries, who was to
     kept.departing.map(({ rank }) => rank),
     [1],
   );
-  const after = new ViewRounds({ ...first, servers: last.servers }, inStep, 2);
+  const after = new ViewRounds({ ...first, servers: last.servers }, 2);
   after.restore(JSON.parse(JSON.stringify(last)), JSON.parse(JSON.stringify(kept)));
   assert.deepEqual([after.isConfirmed(0), after.isConfirmed(2)], [true, false]);
   const next = after.begin()!;

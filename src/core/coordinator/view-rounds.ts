@@ -17,10 +17,12 @@ import type { Departure } from "../../protocol/messages.js";
 import {
   type ChunkCandidate,
   type View,
+  type ViewPhase,
   type ViewServer,
   type ViewWorker,
   workersGone,
 } from "../../protocol/view.js";
+import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
 import type { DepartedWorker } from "../work/run-account.js";
 
@@ -28,6 +30,8 @@ import type { DepartedWorker } from "../work/run-account.js";
 export interface ViewAnswer {
   readonly sealedStep: number;
   readonly clockMin: number;
+  /** The lowest of the chunks that it leads; -1 where it leads none. */
+  readonly version: number;
   readonly departed: readonly Departure[];
 }
 
@@ -44,6 +48,8 @@ export interface RoundOutcome {
   readonly stands: boolean;
   /** Ranks that this view lets in for the first time. */
   readonly joined: readonly number[];
+  /** The lowest version of all chunks. */
+  readonly version: number;
 }
 
 /** What came of the views of a run. */
@@ -54,8 +60,8 @@ export interface ViewsStand {
   readonly departing: readonly ViewWorker[];
 }
 
-/** What the views of a run begin with: its servers, and by chunk which of them hold it. */
-export type FirstView = Pick<View, "run" | "servers" | "replicas">;
+/** What the views of a run begin with: servers, by chunk which of them hold it, the phase. */
+export type FirstView = Pick<View, "run" | "servers" | "replicas"> & { readonly phase: ViewPhase };
 
 interface Round {
   readonly view: View;
@@ -66,7 +72,7 @@ interface Round {
 export class ViewRounds {
   readonly #run: string;
   readonly #servers = new Map<number, ViewServer>();
-  readonly #pace: Pace;
+  #pace: Pace;
   readonly #ids: IdSource;
   readonly #workers = new Map<number, ViewWorker>();
   /** The same in ascending rank, asked for with each event; null while it is to be made again. */
@@ -78,7 +84,7 @@ export class ViewRounds {
   /** Workers that views had and have no more, until all servers have said how far they had come. */
   readonly #departing = new Map<number, ViewWorker>();
   #generation: number;
-  #phase = { phase: 0, phaseFromStep: 0 };
+  #phase: ViewPhase;
   #changed = true;
   /** The last view that was begun. */
   #begun: View | null = null;
@@ -91,12 +97,13 @@ export class ViewRounds {
    * @param term of the coordinator, which is in the views' numbers.
    * @param generation to begin with.
    */
-  constructor({ run, servers, replicas }: FirstView, pace: Pace, term: number, generation = 0) {
+  constructor({ run, servers, replicas, phase }: FirstView, term: number, generation = 0) {
     this.#generation = generation;
     this.#run = run;
     for (const server of servers) this.#servers.set(server.index, server);
     this.#replicas = [...replicas];
-    this.#pace = pace;
+    this.#phase = phase;
+    this.#pace = paceOf(phase.protocol);
     this.#ids = new IdSource(term);
   }
 
@@ -131,8 +138,9 @@ export class ViewRounds {
       if (confirmed.includes(worker.rank)) this.#confirmed.add(worker.incarnation);
     }
     for (const worker of departing) this.#departing.set(worker.incarnation, worker);
-    const { phase, phaseFromStep } = view;
-    this.#phase = { phase, phaseFromStep };
+    const { phase, phaseFromStep, protocol, lrFactor } = view;
+    this.#phase = { phase, phaseFromStep, protocol, lrFactor };
+    this.#pace = paceOf(protocol);
     this.#begun = view;
     this.#standing = view;
   }
@@ -223,9 +231,13 @@ export class ViewRounds {
     return [...this.#servers.values()].sort((left, right) => left.index - right.index);
   }
 
-  /** Asks for another phase, to which steps from this one on belong. */
-  enter(phase: number, fromStep: number): void {
-    this.#phase = { phase, phaseFromStep: fromStep };
+  /** Asks for another phase: all workers, who rest, stand before its first step. */
+  enter(phase: ViewPhase): void {
+    this.#phase = phase;
+    this.#pace = paceOf(phase.protocol);
+    for (const worker of this.workers()) {
+      this.#put({ ...worker, fromStep: Math.max(worker.fromStep, phase.phaseFromStep) });
+    }
     this.#changed = true;
   }
 
@@ -305,7 +317,9 @@ export class ViewRounds {
       this.#put({ ...joiner, fromStep });
       this.#changed = true;
     }
-    if (late) return { departed, stands: false, joined: [] };
+    const versions = answers.flatMap(({ version }) => (version < 0 ? [] : [version]));
+    const version = Math.min(...versions);
+    if (late) return { departed, stands: false, joined: [], version };
     this.#standing = round.view;
     const joined: number[] = [];
     for (const { rank, incarnation } of joiners) {
@@ -313,7 +327,7 @@ export class ViewRounds {
       this.#confirmed.add(incarnation);
       joined.push(rank);
     }
-    return { departed, stands: true, joined };
+    return { departed, stands: true, joined, version };
   }
 }
 

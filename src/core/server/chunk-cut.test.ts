@@ -5,7 +5,7 @@ import type { CutLimit } from "../../protocol/cut.js";
 import { layOut } from "../../protocol/layout.js";
 import { type ChunkMarks, emptyHeader } from "../../protocol/messages.js";
 import { learningRate } from "../../protocol/schedule.js";
-import type { View } from "../../protocol/view.js";
+import { firstPhase, type View } from "../../protocol/view.js";
 import { plainAsp, specOf } from "../testing/model-run.js";
 import { Shard } from "./shard.js";
 import type { ShardEffect, ShardEvent } from "./shard-events.js";
@@ -41,7 +41,7 @@ class Bench {
     const workers = ranks.map((rank) => ({ rank, incarnation: 10 + rank, fromStep: 0 }));
     const server = (index: number) => ({ index, incarnation: 1, address: "", frames: null });
     const view: View = {
-      ...{ run: "r", number, generation: 0, phase: 0, phaseFromStep: 0, fences: [1] },
+      ...{ run: "r", number, generation: 0, ...firstPhase(plainAsp), fences: [1] },
       ...{ candidates: [], departing: [], replicas: [this.replicas], workers },
       servers: [0, 1].map(server),
     };

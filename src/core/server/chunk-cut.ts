@@ -24,7 +24,7 @@ export class ChunkCut {
   /** @param chunk whose entries are all committed. */
   constructor(channel: number, chunk: ChunkState) {
     this.channel = channel;
-    this.copy = new ChunkState(chunk.index, chunk.generation);
+    this.copy = new ChunkState(chunk.index, chunk);
     this.copy.restore(chunk.marks(), chunk.seq);
   }
 

@@ -47,6 +47,9 @@ interface Mark {
   readonly usedStep: number;
 }
 
+/** The view with which a chunk comes to a server. */
+export type ChunkMoment = Pick<View, "generation" | "phaseFromStep">;
+
 /** The chunk's place in its order of entries and everything pending on it. */
 export class ChunkState implements ChunkProgress {
   readonly index: number;
@@ -64,7 +67,9 @@ export class ChunkState implements ChunkProgress {
   version = 0;
   /** Examples applied: the work that schedules follow. */
   examples = 0;
-  sealedStep = -1;
+  #sealedStep = -1;
+  /** What lies before this step belongs to earlier phases of the run. */
+  phaseFromStep: number;
   /** Its part of the cut that is being made; null while none is. */
   cut: ChunkCut | null = null;
   /** Over the whole run. */
@@ -74,9 +79,15 @@ export class ChunkState implements ChunkProgress {
   /** Contributions to the open step, by the worker's incarnation. */
   readonly #held = new Map<number, Contribution>();
 
-  constructor(index: number, generation: number) {
+  constructor(index: number, { generation, phaseFromStep }: ChunkMoment) {
     this.index = index;
     this.generation = generation;
+    this.phaseFromStep = phaseFromStep;
+  }
+
+  /** The last step sealed; what no phase that seals steps is left to take counts as sealed. */
+  get sealedStep(): number {
+    return Math.max(this.#sealedStep, this.phaseFromStep - 1);
   }
 
   /**
@@ -162,7 +173,7 @@ export class ChunkState implements ChunkProgress {
     this.pending = null;
     this.seq = entry.seq;
     for (const mark of entry.marks) this.#mark(mark);
-    this.sealedStep = entry.sealedStep;
+    this.#sealedStep = entry.sealedStep;
     this.version = entry.version;
     this.examples += entry.examples;
     this.tally.count(entry);
@@ -219,7 +230,7 @@ export class ChunkState implements ChunkProgress {
     this.seq = seq;
     this.version = marks.version;
     this.examples = marks.examples;
-    this.sealedStep = marks.sealedStep;
+    this.#sealedStep = marks.sealedStep;
     if (marks.counts !== undefined) this.tally.restore(marks.counts);
     this.#applied.clear();
     for (const { rank, incarnation, step, outcome = "applied", ...mark } of marks.applied) {

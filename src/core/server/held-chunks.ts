@@ -52,7 +52,7 @@ export class HeldChunks {
   /** Gives up what the view gives to others or rolls back, makes room for what it gives. */
   follow(view: View): void {
     const roles = rolesOfServer(view, this.#index);
-    const { generation } = view;
+    const { generation, phaseFromStep } = view;
     for (const [chunk, state] of this.#chunks) {
       const isBack = state.generation < generation;
       const role = roles.get(chunk);
@@ -64,7 +64,8 @@ export class HeldChunks {
       else this.#giveUp(state);
     }
     for (const [chunk, role] of roles) {
-      const state = this.#chunks.get(chunk) ?? new ChunkState(chunk, generation);
+      const state = this.#chunks.get(chunk) ?? new ChunkState(chunk, view);
+      state.phaseFromStep = phaseFromStep;
       const isNewLeader = state.loaded && role === "primary" && state.role !== "primary";
       if (isNewLeader) state.unsettled = (view.replicas[chunk]?.length ?? 0) > 1;
       state.role = role;
@@ -126,7 +127,8 @@ export class HeldChunks {
 
   #renewed(state: ChunkState, generation: number): ChunkState {
     this.#giveUp(state);
-    const renewed = new ChunkState(state.index, generation);
+    const { phaseFromStep } = state;
+    const renewed = new ChunkState(state.index, { generation, phaseFromStep });
     this.#chunks.set(state.index, renewed);
     return renewed;
   }

@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { layOut } from "../../protocol/layout.js";
 import { type ChunkHeader, type ChunkMarks, emptyHeader } from "../../protocol/messages.js";
 import type { Protocol } from "../../protocol/run-spec.js";
-import type { View } from "../../protocol/view.js";
+import { firstPhase, type View } from "../../protocol/view.js";
 import { specOf } from "../testing/model-run.js";
 import { Shard } from "./shard.js";
 import type { ShardEffect, ShardEvent } from "./shard-events.js";
@@ -36,7 +36,7 @@ class Servers {
     const spec = specOf({ protocol, workersMax: 1 });
     this.shards = [0, 1, 2].map((index) => new Shard({ index, spec, layout }));
     this.view = {
-      ...{ run: "r", number: 0, generation: 0, phase: 0, phaseFromStep: 0, fences: [1] },
+      ...{ run: "r", number: 0, generation: 0, ...firstPhase(protocol), fences: [1] },
       servers: [0, 1, 2].map((index) => {
         return { index, incarnation: 20 + index, address: "", frames: null };
       }),

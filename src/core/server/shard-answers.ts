@@ -95,6 +95,7 @@ export function answerTo(
       ...states.map(({ pending, sealedStep }) => pending?.sealedStep ?? sealedStep),
     ),
     clockMin: clocks.length === 0 ? 0 : Math.min(...clocks),
+    version: states.length === 0 ? -1 : Math.min(...states.map(({ version }) => version)),
     departed,
   };
 }

@@ -26,7 +26,7 @@ export class ShardContext {
   constructor(spec: RunSpec, layout: Layout) {
     this.spec = spec;
     this.layout = layout;
-    this.#pace = paceOf(spec, 0);
+    this.#pace = paceOf(spec.protocol);
   }
 
   /** Null before the first. */
@@ -42,7 +42,7 @@ export class ShardContext {
   /** Puts a view in force. */
   follow(view: View): void {
     this.#view = view;
-    this.#pace = paceOf(this.spec, view.phase);
+    this.#pace = paceOf(view.protocol);
   }
 
   /** The group that a chunk's tensors are of. */
@@ -55,7 +55,8 @@ export class ShardContext {
    * workers, those count whose first step has come.
    */
   learningRate(examples: number, step: number): number {
-    const lr = learningRate(this.spec.schedule, examples);
+    const { lrFactor = 1 } = this.#view ?? {};
+    const lr = learningRate(this.spec.schedule, examples) * lrFactor;
     if (this.spec.lrScaling === "none" || this.#view === null) return lr;
     const partners = this.#view.workers.filter(({ fromStep }) => fromStep <= step);
     return (lr * partners.length) / this.spec.workersMax;

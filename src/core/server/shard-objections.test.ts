@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mint } from "../../protocol/ids.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
-import type { View } from "../../protocol/view.js";
+import { firstPhase, type View } from "../../protocol/view.js";
 import { viewObjection } from "./shard-objections.js";
 
 /** View 3 of term 2: chunk 0 came to its replicas in it, chunk 1 has had its own since view 1. */
 const view: View = {
-  ...{ run: "r", number: mint(2, 3), generation: 1, phase: 0, phaseFromStep: 0 },
+  ...{ run: "r", number: mint(2, 3), generation: 1, ...firstPhase({ mode: "bsp" }) },
   servers: [{ index: 0, incarnation: 1, address: "s", frames: null }],
   workers: [{ rank: 0, incarnation: mint(2, 5), fromStep: 4 }],
   ...{ candidates: [], departing: [] },

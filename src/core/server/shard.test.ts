@@ -8,9 +8,9 @@ import {
   type Departure,
   emptyHeader,
 } from "../../protocol/messages.js";
-import type { RunSpec } from "../../protocol/run-spec.js";
+import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { learningRate } from "../../protocol/schedule.js";
-import { type View, workersGone } from "../../protocol/view.js";
+import { firstPhase, type View, workersGone } from "../../protocol/view.js";
 import { specOf } from "../testing/model-run.js";
 import { type Entry, heldVerdict } from "./entry.js";
 import { Shard } from "./shard.js";
@@ -36,6 +36,7 @@ class Bench {
   readonly slots = new Set<number>();
   readonly #shard: Shard;
   readonly #copy: Copy;
+  readonly #protocol: Protocol;
   #slotIds = 0;
   #view = 0;
   #held: View | null = null;
@@ -43,6 +44,7 @@ class Bench {
   constructor(extra: Partial<RunSpec> = {}, copy: Copy = "none") {
     const spec = specOf({ protocol: { mode: "bsp" }, ...extra });
     this.#copy = copy;
+    this.#protocol = spec.protocol;
     this.#shard = new Shard({ index: 0, spec, layout });
   }
 
@@ -55,7 +57,7 @@ class Bench {
     });
     const departing = workersGone(this.#held, lives);
     const view: View = {
-      ...{ run: "r", number, generation, phase: 0, phaseFromStep: 0, fences: [1, 1] },
+      ...{ run: "r", number, generation, ...firstPhase(this.#protocol), fences: [1, 1] },
       ...{ candidates: [], departing },
       replicas: primaries.map((primary) =>
         this.#copy !== "none" ? [primary, 1 - primary] : [primary],

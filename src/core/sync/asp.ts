@@ -45,7 +45,8 @@ function problemOfRule({ staleness }: Protocol): string | null {
   return null;
 }
 
-function aspPace(rule: StalenessRule): Pace {
+/** The pace of ASP under a staleness rule. */
+export function aspPace(rule: StalenessRule): Pace {
   return {
     globalStep: "push",
     hasBarriers: false,

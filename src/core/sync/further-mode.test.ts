@@ -122,13 +122,18 @@ test("a protocol that came from elsewhere is judged by its mode", () => {
     ],
     [{ mode: "asp", staleness: { ...asp0, floor: 1.5 } }, /staleness.floor is 1.5, it is above 1/],
     [{ mode: "asp", staleness: { ...asp0, scale: 1e-50 } }, /it is 0 as a 32-bit float/],
-    [{ mode: "bps" }, /^mode "bps" is not known: bsp, ssp, asp, quorum, alternate are$/],
+    [{ mode: "ringmaster", delayBound: 4 }, null],
+    [{ mode: "ringmaster", delayBound: 0 }, /delayBound is 0, it must be at least 1/],
+    [
+      { mode: "bps" },
+      /^mode "bps" is not known: bsp, ssp, asp, ringmaster, quorum, alternate are$/,
+    ],
   ];
   for (const [protocol, problem] of table) {
     const found = protocolProblem(protocol);
     if (problem === null) assert.equal(found, null);
     else assert.match(found ?? "nothing", problem);
-    if (problem !== null) assert.throws(() => paceOf({ protocol }, 0), { message: problem });
+    if (problem !== null) assert.throws(() => paceOf(protocol), { message: problem });
   }
 });
 

@@ -1,22 +1,25 @@
 /**
- * The ways to keep pace: one line each. A mode is looked up here, by the run's protocol
- * and the phase of the view; adding one is its file and its line.
+ * The ways to keep pace: one line each. A mode is looked up here, by the protocol of the run or of
+ * the view's phase; adding one is its file and its line.
  *
  * Invariant: a protocol that came from elsewhere is given a pace only when its mode is known and
  * finds nothing wrong with its parameters.
  */
 import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
-import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
+import type { PlannedRun } from "../../protocol/plan.js";
+import type { Protocol } from "../../protocol/run-spec.js";
 import { asp } from "./asp.js";
 import { bsp } from "./bsp.js";
 import type { Mode, Pace, PaceSettings } from "./pace.js";
+import { ringmaster } from "./ringmaster.js";
 import { ssp } from "./ssp.js";
 
 const known = new Map<string, Mode>();
 addMode(bsp);
 addMode(ssp);
 addMode(asp);
+addMode(ringmaster);
 
 /** Makes a mode known, under a name that none has. */
 export function addMode(mode: Mode): void {
@@ -39,6 +42,12 @@ export function protocolOf(mode: string, settings: PaceSettings): Protocol {
   return chosen.protocolOf(settings);
 }
 
+/** The mode of this name or alias; null where there is none. */
+export function modeNamed(word: string): string | null {
+  const found = modes().find(({ name, aliases }) => name === word || aliases.includes(word));
+  return found?.name ?? null;
+}
+
 /** What is wrong with a protocol that came from elsewhere; null when nothing is. */
 export function protocolProblem(protocol: Protocol): string | null {
   const mode = known.get(protocol.mode);
@@ -47,13 +56,17 @@ export function protocolProblem(protocol: Protocol): string | null {
   return problem === null ? null : `mode ${mode.name}: ${problem}`;
 }
 
-/**
- * The pace that a run keeps in a phase of its plan, which is one protocol from beginning to end. A
- * `protocol` error where something is wrong with it.
- */
-export function paceOf(spec: Pick<RunSpec, "protocol">, phase: number): Pace {
-  const plan = [spec.protocol];
-  const protocol = plan[Math.min(phase, plan.length - 1)]!;
+/** The same of all that a run goes through. */
+export function planProblem({ protocol, plan }: PlannedRun): string | null {
+  for (const one of [protocol, ...plan.map((phase) => phase.protocol)]) {
+    const problem = protocolProblem(one);
+    if (problem !== null) return problem;
+  }
+  return null;
+}
+
+/** The pace of a protocol; a `protocol` error where something is wrong with it. */
+export function paceOf(protocol: Protocol): Pace {
   const problem = protocolProblem(protocol);
   if (problem !== null) throw new PacelineError("protocol", problem);
   return known.get(protocol.mode)!.paceOf(protocol);

@@ -113,6 +113,8 @@ export interface PaceSettings {
   readonly stalenessScale: number;
   readonly stalenessFloor: number;
   readonly stalenessMax: number;
+  /** A gradient of so many updates ago is thrown away. */
+  readonly delayBound: number;
 }
 
 /** A way to keep pace: the facts that it states of itself, and its pace. */

@@ -419,7 +419,7 @@ export class ModelCluster {
         break;
       default:
         // Nobody does the rest here.
-        effect satisfies { type: "abandonSave" | "expect" | "goBack" | "drainAnswered" };
+        effect satisfies { type: "abandonSave" | "expect" | "goBack" | "orderAnswered" };
     }
   }
 

@@ -9,7 +9,7 @@ import { layOut } from "../../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
-import { primaryOf, type View, workersGone } from "../../protocol/view.js";
+import { firstPhase, primaryOf, type View, workersGone } from "../../protocol/view.js";
 import { Random } from "../../random.js";
 import type { Entry } from "../server/entry.js";
 import { Shard } from "../server/shard.js";
@@ -211,7 +211,7 @@ export class Simulation {
   #ask(worker: Worker, kind: "push" | "pull"): void {
     const { rank, step, fence } = worker;
     const isJudged = kind === "push" && examplesOf(this.plan, rank, step) > 0;
-    worker.verdict = new PushVerdict(isJudged && paceOf(this.plan, 0).judges);
+    worker.verdict = new PushVerdict(isJudged && paceOf(this.plan.protocol).judges);
     for (const chunk of new Random("order", rank, step, this.plan.seed).shuffle(
       upTo(this.plan.chunks),
     )) {
@@ -385,7 +385,7 @@ function followerOf(plan: Plan, chunk: number): ChunkHeader {
 }
 
 function viewOf(plan: Plan, number: number, ranks: readonly number[]): View {
-  const numbers = { run: "r", number, generation: 1, phase: 0, phaseFromStep: 0 };
+  const numbers = { run: "r", number, generation: 1, ...firstPhase(plan.protocol) };
   const where = { address: "", frames: null };
   return {
     ...numbers,

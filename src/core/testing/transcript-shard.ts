@@ -5,7 +5,7 @@ import { mint, shownId } from "../../protocol/ids.js";
 import { layOut } from "../../protocol/layout.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { Protocol, StalenessRule } from "../../protocol/run-spec.js";
-import { type View, workersGone } from "../../protocol/view.js";
+import { firstPhase, type View, workersGone } from "../../protocol/view.js";
 import { Shard } from "../server/shard.js";
 import type { ShardEffect } from "../server/shard-events.js";
 import { specOf } from "./model-run.js";
@@ -21,6 +21,7 @@ export class ShardScene {
   #shard = new Shard({ index: 0, spec: specOf(), layout });
   #view = 0;
   #held: View | null = null;
+  #protocol: Protocol = { mode: "bsp" };
   #slotIds = 0;
 
   /** Carries a command out; what the server does, a line each. */
@@ -50,7 +51,8 @@ export class ShardScene {
       ssp: { mode: "ssp", staleness: Number(values.staleness) },
       asp: { mode: "asp", staleness: { ...rule, max } },
     };
-    const spec = specOf({ protocol: protocols[mode!]! });
+    this.#protocol = protocols[mode!]!;
+    const spec = specOf({ protocol: this.#protocol });
     this.#shard = new Shard({ index: 0, spec, layout });
     this.#view = 0;
     this.#held = null;
@@ -67,8 +69,7 @@ export class ShardScene {
       run: "r",
       number: mint(1, ++this.#view),
       generation: 0,
-      phase: 0,
-      phaseFromStep: 0,
+      ...firstPhase(this.#protocol),
       servers: [{ index: 0, incarnation: 1, address: "", frames: null }],
       workers: lives,
       ...{ candidates: [], departing: workersGone(this.#held, lives) },

@@ -3,7 +3,7 @@ import { layOut } from "../../protocol/layout.js";
 import { type Assignment, type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
-import type { View } from "../../protocol/view.js";
+import { firstPhase, type View } from "../../protocol/view.js";
 import { Worker } from "../worker/worker.js";
 import type { WorkerEffect, WorkerEvent } from "../worker/worker-events.js";
 
@@ -16,8 +16,7 @@ export const view: View = {
   run: "r",
   number: 1,
   generation: 0,
-  phase: 0,
-  phaseFromStep: 0,
+  ...firstPhase(spec.protocol),
   servers: [{ index: 0, incarnation: 1, address: "server", frames: null }],
   workers: [{ rank: 0, incarnation: 7, fromStep: 0 }],
   ...{ candidates: [], departing: [] },

@@ -17,7 +17,7 @@ function poolOf(extra: Partial<RunSpec> = {}): BatchPool {
     batchSize: 4,
     ...extra,
   };
-  const pool = new BatchPool(spec, paceOf(spec, 0));
+  const pool = new BatchPool(spec, paceOf(spec.protocol));
   pool.open();
   return pool;
 }
@@ -131,7 +131,7 @@ test("a kept account goes on where it stood, with what was out counted as left",
     batchSize: 4,
     epochs: 2,
   };
-  const again = new BatchPool(spec, paceOf(spec, 0), kept);
+  const again = new BatchPool(spec, paceOf(spec.protocol), kept);
   assert.equal(again.firstStepOf(), 1);
   assert.equal(shown(again.deal(3, 1, [3])), "0: 0 to 4 in step 1");
   assert.equal(shown(again.deal(4, 1, [3])), "0: 8 to 10 in step 1");
@@ -145,7 +145,7 @@ test("all of it, with what is out, goes on elsewhere as if it had never been any
   pool.refuse(1, second.assignment.id);
   const kept = JSON.parse(JSON.stringify(pool.record()));
   const spec: RunSpec = { ...sampleSpec, feed: "leased", trainExamples: 20, batchSize: 4 };
-  const again = new BatchPool(spec, paceOf(spec, 0), kept, new IdSource(2));
+  const again = new BatchPool(spec, paceOf(spec.protocol), kept, new IdSource(2));
   assert.deepEqual(again.record(), kept);
   assert.deepEqual(again.assignmentOut(0), first.assignment);
   assert.equal(again.assignmentOut(1), null);

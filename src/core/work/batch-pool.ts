@@ -74,7 +74,7 @@ export const refusalsMax = 3;
 /** The account. */
 export class BatchPool implements WorkAccount {
   readonly #spec: RunSpec;
-  readonly #pace: Pace;
+  #pace: Pace;
   #pools: OpenPool[] = [];
   readonly #ids: IdSource;
   #stand = 0;
@@ -270,6 +270,12 @@ export class BatchPool implements WorkAccount {
 
   standBefore(step: number): void {
     this.#stand = Math.max(this.#stand, step);
+  }
+
+  keepPace(pace: Pace, step: number): void {
+    this.#pace = pace;
+    this.standBefore(step);
+    for (const [rank, before] of this.#steps) this.#steps.set(rank, Math.max(before, step));
   }
 
   #take(rank: number, assignmentId: number): Assignment | null {

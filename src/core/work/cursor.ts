@@ -74,7 +74,7 @@ export interface CursorRecord extends CursorSnapshot {
 /** The account. */
 export class Cursor implements WorkAccount {
   readonly #spec: RunSpec;
-  readonly #pace: Pace;
+  #pace: Pace;
   readonly #ids: IdSource;
   #plans: EpochPlan[] = [];
   /** Nobody takes a step before this one any more. */
@@ -133,7 +133,7 @@ export class Cursor implements WorkAccount {
     }));
     this.#pushesDealt = snapshot.pushesDealt;
     this.#limitAgain();
-    const steps = this.latest?.shares.map(({ nextStep }) => nextStep) ?? [0];
+    const steps = this.#present?.shares.map(({ nextStep }) => nextStep) ?? [0];
     this.boundary = Math.min(...steps);
   }
 
@@ -175,7 +175,7 @@ export class Cursor implements WorkAccount {
 
   /** A worker without a share of the latest plan comes in where that ends. */
   firstStepOf(rank: number): number {
-    const plan = this.latest;
+    const plan = this.#present;
     const share = plan?.shares.find((candidate) => candidate.rank === rank);
     return Math.max(this.#stand, share?.nextStep ?? plan?.lastStep ?? 0);
   }
@@ -330,6 +330,41 @@ export class Cursor implements WorkAccount {
     this.#stand = Math.max(this.#stand, step);
     this.boundary = Math.max(this.boundary, step);
     for (const share of this.latest?.shares ?? []) share.nextStep = Math.max(share.nextStep, step);
+  }
+
+  /**
+   * What is left of each plan is taken from this step on, in the order of epochs. Where each step
+   * is everybody's, those who have used up an epoch take its last steps without examples.
+   */
+  keepPace(pace: Pace, step: number): void {
+    this.#pace = pace;
+    let fromStep = step;
+    for (const plan of this.#plans) {
+      const steps = plan.shares.map(({ next, limit }) => this.#stepsTo({ start: next }, limit));
+      for (const share of plan.shares) share.nextStep = fromStep;
+      plan.lastStep = fromStep + Math.max(0, ...steps);
+      if (pace.hasBarriers) fromStep = plan.lastStep;
+    }
+    for (const rank of this.#steps.keys()) this.#steps.set(rank, step);
+    this.#stand = Math.max(this.#stand, step);
+    this.boundary = Math.max(this.boundary, step);
+  }
+
+  /** The plan that everybody is in who stands before this step. */
+  planAt(step: number): EpochPlan | null {
+    return this.#plans.find((plan) => this.lastStepOf(plan) > step) ?? this.latest;
+  }
+
+  /** Plans that end before this step. */
+  endedAt(step: number): EpochPlan[] {
+    return this.#plans.filter((plan) => this.lastStepOf(plan) === step);
+  }
+
+  /** Where each step is everybody's, the first plan that is not used up; else the latest. */
+  get #present(): EpochPlan | null {
+    const isLeft = ({ shares }: EpochPlan) => shares.some(({ next, limit }) => next < limit);
+    const earlier = this.#pace.meetsAtBoundaries ? this.#plans.find(isLeft) : undefined;
+    return earlier ?? this.latest;
   }
 
   /**

@@ -29,21 +29,21 @@ export class Evaluator {
   #hasFinal = false;
   #present: Evaluation | null = null;
   readonly #ids: IdSource;
-  readonly #countsUpdates: boolean;
+  readonly #stepOf: (step: number, updates: number) => number;
 
   /**
    * `records` are those of earlier lives of the run, `ids` those of the evaluations to come.
-   * `countsUpdates`: the step of a record is how many updates the model has had.
+   * `stepOf` says the step of a record: as it was asked for, or how many updates there were.
    */
   constructor(
     testExamples: number,
     records: readonly EvaluationRecord[],
     ids: IdSource,
-    countsUpdates = false,
+    stepOf: (step: number, updates: number) => number = (step) => step,
   ) {
     this.#testExamples = testExamples;
     this.#ids = ids;
-    this.#countsUpdates = countsUpdates;
+    this.#stepOf = stepOf;
     this.#records = [...records];
   }
 
@@ -142,8 +142,8 @@ export class Evaluator {
     if (this.#present === null || outcome === null) return null;
     const { epoch, final } = this.#present;
     const evaluated = this.#present.evaluated();
-    const updates = this.#countsUpdates ? evaluated?.updates : undefined;
-    const step = updates ?? this.#present.step;
+    const asked = this.#present.step;
+    const step = evaluated === null ? asked : this.#stepOf(asked, evaluated.updates);
     this.#present = null;
     const named = evaluated === null ? {} : { version: evaluated.version };
     const record = { epoch, step, final, ...outcome, ...named, ...moment() };

@@ -9,13 +9,13 @@
  */
 
 /** Why the workers are brought to rest, the weightier reason behind. */
-const pauseReasons = ["evaluation", "shortage", "checkpoint", "ending", "interrupt"] as const;
-/** One of the reasons: an evaluation, too few workers, a checkpoint, or the end of the run. */
-export type PauseReason = (typeof pauseReasons)[number];
+const reasons = ["evaluation", "shortage", "switch", "checkpoint", "ending", "interrupt"] as const;
+/** An evaluation, too few workers, the next phase, a checkpoint, or the end of the run. */
+export type PauseReason = (typeof reasons)[number];
 
 /** Of two reasons that of more weight goes first. */
 export function weightOf(reason: PauseReason): number {
-  return pauseReasons.indexOf(reason);
+  return reasons.indexOf(reason);
 }
 
 /** The last step that a worker takes before it rests. */

@@ -3,6 +3,8 @@
  * and which steps only some chunks have applied.
  */
 import type { AssignmentReport } from "../../protocol/assignment-report.js";
+import { termOf } from "../../protocol/ids.js";
+import type { Assignment, MemberMessage } from "../../protocol/messages.js";
 import { EpochRecords } from "./epoch-records.js";
 import type { TrainingSnapshot } from "./run-setup.js";
 import type { WorkAccount } from "./work-floor.js";
@@ -15,6 +17,8 @@ export interface DepartedWorker {
   /** Only some chunks have that step. */
   readonly isTorn: boolean;
 }
+
+type Returned = MemberMessage & { readonly type: "returned" };
 
 /** The account of one run. */
 export class RunAccount {
@@ -38,6 +42,18 @@ export class RunAccount {
     const { assignment, skipped, dropped } = report;
     const epoch = this.work.finish(rank, assignment, skipped, dropped);
     if (epoch !== null) this.epochs.addAssignment(epoch, rank, report);
+  }
+
+  /**
+   * A worker tells the coordinator of this term where it stands. One before may not have heard of
+   * what is done, and what that dealt be lost: the assignment to be given again, else null.
+   */
+  returned(rank: number, { assignment, step, done }: Returned, term: number): Assignment | null {
+    if (done !== null) this.done(rank, done);
+    const out = this.work.assignmentOut(rank);
+    if (out === null && done !== null) this.work.restsBefore(rank, step);
+    const isEarlier = out !== null && termOf(out.id) < term;
+    return isEarlier && out.id !== assignment ? out : null;
   }
 
   /** Servers have said how far these had come. */

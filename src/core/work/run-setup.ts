@@ -8,6 +8,7 @@ import type { WorkerStatistics } from "../../protocol/messages.js";
 import type { EpochRecord, EvaluationRecord } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
+import type { PlanStand } from "../coordinator/plan-progress.js";
 import type { GivenResiduals } from "./barrier-round.js";
 import type { WorkSnapshot } from "./work-floor.js";
 
@@ -40,6 +41,8 @@ export interface TrainingSnapshot {
   /** The term under which it was written: no id of that term or a lower one is given again. */
   readonly term: number;
   readonly tornSteps: number;
+  /** Left out where the writer knew no plans: then the first phase is on. */
+  readonly plan?: PlanStand;
   /** What workers have counted, by rank; left out where the writer did not keep it. */
   readonly workers?: Readonly<Record<number, WorkerStatistics>>;
 }
@@ -69,6 +72,8 @@ export interface SaveRequest {
   readonly version: string | null;
   /** Whose residuals belong to it. */
   readonly residuals: readonly GivenResiduals[];
+  /** Global steps less versions of the model; null where the step is the global one. */
+  readonly stepsAhead: number | null;
   /** How long it may take to leave the machine to training; 0 where nobody goes on beside it. */
   readonly leisureMs: number;
 }

@@ -12,7 +12,7 @@ const protocol = { mode: "ssp", staleness: 3 } as const;
 /** A dealer with its account, and what it has said of each rank. */
 function benchOf(choices: Parameters<typeof specOf>[0], ranks: readonly number[]) {
   const spec = specOf({ protocol, trainExamples: 16, batchSize: 4, ...choices });
-  const pace = paceOf(spec, 0);
+  const pace = paceOf(spec.protocol);
   const cursor = new Cursor(spec, pace);
   const said: string[] = [];
   const floor = {

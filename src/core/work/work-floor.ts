@@ -11,6 +11,7 @@
 import type { CutLimit } from "../../protocol/cut.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import type { PhaseRounds } from "../coordinator/phase-rounds.js";
 import type { ViewRounds } from "../coordinator/view-rounds.js";
 import type { Pace } from "../sync/pace.js";
 import type { PoolRecord, PoolSnapshot } from "./batch-pool.js";
@@ -71,6 +72,8 @@ export interface WorkAccount {
   lose(rank: number, lastStep: number): { epoch: number; examples: number } | null;
   /** Everybody stands before this step. */
   standBefore(step: number): void;
+  /** Nobody has an assignment: from here on all keep this pace, and stand before this step. */
+  keepPace(pace: Pace, step: number): void;
   /** True where a limit on steps ends an epoch before all of it is dealt. */
   isCut(epoch: number): boolean;
   /** The assignment that is with a rank; null where none is. */
@@ -123,6 +126,8 @@ export interface WorkFloor {
   save(why: "checkpoint" | "final", step: number): void;
   /** Brings everybody to rest for a checkpoint. */
   pauseForCheckpoint(): void;
+  /** The phases of the run's plan. */
+  readonly phases: Pick<PhaseRounds, "endsPhase" | "stepsLeft">;
   finish(): void;
 }
 

@@ -74,10 +74,13 @@ export class WorkInRounds implements WorkDealer {
     const spent = maxSteps !== null && step >= maxSteps;
     const { epoch, usedUp } = pool;
     const over = (usedUp || spent) && pool.openEpochs().length > 0;
-    if (over) this.#floor.recordEpoch(epoch, 0);
-    const epochNumber = over ? epoch + 1 : null;
+    const earlier = pool.openEpochs().filter((one) => one < epoch && pool.isUsedUp(one));
+    const ended = over ? [...earlier, epoch] : earlier;
+    const isNew = ended.map((one) => this.#floor.recordEpoch(one, 0)).includes(true);
+    const epochNumber = over || isNew ? ended.at(-1)! + 1 : null;
     const final = spent || (usedUp && !pool.canOpen);
     if (settleDue(this.#floor, { step, epoch, epochNumber, final })) return;
+    if (this.#floor.phases.endsPhase()) return;
     this.#admitReady(step);
     if (this.#floor.views.busy) return;
     if (usedUp) {

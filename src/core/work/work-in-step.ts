@@ -34,8 +34,13 @@ export class WorkInStep implements WorkDealer {
 
   restingStep(limit: number): number {
     if (limit >= 0) return limit + 1;
-    const steps = this.#cursor.latest?.shares.map(({ nextStep }) => nextStep) ?? [];
+    const steps = this.#plan?.shares.map(({ nextStep }) => nextStep) ?? [];
     return Math.max(0, ...steps);
+  }
+
+  /** The epoch that all are in; the latest, but behind a phase in which nobody kept step. */
+  get #plan(): EpochPlan | null {
+    return this.#cursor.planAt(this.#cursor.boundary);
   }
 
   advance(pauseLimit: number | null): void {
@@ -43,7 +48,7 @@ export class WorkInStep implements WorkDealer {
     const cursor = this.#cursor;
     if (pauseLimit !== null || views.busy) return;
     const active = this.#floor.activeRanks();
-    const plan = cursor.latest;
+    const plan = this.#plan;
     if (active.length === 0) {
       this.#startAgain(plan);
       return;
@@ -55,21 +60,24 @@ export class WorkInStep implements WorkDealer {
       this.#admitReturning(plan);
       return;
     }
-    if (!evaluator.busy) this.#atBoundary(plan, active);
+    if (!evaluator.busy) this.#atBoundary(active);
   }
 
-  #atBoundary(plan: EpochPlan | null, active: readonly number[]): void {
+  #atBoundary(active: readonly number[]): void {
     const floor = this.#floor;
     const cursor = this.#cursor;
     // Those who are left may come in later than the boundary: what is before is sealed.
     this.#cursor.boundary = Math.max(this.#cursor.boundary, floor.views.openStep);
     const step = this.#cursor.boundary;
+    const plan = this.#plan;
     const over = plan === null || step >= cursor.lastStepOf(plan);
-    const epoch = plan?.epoch ?? 0;
+    const ended = over && plan !== null ? [plan] : cursor.endedAt(step);
+    const epoch = (ended.at(-1) ?? plan)?.epoch ?? 0;
     cursor.standBefore(step);
-    if (over && plan !== null) this.#dealer.close(plan);
-    const epochNumber = over && plan !== null ? epoch + 1 : null;
+    for (const one of ended) this.#dealer.close(one);
+    const epochNumber = ended.length > 0 ? epoch + 1 : null;
     if (settleDue(floor, { step, epoch, epochNumber, final: over && cursor.done })) return;
+    if (floor.phases.endsPhase()) return;
     if (over) this.#admit(() => true);
     else this.#admitReturning(plan);
     if (floor.views.busy) return;
@@ -78,6 +86,7 @@ export class WorkInStep implements WorkDealer {
       cursor.lastStepOf(next),
       nextMultiple(floor.spec.evaluateEvery, step),
       nextMultiple(floor.spec.checkpointEvery, step),
+      step + floor.phases.stepsLeft(active.length),
     );
     for (const rank of active) this.#dealer.deal(next, rank, this.#cursor.boundary);
   }
@@ -105,7 +114,7 @@ export class WorkInStep implements WorkDealer {
     const { views, ready } = this.#floor;
     for (const [rank, incarnation] of ready) {
       if (views.worker(rank) !== undefined || !allowed(rank)) continue;
-      const share = this.#cursor.latest?.shares.find((candidate) => candidate.rank === rank);
+      const share = this.#plan?.shares.find((candidate) => candidate.rank === rank);
       const fromStep = share?.nextStep ?? this.#cursor.boundary;
       views.admit({ rank, incarnation, fromStep });
     }

@@ -24,6 +24,8 @@ import type {
   WorkerStatistics,
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import type { View } from "../../protocol/view.js";
+import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
 import { PushVerdict } from "./push-verdict.js";
 import type { RestOrder } from "./rest-order.js";
@@ -313,6 +315,15 @@ export function lastWordsOf(
 export function stepIn(state: WorkerState, nextStep: number): number {
   if (state.name === "pulling" || state.name === "awaiting") return -1;
   return state.name === "stepping" ? state.step : nextStep - 1;
+}
+
+/**
+ * True of the first view of a phase behind one in which workers saw different models: each takes
+ * the weights anew, so that all go on from the same.
+ */
+export function isPhaseAfterApart(before: View | null, view: View): boolean {
+  if (before === null || view.phase <= before.phase) return false;
+  return !paceOf(before.protocol).meetsAtBoundaries;
 }
 
 /** An order to stand at a checkpoint's barrier. */

@@ -24,7 +24,7 @@ import type {
 } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
-import { paceOf, protocolProblem } from "../sync/modes.js";
+import { paceOf, planProblem } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
 import { isPauseWord, RestOrder } from "./rest-order.js";
 import { StepHistory } from "./step-history.js";
@@ -44,6 +44,7 @@ import {
   isAsking,
   isExhausted,
   isIdleInPause,
+  isPhaseAfterApart,
   lastWordsOf,
   readyOf,
   reportOf,
@@ -189,7 +190,7 @@ export class Worker {
   }
 
   #takeJob(spec: RunSpec, residuals: boolean): void {
-    const reason = protocolProblem(spec.protocol);
+    const reason = planProblem(spec);
     if (reason !== null) {
       this.#tell({ type: "failed", code: "protocol", reason });
       return;
@@ -217,13 +218,17 @@ export class Worker {
     const layout = this.#layout;
     if (layout === null || view.run !== this.#spec?.run) return;
     if (this.#view !== null && !supersedes(view, this.#view)) return;
+    const apart = isPhaseAfterApart(this.#view, view);
     this.#view = view;
     this.#requests.follow(view);
     this.#effects.push({ type: "connect", view, servers: view.servers });
     const self = workerOfRank(view, this.#identity.rank);
     if (self?.incarnation !== this.#identity.incarnation) return;
+    this.#nextStep = Math.max(this.#nextStep, view.phaseFromStep);
     if (this.#state.name === "awaiting") {
       this.#nextStep = self.fromStep;
+      this.#pullAll(layout.chunks);
+    } else if (apart && (this.#state.name === "resting" || this.#state.name === "pulling")) {
       this.#pullAll(layout.chunks);
     } else this.#requests.again(this.#state, this.#nextStep, () => true);
   }
@@ -478,7 +483,7 @@ export class Worker {
   }
 
   get #pace(): Pace {
-    return paceOf(this.#spec!, this.#view?.phase ?? 0);
+    return paceOf(this.#view?.protocol ?? this.#spec!.protocol);
   }
 
   #leaveEpoch(): void {

@@ -10,7 +10,7 @@ import {
   type RegisterReply,
   type RegisterRequest,
 } from "../../protocol/messages.js";
-import type { View } from "../../protocol/view.js";
+import { firstPhase, type View } from "../../protocol/view.js";
 import type { CoordinatorReceiver, Transport } from "../../transport/transport.js";
 import { ManualClock } from "../testing/manual-clock.js";
 import { CoordinatorPlaces } from "./coordinator-places.js";
@@ -94,7 +94,7 @@ function viewOf(term: number): CoordinatorMessage {
     candidates: [],
     departing: [],
   };
-  const numbers = { number: mint(term, 1), generation: 0, phase: 0, phaseFromStep: 0 };
+  const numbers = { number: mint(term, 1), generation: 0, ...firstPhase({ mode: "bsp" }) };
   const view: View = { run: "r", ...numbers, ...nobody };
   return { type: "view", view };
 }

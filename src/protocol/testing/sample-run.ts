@@ -39,6 +39,7 @@ export const sampleSpec: RunSpec = {
   workersMax: 1,
   servers: 1,
   serversMax: null,
+  plan: [],
   protocol: { mode: "bsp" },
   updateRule: { ...defaultsOf(updateRuleFields), momentum: 0, weightDecayPlain: 0 },
   schedule: { ...defaultsOf(scheduleFields), milestones: [], totalExamples: 200 },

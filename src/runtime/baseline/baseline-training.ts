@@ -169,7 +169,7 @@ class BaselineTraining {
     this.#byClock = new DueByClock(spec.checkpointEvery);
     if (parts.start !== undefined) assertBaselineStart(parts.start, spec.workersMax);
     const resume = parts.start?.resume ?? null;
-    this.#cursor = new Cursor(spec, paceOf(spec, 0), resume?.cursor);
+    this.#cursor = new Cursor(spec, paceOf(spec.protocol), resume?.cursor);
     this.#records = new EpochRecords(resume);
     this.#evaluations = [...(resume?.evaluations ?? [])];
     this.#ranks = Array.from({ length: spec.workersMax }, (_, rank) => rank);

@@ -17,6 +17,7 @@ import type {
   CoordinatorService,
   MemberReceiver,
   SessionChannel,
+  SwitchRequest,
 } from "../../transport/transport.js";
 import type { MemberPlaces } from "./member-places.js";
 
@@ -63,6 +64,16 @@ export class ServingFront implements CoordinatorService {
       throw new PacelineError("refused", `${sentence}: end the process that is meant by SIGTERM`);
     }
     return seat.host.drain(member);
+  }
+
+  switchTo(request: SwitchRequest): Promise<string> {
+    const { seats } = this.#places;
+    const meant = request.run === "" ? seats : seats.filter(({ name }) => name === request.run);
+    const [seat, ...others] = meant;
+    const known = `jobs that are on: ${seats.map(({ name }) => name).join(", ") || "none"}`;
+    if (seat === undefined) throw new PacelineError("refused", `no such job is on; ${known}`);
+    if (others.length > 0) throw new PacelineError("refused", `name the job; ${known}`);
+    return seat.host.switchTo(request);
   }
 
   readExamples(request: ExamplesRequest): Examples {

@@ -72,7 +72,7 @@ export class InvariantWatch {
       violated: (kind, sentence) => this.violated(kind, sentence),
     });
     this.#lastLoss = finalLossOf(from);
-    this.#pace = paceOf(ledger.spec, 0);
+    this.#pace = paceOf(ledger.spec.protocol);
     this.#pullsAreWhole = ledger.spec.compression.pull.codec === "none";
   }
 

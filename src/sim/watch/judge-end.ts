@@ -127,7 +127,7 @@ function judgeDone(
     watch.violated("final evaluation", "there is none");
   }
   judgeWork(result, ledger, watch);
-  judgeTorn(paceOf(spec, 0), result, ledger, watch);
+  judgeTorn(paceOf(spec.protocol), result, ledger, watch);
 }
 
 function judgeWork({ epochs: records }: RunResult, ledger: Ledger, watch: InvariantWatch): void {

@@ -22,20 +22,22 @@ const count = z.int().nonnegative();
 const positive = z.int().positive();
 
 const parameter = z.union([z.number(), z.string()]);
-// Which parameters belong to a mode is decided by the mode when a run is resumed.
-const protocol = z
+/** How workers keep pace; the mode itself decides of its parameters when a run is resumed. */
+export const protocolForm = z
   .object({ mode: z.string() })
   .catchall(z.union([parameter, z.record(z.string(), parameter)]));
 
 /**
  * A run spec. A field of a later one is kept, not cut off; the rest is read by the run's own table.
  */
-export const runSpecForm = z.looseObject({ protocol }).transform((kept, context): RunSpec => {
-  const reading = runSpecField.read(kept, "");
-  if ("value" in reading) return { ...kept, ...reading.value };
-  context.addIssue({ code: "custom", message: reading.problem });
-  return z.NEVER;
-});
+export const runSpecForm = z
+  .looseObject({ protocol: protocolForm })
+  .transform((kept, context): RunSpec => {
+    const reading = runSpecField.read(kept, "");
+    if ("value" in reading) return { ...kept, ...reading.value };
+    context.addIssue({ code: "custom", message: reading.problem });
+    return z.NEVER;
+  });
 
 const placedTensor = z.object({
   name: z.string(),

@@ -4,6 +4,7 @@
  * 1 in everything that is written.
  */
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
+import { paceTitle } from "../../protocol/plan.js";
 import type { CoordinatorSnapshot, RunOutcome, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import {
@@ -147,7 +148,7 @@ function serverMetrics(spec: RunSpec, result: RunResult): ServerFinalMetrics {
   const chunkSeconds = updates === 0 ? 0 : sum(servers, (one) => one.updateSeconds) / updates;
   const pushes = Math.max(0, ...servers.map((server) => server.pushes));
   return serverFinalMetrics({
-    protocol: spec.protocol.mode,
+    protocol: paceTitle(spec),
     workers: spec.workersMax,
     trainingSeconds: result.trainingSeconds,
     globalSteps: result.globalSteps,
@@ -224,7 +225,7 @@ function pacelineResult(facts: RunFacts): PacelineResult {
   return {
     version: facts.version,
     commit: facts.commit,
-    protocol: spec.protocol.mode,
+    protocol: paceTitle(spec),
     model: spec.model,
     data: spec.data,
     servers: spec.servers,

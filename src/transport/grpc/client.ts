@@ -42,6 +42,8 @@ import {
   registerRequestBytes,
   statusReplyBytes,
   statusRequestBytes,
+  switchReplyBytes,
+  switchRequestBytes,
 } from "../wire/service-codec.js";
 import { decodeCoordinatorMessage, encodeMemberMessage } from "../wire/session-codec.js";
 import { GrpcConnection } from "./connection.js";
@@ -71,6 +73,12 @@ export class GrpcClient {
     const bytes = statusRequestBytes.encode({});
     const reply = await this.#ask(address, coordinatorMethods.status, bytes);
     return parsed(statusReplyBytes.decode(reply).json, "a status", address);
+  };
+
+  switchTo: Transport["switchTo"] = async (address, request) => {
+    const bytes = switchRequestBytes.encode(request);
+    const reply = await this.#ask(address, coordinatorMethods.switchTo, bytes);
+    return switchReplyBytes.decode(reply).text;
   };
 
   drain: Transport["drain"] = async (address, member) => {

@@ -41,6 +41,8 @@ import {
   registerRequestBytes,
   statusReplyBytes,
   statusRequestBytes,
+  switchReplyBytes,
+  switchRequestBytes,
 } from "../wire/service-codec.js";
 import { decodeMemberMessage, encodeCoordinatorMessage } from "../wire/session-codec.js";
 import { listen, serverStream } from "./listener.js";
@@ -84,6 +86,10 @@ export function serveCoordinator(
     drain: unary(async (bytes) => {
       const text = await service.drain(drainRequestBytes.decode(bytes));
       return drainReplyBytes.encode({ text });
+    }),
+    switchTo: unary(async (bytes) => {
+      const text = await service.switchTo(switchRequestBytes.decode(bytes));
+      return switchReplyBytes.encode({ text });
     }),
     ...jobHandlers(service),
     keepResidual: unary((bytes) => {

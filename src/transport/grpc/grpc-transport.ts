@@ -19,6 +19,7 @@ export function createGrpcTransport(options: GrpcTransportOptions = {}): Transpo
     register: client.register,
     status: client.status,
     drain: client.drain,
+    switchTo: client.switchTo,
     ...{ submit: client.submit, jobs: client.jobs },
     ...{ cancelJob: client.cancelJob, jobEvents: client.jobEvents },
     readExamples: client.readExamples,

@@ -66,6 +66,7 @@ export const coordinatorMethods = {
   leave: method(serviceNames.coordinator, "Leave", false, false),
   status: method(serviceNames.coordinator, "Status", false, false),
   drain: method(serviceNames.coordinator, "Drain", false, false),
+  switchTo: method(serviceNames.coordinator, "Switch", false, false),
   submit: method(serviceNames.coordinator, "Submit", false, false),
   jobs: method(serviceNames.coordinator, "Jobs", false, false),
   cancelJob: method(serviceNames.coordinator, "CancelJob", false, false),

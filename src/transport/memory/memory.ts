@@ -157,6 +157,9 @@ class MemoryTransport implements Transport {
   drain: Transport["drain"] = (address, member) =>
     this.#ask(address, (service) => service.drain(member));
 
+  switchTo: Transport["switchTo"] = (address, request) =>
+    this.#ask(address, (service) => service.switchTo(request));
+
   submit: Transport["submit"] = (address, submission) =>
     this.#ask(address, (service) => service.submit(submission));
 

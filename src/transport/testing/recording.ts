@@ -17,7 +17,7 @@ import type {
 import { emptyHeader, protocolVersion } from "../../protocol/messages.js";
 import type { ResidualChunk, ResidualPlace } from "../../protocol/residuals.js";
 import type { JobEvents, JobEventsRequest, Submission } from "../../protocol/run-events.js";
-import type { CoordinatorService, SessionChannel } from "../transport.js";
+import type { CoordinatorService, SessionChannel, SwitchRequest } from "../transport.js";
 
 export const request: RegisterRequest = {
   protocol: protocolVersion,
@@ -110,6 +110,11 @@ export class Coordinator implements CoordinatorService {
   drain({ role, rank }: MemberPlace): string {
     if (rank > 1) throw new PacelineError("refused", `there is no ${role}-${rank}`);
     return `${role}-${rank} leaves`;
+  }
+
+  switchTo({ protocol, run }: SwitchRequest): string {
+    if (protocol.mode === "bsp") throw new PacelineError("refused", "it is bsp already");
+    return `${run || "the run"} goes to ${JSON.stringify(protocol)}`;
   }
 
   submit({ config, priority, host, pid }: Submission): string {

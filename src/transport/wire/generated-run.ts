@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/run.proto.
  */
 export const file_paceline_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIvsGCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjEhIKCmFsZ29yaXRobXMYHyABKAkSGwoTcmVjb3JkZWRfYWxnb3JpdGhtcxggIAMoCRIQCghyZXBsaWNhcxghIAEoDRIYCgtzZXJ2ZXJzX21heBgiIAEoDUgDiAEBQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmRCBwoFX3N0ZW1CDgoMX3NlcnZlcnNfbWF4InMKD0NvbXByZXNzaW9uU3BlYxImCgRwdXNoGAEgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SJgoEcHVsbBgCIAEoCzIYLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uEhAKCGZlZWRiYWNrGAMgASgIIisKC0NvbXByZXNzaW9uEg0KBWNvZGVjGAEgASgJEg0KBXNoYXJlGAIgASgBIrIBCglJbnB1dFNwZWMSDwoHY2xhc3NlcxgBIAEoDRINCgVzaGFwZRgCIAMoDRIMCgRtZWFuGAMgAygBEgsKA3N0ZBgEIAMoARIWCg5ibG9ja19leGFtcGxlcxgFIAEoDRIlCgdhdWdtZW50GAYgASgLMhQucGFjZWxpbmUudjEuQXVnbWVudBIrCghpZGVudGl0eRgHIAEoCzIZLnBhY2VsaW5lLnYxLkRhdGFJZGVudGl0eSJYCgxEYXRhSWRlbnRpdHkSEwoLY2xhc3NfbmFtZXMYASADKAkSGQoRdHJhaW5fZmluZ2VycHJpbnQYAiABKAkSGAoQdGVzdF9maW5nZXJwcmludBgDIAEoCSJCCgdBdWdtZW50EhQKDGNyb3BfcGFkZGluZxgBIAEoDRIMCgRmbGlwGAIgASgIEhMKC3N0YW5kYXJkaXNlGAMgASgIIkwKCFByb3RvY29sEgwKBG1vZGUYASABKAkSMgoKcGFyYW1ldGVycxgCIAMoCzIeLnBhY2VsaW5lLnYxLlByb3RvY29sUGFyYW1ldGVyIkwKEVByb3RvY29sUGFyYW1ldGVyEgwKBG5hbWUYASABKAkSEAoGbnVtYmVyGAIgASgBSAASDgoEd29yZBgDIAEoCUgAQgcKBXZhbHVlIqYBCgpVcGRhdGVSdWxlEgwKBG5hbWUYASABKAkSEAoIbW9tZW50dW0YAiABKAESDQoFYmV0YTEYAyABKAESDQoFYmV0YTIYBCABKAESDwoHZXBzaWxvbhgFIAEoARIUCgx3ZWlnaHRfZGVjYXkYBiABKAESGgoSd2VpZ2h0X2RlY2F5X3BsYWluGAcgASgBEhcKD2J1ZmZlcl9tb21lbnR1bRgIIAEoASJvCghTY2hlZHVsZRIMCgRuYW1lGAEgASgJEgoKAmxyGAIgASgBEg4KBndhcm11cBgDIAEoARISCgptaWxlc3RvbmVzGAQgAygBEg0KBWdhbW1hGAUgASgBEhYKDnRvdGFsX2V4YW1wbGVzGAYgASgEIiYKB0NhZGVuY2USDAoEdW5pdBgBIAEoCRINCgVjb3VudBgCIAEoBCLoAgoEVmlldxILCgNydW4YASABKAkSDgoGbnVtYmVyGAMgASgEEhIKCmdlbmVyYXRpb24YBCABKA0SDQoFcGhhc2UYBSABKA0SKAoHc2VydmVycxgGIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdTZXJ2ZXISKAoHd29ya2VycxgHIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXISDgoGZmVuY2VzGAkgAygEEikKCHJlcGxpY2FzGAogAygLMhcucGFjZWxpbmUudjEuUmVwbGljYVNldBIXCg9waGFzZV9mcm9tX3N0ZXAYCyABKAQSLwoKY2FuZGlkYXRlcxgMIAMoCzIbLnBhY2VsaW5lLnYxLkNodW5rQ2FuZGlkYXRlEioKCWRlcGFydGluZxgNIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXJKBAgCEANKBAgIEAlSBHRlcm1SCXByaW1hcmllcyIdCgpSZXBsaWNhU2V0Eg8KB3NlcnZlcnMYASADKA0iLwoOQ2h1bmtDYW5kaWRhdGUSDQoFY2h1bmsYASABKA0SDgoGc2VydmVyGAIgASgNIm4KClZpZXdTZXJ2ZXISDQoFaW5kZXgYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHYWRkcmVzcxgDIAEoCRIrCgZmcmFtZXMYBCABKAsyGy5wYWNlbGluZS52MS5GcmFtZUFkZHJlc3NlcyI8Cg5GcmFtZUFkZHJlc3NlcxILCgN0Y3AYASABKAkSDAoEdW5peBgCIAEoCRIPCgdtYWNoaW5lGAMgASgJIkIKClZpZXdXb3JrZXISDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIRCglmcm9tX3N0ZXAYAyABKARiBnByb3RvMw");
+  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIrcHCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjEhIKCmFsZ29yaXRobXMYHyABKAkSGwoTcmVjb3JkZWRfYWxnb3JpdGhtcxggIAMoCRIQCghyZXBsaWNhcxghIAEoDRIYCgtzZXJ2ZXJzX21heBgiIAEoDUgDiAEBEicKBHBsYW4YIyADKAsyGS5wYWNlbGluZS52MS5QbGFubmVkUGhhc2USEQoJc3dpdGNoX2xyGCQgASgJQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmRCBwoFX3N0ZW1CDgoMX3NlcnZlcnNfbWF4InMKD0NvbXByZXNzaW9uU3BlYxImCgRwdXNoGAEgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SJgoEcHVsbBgCIAEoCzIYLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uEhAKCGZlZWRiYWNrGAMgASgIIisKC0NvbXByZXNzaW9uEg0KBWNvZGVjGAEgASgJEg0KBXNoYXJlGAIgASgBIrIBCglJbnB1dFNwZWMSDwoHY2xhc3NlcxgBIAEoDRINCgVzaGFwZRgCIAMoDRIMCgRtZWFuGAMgAygBEgsKA3N0ZBgEIAMoARIWCg5ibG9ja19leGFtcGxlcxgFIAEoDRIlCgdhdWdtZW50GAYgASgLMhQucGFjZWxpbmUudjEuQXVnbWVudBIrCghpZGVudGl0eRgHIAEoCzIZLnBhY2VsaW5lLnYxLkRhdGFJZGVudGl0eSJYCgxEYXRhSWRlbnRpdHkSEwoLY2xhc3NfbmFtZXMYASADKAkSGQoRdHJhaW5fZmluZ2VycHJpbnQYAiABKAkSGAoQdGVzdF9maW5nZXJwcmludBgDIAEoCSJCCgdBdWdtZW50EhQKDGNyb3BfcGFkZGluZxgBIAEoDRIMCgRmbGlwGAIgASgIEhMKC3N0YW5kYXJkaXNlGAMgASgIIosBCgxQbGFubmVkUGhhc2USJwoIcHJvdG9jb2wYASABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIQCgNlbmQYAiABKARIAIgBARIlCgdwbGF0ZWF1GAMgASgLMhQucGFjZWxpbmUudjEuUGxhdGVhdRIRCglscl9mYWN0b3IYBCABKAFCBgoEX2VuZCIoCgdQbGF0ZWF1Eg4KBndpbmRvdxgBIAEoDRINCgVkZWx0YRgCIAEoASJMCghQcm90b2NvbBIMCgRtb2RlGAEgASgJEjIKCnBhcmFtZXRlcnMYAiADKAsyHi5wYWNlbGluZS52MS5Qcm90b2NvbFBhcmFtZXRlciJMChFQcm90b2NvbFBhcmFtZXRlchIMCgRuYW1lGAEgASgJEhAKBm51bWJlchgCIAEoAUgAEg4KBHdvcmQYAyABKAlIAEIHCgV2YWx1ZSKmAQoKVXBkYXRlUnVsZRIMCgRuYW1lGAEgASgJEhAKCG1vbWVudHVtGAIgASgBEg0KBWJldGExGAMgASgBEg0KBWJldGEyGAQgASgBEg8KB2Vwc2lsb24YBSABKAESFAoMd2VpZ2h0X2RlY2F5GAYgASgBEhoKEndlaWdodF9kZWNheV9wbGFpbhgHIAEoARIXCg9idWZmZXJfbW9tZW50dW0YCCABKAEibwoIU2NoZWR1bGUSDAoEbmFtZRgBIAEoCRIKCgJschgCIAEoARIOCgZ3YXJtdXAYAyABKAESEgoKbWlsZXN0b25lcxgEIAMoARINCgVnYW1tYRgFIAEoARIWCg50b3RhbF9leGFtcGxlcxgGIAEoBCImCgdDYWRlbmNlEgwKBHVuaXQYASABKAkSDQoFY291bnQYAiABKAQipAMKBFZpZXcSCwoDcnVuGAEgASgJEg4KBm51bWJlchgDIAEoBBISCgpnZW5lcmF0aW9uGAQgASgNEg0KBXBoYXNlGAUgASgNEigKB3NlcnZlcnMYBiADKAsyFy5wYWNlbGluZS52MS5WaWV3U2VydmVyEigKB3dvcmtlcnMYByADKAsyFy5wYWNlbGluZS52MS5WaWV3V29ya2VyEg4KBmZlbmNlcxgJIAMoBBIpCghyZXBsaWNhcxgKIAMoCzIXLnBhY2VsaW5lLnYxLlJlcGxpY2FTZXQSFwoPcGhhc2VfZnJvbV9zdGVwGAsgASgEEicKCHByb3RvY29sGA4gASgLMhUucGFjZWxpbmUudjEuUHJvdG9jb2wSEQoJbHJfZmFjdG9yGA8gASgBEi8KCmNhbmRpZGF0ZXMYDCADKAsyGy5wYWNlbGluZS52MS5DaHVua0NhbmRpZGF0ZRIqCglkZXBhcnRpbmcYDSADKAsyFy5wYWNlbGluZS52MS5WaWV3V29ya2VySgQIAhADSgQICBAJUgR0ZXJtUglwcmltYXJpZXMiHQoKUmVwbGljYVNldBIPCgdzZXJ2ZXJzGAEgAygNIi8KDkNodW5rQ2FuZGlkYXRlEg0KBWNodW5rGAEgASgNEg4KBnNlcnZlchgCIAEoDSJuCgpWaWV3U2VydmVyEg0KBWluZGV4GAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEg8KB2FkZHJlc3MYAyABKAkSKwoGZnJhbWVzGAQgASgLMhsucGFjZWxpbmUudjEuRnJhbWVBZGRyZXNzZXMiPAoORnJhbWVBZGRyZXNzZXMSCwoDdGNwGAEgASgJEgwKBHVuaXgYAiABKAkSDwoHbWFjaGluZRgDIAEoCSJCCgpWaWV3V29ya2VyEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEQoJZnJvbV9zdGVwGAMgASgEYgZwcm90bzM");
 
 /**
  * One training run: every choice that changes what is computed or promised. A text that names one
@@ -258,6 +258,20 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
    * @generated from field: optional uint32 servers_max = 34;
    */
   serversMax?: number;
+
+  /**
+   * The phases of a plan of protocols; none where the run keeps one.
+   *
+   * @generated from field: repeated paceline.v1.PlannedPhase plan = 35;
+   */
+  plan: PlannedPhase[];
+
+  /**
+   * Whether the learning rate changes with a switch of protocols.
+   *
+   * @generated from field: string switch_lr = 36;
+   */
+  switchLr: string;
 };
 
 /**
@@ -464,6 +478,76 @@ export const AugmentSchema: GenMessage<Augment> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 5);
 
 /**
+ * One phase of a plan of protocols.
+ *
+ * @generated from message paceline.v1.PlannedPhase
+ */
+export type PlannedPhase = Message<"paceline.v1.PlannedPhase"> & {
+  /**
+   * How workers keep pace in it.
+   *
+   * @generated from field: paceline.v1.Protocol protocol = 1;
+   */
+  protocol?: Protocol;
+
+  /**
+   * Examples of the whole run after which it ends; absent where work does not end it.
+   *
+   * @generated from field: optional uint64 end = 2;
+   */
+  end?: bigint;
+
+  /**
+   * The loss of evaluations that ends it; absent where none does.
+   *
+   * @generated from field: paceline.v1.Plateau plateau = 3;
+   */
+  plateau?: Plateau;
+
+  /**
+   * Times the learning rate of the schedule.
+   *
+   * @generated from field: double lr_factor = 4;
+   */
+  lrFactor: number;
+};
+
+/**
+ * Describes the message paceline.v1.PlannedPhase.
+ * Use `create(PlannedPhaseSchema)` to create a new message.
+ */
+export const PlannedPhaseSchema: GenMessage<PlannedPhase> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_run, 6);
+
+/**
+ * A phase ends when the mean loss of some evaluations falls by less than delta.
+ *
+ * @generated from message paceline.v1.Plateau
+ */
+export type Plateau = Message<"paceline.v1.Plateau"> & {
+  /**
+   * Evaluations on either side of the comparison.
+   *
+   * @generated from field: uint32 window = 1;
+   */
+  window: number;
+
+  /**
+   * The least fall.
+   *
+   * @generated from field: double delta = 2;
+   */
+  delta: number;
+};
+
+/**
+ * Describes the message paceline.v1.Plateau.
+ * Use `create(PlateauSchema)` to create a new message.
+ */
+export const PlateauSchema: GenMessage<Plateau> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_run, 7);
+
+/**
  * How tightly workers keep pace: a mode and the parameters that it has. A member that does not know
  * the mode, or finds a parameter wrong, answers the run with `failed`.
  *
@@ -493,7 +577,7 @@ export type Protocol = Message<"paceline.v1.Protocol"> & {
  * Use `create(ProtocolSchema)` to create a new message.
  */
 export const ProtocolSchema: GenMessage<Protocol> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 6);
+  messageDesc(file_paceline_v1_run, 8);
 
 /**
  * One parameter of a mode.
@@ -537,7 +621,7 @@ export type ProtocolParameter = Message<"paceline.v1.ProtocolParameter"> & {
  * Use `create(ProtocolParameterSchema)` to create a new message.
  */
 export const ProtocolParameterSchema: GenMessage<ProtocolParameter> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 7);
+  messageDesc(file_paceline_v1_run, 9);
 
 /**
  * The optimizer that servers apply.
@@ -607,7 +691,7 @@ export type UpdateRule = Message<"paceline.v1.UpdateRule"> & {
  * Use `create(UpdateRuleSchema)` to create a new message.
  */
 export const UpdateRuleSchema: GenMessage<UpdateRule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 8);
+  messageDesc(file_paceline_v1_run, 10);
 
 /**
  * The learning rate as a function of the work done, in examples applied.
@@ -663,7 +747,7 @@ export type Schedule = Message<"paceline.v1.Schedule"> & {
  * Use `create(ScheduleSchema)` to create a new message.
  */
 export const ScheduleSchema: GenMessage<Schedule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 9);
+  messageDesc(file_paceline_v1_run, 11);
 
 /**
  * How often something happens.
@@ -691,7 +775,7 @@ export type Cadence = Message<"paceline.v1.Cadence"> & {
  * Use `create(CadenceSchema)` to create a new message.
  */
 export const CadenceSchema: GenMessage<Cadence> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 10);
+  messageDesc(file_paceline_v1_run, 12);
 
 /**
  * A numbered, immutable statement of who is a member and which server holds which chunk.
@@ -757,11 +841,25 @@ export type View = Message<"paceline.v1.View"> & {
   replicas: ReplicaSet[];
 
   /**
-   * First step that belongs to the phase.
+   * First step that belongs to the phase: nobody takes one before it any more.
    *
    * @generated from field: uint64 phase_from_step = 11;
    */
   phaseFromStep: bigint;
+
+  /**
+   * How workers keep pace in the phase.
+   *
+   * @generated from field: paceline.v1.Protocol protocol = 14;
+   */
+  protocol?: Protocol;
+
+  /**
+   * Times the learning rate of the schedule.
+   *
+   * @generated from field: double lr_factor = 15;
+   */
+  lrFactor: number;
 
   /**
    * Servers that are brought up to hold a chunk, and don't count yet.
@@ -783,7 +881,7 @@ export type View = Message<"paceline.v1.View"> & {
  * Use `create(ViewSchema)` to create a new message.
  */
 export const ViewSchema: GenMessage<View> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 11);
+  messageDesc(file_paceline_v1_run, 13);
 
 /**
  * The servers that hold a chunk.
@@ -804,7 +902,7 @@ export type ReplicaSet = Message<"paceline.v1.ReplicaSet"> & {
  * Use `create(ReplicaSetSchema)` to create a new message.
  */
 export const ReplicaSetSchema: GenMessage<ReplicaSet> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 12);
+  messageDesc(file_paceline_v1_run, 14);
 
 /**
  * A server that is brought up to hold a chunk.
@@ -832,7 +930,7 @@ export type ChunkCandidate = Message<"paceline.v1.ChunkCandidate"> & {
  * Use `create(ChunkCandidateSchema)` to create a new message.
  */
 export const ChunkCandidateSchema: GenMessage<ChunkCandidate> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 13);
+  messageDesc(file_paceline_v1_run, 15);
 
 /**
  * A server in a view.
@@ -874,7 +972,7 @@ export type ViewServer = Message<"paceline.v1.ViewServer"> & {
  * Use `create(ViewServerSchema)` to create a new message.
  */
 export const ViewServerSchema: GenMessage<ViewServer> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 14);
+  messageDesc(file_paceline_v1_run, 16);
 
 /**
  * Where a server takes frames, which Paceline's own processes prefer to gRPC for chunks.
@@ -909,7 +1007,7 @@ export type FrameAddresses = Message<"paceline.v1.FrameAddresses"> & {
  * Use `create(FrameAddressesSchema)` to create a new message.
  */
 export const FrameAddressesSchema: GenMessage<FrameAddresses> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 15);
+  messageDesc(file_paceline_v1_run, 17);
 
 /**
  * A worker in a view.
@@ -944,5 +1042,5 @@ export type ViewWorker = Message<"paceline.v1.ViewWorker"> & {
  * Use `create(ViewWorkerSchema)` to create a new message.
  */
 export const ViewWorkerSchema: GenMessage<ViewWorker> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 16);
+  messageDesc(file_paceline_v1_run, 18);
 

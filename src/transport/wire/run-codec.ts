@@ -7,6 +7,7 @@
  */
 
 import { create } from "@bufbuild/protobuf";
+import { PacelineError } from "../../errors.js";
 import { runSpecField } from "../../protocol/run-spec.js";
 import type {
   ChunkCandidate,
@@ -16,7 +17,7 @@ import type {
   ViewWorker,
 } from "../../protocol/view.js";
 import type { FieldCodec } from "./field-codec.js";
-import { list, optional, record, small, text, whole } from "./field-codec.js";
+import { finite, list, optional, record, small, text, whole } from "./field-codec.js";
 import type * as wire from "./generated-run.js";
 import * as schemas from "./generated-run.js";
 import { chunksMax, membersMax, nameBytesMax, runBytesMax } from "./limits.js";
@@ -24,6 +25,16 @@ import { protocolCodec } from "./protocol-codec.js";
 import { specCodec } from "./spec-codec.js";
 
 const name = text(nameBytesMax);
+
+/** What the learning rate is multiplied by. */
+const factor: FieldCodec<number, number> = {
+  toWire: (value) => value,
+  fromWire(wire, path) {
+    const value = finite.fromWire(wire, path);
+    if (value > 0) return value;
+    throw new PacelineError("protocol", `${path} is ${value}, it must be above 0`);
+  },
+};
 
 /** Run specs as the coordinator hands them out. */
 export const runSpecCodec = specCodec(schemas.RunSpecSchema, runSpecField, {
@@ -71,6 +82,8 @@ export const viewCodec = record<View, wire.View>(
     generation: small(),
     phase: small(),
     phaseFromStep: whole(),
+    protocol: protocolCodec,
+    lrFactor: factor,
     servers: list(viewServer, membersMax),
     workers: list(viewWorker, membersMax),
     replicas: list(replicaSet, chunksMax),

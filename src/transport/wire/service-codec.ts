@@ -10,6 +10,7 @@ import { PacelineError } from "../../errors.js";
 import type { MemberIdentity, MemberPlace, WorkerIdentity } from "../../protocol/identity.js";
 import { termMax } from "../../protocol/ids.js";
 import type { RegisterReply, RegisterRequest } from "../../protocol/messages.js";
+import type { SwitchRequest } from "../transport.js";
 import type { RecordCodec } from "./field-codec.js";
 import { list, optional, record, small, text, whole, word } from "./field-codec.js";
 import type * as wire from "./generated-coordinator.js";
@@ -23,6 +24,7 @@ import {
   runBytesMax,
   sentenceBytesMax,
 } from "./limits.js";
+import { protocolCodec } from "./protocol-codec.js";
 import { frameAddressesCodec } from "./run-codec.js";
 import { bytesCodec, identityCodec, leaveCodec } from "./session-codec.js";
 
@@ -144,6 +146,23 @@ export const drainRequestBytes = bytesCodec<MemberPlace, wire.DrainRequest>(
   record<MemberPlace, wire.DrainRequest>(schemas.DrainRequestSchema, {
     role: word("server", "worker"),
     rank: small(),
+  }),
+);
+
+/** Another way to keep pace. */
+export const switchRequestBytes = bytesCodec<SwitchRequest, wire.SwitchRequest>(
+  schemas.SwitchRequestSchema,
+  record<SwitchRequest, wire.SwitchRequest>(schemas.SwitchRequestSchema, {
+    protocol: protocolCodec,
+    run: text(nameBytesMax),
+  }),
+);
+
+/** What follows. */
+export const switchReplyBytes = bytesCodec<{ readonly text: string }, wire.SwitchReply>(
+  schemas.SwitchReplySchema,
+  record<{ readonly text: string }, wire.SwitchReply>(schemas.SwitchReplySchema, {
+    text: text(sentenceBytesMax),
   }),
 );
 

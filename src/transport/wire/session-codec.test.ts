@@ -161,6 +161,7 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     view: whole,
     sealedStep: step,
     clockMin: whole,
+    version: fc.integer({ min: -1, max: 1000 }),
     departed: fc.array(departure, { maxLength: 3 }),
   }),
   caughtUp: shape<Said<"caughtUp">>({
@@ -233,7 +234,9 @@ const view: fc.Arbitrary<View> = fc
       return [primary, ...indices.filter((index) => index !== primary).slice(0, pick % 3)];
     });
     const fences = chunks.map(([, fence]) => fence);
-    const numbered = { run, number, generation, phase, phaseFromStep };
+    const protocol = { mode: run, limits: { least: 1, word: run }, bound: generation };
+    const lrFactor = 1 + phase;
+    const numbered = { run, number, generation, phase, phaseFromStep, protocol, lrFactor };
     const candidates = chunks.flatMap(([pick], chunk) => {
       const server = indices.find((index) => !replicas[chunk]!.includes(index));
       return server === undefined || pick % 2 === 0 ? [] : [{ chunk, server }];

@@ -216,6 +216,7 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     view: count,
     sealedStep: step,
     clockMin: count,
+    version: whole(-1),
     departed: list(departure, membersMax),
   }),
   assignmentDone,

@@ -89,8 +89,12 @@ function conversionOf(field: Field<unknown>, wire: DescField, opaques: OpaqueCod
       };
     }
     case "list": {
-      demand(wire.fieldKind === "list" && wire.listKind === "scalar", shape, wire);
-      const inner = scalarConversion(shape.of as FieldShape, wire);
+      const of = shape.of as FieldShape;
+      demand(wire.fieldKind === "list", shape, wire);
+      const inner =
+        of.kind === "record" && wire.message !== undefined
+          ? recordConversion(wire.message, of, opaques)
+          : scalarConversion(of, wire);
       return {
         toWire: (values) => (values as readonly unknown[]).map(inner.toWire),
         toPlain: (values, path) => (values as unknown[]).map((one) => inner.toPlain(one, path)),

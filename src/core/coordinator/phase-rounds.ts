@@ -1,0 +1,134 @@
+/**
+ * How a run goes from one phase of its plan to the next while members go on: everybody is brought
+ * to rest (standstill.ts), a view says the new way to keep pace and the step that all stand before,
+ * and when it stands work is dealt in the new way. Where workers had seen different models, each
+ * takes the weights anew before it goes on.
+ *
+ * The first step of a phase is past every step that anybody has taken, and past the count of global
+ * steps, so that these only grow. No checkpoint is begun meanwhile, and none of a cut is under way.
+ *
+ * Invariant: when a phase begins nothing is in flight and no assignment is out.
+ */
+import { isRobust } from "../../protocol/reduction.js";
+import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
+import { paceOf } from "../sync/modes.js";
+import type { Pace } from "../sync/pace.js";
+import type { Evaluator } from "../work/evaluator.js";
+import type { RunAccount } from "../work/run-account.js";
+import type { OrderAnswer } from "./coordinator-events.js";
+import { stepOfAll } from "./member-counts.js";
+import type { PlanProgress, StepCounter } from "./plan-progress.js";
+import type { Saves } from "./saves.js";
+import type { Standstill } from "./standstill.js";
+import type { TrainingPort } from "./training-port.js";
+import type { ViewRounds } from "./view-rounds.js";
+
+/** What the phases of a run depend on. */
+export interface PhaseGround {
+  readonly spec: RunSpec;
+  readonly account: RunAccount;
+  readonly evaluator: Evaluator;
+  readonly saves: Saves;
+  readonly still: Standstill;
+  readonly views: ViewRounds;
+  readonly port: TrainingPort;
+}
+
+/** The phases of one run. */
+export class PhaseRounds {
+  readonly #ground: PhaseGround;
+  readonly #plan: PlanProgress;
+
+  constructor(ground: PhaseGround, plan: PlanProgress) {
+    this.#ground = ground;
+    this.#plan = plan;
+  }
+
+  /** How workers keep pace in the present phase. */
+  get pace(): Pace {
+    return this.#plan.pace;
+  }
+
+  /** Global steps less versions where pushes are counted; null where steps are. */
+  get stepsAhead(): number | null {
+    return this.#plan.stepsAhead;
+  }
+
+  /** How a step or a version of the present phase counts, whatever phase comes next. */
+  counter(): StepCounter {
+    return this.#plan.counter();
+  }
+
+  /** Steps, or pushes, that every chunk has applied. */
+  globalSteps(): number {
+    const { saves, evaluator, port } = this.#ground;
+    // What servers tell from time to time may be from before the last checkpoint or evaluation.
+    const evaluatedStep = evaluator.records.at(-1)?.step ?? 0;
+    const toldStep = stepOfAll(port.serverStatistics()) + (this.stepsAhead ?? 0);
+    return Math.max(saves.reachedStep, evaluatedStep, toldStep);
+  }
+
+  /** Examples that were used; where workers tell only now and then, as far as they have told. */
+  usedExamples(): number {
+    const { account, port } = this.#ground;
+    const examples = account.epochs.examples();
+    if (this.pace.meetsAtBoundaries) return examples;
+    const told = Object.values(port.workerCounts()).map((one) => one.examples);
+    return Math.max(
+      examples,
+      told.reduce((sum, one) => sum + one, 0),
+    );
+  }
+
+  /** True when the present phase is over; everybody is then brought to rest. */
+  endsPhase(): boolean {
+    const isDue = this.#isDue();
+    if (isDue) this.#ground.still.want("switch");
+    return isDue;
+  }
+
+  #isDue(): boolean {
+    const losses = () => this.#ground.evaluator.records.map(({ loss }) => loss);
+    return this.#plan.isDue(() => this.usedExamples(), losses);
+  }
+
+  /** Steps that so many workers take at most before the phase is over; at least one. */
+  stepsLeft(workers: number): number {
+    const { spec } = this.#ground;
+    const examples = this.#plan.end - this.usedExamples();
+    return Math.max(1, Math.ceil(examples / (spec.batchSize * Math.max(1, workers))));
+  }
+
+  /** Everybody rests after `limit`: true where the next phase begins with a view. */
+  enter(limit: number): boolean {
+    if (!this.#isDue()) return false;
+    const { views, account, evaluator, port } = this.#ground;
+    const firstSteps = views.workers().map(({ fromStep }) => fromStep);
+    const fromStep = Math.max(limit + 1, views.openStep, this.globalSteps(), ...firstSteps);
+    const text = this.#plan.enter(fromStep, this.usedExamples(), evaluator.records.length);
+    views.enter(this.#plan.phase);
+    account.work.keepPace(this.pace, fromStep);
+    port.emit({ kind: "info", text });
+    return true;
+  }
+
+  /** The run's work is done: what of the plan was not reached is told. */
+  ended(): void {
+    const text = this.#plan.unreached();
+    if (text !== null) this.#ground.port.emit({ kind: "warning", text });
+  }
+
+  /** Somebody asks for another protocol: what comes of it. */
+  ask(protocol: Protocol): OrderAnswer {
+    const { reduce } = this.#ground.spec;
+    const isApart = paceOf(protocol).globalStep !== "step";
+    const objection =
+      isRobust(reduce) && isApart
+        ? `--reduce ${reduce} needs gradients of one step, ${protocol.mode} applies each alone`
+        : this.#plan.ask(protocol);
+    if (objection !== null) return { isAccepted: false, text: objection };
+    this.#ground.still.want("switch");
+    const { mode } = this.#plan.phase.protocol;
+    return { isAccepted: true, text: `workers go from ${mode} to ${protocol.mode}` };
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * How far a run has come in its plan of protocols, and what the next phase is. A phase is over when
+ * so many examples of the run are used, or when the loss of evaluations has flattened; or somebody
+ * asks for another protocol, and then the run keeps that until it is asked again.
+ *
+ * Global steps go on over phases: where pushes count, a step is a version of the model, plus what
+ * the count was ahead of versions when the phase began.
+ *
+ * Invariant: a phase is entered while everybody rests, and never the one that is on.
+ */
+import { isFlat, type PlannedPhase } from "../../protocol/plan.js";
+import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
+import { firstPhase, type ViewPhase } from "../../protocol/view.js";
+import { paceOf } from "../sync/modes.js";
+import { batchesOfGlobalStep, type Pace } from "../sync/pace.js";
+
+/** Where a run stands in its plan, in a form that is kept. */
+export interface PlanStand {
+  readonly phase: ViewPhase;
+  /** Index of the phase in the plan; its length where somebody has asked for another protocol. */
+  readonly place: number;
+  /** Global steps less versions in this phase; null until servers have said their versions. */
+  readonly stepsAhead: number | null;
+  /** Of evaluations, those before this phase. */
+  readonly evaluations: number;
+}
+
+/** The global step of a step, or of the lowest version of the model. */
+export type StepCounter = (step: number, version: number) => number;
+
+interface NextPhase {
+  readonly protocol: Protocol;
+  readonly lrFactor: number;
+  readonly place: number;
+  readonly reason: string;
+}
+
+/** The place of one run in its plan. */
+export class PlanProgress {
+  readonly #spec: RunSpec;
+  #stand: PlanStand;
+  #pace: Pace;
+  #asked: NextPhase | null = null;
+
+  /** @param kept where a checkpoint or a record says how far it had come. */
+  constructor(spec: RunSpec, kept?: PlanStand) {
+    this.#spec = spec;
+    const lrFactor = spec.plan[0]?.lrFactor ?? 1;
+    const phase = firstPhase(spec.protocol, lrFactor);
+    this.#stand = kept ?? { phase, place: 0, stepsAhead: 0, evaluations: 0 };
+    this.#pace = paceOf(this.#stand.phase.protocol);
+  }
+
+  /** The phase that is on. */
+  get phase(): ViewPhase {
+    return this.#stand.phase;
+  }
+
+  /** How workers keep pace in it. */
+  get pace(): Pace {
+    return this.#pace;
+  }
+
+  /** Global steps less versions where pushes are counted; null where steps are. */
+  get stepsAhead(): number | null {
+    return this.#pace.globalStep === "push" ? (this.#stand.stepsAhead ?? 0) : null;
+  }
+
+  /** Examples of the run after which the phase ends; infinite where work does not end it. */
+  get end(): number {
+    return this.#present?.end ?? Number.POSITIVE_INFINITY;
+  }
+
+  get #present(): PlannedPhase | undefined {
+    return this.#spec.plan[this.#stand.place];
+  }
+
+  /** Asks for another protocol: what is wrong with that, null where it will be entered. */
+  ask(asked: Protocol): string | null {
+    const { protocol, lrFactor } = this.phase;
+    if (asked.mode === protocol.mode) return `the run keeps pace by ${asked.mode} already`;
+    const { plan } = this.#spec;
+    const own = [this.#spec.protocol, ...plan.map((one) => one.protocol)];
+    const wanted = own.find(({ mode }) => mode === asked.mode) ?? asked;
+    const place = plan.length;
+    const reason = "somebody asked for it";
+    this.#asked = { protocol: wanted, lrFactor: lrFactor * this.#lrRatio(wanted), place, reason };
+    return null;
+  }
+
+  /** By the linear rule the learning rate follows the examples of an update. */
+  #lrRatio(next: Protocol): number {
+    const { switchLr, workersMax } = this.#spec;
+    if (switchLr === "keep") return 1;
+    const [before, after] = [this.#pace, paceOf(next)];
+    return batchesOfGlobalStep(after, workersMax) / batchesOfGlobalStep(before, workersMax);
+  }
+
+  /** True when another phase is due, after so many examples and these losses of evaluations. */
+  isDue(examples: () => number, losses: () => readonly number[]): boolean {
+    if (this.#asked !== null) return true;
+    const present = this.#present;
+    if (present === undefined || this.#spec.plan[this.#stand.place + 1] === undefined) return false;
+    if (present.end !== null && examples() >= present.end) return true;
+    const { plateau } = present;
+    return plateau !== null && isFlat(plateau, losses().slice(this.#stand.evaluations));
+  }
+
+  /** Enters the next phase, to which steps from this one on belong: one sentence on it. */
+  enter(fromStep: number, examples: number, evaluations: number): string {
+    const next = this.#asked ?? this.#planned();
+    const before = this.phase.protocol.mode;
+    this.#asked = null;
+    const { protocol, lrFactor, place, reason } = next;
+    const phase = { phase: this.phase.phase + 1, phaseFromStep: fromStep, protocol, lrFactor };
+    this.#stand = { phase, place, stepsAhead: null, evaluations };
+    this.#pace = paceOf(protocol);
+    const rate = lrFactor === 1 ? "" : `, learning rate x ${Number(lrFactor.toPrecision(4))}`;
+    const where = `from step ${fromStep}, after ${examples} examples`;
+    return `switch from ${before} to ${protocol.mode} ${where}${rate}: ${reason}`;
+  }
+
+  #planned(): NextPhase {
+    const place = this.#stand.place + 1;
+    const { protocol, lrFactor } = this.#spec.plan[place]!;
+    const { end, plateau } = this.#present!;
+    const isByLoss = plateau !== null && end === null;
+    const reason = isByLoss
+      ? `the loss of ${plateau.window} evaluations fell by less than ${plateau.delta}`
+      : `phase ${place} of ${this.#spec.plan.length} of the plan has ended`;
+    return { protocol, lrFactor, place, reason };
+  }
+
+  /** All servers have said the lowest version while everybody rests at the phase's beginning. */
+  settle(version: number): void {
+    if (this.#stand.stepsAhead !== null) return;
+    const stepsAhead = this.phase.phaseFromStep - version;
+    this.#stand = { ...this.#stand, stepsAhead };
+  }
+
+  /** How a step or a version of this phase counts, whatever phase comes next. */
+  counter(): StepCounter {
+    const { stepsAhead } = this;
+    return (step, version) => (stepsAhead === null ? step : version + stepsAhead);
+  }
+
+  /** What of the plan was not reached; null where nothing is left. */
+  unreached(): string | null {
+    const left = this.#spec.plan.slice(this.#stand.place + 1);
+    if (left.length === 0) return null;
+    const names = left.map(({ protocol }) => protocol.mode).join(", ");
+    return `the epochs ended before the plan's ${names}`;
+  }
+
+  /** To be kept. */
+  record(): PlanStand {
+    return this.#stand;
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * From the plan that a user wrote to the phases of a run spec: lengths become examples of the run,
+ * and each phase has the learning rate that belongs to its updates. Sync-Switch's own options
+ * (`--switch-order`, `--train-steps`) say the same in global steps, of which one takes a batch of
+ * every worker where they keep step, and a batch of one worker elsewhere.
+ *
+ * Invariant: what it gives is a plan whose phases all take place if the epochs last so long.
+ */
+import { paceOf, protocolOf } from "../core/sync/modes.js";
+import { batchesOfGlobalStep } from "../core/sync/pace.js";
+import { PacelineError } from "../errors.js";
+import type { PlannedPhase } from "../protocol/plan.js";
+import { type PhaseWords, planText } from "../protocol/plan-text.js";
+import type { Protocol } from "../protocol/run-spec.js";
+import type { RunSettings } from "./run-settings.js";
+
+/** The phases of a run, the first protocol among them. */
+export interface RunPlan {
+  readonly protocol: Protocol;
+  /** Empty where it keeps one protocol. */
+  readonly plan: readonly PlannedPhase[];
+}
+
+/**
+ * The plan of resolved options.
+ * @throws PacelineError `usage` where options contradict each other.
+ */
+export function runPlanOf(settings: RunSettings, trainExamples: number): RunPlan {
+  const phases = wordsOf(settings, trainExamples);
+  if (phases === null) return { protocol: protocolOf(settings.mode, settings), plan: [] };
+  demandAlone(settings, phases);
+  const work = settings.epochs * trainExamples;
+  const protocols = phases.map(({ words }) => protocolOf(words.mode, settings));
+  const first = batchesOf(protocols[0]!, settings);
+  let end = 0;
+  const plan = phases.map(({ words, examples }, index): PlannedPhase => {
+    const protocol = protocols[index]!;
+    const { length } = words;
+    const isLast = index === phases.length - 1;
+    end += examples;
+    const lrFactor = settings.switchLr === "keep" ? 1 : batchesOf(protocol, settings) / first;
+    const plateau = length?.kind === "plateau" ? length.plateau : null;
+    const hasEnd = !isLast && plateau === null;
+    return { protocol, end: hasEnd ? Math.round(end) : null, plateau, lrFactor };
+  });
+  demandWithin(plan, phases, work);
+  return { protocol: protocols[0]!, plan };
+}
+
+/** A phase, and how many examples it takes; 0 where that is not known. */
+interface MeasuredPhase {
+  readonly words: PhaseWords;
+  readonly examples: number;
+}
+
+function batchesOf(protocol: Protocol, { workers }: RunSettings): number {
+  return batchesOfGlobalStep(paceOf(protocol), workers.max);
+}
+
+function wordsOf(settings: RunSettings, trainExamples: number): MeasuredPhase[] | null {
+  const { plan, switchOrder, trainSteps, epochs } = settings;
+  if (switchOrder === null && trainSteps.length > 0) {
+    throw usage("--train-steps has no effect without --switch-order; write --switch-order 10");
+  }
+  if (plan !== null && switchOrder !== null) {
+    throw usage("--plan and --switch-order both say a plan; write one of them");
+  }
+  if (plan === null) return switchOrder === null ? null : ofSteps(settings, switchOrder);
+  const work = epochs * trainExamples;
+  return plan.map((words) => {
+    const { length } = words;
+    if (length?.kind === "share") return { words, examples: length.share * work };
+    const passes = length?.kind === "epochs" ? length.epochs : 0;
+    return { words, examples: passes * trainExamples };
+  });
+}
+
+/** Ends in global steps, each counted from the beginning of the run. */
+function ofSteps(settings: RunSettings, order: string): MeasuredPhase[] {
+  const { trainSteps, batchSize } = settings;
+  const modes = [...order].map((digit) => (digit === "1" ? "bsp" : "asp"));
+  if (trainSteps.length !== modes.length && trainSteps.length !== modes.length - 1) {
+    const phases = `--switch-order ${order} has ${modes.length} phases`;
+    const ends = `--train-steps ${trainSteps.join(",") || "none"} has ${trainSteps.length} ends`;
+    throw usage(`${phases} and ${ends}; write one for each, such as --train-steps 500,60500`);
+  }
+  const falls = trainSteps.findIndex((end, index) => end <= (trainSteps[index - 1] ?? 0));
+  if (falls >= 0) {
+    throw usage(`--train-steps ${trainSteps.join(",")} do not ascend; each counts from the start`);
+  }
+  return modes.map((mode, index) => {
+    const end = trainSteps[index];
+    const steps = end === undefined ? 0 : end - (trainSteps[index - 1] ?? 0);
+    const examples = steps * batchSize * batchesOf(protocolOf(mode, settings), settings);
+    return { words: { mode, length: null }, examples };
+  });
+}
+
+function demandAlone(
+  { mode, maxSteps, evalEvery }: RunSettings,
+  phases: readonly MeasuredPhase[],
+): void {
+  const text = planText(phases.map(({ words }) => words));
+  const [first] = phases;
+  if (mode !== "bsp" && mode !== first!.words.mode) {
+    throw usage(`--mode ${mode} with the plan ${text}: a plan says the modes; leave --mode out`);
+  }
+  const hasPlateau = phases.some(({ words }) => words.length?.kind === "plateau");
+  if (hasPlateau && evalEvery === null) {
+    throw usage(`${text}: a plateau needs evaluations; write --eval-every 1e`);
+  }
+  if (maxSteps === null) return;
+  const sentence = `--max-steps ${maxSteps} with the plan ${text}, whose steps are of two kinds`;
+  throw usage(`${sentence}; say by --epochs how long it is`);
+}
+
+function demandWithin(
+  plan: readonly PlannedPhase[],
+  phases: readonly MeasuredPhase[],
+  work: number,
+): void {
+  const late = plan.findIndex(({ end }) => end !== null && end >= work);
+  if (late < 0) return;
+  const { mode } = phases[late]!.words;
+  const sentence = `phase ${late + 1} of the plan, ${mode}, ends after ${plan[late]!.end} examples`;
+  const remedy = "raise --epochs or shorten the phase";
+  throw usage(`${sentence} and the epochs after ${work}: what follows never begins; ${remedy}`);
+}
+
+function usage(sentence: string): PacelineError {
+  return new PacelineError("usage", sentence);
+}
