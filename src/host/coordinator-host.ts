@@ -200,23 +200,19 @@ export class CoordinatorHost implements CoordinatorService {
     return this.snapshot();
   }
 
-  async drain(member: MemberPlace): Promise<string> {
-    this.#intake.demandRoom(callers);
-    const { isAccepted, text } = await new Promise<OrderAnswer>((resolve) => {
-      const request = { ...member };
-      this.#orders.set(request, resolve);
-      this.tell({ type: "drain", request }, callers);
-    });
-    if (!isAccepted) throw new PacelineError("refused", text);
-    return text;
+  drain(member: MemberPlace): Promise<string> {
+    return this.#order({ type: "drain", request: { ...member } });
   }
 
-  async switchTo({ protocol }: SwitchRequest): Promise<string> {
+  switchTo({ protocol }: SwitchRequest): Promise<string> {
+    return this.#order({ type: "switch", request: { ...protocol } });
+  }
+
+  async #order(order: CoordinatorEvent & { type: "drain" | "switch" }): Promise<string> {
     this.#intake.demandRoom(callers);
     const { isAccepted, text } = await new Promise<OrderAnswer>((resolve) => {
-      const request = { ...protocol };
-      this.#orders.set(request, resolve);
-      this.tell({ type: "switch", request }, callers);
+      this.#orders.set(order.request, resolve);
+      this.tell(order, callers);
     });
     if (!isAccepted) throw new PacelineError("refused", text);
     return text;

@@ -1,6 +1,6 @@
 /** Values of options that say a plan of protocols. */
 import { modeNamed } from "../core/sync/modes.js";
-import { type PlanWords, parsePlan, planText } from "../protocol/plan-text.js";
+import { type PlanWords, parsePlan, planText } from "../protocol/plan/plan-text.js";
 import type { ValueType } from "./option-values.js";
 
 /** A plan such as bsp:6.25%,asp. */

@@ -7,7 +7,7 @@
 import type { PaceSettings } from "../core/sync/pace.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import type { InjectedFault } from "../protocol/injected-fault.js";
-import type { PlanWords } from "../protocol/plan-text.js";
+import type { PlanWords } from "../protocol/plan/plan-text.js";
 import type { RunOptions } from "../protocol/run-options.js";
 import type { Cadence, Stem } from "../protocol/run-spec.js";
 import type { TransportChoice } from "../protocol/view.js";

@@ -16,7 +16,7 @@ import {
 } from "./compression.js";
 import { type InputSpec, inputFields, inputProblem } from "./input-spec.js";
 import { chunkValuesMax } from "./layout.js";
-import { planField } from "./plan.js";
+import { planField } from "./plan/plan.js";
 import { reduction } from "./reduction.js";
 import { type ScheduleSpec, scheduleFields } from "./schedule-spec.js";
 import {

@@ -5,7 +5,7 @@
  */
 
 import type { PacelineError } from "../errors.js";
-import { paceTitle } from "../protocol/plan.js";
+import { paceTitle } from "../protocol/plan/plan.js";
 import type {
   CoordinatorSnapshot,
   EpochRecord,

@@ -6,11 +6,11 @@
  *
  * Invariant: what it gives is a plan whose phases all take place if the epochs last so long.
  */
-import { paceOf, protocolOf } from "../core/sync/modes.js";
+import { defaultMode, paceOf, protocolOf } from "../core/sync/modes.js";
 import { batchesOfGlobalStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
-import type { PlannedPhase } from "../protocol/plan.js";
-import { type PhaseWords, planText } from "../protocol/plan-text.js";
+import type { PlannedPhase } from "../protocol/plan/plan.js";
+import { type PhaseWords, planText } from "../protocol/plan/plan-text.js";
 import type { Protocol } from "../protocol/run-spec.js";
 import type { RunSettings } from "./run-settings.js";
 
@@ -75,10 +75,13 @@ function wordsOf(settings: RunSettings, trainExamples: number): MeasuredPhase[] 
   });
 }
 
+/** What Sync-Switch's digits stand for. */
+const modesOfDigits: Readonly<Record<string, string>> = { "1": "bsp", "0": "asp" };
+
 /** Ends in global steps, each counted from the beginning of the run. */
 function ofSteps(settings: RunSettings, order: string): MeasuredPhase[] {
   const { trainSteps, batchSize } = settings;
-  const modes = [...order].map((digit) => (digit === "1" ? "bsp" : "asp"));
+  const modes = [...order].map((digit) => modesOfDigits[digit]!);
   if (trainSteps.length !== modes.length && trainSteps.length !== modes.length - 1) {
     const phases = `--switch-order ${order} has ${modes.length} phases`;
     const ends = `--train-steps ${trainSteps.join(",") || "none"} has ${trainSteps.length} ends`;
@@ -102,7 +105,7 @@ function demandAlone(
 ): void {
   const text = planText(phases.map(({ words }) => words));
   const [first] = phases;
-  if (mode !== "bsp" && mode !== first!.words.mode) {
+  if (mode !== defaultMode && mode !== first!.words.mode) {
     throw usage(`--mode ${mode} with the plan ${text}: a plan says the modes; leave --mode out`);
   }
   const hasPlateau = phases.some(({ words }) => words.length?.kind === "plateau");

@@ -1,4 +1,4 @@
-/** Calls about jobs of a coordinator that serves, over every transport. */
+/** Calls about jobs and what is asked of a run while it is on, over every transport. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { kinds } from "./testing/kinds.js";
@@ -26,6 +26,10 @@ for (const kind of kinds) {
         const part = await client.jobEvents(address, { job: "x", from });
         assert.deepEqual(part, { text: '{"job":"x"}\n', next: from + 13, isOver });
       }
+      const protocol = { mode: "ssp", staleness: 3 };
+      assert.equal(await client.switchTo(address, { protocol, run: "x" }), "x goes to ssp 3");
+      const again = client.switchTo(address, { protocol: { mode: "bsp" }, run: "" });
+      await assert.rejects(again, { code: "refused", message: /it is bsp already/ });
     });
   });
 }

@@ -268,15 +268,6 @@ for (const kind of kinds) {
       await assert.rejects(client.drain(address, { role: "server", rank: 7 }), refusal);
     });
 
-    test("a switch names the protocol and the run, and a refusal has its reason", async () => {
-      const { client, address } = await coordinate();
-      const protocol = { mode: "ssp", staleness: 3 };
-      const answer = await client.switchTo(address, { protocol, run: "" });
-      assert.equal(answer, `the run goes to ${JSON.stringify(protocol)}`);
-      const again = client.switchTo(address, { protocol: { mode: "bsp" }, run: "a" });
-      await assert.rejects(again, { code: "refused", message: /it is bsp already/ });
-    });
-
     test("two sessions and a re-opened one under the same identity live side by side", async () => {
       const { coordinator, client, address } = await coordinate();
       const first = client.openSession(address, identity, new Mail<CoordinatorMessage>());

@@ -8,7 +8,7 @@ import { inspectDataset } from "../../data/dataset.js";
 import { trainableValues } from "../../nn/model.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { placeChunks, ringName } from "../../protocol/placement/placement.js";
-import { paceTitle } from "../../protocol/plan.js";
+import { paceTitle } from "../../protocol/plan/plan.js";
 import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
 import { layoutOf, modelOf } from "../../runtime/compute/initial-state.js";
 import { usableCores } from "../../runtime/process/cores.js";

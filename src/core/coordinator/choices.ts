@@ -11,8 +11,8 @@ import type { RunSetup } from "../work/run-setup.js";
 import type { WorkAccount, WorkDealer, WorkFloor, WorkRecord } from "../work/work-floor.js";
 
 /**
- * The account of the work, and how one is made who deals it in the present phase. The resumed checkpoint may have sealed steps that no
- * worker took, which are gone for those who go on.
+ * The account of the work, and how one is made who deals it in the present phase. The resumed
+ * checkpoint may have sealed steps that no worker took, which are gone for those who go on.
  *
  * @param record all of the account as it was, where a coordinator goes on amid the work.
  */

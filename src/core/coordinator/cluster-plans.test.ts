@@ -1,10 +1,10 @@
 /**
  * Plans as a whole, over random schedules: workers go from one way to keep pace to the next while
- * they train, and nothing is lost by it, whoever else comes, goes or dies.
+ * they train, and nothing is lost by it, while workers come, go and die.
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { PlannedPhase } from "../../protocol/plan.js";
+import type { PlannedPhase } from "../../protocol/plan/plan.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { Random } from "../../random.js";
 import { type ClusterPlan, type Death, ModelCluster } from "../testing/model-cluster.js";
@@ -135,7 +135,7 @@ test("the phase before a switch has the bits of a run that never switches", () =
   }
 });
 
-test("a run that stops amid a plan goes on in its phase, and ends as one that never stopped", () => {
+test("a run that stops amid a plan goes on in its phase, and loses nothing", () => {
   const protocols = [bsp, plainAsp, bsp];
   for (const seed of seeds) {
     const checkpointEvery = { unit: "step", count: 2 } as const;

@@ -16,6 +16,8 @@ import type { Assignment, CoordinatorMessage, MemberMessage } from "../../protoc
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import type { Member } from "../members/roster.js";
+import { PhaseRounds } from "../phases/phase-rounds.js";
+import { PlanProgress, type StepCounter } from "../phases/plan-progress.js";
 import type { Pace } from "../sync/pace.js";
 import type { BarrierRound } from "../work/barrier-round.js";
 import type { EpochRecords } from "../work/epoch-records.js";
@@ -29,8 +31,6 @@ import type { SaveEvent } from "./coordinator-events.js";
 import type { CoordinatorRecord } from "./coordinator-record.js";
 import { EvaluationRounds } from "./evaluation-rounds.js";
 import { Gathering } from "./gathering.js";
-import { PhaseRounds } from "./phase-rounds.js";
-import { PlanProgress, type StepCounter } from "./plan-progress.js";
 import type { ClosedRun, Ending } from "./run-ending.js";
 import { RunServers } from "./run-servers.js";
 import { Saves } from "./saves.js";

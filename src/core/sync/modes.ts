@@ -7,7 +7,7 @@
  */
 import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
-import type { PlannedRun } from "../../protocol/plan.js";
+import type { PlannedRun } from "../../protocol/plan/plan.js";
 import type { Protocol } from "../../protocol/run-spec.js";
 import { asp } from "./asp.js";
 import { bsp } from "./bsp.js";

@@ -18,6 +18,7 @@ import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { Pace } from "../sync/pace.js";
+import { endAfter, equalRanges, structuredCopy } from "./ranges.js";
 import type {
   CutAssignment,
   CutLimits,
@@ -483,34 +484,4 @@ export class Cursor implements WorkAccount {
     );
     return { work, out };
   }
-}
-
-/** The assignment that is out comes back after this step; how many of its examples it used. */
-function endAfter(share: Share, lastStep: number, batchSize: number): number {
-  if (share.assignment === null) return 0;
-  const { start, end, firstStep } = share.assignment;
-  const taken = Math.max(0, lastStep + 1 - firstStep);
-  share.next = Math.min(end, start + taken * batchSize);
-  share.nextStep = firstStep + taken;
-  share.assignment = null;
-  return share.next - start;
-}
-
-/**
- * Plans `count` positions into contiguous ranges whose lengths differ by at most one, the longer
- * first.
- */
-export function equalRanges(count: number, parts: number): Range[] {
-  const ranges: Range[] = [];
-  let start = 0;
-  for (let part = 0; part < parts; part++) {
-    const end = start + Math.floor(count / parts) + (part < count % parts ? 1 : 0);
-    ranges.push({ start, end });
-    start = end;
-  }
-  return ranges;
-}
-
-function structuredCopy<T>(value: T): T {
-  return JSON.parse(JSON.stringify(value)) as T;
 }

@@ -8,7 +8,7 @@
 
 import type { Range } from "../../protocol/messages.js";
 import { modelVersion, updatesOfAll } from "../../protocol/model-version.js";
-import { equalRanges } from "./cursor.js";
+import { equalRanges } from "./ranges.js";
 
 const nobody = -1;
 

@@ -8,7 +8,7 @@ import type { WorkerStatistics } from "../../protocol/messages.js";
 import type { EpochRecord, EvaluationRecord } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
-import type { PlanStand } from "../coordinator/plan-progress.js";
+import type { PlanStand } from "../phases/plan-progress.js";
 import type { GivenResiduals } from "./barrier-round.js";
 import type { WorkSnapshot } from "./work-floor.js";
 

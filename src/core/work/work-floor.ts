@@ -11,8 +11,8 @@
 import type { CutLimit } from "../../protocol/cut.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import type { PhaseRounds } from "../coordinator/phase-rounds.js";
 import type { ViewRounds } from "../coordinator/view-rounds.js";
+import type { PhaseRounds } from "../phases/phase-rounds.js";
 import type { Pace } from "../sync/pace.js";
 import type { PoolRecord, PoolSnapshot } from "./batch-pool.js";
 import type { CursorRecord, CursorSnapshot } from "./cursor.js";

@@ -318,11 +318,13 @@ export function stepIn(state: WorkerState, nextStep: number): number {
 }
 
 /**
- * True of the first view of a phase behind one in which workers saw different models: each takes
- * the weights anew, so that all go on from the same.
+ * True where a worker pulls every chunk under a view: it comes in with it, or the view begins a
+ * phase behind one in which workers saw different models, so that all go on from the same.
  */
-export function isPhaseAfterApart(before: View | null, view: View): boolean {
-  if (before === null || view.phase <= before.phase) return false;
+export function pullsAnew({ name }: WorkerState, before: View | null, view: View): boolean {
+  if (name === "awaiting") return true;
+  const isAtRest = name === "resting" || name === "pulling";
+  if (!isAtRest || before === null || view.phase <= before.phase) return false;
   return !paceOf(before.protocol).meetsAtBoundaries;
 }
 

@@ -44,8 +44,8 @@ import {
   isAsking,
   isExhausted,
   isIdleInPause,
-  isPhaseAfterApart,
   lastWordsOf,
+  pullsAnew,
   readyOf,
   reportOf,
   returnedOf,
@@ -197,8 +197,8 @@ export class Worker {
     }
     this.#spec = spec;
     [this.#view, this.#layout, this.#barrier] = [null, null, null];
-    [this.#work, this.#lastDone] = [null, null];
-    [this.#nextStep, this.#lastEpoch, this.#evaluations] = [0, -1, []];
+    [this.#work, this.#lastDone, this.#evaluations] = [null, null, []];
+    [this.#nextStep, this.#lastEpoch] = [0, -1];
     this.#rest.lift(null);
     [this.#account, this.#history] = [new WorkerAccount(), new StepHistory(this.#emit)];
     this.#state = { name: "preparing" };
@@ -218,19 +218,15 @@ export class Worker {
     const layout = this.#layout;
     if (layout === null || view.run !== this.#spec?.run) return;
     if (this.#view !== null && !supersedes(view, this.#view)) return;
-    const apart = isPhaseAfterApart(this.#view, view);
+    const isNew = pullsAnew(this.#state, this.#view, view);
     this.#view = view;
     this.#requests.follow(view);
     this.#effects.push({ type: "connect", view, servers: view.servers });
     const self = workerOfRank(view, this.#identity.rank);
     if (self?.incarnation !== this.#identity.incarnation) return;
-    this.#nextStep = Math.max(this.#nextStep, view.phaseFromStep);
-    if (this.#state.name === "awaiting") {
-      this.#nextStep = self.fromStep;
-      this.#pullAll(layout.chunks);
-    } else if (apart && (this.#state.name === "resting" || this.#state.name === "pulling")) {
-      this.#pullAll(layout.chunks);
-    } else this.#requests.again(this.#state, this.#nextStep, () => true);
+    this.#nextStep = Math.max(this.#nextStep, self.fromStep);
+    if (isNew) this.#pullAll(layout.chunks);
+    else this.#requests.again(this.#state, this.#nextStep, () => true);
   }
 
   #onWork(assignment: Assignment): void {

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { equalRanges } from "../../core/work/cursor.js";
+import { equalRanges } from "../../core/work/ranges.js";
 import type { StepOutcome } from "../../core/worker/worker-account.js";
 import { loadDataset } from "../../data/dataset.js";
 import { writeSampleMnist } from "../../data/testing/sample-files.js";

@@ -4,7 +4,7 @@
  * 1 in everything that is written.
  */
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
-import { paceTitle } from "../../protocol/plan.js";
+import { paceTitle } from "../../protocol/plan/plan.js";
 import type { CoordinatorSnapshot, RunOutcome, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import {

@@ -31,8 +31,8 @@ after(() => rmSync(folder, { recursive: true }));
 function securedPair(): { server: Transport; client: Transport } {
   const [coordinator, member] = [processOf("coordinator"), processOf("server")];
   const [worker, admin] = [processOf("worker"), processOf("admin")];
-  const { status, submit, drain, jobs, cancelJob, jobEvents } = admin;
-  const asked = { status, submit, drain, jobs, cancelJob, jobEvents };
+  const { status, submit, drain, switchTo, jobs, cancelJob, jobEvents } = admin;
+  const asked = { status, submit, drain, switchTo, jobs, cancelJob, jobEvents };
   const { serveChunks } = member;
   const register: Transport["register"] = (address, request) =>
     (request.role === "server" ? member : worker).register(address, request);

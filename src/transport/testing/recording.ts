@@ -114,7 +114,7 @@ export class Coordinator implements CoordinatorService {
 
   switchTo({ protocol, run }: SwitchRequest): string {
     if (protocol.mode === "bsp") throw new PacelineError("refused", "it is bsp already");
-    return `${run || "the run"} goes to ${JSON.stringify(protocol)}`;
+    return `${run || "the run"} goes to ${protocol.mode} ${protocol.staleness}`;
   }
 
   submit({ config, priority, host, pid }: Submission): string {

@@ -378,12 +378,13 @@ test("a range that ends before it starts is refused with its numbers", () => {
 
 test("a view whose chunk lies with a server that is not a member is refused", () => {
   const replicas = [{ servers: [0] }, { servers: [0, 3] }];
+  const phase = { protocol: { mode: "bsp" }, lrFactor: 1 };
   const bytes = toBinary(
     CoordinatorMessageSchema,
     create(CoordinatorMessageSchema, {
       body: {
         case: "view",
-        value: { view: { servers: [{ index: 0 }], replicas, fences: [1n, 1n] } },
+        value: { view: { ...phase, servers: [{ index: 0 }], replicas, fences: [1n, 1n] } },
       },
     }),
   );

@@ -11,17 +11,17 @@
  */
 import { isRobust } from "../../protocol/reduction.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
+import type { OrderAnswer } from "../coordinator/coordinator-events.js";
+import { stepOfAll } from "../coordinator/member-counts.js";
+import type { Saves } from "../coordinator/saves.js";
+import type { Standstill } from "../coordinator/standstill.js";
+import type { TrainingPort } from "../coordinator/training-port.js";
+import type { ViewRounds } from "../coordinator/view-rounds.js";
 import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
 import type { Evaluator } from "../work/evaluator.js";
 import type { RunAccount } from "../work/run-account.js";
-import type { OrderAnswer } from "./coordinator-events.js";
-import { stepOfAll } from "./member-counts.js";
 import type { PlanProgress, StepCounter } from "./plan-progress.js";
-import type { Saves } from "./saves.js";
-import type { Standstill } from "./standstill.js";
-import type { TrainingPort } from "./training-port.js";
-import type { ViewRounds } from "./view-rounds.js";
 
 /** What the phases of a run depend on. */
 export interface PhaseGround {

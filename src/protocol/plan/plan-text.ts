@@ -5,8 +5,9 @@
  * Invariant: a plan that was read holds together: lengths add up to no more than there is, each
  * phase but the last ends, and no phase follows one of the same mode.
  */
+
+import type { Reading } from "../spec-field.js";
 import type { Plateau } from "./plan.js";
-import type { Reading } from "./spec-field.js";
 
 /** How long a phase is: a share of all work, epochs, until a plateau; null for what is left. */
 export type PhaseLength =

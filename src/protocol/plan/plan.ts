@@ -6,8 +6,8 @@
  *
  * Invariant: ends ascend; a phase but the last has an end or a plateau.
  */
-import type { Protocol } from "./run-spec.js";
-import { list, nullable, opaque, real, record, type SpecOf, whole } from "./spec-field.js";
+import type { Protocol } from "../run-spec.js";
+import { list, nullable, opaque, real, record, type SpecOf, whole } from "../spec-field.js";
 
 const plateauFields = {
   /** Evaluations that are averaged on either side of the comparison. */

@@ -8,7 +8,7 @@
  *
  * Invariant: a phase is entered while everybody rests, and never the one that is on.
  */
-import { isFlat, type PlannedPhase } from "../../protocol/plan.js";
+import { isFlat, type PlannedPhase } from "../../protocol/plan/plan.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { firstPhase, type ViewPhase } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";

@@ -1,0 +1,38 @@
+/**
+ * Ranges of positions: how they are cut, and what becomes of one whose worker is lost.
+ *
+ * Invariant: a range that is cut is used up by its parts, in their order.
+ */
+import type { Range } from "../../protocol/messages.js";
+import type { Share } from "./cursor.js";
+
+/** The assignment that is out comes back after this step; how many of its examples it used. */
+export function endAfter(share: Share, lastStep: number, batchSize: number): number {
+  if (share.assignment === null) return 0;
+  const { start, end, firstStep } = share.assignment;
+  const taken = Math.max(0, lastStep + 1 - firstStep);
+  share.next = Math.min(end, start + taken * batchSize);
+  share.nextStep = firstStep + taken;
+  share.assignment = null;
+  return share.next - start;
+}
+
+/**
+ * Plans `count` positions into contiguous ranges whose lengths differ by at most one, the longer
+ * first.
+ */
+export function equalRanges(count: number, parts: number): Range[] {
+  const ranges: Range[] = [];
+  let start = 0;
+  for (let part = 0; part < parts; part++) {
+    const end = start + Math.floor(count / parts) + (part < count % parts ? 1 : 0);
+    ranges.push({ start, end });
+    start = end;
+  }
+  return ranges;
+}
+
+/** A copy that shares nothing. */
+export function structuredCopy<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value)) as T;
+}
