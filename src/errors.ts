@@ -3,6 +3,7 @@
  * `PacelineError` with a closed code; a bug is an assertion (see assert.ts); an expected outcome is
  * a returned value. Foreign errors are translated in one file per edge and kept as `cause`.
  */
+import { systemSentence } from "./system-reason.js";
 
 /**
  * Every code with one sentence of meaning, the exit code it ends a process with, and whether a
@@ -99,13 +100,18 @@ export class PacelineError extends Error {
   }
 }
 
-/** Wraps anything thrown into a PacelineError; what already is one passes through. */
-export function toPacelineError(thrown: unknown, code: ErrorCode = "internal"): PacelineError {
+/**
+ * Wraps anything thrown into a PacelineError, "internal" unless another code is given, or "storage"
+ * where the system refused something; what already is one passes through.
+ */
+export function toPacelineError(thrown: unknown, code?: ErrorCode): PacelineError {
   if (thrown instanceof PacelineError) return thrown;
+  const refusal = systemSentence(thrown);
+  if (refusal !== null) return new PacelineError(code ?? "storage", refusal, { cause: thrown });
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   if (thrown instanceof RangeError && /^Array buffer allocation failed/.test(message)) {
     const remedy = "give the process more memory, or spread the run over more machines";
     return new PacelineError("memory", `${message}: ${remedy}`, { cause: thrown });
   }
-  return new PacelineError(code, message, { cause: thrown });
+  return new PacelineError(code ?? "internal", message, { cause: thrown });
 }

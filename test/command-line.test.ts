@@ -67,7 +67,7 @@ describe("the paceline command as a process", () => {
     child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
     const code = await new Promise((resolve) => child.on("close", resolve));
     assert.equal(code, 1);
-    const what = "1 write to standard output could not be made (ENOSPC); free some space";
+    const what = "1 write to standard output could not be made (the disk is full); free some space";
     assert.equal(err, `paceline: ${what}\n`);
   });
   test("ends quietly when its reader closes the pipe", async () => {

@@ -5,6 +5,7 @@
  */
 import { writeSync } from "node:fs";
 import { errorCodes } from "../errors.js";
+import { systemReason } from "../system-reason.js";
 
 /** The part of a stream that this needs. */
 export interface OutputStream {
@@ -73,7 +74,7 @@ export function guardProcessOutput(keepsResult: () => boolean, self: NodeJS.Proc
     for (const [name, { writes, code }] of losses) {
       if (writes === 0 || goneCodes.includes(code)) continue;
       const count = `${writes} write${writes === 1 ? "" : "s"}`;
-      const what = `${count} to ${name} could not be made (${code})`;
+      const what = `${count} to ${name} could not be made (${systemReason({ code }) ?? code})`;
       const isKept = keepsResult();
       const remedy = isKept ? "see the run's folder for what is lost" : "free some space";
       self.stderr.write(`paceline: ${what}; ${remedy}\n`);

@@ -148,6 +148,10 @@ describe("what a run can't take is refused by --dry-run too", () => {
     ],
     ["--data-dir https://", /--data-dir https:\/\/ is not a URL; write the path of a folder, an h/],
     [`--run-dir ${"x".repeat(300)}`, /can't make the folder x+: the name is too long/, 1],
+    [
+      "--data-dir /nowhere/data",
+      /--data-dir \/nowhere\/data can't be read \(there is no such file or folder\); give the fold/,
+    ],
     ["--data nope", /data set "nope" is unknown; choose one of mnist, .*cifar100/],
   ];
   for (const [words, message, code = 2] of refused) {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -64,6 +64,7 @@ test("limits take the front of each split, and sizes agree without loading", asy
 
 test("sizes are the official ones where there are no files", async () => {
   const empty = join(folder, "nothing");
+  await mkdir(empty);
   const sizes = await inspectDataset("mnist-parity", { dataDir: empty, testLimit: 1152 });
   assert.deepEqual([sizes.train, sizes.test], [60_000, 1152]);
 });

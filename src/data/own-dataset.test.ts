@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import {
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -111,6 +120,16 @@ test("a name that leaves the folder is unknown, whatever lies there", async () =
     const options = { dataDir: join(dataDir, "mnist"), cacheDir };
     await assert.rejects(inspectDataset(name, options), { code: "usage" }, name);
   }
+});
+
+test("a folder that can't be looked at is no unknown set", async () => {
+  const folder = join(dataDir, "looped");
+  await mkdir(folder);
+  await symlink("train", join(folder, "train"));
+  const message = /looped\/train can't be read \(its links lead back to themselves\); check the p/;
+  await assert.rejects(inspectDataset("looped", { dataDir }), { code: "data", message });
+  assert.ok((await listOwn({ dataDir }, datasetNames)).every(({ name }) => name !== "looped"));
+  await rm(folder, { recursive: true });
 });
 
 test("a folder that is no data set says what it lacks", async () => {

@@ -4,13 +4,16 @@
  * folder that is a URL, sharded sets are fetched into the cache folder. What every process must
  * know of a set follows from the folder alone.
  */
+import type { Stats } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { PacelineError, toPacelineError } from "../errors.js";
-import { dataError } from "../store/file-content.js";
+import { dataError, unreadable } from "../store/file-content.js";
 import { type FilePath, shownPath } from "../store/file-names.js";
 import { isRemote } from "../store/remote/remote-store.js";
 import { didYouMean } from "../suggest.js";
+import { errnoOf } from "../system-reason.js";
+import { demandDataFolder } from "./data-folder.js";
 import type { DatasetFacts, SplitLimits } from "./dataset.js";
 import {
   listPictureFolder,
@@ -60,6 +63,7 @@ export async function findOwn(
   builtIn: readonly string[],
 ): Promise<OwnDataset> {
   const roots = rootsOf(place);
+  await demandDataFolder(place.dataDir);
   for (const root of ownName.test(name) ? roots : []) {
     const folder = join(root, name);
     const kind = await kindOf(folder);
@@ -98,16 +102,18 @@ export async function listOwn(
   place: OwnPlace,
   builtIn: readonly string[],
 ): Promise<readonly OwnDataset[]> {
-  const found = new Map<string, OwnDataset>();
+  const sets = new Map<string, OwnDataset>();
+  await demandDataFolder(place.dataDir);
   for (const root of rootsOf(place)) {
     for (const name of await readdir(root).catch(() => [])) {
-      if (found.has(name) || builtIn.includes(name) || !ownName.test(name)) continue;
+      if (sets.has(name) || builtIn.includes(name) || !ownName.test(name)) continue;
       const folder = join(root, name);
-      const kind = await kindOf(folder);
-      if (kind !== null) found.set(name, { name, kind, folder });
+      // What can't be looked at is told where it is asked for.
+      const kind = await kindOf(folder).catch(() => null);
+      if (kind !== null) sets.set(name, { name, kind, folder });
     }
   }
-  return [...found.values()].sort((left, right) => (left.name < right.name ? -1 : 1));
+  return [...sets.values()].sort((left, right) => (left.name < right.name ? -1 : 1));
 }
 
 /** Facts of a set and how many examples `loadOwn` would give. */
@@ -294,10 +300,20 @@ function rootsOf({ dataDir, cacheDir }: OwnPlace): string[] {
 }
 
 async function kindOf(folder: string): Promise<OwnDataset["kind"] | null> {
-  if ((await stat(join(folder, indexName)).catch(() => null)) !== null) return "shards";
+  if ((await found(join(folder, indexName))) !== null) return "shards";
   return (await isFolder(join(folder, "train"))) ? "pictures" : null;
 }
 
 async function isFolder(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => null))?.isDirectory() ?? false;
+  return (await found(path))?.isDirectory() ?? false;
+}
+
+/** Null where nothing of the name is there, not where it may not be looked at. */
+async function found(path: string): Promise<Stats | null> {
+  try {
+    return await stat(path);
+  } catch (cause) {
+    if (["ENOENT", "ENOTDIR"].includes(errnoOf(cause))) return null;
+    throw unreadable(path, cause);
+  }
 }

@@ -355,6 +355,40 @@ test("a coordinator whose place another has taken loads and saves nothing", () =
   host.close();
 });
 
+test("what a stranger asks for costs the coordinator none of its copies", () => {
+  const { host, heard, peer } = served();
+  heard.hear(2);
+  const generation = 3;
+  host.onMessage({ type: "view", view: { ...viewOf(mint(2, 1), [0, 0]), generation } });
+  const coordinator = peer();
+  const own = { term: 2, generation };
+  const bare = new Uint8Array(0);
+  for (const chunk of [0, 1]) {
+    coordinator.send({ ...own, kind: "load", chunk, detail: freshMarks }, valuesOf(chunk));
+    coordinator.send({ ...own, kind: "copy", chunk }, bare);
+  }
+  coordinator.answers.length = 0;
+  for (const [stranger, reason] of [
+    [{ ...own, run: "another" }, /^run another is not served here$/],
+    [{ ...own, term: 1 }, /^term 1 is out of date: this is term 2$/],
+    [{ ...own, term: 3 }, /^term 3 has not been heard of here: this is term 2$/],
+    [{ ...own, generation: 2 }, /^generation 2 has been rolled back: this is generation 3$/],
+    [{ ...own, generation: 4 }, /^generation 4 is not known: this is generation 3$/],
+  ] as const) {
+    const { send, answers } = peer();
+    for (const kind of ["copy", "mark", "cut", "discard", "save"] as const) {
+      send({ ...stranger, kind, chunk: 0 }, bare);
+      const { kind: answer, outcome, detail } = answers.pop()!;
+      assert.deepEqual([answer, outcome], ["reply", "refused"]);
+      assert.match(detail, reason);
+    }
+  }
+  for (const chunk of [0, 1]) coordinator.send({ ...own, kind: "save", chunk }, bare);
+  const parts = coordinator.answers.map(({ kind, chunk }) => [kind, chunk]);
+  assert.deepEqual([...new Set(parts.map(String))], ["saved,0", "saved,1"]);
+  host.close();
+});
+
 test("of finite gradients whose sum is not finite nothing is applied, and it is told", () => {
   const { host, peer } = served(uncompressed);
   const told: MemberMessage[] = [];

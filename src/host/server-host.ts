@@ -24,7 +24,7 @@ import {
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { ChunkChannel, ChunkReceiver } from "../transport/transport.js";
 import { ChunkStore } from "./chunk-store.js";
-import { type TransferKind, transferEvent, transferKinds } from "./chunk-transfers.js";
+import { type TransferKind, transferEvent, transferObjection } from "./chunk-transfers.js";
 import { EffectLoop } from "./effect-loop.js";
 import { entryHeader } from "./entry-text.js";
 import { KeptCopies } from "./kept-copies.js";
@@ -213,11 +213,10 @@ export class ServerHost {
       if (job !== null && job.codecs.objection(header) !== null) this.#letGo(channel);
       return;
     }
-    // Pushes and pulls are for the machine to judge, which has the view.
-    const { value: term } = this.#parts.heard;
-    if (transferKinds.has(header.kind) && header.term < term) {
+    const stranger = transferObjection(header, this.#parts.heard.value, job.view);
+    if (stranger !== null) {
       if (slot >= 0) job.store.free(slot);
-      this.#refuse(channel, header, `term ${header.term} is out of date: this is term ${term}`);
+      this.#refuse(channel, header, stranger);
       return;
     }
     switch (header.kind) {

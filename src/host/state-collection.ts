@@ -157,9 +157,10 @@ class Collection {
   }
 
   #say(giver: Giver, kind: ChunkKind, chunk: number, detail = ""): void {
-    const { run, number } = this.#order.view;
+    const { run, number, generation } = this.#order.view;
     giver.heardMs = this.#awake.nowMs();
-    giver.link?.send({ ...emptyHeader, kind, run, term: termOf(number), chunk, detail }, null);
+    const tags = { run, term: termOf(number), generation };
+    giver.link?.send({ ...emptyHeader, ...tags, kind, chunk, detail }, null);
   }
 
   /** What was kept for an earlier channel is gone. */

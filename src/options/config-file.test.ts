@@ -57,7 +57,7 @@ max-steps: null
   test("that is not there is refused with its path", () => {
     assert.throws(() => readConfigFile("nowhere/run.yaml"), {
       code: "usage",
-      message: /nowhere\/run\.yaml can't be read \(ENOENT\)/,
+      message: /nowhere\/run\.yaml can't be read \(there is no such file or folder\)/,
     });
   });
 });

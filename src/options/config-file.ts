@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
 import { PacelineError } from "../errors.js";
 import { readTextFile, readYaml, yamlBytesMax } from "../store/yaml-file.js";
+import { errnoOf, reasonOf } from "../system-reason.js";
 import { readValue, showOrigin } from "./assignments.js";
 import { type CommandName, optionGroups } from "./option-row.js";
 import { keysOf, type OptionKey, optionKeys, rowOf } from "./options.js";
@@ -22,11 +23,10 @@ export function readConfigFile(path: string): FileValues {
     return readConfigText(readTextFile(path), path);
   } catch (cause) {
     if (cause instanceof PacelineError) throw cause;
-    const reason = (cause as NodeJS.ErrnoException).code ?? "unknown";
     const shipped = shippedConfigs();
-    const own = reason === "ENOENT" ? shipped.get(path) : undefined;
+    const own = errnoOf(cause) === "ENOENT" ? shipped.get(path) : undefined;
     if (own !== undefined) return readConfigText(readTextFile(own), own);
-    const sentence = `the config file ${path} can't be read (${reason})`;
+    const sentence = `the config file ${path} can't be read (${reasonOf(cause)})`;
     const names = [...shipped.keys()].join(", ");
     const hint = path.includes("/") ? "" : `, or one of the names that ship: ${names}`;
     throw new PacelineError("usage", `${sentence}; give the path of a YAML file${hint}`, { cause });

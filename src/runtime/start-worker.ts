@@ -1,4 +1,5 @@
 /** A worker: computes gradients for a coordinator's runs. */
+import { demandDataFolder } from "../data/data-folder.js";
 import type { PacelineError } from "../errors.js";
 import { HeardTerm } from "../host/session/heard-term.js";
 import type { SessionConfig } from "../host/session/member-session.js";
@@ -55,6 +56,7 @@ export async function startWorker(
   parts: WorkerParts = {},
 ): Promise<RunningMember> {
   const config = sessionConfigOf("worker", settings);
+  await demandDataFolder(settings.dataDir);
   const trace = await openProcessTrace(settings.traceFile ?? null);
   return new StartedWorker(settings, parts, config, trace);
 }

@@ -5,7 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { readUnpacked, sumOfContent, unpackedBytes } from "./file-content.js";
+import {
+  md5OfFile,
+  readUnpacked,
+  sha256OfFile,
+  sumOfContent,
+  unpackedBytes,
+} from "./file-content.js";
 
 let folder = "";
 before(async () => {
@@ -30,7 +36,16 @@ test("a missing file and broken gzip are data errors that name the file", async 
     message: /broken\.gz is corrupt gzip/,
   });
   const missing = join(folder, "absent");
-  await assert.rejects(readUnpacked(missing), { code: "data", message: /absent can't be read/ });
+  await assert.rejects(readUnpacked(missing), {
+    code: "data",
+    message: `${missing} can't be read (there is no such file or folder); check the path`,
+  });
+  for (const read of [readUnpacked, unpackedBytes, md5OfFile, sha256OfFile]) {
+    await assert.rejects(read(folder), {
+      code: "data",
+      message: `${folder} can't be read (it is a folder, not a file); check the path`,
+    });
+  }
 });
 
 const one = gzipSync("aaaa");

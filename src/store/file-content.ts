@@ -2,10 +2,11 @@
  * What is in a file, plain or gzipped: read whole, as a stream, or as its size and MD5; and what is
  * wrong with a file, in words.
  */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, readFile, stat } from "node:fs/promises";
 import { PacelineError } from "../errors.js";
+import { errnoOf, reasonOf } from "../system-reason.js";
 import { type FilePath, shownPath } from "./file-names.js";
 import { gunzipMembers, isGzip } from "./gunzip.js";
 
@@ -44,8 +45,8 @@ export async function* streamUnpacked(path: string, name = path): AsyncGenerator
   try {
     yield* isPacked ? gunzipMembers(file, pieceBytes) : file;
   } catch (cause) {
-    const finding = isPacked ? "is corrupt gzip" : "can't be read";
-    throw dataError(name, `${finding} (${messageOf(cause)}); fetch it again`, cause);
+    if (!isPacked || errnoOf(cause) !== "") throw unreadable(name, cause);
+    throw dataError(name, `is corrupt gzip (${reasonOf(cause)}); fetch it again`, cause);
   }
 }
 
@@ -86,10 +87,18 @@ export async function sumOfContent(path: string): Promise<ContentSum> {
 /** The MD5 of a file as it is, in hexadecimal. */
 export async function md5OfFile(path: string): Promise<string> {
   const hash = createHash("md5");
-  for await (const piece of createReadStream(path, { highWaterMark: pieceBytes })) {
-    hash.update(piece as Uint8Array);
-  }
+  await hashFile(path, hash);
   return hash.digest("hex");
+}
+
+async function hashFile(path: FilePath, hash: Hash): Promise<void> {
+  try {
+    for await (const piece of createReadStream(path, { highWaterMark: pieceBytes })) {
+      hash.update(piece as Uint8Array);
+    }
+  } catch (cause) {
+    throw unreadable(path, cause);
+  }
 }
 
 /** SHA-256 by the state of a file, as above. */
@@ -100,17 +109,16 @@ export async function sha256OfFile(path: FilePath): Promise<string> {
   const key = await stateOfFile(path);
   const known = knownHashes.get(key);
   if (known !== undefined) return known;
-  const hash = createHash("sha256");
-  try {
-    for await (const piece of createReadStream(path, { highWaterMark: pieceBytes })) {
-      hash.update(piece as Uint8Array);
-    }
-  } catch (cause) {
-    throw unreadable(path, cause);
-  }
-  const found = hash.digest("hex");
+  const found = await readSha256(path);
   knownHashes.set(key, found);
   return found;
+}
+
+/** The same, read anew. */
+export async function readSha256(path: FilePath): Promise<string> {
+  const hash = createHash("sha256");
+  await hashFile(path, hash);
+  return hash.digest("hex");
 }
 
 /** A text that changes when a file does: its path, number, size and times. */
@@ -131,15 +139,10 @@ export function dataError(path: FilePath, finding: string, cause?: unknown): Pac
 
 /** A "storage" error about a file that is kept here. */
 export function storageError(verb: string, path: string, cause: unknown): PacelineError {
-  const isFull = ["ENOSPC", "EDQUOT"].includes((cause as NodeJS.ErrnoException)?.code ?? "");
-  const reason = isFull ? "the disk is full" : messageOf(cause);
-  const message = `can't ${verb} ${path} (${reason}); free space or choose another cache folder`;
+  const isFull = ["ENOSPC", "EDQUOT"].includes(errnoOf(cause));
+  const remedy = isFull ? "free some space or choose" : "choose";
+  const message = `can't ${verb} ${path} (${reasonOf(cause)}); ${remedy} another cache folder`;
   return new PacelineError("storage", message, { cause, details: { path } });
-}
-
-/** The message of anything thrown. */
-export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
 /** Size of a file, and whether it begins as gzip does. */
@@ -159,6 +162,16 @@ async function startOf(path: string): Promise<{ bytes: number; isPacked: boolean
   }
 }
 
-function unreadable(path: FilePath, cause: unknown): PacelineError {
-  return dataError(path, `can't be read (${messageOf(cause)}); check that it exists`, cause);
+const readRemedies: Readonly<Record<string, string>> = {
+  EACCES: "change its permissions",
+  EPERM: "change its permissions",
+  EIO: "check the disk, or put the file on another",
+  EMFILE: "raise the limit with ulimit -n",
+  ENFILE: "close some programs",
+};
+
+/** A "data" error about a file, or a folder, that the system does not give. */
+export function unreadable(path: FilePath, cause: unknown): PacelineError {
+  const remedy = readRemedies[errnoOf(cause)] ?? "check the path";
+  return dataError(path, `can't be read (${reasonOf(cause)}); ${remedy}`, cause);
 }

@@ -1,29 +1,31 @@
 /** The one translator of the platform's file errors: everything the store throws passes here. */
 import { PacelineError } from "../errors.js";
+import { errnoOf, reasonOf, systemSentence } from "../system-reason.js";
 
 const remedies: Readonly<Record<string, string>> = {
-  ENOSPC: "the disk is full: free some space or choose another --run-dir",
-  EDQUOT: "the disk quota is used up: free some space or choose another --run-dir",
-  EFBIG: "the file system allows no file of this size: choose another --run-dir",
-  EACCES: "permission denied: change the permissions or choose another --run-dir",
-  EPERM: "the operation is not permitted: change the permissions or choose another --run-dir",
-  EROFS: "the file system is read-only: choose another --run-dir",
-  ENOENT: "there is no such file or folder: check the path",
-  ENOTDIR: "a part of the path is a file, not a folder: check the path",
-  EISDIR: "it is a folder, not a file: check the path",
-  EEXIST: "it exists already: choose another name",
-  ENAMETOOLONG: "the name is too long: choose a shorter --name or --run-dir",
-  ENOTSUP: "the file system takes no folders there: choose another --run-dir",
-  EMFILE: "too many files are open: raise the limit with ulimit -n",
-  ENFILE: "too many files are open on this machine: close some programs",
-  EIO: "the disk reported an error: check it or choose another --run-dir",
+  ENOSPC: "free some space or choose another --run-dir",
+  EDQUOT: "free some space or choose another --run-dir",
+  EFBIG: "choose another --run-dir",
+  EACCES: "change the permissions or choose another --run-dir",
+  EPERM: "change the permissions or choose another --run-dir",
+  EROFS: "choose another --run-dir",
+  ENOENT: "check the path",
+  ENOTDIR: "check the path",
+  EISDIR: "check the path",
+  ELOOP: "check the path",
+  EEXIST: "choose another name",
+  ENAMETOOLONG: "choose a shorter --name or --run-dir",
+  ENOTSUP: "choose another --run-dir",
+  EMFILE: "raise the limit with ulimit -n",
+  ENFILE: "close some programs",
+  EIO: "check it or choose another --run-dir",
 };
 
 const callRemedies: Readonly<Record<string, string>> = {
-  EADDRINUSE: "the address is in use: choose another --port or end what listens there",
-  EADDRNOTAVAIL: "this machine has no such address: choose another --host",
-  EAGAIN: "too many processes run: raise the limit with ulimit -u or lower --workers",
-  ENOMEM: "memory is full: close some programs or lower --workers",
+  EADDRINUSE: "choose another --port or end what listens there",
+  EADDRNOTAVAIL: "choose another --host",
+  EAGAIN: "raise the limit with ulimit -u or lower --workers",
+  ENOMEM: "close some programs or lower --workers",
 };
 
 /**
@@ -33,8 +35,8 @@ const callRemedies: Readonly<Record<string, string>> = {
 export function fileError(thrown: unknown, verb: string, path: string): PacelineError {
   if (thrown instanceof PacelineError) return thrown;
   const errno = errnoOf(thrown);
-  const reason = remedies[errno] ?? `${messageOf(thrown)}: check the disk or choose another one`;
-  return new PacelineError("storage", `can't ${verb} ${path}: ${reason}`, {
+  const remedy = remedies[errno] ?? "check the disk or choose another one";
+  return new PacelineError("storage", `can't ${verb} ${path}: ${reasonOf(thrown)}: ${remedy}`, {
     cause: thrown,
     details: { errno, path },
   });
@@ -46,12 +48,12 @@ export function fileError(thrown: unknown, verb: string, path: string): Paceline
  */
 export function systemError(thrown: unknown): PacelineError | null {
   const errno = errnoOf(thrown);
-  const reason = remedies[errno] ?? callRemedies[errno];
-  if (reason === undefined) return null;
-  const { syscall = "use", path = "" } = thrown as { syscall?: string; path?: string };
-  const what = `can't ${syscall}${path === "" ? "" : ` ${path}`}`;
+  const remedy = remedies[errno] ?? callRemedies[errno];
+  if (remedy === undefined) return null;
+  const { path = "" } = thrown as { path?: string };
   const details = { errno, path };
-  return new PacelineError("storage", `${what}: ${reason}`, { cause: thrown, details });
+  const message = `${systemSentence(thrown)}: ${remedy}`;
+  return new PacelineError("storage", message, { cause: thrown, details });
 }
 
 /** True for a translated error whose cause is that the path does not exist. */
@@ -59,11 +61,19 @@ export function isMissing(thrown: unknown): boolean {
   return thrown instanceof PacelineError && thrown.details.errno === "ENOENT";
 }
 
-function errnoOf(thrown: unknown): string {
-  const code = (thrown as { code?: unknown } | null)?.code;
-  return typeof code === "string" ? code : "";
+/** True for a translated error whose cause is that this user may not do it. */
+export function isForbidden(thrown: unknown): boolean {
+  return thrown instanceof PacelineError && /^E(ACCES|PERM)$/.test(String(thrown.details.errno));
 }
 
-function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+/**
+ * What the system says of a file that is there and can't be read, such as one on a bad sector; of
+ * Linux also EBADMSG and EUCLEAN, by which file systems with checksums tell of damage and which
+ * Node has no names for. What is wrong with the way to a file is none of them.
+ */
+const damages = /^(EIO|EREMOTEIO|ENODATA|EISDIR|ENOTDIR|ELOOP|Unknown system error -(74|117))$/;
+
+/** True for a translated error whose cause is the file itself. */
+export function isDamage(thrown: unknown): boolean {
+  return thrown instanceof PacelineError && damages.test(String(thrown.details.errno));
 }

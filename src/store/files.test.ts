@@ -25,7 +25,7 @@ test("a full disk and a forbidden path are storage errors with the path and the 
     ],
     ["EACCES", /permission denied: change the permissions/],
     ["EROFS", /read-only/],
-    ["EWEIRD", /^can't write \/d\/f: odd: check the disk/],
+    ["EWEIRD", /^can't write \/d\/f: odd \(EWEIRD\): check the disk/],
   ];
   for (const [code, message] of cases) {
     const cause = Object.assign(new Error("odd"), { code });

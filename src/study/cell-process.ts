@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { fileError } from "../store/file-errors.js";
+import { sentenceOf } from "../system-reason.js";
 
 /** What to start. */
 export interface CellCommand {
@@ -51,7 +52,9 @@ export class CellProcess {
         process.off("exit", endWithSuite);
         resolve(exit);
       };
-      this.#child.on("error", ({ message }) => end({ code: null, signal: null, problem: message }));
+      this.#child.on("error", (error) =>
+        end({ code: null, signal: null, problem: sentenceOf(error) }),
+      );
       this.#child.on("exit", (code, signal) => end({ code, signal, problem: null }));
     });
   }

@@ -104,7 +104,9 @@ describe("a matrix file", () => {
   test("that is not there is refused with its path", async () => {
     await assert.rejects(readMatrixFile("nowhere/m.yaml", options), {
       code: "usage",
-      message: "the matrix nowhere/m.yaml can't be read (ENOENT); give the path of a YAML file",
+      message:
+        "the matrix nowhere/m.yaml can't be read (there is no such file or folder); " +
+        "give the path of a YAML file",
     });
   });
 });

@@ -9,6 +9,7 @@ import { PacelineError } from "../errors.js";
 import { expandHome } from "../store/home-path.js";
 import { readTextFile, readYaml, yamlBytesMax } from "../store/yaml-file.js";
 import { didYouMean } from "../suggest.js";
+import { reasonOf } from "../system-reason.js";
 import type { CellFacts } from "./cells.js";
 
 /** How much a cell matters, the most first. */
@@ -100,8 +101,7 @@ export async function readMatrixFile(path: string, options: RunOptions): Promise
     text = readTextFile(path);
   } catch (cause) {
     if (cause instanceof PacelineError) throw cause;
-    const reason = (cause as NodeJS.ErrnoException).code ?? "unknown";
-    const sentence = `the matrix ${path} can't be read (${reason})`;
+    const sentence = `the matrix ${path} can't be read (${reasonOf(cause)})`;
     throw new PacelineError("usage", `${sentence}; give the path of a YAML file`, { cause });
   }
   return readMatrixText(text, path, options);

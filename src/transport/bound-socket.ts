@@ -8,6 +8,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { assert } from "../assert.js";
 import { PacelineError } from "../errors.js";
 import { joinHostPort } from "../protocol/host-port.js";
+import { reasonOf } from "../system-reason.js";
 import { pathAddress, placeOf } from "./addresses.js";
 import { fromListenError } from "./connection-errors.js";
 
@@ -112,7 +113,7 @@ function fromPathError(thrown: unknown, path: string): PacelineError {
     const message = `the socket path ${path} is in use; choose another or end its process`;
     return new PacelineError("usage", message, { cause: error });
   }
-  const message = `can't listen on the socket path ${path} (${error.code ?? error.message})`;
+  const message = `can't listen on the socket path ${path} (${reasonOf(error)})`;
   return new PacelineError("usage", `${message}; set TMPDIR to a folder of yours`, {
     cause: error,
   });

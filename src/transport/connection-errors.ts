@@ -3,6 +3,7 @@
  * where the operating system's failures to listen and to connect become PacelineErrors.
  */
 import { PacelineError } from "../errors.js";
+import { reasonOf } from "../system-reason.js";
 
 /** The other side ended the connection in good order. */
 export function closedBy(peer: string): PacelineError {
@@ -47,7 +48,7 @@ export function fromListenError(
     const remedy = "choose one above 1023 with --port";
     return new PacelineError("usage", `port ${port} on ${host} is not allowed; ${remedy}`, cause);
   }
-  const reason = `can't listen on ${host}, port ${port} (${error.message})`;
+  const reason = `can't listen on ${host}, port ${port} (${reasonOf(error)})`;
   const remedy = "choose an address of this computer with --host";
   return new PacelineError("usage", `${reason}; ${remedy}`, cause);
 }

@@ -28,7 +28,8 @@ test("a command that is not there is told by its name", async () => {
   const missing = new LineProcess("paceline-no-such-command", []);
   await assert.rejects(missing.ask({}), {
     code: "unavailable",
-    message: /paceline-no-such-command gave no answer: .*ENOENT/,
+    message:
+      /paceline-no-such-command gave no answer: can't start .*: there is no such file or folder/,
   });
   await missing.close();
 });

@@ -10,6 +10,7 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { PacelineError } from "../../errors.js";
+import { sentenceOf } from "../../system-reason.js";
 import { measuredEnvironment } from "./measured-environment.js";
 
 /** A process that answers line by line. */
@@ -33,7 +34,7 @@ export class LineProcess {
     // Writing to a process that has ended fails; its end is what is told.
     this.#child.stdin.on("error", () => {});
     this.#ended = new Promise((resolve) => {
-      this.#child.once("error", ({ message }) => resolve(message));
+      this.#child.once("error", (error) => resolve(sentenceOf(error)));
       this.#child.once("close", (code, signal) => {
         const last = this.#complaint.trim().split("\n").at(-1);
         resolve(`it ended with ${signal ?? code}${last ? ` (${last})` : ""}`);

@@ -1,5 +1,6 @@
 /** Whether PyTorch is here to be measured beside Paceline. */
 import { spawnSync } from "node:child_process";
+import { sentenceOf } from "../../system-reason.js";
 import { measuredEnvironment } from "./measured-environment.js";
 
 /** PyTorch's version, or why there is none to measure. */
@@ -13,7 +14,7 @@ export function findTorch(python: string): FoundTorch {
     { encoding: "utf8", timeout: 60_000, env: measuredEnvironment() },
   );
   if (status === 0) return { version: stdout.trim() };
-  const why = error ? error.message : (stderr.trim().split("\n").at(-1) ?? "");
+  const why = error ? sentenceOf(error) : (stderr.trim().split("\n").at(-1) ?? "");
   const remedy = "install Debian's python3-torch, or name a Python that has it with --python";
   return { problem: `there is no PyTorch with ${python} (${why}): ${remedy}` };
 }

@@ -79,7 +79,11 @@ describe("paceline bench engine", () => {
   });
 
   for (const [what, python, why] of [
-    ["no such Python", "/no/such/python", /ENOENT/],
+    [
+      "no such Python",
+      "/no/such/python",
+      /can't start \/no\/such\/python: there is no such file or folder/,
+    ],
     ["a Python without PyTorch", process.execPath, /there is no PyTorch with/],
   ] as const) {
     test(`${what} is a line, and the rows stand without peers`, async () => {

@@ -3,13 +3,18 @@
  * --serve the jobs that are submitted.
  */
 
+import { demandDataFolder } from "../../data/data-folder.js";
 import { PacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { RunReport } from "../../report/run-report.js";
 import type { Observer } from "../../runtime/observer.js";
 import { processClock } from "../../runtime/process/process-clock.js";
 import type { RunRequest } from "../../runtime/run-carrier.js";
-import { returnCoordinator, startCoordinator } from "../../runtime/start-coordinator.js";
+import {
+  type RunningCoordinator,
+  returnCoordinator,
+  startCoordinator,
+} from "../../runtime/start-coordinator.js";
 import type { CoordinatorStates } from "../../store/coordinator-state.js";
 import { coordinatorSettingsOf } from "../role-settings.js";
 import { onSignals, signalExitCode } from "../signals.js";
@@ -81,7 +86,6 @@ async function one(
   const { running, ended } = await started(options, io, goesOn, report, states);
   const { release } = stopsOnSignals(running);
   try {
-    io.stderr.write(`coordinator listens on ${running.address}\n`);
     return (await ended()).exitCode;
   } finally {
     report.close();
@@ -104,15 +108,23 @@ async function started(
   const parts = { observers: [observer], log: logOf(options, io), ...own };
   if (goesOn) {
     const { coordinator: running, ended } = await returnCoordinator(settings, parts, request);
+    tellPlace(running, io);
     return { running, ended: () => ended };
   }
-  const running = await startCoordinator(settings, parts);
+  // Members are waited for once nothing is wrong with what the run is to be.
+  const onPrepared = () => tellPlace(running, io);
+  const running = await startCoordinator(settings, { ...parts, onPrepared });
   return { running, ended: () => running.run(request) };
+}
+
+function tellPlace({ address }: Pick<RunningCoordinator, "address">, { stderr }: CommandIo): void {
+  stderr.write(`coordinator listens on ${address}\n`);
 }
 
 /** Takes jobs until a signal comes. */
 async function serve(options: ResolvedOptions, io: CommandIo): Promise<number> {
   const { startServing } = await import("../../runtime/serving/start-serving.js");
+  await demandDataFolder(options.dataDir);
   const { runDir, jobs: jobsMax, takeOver } = options;
   const settings = { ...coordinatorSettingsOf(options), runDir, jobsMax, takeOver };
   const running = await startServing(settings, {
@@ -122,7 +134,7 @@ async function serve(options: ResolvedOptions, io: CommandIo): Promise<number> {
   });
   const { release, exitCode } = stopsOnSignals(running);
   try {
-    io.stderr.write(`coordinator listens on ${running.address}\n`);
+    tellPlace(running, io);
     await running.serve();
     return exitCode();
   } finally {

@@ -172,6 +172,7 @@ test("verify tells a wrong sum in the cache, a missing file, and what gets them"
 
 test("verify of a set that is not here fails; without names it looks at what is", async () => {
   const empty = { dataDir: join(folder, "nothing") };
+  await mkdir(empty.dataDir);
   const named = await call(verifying("cifar10"), empty);
   assert.equal(named.exitCode, 7);
   assert.equal(named.out, "cifar10: not here; paceline data fetch cifar10 gets it\n");

@@ -77,7 +77,7 @@ describe("doctor", () => {
     assert.deepEqual(findings.at(-1), {
       name: "port",
       state: "problem",
-      text: `127.0.0.1:${port} can't be used (EADDRINUSE); give another --port`,
+      text: `127.0.0.1:${port} can't be used (the address is in use); give another --port`,
     });
   });
 });

@@ -12,6 +12,7 @@ import { withoutSecret } from "../../options/option-values.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import { joinHostPort } from "../../protocol/host-port.js";
 import { cpuQuota, usableCores } from "../../runtime/process/cores.js";
+import { reasonOf } from "../../system-reason.js";
 import { kernelsFinding } from "./doctor-kernels.js";
 
 /** One thing looked at. A warning does not stop a run. */
@@ -128,9 +129,9 @@ async function dataFinding(options: ResolvedOptions): Promise<Finding> {
 function portFinding(host: string, port: number): Promise<Finding> {
   return new Promise((done) => {
     const server = createServer();
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const text = `${joinHostPort(host, port)} can't be used (${error.code}); give another --port`;
-      done({ name: "port", state: "problem", text });
+    server.once("error", (error) => {
+      const problem = `${joinHostPort(host, port)} can't be used (${reasonOf(error)})`;
+      done({ name: "port", state: "problem", text: `${problem}; give another --port` });
     });
     server.listen({ host, port, exclusive: true }, () => {
       server.close(() =>

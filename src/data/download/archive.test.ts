@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import {
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { hostname, tmpdir } from "node:os";
@@ -329,7 +338,7 @@ test("a source that can't be reached is named with the reason", async () => {
   const { base } = await serve();
   const server = servers.pop() as Server;
   await new Promise((resolve) => server.close(resolve));
-  await assertRefused(archiveOf(webSource(base)), /broke off \(.*ECONNREFUSED/);
+  await assertRefused(archiveOf(webSource(base)), /broke off \(nobody listens there\)/);
 });
 
 test("three that fetch at the same time all end with whole files", async () => {
@@ -370,10 +379,48 @@ test("a cache folder that can't be written is a storage error", async () => {
 });
 
 test("without a cache folder nothing is fetched and the flag is named", async () => {
-  await assert.rejects(ensureArchive(archiveOf(), { dataDir: "/nowhere" }), {
+  await assert.rejects(ensureArchive(archiveOf(), { dataDir: cacheDir }), {
     code: "data",
-    message: /set is not in \/nowhere; give --data-dir/,
+    message: /set is not in \/\S+; give --data-dir/,
   });
+});
+
+test("a folder that the user names must be there; one without the set is told of", async () => {
+  const { base, requests } = await serve();
+  const archive = archiveOf(webSource(base));
+  const file = join(cacheDir, "file");
+  await writeFile(file, "");
+  for (const [dataDir, reason] of [
+    [join(cacheDir, "mistyped"), "there is no such file or folder"],
+    [file, "a part of the path is a file, not a folder"],
+  ] as const) {
+    const message = new RegExp(
+      `^--data-dir ${dataDir} can't be read \\(${reason}\\); give the fold`,
+    );
+    const refusal = { code: "usage", message };
+    await assert.rejects(ensureArchive(archive, { dataDir, cacheDir, log }), refusal);
+    await assert.rejects(locateArchive(archive, { dataDir, cacheDir }), refusal);
+    await assert.rejects(inspectArchive(archive, { dataDir, cacheDir }), refusal);
+  }
+  assert.deepEqual([requests, lines], [[], []]);
+  const dataDir = join(cacheDir, "own");
+  await mkdir(dataDir);
+  await ensureArchive(archive, { dataDir, cacheDir, log });
+  await assertComplete();
+  assert.equal(lines[0], `set is not in ${dataDir}: ${folder} is used`);
+});
+
+test("files of the user's that can't be looked at are not taken for absent", async () => {
+  const { base, requests } = await serve();
+  const own = join(cacheDir, "own", "set");
+  await mkdir(own, { recursive: true });
+  await symlink("one", join(own, "one"));
+  const options = { dataDir: join(cacheDir, "own"), cacheDir, log };
+  await assert.rejects(ensureArchive(archiveOf(webSource(base)), options), {
+    code: "data",
+    message: /own\/set\/one can't be read \(its links lead back to themselves\); check the path/,
+  });
+  assert.deepEqual(requests, []);
 });
 
 /** A program that takes npm's place: it copies an archive to the folder it is told. */

@@ -6,8 +6,10 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { PacelineError } from "../../errors.js";
-import { dataError, messageOf, sumOfContent, unpackedBytes } from "../../store/file-content.js";
+import { dataError, sumOfContent, unpackedBytes, unreadable } from "../../store/file-content.js";
 import { isRemote } from "../../store/remote/remote-store.js";
+import { errnoOf, reasonOf } from "../../system-reason.js";
+import { demandDataFolder, isLocalFolder } from "../data-folder.js";
 import { fetchFiles } from "./fetch-files.js";
 import { placeSource, type Source } from "./sources.js";
 
@@ -45,7 +47,10 @@ export interface ArchiveOptions {
 /** Path of each file by its official name. */
 export type FilePaths = ReadonlyMap<string, string>;
 
-/** Finds the files without fetching; null when they are in neither folder. */
+/**
+ * Finds the files without fetching; null when they are in neither folder.
+ * @throws PacelineError "usage" where the user's folder is not there.
+ */
 export async function locateArchive(
   archive: FileArchive,
   options: ArchiveOptions,
@@ -70,6 +75,7 @@ export async function ensureArchive(
     throw new PacelineError("data", `${message}; give --data-dir or a cache folder to fetch to`);
   }
   const folder = join(cacheDir, archive.folder);
+  if (isLocalFolder(dataDir)) log(`${label} is not in ${dataDir}: ${folder} is used`);
   const missing: OfficialFile[] = [];
   for (const file of archive.files) {
     const verdict = await verifyFile(join(folder, file.name), file);
@@ -90,14 +96,14 @@ export async function ensureArchive(
 
 /** Checks size and MD5 of a file's content, plain or gzipped: null when right, else the fault. */
 export async function verifyFile(path: string, file: OfficialFile): Promise<string | null> {
-  if (!(await exists(path))) return "is missing";
   try {
+    if (!(await exists(path))) return "is missing";
     const bytes = await unpackedBytes(path);
     if (bytes !== file.bytes) return `${path} has ${bytes} bytes, not ${file.bytes}`;
     const { md5 } = await sumOfContent(path);
     return md5 === file.md5 ? null : `${path} has MD5 ${md5}, not ${file.md5}`;
   } catch (thrown) {
-    return messageOf(thrown);
+    return reasonOf(thrown);
   }
 }
 
@@ -125,7 +131,8 @@ export async function inspectArchive(
   archive: FileArchive,
   { dataDir, cacheDir }: ArchiveOptions,
 ): Promise<ArchiveInspection> {
-  const own = dataDir == null || isRemote(dataDir) ? null : await lookOwn(archive, dataDir);
+  await demandDataFolder(dataDir);
+  const own = isLocalFolder(dataDir) ? await lookOwn(archive, dataDir) : null;
   const cached = cacheDir == null ? null : join(cacheDir, archive.folder);
   const isOwn = own !== null && own.paths.size > 0;
   const folder = isOwn ? own.folder : cached;
@@ -141,7 +148,8 @@ async function locateOwn(
   archive: FileArchive,
   { dataDir }: ArchiveOptions,
 ): Promise<FilePaths | null> {
-  if (dataDir == null || isRemote(dataDir)) return null;
+  if (!isLocalFolder(dataDir)) return null;
+  await demandDataFolder(dataDir);
   const { folder, paths, absent } = await lookOwn(archive, dataDir);
   if (paths.size === 0) return null;
   if (absent.length > 0) {
@@ -196,9 +204,13 @@ async function look(
   return { paths, absent };
 }
 
+/** One that is there and may not be looked at is not taken for one that is not there. */
 async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
+  try {
+    await stat(path);
+    return true;
+  } catch (cause) {
+    if (["ENOENT", "ENOTDIR"].includes(errnoOf(cause))) return false;
+    throw unreadable(path, cause);
+  }
 }

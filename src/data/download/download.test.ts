@@ -169,7 +169,7 @@ test("a full disk is a storage error that says so", hasFullDevice, async () => {
   await symlink("/dev/full", path);
   await assert.rejects(fetchBig(), {
     code: "storage",
-    message: /can't write .* \(the disk is full\); free space or choose another cache folder/,
+    message: /can't write .* \(the disk is full\); free some space or choose another cache folder/,
   });
 });
 

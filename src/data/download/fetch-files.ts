@@ -8,8 +8,9 @@ import { createHash } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { PacelineError } from "../../errors.js";
-import { dataError, messageOf, storageError } from "../../store/file-content.js";
+import { dataError, storageError } from "../../store/file-content.js";
 import { makeFolders } from "../../store/folders.js";
+import { reasonOf } from "../../system-reason.js";
 import type { DownloadLimits } from "./download.js";
 import { Scratch } from "./scratch.js";
 import { type FetchTarget, placeSource, type Source, type WantedFile } from "./sources.js";
@@ -78,7 +79,7 @@ export async function fetchFiles(job: FetchRequest): Promise<void> {
         // No other source mends a full disk, or a URL that can't be read.
         const isOurs = cause instanceof PacelineError && ["storage", "usage"].includes(cause.code);
         if (isOurs) throw cause;
-        failure = messageOf(cause);
+        failure = reasonOf(cause);
       }
       wanted = wanted.filter(({ name }) => !kept.has(name));
       if (wanted.length === 0) {

@@ -2,9 +2,10 @@
 import { execFile } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { messageOf, streamUnpacked } from "../../store/file-content.js";
+import { streamUnpacked } from "../../store/file-content.js";
 import { makeFolders } from "../../store/folders.js";
 import { unavailable } from "../../store/remote/remote-store.js";
+import { reasonOf } from "../../system-reason.js";
 import { keepFromArchive, type Source } from "./sources.js";
 
 /** How long the registry may take to describe the package. */
@@ -69,5 +70,5 @@ function npmReason(cause: Error & { code?: unknown }, complaints: string): strin
     (line) => line.includes(" ") && !/^(code|errno|syscall|type) /.test(line),
   );
   const reason = [code, prose].filter((line) => line !== undefined).join(", ");
-  return reason === "" ? (messageOf(cause).split("\n")[0] as string) : reason;
+  return reason === "" ? (reasonOf(cause).split("\n")[0] as string) : reason;
 }

@@ -9,8 +9,8 @@ import { mkdtemp, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { PacelineError } from "../../errors.js";
-import { messageOf } from "../../store/file-content.js";
 import { makeFolders } from "../../store/folders.js";
+import { reasonOf } from "../../system-reason.js";
 import { PartFile } from "./part-file.js";
 
 /** Nothing changed for this long: the writer is gone, whatever machine it ran on. */
@@ -48,7 +48,7 @@ export class Scratch {
       return new Scratch(path, pool);
     } catch (cause) {
       const remedy = "choose a writable cache folder or give --data-dir";
-      const message = `can't use ${folder} to keep data (${messageOf(cause)}); ${remedy}`;
+      const message = `can't use ${folder} to keep data (${reasonOf(cause)}); ${remedy}`;
       throw new PacelineError("storage", message, { cause });
     }
   }

@@ -7,8 +7,9 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { PacelineError } from "../../errors.js";
-import { dataError, md5OfFile, messageOf, streamUnpacked } from "../../store/file-content.js";
+import { dataError, md5OfFile, streamUnpacked } from "../../store/file-content.js";
 import { type RemoteStore, remoteStoreAt, unavailable } from "../../store/remote/remote-store.js";
+import { reasonOf } from "../../system-reason.js";
 import { type DownloadLimits, download } from "./download.js";
 import type { Scratch } from "./scratch.js";
 import { readTar } from "./tar.js";
@@ -211,7 +212,7 @@ async function bringOne(
       if (!(cause instanceof PacelineError) || cause.code !== "data") throw cause;
       await part.remove();
       if (!isResumed) throw cause;
-      log(`${messageOf(cause)}: starting over without the part that was here`);
+      log(`${reasonOf(cause)}: starting over without the part that was here`);
     }
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { Extract } from "tar-stream";
 import { PacelineError } from "../../errors.js";
-import { messageOf } from "../../store/file-content.js";
+import { reasonOf } from "../../system-reason.js";
 
 const blockBytes = 512;
 
@@ -28,8 +28,8 @@ export async function* readTar(archive: AsyncIterable<Uint8Array>): AsyncGenerat
   const fault = (cause: unknown, place: string) => {
     // What is wrong with the stream itself is the stream's to say.
     if (cause === passed.failure) return cause;
-    const isCut = messageOf(cause) === "Unexpected end of data";
-    return broken(isCut ? `ends ${place}` : `can't be read (${messageOf(cause)})`, cause);
+    const isCut = reasonOf(cause) === "Unexpected end of data";
+    return broken(isCut ? `ends ${place}` : `can't be read (${reasonOf(cause)})`, cause);
   };
   try {
     for await (const entry of unpacker) {

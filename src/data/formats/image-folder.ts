@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { Random } from "../../random.js";
-import { dataError, messageOf, sha256OfFile, stateOfFile } from "../../store/file-content.js";
+import { dataError, sha256OfFile, stateOfFile, unreadable } from "../../store/file-content.js";
 import { entriesOf, type FilePath, type FolderEntry } from "../../store/file-names.js";
 import { asShape, type PictureShape, readPicture, readPictureShape } from "./picture.js";
 
@@ -275,8 +275,7 @@ async function visibleEntries(folder: FilePath): Promise<FolderEntry[]> {
       ({ name }) => !name.startsWith(".") && !clutter.includes(name.toLowerCase()),
     );
   } catch (cause) {
-    const remedy = "check that it is a folder and may be read";
-    throw dataError(folder, `can't be listed (${messageOf(cause)}); ${remedy}`, cause);
+    throw unreadable(folder, cause);
   }
 }
 

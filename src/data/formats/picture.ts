@@ -6,8 +6,9 @@
  */
 import { open } from "node:fs/promises";
 import { PacelineError } from "../../errors.js";
-import { dataError, messageOf } from "../../store/file-content.js";
+import { dataError, unreadable } from "../../store/file-content.js";
 import type { FilePath } from "../../store/file-names.js";
+import { reasonOf } from "../../system-reason.js";
 import { decodeJpeg, jpegHead } from "./jpeg.js";
 
 /** A larger file is refused before it is read, more pixels before they are unpacked. */
@@ -46,7 +47,7 @@ export async function readPicture(path: FilePath): Promise<Picture> {
       jpeg === null ? planes(await decodePng(bytes), head) : await decodeJpeg(bytes, jpeg);
     return { pixels, shape: [isGrey ? 1 : 3, height, width] };
   } catch (cause) {
-    throw broken(path, bytes, messageOf(cause), cause);
+    throw broken(path, bytes, reasonOf(cause), cause);
   }
 }
 
@@ -157,11 +158,6 @@ function tooLarge(path: FilePath): PacelineError {
 
 function isPng(bytes: Buffer): boolean {
   return bytes.length >= 4 && bytes.readUInt32BE(0) === 0x89504e47;
-}
-
-function unreadable(path: FilePath, cause: unknown) {
-  const remedy = "check that it exists and may be read";
-  return dataError(path, `can't be read (${messageOf(cause)}); ${remedy}`, cause);
 }
 
 async function decodePng(bytes: Buffer): Promise<Uint8Array> {

@@ -4,13 +4,12 @@
  * (C, H, W), one byte each. All shards of a split but its last hold equally many, so that the place
  * of an example follows from its number.
  */
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { toPacelineError } from "../../errors.js";
-import { dataError, messageOf } from "../../store/file-content.js";
+import { PacelineError, toPacelineError } from "../../errors.js";
+import { dataError, readSha256, unreadable } from "../../store/file-content.js";
 import { parseJson } from "../../store/json-text.js";
+import { errnoOf, reasonOf } from "../../system-reason.js";
 import type { ShardEntry, ShardIndex } from "./shard-form.js";
 
 /** The file that makes a folder a sharded data set. */
@@ -21,7 +20,6 @@ export const labelBytes = 2;
 /** No `dataset.json` is larger. */
 export const indexBytesMax = 64 << 20;
 
-const pieceBytes = 1 << 20;
 const remedy = "pack the set again";
 
 /** The splits, in the order in which they are told. */
@@ -74,16 +72,18 @@ export async function readIndex(folder: string): Promise<ShardIndex> {
   let text: string;
   try {
     const { size } = await stat(path);
-    if (size > indexBytesMax) throw new Error(`${size} bytes are more than ${indexBytesMax}`);
+    if (size > indexBytesMax) {
+      throw dataError(path, `has ${size} bytes, more than ${indexBytesMax}; ${remedy}`);
+    }
     text = await readFile(path, "utf8");
   } catch (cause) {
-    throw dataError(path, `can't be read (${messageOf(cause)}); check that it exists`, cause);
+    throw cause instanceof PacelineError ? cause : unreadable(path, cause);
   }
   let content: unknown;
   try {
     content = parseJson(text);
   } catch (cause) {
-    throw dataError(path, `is not JSON (${messageOf(cause)}); ${remedy}`, cause);
+    throw dataError(path, `is not JSON (${reasonOf(cause)}); ${remedy}`, cause);
   }
   const { indexForm } = await import("./shard-form.js");
   const parsed = indexForm.safeParse(content);
@@ -132,9 +132,8 @@ async function checkLength(path: string, { bytes }: ShardEntry): Promise<void> {
   try {
     found = (await stat(path)).size;
   } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code === "ENOENT" ? null : messageOf(cause);
-    const finding = reason === null ? "is missing" : `can't be read (${reason})`;
-    throw dataError(path, `${finding}; copy it again or ${remedy}`, cause);
+    if (errnoOf(cause) !== "ENOENT") throw unreadable(path, cause);
+    throw dataError(path, `is missing; copy it again or ${remedy}`, cause);
   }
   if (found === bytes) return;
   const finding = `has ${found} bytes where ${indexName} says ${bytes}`;
@@ -144,11 +143,7 @@ async function checkLength(path: string, { bytes }: ShardEntry): Promise<void> {
 async function faultOf(path: string, shard: ShardEntry): Promise<string | null> {
   try {
     await checkLength(path, shard);
-    const hash = createHash("sha256");
-    for await (const piece of createReadStream(path, { highWaterMark: pieceBytes })) {
-      hash.update(piece as Uint8Array);
-    }
-    const found = hash.digest("hex");
+    const found = await readSha256(path);
     if (found === shard.sha256) return null;
     const finding = `${path} has SHA-256 ${found}, not ${shard.sha256}`;
     return `${finding}; copy it again or ${remedy}`;

@@ -8,8 +8,8 @@ import { mkdir, open, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
-import { messageOf } from "../../store/file-content.js";
 import { makeFolders } from "../../store/folders.js";
+import { errnoOf, reasonOf } from "../../system-reason.js";
 import type { ShardEntry, ShardIndex } from "./shard-form.js";
 import { indexName, labelBytes, recordBytesOf, type SplitName } from "./shard-index.js";
 
@@ -202,9 +202,9 @@ async function demandAbsent(path: string): Promise<void> {
 
 function unwritable(path: string, cause: unknown): PacelineError {
   if (cause instanceof PacelineError) return cause;
-  const isFull = ["ENOSPC", "EDQUOT"].includes((cause as NodeJS.ErrnoException)?.code ?? "");
-  const reason = isFull ? "the disk is full" : messageOf(cause);
-  const message = `can't write ${path} (${reason}); free space or choose another --out`;
+  const isFull = ["ENOSPC", "EDQUOT"].includes(errnoOf(cause));
+  const remedy = isFull ? "free some space or choose another --out" : "choose another --out";
+  const message = `can't write ${path} (${reasonOf(cause)}); ${remedy}`;
   return new PacelineError("storage", message, { cause, details: { path } });
 }
 

@@ -7,7 +7,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../../assert.js";
-import { dataError, messageOf } from "../../store/file-content.js";
+import { dataError, unreadable } from "../../store/file-content.js";
 import type { Split } from "../split.js";
 import type { ShardEntry, ShardIndex } from "./shard-form.js";
 import { indexName, labelBytes, type SplitName } from "./shard-index.js";
@@ -187,8 +187,7 @@ export class ShardFiles {
         done += count;
       }
     } catch (cause) {
-      const finding = `can't be read (${messageOf(cause)})`;
-      throw dataError(path, `${finding}; make sure that the folder does not change`, cause);
+      throw unreadable(path, cause);
     }
     if (done === bytes) return;
     const finding = `ends at byte ${position + done} where ${indexName} says ${shard.bytes} bytes`;

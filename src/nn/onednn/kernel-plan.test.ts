@@ -92,7 +92,7 @@ describe("a model's kernels", () => {
     [
       "where the folder can't be written",
       source("/proc/paceline/kernels.json"),
-      /by the rule: measurements can't be kept \(ENOENT/,
+      /by the rule: measurements can't be kept \(can't .*: there is no such file or folder\)/,
     ],
   ];
   for (const [title, from, reason] of unmeasured) {

@@ -10,6 +10,7 @@
  * alike, however often and in whatever order they start.
  */
 import { cpus } from "node:os";
+import { sentenceOf } from "../../system-reason.js";
 import type { ModelGraph } from "../model.js";
 import { inputId } from "../model.js";
 import { type ConvolutionPlace, candidatesFor, flopsOf, placeOf, titleOf } from "./algorithms.js";
@@ -100,7 +101,7 @@ export function planKernels(
         adopt(addKernels(cacheFile, machine, fill));
       }
     } catch (thrown) {
-      reason = `measurements can't be kept (${(thrown as Error).message})`;
+      reason = `measurements can't be kept (${sentenceOf(thrown)})`;
     }
   }
   const ruled = (place: ConvolutionPlace) => ruledKernels(place, dnnl, reason);

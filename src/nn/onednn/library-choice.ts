@@ -8,6 +8,7 @@
  * The choice is measured, kept and recorded as those are, as a line of text.
  */
 import { createHash } from "node:crypto";
+import { sentenceOf } from "../../system-reason.js";
 import type { Dnnl } from "./dnnl.js";
 import { addKernels, readKernels } from "./kernel-cache.js";
 import { libraryMarker } from "./kernel-choice.js";
@@ -71,7 +72,7 @@ export function chooseLibrary(
     const chosen = found(recorded) ?? kept() ?? found(addKernels(cacheFile, machine, measure));
     return chosen ?? ruled("the cache contradicts itself");
   } catch (thrown) {
-    return ruled(`measurements can't be kept (${(thrown as Error).message})`);
+    return ruled(`measurements can't be kept (${sentenceOf(thrown)})`);
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -293,6 +293,7 @@ describe("a compute thread that can't go on", () => {
 
   test("refuses missing data as such", async () => {
     const missing = join(folder, "nothing");
+    await mkdir(missing);
     const port = createComputeThread({ dataDir: missing, cacheDir: null, log: () => {} });
     const prepared = port.prepare(spec, 0, new Ear().listener);
     await assert.rejects(prepared, { code: "data", message: /nothing; give --data-dir/ });

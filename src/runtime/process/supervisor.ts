@@ -11,6 +11,7 @@ import { codeOfExit, toPacelineError } from "../../errors.js";
 import type { Clock, Timer } from "../../host/clock.js";
 import type { MemberRole } from "../../protocol/identity.js";
 import { fileError } from "../../store/file-errors.js";
+import { sentenceOf } from "../../system-reason.js";
 import { memberEnvironment, type ProcessEnvironment } from "./member-process.js";
 import { processClock } from "./process-clock.js";
 
@@ -199,7 +200,7 @@ export class Supervisor {
       if (greeting !== null) child.send(greeting, () => {});
       child.on("error", (error) => {
         // Of a process that runs this tells of a signal that failed, not of its end.
-        if (child.pid === undefined) this.#onEnd(member, child, { problem: error.message });
+        if (child.pid === undefined) this.#onEnd(member, child, { problem: sentenceOf(error) });
       });
       child.once("exit", (code, signal) => this.#onEnd(member, child, { code, signal }));
     } finally {

@@ -261,3 +261,66 @@ test("a broken latest checkpoint is passed over for the sound one before it", as
   const named = await resolveResume({ wanted: "a", runRoot: root });
   await assert.rejects(readSound(named, readCheckpoint), checkpointError(/step-30.*is corrupt/));
 });
+
+/** A disk on which reading below a path ends with this error, so many times. */
+function failing(below: string, code: string, times = Number.POSITIVE_INFINITY) {
+  let left = times;
+  return aroundFiles(diskFiles, async (verb, path, action) => {
+    if (verb === "read" && path.startsWith(below) && left-- > 0) {
+      throw fileError(Object.assign(new Error("no words of ours"), { code }), verb, path);
+    }
+    return action();
+  });
+}
+
+for (const code of ["EIO", "Unknown system error -117"]) {
+  test(`what the disk can't read (${code}) is passed over, which is said`, async () => {
+    for (const step of [10, 20, 30]) await keep("a", step, step);
+    const folder = join(root, "a", "checkpoints");
+    for (const [wanted, file] of [
+      ["a", "model.safetensors"],
+      ["a", "manifest.json"],
+      ["auto", "manifest.json"],
+    ] as const) {
+      const files = failing(join(folder, "step-30", file), code);
+      const meant = await resolveResume({ wanted, runRoot: root }, files);
+      const read = (path: string) => readCheckpoint(path, files);
+      const { value, point } = await readSound(meant, read, "--resume", files);
+      assert.deepEqual([value.manifest.globalStep, point.step], [20, 20]);
+      assert.equal(point.skipped.length, 1);
+      assert.match(point.skipped[0]!.reason, /^can't read .*step-30.*: /);
+    }
+    const files = failing(join(folder, "step-30"), code);
+    const exact = await resolveResume({ wanted: join(folder, "step-30"), runRoot: root }, files);
+    await assert.rejects(
+      readSound(exact, (path) => readCheckpoint(path, files), "--ckpt", files),
+      checkpointError(/can't read .*; step 20 of the same run is sound: --ckpt .*step-20$/),
+    );
+  });
+}
+
+test("what the disk could not read for a moment is not passed over", async () => {
+  for (const step of [10, 20]) await keep("a", step, step);
+  const newest = join(root, "a", "checkpoints", "step-20");
+  for (const wanted of ["a", "auto"]) {
+    const files = failing(newest, "EIO", 1);
+    const meant = await resolveResume({ wanted, runRoot: root }, files);
+    const { point } = await readSound(meant, (path) => readCheckpoint(path, files), "", files);
+    assert.deepEqual([point.path, point.skipped], [newest, []]);
+  }
+});
+
+for (const code of ["EACCES", "ETIMEDOUT", ""]) {
+  test(`where there is no way to the newest checkpoint (${code}) no other is taken`, async () => {
+    for (const step of [10, 20]) await keep("a", step, step);
+    await keep("b", 5, 1);
+    const files = failing(join(root, "a", "checkpoints", "step-20"), code);
+    await assert.rejects(resolveResume({ wanted: "auto", runRoot: root }, files), {
+      code: "storage",
+      message: /^can't read .*step-20/,
+    });
+    const meant = await resolveResume({ wanted: "a", runRoot: root }, files);
+    const reading = readSound(meant, (path) => readCheckpoint(path, files), "--resume", files);
+    await assert.rejects(reading, { code: "storage", message: /^can't read .*step-20/ });
+  });
+}

@@ -10,6 +10,7 @@
  */
 import { basename, dirname, join } from "node:path";
 import { PacelineError } from "../../errors.js";
+import { isDamage, isForbidden, isMissing } from "../file-errors.js";
 import { diskFiles, type Files, readWhole, wholePath } from "../files.js";
 import { type CheckpointManifest, manifestBytesMax } from "./manifest.js";
 
@@ -143,9 +144,9 @@ export async function readManifest(
 
 /**
  * The checkpoint that `--resume`, or another `flag`, means: `auto` the most recently written one of
- * all runs under `runRoot` (of one `model`, if given), passing over those whose manifest can't be
- * read; else a run's name, a run's folder, or a checkpoint's folder. A `checkpoint` error says what
- * there is instead.
+ * all runs under `runRoot` (of one `model`, if given), passing over those whose manifest is broken
+ * or missing; else a run's name, a run's folder, or a checkpoint's folder. A `checkpoint` error
+ * says what there is instead.
  */
 export async function resolveResume(
   request: {
@@ -177,27 +178,27 @@ export async function resolveResume(
   throw missing(what, await offered(runRoot, files));
 }
 
-/** The most recently written checkpoint of all runs under a folder, or null. */
+/**
+ * The most recently written checkpoint of all runs under a folder, or null.
+ * @throws PacelineError `storage` where a place can't be looked at, as the newest may lie there.
+ */
 export async function newestCheckpoint(
   runRoot: string,
   model: string | null,
   files: Files = diskFiles,
 ): Promise<ResumePoint | null> {
-  const skipped: { path: string; reason: string }[] = [];
+  const skipped: Skipped[] = [];
   let newest: (CheckpointEntry & { runDirectory: string; created: string }) | null = null;
+  const read = (path: string) => readManifest(path, files);
   for (const runDirectory of await runsUnder(runRoot, files)) {
-    for (const entry of (await listCheckpoints(runDirectory, files)).reverse()) {
-      try {
-        const { created, spec } = await readManifest(entry.path, files);
-        const suits = model === null || spec.model === model;
-        if (suits && (newest === null || Date.parse(created) > Date.parse(newest.created))) {
-          newest = { ...entry, runDirectory, created };
-        }
-        break;
-      } catch (thrown) {
-        if (!(thrown instanceof PacelineError)) throw thrown;
-        skipped.push({ path: entry.path, reason: thrown.message });
-      }
+    const entries = (await listCheckpoints(runDirectory, files)).reverse();
+    const { sound, failures } = await latestSound(entries, read);
+    for (const failure of failures) skipped.push(skippedOf(failure));
+    if (sound === null) continue;
+    const { created, spec } = sound.value;
+    const suits = model === null || spec.model === model;
+    if (suits && (newest === null || Date.parse(created) > Date.parse(newest.created))) {
+      newest = { ...sound.entry, runDirectory, created };
     }
   }
   if (newest === null) return null;
@@ -208,7 +209,8 @@ export async function newestCheckpoint(
 /**
  * What `read` makes of a point's checkpoint. One that is broken is passed over for the latest sound
  * one before it in the same run; where this very one was asked for, its error names the sound one.
- * @throws PacelineError `checkpoint`.
+ * @throws PacelineError `checkpoint`; `storage` where a checkpoint can't be looked at, which says
+ * nothing of what it holds.
  */
 export async function readSound<T>(
   point: ResumePoint,
@@ -216,29 +218,77 @@ export async function readSound<T>(
   flag = "--resume",
   files: Files = diskFiles,
 ): Promise<{ readonly value: T; readonly point: ResumePoint }> {
-  try {
-    return { value: await read(point.path), point };
-  } catch (thrown) {
-    if (!isBroken(thrown) || point.runDirectory === null) throw thrown;
-    const skipped = [...point.skipped, { path: point.path, reason: thrown.message }];
-    const all = await listCheckpoints(point.runDirectory, files);
-    for (const entry of all.filter(({ step }) => step < point.step).reverse()) {
-      const value = await read(entry.path).catch((other: unknown) => {
-        if (!isBroken(other)) throw other;
-        skipped.push({ path: entry.path, reason: other.message });
-        return null;
-      });
-      if (value === null) continue;
-      if (!point.isExact) return { value, point: { ...point, ...entry, skipped } };
-      const remedy = `step ${entry.step} of the same run is sound: ${flag} ${entry.path}`;
-      throw new PacelineError("checkpoint", `${thrown.message}; ${remedy}`, { cause: thrown });
-    }
-    throw thrown;
+  const { runDirectory } = point;
+  if (runDirectory === null) return { value: await read(point.path), point };
+  const { sound, failures } = await latestSound(downFrom(point, runDirectory, files), read);
+  const [first] = failures;
+  if (sound === null) throw first!.error;
+  if (first === undefined) return { value: sound.value, point };
+  const { step, path } = sound.entry;
+  if (point.isExact) {
+    const remedy = `step ${step} of the same run is sound: ${flag} ${path}`;
+    throw new PacelineError("checkpoint", `${first.error.message}; ${remedy}`, {
+      cause: first.error,
+    });
   }
+  const skipped = [...point.skipped, ...failures.map(skippedOf)];
+  return { value: sound.value, point: { ...point, step, path, skipped } };
 }
 
+type Skipped = ResumePoint["skipped"][number];
+
+/** A checkpoint that was read in vain. */
+interface Failure {
+  readonly entry: CheckpointEntry;
+  readonly error: PacelineError;
+}
+
+function skippedOf({ entry: { path }, error: { message: reason } }: Failure): Skipped {
+  return { path, reason };
+}
+
+/** A checkpoint, then those before it in its run. */
+async function* downFrom(newest: CheckpointEntry, runDirectory: string, files: Files) {
+  yield newest;
+  const all = await listCheckpoints(runDirectory, files);
+  yield* all.filter(({ step }) => step < newest.step).reverse();
+}
+
+/**
+ * The first of these, the latest ahead, that `read` takes, and those that were passed over for it.
+ * A disk across a network that fails for a moment must not cost what is newer: what could not be
+ * read is read again after the other was.
+ */
+async function latestSound<T>(
+  entries: AsyncIterable<CheckpointEntry> | Iterable<CheckpointEntry>,
+  read: (path: string) => Promise<T>,
+) {
+  const failures: Failure[] = [];
+  const attempt = async (entry: CheckpointEntry, onBroken: (error: PacelineError) => void) => {
+    try {
+      return { entry, value: await read(entry.path) };
+    } catch (thrown) {
+      if (!isBroken(thrown)) throw thrown;
+      onBroken(thrown);
+      return null;
+    }
+  };
+  for await (const entry of entries) {
+    const sound = await attempt(entry, (error) => failures.push({ entry, error }));
+    if (sound === null) continue;
+    for (const [index, failure] of failures.entries()) {
+      const again = isDamage(failure.error) ? await attempt(failure.entry, () => {}) : null;
+      if (again !== null) return { sound: again, failures: failures.slice(0, index) };
+    }
+    return { sound, failures };
+  }
+  return { sound: null, failures };
+}
+
+/** True where the checkpoint is at fault, and not the way to it. */
 function isBroken(thrown: unknown): thrown is PacelineError {
-  return thrown instanceof PacelineError && thrown.code === "checkpoint";
+  if (!(thrown instanceof PacelineError)) return false;
+  return thrown.code === "checkpoint" || isMissing(thrown) || isDamage(thrown);
 }
 
 async function pointAt(path: string, files: Files): Promise<ResumePoint> {
@@ -256,15 +306,25 @@ async function pointAt(path: string, files: Files): Promise<ResumePoint> {
   return { path, step: globalStep, runDirectory, skipped: [], isExact: true };
 }
 
-/** The folders of runs under a folder that have room for checkpoints, by name. */
+/**
+ * The folders of runs under a folder that have room for checkpoints, by name. Those of other users,
+ * which this one may not list, are left out.
+ */
 export async function runsUnder(runRoot: string, files: Files = diskFiles): Promise<string[]> {
   const runs: string[] = [];
   for (const name of (await files.list(runRoot)) ?? []) {
     const run = join(runRoot, name);
-    const inside = name.startsWith(".") ? null : await files.list(run).catch(() => null);
+    const inside = name.startsWith(".") ? null : await allowedNames(run, files);
     if (inside?.includes(folderName)) runs.push(run);
   }
   return runs;
+}
+
+function allowedNames(folder: string, files: Files): Promise<string[] | null> {
+  return files.list(folder).catch((thrown: unknown) => {
+    if (isForbidden(thrown)) return null;
+    throw thrown;
+  });
 }
 
 async function offered(runRoot: string, files: Files): Promise<string> {

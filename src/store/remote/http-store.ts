@@ -4,7 +4,7 @@
  * mixed. Whatever the server makes of that, the answer says where its bytes begin.
  */
 import { PacelineError } from "../../errors.js";
-import { messageOf } from "../file-content.js";
+import { reasonOf } from "../../system-reason.js";
 import {
   type OpenedFile,
   type OpenRequest,
@@ -44,7 +44,7 @@ function parsed(base: string): URL {
     if (!url.pathname.endsWith("/")) url.pathname += "/";
     return url;
   } catch (cause) {
-    const message = `${base} is no URL (${messageOf(cause)}); write https://host/path`;
+    const message = `${base} is no URL (${reasonOf(cause)}); write https://host/path`;
     throw new PacelineError("usage", message, { cause });
   }
 }
@@ -143,5 +143,5 @@ async function* none(): AsyncGenerator<Uint8Array> {}
 function translated(cause: unknown, path: string): PacelineError {
   if (cause instanceof PacelineError) return cause;
   const root = cause instanceof Error && cause.cause !== undefined ? cause.cause : cause;
-  return unavailable(`${path} broke off (${messageOf(root)})`, cause);
+  return unavailable(`${path} broke off (${reasonOf(root)})`, cause);
 }

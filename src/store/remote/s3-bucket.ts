@@ -3,8 +3,9 @@
  * error that names the object and the remedy.
  */
 import { posix } from "node:path";
+import type { ListMultipartUploadsCommandInput } from "@aws-sdk/client-s3";
 import { PacelineError } from "../../errors.js";
-import { messageOf } from "../file-content.js";
+import { reasonOf } from "../../system-reason.js";
 import { connectToS3, type S3Connection, s3Failure } from "./s3-connection.js";
 
 /** An object. */
@@ -169,6 +170,32 @@ export class Bucket {
     });
   }
 
+  /** Gives an upload up: S3 keeps its parts no longer. */
+  async abort(place: Place, id: string): Promise<void> {
+    await this.#tried("give up the upload of", place, ({ sdk, client }) =>
+      client.send(new sdk.AbortMultipartUploadCommand({ ...place, UploadId: id })),
+    );
+  }
+
+  /** The uploads of an object, and of all that is below its name, that nobody has completed. */
+  async uploadsBelow({ Bucket: bucket, Key: key }: Place): Promise<(Place & { id: string })[]> {
+    const found: (Place & { id: string })[] = [];
+    let after: Pick<ListMultipartUploadsCommandInput, "KeyMarker" | "UploadIdMarker"> | null = {};
+    while (after !== null) {
+      const request: ListMultipartUploadsCommandInput = { Bucket: bucket, Prefix: key, ...after };
+      const page = await this.#tried("list", { Bucket: bucket, Key: key }, ({ sdk, client }) =>
+        client.send(new sdk.ListMultipartUploadsCommand(request)),
+      );
+      for (const { Key: name = "", UploadId: id = "" } of page.Uploads ?? []) {
+        if (name === key || name.startsWith(`${key}/`))
+          found.push({ Bucket: bucket, Key: name, id });
+      }
+      const next = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
+      after = page.IsTruncated === true ? next : null;
+    }
+    return found;
+  }
+
   async *#pages({ Bucket: bucket, Key: key }: Place, more: { readonly Delimiter?: string }) {
     const place = { Bucket: bucket, Prefix: key === "" ? "" : `${key}/` };
     let token: string | undefined;
@@ -208,7 +235,7 @@ function objectError(
 ): PacelineError {
   const path = `s3://${bucket}/${key}`;
   const isMissing = status === 404 && name !== "NoSuchBucket";
-  const told = status === null ? messageOf(cause) : `${name}, ${status}`;
+  const told = status === null ? reasonOf(cause) : `${name}, ${status}`;
   const reason = isMissing
     ? "there is no such object: check the path"
     : status === 403

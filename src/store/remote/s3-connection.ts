@@ -5,7 +5,7 @@
  */
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
 import { PacelineError } from "../../errors.js";
-import { messageOf } from "../file-content.js";
+import { reasonOf } from "../../system-reason.js";
 
 /** The package. */
 export type Sdk = typeof import("@aws-sdk/client-s3");
@@ -68,7 +68,7 @@ async function loaded(load: () => Promise<Sdk>): Promise<Sdk> {
     return await load();
   } catch (cause) {
     const isMissing = (cause as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND";
-    const reason = isMissing ? "is not installed" : `can't be loaded (${messageOf(cause)})`;
+    const reason = isMissing ? "is not installed" : `can't be loaded (${reasonOf(cause)})`;
     const sentence = `an s3:// URL needs the package ${sdkName}, which ${reason}`;
     throw new PacelineError("usage", `${sentence}: npm install ${sdkName}`, { cause });
   }

@@ -104,6 +104,83 @@ describe("files in a bucket", () => {
     assert.ok(tail.equals(found));
   });
 
+  describe("an upload in parts that no object comes of is given up", () => {
+    const mebibyte = 1024 * 1024;
+    /** Writes more than a part, with the answer of `fails` where it gives one. */
+    const begun = async (fails: SampleBucket["interfere"] = () => null) => {
+      const file = await files.create(`${root}/large`);
+      await file.write(randomBytes(9 * mebibyte));
+      assert.deepEqual(bucket.uploads, ["some-bucket/runs/large"]);
+      bucket.interfere = fails;
+      return file;
+    };
+    const refused = { status: 403, body: "" };
+
+    test("when the file is closed before it is whole", async () => {
+      const file = await begun();
+      await file.close();
+      assert.deepEqual([bucket.uploads, bucket.objects.size], [[], 0]);
+    });
+
+    for (const [what, method] of [
+      ["a part can't be sent", "PUT"],
+      ["the parts can't be put together", "POST"],
+    ] as const) {
+      test(`when ${what}`, async () => {
+        const file = await begun((asked) => (asked.method === method ? refused : null));
+        await assert.rejects(file.sync(), { code: "storage" });
+        assert.deepEqual(bucket.uploads, ["some-bucket/runs/large"], "another try may follow");
+        await file.close();
+        assert.deepEqual(bucket.uploads, []);
+      });
+    }
+
+    test("when what is to be added to can't be copied into it", async () => {
+      await write(`${root}/large`, randomBytes(9 * mebibyte));
+      const file = await files.append(`${root}/large`, 9 * mebibyte);
+      bucket.interfere = ({ method, query }) =>
+        method === "PUT" && query.has("partNumber") ? refused : null;
+      await file.write(randomBytes(1));
+      await assert.rejects(file.sync(), { code: "storage" });
+      await assert.rejects(file.sync(), { code: "storage" });
+      assert.equal(bucket.uploads.length, 1, "the second try is of the same upload");
+      await assert.rejects(file.close(), { code: "storage" });
+      assert.deepEqual(bucket.uploads, []);
+    });
+
+    test("when its name is removed, where the process that began it was killed", async () => {
+      await begun();
+      for (const name of ["step-1/model", "step-1/optimizer", "step-10/model"]) {
+        const file = await files.create(`${root}/${name}`);
+        await file.write(randomBytes(9 * mebibyte));
+      }
+      await files.remove(`${root}/step-1`);
+      const left = ["some-bucket/runs/large", "some-bucket/runs/step-10/model"];
+      assert.deepEqual(bucket.uploads, left);
+      bucket.interfere = ({ query }) => (query.has("uploads") ? refused : null);
+      await files.remove(`${root}/step-10`);
+      assert.deepEqual(bucket.uploads, left, "who may not list them removes the objects alone");
+    });
+  });
+
+  test("a large file takes what is added after a try that failed", async () => {
+    const mebibyte = 1024 * 1024;
+    const pieces = [9, 1, 9, 2].map((size) => randomBytes(size * mebibyte));
+    const file = await files.create(`${root}/large`);
+    let fails = true;
+    bucket.interfere = ({ method, query }) =>
+      fails && method === "POST" && query.has("uploadId") ? { status: 403, body: "" } : null;
+    for (const piece of pieces) {
+      await file.write(piece);
+      if (fails) await assert.rejects(file.sync(), { code: "storage" });
+      else await file.sync();
+      fails = false;
+    }
+    await file.close();
+    assert.ok(bucket.objects.get("some-bucket/runs/large")!.equals(Buffer.concat(pieces)));
+    assert.deepEqual(bucket.uploads, []);
+  });
+
   test("what is appended is sent without being asked for, behind what is kept", async () => {
     await write(`${root}/log`, Buffer.from("one\ntw"));
     const file = await files.append(`${root}/log`, 4);

@@ -12,6 +12,7 @@
  * another's, and fails; so does the making of what must not exist.
  */
 import { posix } from "node:path";
+import { PacelineError } from "../../errors.js";
 import type { Files, ReadableFile, WritableFile } from "../files.js";
 import { type Bucket, bucketOf, type Place, placeOf } from "./s3-bucket.js";
 import { ObjectWriter } from "./s3-writer.js";
@@ -43,6 +44,7 @@ export function s3Files(connect: () => Promise<Bucket> = bucketOf): Files {
       const place = placeOf(path);
       const keys = await store.keysBelow(place);
       await each([place.Key, ...keys], (Key) => store.remove({ ...place, Key }));
+      await abortBelow(store, place);
     },
     // What S3 has answered is durable, names included.
     syncFolder: async () => {},
@@ -55,6 +57,19 @@ export function s3Files(connect: () => Promise<Bucket> = bucketOf): Files {
 function folderAt(path: string): Place {
   const { Bucket: bucket, Key: key } = placeOf(path);
   return { Bucket: bucket, Key: `${key}/` };
+}
+
+/**
+ * A process that was killed leaves the parts of what it was sending. Not everyone may list them,
+ * and what has no name any more does no harm to a run: where this fails it is left.
+ */
+async function abortBelow(store: Bucket, place: Place): Promise<void> {
+  try {
+    const uploads = await store.uploadsBelow(place);
+    await each(uploads, ({ id, ...of }) => store.abort(of, id));
+  } catch (thrown) {
+    if (!(thrown instanceof PacelineError)) throw thrown;
+  }
 }
 
 async function appended(bucket: Bucket, path: string, bytes: number): Promise<WritableFile> {
@@ -105,8 +120,8 @@ async function renameAll(bucket: Bucket, from: Place, to: Place): Promise<void> 
   );
 }
 
-async function each(keys: readonly string[], action: (key: string) => Promise<unknown>) {
-  for (let first = 0; first < keys.length; first += atOnce) {
-    await Promise.all(keys.slice(first, first + atOnce).map(action));
+async function each<T>(those: readonly T[], action: (one: T) => Promise<unknown>) {
+  for (let first = 0; first < those.length; first += atOnce) {
+    await Promise.all(those.slice(first, first + atOnce).map(action));
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { GetObjectCommandOutput, S3Client } from "@aws-sdk/client-s3";
 import { PacelineError } from "../../errors.js";
-import { messageOf } from "../file-content.js";
+import { reasonOf } from "../../system-reason.js";
 import {
   type OpenedFile,
   type OpenRequest,
@@ -57,7 +57,7 @@ async function openObject(
     if (status === 404 && name !== "NoSuchBucket") return null;
     if (cause instanceof PacelineError) throw cause;
     const told = status === null ? name : `${name}, ${status}`;
-    throw unavailable(`${path} could not be read (${told}: ${messageOf(cause)})`, cause);
+    throw unavailable(`${path} could not be read (${told}: ${reasonOf(cause)})`, cause);
   }
 }
 
@@ -83,6 +83,6 @@ async function* pieces(
     yield* body;
   } catch (cause) {
     if (cause instanceof PacelineError) throw cause;
-    throw unavailable(`${path} broke off (${messageOf(cause)})`, cause);
+    throw unavailable(`${path} broke off (${reasonOf(cause)})`, cause);
   }
 }

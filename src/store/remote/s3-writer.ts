@@ -4,7 +4,8 @@
  * object of that one and the rest.
  *
  * Invariant: what `sync` has resolved on is in the object; until then readers meet the object as it
- * was at the last one.
+ * was at the last one. An upload that no object has come of is given up when the file is closed, as
+ * S3 would keep its parts, and charge for them, without end.
  */
 import type { WritableFile } from "../files.js";
 import type { Bucket, Place, SentPart } from "./s3-bucket.js";
@@ -16,6 +17,8 @@ const delayMs = 1000;
 interface Upload {
   readonly id: string;
   readonly parts: SentPart[];
+  /** Of all parts. */
+  bytes: number;
 }
 
 /** The file. */
@@ -71,8 +74,20 @@ export class ObjectWriter implements WritableFile {
   async close(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#sendsByItself) await this.sync();
-    await this.#last.catch(() => undefined);
+    try {
+      if (this.#sendsByItself) await this.sync();
+    } finally {
+      await this.#last.catch(() => undefined);
+      await this.#giveUp();
+    }
+  }
+
+  /** Where S3 can't be reached any more the parts stay. */
+  async #giveUp(): Promise<void> {
+    const upload = this.#upload;
+    this.#upload = null;
+    if (upload === null) return;
+    await this.#bucket.abort(this.#place, upload.id).catch(() => undefined);
   }
 
   /** One thing after the other; what failed by itself is told to the next call. */
@@ -117,23 +132,26 @@ export class ObjectWriter implements WritableFile {
 
   async #sendPart(): Promise<void> {
     const upload = await this.#uploading();
-    const whole = this.#joined();
     const { id, parts } = upload;
+    const whole = this.#joined();
     const part = whole.subarray(0, partBytes);
     parts.push(await this.#bucket.send(this.#place, id, parts.length + 1, part));
+    upload.bytes += part.length;
     this.#rest = [whole.subarray(partBytes)];
     this.#restBytes -= part.length;
   }
 
   /** The upload that is under way, which begins with what S3 has. */
   async #uploading(): Promise<Upload> {
-    if (this.#upload !== null) return this.#upload;
-    const upload: Upload = { id: await this.#bucket.begin(this.#place), parts: [] };
-    if (this.#builtBytes > 0) {
-      upload.parts.push(await this.#bucket.reuse(this.#place, upload.id, 1, this.#builtBytes));
+    const id = this.#upload?.id ?? (await this.#bucket.begin(this.#place));
+    // Kept before anything else can fail: what has been begun is continued, or given up.
+    this.#upload ??= { id, parts: [], bytes: 0 };
+    const { parts } = this.#upload;
+    if (this.#builtBytes > 0 && parts.length === 0) {
+      parts.push(await this.#bucket.reuse(this.#place, id, 1, this.#builtBytes));
+      this.#upload.bytes = this.#builtBytes;
     }
-    this.#upload = upload;
-    return upload;
+    return this.#upload;
   }
 
   async #send(): Promise<void> {
@@ -141,19 +159,19 @@ export class ObjectWriter implements WritableFile {
     if (this.#upload === null && this.#builtBytes === 0) {
       this.#etag = await this.#bucket.put(this.#place, this.#joined(), { etag: this.#etag });
     } else if (this.#upload !== null || this.#restBytes > 0) {
-      const { id, parts } = await this.#uploading();
-      const rest = this.#joined();
-      const last = await this.#bucket.send(this.#place, id, parts.length + 1, rest);
-      this.#etag = await this.#bucket.complete(this.#place, id, [...parts, last], this.#etag);
-      this.#builtBytes = await this.#sizeNow();
-      this.#upload = null;
-      this.#rest = [];
-      this.#restBytes = 0;
+      await this.#complete(await this.#uploading());
     }
     this.#isUnsent = false;
   }
 
-  async #sizeNow(): Promise<number> {
-    return (await this.#bucket.facts(this.#place)).bytes;
+  async #complete({ id, parts, bytes }: Upload): Promise<void> {
+    const rest = this.#joined();
+    // None of the parts before it may be so small: it is the last only once the object is there.
+    const last = await this.#bucket.send(this.#place, id, parts.length + 1, rest);
+    this.#etag = await this.#bucket.complete(this.#place, id, [...parts, last], this.#etag);
+    this.#builtBytes = bytes + rest.length;
+    this.#upload = null;
+    this.#rest = [];
+    this.#restBytes = 0;
   }
 }

@@ -25,6 +25,12 @@ interface Answer {
   readonly body?: string | Uint8Array;
 }
 
+/** An upload in parts that is neither completed nor given up. */
+interface Upload {
+  readonly name: string;
+  readonly parts: Map<number, Buffer>;
+}
+
 /** A running store. */
 export class SampleBucket {
   /** Content by bucket and key, joined by a slash. */
@@ -33,7 +39,7 @@ export class SampleBucket {
   readonly requests: string[] = [];
   /** Answers a request in the store's place, where it gives one. */
   interfere: (asked: Pick<Asked, "method" | "name" | "query">) => Answer | null = () => null;
-  readonly #uploads = new Map<string, Map<number, Buffer>>();
+  readonly #uploads = new Map<string, Upload>();
   readonly #server = createServer((request, response) => void this.#serve(request, response));
 
   /** Starts one; `url` is what AWS_ENDPOINT_URL takes. */
@@ -46,6 +52,11 @@ export class SampleBucket {
 
   get url(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/`;
+  }
+
+  /** Names of what is being uploaded in parts: neither completed nor given up. */
+  get uploads(): string[] {
+    return [...this.#uploads.values()].map(({ name }) => name);
   }
 
   /** An object's text; undefined where there is none. */
@@ -75,14 +86,17 @@ export class SampleBucket {
   #answer(asked: Asked): Answer {
     const { method, query } = asked;
     if (method === "GET" && query.has("list-type")) return this.#list(asked);
+    if (method === "GET" && query.has("uploads")) return this.#listUploads(asked);
     if (method === "GET" || method === "HEAD") return this.#read(asked);
     if (method === "DELETE") {
-      this.objects.delete(asked.name);
+      const id = query.get("uploadId");
+      if (id === null) this.objects.delete(asked.name);
+      else if (!this.#uploads.delete(id)) return failure(404, "NoSuchUpload");
       return { status: 204 };
     }
     if (method === "POST" && query.has("uploads")) {
       const id = randomUUID();
-      this.#uploads.set(id, new Map());
+      this.#uploads.set(id, { name: asked.name, parts: new Map() });
       const inside = `<UploadId>${id}</UploadId>`;
       return xml(`<InitiateMultipartUploadResult>${inside}</InitiateMultipartUploadResult>`);
     }
@@ -95,7 +109,9 @@ export class SampleBucket {
     const source = headers["x-amz-copy-source"];
     const content = source === undefined ? body : this.#copied(String(source), headers);
     if (content === null) return failure(404, "NoSuchKey");
-    const parts = this.#uploads.get(query.get("uploadId") ?? "");
+    const id = query.get("uploadId");
+    const parts = this.#uploads.get(id ?? "")?.parts;
+    if (id !== null && parts === undefined) return failure(404, "NoSuchUpload");
     if (parts !== undefined) parts.set(Number(query.get("partNumber")), content);
     else {
       const refusal = this.#refusal(asked);
@@ -118,7 +134,8 @@ export class SampleBucket {
 
   #complete(asked: Asked): Answer {
     const { name, query } = asked;
-    const parts = this.#uploads.get(query.get("uploadId") ?? "");
+    const id = query.get("uploadId") ?? "";
+    const parts = this.#uploads.get(id)?.parts;
     if (parts === undefined) return failure(404, "NoSuchUpload");
     const refusal = this.#refusal(asked);
     if (refusal !== null) return refusal;
@@ -127,6 +144,7 @@ export class SampleBucket {
     if (isShort) return failure(400, "EntityTooSmall");
     const content = Buffer.concat(ordered);
     this.objects.set(name, content);
+    this.#uploads.delete(id);
     const inside = `<ETag>${etagOf(content)}</ETag>`;
     return xml(`<CompleteMultipartUploadResult>${inside}</CompleteMultipartUploadResult>`);
   }
@@ -155,6 +173,25 @@ export class SampleBucket {
     const body = content.subarray(from, to + 1);
     const place = `bytes ${from}-${from + body.length - 1}/${content.length}`;
     return { status: 206, headers: { etag, "content-range": place }, body };
+  }
+
+  /** One a page. */
+  #listUploads({ name, query }: Asked): Answer {
+    const bucket = `${name.replace(/\/$/, "")}/`;
+    const begins = bucket + (query.get("prefix") ?? "");
+    const open = [...this.#uploads].filter(([, upload]) => upload.name.startsWith(begins));
+    const marker = query.get("upload-id-marker");
+    const rest = open.slice(open.findIndex(([id]) => id === marker) + 1);
+    const inside = rest.slice(0, 1).map(([id, upload]) => {
+      const key = upload.name.slice(bucket.length);
+      const next = `<NextKeyMarker>${key}</NextKeyMarker><NextUploadIdMarker>${id}`;
+      const told = `<Upload><Key>${key}</Key><UploadId>${id}</UploadId></Upload>`;
+      return `${next}</NextUploadIdMarker>${told}`;
+    });
+    const isMore = `<IsTruncated>${rest.length > 1}</IsTruncated>`;
+    return xml(
+      `<ListMultipartUploadsResult>${isMore}${inside.join("")}</ListMultipartUploadsResult>`,
+    );
   }
 
   /** Two names a page, so that callers have to turn pages. */

@@ -5,16 +5,10 @@
  * written aside and renamed, so that a process that reads it meanwhile has the one before.
  */
 import { randomBytes } from "node:crypto";
-import {
-  chmodSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PacelineError } from "../../errors.js";
+import { errnoOf, reasonOf } from "../../system-reason.js";
 import { type CertificateFacts, readCertificate } from "./certificate.js";
 import {
   type CertificateRequest,
@@ -108,8 +102,9 @@ function readEntries(folder: string): string[] {
     const entries = readdirSync(folder, { withFileTypes: true });
     return entries.flatMap((one) => (one.isDirectory() ? [one.name] : [])).sort();
   } catch (cause) {
-    const { code = "unknown" } = cause as NodeJS.ErrnoException;
-    throw new PacelineError("usage", `can't read the folder ${folder} (${code})`, { cause });
+    const remedy = "name the folder that paceline certs init has made";
+    const sentence = `can't read the folder ${folder} (${reasonOf(cause)})`;
+    throw new PacelineError("usage", `${sentence}; ${remedy}`, { cause });
   }
 }
 
@@ -120,7 +115,8 @@ function readAuthority(folder: string): MadeCertificate {
     throw usage(`${folder} has no ${authorityKeyFile}, so nothing can be signed there; ${remedy}`);
   }
   const key = readSecurityFile(path, "the private key", true);
-  return { key, certificate: readFileSync(join(folder, authorityFile), "utf8") };
+  const certificate = readSecurityFile(join(folder, authorityFile), "the certificate", false);
+  return { key, certificate };
 }
 
 function writeRole(folder: string, role: ClusterRole, made: MadeCertificate): string[] {
@@ -137,8 +133,8 @@ function write(folder: string, name: string, text: string, mode: number): string
     chmodSync(aside, mode);
     renameSync(aside, path);
   } catch (cause) {
-    const { code = "unknown" } = cause as NodeJS.ErrnoException;
-    throw new PacelineError("storage", `can't write ${path} (${code})`, { cause });
+    const sentence = `can't write ${path} (${reasonOf(cause)})`;
+    throw new PacelineError("storage", `${sentence}; choose another --out`, { cause });
   }
   return path;
 }
@@ -147,12 +143,10 @@ function makeFolder(path: string): void {
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (cause) {
-    const { code = "unknown" } = cause as NodeJS.ErrnoException;
-    if (code === "EEXIST") return;
+    if (errnoOf(cause) === "EEXIST") return;
     const remedy = "is there a folder to make it in?";
-    throw new PacelineError("storage", `can't make the folder ${path} (${code}); ${remedy}`, {
-      cause,
-    });
+    const sentence = `can't make the folder ${path} (${reasonOf(cause)})`;
+    throw new PacelineError("storage", `${sentence}; ${remedy}`, { cause });
   }
 }
 

@@ -213,7 +213,7 @@ describe("a token file", () => {
     [
       "that is not there",
       "/nowhere/token",
-      /can't read the token file \/nowhere\/token \(ENOENT\)/,
+      /can't read the token file \/nowhere\/token \(there is no such file or folder\)/,
     ],
   ] as const) {
     test(`${name} is refused, without a word of it`, () => {

@@ -6,6 +6,7 @@
  */
 import { lstatSync, readFileSync, statSync } from "node:fs";
 import { PacelineError, toPacelineError } from "../../errors.js";
+import { reasonOf } from "../../system-reason.js";
 
 /** The most bytes of any of these files. */
 const secretFileBytesMax = 1048576;
@@ -68,8 +69,7 @@ export function readSecurityFile(path: string, what: string, isSecret: boolean):
     text = readFileSync(path, "utf8");
   } catch (thrown) {
     if (thrown instanceof PacelineError) throw thrown;
-    const { code = "unknown" } = thrown as NodeJS.ErrnoException;
-    throw usage(`can't read ${what} ${path} (${code}); is the path right?`, thrown);
+    throw usage(`can't read ${what} ${path} (${reasonOf(thrown)}); is the path right?`, thrown);
   }
   return text;
 }

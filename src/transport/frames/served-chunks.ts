@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PacelineError, toPacelineError } from "../../errors.js";
 import type { FrameAddresses, TransportChoice } from "../../protocol/view.js";
+import { errnoOf, reasonOf } from "../../system-reason.js";
 import { pathAddress } from "../addresses.js";
 import { isAbandoned } from "../bound-socket.js";
 import type { ChunkAcceptor, Listener, Transport } from "../transport.js";
@@ -78,7 +79,7 @@ async function serveSocket(
     const listener = await transport.serveChunks(pathAddress(path), accept);
     return { path, listener };
   } catch (thrown) {
-    if (choice === "unix") throw thrown;
+    if (choice === "unix") throw toPacelineError(thrown);
     log(`no Unix socket: ${toPacelineError(thrown).message}`);
     return null;
   }
@@ -92,9 +93,8 @@ function ownFolder(): string {
     // Alone: Node's recursive form never ends where the file system takes no folders.
     mkdirSync(folder, { mode: 0o700 });
   } catch (cause) {
-    const { code = "unknown" } = cause as NodeJS.ErrnoException;
-    if (code === "EEXIST") return ownedFolder(folder, user);
-    const message = `can't make the folder ${folder} for sockets (${code})`;
+    if (errnoOf(cause) === "EEXIST") return ownedFolder(folder, user);
+    const message = `can't make the folder ${folder} for sockets (${reasonOf(cause)})`;
     const remedy = "set TMPDIR to a folder of yours";
     throw new PacelineError("usage", `${message}; ${remedy}`, { cause });
   }

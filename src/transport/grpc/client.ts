@@ -4,7 +4,7 @@
  * and residuals travel over a connection that is kept.
  */
 
-import type { ClientDuplexStream, MethodDefinition } from "@grpc/grpc-js";
+import type { ClientDuplexStream, MethodDefinition, ServiceError } from "@grpc/grpc-js";
 import { PacelineError } from "../../errors.js";
 import type { MemberIdentity } from "../../protocol/identity.js";
 import type { ChunkHeader, MemberMessage } from "../../protocol/messages.js";
@@ -58,6 +58,8 @@ export class GrpcClient {
   readonly #limits: GrpcLimits;
   readonly #streams = new Set<GrpcStream>();
   readonly #calls: KeptCalls;
+  /** Calls that have a connection of their own. */
+  readonly #asks = new Set<{ cancel(): void }>();
 
   constructor(limits: GrpcLimits) {
     this.#limits = limits;
@@ -156,9 +158,13 @@ export class GrpcClient {
     return chunkChannel(stream);
   }
 
-  /** Ends every stream after what was sent; what is not taken within the time-out is given up. */
+  /**
+   * Ends every call, and every stream after what was sent; what is not taken within the time-out is
+   * given up, and so is a connection that is still being made.
+   */
   async close(): Promise<void> {
     this.#calls.close();
+    for (const call of this.#asks) call.cancel();
     await Promise.all(
       [...this.#streams].map((stream) => {
         stream.close();
@@ -178,19 +184,22 @@ export class GrpcClient {
     const { client, metadata } = connection;
     const deadline = Date.now() + this.#limits.ioTimeoutMs;
     return new Promise((resolve, reject) => {
-      client.makeUnaryRequest(
+      const answered = (error: ServiceError | null, reply?: Buffer) => {
+        this.#asks.delete(call);
+        connection.close();
+        if (error !== null) reject(connection.failed(error));
+        else resolve(reply ?? Buffer.alloc(0));
+      };
+      const call = client.makeUnaryRequest(
         method.path,
         method.requestSerialize,
         method.responseDeserialize,
         bytes,
         metadata,
         { deadline },
-        (error, reply) => {
-          client.close();
-          if (error !== null) reject(connection.failed(error));
-          else resolve(reply ?? Buffer.alloc(0));
-        },
+        answered,
       );
+      this.#asks.add(call);
     });
   }
 
@@ -227,7 +236,7 @@ export class GrpcClient {
       clearTimeout(opening);
       this.#streams.delete(stream);
       call.cancel();
-      client.close();
+      connection.close();
     });
     return stream;
   }

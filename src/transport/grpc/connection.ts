@@ -6,17 +6,19 @@
 import {
   ChannelCredentials,
   Client,
+  connectivityState,
   credentials,
   type Metadata,
   type ServiceError,
   type StatusObject,
 } from "@grpc/grpc-js";
 import { type PacelineError, toPacelineError } from "../../errors.js";
-import { placeOf } from "../addresses.js";
+import { isPathAddress, placeOf } from "../addresses.js";
 import type { ClusterRole } from "../credentials/roles.js";
 import { secure, type Wanted } from "../credentials/tls-dial.js";
 import type { Certificates } from "../credentials/tls-folder.js";
 import { callMetadata } from "./call-guard.js";
+import { MadeSockets } from "./endable-target.js";
 import { clientOptions, type GrpcLimits } from "./methods.js";
 import { fromServiceError, fromStatus } from "./status-errors.js";
 
@@ -28,21 +30,24 @@ export class GrpcConnection {
   readonly #address: string;
   readonly #called: string;
   readonly #limits: GrpcLimits;
-  readonly #secured: SecuredChannel | null;
+  readonly #channel: OwnChannel | null;
+  readonly #sockets = new MadeSockets();
 
   /** @param role the role that the peer must have, where there are certificates. */
   constructor(address: string, role: ClusterRole, limits: GrpcLimits) {
     this.#address = address;
     this.#called = role === "server" ? "parameter server" : role;
     this.#limits = limits;
-    const tls = limits.security?.tls ?? null;
-    const place = tls === null ? null : placeOf(address);
-    this.#secured =
-      tls === null || place?.kind !== "port"
-        ? null
-        : new SecuredChannel(tls, { address, host: place.host, role });
-    const channel = this.#secured ?? credentials.createInsecure();
-    this.client = new Client(address, channel, clientOptions(limits));
+    const options = clientOptions(limits);
+    if (isPathAddress(address)) {
+      // Whether a Unix socket can be connected to is known at once.
+      this.#channel = null;
+      this.client = new Client(address, credentials.createInsecure(), options);
+      return;
+    }
+    const endable = this.#sockets.targetFor(address);
+    this.#channel = new OwnChannel(limits.security?.tls ?? null, address, role);
+    this.client = new Client(endable.target, this.#channel, { ...options, ...endable.options });
   }
 
   /** What each call carries beside its message. */
@@ -52,30 +57,38 @@ export class GrpcConnection {
 
   /** What the end of a stream means; `connected` tells whether the other side had answered. */
   ended(status: StatusObject, connected: boolean): PacelineError {
-    const failure = connected ? null : (this.#secured?.failure ?? null);
+    const failure = connected ? null : (this.#channel?.failure ?? null);
     return failure ?? fromStatus(status, this.#address, this.#called, connected);
   }
 
   /** What the failure of a call means. */
   failed(error: ServiceError): PacelineError {
-    return this.#secured?.failure ?? fromServiceError(error, this.#address, this.#called);
+    return this.#channel?.failure ?? fromServiceError(error, this.#address, this.#called);
+  }
+
+  /** Ends it: in good order where it stands, at once where it is still being made. */
+  close(): void {
+    const state = this.client.getChannel().getConnectivityState(false);
+    this.client.close();
+    if (state !== connectivityState.READY) this.#sockets.end();
   }
 }
 
-/** Credentials with a handshake of ours; what made the last one fail is kept. */
-class SecuredChannel extends ChannelCredentials {
+/** Credentials with a handshake of ours, where there is one; what made the last fail is kept. */
+class OwnChannel extends ChannelCredentials {
   failure: PacelineError | null = null;
-  readonly #tls: Certificates;
-  readonly #wanted: Wanted;
+  readonly #secured: { readonly tls: Certificates; readonly wanted: Wanted } | null;
 
-  constructor(tls: Certificates, wanted: Wanted) {
+  /** @param tls null where the connection is plain. */
+  constructor(tls: Certificates | null, address: string, role: ClusterRole) {
     super();
-    this.#tls = tls;
-    this.#wanted = wanted;
+    const place = tls === null ? null : placeOf(address);
+    const host = place?.kind === "port" ? place.host : "";
+    this.#secured = tls === null ? null : { tls, wanted: { address, host, role } };
   }
 
   override _isSecure(): boolean {
-    return true;
+    return this.#secured !== null;
   }
 
   override _equals(other: ChannelCredentials): boolean {
@@ -89,8 +102,11 @@ class SecuredChannel extends ChannelCredentials {
     return {
       ...plain,
       connect: async (socket) => {
+        // A socket that is ended between two steps of the library has no other listener.
+        socket.on("error", () => {});
+        if (this.#secured === null) return { socket, secure: false };
         try {
-          const secured = await secure(socket, this.#tls, this.#wanted);
+          const secured = await secure(socket, this.#secured.tls, this.#secured.wanted);
           this.failure = null;
           return { socket: secured, secure: true };
         } catch (thrown) {

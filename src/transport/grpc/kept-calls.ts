@@ -103,7 +103,7 @@ export class KeptCalls {
   }
 
   #forget(address: string): void {
-    this.#connections.get(address)?.client.close();
+    this.#connections.get(address)?.close();
     this.#connections.delete(address);
   }
 }
