@@ -52,19 +52,23 @@ export class GrpcConnection {
 
   /** What the end of a stream means; `connected` tells whether the other side had answered. */
   ended(status: StatusObject, connected: boolean): PacelineError {
-    const failure = connected ? null : (this.#secured?.failure ?? null);
+    const known = this.#secured;
+    const failure = connected ? known?.lost : (known?.failure ?? known?.lost);
     return failure ?? fromStatus(status, this.#address, this.#called, connected);
   }
 
   /** What the failure of a call means. */
   failed(error: ServiceError): PacelineError {
-    return this.#secured?.failure ?? fromServiceError(error, this.#address, this.#called);
+    const known = this.#secured?.failure ?? this.#secured?.lost;
+    return known ?? fromServiceError(error, this.#address, this.#called);
   }
 }
 
 /** Credentials with a handshake of ours; what made the last one fail is kept. */
 class SecuredChannel extends ChannelCredentials {
   failure: PacelineError | null = null;
+  /** Why the last connection was ended from here, whose peer had been found good. */
+  lost: PacelineError | null = null;
   readonly #tls: Certificates;
   readonly #wanted: Wanted;
 
@@ -90,8 +94,12 @@ class SecuredChannel extends ChannelCredentials {
       ...plain,
       connect: async (socket) => {
         try {
-          const secured = await secure(socket, this.#tls, this.#wanted);
+          const secured = await secure(socket, this.#tls, this.#wanted, (gone, error) => {
+            this.lost = error;
+            gone.destroy();
+          });
           this.failure = null;
+          this.lost = null;
           return { socket: secured, secure: true };
         } catch (thrown) {
           this.failure = toPacelineError(thrown);
