@@ -17,6 +17,7 @@ import { etcdServingStore, etcdStates } from "../store/etcd/etcd-states.js";
 import { campaign, type LeaderFacts, type Leadership } from "../store/etcd/leadership.js";
 import { wholePath } from "../store/files.js";
 import type { ServingStore } from "../store/serving-store.js";
+import { openStoreTls } from "./store-tls.js";
 
 /** A lead, won. */
 interface Led {
@@ -99,14 +100,15 @@ interface Seat {
 }
 
 async function elect(
-  { leaseMs, host, port, store }: ResolvedOptions,
+  { leaseMs, host, port, store, storeTls }: ResolvedOptions,
   io: Pick<CommandIo, "stderr">,
   signal: AbortSignal,
   { key, what }: Seat,
 ): Promise<(Led & { readonly leadership: Leadership }) | null> {
   const { endpoints, prefix } = parseEtcdAddress(store);
   const say = (text: string) => void io.stderr.write(`${text}\n`);
-  const client = new EtcdClient(endpoints, answerMsMax);
+  const tls = storeTls === null ? null : openStoreTls(storeTls, say);
+  const client = new EtcdClient(endpoints, answerMsMax, tls);
   const facts = { address: joinHostPort(host, port), host: hostname(), pid: process.pid };
   let isAway = false;
   const hooks = {

@@ -31,6 +31,10 @@ export async function coordinator(
   goesOn = false,
 ): Promise<number> {
   if (options.store !== "file") return standing(options, io);
+  if (options.storeTls !== null) {
+    const sentence = `--store-tls ${options.storeTls} is for an etcd, and --store is file`;
+    throw new PacelineError("usage", `${sentence}; add --store etcd://host:2379, or leave it out`);
+  }
   if (options.serve) return serve(options, io);
   return one(options, io, goesOn);
 }
