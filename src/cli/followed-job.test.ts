@@ -50,6 +50,20 @@ test("it survives an absence and ends with the job's exit code", async () => {
   assert.equal(told(), lines.join("\n"));
 });
 
+test("where several may lead it looks anew for the one that does", async () => {
+  const asked: string[] = [];
+  const jobs = async (address: string) => {
+    asked.push(address);
+    if (address === "a") throw away;
+    return [{ ...job, state: "cancelled" }];
+  };
+  const transport = { jobs, jobEvents: async () => ({ text: "", next: 0, isOver: false }) };
+  const io = { stderr: { write: () => {} } };
+  const places = { address: "a", find: async () => "b" };
+  await untilJobEnds("x", { transport, ...places, follows: false, io, lookMs: 5 });
+  assert.deepEqual(asked, ["a", "b"]);
+});
+
 test("a job that was cancelled in the queue ends as an interrupted one", async () => {
   const { ended } = wait([{ ...job, state: "cancelled" }]);
   assert.equal((await ended).exitCode, 130);

@@ -16,6 +16,8 @@ import { jobsForm } from "./job-form.js";
 export interface FollowedJob {
   readonly transport: Pick<Transport, "jobs" | "jobEvents">;
   readonly address: string;
+  /** Where the coordinator is after it has not answered; where it was, if left out. */
+  readonly find?: () => Promise<string>;
   /** Progress goes to standard error. */
   readonly follows: boolean;
   readonly io: Pick<CommandIo, "stderr">;
@@ -43,20 +45,21 @@ const shownKinds: ReadonlySet<string> = new Set([
  * @throws PacelineError where the coordinator is away for too long, or does not know the job.
  */
 export async function untilJobEnds(name: string, followed: FollowedJob): Promise<EndedJob> {
-  const { transport, address, follows, io } = followed;
+  const { transport, follows, io } = followed;
   const patience = new Patience(followed, name);
   const tell = (text: string) => void io.stderr.write(`${printable(text)}\n`);
   let from = 0;
   let waiting = "";
   for (;;) {
     if (follows) {
-      const part = await patience.ask(() => transport.jobEvents(address, { job: name, from }));
+      const request = { job: name, from };
+      const part = await patience.ask((address) => transport.jobEvents(address, request));
       for (const { kind, text } of eventsIn(part.text)) if (shownKinds.has(kind)) tell(text);
       from = part.next;
       // There may be more at once.
       if (part.text !== "") continue;
     }
-    const summary = await patience.ask(() => summaryOf(transport, address, name));
+    const summary = await patience.ask((address) => summaryOf(transport, address, name));
     const { state, waitsFor, reason, result } = summary;
     if (state !== "queued" && state !== "running") {
       tell(`job ${name} is ${state}${reason === "" ? "" : `: ${reason}`}`);
@@ -93,24 +96,29 @@ export async function summaryOf(
   throw new PacelineError("protocol", `${address} sent no job ${wanted}`);
 }
 
+/** Who is asked, and how patiently. */
+type Asked = Pick<FollowedJob, "address" | "find" | "io" | "awayMsMax" | "lookMs">;
+
 /** Asks again while nobody answers, until a limit. */
 export class Patience {
-  readonly #followed: Pick<FollowedJob, "io" | "awayMsMax" | "lookMs">;
+  readonly #followed: Asked;
   readonly #name: string;
+  #address: string;
   #awaySinceMs: number | null = null;
 
   /** @param name of the job that is asked for. */
-  constructor(followed: Pick<FollowedJob, "io" | "awayMsMax" | "lookMs">, name: string) {
+  constructor(followed: Asked, name: string) {
     this.#followed = followed;
+    this.#address = followed.address;
     this.#name = name;
   }
 
   /** Rejects with what is no want of a coordinator, and after the limit. */
-  async ask<Answer>(asking: () => Promise<Answer>): Promise<Answer> {
-    const { awayMsMax = awayDefaultMs, lookMs = lookDefaultMs, io } = this.#followed;
+  async ask<Answer>(asking: (address: string) => Promise<Answer>): Promise<Answer> {
+    const { awayMsMax = awayDefaultMs, lookMs = lookDefaultMs, io, find } = this.#followed;
     for (;;) {
       try {
-        const answer = await asking();
+        const answer = await asking(this.#address);
         if (this.#awaySinceMs !== null) io.stderr.write("the coordinator answers again\n");
         this.#awaySinceMs = null;
         return answer;
@@ -128,6 +136,7 @@ export class Patience {
           throw new PacelineError(error.code, `${away}: ${remedy}`, { cause: error });
         }
         await sleep(lookMs);
+        if (find !== undefined) this.#address = await find();
       }
     }
   }

@@ -1,7 +1,7 @@
 /**
  * `paceline coordinator --store etcd://...`: one of several that are started with the same words
- * and an address each. One leads; the others stand by, and one of them goes on with the run where
- * the leader ends.
+ * and an address each. One leads; the others stand by, and one of them goes on with the run, or
+ * with all the jobs of a cluster that serves, where the leader ends.
  */
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -13,25 +13,38 @@ import { isBrokenOff } from "../runtime/run-return.js";
 import type { CoordinatorStates } from "../store/coordinator-state.js";
 import { parseEtcdAddress } from "../store/etcd/etcd-address.js";
 import { EtcdClient } from "../store/etcd/etcd-client.js";
-import { etcdStates } from "../store/etcd/etcd-states.js";
-import { campaign, type LeaderFacts } from "../store/etcd/leadership.js";
+import { etcdServingStore, etcdStates } from "../store/etcd/etcd-states.js";
+import { campaign, type LeaderFacts, type Leadership } from "../store/etcd/leadership.js";
 import { wholePath } from "../store/files.js";
+import type { ServingStore } from "../store/serving-store.js";
+import { openStoreTls } from "./store-tls.js";
 
-/** The lead over a run. */
-export interface Lead {
-  readonly states: CoordinatorStates;
-  /** Another coordinator has begun the run, and it is not over. */
-  readonly goesOn: boolean;
-  /** It is over: nothing is left to lead. */
-  readonly isOver: boolean;
+/** A lead, won. */
+interface Led {
   /** Resolves with the reason when this process leads no longer. */
   readonly lost: Promise<string>;
   /** Lays the lead down. */
   resign(): Promise<void>;
 }
 
+/** The lead over the jobs of a cluster. */
+export interface ServingLead extends Led {
+  readonly store: ServingStore;
+}
+
+/** The lead over a run. */
+export interface Lead extends Led {
+  readonly states: CoordinatorStates;
+  /** Another coordinator has begun the run, and it is not over. */
+  readonly goesOn: boolean;
+  /** It is over: nothing is left to lead. */
+  readonly isOver: boolean;
+}
+
 /** One member of an etcd may take so long to answer. */
 const answerMsMax = 2000;
+/** What is led by those that serve: no run can have this name. */
+const servingKey = ".serving";
 
 /**
  * Waits for the lead over the options' run; null where `signal` ended the wait.
@@ -43,14 +56,59 @@ export async function standBy(
   io: Pick<CommandIo, "stderr">,
   signal: AbortSignal,
 ): Promise<Lead | null> {
-  const { name, runDir, leaseMs, host, port, store, resume } = options;
+  const { name, runDir, resume } = options;
   if (name === null || resume !== null) {
     const sentence = "coordinators that stand by need --name, the same for all, and no --resume";
     throw new PacelineError("usage", `${sentence}; add --name, such as --name digits`);
   }
+  const led = await elect(options, io, signal, { key: name, what: `run ${name}` });
+  if (led === null) return null;
+  const { leadership, lost, resign } = led;
+  const states = etcdStates(leadership);
+  const folder = wholePath(join(runDir, name));
+  try {
+    const goesOn = await isBrokenOff(folder, states);
+    const isOver = !goesOn && (await states.read(folder)) !== null;
+    return { states, goesOn, isOver, lost, resign };
+  } catch (thrown) {
+    await resign();
+    throw thrown;
+  }
+}
+
+/**
+ * Waits for the lead over the jobs of the options' etcd and prefix; null where `signal` ended the
+ * wait.
+ * @throws PacelineError `storage` where another cluster uses the prefix.
+ */
+export async function standByToServe(
+  options: ResolvedOptions,
+  io: Pick<CommandIo, "stderr">,
+  signal: AbortSignal,
+): Promise<ServingLead | null> {
+  const led = await elect(options, io, signal, { key: servingKey, what: "the cluster's jobs" });
+  if (led === null) return null;
+  const { leadership, lost, resign } = led;
+  const store = etcdServingStore(leadership, options.store);
+  return { store, lost, resign };
+}
+
+/** What is led: the key under the prefix, and its name for people. */
+interface Seat {
+  readonly key: string;
+  readonly what: string;
+}
+
+async function elect(
+  { leaseMs, host, port, store, storeTls }: ResolvedOptions,
+  io: Pick<CommandIo, "stderr">,
+  signal: AbortSignal,
+  { key, what }: Seat,
+): Promise<(Led & { readonly leadership: Leadership }) | null> {
   const { endpoints, prefix } = parseEtcdAddress(store);
-  const client = new EtcdClient(endpoints, answerMsMax);
   const say = (text: string) => void io.stderr.write(`${text}\n`);
+  const tls = storeTls === null ? null : openStoreTls(storeTls, say);
+  const client = new EtcdClient(endpoints, answerMsMax, tls);
   const facts = { address: joinHostPort(host, port), host: hostname(), pid: process.pid };
   let isAway = false;
   const hooks = {
@@ -64,7 +122,7 @@ export async function standBy(
     },
     signal,
   };
-  const parts = { client, prefix: `${prefix}/${name}`, clock: processClock, leaseMs };
+  const parts = { client, prefix: `${prefix}/${key}`, clock: processClock, leaseMs };
   const leadership = await campaign(parts, facts, hooks).catch((thrown: unknown) => {
     client.close();
     throw thrown;
@@ -73,19 +131,10 @@ export async function standBy(
     client.close();
     return null;
   }
-  say(`leads run ${name}`);
-  const states = etcdStates(leadership);
+  say(`leads ${what}`);
   const resign = async (): Promise<void> => {
     await leadership.resign();
     client.close();
   };
-  const folder = wholePath(join(runDir, name));
-  try {
-    const goesOn = await isBrokenOff(folder, states);
-    const isOver = !goesOn && (await states.read(folder)) !== null;
-    return { states, goesOn, isOver, lost: leadership.lost, resign };
-  } catch (thrown) {
-    await resign();
-    throw thrown;
-  }
+  return { leadership, lost: leadership.lost, resign };
 }

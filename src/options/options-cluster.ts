@@ -179,6 +179,14 @@ export const clusterRows: OptionRows<ClusterOptions> = {
     group,
     commands: ["coordinator"],
   },
+  storeTls: {
+    name: "store-tls",
+    type: optional(path("folder", "the path of a folder")),
+    default: null,
+    sentence: "folder with ca.pem, client.pem and client-key.pem: TLS to the etcd of --store",
+    group,
+    commands: ["coordinator"],
+  },
   jobs: {
     name: "jobs",
     type: whole(1, 1000, "jobs"),

@@ -34,6 +34,8 @@ export interface ClusterOptions {
   /** host:port of the coordinator; null where the command starts its own. */
   readonly coordinator: string | null;
   readonly store: string;
+  /** A folder with what connections to an etcd are made with; null for connections in clear. */
+  readonly storeTls: string | null;
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;

@@ -40,7 +40,8 @@ export const queueName = ".queue.json";
 /** Says which coordinator serves from a folder of runs. */
 export const queueLockName = ".queue.lock";
 
-const form: RecordForm<QueueState> = {
+/** The form of a queue, wherever it is kept. */
+export const queueForm: RecordForm<QueueState> = {
   what: "a queue of jobs",
   remedy: "restore it, or move it away: the jobs in it are then to be submitted again",
   format: queueFormat,
@@ -56,7 +57,7 @@ export function readQueueState(
   folder: string,
   files: Files = diskFiles,
 ): Promise<QueueState | null> {
-  return readRecord(join(folder, queueName), form, files);
+  return readRecord(join(folder, queueName), queueForm, files);
 }
 
 /** Replaces it; resolves when it is durable. */
@@ -65,5 +66,5 @@ export function writeQueueState(
   state: QueueState,
   files: Files = diskFiles,
 ): Promise<void> {
-  return writeRecord(join(folder, queueName), state, form, files);
+  return writeRecord(join(folder, queueName), state, queueForm, files);
 }

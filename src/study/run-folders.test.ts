@@ -16,6 +16,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { PacelineError } from "../errors.js";
 import { aroundFiles, diskFiles } from "../store/files.js";
+import { lockName } from "../store/runs/folder-lock.js";
 import { endOfRun, folderBytes, judgeRun, leftOut, removeRuns, runNames } from "./run-folders.js";
 
 const root = mkdtempSync(join(tmpdir(), "paceline-folders-"));
@@ -49,6 +50,12 @@ function deadPid(): number {
   return spawnSync(process.execPath, ["-e", ""]).pid;
 }
 
+/** What a run has begun with whose folder a process has. */
+function takenBy(pid: number): Record<string, string> {
+  const owner = { pid, host: hostname(), start: null, since: new Date().toISOString() };
+  return { "config.yaml": "", [lockName]: JSON.stringify(owner) };
+}
+
 const ended = { "events.jsonl": "{}\n", "result.json": "{}" };
 
 describe("a run", () => {
@@ -57,6 +64,13 @@ describe("a run", () => {
     const { state, reason } = await judgeRun(path, null);
     assert.equal(state, "running");
     assert.equal(reason, `its coordinator-0 lives as process ${process.pid}`);
+  });
+  test("is running while the process that has its folder lives, in spite of clocks", async () => {
+    const files = { ...takenBy(process.pid), "cluster.json": cluster(process.pid) };
+    const path = join(runDir({ a: files }), "a");
+    utimesSync(join(path, "cluster.json"), hourAgo, hourAgo);
+    const reason = `process ${process.pid} writes there`;
+    assert.deepEqual(await judgeRun(path, null), { state: "running", reason });
   });
   test("that went on after a result is running again", async () => {
     const path = join(runDir({ a: { ...ended, "cluster.json": cluster(process.pid) } }), "a");
@@ -113,7 +127,7 @@ describe("a run is over", () => {
       ],
       [
         "when its coordinator has died after it was resumed",
-        { "config.yaml": "", "cluster.json": cluster(deadPid()), ...ended },
+        { ...takenBy(deadPid()), "cluster.json": cluster(deadPid()), ...ended },
         ["result.json"],
         /^its coordinator, process \d+, died without a result$/,
       ],
@@ -131,8 +145,20 @@ describe("a run is over", () => {
         /^goes on$/,
       ],
       [
-        "not by what was before it was resumed",
+        "when its result is there, of a clock that was set back since the start",
         { "config.yaml": "", "cluster.json": cluster(deadPid()), ...ended },
+        ["cluster.json", "result.json"],
+        /^its result is written$/,
+      ],
+      [
+        "not while its coordinator lives, though the clock was set forward since its start",
+        { ...takenBy(process.pid), "cluster.json": cluster(process.pid) },
+        ["config.yaml", "cluster.json"],
+        /^goes on$/,
+      ],
+      [
+        "not by what was before it was resumed",
+        { ...takenBy(process.pid), "cluster.json": cluster(deadPid()), ...ended },
         ["cluster.json", "result.json"],
         /^goes on$/,
       ],

@@ -12,7 +12,7 @@ import { fileError, isMissing } from "../store/file-errors.js";
 import { entriesOf, type FilePath, shownPath } from "../store/file-names.js";
 import { diskFiles, type Files, readWhole } from "../store/files.js";
 import { lives, startTimeMs } from "../store/process-life.js";
-import { refusalOf } from "../store/runs/folder-lock.js";
+import { isLocked, livingWriter, refusalOf } from "../store/runs/folder-lock.js";
 
 /** How a run stands. */
 export type RunState = "done" | "failed" | "interrupted" | "running" | "unknown";
@@ -66,8 +66,9 @@ export async function runNames(runDir: string, files: Files = diskFiles): Promis
 }
 
 /**
- * Whether a run goes on: one of its processes lives on this machine, and no result was written
- * since they began. Else it is what its result says it is (`outcome`, null where there is none).
+ * Whether a run goes on: the process that has its folder lives on this machine, or one of its
+ * processes does, and no result was written since they began. Else it is
+ * what its result says it is (`outcome`, null where there is none).
  */
 export async function judgeRun(
   path: string,
@@ -78,6 +79,9 @@ export async function judgeRun(
   const configMs = await changedMs(join(path, "config.yaml"));
   const hasEnded = resultMs !== null && resultMs >= Math.max(clusterMs ?? 0, configMs ?? 0);
   const members = clusterMs === null ? [] : await clusterMembers(join(path, "cluster.json"));
+  // Times of files are of a clock that may have been set since; who has the folder is not.
+  const writer = await livingWriter(path);
+  if (writer !== null) return { state: "running", reason: `process ${writer} writes there` };
   if (!hasEnded) {
     for (const { role, id, pid, host } of members) {
       if (host !== hostname() || !(await isAlive(pid, clusterMs!))) continue;
@@ -108,6 +112,8 @@ export async function endOfRun(path: string): Promise<string | null> {
   const lost = await lostCoordinator(path, startedMs);
   const resultMs = await changedMs(join(path, "result.json"));
   if (resultMs !== null && resultMs >= startedMs) return "its result is written";
+  // Of a clock that was set back since the start the result is older than it.
+  if (resultMs !== null && !(await isLocked(path))) return "its result is written";
   return lost === null ? null : `its coordinator, process ${lost}, died without a result`;
 }
 
@@ -120,6 +126,7 @@ async function lostCoordinator(path: string, startedMs: number): Promise<number 
     return role === "coordinator" && host === hostname();
   });
   if (coordinator === undefined) return null;
+  if ((await livingWriter(path)) !== null) return null;
   // While others of the run live, a coordinator that died may be started again and go on with it.
   for (const { pid, host } of members) {
     if (host === hostname() && (await isAlive(pid, clusterMs))) return null;

@@ -319,6 +319,7 @@ test("a certificate that is revoked is refused, and its connections end", async 
   writeFileSync(join(folder, "revoked.txt"), `# stolen\n${serial.toLowerCase()}\n`);
   await until("the end of the channel", () => near.errors.length === 1);
   const error = await refusalOf(client, framesAddress(address));
+  assert.equal(error.code, "refused", "before anything of what it says is heard");
   assert.match(error.message, /is revoked; make another with: paceline certs add worker/);
 });
 

@@ -52,6 +52,29 @@ test("certificates are made, shown, made anew and shown as revoked", async () =>
   );
 });
 
+test("certificates are revoked by name, and shown so", async () => {
+  const out = join(root, "three");
+  await certs("init", "--out", out);
+  await certs("add", "worker", "--out", out, "--name", "node-3");
+  const first = await certs("revoke", "node-3", "--out", out);
+  assert.equal(first.exitCode, 0, first.err);
+  assert.equal(first.out, `${join(out, "crl.pem")}\n${join(out, "node-3", "crl.pem")}\n`);
+  assert.match(first.err, /^node-3 \(worker, node-3\/worker\.pem\), serial \w+, is revoked\n/);
+  assert.match(first.err, /\ncopy \S+crl\.pem into the --tls folder of every process/);
+  const second = await certs("revoke", "node-3", "AB:CD:EF:01:23:45:67", "--out", out, "--json");
+  const { revoked } = JSON.parse(second.out);
+  assert.deepEqual(
+    revoked.map(({ file, wasRevoked }: Record<string, unknown>) => [file, wasRevoked]),
+    [
+      [join("node-3", "worker.pem"), true],
+      [null, false],
+    ],
+  );
+  const shown = (await certs("show", "--out", out)).out;
+  assert.match(shown, /^node-3\/worker\.pem .* revoked +\w+$/m);
+  assert.equal(shown.match(/ revoked /g)?.length, 1);
+});
+
 test("what is wrong with the words is said with what to write", async () => {
   const out = join(root, "two");
   for (const [words, told] of [
@@ -67,6 +90,9 @@ test("what is wrong with the words is said with what to write", async () => {
       /can't read the folder \S+ \(there is no such file or folder\); name/,
     ],
     [["show", "x", "--out", out], /takes no words, and got x/],
+    [["revoke", "--out", out], /takes names of certificates; write paceline certs revoke node-3/],
+    [["revoke", "x", "--out", out], /no ca-key\.pem, so nothing can be signed there/],
+    [["revoke", "x", "--out", join(root, "one")], /has no certificate x; see paceline certs show/],
   ] as const) {
     const { exitCode, err } = await certs(...words);
     assert.equal(exitCode, 2, err);

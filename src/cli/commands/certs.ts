@@ -4,7 +4,7 @@ import { alternatives, didYouMean } from "../../suggest.js";
 import { type ClusterRole, clusterRoles } from "../../transport/credentials/roles.js";
 import type { Call, CommandPlan } from "./command-plan.js";
 
-const verbs = { init, add, show };
+const verbs = { init, add, revoke, show };
 /** How long a certificate is good unless told. */
 const daysDefault = 365;
 const daysMax = 3650;
@@ -18,6 +18,11 @@ export const certsPlan: CommandPlan = {
   verbs: [
     { name: "init", words: "", sentence: "make an authority, and a certificate for each role" },
     { name: "add", words: "ROLE", sentence: "make another certificate, or a role's anew" },
+    {
+      name: "revoke",
+      words: "NAME...",
+      sentence: "have certificates, by name, file or serial number, refused from here on",
+    },
     { name: "show", words: "", sentence: "list whom each certificate names, and until when" },
   ],
   extra: [
@@ -42,6 +47,7 @@ export const certsPlan: CommandPlan = {
     "paceline certs init --out certs",
     "paceline certs add worker --out certs --name node-3",
     "paceline certs add server --out certs --name node-4 --host node-4,10.0.0.4",
+    "paceline certs revoke node-3 --out certs",
     "paceline certs show --out certs",
   ],
   async run(call) {
@@ -92,23 +98,55 @@ async function add(words: readonly string[], call: Call): Promise<number> {
   return 0;
 }
 
+async function revoke(words: readonly string[], call: Call): Promise<number> {
+  const example = "write paceline certs revoke node-3 --out DIR";
+  if (words.length === 0) {
+    throw usage(`paceline certs revoke takes names of certificates; ${example}`);
+  }
+  const folderModule = await import("../../transport/credentials/certificate-folder.js");
+  const folder = folderOf(call);
+  const { revoked, written } = folderModule.revokeCertificates(folder, words);
+  const { stdout, stderr } = call.io;
+  const rows = revoked.map(({ serial, certificate, wasRevoked }) => {
+    const { name = null, role = null, file = null } = certificate ?? {};
+    return { serial, name, role, file, wasRevoked };
+  });
+  if (call.options.json) {
+    stdout.write(`${JSON.stringify({ revoked: rows, written })}\n`);
+    return 0;
+  }
+  tellWritten(written, call);
+  for (const { serial, name, role, file, wasRevoked } of rows) {
+    const who = file === null ? "a certificate that is not here" : `${name} (${role}, ${file})`;
+    const state = wasRevoked ? "was revoked already" : "is revoked";
+    stderr.write(`${who}, serial ${serial}, ${state}\n`);
+  }
+  const [list = ""] = written;
+  stderr.write(`copy ${list} into the --tls folder of every process, beside its ca.pem\n`);
+  return 0;
+}
+
 async function show(words: readonly string[], call: Call): Promise<number> {
   demandNoWords("show", words);
   const { listFolder } = await import("../../transport/credentials/certificate-folder.js");
-  const { readRevoked } = await import("../../transport/credentials/tls-folder.js");
+  const { readAuthorities, readRevoked } = await import(
+    "../../transport/credentials/tls-folder.js"
+  );
   const folder = folderOf(call);
-  const revoked = readRevoked(folder);
+  const listed = listFolder(folder);
+  if (listed.length === 0) {
+    throw usage(`there are no certificates in ${folder}; make them: paceline certs init --out`);
+  }
+  const authorities = listed.some(({ isAuthority }) => isAuthority) ? readAuthorities(folder) : [];
+  const revoked = readRevoked(folder, authorities);
   const nowMs = Date.now();
-  const rows = listFolder(folder).map((one) => {
+  const rows = listed.map((one) => {
     const until = new Date(one.validToMs).toISOString();
     const state = stateOf(one.validFromMs, one.validToMs, revoked.has(one.serial), nowMs);
     const role = one.isAuthority ? "authority" : (one.role ?? "none");
     const { file, name, serial, hosts } = one;
     return { file, name, role, hosts, until, state, serial };
   });
-  if (rows.length === 0) {
-    throw usage(`there are no certificates in ${folder}; make them: paceline certs init --out`);
-  }
   const { stdout } = call.io;
   if (call.options.json) stdout.write(`${JSON.stringify({ certificates: rows })}\n`);
   else stdout.write(table(rows.map((row) => [...Object.values(row)].map(String))));

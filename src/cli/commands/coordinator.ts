@@ -10,12 +10,14 @@ import { RunReport } from "../../report/run-report.js";
 import type { Observer } from "../../runtime/observer.js";
 import { processClock } from "../../runtime/process/process-clock.js";
 import type { RunRequest } from "../../runtime/run-carrier.js";
+import type { RunSettings } from "../../runtime/run-settings.js";
 import {
   type RunningCoordinator,
   returnCoordinator,
   startCoordinator,
 } from "../../runtime/start-coordinator.js";
 import type { CoordinatorStates } from "../../store/coordinator-state.js";
+import type { ServingStore } from "../../store/serving-store.js";
 import { coordinatorSettingsOf } from "../role-settings.js";
 import { onSignals, signalExitCode } from "../signals.js";
 
@@ -34,24 +36,25 @@ export async function coordinator(
   goesOn = false,
 ): Promise<number> {
   if (options.store !== "file") return standing(options, io);
+  if (options.storeTls !== null) {
+    const sentence = `--store-tls ${options.storeTls} is for an etcd, and --store is file`;
+    throw new PacelineError("usage", `${sentence}; add --store etcd://host:2379, or leave it out`);
+  }
   if (options.serve) return serve(options, io);
   return one(options, io, goesOn);
 }
 
-/** Leads the run, or waits for the lead; ends at once where it is lost, as another goes on then. */
+/** Leads the run or the jobs, or waits for the lead; ends at once where it is lost. */
 async function standing(options: ResolvedOptions, io: CommandIo): Promise<number> {
-  if (options.serve) {
-    const sentence = `--store ${options.store} with --serve: standbys are for one run`;
-    throw new PacelineError("usage", `${sentence}; leave one of them out`);
-  }
-  const { standBy } = await import("../standby.js");
+  const { standBy, standByToServe } = await import("../standby.js");
   const waiting = new AbortController();
   let last: NodeJS.Signals = "SIGINT";
   const release = onSignals((signal) => {
     last = signal;
     waiting.abort();
   });
-  const lead = await standBy(options, io, waiting.signal).finally(release);
+  const wait = options.serve ? standByToServe : standBy;
+  const lead = await wait(options, io, waiting.signal).finally(release);
   if (lead === null || waiting.signal.aborted) {
     // A signal may come in the moment in which the lead is won.
     await lead?.resign();
@@ -65,6 +68,7 @@ async function standing(options: ResolvedOptions, io: CommandIo): Promise<number
   });
   let isDone = false;
   try {
+    if ("store" in lead) return await serve(options, io, lead.store);
     if (lead.isOver) {
       io.stderr.write(`run ${options.name} is over; see its result.json\n`);
       return 0;
@@ -121,15 +125,24 @@ function tellPlace({ address }: Pick<RunningCoordinator, "address">, { stderr }:
   stderr.write(`coordinator listens on ${address}\n`);
 }
 
-/** Takes jobs until a signal comes. */
-async function serve(options: ResolvedOptions, io: CommandIo): Promise<number> {
+/**
+ * Takes jobs until a signal comes.
+ * @param store of one that leads, where others stand by.
+ */
+async function serve(
+  options: ResolvedOptions,
+  io: CommandIo,
+  store?: ServingStore,
+): Promise<number> {
   const { startServing } = await import("../../runtime/serving/start-serving.js");
   await demandDataFolder(options.dataDir);
-  const { runDir, jobs: jobsMax, takeOver } = options;
+  const { runDir, jobs: jobsMax } = options;
+  const takeOver = store === undefined ? options.takeOver : ("elected" as const);
   const settings = { ...coordinatorSettingsOf(options), runDir, jobsMax, takeOver };
   const running = await startServing(settings, {
     observersOf: (name) => [reportOf(options, jobsMax === 1 ? io : namedOutput(io, name))],
-    readSubmitted: (configText) => submittedRun(configText, options, io),
+    readSubmitted: (configText) => submittedRun(configText, { ...options, takeOver }, io),
+    store,
     log: logOf(options, io),
   });
   const { release, exitCode } = stopsOnSignals(running);
@@ -171,7 +184,11 @@ function namedOutput(io: CommandIo, name: string): CommandIo {
 }
 
 /** A submitted run as it is carried out here: with this computer's folders. */
-function submittedRun(configText: string, own: ResolvedOptions, io: CommandIo): RunRequest {
+function submittedRun(
+  configText: string,
+  own: Omit<ResolvedOptions, "takeOver"> & Required<Pick<RunSettings, "takeOver">>,
+  io: CommandIo,
+): RunRequest {
   const { runDir, dataDir, cacheDir, keep, takeOver } = own;
   const settings = { ...io.readConfig(configText), runDir, dataDir, cacheDir, keep, takeOver };
   return { settings, configText };

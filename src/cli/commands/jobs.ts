@@ -112,7 +112,8 @@ async function logs(asked: Asked): Promise<number> {
   const { transport, address, job, call } = asked;
   const { eventLines, tailOf } = await import("./jobs-text.js");
   const { Patience } = await import("../followed-job.js");
-  const patience = new Patience({ io: call.io }, job);
+  const find = () => coordinatorAddress(call.options, transport);
+  const patience = new Patience({ address, find, io: call.io }, job);
   const isFollowed = call.flags.follow === true;
   const print = (shown: readonly string[]) => {
     if (shown.length > 0) call.io.stdout.write(lines(shown));
@@ -120,8 +121,8 @@ async function logs(asked: Asked): Promise<number> {
   let from = 0;
   let first: string[] | null = [];
   for (;;) {
-    const ask = () => transport.jobEvents(address, { job, from });
-    const part = await (isFollowed ? patience.ask(ask) : ask());
+    const ask = (place: string) => transport.jobEvents(place, { job, from });
+    const part = await (isFollowed ? patience.ask(ask) : ask(address));
     from = part.next;
     const shown = eventLines(part.text, call.options.json);
     if (first !== null) first.push(...shown);

@@ -57,7 +57,8 @@ export async function submit(
     }
     if (!waits && !follows) return 0;
     const { untilJobEnds } = await import("../followed-job.js");
-    const job = await untilJobEnds(run, { transport, address, follows, io });
+    const find = () => coordinatorAddress(options, transport);
+    const job = await untilJobEnds(run, { transport, address, find, follows, io });
     if (options.json) io.stdout.write(`${JSON.stringify(job.summary)}\n`);
     return job.exitCode;
   } finally {

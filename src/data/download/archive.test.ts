@@ -368,6 +368,26 @@ test("remains of a fetch that died are cleared away, those of a living one are n
   assert.deepEqual((await readdir(folder)).sort(), [".fetching-fresh", "one", "two"]);
 });
 
+test("a time of day that jumps by hours takes no fetch for one that died", async (context) => {
+  let begin: (goOn: () => void) => void = () => {};
+  const begun = new Promise<() => void>((resolve) => {
+    begin = resolve;
+  });
+  const { base } = await serve((name, response) => begin(() => rightAnswer(name, response)));
+  const archive = { ...archiveOf(webSource(base)), files: files.slice(0, 1) };
+  const first = ensureArchive(archive, { cacheDir });
+  const goOn = await begun;
+  const nowMs = Date.now();
+  context.mock.method(Date, "now", () => nowMs + 5 * 3_600_000);
+  const other = await serve();
+  await ensureArchive(archiveOf(webSource(other.base)), { cacheDir });
+  const working = (await readdir(folder)).filter((name) => name.startsWith(".fetching-"));
+  assert.equal(working.length, 1, "of the first, which goes on");
+  goOn();
+  await first;
+  await assertComplete();
+});
+
 test("a cache folder that can't be written is a storage error", async () => {
   const { base } = await serve();
   const blocked = join(cacheDir, "file");

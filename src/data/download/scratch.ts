@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { PacelineError } from "../../errors.js";
 import { makeFolders } from "../../store/folders.js";
 import { reasonOf } from "../../system-reason.js";
+import { lives, processStart } from "../../store/process-life.js";
 import { PartFile } from "./part-file.js";
 
 /** Nothing changed for this long: the writer is gone, whatever machine it ran on. */
@@ -19,10 +20,8 @@ const folderPrefix = ".fetching-";
 const poolName = ".parts";
 const partSuffix = ".part";
 const host = hostname().replace(/[^A-Za-z0-9.]/g, ".");
-/** When this process began; another one of its number, before a restart, began at another time. */
-const startSeconds = Math.round(Date.now() / 1000 - process.uptime());
-const clockSlackSeconds = 2;
-const owner = `${host}-${process.pid}-${startSeconds}`;
+/** Stands for the start of a process where the platform does not tell it. */
+const unknownStart = "0";
 
 /** The working folder of one fetch. */
 export class Scratch {
@@ -44,6 +43,7 @@ export class Scratch {
       for (const name of await readdir(folder)) {
         if (await isAbandoned(folder, name)) await clear(join(folder, name), pool);
       }
+      const owner = `${host}-${process.pid}-${await startOf(process.pid)}`;
       const path = await mkdtemp(join(folder, `${folderPrefix}${owner}-`));
       return new Scratch(path, pool);
     } catch (cause) {
@@ -94,8 +94,13 @@ async function clear(folder: string, pool: string): Promise<void> {
 
 async function isAbandoned(folder: string, name: string): Promise<boolean> {
   if (!name.startsWith(folderPrefix)) return false;
-  const [, itsHost, pid, start] = /^\.fetching-(.*)-(\d+)-(\d+)-[^-]*$/.exec(name) ?? [];
-  if (itsHost === host && !isAlive(Number(pid), Number(start))) return true;
+  const [, itsHost, pid, start] = /^\.fetching-(.*)-(\d+)-(\w+)-[^-]*$/.exec(name) ?? [];
+  if (itsHost === host && start !== undefined) {
+    // Of a process of this machine its life decides, and not a time of day that may be set.
+    const present = lives(Number(pid)) ? await startOf(Number(pid)) : null;
+    if (present !== start) return true;
+    if (start !== unknownStart) return false;
+  }
   const path = join(folder, name);
   const entries = await readdir(path, { recursive: true }).catch(() => []);
   const times = await Promise.all(
@@ -107,15 +112,11 @@ async function isAbandoned(folder: string, name: string): Promise<boolean> {
   return Date.now() - Math.max(...times) >= idleAgeMs;
 }
 
-function isAlive(pid: number, itsStartSeconds: number): boolean {
-  if (pid === process.pid) return Math.abs(itsStartSeconds - startSeconds) <= clockSlackSeconds;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (cause) {
-    // Somebody else's process is alive as well.
-    return (cause as NodeJS.ErrnoException).code === "EPERM";
-  }
+/** Tells processes apart that have the same number, one after the other. */
+async function startOf(pid: number): Promise<string> {
+  const start = await processStart(pid);
+  if (start === null) return unknownStart;
+  return createHash("sha256").update(start).digest("hex").slice(0, 12);
 }
 
 function partName(store: string, path: string): string {

@@ -15,7 +15,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { hostname } from "node:os";
+import { hostname, uptime } from "node:os";
 import { dirname, join } from "node:path";
 
 const format = "paceline kernels 1";
@@ -119,7 +119,8 @@ function takeLock(lock: string, waitMs: number): void {
   const sleep = new Int32Array(new SharedArrayBuffer(4));
   for (;;) {
     try {
-      writeFileSync(lock, JSON.stringify({ host: hostname(), pid: process.pid }), { flag: "wx" });
+      const owner = { host: hostname(), pid: process.pid, atSeconds: uptime() };
+      writeFileSync(lock, JSON.stringify(owner), { flag: "wx" });
       return;
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") {
@@ -134,15 +135,46 @@ function takeLock(lock: string, waitMs: number): void {
   }
 }
 
-/** Whether the lock's owner has ended, or has held it for longer than anybody measures. */
+/**
+ * Whether the lock's owner has ended, or has held it for longer than anybody measures: on this
+ * machine by the time since it was started, which nobody sets.
+ */
 function isLeftBehind(lock: string): boolean {
   try {
-    if (Date.now() - statSync(lock).mtimeMs > lockStaleMs) return true;
-    const { host, pid } = JSON.parse(readFileSync(lock, "utf8")) as { host: string; pid: number };
-    if (host !== hostname()) return false;
+    const { host, pid, atSeconds } = ownerIn(readFileSync(lock, "utf8"));
+    const isHere = host === hostname();
+    if (isHere && atSeconds !== null) {
+      const heldSeconds = uptime() - atSeconds;
+      // One from before the machine was started again was left behind, too.
+      if (heldSeconds < 0 || heldSeconds * 1000 > lockStaleMs) return true;
+    } else if (Date.now() - statSync(lock).mtimeMs > lockStaleMs) return true;
+    if (!isHere || pid === null) return false;
     process.kill(pid, 0);
     return false;
   } catch (thrown) {
     return (thrown as NodeJS.ErrnoException).code === "ESRCH";
   }
+}
+
+interface LockOwner {
+  readonly host: string | null;
+  readonly pid: number | null;
+  /** When it was taken, by the time since the machine was started. */
+  readonly atSeconds: number | null;
+}
+
+/** Whose lock it is, as far as the file says: it may be being written. */
+function ownerIn(text: string): LockOwner {
+  let found: Record<string, unknown> = {};
+  try {
+    found = JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    // Nobody is known, then.
+  }
+  const { host, pid, atSeconds } = found;
+  return {
+    host: typeof host === "string" ? host : null,
+    pid: typeof pid === "number" ? pid : null,
+    atSeconds: typeof atSeconds === "number" ? atSeconds : null,
+  };
 }

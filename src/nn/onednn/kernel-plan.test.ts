@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { hostname, tmpdir } from "node:os";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { hostname, tmpdir, uptime } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { Worker } from "node:worker_threads";
@@ -161,6 +169,22 @@ describe("the lock of the cache", () => {
     writeFileSync(lock, JSON.stringify({ host: hostname(), pid: process.pid }));
     assert.throws(() => addKernels(file, "machine", () => ["b"], 50), /is held by another process/);
     assert.deepEqual(readKernels(file, "machine").lines, ["a"]);
+  });
+
+  test("stays its owner's when the time of day jumps, but not over a start", () => {
+    const file = freshFile();
+    mkdirSync(join(file, ".."), { recursive: true });
+    const lock = `${file}.lock`;
+    const owner = { host: hostname(), pid: process.pid };
+    writeFileSync(lock, JSON.stringify({ ...owner, atSeconds: uptime() }));
+    const hoursAgo = new Date(Date.now() - 5 * 3_600_000);
+    utimesSync(lock, hoursAgo, hoursAgo);
+    assert.throws(() => addKernels(file, "machine", () => ["b"], 50), /is held by another process/);
+    for (const atSeconds of [uptime() - 120, uptime() + 3600]) {
+      writeFileSync(lock, JSON.stringify({ ...owner, atSeconds }));
+      const added = addKernels(file, `held since ${atSeconds}`, () => ["c"], 50);
+      assert.deepEqual(added, ["c"]);
+    }
   });
 
   test("serves what is measured in the middle of a measurement", () => {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Dataset } from "../../data/split.js";
 import { type ErrorCode, PacelineError } from "../../errors.js";
 import type { CoordinatorHost } from "../../host/coordinator-host.js";
-import { readCoordinatorState } from "../../store/coordinator-state.js";
+import type { CoordinatorStates } from "../../store/coordinator-state.js";
 import type { KeptJob } from "../../store/queue-state.js";
 import type { RunEnd } from "../observer.js";
 import {
@@ -30,6 +30,8 @@ export interface JobRunParts {
   isQueueEmpty(): boolean;
   /** The run goes on from what its folder has by now. */
   onGoesOn(): void;
+  /** Where the states of runs are kept. */
+  readonly states: CoordinatorStates;
 }
 
 /** Phases in which a run has members, or wants them. */
@@ -103,12 +105,13 @@ export class JobRun implements Seat {
     const named = { ...request.settings, name: this.name };
     this.#request = { ...request, settings: named };
     const { hasBegun, isStopped } = this.#job;
-    const state = hasBegun ? await readCoordinatorState(this.#folder) : null;
+    const state = hasBegun ? await this.#parts.states.read(this.#folder) : null;
     this.#reopens = hasBegun && state === null;
     if (state !== null) await this.#prepareReturn(named, request.configText, !isStopped, parts);
     const term = this.#returned?.term ?? (await this.#parts.nextTerm(0));
     const nextTerm = (above: number) => this.#parts.nextTerm(above);
-    this.#carrier = new RunCarrier(settings, { ...parts, nextTerm }, term);
+    const { states } = this.#parts;
+    this.#carrier = new RunCarrier(settings, { ...parts, states, nextTerm }, term);
   }
 
   async #prepareReturn(
@@ -119,7 +122,8 @@ export class JobRun implements Seat {
   ): Promise<void> {
     const nextTerm = (above: number) => this.#parts.nextTerm(above);
     const anew = { ...settings, resume: null };
-    const returned = await prepareReturn(anew, configText, { nextTerm, isInPlace });
+    const { states } = this.#parts;
+    const returned = await prepareReturn(anew, configText, { nextTerm, states, isInPlace });
     try {
       this.#dataset = settings.feed === "central" ? await loadRunDataset(settings, log) : null;
     } catch (thrown) {

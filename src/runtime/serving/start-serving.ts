@@ -19,15 +19,10 @@ import type {
   Submission,
 } from "../../protocol/run-events.js";
 import { diskFiles, makeFolderDurably } from "../../store/files.js";
-import {
-  type KeptJob,
-  queueLockName,
-  queueName,
-  readQueueState,
-  writeQueueState,
-} from "../../store/queue-state.js";
+import { type KeptJob, queueLockName } from "../../store/queue-state.js";
 import { type FolderLock, lockFolder } from "../../store/runs/folder-lock.js";
 import { foreignLock } from "../../store/runs/run-directory.js";
+import { folderServingStore, type ServingStore } from "../../store/serving-store.js";
 import type { Listener, Transport } from "../../transport/transport.js";
 import type { Observer } from "../observer.js";
 import { processClock } from "../process/process-clock.js";
@@ -56,8 +51,11 @@ export interface ServingSettings extends CoordinatorSettings {
   readonly runDir: string;
   /** How many runs are on at a time; 1 if left out. */
   readonly jobsMax?: number;
-  /** A process on another machine that served from the folder is gone, as the user says. */
-  readonly takeOver?: boolean;
+  /**
+   * A process on another machine that served from the folder is gone, as the user says; or
+   * "elected", where this one is to serve in spite of any other.
+   */
+  readonly takeOver?: boolean | "elected";
 }
 
 /** What is around a coordinator that serves. */
@@ -66,6 +64,8 @@ export interface ServingParts extends RoleParts {
   readonly readSubmitted: (configText: string) => RunRequest;
   /** Who looks on at the run of a job; nobody if left out. */
   readonly observersOf?: (name: string) => readonly Observer[];
+  /** Where the queue and the states of runs are kept; in the folder of runs if left out. */
+  readonly store?: ServingStore | undefined;
 }
 
 /** A coordinator that serves. */
@@ -97,8 +97,9 @@ export async function startServing(
   const lock = await lockFolder(runDir, queueLockName, diskFiles, foreignLock(settings));
   let serving: StartedServing | null = null;
   try {
-    const queue = new JobQueue(await readQueueState(runDir));
-    serving = new StartedServing(settings, parts, queue, lock);
+    const store = parts.store ?? folderServingStore(runDir);
+    const queue = new JobQueue(await store.readQueue());
+    serving = new StartedServing(settings, { ...parts, store }, queue, lock);
     await serving.begin();
     return serving;
   } catch (thrown) {
@@ -111,9 +112,13 @@ export async function startServing(
 /** How often it is looked at whether a job can begin or a run is short of members. */
 const lookIntervalMs = 100;
 
+interface StoredParts extends ServingParts {
+  readonly store: ServingStore;
+}
+
 class StartedServing implements RunningServing, JobDesk {
   readonly #settings: ServingSettings;
-  readonly #parts: ServingParts;
+  readonly #parts: StoredParts;
   readonly #queue: JobQueue;
   readonly #lock: FolderLock;
   readonly #clock: Clock;
@@ -133,7 +138,7 @@ class StartedServing implements RunningServing, JobDesk {
   #onInterrupted: () => void = () => {};
   readonly #interrupted: Promise<void>;
 
-  constructor(settings: ServingSettings, parts: ServingParts, queue: JobQueue, lock: FolderLock) {
+  constructor(settings: ServingSettings, parts: StoredParts, queue: JobQueue, lock: FolderLock) {
     this.#settings = settings;
     this.#parts = parts;
     this.#queue = queue;
@@ -165,7 +170,8 @@ class StartedServing implements RunningServing, JobDesk {
     await this.#keep();
     const { running, queued } = this.#queue;
     const left = [...running, ...queued].map(({ name }) => name);
-    if (left.length > 0) this.#log(`goes on with ${left.join(", ")}, of ${this.#queuePath}`);
+    if (left.length > 0)
+      this.#log(`goes on with ${left.join(", ")}, of ${this.#parts.store.where}`);
     for (const job of running) await this.#beginRun(job, []);
     const front = new ServingFront(this.#places, this);
     this.#listener = await this.#transport.serveCoordinator(wantedAddress(this.#settings), front);
@@ -185,7 +191,9 @@ class StartedServing implements RunningServing, JobDesk {
     for (const run of this.#runs.values()) run.interrupt(reason);
     const kept = this.#queue.queued.map(({ name }) => name);
     if (isFirst && kept.length > 0) {
-      this.#log(`${reason}: queued jobs are kept in ${this.#queuePath}: ${kept.join(", ")}`);
+      this.#log(
+        `${reason}: queued jobs are kept in ${this.#parts.store.where}: ${kept.join(", ")}`,
+      );
     }
     this.#onInterrupted();
     return isFirst;
@@ -319,6 +327,7 @@ class StartedServing implements RunningServing, JobDesk {
       nextTerm: (above) => this.#nextTerm(above),
       isQueueEmpty: () => this.#queue.queued.length === 0,
       onGoesOn: () => this.#queue.goesOn(id),
+      states: this.#parts.store.states,
     });
     this.#runs.set(id, run);
     try {
@@ -349,6 +358,7 @@ class StartedServing implements RunningServing, JobDesk {
       if (stop !== null) this.#queue.stop(id, stop);
       else this.#queue.end(id, run.endOf(end, isCancelled), isoNow());
       await this.#keepOrTell();
+      if (stop === null) await this.#forget(run);
     } catch (thrown) {
       this.#onNotBegun(run, thrown);
     }
@@ -368,7 +378,15 @@ class StartedServing implements RunningServing, JobDesk {
     }
     this.#queue.end(run.id, run.failureOf(error), isoNow());
     this.#runs.delete(run.id);
-    void this.#keepOrTell();
+    void this.#keepOrTell().then(() => this.#forget(run));
+  }
+
+  /** Once the queue says that a job has ended its run's state is of no use. */
+  async #forget({ name }: JobRun): Promise<void> {
+    if (this.#isUnwritten) return;
+    const folder = join(this.#settings.runDir, name);
+    const tell = (thrown: unknown) => this.#log(toPacelineError(thrown).message);
+    await this.#parts.store.forget(folder).catch(tell);
   }
 
   #hosted(): JobRun[] {
@@ -409,8 +427,8 @@ class StartedServing implements RunningServing, JobDesk {
   /** Makes the queue durable as it is. */
   #keep(): Promise<void> {
     const { state } = this.#queue;
-    const { runDir } = this.#settings;
-    const write = this.#lastWrite.catch(() => undefined).then(() => writeQueueState(runDir, state));
+    const { store } = this.#parts;
+    const write = this.#lastWrite.catch(() => undefined).then(() => store.writeQueue(state));
     this.#lastWrite = write;
     return write;
   }
@@ -424,10 +442,6 @@ class StartedServing implements RunningServing, JobDesk {
       if (!this.#isUnwritten) this.#log(toPacelineError(thrown).message);
       this.#isUnwritten = true;
     }
-  }
-
-  get #queuePath(): string {
-    return join(this.#settings.runDir, queueName);
   }
 
   #log(line: string): void {

@@ -17,6 +17,7 @@ import {
 import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
 import { Client, credentials, status } from "@grpc/grpc-js";
 import { PacelineError } from "../../errors.js";
+import { EtcdCredentials, type EtcdTls, mismatchAt } from "./etcd-tls.js";
 import {
   type KeyValue,
   KV,
@@ -52,9 +53,16 @@ export interface EtcdStream<Request, Answer> {
 
 const tellsOfAnother: ReadonlySet<number> = new Set([status.UNAVAILABLE, status.DEADLINE_EXCEEDED]);
 
+interface Member {
+  readonly endpoint: string;
+  readonly client: Client;
+  /** Null where the connection is in clear. */
+  readonly secured: EtcdCredentials | null;
+}
+
 /** The client. */
 export class EtcdClient {
-  readonly #members: readonly { readonly endpoint: string; readonly client: Client }[];
+  readonly #members: readonly Member[];
   readonly #timeoutMs: number;
   /** The member that answered last. */
   #present = 0;
@@ -62,15 +70,18 @@ export class EtcdClient {
   /**
    * @param endpoints host:port of each member.
    * @param timeoutMs how long one member may take to answer.
+   * @param tls what connections are made with; null for connections in clear.
    */
-  constructor(endpoints: readonly string[], timeoutMs: number) {
+  constructor(endpoints: readonly string[], timeoutMs: number, tls: EtcdTls | null = null) {
     this.#timeoutMs = timeoutMs;
     this.#members = endpoints.map((endpoint) => {
       const options = {
         "grpc.initial_reconnect_backoff_ms": 100,
         "grpc.max_reconnect_backoff_ms": 1000,
       };
-      return { endpoint, client: new Client(endpoint, credentials.createInsecure(), options) };
+      const secured = tls === null ? null : new EtcdCredentials(endpoint, tls);
+      const client = new Client(endpoint, secured ?? credentials.createInsecure(), options);
+      return { endpoint, client, secured };
     });
   }
 
@@ -127,14 +138,14 @@ export class EtcdClient {
       } catch (thrown) {
         const { code } = thrown as ServiceError;
         const isLast = tried >= this.#members.length || !tellsOfAnother.has(code);
-        if (isLast) throw this.#failure(thrown as ServiceError);
+        if (isLast) throw await this.#explained(thrown as ServiceError);
         this.#present = (this.#present + 1) % this.#members.length;
       }
     }
   }
 
   #callOne(method: DescMethod, bytes: Buffer): Promise<Buffer> {
-    const { client } = this.#members[this.#present]!;
+    const { client, secured } = this.#members[this.#present]!;
     const deadline = Date.now() + this.#timeoutMs;
     return new Promise((resolve, reject) => {
       client.makeUnaryRequest<Buffer, Buffer>(
@@ -143,7 +154,11 @@ export class EtcdClient {
         asItIs,
         bytes,
         { deadline },
-        (error, answer) => (error === null ? resolve(answer!) : reject(error)),
+        (error, answer) => {
+          if (error !== null) return reject(error);
+          if (secured !== null) secured.trouble = null;
+          resolve(answer!);
+        },
       );
     });
   }
@@ -178,8 +193,25 @@ export class EtcdClient {
     }
   }
 
+  /** What a failure means, where one side may speak TLS and the other not. */
+  async #explained(cause: ServiceError): Promise<PacelineError> {
+    const failure = this.#failure(cause);
+    const { endpoint, secured } = this.#members[this.#present]!;
+    // Where nobody listens there is nobody to ask.
+    const isHeard = !/ECONNREFUSED|ENOTFOUND|EHOSTUNREACH/.test(cause.details);
+    if (failure.code !== "unavailable" || !isHeard) return failure;
+    const mismatch = await mismatchAt(endpoint, secured !== null, this.#timeoutMs);
+    if (mismatch === null) return failure;
+    return new PacelineError("refused", `etcd at ${endpoint} ${mismatch}`, { cause });
+  }
+
   #failure(cause: ServiceError): PacelineError {
     const where = this.#members.map(({ endpoint }) => endpoint).join(", ");
+    const trouble = this.#members.find(({ secured }) => secured?.trouble != null);
+    if (trouble !== undefined && cause.code === status.UNAVAILABLE) {
+      const sentence = `etcd at ${trouble.endpoint} ${trouble.secured!.trouble}`;
+      return new PacelineError("refused", sentence, { cause });
+    }
     const text = cause.details ?? cause.message;
     const isAway = tellsOfAnother.has(cause.code);
     const remedy = isAway ? "; start it, or correct --store" : "";

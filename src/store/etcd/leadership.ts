@@ -213,7 +213,8 @@ export class Leadership {
     const value = content === null ? null : gzipSync(content);
     if (value !== null && value.length > recordBytesMax) {
       const size = `${key} has ${value.length} bytes compressed, etcd takes ${recordBytesMax}`;
-      throw new PacelineError("storage", `${size}; use fewer members or chunks, or --store file`);
+      const remedy = "use fewer members, chunks or queued jobs, or --store file";
+      throw new PacelineError("storage", `${size}; ${remedy}`);
     }
     for (;;) {
       if (this.#reason !== null) throw this.#noLongerLeads();

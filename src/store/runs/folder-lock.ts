@@ -70,6 +70,20 @@ export async function isLocked(
   return (await readOwner(join(folder, name), files)) !== null;
 }
 
+/**
+ * The process of this machine that has taken a folder and lives, whatever the time of day has done
+ * since; null where there is none.
+ */
+export async function livingWriter(
+  folder: string,
+  files: Files = diskFiles,
+): Promise<number | null> {
+  const owner = await readOwner(join(folder, lockName), files);
+  if (owner === null || owner === "broken" || owner.host !== hostname()) return null;
+  const isLiving = await isAlive(owner);
+  return isLiving ? owner.pid : null;
+}
+
 /** Why this process must not write into a folder, in words; null where it may. */
 export async function refusalOf(
   folder: string,

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { EtcdClient } from "../etcd/etcd-client.js";
+import type { EtcdTls } from "../etcd/etcd-tls.js";
 
 /** Where `make etcd` puts it. */
 const fetched = join(".build", "etcd", "usr", "bin", "etcd");
@@ -16,11 +17,20 @@ export function testWithEtcd(
   name: string,
   body: (context: TestContext, etcd: RealEtcd) => Promise<void>,
   isUp = true,
+  secured: SecuredEtcd | null = null,
 ): void {
   test(name, async (context) => {
     if (program === undefined) context.skip("there is no etcd here; apt-get install etcd-server");
-    else await body(context, await RealEtcd.make(context, isUp));
+    else await body(context, await RealEtcd.make(context, isUp, secured));
   });
+}
+
+/** Files of an etcd that is called over TLS and asks for a certificate, and what it is shown. */
+export interface SecuredEtcd {
+  readonly ca: string;
+  readonly certificate: string;
+  readonly key: string;
+  readonly tls: EtcdTls;
 }
 
 const startLimitMs = 60_000;
@@ -30,18 +40,28 @@ export class RealEtcd {
   readonly endpoint: string;
   readonly #folder: string;
   readonly #peer: string;
+  readonly #secured: SecuredEtcd | null;
   #child: ChildProcess | null = null;
 
-  private constructor(folder: string, [clients, peers]: readonly [number, number]) {
+  private constructor(
+    folder: string,
+    [clients, peers]: readonly [number, number],
+    secured: SecuredEtcd | null,
+  ) {
     this.#folder = folder;
+    this.#secured = secured;
     this.endpoint = `127.0.0.1:${clients}`;
     this.#peer = `http://127.0.0.1:${peers}`;
   }
 
   /** Makes one; `isUp` says whether it runs already. */
-  static async make(context: TestContext, isUp = true): Promise<RealEtcd> {
+  static async make(
+    context: TestContext,
+    isUp = true,
+    secured: SecuredEtcd | null = null,
+  ): Promise<RealEtcd> {
     const folder = await mkdtemp(join(tmpdir(), "paceline-etcd-"));
-    const etcd = new RealEtcd(folder, [await freePort(), await freePort()]);
+    const etcd = new RealEtcd(folder, [await freePort(), await freePort()], secured);
     context.after(async () => {
       await etcd.kill();
       await rm(folder, { recursive: true, force: true });
@@ -52,7 +72,8 @@ export class RealEtcd {
 
   /** Starts it, again where it was killed, and waits until it answers. */
   async start(): Promise<void> {
-    const own = `http://${this.endpoint}`;
+    const secured = this.#secured;
+    const own = `${secured === null ? "http" : "https"}://${this.endpoint}`;
     this.#child = spawn(
       program!,
       [
@@ -60,10 +81,11 @@ export class RealEtcd {
         ...["--listen-client-urls", own, "--advertise-client-urls", own],
         ...["--listen-peer-urls", this.#peer, "--initial-advertise-peer-urls", this.#peer],
         ...["--initial-cluster", `only=${this.#peer}`],
+        ...(secured === null ? [] : securedWords(secured)),
       ],
       { stdio: "ignore" },
     );
-    const client = new EtcdClient([this.endpoint], 1000);
+    const client = new EtcdClient([this.endpoint], 1000, secured?.tls ?? null);
     const untilMs = performance.now() + startLimitMs;
     for (;;) {
       const isThere = await client.read("any").then(
@@ -86,6 +108,11 @@ export class RealEtcd {
     child.kill("SIGKILL");
     await ended;
   }
+}
+
+function securedWords({ ca, certificate, key }: SecuredEtcd): string[] {
+  const files = ["--cert-file", certificate, "--key-file", key, "--trusted-ca-file", ca];
+  return [...files, "--client-cert-auth"];
 }
 
 function freePort(): Promise<number> {

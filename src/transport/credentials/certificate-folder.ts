@@ -1,15 +1,17 @@
 /**
  * The files that `paceline certs` makes: a folder with an authority, its key, and a certificate and
  * key for each role, as --tls takes it; below it folders for single computers, which have what one
- * process needs and not the authority's key. Keys are readable by their owner alone. Each file is
- * written aside and renamed, so that a process that reads it meanwhile has the one before.
+ * process needs and not the authority's key. The authority's list of certificates that are not good
+ * any more lies beside its certificate, there and below. Keys are readable by their owner alone.
+ * Each file is written aside and renamed, so that who reads it meanwhile has the one before.
  */
 import { randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PacelineError } from "../../errors.js";
+import { didYouMean } from "../../suggest.js";
 import { errnoOf, reasonOf } from "../../system-reason.js";
-import { type CertificateFacts, readCertificate } from "./certificate.js";
+import { type CertificateFacts, normalSerial, readCertificate } from "./certificate.js";
 import {
   type CertificateRequest,
   type MadeCertificate,
@@ -18,8 +20,9 @@ import {
   type Validity,
   validFor,
 } from "./make-certificate.js";
+import { makeRevocationList } from "./revocation-list.js";
 import { type ClusterRole, clusterRoles } from "./roles.js";
-import { authorityFile, filesOfRole } from "./tls-folder.js";
+import { authorityFile, filesOfRole, listFile, readAuthorities, readList } from "./tls-folder.js";
 import { isThere, readSecurityFile } from "./watched-files.js";
 
 /** A certificate of a folder. */
@@ -30,6 +33,8 @@ export interface ListedCertificate extends CertificateFacts {
 
 const authorityKeyFile = "ca-key.pem";
 const authorityDays = 3650;
+/** Shorter words of such digits are names. */
+const serialForm = /^[0-9A-Fa-f:]{12,}$/;
 
 /** Makes an authority, and a certificate for each role; the paths of what was written. */
 export async function initFolder(
@@ -70,7 +75,75 @@ export async function addCertificate(
   const own = join(folder, name);
   makeFolder(own);
   const written = writeRole(own, role, made);
+  const list = join(folder, listFile);
+  if (isThere(list)) {
+    const pem = readSecurityFile(list, "the list", false);
+    written.push(write(own, listFile, pem, 0o644));
+  }
   return [...written, write(own, authorityFile, authority.certificate, 0o644)];
+}
+
+/** What has been revoked, and the paths of what was written. */
+export interface Revocation {
+  readonly revoked: readonly RevokedCertificate[];
+  readonly written: readonly string[];
+}
+
+/** A certificate that is not good any more. */
+export interface RevokedCertificate {
+  readonly serial: string;
+  /** Null of one that is not in the folder. */
+  readonly certificate: ListedCertificate | null;
+  /** It was in the list already. */
+  readonly wasRevoked: boolean;
+}
+
+/**
+ * Adds certificates to the list of a folder's authority, and writes it there and in the folders
+ * below: each is named by its name, its file or its serial number.
+ */
+export function revokeCertificates(
+  folder: string,
+  wanted: readonly string[],
+  nowMs: number = Date.now(),
+): Revocation {
+  const authority = readAuthority(folder);
+  const listed = listFolder(folder).filter(({ isAuthority }) => !isAuthority);
+  const found = new Map(
+    wanted.flatMap((text) => named(listed, text, folder)).map((one) => [one.serial, one]),
+  );
+  const { number, lines } = readList(folder, readAuthorities(folder));
+  const before = new Set(lines.map(({ serial }) => serial));
+  const revoked = [...found].map(([serial, { certificate }]) => {
+    return { serial, certificate, wasRevoked: before.has(serial) };
+  });
+  const added = revoked.filter(({ wasRevoked }) => !wasRevoked);
+  const all = [...lines, ...added.map(({ serial }) => ({ serial, sinceMs: nowMs }))];
+  const pem = makeRevocationList(authority, { number: number + 1, revoked: all }, nowMs);
+  const below = readEntries(folder).map((name) => join(folder, name));
+  const folders = [folder, ...below.filter((one) => isThere(join(one, authorityFile)))];
+  return { revoked, written: folders.map((one) => write(one, listFile, pem, 0o644)) };
+}
+
+/** The certificates that a word names, which may be a serial number of one that is not here. */
+function named(
+  listed: readonly ListedCertificate[],
+  text: string,
+  folder: string,
+): Omit<RevokedCertificate, "wasRevoked">[] {
+  const serial = serialForm.test(text) ? normalSerial(text) : null;
+  const found = listed.filter(
+    (one) => one.name === text || one.file === text || one.serial === serial,
+  );
+  if (found.length > 0) return found.map((one) => ({ serial: one.serial, certificate: one }));
+  if (serial !== null) return [{ serial, certificate: null }];
+  if (text === authorityFile) {
+    const remedy = "begin with another authority: paceline certs init";
+    throw usage(`${text} is the authority, which no list of its own can revoke; ${remedy}`);
+  }
+  const names = [...new Set(listed.map(({ name }) => name))];
+  const remedy = "see paceline certs show, or give the serial number";
+  throw usage(`${folder} has no certificate ${text}${didYouMean(text, names)}; ${remedy}`);
 }
 
 /** The certificates of a folder and of those below it, the authority first. */

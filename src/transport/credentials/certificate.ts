@@ -7,6 +7,9 @@ import { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import { type ClusterRole, roleOfUri } from "./roles.js";
 
+/** So many certificates are between one and its authority at most. */
+const chainMax = 8;
+
 /** A certificate, read. */
 export interface CertificateFacts {
   readonly name: string;
@@ -53,6 +56,24 @@ export function isGoodAt(certificate: X509Certificate, host: string): boolean {
   const bare = host.replace(/^\[(.*)\]$/, "$1");
   const found = isIP(bare) === 0 ? certificate.checkHost(bare) : certificate.checkIP(bare);
   return found !== undefined;
+}
+
+/**
+ * The authority that a certificate is of, itself or by those between that came with it; null where
+ * there is none.
+ */
+export function issuerIn(
+  authorities: readonly X509Certificate[],
+  certificate: X509Certificate,
+): X509Certificate | null {
+  let present: X509Certificate | undefined = certificate;
+  for (let depth = 0; present !== undefined && depth < chainMax; depth++) {
+    const child: X509Certificate = present;
+    const found = authorities.find((one) => child.checkIssued(one) && child.verify(one.publicKey));
+    if (found !== undefined) return found;
+    present = child.issuerCertificate;
+  }
+  return null;
 }
 
 /**

@@ -13,11 +13,16 @@ import { describe, test } from "node:test";
 import { coordinatorMethods, parameterServerMethods } from "../grpc/methods.js";
 import { authorityOf, cluster, freshFolder, makeCluster } from "../testing/test-certificates.js";
 import { normalSerial, readCertificate } from "./certificate.js";
-import { addCertificate, initFolder, listFolder } from "./certificate-folder.js";
+import {
+  addCertificate,
+  initFolder,
+  listFolder,
+  revokeCertificates,
+} from "./certificate-folder.js";
 import { makeCertificate, validFor } from "./make-certificate.js";
 import { clusterRoles, rolesOfCall } from "./roles.js";
 import { openSecurity } from "./security.js";
-import { TlsFolder } from "./tls-folder.js";
+import { readAuthorities, readList, TlsFolder } from "./tls-folder.js";
 import { TokenFile } from "./token-file.js";
 import { isTooOpen } from "./watched-files.js";
 
@@ -58,6 +63,44 @@ describe("a folder of certificates", () => {
       addCertificate(own, { ...request, name: null }, validFor(5)),
       /no ca-key\.pem, so nothing can be signed there/,
     );
+  });
+
+  test("has a list of what is revoked, which grows and lies in the folders below", async () => {
+    const folder = await makeCluster();
+    const add = (name: string, role: "worker" | "server" = "worker") =>
+      addCertificate(folder, { role, name, hosts: [] }, validFor(5));
+    await add("node-3");
+    await add("node-3", "server");
+    const serialOf = (file: string) => listFolder(folder).find((one) => one.file === file)!.serial;
+    const first = revokeCertificates(folder, ["node-3"]);
+    assert.deepEqual(first.written, [join(folder, "crl.pem"), join(folder, "node-3", "crl.pem")]);
+    const gone = first.revoked.map(({ serial }) => serial);
+    assert.deepEqual(
+      gone.sort(),
+      [serialOf("node-3/server.pem"), serialOf("node-3/worker.pem")].sort(),
+    );
+    const absent = "00AB:CDEF:0123:4567";
+    const second = revokeCertificates(folder, ["admin.pem", gone[0]!, absent]);
+    assert.deepEqual(
+      second.revoked.map(({ certificate, wasRevoked }) => [certificate?.file ?? null, wasRevoked]),
+      [
+        ["admin.pem", false],
+        [first.revoked.find(({ serial }) => serial === gone[0])!.certificate!.file, true],
+        [null, false],
+      ],
+    );
+    const all = [...gone, serialOf("admin.pem"), "ABCDEF01234567"].sort();
+    await add("node-4");
+    for (const one of [folder, join(folder, "node-3"), join(folder, "node-4")]) {
+      const { number, lines } = readList(one, readAuthorities(one));
+      assert.deepEqual([number, lines.map(({ serial }) => serial).sort()], [2, all], one);
+    }
+    assert.throws(() => revokeCertificates(folder, ["node-5"]), {
+      code: "usage",
+      message: /has no certificate node-5; did you mean node-\d\?|has no certificate node-5/,
+    });
+    assert.throws(() => revokeCertificates(folder, ["ca.pem"]), /is the authority, which no list/);
+    assert.throws(() => revokeCertificates(join(folder, "node-3"), ["node-3"]), /no ca-key\.pem/);
   });
 
   test("takes no name that could pass for another", async () => {
@@ -120,6 +163,20 @@ describe("--tls", () => {
       /line 2 of \S+revoked\.txt is no serial number/,
     ],
     [
+      "has a whole list of revoked ones",
+      (folder) => writeFileSync(join(folder, "crl.pem"), "-----BEGIN X509 CRL-----\n"),
+      /crl\.pem can't be read as PEM; is it whole\?/,
+    ],
+    [
+      "has a list of its own authority",
+      async (folder) => {
+        const other = await makeCluster();
+        revokeCertificates(other, ["worker"]);
+        put(folder, "crl.pem", "crl.pem", other);
+      },
+      /crl\.pem is not of an authority of ca\.pem beside it; copy it from where paceline certs/,
+    ],
+    [
       "has not expired",
       async (folder) => {
         const request = { role: "worker", name: "old", hosts: [] } as const;
@@ -171,6 +228,18 @@ describe("--tls", () => {
     const folder = copy();
     const told = /there is no worker\.pem; make it with: paceline certs add worker --out/;
     assert.throws(() => open(join(folder, "none")), told);
+  });
+
+  test("says of its own certificate that it is revoked", async () => {
+    const folder = await makeCluster();
+    const log: string[] = [];
+    const tls = new TlsFolder(folder, "worker", (text) => log.push(text));
+    revokeCertificates(folder, ["worker"]);
+    assert.equal(tls.present().revoked.size, 1);
+    assert.match(
+      log.join(),
+      /worker\.pem \(serial \w+\) is revoked; make another.*: others refuse/,
+    );
   });
 
   test("takes two authorities while one replaces the other", async () => {

@@ -28,6 +28,10 @@ interface Visitor {
   readonly address: string;
   readonly counts: Counts;
   peer: Peer | null;
+  /** No longer has its certificate looked at. */
+  forget: () => void;
+  /** Why it is let go; null while it is not. */
+  objection: PacelineError | null;
   /** Ends the wait for its hello; null once it has said it, or where nobody waits. */
   deadline: NodeJS.Timeout | null;
   hasGreeted: boolean;
@@ -41,8 +45,8 @@ interface Counts {
   refusedMs: number[];
 }
 
-/** How often a connection of a certificate that has been revoked is looked for. */
-const revocationLookMs = 1000;
+/** How long a connection stays that has been told why it is let go. */
+const lingerMs = 500;
 /** Addresses without a connection that are remembered are forgotten where there are so many. */
 const addressesMax = 4096;
 /** A kind of refusal is told so often at most. */
@@ -55,8 +59,7 @@ export class Door {
   readonly #visitors = new Map<string, Visitor>();
   readonly #addresses = new Map<string, Counts>();
   readonly #told = new Map<string, number>();
-  #revoked: ReadonlySet<string> | null = null;
-  #watch: NodeJS.Timeout | null = null;
+  #onLetGo: (key: string, error: PacelineError) => void = () => {};
 
   constructor(security: Security | null, isLocal: boolean) {
     this.#security = security;
@@ -99,18 +102,28 @@ export class Door {
     const deadline = this.isGuarded ? this.#deadline(key, socket, limitMs) : null;
     this.#visitors.set(key, {
       ...{ socket, address, counts, deadline },
-      peer: null,
+      ...{ peer: null, forget: () => {}, objection: null },
       hasGreeted: false,
     });
     socket.once("close", () => this.#leave(key, socket));
     return true;
   }
 
-  /** A connection's handshake is done. */
-  entered(key: string, peer: Peer): void {
+  /**
+   * A connection's handshake is done.
+   * @param whose "the certificate of 10.0.0.1:8000", for messages.
+   */
+  entered(key: string, peer: Peer, whose: string): void {
     const visitor = this.#visitors.get(key);
-    if (visitor !== undefined) visitor.peer = peer;
-    this.#watchRevoked();
+    if (visitor === undefined) return;
+    visitor.peer = peer;
+    const letGo = (error: PacelineError) => this.#letGo(key, error);
+    visitor.forget = this.tls?.peers.add(peer, whose, letGo) ?? visitor.forget;
+  }
+
+  /** Who has what is open over a connection told, and ended, when that connection is let go. */
+  whenLetGo(tell: (key: string, error: PacelineError) => void): void {
+    this.#onLetGo = tell;
   }
 
   /** A connection has said its first complete hello. */
@@ -124,6 +137,8 @@ export class Door {
 
   /** Why a gRPC call is not answered; null where it is. */
   objectionToCall(path: string, key: string, authorization: string): PacelineError | null {
+    const objection = this.#visitors.get(key)?.objection ?? null;
+    if (objection !== null) return objection;
     try {
       const role = this.#roleOf(key);
       if (role !== null && !rolesOfCall(path).includes(role)) {
@@ -195,10 +210,13 @@ export class Door {
     this.#security?.log(sentence);
   }
 
-  /** Nobody comes any more. */
-  close(): void {
-    if (this.#watch !== null) clearInterval(this.#watch);
-    this.#watch = null;
+  #letGo(key: string, error: PacelineError): void {
+    const visitor = this.#visitors.get(key);
+    if (visitor === undefined) return;
+    visitor.objection = error;
+    this.#onLetGo(key, error);
+    const limit = setTimeout(() => visitor.socket.destroy(), lingerMs);
+    visitor.socket.once("close", () => clearTimeout(limit));
   }
 
   #roleOf(key: string): ClusterRole | null {
@@ -245,6 +263,7 @@ export class Door {
     const visitor = this.#visitors.get(key);
     if (visitor?.socket !== socket) return;
     this.greeted(key);
+    visitor.forget();
     this.#visitors.delete(key);
     const { counts, address } = visitor;
     counts.open -= 1;
@@ -255,20 +274,6 @@ export class Door {
     for (const [address, { open }] of this.#addresses) {
       if (open === 0) this.#addresses.delete(address);
     }
-  }
-
-  /** Ends what is connected with a certificate that has been revoked since. */
-  #watchRevoked(): void {
-    this.#watch ??= setInterval(() => {
-      const revoked = this.tls?.present().revoked ?? null;
-      if (revoked === this.#revoked || revoked === null) return;
-      this.#revoked = revoked;
-      for (const [key, { peer, socket }] of this.#visitors) {
-        if (peer === null || !revoked.has(peer.serial)) continue;
-        this.tell(`${key} is let go: the certificate of ${peer.name} is revoked`);
-        socket.destroy();
-      }
-    }, revocationLookMs).unref();
   }
 }
 

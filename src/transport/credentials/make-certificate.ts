@@ -29,13 +29,13 @@ export interface CertificateRequest {
 }
 
 const dayMs = 86_400_000;
-/** The clocks of a cluster may differ by as much. */
-const earlyMs = 3_600_000;
+/** The clocks of a cluster may differ by as much: a wrong time zone is of hours. */
+const earlyMs = 86_400_000;
 const keys = { keyType: "ec", curve: "P-256", algorithm: "sha256" } as const;
 /** Roles that others call. */
 const servingRoles: readonly ClusterRole[] = ["coordinator", "server"];
 
-/** Good for so many days from an hour ago. */
+/** Good for so many days, and for the day before. */
 export function validFor(days: number, nowMs: number = Date.now()): Validity {
   return { fromMs: nowMs - earlyMs, toMs: nowMs + days * dayMs };
 }

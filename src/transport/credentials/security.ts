@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { PacelineError } from "../../errors.js";
 import { type CertificateFacts, readCertificate } from "./certificate.js";
+import { revokedSentence } from "./peer-watch.js";
 import type { ClusterRole } from "./roles.js";
 import { type Certificates, filesOfRole, TlsFolder } from "./tls-folder.js";
 import { TokenFile } from "./token-file.js";
@@ -33,6 +34,9 @@ export interface Peer {
   readonly name: string;
   readonly role: ClusterRole;
   readonly serial: string;
+  readonly certificate: X509Certificate;
+  /** When it ends, by `performance.now`. */
+  readonly goodUntilMs: number;
 }
 
 /**
@@ -64,11 +68,7 @@ function roleIn(folder: string, role: ClusterRole): ClusterRole {
  * @param whose "the certificate of 10.0.0.1:8000", for messages.
  * @throws PacelineError "refused" with what is wrong with it and the remedy.
  */
-export function judgePeer(
-  socket: TLSSocket,
-  revoked: ReadonlySet<string>,
-  whose: string,
-): Peer & { readonly certificate: X509Certificate } {
+export function judgePeer(socket: TLSSocket, revoked: ReadonlySet<string>, whose: string): Peer {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) {
     throw refused(`${whose} is missing: this cluster asks for one; give --tls DIR`);
@@ -76,13 +76,11 @@ export function judgePeer(
   const facts = readCertificate(certificate);
   const objection = objectionTo(facts, socket.authorized, String(socket.authorizationError ?? ""));
   if (objection !== null) throw refused(`${whose} ${objection}`);
-  if (revoked.has(facts.serial)) {
-    const remedy = `make another with: paceline certs add ${facts.role} --out DIR`;
-    throw refused(`${whose} (serial ${facts.serial}) is revoked; ${remedy}`);
-  }
-  const { role, name, serial } = facts;
+  const { role, name, serial, validToMs } = facts;
+  if (revoked.has(serial)) throw refused(`${whose} ${revokedSentence(serial, role)}`);
   if (role === null) throw refused(`${whose} names no role; make it with: paceline certs add`);
-  return { role, name, serial, certificate };
+  const goodUntilMs = performance.now() + validToMs - Date.now();
+  return { role, name, serial, certificate, goodUntilMs };
 }
 
 /** A session that is resumed is of an earlier handshake, so times are looked at here too. */

@@ -36,7 +36,8 @@ export function tlsEntrance(
     socket.on("error", () => socket.destroy());
     const key = keyOf(socket) ?? "";
     try {
-      door.entered(key, judgePeer(socket, tls.present().revoked, `the certificate of ${key}`));
+      const whose = `the certificate of ${key}`;
+      door.entered(key, judgePeer(socket, tls.present().revoked, whose), whose);
     } catch (thrown) {
       const error = toPacelineError(thrown);
       door.tell(`${key} is refused: ${error.message}`);

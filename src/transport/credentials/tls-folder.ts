@@ -1,14 +1,17 @@
 /**
  * The folder of --tls DIR, as one role sees it: ca.pem, the certificate of the cluster's authority;
- * <role>.pem and <role>-key.pem, the role's own; revoked.txt, serial numbers that are not good any
- * more, one a line, where there is such a file. They are read again when they change: connections
- * that are made later use them.
+ * <role>.pem and <role>-key.pem, the role's own; crl.pem, the authority's list of certificates that
+ * are not good any more, and revoked.txt, serial numbers of further ones, where there are such
+ * files. They are read again when they change: connections that are made later use them, and those
+ * that are there are judged by them again.
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import { createSecureContext, type SecureContext } from "node:tls";
 import { PacelineError } from "../../errors.js";
-import { normalSerial, readCertificate } from "./certificate.js";
+import { issuerIn, normalSerial, readCertificate } from "./certificate.js";
+import { PeerWatch, revokedSentence } from "./peer-watch.js";
+import { type RevokedSerial, readRevocationLists } from "./revocation-list.js";
 import type { ClusterRole } from "./roles.js";
 import { isThere, readSecurityFile, WatchedFiles } from "./watched-files.js";
 
@@ -16,6 +19,8 @@ import { isThere, readSecurityFile, WatchedFiles } from "./watched-files.js";
 export interface TlsMaterial {
   readonly options: TlsOptions;
   readonly context: SecureContext;
+  /** Those of which the peers' certificates have to be. */
+  readonly authorities: readonly X509Certificate[];
   readonly revoked: ReadonlySet<string>;
 }
 
@@ -23,6 +28,8 @@ export interface TlsMaterial {
 export interface Certificates {
   /** What they are by now. */
   present(): TlsMaterial;
+  /** The connections that were made with them. */
+  readonly peers: PeerWatch;
 }
 
 /** In the words of node:tls. Version 1.3 alone is spoken. */
@@ -38,8 +45,10 @@ const warningMs = 14 * 86_400_000;
 
 /** The file of the authority's certificate. */
 export const authorityFile = "ca.pem";
-/** The file of serial numbers that are not good any more. */
-export const revokedFile = "revoked.txt";
+/** The file of the authority's list of certificates that are not good any more. */
+export const listFile = "crl.pem";
+/** The file of serial numbers that are not good either. */
+const serialsFile = "revoked.txt";
 
 /** The files of a role's certificate and key. */
 export function filesOfRole(role: ClusterRole): { certificate: string; key: string } {
@@ -50,6 +59,7 @@ export function filesOfRole(role: ClusterRole): { certificate: string; key: stri
 export class TlsFolder implements Certificates {
   readonly folder: string;
   readonly role: ClusterRole;
+  readonly peers: PeerWatch;
   readonly #files: WatchedFiles<TlsMaterial>;
 
   /** Throws "usage" with the remedy where the folder can't be used. */
@@ -57,8 +67,10 @@ export class TlsFolder implements Certificates {
     this.folder = folder;
     this.role = role;
     const { certificate, key } = filesOfRole(role);
-    const paths = [authorityFile, certificate, key, revokedFile].map((file) => join(folder, file));
+    const names = [authorityFile, certificate, key, listFile, serialsFile];
+    const paths = names.map((file) => join(folder, file));
     this.#files = new WatchedFiles(paths, () => readMaterial(folder, role, log), log);
+    this.peers = new PeerWatch(() => this.present(), log);
   }
 
   /** What the files hold. */
@@ -88,13 +100,17 @@ function readMaterial(folder: string, role: ClusterRole, log: (text: string) => 
   if (!own.checkPrivateKey(privateKey)) {
     throw usage(`${names.key} in ${folder} is not the key of ${names.certificate}; ${again}`);
   }
-  if (!authorities.some((one) => own.checkIssued(one) && own.verify(one.publicKey))) {
+  if (issuerIn(authorities, own) === null) {
     throw usage(`${path} is not of the authority of ${authorityFile} beside it; ${again}`);
   }
   if (facts.validToMs < Date.now()) {
     throw usage(`${path} expired at ${new Date(facts.validToMs).toISOString()}; ${again}`);
   }
-  const material = materialOf({ ca, cert, key }, readRevoked(folder));
+  const revoked = readRevoked(folder, authorities);
+  const material = materialOf({ ca, cert, key }, revoked);
+  if (revoked.has(facts.serial)) {
+    log(`${path} ${revokedSentence(facts.serial, role)}: others refuse this process`);
+  }
   if (facts.validToMs - Date.now() < warningMs) {
     log(`${path} expires at ${new Date(facts.validToMs).toISOString()}; ${again}`);
   }
@@ -107,7 +123,8 @@ export function materialOf(
   revoked: ReadonlySet<string> = new Set(),
 ): TlsMaterial {
   const options = { ...pem, minVersion: "TLSv1.3" } as const;
-  return { options, context: createSecureContext(options), revoked };
+  const authorities = certificatesIn(pem.ca);
+  return { options, context: createSecureContext(options), authorities, revoked };
 }
 
 /** Two authorities stand in one file while certificates of the one replace those of the other. */
@@ -117,25 +134,59 @@ function certificatesIn(pem: string): X509Certificate[] {
 }
 
 /**
- * The serial numbers that are revoked; none where there is no such file.
- * @throws PacelineError "usage" where a line is none.
+ * The serial numbers that a folder says are revoked; none where it has no such file.
+ * @throws PacelineError "usage" where a file can't be read, or is not of one of the authorities.
  */
-export function readRevoked(folder: string): ReadonlySet<string> {
-  const path = join(folder, revokedFile);
-  if (!isThere(path)) return new Set();
+export function readRevoked(
+  folder: string,
+  authorities: readonly X509Certificate[],
+): ReadonlySet<string> {
+  const { lines } = readList(folder, authorities);
+  return new Set([...lines.map(({ serial }) => serial), ...readSerials(folder)]);
+}
+
+/**
+ * The lines of the authorities' lists in a folder, and the highest number of these lists.
+ * @throws PacelineError "usage" where the file can't be read, or is not of one of the authorities.
+ */
+export function readList(
+  folder: string,
+  authorities: readonly X509Certificate[],
+): { readonly number: number; readonly lines: readonly RevokedSerial[] } {
+  const path = join(folder, listFile);
+  if (!isThere(path)) return { number: 0, lines: [] };
+  const pem = readSecurityFile(path, "the list", false);
+  const lists = readable(path, () => readRevocationLists(pem, authorities)).map((list) => {
+    if (list !== "of another authority") return list;
+    const remedy = "copy it from where paceline certs revoke has made it";
+    throw usage(`${path} is not of an authority of ${authorityFile} beside it; ${remedy}`);
+  });
+  const number = Math.max(...lists.map((list) => list.number));
+  return { number, lines: lists.flatMap(({ revoked }) => revoked) };
+}
+
+function readSerials(folder: string): string[] {
+  const path = join(folder, serialsFile);
+  if (!isThere(path)) return [];
   const lines = readSecurityFile(path, "the list", false).split(/\r?\n/);
-  const serials = new Set<string>();
-  for (const [index, line] of lines.entries()) {
+  return lines.flatMap((line, index) => {
     const text = line.replace(/#.*$/, "").trim();
-    if (text === "") continue;
+    if (text === "") return [];
     const serial = normalSerial(text);
-    if (serial === null) {
-      const wanted = "write a serial number as paceline certs show prints it";
-      throw usage(`line ${index + 1} of ${path} is no serial number; ${wanted}`);
-    }
-    serials.add(serial);
-  }
-  return serials;
+    if (serial !== null) return [serial];
+    const wanted = "write a serial number as paceline certs show prints it";
+    throw usage(`line ${index + 1} of ${path} is no serial number; ${wanted}`);
+  });
+}
+
+/**
+ * The authorities of a folder.
+ * @throws PacelineError "usage" where their file can't be read.
+ */
+export function readAuthorities(folder: string): X509Certificate[] {
+  const path = join(folder, authorityFile);
+  const pem = readSecurityFile(path, "the certificate", false);
+  return readable(path, () => certificatesIn(pem));
 }
 
 function withRole(role: ClusterRole | null): string {

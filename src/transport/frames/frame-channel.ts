@@ -39,6 +39,8 @@ export interface ChannelSide {
   readonly accept: ((channel: ChunkChannel, first: ChunkHeader) => ChunkReceiver) | null;
   /** The cluster's token, which a caller's hello carries; none if left out. */
   readonly token?: string | null;
+  /** Hears why the other side has ended the channel, where it has said so. */
+  readonly onFault?: (error: PacelineError) => void;
 }
 
 /** How long a connection may take to end once everything has been said. */
@@ -104,7 +106,8 @@ export class FrameChannel implements ChunkChannel {
 
   /**
    * As `attach`, of a connection over which a handshake is being made.
-   * @param secured resolves to the socket to speak over, and rejects when the channel fails.
+   * @param secured resolves to the socket to speak over, and rejects when the channel fails; it
+   *   ends the bare socket then.
    */
   attachWhen(secured: Promise<Socket>, bare: Socket): void {
     this.#socket = bare;
@@ -115,7 +118,7 @@ export class FrameChannel implements ChunkChannel {
       this.attach(socket);
     };
     secured.then(begin, (thrown) => {
-      this.breakOff(toPacelineError(thrown));
+      this.#finish(toPacelineError(thrown));
       this.#gone();
     });
   }
@@ -220,7 +223,9 @@ export class FrameChannel implements ChunkChannel {
     if (signal === "ping") this.#writer.signal("pong");
     if (signal !== "fault") return;
     const known = Object.hasOwn(errorCodes, code) ? (code as ErrorCode) : "protocol";
-    this.#finish(new PacelineError(known, sentence, { details: { address: this.peer } }));
+    const error = new PacelineError(known, sentence, { details: { address: this.peer } });
+    this.#side.onFault?.(error);
+    this.#finish(error);
     this.#stopReading();
     this.#end();
   }

@@ -40,12 +40,20 @@ export class FrameServer implements OtherProtocol {
       this.#door.greeted(peer);
       return receiver;
     };
-    const channel = new FrameChannel({ peer, ioTimeoutMs: this.#ioTimeoutMs, accept }, null);
+    const onFault = ({ message }: PacelineError) => {
+      this.#door.tell(`${peer} does not go on with this process: ${message}`);
+    };
+    const side = { peer, ioTimeoutMs: this.#ioTimeoutMs, accept, onFault };
+    const channel = new FrameChannel(side, null);
     this.#channels.add(channel);
     channel.whenOver(() => this.#channels.delete(channel));
     // Its own bytes first: the socket says where the next ones go when it is made.
     channel.feed(first);
     channel.attach(adopt(accepted, channel));
+  }
+
+  fail(peer: string, error: PacelineError): void {
+    for (const channel of [...this.#channels]) if (channel.peer === peer) channel.fail(error);
   }
 
   async shut(error: PacelineError): Promise<void> {

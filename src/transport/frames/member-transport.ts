@@ -4,14 +4,15 @@
  * address, so that a port that is forwarded or proxied serves either.
  */
 
-import { toPacelineError } from "../../errors.js";
+import { PacelineError, toPacelineError } from "../../errors.js";
 import { placeOf, wantsFrames } from "../addresses.js";
 import { brokenWith } from "../connection-errors.js";
 import { secure } from "../credentials/tls-dial.js";
+import { serveCoordinator } from "../grpc/coordinator-service.js";
 import { createGrpcTransport } from "../grpc/grpc-transport.js";
 import { type GrpcLimits, type GrpcTransportOptions, limitsOf } from "../grpc/methods.js";
 import { serveChunks } from "../grpc/parameter-server.js";
-import type { ChunkReceiver, Transport } from "../transport.js";
+import type { ChunkAcceptor, ChunkReceiver, Transport } from "../transport.js";
 import { FrameChannel } from "./frame-channel.js";
 import { FrameServer } from "./frame-server.js";
 import { dial, dialPlain } from "./frame-socket.js";
@@ -24,6 +25,13 @@ export function createMemberTransport(options: GrpcTransportOptions = {}): Trans
   const channels = new Set<FrameChannel>();
   return {
     ...grpc,
+    serveCoordinator: (address, service) =>
+      serveCoordinator(
+        address,
+        service,
+        limits,
+        (door) => new FrameServer(takesNoChunks, ioTimeoutMs, door),
+      ),
     serveChunks: (address, accept) =>
       serveChunks(
         address,
@@ -40,6 +48,11 @@ export function createMemberTransport(options: GrpcTransportOptions = {}): Trans
     },
   };
 }
+
+/** At a coordinator's port frames only tell why its certificate is not taken. */
+const takesNoChunks: ChunkAcceptor = () => {
+  throw new PacelineError("protocol", "this is a coordinator, not a parameter server");
+};
 
 function openFrames(
   address: string,
@@ -58,7 +71,8 @@ function openFrames(
     } else {
       const bare = dialPlain(place);
       const wanted = { address, host: place.host, role: "server" } as const;
-      channel.attachWhen(secure(bare, tls, wanted), bare);
+      const secured = secure(bare, tls, wanted, (_, error) => channel.fail(error));
+      channel.attachWhen(secured, bare);
     }
     channels.add(channel);
     channel.whenOver(() => channels.delete(channel));

@@ -57,13 +57,15 @@ export class GrpcConnection {
 
   /** What the end of a stream means; `connected` tells whether the other side had answered. */
   ended(status: StatusObject, connected: boolean): PacelineError {
-    const failure = connected ? null : (this.#channel?.failure ?? null);
+    const known = this.#channel;
+    const failure = connected ? known?.lost : (known?.failure ?? known?.lost);
     return failure ?? fromStatus(status, this.#address, this.#called, connected);
   }
 
   /** What the failure of a call means. */
   failed(error: ServiceError): PacelineError {
-    return this.#channel?.failure ?? fromServiceError(error, this.#address, this.#called);
+    const known = this.#channel?.failure ?? this.#channel?.lost;
+    return known ?? fromServiceError(error, this.#address, this.#called);
   }
 
   /** Ends it: in good order where it stands, at once where it is still being made. */
@@ -77,6 +79,8 @@ export class GrpcConnection {
 /** Credentials with a handshake of ours, where there is one; what made the last fail is kept. */
 class OwnChannel extends ChannelCredentials {
   failure: PacelineError | null = null;
+  /** Why the last connection was ended from here, whose peer had been found good. */
+  lost: PacelineError | null = null;
   readonly #secured: { readonly tls: Certificates; readonly wanted: Wanted } | null;
 
   /** @param tls null where the connection is plain. */
@@ -106,8 +110,13 @@ class OwnChannel extends ChannelCredentials {
         socket.on("error", () => {});
         if (this.#secured === null) return { socket, secure: false };
         try {
-          const secured = await secure(socket, this.#secured.tls, this.#secured.wanted);
+          const { tls, wanted } = this.#secured;
+          const secured = await secure(socket, tls, wanted, (gone, error) => {
+            this.lost = error;
+            gone.destroy();
+          });
           this.failure = null;
+          this.lost = null;
           return { socket: secured, secure: true };
         } catch (thrown) {
           this.failure = toPacelineError(thrown);

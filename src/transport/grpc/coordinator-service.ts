@@ -45,7 +45,7 @@ import {
   switchRequestBytes,
 } from "../wire/service-codec.js";
 import { decodeMemberMessage, encodeCoordinatorMessage } from "../wire/session-codec.js";
-import { listen, serverStream } from "./listener.js";
+import { listen, type OtherProtocol, serverStream } from "./listener.js";
 import type { GrpcLimits } from "./methods.js";
 import { coordinatorMethods, serviceNames } from "./methods.js";
 import { toStatus } from "./status-errors.js";
@@ -53,11 +53,12 @@ import { crash, GrpcStream } from "./stream.js";
 
 type Unary = (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => void;
 
-/** Serves a coordinator at host:port. */
+/** Serves a coordinator at host:port, beside another protocol where there are certificates. */
 export function serveCoordinator(
   address: string,
   service: CoordinatorService,
   limits: GrpcLimits,
+  besides: ((door: Door) => OtherProtocol) | null = null,
 ): Promise<Listener> {
   const streams = new Set<GrpcStream>();
   const sessions = new Map<string, MemberReceiver>();
@@ -109,7 +110,8 @@ export function serveCoordinator(
     },
   };
   const name = serviceNames.coordinator;
-  return listen(address, { name, methods: coordinatorMethods, handlers, streams, door }, limits);
+  const served = { name, methods: coordinatorMethods, handlers, streams, door };
+  return listen(address, served, limits, door.tls === null ? null : (besides?.(door) ?? null));
 }
 
 function jobHandlers(service: CoordinatorService) {

@@ -51,6 +51,8 @@ export interface OtherProtocol {
   isOpening(first: Buffer): boolean;
   /** Takes a connection over, with what it has said so far. */
   accept(socket: Socket, first: Buffer): void;
+  /** Tells what it has accepted from this peer why it ends. */
+  fail(peer: string, error: PacelineError): void;
   /** Ends what it has accepted, after what was sent; resolves when all has ended. */
   shut(error: PacelineError): Promise<void>;
 }
@@ -69,6 +71,10 @@ export async function listen(
   server.addService(served.methods, served.handlers);
   await addHealthAndReflection(server, served);
   const accept = raiseWindows(server, door);
+  door.whenLetGo((key, error) => {
+    for (const stream of [...served.streams]) if (stream.peer === key) stream.fail(error);
+    other?.fail(key, error);
+  });
   const acceptEither = other === null ? accept : sortConnections(accept, other, limits);
   const accepted = behind(door, acceptEither, limits);
   const bound = await bindSocket(address, accepted).catch((thrown) => {
@@ -86,7 +92,6 @@ export async function listen(
     await within(lingerMs, new Promise<void>((resolve) => server.tryShutdown(() => resolve())));
     server.forceShutdown();
     bound.destroyAll();
-    door.close();
     await freed;
   };
   return {

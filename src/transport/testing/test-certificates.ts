@@ -11,6 +11,7 @@ import {
   type Validity,
   validFor,
 } from "../credentials/make-certificate.js";
+import { PeerWatch } from "../credentials/peer-watch.js";
 import type { ClusterRole } from "../credentials/roles.js";
 import { openSecurity, type Security } from "../credentials/security.js";
 import { materialOf } from "../credentials/tls-folder.js";
@@ -53,16 +54,22 @@ export function transportWith(security: Security | null, ioTimeoutMs = 5000): Tr
   return createMemberTransport({ ioTimeoutMs, security });
 }
 
-/** Credentials with a certificate that no folder has, as `openSecurity` would refuse it. */
+/**
+ * Credentials with a certificate of a folder's authority that no folder has, as `openSecurity`
+ * would refuse it, for a process that trusts the authority of another.
+ */
 export async function madeSecurity(
   request: Partial<CertificateRequest> & { readonly role: ClusterRole },
   validity: Validity = validFor(1),
   folder: string = cluster,
+  trusting: string = cluster,
 ): Promise<Security> {
   const authority = authorityOf(folder);
   const whole = { name: "made", hosts: [], ...request };
   const { certificate, key } = await makeCertificate(authority, whole, validity);
-  const trusted = readFileSync(join(cluster, "ca.pem"), "utf8");
+  const trusted = readFileSync(join(trusting, "ca.pem"), "utf8");
   const material = materialOf({ ca: trusted, cert: certificate, key });
-  return { tls: { present: () => material }, token: null, log: () => {} };
+  const log = () => {};
+  const present = () => material;
+  return { tls: { present, peers: new PeerWatch(present, log) }, token: null, log };
 }
