@@ -1,7 +1,7 @@
-/** Workers that straggle on purpose. */
+/** Workers that straggle: on purpose, found out, and set aside. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makePlace } from "./run-paceline.js";
+import { makePlace, until } from "./run-paceline.js";
 
 const work = [
   ...["--model", "logistic", "--data", "mnist-parity", "--batch-size", "8"],
@@ -44,6 +44,11 @@ test("a straggler that is not there, or whose links can't be slow, is refused", 
       ["--inject", "straggler:worker=1,delay=5ms", "--transport", "unix"],
       /are of a network link, and --transport unix has none; write --transport auto or tcp/,
     ],
+    [["--straggler-policy", "greedy"], /leaves the synchronous part of a plan/],
+    [
+      ["--straggler-policy", "elastic", "--mode", "asp"],
+      /--straggler-policy elastic with --mode asp: nobody waits for a straggler there/,
+    ],
   ] as const) {
     const { exitCode, err } = await place.call([...train, ...words]);
     assert.equal(exitCode, 2, err);
@@ -54,4 +59,36 @@ test("a straggler that is not there, or whose links can't be slow, is refused", 
   assert.equal(exitCode, 2, err);
   assert.match(err, /kill:worker=0,at=1 is performed by the supervisor of all members; give it to/);
   assert.deepEqual(await place.files(), []);
+});
+
+test("elastic sets a straggler aside, which stays a member; the run goes on", async (context) => {
+  const place = await makePlace(context);
+  const words = [...work, "--epochs", "1000000", "-w", "4", "--straggler-policy", "elastic"];
+  const fault = ["--inject", "straggler:worker=2,delay=40ms,from=10"];
+  const command = place.start(["train", ...words, ...fault, "--name", "run"]);
+  await command.waitFor(/suffers straggler:worker=2/);
+  const event = (pattern: RegExp, times = 1) =>
+    until(`${times} times ${pattern}`, async () => {
+      const found = (await place.events("run")).filter(({ text }) => pattern.test(text));
+      return found.length >= times && found.map(({ text }) => text);
+    });
+  const [reason] = await event(/^elastic sets worker-\d/);
+  assert.match(reason!, /^elastic sets worker-2 aside: worker-2 straggles: [\d.]+ examples\/s /);
+  await event(/^worker-2 stands aside as a straggler at step \d+, going on with 3 workers$/);
+  await event(/^Worker 2 registered/, 2);
+  const aside = await until("the worker to be prepared again", async () => {
+    const snapshot = await place.snapshot("run");
+    const found = snapshot?.members.find(
+      ({ role, rank, activity }) => role === "worker" && rank === 2 && /aside/.test(activity),
+    );
+    return found ?? null;
+  });
+  assert.equal(aside.inView, false);
+  assert.match(aside.activity, /^stands aside: elastic sets worker-2 aside: /);
+  const { globalSteps } = (await place.snapshot("run"))!;
+  await place.step("run", globalSteps + 20);
+  command.kill("SIGINT");
+  assert.equal((await command.end()).exitCode, 130, command.told());
+  const lost = (await place.events("run")).filter(({ kind }) => kind === "lost");
+  assert.deepEqual(lost, []);
 });

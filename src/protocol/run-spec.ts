@@ -88,6 +88,14 @@ export const stems = ["cifar", "imagenet"] as const;
 /** One of the beginnings. */
 export type Stem = (typeof stems)[number];
 
+/**
+ * What follows when a worker straggles: nothing; greedy has all leave the synchronous part of a
+ * plan for a while; elastic has the straggler stand aside.
+ */
+export const stragglerPolicyNames = ["none", "greedy", "elastic"] as const;
+/** One of them. */
+export type StragglerPolicyName = (typeof stragglerPolicyNames)[number];
+
 const cadenceFields = { unit: oneOf(["step", "epoch"]), count: whole(1) };
 
 /** A cadence in global steps or epochs, e.g. 5it or 1e. */
@@ -170,6 +178,17 @@ export const runFields = {
   }),
   /** Read and written by functions of its own. */
   protocol: opaque<Protocol>(),
+  stragglerPolicy: addedLater(
+    option("stragglerPolicy", oneOf(stragglerPolicyNames), {
+      default: "none",
+      sentence:
+        "what follows when a worker straggles: elastic has it stand aside while workers keep in " +
+        "step, greedy leaves the synchronous part of a plan until none does",
+      group: "pace",
+      scope: "run",
+    }),
+    "none",
+  ),
   reduce: option("reduce", reduction, {
     default: "mean",
     sentence:

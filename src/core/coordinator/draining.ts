@@ -103,11 +103,19 @@ function drained(request: MemberPlace, scene: DrainScene, nowMs: number): DrainA
   return { isAccepted: true, text: `${name} is drained: ${chunkCount(chunks)} to be moved` };
 }
 
-/** Tells a member to leave; `afterStep` has a worker complete its step first. */
-export function dismissalOf(member: Member, text: string, afterStep = false): CoordinatorEffect {
+/**
+ * Tells a member to leave; `afterStep` has a worker complete its step first, and one that is to
+ * `stay` registers again.
+ */
+export function dismissalOf(
+  member: Member,
+  text: string,
+  afterStep = false,
+  stay = false,
+): CoordinatorEffect {
   const { role, rank } = member;
   member.dismissal = text;
-  const about = { reason: text, outcome: "interrupted", stay: false, afterStep } as const;
+  const about = { reason: text, outcome: "interrupted", stay, afterStep } as const;
   return { type: "send", role, rank, message: { type: "stop", ...about } };
 }
 
