@@ -1,7 +1,9 @@
-/** Workers that straggle: on purpose, found out, and set aside. */
+/** Workers that straggle: on purpose, found out, and set aside; and norms of each step. */
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { makePlace, until } from "./run-paceline.js";
+import { readAllTensors } from "../dist/store/checkpoint/safetensors.js";
+import { makePlace, type Place, until } from "./run-paceline.js";
 
 const work = [
   ...["--model", "logistic", "--data", "mnist-parity", "--batch-size", "8"],
@@ -91,4 +93,54 @@ test("elastic sets a straggler aside, which stays a member; the run goes on", as
   assert.equal((await command.end()).exitCode, 130, command.told());
   const lost = (await place.events("run")).filter(({ kind }) => kind === "lost");
   assert.deepEqual(lost, []);
+});
+
+/** All weights of a run's last checkpoint, one after the other. */
+async function weightsOf(place: Place, run: string): Promise<number[]> {
+  const last = (await place.checkpoints(run)).at(-1)!;
+  const path = place.path("runs", run, "checkpoints", last, "model.safetensors");
+  const content = await readFile(path);
+  const read = async (into: Uint8Array, at: number) => void content.copy(into, 0, at);
+  const tensors = await readAllTensors(
+    { bytes: content.length, read, close: async () => {} },
+    path,
+  );
+  return [...tensors.values()].flatMap(({ values }) => [...(values as Float32Array)]);
+}
+
+const normOf = (values: readonly number[]) =>
+  Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+
+test("norms that are watched are those of the checkpoints around a step", async (context) => {
+  const place = await makePlace(context);
+  const rule = ["--optimizer", "sgd", "--weight-decay", "0.1", "--lr-schedule", "constant"];
+  const base = ["train", ...work, ...rule, "-w", "2", "-s", "2", "--epochs", "1"];
+  for (const steps of [5, 6]) {
+    const watch = steps === 6 ? ["--watch", "norms"] : [];
+    const words = [...base, "--max-steps", `${steps}`, ...watch, "--name", `to-${steps}`];
+    const { exitCode, err } = await place.run(words);
+    assert.equal(exitCode, 0, err);
+  }
+  const rows = async (run: string) => {
+    const text = await readFile(place.path("runs", run, "metrics.jsonl"), "utf8");
+    const all = text
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    return all.filter(({ kind }) => kind === "norms");
+  };
+  assert.deepEqual(await rows("to-5"), [], "nothing is measured where nobody asks");
+  const watched = await rows("to-6");
+  assert.deepEqual(
+    watched.map(({ step }) => step),
+    [1, 2, 3, 4, 5, 6],
+  );
+  const [before, after] = [await weightsOf(place, "to-5"), await weightsOf(place, "to-6")];
+  const { weightNorm, gradientNorm, decayNorm } = watched[5];
+  const near = (found: number, wanted: number, share: number) =>
+    assert.ok(Math.abs(found / wanted - 1) < share, `${found} for ${wanted}`);
+  near(weightNorm, normOf(before), 1e-9);
+  near(decayNorm, 0.1 * normOf(before), 1e-6);
+  const gradient = before.map((weight, index) => (weight - after[index]!) / 0.05 - 0.1 * weight);
+  near(gradientNorm, normOf(gradient), 1e-3);
 });

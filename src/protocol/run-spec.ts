@@ -96,6 +96,9 @@ export const stragglerPolicyNames = ["none", "greedy", "elastic"] as const;
 /** One of them. */
 export type StragglerPolicyName = (typeof stragglerPolicyNames)[number];
 
+/** What may be measured of each step. */
+export const watchables = ["norms"] as const;
+
 const cadenceFields = { unit: oneOf(["step", "epoch"]), count: whole(1) };
 
 /** A cadence in global steps or epochs, e.g. 5it or 1e. */
@@ -188,6 +191,18 @@ export const runFields = {
       scope: "run",
     }),
     "none",
+  ),
+  watch: addedLater(
+    option("watch", list(oneOf(watchables), 16), {
+      default: [],
+      defaultText: "nothing",
+      sentence:
+        "what to measure of each step besides the loss, as rows of metrics.jsonl: norms of " +
+        "weights, gradient and weight decay",
+      group: "showing",
+      scope: "run",
+    }),
+    [],
   ),
   reduce: option("reduce", reduction, {
     default: "mean",
