@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { startShapingProxy } from "../dist/bench/proxy/shaping-proxy.js";
+import { startShapingProxy } from "../dist/transport/shaping/shaping-proxy.js";
 import { freePort, makePlace, type Place, type RunningCommand } from "./run-paceline.js";
 
 const cutMs = 2000;

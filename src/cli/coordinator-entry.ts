@@ -7,6 +7,7 @@
  * way it comes first.
  */
 import { toPacelineError } from "../errors.js";
+import { isSudden } from "../protocol/injected-fault.js";
 import type { CoordinatorSnapshot } from "../protocol/run-events.js";
 import { RunReport } from "../report/run-report.js";
 import type { Observer, RunEnd } from "../runtime/observer.js";
@@ -89,7 +90,8 @@ class SupervisedCoordinator {
         say({ type: "fault", fault, step });
         if (fault.kind === "slow-disk") holdDisk(fault.forMs ?? 0);
       });
-      faults.expect(options.inject.filter(({ role }) => role === "coordinator"));
+      const sudden = options.inject.filter(isSudden);
+      faults.expect(sudden.filter(({ role }) => role === "coordinator"));
       const look = () => faults.reached(stepOf(running.snapshot()));
       if (faults.left.length > 0) watch = setInterval(look, injectIntervalMs);
       const { exitCode } = await ended();

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { InjectedFault } from "../protocol/injected-fault.js";
+import type { SuddenFault } from "../protocol/injected-fault.js";
 import { InjectedFaults } from "./injected-faults.js";
 
-const kill: InjectedFault = { kind: "kill", role: "server", rank: 1, at: 5, forMs: null };
-const pause: InjectedFault = { kind: "pause", role: "server", rank: 1, at: 7, forMs: 3000 };
+const kill: SuddenFault = { kind: "kill", role: "server", rank: 1, at: 5, forMs: null };
+const pause: SuddenFault = { kind: "pause", role: "server", rank: 1, at: 7, forMs: 3000 };
 
 test("an injected fault comes once, at its step or at the first that is told after it", () => {
-  const suffered: [InjectedFault, number][] = [];
+  const suffered: [SuddenFault, number][] = [];
   const faults = new InjectedFaults((fault, step) => suffered.push([fault, step]));
   faults.expect([pause]);
   faults.expect([kill]);
@@ -23,7 +23,7 @@ test("an injected fault comes once, at its step or at the first that is told aft
 });
 
 test("of faults that are due at a time each comes, the earlier first", () => {
-  const suffered: InjectedFault[] = [];
+  const suffered: SuddenFault[] = [];
   const faults = new InjectedFaults((fault) => suffered.push(fault));
   faults.expect([pause, kill]);
   faults.reached(20);

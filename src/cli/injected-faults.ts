@@ -2,25 +2,25 @@
  * The faults that are to come upon one process, each when the run reaches its step. Who counts the
  * steps says when: a member does so itself, so that it stops at that step and not a message later.
  */
-import type { InjectedFault } from "../protocol/injected-fault.js";
+import type { SuddenFault } from "../protocol/injected-fault.js";
 
 /** A list of faults, each of which comes once. */
 export class InjectedFaults {
-  readonly #suffer: (fault: InjectedFault, step: number) => void;
-  #left: readonly InjectedFault[] = [];
+  readonly #suffer: (fault: SuddenFault, step: number) => void;
+  #left: readonly SuddenFault[] = [];
 
   /** @param suffer what is done when a fault is due; it may not return. */
-  constructor(suffer: (fault: InjectedFault, step: number) => void) {
+  constructor(suffer: (fault: SuddenFault, step: number) => void) {
     this.#suffer = suffer;
   }
 
   /** Those that have not come. */
-  get left(): readonly InjectedFault[] {
+  get left(): readonly SuddenFault[] {
     return this.#left;
   }
 
   /** Has further faults come. */
-  expect(faults: readonly InjectedFault[]): void {
+  expect(faults: readonly SuddenFault[]): void {
     this.#left = [...this.#left, ...faults].sort((first, second) => first.at - second.at);
   }
 

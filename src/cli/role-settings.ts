@@ -1,5 +1,12 @@
 /** From resolved options to what each role's `start` takes. */
+import { PacelineError } from "../errors.js";
 import type { ResolvedOptions } from "../options/resolved-options.js";
+import {
+  faultText,
+  type InjectedFault,
+  type InjectedStraggler,
+  isStraggler,
+} from "../protocol/injected-fault.js";
 import type { ReachSettings } from "../runtime/role-settings.js";
 import type { CoordinatorSettings } from "../runtime/run-carrier.js";
 import type { ServerSettings } from "../runtime/start-server.js";
@@ -23,7 +30,17 @@ export function serverSettingsOf(options: ResolvedOptions): ServerSettings {
 export function workerSettingsOf(options: ResolvedOptions): WorkerSettings {
   const { rank, threads, kernels, dataDir, cacheDir, traceFile, coordinatorGraceMs } = options;
   const own = { rank, threads, kernels, dataDir, cacheDir, traceFile, coordinatorGraceMs };
-  return { ...reachOf(options), ...own, coordinator: options.coordinator ?? "" };
+  const stragglers = demandStragglers(options.inject);
+  const coordinator = options.coordinator ?? "";
+  return { ...reachOf(options), ...own, stragglers, coordinator };
+}
+
+/** A worker is slow by itself; to be killed or stopped it needs a supervisor. */
+function demandStragglers(faults: readonly InjectedFault[]): readonly InjectedStraggler[] {
+  const other = faults.find((fault) => !isStraggler(fault));
+  if (other === undefined) return faults.filter(isStraggler);
+  const what = `--inject ${faultText(other)} is performed by the supervisor of all members`;
+  throw new PacelineError("usage", `${what}; give it to paceline train, a worker takes stragglers`);
 }
 
 function reachOf(options: ResolvedOptions): ReachSettings {

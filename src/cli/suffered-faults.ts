@@ -3,8 +3,9 @@
  * their steps itself and then stands still, in the middle of what it does, until its supervisor has
  * killed or stopped the process: so nothing of a later moment leaves it.
  */
-import type { InjectedFault } from "../protocol/injected-fault.js";
+import type { SuddenFault } from "../protocol/injected-fault.js";
 import { cutConnections, watchConnections } from "../runtime/process/connection-cut.js";
+import type { StragglerChange } from "../runtime/straggling/straggling-steps.js";
 import { InjectedFaults } from "./injected-faults.js";
 import { type MemberWord, onSupervisorWord, tellSupervisor } from "./supervised.js";
 
@@ -22,7 +23,13 @@ export function sufferedFaults(): (step: number) => void {
   return (step) => faults.reached(step);
 }
 
-function suffer(fault: InjectedFault, step: number): void {
+/** Tells the supervisor when a worker begins to straggle on purpose, and when that is over. */
+export function tellStraggling({ straggler: fault, straggles, step }: StragglerChange): void {
+  const type = straggles ? "suffers" : "recovers";
+  tellSupervisor({ type, fault, step } satisfies MemberWord);
+}
+
+function suffer(fault: SuddenFault, step: number): void {
   const { kind, forMs } = fault;
   tellSupervisor({ type: "suffers", fault, step } satisfies MemberWord);
   if (kind === "cut") {

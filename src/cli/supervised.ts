@@ -1,6 +1,6 @@
 /** What a process does that a supervisor has started. */
 
-import type { InjectedFault } from "../protocol/injected-fault.js";
+import type { InjectedFault, SuddenFault } from "../protocol/injected-fault.js";
 
 /** The part of a process that this needs. */
 export interface ChildProcessSelf {
@@ -16,12 +16,12 @@ export type SupervisorWord =
   /** There is nothing left to stay for. */
   | { readonly type: "end" }
   /** These faults are to come upon it. */
-  | { readonly type: "suffer"; readonly faults: readonly InjectedFault[] };
+  | { readonly type: "suffer"; readonly faults: readonly SuddenFault[] };
 
 /** What a member says to its supervisor. */
 export interface MemberWord {
-  /** A fault's step has come. */
-  readonly type: "suffers";
+  /** A fault's step has come, or it is over with the step before. */
+  readonly type: "suffers" | "recovers";
   readonly fault: InjectedFault;
   readonly step: number;
 }

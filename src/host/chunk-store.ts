@@ -10,6 +10,7 @@ import type { Entry } from "../core/server/entry.js";
 import type { ShardEffect } from "../core/server/shard-events.js";
 import type { Arena } from "../kernels/arena.js";
 import type { Kernels } from "../kernels/kernels.js";
+import { sumOfSquares } from "../kernels/sum-of-squares.js";
 import { statePartCount, updateScalars } from "../kernels/update-rule.js";
 import type { Layout, ParameterGroup } from "../protocol/layout.js";
 import { type ChunkPart, chunkParts } from "../protocol/messages.js";
@@ -116,6 +117,13 @@ export class ChunkStore {
   fold({ chunk, gradients, reduce }: ShardEffect & { readonly type: "fold" }): boolean {
     const inputs = gradients.map(({ slot, examples }) => ({ offset: slot, examples }));
     return this.#kernels.fold(gradients[0]!.slot, inputs, this.#lengthOf(chunk), reduce);
+  }
+
+  /** Sums of the squares of a chunk's weights, and of an entry's gradient as it arrived. */
+  squaresOf({ chunk, gradient }: Entry): { readonly weights: number; readonly gradient: number } {
+    const { weights } = this.#slotsOf(chunk);
+    const [moved, by] = [this.valuesOf(weights, chunk), this.valuesOf(gradient, chunk)];
+    return { weights: sumOfSquares(moved), gradient: sumOfSquares(by) };
   }
 
   /** Moves a chunk's values by an entry; its gradient is read and may still be on its way. */

@@ -48,6 +48,8 @@ export interface ComputeRequest extends StepRange {
   readonly lacking: readonly number[];
   /** The step that will most likely follow, so that its examples may be made ready before. */
   readonly next: StepRange | null;
+  /** How many times its own time the step is to take; 1 if left out. */
+  readonly slow?: number;
 }
 
 /** The computing side. One request is under way at a time. */

@@ -32,6 +32,7 @@ import type {
   RegisterReply,
   RegisterRequest,
 } from "../protocol/messages.js";
+import type { NormReport } from "../protocol/norms.js";
 import type { ResidualChunk, ResidualPlace } from "../protocol/residuals.js";
 import type {
   CoordinatorSnapshot,
@@ -73,6 +74,8 @@ export interface CoordinatorHostParts extends SaverParts {
   inheritance?(): Map<number, Float32Array>;
   onEvent(event: RunEvent): void;
   onEnded(result: RunResult): void;
+  /** A server has measured norms; nobody wants them where it is left out. */
+  onNorms?(report: NormReport): void;
   /** Why a member of this role has nothing to do; nobody says where it is left out. */
   note?(role: MemberRole): string;
   /** Examples of the run that is on, whose feed is central; in memory of their own. */
@@ -325,6 +328,9 @@ export class CoordinatorHost implements CoordinatorService {
     } else {
       line.channel?.close();
       this.#closed(member, line);
+    }
+    if (isAdmitted && message.type === "norms" && member.role === "server") {
+      this.#parts.onNorms?.(message);
     }
     if (isAdmitted) this.tell({ type: "message", member, message }, sender);
   }

@@ -15,6 +15,7 @@ import type { ChunkStore } from "./chunk-store.js";
 import type { Clock } from "./clock.js";
 import type { EffectLoop } from "./effect-loop.js";
 import type { KeptCopies } from "./kept-copies.js";
+import type { NormWatch } from "./norm-watch.js";
 import type { ReplicaInbox } from "./replica-inbox.js";
 import type { HeardTerm } from "./session/heard-term.js";
 import type { Trace } from "./trace.js";
@@ -57,6 +58,8 @@ export interface ServedRun {
   readonly replies: ReplyEncoder;
   readonly inbox: ReplicaInbox;
   readonly copies: KeptCopies;
+  /** Null where the run watches no norms. */
+  readonly norms: NormWatch | null;
   /** Slots with gradients that were folded to something that is not finite. */
   readonly overflown: Set<number>;
   /** The last that was heard of. */

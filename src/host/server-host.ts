@@ -28,6 +28,7 @@ import { type TransferKind, transferEvent, transferObjection } from "./chunk-tra
 import { EffectLoop } from "./effect-loop.js";
 import { entryHeader } from "./entry-text.js";
 import { KeptCopies } from "./kept-copies.js";
+import { normWatchOf } from "./norm-watch.js";
 import { ReplicaInbox } from "./replica-inbox.js";
 import { ServedChannel } from "./served-channel.js";
 import { type Arriving, nothing, type ServedRun, type ServerHostParts } from "./served-run.js";
@@ -55,6 +56,7 @@ export class ServerHost {
 
   /** What the session sends each interval. */
   heartbeat(): HeartbeatBody {
+    this.#tellNorms();
     const activity = this.#job?.shard.activity() ?? "idle";
     const reach = this.#job?.inbox.reach() ?? [];
     return { activity, server: this.#statistics(), worker: null, reach };
@@ -152,6 +154,7 @@ export class ServerHost {
       const job: ServedRun = {
         ...{ spec, arena, layout, shard, loop, store, codecs, replies, overflown, inbox },
         copies: new KeptCopies(store),
+        norms: normWatchOf(spec, this.#parts.index, store),
         view: null,
       };
       this.#job = job;
@@ -167,10 +170,17 @@ export class ServerHost {
   }
 
   #stop(message: CoordinatorMessage & { type: "stop" }): void {
+    this.#tellNorms();
     const server = this.#statistics();
     this.#session?.send({ type: "leave", reason: message.reason, server, worker: null });
     this.close();
     this.#parts.onStop(message);
+  }
+
+  #tellNorms(): void {
+    for (const report of this.#job?.norms?.take() ?? []) {
+      this.#session?.send({ type: "norms", ...report });
+    }
   }
 
   #statistics(): ServerStatistics | null {
@@ -353,6 +363,7 @@ export class ServerHost {
           this.#tellOverflow(entry);
           break;
         }
+        if (job.view !== null) job.norms?.note(entry, group, job.view);
         this.#timed("apply", entry.chunk, () => job.store.apply(entry, group));
         this.#parts.onApplied?.(entry, job.view?.generation ?? 0, job.store.viewsOf(entry.chunk));
         break;

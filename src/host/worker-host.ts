@@ -48,6 +48,8 @@ export interface WorkerHostParts extends WorkerIdentity {
   readonly trace?: Trace | null;
   /** Told of each answer with a chunk before the machine hears of it, if given. */
   onReply?(header: ChunkHeader): void;
+  /** Told of each push before it leaves, if given. */
+  onPush?(header: Pick<ChunkHeader, "step">): void;
   onFinish(end: WorkerEnd): void;
   log(text: string): void;
 }
@@ -126,6 +128,7 @@ export class WorkerHost {
         this.#client?.pull(effect.header);
         break;
       case "push":
+        this.#parts.onPush?.(effect.header);
         this.#client?.push(effect.header);
         break;
       case "compute":

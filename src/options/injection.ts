@@ -9,6 +9,7 @@ import {
 } from "../protocol/injected-fault.js";
 import { alternatives } from "../suggest.js";
 import { duration, type ValueType } from "./option-values.js";
+import { parseStraggler, stragglerPattern } from "./straggler-injection.js";
 
 const lasting = duration(1, 3_600_000);
 const kinds = Object.keys(faultKinds) as FaultKind[];
@@ -18,6 +19,7 @@ const forms = [
   "pause:server=1,at=50,for=3s",
   "cut:worker=0,at=50,for=2s",
   "slow-disk:coordinator=0,at=50,for=3s",
+  "straggler:worker=2,delay=30ms,from=100,to=400",
 ];
 
 /** kill:worker=2,at=50, kill:server=1,at=50 or pause:worker=2,at=50,for=3s. */
@@ -27,9 +29,11 @@ export const injection: ValueType<InjectedFault> = {
   parse(text) {
     const [, written, rest = ""] = /^([^:]*):(.*)$/.exec(text) ?? [];
     if (written === undefined) return { problem: "is not a fault" };
+    if (written === "straggler") return parseStraggler(rest);
     const kind = kinds.find((one) => one === written);
     if (kind === undefined) {
-      return { problem: `has the fault "${written}", which is none of ${kinds.join(", ")}` };
+      const known = [...kinds, "straggler"].join(", ");
+      return { problem: `has the fault "${written}", which is none of ${known}` };
     }
     const roles: readonly FaultRole[] = faultKinds[kind].roles;
     const [member = "", ...others] = rest.split(",");
@@ -57,7 +61,10 @@ export const injection: ValueType<InjectedFault> = {
     return { value: { ...fault, forMs: Math.round(parsed.value) } };
   },
   print: faultText,
-  schema: { type: "string", pattern: `^(${kinds.map(patternOf).join("|")})$` },
+  schema: {
+    type: "string",
+    pattern: `^(${[...kinds.map(patternOf), stragglerPattern].join("|")})$`,
+  },
 };
 
 function patternOf(kind: FaultKind): string {

@@ -182,8 +182,10 @@ export const showingRows: OptionRows<ShowingOptions> = {
     sentence:
       "a fault at a global step: kill, pause or cut (close all connections of) a worker or " +
       "server as soon as one of its chunks is at that step; kill the coordinator, or have its " +
-      "disk stand still (slow-disk), when it hears of the step; may be repeated",
+      "disk stand still (slow-disk), when it hears of the step; or a straggler: a worker whose " +
+      "links have a delay or a bandwidth, or whose steps take slow=2x their time, from=STEP " +
+      "to=STEP or for=STEPS|TIME; may be repeated; worker takes stragglers alone",
     group: "trying",
-    commands: ["train"],
+    commands: ["train", "worker"],
   },
 };

@@ -12,6 +12,7 @@ import type { AssignmentReport } from "./assignment-report.js";
 import type { StepTally, TallyOrder } from "./cut.js";
 import type { MemberRole, ServerReach, WorkerIdentity } from "./identity.js";
 import type { ModelLayout, TensorSpec } from "./layout.js";
+import type { NormReport } from "./norms.js";
 import type { RunSpec } from "./run-spec.js";
 import type { FrameAddresses, View } from "./view.js";
 
@@ -244,6 +245,8 @@ export type MemberMessage =
       readonly server: number;
       readonly incarnation: number;
     }
+  /** A server has measured norms, where the run watches them. */
+  | ({ readonly type: "norms" } & NormReport)
   | { readonly type: "diverged"; readonly step: number; readonly what: string }
   /** The member can't go on; the code is an exit code's name. */
   | { readonly type: "failed"; readonly code: string; readonly reason: string }

@@ -89,6 +89,17 @@ export const stems = ["cifar", "imagenet"] as const;
 /** One of the beginnings. */
 export type Stem = (typeof stems)[number];
 
+/**
+ * What follows when a worker straggles: nothing; greedy has all leave the synchronous part of a
+ * plan for a while; elastic has the straggler stand aside.
+ */
+export const stragglerPolicyNames = ["none", "greedy", "elastic"] as const;
+/** One of them. */
+export type StragglerPolicyName = (typeof stragglerPolicyNames)[number];
+
+/** What may be measured of each step. */
+export const watchables = ["norms"] as const;
+
 const cadenceFields = { unit: oneOf(["step", "epoch"]), count: whole(1) };
 
 /** A cadence in global steps or epochs, e.g. 5it or 1e. */
@@ -182,6 +193,29 @@ export const runFields = {
       scope: "run",
     }),
     "linear",
+  ),
+  stragglerPolicy: addedLater(
+    option("stragglerPolicy", oneOf(stragglerPolicyNames), {
+      default: "none",
+      sentence:
+        "what follows when a worker straggles: elastic has it stand aside while workers keep in " +
+        "step, greedy leaves the synchronous part of a plan until none does",
+      group: "pace",
+      scope: "run",
+    }),
+    "none",
+  ),
+  watch: addedLater(
+    option("watch", list(oneOf(watchables), 16), {
+      default: [],
+      defaultText: "nothing",
+      sentence:
+        "what to measure of each step besides the loss, as rows of metrics.jsonl: norms of " +
+        "weights, gradient and weight decay",
+      group: "showing",
+      scope: "run",
+    }),
+    [],
   ),
   reduce: option("reduce", reduction, {
     default: "mean",

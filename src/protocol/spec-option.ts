@@ -12,7 +12,14 @@ import type { Field, FieldTable, ValueOf } from "./spec-field.js";
 export type OptionScope = "run" | "training";
 
 /** Where help shows the option. */
-export type RunOptionGroup = "cluster" | "pace" | "training" | "input" | "wire" | "keeping";
+export type RunOptionGroup =
+  | "cluster"
+  | "pace"
+  | "training"
+  | "input"
+  | "wire"
+  | "keeping"
+  | "showing";
 
 /** What there is to say of an option besides its key. */
 export interface OptionWords<T> {

@@ -14,6 +14,7 @@ import { type Clock, every } from "../host/clock.js";
 import { CoordinatorHost, type CoordinatorHostParts } from "../host/coordinator-host.js";
 import type { ModelState } from "../host/state-transfer.js";
 import type { Examples, ExamplesRequest } from "../protocol/examples.js";
+import { hasNorms } from "../protocol/norms.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";
 import { checkpointsFolder } from "../store/checkpoint/checkpoint-folder.js";
 import { type CoordinatorStates, folderStates } from "../store/coordinator-state.js";
@@ -165,6 +166,7 @@ export class RunCarrier {
       persist: (record) => this.#keep(record),
       onEvent: (event) => this.#onEvent(event),
       onEnded: (result) => void this.#onEnded(result),
+      onNorms: (report) => this.#current?.record.onNorms(report),
       readExamples: (request) => this.#readExamples(request),
     });
   }
@@ -223,6 +225,7 @@ export class RunCarrier {
     const examples = dataset === null ? null : new ExampleReader(setup.spec, dataset);
     const record = new RunRecord({
       spec: setup.spec,
+      normChunks: setup.layout.chunks.filter(({ group }) => hasNorms(group)).length,
       directory,
       clock: this.#clock,
       isoTime: () => new Date().toISOString(),

@@ -6,9 +6,11 @@
 import { type ErrorCode, errorCodes, toPacelineError } from "../errors.js";
 import type { Clock } from "../host/clock.js";
 import { divergence, explodedLoss } from "../protocol/divergence.js";
+import type { NormReport } from "../protocol/norms.js";
 import type { CoordinatorSnapshot, RunEvent, RunResult } from "../protocol/run-events.js";
 import type { Cadence, RunSpec } from "../protocol/run-spec.js";
 import { type ExperimentFile, metricsLine } from "../store/runs/experiment-file.js";
+import { NormRows } from "../store/runs/norm-rows.js";
 import { RunCounts, type StepRow, workersOn } from "../store/runs/run-counts.js";
 import type { ClusterMember, RunDirectory } from "../store/runs/run-directory.js";
 import { enginesOf, runExperiment } from "../store/runs/run-result.js";
@@ -19,6 +21,8 @@ import { interruptedExitCode } from "./process/signal-exit.js";
 /** What a record is of and where it goes. */
 export interface RunRecordSetup {
   readonly spec: RunSpec;
+  /** Chunks that have norms; none are told of if left out. */
+  readonly normChunks?: number;
   readonly directory: Pick<
     RunDirectory,
     | "path"
@@ -48,6 +52,7 @@ export interface RunRecordSetup {
 export class RunRecord {
   readonly #setup: RunRecordSetup;
   readonly #counts = new RunCounts();
+  readonly #norms: NormRows;
   readonly #startedAt: string;
   /** What the workers have computed with. */
   readonly #engines = new Set<string>();
@@ -61,7 +66,8 @@ export class RunRecord {
   constructor(setup: RunRecordSetup) {
     this.#setup = setup;
     this.#startedAt = setup.isoTime();
-    const { spec, directory, machine, coordinator, inOneProcess } = setup;
+    const { spec, directory, machine, coordinator, inOneProcess, normChunks = 0 } = setup;
+    this.#norms = new NormRows(normChunks);
     const folder = { path: directory.path, name: directory.name };
     directory.tellTrouble((text) => this.onEvent({ kind: "warning", text }));
     this.#tell((observer) =>
@@ -98,6 +104,12 @@ export class RunRecord {
         ? `training in epoch ${event.epoch + 1}`
         : `test at step ${event.step}`;
     this.onEvent({ kind: "warning", text: `${where}: ${exploded}; lower --lr if this persists` });
+  }
+
+  /** Takes what a server has measured of norms: a row in metrics.jsonl for each step. */
+  onNorms(report: NormReport): void {
+    const { directory, isoTime } = this.#setup;
+    for (const row of this.#norms.take(report, isoTime())) directory.metric(row);
   }
 
   /** Takes the coordinator's present picture, some times a second. */

@@ -52,6 +52,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   demandInjectable(options);
   demandComputable(options);
   demandReducible(options, [protocol, ...plan.map((phase) => phase.protocol)]);
+  demandPolicy(options, protocol);
   return {
     ...filled(runFields, options),
     run: facts.run,
@@ -158,6 +159,19 @@ function demandReducible({ reduce, compress }: RunSettings, protocols: readonly 
   const sentence = `${asked} with --compress ${compressionTitle(compress)}`;
   const reason = "which may send most values as 0, or only their signs";
   throw usage(`${sentence}, ${reason}; write --compress none, fp16, bf16 or int8`);
+}
+
+/** Stragglers hold up only those who wait for them, and a plan is left only where there is one. */
+function demandPolicy({ stragglerPolicy, mode }: RunSettings, protocol: Protocol): void {
+  if (stragglerPolicy === "none") return;
+  const asked = `--straggler-policy ${stragglerPolicy}`;
+  if (stragglerPolicy === "greedy") {
+    const sentence = `${asked} leaves the synchronous part of a plan, and a run has one mode`;
+    throw usage(`${sentence}; write --straggler-policy elastic`);
+  }
+  if (paceOf({ protocol }, 0).globalStep === "step") return;
+  const sentence = `${asked} with --mode ${mode}: nobody waits for a straggler there`;
+  throw usage(`${sentence}; write --straggler-policy none, or --mode bsp`);
 }
 
 function demandInjectable({ inject, servers, workers }: RunSettings): void {

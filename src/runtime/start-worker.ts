@@ -5,6 +5,7 @@ import { HeardTerm } from "../host/session/heard-term.js";
 import type { SessionConfig } from "../host/session/member-session.js";
 import { type WorkerEnd, WorkerHost } from "../host/worker-host.js";
 import type { KernelsChoice } from "../kernels/choice.js";
+import { faultText, type InjectedStraggler } from "../protocol/injected-fault.js";
 import type { ViewServer } from "../protocol/view.js";
 import { createRouter, withPatience } from "../transport/frames/routes.js";
 import { createCentralCompute } from "./compute/central-compute.js";
@@ -21,6 +22,8 @@ import {
 import { processClock } from "./process/process-clock.js";
 import { type RoleParts, roleDefaults } from "./role-settings.js";
 import { openTransport } from "./role-transport.js";
+import { Straggling } from "./straggling/straggling.js";
+import { type StragglerChange, straggledWords } from "./straggling/straggling-steps.js";
 import { closeProcessTrace, computeSpansTo, openProcessTrace } from "./trace/process-trace.js";
 import type { TraceFile } from "./trace/trace-file.js";
 
@@ -38,12 +41,16 @@ export interface WorkerSettings extends MemberSettings {
   readonly cacheDir?: string | null;
   /** The file that spans of its pushes and layers go to; none if left out. */
   readonly traceFile?: string | null;
+  /** Steps in which workers are slow on purpose; this one is where it has the rank. */
+  readonly stragglers?: readonly InjectedStraggler[];
 }
 
 /** What is around a worker. */
 export interface WorkerParts extends RoleParts {
   /** Told of each run that has ended; `rank` is the worker's in it. */
   readonly onRunEnd?: (rank: number, end: WorkerEnd) => void;
+  /** Told when it begins to straggle on purpose, and when it is prompt again. */
+  readonly onStraggling?: (change: StragglerChange) => void;
 }
 
 /**
@@ -169,16 +176,38 @@ class StartedWorker implements RunningMember {
       ...{ dataDir, cacheDir, threads, log },
       ...computeSpansTo(trace),
     });
+    const central = createCentralCompute(thread, { ask, ioTimeoutMs: config.ioTimeoutMs });
+    const straggling = this.#stragglingOf(rank);
     return new WorkerHost({
       ...{ transport, clock, rank, incarnation, kernels, trace, log },
-      route: this.#route,
+      route: straggling?.route ?? this.#route,
       ioTimeoutMs: config.ioTimeoutMs,
-      compute: createCentralCompute(thread, { ask, ioTimeoutMs: config.ioTimeoutMs }),
-      onReply: ({ version }) => onChunkStep?.(version),
+      compute: straggling?.around(central) ?? central,
+      onReply: ({ version }) => {
+        straggling?.steps.heard(version);
+        onChunkStep?.(version);
+      },
+      ...(straggling === null ? {} : { onPush: straggling.onPush }),
       onFinish: (end) => {
         onRunEnd?.(rank, end);
         const { outcome, reason, stay } = end;
         if (!stay) void this.#part?.finish().then(() => this.#end({ outcome, reason }));
+      },
+    });
+  }
+
+  /** What makes the worker of this rank slow; null where nothing does. */
+  #stragglingOf(rank: number): Straggling | null {
+    const stragglers = this.#settings.stragglers?.filter((one) => one.rank === rank) ?? [];
+    if (stragglers.length === 0) return null;
+    const { clock, log } = this.#setup;
+    const { transport = roleDefaults.transport, tls = null } = this.#settings;
+    const way = { transport, tls: tls !== null };
+    return new Straggling(stragglers, way, {
+      nowMs: () => clock.nowMs(),
+      tell: (change) => {
+        log(straggledWords(change, faultText(change.straggler)));
+        this.#parts.onStraggling?.(change);
       },
     });
   }

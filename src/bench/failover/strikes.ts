@@ -3,7 +3,7 @@
  * come by turns of equal length, each in the first half of its own, so that copies are made again
  * before the next.
  */
-import type { InjectedFault } from "../../protocol/injected-fault.js";
+import type { SuddenFault } from "../../protocol/injected-fault.js";
 import { Random } from "../../random.js";
 
 /** What faults are drawn from. */
@@ -19,7 +19,7 @@ export interface StrikePlan {
 const lengthsMs = [1000, 6000] as const;
 
 /** The faults, in the order of their steps. */
-export function drawStrikes({ servers, strikes, every, seed }: StrikePlan): InjectedFault[] {
+export function drawStrikes({ servers, strikes, every, seed }: StrikePlan): SuddenFault[] {
   const random = new Random("failover", seed);
   return Array.from({ length: strikes }, (_, turn) => {
     const at = (turn + 1) * every + random.below(Math.ceil(every / 2));

@@ -5,9 +5,9 @@
  */
 import { fileURLToPath } from "node:url";
 import { PacelineError } from "../../errors.js";
+import { startShapingProxy } from "../../transport/shaping/shaping-proxy.js";
 import { type Link, linkTitle } from "../harness/link.js";
 import { LineProcess } from "../harness/peer-process.js";
-import { startShapingProxy } from "../proxy/shaping-proxy.js";
 
 const measuredMs = 500;
 /** A link whose proxy carries less than this share of it is said to be slower than its name. */

@@ -7,8 +7,9 @@
  * for. Workers' own cards are taken to be free, so with more servers than workers the rows are
  * better than such a network would be. The coordinator's sessions carry no values and go directly.
  */
+
+import { type ShapingProxy, startShapingProxy } from "../../transport/shaping/shaping-proxy.js";
 import type { Link } from "../harness/link.js";
-import { type ShapingProxy, startShapingProxy } from "../proxy/shaping-proxy.js";
 import { RunProcess } from "./run-process.js";
 
 /** The commands of one run. */

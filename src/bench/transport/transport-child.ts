@@ -4,7 +4,7 @@
  */
 import { createInterface } from "node:readline";
 import { createMemberTransport } from "../../transport/frames/member-transport.js";
-import { startShapingProxy } from "../proxy/shaping-proxy.js";
+import { startShapingProxy } from "../../transport/shaping/shaping-proxy.js";
 import { EchoAcceptor } from "./echo-acceptor.js";
 
 type Task =

@@ -8,10 +8,17 @@ import { codeOfExit, PacelineError } from "../../errors.js";
 import { withoutSecret } from "../../options/option-values.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
 import type { MemberRole } from "../../protocol/identity.js";
-import { faultText, type InjectedFault } from "../../protocol/injected-fault.js";
+import {
+  faultText,
+  type InjectedFault,
+  isSlowLinked,
+  isStraggler,
+  isSudden,
+} from "../../protocol/injected-fault.js";
 import { lastWordsIn } from "../../runtime/process/last-words.js";
 import { memberFlags, threadsOfEach } from "../../runtime/process/member-process.js";
 import { type MemberExit, Supervisor } from "../../runtime/process/supervisor.js";
+import { unshapedWords } from "../../runtime/straggling/shaped-links.js";
 import { RunTrace } from "../../runtime/trace/process-trace.js";
 import { openSecurity } from "../../transport/credentials/security.js";
 import { CoordinatorChild, type RunPlace } from "../coordinator-child.js";
@@ -41,6 +48,7 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
   });
   try {
     demandCredentials(options);
+    demandShapeable(options);
     await demandData(options, io);
     hasBegun = true;
     const here = { ...options, host: "127.0.0.1" };
@@ -66,6 +74,13 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
 /** What is wrong with a certificate or the token is told before a process is there to refuse it. */
 function demandCredentials(options: ResolvedOptions): void {
   for (const role of ["coordinator", "server", "worker"] as const) openSecurity(role, options);
+}
+
+/** A link that is to be slow has to be a network's. */
+function demandShapeable({ inject, transport }: ResolvedOptions): void {
+  const straggler = inject.find((fault) => isStraggler(fault) && isSlowLinked(fault));
+  if (straggler === undefined || transport !== "unix") return;
+  throw new PacelineError("usage", `--inject ${faultText(straggler)}: ${unshapedWords}`);
 }
 
 /** Reads it whole: what is wrong with a file is told before there is a folder. */
@@ -114,6 +129,7 @@ class Members {
       greeting: (role, rank) => this.#faultsOf(role, rank),
       onWord: (role, rank, word) => {
         const { type, fault, step } = word as MemberWord;
+        if (type === "recovers") this.#recovered(fault, step);
         const member = this.#supervisor
           .pids()
           .find((one) => one.role === role && one.rank === rank);
@@ -142,6 +158,11 @@ class Members {
     }
   }
 
+  #recovered(fault: InjectedFault, step: number): void {
+    const name = `${fault.role}-${fault.rank}`;
+    this.#io.stderr.write(`${name} is prompt again from step ${step} on: ${faultText(fault)}\n`);
+  }
+
   /** Says which faults did not happen. */
   tellOfFaultsLeft(): void {
     for (const fault of this.#faults) {
@@ -150,7 +171,8 @@ class Members {
   }
 
   #faultsOf(role: MemberRole, rank: number): SupervisorWord | null {
-    const faults = this.#faults.filter((one) => one.role === role && one.rank === rank);
+    const sudden = this.#faults.filter(isSudden);
+    const faults = sudden.filter((one) => one.role === role && one.rank === rank);
     return faults.length === 0 ? null : { type: "suffer", faults };
   }
 
@@ -204,6 +226,8 @@ function memberArguments(
   ];
   if (role === "server") return ["server", ...shared, ...ways, "--port", "0"];
   if (options.cacheDir === "") throw new PacelineError("usage", "--cache-dir is empty");
+  const stragglers = options.inject.filter((one) => isStraggler(one) && one.rank === rank);
+  ways.push(`--inject=${stragglers.map(faultText).join(";")}`);
   ways.push(`--threads=${options.threads ?? "none"}`);
   if (options.feed === "central") return ["worker", ...shared, ...ways];
   const data = ["--cache-dir", options.cacheDir];

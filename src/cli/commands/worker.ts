@@ -10,7 +10,7 @@ import {
 } from "../../store/runs/experiment-file.js";
 import { memberLog, untilMemberEnds } from "../member-command.js";
 import { workerSettingsOf } from "../role-settings.js";
-import { sufferedFaults } from "../suffered-faults.js";
+import { sufferedFaults, tellStraggling } from "../suffered-faults.js";
 import { exitWithParent, isSupervised } from "../supervised.js";
 
 /** Runs the command; resolves to the exit code. */
@@ -26,7 +26,7 @@ export async function worker(options: ResolvedOptions, io: CommandIo): Promise<n
   };
   const member = await startWorker(workerSettingsOf(options), {
     ...{ log, onRunEnd },
-    onChunkStep: sufferedFaults(),
+    ...{ onChunkStep: sufferedFaults(), onStraggling: tellStraggling },
   });
   const { drainWithinMs } = options;
   const manners = { isSupervised: isSupervised(), drainWithinMs, log };

@@ -1,10 +1,14 @@
 /**
  * Who takes part in training, seen from outside of it: are there enough workers (shortage.ts), does
- * everybody reach the servers.
+ * everybody reach the servers, does anybody straggle (stragglers/straggler-watch.ts).
  */
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { Absences, judgeReach } from "../members/reach.js";
 import type { Member, Roster } from "../members/roster.js";
+import { stragglerPolicies } from "../stragglers/straggler-policy.js";
+import { StragglerWatch } from "../stragglers/straggler-watch.js";
+import type { CoordinatorEffect } from "./coordinator-events.js";
+import { dismissalOf } from "./draining.js";
 import { type Ending, endingUnreached } from "./run-ending.js";
 import { Shortage } from "./shortage.js";
 import type { Training } from "./training.js";
@@ -39,6 +43,9 @@ export interface AttendancePort {
   lose(member: Member, reason: string): void;
   tell(news: string): void;
   close(ending: Ending): void;
+  perform(effect: CoordinatorEffect): void;
+  /** Goes over to another way to keep pace; nothing where the run has but one. */
+  switchTo?(to: "asp" | "bsp", reason: string): void;
 }
 
 /** The attendance of one run. */
@@ -46,6 +53,8 @@ export class Attendance {
   readonly #config: AttendanceConfig;
   readonly #shortage: Shortage;
   readonly #absences = new Absences();
+  /** Null where nothing follows from straggling: nobody is watched for it. */
+  #stragglers: StragglerWatch | null = null;
 
   constructor(config: AttendanceConfig) {
     this.#config = config;
@@ -64,13 +73,18 @@ export class Attendance {
     else this.#shortage.giveUp(rank);
   }
 
-  /** True unless the rank was taken out for a while that is not over. */
+  /** True unless the rank was taken out for a while that is not over, or stands aside. */
   mayTakePart(rank: number, nowMs: number): boolean {
-    return !this.#absences.has(rank, nowMs);
+    const isAside = this.#stragglers !== null && this.#stragglers.whyAside(rank) !== null;
+    return !isAside && !this.#absences.has(rank, nowMs);
   }
 
   /** Looks at everybody who is there, and has done what follows. */
   attend({ training, roster, spec }: AttendanceScene, nowMs: number, port: AttendancePort): void {
+    if (spec.stragglerPolicy !== "none") {
+      this.#stragglers ??= new StragglerWatch(stragglerPolicies[spec.stragglerPolicy]);
+      watchStragglers(this.#stragglers, { training, roster, spec }, nowMs, port);
+    }
     for (const member of this.#readmitted(training, roster, nowMs)) training.onReady(member, nowMs);
     const { lost, news, alone, ending } = this.#judge(training, roster, spec, nowMs);
     for (const { member, reason } of lost) port.lose(member, reason);
@@ -121,5 +135,45 @@ export class Attendance {
     const remedy = "lower the minimum of --workers";
     const ending: Ending = { outcome: "failed", code: "too_few_workers", reason, remedy };
     return { lost, news, ending, alone: false };
+  }
+}
+
+/** Looks for stragglers while all train, and has done what the policy decides. */
+function watchStragglers(
+  watch: StragglerWatch,
+  { training, roster, spec }: AttendanceScene,
+  nowMs: number,
+  { perform, switchTo }: AttendancePort,
+): void {
+  if (!training.running) return;
+  const active = roster.all("worker").filter(({ rank, incarnation, dismissal }) => {
+    return training.isActive(rank, incarnation) && dismissal === null;
+  });
+  const workers = active.flatMap(({ rank, incarnation, worker }) => {
+    return worker === null ? [] : [{ rank, incarnation, ...worker }];
+  });
+  const activities = roster.all("server").map(({ activity }) => activity);
+  const inStep = training.pace.globalStep === "step";
+  const ranks = active.map(({ rank }) => rank);
+  const run = { inStep, isShareMet: false, active: ranks, least: spec.workersMin };
+  const { news, decision } = watch.look({ workers, activities }, run, nowMs);
+  const tell = (text: string) => perform({ type: "event", event: { kind: "info", text } });
+  for (const text of news) tell(text);
+  for (const member of roster.all("worker")) {
+    const why = watch.whyAside(member.rank);
+    const isReady = member.readyFor === spec.run && member.dismissal === null;
+    if (why !== null && isReady) member.activity = `stands aside: ${why}`;
+  }
+  if (decision === null) return;
+  if (decision.kind === "switch") {
+    switchTo?.(decision.to, decision.reason);
+    return;
+  }
+  tell(decision.reason);
+  if (decision.kind === "restore") return;
+  for (const rank of decision.ranks) {
+    const member = roster.get("worker", rank);
+    const text = `worker-${rank} stands aside as a straggler`;
+    if (member?.dismissal === null) perform(dismissalOf(member, text, true, true));
   }
 }

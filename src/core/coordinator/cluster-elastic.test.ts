@@ -116,6 +116,24 @@ for (const protocol of everyProtocol) {
   });
 }
 
+for (const [protocol, hard] of [
+  [{ mode: "bsp" }, [78]],
+  [{ mode: "ssp", staleness: 2 }, [3, 10, 13]],
+] as const) {
+  test(`${nameOf(protocol)}: one that comes while others come to rest for want of it`, () => {
+    for (const seed of hard) {
+      const spec = { feed: "static", protocol, workersMin: 3, trainExamples: 1200, epochs: 1 };
+      const cluster = begin(seed, 3, spec as Partial<RunSpec>, { chunks: 3, computeMs: 40 });
+      cluster.run(1, () => cluster.coordinator.snapshot(cluster.nowMs).globalSteps >= 4);
+      cluster.startMember("worker", 3);
+      const untilMs = cluster.nowMs + 20 + (seed % 7) * 20;
+      cluster.run(1, () => cluster.nowMs > untilMs);
+      cluster.kill(cluster.worker(0)!, "exited");
+      assert.equal(cluster.run().result.outcome, "done", `seed ${seed}`);
+    }
+  });
+}
+
 test("a run that waits in vain ends with a checkpoint, when its time is over", () => {
   for (const seed of seeds) {
     const config = { waitForWorkersMs: 20_000 };

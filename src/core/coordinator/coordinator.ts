@@ -464,6 +464,7 @@ export class Coordinator {
       lose: (member, reason) => this.#lose(member, reason),
       tell: (text) => this.#emit({ kind: "warning", text }),
       close: (ending) => this.#close(ending),
+      perform: this.#perform,
     });
   }
 

@@ -121,11 +121,19 @@ function switched(protocol: Protocol, { phase, training }: DrainScene): OrderAns
   return training.phases.ask(protocol);
 }
 
-/** Tells a member to leave; `afterStep` has a worker complete its step first. */
-export function dismissalOf(member: Member, text: string, afterStep = false): CoordinatorEffect {
+/**
+ * Tells a member to leave; `afterStep` has a worker complete its step first, and one that is to
+ * `stay` registers again.
+ */
+export function dismissalOf(
+  member: Member,
+  text: string,
+  afterStep = false,
+  stay = false,
+): CoordinatorEffect {
   const { role, rank } = member;
   member.dismissal = text;
-  const about = { reason: text, outcome: "interrupted", stay: false, afterStep } as const;
+  const about = { reason: text, outcome: "interrupted", stay, afterStep } as const;
   return { type: "send", role, rank, message: { type: "stop", ...about } };
 }
 

@@ -244,11 +244,9 @@ export class Standstill {
     this.#settle(this.#pause?.shortened(rank, step - 1) ?? []);
   }
 
-  /** A worker rests; true if it was asked to. */
-  paused(rank: number, { pause }: MemberMessage & { readonly type: "paused" }): boolean {
-    if (this.#pause?.id !== pause) return false;
-    this.#pause.rested(rank);
-    return true;
+  /** A worker rests. */
+  paused(rank: number, { pause }: MemberMessage & { readonly type: "paused" }): void {
+    if (this.#pause?.id === pause) this.#pause.rested(rank);
   }
 
   /** A worker stands at the barrier. */

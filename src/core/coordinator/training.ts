@@ -310,8 +310,9 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
         this.#still.answered(rank, message);
         break;
       case "paused": {
-        const isAsked = this.#still.paused(rank, message);
-        if (isAsked && message.position >= 0) this.#account.work.restsBefore(rank, message.step);
+        // It rests there too where the pause was lifted before it said so.
+        this.#still.paused(rank, message);
+        if (message.position >= 0) this.#account.work.restsBefore(rank, message.step);
         break;
       }
       case "tallied":

@@ -43,7 +43,7 @@ export type ThreadRequest =
     }
   | ({ readonly type: "compute"; readonly job: number; readonly askedMs: number } & Pick<
       ComputeRequest,
-      "step" | "epoch" | "range" | "next"
+      "step" | "epoch" | "range" | "next" | "slow"
     > &
       Sent)
   | ({ readonly type: "evaluate"; readonly job: number; readonly range: Range } & Sent);
@@ -171,11 +171,11 @@ class ComputeThreadSide {
       this.#report({ job, type: "evaluated", ...compute.evaluate(request.range, request.sent) });
       return;
     }
-    const { step, sent, askedMs, next } = request;
+    const { step, sent, askedMs, next, slow = 1 } = request;
     const onReady = (chunks: readonly number[]) => {
       this.#report({ job, type: "ready", step, chunks });
     };
-    const outcome = compute.compute(request, rank, onReady, { sent, gate, askedMs });
+    const outcome = compute.compute(request, rank, onReady, { sent, gate, askedMs, slow });
     this.#report({ job, type: "computed", step, outcome });
     if (next !== null) compute.makeAhead(next, rank);
     if (spans.length > 0) this.#report({ job, type: "spans", spans: spans.splice(0) });

@@ -17,7 +17,7 @@ import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import type { ThreadSpan } from "./compute-entry.js";
 import { createComputeThread } from "./compute-thread.js";
 import { initialState, layoutOf } from "./initial-state.js";
-import { StepComputer } from "./step-computer.js";
+import { type ComputedStep, StepComputer } from "./step-computer.js";
 
 let folder = "";
 let dataDir = "";
@@ -169,6 +169,39 @@ describe("a compute thread", () => {
       same.job.compute(next, 0, () => {});
       assert.deepEqual(job.gradients, same.gradients);
     });
+  });
+
+  test("takes 3 times its own time for a slowed step, with the same gradients", async () => {
+    const same = await direct(spec);
+    const slowed: number[] = [];
+    let step = { startMs: 0, endMs: 0 };
+    const port = createComputeThread({
+      ...{ dataDir, cacheDir: null, log: () => {} },
+      onSpan: (span) => {
+        if (span.name === "step 0") step = span;
+      },
+    });
+    const ear = new Ear();
+    const job = await port.prepare(spec, 0, {
+      ...ear.listener,
+      onComputed: (number, outcome) => {
+        slowed.push((outcome as ComputedStep).slowedSeconds);
+        ear.listener.onComputed(number, outcome);
+      },
+    });
+    job.parameters.set(initialState(spec, job.layout).weights);
+    for (const slow of [1, 3]) {
+      await ear.after(() => port.compute({ step: 0, epoch: 0, range, ...alone, slow }));
+      same.job.compute({ step: 0, epoch: 0, range }, 0, () => {});
+      assert.deepEqual(job.gradients, same.gradients);
+    }
+    // Spans are told after the step, and all are there before the thread says anything else.
+    await ear.after(() => port.evaluate({ start: 0, end: 8 }));
+    await port.close();
+    const [promptSeconds, slowedSeconds] = slowed as [number, number];
+    assert.equal(promptSeconds, 0);
+    const ownSeconds = (step.endMs - step.startMs) / 1000 - slowedSeconds;
+    assert.ok(slowedSeconds >= 1.99 * ownSeconds, `${slowedSeconds} s beside ${ownSeconds} s`);
   });
 
   test("tells what a step consists of, and that its batch was made ahead", async () => {

@@ -97,10 +97,10 @@ class ComputeThread implements BatchComputePort {
   }
 
   compute(request: ComputeRequest, sent: SentBatch | null = null): void {
-    const { step, epoch, range, lacking, next } = request;
+    const { lacking, ...asked } = request;
     const askedMs = performance.timeOrigin + performance.now();
     this.#gate?.lack(lacking);
-    this.#ask({ type: "compute", job: this.#jobs, step, epoch, range, next, askedMs, sent });
+    this.#ask({ type: "compute", job: this.#jobs, ...asked, askedMs, sent });
   }
 
   arrived(chunk: number): void {

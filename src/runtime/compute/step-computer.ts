@@ -17,6 +17,7 @@ import { BatchMaker } from "./batch-maker.js";
 import { ExampleReader } from "./example-reader.js";
 import { layoutOf, modelOf } from "./initial-state.js";
 import type { SentBatch } from "./sent-examples.js";
+import { blockFor, SlowedStep } from "./slowed-step.js";
 
 /** What a job is made of. */
 export interface StepComputerParts {
@@ -28,6 +29,8 @@ export interface StepComputerParts {
   readonly gradients: Float32Array;
   /** For measuring; never part of a result. */
   readonly nowMs: () => number;
+  /** How a step that is slowed on purpose waits; it blocks the thread if left out. */
+  readonly wait?: (ms: number) => void;
   /** Hears what took from when to when. */
   readonly onSpan?: SpanListener;
 }
@@ -44,6 +47,8 @@ export interface ComputedStep {
   readonly inputSeconds: number;
   /** Seconds that it waited for parameters. */
   readonly waitSeconds: number;
+  /** Seconds that it waited as it was slowed on purpose. */
+  readonly slowedSeconds: number;
 }
 
 /** What surrounds a step where others go on beside it. */
@@ -54,6 +59,8 @@ export interface StepSurroundings {
   readonly gate?: ArrivalGate;
   /** When the step was asked for; when it was begun unless told. */
   readonly askedMs?: number;
+  /** How many times its own time it is to take; 1 if left out. */
+  readonly slow?: number;
 }
 
 /** A model bound to memory and data. */
@@ -61,6 +68,7 @@ export class StepComputer {
   readonly #spec: RunSpec;
   readonly #batches: BatchMaker;
   readonly #nowMs: () => number;
+  readonly #wait: (ms: number) => void;
   readonly #onSpan: SpanListener;
   readonly #executor: Executor;
   readonly #chunks: ChunksOfTensors;
@@ -82,6 +90,7 @@ export class StepComputer {
     this.#chunks = new ChunksOfTensors(layout);
     this.#batches = new BatchMaker(spec, reader, batchMax, nowMs);
     this.#nowMs = nowMs;
+    this.#wait = parts.wait ?? blockFor;
     this.#onSpan = parts.onSpan ?? (() => {});
   }
 
@@ -95,9 +104,10 @@ export class StepComputer {
     about: StepRange,
     rank: number,
     onReady: (chunks: readonly number[]) => void,
-    { sent = null, gate, askedMs = this.#nowMs() }: StepSurroundings = {},
+    { sent = null, gate, askedMs = this.#nowMs(), slow = 1 }: StepSurroundings = {},
   ): ComputedStep {
     this.#chunks.begin();
+    const slowed = new SlowedStep({ slow, nowMs: this.#nowMs, wait: this.#wait });
     const made = this.#batches.ofStep(about, rank, sent);
     const companion = new Companion(this.#chunks, gate, this.#nowMs, this.#onSpan);
     const stepSeed = ["dropout", this.#spec.seed, rank, about.step];
@@ -107,10 +117,13 @@ export class StepComputer {
       stepSeed,
       (tensor) => {
         const chunks = this.#chunks.finish(tensor);
-        if (chunks.length > 0) onReady(chunks);
+        if (chunks.length === 0) return;
+        slowed.catchUp(companion.waitedMs);
+        onReady(chunks);
       },
       companion,
     );
+    slowed.catchUp(companion.waitedMs);
     const endedMs = this.#nowMs();
     this.#onSpan(made.isAhead ? "input ahead" : "input", made.startedMs, made.endedMs);
     this.#onSpan(`step ${about.step}`, startedMs, endedMs);
@@ -126,6 +139,7 @@ export class StepComputer {
       correct,
       inputSeconds: Math.max(0, inputMs) / 1000,
       waitSeconds: companion.waitedMs / 1000,
+      slowedSeconds: slowed.slowedMs / 1000,
     };
   }
 

@@ -4,9 +4,9 @@ import { fork } from "node:child_process";
 import { connect, createServer } from "node:net";
 import { afterEach, test } from "node:test";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
-import { startShapingProxy } from "../../bench/proxy/shaping-proxy.js";
 import type { PacelineError } from "../../errors.js";
 import { emptyHeader } from "../../protocol/messages.js";
+import { startShapingProxy } from "../shaping/shaping-proxy.js";
 import {
   Coordinator,
   hello,

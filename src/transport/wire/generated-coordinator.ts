@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/coordinator.proto.
  */
 export const file_paceline_v1_coordinator: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJ7CgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0SCwoDcnVuGAYgASgJIkEKB1JlZnVzZWQSJgoEY29kZRgBIAEoDjIYLnBhY2VsaW5lLnYxLlJlZnVzYWxDb2RlEg4KBnJlYXNvbhgCIAEoCSJaCg5NZW1iZXJJZGVudGl0eRIlCgRyb2xlGAEgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIMCgRyYW5rGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEIosGCg1NZW1iZXJNZXNzYWdlEisKBG9wZW4YASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eUgAEisKCWhlYXJ0YmVhdBgCIAEoCzIWLnBhY2VsaW5lLnYxLkhlYXJ0YmVhdEgAEiMKBXJlYWR5GAMgASgLMhIucGFjZWxpbmUudjEuUmVhZHlIABIoCgh2aWV3X2FjaxgEIAEoCzIULnBhY2VsaW5lLnYxLlZpZXdBY2tIABI2Cg9hc3NpZ25tZW50X2RvbmUYBSABKAsyGy5wYWNlbGluZS52MS5Bc3NpZ25tZW50RG9uZUgAEisKCWV2YWx1YXRlZBgGIAEoCzIWLnBhY2VsaW5lLnYxLkV2YWx1YXRlZEgAEicKB3BhdXNpbmcYByABKAsyFC5wYWNlbGluZS52MS5QYXVzaW5nSAASJQoGcGF1c2VkGAggASgLMhMucGFjZWxpbmUudjEuUGF1c2VkSAASKQoIZGl2ZXJnZWQYCSABKAsyFS5wYWNlbGluZS52MS5EaXZlcmdlZEgAEiUKBmZhaWxlZBgKIAEoCzITLnBhY2VsaW5lLnYxLkZhaWxlZEgAEiMKBWxlYXZlGAsgASgLMhIucGFjZWxpbmUudjEuTGVhdmVIABI8ChJhc3NpZ25tZW50X3JlZnVzZWQYDCABKAsyHi5wYWNlbGluZS52MS5Bc3NpZ25tZW50UmVmdXNlZEgAEjYKD2JhcnJpZXJfcmVhY2hlZBgNIAEoCzIbLnBhY2VsaW5lLnYxLkJhcnJpZXJSZWFjaGVkSAASKgoJY2F1Z2h0X3VwGA4gASgLMhUucGFjZWxpbmUudjEuQ2F1Z2h0VXBIABInCgd0YWxsaWVkGA8gASgLMhQucGFjZWxpbmUudjEuVGFsbGllZEgAEikKCHJldHVybmVkGBAgASgLMhUucGFjZWxpbmUudjEuUmV0dXJuZWRIABInCgdsZWF2aW5nGBEgASgLMhQucGFjZWxpbmUudjEuTGVhdmluZ0gAQgYKBGJvZHkiqgQKEkNvb3JkaW5hdG9yTWVzc2FnZRIyCg1oZWFydGJlYXRfYWNrGAEgASgLMhkucGFjZWxpbmUudjEuSGVhcnRiZWF0QWNrSAASJwoHcHJlcGFyZRgCIAEoCzIULnBhY2VsaW5lLnYxLlByZXBhcmVIABIoCgR2aWV3GAMgASgLMhgucGFjZWxpbmUudjEuVmlld01lc3NhZ2VIABIhCgR3b3JrGAQgASgLMhEucGFjZWxpbmUudjEuV29ya0gAEikKCGV2YWx1YXRlGAUgASgLMhUucGFjZWxpbmUudjEuRXZhbHVhdGVIABIjCgVwYXVzZRgGIAEoCzISLnBhY2VsaW5lLnYxLlBhdXNlSAASKAoIcGF1c2VfYXQYByABKAsyFC5wYWNlbGluZS52MS5QYXVzZUF0SAASJQoGcmVzdW1lGAggASgLMhMucGFjZWxpbmUudjEuUmVzdW1lSAASLQoKZXZhbHVhdGlvbhgJIAEoCzIXLnBhY2VsaW5lLnYxLkV2YWx1YXRpb25IABIhCgRzdG9wGAogASgLMhEucGFjZWxpbmUudjEuU3RvcEgAEicKB2JhcnJpZXIYCyABKAsyFC5wYWNlbGluZS52MS5CYXJyaWVySAASIwoFdGFsbHkYDCABKAsyEi5wYWNlbGluZS52MS5UYWxseUgAEiEKBG1vdmUYDSABKAsyES5wYWNlbGluZS52MS5Nb3ZlSABCBgoEYm9keSLWAQoJSGVhcnRiZWF0EhAKCHNlcXVlbmNlGAEgASgEEhAKCHJlY2VpdmVkGAIgASgEEhAKCGFjdGl2aXR5GAMgASgJEi0KBnNlcnZlchgEIAEoCzIdLnBhY2VsaW5lLnYxLlNlcnZlclN0YXRpc3RpY3MSLQoGd29ya2VyGAUgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcxIMCgR0ZXJtGAYgASgNEicKBXJlYWNoGAcgAygLMhgucGFjZWxpbmUudjEuU2VydmVyUmVhY2giWQoLU2VydmVyUmVhY2gSDgoGc2VydmVyGAEgASgNEhQKDHVucmVhY2hlZF9tcxgCIAEoBBIPCgdyZWZ1c2VkGAMgASgIEhMKC2luY2FybmF0aW9uGAQgASgEItECChBTZXJ2ZXJTdGF0aXN0aWNzEhMKC3ZlcnNpb25fbWluGAEgASgEEhMKC3ZlcnNpb25fbWF4GAIgASgEEg4KBmNodW5rcxgDIAEoBBIOCgZwdXNoZXMYBCABKAQSDwoHdXBkYXRlcxgFIAEoBBIWCg51cGRhdGVfc2Vjb25kcxgGIAEoARIVCg1zdGFsZW5lc3Nfc3VtGAcgASgEEhcKD3N0YWxlbmVzc19jb3VudBgIIAEoBBIVCg1zdGFsZW5lc3NfbWF4GAkgASgEEhAKCHJlamVjdGVkGAogASgEEhIKCmR1cGxpY2F0ZXMYCyABKAQSEgoKdG9ybl9zdGVwcxgMIAEoBBIQCghieXRlc19pbhgNIAEoBBIRCglieXRlc19vdXQYDiABKAQSCgoCbHIYDyABKAESGAoQc3RhbGVuZXNzX2NvdW50cxgQIAMoBCK/AQoQV29ya2VyU3RhdGlzdGljcxINCgVjbG9jaxgBIAEoBBIQCghleGFtcGxlcxgCIAEoBBIQCghsb3NzX3N1bRgDIAEoARISCgpsb3NzX2NvdW50GAQgASgEEhcKD2NvbXB1dGVfc2Vjb25kcxgFIAEoARIUCgx3YWl0X3NlY29uZHMYBiABKAESDQoFc3RlcHMYByABKAQSDwoHY29ycmVjdBgIIAEoBBIVCg1pbnB1dF9zZWNvbmRzGAkgASgBImIKBVJlYWR5EgsKA3J1bhgBIAEoCRIoCgd0ZW5zb3JzGAIgAygLMhcucGFjZWxpbmUudjEuVGVuc29yU3BlYxIOCgZlbmdpbmUYAyABKAkSEgoKYWxnb3JpdGhtcxgEIAMoCSJVCgpUZW5zb3JTcGVjEgwKBG5hbWUYASABKAkSDQoFc2hhcGUYAiADKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cCJ6CgdWaWV3QWNrEgwKBHZpZXcYASABKAQSEwoLc2VhbGVkX3N0ZXAYAiABKBISEQoJY2xvY2tfbWluGAMgASgEEigKCGRlcGFydGVkGAQgAygLMhYucGFjZWxpbmUudjEuRGVwYXJ0dXJlEg8KB3ZlcnNpb24YBSABKBIiUgoJRGVwYXJ0dXJlEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSEAoIc3RlcF9taW4YAyABKBISEAoIc3RlcF9tYXgYBCABKBIivwEKDkFzc2lnbm1lbnREb25lEhIKCmFzc2lnbm1lbnQYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSDwoHc2tpcHBlZBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIPCgdzZWNvbmRzGAUgASgBEg8KB2NvcnJlY3QYBiABKAQSDwoHZHJvcHBlZBgHIAEoBBIxCgpzdGF0aXN0aWNzGAggASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyI3ChFBc3NpZ25tZW50UmVmdXNlZBISCgphc3NpZ25tZW50GAEgASgEEg4KBnJlYXNvbhgCIAEoCSIjCgVSYW5nZRINCgVzdGFydBgBIAEoBBILCgNlbmQYAiABKAQidwoJRXZhbHVhdGVkEhIKCmV2YWx1YXRpb24YASABKAQSIQoFcmFuZ2UYAiABKAsyEi5wYWNlbGluZS52MS5SYW5nZRIPCgdjb3JyZWN0GAMgASgEEhAKCGxvc3Nfc3VtGAQgASgBEhAKCHZlcnNpb25zGAUgAygEIqABCgdUYWxsaWVkEgsKA2N1dBgBIAEoBBIQCghleGFtcGxlcxgCIAEoBBIPCgdkcm9wcGVkGAMgASgEEhAKCGxvc3Nfc3VtGAQgASgBEg8KB2NvcnJlY3QYBSABKAQSDwoHc2Vjb25kcxgGIAEoARIxCgpzdGF0aXN0aWNzGAcgASgLMh0ucGFjZWxpbmUudjEuV29ya2VyU3RhdGlzdGljcyImCgdQYXVzaW5nEg0KBXBhdXNlGAEgASgEEgwKBHN0ZXAYAiABKBIiNwoGUGF1c2VkEg0KBXBhdXNlGAEgASgEEhAKCHBvc2l0aW9uGAIgASgSEgwKBHN0ZXAYAyABKBIiRQoOQmFycmllclJlYWNoZWQSDwoHYmFycmllchgBIAEoBBIRCglyZXNpZHVhbHMYAiABKAQSDwoHcHJvYmxlbRgDIAEoCSJXCghSZXR1cm5lZBISCgphc3NpZ25tZW50GAEgASgEEgwKBHN0ZXAYAiABKBISKQoEZG9uZRgDIAEoCzIbLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnREb25lIj4KCENhdWdodFVwEg0KBWNodW5rGAEgASgNEg4KBnNlcnZlchgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBCImCghEaXZlcmdlZBIMCgRzdGVwGAEgASgSEgwKBHdoYXQYAiABKAkiJgoGRmFpbGVkEgwKBGNvZGUYASABKAkSDgoGcmVhc29uGAIgASgJIhkKB0xlYXZpbmcSDgoGcmVhc29uGAEgASgJInUKBUxlYXZlEg4KBnJlYXNvbhgBIAEoCRItCgZzZXJ2ZXIYAiABKAsyHS5wYWNlbGluZS52MS5TZXJ2ZXJTdGF0aXN0aWNzEi0KBndvcmtlchgDIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MiYgoMSGVhcnRiZWF0QWNrEhAKCHNlcXVlbmNlGAEgASgEEhAKCHJlY2VpdmVkGAIgASgEEgwKBHRlcm0YAyABKA0SEgoKc2luY2VfdGVybRgEIAEoDRIMCgRub3RlGAUgASgJIhYKBE1vdmUSDgoGcmVhc29uGAEgASgJImoKB1ByZXBhcmUSIgoEc3BlYxgBIAEoCzIULnBhY2VsaW5lLnYxLlJ1blNwZWMSEQoJcmVzaWR1YWxzGAIgASgIEigKBmxheW91dBgDIAEoCzIYLnBhY2VsaW5lLnYxLk1vZGVsTGF5b3V0ImIKC01vZGVsTGF5b3V0EioKB3RlbnNvcnMYASADKAsyGS5wYWNlbGluZS52MS5QbGFjZWRUZW5zb3ISJwoGY2h1bmtzGAIgAygLMhcucGFjZWxpbmUudjEuQ2h1bmtQbGFjZSJ3CgxQbGFjZWRUZW5zb3ISDAoEbmFtZRgBIAEoCRINCgVzaGFwZRgCIAMoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwEg4KBm9mZnNldBgEIAEoBBIOCgZsZW5ndGgYBSABKAQiWAoKQ2h1bmtQbGFjZRIOCgZvZmZzZXQYASABKAQSDgoGbGVuZ3RoGAIgASgNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiLgoLVmlld01lc3NhZ2USHwoEdmlldxgBIAEoCzIRLnBhY2VsaW5lLnYxLlZpZXciMwoEV29yaxIrCgphc3NpZ25tZW50GAEgASgLMhcucGFjZWxpbmUudjEuQXNzaWdubWVudCJqCgpBc3NpZ25tZW50EgoKAmlkGAEgASgEEg0KBWVwb2NoGAIgASgEEg0KBXN0YXJ0GAMgASgEEgsKA2VuZBgEIAEoBBISCgpmaXJzdF9zdGVwGAUgASgEEhEKCWxhc3Rfc3RlcBgGIAEoBCJBCghFdmFsdWF0ZRISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2UiFgoFUGF1c2USDQoFcGF1c2UYASABKAQiNgoFVGFsbHkSCwoDY3V0GAEgASgEEhIKCmFzc2lnbm1lbnQYAiABKAQSDAoEc3RlcBgDIAEoEiImCgdQYXVzZUF0Eg0KBXBhdXNlGAEgASgEEgwKBHN0ZXAYAiABKBIiFwoGUmVzdW1lEg0KBXBhdXNlGAEgASgEIhoKB0JhcnJpZXISDwoHYmFycmllchgBIAEoBCJSCgpFdmFsdWF0aW9uEg0KBWVwb2NoGAEgASgEEg0KBWZpbmFsGAIgASgIEhgKEGFjY3VyYWN5X3BlcmNlbnQYAyABKAESDAoEbG9zcxgEIAEoASJfCgRTdG9wEg4KBnJlYXNvbhgBIAEoCRIlCgdvdXRjb21lGAIgASgOMhQucGFjZWxpbmUudjEuT3V0Y29tZRIMCgRzdGF5GAMgASgIEhIKCmFmdGVyX3N0ZXAYBCABKAgiXgoMTGVhdmVSZXF1ZXN0EisKBm1lbWJlchgBIAEoCzIbLnBhY2VsaW5lLnYxLk1lbWJlcklkZW50aXR5EiEKBWxlYXZlGAIgASgLMhIucGFjZWxpbmUudjEuTGVhdmUiDAoKTGVhdmVSZXBseSIPCg1TdGF0dXNSZXF1ZXN0IhsKC1N0YXR1c1JlcGx5EgwKBGpzb24YASABKAkiQwoMRHJhaW5SZXF1ZXN0EiUKBHJvbGUYASABKA4yFy5wYWNlbGluZS52MS5NZW1iZXJSb2xlEgwKBHJhbmsYAiABKA0iGgoKRHJhaW5SZXBseRIMCgR0ZXh0GAEgASgJIkUKDVN3aXRjaFJlcXVlc3QSJwoIcHJvdG9jb2wYASABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBILCgNydW4YAiABKAkiGwoLU3dpdGNoUmVwbHkSDAoEdGV4dBgBIAEoCSJMCg1TdWJtaXRSZXF1ZXN0Eg4KBmNvbmZpZxgBIAEoCRIQCghwcmlvcml0eRgCIAEoERIMCgRob3N0GAMgASgJEgsKA3BpZBgEIAEoDSIaCgtTdWJtaXRSZXBseRILCgNydW4YASABKAkiGgoLSm9ic1JlcXVlc3QSCwoDam9iGAEgASgJIhkKCUpvYnNSZXBseRIMCgRqc29uGAEgASgJIh8KEENhbmNlbEpvYlJlcXVlc3QSCwoDam9iGAEgASgJIh4KDkNhbmNlbEpvYlJlcGx5EgwKBHRleHQYASABKAkiLQoQSm9iRXZlbnRzUmVxdWVzdBILCgNqb2IYASABKAkSDAoEZnJvbRgCIAEoBCI9Cg5Kb2JFdmVudHNSZXBseRIMCgR0ZXh0GAEgASgJEgwKBG5leHQYAiABKAQSDwoHaXNfb3ZlchgDIAEoCCJwChNSZWFkRXhhbXBsZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCRIhCgVzcGxpdBgCIAEoDjISLnBhY2VsaW5lLnYxLlNwbGl0Eg0KBWVwb2NoGAMgASgEEg0KBXN0YXJ0GAQgASgEEgsKA2VuZBgFIAEoBCJcCg1FeGFtcGxlc0Jsb2NrEg0KBWNvdW50GAEgASgNEg0KBXNoYXBlGAIgAygNEg0KBWR0eXBlGAMgASgJEg4KBmxhYmVscxgEIAMoDRIOCgZ2YWx1ZXMYBSABKAwidQoTS2VlcFJlc2lkdWFsUmVxdWVzdBILCgNydW4YASABKAkSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBBIPCgdiYXJyaWVyGAQgASgEEg0KBWNodW5rGAUgASgNEg4KBnZhbHVlcxgGIAEoDCITChFLZWVwUmVzaWR1YWxSZXBseSJUChNSZWFkUmVzaWR1YWxSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgRyYW5rGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEEg0KBWNodW5rGAQgASgNIiMKEVJlYWRSZXNpZHVhbFJlcGx5Eg4KBnZhbHVlcxgBIAEoDCpZCgpNZW1iZXJSb2xlEhsKF01FTUJFUl9ST0xFX1VOU1BFQ0lGSUVEEAASFgoSTUVNQkVSX1JPTEVfU0VSVkVSEAESFgoSTUVNQkVSX1JPTEVfV09SS0VSEAIqeAoLUmVmdXNhbENvZGUSHAoYUkVGVVNBTF9DT0RFX1VOU1BFQ0lGSUVEEAASGAoUUkVGVVNBTF9DT0RFX1JFRlVTRUQQARIZChVSRUZVU0FMX0NPREVfUFJPVE9DT0wQAhIWChJSRUZVU0FMX0NPREVfVVNBR0UQAyqhAQoOUGFyYW1ldGVyR3JvdXASHwobUEFSQU1FVEVSX0dST1VQX1VOU1BFQ0lGSUVEEAASGgoWUEFSQU1FVEVSX0dST1VQX1dFSUdIVBABEhkKFVBBUkFNRVRFUl9HUk9VUF9QTEFJThACEhoKFlBBUkFNRVRFUl9HUk9VUF9CVUZGRVIQAxIbChdQQVJBTUVURVJfR1JPVVBfQ09VTlRFUhAEKmEKB091dGNvbWUSFwoTT1VUQ09NRV9VTlNQRUNJRklFRBAAEhAKDE9VVENPTUVfRE9ORRABEhIKDk9VVENPTUVfRkFJTEVEEAISFwoTT1VUQ09NRV9JTlRFUlJVUFRFRBADKj8KBVNwbGl0EhUKEVNQTElUX1VOU1BFQ0lGSUVEEAASDwoLU1BMSVRfVFJBSU4QARIOCgpTUExJVF9URVNUEAIymwcKC0Nvb3JkaW5hdG9yEkQKCFJlZ2lzdGVyEhwucGFjZWxpbmUudjEuUmVnaXN0ZXJSZXF1ZXN0GhoucGFjZWxpbmUudjEuUmVnaXN0ZXJSZXBseRJMCglIZWFydGJlYXQSGi5wYWNlbGluZS52MS5NZW1iZXJNZXNzYWdlGh8ucGFjZWxpbmUudjEuQ29vcmRpbmF0b3JNZXNzYWdlKAEwARI7CgVMZWF2ZRIZLnBhY2VsaW5lLnYxLkxlYXZlUmVxdWVzdBoXLnBhY2VsaW5lLnYxLkxlYXZlUmVwbHkSPgoGU3RhdHVzEhoucGFjZWxpbmUudjEuU3RhdHVzUmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN0YXR1c1JlcGx5EjsKBURyYWluEhkucGFjZWxpbmUudjEuRHJhaW5SZXF1ZXN0GhcucGFjZWxpbmUudjEuRHJhaW5SZXBseRI+CgZTd2l0Y2gSGi5wYWNlbGluZS52MS5Td2l0Y2hSZXF1ZXN0GhgucGFjZWxpbmUudjEuU3dpdGNoUmVwbHkSPgoGU3VibWl0EhoucGFjZWxpbmUudjEuU3VibWl0UmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcGx5EjgKBEpvYnMSGC5wYWNlbGluZS52MS5Kb2JzUmVxdWVzdBoWLnBhY2VsaW5lLnYxLkpvYnNSZXBseRJHCglDYW5jZWxKb2ISHS5wYWNlbGluZS52MS5DYW5jZWxKb2JSZXF1ZXN0GhsucGFjZWxpbmUudjEuQ2FuY2VsSm9iUmVwbHkSRwoJSm9iRXZlbnRzEh0ucGFjZWxpbmUudjEuSm9iRXZlbnRzUmVxdWVzdBobLnBhY2VsaW5lLnYxLkpvYkV2ZW50c1JlcGx5Ek4KDFJlYWRFeGFtcGxlcxIgLnBhY2VsaW5lLnYxLlJlYWRFeGFtcGxlc1JlcXVlc3QaGi5wYWNlbGluZS52MS5FeGFtcGxlc0Jsb2NrMAESUAoMS2VlcFJlc2lkdWFsEiAucGFjZWxpbmUudjEuS2VlcFJlc2lkdWFsUmVxdWVzdBoeLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcGx5ElAKDFJlYWRSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLlJlYWRSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXBseWIGcHJvdG8z", [file_paceline_v1_run]);
+  fileDesc("Ch1wYWNlbGluZS92MS9jb29yZGluYXRvci5wcm90bxILcGFjZWxpbmUudjEi+gEKD1JlZ2lzdGVyUmVxdWVzdBIQCghwcm90b2NvbBgBIAEoDRIlCgRyb2xlGAIgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIRCgRyYW5rGAMgASgNSACIAQESGAoLaW5jYXJuYXRpb24YBCABKARIAYgBARILCgNwaWQYBSABKA0SDAoEaG9zdBgGIAEoCRIPCgdhZGRyZXNzGAcgASgJEisKBmZyYW1lcxgIIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzEg8KB2F0dGVtcHQYCSABKAlCBwoFX3JhbmtCDgoMX2luY2FybmF0aW9uInEKDVJlZ2lzdGVyUmVwbHkSLQoKcmVnaXN0ZXJlZBgBIAEoCzIXLnBhY2VsaW5lLnYxLlJlZ2lzdGVyZWRIABInCgdyZWZ1c2VkGAIgASgLMhQucGFjZWxpbmUudjEuUmVmdXNlZEgAQggKBnJlc3VsdCJ7CgpSZWdpc3RlcmVkEgwKBHJhbmsYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSHQoVaGVhcnRiZWF0X2ludGVydmFsX21zGAMgASgNEhAKCGxlYXNlX21zGAQgASgNEgwKBHRlcm0YBSABKA0SCwoDcnVuGAYgASgJIkEKB1JlZnVzZWQSJgoEY29kZRgBIAEoDjIYLnBhY2VsaW5lLnYxLlJlZnVzYWxDb2RlEg4KBnJlYXNvbhgCIAEoCSJaCg5NZW1iZXJJZGVudGl0eRIlCgRyb2xlGAEgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIMCgRyYW5rGAIgASgNEhMKC2luY2FybmF0aW9uGAMgASgEIrAGCg1NZW1iZXJNZXNzYWdlEisKBG9wZW4YASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eUgAEisKCWhlYXJ0YmVhdBgCIAEoCzIWLnBhY2VsaW5lLnYxLkhlYXJ0YmVhdEgAEiMKBXJlYWR5GAMgASgLMhIucGFjZWxpbmUudjEuUmVhZHlIABIoCgh2aWV3X2FjaxgEIAEoCzIULnBhY2VsaW5lLnYxLlZpZXdBY2tIABI2Cg9hc3NpZ25tZW50X2RvbmUYBSABKAsyGy5wYWNlbGluZS52MS5Bc3NpZ25tZW50RG9uZUgAEisKCWV2YWx1YXRlZBgGIAEoCzIWLnBhY2VsaW5lLnYxLkV2YWx1YXRlZEgAEicKB3BhdXNpbmcYByABKAsyFC5wYWNlbGluZS52MS5QYXVzaW5nSAASJQoGcGF1c2VkGAggASgLMhMucGFjZWxpbmUudjEuUGF1c2VkSAASKQoIZGl2ZXJnZWQYCSABKAsyFS5wYWNlbGluZS52MS5EaXZlcmdlZEgAEiUKBmZhaWxlZBgKIAEoCzITLnBhY2VsaW5lLnYxLkZhaWxlZEgAEiMKBWxlYXZlGAsgASgLMhIucGFjZWxpbmUudjEuTGVhdmVIABI8ChJhc3NpZ25tZW50X3JlZnVzZWQYDCABKAsyHi5wYWNlbGluZS52MS5Bc3NpZ25tZW50UmVmdXNlZEgAEjYKD2JhcnJpZXJfcmVhY2hlZBgNIAEoCzIbLnBhY2VsaW5lLnYxLkJhcnJpZXJSZWFjaGVkSAASKgoJY2F1Z2h0X3VwGA4gASgLMhUucGFjZWxpbmUudjEuQ2F1Z2h0VXBIABInCgd0YWxsaWVkGA8gASgLMhQucGFjZWxpbmUudjEuVGFsbGllZEgAEikKCHJldHVybmVkGBAgASgLMhUucGFjZWxpbmUudjEuUmV0dXJuZWRIABInCgdsZWF2aW5nGBEgASgLMhQucGFjZWxpbmUudjEuTGVhdmluZ0gAEiMKBW5vcm1zGBIgASgLMhIucGFjZWxpbmUudjEuTm9ybXNIAEIGCgRib2R5IqoEChJDb29yZGluYXRvck1lc3NhZ2USMgoNaGVhcnRiZWF0X2FjaxgBIAEoCzIZLnBhY2VsaW5lLnYxLkhlYXJ0YmVhdEFja0gAEicKB3ByZXBhcmUYAiABKAsyFC5wYWNlbGluZS52MS5QcmVwYXJlSAASKAoEdmlldxgDIAEoCzIYLnBhY2VsaW5lLnYxLlZpZXdNZXNzYWdlSAASIQoEd29yaxgEIAEoCzIRLnBhY2VsaW5lLnYxLldvcmtIABIpCghldmFsdWF0ZRgFIAEoCzIVLnBhY2VsaW5lLnYxLkV2YWx1YXRlSAASIwoFcGF1c2UYBiABKAsyEi5wYWNlbGluZS52MS5QYXVzZUgAEigKCHBhdXNlX2F0GAcgASgLMhQucGFjZWxpbmUudjEuUGF1c2VBdEgAEiUKBnJlc3VtZRgIIAEoCzITLnBhY2VsaW5lLnYxLlJlc3VtZUgAEi0KCmV2YWx1YXRpb24YCSABKAsyFy5wYWNlbGluZS52MS5FdmFsdWF0aW9uSAASIQoEc3RvcBgKIAEoCzIRLnBhY2VsaW5lLnYxLlN0b3BIABInCgdiYXJyaWVyGAsgASgLMhQucGFjZWxpbmUudjEuQmFycmllckgAEiMKBXRhbGx5GAwgASgLMhIucGFjZWxpbmUudjEuVGFsbHlIABIhCgRtb3ZlGA0gASgLMhEucGFjZWxpbmUudjEuTW92ZUgAQgYKBGJvZHki1gEKCUhlYXJ0YmVhdBIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIQCghhY3Rpdml0eRgDIAEoCRItCgZzZXJ2ZXIYBCABKAsyHS5wYWNlbGluZS52MS5TZXJ2ZXJTdGF0aXN0aWNzEi0KBndvcmtlchgFIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MSDAoEdGVybRgGIAEoDRInCgVyZWFjaBgHIAMoCzIYLnBhY2VsaW5lLnYxLlNlcnZlclJlYWNoIlkKC1NlcnZlclJlYWNoEg4KBnNlcnZlchgBIAEoDRIUCgx1bnJlYWNoZWRfbXMYAiABKAQSDwoHcmVmdXNlZBgDIAEoCBITCgtpbmNhcm5hdGlvbhgEIAEoBCLRAgoQU2VydmVyU3RhdGlzdGljcxITCgt2ZXJzaW9uX21pbhgBIAEoBBITCgt2ZXJzaW9uX21heBgCIAEoBBIOCgZjaHVua3MYAyABKAQSDgoGcHVzaGVzGAQgASgEEg8KB3VwZGF0ZXMYBSABKAQSFgoOdXBkYXRlX3NlY29uZHMYBiABKAESFQoNc3RhbGVuZXNzX3N1bRgHIAEoBBIXCg9zdGFsZW5lc3NfY291bnQYCCABKAQSFQoNc3RhbGVuZXNzX21heBgJIAEoBBIQCghyZWplY3RlZBgKIAEoBBISCgpkdXBsaWNhdGVzGAsgASgEEhIKCnRvcm5fc3RlcHMYDCABKAQSEAoIYnl0ZXNfaW4YDSABKAQSEQoJYnl0ZXNfb3V0GA4gASgEEgoKAmxyGA8gASgBEhgKEHN0YWxlbmVzc19jb3VudHMYECADKAQivwEKEFdvcmtlclN0YXRpc3RpY3MSDQoFY2xvY2sYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSEAoIbG9zc19zdW0YAyABKAESEgoKbG9zc19jb3VudBgEIAEoBBIXCg9jb21wdXRlX3NlY29uZHMYBSABKAESFAoMd2FpdF9zZWNvbmRzGAYgASgBEg0KBXN0ZXBzGAcgASgEEg8KB2NvcnJlY3QYCCABKAQSFQoNaW5wdXRfc2Vjb25kcxgJIAEoASJiCgVSZWFkeRILCgNydW4YASABKAkSKAoHdGVuc29ycxgCIAMoCzIXLnBhY2VsaW5lLnYxLlRlbnNvclNwZWMSDgoGZW5naW5lGAMgASgJEhIKCmFsZ29yaXRobXMYBCADKAkiVQoKVGVuc29yU3BlYxIMCgRuYW1lGAEgASgJEg0KBXNoYXBlGAIgAygNEioKBWdyb3VwGAMgASgOMhsucGFjZWxpbmUudjEuUGFyYW1ldGVyR3JvdXAiegoHVmlld0FjaxIMCgR2aWV3GAEgASgEEhMKC3NlYWxlZF9zdGVwGAIgASgSEhEKCWNsb2NrX21pbhgDIAEoBBIoCghkZXBhcnRlZBgEIAMoCzIWLnBhY2VsaW5lLnYxLkRlcGFydHVyZRIPCgd2ZXJzaW9uGAUgASgSIlIKCURlcGFydHVyZRIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhAKCHN0ZXBfbWluGAMgASgSEhAKCHN0ZXBfbWF4GAQgASgSIr8BCg5Bc3NpZ25tZW50RG9uZRISCgphc3NpZ25tZW50GAEgASgEEhAKCGV4YW1wbGVzGAIgASgEEg8KB3NraXBwZWQYAyABKAQSEAoIbG9zc19zdW0YBCABKAESDwoHc2Vjb25kcxgFIAEoARIPCgdjb3JyZWN0GAYgASgEEg8KB2Ryb3BwZWQYByABKAQSMQoKc3RhdGlzdGljcxgIIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MiNwoRQXNzaWdubWVudFJlZnVzZWQSEgoKYXNzaWdubWVudBgBIAEoBBIOCgZyZWFzb24YAiABKAkiIwoFUmFuZ2USDQoFc3RhcnQYASABKAQSCwoDZW5kGAIgASgEIncKCUV2YWx1YXRlZBISCgpldmFsdWF0aW9uGAEgASgEEiEKBXJhbmdlGAIgASgLMhIucGFjZWxpbmUudjEuUmFuZ2USDwoHY29ycmVjdBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIQCgh2ZXJzaW9ucxgFIAMoBCKgAQoHVGFsbGllZBILCgNjdXQYASABKAQSEAoIZXhhbXBsZXMYAiABKAQSDwoHZHJvcHBlZBgDIAEoBBIQCghsb3NzX3N1bRgEIAEoARIPCgdjb3JyZWN0GAUgASgEEg8KB3NlY29uZHMYBiABKAESMQoKc3RhdGlzdGljcxgHIAEoCzIdLnBhY2VsaW5lLnYxLldvcmtlclN0YXRpc3RpY3MiQwoFTm9ybXMSEgoKZ2VuZXJhdGlvbhgBIAEoBBImCgZzaGFyZXMYAiADKAsyFi5wYWNlbGluZS52MS5Ob3JtU2hhcmUiXgoJTm9ybVNoYXJlEg8KB3ZlcnNpb24YASABKAQSDgoGY2h1bmtzGAIgASgEEg8KB3dlaWdodHMYAyABKAESEAoIZ3JhZGllbnQYBCABKAESDQoFZGVjYXkYBSABKAEiJgoHUGF1c2luZxINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIjcKBlBhdXNlZBINCgVwYXVzZRgBIAEoBBIQCghwb3NpdGlvbhgCIAEoEhIMCgRzdGVwGAMgASgSIkUKDkJhcnJpZXJSZWFjaGVkEg8KB2JhcnJpZXIYASABKAQSEQoJcmVzaWR1YWxzGAIgASgEEg8KB3Byb2JsZW0YAyABKAkiVwoIUmV0dXJuZWQSEgoKYXNzaWdubWVudBgBIAEoBBIMCgRzdGVwGAIgASgSEikKBGRvbmUYAyABKAsyGy5wYWNlbGluZS52MS5Bc3NpZ25tZW50RG9uZSI+CghDYXVnaHRVcBINCgVjaHVuaxgBIAEoDRIOCgZzZXJ2ZXIYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQiJgoIRGl2ZXJnZWQSDAoEc3RlcBgBIAEoEhIMCgR3aGF0GAIgASgJIiYKBkZhaWxlZBIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIZCgdMZWF2aW5nEg4KBnJlYXNvbhgBIAEoCSJ1CgVMZWF2ZRIOCgZyZWFzb24YASABKAkSLQoGc2VydmVyGAIgASgLMh0ucGFjZWxpbmUudjEuU2VydmVyU3RhdGlzdGljcxItCgZ3b3JrZXIYAyABKAsyHS5wYWNlbGluZS52MS5Xb3JrZXJTdGF0aXN0aWNzImIKDEhlYXJ0YmVhdEFjaxIQCghzZXF1ZW5jZRgBIAEoBBIQCghyZWNlaXZlZBgCIAEoBBIMCgR0ZXJtGAMgASgNEhIKCnNpbmNlX3Rlcm0YBCABKA0SDAoEbm90ZRgFIAEoCSIWCgRNb3ZlEg4KBnJlYXNvbhgBIAEoCSJqCgdQcmVwYXJlEiIKBHNwZWMYASABKAsyFC5wYWNlbGluZS52MS5SdW5TcGVjEhEKCXJlc2lkdWFscxgCIAEoCBIoCgZsYXlvdXQYAyABKAsyGC5wYWNlbGluZS52MS5Nb2RlbExheW91dCJiCgtNb2RlbExheW91dBIqCgd0ZW5zb3JzGAEgAygLMhkucGFjZWxpbmUudjEuUGxhY2VkVGVuc29yEicKBmNodW5rcxgCIAMoCzIXLnBhY2VsaW5lLnYxLkNodW5rUGxhY2UidwoMUGxhY2VkVGVuc29yEgwKBG5hbWUYASABKAkSDQoFc2hhcGUYAiADKA0SKgoFZ3JvdXAYAyABKA4yGy5wYWNlbGluZS52MS5QYXJhbWV0ZXJHcm91cBIOCgZvZmZzZXQYBCABKAQSDgoGbGVuZ3RoGAUgASgEIlgKCkNodW5rUGxhY2USDgoGb2Zmc2V0GAEgASgEEg4KBmxlbmd0aBgCIAEoDRIqCgVncm91cBgDIAEoDjIbLnBhY2VsaW5lLnYxLlBhcmFtZXRlckdyb3VwIi4KC1ZpZXdNZXNzYWdlEh8KBHZpZXcYASABKAsyES5wYWNlbGluZS52MS5WaWV3IjMKBFdvcmsSKwoKYXNzaWdubWVudBgBIAEoCzIXLnBhY2VsaW5lLnYxLkFzc2lnbm1lbnQiagoKQXNzaWdubWVudBIKCgJpZBgBIAEoBBINCgVlcG9jaBgCIAEoBBINCgVzdGFydBgDIAEoBBILCgNlbmQYBCABKAQSEgoKZmlyc3Rfc3RlcBgFIAEoBBIRCglsYXN0X3N0ZXAYBiABKAQiQQoIRXZhbHVhdGUSEgoKZXZhbHVhdGlvbhgBIAEoBBIhCgVyYW5nZRgCIAEoCzISLnBhY2VsaW5lLnYxLlJhbmdlIhYKBVBhdXNlEg0KBXBhdXNlGAEgASgEIjYKBVRhbGx5EgsKA2N1dBgBIAEoBBISCgphc3NpZ25tZW50GAIgASgEEgwKBHN0ZXAYAyABKBIiJgoHUGF1c2VBdBINCgVwYXVzZRgBIAEoBBIMCgRzdGVwGAIgASgSIhcKBlJlc3VtZRINCgVwYXVzZRgBIAEoBCIaCgdCYXJyaWVyEg8KB2JhcnJpZXIYASABKAQiUgoKRXZhbHVhdGlvbhINCgVlcG9jaBgBIAEoBBINCgVmaW5hbBgCIAEoCBIYChBhY2N1cmFjeV9wZXJjZW50GAMgASgBEgwKBGxvc3MYBCABKAEiXwoEU3RvcBIOCgZyZWFzb24YASABKAkSJQoHb3V0Y29tZRgCIAEoDjIULnBhY2VsaW5lLnYxLk91dGNvbWUSDAoEc3RheRgDIAEoCBISCgphZnRlcl9zdGVwGAQgASgIIl4KDExlYXZlUmVxdWVzdBIrCgZtZW1iZXIYASABKAsyGy5wYWNlbGluZS52MS5NZW1iZXJJZGVudGl0eRIhCgVsZWF2ZRgCIAEoCzISLnBhY2VsaW5lLnYxLkxlYXZlIgwKCkxlYXZlUmVwbHkiDwoNU3RhdHVzUmVxdWVzdCIbCgtTdGF0dXNSZXBseRIMCgRqc29uGAEgASgJIkMKDERyYWluUmVxdWVzdBIlCgRyb2xlGAEgASgOMhcucGFjZWxpbmUudjEuTWVtYmVyUm9sZRIMCgRyYW5rGAIgASgNIhoKCkRyYWluUmVwbHkSDAoEdGV4dBgBIAEoCSJFCg1Td2l0Y2hSZXF1ZXN0EicKCHByb3RvY29sGAEgASgLMhUucGFjZWxpbmUudjEuUHJvdG9jb2wSCwoDcnVuGAIgASgJIhsKC1N3aXRjaFJlcGx5EgwKBHRleHQYASABKAkiTAoNU3VibWl0UmVxdWVzdBIOCgZjb25maWcYASABKAkSEAoIcHJpb3JpdHkYAiABKBESDAoEaG9zdBgDIAEoCRILCgNwaWQYBCABKA0iGgoLU3VibWl0UmVwbHkSCwoDcnVuGAEgASgJIhoKC0pvYnNSZXF1ZXN0EgsKA2pvYhgBIAEoCSIZCglKb2JzUmVwbHkSDAoEanNvbhgBIAEoCSIfChBDYW5jZWxKb2JSZXF1ZXN0EgsKA2pvYhgBIAEoCSIeCg5DYW5jZWxKb2JSZXBseRIMCgR0ZXh0GAEgASgJIi0KEEpvYkV2ZW50c1JlcXVlc3QSCwoDam9iGAEgASgJEgwKBGZyb20YAiABKAQiPQoOSm9iRXZlbnRzUmVwbHkSDAoEdGV4dBgBIAEoCRIMCgRuZXh0GAIgASgEEg8KB2lzX292ZXIYAyABKAgicAoTUmVhZEV4YW1wbGVzUmVxdWVzdBILCgNydW4YASABKAkSIQoFc3BsaXQYAiABKA4yEi5wYWNlbGluZS52MS5TcGxpdBINCgVlcG9jaBgDIAEoBBINCgVzdGFydBgEIAEoBBILCgNlbmQYBSABKAQiXAoNRXhhbXBsZXNCbG9jaxINCgVjb3VudBgBIAEoDRINCgVzaGFwZRgCIAMoDRINCgVkdHlwZRgDIAEoCRIOCgZsYWJlbHMYBCADKA0SDgoGdmFsdWVzGAUgASgMInUKE0tlZXBSZXNpZHVhbFJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHJhbmsYAiABKA0SEwoLaW5jYXJuYXRpb24YAyABKAQSDwoHYmFycmllchgEIAEoBBINCgVjaHVuaxgFIAEoDRIOCgZ2YWx1ZXMYBiABKAwiEwoRS2VlcFJlc2lkdWFsUmVwbHkiVAoTUmVhZFJlc2lkdWFsUmVxdWVzdBILCgNydW4YASABKAkSDAoEcmFuaxgCIAEoDRITCgtpbmNhcm5hdGlvbhgDIAEoBBINCgVjaHVuaxgEIAEoDSIjChFSZWFkUmVzaWR1YWxSZXBseRIOCgZ2YWx1ZXMYASABKAwqWQoKTWVtYmVyUm9sZRIbChdNRU1CRVJfUk9MRV9VTlNQRUNJRklFRBAAEhYKEk1FTUJFUl9ST0xFX1NFUlZFUhABEhYKEk1FTUJFUl9ST0xFX1dPUktFUhACKngKC1JlZnVzYWxDb2RlEhwKGFJFRlVTQUxfQ09ERV9VTlNQRUNJRklFRBAAEhgKFFJFRlVTQUxfQ09ERV9SRUZVU0VEEAESGQoVUkVGVVNBTF9DT0RFX1BST1RPQ09MEAISFgoSUkVGVVNBTF9DT0RFX1VTQUdFEAMqoQEKDlBhcmFtZXRlckdyb3VwEh8KG1BBUkFNRVRFUl9HUk9VUF9VTlNQRUNJRklFRBAAEhoKFlBBUkFNRVRFUl9HUk9VUF9XRUlHSFQQARIZChVQQVJBTUVURVJfR1JPVVBfUExBSU4QAhIaChZQQVJBTUVURVJfR1JPVVBfQlVGRkVSEAMSGwoXUEFSQU1FVEVSX0dST1VQX0NPVU5URVIQBCphCgdPdXRjb21lEhcKE09VVENPTUVfVU5TUEVDSUZJRUQQABIQCgxPVVRDT01FX0RPTkUQARISCg5PVVRDT01FX0ZBSUxFRBACEhcKE09VVENPTUVfSU5URVJSVVBURUQQAyo/CgVTcGxpdBIVChFTUExJVF9VTlNQRUNJRklFRBAAEg8KC1NQTElUX1RSQUlOEAESDgoKU1BMSVRfVEVTVBACMpsHCgtDb29yZGluYXRvchJECghSZWdpc3RlchIcLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVxdWVzdBoaLnBhY2VsaW5lLnYxLlJlZ2lzdGVyUmVwbHkSTAoJSGVhcnRiZWF0EhoucGFjZWxpbmUudjEuTWVtYmVyTWVzc2FnZRofLnBhY2VsaW5lLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESOwoFTGVhdmUSGS5wYWNlbGluZS52MS5MZWF2ZVJlcXVlc3QaFy5wYWNlbGluZS52MS5MZWF2ZVJlcGx5Ej4KBlN0YXR1cxIaLnBhY2VsaW5lLnYxLlN0YXR1c1JlcXVlc3QaGC5wYWNlbGluZS52MS5TdGF0dXNSZXBseRI7CgVEcmFpbhIZLnBhY2VsaW5lLnYxLkRyYWluUmVxdWVzdBoXLnBhY2VsaW5lLnYxLkRyYWluUmVwbHkSPgoGU3dpdGNoEhoucGFjZWxpbmUudjEuU3dpdGNoUmVxdWVzdBoYLnBhY2VsaW5lLnYxLlN3aXRjaFJlcGx5Ej4KBlN1Ym1pdBIaLnBhY2VsaW5lLnYxLlN1Ym1pdFJlcXVlc3QaGC5wYWNlbGluZS52MS5TdWJtaXRSZXBseRI4CgRKb2JzEhgucGFjZWxpbmUudjEuSm9ic1JlcXVlc3QaFi5wYWNlbGluZS52MS5Kb2JzUmVwbHkSRwoJQ2FuY2VsSm9iEh0ucGFjZWxpbmUudjEuQ2FuY2VsSm9iUmVxdWVzdBobLnBhY2VsaW5lLnYxLkNhbmNlbEpvYlJlcGx5EkcKCUpvYkV2ZW50cxIdLnBhY2VsaW5lLnYxLkpvYkV2ZW50c1JlcXVlc3QaGy5wYWNlbGluZS52MS5Kb2JFdmVudHNSZXBseRJOCgxSZWFkRXhhbXBsZXMSIC5wYWNlbGluZS52MS5SZWFkRXhhbXBsZXNSZXF1ZXN0GhoucGFjZWxpbmUudjEuRXhhbXBsZXNCbG9jazABElAKDEtlZXBSZXNpZHVhbBIgLnBhY2VsaW5lLnYxLktlZXBSZXNpZHVhbFJlcXVlc3QaHi5wYWNlbGluZS52MS5LZWVwUmVzaWR1YWxSZXBseRJQCgxSZWFkUmVzaWR1YWwSIC5wYWNlbGluZS52MS5SZWFkUmVzaWR1YWxSZXF1ZXN0Gh4ucGFjZWxpbmUudjEuUmVhZFJlc2lkdWFsUmVwbHliBnByb3RvMw", [file_paceline_v1_run]);
 
 /**
  * The first request of a process to the coordinator.
@@ -401,6 +401,14 @@ export type MemberMessage = Message<"paceline.v1.MemberMessage"> & {
      */
     value: Leaving;
     case: "leaving";
+  } | {
+    /**
+     * A server has measured norms.
+     *
+     * @generated from field: paceline.v1.Norms norms = 18;
+     */
+    value: Norms;
+    case: "norms";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1254,6 +1262,83 @@ export const TalliedSchema: GenMessage<Tallied> = /*@__PURE__*/
   messageDesc(file_paceline_v1_coordinator, 19);
 
 /**
+ * What a server has measured of its updates since it said so last, where the run watches norms.
+ *
+ * @generated from message paceline.v1.Norms
+ */
+export type Norms = Message<"paceline.v1.Norms"> & {
+  /**
+   * Of the run's state: after a roll-back versions come again.
+   *
+   * @generated from field: uint64 generation = 1;
+   */
+  generation: bigint;
+
+  /**
+   * One for each version.
+   *
+   * @generated from field: repeated paceline.v1.NormShare shares = 2;
+   */
+  shares: NormShare[];
+};
+
+/**
+ * Describes the message paceline.v1.Norms.
+ * Use `create(NormsSchema)` to create a new message.
+ */
+export const NormsSchema: GenMessage<Norms> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 20);
+
+/**
+ * Sums of squares over chunks that a server leads, for one update of each.
+ *
+ * @generated from message paceline.v1.NormShare
+ */
+export type NormShare = Message<"paceline.v1.NormShare"> & {
+  /**
+   * The version that the update has brought them to.
+   *
+   * @generated from field: uint64 version = 1;
+   */
+  version: bigint;
+
+  /**
+   * How many chunks these are.
+   *
+   * @generated from field: uint64 chunks = 2;
+   */
+  chunks: bigint;
+
+  /**
+   * Of the weights before the update.
+   *
+   * @generated from field: double weights = 3;
+   */
+  weights: number;
+
+  /**
+   * Of the gradient that the update took.
+   *
+   * @generated from field: double gradient = 4;
+   */
+  gradient: number;
+
+  /**
+   * Of weight decay times weight.
+   *
+   * @generated from field: double decay = 5;
+   */
+  decay: number;
+};
+
+/**
+ * Describes the message paceline.v1.NormShare.
+ * Use `create(NormShareSchema)` to create a new message.
+ */
+export const NormShareSchema: GenMessage<NormShare> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_coordinator, 21);
+
+/**
  * Answer to pause.
  *
  * @generated from message paceline.v1.Pausing
@@ -1279,7 +1364,7 @@ export type Pausing = Message<"paceline.v1.Pausing"> & {
  * Use `create(PausingSchema)` to create a new message.
  */
 export const PausingSchema: GenMessage<Pausing> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 20);
+  messageDesc(file_paceline_v1_coordinator, 22);
 
 /**
  * The worker rests.
@@ -1314,7 +1399,7 @@ export type Paused = Message<"paceline.v1.Paused"> & {
  * Use `create(PausedSchema)` to create a new message.
  */
 export const PausedSchema: GenMessage<Paused> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 21);
+  messageDesc(file_paceline_v1_coordinator, 23);
 
 /**
  * The worker is in the state of a worker that starts from the checkpoint.
@@ -1349,7 +1434,7 @@ export type BarrierReached = Message<"paceline.v1.BarrierReached"> & {
  * Use `create(BarrierReachedSchema)` to create a new message.
  */
 export const BarrierReachedSchema: GenMessage<BarrierReached> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 22);
+  messageDesc(file_paceline_v1_coordinator, 24);
 
 /**
  * Said to a coordinator that has taken the place of one that ended, and knows what was durable: how the worker stands.
@@ -1384,7 +1469,7 @@ export type Returned = Message<"paceline.v1.Returned"> & {
  * Use `create(ReturnedSchema)` to create a new message.
  */
 export const ReturnedSchema: GenMessage<Returned> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 23);
+  messageDesc(file_paceline_v1_coordinator, 25);
 
 /**
  * A chunk's primary has a candidate acknowledge every change before it counts: the coordinator may name it as a backup.
@@ -1419,7 +1504,7 @@ export type CaughtUp = Message<"paceline.v1.CaughtUp"> & {
  * Use `create(CaughtUpSchema)` to create a new message.
  */
 export const CaughtUpSchema: GenMessage<CaughtUp> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 24);
+  messageDesc(file_paceline_v1_coordinator, 26);
 
 /**
  * Loss or gradient is not finite.
@@ -1447,7 +1532,7 @@ export type Diverged = Message<"paceline.v1.Diverged"> & {
  * Use `create(DivergedSchema)` to create a new message.
  */
 export const DivergedSchema: GenMessage<Diverged> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 25);
+  messageDesc(file_paceline_v1_coordinator, 27);
 
 /**
  * The member can't continue.
@@ -1475,7 +1560,7 @@ export type Failed = Message<"paceline.v1.Failed"> & {
  * Use `create(FailedSchema)` to create a new message.
  */
 export const FailedSchema: GenMessage<Failed> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 26);
+  messageDesc(file_paceline_v1_coordinator, 28);
 
 /**
  * The member's process is to end: it asks to be told to stop, a worker once its step is complete, a server once others
@@ -1497,7 +1582,7 @@ export type Leaving = Message<"paceline.v1.Leaving"> & {
  * Use `create(LeavingSchema)` to create a new message.
  */
 export const LeavingSchema: GenMessage<Leaving> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 27);
+  messageDesc(file_paceline_v1_coordinator, 29);
 
 /**
  * The member goes.
@@ -1532,7 +1617,7 @@ export type Leave = Message<"paceline.v1.Leave"> & {
  * Use `create(LeaveSchema)` to create a new message.
  */
 export const LeaveSchema: GenMessage<Leave> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 28);
+  messageDesc(file_paceline_v1_coordinator, 30);
 
 /**
  * Answers a heartbeat.
@@ -1581,7 +1666,7 @@ export type HeartbeatAck = Message<"paceline.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 29);
+  messageDesc(file_paceline_v1_coordinator, 31);
 
 /**
  * End the session and register again at the same address, as another life: a run wants the member, or its run is over.
@@ -1603,7 +1688,7 @@ export type Move = Message<"paceline.v1.Move"> & {
  * Use `create(MoveSchema)` to create a new message.
  */
 export const MoveSchema: GenMessage<Move> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 30);
+  messageDesc(file_paceline_v1_coordinator, 32);
 
 /**
  * Prepare this run.
@@ -1639,7 +1724,7 @@ export type Prepare = Message<"paceline.v1.Prepare"> & {
  * Use `create(PrepareSchema)` to create a new message.
  */
 export const PrepareSchema: GenMessage<Prepare> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 31);
+  messageDesc(file_paceline_v1_coordinator, 33);
 
 /**
  * How a model's tensors lie in one flat vector of 32-bit floats, and how the vector is cut into chunks.
@@ -1668,7 +1753,7 @@ export type ModelLayout = Message<"paceline.v1.ModelLayout"> & {
  * Use `create(ModelLayoutSchema)` to create a new message.
  */
 export const ModelLayoutSchema: GenMessage<ModelLayout> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 32);
+  messageDesc(file_paceline_v1_coordinator, 34);
 
 /**
  * A tensor and its place in the flat vector; its values lie there in row-major order.
@@ -1717,7 +1802,7 @@ export type PlacedTensor = Message<"paceline.v1.PlacedTensor"> & {
  * Use `create(PlacedTensorSchema)` to create a new message.
  */
 export const PlacedTensorSchema: GenMessage<PlacedTensor> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 33);
+  messageDesc(file_paceline_v1_coordinator, 35);
 
 /**
  * A run of consecutive values of the flat vector.
@@ -1752,7 +1837,7 @@ export type ChunkPlace = Message<"paceline.v1.ChunkPlace"> & {
  * Use `create(ChunkPlaceSchema)` to create a new message.
  */
 export const ChunkPlaceSchema: GenMessage<ChunkPlace> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 34);
+  messageDesc(file_paceline_v1_coordinator, 36);
 
 /**
  * The present view.
@@ -1773,7 +1858,7 @@ export type ViewMessage = Message<"paceline.v1.ViewMessage"> & {
  * Use `create(ViewMessageSchema)` to create a new message.
  */
 export const ViewMessageSchema: GenMessage<ViewMessage> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 35);
+  messageDesc(file_paceline_v1_coordinator, 37);
 
 /**
  * Take these steps.
@@ -1794,7 +1879,7 @@ export type Work = Message<"paceline.v1.Work"> & {
  * Use `create(WorkSchema)` to create a new message.
  */
 export const WorkSchema: GenMessage<Work> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 36);
+  messageDesc(file_paceline_v1_coordinator, 38);
 
 /**
  * A part of an epoch's examples with the steps to take on it.
@@ -1850,7 +1935,7 @@ export type Assignment = Message<"paceline.v1.Assignment"> & {
  * Use `create(AssignmentSchema)` to create a new message.
  */
 export const AssignmentSchema: GenMessage<Assignment> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 37);
+  messageDesc(file_paceline_v1_coordinator, 39);
 
 /**
  * Pull every chunk with a step of -1, go through these test examples with what came, say `evaluated`. Nobody pushes
@@ -1879,7 +1964,7 @@ export type Evaluate = Message<"paceline.v1.Evaluate"> & {
  * Use `create(EvaluateSchema)` to create a new message.
  */
 export const EvaluateSchema: GenMessage<Evaluate> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 38);
+  messageDesc(file_paceline_v1_coordinator, 40);
 
 /**
  * Report the current step and go no further.
@@ -1900,7 +1985,7 @@ export type Pause = Message<"paceline.v1.Pause"> & {
  * Use `create(PauseSchema)` to create a new message.
  */
 export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 39);
+  messageDesc(file_paceline_v1_coordinator, 41);
 
 /**
  * A checkpoint is of a cut behind a step: say tallied of the assignment once the step is complete, and
@@ -1936,7 +2021,7 @@ export type Tally = Message<"paceline.v1.Tally"> & {
  * Use `create(TallySchema)` to create a new message.
  */
 export const TallySchema: GenMessage<Tally> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 40);
+  messageDesc(file_paceline_v1_coordinator, 42);
 
 /**
  * Continue up to and including a step, then rest and say paused.
@@ -1964,7 +2049,7 @@ export type PauseAt = Message<"paceline.v1.PauseAt"> & {
  * Use `create(PauseAtSchema)` to create a new message.
  */
 export const PauseAtSchema: GenMessage<PauseAt> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 41);
+  messageDesc(file_paceline_v1_coordinator, 43);
 
 /**
  * Continue.
@@ -1985,7 +2070,7 @@ export type Resume = Message<"paceline.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 42);
+  messageDesc(file_paceline_v1_coordinator, 44);
 
 /**
  * A checkpoint is about to be written, and all rest: pull all weights where replies are differences, give residuals
@@ -2007,7 +2092,7 @@ export type Barrier = Message<"paceline.v1.Barrier"> & {
  * Use `create(BarrierSchema)` to create a new message.
  */
 export const BarrierSchema: GenMessage<Barrier> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 43);
+  messageDesc(file_paceline_v1_coordinator, 45);
 
 /**
  * Results of an evaluation.
@@ -2049,7 +2134,7 @@ export type Evaluation = Message<"paceline.v1.Evaluation"> & {
  * Use `create(EvaluationSchema)` to create a new message.
  */
 export const EvaluationSchema: GenMessage<Evaluation> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 44);
+  messageDesc(file_paceline_v1_coordinator, 46);
 
 /**
  * The run is over, or goes on without the member, which answers leave with its statistics.
@@ -2091,7 +2176,7 @@ export type Stop = Message<"paceline.v1.Stop"> & {
  * Use `create(StopSchema)` to create a new message.
  */
 export const StopSchema: GenMessage<Stop> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 45);
+  messageDesc(file_paceline_v1_coordinator, 47);
 
 /**
  * A member goes.
@@ -2119,7 +2204,7 @@ export type LeaveRequest = Message<"paceline.v1.LeaveRequest"> & {
  * Use `create(LeaveRequestSchema)` to create a new message.
  */
 export const LeaveRequestSchema: GenMessage<LeaveRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 46);
+  messageDesc(file_paceline_v1_coordinator, 48);
 
 /**
  * The message was received.
@@ -2134,7 +2219,7 @@ export type LeaveReply = Message<"paceline.v1.LeaveReply"> & {
  * Use `create(LeaveReplySchema)` to create a new message.
  */
 export const LeaveReplySchema: GenMessage<LeaveReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 47);
+  messageDesc(file_paceline_v1_coordinator, 49);
 
 /**
  * Asks for the snapshot.
@@ -2149,7 +2234,7 @@ export type StatusRequest = Message<"paceline.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 48);
+  messageDesc(file_paceline_v1_coordinator, 50);
 
 /**
  * The current snapshot.
@@ -2170,7 +2255,7 @@ export type StatusReply = Message<"paceline.v1.StatusReply"> & {
  * Use `create(StatusReplySchema)` to create a new message.
  */
 export const StatusReplySchema: GenMessage<StatusReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 49);
+  messageDesc(file_paceline_v1_coordinator, 51);
 
 /**
  * The member that is to leave.
@@ -2198,7 +2283,7 @@ export type DrainRequest = Message<"paceline.v1.DrainRequest"> & {
  * Use `create(DrainRequestSchema)` to create a new message.
  */
 export const DrainRequestSchema: GenMessage<DrainRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 50);
+  messageDesc(file_paceline_v1_coordinator, 52);
 
 /**
  * It is going to leave.
@@ -2219,7 +2304,7 @@ export type DrainReply = Message<"paceline.v1.DrainReply"> & {
  * Use `create(DrainReplySchema)` to create a new message.
  */
 export const DrainReplySchema: GenMessage<DrainReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 51);
+  messageDesc(file_paceline_v1_coordinator, 53);
 
 /**
  * Another way to keep pace.
@@ -2247,7 +2332,7 @@ export type SwitchRequest = Message<"paceline.v1.SwitchRequest"> & {
  * Use `create(SwitchRequestSchema)` to create a new message.
  */
 export const SwitchRequestSchema: GenMessage<SwitchRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 52);
+  messageDesc(file_paceline_v1_coordinator, 54);
 
 /**
  * Workers are going to keep pace in that way.
@@ -2268,7 +2353,7 @@ export type SwitchReply = Message<"paceline.v1.SwitchReply"> & {
  * Use `create(SwitchReplySchema)` to create a new message.
  */
 export const SwitchReplySchema: GenMessage<SwitchReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 53);
+  messageDesc(file_paceline_v1_coordinator, 55);
 
 /**
  * A run submitted to a serving coordinator.
@@ -2310,7 +2395,7 @@ export type SubmitRequest = Message<"paceline.v1.SubmitRequest"> & {
  * Use `create(SubmitRequestSchema)` to create a new message.
  */
 export const SubmitRequestSchema: GenMessage<SubmitRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 54);
+  messageDesc(file_paceline_v1_coordinator, 56);
 
 /**
  * The run was accepted.
@@ -2331,7 +2416,7 @@ export type SubmitReply = Message<"paceline.v1.SubmitReply"> & {
  * Use `create(SubmitReplySchema)` to create a new message.
  */
 export const SubmitReplySchema: GenMessage<SubmitReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 55);
+  messageDesc(file_paceline_v1_coordinator, 57);
 
 /**
  * Asks for jobs.
@@ -2352,7 +2437,7 @@ export type JobsRequest = Message<"paceline.v1.JobsRequest"> & {
  * Use `create(JobsRequestSchema)` to create a new message.
  */
 export const JobsRequestSchema: GenMessage<JobsRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 56);
+  messageDesc(file_paceline_v1_coordinator, 58);
 
 /**
  * The jobs.
@@ -2373,7 +2458,7 @@ export type JobsReply = Message<"paceline.v1.JobsReply"> & {
  * Use `create(JobsReplySchema)` to create a new message.
  */
 export const JobsReplySchema: GenMessage<JobsReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 57);
+  messageDesc(file_paceline_v1_coordinator, 59);
 
 /**
  * The job that is to end.
@@ -2394,7 +2479,7 @@ export type CancelJobRequest = Message<"paceline.v1.CancelJobRequest"> & {
  * Use `create(CancelJobRequestSchema)` to create a new message.
  */
 export const CancelJobRequestSchema: GenMessage<CancelJobRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 58);
+  messageDesc(file_paceline_v1_coordinator, 60);
 
 /**
  * It ends.
@@ -2415,7 +2500,7 @@ export type CancelJobReply = Message<"paceline.v1.CancelJobReply"> & {
  * Use `create(CancelJobReplySchema)` to create a new message.
  */
 export const CancelJobReplySchema: GenMessage<CancelJobReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 59);
+  messageDesc(file_paceline_v1_coordinator, 61);
 
 /**
  * Asks for events.
@@ -2443,7 +2528,7 @@ export type JobEventsRequest = Message<"paceline.v1.JobEventsRequest"> & {
  * Use `create(JobEventsRequestSchema)` to create a new message.
  */
 export const JobEventsRequestSchema: GenMessage<JobEventsRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 60);
+  messageDesc(file_paceline_v1_coordinator, 62);
 
 /**
  * Events.
@@ -2478,7 +2563,7 @@ export type JobEventsReply = Message<"paceline.v1.JobEventsReply"> & {
  * Use `create(JobEventsReplySchema)` to create a new message.
  */
 export const JobEventsReplySchema: GenMessage<JobEventsReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 61);
+  messageDesc(file_paceline_v1_coordinator, 63);
 
 /**
  * Asks for examples. A mini-batch is the batch_size next positions of the worker's assignment, or those left of it.
@@ -2527,7 +2612,7 @@ export type ReadExamplesRequest = Message<"paceline.v1.ReadExamplesRequest"> & {
  * Use `create(ReadExamplesRequestSchema)` to create a new message.
  */
 export const ReadExamplesRequestSchema: GenMessage<ReadExamplesRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 62);
+  messageDesc(file_paceline_v1_coordinator, 64);
 
 /**
  * A part of an answer, which is the labels and the values of its blocks, one after the other.
@@ -2576,7 +2661,7 @@ export type ExamplesBlock = Message<"paceline.v1.ExamplesBlock"> & {
  * Use `create(ExamplesBlockSchema)` to create a new message.
  */
 export const ExamplesBlockSchema: GenMessage<ExamplesBlock> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 63);
+  messageDesc(file_paceline_v1_coordinator, 65);
 
 /**
  * What pushes have dropped of a chunk so far.
@@ -2632,7 +2717,7 @@ export type KeepResidualRequest = Message<"paceline.v1.KeepResidualRequest"> & {
  * Use `create(KeepResidualRequestSchema)` to create a new message.
  */
 export const KeepResidualRequestSchema: GenMessage<KeepResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 64);
+  messageDesc(file_paceline_v1_coordinator, 66);
 
 /**
  * The residual is stored.
@@ -2647,7 +2732,7 @@ export type KeepResidualReply = Message<"paceline.v1.KeepResidualReply"> & {
  * Use `create(KeepResidualReplySchema)` to create a new message.
  */
 export const KeepResidualReplySchema: GenMessage<KeepResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 65);
+  messageDesc(file_paceline_v1_coordinator, 67);
 
 /**
  * Asks for what pushes had dropped of a chunk.
@@ -2689,7 +2774,7 @@ export type ReadResidualRequest = Message<"paceline.v1.ReadResidualRequest"> & {
  * Use `create(ReadResidualRequestSchema)` to create a new message.
  */
 export const ReadResidualRequestSchema: GenMessage<ReadResidualRequest> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 66);
+  messageDesc(file_paceline_v1_coordinator, 68);
 
 /**
  * What they had dropped.
@@ -2710,7 +2795,7 @@ export type ReadResidualReply = Message<"paceline.v1.ReadResidualReply"> & {
  * Use `create(ReadResidualReplySchema)` to create a new message.
  */
 export const ReadResidualReplySchema: GenMessage<ReadResidualReply> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_coordinator, 67);
+  messageDesc(file_paceline_v1_coordinator, 69);
 
 /**
  * The roles that register.

@@ -25,6 +25,7 @@ import type {
   ServerStatistics,
   WorkerStatistics,
 } from "../../protocol/messages.js";
+import type { NormShare } from "../../protocol/norms.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { specs } from "../../protocol/testing/arbitrary-spec.js";
 import type { View } from "../../protocol/view.js";
@@ -163,6 +164,17 @@ const memberMessages: { [Type in MemberMessage["type"]]: fc.Arbitrary<Said<Type>
     clockMin: whole,
     version: fc.integer({ min: -1, max: 1000 }),
     departed: fc.array(departure, { maxLength: 3 }),
+  }),
+  norms: shape<Said<"norms">>({
+    type: fc.constant("norms"),
+    generation: whole,
+    shares: fc.array(
+      shape<NormShare>({
+        ...{ version: whole, chunks: whole },
+        ...{ weights: measured, gradient: measured, decay: measured },
+      }),
+      { maxLength: 3 },
+    ),
   }),
   caughtUp: shape<Said<"caughtUp">>({
     type: fc.constant("caughtUp"),

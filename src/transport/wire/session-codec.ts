@@ -31,6 +31,7 @@ import type {
   ServerStatistics,
   WorkerStatistics,
 } from "../../protocol/messages.js";
+import { type NormShare, normSharesMax } from "../../protocol/norms.js";
 import type { RecordCodec } from "./field-codec.js";
 import {
   flag,
@@ -241,6 +242,16 @@ const upBodies = union<UpMessage, wire.MemberMessage["body"]>({
     chunk: small(),
     server: rank,
     incarnation: count,
+  }),
+  norms: record<Body<"norms">, wire.Norms>(schemas.NormsSchema, {
+    generation: count,
+    shares: list(
+      record<NormShare, wire.NormShare>(schemas.NormShareSchema, {
+        ...{ version: count, chunks: count },
+        ...{ weights: measured, gradient: measured, decay: measured },
+      }),
+      normSharesMax,
+    ),
   }),
   diverged: record<Body<"diverged">, wire.Diverged>(schemas.DivergedSchema, {
     step,

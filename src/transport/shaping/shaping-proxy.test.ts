@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, test } from "node:test";
 import { Random } from "../../random.js";
-import { reset, slackBytes, unlimitedBytesPerSecond } from "./shaping-link.js";
+import { reset, ShapedPath, slackBytes, unlimitedBytesPerSecond } from "./shaping-link.js";
 import { type ShapingProxy, type ShapingProxyOptions, startShapingProxy } from "./shaping-proxy.js";
 
 const opened: { close(): unknown }[] = [];
@@ -133,6 +133,24 @@ test("bandwidth is limited and shared by the connections", async () => {
   });
   const proxy = await proxyTo(target, { bytesPerSecond: 4e6 });
   const sockets = [await connectTo(proxy.address), await connectTo(proxy.address)];
+  const startMs = performance.now();
+  for (const socket of sockets) socket.write(Buffer.alloc(400_000));
+  await until(() => receivedBytes === 800_000, "all bytes");
+  const elapsedMs = performance.now() - startMs;
+  assert.ok(elapsedMs >= 199, `800,000 bytes at 4 MB/s in ${elapsedMs} ms`);
+});
+
+test("proxies of one path share its bandwidth, and are changed together", async () => {
+  let receivedBytes = 0;
+  const target = await listen((socket) => {
+    socket.on("data", (bytes) => {
+      receivedBytes += bytes.length;
+    });
+  });
+  const path = new ShapedPath();
+  const proxies = [await proxyTo(target, { path }), await proxyTo(target, { path })];
+  path.network.setBandwidth(4e6);
+  const sockets = [await connectTo(proxies[0]!.address), await connectTo(proxies[1]!.address)];
   const startMs = performance.now();
   for (const socket of sockets) socket.write(Buffer.alloc(400_000));
   await until(() => receivedBytes === 800_000, "all bytes");

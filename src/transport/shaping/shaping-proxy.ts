@@ -5,7 +5,7 @@
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { PacelineError } from "../../errors.js";
-import { reset, ShapedLane, ShapedLink, ShapedNetwork } from "./shaping-link.js";
+import { reset, ShapedLane, ShapedPath } from "./shaping-link.js";
 
 /** What a cut does with connections that come before `restore`. */
 export type CutMode = "refuse" | "blackhole";
@@ -18,6 +18,8 @@ export interface ShapingProxyOptions {
   readonly delayMs?: number;
   /** Bandwidth of each direction, shared by all connections; null or left out for no limit. */
   readonly bytesPerSecond?: number | null;
+  /** Shared with other proxies, with the bandwidth; a way of its own if left out. */
+  readonly path?: ShapedPath;
 }
 
 /** A running proxy. */
@@ -53,10 +55,10 @@ export interface ShapingProxy {
 export async function startShapingProxy(options: ShapingProxyOptions): Promise<ShapingProxy> {
   const { target } = options;
   const place = target === undefined ? null : splitAddress(target);
-  const network = new ShapedNetwork();
-  network.setDelay(options.delayMs ?? 0);
-  network.setBandwidth(options.bytesPerSecond ?? null);
-  const proxy = new TcpShapingProxy(network, place);
+  const path = options.path ?? new ShapedPath();
+  if (options.delayMs !== undefined) path.network.setDelay(options.delayMs);
+  if (options.bytesPerSecond !== undefined) path.network.setBandwidth(options.bytesPerSecond);
+  const proxy = new TcpShapingProxy(path, place);
   await proxy.listen();
   return proxy;
 }
@@ -84,8 +86,6 @@ interface Connection {
 
 class TcpShapingProxy implements ShapingProxy {
   readonly #server: Server;
-  readonly #toTarget: ShapedLink;
-  readonly #toClient: ShapedLink;
   readonly #connections = new Set<Connection>();
   readonly #waiting = new Set<Socket>();
   #cut: CutMode | null = null;
@@ -94,12 +94,10 @@ class TcpShapingProxy implements ShapingProxy {
   address = "";
 
   constructor(
-    readonly network: ShapedNetwork,
+    readonly path: ShapedPath,
     target: Place | null,
   ) {
     this.#target = target;
-    this.#toTarget = new ShapedLink(network);
-    this.#toClient = new ShapedLink(network);
     this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true });
     this.#server.on("connection", (client) => this.#accept(client));
   }
@@ -135,12 +133,12 @@ class TcpShapingProxy implements ShapingProxy {
   }
 
   stall(): void {
-    this.network.stall();
+    this.path.network.stall();
   }
 
   restore(): void {
     this.#cut = null;
-    this.network.restore();
+    this.path.network.restore();
     this.#bridgeWaiting();
     for (const connection of this.#connections) {
       for (const lane of connection.lanes) lane.deliver();
@@ -148,11 +146,11 @@ class TcpShapingProxy implements ShapingProxy {
   }
 
   setDelay(delayMs: number): void {
-    this.network.setDelay(delayMs);
+    this.path.network.setDelay(delayMs);
   }
 
   setBandwidth(bytesPerSecond: number | null): void {
-    this.network.setBandwidth(bytesPerSecond);
+    this.path.network.setBandwidth(bytesPerSecond);
   }
 
   aim(target: string): void {
@@ -190,8 +188,8 @@ class TcpShapingProxy implements ShapingProxy {
     const target = connect({ host, port, allowHalfOpen: true, noDelay: true });
     target.on("error", () => target.destroy());
     const lanes = [
-      new ShapedLane(this.#toTarget, client, target),
-      new ShapedLane(this.#toClient, target, client),
+      new ShapedLane(this.path.toTarget, client, target),
+      new ShapedLane(this.path.toClient, target, client),
     ];
     const connection = { sockets: [client, target], lanes };
     this.#connections.add(connection);
@@ -210,7 +208,7 @@ class TcpShapingProxy implements ShapingProxy {
       for (const socket of connection.sockets) reset(socket);
     }
     this.#connections.clear();
-    this.#toTarget.clear();
-    this.#toClient.clear();
+    this.path.toTarget.clear();
+    this.path.toClient.clear();
   }
 }

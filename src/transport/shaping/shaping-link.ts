@@ -105,6 +105,13 @@ export class ShapedLink {
   }
 }
 
+/** A way that has a shape: both directions of a link that any number of proxies may share. */
+export class ShapedPath {
+  readonly network = new ShapedNetwork();
+  readonly toTarget = new ShapedLink(this.network);
+  readonly toClient = new ShapedLink(this.network);
+}
+
 /**
  * Ends a connection at once, with a reset where that is possible: of a socket whose own half has
  * been ended the system's handle would stay open, and be polled, for ever.
