@@ -64,8 +64,6 @@ export interface ClusterOptions {
 export interface PaceOptions extends PaceSettings {
   /** One of the modes of `core/sync`. */
   readonly mode: string;
-  /** Steps between two exchanges: 1. */
-  readonly localSteps: number;
 }
 
 /** What is trained, on what, and where that lies. */

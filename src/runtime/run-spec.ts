@@ -5,7 +5,7 @@
  */
 
 import { paceOf, protocolOf } from "../core/sync/modes.js";
-import { batchesOfGlobalStep } from "../core/sync/pace.js";
+import { batchesOfGlobalStep, examplesOfStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
 import { stemmedModels } from "../nn/models.js";
 import {
@@ -16,6 +16,7 @@ import {
 } from "../protocol/compression.js";
 import { faultText } from "../protocol/injected-fault.js";
 import type { AugmentSpec, InputSpec } from "../protocol/input-spec.js";
+import { localProblem } from "../protocol/local/local-steps.js";
 import { isRobust } from "../protocol/reduction.js";
 import { fastLimits } from "../protocol/run-options.js";
 import { type Protocol, type RunSpec, runFields } from "../protocol/run-spec.js";
@@ -51,6 +52,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   demandInjectable(options);
   demandComputable(options);
   demandReducible(options, protocol);
+  demandLocal(options, protocol);
   return {
     ...filled(runFields, options),
     run: facts.run,
@@ -107,8 +109,9 @@ function updateRuleOf(options: RunSettings): UpdateRuleSpec {
 function wholeWork(options: RunSettings, protocol: Protocol, trainExamples: number): number {
   const byEpochs = options.epochs * trainExamples;
   if (options.maxSteps === null) return byEpochs;
-  const batches = batchesOfGlobalStep(paceOf({ protocol }, 0), options.workers.max);
-  return Math.min(byEpochs, options.maxSteps * batches * options.batchSize);
+  const pace = paceOf({ protocol }, 0);
+  const workers = batchesOfGlobalStep(pace, options.workers.max);
+  return Math.min(byEpochs, options.maxSteps * workers * examplesOfStep(options, pace));
 }
 
 function demandExamples(settings: RunSettings, facts: RunFacts): void {
@@ -154,6 +157,14 @@ function demandReducible({ reduce, mode, compress }: RunSettings, protocol: Prot
   const sentence = `${asked} with --compress ${compressionTitle(compress)}`;
   const reason = "which may send most values as 0, or only their signs";
   throw usage(`${sentence}, ${reason}; write --compress none, fp16, bf16 or int8`);
+}
+
+/** What a worker without files is sent is one batch, and what it can refuse is one. */
+function demandLocal({ mode, feed, localSteps }: RunSettings, protocol: Protocol): void {
+  const problem = localProblem({ protocol, feed });
+  if (problem === null) return;
+  const sentence = `--feed ${feed} with --mode ${mode} --local-steps ${localSteps}: ${problem}`;
+  throw usage(`${sentence}; write --feed leased or static, or another --mode`);
 }
 
 function demandInjectable({ inject, servers, workers }: RunSettings): void {

@@ -3,10 +3,11 @@
  * anything.
  */
 import { paceOf } from "../../core/sync/modes.js";
-import { batchesOfGlobalStep } from "../../core/sync/pace.js";
+import { batchesOfGlobalStep, examplesOfStep } from "../../core/sync/pace.js";
 import { inspectDataset } from "../../data/dataset.js";
 import { trainableValues } from "../../nn/model.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import { localStepsOf } from "../../protocol/local/local-steps.js";
 import { placeChunks, ringName } from "../../protocol/placement/placement.js";
 import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
 import { layoutOf, modelOf } from "../../runtime/compute/initial-state.js";
@@ -67,9 +68,10 @@ export async function planRun(options: ResolvedOptions, cores: number): Promise<
     loadBound: spec.loadBound,
   });
   const slice = Math.ceil(spec.trainExamples / spec.workersMax);
-  const stepsPerEpoch = Math.ceil(slice / spec.batchSize);
+  const pace = paceOf(spec, 0);
+  const stepsPerEpoch = Math.ceil(slice / examplesOfStep(spec, pace));
   const batches = spec.epochs * stepsPerEpoch * spec.workersMax;
-  const updates = batches / batchesOfGlobalStep(paceOf(spec, 0), spec.workersMax);
+  const updates = batches / batchesOfGlobalStep(pace, spec.workersMax);
   return {
     spec,
     parameters,
@@ -92,7 +94,7 @@ function printPlan(plan: DryRun, command: "train" | "baseline"): string {
   const ofCluster = [
     `workers    ${max}, continues with as few as ${min}; batch ${spec.batchSize} each`,
     `servers    ${serversText(spec)}: ${loadTexts.join(", ")} values`,
-    `pace       ${spec.protocol.mode}`,
+    `pace       ${spec.protocol.mode}${localText(spec)}`,
   ];
   const batches = max === 1 ? "a batch" : `${max} batches`;
   const lines = [
@@ -108,6 +110,11 @@ function printPlan(plan: DryRun, command: "train" | "baseline"): string {
     lines.push(`cores      ${plan.cores}, fewer than workers: expect no speed-up from them`);
   lines.push("Nothing was started; leave out --dry-run to train.");
   return `${lines.join("\n")}\n`;
+}
+
+function localText(spec: DryRun["spec"]): string {
+  const local = localStepsOf(spec);
+  return local === null ? "" : `: ${local.count} local steps, then ${local.outer.optimizer}`;
 }
 
 function serversText({ servers, serversMax }: DryRun["spec"]): string {

@@ -10,6 +10,8 @@ import { PacelineError } from "../../errors.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { asp } from "./asp.js";
 import { bsp } from "./bsp.js";
+import { local } from "./local.js";
+import { localAsync } from "./local-async.js";
 import type { Mode, Pace, PaceSettings } from "./pace.js";
 import { ssp } from "./ssp.js";
 
@@ -17,6 +19,8 @@ const known = new Map<string, Mode>();
 addMode(bsp);
 addMode(ssp);
 addMode(asp);
+addMode(local);
+addMode(localAsync);
 
 /** Makes a mode known, under a name that none has. */
 export function addMode(mode: Mode): void {

@@ -17,7 +17,7 @@ import { assert } from "../../assert.js";
 import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import type { Pace } from "../sync/pace.js";
+import { examplesOfStep, type Pace } from "../sync/pace.js";
 import type {
   CutAssignment,
   CutLimits,
@@ -147,7 +147,7 @@ export class Cursor implements WorkAccount {
     if (isPush) this.#pushesDealt -= before;
     const steps = this.#stepsOf(plan.shares, plan.firstStep);
     plan.shares.forEach((share, index) => {
-      const limit = Math.min(share.end, share.start + steps[index]! * this.#spec.batchSize);
+      const limit = Math.min(share.end, share.start + steps[index]! * this.#stepExamples);
       share.limit = Math.max(limit, share.next);
     });
     if (!isPush) return;
@@ -161,7 +161,11 @@ export class Cursor implements WorkAccount {
   }
 
   #stepsTo({ start }: Pick<Range, "start">, end: number): number {
-    return Math.ceil((end - start) / this.#spec.batchSize);
+    return Math.ceil((end - start) / this.#stepExamples);
+  }
+
+  get #stepExamples(): number {
+    return examplesOfStep(this.#spec, this.#pace);
   }
 
   /** The latest plan, or null before the first. */
@@ -198,7 +202,7 @@ export class Cursor implements WorkAccount {
       end,
       next: start,
       nextStep: firstStep,
-      limit: Math.min(end, start + steps[index]! * this.#spec.batchSize),
+      limit: Math.min(end, start + steps[index]! * this.#stepExamples),
       dropped: 0,
       assignment: null,
     }));
@@ -270,13 +274,12 @@ export class Cursor implements WorkAccount {
   deal(plan: EpochPlan, rank: number, untilStep: number): Assignment | null {
     const share = plan.shares.find((candidate) => candidate.rank === rank);
     if (share === undefined || share.assignment !== null || this.#used(plan, share)) return null;
-    const { batchSize } = this.#spec;
     const firstStep = Math.max(share.nextStep, this.stepOf(rank));
     const lastStep = this.#pace.hasBarriers
       ? Math.min(this.lastStepOf(plan), untilStep)
-      : firstStep + Math.ceil((share.limit - share.next) / batchSize);
+      : firstStep + Math.ceil((share.limit - share.next) / this.#stepExamples);
     if (lastStep <= firstStep) return null;
-    const end = Math.min(share.limit, share.next + (lastStep - firstStep) * batchSize);
+    const end = Math.min(share.limit, share.next + (lastStep - firstStep) * this.#stepExamples);
     const assignment: Assignment = {
       id: this.#ids.next(),
       epoch: plan.epoch,
@@ -355,7 +358,7 @@ export class Cursor implements WorkAccount {
     for (const plan of this.#plans) {
       const share = plan.shares.find((candidate) => candidate.rank === rank);
       if (share?.assignment == null) continue;
-      return { epoch: plan.epoch, examples: endAfter(share, lastStep, this.#spec.batchSize) };
+      return { epoch: plan.epoch, examples: endAfter(share, lastStep, this.#stepExamples) };
     }
     return null;
   }
@@ -439,7 +442,7 @@ export class Cursor implements WorkAccount {
         const { rank } = share;
         const assignment = share.assignment?.id;
         if (assignment === undefined) return [];
-        const examples = endAfter(share, limits.get(rank)?.step ?? -1, this.#spec.batchSize);
+        const examples = endAfter(share, limits.get(rank)?.step ?? -1, this.#stepExamples);
         const drop = (dropped: number) => {
           share.dropped += dropped;
         };
@@ -451,11 +454,11 @@ export class Cursor implements WorkAccount {
 }
 
 /** The assignment that is out comes back after this step; how many of its examples it used. */
-function endAfter(share: Share, lastStep: number, batchSize: number): number {
+function endAfter(share: Share, lastStep: number, stepExamples: number): number {
   if (share.assignment === null) return 0;
   const { start, end, firstStep } = share.assignment;
   const taken = Math.max(0, lastStep + 1 - firstStep);
-  share.next = Math.min(end, start + taken * batchSize);
+  share.next = Math.min(end, start + taken * stepExamples);
   share.nextStep = firstStep + taken;
   share.assignment = null;
   return share.next - start;
