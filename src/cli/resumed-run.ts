@@ -46,7 +46,7 @@ export const ofStart: readonly OptionKey[] = [
 /** What a checkpoint fixes. */
 const fixed: readonly OptionKey[] = [
   ...(["model", "stem", "data", "trainLimit", "optimizer", "seed", "feed"] as const),
-  ...(["batchSize", "chunkValues"] as const),
+  ...(["batchSize", "chunkValues", "localSteps", "outerOptimizer"] as const),
 ];
 
 /**

@@ -8,6 +8,7 @@ import type { RunSetup, SaveRequest, TrainingSnapshot } from "../core/work/run-s
 import { PacelineError, toPacelineError } from "../errors.js";
 import { statePartCount } from "../kernels/update-rule.js";
 import { type CutLimit, tornAt } from "../protocol/cut.js";
+import { servedRule } from "../protocol/local/local-steps.js";
 import type { ChunkMarks } from "../protocol/messages.js";
 import { modelVersion } from "../protocol/model-version.js";
 import type { Residuals } from "../protocol/residuals.js";
@@ -112,7 +113,7 @@ export class CheckpointSaver {
     const account = request.isCut ? this.#accountOf(signal) : request.snapshot;
     const order = {
       ...{ view: request.view, layout: setup.layout, beside },
-      stateParts: statePartCount(setup.spec.updateRule),
+      stateParts: statePartCount(servedRule(setup.spec)),
       onMarked: request.isCut
         ? (limits: readonly CutLimit[]) => this.#tell({ type: "marked", ...about, limits })
         : null,

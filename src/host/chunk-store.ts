@@ -13,8 +13,8 @@ import type { Kernels } from "../kernels/kernels.js";
 import { sumOfSquares } from "../kernels/sum-of-squares.js";
 import { statePartCount, updateScalars } from "../kernels/update-rule.js";
 import type { Layout, ParameterGroup } from "../protocol/layout.js";
+import type { ServedRule } from "../protocol/local/local-steps.js";
 import { type ChunkPart, chunkParts } from "../protocol/messages.js";
-import type { UpdateRuleSpec } from "../protocol/update-rules.js";
 
 interface ChunkSlots {
   weights: number;
@@ -34,14 +34,14 @@ export class ChunkStore {
   readonly #arena: Arena;
   readonly #kernels: Kernels;
   readonly #layout: Layout;
-  readonly #rule: UpdateRuleSpec;
+  readonly #rule: ServedRule;
   readonly #chunks = new Map<number, ChunkSlots>();
   /** Unfinished writes by slot. */
   readonly #writes = new Map<number, number>();
   /** Slots to free when their last write has ended. */
   readonly #retired = new Set<number>();
 
-  constructor(parts: { arena: Arena; kernels: Kernels; layout: Layout; rule: UpdateRuleSpec }) {
+  constructor(parts: { arena: Arena; kernels: Kernels; layout: Layout; rule: ServedRule }) {
     this.#arena = parts.arena;
     this.#kernels = parts.kernels;
     this.#layout = parts.layout;

@@ -13,6 +13,7 @@
 import type { StepOutcome } from "../core/worker/worker-account.js";
 import type { StepRange } from "../protocol/examples.js";
 import type { Layout } from "../protocol/layout.js";
+import type { RateMoment } from "../protocol/local/local-steps.js";
 import type { Range } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 
@@ -23,6 +24,12 @@ export interface PreparedCompute {
   readonly parameters: Float32Array;
   /** The flat vector of f32 values that pushes are read from. */
   readonly gradients: Float32Array;
+  /**
+   * What the rule of local steps keeps between them (protocol/local/local-state.ts): the computing
+   * side reads it when a step begins and has written it when that is computed. Left out where it
+   * is nothing.
+   */
+  readonly kept?: Float32Array;
   /** What computes: engine, version, instruction set, threads. */
   readonly engine: string;
   /** What it chose that bits depend on, a line for each distinct shape. */
@@ -50,6 +57,8 @@ export interface ComputeRequest extends StepRange {
   readonly next: StepRange | null;
   /** How many times its own time the step is to take; 1 if left out. */
   readonly slow?: number;
+  /** What the rate follows, where the step is made of local steps; such a step lacks no chunk. */
+  readonly moment?: RateMoment;
 }
 
 /** The computing side. One request is under way at a time. */

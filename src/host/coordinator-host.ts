@@ -266,19 +266,19 @@ export class CoordinatorHost implements CoordinatorService {
   }
 
   keepResidual(residual: ResidualChunk): void {
-    const { layout } = this.#setupOf(residual);
+    const setup = this.#setupOf(residual);
     if (!this.#machine.awaitsResiduals(residual, residual.barrier)) {
       const whose = `worker ${residual.rank} of incarnation ${shownId(residual.incarnation)}`;
       const barrier = `barrier ${shownId(residual.barrier)}`;
       throw new PacelineError("refused", `${barrier} does not wait for ${whose}`);
     }
-    this.#given.keep(residual, layout);
+    this.#given.keep(residual, setup);
   }
 
   readResidual(place: ResidualPlace): Uint8Array {
-    const { layout } = this.#setupOf(place);
+    const setup = this.#setupOf(place);
     const values = this.#parts.inheritance?.().get(place.rank);
-    if (values !== undefined) return residualBytes(values, place, layout);
+    if (values !== undefined) return residualBytes(values, place, setup);
     throw new PacelineError("refused", `there are no residuals left for worker ${place.rank}`);
   }
 

@@ -1,6 +1,7 @@
 /**
- * The residuals that workers give the coordinator: it keeps what workers give at a barrier, chunk
- * by chunk, until a checkpoint has it, and gives workers what they go on with. Values lie here in
+ * What workers give the coordinator: their residuals, and what the rule of local steps keeps. It
+ * keeps what workers give at a barrier, piece by piece, until a checkpoint has it, and gives
+ * workers what they go on with. Values lie here in
  * the coordinator's memory from the barrier until the checkpoint is written, and in a resumed run
  * until their rank takes part.
  *
@@ -10,13 +11,16 @@
 
 import type { GivenResiduals } from "../core/work/barrier-round.js";
 import { PacelineError } from "../errors.js";
-import type { Chunk, Layout } from "../protocol/layout.js";
-import {
-  type ResidualChunk,
-  type ResidualPlace,
-  type Residuals,
-  weightValues,
-} from "../protocol/residuals.js";
+import type { Layout } from "../protocol/layout.js";
+import { type KeptPiece, keptValues, localPieces } from "../protocol/local/local-state.js";
+import type { ResidualChunk, ResidualPlace, Residuals } from "../protocol/residuals.js";
+import type { RunSpec } from "../protocol/run-spec.js";
+
+/** What says which pieces there are. */
+export interface KeptSetup {
+  readonly spec: RunSpec;
+  readonly layout: Layout;
+}
 
 interface Given {
   readonly incarnation: number;
@@ -30,16 +34,16 @@ export class GivenResidualStore {
   readonly #given = new Map<number, Given>();
 
   /** Takes a chunk's residual in; the same again changes nothing. */
-  keep(residual: ResidualChunk, layout: Layout): void {
+  keep(residual: ResidualChunk, setup: KeptSetup): void {
     const { rank, incarnation, barrier, values } = residual;
-    const { index, offset, length } = chunkOf(residual, layout);
+    const { chunk: index, offset, length } = pieceOf(residual, setup);
     if (values.length !== length * 4) {
       const sizes = `${values.length} bytes instead of ${length * 4}`;
       throw new PacelineError("protocol", `residual of chunk ${index} has ${sizes}`);
     }
     let given = this.#given.get(rank);
     if (given?.incarnation !== incarnation || given.barrier !== barrier) {
-      const memory = new Float32Array(weightValues(layout));
+      const memory = new Float32Array(keptValues(setup.spec, setup.layout));
       given = { incarnation, barrier, values: memory, chunks: new Set() };
       this.#given.set(rank, given);
     }
@@ -64,16 +68,18 @@ export class GivenResidualStore {
 export function residualBytes(
   values: Float32Array,
   place: ResidualPlace,
-  layout: Layout,
+  setup: KeptSetup,
 ): Uint8Array {
-  const { offset, length } = chunkOf(place, layout);
+  const { offset, length } = pieceOf(place, setup);
   return bytesOf(values, offset, length);
 }
 
 /** Chunks of weights lie first, so that they have the same place here as in the flat vector. */
-function chunkOf({ chunk: index }: ResidualPlace, layout: Layout): Chunk {
+function pieceOf({ chunk: index }: ResidualPlace, { spec, layout }: KeptSetup): KeptPiece {
   const chunk = layout.chunks[index];
-  if (chunk?.group === "weight") return chunk;
+  if (chunk?.group === "weight") return { ...chunk, chunk: index };
+  const piece = localPieces(spec, layout).find((one) => one.chunk === index);
+  if (piece !== undefined) return piece;
   const what = chunk === undefined ? "does not exist" : `is of the group ${chunk.group}`;
   throw new PacelineError("protocol", `chunk ${index} ${what}: only weights have residuals`);
 }

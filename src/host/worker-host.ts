@@ -17,7 +17,7 @@ import type { Clock } from "./clock.js";
 import type { ComputeListener, ComputePort } from "./compute-port.js";
 import { EffectLoop } from "./effect-loop.js";
 import { openCodecs, ParameterClient } from "./parameter-client.js";
-import { giveResiduals, inheritResiduals } from "./residual-transfer.js";
+import { giveResiduals, inheritResiduals, piecesOf } from "./residual-transfer.js";
 import type { HeartbeatBody, MemberSession } from "./session/member-session.js";
 import type { Trace } from "./trace.js";
 
@@ -62,6 +62,8 @@ export class WorkerHost {
   #session: MemberSession | null = null;
   /** By run; a preparation that a later job has overtaken adds one that nobody uses. */
   readonly #clients = new Map<string, ParameterClient>();
+  /** By run what the rule of local steps keeps, in the pieces in which it travels. */
+  readonly #localState = new Map<string, ReadonlyMap<number, Float32Array>>();
   #client: ParameterClient | null = null;
   #spec: RunSpec | null = null;
   #startedMs: number | null = null;
@@ -188,12 +190,12 @@ export class WorkerHost {
       onFailed: (error) => this.#step(failureOf(run, error)),
     };
     const prepared = await compute.prepare(spec, rank, listener);
-    const { layout, engine, algorithms } = prepared;
+    const { layout, engine, algorithms, kept } = prepared;
     const codecs = openCodecs({ spec, layout }, kernels, log);
     const { allocate } = codecs;
     const session = this.#session;
     const inherited = residuals
-      ? await inheritResiduals({ session, spec, layout, allocate, log })
+      ? await inheritResiduals({ session, spec, layout, allocate, kept, log })
       : new Map<number, Float32Array>();
     const memory = { spec, ...prepared, codecs, inherited };
     const client = new ParameterClient(this.#parts, memory, {
@@ -205,19 +207,21 @@ export class WorkerHost {
       onFailed: (error) => this.#step(failureOf(run, error)),
     });
     this.#clients.set(run, client);
+    this.#localState.set(run, piecesOf(kept, { spec, layout }));
     return { type: "prepared", run, layout, engine, algorithms };
   }
 
   async #giveResiduals(barrier: number): Promise<WorkerEvent> {
     const run = this.#spec?.run ?? "";
-    const residuals = this.#client?.residuals ?? new Map<number, Float32Array>();
-    const given = await giveResiduals(this.#session, { run, barrier }, residuals);
+    const own = [...(this.#client?.residuals ?? []), ...(this.#localState.get(run) ?? [])];
+    const given = await giveResiduals(this.#session, { run, barrier }, new Map(own));
     return { type: "residualsGiven", barrier, ...given };
   }
 
   #closeClients(): void {
     for (const client of this.#clients.values()) client.close();
     this.#clients.clear();
+    this.#localState.clear();
     this.#client = null;
   }
 }

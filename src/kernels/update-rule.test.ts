@@ -57,3 +57,13 @@ test("every scalar is an f32 number", () => {
 test("updates count from 1", () => {
   assert.throws(() => updateScalars(rule, { ...moment, updateCount: 0 }), /count from 1/);
 });
+
+test("a difference of buffers is taken off whole, whatever rule and rate the weights have", () => {
+  const given = { ...rule, name: "nesterov", takesDifferences: true } as const;
+  const buffer = updateScalars(given, { ...moment, lr: 0.7, group: "buffer", scale: 0.5 });
+  const { name, lr, scale, weightDecay, momentum } = buffer;
+  assert.deepEqual([name, lr, scale, weightDecay, momentum], ["sgd", 1, 0.5, 0, 0]);
+  assert.equal(updateScalars(given, { ...moment, group: "counter" }).name, "count");
+  assert.equal(updateScalars(given, moment).name, "nesterov");
+  assert.equal(updateScalars(rule, { ...moment, group: "buffer" }).name, "blend");
+});

@@ -6,7 +6,8 @@
  * are sent the results as bits. So no two machines can disagree about a power or a division.
  */
 import { assert } from "../assert.js";
-import { factsOf, type UpdateRuleName, type UpdateRuleSpec } from "../protocol/update-rules.js";
+import type { ServedRule } from "../protocol/local/local-steps.js";
+import { factsOf, type UpdateRuleName } from "../protocol/update-rules.js";
 
 /** Everything that an update can be. */
 export type UpdateName = UpdateRuleName | "blend" | "count";
@@ -56,13 +57,19 @@ export function statePartCount({ name }: { readonly name: UpdateName }): number 
   return name === "blend" || name === "count" ? 0 : factsOf(name).state.length;
 }
 
-/** Computes the scalars of one update. */
-export function updateScalars(rule: UpdateRuleSpec, moment: UpdateMoment): UpdateScalars {
+/**
+ * Computes the scalars of one update. A difference of buffers is taken off as it is, whatever rule
+ * and rate the weights have: a rule with momentum would carry a variance below zero.
+ */
+export function updateScalars(rule: ServedRule, moment: UpdateMoment): UpdateScalars {
   const { updateCount } = moment;
   assert(Number.isInteger(updateCount) && updateCount >= 1, "updates count from 1", {
     updateCount,
   });
   if (moment.group === "counter") return { ...bufferScalars, name: "count" };
+  if (moment.group === "buffer" && rule.takesDifferences === true) {
+    return { ...bufferScalars, name: "sgd", lr: 1, scale: Math.fround(moment.scale) };
+  }
   if (moment.group === "buffer") {
     const kept = 1 - rule.bufferMomentum;
     const rest1 = Math.fround(rule.bufferMomentum);

@@ -89,11 +89,6 @@ function decimal(text: string): number | null {
 
 const shareInterval = intervalOf("[0, 1]");
 
-/** The number 1, as the one value that a setting of another system can have here. */
-export function onlyOne(wanted: string): ValueType<number> {
-  return { ...whole(1, 1, "1"), wanted };
-}
-
 /** A share of something: 0.05 or 5%. */
 export const share: ValueType<number> = {
   placeholder: "share",

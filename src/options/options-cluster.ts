@@ -1,6 +1,8 @@
 /** Rows of the groups "cluster" and "pace" that are not fields of a run's spec. */
+import { localStepsMax, outerRanges } from "../core/sync/local.js";
 import { defaultMode, modes } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
+import { isFreeOuter, outerOptimizers } from "../protocol/local/local-steps.js";
 import { stalenessRanges } from "../protocol/staleness.js";
 import { planValue, switchOrder } from "./option-plan.js";
 import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
@@ -11,7 +13,6 @@ import {
   duration,
   host,
   listOf,
-  onlyOne,
   optional,
   path,
   real,
@@ -290,6 +291,7 @@ const modeSentence =
     .join(", ");
 
 const onlyScaled = { key: "stalenessRule", values: ["scale", "scale+reject"] } as const;
+const onlyFree = { key: "outerOptimizer", values: outerOptimizers.filter(isFreeOuter) } as const;
 const onlyRejecting = { key: "stalenessRule", values: ["reject", "scale+reject"] } as const;
 
 /** How tightly workers keep pace. */
@@ -303,8 +305,8 @@ export const paceRows: OptionRows<PaceOptions> = {
     default: defaultMode,
     sentence: modeSentence,
     group: "pace",
-    commands: runCommands,
-    aliases: [{ name: "SERVER_MODE" }],
+    commands: trainingCommands,
+    aliases: [{ name: "SERVER_MODE", commands: runCommands }],
   },
   plan: {
     name: "plan",
@@ -356,12 +358,41 @@ export const paceRows: OptionRows<PaceOptions> = {
   localSteps: {
     name: "local-steps",
     otherNames: ["sync-steps"],
-    type: onlyOne("1: every step is exchanged, so that no gradient is left out"),
-    default: 1,
+    type: whole(1, localStepsMax, "steps"),
+    default: 20,
     unit: "steps",
-    sentence: "worker steps between two exchanges",
+    sentence: "batches that a worker takes on its own weights between two exchanges",
     group: "pace",
-    commands: [...runCommands, "worker"],
+    commands: trainingCommands,
+    onlyWith: modesWith("localSteps"),
+  },
+  outerOptimizer: {
+    name: "outer-optimizer",
+    type: choice(outerOptimizers),
+    default: "average",
+    sentence:
+      "what servers do with the workers' differences: average them, or take them for a gradient",
+    group: "pace",
+    commands: trainingCommands,
+    onlyWith: modesWith("outerOptimizer"),
+  },
+  outerLr: {
+    name: "outer-lr",
+    type: real(outerRanges.lr, "rate"),
+    default: 0.7,
+    sentence: "learning rate of the outer optimizer",
+    group: "pace",
+    commands: trainingCommands,
+    onlyWith: onlyFree,
+  },
+  outerMomentum: {
+    name: "outer-momentum",
+    type: real(outerRanges.momentum),
+    default: 0.9,
+    sentence: "momentum of the outer optimizer",
+    group: "pace",
+    commands: trainingCommands,
+    onlyWith: onlyFree,
   },
   stalenessRule: {
     name: "staleness-rule",

@@ -140,7 +140,7 @@ describe("refusals name the place, the value and the remedy", () => {
     ],
     [
       { environment: { SERVER_MODE: "bps" } },
-      "SERVER_MODE=bps is unknown (did you mean bsp?); write bsp, ssp, asp or ringmaster",
+      "SERVER_MODE=bps is unknown (did you mean bsp?); write bsp, ssp, asp, ringmaster, local or local-async",
     ],
     [
       { file: file({ engine: "atuo" }) },

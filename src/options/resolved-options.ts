@@ -73,8 +73,6 @@ export interface PaceOptions extends PaceSettings {
   readonly switchOrder: string | null;
   /** Global steps at which its phases end, counted from the start. */
   readonly trainSteps: readonly number[];
-  /** Steps between two exchanges: 1. */
-  readonly localSteps: number;
 }
 
 /** What is trained, on what, and where that lies. */

@@ -407,6 +407,7 @@ export interface ChunkHeader {
   readonly chunk: number;
   readonly version: number;
   readonly fence: number;
+  /** Of a push; in a reply those that the chunk has applied since the run began. */
   readonly examples: number;
   /** Wire id of the codec; 0 is raw f32. */
   readonly codec: number;

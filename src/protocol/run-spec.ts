@@ -16,6 +16,7 @@ import {
 } from "./compression.js";
 import { type InputSpec, inputFields, inputProblem } from "./input-spec.js";
 import { chunkValuesMax } from "./layout.js";
+import { localProblem } from "./local/local-steps.js";
 import { planField } from "./plan/plan.js";
 import { reduction } from "./reduction.js";
 import { type ScheduleSpec, scheduleFields } from "./schedule-spec.js";
@@ -322,6 +323,8 @@ export interface RunSpec extends SpecOf<typeof runFields> {}
 /** A run as it is read from elsewhere. */
 export const runSpecField = record<RunSpec>(runFields, (spec) => {
   const { workersMin, workersMax, servers, serversMax } = spec;
+  const problem = localProblem(spec);
+  if (problem !== null) return `feed central: ${problem}`;
   if (workersMin > workersMax) return `workers ${workersMin} to ${workersMax} is not a range`;
   if (servers <= (serversMax ?? servers)) return null;
   return `servers ${servers} to ${serversMax} is not a range`;

@@ -1,12 +1,14 @@
 /** What a checkpoint is, for people and programs: its manifest, and what its values are like. */
 import { basename, dirname, resolve } from "node:path";
 import type { PlacedTensor } from "../protocol/layout.js";
+import { servedRule } from "../protocol/local/local-steps.js";
 import { modelTitle } from "../protocol/run-spec.js";
 import { factsOf } from "../protocol/update-rules.js";
 import { readResiduals, readState, readWeights } from "../store/checkpoint/checkpoint.js";
 import { type ValueFacts, valueFacts } from "../store/checkpoint/checkpoint-check.js";
 import { readManifest } from "../store/checkpoint/checkpoint-folder.js";
 import type { CheckpointManifest, JsonValue } from "../store/checkpoint/manifest.js";
+import { workerVectors } from "../store/checkpoint/worker-vectors.js";
 
 /** A checkpoint as `inspect --json` gives it. */
 export interface Inspection extends Omit<CheckpointManifest, "chunks" | "layout"> {
@@ -25,8 +27,8 @@ export interface Inspection extends Omit<CheckpointManifest, "chunks" | "layout"
   /** The update rule's vectors, by what the rule calls them. */
   readonly state: readonly (ValueFacts & { readonly name: string })[];
   readonly tensors: readonly (ValueFacts & PlacedTensor)[];
-  /** What the pushes of each worker that has any had dropped. */
-  readonly residuals: readonly (ValueFacts & { readonly rank: number })[];
+  /** What each worker that has any keeps: what its pushes dropped, the state of local steps. */
+  readonly residuals: readonly (ValueFacts & { readonly rank: number; readonly of: string })[];
 }
 
 /** A table to show. */
@@ -47,7 +49,7 @@ export async function inspectCheckpoint(path: string): Promise<Inspection> {
   const weights = await readWeights(path, manifest);
   const state = await readState(path, manifest);
   const residuals = await readResiduals(path, manifest);
-  const names = factsOf(manifest.spec.updateRule.name).state;
+  const names = factsOf(servedRule(manifest.spec).name).state;
   // Not by spreading: there may be more chunks than a call takes arguments.
   const versions = chunks.map(({ version }) => version);
   return {
@@ -70,7 +72,11 @@ export async function inspectCheckpoint(path: string): Promise<Inspection> {
       ...tensor,
       ...valueFacts(weights.subarray(tensor.offset, tensor.offset + tensor.length)),
     })),
-    residuals: residuals.map(({ rank, values }) => ({ rank, ...valueFacts(values) })),
+    residuals: residuals.flatMap(({ rank, values }) =>
+      workerVectors(manifest.spec, layout).map(({ title, offset, length }) => {
+        return { rank, of: title, ...valueFacts(values.subarray(offset, offset + length)) };
+      }),
+    ),
   };
 }
 
@@ -121,7 +127,7 @@ export function inspectionTables(inspection: Inspection): InspectionTable[] {
       }),
     },
     {
-      title: `State of ${options.updateRule.name}`,
+      title: `State of ${servedRule(inspection.spec).name}`,
       titles: ["Part", ...facts],
       rows: inspection.state.map((part) => [part.name, ...factTexts(part)]),
     },
@@ -133,9 +139,9 @@ export function inspectionTables(inspection: Inspection): InspectionTable[] {
 
 function residualsTable({ residuals }: Inspection): InspectionTable {
   return {
-    title: "Residuals of pushes",
-    titles: ["Worker", "Min", "Mean", "Max", "Norm"],
-    rows: residuals.map((one) => [String(one.rank), ...factTexts(one)]),
+    title: "Kept by workers",
+    titles: ["Worker", "What", "Min", "Mean", "Max", "Norm"],
+    rows: residuals.map((one) => [String(one.rank), one.of, ...factTexts(one)]),
   };
 }
 

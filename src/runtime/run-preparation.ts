@@ -12,6 +12,7 @@ import { identityDifference } from "../data/identity.js";
 import type { Dataset } from "../data/split.js";
 import { PacelineError } from "../errors.js";
 import { paceTitle } from "../protocol/plan/plan.js";
+import { type LocalSteps, localStepsOf } from "../protocol/local/local-steps.js";
 import type { Feed, RunSpec } from "../protocol/run-spec.js";
 import {
   assertSameModel,
@@ -245,6 +246,8 @@ function assertResumable(
     // The other two deal alike; only who reads the files differs.
     ["--feed", ...alike(before.feed, spec.feed)],
     ["--batch-size", before.batchSize, spec.batchSize],
+    ["--local-steps", ...bothOf(before, spec, ({ count }) => count)],
+    ["--outer-optimizer", ...bothOf(before, spec, ({ outer }) => outer.optimizer)],
   ];
   for (const [flag, was, is] of fixed) {
     if (was === is) continue;
@@ -271,6 +274,16 @@ function dataNotes({ input: before }: RunSpec, { data, input }: RunSpec): string
   const isSame = before.identity.testFingerprint === input.identity?.testFingerprint;
   if (isSame) return [];
   return [`the test examples of ${data} have changed: accuracies differ from those before`];
+}
+
+/** What two runs say of local steps; "none" where a run has none. */
+function bothOf(
+  before: RunSpec,
+  spec: RunSpec,
+  read: (local: LocalSteps) => number | string,
+): readonly [number | string, number | string] {
+  const [was, is] = [localStepsOf(before), localStepsOf(spec)];
+  return [was === null ? "none" : read(was), is === null ? "none" : read(is)];
 }
 
 /** Two feeds, the second as the first where both deal batches. */

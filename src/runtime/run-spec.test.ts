@@ -116,6 +116,12 @@ describe("a run spec", () => {
         "their signs; write --compress none, fp16, bf16 or int8",
     ],
     [
+      { feed: "central", mode: "local", localSteps: 5 },
+      {},
+      "--feed central with --mode local --local-steps 5: workers without files are sent one " +
+        "batch a step; write --feed leased or static, or another --mode",
+    ],
+    [
       { lrSchedule: "step", lrMilestones: [0.75, 0.5] },
       {},
       "--lr-milestones 0.75,0.5 do not ascend; sort them",

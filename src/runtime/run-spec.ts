@@ -5,7 +5,7 @@
  */
 
 import { paceOf } from "../core/sync/modes.js";
-import { batchesOfGlobalStep } from "../core/sync/pace.js";
+import { batchesOfGlobalStep, examplesOfStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
 import { stemmedModels } from "../nn/models.js";
 import {
@@ -16,6 +16,7 @@ import {
 } from "../protocol/compression.js";
 import { faultText } from "../protocol/injected-fault.js";
 import type { AugmentSpec, InputSpec } from "../protocol/input-spec.js";
+import { localProblem } from "../protocol/local/local-steps.js";
 import { isRobust } from "../protocol/reduction.js";
 import { fastLimits } from "../protocol/run-options.js";
 import { type Protocol, type RunSpec, runFields } from "../protocol/run-spec.js";
@@ -53,6 +54,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   demandComputable(options);
   demandReducible(options, [protocol, ...plan.map((phase) => phase.protocol)]);
   demandPolicy(options, protocol);
+  demandLocal(options, protocol);
   return {
     ...filled(runFields, options),
     run: facts.run,
@@ -110,8 +112,9 @@ function updateRuleOf(options: RunSettings): UpdateRuleSpec {
 function wholeWork(options: RunSettings, protocol: Protocol, trainExamples: number): number {
   const byEpochs = options.epochs * trainExamples;
   if (options.maxSteps === null) return byEpochs;
-  const batches = batchesOfGlobalStep(paceOf(protocol), options.workers.max);
-  return Math.min(byEpochs, options.maxSteps * batches * options.batchSize);
+  const pace = paceOf(protocol);
+  const workers = batchesOfGlobalStep(pace, options.workers.max);
+  return Math.min(byEpochs, options.maxSteps * workers * examplesOfStep(options, pace));
 }
 
 function demandExamples(settings: RunSettings, facts: RunFacts): void {
@@ -169,9 +172,17 @@ function demandPolicy({ stragglerPolicy, mode }: RunSettings, protocol: Protocol
     const sentence = `${asked} leaves the synchronous part of a plan, and a run has one mode`;
     throw usage(`${sentence}; write --straggler-policy elastic`);
   }
-  if (paceOf({ protocol }, 0).globalStep === "step") return;
+  if (paceOf(protocol).globalStep === "step") return;
   const sentence = `${asked} with --mode ${mode}: nobody waits for a straggler there`;
   throw usage(`${sentence}; write --straggler-policy none, or --mode bsp`);
+}
+
+/** What a worker without files is sent is one batch, and what it can refuse is one. */
+function demandLocal({ mode, feed, localSteps }: RunSettings, protocol: Protocol): void {
+  const problem = localProblem({ protocol, feed });
+  if (problem === null) return;
+  const sentence = `--feed ${feed} with --mode ${mode} --local-steps ${localSteps}: ${problem}`;
+  throw usage(`${sentence}; write --feed leased or static, or another --mode`);
 }
 
 function demandInjectable({ inject, servers, workers }: RunSettings): void {

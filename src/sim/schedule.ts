@@ -4,14 +4,15 @@
  */
 
 import { modes, protocolOf } from "../core/sync/modes.js";
-import type { PaceSettings } from "../core/sync/pace.js";
+import type { Mode, PaceSettings } from "../core/sync/pace.js";
 import {
   type Compression,
   codecs,
   pullCompressions,
   uncompressed,
 } from "../protocol/compression.js";
-import { feeds, type RunSpec, runFields } from "../protocol/run-spec.js";
+import { localStepsOf, outerOptimizers } from "../protocol/local/local-steps.js";
+import { type Feed, feeds, type RunSpec, runFields } from "../protocol/run-spec.js";
 import { scheduleFields } from "../protocol/schedule-spec.js";
 import { defaultsOf } from "../protocol/spec-option.js";
 import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
@@ -53,7 +54,9 @@ const pullWays = pushWays.filter(({ codec }) => pullCompressions.some((name) => 
 
 /** The mode that a seed draws. */
 export function modeOfSeed(seed: number): string {
-  const all = modes();
+  const isLocal = ({ settings }: Mode) => settings.includes("localSteps");
+  const wantsLocal = new Random("local", seed).below(8) === 0;
+  const all = modes().filter((mode) => isLocal(mode) === wantsLocal);
   return all[new Random("mode", seed).below(all.length)]!.name;
 }
 
@@ -105,6 +108,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     stalenessFloor: 0.1,
     stalenessMax: 2 + random.below(4),
     delayBound: 2 + (seed % 4),
+    ...drawLocal(new Random("local steps", mode, seed)),
   };
   const cadence = () =>
     random.below(3) === 0
@@ -115,7 +119,11 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     ...(random.below(5) === 0 ? { push: oneOf(pushWays) } : {}),
     ...(random.below(6) === 0 ? { pull: oneOf(pullWays) } : {}),
   };
-  const name = oneOf(updateRuleNames);
+  const drawnRule = oneOf(updateRuleNames);
+  const protocol = protocolOf(mode, settings);
+  const isLocal = localStepsOf({ protocol }) !== null;
+  // The toy's difference is a function of what it begins with: its own rule keeps nothing.
+  const name = isLocal ? "sgd" : drawnRule;
   return {
     ...defaultsOf(runFields),
     ...{
@@ -135,9 +143,9 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
       identity: null,
       augment: { cropPadding: 0, flip: false, standardise: false },
     },
-    protocol: protocolOf(mode, settings),
+    protocol,
     plan: [],
-    feed: random.below(2) === 0 ? feeds[0] : oneOf(feeds),
+    feed: feedOf(random.below(2) === 0 ? feeds[0] : oneOf(feeds), isLocal),
     updateRule: { ...defaultsOf(updateRuleFields), name, momentum: 0.9, weightDecayPlain: 0 },
     schedule: {
       ...{ ...defaultsOf(scheduleFields), milestones: [], totalExamples: epochs * trainExamples },
@@ -150,6 +158,20 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     reduce: oneOf(["mean", "mean", "sum"] as const),
     lrScaling: "none",
   };
+}
+
+function drawLocal(random: Random) {
+  return {
+    localSteps: 1 + random.below(4),
+    outerOptimizer: outerOptimizers[random.below(2)]!,
+    outerLr: 0.7,
+    outerMomentum: 0.9,
+  };
+}
+
+/** Who is sent its examples takes no local steps. */
+function feedOf(drawn: Feed, isLocal: boolean): Feed {
+  return isLocal && drawn === "central" ? "leased" : drawn;
 }
 
 function drawPart(

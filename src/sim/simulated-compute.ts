@@ -16,7 +16,7 @@ import type { RunSpec } from "../protocol/run-spec.js";
 import type { Random } from "../random.js";
 import type { Transport } from "../transport/transport.js";
 import type { SimulatedProcess } from "./simulated-process.js";
-import { toyGradient, toyLayout, toyLoss } from "./toy-model.js";
+import { toyDifference, toyGradient, toyLayout, toyLoss } from "./toy-model.js";
 
 /** A step whose parameters have all come, as it is being computed. */
 export interface ComputedStep extends ComputeRequest {
@@ -130,7 +130,7 @@ export class SimulatedCompute implements ComputePort {
 
   /** All parameters are there: the gradients are made, and told of one after the other. */
   #compute(request: ComputeRequest): void {
-    const { step, epoch, range } = request;
+    const { step, epoch, range, moment } = request;
     const job = this.#job!;
     this.#request = null;
     if (this.#around.refuses(epoch, range)) {
@@ -138,7 +138,9 @@ export class SimulatedCompute implements ComputePort {
       return;
     }
     const { layout, parameters, gradients, spec } = job;
-    toyGradient({ seed: spec.seed, epoch, range }, parameters, gradients);
+    if (moment !== undefined)
+      toyDifference({ spec, about: request, moment }, parameters, gradients);
+    else toyGradient({ seed: spec.seed, epoch, range }, parameters, gradients);
     this.#around.onComputed({ ...request, gradients, parameters });
     const lossSum = (range.end - range.start) * toyLoss(parameters);
     const chunks = layout.chunks.map(({ index }) => index);

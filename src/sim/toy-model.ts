@@ -3,7 +3,15 @@
  * function of the examples and of all parameters. So whatever reaches a worker wrong or late, or a
  * server twice, shows in the bits of everything that follows.
  */
+import { assert } from "../assert.js";
+import type { StepRange } from "../protocol/examples.js";
 import { type Layout, layOut, type TensorSpec } from "../protocol/layout.js";
+import {
+  localBatches,
+  localStepsOf,
+  type RateMoment,
+  scheduledRate,
+} from "../protocol/local/local-steps.js";
 import type { Range } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 
@@ -68,6 +76,34 @@ export function toyGradient(
     const pull = parameters[index]! - target * (1 + index / 10);
     gradients[index] = pull * 0.5 + Math.sin(mixed + index) * 0.1;
   }
+}
+
+/** What a step depends on besides the parameters, where it is made of local steps. */
+export interface LocalToyStep {
+  readonly spec: RunSpec;
+  readonly about: StepRange;
+  readonly moment: RateMoment;
+}
+
+/** Writes the difference that local steps of plain descent make. */
+export function toyDifference(
+  { spec, about, moment }: LocalToyStep,
+  parameters: Float32Array,
+  differences: Float32Array,
+): void {
+  const local = localStepsOf(spec);
+  assert(local !== null, "the spec has local steps");
+  const own = parameters.slice();
+  const gradients = new Float32Array(own.length);
+  for (const { epoch, range } of localBatches(about, local, spec.batchSize)) {
+    const done = range.start - about.range.start;
+    const examples = moment.examples + moment.partners * done;
+    const lr = scheduledRate(spec, { ...moment, examples });
+    toyGradient({ seed: spec.seed, epoch, range }, own, gradients);
+    for (let index = 0; index < own.length; index++) own[index]! -= lr * gradients[index]!;
+  }
+  for (let index = 0; index < own.length; index++)
+    differences[index] = parameters[index]! - own[index]!;
 }
 
 /** What each example costs under these parameters: they tell which parameters it was asked of. */

@@ -1,13 +1,16 @@
 /**
  * `paceline baseline`: the model, data and update rule of `paceline train` in one process without
- * servers. With `--as-workers N` it ends in the weights of a BSP run with N workers, bit for bit.
+ * servers. With `--as-workers N` it ends in the weights of a run with N workers in step, bit for
+ * bit: of `--mode bsp` or `local`.
  */
 
 import { hostname } from "node:os";
+import { defaultMode, paceOf, protocolOf } from "../../core/sync/modes.js";
 import { loadDataset } from "../../data/dataset.js";
 import type { Dataset } from "../../data/split.js";
 import { toPacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import { localValues } from "../../protocol/local/local-state.js";
 import type { CoordinatorSnapshot, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { RunReport } from "../../report/run-report.js";
@@ -36,13 +39,16 @@ const breathIntervalMs = 100;
 
 /** Runs the command; resolves to the exit code. */
 export async function baseline(options: ResolvedOptions, io: CommandIo): Promise<number> {
-  if (options.dryRun) return dryRun(asBsp(options), io, "baseline");
+  if (options.dryRun) return dryRun(asInStep(options), io, "baseline");
   const log = (line: string) => void (options.quiet || io.stderr.write(`${line}\n`));
+  const inStep = asInStep(options);
+  const { mode } = inStep;
+  if (mode !== options.mode) log(`--mode ${options.mode} is computed as ${mode}: ranks keep step`);
   // Before the run's folder is made: broken data leaves no trace.
   const { data, dataDir, cacheDir, trainLimit, testLimit } = options;
   const place = { dataDir, cacheDir, trainLimit, testLimit, log };
   const dataset = await loadDataset(data ?? "", place);
-  const prepared = await prepareRun(asBsp(options), io.configText, "baseline", (start) =>
+  const prepared = await prepareRun(inStep, io.configText, "baseline", (start) =>
     assertBaselineStart(start, options.asWorkers),
   );
   try {
@@ -52,10 +58,12 @@ export async function baseline(options: ResolvedOptions, io: CommandIo): Promise
   }
 }
 
-/** The options of the BSP run that this is the like of. */
-function asBsp(options: ResolvedOptions): ResolvedOptions {
+/** The options of the run that this is the like of: that of its mode, or else of BSP. */
+function asInStep(options: ResolvedOptions): ResolvedOptions {
   const workers = { min: options.asWorkers, max: options.asWorkers };
-  return { ...options, mode: "bsp", workers, servers: { min: 1, max: 1 }, inject: [] };
+  const pace = paceOf(protocolOf(options.mode, options));
+  const mode = pace.globalStep === "step" ? options.mode : defaultMode;
+  return { ...options, mode, workers, servers: { min: 1, max: 1 }, inject: [] };
 }
 
 async function train(
@@ -67,7 +75,7 @@ async function train(
 ): Promise<number> {
   const { engine, reason } = engineOf(spec, options);
   log(reason);
-  if (residuals.size > 0) {
+  if (residuals.size > 0 && localValues(spec, layout) === 0) {
     log(`residuals of ${residuals.size} workers in the checkpoint are dropped: nothing is pushed`);
   }
   const setup = { settings: options, io, clock: processClock, speaksForWorkers: true };
@@ -116,7 +124,7 @@ async function train(
     };
     const onCheckpoint = async (checkpoint: BaselineCheckpoint) => void (await write(checkpoint));
     const hooks = { onEvent, onPrepared, afterStep: breathe, onCheckpoint };
-    const start = { state, resume };
+    const start = { state, resume, residuals };
     const { kernels } = options;
     const result = await runBaseline(spec, { dataset, engine, start, kernels, nowMs }, hooks);
     record.onSnapshot(snapshotOf(spec, { engine: reason, algorithms }, result));

@@ -326,8 +326,8 @@ describe("residuals of workers", () => {
     await writeSample(join(runs, "one"), 4, "2026-01-02T03:04:05.000Z", residuals);
     const { out } = await call("inspect", "one", "--run-dir", runs);
     assert.match(out, /residuals-0\.safetensors \d+ B/);
-    assert.match(out, /^Residuals of pushes$/m);
-    assert.match(out, /^ +0 +-0\.5 +0 +0\.5 +0\.70711$/m);
+    assert.match(out, /^Kept by workers$/m);
+    assert.match(out, /^ +0 +residuals +-0\.5 +0 +0\.5 +0\.70711$/m);
     assert.equal((await call("verify", "--run-dir", runs)).exitCode, 0);
     const file = join(runs, "one.safetensors");
     assert.equal((await call("export", "one", "--out", file, "--run-dir", runs)).exitCode, 0);

@@ -3,10 +3,11 @@
  * anything.
  */
 import { paceOf } from "../../core/sync/modes.js";
-import { batchesOfGlobalStep } from "../../core/sync/pace.js";
+import { batchesOfGlobalStep, examplesOfStep } from "../../core/sync/pace.js";
 import { inspectDataset } from "../../data/dataset.js";
 import { trainableValues } from "../../nn/model.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import { localStepsOf } from "../../protocol/local/local-steps.js";
 import { placeChunks, ringName } from "../../protocol/placement/placement.js";
 import { paceTitle } from "../../protocol/plan/plan.js";
 import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
@@ -68,9 +69,10 @@ export async function planRun(options: ResolvedOptions, cores: number): Promise<
     loadBound: spec.loadBound,
   });
   const slice = Math.ceil(spec.trainExamples / spec.workersMax);
-  const stepsPerEpoch = Math.ceil(slice / spec.batchSize);
+  const pace = paceOf(spec.protocol);
+  const stepsPerEpoch = Math.ceil(slice / examplesOfStep(spec, pace));
   const batches = spec.epochs * stepsPerEpoch * spec.workersMax;
-  const updates = batches / batchesOfGlobalStep(paceOf(spec.protocol), spec.workersMax);
+  const updates = batches / batchesOfGlobalStep(pace, spec.workersMax);
   return {
     spec,
     parameters,
@@ -93,7 +95,7 @@ function printPlan(plan: DryRun, command: "train" | "baseline"): string {
   const ofCluster = [
     `workers    ${max}, continues with as few as ${min}; batch ${spec.batchSize} each`,
     `servers    ${serversText(spec)}: ${loadTexts.join(", ")} values`,
-    `pace       ${paceTitle(spec)}`,
+    `pace       ${paceTitle(spec)}${localText(spec)}`,
   ];
   const batches = max === 1 ? "a batch" : `${max} batches`;
   const lines = [
@@ -109,6 +111,11 @@ function printPlan(plan: DryRun, command: "train" | "baseline"): string {
     lines.push(`cores      ${plan.cores}, fewer than workers: expect no speed-up from them`);
   lines.push("Nothing was started; leave out --dry-run to train.");
   return `${lines.join("\n")}\n`;
+}
+
+function localText(spec: DryRun["spec"]): string {
+  const local = localStepsOf(spec);
+  return local === null ? "" : `: ${local.count} local steps, then ${local.outer.optimizer}`;
 }
 
 function serversText({ servers, serversMax }: DryRun["spec"]): string {

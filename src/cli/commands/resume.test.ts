@@ -78,7 +78,7 @@ test("an option that the run's command does not take is refused, not passed over
   for (const [words, flag] of [
     [["--workers", "2", "--epochs", "2"], "--workers"],
     [["--inject", "kill:worker=0,at=12", "--epochs", "2"], "--inject"],
-    [["--mode", "asp"], "--mode"],
+    [["--transport", "grpc"], "--transport"],
   ] as const) {
     const { exitCode, err } = await call(["resume", "alone", ...words, ...runs]);
     assert.equal(exitCode, 2, err);

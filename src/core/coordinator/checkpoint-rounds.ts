@@ -8,9 +8,9 @@
  * nobody pushes and no view is being agreed on, or of one consistent cut.
  */
 import { assert } from "../../assert.js";
-import { keepsResiduals } from "../../protocol/compression.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { IdSource } from "../../protocol/ids.js";
+import { workersKeep } from "../../protocol/local/local-state.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { PhaseRounds } from "../phases/phase-rounds.js";
 import type { StepCounter } from "../phases/plan-progress.js";
@@ -123,7 +123,7 @@ export class CheckpointRounds {
     // While a checkpoint waited, servers may have sealed steps that nobody is left to take.
     const step = pace.meetsAtBoundaries ? Math.max(barrier.step, views.openStep) : barrier.step;
     if (pace.meetsAtBoundaries) this.#floor.standBefore(step);
-    if (keepsResiduals(spec.compression)) {
+    if (workersKeep(spec)) {
       for (const text of barrier.warnings()) this.#port.emit({ kind: "warning", text });
     }
     saves.begin(why, barrier, step);

@@ -11,9 +11,10 @@
  * want of workers, or for an evaluation, becomes one for a checkpoint or an ending without anybody
  * being moved. While all rest no step is begun, so what is evaluated is what is saved.
  */
-import { keepsResiduals, pullsDifferences } from "../../protocol/compression.js";
+import { pullsDifferences } from "../../protocol/compression.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { IdSource } from "../../protocol/ids.js";
+import { workersKeep } from "../../protocol/local/local-state.js";
 import type { CoordinatorMessage, MemberMessage } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { isCutAnywhere, type Pace } from "../sync/pace.js";
@@ -168,7 +169,7 @@ export class Standstill {
   get #stopsNobody(): boolean {
     const { spec, pace, views } = this.#floor;
     const { compression } = spec;
-    const isKept = keepsResiduals(compression) || pullsDifferences(compression);
+    const isKept = workersKeep(spec) || pullsDifferences(compression);
     return !isKept && isCutAnywhere(pace) && views.workers().length > 0;
   }
 
@@ -193,7 +194,7 @@ export class Standstill {
     const { spec, views } = this.#floor;
     if (views.standing === null) return;
     const { compression } = spec;
-    const isAlone = !keepsResiduals(compression) && !pullsDifferences(compression);
+    const isAlone = !workersKeep(spec) && !pullsDifferences(compression);
     this.#saving = why;
     this.#floor.halt();
     const barrier = this.#ids.next();

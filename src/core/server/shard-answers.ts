@@ -62,6 +62,7 @@ export function replyTo(waiter: Waiter, view: View, state: ChunkState): ChunkHea
     pull: waiter.pull,
     chunk: state.index,
     version: state.version,
+    examples: state.examples,
     fence: view.fences[state.index]!,
     outcome: waiter.outcome,
     staleness: waiter.staleness,

@@ -5,9 +5,9 @@
  * Invariant: `effects` are those of the present event alone, in the order in which they came.
  */
 import type { Layout, ParameterGroup } from "../../protocol/layout.js";
+import { servedRate } from "../../protocol/local/local-steps.js";
 import type { ChunkHeader, PushOutcome } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { learningRate } from "../../protocol/schedule.js";
 import type { View } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
@@ -55,11 +55,10 @@ export class ShardContext {
    * workers, those count whose first step has come.
    */
   learningRate(examples: number, step: number): number {
-    const { lrFactor = 1 } = this.#view ?? {};
-    const lr = learningRate(this.spec.schedule, examples) * lrFactor;
-    if (this.spec.lrScaling === "none" || this.#view === null) return lr;
-    const partners = this.#view.workers.filter(({ fromStep }) => fromStep <= step);
-    return (lr * partners.length) / this.spec.workersMax;
+    const view = this.#view;
+    const partners = view === null ? [] : view.workers.filter(({ fromStep }) => fromStep <= step);
+    const rate = servedRate(this.spec, { examples, partners: partners.length });
+    return rate * (view?.lrFactor ?? 1);
   }
 
   /** Has the host do something after all that it was told so far. */

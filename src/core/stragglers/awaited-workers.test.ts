@@ -18,11 +18,11 @@ function chunkWith(held: readonly number[]): ChunkProgress {
 }
 
 test("whom a pace waits for is read from its own reason", () => {
-  const bsp = paceOf({ protocol: { mode: "bsp" } }, 0);
+  const bsp = paceOf({ mode: "bsp" });
   const inStep = (held: readonly number[]) => bsp.mayStart(view, chunkWith(held), 5).reason;
   assert.deepEqual(awaitedWorkers(inStep([0])), [1, 2]);
   assert.deepEqual(awaitedWorkers(inStep([0, 1])), [2]);
-  const ssp = paceOf({ protocol: { mode: "ssp", staleness: 0 } }, 0);
+  const ssp = paceOf({ mode: "ssp", staleness: 0 });
   assert.deepEqual(awaitedWorkers(ssp.mayStart(view, chunkWith([0, 2]), 5).reason), [1]);
 });
 

@@ -34,7 +34,8 @@ export const asp: Mode = {
   paceOf: ({ staleness }) => aspPace(staleness as StalenessRule),
 };
 
-function problemOfRule({ staleness }: Protocol): string | null {
+/** What is wrong with the staleness rule of a protocol from elsewhere; null when nothing is. */
+export function problemOfRule({ staleness }: Protocol): string | null {
   if (typeof staleness !== "object") return "staleness is no rule";
   const { rule, scale, floor, max } = staleness;
   if (!rules.includes(rule)) return `staleness.rule is ${rule}: ${rules.join(", ")} are known`;
@@ -52,6 +53,7 @@ export function aspPace(rule: StalenessRule): Pace {
     hasBarriers: false,
     meetsAtBoundaries: false,
     judges: rule.rule !== "none",
+    localSteps: null,
     mayStart: () => granted,
     onPush: (_view, _progress, { examples, staleness }) => {
       if (examples === 0) return { kind: "apply", scale: 1, reason: "" };

@@ -105,6 +105,13 @@ test("pushes of odd steps are dropped and their workers go on", () => {
 
 const asp0 = { rule: "none", scale: 0, floor: 0, max: 0 } as const;
 
+const nesterov = { optimizer: "nesterov", lr: 0.7, momentum: 0.9 } as const;
+const localProtocol = { mode: "local", localSteps: 4, outer: nesterov } as const;
+
+function withOuter(change: Readonly<Record<string, number | string>>): Protocol {
+  return { ...localProtocol, outer: { ...nesterov, ...change } };
+}
+
 test("a protocol that came from elsewhere is judged by its mode", () => {
   const table: [Protocol, RegExp | null][] = [
     [{ mode: "bsp" }, null],
@@ -126,8 +133,19 @@ test("a protocol that came from elsewhere is judged by its mode", () => {
     [{ mode: "ringmaster", delayBound: 0 }, /delayBound is 0, it must be at least 1/],
     [
       { mode: "bps" },
-      /^mode "bps" is not known: bsp, ssp, asp, ringmaster, quorum, alternate are$/,
+      /^mode "bps" is not known: .*asp, ringmaster, local, local-async, quorum, alternate are$/,
     ],
+    [localProtocol, null],
+    [{ ...localProtocol, mode: "local-async", staleness: asp0 }, null],
+    [{ ...localProtocol, mode: "local-async" }, /^mode local-async: staleness is no rule/],
+    [{ ...localProtocol, localSteps: 0 }, /^mode local: localSteps is 0, it must be from 1/],
+    [{ ...localProtocol, staleness: 1 }, /^mode local: it has no parameter staleness/],
+    [{ mode: "local", localSteps: 4 }, /^mode local: outer is no optimizer/],
+    [withOuter({ optimizer: "mean" }), /outer.optimizer has the unknown value mean; .* average/],
+    [withOuter({ lr: 0 }), /outer.lr is 0, it is not above 0/],
+    [withOuter({ momentum: 1 }), /outer.momentum is 1/],
+    [withOuter({ decay: 1 }), /outer has no member decay/],
+    [withOuter({ optimizer: "average" }), /average has the rate 1 and no momentum, not 0.7 and/],
   ];
   for (const [protocol, problem] of table) {
     const found = protocolProblem(protocol);

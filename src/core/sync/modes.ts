@@ -11,6 +11,8 @@ import type { PlannedRun } from "../../protocol/plan/plan.js";
 import type { Protocol } from "../../protocol/run-spec.js";
 import { asp } from "./asp.js";
 import { bsp } from "./bsp.js";
+import { local } from "./local.js";
+import { localAsync } from "./local-async.js";
 import type { Mode, Pace, PaceSettings } from "./pace.js";
 import { ringmaster } from "./ringmaster.js";
 import { ssp } from "./ssp.js";
@@ -20,6 +22,8 @@ addMode(bsp);
 addMode(ssp);
 addMode(asp);
 addMode(ringmaster);
+addMode(local);
+addMode(localAsync);
 
 /** Makes a mode known, under a name that none has. */
 export function addMode(mode: Mode): void {

@@ -7,7 +7,8 @@
  * Decisions come with a sentence of reason that holds the numbers, which logs, status and tests
  * share. Everything here is pure: a pace looks at marks and views, never at values.
  */
-import type { Protocol, StalenessRule } from "../../protocol/run-spec.js";
+import type { OuterOptimizerName } from "../../protocol/local/local-steps.js";
+import type { Protocol, RunSpec, StalenessRule } from "../../protocol/run-spec.js";
 import type { View, ViewWorker } from "../../protocol/view.js";
 import type { BatchPool } from "../work/batch-pool.js";
 import type { Cursor } from "../work/cursor.js";
@@ -79,6 +80,11 @@ export interface Pace {
    * chunks of the step are applied, or not, by what that said. False costs nobody a wait.
    */
   readonly judges: boolean;
+  /**
+   * How many batches a worker takes in a step, on weights of its own, before it pushes what they
+   * differ by; null where a step is the gradient of one batch.
+   */
+  readonly localSteps: number | null;
   /** Are the contributions held for the open step complete, so that it may be sealed? */
   maySeal(view: View, progress: ChunkProgress): Decision;
   /**
@@ -115,6 +121,11 @@ export interface PaceSettings {
   readonly stalenessMax: number;
   /** A gradient of so many updates ago is thrown away. */
   readonly delayBound: number;
+  /** Batches that a worker takes between two exchanges. */
+  readonly localSteps: number;
+  readonly outerOptimizer: OuterOptimizerName;
+  readonly outerLr: number;
+  readonly outerMomentum: number;
 }
 
 /** A way to keep pace: the facts that it states of itself, and its pace. */
@@ -141,6 +152,14 @@ export interface Mode {
  */
 export function isCutAnywhere({ globalStep, meetsAtBoundaries }: Pace): boolean {
   return globalStep === "push" && !meetsAtBoundaries;
+}
+
+/** How many examples a worker takes in a step at most. */
+export function examplesOfStep(
+  { batchSize }: Pick<RunSpec, "batchSize">,
+  { localSteps }: Pick<Pace, "localSteps">,
+): number {
+  return batchSize * (localSteps ?? 1);
 }
 
 /** How many batches a global step takes where so many workers take part. */

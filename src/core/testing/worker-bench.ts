@@ -53,8 +53,12 @@ export class Bench {
   }
 
   /** To where a worker has its assignment, and computes its first step. */
-  begin(feed: RunSpec["feed"] = "static", compression = spec.compression): WorkerEffect[] {
-    const own = { ...spec, feed, compression };
+  begin(
+    feed: RunSpec["feed"] = "static",
+    compression = spec.compression,
+    protocol = spec.protocol,
+  ): WorkerEffect[] {
+    const own = { ...spec, feed, compression, protocol };
     this.give({
       type: "message",
       message: { type: "prepare", spec: own, residuals: false, layout },
@@ -66,11 +70,11 @@ export class Bench {
   }
 
   /** An answer to a push, or with a step of -1 to the chunk's last pull. */
-  reply(step: number, chunk: number): WorkerEffect[] {
+  reply(step: number, chunk: number, examples = 0): WorkerEffect[] {
     const version = (this.#version.get(chunk) ?? -1) + 1;
     this.#version.set(chunk, version);
     const pull = step === -1 ? this.#pulls.get(chunk)! : 0;
-    const tags = { run: "r", rank: 0, incarnation: 7, step, chunk, version, pull };
+    const tags = { run: "r", rank: 0, incarnation: 7, step, chunk, version, pull, examples };
     const header: ChunkHeader = { ...emptyHeader, ...tags, kind: "reply", outcome: "applied" };
     return this.give({ type: "reply", header });
   }

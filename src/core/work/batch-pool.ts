@@ -16,7 +16,7 @@ import { assert } from "../../assert.js";
 import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import type { Pace } from "../sync/pace.js";
+import { examplesOfStep, type Pace } from "../sync/pace.js";
 import type {
   CutAssignment,
   CutLimits,
@@ -134,7 +134,8 @@ export class BatchPool implements WorkAccount {
 
   /** Batches that may be dealt yet; where steps are global, the dealer counts those. */
   #batchesLeft(): number {
-    const { maxSteps, trainExamples, batchSize } = this.#spec;
+    const { maxSteps, trainExamples } = this.#spec;
+    const batchSize = examplesOfStep(this.#spec, this.#pace);
     if (maxSteps === null || this.#pace.globalStep === "step") return Number.POSITIVE_INFINITY;
     const [first] = this.#pools;
     const before = (first?.epoch ?? 0) * Math.ceil(trainExamples / batchSize);
@@ -172,7 +173,7 @@ export class BatchPool implements WorkAccount {
    */
   deal(rank: number, step: number, ranks: readonly number[]): DealtAssignment | null {
     assert(!this.#out.has(rank), "one assignment at a time", { rank });
-    const { batchSize } = this.#spec;
+    const batchSize = examplesOfStep(this.#spec, this.#pace);
     if (this.#batchesLeft() <= 0) return null;
     for (const pool of this.#pools) {
       const index = pool.left.findIndex(({ start }) => this.#isFor(rank, pool, start, ranks));

@@ -17,7 +17,7 @@ import { assert } from "../../assert.js";
 import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import type { Pace } from "../sync/pace.js";
+import { examplesOfStep, type Pace } from "../sync/pace.js";
 import { endAfter, equalRanges, structuredCopy } from "./ranges.js";
 import type {
   CutAssignment,
@@ -148,7 +148,7 @@ export class Cursor implements WorkAccount {
     if (isPush) this.#pushesDealt -= before;
     const steps = this.#stepsOf(plan.shares, plan.firstStep);
     plan.shares.forEach((share, index) => {
-      const limit = Math.min(share.end, share.start + steps[index]! * this.#spec.batchSize);
+      const limit = Math.min(share.end, share.start + steps[index]! * this.#stepExamples);
       share.limit = Math.max(limit, share.next);
     });
     if (!isPush) return;
@@ -162,7 +162,11 @@ export class Cursor implements WorkAccount {
   }
 
   #stepsTo({ start }: Pick<Range, "start">, end: number): number {
-    return Math.ceil((end - start) / this.#spec.batchSize);
+    return Math.ceil((end - start) / this.#stepExamples);
+  }
+
+  get #stepExamples(): number {
+    return examplesOfStep(this.#spec, this.#pace);
   }
 
   /** The latest plan, or null before the first. */
@@ -199,7 +203,7 @@ export class Cursor implements WorkAccount {
       end,
       next: start,
       nextStep: firstStep,
-      limit: Math.min(end, start + steps[index]! * this.#spec.batchSize),
+      limit: Math.min(end, start + steps[index]! * this.#stepExamples),
       dropped: 0,
       assignment: null,
     }));
@@ -271,13 +275,12 @@ export class Cursor implements WorkAccount {
   deal(plan: EpochPlan, rank: number, untilStep: number): Assignment | null {
     const share = plan.shares.find((candidate) => candidate.rank === rank);
     if (share === undefined || share.assignment !== null || this.#used(plan, share)) return null;
-    const { batchSize } = this.#spec;
     const firstStep = Math.max(share.nextStep, this.stepOf(rank));
     const lastStep = this.#pace.hasBarriers
       ? Math.min(this.lastStepOf(plan), untilStep)
-      : firstStep + Math.ceil((share.limit - share.next) / batchSize);
+      : firstStep + Math.ceil((share.limit - share.next) / this.#stepExamples);
     if (lastStep <= firstStep) return null;
-    const end = Math.min(share.limit, share.next + (lastStep - firstStep) * batchSize);
+    const end = Math.min(share.limit, share.next + (lastStep - firstStep) * this.#stepExamples);
     const assignment: Assignment = {
       id: this.#ids.next(),
       epoch: plan.epoch,
@@ -391,7 +394,7 @@ export class Cursor implements WorkAccount {
     for (const plan of this.#plans) {
       const share = plan.shares.find((candidate) => candidate.rank === rank);
       if (share?.assignment == null) continue;
-      return { epoch: plan.epoch, examples: endAfter(share, lastStep, this.#spec.batchSize) };
+      return { epoch: plan.epoch, examples: endAfter(share, lastStep, this.#stepExamples) };
     }
     return null;
   }
@@ -475,7 +478,7 @@ export class Cursor implements WorkAccount {
         const { rank } = share;
         const assignment = share.assignment?.id;
         if (assignment === undefined) return [];
-        const examples = endAfter(share, limits.get(rank)?.step ?? -1, this.#spec.batchSize);
+        const examples = endAfter(share, limits.get(rank)?.step ?? -1, this.#stepExamples);
         const drop = (dropped: number) => {
           share.dropped += dropped;
         };

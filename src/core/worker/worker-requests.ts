@@ -8,6 +8,8 @@
  */
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import type { Chunk } from "../../protocol/layout.js";
+import type { RateMoment } from "../../protocol/local/local-steps.js";
+import type { ChunkHeader } from "../../protocol/messages.js";
 import { primaryOf, type View } from "../../protocol/view.js";
 import type { WorkerEffect } from "./worker-events.js";
 import { pullFrom, pushTo } from "./worker-headers.js";
@@ -24,6 +26,8 @@ export class WorkerRequests {
   readonly #identity: WorkerIdentity;
   readonly #emit: (effect: WorkerEffect) => void;
   readonly #versions: number[];
+  /** Examples that each chunk had applied when it was answered last. */
+  readonly #applied: number[];
   #view: View | null = null;
   /** How many times chunks were asked for; each is the number of its pulls. */
   #pulls = 0;
@@ -33,6 +37,7 @@ export class WorkerRequests {
     this.#identity = identity;
     this.#emit = emit;
     this.#versions = Array<number>(chunks).fill(0);
+    this.#applied = Array<number>(chunks).fill(0);
   }
 
   /** How many chunks there are. */
@@ -45,9 +50,18 @@ export class WorkerRequests {
     this.#view = view;
   }
 
-  /** The worker has the chunk at this version. */
-  received(chunk: number, version: number): void {
+  /** The worker has the chunk as this answer says. */
+  received({ chunk, version, examples }: ChunkHeader): void {
     this.#versions[chunk] = version;
+    this.#applied[chunk] = examples;
+  }
+
+  /** What the rate of a step follows that begins with the chunks that are there. */
+  momentOf(step: number): RateMoment {
+    const workers = this.#view?.workers ?? [];
+    const partners = workers.filter(({ fromStep }) => fromStep <= step).length;
+    const examples = this.#applied.reduce((most, one) => Math.max(most, one), 0);
+    return { examples, partners };
   }
 
   /** Asks for chunks to start this step with; of step -1 for what they are. */

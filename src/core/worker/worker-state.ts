@@ -16,6 +16,7 @@
 import type { AssignmentReport } from "../../protocol/assignment-report.js";
 import type { StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
+import type { RateMoment } from "../../protocol/local/local-steps.js";
 import type {
   Assignment,
   ChunkHeader,
@@ -26,7 +27,7 @@ import type {
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
-import type { Pace } from "../sync/pace.js";
+import { examplesOfStep, type Pace } from "../sync/pace.js";
 import { PushVerdict } from "./push-verdict.js";
 import type { RestOrder } from "./rest-order.js";
 import type { StepOutcome, WorkerAccount } from "./worker-account.js";
@@ -94,16 +95,18 @@ export interface StepGround {
   readonly layout: Layout;
   readonly spec: RunSpec;
   readonly pace: Pace;
+  /** Knows what the rate of local steps follows. */
+  readonly requests: { momentOf(step: number): RateMoment };
 }
 
 /** A step of the assignment, with all chunks yet to be answered, and what to compute for it. */
 export function stepBegun(
   work: Work,
   { step, start, before }: StepPlace,
-  { layout, spec, pace }: StepGround,
+  { layout, spec, pace, requests }: StepGround,
   nowMs: number,
 ): { readonly state: Stepping; readonly compute: WorkerEffect | null } {
-  const taken = stepOf(work, step, start, spec.batchSize);
+  const taken = stepOf(work, step, start, examplesOfStep(spec, pace));
   const end = taken?.range.end ?? start;
   const examples = end - start;
   const state: Stepping = {
@@ -123,8 +126,10 @@ export function stepBegun(
   };
   if (taken === null) return { state, compute: null };
   const lacking = [...(before?.missing ?? [])];
-  const next = stepOf(work, step + 1, end, spec.batchSize);
-  return { state, compute: { type: "compute", ...taken, lacking, next } };
+  const next = stepOf(work, step + 1, end, examplesOfStep(spec, pace));
+  const compute = { type: "compute", ...taken, lacking, next } as const;
+  if (pace.localSteps === null) return { state, compute };
+  return { state, compute: { ...compute, moment: requests.momentOf(step) } };
 }
 
 /** The assignment of work that it is on. */
@@ -211,28 +216,29 @@ function stepOf(
   { assignment }: Work,
   step: number,
   start: number,
-  batchSize: number,
+  stepExamples: number,
 ): StepRange | null {
   if (step >= assignment.lastStep || start >= assignment.end) return null;
-  const range = { start, end: Math.min(start + batchSize, assignment.end) };
+  const range = { start, end: Math.min(start + stepExamples, assignment.end) };
   return { step, epoch: assignment.epoch, range };
 }
 
 /**
  * The step that may be begun while chunks of the one that has been computed are on their way; null
  * where none may. One without examples is left for when they are back, as its pushes would leave at
- * once; and examples that are sent may be refused, with an assignment that has to end there.
+ * once; examples that are sent may be refused, with an assignment that has to end there; and local
+ * steps follow the examples that are applied before the first.
  */
 export function stepAhead(
   state: WorkerState,
   work: Work,
-  { feed, batchSize }: RunSpec,
+  { spec, pace }: Pick<StepGround, "spec" | "pace">,
 ): (StepPlace & { readonly before: Stepping }) | null {
   if (state.name !== "stepping" || !state.computed || state.before !== null) return null;
-  if (feed === "central") return null;
+  if (spec.feed === "central" || pace.localSteps !== null) return null;
   const step = state.step + 1;
   const start = work.position + state.examples;
-  return stepOf(work, step, start, batchSize) === null ? null : { step, start, before: state };
+  return stepOf(work, step, start, spec.batchSize) === null ? null : { step, start, before: state };
 }
 
 /**

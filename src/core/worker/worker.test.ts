@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import type { Compression } from "../../protocol/compression.js";
 import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
+import { localSpec } from "../../protocol/testing/local-run.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import type { View } from "../../protocol/view.js";
 import { assignment, Bench, layout, outcome, spec, view } from "../testing/worker-bench.js";
@@ -404,4 +405,42 @@ test("a step that every chunk dropped is told of, and is not among the examples 
   assert.ok(last?.type === "assignmentDone");
   assert.deepEqual([last.examples, last.skipped, last.dropped], [6, 0, 4]);
   assert.equal(bench.machine.statistics().examples, 6);
+});
+
+describe("a worker of local steps", () => {
+  const { protocol } = localSpec({ localSteps: 2 });
+
+  test("takes as many batches in a step, and says what their rate follows", () => {
+    const bench = new Bench();
+    const first = computeOf(bench.begin("static", spec.compression, protocol));
+    assert.ok(first !== null);
+    const { step, range, next, moment } = first;
+    assert.deepEqual([step, range], [0, { start: 0, end: 8 }]);
+    assert.deepEqual(next, { step: 1, epoch: 0, range: { start: 8, end: 10 } });
+    assert.deepEqual(moment, { examples: 0, partners: 1 });
+  });
+
+  test("begins none before all chunks are back, which say how many examples they have", () => {
+    const bench = new Bench();
+    bench.begin("static", spec.compression, protocol);
+    assert.equal(computeOf(bench.compute(0)), null, "its rate follows the answers");
+    for (const chunk of [0, 1]) assert.equal(computeOf(bench.reply(0, chunk, 24)), null);
+    const second = computeOf(bench.reply(0, 2, 24));
+    assert.ok(second !== null);
+    const { lacking, range, moment } = second;
+    assert.deepEqual([lacking, range], [[], { start: 8, end: 10 }]);
+    assert.deepEqual(moment, { examples: 24, partners: 1 });
+  });
+
+  test("counts those as partners whose first step has come", () => {
+    const bench = new Bench();
+    bench.begin("static", spec.compression, protocol);
+    const [self] = view.workers;
+    const workers = [self!, ...[1, 2].map((rank) => ({ rank, incarnation: 9, fromStep: rank }))];
+    const later = { ...view, number: 2, workers };
+    bench.give({ type: "message", message: { type: "view", view: later } });
+    bench.compute(0);
+    const second = [0, 1, 2].flatMap((chunk) => bench.reply(0, chunk, 8));
+    assert.deepEqual(computeOf(second)?.moment, { examples: 8, partners: 2 });
+  });
 });

@@ -283,7 +283,7 @@ export class Worker {
     if (state.name === "fetching") state.versions[header.chunk] = header.version;
     // Else it goes on with what it has laid aside.
     const isKept = state.name !== "fetching" || !state.laysAside;
-    if (isKept) this.#requests.received(header.chunk, header.version);
+    if (isKept) this.#requests.received(header);
     if (isAsking(state)) {
       state.missing.delete(header.chunk);
       if (state.missing.size === 0) this.#onAllHere(state);
@@ -435,7 +435,7 @@ export class Worker {
   #startAhead(nowMs: number): void {
     const [spec, work] = [this.#spec, this.#work];
     if (spec === null || work === null || this.#evaluations.length > 0) return;
-    const ahead = stepAhead(this.#state, work, spec);
+    const ahead = stepAhead(this.#state, work, { spec, pace: this.#pace });
     if (ahead === null || this.#rest.forbids(ahead.step)) return;
     ahead.before.leftAtMs = nowMs;
     this.#begin(work, ahead, nowMs);
@@ -466,11 +466,11 @@ export class Worker {
   }
 
   #begin(work: Work, place: StepPlace, nowMs: number): void {
-    const [layout, spec, pace] = [this.#layout!, this.#spec!, this.#pace];
-    const { state, compute } = stepBegun(work, place, { layout, spec, pace }, nowMs);
+    const [layout, spec, pace, requests] = [this.#layout!, this.#spec!, this.#pace, this.#requests];
+    const { state, compute } = stepBegun(work, place, { layout, spec, pace, requests }, nowMs);
     this.#state = state;
     if (compute !== null) this.#effects.push(compute);
-    else for (const { index } of layout.chunks) this.#requests.pushFinal(index, state);
+    else for (const { index } of layout.chunks) requests.pushFinal(index, state);
   }
 
   #pullAll(chunks: readonly Chunk[]): void {

@@ -6,12 +6,15 @@ import type { CursorSnapshot, EpochPlan } from "../../core/work/cursor.js";
 import type { TrainingSnapshot } from "../../core/work/run-setup.js";
 import { PacelineError } from "../../errors.js";
 import type { ModelState } from "../../host/state-transfer.js";
+import type { Residuals } from "../../protocol/residuals.js";
 
 /** All that a checkpoint of it keeps. */
 export interface BaselineCheckpoint extends ModelState {
   readonly globalSteps: number;
   readonly examples: number;
   readonly snapshot: TrainingSnapshot & { readonly cursor: CursorSnapshot };
+  /** What the rule of local steps keeps of each rank; nobody's where it keeps nothing. */
+  readonly residuals: readonly Residuals[];
 }
 
 /** A checkpoint's content. */
@@ -19,6 +22,8 @@ export interface BaselineStart {
   readonly state: ModelState;
   /** Null for a state that nothing was trained on. */
   readonly resume: TrainingSnapshot | null;
+  /** By rank what it has of the workers; nobody's if left out. */
+  readonly residuals?: ReadonlyMap<number, Float32Array>;
 }
 
 /**

@@ -1,24 +1,26 @@
 /**
  * Training in one process, without servers, messages or threads: what distribution must beat, and
- * with several ranks the oracle of BSP. A step computes the gradient of each rank's batch, one
- * after the other, folds them in ascending rank and applies the result chunk by chunk, with the
- * cursor, the kernels and the scalars that the cluster uses; so the weights have the bits of a BSP
- * run with as many workers, whatever its servers.
+ * with several ranks the oracle of BSP and of local steps. A step computes what each rank pushes,
+ * one after the other, folds them in ascending rank and applies the result chunk by chunk, with the
+ * cursor, the kernels and the scalars that the cluster uses; so the weights have the bits of a run
+ * in step with as many workers, whatever its servers.
  */
 import { assert } from "../../assert.js";
 import { paceOf } from "../../core/sync/modes.js";
+import { examplesOfStep } from "../../core/sync/pace.js";
 import { Cursor, type EpochPlan, type Share } from "../../core/work/cursor.js";
 import { EpochRecords } from "../../core/work/epoch-records.js";
 import { Evaluation } from "../../core/work/evaluation.js";
 import { DueByClock } from "../../core/work/what-is-due.js";
 import type { Dataset } from "../../data/split.js";
 import { PacelineError } from "../../errors.js";
-import { Arena, slotAlignmentValues } from "../../kernels/arena.js";
+import type { Arena } from "../../kernels/arena.js";
 import { createKernels, type KernelsChoice } from "../../kernels/choice.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { updateScalars } from "../../kernels/update-rule.js";
 import type { Engine } from "../../nn/engine.js";
 import { type Layout, reduceOf } from "../../protocol/layout.js";
+import { type RateMoment, servedRate, servedRule } from "../../protocol/local/local-steps.js";
 import type {
   ChunkMarks,
   Range,
@@ -33,7 +35,6 @@ import type {
   RunOutcome,
 } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { learningRate } from "../../protocol/schedule.js";
 import { busySeconds, idleServer, idleWorker, sumOfLives } from "../../protocol/statistics.js";
 import { initialState, layoutOf } from "../compute/initial-state.js";
 import { StepComputer } from "../compute/step-computer.js";
@@ -43,6 +44,8 @@ import {
   type BaselineStart,
   openEpochOf,
 } from "./baseline-start.js";
+import { placeVectors, type Vectors } from "./baseline-vectors.js";
+import { LocalStates } from "./local-states.js";
 
 /** What the loop needs besides the spec. */
 export interface BaselineParts {
@@ -94,8 +97,8 @@ export interface BaselineResult extends BaselineProgress, BaselineCheckpoint {
 }
 
 /**
- * Trains as `spec.workersMax` workers would in BSP, whatever the spec's protocol, and in as many
- * steps. A loss or gradient that is not finite ends it as "failed".
+ * Trains as `spec.workersMax` workers would in step, as the spec's protocol has it or else in BSP,
+ * and in as many steps. A loss or gradient that is not finite ends it as "failed".
  * @throws PacelineError `data` when the data set is not the spec's, `checkpoint` for a start that
  *   was not trained in step, or stands within an epoch of another number of workers.
  */
@@ -104,22 +107,14 @@ export async function runBaseline(
   parts: BaselineParts,
   hooks: BaselineHooks = {},
 ): Promise<BaselineResult> {
-  const training = new BaselineTraining({ ...spec, protocol: { mode: "bsp" } }, parts, hooks);
+  const isInStep = paceOf(spec.protocol).globalStep === "step";
+  const protocol = isInStep ? spec.protocol : { mode: "bsp" };
+  const training = new BaselineTraining({ ...spec, protocol }, parts, hooks);
   try {
     return await training.run();
   } finally {
     training.close();
   }
-}
-
-/** Offsets of whole flat vectors in the arena. */
-interface Vectors {
-  readonly weights: number;
-  readonly states: readonly number[];
-  /** Where the engine writes. */
-  readonly gradient: number;
-  /** By rank; for one rank it is the engine's own. */
-  readonly held: readonly number[];
 }
 
 /** One rank's, while they grow. */
@@ -142,6 +137,7 @@ class BaselineTraining {
   readonly #kernels: Kernels;
   readonly #vectors: Vectors;
   readonly #job: StepComputer;
+  readonly #local: LocalStates;
   readonly #cursor: Cursor;
   readonly #records: EpochRecords;
   readonly #byClock: DueByClock;
@@ -166,6 +162,7 @@ class BaselineTraining {
     this.#parts = parts;
     this.#hooks = hooks;
     this.#layout = layoutOf(spec);
+    this.#local = new LocalStates(spec, this.#layout, parts.start?.residuals);
     this.#byClock = new DueByClock(spec.checkpointEvery);
     if (parts.start !== undefined) assertBaselineStart(parts.start, spec.workersMax);
     const resume = parts.start?.resume ?? null;
@@ -184,25 +181,18 @@ class BaselineTraining {
     this.#epoch = this.#cursor.latest?.epoch ?? 0;
     this.#openPlan = resume === null || openEpochOf(resume) === null ? null : this.#cursor.latest;
     const { values } = this.#layout;
-    const vectorCount = 2 + start.state.length + this.#ranks.length;
-    this.#arena = new Arena(vectorCount * (values + slotAlignmentValues));
+    this.#vectors = placeVectors({ state: start, resume }, this.#ranks.length);
+    this.#arena = this.#vectors.arena;
     this.#kernels = createKernels(this.#arena, { choice: parts.kernels ?? "auto" });
-    const gradient = this.#arena.allocate(values);
-    this.#vectors = {
-      weights: this.#place(start.weights),
-      states: start.state.map((part) => this.#place(part)),
-      gradient,
-      held: this.#ranks.map((_, __, { length }) =>
-        length === 1 ? gradient : this.#arena.allocate(values),
-      ),
-    };
     this.#job = new StepComputer({
       spec,
       dataset: parts.dataset,
       engine: parts.engine,
       parameters: this.#arena.view(this.#vectors.weights, values),
-      gradients: this.#arena.view(gradient, values),
+      gradients: this.#arena.view(this.#vectors.gradient, values),
       nowMs: parts.nowMs,
+      keptOf: (rank) => this.#local.of(rank),
+      ...(parts.kernels && { kernels: parts.kernels }),
     });
   }
 
@@ -317,14 +307,14 @@ class BaselineTraining {
         return { offset: this.#vectors.held[rank]!, examples: range.end - range.start };
       });
     const startedMs = this.#parts.nowMs();
-    this.#lr = this.#learningRate();
+    this.#lr = servedRate(this.#spec, this.#moment);
     for (const { offset, length, group } of this.#layout.chunks) {
       const inputs = contributions.map((one) => ({ ...one, offset: one.offset + offset }));
       const gradient = inputs[0]!.offset;
       this.#kernels.fold(gradient, inputs, length, reduceOf(group, this.#spec.reduce));
       const moment = { lr: this.#lr, scale: 1, group, updateCount: this.#steps + 1 };
       const [state1, state2] = this.#vectors.states.map((state) => state + offset);
-      this.#kernels.update(updateScalars(this.#spec.updateRule, moment), {
+      this.#kernels.update(updateScalars(servedRule(this.#spec), moment), {
         weightsIn: this.#vectors.weights + offset,
         weightsOut: this.#vectors.weights + offset,
         gradient,
@@ -349,7 +339,8 @@ class BaselineTraining {
     const step = this.#steps;
     const { gradient, held } = this.#vectors;
     const startedMs = this.#parts.nowMs();
-    const outcome = this.#job.compute({ step, epoch, range }, rank, () => {});
+    const about = { step, epoch, range, moment: this.#moment };
+    const outcome = this.#job.compute(about, rank, () => {});
     const { lossSum, correct, inputSeconds } = outcome;
     if (!Number.isFinite(lossSum)) throw this.#diverged(`loss is ${lossSum}`, rank);
     const broken = this.#layout.chunks.find(
@@ -370,15 +361,13 @@ class BaselineTraining {
 
   /** A rank's batch of the present step: positions of the epoch's permutation, maybe none. */
   #rangeOf({ start: first, end }: Share, { firstStep }: EpochPlan): Range {
-    const { batchSize } = this.#spec;
-    const start = Math.min(end, first + (this.#steps - firstStep) * batchSize);
-    return { start, end: Math.min(end, start + batchSize) };
+    const examples = examplesOfStep(this.#spec, paceOf(this.#spec.protocol));
+    const start = Math.min(end, first + (this.#steps - firstStep) * examples);
+    return { start, end: Math.min(end, start + examples) };
   }
 
-  #learningRate(): number {
-    const lr = learningRate(this.#spec.schedule, this.#examples);
-    if (this.#spec.lrScaling === "none") return lr;
-    return (lr * this.#ranks.length) / this.#spec.workersMax;
+  get #moment(): RateMoment {
+    return { examples: this.#examples, partners: this.#ranks.length };
   }
 
   /** Is it due here, inside an epoch (null) or at the end of the one of this number? */
@@ -479,15 +468,10 @@ class BaselineTraining {
       weights: this.#arena.view(this.#vectors.weights, values).slice(),
       state: this.#vectors.states.map((offset) => this.#arena.view(offset, values).slice()),
       marks: chunks.map(() => marks),
+      residuals: this.#local.residuals(),
       // The account goes on; what was kept of it does not.
       snapshot: structuredClone({ ...counted, ...records, cursor: this.#cursor.snapshot() }),
     };
-  }
-
-  #place(values: Float32Array): number {
-    const offset = this.#arena.allocate(values.length);
-    this.#arena.view(offset, values.length).set(values);
-    return offset;
   }
 
   #diverged(what: string, rank: number): PacelineError {

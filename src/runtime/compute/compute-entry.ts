@@ -36,6 +36,8 @@ export type ThreadRequest =
       readonly place: DataPlace;
       readonly parameters: SharedArrayBuffer;
       readonly gradients: SharedArrayBuffer;
+      /** What the rule of local steps keeps. */
+      readonly kept: SharedArrayBuffer;
       /** Memory of the gate at which steps wait for parameters. */
       readonly gate: SharedArrayBuffer;
       /** Whether to tell what took from when to when. */
@@ -43,7 +45,7 @@ export type ThreadRequest =
     }
   | ({ readonly type: "compute"; readonly job: number; readonly askedMs: number } & Pick<
       ComputeRequest,
-      "step" | "epoch" | "range" | "next" | "slow"
+      "step" | "epoch" | "range" | "next" | "slow" | "moment"
     > &
       Sent)
   | ({ readonly type: "evaluate"; readonly job: number; readonly range: Range } & Sent);
@@ -128,6 +130,7 @@ class ComputeThreadSide {
     const dataset = spec.feed === "central" ? null : await this.#datasetOf(spec, place, log);
     const parameters = new Float32Array(request.parameters);
     const gradients = new Float32Array(request.gradients);
+    const kept = new Float32Array(request.kept);
     const spans: ThreadSpan[] = [];
     const compute = new StepComputer({
       spec,
@@ -136,6 +139,7 @@ class ComputeThreadSide {
       parameters,
       gradients,
       nowMs: sharedNowMs,
+      keptOf: () => kept,
       ...(request.traced && {
         onSpan: (name, startMs, endMs) => void spans.push({ name, startMs, endMs }),
       }),

@@ -4,6 +4,7 @@
  * lie in memory that both threads see.
  */
 import { Worker } from "node:worker_threads";
+import { assert } from "../../assert.js";
 import { PacelineError, toPacelineError } from "../../errors.js";
 import type {
   ComputeListener,
@@ -11,6 +12,7 @@ import type {
   ComputeRequest,
   PreparedCompute,
 } from "../../host/compute-port.js";
+import { localValues } from "../../protocol/local/local-state.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { ArrivalGate, gateMemory } from "./arrival-gate.js";
@@ -79,10 +81,11 @@ class ComputeThread implements BatchComputePort {
     const place = { dataDir, cacheDir, evaluateOn, evaluatesOnly };
     const parameters = new SharedArrayBuffer(layout.values * 4);
     const gradients = new SharedArrayBuffer(layout.values * 4);
+    const kept = new SharedArrayBuffer(localValues(spec, layout) * 4);
     const gate = gateMemory(layout.chunks.length);
     this.#gate = new ArrivalGate(gate);
     const traced = this.#options.onSpan !== undefined;
-    const vectors = { parameters, gradients, gate };
+    const vectors = { parameters, gradients, kept, gate };
     const made = await new Promise<Parameters<Preparation["resolve"]>[0]>((resolve, reject) => {
       const job = { id: ++this.#jobs, listener, resolve, reject, prepared: false };
       this.#job = job;
@@ -92,12 +95,15 @@ class ComputeThread implements BatchComputePort {
       layout,
       parameters: new Float32Array(parameters),
       gradients: new Float32Array(gradients),
+      kept: new Float32Array(kept),
       ...made,
     };
   }
 
   compute(request: ComputeRequest, sent: SentBatch | null = null): void {
     const { lacking, ...asked } = request;
+    const { step, moment } = asked;
+    assert(moment === undefined || lacking.length === 0, "local steps begin whole", { step });
     const askedMs = performance.timeOrigin + performance.now();
     this.#gate?.lack(lacking);
     this.#ask({ type: "compute", job: this.#jobs, ...asked, askedMs, sent });

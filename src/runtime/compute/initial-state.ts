@@ -6,6 +6,7 @@ import { initialParameters } from "../../nn/initialise.js";
 import type { ModelGraph } from "../../nn/model.js";
 import { buildModel } from "../../nn/models.js";
 import { type Layout, layOut } from "../../protocol/layout.js";
+import { servedRule } from "../../protocol/local/local-steps.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 
@@ -35,7 +36,7 @@ export function initialState(spec: RunSpec, layout: Layout): ModelState {
   return {
     weights: initialParameters(modelOf(spec), spec.seed, placement, layout.values),
     state: Array.from(
-      { length: statePartCount(spec.updateRule) },
+      { length: statePartCount(servedRule(spec)) },
       () => new Float32Array(layout.values),
     ),
     marks: layout.chunks.map(

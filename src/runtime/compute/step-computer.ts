@@ -5,17 +5,25 @@
  *
  * Parameters and gradients are flat vectors in the run's layout and belong to the caller.
  */
-
+import { assert } from "../../assert.js";
 import type { Dataset } from "../../data/split.js";
+import type { KernelsChoice } from "../../kernels/choice.js";
 import type { Engine, Executor, StepCompanion } from "../../nn/engine.js";
 import { evaluationBatchExamples, type StepRange } from "../../protocol/examples.js";
 import type { Layout } from "../../protocol/layout.js";
+import {
+  localBatches,
+  localStepsOf,
+  type RateMoment,
+  scheduledRate,
+} from "../../protocol/local/local-steps.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { ArrivalGate } from "./arrival-gate.js";
 import { BatchMaker } from "./batch-maker.js";
 import { ExampleReader } from "./example-reader.js";
 import { layoutOf, modelOf } from "./initial-state.js";
+import { LocalWeights } from "./local-weights.js";
 import type { SentBatch } from "./sent-examples.js";
 import { blockFor, SlowedStep } from "./slowed-step.js";
 
@@ -33,6 +41,19 @@ export interface StepComputerParts {
   readonly wait?: (ms: number) => void;
   /** Hears what took from when to when. */
   readonly onSpan?: SpanListener;
+  /**
+   * What the update rule keeps of a rank between its steps, where they are made of local steps: it
+   * is read when a step begins and written when it ends.
+   */
+  readonly keptOf?: (rank: number) => Float32Array;
+  /** What moves a worker's own weights; all have the same bits. */
+  readonly kernels?: KernelsChoice;
+}
+
+/** A step to compute. */
+export interface StepAbout extends StepRange {
+  /** What the rate follows, where the step is made of local steps. */
+  readonly moment?: RateMoment;
 }
 
 /** Hears that something of this name took from one moment to another. */
@@ -72,6 +93,11 @@ export class StepComputer {
   readonly #onSpan: SpanListener;
   readonly #executor: Executor;
   readonly #chunks: ChunksOfTensors;
+  readonly #layout: Layout;
+  readonly #vectors: Pick<StepComputerParts, "parameters" | "gradients">;
+  readonly #keptOf: (rank: number) => Float32Array;
+  /** Null where a step is one batch. */
+  readonly #local: LocalWeights | null;
 
   /** @throws PacelineError `data` when the data set here is another than the run's. */
   constructor(parts: StepComputerParts) {
@@ -83,8 +109,15 @@ export class StepComputer {
     const batchMax = Math.max(spec.batchSize, evaluationBatchExamples);
     const placement = (name: string) => places.get(name)!;
     this.#spec = spec;
+    this.#layout = layout;
+    this.#vectors = { parameters, gradients };
+    this.#keptOf = parts.keptOf ?? (() => new Float32Array(0));
+    const isLocal = localStepsOf(spec) !== null;
+    this.#local = isLocal ? new LocalWeights(layout, spec.updateRule, parts.kernels) : null;
     this.#executor = engine.bind(graph, {
-      ...{ parameters, gradients, placement, batchMax },
+      parameters: this.#local?.parameters ?? parameters,
+      gradients: this.#local?.gradients ?? gradients,
+      ...{ placement, batchMax },
       batchUsual: spec.batchSize,
     });
     this.#chunks = new ChunksOfTensors(layout);
@@ -95,35 +128,82 @@ export class StepComputer {
   }
 
   /**
-   * Writes the gradient of one batch and says which chunks are final, as they become so; none where
-   * the sum of losses is not finite.
+   * Writes what a step pushes and says which chunks are final, as they become so; none where the
+   * sum of losses is not finite. That is the gradient of one batch, or of local steps the
+   * difference that they make.
    * @param rank names, with seed and step, the random streams of dropout and augmentation.
    * @throws StepGivenUp when the gate was given up.
    */
   compute(
-    about: StepRange,
+    about: StepAbout,
     rank: number,
     onReady: (chunks: readonly number[]) => void,
-    { sent = null, gate, askedMs = this.#nowMs(), slow = 1 }: StepSurroundings = {},
+    around: StepSurroundings = {},
   ): ComputedStep {
+    if (this.#local !== null) return this.#computeLocal(this.#local, about, rank, onReady, around);
     this.#chunks.begin();
+    return this.#computeBatch(about, rank, around, (tensor, catchUp) => {
+      const chunks = this.#chunks.finish(tensor);
+      if (chunks.length === 0) return;
+      catchUp();
+      onReady(chunks);
+    });
+  }
+
+  /** Batch after batch on weights of its own, each with the rate that its examples have come to. */
+  #computeLocal(
+    local: LocalWeights,
+    { moment, ...about }: StepAbout,
+    rank: number,
+    onReady: (chunks: readonly number[]) => void,
+    { sent = null, gate, askedMs = this.#nowMs(), slow = 1 }: StepSurroundings,
+  ): ComputedStep {
+    assert(moment !== undefined && sent === null, "local steps follow a rate", { ...about });
+    const { parameters, gradients } = this.#vectors;
+    const { partners } = moment;
+    const kept = this.#keptOf(rank);
+    const sums = { lossSum: 0, correct: 0, inputSeconds: 0, waitSeconds: 0, slowedSeconds: 0 };
+    local.begin(parameters, kept);
+    for (const batch of this.#batchesOf(about)) {
+      const isFirst = batch.range.start === about.range.start;
+      const beganMs = isFirst ? askedMs : this.#nowMs();
+      const around = { ...(gate && { gate }), askedMs: beganMs, slow };
+      const outcome = this.#computeBatch(batch, rank, around, () => {});
+      sums.lossSum += outcome.lossSum;
+      sums.correct += outcome.correct;
+      sums.inputSeconds += outcome.inputSeconds;
+      sums.waitSeconds += outcome.waitSeconds;
+      sums.slowedSeconds += outcome.slowedSeconds;
+      if (!Number.isFinite(sums.lossSum)) return sums;
+      // As if the partners had come as far.
+      const examples = moment.examples + partners * (batch.range.start - about.range.start);
+      local.update(scheduledRate(this.#spec, { examples, partners }), kept);
+    }
+    local.finish(parameters, gradients, kept);
+    onReady(this.#layout.chunks.map(({ index }) => index).reverse());
+    return sums;
+  }
+
+  #batchesOf(about: StepRange): StepRange[] {
+    const local = localStepsOf(this.#spec);
+    return local === null ? [about] : localBatches(about, local, this.#spec.batchSize);
+  }
+
+  #computeBatch(
+    about: StepRange,
+    rank: number,
+    { sent = null, gate, askedMs = this.#nowMs(), slow = 1 }: StepSurroundings,
+    onGradient: (tensor: string, catchUp: () => void) => void,
+  ): ComputedStep {
     const slowed = new SlowedStep({ slow, nowMs: this.#nowMs, wait: this.#wait });
     const made = this.#batches.ofStep(about, rank, sent);
     const companion = new Companion(this.#chunks, gate, this.#nowMs, this.#onSpan);
     const stepSeed = ["dropout", this.#spec.seed, rank, about.step];
     const startedMs = this.#nowMs();
-    const { lossSum, correct } = this.#executor.step(
-      made.batch,
-      stepSeed,
-      (tensor) => {
-        const chunks = this.#chunks.finish(tensor);
-        if (chunks.length === 0) return;
-        slowed.catchUp(companion.waitedMs);
-        onReady(chunks);
-      },
-      companion,
-    );
-    slowed.catchUp(companion.waitedMs);
+    const catchUp = () => slowed.catchUp(companion.waitedMs);
+    const tell = (tensor: string) => onGradient(tensor, catchUp);
+    const { lossSum, correct } = this.#executor.step(made.batch, stepSeed, tell, companion);
+    catchUp();
     const endedMs = this.#nowMs();
     this.#onSpan(made.isAhead ? "input ahead" : "input", made.startedMs, made.endedMs);
     this.#onSpan(`step ${about.step}`, startedMs, endedMs);
@@ -148,9 +228,10 @@ export class StepComputer {
     return this.#executor.prepare(this.#spec.batchSize);
   }
 
-  /** Makes the batch of a step that is likely to be computed next. */
+  /** Makes the batch that a step begins with which is likely to be computed next. */
   makeAhead(about: StepRange, rank: number): void {
-    this.#batches.makeAhead(about, rank);
+    const [first] = this.#batchesOf(about);
+    if (first !== undefined) this.#batches.makeAhead(first, rank);
   }
 
   /**
@@ -163,6 +244,7 @@ export class StepComputer {
   ): { correct: number; lossSum: number } {
     let correct = 0;
     let lossSum = 0;
+    this.#local?.parameters.set(this.#vectors.parameters);
     for (let from = start; from < end; from += evaluationBatchExamples) {
       const to = Math.min(end, from + evaluationBatchExamples);
       const outcome = this.#executor.evaluate(this.#batches.ofTest(from, to, sent));

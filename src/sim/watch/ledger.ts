@@ -9,9 +9,9 @@ import { createKernels } from "../../kernels/choice.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { statePartCount, updateScalars } from "../../kernels/update-rule.js";
 import { type Layout, reduceOf } from "../../protocol/layout.js";
+import { servedRate, servedRule } from "../../protocol/local/local-steps.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { learningRate } from "../../protocol/schedule.js";
 import { digestOf } from "../toy-model.js";
 
 /** A step that some worker has computed. */
@@ -103,7 +103,7 @@ export class Ledger {
   }
 
   #chunksOf(start: LedgerStart): LedgerChunk[] {
-    const state = Array.from({ length: statePartCount(this.spec.updateRule) }, (_, index) => {
+    const state = Array.from({ length: statePartCount(servedRule(this.spec)) }, (_, index) => {
       return start.state[index] ?? new Float32Array(this.layout.values);
     });
     return this.layout.chunks.map(({ index, offset, length }) => {
@@ -188,7 +188,7 @@ export class Ledger {
       const found = `${entry.pushes} pushes of ${entry.examples} examples`;
       this.#complain(`${where} has ${found}, computed were ${steps.length} of ${examples}`);
     }
-    const lr = learningRate(this.spec.schedule, chunk.examples);
+    const lr = this.#rateAfter(chunk.examples);
     chunk.examples += entry.examples;
     if (lr !== entry.lr) this.#complain(`${where} has the rate ${entry.lr} instead of ${lr}`);
     if (entry.version !== chunk.entries.length + 1) {
@@ -265,7 +265,7 @@ export class Ledger {
     if (slots.length === 0) return [];
     let examples = entries.slice(0, base).reduce((sum, entry) => sum + entry.examples, 0);
     for (const [index, { steps, scale, examples: more }] of entries.slice(base).entries()) {
-      const lr = learningRate(this.spec.schedule, examples);
+      const lr = this.#rateAfter(examples);
       const version = base + index + 1;
       this.#move(chunk, slots, { steps, lr, scale, version, isFolded: false });
       examples += more;
@@ -277,7 +277,7 @@ export class Ledger {
 
   /** How many vectors there are: weights and state. */
   get partCount(): number {
-    return 1 + statePartCount(this.spec.updateRule);
+    return 1 + statePartCount(servedRule(this.spec));
   }
 
   /** All weights. */
@@ -287,6 +287,11 @@ export class Ledger {
       weights.set(this.valuesOf(index, 0), offset);
     }
     return weights;
+  }
+
+  /** No run here scales its rate by workers. */
+  #rateAfter(examples: number): number {
+    return servedRate(this.spec, { examples, partners: this.spec.workersMax });
   }
 
   #move(chunk: number, parts: readonly number[], moment: Moment): void {
@@ -306,7 +311,7 @@ export class Ledger {
     else kernels.copy(slots[0]!, this.#scratch, length);
     const [weights, first, second] = parts;
     kernels.update(
-      updateScalars(this.spec.updateRule, { lr, scale, group, updateCount: version }),
+      updateScalars(servedRule(this.spec), { lr, scale, group, updateCount: version }),
       {
         weightsIn: weights!,
         weightsOut: weights!,

@@ -13,6 +13,7 @@ import {
   type TensorSpec,
   tensorDifference,
 } from "../../protocol/layout.js";
+import { servedRule } from "../../protocol/local/local-steps.js";
 import type { Residuals } from "../../protocol/residuals.js";
 import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
 import { diskFiles, type Files } from "../files.js";
@@ -20,6 +21,7 @@ import { orMissing, readResiduals, readState, readWeights } from "./checkpoint.j
 import { readManifest } from "./checkpoint-folder.js";
 import { type CheckpointManifest, residualRanks } from "./manifest.js";
 import { quoted } from "./safetensors-header.js";
+import { workerVectors } from "./worker-vectors.js";
 
 /** What was found. */
 export interface CheckedCheckpoint {
@@ -160,7 +162,7 @@ function manifestFaults(
     );
   }
   if (demands.stateParts !== manifest.stateParts) {
-    const rule = spec.updateRule.name;
+    const rule = servedRule(spec).name;
     fault(`it holds ${manifest.stateParts} parts of state, and ${rule} has ${demands.stateParts}`);
   }
   return faults;
@@ -215,14 +217,15 @@ function valueFaults(
 
 function residualFaults(
   { rank, values }: Residuals,
-  { layout }: CheckpointManifest,
+  { spec, layout }: CheckpointManifest,
   path: string,
 ): string[] {
-  return layout.tensors.flatMap((tensor) => {
-    if (tensor.group !== "weight") return [];
-    const { offset, length } = tensor;
-    const fault = valueFault(tensor, values.subarray(offset, offset + length));
-    if (fault === null) return [];
-    return [`${path}: ${fault} in the residuals of worker ${rank}; choose an earlier checkpoint`];
-  });
+  return workerVectors(spec, layout).flatMap(({ title, tensors, offset: start }) =>
+    tensors.flatMap((tensor) => {
+      const [from, to] = [start + tensor.offset, start + tensor.offset + tensor.length];
+      const fault = valueFault({ ...tensor, group: "weight" }, values.subarray(from, to));
+      if (fault === null) return [];
+      return [`${path}: ${fault} in the ${title} of worker ${rank}; choose an earlier checkpoint`];
+    }),
+  );
 }

@@ -6,8 +6,11 @@ import { afterEach, beforeEach, test } from "node:test";
 import { PacelineError } from "../../errors.js";
 import { uncompressed } from "../../protocol/compression.js";
 import { type Layout, layOut, type TensorSpec } from "../../protocol/layout.js";
+import { keptValues } from "../../protocol/local/local-state.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
+import { weightValues } from "../../protocol/residuals.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import { localSpec } from "../../protocol/testing/local-run.js";
 import { sampleSpec } from "../../protocol/testing/sample-run.js";
 import { fileError } from "../file-errors.js";
 import { aroundFiles, diskFiles, type Files } from "../files.js";
@@ -116,7 +119,7 @@ async function assertHolds(path: string, content: CheckpointContent): Promise<vo
     { created: kept.created, globalStep: kept.globalStep, examples: kept.examples },
     { created, globalStep, examples },
   );
-  assert.deepEqual(kept.spec, spec);
+  assert.deepEqual(kept.spec, content.facts.spec);
   assert.deepEqual([kept.chunks, kept.cursor, kept.machine], [chunks, cursor, machine]);
   assert.equal(kept.seed, 42);
   const { fingerprint, values } = content.layout;
@@ -331,6 +334,30 @@ test("residuals lie beside the rest, a file for each worker that has any", async
   const { offset, length } = content.layout.tensors[2]!;
   const own = content.residuals![1]!.values.slice(offset, offset + length);
   assert.deepEqual(stored.get("residual.fc2.weight")?.values, own);
+});
+
+test("a worker's state of local steps lies in its file, with residuals or without", async () => {
+  for (const keepsResiduals of [true, false]) {
+    const whole = contentAt(7, 0, 1);
+    const push = { codec: keepsResiduals ? "topk" : "none", share: keepsResiduals ? 0.1 : 1 };
+    const local = localSpec({ updateRule: "adam" });
+    const own = { protocol: local.protocol, updateRule: local.updateRule };
+    const compression = { ...whole.facts.spec.compression, push } as RunSpec["compression"];
+    const spec = { ...whole.facts.spec, ...own, compression };
+    const values = Float32Array.from({ length: keptValues(spec, whole.layout) }, (_, at) => at + 1);
+    if (!keepsResiduals) values.fill(0, 0, weightValues(whole.layout));
+    const facts = { ...whole.facts, spec };
+    const content = { ...whole, facts, residuals: [{ rank: 3, values }] };
+    const path = await writeCheckpoint(run, content);
+    await assertHolds(path, content);
+    const file = await diskFiles.openFile(join(path, "residuals-3.safetensors"));
+    const stored = await readAllTensors(file, "residuals");
+    await file.close();
+    const names = [...stored.keys()];
+    assert.equal(names.includes("residual.fc1.weight"), keepsResiduals);
+    assert.equal(names.includes("local2.fc1.bias"), true);
+    assert.deepEqual(stored.get("local.updates")?.values, values.slice(-1));
+  }
 });
 
 test("a manifest that lists other files than a checkpoint's own is refused", () => {

@@ -1,16 +1,17 @@
 /**
  * Writes and reads one checkpoint: a folder `step-N` with the weights, the optimizer's state and
- * the residuals of workers that have any, as safetensors under the model's own tensor names, and a
- * manifest. It is written aside, made durable
- * and renamed, so that a crash at any moment leaves the earlier checkpoints and no half one.
+ * what workers keep of their own (worker-vectors.ts), as safetensors under the model's own tensor
+ * names, and a manifest. It is written aside, made durable and renamed, so that a crash at any
+ * moment leaves the earlier checkpoints and no half one.
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
 import type { Layout, PlacedTensor } from "../../protocol/layout.js";
+import { keptValues } from "../../protocol/local/local-state.js";
 import type { ChunkMarks } from "../../protocol/messages.js";
-import { type Residuals, weightValues } from "../../protocol/residuals.js";
+import type { Residuals } from "../../protocol/residuals.js";
 import { modelTitle, type RunSpec } from "../../protocol/run-spec.js";
 import { diskFiles, type Files, type ReadableFile } from "../files.js";
 import { checkpointsFolder, clearUnfinished, readManifest } from "./checkpoint-folder.js";
@@ -26,6 +27,7 @@ import {
 } from "./manifest.js";
 import { readSafetensors, type TensorToWrite, writeSafetensors } from "./safetensors.js";
 import { corrupt, quoted } from "./safetensors-header.js";
+import { workerVectors } from "./worker-vectors.js";
 
 /** What the caller knows of the moment that is kept; the rest of the manifest follows from it. */
 export interface CheckpointFacts {
@@ -96,8 +98,12 @@ export async function writeCheckpoint(
     const kept: Record<ResidualsName, FileFacts> = {};
     for (const { rank, values } of residuals) {
       const name = residualsNameOf(rank);
-      assert(values.length === weightValues(layout), "residuals of all weights", { rank });
-      const tensors = tensorsOf(weightsOnly(layout), values, residualPrefix);
+      const whole = keptValues(facts.spec, layout);
+      assert(values.length === whole, "all that a worker keeps", { rank, whole });
+      const tensors = workerVectors(facts.spec, layout).flatMap((vector) => {
+        const { offset, length, prefix } = vector;
+        return tensorsOf(vector, values.subarray(offset, offset + length), prefix);
+      });
       kept[name] = await writeTensors(files, join(aside, name), { tensors, metadata: {} });
     }
     const manifest = manifestOf(content, { ...own, ...kept });
@@ -133,7 +139,10 @@ export async function readWeights(
   files: Files = diskFiles,
 ): Promise<Float32Array> {
   const name = "model.safetensors";
-  const [weights] = await orMissing(readVectors(files, path, name, manifest, [""]));
+  const { tensors } = manifest.layout;
+  const [weights] = await orMissing(
+    readVectors(files, path, name, manifest, [{ prefix: "", tensors }]),
+  );
   assert(weights !== undefined, "one vector for one prefix", { path });
   return weights;
 }
@@ -144,23 +153,30 @@ export async function readState(
   manifest: CheckpointManifest,
   files: Files = diskFiles,
 ): Promise<Float32Array[]> {
-  const parts = Array.from({ length: manifest.stateParts }, (_, part) => statePrefix(part));
+  const { tensors } = manifest.layout;
+  const parts = Array.from({ length: manifest.stateParts }, (_, part) => {
+    return { prefix: statePrefix(part), tensors };
+  });
   return orMissing(readVectors(files, path, "optimizer.safetensors", manifest, parts));
 }
 
-/** Reads what workers' pushes had dropped, checking every byte of these files. */
+/** Reads what workers keep of their own, checking every byte of these files. */
 export async function readResiduals(
   path: string,
   manifest: CheckpointManifest,
   files: Files = diskFiles,
 ): Promise<Residuals[]> {
-  const tensors = weightsOnly(manifest.layout);
+  const parts = workerVectors(manifest.spec, manifest.layout);
+  const end = Math.max(...parts.map(({ offset, length }) => offset + length));
   const residuals: Residuals[] = [];
   for (const rank of residualRanks(manifest)) {
     const name = residualsNameOf(rank);
-    const reading = readVectors(files, path, name, manifest, [residualPrefix], tensors);
-    const [values] = await orMissing(reading);
-    assert(values !== undefined, "one vector for one prefix", { path });
+    const vectors = await orMissing(readVectors(files, path, name, manifest, parts));
+    const [only] = parts.length === 1 ? vectors : [];
+    const values = only ?? new Float32Array(end);
+    if (only === undefined) {
+      for (const [at, vector] of vectors.entries()) values.set(vector, parts[at]!.offset);
+    }
     residuals.push({ rank, values });
   }
   return residuals;
@@ -215,13 +231,6 @@ const notAFile: ReadonlyMap<string, string> = new Map([
 /** The state vectors are numbered from 1 in tensor names, as the chunk parts are. */
 function statePrefix(part: number): string {
   return `state${part + 1}.`;
-}
-
-const residualPrefix = "residual.";
-
-/** The tensors that have residuals, which lie first in the flat vector. */
-function weightsOnly({ tensors }: Pick<Layout, "tensors">): Pick<Layout, "tensors"> {
-  return { tensors: tensors.filter(({ group }) => group === "weight") };
 }
 
 function tensorsOf(
@@ -311,32 +320,40 @@ async function moveIntoPlace(
   return path;
 }
 
+/** A vector of a file: the tensors that it is made of, and what stands before their names. */
+interface VectorPart {
+  readonly prefix: string;
+  readonly tensors: readonly PlacedTensor[];
+}
+
 /**
- * Reads one file into as many vectors as there are prefixes, each as long as the flat vector up to
- * the last of these tensors; every tensor must be there once.
+ * Reads one file into as many vectors as it has parts, each as long as the flat vector up to the
+ * last of its tensors; every tensor must be there once.
  */
 async function readVectors(
   files: Files,
   folder: string,
   name: keyof CheckpointManifest["files"],
   manifest: CheckpointManifest,
-  prefixes: readonly string[],
-  { tensors }: Pick<Layout, "tensors"> = manifest.layout,
+  parts: readonly VectorPart[],
 ): Promise<Float32Array[]> {
   const path = join(folder, name);
-  const values = tensors.reduce((end, { offset, length }) => Math.max(end, offset + length), 0);
+  const lengths = parts.map(({ tensors }) =>
+    tensors.reduce((end, { offset, length }) => Math.max(end, offset + length), 0),
+  );
+  const values = lengths.reduce((sum, length) => sum + length, 0);
   const promised = manifest.files[name];
   const file = await files.openFile(path);
   try {
     if (file.bytes !== promised.bytes) {
       throw corrupt(path, `it has ${file.bytes} bytes and ${promised.bytes} were written`);
     }
-    if (values * 4 * prefixes.length > file.bytes) {
+    if (values * 4 > file.bytes) {
       throw corrupt(path, `it is too short for ${values} values`);
     }
-    const vectors = prefixes.map(() => new Float32Array(values));
+    const vectors = lengths.map((length) => new Float32Array(length));
     const places = new Map<string, { tensor: PlacedTensor; vector: Float32Array }>();
-    for (const [part, prefix] of prefixes.entries()) {
+    for (const [part, { prefix, tensors }] of parts.entries()) {
       for (const tensor of tensors) {
         places.set(`${prefix}${tensor.name}`, { tensor, vector: vectors[part]! });
       }

@@ -127,9 +127,12 @@ export function modeWord(mode: string): string {
   return formWords.get(mode) ?? mode;
 }
 
+/** The words for modes in which all workers take each step. */
+const wordsInStep: readonly string[] = ["sync", "local"];
+
 /** True for the form's word, or the name, of a mode in which all workers take each step. */
 export function isSynchronous(mode: string): boolean {
-  return modeWord(mode) === "sync";
+  return wordsInStep.includes(modeWord(mode));
 }
 
 /** Builds a server's final metrics: seconds to four decimals, means and rates to two. */

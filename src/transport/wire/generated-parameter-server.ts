@@ -96,7 +96,8 @@ export type Chunk = Message<"paceline.v1.Chunk"> & {
   fence: bigint;
 
   /**
-   * Examples in the mini-batch that the gradient is the mean of; 0 for a worker without any. At most 2^53 - 1.
+   * In a push the examples that it is made of, 0 for a worker without any; in a reply those that the chunk has applied
+   * since the run began. At most 2^53 - 1.
    *
    * @generated from field: uint64 examples = 11;
    */
