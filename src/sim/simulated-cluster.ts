@@ -35,8 +35,8 @@ import { ShortageWatch } from "./watch/shortage-watch.js";
 interface DurableState {
   readonly term: number;
   readonly generation: number;
-  /** Null until training begins under the term. */
-  readonly record: CoordinatorRecord | null;
+  /** A `CoordinatorRecord` as text; null until training begins under the term. */
+  readonly record: string | null;
 }
 
 /** The cluster. */
@@ -218,7 +218,8 @@ export class SimulatedCluster {
   #returnCoordinator(): void {
     this.#isReturning = false;
     const { spec } = this.#plan;
-    const { record, generation } = this.#durable;
+    const { record: text, generation } = this.#durable;
+    const record = text === null ? null : (JSON.parse(text) as CoordinatorRecord);
     const term = this.#durable.term + 1;
     this.#startCoordinator(term, (coordinator) => {
       this.#durable = { ...this.#durable, term };
@@ -466,7 +467,7 @@ export class SimulatedCluster {
 
 function durableOf(record: CoordinatorRecord): DurableState {
   const { term, view } = record;
-  return { term, generation: view.generation, record: JSON.parse(JSON.stringify(record)) };
+  return { term, generation: view.generation, record: JSON.stringify(record) };
 }
 
 /** Resolves once no promise has anything left to do. */

@@ -138,9 +138,9 @@ export class SimulatedCompute implements ComputePort {
       return;
     }
     const { layout, parameters, gradients, spec } = job;
-    toyGradient({ seed: spec.seed, epoch, range }, parameters, gradients);
+    const loss = toyGradient({ seed: spec.seed, epoch, range }, parameters, gradients);
     this.#around.onComputed({ ...request, gradients, parameters });
-    const lossSum = (range.end - range.start) * toyLoss(parameters);
+    const lossSum = (range.end - range.start) * loss;
     const chunks = layout.chunks.map(({ index }) => index);
     const next = () => {
       if (this.#job !== job || this.#listener === null) return;

@@ -19,6 +19,8 @@ export interface ProcessSurroundings {
 export class SimulatedProcess {
   /** The machine that it runs on, by which links are cut: its role and rank. */
   readonly node: string;
+  /** What the node's name begins with. */
+  readonly role: string;
   /** The node with the number of the life. */
   readonly name: string;
   readonly clock: Clock;
@@ -29,6 +31,7 @@ export class SimulatedProcess {
 
   constructor(node: string, life: number, around: ProcessSurroundings) {
     this.node = node;
+    this.role = node.split("-")[0]!;
     this.name = life === 0 ? node : `${node}/${life}`;
     this.#around = around;
     const { time } = around;

@@ -54,7 +54,7 @@ export class Strikes {
       for (const fault of this.#amidSave.splice(0)) time.after(0, () => this.#strike(fault));
     }
     if (this.#armed.size === 0) return;
-    const [role] = process.node.split("-");
+    const { role } = process;
     for (const [moment, count] of this.#armed) {
       const { message, nth, afterMs, node = process.node } = moment;
       const isHere = moment.role === role && node === process.node && message === kind;

@@ -109,9 +109,11 @@ export class InvariantWatch {
   /** A chunk message has been sent: where pushes are held for their step, none comes too late. */
   sent(header: ChunkHeader, from: string): void {
     const { kind, outcome, incarnation, step, rank, chunk, version, detail } = header;
-    const [role, index] = from.split("-");
     const isPresent = header.generation === this.#present.generation;
-    if (role === "server" && isPresent) this.#copies.sent(Number(index), header);
+    const server = "server-";
+    if (isPresent && from.startsWith(server)) {
+      this.#copies.sent(Number(from.slice(server.length)), header);
+    }
     if (kind !== "reply" || outcome === "refused" || this.#isOver(incarnation)) return;
     this.#ledger.sent(chunk, version);
     const computed = this.#ledger.stepOf(incarnation, step);
@@ -158,7 +160,7 @@ export class InvariantWatch {
 
   /** A worker has evaluated a part of the test set. */
   evaluated({ incarnation }: WorkerIdentity, parameters: Float32Array): void {
-    this.#evaluated.set(incarnation, digestOf(parameters.slice()));
+    this.#evaluated.set(incarnation, digestOf(parameters));
   }
 
   /**
@@ -292,7 +294,7 @@ export class InvariantWatch {
     for (let part = 0; part < this.#ledger.partCount; part++) {
       const found = vectors[part]!.subarray(offset, offset + length);
       const wanted = known[part];
-      if (wanted !== undefined && digestOf(found.slice()) === digestOf(wanted)) continue;
+      if (wanted !== undefined && digestOf(found) === digestOf(wanted)) continue;
       this.violated("checkpoint values", `${place}, part ${part}, has other bits than the ledger`);
     }
   }
