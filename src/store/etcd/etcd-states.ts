@@ -18,5 +18,6 @@ export function etcdStates(leadership: Leadership): CoordinatorStates {
     },
     write: (folder, state) =>
       leadership.write(keyOf(folder), Buffer.from(recordText(state, stateForm))),
+    confirm: () => leadership.confirm(),
   };
 }
