@@ -144,15 +144,17 @@ describe("leading by a key of etcd", () => {
   });
 
   testWithEtcd(
-    "a write waits for an etcd that comes back, and the lead goes on",
+    "writes and reads wait for an etcd that comes back, and the lead goes on",
     async (context, etcd) => {
       const parts = partsAt(context, etcd, { leaseMs: 60_000 });
       const lead = await leader(candidate(context, parts, "a"));
       await lead.write("state", Buffer.from("before"));
       await etcd.kill();
+      const read = lead.read("other");
       const written = lead.write("state", Buffer.from("during"));
       await etcd.start();
       await written;
+      assert.equal(await read, null);
       assert.equal(lead.reason, null);
       assert.deepEqual(await lead.read("state"), Buffer.from("during"));
     },
