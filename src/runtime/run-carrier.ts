@@ -19,6 +19,7 @@ import type { RunEvent, RunResult } from "../protocol/run-events.js";
 import { checkpointsFolder } from "../store/checkpoint/checkpoint-folder.js";
 import { type CoordinatorStates, folderStates } from "../store/coordinator-state.js";
 import { diskFiles, type Files } from "../store/files.js";
+import { ledFiles } from "../store/led-files.js";
 import { enginesOf } from "../store/runs/run-result.js";
 import { createRouter } from "../transport/frames/routes.js";
 import type { Transport } from "../transport/transport.js";
@@ -160,8 +161,9 @@ export class RunCarrier {
       goBack: (setup) => this.#goBack(setup),
       inheritance: () => this.#run().start.residuals,
       saveCheckpoint: (request, setup, state, beside) => {
-        const files = beside === null ? diskFiles : pacedFiles(diskFiles, beside, this.#clock);
-        return this.#saveCheckpoint(request, setup, state, files);
+        const files = this.#files;
+        const paced = beside === null ? files : pacedFiles(files, beside, this.#clock);
+        return this.#saveCheckpoint(request, setup, state, paced);
       },
       persist: (record) => this.#keep(record),
       onEvent: (event) => this.#onEvent(event),
@@ -185,7 +187,8 @@ export class RunCarrier {
     const dataset =
       settings.feed === "central" ? await loadRunDataset(settings, this.#parts.log) : null;
     try {
-      const run = await prepareRun(settings, configText, undefined, undefined, reopens);
+      const files = this.#files;
+      const run = await prepareRun(settings, configText, undefined, undefined, reopens, files);
       try {
         return await this.#carryOut(settings, run, dataset);
       } finally {
@@ -260,6 +263,11 @@ export class RunCarrier {
 
   get #states(): CoordinatorStates {
     return this.#parts.states ?? folderStates;
+  }
+
+  /** Where others may come to lead, names are changed only by who does. */
+  get #files(): Files {
+    return ledFiles(diskFiles, this.#states.confirm);
   }
 
   #self(): RunBegin["coordinator"] {
@@ -338,7 +346,7 @@ export class RunCarrier {
   /** What the run goes on from after a roll-back; ids that follow are of a term of their own. */
   async #goBack(before: RunSetup): Promise<WayBack> {
     const run = this.#run();
-    const { setup, state, residuals, notices } = await startAgain(before, run);
+    const { setup, state, residuals, notices } = await startAgain(before, run, this.#files);
     const generation = (before.generation ?? 0) + 1;
     const term = await this.#takeTerm({ ...run, setup: { ...run.setup, generation } });
     run.start = { state, residuals };

@@ -1,13 +1,11 @@
 /** The checkpoints of a run's folder: what one says besides its values, and how many are kept. */
 import type { SaveRequest } from "../core/work/run-setup.js";
-import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
 import { tellsChoice } from "../nn/onednn/kernel-choice.js";
 import type { Layout } from "../protocol/layout.js";
 import type { Residuals } from "../protocol/residuals.js";
 import type { RunSpec } from "../protocol/run-spec.js";
-import { writeCheckpoint } from "../store/checkpoint/checkpoint.js";
-import { pruneCheckpoints, retireLater } from "../store/checkpoint/checkpoint-folder.js";
+import { addCheckpoint } from "../store/checkpoint/add-checkpoint.js";
 import type { JsonValue } from "../store/checkpoint/manifest.js";
 import { diskFiles, type Files } from "../store/files.js";
 import { describeMachine } from "./process/machine.js";
@@ -55,15 +53,7 @@ export async function keepCheckpoint(
     cursor: JSON.parse(JSON.stringify(snapshot)) as JsonValue,
     machine: { ...made, engines: [...engines], algorithms: [...algorithms] },
   };
-  const written = await writeCheckpoint(path, { facts, layout, weights, state, residuals }, files);
-  try {
-    await retireLater(path, globalStep, files);
-    await pruneCheckpoints(path, keep, files);
-  } catch (thrown) {
-    // The checkpoint is there, and the next one tries again.
-    if (!(thrown instanceof PacelineError)) throw thrown;
-  }
-  return written;
+  return addCheckpoint(path, { facts, layout, weights, state, residuals }, keep, files);
 }
 
 /**

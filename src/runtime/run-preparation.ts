@@ -25,7 +25,7 @@ import {
   resolveResume,
 } from "../store/checkpoint/checkpoint-folder.js";
 import type { CheckpointManifest } from "../store/checkpoint/manifest.js";
-import { wholePath } from "../store/files.js";
+import { diskFiles, type Files, wholePath } from "../store/files.js";
 import {
   demandOpenable,
   openRunDirectory,
@@ -63,6 +63,7 @@ export interface PreparedRun extends RunStart {
  * @param kind stands in a made-up name for how the run keeps pace.
  * @param demandStart refuses, by throwing, a state that the run can't go on from.
  * @param reopens the run may begin in a folder of its name that another process has made for it.
+ * @param files by which the folder is written.
  */
 export async function prepareRun(
   options: RunSettings,
@@ -70,12 +71,13 @@ export async function prepareRun(
   kind: string | null = null,
   demandStart: (start: Pick<PreparedRun, "state"> & Pick<RunSetup, "resume">) => void = () => {},
   reopens = false,
+  files: Files = diskFiles,
 ): Promise<PreparedRun> {
   const { draft, layout, resumed, doubts } = await draftOf(options);
   const resume = resumed === null ? null : snapshotOf(resumed.checkpoint);
   const state = resumed === null ? initialState(draft, layout) : stateOf(resumed.checkpoint);
   demandStart({ state, resume });
-  const directory = await openRunDirectory({
+  const request = {
     root: resumed?.root ?? options.runDir,
     name: options.name ?? resumed?.name ?? null,
     stem: runStem({
@@ -86,7 +88,8 @@ export async function prepareRun(
     resuming: resumed?.name != null || reopens,
     configText,
     takeOver: options.takeOver,
-  });
+  };
+  const directory = await openRunDirectory(request, files);
   const begun = await goBack(resumed, directory).catch(async (thrown: unknown) => {
     await directory.close();
     throw thrown;

@@ -15,6 +15,8 @@ import {
   folderStates,
   type RunOrigin,
 } from "../store/coordinator-state.js";
+import { diskFiles } from "../store/files.js";
+import { ledFiles } from "../store/led-files.js";
 import { isLocked } from "../store/runs/folder-lock.js";
 import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
 import { layoutOf } from "./compute/initial-state.js";
@@ -93,7 +95,7 @@ export async function prepareReturn(
   const stem = runStem({ model: model ?? "", mode, workers: workers.max });
   const { takeOver } = options;
   const request = { root, name, stem, resuming: true, configText, takeOver };
-  const directory = await openRunDirectory(request);
+  const directory = await openRunDirectory(request, ledFiles(diskFiles, way.states?.confirm));
   try {
     return await readReturn(directory, way);
   } catch (thrown) {
@@ -124,7 +126,11 @@ async function readReturn(
     const nothing = { state: null, residuals: new Map(), notices: [] };
     return { setup: before, term, record, ...nothing, directory, resumedFrom };
   }
-  const again = await startAgain(before, { directory, resumedFrom });
+  const again = await startAgain(
+    before,
+    { directory, resumedFrom },
+    ledFiles(diskFiles, states.confirm),
+  );
   const generation = state.generation + 1;
   const setup = { ...again.setup, workersAtStart, generation };
   await states.write(path, { ...state, term, generation, ...noRecord });

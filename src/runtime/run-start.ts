@@ -12,6 +12,7 @@ import {
   readSound,
   retireLater,
 } from "../store/checkpoint/checkpoint-folder.js";
+import { diskFiles, type Files } from "../store/files.js";
 import { initialState } from "./compute/initial-state.js";
 
 /** Values that members are given. */
@@ -48,13 +49,16 @@ export interface RunPlaces {
 export async function startAgain(
   before: RunSetup,
   { directory: { path }, resumedFrom }: RunPlaces,
+  files: Files = diskFiles,
 ): Promise<StartedAgain> {
   const { spec, layout } = before;
-  const latest = await latestCheckpoint(path);
+  const latest = await latestCheckpoint(path, files);
   if (latest !== null) {
     const meant = { ...latest, runDirectory: path, skipped: [], isExact: false };
-    const { value, point } = await readSound(meant, readCheckpoint);
-    const notices = [...skippedNotices(point), ...(await retireNotices(path, point.step))];
+    const read = (checkpoint: string) => readCheckpoint(checkpoint, files);
+    const { value, point } = await readSound(meant, read, "--resume", files);
+    const retired = await retireNotices(path, point.step, files);
+    const notices = [...skippedNotices(point), ...retired];
     return { ...fromCheckpoint(before, value, point.step), notices };
   }
   if (resumedFrom !== null) {
@@ -110,8 +114,12 @@ export function skippedNotices({ skipped }: Pick<ResumePoint, "skipped">): Notic
 }
 
 /** Moves away what came after this step in a run's folder, which is no part of it any more. */
-export async function retireNotices(path: string, step: number): Promise<Notice[]> {
-  const retired = await retireLater(path, step);
+export async function retireNotices(
+  path: string,
+  step: number,
+  files: Files = diskFiles,
+): Promise<Notice[]> {
+  const retired = await retireLater(path, step, files);
   if (retired.length === 0) return [];
   const steps = retired.map((entry) => entry.step).join(", ");
   const text = `later checkpoints (step ${steps}) are moved to`;

@@ -25,6 +25,8 @@ export const simulatedTimes = {
   /** How long a member that is to leave may take. */
   drainWithinMs: 1500,
   coordinatorGraceMs: 3000,
+  /** The same where others stand by, the first of which leads seconds after a leader's silence. */
+  standbyGraceMs: 30_000,
 };
 
 /** What a part of a run is made of. */
@@ -40,6 +42,10 @@ export interface ClusterPlan {
   /** Ranks that come later than the others. */
   readonly lateMs: readonly number[];
   readonly faults: readonly Fault[];
+  /** How many coordinators stand by for the one that leads. */
+  readonly standbys: number;
+  /** How long the lease of one that leads lasts, where others stand by. */
+  readonly leadMs: number;
   readonly interruptMs: number | null;
   /** How many batches are refused by a worker that is sent them, once each. */
   readonly refusals: number;

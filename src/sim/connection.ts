@@ -10,9 +10,9 @@
 import { PacelineError } from "../errors.js";
 import type { ChunkHeader } from "../protocol/messages.js";
 import type { ChunkReceiver } from "../transport/transport.js";
-import { Pipe, type PipeSurroundings } from "./pipe.js";
+import { type Parcel, Pipe, type PipeSurroundings } from "./pipe.js";
 import type { SimulatedProcess } from "./simulated-process.js";
-import { packHeader, type WireForm } from "./wire-forms.js";
+import { type Packed, packHeader, type WireForm } from "./wire-forms.js";
 
 /** What hears at an end. */
 export interface EndReceiver {
@@ -74,7 +74,7 @@ export class ConnectionEnd {
         ...{ label, numbers: none },
         beats: 1,
         isLent: false,
-        arrive: () => other.#guard<Receiver>(deliver),
+        arrive: () => other.guard<Receiver>(deliver),
         lose: () => {},
       });
     });
@@ -115,50 +115,16 @@ export class ConnectionEnd {
   }
 
   #sendChunk(header: ChunkHeader, payload: Uint8Array | null, sent: () => void): void {
-    const { nowMs } = this.connection.around;
-    this.connection.around.onSent(header, this.process.node);
-    const done = () => this.connection.around.plan(nowMs, () => this.process.run(sent));
-    const isCopied = payload === null || this.connection.around.copiesPayload();
-    const bytes = isCopied ? (payload?.slice() ?? null) : payload;
-    if (isCopied) done();
-    const other = this.#other;
+    const { around } = this.connection;
+    around.onSent(header, this.process.node);
+    const isCopied = payload === null || around.copiesPayload();
+    if (isCopied) around.plan(around.nowMs, () => this.process.run(sent));
     this.#hearReset();
-    let isLent = !isCopied;
-    const release = () => {
-      if (isLent) this.process.run(sent);
-      isLent = false;
-    };
-    const packed = packHeader(this.connection.around.wire, header, payload, this.#runBefore);
+    const bytes = isCopied ? (payload?.slice() ?? null) : payload;
+    const packed = packHeader(around.wire, header, payload, this.#runBefore);
     this.#runBefore = header.run;
-    let arrived = header;
-    let destination: Uint8Array | null = null;
-    let receiver: EndReceiver | null = null;
-    const half = Math.floor((bytes?.length ?? 0) / 8) * 4;
-    const beats = bytes === null ? 1 : 3;
-    this.out.send({
-      label: () => labelOf(header),
-      numbers: [header.chunk, header.step, header.rank, header.version],
-      beats,
-      get isLent() {
-        return isLent;
-      },
-      arrive: (beat) => {
-        if (beat === 0) {
-          receiver = other.receiver;
-          other.#guard<ChunkReceiver>((to) => {
-            arrived = packed.unpack();
-            destination = to.onHeader(arrived, bytes?.length ?? 0);
-          });
-        }
-        const isHeard = receiver !== null && other.receiver === receiver;
-        if (beat === 1 && isHeard) destination?.set(bytes!.subarray(0, half));
-        if (beat < beats - 1) return;
-        if (isHeard && bytes !== null) destination?.set(bytes.subarray(half), half);
-        if (isHeard) other.#guard<ChunkReceiver>((to) => to.onChunk(arrived, destination));
-        release();
-      },
-      lose: () => this.connection.around.plan(nowMs, release),
-    });
+    const parts = { from: this, to: this.#other, header, packed, bytes };
+    this.out.send(new ChunkParcel(parts, isCopied ? null : sent));
   }
 
   /** Ends the connection after what was sent; nothing more is heard here. */
@@ -222,7 +188,7 @@ export class ConnectionEnd {
   }
 
   /** Calls the receiver; what it objects to breaks the connection. */
-  #guard<Receiver extends EndReceiver>(call: (receiver: Receiver) => void): void {
+  guard<Receiver extends EndReceiver>(call: (receiver: Receiver) => void): void {
     if (this.receiver === null) return;
     try {
       call(this.receiver as Receiver);
@@ -230,6 +196,77 @@ export class ConnectionEnd {
       if (!(thrown instanceof PacelineError)) throw thrown;
       this.break(thrown);
     }
+  }
+}
+
+interface ChunkParcelParts {
+  readonly from: ConnectionEnd;
+  readonly to: ConnectionEnd;
+  readonly header: ChunkHeader;
+  readonly packed: Packed<ChunkHeader>;
+  readonly bytes: Uint8Array | null;
+}
+
+/** A chunk message on its way. */
+class ChunkParcel implements Parcel {
+  readonly beats: number;
+  readonly numbers: readonly number[];
+  readonly #parts: ChunkParcelParts;
+  readonly #half: number;
+  /** Told when the sender's memory is not read any more; null where it is not, or not any more. */
+  #sent: (() => void) | null;
+  #arrived: ChunkHeader;
+  #receiver: EndReceiver | null = null;
+  #destination: Uint8Array | null = null;
+
+  constructor(parts: ChunkParcelParts, sent: (() => void) | null) {
+    const { header, bytes } = parts;
+    this.#parts = parts;
+    this.#sent = sent;
+    this.#arrived = header;
+    this.beats = bytes === null ? 1 : 3;
+    this.numbers = [header.chunk, header.step, header.rank, header.version];
+    this.#half = Math.floor((bytes?.length ?? 0) / 8) * 4;
+  }
+
+  get isLent(): boolean {
+    return this.#sent !== null;
+  }
+
+  label(): string {
+    return labelOf(this.#parts.header);
+  }
+
+  arrive(beat: number): void {
+    const { to, bytes, packed } = this.#parts;
+    if (beat === 0) {
+      this.#receiver = to.receiver;
+      to.guard<ChunkReceiver>((receiver) => {
+        this.#arrived = packed.unpack();
+        this.#destination = receiver.onHeader(this.#arrived, bytes?.length ?? 0);
+      });
+    }
+    const isHeard = this.#receiver !== null && to.receiver === this.#receiver;
+    const destination = this.#destination;
+    if (beat === 1 && isHeard) destination?.set(bytes!.subarray(0, this.#half));
+    if (beat < this.beats - 1) return;
+    if (isHeard && bytes !== null) destination?.set(bytes.subarray(this.#half), this.#half);
+    if (isHeard) {
+      to.guard<ChunkReceiver>((receiver) => receiver.onChunk(this.#arrived, destination));
+    }
+    this.#release();
+  }
+
+  lose(): void {
+    if (this.#sent === null) return;
+    const { around } = this.#parts.from.connection;
+    around.plan(around.nowMs, () => this.#release());
+  }
+
+  #release(): void {
+    const sent = this.#sent;
+    this.#sent = null;
+    if (sent !== null) this.#parts.from.process.run(sent);
   }
 }
 

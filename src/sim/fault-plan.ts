@@ -5,6 +5,7 @@
 import type { MemberRole } from "../protocol/identity.js";
 import type { Random } from "../random.js";
 import { simulatedTimes } from "./cluster-plan.js";
+import type { Wrong } from "./stranger/stranger-plan.js";
 
 /** One fault. Nodes are named by role and rank, the coordinator by its role. */
 export type Fault = { readonly atMs: number } & (
@@ -17,7 +18,13 @@ export type Fault = { readonly atMs: number } & (
       /** What it has sent arrives later by this much; as ever if left out. */
       readonly lateMs?: number;
     }
-  | { readonly kind: "freeze"; readonly node: string; readonly durationMs: number }
+  | {
+      readonly kind: "freeze";
+      readonly node: string;
+      readonly durationMs: number;
+      /** True where its clock stands still with it. */
+      readonly isSuspended?: boolean;
+    }
   /** Something strikes a process of this role as it sends a message of some kind. */
   | {
       readonly kind: "moment";
@@ -31,7 +38,7 @@ export type Fault = { readonly atMs: number } & (
       readonly afterMs: number;
       readonly strike:
         | Pick<Fault & { readonly kind: "kill" }, "kind" | "isSilent" | "restartMs" | "lateMs">
-        | { readonly kind: "freeze"; readonly durationMs: number }
+        | Pick<Fault & { readonly kind: "freeze" }, "kind" | "durationMs" | "isSuspended">
         | { readonly kind: "mute" };
       /** What follows, its time counted from the strike. */
       readonly then?: readonly Fault[];
@@ -66,16 +73,35 @@ export type Fault = { readonly atMs: number } & (
   /** Nothing goes wrong: another server comes, or a member is asked to leave. */
   | { readonly kind: "joinServer"; readonly index: number }
   | { readonly kind: "drain"; readonly role: MemberRole; readonly rank: number }
+  /** The coordinators' store takes longer over each message, by up to so much. */
+  | { readonly kind: "storeSlow"; readonly durationMs: number; readonly mostMs: number }
+  | { readonly kind: "storeAway"; readonly durationMs: number }
+  /** Nothing passes between the store and a node, until all does that was sent meanwhile. */
+  | { readonly kind: "storeCut"; readonly node: string; readonly durationMs: number }
+  /** Calls of the store are made, and the answers are lost. */
+  | { readonly kind: "storeLosesAnswers"; readonly count: number }
+  /** One that does not belong knocks at this server, or at the coordinator. */
+  | { readonly kind: "stranger"; readonly wrong: Wrong; readonly server: number }
   /** A process is told to end; another takes its place so long after it has, or none. */
   | { readonly kind: "signal"; readonly node: string; readonly restartMs: number | null }
 );
+
+/** One of the store that coordinators share. */
+export type StoreFault = Fault & { readonly kind: (typeof storeFaults)[number] };
+
+const storeFaults = ["storeSlow", "storeAway", "storeCut", "storeLosesAnswers"] as const;
+
+/** True of what is wrong with the store. */
+export function isOfStore(fault: Fault): fault is StoreFault {
+  return storeFaults.some((kind) => kind === fault.kind);
+}
 
 /** Whose process it is. */
 export type FaultRole = "server" | "worker" | "coordinator";
 
 /** True of what happens to sound clusters as well. */
 export function isOrderly({ kind }: Fault): boolean {
-  return ["lateWorker", "joinServer", "drain", "signal"].includes(kind);
+  return ["lateWorker", "joinServer", "drain", "signal", "stranger"].includes(kind);
 }
 
 /** What a plan of faults is drawn for. */
@@ -293,6 +319,9 @@ export function durationOf(fault: Fault): number {
     case "freeze":
     case "block":
     case "repeat":
+    case "storeSlow":
+    case "storeAway":
+    case "storeCut":
       return fault.durationMs;
     case "leaveBehind":
       return fault.lateMs;

@@ -10,6 +10,8 @@ export interface SavedCheckpoint {
   readonly why: SaveRequest["why"];
   readonly step: number;
   readonly globalStep: number;
+  /** How often its part of the run had gone back before. */
+  readonly generation: number;
   readonly state: CheckpointState;
   readonly snapshot: TrainingSnapshot;
   /** By chunk what it had applied. */

@@ -3,21 +3,24 @@
  * numbers of workers and servers, where each is interrupted, what goes wrong in it.
  */
 
-import { modes, protocolOf } from "../core/sync/modes.js";
+import { modes, paceOf, protocolOf } from "../core/sync/modes.js";
 import type { Mode, PaceSettings } from "../core/sync/pace.js";
 import {
   type Compression,
   codecs,
+  feedbackCodecs,
   pullCompressions,
   uncompressed,
 } from "../protocol/compression.js";
 import { localStepsOf, outerOptimizers } from "../protocol/local/local-steps.js";
+import type { Reduce } from "../protocol/reduction.js";
 import { type Feed, feeds, type RunSpec, runFields } from "../protocol/run-spec.js";
 import { scheduleFields } from "../protocol/schedule-spec.js";
 import { defaultsOf } from "../protocol/spec-option.js";
 import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
 import { type ClusterPlan, simulatedTimes } from "./cluster-plan.js";
+import { drawStandbys } from "./coordinator/standby-plan.js";
 import { drawElasticity } from "./elastic-plan.js";
 import {
   drawAmidSave,
@@ -29,8 +32,10 @@ import {
   drawServerFaults,
   type Fault,
   type FaultRole,
+  type FaultScene,
 } from "./fault-plan.js";
 import type { NetworkSettings } from "./simulated-network.js";
+import { drawStrangers } from "./stranger/stranger-plan.js";
 import { toyLayout, toyModels, wideModels } from "./toy-model.js";
 
 /** One run in parts; each but the last is interrupted, or may end before that. */
@@ -155,7 +160,12 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     ...{ virtualNodes: 4, loadBound: random.below(2) === 0 ? null : 1.25 },
     ...{ compression, evaluateEvery: cadence(), checkpointEvery: cadence(), threads: 1 },
     maxSteps: random.below(4) === 0 ? 1 + random.below(isLong ? 100 : 20) : null,
-    reduce: oneOf(["mean", "mean", "sum"] as const),
+    reduce: robustOr(oneOf(["mean", "mean", "sum"] as const), {
+      mode,
+      seed,
+      protocol,
+      compression,
+    }),
     lrScaling: "none",
   };
 }
@@ -174,11 +184,29 @@ function feedOf(drawn: Feed, isLocal: boolean): Feed {
   return isLocal && drawn === "central" ? "leased" : drawn;
 }
 
-function drawPart(
-  random: Random,
-  spec: RunSpec,
-  { isLong, isLast, faultsMax }: { isLong: boolean; isLast: boolean; faultsMax: number },
-): ClusterPlan {
+/** Where the gradients of a step are put in order as a whole: by what a few can't carry off. */
+function robustOr(
+  plain: Reduce,
+  run: Pick<RunSpec, "seed" | "protocol" | "compression"> & Pick<RunSchedule, "mode">,
+): Reduce {
+  const { mode, seed, protocol, compression } = run;
+  const random = new Random("reduce", mode, seed);
+  const isWhole = !feedbackCodecs.includes(compression.push.codec);
+  const isStep = paceOf(protocol).globalStep === "step";
+  if (!isStep || !isWhole || random.below(3) > 0) return plain;
+  const robust = ["median", "trimmed:0.1", "trimmed:0.34"] as const;
+  return robust[random.below(robust.length)]!;
+}
+
+/** Of which kind a part is. */
+interface PartKind {
+  readonly isLong: boolean;
+  readonly isLast: boolean;
+  readonly faultsMax: number;
+}
+
+function drawPart(random: Random, spec: RunSpec, kind: PartKind): ClusterPlan {
+  const { isLong, isLast } = kind;
   const workersMax = isLong ? 3 + random.below(3) : 1 + random.below(5);
   const servers = isLong ? 3 + random.below(2) : [1, 2, 2, 3, 3, 4][random.below(6)]!;
   const replication = new Random("replication", spec.seed, spec.run);
@@ -192,27 +220,65 @@ function drawPart(
   const stepMsMax = [2, 10, 30][random.below(3)]!;
   const steps = Math.ceil((spec.trainExamples * spec.epochs) / (spec.batchSize * workersMax));
   const lengthMs = 150 + steps * (stepMsMax + 3 * network.delayMsMax);
-  const few = [0, 0, 1, 2, 3 + random.below(4), 6 + random.below(8)][random.below(6)]!;
-  const wanted = isLong ? 3 * few : few;
   const { leaseMs } = simulatedTimes;
   const scene = { workers: workersMax, servers, untilMs: lengthMs, leaseMs };
+  const named = (purpose: string) => new Random(purpose, spec.seed, spec.run);
+  const moments = named("moments");
+  const streams = { random, replication, moments, named };
+  const troubles = drawTroubles(streams, scene, { ...kind, replicas });
+  const { elastic, comings, standby, faults } = troubles;
+  return {
+    spec: {
+      ...{ ...spec, workersMax, servers, serversMax: comings.serversMax, replicas },
+      workersMin: elastic.workersMin,
+    },
+    ...{ standbys: standby.standbys, leadMs: standby.leadMs },
+    workersAtStart: elastic.workersAtStart,
+    layout: toyLayout(spec),
+    ...{ network, stepMsMax, faults },
+    slowness: Array.from({ length: workersMax }, () => (random.below(4) === 0 ? 5 : 1)),
+    lateMs: drawLateMs(random, lengthMs, elastic.crowdMs, workersMax),
+    interruptMs: isLast ? null : random.float() * lengthMs,
+    diskMsMax: [0.1, 0.1, 2, 20][moments.below(4)]!,
+    failedSaves: random.below(6) === 0 ? 1 + random.below(2) : 0,
+    refusals: spec.feed === "central" && random.below(2) === 0 ? 1 + random.below(3) : 0,
+  };
+}
+
+/** Each kind of trouble has a stream of its own, so that another kind changes no other. */
+interface Streams {
+  readonly random: Random;
+  readonly replication: Random;
+  readonly moments: Random;
+  named(purpose: string): Random;
+}
+
+/** All that goes wrong in a part. */
+function drawTroubles(
+  { random, replication, moments, named }: Streams,
+  scene: FaultScene,
+  { isLong, isLast, faultsMax, replicas }: PartKind & { readonly replicas: number },
+) {
+  const few = [0, 0, 1, 2, 3 + random.below(4), 6 + random.below(8)][random.below(6)]!;
+  const wanted = isLong ? 3 * few : few;
   const drawn: Fault[] = drawFaults(random, scene, Math.min(wanted, faultsMax));
   const strikes =
     replicas > 1
       ? drawServerFaults(replication, scene, faultsMax)
-      : drawLosses(new Random("losses", spec.seed, spec.run), scene, faultsMax);
-  const moments = new Random("moments", spec.seed, spec.run);
+      : drawLosses(named("losses"), scene, faultsMax);
   const drawMany = (role: FaultRole, count: number, restarts = true) =>
     drawMoments(moments, scene, { role, count: Math.min(faultsMax, count), restarts });
   const most = isLong ? 6 : 3;
   const isCutOff = !isLast && moments.below(3) === 0;
-  const returns = new Random("returns", spec.seed, spec.run);
+  const returns = named("returns");
   const losses = returns.below(3) === 0 ? 1 + returns.below(most) : 0;
   const mayLose = replicas > 1 || strikes.length > 0;
-  const amidSave = drawAmidSave(new Random("amid save", spec.seed, spec.run), scene, mayLose);
-  const elastic = drawElasticity(new Random("elastic", spec.seed, spec.run), scene, faultsMax);
-  const comings = drawComings(new Random("comings", spec.seed, spec.run), scene, faultsMax);
+  const amidSave = drawAmidSave(named("amid save"), scene, mayLose);
+  const elastic = drawElasticity(named("elastic"), scene, faultsMax);
+  const comings = drawComings(named("comings"), scene, faultsMax);
+  const standby = drawStandbys(named("standbys"), scene, faultsMax);
   const faults = [
+    ...[...standby.faults, ...drawStrangers(named("strangers"), scene, faultsMax)],
     ...[...drawn, ...strikes, ...comings.faults, ...(faultsMax === 0 ? [] : amidSave)],
     ...elastic.faults,
     ...drawMany("worker", moments.below(3) === 0 ? 1 + moments.below(most) : 0),
@@ -226,21 +292,7 @@ function drawPart(
       count: Math.min(faultsMax, losses),
     }),
   ].sort((left, right) => left.atMs - right.atMs);
-  return {
-    spec: {
-      ...{ ...spec, workersMax, servers, serversMax: comings.serversMax, replicas },
-      workersMin: elastic.workersMin,
-    },
-    workersAtStart: elastic.workersAtStart,
-    layout: toyLayout(spec),
-    ...{ network, stepMsMax, faults },
-    slowness: Array.from({ length: workersMax }, () => (random.below(4) === 0 ? 5 : 1)),
-    lateMs: drawLateMs(random, lengthMs, elastic.crowdMs, workersMax),
-    interruptMs: isLast ? null : random.float() * lengthMs,
-    diskMsMax: [0.1, 0.1, 2, 20][moments.below(4)]!,
-    failedSaves: random.below(6) === 0 ? 1 + random.below(2) : 0,
-    refusals: spec.feed === "central" && random.below(2) === 0 ? 1 + random.below(3) : 0,
-  };
+  return { elastic, comings, standby, faults };
 }
 
 /** By rank when a worker comes: as its crowd does, or some later than the others. */

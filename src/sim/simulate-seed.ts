@@ -82,7 +82,8 @@ function unbrokenOf({ parts, ...run }: RunSchedule, verdict: SeedVerdict): RunSc
   if (!isAlike || isWhole !== true || verdict.violations.length > 0) return null;
   const network = { ...last.network, delayMsMin: 0.1, delayMsMax: 1, beatMsMax: 0.1 };
   const lateMs = last.lateMs.map(() => 0);
-  const calm = { network, lateMs, workersAtStart: null, faults: [], interruptMs: null };
+  const alone = { workersAtStart: null, standbys: 0, leadMs: 0 };
+  const calm = { network, lateMs, ...alone, faults: [], interruptMs: null };
   return { ...run, parts: [{ ...last, ...calm }] };
 }
 
@@ -95,11 +96,11 @@ async function simulateParts(
   const outcomes: string[] = [];
   let hadAllWorkers = true;
   const kept = new KeptCheckpoints();
-  await kept.open();
   let from: SavedCheckpoint | null = null;
   let violations: readonly Violation[] = [];
   for (const [index, part] of parts.entries()) {
     const about = describePart(part);
+    await kept.open();
     trace.note(0, "part", `${index + 1} of ${parts.length}: ${about}`);
     const found = await simulatePart(part, { random, trace, from, kept });
     violations = found.watch.violations;
@@ -157,7 +158,7 @@ export function describePart(part: ClusterPlan): string {
       protocol,
       workersMax,
       ...{ workersMin: spec.workersMin, workersAtStart },
-      servers,
+      ...{ servers, standbys: part.standbys },
       replicas,
       feed,
       epochs,

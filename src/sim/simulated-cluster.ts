@@ -2,18 +2,22 @@
  * One part of a simulated run, from a fresh start or a checkpoint to its end: a coordinator, its
  * members, a supervisor that starts processes again, and the faults that strike them.
  */
-import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
-import type { RunSetup } from "../core/work/run-setup.js";
-import { CoordinatorHost } from "../host/coordinator-host.js";
+import type { SaveRequest } from "../core/work/run-setup.js";
 import { CoordinatorPlaces } from "../host/session/coordinator-places.js";
+import type { MemberPlace } from "../protocol/identity.js";
 import type { RunEvent, RunResult } from "../protocol/run-events.js";
-import type { RunSpec } from "../protocol/run-spec.js";
+import type { View } from "../protocol/view.js";
 import type { Random } from "../random.js";
+import type { Files } from "../store/files.js";
 import { type ClusterEnd, type ClusterPlan, simulatedTimes } from "./cluster-plan.js";
+import type { CoordinatorWorld } from "./coordinator/coordinator-life.js";
+import type { Coordinators } from "./coordinator/coordinators.js";
+import { SimulatedEtcd } from "./coordinator/simulated-etcd.js";
+import { SoleCoordinator } from "./coordinator/sole-coordinator.js";
+import { StandbyCoordinators } from "./coordinator/standby-coordinators.js";
 import type { EventTrace } from "./event-trace.js";
 import type { KeptCheckpoints } from "./kept-checkpoints.js";
-import { freshState, ledgerStartOf, type SavedCheckpoint } from "./saved-checkpoint.js";
-import { toyExamples } from "./simulated-compute.js";
+import type { SavedCheckpoint } from "./saved-checkpoint.js";
 import {
   type MemberSurroundings,
   pidOf,
@@ -24,20 +28,14 @@ import {
 import { SimulatedNetwork } from "./simulated-network.js";
 import { SimulatedProcess } from "./simulated-process.js";
 import { SimulatedTransport } from "./simulated-transport.js";
+import { knock, type StrangerScene } from "./stranger/stranger.js";
+import type { StrangerFault } from "./stranger/stranger-plan.js";
 import { Strikes } from "./strikes.js";
 import { VirtualTime } from "./virtual-time.js";
-import { finalLossOf, type InvariantWatch } from "./watch/invariant-watch.js";
+import type { InvariantWatch } from "./watch/invariant-watch.js";
 import type { Ledger } from "./watch/ledger.js";
 import { RedundancyWatch } from "./watch/redundancy-watch.js";
 import { ShortageWatch } from "./watch/shortage-watch.js";
-
-/** What is durable of a coordinator. */
-interface DurableState {
-  readonly term: number;
-  readonly generation: number;
-  /** Null until training begins under the term. */
-  readonly record: CoordinatorRecord | null;
-}
 
 /** The cluster. */
 export class SimulatedCluster {
@@ -58,17 +56,9 @@ export class SimulatedCluster {
   readonly #redundancy: RedundancyWatch;
   readonly #shortage: ShortageWatch;
   readonly #kept: KeptCheckpoints;
-  readonly #from: SavedCheckpoint | null;
-  /** What servers are loaded with. */
-  #start: SavedCheckpoint | null;
   readonly #ledger: Ledger;
-  #coordinator: CoordinatorHost | null = null;
-  #coordinatorProcess: SimulatedProcess | null = null;
-  /** What a coordinator that starts again reads. */
-  #durable: DurableState;
-  /** A coordinator's process is started again before long. */
-  #isReturning = false;
-  #isInterrupted = false;
+  readonly #etcd: SimulatedEtcd;
+  readonly #coordinators: Coordinators;
   #result: RunResult | null = null;
   #strikes: Strikes | null = null;
   #failedSaves = 0;
@@ -93,25 +83,24 @@ export class SimulatedCluster {
     this.#trace = parts.trace;
     this.#watch = parts.watch;
     const violated = parts.watch.violated.bind(parts.watch);
-    this.#redundancy = new RedundancyWatch(violated);
+    this.#redundancy = new RedundancyWatch(violated, plan.leadMs);
     this.#shortage = new ShortageWatch(plan.spec, violated);
     this.#ledger = parts.ledger;
-    this.#from = parts.from;
-    this.#start = parts.from;
-    const term = 1 + (parts.from?.snapshot.term ?? 0);
-    this.#durable = { term, generation: 0, record: null };
     this.#network = new SimulatedNetwork(this.#time, parts.random, plan.network);
     this.#network.onSent = (header, from) => this.#watch.sent(header, from);
-    this.#watch.readViews((server) => {
-      const member = this.#members.get(`server-${server}`);
-      return member instanceof SimulatedServer ? member.view : null;
-    });
+    this.#watch.readViews((server) => this.#viewOf(server));
     this.#network.onSaid = (member, message) => this.#watch.said(member, message);
     this.#watch.readClocks(() =>
       [...this.#members.values()].flatMap((member) =>
         member instanceof SimulatedWorker ? (member.clock ?? []) : [],
       ),
     );
+    this.#etcd = new SimulatedEtcd(this.#time, parts.random);
+    const world = this.#coordinatorWorld(parts.from);
+    this.#coordinators =
+      plan.standbys > 0
+        ? new StandbyCoordinators(world, this.#time, this.#etcd)
+        : new SoleCoordinator(world, this.#time);
   }
 
   /** Runs it to its end, or until so long after the last of these moments and faults. */
@@ -121,17 +110,17 @@ export class SimulatedCluster {
       const overMs = Math.max(latestMs, this.#strikes?.overMs ?? 0, this.#progress.atMs);
       return this.#time.nextMs > overMs + simulatedTimes.patienceMs;
     };
-    while (this.#result === null && !this.#isBroken && !this.#isCutOff && !isLate()) {
+    const goesOn = () => this.#result === null && !this.#isBroken && !this.#coordinators.isCutOff;
+    while (goesOn() && !isLate()) {
       if (!this.#time.move()) break;
       await settled();
     }
-    if (this.#result === null && !this.#isBroken && !this.#isCutOff) this.#standsStill();
+    if (goesOn()) this.#standsStill();
     const endedMs = this.#time.nowMs;
     this.#redundancy.ended(endedMs, this.#strikes?.overMs ?? 0);
-    const isCutOff = this.#isCutOff;
+    const { isCutOff } = this.#coordinators;
     for (const { process } of this.#members.values()) process.end();
-    this.#coordinator?.close();
-    this.#coordinatorProcess?.end();
+    this.#coordinators.close();
     const [events, checkpoints, result] = [this.#events, this.#checkpoints, this.#result];
     const eventsMs = this.#eventsMs;
     const isGone = (event: RunEvent) =>
@@ -145,16 +134,12 @@ export class SimulatedCluster {
     return { result, isCutOff, ...told, lostWorkers, hadAllWorkers, endedMs };
   }
 
-  get #isCutOff(): boolean {
-    return this.#coordinatorProcess?.isAlive === false && !this.#isReturning;
-  }
-
   #standsStill(): void {
     const doing = [...this.#members.values()].map((member) => {
       const state = member.process.isAlive ? member.activity() : "gone";
       return `${member.process.name}: ${state}`;
     });
-    const coordinator = this.#coordinator?.snapshot();
+    const coordinator = this.#coordinators.present?.host.snapshot();
     const stand = [`coordinator: ${coordinator?.phase}, ${coordinator?.activity}`, ...doing];
     this.#watch.violated("stands still", `after ${this.#time.nowMs} ms; ${stand.join("; ")}`);
   }
@@ -175,91 +160,46 @@ export class SimulatedCluster {
 
   #open(): void {
     const { spec, interruptMs } = this.#plan;
-    this.#startCoordinator(1, (coordinator) => {
-      const setup = this.#setupFrom(spec, this.#from);
-      coordinator.tell({ type: "submit", setup, term: this.#durable.term });
-    });
+    this.#coordinators.open();
     for (let index = 0; index < spec.servers; index++) this.#startServer(index);
     for (let rank = 0; rank < spec.workersMax; rank++) {
       this.#time.at(this.#plan.lateMs[rank] ?? 0, () => this.#startWorker(rank));
     }
     this.#strikes = this.#openStrikes();
     if (interruptMs === null) return;
-    this.#time.at(interruptMs, () => {
-      this.#isInterrupted = true;
-      this.#interrupt();
-    });
-  }
-
-  #interrupt(): void {
-    const interrupt = { type: "interrupt", reason: "SIGINT" } as const;
-    this.#coordinatorProcess?.run(() => this.#coordinator?.tell(interrupt));
-  }
-
-  #startCoordinator(term: number, begin: (coordinator: CoordinatorHost) => void): void {
-    const process = this.#spawn("coordinator");
-    this.#coordinatorProcess = process;
-    const transport = new SimulatedTransport(this.#network, process);
-    const residuals = new Map(
-      this.#start?.state.residuals.map(({ rank, values }) => [rank, values]),
-    );
-    const coordinator = this.#openCoordinator(process, transport, residuals, term);
-    this.#coordinator = coordinator;
-    process.run(() => {
-      begin(coordinator);
-      void transport.serveCoordinator("coordinator", coordinator);
-    });
-  }
-
-  /**
-   * Its supervisor starts a coordinator in the place of one that was killed: it goes on in place
-   * where training had begun, else from the last checkpoint.
-   */
-  #returnCoordinator(): void {
-    this.#isReturning = false;
-    const { spec } = this.#plan;
-    const { record, generation } = this.#durable;
-    const term = this.#durable.term + 1;
-    this.#startCoordinator(term, (coordinator) => {
-      this.#durable = { ...this.#durable, term };
-      if (record?.stand.isLoaded === true) {
-        const setup = this.#setupFrom(spec, this.#from);
-        coordinator.tell({ type: "return", setup, term, record });
-      } else {
-        this.#start = this.#checkpoints.at(-1) ?? this.#from;
-        const setup = { ...this.#setupFrom(spec, this.#start), generation: generation + 1 };
-        this.#durable = { term, generation: generation + 1, record: null };
-        coordinator.tell({ type: "submit", setup, term });
-      }
-    });
-    if (this.#isInterrupted) this.#interrupt();
+    this.#time.at(interruptMs, () => this.#coordinators.interrupt());
   }
 
   #openStrikes(): Strikes {
     const cluster = {
       time: this.#time,
       network: this.#network,
+      etcd: this.#etcd,
       trace: this.#trace,
       processOf: (node: string) =>
-        node === "coordinator" ? this.#coordinatorProcess : this.#members.get(node)?.process,
+        node.startsWith("coordinator")
+          ? this.#coordinators.processOf(node)
+          : this.#members.get(node)?.process,
       onKilled: (process: SimulatedProcess, restartMs: number | null, isTold: boolean) => {
-        if (process === this.#coordinatorProcess) {
-          this.#isReturning = restartMs !== null;
-          if (restartMs !== null) this.#time.after(restartMs, () => this.#returnCoordinator());
+        if (process.node.startsWith("coordinator")) {
+          this.#coordinators.killed(process, restartMs);
         } else if (isTold || restartMs !== null) {
           this.#supervise(process, restartMs, "was killed");
         }
       },
       startWorker: (rank: number) => this.#startWorker(rank),
+      knock: (fault: StrangerFault) => knock(this.#strangerScene(), fault),
       workers: () => [...this.#members.keys()].filter((node) => node.startsWith("worker")),
       startServer: (index: number) => this.#startServer(index),
       // Who is not there, or can't be spared, stays.
-      drain: (fault: Parameters<CoordinatorHost["drain"]>[0]) =>
-        this.#coordinatorProcess?.run(() => {
-          this.#coordinator?.drain(fault).catch((thrown: Error) => {
+      drain: (member: MemberPlace) => {
+        const { present } = this.#coordinators;
+        present?.process.run(() => {
+          present.host.drain(member).catch((thrown: Error) => {
             this.#trace.note(this.#time.nowMs, "drain", thrown.message);
           });
-        }),
+        });
+      },
       repeatView: (node: string) => this.#members.get(node)?.repeatView(),
       signal: (node: string, restartMs: number | null) => {
         const member = this.#members.get(node);
@@ -271,101 +211,75 @@ export class SimulatedCluster {
     return new Strikes(cluster, this.#plan.faults);
   }
 
-  #diskMs(): number {
-    return this.#random.float() * this.#plan.diskMsMax;
+  #strangerScene(): StrangerScene {
+    const { spec, layout } = this.#plan;
+    return {
+      ...{ network: this.#network, spec, layout },
+      coordinator: this.#coordinators.processOf("coordinator")?.node ?? "coordinator",
+      spawn: (node) => this.#spawn(node),
+      viewOf: (server) => this.#viewOf(server),
+      clockOf: (rank) => {
+        const member = this.#members.get(`worker-${rank}`);
+        return member instanceof SimulatedWorker ? (member.clock?.clock ?? null) : null;
+      },
+      violated: this.#watch.violated.bind(this.#watch),
+    };
   }
 
-  /** The coordinator does something that is no message, over which it may end. */
-  #does(process: SimulatedProcess, kind: string, isDone: boolean): void {
-    if (process.isAlive) this.#strikes?.acts(process, kind, isDone);
+  #viewOf(server: number): View | null {
+    const member = this.#members.get(`server-${server}`);
+    return member instanceof SimulatedServer ? member.view : null;
   }
 
-  #openCoordinator(
-    process: SimulatedProcess,
-    transport: SimulatedTransport,
-    residuals: Map<number, Float32Array>,
-    term: number,
-  ): CoordinatorHost {
-    const { layout } = this.#plan;
-    const pause = (msMax = 20) =>
-      new Promise<void>((resolve) => process.clock.after(this.#random.float() * msMax, resolve));
-    const { ioTimeoutMs } = simulatedTimes;
-    const coordinator: CoordinatorHost = new CoordinatorHost({
-      ...{ transport, clock: process.clock, ioTimeoutMs },
-      config: { ...simulatedTimes, term, serve: false },
-      initialState: async ({ generation = 0 }) => {
-        // No server applies anything of an earlier generation from here on.
-        if (generation > 0) {
-          const start = ledgerStartOf(this.#start, layout);
-          this.#watch.wentBack(start, finalLossOf(this.#start), generation, coordinator.term);
-        }
-        return this.#start?.state ?? freshState(layout);
+  #coordinatorWorld(from: SavedCheckpoint | null): CoordinatorWorld {
+    const checkpoints = this.#checkpoints;
+    const hasOthers = this.#plan.standbys > 0;
+    const complain = this.#watch.violated.bind(this.#watch);
+    return {
+      ...{ plan: this.#plan, network: this.#network, random: this.#random, watch: this.#watch },
+      ...{ kept: this.#kept, from, checkpoints },
+      spawn: (node) => this.#spawn(node),
+      ended: (process) => this.#network.ended(process, false),
+      acts: (process, kind, isDone) => {
+        if (process.isAlive) this.#strikes?.acts(process, kind, isDone);
       },
-      goBack: async ({ spec, generation = 0 }) => {
-        await pause();
-        this.#start = this.#checkpoints.at(-1) ?? this.#from;
-        residuals.clear();
-        for (const { rank, values } of this.#start?.state.residuals ?? []) {
-          residuals.set(rank, values);
-        }
-        const term = coordinator.term + 1;
-        this.#durable = { term, generation: generation + 1, record: null };
-        return { setup: this.#setupFrom(spec, this.#start), term };
+      isPresent: (life) => life === this.#coordinators.present,
+      latest: async (files, generation) => {
+        if (!hasOthers) return checkpoints.at(-1) ?? from;
+        return (await this.#kept.latest(generation, files, complain)) ?? from;
       },
-      saveCheckpoint: async (request, _setup, state) => {
-        const saved = this.#watch.saved(request, state);
-        const stands = request.why !== "checkpoint";
-        if (stands && this.#plan.faults.length === 0) this.#weighMemory();
-        this.#does(process, "write", false);
-        // Training goes on beside it for many steps.
-        await pause(stands ? undefined : 400);
-        await this.#keep(process, saved);
-        this.#does(process, "write", true);
-        return saved.globalStep;
-      },
-      persist: async (record) => {
-        this.#does(process, "persist", false);
-        await pause();
-        this.#durable = durableOf(record);
-        this.#does(process, "persist", true);
-      },
-      inheritance: () => residuals,
-      onEvent: (event) => {
-        if (!process.isAlive) return;
-        process.note(event.text);
-        this.#events.push(event);
-        this.#eventsMs.push(this.#time.nowMs);
-        if (event.kind === "checkpoint" && event.step > this.#progress.step) {
-          this.#progress = { step: event.step, atMs: this.#time.nowMs };
-        }
-        this.#watch.told(event);
-        this.#shortage.told(event, this.#time.nowMs);
-        this.#redundancy.told(event.text, this.#time.nowMs, this.#strikes?.overMs ?? 0);
-      },
+      mount: (process, why) => this.#mount(process, why),
+      onEvent: (event) => this.#told(event),
       onEnded: (result) => {
-        if (process.isAlive) this.#result = result;
+        this.#result = result;
       },
-      readExamples: toyExamples,
-    });
-    return coordinator;
+      onStanding: () => this.#weighMemory(),
+    };
   }
 
-  async #keep(process: SimulatedProcess, saved: SavedCheckpoint): Promise<void> {
-    const { spec, layout, failedSaves } = this.#plan;
-    const { disk } = this.#kept;
-    disk.pause = () => new Promise((done) => void process.clock.after(this.#diskMs(), done));
-    const isFull = saved.why === "checkpoint" && this.#failedSaves < failedSaves;
+  #mount(process: SimulatedProcess, why: SaveRequest["why"]): Files {
+    const { failedSaves, diskMsMax } = this.#plan;
+    const isFull = why === "checkpoint" && this.#failedSaves < failedSaves;
     if (isFull) this.#failedSaves++;
-    disk.writesLeft = isFull ? this.#random.below(8) : Number.POSITIVE_INFINITY;
-    await this.#kept.keep(saved, spec, layout);
-    this.#checkpoints.push(saved);
+    const writesLeft = isFull ? this.#random.below(8) : Number.POSITIVE_INFINITY;
+    const pause = () => {
+      const delayMs = this.#random.float() * diskMsMax;
+      return new Promise<void>((done) => void process.clock.after(delayMs, done));
+    };
+    return this.#kept.disk.mount({ pause, writesLeft });
   }
 
-  #setupFrom(spec: RunSpec, from: SavedCheckpoint | null): RunSetup {
-    const { layout, workersAtStart } = this.#plan;
-    const residuals = from?.state.residuals.map(({ rank }) => rank) ?? [];
-    const start = workersAtStart === null ? {} : { workersAtStart };
-    return { spec, layout, resume: from?.snapshot ?? null, residuals, ...start };
+  /** The present coordinator has said something. */
+  #told(event: RunEvent): void {
+    const { nowMs } = this.#time;
+    this.#events.push(event);
+    this.#eventsMs.push(nowMs);
+    if (event.kind === "checkpoint" && event.step > this.#progress.step) {
+      this.#progress = { step: event.step, atMs: nowMs };
+    }
+    this.#watch.told(event);
+    this.#shortage.told(event, nowMs);
+    this.#redundancy.told(event.text, nowMs, this.#strikes?.overMs ?? 0);
   }
 
   /** At rest, and where nothing was lost on the way, servers hold the chunks and nothing else. */
@@ -387,9 +301,10 @@ export class SimulatedCluster {
 
   #around(process: SimulatedProcess): MemberSurroundings {
     const transport = new SimulatedTransport(this.#network, process);
-    const { startTimeoutMs, ioTimeoutMs, coordinatorGraceMs } = simulatedTimes;
-    const times = { startTimeoutMs, ioTimeoutMs, coordinatorGraceMs };
-    const config = { coordinator: new CoordinatorPlaces("coordinator"), ...times };
+    const { startTimeoutMs, ioTimeoutMs, coordinatorGraceMs, standbyGraceMs } = simulatedTimes;
+    const graceMs = this.#plan.standbys > 0 ? standbyGraceMs : coordinatorGraceMs;
+    const times = { startTimeoutMs, ioTimeoutMs, coordinatorGraceMs: graceMs };
+    const config = { coordinator: new CoordinatorPlaces(this.#coordinators.places), ...times };
     const exit = (why: string) => {
       if (!process.isAlive) return;
       process.note(`ends: ${why}`);
@@ -422,7 +337,6 @@ export class SimulatedCluster {
     this.#shortage.started(rank);
     const { stepMsMax, slowness, spec, refusals } = this.#plan;
     const compute = {
-      coordinator: "coordinator",
       random: this.#random,
       stepMsMax: stepMsMax * (slowness[rank] ?? 1),
       refuses: (of: number, epoch: number, start: number) => {
@@ -450,9 +364,7 @@ export class SimulatedCluster {
       ...{ reason: why, restarts: restartMs !== null },
     };
     if (role === "worker") this.#shortage.exited(Number(number), exited.restarts);
-    this.#time.after(10, () => {
-      this.#coordinatorProcess?.run(() => this.#coordinator?.tell(exited));
-    });
+    this.#time.after(10, () => this.#coordinators.tell(exited));
     if (restartMs === null) return;
     this.#time.after(restartMs, () => this.#startNode(process.node));
   }
@@ -462,11 +374,6 @@ export class SimulatedCluster {
     if (role === "worker") this.#startWorker(Number(number));
     else this.#startServer(Number(number));
   }
-}
-
-function durableOf(record: CoordinatorRecord): DurableState {
-  const { term, view } = record;
-  return { term, generation: view.generation, record: JSON.parse(JSON.stringify(record)) };
 }
 
 /** Resolves once no promise has anything left to do. */

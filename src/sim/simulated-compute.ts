@@ -10,6 +10,7 @@ import type {
   ComputeRequest,
   PreparedCompute,
 } from "../host/compute-port.js";
+import type { CoordinatorPlaces } from "../host/session/coordinator-places.js";
 import type { Examples, ExamplesRequest } from "../protocol/examples.js";
 import type { Range } from "../protocol/messages.js";
 import type { RunSpec } from "../protocol/run-spec.js";
@@ -28,7 +29,8 @@ export interface ComputedStep extends ComputeRequest {
 export interface ComputeSurroundings {
   readonly process: SimulatedProcess;
   readonly transport: Transport;
-  readonly coordinator: string;
+  /** Where examples are asked for. */
+  readonly coordinator: Pick<CoordinatorPlaces, "present">;
   readonly random: Random;
   /** How long a step takes at most. */
   readonly stepMsMax: number;
@@ -116,7 +118,7 @@ export class SimulatedCompute implements ComputePort {
     const request: ExamplesRequest = { run, split: "train", epoch, ...range };
     for (;;) {
       try {
-        await transport.readExamples(coordinator, request, ({ labels }) => {
+        await transport.readExamples(coordinator.present, request, ({ labels }) => {
           const isWhole = labels.length === range.end - range.start && labels[0] === range.start;
           if (!isWhole) throw new PacelineError("protocol", `examples from ${range.start} differ`);
         });
@@ -138,11 +140,11 @@ export class SimulatedCompute implements ComputePort {
       return;
     }
     const { layout, parameters, gradients, spec } = job;
-    if (moment !== undefined)
-      toyDifference({ spec, about: request, moment }, parameters, gradients);
-    else toyGradient({ seed: spec.seed, epoch, range }, parameters, gradients);
+    if (moment === undefined) toyGradient({ seed: spec.seed, epoch, range }, parameters, gradients);
+    else toyDifference({ spec, about: request, moment }, parameters, gradients);
+    const loss = toyLoss(parameters);
     this.#around.onComputed({ ...request, gradients, parameters });
-    const lossSum = (range.end - range.start) * toyLoss(parameters);
+    const lossSum = (range.end - range.start) * loss;
     const chunks = layout.chunks.map(({ index }) => index);
     const next = () => {
       if (this.#job !== job || this.#listener === null) return;

@@ -27,22 +27,33 @@ function newFolder(): FolderNode {
   return { names: new Map(), synced: new Map() };
 }
 
+/** What a process finds the disk to be like. */
+export interface DiskAccess {
+  /** Called before each verb; what it waits for is what the disk is slow by. */
+  readonly pause: () => Promise<void>;
+  /** So many writes go well before it is full for one; never if it is infinite. */
+  writesLeft: number;
+}
+
 /** The disk. */
-export class SimulatedDisk {
+export class SimulatedDisk implements DiskAccess {
   /** Its verbs, as the store knows them. */
   readonly files: Files;
-  /** Called before each verb; what it waits for is what the disk is slow by. */
-  pause: () => Promise<void> = async () => {};
-  /** So many writes go well before it is full for one; never if it is infinite. */
+  readonly pause = async (): Promise<void> => {};
   writesLeft = Number.POSITIVE_INFINITY;
   #root = newFolder();
 
   constructor() {
-    this.files = aroundFiles(this.#verbs(), async (verb, path, action) => {
-      await this.pause();
+    this.files = this.mount(this);
+  }
+
+  /** The verbs as one process has them, that finds the disk slow or full. */
+  mount(access: DiskAccess): Files {
+    return aroundFiles(this.#verbs(), async (verb, path, action) => {
+      await access.pause();
       try {
-        if (/write|create/.test(verb) && this.writesLeft-- <= 0) {
-          this.writesLeft = Number.POSITIVE_INFINITY;
+        if (/write|create/.test(verb) && access.writesLeft-- <= 0) {
+          access.writesLeft = Number.POSITIVE_INFINITY;
           throw errno("ENOSPC");
         }
         return await action();

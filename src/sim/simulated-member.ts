@@ -194,7 +194,7 @@ export class SimulatedServer implements SimulatedMember {
 }
 
 /** What a worker computes with, but for what its own life says. */
-export type WorkerCompute = Pick<ComputeSurroundings, "random" | "stepMsMax" | "coordinator"> & {
+export type WorkerCompute = Pick<ComputeSurroundings, "random" | "stepMsMax"> & {
   refuses(rank: number, epoch: number, start: number): boolean;
   onComputed(life: WorkerIdentity, ...about: Parameters<ComputeSurroundings["onComputed"]>): void;
   onEvaluated(life: WorkerIdentity, ...about: Parameters<ComputeSurroundings["onEvaluated"]>): void;
@@ -264,13 +264,13 @@ export class SimulatedWorker implements SimulatedMember {
   }
 
   #open(rank: number, incarnation: number): WorkerHost {
-    const { process, transport } = this.#around;
+    const { process, transport, config } = this.#around;
     const compute = this.#compute;
     const host = new WorkerHost({
       ...{ transport, clock: process.clock, rank, incarnation, kernels: "scalar" },
       compute: new SimulatedCompute({
         ...compute,
-        ...{ process, transport },
+        ...{ process, transport, coordinator: config.coordinator },
         refuses: (epoch, { start }) => compute.refuses(rank, epoch, start),
         onComputed: (step) => compute.onComputed({ rank, incarnation }, step),
         onEvaluated: (parameters) => compute.onEvaluated({ rank, incarnation }, parameters),

@@ -143,7 +143,9 @@ test("a registration whose answer is lost was taken in all the same", async () =
   void server.transport.serveCoordinator("coordinator", { register } as never);
   world.network.loseAnswers("worker-0", 1);
   const ask = async () => {
-    const answer = worker.transport.register("coordinator", { attempt: "1" } as never);
+    const answer = worker.transport.register("coordinator", {
+      ...{ role: "worker", attempt: "1" },
+    } as never);
     const end = answer.then(
       ({ accepted }) => `accepted ${accepted}`,
       ({ code }) => code as string,

@@ -21,6 +21,14 @@ import type {
 import type { ConnectionEnd, EndReceiver } from "./connection.js";
 import type { Served, SimulatedNetwork } from "./simulated-network.js";
 import type { SimulatedProcess } from "./simulated-process.js";
+import {
+  demandMayCall,
+  demandRole,
+  demandToken,
+  limitedTo,
+  type Passport,
+  passportOf,
+} from "./stranger/passport.js";
 import { answered, asked, type Packed, packDown, packUp } from "./wire-forms.js";
 
 /** The transport of one process. */
@@ -29,9 +37,17 @@ export class SimulatedTransport implements Transport {
   readonly #process: SimulatedProcess;
   readonly #opened = new Set<ConnectionEnd>();
 
-  constructor(network: SimulatedNetwork, process: SimulatedProcess) {
+  readonly #passport: Passport;
+
+  /** @param passport what it shows to those it comes to; that of its node if left out. */
+  constructor(
+    network: SimulatedNetwork,
+    process: SimulatedProcess,
+    passport: Passport = passportOf(process.node),
+  ) {
     this.#network = network;
     this.#process = process;
+    this.#passport = passport;
   }
 
   async serveCoordinator(address: string, service: CoordinatorService): Promise<Listener> {
@@ -43,48 +59,49 @@ export class SimulatedTransport implements Transport {
   }
 
   register: Transport["register"] = (address, request) =>
-    this.#ask(address, "register", async (service) => {
+    this.#ask(address, "Register", async (service) => {
       const { wire } = this.#network;
+      demandRole(this.#passport, request.role);
       return answered(wire, await service.register(asked(wire, request), this.#process.name));
     });
 
   status: Transport["status"] = (address) =>
-    this.#ask(address, "status", (service) => structuredClone(service.status()));
+    this.#ask(address, "Status", (service) => structuredClone(service.status()));
 
   drain: Transport["drain"] = (address, member) =>
-    this.#ask(address, "drain", (service) => service.drain(member));
+    this.#ask(address, "Drain", (service) => service.drain(member));
 
   switchTo: Transport["switchTo"] = (address, request) =>
     this.#ask(address, "switch", (service) => service.switchTo(request));
 
   submit: Transport["submit"] = (address, submission) =>
-    this.#ask(address, "submit", (service) => service.submit(submission));
+    this.#ask(address, "Submit", (service) => service.submit(submission));
 
   jobs: Transport["jobs"] = (address, job) =>
-    this.#ask(address, "ask for jobs", (service) => structuredClone(service.jobs(job)));
+    this.#ask(address, "Jobs", (service) => structuredClone(service.jobs(job)));
 
   cancelJob: Transport["cancelJob"] = (address, job) =>
-    this.#ask(address, "cancel a job", (service) => service.cancelJob(job));
+    this.#ask(address, "CancelJob", (service) => service.cancelJob(job));
 
   jobEvents: Transport["jobEvents"] = (address, request) =>
-    this.#ask(address, "follow a job", (service) => service.jobEvents(request));
+    this.#ask(address, "JobEvents", (service) => service.jobEvents(request));
 
   async readExamples(
     address: string,
     request: Parameters<Transport["readExamples"]>[1],
     onBlock: (block: ExamplesBlock) => void,
   ): Promise<void> {
-    const examples = await this.#ask(address, "read examples", (service) =>
+    const examples = await this.#ask(address, "ReadExamples", (service) =>
       service.readExamples(request),
     );
     onBlock({ ...examples, count: examples.labels.length });
   }
 
   keepResidual: Transport["keepResidual"] = (address, residual) =>
-    this.#ask(address, "keep a residual", (service) => service.keepResidual(residual));
+    this.#ask(address, "KeepResidual", (service) => service.keepResidual(residual));
 
   readResidual: Transport["readResidual"] = (address, place) =>
-    this.#ask(address, "read a residual", (service) => service.readResidual(place).slice());
+    this.#ask(address, "ReadResidual", (service) => service.readResidual(place).slice());
 
   openSession(
     address: string,
@@ -94,6 +111,8 @@ export class SimulatedTransport implements Transport {
     const end = this.#open(address, receiver, (served, own) => {
       const pack = (message: CoordinatorMessage) => packDown(this.#network.wire, message);
       const channel = sessionChannel(own, this.#process.name, pack);
+      demandMayCall(this.#passport, "Heartbeat");
+      demandRole(this.#passport, identity.role);
       return serviceOf(served, address).open(identity, channel);
     });
     const pack = (message: MemberMessage) => packUp(this.#network.wire, message);
@@ -108,7 +127,8 @@ export class SimulatedTransport implements Transport {
   openChunks(address: string, receiver: ChunkReceiver): ChunkChannel {
     const end = this.#open(address, receiver, ({ accept }, own) => {
       if (accept === null) throw wrongService(address, "parameter server");
-      return awaitHello(own, accept, chunkChannel(own, this.#process.name));
+      const channel = chunkChannel(own, this.#process.name);
+      return awaitHello(own, accept, channel, this.#passport);
     });
     return chunkChannel(end, address);
   }
@@ -156,7 +176,7 @@ export class SimulatedTransport implements Transport {
 
   #ask<Answer>(
     address: string,
-    label: string,
+    call: string,
     ask: (service: CoordinatorService) => Answer | Promise<Answer>,
   ): Promise<Answer> {
     const network = this.#network;
@@ -181,6 +201,7 @@ export class SimulatedTransport implements Transport {
       };
       const request = async () => {
         try {
+          demandMayCall(this.#passport, call);
           const answer = await ask(serviceOf(served, address));
           if (!network.losesAnswer(self.node)) return settle("answer", () => resolve(answer));
           const lost = new PacelineError("unavailable", `${address} closed the connection`);
@@ -190,7 +211,7 @@ export class SimulatedTransport implements Transport {
         }
       };
       const arrive = () => void request();
-      const about = { label: () => label, numbers: [] };
+      const about = { label: () => call, numbers: [] };
       const asking = { ...about, beats: 1, isLent: false, arrive, lose: () => {} };
       self.run(() => network.pipe(self, served.process).send(asking));
       if (network.repeats(self.node)) {
@@ -208,11 +229,17 @@ export class SimulatedTransport implements Transport {
 }
 
 /** A data channel opens with its hello. */
-function awaitHello(end: ConnectionEnd, accept: ChunkAcceptor, channel: ChunkChannel): EndReceiver {
+function awaitHello(
+  end: ConnectionEnd,
+  accept: ChunkAcceptor,
+  channel: ChunkChannel,
+  passport: Passport,
+): EndReceiver {
   const waiting: ChunkReceiver = {
     onHeader: () => null,
     onChunk: (header) => {
-      const accepted = acceptHello(accept, channel, header);
+      demandToken(passport);
+      const accepted = limitedTo(passport, acceptHello(accept, channel, header));
       if (end.isOver) return;
       end.receiver = accepted;
       accepted.onHeader(header, 0);

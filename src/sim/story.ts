@@ -41,7 +41,7 @@ function describePart(part: ClusterPlan, index: number, count: number): string[]
   const begins = part.workersAtStart ?? workersMax;
   const lines = [
     `Part ${index + 1} of ${count}: ${workersMax} workers (begins with ${begins}, goes on with ` +
-      `${spec.workersMin}), ${servers} servers, ` +
+      `${spec.workersMin}), ${servers} servers, ${part.standbys} standbys, ` +
       `${replicas} replicas of ${layout.chunks.length} chunks with ${layout.values} values`,
     `  protocol ${JSON.stringify(protocol)}, feed ${feed}, ${epochs} epochs of ` +
       `${trainExamples} examples, batches of ${batchSize}` +
@@ -73,8 +73,10 @@ export function faultSentence(fault: Fault): string {
       const late = lateMs > 0 ? `; what it had sent is late by ${ms(lateMs)}` : "";
       return `${node} is killed${told}${again}${late}`;
     }
-    case "freeze":
-      return `${fault.node} stands still for ${ms(fault.durationMs)}`;
+    case "freeze": {
+      const how = fault.isSuspended === true ? "is suspended" : "stands still";
+      return `${fault.node} ${how} for ${ms(fault.durationMs)}`;
+    }
     case "moment": {
       const { role, node, message, nth, afterMs, strike, then = [] } = fault;
       const when = afterMs < 0 ? "before" : afterMs === 0 ? "right after" : `${ms(afterMs)} after`;
@@ -111,6 +113,18 @@ export function faultSentence(fault: Fault): string {
       return `server-${fault.index} comes`;
     case "drain":
       return `${fault.role}-${fault.rank} is asked to leave`;
+    case "storeSlow": {
+      const { durationMs, mostMs } = fault;
+      return `the store takes up to ${ms(mostMs)} longer over each message for ${ms(durationMs)}`;
+    }
+    case "storeAway":
+      return `the store is away for ${ms(fault.durationMs)}`;
+    case "storeCut":
+      return `nothing passes between ${fault.node} and the store for ${ms(fault.durationMs)}`;
+    case "storeLosesAnswers":
+      return `the answers to the next ${fault.count} calls of the store are lost`;
+    case "stranger":
+      return `a stranger knocks, whose ${fault.wrong} is wrong (server-${fault.server} is near)`;
     case "signal": {
       const { node, restartMs } = fault;
       const again = restartMs === null ? "" : `; another takes its place after ${ms(restartMs)}`;

@@ -3,22 +3,27 @@
  * moment, as a process sends the message that it names. A process may so end between any two things
  * that it does: what it has sent is on its way, what follows in the same event never happens.
  */
+import type { SimulatedEtcd } from "./coordinator/simulated-etcd.js";
 import type { EventTrace } from "./event-trace.js";
-import { durationOf, type Fault } from "./fault-plan.js";
+import { durationOf, type Fault, isOfStore, type StoreFault } from "./fault-plan.js";
 import type { SimulatedNetwork } from "./simulated-network.js";
 import type { SimulatedProcess } from "./simulated-process.js";
 import { faultSentence } from "./story.js";
+import type { StrangerFault } from "./stranger/stranger-plan.js";
 import type { VirtualTime } from "./virtual-time.js";
 
 /** What faults strike. */
 export interface StruckCluster {
   readonly time: VirtualTime;
   readonly network: SimulatedNetwork;
+  readonly etcd: SimulatedEtcd;
   readonly trace: EventTrace;
   processOf(node: string): SimulatedProcess | null | undefined;
   /** A process has been killed, and is started again after so long, or not at all. */
   onKilled(process: SimulatedProcess, restartMs: number | null, isTold: boolean): void;
   startWorker(rank: number): void;
+  /** A stranger comes. */
+  knock(fault: StrangerFault): void;
   startServer(index: number): void;
   drain(fault: Fault & { readonly kind: "drain" }): void;
   /** A member is told to end; another takes its place so long after it has, or none. */
@@ -54,7 +59,7 @@ export class Strikes {
       for (const fault of this.#amidSave.splice(0)) time.after(0, () => this.#strike(fault));
     }
     if (this.#armed.size === 0) return;
-    const [role] = process.node.split("-");
+    const { role } = process;
     for (const [moment, count] of this.#armed) {
       const { message, nth, afterMs, node = process.node } = moment;
       const isHere = moment.role === role && node === process.node && message === kind;
@@ -79,36 +84,29 @@ export class Strikes {
 
   #strike(fault: Fault): void {
     const { network, time, trace, ...cluster } = this.#cluster;
+    const place = (node: string) => this.#placeOf(node);
     trace.note(time.nowMs, "fault", faultSentence(fault));
     this.overMs = Math.max(this.overMs, time.nowMs + durationOf(fault));
+    if (isOfStore(fault)) {
+      this.#strikeStore(fault);
+      return;
+    }
     switch (fault.kind) {
-      case "kill": {
-        const process = cluster.processOf(fault.node);
-        if (process?.isAlive !== true) return;
-        process.end();
-        network.ended(process, fault.isSilent, fault.lateMs);
-        cluster.onKilled(process, fault.restartMs, !fault.isSilent);
+      case "kill":
+      case "freeze":
+        this.#strikeProcess(fault);
         break;
-      }
-      case "freeze": {
-        const process = cluster.processOf(fault.node);
-        if (process?.isAlive !== true) return;
-        process.freeze();
-        network.stoodStill(process);
-        time.after(fault.durationMs, () => process.thaw());
-        break;
-      }
       case "block":
-        network.block(fault.from, fault.to, fault.durationMs);
+        network.block(place(fault.from), place(fault.to), fault.durationMs);
         break;
       case "break":
-        network.breakBetween(fault.left, fault.right);
+        network.breakBetween(place(fault.left), place(fault.right));
         break;
       case "leaveBehind":
-        network.leaveBehind(fault.from, fault.to, fault.lateMs);
+        network.leaveBehind(place(fault.from), place(fault.to), fault.lateMs);
         break;
       case "swallow":
-        network.swallow(fault.from, fault.to);
+        network.swallow(place(fault.from), place(fault.to));
         break;
       case "mute":
         for (const worker of cluster.workers()) network.swallow(fault.node, worker);
@@ -134,6 +132,9 @@ export class Strikes {
       case "signal":
         cluster.signal(fault.node, fault.restartMs);
         break;
+      case "stranger":
+        cluster.knock(fault);
+        break;
       case "lateWorker":
         cluster.startWorker(fault.rank);
         break;
@@ -142,5 +143,45 @@ export class Strikes {
       default:
         fault satisfies never;
     }
+  }
+
+  #strikeProcess(fault: Fault & { readonly kind: "kill" | "freeze" }): void {
+    const { network, time, ...cluster } = this.#cluster;
+    const process = cluster.processOf(fault.node);
+    if (process?.isAlive !== true) return;
+    if (fault.kind === "kill") {
+      process.end();
+      network.ended(process, fault.isSilent, fault.lateMs);
+      cluster.onKilled(process, fault.restartMs, !fault.isSilent);
+    } else {
+      process.freeze(fault.isSuspended);
+      network.stoodStill(process);
+      time.after(fault.durationMs, () => process.thaw());
+    }
+  }
+
+  #strikeStore(fault: StoreFault): void {
+    const { etcd } = this.#cluster;
+    switch (fault.kind) {
+      case "storeSlow":
+        etcd.slowDown(fault.durationMs, fault.mostMs);
+        break;
+      case "storeAway":
+        etcd.goAway(fault.durationMs);
+        break;
+      case "storeCut":
+        etcd.cut(this.#placeOf(fault.node), fault.durationMs);
+        break;
+      case "storeLosesAnswers":
+        etcd.loseAnswers(fault.count);
+        break;
+      default:
+        fault satisfies never;
+    }
+  }
+
+  /** Of several coordinators a fault strikes the one that leads. */
+  #placeOf(node: string): string {
+    return node === "coordinator" ? (this.#cluster.processOf(node)?.node ?? node) : node;
   }
 }

@@ -64,18 +64,23 @@ function targetOf({ seed, epoch, range }: ToyBatch): number {
   return sum / (range.end - range.start);
 }
 
-/** Writes the mean gradient over a batch. */
+/**
+ * Writes the mean gradient over a batch; answers with what each of its examples costs. Workers that
+ * keep step have the same parameters one after the other, so that most of it is computed once.
+ */
 export function toyGradient(
   batch: ToyBatch,
   parameters: Float32Array,
   gradients: Float32Array,
-): void {
+): number {
   const target = targetOf(batch);
-  const mixed = toyLoss(parameters);
+  const loss = toyLoss(parameters);
+  const waves = wavesOf(loss, gradients.length);
   for (let index = 0; index < gradients.length; index++) {
     const pull = parameters[index]! - target * (1 + index / 10);
-    gradients[index] = pull * 0.5 + Math.sin(mixed + index) * 0.1;
+    gradients[index] = pull * 0.5 + waves[index]!;
   }
+  return loss;
 }
 
 /** What a step depends on besides the parameters, where it is made of local steps. */
@@ -106,13 +111,37 @@ export function toyDifference(
     differences[index] = parameters[index]! - own[index]!;
 }
 
+let wavesBefore = { loss: Number.NaN, values: new Float64Array() };
+
+/** What a loss adds to each gradient. */
+function wavesOf(loss: number, count: number): Float64Array {
+  if (wavesBefore.loss !== loss || wavesBefore.values.length < count) {
+    const values = new Float64Array(count);
+    for (let index = 0; index < count; index++) values[index] = Math.sin(loss + index) * 0.1;
+    wavesBefore = { loss, values };
+  }
+  return wavesBefore.values;
+}
+
+let lossBefore = { parameters: new Float32Array(), loss: 0 };
+
 /** What each example costs under these parameters: they tell which parameters it was asked of. */
 export function toyLoss(parameters: Float32Array): number {
-  let sum = 0;
+  if (hasBits(lossBefore.parameters, parameters)) return lossBefore.loss;
+  let loss = 0;
   for (let index = 0; index < parameters.length; index++) {
-    sum += Math.tanh(parameters[index]! * 0.25) * (1 + (index % 5));
+    loss += Math.tanh(parameters[index]! * 0.25) * (1 + (index % 5));
   }
-  return sum;
+  lossBefore = { parameters: parameters.slice(), loss };
+  return loss;
+}
+
+function hasBits(left: Float32Array, right: Float32Array): boolean {
+  return left.length === right.length && Buffer.compare(bytesOf(left), bytesOf(right)) === 0;
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** A number for the exact bits of some values. */

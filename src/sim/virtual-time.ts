@@ -4,11 +4,26 @@
  */
 import type { Timer } from "../host/clock.js";
 
-interface Planned {
+/** Something planned; it is its own timer. */
+class Planned implements Timer {
   readonly atMs: number;
   readonly order: number;
   /** Null once it was cancelled. */
   action: (() => void) | null;
+
+  constructor(atMs: number, order: number, action: () => void) {
+    this.atMs = atMs;
+    this.order = order;
+    this.action = action;
+  }
+
+  cancel(): void {
+    this.action = null;
+  }
+
+  isBefore(other: Planned): boolean {
+    return this.atMs !== other.atMs ? this.atMs < other.atMs : this.order < other.order;
+  }
 }
 
 /** The time of one simulated world. */
@@ -29,20 +44,19 @@ export class VirtualTime {
 
   /** Plans something for a moment, which is not before now. */
   at(atMs: number, action: () => void): Timer {
-    const planned: Planned = { atMs: Math.max(atMs, this.#nowMs), order: this.#order++, action };
+    const planned = new Planned(Math.max(atMs, this.#nowMs), this.#order++, action);
     const heap = this.#heap;
+    let place = heap.length;
     heap.push(planned);
-    for (let place = heap.length - 1; place > 0; ) {
+    while (place > 0) {
       const parent = (place - 1) >> 1;
-      if (!isBefore(heap[place]!, heap[parent]!)) break;
-      [heap[place], heap[parent]] = [heap[parent]!, heap[place]!];
+      const above = heap[parent]!;
+      if (!planned.isBefore(above)) break;
+      heap[place] = above;
       place = parent;
     }
-    return {
-      cancel: () => {
-        planned.action = null;
-      },
-    };
+    heap[place] = planned;
+    return planned;
   }
 
   /** Plans something for after a while. */
@@ -55,30 +69,27 @@ export class VirtualTime {
     const first = this.#heap[0];
     if (first === undefined) return false;
     const last = this.#heap.pop()!;
-    if (this.#heap.length > 0) {
-      this.#heap[0] = last;
-      this.#sink();
-    }
+    if (this.#heap.length > 0) this.#sink(last);
     if (first.action === null) return true;
     this.#nowMs = first.atMs;
     first.action();
     return true;
   }
 
-  #sink(): void {
+  /** Puts it where the first was, and lower as far as others come before it. */
+  #sink(planned: Planned): void {
     const heap = this.#heap;
-    for (let place = 0; ; ) {
-      let least = place;
-      for (const child of [2 * place + 1, 2 * place + 2]) {
-        if (child < heap.length && isBefore(heap[child]!, heap[least]!)) least = child;
-      }
-      if (least === place) return;
-      [heap[place], heap[least]] = [heap[least]!, heap[place]!];
-      place = least;
+    const { length } = heap;
+    let place = 0;
+    for (;;) {
+      let child = 2 * place + 1;
+      if (child >= length) break;
+      if (child + 1 < length && heap[child + 1]!.isBefore(heap[child]!)) child++;
+      const below = heap[child]!;
+      if (!below.isBefore(planned)) break;
+      heap[place] = below;
+      place = child;
     }
+    heap[place] = planned;
   }
-}
-
-function isBefore(left: Planned, right: Planned): boolean {
-  return left.atMs !== right.atMs ? left.atMs < right.atMs : left.order < right.order;
 }

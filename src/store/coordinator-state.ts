@@ -59,6 +59,11 @@ export interface CoordinatorStates {
   read(folder: string): Promise<CoordinatorState | null>;
   /** Replaces it; resolves when it is durable. */
   write(folder: string, state: CoordinatorState): Promise<void>;
+  /**
+   * Where others may come to write them, and the runs' folders: resolves while this process is the
+   * one to do so, else rejects with `refused`.
+   */
+  readonly confirm?: () => Promise<void>;
 }
 
 /** In the folders themselves. */

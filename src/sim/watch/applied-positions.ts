@@ -16,19 +16,19 @@ export function countPositions(
   const { layout, spec } = ledger;
   const counts = new Map<number, Uint16Array>();
   for (const { index } of layout.chunks) {
-    const own = new Set<number>();
+    const own = new Uint8Array((1 + spec.epochs) * spec.trainExamples);
     for (const { steps } of entriesOf(index)) {
       for (const { epoch, range, rank, step } of steps) {
         const ofEpoch = counts.get(epoch) ?? new Uint16Array(spec.trainExamples);
         counts.set(epoch, ofEpoch);
         for (let position = range.start; position < range.end; position++) {
           const key = epoch * spec.trainExamples + position;
-          if (own.has(key)) {
+          if (own[key] === 1) {
             const what = `position ${position} of epoch ${epoch}`;
             complain(`chunk ${index} has ${what} again by worker ${rank} at step ${step}`);
             continue;
           }
-          own.add(key);
+          own[key] = 1;
           ofEpoch[position]!++;
         }
       }
@@ -43,15 +43,17 @@ export function usedExamples(
   epoch: number,
   rejected: Iterable<LedgerStep> = [],
 ): number {
-  const used = new Set<number>();
-  applied.get(epoch)?.forEach((chunks, position) => {
-    if (chunks > 0) used.add(position);
-  });
+  const counts = applied.get(epoch);
+  let used = 0;
+  if (counts !== undefined) for (const chunks of counts) if (chunks > 0) used++;
+  const further = new Set<number>();
   for (const { epoch: own, range } of rejected) {
     if (own !== epoch) continue;
-    for (let position = range.start; position < range.end; position++) used.add(position);
+    for (let position = range.start; position < range.end; position++) {
+      if ((counts?.[position] ?? 0) === 0) further.add(position);
+    }
   }
-  return used.size;
+  return used + further.size;
 }
 
 /** Steps of workers that some chunks have applied and some have not. */

@@ -54,7 +54,7 @@ export class CopyWatch {
     isCopy: boolean,
   ): void {
     const key = `${chunk}/${version}`;
-    const digest = values.map((part) => digestOf(part.slice())).join();
+    const digest = values.map((part) => digestOf(part)).join();
     const first = this.#bits.get(key);
     if (!isCopy || first === undefined) {
       this.#bits.set(key, { server, digest });

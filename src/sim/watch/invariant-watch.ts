@@ -109,9 +109,11 @@ export class InvariantWatch {
   /** A chunk message has been sent: where pushes are held for their step, none comes too late. */
   sent(header: ChunkHeader, from: string): void {
     const { kind, outcome, incarnation, step, rank, chunk, version, detail } = header;
-    const [role, index] = from.split("-");
     const isPresent = header.generation === this.#present.generation;
-    if (role === "server" && isPresent) this.#copies.sent(Number(index), header);
+    const server = "server-";
+    if (isPresent && from.startsWith(server)) {
+      this.#copies.sent(Number(from.slice(server.length)), header);
+    }
     if (kind !== "reply" || outcome === "refused" || this.#isOver(incarnation)) return;
     this.#ledger.sent(chunk, version);
     const computed = this.#ledger.stepOf(incarnation, step);
@@ -158,7 +160,7 @@ export class InvariantWatch {
 
   /** A worker has evaluated a part of the test set. */
   evaluated({ incarnation }: WorkerIdentity, parameters: Float32Array): void {
-    this.#evaluated.set(incarnation, digestOf(parameters.slice()));
+    this.#evaluated.set(incarnation, digestOf(parameters));
   }
 
   /**
@@ -221,18 +223,37 @@ export class InvariantWatch {
   /**
    * A checkpoint is about to be written. Servers may have gone on since they copied for it: what it
    * has to be is what they had at the versions that it names or, of a cut, what its marks cover.
+   * @param isPresent false where a coordinator writes it whose place another has taken: what it
+   *   writes may be of long ago, and is not compared.
    */
-  saved(request: SaveRequest, state: CheckpointState): SavedCheckpoint {
-    const { step, why, isCut } = request;
+  saved(request: SaveRequest, state: CheckpointState, isPresent = true): SavedCheckpoint {
+    const { step, why, isCut, view } = request;
+    const { generation } = view;
     const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
-    const where = `checkpoint of step ${step} (${why})`;
-    const { chunks } = this.#ledger.layout;
-    const entries = chunks.map(({ index }) => {
+    const entries = this.#ledger.layout.chunks.map(({ index }) => {
       const all = this.#ledger.entriesOf(index);
       const marks = state.marks[index]!;
       return isCut ? coveredBy(marks, all) : all.slice(0, marks.version);
     });
-    for (const { index } of chunks) this.#compareChunk(where, index, state, request, entries);
+    if (isPresent) this.#noteRejected(state.marks);
+    const rejected = rejectedBy(this.#ledger.rejected, state.marks);
+    if (isPresent) this.#compareSaved(request, state, { snapshot, entries, rejected });
+    const applied = Math.min(...state.marks.map((marks) => marks.version));
+    const globalStep = this.#pace.globalStep === "step" ? step : applied;
+    const about = { why, step, globalStep, generation };
+    return { ...about, state: copyOf(state), snapshot, entries, rejected };
+  }
+
+  #compareSaved(
+    request: SaveRequest,
+    state: CheckpointState,
+    saved: Pick<SavedCheckpoint, "snapshot" | "entries" | "rejected">,
+  ): void {
+    const { step, why, isCut } = request;
+    const where = `checkpoint of step ${step} (${why})`;
+    for (const { index } of this.#ledger.layout.chunks) {
+      this.#compareChunk(where, index, state, request, saved.entries);
+    }
     // Of lives that ended with an earlier part, or before the run went back, marks may be torn.
     const lives = [...this.#begun].map(([rank, incarnation]) => ({ rank, incarnation }));
     const present = lives.filter(({ incarnation: life }) => {
@@ -240,18 +261,13 @@ export class InvariantWatch {
     });
     const torn = isCut ? inconsistency(state.marks, present) : null;
     if (torn !== null) this.violated("inconsistent cut", `${where}: ${torn}`);
-    this.#noteRejected(state.marks);
-    const rejected = rejectedBy(this.#ledger.rejected, state.marks);
     // A step that a lost worker tore is sealed by some chunks only.
     const sealedStep = Math.max(...state.marks.map((marks) => marks.sealedStep));
     if (this.#pace.meetsAtBoundaries && sealedStep !== step - 1) {
       this.violated("checkpoint step", `the ${where} has sealed step ${sealedStep}`);
     }
-    this.#compareAccount(where, { snapshot, entries, rejected });
+    this.#compareAccount(where, saved);
     this.#compareFinal(where, request, state);
-    const applied = Math.min(...state.marks.map((marks) => marks.version));
-    const globalStep = this.#pace.globalStep === "step" ? step : applied;
-    return { why, step, globalStep, state: copyOf(state), snapshot, entries, rejected };
   }
 
   /** A worker that is lost before its push is answered is never told that it was rejected. */
@@ -292,7 +308,7 @@ export class InvariantWatch {
     for (let part = 0; part < this.#ledger.partCount; part++) {
       const found = vectors[part]!.subarray(offset, offset + length);
       const wanted = known[part];
-      if (wanted !== undefined && digestOf(found.slice()) === digestOf(wanted)) continue;
+      if (wanted !== undefined && digestOf(found) === digestOf(wanted)) continue;
       this.violated("checkpoint values", `${place}, part ${part}, has other bits than the ledger`);
     }
   }

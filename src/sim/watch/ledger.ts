@@ -124,7 +124,7 @@ export class Ledger {
   /** A worker has computed a step; returns what is known of it. */
   computed(step: Omit<LedgerStep, "versions">, parameters: Float32Array): LedgerStep {
     const versions = this.layout.chunks.map(({ index, offset, length }) => {
-      const values = parameters.slice(offset, offset + length);
+      const values = parameters.subarray(offset, offset + length);
       return this.#chunks[index]!.versions.get(digestOf(values)) ?? -1;
     });
     const kept = { ...step, gradients: step.gradients.slice(), versions };

@@ -12,11 +12,14 @@ export const copiesWithinMs = 8000;
 /** Watches one part of a run. */
 export class RedundancyWatch {
   readonly #violated: (kind: string, sentence: string) => void;
+  readonly #withinMs: number;
   /** Since when chunks lack a replica; null while none does. */
   #lackingMs: number | null = null;
 
-  constructor(violated: (kind: string, sentence: string) => void) {
+  /** @param leadMs how long others wait that stand by for a coordinator that is lost. */
+  constructor(violated: (kind: string, sentence: string) => void, leadMs = 0) {
     this.#violated = violated;
+    this.#withinMs = copiesWithinMs + 2 * leadMs;
   }
 
   /** The coordinator has said something; all faults so far are over at `overMs`. */
@@ -32,7 +35,7 @@ export class RedundancyWatch {
   ended(nowMs: number, overMs: number): void {
     if (this.#lackingMs === null) return;
     const takenMs = nowMs - Math.max(this.#lackingMs, overMs);
-    if (takenMs <= copiesWithinMs) return;
+    if (takenMs <= this.#withinMs) return;
     const sentence = `chunks lack a replica for ${takenMs.toFixed(0)} ms after the last fault`;
     this.#violated("copies are not made", sentence);
   }

@@ -73,7 +73,24 @@ export async function retireLater(
   step: number,
   files: Files = diskFiles,
 ): Promise<CheckpointEntry[]> {
-  const later = (await listCheckpoints(runDirectory, files)).filter((entry) => entry.step > step);
+  return retireCheckpoints(runDirectory, await laterCheckpoints(runDirectory, step, files), files);
+}
+
+/** The checkpoints of higher steps. */
+export async function laterCheckpoints(
+  runDirectory: string,
+  step: number,
+  files: Files = diskFiles,
+): Promise<CheckpointEntry[]> {
+  return (await listCheckpoints(runDirectory, files)).filter((entry) => entry.step > step);
+}
+
+/** Moves these, by ascending step, to `checkpoints/retired/`; answers with where they are. */
+export async function retireCheckpoints(
+  runDirectory: string,
+  later: readonly CheckpointEntry[],
+  files: Files = diskFiles,
+): Promise<CheckpointEntry[]> {
   if (later.length === 0) return [];
   const folder = checkpointsFolder(runDirectory);
   const retired = join(folder, retiredName);
@@ -81,7 +98,7 @@ export async function retireLater(
   const taken = new Set(await files.list(retired));
   const moved: CheckpointEntry[] = [];
   // The highest first: whatever a crash leaves is still of one line.
-  for (const entry of later.reverse()) {
+  for (const entry of later.toReversed()) {
     let name = `step-${entry.step}`;
     for (let again = 2; taken.has(name); again++) name = `step-${entry.step}.${again}`;
     const path = join(retired, name);

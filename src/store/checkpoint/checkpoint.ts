@@ -4,7 +4,7 @@
  * names, and a manifest. It is written aside, made durable and renamed, so that a crash at any
  * moment leaves the earlier checkpoints and no half one.
  */
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { assert } from "../../assert.js";
 import { PacelineError } from "../../errors.js";
@@ -80,7 +80,8 @@ export async function writeCheckpoint(
     });
   }
   const folder = checkpointsFolder(runDirectory);
-  const aside = join(folder, `.tmp-step-${facts.globalStep}`);
+  // Of two that write the same step, one of which leads no longer, neither writes into the other's.
+  const aside = join(folder, `.tmp-step-${facts.globalStep}-${randomBytes(4).toString("hex")}`);
   await files.makeFolder(folder);
   await files.syncFolder(runDirectory);
   await clearUnfinished(runDirectory, files);

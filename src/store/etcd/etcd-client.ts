@@ -51,6 +51,12 @@ export interface EtcdStream<Request, Answer> {
   close(): void;
 }
 
+/** The calls that records and elections are made of, of a real etcd or of a simulated one. */
+export type EtcdCalls = Pick<
+  EtcdClient,
+  "read" | "transact" | "grantLease" | "revokeLease" | "keepAlive" | "watch"
+>;
+
 const tellsOfAnother: ReadonlySet<number> = new Set([status.UNAVAILABLE, status.DEADLINE_EXCEEDED]);
 
 interface Member {
@@ -215,7 +221,9 @@ export class EtcdClient {
     const text = cause.details ?? cause.message;
     const isAway = tellsOfAnother.has(cause.code);
     const remedy = isAway ? "; start it, or correct --store" : "";
-    const code = isAway ? "unavailable" : "refused";
+    // A lease that has ended meanwhile is begun anew, as after an etcd that was away.
+    const isOver = cause.code === status.NOT_FOUND;
+    const code = isAway || isOver ? "unavailable" : "refused";
     return new PacelineError(code, `etcd at ${where}: ${text}${remedy}`, { cause });
   }
 }

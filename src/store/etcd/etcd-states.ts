@@ -20,6 +20,7 @@ export function etcdStates(leadership: Leadership): CoordinatorStates {
     },
     write: (folder, state) =>
       leadership.write(keyOf(folder), Buffer.from(recordText(state, stateForm))),
+    confirm: () => leadership.confirm(),
   };
 }
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, type TestContext } from "node:test";
-import type { PacelineError } from "../../errors.js";
+import { PacelineError } from "../../errors.js";
 import { type RealEtcd, testWithEtcd } from "../testing/real-etcd.js";
-import { EtcdClient } from "./etcd-client.js";
+import { type EtcdCalls, EtcdClient } from "./etcd-client.js";
 import {
   type CampaignHooks,
   campaign,
@@ -26,7 +26,11 @@ const stoppedClock: LeaseClock = { nowMs: () => 0, after: () => ({ cancel() {} }
 
 const factsOf = (name: string): LeaderFacts => ({ address: `${name}:8000`, host: name, pid: 1 });
 
-function partsAt(context: TestContext, etcd: RealEtcd, more: Partial<ElectionParts> = {}) {
+function partsAt(
+  context: TestContext,
+  etcd: RealEtcd,
+  more: Partial<ElectionParts> = {},
+): ElectionParts {
   const client = new EtcdClient([etcd.endpoint], 1000);
   context.after(() => client.close());
   return { client, prefix: "test", clock: realClock, leaseMs: 2000, ...more };
@@ -55,6 +59,23 @@ function candidate(context: TestContext, parts: ElectionParts, name: string) {
     await (await leads.catch(() => null))?.resign();
   });
   return { leads, heard, hearing, away, end: () => ending.abort() };
+}
+
+type Transaction = Parameters<EtcdCalls["transact"]>[0];
+
+/** The calls of a client, in which a leader's transactions on records go another way. */
+function writingBy(client: EtcdCalls, write: EtcdCalls["transact"]): EtcdCalls {
+  return {
+    read: (key) => client.read(key),
+    transact: (request) => {
+      const isOfRecord = (request.compare?.length ?? 0) > 1;
+      return isOfRecord ? write(request) : client.transact(request);
+    },
+    grantLease: (seconds) => client.grantLease(seconds),
+    revokeLease: (id) => client.revokeLease(id),
+    keepAlive: (id) => client.keepAlive(id),
+    watch: (key, revision) => client.watch(key, revision),
+  };
 }
 
 async function leader(one: ReturnType<typeof candidate>): Promise<Leadership> {
@@ -113,16 +134,27 @@ describe("leading by a key of etcd", () => {
     },
   );
 
+  testWithEtcd("one that asks whether it leads is told", async (context, etcd) => {
+    const asleep = partsAt(context, etcd, { clock: stoppedClock });
+    const sleeper = await leader(candidate(context, asleep, "sleeper"));
+    await sleeper.confirm();
+    await leader(candidate(context, partsAt(context, etcd), "next"));
+    const message = "this coordinator leads no longer: another coordinator leads, or none";
+    await assert.rejects(sleeper.confirm(), { code: "refused", message });
+  });
+
   testWithEtcd(
-    "a write waits for an etcd that comes back, and the lead goes on",
+    "writes and reads wait for an etcd that comes back, and the lead goes on",
     async (context, etcd) => {
       const parts = partsAt(context, etcd, { leaseMs: 60_000 });
       const lead = await leader(candidate(context, parts, "a"));
       await lead.write("state", Buffer.from("before"));
       await etcd.kill();
+      const read = lead.read("other");
       const written = lead.write("state", Buffer.from("during"));
       await etcd.start();
       await written;
+      assert.equal(await read, null);
       assert.equal(lead.reason, null);
       assert.deepEqual(await lead.read("state"), Buffer.from("during"));
     },
@@ -153,6 +185,28 @@ describe("leading by a key of etcd", () => {
       await leader(one);
     },
     false,
+  );
+
+  testWithEtcd(
+    "one whose lease ends before its key is made begins again",
+    async (context, etcd) => {
+      const parts = partsAt(context, etcd);
+      const { client } = parts;
+      const leases: bigint[] = [];
+      const slow: EtcdCalls = {
+        ...writingBy(client, (request) => client.transact(request)),
+        grantLease: async (seconds) => {
+          const lease = await client.grantLease(seconds);
+          leases.push(lease.id);
+          if (leases.length === 1) await client.revokeLease(lease.id);
+          return lease;
+        },
+      };
+      const one = candidate(context, { ...parts, client: slow }, "a");
+      await leader(one);
+      assert.equal(leases.length, 2);
+      assert.match(one.away[0]!.message, /requested lease not found$/);
+    },
   );
 
   testWithEtcd("a campaign ends without the lead when it is told to", async (context, etcd) => {
@@ -186,6 +240,47 @@ describe("leading by a key of etcd", () => {
         message:
           /^the leader's key in etcd holds "not ours"; give this cluster a prefix of its own/,
       });
+    },
+  );
+
+  testWithEtcd(
+    "a write that was given up and is made late after all replaces nothing",
+    async (context, etcd) => {
+      const parts = partsAt(context, etcd);
+      const { client } = parts;
+      const late: Transaction[] = [];
+      const slow = writingBy(client, async (request) => {
+        if (late.length > 0) return client.transact(request);
+        late.push(request);
+        throw new PacelineError("timeout", "it has not answered in time");
+      });
+      const lead = await leader(candidate(context, { ...parts, client: slow }, "a"));
+      await lead.write("state", Buffer.from("one"));
+      await lead.write("state", Buffer.from("two"));
+      assert.equal(late.length, 1);
+      await client.transact(late[0]!);
+      assert.deepEqual(await lead.read("state"), Buffer.from("two"));
+      await lead.write("state", Buffer.from("three"));
+      assert.deepEqual(await lead.read("state"), Buffer.from("three"));
+    },
+  );
+
+  testWithEtcd(
+    "a write whose answer is lost is made again, and those that follow it are made",
+    async (context, etcd) => {
+      const parts = partsAt(context, etcd);
+      const { client } = parts;
+      let losses = 2;
+      const calls = writingBy(client, async (request) => {
+        const answer = await client.transact(request);
+        if (losses-- <= 0) return answer;
+        throw new PacelineError("unavailable", "the connection broke");
+      });
+      const lead = await leader(candidate(context, { ...parts, client: calls }, "a"));
+      await lead.write("state", Buffer.from("one"));
+      await lead.write("state", Buffer.from("two"));
+      assert.deepEqual(await lead.read("state"), Buffer.from("two"));
+      assert.equal(lead.reason, null);
     },
   );
 });

@@ -7,11 +7,13 @@
  * has not noticed writes nothing, as its key is gone or another's.
  *
  * Invariants: at most one process can write at any revision; a leader counts its lease from the
- * sending of the last request that was answered, so that it stops before etcd lets another in.
+ * sending of the last request that was answered, so that it stops before etcd lets another in. A
+ * write follows the one before: a try that was given up, and is made late after all, finds the
+ * record in another revision than the one that it was to replace, and changes nothing.
  */
 import { gunzipSync, gzipSync } from "node:zlib";
 import { PacelineError, toPacelineError } from "../../errors.js";
-import type { EtcdClient } from "./etcd-client.js";
+import type { EtcdCalls } from "./etcd-client.js";
 import {
   Compare_CompareResult,
   Compare_CompareTarget,
@@ -35,7 +37,7 @@ export interface LeaderFacts {
 
 /** What an election is held with. */
 export interface ElectionParts {
-  readonly client: EtcdClient;
+  readonly client: EtcdCalls;
   /** What every key begins with. */
   readonly prefix: string;
   readonly clock: LeaseClock;
@@ -110,7 +112,7 @@ async function tryToLead(parts: ElectionParts, self: LeaderFacts): Promise<Leade
   const { succeeded, header, responses } = await client.transact({
     compare: [isMadeIn(key, 0n)],
     success: [put(key, value, lease.id)],
-    failure: [{ request: { case: "requestRange", value: { key } } }],
+    failure: [get(key)],
   });
   const taken = { ...parts, lease: lease.id, termMs: lease.seconds * 1000, answeredMs: grantedMs };
   if (succeeded) return new Leadership({ ...taken, revision: header!.revision });
@@ -162,6 +164,9 @@ interface Taken extends ElectionParts {
   readonly revision: bigint;
 }
 
+/** Why a leader is none: its key is gone, or another's. */
+const takenOver = "another coordinator leads, or none";
+
 /** The lead, from the moment at which it is won until it is lost or laid down. */
 export class Leadership {
   /** Resolves with the reason when this process no longer leads; never rejects. */
@@ -173,6 +178,8 @@ export class Leadership {
   #lose: (reason: string) => void = () => {};
   #timer: { cancel(): void } | null = null;
   #keeping: Keeping | null = null;
+  /** By key the revision in which its record was written last, as far as is known; 0 of none. */
+  readonly #written = new Map<string, bigint>();
 
   constructor(taken: Taken) {
     this.#taken = taken;
@@ -189,16 +196,18 @@ export class Leadership {
   }
 
   /**
-   * A record that the leader, or one before it, has written; null where there is none.
-   * @throws PacelineError `storage` where it can't be read.
+   * A record that the leader, or one before it, has written; null where there is none. While etcd
+   * is away it is tried again, for as long as this process leads.
+   * @throws PacelineError `storage` where it can't be read, `refused` where it leads no longer.
    */
   async read(name: string): Promise<Buffer | null> {
-    const kept = await this.#taken.client.read(this.#keyOf(name));
+    const key = this.#keyOf(name);
+    const kept = await this.#whileLeading(() => this.#taken.client.read(key));
+    this.#written.set(key, kept?.modRevision ?? 0n);
     if (kept === null) return null;
     try {
       return gunzipSync(kept.value);
     } catch (cause) {
-      const key = this.#keyOf(name);
       throw new PacelineError("storage", `${key} in etcd is no record of Paceline`, { cause });
     }
   }
@@ -209,28 +218,66 @@ export class Leadership {
    * @throws PacelineError `refused` where this process leads no longer: nothing is written.
    */
   async write(name: string, content: Uint8Array | null): Promise<void> {
-    const key = Buffer.from(this.#keyOf(name));
+    const key = this.#keyOf(name);
     const value = content === null ? null : gzipSync(content);
     if (value !== null && value.length > recordBytesMax) {
       const size = `${key} has ${value.length} bytes compressed, etcd takes ${recordBytesMax}`;
       const remedy = "use fewer members, chunks or queued jobs, or --store file";
       throw new PacelineError("storage", `${size}; ${remedy}`);
     }
+    await this.#whileLeading(() => this.#replace(key, value));
+  }
+
+  /**
+   * Resolves when etcd has said that this process leads, which may be past by then.
+   * @throws PacelineError `refused` where it leads no longer.
+   */
+  async confirm(): Promise<void> {
+    const { client, prefix, revision } = this.#taken;
+    await this.#whileLeading(async () => {
+      const leader = await client.read(`${prefix}/leader`);
+      const isOurs = leader?.createRevision === revision;
+      if (!isOurs) this.#end(takenOver);
+      return isOurs || undefined;
+    });
+  }
+
+  /** Tries until there is an answer; while etcd is away, for as long as this process leads. */
+  async #whileLeading<Answer>(tries: () => Promise<Answer | undefined>): Promise<Answer> {
     for (;;) {
       if (this.#reason !== null) throw this.#noLongerLeads();
       try {
-        const { succeeded } = await this.#taken.client.transact({
-          compare: [isMadeIn(Buffer.from(`${this.#taken.prefix}/leader`), this.#taken.revision)],
-          success: [value === null ? remove(key) : put(key, value, 0n)],
-        });
-        if (succeeded) return;
-        this.#end("another coordinator leads, or none");
+        const answer = await tries();
+        if (answer !== undefined) return answer;
       } catch (thrown) {
         const { code } = toPacelineError(thrown);
         if (code !== "unavailable" && code !== "timeout") throw thrown;
         await pause(this.#taken.clock, retryMs);
       }
     }
+  }
+
+  /**
+   * Replaces a record that is in the revision in which this leader knows it; true then. Where it is
+   * in another, by an earlier try of its own whose answer it lacks, that one is known from here on.
+   */
+  async #replace(key: string, value: Uint8Array | null): Promise<true | undefined> {
+    const { client, prefix, revision } = this.#taken;
+    const [leaderKey, recordKey] = [Buffer.from(`${prefix}/leader`), Buffer.from(key)];
+    const known = this.#written.get(key) ?? (await client.read(key))?.modRevision ?? 0n;
+    const { succeeded, header, responses } = await client.transact({
+      compare: [isMadeIn(leaderKey, revision), isWrittenIn(recordKey, known)],
+      success: [value === null ? remove(recordKey) : put(recordKey, value, 0n)],
+      failure: [get(leaderKey), get(recordKey)],
+    });
+    const [leader, record] = responses.map(({ response }) =>
+      response.case === "responseRange" ? response.value.kvs[0] : undefined,
+    );
+    const isOurs = succeeded || leader?.createRevision === revision;
+    if (!isOurs) this.#end(takenOver);
+    const written = value === null ? 0n : header!.revision;
+    this.#written.set(key, succeeded ? written : (record?.modRevision ?? 0n));
+    return succeeded || undefined;
   }
 
   /** Lays the lead down, so that another may take it at once. */
@@ -319,6 +366,20 @@ function isMadeIn(key: Uint8Array, revision: bigint) {
     target: Compare_CompareTarget.CREATE,
     targetUnion: { case: "createRevision", value: revision },
   } as const;
+}
+
+/** Of a key that is not there the revision is 0. */
+function isWrittenIn(key: Uint8Array, revision: bigint) {
+  return {
+    key,
+    result: Compare_CompareResult.EQUAL,
+    target: Compare_CompareTarget.MOD,
+    targetUnion: { case: "modRevision", value: revision },
+  } as const;
+}
+
+function get(key: Uint8Array) {
+  return { request: { case: "requestRange", value: { key } } } as const;
 }
 
 function put(key: Uint8Array, value: Uint8Array, lease: bigint) {
