@@ -8,8 +8,11 @@ const work = [
   ...["--eval-every", "none", "--chunk-values", "200"],
 ];
 
-/** The answer of a process that has met what it did not expect. */
-export const failure = /^13 |internal|TypeError|RangeError|undefined/;
+/**
+ * The answer of a process that has met what it did not expect: the statuses UNKNOWN and INTERNAL,
+ * as answers have no other numbers; or of one that listens no more.
+ */
+export const failure = /(^| )(2|13) |TypeError|is not a function|ECONNREFUSED/;
 
 /** The processes. */
 export interface Targets {
