@@ -7,7 +7,7 @@ PACELINE := $(NODE) dist/cli/main.js
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help node native etcd install build lint proto kernels docs sbom test test-long mutants bench-memory bench-checkpoint bench-failover test-onednn3 demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long conversation clean
+.PHONY: help node native etcd install build lint proto kernels docs sbom test test-long mutants bench-memory bench-checkpoint bench-failover bench-chaos fuzz test-onednn3 demo show-cnn6 show-resnet18 show-server-failure experiments-quick sim sim-long conversation clean
 
 help:
 	@echo "make test     install, lint, check generated files, build, run every test"
@@ -18,6 +18,8 @@ help:
 	@echo "make mutants  plant the faults of test/mutants one by one: does a test catch each?"
 	@echo "make bench-memory   2,000 steps with each transport: is memory within its limits, and flat (Linux)"
 	@echo "make bench-failover   servers killed, paused, cut off: time without progress, and the bits after"
+	@echo "make bench-chaos DURATION=10min FAULTS=60 SEED=1   everything killed, frozen, cut off: what is lost, and the time"
+	@echo "make fuzz SECONDS=600 SEED=1   strangers and mutated messages at every listener, beside two runs"
 	@echo "make test-onednn3   the engine's tests with oneDNN 3, in a Debian 13 root (Linux, root)"
 	@echo "make demo     install, build, train MNIST synchronously, then asynchronously"
 	@echo "make show-resnet18   ResNet-18 on a part of CIFAR-10, Paceline and PyTorch: accuracy over time"
@@ -127,6 +129,21 @@ bench-checkpoint: build
 bench-failover: build
 	$(PACELINE) bench failover --mode bsp --compress none,fp16
 	$(PACELINE) bench failover --mode asp
+
+DURATION := 10min
+FAULTS := 60
+
+# Three runs of ten minutes: BSP, BSP with workers that come and go, ASP; and the same steps of the
+# first in one process.
+bench-chaos: etcd build
+	$(PACELINE) bench chaos --duration $(DURATION) --faults $(FAULTS) --seed $(or $(SEED),1)
+
+SECONDS := 600
+
+# KEEP=1 adds inputs that led to further answers to test/corpus.
+fuzz: build
+	FUZZ_SECONDS=$(SECONDS) FUZZ_SEED=$(or $(SEED),1) $(if $(KEEP),FUZZ_KEEP=1) \
+		$(NODE) --test dist-test/strangers.long.js
 
 bench-%: build
 	$(PACELINE) bench $* --peers

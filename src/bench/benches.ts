@@ -1,5 +1,6 @@
 /** The benchmarks by name; a further one is an entry here. */
 
+import { chaosBench } from "./chaos/chaos-bench.js";
 import { checkpointBench } from "./checkpoint/checkpoint-bench.js";
 import { codecBench } from "./codec/codec-bench.js";
 import { engineBench } from "./engine/engine-bench.js";
@@ -22,4 +23,5 @@ export const benches: readonly Bench[] = [
   checkpointBench,
   memoryBench,
   failoverBench,
+  chaosBench,
 ];

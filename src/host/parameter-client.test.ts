@@ -49,8 +49,10 @@ function begin(changes: Partial<RunSpec> = {}) {
   const parameters = new Float32Array(4);
   const gradients = Float32Array.of(1, 2, 3, 4);
   const codecs = openCodecs({ spec, layout }, "auto", () => {});
+  const spans: string[] = [];
+  const trace = { span: (track: string, name: string) => void spans.push(`${track}: ${name}`) };
   const client = new ParameterClient(
-    { transport, clock, rank: 0, incarnation: 7, log: () => {} },
+    { transport, clock, rank: 0, incarnation: 7, log: () => {}, trace },
     { spec, layout, parameters, gradients, codecs },
     {
       onOpen: () => {},
@@ -67,7 +69,7 @@ function begin(changes: Partial<RunSpec> = {}) {
     memory?.set(new Uint8Array(Float32Array.from(values).buffer));
     open.get(address)!.onChunk(header, memory);
   };
-  return { client, sent, open, replies, failures, parameters, gradients, welcome, answer };
+  return { client, sent, spans, open, replies, failures, parameters, gradients, welcome, answer };
 }
 
 /** Of a push that nobody judges. */
@@ -136,6 +138,18 @@ test("a later view sends it again with its fence, to the chunk's primary there",
   assert.equal(replies.length, 2, "a late refusal does not end what waits");
   client.follow({ ...later, number: 3 });
   assert.equal(sent.length, 2);
+});
+
+test("in a trace a push is answered when it is decided, not when it is refused", () => {
+  const { client, sent, spans, welcome, answer } = begin();
+  client.follow(view);
+  for (const address of ["a", "b"]) welcome(address);
+  client.push({ step: 4, chunk: 1, version: 2, examples: 8, ...alone });
+  answer("b", { step: 4, chunk: 1, fence: 1, outcome: "refused", version: 2 }, []);
+  client.follow({ ...view, number: 2, replicas: [[0], [0]], fences: [1, 2] });
+  assert.equal(sent.length, 2, "it is asked again");
+  answer("a", { step: 4, chunk: 1 }, [1, 2]);
+  assert.deepEqual(spans, ["chunk 1: push of step 4", "chunk 1: send"]);
 });
 
 test("weights that a chunk's former primary is still sending are not written any more", () => {

@@ -322,7 +322,8 @@ export class ParameterClient {
       this.#unanswered.answered(header);
     }
     if (isReply) this.#auto?.answered(header);
-    this.#trace?.answered(header.chunk, header.step);
+    // What is refused is asked again under a later view.
+    if (header.outcome !== "refused") this.#trace?.answered(header.chunk, header.step);
     this.#listener.onReply(header);
   }
 

@@ -12,11 +12,15 @@ function linked(find: () => string) {
   const opened: { address: string; receiver: ChunkReceiver }[] = [];
   const troubles: string[] = [];
   const said: string[] = [];
+  let taken: () => void = () => {};
   let welcomes = 0;
   const transport = {
     openChunks: (address: string, receiver: ChunkReceiver) => {
       opened.push({ address, receiver });
-      const send = ({ kind }: ChunkHeader) => void said.push(kind);
+      const send = ({ kind }: ChunkHeader, _payload: unknown, sent = () => {}) => {
+        said.push(kind);
+        taken = sent;
+      };
       return { peer: address, send, close: () => {} };
     },
   } as unknown as Transport;
@@ -35,7 +39,8 @@ function linked(find: () => string) {
     opened.at(-1)!.receiver.onChunk({ ...emptyHeader, kind: "welcome" }, null);
   };
   const goOn = () => clock.pass(100);
-  const parts = { link, opened, troubles, said, clock, breakOff, welcome, goOn };
+  const sent = () => taken();
+  const parts = { link, opened, sent, troubles, said, clock, breakOff, welcome, goOn };
   return { ...parts, welcomes: () => welcomes };
 }
 
@@ -136,17 +141,54 @@ test("a link tells of a server's life whether its last try was refused", () => {
 test("a channel that is open and dead is found out and opened anew", () => {
   const { link, opened, troubles, said, clock, welcome, welcomes } = linked(() => "s0");
   welcome();
-  clock.pass(9000);
+  clock.pass(400);
   assert.deepEqual(said, ["hello"]);
-  clock.pass(2000);
-  assert.deepEqual(said, ["hello", "hello"], "a silent one is greeted");
-  welcome();
-  clock.pass(29_000);
+  for (let answer = 0; answer < 3; answer++) {
+    // A silent one is greeted.
+    while (said.length < answer + 2) clock.pass(50);
+    clock.pass(10);
+    welcome();
+  }
   assert.deepEqual([welcomes(), link.unreachedMs, opened.length], [1, 0, 1]);
-  clock.pass(12_000);
+  clock.pass(1400);
+  assert.equal(opened.length, 1, "it may take a second where it took 10 ms");
+  clock.pass(700);
   assert.equal(opened.length, 2);
-  assert.match(troubles[0]!, /^server at s0: it has not answered for \d+ s$/);
-  assert.ok(link.unreachedMs! >= 30_000, `${link.unreachedMs}`);
+  assert.match(troubles[0]!, /^server at s0: it has not answered for 1\.\d s$/);
+  assert.ok(link.unreachedMs! >= 1500, `${link.unreachedMs}`);
   welcome();
   assert.deepEqual([link.unreachedMs, welcomes()], [0, 2]);
+});
+
+test("a server that takes long to answer is given longer", () => {
+  const { opened, said, clock, welcome } = linked(() => "s0");
+  welcome();
+  const answerAfter = (ms: number) => {
+    const before = said.length;
+    while (said.length === before) clock.pass(50);
+    clock.pass(ms);
+    assert.equal(opened.length, 1);
+    welcome();
+  };
+  answerAfter(20_000);
+  for (let answer = 0; answer < 5; answer++) answerAfter(500);
+  for (let answer = 0; answer < 30; answer++) answerAfter(100);
+  answerAfter(3500);
+});
+
+test("what is on its way to a server is not its silence", () => {
+  const { link, opened, said, clock, welcome, sent } = linked(() => "s0");
+  welcome();
+  for (let answer = 0; answer < 3; answer++) {
+    clock.pass(750);
+    welcome();
+  }
+  const before = said.length;
+  for (let part = 0; part < 10; part++) {
+    link.send({ ...emptyHeader, kind: "push" }, null);
+    clock.pass(400);
+    sent();
+  }
+  assert.equal(opened.length, 1);
+  assert.equal(said.length, before + 10, "nor a reason to ask");
 });

@@ -4,15 +4,16 @@
  * reached: a way that was there may be gone. What was on its way is not known to have arrived:
  * the link's user asks again when `onOpen` is called.
  *
- * A channel may also be open and dead. So a server that has not been heard for a third of the time
- * that a transfer may take is greeted again, which it answers; one that is silent for all of that
- * time is taken for gone, and looked for anew.
+ * A channel may also be open and dead. So a server that has not been heard for a moment, while
+ * nothing is on its way to it, is greeted again, which it answers; one that does not in the time
+ * that its answers let expect is taken for gone, and looked for anew.
  */
 
 import { type PacelineError, toPacelineError } from "../errors.js";
 import type { ServerReach, WorkerIdentity } from "../protocol/identity.js";
 import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import type { ChunkChannel, Transport } from "../transport/transport.js";
+import { AnswerTimes } from "./answer-times.js";
 import { AwakeTime, type Clock, type Timer } from "./clock.js";
 
 /** Who speaks over the link. */
@@ -33,6 +34,11 @@ export interface LinkListener {
 
 const reconnectDelayMs = 100;
 const silenceMsMax = 30_000;
+const lookMs = 250;
+/** After so much silence a server is greeted again. */
+const quietMs = 500;
+/** Of the silence before a channel was given up so much counts as not having reached the server. */
+const countedSilenceMs = 1500;
 
 /** The line. */
 export class ServerLink {
@@ -48,13 +54,15 @@ export class ServerLink {
   #watch: Timer | null = null;
   readonly #silenceMs: number;
   readonly #awake: AwakeTime;
+  readonly #answers: AnswerTimes;
+  /** When the server was heard last, or the transport took what it was sent. */
   #heardMs: number;
   /** Since when the server can't be reached; null while it is, or may be. */
   #troubleMs: number | null = null;
   /** True where the last try was refused. */
   #isRefused = false;
-  /** True while a greeting over an open channel has no answer. */
-  #isGreetedAgain = false;
+  /** When a greeting was sent over an open channel that has no answer; null where none was. */
+  #greetedMs: number | null = null;
   #closed = false;
 
   /** Throws what `find` throws; later that is a trouble, after which it is asked again. */
@@ -69,7 +77,8 @@ export class ServerLink {
     this.#transport = parts.transport;
     this.#clock = parts.clock;
     this.#silenceMs = parts.ioTimeoutMs ?? silenceMsMax;
-    this.#awake = new AwakeTime(parts.clock, this.#silenceMs / 2);
+    this.#answers = new AnswerTimes(this.#silenceMs);
+    this.#awake = new AwakeTime(parts.clock, 2 * lookMs);
     this.#heardMs = this.#awake.nowMs();
     this.#identity = identity;
     this.#listener = listener;
@@ -107,8 +116,14 @@ export class ServerLink {
    * is called once, when the payload may change.
    */
   send(header: ChunkHeader, payload: Uint8Array | null, sent?: () => void): void {
-    if (this.#welcome && this.#channel !== null) this.#channel.send(header, payload, sent);
-    else sent?.();
+    if (!this.#welcome || this.#channel === null) {
+      sent?.();
+      return;
+    }
+    this.#channel.send(header, payload, () => {
+      this.#heardMs = this.#awake.nowMs();
+      sent?.();
+    });
   }
 
   /** Ends the link for good. */
@@ -122,16 +137,20 @@ export class ServerLink {
   }
 
   #watchSilence(): void {
-    this.#watch = this.#clock.after(this.#silenceMs / 3, () => {
-      const silentMs = this.#awake.nowMs() - this.#heardMs;
-      if (this.#channel !== null && silentMs >= this.#silenceMs) {
-        this.#troubleMs ??= this.#clock.nowMs() - silentMs;
+    this.#watch = this.#clock.after(lookMs, () => {
+      const nowMs = this.#awake.nowMs();
+      const silentMs = nowMs - this.#heardMs;
+      const limitMs = this.#greetedMs === null ? this.#silenceMs : this.#answers.patienceMs;
+      const unansweredMs = nowMs - Math.max(this.#heardMs, this.#greetedMs ?? 0);
+      if (this.#channel !== null && unansweredMs >= limitMs) {
+        if (this.#greetedMs !== null) this.#answers.add(unansweredMs);
+        this.#troubleMs ??= this.#clock.nowMs() - Math.min(silentMs, countedSilenceMs);
         this.#channel.close();
         this.#channel = null;
-        this.#heardMs = this.#awake.nowMs();
-        this.#tryAgain(`it has not answered for ${(silentMs / 1000).toFixed(0)} s`);
-      } else if (this.#welcome && silentMs >= this.#silenceMs / 3) {
-        this.#isGreetedAgain = true;
+        this.#heardMs = nowMs;
+        this.#tryAgain(`it has not answered for ${(silentMs / 1000).toFixed(1)} s`);
+      } else if (this.#welcome && this.#greetedMs === null && silentMs >= quietMs) {
+        this.#greetedMs = nowMs;
         this.#greet();
       }
       if (!this.#closed) this.#watchSilence();
@@ -141,6 +160,7 @@ export class ServerLink {
   #open(): void {
     if (this.#closed) return;
     this.#welcome = false;
+    this.#greetedMs = null;
     const channel = this.#transport.openChunks(this.#address, {
       onHeader: (header, payloadBytes) =>
         this.#channel === channel ? this.#listener.onHeader(header, payloadBytes) : null,
@@ -166,9 +186,11 @@ export class ServerLink {
       this.#troubleMs = null;
       this.#isRefused = false;
       // One that answers a further greeting says no more than that it is there.
-      const isAnswer = this.#welcome && this.#isGreetedAgain;
-      this.#isGreetedAgain = false;
-      if (isAnswer) return;
+      if (this.#welcome && this.#greetedMs !== null) {
+        this.#answers.add(this.#heardMs - this.#greetedMs);
+        this.#greetedMs = null;
+        return;
+      }
       this.#welcome = true;
       this.#listener.onOpen();
       return;

@@ -24,13 +24,16 @@ export class RunProcess {
   readonly #ended: Promise<string | null>;
   #said = "";
 
-  /** Starts it; a server or a worker as `paceline train` would start it, to end with this one. */
-  constructor(words: readonly string[], member: MemberOfMany | null = null) {
+  /**
+   * Starts it; a server or a worker as `paceline train` would start it, to end with this one, or
+   * where `isAlone` as one is started by hand, which takes signals as its own.
+   */
+  constructor(words: readonly string[], member: MemberOfMany | null = null, isAlone = false) {
     this.#words = words;
     const measured = measuredEnvironment();
     const flags = member === null ? [] : memberFlags(member.transport);
     const child = spawn(process.execPath, [...flags, process.argv[1] ?? "", ...words], {
-      stdio: ["ignore", "ignore", "pipe", "ipc"],
+      stdio: ["ignore", "ignore", "pipe", ...(isAlone ? [] : (["ipc"] as const))],
       env:
         member === null ? measured : memberEnvironment(measured, threadsOfEach(member.processes)),
     });
@@ -51,6 +54,20 @@ export class RunProcess {
   /** All that it has said on standard error. */
   get said(): string {
     return this.#said;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  /** Resolves when it has ended, with how where that was not well. */
+  get ended(): Promise<string | null> {
+    return this.#ended;
+  }
+
+  /** Sends a signal; of no effect once it has ended. */
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
   }
 
   /** Resolves when it has ended well; throws "internal" with the last that it said otherwise. */

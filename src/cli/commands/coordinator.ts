@@ -73,24 +73,37 @@ async function standing(options: ResolvedOptions, io: CommandIo): Promise<number
       io.stderr.write(`run ${options.name} is over; see its result.json\n`);
       return 0;
     }
-    return await one(options, io, lead.goesOn, lead.states);
+    // Once the run's end is kept, nothing that another leader does is against it.
+    const onEnded = () => {
+      isDone = true;
+    };
+    return await one(options, io, lead.goesOn, { states: lead.states, onEnded });
   } finally {
     isDone = true;
     await lead.resign();
   }
 }
 
+/** What an elected coordinator has besides. */
+interface Elected {
+  readonly states: CoordinatorStates;
+  /** The run is over and its folder is whole. */
+  readonly onEnded: () => void;
+}
+
 async function one(
   options: ResolvedOptions,
   io: CommandIo,
   goesOn: boolean,
-  states?: CoordinatorStates,
+  elected?: Elected,
 ): Promise<number> {
   const report = reportOf(options, io);
-  const { running, ended } = await started(options, io, goesOn, report, states);
+  const { running, ended } = await started(options, io, goesOn, report, elected?.states);
   const { release } = stopsOnSignals(running);
   try {
-    return (await ended()).exitCode;
+    const { exitCode } = await ended();
+    elected?.onEnded();
+    return exitCode;
   } finally {
     report.close();
     release();

@@ -40,7 +40,7 @@ class Scene {
   }[] = [];
   readonly session: MemberSession;
 
-  constructor(addresses = "here") {
+  constructor(addresses = "here", coordinatorGraceMs = times.coordinatorGraceMs) {
     this.heard.hear(3);
     const openSession: Transport["openSession"] = (address, _identity, receiver) => {
       const stream = { said: [] as MemberMessage[], receiver, address, isClosed: false };
@@ -61,7 +61,8 @@ class Scene {
     };
     const { clock, heard } = this;
     const identity = { role: "worker", rank: 0, incarnation: mint(3, 1) } as const;
-    const own = { ...config, coordinator: new CoordinatorPlaces(addresses) };
+    const coordinator = new CoordinatorPlaces(addresses);
+    const own = { ...config, coordinator, coordinatorGraceMs };
     const parts = { transport, clock, config: own, handler, heard };
     this.session = new MemberSession(parts, identity, 1000);
   }
@@ -298,6 +299,24 @@ test("of several addresses the next is tried where one is refused or says nothin
   scene.say(ack(4, 0, 4, scene.beats().at(-1)!.sequence));
   for (let second = 0; second < 2; second++) scene.clock.pass(1000);
   assert.equal(addresses().length, 4);
+  assert.deepEqual(scene.lost, []);
+});
+
+test("one that is frozen is not waited for as long each time", () => {
+  const scene = new Scene("frozen,next", 10_000);
+  const addresses = () => scene.streams.map(({ address }) => address);
+  scene.say(ack(3));
+  for (let second = 0; second < 3; second++) scene.clock.pass(1000);
+  scene.clock.pass(150);
+  assert.deepEqual(addresses(), ["frozen", "next"], "after 3 s");
+  // The next does not listen yet, as it is about to lead.
+  scene.stream.receiver.onClose(new PacelineError("unavailable", "nobody listens"));
+  scene.clock.pass(150);
+  assert.equal(addresses().at(-1), "frozen");
+  scene.clock.pass(1700);
+  scene.clock.pass(150);
+  assert.equal(addresses().at(-1), "next", "after a second of silence");
+  scene.say(ack(4, 0, 4, scene.beats().at(-1)!.sequence));
   assert.deepEqual(scene.lost, []);
 });
 

@@ -70,6 +70,11 @@ const registerDelaysMs = [1000, 2000, 4000, 8000];
 const reopenDelayMs = 150;
 /** How long a coordinator may say nothing before another address is tried, where there is one. */
 const silentMsMax = 3000;
+/**
+ * The same of one that has yet to answer on a connection: twice as long each time, up to the above.
+ * One that is frozen takes connections too, and must not be waited for as long each time.
+ */
+const firstAnswerMs = 1000;
 /** Between two askings to be let go: what is refused, or not heard, may be granted later. */
 const leaveAgainMs = 1000;
 /** Between tries of a call that a broken link ended. */
@@ -129,13 +134,13 @@ async function registerAt(
   if (places.count === 1) return asked;
   asked.catch(() => {});
   return new Promise((resolve, reject) => {
-    const timer = clock.after(silentMsMax, () => reject(silent(places.present)));
+    const timer = clock.after(silentMsMax, () => reject(silent(places.present, silentMsMax)));
     asked.then(resolve, reject).finally(() => timer.cancel());
   });
 }
 
-function silent(address: string): PacelineError {
-  const what = `the coordinator at ${address} has answered nothing for ${silentMsMax / 1000} s`;
+function silent(address: string, forMs: number): PacelineError {
+  const what = `the coordinator at ${address} has answered nothing for ${forMs / 1000} s`;
   return new PacelineError("timeout", what);
 }
 
@@ -180,6 +185,8 @@ export class MemberSession {
   #answeredMs: number;
   /** When the present channel was opened. */
   #openedMs = 0;
+  /** How long an answer is waited for on a channel that has had none. */
+  #patienceMs = firstAnswerMs;
   /** When heartbeats were sent of which the answer is missing, by number. */
   readonly #sentMs = new Map<number, number>();
   /** The term under which the coordinator began that is heard; 0 before any. */
@@ -294,6 +301,7 @@ export class MemberSession {
   /** Gives the present coordinator's channel up and tries the next address. */
   #turn(error: PacelineError): void {
     const channel = this.#channel;
+    if (!this.#agreed) this.#patienceMs = Math.min(2 * this.#patienceMs, silentMsMax);
     this.#channel = null;
     this.#agreed = false;
     channel?.close();
@@ -321,9 +329,10 @@ export class MemberSession {
     const unansweredMs = this.#unansweredMs;
     const { coordinator, coordinatorGraceMs } = this.#config;
     if (unansweredMs < coordinatorGraceMs) {
-      const isSilent = this.#clock.nowMs() - this.#openedMs >= silentMsMax;
+      const patienceMs = this.#agreed ? silentMsMax : this.#patienceMs;
+      const isSilent = this.#clock.nowMs() - this.#openedMs >= patienceMs;
       const maySwitch = coordinator.count > 1 && isSilent && unansweredMs >= silentMsMax;
-      if (maySwitch) this.#turn(silent(coordinator.present));
+      if (maySwitch) this.#turn(silent(coordinator.present, patienceMs));
       return;
     }
     const seconds = (unansweredMs / 1000).toFixed(0);
@@ -366,6 +375,7 @@ export class MemberSession {
   }
 
   #noteAnswered(sequence: number): void {
+    this.#patienceMs = firstAnswerMs;
     this.#answeredMs = Math.max(this.#answeredMs, this.#sentMs.get(sequence) ?? 0);
     for (const sent of this.#sentMs.keys()) if (sent <= sequence) this.#sentMs.delete(sent);
   }

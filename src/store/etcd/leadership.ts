@@ -20,6 +20,7 @@ import {
   Event_EventType,
   type KeyValue,
 } from "./generated-etcd.js";
+import { untilRefused } from "./listening-leader.js";
 
 /** Monotonic time, as hosts have it. */
 export interface LeaseClock {
@@ -79,7 +80,7 @@ export async function campaign(
       const key = JSON.stringify(facts);
       if (key !== told) onLeader(facts);
       told = key;
-      await untilGone(parts, revision, signal);
+      await untilGone(parts, leader, revision, signal);
     } catch (thrown) {
       const error = toPacelineError(thrown);
       if (error.code !== "unavailable" && error.code !== "timeout") throw error;
@@ -126,12 +127,18 @@ async function tryToLead(parts: ElectionParts, self: LeaderFacts): Promise<Leade
   return { leader: found, revision: header!.revision };
 }
 
-/** Resolves when the key is gone, or may be. */
+/** Resolves when the key is gone, or may be; ends the lease of a leader that listens no more. */
 async function untilGone(
   { client, prefix, clock }: ElectionParts,
+  leader: KeyValue,
   revision: bigint,
   signal: AbortSignal,
 ): Promise<void> {
+  const knocking = new AbortController();
+  void untilRefused(factsOf(leader).address, clock, knocking.signal)
+    .then((isGone) => (isGone ? client.revokeLease(leader.lease) : undefined))
+    // What etcd does not hear ends with the lease's own time.
+    .catch(() => {});
   const stream = client.watch(`${prefix}/leader`, revision + 1n);
   const stop = () => stream.close();
   // A connection that has gone silent tells of nothing.
@@ -142,6 +149,7 @@ async function untilGone(
       if (canceled || events.some(({ type }) => type === Event_EventType.DELETE)) return;
     }
   } finally {
+    knocking.abort();
     look.cancel();
     signal.removeEventListener("abort", stop);
     stream.close();
