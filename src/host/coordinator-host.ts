@@ -52,6 +52,7 @@ import { every, type Timer } from "./clock.js";
 import { EffectLoop } from "./effect-loop.js";
 import { EventIntake } from "./event-intake.js";
 import { GivenResidualStore, residualBytes } from "./given-residuals.js";
+import { PendingAnswers } from "./pending-answers.js";
 import { Mailbox, mailboxMessagesMax } from "./session/mailbox.js";
 import { loadState, type ModelState } from "./state-transfer.js";
 
@@ -117,9 +118,9 @@ export class CoordinatorHost implements CoordinatorService {
   /** Why members were dropped, for those who come and ask; the latest of them. */
   readonly #dropped = new Map<string, string>();
   /** How each registration that waits for its answer is given it. */
-  readonly #asked = new Map<RegisterRequest, (reply: RegisterReply) => void>();
+  readonly #asked = new PendingAnswers<RegisterRequest, RegisterReply>();
   /** The same of each asking to have a member leave, or workers keep pace in another way. */
-  readonly #orders = new Map<object, (answer: OrderAnswer) => void>();
+  readonly #orders = new PendingAnswers<object, OrderAnswer>();
   readonly #saver: CheckpointSaver;
   /** True for the effects of a step behind a record that could not be made durable. */
   #isUnkept = false;
@@ -167,11 +168,8 @@ export class CoordinatorHost implements CoordinatorService {
 
   async register(request: RegisterRequest): Promise<RegisterReply> {
     this.#intake.demandRoom(callers);
-    return new Promise((resolve) => {
-      const asked = { ...request };
-      this.#asked.set(asked, resolve);
-      this.tell({ type: "register", request: asked }, callers);
-    });
+    const asked = { ...request };
+    return this.#asked.ask(asked, () => this.tell({ type: "register", request: asked }, callers));
   }
 
   open(identity: MemberIdentity, channel: SessionChannel<CoordinatorMessage>): MemberReceiver {
@@ -213,10 +211,8 @@ export class CoordinatorHost implements CoordinatorService {
 
   async #order(order: CoordinatorEvent & { type: "drain" | "switch" }): Promise<string> {
     this.#intake.demandRoom(callers);
-    const { isAccepted, text } = await new Promise<OrderAnswer>((resolve) => {
-      this.#orders.set(order.request, resolve);
-      this.tell(order, callers);
-    });
+    const tell = () => this.tell(order, callers);
+    const { isAccepted, text } = await this.#orders.ask(order.request, tell);
     if (!isAccepted) throw new PacelineError("refused", text);
     return text;
   }
@@ -368,13 +364,11 @@ export class CoordinatorHost implements CoordinatorService {
       case "registered": {
         const { request, reply } = effect;
         this.#answer(request, reply);
-        this.#asked.get(request)?.(reply);
-        this.#asked.delete(request);
+        this.#asked.answer(request, reply);
         break;
       }
       case "orderAnswered":
-        this.#orders.get(effect.request)?.(effect.answer);
-        this.#orders.delete(effect.request);
+        this.#orders.answer(effect.request, effect.answer);
         break;
       case "send":
         this.#send(effect);

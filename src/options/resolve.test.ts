@@ -140,7 +140,8 @@ describe("refusals name the place, the value and the remedy", () => {
     ],
     [
       { environment: { SERVER_MODE: "bps" } },
-      "SERVER_MODE=bps is unknown (did you mean bsp?); write bsp, ssp, asp, ringmaster, local or local-async",
+      "SERVER_MODE=bps is unknown (did you mean bsp?); " +
+        "write bsp, ssp, asp, ringmaster, local or local-async",
     ],
     [
       { file: file({ engine: "atuo" }) },

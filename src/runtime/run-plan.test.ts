@@ -84,6 +84,11 @@ describe("a plan of protocols", () => {
       /a plateau needs evaluations/,
     ],
     [
+      "a mode whose servers apply another rule",
+      { plan: [bspThenAsp[0], { mode: "local", length: null }] },
+      /has local, whose servers apply a rule of its own/,
+    ],
+    [
       "a median of single pushes",
       { plan: bspThenAsp, reduce: "median" },
       /median with asp in the plan/,

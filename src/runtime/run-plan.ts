@@ -9,6 +9,7 @@
 import { defaultMode, paceOf, protocolOf } from "../core/sync/modes.js";
 import { batchesOfGlobalStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
+import { localStepsOf } from "../protocol/local/local-steps.js";
 import type { PlannedPhase } from "../protocol/plan/plan.js";
 import { type PhaseWords, planText } from "../protocol/plan/plan-text.js";
 import type { Protocol } from "../protocol/run-spec.js";
@@ -31,6 +32,11 @@ export function runPlanOf(settings: RunSettings, trainExamples: number): RunPlan
   demandAlone(settings, phases);
   const work = settings.epochs * trainExamples;
   const protocols = phases.map(({ words }) => protocolOf(words.mode, settings));
+  const local = protocols.find((protocol) => localStepsOf({ protocol }) !== null);
+  if (local !== undefined) {
+    const text = planText(phases.map(({ words }) => words));
+    throw usage(`the plan ${text} has ${local.mode}, whose servers apply a rule of its own`);
+  }
   const first = batchesOf(protocols[0]!, settings);
   let end = 0;
   const plan = phases.map(({ words, examples }, index): PlannedPhase => {

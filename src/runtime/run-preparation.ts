@@ -11,8 +11,8 @@ import { identifyDataset, inspectDataset, loadDataset } from "../data/dataset.js
 import { identityDifference } from "../data/identity.js";
 import type { Dataset } from "../data/split.js";
 import { PacelineError } from "../errors.js";
-import { paceTitle } from "../protocol/plan/plan.js";
 import { type LocalSteps, localStepsOf } from "../protocol/local/local-steps.js";
+import { paceTitle } from "../protocol/plan/plan.js";
 import type { Feed, RunSpec } from "../protocol/run-spec.js";
 import {
   assertSameModel,

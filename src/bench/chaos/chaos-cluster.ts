@@ -12,7 +12,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { PacelineError } from "../../errors.js";
 import type { CoordinatorSnapshot } from "../../protocol/run-events.js";
 import { createGrpcTransport } from "../../transport/grpc/grpc-transport.js";
-import { type ShapingProxy, startShapingProxy } from "../proxy/shaping-proxy.js";
+import { type ShapingProxy, startShapingProxy } from "../../transport/shaping/shaping-proxy.js";
 import { RunProcess } from "../train/run-process.js";
 import { EtcdProcess, freePort } from "./etcd-process.js";
 import { type ChaosFault, elasticWorkers, targetName } from "./fault-plan.js";

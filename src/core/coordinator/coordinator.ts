@@ -357,8 +357,10 @@ export class Coordinator {
     const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
     const text = lossOf(member, reason, left, this.#trained?.globalSteps() ?? 0);
     const kind = member.dismissal === null ? "lost" : "left";
-    const event: RunEvent = { kind, role, rank, incarnation, text };
-    this.#effects.splice(told, 0, { type: "event", event });
+    this.#effects.splice(told, 0, {
+      type: "event",
+      event: { kind, role, rank, incarnation, text },
+    });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
     if (role !== "server" || forming || member.toldOf !== this.spec?.run) return;
     if (this.#training?.onServerLost(member, this.#nowMs) === true) return;

@@ -9,6 +9,8 @@
  *
  * Invariant: when a phase begins nothing is in flight and no assignment is out.
  */
+
+import { localStepsOf } from "../../protocol/local/local-steps.js";
 import { isRobust } from "../../protocol/reduction.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import type { OrderAnswer } from "../coordinator/coordinator-events.js";
@@ -122,9 +124,14 @@ export class PhaseRounds {
   ask(protocol: Protocol): OrderAnswer {
     const { reduce } = this.#ground.spec;
     const isApart = paceOf(protocol).globalStep !== "step";
-    const objection =
-      isRobust(reduce) && isApart
-        ? `--reduce ${reduce} needs gradients of one step, ${protocol.mode} applies each alone`
+    const isRobustlyReduced = isRobust(reduce) && isApart;
+    const local = [this.#plan.phase.protocol, protocol].find(
+      (one) => localStepsOf({ protocol: one }) !== null,
+    );
+    const objection = isRobustlyReduced
+      ? `--reduce ${reduce} needs gradients of one step, ${protocol.mode} applies each alone`
+      : local !== undefined
+        ? `servers apply a rule of its own under ${local.mode}`
         : this.#plan.ask(protocol);
     if (objection !== null) return { isAccepted: false, text: objection };
     this.#ground.still.want("switch");

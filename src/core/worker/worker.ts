@@ -196,9 +196,8 @@ export class Worker {
       return;
     }
     this.#spec = spec;
-    [this.#view, this.#layout, this.#barrier] = [null, null, null];
-    [this.#work, this.#lastDone, this.#evaluations] = [null, null, []];
-    [this.#nextStep, this.#lastEpoch] = [0, -1];
+    [this.#view, this.#layout, this.#barrier, this.#evaluations] = [null, null, null, []];
+    [this.#nextStep, this.#lastEpoch, this.#work, this.#lastDone] = [0, -1, null, null];
     this.#rest.lift(null);
     [this.#account, this.#history] = [new WorkerAccount(), new StepHistory(this.#emit)];
     this.#state = { name: "preparing" };

@@ -10,8 +10,8 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { PacelineError } from "../../errors.js";
 import { makeFolders } from "../../store/folders.js";
-import { reasonOf } from "../../system-reason.js";
 import { lives, processStart } from "../../store/process-life.js";
+import { reasonOf } from "../../system-reason.js";
 import { PartFile } from "./part-file.js";
 
 /** Nothing changed for this long: the writer is gone, whatever machine it ran on. */
