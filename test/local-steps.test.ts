@@ -6,7 +6,7 @@ import { makePlace, type Place } from "./run-paceline.js";
 
 const local = ["--mode", "local", "--local-steps", "3", "--outer-optimizer", "nesterov"];
 const work = [
-  ...["--data", "mnist", "--batch-size", "8", "--optimizer", "momentum", "--lr", "0.02"],
+  ...["--data", "mnist", "--optimizer", "momentum", "--lr", "0.02"],
   ...["--lr-schedule", "cosine", "--lr-warmup", "0.2", "--seed", "5"],
 ];
 
@@ -17,9 +17,9 @@ async function bitsOf(place: Place, name: string, words: readonly string[]): Pro
 }
 
 test("local steps have the bits of the baseline over any way, with replicas", async (context) => {
-  const place = await makePlace(context, { train: 112, test: 16 });
-  // BatchNorm's statistics move on each worker; 5 batches of one are two steps.
-  const model = ["--model", "cnn6", "--epochs", "2", "--eval-every", "1e"];
+  const place = await makePlace(context, { train: 48, test: 8 });
+  // BatchNorm's statistics move on each worker; 4 batches of one are two steps.
+  const model = ["--model", "cnn6", "--batch-size", "4", "--epochs", "2", "--eval-every", "1e"];
   const oracle = await bitsOf(place, "oracle", [
     ...["baseline", "--as-workers", "3", ...model, "--kernels", "scalar"],
   ]);
@@ -52,7 +52,7 @@ async function firstOf(place: Place, name: string, wanted: string): Promise<numb
 
 test("a run of local steps that was stopped ends in the bits of one life", async (context) => {
   const place = await makePlace(context, { train: 480 });
-  const model = ["--model", "mlp", "--epochs", "20", "--eval-every", "none"];
+  const model = ["--model", "mlp", "--batch-size", "8", "--epochs", "20", "--eval-every", "none"];
   const words = ["train", "-w", "2", "-s", "2", "--compress", "topk:0.05", ...model];
   const whole = await bitsOf(place, "whole", words);
   const command = place.start([...words, ...work, ...local, "--name", "stopped"]);
