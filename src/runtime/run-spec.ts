@@ -52,8 +52,9 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   demandExamples(options, facts);
   demandInjectable(options);
   demandComputable(options);
-  demandReducible(options, [protocol, ...plan.map((phase) => phase.protocol)]);
-  demandPolicy(options, protocol);
+  const protocols = [protocol, ...plan.map((phase) => phase.protocol)];
+  demandReducible(options, protocols);
+  demandPolicy(options, protocols);
   demandLocal(options, protocol);
   return {
     ...filled(runFields, options),
@@ -165,14 +166,19 @@ function demandReducible({ reduce, compress }: RunSettings, protocols: readonly 
 }
 
 /** Stragglers hold up only those who wait for them, and a plan is left only where there is one. */
-function demandPolicy({ stragglerPolicy, mode }: RunSettings, protocol: Protocol): void {
+function demandPolicy(
+  { stragglerPolicy, mode }: RunSettings,
+  protocols: readonly Protocol[],
+): void {
   if (stragglerPolicy === "none") return;
   const asked = `--straggler-policy ${stragglerPolicy}`;
-  if (stragglerPolicy === "greedy") {
-    const sentence = `${asked} leaves the synchronous part of a plan, and a run has one mode`;
-    throw usage(`${sentence}; write --straggler-policy elastic`);
+  const steps = protocols.map((protocol) => paceOf(protocol).globalStep);
+  const isLeft = steps.lastIndexOf("push") > steps.indexOf("step") && steps.includes("step");
+  if (stragglerPolicy === "greedy" && !isLeft) {
+    const sentence = `${asked} leaves the synchronous part of a plan for what follows it`;
+    throw usage(`${sentence}; write --plan such as bsp:50%,asp, or --straggler-policy elastic`);
   }
-  if (paceOf(protocol).globalStep === "step") return;
+  if (steps.includes("step")) return;
   const sentence = `${asked} with --mode ${mode}: nobody waits for a straggler there`;
   throw usage(`${sentence}; write --straggler-policy none, or --mode bsp`);
 }

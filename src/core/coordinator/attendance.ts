@@ -44,8 +44,6 @@ export interface AttendancePort {
   tell(news: string): void;
   close(ending: Ending): void;
   perform(effect: CoordinatorEffect): void;
-  /** Goes over to another way to keep pace; nothing where the run has but one. */
-  switchTo?(to: "asp" | "bsp", reason: string): void;
 }
 
 /** The attendance of one run. */
@@ -143,7 +141,7 @@ function watchStragglers(
   watch: StragglerWatch,
   { training, roster, spec }: AttendanceScene,
   nowMs: number,
-  { perform, switchTo }: AttendancePort,
+  { perform }: AttendancePort,
 ): void {
   if (!training.running) return;
   const active = roster.all("worker").filter(({ rank, incarnation, dismissal }) => {
@@ -155,7 +153,12 @@ function watchStragglers(
   const activities = roster.all("server").map(({ activity }) => activity);
   const inStep = training.pace.globalStep === "step";
   const ranks = active.map(({ rank }) => rank);
-  const run = { inStep, isShareMet: false, active: ranks, least: spec.workersMin };
+  const run = {
+    inStep,
+    isShareMet: training.phases.isSyncDone,
+    active: ranks,
+    least: spec.workersMin,
+  };
   const { news, decision } = watch.look({ workers, activities }, run, nowMs);
   const tell = (text: string) => perform({ type: "event", event: { kind: "info", text } });
   for (const text of news) tell(text);
@@ -166,7 +169,7 @@ function watchStragglers(
   }
   if (decision === null) return;
   if (decision.kind === "switch") {
-    switchTo?.(decision.to, decision.reason);
+    training.phases.detour(decision.to, decision.reason);
     return;
   }
   tell(decision.reason);

@@ -17,7 +17,7 @@ import type {
 } from "../../protocol/messages.js";
 import type { CoordinatorSnapshot, RunEvent } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
-import { lossOf, type Member, nameOf, Roster, registrationOf } from "../members/roster.js";
+import { lossEventOf, type Member, nameOf, Roster, registrationOf } from "../members/roster.js";
 import type { RunSetup } from "../work/run-setup.js";
 import { Attendance } from "./attendance.js";
 import { Bequests } from "./bequests.js";
@@ -349,18 +349,14 @@ export class Coordinator {
   }
 
   #lose(member: Member, reason: string): void {
-    const { role, rank, incarnation } = member;
+    const { role } = member;
     this.#expel(member, reason);
     if (this.#phase.name === "stopping") return;
     const told = this.#effects.length; // A loss is told before the view that follows from it.
     const counted = role === "worker" && this.#training?.onWorkerLost(member, this.#nowMs);
     const left = counted === true ? (this.#training?.activeRanks().length ?? 0) : null;
-    const text = lossOf(member, reason, left, this.#trained?.globalSteps() ?? 0);
-    const kind = member.dismissal === null ? "lost" : "left";
-    this.#effects.splice(told, 0, {
-      type: "event",
-      event: { kind, role, rank, incarnation, text },
-    });
+    const event = lossEventOf(member, reason, left, this.#trained?.globalSteps() ?? 0);
+    this.#effects.splice(told, 0, { type: "event", event });
     const forming = this.#phase.name === "idle" || this.#phase.name === "forming";
     if (role !== "server" || forming || member.toldOf !== this.spec?.run) return;
     if (this.#training?.onServerLost(member, this.#nowMs) === true) return;

@@ -16,7 +16,7 @@ import {
   type ServerStatistics,
   type WorkerStatistics,
 } from "../../protocol/messages.js";
-import type { MemberSnapshot } from "../../protocol/run-events.js";
+import type { MemberSnapshot, RunEvent } from "../../protocol/run-events.js";
 import type { FrameAddresses } from "../../protocol/view.js";
 import type { RecordedMember } from "../coordinator/coordinator-record.js";
 import { FailureDetector, type FailureVerdict } from "./failure-detector.js";
@@ -106,6 +106,18 @@ export function lossOf(
   }
   if (left === null) return reason.startsWith("left") ? text : `${text}: lost`;
   return `${text}: lost at step ${step}, going on with ${workers}`;
+}
+
+/** A loss as it is told; whom somebody asked to leave is not lost. */
+export function lossEventOf(
+  member: Member,
+  reason: string,
+  left: number | null,
+  step: number,
+): RunEvent & { readonly kind: "lost" | "left" } {
+  const { role, rank, incarnation, dismissal } = member;
+  const kind = dismissal === null ? "lost" : "left";
+  return { kind, role, rank, incarnation, text: lossOf(member, reason, left, step) };
 }
 
 /** Of the time between two looks at a member, so much counts: more means that nobody looked. */

@@ -114,6 +114,17 @@ export class PhaseRounds {
     return true;
   }
 
+  /** True where no phase in step is on, or has been left for a while. */
+  get isSyncDone(): boolean {
+    return this.#plan.isSyncDone;
+  }
+
+  /** Leaves a phase in step for a while, or comes back to it, where there is one. */
+  detour(to: "asp" | "bsp", reason: string): void {
+    const isDue = to === "asp" ? this.#plan.leave(reason) : this.#plan.comeBack(reason);
+    if (isDue) this.#ground.still.want("switch");
+  }
+
   /** The run's work is done: what of the plan was not reached is told. */
   ended(): void {
     const text = this.#plan.unreached();

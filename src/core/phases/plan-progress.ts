@@ -23,6 +23,10 @@ export interface PlanStand {
   readonly stepsAhead: number | null;
   /** Of evaluations, those before this phase. */
   readonly evaluations: number;
+  /** Examples at which the plan's phase was left for a while; null where it is on. */
+  readonly leftAt: number | null;
+  /** Examples of such whiles so far: the ends of phases lie so much later. */
+  readonly away: number;
 }
 
 /** The global step of a step, or of the lowest version of the model. */
@@ -33,6 +37,8 @@ interface NextPhase {
   readonly lrFactor: number;
   readonly place: number;
   readonly reason: string;
+  /** True where the plan's phase is only left for a while. */
+  readonly isAway: boolean;
 }
 
 /** The place of one run in its plan. */
@@ -47,7 +53,7 @@ export class PlanProgress {
     this.#spec = spec;
     const lrFactor = spec.plan[0]?.lrFactor ?? 1;
     const phase = firstPhase(spec.protocol, lrFactor);
-    this.#stand = kept ?? { phase, place: 0, stepsAhead: 0, evaluations: 0 };
+    this.#stand = kept ?? { phase, place: 0, stepsAhead: 0, evaluations: 0, leftAt: null, away: 0 };
     this.#pace = paceOf(this.#stand.phase.protocol);
   }
 
@@ -68,7 +74,14 @@ export class PlanProgress {
 
   /** Examples of the run after which the phase ends; infinite where work does not end it. */
   get end(): number {
-    return this.#present?.end ?? Number.POSITIVE_INFINITY;
+    const { leftAt, away } = this.#stand;
+    if (leftAt !== null) return Number.POSITIVE_INFINITY;
+    return (this.#present?.end ?? Number.POSITIVE_INFINITY) + away;
+  }
+
+  /** True where no phase in step is on, or has been left for a while. */
+  get isSyncDone(): boolean {
+    return this.#stand.leftAt === null && this.#pace.globalStep !== "step";
   }
 
   get #present(): PlannedPhase | undefined {
@@ -84,8 +97,29 @@ export class PlanProgress {
     const wanted = own.find(({ mode }) => mode === asked.mode) ?? asked;
     const place = plan.length;
     const reason = "somebody asked for it";
-    this.#asked = { protocol: wanted, lrFactor: lrFactor * this.#lrRatio(wanted), place, reason };
+    const rate = lrFactor * this.#lrRatio(wanted);
+    this.#asked = { protocol: wanted, lrFactor: rate, place, reason, isAway: false };
     return null;
+  }
+
+  /** Leaves a phase in step for the plan's next one that is not; true where there are both. */
+  leave(reason: string): boolean {
+    const { place } = this.#stand;
+    const isNext = ({ protocol }: PlannedPhase) => paceOf(protocol).globalStep === "push";
+    const next = this.#spec.plan.slice(place + 1).find(isNext);
+    if (next === undefined || this.#stand.leftAt !== null || this.isSyncDone) return false;
+    const { protocol, lrFactor } = next;
+    this.#asked = { protocol, lrFactor, place, reason, isAway: true };
+    return true;
+  }
+
+  /** Comes back to the phase that was left; true where one was. */
+  comeBack(reason: string): boolean {
+    const present = this.#present;
+    if (this.#stand.leftAt === null || present === undefined) return false;
+    const { protocol, lrFactor } = present;
+    this.#asked = { protocol, lrFactor, place: this.#stand.place, reason, isAway: false };
+    return true;
   }
 
   /** By the linear rule the learning rate follows the examples of an update. */
@@ -101,7 +135,8 @@ export class PlanProgress {
     if (this.#asked !== null) return true;
     const present = this.#present;
     if (present === undefined || this.#spec.plan[this.#stand.place + 1] === undefined) return false;
-    if (present.end !== null && examples() >= present.end) return true;
+    if (this.#stand.leftAt !== null) return false;
+    if (present.end !== null && examples() >= this.end) return true;
     const { plateau } = present;
     return plateau !== null && isFlat(plateau, losses().slice(this.#stand.evaluations));
   }
@@ -112,8 +147,10 @@ export class PlanProgress {
     const before = this.phase.protocol.mode;
     this.#asked = null;
     const { protocol, lrFactor, place, reason } = next;
+    const leftAt = next.isAway ? examples : null;
+    const away = this.#stand.away + (examples - (this.#stand.leftAt ?? examples));
     const phase = { phase: this.phase.phase + 1, phaseFromStep: fromStep, protocol, lrFactor };
-    this.#stand = { phase, place, stepsAhead: null, evaluations };
+    this.#stand = { phase, place, stepsAhead: null, evaluations, leftAt, away };
     this.#pace = paceOf(protocol);
     const rate = lrFactor === 1 ? "" : `, learning rate x ${Number(lrFactor.toPrecision(4))}`;
     const where = `from step ${fromStep}, after ${examples} examples`;
@@ -128,7 +165,7 @@ export class PlanProgress {
     const reason = isByLoss
       ? `the loss of ${plateau.window} evaluations fell by less than ${plateau.delta}`
       : `phase ${place} of ${this.#spec.plan.length} of the plan has ended`;
-    return { protocol, lrFactor, place, reason };
+    return { protocol, lrFactor, place, reason, isAway: false };
   }
 
   /** All servers have said the lowest version while everybody rests at the phase's beginning. */
