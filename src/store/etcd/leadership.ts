@@ -300,14 +300,15 @@ export class Leadership {
     const again = (): void => {
       if (this.#reason !== null) return;
       const nowMs = clock.nowMs();
-      if (nowMs - this.#answeredMs >= termMs) {
+      const leftMs = this.#answeredMs + termMs - nowMs;
+      // What is less than a timer can wait for is over.
+      if (leftMs < 0.01) {
         const seconds = ((nowMs - this.#answeredMs) / 1000).toFixed(1);
         this.#end(`etcd has not answered for ${seconds} s, and the lease is over`);
         return;
       }
       this.#keeping ??= this.#listen();
       this.#keeping.ask(nowMs);
-      const leftMs = this.#answeredMs + termMs - nowMs;
       this.#timer = clock.after(Math.min(termMs / 3, leftMs), again);
     };
     again();
