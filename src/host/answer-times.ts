@@ -20,9 +20,14 @@ export class AnswerTimes {
     if (this.#latestMs.length > latestMax) this.#latestMs.shift();
   }
 
+  /** True once enough answers say what is usual. */
+  get isKnown(): boolean {
+    return this.#latestMs.length >= latestMin;
+  }
+
   /** How long the next one may take. */
   get patienceMs(): number {
-    if (this.#latestMs.length < latestMin) return this.#mostMs;
+    if (!this.isKnown) return this.#mostMs;
     const longestMs = timesLongest * Math.max(...this.#latestMs);
     return Math.min(this.#mostMs, Math.max(leastMs, longestMs));
   }

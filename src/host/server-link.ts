@@ -149,12 +149,17 @@ export class ServerLink {
         this.#channel = null;
         this.#heardMs = nowMs;
         this.#tryAgain(`it has not answered for ${(silentMs / 1000).toFixed(1)} s`);
-      } else if (this.#welcome && this.#greetedMs === null && silentMs >= quietMs) {
+      } else if (this.#welcome && this.#greetedMs === null && this.#isToGreet(silentMs)) {
         this.#greetedMs = nowMs;
         this.#greet();
       }
       if (!this.#closed) this.#watchSilence();
     });
+  }
+
+  /** A link that is always busy learns at its begin how long answers take. */
+  #isToGreet(silentMs: number): boolean {
+    return silentMs >= quietMs || !this.#answers.isKnown;
   }
 
   #open(): void {
