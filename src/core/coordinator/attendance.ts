@@ -169,7 +169,7 @@ function watchStragglers(
   }
   if (decision === null) return;
   if (decision.kind === "switch") {
-    training.phases.detour(decision.to, decision.reason);
+    training.phases.detour(decision.reason);
     return;
   }
   tell(decision.reason);

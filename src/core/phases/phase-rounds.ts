@@ -120,8 +120,9 @@ export class PhaseRounds {
   }
 
   /** Leaves a phase in step for a while, or comes back to it, where there is one. */
-  detour(to: "asp" | "bsp", reason: string): void {
-    const isDue = to === "asp" ? this.#plan.leave(reason) : this.#plan.comeBack(reason);
+  detour(reason: string): void {
+    const isInStep = this.pace.globalStep === "step";
+    const isDue = isInStep ? this.#plan.leave(reason) : this.#plan.comeBack(reason);
     if (isDue) this.#ground.still.want("switch");
   }
 
