@@ -73,6 +73,8 @@ export type Fault = { readonly atMs: number } & (
   /** Nothing goes wrong: another server comes, or a member is asked to leave. */
   | { readonly kind: "joinServer"; readonly index: number }
   | { readonly kind: "drain"; readonly role: MemberRole; readonly rank: number }
+  /** Somebody asks for another way to keep pace. */
+  | { readonly kind: "switch"; readonly mode: string }
   /** The coordinators' store takes longer over each message, by up to so much. */
   | { readonly kind: "storeSlow"; readonly durationMs: number; readonly mostMs: number }
   | { readonly kind: "storeAway"; readonly durationMs: number }
@@ -101,7 +103,7 @@ export type FaultRole = "server" | "worker" | "coordinator";
 
 /** True of what happens to sound clusters as well. */
 export function isOrderly({ kind }: Fault): boolean {
-  return ["lateWorker", "joinServer", "drain", "signal", "stranger"].includes(kind);
+  return ["lateWorker", "joinServer", "drain", "switch", "signal", "stranger"].includes(kind);
 }
 
 /** What a plan of faults is drawn for. */

@@ -21,6 +21,7 @@ import { updateRuleFields, updateRuleNames } from "../protocol/update-rules.js";
 import { Random } from "../random.js";
 import { type ClusterPlan, simulatedTimes } from "./cluster-plan.js";
 import { drawStandbys } from "./coordinator/standby-plan.js";
+import { drawSwitches, withPlan } from "./drawn-plan.js";
 import { drawElasticity } from "./elastic-plan.js";
 import {
   drawAmidSave,
@@ -129,8 +130,9 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
   const isLocal = localStepsOf({ protocol }) !== null;
   // The toy's difference is a function of what it begins with: its own rule keeps nothing.
   const name = isLocal ? "sgd" : drawnRule;
-  return {
+  const drawn: RunSpec = {
     ...defaultsOf(runFields),
+    plan: [],
     ...{
       run: "run",
       name: "run",
@@ -149,7 +151,6 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
       augment: { cropPadding: 0, flip: false, standardise: false },
     },
     protocol,
-    plan: [],
     feed: feedOf(random.below(2) === 0 ? feeds[0] : oneOf(feeds), isLocal),
     updateRule: { ...defaultsOf(updateRuleFields), name, momentum: 0.9, weightDecayPlain: 0 },
     schedule: {
@@ -168,6 +169,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     }),
     lrScaling: "none",
   };
+  return { ...drawn, ...withPlan(new Random("plan", mode, seed), drawn, settings) };
 }
 
 function drawLocal(random: Random) {
@@ -226,7 +228,9 @@ function drawPart(random: Random, spec: RunSpec, kind: PartKind): ClusterPlan {
   const moments = named("moments");
   const streams = { random, replication, moments, named };
   const troubles = drawTroubles(streams, scene, { ...kind, replicas });
-  const { elastic, comings, standby, faults } = troubles;
+  const { elastic, comings, standby } = troubles;
+  const switches = kind.faultsMax === 0 ? [] : drawSwitches(named("switches"), spec, lengthMs);
+  const faults = [...troubles.faults, ...switches].sort((one, other) => one.atMs - other.atMs);
   return {
     spec: {
       ...{ ...spec, workersMax, servers, serversMax: comings.serversMax, replicas },

@@ -75,6 +75,8 @@ function unbrokenOf({ parts, ...run }: RunSchedule, verdict: SeedVerdict): RunSc
   const { spec } = last;
   const isAlike =
     paceOf(spec.protocol).meetsAtBoundaries &&
+    spec.plan.length === 0 &&
+    parts.every(({ faults }) => faults.every(({ kind }) => kind !== "switch")) &&
     parts.every(({ spec: { workersMax } }) => workersMax === spec.workersMax) &&
     parts.every(({ refusals }) => refusals === 0) &&
     !pullsDifferences(spec.compression);
@@ -157,6 +159,7 @@ export function describePart(part: ClusterPlan): string {
     ...{
       protocol,
       workersMax,
+      ...{ plan: spec.plan.map((phase) => `${phase.protocol.mode} to ${phase.end}`) },
       ...{ workersMin: spec.workersMin, workersAtStart },
       ...{ servers, standbys: part.standbys },
       replicas,

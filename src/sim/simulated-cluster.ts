@@ -2,6 +2,7 @@
  * One part of a simulated run, from a fresh start or a checkpoint to its end: a coordinator, its
  * members, a supervisor that starts processes again, and the faults that strike them.
  */
+import { protocolOf } from "../core/sync/modes.js";
 import type { SaveRequest } from "../core/work/run-setup.js";
 import { CoordinatorPlaces } from "../host/session/coordinator-places.js";
 import type { MemberPlace } from "../protocol/identity.js";
@@ -15,6 +16,7 @@ import type { Coordinators } from "./coordinator/coordinators.js";
 import { SimulatedEtcd } from "./coordinator/simulated-etcd.js";
 import { SoleCoordinator } from "./coordinator/sole-coordinator.js";
 import { StandbyCoordinators } from "./coordinator/standby-coordinators.js";
+import { switchedSettings } from "./drawn-plan.js";
 import type { EventTrace } from "./event-trace.js";
 import type { KeptCheckpoints } from "./kept-checkpoints.js";
 import type { SavedCheckpoint } from "./saved-checkpoint.js";
@@ -197,6 +199,16 @@ export class SimulatedCluster {
         present?.process.run(() => {
           present.host.drain(member).catch((thrown: Error) => {
             this.#trace.note(this.#time.nowMs, "drain", thrown.message);
+          });
+        });
+      },
+      // What they keep to already, and what is asked for too early or too late, changes nothing.
+      switchTo: (mode: string) => {
+        const { present } = this.#coordinators;
+        const protocol = protocolOf(mode, switchedSettings);
+        present?.process.run(() => {
+          present.host.switchTo({ protocol, run: "" }).catch((thrown: Error) => {
+            this.#trace.note(this.#time.nowMs, "switch", thrown.message);
           });
         });
       },

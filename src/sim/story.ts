@@ -113,6 +113,8 @@ export function faultSentence(fault: Fault): string {
       return `server-${fault.index} comes`;
     case "drain":
       return `${fault.role}-${fault.rank} is asked to leave`;
+    case "switch":
+      return `somebody asks for ${fault.mode}`;
     case "storeSlow": {
       const { durationMs, mostMs } = fault;
       return `the store takes up to ${ms(mostMs)} longer over each message for ${ms(durationMs)}`;

@@ -26,6 +26,7 @@ export interface StruckCluster {
   knock(fault: StrangerFault): void;
   startServer(index: number): void;
   drain(fault: Fault & { readonly kind: "drain" }): void;
+  switchTo(mode: string): void;
   /** A member is told to end; another takes its place so long after it has, or none. */
   signal(node: string, restartMs: number | null): void;
   /** The nodes of workers. */
@@ -128,6 +129,9 @@ export class Strikes {
         break;
       case "drain":
         cluster.drain(fault);
+        break;
+      case "switch":
+        cluster.switchTo(fault.mode);
         break;
       case "signal":
         cluster.signal(fault.node, fault.restartMs);

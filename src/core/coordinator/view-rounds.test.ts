@@ -127,7 +127,7 @@ describe("views that say more than who works", () => {
     const rounds = new ViewRounds(three, 1);
     const first = stand(rounds);
     assert.deepEqual([first.phase, first.phaseFromStep], [0, 0]);
-    rounds.enter({ ...inStep, phase: 1, phaseFromStep: 40 });
+    rounds.enter({ ...inStep, phase: 1, phaseFromStep: 40 }, () => 40);
     const second = stand(rounds);
     assert.deepEqual([second.phase, second.phaseFromStep], [1, 40]);
     assert.deepEqual(shownFences(second), ["1.1", "1.1", "1.1"]);
@@ -148,7 +148,7 @@ describe("views that say more than who works", () => {
     rounds.place(0, [1]);
     const second = rounds.begin();
     rounds.place(2, [0]);
-    rounds.enter({ ...inStep, phase: 1, phaseFromStep: 8 });
+    rounds.enter({ ...inStep, phase: 1, phaseFromStep: 8 }, () => 8);
     rounds.raiseGeneration();
     rounds.admit({ rank: 0, incarnation: 9, fromStep: 0 });
     assert.equal(rounds.begin(), null, "one round at a time");

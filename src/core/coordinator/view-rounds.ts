@@ -231,12 +231,12 @@ export class ViewRounds {
     return [...this.#servers.values()].sort((left, right) => left.index - right.index);
   }
 
-  /** Asks for another phase: all workers, who rest, stand before its first step. */
-  enter(phase: ViewPhase): void {
+  /** Asks for another phase: workers, who rest, stand before this step by rank. */
+  enter(phase: ViewPhase, startOf: (rank: number) => number): void {
     this.#phase = phase;
     this.#pace = paceOf(phase.protocol);
     for (const worker of this.workers()) {
-      this.#put({ ...worker, fromStep: Math.max(worker.fromStep, phase.phaseFromStep) });
+      this.#put({ ...worker, fromStep: Math.max(worker.fromStep, startOf(worker.rank)) });
     }
     this.#changed = true;
   }

@@ -66,7 +66,7 @@ export class PhaseRounds {
     const { saves, evaluator, port } = this.#ground;
     // What servers tell from time to time may be from before the last checkpoint or evaluation.
     const evaluatedStep = evaluator.records.at(-1)?.step ?? 0;
-    const toldStep = stepOfAll(port.serverStatistics()) + (this.stepsAhead ?? 0);
+    const toldStep = this.#plan.stepOfVersion(stepOfAll(port.serverStatistics()));
     return Math.max(saves.reachedStep, evaluatedStep, toldStep);
   }
 
@@ -108,8 +108,7 @@ export class PhaseRounds {
     const firstSteps = views.workers().map(({ fromStep }) => fromStep);
     const fromStep = Math.max(limit + 1, views.openStep, this.globalSteps(), ...firstSteps);
     const text = this.#plan.enter(fromStep, this.usedExamples(), evaluator.records.length);
-    views.enter(this.#plan.phase);
-    account.work.keepPace(this.pace, fromStep);
+    views.enter(this.#plan.phase, account.work.keepPace(this.pace, fromStep));
     port.emit({ kind: "info", text });
     return true;
   }

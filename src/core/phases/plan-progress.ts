@@ -175,6 +175,12 @@ export class PlanProgress {
     this.#stand = { ...this.#stand, stepsAhead };
   }
 
+  /** What versions that servers have told come to, in global steps. */
+  stepOfVersion(version: number): number {
+    const { stepsAhead, phase } = this.#stand;
+    return stepsAhead === null ? phase.phaseFromStep : version + stepsAhead;
+  }
+
   /** How a step or a version of this phase counts, whatever phase comes next. */
   counter(): StepCounter {
     const { stepsAhead } = this;

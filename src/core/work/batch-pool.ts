@@ -273,10 +273,11 @@ export class BatchPool implements WorkAccount {
     this.#stand = Math.max(this.#stand, step);
   }
 
-  keepPace(pace: Pace, step: number): void {
+  keepPace(pace: Pace, step: number): () => number {
     this.#pace = pace;
     this.standBefore(step);
     for (const [rank, before] of this.#steps) this.#steps.set(rank, Math.max(before, step));
+    return () => step;
   }
 
   #take(rank: number, assignmentId: number): Assignment | null {

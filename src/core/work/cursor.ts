@@ -340,18 +340,24 @@ export class Cursor implements WorkAccount {
    * What is left of each plan is taken from this step on, in the order of epochs. Where each step
    * is everybody's, those who have used up an epoch take its last steps without examples.
    */
-  keepPace(pace: Pace, step: number): void {
+  keepPace(pace: Pace, step: number): (rank: number) => number {
     this.#pace = pace;
+    const starts = new Map<number, number>();
     let fromStep = step;
     for (const plan of this.#plans) {
       const steps = plan.shares.map(({ next, limit }) => this.#stepsTo({ start: next }, limit));
       for (const share of plan.shares) share.nextStep = fromStep;
+      const isLeft = steps.some((count) => count > 0);
+      for (const { rank } of isLeft ? plan.shares : []) {
+        starts.set(rank, starts.get(rank) ?? fromStep);
+      }
       plan.lastStep = fromStep + Math.max(0, ...steps);
       if (pace.hasBarriers) fromStep = plan.lastStep;
     }
     for (const rank of this.#steps.keys()) this.#steps.set(rank, step);
     this.#stand = Math.max(this.#stand, step);
     this.boundary = Math.max(this.boundary, step);
+    return (rank) => starts.get(rank) ?? fromStep;
   }
 
   /** The plan that everybody is in who stands before this step. */

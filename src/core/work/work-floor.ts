@@ -72,8 +72,11 @@ export interface WorkAccount {
   lose(rank: number, lastStep: number): { epoch: number; examples: number } | null;
   /** Everybody stands before this step. */
   standBefore(step: number): void;
-  /** Nobody has an assignment: from here on all keep this pace, and stand before this step. */
-  keepPace(pace: Pace, step: number): void;
+  /**
+   * Nobody has an assignment: from here on all keep this pace, and stand before this step. By rank
+   * the first step that there is work for, which is later where others have an epoch to finish.
+   */
+  keepPace(pace: Pace, step: number): (rank: number) => number;
   /** True where a limit on steps ends an epoch before all of it is dealt. */
   isCut(epoch: number): boolean;
   /** The assignment that is with a rank; null where none is. */

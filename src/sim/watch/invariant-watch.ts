@@ -43,7 +43,6 @@ export interface WorkerClock {
 export class InvariantWatch {
   readonly violations: Violation[] = [];
   readonly #ledger: Ledger;
-  readonly #pace: Pace;
   readonly #pullsAreWhole: boolean;
   /** By step the versions that it was first computed with. */
   readonly #versions = new Map<number, readonly number[]>();
@@ -72,7 +71,6 @@ export class InvariantWatch {
       violated: (kind, sentence) => this.violated(kind, sentence),
     });
     this.#lastLoss = finalLossOf(from);
-    this.#pace = paceOf(ledger.spec.protocol);
     this.#pullsAreWhole = ledger.spec.compression.pull.codec === "none";
   }
 
@@ -127,6 +125,7 @@ export class InvariantWatch {
   /** A server has applied an entry, by which a chunk has these weights and this state. */
   applied(server: string, entry: Entry, generation: number, values: readonly Float32Array[]): void {
     if (generation !== this.#present.generation) return;
+    this.#ledger.follow(this.#viewOf(Number(server.split("-")[1])));
     const isCopy = this.#ledger.applied(entry);
     this.#copies.applied(server, entry, values, isCopy);
   }
@@ -182,6 +181,10 @@ export class InvariantWatch {
     { step, epoch, range, gradients, parameters }: ComputedStep,
   ): void {
     if (this.#isOver(incarnation)) return;
+    const { servers, serversMax } = this.#ledger.spec;
+    for (let index = 0; index < (serversMax ?? servers); index++) {
+      this.#ledger.follow(this.#viewOf(index));
+    }
     const known = { rank, incarnation, step, epoch, range, gradients };
     const { versions } = this.#ledger.computed(known, parameters);
     this.#begun.set(rank, incarnation);
@@ -193,7 +196,11 @@ export class InvariantWatch {
       this.violated("parameters of no version", `${who} has chunk ${torn} as no server had it`);
       return;
     }
-    if (this.#pace.meetsAtBoundaries) this.#compareInStep(who, step, versions);
+    if (this.#paceAt(step).meetsAtBoundaries) this.#compareInStep(who, step, versions);
+  }
+
+  #paceAt(step: number): Pace {
+    return paceOf(this.#ledger.phaseOf(step).protocol);
   }
 
   /** Where everybody keeps one step, all take it with the same parameters. */
@@ -210,9 +217,10 @@ export class InvariantWatch {
    * lag behind what servers know by the step whose answers are on their way.
    */
   #weighBound(rank: number, step: number): void {
-    const { staleness } = this.#ledger.spec.protocol;
+    const { staleness } = this.#ledger.phaseOf(step).protocol;
     if (typeof staleness !== "number") return;
-    for (const { rank: other, incarnation, clock } of this.#clocks()) {
+    for (const { rank: other, incarnation, clock: own } of this.#clocks()) {
+      const clock = Math.max(own, this.#ledger.startOf(incarnation));
       const isThere = this.#workers.includes(other) && this.#begun.get(other) === incarnation;
       if (!isThere || other === rank || step - clock - 1 <= staleness) continue;
       const behind = `worker ${other} has completed ${clock}`;
@@ -227,7 +235,7 @@ export class InvariantWatch {
    *   writes may be of long ago, and is not compared.
    */
   saved(request: SaveRequest, state: CheckpointState, isPresent = true): SavedCheckpoint {
-    const { step, why, isCut, view } = request;
+    const { step, why, isCut, view, stepsAhead } = request;
     const { generation } = view;
     const snapshot = JSON.parse(JSON.stringify(request.snapshot)) as TrainingSnapshot;
     const entries = this.#ledger.layout.chunks.map(({ index }) => {
@@ -239,7 +247,7 @@ export class InvariantWatch {
     const rejected = rejectedBy(this.#ledger.rejected, state.marks);
     if (isPresent) this.#compareSaved(request, state, { snapshot, entries, rejected });
     const applied = Math.min(...state.marks.map((marks) => marks.version));
-    const globalStep = this.#pace.globalStep === "step" ? step : applied;
+    const globalStep = stepsAhead === null ? step : applied + stepsAhead;
     const about = { why, step, globalStep, generation };
     return { ...about, state: copyOf(state), snapshot, entries, rejected };
   }
@@ -263,7 +271,7 @@ export class InvariantWatch {
     if (torn !== null) this.violated("inconsistent cut", `${where}: ${torn}`);
     // A step that a lost worker tore is sealed by some chunks only.
     const sealedStep = Math.max(...state.marks.map((marks) => marks.sealedStep));
-    if (this.#pace.meetsAtBoundaries && sealedStep !== step - 1) {
+    if (paceOf(request.view.protocol).meetsAtBoundaries && sealedStep !== step - 1) {
       this.violated("checkpoint step", `the ${where} has sealed step ${sealedStep}`);
     }
     this.#compareAccount(where, saved);

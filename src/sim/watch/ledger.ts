@@ -4,6 +4,7 @@
  * in the order of the servers' entries, so that every value that shows anywhere can be compared.
  */
 import type { Entry } from "../../core/server/entry.js";
+import { paceOf } from "../../core/sync/modes.js";
 import { Arena } from "../../kernels/arena.js";
 import { createKernels } from "../../kernels/choice.js";
 import type { Kernels } from "../../kernels/kernels.js";
@@ -12,6 +13,7 @@ import { type Layout, reduceOf } from "../../protocol/layout.js";
 import { servedRate, servedRule } from "../../protocol/local/local-steps.js";
 import type { Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
+import { firstPhase, type View, type ViewPhase } from "../../protocol/view.js";
 import { digestOf } from "../toy-model.js";
 
 /** A step that some worker has computed. */
@@ -78,6 +80,11 @@ export class Ledger {
   /** Steps that some server has said to be too stale: their examples count as used. */
   readonly rejected: Set<LedgerStep>;
   #chunks: LedgerChunk[];
+  /** Ascending, as far as servers have followed. */
+  #phases: ViewPhase[] = [];
+  #viewNumber = -1;
+  /** By life of a worker the clock that it starts with. */
+  #starts: ReadonlyMap<number, number> = new Map();
   readonly #steps = new Map<string, LedgerStep>();
   readonly #arena = new Arena(32_768);
   readonly #kernels: Kernels = createKernels(this.#arena, { choice: "scalar" });
@@ -139,6 +146,32 @@ export class Ledger {
     return this.#steps.get(keyOf(incarnation, step));
   }
 
+  /** A server follows a view: from it on the run may be in another phase. */
+  follow(view: View | null): void {
+    if (view === null || view.number <= this.#viewNumber) return;
+    this.#viewNumber = view.number;
+    this.#starts = new Map(view.workers.map((one) => [one.incarnation, one.fromStep]));
+    const last = this.#phases.at(-1);
+    if (last?.phase === view.phase && last.phaseFromStep === view.phaseFromStep) return;
+    this.#phases = [...this.#phases.filter(({ phase }) => phase < view.phase), view];
+  }
+
+  /** Those that the run has gone through, ascending; none before servers have followed a view. */
+  get phases(): readonly ViewPhase[] {
+    return this.#phases;
+  }
+
+  /** The clock with which servers count a life of a worker that they have not heard of since. */
+  startOf(incarnation: number): number {
+    return this.#starts.get(incarnation) ?? 0;
+  }
+
+  /** The phase that a step belongs to. */
+  phaseOf(step: number): ViewPhase {
+    const known = this.#phases.findLast(({ phaseFromStep }) => phaseFromStep <= step);
+    return known ?? this.#phases[0] ?? firstPhase(this.spec.protocol);
+  }
+
   /** Every step that was computed. */
   steps(): Iterable<LedgerStep> {
     return this.#steps.values();
@@ -188,7 +221,8 @@ export class Ledger {
       const found = `${entry.pushes} pushes of ${entry.examples} examples`;
       this.#complain(`${where} has ${found}, computed were ${steps.length} of ${examples}`);
     }
-    const lr = this.#rateAfter(chunk.examples);
+    const moved = entry.marks[0]?.step ?? entry.sealedStep;
+    const lr = this.#rateAfter(chunk.examples, moved);
     chunk.examples += entry.examples;
     if (lr !== entry.lr) this.#complain(`${where} has the rate ${entry.lr} instead of ${lr}`);
     if (entry.version !== chunk.entries.length + 1) {
@@ -198,7 +232,7 @@ export class Ledger {
     chunk.entries.push({ step: entry.marks[0]?.step ?? -1, steps, examples, scale });
     const length = this.layout.chunks[entry.chunk]!.length;
     if (this.knowsValues && steps.length > 0) {
-      const isFolded = entry.sealedStep >= 0;
+      const isFolded = paceOf(this.phaseOf(moved).protocol).globalStep === "step";
       this.#move(entry.chunk, chunk.parts, { steps, lr, scale, version, isFolded });
       chunk.versions.set(digestOf(this.#arena.view(chunk.parts[0]!, length)), version);
     }
@@ -264,8 +298,9 @@ export class Ledger {
     });
     if (slots.length === 0) return [];
     let examples = entries.slice(0, base).reduce((sum, entry) => sum + entry.examples, 0);
-    for (const [index, { steps, scale, examples: more }] of entries.slice(base).entries()) {
-      const lr = this.#rateAfter(examples);
+    for (const [index, entry] of entries.slice(base).entries()) {
+      const { steps, scale, examples: more } = entry;
+      const lr = this.#rateAfter(examples, entry.step);
       const version = base + index + 1;
       this.#move(chunk, slots, { steps, lr, scale, version, isFolded: false });
       examples += more;
@@ -290,8 +325,9 @@ export class Ledger {
   }
 
   /** No run here scales its rate by workers. */
-  #rateAfter(examples: number): number {
-    return servedRate(this.spec, { examples, partners: this.spec.workersMax });
+  #rateAfter(examples: number, step: number): number {
+    const rate = servedRate(this.spec, { examples, partners: this.spec.workersMax });
+    return rate * this.phaseOf(step).lrFactor;
   }
 
   #move(chunk: number, parts: readonly number[], moment: Moment): void {

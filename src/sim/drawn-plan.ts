@@ -1,0 +1,74 @@
+/**
+ * Plans of protocols as seeds draw them: two to four phases, the first of the run's own mode, each
+ * after so many examples; and somebody who asks for another mode while a run is on.
+ *
+ * Invariant: no phase follows one of the same mode, and ends ascend within the run's work.
+ */
+import { protocolOf } from "../core/sync/modes.js";
+import type { PaceSettings } from "../core/sync/pace.js";
+import { localStepsOf } from "../protocol/local/local-steps.js";
+import type { PlannedPhase } from "../protocol/plan/plan.js";
+import type { Protocol, RunSpec } from "../protocol/run-spec.js";
+import type { Random } from "../random.js";
+import type { Fault } from "./fault-plan.js";
+
+/** Modes that a run may switch between. */
+const switchable = ["bsp", "ssp", "asp", "ringmaster"] as const;
+
+/** What modes that somebody asks for are made with. */
+export const switchedSettings: PaceSettings = {
+  ...{ staleness: 1, stalenessRule: "none", stalenessScale: 0.1, stalenessFloor: 0.1 },
+  ...{ stalenessMax: 4, delayBound: 3, localSteps: 1, outerOptimizer: "average" },
+  ...{ outerLr: 0.7, outerMomentum: 0.9 },
+};
+
+/** What of a spec a plan decides. */
+type PlannedParts = Pick<RunSpec, "plan" | "maxSteps" | "reduce" | "switchLr">;
+
+/** One run of three has a plan, which knows no limit on steps and folds by the mean. */
+export function withPlan(
+  random: Random,
+  spec: PlannedParts & Pick<RunSpec, "protocol" | "epochs" | "trainExamples">,
+  settings: PaceSettings,
+): PlannedParts {
+  const { protocol, epochs, trainExamples, maxSteps, reduce, switchLr } = spec;
+  const isLocal = localStepsOf({ protocol }) !== null;
+  if (isLocal || random.below(3) > 0) return { plan: [], maxSteps, reduce, switchLr };
+  const protocols: Protocol[] = [protocol];
+  while (protocols.length < 2 || (protocols.length < 4 && random.below(2) === 0)) {
+    const mode = otherThan(random, protocols.at(-1)!.mode);
+    protocols.push(protocolOf(mode, settings));
+  }
+  const work = epochs * trainExamples;
+  const ends = protocols.slice(1).map(() => 1 + random.below(work - 1));
+  ends.sort((left, right) => left - right);
+  const plan = protocols.map((one, index): PlannedPhase => {
+    const end = ends[index] ?? null;
+    return { protocol: one, end, plateau: null, lrFactor: index === 0 ? 1 : 0.5 + index / 4 };
+  });
+  return {
+    plan,
+    maxSteps: null,
+    reduce: "mean",
+    switchLr: random.below(2) > 0 ? "keep" : "linear",
+  };
+}
+
+/** In one part of four somebody asks for other modes; who folds by more than one step, for none. */
+export function drawSwitches(
+  random: Random,
+  { protocol, reduce }: Pick<RunSpec, "protocol" | "reduce">,
+  untilMs: number,
+): Fault[] {
+  const isLocal = localStepsOf({ protocol }) !== null;
+  if (isLocal || reduce !== "mean" || random.below(4) > 0) return [];
+  return Array.from({ length: 1 + random.below(3) }, (): Fault => {
+    const mode = switchable[random.below(switchable.length)]!;
+    return { kind: "switch", atMs: random.float() * untilMs, mode };
+  });
+}
+
+function otherThan(random: Random, mode: string): string {
+  const others = switchable.filter((one) => one !== mode);
+  return others[random.below(others.length)]!;
+}
