@@ -5,7 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { basename, dirname } from "node:path";
-import { protocolProblem } from "../core/sync/modes.js";
+import { planProblem } from "../core/sync/modes.js";
 import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import { identifyDataset, inspectDataset, loadDataset } from "../data/dataset.js";
 import { identityDifference } from "../data/identity.js";
@@ -74,7 +74,7 @@ export async function prepareRun(
   files: Files = diskFiles,
 ): Promise<PreparedRun> {
   const { draft, layout, resumed, doubts } = await draftOf(options);
-  const resume = resumed === null ? null : snapshotOf(resumed.checkpoint);
+  const resume = resumed === null ? null : snapshotOf(resumed.checkpoint, draft);
   const state = resumed === null ? initialState(draft, layout) : stateOf(resumed.checkpoint);
   demandStart({ state, resume });
   const request = {
@@ -239,7 +239,7 @@ function assertResumable(
 ): void {
   assertSameModel(manifest, spec, layout);
   const before = manifest.spec;
-  const problem = protocolProblem(before.protocol);
+  const problem = planProblem(before);
   if (problem !== null) throw new PacelineError("checkpoint", `its spec's protocol: ${problem}`);
   const fixed: readonly [string, unknown, unknown][] = [
     ["--optimizer", before.updateRule.name, spec.updateRule.name],

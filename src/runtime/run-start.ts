@@ -5,6 +5,7 @@
 import { dirname } from "node:path";
 import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import type { ModelState } from "../host/state-transfer.js";
+import type { PlannedRun } from "../protocol/plan/plan.js";
 import { readCheckpoint, type StoredCheckpoint } from "../store/checkpoint/checkpoint.js";
 import {
   latestCheckpoint,
@@ -75,7 +76,7 @@ function fromCheckpoint(
   step: number,
 ): Omit<StartedAgain, "notices"> {
   const start = { state: stateOf(checkpoint), residuals: residualsOf(checkpoint) };
-  const kept = keptBy(start, snapshotOf(checkpoint), step);
+  const kept = keptBy(start, snapshotOf(checkpoint, spec), step);
   return { ...start, setup: { spec, layout, ...kept } };
 }
 
@@ -96,8 +97,19 @@ export function stateOf({ weights, state, manifest }: StoredCheckpoint): ModelSt
 }
 
 /** What a checkpoint has of the coordinator. */
-export function snapshotOf({ manifest }: StoredCheckpoint): TrainingSnapshot | null {
-  return (manifest.cursor ?? null) as TrainingSnapshot | null;
+export function snapshotOf(
+  { manifest }: StoredCheckpoint,
+  spec: PlannedRun,
+): TrainingSnapshot | null {
+  const kept = (manifest.cursor ?? null) as TrainingSnapshot | null;
+  if (kept === null || protocolsOf(manifest.spec) === protocolsOf(spec)) return kept;
+  // A run that keeps pace in other ways than before begins with the first of these.
+  const { plan: _, ...snapshot } = kept;
+  return snapshot;
+}
+
+function protocolsOf({ protocol, plan }: PlannedRun): string {
+  return JSON.stringify([protocol, ...plan.map((phase) => phase.protocol)]);
 }
 
 /** What a checkpoint has of the workers, by rank; nothing of none. */
