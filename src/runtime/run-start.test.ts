@@ -5,7 +5,7 @@ import { firstPhase } from "../protocol/view.js";
 import type { StoredCheckpoint } from "../store/checkpoint/checkpoint.js";
 import { snapshotOf } from "./run-start.js";
 
-test("a run that keeps pace in other ways than its checkpoint begins with the first of these", () => {
+test("a run that keeps pace in other ways than before begins with the first of these", () => {
   const bsp = { mode: "bsp" };
   const ssp = { mode: "ssp", staleness: 2 };
   const planOf = (end: number) => [

@@ -125,8 +125,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     ...(random.below(5) === 0 ? { push: oneOf(pushWays) } : {}),
     ...(random.below(6) === 0 ? { pull: oneOf(pullWays) } : {}),
   };
-  const drawnRule = oneOf(updateRuleNames);
-  const protocol = protocolOf(mode, settings);
+  const [drawnRule, protocol] = [oneOf(updateRuleNames), protocolOf(mode, settings)];
   const isLocal = localStepsOf({ protocol }) !== null;
   // The toy's difference is a function of what it begins with: its own rule keeps nothing.
   const name = isLocal ? "sgd" : drawnRule;

@@ -115,10 +115,8 @@ export function faultSentence(fault: Fault): string {
       return `${fault.role}-${fault.rank} is asked to leave`;
     case "switch":
       return `somebody asks for ${fault.mode}`;
-    case "storeSlow": {
-      const { durationMs, mostMs } = fault;
-      return `the store takes up to ${ms(mostMs)} longer over each message for ${ms(durationMs)}`;
-    }
+    case "storeSlow":
+      return `the store takes up to ${ms(fault.mostMs)} longer a message, ${ms(fault.durationMs)}`;
     case "storeAway":
       return `the store is away for ${ms(fault.durationMs)}`;
     case "storeCut":

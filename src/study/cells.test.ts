@@ -187,7 +187,8 @@ describe("a matrix is refused", () => {
     [
       "axes: {staleness-rule: [none, scale]}",
       "staleness-rule in m.yaml, axes (staleness-rule=none) has no effect with --mode bsp; leave " +
-        "it out or set --mode asp, or give it to some cells by a rule under when:",
+        "it out or set --mode asp or --mode local-async, or give it to some cells by a rule " +
+        "under when:",
     ],
     [
       "axes: {workers: [1]}\nwhen: [{match: {}, set: {workers: 2}}]",

@@ -299,8 +299,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
         break;
       case "returned":
         if (this.isActive(rank, member.incarnation)) {
-          const lost = this.#account.returned(rank, message, this.#term);
-          if (lost !== null) this.give(rank, lost, null);
+          this.#account.returned(rank, message, this.#term);
         }
         break;
       case "evaluated":
@@ -342,6 +341,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#evaluateOn();
     if (this.finished) return;
     this.#checkpoints.look(nowMs);
+    this.phases.giveLost(this);
     if (!this.pace.meetsAtBoundaries) this.phases.endsPhase();
     this.#dealer.advance(this.#still.limit);
     if (this.running && this.#still.advance()) this.#dealer.advance(null);
@@ -367,7 +367,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#account.departed(outcome.departed);
     const view = this.views.standing;
     if (!outcome.stands || view === null) return;
-    this.#plan.settle(outcome.version);
+    this.phases.stands(outcome.version);
     for (const rank of outcome.joined) {
       const fromStep = this.views.worker(rank)?.fromStep ?? 0;
       this.#account.work.begin(rank, fromStep);

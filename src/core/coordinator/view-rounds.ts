@@ -241,6 +241,11 @@ export class ViewRounds {
     this.#changed = true;
   }
 
+  /** Asks for a round that changes nothing, for what servers say in it. */
+  ask(): void {
+    this.#changed = true;
+  }
+
   /** Asks for the next generation: what was said under earlier fences is refused everywhere. */
   raiseGeneration(): void {
     this.#generation++;

@@ -23,6 +23,7 @@ import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
 import type { Evaluator } from "../work/evaluator.js";
 import type { RunAccount } from "../work/run-account.js";
+import type { WorkFloor } from "../work/work-floor.js";
 import type { PlanProgress, StepCounter } from "./plan-progress.js";
 
 /** What the phases of a run depend on. */
@@ -40,6 +41,8 @@ export interface PhaseGround {
 export class PhaseRounds {
   readonly #ground: PhaseGround;
   readonly #plan: PlanProgress;
+  /** The version at which everybody rests: "asked" until servers have said it, null before that. */
+  #rest: number | "asked" | null = null;
 
   constructor(ground: PhaseGround, plan: PlanProgress) {
     this.#ground = ground;
@@ -101,12 +104,37 @@ export class PhaseRounds {
     return Math.max(1, Math.ceil(examples / (spec.batchSize * Math.max(1, workers))));
   }
 
+  /** All servers have answered a view that stands, and have at least this version. */
+  stands(version: number): void {
+    this.#plan.settle(version);
+    if (this.#rest === "asked") this.#rest = version;
+  }
+
+  /** Gives assignments that did not reach their workers; of a phase with its view. */
+  giveLost(floor: Pick<WorkFloor, "give">): void {
+    const { views, account } = this.#ground;
+    if (views.busy && this.#plan.phase.phase > 0) return;
+    for (const [rank, lost] of account.takeLost()) floor.give(rank, lost, null);
+  }
+
   /** Everybody rests after `limit`: true where the next phase begins with a view. */
   enter(limit: number): boolean {
-    if (!this.#isDue()) return false;
+    if (!this.#isDue()) {
+      this.#rest = null;
+      return false;
+    }
     const { views, account, evaluator, port } = this.#ground;
+    // What servers tell from time to time is of before: steps must not be counted twice.
+    if (this.stepsAhead !== null && typeof this.#rest !== "number") {
+      if (this.#rest === null) views.ask();
+      this.#rest = "asked";
+      return true;
+    }
+    const counted = this.#plan.stepOfVersion(typeof this.#rest === "number" ? this.#rest : 0);
+    this.#rest = null;
     const firstSteps = views.workers().map(({ fromStep }) => fromStep);
-    const fromStep = Math.max(limit + 1, views.openStep, this.globalSteps(), ...firstSteps);
+    const told = Math.max(counted, this.globalSteps());
+    const fromStep = Math.max(limit + 1, views.openStep, told, ...firstSteps);
     const text = this.#plan.enter(fromStep, this.usedExamples(), evaluator.records.length);
     views.enter(this.#plan.phase, account.work.keepPace(this.pace, fromStep));
     port.emit({ kind: "info", text });

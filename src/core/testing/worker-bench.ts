@@ -64,7 +64,8 @@ export class Bench {
       message: { type: "prepare", spec: own, residuals: false, layout },
     });
     this.give({ type: "prepared", run: "r", layout, engine: "toy", algorithms: [] });
-    this.give({ type: "message", message: { type: "view", view } });
+    const present = { ...view, ...firstPhase(protocol) };
+    this.give({ type: "message", message: { type: "view", view: present } });
     for (const chunk of [0, 1, 2]) this.reply(-1, chunk);
     return this.give({ type: "message", message: { type: "work", assignment } });
   }

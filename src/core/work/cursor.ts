@@ -354,10 +354,11 @@ export class Cursor implements WorkAccount {
       plan.lastStep = fromStep + Math.max(0, ...steps);
       if (pace.hasBarriers) fromStep = plan.lastStep;
     }
-    for (const rank of this.#steps.keys()) this.#steps.set(rank, step);
+    const startOf = (rank: number) => starts.get(rank) ?? fromStep;
+    for (const rank of this.#steps.keys()) this.#steps.set(rank, startOf(rank));
     this.#stand = Math.max(this.#stand, step);
     this.boundary = Math.max(this.boundary, step);
-    return (rank) => starts.get(rank) ?? fromStep;
+    return startOf;
   }
 
   /** The plan that everybody is in who stands before this step. */

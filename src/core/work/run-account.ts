@@ -25,6 +25,8 @@ export class RunAccount {
   readonly work: WorkAccount;
   readonly epochs: EpochRecords;
   #tornSteps: number;
+  /** By rank the assignment that did not reach it. */
+  readonly #lost = new Map<number, number>();
 
   constructor(work: WorkAccount, resume: TrainingSnapshot | null) {
     this.work = work;
@@ -46,14 +48,24 @@ export class RunAccount {
 
   /**
    * A worker tells the coordinator of this term where it stands. One before may not have heard of
-   * what is done, and what that dealt be lost: the assignment to be given again, else null.
+   * what is done, and what that dealt be lost: then it is to be given again.
    */
-  returned(rank: number, { assignment, step, done }: Returned, term: number): Assignment | null {
+  returned(rank: number, { assignment, step, done }: Returned, term: number): void {
     if (done !== null) this.done(rank, done);
     const out = this.work.assignmentOut(rank);
     if (out === null && done !== null) this.work.restsBefore(rank, step);
     const isEarlier = out !== null && termOf(out.id) < term;
-    return isEarlier && out.id !== assignment ? out : null;
+    if (isEarlier && out.id !== assignment) this.#lost.set(rank, out.id);
+  }
+
+  /** Assignments that are to be given again, once. */
+  takeLost(): (readonly [rank: number, assignment: Assignment])[] {
+    const lost = [...this.#lost].flatMap(([rank, id]) => {
+      const out = this.work.assignmentOut(rank);
+      return out?.id === id ? [[rank, out] as const] : [];
+    });
+    this.#lost.clear();
+    return lost;
   }
 
   /** Servers have said how far these had come. */

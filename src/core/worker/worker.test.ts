@@ -437,7 +437,7 @@ describe("a worker of local steps", () => {
     bench.begin("static", spec.compression, protocol);
     const [self] = view.workers;
     const workers = [self!, ...[1, 2].map((rank) => ({ rank, incarnation: 9, fromStep: rank }))];
-    const later = { ...view, number: 2, workers };
+    const later = { ...view, protocol, number: 2, workers };
     bench.give({ type: "message", message: { type: "view", view: later } });
     bench.compute(0);
     const second = [0, 1, 2].flatMap((chunk) => bench.reply(0, chunk, 8));

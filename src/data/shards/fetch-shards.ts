@@ -43,7 +43,8 @@ export async function fetchShards(set: RemoteShards): Promise<void> {
     // Of several processes that fetch the same set, one gives it its name.
     if (!(await isThere(join(set.folder, indexName)))) throw thrown;
   }
-  await rm(asideOf(set), { recursive: true, force: true });
+  // One that is still fetching puts files there; it clears them when it ends.
+  await rm(asideOf(set), { recursive: true, force: true }).catch(() => {});
 }
 
 async function fetchWhole(set: RemoteShards): Promise<void> {

@@ -309,7 +309,7 @@ test("every call has roles, and none is open to everyone but health and reflecti
   const paths = [coordinatorMethods, parameterServerMethods].flatMap((methods) =>
     Object.values(methods).map(({ path }) => path),
   );
-  assert.equal(new Set(paths).size, 15);
+  assert.equal(new Set(paths).size, 16);
   for (const path of paths) {
     const roles = rolesOfCall(path);
     assert.ok(roles.length > 0 && roles.length < clusterRoles.length, path);
