@@ -41,8 +41,8 @@ export interface PhaseGround {
 export class PhaseRounds {
   readonly #ground: PhaseGround;
   readonly #plan: PlanProgress;
-  /** The version at which everybody rests: "asked" until servers have said it, null before that. */
-  #rest: number | "asked" | null = null;
+  /** The rest in which servers are asked for their versions, and the lowest once they have said. */
+  #rest: { readonly limit: number; version: number | null } | null = null;
 
   constructor(ground: PhaseGround, plan: PlanProgress) {
     this.#ground = ground;
@@ -107,7 +107,7 @@ export class PhaseRounds {
   /** All servers have answered a view that stands, and have at least this version. */
   stands(version: number): void {
     this.#plan.settle(version);
-    if (this.#rest === "asked") this.#rest = version;
+    if (this.#rest !== null) this.#rest.version ??= version;
   }
 
   /** Gives assignments that did not reach their workers; of a phase with its view. */
@@ -119,18 +119,16 @@ export class PhaseRounds {
 
   /** Everybody rests after `limit`: true where the next phase begins with a view. */
   enter(limit: number): boolean {
-    if (!this.#isDue()) {
-      this.#rest = null;
-      return false;
-    }
+    if (!this.#isDue()) return false;
     const { views, account, evaluator, port } = this.#ground;
     // What servers tell from time to time is of before: steps must not be counted twice.
-    if (this.stepsAhead !== null && typeof this.#rest !== "number") {
-      if (this.#rest === null) views.ask();
-      this.#rest = "asked";
+    const version = this.#rest?.limit === limit ? this.#rest.version : null;
+    if (this.stepsAhead !== null && version === null) {
+      if (this.#rest?.limit !== limit) views.ask();
+      this.#rest = { limit, version };
       return true;
     }
-    const counted = this.#plan.stepOfVersion(typeof this.#rest === "number" ? this.#rest : 0);
+    const counted = this.#plan.stepOfVersion(version ?? 0);
     this.#rest = null;
     const firstSteps = views.workers().map(({ fromStep }) => fromStep);
     const told = Math.max(counted, this.globalSteps());
