@@ -19,7 +19,7 @@ async function bitsOf(place: Place, name: string, words: readonly string[]): Pro
 test("local steps have the bits of the baseline over any way, with replicas", async (context) => {
   const place = await makePlace(context, { train: 48, test: 8 });
   // BatchNorm's statistics move on each worker; 4 batches of one are two steps.
-  const model = ["--model", "cnn6", "--batch-size", "4", "--epochs", "2", "--eval-every", "1e"];
+  const model = ["--model", "cnn6", "--batch-size", "4", "--epochs", "1", "--eval-every", "1e"];
   const oracle = await bitsOf(place, "oracle", [
     ...["baseline", "--as-workers", "3", ...model, "--kernels", "scalar"],
   ]);
@@ -34,7 +34,7 @@ test("local steps have the bits of the baseline over any way, with replicas", as
   const [first, second] = [await lastOf(place, "oracle"), await lastOf(place, "frames-replicas")];
   const accuracies = (one: typeof first) => one.evaluations.map(({ accuracy }) => accuracy);
   assert.deepEqual(accuracies(second), accuracies(first));
-  assert.equal(await firstOf(place, "oracle", "bn1.num_batches_tracked"), 4);
+  assert.equal(await firstOf(place, "oracle", "bn1.num_batches_tracked"), 2);
   assert.ok((await firstOf(place, "oracle", "bn1.running_var")) > 0);
 });
 
@@ -52,7 +52,7 @@ async function firstOf(place: Place, name: string, wanted: string): Promise<numb
 
 test("a run of local steps that was stopped ends in the bits of one life", async (context) => {
   const place = await makePlace(context, { train: 480 });
-  const model = ["--model", "mlp", "--batch-size", "8", "--epochs", "20", "--eval-every", "none"];
+  const model = ["--model", "mlp", "--batch-size", "8", "--epochs", "12", "--eval-every", "none"];
   const words = ["train", "-w", "2", "-s", "2", "--compress", "topk:0.05", ...model];
   const whole = await bitsOf(place, "whole", words);
   const command = place.start([...words, ...work, ...local, "--name", "stopped"]);
