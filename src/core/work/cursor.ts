@@ -366,9 +366,9 @@ export class Cursor implements WorkAccount {
     return this.#plans.find((plan) => this.lastStepOf(plan) > step) ?? this.latest;
   }
 
-  /** Plans that end before this step. */
-  endedAt(step: number): EpochPlan[] {
-    return this.#plans.filter((plan) => this.lastStepOf(plan) === step);
+  /** Plans that have ended for those who stand before this step. */
+  endedBy(step: number): EpochPlan[] {
+    return this.#plans.filter((plan) => this.lastStepOf(plan) <= step);
   }
 
   /** Where each step is everybody's, the first plan that is not used up; else the latest. */

@@ -71,11 +71,13 @@ export class WorkInStep implements WorkDealer {
     const step = this.#cursor.boundary;
     const plan = this.#plan;
     const over = plan === null || step >= cursor.lastStepOf(plan);
-    const ended = over && plan !== null ? [plan] : cursor.endedAt(step);
-    const epoch = (ended.at(-1) ?? plan)?.epoch ?? 0;
+    const past = cursor.endedBy(step);
+    const ended = over ? plan : past.findLast((one) => cursor.lastStepOf(one) === step);
+    const epoch = (ended ?? plan)?.epoch ?? 0;
     cursor.standBefore(step);
-    for (const one of ended) this.#dealer.close(one);
-    const epochNumber = ended.length > 0 ? epoch + 1 : null;
+    // Behind a phase in which nobody kept step several may have ended.
+    for (const one of past) this.#dealer.close(one);
+    const epochNumber = ended == null ? null : epoch + 1;
     if (settleDue(floor, { step, epoch, epochNumber, final: over && cursor.done })) return;
     if (floor.phases.endsPhase()) return;
     if (over) this.#admit(() => true);
