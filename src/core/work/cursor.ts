@@ -18,7 +18,7 @@ import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { examplesOfStep, type Pace } from "../sync/pace.js";
-import { endAfter, equalRanges, structuredCopy } from "./ranges.js";
+import { emptyShare, endAfter, equalRanges, structuredCopy } from "./ranges.js";
 import type {
   CutAssignment,
   CutLimits,
@@ -27,10 +27,7 @@ import type {
   WorkSnapshot,
 } from "./work-floor.js";
 
-/**
- * One rank's share of an epoch. `next` is the first position not used, `nextStep` the first step
- * not taken.
- */
+/** A rank's share of an epoch: the first position not used, the first step not taken. */
 export interface Share {
   readonly rank: number;
   readonly start: number;
@@ -348,22 +345,26 @@ export class Cursor implements WorkAccount {
       const steps = plan.shares.map(({ next, limit }) => this.#stepsTo({ start: next }, limit));
       for (const share of plan.shares) share.nextStep = fromStep;
       const isLeft = steps.some((count) => count > 0);
-      for (const { rank } of isLeft ? plan.shares : []) {
-        starts.set(rank, starts.get(rank) ?? fromStep);
-      }
+      const here = isLeft ? plan.shares.filter(({ rank }) => !starts.has(rank)) : [];
+      for (const { rank } of here) starts.set(rank, fromStep);
       plan.lastStep = fromStep + Math.max(0, ...steps);
       if (pace.hasBarriers) fromStep = plan.lastStep;
     }
     const startOf = (rank: number) => starts.get(rank) ?? fromStep;
     for (const rank of this.#steps.keys()) this.#steps.set(rank, startOf(rank));
-    this.#stand = Math.max(this.#stand, step);
-    this.boundary = Math.max(this.boundary, step);
+    [this.#stand, this.boundary] = [Math.max(this.#stand, step), Math.max(this.boundary, step)];
     return startOf;
   }
 
   /** The plan that everybody is in who stands before this step. */
   planAt(step: number): EpochPlan | null {
     return this.#plans.find((plan) => this.lastStepOf(plan) > step) ?? this.latest;
+  }
+
+  /** A rank that was not there when a plan was made takes its steps without examples. */
+  include(plan: EpochPlan, rank: number): void {
+    if (plan.shares.some((share) => share.rank === rank)) return;
+    plan.shares.push(emptyShare(rank, this.stepOf(rank), this.#spec.trainExamples));
   }
 
   /** Plans that have ended for those who stand before this step. */

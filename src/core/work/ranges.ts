@@ -17,6 +17,12 @@ export function endAfter(share: Share, lastStep: number, batchSize: number): num
   return share.next - start;
 }
 
+/** The share of a rank that takes the steps of an epoch without examples. */
+export function emptyShare(rank: number, nextStep: number, end: number): Share {
+  const nothing = { start: end, end, next: end, limit: end, dropped: 0, assignment: null };
+  return { rank, ...nothing, nextStep };
+}
+
 /**
  * Plans `count` positions into contiguous ranges whose lengths differ by at most one, the longer
  * first.

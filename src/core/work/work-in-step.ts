@@ -90,7 +90,11 @@ export class WorkInStep implements WorkDealer {
       nextMultiple(floor.spec.checkpointEvery, step),
       step + floor.phases.stepsLeft(active.length),
     );
-    for (const rank of active) this.#dealer.deal(next, rank, this.#cursor.boundary);
+    for (const rank of active) {
+      const isCounted = (floor.views.worker(rank)?.fromStep ?? 0) <= step;
+      if (isCounted) cursor.include(next, rank);
+      this.#dealer.deal(next, rank, this.#cursor.boundary);
+    }
   }
 
   /**
