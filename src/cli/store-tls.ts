@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createSecureContext } from "node:tls";
 import { PacelineError } from "../errors.js";
 import type { EtcdMaterial, EtcdTls } from "../store/etcd/etcd-tls.js";
+import { readable } from "../transport/credentials/tls-folder.js";
 import { isThere, readSecurityFile, WatchedFiles } from "../transport/credentials/watched-files.js";
 
 const [authority, certificate, key] = ["ca.pem", "client.pem", "client-key.pem"];
@@ -48,14 +49,6 @@ function readContext(folder: string): EtcdMaterial {
   }
   const context = createSecureContext({ ca, cert, key: privateKey });
   return { context, showsCertificate: true };
-}
-
-function readable<Content>(path: string, read: () => Content): Content {
-  try {
-    return read();
-  } catch (cause) {
-    throw new PacelineError("usage", `${path} can't be read as PEM; is it whole?`, { cause });
-  }
 }
 
 function usage(sentence: string): PacelineError {

@@ -193,7 +193,8 @@ function withRole(role: ClusterRole | null): string {
   return role === null ? "one without a role" : `a ${role}'s`;
 }
 
-function readable<Content>(path: string, read: () => Content): Content {
+/** What a file of PEM holds; a usage error where it is none. */
+export function readable<Content>(path: string, read: () => Content): Content {
   try {
     return read();
   } catch (cause) {
