@@ -151,7 +151,7 @@ test("a serving coordinator says no to a bad run and takes the next", async (con
   await coordinator.waitFor(/result in runs\/good\/result.json/);
   // One that is between two registrations has no part that it could end in order.
   for (const member of members) {
-    await member.waitFor(/job good is over; registering again[^]*registered with ID/);
+    await member.waitFor(/job good is over; registering again[\s\S]*registered with ID/);
   }
   await endServing(coordinator, members);
 });
