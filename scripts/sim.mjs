@@ -106,7 +106,7 @@ async function lookInto(seed, kind) {
 async function writeStory(schedule, name) {
   const { simulateSchedule } = await import("../dist/sim/simulate-seed.js");
   const { storyOf } = await import("../dist/sim/story.js");
-  const verdict = await simulateSchedule(schedule, { trace: "story" });
+  const verdict = await simulateSchedule(schedule, { trace: given.messages ? "all" : "story" });
   const path = join(storyFolder, `${name}.txt`);
   mkdirSync(storyFolder, { recursive: true });
   writeFileSync(path, storyOf(schedule, verdict));

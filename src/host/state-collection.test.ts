@@ -229,7 +229,7 @@ test("what is refused, silent, told wrongly or given up ends it", async () => {
 
 test("what it slept itself is nobody's silence", async () => {
   const servers = new Servers([[0], [1]]).welcome(0, 1).copy(0, 0);
-  for (let time = 0; time < 2; time++) servers.clock.sleep(60_000);
+  for (let time = 0; time < 6; time++) servers.clock.sleep(60_000);
   servers.copy(1, 1);
   servers.save(0, 0, 1).save(1, 1, 2);
   assert.deepEqual(((await servers.ended) as number[][])[0], [1, 1, 1, 1, 2, 2, 2, 2]);

@@ -63,7 +63,7 @@ interface Giver {
 /** Chunks that one server is asked for at one time where nothing is left to others. */
 const chunksInFlight = 16;
 /** How often it is looked who is silent. */
-const lookMs = 1000;
+const lookMs = 250;
 
 /** Collects it. @throws PacelineError when it can't be had, or the signal ends it. */
 export function collectState(parts: TransferParts, order: CollectionOrder): Promise<ModelState> {

@@ -6,6 +6,7 @@ import { type ChunkHeader, emptyHeader } from "../protocol/messages.js";
 import { firstPhase, type View } from "../protocol/view.js";
 import type { ChunkChannel, ChunkReceiver, Transport } from "../transport/transport.js";
 import { loadState, type ModelState } from "./state-transfer.js";
+import { ManualClock } from "./testing/manual-clock.js";
 
 const layout = layOut([{ name: "w", shape: [8], group: "weight" }], 4);
 const view: View = {
@@ -95,4 +96,23 @@ test("a chunk's weights, with which it is loaded, follow its state", async () =>
       order.map((part) => `${address} ${part}`),
     );
   }
+});
+
+test("what the coordinator slept itself, time after time, is no server's silence", async () => {
+  const clock = new ManualClock();
+  const held: ChunkHeader[] = [];
+  const receivers: ChunkReceiver[] = [];
+  const openChunks = (_address: string, receiver: ChunkReceiver): ChunkChannel => {
+    receivers.push(receiver);
+    return { peer: "", send: (header) => void held.push(header), close: () => {} };
+  };
+  const transport = { openChunks } as unknown as Transport;
+  const loading = loadState({ transport, clock, ioTimeoutMs: 4000 }, view, state, layout);
+  for (let time = 0; time < 6; time++) clock.sleep(60_000);
+  for (const receiver of receivers) {
+    receiver.onChunk({ ...emptyHeader, kind: "welcome", run: "r" }, null);
+  }
+  for (const receiver of receivers) receiver.onChunk({ ...emptyHeader, kind: "loaded" }, null);
+  await loading;
+  assert.equal(held.filter(({ kind }) => kind === "load").length, 2);
 });

@@ -91,7 +91,7 @@ async function wholly(talks: readonly Talk[]): Promise<void> {
 /** Chunks whose answers are awaited at one time. */
 const chunksInFlight = 16;
 /** How often it is looked whether the other is silent. */
-const lookMs = 1000;
+const lookMs = 250;
 
 /** Says something of each chunk that the server holds, and waits for all answers. */
 function talk(parts: TransferParts, view: View, server: ViewServer, dialogue: Dialogue): Talk {

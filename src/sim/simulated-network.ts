@@ -44,6 +44,7 @@ export class SimulatedNetwork implements ConnectionSurroundings {
   readonly #random: Random;
   readonly #served = new Map<string, Served>();
   readonly #connections = new Set<Connection>();
+  readonly #calls = new Set<{ to: SimulatedProcess; fail(error: PacelineError): void }>();
   /** How often each way is blocked. */
   readonly #blocked = new Map<string, number>();
   readonly #stalled = new Map<string, Set<Pipe>>();
@@ -231,6 +232,23 @@ export class SimulatedNetwork implements ConnectionSurroundings {
       const other = connection.otherThan(own);
       if (isSilent) this.#time.after(patienceMs, () => other.break(silence(patienceMs)));
     }
+    if (isSilent) return;
+    const error = new PacelineError("unavailable", `${process.name} closed the connection`);
+    for (const call of this.#calls) {
+      if (call.to !== process) continue;
+      this.#calls.delete(call);
+      this.#time.after(this.delayMs(), () => call.fail(error));
+    }
+  }
+
+  /**
+   * A process waits for what another answers to a call: it is told where that ends first, and is
+   * not silent then. Calling what is returned says that it waits no more.
+   */
+  awaitAnswer(to: SimulatedProcess, fail: (error: PacelineError) => void): () => void {
+    const call = { to, fail };
+    this.#calls.add(call);
+    return () => void this.#calls.delete(call);
   }
 
   /** How many connections have an end that is not over. */

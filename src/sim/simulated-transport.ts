@@ -191,9 +191,12 @@ export class SimulatedTransport implements Transport {
       }
       const answers = network.pipe(served.process, self);
       let isSettled = false;
+      const failed = (error: PacelineError) => self.run(() => reject(error));
+      const forget = network.awaitAnswer(served.process, failed);
       const settle = (what: string, answered: () => void) => {
         const action = () => {
           isSettled = true;
+          forget();
           answered();
         };
         const about = { label: () => `${what} of ${address}`, numbers: [] };
@@ -222,6 +225,7 @@ export class SimulatedTransport implements Transport {
       }
       const { ioTimeoutMs } = network.settings;
       self.clock.after(ioTimeoutMs, () => {
+        forget();
         if (!isSettled) reject(new PacelineError("timeout", `${address} does not answer`));
       });
     });

@@ -46,9 +46,13 @@ export class WorkInStep implements WorkDealer {
   advance(pauseLimit: number | null): void {
     const { views, evaluator } = this.#floor;
     const cursor = this.#cursor;
-    if (pauseLimit !== null || views.busy) return;
+    if (views.busy) return;
     const active = this.#floor.activeRanks();
     const plan = this.#plan;
+    if (pauseLimit !== null) {
+      this.#dealUpTo(plan, active, pauseLimit);
+      return;
+    }
     if (active.length === 0) {
       this.#startAgain(plan);
       return;
@@ -61,6 +65,13 @@ export class WorkInStep implements WorkDealer {
       return;
     }
     if (!evaluator.busy) this.#atBoundary(active);
+  }
+
+  /** In a pause too, as workers in the step wait for who has no work that leads through it. */
+  #dealUpTo(plan: EpochPlan | null, active: readonly number[], limit: number): void {
+    if (plan === null) return;
+    const untilStep = Math.min(this.#cursor.boundary, limit + 1);
+    for (const rank of active) this.#dealer.deal(plan, rank, untilStep);
   }
 
   #atBoundary(active: readonly number[]): void {

@@ -195,6 +195,30 @@ test("a registration with a coordinator of a lower term is none, and is tried ag
   assert.equal(heard.value, 4);
 });
 
+test("a member that finds none of several coordinators looks again every second", async () => {
+  const clock = new ManualClock();
+  const triedMs: number[] = [];
+  const transport = {
+    register: async () => {
+      triedMs.push(clock.nowMs());
+      throw new PacelineError("unavailable", "away");
+    },
+  } as unknown as Transport;
+  const coordinator = new CoordinatorPlaces("a,b");
+  const patient = { ...config, coordinator, startTimeoutMs: 5500 };
+  const answer = register(transport, clock, patient, request, () => {}, new HeardTerm());
+  const gaveUp = assert.rejects(answer, { message: "away" });
+  for (let second = 0; second < 6; second++) {
+    for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
+    clock.pass(1000);
+  }
+  await gaveUp;
+  assert.deepEqual(
+    triedMs,
+    [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5].map((second) => second * 1000),
+  );
+});
+
 test("terms of several runs behind one address are not compared", async () => {
   const heard = new HeardTerm();
   heard.hear(9);

@@ -67,6 +67,8 @@ export interface SessionConfig {
 const lastWords: ReadonlySet<MemberMessage["type"]> = new Set(["diverged", "failed", "leave"]);
 /** Waits between tries to register: 1, 2, 4, then 8 s. */
 const registerDelaysMs = [1000, 2000, 4000, 8000];
+/** The most of it where another coordinator may take the lead at any moment. */
+const registerDelayMsMax = 1000;
 const reopenDelayMs = 150;
 /** How long a coordinator may say nothing before another address is tried, where there is one. */
 const silentMsMax = 3000;
@@ -112,8 +114,10 @@ export async function register(
       // All addresses are tried before it waits.
       config.coordinator.turn();
       const rounds = Math.floor(attempt / config.coordinator.count);
-      const isWhole = (attempt + 1) % config.coordinator.count === 0;
-      const delayMs = isWhole ? (registerDelaysMs[rounds] ?? registerDelaysMs.at(-1)!) : 0;
+      const { count } = config.coordinator;
+      const longestMs = count > 1 ? registerDelayMsMax : registerDelaysMs.at(-1)!;
+      const isWhole = (attempt + 1) % count === 0;
+      const delayMs = isWhole ? Math.min(registerDelaysMs[rounds] ?? longestMs, longestMs) : 0;
       if (!error.retryable || clock.nowMs() + delayMs > deadlineMs) throw error;
       if (signal.aborted) throw givenUp();
       if (delayMs === 0) continue;

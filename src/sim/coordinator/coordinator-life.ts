@@ -196,7 +196,8 @@ export function setupFrom(plan: ClusterPlan, from: SavedCheckpoint | null): RunS
   const { spec, layout, workersAtStart } = plan;
   const residuals = from?.state.residuals.map(({ rank }) => rank) ?? [];
   const start = workersAtStart === null ? {} : { workersAtStart };
-  return { spec, layout, resume: from?.snapshot ?? null, residuals, ...start };
+  const back = from === null ? {} : { resumedStep: from.globalStep };
+  return { spec, layout, resume: from?.snapshot ?? null, residuals, ...start, ...back };
 }
 
 function durableOf(record: CoordinatorRecord): DurableState {

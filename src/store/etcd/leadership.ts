@@ -74,7 +74,12 @@ export async function campaign(
   while (!signal.aborted) {
     try {
       const outcome = await tryToLead(parts, self);
-      if (outcome instanceof Leadership) return outcome;
+      if (outcome instanceof Leadership) {
+        if (outcome.reason === null) return outcome;
+        // Of one that was won, but told too late, its leader does not hear.
+        await outcome.resign();
+        throw new PacelineError("timeout", outcome.reason);
+      }
       const { leader, revision } = outcome;
       const facts = factsOf(leader);
       const key = JSON.stringify(facts);
