@@ -4,9 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makePlace, until } from "./run-paceline.js";
-
-const work = ["--model", "mlp", "--data", "mnist", "--batch-size", "8", "--eval-every", "none"];
+import { makePlace } from "./run-paceline.js";
+import { trainSwitching, work } from "./switched-run.js";
 
 test("a plan's first phase has the bits of bsp, and the rest is of the plan", async (context) => {
   const place = await makePlace(context, { train: 960 });
@@ -33,46 +32,7 @@ test("a plan's first phase has the bits of bsp, and the rest is of the plan", as
 
 test("switches by hand while servers are killed lose nothing", async (context) => {
   const place = await makePlace(context, { train: 120 });
-  const cluster = ["-w", "3", "-s", "3", "--replicas", "2", "--feed", "leased"];
-  const length = ["--epochs", "1000", "--chunk-values", "10000"];
-  const command = place.start(["train", ...work, ...cluster, ...length, "--name", "switched"]);
-  const told = (start: string, times: number) =>
-    until(`${times} times ${start}`, async () => {
-      const events = await place.events("switched");
-      return events.filter(({ text }) => text.startsWith(start)).length >= times;
-    });
-  const { address } = await place.member("switched", "coordinator", 0);
-  await told("redundant", 1);
-  const order = (...words: readonly string[]) =>
-    place.call(["admin", "switch", ...words, "--coordinator", address]);
-  const same = await order("bsp");
-  assert.equal(same.exitCode, 1);
-  assert.match(same.err, /the run keeps pace by bsp already/);
-  assert.match((await order("bps")).err, /needs a mode, bsp, ssp/);
-  const modes = ["asp", "bsp", "ssp", "asp", "ssp", "bsp"];
-  let pid = -1;
-  for (const [index, mode] of modes.entries()) {
-    const asked = await order(mode);
-    assert.equal(asked.exitCode, 0, asked.err);
-    assert.match(asked.out, new RegExp(`to ${mode}\\n$`));
-    if (index % 3 === 0) {
-      const { pid: present } = await place.member("switched", "server", 1, pid);
-      process.kill(present, "SIGKILL");
-      pid = present;
-      await told("server-1 (pid", 1 + Math.floor(index / 3));
-    }
-    await told("switch from", index + 1);
-  }
-  command.kill("SIGINT");
-  const { err } = await command.end();
-  assert.doesNotMatch(err, /goes back|refused|not used/);
-  const events = await place.events("switched");
-  const entered = events.flatMap(({ text }) => /^switch from \w+ to (\w+)/.exec(text)?.[1] ?? []);
-  assert.deepEqual(entered, modes);
-  const { paceline } = await place.result("switched");
-  assert.ok(paceline.epochs.length > 0, "some epochs ended");
-  for (const { examples, skipped } of paceline.epochs) {
-    assert.deepEqual([examples, skipped], [120, 0]);
-  }
-  assert.deepEqual(await place.leftovers(), []);
+  await trainSwitching(place, ["asp", "bsp", "ssp", "asp", "ssp", "bsp"], (switches) =>
+    switches % 3 === 0 ? 1 : null,
+  );
 });
