@@ -1,0 +1,61 @@
+/** The place of a run in its plan: when phases end, and whose wish comes first. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { PlannedPhase } from "../../protocol/plan/plan.js";
+import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
+import { plainAsp, specOf } from "../testing/model-run.js";
+import { PlanProgress } from "./plan-progress.js";
+
+const bsp: Protocol = { mode: "bsp" };
+const ssp: Protocol = { mode: "ssp", staleness: 2 };
+const phase = (protocol: Protocol, end: number | null): PlannedPhase => {
+  return { protocol, end, plateau: null, lrFactor: 1 };
+};
+const untilFlat = (protocol: Protocol): PlannedPhase => {
+  return { ...phase(protocol, null), plateau: { window: 1, delta: 0.01 } };
+};
+
+function progressOf(plan: readonly PlannedPhase[], extra: Partial<RunSpec> = {}): PlanProgress {
+  return new PlanProgress(specOf({ protocol: plan[0]!.protocol, plan, ...extra }));
+}
+
+/** Is another phase due after so many examples, with a loss that is flat or falls? */
+const isDue = (plan: PlanProgress, examples: number, isFlat = false) =>
+  plan.isDue(
+    () => examples,
+    () => (isFlat ? [1, 1] : [2, 1]),
+  );
+
+test("behind a plateau a phase has the whole length that the plan gives it", () => {
+  // Half of 200 examples is for the second one, whenever the loss has flattened.
+  for (const flatAt of [30, 150]) {
+    const plan = progressOf([untilFlat(bsp), phase(ssp, 100), phase(plainAsp, null)]);
+    assert.equal(isDue(plan, flatAt), false);
+    assert.equal(isDue(plan, flatAt, true), true);
+    plan.enter(3, flatAt, 0);
+    assert.equal(plan.end, flatAt + 100);
+    assert.equal(isDue(plan, flatAt + 99), false);
+    assert.equal(isDue(plan, flatAt + 100), true);
+  }
+});
+
+test("a plateau between two lengths, and a detour in it, count in neither", () => {
+  const phases = [phase(bsp, 40), untilFlat(ssp), phase(bsp, 70), phase(plainAsp, null)];
+  const plan = progressOf(phases);
+  plan.enter(1, 42, 0);
+  assert.equal(plan.end, Number.POSITIVE_INFINITY);
+  plan.enter(9, 90, 0);
+  assert.equal(plan.leave("somebody straggles"), true);
+  plan.enter(11, 95, 0);
+  assert.equal(plan.comeBack("nobody does"), true);
+  plan.enter(20, 115, 0);
+  assert.equal(plan.end, 90 + 30 + 20);
+});
+
+test("what somebody has asked for is not given up for a straggler", () => {
+  const plan = progressOf([phase(bsp, 100), phase(plainAsp, null)]);
+  assert.equal(plan.ask(ssp), null);
+  assert.equal(plan.leave("somebody straggles"), false);
+  assert.match(plan.enter(1, 10, 0), /^switch from bsp to ssp .*: somebody asked for it$/);
+  assert.equal(plan.leave("somebody straggles"), false, "the plan is over");
+});
