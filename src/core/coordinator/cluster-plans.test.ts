@@ -7,10 +7,11 @@ import { describe, test } from "node:test";
 import type { PlannedPhase } from "../../protocol/plan/plan.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { Random } from "../../random.js";
-import { firstStand } from "../phases/plan-progress.js";
+import { firstStand, PlanProgress } from "../phases/plan-progress.js";
 import { type ClusterPlan, type Death, ModelCluster } from "../testing/model-cluster.js";
 import { everyProtocol, nameOf, plainAsp, specOf } from "../testing/model-run.js";
 import { positionsUsed, updatesOf } from "../testing/model-values.js";
+import { Coordinator } from "./coordinator.js";
 
 const bsp: Protocol = { mode: "bsp" };
 const seeds = Array.from({ length: 20 }, (_, index) => index);
@@ -200,6 +201,38 @@ test("a switch by hand happens at once, and the run keeps to it", () => {
     assert.deepEqual(switches(cluster), ["ssp"], "the plan is over");
     assertAllUsed(cluster);
   }
+});
+
+test("a switch that was promised is made by the coordinator that comes after", () => {
+  const cluster = new ModelCluster(clusterPlan(1, [bsp, plainAsp])).start();
+  cluster.run(1, () => cluster.coordinator.snapshot(cluster.nowMs).globalSteps >= 2);
+  const request: Protocol = { mode: "ssp", staleness: 2 };
+  const effects = cluster.coordinator.step({ type: "switch", request }, cluster.nowMs);
+  const kept = effects.find(({ type }) => type === "persist");
+  const answered = effects.findIndex(({ type }) => type === "orderAnswered");
+  assert.ok(kept?.type === "persist" && effects.indexOf(kept) < answered, "it is durable first");
+  const { layout, plan, nowMs } = cluster;
+  const times = { heartbeatIntervalMs: 250, leaseMs: 3000, closedGraceMs: 2500 };
+  const limits = { rankGraceMs: 4000, startTimeoutMs: 10_000, stopTimeoutMs: 3000, serve: false };
+  const machine = new Coordinator({ term: 2, ...times, ...limits });
+  const { record } = kept;
+  const setup = { spec: plan.spec, layout, resume: null };
+  const told = [...machine.step({ type: "return", setup, term: 2, record }, nowMs)];
+  for (const member of record.members)
+    told.push(...machine.step({ type: "opened", member }, nowMs));
+  const view = told.flatMap((one) => {
+    return one.type === "send" && one.message.type === "view" ? [one.message.view.number] : [];
+  });
+  const counts = { sealedStep: 2, clockMin: 0, version: 3, departed: [] };
+  const message = { type: "viewAck", view: Math.max(...view), ...counts } as const;
+  for (const member of record.members) {
+    if (member.role !== "server") continue;
+    told.push(...machine.step({ type: "message", member, message }, nowMs));
+  }
+  const said = told.flatMap((one) => (one.type === "send" ? [one.message.type] : []));
+  assert.ok(said.includes("pause"), `workers are brought to rest: ${said}`);
+  const progress = new PlanProgress(plan.spec, record.progress.plan);
+  assert.match(progress.enter(9, 9, 0), /^switch from bsp to ssp .*: somebody asked for it$/);
 });
 
 test("a limit on steps refuses a switch to steps of another kind, and takes one of its own", () => {

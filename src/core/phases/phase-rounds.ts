@@ -47,6 +47,8 @@ export class PhaseRounds {
   constructor(ground: PhaseGround, plan: PlanProgress) {
     this.#ground = ground;
     this.#plan = plan;
+    // Another coordinator may have said that it is done.
+    if (plan.isAsked) ground.still.want("switch");
   }
 
   /** How workers keep pace in the present phase. */

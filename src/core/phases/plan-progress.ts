@@ -27,6 +27,8 @@ export interface PlanStand {
   readonly leftAt: number | null;
   /** So many examples later the ends of phases lie: for such whiles, and phases without an end. */
   readonly away: number;
+  /** What somebody has asked for and does not have yet; left out where nobody has. */
+  readonly asked?: NextPhase;
 }
 
 /** How far a run had come in other ways to keep pace. */
@@ -52,7 +54,8 @@ export function firstStand(
 /** The global step of a step, or of the lowest version of the model. */
 export type StepCounter = (step: number, version: number) => number;
 
-interface NextPhase {
+/** A phase that is to be entered. */
+export interface NextPhase {
   readonly protocol: Protocol;
   readonly lrFactor: number;
   readonly place: number;
@@ -66,12 +69,13 @@ export class PlanProgress {
   readonly #spec: RunSpec;
   #stand: PlanStand;
   #pace: Pace;
-  #asked: NextPhase | null = null;
+  #asked: NextPhase | null;
 
   /** @param kept where a checkpoint or a record says how far it had come. */
   constructor(spec: RunSpec, kept?: PlanStand) {
     this.#spec = spec;
     this.#stand = kept ?? firstStand(spec);
+    this.#asked = kept?.asked ?? null;
     this.#pace = paceOf(this.#stand.phase.protocol);
   }
 
@@ -223,8 +227,14 @@ export class PlanProgress {
     return `the epochs ended before the plan's ${names}`;
   }
 
+  /** True where another phase was asked for, and is not entered yet. */
+  get isAsked(): boolean {
+    return this.#asked !== null;
+  }
+
   /** To be kept. */
   record(): PlanStand {
-    return this.#stand;
+    const { asked: _, ...stand } = this.#stand;
+    return this.#asked === null ? stand : { ...stand, asked: this.#asked };
   }
 }
