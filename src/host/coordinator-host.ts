@@ -205,8 +205,8 @@ export class CoordinatorHost implements CoordinatorService {
     return this.#order({ type: "drain", request: { ...member } });
   }
 
-  switchTo({ protocol }: SwitchRequest): Promise<string> {
-    return this.#order({ type: "switch", request: { ...protocol } });
+  switchTo({ protocol, run }: SwitchRequest): Promise<string> {
+    return this.#order({ type: "switch", request: { ...protocol }, name: run });
   }
 
   async #order(order: CoordinatorEvent & { type: "drain" | "switch" }): Promise<string> {

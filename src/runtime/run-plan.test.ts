@@ -73,6 +73,23 @@ describe("a plan of protocols", () => {
       /phase 1 of the plan, bsp, ends after 150000 examples and the epochs after 150000/,
     ],
     [
+      "a phase without an example",
+      { plan: [{ mode: "bsp", length: { kind: "share", share: 1e-7 } }, bspThenAsp[1]], epochs: 4 },
+      /phase 1 of the plan, bsp, has none of 200000 examples: write a larger share/,
+    ],
+    [
+      "a phase that ends where the one before does",
+      {
+        plan: [
+          bspThenAsp[0],
+          { mode: "ssp", length: { kind: "share", share: 1e-7 } },
+          bspThenAsp[1],
+        ],
+        epochs: 4,
+      },
+      /phase 2 of the plan, ssp, has none of 200000 examples/,
+    ],
+    [
       "a plateau without evaluations",
       {
         plan: [

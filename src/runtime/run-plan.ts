@@ -128,6 +128,14 @@ function demandWithin(
   phases: readonly MeasuredPhase[],
   work: number,
 ): void {
+  let before = 0;
+  for (const [index, { end }] of plan.entries()) {
+    if (end !== null && end <= before) {
+      const which = `phase ${index + 1} of the plan, ${phases[index]!.words.mode},`;
+      throw usage(`${which} has none of ${work} examples: write a larger share, or leave it out`);
+    }
+    before = end ?? before;
+  }
   const late = plan.findIndex(({ end }) => end !== null && end >= work);
   if (late < 0) return;
   const { mode } = phases[late]!.words;

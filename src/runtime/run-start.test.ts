@@ -14,10 +14,14 @@ test("a run that keeps pace in other ways than before begins with the first of t
   ];
   const before = { ...sampleSpec, protocol: bsp, plan: planOf(90) };
   const stand = { phase: { ...firstPhase(ssp), phase: 1, phaseFromStep: 12 }, place: 1 };
-  const manifest = { spec: before, cursor: { seconds: 3, plan: stand } };
+  const cursor = { seconds: 3, plan: stand, evaluations: [{}, {}] };
+  const chunks = [{ version: 68 }, { version: 67 }];
+  const manifest = { spec: before, globalStep: 70, chunks, cursor };
   const checkpoint = { manifest } as unknown as StoredCheckpoint;
   const longer = { ...before, plan: planOf(180) };
   assert.deepEqual(snapshotOf(checkpoint, longer)?.plan, stand, "the same phases, a longer run");
-  assert.equal(snapshotOf(checkpoint, { protocol: ssp, plan: [] })?.plan, undefined);
+  const anew = snapshotOf(checkpoint, { protocol: ssp, plan: [] })?.plan;
+  assert.deepEqual(anew?.phase, { phase: 0, phaseFromStep: 70, protocol: ssp, lrFactor: 1 });
+  assert.deepEqual([anew.place, anew.evaluations, anew.stepsAhead], [0, 2, 3]);
   assert.equal(snapshotOf(checkpoint, { protocol: ssp, plan: [] })?.seconds, 3);
 });

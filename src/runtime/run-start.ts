@@ -3,6 +3,7 @@
  * while it is on reads the same as one that is resumed.
  */
 import { dirname } from "node:path";
+import { firstStand } from "../core/phases/plan-progress.js";
 import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import type { ModelState } from "../host/state-transfer.js";
 import type { PlannedRun } from "../protocol/plan/plan.js";
@@ -104,8 +105,9 @@ export function snapshotOf(
   const kept = (manifest.cursor ?? null) as TrainingSnapshot | null;
   if (kept === null || protocolsOf(manifest.spec) === protocolsOf(spec)) return kept;
   // A run that keeps pace in other ways than before begins with the first of these.
-  const { plan: _, ...snapshot } = kept;
-  return snapshot;
+  const version = Math.min(...manifest.chunks.map((marks) => marks.version));
+  const ground = { step: manifest.globalStep, version, evaluations: kept.evaluations.length };
+  return { ...kept, plan: firstStand(spec, ground) };
 }
 
 function protocolsOf({ protocol, plan }: PlannedRun): string {

@@ -12,7 +12,8 @@ import type { WorkAccount, WorkDealer, WorkFloor, WorkRecord } from "../work/wor
 
 /**
  * The account of the work, and how one is made who deals it in the present phase. The resumed
- * checkpoint may have sealed steps that no worker took, which are gone for those who go on.
+ * checkpoint may have sealed steps that no worker took, which are gone for those who go on; and
+ * where it is of other ways to keep pace all stand before the step that its global steps come to.
  *
  * @param record all of the account as it was, where a coordinator goes on amid the work.
  */
@@ -23,15 +24,18 @@ export function wayOfDealing(
   record: WorkRecord | null = null,
 ): { readonly account: WorkAccount; deal(): WorkDealer } {
   const { spec, pace } = floor;
+  const fromStep = record === null ? (resume?.plan?.phase.phaseFromStep ?? 0) : 0;
   const ids = new IdSource(term);
   const kept = record ?? resume?.cursor;
   const skipsSealed = pace.meetsAtBoundaries && record === null;
   if (spec.feed === "static") {
     const account = new Cursor(spec, pace, kept, ids);
     if (skipsSealed) account.standBefore(sealedStep + 1);
+    if (account.boundary < fromStep) account.keepPace(pace, fromStep);
     return { account, deal: () => floor.pace.dealRanges(floor, account) };
   }
   const account = new BatchPool(spec, pace, kept, ids);
   if (skipsSealed) account.standBefore(sealedStep + 1);
+  account.standBefore(fromStep);
   return { account, deal: () => floor.pace.dealBatches(floor, account) };
 }

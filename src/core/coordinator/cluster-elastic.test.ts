@@ -7,8 +7,8 @@ import { test } from "node:test";
 import type { MemberRole } from "../../protocol/identity.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { type ClusterPlan, ModelCluster } from "../testing/model-cluster.js";
-import { everyProtocol, nameOf, specOf } from "../testing/model-run.js";
-import { positionsUsed } from "../testing/model-values.js";
+import { everyProtocol, nameOf, plainAsp, specOf } from "../testing/model-run.js";
+import { positionsUsed, updatesOf } from "../testing/model-values.js";
 import { gatherMs } from "./gathering.js";
 
 const seeds = [0, 1, 2, 3, 4, 5];
@@ -149,6 +149,37 @@ test("a run that waits in vain ends with a checkpoint, when its time is over", (
     assert.equal(cluster.checkpoints.at(-1)!.why, "ending");
   }
 });
+
+for (const [protocol, other] of [
+  [{ mode: "bsp" }, plainAsp],
+  [plainAsp, { mode: "bsp" }],
+] as const) {
+  test(`${nameOf(protocol)}: what is done while workers lack lets nobody train on`, () => {
+    for (const feed of ["static", "leased"] as const) {
+      const checkpointEvery = { unit: "second", count: 3 } as const;
+      const spec = { protocol, feed, workersMax: 4, epochs: 9, checkpointEvery };
+      const cluster = begin(1, 3, spec, { config: { waitForWorkersMs: 60_000 } });
+      const steps = () => cluster.values().map((value) => updatesOf(value).length);
+      const pass = (ms: number) => {
+        const untilMs = cluster.nowMs + ms;
+        cluster.run(1, () => cluster.nowMs > untilMs);
+      };
+      leaveOf(cluster, "worker", 1);
+      pass(1500);
+      const before = steps();
+      const { activity } = cluster.coordinator.snapshot(cluster.nowMs);
+      assert.match(activity, /^waiting for workers: at least 3/);
+      pass(8000);
+      assert.deepEqual(steps(), before, `${feed}: checkpoints by the clock`);
+      cluster.tell({ type: "switch", request: other });
+      pass(4000);
+      assert.equal(told(cluster, /^switch from/).length, 1, feed);
+      assert.deepEqual(steps(), before, `${feed}: a switch`);
+      cluster.startMember("worker", 3);
+      assert.equal(cluster.run().result.outcome, "done", feed);
+    }
+  });
+}
 
 test("a loss does not wait for joiners that are gathered", () => {
   for (const seed of seeds) {

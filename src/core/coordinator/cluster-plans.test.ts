@@ -7,9 +7,11 @@ import { describe, test } from "node:test";
 import type { PlannedPhase } from "../../protocol/plan/plan.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { Random } from "../../random.js";
+import { firstStand, PlanProgress } from "../phases/plan-progress.js";
 import { type ClusterPlan, type Death, ModelCluster } from "../testing/model-cluster.js";
 import { everyProtocol, nameOf, plainAsp, specOf } from "../testing/model-run.js";
 import { positionsUsed, updatesOf } from "../testing/model-values.js";
+import { Coordinator } from "./coordinator.js";
 
 const bsp: Protocol = { mode: "bsp" };
 const seeds = Array.from({ length: 20 }, (_, index) => index);
@@ -150,22 +152,102 @@ test("a run that stops amid a plan goes on in its phase, and loses nothing", () 
   }
 });
 
+test("a run that goes on in another mode counts its steps on from the checkpoint's", () => {
+  for (const feed of ["static", "leased"] as const) {
+    for (const [before, after] of [
+      [plainAsp, bsp],
+      [bsp, plainAsp],
+      [everyProtocol[1]!, bsp],
+    ] as const) {
+      const every = { unit: "step", count: 5 } as const;
+      const cadences = { checkpointEvery: every, evaluateEvery: every };
+      const plan = { seed: 1, chunks: 4, spec: specOf({ feed, protocol: before, ...cadences }) };
+      const first = new ModelCluster(plan).start().run();
+      const { snapshot, ...kept } = first.checkpoints[1]!;
+      const spec = { ...plan.spec, protocol: after };
+      const version = Math.min(...kept.marks.map((marks) => marks.version));
+      const ahead = before.mode === "bsp" ? 0 : 3;
+      const ground = { step: version + ahead, version, evaluations: snapshot.evaluations.length };
+      const stand = firstStand(spec, ground);
+      const resume = { ...kept, snapshot: { ...snapshot, plan: stand } };
+      const again = new ModelCluster({ ...plan, spec, resume }).start().run();
+      const names = `${nameOf(before)}, ${nameOf(after)}, ${feed}`;
+      assert.equal(again.result.outcome, "done", `${names}: ${again.result.reason}`);
+      assertAllUsed(again);
+      const steps = again.result.evaluations.map(({ step }) => step);
+      const sorted = [...steps].sort((a, b) => a - b);
+      assert.deepEqual(steps, sorted, `global steps grow: ${names}`);
+      const later = again.checkpoints.map(({ step }) => step);
+      assert.ok(Math.min(...later) > ground.step, `${names}: ${later} behind ${ground.step}`);
+    }
+  }
+});
+
 test("a switch by hand happens at once, and the run keeps to it", () => {
   for (const seed of seeds) {
     const cluster = new ModelCluster(clusterPlan(seed, [bsp, plainAsp])).start();
     cluster.run(1, () => cluster.coordinator.snapshot(cluster.nowMs).globalSteps >= 2);
-    const ask = (request: Protocol) => {
-      const effects = cluster.coordinator.step({ type: "switch", request }, cluster.nowMs);
+    const ask = (request: Protocol, name = "") => {
+      const effects = cluster.coordinator.step({ type: "switch", request, name }, cluster.nowMs);
       const [answer] = effects.flatMap((one) => (one.type === "orderAnswered" ? [one.answer] : []));
       return answer;
     };
     assert.equal(ask(bsp)?.isAccepted, false, "that is the way they keep pace");
     assert.equal(ask({ mode: "tight" })?.isAccepted, false);
-    cluster.tell({ type: "switch", request: { mode: "ssp", staleness: 2 } });
+    assert.match(ask(plainAsp, "other")?.text ?? "", /^the run here is a run, not other; correct/);
+    cluster.tell({ type: "switch", request: { mode: "ssp", staleness: 2 }, name: "a run" });
     cluster.run();
     assert.equal(cluster.result.outcome, "done", cluster.result.reason);
     assert.deepEqual(switches(cluster), ["ssp"], "the plan is over");
     assertAllUsed(cluster);
+  }
+});
+
+test("a switch that was promised is made by the coordinator that comes after", () => {
+  const cluster = new ModelCluster(clusterPlan(1, [bsp, plainAsp])).start();
+  cluster.run(1, () => cluster.coordinator.snapshot(cluster.nowMs).globalSteps >= 2);
+  const request: Protocol = { mode: "ssp", staleness: 2 };
+  const effects = cluster.coordinator.step({ type: "switch", request }, cluster.nowMs);
+  const kept = effects.find(({ type }) => type === "persist");
+  const answered = effects.findIndex(({ type }) => type === "orderAnswered");
+  assert.ok(kept?.type === "persist" && effects.indexOf(kept) < answered, "it is durable first");
+  const { layout, plan, nowMs } = cluster;
+  const times = { heartbeatIntervalMs: 250, leaseMs: 3000, closedGraceMs: 2500 };
+  const limits = { rankGraceMs: 4000, startTimeoutMs: 10_000, stopTimeoutMs: 3000, serve: false };
+  const machine = new Coordinator({ term: 2, ...times, ...limits });
+  const { record } = kept;
+  const setup = { spec: plan.spec, layout, resume: null };
+  const told = [...machine.step({ type: "return", setup, term: 2, record }, nowMs)];
+  for (const member of record.members)
+    told.push(...machine.step({ type: "opened", member }, nowMs));
+  const view = told.flatMap((one) => {
+    return one.type === "send" && one.message.type === "view" ? [one.message.view.number] : [];
+  });
+  const counts = { sealedStep: 2, clockMin: 0, version: 3, departed: [] };
+  const message = { type: "viewAck", view: Math.max(...view), ...counts } as const;
+  for (const member of record.members) {
+    if (member.role !== "server") continue;
+    told.push(...machine.step({ type: "message", member, message }, nowMs));
+  }
+  const said = told.flatMap((one) => (one.type === "send" ? [one.message.type] : []));
+  assert.ok(said.includes("pause"), `workers are brought to rest: ${said}`);
+  const progress = new PlanProgress(plan.spec, record.progress.plan);
+  assert.match(progress.enter(9, 9, 0), /^switch from bsp to ssp .*: somebody asked for it$/);
+});
+
+test("a limit on steps refuses a switch to steps of another kind, and takes one of its own", () => {
+  for (const feed of ["static", "leased"] as const) {
+    const spec = specOf({ epochs: 4, protocol: plainAsp, maxSteps: 20, feed });
+    const cluster = new ModelCluster({ seed: 1, chunks: 4, spec }).start();
+    cluster.run(1, () => cluster.coordinator.snapshot(cluster.nowMs).globalSteps >= 2);
+    const effects = cluster.coordinator.step({ type: "switch", request: bsp }, cluster.nowMs);
+    const [answer] = effects.flatMap((one) => (one.type === "orderAnswered" ? [one.answer] : []));
+    assert.equal(answer?.isAccepted, false, feed);
+    assert.match(answer?.text ?? "", /^--max-steps 20 counts steps of asp, .* of bsp/);
+    cluster.tell({ type: "switch", request: { mode: "ssp", staleness: 2 } });
+    cluster.run();
+    assert.deepEqual(switches(cluster), ["ssp"], feed);
+    assert.equal(cluster.result.globalSteps, 20, feed);
   }
 });
 

@@ -68,8 +68,11 @@ export type CoordinatorEvent =
   | { readonly type: "interrupt"; readonly reason: string }
   /** Somebody asks for a member to leave; answered by `orderAnswered`. */
   | { readonly type: "drain"; readonly request: MemberPlace }
-  /** Somebody asks for another way to keep pace; answered by `orderAnswered`. */
-  | { readonly type: "switch"; readonly request: Protocol }
+  /**
+   * Somebody asks for another way to keep pace; answered by `orderAnswered`. The name is that of
+   * the run that is meant; the one that is on where it is empty or left out.
+   */
+  | { readonly type: "switch"; readonly request: Protocol; readonly name?: string }
   | { readonly type: "tick" };
 
 /** What comes of a `save`. */

@@ -71,15 +71,17 @@ export function goneFrom({ view, members }: CoordinatorRecord): WorkerIdentity[]
 const recordedWords: ReadonlySet<CoordinatorMessage["type"]> = new Set(["view", "work", "stop"]);
 
 /**
- * Has the record durable before the first view, assignment or goodbye among the effects is told:
- * members act on these.
+ * Has the record durable before the first view, assignment or goodbye among the effects is told, as
+ * members act on these; and before somebody is told that what they asked for will be done.
  */
 export function withRecord(
   effects: CoordinatorEffect[],
   make: () => CoordinatorRecord | null,
 ): CoordinatorEffect[] {
   const first = effects.findIndex(
-    (effect) => effect.type === "send" && recordedWords.has(effect.message.type),
+    (effect) =>
+      (effect.type === "send" && recordedWords.has(effect.message.type)) ||
+      (effect.type === "orderAnswered" && effect.answer.isAccepted),
   );
   const record = first < 0 ? null : make();
   if (record === null) return effects;

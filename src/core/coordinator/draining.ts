@@ -10,7 +10,7 @@
  * while the run needs what it alone has, and asks again.
  */
 import type { MemberPlace } from "../../protocol/identity.js";
-import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
 import { type Member, nameOf, type Roster } from "../members/roster.js";
 import { protocolProblem } from "../sync/modes.js";
 import type { CoordinatorEffect, CoordinatorEvent, OrderAnswer } from "./coordinator-events.js";
@@ -35,7 +35,7 @@ export function obey(
 ): void {
   const { request } = order;
   const isDrain = order.type === "drain";
-  const answer = isDrain ? drained(order.request, scene, nowMs) : switched(order.request, scene);
+  const answer = isDrain ? drained(order.request, scene, nowMs) : switched(order, scene);
   const { isAccepted, text } = answer;
   if (isAccepted) scene.perform({ type: "event", event: { kind: "info", text } });
   scene.perform({ type: "orderAnswered", request, answer });
@@ -111,10 +111,17 @@ function drained(request: MemberPlace, scene: DrainScene, nowMs: number): OrderA
   return { isAccepted: true, text: `${name} is drained: ${chunkCount(chunks)} to be moved` };
 }
 
-function switched(protocol: Protocol, { phase, training }: DrainScene): OrderAnswer {
+function switched(
+  { request: protocol, name = "" }: CoordinatorEvent & { readonly type: "switch" },
+  { phase, training, spec }: DrainScene,
+): OrderAnswer {
   const problem = protocolProblem(protocol);
   if (problem !== null) return refused(problem);
   if (phase === "idle") return refused("no run is on");
+  const here = spec?.name ?? "";
+  if (name !== "" && name !== here) {
+    return refused(`the run here is ${here}, not ${name}; correct --coordinator, or the name`);
+  }
   if (phase !== "training" || training?.running !== true || training.isClosing) {
     return refused(`there is no switch while the run is ${standing(phase, training)}`);
   }

@@ -61,6 +61,8 @@ export class Standstill {
   #evaluation: EvaluationWish | null = null;
   #pause: Pause | null = null;
   #saving: SaveRequest["why"] | null = null;
+  /** True while there are fewer workers than there must be. */
+  #isShort = false;
   /** What is saved once all stand at it; null from then on. */
   #barrier: BarrierRound | null = null;
 
@@ -94,6 +96,7 @@ export class Standstill {
 
   /** Has everybody brought to rest, as soon as may be. */
   want(reason: PauseReason): void {
+    this.#isShort ||= reason === "shortage";
     if (this.#wanted === null || weightOf(reason) > weightOf(this.#wanted)) this.#wanted = reason;
   }
 
@@ -104,6 +107,7 @@ export class Standstill {
 
   /** There are enough workers: who rests for want of them goes on, after an evaluation if any. */
   suffice(): void {
+    this.#isShort = false;
     if (this.#wanted === "shortage") this.#wanted = null;
     if (this.#pause?.reason !== "shortage") return;
     if (this.#floor.evaluator.busy) this.#pause.reason = "evaluation";
@@ -119,12 +123,9 @@ export class Standstill {
     if (this.#isEvaluating(pause)) return false;
     switch (pause.reason) {
       case "switch":
-        if (this.#floor.enterPhase(pause.limit)) return false;
-        this.#lift();
-        return true;
+        return !this.#floor.enterPhase(pause.limit) && this.#goOn();
       case "evaluation":
-        this.#lift();
-        return true;
+        return this.#goOn();
       case "shortage":
         return false;
       default: {
@@ -222,8 +223,18 @@ export class Standstill {
   saved(): SaveRequest["why"] | null {
     const why = this.#saving;
     this.#saving = null;
-    if (why !== null && !isEnding(why)) this.#lift();
+    if (why !== null && !isEnding(why)) this.#goOn();
     return why;
+  }
+
+  /** What all rested for is done; true unless they are too few to go on, and rest for that. */
+  #goOn(): boolean {
+    if (this.#isShort && this.#pause !== null) {
+      this.#pause.reason = "shortage";
+      return false;
+    }
+    this.#lift();
+    return true;
   }
 
   #lift(): void {

@@ -47,6 +47,8 @@ export class PhaseRounds {
   constructor(ground: PhaseGround, plan: PlanProgress) {
     this.#ground = ground;
     this.#plan = plan;
+    // Another coordinator may have said that it is done.
+    if (plan.isAsked) ground.still.want("switch");
   }
 
   /** How workers keep pace in the present phase. */
@@ -159,8 +161,10 @@ export class PhaseRounds {
 
   /** Somebody asks for another protocol: what comes of it. */
   ask(protocol: Protocol): OrderAnswer {
-    const { reduce } = this.#ground.spec;
-    const isApart = paceOf(protocol).globalStep !== "step";
+    const { reduce, maxSteps } = this.#ground.spec;
+    const { globalStep } = paceOf(protocol);
+    const { mode } = this.#plan.phase.protocol;
+    const isApart = globalStep !== "step";
     const isRobustlyReduced = isRobust(reduce) && isApart;
     const local = [this.#plan.phase.protocol, protocol].find(
       (one) => localStepsOf({ protocol: one }) !== null,
@@ -169,10 +173,12 @@ export class PhaseRounds {
       ? `--reduce ${reduce} needs gradients of one step, ${protocol.mode} applies each alone`
       : local !== undefined
         ? `servers apply a rule of its own under ${local.mode}`
-        : this.#plan.ask(protocol);
+        : maxSteps !== null && globalStep !== this.pace.globalStep
+          ? `--max-steps ${maxSteps} counts steps of ${mode}, another kind than those of ` +
+            `${protocol.mode}; a run whose length --epochs says can switch`
+          : this.#plan.ask(protocol);
     if (objection !== null) return { isAccepted: false, text: objection };
     this.#ground.still.want("switch");
-    const { mode } = this.#plan.phase.protocol;
     return { isAccepted: true, text: `workers go from ${mode} to ${protocol.mode}` };
   }
 }

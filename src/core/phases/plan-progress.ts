@@ -8,7 +8,7 @@
  *
  * Invariant: a phase is entered while everybody rests, and never the one that is on.
  */
-import { isFlat, type PlannedPhase } from "../../protocol/plan/plan.js";
+import { isFlat, type PlannedPhase, type PlannedRun } from "../../protocol/plan/plan.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { firstPhase, type ViewPhase } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
@@ -25,14 +25,37 @@ export interface PlanStand {
   readonly evaluations: number;
   /** Examples at which the plan's phase was left for a while; null where it is on. */
   readonly leftAt: number | null;
-  /** Examples of such whiles so far: the ends of phases lie so much later. */
+  /** So many examples later the ends of phases lie: for such whiles, and phases without an end. */
   readonly away: number;
+  /** What somebody has asked for and does not have yet; left out where nobody has. */
+  readonly asked?: NextPhase;
+}
+
+/** How far a run had come in other ways to keep pace. */
+export interface PhaseGroundwork {
+  /** Global steps, and the lowest version of the model. */
+  readonly step: number;
+  readonly version: number;
+  readonly evaluations: number;
+}
+
+/**
+ * Where a run begins: with its first phase, behind what it had come to in other ways to keep pace,
+ * if in any.
+ */
+export function firstStand(
+  { protocol, plan }: PlannedRun,
+  { step, version, evaluations }: PhaseGroundwork = { step: 0, version: 0, evaluations: 0 },
+): PlanStand {
+  const phase = { ...firstPhase(protocol, plan[0]?.lrFactor ?? 1), phaseFromStep: step };
+  return { phase, place: 0, stepsAhead: step - version, evaluations, leftAt: null, away: 0 };
 }
 
 /** The global step of a step, or of the lowest version of the model. */
 export type StepCounter = (step: number, version: number) => number;
 
-interface NextPhase {
+/** A phase that is to be entered. */
+export interface NextPhase {
   readonly protocol: Protocol;
   readonly lrFactor: number;
   readonly place: number;
@@ -46,14 +69,13 @@ export class PlanProgress {
   readonly #spec: RunSpec;
   #stand: PlanStand;
   #pace: Pace;
-  #asked: NextPhase | null = null;
+  #asked: NextPhase | null;
 
   /** @param kept where a checkpoint or a record says how far it had come. */
   constructor(spec: RunSpec, kept?: PlanStand) {
     this.#spec = spec;
-    const lrFactor = spec.plan[0]?.lrFactor ?? 1;
-    const phase = firstPhase(spec.protocol, lrFactor);
-    this.#stand = kept ?? { phase, place: 0, stepsAhead: 0, evaluations: 0, leftAt: null, away: 0 };
+    this.#stand = kept ?? firstStand(spec);
+    this.#asked = kept?.asked ?? null;
     this.#pace = paceOf(this.#stand.phase.protocol);
   }
 
@@ -104,6 +126,7 @@ export class PlanProgress {
 
   /** Leaves a phase in step for the plan's next one that is not; true where there are both. */
   leave(reason: string): boolean {
+    if (this.#asked !== null) return false;
     const { place } = this.#stand;
     const isNext = ({ protocol }: PlannedPhase) => paceOf(protocol).globalStep === "push";
     const next = this.#spec.plan.slice(place + 1).find(isNext);
@@ -116,7 +139,7 @@ export class PlanProgress {
   /** Comes back to the phase that was left; true where one was. */
   comeBack(reason: string): boolean {
     const present = this.#present;
-    if (this.#stand.leftAt === null || present === undefined) return false;
+    if (this.#asked !== null || this.#stand.leftAt === null || present === undefined) return false;
     const { protocol, lrFactor } = present;
     this.#asked = { protocol, lrFactor, place: this.#stand.place, reason, isAway: false };
     return true;
@@ -145,16 +168,25 @@ export class PlanProgress {
   enter(fromStep: number, examples: number, evaluations: number): string {
     const next = this.#asked ?? this.#planned();
     const before = this.phase.protocol.mode;
+    const away = this.#awayAfter(examples);
     this.#asked = null;
     const { protocol, lrFactor, place, reason } = next;
     const leftAt = next.isAway ? examples : null;
-    const away = this.#stand.away + (examples - (this.#stand.leftAt ?? examples));
     const phase = { phase: this.phase.phase + 1, phaseFromStep: fromStep, protocol, lrFactor };
     this.#stand = { phase, place, stepsAhead: null, evaluations, leftAt, away };
     this.#pace = paceOf(protocol);
     const rate = lrFactor === 1 ? "" : `, learning rate x ${Number(lrFactor.toPrecision(4))}`;
     const where = `from step ${fromStep}, after ${examples} examples`;
     return `switch from ${before} to ${protocol.mode} ${where}${rate}: ${reason}`;
+  }
+
+  /** A phase that the loss ends has no length in the plan: what follows lies later by its own. */
+  #awayAfter(examples: number): number {
+    const { place, leftAt, away } = this.#stand;
+    if (leftAt !== null) return away + examples - leftAt;
+    if (this.#asked !== null || this.#present?.end !== null) return away;
+    const before = this.#spec.plan.slice(0, place).findLast(({ end }) => end !== null);
+    return examples - (before?.end ?? 0);
   }
 
   #planned(): NextPhase {
@@ -195,8 +227,14 @@ export class PlanProgress {
     return `the epochs ended before the plan's ${names}`;
   }
 
+  /** True where another phase was asked for, and is not entered yet. */
+  get isAsked(): boolean {
+    return this.#asked !== null;
+  }
+
   /** To be kept. */
   record(): PlanStand {
-    return this.#stand;
+    const { asked: _, ...stand } = this.#stand;
+    return this.#asked === null ? stand : { ...stand, asked: this.#asked };
   }
 }

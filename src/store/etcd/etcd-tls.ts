@@ -116,7 +116,8 @@ function answersInClear(place: Place, limitMs: number): Promise<boolean> {
   return within(limitMs, socket, (tell) => {
     socket.on("error", () => tell(false));
     socket.once("close", () => tell(false));
-    socket.once("data", (bytes) => tell(bytes.subarray(0, 5).equals(Buffer.from("HTTP/"))));
+    // What speaks TLS may say so in clear, as a bad request.
+    socket.once("data", (bytes) => tell(/^HTTP\/\S+ (?!400)/.test(bytes.toString("latin1"))));
     socket.write("GET /health HTTP/1.0\r\n\r\n");
   });
 }
