@@ -24,7 +24,7 @@ test("an answer to a question in clear says that TLS is not spoken there", async
   assert.match((await mismatchAt(sick, true, 2000)) ?? "", /^answers without TLS; leave/);
 });
 
-test("who refuses a question in clear, as what speaks TLS does, is tried again", async (context) => {
+test("who refuses a question in clear, as TLS does, is tried again", async (context) => {
   const words = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
   assert.equal(await mismatchAt(await answering(context, words), true, 2000), null);
 });
