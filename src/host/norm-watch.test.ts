@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Entry } from "../core/server/entry.js";
+import { localSpec } from "../protocol/testing/local-run.js";
 import { sampleSpec } from "../protocol/testing/sample-run.js";
 import type { View } from "../protocol/view.js";
 import { NormWatch, normWatchOf } from "./norm-watch.js";
@@ -54,4 +55,16 @@ test("nothing is measured where the run does not ask", () => {
   const whole = store as unknown as Parameters<typeof normWatchOf>[2];
   assert.equal(normWatchOf(sampleSpec, 0, whole), null);
   assert.ok(normWatchOf({ ...sampleSpec, watch: ["norms"] }, 0, whole) instanceof NormWatch);
+});
+
+test("under local steps no weight decay is told of, as servers apply none", () => {
+  const whole = store as unknown as Parameters<typeof normWatchOf>[2];
+  for (const [spec, decay] of [
+    [sampleSpec, 2.5],
+    [localSpec(), 0],
+  ] as const) {
+    const watch = normWatchOf({ ...spec, updateRule: rule, watch: ["norms"] }, 0, whole);
+    watch?.note(entry(0, 1), "weight", viewOf(0));
+    assert.equal(watch?.take()[0]?.shares[0]?.decay, decay, spec.protocol.mode);
+  }
 });

@@ -5,6 +5,7 @@
  */
 import type { Entry } from "../core/server/entry.js";
 import type { ParameterGroup } from "../protocol/layout.js";
+import { servedRule } from "../protocol/local/local-steps.js";
 import { hasNorms, type NormReport, type NormShare, normSharesMax } from "../protocol/norms.js";
 import type { RunSpec } from "../protocol/run-spec.js";
 import type { UpdateRuleSpec } from "../protocol/update-rules.js";
@@ -59,9 +60,9 @@ export class NormWatch {
 
 /** A server's watch where the run asks for it; else null. */
 export function normWatchOf(
-  { watch, updateRule }: Pick<RunSpec, "watch" | "updateRule">,
+  spec: Pick<RunSpec, "watch" | "updateRule" | "protocol">,
   index: number,
   store: Pick<ChunkStore, "squaresOf">,
 ): NormWatch | null {
-  return watch.includes("norms") ? new NormWatch(index, store, updateRule) : null;
+  return spec.watch.includes("norms") ? new NormWatch(index, store, servedRule(spec)) : null;
 }

@@ -5,15 +5,15 @@
  */
 import { randomBytes } from "node:crypto";
 import { basename, dirname } from "node:path";
-import { planProblem } from "../core/sync/modes.js";
+import { paceOf, planProblem } from "../core/sync/modes.js";
 import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import { identifyDataset, inspectDataset, loadDataset } from "../data/dataset.js";
 import { identityDifference } from "../data/identity.js";
 import type { Dataset } from "../data/split.js";
 import { PacelineError } from "../errors.js";
 import { type LocalSteps, localStepsOf } from "../protocol/local/local-steps.js";
-import { paceTitle } from "../protocol/plan/plan.js";
-import type { Feed, RunSpec } from "../protocol/run-spec.js";
+import { type PlannedRun, paceTitle } from "../protocol/plan/plan.js";
+import type { Feed, Protocol, RunSpec } from "../protocol/run-spec.js";
 import {
   assertSameModel,
   readCheckpoint,
@@ -150,6 +150,7 @@ async function draftOf(options: RunSettings) {
   const nothing = resumed.name === null ? null : nothingLeft(manifest, draft);
   if (nothing !== null) throw new PacelineError("usage", `run ${resumed.name} ${nothing}`);
   demandFurtherEnd(manifest, draft);
+  demandCountable(resumed.checkpoint, draft);
   return { draft, layout, resumed, doubts: dataNotes(manifest.spec, draft) };
 }
 
@@ -214,6 +215,19 @@ function demandFurtherEnd(
     const sentence = `${flag} ${end} ends before the checkpoint, which is ${where}`;
     throw new PacelineError("usage", `${sentence}; write ${reached} or more`);
   }
+}
+
+/** A limit counts pushes behind steps of all workers as if there had been none. */
+function demandCountable(checkpoint: StoredCheckpoint, spec: RunSpec): void {
+  const phaseOf = (run: PlannedRun) => snapshotOf(checkpoint, run)?.plan?.phase;
+  const [was, is] = [checkpoint.manifest.spec, spec].map((run) => {
+    return phaseOf(run)?.protocol ?? run.protocol;
+  }) as [Protocol, Protocol];
+  const isCounted = paceOf(was).globalStep !== "step" || paceOf(is).globalStep === "step";
+  if (spec.maxSteps === null || isCounted) return;
+  const sentence = `--max-steps ${spec.maxSteps} can't count steps of ${was.mode}, of all workers`;
+  const remedy = "say by --epochs how long it is, with --max-steps none";
+  throw new PacelineError("usage", `${sentence} each, and then of ${is.mode}; ${remedy}`);
 }
 
 /** In the folder of the run: whatever came after the checkpoint is no part of it any more. */

@@ -13,13 +13,18 @@ test("a run that keeps pace in other ways than before begins with the first of t
     { protocol: ssp, end: null, plateau: null, lrFactor: 0.5 },
   ];
   const before = { ...sampleSpec, protocol: bsp, plan: planOf(90) };
-  const stand = { phase: { ...firstPhase(ssp), phase: 1, phaseFromStep: 12 }, place: 1 };
+  const phase = { ...firstPhase(ssp, 0.5), phase: 1, phaseFromStep: 12 };
+  const stand = { phase, place: 1, leftAt: null };
   const cursor = { seconds: 3, plan: stand, evaluations: [{}, {}] };
   const chunks = [{ version: 68 }, { version: 67 }];
   const manifest = { spec: before, globalStep: 70, chunks, cursor };
   const checkpoint = { manifest } as unknown as StoredCheckpoint;
   const longer = { ...before, plan: planOf(180) };
   assert.deepEqual(snapshotOf(checkpoint, longer)?.plan, stand, "the same phases, a longer run");
+  const [first, second] = before.plan;
+  const kept = { ...before, plan: [first!, { ...second!, lrFactor: 1 }] };
+  const atRate = snapshotOf(checkpoint, kept)?.plan;
+  assert.deepEqual(atRate?.phase, { ...phase, lrFactor: 1 }, "at the rate that it has by now");
   const anew = snapshotOf(checkpoint, { protocol: ssp, plan: [] })?.plan;
   assert.deepEqual(anew?.phase, { phase: 0, phaseFromStep: 70, protocol: ssp, lrFactor: 1 });
   assert.deepEqual([anew.place, anew.evaluations, anew.stepsAhead], [0, 2, 3]);

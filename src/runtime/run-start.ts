@@ -103,11 +103,21 @@ export function snapshotOf(
   spec: PlannedRun,
 ): TrainingSnapshot | null {
   const kept = (manifest.cursor ?? null) as TrainingSnapshot | null;
-  if (kept === null || protocolsOf(manifest.spec) === protocolsOf(spec)) return kept;
+  if (kept === null) return null;
+  if (protocolsOf(manifest.spec) === protocolsOf(spec)) return atPlannedRate(kept, spec);
   // A run that keeps pace in other ways than before begins with the first of these.
   const version = Math.min(...manifest.chunks.map((marks) => marks.version));
   const ground = { step: manifest.globalStep, version, evaluations: kept.evaluations.length };
   return { ...kept, plan: firstStand(spec, ground) };
+}
+
+/** What a plan says of rates may have changed since; what it does not say of stays. */
+function atPlannedRate(kept: TrainingSnapshot, { plan }: PlannedRun): TrainingSnapshot {
+  const stand = kept.plan;
+  const planned = stand?.leftAt === null ? plan[stand.place] : undefined;
+  if (stand === undefined || planned === undefined) return kept;
+  const { lrFactor } = planned;
+  return { ...kept, plan: { ...stand, phase: { ...stand.phase, lrFactor } } };
 }
 
 function protocolsOf({ protocol, plan }: PlannedRun): string {

@@ -109,6 +109,16 @@ test("an end that the checkpoint is past is refused", async () => {
   assert.ok((await stepsOf("past")).includes("step-25"), "what came later is where it was");
 });
 
+test("a limit on steps is refused where steps before were of another kind", async () => {
+  assert.equal((await call(begin("kinds", "--max-steps", "5"))).exitCode, 0);
+  const from = join(folder, "runs", "kinds", "checkpoints", "step-4");
+  const data = ["--data-dir", join(folder, "data"), ...runs];
+  const words = ["--mode", "asp", "--max-steps", "9", "--port", "0", "--start-timeout", "1s"];
+  const { exitCode, err } = await call(["coordinator", "--resume", from, ...words, ...data]);
+  assert.equal(exitCode, 2, err);
+  assert.match(err, /--max-steps 9 can't count steps of bsp, .* and then of asp; say by --epochs/);
+});
+
 test("another run's name is refused, and the run's own goes on in its folder", async () => {
   assert.equal((await call(begin("origin"))).exitCode, 0);
   assert.equal((await call(begin("other", "-e", "3"))).exitCode, 0);
