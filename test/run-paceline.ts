@@ -28,6 +28,8 @@ export const mainPath = join(
 );
 
 const limitDefaultMs = 60_000;
+/** Between two questions: a coordinator that is asked too often has less time for its run. */
+const askAgainMs = 20;
 
 /** How a command ended and what it said. */
 export interface Ended {
@@ -65,7 +67,7 @@ export async function until<Answer>(
     const answer = await ask();
     if (answer !== null && answer !== false) return answer;
     if (performance.now() > deadlineMs) throw new Error(`${what}: not within ${limitMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, askAgainMs));
   }
 }
 

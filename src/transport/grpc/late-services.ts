@@ -1,7 +1,8 @@
 /**
  * Health checking and reflection, which every listener offers and few callers ask for. What answers
- * them takes longer to load than all the rest of a listener, since it reads .proto files and compiles
- * codecs of its own: so only its methods' names are known here, and the first call loads it.
+ * them takes longer to load than all the rest of a listener, since it reads .proto files and
+ * compiles codecs of its own: so only the names of methods are known here, and the first call loads
+ * the libraries.
  */
 import { createRequire } from "node:module";
 import { type DescFile, toBinary } from "@bufbuild/protobuf";
