@@ -14,7 +14,7 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 /** Enough to make starting cheap, few enough for the last processes to end at about one time. */
-const filesInProcess = 16;
+const filesInProcess = 8;
 /** What a file may hold that another in its process would notice. */
 const shared =
   /run-paceline|real-etcd|\bprocess\.|child_process|worker_threads|\bmock\b|globalThis|\bgc\b|^(before|(before|after)Each)\(/m;

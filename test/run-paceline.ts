@@ -29,7 +29,7 @@ export const mainPath = join(
 
 const limitDefaultMs = 60_000;
 /** Between two questions: a coordinator that is asked too often has less time for its run. */
-const askAgainMs = 20;
+const askAgainDefaultMs = 20;
 
 /** How a command ended and what it said. */
 export interface Ended {
@@ -61,6 +61,7 @@ export async function until<Answer>(
   what: string,
   ask: () => Promise<Answer | null | false> | Answer | null | false,
   limitMs = limitDefaultMs,
+  askAgainMs = askAgainDefaultMs,
 ): Promise<Answer> {
   const deadlineMs = performance.now() + limitMs;
   for (;;) {

@@ -185,11 +185,12 @@ test("certificates are changed while a run trains", async (context) => {
   await second.waitFor(/registered with ID/);
   const steps = () =>
     place.call(["status", ...reach, "--tls", "certs", "--token-file", "token", "--json"]);
-  await until("steps of the second worker", async () => {
+  const bothStep = async () => {
     const { out } = await steps();
     const { members } = JSON.parse(out) as { members: { worker: { clock: number } | null }[] };
     return members.filter(({ worker }) => (worker?.clock ?? 0) > 3).length === 2;
-  });
+  };
+  await until("steps of the second worker", bothStep, 60_000, 200);
   coordinator.kill("SIGTERM");
   assert.equal((await coordinator.end()).exitCode, 143, coordinator.told());
   for (const command of [server, first, second]) await command.end();
