@@ -75,7 +75,7 @@ etcd: node
 	@$(NODE) scripts/fetch-etcd.mjs
 
 test: native etcd
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint build
+	@$(MAKE) --no-print-directory --jobs=2 lint build
 	$(NODE) scripts/generate-proto.mjs --check
 	$(NODE) scripts/generate-kernels.mjs --check
 	$(NODE) scripts/run-tests.mjs
