@@ -74,7 +74,8 @@ conversation: build
 etcd: node
 	@$(NODE) scripts/fetch-etcd.mjs
 
-test: native etcd lint build
+test: native etcd
+	@$(MAKE) --no-print-directory --jobs=2 lint build
 	$(NODE) scripts/generate-proto.mjs --check
 	$(NODE) scripts/generate-kernels.mjs --check
 	$(NODE) scripts/run-tests.mjs

@@ -20,7 +20,7 @@ const pace = [
   "--replicas",
   "2",
   "--epochs",
-  "30",
+  "12",
   "--batch-size",
   "4",
   "--engine",

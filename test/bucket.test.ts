@@ -21,7 +21,7 @@ test("a run in a bucket outlives its coordinator, to a folder's bits", async (co
   };
   const words = ["train", ...mlp, "--name", "one", "--checkpoint-every", "50it"];
   const there = ["--run-dir", "s3://place/runs"];
-  const long = place.start([...words, ...there, "--epochs", "20"], environment);
+  const long = place.start([...words, ...there, "--epochs", "10"], environment);
   await until("a checkpoint", () => bucket.objects.has(`${run}/checkpoints/step-50/manifest.json`));
   const pid = coordinatorIn(bucket);
   assert.notEqual(pid, null);
@@ -31,14 +31,14 @@ test("a run in a bucket outlives its coordinator, to a folder's bits", async (co
   assert.match(err, /^the coordinator \(pid \d+\) ended with SIGKILL: it is started again in/m);
   assert.notEqual(coordinatorIn(bucket), pid);
 
-  const local = await place.run([...words, "--epochs", "20"]);
+  const local = await place.run([...words, "--epochs", "10"]);
   assert.equal(local.exitCode, 0, local.err);
   const [last] = (await place.checkpoints("one")).slice(-1);
   const weights = bucket.objects.get(`${run}/checkpoints/${last}/model.safetensors`);
   assert.ok(weights !== undefined, [...bucket.objects.keys()].join("\n"));
   assert.equal(createHash("sha256").update(weights).digest("hex"), await place.weights("one"));
 
-  const resumed = ["train", "--resume", "one", ...there, "--epochs", "21"];
+  const resumed = ["train", "--resume", "one", ...there, "--epochs", "11"];
   const further = await place.run(resumed, environment);
   assert.equal(further.exitCode, 0, further.err);
   assert.match(further.err, /result in s3:\/\/place\/runs\/one\/result\.json/);

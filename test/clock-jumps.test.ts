@@ -29,7 +29,7 @@ test("a run whose processes' times of day jump ends as one whose do not", async 
   await writeFile(place.path("token"), "0123456789abcdef\n", { mode: 0o600 });
   await writeFile(place.path("jumping.mjs"), jumping);
   const words = [
-    ...["train", "--model", "mlp", "--data", "mnist", "--batch-size", "8", "--epochs", "6"],
+    ...["train", "--model", "mlp", "--data", "mnist", "--batch-size", "8", "--epochs", "4"],
     ...["-w", "2", "-s", "2", "--replicas", "2", "--transport", "tcp", "--lease", "1s"],
     ...["--checkpoint-every", "1e", "--tls", "certs", "--token-file", "token"],
   ];
@@ -37,7 +37,7 @@ test("a run whose processes' times of day jump ends as one whose do not", async 
   assert.equal(still.exitCode, 0, still.err);
   const preload = { NODE_OPTIONS: `--import ${pathToFileURL(place.path("jumping.mjs")).href}` };
   // A server that dies is made good by connections that are new, under every time of day.
-  const fault = ["--inject", "kill:server=1,at=100"];
+  const fault = ["--inject", "kill:server=1,at=60"];
   const jumped = await place.run([...words, ...fault, "--name", "jumped"], preload);
   assert.equal(jumped.exitCode, 0, jumped.err);
   const days = new Set((await place.events("jumped")).map(({ time }) => `${time}`.slice(0, 13)));

@@ -18,13 +18,13 @@ async function killAt(place: Place, run: string, step: number, other: number): P
 
 test("a coordinator killed twice in a run costs it no bit, and no member", async (context) => {
   const place = await makePlace(context, { train: 960 });
-  const pace = ["--epochs", "16", "--eval-every", "4e", "--checkpoint-every", "3e"];
+  const pace = ["--epochs", "8", "--eval-every", "2e", "--checkpoint-every", "3e"];
   const words = ["train", ...work, ...pace, "--chunk-values", "10000", "-w", "3", "-s", "2"];
   const whole = place.start([...words, "--name", "whole"]);
   assert.equal((await whole.end()).exitCode, 0, whole.told());
   const command = place.start([...words, "--replicas", "2", "--name", "killed"]);
   let pid = -1;
-  for (const step of [60, 200]) pid = await killAt(place, "killed", step, pid);
+  for (const step of [40, 140]) pid = await killAt(place, "killed", step, pid);
   const { exitCode, err, out } = await command.end();
   assert.equal(exitCode, 0, command.told());
   const again = /^the coordinator \(pid \d+\) ended with SIGKILL: it is started again in/gm;
@@ -52,11 +52,11 @@ test("a coordinator killed twice in a run costs it no bit, and no member", async
 
 test("batches that are dealt one at a time are each used once", async (context) => {
   const place = await makePlace(context, { train: 1600 });
-  const pace = ["--mode", "asp", "--feed", "leased", "--epochs", "6", "--eval-every", "none"];
+  const pace = ["--mode", "asp", "--feed", "leased", "--epochs", "4", "--eval-every", "none"];
   const words = ["train", ...work, ...pace, "-w", "3", "-s", "2", "--name", "run"];
   const command = place.start(words);
   let pid = -1;
-  for (const step of [150, 500]) pid = await killAt(place, "run", step, pid);
+  for (const step of [100, 350]) pid = await killAt(place, "run", step, pid);
   const { exitCode, err } = await command.end();
   assert.equal(exitCode, 0, command.told());
   assert.equal([...err.matchAll(/the run goes on in place, with/g)].length, 2, err);
@@ -69,11 +69,12 @@ test("batches that are dealt one at a time are each used once", async (context) 
 
 test("a member that dies with the coordinator is lost when that is back", async (context) => {
   const place = await makePlace(context, { train: 960 });
-  const pace = ["--epochs", "16", "--eval-every", "none", "--checkpoint-every", "1e"];
+  const pace = ["--epochs", "8", "--eval-every", "none", "--checkpoint-every", "1e"];
   const words = ["train", ...work, ...pace, "-w", "2", "-s", "2", "--name", "run"];
   const command = place.start(words);
   const server = await place.member("run", "server", 1);
-  await killAt(place, "run", 200, -1);
+  await until("a checkpoint", async () => (await place.checkpoints("run")).length > 0);
+  await killAt(place, "run", 100, -1);
   process.kill(server.pid, "SIGKILL");
   const { exitCode, err } = await command.end();
   assert.equal(exitCode, 0, command.told());
@@ -87,7 +88,7 @@ test("a member that dies with the coordinator is lost when that is back", async 
 
 test("with no restarts the run ends, and is continued from its checkpoint", async (context) => {
   const place = await makePlace(context, { train: 960 });
-  const pace = ["--epochs", "8", "--eval-every", "none", "--checkpoint-every", "1e"];
+  const pace = ["--epochs", "4", "--eval-every", "none", "--checkpoint-every", "1e"];
   const words = ["train", ...work, ...pace, "-w", "2", "-s", "1", "--max-restarts", "0"];
   const kill = ["--inject", "kill:coordinator=0,at=150"];
   const command = place.start([...words, ...kill, "--name", "run"]);

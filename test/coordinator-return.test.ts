@@ -8,7 +8,7 @@ const work = [
   ...["--model", "mlp", "--data", "mnist", "--batch-size", "8", "--chunk-values", "10000"],
   ...["--optimizer", "adam", "--lr", "0.002", "--lr-schedule", "cosine", "--eval-every", "4e"],
 ];
-const pace = [...work, "--epochs", "16", "-w", "2", "-s", "1"];
+const pace = [...work, "--epochs", "10", "-w", "2", "-s", "1"];
 const begin = (name: string) => ["coordinator", ...pace, "--name", name, "--port", "0"];
 
 /** A server and two workers of the coordinator that listens at this address. */
@@ -43,11 +43,11 @@ test("by its run's name, or by the same command: no bit is lost", async (context
   const first = place.start(begin("run"));
   const address = await addressOf(first);
   const members = startMembers(place, address);
-  await killAt(place, first, 60);
+  await killAt(place, first, 40);
   const second = place.start(["coordinator", "--resume", "run"]);
   assert.equal(await addressOf(second), address, "members look for it where it was");
   await second.waitFor(/started again, under term 2: the run goes on in place, with 3 members/);
-  await killAt(place, second, 200);
+  await killAt(place, second, 140);
   const third = place.start(begin("run"));
   await third.waitFor(/under term 3: the run goes on in place/);
   await endWell(place, [third, ...members]);

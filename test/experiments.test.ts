@@ -29,7 +29,7 @@ async function stateOf(place: Place, cell: string) {
 
 test("a suite is interrupted and goes on; a failing cell stops no other", async (context) => {
   const place = await makePlace(context);
-  const epochs = 30;
+  const epochs = 16;
   const slow = long(epochs);
   await writeFile(place.path("matrix.yaml"), matrix(epochs));
   const words = ["experiments", "run", "matrix.yaml"];
@@ -89,7 +89,7 @@ test("a suite is interrupted and goes on; a failing cell stops no other", async 
 test("a cell that outlives its suite is seen, and continued later", async (context) => {
   const place = await makePlace(context);
   const cell = "async_2workers";
-  const options = "model: logistic, data: mnist-parity, epochs: 100, batch-size: 4";
+  const options = "model: logistic, data: mnist-parity, epochs: 60, batch-size: 4";
   const text = `base: {${options}}\naxes: {workers: [2], mode: [async]}\n`;
   await writeFile(place.path("matrix.yaml"), text);
   const words = ["experiments", "run", "matrix.yaml"];

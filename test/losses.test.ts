@@ -15,7 +15,7 @@ async function killMember(place: Place, run: string, role: "server" | "worker", 
 test("a worker killed in mid-epoch is one line and is replaced", async (context) => {
   const place = await makePlace(context, { train: 2048 });
   // Its silence would be noticed after the lease: sooner it can only be its supervisor.
-  const words = [...pace, "-w", "4", "-s", "2", "--epochs", "16", "--lease", "1h"];
+  const words = [...pace, "-w", "4", "-s", "2", "--epochs", "10", "--lease", "1h"];
   const command = place.start([...logistic, ...words, "--name", "run"]);
   await place.step("run", 15);
   const pid = await killMember(place, "run", "worker", 2);
@@ -45,7 +45,7 @@ test("a worker killed in mid-epoch is one line and is replaced", async (context)
 
 // The first epoch has steps enough for both to be killed in it, however fast they are.
 test("with all but one killed and none restarted, the last one ends the run", async (context) => {
-  const examples = 16384;
+  const examples = 8192;
   const place = await makePlace(context, { train: examples });
   const words = [
     ...pace,

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
-import { freePort, makePlace, metricsOf, type Place, type RunningCommand } from "./run-paceline.js";
+import {
+  freePort,
+  makePlace,
+  metricsOf,
+  type Place,
+  type RunningCommand,
+  until,
+} from "./run-paceline.js";
 
 const work = [
   ...["--model", "logistic", "--data", "mnist-parity", "--batch-size", "8"],
@@ -67,8 +74,8 @@ test("a rank that is taken is refused with who has it", async (context) => {
 
 test("a transport by name that a server lacks ends the worker with the remedy", async (context) => {
   const place = await makePlace(context);
-  // So long that the run is on when the other comes.
-  const words = [...work, "-w", "1:2", "--feed", "static", "-s", "1", "--epochs", "100"];
+  // The run is on when the other comes, and ends when it is told to.
+  const words = [...work, "-w", "1:2", "--feed", "static", "-s", "1", "--epochs", "100000"];
   const { coordinator, address } = await startCoordinator(place, words);
   const reach = ["--coordinator", address];
   const server = place.start(["server", ...reach, "--transport", "tcp"]);
@@ -77,7 +84,13 @@ test("a transport by name that a server lacks ends the worker with the remedy", 
   const picky = await place.start(["worker", ...reach, "--transport", "unix"]).end();
   assert.equal(picky.exitCode, 2, picky.err);
   assert.match(picky.err, /--transport unix: it has no Unix socket .*--transport tcp or auto/);
-  await endWell(coordinator, server, other);
+  const { globalSteps } = await place.snapshotAt(address);
+  await until("two steps without it", async () => {
+    return (await place.snapshotAt(address)).globalSteps >= globalSteps + 2;
+  });
+  coordinator.kill("SIGINT");
+  assert.equal((await coordinator.end()).exitCode, 130, coordinator.told());
+  await endWell(server, other);
 });
 
 test("SIGTERM lets a worker leave cleanly, and a server and a coordinator end", async (context) => {
@@ -108,7 +121,7 @@ test("a serving coordinator takes run after run with the same members", async (c
     place.start(["worker", ...reach]),
     place.start(["worker", ...reach]),
   ];
-  const idle = await place.run(["status", ...reach]);
+  const idle = await place.call(["status", ...reach]);
   assert.equal(idle.exitCode, 0, idle.err);
   assert.match(idle.out, /run +none/);
   const results = [];
@@ -118,7 +131,7 @@ test("a serving coordinator takes run after run with the same members", async (c
       place.path("run.yaml"),
       [...lines, "batch-size: 8", "epochs: 2", `mode: ${mode}`, `name: ${mode}-job`, ""].join("\n"),
     );
-    const { exitCode, out, err } = await place.run(["submit", "run.yaml", ...reach]);
+    const { exitCode, out, err } = await place.call(["submit", "run.yaml", ...reach]);
     assert.deepEqual({ exitCode, out }, { exitCode: 0, out: `${mode}-job\n` }, err);
     results.push(mode);
   }
@@ -126,7 +139,11 @@ test("a serving coordinator takes run after run with the same members", async (c
     await coordinator.waitFor(new RegExp(`result in runs/${mode}-job/result.json`));
     assert.equal((await place.result(`${mode}-job`)).paceline.outcome, "done");
   }
-  const { exitCode, out } = await place.run(["status", ...reach, "--json"]);
+  // One that is between two registrations is not listed, and has no part to end in order.
+  for (const member of members) {
+    await member.waitFor(/job asp-job is over; registering again[\s\S]*registered with ID/);
+  }
+  const { exitCode, out } = await place.call(["status", ...reach, "--json"]);
   assert.equal(exitCode, 0);
   const { phase, members: listed } = JSON.parse(out);
   assert.equal(phase, "idle");

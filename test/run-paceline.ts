@@ -28,6 +28,8 @@ export const mainPath = join(
 );
 
 const limitDefaultMs = 60_000;
+/** Between two questions: a coordinator that is asked too often has less time for its run. */
+const askAgainDefaultMs = 20;
 
 /** How a command ended and what it said. */
 export interface Ended {
@@ -59,13 +61,14 @@ export async function until<Answer>(
   what: string,
   ask: () => Promise<Answer | null | false> | Answer | null | false,
   limitMs = limitDefaultMs,
+  askAgainMs = askAgainDefaultMs,
 ): Promise<Answer> {
   const deadlineMs = performance.now() + limitMs;
   for (;;) {
     const answer = await ask();
     if (answer !== null && answer !== false) return answer;
     if (performance.now() > deadlineMs) throw new Error(`${what}: not within ${limitMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, askAgainMs));
   }
 }
 

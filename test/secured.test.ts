@@ -80,9 +80,9 @@ test("a coordinator that listens beyond loopback asks for certificates", async (
   const command = place.start([...open, "--tls", "certs"]);
   const [, port] = await command.waitFor(/coordinator listens on 0\.0\.0\.0:(\d+)/);
   const address = ["--coordinator", `127.0.0.1:${port}`];
-  const told = await place.run(["status", ...address, "--tls", "certs"]);
+  const told = await place.call(["status", ...address, "--tls", "certs"]);
   assert.match(told.out, /run +none/, told.err);
-  const plain = await place.run(["status", ...address]);
+  const plain = await place.call(["status", ...address]);
   assert.equal(plain.exitCode, 1);
   assert.match(plain.err, /called without: give --tls DIR/);
   command.kill("SIGTERM");
@@ -184,12 +184,13 @@ test("certificates are changed while a run trains", async (context) => {
   const second = start("worker");
   await second.waitFor(/registered with ID/);
   const steps = () =>
-    place.run(["status", ...reach, "--tls", "certs", "--token-file", "token", "--json"]);
-  await until("steps of the second worker", async () => {
+    place.call(["status", ...reach, "--tls", "certs", "--token-file", "token", "--json"]);
+  const bothStep = async () => {
     const { out } = await steps();
     const { members } = JSON.parse(out) as { members: { worker: { clock: number } | null }[] };
     return members.filter(({ worker }) => (worker?.clock ?? 0) > 3).length === 2;
-  });
+  };
+  await until("steps of the second worker", bothStep, 60_000, 200);
   coordinator.kill("SIGTERM");
   assert.equal((await coordinator.end()).exitCode, 143, coordinator.told());
   for (const command of [server, first, second]) await command.end();

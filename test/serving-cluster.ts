@@ -64,7 +64,8 @@ export class Cluster {
       const job = jobs.find((one) => one.name === name);
       return job?.state === state && job;
     };
-    return until(`job ${name} is ${state}`, ask, limitMs).catch((error: Error) => {
+    // Each question is a whole command, which takes time from the jobs.
+    return until(`job ${name} is ${state}`, ask, limitMs, 200).catch((error: Error) => {
       throw new Error(`${error.message}\n${this.coordinator.told()}`);
     });
   }

@@ -23,7 +23,7 @@ testWithEtcd("a leader that serves is killed: the next ends both jobs", async (c
     ...["submit", ...reach, ...work, "--name", name, "--wait"],
     ...["-w", "2", "-s", "1", "--epochs", `${epochs}`],
   ];
-  const jobs = [place.start(job("one", 24))];
+  const jobs = [place.start(job("one", 10))];
   await jobs[0]!.waitFor(/^one$/m);
   jobs.push(place.start(job("two", 2)));
   await jobs[1]!.waitFor(/^two$/m);
@@ -43,7 +43,7 @@ testWithEtcd("a leader that serves is killed: the next ends both jobs", async (c
     assert.deepEqual([examples, skipped], [480, 0]);
   }
   assert.equal((await place.result("two")).paceline.outcome, "done");
-  const alone = ["train", ...work, "-w", "2", "-s", "1", "--epochs", "24", "--name", "alone"];
+  const alone = ["train", ...work, "-w", "2", "-s", "1", "--epochs", "10", "--name", "alone"];
   assert.equal((await place.run(alone)).exitCode, 0);
   assert.equal(await place.weights("one"), await place.weights("alone"));
 

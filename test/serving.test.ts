@@ -7,7 +7,7 @@ import { makePlace, until } from "./run-paceline.js";
 import { serve, type Usage, usageOf, work } from "./serving-cluster.js";
 
 const small = ["-w", "2", "-s", "1", "--epochs", "2"];
-const long = ["-w", "2", "-s", "1", "--epochs", "24"];
+const long = ["-w", "2", "-s", "1", "--epochs", "10"];
 
 test("killed amid a job with others behind it: all end, the first in place", async (context) => {
   const place = await makePlace(context, { train: 480 });

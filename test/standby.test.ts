@@ -5,7 +5,7 @@ import { freePort, makePlace, until } from "./run-paceline.js";
 
 const work = [
   ...["--model", "mlp", "--data", "mnist", "--batch-size", "8", "-w", "2", "-s", "1"],
-  ...["--optimizer", "adam", "--lr", "0.002", "--epochs", "8", "--name", "led"],
+  ...["--optimizer", "adam", "--lr", "0.002", "--epochs", "5", "--name", "led"],
 ];
 
 testWithEtcd("a leader frozen, the next killed: the third ends the run", async (context, etcd) => {

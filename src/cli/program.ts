@@ -43,7 +43,7 @@ export interface ProgramHost {
 /** Runs one command line (without node and script) and gives the exit code. */
 export async function runProgram(argv: readonly string[], host: ProgramHost): Promise<number> {
   const outcome = { exitCode: 0 };
-  const program = buildProgram(host, outcome);
+  const program = buildProgram(argv, host, outcome);
   try {
     demandText(argv);
     const help = argv.length === 0 ? programHelp(commandPlans) : helpAsked(argv, commandPlans);
@@ -79,9 +79,15 @@ function readable(thrown: unknown): PacelineError {
   return systemError(thrown) ?? toPacelineError(thrown);
 }
 
-function buildProgram(host: ProgramHost, outcome: { exitCode: number }): Command {
+/** A command that is named is built alone: all of them have well over a thousand options. */
+function buildProgram(
+  argv: readonly string[],
+  host: ProgramHost,
+  outcome: { exitCode: number },
+): Command {
   const program = quiet(new Command("paceline"), host).version(packageVersion());
-  for (const plan of commandPlans) {
+  const named = commandPlans.filter(({ name }) => name === argv[0]);
+  for (const plan of named.length > 0 ? named : commandPlans) {
     const command = quiet(new Command(plan.name), host).description(plan.sentence);
     for (const argument of plan.arguments ?? []) command.argument(argument);
     command.allowExcessArguments(false);

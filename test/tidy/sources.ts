@@ -37,10 +37,26 @@ export type Rooms = ReadonlyMap<string, Room>;
 /** The wing of fixtures and harnesses: in any room, not shipped, imported by tests alone. */
 export const testing = "testing";
 
-/** Parses one file. */
+/** One file; it is parsed when something asks for its tree, as nothing does of documents. */
 export function parse(path: string, text: string): Source {
-  const tree = ts.createSourceFile(path, text, ts.ScriptTarget.ES2022, true);
-  return { path, text, tree };
+  let tree: ts.SourceFile | undefined;
+  return {
+    path,
+    text,
+    get tree() {
+      tree ??= ts.createSourceFile(path, text, ts.ScriptTarget.ES2022, true);
+      return tree;
+    },
+  };
+}
+
+/** A function of sources that is computed once for each. */
+function once<Answer>(compute: (source: Source) => Answer): (source: Source) => Answer {
+  const known = new WeakMap<Source, Answer>();
+  return (source) => {
+    if (!known.has(source)) known.set(source, compute(source));
+    return known.get(source)!;
+  };
 }
 
 /** A file in a `testing` wing. */
@@ -68,12 +84,13 @@ function walk(node: ts.Node, visit: (node: ts.Node) => void): void {
   ts.forEachChild(node, (child) => walk(child, visit));
 }
 
-/** Every node of a file. */
-export function nodes(source: Source): ts.Node[] {
+/** Every node of a file; none of a document or another language. */
+export const nodes = once((source): readonly ts.Node[] => {
   const all: ts.Node[] = [];
+  if (!/\.(ts|js|mjs)$/.test(source.path)) return all;
   walk(source.tree, (node) => all.push(node));
   return all;
-}
+});
 
 /** Reads rows of the form "| `room` | `wing`, `wing` | holds | core (types), host |". */
 export function readRooms(markdown: string): Rooms {
@@ -97,7 +114,7 @@ export interface Reference {
 }
 
 /** Every module that a file imports, loads or names by URL. */
-export function references(source: Source): Reference[] {
+export const references = once((source): readonly Reference[] => {
   const found: Reference[] = [];
   const add = (node: ts.Node, literal: ts.Node | undefined, typesOnly: boolean) => {
     if (literal !== undefined && ts.isStringLiteralLike(literal))
@@ -115,7 +132,7 @@ export function references(source: Source): Reference[] {
       add(node, node.arguments?.[0], false);
   }
   return found;
-}
+});
 
 /** The source file that a relative specifier names, from the root; null for a package. */
 export function resolveSpecifier(path: string, specifier: string): string | null {
@@ -131,18 +148,26 @@ export function repositoryRoot(): string {
   return folder;
 }
 
-/** Every file of ours that a rule looks at. */
-export function readSources(root: string): Source[] {
+const read = new Map<string, readonly Source[]>();
+
+/** Every file of ours that a rule looks at; tests of one process read them once. */
+export function readSources(root: string): readonly Source[] {
+  const sources = read.get(root) ?? readAll(root);
+  read.set(root, sources);
+  return sources;
+}
+
+function readAll(root: string): Source[] {
   const found: Source[] = [];
-  const read = (path: string) => found.push(parse(path, readFileSync(join(root, path), "utf8")));
+  const add = (path: string) => found.push(parse(path, readFileSync(join(root, path), "utf8")));
   for (const folder of "src assembly test bench scripts configs docs proto".split(" ")) {
     if (!existsSync(join(root, folder))) continue;
     for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true })) {
       const path = relative(root, join(entry.parentPath ?? entry.path, entry.name));
       if (entry.isFile() && /\.(ts|mjs|md|ya?ml|proto|py)$/.test(path))
-        read(path.split(sep).join("/"));
+        add(path.split(sep).join("/"));
     }
   }
-  for (const name of readdirSync(root)) if (/\.md$|^Makefile$/.test(name)) read(name);
+  for (const name of readdirSync(root)) if (/\.md$|^Makefile$/.test(name)) add(name);
   return found;
 }

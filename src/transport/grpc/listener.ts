@@ -5,8 +5,6 @@
  */
 import type { Http2Server, ServerHttp2Session, Settings } from "node:http2";
 import type { Socket } from "node:net";
-import { type DescFile, toBinary } from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type {
   ServerDuplexStream,
   ServiceDefinition,
@@ -21,10 +19,8 @@ import { silent } from "../connection-errors.js";
 import { type Door, keyOf } from "../credentials/door.js";
 import { tlsEntrance } from "../credentials/tls-entrance.js";
 import type { Listener } from "../transport.js";
-import { file_paceline_v1_coordinator } from "../wire/generated-coordinator.js";
-import { file_paceline_v1_parameter_server } from "../wire/generated-parameter-server.js";
-import { file_paceline_v1_run } from "../wire/generated-run.js";
 import { callGuard } from "./call-guard.js";
+import { addLateServices } from "./late-services.js";
 import type { GrpcLimits } from "./methods.js";
 import { frameBytesMax, receiveWindowBytes, serverOptions } from "./methods.js";
 import { refuser } from "./refused-connection.js";
@@ -69,7 +65,7 @@ export async function listen(
   const interceptors = door.isGuarded ? [callGuard(door)] : [];
   const server = new Server({ ...serverOptions(limits), interceptors });
   server.addService(served.methods, served.handlers);
-  await addHealthAndReflection(server, served);
+  addLateServices(server, served.name);
   const accept = raiseWindows(server, door);
   door.whenLetGo((key, error) => {
     for (const stream of [...served.streams]) if (stream.peer === key) stream.fail(error);
@@ -223,28 +219,6 @@ function nameOf({ socket }: ServerHttp2Session, { remoteAddress, remotePort }: S
     address: remoteAddress,
     port: remotePort,
   };
-}
-
-/** Loaded when something is served, since clients need neither. */
-async function addHealthAndReflection(server: Server, served: Served): Promise<void> {
-  const [{ HealthImplementation }, { ReflectionService }] = await Promise.all([
-    import("grpc-health-check"),
-    import("@grpc/reflection"),
-  ]);
-  new HealthImplementation({ "": "SERVING", [served.name]: "SERVING" }).addToServer(server);
-  const files: readonly DescFile[] = [
-    file_paceline_v1_run,
-    file_paceline_v1_coordinator,
-    file_paceline_v1_parameter_server,
-  ];
-  const fileDescriptorProtos = files.map((file) =>
-    Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)),
-  );
-  const described = { [served.name]: { fileDescriptorProtos } };
-  new ReflectionService(
-    described as unknown as ConstructorParameters<typeof ReflectionService>[0],
-    { services: [served.name] },
-  ).addToServer(server);
 }
 
 function whenOver(stream: GrpcStream): Promise<void> {
