@@ -102,7 +102,7 @@ function startNext() {
     running.delete(child);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const name = group.length === 1 ? group[0] : `${group[0]} and ${group.length - 1} more`;
-    if (code !== 0) failed.push(`${name} (${signal ?? `exit code ${code}`})`);
+    if (code !== 0) failed.push(`${name} (${signal ?? `exit code ${code}`})`, ...crosses(output));
     // What each counts is told as one sum.
     const told = output.replace(/^ℹ (\w+) ([\d.]+)\n/gm, (_, what, count) => {
       totals.set(what, (totals.get(what) ?? 0) + Number(count));
@@ -111,6 +111,11 @@ function startNext() {
     console.log(`\n${name}: ${seconds} s\n${told.trimEnd()}`);
     startNext();
   });
+}
+
+/** The lines that name tests which failed, each once. */
+function crosses(output) {
+  return new Set(output.match(/^\s*✖ (?!failing tests).*$/gm) ?? []);
 }
 
 /** Time that all cores have spent since the machine started, in ms, and the idle part of it. */
@@ -122,9 +127,10 @@ function coreTimes() {
 
 function tellEnd() {
   clearInterval(watch);
-  const counts = ["tests", "pass", "fail", "cancelled", "skipped", "todo"];
-  const told = counts.map((what) => `${what} ${totals.get(what) ?? 0}`).join(", ");
-  console.log(`\n${told} in ${((performance.now() - began) / 1000).toFixed(0)} s`);
-  for (const name of failed) console.log(`failed: ${name}`);
+  for (const line of failed) console.log(line.startsWith(" ") || line.startsWith("✖") ? line : `\nfailed: ${line}`);
+  // In the words of node's own runner, which scripts look for.
+  const counts = ["tests", "suites", "pass", "fail", "cancelled", "skipped", "todo"];
+  for (const what of counts) console.log(`ℹ ${what} ${totals.get(what) ?? 0}`);
+  console.log(`ℹ duration_ms ${(performance.now() - began).toFixed(0)}`);
   process.exitCode = failed.length === 0 ? 0 : 1;
 }
