@@ -72,13 +72,26 @@ function processesOf(files) {
   return [...alone.map((path) => [path]), ...groups];
 }
 
-/** A script that runs the tests of these files. */
+/**
+ * A script that runs the tests of these files. Its own first test waits until all are loaded: while
+ * one awaits something at its top, tests of those before would end, and what all share be cleared.
+ */
 function scriptOf(group) {
   if (group.length === 1) return group[0];
   mkdirSync(folder, { recursive: true });
   const path = join(folder, `${left.length}.test.mjs`);
   const urls = group.map((one) => pathToFileURL(resolve(one)).href);
-  writeFileSync(path, urls.map((url) => `import ${JSON.stringify(url)};\n`).join(""));
+  const text = `import { test } from "node:test";
+    let settle;
+    const loading = new Promise((resolve, reject) => (settle = { resolve, reject }));
+    test("${group.length} files are loaded", () => loading);
+    try {
+      for (const url of ${JSON.stringify(urls)}) await import(url);
+      settle.resolve();
+    } catch (error) {
+      settle.reject(error);
+    }`;
+  writeFileSync(path, text);
   return path;
 }
 
