@@ -168,7 +168,8 @@ export class PhaseRounds {
     const objection = isRobustlyReduced
       ? `--reduce ${reduce} needs gradients of one step, ${protocol.mode} applies each alone`
       : local !== undefined
-        ? `servers apply a rule of its own under ${local.mode}`
+        ? `servers apply a rule of their own under ${local.mode}, from a run's start to its end: ` +
+          `begin another run with --mode ${protocol.mode}`
         : this.#plan.ask(protocol);
     if (objection !== null) return { isAccepted: false, text: objection };
     this.#ground.still.want("switch");
