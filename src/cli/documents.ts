@@ -1,13 +1,12 @@
 /** What `paceline config` prints of the options table, and the pages of docs/ made from it. */
 import { join } from "node:path";
-import { errorCodes, PacelineError } from "../errors.js";
+import { errorCodes } from "../errors.js";
 import { showOrigin } from "../options/assignments.js";
 import { configSchema, printConfig } from "../options/config-file.js";
 import { type OptionGroup, optionGroups } from "../options/option-row.js";
 import { environmentName, keysOf, type OptionKey, optionKeys, rowOf } from "../options/options.js";
 import type { Resolution } from "../options/resolve.js";
 import { diskFiles, writeTextAtomically } from "../store/files.js";
-import { didYouMean } from "../suggest.js";
 import type { Call } from "./commands/command-plan.js";
 
 /** `paceline config print | schema | docs`. */
@@ -21,15 +20,9 @@ export async function configCommand({ words, flags, options, resolution, io }: C
     case "schema":
       io.stdout.write(`${JSON.stringify(configSchema(), null, 2)}\n`);
       return 0;
-    case "docs":
+    default:
       await writeDocuments(flags.write as string | undefined, (text) => io.stdout.write(text));
       return 0;
-    default: {
-      const known = ["print", "schema", "docs"];
-      const hint = didYouMean(words[0] ?? "", known);
-      const sentence = `paceline config has no subcommand ${words[0]}${hint}`;
-      throw new PacelineError("usage", `${sentence}; write print, schema or docs`);
-    }
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import { PacelineError } from "../errors.js";
 import { alternatives, didYouMean } from "../suggest.js";
-import type { CommandPlan } from "./commands/command-plan.js";
+import type { CommandPlan, VerbPlan } from "./commands/command-plan.js";
 import { commandHelp, programHelp, verbHelp } from "./help.js";
 
 /**
@@ -26,9 +26,31 @@ export function helpAsked(argv: readonly string[], plans: readonly CommandPlan[]
   if (!isAsked) return null;
   if (plan.verbs === undefined || second === undefined || second.startsWith("-"))
     return commandHelp(plan, isWhole);
-  const verb = plan.verbs.find((one) => one.name === second);
-  if (verb === undefined) throw unknownVerb(plan, second);
-  return verbHelp(plan, verb);
+  return verbHelp(plan, verbOf(plan, second));
+}
+
+/** The part of a command that its first word names. @throws PacelineError `usage` for none. */
+export function verbOf(plan: CommandPlan, word: string): VerbPlan {
+  const verb = plan.verbs?.find((one) => one.name === word);
+  if (verb === undefined) throw unknownVerb(plan, word);
+  return verb;
+}
+
+/** "paceline resume needs <run>, as in paceline resume mlp-bsp-4w-001". */
+export function missingWord(
+  { name, verbs = [], arguments: words = [], examples }: CommandPlan,
+  argument: string,
+  argv: readonly string[],
+): string {
+  const isVerb = verbs.length > 0 && words[0] === `<${argument}>`;
+  if (isVerb) {
+    const known = alternatives(verbs.map((verb) => verb.name));
+    return `paceline ${name} needs a subcommand; write ${known}`;
+  }
+  const verb = verbs.find((one) => argv.includes(one.name));
+  const command = ["paceline", name, ...(verb === undefined ? [] : [verb.name])].join(" ");
+  const example = examples.find((one) => one.startsWith(`${command} `));
+  return `${command} needs <${argument}>${example === undefined ? "" : `, as in ${example}`}`;
 }
 
 function unknownCommand(name: string, plans: readonly CommandPlan[]): PacelineError {

@@ -89,6 +89,18 @@ describe("a wrong command line ends with one sentence and exit code 2", () => {
         "write one of server0 to server4",
     ],
     [
+      "tune swtch --replay t.csv",
+      "paceline tune has no subcommand swtch (did you mean switch?); write switch",
+    ],
+    ["jobs list", "paceline jobs has no subcommand list; write ls, show, cancel or logs"],
+    ["ckpt", "paceline ckpt needs a subcommand; write ls, inspect, verify or export"],
+    ["resume", "paceline resume needs <run>, as in paceline resume mlp-bsp-4w-001"],
+    [
+      "experiments status",
+      "paceline experiments status needs <matrix.yaml>, as in " +
+        "paceline experiments status configs/experiments-quick.yaml",
+    ],
+    [
       "config prnt",
       "paceline config has no subcommand prnt (did you mean print?); write print, schema or docs",
     ],
@@ -140,6 +152,12 @@ describe("what a run can't take is refused by --dry-run too", () => {
       /--train-limit 70000 is more than the 60000 training examples of mnist; write 60000 or less/,
     ],
     ["--test-limit 10001", /--test-limit 10001 is more than the 10000 test examples of mnist/],
+    ["--tls nowhere", /--tls nowhere: there is no coordinator.pem; make it with: paceline certs/],
+    ["--token-file nowhere", /can't read the token file nowhere/],
+    [
+      "--transport unix --inject straggler:worker=0,delay=1ms",
+      /straggler:worker=0,delay=1ms,from=1: .* --transport unix has none; write/,
+    ],
     ["--inject kill:worker=9,at=1", /--inject kill:worker=9,at=1 names no worker/],
     ["--inject kill:server=0,at=0", /kill:server=0,at=0 is at step 0, and the first is 1; write a/],
     [

@@ -26,7 +26,7 @@ import { systemError } from "../store/file-errors.js";
 import type { Call, CommandPlan } from "./commands/command-plan.js";
 import { commandPlans, demandPlace, nextSteps } from "./commands.js";
 import { programHelp } from "./help.js";
-import { helpAsked } from "./help-request.js";
+import { helpAsked, missingWord, verbOf } from "./help-request.js";
 import { demandOpenFiles, threadsWarning } from "./run-warnings.js";
 
 /** Of the options of one place, so much is told at the start. */
@@ -153,6 +153,7 @@ async function perform(
   flags: Readonly<Record<string, unknown>>,
   host: ProgramHost,
 ): Promise<number> {
+  if (plan.verbs !== undefined) verbOf(plan, words[0] ?? "");
   if (plan.name === "resume") return resumeRun(words[0] ?? "", flags, host);
   // Members of a run have no config file: YAML is loaded for those who may have one.
   const files = plan.config ? await import("../options/config-file.js") : null;
@@ -302,6 +303,8 @@ function misread(error: CommanderError, argv: readonly string[]): PacelineError 
       const wanted = key === undefined ? "one" : rowOf(key).type.wanted;
       return usage(`--${name} has no value; write ${wanted}`);
     }
+    case "commander.missingArgument":
+      return usage(plan === undefined ? `see ${help}` : missingWord(plan, quoted, argv.slice(1)));
     case "commander.excessArguments":
       return usage(`${surplus(plan, error.message)}; see ${help}`);
     default:

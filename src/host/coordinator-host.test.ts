@@ -208,6 +208,8 @@ test("while the disk stands still no more waits than may, and nothing said is lo
   for (let beat = 0; beat < 2 * waitingOfSenderMax; beat++) {
     scene.clock.pass(250);
     for (const member of [server, worker]) member.beat();
+    const states = scene.host.snapshot().members.map(({ state }) => state);
+    assert.deepEqual(states, ["alive", "alive"], "who looks at it meanwhile changes nothing");
   }
   assert.equal(acks() - acksBefore, 2 * waitingOfSenderMax, "all are answered");
   const answer = { sealedStep: -1, clockMin: 0, version: 0, departed: [] };

@@ -4,7 +4,12 @@ import type { PlacedTensor } from "../protocol/layout.js";
 import { servedRule } from "../protocol/local/local-steps.js";
 import { modelTitle } from "../protocol/run-spec.js";
 import { factsOf } from "../protocol/update-rules.js";
-import { readResiduals, readState, readWeights } from "../store/checkpoint/checkpoint.js";
+import {
+  orMissing,
+  readResiduals,
+  readState,
+  readWeights,
+} from "../store/checkpoint/checkpoint.js";
 import { type ValueFacts, valueFacts } from "../store/checkpoint/checkpoint-check.js";
 import { readManifest } from "../store/checkpoint/checkpoint-folder.js";
 import type { CheckpointManifest, JsonValue } from "../store/checkpoint/manifest.js";
@@ -44,11 +49,11 @@ const listMax = 8;
 
 /** Reads a checkpoint's folder, checking every byte; throws as `readCheckpoint` does. */
 export async function inspectCheckpoint(path: string): Promise<Inspection> {
-  const manifest = await readManifest(path);
+  const manifest = await orMissing(readManifest(path));
   const { chunks, layout, ...rest } = manifest;
-  const weights = await readWeights(path, manifest);
-  const state = await readState(path, manifest);
-  const residuals = await readResiduals(path, manifest);
+  const weights = await orMissing(readWeights(path, manifest));
+  const state = await orMissing(readState(path, manifest));
+  const residuals = await orMissing(readResiduals(path, manifest));
   const names = factsOf(servedRule(manifest.spec).name).state;
   // Not by spreading: there may be more chunks than a call takes arguments.
   const versions = chunks.map(({ version }) => version);

@@ -72,4 +72,5 @@ test("what is no checkpoint is waited for as well, in words of its own", async (
   clock.pass(3000);
   assert.equal(await saving, "kept");
   assert.match(told.join(), /^what the coordinator has to keep .*disk is full.* waits for 60 s/);
+  assert.doesNotMatch(told.join(), /make room/, "what is wrong says its own remedy");
 });

@@ -44,8 +44,8 @@ function plea({ message }: PacelineError, folder: string | null, patienceMs: num
   if (folder === null) {
     return (
       `what the coordinator has to keep could not be written: ${message}. Training waits for ` +
-      `${wordsOf(patienceMs)} and the write is retried every ${wordsOf(retryIntervalMs)}: make ` +
-      "room. Two interrupts (Ctrl-C) end the run"
+      `${wordsOf(patienceMs)} and the write is retried every ${wordsOf(retryIntervalMs)}. ` +
+      "Two interrupts (Ctrl-C) end the run"
     );
   }
   return (

@@ -103,7 +103,7 @@ describe("a plan of protocols", () => {
     [
       "a mode whose servers apply another rule",
       { plan: [bspThenAsp[0], { mode: "local", length: null }] },
-      /has local, whose servers apply a rule of its own/,
+      /has local, whose servers apply a rule of their own: leave local out, or/,
     ],
     [
       "a median of single pushes",

@@ -35,7 +35,8 @@ export function runPlanOf(settings: RunSettings, trainExamples: number): RunPlan
   const local = protocols.find((protocol) => localStepsOf({ protocol }) !== null);
   if (local !== undefined) {
     const text = planText(phases.map(({ words }) => words));
-    throw usage(`the plan ${text} has ${local.mode}, whose servers apply a rule of its own`);
+    const sentence = `the plan ${text} has ${local.mode}, whose servers apply a rule of their own`;
+    throw usage(`${sentence}: leave ${local.mode} out, or run it alone`);
   }
   const first = batchesOf(protocols[0]!, settings);
   let end = 0;

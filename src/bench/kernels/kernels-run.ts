@@ -94,7 +94,8 @@ function updateCase(
 ): BenchmarkCase {
   const run = (side: Implementation) => () => 1000 * secondsOf(() => work.once(side), turnMs);
   const peers: Peer[] = scalar === null ? [] : [{ name: "scalar", run: run(scalar) }];
-  const name = `momentum SGD over ${(values / 1e6).toFixed(1)} M values`;
+  const count = values < 100_000 ? String(values) : `${(values / 1e6).toFixed(1)} M`;
+  const name = `momentum SGD over ${count} values`;
   return { name, unit: "ms", better: "lower", run: run(own), peers };
 }
 

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import type { PaceSettings } from "../../core/sync/pace.js";
 import { PacelineError } from "../../errors.js";
 import type { MemberPlace } from "../../protocol/identity.js";
-import { alternatives, didYouMean } from "../../suggest.js";
+import { alternatives } from "../../suggest.js";
 import type { Transport } from "../../transport/transport.js";
 import { type AdminCall, coordinatorAddress, coordinatorOfRun } from "../coordinator-address.js";
 import type { CommandPlan } from "./command-plan.js";
@@ -55,13 +55,7 @@ export async function admin(
 ): Promise<number> {
   const transport = given ?? (await openTransport(options));
   try {
-    const action = actions[word];
-    if (action === undefined) {
-      const known = Object.keys(actions);
-      const hint = didYouMean(word, known);
-      throw usage(`paceline admin has no action ${word}${hint}; write ${alternatives(known)}`);
-    }
-    const text = await action(words, transport, options);
+    const text = await actions[word]!(words, transport, options);
     io.stdout.write(`${options.json ? JSON.stringify({ text }) : text}\n`);
     return 0;
   } finally {

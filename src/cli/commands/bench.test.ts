@@ -146,7 +146,7 @@ describe("docs/benchmarks.md", () => {
 
 describe("paceline bench refuses", () => {
   const refused: [words: string, message: RegExp][] = [
-    ["engin", /there is no benchmark engin \(did you mean engine\?\); write engine/],
+    ["engin", /bench has no subcommand engin \(did you mean engine\?\); write engine/],
     ["engine --dtype bf61", /--dtype bf61 is unknown \(did you mean bf16\?\); write f32 or bf16/],
     ["engine --model resnet19", /--model resnet19 is unknown \(did you mean resnet18\?\)/],
     ["engine --model resnet20 --stem imagenet", /--stem imagenet has no effect on model resnet20/],
@@ -160,7 +160,7 @@ describe("paceline bench refuses", () => {
     ["push-pull --servers 1,0", /--servers 1,0 has "0", which is below 1/],
     ["train --compress none,fp16+int8", /has "fp16\+int8", which has a pull that is unknown/],
     ["train --link 1Gb/s --transport unix", /--transport unix bypasses --link 1Gb\/s/],
-    ["", /missing required argument/],
+    ["", /bench needs a subcommand; write engine, kernels/],
   ];
   for (const [words, message] of refused) {
     test(`${words || "nothing"} with exit code 2`, async () => {

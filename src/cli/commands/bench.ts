@@ -3,9 +3,7 @@
 import { benches } from "../../bench/benches.js";
 import { benchFlags } from "../../bench/harness/bench-option.js";
 import { formatBenchmark } from "../../bench/harness/benchmark.js";
-import { PacelineError } from "../../errors.js";
 import { printable } from "../../report/progress.js";
-import { alternatives, didYouMean } from "../../suggest.js";
 import type { CommandPlan } from "./command-plan.js";
 
 const names = benches.map(({ name }) => name);
@@ -26,15 +24,7 @@ export const benchPlan: CommandPlan = {
     "paceline bench engine --json",
   ],
   async run({ words, flags, options, io }) {
-    const [word = ""] = words;
-    const bench = benches.find(({ name }) => name === word);
-    if (bench === undefined) {
-      const hint = didYouMean(word, names);
-      throw new PacelineError(
-        "usage",
-        `there is no benchmark ${word}${hint}; write ${alternatives(names)}`,
-      );
-    }
+    const bench = benches.find(({ name }) => name === words[0])!;
     const log = (line: string) => io.stderr.write(`${printable(line)}\n`);
     const { report, appendix, holds } = await bench.measure(flags, { isJson: options.json, log });
     const text = formatBenchmark(report, options.json ? "json" : "table");

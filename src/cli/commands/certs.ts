@@ -51,13 +51,8 @@ export const certsPlan: CommandPlan = {
     "paceline certs show --out certs",
   ],
   async run(call) {
-    const [word = "", ...words] = call.words;
-    const known = Object.keys(verbs) as (keyof typeof verbs)[];
-    const verb = known.find((one) => one === word);
-    if (verb === undefined) {
-      const hint = didYouMean(word, known);
-      throw usage(`paceline certs has no subcommand ${word}${hint}; write ${alternatives(known)}`);
-    }
+    const [word, ...words] = call.words;
+    const verb = word as keyof typeof verbs;
     for (const flag of ["name", "host", "days"]) {
       const takes = verb === "add" || (verb === "init" && flag !== "name");
       if (call.flags[flag] === undefined || takes) continue;

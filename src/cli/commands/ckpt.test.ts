@@ -269,6 +269,19 @@ describe("ckpt verify", () => {
   });
 });
 
+test("a file of a checkpoint that is missing is the checkpoint's fault", async () => {
+  const runs = await runDir({ one: [4] });
+  for (const file of ["model.safetensors", "manifest.json"]) {
+    rmSync(join(folderOf(runs, "one", 4), file));
+    const inspected = await call("inspect", "one", "--run-dir", runs);
+    assert.deepEqual([inspected.exitCode, inspected.out], [6, ""]);
+    const message = new RegExp(`${file.replace(".", "\\.")} is missing; choose another checkpoint`);
+    assert.match(inspected.err, message);
+  }
+  const { err } = await call("ls", "--run-dir", runs);
+  assert.match(err, /manifest\.json is missing; choose another checkpoint/);
+});
+
 describe("ckpt export", () => {
   test("writes the latest of a run, and says what", async () => {
     const runs = await runDir({ one: [4, 12] });

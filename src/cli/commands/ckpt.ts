@@ -45,13 +45,8 @@ export const ckptPlan: CommandPlan = {
     exportExample,
   ],
   async run(call) {
-    const [word = "", ...paths] = call.words;
-    const known = Object.keys(verbs) as (keyof typeof verbs)[];
-    const verb = known.find((one) => one === word);
-    if (verb === undefined) {
-      const hint = didYouMean(word, known);
-      throw usage(`paceline ckpt has no subcommand ${word}${hint}; write ${alternatives(known)}`);
-    }
+    const [word, ...paths] = call.words;
+    const verb = word as keyof typeof verbs;
     for (const flag of ["out", "dtype"]) {
       if (call.flags[flag] !== undefined && verb !== "export") {
         const remedy = "leave it out, or write export";
@@ -122,12 +117,13 @@ async function listTable(rows: readonly Listed[]): Promise<string[]> {
 
 async function listed(run: string, entry: CheckpointEntry): Promise<Listed> {
   const { readManifest } = await import("../../store/checkpoint/checkpoint-folder.js");
+  const { orMissing } = await import("../../store/checkpoint/checkpoint.js");
   const { epochOf } = await import("../../report/checkpoint-facts.js");
   const { folderBytes } = await import("../../study/run-folders.js");
   const nothing = { epoch: null, examples: null, model: null, data: null, created: null };
   const known = { run: basename(resolve(run)), ...entry, bytes: await folderBytes(entry.path) };
   try {
-    const manifest = await readManifest(entry.path);
+    const manifest = await orMissing(readManifest(entry.path));
     const { spec, examples, created, files } = manifest;
     const { model, data } = spec;
     const problem = await sizeProblem(entry.path, files);

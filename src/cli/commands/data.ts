@@ -1,6 +1,5 @@
 /** `paceline data`: data sets, listed, fetched, verified and packed. */
 import { PacelineError } from "../../errors.js";
-import { alternatives, didYouMean } from "../../suggest.js";
 import type { CommandPlan } from "./command-plan.js";
 
 const verbs = ["ls", "fetch", "verify", "pack"] as const;
@@ -45,12 +44,8 @@ export const dataPlan: CommandPlan = {
     },
   ],
   async run({ words, flags, options, io }) {
-    const [word = "", ...names] = words;
-    const verb = verbs.find((known) => known === word);
-    if (verb === undefined) {
-      const hint = didYouMean(word, verbs);
-      throw usage(`paceline data has no subcommand ${word}${hint}; write ${alternatives(verbs)}`);
-    }
+    const [word, ...names] = words;
+    const verb = word as (typeof verbs)[number];
     const out = flags.out as string | undefined;
     const shardExamples = shardExamplesOf(flags.shardExamples as string | undefined);
     if (verb !== "pack" && (out !== undefined || shardExamples !== null)) {

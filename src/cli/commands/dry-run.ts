@@ -15,6 +15,7 @@ import { layoutOf, modelOf } from "../../runtime/compute/initial-state.js";
 import { usableCores } from "../../runtime/process/cores.js";
 import { demandPreparable } from "../../runtime/run-preparation.js";
 import { runSpecFrom } from "../../runtime/run-spec.js";
+import { demandStartable } from "../run-demands.js";
 
 /** What `paceline train --dry-run --json` prints; a baseline is a server and its workers in one. */
 export interface DryRun {
@@ -39,6 +40,7 @@ export async function dryRun(
   io: CommandIo,
   command: "train" | "baseline" = "train",
 ): Promise<number> {
+  if (command === "train") demandStartable(options);
   await demandPreparable(options);
   const plan = await planRun(options, usableCores());
   io.stdout.write(options.json ? `${JSON.stringify(plan)}\n` : printPlan(plan, command));

@@ -54,11 +54,6 @@ export async function experimentsCommand(call: Call): Promise<number> {
   const { words, flags, io } = call;
   const [part = "", word = ""] = words;
   const parts = { run: runSuite, status: showStatus, report: writeReport };
-  if (!(part in parts)) {
-    const hint = didYouMean(part, Object.keys(parts));
-    const sentence = `paceline experiments has no subcommand ${part}${hint}`;
-    throw new PacelineError("usage", `${sentence}; write run, status or report`);
-  }
   const path = matrixPath(word);
   const options = new TableOfRuns(io.environment);
   const file = await readMatrixFile(path, options);

@@ -1,7 +1,6 @@
 /** `paceline jobs`: the jobs of a serving coordinator, and what is done with one. */
 import { PacelineError } from "../../errors.js";
 import type { JobSummary } from "../../protocol/run-events.js";
-import { alternatives, didYouMean } from "../../suggest.js";
 import type { Transport } from "../../transport/transport.js";
 import { coordinatorAddress } from "../coordinator-address.js";
 import type { Call, CommandPlan } from "./command-plan.js";
@@ -53,16 +52,11 @@ export const jobsPlan: CommandPlan = {
 
 /** Runs the command; resolves to the exit code. */
 export async function jobs(
-  [word = "", job = ""]: readonly string[],
+  [word, job = ""]: readonly string[],
   call: Asked["call"],
   given: Transport | null = null,
 ): Promise<number> {
-  const known = Object.keys(verbs) as Verb[];
-  const verb = known.find((one) => one === word);
-  if (verb === undefined) {
-    const hint = didYouMean(word, known);
-    throw usage(`paceline jobs has no subcommand ${word}${hint}; write ${alternatives(known)}`);
-  }
+  const verb = word as Verb;
   for (const flag of ["follow", "tail"]) {
     if (call.flags[flag] === undefined || verb === "logs") continue;
     throw usage(`--${flag} does not apply to paceline jobs ${verb}; leave it out, or write logs`);

@@ -60,13 +60,8 @@ export const runsPlan: CommandPlan = {
     "paceline runs export --csv --per epoch > epochs.csv",
   ],
   async run(call) {
-    const [word = "", ...names] = call.words;
-    const known = Object.keys(verbs) as (keyof typeof verbs)[];
-    const verb = known.find((one) => one === word);
-    if (verb === undefined) {
-      const hint = didYouMean(word, known);
-      throw usage(`paceline runs has no subcommand ${word}${hint}; write ${alternatives(known)}`);
-    }
+    const [word, ...names] = call.words;
+    const verb = word as keyof typeof verbs;
     for (const [key, owner] of Object.entries(flagVerbs)) {
       const flag = key === "dryRun" ? "--dry-run" : `--${key}`;
       if (call.flags[key] !== undefined && verb !== owner)

@@ -11,18 +11,16 @@ import type { MemberRole } from "../../protocol/identity.js";
 import {
   faultText,
   type InjectedFault,
-  isSlowLinked,
   isStraggler,
   isSudden,
 } from "../../protocol/injected-fault.js";
 import { lastWordsIn } from "../../runtime/process/last-words.js";
 import { memberFlags, threadsOfEach } from "../../runtime/process/member-process.js";
 import { type MemberExit, Supervisor } from "../../runtime/process/supervisor.js";
-import { unshapedWords } from "../../runtime/straggling/shaped-links.js";
 import { RunTrace } from "../../runtime/trace/process-trace.js";
-import { openSecurity } from "../../transport/credentials/security.js";
 import { CoordinatorChild, type RunPlace } from "../coordinator-child.js";
 import { MemberLogs } from "../member-logs.js";
+import { demandStartable } from "../run-demands.js";
 import { onSignals, signalExitCode } from "../signals.js";
 import type { MemberWord, SupervisorWord } from "../supervised.js";
 
@@ -47,8 +45,7 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
     process.exit(signalExitCode(signal));
   });
   try {
-    demandCredentials(options);
-    demandShapeable(options);
+    demandStartable(options);
     await demandData(options, io);
     hasBegun = true;
     const here = { ...options, host: "127.0.0.1" };
@@ -69,18 +66,6 @@ export async function train(options: ResolvedOptions, io: CommandIo): Promise<nu
     release();
     await coordinator.close();
   }
-}
-
-/** What is wrong with a certificate or the token is told before a process is there to refuse it. */
-function demandCredentials(options: ResolvedOptions): void {
-  for (const role of ["coordinator", "server", "worker"] as const) openSecurity(role, options);
-}
-
-/** A link that is to be slow has to be a network's. */
-function demandShapeable({ inject, transport }: ResolvedOptions): void {
-  const straggler = inject.find((fault) => isStraggler(fault) && isSlowLinked(fault));
-  if (straggler === undefined || transport !== "unix") return;
-  throw new PacelineError("usage", `--inject ${faultText(straggler)}: ${unshapedWords}`);
 }
 
 /** Reads it whole: what is wrong with a file is told before there is a folder. */

@@ -39,6 +39,20 @@ test("a silent member is suspect after half its lease and dead at its end", () =
   });
 });
 
+test("a glance sees what a look would, and nothing follows from it", () => {
+  const detector = new FailureDetector(0);
+  detector.heard(100, true);
+  for (let now = 200; now <= 9000; now += 100) {
+    assert.equal(detector.glance(now, { isStarting: now === 5000 }).state, "alive", `${now}`);
+  }
+  detector.closed(200);
+  assert.match(detector.glance(400).reason, /^connection closed 0.2 s ago/);
+  detector.reopened(400);
+  assert.equal(walk(detector, 500, 3300, "dead"), null);
+  assert.equal(detector.glance(3400).reason, "silent for 3.0 s, lease 3.0 s");
+  assert.deepEqual(detector.glance(3400), detector.verdict(3400));
+});
+
 test("a word in the last moment renews the whole lease, and more as it was late", () => {
   const detector = new FailureDetector(0);
   assert.equal(walk(detector, 100, 2900, "dead"), null);

@@ -138,11 +138,27 @@ export class FailureDetector {
   /** The verdict at this moment; asking also tells the detector that the observer is awake. */
   verdict(nowMs: number, context: FailureContext = {}): FailureVerdict {
     this.#look(nowMs);
+    if (context.isStarting === true) this.#forgetIntervals();
+    return this.#judge(this.#silentMs, this.#closedMs, context);
+  }
+
+  /**
+   * The verdict as it would be at this moment, for who only wants to see it: what was heard may
+   * still wait for its turn, with an earlier time, and is judged as if nobody had asked.
+   */
+  glance(nowMs: number, context: FailureContext = {}): FailureVerdict {
+    const passedMs = Math.max(0, nowMs - this.#lastLookMs);
+    const { lookMs } = this.#limits;
+    const seenMs = Math.min(passedMs, lookMs);
+    const closedMs = this.#closedMs === null ? null : this.#closedMs + seenMs;
+    const isLoaded = context.isLoaded === true || passedMs > lookMs;
+    return this.#judge(this.#silentMs + seenMs, closedMs, { ...context, isLoaded });
+  }
+
+  #judge(silentMs: number, closedMs: number | null, context: FailureContext): FailureVerdict {
     const { isStarting = false, refused = null, isLoaded = false } = context;
-    if (isStarting) this.#forgetIntervals();
-    if (this.#closedMs !== null) return this.#closedVerdict(this.#closedMs, refused);
+    if (closedMs !== null) return this.#closedVerdict(closedMs, refused);
     const [limitMs, limit] = isStarting ? this.#startLimit() : this.#silenceLimit(isLoaded);
-    const silentMs = this.#silentMs;
     if (silentMs >= limitMs) {
       return { state: "dead", reason: `silent for ${seconds(silentMs)}, ${limit}` };
     }

@@ -19,7 +19,7 @@ import {
 import type { MemberSnapshot, RunEvent } from "../../protocol/run-events.js";
 import type { FrameAddresses } from "../../protocol/view.js";
 import type { RecordedMember } from "../coordinator/coordinator-record.js";
-import { FailureDetector, type FailureVerdict } from "./failure-detector.js";
+import { type FailureContext, FailureDetector, type FailureVerdict } from "./failure-detector.js";
 import { MemberLoad } from "./member-load.js";
 
 /** Times and limits of membership. */
@@ -316,11 +316,11 @@ export class Roster {
     return found;
   }
 
-  /** Every member as others may see it. */
+  /** Every member as others may see it; looking at it changes nothing. */
   snapshot(nowMs: number, inView: (member: Member) => boolean): MemberSnapshot[] {
     const load = new MemberLoad(this.#members.values(), nowMs);
     return this.everybody().map((member) => {
-      const { state, reason } = this.#verdictOn(member, load, nowMs);
+      const { state, reason } = member.detector.glance(nowMs, this.#contextOf(member, load));
       const { role, rank, incarnation, pid, host, address, frames } = member;
       const { activity, engine, server, worker } = member;
       return {
@@ -343,10 +343,13 @@ export class Roster {
   }
 
   #verdictOn(member: Member, load: MemberLoad, nowMs: number): FailureVerdict {
+    return member.detector.verdict(nowMs, this.#contextOf(member, load));
+  }
+
+  #contextOf(member: Member, load: MemberLoad): FailureContext {
     const isAsked = member.role === "server" && !member.connected;
     const refused = isAsked ? refusedAt(member, this.#members.values()) : null;
-    const isLoaded = load.isSeenBy(member);
-    return member.detector.verdict(nowMs, { isStarting: isStarting(member), refused, isLoaded });
+    return { isStarting: isStarting(member), refused, isLoaded: load.isSeenBy(member) };
   }
 
   #refusal(

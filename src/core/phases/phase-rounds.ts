@@ -172,7 +172,8 @@ export class PhaseRounds {
     const objection = isRobustlyReduced
       ? `--reduce ${reduce} needs gradients of one step, ${protocol.mode} applies each alone`
       : local !== undefined
-        ? `servers apply a rule of its own under ${local.mode}`
+        ? `servers apply a rule of their own under ${local.mode}, from a run's start to its end: ` +
+          `begin another run with --mode ${protocol.mode}`
         : maxSteps !== null && globalStep !== this.pace.globalStep
           ? `--max-steps ${maxSteps} counts steps of ${mode}, another kind than those of ` +
             `${protocol.mode}; a run whose length --epochs says can switch`

@@ -118,7 +118,7 @@ export class PlanProgress {
     const own = [this.#spec.protocol, ...plan.map((one) => one.protocol)];
     const wanted = own.find(({ mode }) => mode === asked.mode) ?? asked;
     const place = plan.length;
-    const reason = "somebody asked for it";
+    const reason = "as paceline admin switch asked for";
     const rate = lrFactor * this.#lrRatio(wanted);
     this.#asked = { protocol: wanted, lrFactor: rate, place, reason, isAway: false };
     return null;
