@@ -232,7 +232,10 @@ test("a switch that was promised is made by the coordinator that comes after", (
   const said = told.flatMap((one) => (one.type === "send" ? [one.message.type] : []));
   assert.ok(said.includes("pause"), `workers are brought to rest: ${said}`);
   const progress = new PlanProgress(plan.spec, record.progress.plan);
-  assert.match(progress.enter(9, 9, 0), /^switch from bsp to ssp .*: somebody asked for it$/);
+  assert.match(
+    progress.enter(9, 9, 0),
+    /^switch from bsp to ssp .*: as paceline admin switch asked for$/,
+  );
 });
 
 test("a limit on steps refuses a switch to steps of another kind, and takes one of its own", () => {

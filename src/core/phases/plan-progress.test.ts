@@ -56,7 +56,10 @@ test("what somebody has asked for is not given up for a straggler", () => {
   const plan = progressOf([phase(bsp, 100), phase(plainAsp, null)]);
   assert.equal(plan.ask(ssp), null);
   assert.equal(plan.leave("somebody straggles"), false);
-  assert.match(plan.enter(1, 10, 0), /^switch from bsp to ssp .*: somebody asked for it$/);
+  assert.match(
+    plan.enter(1, 10, 0),
+    /^switch from bsp to ssp .*: as paceline admin switch asked for$/,
+  );
   assert.equal(plan.leave("somebody straggles"), false, "the plan is over");
 });
 
