@@ -1,7 +1,7 @@
 /**
- * The marks of a chunk as they travel beside its weights, and the limits of a cut: JSON in a
- * message's detail. They come from the network, so each number is looked at before a machine takes
- * it over.
+ * The marks of a chunk as they travel beside its weights, the limits of a cut, and who is in a
+ * step: JSON in a message's detail. They come from the network, so each number is looked at before
+ * a machine takes it over.
  */
 
 import { PacelineError } from "../errors.js";
@@ -34,6 +34,7 @@ export function readMarks(text: string, chunk: number): ChunkMarks {
         ...(mark.usedStep === undefined
           ? {}
           : { usedStep: wholeNumber(mark, "usedStep", -1, chunk) }),
+        ...(mark.used === undefined ? {} : { used: wholeNumber(mark, "used", 0, chunk) }),
         ...(mark.scale === undefined ? {} : { scale: scaleIn(mark, chunk) }),
       };
     }),
@@ -54,6 +55,13 @@ export function readLimits(text: string, chunk: number): CutLimit[] {
       usedStep: wholeNumber(limit, "usedStep", -1, chunk),
     };
   });
+}
+
+/** Reads who is in a step, as a server says; throws as `readMarks` does. */
+export function readContributors(text: string, chunk: number): number[] {
+  const lives = parsed(text, chunk);
+  if (!Array.isArray(lives)) throw noMarks(chunk, text);
+  return lives.map((_, place) => wholeNumber({ ...lives }, `${place}`, 0, chunk));
 }
 
 function countsIn(counts: Fields, chunk: number): PushCounts {

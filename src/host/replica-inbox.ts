@@ -1,6 +1,7 @@
 /**
  * What comes to a server from those whose chunks it has copies of: snapshots and entries, whose
- * values are written straight into slots, as events for the server's machine.
+ * values are written straight into slots, as events for the server's machine; and who is in a step,
+ * from where that is decided.
  */
 
 import type { ShardEvent } from "../core/server/shard-events.js";
@@ -9,7 +10,7 @@ import type { ServerReach } from "../protocol/identity.js";
 import type { Layout } from "../protocol/layout.js";
 import type { ChunkHeader } from "../protocol/messages.js";
 import type { View } from "../protocol/view.js";
-import { readMarks } from "./chunk-marks.js";
+import { readContributors, readMarks } from "./chunk-marks.js";
 import type { ChunkStore } from "./chunk-store.js";
 import { readEntry } from "./entry-text.js";
 import { ReplicaLinks, type ReplicaLinksParts } from "./replica-links.js";
@@ -112,6 +113,10 @@ export class ReplicaInbox {
     if (kind === "snapshot" && slot >= 0) {
       const marks = part === "weights" ? readMarks(detail, chunk) : null;
       return { type: "snapshot", chunk, part, slot, seq, marks, ...about };
+    }
+    if (kind === "sealed") {
+      const contributors = readContributors(detail, chunk);
+      return { type: "sealed", decision: { generation, step: seq, contributors } };
     }
     if (kind !== "entry" || layout.chunks[chunk] === undefined) return null;
     const entry = readEntry(header, slot);

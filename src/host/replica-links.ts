@@ -1,9 +1,11 @@
 /**
- * A server's links to the servers whose chunks it has copies of. It opens one to each primary of
- * such a chunk, so that nobody else can bring it an entry: what comes by a link is from whom the
- * view names.
+ * A server's links to the servers whose chunks it has copies of, and to the one that decides who is
+ * in a step. It opens one to each primary of such a chunk, so that nobody else can bring it an
+ * entry: what comes by a link is from whom the view names.
  */
 
+import { deciderChunk } from "../core/server/step-decisions.js";
+import { paceOf } from "../core/sync/modes.js";
 import { toPacelineError } from "../errors.js";
 import type { ServerReach } from "../protocol/identity.js";
 import type { ChunkHeader } from "../protocol/messages.js";
@@ -59,8 +61,9 @@ export class ReplicaLinks {
   }
 
   /**
-   * Goes over to a later view: links to those who lead chunks copied here, and to no others. False
-   * where the view does not supersede the last: links stay as they are.
+   * Goes over to a later view: links to those who lead chunks copied here and, where one chunk
+   * decides who is in a step, to who leads that; to no others. False where the view does not
+   * supersede the last: links stay as they are.
    */
   follow(view: View): boolean {
     if (this.#view !== null && !supersedes(view, this.#view)) return false;
@@ -71,6 +74,9 @@ export class ReplicaLinks {
       const primary = primaryOf(view, chunk);
       if (role !== "primary" && primary !== undefined) leaders.add(primary);
     }
+    const decider = primaryOf(view, deciderChunk);
+    const isTold = paceOf(view.protocol).hasDecider && decider !== index;
+    if (isTold && decider !== undefined) leaders.add(decider);
     const wanted = view.servers.filter((server) => leaders.has(server.index));
     for (const [server, { incarnation }] of this.#links) {
       const isKept = wanted.some((one) => one.index === server && one.incarnation === incarnation);

@@ -250,10 +250,9 @@ export class ServerHost {
         job.copies.discard(channel, header.chunk);
         break;
       case "follow":
-        this.#step({ type: "follow", header, channel });
-        break;
       case "received":
-        this.#step({ type: "received", header, channel });
+      case "watch":
+        this.#step({ type: header.kind, header, channel });
         break;
       default:
         this.#refuse(channel, header, `a server is not sent ${header.kind} messages`);

@@ -355,6 +355,18 @@ export const paceRows: OptionRows<PaceOptions> = {
     commands: runCommands,
     onlyWith: modesWith("delayBound"),
   },
+  backupWorkers: {
+    name: "backup-workers",
+    type: whole(0, 4096, "workers"),
+    default: 1,
+    unit: "workers",
+    sentence:
+      "workers that a step is sealed without: of those that take part, so many may be late, " +
+      "and what they push for the step is dropped",
+    group: "pace",
+    commands: runCommands,
+    onlyWith: modesWith("backupWorkers"),
+  },
   localSteps: {
     name: "local-steps",
     otherNames: ["sync-steps"],

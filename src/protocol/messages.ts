@@ -8,7 +8,7 @@
  *
  * Every transport carries exactly these. Wire formats live in `wire`, promises in ARCHITECTURE.md.
  */
-import type { AssignmentReport } from "./assignment-report.js";
+import type { AssignmentReport, Departure } from "./assignment-report.js";
 import type { StepTally, TallyOrder } from "./cut.js";
 import type { MemberRole, ServerReach, WorkerIdentity } from "./identity.js";
 import type { ModelLayout, TensorSpec } from "./layout.js";
@@ -130,17 +130,6 @@ export interface WorkerStatistics {
   readonly computeSeconds: number;
   /** From the end of the backward pass until every new chunk was there. */
   readonly waitSeconds: number;
-}
-
-/**
- * How far a removed worker had come on one server: the lowest and highest, over the chunks, of the
- * last step with examples that an entry has; the step before its first for none. What was held of
- * it and not sealed is dropped. Steps up to the highest are used; the highest is torn where some
- * chunk has not come as far.
- */
-export interface Departure extends WorkerIdentity {
-  readonly stepMin: number;
-  readonly stepMax: number;
 }
 
 /** Member to coordinator, over the session. */
@@ -340,6 +329,8 @@ export const chunkKinds = [
   "discard",
   "mark",
   "cut",
+  "watch",
+  "sealed",
 ] as const;
 /** One of the kinds. */
 export type ChunkKind = (typeof chunkKinds)[number];
@@ -392,6 +383,10 @@ export type ChunkPart = (typeof chunkParts)[number];
  * - entry: `step` = seq, version, examples, payload = the gradient as raw f32, if there is one,
  *   detail = all else of the entry as JSON
  * - received: answers a snapshot and an entry; `step` = the seq that the follower now has
+ * - watch: a server asks the primary of the chunk that decides who is in a step to be told; rank =
+ *   its index, fence = the view that it stands on
+ * - sealed: answers a watch, and again with each step; `step` = the last step that the chunk has
+ *   sealed, detail = the incarnations whose contributions are in it, as JSON
  */
 export interface ChunkHeader {
   readonly kind: ChunkKind;
@@ -465,6 +460,8 @@ export interface AppliedMark extends WorkerIdentity {
   readonly scale?: number | undefined;
   /** The last step with examples that was not dropped; left out where that is `step`. */
   readonly usedStep?: number | undefined;
+  /** Examples of this life up to that step that were not dropped; left out where none were. */
+  readonly used?: number | undefined;
 }
 
 /**

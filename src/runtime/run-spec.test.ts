@@ -116,6 +116,12 @@ describe("a run spec", () => {
         "their signs; write --compress none, fp16, bf16 or int8",
     ],
     [
+      { mode: "k-of-n", backupWorkers: 4 },
+      {},
+      "--backup-workers 4 with 4 workers leaves none that a step of mode k-of-n needs; write " +
+        "3 or less, or raise --workers",
+    ],
+    [
       { feed: "central", mode: "local", localSteps: 5 },
       {},
       "--feed central with --mode local --local-steps 5: workers without files are sent one " +

@@ -56,6 +56,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
   demandReducible(options, protocols);
   demandPolicy(options, protocols);
   demandLocal(options, protocol);
+  demandBackups(options, protocols);
   return {
     ...filled(runFields, options),
     run: facts.run,
@@ -181,6 +182,20 @@ function demandPolicy(
   if (steps.includes("step")) return;
   const sentence = `${asked} with --mode ${mode}: nobody waits for a straggler there`;
   throw usage(`${sentence}; write --straggler-policy none, or --mode bsp`);
+}
+
+/** Of a step without anybody there is nothing to apply. */
+function demandBackups(
+  { backupWorkers, workers }: RunSettings,
+  protocols: readonly Protocol[],
+): void {
+  if (backupWorkers < workers.max) return;
+  const found = protocols.find((protocol) => "backupWorkers" in protocol);
+  if (found === undefined) return;
+  const asked = `--backup-workers ${backupWorkers} with ${workers.max} workers`;
+  const sentence = `${asked} leaves none that a step of mode ${found.mode} needs`;
+  const remedy = workers.max > 1 ? `write ${workers.max - 1} or less, or raise --workers` : "";
+  throw usage(`${sentence}; ${remedy || "raise --workers, or write --mode bsp"}`);
 }
 
 /** What a worker without files is sent is one batch, and what it can refuse is one. */

@@ -113,7 +113,7 @@ function drawSpec(random: Random, mode: string, seed: number): RunSpec {
     stalenessScale: 0.1,
     stalenessFloor: 0.1,
     stalenessMax: 2 + random.below(4),
-    delayBound: 2 + (seed % 4),
+    ...{ delayBound: 2 + (seed % 4), backupWorkers: 1 + (seed % 2) },
     ...drawLocal(new Random("local steps", mode, seed)),
   };
   const cadence = () =>

@@ -73,8 +73,10 @@ export async function simulateSchedule(
 function unbrokenOf({ parts, ...run }: RunSchedule, verdict: SeedVerdict): RunSchedule | null {
   const last = parts[verdict.outcomes.length - 1]!;
   const { spec } = last;
+  const { meetsAtBoundaries, hasDecider } = paceOf(spec.protocol);
   const isAlike =
-    paceOf(spec.protocol).meetsAtBoundaries &&
+    meetsAtBoundaries &&
+    !hasDecider &&
     spec.plan.length === 0 &&
     parts.every(({ faults }) => faults.every(({ kind }) => kind !== "switch")) &&
     parts.every(({ spec: { workersMax } }) => workersMax === spec.workersMax) &&

@@ -262,7 +262,7 @@ describe("a role may say at a coordinator what is its own to say", () => {
 describe("a role may send a server what is its own to send", () => {
   const kinds: Record<string, readonly ChunkKind[]> = {
     worker: ["push", "pull"],
-    server: ["follow", "received"],
+    server: ["follow", "received", "watch"],
     coordinator: ["load", "save", "copy", "discard", "mark", "cut"],
   };
   for (const [role, own] of Object.entries(kinds)) {

@@ -81,7 +81,7 @@ test("each tells of its assignment up to its limit, and the rest is dealt by who
   bench.settle(2, 0);
   assert.deepEqual(bench.asked, ["0 at 2", "1 at 0"]);
   // What happens from here on is behind the cut.
-  account.lose(0, 5);
+  account.lose(0, 5, 0);
   bench.tornSteps = 9;
   bench.cut.copied();
   bench.tell(1, 4);

@@ -11,9 +11,9 @@
  */
 
 import { assert } from "../../assert.js";
+import type { Departure } from "../../protocol/assignment-report.js";
 import type { WorkerIdentity } from "../../protocol/identity.js";
 import { IdSource } from "../../protocol/ids.js";
-import type { Departure } from "../../protocol/messages.js";
 import {
   type ChunkCandidate,
   type View,
@@ -349,21 +349,23 @@ function firstStepMin(workers: readonly ViewWorker[]): number {
  * one step at most is torn, however many without examples lie before it.
  */
 function sumUp(answers: readonly ViewAnswer[]): Departed[] {
-  const byIncarnation = new Map<number, { rank: number; min: number; max: number }>();
+  const byIncarnation = new Map<number, { rank: number; min: number; max: number; used: number }>();
   for (const { departed } of answers) {
-    for (const { rank, incarnation, stepMin, stepMax } of departed) {
+    for (const { rank, incarnation, stepMin, stepMax, used } of departed) {
       const known = byIncarnation.get(incarnation);
       byIncarnation.set(incarnation, {
         rank,
         min: known === undefined ? stepMin : Math.min(known.min, stepMin),
         max: known === undefined ? stepMax : Math.max(known.max, stepMax),
+        used: Math.max(known?.used ?? 0, used),
       });
     }
   }
-  return [...byIncarnation].map(([incarnation, { rank, min, max }]) => ({
+  return [...byIncarnation].map(([incarnation, { rank, min, max, used }]) => ({
     rank,
     incarnation,
     lastStep: max,
     isTorn: min < max,
+    used,
   }));
 }

@@ -45,6 +45,8 @@ interface Mark {
   readonly verdict: PushVerdict;
   /** The last step whose push had examples and was not dropped; -1 if none. */
   readonly usedStep: number;
+  /** Examples of this life's pushes that were not dropped. */
+  readonly used: number;
 }
 
 /** The view with which a chunk comes to a server. */
@@ -103,14 +105,28 @@ export class ChunkState implements ChunkProgress {
   }
 
   #mark(mark: ContributorMark): void {
-    const { rank, incarnation, step, verdict } = mark;
-    const usedStep = isUsed(mark) ? step : this.#usedStepOf(rank, incarnation);
-    this.#applied.set(rank, { incarnation, step, verdict, usedStep });
+    const { rank, incarnation, step, verdict, examples } = mark;
+    const used = this.#usedOf(rank, incarnation);
+    const usedStep = this.#usedStepOf(rank, incarnation);
+    const counts = isUsed(mark) ? { usedStep: step, used: used + examples } : { usedStep, used };
+    this.#applied.set(rank, { incarnation, step, verdict, ...counts });
   }
 
   #usedStepOf(rank: number, incarnation: number): number {
     const mark = this.#applied.get(rank);
     return mark?.incarnation === incarnation ? mark.usedStep : -1;
+  }
+
+  #usedOf(rank: number, incarnation: number): number {
+    const mark = this.#applied.get(rank);
+    return mark?.incarnation === incarnation ? mark.used : 0;
+  }
+
+  /** The lives whose push of this step, their last that was decided on, is in the values. */
+  appliedIn(step: number): number[] {
+    return [...this.#applied.values()]
+      .filter((mark) => mark.step === step && mark.verdict.outcome === "applied")
+      .map(({ incarnation }) => incarnation);
   }
 
   clockOf(worker: ViewWorker): number {
@@ -143,6 +159,10 @@ export class ChunkState implements ChunkProgress {
   /** True while anybody's contribution to the open step is held. */
   get holdsAny(): boolean {
     return this.#held.size > 0;
+  }
+
+  get holdsExamples(): boolean {
+    return [...this.#held.values()].some(({ examples }) => examples > 0);
   }
 
   /** Keeps a contribution until the open step is sealed. */
@@ -189,6 +209,13 @@ export class ChunkState implements ChunkProgress {
     return this.#usedStepOf(rank, incarnation);
   }
 
+  /** How many examples of a worker's life entries have that were not dropped. */
+  usedBy(rank: number, incarnation: number): number {
+    const pending = this.pending?.marks.find((mark) => mark.incarnation === incarnation);
+    const more = pending !== undefined && isUsed(pending) ? pending.examples : 0;
+    return this.#usedOf(rank, incarnation) + more;
+  }
+
   /**
    * Adds a waiter; one that asks the same again replaces its earlier self, and is answered over the
    * newer of their channels: what came by the older may have been on its way for longer.
@@ -203,16 +230,26 @@ export class ChunkState implements ChunkProgress {
     this.waiters = [...rest, isOld ? { ...latest, channel: earlier.channel } : latest];
   }
 
+  /** Those of these lives who wait for the answer to this step's push are to have this verdict. */
+  turnDown(lives: ReadonlySet<number>, step: number, verdict: PushVerdict): void {
+    this.waiters = this.waiters.map((waiter) =>
+      lives.has(waiter.incarnation) && waiter.pushedStep === step
+        ? { ...waiter, ...verdict }
+        : waiter,
+    );
+  }
+
   /** The part of the state that is kept with the values. */
   marks(): ChunkMarks {
     const applied = [...this.#applied.entries()]
-      .map(([rank, { incarnation, step, verdict, usedStep }]) => {
+      .map(([rank, { incarnation, step, verdict, usedStep, used }]) => {
         const { outcome, scale } = verdict;
         return {
           ...{ rank, incarnation, step },
           ...(outcome === "applied" ? {} : { outcome }),
           ...(scale === null ? {} : { scale }),
           ...(usedStep === step ? {} : { usedStep }),
+          ...(used === 0 ? {} : { used }),
         };
       })
       .sort((a, b) => a.rank - b.rank);
@@ -237,7 +274,8 @@ export class ChunkState implements ChunkProgress {
       const scale = mark.scale ?? (outcome === "rejected" ? 0 : null);
       const verdict = { ...heldVerdict, outcome, scale };
       const usedStep = mark.usedStep ?? (outcome === "dropped" ? -1 : step);
-      this.#applied.set(rank, { incarnation, step, verdict, usedStep });
+      const { used = 0 } = mark;
+      this.#applied.set(rank, { incarnation, step, verdict, usedStep, used });
     }
   }
 

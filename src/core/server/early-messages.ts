@@ -7,7 +7,7 @@
 import type { ChunkHeader } from "../../protocol/messages.js";
 
 interface Early {
-  readonly type: "push" | "pull" | "follow";
+  readonly type: "push" | "pull" | "follow" | "watch";
   readonly header: ChunkHeader;
   /** Slot of a push's gradient; -1 or none where there is none. */
   readonly slot?: number;

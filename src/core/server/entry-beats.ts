@@ -13,11 +13,19 @@ import { reduceOf } from "../../protocol/layout.js";
 import type { View } from "../../protocol/view.js";
 import type { ChunkCopies } from "./chunk-copies.js";
 import type { ChunkReplies } from "./chunk-replies.js";
-import type { ChunkState } from "./chunk-state.js";
-import { type ContributorMark, type Entry, heldVerdict, movesValues } from "./entry.js";
+import type { ChunkState, Contribution } from "./chunk-state.js";
+import {
+  type ContributorMark,
+  type Entry,
+  heldVerdict,
+  movesValues,
+  type PushVerdict,
+} from "./entry.js";
 import type { Followers } from "./followers.js";
+import type { HeldChunks } from "./held-chunks.js";
 import type { ShardContext } from "./shard-context.js";
 import type { FoldedGradient } from "./shard-events.js";
+import { deciderChunk, type StepDecisions } from "./step-decisions.js";
 
 /** What an entry is made of. */
 export interface EntryParts extends Pick<Entry, "marks" | "sealedStep" | "scale" | "staleness"> {
@@ -27,40 +35,68 @@ export interface EntryParts extends Pick<Entry, "marks" | "sealedStep" | "scale"
   readonly isFolded: boolean;
 }
 
+/** What the beats of a server need around them. */
+export interface BeatParts {
+  readonly context: ShardContext;
+  readonly replies: ChunkReplies;
+  readonly followers: Followers;
+  readonly copies: ChunkCopies;
+  readonly chunks: HeldChunks;
+  readonly decisions: StepDecisions;
+}
+
 /** The beats of one server in one run. */
 export class EntryBeats {
   readonly #context: ShardContext;
   readonly #replies: ChunkReplies;
   readonly #followers: Followers;
   readonly #copies: ChunkCopies;
+  readonly #chunks: HeldChunks;
+  readonly #decisions: StepDecisions;
 
-  constructor(
-    context: ShardContext,
-    replies: ChunkReplies,
-    followers: Followers,
-    copies: ChunkCopies,
-  ) {
+  constructor({ context, replies, followers, copies, chunks, decisions }: BeatParts) {
     this.#context = context;
     this.#replies = replies;
     this.#followers = followers;
     this.#copies = copies;
+    this.#chunks = chunks;
+    this.#decisions = decisions;
   }
 
   /** Seals every step that is complete, then answers the workers that may continue. */
   advance(state: ChunkState, view: View): void {
     while (this.#sealNext(state, view));
-    if (!state.isBusy) this.#replies.answerWaiting(state, view);
+    if (state.isBusy) return;
+    this.#replies.answerWaiting(state, view);
+    if (this.#decisions.note(state)) this.takeDecision(view);
+  }
+
+  /** It is decided who is in a step: the other chunks are sealed where they have it all. */
+  takeDecision(view: View): void {
+    for (const state of this.#chunks.led()) {
+      if (state.index !== deciderChunk) this.advance(state, view);
+    }
   }
 
   /** The first beat: true where a step was complete. */
   #sealNext(state: ChunkState, view: View): boolean {
-    const { pace } = this.#context;
     if (!state.loaded || state.isBusy || state.role !== "primary") return false;
-    if (!pace.maySeal(view, state).allowed) return false;
+    const isDecided = this.#context.pace.hasDecider && state.index !== deciderChunk;
+    const named = isDecided ? this.#decisions.contributorsTo(state, view) : null;
+    if (named === null && (isDecided || !this.#context.pace.maySeal(view, state).allowed)) {
+      return false;
+    }
     const step = state.openStep;
-    const contributions = state.takeHeld();
-    const marks = contributions.map(({ rank, incarnation, examples }) => {
-      return { rank, incarnation, step, examples, verdict: heldVerdict };
+    const held = state.takeHeld();
+    const isIn = ({ incarnation }: Contribution) => named === null || named.has(incarnation);
+    const late = this.#turnDown(
+      state,
+      held.filter((one) => !isIn(one)),
+    );
+    const contributions = held.filter(isIn);
+    const marks = held.map(({ rank, incarnation, examples }) => {
+      const verdict = late.get(incarnation) ?? heldVerdict;
+      return { rank, incarnation, step, examples, verdict };
     });
     const gradients = contributions
       .filter(({ examples }) => examples > 0)
@@ -74,6 +110,16 @@ export class EntryBeats {
       staleness: null,
     });
     return true;
+  }
+
+  /** Contributions to the open step that the decider went on without: the verdict on each. */
+  #turnDown(state: ChunkState, late: readonly Contribution[]): ReadonlyMap<number, PushVerdict> {
+    const step = state.openStep;
+    const detail = `step ${step} was sealed without it`;
+    const verdict: PushVerdict = { ...heldVerdict, outcome: "dropped", detail };
+    for (const { slot } of late) this.#context.release(slot);
+    if (late.length > 0) state.turnDown(new Set(late.map((one) => one.incarnation)), step, verdict);
+    return new Map(late.map(({ incarnation }) => [incarnation, verdict]));
   }
 
   /** A push that needs no others is an entry of its own, which without a gradient moves nothing. */

@@ -3,13 +3,9 @@
  * its chunks hold.
  */
 
+import type { Departure } from "../../protocol/assignment-report.js";
 import { termOf } from "../../protocol/ids.js";
-import {
-  type ChunkHeader,
-  type Departure,
-  emptyHeader,
-  type MemberMessage,
-} from "../../protocol/messages.js";
+import { type ChunkHeader, emptyHeader, type MemberMessage } from "../../protocol/messages.js";
 import type { View } from "../../protocol/view.js";
 import type { ChunkState, Waiter } from "./chunk-state.js";
 import type { PushVerdict } from "./entry.js";
@@ -65,7 +61,11 @@ export function replyTo(waiter: Waiter, view: View, state: ChunkState): ChunkHea
     examples: state.examples,
     fence: view.fences[state.index]!,
     outcome: waiter.outcome,
-    staleness: waiter.staleness,
+    // A worker whose push was dropped goes on with the step that is open by now.
+    staleness:
+      waiter.outcome === "dropped"
+        ? Math.max(0, state.sealedStep - waiter.pushedStep)
+        : waiter.staleness,
     scale: waiter.scale,
     detail: waiter.detail,
   };
@@ -76,7 +76,8 @@ export function departuresOf(view: View, led: readonly ChunkState[]): Departure[
   if (led.length === 0) return [];
   return view.departing.map(({ rank, incarnation, fromStep }) => {
     const steps = led.map((state) => Math.max(fromStep - 1, state.reached(rank, incarnation)));
-    return { rank, incarnation, stepMin: Math.min(...steps), stepMax: Math.max(...steps) };
+    const used = Math.max(...led.map((state) => state.usedBy(rank, incarnation)));
+    return { rank, incarnation, stepMin: Math.min(...steps), stepMax: Math.max(...steps), used };
   });
 }
 

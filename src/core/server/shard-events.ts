@@ -9,6 +9,7 @@ import type { ChunkHeader, ChunkMarks, ChunkPart, MemberMessage } from "../../pr
 import type { Reduce } from "../../protocol/reduction.js";
 import type { View } from "../../protocol/view.js";
 import type { Entry } from "./entry.js";
+import type { StepDecision } from "./step-decisions.js";
 
 /** What a shard can be told. */
 export type ShardEvent =
@@ -52,6 +53,10 @@ export type ShardEvent =
   | { readonly type: "follow"; readonly header: ChunkHeader; readonly channel: number }
   /** It has what it was sent up to a seq; only over the channel by which it asked it may say so. */
   | { readonly type: "received"; readonly header: ChunkHeader; readonly channel: number }
+  /** A server asks who is in the steps that the chunk seals which decides that. */
+  | { readonly type: "watch"; readonly header: ChunkHeader; readonly channel: number }
+  /** The primary of that chunk says so of the last step. */
+  | { readonly type: "sealed"; readonly decision: StepDecision }
   /** A channel has ended. */
   | { readonly type: "closed"; readonly channel: number }
   /** The way to a server whose chunks this one follows is open, for the first time or again. */
@@ -78,8 +83,8 @@ export interface FollowedChunk {
   readonly generation: number;
 }
 
-/** A push or a pull, or another server's wish to follow. */
-export type AskingEvent = ShardEvent & { readonly type: "push" | "pull" | "follow" };
+/** A push or a pull, or another server's wish to follow, or to be told of steps. */
+export type AskingEvent = ShardEvent & { readonly type: "push" | "pull" | "follow" | "watch" };
 
 /** A gradient that takes part in a fold. */
 export interface FoldedGradient {
@@ -154,7 +159,7 @@ export type ShardEffect =
       /** The view under which it was asked for. */
       readonly fence: number;
     }
-  /** Say something to the server whose chunk this one follows; lost while there is no way to it. */
+  /** Say something to a server that one of its chunks depends on; lost while no way leads to it. */
   | { readonly type: "tell"; readonly server: number; readonly header: ChunkHeader }
   | (MemberMessage & { readonly type: "viewAck" | "caughtUp" })
   | { readonly type: "log"; readonly level: "info" | "warn"; readonly text: string };

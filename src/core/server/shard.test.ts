@@ -1,13 +1,10 @@
 /** A server by hand: chunks that views give and take, loads that come twice, beats kept apart. */
+
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import type { Departure } from "../../protocol/assignment-report.js";
 import { layOut } from "../../protocol/layout.js";
-import {
-  type ChunkHeader,
-  type ChunkMarks,
-  type Departure,
-  emptyHeader,
-} from "../../protocol/messages.js";
+import { type ChunkHeader, type ChunkMarks, emptyHeader } from "../../protocol/messages.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { learningRate } from "../../protocol/schedule.js";
 import { firstPhase, type View, workersGone } from "../../protocol/view.js";
@@ -307,7 +304,8 @@ describe("the beats of a step", () => {
       "0: step 0 applied, version 1",
       "1: step 0 applied, version 1",
       'copy {"version":1,"examples":8,"sealedStep":0,"applied":[' +
-        '{"rank":0,"incarnation":10,"step":0},{"rank":1,"incarnation":11,"step":0}],"counts":' +
+        '{"rank":0,"incarnation":10,"step":0,"used":4},' +
+        '{"rank":1,"incarnation":11,"step":0,"used":4}],"counts":' +
         '{"pushes":2,"rejected":0,"stalenessSum":0,"stalenessMax":0,"stalenessCounts":[]}}',
       "99: step 1 none, version 1",
       "release 4",

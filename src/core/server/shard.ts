@@ -30,6 +30,7 @@ import { answerTo, departuresOf, waiterForPull } from "./shard-answers.js";
 import { ShardContext } from "./shard-context.js";
 import type { AskingEvent, ShardEffect, ShardEvent } from "./shard-events.js";
 import { type PayloadSizes, rawSizes, shapeObjection, viewObjection } from "./shard-objections.js";
+import { StepDecisions } from "./step-decisions.js";
 
 /** Who this shard is and what run it serves. */
 export interface ShardConfig {
@@ -48,6 +49,7 @@ export class Shard {
   readonly #followers: Followers;
   readonly #following: Following;
   readonly #copies: ChunkCopies;
+  readonly #decisions: StepDecisions;
   /** True while the view is yet to be acknowledged. */
   #owesAnswer = false;
   /** Pushes and pulls whose time has not come. */
@@ -60,8 +62,11 @@ export class Shard {
     this.#following = new Following(index, this.#context);
     this.#chunks = new HeldChunks(index, this.#context, this.#replies);
     this.#copies = new ChunkCopies(this.#context, this.#chunks);
-    const parts = [this.#replies, this.#followers, this.#copies] as const;
-    this.#beats = new EntryBeats(this.#context, ...parts);
+    this.#decisions = new StepDecisions(index, this.#context);
+    this.#beats = new EntryBeats({
+      ...{ context: this.#context, replies: this.#replies, followers: this.#followers },
+      ...{ copies: this.#copies, chunks: this.#chunks, decisions: this.#decisions },
+    });
     this.#arrivals = new PushArrivals(this.#context, this.#replies, this.#beats);
     this.#early = new EarlyMessages(2 * spec.workersMax * layout.chunks.length);
   }
@@ -148,8 +153,15 @@ export class Shard {
       case "received":
         this.#onReceived(event);
         break;
+      case "watch":
+        this.#onWatch(event);
+        break;
+      case "sealed":
+        this.#onSealed(event);
+        break;
       case "closed":
         this.#followers.closed(event.channel);
+        this.#decisions.closed(event.channel);
         this.#copies.closed(event.channel);
         this.#takeEarly();
         break;
@@ -188,6 +200,9 @@ export class Shard {
         (waiter) =>
           waiter.rank < 0 || workerOfRank(view, waiter.rank)?.incarnation === waiter.incarnation,
       );
+    }
+    this.#decisions.follow(view, led);
+    for (const state of led) {
       if (!this.#beats.settle(state, view)) this.#beats.advance(state, view);
     }
     this.#answerView();
@@ -294,6 +309,29 @@ export class Shard {
     this.#settle(state, view);
   }
 
+  /** Another server wants to know who is in the steps that the decider seals. */
+  #onWatch(event: ShardEvent & { readonly type: "watch" }): void {
+    const { header, channel } = event;
+    const { view } = this.#context;
+    if (view === null || header.fence > view.number) {
+      this.#keepEarly(event);
+      return;
+    }
+    const state = this.#chunks.leading(header.chunk);
+    const isPresent = header.generation === view.generation;
+    if (state !== null && isPresent) this.#decisions.watch(header, channel, state);
+    else this.#context.refuse(header, channel, this.#chunks.whereIs(header.chunk));
+  }
+
+  /** Of a generation that is yet to come it is told again, under the view that begins it. */
+  #onSealed({ decision }: ShardEvent & { readonly type: "sealed" }): void {
+    const { view } = this.#context;
+    if (view === null || decision.generation !== view.generation) return;
+    if (!this.#decisions.told(decision)) return;
+    this.#beats.takeDecision(view);
+    this.#takeEarly();
+  }
+
   /** Somebody who may have been waited for has a chunk as it is here. */
   #settle(state: ChunkState, view: View): void {
     if (!this.#beats.settle(state, view)) return;
@@ -304,7 +342,9 @@ export class Shard {
 
   #onLinked(server: number): void {
     const { view } = this.#context;
-    if (view !== null) this.#following.linked(server, this.#chunks.states(), view);
+    if (view === null) return;
+    this.#following.linked(server, this.#chunks.states(), view);
+    this.#decisions.linked(server, view);
   }
 
   #log(level: "info" | "warn", text: string): void {

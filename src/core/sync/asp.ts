@@ -53,6 +53,7 @@ export function aspPace(rule: StalenessRule): Pace {
     hasBarriers: false,
     meetsAtBoundaries: false,
     judges: rule.rule !== "none",
+    hasDecider: false,
     localSteps: null,
     mayStart: () => granted,
     onPush: (_view, _progress, { examples, staleness }) => {

@@ -29,6 +29,7 @@ export const bspPace: Pace = {
   hasBarriers: true,
   meetsAtBoundaries: true,
   judges: false,
+  hasDecider: false,
   localSteps: null,
   mayStart: (view, progress, step) => {
     if (progress.sealedStep >= step - 1) return granted;

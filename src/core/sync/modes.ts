@@ -11,6 +11,7 @@ import type { PlannedRun } from "../../protocol/plan/plan.js";
 import type { Protocol } from "../../protocol/run-spec.js";
 import { asp } from "./asp.js";
 import { bsp } from "./bsp.js";
+import { kOfN } from "./k-of-n.js";
 import { local } from "./local.js";
 import { localAsync } from "./local-async.js";
 import type { Mode, Pace, PaceSettings } from "./pace.js";
@@ -22,6 +23,7 @@ addMode(bsp);
 addMode(ssp);
 addMode(asp);
 addMode(ringmaster);
+addMode(kOfN);
 addMode(local);
 addMode(localAsync);
 

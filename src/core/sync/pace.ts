@@ -36,6 +36,8 @@ export interface ChunkProgress {
   readonly holdsAny: boolean;
   /** Steps that this worker has completed on this chunk. */
   clockOf(worker: ViewWorker): number;
+  /** True when a contribution to that step which has examples is held. */
+  readonly holdsExamples: boolean;
   /** True when the worker's gradient for the step after the last sealed one is held whole. */
   holds(worker: ViewWorker): boolean;
 }
@@ -81,6 +83,12 @@ export interface Pace {
    */
   readonly judges: boolean;
   /**
+   * True where a step is sealed without all workers of the view, so that who is in it follows from
+   * who came first. Then one chunk, the decider, asks `maySeal`; all others are sealed with the
+   * contributors that it names. A worker whose push was dropped goes on with the step that is open.
+   */
+  readonly hasDecider: boolean;
+  /**
    * How many batches a worker takes in a step, on weights of its own, before it pushes what they
    * differ by; null where a step is the gradient of one batch.
    */
@@ -121,6 +129,8 @@ export interface PaceSettings {
   readonly stalenessMax: number;
   /** A gradient of so many updates ago is thrown away. */
   readonly delayBound: number;
+  /** Workers that a step is sealed without. */
+  readonly backupWorkers: number;
   /** Batches that a worker takes between two exchanges. */
   readonly localSteps: number;
   readonly outerOptimizer: OuterOptimizerName;

@@ -29,6 +29,7 @@ function sspPace(staleness: number): Pace {
     hasBarriers: true,
     meetsAtBoundaries: false,
     judges: false,
+    hasDecider: false,
     localSteps: null,
     mayStart: (view, progress, step) => {
       const slowest = slowestOf(view, progress);

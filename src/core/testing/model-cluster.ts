@@ -27,6 +27,7 @@ import { ModelCoordinator, type ModelEffect } from "./model-coordinator.js";
 import { type Channel, type ModelMember, ModelServer, ModelWorker } from "./model-members.js";
 import { ModelNetwork } from "./model-network.js";
 import { ModelSaves } from "./model-saves.js";
+import { ModelServerLinks } from "./model-server-links.js";
 import { initialValue, type ModelGradient, type ModelValue } from "./model-values.js";
 
 /** What a checkpoint holds. */
@@ -101,6 +102,7 @@ export class ModelCluster {
   /** Steps that were begun before all chunks of the step before had come back. */
   begunAhead = 0;
   readonly members: ModelMember[] = [];
+  readonly serverLinks = new ModelServerLinks(this);
   readonly #channels = new Map<number, Channel>();
   /** Pairs of worker and server that no channel opens between. */
   readonly #blocked = new Set<string>();
@@ -322,6 +324,7 @@ export class ModelCluster {
 
   /** From a server to the other end of the channel. */
   answer(id: number, header: ChunkHeader, value: ModelValue | null): void {
+    if (this.serverLinks.answer(id, header)) return;
     const channel = this.#channels.get(id);
     if (channel === undefined) return;
     this.network.deliver(`channel${id}<`, () => {

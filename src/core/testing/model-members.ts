@@ -134,8 +134,8 @@ export class ModelServer implements ModelMember {
     const shard = this.#shard;
     if (shard === null) return;
     assert.equal(shard.objection(header, gradient === null ? 0 : 4), null);
-    if (header.kind === "pull") {
-      this.#step({ type: "pull", header, channel });
+    if (header.kind === "pull" || header.kind === "watch") {
+      this.#step({ type: header.kind, header, channel });
       return;
     }
     assert.equal(header.kind, "push");
@@ -147,6 +147,11 @@ export class ModelServer implements ModelMember {
     if (refused) return;
     const key = `${header.chunk}/${header.incarnation}`;
     this.clocks.set(key, Math.max(this.clocks.get(key) ?? 0, header.step + 1));
+  }
+
+  /** Another server answers, or the way to it is open. */
+  hear(event: ShardEvent & { readonly type: "sealed" | "linked" }): void {
+    this.#step(event);
   }
 
   load(chunk: number, value: ModelValue, marks: ChunkMarks): void {
@@ -249,9 +254,11 @@ export class ModelServer implements ModelMember {
       case "caughtUp":
         this.#cluster.say(this, effect);
         break;
+      case "tell":
+        this.#cluster.serverLinks.tell(this, effect.server, effect.header);
+        break;
       case "sendParts":
       case "sendEntry":
-      case "tell":
         assert.fail("chunks have one replica here");
         break;
       case "log":

@@ -18,6 +18,7 @@ import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { examplesOfStep, type Pace } from "../sync/pace.js";
+import type { CursorRecord, CursorSnapshot, EpochPlan, Share } from "./epoch-plan.js";
 import { emptyShare, endAfter, equalRanges, structuredCopy } from "./ranges.js";
 import type {
   CutAssignment,
@@ -26,48 +27,6 @@ import type {
   WorkRecord,
   WorkSnapshot,
 } from "./work-floor.js";
-
-/** A rank's share of an epoch: the first position not used, the first step not taken. */
-export interface Share {
-  readonly rank: number;
-  readonly start: number;
-  readonly end: number;
-  next: number;
-  nextStep: number;
-  /** The position at which the limit on steps ends it; `end` where it does not. */
-  limit: number;
-  /**
-   * Examples before `next` that were not used, and are not dealt again: those of steps that every
-   * chunk went on without, and what was left when the epoch's account was closed.
-   */
-  dropped: number;
-  /** The assignment out with the worker, if any. */
-  assignment: Assignment | null;
-}
-
-/** An epoch, planned. */
-export interface EpochPlan {
-  readonly epoch: number;
-  readonly firstStep: number;
-  lastStep: number;
-  readonly shares: Share[];
-}
-
-/** The account in a form that a checkpoint keeps. */
-export interface CursorSnapshot {
-  readonly plans: readonly EpochPlan[];
-  readonly pushesDealt: number;
-}
-
-/** All of the account, with the assignments that are out. */
-export interface CursorRecord extends CursorSnapshot {
-  readonly stand: number;
-  readonly boundary: number;
-  /** By rank the first step that its present life has not been dealt. */
-  readonly steps: readonly (readonly [rank: number, step: number])[];
-  /** By rank the epoch of the share of which it last finished an assignment. */
-  readonly finished: readonly (readonly [rank: number, epoch: number])[];
-}
 
 /** The account. */
 export class Cursor implements WorkAccount {
@@ -83,6 +42,8 @@ export class Cursor implements WorkAccount {
   readonly #steps = new Map<number, number>();
   /** Per rank the share of which it last finished an assignment. */
   readonly #finished = new Map<number, Share>();
+  /** Per rank how many examples were used of the assignments that its life has finished. */
+  readonly #usedBefore: Map<number, number>;
   /** Where all keep one step: where the assignments out end, and all stand once none is out. */
   boundary = 0;
 
@@ -99,6 +60,7 @@ export class Cursor implements WorkAccount {
     this.#spec = spec;
     this.#pace = pace;
     this.#ids = ids;
+    this.#usedBefore = new Map(kept !== undefined && "used" in kept ? kept.used : []);
     if (kept === undefined) return;
     assert("plans" in kept, "an account of ranges is of ranges");
     if ("steps" in kept) this.#restore(structuredCopy(kept));
@@ -294,8 +256,9 @@ export class Cursor implements WorkAccount {
     for (const plan of this.#plans) {
       const share = plan.shares.find((candidate) => candidate.rank === rank);
       if (share?.assignment?.id !== assignmentId) continue;
-      const { end, lastStep } = share.assignment;
+      const { start, end, lastStep } = share.assignment;
       share.next = Math.max(share.next, end - Math.max(0, skipped));
+      this.#usedBefore.set(rank, this.#usedBy(rank) + share.next - start - dropped);
       share.dropped += dropped;
       share.nextStep = lastStep;
       share.assignment = null;
@@ -397,19 +360,31 @@ export class Cursor implements WorkAccount {
     return null;
   }
 
-  /** The assignment comes back to its share. */
-  lose(rank: number, lastStep: number): { epoch: number; examples: number } | null {
+  /**
+   * The assignment comes back to its share. Where steps may go on without a worker, examples before
+   * its last step need not be used: `used` of its life are, the others count as dropped.
+   */
+  lose(rank: number, lastStep: number, used: number): { epoch: number; examples: number } | null {
     for (const plan of this.#plans) {
       const share = plan.shares.find((candidate) => candidate.rank === rank);
       if (share?.assignment == null) continue;
-      return { epoch: plan.epoch, examples: endAfter(share, lastStep, this.#stepExamples) };
+      const taken = endAfter(share, lastStep, this.#stepExamples);
+      const here = used - this.#usedBy(rank);
+      const examples = this.#pace.hasDecider ? Math.max(0, Math.min(taken, here)) : taken;
+      share.dropped += taken - examples;
+      return { epoch: plan.epoch, examples };
     }
     return null;
+  }
+
+  #usedBy(rank: number): number {
+    return this.#usedBefore.get(rank) ?? 0;
   }
 
   /** A worker's life begins with this step: steps missed are gone, its examples are not. */
   begin(rank: number, fromStep: number): void {
     this.#steps.set(rank, fromStep);
+    this.#usedBefore.delete(rank);
   }
 
   /** The first step that a rank's present life has not been dealt. */
@@ -476,7 +451,8 @@ export class Cursor implements WorkAccount {
       return plan === undefined ? [] : [[rank, plan.epoch] as const];
     });
     const { boundary } = this;
-    return { ...this.snapshot(), stand: this.#stand, boundary, steps: [...this.#steps], finished };
+    const [steps, used] = [[...this.#steps], [...this.#usedBefore]];
+    return { ...this.snapshot(), stand: this.#stand, boundary, steps, finished, used };
   }
 
   snapshotAt(limits: CutLimits): { readonly work: CursorSnapshot; readonly out: CutAssignment[] } {

@@ -16,6 +16,8 @@ export interface DepartedWorker {
   readonly lastStep: number;
   /** Only some chunks have that step. */
   readonly isTorn: boolean;
+  /** Examples of its life that were used. */
+  readonly used: number;
 }
 
 type Returned = MemberMessage & { readonly type: "returned" };
@@ -70,10 +72,10 @@ export class RunAccount {
 
   /** Servers have said how far these had come. */
   departed(workers: readonly DepartedWorker[]): void {
-    for (const { rank, lastStep, isTorn } of workers) {
+    for (const { rank, lastStep, isTorn, used } of workers) {
       if (isTorn) this.#tornSteps++;
-      const used = this.work.lose(rank, lastStep);
-      if (used !== null) this.epochs.addLost(used.epoch, used.examples);
+      const lost = this.work.lose(rank, lastStep, used);
+      if (lost !== null) this.epochs.addLost(lost.epoch, lost.examples);
     }
   }
 

@@ -15,7 +15,7 @@ import type { ViewRounds } from "../coordinator/view-rounds.js";
 import type { PhaseRounds } from "../phases/phase-rounds.js";
 import type { Pace } from "../sync/pace.js";
 import type { PoolRecord, PoolSnapshot } from "./batch-pool.js";
-import type { CursorRecord, CursorSnapshot } from "./cursor.js";
+import type { CursorRecord, CursorSnapshot } from "./epoch-plan.js";
 import type { Evaluator } from "./evaluator.js";
 
 /** The account of the work in a form that a checkpoint keeps. */
@@ -66,10 +66,11 @@ export interface WorkAccount {
   /** A worker will not compute its assignment; null if that is not (or no longer) its. */
   refuse(rank: number, assignmentId: number): RefusedAssignment | null;
   /**
-   * A worker was lost after this step (-1: none, by the servers' account). Returns how many
-   * examples of the assignment out with it were used; null if none was out.
+   * A worker was lost after this step (-1: none), and its life has used so many examples, by the
+   * servers' account. Returns how many examples of the assignment out with it were used; null if
+   * none was out.
    */
-  lose(rank: number, lastStep: number): { epoch: number; examples: number } | null;
+  lose(rank: number, lastStep: number, used: number): { epoch: number; examples: number } | null;
   /** Everybody stands before this step. */
   standBefore(step: number): void;
   /**

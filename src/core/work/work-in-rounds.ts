@@ -8,10 +8,15 @@
  * later; which positions a rank takes in a step follows from the workers that are there and nothing
  * else.
  *
+ * Where a step goes on without some workers, rounds overlap: who has finished a step begins the
+ * next round while others are late, and these take part again in the latest round, with the batch
+ * that came back. All come together where something is due, and where the pool has no more.
+ *
  * Invariant: nothing is evaluated or saved while an assignment is out or a view is being agreed on.
  */
+import type { Assignment } from "../../protocol/messages.js";
 import type { BatchPool } from "./batch-pool.js";
-import { settleDue } from "./what-is-due.js";
+import { isDue, settleDue } from "./what-is-due.js";
 import type { WorkDealer, WorkFloor } from "./work-floor.js";
 
 /** The dealer. */
@@ -44,9 +49,40 @@ export class WorkInRounds implements WorkDealer {
       this.#admitReady(this.#pool.firstStepOf());
       return;
     }
-    const [assignment] = active.flatMap((rank) => this.#pool.assignmentOut(rank) ?? []);
-    if (assignment !== undefined) this.#fillRound(active, assignment.firstStep);
-    else if (!evaluator.busy) this.#betweenRounds(active);
+    const out = active.flatMap((rank) => this.#pool.assignmentOut(rank) ?? []);
+    const [assignment] = out;
+    if (assignment === undefined) {
+      if (!evaluator.busy) this.#betweenRounds(active);
+    } else if (this.#floor.pace.hasDecider) this.#overlap(active, out);
+    else this.#fillRound(active, assignment.firstStep);
+  }
+
+  /** Who is idle joins the latest round; or begins the next one, where that has a batch. */
+  #overlap(active: readonly number[], out: readonly Assignment[]): void {
+    const pool = this.#pool;
+    const idle = active.filter((rank) => pool.assignmentOut(rank) === null);
+    const [dealt, reached] = [out.map(({ firstStep }) => firstStep), idle.map(pool.stepOf, pool)];
+    const step = Math.max(...dealt, ...reached);
+    let isBegun = dealt.includes(step);
+    if (idle.length === 0 || (!isBegun && this.#meetsBefore(step))) return;
+    for (const rank of idle) {
+      const next = pool.deal(rank, step, active);
+      if (next === null && !isBegun) return;
+      isBegun = true;
+      const assignment = next?.assignment ?? pool.dealEmpty(rank, step);
+      this.#floor.give(rank, assignment, next?.leftBy ?? null);
+    }
+  }
+
+  /** True where all have to stand before a step. */
+  #meetsBefore(step: number): boolean {
+    const { spec, views, ready, phases } = this.#floor;
+    const { evaluateEvery, checkpointEvery, maxSteps } = spec;
+    const isSpent = maxSteps !== null && step >= maxSteps;
+    const isAwaited = [...ready.keys()].some((rank) => views.worker(rank) === undefined);
+    const cadences = [evaluateEvery, checkpointEvery];
+    if (isSpent || isAwaited || cadences.some((one) => isDue(one, step, null))) return true;
+    return phases.endsPhase();
   }
 
   /** A worker that refused its batch takes the step of the others without one. */

@@ -29,6 +29,8 @@ export class WorkerRequests {
   /** Examples that each chunk had applied when it was answered last. */
   readonly #applied: number[];
   #view: View | null = null;
+  /** The step that all chunks are asked for, or have come for. */
+  weightsStep = 0;
   /** How many times chunks were asked for; each is the number of its pulls. */
   #pulls = 0;
 
@@ -67,6 +69,7 @@ export class WorkerRequests {
   /** Asks for chunks to start this step with; of step -1 for what they are. */
   ask(chunks: readonly Pick<Chunk, "index">[], step: number): Asking {
     const pull = ++this.#pulls;
+    if (step >= 0) this.weightsStep = step;
     for (const { index: chunk } of chunks) this.#pull({ chunk, step, pull });
     return { pull, missing: new Set(chunks.map(({ index }) => index)) };
   }

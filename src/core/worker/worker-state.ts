@@ -42,8 +42,12 @@ export interface Stepping {
   readonly outstanding: Set<number>;
   /** Not answered yet, pushed or not. */
   readonly missing: Set<number>;
+  /** True once a push of it is answered. */
+  isAnswered: boolean;
   /** How many chunks have gone on without its pushes. */
   dropped: number;
+  /** By such a chunk the step that was open there by then. */
+  readonly openSteps: Map<number, number>;
   computed: boolean;
   /** What it came to; null before it is computed, and where it has no examples. */
   outcome: StepOutcome | null;
@@ -115,7 +119,9 @@ export function stepBegun(
     examples,
     outstanding: new Set(),
     missing: new Set(layout.chunks.map(({ index }) => index)),
+    isAnswered: false,
     dropped: 0,
+    openSteps: new Map(),
     computed: taken === null,
     outcome: null,
     computedAtMs: nowMs,
@@ -175,11 +181,6 @@ export function creditStep(work: Work, step: Stepping, chunks: number, endMs: nu
   return examples;
 }
 
-/** What a worker says when its step was in vain. */
-export function unusedWords({ examples, step }: Stepping): string {
-  return `${examples} examples of step ${step} were not used: every chunk went on without them`;
-}
-
 /** What a worker tells another coordinator: its assignment, and what it did of the last. */
 export function returnedOf(
   [work, lastDone]: readonly [Work | null, Work | null],
@@ -226,8 +227,9 @@ function stepOf(
 /**
  * The step that may be begun while chunks of the one that has been computed are on their way; null
  * where none may. One without examples is left for when they are back, as its pushes would leave at
- * once; examples that are sent may be refused, with an assignment that has to end there; and local
- * steps follow the examples that are applied before the first.
+ * once; examples that are sent may be refused, with an assignment that has to end there; local
+ * steps follow the examples that are applied before the first; and where a step may go on without
+ * this worker, which is next is known with its first answer.
  */
 export function stepAhead(
   state: WorkerState,
@@ -236,6 +238,7 @@ export function stepAhead(
 ): (StepPlace & { readonly before: Stepping }) | null {
   if (state.name !== "stepping" || !state.computed || state.before !== null) return null;
   if (spec.feed === "central" || pace.localSteps !== null) return null;
+  if (pace.hasDecider && (!state.isAnswered || state.dropped > 0)) return null;
   const step = state.step + 1;
   const start = work.position + state.examples;
   return stepOf(work, step, start, spec.batchSize) === null ? null : { step, start, before: state };

@@ -4,12 +4,10 @@
  * Within an assignment it does not wait for the last of them: once a step is computed the next one
  * is handed over with the chunks that it lacks, and each is told of (`arrived`) when its answer is
  * there. What computes says no gradient before all have arrived, so a step's pushes follow the
- * answers to all pushes of the step before.
+ * answers to all pushes of the step before. Its states are in worker-state.ts.
  *
- * Its states are in worker-state.ts; `stop` leads back to idle from any of them.
  * Invariants: pushes of one step are in flight at a time; a push stays outstanding, and is sent
- * again as it was, until it is answered; a worker that was asked to pause does not start a step
- * past the one it was given.
+ * again as it was, until it is answered; who was asked to pause starts no step past the one given.
  */
 import { assert } from "../../assert.js";
 import { pullsDifferences, pullsEncoded } from "../../protocol/compression.js";
@@ -26,6 +24,7 @@ import type { RunSpec } from "../../protocol/run-spec.js";
 import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { paceOf, planProblem } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
+import { completeStep, noteAnswer, unusedWords } from "./late-steps.js";
 import { isPauseWord, RestOrder } from "./rest-order.js";
 import { StepHistory } from "./step-history.js";
 import { type StepOutcome, WorkerAccount, type WorkerAccountRecord } from "./worker-account.js";
@@ -35,7 +34,6 @@ import {
   activityOf,
   awaitsAnswer,
   type BarrierOrder,
-  creditStep,
   type EvaluationPart,
   epochWords,
   evaluatedOf,
@@ -54,7 +52,6 @@ import {
   stepAhead,
   stepBegun,
   stepIn,
-  unusedWords,
   type Work,
   type WorkerState,
   workOn,
@@ -130,7 +127,7 @@ export class Worker {
     return this.#effects;
   }
 
-  /** True when the weights that a reply carries are still wanted; the host throws others away. */
+  /** True when the weights that a reply carries are still wanted. */
   wants(header: ChunkHeader): boolean {
     return header.generation === this.#view?.generation && this.#isOwn(header);
   }
@@ -259,7 +256,6 @@ export class Worker {
     if (state.missing.size === 0) this.#finishStep(state, nowMs);
   }
 
-  /** The step is still to be taken: with another assignment, which the coordinator deals. */
   #onExamplesRefused(step: number, reason: string): void {
     if (this.#state.name !== "stepping" || this.#state.step !== step) return;
     assert(this.#work !== null, "a step belongs to an assignment", { step });
@@ -291,7 +287,7 @@ export class Worker {
     const answered = inFlight(state, header.step)!;
     answered.outstanding.delete(header.chunk);
     answered.missing.delete(header.chunk);
-    if (header.outcome === "dropped") answered.dropped++;
+    noteAnswer(answered, header);
     for (const held of answered.verdict.decided(header.chunk, header.scale)) {
       this.#requests.push(held, answered);
     }
@@ -323,13 +319,15 @@ export class Worker {
     const work = this.#work;
     assert(work !== null, "a step belongs to an assignment", { step: finished.step });
     const endMs = finished.leftAtMs ?? nowMs;
-    const used = creditStep(work, finished, this.#requests.chunks, endMs);
+    const ground = { layout: this.#layout!, spec: this.#spec!, pace: this.#pace };
+    const { used, nextStep, behind } = completeStep(work, finished, ground, endMs);
     this.#account.stepped(used, endMs - finished.computedAtMs);
-    if (used < finished.examples) this.#log(unusedWords(finished));
-    this.#nextStep = finished.step + 1;
+    if (used < finished.examples) this.#log(unusedWords(finished, nextStep));
+    this.#nextStep = this.#requests.weightsStep = nextStep;
     this.#history.completed(work, finished.step, this.statistics());
     if (this.#state === finished) this.#state = { name: "resting" };
     else if (this.#state.name === "stepping") this.#state.before = null;
+    if (behind.length > 0) this.#pullAll(behind);
   }
 
   /** Asks for the model as it is; where it trains on something near it, that is laid aside. */
@@ -387,7 +385,6 @@ export class Worker {
     this.#tell({ type: "barrierReached", barrier, residuals, problem });
   }
 
-  /** Starts whatever is due, if the worker rests. */
   #proceed(nowMs: number): void {
     const leave = this.#rest.takeLeave(this.#state.name);
     if (leave !== null) this.#onStop(leave);
@@ -415,6 +412,10 @@ export class Worker {
         return;
       }
       if (work === null) return;
+      if (this.#pace.hasDecider && this.#requests.weightsStep < this.#nextStep) {
+        this.#pullAll(this.#layout!.chunks);
+        return;
+      }
       this.#begin(work, { step: this.#nextStep, start: work.position, before: null }, nowMs);
     }
     this.#startAhead(nowMs);
@@ -430,7 +431,6 @@ export class Worker {
     this.#giveResiduals(this.#barrier);
   }
 
-  /** Begins the assignment's next step while chunks of the one computed are on their way. */
   #startAhead(nowMs: number): void {
     const [spec, work] = [this.#spec, this.#work];
     if (spec === null || work === null || this.#evaluations.length > 0) return;
@@ -447,7 +447,7 @@ export class Worker {
     this.#tell({ type: "assignmentDone", ...reportOf(work, this.statistics()) });
   }
 
-  /** Another coordinator begins pauses and all else anew; it may not know what was done last. */
+  /** Another coordinator may not know what was done last. */
   #onReturned(): void {
     this.#rest.lift(null);
     this.#evaluations = [];

@@ -25,6 +25,7 @@ import { countPositions, usedExamples } from "./applied-positions.js";
 import { CopyWatch } from "./copy-watch.js";
 import { coveredBy, inconsistency } from "./cut-watch.js";
 import type { Ledger, LedgerEntry, LedgerStart, LedgerStep } from "./ledger.js";
+import { QuorumWatch } from "./quorum-watch.js";
 
 /** Something that does not hold. */
 export interface Violation {
@@ -61,6 +62,7 @@ export class InvariantWatch {
   #clocks: () => readonly WorkerClock[] = () => [];
   #viewOf: (server: number) => View | null = () => null;
   readonly #copies: CopyWatch;
+  readonly #quorums: QuorumWatch;
 
   /** @param from what the run is resumed from. */
   constructor(ledger: Ledger, from: Pick<SavedCheckpoint, "snapshot"> | null) {
@@ -72,6 +74,12 @@ export class InvariantWatch {
     });
     this.#lastLoss = finalLossOf(from);
     this.#pullsAreWhole = ledger.spec.compression.pull.codec === "none";
+    this.#quorums = new QuorumWatch({
+      ledger,
+      knowsVersions: ledger.knowsValues && this.#pullsAreWhole,
+      isGone: (life) => this.#gone.has(life) || this.#isOver(life),
+      violated: (kind, sentence) => this.violated(kind, sentence),
+    });
   }
 
   /** Has the clocks of workers read from there on. */
@@ -88,6 +96,7 @@ export class InvariantWatch {
   wentBack(start: LedgerStart, final: number, generation: number, term: number): void {
     this.#ledger.goBack(start);
     this.#copies.wentBack();
+    this.#quorums.wentBack();
     this.#versions.clear();
     this.#lastLoss = final;
     this.#present = { generation, term };
@@ -117,7 +126,7 @@ export class InvariantWatch {
     const computed = this.#ledger.stepOf(incarnation, step);
     if (computed === undefined) return;
     if (outcome === "rejected") this.#ledger.rejected.add(computed);
-    if (outcome !== "dropped") return;
+    if (outcome !== "dropped" || this.#paceAt(step).hasDecider) return;
     const whose = `push of chunk ${chunk} from worker ${rank} at step ${step}`;
     this.violated("dropped", `${whose}, with examples, is dropped: ${detail}`);
   }
@@ -128,6 +137,7 @@ export class InvariantWatch {
     this.#ledger.follow(this.#viewOf(Number(server.split("-")[1])));
     const isCopy = this.#ledger.applied(entry);
     this.#copies.applied(server, entry, values, isCopy);
+    if (this.#paceAt(entry.sealedStep).hasDecider) this.#quorums.applied(entry);
   }
 
   /**
@@ -196,7 +206,9 @@ export class InvariantWatch {
       this.violated("parameters of no version", `${who} has chunk ${torn} as no server had it`);
       return;
     }
-    if (this.#paceAt(step).meetsAtBoundaries) this.#compareInStep(who, step, versions);
+    // Where a step goes on without some, these may have weights of a later one.
+    const { meetsAtBoundaries, hasDecider } = this.#paceAt(step);
+    if (meetsAtBoundaries && !hasDecider) this.#compareInStep(who, step, versions);
   }
 
   #paceAt(step: number): Pace {

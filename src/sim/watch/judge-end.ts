@@ -37,7 +37,8 @@ export function judgeEnd(
   judgeDone(end, result, ledger, watch);
   // Ranges of ranks that a run is resumed without are skipped.
   const isResumed = from !== null && part.spec.feed === feeds[0];
-  if (end.lostWorkers === 0 && !isResumed && part.spec.maxSteps === null) {
+  const mayDrop = ledger.phases.some(({ protocol }) => paceOf(protocol).hasDecider);
+  if (end.lostWorkers === 0 && !isResumed && part.spec.maxSteps === null && !mayDrop) {
     const { skippedExamples } = result;
     if (skippedExamples > 0) {
       watch.violated("skipped without a loss", `${skippedExamples} examples`);

@@ -212,6 +212,7 @@ export class Ledger {
       this.#undo(chunk);
     }
     const steps = entry.marks
+      .filter(({ verdict }) => verdict.outcome !== "dropped")
       .map(({ incarnation, step }) => this.stepOf(incarnation, step))
       .filter((step): step is LedgerStep => step !== undefined)
       .sort((left, right) => left.rank - right.rank);
@@ -252,7 +253,9 @@ export class Ledger {
 
   /** True where a copy applies what another has. */
   #isCopy({ marks, examples }: Entry, entry: LedgerEntry): boolean {
-    const steps = marks.flatMap(({ incarnation, step }) => this.stepOf(incarnation, step) ?? []);
+    const steps = marks
+      .filter(({ verdict }) => verdict.outcome !== "dropped")
+      .flatMap(({ incarnation, step }) => this.stepOf(incarnation, step) ?? []);
     return steps.every((step) => entry.steps.includes(step)) && examples === entry.examples;
   }
 

@@ -67,6 +67,7 @@ const chunkMarks = z.object({
       outcome: z.enum(pushOutcomes).optional(),
       scale: z.number().min(0).max(1).optional(),
       usedStep: z.int().min(-1).optional(),
+      used: z.int().min(0).optional(),
     }),
   ),
   counts: pushCounts.optional(),

@@ -56,7 +56,7 @@ export function rolesOfCall(path: string): readonly ClusterRole[] {
 
 const kindsOfRole: Readonly<Record<ClusterRole, ReadonlySet<ChunkKind>>> = {
   coordinator: new Set(["hello", "load", "save", "copy", "discard", "mark", "cut"]),
-  server: new Set(["hello", "follow", "received"]),
+  server: new Set(["hello", "follow", "received", "watch"]),
   worker: new Set(["hello", "push", "pull"]),
   admin: new Set(),
 };

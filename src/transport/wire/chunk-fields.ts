@@ -82,6 +82,8 @@ const kindValues: Readonly<Record<ChunkKind, number>> = {
   discard: 16,
   mark: 17,
   cut: 18,
+  watch: 19,
+  sealed: 20,
 };
 const partValues: Readonly<Record<ChunkPart, number>> = { weights: 0, state1: 1, state2: 2 };
 const outcomeValues: Readonly<Record<PushOutcome, number>> = {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { PacelineError } from "../../errors.js";
-import type { AssignmentReport } from "../../protocol/assignment-report.js";
+import type { AssignmentReport, Departure } from "../../protocol/assignment-report.js";
 import type { ServerReach } from "../../protocol/identity.js";
 import { termMax } from "../../protocol/ids.js";
 import {
@@ -17,7 +17,6 @@ import {
 import type {
   Assignment,
   CoordinatorMessage,
-  Departure,
   MemberMessage,
   Range,
   RegisterReply,
@@ -111,6 +110,7 @@ const departure = shape<Departure>({
   incarnation: whole,
   stepMin: step,
   stepMax: step,
+  used: whole,
 });
 const serverReach = shape<ServerReach>({
   server: small,

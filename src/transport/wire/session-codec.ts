@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { PacelineError } from "../../errors.js";
-import type { AssignmentReport } from "../../protocol/assignment-report.js";
+import type { AssignmentReport, Departure } from "../../protocol/assignment-report.js";
 import type { MemberIdentity, ServerReach } from "../../protocol/identity.js";
 import { termMax } from "../../protocol/ids.js";
 import {
@@ -25,7 +25,6 @@ import {
 import type {
   Assignment,
   CoordinatorMessage,
-  Departure,
   MemberMessage,
   Range,
   ServerStatistics,
@@ -165,6 +164,7 @@ const departure = record<Departure, wire.Departure>(schemas.DepartureSchema, {
   incarnation: count,
   stepMin: step,
   stepMax: step,
+  used: count,
 });
 
 const serverReach = record<ServerReach, wire.ServerReach>(schemas.ServerReachSchema, {

@@ -1,0 +1,162 @@
+/**
+ * Who is in a step, where the pace seals steps without all workers: one chunk of the model, the
+ * decider, seals each step when it has enough, and every other chunk is sealed with the same
+ * contributors. The decider is the first chunk of the layout, whose gradient backward has last: who
+ * is counted there has sent all else of the step.
+ *
+ * Servers that lead other chunks ask the decider's primary to be told of its steps ("watch"), under
+ * each view and over each link anew, and are answered with the last step sealed and who is in it
+ * ("sealed"), at once and again with each step. That is no state of its own: it is what the
+ * decider's committed marks say, so a backup that comes to lead it says the same.
+ *
+ * No chunk is more than a step behind the decider: who starts the next step has all chunks, each of
+ * which has sealed the one before. Steps that nobody of the view takes, as all who would have are
+ * lost, each chunk seals by itself, empty.
+ *
+ * Invariant: what is said of a step is committed, and of one generation. A contributor that a view
+ * has removed is not waited for; only so a step is torn.
+ */
+import { termOf } from "../../protocol/ids.js";
+import { type ChunkHeader, emptyHeader } from "../../protocol/messages.js";
+import { primaryOf, serverOfIndex, type View } from "../../protocol/view.js";
+import type { ChunkState } from "./chunk-state.js";
+import type { ShardContext } from "./shard-context.js";
+
+/** The chunk that decides who is in a step. */
+export const deciderChunk = 0;
+
+/** The last step that the decider has sealed, and who is in it, by incarnation. */
+export interface StepDecision {
+  readonly generation: number;
+  readonly step: number;
+  readonly contributors: readonly number[];
+}
+
+/** A server that wants to be told. */
+interface Watcher {
+  readonly channel: number;
+  readonly fence: number;
+  /** The last step that it was told, "generation/step"; "" before the first. */
+  told: string;
+}
+
+/** The decisions that one server knows of, or makes, in one run. */
+export class StepDecisions {
+  readonly #index: number;
+  readonly #context: ShardContext;
+  #known: StepDecision | null = null;
+  /** By index; of servers that are asked while this one leads the decider. */
+  readonly #watchers = new Map<number, Watcher>();
+
+  constructor(index: number, context: ShardContext) {
+    this.#index = index;
+    this.#context = context;
+  }
+
+  /** Asks whom the view says to lead the decider, where others decide for chunks led here. */
+  follow(view: View, led: readonly ChunkState[]): void {
+    const primary = primaryOf(view, deciderChunk);
+    if (primary !== this.#index) this.#watchers.clear();
+    if (led.length > 0) this.#ask(view, primary);
+  }
+
+  /** The way to a server is open, for the first time or again. */
+  linked(server: number, view: View): void {
+    if (primaryOf(view, deciderChunk) === server) this.#ask(view, server);
+  }
+
+  /** A channel is gone; who came by it asks again. */
+  closed(channel: number): void {
+    for (const [server, watcher] of this.#watchers) {
+      if (watcher.channel === channel) this.#watchers.delete(server);
+    }
+  }
+
+  /** A server asks to be told of the steps of the decider, which is led here. */
+  watch({ rank, fence }: ChunkHeader, channel: number, decider: ChunkState): void {
+    const known = this.#watchers.get(rank);
+    if (known !== undefined && known.channel > channel) return;
+    this.#watchers.set(rank, { channel, fence, told: "" });
+    if (decider.loaded && !decider.isBusy) this.#tellAll(decider);
+  }
+
+  /** A chunk has no entry that is not committed; true where that decides a step for others. */
+  note(state: ChunkState): boolean {
+    const isDecider = state.index === deciderChunk && state.role === "primary" && state.loaded;
+    if (!isDecider || state.isBusy || !this.#context.pace.hasDecider) return false;
+    this.#tellAll(state);
+    const { generation, sealedStep: step } = state;
+    return this.#isNews({ generation, step }) && this.told(decisionOf(state));
+  }
+
+  /** Tells everybody of the last step who has not been told. */
+  #tellAll(decider: ChunkState): void {
+    const key = `${decider.generation}/${decider.sealedStep}`;
+    for (const watcher of this.#watchers.values()) {
+      if (watcher.told === key) continue;
+      watcher.told = key;
+      this.#tell(watcher, decisionOf(decider));
+    }
+  }
+
+  /** The decider's primary says what is decided; true where that is news. */
+  told(decision: StepDecision): boolean {
+    if (!this.#isNews(decision)) return false;
+    this.#known = decision;
+    return true;
+  }
+
+  /**
+   * Those who are in the open step of another chunk than the decider; null while that is not
+   * decided, or one of them is yet to be held. A step that nobody is left to take has none.
+   */
+  contributorsTo(state: ChunkState, view: View): ReadonlySet<number> | null {
+    const isDue = view.workers.some(({ fromStep }) => fromStep <= state.openStep);
+    if (!isDue && view.workers.length > 0) return new Set();
+    const known = this.#known;
+    if (known?.generation !== state.generation || known.step !== state.openStep) return null;
+    const named = new Set(known.contributors);
+    const isMissing = view.workers.some((one) => named.has(one.incarnation) && !state.holds(one));
+    return isMissing ? null : named;
+  }
+
+  /** The end of a sentence: what is known of the decider. */
+  words(): string {
+    const { step = -1 } = this.#known ?? {};
+    return `chunk ${deciderChunk}, which decides, has sealed step ${step}`;
+  }
+
+  #isNews({ generation, step }: Pick<StepDecision, "generation" | "step">): boolean {
+    const known = this.#known;
+    if (known === null || generation > known.generation) return true;
+    return generation === known.generation && step > known.step;
+  }
+
+  #ask(view: View, server: number | undefined): void {
+    if (server === undefined || server === this.#index || !this.#context.pace.hasDecider) return;
+    const { run, generation, number: fence } = view;
+    const incarnation = serverOfIndex(view, this.#index)?.incarnation ?? 0;
+    const header: ChunkHeader = {
+      ...emptyHeader,
+      ...{ kind: "watch", run, generation, fence, term: termOf(fence) },
+      ...{ rank: this.#index, incarnation, chunk: deciderChunk },
+    };
+    this.#context.emit({ type: "tell", server, header });
+  }
+
+  #tell({ channel, fence }: Watcher, { generation, step, contributors }: StepDecision): void {
+    const { spec, view } = this.#context;
+    const header: ChunkHeader = {
+      ...emptyHeader,
+      ...{ kind: "sealed", run: spec.run, generation, fence, term: termOf(view?.number ?? 0) },
+      ...{ rank: this.#index, chunk: deciderChunk, step },
+      detail: JSON.stringify(contributors),
+    };
+    this.#context.emit({ type: "reply", channel, header, withWeights: false, copy: null });
+  }
+}
+
+function decisionOf(decider: ChunkState): StepDecision {
+  const { generation, sealedStep: step } = decider;
+  return { generation, step, contributors: decider.appliedIn(step) };
+}

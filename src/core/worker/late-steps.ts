@@ -1,0 +1,59 @@
+/**
+ * A worker that came too late: where steps are sealed without all, the answers to a push that was
+ * dropped say how far each chunk has gone meanwhile, and the worker goes on with the latest step
+ * that is open anywhere, on weights that are of it. The steps between are not taken, and their
+ * examples are passed over, so that a position follows from a step as if they had been.
+ *
+ * Invariant: a gradient that is counted in a step was computed with weights of that step: chunks
+ * whose answer is of an earlier one are pulled again before the step begins.
+ */
+import type { Chunk } from "../../protocol/layout.js";
+import type { ChunkHeader } from "../../protocol/messages.js";
+import { examplesOfStep } from "../sync/pace.js";
+import { creditStep, type StepGround, type Stepping, type Work } from "./worker-state.js";
+
+/** What a step that is over has come to. */
+export interface CompletedStep {
+  /** Examples that it used. */
+  readonly used: number;
+  readonly nextStep: number;
+  /** Chunks whose weights are of an earlier step than the next. */
+  readonly behind: readonly Chunk[];
+}
+
+/** A push of the step is answered. */
+export function noteAnswer(step: Stepping, { chunk, outcome, staleness }: ChunkHeader): void {
+  step.isAnswered = true;
+  if (outcome !== "dropped") return;
+  step.dropped++;
+  step.openSteps.set(chunk, step.step + 1 + staleness);
+}
+
+/** A step of the assignment is over: credits it, and says with which the worker goes on. */
+export function completeStep(
+  work: Work,
+  step: Stepping,
+  { layout, spec, pace }: Omit<StepGround, "requests">,
+  endMs: number,
+): CompletedStep {
+  const used = creditStep(work, step, layout.chunks.length, endMs);
+  const following = step.step + 1;
+  if (!pace.hasDecider || step.dropped === 0) return { used, nextStep: following, behind: [] };
+  const nextStep = Math.max(following, ...step.openSteps.values());
+  const passed = (nextStep - following) * examplesOfStep(spec, pace);
+  const skipped = Math.min(passed, work.assignment.end - work.position);
+  work.position += skipped;
+  work.dropped += skipped;
+  const behind = layout.chunks.filter(({ index }) => {
+    return (step.openSteps.get(index) ?? following) < nextStep;
+  });
+  return { used, nextStep, behind };
+}
+
+/** What a worker says when its step was in vain. */
+export function unusedWords({ examples, step }: Stepping, nextStep: number): string {
+  const what = `${examples} examples of step ${step} were not used`;
+  const passed = nextStep - step - 1;
+  const further = passed === 0 ? "" : `, step ${nextStep} is next, ${passed} are passed over`;
+  return `${what}: every chunk went on without them${further}`;
+}
