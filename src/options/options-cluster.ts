@@ -4,7 +4,7 @@ import { defaultMode, modes } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
 import { isFreeOuter, outerOptimizers } from "../protocol/local/local-steps.js";
 import { stalenessRanges } from "../protocol/staleness.js";
-import { planValue, switchOrder } from "./option-plan.js";
+import { ckptFrequency, hparams, planValue, switchOrder } from "./option-plan.js";
 import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
 import {
   address,
@@ -332,6 +332,24 @@ export const paceRows: OptionRows<PaceOptions> = {
     default: [],
     unit: "global steps",
     sentence: "global steps at which the phases of --switch-order end, counted from the start",
+    group: "pace",
+    commands: runCommands,
+  },
+  hparams: {
+    name: "hparams",
+    type: hparams,
+    default: [],
+    defaultText: "those of the run",
+    sentence: "learning rate and momentum of each phase of a plan, where they are not the run's",
+    group: "pace",
+    commands: runCommands,
+  },
+  ckptFrequency: {
+    name: "ckpt-frequency",
+    type: listOf(ckptFrequency, ",", 1000),
+    default: [],
+    defaultText: "--checkpoint-every in all",
+    sentence: "how often to write a checkpoint in each phase of a plan",
     group: "pace",
     commands: runCommands,
   },

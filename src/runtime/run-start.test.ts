@@ -5,12 +5,14 @@ import { firstPhase } from "../protocol/view.js";
 import type { StoredCheckpoint } from "../store/checkpoint/checkpoint.js";
 import { snapshotOf } from "./run-start.js";
 
+const runsOwn = { momentum: null, checkpointEvery: null };
+
 test("a run that keeps pace in other ways than before begins with the first of these", () => {
   const bsp = { mode: "bsp" };
   const ssp = { mode: "ssp", staleness: 2 };
   const planOf = (end: number) => [
-    { protocol: bsp, end, plateau: null, lrFactor: 1 },
-    { protocol: ssp, end: null, plateau: null, lrFactor: 0.5 },
+    { protocol: bsp, end, plateau: null, lrFactor: 1, ...runsOwn },
+    { protocol: ssp, end: null, plateau: null, lrFactor: 0.5, ...runsOwn },
   ];
   const before = { ...sampleSpec, protocol: bsp, plan: planOf(90) };
   const stand = { phase: { ...firstPhase(ssp), phase: 1, phaseFromStep: 12 }, place: 1 };

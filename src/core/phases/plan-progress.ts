@@ -8,6 +8,12 @@
  *
  * Invariant: a phase is entered while everybody rests, and never the one that is on.
  */
+import type { TimedCadence } from "../../protocol/plan/cadence.js";
+import {
+  momentumBehindSwitch,
+  momentumText,
+  type PhaseMomentum,
+} from "../../protocol/plan/phase-momentum.js";
 import { isFlat, type PlannedPhase } from "../../protocol/plan/plan.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { firstPhase, type ViewPhase } from "../../protocol/view.js";
@@ -35,6 +41,7 @@ export type StepCounter = (step: number, version: number) => number;
 interface NextPhase {
   readonly protocol: Protocol;
   readonly lrFactor: number;
+  readonly momentum: PhaseMomentum | null;
   readonly place: number;
   readonly reason: string;
   /** True where the plan's phase is only left for a while. */
@@ -51,9 +58,19 @@ export class PlanProgress {
   /** @param kept where a checkpoint or a record says how far it had come. */
   constructor(spec: RunSpec, kept?: PlanStand) {
     this.#spec = spec;
-    const lrFactor = spec.plan[0]?.lrFactor ?? 1;
-    const phase = firstPhase(spec.protocol, lrFactor);
-    this.#stand = kept ?? { phase, place: 0, stepsAhead: 0, evaluations: 0, leftAt: null, away: 0 };
+    const phase = firstPhase(spec.protocol, spec.plan[0]);
+    const known = kept && {
+      ...kept,
+      phase: { ...kept.phase, momentum: kept.phase.momentum ?? null },
+    };
+    this.#stand = known ?? {
+      phase,
+      place: 0,
+      stepsAhead: 0,
+      evaluations: 0,
+      leftAt: null,
+      away: 0,
+    };
     this.#pace = paceOf(this.#stand.phase.protocol);
   }
 
@@ -84,6 +101,11 @@ export class PlanProgress {
     return this.#stand.leftAt === null && this.#pace.globalStep !== "step";
   }
 
+  /** How often a checkpoint is written in it. */
+  get checkpointEvery(): TimedCadence | null {
+    return this.#present?.checkpointEvery ?? this.#spec.checkpointEvery;
+  }
+
   get #present(): PlannedPhase | undefined {
     return this.#spec.plan[this.#stand.place];
   }
@@ -98,7 +120,9 @@ export class PlanProgress {
     const place = plan.length;
     const reason = "somebody asked for it";
     const rate = lrFactor * this.#lrRatio(wanted);
-    this.#asked = { protocol: wanted, lrFactor: rate, place, reason, isAway: false };
+    const momentum = momentumOfSwitch(this.#spec, paceOf(wanted));
+    const phase = { protocol: wanted, lrFactor: rate, momentum };
+    this.#asked = { ...phase, place, reason, isAway: false };
     return null;
   }
 
@@ -108,8 +132,8 @@ export class PlanProgress {
     const isNext = ({ protocol }: PlannedPhase) => paceOf(protocol).globalStep === "push";
     const next = this.#spec.plan.slice(place + 1).find(isNext);
     if (next === undefined || this.#stand.leftAt !== null || this.isSyncDone) return false;
-    const { protocol, lrFactor } = next;
-    this.#asked = { protocol, lrFactor, place, reason, isAway: true };
+    const { protocol, lrFactor, momentum } = next;
+    this.#asked = { protocol, lrFactor, momentum, place, reason, isAway: true };
     return true;
   }
 
@@ -117,8 +141,9 @@ export class PlanProgress {
   comeBack(reason: string): boolean {
     const present = this.#present;
     if (this.#stand.leftAt === null || present === undefined) return false;
-    const { protocol, lrFactor } = present;
-    this.#asked = { protocol, lrFactor, place: this.#stand.place, reason, isAway: false };
+    const { protocol, lrFactor, momentum } = present;
+    const { place } = this.#stand;
+    this.#asked = { protocol, lrFactor, momentum, place, reason, isAway: false };
     return true;
   }
 
@@ -147,25 +172,28 @@ export class PlanProgress {
     const before = this.phase.protocol.mode;
     this.#asked = null;
     const { protocol, lrFactor, place, reason } = next;
+    const momentum = next.momentum && { ...next.momentum, fromExamples: examples };
     const leftAt = next.isAway ? examples : null;
     const away = this.#stand.away + (examples - (this.#stand.leftAt ?? examples));
-    const phase = { phase: this.phase.phase + 1, phaseFromStep: fromStep, protocol, lrFactor };
+    const number = this.phase.phase + 1;
+    const phase = { phase: number, phaseFromStep: fromStep, protocol, lrFactor, momentum };
     this.#stand = { phase, place, stepsAhead: null, evaluations, leftAt, away };
     this.#pace = paceOf(protocol);
     const rate = lrFactor === 1 ? "" : `, learning rate x ${Number(lrFactor.toPrecision(4))}`;
     const where = `from step ${fromStep}, after ${examples} examples`;
-    return `switch from ${before} to ${protocol.mode} ${where}${rate}: ${reason}`;
+    const words = `${where}${rate}${momentumText(momentum)}`;
+    return `switch from ${before} to ${protocol.mode} ${words}: ${reason}`;
   }
 
   #planned(): NextPhase {
     const place = this.#stand.place + 1;
-    const { protocol, lrFactor } = this.#spec.plan[place]!;
+    const { protocol, lrFactor, momentum } = this.#spec.plan[place]!;
     const { end, plateau } = this.#present!;
     const isByLoss = plateau !== null && end === null;
     const reason = isByLoss
       ? `the loss of ${plateau.window} evaluations fell by less than ${plateau.delta}`
       : `phase ${place} of ${this.#spec.plan.length} of the plan has ended`;
-    return { protocol, lrFactor, place, reason, isAway: false };
+    return { protocol, lrFactor, momentum, place, reason, isAway: false };
   }
 
   /** All servers have said the lowest version while everybody rests at the phase's beginning. */
@@ -199,4 +227,21 @@ export class PlanProgress {
   record(): PlanStand {
     return this.#stand;
   }
+}
+
+/**
+ * The momentum of a phase that is not a run's first: what the run's user chose where an update is a
+ * single push, the run's own in step.
+ */
+export function momentumOfSwitch(
+  { switchMomentum, updateRule, workersMax }: MomentumChoice,
+  { globalStep }: Pick<Pace, "globalStep">,
+): PhaseMomentum | null {
+  if (globalStep === "step") return null;
+  return momentumBehindSwitch(switchMomentum, updateRule.momentum, workersMax);
+}
+
+/** What of a spec decides it. */
+export interface MomentumChoice extends Pick<RunSpec, "switchMomentum" | "workersMax"> {
+  readonly updateRule: Pick<RunSpec["updateRule"], "momentum">;
 }

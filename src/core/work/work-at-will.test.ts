@@ -31,6 +31,7 @@ function benchOf(choices: Parameters<typeof specOf>[0], ranks: readonly number[]
       said.push(`epoch ${epoch} is over, ${skipped} skipped`) > 0,
     evaluate: () => {},
     pauseForCheckpoint: () => {},
+    phases: { checkpointEvery: spec.checkpointEvery },
   };
   const dealer = new WorkAtWill(floor as unknown as WorkFloor, cursor);
   /** What is said once the dealer has done what is due. */

@@ -130,7 +130,7 @@ export interface WorkFloor {
   /** Brings everybody to rest for a checkpoint. */
   pauseForCheckpoint(): void;
   /** The phases of the run's plan. */
-  readonly phases: Pick<PhaseRounds, "endsPhase" | "stepsLeft">;
+  readonly phases: Pick<PhaseRounds, "endsPhase" | "stepsLeft" | "checkpointEvery">;
   finish(): void;
 }
 
