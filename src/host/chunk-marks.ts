@@ -34,6 +34,7 @@ export function readMarks(text: string, chunk: number): ChunkMarks {
         ...(mark.usedStep === undefined
           ? {}
           : { usedStep: wholeNumber(mark, "usedStep", -1, chunk) }),
+        ...rejectedIn(mark, chunk),
         ...(mark.scale === undefined ? {} : { scale: scaleIn(mark, chunk) }),
       };
     }),
@@ -52,8 +53,18 @@ export function readLimits(text: string, chunk: number): CutLimit[] {
       incarnation: wholeNumber(limit, "incarnation", 0, chunk),
       step: wholeNumber(limit, "step", -1, chunk),
       usedStep: wholeNumber(limit, "usedStep", -1, chunk),
+      rejected: wholeNumber(limit, "rejected", 0, chunk),
     };
   });
+}
+
+/** Nothing where no push of the life was rejected. */
+function rejectedIn(mark: Fields, chunk: number): Pick<AppliedMark, "rejected" | "rejectedBefore"> {
+  if (mark.rejected === undefined) return {};
+  return {
+    rejected: wholeNumber(mark, "rejected", 0, chunk),
+    rejectedBefore: wholeNumber(mark, "rejectedBefore", 0, chunk),
+  };
 }
 
 function countsIn(counts: Fields, chunk: number): PushCounts {

@@ -134,13 +134,13 @@ export interface WorkerStatistics {
 
 /**
  * How far a removed worker had come on one server: the lowest and highest, over the chunks, of the
- * last step with examples that an entry has; the step before its first for none. What was held of
- * it and not sealed is dropped. Steps up to the highest are used; the highest is torn where some
- * chunk has not come as far.
+ * last step with examples that was applied (the step before its first for none); of its steps up to
+ * the highest, `rejected` examples were rejected in this phase. Torn where some chunk is behind it.
  */
 export interface Departure extends WorkerIdentity {
   readonly stepMin: number;
   readonly stepMax: number;
+  readonly rejected: number;
 }
 
 /** Member to coordinator, over the session. */
@@ -463,8 +463,11 @@ export interface AppliedMark extends WorkerIdentity {
   readonly outcome?: PushOutcome | undefined;
   /** What the staleness rule said; left out where nothing judged it. */
   readonly scale?: number | undefined;
-  /** The last step with examples that was not dropped; left out where that is `step`. */
+  /** The last step with examples that was applied; left out where that is `step`. */
   readonly usedStep?: number | undefined;
+  /** Examples rejected in the life's phase, and those before `usedStep`; left out for none. */
+  readonly rejected?: number | undefined;
+  readonly rejectedBefore?: number | undefined;
 }
 
 /**

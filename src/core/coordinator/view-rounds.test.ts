@@ -62,14 +62,14 @@ test("a lost worker tears one step, however many empty ones are before it", () =
     roundOf(rounds, 0);
     rounds.remove(1);
     const view = rounds.begin();
-    const departed = [{ ...lost, stepMin, stepMax }];
+    const departed = [{ ...lost, stepMin, stepMax, rejected: 7 }];
     const outcome = rounds.answer(0, view!.number, {
       sealedStep: 4,
       clockMin: 5,
       version: 5,
       departed,
     });
-    assert.deepEqual(outcome?.departed, [{ ...lost, lastStep: 4, isTorn }]);
+    assert.deepEqual(outcome?.departed, [{ ...lost, lastStep: 4, rejected: 7, isTorn }]);
   }
 });
 
@@ -168,7 +168,7 @@ describe("views that say more than who works", () => {
     rounds.remove(0);
     const first = rounds.begin()!;
     rounds.admitServer({ index: 2, incarnation: 5, address: "", frames: null });
-    const departed = [{ rank: 0, incarnation: 9, stepMin: 3, stepMax: 3 }];
+    const departed = [{ rank: 0, incarnation: 9, stepMin: 3, stepMax: 3, rejected: 0 }];
     assert.equal(rounds.answer(0, first.number, { ...unheard, departed }), null);
     for (const chunk of [0, 1, 2]) rounds.place(chunk, [0]);
     rounds.removeServer(1);
@@ -182,7 +182,8 @@ describe("views that say more than who works", () => {
     assert.equal(rounds.answer(0, second.number, { ...unheard, departed }), null);
     const outcome = rounds.answer(2, second.number, unheard);
     assert.equal(outcome?.stands, true);
-    assert.deepEqual(outcome?.departed, [{ rank: 0, incarnation: 9, lastStep: 3, isTorn: false }]);
+    const lost9 = { rank: 0, incarnation: 9, lastStep: 3, rejected: 0, isTorn: false };
+    assert.deepEqual(outcome?.departed, [lost9]);
     assert.deepEqual(rounds.begin()?.departing, []);
   });
 
@@ -239,7 +240,7 @@ describe("of a worker that is removed", () => {
       const rounds = new ViewRounds(two, 1);
       const answer = (told: string) => {
         const [stepMin, stepMax] = told.split("..").map(Number) as [number, number];
-        return { ...unheard, departed: [{ ...worker, stepMin, stepMax }] };
+        return { ...unheard, departed: [{ ...worker, stepMin, stepMax, rejected: 0 }] };
       };
       rounds.admit({ ...worker, fromStep: 0 });
       const { number: before } = rounds.begin()!;
@@ -249,7 +250,7 @@ describe("of a worker that is removed", () => {
       rounds.answer(0, number, answer(first));
       const outcome = rounds.answer(1, number, answer(second));
       const lastStep = Number(first.split("..")[1]);
-      assert.deepEqual(outcome?.departed, [{ ...worker, lastStep, isTorn }]);
+      assert.deepEqual(outcome?.departed, [{ ...worker, lastStep, rejected: 0, isTorn }]);
     });
   }
 });

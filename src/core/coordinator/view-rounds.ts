@@ -349,21 +349,26 @@ function firstStepMin(workers: readonly ViewWorker[]): number {
  * one step at most is torn, however many without examples lie before it.
  */
 function sumUp(answers: readonly ViewAnswer[]): Departed[] {
-  const byIncarnation = new Map<number, { rank: number; min: number; max: number }>();
+  const byIncarnation = new Map<
+    number,
+    { rank: number; min: number; max: number; rejected: number }
+  >();
   for (const { departed } of answers) {
-    for (const { rank, incarnation, stepMin, stepMax } of departed) {
+    for (const { rank, incarnation, stepMin, stepMax, rejected } of departed) {
       const known = byIncarnation.get(incarnation);
       byIncarnation.set(incarnation, {
         rank,
         min: known === undefined ? stepMin : Math.min(known.min, stepMin),
         max: known === undefined ? stepMax : Math.max(known.max, stepMax),
+        rejected: Math.max(known?.rejected ?? 0, rejected),
       });
     }
   }
-  return [...byIncarnation].map(([incarnation, { rank, min, max }]) => ({
+  return [...byIncarnation].map(([incarnation, { rank, min, max, rejected }]) => ({
     rank,
     incarnation,
     lastStep: max,
+    rejected,
     isTorn: min < max,
   }));
 }

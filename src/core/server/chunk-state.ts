@@ -43,8 +43,12 @@ interface Mark {
   /** The last step whose push was decided on. */
   readonly step: number;
   readonly verdict: PushVerdict;
-  /** The last step whose push had examples and was not dropped; -1 if none. */
+  /** The last step whose push had examples and was applied; -1 if none. */
   readonly usedStep: number;
+  /** Examples of the life's pushes that were rejected in this phase. */
+  readonly rejected: number;
+  /** Those of them that came before `usedStep`. */
+  readonly rejectedBefore: number;
 }
 
 /** The view with which a chunk comes to a server. */
@@ -103,9 +107,15 @@ export class ChunkState implements ChunkProgress {
   }
 
   #mark(mark: ContributorMark): void {
-    const { rank, incarnation, step, verdict } = mark;
-    const usedStep = isUsed(mark) ? step : this.#usedStepOf(rank, incarnation);
-    this.#applied.set(rank, { incarnation, step, verdict, usedStep });
+    const { rank, incarnation, step, examples, verdict } = mark;
+    const isRejected = verdict.outcome === "rejected";
+    const before = this.#applied.get(rank);
+    const isSame = before?.incarnation === incarnation && before.step >= this.phaseFromStep;
+    const rejected = (isSame ? before.rejected : 0) + (isRejected ? examples : 0);
+    const isApplied = isUsed(mark);
+    const usedStep = isApplied ? step : this.#usedStepOf(rank, incarnation);
+    const rejectedBefore = isApplied ? rejected : isSame ? before.rejectedBefore : 0;
+    this.#applied.set(rank, { incarnation, step, verdict, usedStep, rejected, rejectedBefore });
   }
 
   #usedStepOf(rank: number, incarnation: number): number {
@@ -181,12 +191,20 @@ export class ChunkState implements ChunkProgress {
 
   /**
    * How far a worker has come here: the last step that an entry has of it, that has examples and
-   * was not dropped; -1 if none.
+   * was applied; -1 if none.
    */
   reached(rank: number, incarnation: number): number {
     const pending = this.pending?.marks.find((mark) => mark.incarnation === incarnation);
     if (pending !== undefined && isUsed(pending)) return pending.step;
     return this.#usedStepOf(rank, incarnation);
+  }
+
+  /** Examples of a worker's steps before the one it has reached that this phase rejected. */
+  rejectedBefore(rank: number, incarnation: number): number {
+    const mark = this.#applied.get(rank);
+    if (mark?.incarnation !== incarnation || mark.step < this.phaseFromStep) return 0;
+    const pending = this.pending?.marks.find((one) => one.incarnation === incarnation);
+    return pending !== undefined && isUsed(pending) ? mark.rejected : mark.rejectedBefore;
   }
 
   /**
@@ -206,13 +224,14 @@ export class ChunkState implements ChunkProgress {
   /** The part of the state that is kept with the values. */
   marks(): ChunkMarks {
     const applied = [...this.#applied.entries()]
-      .map(([rank, { incarnation, step, verdict, usedStep }]) => {
+      .map(([rank, { incarnation, step, verdict, usedStep, rejected, rejectedBefore }]) => {
         const { outcome, scale } = verdict;
         return {
           ...{ rank, incarnation, step },
           ...(outcome === "applied" ? {} : { outcome }),
           ...(scale === null ? {} : { scale }),
           ...(usedStep === step ? {} : { usedStep }),
+          ...(rejected === 0 ? {} : { rejected, rejectedBefore }),
         };
       })
       .sort((a, b) => a.rank - b.rank);
@@ -237,7 +256,8 @@ export class ChunkState implements ChunkProgress {
       const scale = mark.scale ?? (outcome === "rejected" ? 0 : null);
       const verdict = { ...heldVerdict, outcome, scale };
       const usedStep = mark.usedStep ?? (outcome === "dropped" ? -1 : step);
-      this.#applied.set(rank, { incarnation, step, verdict, usedStep });
+      const { rejected = 0, rejectedBefore = 0 } = mark;
+      this.#applied.set(rank, { incarnation, step, verdict, usedStep, rejected, rejectedBefore });
     }
   }
 
@@ -253,7 +273,7 @@ export class ChunkState implements ChunkProgress {
 }
 
 function isUsed({ examples, verdict }: ContributorMark): boolean {
-  return examples > 0 && verdict.outcome !== "dropped";
+  return examples > 0 && verdict.outcome === "applied";
 }
 
 function slotsOf(held: readonly { readonly slot: number }[]): number[] {

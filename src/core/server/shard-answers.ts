@@ -76,7 +76,14 @@ export function departuresOf(view: View, led: readonly ChunkState[]): Departure[
   if (led.length === 0) return [];
   return view.departing.map(({ rank, incarnation, fromStep }) => {
     const steps = led.map((state) => Math.max(fromStep - 1, state.reached(rank, incarnation)));
-    return { rank, incarnation, stepMin: Math.min(...steps), stepMax: Math.max(...steps) };
+    const rejected = Math.max(...led.map((state) => state.rejectedBefore(rank, incarnation)));
+    return {
+      rank,
+      incarnation,
+      stepMin: Math.min(...steps),
+      stepMax: Math.max(...steps),
+      rejected,
+    };
   });
 }
 

@@ -18,7 +18,9 @@ import { IdSource } from "../../protocol/ids.js";
 import type { Assignment, Range } from "../../protocol/messages.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { examplesOfStep, type Pace } from "../sync/pace.js";
+import type { CursorRecord, CursorSnapshot, EpochPlan, Share } from "./epoch-plan.js";
 import { emptyShare, endAfter, equalRanges, structuredCopy } from "./ranges.js";
+import { ToldDrops } from "./told-drops.js";
 import type {
   CutAssignment,
   CutLimits,
@@ -26,48 +28,6 @@ import type {
   WorkRecord,
   WorkSnapshot,
 } from "./work-floor.js";
-
-/** A rank's share of an epoch: the first position not used, the first step not taken. */
-export interface Share {
-  readonly rank: number;
-  readonly start: number;
-  readonly end: number;
-  next: number;
-  nextStep: number;
-  /** The position at which the limit on steps ends it; `end` where it does not. */
-  limit: number;
-  /**
-   * Examples before `next` that were not used, and are not dealt again: those of steps that every
-   * chunk went on without, and what was left when the epoch's account was closed.
-   */
-  dropped: number;
-  /** The assignment out with the worker, if any. */
-  assignment: Assignment | null;
-}
-
-/** An epoch, planned. */
-export interface EpochPlan {
-  readonly epoch: number;
-  readonly firstStep: number;
-  lastStep: number;
-  readonly shares: Share[];
-}
-
-/** The account in a form that a checkpoint keeps. */
-export interface CursorSnapshot {
-  readonly plans: readonly EpochPlan[];
-  readonly pushesDealt: number;
-}
-
-/** All of the account, with the assignments that are out. */
-export interface CursorRecord extends CursorSnapshot {
-  readonly stand: number;
-  readonly boundary: number;
-  /** By rank the first step that its present life has not been dealt. */
-  readonly steps: readonly (readonly [rank: number, step: number])[];
-  /** By rank the epoch of the share of which it last finished an assignment. */
-  readonly finished: readonly (readonly [rank: number, epoch: number])[];
-}
 
 /** The account. */
 export class Cursor implements WorkAccount {
@@ -83,6 +43,8 @@ export class Cursor implements WorkAccount {
   readonly #steps = new Map<number, number>();
   /** Per rank the share of which it last finished an assignment. */
   readonly #finished = new Map<number, Share>();
+  /** What workers have told of rejected and dropped steps. */
+  readonly #toldDrops = new ToldDrops();
   /** Where all keep one step: where the assignments out end, and all stand once none is out. */
   boundary = 0;
 
@@ -106,7 +68,9 @@ export class Cursor implements WorkAccount {
   }
 
   /** Goes on as if the account had never been anywhere else. */
-  #restore({ plans, pushesDealt, stand, boundary, steps, finished }: CursorRecord): void {
+  #restore(kept: CursorRecord): void {
+    const { plans, pushesDealt, stand, boundary, steps, finished, toldDrops = [] } = kept;
+    this.#toldDrops.restore(toldDrops);
     this.#plans = [...plans];
     this.#pushesDealt = pushesDealt;
     this.#stand = stand;
@@ -297,6 +261,7 @@ export class Cursor implements WorkAccount {
       const { end, lastStep } = share.assignment;
       share.next = Math.max(share.next, end - Math.max(0, skipped));
       share.dropped += dropped;
+      this.#toldDrops.add(rank, dropped);
       share.nextStep = lastStep;
       share.assignment = null;
       this.#steps.set(rank, lastStep);
@@ -339,6 +304,7 @@ export class Cursor implements WorkAccount {
    */
   keepPace(pace: Pace, step: number): (rank: number) => number {
     this.#pace = pace;
+    this.#toldDrops.forget();
     const starts = new Map<number, number>();
     let fromStep = step;
     for (const plan of this.#plans) {
@@ -398,11 +364,14 @@ export class Cursor implements WorkAccount {
   }
 
   /** The assignment comes back to its share. */
-  lose(rank: number, lastStep: number): { epoch: number; examples: number } | null {
+  lose(rank: number, lastStep: number, rejected: number) {
     for (const plan of this.#plans) {
       const share = plan.shares.find((candidate) => candidate.rank === rank);
       if (share?.assignment == null) continue;
-      return { epoch: plan.epoch, examples: endAfter(share, lastStep, this.#stepExamples) };
+      const taken = endAfter(share, lastStep, this.#stepExamples);
+      const dropped = Math.min(taken, this.#toldDrops.untold(rank, rejected));
+      share.dropped += dropped;
+      return { epoch: plan.epoch, examples: taken - dropped };
     }
     return null;
   }
@@ -410,6 +379,7 @@ export class Cursor implements WorkAccount {
   /** A worker's life begins with this step: steps missed are gone, its examples are not. */
   begin(rank: number, fromStep: number): void {
     this.#steps.set(rank, fromStep);
+    this.#toldDrops.begin(rank);
   }
 
   /** The first step that a rank's present life has not been dealt. */
@@ -476,7 +446,8 @@ export class Cursor implements WorkAccount {
       return plan === undefined ? [] : [[rank, plan.epoch] as const];
     });
     const { boundary } = this;
-    return { ...this.snapshot(), stand: this.#stand, boundary, steps: [...this.#steps], finished };
+    const [stand, steps, toldDrops] = [this.#stand, [...this.#steps], this.#toldDrops.record()];
+    return { ...this.snapshot(), stand, boundary, steps, finished, toldDrops };
   }
 
   snapshotAt(limits: CutLimits): { readonly work: CursorSnapshot; readonly out: CutAssignment[] } {
@@ -486,11 +457,13 @@ export class Cursor implements WorkAccount {
         const { rank } = share;
         const assignment = share.assignment?.id;
         if (assignment === undefined) return [];
-        const examples = endAfter(share, limits.get(rank)?.step ?? -1, this.#stepExamples);
+        const { step = -1, rejected = 0 } = limits.get(rank) ?? {};
+        const examples = endAfter(share, step, this.#stepExamples);
+        const inVain = Math.min(examples, this.#toldDrops.untold(rank, rejected));
         const drop = (dropped: number) => {
           share.dropped += dropped;
         };
-        return [{ rank, assignment, epoch, examples, drop }];
+        return [{ rank, assignment, epoch, examples, rejected: inVain, drop }];
       }),
     );
     return { work, out };

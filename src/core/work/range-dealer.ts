@@ -3,7 +3,8 @@
  * to know the other: an epoch that is planned begins, an assignment that is dealt is sent, an epoch
  * that is over is recorded with what nobody used.
  */
-import type { Cursor, EpochPlan } from "./cursor.js";
+import type { Cursor } from "./cursor.js";
+import type { EpochPlan } from "./epoch-plan.js";
 import type { WorkFloor } from "./work-floor.js";
 
 /** Where ranges are planned and dealt. */

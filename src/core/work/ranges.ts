@@ -4,7 +4,7 @@
  * Invariant: a range that is cut is used up by its parts, in their order.
  */
 import type { Range } from "../../protocol/messages.js";
-import type { Share } from "./cursor.js";
+import type { Share } from "./epoch-plan.js";
 
 /** The assignment that is out comes back after this step; how many of its examples it used. */
 export function endAfter(share: Share, lastStep: number, batchSize: number): number {

@@ -14,6 +14,8 @@ export interface DepartedWorker {
   readonly rank: number;
   /** The last of its steps that is used. */
   readonly lastStep: number;
+  /** Examples of its steps before that one which were rejected, in the present phase. */
+  readonly rejected: number;
   /** Only some chunks have that step. */
   readonly isTorn: boolean;
 }
@@ -70,9 +72,9 @@ export class RunAccount {
 
   /** Servers have said how far these had come. */
   departed(workers: readonly DepartedWorker[]): void {
-    for (const { rank, lastStep, isTorn } of workers) {
+    for (const { rank, lastStep, isTorn, rejected } of workers) {
       if (isTorn) this.#tornSteps++;
-      const used = this.work.lose(rank, lastStep);
+      const used = this.work.lose(rank, lastStep, rejected);
       if (used !== null) this.epochs.addLost(used.epoch, used.examples);
     }
   }

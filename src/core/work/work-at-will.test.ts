@@ -85,7 +85,7 @@ for (const pace of [protocol, plainAsp]) {
     advance(null);
     finish(0);
     // The other one is lost after its first step.
-    cursor.lose(1, 0);
+    cursor.lose(1, 0, 0);
     ranks.pop();
     floor.ready.delete(1);
     assert.deepEqual(advance(null), ["epoch 0 is over, 4 skipped"]);

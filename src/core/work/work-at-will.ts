@@ -6,7 +6,8 @@
  * Invariant: once every epoch is used up by those who are there, and no assignment of any is out,
  * nothing is dealt any more, so that the final evaluation sees the final model.
  */
-import type { Cursor, EpochPlan } from "./cursor.js";
+import type { Cursor } from "./cursor.js";
+import type { EpochPlan } from "./epoch-plan.js";
 import { RangeDealer } from "./range-dealer.js";
 import { DueAtWill } from "./what-is-due.js";
 import type { WorkDealer, WorkFloor } from "./work-floor.js";

@@ -15,14 +15,14 @@ import type { ViewRounds } from "../coordinator/view-rounds.js";
 import type { PhaseRounds } from "../phases/phase-rounds.js";
 import type { Pace } from "../sync/pace.js";
 import type { PoolRecord, PoolSnapshot } from "./batch-pool.js";
-import type { CursorRecord, CursorSnapshot } from "./cursor.js";
+import type { CursorRecord, CursorSnapshot } from "./epoch-plan.js";
 import type { Evaluator } from "./evaluator.js";
 
 /** The account of the work in a form that a checkpoint keeps. */
 export type WorkSnapshot = CursorSnapshot | PoolSnapshot;
 
 /** By rank how far a worker has come at a cut. */
-export type CutLimits = ReadonlyMap<number, Pick<CutLimit, "step" | "usedStep">>;
+export type CutLimits = ReadonlyMap<number, Pick<CutLimit, "step" | "usedStep" | "rejected">>;
 /** All of the account: what a coordinator that starts again goes on with, amid assignments. */
 export type WorkRecord = CursorRecord | PoolRecord;
 
@@ -39,8 +39,10 @@ export interface CutAssignment {
   readonly rank: number;
   readonly assignment: number;
   readonly epoch: number;
-  /** Examples that it has used by then. */
+  /** Examples that it has taken by then. */
   readonly examples: number;
+  /** Of those, the ones of steps that servers rejected. */
+  readonly rejected: number;
   /** Notes in the account of the cut that so many of them were used in vain. */
   drop(examples: number): void;
 }
@@ -55,7 +57,8 @@ export interface WorkAccount {
   begin(rank: number, fromStep: number): void;
   /**
    * A worker has finished its assignment, but for the last `skipped` positions if it was brought to
-   * rest, and in vain for `dropped` examples, which every chunk went on without; returns the epoch,
+   * rest, and in vain for `dropped` examples, which were rejected, or which every chunk went on
+   * without; returns the epoch,
    * or null if the assignment is not (or no longer) its.
    */
   finish(rank: number, assignmentId: number, skipped: number, dropped: number): number | null;
@@ -66,10 +69,15 @@ export interface WorkAccount {
   /** A worker will not compute its assignment; null if that is not (or no longer) its. */
   refuse(rank: number, assignmentId: number): RefusedAssignment | null;
   /**
-   * A worker was lost after this step (-1: none, by the servers' account). Returns how many
-   * examples of the assignment out with it were used; null if none was out.
+   * A worker was lost after this step (-1: none, by the servers' account), before which so many
+   * examples of its life were rejected. Returns how many examples of the assignment out with it
+   * were used; null if none was out.
    */
-  lose(rank: number, lastStep: number): { epoch: number; examples: number } | null;
+  lose(
+    rank: number,
+    lastStep: number,
+    rejected: number,
+  ): { epoch: number; examples: number } | null;
   /** Everybody stands before this step. */
   standBefore(step: number): void;
   /**

@@ -11,7 +11,8 @@
  */
 import { assert } from "../../assert.js";
 import type { TimedCadence } from "../../protocol/plan/cadence.js";
-import type { Cursor, EpochPlan } from "./cursor.js";
+import type { Cursor } from "./cursor.js";
+import type { EpochPlan } from "./epoch-plan.js";
 import { RangeDealer } from "./range-dealer.js";
 import { settleDue } from "./what-is-due.js";
 import type { WorkDealer, WorkFloor } from "./work-floor.js";

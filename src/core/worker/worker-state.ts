@@ -42,8 +42,8 @@ export interface Stepping {
   readonly outstanding: Set<number>;
   /** Not answered yet, pushed or not. */
   readonly missing: Set<number>;
-  /** How many chunks have gone on without its pushes. */
-  dropped: number;
+  /** How many chunks have rejected its pushes, or gone on without them. */
+  inVain: number;
   computed: boolean;
   /** What it came to; null before it is computed, and where it has no examples. */
   outcome: StepOutcome | null;
@@ -115,7 +115,7 @@ export function stepBegun(
     examples,
     outstanding: new Set(),
     missing: new Set(layout.chunks.map(({ index }) => index)),
-    dropped: 0,
+    inVain: 0,
     computed: taken === null,
     outcome: null,
     computedAtMs: nowMs,
@@ -139,7 +139,7 @@ export interface Work {
   lossSum: number;
   correct: number;
   examples: number;
-  /** Examples of steps that no chunk has applied. */
+  /** Examples of steps that no chunk has applied: rejected or dropped. */
   dropped: number;
   seconds: number;
 }
@@ -157,15 +157,22 @@ export function workOn(assignment: Assignment): Work {
   };
 }
 
+/** A chunk of the step is answered. */
+export function noteAnswer(step: Stepping, { chunk, outcome }: ChunkHeader): void {
+  step.outstanding.delete(chunk);
+  step.missing.delete(chunk);
+  if (outcome === "dropped" || outcome === "rejected") step.inVain++;
+}
+
 /**
- * A step of the assignment is over; returns how many examples it used, which are none where all of
- * the model's chunks went on without it.
+ * A step of the assignment is over; returns how many examples it used, which are none where it was
+ * rejected, or all of the model's chunks went on without it.
  */
 export function creditStep(work: Work, step: Stepping, chunks: number, endMs: number): number {
   const { startedAtMs, examples, outcome } = step;
   work.seconds += (endMs - startedAtMs) / 1000;
   work.position += examples;
-  if (step.dropped > 0 && step.dropped === chunks) {
+  if (step.inVain > 0 && step.inVain === chunks) {
     work.dropped += examples;
     return 0;
   }
@@ -175,9 +182,10 @@ export function creditStep(work: Work, step: Stepping, chunks: number, endMs: nu
   return examples;
 }
 
-/** What a worker says when its step was in vain. */
-export function unusedWords({ examples, step }: Stepping): string {
-  return `${examples} examples of step ${step} were not used: every chunk went on without them`;
+/** What a worker says when its step went by unused, though nothing judged it. */
+export function unusedWords({ examples, step, verdict }: Stepping, used: number): string[] {
+  if (used === examples || verdict.isRejected) return [];
+  return [`${examples} examples of step ${step} were not used: every chunk went on without them`];
 }
 
 /** What a worker tells another coordinator: its assignment, and what it did of the last. */

@@ -45,6 +45,7 @@ import {
   isExhausted,
   isIdleInPause,
   lastWordsOf,
+  noteAnswer,
   pullsAnew,
   readyOf,
   reportOf,
@@ -289,9 +290,7 @@ export class Worker {
       return;
     }
     const answered = inFlight(state, header.step)!;
-    answered.outstanding.delete(header.chunk);
-    answered.missing.delete(header.chunk);
-    if (header.outcome === "dropped") answered.dropped++;
+    noteAnswer(answered, header);
     for (const held of answered.verdict.decided(header.chunk, header.scale)) {
       this.#requests.push(held, answered);
     }
@@ -325,7 +324,7 @@ export class Worker {
     const endMs = finished.leftAtMs ?? nowMs;
     const used = creditStep(work, finished, this.#requests.chunks, endMs);
     this.#account.stepped(used, endMs - finished.computedAtMs);
-    if (used < finished.examples) this.#log(unusedWords(finished));
+    for (const line of unusedWords(finished, used)) this.#log(line);
     this.#nextStep = finished.step + 1;
     this.#history.completed(work, finished.step, this.statistics());
     if (this.#state === finished) this.#state = { name: "resting" };

@@ -2,7 +2,7 @@
  * What training in one process goes on from: a checkpoint of its own, or one of servers whose
  * workers kept step.
  */
-import type { CursorSnapshot, EpochPlan } from "../../core/work/cursor.js";
+import type { CursorSnapshot, EpochPlan } from "../../core/work/epoch-plan.js";
 import type { TrainingSnapshot } from "../../core/work/run-setup.js";
 import { PacelineError } from "../../errors.js";
 import type { ModelState } from "../../host/state-transfer.js";

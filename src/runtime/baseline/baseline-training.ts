@@ -8,7 +8,8 @@
 import { assert } from "../../assert.js";
 import { paceOf } from "../../core/sync/modes.js";
 import { examplesOfStep } from "../../core/sync/pace.js";
-import { Cursor, type EpochPlan, type Share } from "../../core/work/cursor.js";
+import { Cursor } from "../../core/work/cursor.js";
+import type { EpochPlan, Share } from "../../core/work/epoch-plan.js";
 import { EpochRecords } from "../../core/work/epoch-records.js";
 import { Evaluation } from "../../core/work/evaluation.js";
 import { DueByClock } from "../../core/work/what-is-due.js";

@@ -79,7 +79,7 @@ export class Ledger {
   readonly layout: Layout;
   /** False where pushes are not the gradients that were computed. */
   readonly knowsValues: boolean;
-  /** Steps that some server has said to be too stale: their examples count as used. */
+  /** Steps that some server has said to be too stale: nothing of them counts as used. */
   readonly rejected: Set<LedgerStep>;
   #chunks: LedgerChunk[];
   /** Ascending, as far as servers have followed. */

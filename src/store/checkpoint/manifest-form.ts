@@ -67,6 +67,8 @@ const chunkMarks = z.object({
       outcome: z.enum(pushOutcomes).optional(),
       scale: z.number().min(0).max(1).optional(),
       usedStep: z.int().min(-1).optional(),
+      rejected: count.optional(),
+      rejectedBefore: count.optional(),
     }),
   ),
   counts: pushCounts.optional(),

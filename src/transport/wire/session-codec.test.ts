@@ -111,6 +111,7 @@ const departure = shape<Departure>({
   incarnation: whole,
   stepMin: step,
   stepMax: step,
+  rejected: whole,
 });
 const serverReach = shape<ServerReach>({
   server: small,

@@ -165,6 +165,7 @@ const departure = record<Departure, wire.Departure>(schemas.DepartureSchema, {
   incarnation: count,
   stepMin: step,
   stepMax: step,
+  rejected: count,
 });
 
 const serverReach = record<ServerReach, wire.ServerReach>(schemas.ServerReachSchema, {
