@@ -128,7 +128,7 @@ function startNext() {
 
 /** The lines that name tests which failed, each once. */
 function crosses(output) {
-  return new Set(output.match(/^\s*✖ (?!failing tests).*$/gm) ?? []);
+  return new Set(output.match(/^ *✖ (?!failing tests).*$/gm) ?? []);
 }
 
 /** Time that all cores have spent since the machine started, in ms, and the idle part of it. */

@@ -53,6 +53,7 @@ export function readLimits(text: string, chunk: number): CutLimit[] {
       incarnation: wholeNumber(limit, "incarnation", 0, chunk),
       step: wholeNumber(limit, "step", -1, chunk),
       usedStep: wholeNumber(limit, "usedStep", -1, chunk),
+      used: wholeNumber(limit, "used", 0, chunk),
     };
   });
 }

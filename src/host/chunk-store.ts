@@ -164,13 +164,13 @@ export class ChunkStore {
 
   #move(
     slots: ChunkSlots,
-    { chunk, gradient, lr, scale, version }: Entry,
+    { chunk, gradient, lr, momentum, scale, version }: Entry,
     group: ParameterGroup,
   ): void {
     const length = this.#lengthOf(chunk);
     const shared = this.#isLent(slots.weights);
     const target = shared ? this.#arena.allocate(length) : slots.weights;
-    const moment = { lr, scale, group, updateCount: version };
+    const moment = { lr, momentum, scale, group, updateCount: version };
     // State is updated where it lies: what a snapshot still sends is left behind.
     slots.states.forEach((state, index) => {
       if (!this.#isLent(state)) return;

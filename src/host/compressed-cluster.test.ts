@@ -56,12 +56,14 @@ const pushes: readonly Compression[] = [
   { codec: "topk", share: 0.1 },
   { codec: "randomk", share: 0.2 },
   { codec: "onebit", ...whole },
+  { codec: "topk2bit", share: 0.1 },
 ];
 const pulls: readonly Compression[] = [
   { codec: "fp16", ...whole },
   { codec: "bf16", ...whole },
   { codec: "topk", share: 0.2 },
   { codec: "onebit", ...whole },
+  { codec: "topk2bit", share: 0.2 },
 ];
 const ways: readonly (readonly [name: string, Partial<CompressionSpec>])[] = [
   ...pushes.map((push) => [`pushes as ${push.codec}`, { push }] as const),

@@ -8,7 +8,7 @@ import { entryHeader, readEntry } from "./entry-text.js";
 const about = { run: "r", generation: 2, term: 1, fence: 7 };
 const entry: Entry = {
   ...{ chunk: 3, seq: 9, version: 8, sealedStep: 4, gradient: 5, pushes: 2, examples: 30 },
-  ...{ staleness: null, lr: 0.1 + 0.2, scale: Math.fround(1 / 3) },
+  ...{ staleness: null, lr: 0.1 + 0.2, momentum: 0.9 / 8, scale: Math.fround(1 / 3) },
   marks: [
     {
       ...{ rank: 0, incarnation: 2 ** 40 + 1, step: 4, examples: 10 },
@@ -36,6 +36,7 @@ test("what is no entry is refused with what is wrong", () => {
   const cases: readonly [string, unknown, RegExp][] = [
     ["no JSON", null, /chunk 3 is no JSON: \{"marks/],
     ["marks", { ...whole, marks: {} }, /has \{\} for marks/],
+    ["a momentum", { ...whole, momentum: null }, /has null for momentum/],
     ["a rate", { ...whole, lr: "0.1" }, /has "0.1" for lr/],
     ["a count", { ...whole, pushes: 1.5 }, /has 1.5 for pushes/],
     ["a step", { ...whole, sealedStep: -2 }, /has -2 for sealedStep/],

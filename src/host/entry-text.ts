@@ -14,8 +14,9 @@ export function entryHeader(
   entry: Entry,
   about: Pick<ChunkHeader, "run" | "generation" | "term" | "fence">,
 ): ChunkHeader {
-  const { chunk, seq, version, examples, marks, sealedStep, pushes, staleness, lr, scale } = entry;
-  const detail = JSON.stringify({ marks, sealedStep, pushes, staleness, lr, scale });
+  const { chunk, seq, version, examples } = entry;
+  const { marks, sealedStep, pushes, staleness, lr, momentum, scale } = entry;
+  const detail = JSON.stringify({ marks, sealedStep, pushes, staleness, lr, momentum, scale });
   return { ...emptyHeader, ...about, kind: "entry", chunk, step: seq, version, examples, detail };
 }
 
@@ -34,6 +35,7 @@ export function readEntry(
     pushes: whole(fields, "pushes", 0, chunk),
     staleness: staleness === null ? null : whole(fields, "staleness", 0, chunk),
     lr: real(fields, "lr", chunk),
+    momentum: real(fields, "momentum", chunk),
     scale: real(fields, "scale", chunk),
   };
 }

@@ -44,6 +44,7 @@ const pushes: readonly Compression[] = [
   { codec: "topk", share: 0.1 },
   { codec: "randomk", share: 0.2 },
   { codec: "onebit", share: 1 },
+  { codec: "topk2bit", share: 0.1 },
 ];
 const pulls: readonly Compression[] = [
   { codec: "topk", share: 0.2 },

@@ -16,6 +16,8 @@ export type UpdateName = UpdateRuleName | "blend" | "count";
 export interface UpdateMoment {
   /** Learning rate. */
   readonly lr: number;
+  /** The momentum coefficient where it is not the rule's own. */
+  readonly momentum?: number;
   /** Multiplies the gradient: 1, or less for a stale push. */
   readonly scale: number;
   /**
@@ -84,7 +86,7 @@ export function updateScalars(rule: ServedRule, moment: UpdateMoment): UpdateSca
     scale: Math.fround(moment.scale),
     weightDecay: decoupled ? 0 : Math.fround(decay),
     shrink: decoupled ? Math.fround(1 - lr * decay) : 1,
-    momentum: Math.fround(rule.momentum),
+    momentum: Math.fround(moment.momentum ?? rule.momentum),
     beta1: Math.fround(rule.beta1),
     rest1: Math.fround(1 - rule.beta1),
     beta2: Math.fround(rule.beta2),

@@ -37,6 +37,7 @@ const ranges: Readonly<Record<string, Ends>> = {
   "outer-lr": { taken: ["1e-45", "1000"], refused: ["0", "1e-50", "1000.001", "-1"] },
   "outer-momentum": belowOne,
   staleness: wholeEnds(0, 1_000_000),
+  "backup-workers": wholeEnds(0, 1023),
   "delay-bound": wholeEnds(1, 1_000_000),
   "staleness-scale": closed(0, 1000),
   "staleness-floor": closed(0, 1),

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { ckptFrequency, hparams } from "./option-plan.js";
 import {
   address,
   augmentation,
@@ -114,4 +115,30 @@ describe("option values", () => {
     });
     fc.assert(property, { seed: 1 });
   });
+});
+
+test("hparams and cadences of phases are read and written back as they were", () => {
+  for (const text of ["lr=0.8;lr=0.1,momentum=0.5", ";momentum=0", ";", "momentum=0.25", ""]) {
+    const read = hparams.parse(text);
+    assert.ok("value" in read, text);
+    assert.equal(hparams.print(read.value), text);
+  }
+  const named = hparams.parse("learning_rate=0.8;");
+  assert.ok("value" in named && named.value[0]?.lr === 0.8 && named.value.length === 2);
+  const refused: readonly (readonly [string, RegExp])[] = [
+    ["lr=0", /has lr=0, which/],
+    ["momentum=1", /has momentum=1, which/],
+    ["lr=0.1,lr=0.2", /says lr twice/],
+    ["lr", /has lr, which/],
+    ["weight_decay=0.1", /"weight_decay=0.1", which is neither lr nor momentum/],
+    [";".repeat(1000), /has 1001 phases/],
+  ];
+  for (const [text, reason] of refused) {
+    const read = hparams.parse(text);
+    assert.ok("problem" in read, text.slice(0, 20));
+    assert.match(read.problem, reason);
+  }
+  const plain = ckptFrequency.parse("500");
+  assert.deepEqual(plain, { value: { unit: "step", count: 500 } });
+  assert.ok("problem" in ckptFrequency.parse("0"));
 });

@@ -14,7 +14,8 @@ import {
   rangeSchema,
   rangeText,
 } from "../protocol/interval.js";
-import { type Cadence, serversMax, type TimedCadence } from "../protocol/run-spec.js";
+import type { Cadence, TimedCadence } from "../protocol/plan/cadence.js";
+import { serversMax } from "../protocol/run-spec.js";
 import { etcdAddressIn, isEtcd } from "../store/etcd/etcd-address.js";
 import { expandHome } from "../store/home-path.js";
 import { runNameProblem, runNameWanted } from "../store/runs/run-directory.js";

@@ -4,7 +4,7 @@ import { defaultMode, modes } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
 import { isFreeOuter, outerOptimizers } from "../protocol/local/local-steps.js";
 import { stalenessRanges } from "../protocol/staleness.js";
-import { planValue, switchOrder } from "./option-plan.js";
+import { ckptFrequency, hparams, planValue, switchOrder } from "./option-plan.js";
 import { type OptionRows, partCommands, runCommands, trainingCommands } from "./option-row.js";
 import {
   address,
@@ -335,6 +335,24 @@ export const paceRows: OptionRows<PaceOptions> = {
     group: "pace",
     commands: runCommands,
   },
+  hparams: {
+    name: "hparams",
+    type: hparams,
+    default: [],
+    defaultText: "those of the run",
+    sentence: "learning rate and momentum of each phase of a plan, where they are not the run's",
+    group: "pace",
+    commands: runCommands,
+  },
+  ckptFrequency: {
+    name: "ckpt-frequency",
+    type: listOf(ckptFrequency, ",", 1000),
+    default: [],
+    defaultText: "--checkpoint-every in all",
+    sentence: "how often to write a checkpoint in each phase of a plan",
+    group: "pace",
+    commands: runCommands,
+  },
   staleness: {
     name: "staleness",
     type: whole(0, 1_000_000, "steps"),
@@ -357,7 +375,7 @@ export const paceRows: OptionRows<PaceOptions> = {
   },
   backupWorkers: {
     name: "backup-workers",
-    type: whole(0, 4096, "workers"),
+    type: whole(0, 1023, "workers"),
     default: 1,
     unit: "workers",
     sentence:

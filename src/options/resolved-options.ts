@@ -7,9 +7,11 @@
 import type { PaceSettings } from "../core/sync/pace.js";
 import type { KernelsChoice } from "../kernels/choice.js";
 import type { InjectedFault } from "../protocol/injected-fault.js";
+import type { Cadence, TimedCadence } from "../protocol/plan/cadence.js";
+import type { PhaseHparams } from "../protocol/plan/phase-hparams.js";
 import type { PlanWords } from "../protocol/plan/plan-text.js";
 import type { RunOptions } from "../protocol/run-options.js";
-import type { Cadence, Stem } from "../protocol/run-spec.js";
+import type { Stem } from "../protocol/run-spec.js";
 import type { TransportChoice } from "../protocol/view.js";
 
 /** How few workers a run goes on with (min), and how many it takes (max). */
@@ -73,6 +75,10 @@ export interface PaceOptions extends PaceSettings {
   readonly switchOrder: string | null;
   /** Global steps at which its phases end, counted from the start. */
   readonly trainSteps: readonly number[];
+  /** What each phase has of its own; empty where none has anything. */
+  readonly hparams: readonly PhaseHparams[];
+  /** How often each phase writes a checkpoint; empty where all do as the run. */
+  readonly ckptFrequency: readonly TimedCadence[];
 }
 
 /** What is trained, on what, and where that lies. */

@@ -13,7 +13,7 @@ export interface AssignmentReport {
   readonly examples: number;
   /** Examples at the end of the assignment whose steps were not taken. */
   readonly skipped: number;
-  /** Examples of steps that were taken, and that every chunk dropped. */
+  /** Examples of steps that were taken in vain: rejected, or dropped by every chunk. */
   readonly dropped: number;
   readonly lossSum: number;
   readonly correct: number;

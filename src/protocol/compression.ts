@@ -29,6 +29,7 @@ export const codecs = [
   { name: "topk", pulls: true, wantsFeedback: true, hasShare: true },
   { name: "randomk", pulls: false, wantsFeedback: true, hasShare: true },
   { name: "onebit", pulls: true, wantsFeedback: true, hasShare: false },
+  { name: "topk2bit", pulls: true, wantsFeedback: true, hasShare: true },
 ] as const satisfies readonly CodecFacts[];
 
 /** The name of a codec as the user writes it. */
@@ -81,13 +82,13 @@ export const compressionSpecFields = {
   /** One of pullCompressions. */
   pull: option("compressPull", record<Compression>(compressionFields), {
     default: everything,
-    sentence: "compression of pulled weights; topk and onebit send differences",
+    sentence: "compression of pulled weights; topk, topk2bit and onebit send differences",
     ...place,
   }),
   /** Whether what a push drops is added to the next one. */
   feedback: option("errorFeedback", flag, {
     default: true,
-    sentence: "add what topk, randomk or onebit drops to the next push (error feedback)",
+    sentence: "add what topk, topk2bit, randomk or onebit drops to the next push (error feedback)",
     ...place,
   }),
 };

@@ -7,21 +7,21 @@ const mark = (
   rank: number,
   incarnation: number,
   step: number,
-  more: { usedStep?: number } = {},
+  more: { usedStep?: number; used?: number } = {},
 ) => {
   return { rank, incarnation, step, ...more };
 };
 
 test("a worker's limit is the farthest step that some chunk has of its latest life", () => {
   const chunks = [
-    [mark(0, 10, 4), mark(1, 11, 9)],
-    [mark(0, 10, 5, { usedStep: 3 }), mark(1, 21, 2)],
+    [mark(0, 10, 4, { used: 40 }), mark(1, 11, 9, { used: 72 })],
+    [mark(0, 10, 5, { usedStep: 3, used: 32 }), mark(1, 21, 2, { used: 24 })],
     [mark(1, 21, 1), mark(2, 12, 0, { usedStep: -1 })],
   ];
   assert.deepEqual(cutLimitsOf(chunks), [
-    { rank: 0, incarnation: 10, step: 5, usedStep: 4 },
-    { rank: 1, incarnation: 21, step: 2, usedStep: 2 },
-    { rank: 2, incarnation: 12, step: 0, usedStep: -1 },
+    { rank: 0, incarnation: 10, step: 5, usedStep: 4, used: 40 },
+    { rank: 1, incarnation: 21, step: 2, usedStep: 2, used: 24 },
+    { rank: 2, incarnation: 12, step: 0, usedStep: -1, used: 0 },
   ]);
   assert.deepEqual(cutLimitsOf([[], []]), []);
 });

@@ -13,8 +13,10 @@ import type { ViewWorker } from "./view.js";
 export interface CutLimit extends WorkerIdentity {
   /** The last step of all. */
   readonly step: number;
-  /** The last of them with examples that was not dropped; -1 if none. */
+  /** The last of them with examples that was applied; -1 if none. */
   readonly usedStep: number;
+  /** Examples of steps up to `step`, of the worker's life, that were applied. */
+  readonly used: number;
 }
 
 /** An order to tell what an assignment has come to with a step. */
@@ -29,7 +31,7 @@ export interface TallyOrder {
 export interface StepTally {
   /** Examples used; 0, as all that follows, where the worker does not know it any more. */
   readonly examples: number;
-  /** Examples of steps that were taken, and that every chunk dropped. */
+  /** Examples of steps that were taken, and that were rejected or every chunk dropped. */
   readonly dropped: number;
   readonly lossSum: number;
   readonly correct: number;
@@ -41,7 +43,7 @@ export interface StepTally {
 /** The limits that follow from the marks of all chunks, by ascending rank. */
 export function cutLimitsOf(chunks: readonly (readonly AppliedMark[])[]): CutLimit[] {
   const limits = new Map<number, CutLimit>();
-  for (const { rank, incarnation, step, usedStep = step } of chunks.flat()) {
+  for (const { rank, incarnation, step, usedStep = step, used = 0 } of chunks.flat()) {
     const known = limits.get(rank);
     // Of an earlier life of the rank nothing is on its way any more.
     if (known !== undefined && known.incarnation > incarnation) continue;
@@ -50,6 +52,7 @@ export function cutLimitsOf(chunks: readonly (readonly AppliedMark[])[]): CutLim
       ...{ rank, incarnation },
       step: isSame ? Math.max(known.step, step) : step,
       usedStep: isSame ? Math.max(known.usedStep, usedStep) : usedStep,
+      used: isSame ? Math.max(known.used, used) : used,
     });
   }
   return [...limits.values()].sort((a, b) => a.rank - b.rank);

@@ -458,9 +458,9 @@ export interface AppliedMark extends WorkerIdentity {
   readonly outcome?: PushOutcome | undefined;
   /** What the staleness rule said; left out where nothing judged it. */
   readonly scale?: number | undefined;
-  /** The last step with examples that was not dropped; left out where that is `step`. */
+  /** The last step with examples that was applied; left out where that is `step`. */
   readonly usedStep?: number | undefined;
-  /** Examples of this life up to that step that were not dropped; left out where none were. */
+  /** Examples of this life up to that step that were applied; left out where none were. */
   readonly used?: number | undefined;
 }
 

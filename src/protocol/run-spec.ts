@@ -17,6 +17,8 @@ import {
 import { type InputSpec, inputFields, inputProblem } from "./input-spec.js";
 import { chunkValuesMax } from "./layout.js";
 import { localProblem } from "./local/local-steps.js";
+import { cadence, timedCadence } from "./plan/cadence.js";
+import { switchMomenta } from "./plan/phase-momentum.js";
 import { planField } from "./plan/plan.js";
 import { reduction } from "./reduction.js";
 import { type ScheduleSpec, scheduleFields } from "./schedule-spec.js";
@@ -33,7 +35,7 @@ import {
   whole,
 } from "./spec-field.js";
 import { option } from "./spec-option.js";
-import { type UpdateRuleSpec, updateRuleFields } from "./update-rules.js";
+import { rulesThatRead, type UpdateRuleSpec, updateRuleFields } from "./update-rules.js";
 
 /** A number or a word that a way to keep pace depends on. */
 export type ProtocolParameter = number | string;
@@ -101,18 +103,6 @@ export type StragglerPolicyName = (typeof stragglerPolicyNames)[number];
 /** What may be measured of each step. */
 export const watchables = ["norms"] as const;
 
-const cadenceFields = { unit: oneOf(["step", "epoch"]), count: whole(1) };
-
-/** A cadence in global steps or epochs, e.g. 5it or 1e. */
-export interface Cadence extends SpecOf<typeof cadenceFields> {}
-
-const cadence = record<Cadence>(cadenceFields);
-const timedFields = { unit: oneOf(["step", "epoch", "second"]), count: whole(1) };
-
-/** A cadence that may be one in seconds of training as well, e.g. 600 seconds. */
-export interface TimedCadence extends SpecOf<typeof timedFields> {}
-
-const timedCadence = record<TimedCadence>(timedFields);
 const name = text(1024);
 const members = whole(1, 4096);
 /** The most servers of one run. */
@@ -194,6 +184,18 @@ export const runFields = {
       scope: "run",
     }),
     "linear",
+  ),
+  switchMomentum: addedLater(
+    option("switchMomentum", oneOf(switchMomenta), {
+      default: "unchanged",
+      sentence:
+        "momentum behind a switch to single pushes: zero, scaled by 1/n for n workers, fixed at " +
+        "1/n, or a ramp from 1/n back to --momentum over epochs",
+      onlyWith: rulesThatRead("momentum"),
+      group: "pace",
+      scope: "run",
+    }),
+    "unchanged",
   ),
   stragglerPolicy: addedLater(
     option("stragglerPolicy", oneOf(stragglerPolicyNames), {

@@ -57,8 +57,8 @@ export function factsOf(name: UpdateRuleName): UpdateRuleFacts {
   return updateRules[name];
 }
 
-/** Rules that read a constant. */
-function readersOf(constant: Constant) {
+/** Rules that read a constant, as what an option of that constant depends on. */
+export function rulesThatRead(constant: Constant) {
   const values = updateRuleNames.filter((name) => factsOf(name).reads.includes(constant));
   return { key: "optimizer", values };
 }
@@ -75,25 +75,25 @@ export const updateRuleFields = {
   momentum: option("momentum", real("[0, 1)"), {
     default: 0.9,
     sentence: "momentum coefficient",
-    onlyWith: readersOf("momentum"),
+    onlyWith: rulesThatRead("momentum"),
     ...place,
   }),
   beta1: option("beta1", real("[0, 1)"), {
     default: 0.9,
     sentence: "decay rate of Adam's first moment",
-    onlyWith: readersOf("beta1"),
+    onlyWith: rulesThatRead("beta1"),
     ...place,
   }),
   beta2: option("beta2", real("[0, 1)"), {
     default: 0.999,
     sentence: "decay rate of Adam's second moment",
-    onlyWith: readersOf("beta2"),
+    onlyWith: rulesThatRead("beta2"),
     ...place,
   }),
   epsilon: option("epsilon", real("(0, 1]"), {
     default: 1e-8,
     sentence: "term added to the denominator in Adam",
-    onlyWith: readersOf("epsilon"),
+    onlyWith: rulesThatRead("epsilon"),
     ...place,
   }),
   weightDecay: option("weightDecay", real("[0, 1000]"), {

@@ -4,6 +4,8 @@
  * implies.
  */
 import type { WorkerIdentity } from "./identity.js";
+import type { BegunMomentum } from "./plan/phase-momentum.js";
+import type { PlannedPhase } from "./plan/plan.js";
 import type { Protocol } from "./run-spec.js";
 
 /** What a process may be told to take for chunks: the best way there is, or this one only. */
@@ -52,12 +54,21 @@ export interface ViewPhase {
   readonly protocol: Protocol;
   /** Times the learning rate of the schedule. */
   readonly lrFactor: number;
+  /** The momentum coefficient; null where the run's own holds. */
+  readonly momentum: BegunMomentum | null;
 }
 
 /** The phase that a run begins with. */
-export function firstPhase(protocol: Protocol, lrFactor = 1): ViewPhase {
-  return { phase: 0, phaseFromStep: 0, protocol, lrFactor };
+export function firstPhase(
+  protocol: Protocol,
+  { lrFactor, momentum }: Pick<PlannedPhase, "lrFactor" | "momentum"> = plainPhase,
+): ViewPhase {
+  const begun = momentum === null ? null : { ...momentum, fromExamples: 0 };
+  return { phase: 0, phaseFromStep: 0, protocol, lrFactor, momentum: begun };
 }
+
+/** What holds where a run has no plan. */
+const plainPhase = { lrFactor: 1, momentum: null };
 
 /** The view itself. */
 export interface View extends ViewPhase {

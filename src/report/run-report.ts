@@ -5,6 +5,7 @@
  */
 
 import type { PacelineError } from "../errors.js";
+import type { Cadence } from "../protocol/plan/cadence.js";
 import { paceTitle } from "../protocol/plan/plan.js";
 import type {
   CoordinatorSnapshot,
@@ -13,7 +14,6 @@ import type {
   RunEvent,
   RunResult,
 } from "../protocol/run-events.js";
-import type { Cadence } from "../protocol/run-spec.js";
 import type { Observer, RunBegin, RunEnd } from "../runtime/observer.js";
 import {
   epochTableHeading,

@@ -55,6 +55,37 @@ describe("a plan of protocols", () => {
     );
   });
 
+  test("has the momentum of --switch-momentum where an update is a single push", () => {
+    const plan = [
+      { mode: "ssp", length: { kind: "share", share: 0.25 } },
+      { mode: "bsp", length: { kind: "share", share: 0.25 } },
+      { mode: "asp", length: null },
+    ] as const;
+    const choices = { plan, optimizer: "momentum", switchMomentum: "scaled" } as const;
+    const scaled = { start: 0.9 / 8, growth: "none" };
+    const momenta = specWith(choices).plan.map(({ momentum }) => momentum);
+    assert.deepEqual(momenta, [null, null, scaled]);
+    const plain = specWith({ ...choices, switchMomentum: "unchanged" });
+    assert.deepEqual(new Set(plain.plan.map(({ momentum }) => momentum)), new Set([null]));
+  });
+
+  test("has what --hparams and --ckpt-frequency say of each phase, and else what is usual", () => {
+    const steps = { unit: "step", count: 500 } as const;
+    const spec = specWith({
+      ...{ switchOrder: "10", trainSteps: [500], epochs: 164, optimizer: "momentum", lr: 0.4 },
+      hparams: [
+        { lr: null, momentum: 0.5 },
+        { lr: 0.1, momentum: null },
+      ],
+      ...{ switchMomentum: "zero", ckptFrequency: [steps, { unit: "epoch", count: 2 }] },
+    });
+    const found = spec.plan.map((one) => [one.lrFactor, one.momentum, one.checkpointEvery]);
+    assert.deepEqual(found, [
+      [1, { start: 0.5, growth: "none" }, steps],
+      [0.1 / 0.4, { start: 0, growth: "none" }, { unit: "epoch", count: 2 }],
+    ]);
+  });
+
   const half = { kind: "share", share: 0.5 } as const;
   const bspThenAsp = [
     { mode: "bsp", length: half },
@@ -67,6 +98,44 @@ describe("a plan of protocols", () => {
     ["steps that fall", { switchOrder: "101", trainSteps: [9, 5] }, /do not ascend/],
     ["another mode", { plan: bspThenAsp, mode: "asp" }, /leave --mode out/],
     ["a limit on steps", { plan: bspThenAsp, maxSteps: 9 }, /whose steps are of two kinds/],
+    [
+      "hparams and no phases",
+      { hparams: [{ lr: 0.1, momentum: null }] },
+      /--hparams is for the phases of a plan; write --plan/,
+    ],
+    [
+      "hparams of too few phases",
+      { plan: bspThenAsp, hparams: [{ lr: 0.1, momentum: null }] },
+      /--hparams has 1 values and the plan bsp:50%,asp 2 phases; write one for each/,
+    ],
+    [
+      "cadences of too many phases",
+      { plan: bspThenAsp, ckptFrequency: [5, 6, 7].map((count) => ({ unit: "step", count })) },
+      /--ckpt-frequency has 3 values and the plan bsp:50%,asp 2 phases; write one for each/,
+    ],
+    [
+      "a momentum that no rule reads",
+      {
+        ...{ plan: bspThenAsp, optimizer: "adam" },
+        hparams: [
+          { lr: null, momentum: null },
+          { lr: null, momentum: 0 },
+        ],
+      },
+      /--hparams has momentum=0 and --optimizer adam reads none; leave it out or set/,
+    ],
+    [
+      "a cadence in seconds where differences are pulled",
+      {
+        plan: bspThenAsp,
+        compressPull: { codec: "topk", share: 0.1 },
+        ckptFrequency: [
+          { unit: "second", count: 5 },
+          { unit: "step", count: 5 },
+        ],
+      },
+      /--ckpt-frequency 5s with differences pulled makes results depend on time; write steps/,
+    ],
     [
       "a phase that outlasts the epochs",
       { plan: [{ mode: "bsp", length: { kind: "epochs", epochs: 3 } }, bspThenAsp[1]], epochs: 3 },

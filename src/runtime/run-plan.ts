@@ -6,13 +6,17 @@
  *
  * Invariant: what it gives is a plan whose phases all take place if the epochs last so long.
  */
+
+import { momentumOfSwitch } from "../core/phases/plan-progress.js";
 import { defaultMode, paceOf, protocolOf } from "../core/sync/modes.js";
 import { batchesOfGlobalStep } from "../core/sync/pace.js";
 import { PacelineError } from "../errors.js";
 import { localStepsOf } from "../protocol/local/local-steps.js";
+import { fixedMomentum } from "../protocol/plan/phase-hparams.js";
 import type { PlannedPhase } from "../protocol/plan/plan.js";
 import { type PhaseWords, planText } from "../protocol/plan/plan-text.js";
 import type { Protocol } from "../protocol/run-spec.js";
+import { factsOf } from "../protocol/update-rules.js";
 import type { RunSettings } from "./run-settings.js";
 
 /** The phases of a run, the first protocol among them. */
@@ -28,8 +32,12 @@ export interface RunPlan {
  */
 export function runPlanOf(settings: RunSettings, trainExamples: number): RunPlan {
   const phases = wordsOf(settings, trainExamples);
-  if (phases === null) return { protocol: protocolOf(settings.mode, settings), plan: [] };
+  if (phases === null) {
+    demandForEach(settings, []);
+    return { protocol: protocolOf(settings.mode, settings), plan: [] };
+  }
   demandAlone(settings, phases);
+  demandForEach(settings, phases);
   const work = settings.epochs * trainExamples;
   const protocols = phases.map(({ words }) => protocolOf(words.mode, settings));
   const local = protocols.find((protocol) => localStepsOf({ protocol }) !== null);
@@ -48,7 +56,11 @@ export function runPlanOf(settings: RunSettings, trainExamples: number): RunPlan
     const lrFactor = settings.switchLr === "keep" ? 1 : batchesOf(protocol, settings) / first;
     const plateau = length?.kind === "plateau" ? length.plateau : null;
     const hasEnd = !isLast && plateau === null;
-    return { protocol, end: hasEnd ? Math.round(end) : null, plateau, lrFactor };
+    const isSwitchedTo = index > 0;
+    const momentum = isSwitchedTo ? momentumBehind(protocol, settings) : null;
+    const usual = { lrFactor, momentum, checkpointEvery: null };
+    const own = ownOf(settings, index, usual);
+    return { protocol, end: hasEnd ? Math.round(end) : null, plateau, ...own };
   });
   demandWithin(plan, phases, work);
   return { protocol: protocols[0]!, plan };
@@ -62,6 +74,53 @@ interface MeasuredPhase {
 
 function batchesOf(protocol: Protocol, { workers }: RunSettings): number {
   return batchesOfGlobalStep(paceOf(protocol), workers.max);
+}
+
+function momentumBehind(protocol: Protocol, settings: RunSettings): PlannedPhase["momentum"] {
+  const { switchMomentum, momentum, workers } = settings;
+  const choice = { switchMomentum, updateRule: { momentum }, workersMax: workers.max };
+  return hasMomentum(settings) ? momentumOfSwitch(choice, paceOf(protocol)) : null;
+}
+
+function hasMomentum({ optimizer }: RunSettings): boolean {
+  return factsOf(optimizer).reads.includes("momentum");
+}
+
+/** What a phase has instead of the usual where its user says so. */
+function ownOf(
+  { hparams, ckptFrequency, lr }: RunSettings,
+  index: number,
+  usual: Pick<PlannedPhase, "lrFactor" | "momentum" | "checkpointEvery">,
+): typeof usual {
+  const own = hparams[index];
+  return {
+    lrFactor: own === undefined || own.lr === null ? usual.lrFactor : own.lr / lr,
+    momentum:
+      own === undefined || own.momentum === null ? usual.momentum : fixedMomentum(own.momentum),
+    checkpointEvery: ckptFrequency[index] ?? usual.checkpointEvery,
+  };
+}
+
+/** Whatever is said for each phase is said for as many as there are. */
+function demandForEach(settings: RunSettings, phases: readonly MeasuredPhase[]): void {
+  const { hparams, ckptFrequency, optimizer } = settings;
+  const lists = [
+    ["hparams", hparams.length, "lr=0.8;lr=0.1"],
+    ["ckpt-frequency", ckptFrequency.length, "500it,2000it"],
+  ] as const;
+  for (const [name, length, example] of lists) {
+    if (length === 0 || length === phases.length) continue;
+    if (phases.length === 0) {
+      throw usage(`--${name} is for the phases of a plan; write --plan bsp:6.25%,asp as well`);
+    }
+    const text = planText(phases.map(({ words }) => words));
+    const counts = `--${name} has ${length} values and the plan ${text} ${phases.length} phases`;
+    throw usage(`${counts}; write one for each, such as --${name} "${example}" for two`);
+  }
+  const said = hparams.find(({ momentum }) => momentum !== null);
+  if (said === undefined || hasMomentum(settings)) return;
+  const contradiction = `momentum=${said.momentum} and --optimizer ${optimizer} reads none`;
+  throw usage(`--hparams has ${contradiction}; leave it out or set --optimizer momentum`);
 }
 
 function wordsOf(settings: RunSettings, trainExamples: number): MeasuredPhase[] | null {

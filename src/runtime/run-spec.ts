@@ -17,6 +17,7 @@ import {
 import { faultText } from "../protocol/injected-fault.js";
 import type { AugmentSpec, InputSpec } from "../protocol/input-spec.js";
 import { localProblem } from "../protocol/local/local-steps.js";
+import type { PlannedPhase } from "../protocol/plan/plan.js";
 import { isRobust } from "../protocol/reduction.js";
 import { fastLimits } from "../protocol/run-options.js";
 import { type Protocol, type RunSpec, runFields } from "../protocol/run-spec.js";
@@ -72,7 +73,7 @@ export function runSpecFrom(options: RunSettings, facts: RunFacts): RunSpec {
     servers: servers.min,
     serversMax: servers.max === servers.min ? null : servers.max,
     protocol,
-    plan,
+    plan: plan.map((phase) => steadyPhase(options, phase)),
     updateRule: updateRuleOf(options),
     schedule: {
       ...filled(scheduleFields, options),
@@ -98,6 +99,15 @@ function steadyCadence(options: RunSettings): RunSpec["checkpointEvery"] {
   if (usual !== null && checkpointEvery.count === usual.count) return { unit: "epoch", count: 1 };
   const codec = `--compress-pull ${compressPull.codec}`;
   const sentence = `--checkpoint-every ${checkpointEvery.count}s with ${codec}`;
+  throw usage(`${sentence} makes results depend on time; write steps or epochs: 500it or 1e`);
+}
+
+/** The same of a phase's own cadence. */
+function steadyPhase(options: RunSettings, phase: PlannedPhase): PlannedPhase {
+  const { checkpointEvery } = phase;
+  const isTimed = checkpointEvery?.unit === "second";
+  if (!isTimed || !pullsDifferences(filled(compressionSpecFields, options))) return phase;
+  const sentence = `--ckpt-frequency ${checkpointEvery.count}s with differences pulled`;
   throw usage(`${sentence} makes results depend on time; write steps or epochs: 500it or 1e`);
 }
 

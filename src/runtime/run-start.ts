@@ -117,7 +117,9 @@ function atPlannedRate(kept: TrainingSnapshot, { plan }: PlannedRun): TrainingSn
   const planned = stand?.leftAt === null ? plan[stand.place] : undefined;
   if (stand === undefined || planned === undefined) return kept;
   const { lrFactor } = planned;
-  return { ...kept, plan: { ...stand, phase: { ...stand.phase, lrFactor } } };
+  const begun = stand.phase.momentum;
+  const momentum = begun && planned.momentum && { ...begun, ...planned.momentum };
+  return { ...kept, plan: { ...stand, phase: { ...stand.phase, lrFactor, momentum } } };
 }
 
 function protocolsOf({ protocol, plan }: PlannedRun): string {

@@ -7,9 +7,10 @@
 import { protocolOf } from "../core/sync/modes.js";
 import type { PaceSettings } from "../core/sync/pace.js";
 import { localStepsOf } from "../protocol/local/local-steps.js";
+import { momentumBehindSwitch, switchMomenta } from "../protocol/plan/phase-momentum.js";
 import type { PlannedPhase } from "../protocol/plan/plan.js";
 import type { Protocol, RunSpec } from "../protocol/run-spec.js";
-import type { Random } from "../random.js";
+import { Random } from "../random.js";
 import type { Fault } from "./fault-plan.js";
 
 /** Modes that a run may switch between. */
@@ -23,17 +24,20 @@ export const switchedSettings: PaceSettings = {
 };
 
 /** What of a spec a plan decides. */
-type PlannedParts = Pick<RunSpec, "plan" | "maxSteps" | "reduce" | "switchLr">;
+type PlannedParts = Pick<RunSpec, "plan" | "maxSteps" | "reduce" | "switchLr" | "switchMomentum">;
 
 /** One run of three has a plan, which knows no limit on steps and folds by the mean. */
 export function withPlan(
   random: Random,
-  spec: PlannedParts & Pick<RunSpec, "protocol" | "epochs" | "trainExamples">,
+  spec: PlannedParts & Pick<RunSpec, "protocol" | "epochs" | "trainExamples" | "seed">,
   settings: PaceSettings,
 ): PlannedParts {
   const { protocol, epochs, trainExamples, maxSteps, reduce, switchLr } = spec;
+  const changes = new Random("what changes at a switch", protocol.mode, spec.seed);
+  const switchMomentum = switchMomenta[changes.below(switchMomenta.length)]!;
+  const unplanned = { plan: [], maxSteps, reduce, switchLr, switchMomentum };
   const isLocal = localStepsOf({ protocol }) !== null;
-  if (isLocal || random.below(3) > 0) return { plan: [], maxSteps, reduce, switchLr };
+  if (isLocal || random.below(3) > 0) return unplanned;
   const protocols: Protocol[] = [protocol];
   while (protocols.length < 2 || (protocols.length < 4 && random.below(2) === 0)) {
     const mode = otherThan(random, protocols.at(-1)!.mode);
@@ -44,14 +48,24 @@ export function withPlan(
   ends.sort((left, right) => left - right);
   const plan = protocols.map((one, index): PlannedPhase => {
     const end = ends[index] ?? null;
-    return { protocol: one, end, plateau: null, lrFactor: index === 0 ? 1 : 0.5 + index / 4 };
+    const lrFactor = index === 0 ? 1 : 0.5 + index / 4;
+    return { protocol: one, end, plateau: null, lrFactor, ...drawChange(changes) };
   });
   return {
     plan,
     maxSteps: null,
     reduce: "mean",
+    switchMomentum,
     switchLr: random.below(2) > 0 ? "keep" : "linear",
   };
+}
+
+/** Momentum and checkpoints of a phase, the first one too, as --hparams may say them of it. */
+function drawChange(random: Random): Pick<PlannedPhase, "momentum" | "checkpointEvery"> {
+  const way = switchMomenta[random.below(switchMomenta.length)]!;
+  const momentum = momentumBehindSwitch(way, 0.9, 1 + random.below(8));
+  const every = { unit: "step", count: 1 + random.below(6) } as const;
+  return { momentum, checkpointEvery: random.below(3) === 0 ? every : null };
 }
 
 /** In one part of four somebody asks for other modes; who folds by more than one step, for none. */

@@ -1,6 +1,7 @@
 /** The form of `coordinator.json`. Loaded when there is one to read: zod takes a while to load. */
 import { z } from "zod";
 import { termMax, termOf } from "../protocol/ids.js";
+import { phaseMomentumFields } from "../protocol/plan/phase-momentum.js";
 import type { View } from "../protocol/view.js";
 import { protocolForm, runSpecForm } from "./checkpoint/manifest-form.js";
 import { stateFormat } from "./coordinator-state.js";
@@ -10,6 +11,12 @@ const identity = { incarnation: whole };
 const frames = z.object({ tcp: z.string(), unix: z.string(), machine: z.string() });
 
 const worker = z.object({ rank: whole, ...identity, fromStep: whole });
+
+const momentum = z.object({
+  start: z.number().min(0).lt(1),
+  growth: z.enum(phaseMomentumFields.growth.words),
+  fromExamples: whole,
+});
 
 const view: z.ZodType<View> = z
   .object({
@@ -21,6 +28,7 @@ const view: z.ZodType<View> = z
     // Of a writer that knew no plans the run's own is filled in.
     protocol: protocolForm.default({ mode: "" }),
     lrFactor: z.number().positive().default(1),
+    momentum: momentum.nullable().default(null),
     servers: z.array(
       z.object({ index: whole, ...identity, address: z.string(), frames: frames.nullable() }),
     ),

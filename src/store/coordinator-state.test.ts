@@ -29,6 +29,7 @@ const state: CoordinatorState = {
   view: {
     ...{ run: "a-run-12", number: mint(3, 7), generation: 1, phase: 2, phaseFromStep: 40 },
     ...{ protocol: { mode: "bsp" }, lrFactor: 0.25 },
+    momentum: { start: 0.225, growth: "none", fromExamples: 640 },
     servers: [
       { index: 0, incarnation: mint(3, 1), address: "h:1", frames },
       { index: 1, incarnation: mint(2, 9), address: "h:2", frames: null },

@@ -57,7 +57,7 @@ test("ids, names and the table agree", () => {
     assert.equal(table.ofId(id), table.named(name));
     assert.equal(table.ofId(id).name, name);
   });
-  const ids = ["raw", "fp16", "bf16", "int8", "topk", "randomk", "onebit"] as const;
+  const ids = ["raw", "fp16", "bf16", "int8", "topk", "randomk", "onebit", "topk2bit"] as const;
   ids.forEach((name, id) => {
     assert.equal(table.named(name).id, id);
   });
@@ -238,6 +238,42 @@ test("top-k keeps the largest magnitudes, the first of equal ones, and nothing e
   );
 });
 
+test("two-bit top-k keeps what top-k does, at two levels a block that keep its magnitude", () => {
+  const [codec, whole] = [table.named("topk2bit"), table.named("topk")];
+  const long = Float32Array.from({ length: 9000 }, (_, index) => Math.tan(index * index) / 9);
+  const judge = (values: Float32Array, share: number) => {
+    const decoded = decode(codec, encode(codec, values, { share, seed: 0 }), values.length);
+    const kept = decode(whole, encode(whole, values, { share, seed: 0 }), values.length);
+    const places = [...kept.keys()].filter((index) => kept[index] !== 0);
+    decoded.forEach((value, index) => {
+      assert.ok(value === 0 || Math.sign(value) === Math.sign(kept[index]!), `${index}: ${value}`);
+    });
+    for (let start = 0; start < places.length; start += 512) {
+      const block = places.slice(start, start + 512);
+      const levels = new Set(block.map((index) => Math.abs(decoded[index]!)));
+      assert.ok(levels.size <= 2, `levels ${[...levels].join(" ")}`);
+      const sumOf = (from: Float32Array) =>
+        block.reduce((sum, index) => sum + Math.abs(from[index]!), 0);
+      const [sum, wanted] = [sumOf(decoded), sumOf(kept)];
+      assert.ok(Math.abs(sum - wanted) <= wanted * 1e-6 + 512 * 2 ** -149, `${sum} ${wanted}`);
+    }
+  };
+  fc.assert(
+    fc.property(vectors, fc.constantFrom(0.001, 0.1, 0.25), (values, share) => {
+      // Places of zeros can't be told from what is dropped.
+      judge(
+        values.map((value) => (value === 0 ? 0.5 : value)),
+        share,
+      );
+    }),
+    { seed: 90, numRuns: 150 },
+  );
+  for (const share of [0.01, 0.25]) judge(long, share);
+  const { length } = encode(codec, long, { share: 0.05, seed: 0 });
+  const bits = (8 * length) / 450;
+  assert.ok(bits > 10 && bits < 10.5, `${bits} bits a kept value`);
+});
+
 test("random-k keeps values of every place over time, equally often", () => {
   const codec = table.named("randomk");
   const values = Float32Array.from({ length: 101 }, (_, index) => index + 1);
@@ -277,7 +313,7 @@ test("onebit gives each value its sign and the mean magnitude of its block", () 
 });
 
 test("codecs that scale or drop refuse infinities", () => {
-  for (const name of ["int8", "topk", "randomk", "onebit"] as const) {
+  for (const name of ["int8", "topk", "randomk", "onebit", "topk2bit"] as const) {
     const values = Float32Array.of(1, 2, Number.NEGATIVE_INFINITY, 3);
     assert.throws(
       () => encode(table.named(name), values),
@@ -297,7 +333,29 @@ test("hostile bytes of the right length are refused with what is wrong", () => {
   damagedCode[7] = 128;
   const spareBits = scaled(1, 2);
   spareBits[5] = 255;
-  const cases: [name: "int8" | "topk" | "randomk" | "onebit", Uint8Array, number, RegExp][] = [
+  // One value of 16 or 4,096 is kept: its levels, its code, the groups of its gap.
+  const twoBit = (lower: number, upper: number, ...rest: readonly number[]) => {
+    const bytes = new Uint8Array(12 + rest.length);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, 1, true);
+    view.setFloat32(4, lower, true);
+    view.setFloat32(8, upper, true);
+    bytes.set(rest, 12);
+    return bytes;
+  };
+  type Damaged = "int8" | "topk" | "randomk" | "onebit" | "topk2bit";
+  const cases: [name: Damaged, Uint8Array, number, RegExp][] = [
+    ["topk2bit", twoBit(Number.NaN, 1, 0, 3), 16, /levels NaN and 1/],
+    ["topk2bit", twoBit(-1, 1, 0, 3), 16, /levels -1 and 1/],
+    ["topk2bit", twoBit(2, 1, 0, 3), 16, /levels 2 and 1/],
+    ["topk2bit", twoBit(1, Number.POSITIVE_INFINITY, 0, 3), 16, /levels 1 and Infinity/],
+    ["topk2bit", twoBit(1, 2, 4, 3), 16, /spare bits/],
+    ["topk2bit", twoBit(1, 2, 1, 16), 16, /index 16 is past the last of 16/],
+    ["topk2bit", twoBit(1, 2, 1, 131, 0), 4096, /gap before value 0 is too long/],
+    ["topk2bit", twoBit(1, 2, 1, 128, 128), 4096, /ends amid the place of value 0/],
+    ["topk2bit", twoBit(1, 2, 1, 255, 255, 255, 1), 4096, /index 16383 is past the last of 4096/],
+    ["topk2bit", twoBit(1, 2, 1, 3, 3), 16, /1 bytes follow the last of 1 values/],
+    ["topk2bit", words(5, 0, 0, 0, 0, 0, 0), 16, /keeps 5 of 16/],
     ["int8", scaled(Number.NaN, 16), 16, /scale NaN/],
     ["int8", scaled(Number.POSITIVE_INFINITY, 16), 16, /scale Infinity/],
     ["int8", scaled(-1, 16), 16, /scale -1/],

@@ -19,6 +19,7 @@ import { oneBitCodec } from "./one-bit.js";
 import { randomKCodec } from "./random-k.js";
 import { rawCodec } from "./raw.js";
 import { topKCodec } from "./top-k.js";
+import { topKTwoBitCodec } from "./top-k-two-bit.js";
 
 /** The name of a codec: what a run's list calls "none" is raw here. */
 export type CodecName = Exclude<CodecWord, "none"> | "raw";
@@ -84,6 +85,7 @@ const makers: Readonly<Record<CodecName, (given: Conversions, scratch: Allocate)
   topk: topKCodec,
   randomk: randomKCodec,
   onebit: oneBitCodec,
+  topk2bit: topKTwoBitCodec,
 };
 
 /** The codecs, by wire id and by name. */

@@ -46,7 +46,7 @@ for (const name of codecNames) {
 }
 
 test("a gradient that can't be encoded leaves the residual as it was", () => {
-  for (const name of ["int8", "topk", "randomk", "onebit"] as const) {
+  for (const name of ["int8", "topk", "randomk", "onebit", "topk2bit"] as const) {
     const codec = table.named(name);
     const feedback = new ErrorFeedback(codec, scalarConversions);
     const residual = Float32Array.of(1, 2, 3);
@@ -62,7 +62,7 @@ test("a gradient that can't be encoded leaves the residual as it was", () => {
 
 test("with feedback a constant gradient comes through whole, by whatever it is sent", () => {
   const gradient = Float32Array.from({ length: 64 }, (_, index) => 0.01 * (index - 20));
-  for (const name of ["topk", "randomk", "onebit"] as const) {
+  for (const name of ["topk", "randomk", "onebit", "topk2bit"] as const) {
     const codec = table.named(name);
     const feedback = new ErrorFeedback(codec, scalarConversions);
     const residual = new Float32Array(64);

@@ -51,7 +51,9 @@ class Bench {
   }
 
   settle(...steps: readonly number[]): void {
-    this.cut.settle(steps.map((step, rank) => ({ ...lives[rank]!, step, usedStep: step })));
+    this.cut.settle(
+      steps.map((step, rank) => ({ ...lives[rank]!, step, usedStep: step, used: 4 * (step + 1) })),
+    );
   }
 
   tell(rank: number, examples: number, about: Partial<Tally> = {}): void {
@@ -102,7 +104,7 @@ test("each tells of its assignment up to its limit, and the rest is dealt by who
 
 test("who has taken no step is not asked, nor is what an earlier life has done counted", () => {
   const { bench } = dealt();
-  bench.cut.settle([{ rank: 0, incarnation: 3, step: 4, usedStep: 4 }]);
+  bench.cut.settle([{ rank: 0, incarnation: 3, step: 4, usedStep: 4, used: 20 }]);
   bench.cut.copied();
   assert.deepEqual([bench.asked, bench.counts], [[], [0, 0, 0]]);
 });
@@ -127,6 +129,22 @@ test("of who is lost, or tells of other examples, the loss is not known", () => 
   assert.deepEqual(late.counts, [16, 12, 2]);
 });
 
+test("of who is lost, what servers had rejected is not used and dealt to nobody", () => {
+  const { bench } = dealt();
+  bench.cut.settle([
+    { ...lives[0]!, step: 2, usedStep: 1, used: 4 },
+    { ...lives[1]!, step: 0, usedStep: 0, used: 4 },
+  ]);
+  bench.cut.copied();
+  bench.tell(1, 4);
+  bench.lose(0);
+  assert.deepEqual(bench.counts, [8, 4, 2]);
+  const { cursor } = bench.cut.account!;
+  assert.ok("plans" in cursor);
+  const [share] = cursor.plans[0]!.shares;
+  assert.deepEqual([share!.next, share!.dropped], [12, 8]);
+});
+
 const idleTally: Tally = {
   ...{ type: "tallied", cut: 5, examples: 0, dropped: 0, lossSum: 0, correct: 0, seconds: 0 },
   statistics: idleWorker,
@@ -141,8 +159,8 @@ test("a batch that is taken by the limit is used, another is left", () => {
   }
   const bench = new Bench(account);
   bench.cut.settle([
-    { rank: 0, incarnation: 10, step: 3, usedStep: 3 },
-    { rank: 1, incarnation: 11, step: 2, usedStep: 2 },
+    { rank: 0, incarnation: 10, step: 3, usedStep: 3, used: 4 },
+    { rank: 1, incarnation: 11, step: 2, usedStep: 2, used: 0 },
   ]);
   assert.deepEqual(bench.asked, ["0 at 3"]);
   bench.tell(0, 4);

@@ -121,8 +121,10 @@ export class CheckpointCut {
     this.#untold.delete(rank);
     const open = this.#openEpoch(untold);
     if (open === undefined) return;
-    open.examples += untold.examples;
-    open.lostExamples += untold.examples;
+    const used = untold.examples - untold.inVain;
+    untold.drop(untold.inVain);
+    open.examples += used;
+    open.lostExamples += used;
   }
 
   #openEpoch({ epoch }: CutAssignment): OpenEpoch | undefined {

@@ -41,7 +41,7 @@ export interface CheckpointFloor extends CutFloor {
   standBefore(step: number): void;
   /** Global steps so far. */
   globalSteps(): number;
-  readonly phases: Pick<PhaseRounds, "counter" | "stepsAhead">;
+  readonly phases: Pick<PhaseRounds, "counter" | "stepsAhead" | "checkpointEvery">;
 }
 
 /** So long a checkpoint may wait for the one before without anything being said. */
@@ -72,7 +72,7 @@ export class CheckpointRounds {
     this.#floor = floor;
     this.#still = still;
     this.#port = port;
-    this.#byClock = new DueByClock(floor.spec.checkpointEvery);
+    this.#byClock = new DueByClock(() => floor.phases.checkpointEvery);
   }
 
   /** True while no work is dealt, as servers are marking their chunks for a cut. */
@@ -238,7 +238,7 @@ export class CheckpointRounds {
     const waitedMs = nowMs - waiting.sinceMs;
     if (waitedMs < patienceMs) return;
     this.#isToldLate = true;
-    const text = lateSaveWords(waitedMs, this.#floor.spec.checkpointEvery);
+    const text = lateSaveWords(waitedMs, this.#floor.phases.checkpointEvery);
     this.#port.emit({ kind: "warning", text });
   }
 }

@@ -14,6 +14,7 @@ import { positionsUsed, updatesOf } from "../testing/model-values.js";
 import { Coordinator } from "./coordinator.js";
 
 const bsp: Protocol = { mode: "bsp" };
+const runsOwn = { momentum: null, checkpointEvery: null };
 const seeds = Array.from({ length: 20 }, (_, index) => index);
 
 /** Phases of these protocols, each with the same part of the work. */
@@ -21,7 +22,7 @@ function planOf(protocols: readonly Protocol[], work: number): PlannedPhase[] {
   return protocols.map((protocol, index) => {
     const isLast = index === protocols.length - 1;
     const end = isLast ? null : Math.ceil(((index + 1) * work) / protocols.length);
-    return { protocol, end, plateau: null, lrFactor: index + 1 };
+    return { protocol, end, plateau: null, lrFactor: index + 1, ...runsOwn };
   });
 }
 

@@ -3,7 +3,7 @@
  * compare them, so each is made in one place.
  */
 import type { Assignment, Range } from "../../protocol/messages.js";
-import type { TimedCadence } from "../../protocol/run-spec.js";
+import type { TimedCadence } from "../../protocol/plan/cadence.js";
 import { refusalsMax } from "../work/batch-pool.js";
 import type { RefusedAssignment } from "../work/work-floor.js";
 import type { MoveCount } from "./replication.js";

@@ -138,8 +138,8 @@ export class ViewRounds {
       if (confirmed.includes(worker.rank)) this.#confirmed.add(worker.incarnation);
     }
     for (const worker of departing) this.#departing.set(worker.incarnation, worker);
-    const { phase, phaseFromStep, protocol, lrFactor } = view;
-    this.#phase = { phase, phaseFromStep, protocol, lrFactor };
+    const { phase, phaseFromStep, protocol, lrFactor, momentum } = view;
+    this.#phase = { phase, phaseFromStep, protocol, lrFactor, momentum };
     this.#pace = paceOf(protocol);
     this.#begun = view;
     this.#standing = view;

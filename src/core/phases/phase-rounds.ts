@@ -11,6 +11,7 @@
  */
 
 import { localStepsOf } from "../../protocol/local/local-steps.js";
+import type { TimedCadence } from "../../protocol/plan/cadence.js";
 import { isRobust } from "../../protocol/reduction.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import type { OrderAnswer } from "../coordinator/coordinator-events.js";
@@ -54,6 +55,11 @@ export class PhaseRounds {
   /** How workers keep pace in the present phase. */
   get pace(): Pace {
     return this.#plan.pace;
+  }
+
+  /** How often a checkpoint is written in it. */
+  get checkpointEvery(): TimedCadence | null {
+    return this.#plan.checkpointEvery;
   }
 
   /** Global steps less versions where pushes are counted; null where steps are. */

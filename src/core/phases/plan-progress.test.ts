@@ -9,7 +9,7 @@ import { PlanProgress } from "./plan-progress.js";
 const bsp: Protocol = { mode: "bsp" };
 const ssp: Protocol = { mode: "ssp", staleness: 2 };
 const phase = (protocol: Protocol, end: number | null): PlannedPhase => {
-  return { protocol, end, plateau: null, lrFactor: 1 };
+  return { protocol, end, plateau: null, lrFactor: 1, momentum: null, checkpointEvery: null };
 };
 const untilFlat = (protocol: Protocol): PlannedPhase => {
   return { ...phase(protocol, null), plateau: { window: 1, delta: 0.01 } };

@@ -8,6 +8,12 @@
  *
  * Invariant: a phase is entered while everybody rests, and never the one that is on.
  */
+import type { TimedCadence } from "../../protocol/plan/cadence.js";
+import {
+  momentumBehindSwitch,
+  momentumText,
+  type PhaseMomentum,
+} from "../../protocol/plan/phase-momentum.js";
 import { isFlat, type PlannedPhase, type PlannedRun } from "../../protocol/plan/plan.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { firstPhase, type ViewPhase } from "../../protocol/view.js";
@@ -47,7 +53,7 @@ export function firstStand(
   { protocol, plan }: PlannedRun,
   { step, version, evaluations }: PhaseGroundwork = { step: 0, version: 0, evaluations: 0 },
 ): PlanStand {
-  const phase = { ...firstPhase(protocol, plan[0]?.lrFactor ?? 1), phaseFromStep: step };
+  const phase = { ...firstPhase(protocol, plan[0]), phaseFromStep: step };
   return { phase, place: 0, stepsAhead: step - version, evaluations, leftAt: null, away: 0 };
 }
 
@@ -58,6 +64,7 @@ export type StepCounter = (step: number, version: number) => number;
 export interface NextPhase {
   readonly protocol: Protocol;
   readonly lrFactor: number;
+  readonly momentum: PhaseMomentum | null;
   readonly place: number;
   readonly reason: string;
   /** True where the plan's phase is only left for a while. */
@@ -106,6 +113,11 @@ export class PlanProgress {
     return this.#stand.leftAt === null && this.#pace.globalStep !== "step";
   }
 
+  /** How often a checkpoint is written in it. */
+  get checkpointEvery(): TimedCadence | null {
+    return this.#present?.checkpointEvery ?? this.#spec.checkpointEvery;
+  }
+
   get #present(): PlannedPhase | undefined {
     return this.#spec.plan[this.#stand.place];
   }
@@ -120,7 +132,9 @@ export class PlanProgress {
     const place = plan.length;
     const reason = "as paceline admin switch asked for";
     const rate = lrFactor * this.#lrRatio(wanted);
-    this.#asked = { protocol: wanted, lrFactor: rate, place, reason, isAway: false };
+    const momentum = momentumOfSwitch(this.#spec, paceOf(wanted));
+    const phase = { protocol: wanted, lrFactor: rate, momentum };
+    this.#asked = { ...phase, place, reason, isAway: false };
     return null;
   }
 
@@ -131,8 +145,8 @@ export class PlanProgress {
     const isNext = ({ protocol }: PlannedPhase) => paceOf(protocol).globalStep === "push";
     const next = this.#spec.plan.slice(place + 1).find(isNext);
     if (next === undefined || this.#stand.leftAt !== null || this.isSyncDone) return false;
-    const { protocol, lrFactor } = next;
-    this.#asked = { protocol, lrFactor, place, reason, isAway: true };
+    const { protocol, lrFactor, momentum } = next;
+    this.#asked = { protocol, lrFactor, momentum, place, reason, isAway: true };
     return true;
   }
 
@@ -140,8 +154,9 @@ export class PlanProgress {
   comeBack(reason: string): boolean {
     const present = this.#present;
     if (this.#asked !== null || this.#stand.leftAt === null || present === undefined) return false;
-    const { protocol, lrFactor } = present;
-    this.#asked = { protocol, lrFactor, place: this.#stand.place, reason, isAway: false };
+    const { protocol, lrFactor, momentum } = present;
+    const { place } = this.#stand;
+    this.#asked = { protocol, lrFactor, momentum, place, reason, isAway: false };
     return true;
   }
 
@@ -171,13 +186,16 @@ export class PlanProgress {
     const away = this.#awayAfter(examples);
     this.#asked = null;
     const { protocol, lrFactor, place, reason } = next;
+    const momentum = next.momentum && { ...next.momentum, fromExamples: examples };
     const leftAt = next.isAway ? examples : null;
-    const phase = { phase: this.phase.phase + 1, phaseFromStep: fromStep, protocol, lrFactor };
+    const number = this.phase.phase + 1;
+    const phase = { phase: number, phaseFromStep: fromStep, protocol, lrFactor, momentum };
     this.#stand = { phase, place, stepsAhead: null, evaluations, leftAt, away };
     this.#pace = paceOf(protocol);
     const rate = lrFactor === 1 ? "" : `, learning rate x ${Number(lrFactor.toPrecision(4))}`;
     const where = `from step ${fromStep}, after ${examples} examples`;
-    return `switch from ${before} to ${protocol.mode} ${where}${rate}: ${reason}`;
+    const words = `${where}${rate}${momentumText(momentum)}`;
+    return `switch from ${before} to ${protocol.mode} ${words}: ${reason}`;
   }
 
   /** A phase that the loss ends has no length in the plan: what follows lies later by its own. */
@@ -191,13 +209,13 @@ export class PlanProgress {
 
   #planned(): NextPhase {
     const place = this.#stand.place + 1;
-    const { protocol, lrFactor } = this.#spec.plan[place]!;
+    const { protocol, lrFactor, momentum } = this.#spec.plan[place]!;
     const { end, plateau } = this.#present!;
     const isByLoss = plateau !== null && end === null;
     const reason = isByLoss
       ? `the loss of ${plateau.window} evaluations fell by less than ${plateau.delta}`
       : `phase ${place} of ${this.#spec.plan.length} of the plan has ended`;
-    return { protocol, lrFactor, place, reason, isAway: false };
+    return { protocol, lrFactor, momentum, place, reason, isAway: false };
   }
 
   /** All servers have said the lowest version while everybody rests at the phase's beginning. */
@@ -237,4 +255,21 @@ export class PlanProgress {
     const { asked: _, ...stand } = this.#stand;
     return this.#asked === null ? stand : { ...stand, asked: this.#asked };
   }
+}
+
+/**
+ * The momentum of a phase that is not a run's first: what the run's user chose where an update is a
+ * single push, the run's own in step.
+ */
+export function momentumOfSwitch(
+  { switchMomentum, updateRule, workersMax }: MomentumChoice,
+  { globalStep }: Pick<Pace, "globalStep">,
+): PhaseMomentum | null {
+  if (globalStep === "step") return null;
+  return momentumBehindSwitch(switchMomentum, updateRule.momentum, workersMax);
+}
+
+/** What of a spec decides it. */
+export interface MomentumChoice extends Pick<RunSpec, "switchMomentum" | "workersMax"> {
+  readonly updateRule: Pick<RunSpec["updateRule"], "momentum">;
 }

@@ -69,6 +69,7 @@ export class ChunkCopies {
     const own: Entry = {
       ...{ ...entry, seq: copy.seq + 1, sealedStep: copy.sealedStep },
       lr: this.#context.learningRate(copy.examples, step),
+      momentum: this.#context.momentum(copy.examples),
       version: copy.version + (movesValues(entry) ? 1 : 0),
     };
     copy.pending = own;

@@ -67,7 +67,7 @@ class Bench {
 
   cut(limits: readonly (readonly [rank: number, step: number])[]): void {
     const whole: CutLimit[] = limits.map(([rank, step]) => {
-      return { rank, incarnation: 10 + rank, step, usedStep: step };
+      return { rank, incarnation: 10 + rank, step, usedStep: step, used: 0 };
     });
     this.step({ type: "cut", chunk: 0, channel: coordinator, limits: whole });
   }

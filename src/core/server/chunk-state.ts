@@ -43,9 +43,9 @@ interface Mark {
   /** The last step whose push was decided on. */
   readonly step: number;
   readonly verdict: PushVerdict;
-  /** The last step whose push had examples and was not dropped; -1 if none. */
+  /** The last step whose push had examples and was applied; -1 if none. */
   readonly usedStep: number;
-  /** Examples of this life's pushes that were not dropped. */
+  /** Examples of this life's pushes that were applied. */
   readonly used: number;
 }
 
@@ -201,7 +201,7 @@ export class ChunkState implements ChunkProgress {
 
   /**
    * How far a worker has come here: the last step that an entry has of it, that has examples and
-   * was not dropped; -1 if none.
+   * was applied; -1 if none.
    */
   reached(rank: number, incarnation: number): number {
     const pending = this.pending?.marks.find((mark) => mark.incarnation === incarnation);
@@ -209,7 +209,7 @@ export class ChunkState implements ChunkProgress {
     return this.#usedStepOf(rank, incarnation);
   }
 
-  /** How many examples of a worker's life entries have that were not dropped. */
+  /** How many examples of a worker's life entries have that were applied. */
   usedBy(rank: number, incarnation: number): number {
     const pending = this.pending?.marks.find((mark) => mark.incarnation === incarnation);
     const more = pending !== undefined && isUsed(pending) ? pending.examples : 0;
@@ -291,7 +291,7 @@ export class ChunkState implements ChunkProgress {
 }
 
 function isUsed({ examples, verdict }: ContributorMark): boolean {
-  return examples > 0 && verdict.outcome !== "dropped";
+  return examples > 0 && verdict.outcome === "applied";
 }
 
 function slotsOf(held: readonly { readonly slot: number }[]): number[] {

@@ -157,6 +157,7 @@ export class EntryBeats {
       staleness,
       examples: gradients.reduce((sum, { examples }) => sum + examples, 0),
       lr: this.#context.learningRate(state.examples, marks[0]?.step ?? sealedStep),
+      momentum: this.#context.momentum(state.examples),
       scale,
       version: state.version + (first === undefined ? 0 : 1),
     };

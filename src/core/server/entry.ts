@@ -62,6 +62,8 @@ export interface Entry {
   readonly examples: number;
   /** The learning rate. */
   readonly lr: number;
+  /** The momentum coefficient, which rules without one don't read. */
+  readonly momentum: number;
   /** What the gradient is multiplied by, an f32 number. */
   readonly scale: number;
   /** Updates of the chunk, this entry included: its version (and what bias correction counts). */

@@ -5,8 +5,9 @@
  * Invariant: `effects` are those of the present event alone, in the order in which they came.
  */
 import type { Layout, ParameterGroup } from "../../protocol/layout.js";
-import { servedRate } from "../../protocol/local/local-steps.js";
+import { servedRate, servedRule } from "../../protocol/local/local-steps.js";
 import type { ChunkHeader, PushOutcome } from "../../protocol/messages.js";
+import { momentumAt } from "../../protocol/plan/phase-momentum.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
@@ -22,11 +23,13 @@ export class ShardContext {
   effects: ShardEffect[] = [];
   #view: View | null = null;
   #pace: Pace;
+  readonly #momentum: number;
 
   constructor(spec: RunSpec, layout: Layout) {
     this.spec = spec;
     this.layout = layout;
     this.#pace = paceOf(spec.protocol);
+    this.#momentum = servedRule(spec).momentum;
   }
 
   /** Null before the first. */
@@ -59,6 +62,12 @@ export class ShardContext {
     const partners = view === null ? [] : view.workers.filter(({ fromStep }) => fromStep <= step);
     const rate = servedRate(this.spec, { examples, partners: partners.length });
     return rate * (view?.lrFactor ?? 1);
+  }
+
+  /** The momentum coefficient of a chunk's next entry, after so many examples. */
+  momentum(examples: number): number {
+    const momentum = this.#view?.momentum ?? null;
+    return momentum === null ? this.#momentum : momentumAt(momentum, examples, this.spec);
   }
 
   /** Has the host do something after all that it was told so far. */

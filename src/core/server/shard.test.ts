@@ -327,7 +327,7 @@ describe("the beats of a step", () => {
       });
     const { lr } = bench.entries[0]!;
     assert.ok(lr > 0);
-    const common = { chunk: 0, scale: 1, staleness: null };
+    const common = { chunk: 0, scale: 1, momentum: 0, staleness: null };
     const sealed = { sealedStep: 0, gradient: 3, pushes: 2, examples: 6 };
     const first = { seq: 1, marks: marksOf(0, [4, 2]), ...sealed };
     assert.deepEqual(bench.entries[0], { ...common, ...first, lr, version: 1 });

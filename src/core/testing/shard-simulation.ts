@@ -408,6 +408,7 @@ function specOf(plan: Plan): RunSpec {
     protocol: plan.protocol,
     reduce: "mean",
     compression: uncompressed,
+    updateRule: sampleSpec.updateRule,
     schedule: { ...sampleSpec.schedule, name: "cosine", warmup: 0.1, totalExamples: 100 },
     lrScaling: "none",
   };

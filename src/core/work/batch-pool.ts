@@ -300,7 +300,7 @@ export class BatchPool implements WorkAccount {
     return this.#kept([...this.#out.values()], this.firstStepOf());
   }
 
-  /** A batch whose step every chunk went on without is not used: it counts as left. */
+  /** A batch whose step was rejected, or every chunk went on without, counts as left. */
   snapshotAt(limits: CutLimits): { readonly work: PoolSnapshot; readonly out: CutAssignment[] } {
     const out = [...this.#out].map(([rank, assignment]) => {
       const { step = -1, usedStep = -1 } = limits.get(rank) ?? {};
@@ -313,7 +313,7 @@ export class BatchPool implements WorkAccount {
     return {
       work: this.#kept(left, Math.max(this.firstStepOf(), ...steps)),
       out: out.map(({ rank, assignment: { id, epoch }, examples }) => {
-        return { rank, assignment: id, epoch, examples, drop: () => {} };
+        return { rank, assignment: id, epoch, examples, inVain: 0, drop: () => {} };
       }),
     };
   }

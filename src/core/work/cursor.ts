@@ -68,7 +68,8 @@ export class Cursor implements WorkAccount {
   }
 
   /** Goes on as if the account had never been anywhere else. */
-  #restore({ plans, pushesDealt, stand, boundary, steps, finished }: CursorRecord): void {
+  #restore(kept: CursorRecord): void {
+    const { plans, pushesDealt, stand, boundary, steps, finished } = kept;
     this.#plans = [...plans];
     this.#pushesDealt = pushesDealt;
     this.#stand = stand;
@@ -361,16 +362,15 @@ export class Cursor implements WorkAccount {
   }
 
   /**
-   * The assignment comes back to its share. Where steps may go on without a worker, examples before
-   * its last step need not be used: `used` of its life are, the others count as dropped.
+   * The assignment comes back to its share. Examples before its last step need not be used: `used`
+   * of its life are, the others count as dropped.
    */
   lose(rank: number, lastStep: number, used: number): { epoch: number; examples: number } | null {
     for (const plan of this.#plans) {
       const share = plan.shares.find((candidate) => candidate.rank === rank);
       if (share?.assignment == null) continue;
       const taken = endAfter(share, lastStep, this.#stepExamples);
-      const here = used - this.#usedBy(rank);
-      const examples = this.#pace.hasDecider ? Math.max(0, Math.min(taken, here)) : taken;
+      const examples = this.#usedOf(rank, used, taken);
       share.dropped += taken - examples;
       return { epoch: plan.epoch, examples };
     }
@@ -379,6 +379,11 @@ export class Cursor implements WorkAccount {
 
   #usedBy(rank: number): number {
     return this.#usedBefore.get(rank) ?? 0;
+  }
+
+  /** Of the examples taken of the assignment that is out, those used, by what its life has used. */
+  #usedOf(rank: number, used: number, taken: number): number {
+    return Math.max(0, Math.min(taken, used - this.#usedBy(rank)));
   }
 
   /** A worker's life begins with this step: steps missed are gone, its examples are not. */
@@ -462,11 +467,13 @@ export class Cursor implements WorkAccount {
         const { rank } = share;
         const assignment = share.assignment?.id;
         if (assignment === undefined) return [];
-        const examples = endAfter(share, limits.get(rank)?.step ?? -1, this.#stepExamples);
+        const { step = -1, used = 0 } = limits.get(rank) ?? {};
+        const examples = endAfter(share, step, this.#stepExamples);
+        const inVain = examples - this.#usedOf(rank, used, examples);
         const drop = (dropped: number) => {
           share.dropped += dropped;
         };
-        return [{ rank, assignment, epoch, examples, drop }];
+        return [{ rank, assignment, epoch, examples, inVain, drop }];
       }),
     );
     return { work, out };

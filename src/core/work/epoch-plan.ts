@@ -1,6 +1,8 @@
 /**
- * An epoch as it is planned under `--feed static`: one range of positions for each rank, and the
- * forms in which the account of it (cursor.ts) is kept.
+ * What the account of static ranges (cursor.ts) is made of: an epoch's plan and the shares of its
+ * ranks, as they are kept in checkpoints and in a coordinator's record.
+ *
+ * Invariant: `next` lies between `start` and `limit`, and that not behind `end`.
  */
 import type { Assignment } from "../../protocol/messages.js";
 
@@ -15,7 +17,7 @@ export interface Share {
   limit: number;
   /**
    * Examples before `next` that were not used, and are not dealt again: those of steps that every
-   * chunk went on without, and what was left when the epoch's account was closed.
+   * chunk went on without or rejected, and what was left when the epoch's account was closed.
    */
   dropped: number;
   /** The assignment out with the worker, if any. */

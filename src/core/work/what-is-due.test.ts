@@ -5,7 +5,7 @@ import { DueByClock, settleDue } from "./what-is-due.js";
 import type { WorkFloor } from "./work-floor.js";
 
 test("a checkpoint is due when its time has passed, once, and counted from the last try", () => {
-  const due = new DueByClock({ unit: "second", count: 10 });
+  const due = new DueByClock(() => ({ unit: "second", count: 10 }));
   assert.equal(due.isDue(5000), false, "training begins");
   assert.equal(due.isDue(14_999), false);
   assert.equal(due.isDue(15_000), true);
@@ -18,7 +18,7 @@ test("a checkpoint is due when its time has passed, once, and counted from the l
 
 test("steps and epochs are nothing to the clock", () => {
   for (const cadence of [null, { unit: "step", count: 1 } as const]) {
-    const due = new DueByClock(cadence);
+    const due = new DueByClock(() => cadence);
     assert.deepEqual([due.isDue(0), due.isDue(1e12)], [false, false]);
   }
 });

@@ -7,7 +7,7 @@
  * Invariant: an epoch or a step that was evaluated, or tried to be saved, is not again.
  */
 import { unreachable } from "../../assert.js";
-import type { TimedCadence } from "../../protocol/run-spec.js";
+import type { TimedCadence } from "../../protocol/plan/cadence.js";
 import type { WorkFloor } from "./work-floor.js";
 
 /** Where everybody stands. */
@@ -22,7 +22,7 @@ export interface Boundary {
 
 /** Has the next thing done that is due where everybody stands; false when work may go on. */
 export function settleDue(floor: WorkFloor, { step, epoch, epochNumber, final }: Boundary) {
-  const { spec, evaluator } = floor;
+  const { spec, evaluator, phases } = floor;
   if (final && floor.saves.finalSaved) {
     // Who was lost meanwhile may have left steps to be sealed empty; they change nothing.
     floor.finish();
@@ -33,7 +33,7 @@ export function settleDue(floor: WorkFloor, { step, epoch, epochNumber, final }:
     floor.evaluate({ epoch, step, final }, step);
     return true;
   }
-  const saveDue = step > 0 && isDue(spec.checkpointEvery, step, epochNumber);
+  const saveDue = step > 0 && isDue(phases.checkpointEvery, step, epochNumber);
   if (!final && !(saveDue && floor.saves.savedStep !== step)) return false;
   floor.save(final ? "final" : "checkpoint", step);
   return true;
@@ -74,9 +74,9 @@ export class DueAtWill {
 
   /** An epoch that is not the last has ended. */
   epochEnded(epoch: number): void {
-    const { spec } = this.#floor;
+    const { spec, phases } = this.#floor;
     if (isDue(spec.evaluateEvery, -1, epoch + 1)) this.#evaluate(epoch);
-    if (isDue(spec.checkpointEvery, -1, epoch + 1)) this.#floor.pauseForCheckpoint();
+    if (isDue(phases.checkpointEvery, -1, epoch + 1)) this.#floor.pauseForCheckpoint();
   }
 
   /** Looks at what is due in steps, in this epoch. */
@@ -108,7 +108,7 @@ export class DueAtWill {
 
   #saveIfDue(step: number): void {
     this.#checkpointStep ??= step;
-    if (!passed(this.#floor.spec.checkpointEvery, this.#checkpointStep, step)) return;
+    if (!passed(this.#floor.phases.checkpointEvery, this.#checkpointStep, step)) return;
     this.#checkpointStep = step;
     this.#floor.pauseForCheckpoint();
   }
@@ -122,18 +122,20 @@ function passed(cadence: TimedCadence | null, last: number | null, step: number)
 
 /** Checkpoints that the clock asks for: they find workers anywhere, and bring them to rest. */
 export class DueByClock {
-  readonly #everyMs: number;
+  readonly #cadence: () => TimedCadence | null;
   /** When a checkpoint was last tried, or training began. */
   #triedMs: number | null = null;
 
-  constructor(cadence: TimedCadence | null) {
-    this.#everyMs = cadence?.unit === "second" ? cadence.count * 1000 : Number.POSITIVE_INFINITY;
+  /** @param cadence what holds at present. */
+  constructor(cadence: () => TimedCadence | null) {
+    this.#cadence = cadence;
   }
 
   /** True when so much time has passed; then not again before as much has. */
   isDue(nowMs: number): boolean {
     this.#triedMs ??= nowMs;
-    if (nowMs - this.#triedMs < this.#everyMs) return false;
+    const cadence = this.#cadence();
+    if (cadence?.unit !== "second" || nowMs - this.#triedMs < cadence.count * 1000) return false;
     this.#triedMs = nowMs;
     return true;
   }

@@ -31,6 +31,7 @@ function benchOf(choices: Parameters<typeof specOf>[0], ranks: readonly number[]
       said.push(`epoch ${epoch} is over, ${skipped} skipped`) > 0,
     evaluate: () => {},
     pauseForCheckpoint: () => {},
+    phases: { checkpointEvery: spec.checkpointEvery },
   };
   const dealer = new WorkAtWill(floor as unknown as WorkFloor, cursor);
   /** What is said once the dealer has done what is due. */
@@ -84,7 +85,7 @@ for (const pace of [protocol, plainAsp]) {
     advance(null);
     finish(0);
     // The other one is lost after its first step.
-    cursor.lose(1, 0, 0);
+    cursor.lose(1, 0, 4);
     ranks.pop();
     floor.ready.delete(1);
     assert.deepEqual(advance(null), ["epoch 0 is over, 4 skipped"]);

@@ -22,7 +22,7 @@ import type { Evaluator } from "./evaluator.js";
 export type WorkSnapshot = CursorSnapshot | PoolSnapshot;
 
 /** By rank how far a worker has come at a cut. */
-export type CutLimits = ReadonlyMap<number, Pick<CutLimit, "step" | "usedStep">>;
+export type CutLimits = ReadonlyMap<number, Pick<CutLimit, "step" | "usedStep" | "used">>;
 /** All of the account: what a coordinator that starts again goes on with, amid assignments. */
 export type WorkRecord = CursorRecord | PoolRecord;
 
@@ -39,8 +39,10 @@ export interface CutAssignment {
   readonly rank: number;
   readonly assignment: number;
   readonly epoch: number;
-  /** Examples that it has used by then. */
+  /** Examples that it has taken by then. */
   readonly examples: number;
+  /** Of those, the ones of steps that servers rejected, or went on without. */
+  readonly inVain: number;
   /** Notes in the account of the cut that so many of them were used in vain. */
   drop(examples: number): void;
 }
@@ -55,7 +57,8 @@ export interface WorkAccount {
   begin(rank: number, fromStep: number): void;
   /**
    * A worker has finished its assignment, but for the last `skipped` positions if it was brought to
-   * rest, and in vain for `dropped` examples, which every chunk went on without; returns the epoch,
+   * rest, and in vain for `dropped` examples, which were rejected, or which every chunk went on
+   * without; returns the epoch,
    * or null if the assignment is not (or no longer) its.
    */
   finish(rank: number, assignmentId: number, skipped: number, dropped: number): number | null;
@@ -131,7 +134,7 @@ export interface WorkFloor {
   /** Brings everybody to rest for a checkpoint. */
   pauseForCheckpoint(): void;
   /** The phases of the run's plan. */
-  readonly phases: Pick<PhaseRounds, "endsPhase" | "stepsLeft">;
+  readonly phases: Pick<PhaseRounds, "endsPhase" | "stepsLeft" | "checkpointEvery">;
   finish(): void;
 }
 

@@ -10,7 +10,7 @@
  * Invariant: nothing is evaluated or saved while an assignment is out or a view is being agreed on.
  */
 import { assert } from "../../assert.js";
-import type { TimedCadence } from "../../protocol/run-spec.js";
+import type { TimedCadence } from "../../protocol/plan/cadence.js";
 import type { Cursor } from "./cursor.js";
 import type { EpochPlan } from "./epoch-plan.js";
 import { RangeDealer } from "./range-dealer.js";
@@ -99,7 +99,7 @@ export class WorkInStep implements WorkDealer {
     this.#cursor.boundary = Math.min(
       cursor.lastStepOf(next),
       nextMultiple(floor.spec.evaluateEvery, step),
-      nextMultiple(floor.spec.checkpointEvery, step),
+      nextMultiple(floor.phases.checkpointEvery, step),
       step + floor.phases.stepsLeft(active.length),
     );
     for (const rank of active) {

@@ -21,12 +21,13 @@ export interface CompletedStep {
   readonly behind: readonly Chunk[];
 }
 
-/** A push of the step is answered. */
+/** A chunk of the step is answered. */
 export function noteAnswer(step: Stepping, { chunk, outcome, staleness }: ChunkHeader): void {
+  step.outstanding.delete(chunk);
+  step.missing.delete(chunk);
   step.isAnswered = true;
-  if (outcome !== "dropped") return;
-  step.dropped++;
-  step.openSteps.set(chunk, step.step + 1 + staleness);
+  if (outcome === "dropped" || outcome === "rejected") step.inVain++;
+  if (outcome === "dropped") step.openSteps.set(chunk, step.step + 1 + staleness);
 }
 
 /** A step of the assignment is over: credits it, and says with which the worker goes on. */
@@ -38,7 +39,7 @@ export function completeStep(
 ): CompletedStep {
   const used = creditStep(work, step, layout.chunks.length, endMs);
   const following = step.step + 1;
-  if (!pace.hasDecider || step.dropped === 0) return { used, nextStep: following, behind: [] };
+  if (!pace.hasDecider || step.inVain === 0) return { used, nextStep: following, behind: [] };
   const nextStep = Math.max(following, ...step.openSteps.values());
   const passed = (nextStep - following) * examplesOfStep(spec, pace);
   const skipped = Math.min(passed, work.assignment.end - work.position);
@@ -50,10 +51,15 @@ export function completeStep(
   return { used, nextStep, behind };
 }
 
-/** What a worker says when its step was in vain. */
-export function unusedWords({ examples, step }: Stepping, nextStep: number): string {
+/** What a worker says when its step went by unused, though nothing judged it. */
+export function unusedWords(
+  { examples, step, verdict }: Stepping,
+  used: number,
+  nextStep: number,
+): string[] {
+  if (used === examples || verdict.isRejected) return [];
   const what = `${examples} examples of step ${step} were not used`;
   const passed = nextStep - step - 1;
   const further = passed === 0 ? "" : `, step ${nextStep} is next, ${passed} are passed over`;
-  return `${what}: every chunk went on without them${further}`;
+  return [`${what}: every chunk went on without them${further}`];
 }

@@ -35,6 +35,11 @@ export class PushVerdict {
     return scale === null ? [] : this.#held.splice(0);
   }
 
+  /** True once the leading chunk has rejected it, which then holds for all. */
+  get isRejected(): boolean {
+    return this.#scale === 0;
+  }
+
   /** What the header of a chunk's push says. */
   tagsOf(chunk: number): { readonly leads: boolean; readonly scale: number | null } {
     const leads = chunk === this.#leader;

@@ -44,9 +44,9 @@ export interface Stepping {
   readonly missing: Set<number>;
   /** True once a push of it is answered. */
   isAnswered: boolean;
-  /** How many chunks have gone on without its pushes. */
-  dropped: number;
-  /** By such a chunk the step that was open there by then. */
+  /** How many chunks have rejected its pushes, or gone on without them. */
+  inVain: number;
+  /** By chunk that went on without its push the step that was open there by then. */
   readonly openSteps: Map<number, number>;
   computed: boolean;
   /** What it came to; null before it is computed, and where it has no examples. */
@@ -120,7 +120,7 @@ export function stepBegun(
     outstanding: new Set(),
     missing: new Set(layout.chunks.map(({ index }) => index)),
     isAnswered: false,
-    dropped: 0,
+    inVain: 0,
     openSteps: new Map(),
     computed: taken === null,
     outcome: null,
@@ -145,7 +145,7 @@ export interface Work {
   lossSum: number;
   correct: number;
   examples: number;
-  /** Examples of steps that no chunk has applied. */
+  /** Examples of steps that no chunk has applied: rejected or dropped. */
   dropped: number;
   seconds: number;
 }
@@ -164,14 +164,14 @@ export function workOn(assignment: Assignment): Work {
 }
 
 /**
- * A step of the assignment is over; returns how many examples it used, which are none where all of
- * the model's chunks went on without it.
+ * A step of the assignment is over; returns how many examples it used, which are none where it was
+ * rejected, or all of the model's chunks went on without it.
  */
 export function creditStep(work: Work, step: Stepping, chunks: number, endMs: number): number {
   const { startedAtMs, examples, outcome } = step;
   work.seconds += (endMs - startedAtMs) / 1000;
   work.position += examples;
-  if (step.dropped > 0 && step.dropped === chunks) {
+  if (step.inVain > 0 && step.inVain === chunks) {
     work.dropped += examples;
     return 0;
   }
@@ -238,7 +238,7 @@ export function stepAhead(
 ): (StepPlace & { readonly before: Stepping }) | null {
   if (state.name !== "stepping" || !state.computed || state.before !== null) return null;
   if (spec.feed === "central" || pace.localSteps !== null) return null;
-  if (pace.hasDecider && (!state.isAnswered || state.dropped > 0)) return null;
+  if (pace.hasDecider && (!state.isAnswered || state.inVain > 0)) return null;
   const step = state.step + 1;
   const start = work.position + state.examples;
   return stepOf(work, step, start, spec.batchSize) === null ? null : { step, start, before: state };

@@ -384,6 +384,23 @@ test("a view that comes after a later one is not followed", () => {
   assert.equal(push.header.fence, 3);
 });
 
+test("a step that servers rejected is not among the examples used, without a word", () => {
+  const bench = new Bench();
+  bench.begin("static", undefined, { mode: "ringmaster", delayBound: 1 });
+  bench.compute(0);
+  const tags = { run: "r", rank: 0, incarnation: 7, step: 0, version: 1, scale: 0 };
+  const answer = { ...emptyHeader, ...tags, kind: "reply", outcome: "rejected" } as const;
+  const said = [2, 1, 0].flatMap((chunk) =>
+    bench.give({ type: "reply", header: { ...answer, chunk } }),
+  );
+  assert.deepEqual(
+    said.filter(({ type }) => type === "log"),
+    [],
+  );
+  const { steps, examples } = bench.machine.statistics();
+  assert.deepEqual([steps, examples], [0, 0]);
+});
+
 test("a step that every chunk dropped is told of, and is not among the examples used", () => {
   const bench = new Bench();
   bench.begin();

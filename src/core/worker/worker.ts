@@ -285,8 +285,6 @@ export class Worker {
       return;
     }
     const answered = inFlight(state, header.step)!;
-    answered.outstanding.delete(header.chunk);
-    answered.missing.delete(header.chunk);
     noteAnswer(answered, header);
     for (const held of answered.verdict.decided(header.chunk, header.scale)) {
       this.#requests.push(held, answered);
@@ -322,7 +320,7 @@ export class Worker {
     const ground = { layout: this.#layout!, spec: this.#spec!, pace: this.#pace };
     const { used, nextStep, behind } = completeStep(work, finished, ground, endMs);
     this.#account.stepped(used, endMs - finished.computedAtMs);
-    if (used < finished.examples) this.#log(unusedWords(finished, nextStep));
+    for (const line of unusedWords(finished, used, nextStep)) this.#log(line);
     this.#nextStep = this.#requests.weightsStep = nextStep;
     this.#history.completed(work, finished.step, this.statistics());
     if (this.#state === finished) this.#state = { name: "resting" };

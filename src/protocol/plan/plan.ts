@@ -7,7 +7,18 @@
  * Invariant: ends ascend; a phase but the last has an end or a plateau.
  */
 import type { Protocol } from "../run-spec.js";
-import { list, nullable, opaque, real, record, type SpecOf, whole } from "../spec-field.js";
+import {
+  addedLater,
+  list,
+  nullable,
+  opaque,
+  real,
+  record,
+  type SpecOf,
+  whole,
+} from "../spec-field.js";
+import { timedCadence } from "./cadence.js";
+import { type PhaseMomentum, phaseMomentumFields } from "./phase-momentum.js";
 
 const plateauFields = {
   /** Evaluations that are averaged on either side of the comparison. */
@@ -27,6 +38,10 @@ const phaseFields = {
   plateau: nullable(record<Plateau>(plateauFields)),
   /** Times the learning rate of the schedule. */
   lrFactor: real("(0, 1000000]"),
+  /** Null where the run's own holds. */
+  momentum: addedLater(nullable(record<PhaseMomentum>(phaseMomentumFields)), null),
+  /** Null where the run's own holds. */
+  checkpointEvery: addedLater(nullable(timedCadence), null),
 };
 
 /** One phase. */

@@ -164,7 +164,7 @@ class BaselineTraining {
     this.#hooks = hooks;
     this.#layout = layoutOf(spec);
     this.#local = new LocalStates(spec, this.#layout, parts.start?.residuals);
-    this.#byClock = new DueByClock(spec.checkpointEvery);
+    this.#byClock = new DueByClock(() => spec.checkpointEvery);
     if (parts.start !== undefined) assertBaselineStart(parts.start, spec.workersMax);
     const resume = parts.start?.resume ?? null;
     this.#cursor = new Cursor(spec, paceOf(spec.protocol), resume?.cursor);

@@ -1,5 +1,5 @@
 /** Which positions of which epoch every chunk has applied, from a ledger's entries. */
-import type { Ledger, LedgerEntry, LedgerStep } from "./ledger.js";
+import type { Ledger, LedgerEntry } from "./ledger.js";
 
 /** By epoch and position, how many chunks have applied it. */
 export type AppliedPositions = ReadonlyMap<number, Uint16Array>;
@@ -37,23 +37,16 @@ export function countPositions(
   return counts;
 }
 
-/** How many positions of an epoch some chunk has applied, or are among those of these steps. */
-export function usedExamples(
-  applied: AppliedPositions,
-  epoch: number,
-  rejected: Iterable<LedgerStep> = [],
-): number {
-  const counts = applied.get(epoch);
+/** How many positions of an epoch some chunk has applied. */
+export function usedExamples(applied: AppliedPositions, epoch: number): number {
   let used = 0;
-  if (counts !== undefined) for (const chunks of counts) if (chunks > 0) used++;
-  const further = new Set<number>();
-  for (const { epoch: own, range } of rejected) {
-    if (own !== epoch) continue;
-    for (let position = range.start; position < range.end; position++) {
-      if ((counts?.[position] ?? 0) === 0) further.add(position);
-    }
-  }
-  return used + further.size;
+  for (const chunks of applied.get(epoch) ?? []) if (chunks > 0) used++;
+  return used;
+}
+
+/** Examples of steps that servers said to be too stale. */
+export function rejectedExamples({ rejected }: Ledger): number {
+  return [...rejected].reduce((sum, { range }) => sum + range.end - range.start, 0);
 }
 
 /** Steps of workers that some chunks have applied and some have not. */

@@ -257,7 +257,7 @@ export class InvariantWatch {
     });
     if (isPresent) this.#noteRejected(state.marks);
     const rejected = rejectedBy(this.#ledger.rejected, state.marks);
-    if (isPresent) this.#compareSaved(request, state, { snapshot, entries, rejected });
+    if (isPresent) this.#compareSaved(request, state, { snapshot, entries });
     const applied = Math.min(...state.marks.map((marks) => marks.version));
     const globalStep = stepsAhead === null ? step : applied + stepsAhead;
     const about = { why, step, globalStep, generation };
@@ -267,7 +267,7 @@ export class InvariantWatch {
   #compareSaved(
     request: SaveRequest,
     state: CheckpointState,
-    saved: Pick<SavedCheckpoint, "snapshot" | "entries" | "rejected">,
+    saved: Pick<SavedCheckpoint, "snapshot" | "entries">,
   ): void {
     const { step, why, isCut } = request;
     const where = `checkpoint of step ${step} (${why})`;
@@ -336,12 +336,12 @@ export class InvariantWatch {
   /** What the coordinator counts as used is what some chunk has applied. */
   #compareAccount(
     where: string,
-    { snapshot, entries, rejected }: Pick<SavedCheckpoint, "snapshot" | "entries" | "rejected">,
+    { snapshot, entries }: Pick<SavedCheckpoint, "snapshot" | "entries">,
   ): void {
     const complain = (what: string) => this.violated("applied twice", what);
     const applied = countPositions(this.#ledger, complain, (chunk) => entries[chunk]!);
     for (const { epoch, examples } of [...snapshot.epochs, ...snapshot.openEpochs]) {
-      const used = usedExamples(applied, epoch, rejected);
+      const used = usedExamples(applied, epoch);
       if (used === examples) continue;
       const sentence = `${where}: epoch ${epoch} counts ${examples} examples, ${used} are applied`;
       this.violated(used < examples ? "counted, not applied" : "applied, not counted", sentence);

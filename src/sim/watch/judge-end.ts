@@ -9,7 +9,7 @@ import { feeds } from "../../protocol/run-spec.js";
 import { type ClusterEnd, type ClusterPlan, simulatedTimes } from "../cluster-plan.js";
 import { durationOf, type Fault, isOrderly } from "../fault-plan.js";
 import type { SavedCheckpoint } from "../saved-checkpoint.js";
-import { countPositions, tornSteps, usedExamples } from "./applied-positions.js";
+import { countPositions, rejectedExamples, tornSteps, usedExamples } from "./applied-positions.js";
 import type { InvariantWatch } from "./invariant-watch.js";
 import type { Ledger } from "./ledger.js";
 
@@ -40,8 +40,10 @@ export function judgeEnd(
   const mayDrop = ledger.phases.some(({ protocol }) => paceOf(protocol).hasDecider);
   if (end.lostWorkers === 0 && !isResumed && part.spec.maxSteps === null && !mayDrop) {
     const { skippedExamples } = result;
-    if (skippedExamples > 0) {
-      watch.violated("skipped without a loss", `${skippedExamples} examples`);
+    const rejected = part.spec.feed === feeds[0] ? rejectedExamples(ledger) : 0;
+    if (skippedExamples > rejected) {
+      const sentence = `${skippedExamples} examples, of which ${rejected} were rejected`;
+      watch.violated("skipped without a loss", sentence);
     }
   }
 }
@@ -137,7 +139,7 @@ function judgeWork({ epochs: records }: RunResult, ledger: Ledger, watch: Invari
   const { trainExamples, epochs, maxSteps } = ledger.spec;
   const applied = countPositions(ledger, (what) => watch.violated("applied twice", what));
   for (const { epoch, examples, skipped } of records) {
-    const used = usedExamples(applied, epoch, ledger.rejected);
+    const used = usedExamples(applied, epoch);
     const sentence = `epoch ${epoch} has ${examples} used and ${skipped} skipped, ${used} applied`;
     if (used > examples) watch.violated("applied, not counted", sentence);
     if (used < examples) watch.violated("counted, not applied", sentence);

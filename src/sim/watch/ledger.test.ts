@@ -21,7 +21,7 @@ function begin() {
   }
   const entryOf = (rank: number, version: number, before: number): Entry => ({
     ...{ chunk: 0, seq: version, sealedStep: -1, gradient: 0, pushes: 1, staleness: 0 },
-    ...{ examples: 2, lr: learningRate(spec.schedule, before), scale: 1, version },
+    ...{ examples: 2, lr: learningRate(spec.schedule, before), momentum: 0.9, scale: 1, version },
     marks: [{ rank, incarnation: 10 + rank, step: 0, examples: 2, verdict: heldVerdict }],
   });
   return { ledger, complaints, entryOf };

@@ -12,6 +12,7 @@ import { statePartCount, updateScalars } from "../../kernels/update-rule.js";
 import { type Layout, reduceOf } from "../../protocol/layout.js";
 import { servedRate, servedRule } from "../../protocol/local/local-steps.js";
 import type { Range } from "../../protocol/messages.js";
+import { momentumAt } from "../../protocol/plan/phase-momentum.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import { firstPhase, type View, type ViewPhase } from "../../protocol/view.js";
 import { digestOf } from "../toy-model.js";
@@ -41,6 +42,7 @@ export interface LedgerEntry {
 interface Moment {
   readonly steps: readonly LedgerStep[];
   readonly lr: number;
+  readonly momentum: number;
   readonly scale: number;
   readonly version: number;
   readonly isFolded: boolean;
@@ -77,7 +79,7 @@ export class Ledger {
   readonly layout: Layout;
   /** False where pushes are not the gradients that were computed. */
   readonly knowsValues: boolean;
-  /** Steps that some server has said to be too stale: their examples count as used. */
+  /** Steps that some server has said to be too stale: nothing of them counts as used. */
   readonly rejected: Set<LedgerStep>;
   #chunks: LedgerChunk[];
   /** Ascending, as far as servers have followed. */
@@ -224,8 +226,12 @@ export class Ledger {
     }
     const moved = entry.marks[0]?.step ?? entry.sealedStep;
     const lr = this.#rateAfter(chunk.examples, moved);
+    const momentum = this.#momentumAfter(chunk.examples, moved);
     chunk.examples += entry.examples;
     if (lr !== entry.lr) this.#complain(`${where} has the rate ${entry.lr} instead of ${lr}`);
+    if (momentum !== entry.momentum) {
+      this.#complain(`${where} has the momentum ${entry.momentum} instead of ${momentum}`);
+    }
     if (entry.version !== chunk.entries.length + 1) {
       this.#complain(`${where} follows version ${chunk.entries.length}`);
     }
@@ -234,7 +240,7 @@ export class Ledger {
     const length = this.layout.chunks[entry.chunk]!.length;
     if (this.knowsValues && steps.length > 0) {
       const isFolded = paceOf(this.phaseOf(moved).protocol).globalStep === "step";
-      this.#move(entry.chunk, chunk.parts, { steps, lr, scale, version, isFolded });
+      this.#move(entry.chunk, chunk.parts, { steps, lr, momentum, scale, version, isFolded });
       chunk.versions.set(digestOf(this.#arena.view(chunk.parts[0]!, length)), version);
     }
     const values = chunk.parts.map((slot) => this.#arena.view(slot, length).slice());
@@ -304,8 +310,9 @@ export class Ledger {
     for (const [index, entry] of entries.slice(base).entries()) {
       const { steps, scale, examples: more } = entry;
       const lr = this.#rateAfter(examples, entry.step);
+      const momentum = this.#momentumAfter(examples, entry.step);
       const version = base + index + 1;
-      this.#move(chunk, slots, { steps, lr, scale, version, isFolded: false });
+      this.#move(chunk, slots, { steps, lr, momentum, scale, version, isFolded: false });
       examples += more;
     }
     const found = slots.map((slot) => this.#arena.view(slot, length).slice());
@@ -333,8 +340,14 @@ export class Ledger {
     return rate * this.phaseOf(step).lrFactor;
   }
 
+  #momentumAfter(examples: number, step: number): number {
+    const { momentum } = this.phaseOf(step);
+    if (momentum === null) return servedRule(this.spec).momentum;
+    return momentumAt(momentum, examples, this.spec);
+  }
+
   #move(chunk: number, parts: readonly number[], moment: Moment): void {
-    const { steps, lr, scale, version, isFolded } = moment;
+    const { steps, lr, momentum, scale, version, isFolded } = moment;
     const { offset, length, group } = this.layout.chunks[chunk]!;
     const kernels = this.#kernels;
     const slots = steps.map(({ gradients }) => {
@@ -350,7 +363,7 @@ export class Ledger {
     else kernels.copy(slots[0]!, this.#scratch, length);
     const [weights, first, second] = parts;
     kernels.update(
-      updateScalars(servedRule(this.spec), { lr, scale, group, updateCount: version }),
+      updateScalars(servedRule(this.spec), { lr, momentum, scale, group, updateCount: version }),
       {
         weightsIn: weights!,
         weightsOut: weights!,

@@ -423,7 +423,8 @@ test("a manifest with the first fields of a run alone is read, and later ones ar
   const first = firstFields.split(" ").map((name) => [name, Reflect.get(whole, name)]);
   const { stem, replicas, serversMax, compression, algorithms, recordedAlgorithms, ...later } =
     read(Object.fromEntries(first));
-  const { plan, switchLr, stragglerPolicy, watch, ...others } = later;
+  const { plan, switchLr, switchMomentum, stragglerPolicy, watch, ...others } = later;
+  assert.equal(switchMomentum, "unchanged");
   assert.deepEqual([plan, switchLr, stragglerPolicy, watch], [[], "linear", "none", []]);
   assert.deepEqual([stem, replicas, serversMax, compression], [null, 1, null, uncompressed]);
   assert.deepEqual([algorithms, recordedAlgorithms], ["rule", []]);

@@ -1226,7 +1226,7 @@ export type Tallied = Message<"paceline.v1.Tallied"> & {
   examples: bigint;
 
   /**
-   * Examples of steps that were taken, and that every chunk dropped.
+   * Examples of steps that were taken in vain: rejected, or dropped by every chunk.
    *
    * @generated from field: uint64 dropped = 3;
    */

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file paceline/v1/run.proto.
  */
 export const file_paceline_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIuAHCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjEhIKCmFsZ29yaXRobXMYHyABKAkSGwoTcmVjb3JkZWRfYWxnb3JpdGhtcxggIAMoCRIQCghyZXBsaWNhcxghIAEoDRIYCgtzZXJ2ZXJzX21heBgiIAEoDUgDiAEBEicKBHBsYW4YIyADKAsyGS5wYWNlbGluZS52MS5QbGFubmVkUGhhc2USEQoJc3dpdGNoX2xyGCQgASgJEhgKEHN0cmFnZ2xlcl9wb2xpY3kYJSABKAkSDQoFd2F0Y2gYJiADKAlCDAoKX21heF9zdGVwc0INCgtfbG9hZF9ib3VuZEIHCgVfc3RlbUIOCgxfc2VydmVyc19tYXgicwoPQ29tcHJlc3Npb25TcGVjEiYKBHB1c2gYASABKAsyGC5wYWNlbGluZS52MS5Db21wcmVzc2lvbhImCgRwdWxsGAIgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SEAoIZmVlZGJhY2sYAyABKAgiKwoLQ29tcHJlc3Npb24SDQoFY29kZWMYASABKAkSDQoFc2hhcmUYAiABKAEisgEKCUlucHV0U3BlYxIPCgdjbGFzc2VzGAEgASgNEg0KBXNoYXBlGAIgAygNEgwKBG1lYW4YAyADKAESCwoDc3RkGAQgAygBEhYKDmJsb2NrX2V4YW1wbGVzGAUgASgNEiUKB2F1Z21lbnQYBiABKAsyFC5wYWNlbGluZS52MS5BdWdtZW50EisKCGlkZW50aXR5GAcgASgLMhkucGFjZWxpbmUudjEuRGF0YUlkZW50aXR5IlgKDERhdGFJZGVudGl0eRITCgtjbGFzc19uYW1lcxgBIAMoCRIZChF0cmFpbl9maW5nZXJwcmludBgCIAEoCRIYChB0ZXN0X2ZpbmdlcnByaW50GAMgASgJIkIKB0F1Z21lbnQSFAoMY3JvcF9wYWRkaW5nGAEgASgNEgwKBGZsaXAYAiABKAgSEwoLc3RhbmRhcmRpc2UYAyABKAgiiwEKDFBsYW5uZWRQaGFzZRInCghwcm90b2NvbBgBIAEoCzIVLnBhY2VsaW5lLnYxLlByb3RvY29sEhAKA2VuZBgCIAEoBEgAiAEBEiUKB3BsYXRlYXUYAyABKAsyFC5wYWNlbGluZS52MS5QbGF0ZWF1EhEKCWxyX2ZhY3RvchgEIAEoAUIGCgRfZW5kIigKB1BsYXRlYXUSDgoGd2luZG93GAEgASgNEg0KBWRlbHRhGAIgASgBIkwKCFByb3RvY29sEgwKBG1vZGUYASABKAkSMgoKcGFyYW1ldGVycxgCIAMoCzIeLnBhY2VsaW5lLnYxLlByb3RvY29sUGFyYW1ldGVyIkwKEVByb3RvY29sUGFyYW1ldGVyEgwKBG5hbWUYASABKAkSEAoGbnVtYmVyGAIgASgBSAASDgoEd29yZBgDIAEoCUgAQgcKBXZhbHVlIqYBCgpVcGRhdGVSdWxlEgwKBG5hbWUYASABKAkSEAoIbW9tZW50dW0YAiABKAESDQoFYmV0YTEYAyABKAESDQoFYmV0YTIYBCABKAESDwoHZXBzaWxvbhgFIAEoARIUCgx3ZWlnaHRfZGVjYXkYBiABKAESGgoSd2VpZ2h0X2RlY2F5X3BsYWluGAcgASgBEhcKD2J1ZmZlcl9tb21lbnR1bRgIIAEoASJvCghTY2hlZHVsZRIMCgRuYW1lGAEgASgJEgoKAmxyGAIgASgBEg4KBndhcm11cBgDIAEoARISCgptaWxlc3RvbmVzGAQgAygBEg0KBWdhbW1hGAUgASgBEhYKDnRvdGFsX2V4YW1wbGVzGAYgASgEIiYKB0NhZGVuY2USDAoEdW5pdBgBIAEoCRINCgVjb3VudBgCIAEoBCKkAwoEVmlldxILCgNydW4YASABKAkSDgoGbnVtYmVyGAMgASgEEhIKCmdlbmVyYXRpb24YBCABKA0SDQoFcGhhc2UYBSABKA0SKAoHc2VydmVycxgGIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdTZXJ2ZXISKAoHd29ya2VycxgHIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXISDgoGZmVuY2VzGAkgAygEEikKCHJlcGxpY2FzGAogAygLMhcucGFjZWxpbmUudjEuUmVwbGljYVNldBIXCg9waGFzZV9mcm9tX3N0ZXAYCyABKAQSJwoIcHJvdG9jb2wYDiABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIRCglscl9mYWN0b3IYDyABKAESLwoKY2FuZGlkYXRlcxgMIAMoCzIbLnBhY2VsaW5lLnYxLkNodW5rQ2FuZGlkYXRlEioKCWRlcGFydGluZxgNIAMoCzIXLnBhY2VsaW5lLnYxLlZpZXdXb3JrZXJKBAgCEANKBAgIEAlSBHRlcm1SCXByaW1hcmllcyIdCgpSZXBsaWNhU2V0Eg8KB3NlcnZlcnMYASADKA0iLwoOQ2h1bmtDYW5kaWRhdGUSDQoFY2h1bmsYASABKA0SDgoGc2VydmVyGAIgASgNIm4KClZpZXdTZXJ2ZXISDQoFaW5kZXgYASABKA0SEwoLaW5jYXJuYXRpb24YAiABKAQSDwoHYWRkcmVzcxgDIAEoCRIrCgZmcmFtZXMYBCABKAsyGy5wYWNlbGluZS52MS5GcmFtZUFkZHJlc3NlcyI8Cg5GcmFtZUFkZHJlc3NlcxILCgN0Y3AYASABKAkSDAoEdW5peBgCIAEoCRIPCgdtYWNoaW5lGAMgASgJIkIKClZpZXdXb3JrZXISDAoEcmFuaxgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIRCglmcm9tX3N0ZXAYAyABKARiBnByb3RvMw");
+  fileDesc("ChVwYWNlbGluZS92MS9ydW4ucHJvdG8SC3BhY2VsaW5lLnYxIvkHCgdSdW5TcGVjEgsKA3J1bhgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHNlZWQYAyABKA0SDQoFbW9kZWwYBCABKAkSDAoEZGF0YRgFIAEoCRIWCg50cmFpbl9leGFtcGxlcxgGIAEoBBIVCg10ZXN0X2V4YW1wbGVzGAcgASgEEhMKC3dvcmtlcnNfbWluGAggASgNEhMKC3dvcmtlcnNfbWF4GAkgASgNEg8KB3NlcnZlcnMYCiABKA0SJwoIcHJvdG9jb2wYCyABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIOCgZyZWR1Y2UYDCABKAkSLAoLdXBkYXRlX3J1bGUYDSABKAsyFy5wYWNlbGluZS52MS5VcGRhdGVSdWxlEicKCHNjaGVkdWxlGA4gASgLMhUucGFjZWxpbmUudjEuU2NoZWR1bGUSEgoKbHJfc2NhbGluZxgPIAEoCRIOCgZlcG9jaHMYECABKAQSFgoJbWF4X3N0ZXBzGBEgASgESACIAQESEgoKYmF0Y2hfc2l6ZRgSIAEoDRIUCgxjaHVua192YWx1ZXMYEyABKA0SFQoNdmlydHVhbF9ub2RlcxgUIAEoDRIXCgpsb2FkX2JvdW5kGBUgASgBSAGIAQESLAoOZXZhbHVhdGVfZXZlcnkYFiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEi4KEGNoZWNrcG9pbnRfZXZlcnkYFyABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlEg4KBmVuZ2luZRgYIAEoCRIPCgd0aHJlYWRzGBkgASgNEiUKBWlucHV0GBogASgLMhYucGFjZWxpbmUudjEuSW5wdXRTcGVjEgwKBGZlZWQYGyABKAkSDQoFZHR5cGUYHCABKAkSEQoEc3RlbRgdIAEoCUgCiAEBEjEKC2NvbXByZXNzaW9uGB4gASgLMhwucGFjZWxpbmUudjEuQ29tcHJlc3Npb25TcGVjEhIKCmFsZ29yaXRobXMYHyABKAkSGwoTcmVjb3JkZWRfYWxnb3JpdGhtcxggIAMoCRIQCghyZXBsaWNhcxghIAEoDRIYCgtzZXJ2ZXJzX21heBgiIAEoDUgDiAEBEicKBHBsYW4YIyADKAsyGS5wYWNlbGluZS52MS5QbGFubmVkUGhhc2USEQoJc3dpdGNoX2xyGCQgASgJEhgKEHN0cmFnZ2xlcl9wb2xpY3kYJSABKAkSDQoFd2F0Y2gYJiADKAkSFwoPc3dpdGNoX21vbWVudHVtGCcgASgJQgwKCl9tYXhfc3RlcHNCDQoLX2xvYWRfYm91bmRCBwoFX3N0ZW1CDgoMX3NlcnZlcnNfbWF4InMKD0NvbXByZXNzaW9uU3BlYxImCgRwdXNoGAEgASgLMhgucGFjZWxpbmUudjEuQ29tcHJlc3Npb24SJgoEcHVsbBgCIAEoCzIYLnBhY2VsaW5lLnYxLkNvbXByZXNzaW9uEhAKCGZlZWRiYWNrGAMgASgIIisKC0NvbXByZXNzaW9uEg0KBWNvZGVjGAEgASgJEg0KBXNoYXJlGAIgASgBIrIBCglJbnB1dFNwZWMSDwoHY2xhc3NlcxgBIAEoDRINCgVzaGFwZRgCIAMoDRIMCgRtZWFuGAMgAygBEgsKA3N0ZBgEIAMoARIWCg5ibG9ja19leGFtcGxlcxgFIAEoDRIlCgdhdWdtZW50GAYgASgLMhQucGFjZWxpbmUudjEuQXVnbWVudBIrCghpZGVudGl0eRgHIAEoCzIZLnBhY2VsaW5lLnYxLkRhdGFJZGVudGl0eSJYCgxEYXRhSWRlbnRpdHkSEwoLY2xhc3NfbmFtZXMYASADKAkSGQoRdHJhaW5fZmluZ2VycHJpbnQYAiABKAkSGAoQdGVzdF9maW5nZXJwcmludBgDIAEoCSJCCgdBdWdtZW50EhQKDGNyb3BfcGFkZGluZxgBIAEoDRIMCgRmbGlwGAIgASgIEhMKC3N0YW5kYXJkaXNlGAMgASgIIukBCgxQbGFubmVkUGhhc2USJwoIcHJvdG9jb2wYASABKAsyFS5wYWNlbGluZS52MS5Qcm90b2NvbBIQCgNlbmQYAiABKARIAIgBARIlCgdwbGF0ZWF1GAMgASgLMhQucGFjZWxpbmUudjEuUGxhdGVhdRIRCglscl9mYWN0b3IYBCABKAESLAoIbW9tZW50dW0YBSABKAsyGi5wYWNlbGluZS52MS5QaGFzZU1vbWVudHVtEi4KEGNoZWNrcG9pbnRfZXZlcnkYBiABKAsyFC5wYWNlbGluZS52MS5DYWRlbmNlQgYKBF9lbmQiLgoNUGhhc2VNb21lbnR1bRINCgVzdGFydBgBIAEoARIOCgZncm93dGgYAiABKAkiRQoNQmVndW5Nb21lbnR1bRINCgVzdGFydBgBIAEoARIOCgZncm93dGgYAiABKAkSFQoNZnJvbV9leGFtcGxlcxgDIAEoBCIoCgdQbGF0ZWF1Eg4KBndpbmRvdxgBIAEoDRINCgVkZWx0YRgCIAEoASJMCghQcm90b2NvbBIMCgRtb2RlGAEgASgJEjIKCnBhcmFtZXRlcnMYAiADKAsyHi5wYWNlbGluZS52MS5Qcm90b2NvbFBhcmFtZXRlciJMChFQcm90b2NvbFBhcmFtZXRlchIMCgRuYW1lGAEgASgJEhAKBm51bWJlchgCIAEoAUgAEg4KBHdvcmQYAyABKAlIAEIHCgV2YWx1ZSKmAQoKVXBkYXRlUnVsZRIMCgRuYW1lGAEgASgJEhAKCG1vbWVudHVtGAIgASgBEg0KBWJldGExGAMgASgBEg0KBWJldGEyGAQgASgBEg8KB2Vwc2lsb24YBSABKAESFAoMd2VpZ2h0X2RlY2F5GAYgASgBEhoKEndlaWdodF9kZWNheV9wbGFpbhgHIAEoARIXCg9idWZmZXJfbW9tZW50dW0YCCABKAEibwoIU2NoZWR1bGUSDAoEbmFtZRgBIAEoCRIKCgJschgCIAEoARIOCgZ3YXJtdXAYAyABKAESEgoKbWlsZXN0b25lcxgEIAMoARINCgVnYW1tYRgFIAEoARIWCg50b3RhbF9leGFtcGxlcxgGIAEoBCImCgdDYWRlbmNlEgwKBHVuaXQYASABKAkSDQoFY291bnQYAiABKAQi0gMKBFZpZXcSCwoDcnVuGAEgASgJEg4KBm51bWJlchgDIAEoBBISCgpnZW5lcmF0aW9uGAQgASgNEg0KBXBoYXNlGAUgASgNEigKB3NlcnZlcnMYBiADKAsyFy5wYWNlbGluZS52MS5WaWV3U2VydmVyEigKB3dvcmtlcnMYByADKAsyFy5wYWNlbGluZS52MS5WaWV3V29ya2VyEg4KBmZlbmNlcxgJIAMoBBIpCghyZXBsaWNhcxgKIAMoCzIXLnBhY2VsaW5lLnYxLlJlcGxpY2FTZXQSFwoPcGhhc2VfZnJvbV9zdGVwGAsgASgEEicKCHByb3RvY29sGA4gASgLMhUucGFjZWxpbmUudjEuUHJvdG9jb2wSEQoJbHJfZmFjdG9yGA8gASgBEiwKCG1vbWVudHVtGBAgASgLMhoucGFjZWxpbmUudjEuQmVndW5Nb21lbnR1bRIvCgpjYW5kaWRhdGVzGAwgAygLMhsucGFjZWxpbmUudjEuQ2h1bmtDYW5kaWRhdGUSKgoJZGVwYXJ0aW5nGA0gAygLMhcucGFjZWxpbmUudjEuVmlld1dvcmtlckoECAIQA0oECAgQCVIEdGVybVIJcHJpbWFyaWVzIh0KClJlcGxpY2FTZXQSDwoHc2VydmVycxgBIAMoDSIvCg5DaHVua0NhbmRpZGF0ZRINCgVjaHVuaxgBIAEoDRIOCgZzZXJ2ZXIYAiABKA0ibgoKVmlld1NlcnZlchINCgVpbmRleBgBIAEoDRITCgtpbmNhcm5hdGlvbhgCIAEoBBIPCgdhZGRyZXNzGAMgASgJEisKBmZyYW1lcxgEIAEoCzIbLnBhY2VsaW5lLnYxLkZyYW1lQWRkcmVzc2VzIjwKDkZyYW1lQWRkcmVzc2VzEgsKA3RjcBgBIAEoCRIMCgR1bml4GAIgASgJEg8KB21hY2hpbmUYAyABKAkiQgoKVmlld1dvcmtlchIMCgRyYW5rGAEgASgNEhMKC2luY2FybmF0aW9uGAIgASgEEhEKCWZyb21fc3RlcBgDIAEoBGIGcHJvdG8z");
 
 /**
  * One training run: every choice that changes what is computed or promised. A text that names one
@@ -286,6 +286,13 @@ export type RunSpec = Message<"paceline.v1.RunSpec"> & {
    * @generated from field: repeated string watch = 38;
    */
   watch: string[];
+
+  /**
+   * What becomes of the momentum coefficient behind a switch to single pushes.
+   *
+   * @generated from field: string switch_momentum = 39;
+   */
+  switchMomentum: string;
 };
 
 /**
@@ -524,6 +531,20 @@ export type PlannedPhase = Message<"paceline.v1.PlannedPhase"> & {
    * @generated from field: double lr_factor = 4;
    */
   lrFactor: number;
+
+  /**
+   * The momentum coefficient; absent where the run's own holds.
+   *
+   * @generated from field: paceline.v1.PhaseMomentum momentum = 5;
+   */
+  momentum?: PhaseMomentum;
+
+  /**
+   * How often a checkpoint is written; absent where the run's own cadence holds.
+   *
+   * @generated from field: paceline.v1.Cadence checkpoint_every = 6;
+   */
+  checkpointEvery?: Cadence;
 };
 
 /**
@@ -532,6 +553,69 @@ export type PlannedPhase = Message<"paceline.v1.PlannedPhase"> & {
  */
 export const PlannedPhaseSchema: GenMessage<PlannedPhase> = /*@__PURE__*/
   messageDesc(file_paceline_v1_run, 6);
+
+/**
+ * The momentum coefficient of a phase.
+ *
+ * @generated from message paceline.v1.PhaseMomentum
+ */
+export type PhaseMomentum = Message<"paceline.v1.PhaseMomentum"> & {
+  /**
+   * What it begins with: at least 0 and below 1.
+   *
+   * @generated from field: double start = 1;
+   */
+  start: number;
+
+  /**
+   * none: it stays. In the k-th epoch of the phase, linear: k * start, double: 2^(k - 1) * start, at most the run's own.
+   *
+   * @generated from field: string growth = 2;
+   */
+  growth: string;
+};
+
+/**
+ * Describes the message paceline.v1.PhaseMomentum.
+ * Use `create(PhaseMomentumSchema)` to create a new message.
+ */
+export const PhaseMomentumSchema: GenMessage<PhaseMomentum> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_run, 7);
+
+/**
+ * The momentum coefficient of a phase that has begun.
+ *
+ * @generated from message paceline.v1.BegunMomentum
+ */
+export type BegunMomentum = Message<"paceline.v1.BegunMomentum"> & {
+  /**
+   * As in PhaseMomentum.
+   *
+   * @generated from field: double start = 1;
+   */
+  start: number;
+
+  /**
+   * As in PhaseMomentum.
+   *
+   * @generated from field: string growth = 2;
+   */
+  growth: string;
+
+  /**
+   * Examples of the run before the phase.
+   *
+   * @generated from field: uint64 from_examples = 3;
+   */
+  fromExamples: bigint;
+};
+
+/**
+ * Describes the message paceline.v1.BegunMomentum.
+ * Use `create(BegunMomentumSchema)` to create a new message.
+ */
+export const BegunMomentumSchema: GenMessage<BegunMomentum> = /*@__PURE__*/
+  messageDesc(file_paceline_v1_run, 8);
 
 /**
  * A phase ends when the mean loss of some evaluations falls by less than delta.
@@ -559,7 +643,7 @@ export type Plateau = Message<"paceline.v1.Plateau"> & {
  * Use `create(PlateauSchema)` to create a new message.
  */
 export const PlateauSchema: GenMessage<Plateau> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 7);
+  messageDesc(file_paceline_v1_run, 9);
 
 /**
  * How tightly workers keep pace: a mode and the parameters that it has. A member that does not know
@@ -591,7 +675,7 @@ export type Protocol = Message<"paceline.v1.Protocol"> & {
  * Use `create(ProtocolSchema)` to create a new message.
  */
 export const ProtocolSchema: GenMessage<Protocol> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 8);
+  messageDesc(file_paceline_v1_run, 10);
 
 /**
  * One parameter of a mode.
@@ -635,7 +719,7 @@ export type ProtocolParameter = Message<"paceline.v1.ProtocolParameter"> & {
  * Use `create(ProtocolParameterSchema)` to create a new message.
  */
 export const ProtocolParameterSchema: GenMessage<ProtocolParameter> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 9);
+  messageDesc(file_paceline_v1_run, 11);
 
 /**
  * The optimizer that servers apply.
@@ -705,7 +789,7 @@ export type UpdateRule = Message<"paceline.v1.UpdateRule"> & {
  * Use `create(UpdateRuleSchema)` to create a new message.
  */
 export const UpdateRuleSchema: GenMessage<UpdateRule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 10);
+  messageDesc(file_paceline_v1_run, 12);
 
 /**
  * The learning rate as a function of the work done, in examples applied.
@@ -761,7 +845,7 @@ export type Schedule = Message<"paceline.v1.Schedule"> & {
  * Use `create(ScheduleSchema)` to create a new message.
  */
 export const ScheduleSchema: GenMessage<Schedule> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 11);
+  messageDesc(file_paceline_v1_run, 13);
 
 /**
  * How often something happens.
@@ -789,7 +873,7 @@ export type Cadence = Message<"paceline.v1.Cadence"> & {
  * Use `create(CadenceSchema)` to create a new message.
  */
 export const CadenceSchema: GenMessage<Cadence> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 12);
+  messageDesc(file_paceline_v1_run, 14);
 
 /**
  * A numbered, immutable statement of who is a member and which server holds which chunk.
@@ -876,6 +960,13 @@ export type View = Message<"paceline.v1.View"> & {
   lrFactor: number;
 
   /**
+   * The momentum coefficient; absent where the run's own holds.
+   *
+   * @generated from field: paceline.v1.BegunMomentum momentum = 16;
+   */
+  momentum?: BegunMomentum;
+
+  /**
    * Servers that are brought up to hold a chunk, and don't count yet.
    *
    * @generated from field: repeated paceline.v1.ChunkCandidate candidates = 12;
@@ -895,7 +986,7 @@ export type View = Message<"paceline.v1.View"> & {
  * Use `create(ViewSchema)` to create a new message.
  */
 export const ViewSchema: GenMessage<View> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 13);
+  messageDesc(file_paceline_v1_run, 15);
 
 /**
  * The servers that hold a chunk.
@@ -916,7 +1007,7 @@ export type ReplicaSet = Message<"paceline.v1.ReplicaSet"> & {
  * Use `create(ReplicaSetSchema)` to create a new message.
  */
 export const ReplicaSetSchema: GenMessage<ReplicaSet> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 14);
+  messageDesc(file_paceline_v1_run, 16);
 
 /**
  * A server that is brought up to hold a chunk.
@@ -944,7 +1035,7 @@ export type ChunkCandidate = Message<"paceline.v1.ChunkCandidate"> & {
  * Use `create(ChunkCandidateSchema)` to create a new message.
  */
 export const ChunkCandidateSchema: GenMessage<ChunkCandidate> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 15);
+  messageDesc(file_paceline_v1_run, 17);
 
 /**
  * A server in a view.
@@ -986,7 +1077,7 @@ export type ViewServer = Message<"paceline.v1.ViewServer"> & {
  * Use `create(ViewServerSchema)` to create a new message.
  */
 export const ViewServerSchema: GenMessage<ViewServer> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 16);
+  messageDesc(file_paceline_v1_run, 18);
 
 /**
  * Where a server takes frames, which Paceline's own processes prefer to gRPC for chunks.
@@ -1021,7 +1112,7 @@ export type FrameAddresses = Message<"paceline.v1.FrameAddresses"> & {
  * Use `create(FrameAddressesSchema)` to create a new message.
  */
 export const FrameAddressesSchema: GenMessage<FrameAddresses> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 17);
+  messageDesc(file_paceline_v1_run, 19);
 
 /**
  * A worker in a view.
@@ -1056,5 +1147,5 @@ export type ViewWorker = Message<"paceline.v1.ViewWorker"> & {
  * Use `create(ViewWorkerSchema)` to create a new message.
  */
 export const ViewWorkerSchema: GenMessage<ViewWorker> = /*@__PURE__*/
-  messageDesc(file_paceline_v1_run, 18);
+  messageDesc(file_paceline_v1_run, 20);
 

@@ -8,7 +8,9 @@
 
 import { create } from "@bufbuild/protobuf";
 import { PacelineError } from "../../errors.js";
+import { type BegunMomentum, begunMomentumFields } from "../../protocol/plan/phase-momentum.js";
 import { runSpecField } from "../../protocol/run-spec.js";
+import { record as specRecord } from "../../protocol/spec-field.js";
 import type {
   ChunkCandidate,
   FrameAddresses,
@@ -60,6 +62,10 @@ const viewWorker = record<ViewWorker, wire.ViewWorker>(schemas.ViewWorkerSchema,
   fromStep: whole(),
 });
 
+const begunMomentum = specCodec(
+  schemas.BegunMomentumSchema,
+  specRecord<BegunMomentum>(begunMomentumFields),
+);
 const indices = list(small(), membersMax);
 const replicaSet: FieldCodec<readonly number[], wire.ReplicaSet> = {
   toWire: (value) => create(schemas.ReplicaSetSchema, { servers: indices.toWire(value) }),
@@ -84,6 +90,7 @@ export const viewCodec = record<View, wire.View>(
     phaseFromStep: whole(),
     protocol: protocolCodec,
     lrFactor: factor,
+    momentum: optional(begunMomentum),
     servers: list(viewServer, membersMax),
     workers: list(viewWorker, membersMax),
     replicas: list(replicaSet, chunksMax),

@@ -248,7 +248,11 @@ const view: fc.Arbitrary<View> = fc
     const fences = chunks.map(([, fence]) => fence);
     const protocol = { mode: run, limits: { least: 1, word: run }, bound: generation };
     const lrFactor = 1 + phase;
-    const numbered = { run, number, generation, phase, phaseFromStep, protocol, lrFactor };
+    const stages = ["none", "linear", "double"] as const;
+    const growth = stages[phase % 3]!;
+    const momentum = phase === 0 ? null : { start: 0.125, growth, fromExamples: 640 * phase };
+    const place = { run, number, generation, phase, phaseFromStep };
+    const numbered = { ...place, protocol, lrFactor, momentum };
     const candidates = chunks.flatMap(([pick], chunk) => {
       const server = indices.find((index) => !replicas[chunk]!.includes(index));
       return server === undefined || pick % 2 === 0 ? [] : [{ chunk, server }];
