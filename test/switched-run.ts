@@ -70,6 +70,10 @@ export async function trainSwitching(
   const entered = events.flatMap(({ text }) => /^switch from \w+ to (\w+)/.exec(text)?.[1] ?? []);
   assert.deepEqual(entered, modes);
   const { paceline } = await place.result("switched");
+  assert.deepEqual(
+    paceline.phases.map(({ mode }) => mode),
+    ["bsp", ...modes],
+  );
   assert.ok(paceline.epochs.length > 0, "some epochs ended");
   for (const { examples, skipped } of paceline.epochs) {
     assert.deepEqual([examples, skipped], [120, 0]);

@@ -6,6 +6,7 @@
  */
 import type { MemberIdentity, MemberRole } from "./identity.js";
 import type { ServerStatistics, WorkerStatistics } from "./messages.js";
+import type { RunPhase } from "./plan/plan.js";
 import type { FrameAddresses } from "./view.js";
 
 /** Something that happened. */
@@ -76,6 +77,8 @@ export interface RunResult {
   readonly skippedExamples: number;
   readonly epochs: readonly EpochRecord[];
   readonly evaluations: readonly EvaluationRecord[];
+  /** Ways to keep pace that it has entered, the latest last; left out where it has but one. */
+  readonly phases?: readonly RunPhase[];
   readonly servers: Readonly<Record<number, ServerStatistics>>;
   /** By rank, over all its lives since the run began, also before it was resumed. */
   readonly workers: Readonly<Record<number, WorkerStatistics>>;

@@ -6,7 +6,7 @@
 
 import type { PacelineError } from "../errors.js";
 import type { Cadence } from "../protocol/plan/cadence.js";
-import { paceTitle } from "../protocol/plan/plan.js";
+import { paceTaken } from "../protocol/plan/plan.js";
 import type {
   CoordinatorSnapshot,
   EpochRecord,
@@ -285,7 +285,7 @@ class OneReport {
     }
     const row = {
       experiment: spec.name,
-      mode: modeWord(paceTitle(spec)),
+      mode: modeWord(paceTaken(spec, result.phases ?? [])),
       workers: spec.workersMax,
       seconds: result.trainingSeconds,
       epochSeconds: together.average_epoch_time_seconds,

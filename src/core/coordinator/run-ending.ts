@@ -141,6 +141,7 @@ export function resultOf(
     skippedExamples: epochs.reduce((sum, epoch) => sum + epoch.skipped, 0),
     epochs,
     evaluations: training?.evaluator.records ?? [],
+    phases: training?.phases.taken ?? [],
     servers: counts.servers,
     workers: counts.workers,
     earlierWorkers: counts.earlier,

@@ -12,6 +12,7 @@
 
 import { localStepsOf } from "../../protocol/local/local-steps.js";
 import type { TimedCadence } from "../../protocol/plan/cadence.js";
+import type { RunPhase } from "../../protocol/plan/plan.js";
 import { isRobust } from "../../protocol/reduction.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import type { OrderAnswer } from "../coordinator/coordinator-events.js";
@@ -55,6 +56,11 @@ export class PhaseRounds {
   /** How workers keep pace in the present phase. */
   get pace(): Pace {
     return this.#plan.pace;
+  }
+
+  /** The phases entered so far, the latest last. */
+  get taken(): readonly RunPhase[] {
+    return this.#plan.taken;
   }
 
   /** How often a checkpoint is written in it. */

@@ -81,4 +81,8 @@ test("steps go on behind a phase in which fewer versions were made than steps ta
   assert.equal(ahead(9, 8), 9, "what was told of a step before is of that phase");
   const resumed = new PlanProgress(specOf({ protocol: bsp, plan: twoPhases }), progress.record());
   assert.equal(resumed.counter()(0, 11), 13);
+  assert.deepEqual(resumed.taken, [
+    { mode: "bsp", fromStep: 0, fromExamples: 0 },
+    { mode: "asp", fromStep: 10, fromExamples: 96 },
+  ]);
 });

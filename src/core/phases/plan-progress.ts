@@ -14,7 +14,13 @@ import {
   momentumText,
   type PhaseMomentum,
 } from "../../protocol/plan/phase-momentum.js";
-import { isFlat, type PlannedPhase, type PlannedRun } from "../../protocol/plan/plan.js";
+import {
+  isFlat,
+  type PlannedPhase,
+  type PlannedRun,
+  phasesMax,
+  type RunPhase,
+} from "../../protocol/plan/plan.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { firstPhase, type ViewPhase } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
@@ -35,6 +41,8 @@ export interface PlanStand {
   readonly away: number;
   /** What somebody has asked for and does not have yet; left out where nobody has. */
   readonly asked?: NextPhase;
+  /** The phases entered so far, the latest last; left out by a writer that did not note them. */
+  readonly taken?: readonly RunPhase[];
 }
 
 /** How far a run had come in other ways to keep pace. */
@@ -54,7 +62,8 @@ export function firstStand(
   { step, version, evaluations }: PhaseGroundwork = { step: 0, version: 0, evaluations: 0 },
 ): PlanStand {
   const phase = { ...firstPhase(protocol, plan[0]), phaseFromStep: step };
-  return { phase, place: 0, stepsAhead: step - version, evaluations, leftAt: null, away: 0 };
+  const taken = [{ mode: protocol.mode, fromStep: step, fromExamples: 0 }];
+  return { phase, place: 0, stepsAhead: step - version, evaluations, leftAt: null, away: 0, taken };
 }
 
 /** The global step of a step, or of the lowest version of the model. */
@@ -89,6 +98,11 @@ export class PlanProgress {
   /** The phase that is on. */
   get phase(): ViewPhase {
     return this.#stand.phase;
+  }
+
+  /** The phases entered so far, the latest last. */
+  get taken(): readonly RunPhase[] {
+    return this.#stand.taken ?? [];
   }
 
   /** How workers keep pace in it. */
@@ -190,7 +204,9 @@ export class PlanProgress {
     const leftAt = next.isAway ? examples : null;
     const number = this.phase.phase + 1;
     const phase = { phase: number, phaseFromStep: fromStep, protocol, lrFactor, momentum };
-    this.#stand = { phase, place, stepsAhead: null, evaluations, leftAt, away };
+    const entered = { mode: protocol.mode, fromStep, fromExamples: examples };
+    const taken = [...this.taken, entered].slice(-phasesMax);
+    this.#stand = { phase, place, stepsAhead: null, evaluations, leftAt, away, taken };
     this.#pace = paceOf(protocol);
     const rate = lrFactor === 1 ? "" : `, learning rate x ${Number(lrFactor.toPrecision(4))}`;
     const where = `from step ${fromStep}, after ${examples} examples`;

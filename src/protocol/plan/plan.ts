@@ -59,6 +59,33 @@ export function paceTitle({ protocol, plan }: PlannedRun): string {
   return plan.map((phase) => phase.protocol.mode).join("-");
 }
 
+/** A phase that a run has entered. */
+export interface RunPhase {
+  readonly mode: string;
+  /** The first global step that belongs to it. */
+  readonly fromStep: number;
+  /** Examples that were used before it. */
+  readonly fromExamples: number;
+}
+
+/** So many modes are named in a word. */
+const modesNamedMax = 6;
+
+/**
+ * How a run has kept pace, in a word: as it was planned, or where somebody switched it, or a policy
+ * did, the modes that it has entered.
+ */
+export function paceTaken(run: PlannedRun, phases: readonly RunPhase[]): string {
+  const planned = run.plan.length === 0 ? [run] : run.plan;
+  const isAsPlanned = phases.every(({ mode }, place) => planned[place]?.protocol.mode === mode);
+  if (isAsPlanned) return paceTitle(run);
+  const modes = phases.map(({ mode }) => mode);
+  if (modes.length <= modesNamedMax) return modes.join("-");
+  return [...modes.slice(0, modesNamedMax - 1), `${modes.length - modesNamedMax + 1} more`].join(
+    "-",
+  );
+}
+
 /** A run's first protocol and its plan. */
 export interface PlannedRun {
   readonly protocol: Protocol;

@@ -236,6 +236,7 @@ test("what the published form lacks stands in the object paceline, epochs from 1
       { epoch: 1, ...epochs },
       { epoch: 2, ...epochs },
     ],
+    phases: [],
     tornSteps: 1,
     skippedExamples: 6,
     staleness: { average: 0, max: 0, rejected: 0, counts: [] },

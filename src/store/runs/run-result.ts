@@ -4,7 +4,7 @@
  * 1 in everything that is written.
  */
 import type { ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
-import { paceTitle } from "../../protocol/plan/plan.js";
+import { paceTaken, type RunPhase } from "../../protocol/plan/plan.js";
 import type { CoordinatorSnapshot, RunOutcome, RunResult } from "../../protocol/run-events.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import {
@@ -84,6 +84,8 @@ export interface PacelineResult {
     readonly examples: number;
     readonly skipped: number;
   }[];
+  /** Ways to keep pace that the run has entered, in their order. */
+  readonly phases: readonly RunPhase[];
   readonly tornSteps: number;
   readonly skippedExamples: number;
   /** Over pushes applied on arrival, each counted once; `rejected` counts whole pushes. */
@@ -148,7 +150,7 @@ function serverMetrics(spec: RunSpec, result: RunResult): ServerFinalMetrics {
   const chunkSeconds = updates === 0 ? 0 : sum(servers, (one) => one.updateSeconds) / updates;
   const pushes = Math.max(0, ...servers.map((server) => server.pushes));
   return serverFinalMetrics({
-    protocol: paceTitle(spec),
+    protocol: paceTaken(spec, result.phases ?? []),
     workers: spec.workersMax,
     trainingSeconds: result.trainingSeconds,
     globalSteps: result.globalSteps,
@@ -225,7 +227,7 @@ function pacelineResult(facts: RunFacts): PacelineResult {
   return {
     version: facts.version,
     commit: facts.commit,
-    protocol: paceTitle(spec),
+    protocol: paceTaken(spec, result.phases ?? []),
     model: spec.model,
     data: spec.data,
     servers: spec.servers,
@@ -258,6 +260,7 @@ function pacelineResult(facts: RunFacts): PacelineResult {
       examples: record.examples,
       skipped: record.skipped,
     })),
+    phases: result.phases ?? [],
     tornSteps: result.tornSteps,
     skippedExamples: result.skippedExamples,
     staleness: {
