@@ -168,6 +168,7 @@ class ChaosRun {
       events: await readFile(join(folder, "events.jsonl"), "utf8"),
       result: JSON.parse(await readFile(join(folder, "result.json"), "utf8")),
       examplesOfEpoch: this.#measures.workers * batch * stepsOfEpoch,
+      examplesOfStep: batch,
       ...{ checkpoint, workers },
     };
     const problems = judgeAccounts(end);

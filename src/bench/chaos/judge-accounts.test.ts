@@ -12,10 +12,14 @@ const whole: RunEnd = {
   result: {
     server_metrics: { gradients_processed: 6 },
     worker_metrics_aggregated: { total_local_steps: 6 },
-    paceline: { skippedExamples: 0, epochs: [{ epoch: 0, examples: 96, skipped: 0 }] },
+    paceline: {
+      ...{ skippedExamples: 0, tornSteps: 0 },
+      epochs: [{ epoch: 0, examples: 96, skipped: 0 }],
+    },
   },
   examplesOfEpoch: 96,
-  checkpoint: { step: 6, weights: "", examples: 150, counted: 150, versions: [6, 6] },
+  examplesOfStep: 8,
+  checkpoint: { step: 6, weights: "", examples: [150, 150], counted: 150, versions: [6, 6] },
   workers: {
     begins: new Map(),
     answered: new Map([
@@ -57,10 +61,17 @@ test("an answered push that is no version is told, and one that nobody made", ()
 test("examples that are used twice or never are told", () => {
   const epochs = [{ epoch: 0, examples: 90, skipped: 0 }];
   const { result, checkpoint } = whole;
-  const short = { ...whole, result: { ...result, paceline: { skippedExamples: 0, epochs } } };
+  const short = {
+    ...whole,
+    result: { ...result, paceline: { skippedExamples: 0, tornSteps: 0, epochs } },
+  };
   assert.match(judgeAccounts(short)[0]!, /^epoch 0 counts 90 examples and 0 skipped/);
   const other = { ...whole, checkpoint: { ...checkpoint, counted: 149 } };
-  assert.match(judgeAccounts(other)[0]!, /^weights have 150 examples, 149 are counted/);
+  assert.match(judgeAccounts(other)[0]!, /^chunks have 150 to 150 examples, 149 are counted/);
+  const torn = { ...whole, checkpoint: { ...checkpoint, examples: [150, 142] } };
+  assert.match(judgeAccounts(torn)[0]!, /^chunks have 142 to 150 examples, .*, 0 torn/);
+  const told = { ...result, paceline: { ...result.paceline, tornSteps: 1 } };
+  assert.deepEqual(judgeAccounts({ ...torn, result: told }), [], "a lost worker tore that step");
   const skipping = { ...result.paceline, skippedExamples: 6 };
   const skipped = {
     ...whole,

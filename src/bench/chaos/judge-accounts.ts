@@ -12,6 +12,7 @@ export interface RunEnd {
     readonly worker_metrics_aggregated: { readonly total_local_steps: number };
     readonly paceline: {
       readonly skippedExamples: number;
+      readonly tornSteps: number;
       readonly epochs: readonly {
         readonly epoch: number;
         readonly examples: number;
@@ -20,6 +21,7 @@ export interface RunEnd {
     };
   };
   readonly examplesOfEpoch: number;
+  readonly examplesOfStep: number;
   readonly checkpoint: ServerEvidence;
   readonly workers: WorkerEvidence;
 }
@@ -48,12 +50,19 @@ export function judgeAccounts(end: RunEnd): string[] {
   ];
 }
 
-/** An epoch that is over has used each of its examples once; what is counted is in the weights. */
-function examplesProblems({ scenario, result, examplesOfEpoch, checkpoint }: RunEnd): string[] {
-  const { epochs, skippedExamples } = result.paceline;
+/**
+ * An epoch that is over has used each of its examples once; what is counted is in the weights, but
+ * for steps that the loss of their worker tore, which some chunks lack.
+ */
+function examplesProblems(end: RunEnd): string[] {
+  const { scenario, result, examplesOfEpoch, examplesOfStep, checkpoint } = end;
+  const { epochs, skippedExamples, tornSteps } = result.paceline;
   const { examples, counted } = checkpoint;
   // Of a range that a lost worker has, what it did not come to is skipped, and told.
   const maySkip = scenario.countsPushes;
+  const lacking = examples.map((seen) => counted - seen);
+  const isIn = lacking.every((missing) => missing >= 0 && missing <= tornSteps * examplesOfStep);
+  const [fewest, most] = [Math.min(...examples), Math.max(...examples)];
   return [
     ...epochs.flatMap((one) =>
       one.examples + one.skipped === examplesOfEpoch
@@ -61,7 +70,9 @@ function examplesProblems({ scenario, result, examplesOfEpoch, checkpoint }: Run
         : [`epoch ${one.epoch} counts ${one.examples} examples and ${one.skipped} skipped`],
     ),
     ...(maySkip || skippedExamples === 0 ? [] : [`${skippedExamples} examples were skipped`]),
-    ...(examples === counted ? [] : [`weights have ${examples} examples, ${counted} are counted`]),
+    ...(isIn
+      ? []
+      : [`chunks have ${fewest} to ${most} examples, ${counted} are counted, ${tornSteps} torn`]),
   ];
 }
 

@@ -44,8 +44,8 @@ export interface ServerEvidence {
   readonly step: number;
   /** SHA-256 of the weights. */
   readonly weights: string;
-  /** Examples that the weights have seen. */
-  readonly examples: number;
+  /** By chunk: examples that its weights have seen. */
+  readonly examples: readonly number[];
   /** Of all epochs, those under way too. */
   readonly counted: number;
   /** By chunk: how often it was updated. */
@@ -64,19 +64,18 @@ export async function readCheckpoint(folder: string): Promise<ServerEvidence> {
   return {
     step,
     weights: createHash("sha256").update(weights).digest("hex"),
-    examples: manifest.examples,
+    examples: manifest.chunks.map(({ examples }) => examples),
     counted: [...epochs, ...openEpochs].reduce((sum, { examples }) => sum + examples, 0),
     versions: manifest.chunks.map(({ version }) => version),
   };
 }
 
 interface Manifest {
-  readonly examples: number;
   readonly cursor: {
     readonly epochs: readonly { readonly examples: number }[];
     readonly openEpochs: readonly { readonly examples: number }[];
   };
-  readonly chunks: readonly { readonly version: number }[];
+  readonly chunks: readonly { readonly version: number; readonly examples: number }[];
 }
 
 function of<K, V>(map: Map<K, V>, key: K, make: () => V): V {
