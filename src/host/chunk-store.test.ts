@@ -12,7 +12,7 @@ const values = 8;
 const layout = layOut([{ name: "w", shape: [values], group: "weight" }], 16);
 const entry: Entry = {
   ...{ chunk: 0, seq: 1, marks: [], sealedStep: 0, gradient: -1, pushes: 1, examples: 1 },
-  ...{ lr: 1, momentum: 0, scale: 1, version: 1, staleness: null },
+  ...{ lr: 1, momentum: 0.5, scale: 1, version: 1, staleness: null },
 };
 
 /** A store whose one chunk has the weights 1, and what is left of its arena. */

@@ -14,7 +14,7 @@ const layout = layOut([{ name: "w", shape: [16], group: "weight" }], 8);
 const rule = { ...sampleSpec.updateRule, name: "momentum", momentum: 0.5, weightDecay: 0 } as const;
 const entry: Entry = {
   ...{ chunk: 0, seq: 1, marks: [], sealedStep: 0, gradient: -1, pushes: 1, examples: 1 },
-  ...{ lr: 1, momentum: 0, scale: 1, version: 1, staleness: null },
+  ...{ lr: 1, momentum: 0.5, scale: 1, version: 1, staleness: null },
 };
 
 /** Two chunks of ones, and what is kept of them. */

@@ -253,7 +253,7 @@ test("for a cut primaries mark their chunks, and are told its limits when all ha
   servers.copy(0, 0);
   assert.deepEqual([servers.take(), servers.limits], [[], null]);
   servers.copy(1, 1, 3, [{ ...about, step: 5 }]);
-  const limits = [{ ...about, step: 5, usedStep: 5 }];
+  const limits = [{ ...about, step: 5, usedStep: 5, used: 0 }];
   assert.deepEqual(servers.limits, limits);
   const told = servers.asked.map(({ header: { detail } }) => JSON.parse(detail) as unknown);
   assert.deepEqual(told, [limits, limits]);
