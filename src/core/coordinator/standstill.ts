@@ -161,7 +161,7 @@ export class Standstill {
       return;
     }
     const pause = this.#ids.next();
-    this.#pause = new Pause(pause, wanted, pace.hasBarriers, ranks);
+    this.#pause = new Pause(pause, wanted, pace.hasBarriers, views.workers());
     this.#wanted = null;
     for (const rank of ranks) this.#floor.toWorker(rank, { type: "pause", pause });
   }

@@ -3,8 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Pause } from "./pause.js";
 
+const workersOf = (...firstSteps: number[]) =>
+  firstSteps.map((fromStep, rank) => ({ rank, fromStep }));
+
 test("all run to the highest step that one of them is in, also where that one is lost", () => {
-  const pause = new Pause(1, "checkpoint", true, [0, 1]);
+  const pause = new Pause(1, "checkpoint", true, workersOf(0, 0));
   assert.deepEqual(pause.answered(0, 3), []);
   const limits = [
     { rank: 0, step: 4 },
@@ -19,7 +22,7 @@ test("all run to the highest step that one of them is in, also where that one is
 });
 
 test("one whose work ends before the limit is told so once, and rests there", () => {
-  const pause = new Pause(1, "checkpoint", true, [0, 1]);
+  const pause = new Pause(1, "checkpoint", true, workersOf(0, 0));
   pause.answered(0, 6);
   assert.deepEqual(pause.shortened(1, 4), [], "the limit is not known");
   pause.answered(1, 4);
@@ -36,9 +39,29 @@ test("one whose work ends before the limit is told so once, and rests there", ()
 });
 
 test("where all are lost nobody takes the step that they were in", () => {
-  const pause = new Pause(1, "interrupt", true, [0]);
+  const pause = new Pause(1, "interrupt", true, workersOf(0));
   assert.deepEqual(pause.answered(0, 3), [{ rank: 0, step: 3 }]);
   pause.lost(0);
   assert.equal(pause.limit, -1);
   assert.ok(pause.quiet);
+});
+
+test("one that stands before its first step is in none, wherever that lies", () => {
+  const pause = new Pause(1, "switch", true, workersOf(40, 0, 158));
+  for (const [rank, step] of [
+    [0, 91],
+    [1, 90],
+  ] as const) {
+    assert.deepEqual(pause.answered(rank, step), []);
+  }
+  const limits = pause.answered(2, 157);
+  assert.deepEqual(limits, [
+    { rank: 0, step: 91 },
+    { rank: 1, step: 91 },
+    { rank: 2, step: 91 },
+  ]);
+  const fresh = new Pause(2, "interrupt", true, workersOf(92, 158));
+  fresh.answered(0, 91);
+  fresh.answered(1, 157);
+  assert.equal(fresh.limit, 91, "the lowest, where nobody is in a step");
 });

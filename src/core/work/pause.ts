@@ -2,11 +2,12 @@
  * Bringing every worker to rest between two steps without anybody being left at a barrier. Asked to
  * pause, each worker says which step it is in and goes no further unasked; the highest of these is
  * where all stop, since a worker in it may need the others' pushes to get out. Without barriers
- * (ASP) each stops where it is. A worker may be counted to be in a step that its plan of work does
- * not reach, as a joiner's first step lies ahead of the others; these stop where their work ends.
+ * (ASP) each stops where it is. One that stands before its first step is in none: that of a joiner
+ * may lie ahead of all that the others have work for.
  *
  * States: asking (who is in which step?) -> gathering (all run to the same step) -> quiet.
  */
+import type { ViewWorker } from "../../protocol/view.js";
 
 /** Why the workers are brought to rest, the weightier reason behind. */
 const reasons = ["evaluation", "shortage", "switch", "checkpoint", "ending", "interrupt"] as const;
@@ -29,6 +30,7 @@ export class Pause {
   readonly id: number;
   reason: PauseReason;
   readonly #barriers: boolean;
+  readonly #firstSteps: ReadonlyMap<number, number>;
   readonly #steps = new Map<number, number | null>();
   readonly #resting = new Set<number>();
   /** Per rank the last step that it was told, once that is settled. */
@@ -36,12 +38,18 @@ export class Pause {
   #limit: number | null = null;
 
   /** `barriers` says whether a worker may need the others' pushes to get out of its step. */
-  constructor(id: number, reason: PauseReason, barriers: boolean, ranks: readonly number[]) {
+  constructor(
+    id: number,
+    reason: PauseReason,
+    barriers: boolean,
+    workers: readonly Pick<ViewWorker, "rank" | "fromStep">[],
+  ) {
     this.id = id;
     this.reason = reason;
     this.#barriers = barriers;
-    for (const rank of ranks) this.#steps.set(rank, null);
-    if (ranks.length === 0) this.#limit = -1;
+    for (const { rank } of workers) this.#steps.set(rank, null);
+    this.#firstSteps = new Map(workers.map(({ rank, fromStep }) => [rank, fromStep]));
+    if (workers.length === 0) this.#limit = -1;
   }
 
   /** A worker says in which step it is; the limits to tell once all have. */
@@ -86,13 +94,25 @@ export class Pause {
 
   #limitsIfComplete(): PauseLimit[] {
     if (this.#limit !== null) return [];
-    let highest = -1;
-    for (const step of this.#steps.values()) {
+    const steps: (readonly [rank: number, step: number])[] = [];
+    for (const [rank, step] of this.#steps) {
       if (step === null) return [];
-      highest = Math.max(highest, step);
+      steps.push([rank, step]);
     }
-    this.#limit = highest;
-    for (const [rank, step] of this.#steps) this.#told.set(rank, this.#barriers ? highest : step!);
+    this.#limit = this.#barriers ? this.#sharedLimit(steps) : highestOf(steps);
+    const shared = this.#barriers ? this.#limit : null;
+    for (const [rank, step] of steps) this.#told.set(rank, shared ?? step);
     return [...this.#told].map(([rank, step]) => ({ rank, step }));
   }
+
+  /** The highest step that anybody is in; where all stand before their first, the lowest. */
+  #sharedLimit(steps: readonly (readonly [rank: number, step: number])[]): number {
+    const within = steps.filter(([rank, step]) => step >= (this.#firstSteps.get(rank) ?? 0));
+    if (within.length > 0 || steps.length === 0) return highestOf(within);
+    return Math.min(...steps.map(([, step]) => step));
+  }
+}
+
+function highestOf(steps: readonly (readonly [rank: number, step: number])[]): number {
+  return Math.max(-1, ...steps.map(([, step]) => step));
 }
