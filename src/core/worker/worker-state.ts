@@ -328,13 +328,19 @@ export function stepIn(state: WorkerState, nextStep: number): number {
 
 /**
  * True where a worker pulls every chunk under a view: it comes in with it, or the view begins a
- * phase behind one in which workers saw different models, so that all go on from the same.
+ * phase behind one in which workers saw different models, so that all go on from the same, or one
+ * in which the worker's first step, `fromStep`, comes later than the step that it has weights of.
  */
-export function pullsAnew({ name }: WorkerState, before: View | null, view: View): boolean {
+export function pullsAnew(
+  { name }: WorkerState,
+  before: View | null,
+  view: View,
+  { fromStep, nextStep }: { readonly fromStep: number; readonly nextStep: number },
+): boolean {
   if (name === "awaiting") return true;
   const isAtRest = name === "resting" || name === "pulling";
   if (!isAtRest || before === null || view.phase <= before.phase) return false;
-  return !paceOf(before.protocol).meetsAtBoundaries;
+  return fromStep > nextStep || !paceOf(before.protocol).meetsAtBoundaries;
 }
 
 /** An order to stand at a checkpoint's barrier. */

@@ -214,11 +214,12 @@ export class Worker {
     const layout = this.#layout;
     if (layout === null || view.run !== this.#spec?.run) return;
     if (this.#view !== null && !supersedes(view, this.#view)) return;
-    const isNew = pullsAnew(this.#state, this.#view, view);
+    const self = workerOfRank(view, this.#identity.rank);
+    const steps = { fromStep: self?.fromStep ?? 0, nextStep: this.#nextStep };
+    const isNew = pullsAnew(this.#state, this.#view, view, steps);
     this.#view = view;
     this.#requests.follow(view);
     this.#effects.push({ type: "connect", view, servers: view.servers });
-    const self = workerOfRank(view, this.#identity.rank);
     if (self?.incarnation !== this.#identity.incarnation) return;
     this.#nextStep = Math.max(this.#nextStep, self.fromStep);
     if (isNew) this.#pullAll(layout.chunks);
