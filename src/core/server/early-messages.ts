@@ -5,12 +5,24 @@
  * sender can fill a server with them.
  */
 import type { ChunkHeader } from "../../protocol/messages.js";
+import type { RunSpec } from "../../protocol/run-spec.js";
 
 interface Early {
   readonly type: "push" | "pull" | "follow" | "watch";
   readonly header: ChunkHeader;
   /** Slot of a push's gradient; -1 or none where there is none. */
   readonly slot?: number;
+}
+
+/**
+ * The most that may come before their view: a push and a pull of each worker for each chunk, one of
+ * each other server that is to have a copy of it, and one of each that leads another.
+ */
+export function earlyMax(
+  { workersMax, servers, serversMax }: Pick<RunSpec, "workersMax" | "servers" | "serversMax">,
+  chunks: number,
+): number {
+  return (2 * workersMax + (serversMax ?? servers)) * chunks + (serversMax ?? servers);
 }
 
 /** The messages kept. */

@@ -20,7 +20,7 @@ import { supersedes, type View, workerOfRank } from "../../protocol/view.js";
 import { ChunkCopies } from "./chunk-copies.js";
 import { ChunkReplies } from "./chunk-replies.js";
 import type { ChunkState } from "./chunk-state.js";
-import { EarlyMessages } from "./early-messages.js";
+import { EarlyMessages, earlyMax } from "./early-messages.js";
 import { EntryBeats } from "./entry-beats.js";
 import { Followers } from "./followers.js";
 import { Following } from "./following.js";
@@ -68,7 +68,7 @@ export class Shard {
       ...{ copies: this.#copies, chunks: this.#chunks, decisions: this.#decisions },
     });
     this.#arrivals = new PushArrivals(this.#context, this.#replies, this.#beats);
-    this.#early = new EarlyMessages(2 * spec.workersMax * layout.chunks.length);
+    this.#early = new EarlyMessages(earlyMax(spec, layout.chunks.length));
   }
 
   /** Eats one event; the effects are to be performed in order. */

@@ -403,6 +403,7 @@ function viewOf(plan: Plan, number: number, ranks: readonly number[]): View {
 /** The part of a run that shards look at. */
 function specOf(plan: Plan): RunSpec {
   const spec: Partial<RunSpec> = {
+    ...{ servers: plan.servers, serversMax: null },
     run: "r",
     workersMax: plan.workers,
     protocol: plan.protocol,
