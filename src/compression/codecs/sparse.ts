@@ -5,8 +5,9 @@
  * Invariant: at least one of any values is kept, so that every gradient moves something, and never
  * more than a quarter, so that an encoding with indices is half as long as raw values at the most.
  */
+
 import { PacelineError } from "../../errors.js";
-import type { CodecName } from "./codec.js";
+import type { CodecName, Coding } from "./codec.js";
 
 /** The largest share of values that a sparse codec keeps. */
 export const shareMax = 0.25;
@@ -51,5 +52,33 @@ export function wordsOf(
   return {
     indices: new Uint32Array(part.buffer, start, count),
     floats: new Float32Array(part.buffer, start, count),
+  };
+}
+
+/** Values that were kept, and their places, ascending. */
+export interface Picked {
+  readonly indices: Uint32Array;
+  readonly values: Float32Array;
+}
+
+/** The decoding of a codec that sends places with values, by what reads these. */
+export function pickedDecoding(
+  read: (bytes: Uint8Array, length: number) => Picked,
+): Pick<Coding, "decode" | "accumulate"> {
+  return {
+    decode(bytes, values) {
+      const picked = read(bytes, values.length);
+      values.fill(0);
+      for (let at = 0; at < picked.indices.length; at++) {
+        values[picked.indices[at]!] = picked.values[at]!;
+      }
+    },
+    accumulate(bytes, values, sign) {
+      const picked = read(bytes, values.length);
+      for (let at = 0; at < picked.indices.length; at++) {
+        const index = picked.indices[at]!;
+        values[index] = values[index]! + sign * picked.values[at]!;
+      }
+    },
   };
 }

@@ -18,18 +18,13 @@
 import type { Conversions } from "../../kernels/conversions.js";
 import type { Coding } from "./codec.js";
 import { demandFinite } from "./dense.js";
-import { damaged, keptMax, keptOf, readKept } from "./sparse.js";
+import { damaged, keptMax, keptOf, type Picked, pickedDecoding, readKept } from "./sparse.js";
 
 const name = "topk2bit";
 const blockValues = 512;
 const levelBytes = 8;
 const groupBits = 7;
 const more = 1 << groupBits;
-
-interface Picked {
-  readonly indices: Uint32Array;
-  readonly values: Float32Array;
-}
 
 /** The k largest values, in two bits each. */
 export function topKTwoBitCodec(conversions: Conversions): Coding {
@@ -45,20 +40,7 @@ export function topKTwoBitCodec(conversions: Conversions): Coding {
       writeLevels(picked, bytes);
       return writeGaps(indices, bytes, gapsAt(kept));
     },
-    decode(bytes, values) {
-      const picked = read(bytes, values.length);
-      values.fill(0);
-      for (let at = 0; at < picked.indices.length; at++) {
-        values[picked.indices[at]!] = picked.values[at]!;
-      }
-    },
-    accumulate(bytes, values, sign) {
-      const picked = read(bytes, values.length);
-      for (let at = 0; at < picked.indices.length; at++) {
-        const index = picked.indices[at]!;
-        values[index] = values[index]! + sign * picked.values[at]!;
-      }
-    },
+    ...pickedDecoding(read),
   };
 }
 

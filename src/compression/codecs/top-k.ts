@@ -10,12 +10,15 @@
 import type { Conversions } from "../../kernels/conversions.js";
 import type { Coding } from "./codec.js";
 import { demandFinite } from "./dense.js";
-import { damaged, keptMax, keptOf, readKept, wordsOf } from "./sparse.js";
-
-interface Picked {
-  readonly indices: Uint32Array;
-  readonly values: Float32Array;
-}
+import {
+  damaged,
+  keptMax,
+  keptOf,
+  type Picked,
+  pickedDecoding,
+  readKept,
+  wordsOf,
+} from "./sparse.js";
 
 /** The k largest values. */
 export function topKCodec(conversions: Conversions): Coding {
@@ -32,20 +35,7 @@ export function topKCodec(conversions: Conversions): Coding {
       bytes.set(new Uint8Array(words.buffer));
       return words.byteLength;
     },
-    decode(bytes, values) {
-      const picked = read(bytes, values.length);
-      values.fill(0);
-      for (let at = 0; at < picked.indices.length; at++) {
-        values[picked.indices[at]!] = picked.values[at]!;
-      }
-    },
-    accumulate(bytes, values, sign) {
-      const picked = read(bytes, values.length);
-      for (let at = 0; at < picked.indices.length; at++) {
-        const index = picked.indices[at]!;
-        values[index] = values[index]! + sign * picked.values[at]!;
-      }
-    },
+    ...pickedDecoding(read),
   };
 }
 
