@@ -32,6 +32,8 @@ export function wayOfDealing(
     const account = new Cursor(spec, pace, kept, ids);
     if (skipsSealed) account.standBefore(sealedStep + 1);
     if (account.boundary < fromStep) account.keepPace(pace, fromStep);
+    // Those who come anew stand where the phase begins, too.
+    account.standBefore(fromStep);
     return { account, deal: () => floor.pace.dealRanges(floor, account) };
   }
   const account = new BatchPool(spec, pace, kept, ids);

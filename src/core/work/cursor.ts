@@ -104,7 +104,6 @@ export class Cursor implements WorkAccount {
     if (plan === null) return;
     const before = plan.shares.reduce((sum, share) => sum + this.#stepsTo(share, share.limit), 0);
     const isPush = this.#pace.globalStep === "push";
-    const wasCut = this.isCut(plan.epoch);
     if (isPush) this.#pushesDealt -= before;
     const steps = this.#stepsOf(plan.shares, plan.firstStep);
     plan.shares.forEach((share, index) => {
@@ -112,13 +111,12 @@ export class Cursor implements WorkAccount {
       share.limit = Math.max(limit, share.next);
     });
     if (!isPush) return;
-    plan.lastStep = plan.firstStep + Math.max(...steps);
-    if (!wasCut) return;
-    // A worker that was short of positions took steps without any while others had more.
+    // A worker that was short of positions took steps without any while others had more, and what
+    // was left when a phase began is taken from its first step on.
     const ends = plan.shares.map((one) => {
       return one.nextStep + this.#stepsTo({ start: one.next }, one.limit);
     });
-    plan.lastStep = Math.max(plan.lastStep, ...ends);
+    plan.lastStep = Math.max(plan.firstStep + Math.max(...steps), ...ends);
   }
 
   #stepsTo({ start }: Pick<Range, "start">, end: number): number {

@@ -1,6 +1,7 @@
 /** Ranges dealt where nobody waits at an epoch's end, walked by hand. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { wayOfDealing } from "../coordinator/choices.js";
 import { paceOf } from "../sync/modes.js";
 import { plainAsp, specOf } from "../testing/model-run.js";
 import { Cursor } from "./cursor.js";
@@ -106,4 +107,20 @@ test("what a limit on steps left of an epoch is dealt under another limit", () =
   const spec = { ...floor.spec, maxSteps: null };
   const kept = new Cursor(spec, floor.pace, cursor.snapshot());
   assert.notEqual(kept.openPlan(1), null);
+});
+
+test("a joiner of a run that goes on from a checkpoint stands where its phase begins", () => {
+  const { cursor, floor, advance, finish } = benchOf({ protocol: plainAsp, epochs: 2 }, [0, 1]);
+  for (const rank of [0, 1]) cursor.begin(rank, 0);
+  advance(null);
+  finish(0);
+  cursor.keepPace(paceOf(plainAsp), 10);
+  const plan = { phase: { phase: 1, phaseFromStep: 10 } };
+  const resume = { cursor: cursor.snapshot(), plan };
+  const { account } = wayOfDealing(floor as never, { resume: resume as never }, 2);
+  // Rank 1 has two steps left of the epoch, which take it to step 12.
+  assert.deepEqual(
+    [0, 1, 2].map((rank) => account.firstStepOf(rank)),
+    [10, 10, 12],
+  );
 });
