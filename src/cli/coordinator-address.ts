@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { PacelineError } from "../errors.js";
 import type { CommandIo, ResolvedOptions } from "../options/resolved-options.js";
+import { isLocked } from "../store/runs/folder-lock.js";
 import type { Transport } from "../transport/transport.js";
 
 type Reach = Partial<Pick<ResolvedOptions, "tls" | "tokenFile">>;
@@ -37,7 +38,7 @@ export async function coordinatorAddress(
 
 /**
  * Where the coordinator of a run listens, as the run's folder says.
- * @throws PacelineError `usage` where there is no such run, or none of its coordinators listens.
+ * @throws PacelineError `usage` where there is no such run, or no coordinator carries it out.
  */
 export async function coordinatorOfRun(run: string, runDir: string): Promise<string> {
   const named = join(runDir, run);
@@ -45,6 +46,10 @@ export async function coordinatorOfRun(run: string, runDir: string): Promise<str
     const text = await readFile(join(path, "cluster.json"), "utf8").catch(() => null);
     if (text === null) continue;
     const found = addressIn(text);
+    if (found !== null && !(await isLocked(path))) {
+      const remedy = `paceline resume ${JSON.stringify(path)} goes on with it`;
+      throw new PacelineError("usage", `no coordinator carries out ${path} any more; ${remedy}`);
+    }
     if (found !== null) return found;
     throw new PacelineError("usage", `${path} names no coordinator; give --coordinator`);
   }

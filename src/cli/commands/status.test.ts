@@ -223,6 +223,8 @@ describe("paceline admin drain", () => {
     const member = { role: "coordinator", id: 0, pid: 1, address };
     mkdirSync(join(runDir, "trial"));
     writeFileSync(join(runDir, "trial", "cluster.json"), JSON.stringify({ members: [member] }));
+    const owner = { pid: process.pid, host: hostname(), start: null, since: "now" };
+    writeFileSync(join(runDir, "trial", "writer.lock"), `${JSON.stringify(owner)}\n`);
     mkdirSync(join(runDir, "empty"));
     writeFileSync(join(runDir, "empty", "cluster.json"), '{"members":[]}');
     const drain = ({ role, rank }: MemberPlace) => `${role} ${rank} leaves`;
@@ -232,6 +234,9 @@ describe("paceline admin drain", () => {
       );
     assert.equal(await ask("trial"), "worker 2 leaves\n");
     assert.equal(await ask(join(runDir, "trial")), "worker 2 leaves\n");
+    rmSync(join(runDir, "trial", "writer.lock"));
+    const over = /^no coordinator carries out .*trial any more; paceline resume .*trial" goes on/;
+    await assert.rejects(ask("trial"), { code: "usage", message: over });
     const message = /^no run "other" with a cluster.json in .*give --coordinator$/;
     await assert.rejects(ask("other"), { code: "usage", message });
     await assert.rejects(ask("empty"), { code: "usage", message: /names no coordinator/ });

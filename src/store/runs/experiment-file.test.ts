@@ -85,6 +85,12 @@ test("a BSP server's line has the published fields in their order and no stalene
   );
 });
 
+test("nor has a server's of another mode in which all take each step", () => {
+  for (const protocol of ["local", "k-of-n", "quorum"]) {
+    assert.deepEqual(Object.keys(serverFinalMetrics({ ...totals, protocol })), serverFields);
+  }
+});
+
 test("ASP's and SSP's lines add the staleness fields", () => {
   for (const [protocol, mode] of [
     ["asp", "async"],

@@ -128,7 +128,7 @@ export function modeWord(mode: string): string {
 }
 
 /** The words for modes in which all workers take each step. */
-const wordsInStep: readonly string[] = ["sync", "local"];
+const wordsInStep: readonly string[] = ["sync", "local", "k-of-n", "quorum"];
 
 /** True for the form's word, or the name, of a mode in which all workers take each step. */
 export function isSynchronous(mode: string): boolean {
