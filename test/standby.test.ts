@@ -8,54 +8,68 @@ const work = [
   ...["--optimizer", "adam", "--lr", "0.002", "--epochs", "5", "--name", "led"],
 ];
 
-testWithEtcd("a leader frozen, the next killed: the third ends the run", async (context, etcd) => {
-  const place = await makePlace(context, { train: 960 });
-  const ports = [await freePort(), await freePort(), await freePort()];
-  const store = ["--store", `etcd://${etcd.endpoint}/test`];
-  const stand = (index: number) =>
-    place.start(["coordinator", ...work, ...store, "--port", String(ports[index])]);
-  const first = stand(0);
-  await first.waitFor(/^leads run led$/m);
-  const standbys = [stand(1), stand(2)];
-  for (const one of standbys)
-    await one.waitFor(/stands by: the coordinator at \S+ \(pid \d+\) leads/);
+testWithEtcd(
+  "a leader frozen, the next killed, the third sent away: the fourth ends the run",
+  async (context, etcd) => {
+    const place = await makePlace(context, { train: 960 });
+    const ports = [await freePort(), await freePort(), await freePort(), await freePort()];
+    const store = ["--store", `etcd://${etcd.endpoint}/test`, "--hand-over"];
+    const stand = (index: number) =>
+      place.start(["coordinator", ...work, ...store, "--port", String(ports[index])]);
+    const first = stand(0);
+    await first.waitFor(/^leads run led$/m);
+    const standbys = [stand(1), stand(2), stand(3)];
+    for (const one of standbys)
+      await one.waitFor(/stands by: the coordinator at \S+ \(pid \d+\) leads/);
 
-  const places = ports.map((port) => `127.0.0.1:${port}`);
-  const found = ["--coordinator", places.join(",")];
-  const members = [["server"], ["worker"], ["worker"]].map((role) =>
-    place.start([...role, ...found, "--start-timeout", "60s"]),
-  );
-  const reach = async (port: number, step: number) => {
-    await until(`step ${step}`, async () => {
-      const picture = await place.snapshotAt(`127.0.0.1:${port}`).catch(() => null);
-      return (picture?.globalSteps ?? 0) >= step;
-    });
-  };
-  await reach(ports[0]!, 40);
-  first.kill("SIGSTOP");
-  context.after(() => first.kill("SIGKILL"));
-  const leading = () => standbys.find((one) => /^leads run led$/m.test(one.err)) ?? null;
-  const second = await until("another leader", leading);
-  const third = standbys.find((one) => one !== second)!;
-  await reach(ports[1 + standbys.indexOf(second)]!, 140);
-  second.kill("SIGKILL");
-  await third.waitFor(/^leads run led$/m);
-  const end = await third.end();
-  assert.equal(end.exitCode, 0, end.err);
-  for (const member of members) {
-    const { exitCode, err, out } = await member.end();
-    assert.equal(exitCode, 0, out + err);
-  }
-  // The one that slept finds that it is no longer the leader, and touches nothing.
-  first.kill("SIGCONT");
-  const woken = await first.end();
-  assert.equal(woken.exitCode, 1, woken.err);
-  assert.match(woken.err, /paceline: leads no longer: .*; start it again to stand by\n$/);
+    const places = ports.map((port) => `127.0.0.1:${port}`);
+    const found = ["--coordinator", places.join(",")];
+    const members = [["server"], ["worker"], ["worker"]].map((role) =>
+      place.start([...role, ...found, "--start-timeout", "60s"]),
+    );
+    const reach = async (port: number, step: number) => {
+      await until(`step ${step}`, async () => {
+        const picture = await place.snapshotAt(`127.0.0.1:${port}`).catch(() => null);
+        return (picture?.globalSteps ?? 0) >= step;
+      });
+    };
+    await reach(ports[0]!, 40);
+    first.kill("SIGSTOP");
+    context.after(() => first.kill("SIGKILL"));
+    const gone = new Set<(typeof standbys)[number]>();
+    const leading = () =>
+      standbys.find((one) => !gone.has(one) && /^leads run led$/m.test(one.err)) ?? null;
+    /** The next leader, once the run has come to a step under it. */
+    const next = async (step: number) => {
+      const leader = await until("another leader", leading);
+      gone.add(leader);
+      await reach(ports[1 + standbys.indexOf(leader)]!, step);
+      return leader;
+    };
+    (await next(100)).kill("SIGKILL");
+    const sent = await next(180);
+    sent.kill("SIGTERM");
+    const left = await sent.end();
+    assert.equal(left.exitCode, 0, left.err);
+    assert.match(left.err, /^leaves the lead to another coordinator$/m);
+    const last = await until("another leader", leading);
+    const end = await last.end();
+    assert.equal(end.exitCode, 0, end.err);
+    for (const member of members) {
+      const { exitCode, err, out } = await member.end();
+      assert.equal(exitCode, 0, out + err);
+    }
+    // The one that slept finds that it is no longer the leader, and touches nothing.
+    first.kill("SIGCONT");
+    const woken = await first.end();
+    assert.equal(woken.exitCode, 1, woken.err);
+    assert.match(woken.err, /paceline: leads no longer: .*; start it again to stand by\n$/);
 
-  const late = await stand(0).end();
-  assert.equal(late.exitCode, 0, late.err);
-  assert.match(late.err, /^run led is over; see its result\.json$/m);
-  const whole = await place.run(["train", ...work.slice(0, -1), "alone"]);
-  assert.equal(whole.exitCode, 0, whole.err);
-  assert.equal(await place.weights("led"), await place.weights("alone"));
-});
+    const late = await stand(0).end();
+    assert.equal(late.exitCode, 0, late.err);
+    assert.match(late.err, /^run led is over; see its result\.json$/m);
+    const whole = await place.run(["train", ...work.slice(0, -1), "alone"]);
+    assert.equal(whole.exitCode, 0, whole.err);
+    assert.equal(await place.weights("led"), await place.weights("alone"));
+  },
+);

@@ -38,7 +38,17 @@ const configBytesMax = 1_000_000;
 
 /** What belongs to a start, not to a run. */
 export const ofStart: readonly OptionKey[] = [
-  ...(["resume", "name", "runDir", "takeOver", "store", "dryRun", "inject", "serve"] as const),
+  ...([
+    "resume",
+    "name",
+    "runDir",
+    "takeOver",
+    "handOver",
+    "store",
+    "dryRun",
+    "inject",
+    "serve",
+  ] as const),
   ...(["port", "jobs", "storeTls"] as const),
   ...(["json", "quiet", "verbose", "progress", "trace"] as const),
 ];

@@ -17,6 +17,7 @@ import { etcdServingStore, etcdStates } from "../store/etcd/etcd-states.js";
 import { campaign, type LeaderFacts, type Leadership } from "../store/etcd/leadership.js";
 import { wholePath } from "../store/files.js";
 import type { ServingStore } from "../store/serving-store.js";
+import { MadeSockets } from "../transport/grpc/endable-target.js";
 import { openStoreTls } from "./store-tls.js";
 
 /** A lead, won. */
@@ -108,7 +109,7 @@ async function elect(
   const { endpoints, prefix } = parseEtcdAddress(store);
   const say = (text: string) => void io.stderr.write(`${text}\n`);
   const tls = storeTls === null ? null : openStoreTls(storeTls, say);
-  const client = new EtcdClient(endpoints, answerMsMax, tls);
+  const client = new EtcdClient(endpoints, answerMsMax, tls, new MadeSockets());
   const facts = { address: joinHostPort(host, port), host: hostname(), pid: process.pid };
   let isAway = false;
   const hooks = {

@@ -81,6 +81,14 @@ export const keepingRows: OptionRows<KeepingOptions> = {
     group: "keeping",
     commands: ["train", "baseline", "coordinator"],
   },
+  handOver: {
+    name: "hand-over",
+    type: toggle,
+    default: false,
+    sentence: "on SIGTERM a coordinator with an etcd leaves its runs to the next one to lead",
+    group: "keeping",
+    commands: ["coordinator"],
+  },
 };
 
 /** What the user sees, and what is only tried out. */

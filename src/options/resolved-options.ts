@@ -113,6 +113,8 @@ export interface KeepingOptions {
   readonly runDir: string;
   readonly name: string | null;
   readonly takeOver: boolean;
+  /** True where SIGTERM leaves the runs of a leader to another. */
+  readonly handOver: boolean;
 }
 
 /** What the user sees, and what is only tried out. */

@@ -36,6 +36,11 @@ export async function coordinator(
   goesOn = false,
 ): Promise<number> {
   if (options.store !== "file") return standing(options, io);
+  if (options.handOver) {
+    const sentence =
+      "--hand-over leaves a run to another coordinator, and --store file has one only";
+    throw new PacelineError("usage", `${sentence}; give both --store etcd://host:2379`);
+  }
   if (options.storeTls !== null) {
     const sentence = `--store-tls ${options.storeTls} is for an etcd, and --store is file`;
     throw new PacelineError("usage", `${sentence}; add --store etcd://host:2379, or leave it out`);
@@ -67,8 +72,16 @@ async function standing(options: ResolvedOptions, io: CommandIo): Promise<number
     process.exit(1);
   });
   let isDone = false;
+  // What is kept is enough to go on with at any moment, and without the lead nothing is written.
+  const leave = async (): Promise<void> => {
+    isDone = true;
+    io.stderr.write("leaves the lead to another coordinator\n");
+    await lead.resign();
+    process.exit(0);
+  };
+  const away = options.handOver ? leave : undefined;
   try {
-    if ("store" in lead) return await serve(options, io, lead.store);
+    if ("store" in lead) return await serve(options, io, { store: lead.store, leave: away });
     if (lead.isOver) {
       io.stderr.write(`run ${options.name} is over; see its result.json\n`);
       return 0;
@@ -77,7 +90,8 @@ async function standing(options: ResolvedOptions, io: CommandIo): Promise<number
     const onEnded = () => {
       isDone = true;
     };
-    return await one(options, io, lead.goesOn, { states: lead.states, onEnded });
+    const elected = { states: lead.states, onEnded, leave: away };
+    return await one(options, io, lead.goesOn, elected);
   } finally {
     isDone = true;
     await lead.resign();
@@ -89,6 +103,8 @@ interface Elected {
   readonly states: CoordinatorStates;
   /** The run is over and its folder is whole. */
   readonly onEnded: () => void;
+  /** Ends this process, for another to go on. */
+  readonly leave: (() => void) | undefined;
 }
 
 async function one(
@@ -99,7 +115,7 @@ async function one(
 ): Promise<number> {
   const report = reportOf(options, io);
   const { running, ended } = await started(options, io, goesOn, report, elected?.states);
-  const { release } = stopsOnSignals(running);
+  const { release } = stopsOnSignals(running, elected?.leave);
   try {
     const { exitCode } = await ended();
     elected?.onEnded();
@@ -140,12 +156,12 @@ function tellPlace({ address }: Pick<RunningCoordinator, "address">, { stderr }:
 
 /**
  * Takes jobs until a signal comes.
- * @param store of one that leads, where others stand by.
+ * @param elected of one that leads, where others stand by.
  */
 async function serve(
   options: ResolvedOptions,
   io: CommandIo,
-  store?: ServingStore,
+  { store, leave }: Partial<Pick<Elected, "leave">> & { readonly store?: ServingStore } = {},
 ): Promise<number> {
   const { startServing } = await import("../../runtime/serving/start-serving.js");
   await demandDataFolder(options.dataDir);
@@ -158,7 +174,7 @@ async function serve(
     store,
     log: logOf(options, io),
   });
-  const { release, exitCode } = stopsOnSignals(running);
+  const { release, exitCode } = stopsOnSignals(running, leave);
   try {
     tellPlace(running, io);
     await running.serve();
@@ -169,11 +185,15 @@ async function serve(
   }
 }
 
-/** The first signal interrupts, the second ends the process. */
-function stopsOnSignals(running: Interrupted) {
+/**
+ * The first signal interrupts, the second ends the process.
+ * @param leave what SIGTERM does instead.
+ */
+function stopsOnSignals(running: Interrupted, leave?: () => void) {
   let last: NodeJS.Signals = "SIGINT";
   const release = onSignals((signal) => {
     last = signal;
+    if (signal === "SIGTERM" && leave !== undefined) return leave();
     if (!running.interrupt(signal)) process.exit(signalExitCode(signal));
   });
   return { release, exitCode: () => signalExitCode(last) };

@@ -14,7 +14,7 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
+import type { ChannelOptions, ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
 import { Client, credentials, status } from "@grpc/grpc-js";
 import { PacelineError } from "../../errors.js";
 import { EtcdCredentials, type EtcdTls, mismatchAt } from "./etcd-tls.js";
@@ -57,6 +57,18 @@ export type EtcdCalls = Pick<
   "read" | "transact" | "grantLease" | "revokeLease" | "keepAlive" | "watch"
 >;
 
+/** Names under which the library makes sockets, and what ends those that it is making. */
+export interface EndableSockets {
+  targetFor(endpoint: string): { readonly target: string; readonly options: ChannelOptions };
+  end(): void;
+}
+
+/** Sockets as the library makes them: those that are not connected yet outlive their client. */
+const plainSockets: EndableSockets = {
+  targetFor: (endpoint) => ({ target: endpoint, options: {} }),
+  end: () => {},
+};
+
 const tellsOfAnother: ReadonlySet<number> = new Set([status.UNAVAILABLE, status.DEADLINE_EXCEEDED]);
 
 interface Member {
@@ -70,6 +82,7 @@ interface Member {
 export class EtcdClient {
   readonly #members: readonly Member[];
   readonly #timeoutMs: number;
+  readonly #sockets: EndableSockets;
   /** The member that answered last. */
   #present = 0;
 
@@ -77,16 +90,25 @@ export class EtcdClient {
    * @param endpoints host:port of each member.
    * @param timeoutMs how long one member may take to answer.
    * @param tls what connections are made with; null for connections in clear.
+   * @param sockets by which connections that are being made end with this client.
    */
-  constructor(endpoints: readonly string[], timeoutMs: number, tls: EtcdTls | null = null) {
+  constructor(
+    endpoints: readonly string[],
+    timeoutMs: number,
+    tls: EtcdTls | null = null,
+    sockets: EndableSockets = plainSockets,
+  ) {
     this.#timeoutMs = timeoutMs;
+    this.#sockets = sockets;
     this.#members = endpoints.map((endpoint) => {
+      const { target, options: endable } = sockets.targetFor(endpoint);
       const options = {
+        ...endable,
         "grpc.initial_reconnect_backoff_ms": 100,
         "grpc.max_reconnect_backoff_ms": 1000,
       };
       const secured = tls === null ? null : new EtcdCredentials(endpoint, tls);
-      const client = new Client(endpoint, secured ?? credentials.createInsecure(), options);
+      const client = new Client(target, secured ?? credentials.createInsecure(), options);
       return { endpoint, client, secured };
     });
   }
@@ -131,6 +153,7 @@ export class EtcdClient {
   /** Ends what is open. */
   close(): void {
     for (const { client } of this.#members) client.close();
+    this.#sockets.end();
   }
 
   async #call<I extends DescMessage, O extends DescMessage>(
