@@ -183,7 +183,7 @@ test("a signal that reaches the coordinator too, as Ctrl-C does, counts once", a
   assert.deepEqual(await place.leftovers(), []);
 });
 
-test("members end with the process that supervises them, however that ends", async (context) => {
+test("where the supervisor is killed the run is saved, and nobody stays", async (context) => {
   const place = await makePlace(context);
   const words = [...pace, "-w", "1", "-s", "1", "--epochs", "200", "--name", "run"];
   const command = place.start([...logistic, ...words]);
@@ -193,4 +193,7 @@ test("members end with the process that supervises them, however that ends", asy
   command.kill("SIGKILL");
   assert.equal((await command.end()).signal, "SIGKILL");
   await until("no process left", async () => (await place.leftovers()).length === 0);
+  const { paceline } = await place.result("run");
+  assert.equal(paceline.outcome, "interrupted");
+  assert.equal((await place.checkpoints("run")).length, 1);
 });

@@ -24,9 +24,11 @@ import { InjectedFaults } from "./injected-faults.js";
 import { guardProcessOutput } from "./output.js";
 import { coordinatorSettingsOf } from "./role-settings.js";
 import { onSignals, signalExitCode } from "./signals.js";
-import { exitWithParent } from "./supervised.js";
+import { exitWithParent, leaveWithParent } from "./supervised.js";
 
 const injectIntervalMs = 20;
+/** A run whose supervisor is gone has so long to be saved: members stay a little less. */
+const orphanMs = 10_000;
 
 /** The coordinator of one run, on the supervisor's word. */
 class SupervisedCoordinator {
@@ -37,6 +39,8 @@ class SupervisedCoordinator {
   #direct = 0;
   #passedOn = 0;
   #taken = 0;
+  /** True when the run is over, and what is left is the supervisor's word to go. */
+  #isOver = false;
 
   onMessage(message: ToCoordinator): void {
     switch (message.type) {
@@ -73,6 +77,14 @@ class SupervisedCoordinator {
     if (!saves) process.exit(signalExitCode(signal));
   }
 
+  /** The supervisor is gone: the run is saved, and this process ends with it. */
+  onParentGone(): void {
+    if (this.#isOver || this.#running === null) process.exit(this.#exitCode);
+    wake(paused);
+    setTimeout(() => process.exit(1), orphanMs);
+    this.#takeSignal("SIGTERM", Math.max(1, this.#taken));
+  }
+
   async #carryOut(begin: ToCoordinator & { readonly type: "begin" }): Promise<void> {
     const { options, io } = begin;
     const { stdout, stderr } = process;
@@ -105,7 +117,9 @@ class SupervisedCoordinator {
     } finally {
       clearInterval(watch);
       report.close();
+      this.#isOver = true;
     }
+    if (!process.connected) await this.#close();
   }
 
   async #start(
@@ -164,7 +178,7 @@ function wake(pids: Iterable<number>): void {
 }
 
 function say(message: FromCoordinator): void {
-  process.send?.(message);
+  if (process.connected) process.send?.(message);
 }
 
 const paused = new Set<number>();
@@ -172,6 +186,7 @@ process.once("exit", () => wake(paused));
 exitWithParent();
 guardProcessOutput(() => true);
 const coordinator = new SupervisedCoordinator();
+leaveWithParent(() => coordinator.onParentGone());
 onSignals((signal) => coordinator.onSignal(signal));
 process.on("message", (message) => coordinator.onMessage(message as ToCoordinator));
 // Until the supervisor's word comes there is nothing else to stay for.

@@ -3,7 +3,7 @@ import { errorCodes } from "../errors.js";
 import type { CommandIo } from "../options/resolved-options.js";
 import type { MemberEnd, RunningMember } from "../runtime/member-part.js";
 import { onSignals, signalExitCode } from "./signals.js";
-import { onSupervisorWord } from "./supervised.js";
+import { leaveWithParent, onSupervisorWord } from "./supervised.js";
 
 /**
  * Whatever stops all of a group or of a machine reaches a supervisor's members too, while the
@@ -38,19 +38,21 @@ export async function untilMemberEnds(
   const leave = (signal: NodeJS.Signals) => {
     if (!member.interrupt(signal)) void closeAndExit(member, signalExitCode(signal));
   };
-  const onSignal = (signal: NodeJS.Signals) => {
+  const onSignal = (signal: NodeJS.Signals, what: string = signal) => {
     const isFirst = last === null;
     last = signal;
     if (!isFirst) return leave(signal);
     const limitMs = isSupervised ? stayMs : drainWithinMs;
     const mayStay = isSupervised ? member.takesPart() : limitMs > 0 && member.drain(signal);
     if (!mayStay) return leave(signal);
-    const what = isSupervised ? "for the run to end" : "to leave in order";
+    const goal = isSupervised ? "for the run to end" : "to leave in order";
     const limit = `${Number((limitMs / 1000).toFixed(1))} s`;
-    log(`${signal}: waits up to ${limit} ${what}; a second signal leaves at once`);
+    log(`${what}: waits up to ${limit} ${goal}; a second signal leaves at once`);
     stay = setTimeout(() => leave(signal), limitMs);
   };
-  const release = onSignals(onSignal);
+  const release = onSignals((signal) => onSignal(signal));
+  const orphaned = () => last === null && onSignal("SIGTERM", "its supervisor is gone");
+  const forget = leaveWithParent(orphaned);
   onSupervisorWord(({ type }) => {
     if (type === "end") void closeAndExit(member, signalExitCode("SIGTERM"));
   });
@@ -60,6 +62,7 @@ export async function untilMemberEnds(
   } finally {
     if (stay !== null) clearTimeout(stay);
     await member.close();
+    forget();
     release();
   }
 }

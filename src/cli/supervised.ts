@@ -26,13 +26,16 @@ export interface MemberWord {
   readonly step: number;
 }
 
+/** What is done instead of ending at once; null where there is nothing to do. */
+let farewell: (() => void) | null = null;
+
 /**
  * Ends this process as soon as the supervisor that started it is gone, however it went: the channel
  * between the two closes with either of them. Without a supervisor this does nothing.
  */
 export function exitWithParent(self: ChildProcessSelf = process): void {
   if (self.send === undefined) return;
-  const end = () => self.exit(1);
+  const end = () => (farewell === null ? self.exit(1) : farewell());
   if (self.connected === false) {
     end();
     return;
@@ -40,6 +43,17 @@ export function exitWithParent(self: ChildProcessSelf = process): void {
   self.once("disconnect", end);
   // Listening alone would keep a process alive that has nothing left to do.
   self.channel?.unref();
+}
+
+/**
+ * Has the process end by `leave` when its supervisor is gone, as there is work to be saved, until
+ * the returned function is called.
+ */
+export function leaveWithParent(leave: () => void): () => void {
+  farewell = leave;
+  return () => {
+    if (farewell === leave) farewell = null;
+  };
 }
 
 /** True where a supervisor has started this process. */
@@ -56,5 +70,5 @@ export function onSupervisorWord(listener: (word: SupervisorWord) => void): void
 
 /** Says a word to the supervisor, which has left this process when this returns. */
 export function tellSupervisor(word: MemberWord): void {
-  process.send?.(word, undefined, undefined, () => {});
+  if (process.connected) process.send?.(word, undefined, undefined, () => {});
 }
