@@ -59,6 +59,18 @@ const scenes: Readonly<Record<string, Scene>> = {
     ),
     charts: [...compared([1, 2, 4]), "scaling_analysis", ...ofEach],
   },
+  "modes of different traffic": {
+    results: [
+      ...[1, 2].map((seed) => sampleResult("sync", 4, { name: `bsp_run${seed}`, seed })),
+      sampleResult("local", 4, { name: "local-50", bytesIn: 5e7, bytesOut: 5e7 }),
+      publishedResult("async", 4, 1320),
+    ],
+    charts: [
+      ...compared([4]),
+      ...["training_curves", "accuracy_vs_time", "accuracy_vs_work", "accuracy_vs_bytes"],
+      ...ofEach.slice(3),
+    ],
+  },
   "accuracies of 100 and of 0": {
     results: [100, 0].flatMap((accuracyPercent, index) =>
       [2, 4].map((workers) =>
@@ -331,6 +343,21 @@ describe("a chart tells the truth", () => {
     const own = sampleResult("async", 4);
     assert.equal(titleOf([own]), "examples (thousands)");
     assert.equal(titleOf([own, publishedResult("sync", 4, 300)]), "epoch");
+  });
+  test("bytes are a run's sum, shared by examples", () => {
+    const results = [
+      sampleResult("sync", 4),
+      sampleResult("local", 4, { bytesIn: 3e8, bytesOut: 1e8 }),
+    ];
+    const [panel] = chartOf("accuracy_vs_bytes", results).panels;
+    assert.ok(panel!.kind === "lines");
+    if (panel!.kind !== "lines") return;
+    assert.equal(panel!.x.title, "payload through servers (GB)");
+    const ends = panel!.lines.map(({ points }) => points.map(({ x }) => Number(x.toFixed(4))));
+    assert.deepEqual(ends, [
+      [0.6667, 1.3333, 2],
+      [0.1333, 0.2667, 0.4],
+    ]);
   });
   test("equal modes have equal colours in every chart", () => {
     const results = sampleSuite(["sync", "async"], [1, 2], 1);

@@ -15,7 +15,13 @@ import { renderPng, renderSvg } from "./render.js";
 import { ringLoadBalance } from "./ring-chart.js";
 import { stalenessHistogram, stepTimeSplit } from "./step-charts.js";
 import { type ThemeName, themes } from "./theme.js";
-import { accuracyVsTime, accuracyVsWork, runSheet, trainingCurves } from "./training-charts.js";
+import {
+  accuracyVsBytes,
+  accuracyVsTime,
+  accuracyVsWork,
+  runSheet,
+  trainingCurves,
+} from "./training-charts.js";
 
 /** The formats of files. */
 export const chartFormats = ["png", "svg"] as const;
@@ -98,6 +104,7 @@ export function chartsOf(
     charts.push(...sheetsOf(chartData, note));
     if (chartData.groups.length > 1) charts.push(trainingCurves(chartData, note));
     charts.push(accuracyVsTime(chartData, note), accuracyVsWork(chartData, note));
+    charts.push(accuracyVsBytes(chartData, note));
     charts.push(stalenessHistogram(chartData, note), stepTimeSplit(chartData, note));
   }
   if (ringServers !== undefined) charts.push(ringLoadBalance(ringServers));

@@ -28,6 +28,8 @@ const sheetHeightPx = 210;
 const panelCurvesMax = 7;
 /** How many times as long as the shortest a run may be on a linear axis. */
 const logarithmicFrom = 6;
+/** Runs whose bytes for an example differ by less have the same curve over bytes as over examples. */
+const rateDiffersFrom = 1.2;
 const plain = { name: "", perSecond: 1 };
 /** Lines of one mode have one colour; the more workers, the more broken. */
 const dashes: readonly (readonly number[])[] = [
@@ -171,6 +173,28 @@ export function accuracyVsWork({ groups, subtitle }: ChartData, note: Note): Cha
 }
 
 /**
+ * Accuracy against what servers received and sent, where runs differ in it. A run tells the sum:
+ * at an evaluation it is taken to be in proportion to the examples gone through by then.
+ */
+export function accuracyVsBytes({ groups, subtitle }: ChartData, note: Note): Chart | null {
+  const name = "accuracy_vs_bytes";
+  const curves = groups.map(byteCurve);
+  const told = curves.filter((curve) => curve !== null);
+  const rates = groups.flatMap(({ results }) => results.flatMap(bytesOfExample));
+  if (rates.length === 0 || Math.max(...rates) < rateDiffersFrom * Math.min(...rates)) return null;
+  tellMissing(name, groups, curves, note, "no traffic, or no accuracy by work");
+  if (told.length < 2) return null;
+  const hint = "Bytes of gradients and weights through servers, in proportion to the examples.";
+  return {
+    name,
+    title: `Test accuracy against bytes sent${bestOf(told)}`,
+    subtitle,
+    ...curvePanels(told, "bytes"),
+    captions: [...captionsFor(groups, false), hint],
+  };
+}
+
+/**
  * Loss and accuracy by epoch, a line for each experiment, side by side; a row for each mode where
  * one would be too full.
  */
@@ -244,6 +268,24 @@ function exampleCurve(group: NamedGroup, _: number, all: readonly NamedGroup[]):
   return points === null ? null : { ...lineOf(group, all, false), points };
 }
 
+function byteCurve(group: NamedGroup, _: number, all: readonly NamedGroup[]): Curve | null {
+  const points = alignedPoints(group, (result) =>
+    bytesOfExample(result).flatMap((rate) =>
+      result.evaluations.map(({ examples, accuracyPercent }) => {
+        return { x: examples! * rate, y: accuracyPercent };
+      }),
+    ),
+  );
+  return points === null ? null : { ...lineOf(group, all, false), points };
+}
+
+/** What went through servers for each example; nothing where the file does not tell. */
+function bytesOfExample({ evaluations, bytesIn, bytesOut }: StudyResult): number[] {
+  const examples = Math.max(0, ...evaluations.map((one) => one.examples ?? Number.NaN));
+  if (bytesIn === null || bytesOut === null || !(examples > 0)) return [];
+  return [(bytesIn + bytesOut) / examples];
+}
+
 function epochCurve(group: NamedGroup, _: number, all: readonly NamedGroup[]): Curve | null {
   const points = group.epochs.flatMap(({ epoch, testAccuracyPercent }) =>
     pointOf(epoch, testAccuracyPercent, group.simulated, plain),
@@ -284,7 +326,7 @@ function dashOf(group: NamedGroup, all: readonly NamedGroup[]): readonly number[
 }
 
 /** What curves run over. */
-type CurveQuantity = "time" | "examples" | "epochs";
+type CurveQuantity = "time" | "examples" | "bytes" | "epochs";
 
 /** One panel; one for each mode with the same axes where one would be too full. */
 function curvePanels(
@@ -304,7 +346,7 @@ function curvePanels(
 }
 
 interface CurveAxes extends Pick<LinePanel, "x" | "y"> {
-  /** Of the x axis for each second or example. */
+  /** Of the x axis for each second, example or byte. */
   readonly factor: number;
 }
 
@@ -313,9 +355,7 @@ function curveAxes(curves: readonly Curve[], quantity: CurveQuantity): CurveAxes
   const ends = curves.map(({ points }) => points.at(-1)!.x);
   const most = Math.max(...ends);
   if (quantity === "epochs") return { x: wholeAxis("epoch", 1, most), y, factor: 1 };
-  const unit = quantity === "time" ? timeUnit(ends) : exampleUnit(most);
-  const factor = unit.perSecond;
-  const title = quantity === "time" ? `training time (${unit.name})` : `examples${unit.name}`;
+  const { title, factor } = titledUnit(quantity, ends);
   const starts = curves.map(({ points }) => points[0]!.x);
   const least = Math.min(...starts);
   // Runs of very different length would leave the short ones no room on a linear axis.
@@ -324,6 +364,23 @@ function curveAxes(curves: readonly Curve[], quantity: CurveQuantity): CurveAxes
       ? decadesAxis(`${title}, log scale`, least * factor, most * factor)
       : linearAxis(title, 0, most * factor);
   return { x, y, factor };
+}
+
+function titledUnit(
+  quantity: Exclude<CurveQuantity, "epochs">,
+  ends: readonly number[],
+): { readonly title: string; readonly factor: number } {
+  const most = Math.max(...ends);
+  if (quantity === "time") {
+    const { name, perSecond } = timeUnit(ends);
+    return { title: `training time (${name})`, factor: perSecond };
+  }
+  if (quantity === "examples") {
+    const { name, perSecond } = exampleUnit(most);
+    return { title: `examples${name}`, factor: perSecond };
+  }
+  const [name, factor] = most >= 2e9 ? ["GB", 1e-9] : most >= 2e6 ? ["MB", 1e-6] : ["kB", 1e-3];
+  return { title: `payload through servers (${name})`, factor: Number(factor) };
 }
 
 function curvePanel(
