@@ -127,3 +127,40 @@ test("a matrix that is wrong is refused before anything runs", async (context) =
   assert.equal(exitCode, 2);
   assert.match(err, /^paceline: "wrokers" in matrix\.yaml line 3, .* \(did you mean workers\?\)/);
 });
+
+test("a search for a switch runs what it needs, and nothing again", async (context) => {
+  const place = await makePlace(context, { train: 120 });
+  const file = "model: logistic\ndata: mnist-parity\nworkers: 2\nepochs: 2\nbatch-size: 10\n";
+  await writeFile(place.path("digits.yaml"), file);
+  // With a margin of all accuracy each share is enough.
+  const words = ["tune", "switch", "digits.yaml", "--trials", "1", "--margin", "1"];
+  const first = await place.run(words);
+  assert.equal(first.exitCode, 0, first.err);
+  assert.equal(first.out, "switch at 50% of the work\n");
+  assert.match(first.err, /^\[1\/1\] bsp-asp_2workers_planbsp-50-asp: done in .* test set$/m);
+  const table = place.path("tune_results", "switch.csv");
+  const rows = (await readFile(table, "utf8")).trimEnd().split("\n");
+  assert.match(rows.join(), /^share,accuracy,1,0\.\d+,0\.5,0\.\d+$/);
+  const chart = await readFile(
+    place.path("tune_results", "charts", "accuracy_vs_share.svg"),
+    "utf8",
+  );
+  assert.match(chart, /50% of the work in step keeps the accuracy/);
+  const second = await place.run(words);
+  assert.equal([...second.err.matchAll(/; skipped$/gm)].length, 2, second.err);
+  const again = await place.call(["tune", "switch", "--replay", table, "--trials", "1"]);
+  assert.equal(again.exitCode, 0, again.err);
+
+  await writeFile(place.path("planned.yaml"), `${file}plan: bsp:50%,asp\n`);
+  for (const [words, problem] of [
+    [["planned.yaml"], /plan in planned.yaml is what paceline tune switch tries; leave it out/],
+    [["nowhere.yaml"], /nowhere.yaml can't be read .*give a file of options, or --replay/],
+    [["digits.yaml", "--replay", table], /takes a run's file or --replay, and got both/],
+    [[], /takes a run's file or --replay, and got neither/],
+    [["digits.yaml", "--runs", "0"], /--runs 0 is not a whole number from 1 to 100/],
+  ] as const) {
+    const refused = await place.call(["tune", "switch", ...words]);
+    assert.equal(refused.exitCode, 2, refused.err);
+    assert.match(refused.err, problem);
+  }
+});

@@ -66,6 +66,12 @@ export function runPlanOf(settings: RunSettings, trainExamples: number): RunPlan
   return { protocol: protocols[0]!, plan };
 }
 
+/** How a run of these options keeps pace, in a word, as its result says it where it went so. */
+export function plannedPace(settings: RunSettings): string {
+  const phases = wordsOf(settings, 1);
+  return phases === null ? settings.mode : phases.map(({ words }) => words.mode).join("-");
+}
+
 /** A phase, and how many examples it takes; 0 where that is not known. */
 interface MeasuredPhase {
   readonly words: PhaseWords;

@@ -19,6 +19,7 @@ import {
 } from "../../options/options.js";
 import { resolve } from "../../options/resolve.js";
 import { usableCores } from "../../runtime/process/cores.js";
+import { plannedPace } from "../../runtime/run-plan.js";
 import { diskFiles, writeTextAtomically } from "../../store/files.js";
 import { summaryTable } from "../../store/runs/console-tables.js";
 import { lockFolder } from "../../store/runs/folder-lock.js";
@@ -285,9 +286,9 @@ export class TableOfRuns implements RunOptions {
     const written = new Map([...values].map(([name, text]) => [keyOfName(name)!, text]));
     const file = { path: place, values: written };
     const options = resolvedOptions(file, withoutOptions(this.#environment, places));
-    const { mode, workers, servers, seed, model, data, epochs, maxSteps, batchSize } = options;
+    const { workers, servers, seed, model, data, epochs, maxSteps, batchSize } = options;
     return {
-      ...{ mode, seed, model, data, epochs, maxSteps, batchSize },
+      ...{ mode: plannedPace(options), seed, model, data, epochs, maxSteps, batchSize },
       servers: servers.min,
       workers: workers.max,
       workersMin: workers.min,

@@ -60,14 +60,24 @@ export interface DrawnCharts {
  * nothing to draw; `storage` when a file can't be written.
  */
 export async function drawCharts(request: ChartRequest): Promise<DrawnCharts> {
-  const { results, outputDir, files, onFile } = request;
-  demandComparable(results);
+  demandComparable(request.results);
   const notes: string[] = [];
   const charts = chartsOf(request, (text) => notes.push(text));
   if (charts.length === 0) {
     const reasons = [...new Set(notes)].join("; ");
     throw new PacelineError("usage", `there is nothing to draw: ${reasons || "no results given"}`);
   }
+  return { files: await writeCharts(charts, request), notes };
+}
+
+/**
+ * Draws these charts, and resolves to the paths of their files, in order.
+ * @throws PacelineError `storage` when a file can't be written.
+ */
+export async function writeCharts(
+  charts: readonly Chart[],
+  { outputDir, files, onFile, ...request }: Omit<ChartRequest, "results">,
+): Promise<readonly string[]> {
   const written: string[] = [];
   const keep = async (name: string, bytes: Uint8Array) => {
     const path = join(outputDir, name);
@@ -87,7 +97,7 @@ export async function drawCharts(request: ChartRequest): Promise<DrawnCharts> {
       }
     }
   });
-  return { files: written, notes };
+  return written;
 }
 
 /** The charts that there is data for; why others are missing is told to `note`. */

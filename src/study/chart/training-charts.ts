@@ -28,7 +28,7 @@ const sheetHeightPx = 210;
 const panelCurvesMax = 7;
 /** How many times as long as the shortest a run may be on a linear axis. */
 const logarithmicFrom = 6;
-/** Runs whose bytes for an example differ by less have the same curve over bytes as over examples. */
+/** Runs whose bytes for an example differ by less have one curve over bytes and over examples. */
 const rateDiffersFrom = 1.2;
 const plain = { name: "", perSecond: 1 };
 /** Lines of one mode have one colour; the more workers, the more broken. */
