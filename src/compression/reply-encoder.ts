@@ -21,6 +21,8 @@ export interface EncodedReply {
 
 interface Rounded {
   readonly version: number;
+  /** Behind a roll-back a version is of other weights. */
+  readonly generation: number;
   readonly slot: number;
   readonly bytes: Uint8Array;
   writes: number;
@@ -62,16 +64,19 @@ export class ReplyEncoder {
   }
 
   /** Null where the weights are no longer finite, which raw ones can say. */
-  #roundedOf({ chunk, version }: ChunkHeader, { codec, share }: ChosenCodec): Rounded | null {
+  #roundedOf(
+    { chunk, version, generation }: ChunkHeader,
+    { codec, share }: ChosenCodec,
+  ): Rounded | null {
     const present = this.#rounded.get(chunk);
-    if (present?.version === version) return present;
+    if (present?.version === version && present.generation === generation) return present;
     const { arena, lengthOf, weightsOf } = this.#parts;
     const words = Math.ceil(codec.sizes(lengthOf(chunk)).max / 4);
     const slot = arena.allocate(words);
     const memory = arena.byteView(slot, words);
     try {
       const used = codec.encode(weightsOf(chunk), memory, { share, seed: 0 });
-      const rounded = { version, slot, bytes: memory.subarray(0, used), writes: 0 };
+      const rounded = { version, generation, slot, bytes: memory.subarray(0, used), writes: 0 };
       this.#rounded.set(chunk, rounded);
       return rounded;
     } catch (thrown) {

@@ -107,7 +107,8 @@ export function snapshotOf(
   if (protocolsOf(manifest.spec) === protocolsOf(spec)) return atPlannedRate(kept, spec);
   // A run that keeps pace in other ways than before begins with the first of these.
   const version = Math.min(...manifest.chunks.map((marks) => marks.version));
-  const ground = { step: manifest.globalStep, version, evaluations: kept.evaluations.length };
+  const { globalStep: step, examples } = manifest;
+  const ground = { step, version, examples, evaluations: kept.evaluations.length };
   return { ...kept, plan: firstStand(spec, ground) };
 }
 

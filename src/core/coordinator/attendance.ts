@@ -77,18 +77,22 @@ export class Attendance {
     return !isAside && !this.#absences.has(rank, nowMs);
   }
 
-  /** Looks at everybody who is there, and has done what follows. */
-  attend({ training, roster, spec }: AttendanceScene, nowMs: number, port: AttendancePort): void {
+  /**
+   * Looks at everybody who is there, and has done what follows. A run that is ending waits for
+   * those who are in it, and for nobody else.
+   */
+  attend(scene: AttendanceScene, nowMs: number, port: AttendancePort): void {
+    const { training, roster, spec } = scene;
+    if (training.isClosing) {
+      follow(this.#judgeReach(scene, nowMs), training, nowMs, port);
+      return;
+    }
     if (spec.stragglerPolicy !== "none") {
       this.#stragglers ??= new StragglerWatch(stragglerPolicies[spec.stragglerPolicy]);
       watchStragglers(this.#stragglers, { training, roster, spec }, nowMs, port);
     }
     for (const member of this.#readmitted(training, roster, nowMs)) training.onReady(member, nowMs);
-    const { lost, news, alone, ending } = this.#judge(training, roster, spec, nowMs);
-    for (const { member, reason } of lost) port.lose(member, reason);
-    if (news !== null) port.tell(news);
-    if (alone) training.releaseAll(nowMs);
-    if (ending !== null) port.close(ending);
+    follow(this.#judge(scene, nowMs), training, nowMs, port);
   }
 
   /** Workers that are prepared, were kept out for a while, and take part again from here on. */
@@ -99,8 +103,8 @@ export class Attendance {
     });
   }
 
-  /** Looks at everybody who is there. */
-  #judge(training: Training, roster: Roster, spec: RunSpec, nowMs: number): AttendanceVerdict {
+  /** Who is lost as no server, or no worker, is reached. */
+  #judgeReach({ training, roster }: AttendanceScene, nowMs: number): AttendanceVerdict {
     const { leaseMs } = this.#config;
     const partners = roster.everybody().filter(({ role, rank, incarnation }) => {
       return role === "server" || training.isActive(rank, incarnation);
@@ -119,6 +123,14 @@ export class Attendance {
       if (training.canSpare(server)) lost.push({ member: server, reason });
       else return { lost, news: null, ending: endingUnreached(server, reason), alone: true };
     }
+    return { lost, news: null, ending: null, alone: false };
+  }
+
+  /** Looks at everybody who is there. */
+  #judge(scene: AttendanceScene, nowMs: number): AttendanceVerdict {
+    const { training, roster, spec } = scene;
+    const reach = this.#judgeReach(scene, nowMs);
+    if (reach.ending !== null) return reach;
     const ready = training.joiners.count;
     const workers = roster.all("worker");
     const { news, ending: reason } = this.#shortage.judge(
@@ -129,11 +141,23 @@ export class Attendance {
       },
       nowMs,
     );
-    if (reason === null) return { lost, news, ending: null, alone: false };
+    if (reason === null) return { ...reach, news };
     const remedy = "lower the minimum of --workers";
     const ending: Ending = { outcome: "failed", code: "too_few_workers", reason, remedy };
-    return { lost, news, ending, alone: false };
+    return { ...reach, news, ending };
   }
+}
+
+function follow(
+  { lost, news, alone, ending }: AttendanceVerdict,
+  training: Training,
+  nowMs: number,
+  port: AttendancePort,
+): void {
+  for (const { member, reason } of lost) port.lose(member, reason);
+  if (news !== null) port.tell(news);
+  if (alone) training.releaseAll(nowMs);
+  if (ending !== null) port.close(ending);
 }
 
 /** Looks for stragglers while all train, and has done what the policy decides. */

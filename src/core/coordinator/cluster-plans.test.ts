@@ -168,7 +168,8 @@ test("a run that goes on in another mode counts its steps on from the checkpoint
       const spec = { ...plan.spec, protocol: after };
       const version = Math.min(...kept.marks.map((marks) => marks.version));
       const ahead = before.mode === "bsp" ? 0 : 3;
-      const ground = { step: version + ahead, version, evaluations: snapshot.evaluations.length };
+      const evaluations = snapshot.evaluations.length;
+      const ground = { step: version + ahead, version, examples: 8, evaluations };
       const stand = firstStand(spec, ground);
       const resume = { ...kept, snapshot: { ...snapshot, plan: stand } };
       const again = new ModelCluster({ ...plan, spec, resume }).start().run();

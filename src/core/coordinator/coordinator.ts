@@ -455,15 +455,15 @@ export class Coordinator {
   #advanceTraining(): void {
     const [training, spec] = [this.#training, this.spec];
     if (training === null || spec === null) return;
+    const scene = { training, roster: this.#roster, spec };
     if (training.finished) this.#end(endingOf(training));
-    if (training.finished || training.isClosing) return;
-    const found = { training, roster: this.#roster, spec };
-    this.#attendance.attend(found, this.#nowMs, {
-      lose: (member, reason) => this.#lose(member, reason),
-      tell: (text) => this.#emit({ kind: "warning", text }),
-      close: (ending) => this.#close(ending),
-      perform: this.#perform,
-    });
+    else
+      this.#attendance.attend(scene, this.#nowMs, {
+        lose: (member, reason) => this.#lose(member, reason),
+        tell: (text) => this.#emit({ kind: "warning", text }),
+        close: (ending) => this.#close(ending),
+        perform: this.#perform,
+      });
   }
 
   /**

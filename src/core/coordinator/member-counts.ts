@@ -1,14 +1,14 @@
 /**
  * What members counted, also those that are gone. A worker's counts begin anew with each life of
- * its rank, so those of lives that ended are added up, also of lives before the run was resumed; a
- * server's are of its one life in a run, and what its chunks kept.
+ * its rank, so those of lives that ended are added up, also of lives before the run was resumed. So
+ * is what a server counts of its own; what it counts of its chunks goes with them to others.
  *
  * Invariants: what a rank has counted never shrinks while a run is on; at a quiet moment the counts
  * of workers are what they did, as each assignment ends with them.
  */
 import type { MemberIdentity, WorkerIdentity } from "../../protocol/identity.js";
 import type { MemberMessage, ServerStatistics, WorkerStatistics } from "../../protocol/messages.js";
-import { idleWorker, sumOfLives } from "../../protocol/statistics.js";
+import { idleServer, idleWorker, sumOfLives } from "../../protocol/statistics.js";
 import type { Member } from "../members/roster.js";
 
 /** What a life of a worker counted last. */
@@ -64,7 +64,11 @@ export interface KeptCounts {
 export class MemberCounts {
   /** What workers had counted when the run was resumed: by rank, over their lives before. */
   readonly earlier: WorkerCounts;
-  #servers: Record<number, ServerStatistics> = {};
+  #servers: Readonly<Record<number, ServerStatistics>> = {};
+  /** By index, the life whose counts come last. */
+  readonly #serverLives = new Map<number, number>();
+  /** By index, what lives before the last had counted of their own. */
+  readonly #serversPast = new Map<number, ServerStatistics>();
   readonly #present: Map<number, LastCount>;
   readonly #past: Map<number, WorkerStatistics>;
 
@@ -82,13 +86,31 @@ export class MemberCounts {
 
   /** Takes what a member says of itself; nothing where it has nothing to say. */
   keep({ rank, incarnation }: MemberIdentity, counts: ToldCounts): void {
-    if (counts.server !== null) this.#servers = { ...this.#servers, [rank]: counts.server };
+    if (counts.server !== null) this.#keepServer(rank, incarnation, counts.server);
     if (counts.worker === null) return;
     const last = this.#present.get(rank);
     if (last !== undefined && last.incarnation !== incarnation) {
       this.#past.set(rank, sumOfLives(this.#past.get(rank) ?? idleWorker, last.counts));
     }
     this.#present.set(rank, { incarnation, counts: counts.worker });
+  }
+
+  #keepServer(rank: number, incarnation: number, counts: ServerStatistics): void {
+    if (this.#serverLives.get(rank) !== incarnation) {
+      const before = this.#servers[rank];
+      if (before !== undefined) this.#serversPast.set(rank, before);
+      this.#serverLives.set(rank, incarnation);
+    }
+    const past = this.#serversPast.get(rank);
+    const all = past === undefined ? counts : withOwnCounts(counts, past);
+    this.#servers = { ...this.#servers, [rank]: all };
+  }
+
+  /** A server is gone, and the run goes on: others have its chunks, and all that these count. */
+  serverLost({ rank }: MemberIdentity): void {
+    const last = this.#servers[rank];
+    if (last === undefined) return;
+    this.#servers = { ...this.#servers, [rank]: withOwnCounts(idleServer, last) };
   }
 
   /** What a rank has counted where its present life came to this; null of another life. */
@@ -110,6 +132,20 @@ export class MemberCounts {
     );
     return { ...Object.fromEntries(this.#past), ...Object.fromEntries(entries) };
   }
+}
+
+/** With what another life has counted that is not of its chunks. */
+function withOwnCounts(counts: ServerStatistics, other: ServerStatistics): ServerStatistics {
+  return {
+    ...counts,
+    updates: counts.updates + other.updates,
+    updateSeconds: counts.updateSeconds + other.updateSeconds,
+    duplicates: counts.duplicates + other.duplicates,
+    tornSteps: counts.tornSteps + other.tornSteps,
+    bytesIn: counts.bytesIn + other.bytesIn,
+    bytesOut: counts.bytesOut + other.bytesOut,
+    lr: counts.lr === 0 ? other.lr : counts.lr,
+  };
 }
 
 function byRank<Counts>(counts: Readonly<Record<number, Counts>>): Map<number, Counts> {

@@ -34,6 +34,7 @@ test("one that was whole before the loss counts, one that fails otherwise is not
 
 test("what was written and what was not", () => {
   const saves = new Saves(2);
+  assert.equal(saves.reachedStep, 2, "the run has come so far");
   saves.begin("checkpoint", barrier, barrier.step);
   const warning = saves.keep({ ...failed, problem: "the disk is full" }, "checkpoint", 8);
   assert.deepEqual(warning, { kind: "warning", text: "checkpoint failed: the disk is full" });

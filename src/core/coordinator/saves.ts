@@ -48,13 +48,14 @@ export class Saves {
   /** Why the last one, of finished work, was not written. */
   unsaved: string | null = null;
   /** Global steps of the last one. */
-  reachedStep = 0;
+  reachedStep: number;
   #writing: Writing | null = null;
   /** True while the next one stands for one that was lost. */
   #isSecond = false;
 
   constructor(keptStep: number | null) {
     this.keptStep = keptStep;
+    this.reachedStep = keptStep ?? 0;
   }
 
   /** What is known of checkpoints; what is being written is not there yet. */

@@ -3,7 +3,7 @@
  * Training decides what is due in a run; the port's owner has it done, in the order of
  * the calls.
  */
-import type { WorkerIdentity } from "../../protocol/identity.js";
+import type { MemberIdentity, WorkerIdentity } from "../../protocol/identity.js";
 import type {
   CoordinatorMessage,
   ServerStatistics,
@@ -32,6 +32,8 @@ export interface TrainingPort extends ServersPort {
   abandonSave(): void;
   /** The servers' latest counts. */
   serverStatistics(): ServerStatistics[];
+  /** A server is lost, and others have its chunks. */
+  serverGone(server: MemberIdentity): void;
   /** What workers have counted since the run began, by rank. */
   workerCounts(): WorkerCounts;
   /** The same of one rank where its present life had counted so much; null of another life. */
@@ -55,6 +57,7 @@ export function portOf(
     hurrySave: () => perform({ type: "hurrySave" }),
     abandonSave: () => perform({ type: "abandonSave" }),
     serverStatistics: () => Object.values(counts.servers),
+    serverGone: (server) => counts.serverLost(server),
     workerCounts: () => counts.workers,
     countsAt: (worker, told) => counts.at(worker, told),
   };

@@ -74,9 +74,8 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#plan = new PlanProgress(spec, resume?.plan);
     this.joiners = new Gathering(spec.workersMax);
     this.ready = this.joiners.ready;
-    this.#port = port;
+    [this.#port, this.#term] = [port, term];
     this.saves = new Saves(resume === null ? null : (setup.resumedStep ?? 0));
-    this.#term = term;
     this.#still = new Standstill(this, new IdSource(term));
     this.#checkpoints = new CheckpointRounds(this, this.#still, port, new IdSource(term));
     const stand = record?.stand ?? null;
@@ -84,8 +83,8 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
     this.#account = new RunAccount(work, resume);
     [this.#deal, this.#dealer] = [deal, deal()];
     const stepOf: StepCounter = (...told) => this.#plan.counter()(...told);
-    const { evaluations = [] } = resume ?? {};
-    this.evaluator = new Evaluator(spec.testExamples, evaluations, new IdSource(term), stepOf);
+    const records = resume?.evaluations ?? [];
+    this.evaluator = new Evaluator(spec.testExamples, records, new IdSource(term), stepOf);
     this.#rounds = new EvaluationRounds(this, (event) => port.emit(event));
     this.servers = new RunServers(setup, term, servers, this.#plan.phase, record);
     this.views = this.servers.views;
@@ -250,6 +249,7 @@ export class Training implements WorkFloor, StandstillFloor, CheckpointFloor {
   onServerLost(member: Member, nowMs: number): boolean {
     if (this.finished || !this.canSpare(member)) return this.finished;
     if (this.servers.lose(member)) this.#checkpoints.serverLost();
+    this.#port.serverGone(member);
     this.advance(nowMs);
     return true;
   }

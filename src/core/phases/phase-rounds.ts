@@ -21,6 +21,7 @@ import type { Saves } from "../coordinator/saves.js";
 import type { Standstill } from "../coordinator/standstill.js";
 import type { TrainingPort } from "../coordinator/training-port.js";
 import type { ViewRounds } from "../coordinator/view-rounds.js";
+import { stragglerPolicies } from "../stragglers/straggler-policy.js";
 import { paceOf } from "../sync/modes.js";
 import type { Pace } from "../sync/pace.js";
 import type { Evaluator } from "../work/evaluator.js";
@@ -49,6 +50,10 @@ export class PhaseRounds {
   constructor(ground: PhaseGround, plan: PlanProgress) {
     this.#ground = ground;
     this.#plan = plan;
+    // A run may go on under another policy than the one that has left a phase for a while.
+    const { leavesPhases = false } = stragglerPolicies[ground.spec.stragglerPolicy];
+    if (!leavesPhases)
+      plan.comeBack("it was left for stragglers, and --straggler-policy is another");
     // Another coordinator may have said that it is done.
     if (plan.isAsked) ground.still.want("switch");
   }

@@ -4,7 +4,8 @@ import { test } from "node:test";
 import type { PlannedPhase } from "../../protocol/plan/plan.js";
 import type { Protocol, RunSpec } from "../../protocol/run-spec.js";
 import { plainAsp, specOf } from "../testing/model-run.js";
-import { PlanProgress } from "./plan-progress.js";
+import { PhaseRounds } from "./phase-rounds.js";
+import { firstStand, PlanProgress } from "./plan-progress.js";
 
 const bsp: Protocol = { mode: "bsp" };
 const ssp: Protocol = { mode: "ssp", staleness: 2 };
@@ -85,4 +86,31 @@ test("steps go on behind a phase in which fewer versions were made than steps ta
     { mode: "bsp", fromStep: 0, fromExamples: 0 },
     { mode: "asp", fromStep: 10, fromExamples: 96 },
   ]);
+});
+
+test("a run that goes on without the policy that left a phase comes back to it", () => {
+  const spec = specOf({ protocol: bsp, plan: [phase(bsp, 100), phase(plainAsp, null)] });
+  const away = new PlanProgress(spec);
+  away.leave("somebody straggles");
+  away.enter(5, 20, 0);
+  for (const [stragglerPolicy, comesBack] of [
+    ["none", true],
+    ["greedy", false],
+  ] as const) {
+    const plan = new PlanProgress({ ...spec, stragglerPolicy }, away.record());
+    const wanted: string[] = [];
+    const ground = {
+      spec: { ...spec, stragglerPolicy },
+      still: { want: wanted.push.bind(wanted) },
+    };
+    new PhaseRounds(ground as never, plan);
+    assert.deepEqual([plan.isAsked, wanted], [comesBack, comesBack ? ["switch"] : []]);
+  }
+});
+
+test("the phases of a run that goes on in another way begin behind what it had come to", () => {
+  const spec = specOf({ protocol: plainAsp });
+  const ground = { step: 2000, version: 2000, examples: 8000, evaluations: 3 };
+  const { taken } = new PlanProgress(spec, firstStand(spec, ground));
+  assert.deepEqual(taken, [{ mode: "asp", fromStep: 2000, fromExamples: 8000 }]);
 });

@@ -50,8 +50,12 @@ export interface PhaseGroundwork {
   /** Global steps, and the lowest version of the model. */
   readonly step: number;
   readonly version: number;
+  /** That were used. */
+  readonly examples: number;
   readonly evaluations: number;
 }
+
+const nothing: PhaseGroundwork = { step: 0, version: 0, examples: 0, evaluations: 0 };
 
 /**
  * Where a run begins: with its first phase, behind what it had come to in other ways to keep pace,
@@ -59,10 +63,10 @@ export interface PhaseGroundwork {
  */
 export function firstStand(
   { protocol, plan }: PlannedRun,
-  { step, version, evaluations }: PhaseGroundwork = { step: 0, version: 0, evaluations: 0 },
+  { step, version, examples, evaluations }: PhaseGroundwork = nothing,
 ): PlanStand {
   const phase = { ...firstPhase(protocol, plan[0]), phaseFromStep: step };
-  const taken = [{ mode: protocol.mode, fromStep: step, fromExamples: 0 }];
+  const taken = [{ mode: protocol.mode, fromStep: step, fromExamples: examples }];
   return { phase, place: 0, stepsAhead: step - version, evaluations, leftAt: null, away: 0, taken };
 }
 

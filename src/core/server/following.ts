@@ -48,12 +48,16 @@ export class Following {
     const copied = states.filter(({ role }) => role !== "primary");
     const present = new Set(copied.map(({ index }) => index));
     for (const chunk of [...this.#askings.keys()]) if (!present.has(chunk)) this.forget(chunk);
-    for (const { index } of copied) {
+    for (const state of copied) {
+      const { index } = state;
       const asked = this.#askings.get(index);
       const server = primaryOf(view, index) ?? -1;
       const isOfLife = asked?.server === server && asked.incarnation === lifeOf(view, server);
       const isSame = isOfLife && asked.generation === view.generation;
-      if (asked !== undefined && !isSame) this.forget(index);
+      if (asked === undefined || isSame) continue;
+      this.forget(index);
+      // Entries that only a candidate has were of the one before: this one may have others.
+      if (state.role === "candidate") state.loaded = false;
     }
     this.#askMore(states, view);
   }

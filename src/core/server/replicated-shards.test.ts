@@ -189,6 +189,24 @@ describe("a candidate", () => {
     assert.deepEqual(servers.versions(), [1, 2, 3]);
   });
 
+  test("of a primary that is gone begins anew with the next, however far it came", () => {
+    const servers = replicated(asp);
+    servers.push(0, 0);
+    servers.deliver();
+    servers.follow({ candidates: [{ chunk: 0, server: 2 }] });
+    servers.deliver();
+    servers.push(0, 1);
+    // Entry 2 comes to the candidate, and not to the backup.
+    servers.deliver(({ to }) => to === 1);
+    servers.letters = [];
+    servers.follow({ replicas: [[1]], candidates: [{ chunk: 0, server: 2 }] }, [1, 2]);
+    servers.push(1, 1);
+    const asked = servers.letters.filter(({ from }) => from === 2).map(({ what }) => what);
+    assert.deepEqual(asked, ["follow -1"], "the backup's entry 2 is another");
+    servers.deliver();
+    assert.ok(servers.told.includes("2 has caught up"));
+  });
+
   test("that is not of the view, or of another life, is given nothing", () => {
     const servers = new Servers();
     servers.follow({ candidates: [{ chunk: 0, server: 1 }] });

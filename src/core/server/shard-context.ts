@@ -11,7 +11,7 @@ import { momentumAt } from "../../protocol/plan/phase-momentum.js";
 import type { RunSpec } from "../../protocol/run-spec.js";
 import type { View } from "../../protocol/view.js";
 import { paceOf } from "../sync/modes.js";
-import type { Pace } from "../sync/pace.js";
+import { type Pace, partnersAt } from "../sync/pace.js";
 import { ShardCounts } from "./shard-counts.js";
 import type { ShardEffect } from "./shard-events.js";
 
@@ -55,12 +55,12 @@ export class ShardContext {
 
   /**
    * The learning rate of a chunk's next entry, after so many examples; where it grows with the
-   * workers, those count whose first step has come.
+   * workers, those count who take part in the step.
    */
   learningRate(examples: number, step: number): number {
     const view = this.#view;
-    const partners = view === null ? [] : view.workers.filter(({ fromStep }) => fromStep <= step);
-    const rate = servedRate(this.spec, { examples, partners: partners.length });
+    const partners = view === null ? 0 : partnersAt(view, this.#pace, step);
+    const rate = servedRate(this.spec, { examples, partners });
     return rate * (view?.lrFactor ?? 1);
   }
 

@@ -39,12 +39,15 @@ export type StragglerDecision =
 
 /** A policy. */
 export interface StragglerPolicy {
+  /** True where it leaves a phase for a while, and comes back to it. */
+  readonly leavesPhases?: boolean;
   decide(picture: StragglerPicture): StragglerDecision | null;
 }
 
 const none: StragglerPolicy = { decide: () => null };
 
 const greedy: StragglerPolicy = {
+  leavesPhases: true,
   decide({ inStep, isShareMet, stragglers }) {
     if (isShareMet) return null;
     if (inStep && stragglers.length > 0) {

@@ -172,6 +172,19 @@ export function examplesOfStep(
   return batchSize * (localSteps ?? 1);
 }
 
+/**
+ * How many of a view's workers take part in a step: where each counts steps of its own, all of
+ * them, whatever step they came in at.
+ */
+export function partnersAt(
+  { workers }: Pick<View, "workers">,
+  { globalStep }: Pick<Pace, "globalStep">,
+  step: number,
+): number {
+  if (globalStep === "push") return workers.length;
+  return workers.filter(({ fromStep }) => fromStep <= step).length;
+}
+
 /** How many batches a global step takes where so many workers take part. */
 export function batchesOfGlobalStep({ globalStep }: Pick<Pace, "globalStep">, workers: number) {
   return globalStep === "step" ? workers : 1;

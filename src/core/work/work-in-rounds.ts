@@ -77,10 +77,10 @@ export class WorkInRounds implements WorkDealer {
   /** True where all have to stand before a step. */
   #meetsBefore(step: number): boolean {
     const { spec, views, ready, phases } = this.#floor;
-    const { evaluateEvery, checkpointEvery, maxSteps } = spec;
+    const { evaluateEvery, maxSteps } = spec;
     const isSpent = maxSteps !== null && step >= maxSteps;
     const isAwaited = [...ready.keys()].some((rank) => views.worker(rank) === undefined);
-    const cadences = [evaluateEvery, checkpointEvery];
+    const cadences = [evaluateEvery, phases.checkpointEvery];
     if (isSpent || isAwaited || cadences.some((one) => isDue(one, step, null))) return true;
     return phases.endsPhase();
   }

@@ -11,6 +11,8 @@ import type { Chunk } from "../../protocol/layout.js";
 import type { RateMoment } from "../../protocol/local/local-steps.js";
 import type { ChunkHeader } from "../../protocol/messages.js";
 import { primaryOf, type View } from "../../protocol/view.js";
+import { paceOf } from "../sync/modes.js";
+import { partnersAt } from "../sync/pace.js";
 import type { WorkerEffect } from "./worker-events.js";
 import { pullFrom, pushTo } from "./worker-headers.js";
 import {
@@ -60,8 +62,8 @@ export class WorkerRequests {
 
   /** What the rate of a step follows that begins with the chunks that are there. */
   momentOf(step: number): RateMoment {
-    const workers = this.#view?.workers ?? [];
-    const partners = workers.filter(({ fromStep }) => fromStep <= step).length;
+    const view = this.#view;
+    const partners = view === null ? 0 : partnersAt(view, paceOf(view.protocol), step);
     const examples = this.#applied.reduce((most, one) => Math.max(most, one), 0);
     return { examples, partners };
   }
