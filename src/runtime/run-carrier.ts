@@ -235,6 +235,7 @@ export class RunCarrier {
       machine: describeMachine(),
       coordinator: this.#self(),
       inOneProcess: false,
+      goesOn: returned?.record != null,
       version: this.#version,
       logEvery: settings.logEvery,
       observers: this.#parts.observers,

@@ -44,6 +44,8 @@ export interface RunRecordSetup {
   readonly inOneProcess: boolean;
   /** Paceline's. */
   readonly version: string;
+  /** True where another process has kept it up to here, and the same lives go on. */
+  readonly goesOn?: boolean;
   /** How often metrics.jsonl has a row. */
   readonly logEvery: Cadence;
   readonly observers: readonly Observer[];
@@ -52,7 +54,7 @@ export interface RunRecordSetup {
 /** The record of one run in one process. */
 export class RunRecord {
   readonly #setup: RunRecordSetup;
-  readonly #counts = new RunCounts();
+  readonly #counts: RunCounts;
   readonly #norms: NormRows;
   readonly #startedAt: string;
   /** What the workers have computed with. */
@@ -66,6 +68,7 @@ export class RunRecord {
 
   constructor(setup: RunRecordSetup) {
     this.#setup = setup;
+    this.#counts = new RunCounts(setup.goesOn);
     this.#startedAt = setup.isoTime();
     const { spec, directory, machine, coordinator, inOneProcess, normChunks = 0 } = setup;
     this.#norms = new NormRows(normChunks);

@@ -56,6 +56,11 @@ export function returned(
 ): Returned {
   const { members, run, progress, view } = record;
   for (const member of members) roster.expect(member, run, nowMs);
+  // What a life had counted is known before it says so again.
+  for (const member of roster.all("worker")) {
+    const last = record.counts.last[member.rank];
+    if (last?.incarnation === member.incarnation) member.worker = last.counts;
+  }
   perform({ type: "expect", members });
   // Residuals of a checkpoint are with their workers, or with nobody.
   const { generation } = view;

@@ -131,6 +131,12 @@ export class JobQueue {
     }
   }
 
+  /** A job that was about to begin, as it was before: it waits again. */
+  putBack(job: KeptJob): void {
+    const isOn = job.state === "running";
+    this.#jobs.set(job.id, isOn ? { ...job, state: "queued", isStopped: true } : job);
+  }
+
   /** Its run goes on, and may be taken up in place from here on. */
   goesOn(id: number): void {
     this.#change(id, { isStopped: false });

@@ -302,6 +302,10 @@ class StartedServing implements RunningServing, JobDesk {
   #dispatch(): void {
     if (this.#interruption !== null || this.#listener === null) return;
     this.#places.fill();
+    if (this.#isUnwritten) {
+      this.#writeAgain();
+      return;
+    }
     const { free, all } = this.#places;
     const running = [...this.#runs.values()].map(({ name }) => name);
     const jobsMax = this.#settings.jobsMax ?? 1;
@@ -319,6 +323,15 @@ class StartedServing implements RunningServing, JobDesk {
     this.#under.add(begun);
   }
 
+  /** Nothing begins before the queue can be written again. */
+  #writeAgain(): void {
+    if (this.#isBeginning) return;
+    this.#isBeginning = true;
+    void this.#keepOrTell().finally(() => {
+      this.#isBeginning = false;
+    });
+  }
+
   /** Has a job's run begin, or go on where it is there; resolves when members may come. */
   async #beginRun(job: KeptJob, passed: readonly number[]): Promise<void> {
     const { id, name } = job;
@@ -330,8 +343,14 @@ class StartedServing implements RunningServing, JobDesk {
       states: this.#parts.store.states,
     });
     this.#runs.set(id, run);
+    await this.#keepOrTell();
+    if (this.#isUnwritten) {
+      // Nobody has heard of it: the job waits until the queue can be written.
+      this.#runs.delete(id);
+      this.#queue.putBack(job);
+      return;
+    }
     try {
-      await this.#keep();
       const request = this.#parts.readSubmitted(job.config);
       const observers = this.#parts.observersOf?.(name) ?? [];
       const address = () => this.address || wantedAddress(this.#settings);

@@ -157,6 +157,46 @@ test("a resumed run begins with the examples it had, and never passes the whole"
   assert.equal(counts.examples, 1000);
 });
 
+test("of a run that goes on under another coordinator nothing counts again", () => {
+  const counts = new RunCounts(true);
+  const rows = [40, 45, 52].flatMap((step) => {
+    const seen = picture([worker(0, step)], { globalSteps: step, examples: 10 * step });
+    counts.observe(seen, 100 * step);
+    return counts.rowsAt(10, seen, "", 100 * step);
+  });
+  assert.equal(counts.examples, 520);
+  const told = rows.map(({ step, examples, examplesPerSecond }) => {
+    return [step, examples, Math.round(examplesPerSecond!)];
+  });
+  assert.deepEqual(told, [[50, 500, 100]]);
+});
+
+test("behind a roll-back what is redone counts once", () => {
+  const counts = new RunCounts();
+  const rows: unknown[] = [];
+  const look = (made: CoordinatorSnapshot, ms: number) => {
+    counts.observe(made, ms);
+    for (const { step, examples, examplesPerSecond } of counts.rowsAt(10, made, "", ms)) {
+      rows.push([step, examples, Math.round(examplesPerSecond!)]);
+    }
+  };
+  for (const step of [0, 10, 20, 25]) {
+    look(picture([worker(0, step)], { globalSteps: step, examples: 10 * step }), 100 * step);
+  }
+  counts.observe(picture([], { phase: "rolling back" }), 2600);
+  for (const step of [0, 5, 10, 15]) {
+    const globalSteps = 20 + step;
+    const lives = [worker(0, step, 9)];
+    look(picture(lives, { globalSteps, examples: 10 * globalSteps }), 3000 + 100 * step);
+  }
+  assert.equal(counts.examples, 350);
+  assert.deepEqual(rows, [
+    [10, 100, 100],
+    [20, 200, 100],
+    [30, 300, 100],
+  ]);
+});
+
 test("a row falls on each multiple, whatever steps the pictures show", () => {
   const counts = new RunCounts();
   counts.observe(

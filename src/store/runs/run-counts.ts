@@ -70,32 +70,55 @@ export class RunCounts {
   /** The whole work: a life that redoes what was lost counts no further. */
   #examplesMax = 0;
   #beganMs: number | null = null;
+  /** False until the training that is on has been seen. */
+  #isOn = false;
+  readonly #goesOn: boolean;
   #lastRow: Sums | null = null;
   #lastRowStep = 0;
   /** The last picture that rows were asked for at. */
   #seen: Picture | null = null;
   #recent: Sums[] = [];
 
+  /** @param goesOn another process has seen the run up to here, with the lives that are on. */
+  constructor(goesOn = false) {
+    this.#goesOn = goesOn;
+  }
+
   /** Takes the members' latest counts. */
   observe(snapshot: CoordinatorSnapshot, nowMs: number): void {
-    if (snapshot.phase !== "training" && snapshot.phase !== "stopping") return;
+    if (snapshot.phase !== "training" && snapshot.phase !== "stopping") {
+      // Behind a roll-back lives are others, and what they redo counts once.
+      if (this.#isOn) this.#giveUp();
+      return;
+    }
     for (const { role, rank, incarnation, server, worker } of snapshot.members) {
       if (role === "worker" && worker !== null) this.#take(rank, incarnation, worker);
       if (role === "server" && server !== null) this.#servers.set(rank, server);
     }
     const sums = this.#sums(nowMs);
     this.#examplesMax = snapshot.totalExamples;
-    if (this.#beganMs === null) {
-      this.#beganMs = nowMs;
-      this.#examplesBefore = Math.max(0, snapshot.examples - sums.examples);
-      this.#lastRow = { ...emptySums, ms: nowMs };
-      this.#lastRowStep = sums.examples === 0 ? snapshot.globalSteps : 0;
-      this.#seen = { step: this.#lastRowStep, sums: this.#lastRow };
-    }
+    if (!this.#isOn) this.#begin(snapshot, sums);
     this.#recent.push(sums);
     while (this.#recent.length > 2 && nowMs - this.#recent[1]!.ms >= rateWindowMs) {
       this.#recent.shift();
     }
+  }
+
+  #begin({ examples, globalSteps }: CoordinatorSnapshot, sums: Sums): void {
+    const isKnown = this.#goesOn && this.#beganMs === null;
+    this.#isOn = true;
+    this.#beganMs ??= sums.ms;
+    this.#examplesBefore = Math.max(0, examples - sums.examples);
+    this.#lastRow = isKnown ? sums : { ...emptySums, ms: sums.ms };
+    this.#lastRowStep = isKnown || sums.examples === 0 ? globalSteps : 0;
+    this.#seen = { step: this.#lastRowStep, sums: this.#lastRow };
+  }
+
+  #giveUp(): void {
+    this.#workers.clear();
+    this.#servers.clear();
+    this.#recent = [];
+    this.#isOn = false;
   }
 
   /** Examples gone through since the run began, in lives of the run before this one too. */
