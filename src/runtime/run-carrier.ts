@@ -136,6 +136,7 @@ interface CurrentRun extends Omit<PreparedRun, keyof RunStart | "notices"> {
   readonly examples: ExampleReader | null;
   readonly record: RunRecord;
   readonly ended: (end: RunEnd) => void;
+  readonly fail: (problem: PacelineError) => void;
 }
 
 const snapshotIntervalMs = 250;
@@ -217,6 +218,13 @@ export class RunCarrier {
     return first;
   }
 
+  /** Ends every session; a run that is on is left as it stands. */
+  close(): void {
+    this.host.close();
+    const sentence = "the coordinator was closed before its run had ended";
+    this.#current?.fail(new PacelineError("unavailable", `${sentence}; resume the run`));
+  }
+
   async #carryOut(
     settings: RunSettings,
     { state, residuals, notices, ...run }: Omit<PreparedRun, "state"> & Pick<Start, "state">,
@@ -245,9 +253,9 @@ export class RunCarrier {
       record.onSnapshot(this.host.snapshot()),
     );
     try {
-      return await new Promise<RunEnd>((resolve) => {
+      return await new Promise<RunEnd>((ended, fail) => {
         const start = { state, residuals };
-        this.#current = { ...run, settings, start, examples, record, ended: resolve };
+        this.#current = { ...run, settings, start, examples, record, ended, fail };
         const kept = returned?.record ?? null;
         if (kept === null) this.host.tell({ type: "submit", setup, term });
         else this.host.tell({ type: "return", setup, term, record: kept });

@@ -96,6 +96,8 @@ export async function returnCoordinator(
   try {
     const dataset = run.feed === "central" ? await loadRunDataset(run, parts.log) : null;
     const ended = coordinator.goOn(run, returned, dataset);
+    // Where it can't listen that is told.
+    ended.catch(() => {});
     await coordinator.listen();
     return { coordinator, ended };
   } catch (thrown) {
@@ -167,7 +169,7 @@ class StartedCoordinator implements RunningCoordinator {
   }
 
   async close(): Promise<void> {
-    this.#carrier.host.close();
+    this.#carrier.close();
     await this.#listener?.close();
     if (this.#parts.transport === undefined) await this.#transport.close();
   }

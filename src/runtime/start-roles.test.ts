@@ -112,6 +112,19 @@ describe("roles that a program starts", () => {
     assert.equal(network.connections, 0);
   });
 
+  test("a coordinator that is closed amid a run gives its folder free", async () => {
+    const transport = new MemoryNetwork().createTransport();
+    const coordinator = await startCoordinator({ host: "coordinator" }, { transport });
+    const running = coordinator.run(runOf("closed", 1));
+    running.catch(() => {});
+    while (coordinator.snapshot().phase !== "forming") await setImmediate();
+    await coordinator.close();
+    const message = /closed before its run had ended; resume the run$/;
+    await assert.rejects(running, { code: "unavailable", message });
+    assert.deepEqual(await openFilesBelow(join(folder, "runs", "closed")), []);
+    assert.ok(!(await readdir(join(folder, "runs", "closed"))).includes("writer.lock"));
+  });
+
   test("a server that was given up registers again, and is brought up to hold chunks", async () => {
     const network = new MemoryNetwork();
     const told: string[] = [];
