@@ -37,8 +37,12 @@ test("a coordinator killed twice in a run costs it no bit, and no member", async
   assert.equal(await place.weights("killed"), await place.weights("whole"));
   const [one, other] = [await place.result("killed"), await place.result("whole")];
   const [{ paceline }, { paceline: undisturbed }] = [one, other];
-  for (const { examples, skipped } of paceline.epochs) {
+  const longest = one.raw_worker_metrics.map((worker) => worker.epoch_times_seconds);
+  for (const { epoch, examples, skipped, seconds } of paceline.epochs) {
     assert.deepEqual([examples, skipped], [960, 0]);
+    // Workers train on while nobody coordinates.
+    const least = Math.min(...longest.map((times) => times[epoch - 1]!));
+    assert.ok(seconds > 0.9 * least, `epoch ${epoch} took ${seconds} s, its workers ${least} s`);
   }
   const evaluated = (result: typeof paceline) =>
     result.evaluations.map(({ step, final, accuracy, loss }) => [...[step, final, accuracy, loss]]);

@@ -6,7 +6,7 @@
  * before anybody hears of either.
  */
 import type { CoordinatorRecord } from "../core/coordinator/coordinator-record.js";
-import type { RunSetup } from "../core/work/run-setup.js";
+import type { RunSetup, TrainingSnapshot } from "../core/work/run-setup.js";
 import { PacelineError } from "../errors.js";
 import type { ModelState } from "../host/state-transfer.js";
 import {
@@ -17,6 +17,7 @@ import {
 } from "../store/coordinator-state.js";
 import { diskFiles } from "../store/files.js";
 import { ledFiles } from "../store/led-files.js";
+import { msBetween, presentMoment } from "../store/moment.js";
 import { isLocked } from "../store/runs/folder-lock.js";
 import { openRunDirectory, type RunDirectory, runStem } from "../store/runs/run-directory.js";
 import { layoutOf } from "./compute/initial-state.js";
@@ -53,7 +54,8 @@ export function stateAtStart(setup: RunSetup, resumedFrom: string | null, term: 
 export function stateOfRecord(start: RunOrigin | null, record: CoordinatorRecord) {
   const { run, term, view, progress, ...rest } = record;
   const plain = JSON.parse(JSON.stringify({ progress, rest }));
-  return { run, term, view, generation: view.generation, start, ...plain } as CoordinatorState;
+  const about = { run, term, view, generation: view.generation, start, at: presentMoment() };
+  return { ...about, ...plain } as CoordinatorState;
 }
 
 /** How a run is continued. */
@@ -145,8 +147,24 @@ async function readReturn(
 const noRecord = { view: null, progress: null, rest: null };
 
 /** What this program has written there, as the form of the file says. */
-function recordIn({ run, term, view, progress, rest }: CoordinatorState): CoordinatorRecord | null {
+function recordIn({
+  run,
+  term,
+  view,
+  progress,
+  at,
+  rest,
+}: CoordinatorState): CoordinatorRecord | null {
   if (view === null || rest === null) return null;
-  const kept = { run, term, view, progress, ...(rest as object) };
-  return kept as unknown as CoordinatorRecord;
+  const kept = { run, term, view, progress, ...(rest as object) } as unknown as CoordinatorRecord;
+  const awayMs = at === undefined ? 0 : msBetween(at, presentMoment());
+  return { ...kept, progress: later(kept.progress, awayMs / 1000) };
+}
+
+/** Members have trained on while nobody counted the time. */
+function later(progress: TrainingSnapshot, seconds: number): TrainingSnapshot {
+  const openEpochs = progress.openEpochs.map((open) => {
+    return { ...open, seconds: open.seconds + seconds };
+  });
+  return { ...progress, openEpochs, seconds: progress.seconds + seconds };
 }

@@ -55,6 +55,7 @@ export const stateSchema = z
     run: z.string(),
     view: view.nullable(),
     progress: z.json(),
+    at: z.object({ boot: z.string(), sinceBootMs: z.number(), timeMs: z.number() }).optional(),
     generation: whole.default(0),
     start: origin.nullable().default(null),
     rest: z.json().default(null),

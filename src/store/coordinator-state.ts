@@ -12,6 +12,7 @@ import type { RunSpec } from "../protocol/run-spec.js";
 import type { View } from "../protocol/view.js";
 import { diskFiles, type Files } from "./files.js";
 import { type RecordForm, readRecord, writeRecord } from "./kept-record.js";
+import type { Moment } from "./moment.js";
 
 /** What is kept. */
 export interface CoordinatorState {
@@ -27,6 +28,8 @@ export interface CoordinatorState {
   readonly generation: number;
   /** What the run began with; null where the writer did not keep it. */
   readonly start: RunOrigin | null;
+  /** When the progress was as told; left out where the writer did not note it. */
+  readonly at?: Moment | undefined;
   /** What else a coordinator needs to go on in place; null as the view. */
   readonly rest: z.core.util.JSONType;
 }

@@ -179,10 +179,12 @@ function partsOf(file: ExperimentForm, path: string) {
 function modeOf(file: ExperimentForm, path: string): string {
   const word = (mode: string | null | undefined) => (mode ? modeWord(mode.toLowerCase()) : null);
   const parts = partsOf(file, path);
+  const own = file.paceline?.protocol;
   const mode = agreed("mode", path, [
     { where: "server_metrics.mode", value: word(file.server_metrics?.mode) },
-    { where: "paceline.protocol", value: word(file.paceline?.protocol) },
-    { where: parts?.where ?? "", value: parts?.mode },
+    { where: "paceline.protocol", value: word(own) },
+    // A run that is planned, or switched, may have been named for its first mode.
+    { where: parts?.where ?? "", value: own == null ? parts?.mode : null },
   ]);
   if (mode !== null) return mode;
   throw new PacelineError(
@@ -298,7 +300,7 @@ function settingsOfSpec(spec: Readonly<Record<string, unknown>>): Record<string,
   const collect = (value: unknown, path: string): void => {
     if (toldElsewhere.includes(path)) return;
     if (path === "workersMin" && value === spec.workersMax) return;
-    if (Array.isArray(value)) settings[path] = value.map(String).join(",");
+    if (Array.isArray(value)) settings[path] = value.map(textOf).join(",");
     else if (isCadence(value)) settings[path] = `${value.count} ${value.unit}`;
     else if (typeof value === "object" && value !== null) {
       for (const [key, inner] of Object.entries(value)) collect(inner, `${path}.${key}`);
@@ -306,6 +308,11 @@ function settingsOfSpec(spec: Readonly<Record<string, unknown>>): Record<string,
   };
   for (const [key, value] of Object.entries(spec)) collect(value, key);
   return settings;
+}
+
+/** An item of a list; one that has parts, as a plan's phases have, with all of them. */
+function textOf(item: unknown): string {
+  return typeof item === "object" && item !== null ? JSON.stringify(item) : String(item);
 }
 
 /** How often something is done: 1 epoch, 5 step. */
