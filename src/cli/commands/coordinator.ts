@@ -6,6 +6,7 @@
 import { demandDataFolder } from "../../data/data-folder.js";
 import { PacelineError } from "../../errors.js";
 import type { CommandIo, ResolvedOptions } from "../../options/resolved-options.js";
+import { EmfFigures, type FiguresPicture } from "../../report/emf-figures.js";
 import { RunReport } from "../../report/run-report.js";
 import type { Observer } from "../../runtime/observer.js";
 import { processClock } from "../../runtime/process/process-clock.js";
@@ -98,13 +99,17 @@ async function one(
   elected?: Elected,
 ): Promise<number> {
   const report = reportOf(options, io);
-  const { running, ended } = await started(options, io, goesOn, report, elected?.states);
+  const figures = printedFigures(options, io);
+  const observers = [report, ...figures.observers()];
+  const { running, ended } = await started(options, io, goesOn, observers, elected?.states);
   const { release } = stopsOnSignals(running);
+  figures.begin(() => running.snapshot());
   try {
     const { exitCode } = await ended();
     elected?.onEnded();
     return exitCode;
   } finally {
+    figures.close();
     report.close();
     release();
     await running.close();
@@ -115,14 +120,14 @@ async function started(
   options: ResolvedOptions,
   io: CommandIo,
   goesOn: boolean,
-  observer: Observer,
+  observers: readonly Observer[],
   states?: CoordinatorStates,
 ) {
   const settings = coordinatorSettingsOf(options);
   const elected = states === undefined ? {} : { takeOver: "elected" as const };
   const request = { settings: { ...options, ...elected }, configText: io.configText };
   const own = states === undefined ? {} : { states };
-  const parts = { observers: [observer], log: logOf(options, io), ...own };
+  const parts = { observers, log: logOf(options, io), ...own };
   if (goesOn) {
     const { coordinator: running, ended } = await returnCoordinator(settings, parts, request);
     tellPlace(running, io);
@@ -152,8 +157,10 @@ async function serve(
   const { runDir, jobs: jobsMax } = options;
   const takeOver = store === undefined ? options.takeOver : ("elected" as const);
   const settings = { ...coordinatorSettingsOf(options), runDir, jobsMax, takeOver };
+  const figures = printedFigures(options, io);
+  const outputOf = (name: string) => (jobsMax === 1 ? io : namedOutput(io, name));
   const running = await startServing(settings, {
-    observersOf: (name) => [reportOf(options, jobsMax === 1 ? io : namedOutput(io, name))],
+    observersOf: (name) => [reportOf(options, outputOf(name)), ...figures.observers()],
     readSubmitted: (configText) => submittedRun(configText, { ...options, takeOver }, io),
     store,
     log: logOf(options, io),
@@ -161,9 +168,11 @@ async function serve(
   const { release, exitCode } = stopsOnSignals(running);
   try {
     tellPlace(running, io);
+    figures.begin(() => ({ ...running.snapshot(), jobsMax }));
     await running.serve();
     return exitCode();
   } finally {
+    figures.close();
     release();
     await running.close();
   }
@@ -181,6 +190,31 @@ function stopsOnSignals(running: Interrupted) {
 
 function reportOf(options: ResolvedOptions, io: CommandIo): RunReport {
   return new RunReport({ settings: options, io, clock: processClock, speaksForWorkers: false });
+}
+
+/** CloudWatch's finest metrics that cost nothing extra are of a minute. */
+const figuresIntervalMs = 60_000;
+
+/** Lines of figures on standard output, where --emf asks for them, or above --json's object. */
+function printedFigures({ emf, json }: ResolvedOptions, io: CommandIo) {
+  if (emf === null) return { observers: () => [], begin: () => {}, close: () => {} };
+  const figures = new EmfFigures(emf, processClock);
+  let timer: NodeJS.Timeout | null = null;
+  let print = () => {};
+  return {
+    observers: () => [figures.observer()],
+    begin(picture: () => FiguresPicture) {
+      const sink = json ? io.stderr : io.stdout;
+      print = () => void sink.write(`${figures.line(picture(), Date.now())}\n`);
+      print();
+      timer = setInterval(print, figuresIntervalMs).unref();
+    },
+    /** Tells what was counted since the last line. */
+    close() {
+      if (timer !== null) clearInterval(timer);
+      print();
+    },
+  };
 }
 
 function logOf({ quiet }: ResolvedOptions, io: CommandIo): (line: string) => void {

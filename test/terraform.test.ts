@@ -1,0 +1,205 @@
+/**
+ * terraform/ without AWS: Terraform holds it against the schemas of the AWS provider and runs its
+ * tests with AWS mocked. What the tasks are told is then run through Paceline itself.
+ */
+import assert from "node:assert/strict";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import type { CommandName } from "../dist/options/option-row.js";
+import { ignoredVariables, resolve } from "../dist/options/resolve.js";
+import { freePort, mainPath, makePlace, metricsOf, type Place } from "./run-paceline.js";
+import {
+  type Container,
+  containersOf,
+  environmentOf,
+  lackOfTerraform,
+  type Resource,
+  repository,
+  statesOf,
+  stubProvider,
+  terraform,
+} from "./terraform/terraform-runs.js";
+
+const folder = join(repository, "terraform");
+const firstRun = "sync_with_four_workers_is_the_default";
+const lack = lackOfTerraform();
+
+/** One terraform process carries out all runs; both tests below look at what came of them. */
+let tested: Promise<Map<string, readonly Resource[]>> | null = null;
+
+function testedStates(context: TestContext) {
+  tested ??= stubProvider(context).then(async (provider) => {
+    const { exitCode, told } = await terraform(["test", "-json", "-verbose"], folder, provider);
+    const said = told.split("\n").filter((line) => !line.includes('"test_state"'));
+    assert.equal(exitCode, 0, said.join("\n"));
+    return statesOf(told);
+  });
+  return tested;
+}
+
+test("terraform/ has the form that terraform fmt gives", async (context) => {
+  if (lack !== null) return context.skip(lack);
+  const { exitCode, told } = await terraform(["fmt", "-check", "-recursive", "-diff"], folder);
+  assert.equal(exitCode, 0, told);
+});
+
+test("a name that AWS does not have is refused, the others are not", async (context) => {
+  if (lack !== null) return context.skip(lack);
+  const provider = await stubProvider(context);
+  const place = await makePlace(context);
+  const copy = place.path("terraform");
+  await cp(folder, copy, { recursive: true, filter: (path) => !path.includes(".terraform") });
+  const validate = () => terraform(["validate", "-no-color"], copy, provider);
+  const { exitCode, told } = await validate();
+  assert.equal(exitCode, 0, told);
+  const services = await readFile(join(copy, "services.tf"), "utf8");
+  const plant = async (from: string, to: string, complaint: RegExp) => {
+    assert.ok(services.includes(from));
+    await writeFile(join(copy, "services.tf"), services.replace(from, to));
+    const refused = await validate();
+    assert.equal(refused.exitCode, 1);
+    assert.match(refused.told, complaint);
+  };
+  await plant(
+    "desired_count ",
+    "desired_counts",
+    /argument named "desired_counts" is not expected/,
+  );
+  await plant('"aws_ecs_cluster" ', '"aws_ecs_clusters" ', /does not support resource type/);
+  await plant("  load_balancer {", "  balancer {", /Blocks of type "balancer" are not expected/);
+  await plant("  resource_id        = aws", "  # = aws", /argument "resource_id" is required/);
+});
+
+test("runs of all sizes are made as their variables say, and each task's words and variables are \
+Paceline's", async (context) => {
+  if (lack !== null) return context.skip(lack);
+  const states = await testedStates(context);
+  assert.equal(states.size, 6);
+  for (const [run, resources] of states) {
+    for (const container of containersOf(resources).values()) demandUnderstood(run, container);
+  }
+  const workersOf = (run: string) => optionsOf(states.get(run) ?? [], "submit", "submit").workers;
+  assert.deepEqual(workersOf(firstRun), { min: 1, max: 4 });
+  assert.deepEqual(workersOf("scaled_between_two_and_eight"), { min: 2, max: 8, start: 2 });
+  const modeOf = (run: string) => optionsOf(states.get(run) ?? [], "submit", "submit").mode;
+  assert.deepEqual([modeOf(firstRun), modeOf("async_with_one_worker")], ["bsp", "asp"]);
+  const many = states.get("thirty_two_workers_on_spot_and_three_servers") ?? [];
+  assert.equal(optionsOf(many, "submit", "submit").replicas, 2);
+  const { advertise } = optionsOf(many, "parameter-server-2", "server");
+  assert.equal(advertise, "parameter-server-2.distributed-ps-prod.local:8000");
+  // ECS ends a container 120 s after it has told it to stop, the most that Fargate allows.
+  assert.ok(optionsOf(many, "worker", "worker").drainWithinMs < 120_000);
+});
+
+/** The options that a container's command has, of a run's resources. */
+function optionsOf(resources: readonly Resource[], name: string, command: CommandName) {
+  const container = containersOf(resources).get(name);
+  assert.ok(container !== undefined, `no container ${name}`);
+  return resolve(command, { environment: environmentOf(container) }).options;
+}
+
+/** Paceline reads all that a container gives it, by names that the command has. */
+function demandUnderstood(run: string, container: Container): void {
+  const script = container.command[0] ?? "";
+  const [, command, flags = ""] = /\nexec paceline (\w+)(.*)$/.exec(script) ?? [];
+  assert.ok(command !== undefined, `${run}: ${container.name} runs ${script}`);
+  const environment = environmentOf(container);
+  assert.deepEqual(ignoredVariables(command as CommandName, environment), []);
+  const { origins } = resolve(command as CommandName, { environment });
+  const read = new Set(Object.values(origins).map(({ place }) => place));
+  const unread = Object.keys(environment).filter((name) => name !== "TLS_ROLE" && !read.has(name));
+  assert.deepEqual(unread, [], `${run}: ${container.name} does not read these`);
+  assert.match(flags, /^( --(serve|take-over|wait))*$/);
+}
+
+test("the tasks of a stack train here, secured, and stay when the run is over", async (context) => {
+  if (lack !== null) return context.skip(lack);
+  const states = await testedStates(context);
+  const place = await makePlace(context);
+  const cluster = await localCluster(place, containersOf(states.get(firstRun) ?? []));
+  const coordinator = await cluster.start("coordinator");
+  await coordinator.waitFor(/listens on/);
+  const members = [cluster.start("parameter-server-0"), cluster.start("worker")];
+  const submitted = await (await cluster.start("submit")).end();
+  assert.equal(submitted.exitCode, 0, `${submitted.err}\n${coordinator.told()}`);
+  // A service of ECS starts whatever ends: nothing does.
+  for (const member of members) assert.ok(!(await member).isOver, (await member).told());
+  assert.ok(!coordinator.isOver);
+  assert.deepEqual(
+    metricsOf(coordinator.out).map(({ type }) => type),
+    ["SERVER_FINAL_METRICS"],
+  );
+  coordinator.kill("SIGTERM");
+  const { out, exitCode } = await coordinator.end();
+  assert.equal(exitCode, 143);
+  const figures = out.split("\n").filter((line) => line.startsWith('{"_aws"'));
+  const last = JSON.parse(figures.at(-1) ?? "{}");
+  assert.deepEqual(last._aws.CloudWatchMetrics[0].Namespace, "Paceline/distributed-ps-dev");
+  assert.deepEqual([last.RunsDone, last.RunsFailed, last.Steps > 0], [1, 0, true]);
+  demandKnownMetrics(states.get(firstRun) ?? [], Object.keys(last));
+});
+
+/** Alarms and the dashboard name figures that a coordinator prints. */
+function demandKnownMetrics(resources: readonly Resource[], printed: readonly string[]): void {
+  const alarms = resources.filter(({ type }) => type === "aws_cloudwatch_metric_alarm");
+  const board = resources.find(({ type }) => type === "aws_cloudwatch_dashboard");
+  const { widgets } = JSON.parse(String(board?.values.dashboard_body));
+  const drawn: string[] = widgets.flatMap(
+    ({ properties }: { properties: { metrics?: string[][] } }) =>
+      properties.metrics?.map(([, name]) => name) ?? [],
+  );
+  const named = [...alarms.map(({ values }) => String(values.metric_name)), ...drawn];
+  assert.ok(named.length > 10);
+  for (const name of named) assert.ok(printed.includes(name), `nobody prints ${name}`);
+}
+
+/** The containers as processes of this machine, in other places and with less to do. */
+async function localCluster(place: Place, containers: ReadonlyMap<string, Container>) {
+  const port = await freePort();
+  const made = await place.call(["certs", "init", "--out", place.path("certs")]);
+  assert.equal(made.exitCode, 0, made.err);
+  await mkdir(place.path("bin"));
+  const program = `#!/bin/sh\nexec '${process.execPath}' '${mainPath}' "$@"\n`;
+  await writeFile(place.path("bin", "paceline"), program, { mode: 0o755 });
+  const read = (name: string) => readFile(place.path("certs", name), "utf8");
+  const secret: Record<string, string> = { token: "0123456789abcdef", ca: await read("ca.pem") };
+  for (const role of ["coordinator", "server", "worker", "admin"]) {
+    secret[role] = await read(`${role}.pem`);
+    secret[`${role}_key`] = await read(`${role}-key.pem`);
+  }
+  const here = {
+    PATH: `${place.path("bin")}:${process.env.PATH}`,
+    TMPDIR: place.folder,
+    PACELINE_HOST: "127.0.0.1",
+    PACELINE_RUN_DIR: place.path("runs"),
+    PACELINE_DATA_DIR: place.path("data"),
+    PACELINE_CACHE_DIR: place.path("cache"),
+  };
+  const small = {
+    ...{ PACELINE_MODEL: "logistic", PACELINE_DATA: "mnist-parity", PACELINE_AUGMENT: "none" },
+    ...{ TOTAL_WORKERS_EXPECTED: "1", PACELINE_ENGINE: "reference", PACELINE_EPOCHS: "1" },
+  };
+  const there: Record<string, Record<string, string>> = {
+    coordinator: { SERVER_PORT: String(port) },
+    "parameter-server-0": { PACELINE_PORT: "0", PACELINE_ADVERTISE: "" },
+    submit: small,
+  };
+  return {
+    async start(name: string) {
+      const container = containers.get(name);
+      assert.ok(container !== undefined, `no container ${name}`);
+      const secrets = container.secrets.map(({ name: variable, valueFrom }) => {
+        const key = valueFrom.split(":").at(-3) ?? "";
+        assert.ok(secret[key] !== undefined, `the secret has no ${key}`);
+        return [variable, secret[key]] as const;
+      });
+      const environment = {
+        ...environmentOf(container),
+        ...(name === "coordinator" ? {} : { PARAMETER_SERVER_ADDRESS: `127.0.0.1:${port}` }),
+        ...{ ...here, ...there[name], ...Object.fromEntries(secrets) },
+      };
+      return place.start([], environment, [...container.entryPoint, ...container.command, "sh"]);
+    },
+  };
+}
