@@ -112,3 +112,18 @@ output "aws_region" {
   description = "Region"
   value       = var.aws_region
 }
+
+output "availability_zones" {
+  description = "Zones of the subnets"
+  value       = var.availability_zones
+}
+
+output "project_name" {
+  description = "First part of every name; the tag Project"
+  value       = var.project_name
+}
+
+output "environment" {
+  description = "Second part of every name; the tag Environment"
+  value       = var.environment
+}
