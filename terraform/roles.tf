@@ -1,5 +1,6 @@
 # Three roles, or one that is there already. ECS itself takes "execution" to pull images, read
-# secrets and write logs; the containers of the coordinator take "coordinator", all others "member".
+# secrets and write logs; "coordinator" writes to the run store (the coordinator, and the task that
+# submits a run and fetches its data set); "member" reads data sets (servers and workers).
 
 data "aws_iam_role" "existing" {
   count = var.existing_role_name == "" ? 0 : 1

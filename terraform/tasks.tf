@@ -68,6 +68,7 @@ locals {
 
   # What is trained, and by how many: `paceline submit` reads it.
   submit_environment = merge(var.run_options, {
+    DATA_MOUNT               = "/data"
     PARAMETER_SERVER_ADDRESS = local.coordinator_address
     SERVER_MODE              = var.server_mode
     TOTAL_WORKERS_EXPECTED   = local.workers_wanted
@@ -75,10 +76,14 @@ locals {
     PACELINE_REPLICAS        = tostring(var.replicas)
   })
 
+  # A published set is fetched once, before any worker looks for it.
+  fetch_data = "if [ -n \"$${PACELINE_DATA:-}\" ]; then PACELINE_CACHE_DIR=\"$DATA_MOUNT\" paceline data fetch \"$PACELINE_DATA\"; fi"
+
   # Each kind of container: image, words, environment, secrets, log.
   containers = {
     coordinator = {
       image       = local.images.parameter_server
+      before      = ""
       command     = "paceline coordinator --serve --take-over"
       environment = local.coordinator_environment
       role        = "coordinator"
@@ -88,6 +93,7 @@ locals {
     }
     worker = {
       image       = local.images.worker
+      before      = ""
       command     = "paceline worker"
       environment = local.worker_environment
       role        = "worker"
@@ -97,18 +103,20 @@ locals {
     }
     submit = {
       image       = local.images.parameter_server
+      before      = var.data_dir == "" ? local.fetch_data : ""
       command     = "paceline submit --wait"
       environment = local.submit_environment
       role        = "admin"
       group       = aws_cloudwatch_log_group.parameter_server.name
       port        = null
-      mounts      = []
+      mounts      = [{ sourceVolume = "data", containerPath = "/data", readOnly = false }]
     }
   }
 
   servers = {
     for index, name in local.server_names : name => {
       image       = local.images.parameter_server
+      before      = ""
       command     = "paceline server"
       environment = local.server_environments[index]
       role        = "server"
@@ -124,7 +132,7 @@ locals {
       image        = container.image
       essential    = true
       entryPoint   = ["/bin/sh", "-c"]
-      command      = ["${local.secret_files}\nexec ${container.command}"]
+      command      = ["${local.secret_files}\n${container.before}\nexec ${container.command}"]
       environment  = [for key, value in merge(container.environment, { TLS_ROLE = container.role }) : { name = key, value = value }]
       secrets      = local.secrets[container.role]
       mountPoints  = container.mounts
@@ -247,13 +255,27 @@ resource "aws_ecs_task_definition" "submit" {
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
   cpu                      = 256
-  memory                   = 512
+  memory                   = 1024
   execution_role_arn       = local.execution_role_arn
-  task_role_arn            = local.member_role_arn
+  task_role_arn            = local.coordinator_role_arn
   container_definitions    = local.definitions["submit"]
 
   runtime_platform {
     operating_system_family = "LINUX"
     cpu_architecture        = "X86_64"
+  }
+
+  volume {
+    name = "data"
+
+    efs_volume_configuration {
+      file_system_id     = aws_efs_file_system.run_store.id
+      transit_encryption = "ENABLED"
+
+      authorization_config {
+        access_point_id = aws_efs_access_point.run_store["data"].id
+        iam             = "ENABLED"
+      }
+    }
   }
 }

@@ -234,7 +234,7 @@ variable "run_options" {
 }
 
 variable "data_dir" {
-  description = "Folder or URL of the data sets, such as s3://bucket/data; empty: the coordinator fetches published sets once, to the run store"
+  description = "Folder or URL of the data sets, such as s3://bucket/data; empty: published sets are fetched once, to the run store"
   type        = string
   default     = ""
 }

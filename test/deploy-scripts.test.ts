@@ -7,7 +7,7 @@ import { type Answer, allWell, but, makeScripts, runScript } from "./terraform/s
 
 const nothing = /^terraform (apply|destroy)|^docker|^aws (ecs run-task|ecr batch|ecs stop)/;
 
-test("deploy.sh makes registries, images for linux/amd64, the secret, the rest, and a run", async (context) => {
+test("deploy.sh makes registries, images, secret and stack, and starts a run", async (context) => {
   const place = await makePlace(context);
   await makeScripts(place);
   const words = ["deploy.sh", "-var-file", "dev.tfvars", "-var=worker_count=8", "--name", "first"];
@@ -56,7 +56,7 @@ test("deploy.sh makes registries, images for linux/amd64, the secret, the rest, 
   assert.doesNotMatch(`${calls.join("\n")}${out}${err}`, new RegExp(`${secret.token}|PRIVATE KEY`));
 });
 
-test("deploy.sh again keeps the secret, and takes the images of before with --no-build", async (context) => {
+test("deploy.sh again keeps the secret, and with --no-build the images", async (context) => {
   const place = await makePlace(context);
   await makeScripts(place);
   const known = but("aws", { to: "secretsmanager get-secret-value*", out: "v1" });
@@ -115,7 +115,7 @@ test("deploy.sh explains what stands in the way before it makes anything", async
   assert.deepEqual(unknown.calls, []);
 });
 
-test("deploy.sh explains what fails on the way, and says that it may be run again", async (context) => {
+test("deploy.sh explains what fails on the way, and may be run again", async (context) => {
   const place = await makePlace(context);
   await makeScripts(place);
   const failing = (err: string) => but("terraform", { to: "apply*", err, exitCode: 1 });
@@ -147,7 +147,7 @@ test("deploy.sh explains what fails on the way, and says that it may be run agai
   assert.match(crashed.err, /exec format error 1\nan image is of the wrong architecture/);
 });
 
-test("run.sh starts a run with other options, and with --wait ends with its exit code", async (context) => {
+test("run.sh starts a run with other options, and ends with its exit code", async (context) => {
   const place = await makePlace(context);
   await makeScripts(place);
   const words = ["run.sh", "-e", "SERVER_MODE=async", "-e", "PACELINE_EPOCHS=5"];
@@ -172,7 +172,7 @@ test("run.sh starts a run with other options, and with --wait ends with its exit
   assert.match(wrong.err, /-e epochs is not NAME=VALUE/);
 });
 
-test("destroy.sh fetches logs, empties registries, destroys, and proves that nothing is left", async (context) => {
+test("destroy.sh fetches logs, empties registries, destroys, and proves it", async (context) => {
   const place = await makePlace(context);
   await makeScripts(place);
   const images = '[{"imageDigest":"sha256:1"}]';
@@ -217,7 +217,7 @@ test("destroy.sh fetches logs, empties registries, destroys, and proves that not
   assert.ok(stuck.calls.some((call) => call.includes(`--image-ids ${images}`)));
 });
 
-test("destroy.sh says what is left, keeps logs first, and goes on with half a stack", async (context) => {
+test("destroy.sh says what is left, and goes on with half a stack", async (context) => {
   const place = await makePlace(context);
   await makeScripts(place);
   const left = "arn:aws:elasticfilesystem:us-west-2:1:file-system/fs-1";

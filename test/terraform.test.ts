@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { readPlan } from "../dist/deploy/stack.js";
 import type { CommandName } from "../dist/options/option-row.js";
 import { ignoredVariables, resolve } from "../dist/options/resolve.js";
 import { freePort, mainPath, makePlace, metricsOf, type Place } from "./run-paceline.js";
@@ -90,6 +91,16 @@ Paceline's", async (context) => {
   assert.equal(advertise, "parameter-server-2.distributed-ps-prod.local:8000");
   // ECS ends a container 120 s after it has told it to stop, the most that Fargate allows.
   assert.ok(optionsOf(many, "worker", "worker").drainWithinMs < 120_000);
+  const planned = readPlan({ planned_values: { root_module: { resources: many } } });
+  assert.deepEqual(
+    planned.groups.map(({ role, tasks, isSpot }) => [role, tasks, isSpot]),
+    [
+      ["coordinator", 1, false],
+      ["server", 3, false],
+      ["worker", 32, true],
+    ],
+  );
+  assert.equal(planned.loadBalancers, 1);
 });
 
 /** The options that a container's command has, of a run's resources. */
@@ -108,7 +119,8 @@ function demandUnderstood(run: string, container: Container): void {
   assert.deepEqual(ignoredVariables(command as CommandName, environment), []);
   const { origins } = resolve(command as CommandName, { environment });
   const read = new Set(Object.values(origins).map(({ place }) => place));
-  const unread = Object.keys(environment).filter((name) => name !== "TLS_ROLE" && !read.has(name));
+  const scripts = ["TLS_ROLE", "DATA_MOUNT"];
+  const unread = Object.keys(environment).filter((one) => !scripts.includes(one) && !read.has(one));
   assert.deepEqual(unread, [], `${run}: ${container.name} does not read these`);
   assert.match(flags, /^( --(serve|take-over|wait))*$/);
 }
@@ -171,6 +183,7 @@ async function localCluster(place: Place, containers: ReadonlyMap<string, Contai
   const here = {
     PATH: `${place.path("bin")}:${process.env.PATH}`,
     TMPDIR: place.folder,
+    DATA_MOUNT: place.path("cache"),
     PACELINE_HOST: "127.0.0.1",
     PACELINE_RUN_DIR: place.path("runs"),
     PACELINE_DATA_DIR: place.path("data"),

@@ -1,6 +1,6 @@
 /**
- * Programs that stand in for aws, docker and terraform: each writes down the words that it is called
- * with and answers by a table of patterns. Tests of scripts put them first in the search path.
+ * Programs that stand in for aws, docker and terraform: each writes down the words that it is
+ * called with and answers by a table of patterns. Tests put them first in the search path.
  */
 import { spawn } from "node:child_process";
 import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
