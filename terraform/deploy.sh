@@ -117,7 +117,10 @@ worker_registry=$(output worker_ecr_repository_url) || worker_registry=
 
 if [ "$build" = yes ]; then
   say "== Images, for linux/amd64"
-  tag=$(git -C .. rev-parse --short HEAD 2> /dev/null || date -u +%Y%m%d%H%M%S)
+  # Tasks are renewed when the tag changes: what is not committed has a tag of its own each time.
+  now=$(date -u +%Y%m%d%H%M%S)
+  tag=$(git -C .. rev-parse --short HEAD 2> /dev/null) || tag=$now
+  [ -z "$(git -C .. status --porcelain 2> /dev/null)" ] || tag=$tag-$now
   build_image() {
     local platform
     explained docker build --platform linux/amd64 -f "../$1" -t "$2:$tag" .. ||

@@ -49,6 +49,9 @@ locals {
       PACELINE_RUN_DIR   = "/runs"
       PACELINE_CACHE_DIR = "/data"
       PACELINE_EMF       = local.metric_namespace
+
+      # ECS takes a minute or two to start a task in place of a lost one.
+      PACELINE_SERVER_GRACE = "10min"
     },
     var.data_dir == "" ? {} : { PACELINE_DATA_DIR = var.data_dir },
   )

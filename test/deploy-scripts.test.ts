@@ -44,7 +44,7 @@ test("deploy.sh makes registries, images, secret and stack, and starts a run", a
   assert.match(out, /aws logs tail \/ecs\/distributed-ps-dev-worker --follow/);
   // A plain terraform apply later keeps the images that were pushed.
   const kept = await readFile(place.path("terraform", "deploy.auto.tfvars"), "utf8");
-  const [, tag] = /image_tag = "(\w+)"/.exec(kept) ?? [];
+  const [, tag] = /image_tag = "([\w-]+)"/.exec(kept) ?? [];
   assert.ok(calls.some((call) => call.startsWith("docker push") && call.endsWith(`:${tag}`)));
   const piped = await readFile(place.path("piped"), "utf8");
   const secret = JSON.parse(/\{"token".*\}/.exec(piped)?.[0] ?? "{}");
